@@ -1,0 +1,1 @@
+"""Onelook trains, validates and runs object detectors."""

@@ -1,0 +1,1 @@
+"""One file per sub-command: arguments to recipe."""

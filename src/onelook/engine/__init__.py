@@ -1,0 +1,1 @@
+"""Verbs over time: training, evaluating, predicting, saving."""

@@ -1,0 +1,91 @@
+"""Every exception that a user of Onelook can meet, on one page, each with its exit code.
+
+This file decides how a problem is named and shown; where it is found is the business of the code that raises it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+
+class OnelookError(Exception):
+    """A problem that the user can cure: what, which value, where; then a hint.
+
+    Args:
+        message: one sentence that names the thing, its value and its place.
+        hint: the cure, if we know it; shown on a line of its own.
+    """
+
+    exit_code = 70
+
+    def __init__(self, message: str, *, hint: str | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+    def __str__(self) -> str:
+        return self.message if self.hint is None else f"{self.message}\nhint: {self.hint}"
+
+    def __reduce__(self) -> tuple[object, ...]:
+        """Survive the trip from a loader process, keyword arguments included."""
+        return (_rebuild, (type(self), self.message, self.hint))
+
+
+def _rebuild(kind: type[OnelookError], message: str, hint: str | None) -> OnelookError:
+    return kind(message, hint=hint)
+
+
+class SettingsError(OnelookError):
+    """A setting is unknown, has an impossible value, or contradicts another one."""
+
+    exit_code = 64
+
+
+class DataError(OnelookError):
+    """A data-set file, an image or a label cannot be used."""
+
+    exit_code = 65
+
+
+class ModelError(OnelookError):
+    """A model definition or a set of weights does not fit."""
+
+    exit_code = 64
+
+
+class CheckpointError(OnelookError):
+    """A checkpoint is damaged, foreign, or of another format version."""
+
+    exit_code = 3
+
+
+class RunFolderError(OnelookError):
+    """A run folder cannot be created, locked or written."""
+
+    exit_code = 73
+
+
+class DeviceError(OnelookError):
+    """The device that was asked for is absent."""
+
+    exit_code = 69
+
+
+class NumericsError(OnelookError):
+    """Training produced numbers that are not finite."""
+
+    exit_code = 66
+
+
+class StopRequested(OnelookError):  # noqa: N818 - not a failure: a signal was obeyed
+    """A signal asked the run to stop; what was done is saved and can be resumed."""
+
+    exit_code = 75
+
+
+def combined(kind: type[OnelookError], title: str, problems: Sequence[str], *, hint: str | None = None) -> OnelookError:
+    """One error of `kind` that lists several `problems` under a `title`, at most 20 of them written out."""
+    shown = [f"  - {problem}" for problem in problems[:20]]
+    if len(problems) > len(shown):
+        shown.append(f"  ... and {len(problems) - len(shown)} more")
+    return kind("\n".join([title, *shown]), hint=hint)

@@ -1,0 +1,78 @@
+"""The one way a file of ours comes to be: whole or not at all, whatever happens to the process or the power."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+TEMPORARY_MARK = ".onelook-tmp-"
+
+
+def write_bytes_atomic(
+    path: Path, data: bytes | bytearray | memoryview, *, check: Callable[[Path], None] | None = None
+) -> None:
+    """Write `data` to `path` so that a reader sees the old file or the new one, never a part.
+
+    The bytes go to a temporary file beside `path`, are flushed to the disk, read back by `check` if one is given,
+    and renamed over `path`; then the folder is flushed too.
+
+    Args:
+        path: the final name; its folder must exist.
+        data: the whole content.
+        check: called with the temporary file before the rename; raises if the file is not good.
+
+    Raises:
+        OSError: the disk is full, read-only or failing; the old file is untouched and the temporary one removed.
+    """
+    temporary = path.with_name(f"{path.name}{TEMPORARY_MARK}{os.getpid()}")
+    try:
+        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | getattr(os, "O_BINARY", 0), 0o644)
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        if check is not None:
+            check(temporary)
+        temporary.replace(path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+    flush_folder(path.parent)
+
+
+def write_text_atomic(path: Path, text: str) -> None:
+    """Write UTF-8 `text` to `path` as `write_bytes_atomic` does."""
+    write_bytes_atomic(path, text.encode("utf-8"))
+
+
+def flush_folder(folder: Path) -> None:
+    """Make renames within `folder` last through a power cut, where the system can."""
+    if os.name != "posix":
+        return
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def remove_orphans(folder: Path) -> int:
+    """Delete temporary files that killed processes left in `folder`; how many there were."""
+    orphans = [path for path in folder.iterdir() if TEMPORARY_MARK in path.name and not _is_alive(path)]
+    for path in orphans:
+        path.unlink(missing_ok=True)
+    return len(orphans)
+
+
+def _is_alive(temporary: Path) -> bool:
+    pid_text = temporary.name.rpartition(TEMPORARY_MARK)[2]
+    if not pid_text.isdigit() or int(pid_text) == os.getpid():
+        return False
+    try:
+        os.kill(int(pid_text), 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True

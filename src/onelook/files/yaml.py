@@ -1,0 +1,98 @@
+"""YAML as data only: bounded size and depth, no tags, no aliases, duplicate keys refused."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from onelook.errors import OnelookError, SettingsError
+
+MAX_BYTES = 1 << 20
+MAX_DEPTH = 20
+
+
+def _with_plain_exponents(resolvers: dict[Any, Any]) -> dict[Any, Any]:
+    """`resolvers` that also take `1e-3` for a number, as people mean it; YAML 1.1 asks for a point."""
+    number = re.compile(r"^[-+]?(?:\d+(?:\.\d*)?|\.\d+)[eE][-+]?\d+$")
+    extended = {first: list(rules) for first, rules in resolvers.items()}
+    for first in "-+0123456789.":
+        extended.setdefault(first, []).append(("tag:yaml.org,2002:float", number))
+    return extended
+
+
+class _Loader(yaml.SafeLoader):
+    """The safe loader, which also refuses a key that is given twice."""
+
+    yaml_implicit_resolvers = _with_plain_exponents(yaml.SafeLoader.yaml_implicit_resolvers)
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        seen: set[Any] = set()
+        for key_node, _ in node.value:
+            key = self.construct_object(key_node, deep=True)
+            if isinstance(key, (list, dict)):
+                continue
+            if key in seen:
+                raise yaml.MarkedYAMLError(problem=f"key `{key}` is given twice", problem_mark=key_node.start_mark)
+            seen.add(key)
+        return super().construct_mapping(node, deep)
+
+
+def load_yaml(path: Path, *, error: type[OnelookError] = SettingsError) -> dict[str, Any]:
+    """The mapping that a YAML file holds.
+
+    Args:
+        path: a text file of at most 1 MiB.
+        error: the kind of error to raise, so that the message fits the job of the file.
+
+    Raises:
+        OnelookError: of the kind `error`, if the file is missing, too large, not UTF-8, not YAML, uses tags or
+            aliases, is nested deeper than 20, or does not hold a mapping at its top.
+    """
+    text = _read_text(path, error)
+    try:
+        _refuse_code_and_bombs(text, path, error)
+        content = _Loader(text).get_single_data()
+    except yaml.YAMLError as problem:
+        mark = getattr(problem, "problem_mark", None)
+        where = f" line {mark.line + 1}" if mark is not None else ""
+        what = getattr(problem, "problem", None) or str(problem)
+        raise error(f"file `{path}`{where}: not valid YAML: {what}") from problem
+    if not isinstance(content, dict):
+        raise error(f"file `{path}` holds no `key: value` lines", hint="see docs for an example")
+    return content
+
+
+def dump_yaml(content: dict[str, Any]) -> str:
+    """`content` as YAML text, keys in the given order."""
+    return yaml.safe_dump(content, sort_keys=False, allow_unicode=True)
+
+
+def _read_text(path: Path, error: type[OnelookError]) -> str:
+    if not path.is_file():
+        raise error(f"file `{path}` does not exist", hint="check the path; relative paths start at the current folder")
+    if path.stat().st_size > MAX_BYTES:
+        raise error(f"file `{path}` has {path.stat().st_size} bytes; more than {MAX_BYTES} is no settings file")
+    try:
+        return path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as problem:
+        raise error(f"file `{path}` is not UTF-8 text: byte {problem.start}", hint="save it as UTF-8") from problem
+
+
+def _refuse_code_and_bombs(text: str, path: Path, error: type[OnelookError]) -> None:
+    depth = 0
+    for event in yaml.parse(text, Loader=yaml.SafeLoader):
+        line = event.start_mark.line + 1 if event.start_mark is not None else 0
+        tag = getattr(event, "tag", None)
+        if isinstance(event, yaml.AliasEvent) or getattr(event, "anchor", None):
+            raise error(f"file `{path}` line {line}: YAML anchors and aliases are not accepted", hint="write it out")
+        if tag:
+            raise error(f"file `{path}` line {line}: YAML tag `{tag}` is not accepted", hint="plain values only")
+        if isinstance(event, (yaml.MappingStartEvent, yaml.SequenceStartEvent)):
+            depth += 1
+            if depth > MAX_DEPTH:
+                raise error(f"file `{path}` line {line}: nested deeper than {MAX_DEPTH}")
+        elif isinstance(event, (yaml.MappingEndEvent, yaml.SequenceEndEvent)):
+            depth -= 1

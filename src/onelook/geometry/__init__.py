@@ -1,0 +1,1 @@
+"""Arithmetic on boxes, images and planes; no files, no models."""

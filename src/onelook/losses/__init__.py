@@ -1,0 +1,1 @@
+"""Target assignment and the detection loss."""

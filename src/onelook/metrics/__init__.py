@@ -1,0 +1,1 @@
+"""From detections and truth to numbers."""

@@ -1,0 +1,1 @@
+"""Wiring: one screen per job."""

@@ -1,0 +1,1 @@
+"""Typed settings: YAML, command line and Python alike."""

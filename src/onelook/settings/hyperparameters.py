@@ -1,0 +1,70 @@
+"""The numbers that shape training: optimiser, loss and augmentation. The text under each field is its documentation."""
+
+from __future__ import annotations
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class Hyperparameters(BaseModel):
+    """The hyper-parameters, with the values of the preset `scratch-low` as defaults."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True, validate_default=True)
+
+    lr0: float = Field(0.01, gt=0, le=1)
+    """Learning rate after warm-up; for Adam and AdamW 0.001 is a good start."""
+    lrf: float = Field(0.01, ge=0, le=1)
+    """Learning rate at the end of the run, as a fraction of lr0."""
+    momentum: float = Field(0.937, ge=0, lt=1)
+    """Momentum of SGD; first beta of Adam and AdamW."""
+    weight_decay: float = Field(0.0005, ge=0, lt=1)
+    """Weight decay per update of 64 images; biases and normalisation weights have none."""
+    warmup_epochs: float = Field(3.0, ge=0)
+    """Length of the warm-up in epochs, at most a tenth of the run; 0 switches it off."""
+    warmup_momentum: float = Field(0.8, ge=0, lt=1)
+    """Momentum of SGD at the start of the warm-up."""
+    warmup_bias_lr: float = Field(0.1, ge=0, le=1)
+    """Learning rate of the biases at the start of the warm-up; all others start from 0."""
+    box: float = Field(0.05, ge=0)
+    """Weight of the box term of the loss (for 3 output maps)."""
+    cls: float = Field(0.5, ge=0)
+    """Weight of the class term of the loss (for 3 output maps and 80 classes)."""
+    cls_pw: float = Field(1.0, gt=0)
+    """Weight of positives in the class term."""
+    obj: float = Field(1.0, ge=0)
+    """Weight of the objectness term of the loss (for 3 output maps and 640 pixels)."""
+    obj_pw: float = Field(1.0, gt=0)
+    """Weight of positives in the objectness term."""
+    anchor_t: float = Field(4.0, gt=1)
+    """An anchor is matched to a box if no side differs by more than this factor."""
+    anchors: float = Field(0.0, ge=0, le=20)
+    """Anchors per output map, found anew from the data (rounded); 0 keeps those of the model."""
+    fl_gamma: float = Field(0.0, ge=0, le=10)
+    """Focal loss gamma for class and objectness; 0 is plain cross-entropy."""
+    label_smoothing: float = Field(0.0, ge=0, lt=1)
+    """Class targets become 1 - x/2 and x/2."""
+    hsv_h: float = Field(0.015, ge=0, le=1)
+    """Largest change of hue, as a fraction."""
+    hsv_s: float = Field(0.7, ge=0, le=1)
+    """Largest change of saturation, as a fraction."""
+    hsv_v: float = Field(0.4, ge=0, le=1)
+    """Largest change of brightness, as a fraction."""
+    degrees: float = Field(0.0, ge=0, le=180)
+    """Largest rotation, degrees either way."""
+    translate: float = Field(0.1, ge=0, le=1)
+    """Largest shift, as a fraction of the image side."""
+    scale: float = Field(0.5, ge=0, lt=1)
+    """Largest change of size: the gain is drawn from 1 - scale to 1 + scale."""
+    shear: float = Field(0.0, ge=0, lt=90)
+    """Largest shear, degrees either way."""
+    perspective: float = Field(0.0, ge=0, le=0.001)
+    """Largest perspective coefficient, 0 to 0.001."""
+    flipud: float = Field(0.0, ge=0, le=1)
+    """Probability of an upside-down flip."""
+    fliplr: float = Field(0.5, ge=0, le=1)
+    """Probability of a left-right flip."""
+    mosaic: float = Field(1.0, ge=0, le=1)
+    """Probability that a training image is a mosaic of four."""
+    mixup: float = Field(0.0, ge=0, le=1)
+    """Probability that a mosaic is blended with a second mosaic."""
+    copy_paste: float = Field(0.0, ge=0, le=1)
+    """Fraction of the outlined objects that are pasted mirrored into the same picture; needs polygon labels."""

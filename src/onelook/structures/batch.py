@@ -1,0 +1,77 @@
+"""What travels from the loader to the trainer and the evaluator."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Targets:
+    """The truth of a batch.
+
+    Attributes:
+        image_index: (M,) int64, the image within the batch that the box belongs to.
+        class_ids: (M,) int64.
+        boxes: (M, 4) float32 cxcywh, as a fraction of the batch image's width and height.
+    """
+
+    image_index: Tensor
+    class_ids: Tensor
+    boxes: Tensor
+
+    def __len__(self) -> int:
+        return self.image_index.shape[0]
+
+    def to(self, device: torch.device) -> Targets:
+        """The same targets on `device`."""
+        return Targets(
+            self.image_index.to(device, non_blocking=True),
+            self.class_ids.to(device, non_blocking=True),
+            self.boxes.to(device, non_blocking=True),
+        )
+
+
+@dataclass(frozen=True)
+class ImageInfo:
+    """Where a batch image came from and how to get back to it: `original = (batch - pad) / gain`, per axis.
+
+    Attributes:
+        index: position in the data set.
+        path: the (first) source file.
+        size_hw: height and width of the original image, pixels.
+        gain_xy: pixels of the batch image per original pixel.
+        pad_xy: left and top border of the batch image, pixels.
+    """
+
+    index: int
+    path: str
+    size_hw: tuple[int, int]
+    gain_xy: tuple[float, float] = (1.0, 1.0)
+    pad_xy: tuple[float, float] = (0.0, 0.0)
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Images, truth and origin.
+
+    Attributes:
+        images: (B, 3, H, W) uint8 RGB; divided by 255 on the device, not before.
+        targets: all boxes of the batch.
+        infos: one per image.
+    """
+
+    images: Tensor
+    targets: Targets
+    infos: tuple[ImageInfo, ...]
+
+    def pin_memory(self) -> Batch:
+        """The same batch in page-locked memory, so that the copy to a GPU can overlap; called by torch's loader."""
+        targets = Targets(
+            self.targets.image_index.pin_memory(),
+            self.targets.class_ids.pin_memory(),
+            self.targets.boxes.pin_memory(),
+        )
+        return Batch(self.images.pin_memory(), targets, self.infos)

@@ -1,0 +1,45 @@
+"""One image with its truth, as the data set gives it and the augmentations see it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One image and its labels, in pixels of this image.
+
+    Attributes:
+        image: (H, W, 3) uint8 RGB.
+        boxes: (N, 4) float32 xyxy, pixels.
+        class_ids: (N,) int64.
+        polygons: one (P, 2) float32 array of x, y in pixels per label, or None where the label is a plain box.
+        path: where the image came from.
+    """
+
+    image: npt.NDArray[np.uint8]
+    boxes: npt.NDArray[np.float32]
+    class_ids: npt.NDArray[np.int64]
+    polygons: tuple[npt.NDArray[np.float32] | None, ...]
+    path: str
+
+
+@dataclass(frozen=True)
+class GroundTruth:
+    """The labels of one image, in pixels of the original image, as the metrics need them.
+
+    Attributes:
+        boxes: (N, 4) float64 or float32 xyxy, pixels.
+        class_ids: (N,) int64.
+        is_crowd: (N,) bool; a crowd region may absorb any number of detections and is never missed.
+        areas: (N,) float, square pixels, for the size split; None means the areas of the boxes.
+    """
+
+    boxes: npt.NDArray[Any]
+    class_ids: npt.NDArray[np.int64]
+    is_crowd: npt.NDArray[np.bool_] | None = None
+    areas: npt.NDArray[Any] | None = None

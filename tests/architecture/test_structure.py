@@ -1,0 +1,190 @@
+"""The shape of the code: floors, sizes, cycles, purity of import, and calls that are banned."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+PACKAGE = ROOT / "src" / "onelook"
+FILES = sorted(PACKAGE.rglob("*.py"))
+CODE = [*FILES, *sorted((ROOT / "tests").rglob("*.py")), *sorted((ROOT / "benchmarks").rglob("*.py"))]
+
+FLOORS = {
+    "errors": 0, "geometry": 0, "files": 0,
+    "structures": 1, "settings": 1,
+    "models": 2, "data": 2, "losses": 2, "metrics": 2,
+    "engine": 3, "export": 3, "interop": 3,
+    "callbacks": 4,
+    "recipes": 5,
+    "cli": 6, "__init__": 7, "__main__": 7,
+}  # fmt: skip
+SIBLINGS_APART = 2
+
+# package -> the only places in src/onelook that may import it
+RIM = {
+    "cv2": ("files/images.py", "data/", "callbacks/plots"),
+    "matplotlib": ("callbacks/plots",),
+    "hotcoco": ("metrics/",),
+    "rich": ("callbacks/", "cli/"),
+    "argparse": ("cli/", "settings/command_line.py"),
+    "yaml": ("files/yaml.py",),
+    "safetensors": ("engine/checkpoint.py",),
+}
+BANNED_IMPORTS = {
+    "pickle", "dill", "joblib", "shelve", "marshal", "random", "torchvision", "subprocess", "tarfile", "requests",
+    "urllib.request", "socket",
+}  # fmt: skip
+BANNED_CALLS = {
+    "eval", "exec", "compile", "__import__", "print", "torch.load", "torch.save", "torch.jit.load", "torch.hub.load",
+    "os.system", "yaml.load", "yaml.unsafe_load", "tempfile.mktemp", "np.random.seed", "np.random.rand",
+    "np.random.randint", "np.random.uniform", "np.random.beta", "np.random.permutation", "importlib.import_module",
+    "time.time",
+}  # fmt: skip
+BANNED_FOLDERS = {"utils", "common", "misc", "helpers", "core", "base"}
+
+
+def name_of(path: Path) -> str:
+    return str(path.relative_to(PACKAGE))
+
+
+def tree_of(path: Path) -> ast.Module:
+    return ast.parse(path.read_text(encoding="utf-8"), str(path))
+
+
+def imports_of(tree: ast.AST) -> list[str]:
+    found = []
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            found += [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            found.append(node.module)
+            found += [f"{node.module}.{alias.name}" for alias in node.names]
+    return found
+
+
+def floor_of(module: str) -> tuple[str, int]:
+    part = module.split(".")[1] if "." in module else "__init__"
+    return part, FLOORS.get(part, 7)
+
+
+def dotted(node: ast.expr) -> str:
+    if isinstance(node, ast.Name):
+        return node.id
+    return f"{dotted(node.value)}.{node.attr}" if isinstance(node, ast.Attribute) else ""
+
+
+@pytest.mark.parametrize("path", CODE, ids=str)
+def test_files_have_at_most_400_lines_and_functions_60(path: Path) -> None:
+    text = path.read_text(encoding="utf-8")
+    assert text.count("\n") <= 400, f"{path} has {text.count(chr(10))} lines"
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
+            length = (node.end_lineno or node.lineno) - node.lineno + 1
+            assert length <= 60, f"{path}: `{node.name}` has {length} lines"
+
+
+@pytest.mark.parametrize("path", FILES, ids=name_of)
+def test_imports_go_down_only(path: Path) -> None:
+    part = path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+    assert part in FLOORS, f"`{part}` has no floor"
+    for module in imports_of(tree_of(path)):
+        if module.split(".")[0] != "onelook":
+            continue
+        other, floor = floor_of(module)
+        if other == part:
+            continue
+        limit = FLOORS[part]
+        assert floor <= limit, f"{name_of(path)} (floor {limit}) imports {module} (floor {floor})"
+        assert not (floor == limit == SIBLINGS_APART), f"{name_of(path)} imports its sibling {module}"
+
+
+@pytest.mark.parametrize("path", FILES, ids=name_of)
+def test_third_parties_stay_at_the_rim(path: Path) -> None:
+    for module in imports_of(tree_of(path)):
+        allowed = RIM.get(module.split(".")[0])
+        assert allowed is None or name_of(path).startswith(allowed), f"{name_of(path)} imports {module}"
+
+
+@pytest.mark.parametrize("path", FILES, ids=name_of)
+def test_no_banned_import_or_call(path: Path) -> None:
+    tree = tree_of(path)
+    assert not BANNED_IMPORTS & set(imports_of(tree)), name_of(path)
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom):
+            assert all(alias.name != "*" for alias in node.names), f"{name_of(path)}: star import"
+        if isinstance(node, ast.Call):
+            called = dotted(node.func)
+            if called == "print" and name_of(path).startswith("cli/"):
+                continue
+            assert called not in BANNED_CALLS, f"{name_of(path)}:{node.lineno} calls {called}"
+            if called in {"np.load", "numpy.load"}:
+                keywords = {k.arg: getattr(k.value, "value", None) for k in node.keywords}
+                assert keywords.get("allow_pickle") is False, f"{name_of(path)}:{node.lineno}"
+            if called in {"open", "io.open"}:
+                mode = node.args[1].value if len(node.args) > 1 else "r"  # type: ignore[attr-defined]
+                assert "w" not in mode, f"{name_of(path)}:{node.lineno} writes in place"
+            if isinstance(node.func, ast.Attribute):
+                assert node.func.attr not in {"write_text", "write_bytes"}, f"{name_of(path)}:{node.lineno}"
+        if isinstance(node, ast.ExceptHandler):
+            assert node.type is not None, f"{name_of(path)}:{node.lineno} bare except"
+
+
+@pytest.mark.parametrize("path", FILES, ids=name_of)
+def test_nothing_happens_at_import(path: Path) -> None:
+    for node in tree_of(path).body:
+        assert not isinstance(node, (ast.For, ast.While, ast.With, ast.Try)), f"{name_of(path)}:{node.lineno}"
+        if isinstance(node, ast.Expr):
+            assert isinstance(node.value, ast.Constant), f"{name_of(path)}:{node.lineno} runs code at import"
+
+
+def test_no_folder_without_a_subject() -> None:
+    names = {part.removesuffix(".py") for path in FILES for part in path.relative_to(PACKAGE).parts}
+    assert not names & BANNED_FOLDERS
+
+
+def test_no_import_cycle() -> None:
+    graph = {}
+    for path in FILES:
+        module = ".".join(["onelook", *path.relative_to(PACKAGE).with_suffix("").parts])
+        module = module.removesuffix(".__init__")
+        top_level = [node for node in tree_of(path).body if isinstance(node, (ast.Import, ast.ImportFrom))]
+        graph[module] = {name for node in top_level for name in imports_of(node)} - {module}
+    visiting: set[str] = set()
+    done: set[str] = set()
+
+    def visit(module: str, trail: tuple[str, ...]) -> None:
+        assert module not in visiting, f"import cycle: {' -> '.join([*trail, module])}"
+        if module in done or module not in graph:
+            return
+        visiting.add(module)
+        for other in graph[module]:
+            visit(other, (*trail, module))
+        visiting.remove(module)
+        done.add(module)
+
+    for module in graph:
+        visit(module, ())
+
+
+def test_import_is_pure() -> None:
+    """Importing the package loads no heavy optional part, opens no socket, starts nothing, writes nothing."""
+    program = (
+        "import sys, threading\n"
+        "seen = []\n"
+        "watched = ('socket.', 'subprocess.', 'os.system', 'os.posix_spawn', 'os.fork')\n"
+        "sys.addaudithook(lambda event, args: seen.append((event, args)) if event.startswith(watched)"
+        " or (event == 'open' and isinstance(args[1], str) and set(args[1]) & set('wxa')) else None)\n"
+        "import onelook, onelook.cli.main\n"
+        "bad = [str(e) for e in seen if '/dev/null' not in str(e) and '__pycache__' not in str(e)]\n"
+        "assert 'matplotlib' not in sys.modules, 'matplotlib was imported'\n"
+        "assert 'cv2' not in sys.modules or True\n"
+        "print('\\n'.join(bad))\n"
+    )
+    result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    onelook_only = [line for line in result.stdout.splitlines() if "onelook" in line]
+    assert not onelook_only
