@@ -1,0 +1,128 @@
+"""Overlap of boxes: between all pairs, and between matched pairs with the flavours that the box loss needs.
+
+Letters: N, M boxes. Coordinates beyond 1e9 are treated as 1e9 and negative sizes as 0, so that every value and every
+gradient is finite for every finite input.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+EPSILON = 1e-7
+LARGEST = 1e9
+
+
+def box_iou(boxes_a_xyxy: Tensor, boxes_b_xyxy: Tensor) -> Tensor:
+    """IoU of every box of A with every box of B, (N, M), 0 to 1.
+
+    Args:
+        boxes_a_xyxy: (N, 4) corners.
+        boxes_b_xyxy: (M, 4) corners, same unit.
+
+    Two boxes without any area overlap by 0, even if they are the same.
+
+    >>> box_iou(torch.tensor([[0.0, 0.0, 2.0, 2.0]]), torch.tensor([[1.0, 0.0, 3.0, 2.0]])).round(decimals=4)
+    tensor([[0.3333]])
+    """
+    a, b = boxes_a_xyxy[:, None, :], boxes_b_xyxy[None, :, :]
+    width = (torch.minimum(a[..., 2], b[..., 2]) - torch.maximum(a[..., 0], b[..., 0])).clamp_(min=0)
+    height = (torch.minimum(a[..., 3], b[..., 3]) - torch.maximum(a[..., 1], b[..., 1])).clamp_(min=0)
+    intersection = width.mul_(height)
+    union = _area(a) + _area(b) - intersection
+    return torch.where(union > 0, intersection / union.where(union > 0, torch.ones_like(union)), 0.0)
+
+
+@dataclass(frozen=True)
+class IouTerms:
+    """What the IoU flavours of N matched pairs are made of, each (N,).
+
+    Attributes:
+        iou: intersection over union.
+        union: area of the union.
+        enclosing_area: area of the smallest box around both.
+        enclosing_diagonal_sq: its squared diagonal.
+        centre_distance_sq: squared distance of the two centres.
+    """
+
+    iou: Tensor
+    union: Tensor
+    enclosing_area: Tensor
+    enclosing_diagonal_sq: Tensor
+    centre_distance_sq: Tensor
+
+
+def iou_terms(boxes_a_cxcywh: Tensor, boxes_b_cxcywh: Tensor) -> IouTerms:
+    """Overlap, enclosing box and centre distance of matched pairs, (N, 4) centre and size each, same unit."""
+    return _terms(_bounded(boxes_a_cxcywh), _bounded(boxes_b_cxcywh))
+
+
+def iou(boxes_a_cxcywh: Tensor, boxes_b_cxcywh: Tensor) -> Tensor:
+    """Intersection over union of matched pairs, (N,)."""
+    return iou_terms(boxes_a_cxcywh, boxes_b_cxcywh).iou
+
+
+def giou(boxes_a_cxcywh: Tensor, boxes_b_cxcywh: Tensor) -> Tensor:
+    """Generalised IoU of matched pairs, (N,), -1 to 1 (Rezatofighi et al. 2019, section 3)."""
+    terms = iou_terms(boxes_a_cxcywh, boxes_b_cxcywh)
+    return terms.iou - (terms.enclosing_area - terms.union) / (terms.enclosing_area + EPSILON)
+
+
+def diou(boxes_a_cxcywh: Tensor, boxes_b_cxcywh: Tensor) -> Tensor:
+    """Distance IoU of matched pairs, (N,), -1 to 1 (Zheng et al. 2020, "Distance-IoU Loss", section 3)."""
+    return _diou(iou_terms(boxes_a_cxcywh, boxes_b_cxcywh))
+
+
+def ciou(boxes_a_cxcywh: Tensor, boxes_b_cxcywh: Tensor) -> Tensor:
+    """Complete IoU of matched pairs, (N,): overlap, centre distance and shape (Zheng et al. 2020, section 4).
+
+    The weight of the shape term carries no gradient, as in the paper.
+
+    >>> box, other = torch.tensor([[10.0, 10.0, 4.0, 6.0]]), torch.tensor([[11.0, 12.0, 5.0, 5.0]])
+    >>> ciou(box, other).round(decimals=4)
+    tensor([0.2752])
+    """
+    a, b = _bounded(boxes_a_cxcywh), _bounded(boxes_b_cxcywh)
+    terms = _terms(a, b)
+    shape = (4 / math.pi**2) * (_aspect_angle(b) - _aspect_angle(a)).square()
+    with torch.no_grad():
+        weight = shape / (shape - terms.iou + (1 + EPSILON))
+    return _diou(terms) - weight * shape
+
+
+def _terms(a: Tensor, b: Tensor) -> IouTerms:
+    half_a, half_b = a[:, 2:4] / 2, b[:, 2:4] / 2
+    low_a, high_a = a[:, 0:2] - half_a, a[:, 0:2] + half_a
+    low_b, high_b = b[:, 0:2] - half_b, b[:, 0:2] + half_b
+    overlap_wh = (torch.minimum(high_a, high_b) - torch.maximum(low_a, low_b)).clamp(min=0)
+    enclosing_wh = torch.maximum(high_a, high_b) - torch.minimum(low_a, low_b)
+    intersection = overlap_wh[:, 0] * overlap_wh[:, 1]
+    union = a[:, 2] * a[:, 3] + b[:, 2] * b[:, 3] - intersection + EPSILON
+    return IouTerms(
+        iou=intersection / union,
+        union=union,
+        enclosing_area=enclosing_wh[:, 0] * enclosing_wh[:, 1],
+        enclosing_diagonal_sq=enclosing_wh.square().sum(dim=1),
+        centre_distance_sq=(b[:, 0:2] - a[:, 0:2]).square().sum(dim=1),
+    )
+
+
+def _diou(terms: IouTerms) -> Tensor:
+    return terms.iou - terms.centre_distance_sq / (terms.enclosing_diagonal_sq + EPSILON)
+
+
+def _aspect_angle(boxes_cxcywh: Tensor) -> Tensor:
+    """atan(width / height), (N,); a height of 0 counts as `EPSILON`."""
+    return torch.atan(boxes_cxcywh[:, 2] / boxes_cxcywh[:, 3].clamp(min=EPSILON))
+
+
+def _bounded(boxes_cxcywh: Tensor) -> Tensor:
+    centres = boxes_cxcywh[:, 0:2].clamp(-LARGEST, LARGEST)
+    return torch.cat([centres, boxes_cxcywh[:, 2:4].clamp(0, LARGEST)], dim=1)
+
+
+def _area(boxes_xyxy: Tensor) -> Tensor:
+    return (boxes_xyxy[..., 2] - boxes_xyxy[..., 0]) * (boxes_xyxy[..., 3] - boxes_xyxy[..., 1])

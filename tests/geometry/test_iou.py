@@ -1,0 +1,97 @@
+"""IoU flavours against hand calculation and NumPy loops; finite for every finite input."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+
+from onelook.geometry.iou import box_iou, ciou, diou, giou, iou, iou_terms
+
+FLAVOURS = [iou, giou, diou, ciou]
+EXTREMES = [0.0, 1e-45, 1e-38, 1e-20, 1e-7, 1e-3, 0.5, 1.0, 640.0, 1e9, 1e20, 3e38, -1.0, -3e38]
+
+
+def pair_iou(a: list[float], b: list[float]) -> float:
+    width = max(0.0, min(a[2], b[2]) - max(a[0], b[0]))
+    height = max(0.0, min(a[3], b[3]) - max(a[1], b[1]))
+    union = (a[2] - a[0]) * (a[3] - a[1]) + (b[2] - b[0]) * (b[3] - b[1]) - width * height
+    return width * height / union if union > 0 else 0.0
+
+
+def test_pairwise_iou_equals_a_loop_over_the_pairs() -> None:
+    rng = np.random.Generator(np.random.Philox(key=1))
+    a, b = (np.sort(rng.uniform(0, 50, (n, 2, 2)), axis=1).reshape(n, 4) for n in (7, 11))
+    expected = [[pair_iou(list(x), list(y)) for y in b] for x in a]
+    np.testing.assert_allclose(box_iou(torch.tensor(a), torch.tensor(b)).numpy(), expected, atol=1e-12)
+
+
+@pytest.mark.parametrize(("n", "m"), [(0, 3), (3, 0), (0, 0)])
+def test_pairwise_iou_of_no_boxes_is_an_empty_table(n: int, m: int) -> None:
+    assert box_iou(torch.zeros(n, 4), torch.zeros(m, 4)).shape == (n, m)
+
+
+def test_boxes_without_area_overlap_by_nothing() -> None:
+    points = torch.tensor([[3.0, 3.0, 3.0, 3.0]])
+    assert box_iou(points, points).item() == 0.0
+    assert box_iou(points, torch.tensor([[0.0, 0.0, 9.0, 9.0]])).item() == 0.0
+
+
+def test_pairwise_iou_leaves_its_input_alone() -> None:
+    boxes = torch.tensor([[0.0, 0.0, 2.0, 2.0], [1.0, 1.0, 3.0, 3.0]])
+    box_iou(boxes, boxes)
+    assert boxes.tolist() == [[0.0, 0.0, 2.0, 2.0], [1.0, 1.0, 3.0, 3.0]]
+
+
+@pytest.mark.parametrize("flavour", FLAVOURS)
+def test_a_box_overlaps_itself_fully(flavour: object) -> None:
+    box = torch.tensor([[5.0, 6.0, 3.0, 2.0]])
+    assert flavour(box, box).item() == pytest.approx(1.0, abs=1e-6)  # type: ignore[operator]
+
+
+def test_terms_of_two_boxes_equal_hand_calculation() -> None:
+    terms = iou_terms(torch.tensor([[10.0, 10.0, 4.0, 6.0]]), torch.tensor([[11.0, 12.0, 5.0, 5.0]]))
+    assert terms.union.item() == pytest.approx(24 + 25 - 3.5 * 3.5)
+    assert terms.enclosing_area.item() == pytest.approx(5.5 * 7.5)
+    assert terms.enclosing_diagonal_sq.item() == pytest.approx(5.5**2 + 7.5**2)
+    assert terms.centre_distance_sq.item() == pytest.approx(5.0)
+
+
+def test_gradient_of_ciou_equals_finite_differences_with_the_shape_weight_held() -> None:
+    a = torch.tensor([[10.0, 10.0, 4.0, 6.0]], dtype=torch.float64, requires_grad=True)
+    b = torch.tensor([[11.0, 12.0, 5.0, 5.0]], dtype=torch.float64)
+    (gradient,) = torch.autograd.grad(diou(a, b).sum(), a)
+    step = 1e-6
+    for axis in range(4):
+        moved = a.detach().clone()
+        moved[0, axis] += step
+        slope = (diou(moved, b) - diou(a.detach(), b)).item() / step
+        assert gradient[0, axis].item() == pytest.approx(slope, abs=1e-5)
+    (full,) = torch.autograd.grad(ciou(a, b).sum(), a)
+    shape = (4 / np.pi**2) * (np.arctan(5 / 5) - np.arctan(4 / 6)) ** 2
+    weight = shape / (shape - iou(a, b).item() + 1)
+    shape_slope_w = (8 / np.pi**2) * (np.arctan(5 / 5) - np.arctan(4 / 6)) * -(6 / (4**2 + 6**2))
+    assert (full - gradient)[0, 2].item() == pytest.approx(-weight * shape_slope_w, abs=1e-6)
+
+
+@pytest.mark.parametrize("flavour", FLAVOURS)
+def test_values_and_gradients_are_finite_for_extreme_boxes(flavour: object) -> None:
+    rng = np.random.Generator(np.random.Philox(key=2))
+    values = torch.tensor(rng.choice(np.array(EXTREMES, np.float32), (2, 50_000, 4)), requires_grad=True)
+    overlap = flavour(values[0], values[1])  # type: ignore[operator]
+    assert overlap.isfinite().all()
+    (gradient,) = torch.autograd.grad(overlap.sum(), values)
+    assert gradient.isfinite().all()
+
+
+@settings(max_examples=200, deadline=None)
+@given(arrays(np.float32, (2, 4, 4), elements=st.floats(width=32, allow_nan=False, allow_infinity=False)))
+def test_values_and_gradients_are_finite_for_any_finite_boxes(boxes: np.ndarray) -> None:
+    values = torch.tensor(boxes, requires_grad=True)
+    total = torch.stack([flavour(values[0], values[1]) for flavour in FLAVOURS])
+    assert total.isfinite().all()
+    (gradient,) = torch.autograd.grad(total.sum(), values)
+    assert gradient.isfinite().all()
