@@ -1,0 +1,269 @@
+"""What an image file says of itself, read without decoding a pixel: format, size, rotation, and whether it is whole.
+
+All parsers stay inside the bytes they are given and take time in proportion to them.
+"""
+
+from __future__ import annotations
+
+import re
+import struct
+import zlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+from onelook.files.tiff_header import TiffHeader, read_tiff_header
+
+PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
+JPEG_END = b"\xff\xd9"
+
+_FOREIGN = (
+    (b"GIF8", "a GIF"), (b"PF\n", "a PFM"), (b"Pf\n", "a PFM"), (b"\0\0\0\x0cjP  ", "a JPEG 2000"),
+    (b"\xff\x4f\xff\x51", "a JPEG 2000"), (b"%PDF", "a PDF"), (b"<", "an HTML, XML or SVG"),
+    (b"\0\0\0", "an AVIF, HEIC or MP4"), (b"PK\x03\x04", "a ZIP"), (b"\x1f\x8b", "a gzip"),
+    (b"version https://git-lfs", "a Git LFS pointer"),
+)  # fmt: skip
+# A marker within the coded data: not a stuffed zero, not a restart, not filling.
+_JPEG_MARKER = re.compile(rb"\xff+([^\x00\xff\xd0-\xd7])")
+_NO_FRAME = {0xC4, 0xC8, 0xCC}
+
+
+class DamagedImage(Exception):  # noqa: N818 - the reason is the name
+    """An image that cannot be used; the text is the reason, without the file's name."""
+
+
+class ShortOfBytes(DamagedImage):
+    """The bytes end within the header: the file is cut, or only its beginning was given."""
+
+
+@dataclass(frozen=True)
+class ImageHeader:
+    """The header of an image file.
+
+    Attributes:
+        kind: jpeg, png, bmp, webp or tiff, by content; MPO is jpeg.
+        stored_hw: height and width as stored, pixels.
+        orientation: EXIF code 1 to 8; 1 means upright.
+        body: where the coded data start (JPEG), else 0.
+        tiff: the first directory of a TIFF.
+    """
+
+    kind: str
+    stored_hw: tuple[int, int]
+    orientation: int = 1
+    body: int = 0
+    tiff: TiffHeader | None = None
+
+    @property
+    def size_hw(self) -> tuple[int, int]:
+        """Height and width once the EXIF rotation is applied, pixels."""
+        height, width = self.stored_hw
+        return (width, height) if self.orientation >= 5 else (height, width)
+
+
+def read_header(data: bytes) -> ImageHeader:
+    """The header of the image file that starts with `data`.
+
+    Raises:
+        DamagedImage: not one of bmp, jpeg, png, tiff, webp; or the header makes no sense.
+        ShortOfBytes: more of the file is needed.
+    """
+    kind = _kind_of(data)
+    try:
+        header = _READERS[kind](data)
+    except (struct.error, IndexError) as problem:
+        raise ShortOfBytes("the file ends within its header") from problem
+    if min(header.stored_hw) < 1:
+        raise DamagedImage(f"the header gives a size of {header.stored_hw[1]} x {header.stored_hw[0]} pixels")
+    return header
+
+
+def check_whole(data: bytes, header: ImageHeader) -> None:
+    """Raise DamagedImage if the parts that the file announces are not all inside it.
+
+    A JPEG without its end marker passes: whether its pixels are complete only a decoder can tell.
+    """
+    check = _CHECKS.get(header.kind)
+    if check is not None:
+        check(data, header)
+
+
+def has_jpeg_end(data: bytes, body: int) -> bool:
+    """Whether the first picture of a JPEG, whose coded data start at `body`, is closed by an end marker."""
+    position = body
+    while match := _JPEG_MARKER.search(data, position):
+        marker = match[1][0]
+        if marker == JPEG_END[1]:
+            return True
+        if match.end() + 2 > len(data):
+            return False
+        position = match.end() + int.from_bytes(data[match.end() : match.end() + 2], "big")
+    return False
+
+
+def _kind_of(data: bytes) -> str:
+    if data.startswith(b"\xff\xd8\xff"):
+        return "jpeg"
+    if data.startswith(PNG_SIGNATURE):
+        return "png"
+    if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
+        return "webp"
+    if data[:4] in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"):
+        return "tiff"
+    if data.startswith(b"BM"):
+        return "bmp"
+    if not data:
+        raise DamagedImage("the file is empty")
+    for magic, what in _FOREIGN:
+        if data.startswith(magic):
+            raise DamagedImage(f"this is {what} file; only bmp, jpeg, png, tiff and webp images are read")
+    raise DamagedImage("this is no image: only bmp, jpeg, png, tiff and webp are read")
+
+
+def _read_jpeg(data: bytes) -> ImageHeader:
+    position, orientation, size = 2, 1, (0, 0)
+    while True:
+        if data[position] != 0xFF:
+            raise DamagedImage(f"byte {position} should start a JPEG segment and does not")
+        while data[position] == 0xFF:
+            position += 1
+        marker = data[position]
+        if marker == JPEG_END[1]:
+            raise DamagedImage("the JPEG ends before its picture")
+        position += 1
+        if marker == 0x01 or 0xD0 <= marker <= 0xD8:
+            continue
+        (length,) = struct.unpack_from(">H", data, position)
+        if length < 2:
+            raise DamagedImage(f"a JPEG segment at byte {position} has the impossible length {length}")
+        if marker == 0xE1 and data[position + 2 : position + 8] == b"Exif\0\0":
+            orientation = exif_orientation(data[position + 8 : position + length])
+        elif 0xC0 <= marker <= 0xCF and marker not in _NO_FRAME:
+            size = struct.unpack_from(">HH", data, position + 3)
+        position += length
+        if marker == 0xDA:
+            return ImageHeader("jpeg", size, orientation, body=position)
+
+
+def png_chunks(data: bytes) -> Iterator[tuple[bytes, int, int]]:
+    """Name, start and length of the content of each chunk, up to and with IEND; stops where the bytes end."""
+    position = len(PNG_SIGNATURE)
+    while position + 12 <= len(data):
+        length, name = struct.unpack_from(">I4s", data, position)
+        if length > 0x7FFFFFFF or not name.isalpha():
+            raise DamagedImage(f"PNG chunk at byte {position} has the impossible name {name!r} or length {length}")
+        yield name, position + 8, length
+        if name == b"IEND":
+            return
+        position += 12 + length
+    yield b"", position, 0
+
+
+def _read_png(data: bytes) -> ImageHeader:
+    length, name, width, height = struct.unpack_from(">I4sII", data, len(PNG_SIGNATURE))
+    if name != b"IHDR" or length != 13:
+        raise DamagedImage("the PNG does not start with its header chunk")
+    orientation = 1
+    for name, start, length in png_chunks(data):
+        if not name:
+            raise ShortOfBytes("the PNG is truncated: its end chunk is missing")
+        if name == b"eXIf":
+            orientation = exif_orientation(data[start : start + length])
+    return ImageHeader("png", (height, width), orientation)
+
+
+def _check_png(data: bytes, header: ImageHeader) -> None:
+    has_pixels = False
+    for name, start, length in png_chunks(data):
+        has_pixels |= name == b"IDAT"
+        if start + length + 4 > len(data):
+            raise DamagedImage(f"PNG chunk {name.decode()} claims {length} bytes, more than the file has")
+        if name[:1].isupper():
+            (stored,) = struct.unpack_from(">I", data, start + length)
+            if zlib.crc32(memoryview(data)[start - 4 : start + length]) != stored:
+                raise DamagedImage(f"PNG chunk {name.decode()} at byte {start - 8} is damaged: its checksum is wrong")
+    if not has_pixels:
+        raise DamagedImage("the PNG holds no pixels")
+
+
+def _read_webp(data: bytes) -> ImageHeader:
+    first = data[12:16]
+    if first == b"VP8 ":
+        width, height = (side & 0x3FFF for side in struct.unpack_from("<HH", data, 26))
+    elif first == b"VP8L":
+        (bits,) = struct.unpack_from("<I", data, 21)
+        width, height = (bits & 0x3FFF) + 1, (bits >> 14 & 0x3FFF) + 1
+    elif first == b"VP8X":
+        struct.unpack_from("<10x", data, 20)
+        width, height = (int.from_bytes(data[at : at + 3], "little") + 1 for at in (24, 27))
+        if data[20] & 0x08:  # the flag that an EXIF chunk follows
+            return ImageHeader("webp", (height, width), _webp_orientation(data))
+    else:
+        raise DamagedImage(f"the WebP starts with the unknown chunk {first!r}")
+    return ImageHeader("webp", (height, width))
+
+
+def _webp_orientation(data: bytes) -> int:
+    position = 12
+    while True:
+        name, length = struct.unpack_from("<4sI", data, position)
+        if name == b"EXIF":
+            return exif_orientation(data[position + 8 : position + 8 + length].removeprefix(b"Exif\0\0"))
+        position += 8 + length + length % 2
+
+
+def _check_webp(data: bytes, header: ImageHeader) -> None:
+    announced = int.from_bytes(data[4:8], "little") + 8
+    if announced > len(data):
+        raise DamagedImage(f"the WebP is truncated: {len(data)} of {announced} bytes are there")
+
+
+def _read_bmp(data: bytes) -> ImageHeader:
+    (header_size,) = struct.unpack_from("<I", data, 14)
+    width, height = struct.unpack_from("<HH" if header_size == 12 else "<ii", data, 18)
+    return ImageHeader("bmp", (abs(height), width))
+
+
+def _check_bmp(data: bytes, header: ImageHeader) -> None:
+    (pixels_at,) = struct.unpack_from("<I", data, 10)
+    (header_size,) = struct.unpack_from("<I", data, 14)
+    (bits,) = struct.unpack_from("<H", data, 24 if header_size == 12 else 28)
+    compression = 0 if header_size == 12 else struct.unpack_from("<I", data, 30)[0]
+    height, width = header.stored_hw
+    needed = pixels_at + (width * bits + 31) // 32 * 4 * height if compression in (0, 3) else pixels_at + 1
+    if needed > len(data):
+        raise DamagedImage(f"the BMP is truncated: {len(data)} of {needed} bytes are there")
+
+
+def _read_tiff(data: bytes) -> ImageHeader:
+    tiff = read_tiff_header(data)
+    if tiff.is_dng:
+        raise DamagedImage("this is a DNG raw file; develop it to jpeg, png or tiff first")
+    return ImageHeader("tiff", tiff.stored_hw, tiff.orientation, tiff=tiff)
+
+
+def _check_tiff(data: bytes, header: ImageHeader) -> None:
+    if header.tiff is not None and header.tiff.last_byte > len(data):
+        raise DamagedImage(f"the TIFF is truncated: {len(data)} of {header.tiff.last_byte} bytes are there")
+
+
+def exif_orientation(exif: bytes) -> int:
+    """The orientation code of an EXIF block, 1 to 8; 1 if it has none or makes no sense."""
+    try:
+        return read_tiff_header(exif).orientation
+    except (struct.error, IndexError):
+        return 1
+
+
+_READERS: dict[str, Callable[[bytes], ImageHeader]] = {
+    "jpeg": _read_jpeg,
+    "png": _read_png,
+    "webp": _read_webp,
+    "bmp": _read_bmp,
+    "tiff": _read_tiff,
+}
+_CHECKS: dict[str, Callable[[bytes, ImageHeader], None]] = {
+    "png": _check_png,
+    "webp": _check_webp,
+    "bmp": _check_bmp,
+    "tiff": _check_tiff,
+}

@@ -1,0 +1,100 @@
+"""The first directory of a TIFF file or of an EXIF block, which is a TIFF without pixels."""
+
+from __future__ import annotations
+
+import struct
+from dataclasses import dataclass
+
+import numpy as np
+
+_MAX_ENTRIES = 4096
+_MAX_PIECES = 1 << 20
+_FORMATS = {1: "B", 3: "H", 4: "I", 13: "I", 16: "Q"}  # TIFF type -> struct letter, unsigned integers only
+
+_WIDTH, _HEIGHT, _ORIENTATION, _DNG_VERSION = 256, 257, 274, 50706
+_STRIPS, _TILES = (273, 279), (324, 325)  # positions, byte counts
+
+
+@dataclass(frozen=True)
+class TiffHeader:
+    """What the first directory says.
+
+    Attributes:
+        stored_hw: height and width, pixels; 0 where not given (EXIF).
+        orientation: 1 to 8.
+        orientation_at: where the two bytes of the orientation stand; 0 if it is not given.
+        byte_order: `<` or `>`.
+        last_byte: how long the file must be to hold its pixels; 0 if not given.
+        is_dng: a camera's raw file.
+    """
+
+    stored_hw: tuple[int, int]
+    orientation: int
+    orientation_at: int
+    byte_order: str
+    last_byte: int
+    is_dng: bool
+
+
+@dataclass(frozen=True)
+class _Entry:
+    type: int
+    count: int
+    at: int
+
+
+def read_tiff_header(data: bytes) -> TiffHeader:
+    """The first directory of the TIFF that `data` starts with, classic or BigTIFF.
+
+    Raises:
+        struct.error: the bytes end too early.
+    """
+    order = "<" if data[:2] == b"II" else ">"
+    entries = _entries(data, order)
+    orientation = _first(data, order, entries.get(_ORIENTATION))
+    return TiffHeader(
+        stored_hw=(_first(data, order, entries.get(_HEIGHT)), _first(data, order, entries.get(_WIDTH))),
+        orientation=orientation if 1 <= orientation <= 8 else 1,
+        orientation_at=entries[_ORIENTATION].at if 1 <= orientation <= 8 else 0,
+        byte_order=order,
+        last_byte=max(_end_of(data, order, entries, tags) for tags in (_STRIPS, _TILES)),
+        is_dng=_DNG_VERSION in entries,
+    )
+
+
+def _entries(data: bytes, order: str) -> dict[int, _Entry]:
+    is_big = struct.unpack_from(order + "H", data, 2)[0] == 43
+    count_format, entry_format, size = ("Q", "HHQ", 20) if is_big else ("H", "HHI", 12)
+    (start,) = struct.unpack_from(order + ("8xQ" if is_big else "4xI"), data, 0)
+    (num_entries,) = struct.unpack_from(order + count_format, data, start)
+    first = start + struct.calcsize("<" + count_format)
+    inline = 8 if is_big else 4
+    found: dict[int, _Entry] = {}
+    for number in range(min(num_entries, _MAX_ENTRIES)):
+        position = first + number * size
+        tag, kind, count = struct.unpack_from(order + entry_format, data, position)
+        value_at = position + size - inline
+        if kind in _FORMATS and struct.calcsize(_FORMATS[kind]) * count > inline:
+            (value_at,) = struct.unpack_from(order + ("Q" if is_big else "I"), data, value_at)
+        found.setdefault(tag, _Entry(kind, count, value_at))
+    return found
+
+
+def _first(data: bytes, order: str, entry: _Entry | None) -> int:
+    if entry is None or entry.type not in _FORMATS or entry.count < 1:
+        return 0
+    return int(struct.unpack_from(order + _FORMATS[entry.type], data, entry.at)[0])
+
+
+def _end_of(data: bytes, order: str, entries: dict[int, _Entry], tags: tuple[int, int]) -> int:
+    """The byte after the last strip or tile; 0 if there is none."""
+    columns = [entries.get(tag) for tag in tags]
+    values = []
+    for entry in columns:
+        if entry is None or entry.type not in _FORMATS or not 0 < entry.count <= _MAX_PIECES:
+            return 0
+        struct.unpack_from(f"{entry.count * struct.calcsize(_FORMATS[entry.type])}x", data, entry.at)
+        number = np.dtype(order + _FORMATS[entry.type].replace("I", "u4").replace("H", "u2").replace("Q", "u8"))
+        values.append(np.frombuffer(data, number, entry.count, entry.at).astype(np.float64))
+    pieces = min(len(values[0]), len(values[1]))
+    return int((values[0][:pieces] + values[1][:pieces]).max())
