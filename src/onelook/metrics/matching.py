@@ -1,0 +1,117 @@
+"""Which detections overlap which labels, and COCO's assignment of one to the other, for all images at once.
+
+Letters: D detections, M labels, P pairs of the two that belong together and overlap.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from onelook.metrics.packing import Flags, Floats, Ints, PackedDetections, PackedTruths
+
+PAIRS_AT_A_TIME = 1 << 19
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """Overlapping detections and labels, sorted by detection.
+
+    Attributes:
+        detection: (P,) row of the detection.
+        truth: (P,) row of the label.
+        iou: (P,) intersection over union; over the detection's own area where the label is a crowd.
+    """
+
+    detection: Ints
+    truth: Ints
+    iou: Floats
+
+    def rows(self, index: npt.NDArray[Any]) -> Pairs:
+        """The pairs that `index` (positions or flags) names, in that order."""
+        return Pairs(self.detection[index], self.truth[index], self.iou[index])
+
+
+def overlapping_pairs(truths: PackedTruths, detections: PackedDetections, *, min_iou: float, same_class: bool) -> Pairs:
+    """All pairs of a detection and a label of the same image (and class, if asked) with an IoU of at least `min_iou`.
+
+    Memory stays bounded: about half a million candidate pairs are looked at at a time.
+    """
+    num_classes = 1 + max(truths.class_ids.max(initial=0), detections.class_ids.max(initial=0)) if same_class else 1
+    truth_group = truths.image_ids * num_classes + (truths.class_ids if same_class else 0)
+    detection_group = detections.image_ids * num_classes + (detections.class_ids if same_class else 0)
+    by_group = np.argsort(truth_group, kind="stable")
+    sorted_group = truth_group[by_group]
+    first = np.searchsorted(sorted_group, detection_group, side="left")
+    count = np.searchsorted(sorted_group, detection_group, side="right") - first
+    candidates = np.flatnonzero(count)
+    found = []
+    for rows in _slices(candidates, count[candidates]):
+        detection = np.repeat(rows, count[rows])
+        ends = np.cumsum(count[rows])
+        step = np.arange(len(detection)) - np.repeat(ends - count[rows], count[rows])
+        truth = by_group[first[detection] + step]
+        iou = _coco_iou(detections.boxes_xywh[detection], truths.boxes_xywh[truth], truths.is_crowd[truth])
+        found.append(Pairs(detection, truth, iou).rows(np.flatnonzero(iou >= min_iou)))
+    return _join(found)
+
+
+def match_by_score(pairs: Pairs, *, num_detections: int, num_truths: int) -> Flags:
+    """(D,) which detections win a label when each, best score first, takes the free label it overlaps most.
+
+    Detections must be numbered by falling score within their image and class. Between labels of equal overlap the
+    later one is taken, as in pycocotools. Crowd labels are not for this function.
+
+    The loop over detections is replaced by deferred acceptance: every detection without a label asks for its next
+    best; a label keeps the best-scored of those that asked. All labels rank detections alike, so the outcome is the
+    same, after a few rounds over whole arrays (Gale and Shapley, College Admissions and the Stability of Marriage,
+    1962).
+    """
+    pairs = pairs.rows(np.lexsort((-pairs.truth, -pairs.iou, pairs.detection)))
+    next_pair = np.searchsorted(pairs.detection, np.arange(num_detections + 1))
+    end = next_pair[1:].copy()
+    holder = np.full(num_truths, num_detections)
+    asking = np.flatnonzero(next_pair[:-1] < end)
+    while len(asking):
+        wanted = pairs.truth[next_pair[asking]]
+        next_pair[asking] += 1
+        before = holder[wanted]
+        np.minimum.at(holder, wanted, asking)
+        refused = asking[holder[wanted] != asking]
+        displaced = before[(before != holder[wanted]) & (before < num_detections)]
+        asking = np.unique(np.concatenate([refused, displaced]))
+        asking = asking[next_pair[asking] < end[asking]]
+    won = np.zeros(num_detections + 1, np.bool_)
+    won[holder] = True
+    return won[:-1]
+
+
+def _slices(rows: Ints, counts: Ints) -> list[Ints]:
+    """`rows` cut so that each piece has `PAIRS_AT_A_TIME` pairs or is a single row."""
+    cuts = np.flatnonzero(np.diff(np.cumsum(counts) // PAIRS_AT_A_TIME)) + 1
+    return [piece for piece in np.split(rows, cuts) if len(piece)]
+
+
+def _coco_iou(detections: Floats, truths: Floats, is_crowd: Flags) -> Floats:
+    """(P,) overlap of rows of `xywh` boxes, with the very arithmetic of pycocotools; 0 where they do not touch."""
+    low = np.maximum(detections[:, :2], truths[:, :2])
+    high = np.minimum(detections[:, :2] + detections[:, 2:], truths[:, :2] + truths[:, 2:])
+    side = np.maximum(high - low, 0)
+    overlap = side[:, 0] * side[:, 1]
+    area = detections[:, 2] * detections[:, 3]
+    union = np.where(is_crowd, area, area + truths[:, 2] * truths[:, 3] - overlap)
+    iou: Floats = np.divide(overlap, union, out=np.zeros_like(overlap), where=overlap > 0)
+    return iou
+
+
+def _join(found: list[Pairs]) -> Pairs:
+    if not found:
+        return Pairs(np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0))
+    return Pairs(
+        np.concatenate([p.detection for p in found]),
+        np.concatenate([p.truth for p in found]),
+        np.concatenate([p.iou for p in found]),
+    )
