@@ -86,6 +86,14 @@ def test_box_and_class_gradients_reach_matched_cells_only_and_objectness_all() -
         assert 0 < touched < gradient[..., 4].numel() / 4
 
 
+def test_objectness_does_not_pull_the_boxes() -> None:
+    raw = maps()
+    criterion(box=0.0, cls=0.0)(raw, TARGETS).total.backward()
+    for raw_map in raw:
+        assert raw_map.grad is not None
+        assert (raw_map.grad[..., [0, 1, 2, 3, 5, 6, 7]] == 0).all()
+
+
 def test_without_targets_only_objectness_counts() -> None:
     raw = maps()
     terms = criterion()(raw, NO_TARGETS)
