@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import cv2
 import numpy as np
@@ -98,6 +98,17 @@ def light_grid(axes: Axes) -> None:
     """A grid that guides the eye and does not catch it."""
     axes.grid(visible=True, linewidth=0.4, color="0.88")
     axes.set_axisbelow(True)
+
+
+def plain_log_axis(axes: Axes, which: Literal["x", "y"]) -> None:
+    """A logarithmic axis whose ticks read 0.01, 0.1, 1, 10, 100."""
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+
+    axes.set(**{f"{which}scale": "log"})
+    axis = axes.xaxis if which == "x" else axes.yaxis
+    axis.set_major_locator(LogLocator(base=10))
+    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}" if value >= 1 else f"{value:g}"))
+    axis.set_minor_formatter(NullFormatter())
 
 
 def say_nothing_to_show(axes: Axes, reason: str) -> None:
