@@ -1,0 +1,66 @@
+"""What a reader of labels gives back, whatever the format: usable rows, and an account of all others."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+
+Outcome = Literal["clipped", "deduplicated", "refused", "unknown class"]
+
+
+@dataclass(frozen=True)
+class RowProblem:
+    """A row that was not used just as it stands.
+
+    Attributes:
+        line: counts from 1; 0 means the file as a whole.
+        value: the text of the row, shortened, printable.
+        reason: what is wrong with it.
+        outcome: what was done about it.
+    """
+
+    line: int
+    value: str
+    reason: str
+    outcome: Outcome
+
+
+@dataclass(frozen=True)
+class LabelRows:
+    """The rows of one label file: N usable ones with P outline points in all.
+
+    Attributes:
+        class_ids: (N,) int64.
+        boxes: (N, 4) float32 cxcywh, as a fraction of the image's width and height; sides above 0.
+        polygon_lengths: (N,) int64 points of the outline of each row; 0 for a plain box.
+        polygon_points: (P, 2) float32 x, y, as a fraction of the image's width and height.
+        rows_read: rows that are not blank; N plus those deduplicated and refused.
+        problems: one for each row that was clipped, deduplicated or refused, in the order of the file.
+    """
+
+    class_ids: npt.NDArray[np.int64]
+    boxes: npt.NDArray[np.float32]
+    polygon_lengths: npt.NDArray[np.int64]
+    polygon_points: npt.NDArray[np.float32]
+    rows_read: int
+    problems: tuple[RowProblem, ...] = ()
+
+    def __len__(self) -> int:
+        return len(self.class_ids)
+
+
+@dataclass(frozen=True)
+class LabelFormat:
+    """Where the labels of an image are, and how to read them.
+
+    Attributes:
+        label_path_of: image path -> label path.
+        read_labels: (label path, number of classes or None for any) -> rows.
+    """
+
+    label_path_of: Callable[[str], str]
+    read_labels: Callable[[str, int | None], LabelRows]

@@ -1,0 +1,229 @@
+"""YOLO label files: one text file per image, one object per row, each row judged by itself.
+
+A row is `class x-centre y-centre width height` or `class x1 y1 x2 y2 x3 y3 ...`, all but the class as a fraction of the
+image's width or height. Blank rows do not count; tabs, CRLF and a byte-order mark are fine.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from itertools import chain
+
+import numpy as np
+import numpy.typing as npt
+
+from onelook.data.formats.label_rows import LabelRows, Outcome, RowProblem
+from onelook.errors import DataError
+from onelook.files.bounded import read_bounded
+
+MAX_FILE_BYTES = 1 << 24
+MAX_LINE_BYTES = 1 << 20
+LARGEST = 2**31
+# How far a coordinate may leave the image and still be taken for rounding, as a fraction of the image.
+TOLERANCE = 1e-3
+# What six written decimals can be off by; such rows are used as they are.
+LAST_DIGIT = 1e-6
+
+_PLAIN = b"0123456789+-.eE \t\r\n"
+_NUMBER = re.compile(rb"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")
+_UTF8_MARK, _UTF16_MARKS = b"\xef\xbb\xbf", (b"\xff\xfe", b"\xfe\xff")
+_SHOWN_CHARACTERS = 80
+
+Values = npt.NDArray[np.float64]
+
+
+class _Refused(Exception):  # noqa: N818
+    def __init__(self, reason: str, outcome: Outcome = "refused") -> None:
+        super().__init__(reason)
+        self.outcome = outcome
+
+
+def label_path_of(image_path: str) -> str:
+    """The label file of an image: the last `/images/` becomes `/labels/`, the suffix `.txt`; else it lies beside.
+
+    >>> label_path_of("/data/images/train/a.jpg")
+    '/data/labels/train/a.txt'
+    """
+    folder, found, rest = image_path.rpartition(f"{os.sep}images{os.sep}")
+    path = f"{folder}{os.sep}labels{os.sep}{rest}" if found else image_path
+    dot = path.rfind(".")
+    return (path[:dot] if dot > path.rfind(os.sep) + 1 else path) + ".txt"
+
+
+def read_labels(path: str, num_classes: int | None) -> LabelRows:
+    """The rows of a label file that exists; never raises for what is in it.
+
+    Args:
+        path: the label file.
+        num_classes: class ids must be below; None accepts all.
+    """
+    try:
+        data = read_bounded(path, MAX_FILE_BYTES)
+    except DataError as problem:
+        return _refused_file(problem.message)
+    return parse_labels(data, num_classes)
+
+
+def parse_labels(data: bytes, num_classes: int | None) -> LabelRows:
+    """The rows of a label file with this content.
+
+    Used as they are: boxes inside the image (1e-6 over its edge is the last written digit) and polygons likewise.
+    Clipped: what leaves the image but has its centre inside, with 1e-3 to spare; polygons point by point. Dropped:
+    exact repetitions of a used row. Refused: all else, each with its reason.
+    """
+    if data.startswith(_UTF16_MARKS):
+        return _refused_file("the file is UTF-16 text; save it as UTF-8")
+    data = data.removeprefix(_UTF8_MARK)
+    clean = _parse_clean(data, num_classes)
+    return clean if clean is not None else parse_rows(data, num_classes)
+
+
+def _parse_clean(data: bytes, num_classes: int | None) -> LabelRows | None:
+    """The rows at once, if all are boxes that need no comment; else None."""
+    if data.translate(None, _PLAIN):
+        return None
+    rows = [row for row in map(bytes.split, data.splitlines()) if row]
+    if not rows:
+        return _joined([], [], 0, ())
+    if set(map(len, rows)) != {5}:
+        return None
+    try:
+        values = np.array(list(map(float, chain.from_iterable(rows)))).reshape(-1, 5)
+    except ValueError:
+        return None
+    if np.abs(values).max() >= LARGEST:
+        return None
+    class_ids, boxes = values[:, 0], values[:, 1:]
+    corners = np.concatenate([boxes[:, :2] - boxes[:, 2:] / 2, boxes[:, :2] + boxes[:, 2:] / 2], axis=1)
+    is_fine = (
+        boxes[:, 2:].astype(np.float32).min() > 0
+        and corners.min() >= -LAST_DIGIT
+        and corners.max() <= 1 + LAST_DIGIT
+        and class_ids.min() >= 0
+        and class_ids.max() < (LARGEST if num_classes is None else num_classes)
+        and np.array_equal(class_ids, np.floor(class_ids))
+        and len(set(map(tuple, values.tolist()))) == len(rows)
+    )
+    if not is_fine:
+        return None
+    return LabelRows(
+        class_ids.astype(np.int64),
+        boxes.astype(np.float32),
+        np.zeros(len(rows), np.int64),
+        np.zeros((0, 2), np.float32),
+        len(rows),
+    )
+
+
+def parse_rows(data: bytes, num_classes: int | None) -> LabelRows:
+    """As `parse_labels`, row by row: slower, and with a reason for each row that is not used as it stands."""
+    class_ids: list[int] = []
+    coordinates: list[Values] = []
+    problems: list[RowProblem] = []
+    seen: set[bytes] = set()
+    rows_read = 0
+    for number, line in enumerate(data.splitlines(), start=1):
+        if not line.strip():
+            continue
+        rows_read += 1
+        try:
+            class_id, written = _numbers(line, num_classes)
+            used, comment = _inside(written)
+        except _Refused as problem:
+            problems.append(RowProblem(number, _shown(line), str(problem), problem.outcome))
+            continue
+        identity = class_id.to_bytes(8, "little") + (written + 0.0).tobytes()  # + 0.0: minus zero is zero
+        if identity in seen:
+            problems.append(RowProblem(number, _shown(line), "the same row stands above", "deduplicated"))
+            continue
+        seen.add(identity)
+        class_ids.append(class_id)
+        coordinates.append(used)
+        if comment:
+            problems.append(RowProblem(number, _shown(line), comment, "clipped"))
+    return _joined(class_ids, coordinates, rows_read, tuple(problems))
+
+
+def _numbers(line: bytes, num_classes: int | None) -> tuple[int, Values]:
+    """Class id and coordinates of a row, as written."""
+    if len(line) > MAX_LINE_BYTES:
+        raise _Refused(f"the row has {len(line)} bytes, more than the limit of {MAX_LINE_BYTES}")
+    columns = line.split()
+    for position, column in enumerate(columns, start=1):
+        if not _NUMBER.fullmatch(column):
+            raise _Refused(f"column {position} is `{_shown(column)}`, not a number")
+    if len(columns) == 6:
+        raise _Refused("6 columns; a box has 5 (without a score), a polygon at least 7")
+    if len(columns) != 5 and (len(columns) < 7 or len(columns) % 2 == 0):
+        raise _Refused(f"{len(columns)} columns; a box has 5, a polygon an odd number from 7 on")
+    values = np.array([float(column) for column in columns])
+    if not (np.abs(values) < LARGEST).all():
+        raise _Refused(f"a number is larger than {LARGEST}")
+    class_id = float(values[0])
+    if class_id < 0 or not class_id.is_integer():
+        raise _Refused(f"class id `{_shown(columns[0])}` is not a whole number from 0 on")
+    if num_classes is not None and class_id >= num_classes:
+        raise _Refused(f"class id {int(class_id)} is not below the {num_classes} classes", "unknown class")
+    return int(class_id), values[1:]
+
+
+def _inside(written: Values) -> tuple[Values, str]:
+    """The coordinates of a row, clipped to the image if need be, and what to say about it (nothing if unchanged)."""
+    if len(written) == 4:
+        centre, size = written[:2], written[2:]
+        corners = np.concatenate([centre - size / 2, centre + size / 2])
+        if size.min() < 0:
+            raise _Refused("a width or height is negative")
+    else:
+        points = written.reshape(-1, 2)
+        corners = np.concatenate([points.min(axis=0), points.max(axis=0)])
+        centre, size = (corners[:2] + corners[2:]) / 2, corners[2:] - corners[:2]
+    _require_area(size)
+    if centre.min() < -TOLERANCE or centre.max() > 1 + TOLERANCE:
+        raise _Refused("the centre is outside the image (0 to 1); are these pixels?")
+    excess = max(-corners.min(), corners.max() - 1)
+    if excess <= LAST_DIGIT:
+        return written, ""
+    comment = f"leaves the image by {excess:.2g} of its side"
+    clipped = np.clip(corners, 0, 1)
+    _require_area(clipped[2:] - clipped[:2])
+    if len(written) > 4:
+        return np.clip(written, 0, 1), comment
+    return np.concatenate([(clipped[:2] + clipped[2:]) / 2, clipped[2:] - clipped[:2]]), comment
+
+
+def _require_area(size: Values) -> None:
+    if size.astype(np.float32).min() <= 0:
+        raise _Refused("no area inside the image: a width or height is 0")
+
+
+def _joined(
+    class_ids: list[int], coordinates: list[Values], rows_read: int, problems: tuple[RowProblem, ...]
+) -> LabelRows:
+    outlines = [values.reshape(-1, 2) if len(values) > 4 else np.zeros((0, 2)) for values in coordinates]
+    boxes = [values if len(values) == 4 else _box_around(values.reshape(-1, 2)) for values in coordinates]
+    return LabelRows(
+        np.array(class_ids, np.int64),
+        np.array(boxes, np.float32).reshape(-1, 4),
+        np.array([len(outline) for outline in outlines], np.int64),
+        np.concatenate([np.zeros((0, 2)), *outlines]).astype(np.float32),
+        rows_read,
+        problems,
+    )
+
+
+def _box_around(points: Values) -> Values:
+    low, high = points.min(axis=0), points.max(axis=0)
+    return np.concatenate([(low + high) / 2, high - low])
+
+
+def _refused_file(reason: str) -> LabelRows:
+    return _joined([], [], 1, (RowProblem(0, "", reason, "refused"),))
+
+
+def _shown(text: bytes) -> str:
+    """The beginning of a row as printable ASCII."""
+    start = text[:_SHOWN_CHARACTERS].decode("ascii", "backslashreplace")
+    escaped = "".join(c if c.isprintable() else f"\\x{ord(c):02x}" for c in start.replace("\t", " "))
+    return escaped + ("..." if len(text) > _SHOWN_CHARACTERS else "")

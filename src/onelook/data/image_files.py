@@ -1,0 +1,108 @@
+"""Which image files a folder or a list file names, in a fixed order; nothing is opened but the list."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections import Counter
+from pathlib import Path
+
+from onelook.errors import DataError
+from onelook.files.bounded import StrPath, printable, read_bounded
+from onelook.files.images import KIND_OF_SUFFIX
+
+logger = logging.getLogger(__name__)
+
+# Suffixes that name an image; dng and pfm are listed so that the scan can say why it refuses them.
+IMAGE_SUFFIXES = frozenset(KIND_OF_SUFFIX) | {".dng", ".pfm"}
+MAX_LIST_BYTES = 1 << 29
+
+
+def images_in_folder(folder: Path) -> tuple[list[str], Counter[str]]:
+    """All images below a folder, sorted, and how many files of each other suffix were passed over.
+
+    Names that start with a dot are skipped. Links are followed; each real folder is entered once, so loops end.
+    Pipes, sockets, devices and broken links with the name of an image are left out with a warning.
+
+    Raises:
+        DataError: a folder cannot be read.
+    """
+    images: list[str] = []
+    others: Counter[str] = Counter()
+    irregular: list[str] = []
+    waiting = [str(folder)]
+    entered: set[tuple[int, int]] = set()
+    while waiting:
+        for entry in _new_entries(waiting.pop(), entered):
+            if entry.name.startswith("."):
+                continue
+            suffix = suffix_of(entry.name)
+            if entry.is_dir():
+                waiting.append(entry.path)
+            elif suffix not in IMAGE_SUFFIXES:
+                others[suffix or "no suffix"] += 1
+            else:
+                (images if entry.is_file() else irregular).append(entry.path)
+    if irregular:
+        logger.warning(
+            "%d entries below `%s` have the name of an image but are no regular files, first: `%s`",
+            len(irregular), printable(folder), printable(min(irregular)),
+        )  # fmt: skip
+    return sorted(images), others
+
+
+def images_in_list(list_path: Path, root: Path) -> list[str]:
+    """The images that a text file names, one per line, in its order.
+
+    A line that starts with `./` counts from the folder of the list; another relative line counts from `root`, or,
+    where nothing is there, from the folder of the list. Blank lines, a byte-order mark and CRLF are fine. Absolute
+    lines and lines that leave the root are taken as they are: what they name is only ever read as an image.
+
+    Raises:
+        DataError: the list cannot be read or is not plain text.
+    """
+    data = read_bounded(list_path, MAX_LIST_BYTES).removeprefix(b"\xef\xbb\xbf")
+    if b"\0" in data:
+        raise DataError(f"list file `{printable(list_path)}` is not plain text", hint="save it as UTF-8")
+    folder = str(list_path.parent)
+    lines = [os.fsdecode(line.strip()) for line in data.splitlines()]
+    return [_place(line, folder, str(root)) for line in lines if line]
+
+
+def suffix_of(name: str) -> str:
+    """The suffix of a file name in lower case, with its dot; empty if there is none.
+
+    >>> suffix_of("a.b.JPG"), suffix_of("README")
+    ('.jpg', '')
+    """
+    dot = name.rfind(".")
+    return name[dot:].lower() if dot > 0 else ""
+
+
+def _place(line: str, list_folder: str, root: str) -> str:
+    if line.startswith(("./", ".\\")):
+        return os.path.normpath(f"{list_folder}/{line[2:]}")
+    if os.path.isabs(line):  # noqa: PTH117
+        return os.path.normpath(line)
+    below_root = os.path.normpath(f"{root}/{line}")
+    if list_folder == root or exists(below_root):
+        return below_root
+    return os.path.normpath(f"{list_folder}/{line}")
+
+
+def exists(path: StrPath) -> bool:
+    """Whether something is there and can be reached; False where a folder above is closed to us."""
+    return os.path.exists(path)  # noqa: PTH110
+
+
+def _new_entries(folder: str, entered: set[tuple[int, int]]) -> list[os.DirEntry[str]]:
+    """What a folder holds, last name first; nothing if its identity is among `entered`, to which it is added."""
+    try:
+        status = os.stat(folder)  # noqa: PTH116 - plain strings: a data set has many files
+        if (status.st_dev, status.st_ino) in entered:
+            return []
+        entered.add((status.st_dev, status.st_ino))
+        with os.scandir(folder) as entries:
+            return sorted(entries, key=lambda entry: entry.name, reverse=True)
+    except OSError as problem:
+        raise DataError(f"folder `{printable(folder)}` cannot be read: {problem.strerror}") from problem
