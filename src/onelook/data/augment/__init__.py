@@ -1,0 +1,1 @@
+"""Augmentation in two steps: `plan.py` draws everything random about a training image, a renderer makes its pixels."""

@@ -1,0 +1,58 @@
+"""Random numbers that depend only on what they are for: no state, no order, the same in every process."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import IntEnum
+
+import numpy as np
+
+MAX_EPOCHS = 1 << 24
+MAX_IMAGES = 1 << 32
+
+
+class Purpose(IntEnum):
+    """What random numbers are drawn for; each purpose has a stream of its own, so that one option moves no other."""
+
+    ORDER = 0
+    LAYOUT = 1
+    GEOMETRY = 2
+    FLIP = 3
+    COLOUR = 4
+    MIXUP = 5
+    COPY_PASTE = 6
+
+
+@dataclass(frozen=True)
+class SampleKey:
+    """One training image of a run.
+
+    Attributes:
+        seed: of the run, 0 to 2^63 - 1.
+        epoch: 0 to 2^24 - 1.
+        index: image number in the data set, 0 to 2^32 - 1.
+    """
+
+    seed: int
+    epoch: int
+    index: int
+
+
+def generator(key: SampleKey, purpose: Purpose, *, layer: int = 0) -> np.random.Generator:
+    """The random numbers of one image for one purpose.
+
+    Philox is a counter-based generator (Salmon et al., "Parallel random numbers: as easy as 1, 2, 3", 2011): streams
+    with different keys are independent, whatever the keys.
+
+    Args:
+        key: the image.
+        purpose: what for.
+        layer: 0, or 1 for the second mosaic of a mix-up.
+
+    Raises:
+        ValueError: the epoch or the index does not fit its field, so that two keys could collide.
+    """
+    if not (0 <= key.epoch < MAX_EPOCHS and 0 <= key.index < MAX_IMAGES):
+        raise ValueError(f"epoch {key.epoch} or image {key.index} is too large for a random stream of its own")
+    word = key.epoch << 40 | key.index << 8 | layer << 4 | int(purpose)
+    return np.random.Generator(np.random.Philox(key=np.array([key.seed, word], np.uint64)))

@@ -1,0 +1,62 @@
+"""Images at their reduced size and in their frame, without anything random."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from onelook.geometry.letterbox import Letterbox, fitted_size
+
+Image = npt.NDArray[np.uint8]
+FILL = 114  # grey of the border
+
+
+def put_into_frame(image: Image, fitted: Letterbox) -> Image:
+    """An RGB image (H, W, 3), resized (bilinear) and bordered as `fitted` says.
+
+    Reduction by more than half should happen at decoding (`reduced_scale`) or by `shrunk`.
+    """
+    height, width = fitted.content_hw
+    left, top = fitted.origin_xy
+    frame = np.full((*fitted.frame_hw, 3), FILL, np.uint8)
+    content = frame[top : top + height, left : left + width]
+    if image.shape[:2] == fitted.content_hw:
+        content[:] = image
+    else:
+        cv2.resize(image, (width, height), dst=content, interpolation=cv2.INTER_LINEAR)
+    return frame
+
+
+def reduced_scale(size_hw: tuple[int, int], side: int) -> int:
+    """The largest of 1, 2, 4, 8 that an image can be divided by with its longer side at least `side` pixels.
+
+    >>> [reduced_scale((480, length), 640) for length in (640, 1279, 1280, 9000)]
+    [1, 1, 2, 8]
+    """
+    return next(scale for scale in (8, 4, 2, 1) if scale == 1 or max(size_hw) >= scale * side)
+
+
+def shrunk(image: Image, size_hw: tuple[int, int], side: int) -> Image:
+    """The image with a longer side of at most `side` pixels: averaged by whole factors first, then bilinear.
+
+    Args:
+        image: (H, W, 3) uint8, at full size, or decoded at 1/2, 1/4 or 1/8 with its sides rounded up.
+        size_hw: height and width at full size, pixels.
+        side: longest side wanted, pixels.
+    """
+    if max(size_hw) <= side:
+        return image
+    height, width = fitted_size(size_hw, side)
+    # A decoder that rounds up hands out pixels of which only a part lies in the image: keep the exact scale.
+    scale = round(max(size_hw) / max(image.shape[:2]))
+    cover_y, cover_x = (scale * have / full for have, full in zip(image.shape[:2], size_hw, strict=True))
+    factor = max(image.shape[:2]) // side
+    if factor > 1:
+        smaller = (max(1, image.shape[1] // factor), max(1, image.shape[0] // factor))
+        image = np.asarray(cv2.resize(image, smaller, interpolation=cv2.INTER_AREA), np.uint8)
+    if image.shape[:2] == (height, width):
+        return image
+    x, y = width * cover_x / image.shape[1], height * cover_y / image.shape[0]
+    resized = np.asarray(cv2.resize(image, None, fx=x, fy=y, interpolation=cv2.INTER_LINEAR), np.uint8)
+    return np.ascontiguousarray(resized[:height, :width])

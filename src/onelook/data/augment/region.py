@@ -1,0 +1,85 @@
+"""The part of the output that a tile can be seen in, as a convex polygon."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from onelook.data.augment.plan import Tile
+from onelook.geometry.affine import transform_points
+
+Points = npt.NDArray[np.float64]
+EDGE_SLACK = 1e-6  # pixels: two tiles that share an edge round it alike
+
+
+def visible_region(tile: Tile, output_hw: tuple[int, int]) -> Points:
+    """Corners (V, 2) x, y in output pixels of the tile's window, cut to the output; V = 0 if nothing is visible.
+
+    The corners go round so that the region lies on the side where `half_planes` are positive.
+    """
+    left, top, right, bottom = tile.window
+    if left >= right or top >= bottom:
+        return np.zeros((0, 2))
+    window = np.array([[left, top], [right, top], [right, bottom], [left, bottom]], np.float64)
+    corners = transform_points(tile.matrix, window)
+    if _signed_area(corners) < 0:
+        corners = corners[::-1]
+    height, width = output_hw
+    for axis, sign, limit in ((0, 1.0, 0.0), (0, -1.0, -width), (1, 1.0, 0.0), (1, -1.0, -height)):
+        corners = _cut(corners, sign * corners[:, axis] - limit)
+    return corners
+
+
+def half_planes(region: Points) -> npt.NDArray[np.float64]:
+    """(V, 3) rows a, b, c with a x + b y + c >= 0 for the points of a convex polygon (V, 2)."""
+    step = np.roll(region, -1, axis=0) - region
+    normal = np.stack([-step[:, 1], step[:, 0]], axis=1)
+    planes = np.concatenate([normal, -(normal * region).sum(axis=1, keepdims=True)], axis=1)
+    proper: npt.NDArray[np.float64] = planes[np.abs(normal).max(axis=1) > 0]
+    return proper
+
+
+def pixel_box(region: Points) -> tuple[int, int, int, int]:
+    """Left, top, right, bottom of the pixels whose centres lie within the bounds of a region; may be empty."""
+    left, top = np.ceil(region.min(axis=0) - 0.5 - EDGE_SLACK).astype(int).tolist()
+    right, bottom = np.ceil(region.max(axis=0) - 0.5 - EDGE_SLACK).astype(int).tolist()
+    return left, top, right, bottom
+
+
+def pixel_mask(region: Points, box: tuple[int, int, int, int]) -> npt.NDArray[np.uint8]:
+    """(bottom - top, right - left), 255 for the pixels of `box` whose centres lie in a convex region."""
+    left, top, right, bottom = box
+    rows = np.arange(top, bottom) + 0.5
+    first, last = np.full(len(rows), float(left)), np.full(len(rows), float(right))
+    for a, b, c in half_planes(region).tolist():
+        rest = b * rows + c
+        if a > 0:
+            first = np.maximum(first, -rest / a)
+        elif a < 0:
+            last = np.minimum(last, -rest / a)
+    first_pixel, last_pixel = (np.ceil(edge - 0.5 - EDGE_SLACK)[:, None] for edge in (first, last))
+    columns = np.arange(left, right)
+    inside = (columns >= first_pixel) & (columns < last_pixel)
+    mask: npt.NDArray[np.uint8] = inside.view(np.uint8) * np.uint8(255)
+    return mask
+
+
+def _cut(corners: Points, distance: npt.NDArray[np.float64]) -> Points:
+    """The part of a convex polygon where the signed distance of its corners is not negative (Sutherland-Hodgman)."""
+    if not len(corners) or bool(np.all(distance >= 0)):
+        return corners
+    following, distance_after = np.roll(corners, -1, axis=0), np.roll(distance, -1)
+    kept: list[Points] = []
+    for corner, successor, here, after in zip(
+        corners, following, distance.tolist(), distance_after.tolist(), strict=True
+    ):
+        if here >= 0:
+            kept.append(corner)
+        if (here > 0 > after) or (here < 0 < after):
+            kept.append(corner + (successor - corner) * (here / (here - after)))
+    return np.array(kept) if len(kept) >= 3 else np.zeros((0, 2))
+
+
+def _signed_area(corners: Points) -> float:
+    x, y = corners[:, 0], corners[:, 1]
+    return float((x * np.roll(y, -1) - y * np.roll(x, -1)).sum()) / 2

@@ -1,0 +1,94 @@
+"""Making the pixels of a plan with OpenCV: each tile is warped straight into its part of the output.
+
+Bilinear, from images whose longer side is at most the output's; a tile that comes out at less than half of that is
+halved by averaging first, so that small pictures are not grainy.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from onelook.data.augment.colour import change_colours
+from onelook.data.augment.copy_paste import paste_mirrored
+from onelook.data.augment.letterboxed import FILL
+from onelook.data.augment.mixup import blend
+from onelook.data.augment.plan import AugmentPlan, Tile
+from onelook.data.augment.region import pixel_box, pixel_mask, visible_region
+from onelook.geometry.affine import Matrix, is_axis_aligned, scaling, translation
+from onelook.structures.dataset_index import DatasetIndex
+
+Image = npt.NDArray[np.uint8]
+
+
+class ImageSource(Protocol):
+    """Where the pixels of the data set come from."""
+
+    def image(self, number: int) -> Image:
+        """(H, W, 3) uint8 RGB, longer side at most the output's; not to be written to."""
+
+
+def render_plan(plan: AugmentPlan, index: DatasetIndex, source: ImageSource) -> Image:
+    """The training image of a plan, (H, W, 3) uint8 RGB.
+
+    Raises:
+        DataError: an image file has vanished or changed since the scan.
+    """
+    output = _render_tiles(plan.tiles, index, source, output_hw=plan.output_hw)
+    if plan.partner:
+        blend(output, _render_tiles(plan.partner, index, source, output_hw=plan.output_hw), plan.partner_ratio)
+    change_colours(output, plan.colour_gains)
+    return output
+
+
+def _render_tiles(
+    tiles: Sequence[Tile], index: DatasetIndex, source: ImageSource, *, output_hw: tuple[int, int]
+) -> Image:
+    output = np.full((*output_hw, 3), FILL, np.uint8)
+    for tile in tiles:
+        region = visible_region(tile, output_hw)
+        if not len(region):
+            continue
+        box = pixel_box(region)
+        if box[0] >= box[2] or box[1] >= box[3]:
+            continue
+        image = source.image(tile.source)
+        if tile.pasted:
+            image = paste_mirrored(image, index, tile.pasted)
+        image = _halved(image, tile.extent_wh)
+        if is_axis_aligned(tile.matrix):
+            _warp(image, tile.matrix, box=box, target=_part(output, box))
+        else:
+            target = np.empty((box[3] - box[1], box[2] - box[0], 3), np.uint8)
+            _warp(image, tile.matrix, box=box, target=target)
+            cv2.copyTo(target, pixel_mask(region, box), dst=_part(output, box))
+    return output
+
+
+def _warp(image: Image, matrix: Matrix, *, box: tuple[int, int, int, int], target: Image) -> None:
+    """Fill `target`, the pixels of `box`, with the image that `matrix` moves from fractions to output pixels."""
+    height, width = image.shape[:2]
+    to_output = matrix @ scaling(1 / width, 1 / height)
+    # OpenCV counts from pixel centres, we from pixel edges
+    inverse = translation(-0.5, -0.5) @ np.linalg.inv(to_output) @ translation(box[0] + 0.5, box[1] + 0.5)
+    size, flags = (target.shape[1], target.shape[0]), cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
+    if matrix[2, 0] or matrix[2, 1]:
+        cv2.warpPerspective(image, inverse, size, dst=target, flags=flags, borderMode=cv2.BORDER_REPLICATE)
+    else:
+        cv2.warpAffine(image, inverse[:2], size, dst=target, flags=flags, borderMode=cv2.BORDER_REPLICATE)
+
+
+def _halved(image: Image, extent_wh: tuple[float, float]) -> Image:
+    """The image, halved by averaging until it is less than twice as large as it will be seen."""
+    while image.shape[1] >= 2 * extent_wh[0] and image.shape[0] >= 2 * extent_wh[1] and min(image.shape[:2]) >= 2:
+        half = (image.shape[1] // 2, image.shape[0] // 2)
+        image = np.asarray(cv2.resize(image, half, interpolation=cv2.INTER_AREA), np.uint8)
+    return image
+
+
+def _part(output: Image, box: tuple[int, int, int, int]) -> Image:
+    return output[box[1] : box[3], box[0] : box[2]]

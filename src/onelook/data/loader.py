@@ -1,0 +1,141 @@
+"""Batches made by loader processes that train as one stream, whatever their number; they end with their parent."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import signal
+import sys
+from collections.abc import Generator, Iterable
+from pathlib import Path
+from typing import Any, Protocol
+
+import cv2
+import torch
+from torch.utils.data import DataLoader, Dataset
+
+from onelook.data.dataset import Item, TrainDataset, ValidationDataset, collate
+from onelook.data.sampler import EpochOrder, fixed_order
+from onelook.errors import OnelookError
+from onelook.structures.batch import Batch
+
+Batches = Generator[Batch, None, None]
+PR_SET_PDEATHSIG = 1
+
+
+def train_loader(
+    dataset: TrainDataset,
+    order: EpochOrder,
+    *,
+    workers: int,
+    pin_memory: bool = False,
+    start_method: str | None = None,
+) -> Batches:
+    """All batches of a run in `order`, from one set of processes that lives as long as the run.
+
+    The same batches, bit by bit, for any number of workers. Closing the generator ends the workers.
+
+    Args:
+        dataset: what is loaded.
+        order: which images, from where on.
+        workers: processes; 0 loads in this one. See `choose_workers`.
+        pin_memory: put batches into page-locked memory, for a GPU.
+        start_method: fork, spawn or forkserver; None takes that of the platform.
+
+    Raises:
+        OnelookError: what went wrong in a worker, as if it had happened here.
+    """
+    return _stream(_Batches(dataset), order, workers, pin_memory, start_method)
+
+
+def validation_loader(
+    dataset: ValidationDataset, *, workers: int, pin_memory: bool = False, start_method: str | None = None
+) -> Batches:
+    """All batches of one validation; arguments and errors as of `train_loader`."""
+    return _stream(_Batches(dataset), fixed_order(dataset.rectangles), workers, pin_memory, start_method)
+
+
+def choose_workers(requested: int, batch_size: int, *, device_type: str) -> int:
+    """How many loader processes are worth starting: at most `requested`, and no more than processors to spare.
+
+    Beside a GPU, one processor is left to the training process. On the CPU, training itself uses all processors, and
+    one worker fills the gaps between its parallel parts.
+    """
+    spare = 1 if device_type == "cpu" else max(1, available_processors() - 1)
+    return min(requested, spare, batch_size if batch_size > 1 else 0)
+
+
+def available_processors() -> int:
+    """Processors that this process may use: those of the machine, less affinity and the quota of the container."""
+    count = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    quota_path = Path("/sys/fs/cgroup/cpu.max")
+    if quota_path.is_file():
+        quota, period = quota_path.read_text(encoding="ascii").split()
+        if quota.isdigit():
+            count = min(count, max(1, int(quota) // int(period)))
+    return count
+
+
+class _Items(Protocol):
+    def __getitem__(self, key: Any, /) -> Item: ...
+
+
+class _Batches(Dataset[Any]):
+    """Whole batches by their keys; an error of ours is handed over as a value, so that it arrives as it was raised."""
+
+    def __init__(self, items: _Items) -> None:
+        self._items = items
+
+    def __getitems__(self, keys: list[Any]) -> Batch | OnelookError:
+        try:
+            return collate([self._items[key] for key in keys])
+        except OnelookError as problem:
+            return problem
+
+
+def _stream(
+    batches: _Batches, order: Iterable[list[Any]], workers: int, pin_memory: bool, start_method: str | None
+) -> Batches:
+    loader = DataLoader(
+        batches,
+        batch_sampler=order,
+        num_workers=workers,
+        collate_fn=_as_it_is,
+        pin_memory=pin_memory,
+        worker_init_fn=_prepare_worker,
+        multiprocessing_context=start_method if workers else None,
+        generator=torch.Generator(),  # else the loader draws from torch's global one
+    )
+    iterator = iter(loader)
+    try:
+        while True:
+            try:
+                batch = next(iterator)
+            except StopIteration:
+                return
+            except RuntimeError as problem:
+                if "DataLoader worker" not in str(problem):
+                    raise
+                raise OnelookError(
+                    f"a process that loads images has ended: {problem}",
+                    hint="it may have run out of memory: use fewer --workers",
+                ) from problem
+            if isinstance(batch, OnelookError):
+                raise batch
+            yield batch
+    finally:
+        del iterator  # ends the workers
+
+
+def _as_it_is(batch: Any) -> Any:
+    return batch
+
+
+def _prepare_worker(_worker: int) -> None:
+    """One thread; signals of the terminal are for the parent, which then ends its workers; never outlive the parent."""
+    cv2.setNumThreads(1)
+    torch.set_num_threads(1)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)

@@ -1,0 +1,88 @@
+"""Batches of images of similar shape, with the smallest frame that holds each batch."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+SLACK = 1e-6  # of a stride: keeps rounding errors from adding a whole one
+
+
+@dataclass(frozen=True)
+class Rectangles:
+    """Fixed batches of N images, and the frame of each batch.
+
+    Attributes:
+        order: (N,) int64 image numbers; batch b is order[b * batch_size : (b + 1) * batch_size].
+        frames_hw: (B, 2) int64 height and width of the frame of each batch, pixels.
+        batch_size: images per batch; the last one may have fewer.
+        batch_of: (N,) int64 the batch that each image number belongs to.
+    """
+
+    order: npt.NDArray[np.int64]
+    frames_hw: npt.NDArray[np.int64]
+    batch_size: int
+    batch_of: npt.NDArray[np.int64]
+
+    def __len__(self) -> int:
+        return len(self.frames_hw)
+
+    def batch(self, number: int) -> list[int]:
+        """Image numbers of batch `number`."""
+        result: list[int] = self.order[number * self.batch_size : (number + 1) * self.batch_size].tolist()
+        return result
+
+    def frame_of(self, image: int) -> tuple[int, int]:
+        """Height and width of the frame that image number `image` is put into, pixels."""
+        height, width = self.frames_hw[self.batch_of[image]].tolist()
+        return height, width
+
+
+def similar_shapes(
+    sizes_hw: npt.NDArray[np.int32], *, imgsz: int, batch_size: int, stride: int = 32, pad: float = 0.0
+) -> Rectangles:
+    """Batches in ascending order of height / width, each with the smallest frame for images with longer side `imgsz`.
+
+    Args:
+        sizes_hw: (N, 2) height and width of the images, pixels.
+        imgsz: longer side after scaling, pixels.
+        batch_size: images per batch.
+        stride: frames are multiples of this, pixels.
+        pad: strides added before rounding up; 0.5 is usual in validation and makes 640 a 672.
+    """
+    aspects = sizes_hw[:, 0] / sizes_hw[:, 1]
+    order = np.argsort(aspects, kind="stable").astype(np.int64)
+    starts = np.arange(0, len(order), batch_size)
+    lowest, highest = aspects[order[starts]], aspects[order[np.minimum(starts + batch_size, len(order)) - 1]]
+    frames = [
+        frame_for_aspects(low, high, imgsz=imgsz, stride=stride, pad=pad)
+        for low, high in zip(lowest.tolist(), highest.tolist(), strict=True)
+    ]
+    return _rectangles(order, np.array(frames, np.int64).reshape(-1, 2), batch_size)
+
+
+def equal_squares(num_images: int, *, imgsz: int, batch_size: int) -> Rectangles:
+    """Batches in the order of the data set, all with a square frame of `imgsz` pixels."""
+    num_batches = -(-num_images // batch_size)
+    return _rectangles(np.arange(num_images), np.full((num_batches, 2), imgsz, np.int64), batch_size)
+
+
+def frame_for_aspects(lowest: float, highest: float, *, imgsz: int, stride: int, pad: float) -> tuple[int, int]:
+    """Height and width of the smallest frame for images whose height / width lies in [lowest, highest].
+
+    >>> frame_for_aspects(0.7, 0.75, imgsz=640, stride=32, pad=0)
+    (480, 640)
+    >>> frame_for_aspects(0.7, 0.75, imgsz=640, stride=32, pad=0.5)
+    (512, 672)
+    """
+    height, width = (highest, 1.0) if highest < 1 else (1.0, 1 / lowest) if lowest > 1 else (1.0, 1.0)
+    return tuple(stride * max(1, math.ceil(side * imgsz / stride + pad - SLACK)) for side in (height, width))  # type: ignore[return-value]
+
+
+def _rectangles(order: npt.NDArray[np.int64], frames_hw: npt.NDArray[np.int64], batch_size: int) -> Rectangles:
+    batch_of = np.empty(len(order), np.int64)
+    batch_of[order] = np.arange(len(order)) // batch_size
+    return Rectangles(order, frames_hw, batch_size, batch_of)
