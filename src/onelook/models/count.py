@@ -1,0 +1,131 @@
+"""Sizes of models: parameters, layers, operations. Nothing is computed: the counting runs on the meta device."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from onelook.models.detector import DetectionModel, create_model
+from onelook.models.heads import Segment
+
+
+@dataclass(frozen=True)
+class RowSummary:
+    """One row of a model table.
+
+    Attributes:
+        row: number, from 0.
+        sources: rows that it reads; -1 is the image.
+        block: its name.
+        repeats: how often the block, or its inside, is repeated.
+        channels: of its output; 0 for the head.
+        parameters: learned numbers.
+    """
+
+    row: int
+    sources: tuple[int, ...]
+    block: str
+    repeats: int
+    channels: int
+    parameters: int
+
+
+@dataclass(frozen=True)
+class ModelSummary:
+    """A model in numbers.
+
+    Attributes:
+        layers: modules, containers included.
+        parameters: learned numbers.
+        state_items: tensors in its weights file.
+        gflops: 10^9 operations per image of `imgsz`, see `count_gflops`.
+        imgsz: side of that image, pixels.
+        strides: pixels per cell of each output map.
+        rows: one per row of its table.
+    """
+
+    layers: int
+    parameters: int
+    state_items: int
+    gflops: float
+    imgsz: int
+    strides: tuple[int, ...]
+    rows: tuple[RowSummary, ...]
+
+
+def describe(name_or_path: str | Path | Mapping[str, Any], *, imgsz: int = 640) -> ModelSummary:
+    """The numbers of a shipped model or of a definition; no memory is taken for its weights.
+
+    Raises:
+        ModelError: the name is unknown, or the definition is no model.
+
+    >>> describe("yolov5n").parameters
+    1872157
+    """
+    with torch.device("meta"):
+        return summarise(create_model(name_or_path), imgsz=imgsz)
+
+
+def summarise(model: DetectionModel, *, imgsz: int = 640) -> ModelSummary:
+    """The numbers of `model`."""
+    rows = tuple(
+        RowSummary(
+            row=plan.row,
+            sources=plan.sources,
+            block=plan.block,
+            repeats=plan.keywords.get("repeats", plan.repeats),
+            channels=plan.channels_out,
+            parameters=count_parameters(layer),
+        )
+        for plan, layer in zip(model.plans, model.model, strict=True)
+    )
+    return ModelSummary(
+        layers=count_layers(model),
+        parameters=count_parameters(model),
+        state_items=len(model.state_dict()),
+        gflops=count_gflops(model, imgsz=imgsz),
+        imgsz=imgsz,
+        strides=model.stride_px,
+        rows=rows,
+    )
+
+
+def count_parameters(module: nn.Module) -> int:
+    """Learned numbers."""
+    return sum(parameter.numel() for parameter in module.parameters())
+
+
+def count_layers(module: nn.Module) -> int:
+    """Modules, containers and `module` itself included."""
+    return sum(1 for _ in module.modules())
+
+
+def count_gflops(model: DetectionModel, *, imgsz: int = 640) -> float:
+    """10^9 operations for one image of `imgsz` x `imgsz` pixels, a multiply-add counted as two.
+
+    Convolutions and matrix products, those of attention included. Batch-norm and activations are left out: the first is
+    folded away for inference, and both together are below 3 %.
+    """
+    skeleton = _on_meta(model).eval()
+    image = torch.empty(1, model.definition["ch"], imgsz, imgsz, device="meta")
+    with torch.no_grad(), FlopCounterMode(display=False) as counter:
+        if isinstance(skeleton.head, Segment):
+            skeleton.segment(image)
+        else:
+            skeleton(image)
+    return float(counter.get_total_flops()) / 1e9
+
+
+def _on_meta(model: DetectionModel) -> DetectionModel:
+    """A copy without memory for its tensors."""
+    copies: dict[int, Any] = {id(x): torch.empty_like(x, device="meta") for x in model.buffers()}
+    for parameter in model.parameters():
+        copies[id(parameter)] = nn.Parameter(torch.empty_like(parameter, device="meta"), requires_grad=False)
+    return copy.deepcopy(model, copies)

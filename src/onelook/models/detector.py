@@ -1,0 +1,222 @@
+"""The detector: layers of a definition with a head at the end. Raw maps come out; loss and NMS live elsewhere."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from onelook.errors import ModelError
+from onelook.models.anchor_sets import unfitted_anchors
+from onelook.models.catalog import find_definition
+from onelook.models.definition import Anchors, Definition, read_definition
+from onelook.models.heads import Detect, Segment, SegmentationMaps
+from onelook.models.layer_table import (
+    IMAGE,
+    LayerPlan,
+    build_layers,
+    gather_inputs,
+    joins_maps,
+    last_uses,
+    plan_layers,
+    trace_shapes,
+)
+from onelook.structures.anchors import AnchorGrid
+
+MAX_PARAMETERS = 1_000_000_000
+STRIDE_PROBE_PX = 256
+
+
+class DetectionModel(nn.Module):
+    """A detector with K classes.
+
+    Attributes:
+        model: one child per row of the table, so that weights are called `model.<row>.<part>`.
+        plans: the rows, understood.
+        definition: the table as a plain dictionary, overrides included; builds the same model again.
+        names: K class names.
+        stride_px: pixels per cell of each output map.
+    """
+
+    def __init__(
+        self,
+        definition: Definition,
+        plans: tuple[LayerPlan, ...],
+        *,
+        names: tuple[str, ...] = (),
+        stride_px: tuple[int, ...] = (),
+    ) -> None:
+        super().__init__()
+        self.model = build_layers(plans, activation=definition.activation, inplace=definition.inplace)
+        self.plans = plans
+        self.definition: dict[str, Any] = definition.as_dict()
+        self.names = names
+        self.stride_px = stride_px
+        self._released = last_uses(plans)
+
+    @property
+    def head(self) -> Detect:
+        """The last layer."""
+        head = self.model[-1]
+        if not isinstance(head, Detect):
+            raise ModelError(f"the last row of the model is `{type(head).__name__}`", hint="end with Detect or Segment")
+        return head
+
+    @property
+    def num_classes(self) -> int:
+        """Classes, K."""
+        return self.head.num_classes
+
+    @property
+    def strides(self) -> Tensor:
+        """(L,) float32 pixels per cell of each map."""
+        return self.head.strides
+
+    @property
+    def max_stride(self) -> int:
+        """Pixels of which height and width of an image must be a multiple."""
+        return max(self.stride_px)
+
+    @property
+    def anchor_grid(self) -> AnchorGrid:
+        """Anchors in pixels, and strides; copies."""
+        return self.head.anchor_grid()
+
+    def set_anchors(self, anchors_px: Tensor) -> None:
+        """Replace the anchors, (L, A, 2) width, height in pixels; put in the order of the strides if they are not.
+
+        Raises:
+            ModelError: another shape than the head has, or a side that is not above 0.
+        """
+        if anchors_px.shape != self.head.anchors.shape:
+            raise ModelError(
+                f"anchors of shape {tuple(anchors_px.shape)} for a head of {tuple(self.head.anchors.shape)}",
+                hint="give (maps, anchors per cell, 2)",
+            )
+        if not bool((torch.isfinite(anchors_px) & (anchors_px > 0)).all()):
+            raise ModelError("anchors must be finite and above 0 pixels")
+        self.head.place_anchors(anchors_px)
+
+    def forward(self, images: Tensor) -> list[Tensor]:
+        """Raw maps, L tensors (B, A, H / s, W / s, 5 + K) of logits.
+
+        Args:
+            images: (B, C, H, W) 0 to 1; H and W multiples of `max_stride`.
+        """
+        maps: list[Tensor] = self.head(self.features(images))
+        return maps
+
+    def segment(self, images: Tensor) -> SegmentationMaps:
+        """Raw maps with mask coefficients and prototypes, for a model that ends with Segment.
+
+        Raises:
+            ModelError: the model ends with Detect.
+        """
+        if not isinstance(self.head, Segment):
+            raise ModelError("this model gives no masks", hint="use one of the -seg models")
+        return self.head.segment(self.features(images))
+
+    def features(self, images: Tensor) -> list[Tensor]:
+        """The maps that the head reads, each (B, C, H / s, W / s); every other map is freed after its last use."""
+        outputs = {IMAGE: images}
+        for plan, layer, released in zip(self.plans[:-1], self.model, self._released, strict=False):
+            outputs[plan.row] = layer(gather_inputs(plan.sources, outputs, joins=joins_maps(plan)))
+            for row in released:
+                del outputs[row]
+        return [outputs[source] for source in self.plans[-1].sources]
+
+    def decode(self, raw_maps: Sequence[Tensor]) -> Tensor:
+        """Boxes and scores of raw maps, (B, N, 5 + K) float32, see `Detect.decode`."""
+        return self.head.decode(raw_maps)
+
+
+def create_model(
+    name_or_path: str | Path | Mapping[str, Any],
+    *,
+    num_classes: int | None = None,
+    channels: int | None = None,
+    anchors: Anchors | str | None = None,
+    names: Sequence[str] | None = None,
+    seed: int | None = 0,
+) -> DetectionModel:
+    """A new detector with random weights, on torch's default device (the meta device too).
+
+    Args:
+        name_or_path: a name in `MODELS`, a YAML file, or a definition as a mapping.
+        num_classes: replaces that of the definition (80 in all shipped ones).
+        channels: of the images, replaces that of the definition (3).
+        anchors: replaces those of the definition: per map w, h, w, h, ... in pixels, the name of a set, or how many per
+            cell, to be fitted to the data later.
+        names: class names; numbers if left out.
+        seed: decides the weights; torch's own generator is left as it was. None draws from that generator.
+
+    Raises:
+        ModelError: the name is unknown, or the definition is no model.
+
+    >>> model = create_model("yolov5n", num_classes=3)
+    >>> [tuple(x.shape) for x in model(torch.zeros(1, 3, 64, 64))]
+    [(1, 3, 8, 8, 8), (1, 3, 4, 4, 8), (1, 3, 2, 2, 8)]
+    """
+    content, where = (name_or_path, "model") if isinstance(name_or_path, Mapping) else find_definition(name_or_path)
+    if names is not None and num_classes is None:
+        num_classes = len(names)
+    definition = read_definition(
+        content, where=where, overrides={"nc": num_classes, "ch": channels, "anchors": anchors}
+    )
+    class_names = tuple(names) if names is not None else tuple(str(i) for i in range(definition.num_classes))
+    if len(class_names) != definition.num_classes:
+        raise ModelError(f"{len(class_names)} class names for {definition.num_classes} classes")
+    plans = plan_layers(definition)
+    stride_px = probe_strides(definition, plans)
+    target = torch.get_default_device()
+    if seed is None or target.type == "meta":
+        return _build(definition, plans, class_names, stride_px)
+    with torch.random.fork_rng(devices=[]), torch.device("cpu"):
+        torch.manual_seed(seed)
+        model = _build(definition, plans, class_names, stride_px)
+    return model.to(target)
+
+
+def probe_strides(definition: Definition, plans: tuple[LayerPlan, ...]) -> tuple[int, ...]:
+    """Pixels per cell of each map of the head, found on the meta device: no memory, no batch-norm statistics.
+
+    Raises:
+        ModelError: the table has no head or too many parameters, or its maps do not fit together.
+    """
+    with torch.device("meta"):
+        skeleton = DetectionModel(definition, plans)
+        parameters = sum(parameter.numel() for parameter in skeleton.parameters())
+        if parameters > MAX_PARAMETERS:
+            raise ModelError(f"the model has {parameters} parameters", hint=f"at most {MAX_PARAMETERS} are accepted")
+        image = torch.empty(1, definition.channels, STRIDE_PROBE_PX, STRIDE_PROBE_PX)
+        shapes = trace_shapes(skeleton.model, plans, image)
+    strides = []
+    for source in plans[-1].sources if skeleton.head else ():
+        height, width = shapes[source][-2:]
+        if height != width or STRIDE_PROBE_PX % height:
+            raise ModelError(
+                f"model row {source}: a {STRIDE_PROBE_PX} px image becomes {height} x {width} cells",
+                hint="a map of the head must shrink the image by a whole number",
+            )
+        strides.append(STRIDE_PROBE_PX // height)
+    return tuple(strides)
+
+
+def _build(
+    definition: Definition, plans: tuple[LayerPlan, ...], names: tuple[str, ...], stride_px: tuple[int, ...]
+) -> DetectionModel:
+    model = DetectionModel(copy.deepcopy(definition), plans, names=names, stride_px=stride_px)
+    head = model.head
+    strides = torch.tensor(stride_px, dtype=torch.float32, device="cpu")
+    head.strides.copy_(strides)
+    if isinstance(definition.anchors, int):
+        anchors = unfitted_anchors(definition.num_anchors, strides)
+    else:
+        anchors = torch.tensor(definition.anchors, dtype=torch.float32, device="cpu").view(head.anchors.shape)
+    head.place_anchors(anchors)
+    head.initialise_biases(stride_px)
+    return model

@@ -1,0 +1,39 @@
+"""Batch-norm folded into convolutions, for inference."""
+
+from __future__ import annotations
+
+import copy
+from typing import TypeVar
+
+import torch
+from torch import nn
+
+from onelook.models.convolutions import Conv
+
+ModelT = TypeVar("ModelT", bound=nn.Module)
+
+
+def fuse(model: ModelT) -> ModelT:
+    """A copy of `model` for inference only: in evaluation mode, without gradients, each `Conv` one convolution.
+
+    The outputs are those of `model` in evaluation mode, up to rounding. Batch-norms outside of `Conv` stay.
+    """
+    fused = copy.deepcopy(model).eval().requires_grad_(False)
+    for module in fused.modules():
+        if isinstance(module, Conv) and module.bn is not None:
+            module.conv = folded(module.conv, module.bn)
+            module.bn = None
+    return fused
+
+
+def folded(convolution: nn.Conv2d, norm: nn.BatchNorm2d) -> nn.Conv2d:
+    """One convolution that does what `convolution` and then `norm` in evaluation mode do; computed in float64."""
+    mean, variance = norm.get_buffer("running_mean").double(), norm.get_buffer("running_var").double()
+    gain = norm.weight.double() / torch.sqrt(variance + norm.eps)
+    bias = torch.zeros_like(mean) if convolution.bias is None else convolution.bias.double()
+    weight = convolution.weight.double() * gain[:, None, None, None]
+    dtype = convolution.weight.dtype
+    result = copy.deepcopy(convolution)
+    result.weight = nn.Parameter(weight.to(dtype), requires_grad=False)
+    result.bias = nn.Parameter((norm.bias.double() + (bias - mean) * gain).to(dtype), requires_grad=False)
+    return result

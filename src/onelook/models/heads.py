@@ -1,0 +1,170 @@
+"""Detection heads: features -> raw maps of logits, and raw maps -> boxes in pixels. No loss and no NMS here.
+
+Letters: B images, L maps, A anchors per cell, H x W cells, K classes, M mask coefficients, s pixels per cell.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from onelook.models.convolutions import Conv
+from onelook.structures.anchors import AnchorGrid
+
+NUM_BOX_OUTPUTS = 5
+"""Outputs of an anchor before the classes: x, y, width, height, objectness."""
+
+OBJECTS_PER_IMAGE = 8
+"""Expected objects in a 640 x 640 image; sets the first objectness bias."""
+
+
+class Detect(nn.Module):
+    """One 1x1 convolution per map; each anchor of each cell gives x, y, w, h, objectness and K class logits.
+
+    Attributes:
+        anchors: (L, A, 2) float32 width, height in cells, that is pixels / s; saved with the weights.
+        strides: (L,) float32 pixels per cell; follows from the model table and is not saved.
+    """
+
+    anchors: Tensor
+    strides: Tensor
+
+    def __init__(
+        self, channels_in: Sequence[int], *, num_classes: int, num_anchors: int, num_extra_outputs: int = 0
+    ) -> None:
+        super().__init__()
+        self.num_classes = num_classes
+        self.num_anchors = num_anchors
+        self.num_outputs = NUM_BOX_OUTPUTS + num_classes + num_extra_outputs
+        self.register_buffer("anchors", torch.zeros(len(channels_in), num_anchors, 2))
+        self.register_buffer("strides", torch.zeros(len(channels_in)), persistent=False)
+        self.m = nn.ModuleList(nn.Conv2d(channels, self.num_outputs * num_anchors, 1) for channels in channels_in)
+
+    def forward(self, features: Sequence[Tensor]) -> list[Tensor]:
+        """Raw maps, L tensors (B, A, H, W, 5 + K) of logits (views: no memory is moved)."""
+        return self.all_outputs(features)
+
+    def all_outputs(self, features: Sequence[Tensor]) -> list[Tensor]:
+        """Everything that the convolutions give, L tensors (B, A, H, W, num_outputs)."""
+        maps = [convolution(feature) for convolution, feature in zip(self.m, features, strict=True)]
+        # (B, A * outputs, H, W) -> (B, A, outputs, H, W) -> (B, A, H, W, outputs)
+        return [x.unflatten(1, (self.num_anchors, self.num_outputs)).permute(0, 1, 3, 4, 2) for x in maps]
+
+    def decode(self, raw_maps: Sequence[Tensor]) -> Tensor:
+        """Boxes and scores in float32, (B, sum of A*H*W, 5 + K): cxcywh in input pixels, then probabilities.
+
+        A centre lies within (-0.5, 1.5) cells of its cell's corner, a side within (0, 4) times its anchor's.
+
+        Returns:
+            rows in the order map, anchor, row, column.
+        """
+        grid = self.anchor_grid()
+        return torch.cat([decode_map(raw, grid.anchors[i], grid.strides[i]) for i, raw in enumerate(raw_maps)], dim=1)
+
+    def anchor_grid(self) -> AnchorGrid:
+        """Anchors in pixels, and strides; float32 whatever the precision of the weights."""
+        strides = self.strides.float()
+        return AnchorGrid(anchors=self.anchors.float() * strides[:, None, None], strides=strides)
+
+    @torch.no_grad()
+    def place_anchors(self, anchors_px: Tensor) -> None:
+        """Take (L, A, 2) anchors in pixels, whose maps are put in the order of the strides: small on fine maps."""
+        anchors_px = anchors_px.to(self.strides)
+        mean_area = anchors_px.prod(dim=-1).mean(dim=-1)
+        is_reversed = (mean_area[-1] - mean_area[0]) * (self.strides[-1] - self.strides[0]) < 0
+        ordered = torch.where(is_reversed, anchors_px.flip(0), anchors_px)
+        self.anchors.copy_(ordered / self.strides[:, None, None])
+
+    @torch.no_grad()
+    def initialise_biases(self, stride_px: Sequence[int]) -> None:
+        """Start from rare objects and rare classes, so that the first steps do not drown in false alarms.
+
+        Lin et al., Focal Loss for Dense Object Detection, 2017, section 3.3. With one class its bias is +13.3, that is
+        probability 1: the class output has no loss then, so that the score of a box is its objectness.
+        """
+        class_bias = math.log(0.6 / (self.num_classes - 0.999999))
+        for convolution, stride in zip(self.m, stride_px, strict=True):
+            bias = convolution.get_parameter("bias").view(self.num_anchors, self.num_outputs)
+            bias[:, 4] += math.log(OBJECTS_PER_IMAGE / (640 / stride) ** 2)
+            bias[:, NUM_BOX_OUTPUTS : NUM_BOX_OUTPUTS + self.num_classes] += class_bias
+
+
+def decode_map(raw_map: Tensor, anchors_px: Tensor, stride: Tensor) -> Tensor:
+    """Boxes and scores of one map, (B, A, H, W, 5 + K) logits -> (B, A*H*W, 5 + K) float32, see `Detect.decode`.
+
+    Args:
+        raw_map: logits.
+        anchors_px: (A, 2) width, height in pixels.
+        stride: () pixels per cell.
+    """
+    height, width = raw_map.shape[2:4]
+    columns = torch.arange(width, device=raw_map.device, dtype=torch.float32).expand(height, width)
+    rows = torch.arange(height, device=raw_map.device, dtype=torch.float32)[:, None].expand(height, width)
+    scores = raw_map.float().sigmoid()
+    centres = (scores[..., 0:2] * 2 - 0.5 + torch.stack((columns, rows), dim=-1)) * stride
+    sizes = (scores[..., 2:4] * 2).square() * anchors_px[:, None, None, :]
+    return torch.cat((centres, sizes, scores[..., 4:]), dim=-1).flatten(1, 3)
+
+
+class Proto(nn.Module):
+    """Mask prototypes at twice the size of the given map: Bolya et al., YOLACT, 2019, section 3.1."""
+
+    def __init__(self, channels_in: int, *, num_prototype_channels: int = 256, num_masks: int = 32) -> None:
+        super().__init__()
+        self.cv1 = Conv(channels_in, num_prototype_channels, kernel=3)
+        self.upsample = nn.Upsample(scale_factor=2, mode="nearest")
+        self.cv2 = Conv(num_prototype_channels, num_prototype_channels, kernel=3)
+        self.cv3 = Conv(num_prototype_channels, num_masks)
+
+    def forward(self, x: Tensor) -> Tensor:
+        out: Tensor = self.cv3(self.cv2(self.upsample(self.cv1(x))))
+        return out
+
+
+@dataclass(frozen=True)
+class SegmentationMaps:
+    """What a segmentation head gives.
+
+    Attributes:
+        raw_maps: L tensors (B, A, H, W, 5 + K) logits, as of `Detect`.
+        coefficients: L tensors (B, A, H, W, M), linear.
+        prototypes: (B, M, 2 H, 2 W) of the finest map; a mask is sigmoid(coefficients . prototypes).
+    """
+
+    raw_maps: list[Tensor]
+    coefficients: list[Tensor]
+    prototypes: Tensor
+
+
+class Segment(Detect):
+    """`Detect` with M mask coefficients more per anchor, and mask prototypes from the first map."""
+
+    def __init__(
+        self,
+        channels_in: Sequence[int],
+        *,
+        num_classes: int,
+        num_anchors: int,
+        num_masks: int = 32,
+        num_prototype_channels: int = 256,
+    ) -> None:
+        super().__init__(channels_in, num_classes=num_classes, num_anchors=num_anchors, num_extra_outputs=num_masks)
+        self.num_masks = num_masks
+        self.proto = Proto(channels_in[0], num_prototype_channels=num_prototype_channels, num_masks=num_masks)
+
+    def forward(self, features: Sequence[Tensor]) -> list[Tensor]:
+        """The raw maps of the boxes alone, L tensors (B, A, H, W, 5 + K)."""
+        return [outputs[..., : -self.num_masks] for outputs in self.all_outputs(features)]
+
+    def segment(self, features: Sequence[Tensor]) -> SegmentationMaps:
+        """Raw maps, mask coefficients and prototypes."""
+        outputs = self.all_outputs(features)
+        return SegmentationMaps(
+            raw_maps=[x[..., : -self.num_masks] for x in outputs],
+            coefficients=[x[..., -self.num_masks :] for x in outputs],
+            prototypes=self.proto(features[0]),
+        )
