@@ -1,1 +1,108 @@
-"""The `onelook` command."""
+"""The `onelook` command: finds the sub-command, shows errors in one clear message, and sets the exit code."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+import sys
+from collections.abc import Sequence
+from types import ModuleType
+
+from onelook.errors import OnelookError
+
+COMMANDS = {
+    "train": "train a detector",
+    "val": "validate a detector on a split of a data set",
+    "detect": "run a detector on pictures and videos",
+    "models": "list the shipped models with their sizes",
+    "check": "read a data set and account for every label row",
+    "autosplit": "divide a folder of images into train, val and test lists",
+}
+EXIT_INTERRUPTED = 130
+EXIT_SOFTWARE = 70
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line `arguments` (those of the process by default); the exit code."""
+    typed = list(sys.argv[1:] if arguments is None else arguments)
+    _start_logging()
+    try:
+        return _dispatch(typed)
+    except OnelookError as problem:
+        print(f"error: {_printable(str(problem))}", file=sys.stderr)
+        return problem.exit_code
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return EXIT_INTERRUPTED
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except OSError as problem:
+        print(f"error: {_printable(str(problem))}", file=sys.stderr)
+        return EXIT_SOFTWARE
+
+
+def _dispatch(typed: list[str]) -> int:
+    parser = argparse.ArgumentParser(
+        prog="onelook",
+        description="Train, validate and run object detectors.",
+        epilog="`onelook COMMAND --help` lists the options of a command.",
+    )
+    parser.add_argument("--version", action="store_true", help="show the version and end")
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND")
+    wanted = next((word for word in typed if not word.startswith("-")), None)
+    for name, summary in COMMANDS.items():
+        command = commands.add_parser(name, help=summary, description=f"{summary[0].upper()}{summary[1:]}.")
+        if name == wanted:
+            module = _module(name)
+            module.add_arguments(command)
+            command.set_defaults(run=module.run)
+    try:
+        parsed = parser.parse_args(typed)
+    except SystemExit as end:
+        return int(end.code or 0)
+    if parsed.version:
+        print(_version())
+        return 0
+    if parsed.command is None:
+        parser.print_help()
+        return 0
+    return int(parsed.run(parsed))
+
+
+def _module(command: str) -> ModuleType:
+    """The module of a sub-command; only the one that is asked for is imported, since torch takes seconds."""
+    match command:
+        case "train":
+            from onelook.cli import train as module
+        case "val":
+            from onelook.cli import val as module
+        case "detect":
+            from onelook.cli import detect as module
+        case "models":
+            from onelook.cli import models as module
+        case "check":
+            from onelook.cli import check as module
+        case _:
+            from onelook.cli import autosplit as module
+    return module
+
+
+def _version() -> str:
+    from importlib.metadata import version
+
+    return f"onelook {version('onelook')}"
+
+
+def _start_logging() -> None:
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(logging.Formatter("%(levelname)s: %(message)s"))
+    package = logging.getLogger("onelook")
+    package.handlers[:] = [handler]
+    package.setLevel(logging.INFO)
+    package.propagate = False
+
+
+def _printable(text: str) -> str:
+    return text.encode(sys.stderr.encoding or "utf-8", "backslashreplace").decode(sys.stderr.encoding or "utf-8")

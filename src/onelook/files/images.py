@@ -6,7 +6,6 @@ first picture: grey is repeated, palettes are looked up, alpha is dropped, 16 bi
 
 from __future__ import annotations
 
-import hashlib
 import os
 import struct
 from dataclasses import dataclass
@@ -18,7 +17,7 @@ import numpy.typing as npt
 
 from onelook.errors import DataError
 from onelook.files.atomic import write_bytes_atomic
-from onelook.files.bounded import StrPath, printable, read_bounded
+from onelook.files.bounded import StrPath, content_digest, printable, read_bounded
 from onelook.files.image_headers import (
     JPEG_END,
     DamagedImage,
@@ -122,7 +121,7 @@ def check_image(path: StrPath) -> ImageReport:
         data = read_bounded(path, MAX_FILE_BYTES)
     except DataError as problem:
         return ImageReport((0, 0), b"", problem.message)
-    digest = hashlib.blake2b(data, digest_size=16).digest()
+    digest = content_digest(data)
     try:
         header = read_header(data)
         return ImageReport(header.size_hw, digest, note=_check_content(data, header, path))

@@ -40,6 +40,12 @@ class _Loader(yaml.SafeLoader):
         return super().construct_mapping(node, deep)
 
 
+class _Dumper(yaml.SafeDumper):
+    """The safe dumper, which quotes whatever the loader would take for a number."""
+
+    yaml_implicit_resolvers = _with_plain_exponents(yaml.SafeDumper.yaml_implicit_resolvers)
+
+
 def load_yaml(path: Path, *, error: type[OnelookError] = SettingsError) -> dict[str, Any]:
     """The mapping that a YAML file holds.
 
@@ -67,7 +73,7 @@ def load_yaml(path: Path, *, error: type[OnelookError] = SettingsError) -> dict[
 
 def dump_yaml(content: dict[str, Any]) -> str:
     """`content` as YAML text, keys in the given order."""
-    return yaml.safe_dump(content, sort_keys=False, allow_unicode=True)
+    return yaml.dump(content, Dumper=_Dumper, sort_keys=False, allow_unicode=True)
 
 
 def _read_text(path: Path, error: type[OnelookError]) -> str:

@@ -40,6 +40,8 @@ class Hyperparameters(BaseModel):
     """Anchors per output map, found anew from the data (rounded); 0 keeps those of the model."""
     fl_gamma: float = Field(0.0, ge=0, le=10)
     """Focal loss gamma for class and objectness; 0 is plain cross-entropy."""
+    auto_balance: bool = Field(False)
+    """Let the weights of the output maps in the objectness term follow their losses."""
     label_smoothing: float = Field(0.0, ge=0, lt=1)
     """Class targets become 1 - x/2 and x/2."""
     hsv_h: float = Field(0.015, ge=0, le=1)

@@ -1,0 +1,77 @@
+"""Writes `results.csv`, one exact line per epoch, and `speed.csv`, what took how long."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from onelook.engine.callback import Callback, EpochEnd
+from onelook.files.atomic import write_text_atomic
+
+COLUMNS = (
+    "epoch",
+    "train/box_loss",
+    "train/obj_loss",
+    "train/cls_loss",
+    "metrics/precision",
+    "metrics/recall",
+    "metrics/mAP_0.5",
+    "metrics/mAP_0.5:0.95",
+    "val/box_loss",
+    "val/obj_loss",
+    "val/cls_loss",
+    "x/lr0",
+    "x/lr1",
+    "x/lr2",
+)
+SPEED_COLUMNS = ("epoch", "train_seconds", "val_seconds", "train_images_per_second")
+
+
+class ResultsCsv(Callback):
+    """Keeps `results.csv` whole and in step with the checkpoints: it is written anew, atomically, after each epoch.
+
+    Numbers have all their digits, so that equal runs give equal files; cells of epochs without validation are empty.
+
+    Args:
+        path: of the file.
+        history: the rows of the epochs that a resumed run has done before.
+    """
+
+    def __init__(self, path: Path, history: Sequence[dict[str, float]]) -> None:
+        self._path = path
+        self._rows = list(history)
+        self._write()
+
+    def on_epoch_end(self, event: EpochEnd) -> None:
+        """Add the row of the epoch."""
+        self._rows.append(event.row)
+        self._write()
+
+    def _write(self) -> None:
+        lines = [",".join(COLUMNS)]
+        lines += [",".join(_cell(row.get(column)) for column in COLUMNS) for row in self._rows]
+        write_text_atomic(self._path, "\n".join(lines) + "\n")
+
+
+class SpeedCsv(Callback):
+    """Keeps `speed.csv`; apart from the results, because no two runs take the same time.
+
+    Args:
+        path: of the file; lines of earlier processes of the run are kept.
+        num_images: of the training split.
+    """
+
+    def __init__(self, path: Path, num_images: int) -> None:
+        self._path = path
+        self._num_images = num_images
+        self._lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else [",".join(SPEED_COLUMNS)]
+
+    def on_epoch_end(self, event: EpochEnd) -> None:
+        """Add the line of the epoch."""
+        rate = self._num_images / max(event.train_seconds, 1e-9)
+        self._lines.append(f"{event.epoch},{event.train_seconds:.3f},{event.val_seconds:.3f},{rate:.2f}")
+        write_text_atomic(self._path, "\n".join(self._lines) + "\n")
+
+
+def _cell(value: float | None) -> str:
+    return "" if value is None else repr(value)

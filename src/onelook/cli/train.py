@@ -1,0 +1,27 @@
+"""`onelook train`: arguments to the training recipe."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from onelook.callbacks.console import ConsoleProgress
+from onelook.recipes.train import train
+from onelook.settings.command_line import add_options, typed_options
+from onelook.settings.train import TrainSettings
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Options of the command: one per setting, and a file of settings."""
+    parser.add_argument("--settings", type=Path, metavar="PATH", help="YAML file with any of the settings below")
+    add_options(parser, TrainSettings)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Train; the exit code."""
+    given = typed_options(arguments, TrainSettings)
+    result = train(given, file=arguments.settings, callbacks=[ConsoleProgress()])
+    print(
+        f"mAP50 {result.metrics.map50:.4f}, mAP50-95 {result.metrics.map50_95:.4f}; everything is in {result.run_folder}"
+    )
+    return 0

@@ -1,0 +1,161 @@
+"""The events of a run and the observers that receive them. An observer watches; what changes training is an argument."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from torch import Tensor
+
+from onelook.settings.train import TrainSettings
+from onelook.structures.metrics import DetectionMetrics
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class FitStart:
+    """Sent once, before the first step.
+
+    Attributes:
+        settings: all settings of the run.
+        run_folder: where everything is written.
+        names: class names.
+        num_train_images, num_val_images: sizes of the splits.
+        batches_per_epoch: batches in one pass.
+        start_epoch, start_batch: where the run begins; (0, 0) unless resumed. Epochs count from 0.
+        device: what the model runs on, in words.
+        model_summary: name, parameters and GFLOPs in one line.
+    """
+
+    settings: TrainSettings
+    run_folder: Path
+    names: tuple[str, ...]
+    num_train_images: int
+    num_val_images: int
+    batches_per_epoch: int
+    start_epoch: int
+    start_batch: int
+    device: str
+    model_summary: str
+
+
+@dataclass(frozen=True)
+class StepEnd:
+    """Sent after every batch.
+
+    Attributes:
+        epoch, batch: what has just been done, from 0.
+        step: batches done since the run began.
+        mean_losses: (3,) box, obj, cls; mean over the epoch so far; on the device: reading it waits for the device.
+        learning_rates: of the bias, decayed and normalisation weights.
+        num_images, num_boxes: of this batch.
+        imgsz: longest side of the batch images, pixels.
+    """
+
+    epoch: int
+    batch: int
+    step: int
+    mean_losses: Tensor
+    learning_rates: tuple[float, float, float]
+    num_images: int
+    num_boxes: int
+    imgsz: int
+
+
+@dataclass(frozen=True)
+class EpochEnd:
+    """Sent after every epoch and its validation.
+
+    Attributes:
+        epoch: from 0.
+        row: the line of `results.csv`; validation entries are missing if the epoch was not validated.
+        metrics: what the validation found, or None.
+        is_best: whether the fitness is the best so far.
+        train_seconds, val_seconds: wall time.
+    """
+
+    epoch: int
+    row: dict[str, float]
+    metrics: DetectionMetrics | None
+    is_best: bool
+    train_seconds: float
+    val_seconds: float
+
+
+@dataclass(frozen=True)
+class CheckpointWritten:
+    """Sent after a checkpoint is safely on the disk."""
+
+    path: Path
+    epoch: int
+    step: int
+    seconds: float
+
+
+@dataclass(frozen=True)
+class FitEnd:
+    """Sent once, after the last epoch, or when the run stops early or on request.
+
+    Attributes:
+        reason: "finished", "early stop" or "stop requested".
+        epochs_done: epochs that are complete.
+        best_epoch: epoch of the best fitness, from 0; -1 if none was validated.
+        best_fitness: see `DetectionMetrics.fitness`.
+        history: all rows of `results.csv`.
+        seconds: wall time of this process's part of the run.
+    """
+
+    reason: str
+    epochs_done: int
+    best_epoch: int
+    best_fitness: float
+    history: tuple[dict[str, float], ...]
+    seconds: float
+
+
+class Callback:
+    """An observer; override what you need. Exceptions in it are logged and silence it, the run goes on."""
+
+    def on_fit_start(self, event: FitStart) -> None:
+        """Before the first step."""
+
+    def on_step_end(self, event: StepEnd) -> None:
+        """After every batch; keep it short, training waits."""
+
+    def on_epoch_end(self, event: EpochEnd) -> None:
+        """After every epoch and its validation."""
+
+    def on_checkpoint_written(self, event: CheckpointWritten) -> None:
+        """After a checkpoint is safely on the disk."""
+
+    def on_fit_end(self, event: FitEnd) -> None:
+        """After the last epoch or an ordered stop."""
+
+
+Event = FitStart | StepEnd | EpochEnd | CheckpointWritten | FitEnd
+_HANDLERS = {
+    FitStart: "on_fit_start",
+    StepEnd: "on_step_end",
+    EpochEnd: "on_epoch_end",
+    CheckpointWritten: "on_checkpoint_written",
+    FitEnd: "on_fit_end",
+}
+
+
+class Observers:
+    """Sends events to callbacks in their order; one that raises is named in the log and not asked again."""
+
+    def __init__(self, callbacks: Sequence[Callback] = ()) -> None:
+        self._callbacks = list(callbacks)
+
+    def send(self, event: Event) -> None:
+        """Give `event` to every callback that is still listening."""
+        for callback in list(self._callbacks):
+            try:
+                getattr(callback, _HANDLERS[type(event)])(event)
+            except Exception:  # noqa: BLE001 - an observer must never stop a run, whatever it raises
+                logger.exception("callback `%s` failed and is switched off", type(callback).__name__)
+                self._callbacks.remove(callback)

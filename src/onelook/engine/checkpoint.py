@@ -1,0 +1,162 @@
+"""Checkpoints: one safetensors file with a JSON document in its header and a SHA-256 over every byte of it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import mmap
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import safetensors.torch
+from safetensors import SafetensorError
+from torch import Tensor
+
+from onelook.errors import CheckpointError
+from onelook.files.atomic import write_bytes_atomic
+
+FORMAT = "onelook-checkpoint"
+VERSION = 1
+KEY = "onelook"
+MAX_HEADER_BYTES = 100_000_000
+NO_DIGEST = "0" * 64
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """What a checkpoint file holds.
+
+    Attributes:
+        tensors: by name, on the CPU, in the types they were saved in.
+        document: settings, class names, model definition, counters, metrics, versions: plain JSON.
+    """
+
+    tensors: dict[str, Tensor]
+    document: dict[str, Any]
+
+    def tensors_below(self, prefix: str) -> dict[str, Tensor]:
+        """The tensors whose name starts with `prefix`, without it."""
+        return {name.removeprefix(prefix): tensor for name, tensor in self.tensors.items() if name.startswith(prefix)}
+
+
+def encode(tensors: Mapping[str, Tensor], document: Mapping[str, Any]) -> bytearray:
+    """The bytes of a checkpoint file; equal content gives equal bytes.
+
+    Args:
+        tensors: saved as contiguous CPU copies.
+        document: must be plain JSON without NaN or infinity.
+    """
+    full = {"format": FORMAT, "version": VERSION, "sha256": NO_DIGEST, **document}
+    text = json.dumps(full, sort_keys=True, allow_nan=False, separators=(",", ":"))
+    plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    data = bytearray(safetensors.torch.save(plain, metadata={KEY: text}))
+    place = _digest_place(data[: 8 + int.from_bytes(data[:8], "little")])
+    data[place : place + 64] = hashlib.sha256(data).hexdigest().encode("ascii")
+    return data
+
+
+def save_checkpoint(
+    path: Path,
+    tensors: Mapping[str, Tensor],
+    document: Mapping[str, Any],
+    *,
+    write: Callable[..., None] = write_bytes_atomic,
+) -> None:
+    """Write a checkpoint so that at any instant `path` holds the old one or the new one, whole.
+
+    Args:
+        path: final name; its folder must exist.
+        tensors: see `encode`.
+        document: see `encode`.
+        write: the writer; tests put a worse one here to see it fail.
+
+    Raises:
+        OSError: the disk is full or failing; the old file is untouched.
+    """
+    data = encode(tensors, document)
+
+    def check(temporary: Path) -> None:
+        if temporary.read_bytes() != data:
+            raise OSError(f"`{temporary}` does not read back as it was written")
+
+    write(path, data, check=check)
+
+
+def load_checkpoint(path: Path) -> Checkpoint:
+    """Read and verify a checkpoint.
+
+    Raises:
+        CheckpointError: the file is missing, foreign, of another version, or differs in any bit from what was saved.
+    """
+    if not path.is_file():
+        raise CheckpointError(f"checkpoint `{path}` does not exist")
+    try:
+        document = _verified_document(path)
+        tensors = safetensors.torch.load_file(path, device="cpu")
+    except (SafetensorError, ValueError, KeyError, RecursionError) as problem:
+        raise CheckpointError(
+            f"checkpoint `{path}` is damaged or not a Onelook checkpoint: {problem}",
+            hint="use another checkpoint of the run, such as `weights/previous.safetensors`",
+        ) from problem
+    return Checkpoint(tensors, document)
+
+
+def _verified_document(path: Path) -> dict[str, Any]:
+    with _mapped(path) as data:
+        if len(data) < 8:
+            raise ValueError("the file is too short")
+        header_bytes = int.from_bytes(data[:8], "little")
+        if header_bytes > min(len(data) - 8, MAX_HEADER_BYTES):
+            raise ValueError("the header is longer than the file")
+        header = data[: 8 + header_bytes]
+        document = _document_of(header[8:])
+        version = document.get("version")
+        if version != VERSION:
+            raise CheckpointError(
+                f"checkpoint `{path}` has format version {version}; this program reads version {VERSION}",
+                hint="use the version of Onelook that wrote it",
+            )
+        if document["sha256"] != _digest(header, memoryview(data)[8 + header_bytes :]):
+            raise ValueError("its content does not match its SHA-256")
+        return document
+
+
+def _document_of(header: bytes) -> dict[str, Any]:
+    metadata = json.loads(header.decode("utf-8")).get("__metadata__", {})
+    if set(metadata) != {KEY}:
+        raise ValueError("it carries no Onelook document")
+    document = json.loads(metadata[KEY])
+    if not isinstance(document, dict) or document.get("format") != FORMAT:
+        raise ValueError("it carries no Onelook document")
+    return document
+
+
+def _digest_place(header: bytes | bytearray) -> int:
+    """Where the 64 hex digits stand in the header; the document is JSON text inside JSON, so quotes are escaped."""
+    mark = b'\\"sha256\\":\\"'
+    place = header.find(mark)
+    if place < 0 or header.find(mark, place + 1) >= 0:
+        raise ValueError("its SHA-256 is missing")
+    return place + len(mark)
+
+
+def _digest(header: bytes, rest: memoryview) -> str:
+    place = _digest_place(header)
+    with rest:
+        digest = hashlib.sha256(header[:place])
+        digest.update(NO_DIGEST.encode("ascii"))
+        digest.update(header[place + 64 :])
+        digest.update(rest)
+    return digest.hexdigest()
+
+
+@contextmanager
+def _mapped(path: Path) -> Iterator[mmap.mmap | bytes]:
+    if path.stat().st_size == 0:
+        yield b""
+        return
+    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+        yield data

@@ -1,0 +1,69 @@
+"""Which device runs the model, in which precision and memory layout."""
+
+from __future__ import annotations
+
+import platform
+
+import torch
+
+from onelook.errors import DeviceError, SettingsError
+
+
+def select_device(text: str) -> torch.device:
+    """The device that `text` names: "cpu", a GPU number, "cuda:N", "mps", or "" for the first GPU if there is one.
+
+    Raises:
+        DeviceError: the device is absent.
+        SettingsError: the text names no device, or several.
+    """
+    name = text.strip().lower().removeprefix("cuda:")
+    if name == "":
+        return torch.device("cuda", 0) if torch.cuda.is_available() else torch.device("cpu")
+    if name == "cpu":
+        return torch.device("cpu")
+    if name == "mps":
+        if not torch.backends.mps.is_available():
+            raise DeviceError("setting `device` is `mps`, but this machine has none", hint="use `--device cpu`")
+        return torch.device("mps")
+    if name == "cuda":
+        name = "0"
+    if not name.isdigit():
+        raise SettingsError(f"setting `device` is `{text}`", hint="use cpu, mps, or the number of one GPU, such as 0")
+    count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    if int(name) >= count:
+        raise DeviceError(
+            f"setting `device` is `{text}`, but this machine has {count} usable GPUs",
+            hint="use `--device cpu`, or install a build of torch that fits your GPU" if count == 0 else None,
+        )
+    return torch.device("cuda", int(name))
+
+
+def describe_device(device: torch.device) -> str:
+    """The device in words, with memory or threads."""
+    if device.type == "cuda":
+        properties = torch.cuda.get_device_properties(device)
+        return f"{properties.name}, {properties.total_memory / 2**30:.0f} GiB"
+    if device.type == "cpu":
+        return f"CPU ({platform.machine()}), {torch.get_num_threads()} threads"
+    return device.type
+
+
+def amp_dtype(choice: str, device: torch.device) -> torch.dtype | None:
+    """The type of mixed-precision arithmetic, or None for plain float32.
+
+    Args:
+        choice: "auto", "off", "bf16" or "fp16"; auto means bf16 where a GPU has it, else fp16, and nothing on the CPU.
+        device: where the model runs.
+
+    Raises:
+        SettingsError: fp16 on a CPU, where gradients would need a scaler that only GPUs have.
+    """
+    if choice == "off" or (choice == "auto" and device.type != "cuda"):
+        return None
+    if choice == "fp16":
+        if device.type != "cuda":
+            raise SettingsError(f"`amp: fp16` needs a GPU, the device is `{device.type}`", hint="use bf16 or off")
+        return torch.float16
+    if choice == "bf16":
+        return torch.bfloat16
+    return torch.bfloat16 if torch.cuda.is_bf16_supported(including_emulation=False) else torch.float16

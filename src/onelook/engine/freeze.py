@@ -1,0 +1,37 @@
+"""Layers that do not learn, batch-norm statistics included."""
+
+from __future__ import annotations
+
+from torch import nn
+
+from onelook.errors import SettingsError
+from onelook.models.detector import DetectionModel
+
+
+def frozen_rows(model: DetectionModel, freeze: list[int]) -> list[nn.Module]:
+    """The rows of the layer table that `freeze` names: one number N means rows 0 to N-1, several mean just those.
+
+    Raises:
+        SettingsError: the model has no such row.
+    """
+    wanted = list(range(freeze[0])) if len(freeze) == 1 else freeze
+    rows = list(model.model.children())
+    for number in wanted:
+        if number >= len(rows):
+            raise SettingsError(
+                f"setting `freeze` is {freeze}, but the model has {len(rows)} layers", hint="layers count from 0"
+            )
+    return [rows[number] for number in wanted]
+
+
+def stop_learning(rows: list[nn.Module]) -> None:
+    """Take the gradients of `rows` away; call `set_training_mode` before each epoch to hold their statistics too."""
+    for row in rows:
+        row.requires_grad_(False)
+
+
+def set_training_mode(model: nn.Module, rows: list[nn.Module]) -> None:
+    """Put `model` in training mode and its frozen `rows` in evaluation mode."""
+    model.train()
+    for row in rows:
+        row.eval()

@@ -1,0 +1,186 @@
+"""From pictures to detections: fit, run the model, decode, suppress, and scale back.
+
+Letters: B images of one frame size, H, W pixels.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from onelook.data.augment.letterboxed import put_into_frame, shrunk
+from onelook.engine.evaluator import prepare_images, to_original
+from onelook.engine.sources import find_media, is_video
+from onelook.errors import DataError, SettingsError
+from onelook.files.bounded import printable
+from onelook.files.images import read_image
+from onelook.geometry.letterbox import Letterbox, letterbox
+from onelook.geometry.nms import non_max_suppression
+from onelook.models.detector import DetectionModel
+from onelook.models.fuse import fuse
+from onelook.structures.batch import ImageInfo
+from onelook.structures.detections import Detections
+
+Image = npt.NDArray[np.uint8]
+
+
+@dataclass(frozen=True)
+class PredictionSettings:
+    """How pictures are looked at, and what counts as a detection.
+
+    Attributes:
+        imgsz: one side, or height and width, that pictures are fitted into, pixels; multiples of the model's stride.
+        conf_thres: least score.
+        iou_thres: overlap above which the weaker of two boxes of a class is dropped.
+        max_det: most detections per picture.
+        classes: only these classes; None means all.
+        agnostic_nms: boxes of different classes suppress each other too.
+        half: 16-bit arithmetic in the network; GPUs only. Boxes are decoded in 32 bits all the same.
+    """
+
+    imgsz: int | tuple[int, int] = 640
+    conf_thres: float = 0.25
+    iou_thres: float = 0.45
+    max_det: int = 1000
+    classes: tuple[int, ...] | None = None
+    agnostic_nms: bool = False
+    half: bool = False
+
+    @property
+    def frame_hw(self) -> tuple[int, int]:
+        """Height and width of the largest frame, pixels."""
+        return (self.imgsz, self.imgsz) if isinstance(self.imgsz, int) else self.imgsz
+
+
+class Predictor:
+    """Finds objects in pictures, with a fused copy of a model.
+
+    A picture's result does not depend on the pictures beside it: each gets the smallest frame that holds it, and
+    pictures with the same frame go through the network together.
+
+    Args:
+        model: not changed.
+        settings: thresholds and size.
+        device: where the copy runs; None means where the model is.
+
+    Raises:
+        SettingsError: the size does not suit the model, a class does not exist, or `half` is asked for on a CPU.
+    """
+
+    def __init__(
+        self,
+        model: DetectionModel,
+        settings: PredictionSettings | None = None,
+        *,
+        device: torch.device | None = None,
+    ) -> None:
+        self.settings = settings or PredictionSettings()
+        self.names: tuple[str, ...] = tuple(model.names)
+        self._stride = model.max_stride
+        self._device = device or next(model.parameters()).device
+        self._check()
+        self._model = fuse(model).to(self._device)
+        self._model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        if self.settings.half:
+            anchors = self._model.head.anchors
+            self._model.half().head.anchors = anchors  # 16 bits would round them
+
+    def __call__(self, source: str | Path | Image | Sequence[str | Path | Image]) -> Detections | list[Detections]:
+        """Detections in one picture (a file or an array), or a list of them for a folder, a pattern or a list.
+
+        Args:
+            source: what `find_media` takes, but no videos; or (H, W, 3) uint8 RGB; or a list of such.
+
+        Raises:
+            DataError: a picture cannot be used.
+        """
+        if isinstance(source, np.ndarray):
+            return self.predict([source])[0]
+        if isinstance(source, (str, Path)):
+            paths = find_media(source)
+            found = [self.predict([_read_picture(path)])[0] for path in paths]
+            return found[0] if [Path(source)] == paths else found
+        return self.predict([item if isinstance(item, np.ndarray) else _read_picture(Path(item)) for item in source])
+
+    @torch.inference_mode()
+    def predict(self, images: Sequence[Image]) -> list[Detections]:
+        """Detections of each picture, in pixels of that picture.
+
+        Args:
+            images: (H, W, 3) uint8 RGB, of any sizes.
+
+        Raises:
+            DataError: an array is no such picture.
+        """
+        alike: dict[tuple[int, int], list[int]] = defaultdict(list)
+        fitted = [self._fit(image) for image in images]
+        for position, place in enumerate(fitted):
+            alike[place.frame_hw].append(position)
+        found = [Detections.empty()] * len(images)
+        for positions in alike.values():
+            batch = [self._framed(images[position], fitted[position]) for position in positions]
+            infos = [_way_back(images[position], fitted[position]) for position in positions]
+            for position, detections in zip(positions, self._run(np.stack(batch), infos), strict=True):
+                found[position] = detections
+        return found
+
+    def _run(self, frames: Image, infos: Sequence[ImageInfo]) -> list[Detections]:
+        """Detections of (B, H, W, 3) frames."""
+        pixels = prepare_images(torch.from_numpy(frames).permute(0, 3, 1, 2), self._device)
+        raw_maps = self._model(pixels.half() if self.settings.half else pixels)
+        rows = non_max_suppression(
+            self._model.decode(raw_maps),
+            conf_thres=self.settings.conf_thres,
+            iou_thres=self.settings.iou_thres,
+            max_det=self.settings.max_det,
+            multi_label=False,
+            agnostic=self.settings.agnostic_nms,
+            classes=self.settings.classes,
+        )
+        return [to_original(row, info) for row, info in zip(rows, infos, strict=True)]
+
+    def _fit(self, image: Image) -> Letterbox:
+        if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8 or image.size == 0:
+            raise DataError(
+                f"an array of shape {image.shape} and type {image.dtype} is no picture", hint="(H, W, 3) uint8 RGB"
+            )
+        size_hw = (image.shape[0], image.shape[1])
+        return letterbox(size_hw, self.settings.frame_hw, minimal=True, stride=self._stride)
+
+    def _framed(self, image: Image, fitted: Letterbox) -> Image:
+        size_hw = (image.shape[0], image.shape[1])
+        return put_into_frame(shrunk(image, size_hw, max(fitted.content_hw)), fitted)
+
+    def _check(self) -> None:
+        settings = self.settings
+        if any(side < self._stride or side % self._stride for side in settings.frame_hw):
+            raise SettingsError(
+                f"setting `imgsz` is {settings.imgsz}; the model needs multiples of {self._stride}",
+                hint="use "
+                + " ".join(str(max(1, -(-side // self._stride)) * self._stride) for side in settings.frame_hw),
+            )
+        missing = [class_id for class_id in settings.classes or () if not 0 <= class_id < len(self.names)]
+        if missing:
+            raise SettingsError(f"setting `classes` names {missing}; the model has classes 0 to {len(self.names) - 1}")
+        if settings.half and self._device.type == "cpu":
+            raise SettingsError("setting `half` needs a GPU, the device is `cpu`", hint="drop `half`")
+
+
+def _read_picture(path: Path) -> Image:
+    if is_video(path):
+        raise DataError(f"`{printable(path)}` is a video", hint="use `onelook.detect` or `onelook detect --source`")
+    return read_image(path)
+
+
+def _way_back(image: Image, fitted: Letterbox) -> ImageInfo:
+    """The exact shift and scale of the pixels, which `Letterbox.ratio_xy` and `pad_xy` round differently."""
+    height, width = image.shape[:2]
+    gain_xy = (fitted.content_hw[1] / width, fitted.content_hw[0] / height)
+    left, top = fitted.origin_xy
+    return ImageInfo(index=0, path="", size_hw=(height, width), gain_xy=gain_xy, pad_xy=(left, top))

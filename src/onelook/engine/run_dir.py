@@ -1,0 +1,196 @@
+"""The run folder: the only place that knows its file names; created exclusively, locked while a run lives in it."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+from dataclasses import dataclass
+from pathlib import Path
+
+from onelook.errors import RunFolderError
+from onelook.files.atomic import remove_orphans, write_bytes_atomic, write_text_atomic
+
+MAX_NUMBER = 9999
+
+
+@dataclass(frozen=True)
+class RunDir:
+    """A run folder and the names of the files in it.
+
+    Attributes:
+        path: the folder, which exists.
+    """
+
+    path: Path
+
+    @staticmethod
+    def create(project: Path, name: str, *, exist_ok: bool = False) -> RunDir:
+        """A new folder `project/name`, or `name2`, `name3`, ... if that is taken; two processes never get the same.
+
+        Args:
+            project: parent folder; created if missing.
+            name: wanted name.
+            exist_ok: use the folder even if it is there already.
+
+        Raises:
+            RunFolderError: the folder cannot be created or written.
+        """
+        try:
+            project.mkdir(parents=True, exist_ok=True)
+            folder = _existing(project / name) if exist_ok else _first_free(project, name)
+            write_bytes_atomic(folder / ".writable", b"")
+            (folder / ".writable").unlink()
+        except OSError as problem:
+            raise RunFolderError(
+                f"run folder `{project / name}` cannot be written: {problem.strerror or problem}",
+                hint="choose another place with `--project`, or free some space",
+            ) from problem
+        return RunDir(folder)
+
+    @staticmethod
+    def open(path: Path) -> RunDir:
+        """The run folder of an earlier run; leftovers of killed processes are removed."""
+        if not path.is_dir():
+            raise RunFolderError(f"run folder `{path}` does not exist")
+        run = RunDir(path)
+        if run.weights.is_dir():
+            remove_orphans(run.weights)
+        remove_orphans(path)
+        return run
+
+    @property
+    def weights(self) -> Path:
+        """Folder of the checkpoints."""
+        return self.path / "weights"
+
+    @property
+    def last(self) -> Path:
+        """The newest complete training state."""
+        return self.weights / "last.safetensors"
+
+    @property
+    def previous(self) -> Path:
+        """The training state before `last`, in case the disk damages that."""
+        return self.weights / "previous.safetensors"
+
+    @property
+    def best(self) -> Path:
+        """The averaged weights of the best epoch, for inference."""
+        return self.weights / "best.safetensors"
+
+    def numbered_checkpoint(self, epoch: int) -> Path:
+        """The training state kept after `epoch` by `save_period`."""
+        return self.weights / f"epoch{epoch}.safetensors"
+
+    @property
+    def settings(self) -> Path:
+        """All settings of the run."""
+        return self.path / "settings.yaml"
+
+    @property
+    def results(self) -> Path:
+        """One line per epoch."""
+        return self.path / "results.csv"
+
+    @property
+    def speeds(self) -> Path:
+        """One line per epoch and process: what took how long; apart from the results, which repeat exactly."""
+        return self.path / "speed.csv"
+
+    @property
+    def ledger(self) -> Path:
+        """What became of every label row."""
+        return self.path / "labels.json"
+
+    @property
+    def metrics(self) -> Path:
+        """The final evaluation of the best weights."""
+        return self.path / "metrics.json"
+
+    def picture(self, name: str) -> Path:
+        """The picture called `name`."""
+        return self.path / name
+
+    def lock(self) -> RunLock:
+        """Claim the folder for this process; use as a context manager.
+
+        Raises:
+            RunFolderError: another living process on this machine has it.
+        """
+        return RunLock(self.path / ".lock")
+
+
+class RunLock:
+    """A file that names the process that writes into a run folder; one left by a dead process is taken over."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def __enter__(self) -> RunLock:
+        owner = _read_owner(self._path)
+        if owner is not None and owner != _identity() and _lives(owner):
+            raise RunFolderError(
+                f"run folder `{self._path.parent}` is in use by process {owner['pid']} on `{owner['host']}`",
+                hint=f"wait for it, stop it, or delete `{self._path}` if you are sure that it is gone",
+            )
+        write_text_atomic(self._path, json.dumps(_identity()))
+        return self
+
+    def __exit__(self, *details: object) -> None:
+        self._path.unlink(missing_ok=True)
+
+
+def newest_run(project: Path) -> Path:
+    """The run folder below `project` whose last checkpoint was written most recently.
+
+    Raises:
+        RunFolderError: there is none.
+    """
+    found = sorted(project.glob("**/weights/last.safetensors"), key=lambda path: (path.stat().st_mtime_ns, path))
+    if not found:
+        raise RunFolderError(
+            f"nothing to resume: no `weights/last.safetensors` below `{project}`",
+            hint="give the run folder: `--resume runs/train/exp`",
+        )
+    return found[-1].parent.parent
+
+
+def _existing(folder: Path) -> Path:
+    folder.mkdir(exist_ok=True)
+    return folder
+
+
+def _first_free(project: Path, name: str) -> Path:
+    for number in range(1, MAX_NUMBER):
+        folder = project / (name if number == 1 else f"{name}{number}")
+        try:
+            folder.mkdir()
+        except FileExistsError:
+            continue
+        return folder
+    raise RunFolderError(f"all names from `{name}` to `{name}{MAX_NUMBER}` are taken in `{project}`")
+
+
+def _identity() -> dict[str, str | int]:
+    return {"pid": os.getpid(), "host": platform.node()}
+
+
+def _read_owner(path: Path) -> dict[str, str | int] | None:
+    try:
+        owner = json.loads(path.read_text(encoding="utf-8"))
+    except (FileNotFoundError, ValueError):
+        return None
+    return owner if isinstance(owner, dict) and {"pid", "host"} <= set(owner) else None
+
+
+def _lives(owner: dict[str, str | int]) -> bool:
+    if owner["host"] != platform.node():
+        return True
+    try:
+        os.kill(int(owner["pid"]), 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True

@@ -1,0 +1,150 @@
+"""Learning rate, momentum and accumulation as a pure function of the step: nothing to save, nothing to restore.
+
+A step is one batch; an update is one change of the weights, made of one or more steps of the same epoch.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from functools import cached_property
+
+from onelook.settings.train import TrainSettings
+
+NOMINAL_BATCH = 64
+MIN_UPDATES = 2000
+MAX_WARMUP_FRACTION = 0.1
+
+
+@dataclass(frozen=True)
+class StepPlan:
+    """What the schedule asks of one step.
+
+    Attributes:
+        lr_bias, lr: learning rate of the biases, and of all other parameters.
+        momentum: of SGD.
+        is_update: whether the weights are updated after this step.
+        loss_scale: factor on the summed loss of this step's batch.
+    """
+
+    lr_bias: float
+    lr: float
+    momentum: float
+    is_update: bool
+    loss_scale: float
+
+
+def decay_factor(progress: float, lrf: float, *, cosine: bool) -> float:
+    """Learning rate as a fraction of lr0 after the share `progress` (0 to 1) of the run; ends at `lrf`.
+
+    >>> [round(decay_factor(epoch / 10, 0.01, cosine=False), 3) for epoch in range(4)]
+    [1.0, 0.901, 0.802, 0.703]
+    """
+    if cosine:
+        return (1 - math.cos(math.pi * progress)) / 2 * (lrf - 1) + 1
+    return (1 - progress) * (1 - lrf) + lrf
+
+
+def nominal_batch(settings: TrainSettings, num_images: int) -> int:
+    """Images per update: 64, but fewer where the run would then have under 2000 updates; never below one batch.
+
+    Args:
+        settings: `nominal_batch` above 0 is taken as it is.
+        num_images: images of the training split.
+    """
+    if settings.nominal_batch > 0:
+        return max(settings.nominal_batch, settings.batch_size)
+    batch = min(settings.batch_size, num_images)
+    batches = settings.epochs * math.ceil(num_images / batch)
+    affordable = max(batches // MIN_UPDATES, 1)
+    accumulate = min(max(round(NOMINAL_BATCH / batch), 1), affordable)
+    return batch * accumulate
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """The plan of a whole run.
+
+    Args:
+        settings: learning rate, warm-up, momentum, epochs and batch size.
+        num_images: images of the training split.
+    """
+
+    settings: TrainSettings
+    num_images: int
+
+    @cached_property
+    def batch_size(self) -> int:
+        """Images in a full batch; a small data set makes it smaller than the setting."""
+        return min(self.settings.batch_size, self.num_images)
+
+    @cached_property
+    def batches_per_epoch(self) -> int:
+        """Steps in one pass over the images."""
+        return math.ceil(self.num_images / self.batch_size)
+
+    @cached_property
+    def accumulate(self) -> int:
+        """Steps per update after the warm-up."""
+        return max(round(nominal_batch(self.settings, self.num_images) / self.batch_size), 1)
+
+    @cached_property
+    def total_steps(self) -> int:
+        """Steps of the whole run."""
+        return self.settings.epochs * self.batches_per_epoch
+
+    @cached_property
+    def warmup_steps(self) -> int:
+        """Steps of the warm-up: the epochs asked for, but at most a tenth of the run."""
+        asked = round(self.settings.warmup_epochs * self.batches_per_epoch)
+        return min(asked, int(self.total_steps * MAX_WARMUP_FRACTION))
+
+    @cached_property
+    def weight_decay(self) -> float:
+        """Weight decay scaled from 64 images to the images of one update."""
+        return self.settings.weight_decay * self.batch_size * self.accumulate / NOMINAL_BATCH
+
+    def at(self, step: int) -> StepPlan:
+        """The plan of step number `step`, from 0."""
+        settings = self.settings
+        factor = decay_factor(step / self.total_steps, settings.lrf, cosine=settings.cos_lr)
+        lr_bias = lr = settings.lr0 * factor
+        momentum = settings.momentum
+        if step < self.warmup_steps:
+            share = step / self.warmup_steps
+            lr_bias = _between(settings.warmup_bias_lr, lr, share)
+            lr = _between(0.0, lr, share)
+            momentum = _between(settings.warmup_momentum, settings.momentum, share)
+        return StepPlan(lr_bias, lr, momentum, self.is_update(step), 1.0)
+
+    def is_update(self, step: int) -> bool:
+        """Whether an update follows step number `step`; the last step of an epoch always has one."""
+        epoch, batch = divmod(step, self.batches_per_epoch)
+        return batch in self._update_batches(epoch)
+
+    def _update_batches(self, epoch: int) -> frozenset[int]:
+        if epoch not in self._updates:
+            self._updates[epoch] = self._plan_updates(epoch)
+        return self._updates[epoch]
+
+    @cached_property
+    def _updates(self) -> dict[int, frozenset[int]]:
+        return {}
+
+    def _plan_updates(self, epoch: int) -> frozenset[int]:
+        updates, waiting = [], 0
+        for batch in range(self.batches_per_epoch):
+            waiting += 1
+            if waiting >= self._accumulate_at(epoch * self.batches_per_epoch + batch):
+                updates.append(batch)
+                waiting = 0
+        return frozenset([*updates, self.batches_per_epoch - 1])
+
+    def _accumulate_at(self, step: int) -> int:
+        if step >= self.warmup_steps:
+            return self.accumulate
+        return max(round(_between(1, self.accumulate, step / self.warmup_steps)), 1)
+
+
+def _between(start: float, end: float, share: float) -> float:
+    return start + (end - start) * share

@@ -1,0 +1,282 @@
+"""The training loop: fit, train_epoch, train_step, update_weights. It is a pure function of data, settings and seed."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+import torch.nn.functional as F  # noqa: N812 - the name everyone knows
+from torch import Tensor, nn
+
+from onelook.engine.callback import EpochEnd, FitEnd, Observers, StepEnd
+from onelook.engine.checkpoint_keeper import CheckpointKeeper
+from onelook.engine.evaluator import Evaluation, Evaluator, prepare_images
+from onelook.engine.freeze import set_training_mode
+from onelook.engine.optimizer import apply_plan
+from onelook.engine.schedule import Schedule, StepPlan
+from onelook.engine.state import TrainState
+from onelook.engine.stop_signal import StopSignal
+from onelook.errors import NumericsError, StopRequested
+from onelook.settings.train import TrainSettings
+from onelook.structures.batch import Batch
+from onelook.structures.metrics import DetectionMetrics
+
+MAX_GRADIENT_NORM = 10.0
+MAX_SKIPPED_UPDATES = 20
+PURPOSE_SIZE = 0x512E
+
+
+@dataclass(frozen=True)
+class Arithmetic:
+    """Where and in which precision the steps are computed.
+
+    Attributes:
+        device: of the model.
+        amp: type of mixed-precision arithmetic, or None.
+        max_stride: sizes of multi-scale training are multiples of it, pixels.
+    """
+
+    device: torch.device
+    amp: torch.dtype | None
+    max_stride: int
+
+
+class Trainer:
+    """Trains what `state` holds, from where it stands, to the end of the schedule.
+
+    Args:
+        state: changed in place.
+        settings: of the run.
+        schedule: learning rates and updates by step.
+        batches: all batches from the place where `state` stands to the end of the run.
+        evaluator: for the validation after each epoch.
+        keeper: writes the checkpoints.
+        observers: told of what happens.
+        stop: asked after every update.
+        arithmetic: device and precision.
+        frozen: layers that do not learn.
+    """
+
+    def __init__(  # noqa: PLR0913 - the parts of a run, each made elsewhere
+        self,
+        state: TrainState,
+        settings: TrainSettings,
+        *,
+        schedule: Schedule,
+        batches: Iterator[Batch],
+        evaluator: Evaluator,
+        keeper: CheckpointKeeper,
+        observers: Observers,
+        stop: StopSignal,
+        arithmetic: Arithmetic,
+        frozen: list[nn.Module],
+    ) -> None:
+        self.state = state
+        self.settings = settings
+        self.schedule = schedule
+        self.batches = batches
+        self.evaluator = evaluator
+        self.keeper = keeper
+        self.observers = observers
+        self.stop = stop
+        self.arithmetic = arithmetic
+        self.frozen = frozen
+        self._loss_sums = torch.zeros(3, dtype=torch.float64)
+
+    def fit(self) -> FitEnd:
+        """Train until the last epoch is done or patience runs out.
+
+        Raises:
+            StopRequested: a signal came; the state is saved and can be resumed.
+            NumericsError: the loss is not finite, update after update.
+            RunFolderError: the final checkpoint could not be written.
+        """
+        begun = time.perf_counter()
+        progress = self.state.progress
+        try:
+            while progress.epoch < self.settings.epochs and not progress.stopped_early:
+                self.train_epoch()
+                self.finish_epoch()
+        except StopRequested:
+            self._store_loss_sums()
+            self.keeper.save(self.state)
+            self.observers.send(self._fit_end("stop requested", begun))
+            self.keeper.raise_failure()
+            raise
+        self.keeper.save(self.state)
+        outcome = self._fit_end("early stop" if progress.stopped_early else "finished", begun)
+        self.observers.send(outcome)
+        self.keeper.raise_failure()
+        return outcome
+
+    def train_epoch(self) -> None:
+        """Train on the batches that this epoch still has; the last one is always followed by an update."""
+        self._epoch_begun = time.perf_counter()
+        set_training_mode(self.state.model, self.frozen)
+        self._loss_sums = torch.tensor(
+            self.state.progress.loss_sums, dtype=torch.float64, device=self.arithmetic.device
+        )
+        while self.state.progress.batch < self.schedule.batches_per_epoch:
+            updated = self.train_step(next(self.batches))
+            if updated:
+                self.stop.check()
+                self._store_loss_sums()
+                self.keeper.save_if_due(self.state, epoch_ended=False)
+        self._store_loss_sums()
+
+    def train_step(self, batch: Batch) -> bool:
+        """Forward, loss and backward for one batch, and an update if the schedule has one here; whether it had."""
+        progress = self.state.progress
+        plan = self.schedule.at(progress.step)
+        device, amp = self.arithmetic.device, self.arithmetic.amp
+        images = self._resized(prepare_images(batch.images, device), progress.step)
+        with torch.autocast(device.type, dtype=amp, enabled=amp is not None):
+            raw_maps = self.state.model(images)
+        terms = self.state.loss(raw_maps, batch.targets.to(device))
+        self.state.scaler.scale(terms.total * plan.loss_scale).backward()  # type: ignore[no-untyped-call]
+        if plan.is_update:
+            self.update_weights(plan)
+        self._loss_sums += torch.stack([terms.box, terms.obj, terms.cls])
+        progress.batch += 1
+        progress.step += 1
+        self.observers.send(
+            StepEnd(
+                epoch=progress.epoch,
+                batch=progress.batch - 1,
+                step=progress.step,
+                mean_losses=self._loss_sums / progress.batch,
+                learning_rates=(plan.lr_bias, plan.lr, plan.lr),
+                num_images=len(batch.infos),
+                num_boxes=len(batch.targets),
+                imgsz=max(images.shape[2:]),
+            )
+        )
+        return plan.is_update
+
+    def update_weights(self, plan: StepPlan) -> None:
+        """Clip the gradients, move the weights and then their average; an update that is not finite is left out.
+
+        Raises:
+            NumericsError: 20 updates in a row were not finite.
+        """
+        optimizer, scaler, progress = self.state.optimizer, self.state.scaler, self.state.progress
+        apply_plan(optimizer, plan)
+        scaler.unscale_(optimizer)
+        norm = nn.utils.clip_grad_norm_(self.state.model.parameters(), MAX_GRADIENT_NORM)
+        is_finite = math.isfinite(norm.item())
+        if is_finite or scaler.is_enabled():
+            scaler.step(optimizer)
+        scaler.update()
+        optimizer.zero_grad(set_to_none=True)
+        if is_finite:
+            self.state.ema.update()
+            progress.skipped_updates = 0
+            return
+        progress.skipped_updates += 1
+        if progress.skipped_updates >= MAX_SKIPPED_UPDATES:
+            raise NumericsError(
+                f"{MAX_SKIPPED_UPDATES} updates in a row had gradients that are not finite, "
+                f"at epoch {progress.epoch}, batch {progress.batch}",
+                hint="lower `lr0`, or set `amp` to off; the last checkpoint is finite",
+            )
+
+    def finish_epoch(self) -> None:
+        """Validate, write down, choose the best, decide whether to go on, and save."""
+        state, progress = self.state, self.state.progress
+        trained = time.perf_counter()
+        is_last = progress.epoch + 1 == self.settings.epochs
+        evaluation = self._validate() if is_last or not self.settings.noval else None
+        row = self._row(evaluation)
+        is_best = evaluation is not None and evaluation.metrics.fitness > progress.best_fitness
+        if evaluation is not None and is_best:
+            progress.best_fitness, progress.best_epoch = evaluation.metrics.fitness, progress.epoch
+        progress.history.append(row)
+        progress.stopped_early = self._is_patience_over()
+        epoch = progress.epoch
+        progress.epoch, progress.batch, progress.loss_sums = epoch + 1, 0, [0.0, 0.0, 0.0]
+        if evaluation is not None and is_best:
+            self.keeper.remember_best(state, metrics_document(evaluation.metrics, epoch))
+        self.keeper.save_numbered(state, epoch)
+        self.keeper.save_if_due(state, epoch_ended=True)
+        ended = time.perf_counter()
+        metrics = evaluation.metrics if evaluation is not None else None
+        seconds = trained - self._epoch_begun, ended - trained
+        self.observers.send(EpochEnd(epoch, row, metrics, is_best, *seconds))
+
+    def _validate(self) -> Evaluation:
+        model = self.state.ema.module
+        return self.evaluator.run(model, loss=self.state.loss, stop=self.stop)  # type: ignore[arg-type]
+
+    def _row(self, evaluation: Evaluation | None) -> dict[str, float]:
+        progress = self.state.progress
+        plan = self.schedule.at(progress.step - 1)
+        box, obj, cls = (total / self.schedule.batches_per_epoch for total in progress.loss_sums)
+        row = {"epoch": progress.epoch, "train/box_loss": box, "train/obj_loss": obj, "train/cls_loss": cls}
+        if evaluation is not None:
+            row |= validation_row(evaluation)
+        return row | {"x/lr0": plan.lr_bias, "x/lr1": plan.lr, "x/lr2": plan.lr}
+
+    def _is_patience_over(self) -> bool:
+        progress, patience = self.state.progress, self.settings.patience
+        return patience > 0 and progress.best_epoch >= 0 and progress.epoch - progress.best_epoch >= patience
+
+    def _resized(self, images: Tensor, step: int) -> Tensor:
+        if not self.settings.multi_scale:
+            return images
+        size = multi_scale_size(self.settings.seed, step, self.settings.imgsz, self.arithmetic.max_stride)
+        factor = size / max(images.shape[2:])
+        stride = self.arithmetic.max_stride
+        height, width = (math.ceil(side * factor / stride) * stride for side in images.shape[2:])
+        return F.interpolate(images, size=(height, width), mode="bilinear", align_corners=False)
+
+    def _store_loss_sums(self) -> None:
+        if self.state.progress.batch:
+            self.state.progress.loss_sums = self._loss_sums.tolist()
+
+    def _fit_end(self, reason: str, begun: float) -> FitEnd:
+        progress = self.state.progress
+        return FitEnd(
+            reason=reason,
+            epochs_done=progress.epoch,
+            best_epoch=progress.best_epoch,
+            best_fitness=progress.best_fitness,
+            history=tuple(progress.history),
+            seconds=time.perf_counter() - begun,
+        )
+
+
+def multi_scale_size(seed: int, step: int, imgsz: int, stride: int) -> int:
+    """Image side of step number `step`, pixels: a multiple of `stride`, half to one and a half times `imgsz`."""
+    rng = np.random.Generator(np.random.Philox(key=[seed, PURPOSE_SIZE], counter=[step, 0, 0, 0]))
+    return max(int(rng.integers(imgsz // 2, imgsz * 3 // 2 + stride)) // stride * stride, stride)
+
+
+def validation_row(evaluation: Evaluation) -> dict[str, float]:
+    """The part of a line of `results.csv` that a validation gives."""
+    metrics = evaluation.metrics
+    row = {
+        "metrics/precision": metrics.precision,
+        "metrics/recall": metrics.recall,
+        "metrics/mAP_0.5": metrics.map50,
+        "metrics/mAP_0.5:0.95": metrics.map50_95,
+    }
+    if evaluation.losses is not None:
+        names = ("val/box_loss", "val/obj_loss", "val/cls_loss")
+        row |= dict(zip(names, evaluation.losses, strict=True))
+    return row
+
+
+def metrics_document(metrics: DetectionMetrics, epoch: int) -> dict[str, float]:
+    """The headline numbers of an evaluation, for the document of a checkpoint."""
+    return {
+        "epoch": epoch,
+        "precision": metrics.precision,
+        "recall": metrics.recall,
+        "map50": metrics.map50,
+        "map50_95": metrics.map50_95,
+        "fitness": metrics.fitness,
+    }

@@ -1,0 +1,112 @@
+"""Loaders and evaluators as the settings ask for them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import torch
+
+from onelook.data.dataset import TrainDataset, ValidationDataset
+from onelook.data.augment.render_cpu import ImageSource
+from onelook.data.image_cache import DiskCache, ImageFiles, ram_cache
+from onelook.data.loader import Batches, available_processors, choose_workers, train_loader, validation_loader
+from onelook.data.rectangles import similar_shapes
+from onelook.data.sampler import EpochOrder
+from onelook.data.scan_cache import default_cache_folder
+from onelook.engine.evaluator import EvaluationSettings, Evaluator
+from onelook.engine.schedule import Schedule
+from onelook.engine.state import Progress
+from onelook.recipes.preparation import Prepared
+from onelook.settings.validate import ValidateSettings
+from onelook.structures.batch import Batch
+from onelook.structures.dataset_index import DatasetIndex
+
+
+def training_set(prepared: Prepared, progress: Progress | None = None) -> tuple[TrainDataset, EpochOrder]:
+    """The augmented training images, and the order of their batches from where `progress` stands."""
+    settings, index = prepared.settings, prepared.splits.scans["train"].index
+    schedule = Schedule(settings, len(index))
+    stride = int(prepared.model.strides.max())
+    rectangles = None
+    if settings.rect:
+        rectangles = similar_shapes(
+            index.sizes_hw, imgsz=settings.imgsz, batch_size=schedule.batch_size, stride=stride, pad=0.0
+        )
+    dataset = TrainDataset(
+        index,
+        settings,
+        imgsz=settings.imgsz,
+        seed=settings.seed,
+        rectangles=rectangles,
+        cache=_cache(index, settings.imgsz, settings.cache) if settings.cache != "val" else None,
+    )
+    start = progress or Progress()
+    order = EpochOrder(
+        seed=settings.seed,
+        num_images=len(index),
+        batch_size=schedule.batch_size,
+        epochs=settings.epochs,
+        start_epoch=start.epoch,
+        start_batch=start.batch,
+        rectangles=rectangles,
+    )
+    return dataset, order
+
+
+def training_batches(prepared: Prepared, progress: Progress) -> Batches:
+    """All batches from where `progress` stands to the end of the run."""
+    settings = prepared.settings
+    dataset, order = training_set(prepared, progress)
+    workers = choose_workers(settings.workers, order.batch_size, device_type=prepared.device.type)
+    return train_loader(dataset, order, workers=workers, pin_memory=prepared.device.type == "cuda")
+
+
+def validation_evaluator(prepared: Prepared) -> Evaluator:
+    """Measures models on the validation split with the thresholds of the run."""
+    settings, index = prepared.settings, prepared.splits.scans["val"].index
+    batch_size = 2 * settings.batch_size
+    dataset = ValidationDataset(
+        index,
+        imgsz=settings.imgsz,
+        batch_size=batch_size,
+        stride=int(prepared.model.strides.max()),
+        cache=_cache(index, settings.imgsz, "ram" if settings.cache == "val" else settings.cache),
+    )
+    return Evaluator(
+        index,
+        lambda: _validation_batches(dataset, settings.workers, batch_size, prepared.device),
+        num_classes=prepared.model.num_classes,
+        settings=EvaluationSettings(
+            conf_thres=settings.conf_thres,
+            iou_thres=settings.iou_thres,
+            max_det=settings.max_det,
+            agnostic=settings.single_cls,
+            amp=prepared.amp,
+        ),
+    )
+
+
+def validation_batches(
+    index: DatasetIndex, settings: ValidateSettings, *, stride: int, device: torch.device
+) -> Iterable[Batch]:
+    """The batches of one stand-alone validation."""
+    dataset = ValidationDataset(index, imgsz=settings.imgsz, batch_size=settings.batch_size, stride=stride)
+    return _validation_batches(dataset, settings.workers, settings.batch_size, device)
+
+
+def _validation_batches(
+    dataset: ValidationDataset, workers: int, batch_size: int, device: torch.device
+) -> Iterable[Batch]:
+    count = choose_workers(workers, batch_size, device_type=device.type)
+    return validation_loader(dataset, workers=count, pin_memory=device.type == "cuda")
+
+
+def _cache(index: DatasetIndex, imgsz: int, kind: str) -> ImageSource | None:
+    files = ImageFiles(index, imgsz)
+    if kind == "ram":
+        return ram_cache(files, num_threads=available_processors())
+    if kind == "disk":
+        folder = default_cache_folder() / "images"
+        folder.mkdir(parents=True, exist_ok=True)
+        return DiskCache(files, folder)
+    return None

@@ -1,0 +1,165 @@
+"""Everything that is settled before a run writes its first byte: settings, device, data, model, run folder."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from onelook.engine.autoanchor import check_anchors
+from onelook.engine.device import amp_dtype, select_device
+from onelook.engine.freeze import frozen_rows
+from onelook.engine.run_dir import RunDir
+from onelook.engine.stop_signal import StopSignal
+from onelook.engine.weights import model_of, starting_model
+from onelook.errors import CheckpointError, SettingsError
+from onelook.models.detector import DetectionModel
+from onelook.recipes.resume import Resumed, resume_run
+from onelook.recipes.splits import Splits, read_splits
+from onelook.settings.build import build_settings
+from onelook.settings.train import TrainSettings
+
+logger = logging.getLogger(__name__)
+
+# Not part of what a run is, only of how it was called.
+_CALL_ONLY = {"resume", "exist_ok"}
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A run that is ready to begin.
+
+    Attributes:
+        settings: checked.
+        splits: training and validation data.
+        model: on its device.
+        label: what to call the model.
+        device, amp: where and in which precision it is computed.
+        run: the run folder.
+        resumed: the earlier run, if this goes on with one.
+    """
+
+    settings: TrainSettings
+    splits: Splits
+    model: DetectionModel
+    label: str
+    device: torch.device
+    amp: torch.dtype | None
+    run: RunDir
+    resumed: Resumed | None
+
+    def stored_settings(self) -> dict[str, Any]:
+        """The settings as they are written into the run folder and the checkpoints."""
+        return self.settings.model_dump(mode="json", exclude=_CALL_ONLY)
+
+    def common_document(self) -> dict[str, Any]:
+        """The part of a checkpoint's document that stays the same for the whole run."""
+        return {
+            "settings": self.stored_settings(),
+            "names": list(self.splits.names),
+            "definition": self.model.definition,
+            "data": self.splits.fingerprints(),
+            "made_with": _made_with(self.device),
+        }
+
+
+def prepare(given: Mapping[str, Any], file: Path | None, stop: StopSignal) -> Prepared:
+    """Settle everything; the run folder comes last, so that a refused run leaves nothing behind.
+
+    Raises:
+        OnelookError: a setting, the data, the model or the device cannot be used.
+        StopRequested: `stop` was set.
+    """
+    resumed = resume_run(given) if given.get("resume") else None
+    settings = resumed.settings if resumed else build_settings(TrainSettings, given, file=file)
+    device = select_device(settings.device)
+    amp = amp_dtype(settings.amp, device)
+    splits = read_splits(
+        settings.data, ("train", "val"), single_cls=settings.single_cls, strict=settings.strict, stop=stop
+    )
+    if resumed is not None:
+        _refuse_other_data(resumed, splits)
+        _warn_of_other_machine(resumed, device)
+    model, label = _model(settings, splits, resumed)
+    run = resumed.run if resumed else _new_run(settings, label)
+    model = model.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return Prepared(settings, splits, model, label, device, amp, run, resumed)
+
+
+def _model(settings: TrainSettings, splits: Splits, resumed: Resumed | None) -> tuple[DetectionModel, str]:
+    if resumed is not None:
+        model = model_of(resumed.checkpoint, "model/", resumed.run.last)
+        _check_image_size(settings, model)
+        return model, settings.cfg or "model"
+    start = starting_model(settings, splits.names)
+    _check_image_size(settings, start.model)
+    frozen_rows(start.model, settings.freeze)
+    if start.report is not None:
+        logger.info(
+            "weights `%s`: %d of %d tensors taken over", settings.weights, start.report.copied, start.report.total
+        )
+    if not settings.noautoanchor:
+        _fit_anchors(start.model, settings, splits)
+    return start.model, start.label
+
+
+def _check_image_size(settings: TrainSettings, model: DetectionModel) -> None:
+    stride = int(model.strides.max())
+    if settings.imgsz % stride or settings.imgsz < 2 * stride:
+        fitting = max(-(-settings.imgsz // stride), 2) * stride
+        raise SettingsError(
+            f"setting `imgsz` is {settings.imgsz}; this model needs a multiple of {stride}, at least {2 * stride}",
+            hint=f"use `--imgsz {fitting}`",
+        )
+
+
+def _fit_anchors(model: DetectionModel, settings: TrainSettings, splits: Splits) -> None:
+    index = splits.scans["train"].index
+    report = check_anchors(
+        index, model.anchor_grid, imgsz=settings.imgsz, anchor_t=settings.anchor_t, seed=settings.seed
+    )
+    if report.kept:
+        logger.info("anchors kept: they can match %.1f %% of the labels", 100 * report.best_possible_recall)
+        return
+    logger.info(
+        "anchors replaced: they could match %.1f %% of the labels, the new ones %.1f %%",
+        100 * report.best_possible_recall,
+        100 * report.new_best_possible_recall,
+    )
+    model.set_anchors(report.anchors)
+
+
+def _new_run(settings: TrainSettings, label: str) -> RunDir:
+    name = label if settings.name == "cfg" else settings.name
+    return RunDir.create(settings.project, name, exist_ok=settings.exist_ok)
+
+
+def _refuse_other_data(resumed: Resumed, splits: Splits) -> None:
+    if resumed.checkpoint.document["data"] != splits.fingerprints():
+        raise CheckpointError(
+            f"the images or labels of `{resumed.settings.data}` have changed since run `{resumed.run.path}` was saved",
+            hint="put them back, or start a new run with `--weights`",
+        )
+
+
+def _made_with(device: torch.device) -> dict[str, str | int]:
+    return {
+        "onelook": version("onelook"),
+        "torch": torch.__version__,
+        "device": device.type,
+        "threads": torch.get_num_threads(),
+    }
+
+
+def _warn_of_other_machine(resumed: Resumed, device: torch.device) -> None:
+    before, now = resumed.checkpoint.document["made_with"], _made_with(device)
+    changed = [f"{key} {before.get(key)} -> {now[key]}" for key in now if before.get(key) != now[key]]
+    if changed:
+        logger.warning(
+            "resumed elsewhere (%s): the result is equally good, but not equal to the bit", ", ".join(changed)
+        )

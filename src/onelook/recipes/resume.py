@@ -1,0 +1,103 @@
+"""Going on with an earlier run: its settings, what may differ, and where it stands."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from onelook.engine.checkpoint import Checkpoint, load_checkpoint
+from onelook.engine.checkpoint_keeper import load_newest
+from onelook.engine.run_dir import RunDir, newest_run
+from onelook.engine.state import KIND_TRAINING
+from onelook.errors import CheckpointError, SettingsError, combined
+from onelook.settings.build import build_settings
+from onelook.settings.train import TrainSettings
+
+# What may be given together with --resume: it changes how the run is done or how long it goes on, not what it learns.
+CHANGEABLE = ("epochs", "patience", "device", "workers", "cache", "noplots", "nosave", "save_interval", "save_period")
+# What says where the run is; its folder answers that.
+PLACE = ("resume", "project", "name", "exist_ok")
+
+
+@dataclass(frozen=True)
+class Resumed:
+    """An earlier run, ready to go on.
+
+    Attributes:
+        settings: those of the run, with the changes that were asked for.
+        run: its folder.
+        checkpoint: its newest state.
+    """
+
+    settings: TrainSettings
+    run: RunDir
+    checkpoint: Checkpoint
+
+
+def resume_run(given: Mapping[str, Any]) -> Resumed:
+    """The run that `given["resume"]` names: a run folder, a checkpoint in one, or True for the newest.
+
+    Args:
+        given: what the user typed; settings that would change what the run learns are refused.
+
+    Raises:
+        RunFolderError: there is no such run.
+        CheckpointError: it has no whole checkpoint, or it is finished and `epochs` does not grow.
+        SettingsError: a setting may not be changed.
+    """
+    place = given["resume"]
+    project = Path(given.get("project", TrainSettings.model_fields["project"].default))
+    path = newest_run(project) if place is True else Path(str(place))
+    run, checkpoint = _open(path)
+    if checkpoint.document.get("kind") != KIND_TRAINING:
+        raise CheckpointError(
+            f"checkpoint `{path}` holds only the averaged weights, not the state of a run",
+            hint="resume from `last.safetensors`, or start a new run with `--weights`",
+        )
+    stored = checkpoint.document["settings"]
+    _refuse_changes(stored, given)
+    changes = {key: value for key, value in given.items() if key in CHANGEABLE}
+    settings = build_settings(TrainSettings, {**stored, **changes})
+    _refuse_finished(checkpoint, settings, run)
+    return Resumed(settings, run, checkpoint)
+
+
+def _open(path: Path) -> tuple[RunDir, Checkpoint]:
+    if path.is_file():
+        return RunDir.open(path.parent.parent), load_checkpoint(path)
+    run = RunDir.open(path)
+    return run, load_newest(run)
+
+
+def _refuse_changes(stored: Mapping[str, Any], given: Mapping[str, Any]) -> None:
+    typed = build_settings(TrainSettings, {**stored, **{k: v for k, v in given.items() if k not in PLACE}})
+    values = typed.model_dump(mode="json")
+    problems = [
+        f"`{key}` was {stored[key]!r} and would become {values[key]!r}"
+        for key in given
+        if key in stored and key not in CHANGEABLE and key not in PLACE and values[key] != stored[key]
+    ]
+    if problems:
+        hint = f"start a new run with `--weights`; a resumed one may change {', '.join(CHANGEABLE)}"
+        raise combined(SettingsError, "a resumed run cannot change what it learns:", problems, hint=hint)
+
+
+def _refuse_finished(checkpoint: Checkpoint, settings: TrainSettings, run: RunDir) -> None:
+    progress = checkpoint.document["progress"]
+    if progress["stopped_early"]:
+        patience = settings.patience
+        waited = progress["epoch"] - 1 - progress["best_epoch"]
+        if patience == 0 or waited < patience:
+            progress["stopped_early"] = False
+            return
+        raise CheckpointError(
+            f"run `{run.path}` stopped early after epoch {progress['epoch'] - 1}",
+            hint=f"give it more patience: `--patience {2 * patience}`",
+        )
+    if progress["epoch"] >= settings.epochs:
+        raise CheckpointError(
+            f"run `{run.path}` has finished its {progress['epoch']} epochs",
+            hint=f"give it more: `--epochs {progress['epoch'] + max(settings.epochs // 2, 1)}`",
+        )

@@ -1,0 +1,160 @@
+"""Training: the table of contents of a run."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from onelook.callbacks.results_csv import ResultsCsv, SpeedCsv
+from onelook.engine.callback import Callback, FitEnd, FitStart, Observers
+from onelook.engine.checkpoint_keeper import CheckpointKeeper
+from onelook.engine.device import describe_device
+from onelook.engine.ema import ModelEma
+from onelook.engine.freeze import frozen_rows, stop_learning
+from onelook.engine.optimizer import create_optimizer
+from onelook.engine.schedule import Schedule
+from onelook.engine.state import Progress, TrainState
+from onelook.engine.stop_signal import StopSignal
+from onelook.engine.trainer import Arithmetic, Trainer
+from onelook.engine.weights import load_detector
+from onelook.files.atomic import write_text_atomic
+from onelook.files.yaml import dump_yaml
+from onelook.losses.detection_loss import DetectionLoss
+from onelook.recipes.loading import training_batches, validation_evaluator
+from onelook.recipes.pictures import draw_data, draw_evaluation, draw_results
+from onelook.recipes.preparation import Prepared, prepare
+from onelook.recipes.splits import write_ledgers
+from onelook.recipes.validate import write_metrics
+from onelook.structures.metrics import DetectionMetrics
+
+
+@dataclass(frozen=True)
+class TrainResult:
+    """What a finished run gives.
+
+    Attributes:
+        metrics: of the best weights on the validation split.
+        best: checkpoint for inference.
+        last: checkpoint that the run can be extended from.
+        run_folder: where everything is.
+        names: of the classes.
+        outcome: how the run ended.
+    """
+
+    metrics: DetectionMetrics
+    best: Path
+    last: Path
+    run_folder: Path
+    names: tuple[str, ...]
+    outcome: FitEnd
+
+
+def train(given: Mapping[str, Any], *, file: Path | None = None, callbacks: Sequence[Callback] = ()) -> TrainResult:
+    """Train a detector, or go on training one.
+
+    Args:
+        given: settings by name; see `TrainSettings`.
+        file: YAML file with more settings, weaker than `given`.
+        callbacks: observers of the run.
+
+    Raises:
+        OnelookError: a setting, the data or the model cannot be used; nothing has been written then.
+        StopRequested: Ctrl-C or SIGTERM; the run is saved and can be resumed.
+    """
+    with StopSignal() as stop:
+        prepared = prepare(given, file, stop)
+        with prepared.run.lock():
+            _write_beginning(prepared)
+            outcome = _fit(prepared, callbacks, stop)
+            metrics = _measure_best(prepared, outcome)
+    run = prepared.run
+    return TrainResult(metrics, run.best, run.last, run.path, prepared.splits.names, outcome)
+
+
+def _write_beginning(prepared: Prepared) -> None:
+    run = prepared.run
+    run.weights.mkdir(exist_ok=True)
+    write_text_atomic(run.settings, dump_yaml(prepared.stored_settings()))
+    write_ledgers(prepared.splits, run.ledger)
+    if not prepared.settings.noplots and prepared.resumed is None:
+        draw_data(prepared)
+
+
+def _fit(prepared: Prepared, callbacks: Sequence[Callback], stop: StopSignal) -> FitEnd:
+    settings, run = prepared.settings, prepared.run
+    schedule = Schedule(settings, len(prepared.splits.scans["train"].index))
+    state = _state(prepared, schedule)
+    recorders = [ResultsCsv(run.results, state.progress.history), SpeedCsv(run.speeds, schedule.num_images)]
+    observers = Observers([*recorders, *callbacks])
+    batches = training_batches(prepared, state.progress)
+    trainer = Trainer(
+        state,
+        settings,
+        schedule=schedule,
+        batches=batches,
+        evaluator=validation_evaluator(prepared),
+        keeper=CheckpointKeeper(run, settings, common=prepared.common_document(), observers=observers),
+        observers=observers,
+        stop=stop,
+        arithmetic=Arithmetic(prepared.device, prepared.amp, int(prepared.model.strides.max())),
+        frozen=frozen_rows(prepared.model, settings.freeze),
+    )
+    observers.send(_fit_start(prepared, schedule, state.progress))
+    with closing(batches):
+        return trainer.fit()
+
+
+def _state(prepared: Prepared, schedule: Schedule) -> TrainState:
+    settings, model = prepared.settings, prepared.model
+    stop_learning(frozen_rows(model, settings.freeze))
+    loss = DetectionLoss(
+        model.anchor_grid,
+        num_classes=model.num_classes,
+        imgsz=settings.imgsz,
+        hyperparameters=settings,
+        auto_balance=settings.auto_balance,
+    )
+    state = TrainState(
+        model=model,
+        ema=ModelEma(model),
+        optimizer=create_optimizer(model, settings, schedule.weight_decay),
+        scaler=torch.amp.GradScaler(prepared.device.type, enabled=prepared.amp == torch.float16),
+        loss=loss,
+        progress=Progress(),
+    )
+    if prepared.resumed is not None:
+        state.restore(prepared.resumed.checkpoint)
+    return state
+
+
+def _fit_start(prepared: Prepared, schedule: Schedule, progress: Progress) -> FitStart:
+    scans = prepared.splits.scans
+    parameters = sum(parameter.numel() for parameter in prepared.model.parameters())
+    return FitStart(
+        settings=prepared.settings,
+        run_folder=prepared.run.path,
+        names=prepared.splits.names,
+        num_train_images=len(scans["train"].index),
+        num_val_images=len(scans["val"].index),
+        batches_per_epoch=schedule.batches_per_epoch,
+        start_epoch=progress.epoch,
+        start_batch=progress.batch,
+        device=describe_device(prepared.device),
+        model_summary=f"{prepared.label}, {parameters:,} parameters",
+    )
+
+
+def _measure_best(prepared: Prepared, outcome: FitEnd) -> DetectionMetrics:
+    """Load the best weights from their file, as a user will, and measure them once more."""
+    model = load_detector(prepared.run.best, prepared.device)
+    evaluation = validation_evaluator(prepared).run(model)
+    write_metrics(evaluation, prepared.splits.names, prepared.run.metrics)
+    if not prepared.settings.noplots:
+        draw_evaluation(prepared.run, prepared.splits.scans["val"].index, evaluation, prepared.splits.names)
+        draw_results(prepared.run, outcome.history)
+    return evaluation.metrics

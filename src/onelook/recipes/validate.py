@@ -1,0 +1,137 @@
+"""Validation of a checkpoint on a split."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from onelook.engine.device import select_device
+from onelook.engine.evaluator import Evaluation, EvaluationSettings, Evaluator
+from onelook.engine.run_dir import RunDir
+from onelook.engine.stop_signal import StopSignal
+from onelook.engine.weights import load_detector
+from onelook.errors import ModelError, SettingsError
+from onelook.files.atomic import write_text_atomic
+from onelook.metrics.coco_json import to_coco_json
+from onelook.models.detector import DetectionModel
+from onelook.recipes.loading import validation_batches
+from onelook.recipes.pictures import draw_evaluation
+from onelook.recipes.splits import Splits, read_splits, write_ledgers
+from onelook.settings.build import build_settings
+from onelook.settings.validate import ValidateSettings
+from onelook.structures.dataset_index import DatasetIndex
+from onelook.structures.metrics import DetectionMetrics
+
+
+@dataclass(frozen=True)
+class ValidateResult:
+    """What a validation gives.
+
+    Attributes:
+        metrics: the numbers.
+        evaluation: with the detections and the speed.
+        names: of the classes.
+        run_folder: where everything is.
+    """
+
+    metrics: DetectionMetrics
+    evaluation: Evaluation
+    names: tuple[str, ...]
+    run_folder: Path
+
+
+def validate(given: Mapping[str, Any], *, file: Path | None = None) -> ValidateResult:
+    """Measure a checkpoint on a split.
+
+    Args:
+        given: settings by name; see `ValidateSettings`.
+        file: YAML file with more settings, weaker than `given`.
+
+    Raises:
+        OnelookError: a setting, the data or the checkpoint cannot be used.
+        StopRequested: Ctrl-C or SIGTERM.
+    """
+    settings = build_settings(ValidateSettings, given, file=file)
+    device = select_device(settings.device)
+    with StopSignal() as stop:
+        model = load_detector(settings.weights, device)
+        splits = read_splits(
+            settings.data, (settings.task,), single_cls=settings.single_cls, strict=settings.strict, stop=stop
+        )
+        _refuse_other_classes(model, splits, settings)
+        run = RunDir.create(settings.project, settings.name, exist_ok=settings.exist_ok)
+        index = splits.scans[settings.task].index
+        evaluator = Evaluator(
+            index,
+            lambda: validation_batches(index, settings, stride=int(model.strides.max()), device=device),
+            num_classes=model.num_classes,
+            settings=EvaluationSettings(
+                conf_thres=settings.conf_thres,
+                iou_thres=settings.iou_thres,
+                max_det=settings.max_det,
+                agnostic=settings.single_cls,
+            ),
+        )
+        evaluation = evaluator.run(model, stop=stop)
+    write_ledgers(splits, run.ledger)
+    write_metrics(evaluation, splits.names, run.metrics)
+    if settings.save_json:
+        _write_coco(index, evaluation, splits.names, run)
+    if not settings.noplots:
+        draw_evaluation(run, index, evaluation, splits.names)
+    return ValidateResult(evaluation.metrics, evaluation, splits.names, run.path)
+
+
+def write_metrics(evaluation: Evaluation, names: tuple[str, ...], path: Path) -> None:
+    """Write the numbers of an evaluation as JSON, per class and in all; what is undefined is null."""
+    metrics = evaluation.metrics
+    scalars = ("precision", "recall", "f1", "map50", "map75", "map50_95", "map_small", "map_medium", "map_large")
+    content: dict[str, Any] = {
+        name: _finite(getattr(metrics, name)) for name in (*scalars, "fitness", "best_confidence")
+    }
+    content |= {"num_images": metrics.num_images, "num_labels": metrics.num_labels}
+    content["classes"] = [
+        {
+            "name": names[int(class_id)],
+            "images": int(metrics.class_num_images[row]),
+            "labels": int(metrics.class_num_labels[row]),
+            "precision": _finite(metrics.class_precision[row]),
+            "recall": _finite(metrics.class_recall[row]),
+            "f1": _finite(metrics.class_f1[row]),
+            "ap50": _finite(metrics.class_ap50[row]),
+            "ap50_95": _finite(metrics.class_ap[row]),
+        }
+        for row, class_id in enumerate(metrics.class_ids)
+    ]
+    content["confusion"] = metrics.confusion.tolist()
+    content["milliseconds_per_image"] = {name: round(value, 3) for name, value in evaluation.milliseconds.items()}
+    write_text_atomic(path, json.dumps(content, indent=1) + "\n")
+
+
+def _finite(value: float) -> float | None:
+    number = float(value)
+    return number if math.isfinite(number) else None
+
+
+def _refuse_other_classes(model: DetectionModel, splits: Splits, settings: ValidateSettings) -> None:
+    if model.num_classes != len(splits.names) and not settings.single_cls:
+        raise ModelError(
+            f"weights `{settings.weights}` have {model.num_classes} classes, but `{settings.data}` has {len(splits.names)}",
+            hint=f"the weights know: {', '.join(model.names[:20])}",
+        )
+    if settings.single_cls and model.num_classes != 1:
+        raise SettingsError(
+            f"`single_cls` needs weights of one class, but `{settings.weights}` have {model.num_classes}",
+            hint="train with `--single-cls`",
+        )
+
+
+def _write_coco(index: DatasetIndex, evaluation: Evaluation, names: tuple[str, ...], run: RunDir) -> None:
+    truths = [index.ground_truth(image) for image in range(len(index))]
+    truth, predictions = to_coco_json(truths, evaluation.detections, num_classes=len(names))
+    write_text_atomic(run.picture("coco_truth.json"), json.dumps(truth))
+    write_text_atomic(run.picture("coco_predictions.json"), json.dumps(predictions))

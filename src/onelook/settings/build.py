@@ -1,0 +1,89 @@
+"""Settings from defaults, a preset, a YAML file, and the command line or keywords; the later, the stronger."""
+
+from __future__ import annotations
+
+import difflib
+import logging
+from collections.abc import Mapping
+from importlib import resources
+from pathlib import Path
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ValidationError
+
+from onelook.errors import SettingsError, combined
+from onelook.files.yaml import load_yaml
+from onelook.settings.hyperparameters import Hyperparameters
+
+logger = logging.getLogger(__name__)
+
+SettingsT = TypeVar("SettingsT", bound=BaseModel)
+PRESETS = ("scratch-low", "scratch-med", "scratch-high", "objects365", "voc", "no-augmentation")
+# Keys that users' files carry but that never had an effect in this family of trainers.
+RETIRED = ("iou_t",)
+
+
+def build_settings(kind: type[SettingsT], given: Mapping[str, Any], *, file: Path | None = None) -> SettingsT:
+    """Checked settings of the class `kind`.
+
+    Args:
+        kind: such as `TrainSettings`.
+        given: what the user typed, by the names of the settings; the strongest source.
+        file: a YAML file with any of the settings; its `hyp` and that of `given` may name a preset.
+
+    Raises:
+        SettingsError: an unknown name (the nearest is suggested), or a value that is impossible; all are listed.
+    """
+    from_file = _known(kind, load_yaml(file), str(file)) if file is not None else {}
+    merged = {**from_file, **_known(kind, given, "the command")}
+    preset = merged.get("hyp", "")
+    if preset:
+        merged = {**_known(Hyperparameters, load_yaml(preset_path(str(preset))), str(preset)), **merged}
+    try:
+        return kind.model_validate(merged)
+    except ValidationError as problem:
+        raise combined(SettingsError, "these settings cannot be used:", _sentences(problem)) from problem
+
+
+def preset_path(name: str) -> Path:
+    """The file of a shipped hyper-parameter preset, or `name` itself if it is a path.
+
+    Raises:
+        SettingsError: neither a preset nor a file.
+    """
+    if name in PRESETS:
+        return Path(str(resources.files("onelook.settings") / "presets" / f"{name}.yaml"))
+    path = Path(name)
+    if not path.is_file():
+        raise SettingsError(
+            f"setting `hyp` is `{name}`, which is neither a preset nor a file", hint=_nearest(name, list(PRESETS))
+        )
+    return path
+
+
+def _known(kind: type[BaseModel], given: Mapping[str, Any], source: str) -> dict[str, Any]:
+    names = list(kind.model_fields)
+    unknown = [key for key in given if key not in names and key not in RETIRED]
+    if unknown:
+        problems = [f"`{key}` in {source}; {_nearest(str(key), names)}" for key in unknown]
+        raise combined(SettingsError, "unknown settings:", problems)
+    for key in RETIRED:
+        if key in given:
+            logger.warning("setting `%s` in %s has no effect and is left out", key, source)
+    return {key: value for key, value in given.items() if key not in RETIRED}
+
+
+def _nearest(name: str, names: list[str]) -> str:
+    near = difflib.get_close_matches(name.replace("-", "_"), names, n=1, cutoff=0.5)
+    return f"did you mean `{near[0]}`?" if near else f"known are {', '.join(names)}"
+
+
+def _sentences(problem: ValidationError) -> list[str]:
+    sentences = []
+    for error in problem.errors():
+        place = ".".join(str(part) for part in error["loc"])
+        if error["type"] == "missing":
+            sentences.append(f"`{place}` must be given")
+        else:
+            sentences.append(f"`{place}` is `{error['input']}`: {error['msg'][0].lower()}{error['msg'][1:]}")
+    return sentences

@@ -1,0 +1,83 @@
+"""Settings as command-line options: built from the fields, so that name, type, default and help exist once."""
+
+from __future__ import annotations
+
+import argparse
+import types
+import typing
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel
+from pydantic.fields import FieldInfo
+
+
+def add_options(parser: argparse.ArgumentParser, kind: type[BaseModel]) -> None:
+    """Add an option for every field of `kind`; options that are not typed leave no trace in the result.
+
+    `imgsz` is spelt `--imgsz`, `batch_size` both `--batch-size` and `--batch_size`; aliases come from the field.
+    """
+    for name, field in kind.model_fields.items():
+        parser.add_argument(*_spellings(name, field), dest=name, **_behaviour(field))
+
+
+def typed_options(arguments: argparse.Namespace, kind: type[BaseModel]) -> dict[str, Any]:
+    """What the user typed, by the names of the fields of `kind`."""
+    return {name: value for name, value in vars(arguments).items() if name in kind.model_fields}
+
+
+def _spellings(name: str, field: FieldInfo) -> list[str]:
+    spellings = [f"--{name.replace('_', '-')}"]
+    if "_" in name:
+        spellings.append(f"--{name}")
+    return spellings + [str(alias) for alias in _extra(field).get("aliases", [])]
+
+
+def _behaviour(field: FieldInfo) -> dict[str, Any]:
+    """The keywords for argparse; values stay text, the settings class converts and checks them."""
+    options: dict[str, Any] = {"default": argparse.SUPPRESS, "help": _help(field)}
+    inner = _without_none(field.annotation)
+    origin = typing.get_origin(inner)
+    if inner is bool:
+        options |= {"nargs": "?", "const": True, "type": _boolean, "metavar": "yes|no"}
+    elif origin is list:
+        options |= {"nargs": "+", "metavar": "N"}
+    elif origin in (typing.Union, types.UnionType) and bool in typing.get_args(inner):
+        options |= {"nargs": "?", "const": True, "metavar": "PATH"}
+    elif origin is Literal:
+        options |= {"metavar": "|".join(str(choice) for choice in typing.get_args(inner))}
+    else:
+        options |= {"metavar": {int: "N", float: "X", Path: "PATH"}.get(typing.cast(type, inner), "TEXT")}
+    bare = _extra(field).get("bare")
+    if bare is not None:
+        options |= {"nargs": "?", "const": bare}
+    return options
+
+
+def _help(field: FieldInfo) -> str:
+    text = (field.description or "").replace("%", "%%")
+    if field.is_required():
+        return f"{text} (required)"
+    default = field.default
+    if default is False or default in ("", None):
+        return text
+    shown = " ".join(map(str, default)) if isinstance(default, list) else default
+    return f"{text} (default: {shown})"
+
+
+def _boolean(text: str) -> bool:
+    words = {"true": True, "yes": True, "on": True, "1": True, "false": False, "no": False, "off": False, "0": False}
+    if text.lower() not in words:
+        raise argparse.ArgumentTypeError(f"`{text}` is neither yes nor no")
+    return words[text.lower()]
+
+
+def _extra(field: FieldInfo) -> dict[str, Any]:
+    extra = field.json_schema_extra
+    return dict(extra) if isinstance(extra, dict) else {}
+
+
+def _without_none(annotation: Any) -> Any:
+    choices = [choice for choice in typing.get_args(annotation) if choice is not type(None)]
+    is_union = typing.get_origin(annotation) in (typing.Union, types.UnionType)
+    return choices[0] if is_union and len(choices) == 1 else annotation

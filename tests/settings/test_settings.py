@@ -1,0 +1,113 @@
+"""Settings: one vocabulary in YAML, on the command line and in Python; mistakes are named and all at once."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import pytest
+
+from onelook.errors import SettingsError
+from onelook.settings.build import PRESETS, build_settings
+from onelook.settings.command_line import add_options, typed_options
+from onelook.settings.hyperparameters import Hyperparameters
+from onelook.settings.train import TrainSettings
+from onelook.settings.validate import ValidateSettings
+
+
+def from_words(*words: str) -> TrainSettings:
+    parser = argparse.ArgumentParser()
+    add_options(parser, TrainSettings)
+    return build_settings(TrainSettings, typed_options(parser.parse_args(words), TrainSettings))
+
+
+@pytest.mark.parametrize(
+    ("words", "name", "value"),
+    [
+        (["--img", "320"], "imgsz", 320),
+        (["--img-size", "320"], "imgsz", 320),
+        (["--imgsz", "320"], "imgsz", 320),
+        (["--batch-size", "8"], "batch_size", 8),
+        (["--batch_size", "8"], "batch_size", 8),
+        (["--freeze", "0", "3", "5"], "freeze", [0, 3, 5]),
+        (["--resume"], "resume", True),
+        (["--resume", "runs/train/exp"], "resume", "runs/train/exp"),
+        (["--cache"], "cache", "ram"),
+        (["--cache", "disk"], "cache", "disk"),
+        (["--rect"], "rect", True),
+        (["--rect", "no"], "rect", False),
+        (["--lr0", "1e-3"], "lr0", 0.001),
+        (["--data", "bees.yaml"], "data", Path("bees.yaml")),
+        ([], "epochs", 100),
+    ],
+)
+def test_command_line_spellings_reach_the_setting(words: list[str], name: str, value: object) -> None:
+    assert getattr(from_words(*words), name) == value
+
+
+@pytest.mark.parametrize("kind", [TrainSettings, ValidateSettings])
+def test_every_setting_is_documented_and_has_an_option(kind: type) -> None:
+    parser = argparse.ArgumentParser()
+    add_options(parser, kind)
+    text = parser.format_help()
+    for name, field in kind.model_fields.items():
+        assert field.description and field.description.endswith("."), name
+        assert f"--{name.replace('_', '-')}" in text, name
+
+
+def test_a_file_is_weaker_than_the_command_and_stronger_than_a_preset(tmp_path: Path) -> None:
+    file = tmp_path / "mine.yaml"
+    file.write_text("hyp: scratch-high\nmixup: 0.5\nepochs: 7\n")
+    settings = build_settings(TrainSettings, {"epochs": 9}, file=file)
+    assert (settings.epochs, settings.mixup, settings.copy_paste, settings.lrf) == (9, 0.5, 0.1, 0.1)
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+def test_presets_load_and_name_only_known_keys(preset: str) -> None:
+    assert build_settings(TrainSettings, {"hyp": preset}).lr0 > 0
+
+
+def test_the_defaults_are_the_preset_scratch_low() -> None:
+    assert build_settings(TrainSettings, {"hyp": "scratch-low"}).model_dump(exclude={"hyp"}) == (
+        TrainSettings().model_dump(exclude={"hyp"})
+    )
+    assert set(Hyperparameters.model_fields) <= set(TrainSettings.model_fields)
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"epoch": 3}, "did you mean `epochs`"),
+        ({"batchsize": 3}, "did you mean `batch_size`"),
+        ({"epochs": "many"}, "`epochs` is `many`"),
+        ({"epochs": 0}, "greater than or equal to 1"),
+        ({"optimizer": "SGDD"}, "'SGD', 'Adam' or 'AdamW'"),
+        ({"imgsz": 333}, "use 352"),
+        ({"rect": True, "multi_scale": True}, "cannot be used together"),
+        ({"hyp": "scratch"}, "did you mean `scratch-"),
+        ({"hyp": "objects366"}, "did you mean `objects365`"),
+        ({"freeze": [-1]}, "layers count from 0"),
+        ({"anchors": 3, "noautoanchor": True}, "forbids"),
+        ({"nosave": True, "save_period": 2}, "contradict"),
+        ({"lr0": float("nan")}, "lr0"),
+    ],
+)
+def test_mistakes_are_named_with_their_cure(given: dict[str, object], message: str) -> None:
+    with pytest.raises(SettingsError) as caught:
+        build_settings(TrainSettings, given)
+    assert message in str(caught.value)
+
+
+def test_several_mistakes_are_shown_together() -> None:
+    with pytest.raises(SettingsError) as caught:
+        build_settings(TrainSettings, {"epochs": 0, "lr0": -1, "workers": -2})
+    assert all(name in str(caught.value) for name in ("epochs", "lr0", "workers"))
+
+
+def test_a_key_without_effect_in_old_files_is_left_out_with_a_warning(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    file = tmp_path / "hyp.yaml"
+    file.write_text("lr0: 0.02\niou_t: 0.2\n")
+    assert build_settings(TrainSettings, {"hyp": str(file)}).lr0 == 0.02
+    assert "iou_t" in caplog.text
