@@ -5,12 +5,12 @@ from __future__ import annotations
 RGB = tuple[int, int, int]
 
 # Okabe and Ito, "Color Universal Design", 2008, without black; their pale yellow, which vanishes on white paper, is
-# replaced by the yellow of P. Tol's "bright" scheme (2021). Strongest contrast between neighbours first.
+# replaced by the wine of P. Tol's "muted" scheme (2021).
 BASE_COLOURS: tuple[RGB, ...] = (
     (213, 94, 0),
     (0, 114, 178),
     (0, 158, 115),
-    (204, 187, 68),
+    (136, 34, 85),
     (204, 121, 167),
     (86, 180, 233),
     (230, 159, 0),

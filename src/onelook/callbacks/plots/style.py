@@ -26,7 +26,7 @@ TEXT_WIDTH_IN = 7.2  # two columns of a journal page: charts of this width are p
 FONT_PT = 8
 TITLE_PT = 9
 COLOUR_MAP = "cividis"  # perceptually uniform and equal for colour-blind readers: Nunez et al., PLoS ONE, 2018
-LAB_WHITE, LAB_NAVY = (100.0, 0.0, 0.0), (22.0, 8.0, -40.0)  # L* 0 to 100, a*, b*
+LAB_WHITE, LAB_NAVY = (100.0, 0.0, 0.0), (28.0, 4.0, -34.0)  # L* 0 to 100, a*, b*
 LINE_STYLES = ("-", "--", ":")
 MARGIN_IN = 0.05
 MEAN_COLOUR = "black"
@@ -65,8 +65,10 @@ def chart(path: Path, *, width_in: float = TEXT_WIDTH_IN, height_in: float) -> I
         figure = Figure(figsize=(width_in, height_in), dpi=DPI, layout="constrained")
         FigureCanvasAgg(figure)
         yield figure
+        file_format = path.suffix.lstrip(".").lower()
+        crisp = {"quality": 95, "subsampling": 0} if file_format in {"jpg", "jpeg"} else {}
         buffer = io.BytesIO()
-        figure.savefig(buffer, format=path.suffix.lstrip("."), dpi=DPI, bbox_inches="tight", pad_inches=MARGIN_IN)
+        figure.savefig(buffer, format=file_format, bbox_inches="tight", pad_inches=MARGIN_IN, pil_kwargs=crisp)
     write_bytes_atomic(path, buffer.getvalue())
 
 
