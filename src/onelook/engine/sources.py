@@ -41,11 +41,11 @@ class Frame:
 
 
 def find_media(source: str | Path) -> list[Path]:
-    """The picture and video files that `source` names: pictures first, then videos, each sorted by path.
+    """The picture and video files that `source` names: pictures first, then videos, each by name.
 
     Args:
         source: a picture, a video, a folder (looked at without its sub-folders), a pattern such as `shots/**/*.jpg`, or
-            a `.txt` file with one path per line, relative to that file or to the current folder.
+            a `.txt` file with one path per line, relative to that file or to the current folder; their order is kept.
 
     Raises:
         DataError: nothing is there, or it is of a kind that we do not read; web addresses and cameras are not.
@@ -54,14 +54,14 @@ def find_media(source: str | Path) -> list[Path]:
     _refuse_streams(text)
     path = Path(source)
     if path.is_dir():
-        found = [file for file in path.iterdir() if not file.name.startswith(".")]
+        found = [file for file in sorted(path.iterdir()) if not file.name.startswith(".")]
         return _media_of(found, f"folder `{printable(path)}`")
     if path.exists():
         if path.suffix.lower() == ".txt":
             return _listed(path)
         return _media_of([path], f"source `{printable(path)}`")
     if glob.has_magic(text):
-        matching = glob.glob(text, recursive=True)  # noqa: PTH207 - Path.glob refuses absolute patterns
+        matching = sorted(glob.glob(text, recursive=True))  # noqa: PTH207 - Path.glob refuses absolute patterns
         return _media_of([Path(name) for name in matching], f"pattern `{printable(path)}`")
     raise DataError(f"source `{printable(path)}` does not exist", hint="relative paths start at the current folder")
 
@@ -142,7 +142,7 @@ def _refuse_streams(text: str) -> None:
 
 
 def _media_of(paths: list[Path], place: str) -> list[Path]:
-    files = sorted(path for path in paths if path.is_file())
+    files = [path for path in paths if path.is_file()]
     pictures = [path for path in files if path.suffix.lower() in IMAGE_SUFFIXES]
     videos = [path for path in files if is_video(path)]
     if not pictures and not videos:

@@ -88,7 +88,8 @@ def detect(
     paths = find_media(settings.source)
     device = select_device(settings.device)
     predictor = Predictor(load_detector(settings.weights), _prediction_settings(settings), device=device)
-    run = RunDir.create(settings.project, settings.name, exist_ok=settings.exist_ok) if _writes(settings) else None
+    wants_files = DetectionFiles.are_wanted(settings)
+    run = RunDir.create(settings.project, settings.name, exist_ok=settings.exist_ok) if wants_files else None
     problems: list[DataError] = []
     seconds = dict.fromkeys(("wait for pictures", "predict", "write"), 0.0)
     results: list[FrameResult] = []
@@ -130,10 +131,6 @@ def _prediction_settings(settings: DetectSettings) -> PredictionSettings:
         agnostic_nms=settings.agnostic_nms,
         half=settings.half,
     )
-
-
-def _writes(settings: DetectSettings) -> bool:
-    return DetectionFiles.are_wanted(settings)
 
 
 def _timed(batches: Iterator[list[Frame]], seconds: dict[str, float]) -> Iterator[list[Frame]]:
