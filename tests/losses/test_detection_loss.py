@@ -136,6 +136,16 @@ def test_automatic_balance_moves_in_training_only_and_survives_a_save() -> None:
     assert values(other(maps(), TARGETS)) == values(loss(maps(), TARGETS))
 
 
+def test_training_goes_on_after_an_evaluation_in_inference_mode() -> None:
+    loss = criterion(auto_balance=True)
+    with torch.inference_mode():
+        evaluated = values(loss(maps(), TARGETS))
+    terms = loss(maps(), TARGETS)
+    terms.total.backward()
+    assert values(terms) == evaluated
+    assert not loss.balance.is_inference()
+
+
 def test_a_perfect_map_has_almost_no_loss() -> None:
     """Logits built from the decoding formula backwards, for one target that three cells answer for."""
     anchors = AnchorGrid(torch.tensor([[[32.0, 48.0]]]), torch.tensor([16.0]))

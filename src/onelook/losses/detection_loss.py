@@ -89,7 +89,7 @@ class DetectionLoss:
         """
         device = raw_maps[0].device
         with torch.autocast(device.type, enabled=False):
-            self.balance = self.balance.to(device)
+            self._move_balance(device)
             matches = assign(
                 targets,
                 self.anchor_grid,
@@ -140,6 +140,11 @@ class DetectionLoss:
             objectness_logits, objectness, positive_weight=settings.obj_pw, focal_gamma=settings.fl_gamma
         )
         return box_term, objectness_term, class_term
+
+    def _move_balance(self, device: torch.device) -> None:
+        if self.balance.device != device:
+            with torch.inference_mode(False):  # else an evaluation that comes first would spoil it for training
+                self.balance = self.balance.to(device)
 
     def _update_balance(self, objectness_by_map: Tensor) -> None:
         """Move the weights so that every map's weighted objectness term comes out alike, very slowly."""
