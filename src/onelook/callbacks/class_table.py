@@ -1,0 +1,44 @@
+"""The numbers of an evaluation, class by class, as a table for the console."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from rich import box
+from rich.table import Table
+from rich.text import Text
+
+from onelook.callbacks.console import printable
+from onelook.structures.metrics import DetectionMetrics
+
+COLUMNS = ("Images", "Labels", "P", "R", "F1", "mAP50", "mAP50-95")
+
+
+def class_table(metrics: DetectionMetrics, names: Sequence[str]) -> Table:
+    """A table of precision, recall, F1 and average precision: all classes first, then each one that has labels.
+
+    Precision, recall and F1 are taken at the confidence with the highest mean F1.
+    """
+    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False)
+    table.add_column("Class", overflow="fold")
+    for column in COLUMNS:
+        table.add_column(column, justify="right", no_wrap=True)
+    means = metrics.precision, metrics.recall, metrics.f1, metrics.map50, metrics.map50_95
+    table.add_row(Text("all"), *_cells(metrics.num_images, metrics.num_labels, means), style="bold")
+    columns = (
+        metrics.class_precision,
+        metrics.class_recall,
+        metrics.class_f1,
+        metrics.class_ap50,
+        metrics.class_ap,
+    )
+    for row, class_id in enumerate(metrics.class_ids.tolist()):
+        name = printable(names[class_id]) if class_id < len(names) else f"class {class_id}"
+        counts = int(metrics.class_num_images[row]), int(metrics.class_num_labels[row])
+        table.add_row(Text(name), *_cells(*counts, tuple(float(column[row]) for column in columns)))
+    return table
+
+
+def _cells(num_images: int, num_labels: int, values: Sequence[float]) -> tuple[str, ...]:
+    return f"{num_images:,}", f"{num_labels:,}", *("-" if math.isnan(value) else f"{value:.3f}" for value in values)

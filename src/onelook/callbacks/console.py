@@ -1,0 +1,200 @@
+"""What a person sees while a run goes on: a live line in a terminal, one plain line per epoch in a log file."""
+
+from __future__ import annotations
+
+import math
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from rich.console import Console
+from rich.control import Control
+from rich.segment import ControlType
+from rich.text import Text
+
+from onelook.callbacks.pace import Pace, duration
+from onelook.engine.callback import Callback, CheckpointWritten, EpochEnd, FitEnd, FitStart, StepEnd
+from onelook.structures.metrics import DetectionMetrics
+
+REFRESH_SECONDS = 0.5  # reading the losses makes a GPU wait: not after every batch
+# Titles and widths; a line fits into 80 columns.
+STEP_COLUMNS = (
+    ("epoch", 8), ("memory", 8), ("box", 8), ("obj", 8), ("cls", 8), ("lr", 9), ("size", 5), ("img/s", 7),
+    ("left", 8), ("run left", 10),
+)  # fmt: skip
+EPOCH_COLUMNS = (
+    ("", 8), ("P", 8), ("R", 8), ("mAP50", 8), ("mAP50-95", 10), ("fitness", 9), ("trained", 9), ("validated", 11),
+)  # fmt: skip
+
+
+class ConsoleProgress(Callback):
+    """Shows a run on the console.
+
+    In a terminal: a line that follows the batches (losses are means over the epoch so far), then one with what
+    the validation found. Elsewhere: one line per epoch, without colours or movements of the cursor.
+
+    Args:
+        console: where to write; standard output by default.
+        clock: seconds, for measuring speed.
+    """
+
+    def __init__(self, console: Console | None = None, *, clock: Callable[[], float] = time.perf_counter) -> None:
+        self._console = Console(highlight=False) if console is None else console
+        self._is_live = self._console.is_terminal and not self._console.is_dumb_terminal
+        self._clock = clock
+        self._pace: Pace | None = None
+        self._last_step: StepEnd | None = None
+        self._last_shown = -math.inf
+        self._last_epoch = 0
+        self._batches_per_epoch = 0
+        self._run_folder = Path()
+        self._saved: Path | None = None
+
+    def on_fit_start(self, event: FitStart) -> None:
+        """Say what is trained, on what, where."""
+        settings = event.settings
+        self._last_epoch = settings.epochs - 1
+        self._batches_per_epoch = event.batches_per_epoch
+        self._run_folder = event.run_folder
+        self._say(f"{event.model_summary}, on {event.device}")
+        self._say(
+            f"{event.num_train_images:,} images to train on, {event.num_val_images:,} to validate, "
+            f"{len(event.names)} classes; {event.batches_per_epoch:,} batches an epoch, {settings.imgsz} pixels"
+        )
+        if (event.start_epoch, event.start_batch) != (0, 0):
+            self._say(f"going on at epoch {event.start_epoch}, batch {event.start_batch}")
+        self._say(f"run folder: {event.run_folder}")
+
+    def on_step_end(self, event: StepEnd) -> None:
+        """Bring the live line up to date, twice a second at most."""
+        now = self._clock()
+        if self._pace is None or self._pace.epoch != event.epoch:
+            seconds = self._pace.epoch_seconds if self._pace is not None else None
+            self._pace = Pace(event.epoch, event.batch, now, epoch_seconds=seconds)
+            self._last_shown = -math.inf
+            if self._is_live:
+                self._say(_titles(STEP_COLUMNS), style="bold")
+        else:
+            self._pace.num_images += event.num_images
+        self._last_step = event
+        if self._is_live and now - self._last_shown >= REFRESH_SECONDS:
+            self._last_shown = now
+            left = self._pace.time_left(event.batch, now, self._batches_per_epoch, self._last_epoch)
+            losses = event.mean_losses.tolist()
+            self._erase_line()
+            self._say(self._step_line(event, losses, now, left=left), end="")
+
+    def on_epoch_end(self, event: EpochEnd) -> None:
+        """Close the line of the epoch and show what the validation found."""
+        losses = [event.row.get(f"train/{part}_loss", math.nan) for part in ("box", "obj", "cls")]
+        took = event.train_seconds + event.val_seconds
+        if self._pace is not None:
+            self._pace.epoch_seconds = took
+        if not self._is_live:
+            self._say(self._plain_line(event, losses))
+            return
+        self._erase_line()
+        step = self._last_step
+        if step is not None and step.epoch == event.epoch:
+            left = 0.0, took * (self._last_epoch - event.epoch)
+            self._say(self._step_line(step, losses, self._clock(), left=left))
+        if event.metrics is not None:
+            best = f" {self._star} best" if event.is_best else ""
+            times = duration(event.train_seconds), duration(event.val_seconds)
+            self._say(_titles(EPOCH_COLUMNS), style="dim")
+            self._say(_cells(("", *_figures(event.metrics), *times), EPOCH_COLUMNS) + best)
+
+    def on_checkpoint_written(self, event: CheckpointWritten) -> None:
+        """Remember where the run can be resumed from, to say so if it is stopped."""
+        self._saved = event.path
+
+    def on_fit_end(self, event: FitEnd) -> None:
+        """Say how the run ended, which epoch was best, and how to go on if it was stopped."""
+        if self._is_live:
+            self._erase_line()
+        done = f"{event.epochs_done} {'epoch' if event.epochs_done == 1 else 'epochs'}"
+        best = f"; best: epoch {event.best_epoch}, fitness {event.best_fitness:.4f}" if event.best_epoch >= 0 else ""
+        self._say(f"{event.reason} after {done}, {duration(event.seconds)}{best}")
+        if event.reason == "stop requested" and self._saved is not None:
+            self._say(f"saved as {self._saved}; go on with: onelook train --resume {self._run_folder}")
+
+    @property
+    def _star(self) -> str:
+        return "*" if self._console.options.ascii_only else "★"
+
+    def _step_line(self, step: StepEnd, losses: list[float], now: float, *, left: tuple[float, float]) -> str:
+        speed = self._pace.images_per_second(now) if self._pace is not None else math.nan
+        values = (
+            f"{step.epoch}/{self._last_epoch}",
+            memory_in_use(),
+            *(_number(loss) for loss in losses),
+            f"{step.learning_rates[1]:.3g}",
+            str(step.imgsz),
+            "-" if math.isnan(speed) else f"{speed:.1f}",
+            *(duration(seconds) for seconds in left),
+        )
+        return _cells(values, STEP_COLUMNS)
+
+    def _plain_line(self, event: EpochEnd, losses: list[float]) -> str:
+        step = self._last_step
+        parts = [f"epoch {event.epoch}/{self._last_epoch}:"]
+        parts += [f"{name} {_number(loss)}" for name, loss in zip(("box", "obj", "cls"), losses, strict=True)]
+        if step is not None and step.epoch == event.epoch and self._pace is not None:
+            parts += [f"lr {step.learning_rates[1]:.3g}", f"{step.imgsz} px", memory_in_use()]
+        if event.metrics is not None:
+            names = ("P", "R", "mAP50", "mAP50-95", "fitness")
+            parts += [f"{name} {value}" for name, value in zip(names, _figures(event.metrics), strict=True)]
+            parts += ["best"] if event.is_best else []
+        took = event.train_seconds + event.val_seconds
+        parts.append(f"took {duration(took)}, {duration(took * (self._last_epoch - event.epoch))} left")
+        return " ".join(parts)
+
+    def _say(self, text: str, *, style: str = "", end: str = "\n") -> None:
+        """One line, cut at the right edge of a terminal; nothing in it is taken for markup."""
+        line = Text(printable(text), style=style)
+        if self._is_live:
+            line.truncate(self._console.width - 1, overflow="crop")
+        self._console.print(line, end=end, soft_wrap=True)
+
+    def _erase_line(self) -> None:
+        self._console.control(Control(ControlType.CARRIAGE_RETURN, (ControlType.ERASE_IN_LINE, 2)))
+
+
+def memory_in_use() -> str:
+    """Memory that the run holds: reserved on the GPU, or the most that the process ever had; `-` if unknown."""
+    if torch.cuda.is_available() and torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
+        return f"{torch.cuda.memory_reserved() / 2**30:.1f} GB"
+    if sys.platform == "win32":
+        return "-"
+    import resource
+
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return f"{peak * (1 if sys.platform == 'darwin' else 1024) / 2**30:.1f} GB"
+
+
+def printable(text: str) -> str:
+    r"""`text` without characters that would steer the terminal: names come from files of unknown origin.
+
+    >>> printable("bee\x1b[2J")
+    'bee?[2J'
+    """
+    return "".join(character if character.isprintable() else "?" for character in text)
+
+
+def _figures(metrics: DetectionMetrics) -> tuple[str, ...]:
+    values = (metrics.precision, metrics.recall, metrics.map50, metrics.map50_95, metrics.fitness)
+    return tuple(_number(value) for value in values)
+
+
+def _number(value: float) -> str:
+    return f"{value:.4f}" if math.isfinite(value) else str(value)
+
+
+def _titles(columns: tuple[tuple[str, int], ...]) -> str:
+    return "".join(title.rjust(width) for title, width in columns)
+
+
+def _cells(values: tuple[str, ...], columns: tuple[tuple[str, int], ...]) -> str:
+    return "".join(value.rjust(width) for value, (_, width) in zip(values, columns, strict=True))

@@ -1,0 +1,188 @@
+"""What a run shows on the console, in a terminal and in a log file."""
+
+from __future__ import annotations
+
+import io
+import math
+from pathlib import Path
+
+import pytest
+import torch
+from plots_examples import AWKWARD_NAMES, make_metrics
+from rich.console import Console
+
+from onelook.callbacks.class_table import class_table
+from onelook.callbacks.console import ConsoleProgress, memory_in_use
+from onelook.callbacks.pace import Pace, duration
+from onelook.engine.callback import CheckpointWritten, EpochEnd, FitEnd, FitStart, StepEnd
+from onelook.settings.train import TrainSettings
+from onelook.structures.metrics import DetectionMetrics
+
+NUM_EPOCHS, BATCHES_PER_EPOCH = 3, 8
+SECONDS_PER_BATCH = 0.25
+METRICS = make_metrics(2)
+
+
+def fit_start(*, start_epoch: int = 0, start_batch: int = 0) -> FitStart:
+    return FitStart(
+        settings=TrainSettings(epochs=NUM_EPOCHS), run_folder=Path("runs/train/exp"), names=("bee", "wasp"),
+        num_train_images=128, num_val_images=32, batches_per_epoch=BATCHES_PER_EPOCH, start_epoch=start_epoch,
+        start_batch=start_batch, device="CPU", model_summary="yolov5n, 1,766,623 parameters",
+    )  # fmt: skip
+
+
+def step_end(epoch: int, batch: int) -> StepEnd:
+    losses = torch.tensor([0.0512, 0.0345, 0.0123])
+    return StepEnd(epoch, batch, epoch * BATCHES_PER_EPOCH + batch, losses, (0.1, 0.0101, 0.0101), 16, 40, 640)
+
+
+def epoch_end(epoch: int, metrics: DetectionMetrics | None, *, is_best: bool = False) -> EpochEnd:
+    row = {"epoch": float(epoch), "train/box_loss": 0.0512, "train/obj_loss": 0.0345, "train/cls_loss": 0.0123}
+    return EpochEnd(epoch, row, metrics, is_best, train_seconds=2.0, val_seconds=1.0)
+
+
+def fit_end(reason: str = "finished", *, best_epoch: int = 1) -> FitEnd:
+    return FitEnd(reason, NUM_EPOCHS, best_epoch, best_fitness=0.4321, history=(), seconds=3725.0)
+
+
+def shown(*, terminal: bool, width: int = 80, start: FitStart | None = None, end: FitEnd | None = None) -> str:
+    """What a whole run writes; its first epoch is not validated."""
+    now = [100.0]
+    console = Console(file=io.StringIO(), force_terminal=terminal, width=width, color_system=None, highlight=False)
+    progress = ConsoleProgress(console, clock=lambda: now[0])
+    progress.on_fit_start(start or fit_start())
+    for epoch in range(NUM_EPOCHS):
+        for batch in range(BATCHES_PER_EPOCH):
+            now[0] += SECONDS_PER_BATCH
+            progress.on_step_end(step_end(epoch, batch))
+        progress.on_epoch_end(epoch_end(epoch, METRICS if epoch else None, is_best=epoch == 1))
+        progress.on_checkpoint_written(
+            CheckpointWritten(Path("runs/train/exp/weights/last.safetensors"), epoch, 8, 0.1)
+        )
+    progress.on_fit_end(end or fit_end())
+    return console.file.getvalue()
+
+
+def test_a_log_file_gets_one_plain_line_per_epoch() -> None:
+    text = shown(terminal=False)
+    assert "\x1b" not in text
+    assert "\r" not in text
+    lines = [line for line in text.splitlines() if line.startswith("epoch ")]
+    assert len(lines) == NUM_EPOCHS
+    assert "epoch 0/2: box 0.0512 obj 0.0345 cls 0.0123 lr 0.0101 640 px" in lines[0]
+    assert "mAP50" not in lines[0]
+    assert f"mAP50 {METRICS.map50:.4f} mAP50-95 {METRICS.map50_95:.4f} fitness {METRICS.fitness:.4f} best" in lines[1]
+    assert "best" not in lines[2]
+    assert lines[0].endswith("took 0:03, 0:06 left")
+
+
+def test_a_log_file_does_not_wrap_its_lines() -> None:
+    assert shown(terminal=False, width=20) == shown(terminal=False, width=200)
+
+
+def test_a_terminal_gets_a_live_line_twice_a_second() -> None:
+    text = shown(terminal=True)
+    first_epoch = text.split("   epoch")[1]
+    assert first_epoch.count("\r") == 1 + BATCHES_PER_EPOCH * SECONDS_PER_BATCH / 0.5
+    assert "0/2" in first_epoch
+    assert "64.0" in first_epoch, "16 images in a quarter of a second"
+    assert "validated" not in first_epoch
+
+
+def test_a_terminal_marks_the_best_epoch() -> None:
+    lines = [line for line in shown(terminal=True).splitlines() if "best" in line]
+    assert len(lines) == 2
+    assert f"{METRICS.map50:.4f}" in lines[0]
+    assert lines[1].endswith("finished after 3 epochs, 1:02:05; best: epoch 1, fitness 0.4321")
+
+
+@pytest.mark.parametrize("width", [20, 80, 200])
+def test_no_line_in_a_terminal_wraps(width: int) -> None:
+    for line in shown(terminal=True, width=width).replace("\x1b[2K", "").splitlines():
+        assert all(len(part) < width for part in line.split("\r"))
+
+
+def test_the_whole_live_line_fits_in_80_columns() -> None:
+    assert "run left" in shown(terminal=True, width=80)
+
+
+def test_a_resumed_run_says_where_it_goes_on() -> None:
+    assert "going on at epoch 1, batch 4" in shown(terminal=False, start=fit_start(start_epoch=1, start_batch=4))
+    assert "going on" not in shown(terminal=False)
+
+
+def test_a_stopped_run_says_how_to_resume() -> None:
+    text = shown(terminal=False, end=fit_end("stop requested", best_epoch=-1))
+    assert "stop requested after 3 epochs, 1:02:05\n" in text
+    assert "onelook train --resume runs/train/exp" in text
+    assert "--resume" not in shown(terminal=False)
+
+
+def test_an_epoch_that_was_complete_on_resume_needs_no_steps() -> None:
+    console = Console(file=io.StringIO(), force_terminal=True, width=80)
+    progress = ConsoleProgress(console)
+    progress.on_fit_start(fit_start(start_epoch=1, start_batch=BATCHES_PER_EPOCH))
+    progress.on_epoch_end(epoch_end(1, METRICS))
+    assert f"{METRICS.map50:.4f}" in console.file.getvalue()
+
+
+def test_names_and_folders_cannot_steer_the_terminal() -> None:
+    start = fit_start()
+    evil = FitStart(**{**vars(start), "run_folder": Path("a\x1b[2Jb[red]c")})
+    assert "a?[2Jb[red]c" in shown(terminal=False, start=evil)
+
+
+def test_time_left_counts_the_rest_of_the_epoch_and_the_epochs_after_it() -> None:
+    pace = Pace(epoch=1, first_batch=2, since=10.0, num_images=64)
+    assert pace.images_per_second(14.0) == 16
+    assert pace.time_left(6, 14.0, 10, 3) == (3.0, 3.0 + 2 * 10.0)
+    pace.epoch_seconds = 25.0
+    assert pace.time_left(6, 14.0, 10, 3) == (3.0, 3.0 + 2 * 25.0)
+
+
+def test_time_left_is_unknown_at_first() -> None:
+    pace = Pace(epoch=0, first_batch=0, since=10.0)
+    assert math.isnan(pace.images_per_second(10.0))
+    assert all(math.isnan(seconds) for seconds in pace.time_left(0, 10.0, 10, 3))
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(0, "0:00"), (59.6, "1:00"), (3599.4, "59:59"), (3600, "1:00:00"), (400_000, "111:06:40"), (math.inf, "-")],
+)
+def test_durations_read_as_clocks(seconds: float, text: str) -> None:
+    assert duration(seconds) == text
+
+
+def test_memory_is_given_in_gigabytes() -> None:
+    assert memory_in_use().endswith(" GB")
+
+
+def rendered(metrics: DetectionMetrics, names: tuple[str, ...]) -> list[str]:
+    console = Console(file=io.StringIO(), width=100)
+    console.print(class_table(metrics, names))
+    return [line.rstrip() for line in console.file.getvalue().splitlines()]
+
+
+def test_class_table_starts_with_all_and_names_each_class_with_labels() -> None:
+    lines = rendered(METRICS, ("bee", "[bold]wasp\x1b[2J", "unseen"))
+    assert lines[0].split() == ["Class", "Images", "Labels", "P", "R", "F1", "mAP50", "mAP50-95"]
+    means = (METRICS.precision, METRICS.recall, METRICS.f1, METRICS.map50, METRICS.map50_95)
+    assert lines[2].split() == ["all", "60", "1,000", *(f"{value:.3f}" for value in means)]
+    assert lines[3].split()[0] == "bee"
+    assert lines[3].split()[-2] == f"{METRICS.class_ap50[0]:.3f}"
+    assert lines[4].startswith("[bold]wasp?[2J")
+    assert len(lines) == 5
+
+
+def test_class_table_without_labels_shows_no_numbers() -> None:
+    lines = rendered(make_metrics(0, num_classes=2), ("bee", "wasp"))
+    assert lines[2].split()[3:] == ["-"] * 5
+    assert len(lines) == 3
+
+
+def test_class_table_takes_awkward_names() -> None:
+    text = "\n".join(rendered(make_metrics(8), AWKWARD_NAMES))
+    assert "類別" in text
+    assert "λ?μ" in text
+    assert "class 7" in text
