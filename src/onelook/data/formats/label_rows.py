@@ -18,7 +18,7 @@ class RowProblem:
 
     Attributes:
         line: counts from 1; 0 means the file as a whole.
-        value: the text of the row, shortened, printable.
+        value: the text of the row, shortened, printable; of an unknown class, its id.
         reason: what is wrong with it.
         outcome: what was done about it.
     """
@@ -39,6 +39,7 @@ class LabelRows:
         polygon_lengths: (N,) int64 points of the outline of each row; 0 for a plain box.
         polygon_points: (P, 2) float32 x, y, as a fraction of the image's width and height.
         rows_read: rows that are not blank; N plus those deduplicated and refused.
+        digest: 16 bytes that are equal for equal files; empty if the file could not be read.
         problems: one for each row that was clipped, deduplicated or refused, in the order of the file.
     """
 
@@ -47,6 +48,7 @@ class LabelRows:
     polygon_lengths: npt.NDArray[np.int64]
     polygon_points: npt.NDArray[np.float32]
     rows_read: int
+    digest: bytes = b""
     problems: tuple[RowProblem, ...] = ()
 
     def __len__(self) -> int:

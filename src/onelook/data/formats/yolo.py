@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import re
+from dataclasses import replace
 from itertools import chain
 
 import numpy as np
@@ -15,7 +16,7 @@ import numpy.typing as npt
 
 from onelook.data.formats.label_rows import LabelRows, Outcome, RowProblem
 from onelook.errors import DataError
-from onelook.files.bounded import read_bounded
+from onelook.files.bounded import content_digest, read_bounded
 
 MAX_FILE_BYTES = 1 << 24
 MAX_LINE_BYTES = 1 << 20
@@ -34,9 +35,12 @@ Values = npt.NDArray[np.float64]
 
 
 class _Refused(Exception):  # noqa: N818
-    def __init__(self, reason: str, outcome: Outcome = "refused") -> None:
+    """Why a row is not used; `value` is the culprit, if it is not the row as a whole."""
+
+    def __init__(self, reason: str, outcome: Outcome = "refused", value: str | None = None) -> None:
         super().__init__(reason)
         self.outcome = outcome
+        self.value = value
 
 
 def label_path_of(image_path: str) -> str:
@@ -62,7 +66,7 @@ def read_labels(path: str, num_classes: int | None) -> LabelRows:
         data = read_bounded(path, MAX_FILE_BYTES)
     except DataError as problem:
         return _refused_file(problem.message)
-    return parse_labels(data, num_classes)
+    return replace(parse_labels(data, num_classes), digest=content_digest(data))
 
 
 def parse_labels(data: bytes, num_classes: int | None) -> LabelRows:
@@ -131,7 +135,7 @@ def parse_rows(data: bytes, num_classes: int | None) -> LabelRows:
             class_id, written = _numbers(line, num_classes)
             used, comment = _inside(written)
         except _Refused as problem:
-            problems.append(RowProblem(number, _shown(line), str(problem), problem.outcome))
+            problems.append(RowProblem(number, problem.value or _shown(line), str(problem), problem.outcome))
             continue
         identity = class_id.to_bytes(8, "little") + (written + 0.0).tobytes()  # + 0.0: minus zero is zero
         if identity in seen:
@@ -164,7 +168,8 @@ def _numbers(line: bytes, num_classes: int | None) -> tuple[int, Values]:
     if class_id < 0 or not class_id.is_integer():
         raise _Refused(f"class id `{_shown(columns[0])}` is not a whole number from 0 on")
     if num_classes is not None and class_id >= num_classes:
-        raise _Refused(f"class id {int(class_id)} is not below the {num_classes} classes", "unknown class")
+        reason = f"class id {int(class_id)} is not below the {num_classes} classes"
+        raise _Refused(reason, "unknown class", str(int(class_id)))
     return int(class_id), values[1:]
 
 
@@ -209,7 +214,7 @@ def _joined(
         np.array([len(outline) for outline in outlines], np.int64),
         np.concatenate([np.zeros((0, 2)), *outlines]).astype(np.float32),
         rows_read,
-        problems,
+        problems=problems,
     )
 
 

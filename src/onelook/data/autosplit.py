@@ -1,0 +1,88 @@
+"""Dividing a folder of images into train, val and test lists, the same way on every machine."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from onelook.data.dataset_spec import SPLITS
+from onelook.data.formats.yolo import label_path_of
+from onelook.data.image_files import images_in_folder
+from onelook.errors import DataError
+from onelook.files.atomic import write_bytes_atomic
+from onelook.files.bounded import printable
+
+
+def autosplit(
+    images_folder: Path,
+    *,
+    output_folder: Path,
+    fractions: Sequence[float] = (0.9, 0.1, 0.0),
+    seed: int = 0,
+    annotated_only: bool = False,
+) -> dict[str, Path]:
+    """Write `autosplit_train.txt`, `autosplit_val.txt` and `autosplit_test.txt`: one image path per line.
+
+    Where an image goes depends on its name below `images_folder` and the seed alone (SHA-256 of both, taken as a
+    number from 0 to 1), so adding images moves no other. Sizes therefore match `fractions` only on average.
+
+    Args:
+        images_folder: searched at all depths; never written to unless it is the `output_folder` too.
+        output_folder: where the lists go; made if need be. Lines start with `./` if it holds the images, and are
+            absolute otherwise.
+        fractions: parts of train, val and test, sum 1; a part of 0 gets no list.
+        seed: another seed, another division.
+        annotated_only: leave out images without a label file.
+
+    Returns:
+        Split name -> list file.
+
+    Raises:
+        DataError: the folder has no images, a list exists already, the fractions are no division, or a file name
+            cannot stand in a list.
+    """
+    if len(fractions) != 3 or min(fractions) < 0 or abs(sum(fractions) - 1) > 1e-6:
+        raise DataError(f"fractions {tuple(fractions)} must be three parts of train, val and test that add up to 1")
+    images_folder, output_folder = Path(os.path.abspath(images_folder)), Path(os.path.abspath(output_folder))  # noqa: PTH100
+    if not images_folder.is_dir():
+        raise DataError(f"`{printable(images_folder)}` is not a folder")
+    images = [Path(name) for name in images_in_folder(images_folder)[0]]
+    if annotated_only:
+        images = [image for image in images if Path(label_path_of(str(image))).is_file()]
+    if not images:
+        raise DataError(f"folder `{printable(images_folder)}` has no {'annotated ' if annotated_only else ''}images")
+    lists = {
+        split: output_folder / f"autosplit_{split}.txt" for split, part in zip(SPLITS, fractions, strict=True) if part
+    }
+    for path in lists.values():
+        if path.exists():
+            raise DataError(f"list `{printable(path)}` exists already", hint="remove it, or give another output folder")
+    lines: dict[str, list[bytes]] = {split: [] for split in lists}
+    for image in images:
+        lines[_split_of(image.relative_to(images_folder), seed, fractions)].append(_line(image, output_folder))
+    output_folder.mkdir(parents=True, exist_ok=True)
+    for split, path in lists.items():
+        write_bytes_atomic(path, b"".join(lines[split]))
+    return lists
+
+
+def _split_of(name: Path, seed: int, fractions: Sequence[float]) -> str:
+    digest = hashlib.sha256(f"{seed}\0".encode() + os.fsencode(name.as_posix())).digest()
+    place = int.from_bytes(digest[:8], "big") / 2**64
+    used = [split for split, part in zip(SPLITS, fractions, strict=True) if part]
+    reached = 0.0
+    for split, part in zip(SPLITS, fractions, strict=True):
+        reached += part
+        if part and place < reached:
+            return split
+    return used[-1]  # rounding left the sum a little below 1
+
+
+def _line(image: Path, output_folder: Path) -> bytes:
+    is_inside = image.is_relative_to(output_folder)
+    line = os.fsencode(f"./{image.relative_to(output_folder).as_posix()}" if is_inside else image)
+    if b"\n" in line or b"\r" in line:
+        raise DataError(f"image `{printable(image)}` has a line break in its name and cannot stand in a list")
+    return line + b"\n"

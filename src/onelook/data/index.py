@@ -1,0 +1,122 @@
+"""The scan of a split: every image decoded once, every label row judged once, the result kept outside the data set."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from onelook.data.dataset_spec import DatasetSpec, list_images
+from onelook.data.formats import FORMATS
+from onelook.data.ledger import Ledger
+from onelook.data.scan_cache import cache_key, file_states, load_scan, save_scan
+from onelook.data.scan_files import FilePair, Progress, StopTest, Work, content_hashes, pairs_of, scan_files
+from onelook.data.scan_packing import ScanContent, from_arrays, pack, to_arrays
+from onelook.data.scan_rules import ScanOptions, apply_rules
+from onelook.structures.dataset_index import DatasetIndex
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class ScanResult:
+    """A split, ready to be loaded.
+
+    Attributes:
+        index: usable images with their labels.
+        ledger: what became of every image and every label row.
+        image_digests: (N, 16) uint8, equal for images of equal content.
+        from_cache: no image had to be decoded.
+    """
+
+    index: DatasetIndex
+    ledger: Ledger
+    image_digests: npt.NDArray[np.uint8]
+    from_cache: bool
+
+
+def scan_split(
+    spec: DatasetSpec,
+    split: str,
+    *,
+    options: ScanOptions | None = None,
+    workers: int = 0,
+    cache_folder: Path | None = None,
+    stop_requested: StopTest | None = None,
+    progress: Progress | None = None,
+) -> ScanResult:
+    """Check all images of a split and read all its labels; the data set is only ever read.
+
+    Args:
+        spec: the data set.
+        split: train, val or test.
+        options: what to insist on; by default the milder choice of each.
+        workers: threads that decode; 0 decodes in the calling one. The result is the same for any number.
+        cache_folder: where an earlier result may be and the new one goes, see `default_cache_folder`; None keeps none.
+        stop_requested: asked every few images; a yes ends the scan.
+        progress: told (images done, images in all) every few images; not called when the cache answers.
+
+    Returns:
+        The result; bad rows and images are left out of it, told in its ledger, and warned of once.
+
+    Raises:
+        DataError: no image, no usable image, class ids beyond the names, and what `options` insist on.
+        StopRequested: `stop_requested` said so.
+    """
+    options = options or ScanOptions()
+    label_format = FORMATS["yolo"]
+    num_classes = None if options.single_cls else len(spec.names)
+    images = [str(image) for image in list_images(spec, split)]
+    labels = [label_format.label_path_of(image) for image in images]
+    states = file_states([*images, *labels])
+    pairs = pairs_of(images, labels, states[len(images) :])
+    work = Work(workers, stop_requested, progress)
+    key = cache_key([*images, *labels], states, root=spec.root, num_classes=num_classes)
+    cache_file = None if cache_folder is None else cache_folder / _cache_name(spec, split, options)
+
+    content = None if cache_file is None else _from_cache(cache_file, key, images)
+    if content is not None and options.verify and not np.array_equal(content_hashes(pairs, work), content.contents):
+        logger.debug("files changed although their sizes and times did not: scanning anew")
+        content = None
+    from_cache = content is not None
+    if content is None:
+        content = pack(
+            pairs, scan_files(pairs, label_format, num_classes=num_classes, work=work), split=split, root=spec.root
+        )
+        content.ledger.check()
+        if cache_file is not None:
+            save_scan(cache_file, {"key": key, **to_arrays(content)})
+    apply_rules(content.ledger, spec, options, first_label=_first_missing(pairs))
+    index = content.index
+    if options.single_cls:
+        index = replace(index, class_ids=np.zeros_like(index.class_ids))
+    return ScanResult(index, content.ledger, content.image_digests, from_cache)
+
+
+def _cache_name(spec: DatasetSpec, split: str, options: ScanOptions) -> str:
+    """One file per YAML, split and reading of classes: a later scan replaces its own earlier result."""
+    identity = b"\0".join([os.fsencode(spec.path), split.encode(), str(options.single_cls).encode()])
+    return f"scan-{hashlib.sha256(identity).hexdigest()[:24]}.cache"
+
+
+def _from_cache(path: Path, key: npt.NDArray[np.uint8], images: Sequence[str]) -> ScanContent | None:
+    arrays = load_scan(path, key)
+    if arrays is None:
+        return None
+    try:
+        content = from_arrays(arrays, images)
+        content.ledger.check()
+    except (ValueError, KeyError, TypeError, AttributeError, AssertionError) as problem:
+        logger.debug("scan cache is not usable: %s", problem)
+        return None
+    return content
+
+
+def _first_missing(pairs: Sequence[FilePair]) -> str | None:
+    return next((pair.label for pair in pairs if not pair.has_label), None)

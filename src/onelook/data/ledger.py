@@ -1,0 +1,131 @@
+"""The account of a scan: what became of every image and of every label row. Nothing is dropped without an entry."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from typing import Literal
+
+from onelook.data.formats.label_rows import Outcome
+
+EntryOutcome = Outcome | Literal["unusable image", "note"]
+
+FORMAT = 1
+
+
+@dataclass(frozen=True)
+class LedgerEntry:
+    """One thing that was not used just as it stands.
+
+    Attributes:
+        file: the label or image file, printable.
+        line: of the label file, from 1; 0 means the file as a whole.
+        value: the row as written, shortened; of an unknown class, its id; empty for images.
+        reason: what is wrong.
+        outcome: what was done: `clipped`, `deduplicated`, `refused`, `unknown class` (also refused),
+            `unusable image`, or `note` (an image that was used all the same).
+        rows: how many label rows this entry stands for; 0 for images.
+    """
+
+    file: str
+    line: int
+    value: str
+    reason: str
+    outcome: EntryOutcome
+    rows: int = 1
+
+    def __str__(self) -> str:
+        place = f"`{self.file}`" + (f" line {self.line}" if self.line else "")
+        return f"{place}: {self.reason}" + (f" (`{self.value}`)" if self.value else "")
+
+
+@dataclass(frozen=True)
+class Ledger:
+    """Counts of a split; each image and each row is in exactly one of the parts of its sum.
+
+    Attributes:
+        split: train, val or test.
+        images_found: usable, with at least one label row.
+        images_missing: usable, without a label file: background.
+        images_empty: usable, with a label file without rows: background.
+        images_unusable: left out.
+        rows_as_is, rows_clipped: used.
+        rows_deduplicated: dropped, because the same row is used already.
+        rows_refused: dropped, because they are wrong or belong to an unusable image.
+        entries: one or more for everything but plain use.
+    """
+
+    split: str
+    images_found: int
+    images_missing: int
+    images_empty: int
+    images_unusable: int
+    rows_as_is: int
+    rows_clipped: int
+    rows_deduplicated: int
+    rows_refused: int
+    images_listed: int
+    rows_read: int
+    entries: tuple[LedgerEntry, ...] = ()
+
+    @property
+    def rows_used(self) -> int:
+        """Labels in the index."""
+        return self.rows_as_is + self.rows_clipped
+
+    def of(self, *outcomes: EntryOutcome) -> list[LedgerEntry]:
+        """The entries with one of these outcomes."""
+        return [entry for entry in self.entries if entry.outcome in outcomes]
+
+    def check(self) -> None:
+        """Raise AssertionError, a bug of ours, if the sums do not add up or an entry is missing."""
+        images = self.images_found + self.images_missing + self.images_empty + self.images_unusable
+        rows = self.rows_used + self.rows_deduplicated + self.rows_refused
+        told = _rows_by_outcome(self.entries)
+        sums = {
+            "images": (images, self.images_listed),
+            "rows": (rows, self.rows_read),
+            "clipped rows": (told["clipped"], self.rows_clipped),
+            "deduplicated rows": (told["deduplicated"], self.rows_deduplicated),
+            "refused rows": (told["refused"] + told["unknown class"], self.rows_refused),
+            "unusable images": (len(self.of("unusable image")), self.images_unusable),
+        }
+        wrong = [f"{name}: {one} is not {other}" for name, (one, other) in sums.items() if one != other]
+        if wrong:
+            raise AssertionError(f"the ledger of split `{self.split}` does not add up: {'; '.join(wrong)}")
+
+    def summary(self) -> str:
+        """Two short lines for people."""
+        return (
+            f"{self.split}: {self.images_listed} images: {self.images_found} with labels, "
+            f"{self.images_missing} without label file, {self.images_empty} with an empty one, "
+            f"{self.images_unusable} unusable\n"
+            f"{self.split}: {self.rows_read} label rows: {self.rows_as_is} used as they are, "
+            f"{self.rows_clipped} clipped, {self.rows_deduplicated} repeated, {self.rows_refused} refused"
+        )
+
+    def to_json(self) -> str:
+        """All of it, as one JSON document."""
+        return json.dumps({"format": FORMAT, **asdict(self)}, ensure_ascii=True)
+
+
+def ledger_from_json(text: str) -> Ledger:
+    """The ledger that `to_json` wrote.
+
+    Raises:
+        ValueError, KeyError, TypeError: the text is no such document.
+    """
+    content = json.loads(text)
+    if content.pop("format") != FORMAT:
+        raise ValueError("a ledger of another format")
+    entries = tuple(LedgerEntry(**entry) for entry in content.pop("entries"))
+    return Ledger(entries=entries, **content)
+
+
+def _rows_by_outcome(entries: Iterable[LedgerEntry]) -> Counter[str]:
+    rows: Counter[str] = Counter()
+    for entry in entries:
+        rows[entry.outcome] += entry.rows
+    return rows
