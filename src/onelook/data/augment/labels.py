@@ -47,16 +47,14 @@ def is_worth_keeping(before_wh: Boxes, after_wh: Boxes, min_area_kept: Boxes) ->
 def _labels_of_tile(index: DatasetIndex, tile: Tile, output_hw: tuple[int, int]) -> tuple[Boxes, npt.NDArray[np.int64]]:
     rows = index.labels_of(tile.source)
     labels = np.concatenate([np.arange(rows.start, rows.stop), np.array(tile.pasted, np.int64)])
-    region = visible_region(tile, output_hw) if len(labels) else np.zeros((0, 2))
-    if not len(region):
-        return np.zeros((0, 4)), np.zeros(0, np.int64)
     boxes = cxcywh_to_xyxy(index.boxes[labels].astype(np.float64))
     num_own = rows.stop - rows.start
     boxes[num_own:] = mirrored(boxes[num_own:])
     seen = np.clip(boxes, np.tile(tile.window[:2], 2), np.tile(tile.window[2:], 2))
     after = clip_xyxy(transform_boxes(tile.matrix, seen), output_hw[1], output_hw[0])
     min_kept = np.full(len(labels), MIN_AREA_KEPT)
-    if len(index.polygon_points):
+    region = visible_region(tile, output_hw) if len(index.polygon_points) else None
+    if region is not None and len(region):
         _tighten(index, tile, region, labels=labels, boxes=after, min_kept=min_kept)
     keep = is_worth_keeping((seen[:, 2:] - seen[:, :2]) * tile.extent_wh, after[:, 2:] - after[:, :2], min_kept)
     return after[keep], index.class_ids[labels[keep]]

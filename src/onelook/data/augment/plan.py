@@ -12,7 +12,7 @@ from onelook.data.augment.keys import Purpose, SampleKey, generator
 from onelook.data.augment.mixup import draw_ratio
 from onelook.data.augment.mosaic import draw_centre, draw_mosaic_images, place_around
 from onelook.data.augment.perspective import draw_perspective
-from onelook.geometry.affine import Matrix, mirror, scaling, translation
+from onelook.geometry.affine import Matrix, mirror, scaling, transform_points, translation
 from onelook.geometry.letterbox import fitted_size, letterbox
 from onelook.settings.hyperparameters import Hyperparameters
 from onelook.structures.dataset_index import DatasetIndex
@@ -65,11 +65,13 @@ class _Canvas:
         size_hw: height and width, pixels.
         sources: image numbers.
         boxes_xywh: left, top, width, height of each image on the canvas, pixels; it may reach beyond the border.
+        anchor_xy: a corner that all images share, pixels.
     """
 
     size_hw: tuple[int, int]
     sources: tuple[int, ...]
     boxes_xywh: tuple[tuple[int, int, int, int], ...]
+    anchor_xy: tuple[int, int]
 
 
 def draw_plan(
@@ -114,16 +116,18 @@ def _draw_mosaic(rng: np.random.Generator, index: DatasetIndex, current: int, *,
     """Four images, each scaled to a longer side of `side` pixels, around a random point of a canvas twice as large."""
     sources = draw_mosaic_images(rng, current, len(index))
     sizes = [_fitted(index, source, side) for source in sources]
-    corners = place_around(draw_centre(rng, side), sizes)
+    centre = draw_centre(rng, side)
+    corners = place_around(centre, sizes)
     boxes = tuple((left, top, width, height) for (left, top), (height, width) in zip(corners, sizes, strict=True))
-    return _Canvas((2 * side, 2 * side), tuple(sources), boxes)
+    return _Canvas((2 * side, 2 * side), tuple(sources), boxes, centre)
 
 
 def _alone(index: DatasetIndex, image: int, canvas_hw: tuple[int, int]) -> _Canvas:
     """One image, fitted into the middle of the canvas."""
     height, width = index.sizes_hw[image].tolist()
     fitted = letterbox((height, width), canvas_hw)
-    return _Canvas(canvas_hw, (image,), ((*fitted.origin_xy, fitted.content_hw[1], fitted.content_hw[0]),))
+    box = (*fitted.origin_xy, fitted.content_hw[1], fitted.content_hw[0])
+    return _Canvas(canvas_hw, (image,), (box,), fitted.origin_xy)
 
 
 def _draw_tiles(
@@ -145,6 +149,7 @@ def _draw_tiles(
     )
     geometry = generator(key, Purpose.GEOMETRY, layer=layer)
     perspective, gain = draw_perspective(geometry, hyperparameters, canvas_hw=canvas.size_hw, output_hw=output_hw)
+    to_output = flip @ _onto_whole_pixel(perspective, canvas.anchor_xy)
     pasting = generator(key, Purpose.COPY_PASTE, layer=layer)
     tiles = []
     for source, (left, top, width, height) in zip(canvas.sources, canvas.boxes_xywh, strict=True):
@@ -152,7 +157,7 @@ def _draw_tiles(
         tiles.append(
             Tile(
                 source=source,
-                matrix=flip @ perspective @ translation(left, top) @ scaling(width, height),
+                matrix=to_output @ translation(left, top) @ scaling(width, height),
                 window=(
                     max(0.0, -left / width),
                     max(0.0, -top / height),
@@ -164,6 +169,12 @@ def _draw_tiles(
             )
         )
     return tuple(tiles)
+
+
+def _onto_whole_pixel(matrix: Matrix, point_xy: tuple[int, int]) -> Matrix:
+    """The matrix, shifted by at most half a pixel so that a point lands on a pixel edge: renderers can then resize."""
+    x, y = transform_points(matrix, np.array(point_xy, np.float64)).tolist()
+    return translation(round(x) - x, round(y) - y) @ matrix
 
 
 def _fitted(index: DatasetIndex, image: int, side: int) -> tuple[int, int]:

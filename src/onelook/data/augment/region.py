@@ -21,13 +21,13 @@ def visible_region(tile: Tile, output_hw: tuple[int, int]) -> Points:
     if left >= right or top >= bottom:
         return np.zeros((0, 2))
     window = np.array([[left, top], [right, top], [right, bottom], [left, bottom]], np.float64)
-    corners = transform_points(tile.matrix, window)
+    corners = transform_points(tile.matrix, window).tolist()
     if _signed_area(corners) < 0:
-        corners = corners[::-1]
+        corners.reverse()
     height, width = output_hw
-    for axis, sign, limit in ((0, 1.0, 0.0), (0, -1.0, -width), (1, 1.0, 0.0), (1, -1.0, -height)):
-        corners = _cut(corners, sign * corners[:, axis] - limit)
-    return corners
+    for axis, sign, limit in ((0, 1, 0), (0, -1, -width), (1, 1, 0), (1, -1, -height)):
+        corners = _cut(corners, [sign * corner[axis] - limit for corner in corners])
+    return np.array(corners, np.float64).reshape(-1, 2)
 
 
 def half_planes(region: Points) -> npt.NDArray[np.float64]:
@@ -64,22 +64,22 @@ def pixel_mask(region: Points, box: tuple[int, int, int, int]) -> npt.NDArray[np
     return mask
 
 
-def _cut(corners: Points, distance: npt.NDArray[np.float64]) -> Points:
+def _cut(corners: list[list[float]], distances: list[float]) -> list[list[float]]:
     """The part of a convex polygon where the signed distance of its corners is not negative (Sutherland-Hodgman)."""
-    if not len(corners) or bool(np.all(distance >= 0)):
+    if min(distances, default=0) >= 0:
         return corners
-    following, distance_after = np.roll(corners, -1, axis=0), np.roll(distance, -1)
-    kept: list[Points] = []
-    for corner, successor, here, after in zip(
-        corners, following, distance.tolist(), distance_after.tolist(), strict=True
-    ):
+    kept = []
+    for number, (x, y) in enumerate(corners):
+        here, before = distances[number], distances[number - 1]
+        if (here > 0 > before) or (here < 0 < before):
+            share = here / (here - before)
+            x_before, y_before = corners[number - 1]
+            kept.append([x + (x_before - x) * share, y + (y_before - y) * share])
         if here >= 0:
-            kept.append(corner)
-        if (here > 0 > after) or (here < 0 < after):
-            kept.append(corner + (successor - corner) * (here / (here - after)))
-    return np.array(kept) if len(kept) >= 3 else np.zeros((0, 2))
+            kept.append([x, y])
+    return kept if len(kept) >= 3 else []
 
 
-def _signed_area(corners: Points) -> float:
-    x, y = corners[:, 0], corners[:, 1]
-    return float((x * np.roll(y, -1) - y * np.roll(x, -1)).sum()) / 2
+def _signed_area(corners: list[list[float]]) -> float:
+    pairs = zip(corners, corners[1:] + corners[:1], strict=True)
+    return sum(x * y_next - y * x_next for (x, y), (x_next, y_next) in pairs) / 2

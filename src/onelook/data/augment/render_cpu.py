@@ -19,6 +19,7 @@ from onelook.data.augment.letterboxed import FILL
 from onelook.data.augment.mixup import blend
 from onelook.data.augment.plan import AugmentPlan, Tile
 from onelook.data.augment.region import pixel_box, pixel_mask, visible_region
+from onelook.data.augment.upright import draw_upright
 from onelook.geometry.affine import Matrix, is_axis_aligned, scaling, translation
 from onelook.structures.dataset_index import DatasetIndex
 
@@ -60,23 +61,23 @@ def _render_tiles(
         if tile.pasted:
             image = paste_mirrored(image, index, tile.pasted)
         image = _halved(image, tile.extent_wh)
-        if is_axis_aligned(tile.matrix):
-            _warp(image, tile.matrix, box=box, target=_part(output, box))
-        else:
-            target = np.empty((box[3] - box[1], box[2] - box[0], 3), np.uint8)
-            _warp(image, tile.matrix, box=box, target=target)
-            cv2.copyTo(target, pixel_mask(region, box), dst=_part(output, box))
+        to_output = tile.matrix @ scaling(1 / image.shape[1], 1 / image.shape[0])
+        part = output[box[1] : box[3], box[0] : box[2]]
+        if not is_axis_aligned(tile.matrix):
+            warped = np.empty_like(part, order="C")
+            _warp(image, to_output, box=box, target=warped)
+            cv2.copyTo(warped, pixel_mask(region, box), dst=part)
+        elif not draw_upright(image, to_output, box=box, target=part):
+            _warp(image, to_output, box=box, target=part)
     return output
 
 
-def _warp(image: Image, matrix: Matrix, *, box: tuple[int, int, int, int], target: Image) -> None:
-    """Fill `target`, the pixels of `box`, with the image that `matrix` moves from fractions to output pixels."""
-    height, width = image.shape[:2]
-    to_output = matrix @ scaling(1 / width, 1 / height)
+def _warp(image: Image, to_output: Matrix, *, box: tuple[int, int, int, int], target: Image) -> None:
+    """Fill `target`, the output pixels of `box`, with the image that `to_output` moves; its edge pixels go on."""
     # OpenCV counts from pixel centres, we from pixel edges
     inverse = translation(-0.5, -0.5) @ np.linalg.inv(to_output) @ translation(box[0] + 0.5, box[1] + 0.5)
     size, flags = (target.shape[1], target.shape[0]), cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
-    if matrix[2, 0] or matrix[2, 1]:
+    if to_output[2, 0] or to_output[2, 1]:
         cv2.warpPerspective(image, inverse, size, dst=target, flags=flags, borderMode=cv2.BORDER_REPLICATE)
     else:
         cv2.warpAffine(image, inverse[:2], size, dst=target, flags=flags, borderMode=cv2.BORDER_REPLICATE)
@@ -88,7 +89,3 @@ def _halved(image: Image, extent_wh: tuple[float, float]) -> Image:
         half = (image.shape[1] // 2, image.shape[0] // 2)
         image = np.asarray(cv2.resize(image, half, interpolation=cv2.INTER_AREA), np.uint8)
     return image
-
-
-def _part(output: Image, box: tuple[int, int, int, int]) -> Image:
-    return output[box[1] : box[3], box[0] : box[2]]
