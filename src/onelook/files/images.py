@@ -6,6 +6,7 @@ first picture: grey is repeated, palettes are looked up, alpha is dropped, 16 bi
 
 from __future__ import annotations
 
+import functools
 import os
 import struct
 from dataclasses import dataclass
@@ -156,6 +157,7 @@ def write_image(path: Path, rgb: Image, *, quality: int = 95) -> None:
     write_bytes_atomic(path, encode_image(rgb, path.suffix, quality=quality))
 
 
+@functools.cache
 def _cv2() -> ModuleType:
     """OpenCV, told before its first import to be silent and to allocate no more than we allow."""
     os.environ.setdefault("OPENCV_IO_MAX_IMAGE_PIXELS", str(MAX_PIXELS))
@@ -173,7 +175,7 @@ def _check_content(data: bytes, header: ImageHeader, path: StrPath) -> str | Non
         raise DamagedImage(f"{width} x {height} pixels: both sides must have at least {MIN_SIDE_PX}")
     check_whole(data, header)
     notes = []
-    if header.kind == "jpeg" and not has_jpeg_end(data, header.body):
+    if header.kind == "jpeg" and not _ends_well(data, header):
         data = _closed_jpeg(data)
         notes.append("the end marker of the JPEG is missing; its pixels are complete")
     scale = 8 if header.kind == "jpeg" else 1
