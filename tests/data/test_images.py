@@ -12,10 +12,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from PIL import Image, ImageOps
 
 from onelook.errors import DataError
-from onelook.files.images import check_image, encode_image, read_image, read_image_size, write_image
+from onelook.files.image_headers import DamagedImage
+from onelook.files.images import check_image, decode_image, encode_image, read_image, read_image_size, write_image
 
 FORMATS = {"jpg": "JPEG", "png": "PNG", "webp": "WEBP", "tif": "TIFF", "bmp": "BMP"}
 
@@ -182,6 +185,25 @@ def test_damaged_files_are_named_and_never_changed(tmp_path: Path, suffix: str) 
         assert (path.read_bytes(), path.stat().st_mtime_ns) == (data, before)
 
 
+@given(
+    suffix=st.sampled_from(list(FORMATS)),
+    edits=st.lists(st.tuples(st.floats(0, 0.999), st.integers(0, 255))),
+    cut=st.floats(0, 1),
+)
+@settings(max_examples=300, deadline=None)
+def test_any_damage_is_either_harmless_or_told(suffix: str, edits: list[tuple[float, int]], cut: float) -> None:
+    data = bytearray(encoded(FORMATS[suffix], picture(12, 14)))
+    for place, value in edits:
+        data[int(place**3 * len(data))] = value  # mostly in the header
+    try:
+        image = decode_image(bytes(data[: int(len(data) * (1 - cut**4))]))
+    except DamagedImage as problem:
+        assert str(problem)
+    else:
+        assert image.dtype == np.uint8
+        assert image.shape[2] == 3
+
+
 def test_flipped_bit_in_png_is_noticed(tmp_path: Path) -> None:
     data = bytearray(encoded("PNG"))
     data[len(data) // 2] ^= 0x10
@@ -207,6 +229,18 @@ def test_decompression_bombs_are_refused_at_once(tmp_path: Path, side: int, word
     begin = time.perf_counter()
     assert word in (check_image(path).problem or "")
     assert time.perf_counter() - begin < 0.05
+
+
+def test_jpeg_of_few_bytes_for_many_pixels_is_refused_at_once(tmp_path: Path) -> None:
+    data = bytearray(encoded("JPEG"))
+    at = data.index(b"\xff\xc0") + 5
+    data[at : at + 4] = struct.pack(">HH", 5000, 9000)
+    path = put(tmp_path, "a.jpg", bytes(data))
+    begin = time.perf_counter()
+    assert "bomb" in (check_image(path).problem or "")
+    assert time.perf_counter() - begin < 0.05
+    blank = put(tmp_path, "blank.jpg", encoded("JPEG", Image.new("L", (3000, 2000)), progressive=True, optimize=True))
+    assert check_image(blank).problem is None
 
 
 @pytest.mark.parametrize(("height", "width", "usable"), [(10, 10, True), (9, 50, False), (50, 9, False), (1, 1, False)])

@@ -83,8 +83,12 @@ def check_whole(data: bytes, header: ImageHeader) -> None:
     A JPEG without its end marker passes: whether its pixels are complete only a decoder can tell.
     """
     check = _CHECKS.get(header.kind)
-    if check is not None:
+    if check is None:
+        return
+    try:
         check(data, header)
+    except struct.error as problem:
+        raise ShortOfBytes("the file ends within its header") from problem
 
 
 def has_jpeg_end(data: bytes, body: int) -> bool:

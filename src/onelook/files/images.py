@@ -38,9 +38,10 @@ KIND_OF_SUFFIX = {
 MIN_SIDE_PX = 10
 MAX_PIXELS = 100_000_000
 MAX_FILE_BYTES = 1 << 29
-# Blank pages compress without limit; beyond this size (75 MB decoded) so few bytes per pixel are taken for a bomb.
-BOMB_PIXELS = 25_000_000
+# More pixels per byte are taken for a bomb, beyond a size. Blank pages compress without limit and are harmless up to
+# 25 million pixels (75 MB decoded); a JPEG spends at least a bit on 512 pixels, so one that says more is cut or forged.
 BOMB_PIXELS_PER_BYTE = 1000
+BOMB_PIXELS, JPEG_BOMB_PIXELS = 25_000_000, 1_000_000
 
 _HEADER_BYTES = 1 << 16
 _NOT_END = bytes(range(1, 255)) * 4  # more coded data, no marker
@@ -190,7 +191,8 @@ def _check_limits(data: bytes, header: ImageHeader) -> None:
     height, width = header.size_hw
     if height * width > MAX_PIXELS:
         raise DamagedImage(f"{width} x {height} pixels are more than the limit of {MAX_PIXELS}")
-    if height * width > max(BOMB_PIXELS, len(data) * BOMB_PIXELS_PER_BYTE):
+    harmless = JPEG_BOMB_PIXELS if header.kind == "jpeg" else BOMB_PIXELS
+    if height * width > max(harmless, len(data) * BOMB_PIXELS_PER_BYTE):
         raise DamagedImage(f"{width} x {height} pixels from {len(data)} bytes: this looks like a decompression bomb")
 
 
