@@ -196,7 +196,9 @@ def probe_strides(definition: Definition, plans: tuple[LayerPlan, ...]) -> tuple
         shapes = trace_shapes(skeleton.model, plans, image)
     strides = []
     for source in plans[-1].sources if skeleton.head else ():
-        height, width = shapes[source][-2:]
+        if len(shapes[source]) != 4:
+            raise ModelError(f"model row {source} gives no map that the head could read", hint="drop Classify")
+        height, width = shapes[source][2:]
         if height != width or STRIDE_PROBE_PX % height:
             raise ModelError(
                 f"model row {source}: a {STRIDE_PROBE_PX} px image becomes {height} x {width} cells",

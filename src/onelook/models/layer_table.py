@@ -126,6 +126,12 @@ def trace_shapes(layers: nn.Sequential, plans: Sequence[LayerPlan], image: Tenso
                 f"model row {plan.row} ({plan.block}) cannot take maps of shape {shapes}: {reason}",
                 hint="maps that are joined need equal height and width",
             ) from problem
+        if outputs[plan.row].shape[1] != plan.channels_out:
+            raise ModelError(
+                f"model row {plan.row} ({plan.block}) gives {outputs[plan.row].shape[1]} channels in place of "
+                f"{plan.channels_out}",
+                hint="this block cannot be repeated or cannot divide its channels so",
+            )
     return [outputs[row].shape for row in range(len(outputs) - 1)]
 
 
