@@ -1,20 +1,27 @@
 """Non-maximum suppression: exact, on any device, without a time limit.
 
-Letters: B images, N rows of a prediction, K classes, n candidates or detections of one image.
+Letters: B images, N rows of a prediction, K classes, n candidates or detections of one image. `xp` is the array
+library of the arrays beside it: numpy for what is in main memory, torch for what is on a GPU.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any, TypeAlias
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from onelook.errors import SettingsError
 from onelook.geometry.boxes import cxcywh_to_xyxy
 
+Array: TypeAlias = Any
+"""A NumPy array or a tensor."""
+
 CPU_BLOCK = 256
 GPU_BLOCK = 2048
+SMALLEST_AREA = 1e-38
 MAX_COORDINATE = 1e9
 """Pixels; areas of larger boxes would overflow float32 and spoil the overlap with every other box."""
 
@@ -56,17 +63,17 @@ def non_max_suppression(
     _check_fraction("conf_thres", conf_thres)
     _check_fraction("iou_thres", iou_thres)
     found = []
-    for rows in predictions.float():
-        is_usable = (rows[:, 4] > conf_thres) & (rows[:, :4].abs().amax(dim=1) < MAX_COORDINATE)
-        rows = rows[is_usable]
-        scores = _scores(rows, multi_label=multi_label, classes=classes)
-        num_classes = scores.shape[1]
-        scores = scores.flatten()
-        candidates = (scores > conf_thres).nonzero().squeeze(1)
-        candidates = candidates[_best_first(scores[candidates], max_candidates)]
-        boxes, class_ids = cxcywh_to_xyxy(rows[candidates // num_classes, :4]), candidates % num_classes
-        kept = _greedy(boxes, None if agnostic else class_ids, iou_thres, max_keep=max_det)
-        found.append(torch.cat([boxes, scores[candidates, None], class_ids[:, None].float()], dim=1)[kept])
+    for image in predictions.detach().float():
+        rows, xp = _with_library(image)
+        rows = rows[(rows[:, 4] > conf_thres) & (xp.amax(xp.abs(rows[:, :4]), 1) < MAX_COORDINATE)]
+        scores = _scores(rows, xp, multi_label=multi_label, classes=classes)
+        num_classes, scores = scores.shape[1], scores.ravel()
+        (candidates,) = xp.where(scores > conf_thres)
+        candidates = candidates[_best_first(scores[candidates], xp, limit=max_candidates)]
+        boxes, labels = cxcywh_to_xyxy(rows[candidates // num_classes, :4]), candidates % num_classes
+        kept = _greedy(boxes, None if agnostic else labels, xp, iou_threshold=iou_thres, max_keep=max_det)
+        columns = [boxes, scores[candidates][:, None], xp.asarray(labels, dtype=xp.float32)[:, None]]
+        found.append(torch.as_tensor(xp.concatenate(columns, 1)[kept]))
     return found
 
 
@@ -85,90 +92,113 @@ def nms(boxes: Tensor, scores: Tensor, iou_threshold: float) -> Tensor:
     >>> nms(boxes, torch.tensor([0.5, 0.9, 0.7]), 0.5).tolist()
     [1, 2]
     """
-    order = torch.argsort(scores, descending=True, stable=True)
-    return order[_greedy(boxes[order].float(), None, iou_threshold, max_keep=len(order))]
+    return batched_nms(boxes, scores, torch.zeros_like(scores), iou_threshold)
 
 
 def batched_nms(boxes: Tensor, scores: Tensor, class_ids: Tensor, iou_threshold: float) -> Tensor:
     """As `nms`, but a box is dropped only for a box of the same class; `class_ids` (N,)."""
-    order = torch.argsort(scores, descending=True, stable=True)
-    return order[_greedy(boxes[order].float(), class_ids[order], iou_threshold, max_keep=len(order))]
+    all_boxes, xp = _with_library(boxes.detach().float())
+    order = _best_first(_with_library(scores.detach())[0], xp, limit=len(scores))
+    labels = _with_library(class_ids)[0][order]
+    kept = _greedy(all_boxes[order], labels, xp, iou_threshold=iou_threshold, max_keep=len(order))
+    return torch.as_tensor(order[kept])
 
 
-def _scores(rows: Tensor, *, multi_label: bool, classes: Sequence[int] | None) -> Tensor:
+def _with_library(values: Tensor) -> tuple[Array, Any]:
+    """`values`, as a NumPy view if they are in main memory, and the library that works on them.
+
+    NumPy's loops stay in the calling thread. Torch's thread pool makes the many small steps of suppression up to 20
+    times slower as soon as other processes, such as those that load images, share the cores.
+    """
+    return (values.numpy(), np) if values.device.type == "cpu" else (values, torch)
+
+
+def _scores(rows: Array, xp: Any, *, multi_label: bool, classes: Sequence[int] | None) -> Array:
     """(N, K) objectness times class score; 0 where the class is not the best one of its row, or is not asked for."""
     scores = rows[:, 5:] * rows[:, 4:5]
+    if multi_label and classes is None:
+        return scores
+    class_ids = _positions(scores.T, xp)
     if not multi_label:
-        best = scores.argmax(dim=1, keepdim=True)
-        scores = torch.zeros_like(scores).scatter_(1, best, scores.gather(1, best))
+        scores = scores * (class_ids == scores.argmax(1)[:, None])
     if classes is not None:
-        class_ids = torch.arange(scores.shape[1], device=rows.device)
-        is_wanted = torch.isin(class_ids, torch.tensor(list(classes), dtype=torch.int64, device=rows.device))
+        is_wanted = xp.zeros_like(class_ids, dtype=bool)
+        for class_id in classes:
+            is_wanted |= class_ids == class_id
         scores = scores * is_wanted
     return scores
 
 
-def _best_first(scores: Tensor, limit: int) -> Tensor:
+def _best_first(scores: Array, xp: Any, *, limit: int) -> Array:
     """Positions of the `limit` highest scores, highest first, equal ones in the order given."""
-    if len(scores) <= limit:
-        return torch.argsort(scores, descending=True, stable=True)
-    lowest = torch.topk(scores, limit, sorted=False).values.min()
-    contenders = (scores >= lowest).nonzero().squeeze(1)
-    return contenders[torch.argsort(scores[contenders], descending=True, stable=True)[:limit]]
+    contenders = _positions(scores, xp)
+    if len(scores) > limit:
+        lowest = xp.topk(scores, limit).values[-1] if xp is torch else xp.partition(scores, -limit)[-limit]
+        (contenders,) = xp.where(scores >= lowest)
+    falling = -scores[contenders]
+    order = xp.argsort(falling, stable=True) if xp is torch else xp.argsort(falling, kind="stable")
+    return contenders[order[:limit]]
 
 
-def _greedy(boxes: Tensor, class_ids: Tensor | None, iou_threshold: float, *, max_keep: int) -> Tensor:
-    """Positions of the first `max_keep` boxes that survive, from boxes sorted best first.
+def _positions(values: Array, xp: Any) -> Array:
+    """0, 1, ... one per row of `values`, int64, where `values` are."""
+    return xp.arange(len(values), device=values.device) if xp is torch else xp.arange(len(values), dtype=xp.int64)
+
+
+def _greedy(boxes: Array, labels: Array | None, xp: Any, *, iou_threshold: float, max_keep: int) -> Array:
+    """Positions of the first `max_keep` boxes that survive, from (n, 4) boxes sorted best first and (n,) labels.
 
     Works through the boxes in blocks, so that time is spent on the boxes kept and not on all pairs: a block loses
     what the boxes kept so far suppress, then settles the rest within itself. It stops as soon as enough are kept.
     """
-    block = CPU_BLOCK if boxes.device.type == "cpu" else GPU_BLOCK
-    class_ids = None if class_ids is None else class_ids.float()
-    kept = torch.zeros(0, dtype=torch.int64, device=boxes.device)
+    block = GPU_BLOCK if xp is torch else CPU_BLOCK
+    labels = None if labels is None else xp.asarray(labels, dtype=xp.float32)
+    positions = _positions(boxes, xp)
+    kept = positions[:0]
     for start in range(0, len(boxes), block):
-        rows = torch.arange(start, min(start + block, len(boxes)), device=boxes.device)
+        rows = positions[start : start + block]
         for tile in range(0, len(kept), 4 * block):
-            rows = rows[_iou(boxes, class_ids, kept[tile : tile + 4 * block], rows).amax(dim=0) <= iou_threshold]
-        iou = _iou(boxes, class_ids, rows, rows).triu_(diagonal=1)
-        kept = torch.cat([kept, rows[_survivors(iou, iou_threshold)]])
+            iou = _iou(boxes, labels, kept[tile : tile + 4 * block], rows, xp)
+            rows = rows[xp.amax(iou, 0) <= iou_threshold]
+        iou = xp.triu(_iou(boxes, labels, rows, rows, xp), 1)
+        kept = xp.concatenate([kept, rows[_survivors(iou, iou_threshold, xp)]])
         if len(kept) >= max_keep:
             break
     return kept[:max_keep]
 
 
-def _survivors(iou: Tensor, iou_threshold: float) -> Tensor:
+def _survivors(iou: Array, iou_threshold: float, xp: Any) -> Array:
     """(n,) flags of the boxes that greedy suppression keeps, from their (n, n) IoU, of which the upper half is set.
 
     Only earlier boxes suppress later ones. Guess that all survive, and repeat: those survive that overlap no
     survivor. After round r the first r boxes are right for good, so the guess settles on the one greedy answer, as a
     rule in a handful of rounds (the longest chain of overlaps).
     """
-    alive = torch.ones(len(iou), dtype=torch.bool, device=iou.device)
+    alive = xp.ones_like(xp.diagonal(iou), dtype=bool)
     while len(iou):
-        updated = (iou * alive[:, None]).amax(dim=0) <= iou_threshold
-        if torch.equal(updated, alive):
+        updated = xp.amax(iou * alive[:, None], 0) <= iou_threshold
+        if not (updated != alive).any():
             break
         alive = updated
     return alive
 
 
-def _iou(boxes: Tensor, class_ids: Tensor | None, first: Tensor, second: Tensor) -> Tensor:
-    """(F, S) IoU of box `first[i]` and box `second[j]`; not above 0 where the classes differ or an area is 0.
-
-    Arithmetic in place and maxima in place of comparisons: on a CPU those are ten times slower than this.
-    """
+def _iou(boxes: Array, labels: Array | None, first: Array, second: Array, xp: Any) -> Array:
+    """(F, S) IoU of box `first[i]` and box `second[j]`; not above 0 where the labels differ or an area is 0."""
     x1, y1, x2, y2 = boxes[first].T[:, :, None]
     other_x1, other_y1, other_x2, other_y2 = boxes[second].T[:, None, :]
-    width = torch.minimum(x2, other_x2).sub_(torch.maximum(x1, other_x1)).clamp_(min=0)
-    height = torch.minimum(y2, other_y2).sub_(torch.maximum(y1, other_y1)).clamp_(min=0)
-    overlap = width.mul_(height)
-    area = (x2 - x1) * (y2 - y1)
-    other_area = (other_x2 - other_x1) * (other_y2 - other_y1)
-    iou = overlap.div_((area + other_area).sub_(overlap).clamp_(min=torch.finfo(overlap.dtype).tiny))
-    if class_ids is not None:
-        iou.sub_((class_ids[first][:, None] - class_ids[second]).abs_())  # by 0 or by 1 and more: exact
-    return iou
+    overlap = xp.minimum(x2, other_x2)
+    overlap -= xp.maximum(x1, other_x1)
+    xp.clip(overlap, 0, None, out=overlap)
+    height = xp.minimum(y2, other_y2)
+    height -= xp.maximum(y1, other_y1)
+    overlap *= xp.clip(height, 0, None, out=height)
+    union = (x2 - x1) * (y2 - y1) + (other_x2 - other_x1) * (other_y2 - other_y1)
+    union -= overlap
+    overlap /= xp.clip(union, SMALLEST_AREA, None, out=union)
+    if labels is not None:
+        overlap -= xp.abs(labels[first][:, None] - labels[second])  # by 0 or by 1 and more: exact
+    return overlap
 
 
 def _check_fraction(name: str, value: float) -> None:

@@ -81,7 +81,7 @@ def smooth(values: Floats, fraction: float) -> Floats:
     >>> smooth(np.array([0.0, 0.0, 3.0, 0.0, 0.0]), 0.4).tolist()
     [0.0, 1.0, 1.0, 1.0, 0.0]
     """
-    width = round(len(values) * fraction * 2) // 2 + 1
+    width = round(len(values) * fraction) // 2 * 2 + 1
     padded = np.pad(values, width // 2, mode="edge")
     return np.convolve(padded, np.full(width, 1 / width), mode="valid")
 

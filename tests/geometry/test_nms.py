@@ -1,0 +1,188 @@
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+import pytest
+import torch
+
+from onelook.errors import SettingsError
+from onelook.geometry import nms as module
+from onelook.geometry.nms import batched_nms, nms, non_max_suppression
+
+F = np.float32
+
+
+def slow_iou(a: np.ndarray, b: np.ndarray) -> np.float32:
+    width = max(F(min(a[2], b[2]) - max(a[0], b[0])), F(0))
+    height = max(F(min(a[3], b[3]) - max(a[1], b[1])), F(0))
+    overlap = F(width * height)
+    if overlap == 0:
+        return F(0)
+    area = F(F(a[2] - a[0]) * F(a[3] - a[1]))
+    other = F(F(b[2] - b[0]) * F(b[3] - b[1]))
+    return F(overlap / F(F(area + other) - overlap))
+
+
+def slow_nms(boxes: np.ndarray, scores: np.ndarray, class_ids: np.ndarray, threshold: float) -> list[int]:
+    """The textbook loop, one pair at a time."""
+    kept: list[int] = []
+    for i in sorted(range(len(boxes)), key=lambda row: (-scores[row], row)):
+        rivals = (j for j in kept if class_ids[j] == class_ids[i])
+        if not any(slow_iou(boxes[j], boxes[i]) > F(threshold) for j in rivals):
+            kept.append(i)
+    return kept
+
+
+def random_case(rng: np.random.Generator, most: int = 24) -> tuple[np.ndarray, np.ndarray, np.ndarray, float]:
+    """Boxes with duplicates, zero sides and exact fractions; scores with many ties."""
+    n = int(rng.integers(0, most))
+    if rng.random() < 0.5:
+        corner = rng.integers(0, 8, (n, 2)).astype(F)
+        size = rng.integers(0, 6, (n, 2)).astype(F)
+    else:
+        corner, size = (rng.random((2, n, 2)) * 10).astype(F)
+    boxes = np.concatenate([corner, corner + size], axis=1)
+    if n > 2:
+        boxes[rng.integers(0, n)] = boxes[rng.integers(0, n)]
+    scores = rng.integers(0, 5, n).astype(F) / 4 if rng.random() < 0.5 else rng.random(n).astype(F)
+    return boxes, scores, rng.integers(0, 3, n), float(rng.choice([0.0, 0.25, 0.45, 0.5, 0.6, 2 / 3, 1.0]))
+
+
+@pytest.mark.parametrize("block", [4, 256])
+def test_result_is_that_of_the_greedy_loop_on_2000_random_cases(block: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "CPU_BLOCK", block)
+    rng = np.random.Generator(np.random.Philox(key=block))
+    for _ in range(1000):
+        boxes, scores, class_ids, threshold = random_case(rng)
+        tensors = torch.from_numpy(boxes), torch.from_numpy(scores)
+        assert nms(*tensors, threshold).tolist() == slow_nms(boxes, scores, np.zeros(len(boxes)), threshold)
+        by_class = batched_nms(*tensors, torch.from_numpy(class_ids), threshold)
+        assert by_class.tolist() == slow_nms(boxes, scores, class_ids, threshold)
+
+
+def test_chain_of_boxes_keeps_every_other_one_across_all_blocks() -> None:
+    left = torch.arange(1500, dtype=torch.float32) * 4
+    boxes = torch.stack([left, torch.zeros(1500), left + 10, torch.ones(1500)], dim=1)  # neighbours: IoU 6/14
+    kept = nms(boxes, torch.linspace(1, 0.1, 1500), 0.4)
+    assert kept.tolist() == list(range(0, 1500, 2))
+
+
+def test_kept_boxes_of_all_earlier_tiles_suppress() -> None:
+    left = torch.arange(3000, dtype=torch.float32) * 20
+    apart = torch.stack([left, torch.zeros(3000), left + 10, torch.full((3000,), 10.0)], dim=1)
+    kept = nms(torch.cat([apart, apart + 1]), torch.cat([torch.full((3000,), 0.9), torch.full((3000,), 0.8)]), 0.5)
+    assert kept.tolist() == list(range(3000))
+
+
+def slow_suppression(
+    rows: np.ndarray, *, conf: float, iou: float, max_det: int, multi_label: bool, agnostic: bool,
+    classes: list[int] | None, max_candidates: int,
+) -> list[list[float]]:  # fmt: skip
+    """One image, straight from the definition."""
+    found = []
+    for cx, cy, w, h, objectness, *class_scores in rows.tolist():
+        if not F(objectness) > F(conf):
+            continue
+        scores = [float(F(F(c) * F(objectness))) for c in class_scores]
+        wanted = range(len(scores)) if multi_label else [int(np.argmax(scores))]
+        box = [F(cx) - F(w) / 2, F(cy) - F(h) / 2, F(cx) + F(w) / 2, F(cy) + F(h) / 2]
+        found += [[*box, F(scores[c]), c] for c in wanted if F(scores[c]) > F(conf) and (not classes or c in classes)]
+    best = sorted(found, key=lambda row: -row[4])[:max_candidates]
+    table = np.array(best, F).reshape(-1, 6)
+    kept = slow_nms(table[:, :4], table[:, 4], table[:, 5] * (not agnostic), iou)
+    return table[kept[:max_det]].tolist()
+
+
+@pytest.mark.parametrize(
+    ("multi_label", "agnostic", "classes", "max_det", "max_candidates"),
+    [
+        (True, False, None, 300, 30_000),
+        (True, True, None, 300, 30_000),
+        (False, False, None, 300, 30_000),
+        (False, True, [1, 3], 300, 30_000),
+        (True, False, [0, 2, 99], 300, 30_000),
+        (True, False, None, 5, 30_000),
+        (True, False, None, 300, 7),
+    ],
+)
+def test_predictions_give_what_the_definition_says(
+    multi_label: bool, agnostic: bool, classes: list[int] | None, max_det: int, max_candidates: int
+) -> None:
+    rng = np.random.Generator(np.random.Philox(key=11))
+    for _ in range(12):
+        rows = rng.random((3, 40, 9)).astype(F)
+        rows[..., :4] *= np.array([40, 40, 30, 30], F)
+        rows[..., 4:] = np.round(rows[..., 4:] * 6) / 6  # ties
+        found = non_max_suppression(
+            torch.from_numpy(rows), conf_thres=0.3, iou_thres=0.4, multi_label=multi_label, agnostic=agnostic,
+            classes=classes, max_det=max_det, max_candidates=max_candidates,
+        )  # fmt: skip
+        for image, result in zip(rows, found, strict=True):
+            expected = slow_suppression(
+                image, conf=0.3, iou=0.4, multi_label=multi_label, agnostic=agnostic, classes=classes,
+                max_det=max_det, max_candidates=max_candidates,
+            )  # fmt: skip
+            assert result.tolist() == expected
+
+
+def test_boxes_of_high_classes_keep_their_resolution() -> None:
+    """Shifting boxes by class number would round these two boxes and their overlap."""
+    rows = torch.zeros(1, 2, 5 + 365)
+    rows[0, :, :4] = torch.tensor([[10.0, 10.0, 0.10, 10.0], [10.06, 10.0, 0.10, 10.0]])  # IoU 0.25
+    rows[0, :, 4] = torch.tensor([0.9, 0.8])
+    rows[0, :, 5 + 364] = 1
+    assert len(non_max_suppression(rows, conf_thres=0.1, iou_thres=0.3)[0]) == 2
+    assert len(non_max_suppression(rows, conf_thres=0.1, iou_thres=0.2)[0]) == 1
+
+
+def test_every_image_of_a_hard_batch_gets_its_result() -> None:
+    rows = torch.ones(3, 8400, 85)
+    rows[..., :4] = torch.tensor([300.0, 300.0, 100.0, 100.0])
+    found = non_max_suppression(rows, conf_thres=0.001, iou_thres=0.6)
+    assert [len(table) for table in found] == [80, 80, 80]
+    assert found[2][:, 5].tolist() == list(range(80))
+
+
+@pytest.mark.parametrize("bad", [float("nan"), float("inf"), 1e12])
+def test_a_row_with_a_broken_box_does_not_suppress_the_others(bad: float) -> None:
+    rows = torch.tensor([[[8.0, 8.0, 4.0, bad, 0.99, 1.0], [8.0, 8.0, 4.0, 4.0, 0.9, 1.0]]])
+    (found,) = non_max_suppression(rows, conf_thres=0.25, iou_thres=0.45)
+    assert found.tolist() == [[6.0, 6.0, 10.0, 10.0, pytest.approx(0.9), 0.0]]
+
+
+def test_scores_that_are_not_numbers_are_no_candidates() -> None:
+    rows = torch.full((2, 10, 7), float("nan"))
+    assert [found.shape for found in non_max_suppression(rows, conf_thres=0.0, iou_thres=0.5)] == [(0, 6), (0, 6)]
+
+
+@pytest.mark.parametrize("shape", [(0, 5, 7), (2, 0, 7), (1, 3, 6)])
+def test_batches_without_candidates_give_empty_tables(shape: tuple[int, int, int]) -> None:
+    found = non_max_suppression(torch.zeros(shape), conf_thres=0.1, iou_thres=0.5)
+    assert [table.shape for table in found] == [(0, 6)] * shape[0]
+
+
+def test_half_precision_predictions_give_float32_rows() -> None:
+    rows = torch.tensor([[[8.0, 8.0, 4.0, 4.0, 0.5, 0.5]]], dtype=torch.float16)
+    (found,) = non_max_suppression(rows, conf_thres=0.1, iou_thres=0.5)
+    assert found.dtype == torch.float32
+    assert found[0, 4] == 0.25
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), list(itertools.product(["conf_thres", "iou_thres"], [-0.1, 1.1, float("nan")]))
+)
+def test_thresholds_outside_0_to_1_are_refused(name: str, value: float) -> None:
+    settings = {"conf_thres": 0.1, "iou_thres": 0.5} | {name: value}
+    with pytest.raises(SettingsError, match=f"`{name}` is {value}"):
+        non_max_suppression(torch.zeros(1, 1, 6), **settings)
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+def test_gpu_and_cpu_agree() -> None:
+    rng = np.random.Generator(np.random.Philox(key=5))
+    rows = torch.from_numpy(rng.random((2, 3000, 9)).astype(F)) * torch.tensor([640, 640, 90, 90, 1, 1, 1, 1, 1])
+    on_cpu = non_max_suppression(rows, conf_thres=0.05, iou_thres=0.6)
+    on_gpu = non_max_suppression(rows.cuda(), conf_thres=0.05, iou_thres=0.6)
+    assert all(torch.equal(a, b.cpu()) for a, b in zip(on_cpu, on_gpu, strict=True))
