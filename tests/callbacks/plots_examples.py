@@ -16,7 +16,7 @@ AWKWARD_NAMES = (
     "Größe",
     "類別",
     "a very long class name that never seems to end at all",
-    "cost $x_1$ \\frac",
+    "cost $\\frac$",
     "",
     "λ\nμ",
 )

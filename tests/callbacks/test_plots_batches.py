@@ -73,6 +73,17 @@ def test_boxes_lie_where_the_targets_say(tmp_path: Path) -> None:
     assert abs(inside[:, 1].min() - lines[:, 1].min()) <= 5
 
 
+def test_every_image_has_its_own_boxes(tmp_path: Path) -> None:
+    batch = make_batch(2, boxes_per_image=1)
+    batch.images[:] = 128
+    batch.targets.class_ids[:] = batch.targets.class_ids.new_tensor([0, 1])
+    image = picture(plot_batch(batch, NAMES, tmp_path / "two.png"))
+    halves = image[:, : image.shape[1] // 2], image[:, image.shape[1] // 2 :]
+    for own, half in enumerate(halves):
+        assert share_of_colour(half, own) > 0.001
+        assert share_of_colour(half, 1 - own) == 0
+
+
 def test_truth_stands_left_and_prediction_right(tmp_path: Path) -> None:
     grey = np.full((100, 120, 3), 128, np.uint8)
     path = plot_truth_and_predictions([grey], [box(0)], [box(1, 0.9)], NAMES, tmp_path / "val_batch0.jpg")

@@ -16,6 +16,7 @@ from onelook.callbacks import plots
 from onelook.callbacks.plots.confusion_matrix import plot_confusion_matrix
 from onelook.callbacks.plots.curves import KINDS, plot_curve, plot_curves
 from onelook.callbacks.plots.label_statistics import plot_label_correlogram, plot_label_statistics
+from onelook.callbacks.plots.palette import class_colour
 from onelook.callbacks.plots.results import plot_results, smoothed
 from onelook.callbacks.plots.style import DPI, chart
 
@@ -72,9 +73,7 @@ def test_the_mean_is_drawn_where_it_lies(tmp_path: Path) -> None:
     assert height_of_black(0.9) < 0.2 < height_of_black(0.5) < 0.6
 
 
-@pytest.mark.parametrize(
-    ("num_classes", "counts"), [(1, False), (6, False), (6, True), (29, False), (40, True), (365, False)]
-)
+@pytest.mark.parametrize(("num_classes", "counts"), [(1, False), (6, True), (29, False), (40, True), (365, False)])
 def test_confusion_matrix_for_any_number_of_classes(tmp_path: Path, num_classes: int, counts: bool) -> None:
     names = [*AWKWARD_NAMES, *MANY_NAMES]
     confusion = make_metrics(1, num_classes=num_classes).confusion
@@ -104,7 +103,7 @@ def test_confusion_columns_are_shares_and_small_cells_blank(tmp_path: Path) -> N
 
 @pytest.mark.parametrize(
     ("num_classes", "num_labels", "skew"),
-    [(1, 0, 0.0), (3, 0, 0.0), (1, 1, 0.0), (6, 50, 0.0), (20, 900, 2.0), (80, 4000, 1.0), (365, 9000, 1.0)],
+    [(3, 0, 0.0), (1, 1, 0.0), (6, 50, 0.0), (20, 900, 2.0), (80, 4000, 1.0), (365, 9000, 1.0)],
 )
 def test_label_statistics_for_any_data(tmp_path: Path, num_classes: int, num_labels: int, skew: float) -> None:
     names = (*AWKWARD_NAMES, *MANY_NAMES)[:num_classes]
@@ -116,7 +115,7 @@ def test_label_statistics_of_a_split_that_lacks_classes(tmp_path: Path) -> None:
     assert_chart(plot_label_statistics(make_index(3, 40), MANY_NAMES[:200], tmp_path / "labels.png"))
 
 
-@pytest.mark.parametrize("num_labels", [0, 1, 2000])
+@pytest.mark.parametrize("num_labels", [0, 2000])
 def test_label_correlogram(tmp_path: Path, num_labels: int) -> None:
     assert_chart(plot_label_correlogram(make_index(3, num_labels), tmp_path / "labels_correlogram.png"))
 
@@ -132,6 +131,9 @@ def test_results_leave_out_what_was_not_validated(tmp_path: Path) -> None:
     bare = [{key: value for key, value in row.items() if value is not None} for row in sparse]
     first = plot_results(sparse, tmp_path / "none.png").read_bytes()
     assert plot_results(bare, tmp_path / "missing.png").read_bytes() == first
+    image = picture(tmp_path / "none.png").astype(np.int64)
+    is_val_loss = (image[: image.shape[0] // 2] == np.array(class_colour(0))).all(axis=2)
+    assert is_val_loss.sum() > 2000, "the smoothed line is missing"
 
 
 def test_smoothing_keeps_lines_and_calms_noise() -> None:

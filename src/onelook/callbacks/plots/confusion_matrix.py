@@ -19,6 +19,7 @@ MIN_SHARE = 0.005  # cells below are left blank
 MAX_CLASSES_WITH_NUMBERS = 29
 MAX_CLASSES_WITH_NAMES = 98
 BACKGROUND = "background"
+WHITE_LETTERS_FROM = 0.6  # of the colour scale, which runs from light to dark
 CELL_WITH_NUMBER_IN = 0.3
 CELL_WITH_NAME_IN = 0.135
 
@@ -79,6 +80,5 @@ def _write_numbers(axes: Axes, values: Array, top: float, *, counts: bool) -> No
     for row, column in np.argwhere(~np.isnan(values)).tolist():
         value = float(values[row, column])
         text = f"{value:.0f}" if counts else f"{value:.2f}".removeprefix("0")
-        # The map runs from light to dark: half way, black letters give way to white ones.
-        ink = "white" if value > top / 2 else "black"
+        ink = "white" if value > WHITE_LETTERS_FROM * top else "black"
         axes.text(column, row, text, ha="center", va="center", color=ink, fontsize=FONT_PT)
