@@ -44,9 +44,10 @@ def overlapping_pairs(truths: PackedTruths, detections: PackedDetections, *, min
     truth_group = truths.image_ids * num_classes + (truths.class_ids if same_class else 0)
     detection_group = detections.image_ids * num_classes + (detections.class_ids if same_class else 0)
     by_group = np.argsort(truth_group, kind="stable")
-    sorted_group = truth_group[by_group]
-    first = np.searchsorted(sorted_group, detection_group, side="left")
-    count = np.searchsorted(sorted_group, detection_group, side="right") - first
+    groups, first, size = np.unique(truth_group[by_group], return_index=True, return_counts=True)
+    group = np.searchsorted(groups, detection_group)
+    group[np.append(groups, -1)[group] != detection_group] = len(groups)
+    first, count = np.append(first, 0)[group], np.append(size, 0)[group]
     candidates = np.flatnonzero(count)
     found = []
     for rows in _slices(candidates, count[candidates]):
@@ -80,9 +81,9 @@ def match_by_score(pairs: Pairs, *, num_detections: int, num_truths: int) -> Fla
         next_pair[asking] += 1
         before = holder[wanted]
         np.minimum.at(holder, wanted, asking)
-        refused = asking[holder[wanted] != asking]
-        displaced = before[(before != holder[wanted]) & (before < num_detections)]
-        asking = np.unique(np.concatenate([refused, displaced]))
+        is_taken = holder[wanted] == asking
+        displaced = before[is_taken & (before < num_detections)]
+        asking = np.concatenate([asking[~is_taken], displaced])
         asking = asking[next_pair[asking] < end[asking]]
     won = np.zeros(num_detections + 1, np.bool_)
     won[holder] = True
