@@ -113,6 +113,7 @@ BAD_ROWS: dict[str, tuple[list[Any], str]] = {
     "repeats as a fraction": ([-1, 1.5, "Conv", [16]], "`repeats` is `1.5`"),
     "repeated join": ([[-1, 0], 2, "Concat", [1]], "cannot be repeated"),
     "too many blocks": ([-1, 1000, "Bottleneck", [16]], "model row 1: more than 1000 blocks"),
+    "too many layers": ([-1, 11, "TransformerBlock", [16, 4, 100]], "model row 1: more than 1000 blocks"),
     "no width": ([-1, 1, "Conv", []], "the width is `None`"),
     "width as text": ([-1, 1, "Conv", ["16"]], "the width is `16`"),
     "negative width": ([-1, 1, "Conv", [-16]], "the width is `-16`"),

@@ -20,7 +20,6 @@ from onelook.models.layer_table import (
     LayerPlan,
     build_layers,
     gather_inputs,
-    joins_maps,
     last_uses,
     plan_layers,
     trace_shapes,
@@ -124,7 +123,7 @@ class DetectionModel(nn.Module):
         """The maps that the head reads, each (B, C, H / s, W / s); every other map is freed after its last use."""
         outputs = {IMAGE: images}
         for plan, layer, released in zip(self.plans[:-1], self.model, self._released, strict=False):
-            outputs[plan.row] = layer(gather_inputs(plan.sources, outputs, joins=joins_maps(plan)))
+            outputs[plan.row] = layer(gather_inputs(plan, outputs))
             for row in released:
                 del outputs[row]
         return [outputs[source] for source in self.plans[-1].sources]

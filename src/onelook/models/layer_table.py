@@ -59,7 +59,7 @@ def plan_layers(definition: Definition) -> tuple[LayerPlan, ...]:
             plan = _plan_row(row, content, definition, plans)
         except ModelError as problem:
             raise ModelError(f"model row {row} ({content[2][:60]}): {problem.message}", hint=problem.hint) from None
-        total_repeats += plan.repeats * plan.keywords.get("repeats", 1)
+        total_repeats += plan.repeats * plan.keywords.get("repeats", 1) * plan.keywords.get("layers", 1)
         if total_repeats > MAX_REPEATS:
             raise ModelError(f"model row {row}: more than {MAX_REPEATS} blocks, repeats counted")
         plans.append(plan)
@@ -88,14 +88,10 @@ def build_layers(plans: Sequence[LayerPlan], *, activation: str, inplace: bool) 
     return layers
 
 
-def gather_inputs(sources: Sequence[int], outputs: dict[int, Tensor], *, joins: bool) -> Tensor | list[Tensor]:
-    """What a row is fed: one map, or the list of its maps if it joins several."""
-    return [outputs[source] for source in sources] if joins else outputs[sources[0]]
-
-
-def joins_maps(plan: LayerPlan) -> bool:
-    """Whether the row takes a list of maps."""
-    return plan.block in JOINING_BLOCKS
+def gather_inputs(plan: LayerPlan, outputs: dict[int, Tensor]) -> Tensor | list[Tensor]:
+    """What a row is fed: one map, or the list of its maps if its block joins several."""
+    maps = [outputs[source] for source in plan.sources]
+    return maps if plan.block in JOINING_BLOCKS else maps[0]
 
 
 def last_uses(plans: Sequence[LayerPlan]) -> tuple[tuple[int, ...], ...]:
@@ -118,7 +114,7 @@ def trace_shapes(layers: nn.Sequential, plans: Sequence[LayerPlan], image: Tenso
         if plan.block in HEADS:
             break
         try:
-            outputs[plan.row] = layer(gather_inputs(plan.sources, outputs, joins=joins_maps(plan)))
+            outputs[plan.row] = layer(gather_inputs(plan, outputs))
         except (RuntimeError, ValueError, IndexError, TypeError, OverflowError, ZeroDivisionError) as problem:
             shapes = ", ".join(str(tuple(outputs[source].shape)) for source in plan.sources)
             reason = str(problem).partition("\n")[0]
