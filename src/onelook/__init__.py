@@ -1,1 +1,73 @@
 """Onelook trains, validates and runs object detectors."""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from onelook.api import check, detect, load, train, validate
+    from onelook.engine.callback import Callback
+    from onelook.engine.predictor import Predictor
+    from onelook.engine.trainer import Trainer
+    from onelook.errors import OnelookError
+    from onelook.models.detector import DetectionModel, create_model
+    from onelook.settings.detect import DetectSettings
+    from onelook.settings.train import TrainSettings
+    from onelook.settings.validate import ValidateSettings
+    from onelook.structures.batch import Batch, Targets
+    from onelook.structures.detections import Detections
+    from onelook.structures.metrics import DetectionMetrics
+    from onelook.structures.sample import GroundTruth, Sample
+
+# Where each public name lives: torch takes seconds to import, so a name is fetched when it is first used.
+_HOMES = {
+    "Batch": "onelook.structures.batch",
+    "Callback": "onelook.engine.callback",
+    "DetectSettings": "onelook.settings.detect",
+    "DetectionMetrics": "onelook.structures.metrics",
+    "DetectionModel": "onelook.models.detector",
+    "Detections": "onelook.structures.detections",
+    "GroundTruth": "onelook.structures.sample",
+    "OnelookError": "onelook.errors",
+    "Predictor": "onelook.engine.predictor",
+    "Sample": "onelook.structures.sample",
+    "Targets": "onelook.structures.batch",
+    "TrainSettings": "onelook.settings.train",
+    "Trainer": "onelook.engine.trainer",
+    "ValidateSettings": "onelook.settings.validate",
+    "check": "onelook.api",
+    "create_model": "onelook.models.detector",
+    "detect": "onelook.api",
+    "load": "onelook.api",
+    "train": "onelook.api",
+    "validate": "onelook.api",
+}
+
+__all__ = [
+    "Batch",
+    "Callback",
+    "DetectSettings",
+    "DetectionMetrics",
+    "DetectionModel",
+    "Detections",
+    "GroundTruth",
+    "OnelookError",
+    "Predictor",
+    "Sample",
+    "Targets",
+    "TrainSettings",
+    "Trainer",
+    "ValidateSettings",
+    "check",
+    "create_model",
+    "detect",
+    "load",
+    "train",
+    "validate",
+]
+
+
+def __getattr__(name: str) -> Any:
+    """The public name `name`, imported on first use."""
+    if name not in _HOMES:
+        raise AttributeError(f"module `onelook` has no attribute `{name}`")
+    return getattr(import_module(_HOMES[name]), name)

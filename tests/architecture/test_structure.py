@@ -21,7 +21,7 @@ FLOORS = {
     "engine": 3, "export": 3, "interop": 3,
     "callbacks": 4,
     "recipes": 5,
-    "cli": 6, "__init__": 7, "__main__": 7,
+    "api": 6, "cli": 6, "__init__": 7, "__main__": 7,
 }  # fmt: skip
 SIBLINGS_APART = 2
 
@@ -41,8 +41,8 @@ BANNED_IMPORTS = {
 }  # fmt: skip
 BANNED_CALLS = {
     "eval", "exec", "compile", "__import__", "print", "torch.load", "torch.save", "torch.jit.load", "torch.hub.load",
-    "os.system", "yaml.load", "yaml.unsafe_load", "tempfile.mktemp", "np.random.seed", "np.random.rand",
-    "np.random.randint", "np.random.uniform", "np.random.beta", "np.random.permutation", "importlib.import_module",
+    "import_module", "os.system", "yaml.load", "yaml.unsafe_load", "tempfile.mktemp", "np.random.seed",
+    "np.random.rand",    "np.random.randint", "np.random.uniform", "np.random.beta", "np.random.permutation", "importlib.import_module",
     "time.time",
 }  # fmt: skip
 BANNED_FOLDERS = {"utils", "common", "misc", "helpers", "core", "base"}
@@ -121,6 +121,8 @@ def test_no_banned_import_or_call(path: Path) -> None:
             called = dotted(node.func)
             if called == "print" and name_of(path).startswith("cli/"):
                 continue
+            if called == "import_module" and name_of(path) == "__init__.py":
+                continue  # its names stand in a dict literal beside the call
             assert called not in BANNED_CALLS, f"{name_of(path)}:{node.lineno} calls {called}"
             if called in {"np.load", "numpy.load"}:
                 keywords = {k.arg: getattr(k.value, "value", None) for k in node.keywords}
@@ -182,7 +184,7 @@ def test_import_is_pure() -> None:
         "import onelook, onelook.cli.main\n"
         "bad = [str(e) for e in seen if '/dev/null' not in str(e) and '__pycache__' not in str(e)]\n"
         "assert 'matplotlib' not in sys.modules, 'matplotlib was imported'\n"
-        "assert 'cv2' not in sys.modules or True\n"
+        "assert 'torch' not in sys.modules, 'torch was imported'\n"
         "print('\\n'.join(bad))\n"
     )
     result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import io
 import logging
 import os
 import sys
@@ -30,7 +31,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         return _dispatch(typed)
     except OnelookError as problem:
-        print(f"error: {_printable(str(problem))}", file=sys.stderr)
+        print(f"error: {problem}", file=sys.stderr)
         return problem.exit_code
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
@@ -39,7 +40,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except OSError as problem:
-        print(f"error: {_printable(str(problem))}", file=sys.stderr)
+        print(f"error: {problem}", file=sys.stderr)
         return EXIT_SOFTWARE
 
 
@@ -73,20 +74,29 @@ def _dispatch(typed: list[str]) -> int:
 
 def _module(command: str) -> ModuleType:
     """The module of a sub-command; only the one that is asked for is imported, since torch takes seconds."""
-    match command:
-        case "train":
-            from onelook.cli import train as module
-        case "val":
-            from onelook.cli import val as module
-        case "detect":
-            from onelook.cli import detect as module
-        case "models":
-            from onelook.cli import models as module
-        case "check":
-            from onelook.cli import check as module
-        case _:
-            from onelook.cli import autosplit as module
-    return module
+    if command == "train":
+        from onelook.cli import train
+
+        return train
+    if command == "val":
+        from onelook.cli import val
+
+        return val
+    if command == "detect":
+        from onelook.cli import detect
+
+        return detect
+    if command == "models":
+        from onelook.cli import models
+
+        return models
+    if command == "check":
+        from onelook.cli import check
+
+        return check
+    from onelook.cli import autosplit
+
+    return autosplit
 
 
 def _version() -> str:
@@ -96,13 +106,13 @@ def _version() -> str:
 
 
 def _start_logging() -> None:
+    """Send messages to standard error; names that a terminal cannot show are escaped, not fatal."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(logging.Formatter("%(levelname)s: %(message)s"))
     package = logging.getLogger("onelook")
     package.handlers[:] = [handler]
     package.setLevel(logging.INFO)
     package.propagate = False
-
-
-def _printable(text: str) -> str:
-    return text.encode(sys.stderr.encoding or "utf-8", "backslashreplace").decode(sys.stderr.encoding or "utf-8")

@@ -5,6 +5,9 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from rich.console import Console
+
+from onelook.callbacks.class_table import class_table
 from onelook.callbacks.console import ConsoleProgress
 from onelook.recipes.train import train
 from onelook.settings.command_line import add_options, typed_options
@@ -21,7 +24,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Train; the exit code."""
     given = typed_options(arguments, TrainSettings)
     result = train(given, file=arguments.settings, callbacks=[ConsoleProgress()])
-    print(
-        f"mAP50 {result.metrics.map50:.4f}, mAP50-95 {result.metrics.map50_95:.4f}; everything is in {result.run_folder}"
-    )
+    Console().print(class_table(result.metrics, result.names))
+    metrics = result.metrics
+    print(f"mAP50 {metrics.map50:.4f}, mAP50-95 {metrics.map50_95:.4f}; everything is in {result.run_folder}")
     return 0

@@ -1,4 +1,4 @@
-"""The events of a run and the observers that receive them. An observer watches; what changes training is an argument."""
+"""The events of a run and the observers that receive them. Observers watch; what changes training is an argument."""
 
 from __future__ import annotations
 
@@ -156,6 +156,6 @@ class Observers:
         for callback in list(self._callbacks):
             try:
                 getattr(callback, _HANDLERS[type(event)])(event)
-            except Exception:  # noqa: BLE001 - an observer must never stop a run, whatever it raises
+            except Exception:
                 logger.exception("callback `%s` failed and is switched off", type(callback).__name__)
                 self._callbacks.remove(callback)

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 import signal
+import threading
 from types import FrameType, TracebackType
 
 from onelook.errors import StopRequested
 
 
 class StopSignal:
-    """Set by a signal, asked by every long loop. Use as a context manager in the main thread.
+    """Set by a signal, asked by every long loop. A context manager; signals reach it in the main thread only.
 
     Attributes:
         requested: whether the run should save and stop.
@@ -22,6 +23,8 @@ class StopSignal:
         self._previous: dict[signal.Signals, object] = {}
 
     def __enter__(self) -> StopSignal:
+        if threading.current_thread() is not threading.main_thread():
+            return self  # Python hands signals to the main thread only
         for number in (signal.SIGINT, signal.SIGTERM):
             self._previous[number] = signal.signal(number, self._handle)
         return self

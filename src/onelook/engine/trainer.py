@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -61,7 +61,7 @@ class Trainer:
         frozen: layers that do not learn.
     """
 
-    def __init__(  # noqa: PLR0913 - the parts of a run, each made elsewhere
+    def __init__(
         self,
         state: TrainState,
         settings: TrainSettings,

@@ -35,6 +35,7 @@ class FrameResult:
         num_frames: frames of the video, as far as it says; None for a picture.
         size_hw: height and width, pixels.
         detections: highest score first.
+        names: class names.
         milliseconds: fitting, network and suppression, this frame's share of its batch.
     """
 
@@ -43,6 +44,7 @@ class FrameResult:
     num_frames: int | None
     size_hw: tuple[int, int]
     detections: Detections
+    names: tuple[str, ...]
     milliseconds: float
 
 
@@ -153,6 +155,7 @@ def _predict(predictor: Predictor, batch: list[Frame], seconds: dict[str, float]
             num_frames=None if frame.video is None else frame.video.num_frames,
             size_hw=(frame.image.shape[0], frame.image.shape[1]),
             detections=detections,
+            names=predictor.names,
             milliseconds=1000 * spent / len(batch),
         )
         for frame, detections in zip(batch, found, strict=True)

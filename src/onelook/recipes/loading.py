@@ -6,8 +6,8 @@ from collections.abc import Iterable
 
 import torch
 
-from onelook.data.dataset import TrainDataset, ValidationDataset
 from onelook.data.augment.render_cpu import ImageSource
+from onelook.data.dataset import TrainDataset, ValidationDataset
 from onelook.data.image_cache import DiskCache, ImageFiles, ram_cache
 from onelook.data.loader import Batches, available_processors, choose_workers, train_loader, validation_loader
 from onelook.data.rectangles import similar_shapes

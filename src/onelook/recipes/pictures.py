@@ -10,7 +10,6 @@ from onelook.callbacks.plots.curves import plot_curves
 from onelook.callbacks.plots.label_statistics import plot_label_correlogram, plot_label_statistics
 from onelook.callbacks.plots.results import plot_results
 from onelook.data.dataset import collate
-from onelook.data.sampler import EpochOrder
 from onelook.engine.evaluator import Evaluation
 from onelook.engine.run_dir import RunDir
 from onelook.files.images import read_image

@@ -20,14 +20,14 @@ from onelook.engine.weights import model_of, starting_model
 from onelook.errors import CheckpointError, SettingsError
 from onelook.models.detector import DetectionModel
 from onelook.recipes.resume import Resumed, resume_run
-from onelook.recipes.splits import Splits, read_splits
+from onelook.recipes.splits import Splits, read_splits, scan_options
 from onelook.settings.build import build_settings
 from onelook.settings.train import TrainSettings
 
 logger = logging.getLogger(__name__)
 
-# Not part of what a run is, only of how it was called.
-_CALL_ONLY = {"resume", "exist_ok"}
+# Not part of what a run is, only of how it was called and where it lives; checkpoints may move.
+_CALL_ONLY = {"resume", "exist_ok", "project", "name"}
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ class Prepared:
     resumed: Resumed | None
 
     def stored_settings(self) -> dict[str, Any]:
-        """The settings as they are written into the run folder and the checkpoints."""
+        """The settings that make the run what it is, for the run folder and the checkpoints."""
         return self.settings.model_dump(mode="json", exclude=_CALL_ONLY)
 
     def common_document(self) -> dict[str, Any]:
@@ -79,9 +79,7 @@ def prepare(given: Mapping[str, Any], file: Path | None, stop: StopSignal) -> Pr
     settings = resumed.settings if resumed else build_settings(TrainSettings, given, file=file)
     device = select_device(settings.device)
     amp = amp_dtype(settings.amp, device)
-    splits = read_splits(
-        settings.data, ("train", "val"), single_cls=settings.single_cls, strict=settings.strict, stop=stop
-    )
+    splits = read_splits(settings.data, ("train", "val"), options=scan_options(settings), stop=stop)
     if resumed is not None:
         _refuse_other_data(resumed, splits)
         _warn_of_other_machine(resumed, device)

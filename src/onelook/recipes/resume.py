@@ -16,7 +16,19 @@ from onelook.settings.build import build_settings
 from onelook.settings.train import TrainSettings
 
 # What may be given together with --resume: it changes how the run is done or how long it goes on, not what it learns.
-CHANGEABLE = ("epochs", "patience", "device", "workers", "cache", "noplots", "nosave", "save_interval", "save_period")
+# `data` may have moved; that its content is the same is checked apart.
+CHANGEABLE = (
+    "data",
+    "epochs",
+    "patience",
+    "device",
+    "workers",
+    "cache",
+    "noplots",
+    "nosave",
+    "save_interval",
+    "save_period",
+)
 # What says where the run is; its folder answers that.
 PLACE = ("resume", "project", "name", "exist_ok")
 

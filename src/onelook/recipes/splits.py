@@ -10,9 +10,15 @@ from pathlib import Path
 
 from onelook.data.dataset_spec import DatasetSpec, load_dataset_spec
 from onelook.data.index import ScanResult, scan_split
+from onelook.data.loader import available_processors
+from onelook.data.overlap import warn_of_overlap
+from onelook.data.scan_cache import default_cache_folder
+from onelook.data.scan_rules import ScanOptions
 from onelook.engine.stop_signal import StopSignal
 from onelook.errors import DataError
 from onelook.files.atomic import write_text_atomic
+from onelook.settings.train import TrainSettings
+from onelook.settings.validate import ValidateSettings
 
 logger = logging.getLogger(__name__)
 
@@ -36,9 +42,7 @@ class Splits:
         return {split: scan.index.fingerprint for split, scan in self.scans.items()}
 
 
-def read_splits(
-    data: Path, splits: tuple[str, ...], *, single_cls: bool, strict: bool, stop: StopSignal | None = None
-) -> Splits:
+def read_splits(data: Path, splits: tuple[str, ...], *, options: ScanOptions, stop: StopSignal | None = None) -> Splits:
     """Read the named splits of the data set `data`.
 
     Raises:
@@ -48,18 +52,34 @@ def read_splits(
     spec = load_dataset_spec(data)
     scans = {}
     for split in splits:
-        result = scan_split(spec, split, single_cls=single_cls, strict=strict, stop_requested=stop and stop.check)
-        logger.info("%s: %s", split, result.ledger.summary())
+        result = scan_split(
+            spec,
+            split,
+            options=options,
+            workers=available_processors(),
+            cache_folder=default_cache_folder(),
+            stop_requested=None if stop is None else lambda: stop.requested,
+        )
+        logger.info("%s", result.ledger.summary())
         if len(result.index) == 0:
             raise DataError(f"split `{split}` of `{data}` has no usable image")
         scans[split] = result
+    if {"train", "val"} <= set(scans):
+        warn_of_overlap(scans["train"], scans["val"])
     names = spec.names
-    if single_cls and len(names) > 1:
+    if options.single_cls and len(names) > 1:
         names = ("item",)
     return Splits(spec, names, scans)
 
 
+def scan_options(settings: TrainSettings | ValidateSettings) -> ScanOptions:
+    """What the settings insist on when data are read."""
+    return ScanOptions(
+        single_cls=settings.single_cls, strict=settings.strict, allow_unlabelled=settings.allow_unlabelled
+    )
+
+
 def write_ledgers(splits: Splits, path: Path) -> None:
     """Write what became of every label row, as JSON."""
-    content = {split: scan.ledger.to_json() for split, scan in splits.scans.items()}
+    content = {split: json.loads(scan.ledger.to_json()) for split, scan in splits.scans.items()}
     write_text_atomic(path, json.dumps(content, indent=1, ensure_ascii=True) + "\n")

@@ -20,7 +20,7 @@ from onelook.metrics.coco_json import to_coco_json
 from onelook.models.detector import DetectionModel
 from onelook.recipes.loading import validation_batches
 from onelook.recipes.pictures import draw_evaluation
-from onelook.recipes.splits import Splits, read_splits, write_ledgers
+from onelook.recipes.splits import Splits, read_splits, scan_options, write_ledgers
 from onelook.settings.build import build_settings
 from onelook.settings.validate import ValidateSettings
 from onelook.structures.dataset_index import DatasetIndex
@@ -59,9 +59,7 @@ def validate(given: Mapping[str, Any], *, file: Path | None = None) -> ValidateR
     device = select_device(settings.device)
     with StopSignal() as stop:
         model = load_detector(settings.weights, device)
-        splits = read_splits(
-            settings.data, (settings.task,), single_cls=settings.single_cls, strict=settings.strict, stop=stop
-        )
+        splits = read_splits(settings.data, (settings.task,), options=scan_options(settings), stop=stop)
         _refuse_other_classes(model, splits, settings)
         run = RunDir.create(settings.project, settings.name, exist_ok=settings.exist_ok)
         index = splits.scans[settings.task].index
@@ -120,7 +118,7 @@ def _finite(value: float) -> float | None:
 def _refuse_other_classes(model: DetectionModel, splits: Splits, settings: ValidateSettings) -> None:
     if model.num_classes != len(splits.names) and not settings.single_cls:
         raise ModelError(
-            f"weights `{settings.weights}` have {model.num_classes} classes, but `{settings.data}` has {len(splits.names)}",
+            f"weights `{settings.weights}` have {model.num_classes} classes, `{settings.data}` has {len(splits.names)}",
             hint=f"the weights know: {', '.join(model.names[:20])}",
         )
     if settings.single_cls and model.num_classes != 1:

@@ -85,6 +85,8 @@ class TrainSettings(Hyperparameters):
     """Most detections per image in validation."""
     strict: bool = Field(False)
     """Stop if any label row or image cannot be used, in place of going on without it."""
+    allow_unlabelled: bool = Field(False)
+    """Accept that most images have no label file: they are all background."""
 
     @model_validator(mode="after")
     def _refuse_contradictions(self) -> TrainSettings:

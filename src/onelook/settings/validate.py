@@ -37,8 +37,6 @@ class ValidateSettings(BaseModel):
     """Most processes that load images."""
     single_cls: bool = Field(False)
     """Treat all classes as one."""
-    verbose: bool = Field(True)
-    """Show a line per class."""
     save_json: bool = Field(False)
     """Write truth and predictions in COCO's format, for other evaluators."""
     noplots: bool = Field(False)
@@ -51,3 +49,5 @@ class ValidateSettings(BaseModel):
     """Write into the run folder even if it is there already."""
     strict: bool = Field(False)
     """Stop if any label row or image cannot be used, in place of going on without it."""
+    allow_unlabelled: bool = Field(False)
+    """Accept that most images have no label file: they are all background."""

@@ -1,0 +1,82 @@
+"""The verbs of the library as plain functions with keywords; each does what the command of its name does."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from onelook.callbacks.console import ConsoleProgress
+from onelook.data.dataset_spec import load_dataset_spec
+from onelook.data.ledger import Ledger
+from onelook.data.scan_rules import ScanOptions
+from onelook.engine.callback import Callback
+from onelook.engine.device import select_device
+from onelook.engine.predictor import PredictionSettings, Predictor
+from onelook.engine.weights import load_detector
+from onelook.recipes import detect as detection
+from onelook.recipes import train as training
+from onelook.recipes import validate as validation
+from onelook.recipes.splits import read_splits
+
+
+def train(
+    data: str | Path | None = None, *, callbacks: Sequence[Callback] | None = None, **settings: Any
+) -> training.TrainResult:
+    """Train a detector; the same as `onelook train`.
+
+    Args:
+        data: data-set YAML; may be left out with `resume`.
+        callbacks: observers; by default the progress display of the command line.
+        settings: see `TrainSettings`, for example `cfg="yolov5n", epochs=40, imgsz=320`.
+
+    Raises:
+        OnelookError: a setting, the data or the model cannot be used.
+        StopRequested: Ctrl-C or SIGTERM; the run is saved, `train(resume=True)` goes on with it.
+    """
+    observers = [ConsoleProgress()] if callbacks is None else callbacks
+    return training.train(_with("data", data, settings), callbacks=observers)
+
+
+def validate(weights: str | Path, data: str | Path, **settings: Any) -> validation.ValidateResult:
+    """Measure a checkpoint on a split; the same as `onelook val`. Settings: see `ValidateSettings`."""
+    return validation.validate({"weights": weights, "data": data, **settings})
+
+
+def detect(weights: str | Path, source: str | Path, **settings: Any) -> detection.DetectResult:
+    """Find objects in pictures and videos and write the results; the same as `onelook detect`.
+
+    Settings: see `DetectSettings`.
+    """
+    return detection.detect({"weights": weights, "source": source, **settings})
+
+
+def check(data: str | Path, *, strict: bool = False, allow_unlabelled: bool = False) -> dict[str, Ledger]:
+    """What became of every label row, split by split; the same as `onelook check`.
+
+    Raises:
+        DataError: the data set cannot be used; or, with `strict`, any part of it.
+    """
+    options = ScanOptions(strict=strict, allow_unlabelled=allow_unlabelled)
+    path = Path(data)
+    splits = read_splits(path, tuple(load_dataset_spec(path).splits), options=options)
+    return {split: scan.ledger for split, scan in splits.scans.items()}
+
+
+def load(weights: str | Path, *, device: str = "", **settings: Any) -> Predictor:
+    """A detector to call on pictures: paths, (H, W, 3) uint8 RGB arrays, or lists of them.
+
+    Args:
+        weights: a checkpoint that `train` wrote.
+        device: cpu, a GPU number, mps, or empty for the first GPU if there is one.
+        settings: see `PredictionSettings`: conf_thres, iou_thres, max_det, classes, imgsz, ...
+
+    Raises:
+        CheckpointError: the file is missing, damaged or not ours.
+    """
+    chosen = select_device(device)
+    return Predictor(load_detector(Path(weights), chosen), PredictionSettings(**settings), device=chosen)
+
+
+def _with(name: str, value: Any, settings: Mapping[str, Any]) -> dict[str, Any]:
+    return dict(settings) if value is None else {name: value, **settings}

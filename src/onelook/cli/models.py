@@ -1,0 +1,29 @@
+"""`onelook models`: the shipped models with their sizes."""
+
+from __future__ import annotations
+
+import argparse
+
+from onelook.models.catalog import MODELS
+from onelook.models.count import describe
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Options of the command."""
+    parser.add_argument("names", nargs="*", metavar="NAME", help="shipped names or YAML files; all shipped by default")
+    parser.add_argument("--rows", action="store_true", help="also list the rows of the layer tables")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """List; the exit code."""
+    print(f"{'model':<22}{'layers':>7}{'parameters':>13}{'GFLOPs':>8}  strides       (80 classes, 640 px)")
+    for name in arguments.names or MODELS:
+        summary = describe(name)
+        strides = " ".join(str(int(stride)) for stride in summary.strides)
+        what = MODELS.get(name, "")
+        print(f"{name:<22}{summary.layers:>7}{summary.parameters:>13,}{summary.gflops:>8.1f}  {strides:<14}{what}")
+        if arguments.rows:
+            for row in summary.rows:
+                sources = ",".join(map(str, row.sources))
+                print(f"  {row.row:>3} from {sources:<12}{row.block:<18}x{row.repeats:<3}{row.parameters:>12,}")
+    return 0

@@ -1,0 +1,186 @@
+"""A run that was interrupted, anywhere and in any way, ends as if it had not been: every file equal to the bit."""
+
+from __future__ import annotations
+
+import multiprocessing
+import random
+import signal
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+
+from onelook.engine.callback import Callback, StepEnd
+from onelook.engine.checkpoint import load_checkpoint
+from onelook.errors import CheckpointError, RunFolderError, SettingsError, StopRequested
+from onelook.recipes.train import train
+
+FILES = ("weights/last.safetensors", "weights/best.safetensors", "results.csv", "settings.yaml", "labels.json")
+STEPS = 20
+
+
+class StopAt(Callback):
+    """Sends this process a signal after a number of steps."""
+
+    def __init__(self, step: int, number: int = signal.SIGTERM) -> None:
+        self.step = step
+        self.number = number
+
+    def on_step_end(self, event: StepEnd) -> None:
+        if event.step == self.step:
+            signal.raise_signal(self.number)
+
+
+class CountSteps(Callback):
+    def __init__(self) -> None:
+        self.steps = 0
+
+    def on_step_end(self, event: StepEnd) -> None:
+        self.steps += 1
+
+
+def contents(run: Path) -> dict[str, bytes]:
+    return {name: (run / name).read_bytes() for name in FILES}
+
+
+def train_quietly(settings: dict[str, object]) -> None:
+    torch.set_num_threads(1)
+    train(settings)
+
+
+def run_in_child(settings: dict[str, object]) -> multiprocessing.process.BaseProcess:
+    """Train in a process of its own, forked from a server that has imported everything and computed nothing."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["onelook.recipes.train"])
+    child = context.Process(target=train_quietly, args=(settings,))
+    child.start()
+    return child
+
+
+@pytest.mark.parametrize("optimizer", ["SGD", "AdamW"])
+def test_a_run_stopped_at_any_step_ends_as_the_undisturbed_one(
+    tiny_settings: dict[str, object], tmp_path: Path, optimizer: str
+) -> None:
+    settings = {**tiny_settings, "optimizer": optimizer, "lr0": 0.003, "nominal_batch": 8}
+    whole = contents(train({**settings, "project": tmp_path / "whole"}).run_folder)
+    for step in range(1, STEPS + 1):
+        folder = tmp_path / f"at{step}" / "exp"
+        with pytest.raises(StopRequested):
+            train({**settings, "project": folder.parent}, callbacks=[StopAt(step)])
+        count = CountSteps()
+        train({"resume": str(folder)}, callbacks=[count])
+        assert STEPS - step - 1 <= count.steps <= STEPS - step, "no step is done twice"
+        assert contents(folder) == whole, f"stopped at step {step}"
+
+
+def test_a_run_stopped_many_times_ends_as_the_undisturbed_one(tiny_settings: dict[str, object], tmp_path: Path) -> None:
+    whole = contents(train({**tiny_settings, "project": tmp_path / "whole"}).run_folder)
+    folder = tmp_path / "often" / "exp"
+    with pytest.raises(StopRequested):
+        train({**tiny_settings, "project": folder.parent}, callbacks=[StopAt(1)])
+    for step in range(3, STEPS, 2):
+        with pytest.raises(StopRequested):
+            train({"resume": str(folder)}, callbacks=[StopAt(step, signal.SIGINT)])
+    train({"resume": str(folder)})
+    assert contents(folder) == whole
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs fork")
+def test_a_run_killed_at_random_instants_ends_as_the_undisturbed_one(
+    tiny_settings: dict[str, object], tmp_path: Path
+) -> None:
+    settings = {**tiny_settings, "save_interval": 0, "epochs": 8}
+    begun = time.monotonic()
+    whole = contents(train({**settings, "project": tmp_path / "whole"}).run_folder)
+    duration = time.monotonic() - begun
+    rng = random.Random(0)
+    for kill in range(5):
+        folder = tmp_path / f"killed{kill}" / "exp"
+        child = run_in_child({**settings, "project": folder.parent})
+        for _ in range(3):
+            time.sleep(rng.uniform(0.3, 0.9) * duration)
+            child.kill()
+            child.join()
+            if not (folder / "weights" / "last.safetensors").is_file():
+                break
+            load_checkpoint(folder / "weights" / "last.safetensors")
+            child = run_in_child({"resume": str(folder)})
+        else:
+            child.join()
+        if not (folder / "weights" / "last.safetensors").is_file():
+            continue
+        try:
+            train({"resume": str(folder)})
+        except CheckpointError as finished:
+            assert "has finished" in str(finished)
+        assert contents(folder) == whole, f"killed run {kill}"
+
+
+def test_a_finished_run_can_be_extended_and_nothing_else_can_be_changed(
+    tiny_settings: dict[str, object],
+) -> None:
+    folder = train(tiny_settings).run_folder
+    with pytest.raises(CheckpointError, match="has finished its 4 epochs"):
+        train({"resume": str(folder)})
+    with pytest.raises(SettingsError, match=r"`lr0` was 0\.01 and would become 0.02"):
+        train({"resume": str(folder), "lr0": 0.02, "epochs": 6})
+    result = train({"resume": str(folder), "epochs": 6})
+    rows = (folder / "results.csv").read_text().splitlines()
+    assert result.outcome.epochs_done == 6
+    assert [row.split(",")[0] for row in rows] == ["epoch", "0", "1", "2", "3", "4", "5"]
+
+
+def test_bare_resume_takes_the_newest_run(tiny_settings: dict[str, object]) -> None:
+    project = Path(str(tiny_settings["project"]))
+    with pytest.raises(RunFolderError, match="nothing to resume"):
+        train({"resume": True, "project": project})
+    for name in ("first", "second"):
+        with pytest.raises(StopRequested):
+            train({**tiny_settings, "name": name}, callbacks=[StopAt(3)])
+    assert train({"resume": True, "project": project}).run_folder.name == "second"
+
+
+def test_a_damaged_last_checkpoint_is_replaced_by_the_one_before(
+    tiny_settings: dict[str, object], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    whole = contents(train({**tiny_settings, "project": tmp_path / "whole"}).run_folder)
+    folder = tmp_path / "damaged" / "exp"
+    for given in ({**tiny_settings, "project": folder.parent}, {"resume": str(folder)}):
+        with pytest.raises(StopRequested):
+            train(given, callbacks=[StopAt(6 if "data" in given else 12)])
+    last = folder / "weights" / "last.safetensors"
+    data = bytearray(last.read_bytes())
+    data[-5] ^= 4
+    last.write_bytes(data)
+    train({"resume": str(folder)})
+    assert "going on from" in caplog.text
+    assert contents(folder) == whole
+
+
+def test_changed_data_are_refused_on_resume(tiny_settings: dict[str, object], tmp_path: Path) -> None:
+    import shutil
+
+    copy = tmp_path / "copy"
+    shutil.copytree(Path(str(tiny_settings["data"])).parent, copy)
+    with pytest.raises(StopRequested):
+        train({**tiny_settings, "data": copy / "data.yaml"}, callbacks=[StopAt(3)])
+    label = next((copy / "labels" / "train").iterdir())
+    label.write_text(label.read_text() + "0 0.5 0.5 0.1 0.1\n")
+    with pytest.raises(CheckpointError, match="have changed since"):
+        train({"resume": True, "project": tiny_settings["project"]})
+    with pytest.raises(StopRequested):
+        train(
+            {"resume": True, "project": tiny_settings["project"], "data": tiny_settings["data"]}, callbacks=[StopAt(9)]
+        )
+
+
+def test_a_stop_during_validation_is_obeyed_and_resumed(tiny_settings: dict[str, object], tmp_path: Path) -> None:
+    whole = contents(train({**tiny_settings, "project": tmp_path / "whole"}).run_folder)
+    folder = tmp_path / "val" / "exp"
+    with pytest.raises(StopRequested):
+        train({**tiny_settings, "project": folder.parent}, callbacks=[StopAt(5)])
+    assert not (folder / "results.csv").read_text().splitlines()[1:], "epoch 0 is trained, but not yet validated"
+    train({"resume": str(folder)})
+    assert contents(folder) == whole
