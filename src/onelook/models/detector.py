@@ -46,15 +46,14 @@ class DetectionModel(nn.Module):
         definition: Definition,
         plans: tuple[LayerPlan, ...],
         *,
-        names: tuple[str, ...] = (),
-        stride_px: tuple[int, ...] = (),
+        names: tuple[str, ...],
     ) -> None:
         super().__init__()
         self.model = build_layers(plans, activation=definition.activation, inplace=definition.inplace)
         self.plans = plans
-        self.definition: dict[str, Any] = definition.as_dict()
+        self.definition: dict[str, Any] = copy.deepcopy(definition.as_dict())
         self.names = names
-        self.stride_px = stride_px
+        self.stride_px: tuple[int, ...] = ()
         self._released = last_uses(plans)
 
     @property
@@ -170,54 +169,59 @@ def create_model(
     if len(class_names) != definition.num_classes:
         raise ModelError(f"{len(class_names)} class names for {definition.num_classes} classes")
     plans = plan_layers(definition)
-    stride_px = probe_strides(definition, plans)
+    with torch.device("meta"):
+        skeleton = DetectionModel(definition, plans, names=class_names)
+        stride_px = probe_strides(skeleton)
     target = torch.get_default_device()
-    if seed is None or target.type == "meta":
-        return _build(definition, plans, class_names, stride_px)
+    if target.type == "meta":
+        return _started(skeleton, stride_px)
+    if seed is None:
+        return _started(DetectionModel(definition, plans, names=class_names), stride_px)
     with torch.random.fork_rng(devices=[]), torch.device("cpu"):
         torch.manual_seed(seed)
-        model = _build(definition, plans, class_names, stride_px)
+        model = _started(DetectionModel(definition, plans, names=class_names), stride_px)
     return model.to(target)
 
 
-def probe_strides(definition: Definition, plans: tuple[LayerPlan, ...]) -> tuple[int, ...]:
-    """Pixels per cell of each map of the head, found on the meta device: no memory, no batch-norm statistics.
+def probe_strides(skeleton: DetectionModel) -> tuple[int, ...]:
+    """Pixels per cell of each map of the head of a model on the meta device, found by running it there.
 
     Raises:
-        ModelError: the table has no head or too many parameters, or its maps do not fit together.
+        ModelError: the model has no head or too many parameters, or its maps do not fit together.
     """
-    with torch.device("meta"):
-        skeleton = DetectionModel(definition, plans)
-        parameters = sum(parameter.numel() for parameter in skeleton.parameters())
-        if parameters > MAX_PARAMETERS:
-            raise ModelError(f"the model has {parameters} parameters", hint=f"at most {MAX_PARAMETERS} are accepted")
-        image = torch.empty(1, definition.channels, STRIDE_PROBE_PX, STRIDE_PROBE_PX)
-        shapes = trace_shapes(skeleton.model, plans, image)
-    strides = []
-    for source in plans[-1].sources if skeleton.head else ():
-        if len(shapes[source]) != 4:
-            raise ModelError(f"model row {source} gives no map that the head could read", hint="drop Classify")
-        height, width = shapes[source][2:]
-        if height != width or STRIDE_PROBE_PX % height:
-            raise ModelError(
-                f"model row {source}: a {STRIDE_PROBE_PX} px image becomes {height} x {width} cells",
-                hint="a map of the head must shrink the image by a whole number",
-            )
-        strides.append(STRIDE_PROBE_PX // height)
-    return tuple(strides)
+    sources = skeleton.plans[-1].sources if skeleton.head else ()
+    parameters = sum(parameter.numel() for parameter in skeleton.parameters())
+    if parameters > MAX_PARAMETERS:
+        raise ModelError(f"the model has {parameters} parameters", hint=f"at most {MAX_PARAMETERS} are accepted")
+    image = torch.empty(1, skeleton.definition["ch"], STRIDE_PROBE_PX, STRIDE_PROBE_PX, device="meta")
+    skeleton.eval()
+    with torch.no_grad():
+        shapes = trace_shapes(skeleton.model, skeleton.plans, image)
+    skeleton.train()
+    return tuple(_stride_of(source, shapes[source]) for source in sources)
 
 
-def _build(
-    definition: Definition, plans: tuple[LayerPlan, ...], names: tuple[str, ...], stride_px: tuple[int, ...]
-) -> DetectionModel:
-    model = DetectionModel(copy.deepcopy(definition), plans, names=names, stride_px=stride_px)
-    head = model.head
+def _stride_of(row: int, shape: torch.Size) -> int:
+    if len(shape) != 4:
+        raise ModelError(f"model row {row} gives no map that the head could read", hint="drop Classify")
+    height, width = shape[2:]
+    if height != width or STRIDE_PROBE_PX % height:
+        raise ModelError(
+            f"model row {row}: a {STRIDE_PROBE_PX} px image becomes {height} x {width} cells",
+            hint="a map of the head must shrink the image by a whole number",
+        )
+    return STRIDE_PROBE_PX // height
+
+
+def _started(model: DetectionModel, stride_px: tuple[int, ...]) -> DetectionModel:
+    """`model` with its strides known, its anchors placed and its head biased."""
+    head, anchors = model.head, model.definition["anchors"]
     strides = torch.tensor(stride_px, dtype=torch.float32, device="cpu")
+    model.stride_px = stride_px
     head.strides.copy_(strides)
-    if isinstance(definition.anchors, int):
-        anchors = unfitted_anchors(definition.num_anchors, strides)
+    if isinstance(anchors, int):
+        head.place_anchors(unfitted_anchors(anchors, strides))
     else:
-        anchors = torch.tensor(definition.anchors, dtype=torch.float32, device="cpu").view(head.anchors.shape)
-    head.place_anchors(anchors)
+        head.place_anchors(torch.tensor(anchors, dtype=torch.float32, device="cpu").view(head.anchors.shape))
     head.initialise_biases(stride_px)
     return model
