@@ -10,6 +10,7 @@ import pytest
 from onelook.errors import SettingsError
 from onelook.settings.build import PRESETS, build_settings
 from onelook.settings.command_line import add_options, typed_options
+from onelook.settings.detect import DetectSettings
 from onelook.settings.hyperparameters import Hyperparameters
 from onelook.settings.train import TrainSettings
 from onelook.settings.validate import ValidateSettings
@@ -96,6 +97,13 @@ def test_mistakes_are_named_with_their_cure(given: dict[str, object], message: s
     with pytest.raises(SettingsError) as caught:
         build_settings(TrainSettings, given)
     assert message in str(caught.value)
+
+
+def test_python_may_give_paths_for_text_and_one_number_for_a_list() -> None:
+    given = {"weights": Path("a.safetensors"), "cfg": Path("b.yaml"), "data": Path("c.yaml"), "freeze": 10}
+    settings = build_settings(TrainSettings, given)
+    assert (settings.weights, settings.cfg, settings.freeze) == ("a.safetensors", "b.yaml", [10])
+    assert build_settings(DetectSettings, {"weights": "w", "source": Path("shots"), "imgsz": 320}).imgsz == [320]
 
 
 def test_several_mistakes_are_shown_together() -> None:

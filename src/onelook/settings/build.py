@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import difflib
 import logging
+import os
+import typing
 from collections.abc import Mapping
 from importlib import resources
 from pathlib import Path
@@ -70,7 +72,15 @@ def _known(kind: type[BaseModel], given: Mapping[str, Any], source: str) -> dict
     for key in RETIRED:
         if key in given:
             logger.warning("setting `%s` in %s has no effect and is left out", key, source)
-    return {key: value for key, value in given.items() if key not in RETIRED}
+    return {key: _as_typed(kind, key, value) for key, value in given.items() if key not in RETIRED}
+
+
+def _as_typed(kind: type[BaseModel], name: str, value: Any) -> Any:
+    """`value` as the command line would give it: a path as text, and one number where several may stand as a list."""
+    if isinstance(value, os.PathLike):
+        return os.fspath(value)
+    takes_list = typing.get_origin(kind.model_fields[name].annotation) is list
+    return [value] if takes_list and isinstance(value, int) and not isinstance(value, bool) else value
 
 
 def _nearest(name: str, names: list[str]) -> str:

@@ -1,0 +1,187 @@
+"""Write the reference pages that follow from the code: settings, hyper-parameters and models.
+
+    python scripts/write_reference.py
+
+A test compares the pages with what this script would write.
+"""
+
+from __future__ import annotations
+
+import types
+import typing
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel
+from pydantic.fields import FieldInfo
+
+from onelook.files.yaml import load_yaml
+from onelook.models.catalog import MODELS
+from onelook.models.count import describe
+from onelook.settings.build import PRESETS, preset_path
+from onelook.settings.detect import DetectSettings
+from onelook.settings.hyperparameters import Hyperparameters
+from onelook.settings.train import TrainSettings
+from onelook.settings.validate import ValidateSettings
+
+FOLDER = Path(__file__).parents[1] / "docs" / "reference"
+MARK = "<!-- Written by scripts/write_reference.py: change the settings classes, then run it. -->"
+SYMBOLS = {"ge": "≥", "gt": ">", "le": "≤", "lt": "<", "multiple_of": "multiple of"}
+TYPES = {int: "integer", float: "number", str: "text", Path: "path", bool: "yes or no"}
+
+SPELLING = """\
+On the command line, `some_setting` is `--some-setting` or `--some_setting`. A yes-or-no setting is switched on by its
+name alone (`--noplots`) and off by `--noplots no`. In Python the names are keywords; in a YAML file given with
+`--settings`, they are keys. What is typed wins over the YAML file. Unknown names are errors, with the nearest known
+name as a hint.
+"""
+
+
+def main() -> None:
+    """Write all pages."""
+    for name, text in {**settings_pages(), "models.md": models_page()}.items():
+        (FOLDER / name).write_text(text, encoding="utf-8")
+        print(FOLDER / name)
+
+
+def settings_pages() -> dict[str, str]:
+    """File name -> text of the pages about settings."""
+    return {
+        "train.md": _page(
+            "onelook train",
+            "Trains a detector, or goes on with a run. In Python: `onelook.train(data, **settings)`. See\n"
+            "[Train on your data](../guides/train-on-your-data.md) and [Resume](../guides/resume.md).\n\n"
+            "The numbers that shape optimiser, loss and augmentation are settings too; they have\n"
+            "[a page of their own](hyperparameters.md).",
+            _own_fields(TrainSettings),
+        ),
+        "val.md": _page(
+            "onelook val",
+            "Measures a checkpoint on a split. In Python: `onelook.validate(weights, data, **settings)`. See\n"
+            "[Validate and detect](../guides/validate-and-detect.md).",
+            _own_fields(ValidateSettings),
+        ),
+        "detect.md": _page(
+            "onelook detect",
+            "Runs a detector on pictures and videos. In Python: `onelook.detect(weights, source, **settings)`, or\n"
+            "`onelook.load(weights)` for a function to call. See\n"
+            "[Validate and detect](../guides/validate-and-detect.md).",
+            _own_fields(DetectSettings),
+        ),
+        "hyperparameters.md": _hyperparameters_page(),
+    }
+
+
+def models_page() -> str:
+    """The table of shipped models; takes some seconds, every model is built without memory for its weights."""
+    lines = [
+        "# Models",
+        "",
+        MARK,
+        "",
+        "The models that `--cfg NAME` finds. Parameters and operations are for 80 classes; operations for one image of",
+        "640 x 640 pixels, a multiply-add counted as two, batch-norm and activations left out. Strides are pixels per",
+        "cell of each output map; image sizes are multiples of the largest. `onelook models` prints the same numbers,",
+        "`onelook models NAME --rows` the layers too, and both take a YAML file of yours.",
+        "",
+        "| name | what it is | parameters | GFLOPs | strides |",
+        "| --- | --- | ---: | ---: | --- |",
+        *map(model_row, MODELS),
+        "",
+        "Those with a mask head have its layers and sizes; training and detection use their boxes only.",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def model_row(name: str) -> str:
+    """The line of one model in the table."""
+    summary = describe(name)
+    strides = " ".join(map(str, summary.strides))
+    return f"| `{name}` | {MODELS[name]} | {summary.parameters:,} | {summary.gflops:.1f} | {strides} |"
+
+
+def _page(title: str, introduction: str, fields: dict[str, FieldInfo]) -> str:
+    lines = [f"# {title}", "", MARK, "", introduction, "", SPELLING, *_settings_table(fields)]
+    return "\n".join(lines) + "\n"
+
+
+def _hyperparameters_page() -> str:
+    fields = dict(Hyperparameters.model_fields)
+    introduction = (
+        "Settings of `onelook train` like any other: `--lr0 0.002` changes one, `--hyp FILE` takes many from a YAML\n"
+        "file, `--hyp NAME` takes a shipped preset, and what is typed wins over both."
+    )
+    presets = {name: load_yaml(preset_path(name)) for name in PRESETS}
+    lines = [
+        "",
+        "## Presets",
+        "",
+        "The defaults are the preset `scratch-low`; a dash means that the default holds.",
+        "",
+        "| setting | " + " | ".join(PRESETS) + " |",
+        "| --- |" + " ---: |" * len(PRESETS),
+    ]
+    for name in fields:
+        cells = (f"{float(preset[name]):g}" if name in preset else "-" for preset in presets.values())
+        lines.append(f"| `{name}` | " + " | ".join(cells) + " |")
+    return _page("Hyper-parameters", introduction, fields) + "\n".join(lines) + "\n"
+
+
+def _own_fields(kind: type[BaseModel]) -> dict[str, FieldInfo]:
+    hyperparameters = Hyperparameters.model_fields if kind is TrainSettings else {}
+    return {name: field for name, field in kind.model_fields.items() if name not in hyperparameters}
+
+
+def _settings_table(fields: dict[str, FieldInfo]) -> list[str]:
+    rows = [
+        f"| `{name}` | {_type(field)} | {_default(field)} | {field.description}{_aliases(field)} |"
+        for name, field in fields.items()
+    ]
+    return ["| setting | type | default | meaning |", "| --- | --- | --- | --- |", *rows]
+
+
+def _type(field: FieldInfo) -> str:
+    annotation: Any = field.annotation
+    if typing.get_origin(annotation) is Literal:
+        return ", ".join(f"`{choice}`" for choice in typing.get_args(annotation))
+    if typing.get_origin(annotation) is list:
+        name = f"{TYPES[typing.get_args(annotation)[0]]}s"
+    elif typing.get_origin(annotation) in (typing.Union, types.UnionType):
+        name = " or ".join(TYPES[choice] for choice in typing.get_args(annotation))
+    else:
+        name = TYPES[annotation]
+    return ", ".join([name, *_limits(field)])
+
+
+def _limits(field: FieldInfo) -> Iterator[str]:
+    for limit in field.metadata:
+        for attribute, symbol in SYMBOLS.items():
+            value = getattr(limit, attribute, None)
+            if value is not None:
+                yield f"{symbol} {_plain(value)}"
+
+
+def _plain(value: object) -> str:
+    return "2^63" if value == 2**63 else str(value)
+
+
+def _default(field: FieldInfo) -> str:
+    if field.is_required():
+        return "must be given"
+    default = field.default
+    if isinstance(default, bool):
+        return "yes" if default else "no"
+    if isinstance(default, list):
+        return f"`{' '.join(map(str, default))}`" if default else "none"
+    return "empty" if default == "" else f"`{default}`"
+
+
+def _aliases(field: FieldInfo) -> str:
+    extra = field.json_schema_extra if isinstance(field.json_schema_extra, dict) else {}
+    also = " Also " + " and ".join(f"`{alias}`" for alias in extra["aliases"]) + "." if "aliases" in extra else ""
+    return also + (f" The option alone means `{extra['bare']}`." if "bare" in extra else "")
+
+
+if __name__ == "__main__":
+    main()
