@@ -83,7 +83,7 @@ def test_the_plan_reaches_the_groups() -> None:
 
 def test_ema_follows_its_formula_for_every_tensor() -> None:
     model = net()
-    ema = ModelEma(model)
+    ema = ModelEma(model, total_updates=1_000_000)
     before = {name: tensor.clone() for name, tensor in ema.module.state_dict().items()}
     with torch.no_grad():
         for parameter in model.parameters():
@@ -97,5 +97,13 @@ def test_ema_follows_its_formula_for_every_tensor() -> None:
         expected = source[name] if not old.is_floating_point() else decay * old + (1 - decay) * source[name]
         assert torch.allclose(after[name], expected, atol=1e-6), name
     assert ema.updates == 1
+    assert ema.decay_at(1) == pytest.approx(decay)
     assert not any(parameter.requires_grad for parameter in ema.module.parameters())
     assert not ema.module.training
+
+
+@pytest.mark.parametrize(("total", "late"), [(1_000_000, 0.9999), (520, 1 - 1 / 20.8), (1, 0.0)])
+def test_the_memory_of_the_average_fits_the_run(total: int, late: float) -> None:
+    ema = ModelEma(net(), total_updates=total)
+    assert ema.decay_at(100_000) == pytest.approx(late)
+    assert ema.decay_at(1) <= ema.decay_at(2) <= late

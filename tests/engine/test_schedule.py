@@ -89,3 +89,18 @@ def test_every_epoch_ends_with_an_update_and_none_is_longer_than_nominal(num_ima
 def test_weight_decay_is_scaled_to_the_images_of_an_update(batch_size: int, factor: float) -> None:
     schedule = Schedule(settings(batch_size=batch_size, epochs=300), num_images=118287)
     assert schedule.weight_decay == pytest.approx(0.0005 * factor)
+
+
+@pytest.mark.parametrize(
+    ("given", "num_images"), [({}, 205), ({"nominal_batch": 64}, 205), ({"batch_size": 128, "epochs": 300}, 118287)]
+)
+def test_every_update_is_equally_strong_however_few_images_it_has(given: dict[str, object], num_images: int) -> None:
+    schedule = Schedule(settings(**given), num_images=num_images)
+    strength = 0.0
+    for step in range(3 * schedule.batches_per_epoch):
+        batch = step % schedule.batches_per_epoch
+        plan = schedule.at(step)
+        strength += plan.loss_scale * min(schedule.batch_size, num_images - batch * schedule.batch_size)
+        if plan.is_update:
+            assert strength == pytest.approx(max(64, schedule.batch_size))
+            strength = 0.0

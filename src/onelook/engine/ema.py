@@ -8,31 +8,40 @@ import math
 import torch
 from torch import Tensor, nn
 
-LONGEST_MEMORY = 0.9999
+MAX_DECAY = 0.9999
 RAMP_UPDATES = 2000
+MEMORY_SHARE = 0.04
+RAMP_SHARE = 0.1
 
 
 class ModelEma:
     """Exponential moving average of every floating tensor of a model's state; other tensors are copied.
 
-    The decay grows with the number of updates n as 0.9999 (1 - exp(-n / 2000)), so that early averages forget fast.
+    The decay grows with the number of updates n as D (1 - exp(-n / R)), so that early averages forget fast. D is
+    0.9999 and R is 2000 in long runs. A short run would end before such an average has any memory, so there the
+    memory 1 / (1 - D) is 4 % and the ramp R is 10 % of its updates.
 
     Args:
         model: copied once; the copy (`module`) stays in evaluation mode and has no gradients.
-        updates: how many updates have been made, after a resume.
+        total_updates: of the whole run.
     """
 
-    def __init__(self, model: nn.Module, *, updates: int = 0) -> None:
+    def __init__(self, model: nn.Module, *, total_updates: int) -> None:
         self.module = copy.deepcopy(model).eval().requires_grad_(False)
-        self.updates = updates
+        self.updates = 0
+        self._max_decay = min(MAX_DECAY, 1 - 1 / max(MEMORY_SHARE * total_updates, 1))
+        self._ramp = min(RAMP_UPDATES, max(RAMP_SHARE * total_updates, 1))
         self._averaged, self._sources, self._copied = _pairs(self.module, model)
+
+    def decay_at(self, updates: int) -> float:
+        """Share of the old average that update number `updates`, from 1, keeps."""
+        return self._max_decay * (1 - math.exp(-updates / self._ramp))
 
     @torch.no_grad()
     def update(self) -> None:
         """Move the average towards the model; call once after each weight update."""
         self.updates += 1
-        decay = LONGEST_MEMORY * (1 - math.exp(-self.updates / RAMP_UPDATES))
-        torch._foreach_lerp_(self._averaged, self._sources, 1 - decay)
+        torch._foreach_lerp_(self._averaged, self._sources, 1 - self.decay_at(self.updates))
         for target, source in self._copied:
             target.copy_(source)
 

@@ -24,7 +24,7 @@ class StepPlan:
         lr_bias, lr: learning rate of the biases, and of all other parameters.
         momentum: of SGD.
         is_update: whether the weights are updated after this step.
-        loss_scale: factor on the summed loss of this step's batch.
+        loss_scale: factor on the loss of this step's batch, which is a sum over its images.
     """
 
     lr_bias: float
@@ -100,9 +100,23 @@ class Schedule:
         return min(asked, int(self.total_steps * MAX_WARMUP_FRACTION))
 
     @cached_property
+    def total_updates(self) -> int:
+        """Updates of the whole run, those of the warm-up counted as if they were not more frequent."""
+        return self.settings.epochs * math.ceil(self.batches_per_epoch / self.accumulate)
+
+    @cached_property
     def weight_decay(self) -> float:
-        """Weight decay scaled from 64 images to the images of one update."""
-        return self.settings.weight_decay * self.batch_size * self.accumulate / NOMINAL_BATCH
+        """Weight decay of one update, scaled like its gradient."""
+        return self.settings.weight_decay * self.update_strength / NOMINAL_BATCH
+
+    @cached_property
+    def update_strength(self) -> int:
+        """How many images the gradient of an update stands for: those it has, but at least 64.
+
+        The loss is a sum over images. Without this, an update of 16 images would be a quarter as strong as one of 64,
+        and so would the last update of an epoch that has a few images left.
+        """
+        return max(self.batch_size * self.accumulate, NOMINAL_BATCH)
 
     def at(self, step: int) -> StepPlan:
         """The plan of step number `step`, from 0."""
@@ -115,30 +129,36 @@ class Schedule:
             lr_bias = _between(settings.warmup_bias_lr, lr, share)
             lr = _between(0.0, lr, share)
             momentum = _between(settings.warmup_momentum, settings.momentum, share)
-        return StepPlan(lr_bias, lr, momentum, self.is_update(step), 1.0)
+        epoch, batch = divmod(step, self.batches_per_epoch)
+        return StepPlan(lr_bias, lr, momentum, *self._plan_of(epoch)[batch])
 
     def is_update(self, step: int) -> bool:
         """Whether an update follows step number `step`; the last step of an epoch always has one."""
-        epoch, batch = divmod(step, self.batches_per_epoch)
-        return batch in self._update_batches(epoch)
-
-    def _update_batches(self, epoch: int) -> frozenset[int]:
-        if epoch not in self._updates:
-            self._updates[epoch] = self._plan_updates(epoch)
-        return self._updates[epoch]
+        return self.at(step).is_update
 
     @cached_property
-    def _updates(self) -> dict[int, frozenset[int]]:
+    def _plans(self) -> dict[int, list[tuple[bool, float]]]:
         return {}
 
-    def _plan_updates(self, epoch: int) -> frozenset[int]:
-        updates, waiting = [], 0
+    def _plan_of(self, epoch: int) -> list[tuple[bool, float]]:
+        """For every batch of `epoch`: does an update follow, and the factor on its loss."""
+        if epoch not in self._plans:
+            self._plans.clear()
+            self._plans[epoch] = self._plan_epoch(epoch)
+        return self._plans[epoch]
+
+    def _plan_epoch(self, epoch: int) -> list[tuple[bool, float]]:
+        plan: list[tuple[bool, float]] = []
+        first = 0
         for batch in range(self.batches_per_epoch):
-            waiting += 1
-            if waiting >= self._accumulate_at(epoch * self.batches_per_epoch + batch):
-                updates.append(batch)
-                waiting = 0
-        return frozenset([*updates, self.batches_per_epoch - 1])
+            is_last = batch == self.batches_per_epoch - 1
+            waiting = batch + 1 - first
+            if is_last or waiting >= self._accumulate_at(epoch * self.batches_per_epoch + batch):
+                images = min((batch + 1) * self.batch_size, self.num_images) - first * self.batch_size
+                scale = self.update_strength / images
+                plan += [(False, scale)] * (waiting - 1) + [(True, scale)]
+                first = batch + 1
+        return plan
 
     def _accumulate_at(self, step: int) -> int:
         if step >= self.warmup_steps:

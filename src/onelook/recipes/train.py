@@ -121,7 +121,7 @@ def _state(prepared: Prepared, schedule: Schedule) -> TrainState:
     )
     state = TrainState(
         model=model,
-        ema=ModelEma(model),
+        ema=ModelEma(model, total_updates=schedule.total_updates),
         optimizer=create_optimizer(model, settings, schedule.weight_decay),
         scaler=torch.amp.GradScaler(prepared.device.type, enabled=prepared.amp == torch.float16),
         loss=loss,
