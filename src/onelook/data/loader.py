@@ -6,7 +6,9 @@ import ctypes
 import os
 import signal
 import sys
-from collections.abc import Generator, Iterable
+import threading
+from collections.abc import Generator, Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -106,7 +108,8 @@ def _stream(
         multiprocessing_context=start_method if workers else None,
         generator=torch.Generator(),  # else the loader draws from torch's global one
     )
-    iterator = iter(loader)
+    with _opencv_threads_at_rest(), _signals_of_children_as_before():
+        iterator = iter(loader)
     try:
         while True:
             try:
@@ -119,7 +122,7 @@ def _stream(
                 raise OnelookError(
                     f"a process that loads images has ended: {problem}",
                     hint="it may have run out of memory: use fewer --workers",
-                ) from problem
+                ) from problem.with_traceback(None)  # whose frames would keep the other workers alive
             if isinstance(batch, OnelookError):
                 raise batch
             yield batch
@@ -127,15 +130,38 @@ def _stream(
         del iterator  # ends the workers
 
 
+@contextmanager
+def _opencv_threads_at_rest() -> Iterator[None]:
+    """No threads of OpenCV's own while workers are forked: a child has their locks without the threads, and hangs."""
+    num_threads = cv2.getNumThreads()
+    cv2.setNumThreads(1)
+    try:
+        yield
+    finally:
+        cv2.setNumThreads(num_threads)
+
+
+@contextmanager
+def _signals_of_children_as_before() -> Iterator[None]:
+    """Without torch's handler, which raises wherever the main thread is when a worker dies; `next` notices it too."""
+    if not hasattr(signal, "SIGCHLD") or threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    handler = signal.getsignal(signal.SIGCHLD)
+    yield
+    if handler is not None:  # None: installed by other than Python
+        signal.signal(signal.SIGCHLD, handler)
+
+
 def _as_it_is(batch: Any) -> Any:
     return batch
 
 
 def _prepare_worker(_worker: int) -> None:
-    """One thread; signals of the terminal are for the parent, which then ends its workers; never outlive the parent."""
-    cv2.setNumThreads(1)
-    torch.set_num_threads(1)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    """Never outlive the parent; leave the signals of a terminal to it, which then ends its workers; one thread."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    cv2.setNumThreads(1)
+    torch.set_num_threads(1)

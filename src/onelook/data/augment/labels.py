@@ -51,11 +51,12 @@ def _labels_of_tile(index: DatasetIndex, tile: Tile, output_hw: tuple[int, int])
     num_own = rows.stop - rows.start
     boxes[num_own:] = mirrored(boxes[num_own:])
     seen = np.clip(boxes, np.tile(tile.window[:2], 2), np.tile(tile.window[2:], 2))
-    after = clip_xyxy(transform_boxes(tile.matrix, seen), output_hw[1], output_hw[0])
+    after = transform_boxes(tile.matrix, seen)
     min_kept = np.full(len(labels), MIN_AREA_KEPT)
     region = visible_region(tile, output_hw) if len(index.polygon_points) else None
     if region is not None and len(region):
         _tighten(index, tile, region, labels=labels, boxes=after, min_kept=min_kept)
+    after = clip_xyxy(after, output_hw[1], output_hw[0])
     keep = is_worth_keeping((seen[:, 2:] - seen[:, :2]) * tile.extent_wh, after[:, 2:] - after[:, :2], min_kept)
     return after[keep], index.class_ids[labels[keep]]
 

@@ -47,7 +47,7 @@ def pixel_box(region: Points) -> tuple[int, int, int, int]:
 
 
 def pixel_mask(region: Points, box: tuple[int, int, int, int]) -> npt.NDArray[np.uint8]:
-    """(bottom - top, right - left), 255 for the pixels of `box` whose centres lie in a convex region."""
+    """(bottom - top, right - left), 255 for the pixels of the region's `pixel_box` whose centres lie in the region."""
     left, top, right, bottom = box
     rows = np.arange(top, bottom) + 0.5
     first, last = np.full(len(rows), float(left)), np.full(len(rows), float(right))

@@ -1,0 +1,157 @@
+"""Pixels of training images against a renderer that goes pixel by pixel from first principles."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+import pytest
+from synthetic_index import ArrayImages, make_index, smooth_image
+
+from onelook.data.augment.colour import change_colours
+from onelook.data.augment.keys import SampleKey
+from onelook.data.augment.letterboxed import put_into_frame, shrunk
+from onelook.data.augment.plan import AugmentPlan, Tile, draw_plan
+from onelook.data.augment.render_cpu import render_plan
+from onelook.geometry.affine import scaling, translation
+from onelook.geometry.letterbox import letterbox
+from onelook.settings.hyperparameters import Hyperparameters
+
+SIDE = 96
+SIZES = [(72, 96), (96, 72), (96, 96), (40, 96), (96, 30), (50, 60)]
+INDEX = make_index(SIZES)
+IMAGES = ArrayImages([smooth_image(h, w, n) for n, (h, w) in enumerate(SIZES)])
+NO_COLOUR = {"hsv_h": 0.0, "hsv_s": 0.0, "hsv_v": 0.0}
+# 0.6 of the size is the least here: below one half, pixels are averaged first
+UPRIGHT = Hyperparameters(**NO_COLOUR, scale=0.4, flipud=0.5)
+TURNED = Hyperparameters(**NO_COLOUR, scale=0.3, degrees=30, shear=10, flipud=0.5)
+TILTED = Hyperparameters(**NO_COLOUR, scale=0.3, degrees=15, perspective=0.001)
+
+
+def sampled(image: npt.NDArray[np.uint8], x: npt.NDArray[np.float64], y: npt.NDArray[np.float64]):  # type: ignore[no-untyped-def]
+    """Bilinear values at continuous positions; the edge pixels go on."""
+    x, y = x - 0.5, y - 0.5
+    left, top = np.floor(x).astype(int), np.floor(y).astype(int)
+    fx, fy = (x - left)[:, None], (y - top)[:, None]
+    h, w = image.shape[:2]
+
+    def at(row: npt.NDArray[np.int64], column: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
+        return image[row.clip(0, h - 1), column.clip(0, w - 1)].astype(float)
+
+    upper = at(top, left) * (1 - fx) + at(top, left + 1) * fx
+    lower = at(top + 1, left) * (1 - fx) + at(top + 1, left + 1) * fx
+    return upper * (1 - fy) + lower * fy
+
+
+def by_hand(tiles: tuple[Tile, ...], images: ArrayImages, output_hw: tuple[int, int]) -> npt.NDArray[np.float64]:
+    """Every output pixel centre taken back into every tile, one look-up each."""
+    output = np.full((*output_hw, 3), 114.0)
+    rows, columns = np.mgrid[0 : output_hw[0], 0 : output_hw[1]]
+    centres = np.stack([columns + 0.5, rows + 0.5, np.ones(output_hw)], axis=-1)
+    for tile in tiles:
+        source = centres @ np.linalg.inv(tile.matrix).T
+        u, v = source[..., 0] / source[..., 2], source[..., 1] / source[..., 2]
+        left, top, right, bottom = tile.window
+        seen = (u >= left) & (u < right) & (v >= top) & (v < bottom)
+        image = images.image(tile.source)
+        output[seen] = sampled(image, u[seen] * image.shape[1], v[seen] * image.shape[0])
+    return output
+
+
+@pytest.mark.parametrize("hyperparameters", [UPRIGHT, TURNED, TILTED], ids=["upright", "turned", "tilted"])
+@pytest.mark.parametrize("mosaic", [0.0, 1.0])
+def test_pixels_are_those_of_the_plain_definition(hyperparameters: Hyperparameters, mosaic: float) -> None:
+    for epoch in range(6):
+        key = SampleKey(1, epoch, epoch % len(SIZES))
+        chosen = hyperparameters.model_copy(update={"mosaic": mosaic})
+        plan = draw_plan(INDEX, chosen, key=key, output_hw=(SIDE, SIDE))
+        difference = np.abs(render_plan(plan, INDEX, IMAGES) - by_hand(plan.tiles, IMAGES, plan.output_hw)).max(axis=-1)
+        assert np.mean(difference) < 0.6
+        assert np.mean(difference > 4) < 0.002  # single pixels whose centre lies on a seam
+
+
+def test_only_images_that_are_seen_are_asked_for() -> None:
+    asked: list[int] = []
+
+    class Watched(ArrayImages):
+        def image(self, number: int) -> npt.NDArray[np.uint8]:
+            asked.append(number)
+            return super().image(number)
+
+    seen = Tile(0, scaling(96, 96), (0, 0, 1, 1), (96, 96))
+    unseen = Tile(1, translation(96, 0) @ scaling(96, 96), (0, 0, 1, 1), (96, 96))
+    off_canvas = Tile(2, scaling(96, 96), (1.2, 0, 1, 1), (96, 96))
+    plan = AugmentPlan((SIDE, SIDE), (seen, unseen, off_canvas), (), 1.0, (1.0, 1.0, 1.0))
+    render_plan(plan, INDEX, Watched(IMAGES.arrays))
+    assert asked == [0]
+
+
+def test_without_augmentation_an_image_that_fits_comes_through_unchanged() -> None:
+    still = Hyperparameters(**NO_COLOUR, translate=0, scale=0, fliplr=0, mosaic=0)
+    plan = draw_plan(INDEX, still, key=SampleKey(0, 0, 2), output_hw=(SIDE, SIDE))
+    np.testing.assert_array_equal(render_plan(plan, INDEX, IMAGES), IMAGES.arrays[2])
+
+
+def test_flipped_images_are_exactly_mirrored() -> None:
+    still = Hyperparameters(**NO_COLOUR, translate=0, scale=0, mosaic=0, fliplr=1, flipud=1)
+    plan = draw_plan(INDEX, still, key=SampleKey(0, 0, 2), output_hw=(SIDE, SIDE))
+    np.testing.assert_array_equal(render_plan(plan, INDEX, IMAGES), IMAGES.arrays[2][::-1, ::-1])
+
+
+def test_small_tiles_are_averaged_not_picked() -> None:
+    stripes = np.zeros((96, 96, 3), np.uint8)
+    stripes[:, ::2] = 255
+    plan = AugmentPlan((24, 24), (Tile(0, scaling(24, 24), (0, 0, 1, 1), (24, 24)),), (), 1.0, (1.0, 1.0, 1.0))
+    result = render_plan(plan, INDEX, ArrayImages([stripes]))
+    assert np.abs(result.astype(int) - 127).max() <= 1
+
+
+def test_mix_up_blends_two_mosaics_by_the_ratio() -> None:
+    plan = draw_plan(INDEX, UPRIGHT.model_copy(update={"mixup": 1.0}), key=SampleKey(0, 0, 0), output_hw=(SIDE, SIDE))
+    first = render_plan(replace(plan, partner=()), INDEX, IMAGES).astype(float)
+    second = render_plan(replace(plan, tiles=plan.partner, partner=()), INDEX, IMAGES).astype(float)
+    mixed = plan.partner_ratio * first + (1 - plan.partner_ratio) * second
+    assert np.abs(render_plan(plan, INDEX, IMAGES) - mixed).max() <= 0.51
+
+
+def test_colours_change_as_the_definition_of_the_tables_says() -> None:
+    image = smooth_image(40, 50, 3)
+    hsv = cv2.cvtColor(image, cv2.COLOR_RGB2HSV).astype(float)
+    gains = (1.1, 0.6, 1.5)
+    hsv[..., 0] = (hsv[..., 0] * gains[0]) % 180
+    hsv[..., 1:] = (hsv[..., 1:] * gains[1:]).clip(0, 255)
+    expected = cv2.cvtColor(hsv.astype(np.uint8), cv2.COLOR_HSV2RGB)
+    changed = image.copy()
+    change_colours(changed, gains)
+    np.testing.assert_array_equal(changed, expected)
+    assert (changed != image).any()
+
+
+def test_gains_of_one_leave_the_image_alone() -> None:
+    image = smooth_image(40, 50, 3)
+    changed = image.copy()
+    change_colours(changed, (1.0, 1.0, 1.0))
+    np.testing.assert_array_equal(changed, image)
+
+
+def test_letterboxed_images_have_grey_borders_and_whole_content() -> None:
+    image = smooth_image(20, 64, 0)
+    framed = put_into_frame(image, letterbox((20, 64), (64, 64)))
+    np.testing.assert_array_equal(framed[22:42], image)
+    assert (framed[:22] == 114).all() and (framed[42:] == 114).all()
+
+
+@pytest.mark.parametrize("size_hw", [(427, 641), (1281, 963), (37, 900)])
+@pytest.mark.parametrize("scale", [1, 2])
+def test_shrinking_keeps_every_point_in_its_place(size_hw: tuple[int, int], scale: int) -> None:
+    height, width = size_hw
+    rows = -(-height // scale)
+    columns = -(-width // scale)
+    ramp = (np.arange(columns) + 0.5) * scale / width * 250  # grey level tells the position
+    decoded = np.repeat(np.repeat(ramp[None, :, None], rows, 0), 3, 2).astype(np.uint8)
+    result = shrunk(decoded, size_hw, 320)
+    assert max(result.shape[:2]) == 320
+    expected = (np.arange(result.shape[1]) + 0.5) / result.shape[1] * 250
+    assert np.abs(result[result.shape[0] // 2, 1:-1, 0] - expected[1:-1]).max() < 1.6

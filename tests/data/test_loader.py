@@ -1,0 +1,196 @@
+"""Loader processes: the same batches for any number of them, plain errors, a clean end."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import signal
+import sys
+import time
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from synthetic_index import write_jpegs
+
+from onelook.data import loader
+from onelook.data.dataset import TrainDataset, ValidationDataset
+from onelook.data.loader import Batches, available_processors, choose_workers, train_loader, validation_loader
+from onelook.data.sampler import EpochOrder
+from onelook.errors import DataError, OnelookError
+from onelook.settings.hyperparameters import Hyperparameters
+from onelook.structures.dataset_index import DatasetIndex
+
+pytestmark = pytest.mark.filterwarnings("ignore:This DataLoader will create")
+SIZES = [(48, 64), (64, 48), (64, 64), (30, 64), (64, 50), (40, 64), (64, 64)]
+
+
+@pytest.fixture
+def index(tmp_path: Path) -> DatasetIndex:
+    return write_jpegs(tmp_path / "images", SIZES)
+
+
+def run_of(index: DatasetIndex, workers: int, *, start: tuple[int, int] = (0, 0), method: str | None = None) -> Batches:
+    dataset = TrainDataset(index, Hyperparameters(mixup=0.3), imgsz=64, seed=4)
+    order = EpochOrder(4, num_images=7, batch_size=3, epochs=3, start_epoch=start[0], start_batch=start[1])
+    return train_loader(dataset, order, workers=workers, start_method=method)
+
+
+def digests(batches: Batches) -> list[str]:
+    return [
+        hashlib.sha256(
+            batch.images.numpy().tobytes()
+            + batch.targets.boxes.numpy().tobytes()
+            + batch.targets.class_ids.numpy().tobytes()
+            + batch.targets.image_index.numpy().tobytes()
+            + repr(batch.infos).encode()
+        ).hexdigest()
+        for batch in batches
+    ]
+
+
+def children() -> set[int]:
+    """Processes started by this one, as Linux tells."""
+    path = Path(f"/proc/self/task/{os.getpid()}/children")
+    return {int(pid) for pid in path.read_text().split()} if path.is_file() else set()
+
+
+def is_running(pid: int) -> bool:
+    path = Path(f"/proc/{pid}/stat")
+    return path.is_file() and path.read_text().split()[2] != "Z"
+
+
+@pytest.mark.parametrize("workers", [1, 2, 4])
+def test_batches_are_bitwise_equal_for_any_number_of_workers(index: DatasetIndex, workers: int) -> None:
+    alone = digests(run_of(index, 0))
+    assert len(alone) == len(set(alone)) == 9
+    assert digests(run_of(index, workers)) == alone
+
+
+@pytest.mark.slow
+def test_batches_are_bitwise_equal_for_spawned_workers(index: DatasetIndex) -> None:
+    assert digests(run_of(index, 2, method="spawn")) == digests(run_of(index, 0))
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_a_run_goes_on_from_any_batch_with_the_same_batches(index: DatasetIndex, workers: int) -> None:
+    assert digests(run_of(index, workers, start=(1, 2))) == digests(run_of(index, 0))[5:]
+
+
+def test_loading_leaves_the_global_random_numbers_alone(index: DatasetIndex) -> None:
+    before = torch.get_rng_state()
+    list(run_of(index, 1))
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_workers_start_though_opencv_has_used_its_own_threads(index: DatasetIndex) -> None:
+    threads = cv2.getNumThreads()
+    cv2.setNumThreads(2)
+    try:
+        cv2.GaussianBlur(np.zeros((2000, 2000, 3), np.uint8), (31, 31), 5)  # starts them
+        assert len(list(run_of(index, 2))) == 9
+        assert cv2.getNumThreads() == 2
+    finally:
+        cv2.setNumThreads(threads)
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_errors_of_workers_arrive_as_they_were_raised(index: DatasetIndex, workers: int) -> None:
+    Path(index.paths[5]).unlink()
+    with pytest.raises(DataError) as caught:
+        list(run_of(index, workers))
+    assert "005.jpg" in caught.value.message
+    assert "Traceback" not in str(caught.value)
+
+
+def test_closing_ends_the_workers(index: DatasetIndex) -> None:
+    before = children()
+    batches = run_of(index, 2)
+    next(batches)
+    assert len(children() - before) >= 2 or not before | children()
+    batches.close()
+    deadline = time.monotonic() + 10
+    while children() - before and time.monotonic() < deadline:
+        os.sched_yield()
+    assert not children() - before
+
+
+@pytest.mark.slow  # noticed within 5 seconds
+def test_a_killed_worker_is_an_error_with_a_hint(index: DatasetIndex) -> None:
+    before = children()
+    batches = run_of(index, 1)
+    next(batches)
+    (worker,) = children() - before
+    os.kill(worker, signal.SIGKILL)
+    with pytest.raises(OnelookError, match="a process that loads images has ended") as caught:
+        list(batches)
+    assert "--workers" in (caught.value.hint or "")
+
+
+def test_workers_leave_signals_of_the_terminal_to_their_parent(index: DatasetIndex) -> None:
+    before = children()
+    batches = run_of(index, 1)
+    next(batches)
+    for worker in children() - before:
+        os.kill(worker, signal.SIGINT)
+        os.kill(worker, signal.SIGTERM)
+    assert len(list(batches)) == 8
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the system call is Linux's")
+def test_workers_die_with_a_parent_that_is_killed(index: DatasetIndex) -> None:
+    reader, writer = os.pipe()
+    threads = cv2.getNumThreads()
+    cv2.setNumThreads(1)  # a fork of this process must not have them
+    parent = os.fork()
+    if parent == 0:
+        try:
+            batches = run_of(index, 2)
+            next(batches)
+            os.write(writer, " ".join(map(str, children())).encode())
+        finally:
+            os.kill(os.getpid(), signal.SIGKILL)
+    os.close(writer)
+    workers = [int(pid) for pid in os.read(reader, 100).split()]
+    os.close(reader)
+    os.waitpid(parent, 0)
+    cv2.setNumThreads(threads)
+    deadline = time.monotonic() + 4  # torch's own watchdog takes 5 seconds
+    while any(is_running(pid) for pid in workers) and time.monotonic() < deadline:
+        os.sched_yield()
+    assert len(workers) == 2 and not any(is_running(pid) for pid in workers)
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_validation_gives_every_image_once_in_a_fixed_order(index: DatasetIndex, workers: int) -> None:
+    dataset = ValidationDataset(index, imgsz=64, batch_size=3)
+    batches = list(validation_loader(dataset, workers=workers))
+    order = [info.index for batch in batches for info in batch.infos]
+    assert order == dataset.rectangles.order.tolist()
+    assert [len(batch.infos) for batch in batches] == [3, 3, 1]
+
+
+@pytest.mark.parametrize(
+    ("requested", "batch_size", "device_type", "processors", "expected"),
+    [
+        (8, 16, "cuda", 16, 8),
+        (8, 16, "cuda", 4, 3),
+        (8, 16, "cuda", 1, 1),
+        (8, 2, "cuda", 16, 2),
+        (8, 1, "cuda", 16, 0),
+        (0, 16, "cuda", 16, 0),
+        (8, 16, "cpu", 2, 1),
+        (8, 16, "cpu", 64, 1),
+    ],
+)
+def test_no_more_workers_than_processors_to_spare(
+    requested: int, batch_size: int, device_type: str, processors: int, expected: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(loader, "available_processors", lambda: processors)
+    assert choose_workers(requested, batch_size, device_type=device_type) == expected
+
+
+def test_available_processors_are_at_most_those_of_the_machine() -> None:
+    assert 1 <= available_processors() <= (os.cpu_count() or 1)

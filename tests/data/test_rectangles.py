@@ -1,0 +1,47 @@
+"""Batches of similar shape."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from onelook.data.rectangles import equal_squares, similar_shapes
+from onelook.geometry.letterbox import fitted_size
+
+RNG = np.random.default_rng(3)
+SIZES = RNG.integers(20, 900, (101, 2)).astype(np.int32)
+
+
+def test_every_image_is_in_exactly_one_batch() -> None:
+    found = similar_shapes(SIZES, imgsz=640, batch_size=8)
+    batches = [found.batch(number) for number in range(len(found))]
+    assert sorted(image for batch in batches for image in batch) == list(range(101))
+    assert [len(batch) for batch in batches] == [8] * 12 + [5]
+    assert all(found.batch_of[image] == number for number, batch in enumerate(batches) for image in batch)
+
+
+def test_batches_are_in_ascending_order_of_aspect() -> None:
+    found = similar_shapes(SIZES, imgsz=640, batch_size=8)
+    aspects = SIZES[found.order, 0] / SIZES[found.order, 1]
+    assert (np.diff(aspects) >= 0).all()
+
+
+def test_every_image_fits_its_frame_without_being_reduced_again() -> None:
+    for pad in (0.0, 0.5):
+        found = similar_shapes(SIZES, imgsz=640, batch_size=8, pad=pad)
+        for image, (height, width) in enumerate(SIZES.tolist()):
+            content = fitted_size((height, width), 640)
+            frame = found.frame_of(image)
+            assert content[0] <= frame[0] and content[1] <= frame[1]
+            assert frame[0] % 32 == 0 and frame[1] % 32 == 0
+
+
+def test_exact_multiples_do_not_grow_without_pad() -> None:
+    sizes = np.array([[h, 640] for h in range(32, 641, 32)], np.int32)
+    found = similar_shapes(sizes, imgsz=640, batch_size=1)
+    assert found.frames_hw.tolist() == sizes.tolist()
+
+
+def test_squares_keep_the_order_of_the_data_set() -> None:
+    found = equal_squares(5, imgsz=64, batch_size=2)
+    assert [found.batch(number) for number in range(len(found))] == [[0, 1], [2, 3], [4]]
+    assert {found.frame_of(number) for number in range(5)} == {(64, 64)}
