@@ -52,6 +52,15 @@ def test_limit_keeps_the_best_scores_whatever_their_order() -> None:
     assert at(curves, 0.0) == (1.0, 0.5)
 
 
+def test_limit_counts_per_image_and_keeps_the_order_of_scores_over_all_images() -> None:
+    one_each = PackedTruths(np.arange(2), np.zeros(2, int), np.array([BOX, BOX]), np.zeros(2, bool), np.full(2, 100.0))
+    boxes = np.array([BOX, [500.0, 500, 10, 10], BOX])
+    found = PackedDetections(np.array([0, 0, 1]), np.zeros(3, int), boxes, np.array([0.2, 0.1, 0.9]))
+    curves = confidence_curves(one_each, found, class_ids=np.array([0]), num_labels=np.array([2]), max_det=1)
+    assert at(curves, 0.9) == pytest.approx((1.0, 0.5), abs=5e-3)
+    assert at(curves, 0.0) == (1.0, 1.0)
+
+
 def test_class_without_detections_is_0_throughout() -> None:
     label = PackedTruths(np.array([0]), np.array([1]), np.array([BOX]), np.array([False]), np.array([100.0]))
     found = PackedDetections(np.array([0]), np.array([0]), np.array([BOX]), np.array([0.9]))
