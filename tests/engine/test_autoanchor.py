@@ -137,3 +137,13 @@ def test_a_large_data_set_takes_less_than_ten_seconds() -> None:
     report = fit_anchors(sizes, GRID, anchor_t=2.5, seed=0)
     assert time.perf_counter() - start < 10
     assert report.new_best_possible_recall > 0.99
+
+
+def test_placeholders_are_replaced_even_where_they_would_do() -> None:
+    grid = AnchorGrid(torch.full((3, 3, 2), 20.0), torch.tensor([8.0, 16.0, 32.0]))
+    sizes_px = np.random.default_rng(0).uniform(10, 60, (500, 2))
+    kept = fit_anchors(sizes_px, grid, anchor_t=4.0, seed=0)
+    found = fit_anchors(sizes_px, grid, anchor_t=4.0, seed=0, placeholders=True)
+    assert kept.kept and kept.best_possible_recall == 1.0
+    assert not found.kept
+    assert found.anchors.flatten(0, 1).unique(dim=0).shape[0] == 9

@@ -57,7 +57,7 @@ class AnchorReport:
 
 
 def check_anchors(
-    index: DatasetIndex, anchor_grid: AnchorGrid, *, imgsz: int, anchor_t: float, seed: int
+    index: DatasetIndex, anchor_grid: AnchorGrid, *, imgsz: int, anchor_t: float, seed: int, placeholders: bool = False
 ) -> AnchorReport:
     """Whether the anchors suit the labels of a split, and better ones if they do not.
 
@@ -67,8 +67,10 @@ def check_anchors(
         imgsz: longest side of the images in training, pixels.
         anchor_t: largest ratio of the sides of label and anchor.
         seed: same seed, same anchors.
+        placeholders: the model's anchors only stand for their number; others take their place in any case.
     """
-    return fit_anchors(label_sizes_px(index, imgsz), anchor_grid, anchor_t=anchor_t, seed=seed)
+    sizes_px = label_sizes_px(index, imgsz)
+    return fit_anchors(sizes_px, anchor_grid, anchor_t=anchor_t, seed=seed, placeholders=placeholders)
 
 
 def label_sizes_px(index: DatasetIndex, imgsz: int) -> Array:
@@ -79,14 +81,16 @@ def label_sizes_px(index: DatasetIndex, imgsz: int) -> Array:
     return per_label
 
 
-def fit_anchors(sizes_px: Array, anchor_grid: AnchorGrid, *, anchor_t: float, seed: int) -> AnchorReport:
+def fit_anchors(
+    sizes_px: Array, anchor_grid: AnchorGrid, *, anchor_t: float, seed: int, placeholders: bool = False
+) -> AnchorReport:
     """The model's anchors if at least 98 % of the labels are in their reach, else better ones if they can be found.
 
     Without labels everything is in reach.
 
     Args:
         sizes_px: (M, 2) width, height of the labels in pixels of the training image.
-        anchor_grid, anchor_t, seed: see `check_anchors`.
+        anchor_grid, anchor_t, seed, placeholders: see `check_anchors`.
     """
     own = anchor_grid.anchors.detach().double().cpu().numpy().reshape(-1, 2)
     recall, matched = anchor_recall(sizes_px, own, anchor_t=anchor_t)
@@ -95,10 +99,10 @@ def fit_anchors(sizes_px: Array, anchor_grid: AnchorGrid, *, anchor_t: float, se
         logger.warning("%d of %d labels have a side below %g pixels", num_small, len(sizes_px), SMALL_SIDE_PX)
     kept, chosen, new_recall, new_matched = True, anchor_grid.anchors.detach().float().cpu(), recall, matched
     usable = sizes_px[(sizes_px >= LEAST_SIDE_PX).all(axis=1)]
-    if recall <= GOOD_RECALL and len(usable):
+    if (placeholders or recall <= GOOD_RECALL) and len(usable):
         found = search_anchors(usable, len(own), anchor_t=anchor_t, seed=seed)
         found_recall, found_matched = anchor_recall(sizes_px, found, anchor_t=anchor_t)
-        if found_recall > recall:
+        if placeholders or found_recall > recall:
             kept, chosen, new_recall, new_matched = (
                 False,
                 _in_order_of_strides(found, anchor_grid),

@@ -101,8 +101,14 @@ def _model(settings: TrainSettings, splits: Splits, resumed: Resumed | None) -> 
         logger.info(
             "weights `%s`: %d of %d tensors taken over", settings.weights, start.report.copied, start.report.total
         )
+    placeholders = start.has_new_anchors and isinstance(start.model.definition["anchors"], int)
     if not settings.noautoanchor:
-        _fit_anchors(start.model, settings, splits)
+        _fit_anchors(start.model, settings, splits, placeholders)
+    elif placeholders:
+        raise SettingsError(
+            f"model `{settings.cfg}` says only how many anchors it has, and `noautoanchor` forbids to find them",
+            hint="drop `noautoanchor`, or write the anchors into the definition",
+        )
     return start.model, start.label
 
 
@@ -116,16 +122,20 @@ def _check_image_size(settings: TrainSettings, model: DetectionModel) -> None:
         )
 
 
-def _fit_anchors(model: DetectionModel, settings: TrainSettings, splits: Splits) -> None:
-    index = splits.scans["train"].index
+def _fit_anchors(model: DetectionModel, settings: TrainSettings, splits: Splits, placeholders: bool) -> None:
     report = check_anchors(
-        index, model.anchor_grid, imgsz=settings.imgsz, anchor_t=settings.anchor_t, seed=settings.seed
+        splits.scans["train"].index,
+        model.anchor_grid,
+        imgsz=settings.imgsz,
+        anchor_t=settings.anchor_t,
+        seed=settings.seed,
+        placeholders=placeholders,
     )
     if report.kept:
         logger.info("anchors kept: they can match %.1f %% of the labels", 100 * report.best_possible_recall)
         return
     logger.info(
-        "anchors replaced: they could match %.1f %% of the labels, the new ones %.1f %%",
+        "anchors replaced: the old ones could match %.1f %% of the labels, the new ones %.1f %%",
         100 * report.best_possible_recall,
         100 * report.new_best_possible_recall,
     )
