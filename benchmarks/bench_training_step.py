@@ -33,7 +33,7 @@ from onelook.engine.optimizer import create_optimizer, parameter_groups
 from onelook.engine.schedule import Schedule
 from onelook.engine.state import Progress, TrainState
 from onelook.engine.stop_signal import StopSignal
-from onelook.engine.trainer import Arithmetic, Trainer
+from onelook.engine.trainer import Arithmetic, Attendants, Trainer
 from onelook.losses.detection_loss import DetectionLoss
 from onelook.models.detector import create_model
 from onelook.settings.train import TrainSettings
@@ -149,15 +149,10 @@ def loop_step(settings: TrainSettings, batch: Batch, device: torch.device) -> Ca
     )
     trainer = Trainer(
         state,
-        settings,
+        endless(batch),
         schedule=schedule,
-        batches=endless(batch),
-        evaluator=Mock(),
-        keeper=Mock(),
-        observers=Observers([ConsoleProgress()]),
-        stop=StopSignal(),
-        arithmetic=Arithmetic(device, None, 32),
-        frozen=[],
+        arithmetic=Arithmetic(device),
+        attendants=Attendants(Mock(), Mock(), Observers([ConsoleProgress()]), StopSignal()),
     )
 
     def step() -> None:
@@ -185,7 +180,9 @@ def timed(step: Callable[[], None], steps: int, device: torch.device) -> float:
 def save(arguments: argparse.Namespace, medians: list[str], faster: float, added: float) -> None:
     """Append a line to the results."""
     commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=True)
-    header = "commit,processor,threads,torch,model,imgsz,batch_size,rounds,plain_ms,ours_ms,bare_ms,times_faster,loop_adds"
+    header = (
+        "commit,processor,threads,torch,model,imgsz,batch_size,rounds,plain_ms,ours_ms,bare_ms,times_faster,loop_adds"
+    )
     row = [
         commit.stdout.strip(),
         processor(),

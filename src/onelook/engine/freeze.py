@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from torch import nn
 
 from onelook.errors import SettingsError
@@ -24,13 +26,13 @@ def frozen_rows(model: DetectionModel, freeze: list[int]) -> list[nn.Module]:
     return [rows[number] for number in wanted]
 
 
-def stop_learning(rows: list[nn.Module]) -> None:
+def stop_learning(rows: Sequence[nn.Module]) -> None:
     """Take the gradients of `rows` away; call `set_training_mode` before each epoch to hold their statistics too."""
     for row in rows:
         row.requires_grad_(False)
 
 
-def set_training_mode(model: nn.Module, rows: list[nn.Module]) -> None:
+def set_training_mode(model: nn.Module, rows: Sequence[nn.Module]) -> None:
     """Put `model` in training mode and its frozen `rows` in evaluation mode."""
     model.train()
     for row in rows:

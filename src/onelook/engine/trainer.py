@@ -21,7 +21,6 @@ from onelook.engine.schedule import Schedule, StepPlan
 from onelook.engine.state import TrainState
 from onelook.engine.stop_signal import StopSignal
 from onelook.errors import NumericsError, StopRequested
-from onelook.settings.train import TrainSettings
 from onelook.structures.batch import Batch
 from onelook.structures.metrics import DetectionMetrics
 
@@ -32,17 +31,36 @@ PURPOSE_SIZE = 0x512E
 
 @dataclass(frozen=True)
 class Arithmetic:
-    """Where and in which precision the steps are computed.
+    """How the steps are computed.
 
     Attributes:
         device: of the model.
         amp: type of mixed-precision arithmetic, or None.
         max_stride: sizes of multi-scale training are multiples of it, pixels.
+        frozen: layers that do not learn.
     """
 
     device: torch.device
-    amp: torch.dtype | None
-    max_stride: int
+    amp: torch.dtype | None = None
+    max_stride: int = 32
+    frozen: tuple[nn.Module, ...] = ()
+
+
+@dataclass(frozen=True)
+class Attendants:
+    """Who is asked and told while the loop runs.
+
+    Attributes:
+        evaluator: measures the averaged model after each epoch.
+        keeper: writes the checkpoints.
+        observers: told of what happens.
+        stop: asked after every update.
+    """
+
+    evaluator: Evaluator
+    keeper: CheckpointKeeper
+    observers: Observers
+    stop: StopSignal
 
 
 class Trainer:
@@ -50,42 +68,32 @@ class Trainer:
 
     Args:
         state: changed in place.
-        settings: of the run.
-        schedule: learning rates and updates by step.
         batches: all batches from the place where `state` stands to the end of the run.
-        evaluator: for the validation after each epoch.
-        keeper: writes the checkpoints.
-        observers: told of what happens.
-        stop: asked after every update.
+        schedule: learning rates and updates by step, and the settings of the run.
         arithmetic: device and precision.
-        frozen: layers that do not learn.
+        attendants: evaluator, keeper, observers, stop signal.
     """
 
     def __init__(
         self,
         state: TrainState,
-        settings: TrainSettings,
+        batches: Iterator[Batch],
         *,
         schedule: Schedule,
-        batches: Iterator[Batch],
-        evaluator: Evaluator,
-        keeper: CheckpointKeeper,
-        observers: Observers,
-        stop: StopSignal,
         arithmetic: Arithmetic,
-        frozen: list[nn.Module],
+        attendants: Attendants,
     ) -> None:
         self.state = state
-        self.settings = settings
-        self.schedule = schedule
         self.batches = batches
-        self.evaluator = evaluator
-        self.keeper = keeper
-        self.observers = observers
-        self.stop = stop
+        self.schedule = schedule
+        self.settings = schedule.settings
         self.arithmetic = arithmetic
-        self.frozen = frozen
-        self._loss_sums = torch.zeros(3, dtype=torch.float64)
+        self.evaluator = attendants.evaluator
+        self.keeper = attendants.keeper
+        self.observers = attendants.observers
+        self.stop = attendants.stop
+        self._loss_sums = torch.zeros(3, dtype=torch.float64, device=arithmetic.device)
+        self._epoch_begun = time.perf_counter()
 
     def fit(self) -> FitEnd:
         """Train until the last epoch is done or patience runs out.
@@ -116,7 +124,7 @@ class Trainer:
     def train_epoch(self) -> None:
         """Train on the batches that this epoch still has; the last one is always followed by an update."""
         self._epoch_begun = time.perf_counter()
-        set_training_mode(self.state.model, self.frozen)
+        set_training_mode(self.state.model, self.arithmetic.frozen)
         self._loss_sums = torch.tensor(
             self.state.progress.loss_sums, dtype=torch.float64, device=self.arithmetic.device
         )
@@ -161,7 +169,7 @@ class Trainer:
         """Clip the gradients, move the weights and then their average; an update that is not finite is left out.
 
         Raises:
-            NumericsError: 20 updates in a row were not finite.
+            NumericsError: 20 updates in a row were not finite, or the batch-norm statistics are not.
         """
         optimizer, scaler, progress = self.state.optimizer, self.state.scaler, self.state.progress
         apply_plan(optimizer, plan)
@@ -176,12 +184,23 @@ class Trainer:
             self.state.ema.update()
             progress.skipped_updates = 0
             return
+        self._refuse_poisoned_statistics()
         progress.skipped_updates += 1
         if progress.skipped_updates >= MAX_SKIPPED_UPDATES:
             raise NumericsError(
                 f"{MAX_SKIPPED_UPDATES} updates in a row had gradients that are not finite, "
                 f"at epoch {progress.epoch}, batch {progress.batch}",
-                hint="lower `lr0`, or set `amp` to off; the last checkpoint is finite",
+                hint="lower `lr0`, or set `amp` to off, in a new run with `--weights`; the last checkpoint is finite",
+            )
+
+    def _refuse_poisoned_statistics(self) -> None:
+        """An update can be left out, but not what a forward pass did to the batch-norm statistics."""
+        poisoned = [name for name, buffer in self.state.model.named_buffers() if not buffer.isfinite().all()]
+        if poisoned:
+            raise NumericsError(
+                f"batch-norm statistics `{poisoned[0]}` are not finite at epoch {self.state.progress.epoch}, "
+                f"batch {self.state.progress.batch}",
+                hint="lower `lr0`, or set `amp` to off, in a new run with `--weights`; the last checkpoint is finite",
             )
 
     def finish_epoch(self) -> None:

@@ -26,7 +26,7 @@ def training_set(prepared: Prepared, progress: Progress | None = None) -> tuple[
     """The augmented training images, and the order of their batches from where `progress` stands."""
     settings, index = prepared.settings, prepared.splits.scans["train"].index
     schedule = Schedule(settings, len(index))
-    stride = int(prepared.model.strides.max())
+    stride = prepared.model.max_stride
     rectangles = None
     if settings.rect:
         rectangles = similar_shapes(
@@ -69,7 +69,7 @@ def validation_evaluator(prepared: Prepared) -> Evaluator:
         index,
         imgsz=settings.imgsz,
         batch_size=batch_size,
-        stride=int(prepared.model.strides.max()),
+        stride=prepared.model.max_stride,
         cache=_cache(index, settings.imgsz, "ram" if settings.cache == "val" else settings.cache),
     )
     return Evaluator(

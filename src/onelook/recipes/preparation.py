@@ -113,7 +113,7 @@ def _model(settings: TrainSettings, splits: Splits, resumed: Resumed | None) -> 
 
 
 def _check_image_size(settings: TrainSettings, model: DetectionModel) -> None:
-    stride = int(model.strides.max())
+    stride = model.max_stride
     if settings.imgsz % stride or settings.imgsz < 2 * stride:
         fitting = max(-(-settings.imgsz // stride), 2) * stride
         raise SettingsError(

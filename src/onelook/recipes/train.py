@@ -20,7 +20,7 @@ from onelook.engine.optimizer import create_optimizer
 from onelook.engine.schedule import Schedule
 from onelook.engine.state import Progress, TrainState
 from onelook.engine.stop_signal import StopSignal
-from onelook.engine.trainer import Arithmetic, Trainer
+from onelook.engine.trainer import Arithmetic, Attendants, Trainer
 from onelook.engine.weights import load_detector
 from onelook.files.atomic import write_text_atomic
 from onelook.files.yaml import dump_yaml
@@ -91,18 +91,15 @@ def _fit(prepared: Prepared, callbacks: Sequence[Callback], stop: StopSignal) ->
     state = _state(prepared, schedule)
     recorders = [ResultsCsv(run.results, state.progress.history), SpeedCsv(run.speeds, schedule.num_images)]
     observers = Observers([*recorders, *callbacks])
+    keeper = CheckpointKeeper(run, settings, common=prepared.common_document(), observers=observers)
     batches = training_batches(prepared, state.progress)
+    frozen = tuple(frozen_rows(prepared.model, settings.freeze))
     trainer = Trainer(
         state,
-        settings,
+        batches,
         schedule=schedule,
-        batches=batches,
-        evaluator=validation_evaluator(prepared),
-        keeper=CheckpointKeeper(run, settings, common=prepared.common_document(), observers=observers),
-        observers=observers,
-        stop=stop,
-        arithmetic=Arithmetic(prepared.device, prepared.amp, int(prepared.model.strides.max())),
-        frozen=frozen_rows(prepared.model, settings.freeze),
+        arithmetic=Arithmetic(prepared.device, prepared.amp, prepared.model.max_stride, frozen),
+        attendants=Attendants(validation_evaluator(prepared), keeper, observers, stop),
     )
     observers.send(_fit_start(prepared, schedule, state.progress))
     with closing(batches):

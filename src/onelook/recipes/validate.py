@@ -65,7 +65,7 @@ def validate(given: Mapping[str, Any], *, file: Path | None = None) -> ValidateR
         index = splits.scans[settings.task].index
         evaluator = Evaluator(
             index,
-            lambda: validation_batches(index, settings, stride=int(model.strides.max()), device=device),
+            lambda: validation_batches(index, settings, stride=model.max_stride, device=device),
             num_classes=model.num_classes,
             settings=EvaluationSettings(
                 conf_thres=settings.conf_thres,
