@@ -35,6 +35,12 @@ def _rebuild(kind: type[OnelookError], message: str, hint: str | None) -> Oneloo
     return kind(message, hint=hint)
 
 
+class UsageError(OnelookError):
+    """The command line cannot be understood: an unknown command or option, or a missing argument."""
+
+    exit_code = 2
+
+
 class SettingsError(OnelookError):
     """A setting is unknown, has an impossible value, or contradicts another one."""
 

@@ -8,6 +8,7 @@ from collections import Counter
 from pathlib import Path
 
 from onelook.errors import DataError
+from onelook.files.bounded import printable
 from onelook.recipes.detect import FrameResult, detect
 from onelook.settings.command_line import add_options, typed_options
 from onelook.settings.detect import DetectSettings
@@ -36,7 +37,9 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _line(frame: FrameResult) -> str:
-    place = str(frame.path) if frame.number is None else f"{frame.path} frame {frame.number}/{frame.num_frames}"
+    place = printable(frame.path)
+    if frame.number is not None:
+        place += f" frame {frame.number}/{frame.num_frames}"
     counts = Counter(frame.names[class_id] for class_id in frame.detections.class_ids.tolist())
     found = ", ".join(f"{count} {name}" for name, count in sorted(counts.items())) or "nothing"
     height, width = frame.size_hw

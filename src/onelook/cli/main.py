@@ -1,16 +1,14 @@
-"""The `onelook` command: finds the sub-command, shows errors in one clear message, and sets the exit code."""
+"""The `onelook` command: finds the sub-command, runs it, and turns what goes wrong into a message and an exit code."""
 
 from __future__ import annotations
 
-import argparse
-import io
-import logging
 import os
 import sys
 from collections.abc import Sequence
 from types import ModuleType
 
-from onelook.errors import OnelookError
+from onelook.cli.messages import messages, report
+from onelook.cli.parser import Parser, nearest_command
 
 COMMANDS = {
     "train": "train a detector",
@@ -20,32 +18,23 @@ COMMANDS = {
     "check": "read a data set and account for every label row",
     "autosplit": "divide a folder of images into train, val and test lists",
 }
-EXIT_INTERRUPTED = 130
-EXIT_SOFTWARE = 70
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line `arguments` (those of the process by default); the exit code."""
     typed = list(sys.argv[1:] if arguments is None else arguments)
-    _start_logging()
-    try:
-        return _dispatch(typed)
-    except OnelookError as problem:
-        print(f"error: {problem}", file=sys.stderr)
-        return problem.exit_code
-    except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
-        return EXIT_INTERRUPTED
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
-    except OSError as problem:
-        print(f"error: {problem}", file=sys.stderr)
-        return EXIT_SOFTWARE
+    with messages():
+        try:
+            return _dispatch(typed)
+        except BrokenPipeError:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            return 0
+        except (Exception, KeyboardInterrupt) as problem:  # noqa: BLE001 - the last one: nothing may end as a traceback
+            return report(problem)
 
 
 def _dispatch(typed: list[str]) -> int:
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="onelook",
         description="Train, validate and run object detectors.",
         epilog="`onelook COMMAND --help` lists the options of a command.",
@@ -53,16 +42,22 @@ def _dispatch(typed: list[str]) -> int:
     parser.add_argument("--version", action="store_true", help="show the version and end")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND")
     wanted = next((word for word in typed if not word.startswith("-")), None)
+    if wanted is not None and wanted not in COMMANDS:
+        raise nearest_command(wanted, COMMANDS)
+    active = parser
     for name, summary in COMMANDS.items():
         command = commands.add_parser(name, help=summary, description=f"{summary[0].upper()}{summary[1:]}.")
         if name == wanted:
+            active = command
             module = _module(name)
             module.add_arguments(command)
             command.set_defaults(run=module.run)
     try:
-        parsed = parser.parse_args(typed)
-    except SystemExit as end:
+        parsed, unknown = parser.parse_known_args(typed)
+    except SystemExit as end:  # --help
         return int(end.code or 0)
+    if unknown:
+        active.refuse(unknown)
     if parsed.version:
         print(_version())
         return 0
@@ -103,16 +98,3 @@ def _version() -> str:
     from importlib.metadata import version
 
     return f"onelook {version('onelook')}"
-
-
-def _start_logging() -> None:
-    """Send messages to standard error; names that a terminal cannot show are escaped, not fatal."""
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")
-    handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(logging.Formatter("%(levelname)s: %(message)s"))
-    package = logging.getLogger("onelook")
-    package.handlers[:] = [handler]
-    package.setLevel(logging.INFO)
-    package.propagate = False

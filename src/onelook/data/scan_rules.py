@@ -51,14 +51,14 @@ def apply_rules(ledger: Ledger, spec: DatasetSpec, options: ScanOptions, *, firs
             f"of `{printable(spec.path)}`, in {len(unknown)} label rows:",
             [str(entry) for entry in unknown],
             hint=f"class ids count from 0 ({spec.names[0]}) to {len(spec.names) - 1} ({spec.names[-1]}); "
-            "or train with --single-cls",
+            "or count all as one class with `--single-cls`",
         )
     if options.strict and bad:
         raise combined(
             DataError,
             f"split `{ledger.split}`: cannot use {ledger.images_unusable} images and {ledger.rows_refused} label rows:",
             [str(entry) for entry in bad],
-            hint="cure them, or go on without them by leaving out --strict",
+            hint="cure them, or go on without them by leaving out `--strict`",
         )
     if ledger.images_unusable == ledger.images_listed:
         raise combined(
@@ -81,10 +81,10 @@ def _require_labels(ledger: Ledger, first_label: str | None) -> None:
             f"split `{ledger.split}`: {ledger.images_missing} of {usable} images have no label file; "
             f"looked for `{printable(first_label)}`, for one",
             hint="labels lie beside images, or in a folder `labels` in place of `images`; "
-            "if these are all background, allow unlabelled images",
+            "if these are all background, add `--allow-unlabelled`",
         )
     if ledger.split == "train" and ledger.rows_used == 0:
         raise DataError(
             f"split `train`: {usable} images, and not one label that can be used",
-            hint="check the label files; if these are all background, allow unlabelled images",
+            hint="check the label files; if these are all background, add `--allow-unlabelled`",
         )

@@ -33,7 +33,9 @@ def select_device(text: str) -> torch.device:
     if int(name) >= count:
         raise DeviceError(
             f"setting `device` is `{text}`, but this machine has {count} usable GPUs",
-            hint="use `--device cpu`, or install a build of torch that fits your GPU" if count == 0 else None,
+            hint=f"use a number from 0 to {count - 1}"
+            if count
+            else "use `--device cpu`, or install a build of torch that fits your GPU",
         )
     return torch.device("cuda", int(name))
 

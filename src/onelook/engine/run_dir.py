@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import platform
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -30,20 +32,23 @@ class RunDir:
 
         Args:
             project: parent folder; created if missing.
-            name: wanted name.
+            name: wanted name; folders in it are created too.
             exist_ok: use the folder even if it is there already.
 
         Raises:
-            RunFolderError: the folder cannot be created or written.
+            RunFolderError: the folder cannot be created or written; what was created by then is removed.
         """
+        wanted = project / name
+        missing: list[Path] = []
         try:
-            project.mkdir(parents=True, exist_ok=True)
-            folder = _existing(project / name) if exist_ok else _first_free(project, name)
-            write_bytes_atomic(folder / ".writable", b"")
-            (folder / ".writable").unlink()
+            missing += [folder for folder in (wanted, *wanted.parents) if not folder.exists()]
+            wanted.parent.mkdir(parents=True, exist_ok=True)
+            folder = _existing(wanted) if exist_ok else _first_free(wanted.parent, wanted.name)
+            _try_to_write(folder)
         except OSError as problem:
+            _remove_empty(missing)
             raise RunFolderError(
-                f"run folder `{project / name}` cannot be written: {problem.strerror or problem}",
+                f"run folder `{wanted}` cannot be written: {problem.strerror or problem}",
                 hint="choose another place with `--project`, or free some space",
             ) from problem
         return RunDir(folder)
@@ -154,6 +159,24 @@ def newest_run(project: Path) -> Path:
             hint="give the run folder: `--resume runs/train/exp`",
         )
     return found[-1].parent.parent
+
+
+def _try_to_write(folder: Path) -> None:
+    """Write and remove a small file; if that fails, `folder` is removed too unless something is in it."""
+    probe = folder / ".writable"
+    try:
+        write_bytes_atomic(probe, b"\0")
+    except OSError:
+        _remove_empty([folder])
+        raise
+    probe.unlink()
+
+
+def _remove_empty(folders: Sequence[Path]) -> None:
+    """Remove those of `folders` that are there and empty, in this order."""
+    for folder in folders:
+        with contextlib.suppress(OSError):
+            folder.rmdir()
 
 
 def _existing(folder: Path) -> Path:

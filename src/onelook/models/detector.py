@@ -168,10 +168,13 @@ def create_model(
     class_names = tuple(names) if names is not None else tuple(str(i) for i in range(definition.num_classes))
     if len(class_names) != definition.num_classes:
         raise ModelError(f"{len(class_names)} class names for {definition.num_classes} classes")
-    plans = plan_layers(definition)
-    with torch.device("meta"):
-        skeleton = DetectionModel(definition, plans, names=class_names)
-        stride_px = probe_strides(skeleton)
+    try:
+        plans = plan_layers(definition)
+        with torch.device("meta"):
+            skeleton = DetectionModel(definition, plans, names=class_names)
+            stride_px = probe_strides(skeleton)
+    except ModelError as problem:
+        raise problem if where == "model" else _in_file(problem, where) from problem.__cause__
     target = torch.get_default_device()
     if target.type == "meta":
         return _started(skeleton, stride_px)
@@ -181,6 +184,10 @@ def create_model(
         torch.manual_seed(seed)
         model = _started(DetectionModel(definition, plans, names=class_names), stride_px)
     return model.to(target)
+
+
+def _in_file(problem: ModelError, where: str) -> ModelError:
+    return ModelError(f"model `{where}`: {problem.message.removeprefix('model ')}", hint=problem.hint)
 
 
 def probe_strides(skeleton: DetectionModel) -> tuple[int, ...]:

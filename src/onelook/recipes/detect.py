@@ -75,7 +75,7 @@ def detect(
 ) -> DetectResult:
     """Find objects in pictures and videos.
 
-    A file that cannot be used is passed over and named in the result.
+    A file that cannot be used is passed over, with a warning, and named in the result.
 
     Args:
         given: settings by name; see `DetectSettings`.
@@ -113,7 +113,7 @@ def detect(
     if problems and not results:
         raise combined(DataError, f"no file of `{settings.source}` can be used:", [item.message for item in problems])
     if problems:
-        logger.warning("%d files were passed over, the first: %s", len(problems), problems[0].message)
+        logger.warning("%d of %d files were passed over", len(problems), len(paths))
     return DetectResult(
         frames=tuple(results),
         names=predictor.names,

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
 
 from onelook.errors import SettingsError, combined
 from onelook.files.yaml import load_yaml
@@ -36,15 +37,18 @@ def build_settings(kind: type[SettingsT], given: Mapping[str, Any], *, file: Pat
     Raises:
         SettingsError: an unknown name (the nearest is suggested), or a value that is impossible; all are listed.
     """
-    from_file = _known(kind, load_yaml(file), str(file)) if file is not None else {}
-    merged = {**from_file, **_known(kind, given, "the command")}
+    from_file = _known(kind, load_yaml(file), f"file `{file}`") if file is not None else {}
+    typed = _known(kind, given, "the command")
+    merged = {**from_file, **typed}
     preset = merged.get("hyp", "")
     if preset:
-        merged = {**_known(Hyperparameters, load_yaml(preset_path(str(preset))), str(preset)), **merged}
+        merged = {**_known(Hyperparameters, load_yaml(preset_path(str(preset))), f"hyp `{preset}`"), **merged}
     try:
         return kind.model_validate(merged)
     except ValidationError as problem:
-        raise combined(SettingsError, "these settings cannot be used:", _sentences(problem)) from problem
+        sources = {name: "" if name in typed else f" in `{file if name in from_file else preset}`" for name in merged}
+        problems = [_sentence(error, kind, sources) for error in problem.errors()]
+        raise combined(SettingsError, "these settings cannot be used:", problems) from problem
 
 
 def preset_path(name: str) -> Path:
@@ -88,12 +92,11 @@ def _nearest(name: str, names: list[str]) -> str:
     return f"did you mean `{near[0]}`?" if near else f"known are {', '.join(names)}"
 
 
-def _sentences(problem: ValidationError) -> list[str]:
-    sentences = []
-    for error in problem.errors():
-        place = ".".join(str(part) for part in error["loc"])
-        if error["type"] == "missing":
-            sentences.append(f"`{place}` must be given")
-        else:
-            sentences.append(f"`{place}` is `{error['input']}`: {error['msg'][0].lower()}{error['msg'][1:]}")
-    return sentences
+def _sentence(error: ErrorDetails, kind: type[BaseModel], sources: Mapping[str, str]) -> str:
+    """What is wrong with one setting, in words; `sources` says where settings come from that were not typed."""
+    name = str(error["loc"][0])
+    if error["type"] == "missing":
+        what = kind.model_fields[name].description or ""
+        return f"`{name}` must be given: {what[0].lower()}{what[1:]}"
+    place = "".join([f"`{name}`", *(f" number {part + 1}" for part in error["loc"][1:] if isinstance(part, int))])
+    return f"{place}{sources.get(name, '')} is `{error['input']}`: {error['msg'][0].lower()}{error['msg'][1:]}"

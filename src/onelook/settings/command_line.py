@@ -16,9 +16,19 @@ def add_options(parser: argparse.ArgumentParser, kind: type[BaseModel]) -> None:
     """Add an option for every field of `kind`; options that are not typed leave no trace in the result.
 
     `imgsz` is spelt `--imgsz`, `batch_size` both `--batch-size` and `--batch_size`; aliases come from the field.
+    Fields that `kind` inherits come last in the help, in a group of their own.
     """
-    for name, field in kind.model_fields.items():
-        parser.add_argument(*_spellings(name, field), dest=name, **_behaviour(field))
+    required = [
+        f"--{name} {_behaviour(field)['metavar']}" for name, field in kind.model_fields.items() if field.is_required()
+    ]
+    parser.usage = " ".join([parser.prog, *required, "[options]"])
+    inherited = kind.__base__.model_fields if kind.__base__ is not None and issubclass(kind.__base__, BaseModel) else {}
+    own = parser.add_argument_group("settings")
+    shaping = parser.add_argument_group("hyper-parameters") if inherited else own
+    for name in sorted(kind.model_fields, key=lambda name: name in inherited):
+        field = kind.model_fields[name]
+        group = shaping if name in inherited else own
+        group.add_argument(*_spellings(name, field), dest=name, **_behaviour(field))
 
 
 def typed_options(arguments: argparse.Namespace, kind: type[BaseModel]) -> dict[str, Any]:
@@ -59,7 +69,7 @@ def _help(field: FieldInfo) -> str:
     if field.is_required():
         return f"{text} (required)"
     default = field.default
-    if default is False or default in ("", None):
+    if default is False or default in ("", None, []):
         return text
     shown = " ".join(map(str, default)) if isinstance(default, list) else default
     return f"{text} (default: {shown})"

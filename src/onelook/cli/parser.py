@@ -1,0 +1,67 @@
+"""The reader of command lines: whole option names only, suggestions for misspelt ones, our errors in place of exits."""
+
+from __future__ import annotations
+
+import argparse
+import difflib
+from collections.abc import Iterable, Sequence
+from typing import Any, NoReturn
+
+from onelook.errors import UsageError
+
+# Options of other trainers of this family: a hint that guesses at a similar name would lead astray.
+NOT_OFFERED = frozenset(
+    {
+        "--artifact_alias", "--augment", "--bbox_interval", "--bucket", "--dnn", "--entity", "--evolve",
+        "--evolve_population", "--image-weights", "--local_rank", "--quad", "--resume_evolve", "--save-format",
+        "--save-hybrid", "--sync-bn", "--update", "--upload_dataset", "--verbose", "--view-img", "--visualize",
+    }
+)  # fmt: skip
+
+
+class Parser(argparse.ArgumentParser):
+    """Takes no abbreviations, which would turn a misspelt option into another one, and raises instead of exiting."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(allow_abbrev=False, **options)
+
+    def error(self, message: str) -> NoReturn:
+        """Raise what argparse found.
+
+        Raises:
+            UsageError: always.
+        """
+        raise UsageError(f"{self.prog}: {message}", hint=f"`{self.prog} --help` lists the options")
+
+    def refuse(self, unknown: Sequence[str]) -> NoReturn:
+        """Raise for arguments that no option takes; `unknown` is what `parse_known_args` left over.
+
+        Raises:
+            UsageError: always.
+        """
+        options = [word.split("=")[0] for word in unknown if word.startswith("-")]
+        if not options:
+            self.error(f"unexpected argument `{unknown[0]}`")
+        names = ", ".join(f"`{option}`" for option in options)
+        problem = f"{self.prog}: unknown option{'s' if len(options) > 1 else ''} {names}"
+        raise UsageError(problem, hint=self._hint(options))
+
+    def _hint(self, options: Iterable[str]) -> str:
+        known = list(self._option_string_actions)
+        nearest = [
+            near[0]
+            for option in options
+            if option not in NOT_OFFERED and (near := difflib.get_close_matches(option, known, n=1))
+        ]
+        if not nearest:
+            return f"`{self.prog} --help` lists the options"
+        return f"did you mean {', '.join(f'`{name}`' for name in dict.fromkeys(nearest))}?"
+
+
+def nearest_command(word: str, commands: Iterable[str]) -> UsageError:
+    """The error for a command that does not exist."""
+    names = list(commands)
+    near = difflib.get_close_matches(word, names, n=1)
+    return UsageError(
+        f"unknown command `{word}`", hint=f"did you mean `{near[0]}`?" if near else f"known are {', '.join(names)}"
+    )

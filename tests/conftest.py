@@ -1,0 +1,68 @@
+"""A data set and a model so small that a whole training run takes a fraction of a second."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+TABLE = """\
+# Three maps, a handful of channels.
+depth_multiple: 1.0
+width_multiple: 1.0
+anchors:
+  - [6, 6, 10, 10, 14, 14]
+  - [18, 18, 24, 24, 30, 20]
+  - [20, 40, 40, 40, 60, 50]
+backbone:
+  - [-1, 1, Conv, [8, 3, 2]]
+  - [-1, 1, Conv, [8, 3, 2]]
+  - [-1, 1, C3, [8]]
+  - [-1, 1, Conv, [8, 3, 2]]
+  - [-1, 1, Conv, [16, 3, 2]]
+  - [-1, 1, Conv, [16, 3, 2]]
+head:
+  - [[3, 4, 5], 1, Detect, [nc, anchors]]
+"""
+SIZE = 96
+NAMES = ("square", "disc")
+
+
+def write_images(folder: Path, split: str, count: int, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    (folder / "images" / split).mkdir(parents=True)
+    (folder / "labels" / split).mkdir(parents=True)
+    for number in range(count):
+        image = rng.integers(0, 60, (SIZE, SIZE, 3), dtype=np.uint8)
+        rows = []
+        for _ in range(int(rng.integers(1, 4))):
+            kind, half = int(rng.integers(2)), int(rng.integers(8, 18))
+            x, y = (int(rng.integers(half, SIZE - half)) for _ in range(2))
+            if kind == 0:
+                cv2.rectangle(image, (x - half, y - half), (x + half, y + half), (40, 220, 40), -1)
+            else:
+                cv2.circle(image, (x, y), half, (220, 40, 40), -1)
+            rows.append(f"{kind} {x / SIZE:.6f} {y / SIZE:.6f} {2 * half / SIZE:.6f} {2 * half / SIZE:.6f}")
+        cv2.imwrite(str(folder / "images" / split / f"{number:03}.jpg"), image)
+        (folder / "labels" / split / f"{number:03}.txt").write_text("\n".join(rows) + "\n")
+
+
+@pytest.fixture(scope="session")
+def tiny_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Squares and discs: 20 images to train on, 6 to validate on, 4 to test on; the path of the YAML."""
+    folder = tmp_path_factory.mktemp("shapes")
+    for seed, (split, count) in enumerate({"train": 20, "val": 6, "test": 4}.items()):
+        write_images(folder, split, count, seed)
+    yaml = folder / "data.yaml"
+    yaml.write_text("path: .\ntrain: images/train\nval: images/val\ntest: images/test\nnames: [square, disc]\n")
+    return yaml
+
+
+@pytest.fixture(scope="session")
+def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The YAML of a model with three maps."""
+    path = tmp_path_factory.mktemp("model") / "tiny.yaml"
+    path.write_text(TABLE)
+    return path

@@ -1,0 +1,337 @@
+"""Wrong command lines, settings, models, weights, devices and places: one clear message each, and nothing changed."""
+
+from __future__ import annotations
+
+import json
+import platform
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from command_world import Case, World, refuse, run, state_of, texts
+
+from onelook.engine.checkpoint import load_checkpoint, save_checkpoint
+
+
+def train(*words: object) -> Callable[[World], list[str]]:
+    return lambda world: world.train(*words)
+
+
+def val(*words: object) -> Callable[[World], list[str]]:
+    return lambda world: world.val(*words)
+
+
+def detect(*words: object) -> Callable[[World], list[str]]:
+    return lambda world: world.detect(*words)
+
+
+def words(*words: object) -> Callable[[World], list[str]]:
+    return lambda world: texts(*words)
+
+
+def with_file(option: str, name: str, content: str) -> Callable[[World], list[str]]:
+    return lambda world: world.train(option, world.file(name, content))
+
+
+USAGE = [
+    Case("abbreviated option", train("--epoch", 3), 2, ("unknown option `--epoch`",), "did you mean `--epochs`?"),
+    Case("misspelt option", train("--btach-size=3"), 2, ("`--btach-size`",), "did you mean `--batch-size`?"),
+    Case(
+        "two misspelt options",
+        train("--no-plots", "--mixpu", 1),
+        2,
+        ("`--no-plots`, `--mixpu`",),
+        "`--noplots`, `--mixup`",
+    ),
+    Case("option of another trainer", train("--image-weights"), 2, ("`--image-weights`",), "--help` lists the options"),
+    Case("argument too many", words("val", "fast"), 2, ("unexpected argument `fast`",), "onelook val --help"),
+    Case("option without value", train("--epochs"), 2, ("--epochs: expected one argument",), "onelook train --help"),
+    Case(
+        "no yes or no", train("--rect", "maybe"), 2, ("--rect: `maybe` is neither yes nor no",), "onelook train --help"
+    ),
+    Case("misspelt command", words("trian"), 2, ("unknown command `trian`",), "did you mean `train`?"),
+    Case("no command at all like it", words("fly"), 2, ("unknown command `fly`",), "train, val, detect"),
+    Case(
+        "check of nothing", words("check"), 2, ("the following arguments are required: data",), "onelook check --help"
+    ),
+    Case(
+        "option of another command", words("check", "d.yaml", "--strct"), 2, ("`--strct`",), "did you mean `--strict`?"
+    ),
+]
+
+SETTINGS = [
+    Case("size off the stride", train("--imgsz", 100), 64, ("`imgsz` is 100", "multiple of 32"), "use 128"),
+    Case("size below two strides", train("--imgsz", 32), 64, ("`imgsz` is 32", "at least 64"), "use `--imgsz 64`"),
+    Case("text for a number", train("--epochs", "many"), 64, ("`epochs` is `many`", "valid integer")),
+    Case("no epochs", train("--epochs", 0), 64, ("`epochs` is `0`", "greater than or equal to 1")),
+    Case("automatic batch size", train("--batch-size", -1), 64, ("`batch_size` is `-1`", "greater than or equal to 1")),
+    Case("no such optimiser", train("--optimizer", "Lion"), 64, ("`optimizer` is `Lion`", "'SGD', 'Adam' or 'AdamW'")),
+    Case(
+        "several at once",
+        train("--epochs", 0, "--lr0", 2, "--workers", -1, "--freeze", 1, "x"),
+        64,
+        ("`epochs` is `0`", "`lr0` is `2`", "`workers` is `-1`", "`freeze` number 2 is `x`"),
+    ),
+    Case("contradiction", train("--rect", "--multi-scale"), 64, ("`rect` and `multi_scale`",), "drop one of them"),
+    Case("layer beyond the model", train("--freeze", 3, 12), 64, ("[3, 12]", "has 7 layers"), "layers count from 0"),
+    Case(
+        "unknown preset", train("--hyp", "scratch-hi"), 64, ("`hyp` is `scratch-hi`",), "did you mean `scratch-high`?"
+    ),
+    Case(
+        "misspelt setting in a file",
+        with_file("--settings", "mine.yaml", "epoch: 3\nlr: 0.1\n"),
+        64,
+        ("`epoch` in file `", "mine.yaml`; did you mean `epochs`?", "`lr` in file"),
+    ),
+    Case(
+        "wrong value in a file",
+        with_file("--settings", "mine.yaml", "lr0: fast\n"),
+        64,
+        ("`lr0` in `", "mine.yaml` is `fast`"),
+    ),
+    Case(
+        "wrong value in hyper-parameters",
+        with_file("--hyp", "h.yaml", "mosaic: 7\n"),
+        64,
+        ("`mosaic` in `", "h.yaml` is `7`"),
+    ),
+    Case(
+        "broken YAML",
+        with_file("--settings", "bad.yaml", "lr0: 0.1\nlrf: [\n"),
+        64,
+        ("bad.yaml` line 3: not valid YAML",),
+    ),
+    Case(
+        "settings twice",
+        with_file("--settings", "s.yaml", "lr0: 1\nlr0: 2\n"),
+        64,
+        ("s.yaml` line 2", "`lr0` is given twice"),
+    ),
+    Case(
+        "missing settings file",
+        train("--settings", "no.yaml"),
+        64,
+        ("file `no.yaml` does not exist",),
+        "check the path",
+    ),
+    Case("validation size", val("--imgsz", 100), 64, ("`imgsz` is `100`", "multiple of 32")),
+    Case("validation without weights", words("val"), 64, ("`weights` must be given: checkpoint (.safetensors)",)),
+    Case("no such task", val("--task", "speed"), 64, ("`task` is `speed`", "'val', 'test' or 'train'")),
+    Case(
+        "one class of many",
+        val("--single-cls"),
+        64,
+        ("`single_cls` needs weights of one class", "have 2"),
+        "--single-cls",
+    ),
+    Case("no such class", detect("--classes", 1, 2), 64, ("`classes` names [2]", "classes 0 to 1")),
+    Case("picture size", detect("--imgsz", 100), 64, ("`imgsz`", "100", "multiples of 32"), "use 128"),
+    Case("half on a CPU", detect("--half"), 64, ("`half` needs a GPU",), "drop `half`"),
+    Case("scores without labels", detect("--save-conf"), 64, ("`save_conf` has no effect",), "add `--save-txt`"),
+    Case(
+        "detection without a source",
+        words("detect", "--weights", "w"),
+        64,
+        ("`source` must be given: what to look at",),
+    ),
+]
+
+DEVICES = [
+    Case("GPU that is not there", train("--device", 77), 69, ("`device` is `77`", "usable GPUs"), "use "),
+    Case("no device", train("--device", "gpu"), 64, ("`device` is `gpu`",), "use cpu, mps"),
+    Case("two GPUs", train("--device", "0,1"), 64, ("`device` is `0,1`",), "the number of one GPU"),
+    Case("fp16 on a CPU", train("--amp", "fp16"), 64, ("`amp: fp16` needs a GPU", "`cpu`"), "use bf16 or off"),
+]
+
+MODELS = [
+    Case("unknown model", train("--cfg", "yolov5q"), 64, ("model `yolov5q`",), "did you mean `yolov5"),
+    Case("missing model file", train("--cfg", "my.yaml"), 64, ("model `my.yaml`",), "onelook models"),
+    Case("unknown name in the list", words("models", "yolov9"), 64, ("model `yolov9`",), "did you mean `yolov"),
+]
+
+
+def table_with(line: str) -> Callable[[World], list[str]]:
+    """The tiny model with its third row replaced."""
+
+    def arrange(world: World) -> list[str]:
+        lines = world.model.read_text().replace("  - [-1, 1, C3, [8]]", line)
+        return world.train("--cfg", world.file("bent.yaml", lines))
+
+    return arrange
+
+
+MODELS += [
+    Case("unknown block", table_with("  - [-1, 1, C33, [8]]"), 64, ("bent.yaml`: row 2 (C33)",), "did you mean `C3`?"),
+    Case(
+        "row from the future",
+        table_with("  - [9, 1, C3, [8]]"),
+        64,
+        ("bent.yaml`: row 2 (C3): `from` is 9",),
+        "rows 0 to 1",
+    ),
+    Case(
+        "row of three",
+        table_with("  - [-1, 1, C3]"),
+        64,
+        ("bent.yaml` row 2: `[-1, 1, 'C3']` is no row",),
+        "[from, repeats, block, [arguments]]",
+    ),
+]
+
+
+def damaged(change: Callable[[bytes], bytes], name: str = "bad.safetensors") -> Callable[[World], Path]:
+    return lambda world: world.file(name, change(world.weights.read_bytes()))
+
+
+def flipped(data: bytes) -> bytes:
+    return data[:-9] + bytes([data[-9] ^ 1]) + data[-8:]
+
+
+def foreign(data: bytes) -> bytes:
+    header = json.dumps({"w": {"dtype": "F32", "shape": [1], "data_offsets": [0, 4]}}).encode()
+    return len(header).to_bytes(8, "little") + header + b"\0\0\0\0"
+
+
+WEIGHTS: dict[str, tuple[Callable[[World], Path], tuple[str, ...], str]] = {
+    "missing": (lambda world: Path("none.safetensors"), ("`none.safetensors` does not exist",), ""),
+    "pickle": (damaged(bytes, "yolov5s.pt"), ("yolov5s.pt` are not in Onelook's format", "may carry code"), "give a"),
+    "noise": (damaged(lambda data: bytes(range(256)) * 40), ("bad.safetensors` is damaged",), "use another"),
+    "empty": (damaged(lambda data: b""), ("bad.safetensors` is damaged", "too short"), "use another"),
+    "half": (damaged(lambda data: data[: len(data) // 2]), ("bad.safetensors` is damaged",), "use another"),
+    "flipped bit": (damaged(flipped), ("bad.safetensors` is damaged", "SHA-256"), "use another"),
+    "foreign": (damaged(foreign), ("bad.safetensors` is damaged or not a Onelook checkpoint",), "use another"),
+    "of the future": (
+        damaged(lambda data: data.replace(rb"\"version\":1", rb"\"version\":9")),
+        ("bad.safetensors` has format version 9",),
+        "use the version of Onelook",
+    ),
+}
+COMMANDS = {"train": World.train, "val": World.val, "detect": World.detect}
+
+
+def weights_cases() -> list[Case]:
+    def arrange(command: str, make: Callable[[World], Path]) -> Callable[[World], list[str]]:
+        return lambda world: COMMANDS[command](world, "--weights", make(world))
+
+    return [
+        Case(f"{name} weights for {command}", arrange(command, make), 3, says, hint)
+        for command in COMMANDS
+        for name, (make, says, hint) in WEIGHTS.items()
+    ]
+
+
+def of_other_classes(world: World) -> list[str]:
+    world.describe("train: images/train\nval: images/val\nnames: [square, disc, star]\n")
+    return world.val()
+
+
+def of_other_model(world: World) -> list[str]:
+    checkpoint = load_checkpoint(world.weights)
+    path = world.work / "other.safetensors"
+    document = {key: checkpoint.document[key] for key in ("kind", "names", "definition", "settings")}
+    save_checkpoint(path, {f"ema/x{name}": tensor for name, tensor in checkpoint.tensors.items()}, document)
+    return world.train("--weights", path)
+
+
+OTHER_WEIGHTS = [
+    Case(
+        "weights of other classes", of_other_classes, 64, ("have 2 classes", "data.yaml` has 3"), "know: square, disc"
+    ),
+    Case("weights of another model", of_other_model, 64, ("none of the", "tensors in the weights fits"), "`cfg`"),
+]
+
+
+def project_is_a_file(command: str) -> Callable[[World], list[str]]:
+    return lambda world: COMMANDS[command](world, "--project", world.file("notes", "mine"))
+
+
+def held_by_another(world: World) -> list[str]:
+    owner = json.dumps({"pid": 1, "host": platform.node()})
+    (world.work / "runs" / "exp").mkdir(parents=True)
+    world.file("runs/exp/.lock", owner)
+    return world.train("--project", "runs", "--exist-ok")
+
+
+NO_FOLDER = [
+    Case(
+        f"{name}: project is a file",
+        project_is_a_file(name),
+        73,
+        ("notes/exp", "cannot be written"),
+        "with `--project`",
+    )
+    for name in COMMANDS
+]
+
+PLACES = [
+    Case("run in use", held_by_another, 73, ("runs/exp` is in use by process 1",), "wait for it"),
+    Case("nothing to resume", train("--resume"), 73, ("nothing to resume", "`runs/train`"), "--resume runs/train/exp"),
+    Case("no such run", train("--resume", "runs/train/exp7"), 73, ("run folder `runs/train/exp7` does not exist",)),
+    Case(
+        "resume of averaged weights",
+        lambda world: texts("train", "--resume", world.weights),
+        3,
+        ("best.safetensors` holds only the averaged weights",),
+        "last.safetensors",
+    ),
+]
+
+
+@pytest.mark.parametrize(
+    "case", [*USAGE, *SETTINGS, *DEVICES, *MODELS, *weights_cases(), *OTHER_WEIGHTS, *NO_FOLDER, *PLACES], ids=str
+)
+def test_a_wrong_input_gets_one_clear_message(case: Case, world: World, capsys: pytest.CaptureFixture[str]) -> None:
+    refuse(case, world, capsys)
+
+
+def test_a_finished_run_is_not_resumed_and_not_touched(world: World, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(world.train("--project", "runs"), capsys).code == 0
+    before = state_of(world.work)
+    for words, says in [((), "has finished its 1 epochs"), (("--lr0", 0.5), "`lr0` was 0.01 and would become 0.5")]:
+        outcome = run(texts("train", "--resume", "runs/exp", *words), capsys)
+        assert outcome.code in (3, 64) and says in outcome.err and "hint: " in outcome.err, outcome.err
+    assert state_of(world.work) == before
+
+
+def test_a_bug_is_one_line_and_its_traceback_is_shown_on_demand(
+    world: World, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise ZeroDivisionError("a line\nand another")
+
+    monkeypatch.setattr("onelook.recipes.validate.load_detector", fail)
+    outcome = run(world.val(), capsys)
+    assert outcome.code == 70
+    assert outcome.err.splitlines()[0].endswith(
+        "a bug in Onelook, not your fault: ZeroDivisionError: a line and another"
+    )
+    assert "ONELOOK_DEBUG=1" in outcome.err and "Traceback" not in outcome.err
+    monkeypatch.setenv("ONELOOK_DEBUG", "1")
+    outcome = run(world.val(), capsys)
+    assert outcome.code == 70 and "Traceback" in outcome.err and "in fail" in outcome.err
+
+
+@pytest.mark.parametrize(
+    ("problem", "code", "says"),
+    [
+        (MemoryError(), 71, "smaller `--batch-size`"),
+        (RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory"), 71, "not enough memory"),
+        (PermissionError(13, "Permission denied", "/secret"), 74, "error: `/secret`: Permission denied\nhint: check"),
+        (KeyboardInterrupt(), 130, "interrupted"),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_troubles_of_the_machine_are_named(
+    world: World,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    problem: BaseException,
+    code: int,
+    says: str,
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise problem
+
+    monkeypatch.setattr("onelook.recipes.validate.load_detector", fail)
+    outcome = run(world.val(), capsys)
+    assert outcome.code == code and says in outcome.err and "Traceback" not in outcome.err
