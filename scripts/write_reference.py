@@ -16,6 +16,8 @@ from typing import Any, Literal
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
+from onelook import errors
+from onelook.errors import OnelookError
 from onelook.files.yaml import load_yaml
 from onelook.models.catalog import MODELS
 from onelook.models.count import describe
@@ -26,27 +28,52 @@ from onelook.settings.train import TrainSettings
 from onelook.settings.validate import ValidateSettings
 
 FOLDER = Path(__file__).parents[1] / "docs" / "reference"
-MARK = "<!-- Written by scripts/write_reference.py: change the settings classes, then run it. -->"
+MARK = "<!-- Written by scripts/write_reference.py: change the code it reads, then run it. -->"
 SYMBOLS = {"ge": "≥", "gt": ">", "le": "≤", "lt": "<", "multiple_of": "multiple of"}
 TYPES = {int: "integer", float: "number", str: "text", Path: "path", bool: "yes or no"}
 
 SPELLING = """\
-On the command line, `some_setting` is `--some-setting` or `--some_setting`. A yes-or-no setting is switched on by its
+On the command line, `iou_thres` is `--iou-thres` or `--iou_thres`, and so on. A yes-or-no setting is switched on by its
 name alone (`--noplots`) and off by `--noplots no`. In Python the names are keywords; in a YAML file given with
 `--settings`, they are keys. What is typed wins over the YAML file. Unknown names are errors, with the nearest known
 name as a hint.
 """
 
+ERRORS = """\
+# Errors and exit codes
+
+{mark}
+
+An error message says what is wrong, with which value, where; the next line, `hint:`, says what to do about it, if that
+is known. Several problems of one kind are listed together. In Python the same text is the text of an exception; all
+exceptions that a user can cause are an `OnelookError`, with `message`, `hint` and `exit_code`.
+
+| exception | exit code | what it means |
+| --- | ---: | --- |
+{rows}
+
+| exit code | what else it means |
+| ---: | --- |
+| 0 | done |
+| 70 | a fault in Onelook itself: please report it |
+| 71 | not enough memory |
+| 74 | a file could not be read or written for a reason that lies outside: a full disk, no permission |
+| 130 | interrupted before there was anything to save |
+
+Exit code 75 means that a run was told to stop and can go on with `--resume`; a batch system can start it again as it
+is. `onelook detect` ends with 65 if any file of its source could not be used; the results of the others are complete.
+"""
+
 
 def main() -> None:
     """Write all pages."""
-    for name, text in {**settings_pages(), "models.md": models_page()}.items():
+    for name, text in {**quick_pages(), "models.md": models_page()}.items():
         (FOLDER / name).write_text(text, encoding="utf-8")
         print(FOLDER / name)
 
 
-def settings_pages() -> dict[str, str]:
-    """File name -> text of the pages about settings."""
+def quick_pages() -> dict[str, str]:
+    """File name -> text of all pages but that of the models, which takes seconds."""
     return {
         "train.md": _page(
             "onelook train",
@@ -70,6 +97,7 @@ def settings_pages() -> dict[str, str]:
             _own_fields(DetectSettings),
         ),
         "hyperparameters.md": _hyperparameters_page(),
+        "errors-and-exit-codes.md": _errors_page(),
     }
 
 
@@ -126,6 +154,16 @@ def _hyperparameters_page() -> str:
         cells = (f"{float(preset[name]):g}" if name in preset else "-" for preset in presets.values())
         lines.append(f"| `{name}` | " + " | ".join(cells) + " |")
     return _page("Hyper-parameters", introduction, fields) + "\n".join(lines) + "\n"
+
+
+def _errors_page() -> str:
+    kinds = [value for value in vars(errors).values() if isinstance(value, type) and issubclass(value, OnelookError)]
+    rows = [f"| `{kind.__name__}` | {kind.exit_code} | {_first_line(kind)} |" for kind in kinds]
+    return ERRORS.format(mark=MARK, rows="\n".join(rows))
+
+
+def _first_line(kind: type) -> str:
+    return (kind.__doc__ or "").split("\n")[0]
 
 
 def _own_fields(kind: type[BaseModel]) -> dict[str, FieldInfo]:

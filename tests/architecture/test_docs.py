@@ -1,0 +1,187 @@
+"""The documents say what is: their Python runs, their commands parse, their links, options and numbers are right."""
+
+from __future__ import annotations
+
+import argparse
+import ast
+import importlib
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+import torch
+from documents import ROOT, Page, pages
+
+import onelook
+from onelook.cli.main import COMMANDS
+from onelook.models.catalog import MODELS
+from onelook.settings.build import build_settings
+from onelook.settings.command_line import typed_options
+from onelook.settings.detect import DetectSettings
+from onelook.settings.train import TrainSettings
+from onelook.settings.validate import ValidateSettings
+
+PAGES = pages()
+KINDS = {"train": TrainSettings, "val": ValidateSettings, "detect": DetectSettings}
+EXPERIMENT = "runs/train/exp"
+
+
+def reference_script() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("write_reference", ROOT / "scripts" / "write_reference.py")
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def parser_of(command: str) -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(allow_abbrev=False, exit_on_error=False)
+    importlib.import_module(f"onelook.cli.{command}").add_arguments(parser)
+    return parser
+
+
+@pytest.fixture(scope="session")
+def finished_run(tiny_data: Path, tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder as the documents assume it: `bees.yaml`, `hive.jpg`, `photos`, and a run of two epochs."""
+    folder = tmp_path_factory.mktemp("bees")
+    shutil.copytree(tiny_data.parent, folder / "bees")
+    text = tiny_data.read_text(encoding="utf-8").replace("path: .", "path: bees")
+    (folder / "bees.yaml").write_text(text, encoding="utf-8")
+    shutil.copytree(folder / "bees" / "images" / "test", folder / "photos")
+    shutil.copy(next((folder / "photos").iterdir()), folder / "hive.jpg")
+    (folder / "bees-training.yaml").write_text("imgsz: 320\n", encoding="utf-8")
+    (folder / "my-hyp.yaml").write_text("lr0: 0.02\n", encoding="utf-8")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("ONELOOK_CACHE", str(folder / "cache"))
+        patch.chdir(folder)
+        quiet: dict[str, Any] = {"workers": 0, "device": "cpu", "noplots": True, "noautoanchor": True, "batch_size": 8}
+        run = onelook.train("bees.yaml", callbacks=[], cfg=tiny_model, epochs=2, imgsz=64, **quiet)
+    assert run.run_folder == Path(EXPERIMENT)
+    return folder
+
+
+@pytest.fixture
+def reader(
+    finished_run: Path, tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[pytest.MonkeyPatch]:
+    """In a copy of that folder, where `onelook.train` checks its settings and then trains a tiny model instead."""
+    folder = tmp_path / "reader"
+    shutil.copytree(finished_run, folder)
+    monkeypatch.chdir(folder)
+    monkeypatch.setenv("ONELOOK_CACHE", str(folder / "cache"))
+    in_full = onelook.train
+    quick = {"workers": 0, "device": "cpu", "noplots": True, "noautoanchor": True, "epochs": 1, "imgsz": 64}
+
+    def train_quickly(data: Any = None, *, callbacks: Any = (), **given: Any) -> Any:
+        if "resume" in given:
+            return in_full(data, callbacks=callbacks, **{**given, "epochs": 3})
+        build_settings(TrainSettings, {"data": data, **given})
+        return in_full(data, callbacks=callbacks, **{**given, **quick, "cfg": tiny_model})
+
+    monkeypatch.setattr(onelook, "train", train_quickly)
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield monkeypatch
+    torch.set_num_threads(threads)
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if page.blocks("python")], ids=str)
+def test_python_blocks_run(page: Page, reader: pytest.MonkeyPatch) -> None:
+    for block in page.blocks("python"):
+        exec(compile(block, str(page), "exec"), {"__name__": "a_reader"})
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if page.blocks("sh")], ids=str)
+def test_shell_blocks_give_commands_that_exist(page: Page, finished_run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(finished_run)
+    targets = re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE)
+    for line in page.shell_lines():
+        words = shlex.split(line, comments=True)
+        if words[0] == "make":
+            assert words[1] in targets, line
+        elif words[0] == "onelook":
+            assert words[1] in COMMANDS, line
+            arguments = parser_of(words[1]).parse_args(words[2:])
+            if words[1] in KINDS:
+                build_settings(KINDS[words[1]], typed_options(arguments, KINDS[words[1]]))
+        else:
+            assert words[0].startswith(".venv/bin/"), f"{page}: `{line}` is a command that no test knows"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=str)
+def test_options_in_the_text_exist(page: Page) -> None:
+    known = {option for command in COMMANDS for option in parser_of(command)._option_string_actions}
+    foreign = page.first_cells() if page.name == "coming-from-yolov5.md" else set()
+    for code in page.inline_code() - foreign:
+        for option in re.findall(r"(?:^| )(--[a-z0-9_-]+)", code):
+            assert option in known, f"{page}: `{code}`"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=str)
+def test_links_and_paths_lead_somewhere(page: Page) -> None:
+    for target in page.links():
+        name, _, anchor = target.partition("#")
+        other = (page.path.parent / name).resolve() if name else page.path
+        assert other.exists(), f"{page}: link to `{target}`"
+        assert not anchor or anchor in Page(other).anchors(), f"{page}: link to `{target}`"
+    for code in page.inline_code():
+        if re.fullmatch(r"(src|tests|docs|scripts|examples|benchmarks)/[\w./-]*", code):
+            assert (ROOT / code).exists(), f"{page}: `{code}`"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=str)
+def test_no_path_of_anybodys_machine(page: Page) -> None:
+    assert not re.findall(r"(?<![\w.~-])/(?:work|home|root|mnt|tmp|usr|opt|Users)/\S*|[A-Z]:\\\S+", page.text)
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if page.constants()], ids=str)
+def test_quoted_constants_are_those_of_the_code(page: Page) -> None:
+    for name, value, module in page.constants():
+        actual = getattr(importlib.import_module(module), name)
+        assert actual == ast.literal_eval(value), f"{page} says {name} is {value}, {module} says {actual}"
+
+
+def test_every_page_can_be_reached_from_the_index() -> None:
+    index = Page(ROOT / "docs" / "README.md")
+    reached = {(index.path.parent / target.partition("#")[0]).resolve() for target in index.links()}
+    missing = {page.path for page in PAGES if page.path.is_relative_to(index.path.parent)} - reached - {index.path}
+    assert not missing, f"docs/README.md has no link to {sorted(missing)}"
+
+
+def test_reference_pages_are_up_to_date() -> None:
+    for name, text in reference_script().quick_pages().items():
+        written = (ROOT / "docs" / "reference" / name).read_text(encoding="utf-8")
+        assert written == text, f"docs/reference/{name} is out of date: run scripts/write_reference.py"
+
+
+def test_page_of_models_has_a_true_line_for_each() -> None:
+    lines = (ROOT / "docs" / "reference" / "models.md").read_text(encoding="utf-8").splitlines()
+    rows = [line for line in lines if line.startswith("| `")]
+    assert [row.split("`")[1] for row in rows] == list(MODELS)
+    script = reference_script()
+    for name in ("yolov5n", "yolov3-tiny"):
+        assert script.model_row(name) in rows, "docs/reference/models.md is out of date: run scripts/write_reference.py"
+
+
+@pytest.mark.slow
+def test_page_of_models_is_up_to_date() -> None:
+    written = (ROOT / "docs" / "reference" / "models.md").read_text(encoding="utf-8")
+    assert written == reference_script().models_page()
+
+
+@pytest.mark.slow
+def test_demo_ends_with_a_line_that_says_where_everything_is(tmp_path: Path) -> None:
+    command = [sys.executable, str(ROOT / "examples" / "demo.py"), "--epochs", "1", "--project", str(tmp_path)]
+    lines = subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()
+    run = tmp_path / "demo"
+    assert lines[-1].endswith(f"60 pictures, see {run / 'found'}; all else is in {run}")
+    assert any(line.startswith("Platelets") for line in lines)
+    assert len(list((run / "found").glob("*.jpg"))) == 60
+    assert (run / "weights" / "best.safetensors").is_file()
