@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 
 from onelook.engine.callback import Callback, EpochEnd
 from onelook.files.atomic import write_text_atomic
+
+logger = logging.getLogger(__name__)
 
 COLUMNS = (
     "epoch",
@@ -35,22 +38,25 @@ class ResultsCsv(Callback):
     Args:
         path: of the file.
         history: the rows of the epochs that a resumed run has done before.
+
+    Raises:
+        OSError: the file cannot be written to begin with.
     """
 
     def __init__(self, path: Path, history: Sequence[dict[str, float]]) -> None:
         self._path = path
         self._rows = list(history)
-        self._write()
+        write_text_atomic(path, self._text())
 
     def on_epoch_end(self, event: EpochEnd) -> None:
         """Add the row of the epoch."""
         self._rows.append(event.row)
-        self._write()
+        _write_or_warn(self._path, self._text())
 
-    def _write(self) -> None:
+    def _text(self) -> str:
         lines = [",".join(COLUMNS)]
         lines += [",".join(_cell(row.get(column)) for column in COLUMNS) for row in self._rows]
-        write_text_atomic(self._path, "\n".join(lines) + "\n")
+        return "\n".join(lines) + "\n"
 
 
 class SpeedCsv(Callback):
@@ -70,7 +76,15 @@ class SpeedCsv(Callback):
         """Add the line of the epoch."""
         rate = self._num_images / max(event.train_seconds, 1e-9)
         self._lines.append(f"{event.epoch},{event.train_seconds:.3f},{event.val_seconds:.3f},{rate:.2f}")
-        write_text_atomic(self._path, "\n".join(self._lines) + "\n")
+        _write_or_warn(self._path, "\n".join(self._lines) + "\n")
+
+
+def _write_or_warn(path: Path, text: str) -> None:
+    """A disk that is full for a while costs no line: the next epoch writes all of them again."""
+    try:
+        write_text_atomic(path, text)
+    except OSError as problem:
+        logger.warning("`%s` was not written: %s; the next epoch tries again", path, problem.strerror or problem)
 
 
 def _cell(value: float | None) -> str:

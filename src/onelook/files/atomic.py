@@ -23,7 +23,8 @@ def write_bytes_atomic(
         check: called with the temporary file before the rename; raises if the file is not good.
 
     Raises:
-        OSError: the disk is full, read-only or failing; the old file is untouched and the temporary one removed.
+        OSError: the disk is full, read-only or failing; the old file is untouched and the temporary one removed. Its
+            `filename` is `path`.
     """
     temporary = path.with_name(f"{path.name}{TEMPORARY_MARK}{os.getpid()}")
     try:
@@ -35,10 +36,14 @@ def write_bytes_atomic(
         if check is not None:
             check(temporary)
         temporary.replace(path)
+        flush_folder(path.parent)
+    except OSError as problem:
+        temporary.unlink(missing_ok=True)
+        problem.filename = os.fspath(path)  # most calls above know a number only
+        raise
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
-    flush_folder(path.parent)
 
 
 def write_text_atomic(path: Path, text: str) -> None:
