@@ -52,6 +52,13 @@ def test_one_option_does_not_move_the_random_numbers_of_another() -> None:
     assert len(mixed.partner) == 4 and not plain.partner
 
 
+def test_both_mosaics_of_a_mix_have_a_geometry_of_their_own() -> None:
+    index = make_index([(64, 64)] * 4)
+    plan = draw_plan(index, Hyperparameters(mixup=1), key=SampleKey(0, 0, 0), output_hw=(64, 64))
+    assert plan.tiles[0].extent_wh != plan.partner[0].extent_wh
+    assert np.sign(plan.tiles[0].matrix[0, 0]) == np.sign(plan.partner[0].matrix[0, 0])  # but flipped alike
+
+
 @pytest.mark.parametrize(("num_images", "distinct"), [(1, 1), (2, 2), (3, 3), (4, 4), (200, 4)])
 def test_mosaics_hold_the_current_image_and_others_all_different_if_possible(num_images: int, distinct: int) -> None:
     for current in range(min(num_images, 6)):
@@ -101,8 +108,8 @@ def test_tiles_of_a_mosaic_meet_in_one_point_on_a_whole_pixel() -> None:
 
 
 def test_windows_cut_off_what_the_canvas_cannot_hold() -> None:
-    plan = plan_of(NONE.model_copy(update={"mosaic": 1.0}))
-    for tile in plan.tiles:
+    still_mosaic = NONE.model_copy(update={"mosaic": 1.0})
+    for tile in [tile for epoch in range(30) for tile in plan_of(still_mosaic, epoch=epoch).tiles]:
         points = transform_points(tile.matrix, np.array([tile.window[:2], tile.window[2:]])) + 32  # canvas pixels
         assert points.min() >= -1e-9 and points.max() <= 128 + 1e-9
         assert 0 <= tile.window[0] <= tile.window[2] <= 1 and 0 <= tile.window[1] <= tile.window[3] <= 1

@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 import pytest
 import torch
-from synthetic_index import smooth_image, write_jpegs
+from synthetic_index import make_index, smooth_image, write_jpegs
 
 from onelook.data import image_cache
 from onelook.data.dataset import TrainDataset
@@ -130,12 +130,15 @@ def test_damaged_copies_are_made_again(index: DatasetIndex, folder: Path, damage
     assert copy.read_bytes() == whole
 
 
-def test_changed_images_are_decoded_again(index: DatasetIndex, folder: Path) -> None:
-    cache = DiskCache(ImageFiles(index, 64), folder)
+def test_images_changed_to_others_of_equal_size_are_decoded_again(tmp_path: Path, folder: Path) -> None:
+    path = tmp_path / "image.bmp"
+    cv2.imwrite(str(path), smooth_image(48, 64, 1))
+    status = path.stat()
+    cache = DiskCache(ImageFiles(make_index([(48, 64)], paths=[str(path)]), 64), folder)
     before = cache.image(0).copy()
-    status = Path(index.paths[0]).stat()
-    cv2.imwrite(index.paths[0], smooth_image(*SIZES[0], seed=99))
-    os.utime(index.paths[0], ns=(status.st_atime_ns, status.st_mtime_ns + 1))
+    cv2.imwrite(str(path), smooth_image(48, 64, 2))
+    os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns + 1))
+    assert path.stat().st_size == status.st_size
     assert (cache.image(0) != before).any()
 
 

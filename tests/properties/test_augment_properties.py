@@ -114,8 +114,8 @@ def test_two_equal_flips_change_nothing(width: int, height: int, left_right: boo
 @given(data_sets(), KEYS)
 def test_boxes_follow_the_pixels_of_a_flip(made: Made, key: SampleKey) -> None:
     straight, flipped = (
-        draw_plan(made.index, Hyperparameters(fliplr=probability), key=key, output_hw=(SIDE, SIDE))
-        for probability in (0.0, 1.0)
+        draw_plan(made.index, hyperparameters, key=key, output_hw=(SIDE, SIDE))
+        for hyperparameters in (Hyperparameters(hsv_h=0, hsv_s=0, hsv_v=0, fliplr=chance) for chance in (0, 1))
     )
     difference = render_plan(flipped, made.index, made)[:, ::-1].astype(int) - render_plan(straight, made.index, made)
     assert np.abs(difference).mean() < 1.5  # rounding of the filters; these images are noise
