@@ -7,6 +7,8 @@ from pathlib import Path
 
 from onelook.data.autosplit import autosplit
 
+NEWLINE = b"\n"
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of the command."""
@@ -36,5 +38,5 @@ def run(arguments: argparse.Namespace) -> int:
         annotated_only=arguments.annotated_only,
     )
     for split, path in lists.items():
-        print(f"{split}: {path}")
+        print(f"{split}: {path.read_bytes().count(NEWLINE)} images, listed in {path}")
     return 0

@@ -7,6 +7,8 @@ import argparse
 from onelook.models.catalog import MODELS
 from onelook.models.count import describe
 
+NUM_CLASSES = 80
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of the command."""
@@ -16,9 +18,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """List; the exit code."""
-    print(f"{'model':<22}{'layers':>7}{'parameters':>13}{'GFLOPs':>8}  strides       (80 classes, 640 px)")
+    print(f"{'model':<22}{'layers':>7}{'parameters':>13}{'GFLOPs':>8}  strides       ({NUM_CLASSES} classes, 640 px)")
     for name in arguments.names or MODELS:
-        summary = describe(name)
+        summary = describe(name, num_classes=NUM_CLASSES)
         strides = " ".join(str(int(stride)) for stride in summary.strides)
         what = MODELS.get(name, "")
         print(f"{name:<22}{summary.layers:>7}{summary.parameters:>13,}{summary.gflops:>8.1f}  {strides:<14}{what}")

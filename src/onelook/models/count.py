@@ -62,8 +62,15 @@ class ModelSummary:
     rows: tuple[RowSummary, ...]
 
 
-def describe(name_or_path: str | Path | Mapping[str, Any], *, imgsz: int = 640) -> ModelSummary:
+def describe(
+    name_or_path: str | Path | Mapping[str, Any], *, imgsz: int = 640, num_classes: int | None = None
+) -> ModelSummary:
     """The numbers of a shipped model or of a definition; no memory is taken for its weights.
+
+    Args:
+        name_or_path: see `create_model`.
+        imgsz: side of the image that operations are counted for, pixels.
+        num_classes: replaces that of the definition.
 
     Raises:
         ModelError: the name is unknown, or the definition is no model.
@@ -72,7 +79,7 @@ def describe(name_or_path: str | Path | Mapping[str, Any], *, imgsz: int = 640) 
     1872157
     """
     with torch.device("meta"):
-        return summarise(create_model(name_or_path), imgsz=imgsz)
+        return summarise(create_model(name_or_path, num_classes=num_classes), imgsz=imgsz)
 
 
 def summarise(model: DetectionModel, *, imgsz: int = 640) -> ModelSummary:
