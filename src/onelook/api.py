@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +15,13 @@ from onelook.engine.callback import Callback
 from onelook.engine.device import select_device
 from onelook.engine.predictor import PredictionSettings, Predictor
 from onelook.engine.weights import load_detector
+from onelook.errors import SettingsError
 from onelook.recipes import detect as detection
 from onelook.recipes import train as training
 from onelook.recipes import validate as validation
 from onelook.recipes.splits import read_splits
+from onelook.settings.build import build_settings, nearest_name
+from onelook.settings.detect import DetectSettings
 
 
 def train(
@@ -72,10 +76,16 @@ def load(weights: str | Path, *, device: str = "", **settings: Any) -> Predictor
         settings: see `PredictionSettings`: conf_thres, iou_thres, max_det, classes, imgsz, ...
 
     Raises:
+        SettingsError: a setting is unknown or impossible.
         CheckpointError: the file is missing, damaged or not ours.
     """
+    known = [field.name for field in fields(PredictionSettings)]
+    for name in settings:
+        if name not in known:
+            raise SettingsError(f"setting `{name}` is not known to `load`", hint=nearest_name(name, known))
+    checked = build_settings(DetectSettings, {"weights": weights, "source": "what is asked later", **settings})
     chosen = select_device(device)
-    return Predictor(load_detector(Path(weights), chosen), PredictionSettings(**settings), device=chosen)
+    return Predictor(load_detector(checked.weights, chosen), detection.prediction_settings(checked), device=chosen)
 
 
 def _with(name: str, value: Any, settings: Mapping[str, Any]) -> dict[str, Any]:

@@ -89,7 +89,7 @@ def detect(
     settings = build_settings(DetectSettings, given, file=file)
     paths = find_media(settings.source)
     device = select_device(settings.device)
-    predictor = Predictor(load_detector(settings.weights), _prediction_settings(settings), device=device)
+    predictor = Predictor(load_detector(settings.weights), prediction_settings(settings), device=device)
     wants_files = DetectionFiles.are_wanted(settings)
     run = RunDir.create(settings.project, settings.name, exist_ok=settings.exist_ok) if wants_files else None
     problems: list[DataError] = []
@@ -123,7 +123,8 @@ def detect(
     )
 
 
-def _prediction_settings(settings: DetectSettings) -> PredictionSettings:
+def prediction_settings(settings: DetectSettings) -> PredictionSettings:
+    """The part of the settings that the predictor needs."""
     return PredictionSettings(
         imgsz=(settings.imgsz[0], settings.imgsz[-1]),
         conf_thres=settings.conf_thres,

@@ -62,7 +62,7 @@ def preset_path(name: str) -> Path:
     path = Path(name)
     if not path.is_file():
         raise SettingsError(
-            f"setting `hyp` is `{name}`, which is neither a preset nor a file", hint=_nearest(name, list(PRESETS))
+            f"setting `hyp` is `{name}`, which is neither a preset nor a file", hint=nearest_name(name, list(PRESETS))
         )
     return path
 
@@ -71,7 +71,7 @@ def _known(kind: type[BaseModel], given: Mapping[str, Any], source: str) -> dict
     names = list(kind.model_fields)
     unknown = [key for key in given if key not in names and key not in RETIRED]
     if unknown:
-        problems = [f"`{key}` in {source}; {_nearest(str(key), names)}" for key in unknown]
+        problems = [f"`{key}` in {source}; {nearest_name(str(key), names)}" for key in unknown]
         raise combined(SettingsError, "unknown settings:", problems)
     for key in RETIRED:
         if key in given:
@@ -87,7 +87,8 @@ def _as_typed(kind: type[BaseModel], name: str, value: Any) -> Any:
     return [value] if takes_list and isinstance(value, int) and not isinstance(value, bool) else value
 
 
-def _nearest(name: str, names: list[str]) -> str:
+def nearest_name(name: str, names: list[str]) -> str:
+    """A hint for a name that is not known: the one among `names` that is most like it, or all of them."""
     near = difflib.get_close_matches(name.replace("-", "_"), names, n=1, cutoff=0.5)
     return f"did you mean `{near[0]}`?" if near else f"known are {', '.join(names)}"
 
