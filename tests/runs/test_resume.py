@@ -133,6 +133,19 @@ def test_a_finished_run_can_be_extended_and_nothing_else_can_be_changed(
     assert [row.split(",")[0] for row in rows] == ["epoch", "0", "1", "2", "3", "4", "5"]
 
 
+def test_hyperparameters_come_from_the_checkpoint_when_their_file_is_gone(
+    tiny_settings: dict[str, object], tmp_path: Path
+) -> None:
+    file = tmp_path / "mine.yaml"
+    file.write_text("lr0: 0.005\n")
+    with pytest.raises(StopRequested):
+        train({**tiny_settings, "hyp": file}, callbacks=[StopAt(3)])
+    file.unlink()
+    folder = train({"resume": True, "project": tiny_settings["project"]}).run_folder
+    document = load_checkpoint(folder / "weights" / "last.safetensors").document
+    assert (document["settings"]["lr0"], document["settings"]["hyp"]) == (0.005, str(file))
+
+
 def test_bare_resume_takes_the_newest_run(tiny_settings: dict[str, object]) -> None:
     project = Path(str(tiny_settings["project"]))
     with pytest.raises(RunFolderError, match="nothing to resume"):

@@ -71,7 +71,7 @@ def resume_run(given: Mapping[str, Any]) -> Resumed:
     stored = checkpoint.document["settings"]
     _refuse_changes(stored, given)
     changes = {key: value for key, value in given.items() if key in CHANGEABLE}
-    settings = build_settings(TrainSettings, {**stored, **changes})
+    settings = _with_changes(stored, changes)
     _refuse_finished(checkpoint, settings, run)
     return Resumed(settings, run, checkpoint)
 
@@ -83,8 +83,14 @@ def _open(path: Path) -> tuple[RunDir, Checkpoint]:
     return run, load_newest(run)
 
 
+def _with_changes(stored: Mapping[str, Any], changes: Mapping[str, Any]) -> TrainSettings:
+    """The settings of the run with changes; the file that `hyp` names may be gone: `stored` has all its numbers."""
+    settings = build_settings(TrainSettings, {**stored, **changes, "hyp": ""})
+    return settings.model_copy(update={"hyp": str(changes.get("hyp", stored["hyp"]))})
+
+
 def _refuse_changes(stored: Mapping[str, Any], given: Mapping[str, Any]) -> None:
-    typed = build_settings(TrainSettings, {**stored, **{k: v for k, v in given.items() if k not in PLACE}})
+    typed = _with_changes(stored, {key: value for key, value in given.items() if key not in PLACE})
     values = typed.model_dump(mode="json")
     problems = [
         f"`{key}` was {stored[key]!r} and would become {values[key]!r}"
