@@ -17,6 +17,7 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from onelook import errors
+from onelook.cli import messages
 from onelook.errors import OnelookError
 from onelook.files.yaml import load_yaml
 from onelook.models.catalog import MODELS
@@ -55,10 +56,10 @@ exceptions that a user can cause are an `OnelookError`, with `message`, `hint` a
 | exit code | what else it means |
 | ---: | --- |
 | 0 | done |
-| 70 | a fault in Onelook itself: please report it |
-| 71 | not enough memory |
-| 74 | a file could not be read or written for a reason that lies outside: a full disk, no permission |
-| 130 | interrupted before there was anything to save |
+| {software} | a fault in Onelook: please report it, with the traceback that `ONELOOK_DEBUG=1` shows |
+| {memory} | not enough memory |
+| {io} | a file could not be read or written for a reason that lies outside: a full disk, no permission |
+| {interrupted} | interrupted before there was anything to save |
 
 Exit code 75 means that a run was told to stop and can go on with `--resume`; a batch system can start it again as it
 is. `onelook detect` ends with 65 if any file of its source could not be used; the results of the others are complete.
@@ -159,7 +160,14 @@ def _hyperparameters_page() -> str:
 def _errors_page() -> str:
     kinds = [value for value in vars(errors).values() if isinstance(value, type) and issubclass(value, OnelookError)]
     rows = [f"| `{kind.__name__}` | {kind.exit_code} | {_first_line(kind)} |" for kind in kinds]
-    return ERRORS.format(mark=MARK, rows="\n".join(rows))
+    return ERRORS.format(
+        mark=MARK,
+        rows="\n".join(rows),
+        software=messages.EXIT_SOFTWARE,
+        memory=messages.EXIT_MEMORY,
+        io=messages.EXIT_IO,
+        interrupted=messages.EXIT_INTERRUPTED,
+    )
 
 
 def _first_line(kind: type) -> str:
