@@ -54,7 +54,9 @@ def main() -> None:
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--save", action="store_true", help=f"append to {RESULTS.name}")
     arguments = parser.parse_args()
-    settings = TrainSettings(imgsz=arguments.imgsz, batch_size=arguments.batch_size, cfg=arguments.model)
+    settings = TrainSettings(
+        imgsz=arguments.imgsz, batch_size=arguments.batch_size, cfg=arguments.model, optimizer="SGD"
+    )
     batch = example_batch(settings)
     device = torch.device(arguments.device)
     ways = {

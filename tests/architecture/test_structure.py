@@ -42,8 +42,8 @@ BANNED_IMPORTS = {
 BANNED_CALLS = {
     "eval", "exec", "compile", "__import__", "print", "torch.load", "torch.save", "torch.jit.load", "torch.hub.load",
     "import_module", "os.system", "yaml.load", "yaml.unsafe_load", "tempfile.mktemp", "np.random.seed",
-    "np.random.rand",    "np.random.randint", "np.random.uniform", "np.random.beta", "np.random.permutation", "importlib.import_module",
-    "time.time",
+    "np.random.rand", "np.random.randint", "np.random.uniform", "np.random.beta", "np.random.permutation",
+    "importlib.import_module", "time.time",
 }  # fmt: skip
 BANNED_FOLDERS = {"utils", "common", "misc", "helpers", "core", "base"}
 

@@ -48,7 +48,7 @@ def state() -> TrainState:
     return TrainState(
         model=model,
         ema=ModelEma(model, total_updates=100),
-        optimizer=create_optimizer(model, TrainSettings(), 0.0),
+        optimizer=create_optimizer(model, TrainSettings(optimizer="SGD"), 0.0),
         scaler=torch.amp.GradScaler("cpu", enabled=False),
         loss=DetectionLoss(grid, num_classes=2, imgsz=64, hyperparameters=TrainSettings()),
         progress=Progress(),

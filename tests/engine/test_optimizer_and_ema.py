@@ -73,7 +73,7 @@ def test_optimizer_state_survives_the_way_through_tensors(kind: str) -> None:
 
 
 def test_the_plan_reaches_the_groups() -> None:
-    optimizer = create_optimizer(net(), TrainSettings(), 0.123)
+    optimizer = create_optimizer(net(), TrainSettings(optimizer="SGD"), 0.123)
     apply_plan(optimizer, StepPlan(lr_bias=0.1, lr=0.02, momentum=0.5, is_update=True, loss_scale=1.0))
     groups = optimizer.param_groups
     assert [group["lr"] for group in groups] == [0.1, 0.02, 0.02]

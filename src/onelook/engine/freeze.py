@@ -14,7 +14,7 @@ def frozen_rows(model: DetectionModel, freeze: list[int]) -> list[nn.Module]:
     """The rows of the layer table that `freeze` names: one number N means rows 0 to N-1, several mean just those.
 
     Raises:
-        SettingsError: the model has no such row.
+        SettingsError: the model has no such row, or nothing would be left to learn.
     """
     wanted = list(range(freeze[0])) if len(freeze) == 1 else freeze
     rows = list(model.model.children())
@@ -23,7 +23,13 @@ def frozen_rows(model: DetectionModel, freeze: list[int]) -> list[nn.Module]:
             raise SettingsError(
                 f"setting `freeze` is {freeze}, but the model has {len(rows)} layers", hint="layers count from 0"
             )
-    return [rows[number] for number in wanted]
+    frozen = [rows[number] for number in wanted]
+    if not any(parameter.numel() for row in rows if row not in frozen for parameter in row.parameters()):
+        raise SettingsError(
+            f"setting `freeze` is {freeze}, which leaves nothing to learn: the model has {len(rows)} layers",
+            hint="freeze fewer layers; 0 freezes none",
+        )
+    return frozen
 
 
 def stop_learning(rows: Sequence[nn.Module]) -> None:

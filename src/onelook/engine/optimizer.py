@@ -38,7 +38,7 @@ def create_optimizer(model: nn.Module, settings: TrainSettings, weight_decay: fl
 
     Args:
         model: its parameters must be on their final device.
-        settings: `optimizer`, `lr0` and `momentum` are used.
+        settings: `optimizer` (no longer auto), `lr0` and `momentum` are used.
         weight_decay: already scaled to the images per update.
     """
     biases, decayed, norms = parameter_groups(model)
@@ -50,8 +50,8 @@ def create_optimizer(model: nn.Module, settings: TrainSettings, weight_decay: fl
     groups = [group for group in groups if group["params"]]
     if settings.optimizer == "SGD":
         return SGD(groups, lr=settings.lr0, momentum=settings.momentum, nesterov=settings.momentum > 0, fused=True)
-    kind = Adam if settings.optimizer == "Adam" else AdamW
-    return kind(groups, lr=settings.lr0, betas=(settings.momentum, 0.999), fused=True)
+    adaptive: dict[str, type[Adam]] = {"Adam": Adam, "AdamW": AdamW}
+    return adaptive[settings.optimizer](groups, lr=settings.lr0, betas=(settings.momentum, 0.999), fused=True)
 
 
 def apply_plan(optimizer: Optimizer, plan: StepPlan) -> None:

@@ -15,6 +15,7 @@ from onelook.engine.autoanchor import check_anchors
 from onelook.engine.device import amp_dtype, select_device
 from onelook.engine.freeze import frozen_rows
 from onelook.engine.run_dir import RunDir
+from onelook.engine.short_runs import settle
 from onelook.engine.stop_signal import StopSignal
 from onelook.engine.weights import model_of, starting_model
 from onelook.errors import CheckpointError, SettingsError
@@ -83,6 +84,8 @@ def prepare(given: Mapping[str, Any], file: Path | None, stop: StopSignal) -> Pr
     if resumed is not None:
         _refuse_other_data(resumed, splits)
         _warn_of_other_machine(resumed, device)
+    if resumed is None:
+        settings = settle(settings, len(splits.scans["train"].index))
     model, label = _model(settings, splits, resumed)
     run = resumed.run if resumed else _new_run(settings, label)
     model = model.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]

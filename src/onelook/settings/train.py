@@ -53,8 +53,8 @@ class TrainSettings(Hyperparameters):
     """Vary the image size by half either way, batch by batch."""
     single_cls: bool = Field(False)
     """Treat all labels as one class."""
-    optimizer: Literal["SGD", "Adam", "AdamW"] = Field("SGD")
-    """Optimiser."""
+    optimizer: Literal["auto", "SGD", "Adam", "AdamW"] = Field("auto")
+    """Optimiser; auto is SGD, or AdamW with rates of its own in runs of under 2000 updates if you set no rates."""
     workers: int = Field(8, ge=0)
     """Most processes that load images; no more are started than there are processors to spare."""
     project: Path = Field(Path("runs/train"))

@@ -1,0 +1,35 @@
+"""What `auto` becomes in short and in long runs."""
+
+from __future__ import annotations
+
+import pytest
+
+from onelook.engine.schedule import Schedule
+from onelook.engine.short_runs import settle
+from onelook.settings.build import build_settings
+from onelook.settings.train import TrainSettings
+
+
+@pytest.mark.parametrize(
+    ("given", "num_images", "optimizer", "lr0"),
+    [
+        ({"epochs": 40}, 205, "AdamW", 0.001),
+        ({"epochs": 300}, 118287, "SGD", 0.01),
+        ({"epochs": 40, "lr0": 0.01}, 205, "SGD", 0.01),
+        ({"epochs": 40, "hyp": "scratch-low"}, 205, "SGD", 0.01),
+        ({"epochs": 40, "optimizer": "SGD"}, 205, "SGD", 0.01),
+        ({"epochs": 40, "optimizer": "Adam", "lr0": 0.002}, 205, "Adam", 0.002),
+    ],
+)
+def test_short_runs_get_adamw_unless_the_user_chose(
+    given: dict[str, object], num_images: int, optimizer: str, lr0: float
+) -> None:
+    settled = settle(build_settings(TrainSettings, given), num_images)
+    assert (settled.optimizer, settled.lr0) == (optimizer, lr0)
+
+
+def test_settled_settings_stay_as_they_are() -> None:
+    once = settle(build_settings(TrainSettings, {"epochs": 40}), 205)
+    assert settle(once, 205) == once
+    assert once.nominal_batch == 16
+    assert Schedule(once, 205).total_updates == 40 * 13
