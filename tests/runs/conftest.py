@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 from command_world import World
+from option_runs import NO_AUGMENTATION, Options, Trained, fit
 
 from onelook.recipes.train import train
 
@@ -65,3 +66,33 @@ def world(
     monkeypatch.chdir(work)
     monkeypatch.delenv("ONELOOK_DEBUG", raising=False)
     return World(data, tiny_model, tiny_weights, work)
+
+
+@pytest.fixture(scope="session")
+def fixed(tiny_data: Path, tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Options:
+    """Settings of a run of one batch without augmentation: its first losses depend on data and model alone."""
+    return {
+        "data": tiny_data,
+        "cfg": tiny_model,
+        "epochs": 1,
+        "batch_size": 20,
+        "imgsz": 64,
+        "workers": 0,
+        "device": "cpu",
+        "noplots": True,
+        "noautoanchor": True,
+        "project": tmp_path_factory.mktemp("plain"),
+        **NO_AUGMENTATION,
+    }
+
+
+@pytest.fixture(scope="module")
+def plain(fixed: Options) -> Trained:
+    """What `fixed` gives."""
+    return fit(fixed)
+
+
+@pytest.fixture
+def options(fixed: Options, tmp_path: Path) -> Options:
+    """`fixed`, with run folders of the test's own."""
+    return {**fixed, "project": tmp_path / "runs"}
