@@ -81,6 +81,7 @@ def fixed(tiny_data: Path, tiny_model: Path, tmp_path_factory: pytest.TempPathFa
         "device": "cpu",
         "noplots": True,
         "noautoanchor": True,
+        "optimizer": "SGD",
         "project": tmp_path_factory.mktemp("plain"),
         **NO_AUGMENTATION,
     }

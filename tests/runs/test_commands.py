@@ -41,7 +41,9 @@ def test_from_training_to_detection(world: World, capsys: pytest.CaptureFixture[
     words = world.train("--epochs", 2, "--noplots", "no", "--seed", 3)
     outcome = run(words, capsys)
     assert (outcome.code, outcome.err) == (0, "")
-    assert "train: 20 images: 20 with labels" in outcome.out and "everything is in runs/train/exp" in outcome.out
+    assert "train: 20 images: 20 with labels\n" in outcome.out
+    assert "best weights: runs/train/exp/weights/best.safetensors\n" in outcome.out
+    assert outcome.out.endswith("everything is in runs/train/exp\n")
     train_leaves_what_it_should(Path("runs/train/exp"))
 
     best = Path("runs/train/exp/weights/best.safetensors")

@@ -26,5 +26,6 @@ def run(arguments: argparse.Namespace) -> int:
     result = train(given, file=arguments.settings, callbacks=[ConsoleProgress()])
     Console().print(class_table(result.metrics, result.names))
     metrics = result.metrics
+    print(f"best weights: {result.best}")
     print(f"mAP50 {metrics.map50:.4f}, mAP50-95 {metrics.map50_95:.4f}; everything is in {result.run_folder}")
     return 0

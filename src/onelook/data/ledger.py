@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Literal
 
@@ -97,14 +97,24 @@ class Ledger:
             raise AssertionError(f"the ledger of split `{self.split}` does not add up: {'; '.join(wrong)}")
 
     def summary(self) -> str:
-        """Two short lines for people."""
-        return (
-            f"{self.split}: {self.images_listed} images: {self.images_found} with labels, "
-            f"{self.images_missing} without label file, {self.images_empty} with an empty one, "
-            f"{self.images_unusable} unusable\n"
-            f"{self.split}: {self.rows_read} label rows: {self.rows_as_is} used as they are, "
-            f"{self.rows_clipped} clipped, {self.rows_deduplicated} repeated, {self.rows_refused} refused"
+        """Two short lines for people; what there is none of is not mentioned."""
+        images = _parts(
+            {
+                "with labels": self.images_found,
+                "without label file": self.images_missing,
+                "with an empty label file": self.images_empty,
+                "unusable": self.images_unusable,
+            }
         )
+        rows = _parts(
+            {
+                "used as they are": self.rows_as_is,
+                "clipped": self.rows_clipped,
+                "repeated": self.rows_deduplicated,
+                "refused": self.rows_refused,
+            }
+        )
+        return f"{self.split}: {self.images_listed} images: {images}\n{self.split}: {self.rows_read} label rows: {rows}"
 
     def to_json(self) -> str:
         """All of it, as one JSON document."""
@@ -122,6 +132,11 @@ def ledger_from_json(text: str) -> Ledger:
         raise ValueError("a ledger of another format")
     entries = tuple(LedgerEntry(**entry) for entry in content.pop("entries"))
     return Ledger(entries=entries, **content)
+
+
+def _parts(counts: Mapping[str, int]) -> str:
+    """ "5 good, 1 bad" from names and counts; those of 0 are left out."""
+    return ", ".join(f"{count} {name}" for name, count in counts.items() if count) or "none"
 
 
 def _rows_by_outcome(entries: Iterable[LedgerEntry]) -> Counter[str]:
