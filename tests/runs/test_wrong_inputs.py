@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import platform
 from collections.abc import Callable
 from pathlib import Path
@@ -291,6 +292,15 @@ def test_a_finished_run_is_not_resumed_and_not_touched(world: World, capsys: pyt
         outcome = run(texts("train", "--resume", "runs/exp", *words), capsys)
         assert outcome.code in (3, 64) and says in outcome.err and "hint: " in outcome.err, outcome.err
     assert state_of(world.work) == before
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="the superuser may write anywhere")
+@pytest.mark.parametrize("command", COMMANDS)
+def test_a_read_only_place_for_runs_is_refused(command: str, world: World, capsys: pytest.CaptureFixture[str]) -> None:
+    closed = world.work / "closed"
+    closed.mkdir(mode=0o555)
+    says = ("closed/exp` cannot be written: Permission denied",)
+    refuse(Case(command, lambda w: COMMANDS[command](w, "--project", closed), 73, says, "--project"), world, capsys)
 
 
 def test_a_bug_is_one_line_and_its_traceback_is_shown_on_demand(
