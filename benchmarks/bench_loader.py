@@ -8,10 +8,7 @@ Acceptance: at least 1.4 times as many images per second at 640 pixels.
 from __future__ import annotations
 
 import argparse
-import csv
-import platform
 import statistics
-import subprocess
 import tempfile
 import time
 from collections.abc import Callable
@@ -21,6 +18,7 @@ import cv2
 import numpy as np
 import torch
 from naive_mosaic import render_naively
+from record import append_rows
 
 from onelook.data.augment.keys import SampleKey
 from onelook.data.augment.labels import labels_of_plan
@@ -30,7 +28,6 @@ from onelook.files.images import read_image_size
 from onelook.settings.hyperparameters import Hyperparameters
 from onelook.structures.dataset_index import DatasetIndex
 
-RESULTS = Path(__file__).parent / "results" / "loader.csv"
 SUFFIXES = {".jpg", ".jpeg", ".png"}
 
 
@@ -42,7 +39,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=15)
     parser.add_argument("--samples", type=int, default=16, help="images per round")
     parser.add_argument("--picture", type=Path, help="write both ways and their difference side by side")
-    parser.add_argument("--save", action="store_true", help=f"append to {RESULTS.name}")
+    parser.add_argument("--save", action="store_true", help="append to results/loader.csv")
     arguments = parser.parse_args()
     cv2.setNumThreads(1)
     torch.set_num_threads(1)
@@ -142,25 +139,15 @@ def made_images(folder: Path) -> Path:
 
 def save(rows: list[tuple[str, float, float]], *, label: str, arguments: argparse.Namespace) -> None:
     """Append a row per way: what, where, how fast."""
-    commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=True)
-    is_new = not RESULTS.exists()
-    names = ["images", "imgsz", "way", "median_ms_per_image", "median_ratio_to_naive", "rounds"]
-    with RESULTS.open("a", newline="") as file:
-        writer = csv.writer(file)
-        if is_new:
-            writer.writerow([*names, "cpu", "opencv", "commit"])
-        for name, median, ratio in rows:
-            numbers = [f"{median * 1e3:.2f}", f"{ratio:.2f}", arguments.rounds]
-            writer.writerow(
-                [label, arguments.imgsz, name, *numbers, cpu_model(), cv2.__version__, commit.stdout.strip()]
-            )
-
-
-def cpu_model() -> str:
-    """Name of the processor."""
-    info = Path("/proc/cpuinfo")
-    lines = info.read_text().splitlines() if info.is_file() else []
-    return next((line.split(":")[1].strip() for line in lines if line.startswith("model name")), platform.processor())
+    header = ["images", "imgsz", "way", "median_ms_per_image", "median_ratio_to_naive", "rounds", "opencv"]
+    append_rows(
+        "loader",
+        header,
+        (
+            [label, arguments.imgsz, name, f"{median * 1e3:.2f}", f"{ratio:.2f}", arguments.rounds, cv2.__version__]
+            for name, median, ratio in rows
+        ),
+    )
 
 
 if __name__ == "__main__":

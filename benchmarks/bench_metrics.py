@@ -11,29 +11,24 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import csv
 import io
-import os
-import platform
 import statistics
-import subprocess
 import time
 from collections.abc import Callable
 from importlib.metadata import version
-from pathlib import Path
 from typing import Any
 
 import faster_coco_eval
 import numpy as np
 import pycocotools.coco
 import pycocotools.cocoeval
+from record import append_rows
 
 from onelook.metrics.coco_json import to_coco_json
 from onelook.metrics.detection_metrics import evaluate
 from onelook.structures.detections import Detections
 from onelook.structures.sample import GroundTruth
 
-RESULTS = Path(__file__).parent / "results" / "metrics.csv"
 SIDE_PX = 640
 NUM_CLASSES = 80
 OURS = "onelook"
@@ -47,7 +42,7 @@ def main() -> None:
     parser.add_argument("--images", type=int, default=5_000)
     parser.add_argument("--objects", type=int, default=36_000)
     parser.add_argument("--detections", type=int, default=100, help="per image")
-    parser.add_argument("--save", action="store_true", help=f"append to {RESULTS.name}")
+    parser.add_argument("--save", action="store_true", help="append to results/metrics.csv")
     arguments = parser.parse_args()
     truths, detections = made_case(arguments.images, arguments.objects, arguments.detections)
     dataset, results = to_coco_json(truths, detections, num_classes=NUM_CLASSES)
@@ -130,22 +125,16 @@ def timed(way: Way, results: list[dict[str, Any]], taken: list[float]) -> float:
 
 
 def save(arguments: argparse.Namespace, seconds: dict[str, list[float]], ratios: dict[str, float]) -> None:
-    commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=True)
-    is_new = not RESULTS.exists()
-    RESULTS.parent.mkdir(exist_ok=True)
-    with RESULTS.open("a", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file)
-        if is_new:
-            writer.writerow(
-                ["way", "version", "median_s", "rounds", "times_ours", "images", "objects", "detections_per_image",
-                 "load_average", "processors", "machine", "python", "numpy", "commit"]
-            )  # fmt: skip
-        for name, taken in seconds.items():
-            writer.writerow(
-                [name, version(name), f"{statistics.median(taken):.3f}", len(taken), f"{ratios[name]:.1f}",
-                 arguments.images, arguments.objects, arguments.detections, f"{os.getloadavg()[0]:.1f}",
-                 os.cpu_count(), platform.machine(), platform.python_version(), np.__version__, commit.stdout.strip()]
-            )  # fmt: skip
+    header = ["way", "version", "median_s", "rounds", "times_ours", "images", "objects", "detections_per_image"]
+    size = [arguments.images, arguments.objects, arguments.detections]
+    append_rows(
+        "metrics",
+        header,
+        (
+            [name, version(name), f"{statistics.median(taken):.3f}", len(taken), f"{ratios[name]:.1f}", *size]
+            for name, taken in seconds.items()
+        ),
+    )
 
 
 if __name__ == "__main__":

@@ -10,22 +10,17 @@ at least 10 times faster than the loop on the predictions. With `--device cuda` 
 from __future__ import annotations
 
 import argparse
-import csv
-import os
-import platform
 import statistics
-import subprocess
 import time
 from collections.abc import Callable
-from pathlib import Path
 
 import torch
+from record import append_rows
 from torch import Tensor
 
 from onelook.geometry.boxes import cxcywh_to_xyxy
 from onelook.geometry.nms import batched_nms, nms, non_max_suppression
 
-RESULTS = Path(__file__).parent / "results" / "nms.csv"
 CONF, IOU, MAX_DET, MAX_CANDIDATES = 0.001, 0.6, 300, 30_000
 
 
@@ -35,7 +30,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--threads", type=int, default=1, help="of torch")
     parser.add_argument("--device", default="cpu")
-    parser.add_argument("--save", action="store_true", help=f"append to {RESULTS.name}")
+    parser.add_argument("--save", action="store_true", help="append to results/nms.csv")
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
     rows = []
@@ -140,20 +135,10 @@ def milliseconds(way: Callable[[], Tensor]) -> float:
 
 
 def save(arguments: argparse.Namespace, rows: list[list[str]]) -> None:
-    commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=True)
-    is_cuda = arguments.device.startswith("cuda")
-    machine = torch.cuda.get_device_name() if is_cuda else f"{os.cpu_count()} x {platform.machine()}"
-    is_new = not RESULTS.exists()
-    RESULTS.parent.mkdir(exist_ok=True)
-    with RESULTS.open("a", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file)
-        if is_new:
-            writer.writerow(
-                ["case", "ours_ms", "plain_ms", "ratio", "rounds", "threads", "load_average", "machine", "torch",
-                 "commit"]
-            )  # fmt: skip
-        tail = [arguments.rounds, arguments.threads, f"{os.getloadavg()[0]:.1f}", machine, torch.__version__]
-        writer.writerows([*row, *tail, commit.stdout.strip()] for row in rows)
+    header = ["case", "ours_ms", "plain_ms", "ratio", "rounds", "threads", "torch"]
+    tail = [arguments.rounds, arguments.threads, torch.__version__]
+    machine = torch.cuda.get_device_name() if arguments.device.startswith("cuda") else ""
+    append_rows("nms", header, ([*row, *tail] for row in rows), machine=machine)
 
 
 if __name__ == "__main__":

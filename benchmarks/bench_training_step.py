@@ -11,18 +11,14 @@ Rounds take turns, so that a noisy machine is noisy for all. Acceptance: ours at
 from __future__ import annotations
 
 import argparse
-import csv
-import os
-import platform
 import statistics
-import subprocess
 import time
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from unittest.mock import Mock
 
 import numpy as np
 import torch
+from record import append_rows
 from torch import nn
 from torch.optim import SGD
 
@@ -39,7 +35,6 @@ from onelook.models.detector import create_model
 from onelook.settings.train import TrainSettings
 from onelook.structures.batch import Batch, ImageInfo, Targets
 
-RESULTS = Path(__file__).parent / "results" / "training_step.csv"
 DECAY = 0.999
 
 
@@ -52,7 +47,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=3, help="steps in a round")
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--device", default="cpu")
-    parser.add_argument("--save", action="store_true", help=f"append to {RESULTS.name}")
+    parser.add_argument("--save", action="store_true", help="append to results/training_step.csv")
     arguments = parser.parse_args()
     settings = TrainSettings(
         imgsz=arguments.imgsz, batch_size=arguments.batch_size, cfg=arguments.model, optimizer="SGD"
@@ -110,7 +105,7 @@ def plain_step(settings: TrainSettings, batch: Batch, device: torch.device) -> C
 
     def step() -> None:
         images = batch.images.to(device).float() / 255
-        loss(model(images), batch.targets.to(device)).total.backward()
+        loss(model(images), batch.targets).total.backward()
         nn.utils.clip_grad_norm_(model.parameters(), 10.0, foreach=False)
         optimizer.step()
         optimizer.zero_grad()
@@ -129,7 +124,7 @@ def bare_step(settings: TrainSettings, batch: Batch, device: torch.device) -> Ca
 
     def step() -> None:
         images = batch.images.to(device).to(torch.float32, memory_format=torch.channels_last).div_(255)
-        loss(model(images), batch.targets.to(device)).total.backward()
+        loss(model(images), batch.targets).total.backward()
         for parameter in model.parameters():
             parameter.grad = None
 
@@ -181,32 +176,11 @@ def timed(step: Callable[[], None], steps: int, device: torch.device) -> float:
 
 def save(arguments: argparse.Namespace, medians: list[str], faster: float, added: float) -> None:
     """Append a line to the results."""
-    commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=True)
-    header = (
-        "commit,processor,threads,torch,model,imgsz,batch_size,rounds,plain_ms,ours_ms,bare_ms,times_faster,loop_adds"
-    )
-    row = [
-        commit.stdout.strip(),
-        processor(),
-        torch.get_num_threads(),
-        torch.__version__,
-        arguments.model,
-        arguments.imgsz,
-    ]
-    row += [arguments.batch_size, arguments.rounds, *medians, f"{faster:.3f}", f"{added:.4f}"]
-    is_new = not RESULTS.is_file()
-    with RESULTS.open("a", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file)
-        if is_new:
-            writer.writerow(header.split(","))
-        writer.writerow(row)
-
-
-def processor() -> str:
-    """The processor by name, and how many of it."""
-    lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines() if Path("/proc/cpuinfo").is_file() else []
-    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
-    return f"{names[0] if names else platform.processor()} x{os.cpu_count()}"
+    header = ["model", "imgsz", "batch_size", "rounds", "threads", "torch", "plain_ms", "ours_ms", "bare_ms"]
+    row = [arguments.model, arguments.imgsz, arguments.batch_size, arguments.rounds, torch.get_num_threads()]
+    results = [torch.__version__, *medians, f"{faster:.3f}", f"{added:.4f}"]
+    machine = torch.cuda.get_device_name() if arguments.device.startswith("cuda") else ""
+    append_rows("training_step", [*header, "times_faster", "loop_adds"], [[*row, *results]], machine=machine)
 
 
 if __name__ == "__main__":

@@ -44,6 +44,12 @@ def test_equal_keys_give_equal_items_and_other_seeds_others(index: DatasetIndex)
     assert not torch.equal(first.image, other.image)
 
 
+def test_mosaics_end_with_the_epoch_that_was_asked_for(index: DatasetIndex) -> None:
+    dataset = TrainDataset(index, Hyperparameters(mixup=1.0), imgsz=64, seed=0, mosaic_epochs=2)
+    assert [len(dataset.plan(epoch, 0).tiles) for epoch in range(4)] == [4, 4, 1, 1]
+    assert [bool(dataset.plan(epoch, 0).partner) for epoch in range(4)] == [True, True, False, False]
+
+
 def test_colours_are_red_green_blue(tmp_path: Path) -> None:
     path = tmp_path / "red.png"
     cv2.imwrite(str(path), np.full((64, 64, 3), (0, 0, 255), np.uint8))

@@ -51,6 +51,7 @@ class TrainDataset:
         imgsz: side of the square output, pixels.
         seed: of the run.
         rectangles: if given, every image is put into the frame of its batch, without mosaic.
+        mosaic_epochs: epochs from the first on in which mosaics are made; None means all.
         cache: decoded images; None reads the files each time. It must be made for the same `index` and `imgsz`.
     """
 
@@ -62,10 +63,12 @@ class TrainDataset:
         imgsz: int,
         seed: int,
         rectangles: Rectangles | None = None,
+        mosaic_epochs: int | None = None,
         cache: ImageSource | None = None,
     ) -> None:
         self.index = index
         self.hyperparameters = hyperparameters
+        self.mosaic_epochs = mosaic_epochs
         self.imgsz = imgsz
         self.seed = seed
         self.rectangles = rectangles
@@ -82,7 +85,7 @@ class TrainDataset:
             self.hyperparameters,
             key=SampleKey(self.seed, epoch, number),
             output_hw=output_hw,
-            mosaic_allowed=self.rectangles is None,
+            mosaic_allowed=self.rectangles is None and (self.mosaic_epochs is None or epoch < self.mosaic_epochs),
         )
 
     def sample(self, epoch: int, number: int) -> Item:

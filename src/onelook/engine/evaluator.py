@@ -110,8 +110,7 @@ class Evaluator:
             mark = _lap(seconds, "load", mark)
             raw_maps = self._forward(model, batch)
             if loss is not None:
-                targets = batch.targets.to(raw_maps[0].device)
-                terms = loss(raw_maps, targets)
+                terms = loss(raw_maps, batch.targets)
                 items = torch.stack([terms.box, terms.obj, terms.cls]).cpu().numpy()
                 loss_sums += items * len(batch.infos)
             predictions = model.decode(raw_maps)

@@ -144,7 +144,7 @@ class Trainer:
         images = self._resized(prepare_images(batch.images, device), progress.step)
         with torch.autocast(device.type, dtype=amp, enabled=amp is not None):
             raw_maps = self.state.model(images)
-        terms = self.state.loss(raw_maps, batch.targets.to(device))
+        terms = self.state.loss(raw_maps, batch.targets)
         self.state.scaler.scale(terms.total * plan.loss_scale).backward()  # type: ignore[no-untyped-call]
         if plan.is_update:
             self.update_weights(plan)

@@ -69,7 +69,8 @@ class DetectionLoss:
     ) -> None:
         num_maps = len(anchor_grid.strides)
         share = 3 / num_maps
-        self.anchor_grid = anchor_grid
+        # Kept in main memory, as targets are: matching there never waits for a GPU.
+        self.anchor_grid = AnchorGrid(anchor_grid.anchors.cpu(), anchor_grid.strides.cpu())
         self.num_classes = num_classes
         self.hyperparameters = hyperparameters
         self.auto_balance = auto_balance

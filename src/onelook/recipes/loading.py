@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 
 import torch
@@ -38,6 +39,7 @@ def training_set(prepared: Prepared, progress: Progress | None = None) -> tuple[
         imgsz=settings.imgsz,
         seed=settings.seed,
         rectangles=rectangles,
+        mosaic_epochs=math.ceil(settings.epochs * (1 - settings.close_mosaic)),
         cache=_cache(index, settings.imgsz, settings.cache) if settings.cache != "val" else None,
     )
     start = progress or Progress()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor
 
 
@@ -24,14 +23,6 @@ class Targets:
 
     def __len__(self) -> int:
         return self.image_index.shape[0]
-
-    def to(self, device: torch.device) -> Targets:
-        """The same targets on `device`."""
-        return Targets(
-            self.image_index.to(device, non_blocking=True),
-            self.class_ids.to(device, non_blocking=True),
-            self.boxes.to(device, non_blocking=True),
-        )
 
 
 @dataclass(frozen=True)

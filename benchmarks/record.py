@@ -1,0 +1,33 @@
+"""Results of the benchmarks as CSV: every row says on which machine, under which load and at which commit it arose."""
+
+from __future__ import annotations
+
+import csv
+import os
+import platform
+import subprocess
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+RESULTS = Path(__file__).parent / "results"
+
+
+def append_rows(name: str, header: Sequence[str], rows: Iterable[Sequence[object]], *, machine: str = "") -> None:
+    """Add `rows` to `results/{name}.csv`, which gets `header` if it is new; `machine` is this one unless given."""
+    commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=True)
+    place = [machine or processor(), f"{os.getloadavg()[0]:.1f}", commit.stdout.strip()]
+    path = RESULTS / f"{name}.csv"
+    is_new = not path.is_file()
+    with path.open("a", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        if is_new:
+            writer.writerow([*header, "machine", "load_average", "commit"])
+        writer.writerows([*row, *place] for row in rows)
+
+
+def processor() -> str:
+    """The processor by name, and how many of it."""
+    info = Path("/proc/cpuinfo")
+    lines = info.read_text(encoding="utf-8").splitlines() if info.is_file() else []
+    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
+    return f"{os.cpu_count()} x {names[0] if names else platform.machine()}"
