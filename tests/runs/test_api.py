@@ -152,6 +152,10 @@ def test_load_refuses_what_it_cannot_use(world: World) -> None:
         onelook.load(world.weights, device="cpu", imgsz=100)
     with pytest.raises(SettingsError, match="did you mean `conf_thres`"):
         onelook.load(world.weights, device="cpu", conf_thresh=0.1)
+    with pytest.raises(SettingsError, match="`save_txt` is not known to `load`"):
+        onelook.load(world.weights, device="cpu", save_txt=True)
+    with pytest.raises(SettingsError, match="`conf_thres` is `7`"):
+        onelook.load(world.weights, device="cpu", conf_thres=7)
     detector = onelook.load(world.weights, device="cpu", imgsz=64)
     with pytest.raises(DataError, match="is no picture"):
         detector(np.zeros((5, 5)))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 import subprocess
 import sys
 from importlib.metadata import version
@@ -200,3 +201,13 @@ def test_the_module_is_the_command() -> None:
     for words, code in ((["--version"], 0), (["fly"], 2)):
         ended = subprocess.run([sys.executable, "-m", "onelook", *words], capture_output=True, text=True, check=False)
         assert ended.returncode == code and "Traceback" not in ended.stderr
+
+
+def test_a_reader_that_goes_away_is_no_error() -> None:
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
+    command = [sys.executable, "-m", "onelook", "--help"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment) as program:
+        assert program.stdout is not None and program.stderr is not None
+        program.stdout.close()
+        assert program.stderr.read() == b""
+    assert program.returncode == 0

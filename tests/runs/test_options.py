@@ -237,7 +237,8 @@ def test_the_seed_decides_everything_random(options: Options, tiny_weights: Path
     augmented = {**options, "hyp": "scratch-high", "batch_size": 8}
     one, same, other = (fit(augmented, seed=seed) for seed in (3, 3, 4))
     assert one.bits == same.bits and one.row == same.row and one.bits != other.bits
-    assert fit(options, seed=3).losses != fit(options, seed=4).losses, "the first weights"
+    first = [fit(options, seed=seed).losses for seed in (3, 4)]
+    assert first[0] != pytest.approx(first[1], rel=1e-3), "the first weights"
     start = {**options, "weights": tiny_weights, "cfg": ""}
     assert fit(start, seed=3).losses == pytest.approx(fit(start, seed=4).losses, rel=1e-5)
     assert fit(start, seed=3, mosaic=1).losses != pytest.approx(fit(start, seed=4, mosaic=1).losses, rel=1e-3)

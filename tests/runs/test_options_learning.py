@@ -125,3 +125,13 @@ def test_mixup_and_copy_paste_add_objects(world: World, options: Options) -> Non
     mine = {**options, "data": world.yaml, "mosaic": 1}
     boxes = {name: fit(mine, **{name: 1}).trace.steps[0].num_boxes for name in ("mosaic", "mixup", "copy_paste")}
     assert boxes["mixup"] > 1.5 * boxes["mosaic"] and boxes["copy_paste"] > 1.5 * boxes["mosaic"], boxes
+
+
+@covers("train", "close_mosaic")
+@pytest.mark.parametrize(("close_mosaic", "plain_epochs"), [(0, []), (0.5, [2, 3]), (1, [0, 1, 2, 3])])
+def test_the_last_epochs_have_no_mosaic(
+    options: Options, plain: Trained, close_mosaic: float, plain_epochs: list[int]
+) -> None:
+    run = fit(options, mosaic=1, epochs=4, noval=True, close_mosaic=close_mosaic)
+    num_boxes = plain.trace.steps[0].num_boxes
+    assert [step.epoch for step in run.trace.steps if step.num_boxes == num_boxes] == plain_epochs

@@ -12,6 +12,7 @@ import pytest
 from command_world import Case, World, refuse, run, state_of, texts
 
 from onelook.engine.checkpoint import load_checkpoint, save_checkpoint
+from onelook.errors import StopRequested
 
 
 def train(*words: object) -> Callable[[World], list[str]]:
@@ -286,7 +287,7 @@ def test_a_wrong_input_gets_one_clear_message(case: Case, world: World, capsys: 
 
 
 def test_a_finished_run_is_not_resumed_and_not_touched(world: World, capsys: pytest.CaptureFixture[str]) -> None:
-    assert run(world.train("--project", "runs"), capsys).code == 0
+    assert run(world.train("--project", "runs", "--lr0", 0.01), capsys).code == 0
     before = state_of(world.work)
     for words, says in [((), "has finished its 1 epochs"), (("--lr0", 0.5), "`lr0` was 0.01 and would become 0.5")]:
         outcome = run(texts("train", "--resume", "runs/exp", *words), capsys)
@@ -327,7 +328,8 @@ def test_a_bug_is_one_line_and_its_traceback_is_shown_on_demand(
         (MemoryError(), 71, "smaller `--batch-size`"),
         (RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory"), 71, "not enough memory"),
         (PermissionError(13, "Permission denied", "/secret"), 74, "error: `/secret`: Permission denied\nhint: check"),
-        (KeyboardInterrupt(), 130, "interrupted"),
+        (KeyboardInterrupt(), 130, "interrupted\n"),
+        (StopRequested("stopped on request of SIGINT"), 75, "stopped on request of SIGINT\n"),
     ],
     ids=lambda value: type(value).__name__,
 )
@@ -345,3 +347,4 @@ def test_troubles_of_the_machine_are_named(
     monkeypatch.setattr("onelook.recipes.validate.load_detector", fail)
     outcome = run(world.val(), capsys)
     assert outcome.code == code and says in outcome.err and "Traceback" not in outcome.err
+    assert outcome.err.startswith("error: ") or code in (75, 130), "to be stopped is no error"

@@ -25,8 +25,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     typed = list(sys.argv[1:] if arguments is None else arguments)
     with messages():
         try:
-            return _dispatch(typed)
-        except BrokenPipeError:
+            code = _dispatch(typed)
+            sys.stdout.flush()
+            return code
+        except BrokenPipeError:  # who read our output has seen enough
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             return 0
         except (Exception, KeyboardInterrupt) as problem:  # noqa: BLE001 - the last one: nothing may end as a traceback

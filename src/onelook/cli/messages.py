@@ -11,7 +11,7 @@ import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from onelook.errors import OnelookError
+from onelook.errors import OnelookError, StopRequested
 
 EXIT_SOFTWARE = 70
 EXIT_MEMORY = 71
@@ -69,6 +69,8 @@ def report(problem: BaseException) -> int:
 
 
 def _explained(problem: BaseException) -> tuple[str, int]:
+    if isinstance(problem, StopRequested):
+        return str(problem), problem.exit_code
     if isinstance(problem, OnelookError):
         return f"error: {problem}", problem.exit_code
     if isinstance(problem, KeyboardInterrupt):
