@@ -6,7 +6,7 @@ import logging
 from collections.abc import Sequence
 from pathlib import Path
 
-from onelook.engine.callback import Callback, EpochEnd
+from onelook.engine.callback import Callback, CheckpointWritten, EpochEnd, StepEnd
 from onelook.files.atomic import write_text_atomic
 
 logger = logging.getLogger(__name__)
@@ -27,7 +27,7 @@ COLUMNS = (
     "x/lr1",
     "x/lr2",
 )
-SPEED_COLUMNS = ("epoch", "train_seconds", "val_seconds", "train_images_per_second")
+SPEED_COLUMNS = ("epoch", "train_seconds", "val_seconds", "save_seconds", "train_images_per_second")
 
 
 class ResultsCsv(Callback):
@@ -64,18 +64,28 @@ class SpeedCsv(Callback):
 
     Args:
         path: of the file; lines of earlier processes of the run are kept.
-        num_images: of the training split.
     """
 
-    def __init__(self, path: Path, num_images: int) -> None:
+    def __init__(self, path: Path) -> None:
         self._path = path
-        self._num_images = num_images
+        self._num_images = 0
+        self._save_seconds = 0.0
         self._lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else [",".join(SPEED_COLUMNS)]
 
+    def on_step_end(self, event: StepEnd) -> None:
+        """Count the images of the batch."""
+        self._num_images += event.num_images
+
+    def on_checkpoint_written(self, event: CheckpointWritten) -> None:
+        """Count the seconds that saving took."""
+        self._save_seconds += event.seconds
+
     def on_epoch_end(self, event: EpochEnd) -> None:
-        """Add the line of the epoch."""
+        """Add the line of the epoch, or of the part of it that this process has done."""
         rate = self._num_images / max(event.train_seconds, 1e-9)
-        self._lines.append(f"{event.epoch},{event.train_seconds:.3f},{event.val_seconds:.3f},{rate:.2f}")
+        seconds = event.train_seconds, event.val_seconds, self._save_seconds
+        self._lines.append(f"{event.epoch},{','.join(f'{value:.3f}' for value in seconds)},{rate:.2f}")
+        self._num_images, self._save_seconds = 0, 0.0
         _write_or_warn(self._path, "\n".join(self._lines) + "\n")
 
 

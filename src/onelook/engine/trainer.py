@@ -209,6 +209,7 @@ class Trainer:
         trained = time.perf_counter()
         is_last = progress.epoch + 1 == self.settings.epochs
         evaluation = self._validate() if is_last or not self.settings.noval else None
+        validated = time.perf_counter()
         row = self._row(evaluation)
         is_best = evaluation is not None and evaluation.metrics.fitness > progress.best_fitness
         if evaluation is not None and is_best:
@@ -221,9 +222,8 @@ class Trainer:
             self.keeper.remember_best(state, metrics_document(evaluation.metrics, epoch))
         self.keeper.save_numbered(state, epoch)
         self.keeper.save_if_due(state, epoch_ended=True)
-        ended = time.perf_counter()
         metrics = evaluation.metrics if evaluation is not None else None
-        seconds = trained - self._epoch_begun, ended - trained
+        seconds = trained - self._epoch_begun, validated - trained
         self.observers.send(EpochEnd(epoch, row, metrics, is_best, *seconds))
 
     def _validate(self) -> Evaluation:

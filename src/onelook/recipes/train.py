@@ -89,7 +89,7 @@ def _fit(prepared: Prepared, callbacks: Sequence[Callback], stop: StopSignal) ->
     settings, run = prepared.settings, prepared.run
     schedule = Schedule(settings, len(prepared.splits.scans["train"].index))
     state = _state(prepared, schedule)
-    recorders = [ResultsCsv(run.results, state.progress.history), SpeedCsv(run.speeds, schedule.num_images)]
+    recorders = [ResultsCsv(run.results, state.progress.history), SpeedCsv(run.speeds)]
     observers = Observers([*recorders, *callbacks])
     keeper = CheckpointKeeper(run, settings, common=prepared.common_document(), observers=observers)
     batches = training_batches(prepared, state.progress)
