@@ -29,7 +29,24 @@ def test_short_runs_get_adamw_unless_the_user_chose(
 
 
 def test_settled_settings_stay_as_they_are() -> None:
-    once = settle(build_settings(TrainSettings, {"epochs": 40}), 205)
+    once = settle(build_settings(TrainSettings, {"epochs": 40, "batch_size": 16}), 205)
     assert settle(once, 205) == once
-    assert once.nominal_batch == 16
+    assert (once.batch_size, once.nominal_batch) == (16, 16)
     assert Schedule(once, 205).total_updates == 40 * 13
+
+
+@pytest.mark.parametrize(
+    ("given", "num_images", "batch_size"),
+    [
+        ({"epochs": 60}, 122, 8),
+        ({"epochs": 60, "batch_size": 16}, 122, 16),
+        ({"epochs": 200}, 122, 16),
+        ({"epochs": 300}, 118287, 16),
+    ],
+)
+def test_very_short_runs_take_small_batches_unless_the_user_chose(
+    given: dict[str, object], num_images: int, batch_size: int
+) -> None:
+    settled = settle(build_settings(TrainSettings, given), num_images)
+    assert settled.batch_size == batch_size
+    assert settle(settled, num_images) == settled

@@ -10,24 +10,30 @@ from onelook.settings.train import TrainSettings
 
 logger = logging.getLogger(__name__)
 
+VERY_SHORT_RUN = 1000
+VERY_SHORT_RUN_BATCH = 8
 SHORT_RUN_LR0 = 0.001
 SHORT_RUN_MOMENTUM = 0.9
 SHORT_RUN_BIAS_LR = 0.0
 
 
 def settle(settings: TrainSettings, num_images: int) -> TrainSettings:
-    """The settings with numbers in place of `auto`: the images per update, and the optimiser with its rates.
+    """The settings with numbers in place of `auto`: batch, images per update, and the optimiser with its rates.
 
-    A run of fewer than 2000 updates is trained with AdamW, unless the user chose an optimiser or any number that
-    belongs to one (`lr0`, `momentum`, `warmup_bias_lr`); all others with SGD.
+    A run of fewer than 1000 updates takes batches of 8, unless the user set `batch_size`. A run of fewer than 2000
+    updates is trained with AdamW, unless the user chose an optimiser or any number that belongs to one (`lr0`,
+    `momentum`, `warmup_bias_lr`); all others with SGD.
 
     Args:
         settings: of the run.
         num_images: images of the training split.
     """
+    if "batch_size" not in settings.model_fields_set and _updates(settings, num_images) < VERY_SHORT_RUN:
+        settings = settings.model_copy(update={"batch_size": VERY_SHORT_RUN_BATCH})
+        logger.info("a very short run: batch size %d", VERY_SHORT_RUN_BATCH)
     settled: dict[str, Any] = {"nominal_batch": nominal_batch(settings, num_images)}
     if settings.optimizer == "auto":
-        updates = Schedule(settings, num_images).total_updates
+        updates = _updates(settings, num_images)
         has_own_rates = settings.model_fields_set & {"lr0", "momentum", "warmup_bias_lr"}
         if updates < MIN_UPDATES and not has_own_rates:
             settled |= {
@@ -40,3 +46,7 @@ def settle(settings: TrainSettings, num_images: int) -> TrainSettings:
             settled["optimizer"] = "SGD"
         logger.info("%d updates: optimizer %s", updates, settled["optimizer"])
     return settings.model_copy(update=settled)
+
+
+def _updates(settings: TrainSettings, num_images: int) -> int:
+    return Schedule(settings, num_images).total_updates

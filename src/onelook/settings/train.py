@@ -28,7 +28,7 @@ class TrainSettings(Hyperparameters):
     epochs: int = Field(100, ge=1)
     """Passes over the training images; also the length of the learning-rate schedule."""
     batch_size: int = Field(16, ge=1)
-    """Images per batch."""
+    """Images per batch; if you do not set it, runs of under 1000 updates take 8."""
     nominal_batch: int = Field(0, ge=0)
     """Images per weight update, reached by accumulating batches; 0 means 64, fewer where the run is short."""
     imgsz: int = Field(640, ge=32, json_schema_extra=IMGSZ_ALIASES)
