@@ -49,7 +49,7 @@ class TrainSettings(Hyperparameters):
     """Keep decoded images in memory (ram; val: only the validation set) or as raw arrays in the cache folder (disk)."""
     device: str = Field("")
     """cpu, a GPU number, or mps; empty takes the first GPU if there is one."""
-    close_mosaic: float = Field(0.1, ge=0, le=1)
+    close_mosaic: float = Field(0.0, ge=0, le=1)
     """Share of the epochs, at the end of the run, without mosaic and mix-up; 0 keeps them to the end."""
     multi_scale: bool = Field(False)
     """Vary the image size by half either way, batch by batch."""
