@@ -125,7 +125,7 @@ def test_a_finished_run_can_be_extended_and_nothing_else_can_be_changed(
     folder = train(tiny_settings).run_folder
     with pytest.raises(CheckpointError, match="has finished its 4 epochs"):
         train({"resume": str(folder)})
-    with pytest.raises(SettingsError, match=r"`lr0` was 0\.01 and would become 0.02"):
+    with pytest.raises(SettingsError, match=r"`lr0` was 0\.001 and would become 0\.02"):
         train({"resume": str(folder), "lr0": 0.02, "epochs": 6})
     result = train({"resume": str(folder), "epochs": 6})
     rows = (folder / "results.csv").read_text().splitlines()
