@@ -10,6 +10,7 @@ from onelook.settings.hyperparameters import Hyperparameters
 
 Gains = tuple[float, float, float]
 HUES = 180  # OpenCV keeps hue in half degrees
+STRIP_ROWS = 128  # at a time: what stays in the cache is worked on at twice the speed
 
 
 def draw_colour_gains(rng: np.random.Generator, hyperparameters: Hyperparameters) -> Gains:
@@ -37,9 +38,16 @@ def change_colours(rgb: npt.NDArray[np.uint8], gains: Gains) -> None:
     """Apply the gains to an RGB image (H, W, 3), in place."""
     if gains == (1.0, 1.0, 1.0):
         return
-    hsv = cv2.cvtColor(rgb, cv2.COLOR_RGB2HSV)
-    planes = cv2.split(hsv)  # three plain look-ups are faster than one of three channels
-    for plane, table in zip(planes, colour_tables(gains), strict=True):
-        cv2.LUT(plane, table, dst=plane)
-    cv2.merge(planes, dst=hsv)
-    cv2.cvtColor(hsv, cv2.COLOR_HSV2RGB, dst=rgb)
+    tables = colour_tables(gains)
+    hsv_strip = np.empty((STRIP_ROWS, *rgb.shape[1:]), np.uint8)
+    plane_strips = np.empty((3, *hsv_strip.shape[:2]), np.uint8)
+    for top in range(0, rgb.shape[0], STRIP_ROWS):
+        strip = rgb[top : top + STRIP_ROWS]
+        hsv = hsv_strip[: len(strip)]
+        planes = list(plane_strips[:, : len(strip)])  # three plain look-ups are faster than one of three channels
+        cv2.cvtColor(strip, cv2.COLOR_RGB2HSV, dst=hsv)
+        cv2.split(hsv, planes)
+        for plane, table in zip(planes, tables, strict=True):
+            cv2.LUT(plane, table, dst=plane)
+        cv2.merge(planes, dst=hsv)
+        cv2.cvtColor(hsv, cv2.COLOR_HSV2RGB, dst=strip)
