@@ -94,6 +94,7 @@ class Trainer:
         self.stop = attendants.stop
         self._loss_sums = torch.zeros(3, dtype=torch.float64, device=arithmetic.device)
         self._epoch_begun = time.perf_counter()
+        self._parameters = list(state.model.parameters())
 
     def fit(self) -> FitEnd:
         """Train until the last epoch is done or patience runs out.
@@ -174,8 +175,7 @@ class Trainer:
         optimizer, scaler, progress = self.state.optimizer, self.state.scaler, self.state.progress
         apply_plan(optimizer, plan)
         scaler.unscale_(optimizer)
-        norm = nn.utils.clip_grad_norm_(self.state.model.parameters(), MAX_GRADIENT_NORM)
-        is_finite = math.isfinite(norm.item())
+        is_finite = self._clip_gradients()
         if is_finite or scaler.is_enabled():
             scaler.step(optimizer)
         scaler.update()
@@ -192,6 +192,15 @@ class Trainer:
                 f"at epoch {progress.epoch}, batch {progress.batch}",
                 hint="lower `lr0`, or set `amp` to off, in a new run with `--weights`; the last checkpoint is finite",
             )
+
+    def _clip_gradients(self) -> bool:
+        """Shorten the gradient of all parameters together to a norm of 10, if it is longer; whether it is finite."""
+        gradients = [parameter.grad for parameter in self._parameters if parameter.grad is not None]
+        norm = nn.utils.get_total_norm(gradients)
+        length = norm.item()
+        if length > MAX_GRADIENT_NORM:  # most are not, and a pass over all gradients is saved
+            nn.utils.clip_grads_with_norm_(self._parameters, MAX_GRADIENT_NORM, norm)
+        return math.isfinite(length)
 
     def _refuse_poisoned_statistics(self) -> None:
         """An update can be left out, but not what a forward pass did to the batch-norm statistics."""
