@@ -83,19 +83,19 @@ SETTINGS = [
         "misspelt setting in a file",
         with_file("--settings", "mine.yaml", "epoch: 3\nlr: 0.1\n"),
         64,
-        ("`epoch` in file `", "mine.yaml`; did you mean `epochs`?", "`lr` in file"),
+        ("`epoch` in file `", "mine.yaml` line 1; did you mean `epochs`?", "mine.yaml` line 2; did you mean `lr"),
     ),
     Case(
         "wrong value in a file",
         with_file("--settings", "mine.yaml", "lr0: fast\n"),
         64,
-        ("`lr0` in `", "mine.yaml` is `fast`"),
+        ("`lr0` in file `", "mine.yaml` line 1 is `fast`"),
     ),
     Case(
         "wrong value in hyper-parameters",
         with_file("--hyp", "h.yaml", "mosaic: 7\n"),
         64,
-        ("`mosaic` in `", "h.yaml` is `7`"),
+        ("`mosaic` in file `", "h.yaml` line 1 is `7`"),
     ),
     Case(
         "broken YAML",

@@ -71,6 +71,13 @@ def load_yaml(path: Path, *, error: type[OnelookError] = SettingsError) -> dict[
     return content
 
 
+def line_of(path: Path, key: str) -> int:
+    """The number, from 1, of the first line of a YAML file that gives `key` a value; 0 if none does."""
+    pattern = re.compile(rf"""\s*["']?{re.escape(key)}["']?\s*:""")
+    lines = path.read_text(encoding="utf-8-sig").splitlines()
+    return next((number for number, line in enumerate(lines, start=1) if pattern.match(line)), 0)
+
+
 def dump_yaml(content: dict[str, Any]) -> str:
     """`content` as YAML text, keys in the given order."""
     return yaml.dump(content, Dumper=_Dumper, sort_keys=False, allow_unicode=True)

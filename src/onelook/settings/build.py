@@ -15,7 +15,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from onelook.errors import SettingsError, combined
-from onelook.files.yaml import load_yaml
+from onelook.files.yaml import line_of, load_yaml
 from onelook.settings.hyperparameters import Hyperparameters
 
 logger = logging.getLogger(__name__)
@@ -37,16 +37,21 @@ def build_settings(kind: type[SettingsT], given: Mapping[str, Any], *, file: Pat
     Raises:
         SettingsError: an unknown name (the nearest is suggested), or a value that is impossible; all are listed.
     """
-    from_file = _known(kind, load_yaml(file), f"file `{file}`") if file is not None else {}
-    typed = _known(kind, given, "the command")
+    from_file = _known(kind, load_yaml(file), file) if file is not None else {}
+    typed = _known(kind, given)
     merged = {**from_file, **typed}
     preset = merged.get("hyp", "")
     if preset:
-        merged = {**_known(Hyperparameters, load_yaml(preset_path(str(preset))), f"hyp `{preset}`"), **merged}
+        merged = {**_known(Hyperparameters, load_yaml(preset_path(str(preset))), preset_path(str(preset))), **merged}
     try:
         return kind.model_validate(merged)
     except ValidationError as problem:
-        sources = {name: "" if name in typed else f" in `{file if name in from_file else preset}`" for name in merged}
+        sources = {
+            name: ""
+            if name in typed
+            else f" in {_place(file if name in from_file else preset_path(str(preset)), name)}"
+            for name in merged
+        }
         problems = [_sentence(error, kind, sources) for error in problem.errors()]
         raise combined(SettingsError, "these settings cannot be used:", problems) from problem
 
@@ -67,16 +72,21 @@ def preset_path(name: str) -> Path:
     return path
 
 
-def _known(kind: type[BaseModel], given: Mapping[str, Any], source: str) -> dict[str, Any]:
+def _known(kind: type[BaseModel], given: Mapping[str, Any], file: Path | None = None) -> dict[str, Any]:
     names = list(kind.model_fields)
     unknown = [key for key in given if key not in names and key not in RETIRED]
     if unknown:
-        problems = [f"`{key}` in {source}; {nearest_name(str(key), names)}" for key in unknown]
+        problems = [f"`{key}` in {_place(file, key)}; {nearest_name(str(key), names)}" for key in unknown]
         raise combined(SettingsError, "unknown settings:", problems)
     for key in RETIRED:
         if key in given:
-            logger.warning("setting `%s` in %s has no effect and is left out", key, source)
+            logger.warning("setting `%s` in %s has no effect and is left out", key, _place(file, key))
     return {key: _as_typed(kind, key, value) for key, value in given.items() if key not in RETIRED}
+
+
+def _place(file: Path | None, key: str) -> str:
+    """Where a setting was given."""
+    return "the command" if file is None else f"file `{file}` line {line_of(file, str(key))}"
 
 
 def _as_typed(kind: type[BaseModel], name: str, value: Any) -> Any:
