@@ -23,8 +23,14 @@ from onelook.structures.batch import Batch
 from onelook.structures.dataset_index import DatasetIndex
 
 
-def training_set(prepared: Prepared, progress: Progress | None = None) -> tuple[TrainDataset, EpochOrder]:
-    """The augmented training images, and the order of their batches from where `progress` stands."""
+def training_set(prepared: Prepared, progress: Progress, *, cache: str = "none") -> tuple[TrainDataset, EpochOrder]:
+    """The augmented training images, and the order of their batches from where `progress` stands.
+
+    Args:
+        prepared: the run.
+        progress: where it stands.
+        cache: kind of cache to fill now, as in the settings; filling one decodes every image.
+    """
     settings, index = prepared.settings, prepared.splits.scans["train"].index
     schedule = Schedule(settings, len(index))
     stride = prepared.model.max_stride
@@ -40,16 +46,15 @@ def training_set(prepared: Prepared, progress: Progress | None = None) -> tuple[
         seed=settings.seed,
         rectangles=rectangles,
         mosaic_epochs=math.ceil(settings.epochs * (1 - settings.close_mosaic)),
-        cache=_cache(index, settings.imgsz, settings.cache) if settings.cache != "val" else None,
+        cache=_cache(index, settings.imgsz, cache),
     )
-    start = progress or Progress()
     order = EpochOrder(
         seed=settings.seed,
         num_images=len(index),
         batch_size=schedule.batch_size,
         epochs=settings.epochs,
-        start_epoch=start.epoch,
-        start_batch=start.batch,
+        start_epoch=progress.epoch,
+        start_batch=progress.batch,
         rectangles=rectangles,
     )
     return dataset, order
@@ -58,7 +63,7 @@ def training_set(prepared: Prepared, progress: Progress | None = None) -> tuple[
 def training_batches(prepared: Prepared, progress: Progress) -> Batches:
     """All batches from where `progress` stands to the end of the run."""
     settings = prepared.settings
-    dataset, order = training_set(prepared, progress)
+    dataset, order = training_set(prepared, progress, cache=settings.cache)
     workers = choose_workers(settings.workers, order.batch_size, device_type=prepared.device.type)
     return train_loader(dataset, order, workers=workers, pin_memory=prepared.device.type == "cuda")
 

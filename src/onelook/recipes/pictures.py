@@ -12,6 +12,7 @@ from onelook.callbacks.plots.results import plot_results
 from onelook.data.dataset import collate
 from onelook.engine.evaluator import Evaluation
 from onelook.engine.run_dir import RunDir
+from onelook.engine.state import Progress
 from onelook.files.images import read_image
 from onelook.recipes.loading import training_set
 from onelook.recipes.preparation import Prepared
@@ -28,7 +29,7 @@ def draw_data(prepared: Prepared) -> None:
     run, index, names = prepared.run, prepared.splits.scans["train"].index, prepared.splits.names
     plot_label_statistics(index, names, run.picture("labels.png"))
     plot_label_correlogram(index, run.picture("labels_correlogram.png"))
-    dataset, order = training_set(prepared)
+    dataset, order = training_set(prepared, Progress())
     for number, keys in zip(range(NUM_TRAIN_BATCHES), order, strict=False):
         batch = collate([dataset[key] for key in keys[:SHOWN_IMAGES]])
         plot_batch(batch, names, run.picture(f"train_batch{number}.jpg"))

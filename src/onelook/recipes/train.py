@@ -15,6 +15,7 @@ from onelook.engine.callback import Callback, FitEnd, FitStart, Observers
 from onelook.engine.checkpoint_keeper import CheckpointKeeper
 from onelook.engine.device import describe_device
 from onelook.engine.ema import ModelEma
+from onelook.engine.evaluator import Evaluator
 from onelook.engine.freeze import frozen_rows, stop_learning
 from onelook.engine.optimizer import create_optimizer
 from onelook.engine.schedule import Schedule
@@ -70,8 +71,9 @@ def train(given: Mapping[str, Any], *, file: Path | None = None, callbacks: Sequ
         prepared = prepare(given, file, stop)
         with prepared.run.lock():
             _write_beginning(prepared)
-            outcome = _fit(prepared, callbacks, stop)
-            metrics = _measure_best(prepared, outcome)
+            evaluator = validation_evaluator(prepared)
+            outcome = _fit(prepared, evaluator, callbacks, stop)
+            metrics = _measure_best(prepared, evaluator, outcome)
     run = prepared.run
     return TrainResult(metrics, run.best, run.last, run.path, prepared.splits.names, outcome)
 
@@ -85,7 +87,7 @@ def _write_beginning(prepared: Prepared) -> None:
         draw_data(prepared)
 
 
-def _fit(prepared: Prepared, callbacks: Sequence[Callback], stop: StopSignal) -> FitEnd:
+def _fit(prepared: Prepared, evaluator: Evaluator, callbacks: Sequence[Callback], stop: StopSignal) -> FitEnd:
     settings, run = prepared.settings, prepared.run
     schedule = Schedule(settings, len(prepared.splits.scans["train"].index))
     state = _state(prepared, schedule)
@@ -99,7 +101,7 @@ def _fit(prepared: Prepared, callbacks: Sequence[Callback], stop: StopSignal) ->
         batches,
         schedule=schedule,
         arithmetic=Arithmetic(prepared.device, prepared.amp, prepared.model.max_stride, frozen),
-        attendants=Attendants(validation_evaluator(prepared), keeper, observers, stop),
+        attendants=Attendants(evaluator, keeper, observers, stop),
     )
     observers.send(_fit_start(prepared, schedule, state.progress))
     with closing(batches):
@@ -146,10 +148,10 @@ def _fit_start(prepared: Prepared, schedule: Schedule, progress: Progress) -> Fi
     )
 
 
-def _measure_best(prepared: Prepared, outcome: FitEnd) -> DetectionMetrics:
+def _measure_best(prepared: Prepared, evaluator: Evaluator, outcome: FitEnd) -> DetectionMetrics:
     """Load the best weights from their file, as a user will, and measure them once more."""
     model = load_detector(prepared.run.best, prepared.device)
-    evaluation = validation_evaluator(prepared).run(model)
+    evaluation = evaluator.run(model)
     write_metrics(evaluation, prepared.splits.names, prepared.run.metrics)
     if not prepared.settings.noplots:
         draw_evaluation(prepared.run, prepared.splits.scans["val"].index, evaluation, prepared.splits.names)
