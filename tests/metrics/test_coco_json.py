@@ -4,7 +4,7 @@ import json
 
 import numpy as np
 
-from onelook.metrics.coco_json import coco_results, to_coco_json
+from onelook.metrics.coco_json import to_coco_json
 from onelook.metrics.packing import pack_truths
 from onelook.structures.detections import Detections
 from onelook.structures.sample import GroundTruth
@@ -28,12 +28,6 @@ def test_data_set_holds_every_label_with_its_area_and_crowd_flag() -> None:
     assert [row["bbox"] for row in annotations] == [[1, 2, 3, 6], [0, 0, 5, 5], [0, 0, 2, 3]]
     assert [(row["area"], row["iscrowd"]) for row in annotations] == [(7, 1), (25, 0), (6, 0)]
     assert json.loads(json.dumps(dataset)) == dataset
-
-
-def test_results_of_a_file_are_rounded_and_renamed() -> None:
-    results = coco_results(DETECTIONS, image_ids=[139, "b"], category_ids=[1, 90])
-    assert results == [{"image_id": 139, "category_id": 90, "bbox": [0.123, 0.0, 1.377, 2.0], "score": 0.12346}]
-    assert json.loads(json.dumps(results)) == results
 
 
 def test_results_for_an_evaluator_are_exact() -> None:

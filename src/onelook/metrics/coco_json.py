@@ -9,9 +9,6 @@ from onelook.metrics.packing import pack_detections, pack_truths
 from onelook.structures.detections import Detections
 from onelook.structures.sample import GroundTruth
 
-BOX_DECIMALS = 3
-SCORE_DECIMALS = 5
-
 
 def to_coco_json(
     truths: Sequence[GroundTruth], detections: Sequence[Detections], *, num_classes: int
@@ -38,33 +35,14 @@ def to_coco_json(
         "categories": [{"id": class_id, "name": str(class_id)} for class_id in range(num_classes)],
         "annotations": annotations,
     }
-    return dataset, _results(detections, range(len(detections)), range(num_classes))
+    return dataset, _results(detections, num_classes)
 
 
-def coco_results(
-    detections: Sequence[Detections], *, image_ids: Sequence[int | str], category_ids: Sequence[int]
-) -> list[dict[str, Any]]:
-    """The content of a COCO results file: boxes rounded to 3 decimals of a pixel, scores to 5.
-
-    Args:
-        detections: one per image.
-        image_ids: (N,) what the file calls each image.
-        category_ids: (C,) what the file calls each class.
-    """
-    results = _results(detections, image_ids, category_ids)
-    for result in results:
-        result["bbox"] = [round(number, BOX_DECIMALS) for number in result["bbox"]]
-        result["score"] = round(result["score"], SCORE_DECIMALS)
-    return results
-
-
-def _results(
-    detections: Sequence[Detections], image_ids: Sequence[int | str], category_ids: Sequence[int]
-) -> list[dict[str, Any]]:
-    packed = pack_detections(detections, num_classes=len(category_ids))
+def _results(detections: Sequence[Detections], num_classes: int) -> list[dict[str, Any]]:
+    packed = pack_detections(detections, num_classes=num_classes)
     columns = (packed.image_ids, packed.class_ids, packed.boxes_xywh, packed.scores)
     rows = zip(*(column.tolist() for column in columns), strict=True)
     return [
-        {"image_id": image_ids[image], "category_id": category_ids[class_id], "bbox": box, "score": score}
+        {"image_id": image, "category_id": class_id, "bbox": box, "score": score}
         for image, class_id, box, score in rows
     ]
