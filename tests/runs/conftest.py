@@ -14,14 +14,19 @@ from option_runs import NO_AUGMENTATION, Options, Trained, fit
 from onelook.recipes.train import train
 
 
-@pytest.fixture(autouse=True)
-def one_thread(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """One thread, so that runs are fast and comparable; a cache of our own, so that nothing is left behind."""
+@pytest.fixture(autouse=True, scope="session")
+def one_thread() -> Iterator[None]:
+    """One thread, so that runs are fast and comparable; runs that several tests share have it too."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)
-    monkeypatch.setenv("ONELOOK_CACHE", str(tmp_path_factory.getbasetemp() / "cache"))
     yield
     torch.set_num_threads(before)
+
+
+@pytest.fixture(autouse=True)
+def cache_of_our_own(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> None:
+    """So that nothing is left behind."""
+    monkeypatch.setenv("ONELOOK_CACHE", str(tmp_path_factory.getbasetemp() / "cache"))
 
 
 @pytest.fixture

@@ -3,16 +3,37 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from torch import Tensor
 
 from onelook.settings.train import TrainSettings
+from onelook.structures.dataset_index import DatasetIndex
+from onelook.structures.detections import Detections
 from onelook.structures.metrics import DetectionMetrics
 
 logger = logging.getLogger(__name__)
+
+
+class RunControl:
+    """What an observer may ask of the run that it watches.
+
+    Attributes:
+        reason: why the run is to end; empty while it is not.
+    """
+
+    def __init__(self) -> None:
+        self.reason = ""
+
+    def stop_training(self, reason: str) -> None:
+        """Let the run end after the epoch under way, as if its patience had run out: measured, drawn and saved.
+
+        Args:
+            reason: not empty; shown to the user.
+        """
+        self.reason = reason
 
 
 @dataclass(frozen=True)
@@ -28,6 +49,8 @@ class FitStart:
         start_epoch, start_batch: where the run begins; (0, 0) unless resumed. Epochs count from 0.
         device: what the model runs on, in words.
         model_summary: name, parameters and GFLOPs in one line.
+        indexes: images and labels by split, "train" and "val".
+        control: to ask for an early end; keep it if you need it later.
     """
 
     settings: TrainSettings
@@ -40,6 +63,8 @@ class FitStart:
     start_batch: int
     device: str
     model_summary: str
+    indexes: Mapping[str, DatasetIndex] = field(default_factory=dict)
+    control: RunControl = field(default_factory=RunControl)
 
 
 @dataclass(frozen=True)
@@ -75,6 +100,7 @@ class EpochEnd:
         metrics: what the validation found, or None.
         is_best: whether the fitness is the best so far.
         train_seconds, val_seconds: wall time.
+        detections: what was found image by image, in the order of the "val" index; empty without a validation.
     """
 
     epoch: int
@@ -83,6 +109,7 @@ class EpochEnd:
     is_best: bool
     train_seconds: float
     val_seconds: float
+    detections: tuple[Detections, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -97,10 +124,11 @@ class CheckpointWritten:
 
 @dataclass(frozen=True)
 class FitEnd:
-    """Sent once, after the last epoch, or when the run stops early or on request.
+    """Sent once, when everything is measured, drawn and written; or when the run was told to stop, and is saved.
 
     Attributes:
-        reason: "finished", "early stop" or "stop requested".
+        reason: "finished", "early stop", "stop requested", or what a callback gave.
+        metrics: of the best weights on the validation split, as a user will load them; None after "stop requested".
         epochs_done: epochs that are complete.
         best_epoch: epoch of the best fitness, from 0; -1 if none was validated.
         best_fitness: see `DetectionMetrics.fitness`.
@@ -114,6 +142,7 @@ class FitEnd:
     best_fitness: float
     history: tuple[dict[str, float], ...]
     seconds: float
+    metrics: DetectionMetrics | None = None
 
 
 class Callback:
@@ -132,7 +161,7 @@ class Callback:
         """After a checkpoint is safely on the disk."""
 
     def on_fit_end(self, event: FitEnd) -> None:
-        """After the last epoch or an ordered stop."""
+        """When everything is written, or after an ordered stop."""
 
 
 Event = FitStart | StepEnd | EpochEnd | CheckpointWritten | FitEnd
@@ -146,10 +175,19 @@ _HANDLERS = {
 
 
 class Observers:
-    """Sends events to callbacks in their order; one that raises is named in the log and not asked again."""
+    """Sends events to callbacks in their order; one that raises is named in the log and not asked again.
+
+    Attributes:
+        control: what the callbacks ask of the run.
+    """
 
     def __init__(self, callbacks: Sequence[Callback] = ()) -> None:
         self._callbacks = list(callbacks)
+        self.control = RunControl()
+
+    def add_first(self, *callbacks: Callback) -> None:
+        """Let these hear of every event before all others."""
+        self._callbacks[:0] = callbacks
 
     def send(self, event: Event) -> None:
         """Give `event` to every callback that is still listening."""

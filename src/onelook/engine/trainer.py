@@ -27,6 +27,7 @@ from onelook.structures.metrics import DetectionMetrics
 MAX_GRADIENT_NORM = 10.0
 MAX_SKIPPED_UPDATES = 20
 PURPOSE_SIZE = 0x512E
+STOP_REQUESTED = "stop requested"
 
 
 @dataclass(frozen=True)
@@ -97,30 +98,28 @@ class Trainer:
         self._parameters = list(state.model.parameters())
 
     def fit(self) -> FitEnd:
-        """Train until the last epoch is done or patience runs out.
+        """Train until the last epoch is done, patience runs out, or a signal or an observer asks for an end.
 
         Raises:
-            StopRequested: a signal came; the state is saved and can be resumed.
             NumericsError: the loss is not finite, update after update.
             RunFolderError: the final checkpoint could not be written.
         """
         begun = time.perf_counter()
-        progress = self.state.progress
+        progress, control = self.state.progress, self.observers.control
+        reason = "finished"
         try:
             while progress.epoch < self.settings.epochs and not progress.stopped_early:
                 self.train_epoch()
                 self.finish_epoch()
+                progress.stopped_early |= bool(control.reason)
         except StopRequested:
             self._store_loss_sums()
-            self.keeper.save(self.state)
-            self.observers.send(self._fit_end("stop requested", begun))
-            self.keeper.raise_failure()
-            raise
+            reason = STOP_REQUESTED
+        if progress.stopped_early:
+            reason = control.reason or "early stop"
         self.keeper.save(self.state)
-        outcome = self._fit_end("early stop" if progress.stopped_early else "finished", begun)
-        self.observers.send(outcome)
         self.keeper.raise_failure()
-        return outcome
+        return self._fit_end(reason, begun)
 
     def train_epoch(self) -> None:
         """Train on the batches that this epoch still has; the last one is always followed by an update."""
@@ -232,8 +231,9 @@ class Trainer:
         self.keeper.save_numbered(state, epoch)
         self.keeper.save_if_due(state, epoch_ended=True)
         metrics = evaluation.metrics if evaluation is not None else None
+        detections = evaluation.detections if evaluation is not None else ()
         seconds = trained - self._epoch_begun, validated - trained
-        self.observers.send(EpochEnd(epoch, row, metrics, is_best, *seconds))
+        self.observers.send(EpochEnd(epoch, row, metrics, is_best, *seconds, detections))
 
     def _validate(self) -> Evaluation:
         model = self.state.ema.module

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from onelook.callbacks.results_csv import ResultsCsv, SpeedCsv
-from onelook.engine.callback import Callback, FitEnd, FitStart, Observers
+from onelook.engine.callback import Callback, FitEnd, FitStart, Observers, RunControl
 from onelook.engine.checkpoint_keeper import CheckpointKeeper
 from onelook.engine.device import describe_device
 from onelook.engine.ema import ModelEma
@@ -21,7 +21,7 @@ from onelook.engine.optimizer import create_optimizer
 from onelook.engine.schedule import Schedule
 from onelook.engine.state import Progress, TrainState
 from onelook.engine.stop_signal import StopSignal
-from onelook.engine.trainer import Arithmetic, Attendants, Trainer
+from onelook.engine.trainer import STOP_REQUESTED, Arithmetic, Attendants, Trainer
 from onelook.engine.weights import load_detector
 from onelook.files.atomic import write_text_atomic
 from onelook.files.yaml import dump_yaml
@@ -72,8 +72,14 @@ def train(given: Mapping[str, Any], *, file: Path | None = None, callbacks: Sequ
         with prepared.run.lock():
             _write_beginning(prepared)
             evaluator = validation_evaluator(prepared)
-            outcome = _fit(prepared, evaluator, callbacks, stop)
+            observers = Observers(callbacks)
+            outcome = _fit(prepared, evaluator, observers, stop)
+            if outcome.reason == STOP_REQUESTED:
+                observers.send(outcome)
+                stop.check()
             metrics = _measure_best(prepared, evaluator, outcome)
+            outcome = replace(outcome, metrics=metrics)
+            observers.send(outcome)
     run = prepared.run
     return TrainResult(metrics, run.best, run.last, run.path, prepared.splits.names, outcome)
 
@@ -87,12 +93,11 @@ def _write_beginning(prepared: Prepared) -> None:
         draw_data(prepared)
 
 
-def _fit(prepared: Prepared, evaluator: Evaluator, callbacks: Sequence[Callback], stop: StopSignal) -> FitEnd:
+def _fit(prepared: Prepared, evaluator: Evaluator, observers: Observers, stop: StopSignal) -> FitEnd:
     settings, run = prepared.settings, prepared.run
     schedule = Schedule(settings, len(prepared.splits.scans["train"].index))
     state = _state(prepared, schedule)
-    recorders = [ResultsCsv(run.results, state.progress.history), SpeedCsv(run.speeds)]
-    observers = Observers([*recorders, *callbacks])
+    observers.add_first(ResultsCsv(run.results, state.progress.history), SpeedCsv(run.speeds))
     keeper = CheckpointKeeper(run, settings, common=prepared.common_document(), observers=observers)
     batches = training_batches(prepared, state.progress)
     frozen = tuple(frozen_rows(prepared.model, settings.freeze))
@@ -103,7 +108,7 @@ def _fit(prepared: Prepared, evaluator: Evaluator, callbacks: Sequence[Callback]
         arithmetic=Arithmetic(prepared.device, prepared.amp, prepared.model.max_stride, frozen),
         attendants=Attendants(evaluator, keeper, observers, stop),
     )
-    observers.send(_fit_start(prepared, schedule, state.progress))
+    observers.send(_fit_start(prepared, schedule, state.progress, observers.control))
     with closing(batches):
         return trainer.fit()
 
@@ -131,7 +136,7 @@ def _state(prepared: Prepared, schedule: Schedule) -> TrainState:
     return state
 
 
-def _fit_start(prepared: Prepared, schedule: Schedule, progress: Progress) -> FitStart:
+def _fit_start(prepared: Prepared, schedule: Schedule, progress: Progress, control: RunControl) -> FitStart:
     scans = prepared.splits.scans
     parameters = sum(parameter.numel() for parameter in prepared.model.parameters())
     return FitStart(
@@ -145,6 +150,8 @@ def _fit_start(prepared: Prepared, schedule: Schedule, progress: Progress) -> Fi
         start_batch=progress.batch,
         device=describe_device(prepared.device),
         model_summary=f"{prepared.label}, {parameters:,} parameters",
+        indexes={split: scan.index for split, scan in scans.items()},
+        control=control,
     )
 
 
