@@ -15,18 +15,17 @@ from onelook.recipes.train import train
 
 
 @pytest.fixture(autouse=True, scope="session")
-def one_thread() -> Iterator[None]:
-    """One thread, so that runs are fast and comparable; runs that several tests share have it too."""
+def one_thread_and_a_cache_of_our_own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """One thread, so that runs are fast and comparable; a cache of our own, so that nothing is left behind.
+
+    For the whole session: runs that several tests share are made before what surrounds a single test.
+    """
     before = torch.get_num_threads()
     torch.set_num_threads(1)
-    yield
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("ONELOOK_CACHE", str(tmp_path_factory.getbasetemp() / "cache"))
+        yield
     torch.set_num_threads(before)
-
-
-@pytest.fixture(autouse=True)
-def cache_of_our_own(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> None:
-    """So that nothing is left behind."""
-    monkeypatch.setenv("ONELOOK_CACHE", str(tmp_path_factory.getbasetemp() / "cache"))
 
 
 @pytest.fixture

@@ -32,6 +32,8 @@ class Progress:
         skipped_updates: updates in a row that were not made because a gradient was not finite.
         best_fitness, best_epoch: -1 before the first validation.
         stopped_early: patience ran out.
+        class_ap: mAP50-95 of every class in the last validation, 0 for those without labels; empty before the first.
+        shards: parts that every batch is computed in, one after the other or in as many processes; 0 before the start.
         history: the rows of `results.csv`.
         scaler: the state of the fp16 loss scaler, empty without it.
     """
@@ -44,6 +46,8 @@ class Progress:
     best_fitness: float = -1.0
     best_epoch: int = -1
     stopped_early: bool = False
+    class_ap: list[float] = field(default_factory=list)
+    shards: int = 0
     history: list[dict[str, float]] = field(default_factory=list)
     scaler: dict[str, Any] = field(default_factory=dict)
 
