@@ -83,6 +83,10 @@ class Schedule:
         """Steps in one pass over the images."""
         return math.ceil(self.num_images / self.batch_size)
 
+    def places_in(self, batch: int) -> int:
+        """Pictures that go through the network in batch number `batch` of an epoch, in all processes together."""
+        return min(self.batch_size, self.num_images - batch * self.batch_size)
+
     @cached_property
     def accumulate(self) -> int:
         """Steps per update after the warm-up."""
