@@ -28,7 +28,7 @@ def test_training_items_are_contiguous_planes_with_boxes_inside(index: DatasetIn
     dataset = TrainDataset(index, Hyperparameters(degrees=10, mixup=0.5), imgsz=64, seed=0)
     for epoch in range(5):
         for number in range(len(index)):
-            image, boxes, class_ids, info = dataset[(epoch, number)]
+            image, boxes, class_ids, info = dataset[((epoch, number),)]
             assert image.shape == (3, 64, 64) and image.dtype == torch.uint8 and image.is_contiguous()
             assert boxes.dtype == torch.float32 and class_ids.dtype == torch.int64 and len(boxes) == len(class_ids)
             assert ((boxes[:, :2] - boxes[:, 2:] / 2) > -1e-6).all() and (
@@ -39,7 +39,7 @@ def test_training_items_are_contiguous_planes_with_boxes_inside(index: DatasetIn
 
 
 def test_equal_keys_give_equal_items_and_other_seeds_others(index: DatasetIndex) -> None:
-    first, again, other = (TrainDataset(index, Hyperparameters(), imgsz=64, seed=seed)[(3, 1)] for seed in (5, 5, 6))
+    first, again, other = (TrainDataset(index, Hyperparameters(), imgsz=64, seed=seed)[((3, 1),)] for seed in (5, 5, 6))
     assert torch.equal(first.image, again.image) and torch.equal(first.boxes_cxcywh_norm, again.boxes_cxcywh_norm)
     assert not torch.equal(first.image, other.image)
 
@@ -56,7 +56,7 @@ def test_colours_are_red_green_blue(tmp_path: Path) -> None:
     index = make_index([(64, 64)], paths=[str(path)])
     still = Hyperparameters(hsv_h=0, hsv_s=0, hsv_v=0, scale=0, translate=0, mosaic=0)
     for item in (
-        TrainDataset(index, still, imgsz=64, seed=0)[(0, 0)],
+        TrainDataset(index, still, imgsz=64, seed=0)[((0, 0),)],
         ValidationDataset(index, imgsz=64, batch_size=1, pad=0)[0],
     ):
         assert item.image.flatten(1).float().mean(dim=1).tolist() == [255, 0, 0]
@@ -66,7 +66,7 @@ def test_rectangular_training_puts_an_image_into_the_frame_of_its_batch(index: D
     rectangles = similar_shapes(index.sizes_hw, imgsz=64, batch_size=2)
     dataset = TrainDataset(index, Hyperparameters(), imgsz=64, seed=0, rectangles=rectangles)
     for number in range(len(index)):
-        assert tuple(dataset[(0, number)].image.shape[1:]) == rectangles.frame_of(number)
+        assert tuple(dataset[((0, number),)].image.shape[1:]) == rectangles.frame_of(number)
         assert len(dataset.plan(0, number).tiles) == 1
 
 

@@ -50,7 +50,7 @@ def test_caches_do_not_change_a_run(index: DatasetIndex, folder: Path) -> None:
     h = Hyperparameters(degrees=5, scale=0.9, mixup=0.5)
     for key in [(epoch, number) for epoch in range(2) for number in range(len(index))]:
         images = [
-            TrainDataset(index, h, imgsz=64, seed=0, cache=cache)[key].image
+            TrainDataset(index, h, imgsz=64, seed=0, cache=cache)[(key,)].image
             for cache in (None, RamCache(files), DiskCache(files, folder))
         ]
         assert torch.equal(images[0], images[1]) and torch.equal(images[0], images[2])

@@ -32,9 +32,16 @@ def index(tmp_path: Path) -> DatasetIndex:
     return write_jpegs(tmp_path / "images", SIZES)
 
 
-def run_of(index: DatasetIndex, workers: int, *, start: tuple[int, int] = (0, 0), method: str | None = None) -> Batches:
+def run_of(
+    index: DatasetIndex,
+    workers: int,
+    *,
+    start: tuple[int, int] = (0, 0),
+    method: str | None = None,
+    share: tuple[int, int] = (0, 1),
+) -> Batches:
     dataset = TrainDataset(index, Hyperparameters(mixup=0.3), imgsz=64, seed=4)
-    order = EpochOrder(4, num_images=7, batch_size=3, epochs=3, start_epoch=start[0], start_batch=start[1])
+    order = EpochOrder(4, 7, 3, 3, start_epoch=start[0], start_batch=start[1], rank=share[0], world_size=share[1])
     return train_loader(dataset, order, workers=workers, start_method=method)
 
 
@@ -77,6 +84,25 @@ def test_batches_are_bitwise_equal_for_spawned_workers(index: DatasetIndex) -> N
 @pytest.mark.parametrize("workers", [0, 2])
 def test_a_run_goes_on_from_any_batch_with_the_same_batches(index: DatasetIndex, workers: int) -> None:
     assert digests(run_of(index, workers, start=(1, 2))) == digests(run_of(index, 0))[5:]
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+@pytest.mark.parametrize("world_size", [2, 3, 5])
+def test_shares_of_many_processes_make_the_batches_of_one(index: DatasetIndex, workers: int, world_size: int) -> None:
+    whole = list(run_of(index, 0))
+    shares = [list(run_of(index, workers, share=(rank, world_size))) for rank in range(world_size)]
+    for number, batch in enumerate(whole):
+        parts = [share[number] for share in shares]
+        assert torch.equal(torch.cat([part.images for part in parts]), batch.images)
+        assert torch.equal(torch.cat([part.targets.boxes for part in parts]), batch.targets.boxes)
+        assert sum((part.infos for part in parts), ()) == batch.infos
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_a_share_may_be_empty(index: DatasetIndex, workers: int) -> None:
+    batch = list(run_of(index, workers, share=(0, 5)))[2]
+    assert batch.images.shape == (0, 3, 64, 64) and batch.images.dtype == torch.uint8 and batch.infos == ()
+    assert batch.targets.boxes.shape == (0, 4) and len(batch.targets) == 0
 
 
 def test_loading_leaves_the_global_random_numbers_alone(index: DatasetIndex) -> None:
@@ -190,6 +216,15 @@ def test_no_more_workers_than_processors_to_spare(
 ) -> None:
     monkeypatch.setattr(loader, "available_processors", lambda: processors)
     assert choose_workers(requested, batch_size, device_type=device_type) == expected
+
+
+@pytest.mark.parametrize(("processors", "world_size", "expected"), [(16, 2, 7), (16, 4, 3), (2, 4, 1)])
+def test_processes_that_train_together_share_the_processors(
+    processors: int, world_size: int, expected: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(loader, "available_processors", lambda: processors)
+    assert choose_workers(8, 64, device_type="cuda", world_size=world_size) == expected
+    assert choose_workers(8, world_size, device_type="cuda", world_size=world_size) == 0, "one image each"
 
 
 def test_available_processors_are_at_most_those_of_the_machine() -> None:

@@ -6,23 +6,26 @@ import numpy as np
 import pytest
 
 from onelook.data.rectangles import similar_shapes
-from onelook.data.sampler import EpochOrder, fixed_order
+from onelook.data.sampler import EpochOrder, fixed_order, share_of
 
 RECTANGLES = similar_shapes(np.array([[10 + i, 40] for i in range(10)], np.int32), imgsz=64, batch_size=4)
+
+
+def images_of(batch: list[tuple[tuple[int, int], ...]]) -> list[int]:
+    return [image for place in batch for _, image in place]
 
 
 def test_each_epoch_shows_every_image_once_and_keeps_the_last_short_batch() -> None:
     batches = list(EpochOrder(seed=1, num_images=10, batch_size=4, epochs=3))
     assert [len(batch) for batch in batches] == [4, 4, 2] * 3
     for epoch in range(3):
-        keys = [key for batch in batches[3 * epoch : 3 * epoch + 3] for key in batch]
+        keys = [key for batch in batches[3 * epoch : 3 * epoch + 3] for place in batch for key in place]
         assert sorted(keys) == [(epoch, image) for image in range(10)]
 
 
 def test_order_differs_between_epochs_and_between_seeds() -> None:
     def order(seed: int, epoch: int) -> list[int]:
-        batch = next(iter(EpochOrder(seed, num_images=50, batch_size=50, epochs=9, start_epoch=epoch)))
-        return [image for _, image in batch]
+        return images_of(next(iter(EpochOrder(seed, num_images=50, batch_size=50, epochs=9, start_epoch=epoch))))
 
     assert order(0, 0) == order(0, 0)
     assert len({tuple(order(seed, epoch)) for seed in (0, 1) for epoch in (0, 1)}) == 4
@@ -37,13 +40,31 @@ def test_a_run_goes_on_from_any_batch(epoch: int, batch: int, rectangles: object
     assert len(rest) == len(list(rest))
 
 
-def test_rectangular_batches_stay_together_and_only_their_order_changes() -> None:
+def test_rectangular_batches_stay_together_and_only_the_order_of_the_full_ones_changes() -> None:
     order = EpochOrder(0, num_images=10, batch_size=4, epochs=6, rectangles=RECTANGLES)
-    batches = [[image for _, image in batch] for batch in order]
+    batches = [images_of(batch) for batch in order]
     epochs = [batches[start : start + 3] for start in range(0, 18, 3)]
     assert all(sorted(epoch) == sorted(fixed_order(RECTANGLES)) for epoch in epochs)
     assert any(epoch != epochs[0] for epoch in epochs)
+    assert {len(epoch[2]) for epoch in epochs} == {2}, "the short batch is always the last"
+
+
+def test_rectangular_batches_change_places_when_all_are_full() -> None:
+    rectangles = similar_shapes(np.array([[10 + i, 40] for i in range(12)], np.int32), imgsz=64, batch_size=4)
+    order = EpochOrder(0, num_images=12, batch_size=4, epochs=8, rectangles=rectangles)
+    last = [images_of(batch) for number, batch in enumerate(order) if number % 3 == 2]
+    assert len({tuple(batch) for batch in last}) > 1
 
 
 def test_nothing_is_left_after_the_last_epoch() -> None:
     assert list(EpochOrder(0, num_images=10, batch_size=4, epochs=2, start_epoch=2)) == []
+
+
+@pytest.mark.parametrize(("count", "world_size", "sizes"), [(5, 3, [1, 2, 2]), (4, 2, [2, 2]), (2, 4, [0, 1, 0, 1])])
+def test_shares_are_as_near_to_equal_as_can_be(count: int, world_size: int, sizes: list[int]) -> None:
+    assert [len(share_of(range(count), rank, world_size)) for rank in range(world_size)] == sizes
+
+
+def test_validation_batches_are_dealt_out_whole() -> None:
+    whole = fixed_order(RECTANGLES)
+    assert [fixed_order(RECTANGLES, rank=rank, world_size=2) for rank in (0, 1)] == [[whole[0], whole[2]], [whole[1]]]

@@ -18,7 +18,7 @@ from onelook.data.augment.plan import AugmentPlan, draw_plan
 from onelook.data.augment.render_cpu import ImageSource, render_plan
 from onelook.data.image_cache import ImageFiles
 from onelook.data.rectangles import Rectangles, equal_squares, similar_shapes
-from onelook.data.sampler import EpochAndImage
+from onelook.data.sampler import Place
 from onelook.geometry.boxes import cxcywh_to_xyxy, xyxy_to_cxcywh
 from onelook.geometry.letterbox import fitted_size, letterbox
 from onelook.settings.hyperparameters import Hyperparameters
@@ -43,7 +43,7 @@ class Item(NamedTuple):
 
 
 class TrainDataset:
-    """Augmented images: item (epoch, image number) is a pure function of data, settings, seed and the two numbers.
+    """Augmented images: the item of a place is a pure function of data, settings, seed and the numbers of the place.
 
     Args:
         index: images and labels.
@@ -100,8 +100,15 @@ class TrainDataset:
         info = ImageInfo(number, self.index.paths[number], _size_of(self.index, number))
         return _item(image, boxes, class_ids, info)
 
-    def __getitem__(self, key: EpochAndImage) -> Item:
-        return self.sample(*key)
+    @property
+    def full_hw(self) -> tuple[int, int]:
+        """Height and width of a picture in a batch without pictures, pixels."""
+        return self.imgsz, self.imgsz
+
+    def __getitem__(self, place: Place) -> Item:
+        """The picture at a place of a batch."""
+        ((epoch, number),) = place
+        return self.sample(epoch, number)
 
 
 class ValidationDataset:
@@ -164,6 +171,11 @@ class ValidationDataset:
         has_area = (boxes[:, 2:] > boxes[:, :2]).all(axis=1)
         return _item(image, boxes[has_area], self.index.class_ids[rows][has_area], info)
 
+    @property
+    def full_hw(self) -> tuple[int, int]:
+        """Height and width of a picture in a batch without pictures, pixels."""
+        return self.imgsz, self.imgsz
+
     def __getitem__(self, number: int) -> Item:
         return self.sample(number)
 
@@ -177,6 +189,13 @@ def collate(items: Sequence[Item]) -> Batch:
         boxes=torch.cat([item.boxes_cxcywh_norm for item in items]),
     )
     return Batch(torch.stack([item.image for item in items]), targets, tuple(item.info for item in items))
+
+
+def empty_batch(size_hw: tuple[int, int]) -> Batch:
+    """No pictures of a height and width in pixels: the share of a process for which a batch has too few."""
+    no_number = torch.zeros(0, dtype=torch.int64)
+    targets = Targets(no_number, no_number.clone(), torch.zeros(0, 4))
+    return Batch(torch.zeros(0, 3, *size_hw, dtype=torch.uint8), targets, ())
 
 
 def _item(

@@ -16,7 +16,7 @@ import cv2
 import torch
 from torch.utils.data import DataLoader, Dataset
 
-from onelook.data.dataset import Item, TrainDataset, ValidationDataset, collate
+from onelook.data.dataset import Item, TrainDataset, ValidationDataset, collate, empty_batch
 from onelook.data.sampler import EpochOrder, fixed_order
 from onelook.errors import OnelookError
 from onelook.structures.batch import Batch
@@ -51,20 +51,34 @@ def train_loader(
 
 
 def validation_loader(
-    dataset: ValidationDataset, *, workers: int, pin_memory: bool = False, start_method: str | None = None
+    dataset: ValidationDataset,
+    *,
+    workers: int,
+    pin_memory: bool = False,
+    start_method: str | None = None,
+    rank: int = 0,
+    world_size: int = 1,
 ) -> Batches:
-    """All batches of one validation; arguments and errors as of `train_loader`."""
-    return _stream(_Batches(dataset), fixed_order(dataset.rectangles), workers, pin_memory, start_method)
+    """The batches of one validation that process `rank` of `world_size` measures; otherwise as `train_loader`."""
+    order = fixed_order(dataset.rectangles, rank=rank, world_size=world_size)
+    return _stream(_Batches(dataset), order, workers, pin_memory, start_method)
 
 
-def choose_workers(requested: int, batch_size: int, *, device_type: str) -> int:
+def choose_workers(requested: int, batch_size: int, *, device_type: str, world_size: int = 1) -> int:
     """How many loader processes are worth starting: at most `requested`, and no more than processors to spare.
 
     Beside a GPU, one processor is left to the training process. On the CPU, training itself uses all processors, and
     one worker fills the gaps between its parallel parts.
+
+    Args:
+        requested: most that the user wants, for each training process.
+        batch_size: images per batch, in all training processes together.
+        device_type: what the model runs on.
+        world_size: training processes that share the processors.
     """
-    spare = 1 if device_type == "cpu" else max(1, available_processors() - 1)
-    return min(requested, spare, batch_size if batch_size > 1 else 0)
+    spare = 1 if device_type == "cpu" else max(1, available_processors() // world_size - 1)
+    own_images = -(-batch_size // world_size)
+    return min(requested, spare, own_images if own_images > 1 else 0)
 
 
 def available_processors() -> int:
@@ -79,6 +93,9 @@ def available_processors() -> int:
 
 
 class _Items(Protocol):
+    @property
+    def full_hw(self) -> tuple[int, int]: ...
+
     def __getitem__(self, key: Any, /) -> Item: ...
 
 
@@ -90,7 +107,7 @@ class _Batches(Dataset[Any]):
 
     def __getitems__(self, keys: list[Any]) -> Batch | OnelookError:
         try:
-            return collate([self._items[key] for key in keys])
+            return collate([self._items[key] for key in keys]) if keys else empty_batch(self._items.full_hw)
         except OnelookError as problem:
             return problem
 

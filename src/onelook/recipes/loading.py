@@ -23,13 +23,16 @@ from onelook.structures.batch import Batch
 from onelook.structures.dataset_index import DatasetIndex
 
 
-def training_set(prepared: Prepared, progress: Progress, *, cache: str = "none") -> tuple[TrainDataset, EpochOrder]:
+def training_set(
+    prepared: Prepared, progress: Progress, *, cache: str = "none", rank: int = 0, world_size: int = 1
+) -> tuple[TrainDataset, EpochOrder]:
     """The augmented training images, and the order of their batches from where `progress` stands.
 
     Args:
         prepared: the run.
         progress: where it stands.
         cache: kind of cache to fill now, as in the settings; filling one decodes every image.
+        rank, world_size: number of this process, and of all that train together.
     """
     settings, index = prepared.settings, prepared.splits.scans["train"].index
     schedule = Schedule(settings, len(index))
@@ -56,20 +59,25 @@ def training_set(prepared: Prepared, progress: Progress, *, cache: str = "none")
         start_epoch=progress.epoch,
         start_batch=progress.batch,
         rectangles=rectangles,
+        rank=rank,
+        world_size=world_size,
     )
     return dataset, order
 
 
-def training_batches(prepared: Prepared, progress: Progress) -> Batches:
-    """All batches from where `progress` stands to the end of the run."""
-    settings = prepared.settings
-    dataset, order = training_set(prepared, progress, cache=settings.cache)
-    workers = choose_workers(settings.workers, order.batch_size, device_type=prepared.device.type)
-    return train_loader(dataset, order, workers=workers, pin_memory=prepared.device.type == "cuda")
+def training_batches(prepared: Prepared, progress: Progress, *, rank: int = 0, world_size: int = 1) -> Batches:
+    """All batches from where `progress` stands to the end of the run, of each the share of process `rank`."""
+    settings, device_type = prepared.settings, prepared.device.type
+    dataset, order = training_set(prepared, progress, cache=settings.cache, rank=rank, world_size=world_size)
+    workers = choose_workers(settings.workers, order.batch_size, device_type=device_type, world_size=world_size)
+    return train_loader(dataset, order, workers=workers, pin_memory=device_type == "cuda")
 
 
-def validation_evaluator(prepared: Prepared) -> Evaluator:
-    """Measures models on the validation split with the thresholds of the run."""
+def validation_evaluator(prepared: Prepared, *, rank: int = 0, world_size: int = 1) -> Evaluator:
+    """Measures models on the validation split with the thresholds of the run.
+
+    Process `rank` of `world_size` is given every `world_size`-th batch; what a batch holds does not depend on that.
+    """
     settings, index = prepared.settings, prepared.splits.scans["val"].index
     batch_size = 2 * settings.batch_size
     dataset = ValidationDataset(
@@ -81,7 +89,9 @@ def validation_evaluator(prepared: Prepared) -> Evaluator:
     )
     return Evaluator(
         index,
-        lambda: _validation_batches(dataset, settings.workers, batch_size, prepared.device),
+        lambda: _validation_batches(
+            dataset, settings.workers, device=prepared.device, rank=rank, world_size=world_size
+        ),
         num_classes=prepared.model.num_classes,
         settings=EvaluationSettings(
             conf_thres=settings.conf_thres,
@@ -94,18 +104,26 @@ def validation_evaluator(prepared: Prepared) -> Evaluator:
 
 
 def validation_batches(
-    index: DatasetIndex, settings: ValidateSettings, *, stride: int, device: torch.device
+    index: DatasetIndex,
+    settings: ValidateSettings,
+    *,
+    stride: int,
+    device: torch.device,
+    rank: int = 0,
+    world_size: int = 1,
 ) -> Iterable[Batch]:
-    """The batches of one stand-alone validation."""
+    """The batches of one stand-alone validation; process `rank` of `world_size` gets every `world_size`-th."""
     dataset = ValidationDataset(index, imgsz=settings.imgsz, batch_size=settings.batch_size, stride=stride)
-    return _validation_batches(dataset, settings.workers, settings.batch_size, device)
+    return _validation_batches(dataset, settings.workers, device=device, rank=rank, world_size=world_size)
 
 
 def _validation_batches(
-    dataset: ValidationDataset, workers: int, batch_size: int, device: torch.device
+    dataset: ValidationDataset, workers: int, *, device: torch.device, rank: int, world_size: int
 ) -> Iterable[Batch]:
-    count = choose_workers(workers, batch_size, device_type=device.type)
-    return validation_loader(dataset, workers=count, pin_memory=device.type == "cuda")
+    # Every process has whole batches here: only the processors are shared.
+    all_images = dataset.rectangles.batch_size * world_size
+    count = choose_workers(workers, all_images, device_type=device.type, world_size=world_size)
+    return validation_loader(dataset, workers=count, pin_memory=device.type == "cuda", rank=rank, world_size=world_size)
 
 
 def _cache(index: DatasetIndex, imgsz: int, kind: str) -> ImageSource | None:
