@@ -16,8 +16,9 @@ from synthetic_index import make_index, smooth_image, write_jpegs
 
 from onelook.data import image_cache
 from onelook.data.dataset import TrainDataset
-from onelook.data.image_cache import DiskCache, ImageFiles, RamCache, available_memory, ram_cache
-from onelook.errors import DataError
+from onelook.data.image_cache import DiskCache, ImageFiles, RamCache, disk_cache, ram_cache
+from onelook.data.work import Work
+from onelook.errors import DataError, StopRequested
 from onelook.settings.hyperparameters import Hyperparameters
 from onelook.structures.dataset_index import DatasetIndex
 
@@ -38,7 +39,7 @@ def folder(tmp_path: Path) -> Path:
 
 def test_all_sources_give_the_same_bytes(index: DatasetIndex, folder: Path) -> None:
     files = ImageFiles(index, 64)
-    for source in (RamCache(files, num_threads=2), DiskCache(files, folder), DiskCache(files, folder)):
+    for source in (RamCache(files, Work(2)), DiskCache(files, folder), DiskCache(files, folder)):
         for number in range(len(index)):
             image = files.image(number)
             assert image.shape == files.shape(number) and max(image.shape) <= 64
@@ -74,14 +75,11 @@ def test_too_little_memory_is_said_and_nothing_is_cached(
     monkeypatch.setattr(image_cache, "available_memory", lambda: int(needed * 1.05))
     with caplog.at_level(logging.WARNING):
         assert ram_cache(files) is None
-    assert "`cache: ram` is ignored" in caplog.text
+        assert ram_cache(files, num_processes=2) is None
+    assert "setting `cache` is ignored: 7 images would need 0.00 GB of memory, and 0.00 GB are free" in caplog.text
     monkeypatch.setattr(image_cache, "available_memory", lambda: int(needed * 1.2))
     assert ram_cache(files) is not None
-
-
-def test_available_memory_is_known_on_linux() -> None:
-    if Path("/proc/meminfo").is_file():
-        assert 1e6 < (available_memory() or 0) < 1e15
+    assert ram_cache(files, num_processes=2) is None, "each process has a copy of its own"
 
 
 def test_vanished_images_are_named_when_memory_is_filled(index: DatasetIndex) -> None:
@@ -147,3 +145,58 @@ def test_a_full_disk_only_means_no_copies(index: DatasetIndex, folder: Path, mon
     monkeypatch.setattr(image_cache.shutil, "disk_usage", lambda _: full)
     assert DiskCache(ImageFiles(index, 64), folder).image(0).shape == (48, 64, 3)
     assert list(folder.iterdir()) == []
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_the_folder_is_filled_before_it_is_needed_and_only_once(
+    index: DatasetIndex, tmp_path: Path, workers: int
+) -> None:
+    files, folder = ImageFiles(index, 64), tmp_path / "new" / "folder"
+    told: list[tuple[int, int]] = []
+    work = Work(workers, progress=lambda done, total: told.append((done, total)))
+    assert disk_cache(files, folder, work) is not None
+    assert len(list(folder.iterdir())) == len(index) and told == [(7, 7)]
+    before = {path: path.stat().st_mtime_ns for path in folder.iterdir()}
+    cache = disk_cache(files, folder, work)
+    assert {path: path.stat().st_mtime_ns for path in folder.iterdir()} == before and told == [(7, 7)]
+    assert cache is not None
+    for number in range(len(index)):
+        np.testing.assert_array_equal(cache.image(number), files.image(number))
+
+
+def test_processes_share_the_filling_of_the_folder(index: DatasetIndex, folder: Path) -> None:
+    files = ImageFiles(index, 64)
+    disk_cache(files, folder, rank=1, world_size=2)
+    assert len(list(folder.iterdir())) == 3
+    disk_cache(files, folder, rank=0, world_size=1)
+    assert len(list(folder.iterdir())) == 7
+
+
+def test_too_little_disk_is_said_and_nothing_is_written(
+    index: DatasetIndex, folder: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    files = ImageFiles(index, 64)
+    needed = int(files.num_bytes().sum())
+    monkeypatch.setattr(image_cache.shutil, "disk_usage", lambda _: type("Usage", (), {"free": int(needed * 1.05)})())
+    with caplog.at_level(logging.WARNING):
+        assert disk_cache(files, folder) is None
+    assert f"setting `cache` is ignored: 7 images would need 0.00 GB in `{folder}`" in caplog.text
+    assert list(folder.iterdir()) == []
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+@pytest.mark.parametrize("kind", ["ram", "disk"])
+def test_filling_a_cache_can_be_stopped_and_started_again(tmp_path: Path, kind: str, workers: int) -> None:
+    files = ImageFiles(write_jpegs(tmp_path / "images", [(20, 30)] * 100), 64)
+    folder = tmp_path / "cache"
+    asked: list[int] = []
+    stopping = Work(workers, stop_requested=lambda: len(asked) > 1 or asked.append(1) is not None)
+
+    def fill(work: Work) -> RamCache | DiskCache | None:
+        return ram_cache(files, work) if kind == "ram" else disk_cache(files, folder, work)
+
+    with pytest.raises(StopRequested, match="filling of the image cache was stopped"):
+        fill(stopping)
+    cache = fill(Work(workers))
+    assert cache is not None
+    np.testing.assert_array_equal(cache.image(99), files.image(99))

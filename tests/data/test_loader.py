@@ -17,7 +17,7 @@ from synthetic_index import write_jpegs
 
 from onelook.data import loader
 from onelook.data.dataset import TrainDataset, ValidationDataset
-from onelook.data.loader import Batches, available_processors, choose_workers, train_loader, validation_loader
+from onelook.data.loader import Batches, choose_workers, train_loader, validation_loader
 from onelook.data.sampler import EpochOrder
 from onelook.errors import DataError, OnelookError
 from onelook.settings.hyperparameters import Hyperparameters
@@ -225,7 +225,3 @@ def test_processes_that_train_together_share_the_processors(
     monkeypatch.setattr(loader, "available_processors", lambda: processors)
     assert choose_workers(8, 64, device_type="cuda", world_size=world_size) == expected
     assert choose_workers(8, world_size, device_type="cuda", world_size=world_size) == 0, "one image each"
-
-
-def test_available_processors_are_at_most_those_of_the_machine() -> None:
-    assert 1 <= available_processors() <= (os.cpu_count() or 1)

@@ -11,8 +11,6 @@ import logging
 import math
 import os
 import shutil
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,6 +19,8 @@ import numpy.typing as npt
 import torch
 
 from onelook.data.augment.letterboxed import reduced_scale, shrunk
+from onelook.data.capacity import available_memory
+from onelook.data.work import Work, each
 from onelook.errors import DataError
 from onelook.files.atomic import write_bytes_atomic
 from onelook.files.bounded import printable
@@ -32,6 +32,7 @@ Image = npt.NDArray[np.uint8]
 MARGIN = 1.1  # of memory or disk left over
 NPY_HEADER_BYTES = 128
 FORMAT = "1"  # of the pixels; part of the key of a copy on disk
+FILLING = "the filling of the image cache"
 LOGGER = logging.getLogger(__name__)
 
 
@@ -85,14 +86,15 @@ class RamCache:
     """All images in one block of memory, which loader processes share: forked ones as it is, others through torch.
 
     Args:
-        files: the images; all of them are decoded now, on `num_threads` threads.
-        num_threads: at least 1.
+        files: the images; all of them are decoded now.
+        work: threads, stop and progress.
 
     Raises:
         DataError: an image cannot be read.
+        StopRequested: `work.stop_requested` said so.
     """
 
-    def __init__(self, files: ImageFiles, *, num_threads: int = 1) -> None:
+    def __init__(self, files: ImageFiles, work: Work | None = None) -> None:
         self._files = files
         sizes = files.num_bytes()
         self._ends = np.cumsum(sizes)
@@ -104,9 +106,8 @@ class RamCache:
             end = int(self._ends[number])
             block[end - image.size : end] = image.reshape(-1)
 
-        with ThreadPoolExecutor(num_threads) as pool:
-            for _ in pool.map(load, range(len(sizes))):
-                pass
+        for _ in each(load, range(len(sizes)), work or Work(), name=FILLING):
+            pass
 
     def image(self, number: int) -> Image:
         """(H, W, 3) uint8 RGB, a view of the shared memory."""
@@ -148,6 +149,10 @@ class DiskCache:
             write_bytes_atomic(copy, stream.getvalue())
         return image
 
+    def missing(self) -> list[int]:
+        """Numbers of the images that have no copy yet."""
+        return [number for number in range(len(self.files.index)) if not self._copy_path(number).is_file()]
+
     def _copy_path(self, number: int) -> Path:
         path = self.files.index.paths[number]
         try:
@@ -161,46 +166,56 @@ class DiskCache:
         return self.folder / f"{hashlib.sha256(text.encode('utf-8', 'surrogateescape')).hexdigest()[:32]}.npy"
 
 
-def ram_cache(files: ImageFiles, *, num_threads: int = 1) -> RamCache | None:
-    """All images in memory; None, with a warning, if there is too little of it."""
-    needed = int(files.num_bytes().sum())
-    free = available_memory()
+def ram_cache(files: ImageFiles, work: Work | None = None, *, num_processes: int = 1) -> RamCache | None:
+    """All images in memory; None, with a warning, if there is too little of it.
+
+    Args:
+        files: the images; all of them are decoded now.
+        work: threads, stop and progress.
+        num_processes: how many on this machine keep images of their own.
+
+    Raises:
+        DataError: an image cannot be read.
+        StopRequested: `work.stop_requested` said so.
+    """
+    needed, free = int(files.num_bytes().sum()) * num_processes, available_memory()
     if free is not None and needed * MARGIN > free:
         LOGGER.warning(
-            "setting `cache: ram` is ignored: the images need %.1f GB of memory, %.1f GB are free",
-            needed / 1e9,
-            free / 1e9,
-        )
+            "setting `cache` is ignored: %d images would need %.2f GB of memory, and %.2f GB are free",
+            len(files.index), needed / 1e9, free / 1e9,
+        )  # fmt: skip
         return None
-    return RamCache(files, num_threads=num_threads)
+    return RamCache(files, work)
 
 
-def available_memory() -> int | None:
-    """Bytes that can be used without swapping, within the limits of the container; None where this is not known."""
-    limits = [*_memory_of_machine(), *_memory_of_container()]
-    return min(limits, default=None)
+def disk_cache(
+    files: ImageFiles, folder: Path, work: Work | None = None, *, rank: int = 0, world_size: int = 1
+) -> DiskCache | None:
+    """Copies of all images in a folder; None, with a warning, if the disk has too little room for those still missing.
 
+    Args:
+        files: the images; those without a copy are decoded now.
+        folder: where the copies are kept, outside the data set; made if it is not there.
+        work: threads, stop and progress.
+        rank, world_size: this process makes every `world_size`-th copy, the others make the rest.
 
-def _memory_of_machine() -> Iterator[int]:
-    path = Path("/proc/meminfo")
-    if path.is_file():
-        for line in path.read_text(encoding="ascii").splitlines():
-            if line.startswith("MemAvailable:"):
-                yield int(line.split()[1]) * 1024
-
-
-def _memory_of_container() -> Iterator[int]:
-    """What the control groups, version 2 and 1, leave us."""
-    root = Path("/sys/fs/cgroup")
-    for limit_name, used_name in (
-        ("memory.max", "memory.current"),
-        ("memory/memory.limit_in_bytes", "memory/memory.usage_in_bytes"),
-    ):
-        limit_path, used_path = root / limit_name, root / used_name
-        if limit_path.is_file() and used_path.is_file():
-            limit, used = (path.read_text(encoding="ascii").strip() for path in (limit_path, used_path))
-            if limit.isdigit() and used.isdigit():
-                yield max(0, int(limit) - int(used))
+    Raises:
+        DataError: an image cannot be read.
+        StopRequested: `work.stop_requested` said so.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    cache = DiskCache(files, folder)
+    missing = cache.missing()
+    needed, free = int(files.num_bytes()[missing].sum()), shutil.disk_usage(folder).free
+    if needed * MARGIN > free:
+        LOGGER.warning(
+            "setting `cache` is ignored: %d images would need %.2f GB in `%s`, and %.2f GB are free",
+            len(missing), needed / 1e9, folder, free / 1e9,
+        )  # fmt: skip
+        return None
+    for _ in each(cache.image, missing[rank::world_size], work or Work(), name=FILLING):
+        pass
+    return cache
 
 
 def _load_copy(copy: Path, shape: tuple[int, int, int]) -> Image | None:

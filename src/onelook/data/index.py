@@ -16,9 +16,10 @@ from onelook.data.dataset_spec import DatasetSpec, list_images
 from onelook.data.formats import FORMATS
 from onelook.data.ledger import Ledger
 from onelook.data.scan_cache import cache_key, file_states, load_scan, save_scan
-from onelook.data.scan_files import FilePair, Progress, StopTest, Work, content_hashes, pairs_of, scan_files
+from onelook.data.scan_files import FilePair, content_hashes, pairs_of, scan_files
 from onelook.data.scan_packing import ScanContent, from_arrays, pack, to_arrays
 from onelook.data.scan_rules import ScanOptions, apply_rules
+from onelook.data.work import Progress, StopTest, Work
 from onelook.structures.dataset_index import DatasetIndex
 
 logger = logging.getLogger(__name__)

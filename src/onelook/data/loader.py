@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import ctypes
-import os
 import signal
 import sys
 import threading
 from collections.abc import Generator, Iterable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any, Protocol
 
 import cv2
 import torch
 from torch.utils.data import DataLoader, Dataset
 
+from onelook.data.capacity import available_processors
 from onelook.data.dataset import Item, TrainDataset, ValidationDataset, collate, empty_batch
 from onelook.data.sampler import EpochOrder, fixed_order
 from onelook.errors import OnelookError
@@ -79,17 +78,6 @@ def choose_workers(requested: int, batch_size: int, *, device_type: str, world_s
     spare = 1 if device_type == "cpu" else max(1, available_processors() // world_size - 1)
     own_images = -(-batch_size // world_size)
     return min(requested, spare, own_images if own_images > 1 else 0)
-
-
-def available_processors() -> int:
-    """Processors that this process may use: those of the machine, less affinity and the quota of the container."""
-    count = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    quota_path = Path("/sys/fs/cgroup/cpu.max")
-    if quota_path.is_file():
-        quota, period = quota_path.read_text(encoding="ascii").split()
-        if quota.isdigit():
-            count = min(count, max(1, int(quota) // int(period)))
-    return count
 
 
 class _Items(Protocol):
@@ -175,10 +163,11 @@ def _as_it_is(batch: Any) -> Any:
 
 
 def _prepare_worker(_worker: int) -> None:
-    """Never outlive the parent; leave the signals of a terminal to it, which then ends its workers; one thread."""
+    """Never outlive the parent; leave the signals that stop a run to it, which then ends its workers; one thread."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    for name in ("SIGINT", "SIGTERM", "SIGUSR1"):
+        if hasattr(signal, name):
+            signal.signal(getattr(signal, name), signal.SIG_IGN)
     cv2.setNumThreads(1)
     torch.set_num_threads(1)

@@ -2,25 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
 from onelook.data.formats.label_rows import LabelFormat, LabelRows
 from onelook.data.scan_cache import ABSENT
-from onelook.errors import DataError, StopRequested
+from onelook.data.work import Work, each
+from onelook.errors import DataError
 from onelook.files.bounded import content_digest, read_bounded
 from onelook.files.images import MAX_FILE_BYTES, ImageReport, check_image
 
-_CHUNK = 16
-
-StopTest = Callable[[], bool]
-Progress = Callable[[int, int], None]
-T = TypeVar("T")
+NAME = "the scan of the data set"
 
 
 @dataclass(frozen=True)
@@ -51,21 +46,6 @@ class PairReport:
         return _content(self.image.digest, self.labels.digest if self.labels is not None else b"")
 
 
-@dataclass(frozen=True)
-class Work:
-    """How to go through many files.
-
-    Attributes:
-        workers: threads; 0 works in the calling one.
-        stop_requested: asked every few files; a yes ends the scan with StopRequested.
-        progress: told (files done, files in all) every few files.
-    """
-
-    workers: int = 0
-    stop_requested: StopTest | None = None
-    progress: Progress | None = None
-
-
 def pairs_of(images: Sequence[str], labels: Sequence[str], label_states: npt.NDArray[np.int64]) -> list[FilePair]:
     """Each image with its label file."""
     present = (label_states[:, 0] != ABSENT).tolist()
@@ -85,33 +65,17 @@ def scan_files(
         labels = label_format.read_labels(pair.label, num_classes) if pair.has_label else None
         return PairReport(check_image(pair.image), labels)
 
-    return list(_each(look, pairs, work))
+    return list(each(look, pairs, work, name=NAME))
 
 
 def content_hashes(pairs: Sequence[FilePair], work: Work) -> npt.NDArray[np.uint8]:
     """(N, 32) content of each pair of files, as in `PairReport.content`, by reading alone."""
-    found = _each(
-        lambda pair: _content(_digest(pair.image), _digest(pair.label) if pair.has_label else b""), pairs, work
-    )
+
+    def look(pair: FilePair) -> bytes:
+        return _content(_digest(pair.image), _digest(pair.label) if pair.has_label else b"")
+
+    found = each(look, pairs, work, name=NAME)
     return np.frombuffer(b"".join(found), np.uint8).reshape(-1, 32)
-
-
-def _each(look: Callable[[FilePair], T], pairs: Sequence[FilePair], work: Work) -> Iterator[T]:
-    """`look` at every pair, results in order; threads take a few pairs at a time."""
-
-    def look_at_chunk(start: int) -> list[T]:
-        return [look(pair) for pair in pairs[start : start + _CHUNK]]
-
-    starts = range(0, len(pairs), _CHUNK)
-    with ThreadPoolExecutor(max(work.workers, 1)) as pool:
-        results = pool.map(look_at_chunk, starts) if work.workers else map(look_at_chunk, starts)
-        for start, chunk in zip(starts, results, strict=True):
-            if work.stop_requested is not None and work.stop_requested():
-                pool.shutdown(wait=False, cancel_futures=True)
-                raise StopRequested("the scan of the data set was stopped", hint="start again; nothing was written")
-            yield from chunk
-            if work.progress is not None:
-                work.progress(start + len(chunk), len(pairs))
 
 
 def _content(image: bytes, label: bytes) -> bytes:

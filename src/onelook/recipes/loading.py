@@ -2,36 +2,51 @@
 
 from __future__ import annotations
 
+import logging
 import math
-from collections.abc import Iterable
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 
 import torch
 
 from onelook.data.augment.render_cpu import ImageSource
+from onelook.data.capacity import available_processors
 from onelook.data.dataset import TrainDataset, ValidationDataset
-from onelook.data.image_cache import DiskCache, ImageFiles, ram_cache
-from onelook.data.loader import Batches, available_processors, choose_workers, train_loader, validation_loader
+from onelook.data.image_cache import ImageFiles, disk_cache, ram_cache
+from onelook.data.loader import Batches, choose_workers, train_loader, validation_loader
 from onelook.data.rectangles import similar_shapes
 from onelook.data.sampler import EpochOrder
 from onelook.data.scan_cache import default_cache_folder
+from onelook.data.work import Work
 from onelook.engine.evaluator import EvaluationSettings, Evaluator
 from onelook.engine.schedule import Schedule
 from onelook.engine.state import Progress
+from onelook.engine.stop_signal import StopSignal
 from onelook.recipes.preparation import Prepared
 from onelook.settings.validate import ValidateSettings
 from onelook.structures.batch import Batch
 from onelook.structures.dataset_index import DatasetIndex
 
+logger = logging.getLogger(__name__)
+
+SECONDS_BETWEEN_REPORTS = 10.0
+
 
 def training_set(
-    prepared: Prepared, progress: Progress, *, cache: str = "none", rank: int = 0, world_size: int = 1
+    prepared: Prepared,
+    progress: Progress,
+    *,
+    cache: ImageSource | None = None,
+    rank: int = 0,
+    world_size: int = 1,
 ) -> tuple[TrainDataset, EpochOrder]:
     """The augmented training images, and the order of their batches from where `progress` stands.
 
     Args:
         prepared: the run.
         progress: where it stands.
-        cache: kind of cache to fill now, as in the settings; filling one decodes every image.
+        cache: the decoded images, if they are kept.
         rank, world_size: number of this process, and of all that train together.
     """
     settings, index = prepared.settings, prepared.splits.scans["train"].index
@@ -49,7 +64,7 @@ def training_set(
         seed=settings.seed,
         rectangles=rectangles,
         mosaic_epochs=math.ceil(settings.epochs * (1 - settings.close_mosaic)),
-        cache=_cache(index, settings.imgsz, cache),
+        cache=cache,
     )
     order = EpochOrder(
         seed=settings.seed,
@@ -65,18 +80,36 @@ def training_set(
     return dataset, order
 
 
-def training_batches(prepared: Prepared, progress: Progress, *, rank: int = 0, world_size: int = 1) -> Batches:
-    """All batches from where `progress` stands to the end of the run, of each the share of process `rank`."""
+def training_batches(
+    prepared: Prepared, progress: Progress, *, rank: int = 0, world_size: int = 1, stop: StopSignal | None = None
+) -> Batches:
+    """All batches from where `progress` stands to the end of the run, of each the share of process `rank`.
+
+    Args:
+        prepared: the run; its `cache` is filled now.
+        progress: where it stands.
+        rank, world_size: number of this process, and of all that train together.
+        stop: asked while the cache is filled.
+
+    Raises:
+        DataError: an image for the cache cannot be read.
+        StopRequested: `stop` was set.
+    """
     settings, device_type = prepared.settings, prepared.device.type
-    dataset, order = training_set(prepared, progress, cache=settings.cache, rank=rank, world_size=world_size)
+    filling = _Filling(rank, world_size, stop)
+    cache = filling.cache(prepared.splits.scans["train"].index, settings.imgsz, settings.cache)
+    dataset, order = training_set(prepared, progress, cache=cache, rank=rank, world_size=world_size)
     workers = choose_workers(settings.workers, order.batch_size, device_type=device_type, world_size=world_size)
     return train_loader(dataset, order, workers=workers, pin_memory=device_type == "cuda")
 
 
-def validation_evaluator(prepared: Prepared, *, rank: int = 0, world_size: int = 1) -> Evaluator:
+def validation_evaluator(
+    prepared: Prepared, *, rank: int = 0, world_size: int = 1, stop: StopSignal | None = None
+) -> Evaluator:
     """Measures models on the validation split with the thresholds of the run.
 
     Process `rank` of `world_size` is given every `world_size`-th batch; what a batch holds does not depend on that.
+    Cache and errors as of `training_batches`.
     """
     settings, index = prepared.settings, prepared.splits.scans["val"].index
     batch_size = 2 * settings.batch_size
@@ -85,7 +118,9 @@ def validation_evaluator(prepared: Prepared, *, rank: int = 0, world_size: int =
         imgsz=settings.imgsz,
         batch_size=batch_size,
         stride=prepared.model.max_stride,
-        cache=_cache(index, settings.imgsz, "ram" if settings.cache == "val" else settings.cache),
+        cache=_Filling(rank, world_size, stop).cache(
+            index, settings.imgsz, "ram" if settings.cache == "val" else settings.cache
+        ),
     )
     return Evaluator(
         index,
@@ -126,12 +161,38 @@ def _validation_batches(
     return validation_loader(dataset, workers=count, pin_memory=device.type == "cuda", rank=rank, world_size=world_size)
 
 
-def _cache(index: DatasetIndex, imgsz: int, kind: str) -> ImageSource | None:
-    files = ImageFiles(index, imgsz)
-    if kind == "ram":
-        return ram_cache(files, num_threads=available_processors())
-    if kind == "disk":
-        folder = default_cache_folder() / "images"
-        folder.mkdir(parents=True, exist_ok=True)
-        return DiskCache(files, folder)
-    return None
+@dataclass(frozen=True)
+class _Filling:
+    """Who fills caches: process `rank` of `world_size`, which stops when it is told to."""
+
+    rank: int
+    world_size: int
+    stop: StopSignal | None
+
+    def cache(self, index: DatasetIndex, imgsz: int, kind: str) -> ImageSource | None:
+        """The images of a data set, decoded and kept; None if `kind` asks for no cache, or there is no room for it."""
+        files, stop = ImageFiles(index, imgsz), self.stop
+        work = Work(
+            workers=max(1, available_processors() // self.world_size),
+            stop_requested=None if stop is None else lambda: stop.requested,
+            progress=_said_now_and_then(f"images decoded for `cache: {kind}`"),
+        )
+        if kind == "ram":
+            return ram_cache(files, work, num_processes=self.world_size)
+        if kind == "disk":
+            folder = default_cache_folder() / "images"
+            return disk_cache(files, folder, work, rank=self.rank, world_size=self.world_size)
+        return None
+
+
+def _said_now_and_then(what: str) -> Callable[[int, int], None]:
+    """Logs how far some work is, if it takes long."""
+    said = time.monotonic()
+
+    def report(done: int, total: int) -> None:
+        nonlocal said
+        if time.monotonic() - said > SECONDS_BETWEEN_REPORTS:
+            said = time.monotonic()
+            logger.info("%s: %d of %d", what, done, total)
+
+    return report

@@ -8,9 +8,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from onelook.data.capacity import available_processors
 from onelook.data.dataset_spec import DatasetSpec, load_dataset_spec
 from onelook.data.index import ScanResult, scan_split
-from onelook.data.loader import available_processors
 from onelook.data.overlap import warn_of_overlap
 from onelook.data.scan_cache import default_cache_folder
 from onelook.data.scan_rules import ScanOptions
