@@ -51,7 +51,7 @@ def _behaviour(field: FieldInfo) -> dict[str, Any]:
     if inner is bool:
         options |= {"nargs": "?", "const": True, "type": _boolean, "metavar": "yes|no"}
     elif origin is list:
-        options |= {"nargs": "+", "metavar": "N"}
+        options |= {"nargs": "+", "metavar": {str: "NAME", Path: "PATH"}.get(typing.get_args(inner)[0], "N")}
     elif origin in (typing.Union, types.UnionType) and bool in typing.get_args(inner):
         options |= {"nargs": "?", "const": True, "metavar": "PATH"}
     elif origin is Literal:

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import difflib
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 from pydantic.config import JsonDict
 
 from onelook.errors import SettingsError
 from onelook.settings.hyperparameters import Hyperparameters
 
 IMGSZ_ALIASES: JsonDict = {"aliases": ["--img", "--img-size"]}
+TRACKER_NAMES = ("tensorboard", "mlflow")
 
 
 class TrainSettings(Hyperparameters):
@@ -89,6 +91,22 @@ class TrainSettings(Hyperparameters):
     """Stop if any label row or image cannot be used, in place of going on without it."""
     allow_unlabelled: bool = Field(False)
     """Accept that most images have no label file: they are all background."""
+    track: list[str] = Field([])
+    """Trackers that follow the run: tensorboard, mlflow; several are joined by commas, `none` is none."""
+
+    @field_validator("track", mode="before")
+    @classmethod
+    def _know_the_trackers(cls, value: Any) -> Any:
+        words = [value] if isinstance(value, str) else value
+        if not isinstance(words, list | tuple) or not all(isinstance(word, str) for word in words):
+            return value
+        names = dict.fromkeys(name for word in words for name in word.replace(",", " ").split() if name != "none")
+        for name in names:
+            if name not in TRACKER_NAMES:
+                near = difflib.get_close_matches(name.lower(), TRACKER_NAMES, n=1)
+                hint = f"did you mean `{near[0]}`?" if near else f"known are {', '.join(TRACKER_NAMES)}"
+                raise SettingsError(f"setting `track` names `{name}`, which is no tracker", hint=hint)
+        return list(names)
 
     @model_validator(mode="after")
     def _refuse_contradictions(self) -> TrainSettings:

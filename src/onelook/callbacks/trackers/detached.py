@@ -1,0 +1,230 @@
+"""Tells trackers what happens in a run, each in a thread of its own: training never waits for them."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+import numpy as np
+
+from onelook.callbacks.trackers.tracker import BoxedPicture, RunSummary, ShowsBoxes, TrackedRun, Tracker
+from onelook.callbacks.trackers.worker import Call, TrackerThread
+from onelook.engine.callback import Callback, CheckpointWritten, EpochEnd, FitEnd, FitStart
+from onelook.engine.run_dir import RunDir
+from onelook.structures.detections import Detections
+from onelook.structures.metrics import DetectionMetrics
+
+logger = logging.getLogger(__name__)
+
+FINISH_SECONDS = 60.0
+STOP_SECONDS = 10.0
+MAX_BOXED_PICTURES = 16
+DEFAULT_PROJECT = "onelook"
+INSTALL = 'pip install "onelook[track]"'
+
+
+@dataclass(frozen=True)
+class TrackerKind:
+    """How a tracker is made.
+
+    Attributes:
+        create: imports the package and makes the tracker.
+        packages: names under which the package may be installed, for messages.
+    """
+
+    create: Callable[[], Tracker]
+    packages: tuple[str, ...]
+
+
+class Detached(Callback):
+    """Sends what happens in a run to trackers.
+
+    A tracker that cannot be made, or fails, costs one warning. While one is slow or blocked, calls wait in a queue of
+    bounded length; rows that find it full are sent at the end, other calls are dropped and counted. At the end all
+    trackers together get `FINISH_SECONDS`, or `STOP_SECONDS` after an ordered stop; then they are left behind.
+
+    Args:
+        kinds: the trackers by name; made at the start of the run.
+        finish_seconds, stop_seconds: most seconds to wait at the end.
+    """
+
+    def __init__(
+        self,
+        kinds: Mapping[str, TrackerKind],
+        *,
+        finish_seconds: float = FINISH_SECONDS,
+        stop_seconds: float = STOP_SECONDS,
+    ) -> None:
+        self._kinds = kinds
+        self._finish_seconds = finish_seconds
+        self._stop_seconds = stop_seconds
+        self._threads: list[TrackerThread] = []
+        self._missed_rows: dict[str, set[int]] = {}
+        self._num_dropped: Counter[str] = Counter()
+        self._pictures: dict[Path, int] = {}
+        self._start: FitStart | None = None
+
+    def on_fit_start(self, event: FitStart) -> None:
+        """Make the trackers, and send settings and pictures of the data."""
+        self._start = event
+        run = tracked_run(event)
+        for name, kind in self._kinds.items():
+            tracker = _created(name, kind)
+            if tracker is not None:
+                self._threads.append(TrackerThread(name, tracker))
+        self._send(lambda tracker: tracker.start(run))
+        pictures = self._new_pictures()
+        if pictures and not run.is_resumed:
+            self._send(lambda tracker: tracker.log_pictures(pictures))
+
+    def on_epoch_end(self, event: EpochEnd) -> None:
+        """Send the row, pictures that are new in the run folder, and boxes if it is their turn."""
+        for thread in self._threads:
+            if not thread.send(partial(_log_row, event.row)):
+                self._missed_rows.setdefault(thread.name, set()).add(event.epoch)
+        pictures = self._new_pictures()
+        if pictures:
+            self._send(lambda tracker: tracker.log_pictures(pictures))
+        if event.detections and self._is_turn_of_boxes(event.epoch):
+            boxed = self._boxed_pictures(event.detections)
+            self._send(partial(_log_boxes, event.epoch, boxed))
+
+    def on_checkpoint_written(self, event: CheckpointWritten) -> None:
+        """Send the checkpoints that stay: those of `save_period`."""
+        if event.path.stem.startswith("epoch"):
+            aliases, metadata = (event.path.stem,), {"epoch": float(event.epoch - 1), "step": float(event.step)}
+            self._send(lambda tracker: tracker.log_model(event.path, aliases, metadata))
+
+    def on_fit_end(self, event: FitEnd) -> None:
+        """Send what came late, the final metrics, the pictures of the results and the best model; then wait a while."""
+        is_complete = event.metrics is not None
+        metrics = final_metrics(event.metrics) if event.metrics is not None else {}
+        summary = RunSummary(event.reason, is_complete, event.epochs_done, event.best_epoch, metrics)
+        pictures = self._new_pictures()
+        until = time.monotonic() + (self._finish_seconds if is_complete else self._stop_seconds)
+        for thread in self._threads:
+            missed = self._missed_rows.get(thread.name, set())
+            rows = [row for row in event.history if row["epoch"] in missed]
+            thread.send_last(partial(self._end, rows, pictures, summary), until - time.monotonic())
+        for thread in self._threads:
+            if thread.is_on and self._num_dropped[thread.name]:
+                logger.warning(
+                    "tracker `%s` was too slow: %d times, pictures or models were left out",
+                    thread.name,
+                    self._num_dropped[thread.name],
+                )
+            thread.wait(until - time.monotonic())
+
+    def _end(
+        self, rows: Sequence[Mapping[str, float]], pictures: Sequence[Path], summary: RunSummary, tracker: Tracker
+    ) -> None:
+        for row in rows:
+            _log_row(row, tracker)
+        if pictures:
+            tracker.log_pictures(pictures)
+        if summary.is_complete and self._start is not None:
+            tracker.log_model(RunDir(self._start.run_folder).best, ("best",), summary.metrics)
+        tracker.finish(summary)
+
+    def _send(self, call: Call) -> None:
+        for thread in self._threads:
+            if not thread.send(call):
+                self._num_dropped[thread.name] += 1
+
+    def _new_pictures(self) -> list[Path]:
+        """Pictures of the run folder that are new, or other than when this was asked before."""
+        if self._start is None:
+            return []
+        folder = self._start.run_folder
+        found = {path: path.stat().st_mtime_ns for path in sorted(folder.iterdir()) if path.suffix in {".png", ".jpg"}}
+        new = [path for path, written in found.items() if self._pictures.get(path) != written]
+        self._pictures = found
+        return new
+
+    def _is_turn_of_boxes(self, epoch: int) -> bool:
+        if self._start is None:
+            return False
+        epochs = self._start.settings.epochs
+        return (epoch + 1) % max(epochs // 10, 1) == 0 or epoch + 1 == epochs
+
+    def _boxed_pictures(self, detections: Sequence[Detections]) -> list[BoxedPicture]:
+        """Images spread over the validation split, always the same ones."""
+        if self._start is None or "val" not in self._start.indexes:
+            return []
+        index, names = self._start.indexes["val"], self._start.names
+        chosen = np.linspace(0, len(index) - 1, min(MAX_BOXED_PICTURES, len(index))).astype(int).tolist()
+        boxed = []
+        for image in chosen:
+            height, width = index.sizes_hw[image].tolist()
+            truth = index.ground_truth(image)
+            path = Path(index.paths[image])
+            boxed.append(BoxedPicture(path, (height, width), names, detections[image], truth.boxes, truth.class_ids))
+        return boxed
+
+
+def tracked_run(event: FitStart) -> TrackedRun:
+    """What trackers are told of a run at its start."""
+    folder = event.run_folder.resolve()
+    is_default = folder.parent.parts[-2:] == ("runs", "train")
+    return TrackedRun(
+        settings=event.settings.model_dump(mode="json"),
+        run_folder=folder,
+        project=DEFAULT_PROJECT if is_default else folder.parent.name or DEFAULT_PROJECT,
+        name=folder.name,
+        names=event.names,
+        is_resumed=(event.start_epoch, event.start_batch) != (0, 0),
+        start_epoch=event.start_epoch,
+        model_summary=event.model_summary,
+        device=event.device,
+        indexes=event.indexes,
+    )
+
+
+def final_metrics(metrics: DetectionMetrics) -> dict[str, float]:
+    """The metrics of the best weights, by the names of `results.csv`, and their fitness."""
+    return {
+        "metrics/precision": metrics.precision,
+        "metrics/recall": metrics.recall,
+        "metrics/mAP_0.5": metrics.map50,
+        "metrics/mAP_0.5:0.95": metrics.map50_95,
+        "fitness": metrics.fitness,
+    }
+
+
+def _created(name: str, kind: TrackerKind) -> Tracker | None:
+    """The tracker, or None with a warning: a package that is missing or broken does not stop a run."""
+    try:
+        return kind.create()
+    except ModuleNotFoundError as problem:
+        text = "tracker `%s` is off: package `%s` is missing; install it with `%s`"
+        logger.warning(text, name, problem.name, INSTALL)
+    except (Exception, SystemExit):
+        text = "tracker `%s` is off: %s cannot be used; versions that can come with `%s`"
+        logger.warning(text, name, _installed(kind.packages), INSTALL, exc_info=True)
+    return None
+
+
+def _installed(packages: Sequence[str]) -> str:
+    """The first of `packages` that is installed, with its version."""
+    for package in packages:
+        try:
+            return f"package `{package}` {version(package)}"
+        except PackageNotFoundError:
+            continue
+    return f"package `{packages[0]}`"
+
+
+def _log_row(row: Mapping[str, float], tracker: Tracker) -> None:
+    values = {name: value for name, value in row.items() if name != "epoch"}
+    tracker.log_row(int(row["epoch"]), values)
+
+
+def _log_boxes(epoch: int, boxed: Sequence[BoxedPicture], tracker: Tracker) -> None:
+    if isinstance(tracker, ShowsBoxes):
+        tracker.log_boxes(epoch, boxed)

@@ -1,0 +1,34 @@
+"""The name by which a tracker knows a run, kept in the run folder, so that a resumed run is the same to it."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from onelook.errors import DataError
+from onelook.files.atomic import write_text_atomic
+from onelook.files.bounded import read_bounded
+
+MAX_LENGTH = 128
+
+
+def remember_identity(run_folder: Path, tracker: str, identity: str) -> None:
+    """Keep the identity that `tracker` has given to the run.
+
+    Raises:
+        OSError: the run folder cannot be written.
+    """
+    write_text_atomic(_path(run_folder, tracker), identity + "\n")
+
+
+def recall_identity(run_folder: Path, tracker: str) -> str | None:
+    """What was kept, or None if there is nothing that can be an identity; a run folder may come from others."""
+    try:
+        text = read_bounded(_path(run_folder, tracker), MAX_LENGTH + 2).decode("ascii", "replace").strip()
+    except DataError:
+        return None
+    return text if re.fullmatch(rf"[A-Za-z0-9_-]{{1,{MAX_LENGTH}}}", text) else None
+
+
+def _path(run_folder: Path, tracker: str) -> Path:
+    return run_folder / f"{tracker}_id"

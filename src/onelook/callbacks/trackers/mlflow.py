@@ -1,0 +1,151 @@
+"""Keeps a run in MLflow: a database file beside the run folders, or the place that MLFLOW_TRACKING_URI names."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
+
+from onelook.callbacks.trackers.identity import recall_identity, remember_identity
+from onelook.callbacks.trackers.tracker import RunSummary, TrackedRun
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+logger = logging.getLogger(__name__)
+
+T = TypeVar("T")
+NAME = "mlflow"
+DATABASE = "mlflow.db"
+ARTIFACTS = "mlflow-artifacts"
+ENTRIES_PER_CALL = 100
+TABLES = ("settings.yaml", "results.csv", "metrics.json")
+
+
+class MlflowTracker:
+    """Settings as parameters, rows as metrics with the epoch as step; pictures, tables and models as artifacts.
+
+    A resumed run goes on in the MLflow run that it began; epochs that are done again are not logged again.
+    """
+
+    _client: MlflowClient
+    _run_id: str
+    _folder: Path
+
+    def __init__(self) -> None:
+        _import_quietly()
+        self._logged: set[int] = set()
+
+    def start(self, run: TrackedRun) -> None:
+        """Go on with the MLflow run that this run has begun, or create one, and log the settings."""
+        from mlflow import MlflowClient
+
+        self._folder = run.run_folder
+        address, artifacts = _places(run.run_folder.parent)
+        self._client = MlflowClient(tracking_uri=address)
+        identity = recall_identity(run.run_folder, NAME) if run.is_resumed else None
+        if identity is None or not self._go_on(identity):
+            self._create(run, artifacts)
+        self._log_settings({name: str(value) for name, value in run.settings.items()})
+        self._tag({"model": run.model_summary, "device": run.device, "run_folder": str(run.run_folder)})
+        classes: dict[str, str] = {str(number): name for number, name in enumerate(run.names)}
+        self._client.log_dict(self._run_id, classes, "classes.json")
+
+    def log_row(self, epoch: int, row: Mapping[str, float]) -> None:
+        """Log a metric for each number."""
+        if epoch not in self._logged:
+            self._log_metrics(row, epoch)
+            self._logged.add(epoch)
+
+    def log_pictures(self, paths: Sequence[Path]) -> None:
+        """Log the files below `pictures`."""
+        for path in paths:
+            self._client.log_artifact(self._run_id, str(path), "pictures")
+
+    def log_model(self, path: Path, aliases: Sequence[str], metadata: Mapping[str, float]) -> None:
+        """Log the checkpoint below `weights`; a tag for each alias says which file it is."""
+        self._client.log_artifact(self._run_id, str(path), "weights")
+        self._tag({f"model.{alias}": f"weights/{path.name}" for alias in aliases})
+
+    def finish(self, summary: RunSummary) -> None:
+        """Log the final metrics as `best/...` and the tables of the run, and close the MLflow run."""
+        metrics = {f"best/{name.removeprefix('metrics/')}": value for name, value in summary.metrics.items()}
+        self._log_metrics(metrics, max(summary.best_epoch, 0))
+        self._tag({"reason": summary.reason, "best_epoch": str(summary.best_epoch)})
+        for table in TABLES:
+            if (self._folder / table).is_file():
+                self._client.log_artifact(self._run_id, str(self._folder / table))
+        self._client.set_terminated(self._run_id, "FINISHED" if summary.is_complete else "KILLED")
+
+    def _go_on(self, identity: str) -> bool:
+        """Whether the store has this MLflow run; it is opened again then."""
+        from mlflow.exceptions import MlflowException
+
+        try:
+            self._client.update_run(identity, status="RUNNING")
+        except MlflowException as problem:
+            logger.warning("MLflow run `%s` cannot be gone on with, a new one is begun: %s", identity, problem)
+            return False
+        self._run_id = identity
+        self._logged = {metric.step for metric in self._client.get_metric_history(identity, "train/box_loss")}
+        return True
+
+    def _create(self, run: TrackedRun, artifacts: str | None) -> None:
+        project = os.environ.get("MLFLOW_EXPERIMENT_NAME") or run.project
+        found = self._client.get_experiment_by_name(project)
+        experiment = found.experiment_id if found else self._client.create_experiment(project, artifacts)
+        self._run_id = self._client.create_run(experiment, run_name=run.name).info.run_id
+        remember_identity(run.run_folder, NAME, self._run_id)
+
+    def _log_settings(self, settings: Mapping[str, str]) -> None:
+        """Log parameters; MLflow lets none change, so those that a resumed run has changed become tags."""
+        from mlflow.entities import Param
+
+        known = self._client.get_run(self._run_id).data.params
+        new = [Param(name, value) for name, value in settings.items() if name not in known]
+        for part in _parts(new, ENTRIES_PER_CALL):
+            self._client.log_batch(self._run_id, params=part)
+        self._tag({f"resumed.{name}": value for name, value in settings.items() if known.get(name, value) != value})
+
+    def _log_metrics(self, values: Mapping[str, float], step: int) -> None:
+        from mlflow.entities import Metric
+
+        now = round(datetime.now(timezone.utc).timestamp() * 1000)
+        metrics = [Metric(name, value, now, step) for name, value in values.items()]
+        self._client.log_batch(self._run_id, metrics=metrics)
+
+    def _tag(self, tags: Mapping[str, str]) -> None:
+        from mlflow.entities import RunTag
+
+        for part in _parts([RunTag(name, value) for name, value in tags.items()], ENTRIES_PER_CALL):
+            self._client.log_batch(self._run_id, tags=part)
+
+
+def _import_quietly() -> None:
+    """Import MLflow without its reports to its makers and without its notes on the console.
+
+    Recent versions refuse to keep runs as plain files unless told to; whoever names a folder has decided.
+    """
+    os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
+    os.environ.setdefault("MLFLOW_ALLOW_FILE_STORE", "true")
+    import mlflow
+    import mlflow.tracking.client
+
+    for name in (mlflow.__name__, "alembic"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+
+
+def _places(project: Path) -> tuple[str, str | None]:
+    """Address of the store, and of new experiments' artifacts if that is for us to say."""
+    chosen = os.environ.get("MLFLOW_TRACKING_URI")
+    if chosen:
+        return chosen, None
+    return f"sqlite:///{(project / DATABASE).as_posix()}", (project / ARTIFACTS).as_uri()
+
+
+def _parts(entries: Sequence[T], size: int) -> Iterator[Sequence[T]]:
+    for first in range(0, len(entries), size):
+        yield entries[first : first + size]

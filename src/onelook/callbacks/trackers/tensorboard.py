@@ -1,0 +1,104 @@
+"""Keeps a run as an event file for TensorBoard, in the run folder; TensorFlow is not needed and not imported."""
+
+from __future__ import annotations
+
+import os
+import platform
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+from tensorboard.compat.proto.event_pb2 import Event, SessionLog
+from tensorboard.compat.proto.summary_pb2 import Summary
+from tensorboard.compat.proto.tensor_pb2 import TensorProto
+from tensorboard.compat.proto.tensor_shape_pb2 import TensorShapeProto
+from tensorboard.compat.proto.types_pb2 import DT_STRING
+from tensorboard.plugins.text.metadata import create_summary_metadata
+from tensorboard.summary.writer.record_writer import RecordWriter
+
+from onelook.callbacks.trackers.tracker import RunSummary, TrackedRun
+from onelook.files.image_headers import read_header
+from onelook.files.yaml import dump_yaml
+
+FILE_VERSION = "brain.Event:2"
+RGB = 3
+
+
+class TensorBoardTracker:
+    """Scalars by the names of `results.csv` with the epoch as step, settings as text, pictures as they are.
+
+    A resumed run goes on in a file of its own; TensorBoard shows both as one and hides what is done again.
+    """
+
+    def __init__(self) -> None:
+        self._folder = Path()
+        self._epoch = 0
+        self._writer: RecordWriter | None = None
+
+    def start(self, run: TrackedRun) -> None:
+        """Open the file and write settings and class names."""
+        self._folder, self._epoch = run.run_folder, run.start_epoch
+        number = f"{_now():.6f}.{platform.node()}.{os.getpid()}"
+        path = self._folder / f"events.out.tfevents.{number}"
+        self._writer = RecordWriter(path.open("ab"))
+        self._write(Event(wall_time=_now(), file_version=FILE_VERSION))
+        begun = SessionLog(status=SessionLog.START)
+        self._write(Event(wall_time=_now(), step=run.start_epoch, session_log=begun))
+        self._write_values(_text("settings", dict(run.settings)))
+        self._write_values(_text("model", {"model": run.model_summary, "device": run.device}))
+        self._write_values(_text("classes", dict(enumerate(run.names))))
+
+    def log_row(self, epoch: int, row: Mapping[str, float]) -> None:
+        """Write a scalar for each number; TensorBoard keeps 32 bits of it."""
+        self._epoch = epoch
+        self._write_values(*(Summary.Value(tag=name, simple_value=value) for name, value in row.items()))
+
+    def log_pictures(self, paths: Sequence[Path]) -> None:
+        """Write the files as they are, under their names."""
+        for path in paths:
+            data = path.read_bytes()
+            height, width = read_header(data).size_hw
+            picture = Summary.Image(height=height, width=width, colorspace=RGB, encoded_image_string=data)
+            self._write_values(Summary.Value(tag=f"pictures/{path.stem}", image=picture))
+
+    def log_model(self, path: Path, aliases: Sequence[str], metadata: Mapping[str, float]) -> None:
+        """Write where the checkpoint is: TensorBoard keeps no files."""
+        place = path.relative_to(self._folder).as_posix()
+        self._write_values(_text(f"models/{path.stem}", {"file": place, "aliases": list(aliases), **metadata}))
+
+    def finish(self, summary: RunSummary) -> None:
+        """Write the final metrics as scalars `best/...` at the best epoch, and close the file."""
+        metrics = {f"best/{name.removeprefix('metrics/')}": value for name, value in summary.metrics.items()}
+        values = (Summary.Value(tag=name, simple_value=value) for name, value in metrics.items())
+        self._write_values(*values, step=max(summary.best_epoch, 0))
+        ending = {"reason": summary.reason, "epochs_done": summary.epochs_done, "best_epoch": summary.best_epoch}
+        self._write_values(_text("outcome", ending))
+        if self._writer is not None:
+            self._writer.close()
+
+    def _write_values(self, *values: Summary.Value, step: int | None = None) -> None:
+        if values:
+            at = self._epoch if step is None else step
+            self._write(Event(wall_time=_now(), step=at, summary=Summary(value=values)))
+
+    def _write(self, event: Event) -> None:
+        if self._writer is not None:
+            self._writer.write(event.SerializeToString())
+            self._writer.flush()
+
+
+def _text(tag: str, content: dict[Any, Any]) -> Summary.Value:
+    """A text that TensorBoard shows as it is: as a block of code, in which neither Markdown nor HTML means anything."""
+    block = "".join(f"    {line}\n" for line in dump_yaml(content).splitlines())
+    tensor = TensorProto(
+        dtype=DT_STRING,
+        string_val=[block.encode("utf-8")],
+        tensor_shape=TensorShapeProto(dim=[TensorShapeProto.Dim(size=1)]),
+    )
+    return Summary.Value(tag=tag, metadata=create_summary_metadata(tag, ""), tensor=tensor)
+
+
+def _now() -> float:
+    """Seconds since 1970."""
+    return datetime.now(timezone.utc).timestamp()

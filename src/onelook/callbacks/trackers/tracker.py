@@ -1,0 +1,124 @@
+"""What a tracker is, and the nouns it is given. It says nothing about threads: see `detached.py`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol, runtime_checkable
+
+import numpy as np
+import numpy.typing as npt
+
+from onelook.structures.dataset_index import DatasetIndex
+from onelook.structures.detections import Detections
+
+
+@dataclass(frozen=True)
+class TrackedRun:
+    """The run that a tracker follows.
+
+    Attributes:
+        settings: all settings by name, hyper-parameters and options of trackers included; values are plain JSON.
+        run_folder: where the run writes.
+        project: name of the group of runs: the folder of the run folders, or "onelook" for `runs/train`.
+        name: name of the run: that of its folder.
+        names: class names; may hold any characters.
+        is_resumed: whether an earlier process has begun this run.
+        start_epoch: the first epoch whose row will be logged; rows of earlier ones may have been logged before.
+        model_summary, device: in words.
+        indexes: images and labels by split, "train" and "val".
+    """
+
+    settings: Mapping[str, Any]
+    run_folder: Path
+    project: str
+    name: str
+    names: tuple[str, ...]
+    is_resumed: bool = False
+    start_epoch: int = 0
+    model_summary: str = ""
+    device: str = ""
+    indexes: Mapping[str, DatasetIndex] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class BoxedPicture:
+    """One validation image with its truth and what the model found.
+
+    Attributes:
+        path: the image file.
+        size_hw: of the image after EXIF rotation, pixels.
+        names: class names.
+        detections: what was found; boxes in pixels of the image.
+        truth_boxes: (N, 4) float64 xyxy, pixels of the image.
+        truth_class_ids: (N,) int64.
+    """
+
+    path: Path
+    size_hw: tuple[int, int]
+    names: tuple[str, ...]
+    detections: Detections
+    truth_boxes: npt.NDArray[np.float64]
+    truth_class_ids: npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class RunSummary:
+    """How a run ended.
+
+    Attributes:
+        reason: as in `FitEnd`.
+        is_complete: False if the run was told to stop and will be resumed.
+        epochs_done: epochs that are complete.
+        best_epoch: from 0; -1 if none was validated.
+        metrics: of the best weights, by the names of `results.csv`, and `fitness`; empty unless complete.
+    """
+
+    reason: str
+    is_complete: bool
+    epochs_done: int
+    best_epoch: int
+    metrics: Mapping[str, float]
+
+
+class Tracker(Protocol):
+    """Keeps what a run tells it, in the way of one package.
+
+    It is made in the main thread, where it imports its package, and does all the rest in a thread of its own, in the
+    order `start`, any number of `log_...`, `finish`. It may take its time, and raise: the run goes on and the tracker
+    is switched off with a warning. It must not use torch or OpenCV: their locks would be copied, shut, into the
+    loader processes that the main thread forks meanwhile.
+    """
+
+    def start(self, run: TrackedRun) -> None:
+        """Begin to follow a run, or go on with it, and keep its settings."""
+
+    def log_row(self, epoch: int, row: Mapping[str, float]) -> None:
+        """Keep the line of `results.csv` of `epoch`, by its column names, `epoch` left out.
+
+        Entries of validation are missing if the epoch was not validated; values may be nan.
+        """
+
+    def log_pictures(self, paths: Sequence[Path]) -> None:
+        """Keep pictures of the run folder; one of the same name replaces an earlier one."""
+
+    def log_model(self, path: Path, aliases: Sequence[str], metadata: Mapping[str, float]) -> None:
+        """Keep a checkpoint.
+
+        Args:
+            path: stays as it is as long as the run.
+            aliases: "best", or "epoch7" for a checkpoint that `save_period` asks for.
+            metadata: numbers that describe it.
+        """
+
+    def finish(self, summary: RunSummary) -> None:
+        """Keep how the run ended; the last call."""
+
+
+@runtime_checkable
+class ShowsBoxes(Protocol):
+    """A tracker that can show boxes on images."""
+
+    def log_boxes(self, epoch: int, pictures: Sequence[BoxedPicture]) -> None:
+        """Keep validation images with truth and detections of `epoch`."""

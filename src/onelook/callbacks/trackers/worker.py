@@ -1,0 +1,78 @@
+"""A thread that does the work of one tracker, so that nobody waits for it and nobody falls with it."""
+
+from __future__ import annotations
+
+import logging
+import queue
+import threading
+import time
+from collections.abc import Callable
+
+from onelook.callbacks.trackers.tracker import Tracker
+
+logger = logging.getLogger(__name__)
+
+MAX_WAITING = 256
+Call = Callable[[Tracker], None]
+
+
+class TrackerThread:
+    """Gives calls to a tracker, one after the other, in a daemon thread.
+
+    The first exception is logged as a warning and switches the tracker off; what is waiting then is dropped.
+
+    Args:
+        name: of the tracker, as the user typed it.
+        tracker: used by the thread only, from now on.
+
+    Attributes:
+        is_on: False once it has failed or is done.
+    """
+
+    def __init__(self, name: str, tracker: Tracker) -> None:
+        self.name = name
+        self.tracker = tracker
+        self._calls: queue.Queue[Call | None] = queue.Queue(MAX_WAITING)
+        self.is_on = True
+        self._thread = threading.Thread(target=self._work, name=f"tracker-{name}", daemon=True)
+        self._thread.start()
+
+    def send(self, call: Call) -> bool:
+        """Let `call` be made when its turn comes, without waiting; False if too many wait or the tracker is off."""
+        return self._put(call, 0.0)
+
+    def send_last(self, call: Call, seconds: float) -> None:
+        """Let `call` be the last; waits up to `seconds` for a place in the queue."""
+        until = time.monotonic() + seconds
+        if self._put(call, seconds):
+            self._put(None, until - time.monotonic())
+
+    def wait(self, seconds: float) -> None:
+        """Wait up to `seconds` until the last call is done; a tracker that is not done then is left behind."""
+        self._thread.join(max(seconds, 0.0))
+        if self._thread.is_alive():
+            logger.warning("tracker `%s` is not done and is left behind; the last of the run may miss in it", self.name)
+        self.is_on = False
+
+    def _put(self, call: Call | None, seconds: float) -> bool:
+        if not self.is_on:
+            return False
+        try:
+            self._calls.put(call, block=seconds > 0, timeout=seconds if seconds > 0 else None)
+        except queue.Full:
+            return False
+        return True
+
+    def _work(self) -> None:
+        while self.is_on and (call := self._calls.get()) is not None:
+            try:
+                call(self.tracker)
+            except (Exception, SystemExit):
+                if self.is_on:  # else it was left behind, and the run is over
+                    logger.warning("tracker `%s` failed and is switched off; the run goes on", self.name, exc_info=True)
+                self._switch_off()
+
+    def _switch_off(self) -> None:
+        self.is_on = False
+        while not self._calls.empty():
+            self._calls.get_nowait()
