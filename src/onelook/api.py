@@ -25,21 +25,22 @@ from onelook.settings.detect import DetectSettings
 
 
 def train(
-    data: str | Path | None = None, *, callbacks: Sequence[Callback] | None = None, **settings: Any
+    data: str | Path | None = None, *, callbacks: Sequence[Callback | str | Path] | None = None, **settings: Any
 ) -> training.TrainResult:
     """Train a detector; the same as `onelook train`.
 
     Args:
         data: data-set YAML; may be left out with `resume`.
-        callbacks: observers; by default the progress display of the command line.
+        callbacks: observers, or Python files that define some; by default the progress display of the command line.
         settings: see `TrainSettings`, for example `cfg="yolov5n", epochs=40, imgsz=320`.
 
     Raises:
         OnelookError: a setting, the data or the model cannot be used.
-        StopRequested: Ctrl-C or SIGTERM; the run is saved, `train(resume=True)` goes on with it.
+        StopRequested: Ctrl-C, SIGTERM or SIGUSR1; the run is saved, `train(resume=True)` goes on with it.
     """
-    observers = [ConsoleProgress()] if callbacks is None else callbacks
-    return training.train(_with("data", data, settings), callbacks=observers)
+    observers, files = _observers_and_files([ConsoleProgress()] if callbacks is None else callbacks)
+    given = _with("callbacks", files or None, settings)
+    return training.train(_with("data", data, given), callbacks=observers)
 
 
 def validate(weights: str | Path, data: str | Path, **settings: Any) -> validation.ValidateResult:
@@ -86,6 +87,21 @@ def load(weights: str | Path, *, device: str = "", **settings: Any) -> Predictor
     checked = build_settings(DetectSettings, {"weights": weights, "source": "what is asked later", **settings})
     chosen = select_device(device)
     return Predictor(load_detector(checked.weights, chosen), detection.prediction_settings(checked), device=chosen)
+
+
+def _observers_and_files(
+    callbacks: Sequence[Callback | str | Path],
+) -> tuple[list[Callback], list[Path]]:
+    if isinstance(callbacks, str | Path):
+        callbacks = [callbacks]
+    for item in callbacks:
+        if not isinstance(item, Callback | str | Path):
+            raise SettingsError(
+                f"`callbacks` has {item!r}, which is neither a `Callback` nor the path of a Python file",
+                hint="give objects, not classes: `callbacks=[Mine()]`" if isinstance(item, type) else None,
+            )
+    files = [Path(item) for item in callbacks if isinstance(item, str | Path)]
+    return [item for item in callbacks if isinstance(item, Callback)], files
 
 
 def _with(name: str, value: Any, settings: Mapping[str, Any]) -> dict[str, Any]:

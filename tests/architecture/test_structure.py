@@ -45,6 +45,9 @@ BANNED_CALLS = {
     "np.random.rand", "np.random.randint", "np.random.uniform", "np.random.beta", "np.random.permutation",
     "importlib.import_module", "time.time",
 }  # fmt: skip
+# Calls that run a file as code, and the one place for them: the user named the file on the command line.
+RUN_A_FILE = {"spec_from_file_location", "module_from_spec", "exec_module", "run_path", "run_module"}
+RUNS_A_USERS_FILE = "callbacks/user_file.py"
 BANNED_FOLDERS = {"utils", "common", "misc", "helpers", "core", "base"}
 
 
@@ -124,6 +127,8 @@ def test_no_banned_import_or_call(path: Path) -> None:
             if called == "import_module" and name_of(path) == "__init__.py":
                 continue  # its names stand in a dict literal beside the call
             assert called not in BANNED_CALLS, f"{name_of(path)}:{node.lineno} calls {called}"
+            if called.split(".")[-1] in RUN_A_FILE:
+                assert name_of(path) == RUNS_A_USERS_FILE, f"{name_of(path)}:{node.lineno} calls {called}"
             if called in {"np.load", "numpy.load"}:
                 keywords = {k.arg: getattr(k.value, "value", None) for k in node.keywords}
                 assert keywords.get("allow_pickle") is False, f"{name_of(path)}:{node.lineno}"

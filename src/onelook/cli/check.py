@@ -7,6 +7,7 @@ from pathlib import Path
 
 from onelook.data.dataset_spec import load_dataset_spec
 from onelook.data.scan_rules import ScanOptions
+from onelook.engine.stop_signal import StopSignal
 from onelook.recipes.splits import read_splits
 
 MAX_ENTRIES = 50
@@ -23,7 +24,8 @@ def run(arguments: argparse.Namespace) -> int:
     """Check all splits that the file names; the exit code."""
     options = ScanOptions(strict=arguments.strict, allow_unlabelled=arguments.allow_unlabelled)
     spec = load_dataset_spec(arguments.data)
-    splits = read_splits(arguments.data, tuple(spec.splits), options=options)
+    with StopSignal() as stop:
+        splits = read_splits(arguments.data, tuple(spec.splits), options=options, stop=stop)
     for scan in splits.scans.values():
         for entry in scan.ledger.entries[:MAX_ENTRIES]:
             print(entry)

@@ -9,6 +9,7 @@ from types import ModuleType
 
 from onelook.cli.messages import messages, report
 from onelook.cli.parser import Parser, nearest_command
+from onelook.engine.stop_signal import StopSignal, ignore_signals_at_the_end, keep_exit_code
 
 COMMANDS = {
     "train": "train a detector",
@@ -21,11 +22,20 @@ COMMANDS = {
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command line `arguments` (those of the process by default); the exit code."""
-    typed = list(sys.argv[1:] if arguments is None else arguments)
+    """Run the command line `arguments`; the exit code. Without them: those of the process, which is to end then."""
+    if arguments is not None:
+        return _run(arguments)
+    ignore_signals_at_the_end()
+    with StopSignal(at_once=True):
+        code = _run(sys.argv[1:])
+    keep_exit_code(code)
+    return code
+
+
+def _run(typed: Sequence[str]) -> int:
     with messages():
         try:
-            code = _dispatch(typed)
+            code = _dispatch(list(typed))
             sys.stdout.flush()
             return code
         except BrokenPipeError:  # who read our output has seen enough

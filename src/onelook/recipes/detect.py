@@ -84,19 +84,20 @@ def detect(
 
     Raises:
         OnelookError: a setting, the weights or the source cannot be used, or no file of the source can.
-        StopRequested: Ctrl-C or SIGTERM; the files of what was looked at are complete.
+        StopRequested: Ctrl-C, SIGTERM or SIGUSR1; the files of what was looked at are complete.
     """
-    settings = build_settings(DetectSettings, given, file=file)
-    paths = find_media(settings.source)
-    device = select_device(settings.device)
-    predictor = Predictor(load_detector(settings.weights), prediction_settings(settings), device=device)
-    wants_files = DetectionFiles.are_wanted(settings)
-    run = RunDir.create(settings.project, settings.name, exist_ok=settings.exist_ok) if wants_files else None
     problems: list[DataError] = []
     seconds = dict.fromkeys(("wait for pictures", "predict", "write"), 0.0)
     results: list[FrameResult] = []
     with ExitStack() as stack:
         stop = stack.enter_context(StopSignal())
+        settings = build_settings(DetectSettings, given, file=file)
+        paths = find_media(settings.source)
+        device = select_device(settings.device)
+        predictor = Predictor(load_detector(settings.weights), prediction_settings(settings), device=device)
+        stop.check()
+        wants_files = DetectionFiles.are_wanted(settings)
+        run = RunDir.create(settings.project, settings.name, exist_ok=settings.exist_ok) if wants_files else None
         files = stack.enter_context(DetectionFiles(run.path, settings, predictor.names)) if run else None
         frames = read_frames(paths, vid_stride=settings.vid_stride, on_problem=problems.append)
         for batch in _timed(one_ahead(batches_of(frames, settings.batch_size)), seconds):

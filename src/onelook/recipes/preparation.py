@@ -14,13 +14,15 @@ import torch
 from onelook.engine.autoanchor import check_anchors
 from onelook.engine.device import amp_dtype, select_device
 from onelook.engine.freeze import frozen_rows
-from onelook.engine.run_dir import RunDir
+from onelook.engine.process import World, launch_id, restarts_so_far
+from onelook.engine.run_dir import RunDir, run_of_launch
 from onelook.engine.short_runs import settle
 from onelook.engine.stop_signal import StopSignal
 from onelook.engine.weights import model_of, starting_model
 from onelook.errors import CheckpointError, SettingsError
 from onelook.models.detector import DetectionModel
-from onelook.recipes.resume import Resumed, resume_run
+from onelook.recipes.agreement import refuse_disagreement
+from onelook.recipes.resume import Resumed, resumed_everywhere
 from onelook.recipes.splits import Splits, read_splits, scan_options
 from onelook.settings.build import build_settings
 from onelook.settings.train import TrainSettings
@@ -28,7 +30,7 @@ from onelook.settings.train import TrainSettings
 logger = logging.getLogger(__name__)
 
 # Not part of what a run is, only of how it was called and where it lives; checkpoints may move.
-_CALL_ONLY = {"resume", "exist_ok", "project", "name"}
+_CALL_ONLY = {"resume", "exist_ok", "project", "name", "callbacks"}
 
 
 @dataclass(frozen=True)
@@ -43,6 +45,7 @@ class Prepared:
         device, amp: where and in which precision it is computed.
         run: the run folder.
         resumed: the earlier run, if this goes on with one.
+        world: the processes that train together.
     """
 
     settings: TrainSettings
@@ -53,6 +56,7 @@ class Prepared:
     amp: torch.dtype | None
     run: RunDir
     resumed: Resumed | None
+    world: World
 
     def stored_settings(self) -> dict[str, Any]:
         """The settings that make the run what it is, for the run folder and the checkpoints."""
@@ -65,31 +69,58 @@ class Prepared:
             "names": list(self.splits.names),
             "definition": self.model.definition,
             "data": self.splits.fingerprints(),
-            "made_with": _made_with(self.device),
+            "made_with": _made_with(self.device, self.world),
         }
 
 
-def prepare(given: Mapping[str, Any], file: Path | None, stop: StopSignal) -> Prepared:
+def prepare(given: Mapping[str, Any], file: Path | None, stop: StopSignal, world: World) -> Prepared:
     """Settle everything; the run folder comes last, so that a refused run leaves nothing behind.
 
     Raises:
-        OnelookError: a setting, the data, the model or the device cannot be used.
+        OnelookError: a setting, the data, the model or the device cannot be used, here or in another process.
         StopRequested: `stop` was set.
     """
-    resumed = resume_run(given) if given.get("resume") else None
+    resumed = resumed_everywhere(given, world)
     settings = resumed.settings if resumed else build_settings(TrainSettings, given, file=file)
-    device = select_device(settings.device)
+    world.set_patience(settings.hang_timeout)
+    _check_local_rank(settings, world)
+    device = select_device(settings.device, world.local_rank)
+    if device.type == "cuda":
+        torch.cuda.set_device(device)
     amp = amp_dtype(settings.amp, device)
-    splits = read_splits(settings.data, ("train", "val"), options=scan_options(settings), stop=stop)
+    options = scan_options(settings)
+    splits = world.first_then_others(lambda: read_splits(settings.data, ("train", "val"), options=options, stop=stop))
     if resumed is not None:
         _refuse_other_data(resumed, splits)
-        _warn_of_other_machine(resumed, device)
+        _warn_of_other_machine(resumed, _made_with(device, world))
     if resumed is None:
         settings = settle(settings, len(splits.scans["train"].index))
+    _refuse_uneven_shares(settings, world)
     model, label = _model(settings, splits, resumed)
-    run = resumed.run if resumed else _new_run(settings, label)
+    world.copy_from_first(list(model.state_dict().values()))
+    refuse_disagreement(settings, splits, model, world)
+    run = resumed.run if resumed else RunDir(Path(world.first(lambda: str(_new_run(settings, label).path))))
     model = model.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    return Prepared(settings, splits, model, label, device, amp, run, resumed)
+    return Prepared(settings, splits, model, label, device, amp, run, resumed, world)
+
+
+def _check_local_rank(settings: TrainSettings, world: World) -> None:
+    if settings.local_rank >= 0 and settings.local_rank != world.local_rank:
+        raise SettingsError(
+            f"`local_rank` is {settings.local_rank}, but the environment says {world.local_rank}",
+            hint="leave it out: `torchrun` sets LOCAL_RANK",
+        )
+
+
+def _refuse_uneven_shares(settings: TrainSettings, world: World) -> None:
+    batch = settings.batch_size
+    if batch % world.size:
+        legal = [size for size in range(1, batch + 1) if batch % size == 0]
+        raise SettingsError(
+            f"setting `batch_size` is {batch}, which {world.size} processes cannot share evenly",
+            hint=f"use `--batch-size {-(-batch // world.size) * world.size}`, or {legal[-1]} or fewer processes out of "
+            f"{', '.join(map(str, legal))}",
+        )
 
 
 def _model(settings: TrainSettings, splits: Splits, resumed: Resumed | None) -> tuple[DetectionModel, str]:
@@ -147,7 +178,8 @@ def _fit_anchors(model: DetectionModel, settings: TrainSettings, splits: Splits,
 
 def _new_run(settings: TrainSettings, label: str) -> RunDir:
     name = label if settings.name == "cfg" else settings.name
-    return RunDir.create(settings.project, name, exist_ok=settings.exist_ok)
+    started = run_of_launch(settings.project, launch_id()) if restarts_so_far() else None
+    return started or RunDir.create(settings.project, name, exist_ok=settings.exist_ok)
 
 
 def _refuse_other_data(resumed: Resumed, splits: Splits) -> None:
@@ -158,17 +190,18 @@ def _refuse_other_data(resumed: Resumed, splits: Splits) -> None:
         )
 
 
-def _made_with(device: torch.device) -> dict[str, str | int]:
+def _made_with(device: torch.device, world: World) -> dict[str, str | int]:
     return {
         "onelook": version("onelook"),
         "torch": torch.__version__,
         "device": device.type,
         "threads": torch.get_num_threads(),
+        "processes": world.size,
     }
 
 
-def _warn_of_other_machine(resumed: Resumed, device: torch.device) -> None:
-    before, now = resumed.checkpoint.document["made_with"], _made_with(device)
+def _warn_of_other_machine(resumed: Resumed, now: Mapping[str, str | int]) -> None:
+    before = resumed.checkpoint.document["made_with"]
     changed = [f"{key} {before.get(key)} -> {now[key]}" for key in now if before.get(key) != now[key]]
     if changed:
         logger.warning(

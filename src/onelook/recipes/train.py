@@ -11,6 +11,7 @@ from typing import Any
 import torch
 
 from onelook.callbacks.results_csv import ResultsCsv, SpeedCsv
+from onelook.callbacks.user_file import load_callbacks
 from onelook.engine.callback import Callback, FitEnd, FitStart, Observers, RunControl
 from onelook.engine.checkpoint_keeper import CheckpointKeeper
 from onelook.engine.device import describe_device
@@ -68,11 +69,11 @@ def train(given: Mapping[str, Any], *, file: Path | None = None, callbacks: Sequ
         StopRequested: Ctrl-C or SIGTERM; the run is saved and can be resumed.
     """
     with StopSignal() as stop:
+        observers = Observers([*callbacks, *load_callbacks(given.get("callbacks", ()))])
         prepared = prepare(given, file, stop)
         with prepared.run.lock():
             _write_beginning(prepared)
             evaluator = validation_evaluator(prepared)
-            observers = Observers(callbacks)
             outcome = _fit(prepared, evaluator, observers, stop)
             if outcome.reason == STOP_REQUESTED:
                 observers.send(outcome)

@@ -78,10 +78,23 @@ def _known(kind: type[BaseModel], given: Mapping[str, Any], file: Path | None = 
     if unknown:
         problems = [f"`{key}` in {_place(file, key)}; {nearest_name(str(key), names)}" for key in unknown]
         raise combined(SettingsError, "unknown settings:", problems)
+    if file is not None:
+        _refuse_code(kind, given, file)
     for key in RETIRED:
         if key in given:
             logger.warning("setting `%s` in %s has no effect and is left out", key, _place(file, key))
     return {key: _as_typed(kind, key, value) for key, value in given.items() if key not in RETIRED}
+
+
+def _refuse_code(kind: type[BaseModel], given: Mapping[str, Any], file: Path) -> None:
+    """Files are data, whoever wrote them: what runs is chosen by whoever types the command."""
+    for key in given:
+        extra = kind.model_fields[key].json_schema_extra if key in kind.model_fields else None
+        if isinstance(extra, dict) and extra.get("typed_only"):
+            raise SettingsError(
+                f"setting `{key}` in {_place(file, key)} names code to run, which no file may do",
+                hint=f"type it: `--{key.replace('_', '-')}`, or the keyword `{key}` in Python",
+            )
 
 
 def _place(file: Path | None, key: str) -> str:

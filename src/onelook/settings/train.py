@@ -87,6 +87,8 @@ class TrainSettings(Hyperparameters):
     """Overlap above which the weaker of two detections is dropped in validation."""
     max_det: int = Field(300, ge=1)
     """Most detections per image in validation."""
+    callbacks: list[Path] = Field([], json_schema_extra={"typed_only": True})
+    """Python files whose `Callback` classes watch the run; only as typed, never from a file of settings."""
     strict: bool = Field(False)
     """Stop if any label row or image cannot be used, in place of going on without it."""
     allow_unlabelled: bool = Field(False)

@@ -1,0 +1,101 @@
+"""Observers from a Python file that the user names on the command line; no other file may choose what code runs."""
+
+from __future__ import annotations
+
+import hashlib
+import inspect
+import logging
+import sys
+import traceback
+from collections.abc import Sequence
+from importlib.util import module_from_spec, spec_from_file_location
+from pathlib import Path
+from types import ModuleType
+
+from onelook.engine.callback import Callback
+from onelook.errors import OnelookError, SettingsError
+
+logger = logging.getLogger(__name__)
+
+
+def load_callbacks(paths: Sequence[str | Path]) -> list[Callback]:
+    """One object of every `Callback` class that the files define, in the order of files and lines.
+
+    Left out are classes that a file only imports, whose name begins with `_`, or, with a warning, whose objects need
+    arguments. The files are run anew at every call.
+
+    Args:
+        paths: as typed by the user; never from a file of settings or a checkpoint.
+
+    Raises:
+        SettingsError: a file is missing, cannot be run, or gives no callback.
+    """
+    return [callback for path in paths for callback in _callbacks_of(Path(path))]
+
+
+def _callbacks_of(path: Path) -> list[Callback]:
+    if path.suffix != ".py" or not path.is_file():
+        raise SettingsError(
+            f"setting `callbacks` names `{path}`, which is not a Python file",
+            hint="give a file ending in .py; relative paths start at the current folder",
+        )
+    found = []
+    for kind in _classes_of(_run(path)):
+        if _needs_arguments(kind):
+            logger.warning("callback `%s` of `%s` is left out: its objects need arguments", kind.__name__, path)
+            continue
+        try:
+            found.append(kind())
+        except Exception as problem:
+            raise _in_file(path, problem) from problem
+    if not found:
+        raise SettingsError(
+            f"file `{path}` has no callback that can be made without arguments",
+            hint="define a class in it that inherits from `onelook.Callback`",
+        )
+    return found
+
+
+def _run(path: Path) -> ModuleType:
+    """The file as a module under a name of its own, which tools such as dataclasses look up while it runs."""
+    name = f"onelook_callbacks_{hashlib.sha256(str(path.resolve()).encode(errors='surrogateescape')).hexdigest()[:16]}"
+    spec = spec_from_file_location(name, path)
+    if spec is None or spec.loader is None:
+        raise SettingsError(f"setting `callbacks` names `{path}`, which Python does not load", hint="end it in .py")
+    module = module_from_spec(spec)
+    sys.modules[name] = module
+    try:
+        spec.loader.exec_module(module)
+    except Exception as problem:
+        del sys.modules[name]
+        raise _in_file(path, problem) from problem
+    return module
+
+
+def _classes_of(module: ModuleType) -> list[type[Callback]]:
+    return [
+        value
+        for name, value in vars(module).items()
+        if isinstance(value, type)
+        and issubclass(value, Callback)
+        and value.__module__ == module.__name__
+        and not name.startswith("_")
+        and not inspect.isabstract(value)
+    ]
+
+
+def _needs_arguments(kind: type[Callback]) -> bool:
+    empty, optional = inspect.Parameter.empty, (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+    parameters = inspect.signature(kind).parameters.values()
+    return any(parameter.default is empty and parameter.kind not in optional for parameter in parameters)
+
+
+def _in_file(path: Path, problem: Exception) -> OnelookError:
+    """What went wrong in the user's file, with the line in it."""
+    lines = [frame.lineno for frame in traceback.extract_tb(problem.__traceback__) if frame.filename == str(path)]
+    line = problem.lineno if isinstance(problem, SyntaxError) else next(reversed(lines), None)
+    place = f"file `{path}`" if line is None else f"file `{path}` line {line}"
+    text = problem.msg if isinstance(problem, SyntaxError) else " ".join(str(problem).split())
+    return SettingsError(
+        f"{place}: {type(problem).__name__}: {text}", hint="the file is run as Python code; correct it"
+    )
