@@ -14,9 +14,13 @@ class OnelookError(Exception):
     Args:
         message: one sentence that names the thing, its value and its place.
         hint: the cure, if we know it; shown on a line of its own.
+
+    Attributes:
+        is_told: another process of the run has shown it to the user already.
     """
 
     exit_code = 70
+    is_told = False
 
     def __init__(self, message: str, *, hint: str | None = None) -> None:
         super().__init__(message)
@@ -81,6 +85,18 @@ class NumericsError(OnelookError):
     """Training produced numbers that are not finite."""
 
     exit_code = 66
+
+
+class MemoryShortage(OnelookError):  # noqa: N818 - the field calls it that
+    """There is not enough memory, even for a single image at a time."""
+
+    exit_code = 71
+
+
+class ProcessGroupError(OnelookError):
+    """Another process of a run in many processes has died, hangs, or cannot be reached."""
+
+    exit_code = 70
 
 
 class StopRequested(OnelookError):  # noqa: N818 - not a failure: a signal was obeyed

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,6 +16,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from onelook.errors import StopRequested
 from onelook.structures.anchors import AnchorGrid
 from onelook.structures.dataset_index import DatasetIndex
 
@@ -29,6 +31,7 @@ _PURPOSE = 0x616E63686F72  # "anchor": keeps this stream apart from others of th
 _NO_SIDE = 1e-9
 
 Array = npt.NDArray[Any]
+StopTest = Callable[[], bool]
 logger = logging.getLogger(__name__)
 
 
@@ -56,8 +59,36 @@ class AnchorReport:
     num_small: int
 
 
+@dataclass(frozen=True)
+class AnchorFit:
+    """How well anchors suit labels, in all and map by map.
+
+    Attributes:
+        anchors_px: (L, A, 2) width, height.
+        best_possible_recall: fraction of the labels that some anchor can be matched to.
+        anchors_per_target: mean number of anchors that a label matches.
+        mean_ratio: mean over the labels of the ratio, 0 to 1, of the worse side to the anchor that suits best.
+        map_recalls: (L,) fraction of the labels that some anchor of the map can be matched to.
+        map_shares: (L,) fraction of the labels whose best anchor is in the map; they add up to 1.
+    """
+
+    anchors_px: Array
+    best_possible_recall: float
+    anchors_per_target: float
+    mean_ratio: float
+    map_recalls: Array
+    map_shares: Array
+
+
 def check_anchors(
-    index: DatasetIndex, anchor_grid: AnchorGrid, *, imgsz: int, anchor_t: float, seed: int, placeholders: bool = False
+    index: DatasetIndex,
+    anchor_grid: AnchorGrid,
+    *,
+    imgsz: int,
+    anchor_t: float,
+    seed: int,
+    placeholders: bool = False,
+    stop_requested: StopTest | None = None,
 ) -> AnchorReport:
     """Whether the anchors suit the labels of a split, and better ones if they do not.
 
@@ -68,9 +99,19 @@ def check_anchors(
         anchor_t: largest ratio of the sides of label and anchor.
         seed: same seed, same anchors.
         placeholders: the model's anchors only stand for their number; others take their place in any case.
+        stop_requested: asked again and again while better ones are looked for; a yes ends that.
+
+    Raises:
+        StopRequested: `stop_requested` said so.
     """
-    sizes_px = label_sizes_px(index, imgsz)
-    return fit_anchors(sizes_px, anchor_grid, anchor_t=anchor_t, seed=seed, placeholders=placeholders)
+    return fit_anchors(
+        label_sizes_px(index, imgsz),
+        anchor_grid,
+        anchor_t=anchor_t,
+        seed=seed,
+        placeholders=placeholders,
+        stop_requested=stop_requested,
+    )
 
 
 def label_sizes_px(index: DatasetIndex, imgsz: int) -> Array:
@@ -82,7 +123,13 @@ def label_sizes_px(index: DatasetIndex, imgsz: int) -> Array:
 
 
 def fit_anchors(
-    sizes_px: Array, anchor_grid: AnchorGrid, *, anchor_t: float, seed: int, placeholders: bool = False
+    sizes_px: Array,
+    anchor_grid: AnchorGrid,
+    *,
+    anchor_t: float,
+    seed: int,
+    placeholders: bool = False,
+    stop_requested: StopTest | None = None,
 ) -> AnchorReport:
     """The model's anchors if at least 98 % of the labels are in their reach, else better ones if they can be found.
 
@@ -90,7 +137,7 @@ def fit_anchors(
 
     Args:
         sizes_px: (M, 2) width, height of the labels in pixels of the training image.
-        anchor_grid, anchor_t, seed, placeholders: see `check_anchors`.
+        anchor_grid, anchor_t, seed, placeholders, stop_requested: see `check_anchors`.
     """
     own = anchor_grid.anchors.detach().double().cpu().numpy().reshape(-1, 2)
     recall, matched = anchor_recall(sizes_px, own, anchor_t=anchor_t)
@@ -100,12 +147,12 @@ def fit_anchors(
     kept, chosen, new_recall, new_matched = True, anchor_grid.anchors.detach().float().cpu(), recall, matched
     usable = sizes_px[(sizes_px >= LEAST_SIDE_PX).all(axis=1)]
     if (placeholders or recall <= GOOD_RECALL) and len(usable):
-        found = search_anchors(usable, len(own), anchor_t=anchor_t, seed=seed)
+        found = search_anchors(usable, len(own), anchor_t=anchor_t, seed=seed, stop_requested=stop_requested)
         found_recall, found_matched = anchor_recall(sizes_px, found, anchor_t=anchor_t)
         if placeholders or found_recall > recall:
             kept, chosen, new_recall, new_matched = (
                 False,
-                _in_order_of_strides(found, anchor_grid),
+                in_order_of_strides(found, anchor_grid.strides),
                 found_recall,
                 found_matched,
             )
@@ -129,16 +176,42 @@ def anchor_recall(sizes_px: Array, anchors_px: Array, *, anchor_t: float) -> tup
         anchors_px: (K, 2) width, height of all anchors of all maps.
         anchor_t: a label matches if neither side differs by this factor or more.
     """
+    fit = measure_anchors(sizes_px, anchors_px[None], anchor_t=anchor_t)
+    return fit.best_possible_recall, fit.anchors_per_target
+
+
+def measure_anchors(sizes_px: Array, anchors_px: Array, *, anchor_t: float) -> AnchorFit:
+    """How well anchors suit labels; where there are none, all of them are in reach.
+
+    Args:
+        sizes_px: (M, 2) width, height of the labels.
+        anchors_px: (L, A, 2) width, height of the anchors.
+        anchor_t: a label matches if neither side differs by this factor or more.
+    """
+    num_maps = len(anchors_px)
     if len(sizes_px) == 0:
-        return 1.0, 0.0
-    log_sizes = _log(sizes_px)
+        return AnchorFit(anchors_px, 1.0, 0.0, 0.0, np.ones(num_maps), np.zeros(num_maps))
+    width, height = np.ascontiguousarray(_log(sizes_px).T)
     num_matching = np.zeros(len(sizes_px), np.int64)
-    for log_anchor in _log(anchors_px):
-        num_matching += np.abs(log_sizes - log_anchor).max(axis=1) < math.log(anchor_t)
-    return float((num_matching > 0).mean()), float(num_matching.mean())
+    nearest = np.full((num_maps, len(sizes_px)), np.inf)
+    for row, anchors in enumerate(_log(anchors_px)):
+        for log_width, log_height in anchors:
+            distance = np.maximum(np.abs(width - log_width), np.abs(height - log_height))
+            num_matching += distance < math.log(anchor_t)
+            np.minimum(nearest[row], distance, out=nearest[row])
+    return AnchorFit(
+        anchors_px=anchors_px,
+        best_possible_recall=float((num_matching > 0).mean()),
+        anchors_per_target=float(num_matching.mean()),
+        mean_ratio=float(np.exp(-nearest.min(axis=0)).mean()),
+        map_recalls=(nearest < math.log(anchor_t)).mean(axis=1),
+        map_shares=np.bincount(nearest.argmin(axis=0), minlength=num_maps) / len(sizes_px),
+    )
 
 
-def search_anchors(sizes_px: Array, num_anchors: int, *, anchor_t: float, seed: int) -> Array:
+def search_anchors(
+    sizes_px: Array, num_anchors: int, *, anchor_t: float, seed: int, stop_requested: StopTest | None = None
+) -> Array:
     """Anchors that suit the labels, (num_anchors, 2) float64 pixels, smallest area first; no side below 2 px.
 
     Looks at a keyed random choice of at most 20,000 labels.
@@ -146,7 +219,7 @@ def search_anchors(sizes_px: Array, num_anchors: int, *, anchor_t: float, seed: 
     Args:
         sizes_px: (M, 2) width, height, M >= 1, all above 0.
         num_anchors: how many.
-        anchor_t, seed: see `check_anchors`.
+        anchor_t, seed, stop_requested: see `check_anchors`.
     """
     rng = np.random.Generator(np.random.Philox(key=np.array([seed, _PURPOSE], np.uint64)))
     if len(sizes_px) > SEARCH_LABELS:
@@ -155,8 +228,23 @@ def search_anchors(sizes_px: Array, num_anchors: int, *, anchor_t: float, seed: 
         start = _k_means(sizes_px, num_anchors, rng)
     else:
         start = sizes_px[rng.integers(len(sizes_px), size=num_anchors)] * np.exp(rng.normal(0, 0.3, (num_anchors, 2)))
-    best = _evolve(np.maximum(start, LEAST_SIDE_PX), sizes_px, anchor_t=anchor_t, rng=rng)
+    best = _evolve(
+        np.maximum(start, LEAST_SIDE_PX), sizes_px, anchor_t=anchor_t, rng=rng, stop_requested=stop_requested
+    )
     return best[np.argsort(best.prod(axis=1), kind="stable")]
+
+
+def in_order_of_strides(anchors_px: Array, strides: Tensor) -> Tensor:
+    """Anchors sorted by area as (L, A, 2) float32: the smallest ones to the map with the smallest stride.
+
+    Args:
+        anchors_px: (L x A, 2) width, height, smallest area first.
+        strides: (L,) pixels per cell.
+    """
+    groups = torch.from_numpy(anchors_px).float().view(len(strides), -1, 2)
+    placed = torch.empty_like(groups)
+    placed[strides.cpu().argsort()] = groups
+    return placed
 
 
 def _k_means(sizes_px: Array, num_centres: int, rng: np.random.Generator) -> Array:
@@ -183,11 +271,20 @@ def _k_means(sizes_px: Array, num_centres: int, rng: np.random.Generator) -> Arr
     return scaled
 
 
-def _evolve(anchors_px: Array, sizes_px: Array, *, anchor_t: float, rng: np.random.Generator) -> Array:
+def _evolve(
+    anchors_px: Array,
+    sizes_px: Array,
+    *,
+    anchor_t: float,
+    rng: np.random.Generator,
+    stop_requested: StopTest | None,
+) -> Array:
     """`anchors_px` after 1000 random changes, each kept if the labels then fit better."""
     log_sizes = _log(sizes_px).astype(np.float32)
     best, best_fitness = anchors_px, _fitness(anchors_px, log_sizes, anchor_t)
     for _ in range(GENERATIONS):
+        if stop_requested is not None and stop_requested():
+            raise StopRequested("the search for anchors was stopped", hint="start again; nothing was written")
         candidate = np.maximum(best * _mutation(best.shape, rng), LEAST_SIDE_PX)
         fitness = _fitness(candidate, log_sizes, anchor_t)
         if fitness > best_fitness:
@@ -212,14 +309,6 @@ def _fitness(anchors_px: Array, log_sizes: Array, anchor_t: float) -> float:
     for log_width, log_height in log_anchors:
         np.minimum(distance, np.maximum(np.abs(width - log_width), np.abs(height - log_height)), out=distance)
     return float(np.where(distance < math.log(anchor_t), np.exp(-distance), 0).mean(dtype=np.float64))
-
-
-def _in_order_of_strides(anchors_px: Array, anchor_grid: AnchorGrid) -> Tensor:
-    """(L, A, 2) float32 from anchors sorted by area: the smallest ones to the map with the smallest stride."""
-    groups = torch.from_numpy(anchors_px).float().view(anchor_grid.anchors.shape)
-    placed = torch.empty_like(groups)
-    placed[anchor_grid.strides.cpu().argsort()] = groups
-    return placed
 
 
 def _log(sizes_px: Array) -> Array:

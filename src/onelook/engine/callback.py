@@ -76,7 +76,8 @@ class StepEnd:
         step: batches done since the run began.
         mean_losses: (3,) box, obj, cls; mean over the epoch so far; on the device: reading it waits for the device.
         learning_rates: of the bias, decayed and normalisation weights.
-        num_images, num_boxes: of this batch.
+        num_images: of this batch, in all processes together.
+        num_boxes: of this batch, in this process.
         imgsz: longest side of the batch images, pixels.
     """
 

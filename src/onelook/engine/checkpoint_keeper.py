@@ -7,7 +7,7 @@ import os
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from torch import Tensor
 
@@ -21,6 +21,39 @@ from onelook.settings.train import TrainSettings
 logger = logging.getLogger(__name__)
 
 MAX_SHARE = 0.02
+
+
+class Keeper(Protocol):
+    """What the training loop asks of whoever keeps its checkpoints; see `CheckpointKeeper`."""
+
+    def remember_best(self, state: TrainState, metrics: dict[str, Any]) -> None: ...
+
+    def save_if_due(self, state: TrainState, *, epoch_ended: bool) -> None: ...
+
+    def save_numbered(self, state: TrainState, epoch: int) -> None: ...
+
+    def save(self, state: TrainState) -> None: ...
+
+    def raise_failure(self) -> None: ...
+
+
+class Bystander:
+    """The keeper of a process that writes no files: process 0 has the same state and does it."""
+
+    def remember_best(self, state: TrainState, metrics: dict[str, Any]) -> None:
+        """Nothing."""
+
+    def save_if_due(self, state: TrainState, *, epoch_ended: bool) -> None:
+        """Nothing."""
+
+    def save_numbered(self, state: TrainState, epoch: int) -> None:
+        """Nothing."""
+
+    def save(self, state: TrainState) -> None:
+        """Nothing."""
+
+    def raise_failure(self) -> None:
+        """Nothing."""
 
 
 class CheckpointKeeper:

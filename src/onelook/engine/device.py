@@ -9,16 +9,43 @@ import torch
 from onelook.errors import DeviceError, SettingsError
 
 
-def select_device(text: str) -> torch.device:
-    """The device that `text` names: "cpu", a GPU number, "cuda:N", "mps", or "" for the first GPU if there is one.
+def device_names(text: str) -> list[str]:
+    """The devices that `text` names, one or several.
+
+    >>> device_names("cuda:0,1")
+    ['0', '1']
+    >>> device_names("")
+    ['']
+
+    Raises:
+        SettingsError: one is named twice.
+    """
+    names = [name.strip().removeprefix("cuda:") for name in text.strip().lower().split(",")]
+    if len(set(names)) < len(names):
+        raise SettingsError(f"setting `device` is `{text}`, which names a device twice", hint="name each once")
+    return names
+
+
+def select_device(text: str, local_rank: int = 0) -> torch.device:
+    """The device that `text` names: "cpu", a GPU number, "cuda:N", "mps", or "" for a GPU if there is one.
+
+    Args:
+        text: as typed; of several devices, process number `local_rank` of this machine takes that of its number.
+        local_rank: also the number of the GPU that the empty text means.
 
     Raises:
         DeviceError: the device is absent.
-        SettingsError: the text names no device, or several.
+        SettingsError: the text names no device, or not as many as there are processes.
     """
-    name = text.strip().lower().removeprefix("cuda:")
+    names = device_names(text)
+    if len(names) > 1 and local_rank >= len(names):
+        raise SettingsError(
+            f"setting `device` names {len(names)} devices, but there are more processes on this machine",
+            hint="start as many processes as devices",
+        )
+    name = names[local_rank] if len(names) > 1 else names[0]
     if name == "":
-        return torch.device("cuda", 0) if torch.cuda.is_available() else torch.device("cpu")
+        name = str(local_rank) if torch.cuda.is_available() else "cpu"
     if name == "cpu":
         return torch.device("cpu")
     if name == "mps":
@@ -40,14 +67,15 @@ def select_device(text: str) -> torch.device:
     return torch.device("cuda", int(name))
 
 
-def describe_device(device: torch.device) -> str:
-    """The device in words, with memory or threads."""
+def describe_device(device: torch.device, num_processes: int = 1) -> str:
+    """The device in words, with memory or threads, and how many processes there are if several."""
+    text = device.type
     if device.type == "cuda":
         properties = torch.cuda.get_device_properties(device)
-        return f"{properties.name}, {properties.total_memory / 2**30:.0f} GiB"
+        text = f"{properties.name}, {properties.total_memory / 2**30:.0f} GiB"
     if device.type == "cpu":
-        return f"CPU ({platform.machine()}), {torch.get_num_threads()} threads"
-    return device.type
+        text = f"CPU ({platform.machine()}), {torch.get_num_threads()} threads"
+    return text if num_processes == 1 else f"{num_processes} processes, each {text}"
 
 
 def amp_dtype(choice: str, device: torch.device) -> torch.dtype | None:

@@ -1,4 +1,4 @@
-"""Runs a model over a split and measures what it finds."""
+"""Runs a model over a split, in one process or shared out among many, and measures what it finds."""
 
 from __future__ import annotations
 
@@ -7,18 +7,22 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from onelook.engine.memory import is_out_of_memory
+from onelook.engine.process import World
 from onelook.engine.stop_signal import StopSignal
+from onelook.errors import MemoryShortage
 from onelook.geometry.nms import non_max_suppression
-from onelook.losses.detection_loss import DetectionLoss
+from onelook.losses.detection_loss import DetectionLoss, LossTerms
 from onelook.metrics.detection_metrics import evaluate
 from onelook.models.detector import DetectionModel
 from onelook.structures.batch import Batch, ImageInfo
 from onelook.structures.dataset_index import DatasetIndex
 from onelook.structures.detections import Detections
-from onelook.structures.metrics import DetectionMetrics
+from onelook.structures.metrics import DetectionMetrics, as_arrays, from_arrays
 
 
 @dataclass(frozen=True)
@@ -47,7 +51,7 @@ class Evaluation:
     Attributes:
         metrics: the numbers.
         losses: box, obj and cls terms, mean over images; None if no loss was given.
-        milliseconds: per image: "load", "inference", "nms", "metrics".
+        milliseconds: per image that this process has seen: "load", "inference", "nms", "metrics".
         detections: one entry per image of the index, in its order.
     """
 
@@ -62,9 +66,10 @@ class Evaluator:
 
     Args:
         index: the split; truth is taken from here, exact to the label files.
-        loader: gives the batches of one pass.
+        loader: gives the batches of one pass: number r, r + W, r + 2 W and so on in process r of W.
         num_classes: of the model.
         settings: thresholds.
+        world: the processes that share the work; the result is the same in all, and for any number of them.
     """
 
     def __init__(
@@ -74,11 +79,13 @@ class Evaluator:
         *,
         num_classes: int,
         settings: EvaluationSettings,
+        world: World | None = None,
     ) -> None:
         self._index = index
         self._loader = loader
         self._num_classes = num_classes
         self._settings = settings
+        self._world = World() if world is None else world
         self._truths = [index.ground_truth(image) for image in range(len(index))]
 
     @torch.inference_mode()
@@ -90,51 +97,57 @@ class Evaluator:
         stop: StopSignal | None = None,
         on_batch: Callable[[int], None] | None = None,
     ) -> Evaluation:
-        """Evaluate `model`, which must be in evaluation mode.
+        """Evaluate `model`, which must be in evaluation mode and the same in all processes.
 
         Args:
             model: moved nowhere; batches follow its device.
             loss: also measured, on the raw maps.
             stop: asked after every batch.
-            on_batch: told how many images are done.
+            on_batch: told how many images this process has done.
 
         Raises:
-            StopRequested: `stop` was set.
+            StopRequested: `stop` was set, here or in another process.
         """
-        found: list[Detections] = [Detections.empty()] * len(self._index)
-        loss_sums = np.zeros(3)
-        seconds = dict.fromkeys(("load", "inference", "nms", "metrics"), 0.0)
-        done = 0
-        mark = time.perf_counter()
+        found = _Found(self._world)
         for batch in self._loader():
-            mark = _lap(seconds, "load", mark)
-            raw_maps = self._forward(model, batch)
+            found.lap("load")
+            raw_maps = self._forward(model, prepare_images(batch.images, next(model.parameters()).device))
             if loss is not None:
-                terms = loss(raw_maps, batch.targets)
-                items = torch.stack([terms.box, terms.obj, terms.cls]).cpu().numpy()
-                loss_sums += items * len(batch.infos)
+                found.add_losses(loss(raw_maps, batch.targets), len(batch.infos))
             predictions = model.decode(raw_maps)
-            mark = _lap(seconds, "inference", mark)
-            rows = self._suppress(predictions)
-            for info, row in zip(batch.infos, rows, strict=True):
-                found[info.index] = to_original(row, info)
-            done += len(batch.infos)
-            mark = _lap(seconds, "nms", mark)
-            if stop is not None:
-                stop.check()
+            found.lap("inference")
+            found.add_detections(self._suppress(predictions), batch.infos)
+            found.lap("nms")
+            if stop is not None and stop.requested:
+                break
             if on_batch is not None:
-                on_batch(done)
-        metrics = evaluate(self._truths, found, num_classes=self._num_classes, max_det=self._settings.max_det)
-        _lap(seconds, "metrics", mark)
-        losses = tuple((loss_sums / max(done, 1)).tolist()) if loss is not None else None
-        milliseconds = {name: 1000 * value / max(done, 1) for name, value in seconds.items()}
-        return Evaluation(metrics, losses, milliseconds, tuple(found))
+                on_batch(found.num_images)
+        self._world.rest()
+        if stop is not None:
+            self._world.check(stop)
+        detections, losses = found.of_all(len(self._index))
+        metrics = self._measure(detections)
+        found.lap("metrics")
+        return Evaluation(metrics, losses if loss is not None else None, found.milliseconds(), detections)
 
-    def _forward(self, model: DetectionModel, batch: Batch) -> list[Tensor]:
-        device = next(model.parameters()).device
-        images = prepare_images(batch.images, device)
-        with torch.autocast(device.type, dtype=self._settings.amp, enabled=self._settings.amp is not None):
-            return model(images)  # type: ignore[no-any-return]
+    def _forward(self, model: DetectionModel, images: Tensor) -> list[Tensor]:
+        """Raw maps of a batch; in two halves if memory does not suffice."""
+        amp = self._settings.amp
+        try:
+            with torch.autocast(images.device.type, dtype=amp, enabled=amp is not None):
+                return model(images)  # type: ignore[no-any-return]
+        except (RuntimeError, MemoryError) as problem:
+            if not is_out_of_memory(problem):
+                raise
+            reason = " ".join(str(problem).split())
+        if len(images) == 1:
+            raise MemoryShortage(
+                f"not enough memory to run the model on one image of {images.shape[3]} x {images.shape[2]} pixels: "
+                f"{reason}",
+                hint="use a smaller `--imgsz` or a smaller model",
+            )
+        halves = [self._forward(model, half) for half in images.chunk(2)]
+        return [torch.cat(maps) for maps in zip(*halves, strict=True)]
 
     def _suppress(self, predictions: Tensor) -> Sequence[Tensor]:
         return non_max_suppression(
@@ -145,6 +158,78 @@ class Evaluator:
             multi_label=True,
             agnostic=self._settings.agnostic,
         )
+
+    def _measure(self, detections: Sequence[Detections]) -> DetectionMetrics:
+        """The numbers, computed in process 0."""
+        arrays: dict[str, Tensor] = {}
+        if self._world.is_first:
+            metrics = evaluate(self._truths, detections, num_classes=self._num_classes, max_det=self._settings.max_det)
+            if self._world.size == 1:
+                return metrics
+            arrays = {name: torch.from_numpy(np.array(values)) for name, values in as_arrays(metrics).items()}
+        return from_arrays({name: values.numpy() for name, values in self._world.share_tensors(arrays).items()})
+
+
+class _Found:
+    """What one pass has found so far in this process."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+        self._detections: dict[int, Detections] = {}
+        self._losses: list[list[float]] = []
+        self._seconds = dict.fromkeys(("load", "inference", "nms", "metrics"), 0.0)
+        self._mark = time.perf_counter()
+
+    @property
+    def num_images(self) -> int:
+        """Images done by this process."""
+        return len(self._detections)
+
+    def lap(self, name: str) -> None:
+        """Count the time since the last call as that of `name`."""
+        now = time.perf_counter()
+        self._seconds[name] += now - self._mark
+        self._mark = now
+        self._world.beat(f"in a validation, after {self.num_images} images")
+
+    def add_losses(self, terms: LossTerms, num_images: int) -> None:
+        """Note the losses of the next batch."""
+        items = torch.stack([terms.box, terms.obj, terms.cls]).tolist()
+        self._losses.append([item * num_images for item in items])
+
+    def add_detections(self, rows: Sequence[Tensor], infos: Sequence[ImageInfo]) -> None:
+        """Note what was found in the images of a batch."""
+        for info, row in zip(infos, rows, strict=True):
+            self._detections[info.index] = to_original(row, info)
+
+    def milliseconds(self) -> dict[str, float]:
+        """Per image of this process."""
+        return {name: 1000 * seconds / max(self.num_images, 1) for name, seconds in self._seconds.items()}
+
+    def of_all(self, num_images: int) -> tuple[tuple[Detections, ...], tuple[float, float, float]]:
+        """Detections in the order of the index, and mean losses, of all processes together.
+
+        Losses are added up in the order of the batches, so that the sum does not depend on who computed them.
+        """
+        numbers = torch.tensor([[image, len(found)] for image, found in self._detections.items()], dtype=torch.int64)
+        rows = [_row(found) for found in self._detections.values()]
+        flat = torch.from_numpy(np.concatenate([np.zeros((0, 6), np.float32), *rows]))
+        merged = [Detections.empty()] * num_images
+        seen = 0
+        for pairs, found in zip(
+            self._world.gather_rows(numbers.reshape(-1, 2)), self._world.gather_rows(flat), strict=True
+        ):
+            parts = torch.split(found, pairs[:, 1].tolist())
+            for image, part in zip(pairs[:, 0].tolist(), parts, strict=True):
+                merged[image] = _detections(part)
+            seen += len(pairs)
+        by_process = self._world.gather_rows(torch.tensor(self._losses, dtype=torch.float64).reshape(-1, 3))
+        total = np.zeros(3)
+        for number in range(max(len(losses) for losses in by_process)):
+            for losses in by_process:
+                total += losses[number].numpy() if number < len(losses) else 0.0
+        box, obj, cls = (total / max(seen, 1)).tolist()
+        return tuple(merged), (box, obj, cls)
 
 
 def prepare_images(images: Tensor, device: torch.device) -> Tensor:
@@ -164,7 +249,11 @@ def to_original(rows: Tensor, info: ImageInfo) -> Detections:
     return Detections(boxes.astype(np.float32), values[:, 4].astype(np.float32), values[:, 5].astype(np.int64))
 
 
-def _lap(seconds: dict[str, float], name: str, mark: float) -> float:
-    now = time.perf_counter()
-    seconds[name] += now - mark
-    return now
+def _row(found: Detections) -> npt.NDArray[np.float32]:
+    """(n, 6) x1, y1, x2, y2, score, class; class numbers are small enough to be exact."""
+    return np.column_stack([found.boxes, found.scores, found.class_ids.astype(np.float32)])
+
+
+def _detections(rows: Tensor) -> Detections:
+    values = rows.numpy()
+    return Detections(values[:, :4].copy(), values[:, 4].copy(), values[:, 5].astype(np.int64))

@@ -104,6 +104,11 @@ class RunDir:
         return self.path / "speed.csv"
 
     @property
+    def status(self) -> Path:
+        """How the run stands: running, finished, stopped or failed, and with which exit code."""
+        return self.path / "status.json"
+
+    @property
     def ledger(self) -> Path:
         """What became of every label row."""
         return self.path / "labels.json"
@@ -113,9 +118,26 @@ class RunDir:
         """The final evaluation of the best weights."""
         return self.path / "metrics.json"
 
+    @property
+    def metrics_arrays(self) -> Path:
+        """The final evaluation with its curves, as arrays; see `structures.metrics.as_arrays`."""
+        return self.path / "metrics.npz"
+
     def picture(self, name: str) -> Path:
         """The picture called `name`."""
         return self.path / name
+
+    def write_status(self, state: str, *, launch: str = "", exit_code: int | None = None, message: str = "") -> None:
+        """Write down how the run stands, for schedulers that lose exit codes.
+
+        Args:
+            state: "running", "finished", "stopped" or "failed".
+            launch: what the processes of one launch have in common.
+            exit_code: of the process; None while it runs.
+            message: what went wrong.
+        """
+        content = {"state": state, "exit_code": exit_code, "message": message, "launch": launch}
+        write_text_atomic(self.status, json.dumps(content, indent=1) + "\n")
 
     def lock(self) -> RunLock:
         """Claim the folder for this process; use as a context manager.
@@ -159,6 +181,23 @@ def newest_run(project: Path) -> Path:
             hint="give the run folder: `--resume runs/train/exp`",
         )
     return found[-1].parent.parent
+
+
+def run_of_launch(project: Path, launch: str) -> RunDir | None:
+    """The run folder below `project` that a launch has begun; None if there is none.
+
+    Args:
+        project: parent of run folders.
+        launch: as it was given to `RunDir.write_status`; empty matches nothing.
+    """
+    for path in sorted(project.glob("**/status.json")) if launch else []:
+        try:
+            status = json.loads(path.read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            continue
+        if isinstance(status, dict) and status.get("launch") == launch:
+            return RunDir(path.parent)
+    return None
 
 
 def _try_to_write(folder: Path) -> None:

@@ -9,6 +9,7 @@ import math
 from dataclasses import dataclass
 from functools import cached_property
 
+from onelook.data import quad
 from onelook.settings.train import TrainSettings
 
 NOMINAL_BATCH = 64
@@ -24,7 +25,7 @@ class StepPlan:
         lr_bias, lr: learning rate of the biases, and of all other parameters.
         momentum: of SGD.
         is_update: whether the weights are updated after this step.
-        loss_scale: factor on the loss of this step's batch, which is a sum over its images.
+        loss_scale: factor on the loss of this step's batch, which is a sum over its pictures.
     """
 
     lr_bias: float
@@ -53,8 +54,8 @@ def nominal_batch(settings: TrainSettings, num_images: int) -> int:
         num_images: images of the training split.
     """
     if settings.nominal_batch > 0:
-        return max(settings.nominal_batch, settings.batch_size)
-    batch = min(settings.batch_size, num_images)
+        return max(settings.nominal_batch, _images_per_batch(settings))
+    batch = min(_images_per_batch(settings), num_images)
     batches = settings.epochs * math.ceil(num_images / batch)
     affordable = max(batches // MIN_UPDATES, 1)
     accumulate = min(max(round(NOMINAL_BATCH / batch), 1), affordable)
@@ -75,8 +76,8 @@ class Schedule:
 
     @cached_property
     def batch_size(self) -> int:
-        """Images in a full batch; a small data set makes it smaller than the setting."""
-        return min(self.settings.batch_size, self.num_images)
+        """Images in a full batch; a small data set makes it smaller than the setting, and so does `quad`."""
+        return min(_images_per_batch(self.settings), self.num_images)
 
     @cached_property
     def batches_per_epoch(self) -> int:
@@ -85,6 +86,11 @@ class Schedule:
 
     def places_in(self, batch: int) -> int:
         """Pictures that go through the network in batch number `batch` of an epoch, in all processes together."""
+        images = self.images_in(batch)
+        return quad.num_places(images, self.settings.batch_size) if self.settings.quad else images
+
+    def images_in(self, batch: int) -> int:
+        """Images of the data set that batch number `batch` of an epoch shows, in all processes together."""
         return min(self.batch_size, self.num_images - batch * self.batch_size)
 
     @cached_property
@@ -158,8 +164,8 @@ class Schedule:
             is_last = batch == self.batches_per_epoch - 1
             waiting = batch + 1 - first
             if is_last or waiting >= self._accumulate_at(epoch * self.batches_per_epoch + batch):
-                images = min((batch + 1) * self.batch_size, self.num_images) - first * self.batch_size
-                scale = self.update_strength / images
+                places = sum(self.places_in(number) for number in range(first, batch + 1))
+                scale = self.update_strength / places
                 plan += [(False, scale)] * (waiting - 1) + [(True, scale)]
                 first = batch + 1
         return plan
@@ -168,6 +174,10 @@ class Schedule:
         if step >= self.warmup_steps:
             return self.accumulate
         return max(round(_between(1, self.accumulate, step / self.warmup_steps)), 1)
+
+
+def _images_per_batch(settings: TrainSettings) -> int:
+    return quad.num_images(settings.batch_size) if settings.quad else settings.batch_size
 
 
 def _between(start: float, end: float, share: float) -> float:

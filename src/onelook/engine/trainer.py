@@ -7,16 +7,16 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-import numpy as np
 import torch
-import torch.nn.functional as F  # noqa: N812 - the name everyone knows
-from torch import Tensor, nn
+from torch import nn
 
+from onelook.engine.batch_gradient import Arithmetic, BatchGradient
 from onelook.engine.callback import EpochEnd, FitEnd, Observers, StepEnd
-from onelook.engine.checkpoint_keeper import CheckpointKeeper
-from onelook.engine.evaluator import Evaluation, Evaluator, prepare_images
+from onelook.engine.checkpoint_keeper import Keeper
+from onelook.engine.evaluator import Evaluation, Evaluator
 from onelook.engine.freeze import set_training_mode
 from onelook.engine.optimizer import apply_plan
+from onelook.engine.process import World
 from onelook.engine.schedule import Schedule, StepPlan
 from onelook.engine.state import TrainState
 from onelook.engine.stop_signal import StopSignal
@@ -26,25 +26,7 @@ from onelook.structures.metrics import DetectionMetrics
 
 MAX_GRADIENT_NORM = 10.0
 MAX_SKIPPED_UPDATES = 20
-PURPOSE_SIZE = 0x512E
 STOP_REQUESTED = "stop requested"
-
-
-@dataclass(frozen=True)
-class Arithmetic:
-    """How the steps are computed.
-
-    Attributes:
-        device: of the model.
-        amp: type of mixed-precision arithmetic, or None.
-        max_stride: sizes of multi-scale training are multiples of it, pixels.
-        frozen: layers that do not learn.
-    """
-
-    device: torch.device
-    amp: torch.dtype | None = None
-    max_stride: int = 32
-    frozen: tuple[nn.Module, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -59,7 +41,7 @@ class Attendants:
     """
 
     evaluator: Evaluator
-    keeper: CheckpointKeeper
+    keeper: Keeper
     observers: Observers
     stop: StopSignal
 
@@ -73,6 +55,7 @@ class Trainer:
         schedule: learning rates and updates by step, and the settings of the run.
         arithmetic: device and precision.
         attendants: evaluator, keeper, observers, stop signal.
+        world: the processes that train together; `batches` gives this one's share.
     """
 
     def __init__(
@@ -83,6 +66,7 @@ class Trainer:
         schedule: Schedule,
         arithmetic: Arithmetic,
         attendants: Attendants,
+        world: World | None = None,
     ) -> None:
         self.state = state
         self.batches = batches
@@ -93,6 +77,8 @@ class Trainer:
         self.keeper = attendants.keeper
         self.observers = attendants.observers
         self.stop = attendants.stop
+        self.world = World() if world is None else world
+        self.gradient = BatchGradient(state, self.world, schedule=schedule, arithmetic=arithmetic)
         self._loss_sums = torch.zeros(3, dtype=torch.float64, device=arithmetic.device)
         self._epoch_begun = time.perf_counter()
         self._parameters = list(state.model.parameters())
@@ -111,7 +97,7 @@ class Trainer:
             while progress.epoch < self.settings.epochs and not progress.stopped_early:
                 self.train_epoch()
                 self.finish_epoch()
-                progress.stopped_early |= bool(control.reason)
+                progress.stopped_early |= self.world.any(bool(control.reason))
         except StopRequested:
             self._store_loss_sums()
             reason = STOP_REQUESTED
@@ -131,24 +117,20 @@ class Trainer:
         while self.state.progress.batch < self.schedule.batches_per_epoch:
             updated = self.train_step(next(self.batches))
             if updated:
-                self.stop.check()
+                self.world.check(self.stop)
                 self._store_loss_sums()
                 self.keeper.save_if_due(self.state, epoch_ended=False)
         self._store_loss_sums()
+        self.world.rest()
 
     def train_step(self, batch: Batch) -> bool:
         """Forward, loss and backward for one batch, and an update if the schedule has one here; whether it had."""
         progress = self.state.progress
         plan = self.schedule.at(progress.step)
-        device, amp = self.arithmetic.device, self.arithmetic.amp
-        images = self._resized(prepare_images(batch.images, device), progress.step)
-        with torch.autocast(device.type, dtype=amp, enabled=amp is not None):
-            raw_maps = self.state.model(images)
-        terms = self.state.loss(raw_maps, batch.targets)
-        self.state.scaler.scale(terms.total * plan.loss_scale).backward()  # type: ignore[no-untyped-call]
+        losses = self.gradient.add(batch, plan)
         if plan.is_update:
             self.update_weights(plan)
-        self._loss_sums += torch.stack([terms.box, terms.obj, terms.cls])
+        self._loss_sums += losses.terms
         progress.batch += 1
         progress.step += 1
         self.observers.send(
@@ -158,9 +140,9 @@ class Trainer:
                 step=progress.step,
                 mean_losses=self._loss_sums / progress.batch,
                 learning_rates=(plan.lr_bias, plan.lr, plan.lr),
-                num_images=len(batch.infos),
+                num_images=self.schedule.places_in(progress.batch - 1),
                 num_boxes=len(batch.targets),
-                imgsz=max(images.shape[2:]),
+                imgsz=losses.imgsz,
             )
         )
         return plan.is_update
@@ -222,6 +204,8 @@ class Trainer:
         is_best = evaluation is not None and evaluation.metrics.fitness > progress.best_fitness
         if evaluation is not None and is_best:
             progress.best_fitness, progress.best_epoch = evaluation.metrics.fitness, progress.epoch
+        if evaluation is not None:
+            progress.class_ap = _ap_of_all_classes(evaluation.metrics, state.loss.num_classes)
         progress.history.append(row)
         progress.stopped_early = self._is_patience_over()
         epoch = progress.epoch
@@ -252,15 +236,6 @@ class Trainer:
         progress, patience = self.state.progress, self.settings.patience
         return patience > 0 and progress.best_epoch >= 0 and progress.epoch - progress.best_epoch >= patience
 
-    def _resized(self, images: Tensor, step: int) -> Tensor:
-        if not self.settings.multi_scale:
-            return images
-        size = multi_scale_size(self.settings.seed, step, self.settings.imgsz, self.arithmetic.max_stride)
-        factor = size / max(images.shape[2:])
-        stride = self.arithmetic.max_stride
-        height, width = (math.ceil(side * factor / stride) * stride for side in images.shape[2:])
-        return F.interpolate(images, size=(height, width), mode="bilinear", align_corners=False)
-
     def _store_loss_sums(self) -> None:
         if self.state.progress.batch:
             self.state.progress.loss_sums = self._loss_sums.tolist()
@@ -277,10 +252,11 @@ class Trainer:
         )
 
 
-def multi_scale_size(seed: int, step: int, imgsz: int, stride: int) -> int:
-    """Image side of step number `step`, pixels: a multiple of `stride`, half to one and a half times `imgsz`."""
-    rng = np.random.Generator(np.random.Philox(key=[seed, PURPOSE_SIZE], counter=[step, 0, 0, 0]))
-    return max(int(rng.integers(imgsz // 2, imgsz * 3 // 2 + stride)) // stride * stride, stride)
+def _ap_of_all_classes(metrics: DetectionMetrics, num_classes: int) -> list[float]:
+    found = [0.0] * num_classes
+    for class_id, ap in zip(metrics.class_ids.tolist(), metrics.class_ap.tolist(), strict=True):
+        found[class_id] = ap
+    return found
 
 
 def validation_row(evaluation: Evaluation) -> dict[str, float]:

@@ -40,8 +40,16 @@ def load_detector(path: Path, device: torch.device | None = None) -> DetectionMo
     Raises:
         CheckpointError: the file is missing, damaged or not ours.
     """
-    model = model_of(load_checkpoint(_own_format(path)), "ema/", path)
-    return model.eval().requires_grad_(False).to(device or torch.device("cpu"))
+    return detector_of(load_checkpoint(_own_format(path)), path, device)
+
+
+def detector_of(checkpoint: Checkpoint, path: Path, device: torch.device | None = None) -> DetectionModel:
+    """The averaged model of the checkpoint that was read from `path`, in evaluation mode and float32.
+
+    Raises:
+        CheckpointError: it holds no such model.
+    """
+    return model_of(checkpoint, "ema/", path).eval().requires_grad_(False).to(device or torch.device("cpu"))
 
 
 def starting_model(settings: TrainSettings, names: tuple[str, ...]) -> StartingModel:

@@ -6,21 +6,22 @@ import logging
 import math
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 
 from onelook.data.augment.render_cpu import ImageSource
 from onelook.data.capacity import available_processors
-from onelook.data.dataset import TrainDataset, ValidationDataset
+from onelook.data.dataset import Arrangement, TrainDataset, ValidationDataset
 from onelook.data.image_cache import ImageFiles, disk_cache, ram_cache
+from onelook.data.image_weights import ImageWeights
 from onelook.data.loader import Batches, choose_workers, train_loader, validation_loader
 from onelook.data.rectangles import similar_shapes
 from onelook.data.sampler import EpochOrder
 from onelook.data.scan_cache import default_cache_folder
 from onelook.data.work import Work
+from onelook.engine.batch_gradient import shards_for
 from onelook.engine.evaluator import EvaluationSettings, Evaluator
-from onelook.engine.schedule import Schedule
 from onelook.engine.state import Progress
 from onelook.engine.stop_signal import StopSignal
 from onelook.recipes.preparation import Prepared
@@ -50,34 +51,41 @@ def training_set(
         rank, world_size: number of this process, and of all that train together.
     """
     settings, index = prepared.settings, prepared.splits.scans["train"].index
-    schedule = Schedule(settings, len(index))
-    stride = prepared.model.max_stride
-    rectangles = None
-    if settings.rect:
-        rectangles = similar_shapes(
-            index.sizes_hw, imgsz=settings.imgsz, batch_size=schedule.batch_size, stride=stride, pad=0.0
-        )
-    dataset = TrainDataset(
-        index,
-        settings,
-        imgsz=settings.imgsz,
-        seed=settings.seed,
-        rectangles=rectangles,
-        mosaic_epochs=math.ceil(settings.epochs * (1 - settings.close_mosaic)),
-        cache=cache,
-    )
     order = EpochOrder(
         seed=settings.seed,
         num_images=len(index),
-        batch_size=schedule.batch_size,
+        batch_size=settings.batch_size,
         epochs=settings.epochs,
         start_epoch=progress.epoch,
         start_batch=progress.batch,
-        rectangles=rectangles,
         rank=rank,
         world_size=world_size,
+        quad=settings.quad,
+        class_ap=(lambda: progress.class_ap) if settings.image_weights else None,
+    )
+    if settings.rect:
+        stride = prepared.model.max_stride
+        rectangles = similar_shapes(
+            index.sizes_hw, imgsz=settings.imgsz, batch_size=order.images_per_batch, stride=stride, pad=0.0
+        )
+        order = replace(order, rectangles=rectangles)
+    arrangement = Arrangement(
+        rectangles=order.rectangles,
+        mosaic_epochs=math.ceil(settings.epochs * (1 - settings.close_mosaic)),
+        quad=settings.quad,
+        weights=_image_weights(prepared),
+    )
+    dataset = TrainDataset(
+        index, settings, imgsz=settings.imgsz, seed=settings.seed, arrangement=arrangement, cache=cache
     )
     return dataset, order
+
+
+def _image_weights(prepared: Prepared) -> ImageWeights | None:
+    if not prepared.settings.image_weights:
+        return None
+    index, num_classes = prepared.splits.scans["train"].index, prepared.model.num_classes
+    return ImageWeights(index, num_classes=num_classes, seed=prepared.settings.seed)
 
 
 def training_batches(
@@ -112,7 +120,7 @@ def validation_evaluator(
     Cache and errors as of `training_batches`.
     """
     settings, index = prepared.settings, prepared.splits.scans["val"].index
-    batch_size = 2 * settings.batch_size
+    batch_size = 2 * math.ceil(settings.batch_size / shards_for(settings.batch_size, settings.micro_batch, world_size))
     dataset = ValidationDataset(
         index,
         imgsz=settings.imgsz,
@@ -135,6 +143,7 @@ def validation_evaluator(
             agnostic=settings.single_cls,
             amp=prepared.amp,
         ),
+        world=prepared.world,
     )
 
 

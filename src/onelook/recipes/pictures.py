@@ -9,7 +9,7 @@ from onelook.callbacks.plots.confusion_matrix import plot_confusion_matrix
 from onelook.callbacks.plots.curves import plot_curves
 from onelook.callbacks.plots.label_statistics import plot_label_correlogram, plot_label_statistics
 from onelook.callbacks.plots.results import plot_results
-from onelook.data.dataset import collate
+from onelook.data.item import collate
 from onelook.engine.evaluator import Evaluation
 from onelook.engine.run_dir import RunDir
 from onelook.engine.state import Progress

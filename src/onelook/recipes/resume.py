@@ -9,7 +9,8 @@ from typing import Any
 
 from onelook.engine.checkpoint import Checkpoint, load_checkpoint
 from onelook.engine.checkpoint_keeper import load_newest
-from onelook.engine.run_dir import RunDir, newest_run
+from onelook.engine.process import World, launch_id, restarts_so_far
+from onelook.engine.run_dir import RunDir, newest_run, run_of_launch
 from onelook.engine.state import KIND_TRAINING
 from onelook.errors import CheckpointError, SettingsError, combined
 from onelook.settings.build import build_settings
@@ -22,6 +23,10 @@ CHANGEABLE = (
     "epochs",
     "patience",
     "device",
+    "nproc",
+    "micro_batch",
+    "hang_timeout",
+    "max_restarts",
     "workers",
     "cache",
     "noplots",
@@ -30,7 +35,7 @@ CHANGEABLE = (
     "save_period",
 )
 # What says where the run is; its folder answers that.
-PLACE = ("resume", "project", "name", "exist_ok")
+PLACE = ("resume", "project", "name", "exist_ok", "local_rank")
 
 
 @dataclass(frozen=True)
@@ -74,6 +79,43 @@ def resume_run(given: Mapping[str, Any]) -> Resumed:
     settings = _with_changes(stored, changes)
     _refuse_finished(checkpoint, settings, run)
     return Resumed(settings, run, checkpoint)
+
+
+def resumed_everywhere(given: Mapping[str, Any], world: World) -> Resumed | None:
+    """The earlier run to go on with, if `given` asks for one, or if this launch began one that was interrupted.
+
+    Process 0 reads it and hands it to the others, which need not see its files.
+
+    Raises:
+        OnelookError: see `resume_run`.
+    """
+    resumed: Resumed | None = None
+
+    def read() -> dict[str, Any] | None:
+        nonlocal resumed
+        asked = _interrupted(given) if restarts_so_far() else given
+        if not asked.get("resume"):
+            return None
+        resumed = resume_run(asked)
+        return {
+            "settings": resumed.settings.model_dump(mode="json"),
+            "run": str(resumed.run.path),
+            "document": resumed.checkpoint.document,
+        }
+
+    shared = world.first(read)
+    if shared is None:
+        return None
+    tensors = world.share_tensors(resumed.checkpoint.tensors if resumed is not None else {})
+    settings = TrainSettings.model_validate(shared["settings"])
+    return resumed or Resumed(settings, RunDir(Path(shared["run"])), Checkpoint(tensors, shared["document"]))
+
+
+def _interrupted(given: Mapping[str, Any]) -> Mapping[str, Any]:
+    """What to ask for after a restart: the run that this launch has begun, if it has got as far as a checkpoint."""
+    project = Path(given.get("project", TrainSettings.model_fields["project"].default))
+    run = run_of_launch(project, launch_id())
+    return given if run is None or not run.last.is_file() else {"resume": str(run.path)}
 
 
 def _open(path: Path) -> tuple[RunDir, Checkpoint]:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from contextlib import closing
+import logging
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -12,18 +14,23 @@ import torch
 
 from onelook.callbacks.results_csv import ResultsCsv, SpeedCsv
 from onelook.callbacks.user_file import load_callbacks
+from onelook.engine.batch_gradient import Arithmetic, shards_for
 from onelook.engine.callback import Callback, FitEnd, FitStart, Observers, RunControl
-from onelook.engine.checkpoint_keeper import CheckpointKeeper
+from onelook.engine.checkpoint import load_checkpoint
+from onelook.engine.checkpoint_keeper import Bystander, CheckpointKeeper, Keeper
 from onelook.engine.device import describe_device
 from onelook.engine.ema import ModelEma
 from onelook.engine.evaluator import Evaluator
 from onelook.engine.freeze import frozen_rows, stop_learning
 from onelook.engine.optimizer import create_optimizer
+from onelook.engine.process import World, joined_world, launch_id, reasons_given
 from onelook.engine.schedule import Schedule
 from onelook.engine.state import Progress, TrainState
 from onelook.engine.stop_signal import StopSignal
-from onelook.engine.trainer import STOP_REQUESTED, Arithmetic, Attendants, Trainer
-from onelook.engine.weights import load_detector
+from onelook.engine.sync_norm import synchronise_normalisation
+from onelook.engine.trainer import STOP_REQUESTED, Attendants, Trainer
+from onelook.engine.weights import detector_of
+from onelook.errors import OnelookError, StopRequested
 from onelook.files.atomic import write_text_atomic
 from onelook.files.yaml import dump_yaml
 from onelook.losses.detection_loss import DetectionLoss
@@ -32,7 +39,10 @@ from onelook.recipes.pictures import draw_data, draw_evaluation, draw_results
 from onelook.recipes.preparation import Prepared, prepare
 from onelook.recipes.splits import write_ledgers
 from onelook.recipes.validate import write_metrics
+from onelook.settings.train import TrainSettings
 from onelook.structures.metrics import DetectionMetrics
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -68,21 +78,45 @@ def train(given: Mapping[str, Any], *, file: Path | None = None, callbacks: Sequ
         OnelookError: a setting, the data or the model cannot be used; nothing has been written then.
         StopRequested: Ctrl-C or SIGTERM; the run is saved and can be resumed.
     """
-    with StopSignal() as stop:
-        observers = Observers([*callbacks, *load_callbacks(given.get("callbacks", ()))])
-        prepared = prepare(given, file, stop)
-        with prepared.run.lock():
-            _write_beginning(prepared)
-            evaluator = validation_evaluator(prepared)
-            outcome = _fit(prepared, evaluator, observers, stop)
-            if outcome.reason == STOP_REQUESTED:
-                observers.send(outcome)
-                stop.check()
-            metrics = _measure_best(prepared, evaluator, outcome)
-            outcome = replace(outcome, metrics=metrics)
-            observers.send(outcome)
+    with StopSignal() as stop, joined_world() as world, reasons_given(world):
+        prepared = prepare(given, file, stop, world)
+        with _run_folder(prepared):
+            watchers = [*callbacks, *load_callbacks(given.get("callbacks", ()))] if world.is_first else []
+            return _train(prepared, Observers(watchers), stop)
+
+
+def _train(prepared: Prepared, observers: Observers, stop: StopSignal) -> TrainResult:
+    if prepared.world.is_first:
+        _write_beginning(prepared)
+    rank, size = prepared.world.rank, prepared.world.size
+    evaluator = validation_evaluator(prepared, rank=rank, world_size=size, stop=stop)
+    outcome = _fit(prepared, evaluator, observers, stop)
+    if outcome.reason == STOP_REQUESTED:
+        observers.send(outcome)
+        stop.check()
+    metrics = _measure_best(prepared, evaluator, outcome)
+    outcome = replace(outcome, metrics=metrics)
+    observers.send(outcome)
     run = prepared.run
     return TrainResult(metrics, run.best, run.last, run.path, prepared.splits.names, outcome)
+
+
+@contextmanager
+def _run_folder(prepared: Prepared) -> Iterator[None]:
+    """Claim the run folder, and leave in it how the run ended."""
+    run = prepared.run
+    if not prepared.world.is_first:
+        yield
+        return
+    with run.lock():
+        run.write_status("running", launch=launch_id())
+        try:
+            yield
+        except OnelookError as problem:
+            state = "stopped" if isinstance(problem, StopRequested) else "failed"
+            run.write_status(state, launch=launch_id(), exit_code=problem.exit_code, message=problem.message)
+            raise
+        run.write_status("finished", launch=launch_id(), exit_code=0)
 
 
 def _write_beginning(prepared: Prepared) -> None:
@@ -95,12 +129,14 @@ def _write_beginning(prepared: Prepared) -> None:
 
 
 def _fit(prepared: Prepared, evaluator: Evaluator, observers: Observers, stop: StopSignal) -> FitEnd:
-    settings, run = prepared.settings, prepared.run
+    settings, run, world = prepared.settings, prepared.run, prepared.world
     schedule = Schedule(settings, len(prepared.splits.scans["train"].index))
     state = _state(prepared, schedule)
-    observers.add_first(ResultsCsv(run.results, state.progress.history), SpeedCsv(run.speeds))
-    keeper = CheckpointKeeper(run, settings, common=prepared.common_document(), observers=observers)
-    batches = training_batches(prepared, state.progress)
+    keeper: Keeper = Bystander()
+    if world.is_first:
+        observers.add_first(ResultsCsv(run.results, state.progress.history), SpeedCsv(run.speeds))
+        keeper = CheckpointKeeper(run, settings, common=prepared.common_document(), observers=observers)
+    batches = training_batches(prepared, state.progress, rank=world.rank, world_size=world.size, stop=stop)
     frozen = tuple(frozen_rows(prepared.model, settings.freeze))
     trainer = Trainer(
         state,
@@ -108,6 +144,7 @@ def _fit(prepared: Prepared, evaluator: Evaluator, observers: Observers, stop: S
         schedule=schedule,
         arithmetic=Arithmetic(prepared.device, prepared.amp, prepared.model.max_stride, frozen),
         attendants=Attendants(evaluator, keeper, observers, stop),
+        world=world,
     )
     observers.send(_fit_start(prepared, schedule, state.progress, observers.control))
     with closing(batches):
@@ -134,7 +171,23 @@ def _state(prepared: Prepared, schedule: Schedule) -> TrainState:
     )
     if prepared.resumed is not None:
         state.restore(prepared.resumed.checkpoint)
+    _cut_batches(state, settings, prepared.world)
+    if settings.sync_bn:
+        synchronise_normalisation(model, prepared.world)
     return state
+
+
+def _cut_batches(state: TrainState, settings: TrainSettings, world: World) -> None:
+    """Settle in how many shards batches are computed; a resumed run keeps its number if the processes can share it."""
+    before = state.progress.shards
+    wanted = max(before, shards_for(settings.batch_size, settings.micro_batch, world.size))
+    state.progress.shards = math.lcm(wanted, world.size)
+    if before not in (0, state.progress.shards) and world.is_first:
+        logger.warning(
+            "batches are computed in %d parts in place of %d: the result is equally good, but not equal to the bit",
+            state.progress.shards,
+            before,
+        )
 
 
 def _fit_start(prepared: Prepared, schedule: Schedule, progress: Progress, control: RunControl) -> FitStart:
@@ -149,7 +202,7 @@ def _fit_start(prepared: Prepared, schedule: Schedule, progress: Progress, contr
         batches_per_epoch=schedule.batches_per_epoch,
         start_epoch=progress.epoch,
         start_batch=progress.batch,
-        device=describe_device(prepared.device),
+        device=describe_device(prepared.device, prepared.world.size),
         model_summary=f"{prepared.label}, {parameters:,} parameters",
         indexes={split: scan.index for split, scan in scans.items()},
         control=control,
@@ -158,10 +211,13 @@ def _fit_start(prepared: Prepared, schedule: Schedule, progress: Progress, contr
 
 def _measure_best(prepared: Prepared, evaluator: Evaluator, outcome: FitEnd) -> DetectionMetrics:
     """Load the best weights from their file, as a user will, and measure them once more."""
-    model = load_detector(prepared.run.best, prepared.device)
+    world, run = prepared.world, prepared.run
+    best = world.share_checkpoint(lambda: load_checkpoint(run.best))
+    model = detector_of(best, run.best, prepared.device)
     evaluation = evaluator.run(model)
-    write_metrics(evaluation, prepared.splits.names, prepared.run.metrics)
-    if not prepared.settings.noplots:
-        draw_evaluation(prepared.run, prepared.splits.scans["val"].index, evaluation, prepared.splits.names)
-        draw_results(prepared.run, outcome.history)
+    if world.is_first:
+        write_metrics(evaluation, prepared.splits.names, run)
+        if not prepared.settings.noplots:
+            draw_evaluation(run, prepared.splits.scans["val"].index, evaluation, prepared.splits.names)
+            draw_results(run, outcome.history)
     return evaluation.metrics

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import math
 from collections.abc import Mapping
@@ -9,13 +10,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from onelook.engine.device import select_device
 from onelook.engine.evaluator import Evaluation, EvaluationSettings, Evaluator
 from onelook.engine.run_dir import RunDir
 from onelook.engine.stop_signal import StopSignal
 from onelook.engine.weights import load_detector
 from onelook.errors import ModelError, SettingsError
-from onelook.files.atomic import write_text_atomic
+from onelook.files.atomic import write_bytes_atomic, write_text_atomic
 from onelook.metrics.coco_json import to_coco_json
 from onelook.models.detector import DetectionModel
 from onelook.recipes.loading import validation_batches
@@ -24,7 +27,7 @@ from onelook.recipes.splits import Splits, read_splits, scan_options, write_ledg
 from onelook.settings.build import build_settings
 from onelook.settings.validate import ValidateSettings
 from onelook.structures.dataset_index import DatasetIndex
-from onelook.structures.metrics import DetectionMetrics
+from onelook.structures.metrics import DetectionMetrics, as_arrays
 
 
 @dataclass(frozen=True)
@@ -76,7 +79,7 @@ def validate(given: Mapping[str, Any], *, file: Path | None = None) -> ValidateR
         )
         evaluation = evaluator.run(model, stop=stop)
     write_ledgers(splits, run.ledger)
-    write_metrics(evaluation, splits.names, run.metrics)
+    write_metrics(evaluation, splits.names, run)
     if settings.save_json:
         _write_coco(index, evaluation, splits.names, run)
     if not settings.noplots:
@@ -84,8 +87,8 @@ def validate(given: Mapping[str, Any], *, file: Path | None = None) -> ValidateR
     return ValidateResult(evaluation.metrics, evaluation, splits.names, run.path)
 
 
-def write_metrics(evaluation: Evaluation, names: tuple[str, ...], path: Path) -> None:
-    """Write the numbers of an evaluation as JSON, per class and in all; what is undefined is null."""
+def write_metrics(evaluation: Evaluation, names: tuple[str, ...], run: RunDir) -> None:
+    """Write the numbers of an evaluation as JSON, per class and in all, undefined ones as null; and all as arrays."""
     metrics = evaluation.metrics
     scalars = ("precision", "recall", "f1", "map50", "map75", "map50_95", "map_small", "map_medium", "map_large")
     content: dict[str, Any] = {
@@ -107,7 +110,10 @@ def write_metrics(evaluation: Evaluation, names: tuple[str, ...], path: Path) ->
     ]
     content["confusion"] = metrics.confusion.tolist()
     content["milliseconds_per_image"] = {name: round(value, 3) for name, value in evaluation.milliseconds.items()}
-    write_text_atomic(path, json.dumps(content, indent=1) + "\n")
+    write_text_atomic(run.metrics, json.dumps(content, indent=1) + "\n")
+    arrays = io.BytesIO()
+    np.savez_compressed(arrays, allow_pickle=False, **as_arrays(metrics))
+    write_bytes_atomic(run.metrics_arrays, arrays.getvalue())
 
 
 def _finite(value: float) -> float | None:

@@ -13,7 +13,7 @@ from onelook.errors import SettingsError
 from onelook.settings.hyperparameters import Hyperparameters
 
 IMGSZ_ALIASES: JsonDict = {"aliases": ["--img", "--img-size"]}
-TRACKER_NAMES = ("tensorboard", "mlflow")
+TRACKER_NAMES = ("tensorboard", "mlflow", "wandb", "clearml", "comet")
 
 
 class TrainSettings(Hyperparameters):
@@ -31,12 +31,18 @@ class TrainSettings(Hyperparameters):
     """Passes over the training images; also the length of the learning-rate schedule."""
     batch_size: int = Field(16, ge=1)
     """Images per batch; if you do not set it, runs of under 1000 updates take 8."""
+    micro_batch: int = Field(0, ge=0)
+    """Most images that a process sends through the network at a time; 0 for its whole share of the batch."""
     nominal_batch: int = Field(0, ge=0)
     """Images per weight update, reached by accumulating batches; 0 means 64, fewer where the run is short."""
     imgsz: int = Field(640, ge=32, json_schema_extra=IMGSZ_ALIASES)
     """Side of the square that images are fitted into, pixels; a multiple of the model's largest stride."""
     rect: bool = Field(False)
     """Batches of images of similar shape with little padding; switches mosaic and shuffling off."""
+    quad: bool = Field(False)
+    """Pictures of twice the size, a quarter as many per batch: one image enlarged, or four in a grid, half and half."""
+    image_weights: bool = Field(False)
+    """Draw images with labels of rare and badly detected classes more often, anew for each epoch."""
     resume: bool | str = Field(False)
     """Go on with an interrupted run: the newest one below --project, or the run folder or checkpoint given."""
     nosave: bool = Field(False)
@@ -50,7 +56,19 @@ class TrainSettings(Hyperparameters):
     cache: Literal["none", "ram", "disk", "val"] = Field("none", json_schema_extra={"bare": "ram"})
     """Keep decoded images in memory (ram; val: only the validation set) or as raw arrays in the cache folder (disk)."""
     device: str = Field("")
-    """cpu, a GPU number, or mps; empty takes the first GPU if there is one."""
+    """cpu, a GPU number, several as in 0,1,2,3 (one process each), or mps; empty takes the first GPU if any."""
+    nproc: int = Field(0, ge=0)
+    """Processes that train together on this machine; 0 for one per device."""
+    sync_bn: bool = Field(False)
+    """Let batch normalisation see the batches of all processes as one."""
+    strict_reduce: bool = Field(False)
+    """Add gradients in an order that does not depend on the number of processes: slower, same bits for any number."""
+    hang_timeout: float = Field(60.0, gt=0)
+    """Seconds without progress after which a process counts as hung, is named and ended, and the run starts anew."""
+    max_restarts: int = Field(3, ge=0)
+    """How often processes that died are started anew, from the newest checkpoint, without progress in between."""
+    local_rank: int = Field(-1, ge=-1)
+    """Given by old launchers to say which process this is; checked against LOCAL_RANK, -1 for none."""
     close_mosaic: float = Field(0.0, ge=0, le=1)
     """Share of the epochs, at the end of the run, without mosaic and mix-up; 0 keeps them to the end."""
     multi_scale: bool = Field(False)
@@ -94,7 +112,15 @@ class TrainSettings(Hyperparameters):
     allow_unlabelled: bool = Field(False)
     """Accept that most images have no label file: they are all background."""
     track: list[str] = Field([])
-    """Trackers that follow the run: tensorboard, mlflow; several are joined by commas, `none` is none."""
+    """Trackers that follow the run: tensorboard, mlflow, wandb, clearml, comet; joined by commas; `none` is none."""
+    entity: str = Field("")
+    """Whom the run belongs to: entity of W&B, workspace of Comet; empty leaves that to the account."""
+    upload_dataset: Literal["none", "all", "val"] = Field("none", json_schema_extra={"bare": "all"})
+    """Keep the images and labels of all splits, or of the validation split only (val), as an artifact in W&B."""
+    bbox_interval: int = Field(-1, ge=-1)
+    """Epochs between pictures with boxes in W&B, ClearML and Comet; -1 for ten in a run, 0 for none."""
+    artifact_alias: str = Field("latest", pattern=r"^[A-Za-z0-9_.-]+$")
+    """Alias of the version of the data set that `upload_dataset` keeps."""
 
     @field_validator("track", mode="before")
     @classmethod
@@ -112,6 +138,17 @@ class TrainSettings(Hyperparameters):
 
     @model_validator(mode="after")
     def _refuse_contradictions(self) -> TrainSettings:
+        if self.quad and self.batch_size % 4 and self.batch_size > 0:
+            raise SettingsError(
+                f"`quad` needs a `batch_size` that is a multiple of 4, not {self.batch_size}",
+                hint=f"use {-(-self.batch_size // 4) * 4}",
+            )
+        if self.rect and self.image_weights:
+            raise SettingsError(
+                "settings `rect` and `image_weights` cannot be used together: the one fixes which images make a batch, "
+                "the other draws them",
+                hint="drop one of them",
+            )
         if self.rect and self.multi_scale:
             raise SettingsError("settings `rect` and `multi_scale` cannot be used together", hint="drop one of them")
         if self.nosave and self.save_period > 0:

@@ -35,6 +35,7 @@ class ImageInfo:
         size_hw: height and width of the original image, pixels.
         gain_xy: pixels of the batch image per original pixel.
         pad_xy: left and top border of the batch image, pixels.
+        num_images: images of the data set in this batch image; with more than one, all else here is of the first.
     """
 
     index: int
@@ -42,6 +43,7 @@ class ImageInfo:
     size_hw: tuple[int, int]
     gain_xy: tuple[float, float] = (1.0, 1.0)
     pad_xy: tuple[float, float] = (0.0, 0.0)
+    num_images: int = 1
 
 
 @dataclass(frozen=True)
@@ -57,6 +59,20 @@ class Batch:
     images: Tensor
     targets: Targets
     infos: tuple[ImageInfo, ...]
+
+    @property
+    def num_images(self) -> int:
+        """Images of the data set that are shown; more than there are batch images if some hold several."""
+        return sum(info.num_images for info in self.infos)
+
+    def part(self, first: int, last: int) -> Batch:
+        """The images from number `first` up to, but without, number `last`."""
+        if (first, last) == (0, len(self.images)):
+            return self
+        targets = self.targets
+        inside = (targets.image_index >= first) & (targets.image_index < last)
+        boxes = Targets(targets.image_index[inside] - first, targets.class_ids[inside], targets.boxes[inside])
+        return Batch(self.images[first:last], boxes, self.infos[first:last])
 
     def pin_memory(self) -> Batch:
         """The same batch in page-locked memory, so that the copy to a GPU can overlap; called by torch's loader."""

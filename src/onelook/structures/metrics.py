@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
 from typing import Any
 
+import numpy as np
 import numpy.typing as npt
 
 Array = npt.NDArray[Any]
@@ -75,3 +77,22 @@ class DetectionMetrics:
     def fitness(self) -> float:
         """0.1 mAP50 + 0.9 mAP50-95: what "best" means."""
         return 0.1 * self.map50 + 0.9 * self.map50_95
+
+
+def as_arrays(metrics: DetectionMetrics) -> dict[str, Array]:
+    """All numbers of `metrics` by name: single ones as arrays without dimensions, the curves as `curves/...`."""
+    plain = {field.name: getattr(metrics, field.name) for field in fields(metrics) if field.name != "curves"}
+    curves = {f"curves/{field.name}": getattr(metrics.curves, field.name) for field in fields(metrics.curves)}
+    return {name: np.asarray(value) for name, value in {**plain, **curves}.items()}
+
+
+def from_arrays(arrays: Mapping[str, Array]) -> DetectionMetrics:
+    """The inverse of `as_arrays`.
+
+    Raises:
+        KeyError: an array is missing.
+    """
+    curves = MetricCurves(**{field.name: arrays[f"curves/{field.name}"] for field in fields(MetricCurves)})
+    names = [field.name for field in fields(DetectionMetrics) if field.name != "curves"]
+    plain: dict[str, Any] = {name: arrays[name].item() if arrays[name].ndim == 0 else arrays[name] for name in names}
+    return DetectionMetrics(curves=curves, **plain)

@@ -1,0 +1,203 @@
+"""The gradient of one batch: forward, loss and backward, in as many shards as the memory asks for."""
+
+from __future__ import annotations
+
+import logging
+import math
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+import torch
+import torch.nn.functional as F  # noqa: N812 - the name everyone knows
+from torch import Tensor, nn
+
+from onelook.engine.evaluator import prepare_images
+from onelook.engine.gradients import GradientSum, shard_bounds
+from onelook.engine.memory import is_out_of_memory
+from onelook.engine.process import World
+from onelook.engine.schedule import Schedule, StepPlan
+from onelook.engine.state import TrainState
+from onelook.engine.statistics import SharedStatistics
+from onelook.errors import MemoryShortage
+from onelook.structures.batch import Batch
+
+logger = logging.getLogger(__name__)
+
+PURPOSE_SIZE = 0x512E
+
+
+@dataclass(frozen=True)
+class Arithmetic:
+    """How the steps are computed.
+
+    Attributes:
+        device: of the model.
+        amp: type of mixed-precision arithmetic, or None.
+        max_stride: sizes of multi-scale training are multiples of it, pixels.
+        frozen: layers that do not learn.
+    """
+
+    device: torch.device
+    amp: torch.dtype | None = None
+    max_stride: int = 32
+    frozen: tuple[nn.Module, ...] = ()
+
+
+@dataclass(frozen=True)
+class BatchLosses:
+    """What a batch cost.
+
+    Attributes:
+        terms: (3,) float32 box, obj, cls on the device: means over the pictures of the whole batch.
+        imgsz: longest side of the pictures as the network saw them, pixels.
+    """
+
+    terms: Tensor
+    imgsz: int
+
+
+class BatchGradient:
+    """Adds the gradients of batches to `parameter.grad`: the same for any number of processes, see `gradients.py`.
+
+    If memory runs out, in any process, the batch is done again in twice as many shards, and so are all later ones.
+
+    Args:
+        state: the model, the loss, and how many shards there are.
+        world: the processes of the run.
+        schedule: sizes of the batches, and the settings of the run.
+        arithmetic: device and precision.
+    """
+
+    def __init__(self, state: TrainState, world: World, *, schedule: Schedule, arithmetic: Arithmetic) -> None:
+        self._state = state
+        self._world = world
+        self._schedule = schedule
+        self._settings = schedule.settings
+        self._arithmetic = arithmetic
+        shards = state.progress.shards
+        self._sum = GradientSum(state.model, world, num_shards=shards, strict=self._settings.strict_reduce)
+        self._statistics = SharedStatistics(state.model, state.loss, world)
+
+    def add(self, batch: Batch, plan: StepPlan) -> BatchLosses:
+        """Forward, loss and backward.
+
+        Args:
+            batch: this process's pictures of the batch; may be none.
+            plan: says how much the loss weighs.
+
+        Raises:
+            MemoryShortage: there is not enough memory for one picture at a time.
+        """
+        while True:
+            self._sum.begin()
+            bounds = self._bounds()
+            self._statistics.begin([self._settings.sync_bn or a < b for a, b in pairwise(bounds)])
+            losses, problem = self._try(batch, plan, bounds)
+            self._sum.exchange()
+            if not self._world.any(problem is not None):
+                self._sum.accept()
+                self._statistics.finish()
+                return self._of_all_processes(losses)
+            self._sum.discard()
+            self._statistics.discard()
+            self._double_shards(problem)
+
+    def _bounds(self) -> list[int]:
+        """Where the shards of the batch under way begin, and where the last one ends."""
+        progress = self._state.progress
+        return shard_bounds(self._schedule.places_in(progress.batch), progress.shards)
+
+    def _try(self, batch: Batch, plan: StepPlan, bounds: list[int]) -> tuple[BatchLosses, str | None]:
+        """The losses of this process's shards, and, if memory ran out, in which words."""
+        progress = self._state.progress
+        terms = torch.zeros(3, device=self._arithmetic.device)
+        imgsz = 0
+        try:
+            for part in self._own_shards(batch, bounds):
+                self._world.beat(f"in epoch {progress.epoch}, batch {progress.batch}")
+                losses = self._shard(part, plan)
+                terms += losses.terms * (len(part.images) / bounds[-1])
+                imgsz = losses.imgsz
+                self._sum.end_shard()
+                self._statistics.end_shard()
+        except (RuntimeError, MemoryError) as problem:
+            if not is_out_of_memory(problem) or self._settings.sync_bn:  # others may wait in the middle of a layer
+                raise
+            return BatchLosses(terms, imgsz), " ".join(str(problem).split())
+        return BatchLosses(terms, imgsz), None
+
+    def _own_shards(self, batch: Batch, bounds: list[int]) -> list[Batch]:
+        """This process's shards; those without pictures are left out, unless every process has to take part."""
+        share = self._state.progress.shards // self._world.size
+        own = bounds[self._world.rank * share : (self._world.rank + 1) * share + 1]
+        parts = [batch.part(first - own[0], last - own[0]) for first, last in pairwise(own)]
+        return parts if self._settings.sync_bn else [part for part in parts if len(part.images)]
+
+    def _shard(self, part: Batch, plan: StepPlan) -> BatchLosses:
+        device, amp, state = self._arithmetic.device, self._arithmetic.amp, self._state
+        images = self._resized(prepare_images(part.images, device), state.progress.step)
+        with torch.autocast(device.type, dtype=amp, enabled=amp is not None):
+            raw_maps = state.model(images)
+        if len(part.images) == 0:  # nothing to learn, but the other processes wait for its share of the statistics
+            torch.stack([raw_map.sum() for raw_map in raw_maps]).sum().backward()  # type: ignore[no-untyped-call]
+            return BatchLosses(torch.zeros(3, device=device), 0)
+        terms = state.loss(raw_maps, part.targets)
+        state.scaler.scale(terms.total * plan.loss_scale).backward()  # type: ignore[no-untyped-call]
+        return BatchLosses(torch.stack([terms.box, terms.obj, terms.cls]), max(images.shape[2:]))
+
+    def _of_all_processes(self, losses: BatchLosses) -> BatchLosses:
+        if self._world.size == 1:
+            return losses
+        terms = torch.zeros_like(losses.terms)
+        for found in self._world.gather(losses.terms):
+            terms += found
+        return BatchLosses(terms, losses.imgsz)
+
+    def _double_shards(self, problem: str | None) -> None:
+        progress, world = self._state.progress, self._world
+        most = math.ceil(self._schedule.places_in(0) / progress.shards)
+        if most == 1:
+            raise MemoryShortage(
+                f"not enough memory for one picture of {self._settings.imgsz} pixels at a time: "
+                f"{problem or 'another process ran out of it'}",
+                hint="use a smaller `--imgsz` or a smaller model",
+            )
+        progress.shards *= 2
+        self._sum.cut(progress.shards)
+        if self._arithmetic.device.type == "cuda":
+            torch.cuda.empty_cache()
+        if world.is_first:
+            logger.warning(
+                "out of memory at epoch %d, batch %d: from here on, at most %d pictures at a time",
+                progress.epoch,
+                progress.batch,
+                math.ceil(self._schedule.places_in(0) / progress.shards),
+            )
+
+    def _resized(self, images: Tensor, step: int) -> Tensor:
+        if not self._settings.multi_scale:
+            return images
+        size = multi_scale_size(self._settings.seed, step, self._settings.imgsz, self._arithmetic.max_stride)
+        factor = size / max(images.shape[2:])
+        stride = self._arithmetic.max_stride
+        height, width = (math.ceil(side * factor / stride) * stride for side in images.shape[2:])
+        return F.interpolate(images, size=(height, width), mode="bilinear", align_corners=False)
+
+
+def multi_scale_size(seed: int, step: int, imgsz: int, stride: int) -> int:
+    """Image side of step number `step`, pixels: a multiple of `stride`, half to one and a half times `imgsz`."""
+    rng = np.random.Generator(np.random.Philox(key=[seed, PURPOSE_SIZE], counter=[step, 0, 0, 0]))
+    return max(int(rng.integers(imgsz // 2, imgsz * 3 // 2 + stride)) // stride * stride, stride)
+
+
+def shards_for(batch_size: int, micro_batch: int, num_processes: int) -> int:
+    """How many shards a batch is cut into: a multiple of the processes.
+
+    Args:
+        batch_size: pictures of a full batch, all processes together.
+        micro_batch: most pictures in a shard; 0 for no limit.
+        num_processes: of the run.
+    """
+    share = math.ceil(batch_size / num_processes)
+    return num_processes * (math.ceil(share / micro_batch) if micro_batch else 1)

@@ -1,0 +1,152 @@
+"""A look at the anchors: how well those of a model suit the labels of a data set, and which would suit better."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from onelook.callbacks.plots.anchors import plot_anchors
+from onelook.data.scan_rules import ScanOptions
+from onelook.engine.autoanchor import (
+    GOOD_RECALL,
+    LEAST_SIDE_PX,
+    SMALL_SIDE_PX,
+    AnchorFit,
+    Array,
+    in_order_of_strides,
+    label_sizes_px,
+    measure_anchors,
+    search_anchors,
+)
+from onelook.engine.stop_signal import StopSignal
+from onelook.engine.weights import DEFAULT_MODEL, load_detector
+from onelook.errors import DataError, RunFolderError
+from onelook.models.detector import DetectionModel, create_model
+from onelook.recipes.splits import read_splits
+from onelook.settings.anchors import AnchorSettings
+from onelook.settings.build import build_settings
+
+PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg")
+
+
+@dataclass(frozen=True)
+class AnchorStudy:
+    """What a look at the anchors gives.
+
+    Attributes:
+        settings: what was asked for.
+        model: whose anchors were measured.
+        are_placeholders: the model says only how many anchors it has; training looks for others in any case.
+        strides: (L,) pixels per cell of each output map.
+        current: the anchors of the model and how well they suit the labels.
+        found: the new anchors, rounded to a tenth of a pixel, and how well they suit the labels.
+        num_labels: of the training split.
+        num_small: those with a side below 3 pixels.
+        picture: the file.
+    """
+
+    settings: AnchorSettings
+    model: str
+    are_placeholders: bool
+    strides: tuple[int, ...]
+    current: AnchorFit
+    found: AnchorFit
+    num_labels: int
+    num_small: int
+    picture: Path
+
+    @property
+    def would_be_replaced(self) -> bool:
+        """Whether training would look for other anchors."""
+        return self.are_placeholders or self.current.best_possible_recall <= GOOD_RECALL
+
+    def yaml_lines(self) -> str:
+        """The new anchors as lines of a model definition."""
+        maps = self.found.anchors_px.reshape(len(self.strides), -1).tolist()
+        rows = [f"  - [{', '.join(f'{side:g}' for side in row)}]" for row in maps]
+        return "\n".join(["anchors:  # pixels: width, height, width, height, ...", *rows])
+
+
+def study_anchors(given: Mapping[str, Any]) -> AnchorStudy:
+    """Measure the anchors of a model on the training labels, look for better ones, and draw both.
+
+    Args:
+        given: settings by name; see `AnchorSettings`.
+
+    Raises:
+        OnelookError: a setting, the data or the model cannot be used, or the picture cannot be written.
+        StopRequested: Ctrl-C, SIGTERM or SIGUSR1; nothing has been written.
+    """
+    with StopSignal() as stop:
+        settings = build_settings(AnchorSettings, given)
+        splits = read_splits(settings.data, ("train",), options=ScanOptions(allow_unlabelled=True), stop=stop)
+        model, label = _model(settings, len(splits.names))
+        sizes_px = label_sizes_px(splits.scans["train"].index, settings.imgsz)
+        current, found = _measured(model, sizes_px, settings, stop)
+        stop.check()
+        titles = {f"Anchors of {label}": current, "New anchors": found}
+        picture = _place(settings)
+        plot_anchors(sizes_px, titles, model.stride_px, picture, anchor_t=settings.anchor_t, imgsz=settings.imgsz)
+    return AnchorStudy(
+        settings=settings,
+        model=label,
+        are_placeholders=isinstance(model.definition["anchors"], int),
+        strides=model.stride_px,
+        current=current,
+        found=found,
+        num_labels=len(sizes_px),
+        num_small=int((sizes_px < SMALL_SIDE_PX).any(axis=1).sum()),
+        picture=picture,
+    )
+
+
+def _model(settings: AnchorSettings, num_classes: int) -> tuple[DetectionModel, str]:
+    if settings.weights:
+        return load_detector(Path(settings.weights)), Path(settings.weights).name
+    name = settings.cfg or DEFAULT_MODEL
+    return create_model(name, num_classes=num_classes), Path(name).stem
+
+
+def _measured(
+    model: DetectionModel, sizes_px: Array, settings: AnchorSettings, stop: StopSignal
+) -> tuple[AnchorFit, AnchorFit]:
+    """The anchors of the model and the new ones, measured on the labels."""
+    usable = sizes_px[(sizes_px >= LEAST_SIDE_PX).all(axis=1)]
+    if len(usable) == 0:
+        raise DataError(
+            f"no label of the {len(sizes_px)} in split `train` of `{settings.data}` is {LEAST_SIDE_PX:g} pixels wide "
+            f"and high in images of {settings.imgsz} pixels",
+            hint="label objects, or look at a larger `--imgsz`",
+        )
+    current = model.anchor_grid.anchors.double().numpy()
+    search = search_anchors(
+        usable,
+        len(current) * (settings.num or current.shape[1]),
+        anchor_t=settings.anchor_t,
+        seed=settings.seed,
+        stop_requested=lambda: stop.requested,
+    )
+    found = np.round(in_order_of_strides(search, model.strides).double().numpy(), 1)
+    return (
+        measure_anchors(sizes_px, current, anchor_t=settings.anchor_t),
+        measure_anchors(sizes_px, found, anchor_t=settings.anchor_t),
+    )
+
+
+def _place(settings: AnchorSettings) -> Path:
+    """The file of the picture, in a folder that exists."""
+    output = settings.output
+    path = (
+        output if output.suffix.lower() in PICTURE_SUFFIXES else output / f"{settings.data.stem}-{settings.imgsz}.png"
+    )
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as problem:
+        raise RunFolderError(
+            f"picture `{path}` cannot be written: {problem.strerror or problem}", hint="choose another `--output`"
+        ) from problem
+    return path
