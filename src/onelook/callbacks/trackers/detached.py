@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -14,7 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from onelook.callbacks.trackers.tracker import BoxedPicture, RunSummary, ShowsBoxes, TrackedRun, Tracker
-from onelook.callbacks.trackers.worker import Call, TrackerThread
+from onelook.callbacks.trackers.worker import MISSING, Call, TrackerThread
 from onelook.engine.callback import Callback, CheckpointWritten, EpochEnd, FitEnd, FitStart
 from onelook.engine.run_dir import RunDir
 from onelook.structures.detections import Detections
@@ -26,7 +27,7 @@ FINISH_SECONDS = 60.0
 STOP_SECONDS = 10.0
 MAX_BOXED_PICTURES = 16
 DEFAULT_PROJECT = "onelook"
-INSTALL = 'pip install "onelook[track]"'
+PICTURES = (".png", ".jpg")
 
 
 @dataclass(frozen=True)
@@ -54,6 +55,8 @@ class Detached(Callback):
         finish_seconds, stop_seconds: most seconds to wait at the end.
     """
 
+    _run: TrackedRun  # since on_fit_start
+
     def __init__(
         self,
         kinds: Mapping[str, TrackerKind],
@@ -67,13 +70,11 @@ class Detached(Callback):
         self._threads: list[TrackerThread] = []
         self._missed_rows: dict[str, set[int]] = {}
         self._num_dropped: Counter[str] = Counter()
-        self._pictures: dict[Path, int] = {}
-        self._start: FitStart | None = None
+        self._pictures: dict[str, int] = {}
 
     def on_fit_start(self, event: FitStart) -> None:
         """Make the trackers, and send settings and pictures of the data."""
-        self._start = event
-        run = tracked_run(event)
+        run = self._run = tracked_run(event)
         for name, kind in self._kinds.items():
             tracker = _created(name, kind)
             if tracker is not None:
@@ -92,14 +93,15 @@ class Detached(Callback):
         if pictures:
             self._send(lambda tracker: tracker.log_pictures(pictures))
         if event.detections and self._is_turn_of_boxes(event.epoch):
-            boxed = self._boxed_pictures(event.detections)
+            boxed = boxed_pictures(self._run, event.detections)
             self._send(partial(_log_boxes, event.epoch, boxed))
 
     def on_checkpoint_written(self, event: CheckpointWritten) -> None:
         """Send the checkpoints that stay: those of `save_period`."""
         if event.path.stem.startswith("epoch"):
             aliases, metadata = (event.path.stem,), {"epoch": float(event.epoch - 1), "step": float(event.step)}
-            self._send(lambda tracker: tracker.log_model(event.path, aliases, metadata))
+            path = event.path.resolve()
+            self._send(lambda tracker: tracker.log_model(path, aliases, metadata))
 
     def on_fit_end(self, event: FitEnd) -> None:
         """Send what came late, the final metrics, the pictures of the results and the best model; then wait a while."""
@@ -128,8 +130,8 @@ class Detached(Callback):
             _log_row(row, tracker)
         if pictures:
             tracker.log_pictures(pictures)
-        if summary.is_complete and self._start is not None:
-            tracker.log_model(RunDir(self._start.run_folder).best, ("best",), summary.metrics)
+        if summary.is_complete:
+            tracker.log_model(RunDir(self._run.run_folder).best, ("best",), summary.metrics)
         tracker.finish(summary)
 
     def _send(self, call: Call) -> None:
@@ -139,33 +141,28 @@ class Detached(Callback):
 
     def _new_pictures(self) -> list[Path]:
         """Pictures of the run folder that are new, or other than when this was asked before."""
-        if self._start is None:
-            return []
-        folder = self._start.run_folder
-        found = {path: path.stat().st_mtime_ns for path in sorted(folder.iterdir()) if path.suffix in {".png", ".jpg"}}
-        new = [path for path, written in found.items() if self._pictures.get(path) != written]
+        with os.scandir(self._run.run_folder) as entries:
+            found = {entry.path: entry.stat().st_mtime_ns for entry in entries if entry.name.endswith(PICTURES)}
+        new = sorted(path for path, written in found.items() if self._pictures.get(path) != written)
         self._pictures = found
-        return new
+        return [Path(path) for path in new]
 
     def _is_turn_of_boxes(self, epoch: int) -> bool:
-        if self._start is None:
-            return False
-        epochs = self._start.settings.epochs
-        return (epoch + 1) % max(epochs // 10, 1) == 0 or epoch + 1 == epochs
+        epochs, interval = int(self._run.settings["epochs"]), int(self._run.settings["bbox_interval"])
+        period = interval if interval >= 0 else max(epochs // 10, 1)
+        return period > 0 and ((epoch + 1) % period == 0 or epoch + 1 == epochs)
 
-    def _boxed_pictures(self, detections: Sequence[Detections]) -> list[BoxedPicture]:
-        """Images spread over the validation split, always the same ones."""
-        if self._start is None or "val" not in self._start.indexes:
-            return []
-        index, names = self._start.indexes["val"], self._start.names
-        chosen = np.linspace(0, len(index) - 1, min(MAX_BOXED_PICTURES, len(index))).astype(int).tolist()
-        boxed = []
-        for image in chosen:
-            height, width = index.sizes_hw[image].tolist()
-            truth = index.ground_truth(image)
-            path = Path(index.paths[image])
-            boxed.append(BoxedPicture(path, (height, width), names, detections[image], truth.boxes, truth.class_ids))
-        return boxed
+
+def boxed_pictures(run: TrackedRun, detections: Sequence[Detections]) -> list[BoxedPicture]:
+    """Truth and detections of at most 16 images spread over the validation split, always the same ones."""
+    index = run.indexes["val"]
+    boxed = []
+    for image in np.linspace(0, len(index) - 1, min(MAX_BOXED_PICTURES, len(index))).astype(int).tolist():
+        height, width = index.sizes_hw[image].tolist()
+        truth = index.ground_truth(image)
+        path = Path(index.paths[image]).absolute()
+        boxed.append(BoxedPicture(path, (height, width), run.names, detections[image], truth.boxes, truth.class_ids))
+    return boxed
 
 
 def tracked_run(event: FitStart) -> TrackedRun:
@@ -202,11 +199,9 @@ def _created(name: str, kind: TrackerKind) -> Tracker | None:
     try:
         return kind.create()
     except ModuleNotFoundError as problem:
-        text = "tracker `%s` is off: package `%s` is missing; install it with `%s`"
-        logger.warning(text, name, problem.name, INSTALL)
+        logger.warning(MISSING, name, problem.name)
     except (Exception, SystemExit):
-        text = "tracker `%s` is off: %s cannot be used; versions that can come with `%s`"
-        logger.warning(text, name, _installed(kind.packages), INSTALL, exc_info=True)
+        logger.warning("tracker `%s` is off: %s cannot be used", name, _installed(kind.packages), exc_info=True)
     return None
 
 

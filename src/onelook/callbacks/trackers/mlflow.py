@@ -132,8 +132,10 @@ def _import_quietly() -> None:
     os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
     os.environ.setdefault("MLFLOW_ALLOW_FILE_STORE", "true")
     import mlflow
-    import mlflow.tracking.client
 
+    if not os.environ.get("MLFLOW_TRACKING_URI"):  # a database, for which MLflow needs more; it would not say so
+        import alembic  # noqa: F401
+        import sqlalchemy  # noqa: F401
     for name in (mlflow.__name__, "alembic"):
         logging.getLogger(name).setLevel(logging.WARNING)
 

@@ -13,6 +13,7 @@ from onelook.callbacks.trackers.tracker import Tracker
 logger = logging.getLogger(__name__)
 
 MAX_WAITING = 256
+MISSING = 'tracker `%s` is off: package `%s` is missing; install it with `pip install "onelook[track]"`'
 Call = Callable[[Tracker], None]
 
 
@@ -67,9 +68,11 @@ class TrackerThread:
         while self.is_on and (call := self._calls.get()) is not None:
             try:
                 call(self.tracker)
+            except ModuleNotFoundError as problem:
+                logger.warning(MISSING, self.name, problem.name)
+                self._switch_off()
             except (Exception, SystemExit):
-                if self.is_on:  # else it was left behind, and the run is over
-                    logger.warning("tracker `%s` failed and is switched off; the run goes on", self.name, exc_info=True)
+                logger.warning("tracker `%s` failed and is switched off; the run goes on", self.name, exc_info=True)
                 self._switch_off()
 
     def _switch_off(self) -> None:

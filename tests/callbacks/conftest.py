@@ -1,0 +1,42 @@
+"""Settings of a run of two epochs for trackers to follow, with a cache of its own and no way out of the machine."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NoReturn
+
+import pytest
+import torch
+
+
+@pytest.fixture
+def tiny_run(
+    tiny_data: Path, tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[dict[str, Any]]:
+    """Settings of a run of two epochs of 5 batches; connections to other machines fail the test."""
+    monkeypatch.setenv("ONELOOK_CACHE", str(tmp_path / "cache"))
+    tried = []
+
+    def refuse(_socket: socket.socket, address: Any) -> NoReturn:
+        tried.append(address)
+        raise OSError(f"a connection to {address}")
+
+    monkeypatch.setattr(socket.socket, "connect", refuse)
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield {
+        "data": tiny_data,
+        "cfg": str(tiny_model),
+        "epochs": 2,
+        "batch_size": 4,
+        "imgsz": 64,
+        "workers": 0,
+        "device": "cpu",
+        "noautoanchor": True,
+        "noplots": True,
+        "project": tmp_path / "runs",
+    }
+    torch.set_num_threads(threads)
+    assert not tried, "nothing may be contacted"

@@ -1,0 +1,85 @@
+"""Runs that trackers follow, and what they are compared with."""
+
+from __future__ import annotations
+
+import csv
+import signal
+import threading
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from onelook.callbacks.trackers.detached import Detached, TrackerKind
+from onelook.callbacks.trackers.registry import TRACKERS
+from onelook.callbacks.trackers.tracker import BoxedPicture, RunSummary, TrackedRun, Tracker
+from onelook.engine.callback import Callback, StepEnd
+from onelook.recipes.train import TrainResult, train
+
+Row = dict[str, float]
+
+
+def follow(name: str, settings: Mapping[str, Any], *others: Callback) -> TrainResult:
+    """Train with the tracker `name` on."""
+    return train(settings, callbacks=[Detached({name: TRACKERS[name]}), *others])
+
+
+def results_of(run_folder: Path) -> dict[int, Row]:
+    """Epoch -> the numbers of its line in `results.csv`, empty cells left out."""
+    with (run_folder / "results.csv").open(encoding="utf-8", newline="") as file:
+        rows = [{name: float(cell) for name, cell in row.items() if cell} for row in csv.DictReader(file)]
+    return {int(row.pop("epoch")): row for row in rows}
+
+
+class StopAt(Callback):
+    """Sends this process SIGTERM after a number of steps."""
+
+    def __init__(self, step: int) -> None:
+        self._step = step
+
+    def on_step_end(self, event: StepEnd) -> None:
+        if event.step == self._step:
+            signal.raise_signal(signal.SIGTERM)
+
+
+class Notebook:
+    """A tracker that remembers everything.
+
+    Attributes:
+        calls: name of the method and its arguments, in order.
+        threads: names of the threads that called.
+    """
+
+    def __init__(self) -> None:
+        self.calls: list[tuple[str, tuple[Any, ...]]] = []
+        self.threads: set[str] = set()
+
+    def start(self, run: TrackedRun) -> None:
+        self._note("start", run)
+
+    def log_row(self, epoch: int, row: Mapping[str, float]) -> None:
+        self._note("log_row", epoch, dict(row))
+
+    def log_pictures(self, paths: Sequence[Path]) -> None:
+        self._note("log_pictures", list(paths))
+
+    def log_boxes(self, epoch: int, pictures: Sequence[BoxedPicture]) -> None:
+        self._note("log_boxes", epoch, list(pictures))
+
+    def log_model(self, path: Path, aliases: Sequence[str], metadata: Mapping[str, float]) -> None:
+        self._note("log_model", path, tuple(aliases), dict(metadata))
+
+    def finish(self, summary: RunSummary) -> None:
+        self._note("finish", summary)
+
+    def of(self, name: str) -> list[tuple[Any, ...]]:
+        """The arguments of all calls of one method."""
+        return [arguments for called, arguments in self.calls if called == name]
+
+    def _note(self, name: str, *arguments: Any) -> None:
+        self.threads.add(threading.current_thread().name)
+        self.calls.append((name, arguments))
+
+
+def kind_of(tracker: Tracker) -> TrackerKind:
+    """The entry of a registry that gives just this tracker."""
+    return TrackerKind(lambda: tracker, ("no-such-package",))
