@@ -51,7 +51,7 @@ def messages() -> Iterator[None]:
     package = logging.getLogger("onelook")
     level, handler = package.level, _Lines()
     package.addHandler(handler)
-    package.setLevel(logging.INFO)
+    package.setLevel(logging.INFO if speaks_to_the_user() else logging.ERROR)
     try:
         yield
     finally:
@@ -64,8 +64,14 @@ def report(problem: BaseException) -> int:
     if _is_debugging():
         traceback.print_exception(problem)
     text, code = _explained(problem)
-    print(text, file=sys.stderr)
+    if not (isinstance(problem, OnelookError) and problem.is_told):
+        print(text, file=sys.stderr)
     return code
+
+
+def speaks_to_the_user() -> bool:
+    """Whether this process is the only one of its run, or the first of those that a launcher has started."""
+    return os.environ.get("RANK", "0") == "0"
 
 
 def _explained(problem: BaseException) -> tuple[str, int]:

@@ -9,7 +9,8 @@ from rich.console import Console
 
 from onelook.callbacks.class_table import class_table
 from onelook.callbacks.console import ConsoleProgress
-from onelook.recipes.train import train
+from onelook.engine.process import shows_result
+from onelook.recipes.launch import train_on_devices
 from onelook.settings.command_line import add_options, typed_options
 from onelook.settings.train import TrainSettings
 
@@ -23,7 +24,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Train; the exit code."""
     given = typed_options(arguments, TrainSettings)
-    result = train(given, file=arguments.settings, callbacks=[ConsoleProgress()])
+    result = train_on_devices(given, file=arguments.settings, callbacks=[ConsoleProgress()])
+    if not shows_result():
+        return 0
     Console().print(class_table(result.metrics, result.names))
     metrics = result.metrics
     print(f"best weights: {result.best}")

@@ -6,8 +6,13 @@ back what was put in.
 
 from __future__ import annotations
 
+import ctypes
 import json
+import logging
 import os
+import signal
+import sys
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -23,14 +28,19 @@ from torch.distributed.rendezvous import rendezvous
 from onelook.engine.checkpoint import Checkpoint
 from onelook.engine.heartbeat import Heartbeat
 from onelook.engine.stop_signal import StopSignal
-from onelook.errors import OnelookError, ProcessGroupError, SettingsError
+from onelook.errors import OnelookError, ProcessGroupError, SettingsError, StopRequested
 
 T = TypeVar("T")
+logger = logging.getLogger(__name__)
 
 # A hung process is found by its missing heartbeat, and waiting for a long scan is no fault: no exchange times out.
 NO_TIMEOUT = timedelta(days=7)
 KEY_ERROR = "onelook/error"
+KEY_LEAVING = "onelook/leaving"
 SECONDS_FOR_BLAME = 5.0
+SECONDS_TO_LEAVE = 30.0
+PR_SET_PDEATHSIG = 1
+LAUNCHED_BY_US = "ONELOOK_LAUNCHED"
 
 
 @dataclass(frozen=True)
@@ -218,7 +228,41 @@ class World:
         """
         found: list[T] = []
         self.first(lambda: found.append(action()))
-        return found[0] if found else action()
+        return self.together(lambda: found[0] if found else action())
+
+    def together(self, action: Callable[[], T]) -> T:
+        """Do something in every process; if it fails in one, all raise what that one did.
+
+        Raises:
+            OnelookError: what `action` raised, here or, if it went well here, in the first process where it did not.
+        """
+        if self.size == 1:
+            return action()
+        found: list[T] = []
+        problem: OnelookError | None = None
+        try:
+            found.append(action())
+        except OnelookError as raised:
+            problem = raised
+        described = self.gather_values(None if problem is None else _described(problem))
+        if problem is not None:
+            raise problem
+        for description in described:
+            if description is not None:
+                raise _rebuilt(description)
+        return found[0]
+
+    def leave_together(self) -> None:
+        """Wait, but not for ever, until all processes have come here; launchers end the others when one ends."""
+        if self.store is None:
+            return
+        begun = time.monotonic()
+        try:
+            self.store.add(KEY_LEAVING, 1)
+            while self.store.add(KEY_LEAVING, 0) < self.size and time.monotonic() - begun < SECONDS_TO_LEAVE:
+                time.sleep(0.01)
+        except RuntimeError as problem:
+            logger.debug("the store is gone: %s", problem)
 
     @contextmanager
     def waiting(self) -> Iterator[None]:
@@ -262,9 +306,14 @@ def is_launched() -> bool:
     return "RANK" in os.environ and int(os.environ.get("WORLD_SIZE", "1")) > 1
 
 
+def shows_result() -> bool:
+    """Whether this process shows the user what came out: not if process 0 does it, or our launcher."""
+    return os.environ.get("RANK", "0") == "0" and LAUNCHED_BY_US not in os.environ
+
+
 def restarts_so_far() -> int:
     """How often the launcher has started the processes of this run anew."""
-    return int(os.environ.get("ONELOOK_RESTARTS", os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")))
+    return int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0"))
 
 
 def launch_id() -> str:
@@ -299,6 +348,7 @@ def joined_world() -> Iterator[World]:
         dist.init_process_group(backend, store=store, rank=rank, world_size=size, timeout=NO_TIMEOUT)
     except (RuntimeError, ValueError) as problem:
         raise ProcessGroupError(f"the processes of the run do not find each other: {problem}") from problem
+    _die_with_parent()
     heartbeat = Heartbeat(store, rank, size)
     world = World(rank, size, int(os.environ["LOCAL_RANK"]), heartbeat, store)
     try:
@@ -308,6 +358,12 @@ def joined_world() -> Iterator[World]:
         dist.destroy_process_group()
 
 
+def _die_with_parent() -> None:
+    """Ask for a SIGTERM, which saves and stops, if the launcher is killed."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
+
+
 @contextmanager
 def reasons_given(world: World) -> Iterator[None]:
     """Tell the other processes why this one ends; of several that end for the same reason, one speaks to the user."""
@@ -315,6 +371,8 @@ def reasons_given(world: World) -> Iterator[None]:
         yield
     except OnelookError as problem:
         problem.is_told |= not world.give_reason(problem)
+        if isinstance(problem, StopRequested):
+            world.leave_together()
         raise
     except Exception as problem:
         if world.size > 1:

@@ -30,7 +30,7 @@ from onelook.settings.train import TrainSettings
 logger = logging.getLogger(__name__)
 
 # Not part of what a run is, only of how it was called and where it lives; checkpoints may move.
-_CALL_ONLY = {"resume", "exist_ok", "project", "name", "callbacks"}
+_CALL_ONLY = {"resume", "exist_ok", "project", "name", "callbacks", "local_rank"}
 
 
 @dataclass(frozen=True)
@@ -80,7 +80,7 @@ def prepare(given: Mapping[str, Any], file: Path | None, stop: StopSignal, world
         OnelookError: a setting, the data, the model or the device cannot be used, here or in another process.
         StopRequested: `stop` was set.
     """
-    resumed = resumed_everywhere(given, world)
+    resumed = resumed_everywhere(given, file, world)
     settings = resumed.settings if resumed else build_settings(TrainSettings, given, file=file)
     world.set_patience(settings.hang_timeout)
     _check_local_rank(settings, world)

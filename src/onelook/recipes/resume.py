@@ -81,7 +81,7 @@ def resume_run(given: Mapping[str, Any]) -> Resumed:
     return Resumed(settings, run, checkpoint)
 
 
-def resumed_everywhere(given: Mapping[str, Any], world: World) -> Resumed | None:
+def resumed_everywhere(given: Mapping[str, Any], file: Path | None, world: World) -> Resumed | None:
     """The earlier run to go on with, if `given` asks for one, or if this launch began one that was interrupted.
 
     Process 0 reads it and hands it to the others, which need not see its files.
@@ -93,7 +93,7 @@ def resumed_everywhere(given: Mapping[str, Any], world: World) -> Resumed | None
 
     def read() -> dict[str, Any] | None:
         nonlocal resumed
-        asked = _interrupted(given) if restarts_so_far() else given
+        asked = given if given.get("resume") or not restarts_so_far() else _interrupted(given, file)
         if not asked.get("resume"):
             return None
         resumed = resume_run(asked)
@@ -111,10 +111,9 @@ def resumed_everywhere(given: Mapping[str, Any], world: World) -> Resumed | None
     return resumed or Resumed(settings, RunDir(Path(shared["run"])), Checkpoint(tensors, shared["document"]))
 
 
-def _interrupted(given: Mapping[str, Any]) -> Mapping[str, Any]:
+def _interrupted(given: Mapping[str, Any], file: Path | None) -> Mapping[str, Any]:
     """What to ask for after a restart: the run that this launch has begun, if it has got as far as a checkpoint."""
-    project = Path(given.get("project", TrainSettings.model_fields["project"].default))
-    run = run_of_launch(project, launch_id())
+    run = run_of_launch(build_settings(TrainSettings, given, file=file).project, launch_id())
     return given if run is None or not run.last.is_file() else {"resume": str(run.path)}
 
 

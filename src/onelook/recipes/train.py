@@ -89,7 +89,9 @@ def _train(prepared: Prepared, observers: Observers, stop: StopSignal) -> TrainR
     if prepared.world.is_first:
         _write_beginning(prepared)
     rank, size = prepared.world.rank, prepared.world.size
-    evaluator = validation_evaluator(prepared, rank=rank, world_size=size, stop=stop)
+    evaluator = prepared.world.together(
+        lambda: validation_evaluator(prepared, rank=rank, world_size=size, stop=stop)
+    )
     outcome = _fit(prepared, evaluator, observers, stop)
     if outcome.reason == STOP_REQUESTED:
         observers.send(outcome)
@@ -136,7 +138,9 @@ def _fit(prepared: Prepared, evaluator: Evaluator, observers: Observers, stop: S
     if world.is_first:
         observers.add_first(ResultsCsv(run.results, state.progress.history), SpeedCsv(run.speeds))
         keeper = CheckpointKeeper(run, settings, common=prepared.common_document(), observers=observers)
-    batches = training_batches(prepared, state.progress, rank=world.rank, world_size=world.size, stop=stop)
+    batches = world.together(
+        lambda: training_batches(prepared, state.progress, rank=world.rank, world_size=world.size, stop=stop)
+    )
     frozen = tuple(frozen_rows(prepared.model, settings.freeze))
     trainer = Trainer(
         state,

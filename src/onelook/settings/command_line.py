@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import types
 import typing
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -12,20 +13,26 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 
-def add_options(parser: argparse.ArgumentParser, kind: type[BaseModel]) -> None:
+def add_options(parser: argparse.ArgumentParser, kind: type[BaseModel], *, positional: Sequence[str] = ()) -> None:
     """Add an option for every field of `kind`; options that are not typed leave no trace in the result.
 
+    Fields in `positional` are arguments that stand alone, in this order; all others are options.
     `imgsz` is spelt `--imgsz`, `batch_size` both `--batch-size` and `--batch_size`; aliases come from the field.
     Fields that `kind` inherits come last in the help, in a group of their own.
     """
     required = [
-        f"--{name} {_behaviour(field)['metavar']}" for name, field in kind.model_fields.items() if field.is_required()
+        name.upper() if name in positional else f"--{name} {_behaviour(field)['metavar']}"
+        for name, field in kind.model_fields.items()
+        if field.is_required()
     ]
     parser.usage = " ".join([parser.prog, *required, "[options]"])
     inherited = kind.__base__.model_fields if kind.__base__ is not None and issubclass(kind.__base__, BaseModel) else {}
+    for name in positional:
+        parser.add_argument(name, metavar=name.upper(), help=(kind.model_fields[name].description or ""))
     own = parser.add_argument_group("settings")
     shaping = parser.add_argument_group("hyper-parameters") if inherited else own
-    for name in sorted(kind.model_fields, key=lambda name: name in inherited):
+    options = [name for name in kind.model_fields if name not in positional]
+    for name in sorted(options, key=lambda name: name in inherited):
         field = kind.model_fields[name]
         group = shaping if name in inherited else own
         group.add_argument(*_spellings(name, field), dest=name, **_behaviour(field))
@@ -34,6 +41,23 @@ def add_options(parser: argparse.ArgumentParser, kind: type[BaseModel]) -> None:
 def typed_options(arguments: argparse.Namespace, kind: type[BaseModel]) -> dict[str, Any]:
     """What the user typed, by the names of the fields of `kind`."""
     return {name: value for name, value in vars(arguments).items() if name in kind.model_fields}
+
+
+def as_arguments(given: Mapping[str, Any]) -> list[str]:
+    """The words that, typed, would give the settings `given`.
+
+    >>> as_arguments({"batch_size": 8, "rect": True, "freeze": [1, 2]})
+    ['--batch-size=8', '--rect=yes', '--freeze', '1', '2']
+    """
+    words = []
+    for name, value in given.items():
+        option = f"--{name.replace('_', '-')}"
+        if isinstance(value, list | tuple):
+            words += [option, *(str(part) for part in value)] if value else []
+        elif value is not None:
+            text = ("yes" if value else "no") if isinstance(value, bool) else str(value)
+            words.append(f"{option}={text}")
+    return words
 
 
 def _spellings(name: str, field: FieldInfo) -> list[str]:

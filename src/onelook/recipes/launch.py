@@ -1,0 +1,159 @@
+"""Training in several processes on this machine: start them, start them anew if they die, give their result."""
+
+from __future__ import annotations
+
+import logging
+import signal
+import time
+import uuid
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from onelook.engine.callback import Callback, FitEnd
+from onelook.engine.checkpoint import load_checkpoint
+from onelook.engine.device import device_names
+from onelook.engine.launcher import LaunchEnd, run_processes
+from onelook.engine.process import is_launched
+from onelook.engine.run_dir import RunDir, run_of_launch
+from onelook.errors import OnelookError, ProcessGroupError, SettingsError, StopRequested
+from onelook.recipes.resume import resume_run
+from onelook.recipes.train import TrainResult, train
+from onelook.settings.build import build_settings
+from onelook.settings.command_line import as_arguments
+from onelook.settings.train import TrainSettings
+from onelook.structures.metrics import from_arrays
+
+logger = logging.getLogger(__name__)
+
+# Starting anew would end in the same way: the user has to change something first.
+FINAL_CODES = frozenset(kind.exit_code for kind in OnelookError.__subclasses__()) - {ProcessGroupError.exit_code}
+
+
+@dataclass(frozen=True)
+class _Plan:
+    """A training that is about to be started.
+
+    Attributes:
+        arguments: of the command line.
+        settings: as given, or those of the run that is resumed.
+        resumed: its folder, if there is one yet.
+        count: processes.
+    """
+
+    arguments: list[str]
+    settings: TrainSettings
+    resumed: RunDir | None
+    count: int
+
+
+def train_on_devices(
+    given: Mapping[str, Any], *, file: Path | None = None, callbacks: Sequence[Callback] = ()
+) -> TrainResult:
+    """Train in this process, or, if the settings ask for several, in others that are started for it.
+
+    Args:
+        given: settings by name, as typed.
+        file: YAML file with more settings, weaker than `given`.
+        callbacks: observers of a training in this process; others make those of the command line themselves.
+
+    Raises:
+        OnelookError: see `train`.
+        StopRequested: a signal came; the run is saved and can be resumed.
+    """
+    if is_launched():
+        return train(given, file=file, callbacks=callbacks)
+    plan = _plan(given, file)
+    return _train_in_processes(plan) if plan.count > 1 else train(given, file=file, callbacks=callbacks)
+
+
+def _plan(given: Mapping[str, Any], file: Path | None) -> _Plan:
+    resumed = resume_run(given) if given.get("resume") else None
+    settings = resumed.settings if resumed else build_settings(TrainSettings, given, file=file)
+    arguments = ["train", *([f"--settings={file}"] if file is not None else []), *as_arguments(given)]
+    return _Plan(arguments, settings, resumed.run if resumed else None, _processes_wanted(settings))
+
+
+def _processes_wanted(settings: TrainSettings) -> int:
+    names = device_names(settings.device)
+    if settings.nproc > 1 and len(names) > 1 and settings.nproc != len(names):
+        raise SettingsError(
+            f"setting `nproc` is {settings.nproc}, but `device` names {len(names)} devices", hint="give only one of them"
+        )
+    return max(settings.nproc, len(names))
+
+
+def _train_in_processes(plan: _Plan) -> TrainResult:
+    """Train in several processes on this machine; if some die, all start anew from the newest checkpoint."""
+    launch = uuid.uuid4().hex
+    begun = time.monotonic()
+    attempt = failures_without_progress = 0
+    last_step = -1
+    while True:
+        end = run_processes(plan.arguments, plan.count, launch=launch, attempt=attempt)
+        run = plan.resumed or run_of_launch(plan.settings.project, launch)
+        if not end.failures and not end.signal_name:
+            return _result(run, time.monotonic() - begun)
+        _refuse_to_go_on(end)
+        step = _steps_done(run)
+        failures_without_progress = 0 if step > last_step else failures_without_progress + 1
+        last_step = step
+        if failures_without_progress > plan.settings.max_restarts:
+            raise ProcessGroupError(
+                f"{_described(end)}; after {attempt} restarts the run gets no further",
+                hint="see the messages above; `--resume` goes on from the newest checkpoint",
+            )
+        attempt += 1
+        logger.warning("%s; starting anew from the newest checkpoint (restart %d)", _described(end), attempt)
+
+
+def _refuse_to_go_on(end: LaunchEnd) -> None:
+    """Raise if starting anew is not wanted or of no use.
+
+    Raises:
+        StopRequested: a signal came.
+        OnelookError: with the exit code that the processes agreed on.
+    """
+    if end.signal_name:
+        raise StopRequested(f"stopped on request of {end.signal_name}")
+    codes = sorted(set(end.failures.values()) & FINAL_CODES)
+    if codes:
+        kinds = {kind.exit_code: kind for kind in reversed(OnelookError.__subclasses__())}
+        problem = kinds[codes[0]](f"{_described(end)}: see its message above")
+        problem.is_told = True
+        raise problem
+
+
+def _steps_done(run: RunDir | None) -> int:
+    if run is None or not run.last.is_file():
+        return -1
+    return int(load_checkpoint(run.last).document["progress"]["step"])
+
+
+def _described(end: LaunchEnd) -> str:
+    rank, code = min(end.failures.items(), key=lambda item: (item[1] == ProcessGroupError.exit_code, item))
+    how = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
+    return f"process {rank} {how}"
+
+
+def _result(run: RunDir | None, seconds: float) -> TrainResult:
+    """What the processes have left behind, as if the run had been done here."""
+    if run is None:
+        raise ProcessGroupError("the processes have ended well, but their run folder is not to be found")
+    document = load_checkpoint(run.last).document
+    progress = document["progress"]
+    with np.load(run.metrics_arrays, allow_pickle=False) as arrays:
+        metrics = from_arrays(dict(arrays))
+    outcome = FitEnd(
+        reason="early stop" if progress["stopped_early"] else "finished",
+        epochs_done=progress["epoch"],
+        best_epoch=progress["best_epoch"],
+        best_fitness=progress["best_fitness"],
+        history=tuple(progress["history"]),
+        seconds=seconds,
+        metrics=metrics,
+    )
+    return TrainResult(metrics, run.best, run.last, run.path, tuple(document["names"]), outcome)
