@@ -24,6 +24,7 @@ from onelook.data.augment.keys import SampleKey
 from onelook.data.augment.labels import labels_of_plan
 from onelook.data.dataset import TrainDataset
 from onelook.data.image_cache import ram_cache
+from onelook.data.sampler import Slot
 from onelook.files.images import read_image_size
 from onelook.settings.hyperparameters import Hyperparameters
 from onelook.structures.dataset_index import DatasetIndex
@@ -51,8 +52,8 @@ def main() -> None:
         cached = TrainDataset(index, hyp, imgsz=arguments.imgsz, seed=0, cache=ram_cache(dataset.images))
         ways = {
             "naive": lambda epoch, number: naive_sample(dataset, epoch, number),
-            "ours": dataset.sample,
-            "ours, in memory": cached.sample,
+            "ours": lambda epoch, number: dataset.sample(Slot(epoch, number)),
+            "ours, in memory": lambda epoch, number: cached.sample(Slot(epoch, number)),
         }
         seconds = measure(ways, len(index), rounds=arguments.rounds, samples=arguments.samples)
         rows = [
@@ -69,7 +70,7 @@ def main() -> None:
 
 def naive_sample(dataset: TrainDataset, epoch: int, number: int) -> object:
     """One training image the usual way; drawing the plan and moving the labels are ours in both ways."""
-    plan = dataset.plan(epoch, number)
+    plan = dataset.plan(Slot(epoch, number))
     key = SampleKey(dataset.seed, epoch, number)
     image = torch.from_numpy(render_naively(plan, dataset.index, key, dataset.hyperparameters))
     return image, labels_of_plan(dataset.index, plan)
@@ -95,7 +96,7 @@ def write_picture(dataset: TrainDataset, path: Path) -> str:
     rows, differences = [], []
     for number in range(2):
         naive = naive_sample(dataset, 0, number)[0].numpy().transpose(1, 2, 0)  # type: ignore[index]
-        ours = dataset.sample(0, number).image.numpy().transpose(1, 2, 0)
+        ours = dataset.sample(Slot(0, number)).image.numpy().transpose(1, 2, 0)
         difference = np.abs(naive.astype(int) - ours)
         differences.append(difference)
         rows.append(np.hstack([naive, ours, np.clip(4 * difference, 0, 255).astype(np.uint8)]))

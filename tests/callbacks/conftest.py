@@ -19,11 +19,19 @@ def tiny_run(
     monkeypatch.setenv("ONELOOK_CACHE", str(tmp_path / "cache"))
     tried = []
 
-    def refuse(_socket: socket.socket, address: Any) -> NoReturn:
+    connect = socket.socket.connect
+
+    def refuse(*address: Any, **_: Any) -> NoReturn:
         tried.append(address)
         raise OSError(f"a connection to {address}")
 
-    monkeypatch.setattr(socket.socket, "connect", refuse)
+    def connect_within(of: socket.socket, address: Any) -> None:
+        if of.family != getattr(socket, "AF_UNIX", None):  # sockets that are files: packages talk to parts of their own
+            refuse(address)
+        connect(of, address)
+
+    monkeypatch.setattr(socket.socket, "connect", connect_within)
+    monkeypatch.setattr(socket, "getaddrinfo", refuse)
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     yield {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -56,6 +57,14 @@ def test_batch_without_boxes_and_with_awkward_names(tmp_path: Path) -> None:
     assert bare.shape == boxed.shape
     assert share_of_colour(bare, 0) == 0
     assert share_of_colour(boxed, 0) > 0
+
+
+def test_captions_say_how_many_images_a_picture_holds(tmp_path: Path) -> None:
+    batch = make_batch(1)
+    plain = picture(plot_batch(batch, NAMES, tmp_path / "plain.png"))
+    grid = replace(batch, infos=(replace(batch.infos[0], num_images=4),))
+    captioned = picture(plot_batch(grid, NAMES, tmp_path / "grid.png"))
+    assert (plain[40:] == captioned[40:]).all() and (plain[:40] != captioned[:40]).any()
 
 
 def test_boxes_lie_where_the_targets_say(tmp_path: Path) -> None:

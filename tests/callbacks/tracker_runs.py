@@ -9,18 +9,29 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from onelook.callbacks.trackers.detached import Detached, TrackerKind
 from onelook.callbacks.trackers.registry import TRACKERS
 from onelook.callbacks.trackers.tracker import BoxedPicture, RunSummary, TrackedRun, Tracker
-from onelook.engine.callback import Callback, StepEnd
+from onelook.engine.callback import Callback, FitEnd, FitStart, StepEnd
+from onelook.files.images import write_image
+from onelook.engine.checkpoint import load_checkpoint
 from onelook.recipes.train import TrainResult, train
 
 Row = dict[str, float]
 
 
-def follow(name: str, settings: Mapping[str, Any], *others: Callback) -> TrainResult:
-    """Train with the tracker `name` on."""
-    return train(settings, callbacks=[Detached({name: TRACKERS[name]}), *others])
+def follow(name: str, settings: Mapping[str, Any], *others: Callback, **changes: Any) -> TrainResult:
+    """Train with `settings` and `changes` and with the tracker `name` on."""
+    return train({**settings, **changes}, callbacks=[Detached({name: TRACKERS[name]}), *others])
+
+
+def bits_of(result: TrainResult) -> list[bytes]:
+    """All weights and the rows of a run, to the bit."""
+    files = load_checkpoint(result.last).tensors, load_checkpoint(result.best).tensors
+    weights = [tensors[name].numpy().tobytes() for tensors in files for name in sorted(tensors)]
+    return [*weights, (result.run_folder / "results.csv").read_bytes()]
 
 
 def results_of(run_folder: Path) -> dict[int, Row]:
@@ -28,6 +39,24 @@ def results_of(run_folder: Path) -> dict[int, Row]:
     with (run_folder / "results.csv").open(encoding="utf-8", newline="") as file:
         rows = [{name: float(cell) for name, cell in row.items() if cell} for row in csv.DictReader(file)]
     return {int(row.pop("epoch")): row for row in rows}
+
+
+class Draw(Callback):
+    """Writes `labels.png` at the start of a run and `results.jpg` at its end: real plots take seconds."""
+
+    def __init__(self) -> None:
+        self._folder = Path()
+
+    def on_fit_start(self, event: FitStart) -> None:
+        self._folder = event.run_folder
+        if event.start_epoch == 0 and event.start_batch == 0:
+            self._write("labels.png")
+
+    def on_fit_end(self, event: FitEnd) -> None:
+        self._write("results.jpg")
+
+    def _write(self, name: str) -> None:
+        write_image(self._folder / name, np.full((20, 30, 3), 114, np.uint8))
 
 
 class StopAt(Callback):

@@ -83,7 +83,7 @@ def test_only_images_that_are_seen_are_asked_for() -> None:
     seen = Tile(0, scaling(96, 96), (0, 0, 1, 1), (96, 96))
     unseen = Tile(1, translation(96, 0) @ scaling(96, 96), (0, 0, 1, 1), (96, 96))
     off_canvas = Tile(2, scaling(96, 96), (1.2, 0, 1, 1), (96, 96))
-    plan = AugmentPlan((SIDE, SIDE), (seen, unseen, off_canvas), (), 1.0, (1.0, 1.0, 1.0))
+    plan = AugmentPlan(0, (SIDE, SIDE), (seen, unseen, off_canvas), (), 1.0, (1.0, 1.0, 1.0))
     render_plan(plan, INDEX, Watched(IMAGES.arrays))
     assert asked == [0]
 
@@ -103,7 +103,7 @@ def test_flipped_images_are_exactly_mirrored() -> None:
 def test_small_tiles_are_averaged_not_picked() -> None:
     stripes = np.zeros((96, 96, 3), np.uint8)
     stripes[:, ::2] = 255
-    plan = AugmentPlan((24, 24), (Tile(0, scaling(24, 24), (0, 0, 1, 1), (24, 24)),), (), 1.0, (1.0, 1.0, 1.0))
+    plan = AugmentPlan(0, (24, 24), (Tile(0, scaling(24, 24), (0, 0, 1, 1), (24, 24)),), (), 1.0, (1.0, 1.0, 1.0))
     result = render_plan(plan, INDEX, ArrayImages([stripes]))
     assert np.abs(result.astype(int) - 127).max() <= 1
 

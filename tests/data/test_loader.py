@@ -16,7 +16,9 @@ import torch
 from synthetic_index import write_jpegs
 
 from onelook.data import loader
-from onelook.data.dataset import TrainDataset, ValidationDataset
+from onelook.data.augment.keys import Purpose, SampleKey, generator
+from onelook.data.dataset import Arrangement, TrainDataset, ValidationDataset
+from onelook.data.image_weights import ImageWeights
 from onelook.data.loader import Batches, choose_workers, train_loader, validation_loader
 from onelook.data.sampler import EpochOrder
 from onelook.errors import DataError, OnelookError
@@ -103,6 +105,33 @@ def test_a_share_may_be_empty(index: DatasetIndex, workers: int) -> None:
     batch = list(run_of(index, workers, share=(0, 5)))[2]
     assert batch.images.shape == (0, 3, 64, 64) and batch.images.dtype == torch.uint8 and batch.infos == ()
     assert batch.targets.boxes.shape == (0, 4) and len(batch.targets) == 0
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+@pytest.mark.parametrize("start", [(0, 0), (1, 1)])
+def test_an_epoch_of_drawn_images_knows_what_the_one_before_has_led_to(
+    index: DatasetIndex, workers: int, start: tuple[int, int]
+) -> None:
+    arrangement = Arrangement(weights=ImageWeights(index, num_classes=2, seed=4))
+    dataset = TrainDataset(index, Hyperparameters(mosaic=0), imgsz=64, seed=4, arrangement=arrangement)
+    class_ap: list[float] = []
+    order = EpochOrder(4, 7, 3, 3, start_epoch=start[0], start_batch=start[1], class_ap=lambda: class_ap)
+    found = []
+    before = children()
+    running = set()
+    for number, batch in enumerate(train_loader(dataset, order, workers=workers), start=3 * start[0] + start[1]):
+        found += [info.index for info in batch.infos]
+        running.add(frozenset(children() - before))
+        class_ap[:] = [number / 9, 0.5]  # as a validation after this batch would
+    expected = []
+    for epoch, ap in enumerate([(), (2 / 9, 0.5), (5 / 9, 0.5)]):
+        if epoch == start[0] and start != (0, 0):
+            ap = ()
+        drawn = arrangement.weights.draw(epoch, ap) if arrangement.weights else []
+        rng = generator(SampleKey(4, epoch, 0), Purpose.ORDER)
+        expected += [drawn[slot] for slot in rng.permutation(7)]
+    assert found == expected[7 * start[0] + 3 * start[1] :]
+    assert len(running) == 1, "the same workers for all epochs"
 
 
 def test_loading_leaves_the_global_random_numbers_alone(index: DatasetIndex) -> None:

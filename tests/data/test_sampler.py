@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 
 from onelook.data.rectangles import similar_shapes
-from onelook.data.sampler import EpochOrder, fixed_order, share_of
+from onelook.data.sampler import EpochOrder, Place, fixed_order, share_of
 
 RECTANGLES = similar_shapes(np.array([[10 + i, 40] for i in range(10)], np.int32), imgsz=64, batch_size=4)
 
 
-def images_of(batch: list[tuple[tuple[int, int], ...]]) -> list[int]:
-    return [image for place in batch for _, image in place]
+def images_of(batch: list[Place]) -> list[int]:
+    return [slot.number for place in batch for slot in place]
 
 
 def test_each_epoch_shows_every_image_once_and_keeps_the_last_short_batch() -> None:
@@ -20,7 +20,7 @@ def test_each_epoch_shows_every_image_once_and_keeps_the_last_short_batch() -> N
     assert [len(batch) for batch in batches] == [4, 4, 2] * 3
     for epoch in range(3):
         keys = [key for batch in batches[3 * epoch : 3 * epoch + 3] for place in batch for key in place]
-        assert sorted(keys) == [(epoch, image) for image in range(10)]
+        assert sorted(keys) == [(epoch, image, ()) for image in range(10)]
 
 
 def test_order_differs_between_epochs_and_between_seeds() -> None:

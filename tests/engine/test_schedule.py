@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from onelook.data.sampler import EpochOrder
 from onelook.engine.schedule import Schedule, decay_factor, nominal_batch
 from onelook.settings.train import TrainSettings
 
@@ -92,7 +93,14 @@ def test_weight_decay_is_scaled_to_the_images_of_an_update(batch_size: int, fact
 
 
 @pytest.mark.parametrize(
-    ("given", "num_images"), [({}, 205), ({"nominal_batch": 64}, 205), ({"batch_size": 128, "epochs": 300}, 118287)]
+    ("given", "num_images"),
+    [
+        ({}, 205),
+        ({"nominal_batch": 64}, 205),
+        ({"batch_size": 128, "epochs": 300}, 118287),
+        ({"quad": True, "nominal_batch": 64}, 205),
+        ({"quad": True, "batch_size": 128, "nominal_batch": 160}, 1001),
+    ],
 )
 def test_every_update_is_equally_strong_however_few_images_it_has(given: dict[str, object], num_images: int) -> None:
     schedule = Schedule(settings(**given), num_images=num_images)
@@ -100,7 +108,23 @@ def test_every_update_is_equally_strong_however_few_images_it_has(given: dict[st
     for step in range(3 * schedule.batches_per_epoch):
         batch = step % schedule.batches_per_epoch
         plan = schedule.at(step)
-        strength += plan.loss_scale * min(schedule.batch_size, num_images - batch * schedule.batch_size)
+        strength += plan.loss_scale * schedule.places_in(batch)
         if plan.is_update:
-            assert strength == pytest.approx(max(64, schedule.batch_size))
+            assert strength == pytest.approx(max(64, schedule.batch_size * schedule.accumulate))
             strength = 0.0
+
+
+@pytest.mark.parametrize(("num_images", "batch_size"), [(205, 16), (10, 16), (3, 16), (1001, 128), (9, 4)])
+def test_batches_of_quad_show_every_image_in_fewer_pictures(num_images: int, batch_size: int) -> None:
+    schedule = Schedule(settings(quad=True, batch_size=batch_size), num_images)
+    order = EpochOrder(0, num_images, batch_size, 1, quad=True)
+    batches = list(order)
+    assert len(batches) == schedule.batches_per_epoch
+    for number, batch in enumerate(batches):
+        assert schedule.places_in(number) == len(batch)
+        assert schedule.images_in(number) == sum(len(place) for place in batch)
+
+
+@pytest.mark.parametrize(("nominal", "accumulate"), [(10, 1), (20, 2), (64, 6), (0, 1)])
+def test_images_per_update_are_counted_in_images_under_quad(nominal: int, accumulate: int) -> None:
+    assert Schedule(settings(quad=True, nominal_batch=nominal), 205).accumulate == accumulate

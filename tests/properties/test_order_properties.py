@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from onelook.data import quad
 from onelook.data.rectangles import equal_squares, similar_shapes
 from onelook.data.sampler import EpochOrder, fixed_order
 
@@ -15,22 +18,25 @@ BATCHES = st.integers(1, 33)
 WORLDS = st.integers(1, 9)
 
 
-def order_of(num_images: int, batch_size: int, *, rect: bool, rank: int = 0, world_size: int = 1) -> EpochOrder:
-    rectangles = None
+def order_of(
+    num_images: int, batch_size: int, *, rect: bool, twice: bool = False, rank: int = 0, world_size: int = 1
+) -> EpochOrder:
+    order = EpochOrder(3, num_images, batch_size, EPOCHS, rank=rank, world_size=world_size, quad=twice)
     if rect:
         sizes = np.stack([np.arange(20, 20 + num_images), np.full(num_images, 50)], axis=1).astype(np.int32)
-        rectangles = similar_shapes(sizes, imgsz=64, batch_size=batch_size)
-    return EpochOrder(3, num_images, batch_size, EPOCHS, rectangles=rectangles, rank=rank, world_size=world_size)
+        order = replace(order, rectangles=similar_shapes(sizes, imgsz=64, batch_size=order.images_per_batch))
+    return order
 
 
 @settings(max_examples=300, deadline=None)
-@given(COUNTS, BATCHES, WORLDS, st.booleans())
+@given(COUNTS, BATCHES, WORLDS, st.booleans(), st.booleans())
 def test_shares_of_all_processes_make_the_batches_of_one(
-    num_images: int, batch_size: int, world_size: int, rect: bool
+    num_images: int, batch_size: int, world_size: int, rect: bool, twice: bool
 ) -> None:
-    whole = list(order_of(num_images, batch_size, rect=rect))
+    batch_size *= 4 if twice else 1
+    whole = list(order_of(num_images, batch_size, rect=rect, twice=twice))
     shares = [
-        list(order_of(num_images, batch_size, rect=rect, rank=rank, world_size=world_size))
+        list(order_of(num_images, batch_size, rect=rect, twice=twice, rank=rank, world_size=world_size))
         for rank in range(world_size)
     ]
     assert {len(share) for share in shares} == {len(whole)}
@@ -41,17 +47,23 @@ def test_shares_of_all_processes_make_the_batches_of_one(
 
 
 @settings(max_examples=200, deadline=None)
-@given(COUNTS, BATCHES, st.booleans())
+@given(COUNTS, BATCHES, st.booleans(), st.booleans())
 def test_each_image_comes_exactly_once_per_epoch_and_sizes_keep_their_places(
-    num_images: int, batch_size: int, rect: bool
+    num_images: int, batch_size: int, rect: bool, twice: bool
 ) -> None:
-    batches = list(order_of(num_images, batch_size, rect=rect))
+    batch_size *= 4 if twice else 1
+    order = order_of(num_images, batch_size, rect=rect, twice=twice)
+    batches = list(order)
     per_epoch = len(batches) // EPOCHS
-    sizes = [min(batch_size, num_images - start) for start in range(0, num_images, batch_size)]
+    assert per_epoch == order.batches_per_epoch
+    full = order.images_per_batch
+    sizes = [min(full, num_images - start) for start in range(0, num_images, full)]
+    if twice:
+        sizes = [quad.num_places(size, batch_size) for size in sizes]
     for epoch in range(EPOCHS):
         own = batches[epoch * per_epoch : (epoch + 1) * per_epoch]
         assert sorted(key for batch in own for place in batch for key in place) == [
-            (epoch, image) for image in range(num_images)
+            (epoch, image, ()) for image in range(num_images)
         ]
         assert [len(batch) for batch in own] == sizes
 

@@ -16,6 +16,7 @@ COMMANDS = {
     "val": "validate a detector on a split of a data set",
     "detect": "run a detector on pictures and videos",
     "models": "list the shipped models with their sizes",
+    "anchors": "measure how well anchors suit a data set, and find better ones",
     "check": "read a data set and account for every label row",
     "autosplit": "divide a folder of images into train, val and test lists",
 }
@@ -97,6 +98,10 @@ def _module(command: str) -> ModuleType:
         from onelook.cli import models
 
         return models
+    if command == "anchors":
+        from onelook.cli import anchors
+
+        return anchors
     if command == "check":
         from onelook.cli import check
 

@@ -13,7 +13,7 @@ from onelook.errors import UsageError
 NOT_OFFERED = frozenset(
     {
         "--artifact_alias", "--augment", "--bbox_interval", "--bucket", "--dnn", "--entity", "--evolve",
-        "--evolve_population", "--image-weights", "--local_rank", "--quad", "--resume_evolve", "--save-format",
+        "--evolve_population", "--local_rank", "--resume_evolve", "--save-format",
         "--save-hybrid", "--sync-bn", "--update", "--upload_dataset", "--verbose", "--view-img", "--visualize",
     }
 )  # fmt: skip

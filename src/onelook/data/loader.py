@@ -15,7 +15,8 @@ import torch
 from torch.utils.data import DataLoader, Dataset
 
 from onelook.data.capacity import available_processors
-from onelook.data.dataset import Item, TrainDataset, ValidationDataset, collate, empty_batch
+from onelook.data.dataset import TrainDataset, ValidationDataset
+from onelook.data.item import Item, collate, empty_batch
 from onelook.data.sampler import EpochOrder, fixed_order
 from onelook.errors import OnelookError
 from onelook.structures.batch import Batch
@@ -46,7 +47,9 @@ def train_loader(
     Raises:
         OnelookError: what went wrong in a worker, as if it had happened here.
     """
-    return _stream(_Batches(dataset), order, workers, pin_memory, start_method)
+    # Drawing images needs what the last validation found: nothing of an epoch may be loaded before it begins.
+    parts: Iterable[Iterable[list[Any]]] = [order] if order.class_ap is None else order.by_epoch()
+    return _stream(_Batches(dataset), parts, workers, pin_memory, start_method)
 
 
 def validation_loader(
@@ -60,7 +63,7 @@ def validation_loader(
 ) -> Batches:
     """The batches of one validation that process `rank` of `world_size` measures; otherwise as `train_loader`."""
     order = fixed_order(dataset.rectangles, rank=rank, world_size=world_size)
-    return _stream(_Batches(dataset), order, workers, pin_memory, start_method)
+    return _stream(_Batches(dataset), [order], workers, pin_memory, start_method)
 
 
 def choose_workers(requested: int, batch_size: int, *, device_type: str, world_size: int = 1) -> int:
@@ -100,39 +103,53 @@ class _Batches(Dataset[Any]):
             return problem
 
 
+class _Part:
+    """The batches that are asked of the loader now."""
+
+    keys: Iterable[list[Any]] = ()
+
+    def __iter__(self) -> Iterator[list[Any]]:
+        return iter(self.keys)
+
+
 def _stream(
-    batches: _Batches, order: Iterable[list[Any]], workers: int, pin_memory: bool, start_method: str | None
+    batches: _Batches,
+    parts: Iterable[Iterable[list[Any]]],
+    workers: int,
+    pin_memory: bool,
+    start_method: str | None,
 ) -> Batches:
+    """The batches of each part after those of the one before; loading ahead ends with a part, the workers do not."""
+    part = _Part()
     loader = DataLoader(
         batches,
-        batch_sampler=order,
+        batch_sampler=part,
         num_workers=workers,
         collate_fn=_as_it_is,
         pin_memory=pin_memory,
         worker_init_fn=_prepare_worker,
         multiprocessing_context=start_method if workers else None,
         generator=torch.Generator(),  # else the loader draws from torch's global one
+        persistent_workers=workers > 0,
     )
-    with _opencv_threads_at_rest(), _signals_of_children_as_before():
-        iterator = iter(loader)
+    iterator: Any = None
     try:
-        while True:
-            try:
-                batch = next(iterator)
-            except StopIteration:
-                return
-            except RuntimeError as problem:
-                if "DataLoader worker" not in str(problem):
-                    raise
-                raise OnelookError(
-                    f"a process that loads images has ended: {problem}",
-                    hint="it may have run out of memory: use fewer --workers",
-                ) from problem.with_traceback(None)  # whose frames would keep the other workers alive
-            if isinstance(batch, OnelookError):
-                raise batch
-            yield batch
+        for part.keys in parts:
+            with _opencv_threads_at_rest(), _signals_of_children_as_before():
+                iterator = iter(loader)
+            for batch in iterator:
+                if isinstance(batch, OnelookError):
+                    raise batch
+                yield batch
+    except RuntimeError as problem:
+        if "DataLoader worker" not in str(problem):
+            raise
+        raise OnelookError(
+            f"a process that loads images has ended: {problem}",
+            hint="it may have run out of memory: use fewer --workers",
+        ) from problem.with_traceback(None)  # whose frames would keep the other workers alive
     finally:
-        del iterator  # ends the workers
+        del loader, iterator  # ends the workers
 
 
 @contextmanager

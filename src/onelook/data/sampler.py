@@ -2,16 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TypeVar
+from functools import partial
+from typing import NamedTuple, TypeVar
 
+from onelook.data import quad
 from onelook.data.augment.keys import Purpose, SampleKey, generator
 from onelook.data.rectangles import Rectangles
 
-EpochAndImage = tuple[int, int]
-Place = tuple[EpochAndImage, ...]
 Part = TypeVar("Part")
+
+
+class Slot(NamedTuple):
+    """One image of an epoch.
+
+    Attributes:
+        epoch: from 0.
+        number: of the image in the data set; if images are drawn, of the draw within the epoch.
+        class_ap: what the draws of this epoch depend on; see `ImageWeights`.
+    """
+
+    epoch: int
+    number: int
+    class_ap: tuple[float, ...] = ()
+
+
+Place = tuple[Slot, ...]
 
 
 @dataclass(frozen=True)
@@ -24,11 +41,14 @@ class EpochOrder:
     Attributes:
         seed: of the run.
         num_images: in the data set; each comes once per epoch.
-        batch_size: images per batch, in all processes together; the last batch of an epoch may have fewer.
+        batch_size: images per batch, in all processes together, without `quad`; the last batch of an epoch may have
+            fewer.
         epochs: length of the run.
         start_epoch, start_batch: the first batch that is given, counted from 0; to go on with an interrupted run.
         rectangles: if given, the batches are these, and only the order of the full ones changes from epoch to epoch.
         rank, world_size: number of this process, and of all that train together; a share may be empty.
+        quad: whether places may hold several images, see `quad.py`.
+        class_ap: asked at the beginning of every epoch, for drawing its images; None if images are not drawn.
     """
 
     seed: int
@@ -40,22 +60,39 @@ class EpochOrder:
     rectangles: Rectangles | None = None
     rank: int = 0
     world_size: int = 1
+    quad: bool = False
+    class_ap: Callable[[], Sequence[float]] | None = None
+
+    @property
+    def images_per_batch(self) -> int:
+        """Images of a full batch."""
+        return quad.num_images(self.batch_size) if self.quad else self.batch_size
 
     @property
     def batches_per_epoch(self) -> int:
         """Number of batches in an epoch."""
-        return -(-self.num_images // self.batch_size)
+        return -(-self.num_images // self.images_per_batch)
 
     def __len__(self) -> int:
         return max(0, (self.epochs - self.start_epoch) * self.batches_per_epoch - self.start_batch)
 
     def __iter__(self) -> Iterator[list[Place]]:
+        for batches in self.by_epoch():
+            yield from batches
+
+    def by_epoch(self) -> Iterator[Iterable[list[Place]]]:
+        """The batches that each epoch still has; an epoch is put in order when it is asked for, not before."""
         first = self.start_batch
         for epoch in range(self.start_epoch, self.epochs):
-            for images in self._batches(epoch)[first:]:
-                places: list[Place] = [((epoch, image),) for image in images]
-                yield share_of(places, self.rank, self.world_size)
+            class_ap = () if self.class_ap is None else tuple(self.class_ap())
+            yield map(partial(self._share, epoch, class_ap), self._batches(epoch)[first:])
             first = 0
+
+    def _share(self, epoch: int, class_ap: tuple[float, ...], numbers: list[int]) -> list[Place]:
+        """What this process gets of a batch."""
+        slots = [Slot(epoch, number, class_ap) for number in numbers]
+        places: list[Place] = quad.grouped(slots, self.batch_size) if self.quad else [(slot,) for slot in slots]
+        return share_of(places, self.rank, self.world_size)
 
     def _batches(self, epoch: int) -> list[list[int]]:
         """Image numbers of every batch; the batch that may have fewer is the last, so sizes never change places."""
@@ -65,7 +102,8 @@ class EpochOrder:
             order = [*rng.permutation(num_full).tolist(), *range(num_full, len(self.rectangles))]
             return [self.rectangles.batch(number) for number in order]
         shuffled: list[int] = rng.permutation(self.num_images).tolist()
-        return [shuffled[start : start + self.batch_size] for start in range(0, self.num_images, self.batch_size)]
+        size = self.images_per_batch
+        return [shuffled[start : start + size] for start in range(0, self.num_images, size)]
 
 
 def share_of(whole: Sequence[Part], rank: int, world_size: int) -> list[Part]:

@@ -178,7 +178,9 @@ class BatchGradient:
     def _resized(self, images: Tensor, step: int) -> Tensor:
         if not self._settings.multi_scale:
             return images
-        size = multi_scale_size(self._settings.seed, step, self._settings.imgsz, self._arithmetic.max_stride)
+        settings = self._settings
+        side = 2 * settings.imgsz if settings.quad else settings.imgsz
+        size = multi_scale_size(settings.seed, step, side, self._arithmetic.max_stride)
         factor = size / max(images.shape[2:])
         stride = self._arithmetic.max_stride
         height, width = (math.ceil(side * factor / stride) * stride for side in images.shape[2:])

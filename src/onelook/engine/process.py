@@ -37,7 +37,7 @@ logger = logging.getLogger(__name__)
 NO_TIMEOUT = timedelta(days=7)
 KEY_ERROR = "onelook/error"
 KEY_LEAVING = "onelook/leaving"
-SECONDS_FOR_BLAME = 5.0
+SECONDS_FOR_BLAME = 1.0
 SECONDS_TO_LEAVE = 30.0
 PR_SET_PDEATHSIG = 1
 LAUNCHED_BY_US = "ONELOOK_LAUNCHED"

@@ -140,7 +140,7 @@ class Trainer:
                 step=progress.step,
                 mean_losses=self._loss_sums / progress.batch,
                 learning_rates=(plan.lr_bias, plan.lr, plan.lr),
-                num_images=self.schedule.places_in(progress.batch - 1),
+                num_images=self.schedule.images_in(progress.batch - 1),
                 num_boxes=len(batch.targets),
                 imgsz=losses.imgsz,
             )

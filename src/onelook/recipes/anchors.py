@@ -42,22 +42,23 @@ class AnchorStudy:
         model: whose anchors were measured.
         are_placeholders: the model says only how many anchors it has; training looks for others in any case.
         strides: (L,) pixels per cell of each output map.
+        sizes_px: (M, 2) width, height of the training labels at the training size.
         current: the anchors of the model and how well they suit the labels.
         found: the new anchors, rounded to a tenth of a pixel, and how well they suit the labels.
-        num_labels: of the training split.
-        num_small: those with a side below 3 pixels.
-        picture: the file.
     """
 
     settings: AnchorSettings
     model: str
     are_placeholders: bool
     strides: tuple[int, ...]
+    sizes_px: Array
     current: AnchorFit
     found: AnchorFit
-    num_labels: int
-    num_small: int
-    picture: Path
+
+    @property
+    def num_small(self) -> int:
+        """Labels with a side below 3 pixels."""
+        return int((self.sizes_px < SMALL_SIDE_PX).any(axis=1).sum())
 
     @property
     def would_be_replaced(self) -> bool:
@@ -72,14 +73,14 @@ class AnchorStudy:
 
 
 def study_anchors(given: Mapping[str, Any]) -> AnchorStudy:
-    """Measure the anchors of a model on the training labels, look for better ones, and draw both.
+    """Measure the anchors of a model on the training labels, and look for better ones. Nothing is written.
 
     Args:
         given: settings by name; see `AnchorSettings`.
 
     Raises:
-        OnelookError: a setting, the data or the model cannot be used, or the picture cannot be written.
-        StopRequested: Ctrl-C, SIGTERM or SIGUSR1; nothing has been written.
+        OnelookError: a setting, the data or the model cannot be used.
+        StopRequested: Ctrl-C, SIGTERM or SIGUSR1.
     """
     with StopSignal() as stop:
         settings = build_settings(AnchorSettings, given)
@@ -88,20 +89,27 @@ def study_anchors(given: Mapping[str, Any]) -> AnchorStudy:
         sizes_px = label_sizes_px(splits.scans["train"].index, settings.imgsz)
         current, found = _measured(model, sizes_px, settings, stop)
         stop.check()
-        titles = {f"Anchors of {label}": current, "New anchors": found}
-        picture = _place(settings)
-        plot_anchors(sizes_px, titles, model.stride_px, picture, anchor_t=settings.anchor_t, imgsz=settings.imgsz)
-    return AnchorStudy(
-        settings=settings,
-        model=label,
-        are_placeholders=isinstance(model.definition["anchors"], int),
-        strides=model.stride_px,
-        current=current,
-        found=found,
-        num_labels=len(sizes_px),
-        num_small=int((sizes_px < SMALL_SIDE_PX).any(axis=1).sum()),
-        picture=picture,
-    )
+    are_placeholders = isinstance(model.definition["anchors"], int)
+    return AnchorStudy(settings, label, are_placeholders, model.stride_px, sizes_px, current, found)
+
+
+def draw_study(study: AnchorStudy) -> Path:
+    """Write the picture of a study, labels and both sets of anchors, to the `output` of its settings; its path.
+
+    Raises:
+        RunFolderError: there is no place for it.
+    """
+    settings, path = study.settings, study.settings.output
+    if path.suffix.lower() not in PICTURE_SUFFIXES:
+        path /= f"{settings.data.stem}-{settings.imgsz}.png"
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as problem:
+        raise RunFolderError(
+            f"picture `{path}` cannot be written: {problem.strerror or problem}", hint="choose another `--output`"
+        ) from problem
+    fits = {f"Anchors of {study.model}": study.current, "New anchors": study.found}
+    return plot_anchors(study.sizes_px, fits, study.strides, path, anchor_t=settings.anchor_t, imgsz=settings.imgsz)
 
 
 def _model(settings: AnchorSettings, num_classes: int) -> tuple[DetectionModel, str]:
@@ -135,18 +143,3 @@ def _measured(
         measure_anchors(sizes_px, current, anchor_t=settings.anchor_t),
         measure_anchors(sizes_px, found, anchor_t=settings.anchor_t),
     )
-
-
-def _place(settings: AnchorSettings) -> Path:
-    """The file of the picture, in a folder that exists."""
-    output = settings.output
-    path = (
-        output if output.suffix.lower() in PICTURE_SUFFIXES else output / f"{settings.data.stem}-{settings.imgsz}.png"
-    )
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as problem:
-        raise RunFolderError(
-            f"picture `{path}` cannot be written: {problem.strerror or problem}", hint="choose another `--output`"
-        ) from problem
-    return path

@@ -118,7 +118,9 @@ def _refuse_to_go_on(end: LaunchEnd) -> None:
         OnelookError: with the exit code that the processes agreed on.
     """
     if end.signal_name:
-        raise StopRequested(f"stopped on request of {end.signal_name}")
+        stopped = StopRequested(f"stopped on request of {end.signal_name}")
+        stopped.is_told = True
+        raise stopped
     codes = sorted(set(end.failures.values()) & FINAL_CODES)
     if codes:
         kinds = {kind.exit_code: kind for kind in reversed(OnelookError.__subclasses__())}

@@ -127,7 +127,7 @@ def _model(settings: TrainSettings, splits: Splits, resumed: Resumed | None) -> 
     if resumed is not None:
         model = model_of(resumed.checkpoint, "model/", resumed.run.last)
         _check_image_size(settings, model)
-        return model, settings.cfg or "model"
+        return model, Path(settings.cfg).stem or "model"
     start = starting_model(settings, splits.names)
     _check_image_size(settings, start.model)
     frozen_rows(start.model, settings.freeze)

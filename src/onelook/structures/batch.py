@@ -60,11 +60,6 @@ class Batch:
     targets: Targets
     infos: tuple[ImageInfo, ...]
 
-    @property
-    def num_images(self) -> int:
-        """Images of the data set that are shown; more than there are batch images if some hold several."""
-        return sum(info.num_images for info in self.infos)
-
     def part(self, first: int, last: int) -> Batch:
         """The images from number `first` up to, but without, number `last`."""
         if (first, last) == (0, len(self.images)):

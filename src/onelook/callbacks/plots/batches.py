@@ -56,7 +56,9 @@ def plot_batch(batch: Batch, names: Sequence[str], path: Path, *, max_images: in
         height, width = view.shape[:2]
         boxes = cxcywh_to_xyxy(boxes_norm[own]) * np.array([width, height, width, height], np.float32)
         drawn = draw_detections(view, boxes, class_ids[own], None, names)
-        cells.append(_captioned(drawn, Path(batch.infos[number].path).name))
+        info = batch.infos[number]
+        others = f" and {info.num_images - 1} more" if info.num_images > 1 else ""
+        cells.append(_captioned(drawn, Path(info.path).name + others))
     write_image(path, _grid(cells, num_columns))
     return path
 

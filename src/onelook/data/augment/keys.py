@@ -21,6 +21,7 @@ class Purpose(IntEnum):
     COLOUR = 4
     MIXUP = 5
     COPY_PASTE = 6
+    IMAGE_WEIGHTS = 7
 
 
 @dataclass(frozen=True)
@@ -30,7 +31,7 @@ class SampleKey:
     Attributes:
         seed: of the run, 0 to 2^63 - 1.
         epoch: 0 to 2^24 - 1.
-        index: image number in the data set, 0 to 2^32 - 1.
+        index: image number in the data set, or number of the draw if images are drawn; 0 to 2^32 - 1.
     """
 
     seed: int

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 
 from onelook.data.augment.colour import Gains, draw_colour_gains
 from onelook.data.augment.copy_paste import draw_pastes
@@ -43,6 +44,7 @@ class AugmentPlan:
     """How to make one training image.
 
     Attributes:
+        image: number in the data set of the image that this is about; the others of a mosaic are its partners.
         output_hw: height and width, pixels.
         tiles: one image or the four of a mosaic; they do not overlap.
         partner: the tiles of a second mosaic that is blended in; empty if there is none.
@@ -50,6 +52,7 @@ class AugmentPlan:
         colour_gains: factors for hue, saturation and value, applied last.
     """
 
+    image: int
     output_hw: tuple[int, int]
     tiles: tuple[Tile, ...]
     partner: tuple[Tile, ...]
@@ -81,6 +84,7 @@ def draw_plan(
     key: SampleKey,
     output_hw: tuple[int, int],
     mosaic_allowed: bool = True,
+    drawn: npt.NDArray[np.int64] | None = None,
 ) -> AugmentPlan:
     """The plan of one training image: a pure function of its arguments.
 
@@ -90,20 +94,23 @@ def draw_plan(
         key: run, epoch and image number.
         output_hw: height and width of the result, pixels; square if a mosaic is allowed.
         mosaic_allowed: with False, no mosaic and no mix-up.
+        drawn: (N,) image numbers that stand in place of those of the data set; `key` then counts in here.
     """
+    numbers = _Numbers(index, drawn)
     layout = generator(key, Purpose.LAYOUT)
     mixing = generator(key, Purpose.MIXUP)
     partner: tuple[Tile, ...] = ()
     ratio = 1.0
     if mosaic_allowed and layout.random() < hyperparameters.mosaic:
-        canvas = _draw_mosaic(layout, index, key.index, side=output_hw[0])
+        canvas = _draw_mosaic(layout, numbers, key.index, side=output_hw[0])
         if mixing.random() < hyperparameters.mixup:
             ratio = draw_ratio(mixing)
-            second = _draw_mosaic(mixing, index, int(mixing.integers(len(index))), side=output_hw[0])
+            second = _draw_mosaic(mixing, numbers, int(mixing.integers(len(index))), side=output_hw[0])
             partner = _draw_tiles(index, hyperparameters, key=key, canvas=second, output_hw=output_hw, layer=1)
     else:
-        canvas = _alone(index, key.index, output_hw)
+        canvas = _alone(index, numbers.image(key.index), output_hw)
     return AugmentPlan(
+        image=numbers.image(key.index),
         output_hw=output_hw,
         tiles=_draw_tiles(index, hyperparameters, key=key, canvas=canvas, output_hw=output_hw, layer=0),
         partner=partner,
@@ -112,10 +119,27 @@ def draw_plan(
     )
 
 
-def _draw_mosaic(rng: np.random.Generator, index: DatasetIndex, current: int, *, side: int) -> _Canvas:
+@dataclass(frozen=True)
+class _Numbers:
+    """What the numbers of images mean.
+
+    Attributes:
+        index: the data set.
+        drawn: (N,) image numbers, if they do not mean the images of the data set one by one.
+    """
+
+    index: DatasetIndex
+    drawn: npt.NDArray[np.int64] | None
+
+    def image(self, number: int) -> int:
+        """Image number in the data set."""
+        return number if self.drawn is None else int(self.drawn[number])
+
+
+def _draw_mosaic(rng: np.random.Generator, numbers: _Numbers, current: int, *, side: int) -> _Canvas:
     """Four images, each scaled to a longer side of `side` pixels, around a random point of a canvas twice as large."""
-    sources = draw_mosaic_images(rng, current, len(index))
-    sizes = [_fitted(index, source, side) for source in sources]
+    sources = [numbers.image(number) for number in draw_mosaic_images(rng, current, len(numbers.index))]
+    sizes = [_fitted(numbers.index, source, side) for source in sources]
     centre = draw_centre(rng, side)
     corners = place_around(centre, sizes)
     boxes = tuple((left, top, width, height) for (left, top), (height, width) in zip(corners, sizes, strict=True))
