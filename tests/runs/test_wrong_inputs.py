@@ -45,7 +45,7 @@ USAGE = [
         ("`--no-plots`, `--mixpu`",),
         "`--noplots`, `--mixup`",
     ),
-    Case("option of another trainer", train("--artifact_alias"), 2, ("`--artifact_alias`",), "--help` lists the options"),
+    Case("option of another trainer", train("--dnn"), 2, ("`--dnn`",), "--help` lists the options"),
     Case("argument too many", words("val", "fast"), 2, ("unexpected argument `fast`",), "onelook val --help"),
     Case("option without value", train("--epochs"), 2, ("--epochs: expected one argument",), "onelook train --help"),
     Case(
