@@ -1,0 +1,60 @@
+"""One picture of a batch with its truth, and how such items become a batch."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from onelook.geometry.boxes import xyxy_to_cxcywh
+from onelook.structures.batch import Batch, ImageInfo, Targets
+
+
+class Item(NamedTuple):
+    """One image of a batch.
+
+    Attributes:
+        image: (3, H, W) uint8 RGB, contiguous.
+        boxes_cxcywh_norm: (N, 4) float32, as a fraction of the width and height of `image`; inside it, not empty.
+        class_ids: (N,) int64.
+        info: where it came from.
+    """
+
+    image: Tensor
+    boxes_cxcywh_norm: Tensor
+    class_ids: Tensor
+    info: ImageInfo
+
+
+def make_item(
+    rgb: npt.NDArray[np.uint8], boxes_xyxy: npt.NDArray[Any], class_ids: npt.NDArray[np.int64], info: ImageInfo
+) -> Item:
+    """An item from an RGB image (H, W, 3), boxes (N, 4) xyxy in its pixels, and class ids (N,)."""
+    height, width = rgb.shape[:2]
+    planes = np.empty((3, height, width), np.uint8)
+    cv2.split(rgb, [planes[0], planes[1], planes[2]])
+    norm = (xyxy_to_cxcywh(boxes_xyxy) / (width, height, width, height)).astype(np.float32)
+    return Item(torch.from_numpy(planes), torch.from_numpy(norm), torch.from_numpy(class_ids.copy()), info)
+
+
+def collate(items: Sequence[Item]) -> Batch:
+    """A batch of items with images of one size."""
+    counts = torch.tensor([len(item.class_ids) for item in items])
+    targets = Targets(
+        image_index=torch.repeat_interleave(torch.arange(len(items)), counts),
+        class_ids=torch.cat([item.class_ids for item in items]),
+        boxes=torch.cat([item.boxes_cxcywh_norm for item in items]),
+    )
+    return Batch(torch.stack([item.image for item in items]), targets, tuple(item.info for item in items))
+
+
+def empty_batch(size_hw: tuple[int, int]) -> Batch:
+    """No pictures of a height and width in pixels: the share of a process for which a batch has too few."""
+    no_number = torch.zeros(0, dtype=torch.int64)
+    targets = Targets(no_number, no_number.clone(), torch.zeros(0, 4))
+    return Batch(torch.zeros(0, 3, *size_hw, dtype=torch.uint8), targets, ())

@@ -1,0 +1,93 @@
+"""Batches at twice the size: some pictures are one image enlarged, the others four images in a grid.
+
+A full batch that would have B images has B / 4 places instead: half of them (rounded down) show one image, the rest
+four. So the network sees objects at twice and at the usual size, for about the same work per batch, and every image of
+an epoch is used.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import TypeVar
+
+import cv2
+import numpy as np
+import torch
+
+from onelook.data.augment.letterboxed import FILL
+from onelook.data.item import Item
+
+GRID = 4  # images in a grid
+Key = TypeVar("Key")
+
+
+def num_enlarged(batch_size: int) -> int:
+    """How many pictures of a full batch are one image; `batch_size` is that without quad."""
+    return batch_size // GRID // 2
+
+
+def num_images(batch_size: int) -> int:
+    """How many images a full batch shows; `batch_size` is that without quad.
+
+    >>> [num_images(batch_size) for batch_size in (4, 8, 16, 64)]
+    [4, 5, 10, 40]
+    """
+    alone = num_enlarged(batch_size)
+    return alone + GRID * (batch_size // GRID - alone)
+
+
+def num_places(images: int, batch_size: int) -> int:
+    """How many pictures a batch of so many images has; `batch_size` is that of a full batch without quad.
+
+    >>> [num_places(images, 16) for images in (10, 7, 3, 1)]
+    [4, 4, 3, 1]
+    """
+    alone = min(num_enlarged(batch_size), images)
+    return alone + -(-(images - alone) // GRID)
+
+
+def grouped(keys: Sequence[Key], batch_size: int) -> list[tuple[Key, ...]]:
+    """The images of one batch, put together as its places: first those that stand alone, then the grids.
+
+    >>> grouped("abcdefg", 16)
+    [('a',), ('b',), ('c', 'd', 'e', 'f'), ('g',)]
+    """
+    alone = min(num_enlarged(batch_size), len(keys))
+    grids = [tuple(keys[first : first + GRID]) for first in range(alone, len(keys), GRID)]
+    return [*((key,) for key in keys[:alone]), *grids]
+
+
+def at_twice_the_size(items: Sequence[Item]) -> Item:
+    """One picture of twice the height and width: one item enlarged, or two to four in a grid.
+
+    The first is top left, the second below it, the third top right, the fourth bottom right; what is missing is grey.
+
+    Args:
+        items: one to four, with images of one size.
+    """
+    return _enlarged(items[0]) if len(items) == 1 else _in_a_grid(items)
+
+
+def _enlarged(item: Item) -> Item:
+    _, height, width = item.image.shape
+    planes = [
+        cv2.resize(plane, (2 * width, 2 * height), interpolation=cv2.INTER_LINEAR) for plane in item.image.numpy()
+    ]
+    return item._replace(image=torch.from_numpy(np.stack(planes)))
+
+
+def _in_a_grid(items: Sequence[Item]) -> Item:
+    _, height, width = items[0].image.shape
+    image = torch.full((3, 2 * height, 2 * width), FILL, dtype=torch.uint8)
+    boxes = []
+    for number, item in enumerate(items):
+        column, row = divmod(number, 2)
+        image[:, row * height : (row + 1) * height, column * width : (column + 1) * width] = item.image
+        boxes.append((item.boxes_cxcywh_norm + torch.tensor([column, row, 0, 0])) / 2)
+    return Item(
+        image=image,
+        boxes_cxcywh_norm=torch.cat(boxes),
+        class_ids=torch.cat([item.class_ids for item in items]),
+        info=replace(items[0].info, num_images=len(items)),
+    )

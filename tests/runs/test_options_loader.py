@@ -1,0 +1,142 @@
+"""Every setting of the loader does what its text says; each test fails if the setting is ignored."""
+
+from __future__ import annotations
+
+import signal
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from command_world import World as DataWorld
+from option_runs import Options, Trained, covers, fit
+
+from onelook.data.augment.keys import Purpose, SampleKey, generator
+from onelook.data.image_weights import ImageWeights
+from onelook.engine.callback import Callback, StepEnd
+from onelook.engine.checkpoint import load_checkpoint
+from onelook.engine.process import World
+from onelook.engine.state import Progress
+from onelook.engine.stop_signal import StopSignal
+from onelook.errors import SettingsError, StopRequested
+from onelook.recipes.loading import training_batches, validation_evaluator
+from onelook.recipes.preparation import prepare
+from onelook.recipes.splits import read_splits, scan_options
+from onelook.recipes.train import train
+
+RESUMED_FILES = ("weights/last.safetensors", "weights/best.safetensors", "results.csv")
+
+
+@covers("train", "quad")
+def test_quad_shows_every_image_once_in_pictures_of_twice_the_size(options: Options, plain: Trained) -> None:
+    run = fit(options, quad=True, batch_size=16)
+    assert run.trace.inputs[:2] == [(4, 3, 128, 128)] * 2, "two images alone and two grids make ten of twenty images"
+    assert [step.num_images for step in run.trace.steps] == [10, 10]
+    assert sum(step.num_boxes for step in run.trace.steps) == plain.trace.steps[0].num_boxes
+    assert run.losses != plain.losses
+
+
+@covers("train", "quad")
+@pytest.mark.parametrize(("rect", "multi_scale"), [(True, False), (False, True)])
+def test_quad_goes_with_rect_and_multi_scale(options: Options, rect: bool, multi_scale: bool) -> None:
+    run = fit(options, quad=True, batch_size=16, rect=rect, multi_scale=multi_scale)
+    assert len(run.trace.steps) == 2 and np.isfinite(run.losses).all()
+    assert {step.imgsz for step in run.trace.steps} <= ({64, 96, 128, 160, 192} if multi_scale else {128})
+    assert max(step.imgsz for step in fit(options, quad=True, batch_size=4, multi_scale=True).trace.steps) > 96
+
+
+@pytest.mark.parametrize(("batch_size", "fitting"), [(10, 12), (2, 4), (17, 20)])
+def test_quad_needs_batches_that_can_be_quartered(options: Options, batch_size: int, fitting: int) -> None:
+    with pytest.raises(SettingsError, match=f"multiple of 4, not {batch_size}") as caught:
+        fit(options, quad=True, batch_size=batch_size)
+    assert caught.value.hint == f"use {fitting}"
+
+
+def rare_class(world: DataWorld) -> None:
+    """One image with nine labels of class 1, all others with one of class 0."""
+    for number, label in enumerate(sorted((world.data / "labels" / "train").iterdir())):
+        rows = [f"1 .{1 + i} .5 .1 .1" for i in range(9)] if number == 7 else ["0 .5 .5 .4 .4"]
+        label.write_text("\n".join(rows) + "\n")
+
+
+@covers("train", "image_weights")
+def test_image_weights_show_rare_and_badly_detected_classes_more_often(world: DataWorld, options: Options) -> None:
+    rare_class(world)
+    mine = {**options, "data": world.yaml, "batch_size": 10, "epochs": 3, "save_period": 1}
+    run = fit(mine, image_weights=True)
+    assert [step.num_boxes for step in fit(mine, epochs=1).trace.steps] != [
+        step.num_boxes for step in run.trace.steps[:2]
+    ]
+    splits = read_splits(world.yaml, ("train",), options=scan_options(run.trace.start[0].settings))
+    index = splits.scans["train"].index
+    weights = ImageWeights(index, num_classes=2, seed=0)
+    checkpoints = [load_checkpoint(run.result.run_folder / f"weights/epoch{epoch}.safetensors") for epoch in (0, 1)]
+    found_ap = [(), *(tuple(checkpoint.document["progress"]["class_ap"]) for checkpoint in checkpoints)]
+    assert len(found_ap[1]) == 2
+    for epoch, class_ap in enumerate(found_ap):
+        order = generator(SampleKey(0, epoch, 0), Purpose.ORDER).permutation(20)
+        labels = np.diff(index.offsets)[weights.draw(epoch, class_ap)[order]]
+        boxes = [step.num_boxes for step in run.trace.steps if step.epoch == epoch]
+        assert boxes == labels.reshape(2, 10).sum(axis=1).tolist()
+        assert sum(boxes) > 50, "28 without weights"
+
+
+@covers("train", "image_weights")
+def test_drawn_images_are_the_same_for_any_number_of_workers(options: Options) -> None:
+    mine = {**options, "hyp": "scratch-high", "batch_size": 8, "epochs": 3, "quad": True, "image_weights": True}
+    assert len({fit(mine, workers=workers).bits for workers in (0, 2)}) == 1
+
+
+def test_rect_and_image_weights_contradict_each_other(options: Options) -> None:
+    with pytest.raises(SettingsError, match="`rect` and `image_weights` cannot be used together"):
+        fit(options, rect=True, image_weights=True)
+
+
+class StopAt(Callback):
+    """Asks for a stop after a number of steps."""
+
+    def __init__(self, step: int) -> None:
+        self.step = step
+
+    def on_step_end(self, event: StepEnd) -> None:
+        if event.step == self.step:
+            signal.raise_signal(signal.SIGTERM)
+
+
+def test_a_resumed_run_draws_the_same_images(tiny_settings: Options, tmp_path: Path) -> None:
+    settings = {**tiny_settings, "image_weights": True, "quad": True, "batch_size": 8, "nominal_batch": 5}
+    whole = train({**settings, "project": tmp_path / "whole"}).run_folder
+    assert sum(load_checkpoint(whole / "weights/last.safetensors").document["progress"]["class_ap"]) > 0
+    for step in (2, 7, 13):
+        folder = tmp_path / f"at{step}" / "exp"
+        with pytest.raises(StopRequested):
+            train({**settings, "project": folder.parent}, callbacks=[StopAt(step)])
+        train({"resume": str(folder)})
+        for name in RESUMED_FILES:
+            assert (folder / name).read_bytes() == (whole / name).read_bytes(), (step, name)
+
+
+@covers("train", "cache")
+def test_a_cache_that_does_not_fit_is_left_out_with_numbers(
+    options: Options, plain: Trained, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("onelook.data.image_cache.available_memory", lambda: 1_000)
+    assert fit(options, cache="ram").bits == plain.bits
+    assert "setting `cache` is ignored: 20 images would need" in caplog.text
+
+
+@pytest.mark.parametrize("cache", ["ram", "disk"])
+def test_a_stop_while_a_cache_is_filled_is_obeyed(
+    options: Options, cache: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ONELOOK_CACHE", str(tmp_path / "cache"))
+    stop = StopSignal()
+    prepared = prepare({**options, "cache": cache}, None, stop, World())
+    stop.request()
+    with pytest.raises(StopRequested, match="filling of the image cache was stopped"):
+        training_batches(prepared, Progress(), stop=stop)
+    with pytest.raises(StopRequested, match="filling of the image cache was stopped"):
+        validation_evaluator(prepared, stop=stop)
+    batches = training_batches(prepared, Progress())
+    assert isinstance(next(batches).images, torch.Tensor)
+    batches.close()
