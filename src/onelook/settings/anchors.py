@@ -1,0 +1,42 @@
+"""Every option of a look at the anchors. The text under each field is `--help`, reference page and comment at once."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from onelook.errors import SettingsError
+from onelook.settings.train import IMGSZ_ALIASES
+
+
+class AnchorSettings(BaseModel):
+    """All settings of `onelook anchors`."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True, validate_default=True)
+
+    data: Path
+    """Data-set YAML; its training labels are looked at."""
+    cfg: str = Field("")
+    """Model whose anchors are measured: a shipped name or a YAML file; empty takes that of the weights, or yolov5s."""
+    weights: str = Field("")
+    """Checkpoint (.safetensors) whose anchors are measured, in place of those of a model definition."""
+    imgsz: int = Field(640, ge=32, json_schema_extra=IMGSZ_ALIASES)
+    """Size of the training images, pixels; anchors suit labels at one size."""
+    anchor_t: float = Field(4.0, gt=1)
+    """An anchor is matched to a label if no side differs by more than this factor."""
+    num: int = Field(0, ge=0, le=20)
+    """New anchors per output map; 0 looks for as many as the model has."""
+    seed: int = Field(0, ge=0, lt=2**63)
+    """Decides the new anchors: same seed, same data, same settings, same anchors."""
+    output: Path = Field(Path("runs/anchors"))
+    """Where the picture goes: a .png or .jpg file, or a folder."""
+
+    @model_validator(mode="after")
+    def _refuse_two_models(self) -> AnchorSettings:
+        if self.cfg and self.weights:
+            raise SettingsError(
+                f"`cfg` is `{self.cfg}` and `weights` is `{self.weights}`, but one model is looked at",
+                hint="drop `--weights`: training with both takes the anchors of `--cfg`",
+            )
+        return self
