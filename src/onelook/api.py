@@ -17,6 +17,7 @@ from onelook.engine.predictor import PredictionSettings, Predictor
 from onelook.engine.weights import load_detector
 from onelook.errors import SettingsError
 from onelook.recipes import detect as detection
+from onelook.recipes import launch
 from onelook.recipes import train as training
 from onelook.recipes import validate as validation
 from onelook.recipes.splits import read_splits
@@ -40,12 +41,17 @@ def train(
     """
     observers, files = _observers_and_files([ConsoleProgress()] if callbacks is None else callbacks)
     given = _with("callbacks", files or None, settings)
-    return training.train(_with("data", data, given), callbacks=observers)
+    return launch.train_on_devices(_with("data", data, given), callbacks=observers)
 
 
 def validate(weights: str | Path, data: str | Path, **settings: Any) -> validation.ValidateResult:
     """Measure a checkpoint on a split; the same as `onelook val`. Settings: see `ValidateSettings`."""
-    return validation.validate({"weights": weights, "data": data, **settings})
+    result = launch.validate_on_devices({"weights": weights, "data": data, **settings})
+    if result is None:
+        raise SettingsError(
+            "a validation in several processes shows its result and gives none", hint="use one device, or the command"
+        )
+    return result
 
 
 def detect(weights: str | Path, source: str | Path, **settings: Any) -> detection.DetectResult:

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from onelook.callbacks.console import ConsoleProgress
 from onelook.engine.callback import Callback, FitEnd
 from onelook.engine.checkpoint import load_checkpoint
 from onelook.engine.device import device_names
@@ -22,9 +23,11 @@ from onelook.engine.run_dir import RunDir, run_of_launch
 from onelook.errors import OnelookError, ProcessGroupError, SettingsError, StopRequested
 from onelook.recipes.resume import resume_run
 from onelook.recipes.train import TrainResult, train
+from onelook.recipes.validate import ValidateResult, validate
 from onelook.settings.build import build_settings
 from onelook.settings.command_line import as_arguments
 from onelook.settings.train import TrainSettings
+from onelook.settings.validate import ValidateSettings
 from onelook.structures.metrics import from_arrays
 
 logger = logging.getLogger(__name__)
@@ -58,16 +61,43 @@ def train_on_devices(
     Args:
         given: settings by name, as typed.
         file: YAML file with more settings, weaker than `given`.
-        callbacks: observers of a training in this process; others make those of the command line themselves.
+        callbacks: observers of a training in this process.
 
     Raises:
+        SettingsError: several processes, and callbacks that cannot travel to them.
         OnelookError: see `train`.
         StopRequested: a signal came; the run is saved and can be resumed.
     """
     if is_launched():
         return train(given, file=file, callbacks=callbacks)
     plan = _plan(given, file)
-    return _train_in_processes(plan) if plan.count > 1 else train(given, file=file, callbacks=callbacks)
+    if plan.count == 1:
+        return train(given, file=file, callbacks=callbacks)
+    if any(not isinstance(callback, ConsoleProgress) for callback in callbacks):
+        raise SettingsError(
+            f"callbacks are objects of this process, but the run takes {plan.count} of its own",
+            hint="give the Python file that defines them, `callbacks=['my_callbacks.py']`",
+        )
+    return _train_in_processes(plan)
+
+
+def validate_on_devices(given: Mapping[str, Any], *, file: Path | None = None) -> ValidateResult | None:
+    """Validate in this process; or, if the settings ask for several, in others, which show the result: then None.
+
+    Raises:
+        OnelookError: see `validate`.
+        StopRequested: a signal came.
+    """
+    settings = build_settings(ValidateSettings, given, file=file)
+    count = _processes_wanted(settings)
+    if is_launched() or count == 1:
+        return validate(given, file=file)
+    arguments = ["val", *([f"--settings={file}"] if file is not None else []), *as_arguments(given)]
+    end = run_processes(arguments, count, launch=uuid.uuid4().hex, attempt=0)
+    if end.failures or end.signal_name:
+        _refuse_to_go_on(end)
+        raise ProcessGroupError(_described(end), hint="see the messages above")
+    return None
 
 
 def _plan(given: Mapping[str, Any], file: Path | None) -> _Plan:
@@ -77,7 +107,7 @@ def _plan(given: Mapping[str, Any], file: Path | None) -> _Plan:
     return _Plan(arguments, settings, resumed.run if resumed else None, _processes_wanted(settings))
 
 
-def _processes_wanted(settings: TrainSettings) -> int:
+def _processes_wanted(settings: TrainSettings | ValidateSettings) -> int:
     names = device_names(settings.device)
     if settings.nproc > 1 and len(names) > 1 and settings.nproc != len(names):
         raise SettingsError(

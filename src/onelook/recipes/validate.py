@@ -14,6 +14,7 @@ import numpy as np
 
 from onelook.engine.device import select_device
 from onelook.engine.evaluator import Evaluation, EvaluationSettings, Evaluator
+from onelook.engine.process import joined_world, reasons_given
 from onelook.engine.run_dir import RunDir
 from onelook.engine.stop_signal import StopSignal
 from onelook.engine.weights import load_detector
@@ -59,16 +60,20 @@ def validate(given: Mapping[str, Any], *, file: Path | None = None) -> ValidateR
         StopRequested: Ctrl-C or SIGTERM.
     """
     settings = build_settings(ValidateSettings, given, file=file)
-    device = select_device(settings.device)
-    with StopSignal() as stop:
+    with StopSignal() as stop, joined_world() as world, reasons_given(world):
+        device = select_device(settings.device, world.local_rank)
         model = load_detector(settings.weights, device)
-        splits = read_splits(settings.data, (settings.task,), options=scan_options(settings), stop=stop)
+        options = scan_options(settings)
+        splits = world.first_then_others(lambda: read_splits(settings.data, (settings.task,), options=options, stop=stop))
         _refuse_other_classes(model, splits, settings)
-        run = RunDir.create(settings.project, settings.name, exist_ok=settings.exist_ok)
+        run = RunDir(Path(world.first(lambda: str(_new_run(settings).path))))
         index = splits.scans[settings.task].index
+        rank, size = world.rank, world.size
         evaluator = Evaluator(
             index,
-            lambda: validation_batches(index, settings, stride=model.max_stride, device=device),
+            lambda: validation_batches(
+                index, settings, stride=model.max_stride, device=device, rank=rank, world_size=size
+            ),
             num_classes=model.num_classes,
             settings=EvaluationSettings(
                 conf_thres=settings.conf_thres,
@@ -76,15 +81,27 @@ def validate(given: Mapping[str, Any], *, file: Path | None = None) -> ValidateR
                 max_det=settings.max_det,
                 agnostic=settings.single_cls,
             ),
+            world=world,
         )
         evaluation = evaluator.run(model, stop=stop)
+    if world.is_first:
+        _write(run, index, evaluation, splits, settings)
+    return ValidateResult(evaluation.metrics, evaluation, splits.names, run.path)
+
+
+def _new_run(settings: ValidateSettings) -> RunDir:
+    return RunDir.create(settings.project, settings.name, exist_ok=settings.exist_ok)
+
+
+def _write(
+    run: RunDir, index: DatasetIndex, evaluation: Evaluation, splits: Splits, settings: ValidateSettings
+) -> None:
     write_ledgers(splits, run.ledger)
     write_metrics(evaluation, splits.names, run)
     if settings.save_json:
         _write_coco(index, evaluation, splits.names, run)
     if not settings.noplots:
         draw_evaluation(run, index, evaluation, splits.names)
-    return ValidateResult(evaluation.metrics, evaluation, splits.names, run.path)
 
 
 def write_metrics(evaluation: Evaluation, names: tuple[str, ...], run: RunDir) -> None:

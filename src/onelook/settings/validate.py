@@ -32,7 +32,9 @@ class ValidateSettings(BaseModel):
     max_det: int = Field(300, ge=1)
     """Most detections per image."""
     device: str = Field("")
-    """cpu, a GPU number, or mps; empty takes the first GPU if there is one."""
+    """cpu, a GPU number, several as in 0,1,2,3 (one process each), or mps; empty takes the first GPU if any."""
+    nproc: int = Field(0, ge=0)
+    """Processes that share the work on this machine; 0 for one per device. The result does not depend on it."""
     workers: int = Field(8, ge=0)
     """Most processes that load images."""
     single_cls: bool = Field(False)
