@@ -111,7 +111,8 @@ def _processes_wanted(settings: TrainSettings | ValidateSettings) -> int:
     names = device_names(settings.device)
     if settings.nproc > 1 and len(names) > 1 and settings.nproc != len(names):
         raise SettingsError(
-            f"setting `nproc` is {settings.nproc}, but `device` names {len(names)} devices", hint="give only one of them"
+            f"setting `nproc` is {settings.nproc}, but `device` names {len(names)} devices",
+            hint="give only one of them",
         )
     return max(settings.nproc, len(names))
 

@@ -13,6 +13,7 @@ from typing import Any
 import torch
 
 from onelook.callbacks.results_csv import ResultsCsv, SpeedCsv
+from onelook.callbacks.trackers.registry import trackers_for
 from onelook.callbacks.user_file import load_callbacks
 from onelook.engine.batch_gradient import Arithmetic, shards_for
 from onelook.engine.callback import Callback, FitEnd, FitStart, Observers, RunControl
@@ -81,17 +82,16 @@ def train(given: Mapping[str, Any], *, file: Path | None = None, callbacks: Sequ
     with StopSignal() as stop, joined_world() as world, reasons_given(world):
         prepared = prepare(given, file, stop, world)
         with _run_folder(prepared):
-            watchers = [*callbacks, *load_callbacks(given.get("callbacks", ()))] if world.is_first else []
-            return _train(prepared, Observers(watchers), stop)
+            users = [*callbacks, *load_callbacks(given.get("callbacks", ()))] if world.is_first else []
+            trackers = trackers_for(prepared.settings) if world.is_first else []
+            return _train(prepared, Observers([*users, *trackers]), stop)
 
 
 def _train(prepared: Prepared, observers: Observers, stop: StopSignal) -> TrainResult:
     if prepared.world.is_first:
         _write_beginning(prepared)
     rank, size = prepared.world.rank, prepared.world.size
-    evaluator = prepared.world.together(
-        lambda: validation_evaluator(prepared, rank=rank, world_size=size, stop=stop)
-    )
+    evaluator = prepared.world.together(lambda: validation_evaluator(prepared, rank=rank, world_size=size, stop=stop))
     outcome = _fit(prepared, evaluator, observers, stop)
     if outcome.reason == STOP_REQUESTED:
         observers.send(outcome)
@@ -175,16 +175,16 @@ def _state(prepared: Prepared, schedule: Schedule) -> TrainState:
     )
     if prepared.resumed is not None:
         state.restore(prepared.resumed.checkpoint)
-    _cut_batches(state, settings, prepared.world)
+    _cut_batches(state, schedule, prepared.world)
     if settings.sync_bn:
         synchronise_normalisation(model, prepared.world)
     return state
 
 
-def _cut_batches(state: TrainState, settings: TrainSettings, world: World) -> None:
+def _cut_batches(state: TrainState, schedule: Schedule, world: World) -> None:
     """Settle in how many shards batches are computed; a resumed run keeps its number if the processes can share it."""
     before = state.progress.shards
-    wanted = max(before, shards_for(settings.batch_size, settings.micro_batch, world.size))
+    wanted = max(before, shards_for(schedule.places_in(0), schedule.settings.micro_batch, world.size))
     state.progress.shards = math.lcm(wanted, world.size)
     if before not in (0, state.progress.shards) and world.is_first:
         logger.warning(

@@ -64,7 +64,9 @@ def validate(given: Mapping[str, Any], *, file: Path | None = None) -> ValidateR
         device = select_device(settings.device, world.local_rank)
         model = load_detector(settings.weights, device)
         options = scan_options(settings)
-        splits = world.first_then_others(lambda: read_splits(settings.data, (settings.task,), options=options, stop=stop))
+        splits = world.first_then_others(
+            lambda: read_splits(settings.data, (settings.task,), options=options, stop=stop)
+        )
         _refuse_other_classes(model, splits, settings)
         run = RunDir(Path(world.first(lambda: str(_new_run(settings).path))))
         index = splits.scans[settings.task].index
