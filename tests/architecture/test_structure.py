@@ -34,6 +34,10 @@ RIM = {
     "argparse": ("cli/", "settings/command_line.py"),
     "yaml": ("files/yaml.py",),
     "safetensors": ("engine/checkpoint.py",),
+    "tensorboard": ("callbacks/trackers/tensorboard.py",),
+    "mlflow": ("callbacks/trackers/mlflow.py",),
+    "sqlalchemy": ("callbacks/trackers/mlflow.py",),
+    "alembic": ("callbacks/trackers/mlflow.py",),
 }
 BANNED_IMPORTS = {
     "pickle", "dill", "joblib", "shelve", "marshal", "random", "torchvision", "subprocess", "tarfile", "requests",

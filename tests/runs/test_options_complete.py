@@ -6,6 +6,7 @@ import pytest
 import test_options
 import test_options_learning
 import test_options_loader
+import test_options_trackers
 import test_options_val_detect
 from option_runs import COVERED
 from pydantic import BaseModel
@@ -14,7 +15,7 @@ from onelook.settings.detect import DetectSettings
 from onelook.settings.train import TrainSettings
 from onelook.settings.validate import ValidateSettings
 
-FILES = (test_options, test_options_learning, test_options_loader, test_options_val_detect)
+FILES = (test_options, test_options_learning, test_options_loader, test_options_trackers, test_options_val_detect)
 ELSEWHERE = {
     "train": {"resume"},  # test_resume.py
     "val": set[str](),

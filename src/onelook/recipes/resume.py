@@ -33,6 +33,11 @@ CHANGEABLE = (
     "nosave",
     "save_interval",
     "save_period",
+    "track",
+    "entity",
+    "upload_dataset",
+    "bbox_interval",
+    "artifact_alias",
 )
 # What says where the run is; its folder answers that.
 PLACE = ("resume", "project", "name", "exist_ok", "local_rank")

@@ -1,0 +1,44 @@
+"""Every setting of the trackers does what its text says; each test fails if the setting is ignored."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from command_world import Case, World, refuse, run
+from option_runs import Options, covers, fit
+
+
+def event_files(run_folder: Path) -> list[Path]:
+    return sorted(run_folder.glob("events.out.tfevents.*"))
+
+
+@covers("train", "track")
+def test_only_trackers_that_were_named_follow_a_run(options: Options) -> None:
+    assert not event_files(fit(options).result.run_folder)
+    assert len(event_files(fit(options, track="tensorboard").result.run_folder)) == 1
+
+
+@covers("train", "track")
+def test_a_resumed_run_is_tracked_as_before_unless_told_otherwise(options: Options) -> None:
+    folder = fit(options, track="tensorboard").result.run_folder
+    for epochs, changes, num_files in [(2, {}, 2), (3, {"track": "none"}, 2), (4, {"track": ["tensorboard"]}, 3)]:
+        fit({"resume": str(folder), "epochs": epochs, **changes})
+        assert len(event_files(folder)) == num_files
+
+
+@covers("train", "track")
+@pytest.mark.parametrize("words", [("tensorboard,none",), ("none", "tensorboard")])
+def test_a_command_takes_trackers_with_commas_or_spaces(
+    world: World, capsys: pytest.CaptureFixture[str], words: tuple[str, ...]
+) -> None:
+    outcome = run(world.train("--track", *words, "--seed", 1), capsys)
+    assert (outcome.code, outcome.err) == (0, "")
+    assert len(event_files(Path("runs/train/exp"))) == 1
+
+
+def test_a_misspelt_tracker_is_refused(world: World, capsys: pytest.CaptureFixture[str]) -> None:
+    def words(world: World) -> list[str]:
+        return world.train("--track", "tensorbord")
+
+    refuse(Case("misspelt", words, 64, ("`track`", "`tensorbord`"), "did you mean `tensorboard`?"), world, capsys)
