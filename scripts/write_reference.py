@@ -22,6 +22,7 @@ from onelook.errors import OnelookError
 from onelook.files.yaml import load_yaml
 from onelook.models.catalog import MODELS
 from onelook.models.count import describe
+from onelook.settings.anchors import AnchorSettings
 from onelook.settings.build import PRESETS, preset_path
 from onelook.settings.detect import DetectSettings
 from onelook.settings.hyperparameters import Hyperparameters
@@ -39,6 +40,27 @@ name alone (`--noplots`) and off by `--noplots no`. In Python the names are keyw
 `--settings`, they are keys. What is typed wins over the YAML file. Unknown names are errors, with the nearest known
 name as a hint.
 """
+
+ANCHORS = """\
+Measures how well the anchors of a model suit the training labels of a data set, looks for better ones, and draws both:
+
+```sh
+onelook anchors bees.yaml --cfg yolov5s --imgsz 640
+```
+
+Nothing but the picture is written. A label is in reach of an anchor if neither its width nor its height differs by the
+factor `anchor_t` or more; a label that no anchor reaches is never learned. The tables give:
+
+* **labels in reach**: the best possible recall. Training keeps the anchors if it is above 98 %, and otherwise replaces
+  them by the ones of this search, if those are better; `--noautoanchor` keeps them in any case.
+* **anchors within reach of a label**: the more, the more places of the output maps learn from it.
+* **ratio to the best anchor**: of the side that suits worse, 0 to 1.
+* for each output map, the labels in reach of its anchors, and those whose best anchor it has.
+
+New anchors come from k-means and then 1000 random changes, each kept if the labels fit better; at most 20,000 labels,
+chosen at random by `seed`, are looked at, so that the largest data set takes seconds. The anchors go to the maps by
+their size, small ones to fine maps, the same number to each. The last lines of the output are those to write into the
+YAML of a [model](models.md). In the picture, grey is out of reach."""
 
 ERRORS = """\
 # Errors and exit codes
@@ -59,10 +81,11 @@ exceptions that a user can cause are an `OnelookError`, with `message`, `hint` a
 | {software} | a fault in Onelook: please report it, with the traceback that `ONELOOK_DEBUG=1` shows |
 | {memory} | not enough memory |
 | {io} | a file could not be read or written for a reason that lies outside: a full disk, no permission |
-| {interrupted} | interrupted before there was anything to save |
+| {interrupted} | ended at once by a second Ctrl-C; 128 + n by a second signal of number n |
 
-Exit code 75 means that a run was told to stop and can go on with `--resume`; a batch system can start it again as it
-is. `onelook detect` ends with 65 if any file of its source could not be used; the results of the others are complete.
+Exit code 75 means that Ctrl-C, SIGTERM or SIGUSR1 was obeyed, and that a run can go on with `--resume`; a batch system
+can start it again as it is. `onelook detect` ends with 65 if any file of its source could not be used; the results of
+the others are complete.
 """
 
 
@@ -97,6 +120,7 @@ def quick_pages() -> dict[str, str]:
             "[Validate and detect](../guides/validate-and-detect.md).",
             _own_fields(DetectSettings),
         ),
+        "anchors.md": _page("onelook anchors", ANCHORS, _own_fields(AnchorSettings)),
         "hyperparameters.md": _hyperparameters_page(),
         "errors-and-exit-codes.md": _errors_page(),
     }

@@ -22,6 +22,7 @@ from documents import ROOT, Page, pages
 import onelook
 from onelook.cli.main import COMMANDS
 from onelook.models.catalog import MODELS
+from onelook.settings.anchors import AnchorSettings
 from onelook.settings.build import build_settings
 from onelook.settings.command_line import typed_options
 from onelook.settings.detect import DetectSettings
@@ -29,7 +30,7 @@ from onelook.settings.train import TrainSettings
 from onelook.settings.validate import ValidateSettings
 
 PAGES = pages()
-KINDS = {"train": TrainSettings, "val": ValidateSettings, "detect": DetectSettings}
+KINDS = {"train": TrainSettings, "val": ValidateSettings, "detect": DetectSettings, "anchors": AnchorSettings}
 EXPERIMENT = "runs/train/exp"
 
 
@@ -56,6 +57,7 @@ def finished_run(tiny_data: Path, tiny_model: Path, tmp_path_factory: pytest.Tem
     (folder / "bees.yaml").write_text(text, encoding="utf-8")
     shutil.copytree(folder / "bees" / "images" / "test", folder / "photos")
     shutil.copy(next((folder / "photos").iterdir()), folder / "hive.jpg")
+    shutil.copytree(ROOT / "examples" / "callbacks", folder / "examples" / "callbacks")
     (folder / "bees-training.yaml").write_text("imgsz: 320\n", encoding="utf-8")
     (folder / "my-hyp.yaml").write_text("lr0: 0.02\n", encoding="utf-8")
     with pytest.MonkeyPatch.context() as patch:

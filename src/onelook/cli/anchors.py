@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
 
 from rich import box
 from rich.console import Console
@@ -16,12 +17,13 @@ from onelook.settings.command_line import add_options, typed_options
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of the command."""
+    parser.add_argument("--settings", type=Path, metavar="PATH", help="YAML file with any of the settings below")
     add_options(parser, AnchorSettings, positional=("data",))
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Measure, look for better ones, draw; the exit code."""
-    study = study_anchors(typed_options(arguments, AnchorSettings))
+    study = study_anchors(typed_options(arguments, AnchorSettings), file=arguments.settings)
     small = f", {study.num_small:,} with a side below {SMALL_SIDE_PX:g} pixels" if study.num_small else ""
     print(f"{len(study.sizes_px):,} labels at an image size of {study.settings.imgsz}{small}")
     console = Console()

@@ -72,18 +72,19 @@ class AnchorStudy:
         return "\n".join(["anchors:  # pixels: width, height, width, height, ...", *rows])
 
 
-def study_anchors(given: Mapping[str, Any]) -> AnchorStudy:
+def study_anchors(given: Mapping[str, Any], *, file: Path | None = None) -> AnchorStudy:
     """Measure the anchors of a model on the training labels, and look for better ones. Nothing is written.
 
     Args:
         given: settings by name; see `AnchorSettings`.
+        file: YAML file with more settings, weaker than `given`.
 
     Raises:
         OnelookError: a setting, the data or the model cannot be used.
         StopRequested: Ctrl-C, SIGTERM or SIGUSR1.
     """
     with StopSignal() as stop:
-        settings = build_settings(AnchorSettings, given)
+        settings = build_settings(AnchorSettings, given, file=file)
         splits = read_splits(settings.data, ("train",), options=ScanOptions(allow_unlabelled=True), stop=stop)
         model, label = _model(settings, len(splits.names))
         sizes_px = label_sizes_px(splits.scans["train"].index, settings.imgsz)
