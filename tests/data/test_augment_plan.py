@@ -63,13 +63,13 @@ def test_both_mosaics_of_a_mix_have_a_geometry_of_their_own() -> None:
 def test_mosaics_hold_the_current_image_and_others_all_different_if_possible(num_images: int, distinct: int) -> None:
     for current in range(min(num_images, 6)):
         for seed in range(30):
-            drawn = draw_mosaic_images(np.random.default_rng(seed), current, num_images)
+            drawn = draw_mosaic_images(np.random.default_rng(seed), current, num_images, count=4)
             assert len(drawn) == 4 and current in drawn
             assert len(set(drawn)) >= min(distinct, 4) and set(drawn) <= set(range(num_images))
 
 
 def test_partners_and_places_are_uniform() -> None:
-    drawn = np.array([draw_mosaic_images(np.random.default_rng(seed), 2, 5) for seed in range(4000)])
+    drawn = np.array([draw_mosaic_images(np.random.default_rng(seed), 2, 5, count=4) for seed in range(4000)])
     np.testing.assert_allclose((drawn == 2).mean(axis=0), 0.25, atol=0.03)
     for other in (0, 1, 3, 4):
         assert (drawn == other).sum() / 4000 == pytest.approx(0.75, abs=0.03)

@@ -63,6 +63,7 @@ HYPERPARAMETERS = st.builds(
     perspective=st.sampled_from([0.0, 0.001]),
     flipud=st.sampled_from([0.0, 0.5]),
     mosaic=st.sampled_from([0.0, 1.0]),
+    mosaic9=st.sampled_from([0.0, 0.5, 1.0]),
     mixup=st.sampled_from([0.0, 1.0]),
     copy_paste=st.sampled_from([0.0, 1.0]),
 )

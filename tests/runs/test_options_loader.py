@@ -92,6 +92,16 @@ def test_rect_and_image_weights_contradict_each_other(options: Options) -> None:
         fit(options, rect=True, image_weights=True)
 
 
+@covers("train", "mosaic9")
+def test_mosaics_of_nine_show_more_objects(world: DataWorld, options: Options) -> None:
+    for label in (world.data / "labels" / "train").iterdir():
+        label.write_text("0 .5 .5 .3 .3\n")
+    mine = {**options, "data": world.yaml, "mosaic": 1}
+    four, some, nine = (fit(mine, mosaic9=share).trace.steps[0].num_boxes for share in (0, 0.5, 1))
+    assert four < some < nine and nine > 1.3 * four
+    assert fit(mine, mosaic=0, mosaic9=1).trace.steps[0].num_boxes == 20, "no mosaics at all"
+
+
 class StopAt(Callback):
     """Asks for a stop after a number of steps."""
 

@@ -65,7 +65,9 @@ class Hyperparameters(BaseModel):
     fliplr: float = Field(0.5, ge=0, le=1)
     """Probability of a left-right flip."""
     mosaic: float = Field(1.0, ge=0, le=1)
-    """Probability that a training image is a mosaic of four."""
+    """Probability that a training image is a mosaic of four, or of nine."""
+    mosaic9: float = Field(0.0, ge=0, le=1)
+    """Share of the mosaics that have nine images; 0 for none."""
     mixup: float = Field(0.0, ge=0, le=1)
     """Probability that a mosaic is blended with a second mosaic."""
     copy_paste: float = Field(0.0, ge=0, le=1)

@@ -22,6 +22,8 @@ class Purpose(IntEnum):
     MIXUP = 5
     COPY_PASTE = 6
     IMAGE_WEIGHTS = 7
+    MOSAIC9 = 8
+    TRANSFORMS = 9
 
 
 @dataclass(frozen=True)

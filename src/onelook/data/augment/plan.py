@@ -7,14 +7,13 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from onelook.data.augment.canvas import Canvas, Numbers, alone, draw_mosaic
 from onelook.data.augment.colour import Gains, draw_colour_gains
 from onelook.data.augment.copy_paste import draw_pastes
 from onelook.data.augment.keys import Purpose, SampleKey, generator
 from onelook.data.augment.mixup import draw_ratio
-from onelook.data.augment.mosaic import draw_centre, draw_mosaic_images, place_around
 from onelook.data.augment.perspective import draw_perspective
 from onelook.geometry.affine import Matrix, mirror, scaling, transform_points, translation
-from onelook.geometry.letterbox import fitted_size, letterbox
 from onelook.settings.hyperparameters import Hyperparameters
 from onelook.structures.dataset_index import DatasetIndex
 
@@ -46,7 +45,7 @@ class AugmentPlan:
     Attributes:
         image: number in the data set of the image that this is about; the others of a mosaic are its partners.
         output_hw: height and width, pixels.
-        tiles: one image or the four of a mosaic; they do not overlap.
+        tiles: one image, or the four or nine of a mosaic; they do not overlap.
         partner: the tiles of a second mosaic that is blended in; empty if there is none.
         partner_ratio: weight of the first mosaic in the blend.
         colour_gains: factors for hue, saturation and value, applied last.
@@ -58,23 +57,6 @@ class AugmentPlan:
     partner: tuple[Tile, ...]
     partner_ratio: float
     colour_gains: Gains
-
-
-@dataclass(frozen=True)
-class _Canvas:
-    """Images side by side before the random perspective.
-
-    Attributes:
-        size_hw: height and width, pixels.
-        sources: image numbers.
-        boxes_xywh: left, top, width, height of each image on the canvas, pixels; it may reach beyond the border.
-        anchor_xy: a corner that all images share, pixels.
-    """
-
-    size_hw: tuple[int, int]
-    sources: tuple[int, ...]
-    boxes_xywh: tuple[tuple[int, int, int, int], ...]
-    anchor_xy: tuple[int, int]
 
 
 def draw_plan(
@@ -96,19 +78,21 @@ def draw_plan(
         mosaic_allowed: with False, no mosaic and no mix-up.
         drawn: (N,) image numbers that stand in place of those of the data set; `key` then counts in here.
     """
-    numbers = _Numbers(index, drawn)
-    layout = generator(key, Purpose.LAYOUT)
-    mixing = generator(key, Purpose.MIXUP)
+    numbers = Numbers(index, drawn)
+    layout, mixing = generator(key, Purpose.LAYOUT), generator(key, Purpose.MIXUP)
+    nines = [generator(key, Purpose.MOSAIC9, layer=layer) for layer in (0, 1)]
+    side, share_of_nine = output_hw[0], hyperparameters.mosaic9
     partner: tuple[Tile, ...] = ()
     ratio = 1.0
     if mosaic_allowed and layout.random() < hyperparameters.mosaic:
-        canvas = _draw_mosaic(layout, numbers, key.index, side=output_hw[0])
+        canvas = draw_mosaic(numbers, key.index, four=layout, nine=nines[0], share_of_nine=share_of_nine, side=side)
         if mixing.random() < hyperparameters.mixup:
             ratio = draw_ratio(mixing)
-            second = _draw_mosaic(mixing, numbers, int(mixing.integers(len(index))), side=output_hw[0])
+            other = int(mixing.integers(len(index)))
+            second = draw_mosaic(numbers, other, four=mixing, nine=nines[1], share_of_nine=share_of_nine, side=side)
             partner = _draw_tiles(index, hyperparameters, key=key, canvas=second, output_hw=output_hw, layer=1)
     else:
-        canvas = _alone(index, numbers.image(key.index), output_hw)
+        canvas = alone(index, numbers.image(key.index), output_hw)
     return AugmentPlan(
         image=numbers.image(key.index),
         output_hw=output_hw,
@@ -119,47 +103,12 @@ def draw_plan(
     )
 
 
-@dataclass(frozen=True)
-class _Numbers:
-    """What the numbers of images mean.
-
-    Attributes:
-        index: the data set.
-        drawn: (N,) image numbers, if they do not mean the images of the data set one by one.
-    """
-
-    index: DatasetIndex
-    drawn: npt.NDArray[np.int64] | None
-
-    def image(self, number: int) -> int:
-        """Image number in the data set."""
-        return number if self.drawn is None else int(self.drawn[number])
-
-
-def _draw_mosaic(rng: np.random.Generator, numbers: _Numbers, current: int, *, side: int) -> _Canvas:
-    """Four images, each scaled to a longer side of `side` pixels, around a random point of a canvas twice as large."""
-    sources = [numbers.image(number) for number in draw_mosaic_images(rng, current, len(numbers.index))]
-    sizes = [_fitted(numbers.index, source, side) for source in sources]
-    centre = draw_centre(rng, side)
-    corners = place_around(centre, sizes)
-    boxes = tuple((left, top, width, height) for (left, top), (height, width) in zip(corners, sizes, strict=True))
-    return _Canvas((2 * side, 2 * side), tuple(sources), boxes, centre)
-
-
-def _alone(index: DatasetIndex, image: int, canvas_hw: tuple[int, int]) -> _Canvas:
-    """One image, fitted into the middle of the canvas."""
-    height, width = index.sizes_hw[image].tolist()
-    fitted = letterbox((height, width), canvas_hw)
-    box = (*fitted.origin_xy, fitted.content_hw[1], fitted.content_hw[0])
-    return _Canvas(canvas_hw, (image,), (box,), fitted.origin_xy)
-
-
 def _draw_tiles(
     index: DatasetIndex,
     hyperparameters: Hyperparameters,
     *,
     key: SampleKey,
-    canvas: _Canvas,
+    canvas: Canvas,
     output_hw: tuple[int, int],
     layer: int,
 ) -> tuple[Tile, ...]:
@@ -199,8 +148,3 @@ def _onto_whole_pixel(matrix: Matrix, point_xy: tuple[int, int]) -> Matrix:
     """The matrix, shifted by at most half a pixel so that a point lands on a pixel edge: renderers can then resize."""
     x, y = transform_points(matrix, np.array(point_xy, np.float64)).tolist()
     return translation(round(x) - x, round(y) - y) @ matrix
-
-
-def _fitted(index: DatasetIndex, image: int, side: int) -> tuple[int, int]:
-    height, width = index.sizes_hw[image].tolist()
-    return fitted_size((height, width), side)
