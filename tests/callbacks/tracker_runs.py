@@ -70,17 +70,6 @@ class StopAt(Callback):
             signal.raise_signal(signal.SIGTERM)
 
 
-class Draw(Callback):
-    """Writes a picture into the run folder, at the beginning and after each epoch."""
-
-    def on_fit_start(self, event: FitStart) -> None:
-        self._folder = event.run_folder
-        cv2.imwrite(str(self._folder / "labels.png"), np.zeros((8, 8, 3), np.uint8))
-
-    def on_epoch_end(self, event: EpochEnd) -> None:
-        cv2.imwrite(str(self._folder / "curve.png"), np.full((8, 8, 3), 50 * event.epoch, np.uint8))
-
-
 class Notebook:
     """A tracker that remembers everything.
 
