@@ -57,8 +57,8 @@ class SharedStatistics:
 
     def end_shard(self) -> None:
         """Note what a shard made of the statistics, and let the next one start where it did."""
-        self._found.append(self._now())
         if len(self._is_used) > 1:
+            self._found.append(self._now())
             self._put(self._start)
 
     def finish(self) -> None:
