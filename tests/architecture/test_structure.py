@@ -38,6 +38,10 @@ RIM = {
     "mlflow": ("callbacks/trackers/mlflow.py",),
     "sqlalchemy": ("callbacks/trackers/mlflow.py",),
     "alembic": ("callbacks/trackers/mlflow.py",),
+    "wandb": ("callbacks/trackers/wandb.py",),
+    "clearml": ("callbacks/trackers/clearml.py",),
+    "comet_ml": ("callbacks/trackers/comet.py",),
+    "PIL": ("callbacks/trackers/clearml.py",),
 }
 BANNED_IMPORTS = {
     "pickle", "dill", "joblib", "shelve", "marshal", "random", "torchvision", "subprocess", "tarfile", "requests",

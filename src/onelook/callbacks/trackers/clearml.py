@@ -1,0 +1,116 @@
+"""Keeps a run in ClearML; offline sessions (CLEARML_OFFLINE_MODE=1) lie in ClearML's cache folder."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from onelook.callbacks.trackers.identity import recall_identity, remember_identity
+from onelook.callbacks.trackers.tracker import BoxedPicture, RunSummary, TrackedRun
+
+if TYPE_CHECKING:
+    from clearml import Task
+    from PIL.Image import Image
+
+NAME = "clearml"
+MIN_SCORE = 0.25
+TRUTH, FOUND = (0, 200, 0), (230, 60, 0)  # RGB
+OFFLINE = "offline-"
+# What ClearML takes hold of by itself; `detect_repository` also asks a server of theirs for newer versions.
+FRAMEWORKS = (
+    "catboost", "detect_repository", "fastai", "gradio", "hydra", "joblib", "lightgbm", "matplotlib", "megengine",
+    "pytorch", "scikit", "tensorboard", "tensorflow", "tfdefines", "xgboost",
+)  # fmt: skip
+# Reports are sent by threads, not by a fork of the process that trains; the button that aborts a task kills nothing.
+OVERRIDES = {"sdk": {"development": {"report_use_subprocess": False, "support_stopping": False}}}
+
+
+class ClearMlTracker:
+    """Settings as a section of parameters, rows as scalars with the epoch as iteration; debug samples; artifacts.
+
+    A resumed run goes on in the task that it began, unless that was offline: then it has a session of its own.
+    """
+
+    _task: Task
+    _epoch: int
+
+    def __init__(self) -> None:
+        from clearml import Task
+        from clearml.binding.environ_bind import PatchOsFork
+        from clearml.config import config_obj
+
+        # Loader processes are none of ClearML's business: without this it would begin to report from each of them.
+        PatchOsFork._registered_fork_callbacks = True
+        config_obj.set_overrides(OVERRIDES)
+        Task.set_random_seed(None)  # or it sets the seeds of everybody
+        self._init = Task.init
+
+    def start(self, run: TrackedRun) -> None:
+        """Begin a task, or go on with that of a resumed run."""
+        identity = recall_identity(run.run_folder, NAME) if run.is_resumed else None
+        self._task = self._init(
+            project_name=run.project,
+            task_name=run.name,
+            reuse_last_task_id=identity or False,
+            continue_last_task=False if identity is None else 0,  # 0: go on, without an offset of the iterations
+            auto_connect_arg_parser=False,
+            auto_connect_frameworks=dict.fromkeys(FRAMEWORKS, False),
+            auto_connect_streams=False,
+            auto_resource_monitoring=False,
+        )
+        if not self._task.id.startswith(OFFLINE):
+            remember_identity(run.run_folder, NAME, self._task.id)
+        self._task.connect(dict(run.settings), name="settings")
+        self._task.connect({str(number): name for number, name in enumerate(run.names)}, name="classes")
+        self._epoch = run.start_epoch
+
+    def log_row(self, epoch: int, row: Mapping[str, float]) -> None:
+        """Log a scalar for each number; what stands before the slash is its title."""
+        self._epoch = epoch
+        for name, value in row.items():
+            title, _, series = name.partition("/")
+            self._task.get_logger().report_scalar(title, series, value, iteration=epoch)
+
+    def log_pictures(self, paths: Sequence[Path]) -> None:
+        """Log the files as debug samples."""
+        for path in paths:
+            self._task.get_logger().report_image("pictures", path.name, self._epoch, local_path=str(path))
+
+    def log_boxes(self, epoch: int, pictures: Sequence[BoxedPicture]) -> None:
+        """Log images with truth and detections drawn on them as debug samples."""
+        for picture in pictures:
+            self._task.get_logger().report_image("boxes", picture.path.name, epoch, image=drawn_boxes(picture))
+
+    def log_model(self, path: Path, aliases: Sequence[str], metadata: Mapping[str, float]) -> None:
+        """Log the checkpoint as an artifact that is called by its first alias."""
+        values = {name: str(value) for name, value in metadata.items()}
+        self._task.upload_artifact(aliases[0], path, metadata=values, wait_on_upload=True)
+
+    def finish(self, summary: RunSummary) -> None:
+        """Log the final metrics as single values, and close the task."""
+        for name, value in {**summary.metrics, "best_epoch": float(summary.best_epoch)}.items():
+            self._task.get_logger().report_single_value(name.removeprefix("metrics/"), value)
+        self._task.close()
+
+
+def drawn_boxes(picture: BoxedPicture) -> Image:
+    """The image, upright, with truth in green and detections of at least `MIN_SCORE` in red."""
+    from PIL import Image, ImageDraw, ImageOps
+
+    with Image.open(picture.path) as file:
+        image = ImageOps.exif_transpose(file).convert("RGB")
+    draw = ImageDraw.Draw(image)
+    found = picture.detections
+    for box, class_id in zip(picture.truth_boxes.tolist(), picture.truth_class_ids.tolist(), strict=True):
+        _draw_box(draw, box, picture.names[class_id], TRUTH)
+    for box, class_id, score in zip(found.boxes.tolist(), found.class_ids.tolist(), found.scores.tolist(), strict=True):
+        if score >= MIN_SCORE:
+            _draw_box(draw, box, f"{picture.names[class_id]} {score:.2f}", FOUND)
+    return image
+
+
+def _draw_box(draw: Any, box: list[float], text: str, colour: tuple[int, int, int]) -> None:
+    left, top, right, bottom = box
+    draw.rectangle((left, top, max(right, left), max(bottom, top)), outline=colour, width=2)
+    draw.text((left + 3, top + 1), text, fill=colour)

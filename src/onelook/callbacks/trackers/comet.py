@@ -1,0 +1,118 @@
+"""Keeps a run in Comet; offline experiments (COMET_START_ONLINE=0) lie in the folder `comet` of the run folder."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from onelook.callbacks.trackers.identity import recall_identity, remember_identity
+from onelook.callbacks.trackers.tracker import BoxedPicture, RunSummary, TrackedRun
+
+if TYPE_CHECKING:
+    from comet_ml import CometExperiment
+
+NAME = "comet"
+MAX_BOXES = 50
+# Read when the package is imported: reports to its makers, patches of other packages, notes on the console.
+ENVIRONMENT = {
+    "COMET_ERROR_TRACKING_ENABLE": "false",
+    "COMET_DISABLE_AUTO_LOGGING": "1",
+    "COMET_LOGGING_CONSOLE": "warning",
+}
+# What Comet gathers by itself: code, commit, machine, load, output.
+UNASKED: dict[str, Any] = {
+    "auto_histogram_epoch_rate": 0,
+    "auto_log_co2": False,
+    "auto_metric_logging": False,
+    "auto_output_logging": False,
+    "auto_param_logging": False,
+    "display_summary_level": 0,
+    "log_code": False,
+    "log_env_details": False,
+    "log_git_metadata": False,
+    "log_git_patch": False,
+    "log_graph": False,
+    "parse_args": False,
+}
+
+
+class CometTracker:
+    """Settings as parameters, rows as metrics with the epoch as step and epoch; pictures, boxes, models.
+
+    A resumed run goes on in the experiment that it began.
+    """
+
+    _experiment: CometExperiment
+
+    def __init__(self) -> None:
+        for name, value in ENVIRONMENT.items():
+            os.environ.setdefault(name, value)
+        excepthook = sys.excepthook
+        import comet_ml
+
+        sys.excepthook = excepthook  # Comet's would send what a run fails with
+        self._begin = comet_ml.start
+        self._config = comet_ml.ExperimentConfig
+
+    def start(self, run: TrackedRun) -> None:
+        """Begin an experiment, or go on with that of a resumed run."""
+        self._experiment = self._begin(
+            workspace=run.settings["entity"] or None,
+            project_name=os.environ.get("COMET_PROJECT_NAME") or run.project,
+            experiment_key=recall_identity(run.run_folder, NAME) if run.is_resumed else None,
+            experiment_config=self._config(offline_directory=str(run.run_folder / NAME), name=run.name, **UNASKED),
+        )
+        remember_identity(run.run_folder, NAME, self._experiment.get_key())
+        self._experiment.log_parameters(dict(run.settings))
+        self._experiment.log_others({"class_names": ", ".join(run.names), "model": run.model_summary})
+
+    def log_row(self, epoch: int, row: Mapping[str, float]) -> None:
+        """Log a metric for each number."""
+        self._experiment.log_metrics(dict(row), step=epoch, epoch=epoch)
+
+    def log_pictures(self, paths: Sequence[Path]) -> None:
+        """Log the files under their names."""
+        for path in paths:
+            self._experiment.log_image(str(path), name=path.name, overwrite=True)
+
+    def log_boxes(self, epoch: int, pictures: Sequence[BoxedPicture]) -> None:
+        """Log images with truth and detections in two layers."""
+        for picture in pictures:
+            layers: list[Any] = [
+                {"name": "truth", "data": _boxes(picture, picture.truth_boxes, picture.truth_class_ids, None)},
+                {"name": "detections", "data": _boxes(picture, *_arrays(picture))},
+            ]
+            self._experiment.log_image(str(picture.path), name=picture.path.name, step=epoch, annotations=layers)
+
+    def log_model(self, path: Path, aliases: Sequence[str], metadata: Mapping[str, float]) -> None:
+        """Log the checkpoint as a model that is called by its first alias."""
+        self._experiment.log_model(aliases[0], str(path), overwrite=True, metadata=dict(metadata))
+
+    def finish(self, summary: RunSummary) -> None:
+        """Log the final metrics as `best/...`, and wait until what waits is sent, or packed."""
+        metrics = {f"best/{name.removeprefix('metrics/')}": value for name, value in summary.metrics.items()}
+        self._experiment.log_metrics(metrics, step=max(summary.best_epoch, 0))
+        self._experiment.log_others({"best_epoch": summary.best_epoch, "reason": summary.reason})
+        self._experiment.end()
+
+
+def _arrays(picture: BoxedPicture) -> tuple[Any, Any, Any]:
+    found = picture.detections
+    return found.boxes[:MAX_BOXES], found.class_ids[:MAX_BOXES], found.scores[:MAX_BOXES]
+
+
+def _boxes(picture: BoxedPicture, xyxy: Any, class_ids: Any, scores: Any | None) -> list[dict[str, Any]]:
+    """Rows as Comet takes them: top-left corner and size in pixels; truth has score 1."""
+    return [
+        {
+            "boxes": [[left, top, right - left, bottom - top]],
+            "label": picture.names[class_id],
+            "score": 1.0 if scores is None else float(scores[row]),
+        }
+        for row, ((left, top, right, bottom), class_id) in enumerate(
+            zip(xyxy.tolist(), class_ids.tolist(), strict=True)
+        )
+    ]

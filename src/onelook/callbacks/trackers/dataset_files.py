@@ -1,0 +1,54 @@
+"""The data set of a run as files in YOLO layout, whatever format it was read from; nothing is written here."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from onelook.callbacks.trackers.tracker import TrackedRun
+from onelook.files.yaml import dump_yaml
+from onelook.structures.dataset_index import DatasetIndex
+
+
+def dataset_name(run: TrackedRun) -> str:
+    """A name for the data set: that of its YAML, reduced to letters, digits, `-`, `_` and `.`."""
+    return re.sub(r"[^A-Za-z0-9_.-]+", "-", Path(str(run.settings["data"])).stem) or "data"
+
+
+def dataset_images(run: TrackedRun, splits: Sequence[str]) -> Iterator[tuple[str, Path]]:
+    """Name in the copy, such as `images/train/7.jpg`, and file of each image of `splits`."""
+    for split in splits:
+        for path, inside in _names(run.indexes[split]).items():
+            yield f"images/{split}/{inside}", Path(path)
+
+
+def dataset_texts(run: TrackedRun, splits: Sequence[str]) -> Iterator[tuple[str, str]]:
+    """Name and content of the label files of `splits`, with the rows that the run uses, and of `data.yaml`."""
+    for split in splits:
+        index = run.indexes[split]
+        labels = {  # images that differ in their extension only share a label file
+            Path(inside).with_suffix(".txt").as_posix(): image for image, inside in enumerate(_names(index).values())
+        }
+        for name, image in labels.items():
+            yield f"labels/{split}/{name}", _label_rows(index, image)
+    folders = {split: f"images/{split}" for split in splits}
+    yield "data.yaml", dump_yaml({"path": ".", **folders, "names": list(run.names)})
+
+
+def _names(index: DatasetIndex) -> dict[str, str]:
+    """Absolute path of each image, and its path below the folder that all images have in common."""
+    paths = [str(Path(path).absolute()) for path in index.paths]
+    common = os.path.commonpath([str(Path(path).parent) for path in paths])
+    return {path: Path(path).relative_to(common).as_posix() for path in paths}
+
+
+def _label_rows(index: DatasetIndex, image: int) -> str:
+    """Class and box, or outline, of each label of an image; nine digits say exactly which float32 is meant."""
+    rows = []
+    for label in range(index.labels_of(image).start, index.labels_of(image).stop):
+        outline = index.polygon_of(label)
+        numbers = index.boxes[label] if outline is None else outline.ravel()
+        rows.append(" ".join([str(int(index.class_ids[label])), *(f"{number:.9g}" for number in numbers.tolist())]))
+    return "".join(f"{row}\n" for row in rows)

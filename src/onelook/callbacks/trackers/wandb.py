@@ -1,0 +1,157 @@
+"""Keeps a run in Weights & Biases; what is not sent (WANDB_MODE=offline) lies in the folder `wandb` of the run."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from onelook.callbacks.trackers.dataset_files import dataset_images, dataset_name, dataset_texts
+from onelook.callbacks.trackers.identity import recall_identity, remember_identity
+from onelook.callbacks.trackers.tracker import BoxedPicture, RunSummary, TrackedRun
+from onelook.errors import SettingsError
+
+if TYPE_CHECKING:
+    from wandb import Image, Run
+
+NAME = "wandb"
+MAX_BOXES = 50
+FINISH_SECONDS = 50.0
+SPLITS = {"all": ("train", "val"), "val": ("val",)}
+# What W&B gathers by itself: output, code, commit, machine, load, installed packages.
+UNASKED: dict[str, Any] = {
+    "console": "off",
+    "disable_code": True,
+    "disable_git": True,
+    "disable_job_creation": True,
+    "save_code": False,
+    "x_disable_machine_info": True,
+    "x_disable_meta": True,
+    "x_disable_stats": True,
+    "x_save_requirements": False,
+}
+
+
+class WandbTracker:
+    """Settings as configuration; rows with `epoch` as their axis; pictures, boxes; models and data set as artifacts.
+
+    A resumed run goes on in the W&B run that it began. W&B takes no value for a step that has passed, therefore the
+    steps only follow the epochs as long as these come in order.
+    """
+
+    _run: Run
+
+    def __init__(self) -> None:
+        os.environ.setdefault("WANDB_ERROR_REPORTING", "false")
+        import wandb
+
+        # Errors that W&B shows on the console are raised or logged as well.
+        self._options = wandb.Settings(silent=True, **UNASKED)
+        if "WANDB_FINISH_TIMEOUT" not in os.environ:
+            self._options.finish_timeout = FINISH_SECONDS
+        self._step = 0
+        self._has_row = False
+
+    def start(self, run: TrackedRun) -> None:
+        """Begin a W&B run, or go on with that of a resumed run, and send the data set if that is asked for.
+
+        Raises:
+            SettingsError: W&B is to be contacted and there is no key; it would ask for one, and training would wait.
+        """
+        import wandb
+
+        if wandb.setup().settings.mode in {"online", "run", "shared"} and not wandb.login(prompt=False, verify=False):
+            raise SettingsError(
+                "Weights & Biases has no key to log in with",
+                hint="run `wandb login` once, or set WANDB_MODE=offline and send the run later with `wandb sync`",
+            )
+        identity = recall_identity(run.run_folder, NAME) if run.is_resumed else None
+        self._run = wandb.init(
+            entity=run.settings["entity"] or None,
+            project=os.environ.get("WANDB_PROJECT") or run.project,
+            name=run.name,
+            id=identity,
+            resume=None if identity is None else "allow",
+            dir=run.run_folder,
+            config={**run.settings, "class_names": list(run.names), "model": run.model_summary},
+            settings=self._options,
+            reinit="create_new",
+        )
+        remember_identity(run.run_folder, NAME, self._run.id)
+        self._step = max(run.start_epoch, self._run.step)
+        self._run.define_metric("epoch")
+        self._run.define_metric("*", step_metric="epoch")
+        if run.settings["upload_dataset"] != "none":
+            self._log_dataset(run, SPLITS[run.settings["upload_dataset"]])
+
+    def log_row(self, epoch: int, row: Mapping[str, float]) -> None:
+        """Log the row with its epoch."""
+        self._step = max(epoch, self._step + self._has_row)
+        self._has_row = True
+        self._run.log({"epoch": epoch, **row}, step=self._step)
+
+    def log_pictures(self, paths: Sequence[Path]) -> None:
+        """Log the files under their names."""
+        import wandb
+
+        self._run.log({f"pictures/{path.stem}": wandb.Image(str(path)) for path in paths}, step=self._step)
+
+    def log_boxes(self, epoch: int, pictures: Sequence[BoxedPicture]) -> None:
+        """Log images with truth and detections in two layers, the latter with their scores to choose by."""
+        self._run.log({"epoch": epoch, "boxes": [_boxed(picture) for picture in pictures]}, step=self._step)
+
+    def log_model(self, path: Path, aliases: Sequence[str], metadata: Mapping[str, float]) -> None:
+        """Log a version of the artifact of the run, `latest` besides its own aliases."""
+        import wandb
+
+        artifact = wandb.Artifact(f"run_{self._run.id}_model", type="model", metadata=dict(metadata))
+        # W&B copies the best, which a resumed run may replace before it is sent; checkpoints of epochs stay.
+        artifact.add_file(str(path), policy="mutable" if "best" in aliases else "immutable", skip_cache=True)
+        self._run.log_artifact(artifact, aliases=["latest", *aliases])
+
+    def finish(self, summary: RunSummary) -> None:
+        """Log the final metrics as `best/...` in the summary, and wait until what waits is sent, or written."""
+        self._run.summary.update({f"best/{name.removeprefix('metrics/')}": x for name, x in summary.metrics.items()})
+        self._run.summary.update({"best/epoch": summary.best_epoch, "reason": summary.reason})
+        self._run.finish()
+
+    def _log_dataset(self, run: TrackedRun, splits: Sequence[str]) -> None:
+        """Log images, where they lie, and labels as an artifact; W&B sends only what it does not have yet."""
+        import wandb
+
+        metadata = {"names": list(run.names), **{f"{split}_images": len(run.indexes[split]) for split in splits}}
+        artifact = wandb.Artifact(dataset_name(run), type="dataset", metadata=metadata)
+        for name, path in dataset_images(run, splits):
+            artifact.add_file(str(path), name=name, policy="immutable", skip_cache=True)
+        for name, text in dataset_texts(run, splits):
+            with artifact.new_file(name, encoding="utf-8") as file:
+                file.write(text)
+        self._run.log_artifact(artifact, aliases=[run.settings["artifact_alias"]])
+
+
+def _boxed(picture: BoxedPicture) -> Image:
+    import wandb
+
+    found = picture.detections
+    layers: list[tuple[str, Any, Any, Any]] = [
+        ("predictions", found.boxes, found.class_ids, found.scores),
+        ("ground_truth", picture.truth_boxes, picture.truth_class_ids, None),
+    ]
+    class_labels = dict(enumerate(picture.names))
+    boxes: dict[str, Any] = {}
+    for name, xyxy, class_ids, scores in layers:
+        rows = [_box(picture, xyxy[row], int(class_ids[row])) for row in range(min(len(xyxy), MAX_BOXES))]
+        for row, entry in enumerate(rows if scores is not None else ()):
+            score = float(scores[row])
+            entry |= {"scores": {"score": score}, "box_caption": f"{entry['box_caption']} {score:.2f}"}
+        boxes[name] = {"box_data": rows, "class_labels": class_labels}
+    return wandb.Image(str(picture.path), boxes=boxes, caption=picture.path.name)
+
+
+def _box(picture: BoxedPicture, xyxy: Any, class_id: int) -> dict[str, Any]:
+    """One box as W&B takes it; corners are fractions, which hold for an image that a viewer has turned, too."""
+    height, width = picture.size_hw
+    left, top, right, bottom = xyxy.tolist()
+    position = {"minX": left / width, "minY": top / height, "maxX": right / width, "maxY": bottom / height}
+    return {"position": position, "class_id": class_id, "box_caption": picture.names[class_id]}
