@@ -9,6 +9,7 @@ import platform
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from onelook.errors import RunFolderError
 from onelook.files.atomic import remove_orphans, write_bytes_atomic, write_text_atomic
@@ -139,6 +140,11 @@ class RunDir:
         content = {"state": state, "exit_code": exit_code, "message": message, "launch": launch}
         write_text_atomic(self.status, json.dumps(content, indent=1) + "\n")
 
+    @property
+    def is_finished(self) -> bool:
+        """Whether everything is done and written, the final measurement and the pictures included."""
+        return _read_status(self.status).get("state") == "finished"
+
     def lock(self) -> RunLock:
         """Claim the folder for this process; use as a context manager.
 
@@ -156,12 +162,12 @@ class RunLock:
 
     def __enter__(self) -> RunLock:
         owner = _read_owner(self._path)
-        if owner is not None and owner != _identity() and _lives(owner):
+        if owner is not None and owner != process_identity() and is_alive(owner):
             raise RunFolderError(
                 f"run folder `{self._path.parent}` is in use by process {owner['pid']} on `{owner['host']}`",
                 hint=f"wait for it, stop it, or delete `{self._path}` if you are sure that it is gone",
             )
-        write_text_atomic(self._path, json.dumps(_identity()))
+        write_text_atomic(self._path, json.dumps(process_identity()))
         return self
 
     def __exit__(self, *details: object) -> None:
@@ -191,13 +197,18 @@ def run_of_launch(project: Path, launch: str) -> RunDir | None:
         launch: as it was given to `RunDir.write_status`; empty matches nothing.
     """
     for path in sorted(project.glob("**/status.json")) if launch else []:
-        try:
-            status = json.loads(path.read_text(encoding="utf-8"))
-        except (OSError, ValueError):
-            continue
-        if isinstance(status, dict) and status.get("launch") == launch:
+        if _read_status(path).get("launch") == launch:
             return RunDir(path.parent)
     return None
+
+
+def _read_status(path: Path) -> dict[str, Any]:
+    """What `RunDir.write_status` wrote; empty if that is missing or damaged."""
+    try:
+        status = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return status if isinstance(status, dict) else {}
 
 
 def _try_to_write(folder: Path) -> None:
@@ -234,7 +245,8 @@ def _first_free(project: Path, name: str) -> Path:
     raise RunFolderError(f"all names from `{name}` to `{name}{MAX_NUMBER}` are taken in `{project}`")
 
 
-def _identity() -> dict[str, str | int]:
+def process_identity() -> dict[str, str | int]:
+    """What tells this process from others: its number and its machine."""
     return {"pid": os.getpid(), "host": platform.node()}
 
 
@@ -246,7 +258,8 @@ def _read_owner(path: Path) -> dict[str, str | int] | None:
     return owner if isinstance(owner, dict) and {"pid", "host"} <= set(owner) else None
 
 
-def _lives(owner: dict[str, str | int]) -> bool:
+def is_alive(owner: dict[str, str | int]) -> bool:
+    """Whether the process with this identity still runs; of one on another machine, nothing else is known."""
     if owner["host"] != platform.node():
         return True
     try:

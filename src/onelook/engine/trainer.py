@@ -95,6 +95,7 @@ class Trainer:
         reason = "finished"
         try:
             while progress.epoch < self.settings.epochs and not progress.stopped_early:
+                self.world.check(self.stop)
                 self.train_epoch()
                 self.finish_epoch()
                 progress.stopped_early |= self.world.any(bool(control.reason))

@@ -40,7 +40,7 @@ CHANGEABLE = (
     "artifact_alias",
 )
 # What says where the run is; its folder answers that.
-PLACE = ("resume", "project", "name", "exist_ok", "local_rank")
+PLACE = ("resume", "project", "name", "exist_ok", "local_rank", "callbacks")
 
 
 @dataclass(frozen=True)
@@ -149,6 +149,9 @@ def _refuse_changes(stored: Mapping[str, Any], given: Mapping[str, Any]) -> None
 
 
 def _refuse_finished(checkpoint: Checkpoint, settings: TrainSettings, run: RunDir) -> None:
+    """A run that was stopped after its last epoch has its best weights still to be measured and drawn."""
+    if not run.is_finished:
+        return
     progress = checkpoint.document["progress"]
     if progress["stopped_early"]:
         patience = settings.patience

@@ -77,12 +77,13 @@ def train(given: Mapping[str, Any], *, file: Path | None = None, callbacks: Sequ
 
     Raises:
         OnelookError: a setting, the data or the model cannot be used; nothing has been written then.
-        StopRequested: Ctrl-C or SIGTERM; the run is saved and can be resumed.
+        StopRequested: Ctrl-C, SIGTERM or SIGUSR1; the run is saved and can be resumed.
     """
     with StopSignal() as stop, joined_world() as world, reasons_given(world):
+        files = given.get("callbacks", ())
+        users = world.together(lambda: [*callbacks, *load_callbacks(files)] if world.is_first else [])
         prepared = prepare(given, file, stop, world)
         with _run_folder(prepared):
-            users = [*callbacks, *load_callbacks(given.get("callbacks", ()))] if world.is_first else []
             trackers = trackers_for(prepared.settings) if world.is_first else []
             return _train(prepared, Observers([*users, *trackers]), stop)
 
@@ -96,7 +97,7 @@ def _train(prepared: Prepared, observers: Observers, stop: StopSignal) -> TrainR
     if outcome.reason == STOP_REQUESTED:
         observers.send(outcome)
         stop.check()
-    metrics = _measure_best(prepared, evaluator, outcome)
+    metrics = _measure_best(prepared, evaluator, outcome, stop)
     outcome = replace(outcome, metrics=metrics)
     observers.send(outcome)
     run = prepared.run
@@ -213,12 +214,12 @@ def _fit_start(prepared: Prepared, schedule: Schedule, progress: Progress, contr
     )
 
 
-def _measure_best(prepared: Prepared, evaluator: Evaluator, outcome: FitEnd) -> DetectionMetrics:
+def _measure_best(prepared: Prepared, evaluator: Evaluator, outcome: FitEnd, stop: StopSignal) -> DetectionMetrics:
     """Load the best weights from their file, as a user will, and measure them once more."""
     world, run = prepared.world, prepared.run
     best = world.share_checkpoint(lambda: load_checkpoint(run.best))
     model = detector_of(best, run.best, prepared.device)
-    evaluation = evaluator.run(model)
+    evaluation = evaluator.run(model, stop=stop)
     if world.is_first:
         write_metrics(evaluation, prepared.splits.names, run)
         if not prepared.settings.noplots:
