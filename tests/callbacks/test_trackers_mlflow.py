@@ -5,26 +5,41 @@ from __future__ import annotations
 import json
 import logging
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
-from mlflow import MlflowClient
-from mlflow.entities import Run
-from tracker_runs import Draw, StopAt, follow, results_of
+from tracker_runs import REAL_RUN, Draw, StopAt, follow, results_of
 
+from onelook.callbacks.trackers.mlflow import MlflowTracker
 from onelook.engine.weights import load_detector
 from onelook.errors import StopRequested
 from onelook.recipes.train import train
 
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+    from mlflow.entities import Run
+
 Metrics = dict[str, dict[int, float]]
+
+
+def connect(address: str) -> MlflowClient:
+    """A connection made by MLflow as the tracker imports it: otherwise it would report that it is used."""
+    MlflowTracker()
+    from mlflow import MlflowClient
+
+    return MlflowClient(tracking_uri=address)
+
+
+def client_of(project: Path) -> MlflowClient:
+    return connect(f"sqlite:///{project / 'mlflow.db'}")
 
 
 @pytest.fixture(scope="module")
 def empty_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A new MLflow database: to make one takes seconds."""
-    path = tmp_path_factory.mktemp("mlflow") / "mlflow.db"
-    MlflowClient(tracking_uri=f"sqlite:///{path}").search_experiments()
-    return path
+    folder = tmp_path_factory.mktemp("mlflow")
+    client_of(folder).search_experiments()
+    return folder / "mlflow.db"
 
 
 @pytest.fixture
@@ -35,10 +50,6 @@ def settings(tiny_run: dict[str, Any], empty_database: Path, monkeypatch: pytest
     tiny_run["project"].mkdir()
     (tiny_run["project"] / "mlflow.db").write_bytes(empty_database.read_bytes())
     return tiny_run
-
-
-def client_of(project: Path) -> MlflowClient:
-    return MlflowClient(tracking_uri=f"sqlite:///{project / 'mlflow.db'}")
 
 
 def runs_of(client: MlflowClient, experiment: str) -> list[Run]:
@@ -144,7 +155,7 @@ def test_the_store_is_where_the_user_says(settings: dict[str, Any], tmp_path: Pa
     monkeypatch.setenv("MLFLOW_TRACKING_URI", address)
     monkeypatch.setenv("MLFLOW_EXPERIMENT_NAME", "bees")
     result = follow("mlflow", settings)
-    client = MlflowClient(tracking_uri=address)
+    client = connect(address)
     (run,) = runs_of(client, "bees")
     check_metrics(client, run, result.run_folder, 2)
     assert run.info.artifact_uri.startswith(address) and "best.safetensors" in files_of(client, run, "weights")
@@ -175,3 +186,13 @@ def test_awkward_folder_names_are_no_obstacle(settings: dict[str, Any]) -> None:
     (run,) = runs_of(client_of(project), project.name)
     check_metrics(client_of(project), run, result.run_folder, 2)
     assert "best.safetensors" in files_of(client_of(project), run, "weights")
+
+
+@pytest.mark.slow
+def test_a_run_on_real_pictures_reads_back_as_its_results(settings: dict[str, Any]) -> None:
+    result = follow("mlflow", {**settings, **REAL_RUN})
+    client = client_of(settings["project"])
+    (run,) = runs_of(client, "runs")
+    check_metrics(client, run, result.run_folder, REAL_RUN["epochs"])
+    drawn = [path.name for path in result.run_folder.iterdir() if path.suffix in {".png", ".jpg"}]
+    assert sorted(files_of(client, run, "pictures")) == sorted(drawn) and len(drawn) > 10

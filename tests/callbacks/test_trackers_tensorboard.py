@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tensorboard.plugin_util import markdown_to_safe_html
-from tracker_runs import Draw, StopAt, follow, results_of
+from tracker_runs import REAL_RUN, Draw, StopAt, follow, results_of
 
 from onelook.callbacks.trackers.tensorboard import TensorBoardTracker
 from onelook.callbacks.trackers.tracker import RunSummary, TrackedRun
@@ -106,3 +106,15 @@ def test_names_are_shown_and_not_obeyed(tmp_path: Path, name: str) -> None:
     for tag in ("classes", "settings"):
         html = markdown_to_safe_html(text_of(events, tag))
         assert html.startswith("<pre><code>") and html.count("<") == 4, html
+
+
+@pytest.mark.slow
+def test_a_run_on_real_pictures_reads_back_as_its_results(tiny_run: dict[str, Any]) -> None:
+    result = follow("tensorboard", {**tiny_run, **REAL_RUN})
+    check_scalars(result.run_folder, REAL_RUN["epochs"])
+    drawn = [path for path in result.run_folder.iterdir() if path.suffix in {".png", ".jpg"}]
+    events = read(result.run_folder)
+    for path in drawn:
+        (image,) = events.Images(f"pictures/{path.stem}")
+        assert image.encoded_image_string == path.read_bytes()
+    assert len(drawn) > 10
