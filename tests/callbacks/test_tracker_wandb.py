@@ -11,25 +11,21 @@ import numpy as np
 import pytest
 import wandb
 from tracker_runs import Draw, StopAt, bits_of, follow, results_of
-from wandb_store import read_stores
 
 from onelook.callbacks.trackers.tracker import RunSummary, TrackedRun
 from onelook.callbacks.trackers.wandb import WandbTracker
 from onelook.errors import SettingsError, StopRequested
 from onelook.recipes.train import train
 from onelook.settings.train import TrainSettings
+from wandb_store import forget_wandb, offline_wandb, read_stores
 
 
 @pytest.fixture
 def offline(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """W&B as for a user who has said offline; it keeps what it read of the environment until it is torn down."""
-    for name in ("CACHE", "CONFIG", "DATA"):
-        monkeypatch.setenv(f"WANDB_{name}_DIR", str(tmp_path / "wandb" / name))
-    for name in ("WANDB_PROJECT", "WANDB_ENTITY", "WANDB_API_KEY"):
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.setenv("WANDB_MODE", "offline")
+    """W&B as for a user who has said offline."""
+    offline_wandb(tmp_path, monkeypatch)
     yield
-    wandb.teardown()
+    forget_wandb()
 
 
 def tracked_run(folder: Path, **settings: Any) -> TrackedRun:

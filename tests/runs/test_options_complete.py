@@ -8,6 +8,7 @@ import test_options_learning
 import test_options_loader
 import test_options_trackers
 import test_options_val_detect
+import test_options_wandb
 from option_runs import COVERED
 from pydantic import BaseModel
 
@@ -15,7 +16,14 @@ from onelook.settings.detect import DetectSettings
 from onelook.settings.train import TrainSettings
 from onelook.settings.validate import ValidateSettings
 
-FILES = (test_options, test_options_learning, test_options_loader, test_options_trackers, test_options_val_detect)
+FILES = (
+    test_options,
+    test_options_learning,
+    test_options_loader,
+    test_options_trackers,
+    test_options_val_detect,
+    test_options_wandb,
+)
 ELSEWHERE = {
     "train": {"resume"},  # test_resume.py
     "val": set[str](),

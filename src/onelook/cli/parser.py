@@ -12,9 +12,9 @@ from onelook.errors import UsageError
 # Options of other trainers of this family: a hint that guesses at a similar name would lead astray.
 NOT_OFFERED = frozenset(
     {
-        "--artifact_alias", "--augment", "--bbox_interval", "--bucket", "--dnn", "--entity", "--evolve",
+        "--augment", "--bucket", "--dnn", "--evolve",
         "--evolve_population", "--local_rank", "--resume_evolve", "--save-format",
-        "--save-hybrid", "--sync-bn", "--update", "--upload_dataset", "--verbose", "--view-img", "--visualize",
+        "--save-hybrid", "--sync-bn", "--update", "--verbose", "--view-img", "--visualize",
     }
 )  # fmt: skip
 

@@ -102,13 +102,13 @@ class WandbTracker:
         self._run.log({"epoch": epoch, "boxes": [_boxed(picture) for picture in pictures]}, step=self._step)
 
     def log_model(self, path: Path, aliases: Sequence[str], metadata: Mapping[str, float]) -> None:
-        """Log a version of the artifact of the run, `latest` besides its own aliases."""
+        """Log a version of the artifact of the run; W&B calls the newest `latest` besides."""
         import wandb
 
         artifact = wandb.Artifact(f"run_{self._run.id}_model", type="model", metadata=dict(metadata))
         # W&B copies the best, which a resumed run may replace before it is sent; checkpoints of epochs stay.
         artifact.add_file(str(path), policy="mutable" if "best" in aliases else "immutable", skip_cache=True)
-        self._run.log_artifact(artifact, aliases=["latest", *aliases])
+        self._run.log_artifact(artifact, aliases=list(aliases))
 
     def finish(self, summary: RunSummary) -> None:
         """Log the final metrics as `best/...` in the summary, and wait until what waits is sent, or written."""

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 MAGIC, HEADER_SIZE, BLOCK_SIZE = b":W&B", 7, 32768
 WHOLE, LAST = 1, 4
 Row = dict[str, Any]
@@ -49,11 +51,26 @@ class WandbStore:
         return [row["epoch"] for row in self.history if "boxes.count" in row]
 
 
-def read_stores(run_folder: Path) -> list[WandbStore]:
-    """What is in the run folder, oldest first; the last of it is written when W&B is torn down, as at exit."""
+def offline_wandb(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """W&B as for a user who has said offline; what it keeps of its own goes below `folder`."""
+    for name in ("CACHE", "CONFIG", "DATA"):
+        monkeypatch.setenv(f"WANDB_{name}_DIR", str(folder / "wandb" / name))
+    for name in ("WANDB_PROJECT", "WANDB_ENTITY", "WANDB_API_KEY", "WANDB_FINISH_TIMEOUT"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("WANDB_ERROR_REPORTING", "false")
+    monkeypatch.setenv("WANDB_MODE", "offline")
+
+
+def forget_wandb() -> None:
+    """Let W&B write all that waits, as at exit, and read the environment anew the next time."""
     import wandb
 
     wandb.teardown()
+
+
+def read_stores(run_folder: Path) -> list[WandbStore]:
+    """What is in the run folder, oldest first."""
+    forget_wandb()
     return [_read(path) for path in sorted(run_folder.glob("wandb/offline-run-*/run-*.wandb"))]
 
 
