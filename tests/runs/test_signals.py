@@ -1,0 +1,280 @@
+"""Ctrl-C, SIGTERM and SIGUSR1 at any moment of any command: exit code 75, everything whole, nobody left behind."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from command_world import World, run, texts
+from torch import Tensor, nn
+from torch.nn.modules.module import register_module_forward_pre_hook
+
+from onelook.engine.checkpoint import load_checkpoint
+from onelook.engine.checkpoint_keeper import load_newest
+from onelook.engine.run_dir import RunDir
+from onelook.engine.stop_signal import REPEAT_SECONDS, SIGNALS
+from onelook.errors import StopRequested
+from onelook.models.detector import DetectionModel
+from onelook.recipes.train import train
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="processes are looked at through /proc")
+
+STOPPED = 75
+SHORT = {"batch_size": 8, "imgsz": 64, "workers": 0, "device": "cpu", "noplots": True, "noautoanchor": True}
+DEADLINE_SECONDS = 120
+HOLD = """
+import os, signal, time
+from pathlib import Path
+import onelook
+
+class Hold(onelook.Callback):
+    # Waits at the step HOLD_STEP, or when the run has done all its epochs: for a signal, or for ever.
+    def hold(self):
+        Path(os.environ["HOLD_MARK"]).touch()
+        signal.pause()
+        while os.environ["HOLD_FOR"] == "ever":
+            time.sleep(0.01)
+
+    def on_step_end(self, event):
+        if event.step == int(os.environ.get("HOLD_STEP", "-1")):
+            self.hold()
+
+    def on_checkpoint_written(self, event):
+        if event.path.name == "last.safetensors" and os.environ.get("HOLD_EPOCH") == str(event.epoch):
+            self.hold()
+"""
+
+
+@dataclass(frozen=True)
+class Command:
+    """`python -m onelook` in a process group of its own."""
+
+    process: subprocess.Popen[str]
+
+    def wait_until(self, condition: Callable[[], bool]) -> None:
+        end = time.monotonic() + DEADLINE_SECONDS
+        while not condition():
+            assert self.process.poll() is None, self.process.communicate()
+            assert time.monotonic() < end, "the command takes too long"
+            os.sched_yield()
+
+    def wait_until_it_listens(self) -> None:
+        """Until a handler for SIGUSR1, the last to come, is there."""
+        self.wait_until(lambda: bool(self._caught() >> (signal.SIGUSR1 - 1) & 1))
+
+    def _caught(self) -> int:
+        lines = Path(f"/proc/{self.process.pid}/status").read_text().splitlines()
+        return int(next(line for line in lines if line.startswith("SigCgt")).split()[1], 16)
+
+    def end(self) -> tuple[int, str, str]:
+        """Exit code, output, errors; nothing of its group may be left."""
+        out, err = self.process.communicate(timeout=DEADLINE_SECONDS)
+        end = time.monotonic() + 5
+        while left := members(self.process.pid):
+            assert time.monotonic() < end, f"processes {left} were left behind"
+            os.sched_yield()
+        assert "Traceback" not in err, err
+        return self.process.returncode, out, err
+
+
+def start(words: list[str], **environment: object) -> Command:
+    variables = {**os.environ, "OMP_NUM_THREADS": "1", **{name: str(value) for name, value in environment.items()}}
+    command = [sys.executable, "-m", "onelook", *words]
+    pipe = subprocess.PIPE
+    process = subprocess.Popen(command, stdout=pipe, stderr=pipe, text=True, env=variables, start_new_session=True)
+    return Command(process)
+
+
+def wait(seconds: float) -> None:
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        os.sched_yield()
+
+
+def members(group: int) -> list[int]:
+    """Living processes of a session."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            state, *numbers = path.read_text().rsplit(")", 1)[1].split()[:4]
+        except OSError:
+            continue  # it has ended meanwhile
+        if int(numbers[2]) == group and state != "Z":
+            found.append(int(path.parent.name))
+    return found
+
+
+def learned(folder: Path) -> bytes:
+    """The weights of a run, bit by bit, and its results; not the settings, which may say how it was done."""
+    parts = [(folder / "results.csv").read_bytes()]
+    for name in ("best", "last"):
+        tensors = load_checkpoint(folder / "weights" / f"{name}.safetensors").tensors
+        parts += [tensors[key].numpy().tobytes() for key in sorted(tensors)]
+    return b"".join(parts)
+
+
+@contextmanager
+def signal_at_forward(number: signal.Signals, count: int) -> Iterator[list[int]]:
+    """Raise a signal when a detector is about to look at its `count`-th batch; counts them."""
+    seen: list[int] = []
+
+    def note(module: nn.Module, given: tuple[Tensor, ...]) -> None:
+        if isinstance(module, DetectionModel) and not given[0].is_meta:
+            seen.append(len(given[0]))
+            if len(seen) == count:
+                signal.raise_signal(number)
+
+    handle = register_module_forward_pre_hook(note)
+    try:
+        yield seen
+    finally:
+        handle.remove()
+
+
+def test_real_processes_obey(world: World) -> None:
+    """All at once, as importing torch takes seconds: an early signal, one in training, two, one after training."""
+    hold = world.file("hold.py", HOLD)
+
+    def training(name: str, until: str, **where: object) -> tuple[Command, Path]:
+        mark = world.work / f"{name}.mark"
+        words = world.train("--epochs", 3, "--callbacks", hold, "--name", name, "--workers", 1)
+        return start(words, HOLD_MARK=mark, HOLD_FOR=until, **where), mark
+
+    early = start(world.train("--name", "early"))
+    early.wait_until_it_listens()
+    early.process.terminate()
+    (one, one_mark), (two, two_mark), (late, late_mark) = (
+        training("one", "a signal", HOLD_STEP=4),
+        training("two", "ever", HOLD_STEP=8),
+        training("late", "a signal", HOLD_EPOCH=3),
+    )
+    code, _, err = early.end()
+    assert (code, err) == (STOPPED, "stopped on request of SIGTERM\n")
+    one.wait_until(one_mark.exists)
+    assert len(members(one.process.pid)) == 2, "the command and its loader process"
+    os.kill(one.process.pid, signal.SIGUSR1)
+    os.killpg(one.process.pid, signal.SIGUSR1)  # as `timeout` does it: to the process, and to its group
+    code, _, err = one.end()
+    assert code == STOPPED and "stopped on request of SIGUSR1" in err
+    two.wait_until(two_mark.exists)
+    two.process.send_signal(signal.SIGINT)
+    wait(REPEAT_SECONDS + 0.1)
+    second = time.monotonic()
+    two.process.send_signal(signal.SIGINT)
+    assert two.end()[0] == 128 + signal.SIGINT and time.monotonic() - second < 2
+    late.wait_until(late_mark.exists)
+    late.process.terminate()
+    assert late.end()[0] == STOPPED
+
+    assert not Path("runs/train/early").exists()
+    statuses = {name: json.loads(Path(f"runs/train/{name}/status.json").read_text()) for name in ("one", "two", "late")}
+    assert statuses["one"]["state"] == statuses["late"]["state"] == "stopped"
+    assert statuses["one"]["exit_code"] == STOPPED and statuses["two"]["state"] == "running"
+    whole = train({**SHORT, "data": world.yaml, "cfg": world.model, "epochs": 3})
+    for name, least, most in (("one", 4, 4), ("two", 3, 7), ("late", 9, 9)):
+        folder = Path("runs/train", name)
+        assert least <= load_newest(RunDir(folder)).document["progress"]["step"] <= most
+        train({"resume": str(folder), "workers": 0})
+        assert learned(folder) == learned(whole.run_folder), name
+
+
+@pytest.mark.parametrize("forward", [7, 8, 9])
+def test_a_run_stopped_in_validation_or_at_its_very_end_is_finished_by_resume(world: World, forward: int) -> None:
+    """Two epochs of three batches, each with one batch of validation (4 and 8), and the final measurement (9)."""
+    given = {**SHORT, "data": world.yaml, "cfg": world.model, "epochs": 2}
+    whole = train(given)
+    with signal_at_forward(signal.SIGTERM, forward) as seen, pytest.raises(StopRequested):
+        train({**given, "name": "stopped"})
+    assert len(seen) <= forward + 1
+    resumed = train({"resume": "runs/train/stopped"})
+    for file in ("weights/best.safetensors", "weights/last.safetensors", "results.csv"):
+        assert (resumed.run_folder / file).read_bytes() == (whole.run_folder / file).read_bytes()
+    assert resumed.metrics.map50_95 == whole.metrics.map50_95
+    assert (resumed.run_folder / "metrics.json").is_file()
+
+
+def test_val_obeys_and_leaves_nothing_half_written(world: World, capsys: pytest.CaptureFixture[str]) -> None:
+    with signal_at_forward(signal.SIGUSR1, 2) as seen:
+        outcome = run(world.val("--task", "train", "--batch-size", 4), capsys)
+    assert outcome.code == STOPPED and outcome.err == "stopped on request of SIGUSR1\n"
+    assert len(seen) == 2 and not list(Path("runs").rglob("*.json"))
+
+
+@pytest.mark.parametrize("command", ["train", "val", "check", "anchors"])
+def test_reading_data_obeys(world: World, command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """The signal comes when the library tells of its first split, or of what is amiss in it."""
+
+    class Interrupt(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            if "train: 20 images" in record.getMessage():
+                signal.raise_signal(signal.SIGTERM)
+
+    words = {"train": world.train(), "val": world.val("--task", "train"), "check": texts("check", world.yaml),
+             "anchors": texts("anchors", world.yaml, "--cfg", world.model)}[command]  # fmt: skip
+    handler = Interrupt()
+    logging.getLogger("onelook").addHandler(handler)
+    try:
+        outcome = run(words, capsys)
+    finally:
+        logging.getLogger("onelook").removeHandler(handler)
+    assert outcome.code == STOPPED and "stopped" in outcome.err and "Traceback" not in outcome.err
+    assert not list(Path("runs").rglob("*.json")) and not list(Path().rglob("*.safetensors"))
+
+
+def test_detect_leaves_a_video_that_plays(world: World, capsys: pytest.CaptureFixture[str]) -> None:
+    frames = [np.full((64, 96, 3), 40 + number, np.uint8) for number in range(40)]
+    writer = cv2.VideoWriter("hive.mp4", cv2.CAP_FFMPEG, cv2.VideoWriter_fourcc(*"mp4v"), 10, (96, 64))
+    for frame in frames:
+        writer.write(frame)
+    writer.release()
+    with signal_at_forward(signal.SIGINT, 3):
+        outcome = run(world.detect("--source", "hive.mp4", "--batch-size", 4, "--save-csv"), capsys)
+    assert outcome.code == STOPPED and outcome.err == "stopped on request of SIGINT\n"
+    folder = Path("runs/detect/exp")
+    assert {path.name for path in folder.iterdir()} == {"hive.mp4", "predictions.csv"}
+    capture = cv2.VideoCapture(str(folder / "hive.mp4"))
+    count = 0
+    while capture.read()[0]:
+        count += 1
+    assert count == 12, "three batches of four, all of them drawn"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(20))
+def test_any_command_obeys_at_any_moment(world: World, seed: int) -> None:
+    """A signal at a random moment, to the command or to its group; then `--resume` comes to the same end."""
+    rng = np.random.default_rng(seed)
+    kind = ("train", "train", "train", "val", "detect")[seed % 5]
+    options = ["--epochs", 25, "--workers", 1, "--noplots", "no", "--cache", "ram", "--name", "any"]
+    words = {"train": world.train(*options), "val": world.val("--task", "train", "--noplots", "no"),
+             "detect": world.detect("--source", world.data / "images" / "train", "--name", "any")}[kind]  # fmt: skip
+    number = SIGNALS[int(rng.integers(3))]
+    command = start(words)
+    command.wait_until_it_listens()
+    wait(float(rng.uniform(0, 12 if kind == "train" else 6)))
+    if command.process.poll() is None:
+        (os.killpg if rng.random() < 0.5 else os.kill)(command.process.pid, number)
+    code, out, err = command.end()
+    assert code in (0, STOPPED), f"{out}\n{err}"
+    assert code == 0 or f"stopped on request of {number.name}" in err or "the scan of the data set was stopped" in err
+    folder = Path("runs/train/any")
+    if kind != "train" or not folder.exists():
+        return
+    assert json.loads((folder / "status.json").read_text())["exit_code"] == code
+    assert load_newest(RunDir(folder)).document["kind"] == "training"
+    if code == STOPPED:
+        train({"resume": str(folder), "noplots": True, "workers": 0})
+    whole = train({**SHORT, "data": world.yaml, "cfg": world.model, "epochs": 25, "name": "whole"})
+    assert learned(folder) == learned(whole.run_folder)
