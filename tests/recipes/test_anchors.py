@@ -20,6 +20,7 @@ from onelook.files.yaml import load_yaml
 from onelook.models.detector import create_model
 from onelook.recipes.anchors import AnchorStudy, draw_study, study_anchors
 from onelook.recipes.splits import ScanOptions, read_splits
+from onelook.settings.anchors import AnchorSettings
 
 TINY = [[6, 6, 10, 10, 14, 14], [18, 18, 24, 24, 30, 20], [20, 40, 40, 40, 60, 50]]
 
@@ -96,6 +97,11 @@ def test_the_command_prints_all_of_it(tiny_data: Path, tiny_model: Path, capsys:
 
 
 def test_every_setting_matters(study: AnchorStudy, tiny_data: Path, tiny_model: Path, place: Path) -> None:
+    """`data` and `weights` matter elsewhere in this file."""
+    assert set(AnchorSettings.model_fields) == {
+        "data", "cfg", "weights", "imgsz", "anchor_t", "num", "seed", "output",
+    }  # fmt: skip
+
     def changed(**changes: object) -> AnchorStudy:
         return study_anchors({"data": tiny_data, "cfg": tiny_model, "imgsz": 96, **changes})
 

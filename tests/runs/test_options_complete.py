@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+import test_callbacks
 import test_options
 import test_options_learning
 import test_options_loader
@@ -17,6 +18,7 @@ from onelook.settings.train import TrainSettings
 from onelook.settings.validate import ValidateSettings
 
 FILES = (
+    test_callbacks,
     test_options,
     test_options_learning,
     test_options_loader,
