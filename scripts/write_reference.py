@@ -32,7 +32,7 @@ from onelook.settings.validate import ValidateSettings
 FOLDER = Path(__file__).parents[1] / "docs" / "reference"
 MARK = "<!-- Written by scripts/write_reference.py: change the code it reads, then run it. -->"
 SYMBOLS = {"ge": "≥", "gt": ">", "le": "≤", "lt": "<", "multiple_of": "multiple of"}
-TYPES = {int: "integer", float: "number", str: "text", Path: "path", bool: "yes or no"}
+TYPES = {int: "integer", float: "number", str: "text", Path: "path", bool: "yes or no", dict[str, Any]: "transform"}
 
 SPELLING = """\
 On the command line, `iou_thres` is `--iou-thres` or `--iou_thres`, and so on. A yes-or-no setting is switched on by its

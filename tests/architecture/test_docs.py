@@ -60,6 +60,7 @@ def finished_run(tiny_data: Path, tiny_model: Path, tmp_path_factory: pytest.Tem
     shutil.copytree(ROOT / "examples" / "callbacks", folder / "examples" / "callbacks")
     (folder / "bees-training.yaml").write_text("imgsz: 320\n", encoding="utf-8")
     (folder / "my-hyp.yaml").write_text("lr0: 0.02\n", encoding="utf-8")
+    (folder / "my-transforms.yaml").write_text("transforms: [{name: Blur}]\n", encoding="utf-8")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("ONELOOK_CACHE", str(folder / "cache"))
         patch.chdir(folder)

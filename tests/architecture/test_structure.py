@@ -31,6 +31,7 @@ RIM = {
     "matplotlib": ("callbacks/plots",),
     "hotcoco": ("metrics/",),
     "rich": ("callbacks/", "cli/"),
+    "albumentations": ("data/augment/transforms.py",),
     "argparse": ("cli/", "settings/command_line.py"),
     "yaml": ("files/yaml.py",),
     "safetensors": ("engine/checkpoint.py",),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import signal
 from pathlib import Path
 
@@ -102,6 +103,32 @@ def test_mosaics_of_nine_show_more_objects(world: DataWorld, options: Options) -
     assert fit(mine, mosaic=0, mosaic9=1).trace.steps[0].num_boxes == 20, "no mosaics at all"
 
 
+CROP = {"name": "RandomResizedCrop", "size": [64, 64], "scale": [0.1, 0.3], "p": 1}
+
+
+@covers("train", "transforms")
+def test_transforms_change_what_is_learned_from_and_say_what_they_took_away(
+    options: Options, plain: Trained, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    pytest.importorskip("albucore", reason="the extra `augment` is not installed")
+    assert "took away" not in caplog.text
+    run = fit(options, transforms=[CROP])
+    dropped, left = run.trace.steps[0].num_dropped_boxes, run.trace.steps[0].num_boxes
+    assert dropped > 0 and dropped + left == plain.trace.steps[0].num_boxes and run.losses != plain.losses
+    assert f"`transforms` took away {dropped} of {dropped + left} boxes" in caplog.text
+    file = tmp_path / "mine.yaml"
+    file.write_text(f"transforms: [{json.dumps(CROP)}]\n")
+    assert fit(options, transforms=file, workers=2, batch_size=20).bits == run.bits
+
+
+@covers("train", "transforms")
+def test_wrong_transforms_leave_no_run_folder(options: Options) -> None:
+    pytest.importorskip("albucore", reason="the extra `augment` is not installed")
+    with pytest.raises(SettingsError, match="'limit' are not valid for transform Blur"):
+        fit(options, transforms=[{"name": "Blur", "limit": 3}])
+    assert not Path(str(options["project"])).exists()
+
+
 class StopAt(Callback):
     """Asks for a stop after a number of steps."""
 
@@ -114,7 +141,14 @@ class StopAt(Callback):
 
 
 def test_a_resumed_run_draws_the_same_images(tiny_settings: Options, tmp_path: Path) -> None:
-    settings = {**tiny_settings, "image_weights": True, "quad": True, "batch_size": 8, "nominal_batch": 5}
+    settings = {
+        **tiny_settings,
+        "image_weights": True,
+        "quad": True,
+        "batch_size": 8,
+        "nominal_batch": 5,
+        "mosaic9": 0.5,
+    }
     whole = train({**settings, "project": tmp_path / "whole"}).run_folder
     assert sum(load_checkpoint(whole / "weights/last.safetensors").document["progress"]["class_ap"]) > 0
     for step in (2, 7, 13):
@@ -136,17 +170,18 @@ def test_a_cache_that_does_not_fit_is_left_out_with_numbers(
 
 
 @pytest.mark.parametrize("cache", ["ram", "disk"])
-def test_a_stop_while_a_cache_is_filled_is_obeyed(
+def test_a_stop_while_a_cache_is_filled_lets_the_run_come_to_its_checkpoint(
     options: Options, cache: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("ONELOOK_CACHE", str(tmp_path / "cache"))
     stop = StopSignal()
     prepared = prepare({**options, "cache": cache}, None, stop, World())
     stop.request()
-    with pytest.raises(StopRequested, match="filling of the image cache was stopped"):
-        training_batches(prepared, Progress(), stop=stop)
-    with pytest.raises(StopRequested, match="filling of the image cache was stopped"):
-        validation_evaluator(prepared, stop=stop)
-    batches = training_batches(prepared, Progress())
+    read = list[str]()
+    monkeypatch.setattr("onelook.data.image_cache.read_image", lambda path, **_: read.append(path))
+    batches = training_batches(prepared, Progress(), stop=stop)
+    assert validation_evaluator(prepared, stop=stop)
+    assert not read, "no image was decoded"
+    monkeypatch.undo()
     assert isinstance(next(batches).images, torch.Tensor)
     batches.close()

@@ -6,11 +6,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from onelook.data.augment.colour import change_colours
 from onelook.data.augment.keys import SampleKey
 from onelook.data.augment.labels import labels_of_plan
 from onelook.data.augment.letterboxed import put_into_frame
 from onelook.data.augment.plan import AugmentPlan, draw_plan
-from onelook.data.augment.render_cpu import ImageSource, render_plan
+from onelook.data.augment.render_cpu import ImageSource, render_before_colours
+from onelook.data.augment.transforms import Transformed, UserTransforms
 from onelook.data.image_cache import ImageFiles
 from onelook.data.image_weights import ImageWeights
 from onelook.data.item import Item, make_item
@@ -69,6 +71,7 @@ class TrainDataset:
         self.seed = seed
         self.arrangement = arrangement or Arrangement()
         self.images: ImageSource = cache if cache is not None else ImageFiles(index, imgsz)
+        self._transforms = UserTransforms(hyperparameters.transforms) if hyperparameters.transforms else None
 
     def __len__(self) -> int:
         return len(self.index)
@@ -91,12 +94,22 @@ class TrainDataset:
 
         Raises:
             DataError: an image file has vanished or changed since the scan.
+            SettingsError: a transform that the user has named fails.
         """
         plan = self.plan(slot)
-        image = render_plan(plan, self.index, self.images)
-        boxes, class_ids = labels_of_plan(self.index, plan)
-        info = ImageInfo(plan.image, self.index.paths[plan.image], _size_of(self.index, plan.image))
-        return make_item(image, boxes, class_ids, info)
+        image = render_before_colours(plan, self.index, self.images)
+        found = Transformed(image, *labels_of_plan(self.index, plan), num_dropped=0)
+        if self._transforms is not None:
+            key = SampleKey(self.seed, slot.epoch, slot.number)
+            found = self._transforms.apply(image, found.boxes, found.class_ids, key=key)
+        change_colours(found.image, plan.colour_gains)
+        info = ImageInfo(
+            index=plan.image,
+            path=self.index.paths[plan.image],
+            size_hw=_size_of(self.index, plan.image),
+            num_dropped_boxes=found.num_dropped,
+        )
+        return make_item(found.image, found.boxes, found.class_ids, info)
 
     @property
     def full_hw(self) -> tuple[int, int]:

@@ -89,5 +89,9 @@ def _in_a_grid(items: Sequence[Item]) -> Item:
         image=image,
         boxes_cxcywh_norm=torch.cat(boxes),
         class_ids=torch.cat([item.class_ids for item in items]),
-        info=replace(items[0].info, num_images=len(items)),
+        info=replace(
+            items[0].info,
+            num_images=len(items),
+            num_dropped_boxes=sum(item.info.num_dropped_boxes for item in items),
+        ),
     )

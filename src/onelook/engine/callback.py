@@ -79,6 +79,7 @@ class StepEnd:
         num_images: of this batch, in all processes together.
         num_boxes: of this batch, in this process.
         imgsz: longest side of the batch images, pixels.
+        num_dropped_boxes: taken away by `transforms`, in this process.
     """
 
     epoch: int
@@ -89,6 +90,7 @@ class StepEnd:
     num_images: int
     num_boxes: int
     imgsz: int
+    num_dropped_boxes: int = 0
 
 
 @dataclass(frozen=True)

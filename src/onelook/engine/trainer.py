@@ -144,6 +144,7 @@ class Trainer:
                 num_images=self.schedule.images_in(progress.batch - 1),
                 num_boxes=len(batch.targets),
                 imgsz=losses.imgsz,
+                num_dropped_boxes=sum(info.num_dropped_boxes for info in batch.infos),
             )
         )
         return plan.is_update

@@ -57,18 +57,31 @@ def load_yaml(path: Path, *, error: type[OnelookError] = SettingsError) -> dict[
         OnelookError: of the kind `error`, if the file is missing, too large, not UTF-8, not YAML, uses tags or
             aliases, is nested deeper than 20, or does not hold a mapping at its top.
     """
-    text = _read_text(path, error)
+    content = parse_yaml(_read_text(path, error), f"file `{path}`", error=error)
+    if not isinstance(content, dict):
+        raise error(f"file `{path}` holds no `key: value` lines", hint="see docs for an example")
+    return content
+
+
+def parse_yaml(text: str, place: str, *, error: type[OnelookError] = SettingsError) -> Any:
+    """What YAML text stands for: plain values, lists and mappings.
+
+    Args:
+        text: of a size that has been checked.
+        place: where it stands, for messages.
+        error: the kind of error to raise.
+
+    Raises:
+        OnelookError: of the kind `error`, if the text is not YAML, uses tags or aliases, or is nested deeper than 20.
+    """
     try:
-        _refuse_code_and_bombs(text, path, error)
-        content = _Loader(text).get_single_data()
+        _refuse_code_and_bombs(text, place, error)
+        return _Loader(text).get_single_data()
     except yaml.YAMLError as problem:
         mark = getattr(problem, "problem_mark", None)
         where = f" line {mark.line + 1}" if mark is not None else ""
         what = getattr(problem, "problem", None) or str(problem)
-        raise error(f"file `{path}`{where}: not valid YAML: {what}") from problem
-    if not isinstance(content, dict):
-        raise error(f"file `{path}` holds no `key: value` lines", hint="see docs for an example")
-    return content
+        raise error(f"{place}{where}: not valid YAML: {what}") from problem
 
 
 def line_of(path: Path, key: str) -> int:
@@ -94,18 +107,18 @@ def _read_text(path: Path, error: type[OnelookError]) -> str:
         raise error(f"file `{path}` is not UTF-8 text: byte {problem.start}", hint="save it as UTF-8") from problem
 
 
-def _refuse_code_and_bombs(text: str, path: Path, error: type[OnelookError]) -> None:
+def _refuse_code_and_bombs(text: str, place: str, error: type[OnelookError]) -> None:
     depth = 0
     for event in yaml.parse(text, Loader=yaml.SafeLoader):
         line = event.start_mark.line + 1 if event.start_mark is not None else 0
         tag = getattr(event, "tag", None)
         if isinstance(event, yaml.AliasEvent) or getattr(event, "anchor", None):
-            raise error(f"file `{path}` line {line}: YAML anchors and aliases are not accepted", hint="write it out")
+            raise error(f"{place} line {line}: YAML anchors and aliases are not accepted", hint="write it out")
         if tag:
-            raise error(f"file `{path}` line {line}: YAML tag `{tag}` is not accepted", hint="plain values only")
+            raise error(f"{place} line {line}: YAML tag `{tag}` is not accepted", hint="plain values only")
         if isinstance(event, (yaml.MappingStartEvent, yaml.SequenceStartEvent)):
             depth += 1
             if depth > MAX_DEPTH:
-                raise error(f"file `{path}` line {line}: nested deeper than {MAX_DEPTH}")
+                raise error(f"{place} line {line}: nested deeper than {MAX_DEPTH}")
         elif isinstance(event, (yaml.MappingEndEvent, yaml.SequenceEndEvent)):
             depth -= 1

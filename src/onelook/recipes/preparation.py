@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 
+from onelook.data.augment.transforms import check_transforms
 from onelook.engine.autoanchor import check_anchors
 from onelook.engine.device import amp_dtype, select_device
 from onelook.engine.freeze import frozen_rows
@@ -84,6 +85,7 @@ def prepare(given: Mapping[str, Any], file: Path | None, stop: StopSignal, world
     settings = resumed.settings if resumed else build_settings(TrainSettings, given, file=file)
     world.set_patience(settings.hang_timeout)
     _check_local_rank(settings, world)
+    check_transforms(settings.transforms)
     device = select_device(settings.device, world.local_rank)
     if device.type == "cuda":
         torch.cuda.set_device(device)

@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 
+from onelook.callbacks.dropped_boxes import DroppedBoxes
 from onelook.callbacks.results_csv import ResultsCsv, SpeedCsv
 from onelook.callbacks.trackers.registry import trackers_for
 from onelook.callbacks.user_file import load_callbacks
@@ -137,7 +138,7 @@ def _fit(prepared: Prepared, evaluator: Evaluator, observers: Observers, stop: S
     state = _state(prepared, schedule)
     keeper: Keeper = Bystander()
     if world.is_first:
-        observers.add_first(ResultsCsv(run.results, state.progress.history), SpeedCsv(run.speeds))
+        observers.add_first(ResultsCsv(run.results, state.progress.history), SpeedCsv(run.speeds), DroppedBoxes())
         keeper = CheckpointKeeper(run, settings, common=prepared.common_document(), observers=observers)
     batches = world.together(
         lambda: training_batches(prepared, state.progress, rank=world.rank, world_size=world.size, stop=stop)

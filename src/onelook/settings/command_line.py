@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 import types
 import typing
 from collections.abc import Mapping, Sequence
@@ -11,6 +12,8 @@ from typing import Any, Literal
 
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
+
+LIST_METAVARS = {str: "NAME", Path: "PATH", dict[str, Any]: "FILE"}
 
 
 def add_options(parser: argparse.ArgumentParser, kind: type[BaseModel], *, positional: Sequence[str] = ()) -> None:
@@ -53,7 +56,8 @@ def as_arguments(given: Mapping[str, Any]) -> list[str]:
     for name, value in given.items():
         option = f"--{name.replace('_', '-')}"
         if isinstance(value, list | tuple):
-            words += [option, *(str(part) for part in value)] if value else []
+            texts = (json.dumps(part) if isinstance(part, dict) else str(part) for part in value)
+            words += [option, *texts] if value else []
         elif value is not None:
             text = ("yes" if value else "no") if isinstance(value, bool) else str(value)
             words.append(f"{option}={text}")
@@ -75,7 +79,7 @@ def _behaviour(field: FieldInfo) -> dict[str, Any]:
     if inner is bool:
         options |= {"nargs": "?", "const": True, "type": _boolean, "metavar": "yes|no"}
     elif origin is list:
-        options |= {"nargs": "+", "metavar": {str: "NAME", Path: "PATH"}.get(typing.get_args(inner)[0], "N")}
+        options |= {"nargs": "+", "metavar": LIST_METAVARS.get(typing.get_args(inner)[0], "N")}
     elif origin in (typing.Union, types.UnionType) and bool in typing.get_args(inner):
         options |= {"nargs": "?", "const": True, "metavar": "PATH"}
     elif origin is Literal:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from onelook.settings.transforms import Transforms
+
 
 class Hyperparameters(BaseModel):
     """The hyper-parameters, with the values of the preset `scratch-low` as defaults."""
@@ -72,3 +74,5 @@ class Hyperparameters(BaseModel):
     """Probability that a mosaic is blended with a second mosaic."""
     copy_paste: float = Field(0.0, ge=0, le=1)
     """Fraction of the outlined objects that are pasted mirrored into the same picture; needs polygon labels."""
+    transforms: Transforms = Field([])
+    """Transforms of Albumentations, in their order: a list, YAML files that hold one, or YAML text in brackets."""

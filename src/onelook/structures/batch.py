@@ -36,6 +36,7 @@ class ImageInfo:
         gain_xy: pixels of the batch image per original pixel.
         pad_xy: left and top border of the batch image, pixels.
         num_images: images of the data set in this batch image; with more than one, all else here is of the first.
+        num_dropped_boxes: boxes that transforms of the user's choice have taken away, of all images in it.
     """
 
     index: int
@@ -44,6 +45,7 @@ class ImageInfo:
     gain_xy: tuple[float, float] = (1.0, 1.0)
     pad_xy: tuple[float, float] = (0.0, 0.0)
     num_images: int = 1
+    num_dropped_boxes: int = 0
 
 
 @dataclass(frozen=True)

@@ -39,10 +39,16 @@ def render_plan(plan: AugmentPlan, index: DatasetIndex, source: ImageSource) -> 
     Raises:
         DataError: an image file has vanished or changed since the scan.
     """
+    output = render_before_colours(plan, index, source)
+    change_colours(output, plan.colour_gains)
+    return output
+
+
+def render_before_colours(plan: AugmentPlan, index: DatasetIndex, source: ImageSource) -> Image:
+    """As `render_plan`, but for the last step, the change of colours."""
     output = _render_tiles(plan.tiles, index, source, output_hw=plan.output_hw)
     if plan.partner:
         blend(output, _render_tiles(plan.partner, index, source, output_hw=plan.output_hw), plan.partner_ratio)
-    change_colours(output, plan.colour_gains)
     return output
 
 
