@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from types import FrameType
 
 import cv2
 import numpy as np
@@ -203,6 +204,26 @@ def test_a_run_stopped_in_validation_or_at_its_very_end_is_finished_by_resume(wo
         assert (resumed.run_folder / file).read_bytes() == (whole.run_folder / file).read_bytes()
     assert resumed.metrics.map50_95 == whole.metrics.map50_95
     assert (resumed.run_folder / "metrics.json").is_file()
+
+
+@pytest.mark.parametrize("cache", ["ram", "disk"])
+def test_a_run_stopped_while_its_cache_is_filled_can_be_resumed(world: World, cache: str) -> None:
+    def interrupt(frame: FrameType, event: str, argument: object) -> None:
+        if event == "call" and frame.f_code.co_name == f"{cache}_cache":
+            signal.raise_signal(signal.SIGTERM)
+
+    given = {**SHORT, "data": world.yaml, "cfg": world.model, "epochs": 1}
+    whole = train(given)
+    sys.setprofile(interrupt)
+    try:
+        with pytest.raises(StopRequested, match="stopped on request of SIGTERM"):
+            train({**given, "cache": cache, "name": "stopped"})
+    finally:
+        sys.setprofile(None)
+    folder = Path("runs/train/stopped")
+    assert load_newest(RunDir(folder)).document["progress"]["step"] == 0
+    train({"resume": str(folder)})
+    assert learned(folder) == learned(whole.run_folder)
 
 
 def test_val_obeys_and_leaves_nothing_half_written(world: World, capsys: pytest.CaptureFixture[str]) -> None:

@@ -24,6 +24,7 @@ from onelook.engine.batch_gradient import shards_for
 from onelook.engine.evaluator import EvaluationSettings, Evaluator
 from onelook.engine.state import Progress
 from onelook.engine.stop_signal import StopSignal
+from onelook.errors import StopRequested
 from onelook.recipes.preparation import Prepared
 from onelook.settings.validate import ValidateSettings
 from onelook.structures.batch import Batch
@@ -97,11 +98,10 @@ def training_batches(
         prepared: the run; its `cache` is filled now.
         progress: where it stands.
         rank, world_size: number of this process, and of all that train together.
-        stop: asked while the cache is filled.
+        stop: asked while the cache is filled; there is none then, and the run is to be saved and to end.
 
     Raises:
         DataError: an image for the cache cannot be read.
-        StopRequested: `stop` was set.
     """
     settings, device_type = prepared.settings, prepared.device.type
     filling = _Filling(rank, world_size, stop)
@@ -179,18 +179,21 @@ class _Filling:
     stop: StopSignal | None
 
     def cache(self, index: DatasetIndex, imgsz: int, kind: str) -> ImageSource | None:
-        """The images of a data set, decoded and kept; None if `kind` asks for no cache, or there is no room for it."""
+        """The images of a data set, decoded and kept; None if `kind` asks for no cache, or there is no room or time."""
         files, stop = ImageFiles(index, imgsz), self.stop
         work = Work(
             workers=max(1, available_processors() // self.world_size),
             stop_requested=None if stop is None else lambda: stop.requested,
             progress=_said_now_and_then(f"images decoded for `cache: {kind}`"),
         )
-        if kind == "ram":
-            return ram_cache(files, work, num_processes=self.world_size)
-        if kind == "disk":
-            folder = default_cache_folder() / "images"
-            return disk_cache(files, folder, work, rank=self.rank, world_size=self.world_size)
+        try:
+            if kind == "ram":
+                return ram_cache(files, work, num_processes=self.world_size)
+            if kind == "disk":
+                folder = default_cache_folder() / "images"
+                return disk_cache(files, folder, work, rank=self.rank, world_size=self.world_size)
+        except StopRequested:  # the run has a folder already: it must come to a checkpoint to be resumed
+            return None
         return None
 
 
