@@ -33,7 +33,10 @@ def tracked_run(folder: Path, **settings: Any) -> TrackedRun:
     return TrackedRun(values, folder, "bees", folder.name, ("bee", "=1+1"))
 
 
-def test_the_store_agrees_with_the_run_folder(tiny_run: dict[str, Any], offline: None) -> None:
+def test_the_store_agrees_with_the_run_folder(
+    tiny_run: dict[str, Any], offline: None, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", "onelook")
     result = follow("wandb", tiny_run, Draw(), save_period=1)
     (store,) = read_stores(result.run_folder)
     assert store.rows() == results_of(result.run_folder) and len(store.rows()) == 2
@@ -54,6 +57,7 @@ def test_the_store_agrees_with_the_run_folder(tiny_run: dict[str, Any], offline:
         f"{name}.safetensors" for name in ("epoch0", "epoch1", "best")
     }
     assert [path.name for path in result.run_folder.glob("wandb/offline-run-*/files/*")] == ["media"], "nothing else"
+    assert f"tracker `wandb`: {result.run_folder / 'wandb' / 'offline-run-'}" in caplog.text
     assert bits_of(result) == bits_of(train(tiny_run))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 from collections.abc import Mapping, Sequence
@@ -13,6 +14,8 @@ from onelook.callbacks.trackers.tracker import BoxedPicture, RunSummary, Tracked
 
 if TYPE_CHECKING:
     from comet_ml import CometExperiment
+
+logger = logging.getLogger(__name__)
 
 NAME = "comet"
 MAX_BOXES = 50
@@ -66,6 +69,7 @@ class CometTracker:
             experiment_config=self._config(offline_directory=str(run.run_folder / NAME), name=run.name, **UNASKED),
         )
         remember_identity(run.run_folder, NAME, self._experiment.get_key())
+        logger.info("tracker `comet`: %s", self._experiment.url or run.run_folder / NAME)
         self._experiment.log_parameters(dict(run.settings))
         self._experiment.log_others({"class_names": ", ".join(run.names), "model": run.model_summary})
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -14,6 +15,8 @@ from onelook.errors import SettingsError
 
 if TYPE_CHECKING:
     from wandb import Image, Run
+
+logger = logging.getLogger(__name__)
 
 NAME = "wandb"
 MAX_BOXES = 50
@@ -79,6 +82,7 @@ class WandbTracker:
             reinit="create_new",
         )
         remember_identity(run.run_folder, NAME, self._run.id)
+        logger.info("tracker `wandb`: %s", Path(self._run.dir).parent if self._run.offline else self._run.url)
         self._step = max(run.start_epoch, self._run.step)
         self._run.define_metric("epoch")
         self._run.define_metric("*", step_metric="epoch")
