@@ -11,7 +11,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
 
@@ -22,6 +22,7 @@ from command_world import World, run, texts
 from torch import Tensor, nn
 from torch.nn.modules.module import register_module_forward_pre_hook
 
+from onelook.engine.callback import Callback, FitEnd
 from onelook.engine.checkpoint import load_checkpoint
 from onelook.engine.checkpoint_keeper import load_newest
 from onelook.engine.run_dir import RunDir
@@ -56,6 +57,16 @@ class Hold(onelook.Callback):
         if event.path.name == "last.safetensors" and os.environ.get("HOLD_EPOCH") == str(event.epoch):
             self.hold()
 """
+
+
+@dataclass
+class Ends(Callback):
+    """Keeps what it hears at the end of runs."""
+
+    heard: list[FitEnd] = field(default_factory=list)
+
+    def on_fit_end(self, event: FitEnd) -> None:
+        self.heard.append(event)
 
 
 @dataclass(frozen=True)
@@ -196,8 +207,10 @@ def test_a_run_stopped_in_validation_or_at_its_very_end_is_finished_by_resume(wo
     """Two epochs of three batches, each with one batch of validation (4 and 8), and the final measurement (9)."""
     given = {**SHORT, "data": world.yaml, "cfg": world.model, "epochs": 2}
     whole = train(given)
+    end = Ends()
     with signal_at_forward(signal.SIGTERM, forward) as seen, pytest.raises(StopRequested):
-        train({**given, "name": "stopped"})
+        train({**given, "name": "stopped"}, callbacks=[end])
+    assert [(event.reason, event.metrics) for event in end.heard] == [("stop requested", None)], "observers are told"
     assert len(seen) <= forward + 1
     resumed = train({"resume": "runs/train/stopped"})
     for file in ("weights/best.safetensors", "weights/last.safetensors", "results.csv"):

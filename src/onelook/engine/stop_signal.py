@@ -62,17 +62,14 @@ class StopSignal:
         self._name = name
         self._seconds = time.monotonic()
 
-    def check(self, *, hint: str | None = None) -> None:
+    def check(self) -> None:
         """Raise if a stop was asked for.
-
-        Args:
-            hint: how to go on.
 
         Raises:
             StopRequested: naming the signal.
         """
         if self.requested:
-            raise StopRequested(f"stopped on request of {self._name}", hint=hint)
+            raise StopRequested(f"stopped on request of {self._name}")
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
         name = signal.Signals(number).name

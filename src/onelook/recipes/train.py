@@ -98,7 +98,11 @@ def _train(prepared: Prepared, observers: Observers, stop: StopSignal) -> TrainR
     if outcome.reason == STOP_REQUESTED:
         observers.send(outcome)
         stop.check()
-    metrics = _measure_best(prepared, evaluator, outcome, stop)
+    try:
+        metrics = _measure_best(prepared, evaluator, outcome, stop)
+    except StopRequested:
+        observers.send(replace(outcome, reason=STOP_REQUESTED))
+        raise
     outcome = replace(outcome, metrics=metrics)
     observers.send(outcome)
     run = prepared.run
