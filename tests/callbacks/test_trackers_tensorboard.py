@@ -8,9 +8,11 @@ from typing import Any
 import numpy as np
 import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from tensorboard.compat.tensorflow_stub.pywrap_tensorflow import masked_crc32c
 from tensorboard.plugin_util import markdown_to_safe_html
 from tracker_runs import REAL_RUN, Draw, StopAt, follow, results_of
 
+from onelook.callbacks.trackers.event_file import crc32c, masked
 from onelook.callbacks.trackers.tensorboard import TensorBoardTracker
 from onelook.callbacks.trackers.tracker import RunSummary, TrackedRun
 from onelook.errors import StopRequested
@@ -93,6 +95,12 @@ def test_what_is_done_again_after_a_crash_replaces_what_was_there(tiny_run: dict
 
 def test_a_run_that_is_not_tracked_has_no_event_file(tiny_run: dict[str, Any]) -> None:
     assert not list(train(tiny_run).run_folder.glob("events*"))
+
+
+@pytest.mark.parametrize("size", [0, 1, 3, 4, 255, 4095, 4096, 4097, 8192, 65536, 100_001])
+def test_checksums_are_those_of_tensorboard(size: int) -> None:
+    data = np.random.default_rng(size).bytes(size)
+    assert masked(crc32c(data)) == masked_crc32c(data)
 
 
 @pytest.mark.parametrize(

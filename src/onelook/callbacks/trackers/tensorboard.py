@@ -15,8 +15,8 @@ from tensorboard.compat.proto.tensor_pb2 import TensorProto
 from tensorboard.compat.proto.tensor_shape_pb2 import TensorShapeProto
 from tensorboard.compat.proto.types_pb2 import DT_STRING
 from tensorboard.plugins.text.metadata import create_summary_metadata
-from tensorboard.summary.writer.record_writer import RecordWriter
 
+from onelook.callbacks.trackers.event_file import EventFile
 from onelook.callbacks.trackers.tracker import RunSummary, TrackedRun
 from onelook.files.image_headers import read_header
 from onelook.files.yaml import dump_yaml
@@ -31,17 +31,15 @@ class TensorBoardTracker:
     A resumed run goes on in a file of its own; TensorBoard shows both as one and hides what is done again.
     """
 
-    def __init__(self) -> None:
-        self._folder = Path()
-        self._epoch = 0
-        self._writer: RecordWriter | None = None
+    _folder: Path
+    _epoch: int
+    _file: EventFile
 
     def start(self, run: TrackedRun) -> None:
         """Open the file and write settings and class names."""
         self._folder, self._epoch = run.run_folder, run.start_epoch
         number = f"{_now():.6f}.{platform.node()}.{os.getpid()}"
-        path = self._folder / f"events.out.tfevents.{number}"
-        self._writer = RecordWriter(path.open("ab"))
+        self._file = EventFile(self._folder / f"events.out.tfevents.{number}")
         self._write(Event(wall_time=_now(), file_version=FILE_VERSION))
         begun = SessionLog(status=SessionLog.START)
         self._write(Event(wall_time=_now(), step=run.start_epoch, session_log=begun))
@@ -74,8 +72,7 @@ class TensorBoardTracker:
         self._write_values(*values, step=max(summary.best_epoch, 0))
         ending = {"reason": summary.reason, "epochs_done": summary.epochs_done, "best_epoch": summary.best_epoch}
         self._write_values(_text("outcome", ending))
-        if self._writer is not None:
-            self._writer.close()
+        self._file.close()
 
     def _write_values(self, *values: Summary.Value, step: int | None = None) -> None:
         if values:
@@ -83,9 +80,7 @@ class TensorBoardTracker:
             self._write(Event(wall_time=_now(), step=at, summary=Summary(value=values)))
 
     def _write(self, event: Event) -> None:
-        if self._writer is not None:
-            self._writer.write(event.SerializeToString())
-            self._writer.flush()
+        self._file.write(event.SerializeToString())
 
 
 def _text(tag: str, content: dict[Any, Any]) -> Summary.Value:
