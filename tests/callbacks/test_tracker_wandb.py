@@ -109,6 +109,22 @@ def test_without_a_key_nobody_is_asked_for_one(tmp_path: Path, offline: None, mo
     assert "WANDB_MODE=offline" in str(problem.value.hint)
 
 
+@pytest.mark.slow  # W&B tries for six seconds
+def test_a_server_that_does_not_answer_costs_no_row(
+    tmp_path: Path, offline: None, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setenv("WANDB_MODE", "online")
+    monkeypatch.setenv("WANDB_BASE_URL", "http://127.0.0.1:9")  # nobody listens there
+    monkeypatch.setenv("WANDB_API_KEY", "0" * 40)
+    monkeypatch.setenv("WANDB_INIT_TIMEOUT", "0.5")
+    tracker = WandbTracker()
+    tracker.start(tracked_run(tmp_path))
+    tracker.log_row(0, {"train/box_loss": 0.5})
+    tracker.finish(RunSummary("finished", True, 1, 0, {}))
+    assert "tracker `wandb` works offline" in caplog.text
+    assert read_stores(tmp_path)[-1].rows() == {0: {"train/box_loss": 0.5}}
+
+
 def test_a_wandb_of_another_kind_counts_as_broken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A folder called `wandb`, as runs leave behind, is a package for Python if the real one is missing."""
     monkeypatch.delattr(wandb, "Settings")

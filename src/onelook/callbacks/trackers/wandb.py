@@ -6,7 +6,7 @@ import logging
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from onelook.callbacks.trackers.dataset_files import dataset_images, dataset_name, dataset_texts
 from onelook.callbacks.trackers.identity import recall_identity, remember_identity
@@ -69,8 +69,29 @@ class WandbTracker:
                 "Weights & Biases has no key to log in with",
                 hint="run `wandb login` once, or set WANDB_MODE=offline and send the run later with `wandb sync`",
             )
+        try:
+            self._run = self._begin(run)
+        except wandb.errors.CommError as problem:
+            logger.warning("tracker `wandb` works offline, `wandb sync` sends the run later: %s", problem)
+            self._run = self._begin(run, mode="offline")
+        remember_identity(run.run_folder, NAME, self._run.id)
+        logger.info("tracker `wandb`: %s", Path(self._run.dir).parent if self._run.offline else self._run.url)
+        self._step = max(run.start_epoch, self._run.step)
+        self._run.define_metric("epoch")
+        self._run.define_metric("*", step_metric="epoch")
+        if run.settings["upload_dataset"] != "none":
+            self._log_dataset(run, SPLITS[run.settings["upload_dataset"]])
+
+    def _begin(self, run: TrackedRun, mode: Literal["offline"] | None = None) -> Run:
+        """The W&B run, which a resumed run goes on in.
+
+        Raises:
+            CommError: there is no answer, or it is a refusal.
+        """
+        import wandb
+
         identity = recall_identity(run.run_folder, NAME) if run.is_resumed else None
-        self._run = wandb.init(
+        return wandb.init(
             entity=run.settings["entity"] or None,
             project=os.environ.get("WANDB_PROJECT") or run.project,
             name=run.name,
@@ -79,15 +100,9 @@ class WandbTracker:
             dir=run.run_folder,
             config={**run.settings, "class_names": list(run.names), "model": run.model_summary},
             settings=self._options,
+            mode=mode,
             reinit="create_new",
         )
-        remember_identity(run.run_folder, NAME, self._run.id)
-        logger.info("tracker `wandb`: %s", Path(self._run.dir).parent if self._run.offline else self._run.url)
-        self._step = max(run.start_epoch, self._run.step)
-        self._run.define_metric("epoch")
-        self._run.define_metric("*", step_metric="epoch")
-        if run.settings["upload_dataset"] != "none":
-            self._log_dataset(run, SPLITS[run.settings["upload_dataset"]])
 
     def log_row(self, epoch: int, row: Mapping[str, float]) -> None:
         """Log the row with its epoch."""
