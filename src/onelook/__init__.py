@@ -4,13 +4,14 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from onelook.api import check, detect, load, train, validate
+    from onelook.api import check, detect, evolve, load, train, validate
     from onelook.engine.callback import Callback
     from onelook.engine.predictor import Predictor
     from onelook.engine.trainer import Trainer
     from onelook.errors import OnelookError
     from onelook.models.detector import DetectionModel, create_model
     from onelook.settings.detect import DetectSettings
+    from onelook.settings.evolve import EvolveSettings
     from onelook.settings.train import TrainSettings
     from onelook.settings.validate import ValidateSettings
     from onelook.structures.batch import Batch, Targets
@@ -26,6 +27,7 @@ _HOMES = {
     "DetectionMetrics": "onelook.structures.metrics",
     "DetectionModel": "onelook.models.detector",
     "Detections": "onelook.structures.detections",
+    "EvolveSettings": "onelook.settings.evolve",
     "GroundTruth": "onelook.structures.sample",
     "OnelookError": "onelook.errors",
     "Predictor": "onelook.engine.predictor",
@@ -37,6 +39,7 @@ _HOMES = {
     "check": "onelook.api",
     "create_model": "onelook.models.detector",
     "detect": "onelook.api",
+    "evolve": "onelook.api",
     "load": "onelook.api",
     "train": "onelook.api",
     "validate": "onelook.api",
@@ -49,6 +52,7 @@ __all__ = [
     "DetectionMetrics",
     "DetectionModel",
     "Detections",
+    "EvolveSettings",
     "GroundTruth",
     "OnelookError",
     "Predictor",
@@ -60,6 +64,7 @@ __all__ = [
     "check",
     "create_model",
     "detect",
+    "evolve",
     "load",
     "train",
     "validate",

@@ -17,6 +17,7 @@ from onelook.engine.predictor import PredictionSettings, Predictor
 from onelook.engine.weights import load_detector
 from onelook.errors import SettingsError
 from onelook.recipes import detect as detection
+from onelook.recipes import evolve as evolution
 from onelook.recipes import launch
 from onelook.recipes import train as training
 from onelook.recipes import validate as validation
@@ -42,6 +43,23 @@ def train(
     observers, files = _observers_and_files([ConsoleProgress()] if callbacks is None else callbacks)
     given = _with("callbacks", files or None, settings)
     return launch.train_on_devices(_with("data", data, given), callbacks=observers)
+
+
+def evolve(
+    data: str | Path | None = None, *, observer: evolution.Observer | None = None, **settings: Any
+) -> evolution.EvolveResult:
+    """Search for better hyper-parameters; the same as `onelook evolve`.
+
+    Args:
+        data: data-set YAML; may be left out with `resume_evolve`.
+        observer: called after every trial, with its row and all rows so far.
+        settings: see `EvolveSettings`, for example `evolve=50, epochs=40, evolve_method="genetic"`.
+
+    Raises:
+        OnelookError: a setting, the data or the model cannot be used.
+        StopRequested: Ctrl-C or SIGTERM; `evolve(resume_evolve=FOLDER)` goes on with the search.
+    """
+    return evolution.evolve(_with("data", data, settings), observer=observer)
 
 
 def validate(weights: str | Path, data: str | Path, **settings: Any) -> validation.ValidateResult:

@@ -35,6 +35,8 @@ RIM = {
     "argparse": ("cli/", "settings/command_line.py"),
     "yaml": ("files/yaml.py",),
     "safetensors": ("engine/checkpoint.py",),
+    "optuna": ("engine/evolution/",),
+    "fsspec": ("engine/evolution/exchange.py",),
     "tensorboard": ("callbacks/trackers/tensorboard.py",),
     "mlflow": ("callbacks/trackers/mlflow.py",),
     "sqlalchemy": ("callbacks/trackers/mlflow.py",),

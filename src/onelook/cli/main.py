@@ -15,6 +15,7 @@ COMMANDS = {
     "train": "train a detector",
     "val": "validate a detector on a split of a data set",
     "detect": "run a detector on pictures and videos",
+    "evolve": "search for better hyper-parameters",
     "models": "list the shipped models with their sizes",
     "anchors": "measure how well anchors suit a data set, and find better ones",
     "check": "read a data set and account for every label row",
@@ -94,6 +95,10 @@ def _module(command: str) -> ModuleType:
         from onelook.cli import detect
 
         return detect
+    if command == "evolve":
+        from onelook.cli import evolve
+
+        return evolve
     if command == "models":
         from onelook.cli import models
 

@@ -12,9 +12,8 @@ from onelook.errors import UsageError
 # Options of other trainers of this family: a hint that guesses at a similar name would lead astray.
 NOT_OFFERED = frozenset(
     {
-        "--augment", "--bucket", "--dnn", "--evolve",
-        "--evolve_population", "--local_rank", "--resume_evolve", "--save-format",
-        "--save-hybrid", "--sync-bn", "--update", "--verbose", "--view-img", "--visualize",
+        "--augment", "--dnn", "--local_rank", "--save-format", "--save-hybrid", "--sync-bn", "--update", "--verbose",
+        "--view-img", "--visualize",
     }
 )  # fmt: skip
 

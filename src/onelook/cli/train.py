@@ -9,9 +9,11 @@ from rich.console import Console
 
 from onelook.callbacks.class_table import class_table
 from onelook.callbacks.console import ConsoleProgress
+from onelook.cli import evolve
 from onelook.engine.process import shows_result
 from onelook.recipes.launch import train_on_devices
 from onelook.settings.command_line import add_options, typed_options
+from onelook.settings.evolve import SearchSettings
 from onelook.settings.train import TrainSettings
 
 
@@ -19,10 +21,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of the command: one per setting, and a file of settings."""
     parser.add_argument("--settings", type=Path, metavar="PATH", help="YAML file with any of the settings below")
     add_options(parser, TrainSettings)
+    add_options(parser, SearchSettings)
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Train; the exit code."""
+    """Train, or search hyper-parameters with `--evolve`; the exit code."""
+    if evolve.is_wanted(arguments):
+        return evolve.run(arguments)
     given = typed_options(arguments, TrainSettings)
     result = train_on_devices(given, file=arguments.settings, callbacks=[ConsoleProgress()])
     if not shows_result():

@@ -21,7 +21,7 @@ def add_options(parser: argparse.ArgumentParser, kind: type[BaseModel], *, posit
 
     Fields in `positional` are arguments that stand alone, in this order; all others are options.
     `imgsz` is spelt `--imgsz`, `batch_size` both `--batch-size` and `--batch_size`; aliases come from the field.
-    Fields that `kind` inherits come last in the help, in a group of their own.
+    In the help, the fields of each class that `kind` is made of stand together, under the title of the class.
     """
     required = [
         name.upper() if name in positional else f"--{name} {_behaviour(field)['metavar']}"
@@ -29,16 +29,14 @@ def add_options(parser: argparse.ArgumentParser, kind: type[BaseModel], *, posit
         if field.is_required()
     ]
     parser.usage = " ".join([parser.prog, *required, "[options]"])
-    inherited = kind.__base__.model_fields if kind.__base__ is not None and issubclass(kind.__base__, BaseModel) else {}
     for name in positional:
         parser.add_argument(name, metavar=name.upper(), help=(kind.model_fields[name].description or ""))
-    own = parser.add_argument_group("settings")
-    shaping = parser.add_argument_group("hyper-parameters") if inherited else own
-    options = [name for name in kind.model_fields if name not in positional]
-    for name in sorted(options, key=lambda name: name in inherited):
-        field = kind.model_fields[name]
-        group = shaping if name in inherited else own
-        group.add_argument(*_spellings(name, field), dest=name, **_behaviour(field))
+    parts = [part for part in kind.__mro__ if issubclass(part, BaseModel) and part.model_fields]
+    groups = {title: parser.add_argument_group(title) for title in dict.fromkeys(map(_title, parts))}
+    home = {name: _title(part) for part in parts for name in part.model_fields}  # the last part that has it: its origin
+    for name, field in kind.model_fields.items():
+        if name not in positional:
+            groups[home[name]].add_argument(*_spellings(name, field), dest=name, **_behaviour(field))
 
 
 def typed_options(arguments: argparse.Namespace, kind: type[BaseModel]) -> dict[str, Any]:
@@ -62,6 +60,10 @@ def as_arguments(given: Mapping[str, Any]) -> list[str]:
             text = ("yes" if value else "no") if isinstance(value, bool) else str(value)
             words.append(f"{option}={text}")
     return words
+
+
+def _title(kind: type[BaseModel]) -> str:
+    return str(kind.model_config.get("title") or "settings")
 
 
 def _spellings(name: str, field: FieldInfo) -> list[str]:

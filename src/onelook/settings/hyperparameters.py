@@ -10,7 +10,9 @@ from onelook.settings.transforms import Transforms
 class Hyperparameters(BaseModel):
     """The hyper-parameters, with the values of the preset `scratch-low` as defaults."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True, validate_default=True)
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, use_attribute_docstrings=True, validate_default=True, title="hyper-parameters"
+    )
 
     lr0: float = Field(0.01, gt=0, le=1)
     """Learning rate after warm-up; for Adam and AdamW 0.001 is a good start."""

@@ -6,7 +6,7 @@ import difflib
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import ConfigDict, Field, field_validator, model_validator
 from pydantic.config import JsonDict
 
 from onelook.errors import SettingsError
@@ -18,6 +18,8 @@ TRACKER_NAMES = ("tensorboard", "mlflow", "wandb", "clearml", "comet")
 
 class TrainSettings(Hyperparameters):
     """All settings of `onelook train`; hyper-parameters are settings like any other."""
+
+    model_config = ConfigDict(title="settings")
 
     data: Path = Field(Path("data.yaml"))
     """Data-set YAML: where the images are and what the classes are called."""

@@ -1,0 +1,116 @@
+"""`onelook evolve`: arguments to the search of hyper-parameters; also what `onelook train --evolve` does."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+
+from onelook.engine.evolution.history import Row, ranked
+from onelook.errors import SettingsError
+from onelook.recipes.evolve import EvolveResult, evolve
+from onelook.settings.build import build_settings
+from onelook.settings.command_line import add_options, typed_options
+from onelook.settings.evolve import EvolveSettings, SearchSettings
+
+NUM_SHOWN = 5
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Options of the command: one per setting, and a file of settings."""
+    parser.add_argument("--settings", type=Path, metavar="PATH", help="YAML file with any of the settings below")
+    add_options(parser, EvolveSettings)
+
+
+def is_wanted(arguments: argparse.Namespace) -> bool:
+    """Whether the arguments of `onelook train` ask for a search.
+
+    Raises:
+        SettingsError: they do not, but say how to search.
+    """
+    typed = typed_options(arguments, SearchSettings)
+    if "resume_evolve" in typed or build_settings(SearchSettings, typed).evolve:
+        return True
+    without_effect = sorted(typed.keys() - {"evolve"})
+    if without_effect:
+        raise SettingsError(f"setting `{without_effect[0]}` has no effect without `evolve`", hint="add `--evolve`")
+    return False
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Search; the exit code."""
+    given = typed_options(arguments, EvolveSettings)
+    result = evolve(given, file=arguments.settings, observer=lambda row, rows: print(_line(row, rows), flush=True))
+    console = Console()
+    console.print(_best_trials(result))
+    if result.best is not None:
+        console.print(_best_hyperparameters(result, result.best))
+    print(_ending(result))
+    return 0
+
+
+def _line(row: Row, rows: Sequence[Row]) -> str:
+    is_best = ranked(rows)[:1] == [row]
+    end = f" {row.note}" if row.note else " best so far" if is_best else ""
+    state = "" if row.state == "complete" else f" {row.state}"
+    return f"trial {row.generation}: {_results(row)}, {_epochs(row.epochs)}{state}{end}"
+
+
+def _results(row: Row) -> str:
+    return f"fitness {row.fitness:.4f}, mAP50 {row.results[2]:.4f}, mAP50-95 {row.results[3]:.4f}"
+
+
+def _best_trials(result: EvolveResult) -> Table:
+    table = _table("trial", "fitness", "P", "R", "mAP50", "mAP50-95", "epochs")
+    for row in ranked(result.rows)[:NUM_SHOWN]:
+        table.add_row(
+            f"{row.generation}",
+            *(f"{value:.4f}" for value in (row.fitness, *row.results[:4])),
+            f"{row.epochs}",
+        )
+    return table
+
+
+def _best_hyperparameters(result: EvolveResult, best: Row) -> Table:
+    """Those that the search has moved."""
+    table = _table("hyper-parameter", "start", "best")
+    for name, value in best.genes.items():
+        if value != result.start.get(name):
+            table.add_row(name, f"{result.start.get(name, 0.0):g}", f"{value:g}")
+    return table
+
+
+def _table(first: str, *others: str) -> Table:
+    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False)
+    table.add_column(first)
+    for column in others:
+        table.add_column(column, justify="right", no_wrap=True)
+    return table
+
+
+def _ending(result: EvolveResult) -> str:
+    counts = {state: sum(row.state == state for row in result.rows) for state in ("complete", "pruned", "failed")}
+    epochs = sum(row.epochs for row in result.rows)
+    done = f"{len(result.rows)} trials ({_listed(counts)}), {_epochs(epochs)} trained"
+    lines = [f"{done}; everything is in {result.run_folder}"]
+    if len(result.rows) < result.trials:
+        lines.append(f"{result.trials - len(result.rows)} of the {result.trials} trials are still under way elsewhere")
+    if result.best is None:
+        lines.append("no trial is complete: there are no best hyper-parameters")
+    else:
+        lines += ["train with the best hyper-parameters:", f"  {result.command}"]
+    if result.weights is not None:
+        lines.append(f"weights of the best trial: {result.weights}")
+    return "\n".join(lines)
+
+
+def _epochs(count: int) -> str:
+    return f"{count} epoch" if count == 1 else f"{count} epochs"
+
+
+def _listed(counts: dict[str, int]) -> str:
+    return ", ".join(f"{count} {state}" for state, count in counts.items() if count)

@@ -1,0 +1,90 @@
+"""Where an Optuna study lives: a journal file, which needs neither server nor file locks, or an SQL data base.
+
+Needs the extra `tune`; import this module only when it is asked for.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import optuna
+from optuna.storages import BaseStorage, JournalStorage, RDBStorage
+from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock, JournalFileSymlinkLock
+
+from onelook.errors import RunFolderError, SettingsError
+
+CHUNK = 1 << 16
+
+
+def open_storage(place: str) -> BaseStorage:
+    """The storage at `place`, made if it is not there.
+
+    Args:
+        place: path of a journal file, or a URL such as `sqlite:///search.db` or `postgresql://user@host/name`.
+
+    Raises:
+        SettingsError: the data base cannot be reached.
+        RunFolderError: the file cannot be read or written, or is no journal.
+    """
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    return _data_base(place) if "://" in place else _journal(Path(place))
+
+
+def _data_base(url: str) -> BaseStorage:
+    try:
+        return RDBStorage(url)
+    except Exception as problem:  # each kind of data base has errors of its own
+        raise SettingsError(
+            f"setting `evolve_storage`: the data base `{_without_password(url)}` cannot be used: "
+            f"{type(problem).__name__}: {' '.join(str(problem).split())[:300]}",
+            hint="check the URL, and that the driver of the data base is installed; a plain path needs neither",
+        ) from problem
+
+
+def _journal(path: Path) -> BaseStorage:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        # Symbolic links are the safest lock on network drives, but Windows asks for a privilege to make one.
+        lock = JournalFileOpenLock(str(path)) if os.name == "nt" else JournalFileSymlinkLock(str(path))
+        backend = JournalFileBackend(str(path), lock_obj=lock)
+        lock.acquire()
+        try:
+            _drop_torn_line(path)
+        finally:
+            lock.release()
+        return JournalStorage(backend)
+    except OSError as problem:
+        raise RunFolderError(f"storage `{path}` cannot be used: {problem.strerror or problem}") from problem
+    except (ValueError, KeyError, TypeError) as problem:
+        raise RunFolderError(
+            f"file `{path}` is not a journal of Optuna, or is damaged: {problem}",
+            hint="name another file with `--evolve-storage`",
+        ) from problem
+
+
+def _drop_torn_line(path: Path) -> None:
+    """Cut off a last line without an end, which a full disk left: what comes next would be glued to it."""
+    with path.open("rb") as file:
+        size = end = file.seek(0, os.SEEK_END)
+        while end > 0:
+            begin = max(end - CHUNK, 0)
+            file.seek(begin)
+            newline = file.read(end - begin).rfind(b"\n")
+            if newline >= 0:
+                end = begin + newline + 1
+                break
+            end = begin
+    if end < size:
+        os.truncate(path, end)
+
+
+def _without_password(url: str) -> str:
+    """`url` as it may be shown: without what stands between the user and the host.
+
+    >>> _without_password("postgresql://bee:honey@hive/db")
+    'postgresql://bee:***@hive/db'
+    """
+    scheme, _, rest = url.partition("://")
+    user, at, host = rest.rpartition("@")
+    return f"{scheme}://{user.split(':')[0]}:***@{host}" if at and ":" in user else url

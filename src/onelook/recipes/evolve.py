@@ -1,0 +1,145 @@
+"""The search of hyper-parameters: trial after trial, each one a training, until there are enough."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from onelook.callbacks.plots.evolve import plot_evolution
+from onelook.engine.evolution.genes import Individual
+from onelook.engine.evolution.history import Row, ranked, read_history, write_history
+from onelook.engine.evolution.search import GeneticSearch, Search
+from onelook.engine.evolution.winner import winner_text
+from onelook.engine.run_dir import RunDir
+from onelook.engine.stop_signal import StopSignal
+from onelook.errors import RunFolderError, StopRequested
+from onelook.files.atomic import write_text_atomic
+from onelook.recipes.search_preparation import PreparedSearch, prepare_search
+from onelook.recipes.trial import TrainingTrial, drop_worse_weights
+
+# Told of every trial that is done, with all rows so far.
+Observer = Callable[[Row, Sequence[Row]], None]
+
+
+@dataclass(frozen=True)
+class EvolveResult:
+    """What a search gives.
+
+    Attributes:
+        best: the best complete trial, or None if none is complete.
+        rows: all trials, those of other searches in the bucket included.
+        trials: how many were wanted; other processes may still be at work on some.
+        run_folder: where everything is.
+        hyp: file of the best hyper-parameters, for `--hyp`.
+        weights: checkpoint of the best trial, if it was trained in this folder.
+        command: that trains with `hyp`.
+        start: the hyper-parameters that the search set out from.
+    """
+
+    best: Row | None
+    rows: tuple[Row, ...]
+    trials: int
+    run_folder: Path
+    hyp: Path
+    weights: Path | None
+    command: str
+    start: Individual
+
+
+def evolve(given: Mapping[str, Any], *, file: Path | None = None, observer: Observer | None = None) -> EvolveResult:
+    """Search hyper-parameters, or go on with a search.
+
+    Args:
+        given: settings by name; see `EvolveSettings`.
+        file: YAML file with more settings, weaker than `given`.
+        observer: told of every trial of this process.
+
+    Raises:
+        OnelookError: a setting, the data or the model cannot be used.
+        StopRequested: Ctrl-C or SIGTERM; the trial under way is lost, and the search can go on from there.
+    """
+    with StopSignal() as stop:
+        prepared = prepare_search(given, file, stop)
+        bucket = prepared.bucket
+        with _claimed(prepared), _way_to_go_on(prepared):
+            search = _search(prepared)
+            objective = TrainingTrial(prepared, callbacks=given.get("callbacks", ()))
+            while True:
+                stop.check()
+                if bucket is not None:
+                    search.learn(bucket.pull())
+                row = search.step(objective)
+                if row is None:
+                    break
+                rows = search.rows()
+                _write(prepared, rows)
+                if bucket is not None:
+                    bucket.push(rows)
+                if observer is not None:
+                    observer(row, rows)
+            return _finish(prepared, search.rows())
+
+
+def _search(prepared: PreparedSearch) -> Search:
+    if prepared.settings.evolve_method == "optuna":
+        from onelook.engine.evolution.storage import open_storage
+        from onelook.engine.evolution.study import OptunaSearch
+
+        storage = open_storage(prepared.storage)
+        return OptunaSearch(prepared.plan, storage, name=prepared.settings.name, identity=prepared.identity())
+    path = prepared.folder.history
+    rows = read_history(path.read_bytes(), str(path), defaults=prepared.start) if path.is_file() else []
+    return GeneticSearch(prepared.plan, rows)
+
+
+@contextmanager
+def _claimed(prepared: PreparedSearch) -> Iterator[None]:
+    """Keep a second genetic search out of the folder; Optuna's storage lets several work together."""
+    if prepared.settings.evolve_method == "optuna":
+        yield
+        return
+    with RunDir(prepared.folder.path).lock():
+        yield
+
+
+@contextmanager
+def _way_to_go_on(prepared: PreparedSearch) -> Iterator[None]:
+    try:
+        yield
+    except StopRequested as problem:
+        hint = f"go on with: onelook evolve --resume-evolve {prepared.folder.path}"
+        raise StopRequested(problem.message, hint=hint) from problem
+
+
+def _write(prepared: PreparedSearch, rows: Sequence[Row]) -> None:
+    folder = prepared.folder
+    write_text_atomic(folder.history, write_history(rows))
+    if ranked(rows):
+        write_text_atomic(folder.hyp, winner_text(rows, prepared.fixed_hyperparameters, prepared.command()))
+    drop_worse_weights(folder, rows, prepared.plan.seed)
+
+
+def _finish(prepared: PreparedSearch, rows: Sequence[Row]) -> EvolveResult:
+    folder = prepared.folder
+    if not rows:
+        raise RunFolderError(
+            f"search `{folder.path}` has no trial left to do, and none is done: others are at work on all"
+        )
+    _write(prepared, rows)
+    if not prepared.settings.noplots:
+        plot_evolution(rows, folder.picture)
+    best = next(iter(ranked(rows)), None)
+    weights = drop_worse_weights(folder, rows, prepared.plan.seed)
+    return EvolveResult(
+        best=best,
+        rows=tuple(rows),
+        trials=prepared.plan.trials,
+        run_folder=folder.path,
+        hyp=folder.hyp,
+        weights=weights if best is not None and best.seed == prepared.plan.seed else None,
+        command=prepared.command(),
+        start=prepared.start,
+    )

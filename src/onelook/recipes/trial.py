@@ -1,0 +1,142 @@
+"""One trial of a search: a training like any other, told to be silent, to save little, and when to give up."""
+
+from __future__ import annotations
+
+import gc
+import logging
+import math
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from onelook.engine.callback import Callback, EpochEnd, FitStart, RunControl
+from onelook.engine.evolution.folder import SearchFolder
+from onelook.engine.evolution.history import Row, ranked
+from onelook.engine.evolution.search import Trial, Worth
+from onelook.errors import MemoryShortage, NumericsError, OnelookError, StopRequested
+from onelook.recipes.search_preparation import PreparedSearch
+from onelook.recipes.train import TrainResult, train
+
+PRUNED = "pruned"
+VALIDATION_LOSSES = ("val/box_loss", "val/obj_loss", "val/cls_loss")
+# What some hyper-parameters do to a training and others do not.
+EXPECTED = (NumericsError, MemoryShortage, MemoryError, ArithmeticError, torch.OutOfMemoryError)
+# What a trial never does, whatever a training with these settings would.
+SILENT: dict[str, Any] = {
+    "noplots": True,
+    "nosave": True,
+    "save_period": -1,
+    "resume": False,
+    "exist_ok": True,
+    "hyp": "",
+    "track": [],
+    "upload_dataset": "none",
+}
+
+
+class TrainingTrial:
+    """Trains with the hyper-parameters of a trial; what a search calls to learn what they are worth.
+
+    Args:
+        prepared: the search; its trial 7 is trained in `trials/0007` below its folder.
+        callbacks: Python files whose observers watch every trial.
+    """
+
+    def __init__(self, prepared: PreparedSearch, *, callbacks: Sequence[Path] = ()) -> None:
+        self._folder = prepared.folder
+        self._fixed = prepared.training_settings() | SILENT
+        self._typed = {"callbacks": list(callbacks)} if callbacks else {}
+        self._begun = 0
+
+    def __call__(self, trial: Trial) -> Worth:
+        """Train.
+
+        Raises:
+            StopRequested: a signal came; nothing of the trial is left.
+            OnelookError: the training cannot be done for a reason that other hyper-parameters would not cure.
+        """
+        path = self._folder.trial(trial.number).path
+        given = self._fixed | trial.genes | self._typed | {"project": path.parent, "name": path.name}
+        reporter = _Reporter(trial)
+        shutil.rmtree(path, ignore_errors=True)  # of a trial that was interrupted
+        self._begun += 1
+        try:
+            with _quiet(logging.WARNING if self._begun == 1 else logging.ERROR):
+                return _worth(train(given, callbacks=[reporter]))
+        except StopRequested:
+            shutil.rmtree(path, ignore_errors=True)
+            raise
+        except (*EXPECTED, RuntimeError) as problem:
+            if self._begun == 1 and not isinstance(problem, EXPECTED):
+                raise  # nothing works yet
+            text = problem.message if isinstance(problem, OnelookError) else str(problem)
+            return Worth(epochs=reporter.epochs, note=f"{type(problem).__name__}: {text}")
+        finally:
+            _let_go_of_memory()
+
+
+def drop_worse_weights(folder: SearchFolder, rows: Sequence[Row], seed: int) -> Path | None:
+    """Delete the checkpoints of all trials that are done but the best; the weights of the best, if they are here."""
+    own = [row for row in rows if row.seed == seed]
+    best = next(iter(ranked(own)), None)
+    for row in own:
+        if row is not best:
+            shutil.rmtree(folder.trial(row.generation).weights, ignore_errors=True)
+    if best is None:
+        return None
+    weights = folder.trial(best.generation).best
+    return weights if weights.is_file() else None
+
+
+class _Reporter(Callback):
+    """Tells the search the fitness of every epoch, and ends the trial if it says so."""
+
+    def __init__(self, trial: Trial) -> None:
+        self._trial = trial
+        self._control: RunControl | None = None
+        self.epochs = 0
+
+    def on_fit_start(self, event: FitStart) -> None:
+        self._control = event.control
+
+    def on_epoch_end(self, event: EpochEnd) -> None:
+        self.epochs = event.epoch + 1
+        if event.metrics is None or self._control is None:
+            return
+        if self._trial.is_hopeless(event.epoch, event.metrics.fitness):
+            self._control.stop_training(PRUNED)
+
+
+def _worth(result: TrainResult) -> Worth:
+    metrics, outcome = result.metrics, result.outcome
+    best: Mapping[str, float] = outcome.history[outcome.best_epoch] if outcome.best_epoch >= 0 else {}
+    losses = (best.get(name, math.nan) for name in VALIDATION_LOSSES)
+    return Worth(
+        fitness=metrics.fitness,
+        results=(metrics.precision, metrics.recall, metrics.map50, metrics.map50_95, *losses),
+        epochs=outcome.epochs_done,
+        state="pruned" if outcome.reason == PRUNED else "complete",
+    )
+
+
+@contextmanager
+def _quiet(level: int) -> Iterator[None]:
+    """Let the library say nothing below `level`: two lines a trial would bury the one that counts."""
+    package = logging.getLogger("onelook")
+    before = package.level
+    package.setLevel(max(level, before))
+    try:
+        yield
+    finally:
+        package.setLevel(before)
+
+
+def _let_go_of_memory() -> None:
+    """Give the memory of a trial back before the next one asks for its own."""
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
