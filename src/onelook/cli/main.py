@@ -9,6 +9,7 @@ from types import ModuleType
 
 from onelook.cli.messages import messages, report
 from onelook.cli.parser import Parser, nearest_command
+from onelook.engine.launched import stop_with_launcher
 from onelook.engine.stop_signal import StopSignal, ignore_signals_at_the_end, keep_exit_code
 
 COMMANDS = {
@@ -29,6 +30,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _run(arguments)
     ignore_signals_at_the_end()
     with StopSignal(at_once=True):
+        stop_with_launcher()
         code = _run(sys.argv[1:])
     keep_exit_code(code)
     return code

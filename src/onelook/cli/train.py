@@ -10,7 +10,7 @@ from rich.console import Console
 from onelook.callbacks.class_table import class_table
 from onelook.callbacks.console import ConsoleProgress
 from onelook.cli import evolve
-from onelook.engine.process import shows_result
+from onelook.engine.launched import shows_result
 from onelook.recipes.launch import train_on_devices
 from onelook.settings.command_line import add_options, typed_options
 from onelook.settings.evolve import SearchSettings

@@ -93,12 +93,12 @@ class BatchGradient:
             self._sum.begin()
             bounds = self._bounds()
             self._statistics.begin([self._settings.sync_bn or a < b for a, b in pairwise(bounds)])
-            losses, problem = self._try(batch, plan, bounds)
+            terms, problem = self._try(batch, plan, bounds)
             self._sum.exchange()
             if not self._world.any(problem is not None):
                 self._sum.accept()
                 self._statistics.finish()
-                return self._of_all_processes(losses)
+                return BatchLosses(self._added_up(terms), max(self._size_hw(batch.images)))
             self._sum.discard()
             self._statistics.discard()
             self._double_shards(problem)
@@ -108,24 +108,21 @@ class BatchGradient:
         progress = self._state.progress
         return shard_bounds(self._schedule.places_in(progress.batch), progress.shards)
 
-    def _try(self, batch: Batch, plan: StepPlan, bounds: list[int]) -> tuple[BatchLosses, str | None]:
-        """The losses of this process's shards, and, if memory ran out, in which words."""
+    def _try(self, batch: Batch, plan: StepPlan, bounds: list[int]) -> tuple[list[Tensor], str | None]:
+        """What each of this process's shards adds to the losses, and, if memory ran out, in which words."""
         progress = self._state.progress
-        terms = torch.zeros(3, device=self._arithmetic.device)
-        imgsz = 0
+        terms: list[Tensor] = []
         try:
             for part in self._own_shards(batch, bounds):
                 self._world.beat(f"in epoch {progress.epoch}, batch {progress.batch}")
-                losses = self._shard(part, plan)
-                terms += losses.terms * (len(part.images) / bounds[-1])
-                imgsz = losses.imgsz
+                terms.append(self._shard(part, plan) * (len(part.images) / bounds[-1]))
                 self._sum.end_shard()
                 self._statistics.end_shard()
         except (RuntimeError, MemoryError) as problem:
             if not is_out_of_memory(problem) or self._settings.sync_bn:  # others may wait in the middle of a layer
                 raise
-            return BatchLosses(terms, imgsz), " ".join(str(problem).split())
-        return BatchLosses(terms, imgsz), None
+            return terms, " ".join(str(problem).split())
+        return terms, None
 
     def _own_shards(self, batch: Batch, bounds: list[int]) -> list[Batch]:
         """This process's shards; those without pictures are left out, unless every process has to take part."""
@@ -134,25 +131,28 @@ class BatchGradient:
         parts = [batch.part(first - own[0], last - own[0]) for first, last in pairwise(own)]
         return parts if self._settings.sync_bn else [part for part in parts if len(part.images)]
 
-    def _shard(self, part: Batch, plan: StepPlan) -> BatchLosses:
+    def _shard(self, part: Batch, plan: StepPlan) -> Tensor:
+        """(3,) box, obj and cls term of some pictures; their gradients are there when it returns."""
         device, amp, state = self._arithmetic.device, self._arithmetic.amp, self._state
-        images = self._resized(prepare_images(part.images, device), state.progress.step)
+        images = self._resized(prepare_images(part.images, device))
         with torch.autocast(device.type, dtype=amp, enabled=amp is not None):
             raw_maps = state.model(images)
         if len(part.images) == 0:  # nothing to learn, but the other processes wait for its share of the statistics
             torch.stack([raw_map.sum() for raw_map in raw_maps]).sum().backward()  # type: ignore[no-untyped-call]
-            return BatchLosses(torch.zeros(3, device=device), 0)
+            return torch.zeros(3, device=device)
         terms = state.loss(raw_maps, part.targets)
         state.scaler.scale(terms.total * plan.loss_scale).backward()  # type: ignore[no-untyped-call]
-        return BatchLosses(torch.stack([terms.box, terms.obj, terms.cls]), max(images.shape[2:]))
+        return torch.stack([terms.box, terms.obj, terms.cls])
 
-    def _of_all_processes(self, losses: BatchLosses) -> BatchLosses:
-        if self._world.size == 1:
-            return losses
-        terms = torch.zeros_like(losses.terms)
-        for found in self._world.gather(losses.terms):
-            terms += found
-        return BatchLosses(terms, losses.imgsz)
+    def _added_up(self, terms: list[Tensor]) -> Tensor:
+        """The terms of all processes together, added in the order of the shards."""
+        own_shards = self._state.progress.shards // self._world.size
+        nothing = torch.zeros(3, device=self._arithmetic.device)
+        total = nothing
+        for shards in self._world.gather(torch.stack([*terms, *[nothing] * (own_shards - len(terms))])):
+            for shard in shards:
+                total = total + shard
+        return total
 
     def _double_shards(self, problem: str | None) -> None:
         progress, world = self._state.progress, self._world
@@ -175,16 +175,23 @@ class BatchGradient:
                 math.ceil(self._schedule.places_in(0) / progress.shards),
             )
 
-    def _resized(self, images: Tensor, step: int) -> Tensor:
-        if not self._settings.multi_scale:
+    def _resized(self, images: Tensor) -> Tensor:
+        size_hw = self._size_hw(images)
+        if size_hw == tuple(images.shape[2:]):
             return images
-        settings = self._settings
+        if len(images) == 0:  # which cannot be interpolated
+            return images.new_empty((0, 3, *size_hw))
+        return F.interpolate(images, size=size_hw, mode="bilinear", align_corners=False)
+
+    def _size_hw(self, images: Tensor) -> tuple[int, int]:
+        """Height and width of `images` as the network sees them, pixels."""
+        settings, stride = self._settings, self._arithmetic.max_stride
+        height, width = images.shape[2:]
+        if not settings.multi_scale:
+            return height, width
         side = 2 * settings.imgsz if settings.quad else settings.imgsz
-        size = multi_scale_size(settings.seed, step, side, self._arithmetic.max_stride)
-        factor = size / max(images.shape[2:])
-        stride = self._arithmetic.max_stride
-        height, width = (math.ceil(side * factor / stride) * stride for side in images.shape[2:])
-        return F.interpolate(images, size=(height, width), mode="bilinear", align_corners=False)
+        factor = multi_scale_size(settings.seed, self._state.progress.step, side, stride) / max(height, width)
+        return math.ceil(height * factor / stride) * stride, math.ceil(width * factor / stride) * stride
 
 
 def multi_scale_size(seed: int, step: int, imgsz: int, stride: int) -> int:

@@ -47,6 +47,8 @@ class GradientSum:
         self._is_strict = strict and world.size > 1
         self._buckets = _Buckets(self._parameters, world) if world.size > 1 and not strict else None
         self._earlier: list[Tensor | None] = []
+        self._has_gradient = [False] * len(self._parameters)
+        self._is_used: list[bool] | None = None
         self._strict_shards: list[Tensor] = []
         self._done = 0
         self.cut(num_shards)
@@ -66,6 +68,9 @@ class GradientSum:
     def end_shard(self) -> None:
         """Note that the gradient of one more shard of this process is there."""
         self._done += 1
+        if self._is_used is None:
+            known = zip(self._has_gradient, self._parameters, strict=True)
+            self._has_gradient = [before or parameter.grad is not None for before, parameter in known]
         if self._is_strict:
             self._strict_shards.append(_flat(self._parameters))
             self._clear()
@@ -77,6 +82,8 @@ class GradientSum:
             self._buckets.finish()
         if self._is_strict:
             self._add_in_order()
+        if self._world.size > 1:
+            self._leave_out_unused()
 
     def accept(self) -> None:
         """Leave in `parameter.grad` the sum over this batch and those before."""
@@ -90,6 +97,16 @@ class GradientSum:
         for parameter, earlier in zip(self._parameters, self._earlier, strict=True):
             parameter.grad = earlier
         self._earlier = []
+        self._is_used = None
+
+    def _leave_out_unused(self) -> None:
+        """Let a parameter that has no gradient in any shard keep none: an optimiser would act on zeros, as by decay."""
+        if self._is_used is None:
+            votes = self._world.gather(torch.tensor(self._has_gradient, dtype=torch.uint8))
+            self._is_used = torch.stack(votes).any(0).tolist()
+        for parameter, is_used in zip(self._parameters, self._is_used, strict=True):
+            if not is_used:
+                parameter.grad = None
 
     def _arm_before_last(self) -> None:
         if self._buckets is not None and self._done == self._own_shards - 1:

@@ -20,10 +20,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
+from onelook.engine.reasons import Reasons
+from onelook.errors import ProcessGroupError
+
 logger = logging.getLogger(__name__)
 
 DEFAULT_SECONDS = 60.0
-EXIT_CODE = 70
 
 
 @dataclass
@@ -161,16 +163,19 @@ class Heartbeat:
 
     def _end_run(self, rank: int, note: dict[str, Any], *, is_frozen: bool) -> None:
         state = "gives no sign of life" if is_frozen else "does not move"
-        self._say(
-            f"error: process {rank} (pid {note['pid']} on {note['host']}) {state} since {self._seconds:g} s; "
-            f"it was {note['place']}\nhint: if it only needs longer, raise `--hang-timeout`"
+        problem = ProcessGroupError(
+            f"process {rank} (pid {note['pid']} on {note['host']}) {state} since {self._seconds:g} s; "
+            f"it was {note['place']}",
+            hint="if it only needs longer, raise `--hang-timeout`",
         )
+        if Reasons(self._rank, self._store).give(problem):  # all others see it as well
+            self._say(f"error: {problem}")
         if note["host"] == platform.node() and sys.platform != "win32":
             try:
                 os.kill(note["pid"], signal.SIGKILL)  # else the launcher would wait half a minute for it
-            except OSError as problem:
-                logger.debug("process %s cannot be ended: %s", note["pid"], problem)
-        os._exit(EXIT_CODE)
+            except OSError as refusal:
+                logger.debug("process %s cannot be ended: %s", note["pid"], refusal)
+        os._exit(problem.exit_code)
 
     def _say(self, text: str) -> None:
         sys.stderr.write(text + "\n")

@@ -11,19 +11,21 @@ import os
 import signal
 import sys
 import tempfile
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
 from torch.distributed import TCPStore  # type: ignore[attr-defined]
-from torch.distributed.elastic.multiprocessing import DefaultLogsSpecs, PContext, SignalException, start_processes
+from torch.distributed.elastic.multiprocessing import DefaultLogsSpecs, PContext, start_processes
 
-from onelook.engine.process import LAUNCHED_BY_US
-from onelook.engine.stop_signal import SIGNALS
+from onelook.engine.launched import LAUNCHED_BY
+from onelook.engine.stop_signal import StopSignal
 
 SECONDS_TO_SAVE = 60
+SECONDS_BETWEEN_LOOKS = 0.1
 HOST = "127.0.0.1"
-_NAMES_OF_SIGNALS = ",".join(signal.Signals(number).name for number in SIGNALS)
+SIGNALS_OF_TORCH = "TORCHELASTIC_SIGNALS_TO_HANDLE"
 
 
 @dataclass(frozen=True)
@@ -49,7 +51,9 @@ def run_processes(arguments: Sequence[str], count: int, *, launch: str, attempt:
         attempt: 0, and one more for every time that they were started anew.
     """
     store = TCPStore(HOST, 0, is_master=True, wait_for_workers=False)
-    with tempfile.TemporaryDirectory(prefix="onelook-") as folder, _quiet_launcher(), _signals_as_before():
+    with StopSignal() as stop, tempfile.TemporaryDirectory(prefix="onelook-") as folder, _quiet_launcher():
+        if stop.requested:
+            return LaunchEnd({}, stop.name)
         processes = start_processes(
             "onelook",
             sys.executable,
@@ -57,31 +61,18 @@ def run_processes(arguments: Sequence[str], count: int, *, launch: str, attempt:
             envs={rank: _environment(rank, count, store.port, launch, attempt) for rank in range(count)},
             logs_specs=DefaultLogsSpecs(log_dir=folder),
         )
-        return _watched(processes)
+        return _watched(processes, stop)
 
 
-def _watched(processes: PContext) -> LaunchEnd:
-    try:
-        result = processes.wait(period=0.1)
-    except SignalException as stop:
-        _pass_on(processes, stop.sigval)
-        return LaunchEnd({}, signal.Signals(stop.sigval).name)
-    failures = result.failures if result is not None else {}
-    processes.close(timeout=SECONDS_TO_SAVE)
-    return LaunchEnd({rank: failure.exitcode for rank, failure in failures.items()})
-
-
-def _pass_on(processes: PContext, number: signal.Signals) -> None:
-    """Hand a signal to all processes and give them time to save; a second one ends everything at once."""
-    try:
-        processes.close(number, timeout=SECONDS_TO_SAVE)
-    except SignalException as second:
-        for pid in processes.pids().values():
-            try:
-                os.killpg(pid, signal.SIGKILL)
-            except OSError:
-                continue
-        os._exit(128 + second.sigval)
+def _watched(processes: PContext, stop: StopSignal) -> LaunchEnd:
+    """How the processes end; they are told of a signal, and have time to save then."""
+    result = None
+    while result is None and not stop.requested:
+        result = processes.wait(timeout=0)
+        time.sleep(SECONDS_BETWEEN_LOOKS)
+    processes.close(signal.Signals[stop.name] if stop.requested else None, timeout=SECONDS_TO_SAVE)
+    failures = {} if result is None else {rank: failure.exitcode for rank, failure in result.failures.items()}
+    return LaunchEnd(failures, stop.name)
 
 
 def _environment(rank: int, count: int, port: int, launch: str, attempt: int) -> dict[str, str]:
@@ -90,7 +81,8 @@ def _environment(rank: int, count: int, port: int, launch: str, attempt: int) ->
     return {
         "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", str(threads)),
         "GLOO_SOCKET_IFNAME": os.environ.get("GLOO_SOCKET_IFNAME", "lo" if sys.platform == "linux" else ""),
-        LAUNCHED_BY_US: "1",
+        LAUNCHED_BY: str(os.getpid()),
+        "PYTHONSAFEPATH": "1",  # `-m` would look for modules in the current folder first
         "RANK": str(rank),
         "WORLD_SIZE": str(count),
         "LOCAL_RANK": str(rank),
@@ -100,35 +92,21 @@ def _environment(rank: int, count: int, port: int, launch: str, attempt: int) ->
         "TORCHELASTIC_USE_AGENT_STORE": "True",
         "TORCHELASTIC_RUN_ID": launch,
         "TORCHELASTIC_RESTART_COUNT": str(attempt),
-        "TORCHELASTIC_SIGNALS_TO_HANDLE": _NAMES_OF_SIGNALS,
     }
 
 
 @contextmanager
-def _signals_as_before() -> Iterator[None]:
-    """Let the launcher handle the signals that stop a run, and hand them back when it is done."""
-    before = {number: signal.getsignal(number) for number in SIGNALS}
-    key = "TORCHELASTIC_SIGNALS_TO_HANDLE"
-    given = os.environ.get(key)
-    os.environ[key] = _NAMES_OF_SIGNALS
-    try:
-        yield
-    finally:
-        if given is None:
-            del os.environ[key]
-        else:
-            os.environ[key] = given
-        for number, handler in before.items():
-            signal.signal(number, handler)
-
-
-@contextmanager
 def _quiet_launcher() -> Iterator[None]:
-    """Without the launcher's own messages about processes that have spoken for themselves."""
+    """Without signal handlers of torch's launcher, and without its messages: the processes speak for themselves."""
     talker = logging.getLogger("torch.distributed.elastic")
     level = talker.level
     talker.setLevel(logging.CRITICAL)
+    given = os.environ.get(SIGNALS_OF_TORCH)
+    os.environ[SIGNALS_OF_TORCH] = ""
     try:
         yield
     finally:
+        os.environ.pop(SIGNALS_OF_TORCH)
+        if given is not None:
+            os.environ[SIGNALS_OF_TORCH] = given
         talker.setLevel(level)

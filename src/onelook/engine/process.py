@@ -6,12 +6,9 @@ back what was put in.
 
 from __future__ import annotations
 
-import ctypes
 import json
 import logging
 import os
-import signal
-import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -27,6 +24,8 @@ from torch.distributed.rendezvous import rendezvous
 
 from onelook.engine.checkpoint import Checkpoint
 from onelook.engine.heartbeat import Heartbeat
+from onelook.engine.launched import is_launched, restarts_so_far, stop_with_launcher
+from onelook.engine.reasons import Reasons, described, rebuilt
 from onelook.engine.stop_signal import StopSignal
 from onelook.errors import OnelookError, ProcessGroupError, SettingsError, StopRequested
 
@@ -35,12 +34,8 @@ logger = logging.getLogger(__name__)
 
 # A hung process is found by its missing heartbeat, and waiting for a long scan is no fault: no exchange times out.
 NO_TIMEOUT = timedelta(days=7)
-KEY_ERROR = "onelook/error"
 KEY_LEAVING = "onelook/leaving"
-SECONDS_FOR_BLAME = 1.0
 SECONDS_TO_LEAVE = 30.0
-PR_SET_PDEATHSIG = 1
-LAUNCHED_BY_US = "ONELOOK_LAUNCHED"
 
 
 @dataclass(frozen=True)
@@ -193,8 +188,9 @@ class World:
             StopRequested: naming the signal.
         """
         if self.any(stop.requested):
+            names = [name for name in self.gather_values(stop.name) if name]
             if not stop.requested:
-                stop.request("another process")
+                stop.request(names[0])
             stop.check()
 
     def first(self, action: Callable[[], T]) -> T:
@@ -212,12 +208,12 @@ class World:
                 answer = {"value": action()}
             except OnelookError as raised:
                 problem = raised
-                answer = {"error": _described(raised)}
+                answer = {"error": described(raised)}
         answer = self.share(answer)
         if problem is not None:
             raise problem
         if "error" in answer:
-            raise _rebuilt(answer["error"])
+            raise rebuilt(answer["error"])
         return answer["value"]  # type: ignore[no-any-return]
 
     def first_then_others(self, action: Callable[[], T]) -> T:
@@ -244,12 +240,12 @@ class World:
             found.append(action())
         except OnelookError as raised:
             problem = raised
-        described = self.gather_values(None if problem is None else _described(problem))
+        descriptions = self.gather_values(None if problem is None else described(problem))
         if problem is not None:
             raise problem
-        for description in described:
+        for description in descriptions:
             if description is not None:
-                raise _rebuilt(description)
+                raise rebuilt(description)
         return found[0]
 
     def leave_together(self) -> None:
@@ -281,44 +277,14 @@ class World:
 
     def give_reason(self, problem: OnelookError) -> bool:
         """Tell the others why this process ends; whether it is the first to give a reason."""
-        if self.store is None:
-            return True
-        mine = json.dumps({"rank": self.rank, **_described(problem)})
-        try:
-            return bool(self.store.compare_set(KEY_ERROR, "", mine).decode("utf-8") == mine)
-        except RuntimeError:  # the machine that keeps the store is gone: nobody else will speak
-            return True
+        return self.store is None or Reasons(self.rank, self.store).give(problem)
 
     def _blame(self, problem: RuntimeError) -> OnelookError:
         """Why an exchange failed: what another process said before it ended, or that it said nothing."""
-        try:
-            self.store.wait([KEY_ERROR], timedelta(seconds=SECONDS_FOR_BLAME))
-            return _rebuilt(json.loads(self.store.get(KEY_ERROR)))
-        except RuntimeError:
-            return ProcessGroupError(
-                f"process {self.rank} lost contact with another process of the run: {' '.join(str(problem).split())}",
-                hint="it may have been killed, or have run out of memory; `--resume` goes on from the last checkpoint",
-            )
-
-
-def is_launched() -> bool:
-    """Whether this process is one of several that a launcher started."""
-    return "RANK" in os.environ and int(os.environ.get("WORLD_SIZE", "1")) > 1
-
-
-def shows_result() -> bool:
-    """Whether this process shows the user what came out: not if process 0 does it, or our launcher."""
-    return os.environ.get("RANK", "0") == "0" and LAUNCHED_BY_US not in os.environ
-
-
-def restarts_so_far() -> int:
-    """How often the launcher has started the processes of this run anew."""
-    return int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0"))
-
-
-def launch_id() -> str:
-    """What the processes of one launch have in common, restarts included; empty without a launcher."""
-    return os.environ.get("TORCHELASTIC_RUN_ID", "") if is_launched() else ""
+        return Reasons(self.rank, self.store).given() or ProcessGroupError(
+            f"process {self.rank} lost contact with another process of the run: {' '.join(str(problem).split())}",
+            hint="it may have been killed, or have run out of memory; `--resume` goes on from the last checkpoint",
+        )
 
 
 @contextmanager
@@ -334,6 +300,7 @@ def joined_world() -> Iterator[World]:
     if not is_launched():
         yield World()
         return
+    stop_with_launcher()
     missing = [name for name in ("LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT") if name not in os.environ]
     if missing:
         raise SettingsError(
@@ -348,7 +315,6 @@ def joined_world() -> Iterator[World]:
         dist.init_process_group(backend, store=store, rank=rank, world_size=size, timeout=NO_TIMEOUT)
     except (RuntimeError, ValueError) as problem:
         raise ProcessGroupError(f"the processes of the run do not find each other: {problem}") from problem
-    _die_with_parent()
     heartbeat = Heartbeat(store, rank, size)
     world = World(rank, size, int(os.environ["LOCAL_RANK"]), heartbeat, store)
     try:
@@ -356,12 +322,6 @@ def joined_world() -> Iterator[World]:
     finally:
         heartbeat.end()
         dist.destroy_process_group()
-
-
-def _die_with_parent() -> None:
-    """Ask for a SIGTERM, which saves and stops, if the launcher is killed."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
 @contextmanager
@@ -379,18 +339,6 @@ def reasons_given(world: World) -> Iterator[None]:
             name = type(problem).__name__
             world.give_reason(ProcessGroupError(f"process {world.rank} failed with {name}: {problem}"))
         raise
-
-
-def _described(problem: OnelookError) -> dict[str, Any]:
-    return {"kind": type(problem).__name__, "message": problem.message, "hint": problem.hint}
-
-
-def _rebuilt(description: Mapping[str, Any]) -> OnelookError:
-    """The error that another process described, marked as told to the user."""
-    kinds = {kind.__name__: kind for kind in OnelookError.__subclasses__()}
-    problem = kinds.get(description["kind"], OnelookError)(description["message"], hint=description["hint"])
-    problem.is_told = True
-    return problem
 
 
 def _text(value: Any) -> Tensor:

@@ -33,6 +33,7 @@ class Progress:
         best_fitness, best_epoch: -1 before the first validation.
         stopped_early: patience ran out.
         class_ap: mAP50-95 of every class in the last validation, 0 for those without labels; empty before the first.
+        val_batch: images of a batch in validation, as settled when the run began; 0 before that.
         shards: parts that every batch is computed in, one after the other or in as many processes; 0 before the start.
         history: the rows of `results.csv`.
         scaler: the state of the fp16 loss scaler, empty without it.
@@ -47,6 +48,7 @@ class Progress:
     best_epoch: int = -1
     stopped_early: bool = False
     class_ap: list[float] = field(default_factory=list)
+    val_batch: int = 0
     shards: int = 0
     history: list[dict[str, float]] = field(default_factory=list)
     scaler: dict[str, Any] = field(default_factory=dict)

@@ -47,7 +47,7 @@ class StopSignal:
             if isinstance(outer, StopSignal):
                 outer._at_once = False
                 if outer.requested:
-                    self.request(outer._name)
+                    self.request(outer.name)
         return self
 
     def __exit__(
@@ -55,6 +55,11 @@ class StopSignal:
     ) -> None:
         for number, handler in self._previous.items():
             signal.signal(number, handler)  # type: ignore[arg-type]
+
+    @property
+    def name(self) -> str:
+        """Of the signal, or of whoever else asked for a stop; empty before that."""
+        return self._name
 
     def request(self, name: str = "a caller") -> None:
         """Ask for a stop from within the program."""

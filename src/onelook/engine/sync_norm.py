@@ -65,7 +65,7 @@ class _Normalise(Function):
 
     @staticmethod
     def forward(ctx: Any, features: Tensor, eps: float, world: World) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        values = features.float()
+        values = features.to(torch.promote_types(features.dtype, torch.float32))
         own_count = values.numel() // values.shape[1]
         own_mean = values.mean((0, 2, 3)) if own_count else values.new_zeros(values.shape[1])
         spread = ((values - own_mean.view(1, -1, 1, 1)) ** 2).sum((0, 2, 3))

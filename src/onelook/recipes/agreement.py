@@ -9,7 +9,6 @@ from pathlib import Path
 
 import torch
 
-import onelook
 from onelook.engine.process import World
 from onelook.errors import SettingsError, combined
 from onelook.models.detector import DetectionModel
@@ -57,7 +56,7 @@ def _digest(value: object) -> str:
 def _code_digest() -> str:
     """Of all files of this package."""
     digest = hashlib.sha256()
-    folder = Path(onelook.__file__).parent
+    folder = Path(__file__).parent.parent
     for path in sorted(folder.rglob("*.py")):
         digest.update(str(path.relative_to(folder)).encode("utf-8") + path.read_bytes())
     return digest.hexdigest()

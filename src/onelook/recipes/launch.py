@@ -16,9 +16,10 @@ import numpy as np
 from onelook.callbacks.console import ConsoleProgress
 from onelook.engine.callback import Callback, FitEnd
 from onelook.engine.checkpoint import load_checkpoint
+from onelook.engine.checkpoint_keeper import load_newest
 from onelook.engine.device import device_names
+from onelook.engine.launched import is_launched
 from onelook.engine.launcher import LaunchEnd, run_processes
-from onelook.engine.process import is_launched
 from onelook.engine.run_dir import RunDir, run_of_launch
 from onelook.errors import OnelookError, ProcessGroupError, SettingsError, StopRequested
 from onelook.recipes.resume import resume_run
@@ -103,6 +104,8 @@ def validate_on_devices(given: Mapping[str, Any], *, file: Path | None = None) -
 def _plan(given: Mapping[str, Any], file: Path | None) -> _Plan:
     resumed = resume_run(given) if given.get("resume") else None
     settings = resumed.settings if resumed else build_settings(TrainSettings, given, file=file)
+    if resumed is not None and given["resume"] is True:  # another run may be the newest after a restart
+        given = {**given, "resume": str(resumed.run.path)}
     arguments = ["train", *([f"--settings={file}"] if file is not None else []), *as_arguments(given)]
     return _Plan(arguments, settings, resumed.run if resumed else None, _processes_wanted(settings))
 
@@ -130,11 +133,11 @@ def _train_in_processes(plan: _Plan) -> TrainResult:
             return _result(run, time.monotonic() - begun)
         _refuse_to_go_on(end)
         step = _steps_done(run)
-        failures_without_progress = 0 if step > last_step else failures_without_progress + 1
+        failures_without_progress = 1 if step > last_step else failures_without_progress + 1
         last_step = step
         if failures_without_progress > plan.settings.max_restarts:
             raise ProcessGroupError(
-                f"{_described(end)}; after {attempt} restarts the run gets no further",
+                _described(end) + (f"; {attempt} restarts have not helped" if attempt else ""),
                 hint="see the messages above; `--resume` goes on from the newest checkpoint",
             )
         attempt += 1
@@ -163,7 +166,7 @@ def _refuse_to_go_on(end: LaunchEnd) -> None:
 def _steps_done(run: RunDir | None) -> int:
     if run is None or not run.last.is_file():
         return -1
-    return int(load_checkpoint(run.last).document["progress"]["step"])
+    return int(load_newest(run).document["progress"]["step"])
 
 
 def _described(end: LaunchEnd) -> str:

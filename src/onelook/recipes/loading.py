@@ -120,11 +120,10 @@ def validation_evaluator(
     Cache and errors as of `training_batches`.
     """
     settings, index = prepared.settings, prepared.splits.scans["val"].index
-    batch_size = 2 * math.ceil(settings.batch_size / shards_for(settings.batch_size, settings.micro_batch, world_size))
     dataset = ValidationDataset(
         index,
         imgsz=settings.imgsz,
-        batch_size=batch_size,
+        batch_size=validation_batch_size(prepared),
         stride=prepared.model.max_stride,
         cache=_Filling(rank, world_size, stop).cache(
             index, settings.imgsz, "ram" if settings.cache == "val" else settings.cache
@@ -145,6 +144,17 @@ def validation_evaluator(
         ),
         world=prepared.world,
     )
+
+
+def validation_batch_size(prepared: Prepared) -> int:
+    """Images of a batch in validation: twice what a process trains on at a time; a resumed run keeps its number.
+
+    Images are padded to the shape of their batch, so the results depend on it a little.
+    """
+    settled = prepared.resumed.checkpoint.document["progress"].get("val_batch", 0) if prepared.resumed else 0
+    settings = prepared.settings
+    shards = shards_for(settings.batch_size, settings.micro_batch, prepared.world.size)
+    return settled or 2 * math.ceil(settings.batch_size / shards)
 
 
 def validation_batches(

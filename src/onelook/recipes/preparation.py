@@ -15,7 +15,8 @@ from onelook.data.augment.transforms import check_transforms
 from onelook.engine.autoanchor import check_anchors
 from onelook.engine.device import amp_dtype, select_device
 from onelook.engine.freeze import frozen_rows
-from onelook.engine.process import World, launch_id, restarts_so_far
+from onelook.engine.launched import launch_id, restarts_so_far
+from onelook.engine.process import World
 from onelook.engine.run_dir import RunDir, run_of_launch
 from onelook.engine.short_runs import settle
 from onelook.engine.stop_signal import StopSignal
@@ -204,7 +205,12 @@ def _made_with(device: torch.device, world: World) -> dict[str, str | int]:
 
 def _warn_of_other_machine(resumed: Resumed, now: Mapping[str, str | int]) -> None:
     before = resumed.checkpoint.document["made_with"]
-    changed = [f"{key} {before.get(key)} -> {now[key]}" for key in now if before.get(key) != now[key]]
+    settings = resumed.settings
+    # Two numbers have one sum; of more, each number of processes has an order of its own, see `gradients.py`.
+    two_shards = resumed.checkpoint.document["progress"]["shards"] <= 2
+    any_number = (settings.strict_reduce or two_shards) and not settings.sync_bn
+    compared = [key for key in now if not (key == "processes" and any_number)]
+    changed = [f"{key} {before.get(key)} -> {now[key]}" for key in compared if before.get(key) != now[key]]
     if changed:
         logger.warning(
             "resumed elsewhere (%s): the result is equally good, but not equal to the bit", ", ".join(changed)

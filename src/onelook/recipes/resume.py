@@ -9,7 +9,8 @@ from typing import Any
 
 from onelook.engine.checkpoint import Checkpoint, load_checkpoint
 from onelook.engine.checkpoint_keeper import load_newest
-from onelook.engine.process import World, launch_id, restarts_so_far
+from onelook.engine.launched import launch_id, restarts_so_far
+from onelook.engine.process import World
 from onelook.engine.run_dir import RunDir, newest_run, run_of_launch
 from onelook.engine.state import KIND_TRAINING
 from onelook.errors import CheckpointError, SettingsError, combined

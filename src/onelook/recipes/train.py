@@ -24,8 +24,9 @@ from onelook.engine.device import describe_device
 from onelook.engine.ema import ModelEma
 from onelook.engine.evaluator import Evaluator
 from onelook.engine.freeze import frozen_rows, stop_learning
+from onelook.engine.launched import launch_id
 from onelook.engine.optimizer import create_optimizer
-from onelook.engine.process import World, joined_world, launch_id, reasons_given
+from onelook.engine.process import World, joined_world, reasons_given
 from onelook.engine.schedule import Schedule
 from onelook.engine.state import Progress, TrainState
 from onelook.engine.stop_signal import StopSignal
@@ -36,7 +37,7 @@ from onelook.errors import OnelookError, StopRequested
 from onelook.files.atomic import write_text_atomic
 from onelook.files.yaml import dump_yaml
 from onelook.losses.detection_loss import DetectionLoss
-from onelook.recipes.loading import training_batches, validation_evaluator
+from onelook.recipes.loading import training_batches, validation_batch_size, validation_evaluator
 from onelook.recipes.pictures import draw_data, draw_evaluation, draw_results
 from onelook.recipes.preparation import Prepared, prepare
 from onelook.recipes.splits import write_ledgers
@@ -182,6 +183,7 @@ def _state(prepared: Prepared, schedule: Schedule) -> TrainState:
     if prepared.resumed is not None:
         state.restore(prepared.resumed.checkpoint)
     _cut_batches(state, schedule, prepared.world)
+    state.progress.val_batch = validation_batch_size(prepared)
     if settings.sync_bn:
         synchronise_normalisation(model, prepared.world)
     return state

@@ -1,0 +1,46 @@
+"""What a launcher has told this process in its environment, and what becomes of this process when the launcher dies.
+
+Imports nothing heavy: a command asks for this before it imports torch.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import signal
+import sys
+
+LAUNCHED_BY = "ONELOOK_LAUNCHED_BY"  # number of the process that is our own launcher
+PR_SET_PDEATHSIG = 1
+
+
+def is_launched() -> bool:
+    """Whether this process is one of several that a launcher started."""
+    return "RANK" in os.environ and int(os.environ.get("WORLD_SIZE", "1")) > 1
+
+
+def shows_result() -> bool:
+    """Whether this process shows the user what came out: not if process 0 does it, or our launcher."""
+    return os.environ.get("RANK", "0") == "0" and LAUNCHED_BY not in os.environ
+
+
+def restarts_so_far() -> int:
+    """How often the launcher has started the processes of this run anew."""
+    return int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0"))
+
+
+def launch_id() -> str:
+    """What the processes of one launch have in common, restarts included; empty without a launcher."""
+    return os.environ.get("TORCHELASTIC_RUN_ID", "") if is_launched() else ""
+
+
+def stop_with_launcher() -> None:
+    """Ask for a SIGTERM, which saves and stops, for the instant when the launcher dies, or now if it is dead already.
+
+    Does nothing in a process without a launcher, or where the system cannot do this.
+    """
+    if not is_launched() or sys.platform != "linux":
+        return
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
+    if os.environ.get(LAUNCHED_BY, str(os.getppid())) != str(os.getppid()):
+        os.kill(os.getpid(), signal.SIGTERM)
