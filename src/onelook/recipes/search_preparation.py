@@ -15,7 +15,7 @@ from onelook.engine.evolution.folder import SearchFolder
 from onelook.engine.evolution.genes import GENES, Individual, in_range
 from onelook.engine.evolution.population import read_population
 from onelook.engine.evolution.search import Plan
-from onelook.engine.process import is_launched
+from onelook.engine.launched import is_launched
 from onelook.engine.run_dir import RunDir
 from onelook.engine.short_runs import settle
 from onelook.engine.stop_signal import StopSignal
