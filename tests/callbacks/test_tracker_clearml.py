@@ -30,6 +30,7 @@ CLEARML_SEED = 1337
 @pytest.fixture
 def offline(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """ClearML as for a user who has said offline, which it remains; the folder of its sessions."""
+    monkeypatch.setenv("HOME", str(tmp_path))  # it notes there what it has done last
     monkeypatch.setenv("CLEARML_CACHE_DIR", str(tmp_path / "clearml"))
     clearml.Task.set_offline(True)
     return tmp_path / "clearml" / "offline"
