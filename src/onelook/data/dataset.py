@@ -16,9 +16,11 @@ from onelook.data.augment.transforms import Transformed, UserTransforms
 from onelook.data.image_cache import ImageFiles
 from onelook.data.image_weights import ImageWeights
 from onelook.data.item import Item, make_item
+from onelook.data.lost_images import IMAGES_PER_LOST_ONE, readable_part
 from onelook.data.quad import at_twice_the_size
 from onelook.data.rectangles import Rectangles, equal_squares, similar_shapes
 from onelook.data.sampler import Place, Slot
+from onelook.errors import DataError
 from onelook.geometry.boxes import cxcywh_to_xyxy
 from onelook.geometry.letterbox import fitted_size, letterbox
 from onelook.settings.hyperparameters import Hyperparameters
@@ -93,11 +95,19 @@ class TrainDataset:
         """One image as it is shown in its epoch.
 
         Raises:
-            DataError: an image file has vanished or changed since the scan.
+            DataError: an image file has vanished or changed since the scan; in a data set that is too small to do
+                without it.
             SettingsError: a transform that the user has named fails.
         """
         plan = self.plan(slot)
-        image = render_before_colours(plan, self.index, self.images)
+        lost: tuple[str, ...] = ()
+        try:
+            image = render_before_colours(plan, self.index, self.images)
+        except DataError:
+            if len(self.index) < IMAGES_PER_LOST_ONE:
+                raise
+            plan, lost = readable_part(plan, self.images)
+            image = render_before_colours(plan, self.index, self.images)
         found = Transformed(image, *labels_of_plan(self.index, plan), num_dropped=0)
         if self._transforms is not None:
             key = SampleKey(self.seed, slot.epoch, slot.number)
@@ -108,6 +118,7 @@ class TrainDataset:
             path=self.index.paths[plan.image],
             size_hw=_size_of(self.index, plan.image),
             num_dropped_boxes=found.num_dropped,
+            lost=lost,
         )
         return make_item(found.image, found.boxes, found.class_ids, info)
 

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import ctypes
 import signal
-import sys
 import threading
 from collections.abc import Generator, Iterable, Iterator
 from contextlib import contextmanager
@@ -17,12 +15,13 @@ from torch.utils.data import DataLoader, Dataset
 from onelook.data.capacity import available_processors
 from onelook.data.dataset import TrainDataset, ValidationDataset
 from onelook.data.item import Item, collate, empty_batch
+from onelook.data.lost_images import within_limit
 from onelook.data.sampler import EpochOrder, fixed_order
+from onelook.data.worker_signals import live_with_parent, signals_held_back, start_method_of_workers
 from onelook.errors import OnelookError
 from onelook.structures.batch import Batch
 
 Batches = Generator[Batch, None, None]
-PR_SET_PDEATHSIG = 1
 
 
 def train_loader(
@@ -49,7 +48,8 @@ def train_loader(
     """
     # Drawing images needs what the last validation found: nothing of an epoch may be loaded before it begins.
     parts: Iterable[Iterable[list[Any]]] = [order] if order.class_ap is None else order.by_epoch()
-    return _stream(_Batches(dataset), parts, workers, pin_memory, start_method)
+    batches = _stream(_Batches(dataset), parts, workers, pin_memory, start_method)
+    return within_limit(batches, num_images=len(dataset))
 
 
 def validation_loader(
@@ -128,14 +128,14 @@ def _stream(
         collate_fn=_as_it_is,
         pin_memory=pin_memory,
         worker_init_fn=_prepare_worker,
-        multiprocessing_context=start_method if workers else None,
+        multiprocessing_context=(start_method or start_method_of_workers()) if workers else None,
         generator=torch.Generator(),  # else the loader draws from torch's global one
         persistent_workers=workers > 0,
     )
     iterator: Any = None
     try:
         for part.keys in parts:
-            with _opencv_threads_at_rest(), _signals_of_children_as_before():
+            with _opencv_threads_at_rest(), _signals_of_children_as_before(), signals_held_back():
                 iterator = iter(loader)
             for batch in iterator:
                 if isinstance(batch, OnelookError):
@@ -180,11 +180,7 @@ def _as_it_is(batch: Any) -> Any:
 
 
 def _prepare_worker(_worker: int) -> None:
-    """Never outlive the parent; leave the signals that stop a run to it, which then ends its workers; one thread."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-    for name in ("SIGINT", "SIGTERM", "SIGUSR1"):
-        if hasattr(signal, name):
-            signal.signal(getattr(signal, name), signal.SIG_IGN)
+    """Live and die with the parent; one thread."""
+    live_with_parent()
     cv2.setNumThreads(1)
     torch.set_num_threads(1)

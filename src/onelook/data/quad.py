@@ -93,5 +93,6 @@ def _in_a_grid(items: Sequence[Item]) -> Item:
             items[0].info,
             num_images=len(items),
             num_dropped_boxes=sum(item.info.num_dropped_boxes for item in items),
+            lost=sum((item.info.lost for item in items), ()),
         ),
     )

@@ -37,6 +37,7 @@ class ImageInfo:
         pad_xy: left and top border of the batch image, pixels.
         num_images: images of the data set in this batch image; with more than one, all else here is of the first.
         num_dropped_boxes: boxes that transforms of the user's choice have taken away, of all images in it.
+        lost: for each image that could not be read and is left out, what is wrong with it.
     """
 
     index: int
@@ -46,6 +47,7 @@ class ImageInfo:
     pad_xy: tuple[float, float] = (0.0, 0.0)
     num_images: int = 1
     num_dropped_boxes: int = 0
+    lost: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

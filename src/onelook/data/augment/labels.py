@@ -23,7 +23,8 @@ Boxes = npt.NDArray[np.float64]
 
 def labels_of_plan(index: DatasetIndex, plan: AugmentPlan) -> tuple[Boxes, npt.NDArray[np.int64]]:
     """Boxes (N, 4) xyxy in output pixels, all inside and not empty, and class ids (N,) of a training image."""
-    found = [_labels_of_tile(index, tile, plan.output_hw) for tile in (*plan.tiles, *plan.partner)]
+    found = [(np.zeros((0, 4)), np.zeros(0, np.int64))]  # for a plan without tiles
+    found += [_labels_of_tile(index, tile, plan.output_hw) for tile in (*plan.tiles, *plan.partner)]
     return np.concatenate([boxes for boxes, _ in found]), np.concatenate([class_ids for _, class_ids in found])
 
 

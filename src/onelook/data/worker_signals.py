@@ -1,0 +1,51 @@
+"""Keeps the signals that stop a run away from loader processes: they end when their parent does, not before."""
+
+from __future__ import annotations
+
+import ctypes
+import multiprocessing
+import signal
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from multiprocessing import resource_tracker
+
+PR_SET_PDEATHSIG = 1
+# Those of `onelook.engine.stop_signal`.
+STOP_SIGNALS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGUSR1") if hasattr(signal, name))
+
+
+def start_method_of_workers() -> str:
+    """How loader processes are started: as the platform does it, but not by its fork server.
+
+    A signal to the whole group would end the server and so the workers; and kept from signals, it would pass that on to
+    every other process that the program has it start.
+    """
+    method = multiprocessing.get_start_method()
+    return "spawn" if method == "forkserver" else method
+
+
+@contextmanager
+def signals_held_back() -> Iterator[None]:
+    """Let signals that stop a run wait meanwhile.
+
+    Processes that are started now inherit that: a signal to the whole group finds none of them with the default, which
+    is to die, before it has come to `live_with_parent`.
+    """
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    resource_tracker.ensure_running()  # which would let the signals through, were it started meanwhile
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def live_with_parent() -> None:
+    """In a new process: heed no signal that stops a run, and never outlive the parent."""
+    for number in STOP_SIGNALS:
+        signal.signal(number, signal.SIG_IGN)
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
