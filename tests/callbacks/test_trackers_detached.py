@@ -189,7 +189,7 @@ def test_pictures_for_which_there_was_no_place_are_counted(tmp_path: Path, caplo
         observer.on_epoch_end(epoch_end(MAX_WAITING + number))
     blocked.let_go.set()
     observer.on_fit_end(fit_end(MAX_WAITING + 3))
-    assert "tracker `slow` was too slow: 3 times, pictures or models were left out" in caplog.text
+    assert "tracker `slow` was too slow: pictures, boxes or models were left out 3 times" in caplog.text
 
 
 def test_a_tracker_that_stays_blocked_is_left_behind(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -167,6 +168,14 @@ def test_a_store_that_does_not_answer_costs_a_warning(
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "no-such-scheme://bees")
     assert follow("mlflow", settings).outcome.reason == "finished"
     assert "tracker `mlflow` failed and is switched off" in caplog.text
+
+
+def test_what_mlflow_needs_for_a_database_can_be_missing(
+    settings: dict[str, Any], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setitem(sys.modules, "alembic", None)
+    assert follow("mlflow", settings, epochs=1).outcome.reason == "finished"
+    assert 'package `alembic` is missing; install it with `pip install "onelook[track]"`' in caplog.text
 
 
 def test_mlflow_reports_nothing_and_says_nothing(settings: dict[str, Any], capfd: pytest.CaptureFixture[str]) -> None:

@@ -117,7 +117,7 @@ class Detached(Callback):
         for thread in self._threads:
             if thread.is_on and self._num_dropped[thread.name]:
                 logger.warning(
-                    "tracker `%s` was too slow: %d times, pictures or models were left out",
+                    "tracker `%s` was too slow: pictures, boxes or models were left out %d times",
                     thread.name,
                     self._num_dropped[thread.name],
                 )

@@ -133,9 +133,11 @@ def _import_quietly() -> None:
     os.environ.setdefault("MLFLOW_ALLOW_FILE_STORE", "true")
     import mlflow
 
-    if not os.environ.get("MLFLOW_TRACKING_URI"):  # a database, for which MLflow needs more; it would not say so
-        import alembic  # noqa: F401
-        import sqlalchemy  # noqa: F401
+    if "sql" in (os.environ.get("MLFLOW_TRACKING_URI") or "sqlite:").split(":")[0]:
+        # For a database MLflow needs more, which it imports only then: in the tracker's thread, while the main thread
+        # forks loader processes; and it does not say so if that is missing.
+        import alembic.command  # noqa: F401
+        import mlflow.store.tracking.sqlalchemy_store
     for name in (mlflow.__name__, "alembic"):
         logging.getLogger(name).setLevel(logging.WARNING)
 
