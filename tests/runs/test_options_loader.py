@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -24,6 +27,7 @@ from onelook.recipes.loading import training_batches, validation_evaluator
 from onelook.recipes.preparation import prepare
 from onelook.recipes.splits import read_splits, scan_options
 from onelook.recipes.train import train
+from onelook.settings.command_line import as_arguments
 
 RESUMED_FILES = ("weights/last.safetensors", "weights/best.safetensors", "results.csv")
 
@@ -181,3 +185,18 @@ def test_a_stop_while_a_cache_is_filled_lets_the_run_come_to_its_checkpoint(
     batches = training_batches(prepared, Progress(), stop=stop)
     assert isinstance(next(batches).images, torch.Tensor)
     batches.close()
+
+
+@pytest.mark.slow
+def test_two_processes_give_the_bits_of_two_shards_whatever_is_shown(options: Options, tmp_path: Path) -> None:
+    shown = {"quad": True, "image_weights": True, "mosaic9": 0.5, "mixup": 0.3, "multi_scale": True, "mosaic": 1}
+    given = {**options, **shown, "epochs": 3, "batch_size": 16, "project": tmp_path / "one"}
+    alone = fit(given, micro_batch=2)
+    words = as_arguments({**given, "project": tmp_path / "two", "nproc": 2, "workers": 1})
+    subprocess.run(
+        [sys.executable, "-m", "onelook", "train", *words], check=True, env={**os.environ, "OMP_NUM_THREADS": "1"}
+    )
+    for name in ("last", "best"):
+        one, two = (load_checkpoint(tmp_path / which / f"exp/weights/{name}.safetensors") for which in ("one", "two"))
+        assert all(torch.equal(one.tensors[key], two.tensors[key]) for key in one.tensors)
+    assert alone.result.outcome.epochs_done == 3

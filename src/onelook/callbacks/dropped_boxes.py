@@ -3,27 +3,36 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterable, Sequence
 
-from onelook.engine.callback import Callback, FitEnd, StepEnd
+from onelook.engine.callback import Callback, StepEnd
 
 logger = logging.getLogger(__name__)
 
 
 class DroppedBoxes(Callback):
-    """Says at the end of a run how many boxes were taken away, if any were."""
+    """Counts boxes in one process.
+
+    Attributes:
+        counts: boxes that were taken away, and boxes that were left.
+    """
 
     def __init__(self) -> None:
-        self._dropped = 0
-        self._shown = 0
+        self.counts = [0, 0]
 
     def on_step_end(self, event: StepEnd) -> None:
         """Count."""
-        self._dropped += event.num_dropped_boxes
-        self._shown += event.num_boxes
+        self.counts[0] += event.num_dropped_boxes
+        self.counts[1] += event.num_boxes
 
-    def on_fit_end(self, event: FitEnd) -> None:
-        """Say it."""
-        if self._dropped:
-            total = self._dropped + self._shown
-            share = 100 * self._dropped / total
-            logger.warning("`transforms` took away %d of %d boxes (%.2g %%)", self._dropped, total, share)
+
+def warn_of_dropped_boxes(counts: Iterable[Sequence[int]]) -> None:
+    """Say how many boxes were taken away, if any were.
+
+    Args:
+        counts: those of `DroppedBoxes` in every process.
+    """
+    dropped, left = (sum(part) for part in zip(*counts, strict=True))
+    if dropped:
+        share = 100 * dropped / (dropped + left)
+        logger.warning("`transforms` took away %d of %d boxes (%.2g %%)", dropped, dropped + left, share)

@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 
-from onelook.callbacks.dropped_boxes import DroppedBoxes
+from onelook.callbacks.dropped_boxes import DroppedBoxes, warn_of_dropped_boxes
 from onelook.callbacks.results_csv import ResultsCsv, SpeedCsv
 from onelook.callbacks.trackers.registry import trackers_for
 from onelook.callbacks.user_file import load_callbacks
@@ -143,7 +143,7 @@ def _fit(prepared: Prepared, evaluator: Evaluator, observers: Observers, stop: S
     state = _state(prepared, schedule)
     keeper: Keeper = Bystander()
     if world.is_first:
-        observers.add_first(ResultsCsv(run.results, state.progress.history), SpeedCsv(run.speeds), DroppedBoxes())
+        observers.add_first(ResultsCsv(run.results, state.progress.history), SpeedCsv(run.speeds))
         keeper = CheckpointKeeper(run, settings, common=prepared.common_document(), observers=observers)
     batches = world.together(
         lambda: training_batches(prepared, state.progress, rank=world.rank, world_size=world.size, stop=stop)
@@ -158,8 +158,14 @@ def _fit(prepared: Prepared, evaluator: Evaluator, observers: Observers, stop: S
         world=world,
     )
     observers.send(_fit_start(prepared, schedule, state.progress, observers.control))
+    dropped = DroppedBoxes()
+    observers.add_first(dropped)
     with closing(batches):
-        return trainer.fit()
+        outcome = trainer.fit()
+    counts = world.gather_values(dropped.counts)
+    if world.is_first:
+        warn_of_dropped_boxes(counts)
+    return outcome
 
 
 def _state(prepared: Prepared, schedule: Schedule) -> TrainState:
