@@ -41,7 +41,7 @@ def train_loader(
         order: which images, from where on.
         workers: processes; 0 loads in this one. See `choose_workers`.
         pin_memory: put batches into page-locked memory, for a GPU.
-        start_method: fork, spawn or forkserver; None takes that of the platform.
+        start_method: fork, spawn or forkserver; None takes `start_method_of_workers`.
 
     Raises:
         OnelookError: what went wrong in a worker, as if it had happened here.
@@ -120,7 +120,7 @@ def _stream(
     start_method: str | None,
 ) -> Batches:
     """The batches of each part after those of the one before; loading ahead ends with a part, the workers do not."""
-    part = _Part()
+    part, method = _Part(), start_method or start_method_of_workers()
     loader = DataLoader(
         batches,
         batch_sampler=part,
@@ -128,14 +128,14 @@ def _stream(
         collate_fn=_as_it_is,
         pin_memory=pin_memory,
         worker_init_fn=_prepare_worker,
-        multiprocessing_context=(start_method or start_method_of_workers()) if workers else None,
+        multiprocessing_context=method if workers else None,
         generator=torch.Generator(),  # else the loader draws from torch's global one
         persistent_workers=workers > 0,
     )
     iterator: Any = None
     try:
         for part.keys in parts:
-            with _opencv_threads_at_rest(), _signals_of_children_as_before(), signals_held_back():
+            with _opencv_threads_at_rest(), _signals_of_children_as_before(), signals_held_back(method):
                 iterator = iter(loader)
             for batch in iterator:
                 if isinstance(batch, OnelookError):

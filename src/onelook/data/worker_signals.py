@@ -26,18 +26,23 @@ def start_method_of_workers() -> str:
 
 
 @contextmanager
-def signals_held_back() -> Iterator[None]:
+def signals_held_back(start_method: str) -> Iterator[None]:
     """Let signals that stop a run wait meanwhile.
 
     Processes that are started now inherit that: a signal to the whole group finds none of them with the default, which
     is to die, before it has come to `live_with_parent`.
+
+    Args:
+        start_method: how processes are started.
     """
     if not hasattr(signal, "pthread_sigmask"):
         yield
         return
-    resource_tracker.ensure_running()  # which would let the signals through, were it started meanwhile
     before = signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)
     try:
+        if start_method != "fork":
+            resource_tracker.ensure_running()  # which lets some of the signals through when it starts
+            signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)
         yield
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
