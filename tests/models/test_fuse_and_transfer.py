@@ -11,7 +11,7 @@ from torch import nn
 from onelook.errors import ModelError
 from onelook.models.detector import DetectionModel, create_model
 from onelook.models.fuse import folded, fuse
-from onelook.models.transfer import transfer
+from onelook.models.transfer import transfer, transfer_detector
 
 
 def lived_in(name: str, **keys: object) -> DetectionModel:
@@ -106,3 +106,43 @@ def test_transfer_keeps_gradients_switched_on() -> None:
     target = create_model("yolov3-tiny", num_classes=2)
     transfer(target, create_model("yolov3-tiny", num_classes=2, seed=4).state_dict())
     assert all(parameter.requires_grad and parameter.is_leaf for parameter in target.parameters())
+
+
+def outputs_of(model: DetectionModel, part: str, map_index: int = 0) -> torch.Tensor:
+    """(A, 5 + K + M, ...) rows of the head's convolution, anchor by anchor."""
+    rows = model.head.m.state_dict()[f"{map_index}.{part}"]
+    return rows.view(model.head.num_anchors, model.head.num_outputs, *rows.shape[1:])
+
+
+@pytest.mark.parametrize("name", ["yolov3-tiny", "yolov5n-seg"])
+@pytest.mark.parametrize("part", ["weight", "bias"])
+def test_classes_are_found_by_name_and_new_ones_start_anew(name: str, part: str) -> None:
+    source = create_model(name, names=("cat", "dog", "owl", "bee"), seed=1)
+    target = create_model(name, names=("bee", "fox", "cat"), seed=2)
+    before = outputs_of(target, part).clone()
+    report = transfer_detector(target, source.state_dict(), source.names)
+    given, got = outputs_of(source, part), outputs_of(target, part)
+    assert torch.equal(got[:, :5], given[:, :5]), "boxes and objectness"
+    assert torch.equal(got[:, 5], given[:, 5 + 3]) and torch.equal(got[:, 7], given[:, 5])
+    assert torch.equal(got[:, 6], before[:, 6]), "fox is new"
+    assert torch.equal(got[:, 8:], given[:, 9:]), "mask coefficients"
+    assert report.copied == report.total and report.classes == ("bee", "cat")
+    assert str(report).endswith("items, the outputs of 2 classes by name")
+
+
+@pytest.mark.parametrize(
+    ("given", "own", "copied"),
+    [
+        (("cat", "dog"), ("cat", "dog"), 71),
+        (("cat", "dog"), ("bee", "fox"), 71),
+        (("cat", "dog"), ("bee", "fox", "owl"), 67),
+        (("cat", "dog"), ("cat",), 67),
+        (("cat",), ("cat", "dog"), 67),
+        (("cat",), ("dog",), 71),
+        (("cat", "cat"), ("cat", "dog", "owl"), 67),
+    ],
+)
+def test_without_a_common_class_shapes_decide(given: tuple[str, ...], own: tuple[str, ...], copied: int) -> None:
+    source, target = create_model("yolov3-tiny", names=given, seed=1), create_model("yolov3-tiny", names=own, seed=2)
+    report = transfer_detector(target, source.state_dict(), given)
+    assert (report.copied, report.classes) == (copied, ())

@@ -196,7 +196,9 @@ def foreign(data: bytes) -> bytes:
 
 WEIGHTS: dict[str, tuple[Callable[[World], Path], tuple[str, ...], str]] = {
     "missing": (lambda world: Path("none.safetensors"), ("`none.safetensors` does not exist",), ""),
-    "pickle": (damaged(bytes, "yolov5s.pt"), ("yolov5s.pt` are not in Onelook's format", "may carry code"), "give a"),
+    "renamed": (damaged(bytes, "yolov5s.pt"), ("yolov5s.pt` cannot be used: it is a safetensors file",), "name it"),
+    "not fetched": (lambda world: Path("yolov5s.pt"), ("weights `yolov5s.pt` do not exist",), "nothing is downloaded"),
+    "exported": (damaged(bytes, "yolov5s.onnx"), ("yolov5s.onnx` are an exported model", "may carry code"), "give the"),
     "noise": (damaged(lambda data: bytes(range(256)) * 40), ("bad.safetensors` is damaged",), "use another"),
     "empty": (damaged(lambda data: b""), ("bad.safetensors` is damaged", "too short"), "use another"),
     "half": (damaged(lambda data: data[: len(data) // 2]), ("bad.safetensors` is damaged",), "use another"),

@@ -20,6 +20,7 @@ COMMANDS = {
     "models": "list the shipped models with their sizes",
     "anchors": "measure how well anchors suit a data set, and find better ones",
     "check": "read a data set and account for every label row",
+    "convert": "read a checkpoint of YOLOv5 and write it in Onelook's format",
     "autosplit": "divide a folder of images into train, val and test lists",
 }
 
@@ -113,6 +114,10 @@ def _module(command: str) -> ModuleType:
         from onelook.cli import check
 
         return check
+    if command == "convert":
+        from onelook.cli import convert
+
+        return convert
     from onelook.cli import autosplit
 
     return autosplit

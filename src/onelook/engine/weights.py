@@ -4,17 +4,20 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from onelook.engine.checkpoint import Checkpoint, load_checkpoint
-from onelook.errors import CheckpointError, ModelError
+from onelook.errors import CheckpointError
+from onelook.interop.yolov5_weights import SUFFIXES, read_yolov5
 from onelook.models.detector import DetectionModel, create_model
-from onelook.models.transfer import TransferReport, transfer
+from onelook.models.transfer import TransferReport, transfer_detector
 from onelook.settings.train import TrainSettings
 
 DEFAULT_MODEL = "yolov5s"
+PROGRAMS = (".onnx", ".engine", ".torchscript", ".pt2")
 
 
 @dataclass(frozen=True)
@@ -34,13 +37,48 @@ class StartingModel:
     has_new_anchors: bool
 
 
-def load_detector(path: Path, device: torch.device | None = None) -> DetectionModel:
-    """The averaged model of a checkpoint, with its class names, in evaluation mode and float32.
+@dataclass(frozen=True)
+class Weights:
+    """The averaged model of a file, apart.
+
+    Attributes:
+        definition: builds the model.
+        names: of the classes.
+        tensors: its whole state, name -> tensor.
+    """
+
+    definition: dict[str, Any]
+    names: tuple[str, ...]
+    tensors: dict[str, Tensor]
+
+
+def read_weights(path: Path) -> Weights:
+    """What a file of weights holds: a checkpoint of ours, or one of YOLOv5 (.pt, .pth).
 
     Raises:
-        CheckpointError: the file is missing, damaged or not ours.
+        CheckpointError: the file is missing, damaged, of another format, or holds no detector.
     """
-    return detector_of(load_checkpoint(_own_format(path)), path, device)
+    suffix = path.suffix.lower()
+    if suffix in SUFFIXES:
+        foreign = read_yolov5(path)
+        return Weights(foreign.definition, foreign.names, foreign.tensors)
+    if suffix in PROGRAMS:
+        raise CheckpointError(
+            f"weights `{path}` are an exported model: a `{path.suffix}` file may carry code and is not opened",
+            hint="give the checkpoint it was made of: `.safetensors`, or `.pt` of YOLOv5",
+        )
+    checkpoint = load_checkpoint(path)
+    document = checkpoint.document
+    return Weights(document["definition"], tuple(document["names"]), _tensors(checkpoint, "ema/", path))
+
+
+def load_detector(path: Path, device: torch.device | None = None) -> DetectionModel:
+    """The averaged model of a file of weights, with its class names, in evaluation mode and float32.
+
+    Raises:
+        CheckpointError: see `read_weights`.
+    """
+    return _for_inference(_built(read_weights(path)), device)
 
 
 def detector_of(checkpoint: Checkpoint, path: Path, device: torch.device | None = None) -> DetectionModel:
@@ -49,7 +87,7 @@ def detector_of(checkpoint: Checkpoint, path: Path, device: torch.device | None 
     Raises:
         CheckpointError: it holds no such model.
     """
-    return model_of(checkpoint, "ema/", path).eval().requires_grad_(False).to(device or torch.device("cpu"))
+    return _for_inference(model_of(checkpoint, "ema/", path), device)
 
 
 def starting_model(settings: TrainSettings, names: tuple[str, ...]) -> StartingModel:
@@ -66,24 +104,30 @@ def starting_model(settings: TrainSettings, names: tuple[str, ...]) -> StartingM
         name = settings.cfg or DEFAULT_MODEL
         model = create_model(name, num_classes=len(names), anchors=anchors, names=names, seed=settings.seed)
         return StartingModel(model, Path(name).stem, None, has_new_anchors=True)
-    path = _own_format(Path(settings.weights))
-    checkpoint = load_checkpoint(path)
-    definition = settings.cfg or checkpoint.document["definition"]
+    path = Path(settings.weights)
+    given = read_weights(path)
+    definition = settings.cfg or given.definition
     model = create_model(definition, num_classes=len(names), anchors=anchors, names=names, seed=settings.seed)
     keeps_anchors = not settings.cfg and anchors is None
-    report = transfer(model, _tensors(checkpoint, "ema/", path), exclude=() if keeps_anchors else ("anchor",))
-    if report.copied == 0:
-        raise ModelError(f"no tensor of `{path}` fits the model `{settings.cfg}`", hint="drop `--cfg` or `--weights`")
+    exclude = () if keeps_anchors else ("anchor",)
+    report = transfer_detector(model, given.tensors, given.names, exclude=exclude)
     return StartingModel(model, Path(settings.cfg).stem or path.stem, report, has_new_anchors=not keeps_anchors)
 
 
 def model_of(checkpoint: Checkpoint, prefix: str, path: Path) -> DetectionModel:
     """The model whose tensors stand under `prefix` ("model/" or "ema/") in the checkpoint read from `path`."""
     document = checkpoint.document
-    names = tuple(document["names"])
-    model = create_model(document["definition"], num_classes=len(names), names=names)
-    model.load_state_dict(_tensors(checkpoint, prefix, path))
+    return _built(Weights(document["definition"], tuple(document["names"]), _tensors(checkpoint, prefix, path)))
+
+
+def _built(weights: Weights) -> DetectionModel:
+    model = create_model(weights.definition, num_classes=len(weights.names), names=weights.names)
+    model.load_state_dict(weights.tensors)
     return model
+
+
+def _for_inference(model: DetectionModel, device: torch.device | None) -> DetectionModel:
+    return model.eval().requires_grad_(False).to(device or torch.device("cpu"))
 
 
 def _tensors(checkpoint: Checkpoint, prefix: str, path: Path) -> dict[str, Tensor]:
@@ -91,12 +135,3 @@ def _tensors(checkpoint: Checkpoint, prefix: str, path: Path) -> dict[str, Tenso
     if not tensors:
         raise CheckpointError(f"checkpoint `{path}` holds no tensors called `{prefix}...`")
     return tensors
-
-
-def _own_format(path: Path) -> Path:
-    if path.suffix.lower() in {".pt", ".pth", ".onnx", ".engine", ".torchscript"}:
-        raise CheckpointError(
-            f"weights `{path}` are not in Onelook's format: a `{path.suffix}` file may carry code and is not opened",
-            hint="give a `.safetensors` checkpoint that Onelook wrote",
-        )
-    return path

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
 
 from onelook.errors import ModelError
+from onelook.models.detector import DetectionModel
+from onelook.models.heads import NUM_BOX_OUTPUTS
 
 
 @dataclass(frozen=True)
@@ -20,15 +22,19 @@ class TransferReport:
         total: items of the model.
         skipped: name -> reason, for the items of the model that keep their values.
         unused: names in the weights that the model does not have.
+        classes: those whose outputs were found by their names; empty if the classes are the same or have nothing in
+            common.
     """
 
     copied: int
     total: int
     skipped: Mapping[str, str]
     unused: tuple[str, ...]
+    classes: tuple[str, ...] = ()
 
     def __str__(self) -> str:
-        return f"transferred {self.copied} of {self.total} items"
+        by_name = f", the outputs of {len(self.classes)} classes by name" if self.classes else ""
+        return f"transferred {self.copied} of {self.total} items{by_name}"
 
 
 def transfer(model: nn.Module, tensors: Mapping[str, Tensor], *, exclude: Sequence[str] = ()) -> TransferReport:
@@ -62,6 +68,69 @@ def transfer(model: nn.Module, tensors: Mapping[str, Tensor], *, exclude: Sequen
         )
     unused = tuple(name for name in tensors if name not in own)
     return TransferReport(copied=len(own) - len(skipped), total=len(own), skipped=skipped, unused=unused)
+
+
+def transfer_detector(
+    model: DetectionModel, tensors: Mapping[str, Tensor], names: Sequence[str], *, exclude: Sequence[str] = ()
+) -> TransferReport:
+    """`transfer` for a detector whose classes may be others, more, fewer, or in another order.
+
+    Classes that both know by name keep what was learned about them: their rows of the head are copied, with those of
+    boxes and objectness; the rows of new classes keep their values. Without a common name, or where one side has a
+    single class (its score is the objectness; its own output is not trained), plain `transfer` decides.
+
+    Args:
+        model: changed in place.
+        tensors: as of `state_dict`.
+        names: classes of the tensors.
+        exclude: see `transfer`.
+
+    Raises:
+        ModelError: not one tensor fits.
+    """
+    common = _common_classes(tuple(names), model.names)
+    merged = _merged_heads(model, tensors, len(names), common)
+    report = transfer(model, {**tensors, **merged}, exclude=exclude)
+    return replace(report, classes=tuple(model.names[class_id] for class_id in common) if merged else ())
+
+
+def _common_classes(given: tuple[str, ...], own: tuple[str, ...]) -> dict[int, int]:
+    """Class id in the model -> in the weights, for each name that both have once; empty where it need not be asked."""
+    if given == own or min(len(given), len(own)) == 1:
+        return {}
+    return {
+        class_id: given.index(name)
+        for class_id, name in enumerate(own)
+        if given.count(name) == 1 and own.count(name) == 1
+    }
+
+
+def _merged_heads(
+    model: DetectionModel, tensors: Mapping[str, Tensor], num_given: int, common: Mapping[int, int]
+) -> dict[str, Tensor]:
+    """The tensors of the model's head with the rows of `common` classes, boxes and objectness out of `tensors`."""
+    head = model.head
+    num_extra = head.num_outputs - NUM_BOX_OUTPUTS - head.num_classes
+    rows = _rows(common.keys(), head.num_classes, num_extra)
+    given_rows = _rows(common.values(), num_given, num_extra)
+    merged = {}
+    for part, own in head.m.state_dict().items():
+        name = f"model.{len(model.plans) - 1}.m.{part}"
+        given = tensors.get(name)
+        shape = (head.num_anchors * (NUM_BOX_OUTPUTS + num_given + num_extra), *own.shape[1:])
+        if common and given is not None and given.shape == shape:
+            result = own.detach().clone()  # (A * outputs, ...)
+            per_anchor = result.view(head.num_anchors, head.num_outputs, *own.shape[1:])
+            per_anchor[:, rows] = given.reshape(head.num_anchors, -1, *own.shape[1:])[:, given_rows].to(result)
+            merged[name] = result
+    return merged
+
+
+def _rows(class_ids: Iterable[int], num_classes: int, num_extra: int) -> list[int]:
+    """The outputs of an anchor that belong to boxes, to objectness, to these classes, and to no class."""
+    after = NUM_BOX_OUTPUTS + num_classes
+    chosen = (NUM_BOX_OUTPUTS + class_id for class_id in class_ids)
+    return [*range(NUM_BOX_OUTPUTS), *chosen, *range(after, after + num_extra)]
 
 
 def _reason_to_skip(name: str, target: Tensor, tensors: Mapping[str, Tensor], exclude: Sequence[str]) -> str | None:

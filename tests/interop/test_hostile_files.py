@@ -1,0 +1,67 @@
+"""Files that want to harm: each is refused in a message that says what was found, nothing runs, memory stays small."""
+
+from __future__ import annotations
+
+import sys
+import tracemalloc
+from pathlib import Path
+
+import hostile
+import pytest
+
+from onelook.errors import CheckpointError
+from onelook.interop.pickle_machine import read_pickle
+from onelook.interop.yolov5_weights import read_yolov5
+from pickles import program
+
+CASES = hostile.everything()
+MOST_BYTES_BESIDE_THE_FILE = 16 << 20
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_a_hostile_file_is_refused_and_does_nothing(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    data, says = CASES[name]
+    path = tmp_path / "hostile.pt"
+    path.write_bytes(data)
+    monkeypatch.chdir(tmp_path)
+    modules = set(sys.modules)
+    tracemalloc.start()
+    try:
+        with pytest.raises(CheckpointError) as caught:
+            read_yolov5(path)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert says in caught.value.message, caught.value.message
+    assert caught.value.message.startswith(f"weights `{path}` cannot be used: ") and caught.value.hint
+    assert len(caught.value.message) < len(str(path)) + 400 and caught.value.message.isprintable()
+    assert peak < 3 * len(data) + MOST_BYTES_BESIDE_THE_FILE
+    assert [entry.name for entry in tmp_path.iterdir()] == ["hostile.pt"], "something ran"
+    assert not {"antigravity", "runpy"} & (set(sys.modules) - modules), "something was imported"
+
+
+def test_there_are_enough_of_them() -> None:
+    assert len(hostile.calls()) >= 30 and len(CASES) >= 100
+
+
+def test_the_work_that_a_pickle_may_ask_for_is_limited(monkeypatch: pytest.MonkeyPatch) -> None:
+    data = program(b"}0" * 300)
+    with pytest.raises(CheckpointError, match="more than 500 operations"):
+        monkeypatch.setattr("onelook.interop.pickle_machine.MAX_OPERATIONS", 500)
+        read_pickle(data)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "filling",
+    [b"}", b"]\x94", b"c\n\n\x94", b"\x8f", b"c\n\n)\x81", b"K\1\x94"],
+    ids=["dictionaries", "stored lists", "names", "sets", "objects", "memo"],
+)
+def test_the_memory_that_a_pickle_can_fill_is_limited(filling: bytes) -> None:
+    tracemalloc.start()
+    try:
+        with pytest.raises(CheckpointError, match="more than 1000000 operations"):
+            read_pickle(program(filling * 1_000_000))
+        assert tracemalloc.get_traced_memory()[1] < 256 << 20
+    finally:
+        tracemalloc.stop()

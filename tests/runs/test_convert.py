@@ -1,0 +1,157 @@
+"""Weights of YOLOv5 in every command: converted, trained on, validated, used for detection."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from command_world import World, run, state_of, texts
+from option_runs import Options, fit
+
+from onelook.api import load
+from onelook.engine.checkpoint import load_checkpoint
+from onelook.engine.weights import load_detector, starting_model
+from onelook.models.detector import DetectionModel
+from onelook.recipes.detect import detect
+from onelook.recipes.validate import validate
+from onelook.settings.train import TrainSettings
+from yolov5_files import DATE, Look, halved, stripped, trained, unstripped
+
+
+@pytest.fixture(scope="module")
+def detector(tiny_weights: Path) -> DetectionModel:
+    """The trained tiny model, rounded as a file of YOLOv5 rounds it."""
+    model = load_detector(tiny_weights)
+    model.load_state_dict(halved(model))
+    return model
+
+
+@pytest.fixture
+def weights(detector: DetectionModel, world: World) -> Path:
+    return world.file("bees.pt", stripped(detector, Look(names_as_mapping=True)))
+
+
+def test_convert_writes_the_same_detector(
+    weights: Path, detector: DetectionModel, world: World, capsys: pytest.CaptureFixture[str]
+) -> None:
+    outcome = run(texts("convert", weights), capsys)
+    parameters = sum(parameter.numel() for parameter in detector.parameters())
+    assert (outcome.code, outcome.err) == (0, "")
+    assert outcome.out == (
+        f"weights, written {DATE}: {parameters:,} parameters, 2 classes (square, disc)\n"
+        f"all 67 tensors are in {weights.with_suffix('.safetensors')}\n"
+    )
+    checkpoint = load_checkpoint(world.work / "bees.safetensors")
+    assert checkpoint.tensors_below("ema/").keys() == detector.state_dict().keys()
+    for name, tensor in detector.state_dict().items():
+        assert torch.equal(checkpoint.tensors[f"ema/{name}"], tensor), name
+    document = checkpoint.document
+    assert (document["kind"], document["names"]) == ("detector", ["square", "disc"])
+    assert document["source"].items() >= {"file": "bees.pt", "part": "model", "epoch": -1, "date": DATE}.items()
+    picture = world.image()
+    one, two = (load(path, device="cpu", imgsz=[64], conf_thres=0.001) for path in (weights, "bees.safetensors"))
+    assert (one(picture).boxes == two(picture).boxes).all() and len(one(picture)) > 0
+
+
+def test_convert_says_what_an_unfinished_run_holds(
+    detector: DetectionModel, tiny_model: Path, world: World, capsys: pytest.CaptureFixture[str]
+) -> None:
+    names = [f"kind {number}" for number in range(12)]
+    model, average = (trained(tiny_model, names, seed=seed) for seed in (1, 2))
+    path = world.file("last.pt", unstripped(model, average))
+    outcome = run(texts("convert", path, "--out", "other.safetensors"), capsys)
+    assert outcome.code == 0 and outcome.out.startswith(f"averaged weights after epoch 7, written {DATE}: ")
+    assert "12 classes (kind 0, " in outcome.out and "kind 9, ...)" in outcome.out
+    assert torch.equal(
+        load_checkpoint(Path("other.safetensors")).tensors["ema/model.0.conv.weight"],
+        average.state_dict()["model.0.conv.weight"],
+    )
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "says"),
+    [
+        (("none.pt",), 3, "weights `none.pt` do not exist"),
+        (("bees.safetensors",), 3, "`bees.safetensors` is no checkpoint of YOLOv5 by its name"),
+        (("bees.pt", "--out", "x.pt"), 64, "`out` is `x.pt`, which does not end in .safetensors"),
+        (("bees.pt", "--out", "taken.safetensors"), 64, "`taken.safetensors` is there already"),
+        (("bees.pt", "--out", "no/x.safetensors"), 74, "no/x.safetensors`: No such file"),
+        (("broken.pt",), 3, "weights `broken.pt` cannot be used: its end is missing"),
+    ],
+)
+def test_convert_refuses_in_one_line_and_writes_nothing(
+    weights: Path, words: tuple[str, ...], code: int, says: str, world: World, capsys: pytest.CaptureFixture[str]
+) -> None:
+    world.file("taken.safetensors", "mine")
+    world.file("broken.pt", weights.read_bytes()[:-30])
+    before = state_of(world.work)
+    outcome = run(texts("convert", *words), capsys)
+    assert outcome.code == code and says in outcome.err and outcome.err.count("error: ") == 1
+    assert state_of(world.work).keys() == before.keys() and Path("taken.safetensors").read_bytes() == b"mine"
+
+
+def test_convert_replaces_only_when_asked(weights: Path, world: World, capsys: pytest.CaptureFixture[str]) -> None:
+    path = world.file("bees.safetensors", "old")
+    assert run(texts("convert", weights, "--exist-ok"), capsys).code == 0
+    assert load_checkpoint(path).document["kind"] == "detector"
+
+
+def test_validation_and_detection_take_them_as_they_are(weights: Path, world: World) -> None:
+    assert run_quietly(world, "convert", weights) == 0
+    fixed = {"imgsz": 64, "device": "cpu"}
+    found = []
+    for path in (weights, world.work / "bees.safetensors"):
+        result = validate({"weights": path, "data": world.yaml, "workers": 0, "noplots": True, **fixed})
+        seen = detect({"weights": path, "source": world.image(), "nosave": True, "conf_thres": 0.001, **fixed})
+        found.append((result.metrics.map50_95, [tuple(box) for box in seen.frames[0].detections.boxes.tolist()]))
+    assert found[0] == found[1] and found[0][1]
+
+
+def run_quietly(world: World, *words: object) -> int:
+    from onelook.cli.main import main
+
+    return main(texts(*words))
+
+
+def test_a_run_starts_from_them(
+    weights: Path, detector: DetectionModel, options: Options, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level("INFO", "onelook"):
+        run = fit(options, weights=weights, cfg="", lr0=1e-12)
+    assert "67 of 67" in caplog.text
+    trained_tensors, given = run.tensors("model/"), detector.state_dict()
+    learned = [name for name in given if name.endswith(("conv.weight", "m.0.bias", "anchors"))]
+    assert all(torch.allclose(trained_tensors[name], given[name], atol=1e-6) for name in learned)
+
+
+def test_a_run_from_them_is_the_run_from_what_convert_wrote(weights: Path, world: World, options: Options) -> None:
+    assert run_quietly(world, "convert", weights) == 0
+    one, two = (fit(options, weights=path, cfg="") for path in (weights, world.work / "bees.safetensors"))
+    assert one.bits == two.bits
+
+
+@pytest.mark.parametrize(
+    ("changes", "names", "copied", "classes", "anchors"),
+    [
+        ({}, ("square", "disc"), 67, (), "theirs"),
+        ({}, ("disc", "star", "square"), 67, ("disc", "square"), "theirs"),
+        ({}, ("star", "moon", "sun"), 61, (), "theirs"),
+        ({"cfg": "other"}, ("square", "disc"), 66, (), "of cfg"),
+        ({"anchors": 3.0}, ("square", "disc"), 66, (), "new"),
+    ],
+)
+def test_anchors_and_classes_follow_the_rules(
+    changes: Options, names: tuple[str, ...], copied: int, classes: tuple[str, ...], anchors: str, weights: Path,
+    detector: DetectionModel, tiny_model: Path, world: World,
+) -> None:  # fmt: skip
+    if "cfg" in changes:
+        text = tiny_model.read_text().replace("[6, 6, 10, 10, 14, 14]", "[5, 5, 9, 9, 13, 13]")
+        changes = {"cfg": str(world.file("other.yaml", text))}
+    start = starting_model(TrainSettings(weights=str(weights), **changes), names)
+    assert start.report is not None and (start.report.copied, start.report.classes) == (copied, classes)
+    assert start.has_new_anchors == (anchors != "theirs") and start.model.names == names
+    finest = start.model.anchor_grid.anchors[0]
+    assert torch.equal(finest, detector.anchor_grid.anchors[0]) == (anchors == "theirs")
+    assert (finest[0].tolist() == [5, 5]) == (anchors == "of cfg")
+    assert start.label == ("other" if anchors == "of cfg" else "bees")
