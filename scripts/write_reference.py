@@ -18,6 +18,7 @@ from pydantic.fields import FieldInfo
 
 from onelook import errors
 from onelook.cli import messages
+from onelook.engine.evolution.genes import GENES
 from onelook.errors import OnelookError
 from onelook.files.yaml import load_yaml
 from onelook.models.catalog import MODELS
@@ -25,6 +26,7 @@ from onelook.models.count import describe
 from onelook.settings.anchors import AnchorSettings
 from onelook.settings.build import PRESETS, preset_path
 from onelook.settings.detect import DetectSettings
+from onelook.settings.evolve import EvolveSettings, SearchSettings
 from onelook.settings.hyperparameters import Hyperparameters
 from onelook.settings.train import TrainSettings
 from onelook.settings.validate import ValidateSettings
@@ -61,6 +63,24 @@ New anchors come from k-means and then 1000 random changes, each kept if the lab
 chosen at random by `seed`, are looked at, so that the largest data set takes seconds. The anchors go to the maps by
 their size, small ones to fine maps, the same number to each. The last lines of the output are those to write into the
 YAML of a [model](models.md). In the picture, grey is out of reach."""
+
+EVOLVE = """\
+Searches for better hyper-parameters. In Python: `onelook.evolve(data, **settings)`. `onelook train --evolve N` does the
+same. See [Tune hyper-parameters](../guides/tune.md).
+
+All settings of [onelook train](train.md) and all [hyper-parameters](hyperparameters.md) are settings of a search, too,
+and apply to every trial; trials draw no pictures, save at their end only, and are not followed by trackers."""
+
+GENES_TABLE = """\
+## What is searched
+
+Values are rounded to 5 decimals. The gain is the size of mutations relative to other hyper-parameters; those with a
+gain of 0 stay as they are. `anchors` are searched from 3 unless given, and not at all with `noautoanchor`. Optuna's
+model takes equal ratios, or equal differences, for equal steps.
+
+| hyper-parameter | gain | least | largest | equal steps are |
+| --- | ---: | ---: | ---: | --- |
+"""
 
 ERRORS = """\
 # Errors and exit codes
@@ -121,6 +141,7 @@ def quick_pages() -> dict[str, str]:
             _own_fields(DetectSettings),
         ),
         "anchors.md": _page("onelook anchors", ANCHORS, _own_fields(AnchorSettings)),
+        "evolve.md": _evolve_page(),
         "hyperparameters.md": _hyperparameters_page(),
         "errors-and-exit-codes.md": _errors_page(),
     }
@@ -179,6 +200,16 @@ def _hyperparameters_page() -> str:
         cells = (f"{float(preset[name]):g}" if name in preset else "-" for preset in presets.values())
         lines.append(f"| `{name}` | " + " | ".join(cells) + " |")
     return _page("Hyper-parameters", introduction, fields) + "\n".join(lines) + "\n"
+
+
+def _evolve_page() -> str:
+    names = [*SearchSettings.model_fields, "project"]
+    page = _page("onelook evolve", EVOLVE, {name: EvolveSettings.model_fields[name] for name in names})
+    lines = [
+        f"| `{name}` | {gene.gain:g} | {gene.low:g} | {gene.high:g} | {'ratios' if gene.log else 'differences'} |"
+        for name, gene in GENES.items()
+    ]
+    return f"{page}\n{GENES_TABLE}" + "\n".join(lines) + "\n"
 
 
 def _errors_page() -> str:

@@ -26,12 +26,20 @@ from onelook.settings.anchors import AnchorSettings
 from onelook.settings.build import build_settings
 from onelook.settings.command_line import typed_options
 from onelook.settings.detect import DetectSettings
+from onelook.settings.evolve import EvolveSettings
 from onelook.settings.train import TrainSettings
 from onelook.settings.validate import ValidateSettings
 
 PAGES = pages()
-KINDS = {"train": TrainSettings, "val": ValidateSettings, "detect": DetectSettings, "anchors": AnchorSettings}
+KINDS = {
+    "train": TrainSettings,
+    "val": ValidateSettings,
+    "detect": DetectSettings,
+    "evolve": EvolveSettings,
+    "anchors": AnchorSettings,
+}
 EXPERIMENT = "runs/train/exp"
+SEARCH = "runs/evolve/exp"
 
 
 def reference_script() -> ModuleType:
@@ -60,6 +68,8 @@ def finished_run(tiny_data: Path, tiny_model: Path, tmp_path_factory: pytest.Tem
     shutil.copytree(ROOT / "examples" / "callbacks", folder / "examples" / "callbacks")
     (folder / "bees-training.yaml").write_text("imgsz: 320\n", encoding="utf-8")
     (folder / "my-hyp.yaml").write_text("lr0: 0.02\n", encoding="utf-8")
+    (folder / SEARCH).mkdir(parents=True)
+    (folder / SEARCH / "hyp_evolve.yaml").write_text("lr0: 0.02\n", encoding="utf-8")
     (folder / "my-transforms.yaml").write_text("transforms: [{name: Blur}]\n", encoding="utf-8")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("ONELOOK_CACHE", str(folder / "cache"))
@@ -88,7 +98,14 @@ def reader(
         build_settings(TrainSettings, {"data": data, **given})
         return in_full(data, callbacks=callbacks, **{**given, **quick, "cfg": tiny_model})
 
+    search = onelook.evolve
+
+    def evolve_quickly(data: Any = None, **given: Any) -> Any:
+        build_settings(EvolveSettings, {"data": data, **given})
+        return search(data, **{**given, **quick, "cfg": tiny_model, "evolve": 2})
+
     monkeypatch.setattr(onelook, "train", train_quickly)
+    monkeypatch.setattr(onelook, "evolve", evolve_quickly)
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     yield monkeypatch
