@@ -24,7 +24,7 @@ Key = TypeVar("Key")
 
 def num_enlarged(batch_size: int) -> int:
     """How many pictures of a full batch are one image; `batch_size` is that without quad."""
-    return batch_size // GRID // 2
+    return _full(batch_size) // 2
 
 
 def num_images(batch_size: int) -> int:
@@ -34,7 +34,7 @@ def num_images(batch_size: int) -> int:
     [4, 5, 10, 40]
     """
     alone = num_enlarged(batch_size)
-    return alone + GRID * (batch_size // GRID - alone)
+    return alone + GRID * (_full(batch_size) - alone)
 
 
 def num_places(images: int, batch_size: int) -> int:
@@ -56,6 +56,11 @@ def grouped(keys: Sequence[Key], batch_size: int) -> list[tuple[Key, ...]]:
     alone = min(num_enlarged(batch_size), len(keys))
     grids = [tuple(keys[first : first + GRID]) for first in range(alone, len(keys), GRID)]
     return [*((key,) for key in keys[:alone]), *grids]
+
+
+def _full(batch_size: int) -> int:
+    """Pictures of a full batch: at least one, though a batch that was found to fit may have fewer than four images."""
+    return max(batch_size // GRID, 1)
 
 
 def at_twice_the_size(items: Sequence[Item]) -> Item:
