@@ -21,6 +21,7 @@ from documents import ROOT, Page, pages
 
 import onelook
 from onelook.cli.main import COMMANDS
+from onelook.engine.weights import load_detector
 from onelook.models.catalog import MODELS
 from onelook.settings.anchors import AnchorSettings
 from onelook.settings.build import build_settings
@@ -29,6 +30,7 @@ from onelook.settings.detect import DetectSettings
 from onelook.settings.evolve import EvolveSettings
 from onelook.settings.train import TrainSettings
 from onelook.settings.validate import ValidateSettings
+from yolov5_files import stripped
 
 PAGES = pages()
 KINDS = {
@@ -58,7 +60,7 @@ def parser_of(command: str) -> argparse.ArgumentParser:
 
 @pytest.fixture(scope="session")
 def finished_run(tiny_data: Path, tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder as the documents assume it: `bees.yaml`, `hive.jpg`, `photos`, and a run of two epochs."""
+    """A folder as the documents assume it: `bees.yaml`, `hive.jpg`, `photos`, a run of two epochs, `yolov5s.pt`."""
     folder = tmp_path_factory.mktemp("bees")
     shutil.copytree(tiny_data.parent, folder / "bees")
     text = tiny_data.read_text(encoding="utf-8").replace("path: .", "path: bees")
@@ -77,6 +79,7 @@ def finished_run(tiny_data: Path, tiny_model: Path, tmp_path_factory: pytest.Tem
         quiet: dict[str, Any] = {"workers": 0, "device": "cpu", "noplots": True, "noautoanchor": True, "batch_size": 8}
         run = onelook.train("bees.yaml", callbacks=[], cfg=tiny_model, epochs=2, imgsz=64, **quiet)
     assert run.run_folder == Path(EXPERIMENT)
+    (folder / "yolov5s.pt").write_bytes(stripped(load_detector(folder / run.best)))
     return folder
 
 

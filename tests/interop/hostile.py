@@ -143,41 +143,39 @@ def tensors() -> Hostile:
     }
 
 
-def containers() -> Hostile:
-    """Files that are no archive of torch, or one that lies about itself."""
-    good = [Part(f"{FOLDER}/data.pkl", program(value({}))), Part(f"{FOLDER}/data/0", bytes(64))]
-    deflated = io.BytesIO()
-    with zipfile.ZipFile(deflated, "w", zipfile.ZIP_DEFLATED) as packed:
-        packed.writestr(f"{FOLDER}/data.pkl", bytes(1 << 20))
-    inner = archive(good)
+GOOD = (Part(f"{FOLDER}/data.pkl", program(value({}))), Part(f"{FOLDER}/data/0", bytes(64)))
+
+
+def kinds() -> Hostile:
+    """Files that are no zip archive."""
     tape = io.BytesIO()
     with tarfile.open(fileobj=tape, mode="w") as tar:
         tar.addfile(tarfile.TarInfo("pickle"), io.BytesIO())
     legacy = pickle.dumps(MAGIC, protocol=2) + pickle.dumps(1001, protocol=2)
-    whole = archive(good)
-    start, length = whole.index(b"PK\1\2"), whole.index(b"PK\5\6") - whole.index(b"PK\1\2")
-    place = start + length
-
-    def lie(**changes: object) -> bytes:
-        return archive([good[0], Part(f"{FOLDER}/data/0", bytes(64), **changes)])  # type: ignore[arg-type]
-
-    def ending(**changes: object) -> bytes:
-        return archive(good, End(**changes))  # type: ignore[arg-type]
-
     return {
         "empty": (b"", "it is empty"),
         "legacy file": (legacy, "the legacy format that PyTorch wrote before 1.6"),
         "legacy tar": (tape.getvalue(), "a tar archive"),
         "bare pickle": (pickle.dumps({"a": 1}, protocol=2), "a bare pickle"),
         "7z": (b"7z\xbc\xaf\x27\x1c\0\4" + bytes(100), "a 7z archive"),
-        "gzip": (gzip.compress(inner), "a gzip archive"),
+        "gzip": (gzip.compress(archive(GOOD)), "a gzip archive"),
         "web page": (b"<!DOCTYPE html><html>404</html>", "a web page"),
         "pointer of Git LFS": (b"version https://git-lfs.github.com/spec/v1\noid sha256:0", "Git LFS"),
         "safetensors": (b"\x08\0\0\0\0\0\0\0{}      ", "a safetensors file"),
         "program": (b"\x7fELF" + bytes(100), "a program"),
         "noise": (bytes(range(7, 200)), "begins with the bytes 07 08 09"),
+    }
+
+
+def archives() -> Hostile:
+    """Archives of something else."""
+    good = list(GOOD)
+    deflated = io.BytesIO()
+    with zipfile.ZipFile(deflated, "w", zipfile.ZIP_DEFLATED) as packed:
+        packed.writestr(f"{FOLDER}/data.pkl", bytes(1 << 20))
+    inner = archive(good)
+    return {
         "compressed": (deflated.getvalue(), "is compressed (method 8)"),
-        "encrypted": (lie(flags=0x0801), "is encrypted"),
         "nested zip": (archive([Part(f"{FOLDER}/data.pkl", inner)]), "begins with the bytes 50 4b 03 04"),
         "no pickle": (archive([Part("readme.txt", b"hello")]), "0 members `data.pkl`"),
         "two pickles": (archive([good[0], Part("b/data.pkl", b"")]), "2 members `data.pkl`"),
@@ -186,6 +184,18 @@ def containers() -> Hostile:
         "big-endian": (archive([good[0], Part(f"{FOLDER}/byteorder", b"big")]), "its byteorder is `big`"),
         "another version": (archive([good[0], Part(f"{FOLDER}/version", b"7\n")]), "its version is `7`"),
         "wrong checksum": (archive([Part(f"{FOLDER}/data.pkl", program(b"}"), crc=1)]), "the checksum of member"),
+        "no dictionary": (torch_archive(program(number(3))), "it holds `3`, not the dictionary"),
+    }
+
+
+def lies() -> Hostile:
+    """Archives whose headers do not agree with what they hold."""
+
+    def lie(**changes: object) -> bytes:
+        return archive([GOOD[0], Part(f"{FOLDER}/data/0", bytes(64), **changes)])  # type: ignore[arg-type]
+
+    return {
+        "encrypted": (lie(flags=0x0801), "is encrypted"),
         "size beyond the file": (lie(size=2**31), "is not where the directory says"),
         "size beyond the file, twice": (lie(size=2**31, local_size=2**31), "reaches into the directory"),
         "packed size": (lie(packed=1), "claims 1 bytes for 64"),
@@ -195,6 +205,19 @@ def containers() -> Hostile:
         "size in a part that is not there": (lie(size=0xFFFFFFFF), "the size of member"),
         "zip64 size": (lie(size=0xFFFFFFFF, packed=64, extra=struct.pack("<2HQ", 1, 8, 2**63)), "claims 64 bytes"),
         "zip64 header": (lie(header=0xFFFFFFFF, extra=struct.pack("<2HQ", 1, 8, 2**64 - 1)), "belong to none"),
+    }
+
+
+def ends() -> Hostile:
+    """Archives whose end does not agree with what stands before it."""
+    whole = archive(GOOD)
+    start, length = whole.index(b"PK\1\2"), whole.index(b"PK\5\6") - whole.index(b"PK\1\2")
+    place = start + length
+
+    def ending(**changes: object) -> bytes:
+        return archive(GOOD, End(**changes))  # type: ignore[arg-type]
+
+    return {
         "more members than there are": (ending(count=9), "it has 2 members, its end says 9"),
         "fewer members than there are": (ending(count=1), "it has 2 members, its end says 1"),
         "directory elsewhere": (ending(start=5), "is not where its end says"),
@@ -212,9 +235,8 @@ def containers() -> Hostile:
         "cut in the middle": (whole[: len(whole) // 2], "its end is missing"),
         "cut at the end": (whole[:-1], "its end is missing"),
         "a long head": (b"PK\3\4", "its end is missing"),
-        "no dictionary": (torch_archive(program(number(3))), "it holds `3`, not the dictionary"),
     }  # fmt: skip
 
 
 def everything() -> Hostile:
-    return {**calls(), **bombs(), **tensors(), **containers()}
+    return {**calls(), **bombs(), **tensors(), **kinds(), **archives(), **lies(), **ends()}

@@ -117,7 +117,7 @@ SETTINGS = [
         "check the path",
     ),
     Case("validation size", val("--imgsz", 100), 64, ("`imgsz` is `100`", "multiple of 32")),
-    Case("validation without weights", words("val"), 64, ("`weights` must be given: checkpoint (.safetensors)",)),
+    Case("validation without weights", words("val"), 64, ("`weights` must be given: checkpoint to validate",)),
     Case("no such task", val("--task", "speed"), 64, ("`task` is `speed`", "'val', 'test' or 'train'")),
     Case(
         "one class of many",

@@ -20,7 +20,7 @@ class AnchorSettings(BaseModel):
     cfg: str = Field("")
     """Model whose anchors are measured: a shipped name or a YAML file; empty takes that of the weights, or yolov5s."""
     weights: str = Field("")
-    """Checkpoint (.safetensors) whose anchors are measured, in place of those of a model definition."""
+    """Checkpoint (.safetensors or .pt) whose anchors are measured, in place of those of a model definition."""
     imgsz: int = Field(640, ge=32, json_schema_extra=IMGSZ_ALIASES)
     """Size of the training images, pixels; anchors suit labels at one size."""
     anchor_t: float = Field(4.0, gt=1)

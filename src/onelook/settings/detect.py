@@ -16,7 +16,7 @@ class DetectSettings(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True, validate_default=True)
 
     weights: Path
-    """Checkpoint (.safetensors) to use."""
+    """Checkpoint to use, .safetensors or .pt of YOLOv5."""
     source: str = Field(min_length=1)
     """What to look at: a picture, a video, a folder, a pattern in quotes, or a .txt list of files."""
     imgsz: list[int] = Field([640], min_length=1, max_length=2, json_schema_extra=IMGSZ_ALIASES)

@@ -24,7 +24,7 @@ class TrainSettings(Hyperparameters):
     data: Path = Field(Path("data.yaml"))
     """Data-set YAML: where the images are and what the classes are called."""
     weights: str = Field("")
-    """Checkpoint (.safetensors) to start from; empty trains from scratch."""
+    """Checkpoint to start from, .safetensors or .pt of YOLOv5; empty trains from scratch."""
     cfg: str = Field("")
     """Model: a shipped name (`onelook models`) or a YAML file; empty takes that of the weights, or yolov5s."""
     hyp: str = Field("")

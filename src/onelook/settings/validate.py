@@ -16,7 +16,7 @@ class ValidateSettings(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True, validate_default=True)
 
     weights: Path
-    """Checkpoint (.safetensors) to validate."""
+    """Checkpoint to validate, .safetensors or .pt of YOLOv5."""
     data: Path = Field(Path("data.yaml"))
     """Data-set YAML: where the images are and what the classes are called."""
     task: Literal["val", "test", "train"] = Field("val")
