@@ -11,6 +11,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from onelook.engine.backend import Backend, predict_all
 from onelook.engine.memory import is_out_of_memory
 from onelook.engine.process import World
 from onelook.engine.stop_signal import StopSignal
@@ -91,7 +92,7 @@ class Evaluator:
     @torch.inference_mode()
     def run(
         self,
-        model: DetectionModel,
+        model: DetectionModel | Backend,
         *,
         loss: DetectionLoss | None = None,
         stop: StopSignal | None = None,
@@ -101,7 +102,7 @@ class Evaluator:
 
         Args:
             model: moved nowhere; batches follow its device.
-            loss: also measured, on the raw maps.
+            loss: also measured, on the raw maps; for PyTorch models only.
             stop: asked after every batch.
             on_batch: told how many images this process has done.
 
@@ -111,10 +112,13 @@ class Evaluator:
         found = _Found(self._world)
         for batch in self._loader():
             found.lap("load")
-            raw_maps = self._forward(model, prepare_images(batch.images, next(model.parameters()).device))
-            if loss is not None:
-                found.add_losses(loss(raw_maps, batch.targets), len(batch.infos))
-            predictions = model.decode(raw_maps)
+            if isinstance(model, DetectionModel):
+                raw_maps = self._raw_maps(model, prepare_images(batch.images, next(model.parameters()).device))
+                if loss is not None:
+                    found.add_losses(loss(raw_maps, batch.targets), len(batch.infos))
+                predictions = model.decode(raw_maps)
+            else:
+                predictions = self._predictions(model, prepare_images(batch.images, model.device))
             found.lap("inference")
             found.add_detections(self._suppress(predictions), batch.infos)
             found.lap("nms")
@@ -130,24 +134,18 @@ class Evaluator:
         found.lap("metrics")
         return Evaluation(metrics, losses if loss is not None else None, found.milliseconds(), detections)
 
-    def _forward(self, model: DetectionModel, images: Tensor) -> list[Tensor]:
-        """Raw maps of a batch; in two halves if memory does not suffice."""
+    def _raw_maps(self, model: DetectionModel, images: Tensor) -> list[Tensor]:
         amp = self._settings.amp
-        try:
-            with torch.autocast(images.device.type, dtype=amp, enabled=amp is not None):
-                return model(images)  # type: ignore[no-any-return]
-        except (RuntimeError, MemoryError) as problem:
-            if not is_out_of_memory(problem):
-                raise
-            reason = " ".join(str(problem).split())
-        if len(images) == 1:
-            raise MemoryShortage(
-                f"not enough memory to run the model on one image of {images.shape[3]} x {images.shape[2]} pixels: "
-                f"{reason}",
-                hint="use a smaller `--imgsz` or a smaller model",
-            )
-        halves = [self._forward(model, half) for half in images.chunk(2)]
-        return [torch.cat(maps) for maps in zip(*halves, strict=True)]
+
+        def forward(part: Tensor) -> list[Tensor]:
+            with torch.autocast(part.device.type, dtype=amp, enabled=amp is not None):
+                return model(part)  # type: ignore[no-any-return]
+
+        return _as_memory_allows(forward, images)
+
+    def _predictions(self, backend: Backend, images: Tensor) -> Tensor:
+        (predictions,) = _as_memory_allows(lambda part: [predict_all(backend, part)], images)
+        return predictions
 
     def _suppress(self, predictions: Tensor) -> Sequence[Tensor]:
         return non_max_suppression(
@@ -168,6 +166,24 @@ class Evaluator:
                 return metrics
             arrays = {name: torch.from_numpy(np.array(values)) for name, values in as_arrays(metrics).items()}
         return from_arrays({name: values.numpy() for name, values in self._world.share_tensors(arrays).items()})
+
+
+def _as_memory_allows(forward: Callable[[Tensor], list[Tensor]], images: Tensor) -> list[Tensor]:
+    """What `forward` gives for a batch; found in two halves if memory does not suffice."""
+    try:
+        return forward(images)
+    except (RuntimeError, MemoryError) as problem:
+        if not is_out_of_memory(problem):
+            raise
+        reason = " ".join(str(problem).split())
+    if len(images) == 1:
+        raise MemoryShortage(
+            f"not enough memory to run the model on one image of {images.shape[3]} x {images.shape[2]} pixels: "
+            f"{reason}",
+            hint="use a smaller `--imgsz` or a smaller model",
+        )
+    halves = [_as_memory_allows(forward, half) for half in images.chunk(2)]
+    return [torch.cat(parts) for parts in zip(*halves, strict=True)]
 
 
 class _Found:

@@ -15,6 +15,7 @@ import numpy.typing as npt
 import torch
 
 from onelook.data.augment.letterboxed import put_into_frame, shrunk
+from onelook.engine.backend import Backend, TorchBackend, check_thresholds, predict_all
 from onelook.engine.evaluator import prepare_images, to_original
 from onelook.engine.sources import find_media, is_video
 from onelook.errors import DataError, SettingsError
@@ -23,7 +24,6 @@ from onelook.files.images import read_image
 from onelook.geometry.letterbox import Letterbox, letterbox
 from onelook.geometry.nms import non_max_suppression
 from onelook.models.detector import DetectionModel
-from onelook.models.fuse import fuse
 from onelook.structures.batch import ImageInfo
 from onelook.structures.detections import Detections
 
@@ -59,15 +59,15 @@ class PredictionSettings:
 
 
 class Predictor:
-    """Finds objects in pictures, with a fused copy of a model.
+    """Finds objects in pictures, with a fused copy of a model, or with an exported one.
 
-    A picture's result does not depend on the pictures beside it: each gets the smallest frame that holds it, and
-    pictures with the same frame go through the network together.
+    A picture's result does not depend on the pictures beside it: each gets the smallest frame that holds it (or the
+    only one that an exported model takes), and pictures with the same frame go through the network together.
 
     Args:
         model: not changed.
-        settings: thresholds and size.
-        device: where the copy runs; None means where the model is.
+        settings: thresholds and size; `half` is for PyTorch models.
+        device: where a copy of a PyTorch model runs; None means where the model is.
 
     Raises:
         SettingsError: the size does not suit the model, a class does not exist, or `half` is asked for on a CPU.
@@ -75,21 +75,17 @@ class Predictor:
 
     def __init__(
         self,
-        model: DetectionModel,
+        model: DetectionModel | Backend,
         settings: PredictionSettings | None = None,
         *,
         device: torch.device | None = None,
     ) -> None:
         self.settings = settings or PredictionSettings()
-        self.names: tuple[str, ...] = tuple(model.names)
-        self._stride = model.max_stride
-        self._device = device or next(model.parameters()).device
+        self._backend: Backend = (
+            TorchBackend(model, device, half=self.settings.half) if isinstance(model, DetectionModel) else model
+        )
+        self.names: tuple[str, ...] = self._backend.names
         self._check()
-        self._model = fuse(model).to(self._device)
-        self._model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        if self.settings.half:
-            anchors = self._model.head.anchors
-            self._model.half().head.anchors = anchors  # 16 bits would round them
 
     def __call__(self, source: str | Path | Image | Sequence[str | Path | Image]) -> Detections | list[Detections]:
         """Detections in one picture (a file or an array), or a list of them for a folder, a pattern or a list.
@@ -132,10 +128,9 @@ class Predictor:
 
     def _run(self, frames: Image, infos: Sequence[ImageInfo]) -> list[Detections]:
         """Detections of (B, H, W, 3) frames."""
-        pixels = prepare_images(torch.from_numpy(frames).permute(0, 3, 1, 2), self._device)
-        raw_maps = self._model(pixels.half() if self.settings.half else pixels)
+        pixels = prepare_images(torch.from_numpy(frames).permute(0, 3, 1, 2), self._backend.device)
         rows = non_max_suppression(
-            self._model.decode(raw_maps),
+            predict_all(self._backend, pixels),
             conf_thres=self.settings.conf_thres,
             iou_thres=self.settings.iou_thres,
             max_det=self.settings.max_det,
@@ -151,25 +146,32 @@ class Predictor:
                 f"an array of shape {image.shape} and type {image.dtype} is no picture", hint="(H, W, 3) uint8 RGB"
             )
         size_hw = (image.shape[0], image.shape[1])
-        return letterbox(size_hw, self.settings.frame_hw, minimal=True, stride=self._stride)
+        only_hw, stride = self._backend.frame_hw, self._backend.stride
+        return letterbox(size_hw, only_hw or self.settings.frame_hw, minimal=only_hw is None, stride=stride)
 
     def _framed(self, image: Image, fitted: Letterbox) -> Image:
         size_hw = (image.shape[0], image.shape[1])
         return put_into_frame(shrunk(image, size_hw, max(fitted.content_hw)), fitted)
 
     def _check(self) -> None:
-        settings = self.settings
-        if any(side < self._stride or side % self._stride for side in settings.frame_hw):
+        settings, stride = self.settings, self._backend.stride
+        if any(side < stride or side % stride for side in settings.frame_hw):
             raise SettingsError(
-                f"setting `imgsz` is {settings.imgsz}; the model needs multiples of {self._stride}",
-                hint="use "
-                + " ".join(str(max(1, -(-side // self._stride)) * self._stride) for side in settings.frame_hw),
+                f"setting `imgsz` is {settings.imgsz}; the model needs multiples of {stride}",
+                hint="use " + " ".join(str(max(1, -(-side // stride)) * stride) for side in settings.frame_hw),
+            )
+        only_hw = self._backend.frame_hw
+        if only_hw is not None and settings.frame_hw != only_hw:
+            raise SettingsError(
+                f"setting `imgsz` is {settings.imgsz}; the model was exported for {only_hw[0]} x {only_hw[1]} only",
+                hint=f"use `--imgsz {only_hw[0]} {only_hw[1]}`, or export with `--dynamic`",
             )
         missing = [class_id for class_id in settings.classes or () if not 0 <= class_id < len(self.names)]
         if missing:
             raise SettingsError(f"setting `classes` names {missing}; the model has classes 0 to {len(self.names) - 1}")
-        if settings.half and self._device.type == "cpu":
-            raise SettingsError("setting `half` needs a GPU, the device is `cpu`", hint="drop `half`")
+        check_thresholds(
+            self._backend, conf_thres=settings.conf_thres, iou_thres=settings.iou_thres, max_det=settings.max_det
+        )
 
 
 def _read_picture(path: Path) -> Image:
