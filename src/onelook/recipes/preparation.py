@@ -99,9 +99,10 @@ def prepare(given: Mapping[str, Any], file: Path | None, stop: StopSignal, world
     if resumed is None:
         settings = settle(settings, len(splits.scans["train"].index))
     _refuse_uneven_shares(settings, world)
-    model, label = _model(settings, splits, resumed)
+    model, label = _model(settings, splits, resumed, stop)
     world.copy_from_first(list(model.state_dict().values()))
     refuse_disagreement(settings, splits, model, world)
+    world.check(stop)
     run = resumed.run if resumed else RunDir(Path(world.first(lambda: str(_new_run(settings, label).path))))
     model = model.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     return Prepared(settings, splits, model, label, device, amp, run, resumed, world)
@@ -126,7 +127,9 @@ def _refuse_uneven_shares(settings: TrainSettings, world: World) -> None:
         )
 
 
-def _model(settings: TrainSettings, splits: Splits, resumed: Resumed | None) -> tuple[DetectionModel, str]:
+def _model(
+    settings: TrainSettings, splits: Splits, resumed: Resumed | None, stop: StopSignal
+) -> tuple[DetectionModel, str]:
     if resumed is not None:
         model = model_of(resumed.checkpoint, "model/", resumed.run.last)
         _check_image_size(settings, model)
@@ -140,7 +143,7 @@ def _model(settings: TrainSettings, splits: Splits, resumed: Resumed | None) -> 
         )
     placeholders = start.has_new_anchors and isinstance(start.model.definition["anchors"], int)
     if not settings.noautoanchor:
-        _fit_anchors(start.model, settings, splits, placeholders)
+        _fit_anchors(start.model, settings, splits, placeholders, stop)
     elif placeholders:
         raise SettingsError(
             f"model `{settings.cfg}` says only how many anchors it has, and `noautoanchor` forbids to find them",
@@ -159,7 +162,9 @@ def _check_image_size(settings: TrainSettings, model: DetectionModel) -> None:
         )
 
 
-def _fit_anchors(model: DetectionModel, settings: TrainSettings, splits: Splits, placeholders: bool) -> None:
+def _fit_anchors(
+    model: DetectionModel, settings: TrainSettings, splits: Splits, placeholders: bool, stop: StopSignal
+) -> None:
     report = check_anchors(
         splits.scans["train"].index,
         model.anchor_grid,
@@ -167,6 +172,7 @@ def _fit_anchors(model: DetectionModel, settings: TrainSettings, splits: Splits,
         anchor_t=settings.anchor_t,
         seed=settings.seed,
         placeholders=placeholders,
+        stop_requested=lambda: stop.requested,
     )
     if report.kept:
         logger.info("anchors kept: they can match %.1f %% of the labels", 100 * report.best_possible_recall)
