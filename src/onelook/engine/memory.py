@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import errno
+from dataclasses import dataclass
+from pathlib import Path
 
 import torch
+
+from onelook.data.capacity import CONTROL_GROUPS, PROC, available_memory
 
 OUT_OF_MEMORY_TEXTS = (
     "out of memory",  # CUDA, HIP, MPS; pinning; the text inside torch.AcceleratorError
@@ -33,3 +37,89 @@ def is_out_of_memory(problem: BaseException) -> bool:
         return True
     text = str(problem).lower()
     return isinstance(problem, Exception) and any(known in text for known in OUT_OF_MEMORY_TEXTS)
+
+
+@dataclass(frozen=True)
+class MemoryUse:
+    """Bytes of main memory of this process.
+
+    Attributes:
+        address_space: everything mapped, used or not; what `ulimit -v` limits.
+        data: the part of it that only this process can write; what `ulimit -d` limits.
+        resident: what is really in memory.
+        peak_address_space, peak_resident: most so far.
+    """
+
+    address_space: int
+    data: int
+    resident: int
+    peak_address_space: int
+    peak_resident: int
+
+
+@dataclass(frozen=True)
+class MemoryLimit:
+    """How far this process may grow.
+
+    Attributes:
+        name: what sets the limit, in words.
+        kind: what is limited: "address_space", "data", "resident", or "device" for the memory of a GPU.
+        used: bytes that this process has of it.
+        limit: bytes that it may have.
+    """
+
+    name: str
+    kind: str
+    used: int
+    limit: int
+
+
+def memory_use(*, proc: Path = PROC) -> MemoryUse | None:
+    """What this process uses; None where the system does not tell it as Linux does.
+
+    Args:
+        proc: where Linux tells; only tests have another.
+    """
+    fields = _fields(proc / "self" / "status")
+    names = ("VmSize", "VmData", "VmRSS", "VmPeak", "VmHWM")
+    if not all(name in fields for name in names):
+        return None
+    return MemoryUse(*(1024 * int(fields[name].split()[0]) for name in names))
+
+
+def memory_limits(
+    *, processes: int = 1, proc: Path = PROC, control_groups: Path = CONTROL_GROUPS
+) -> tuple[MemoryLimit, ...]:
+    """All limits of main memory for this process; none where the system does not tell them as Linux does.
+
+    Args:
+        processes: on this machine, that will grow alike and so share what is free.
+        proc, control_groups: where Linux tells; only tests have others.
+    """
+    use = memory_use(proc=proc)
+    if use is None:
+        return ()
+    limits = []
+    shell = _fields(proc / "self" / "limits", separator="  ")
+    for name, title, kind, used in (
+        ("Max address space", "address space (`ulimit -v`)", "address_space", use.address_space),
+        ("Max data size", "data (`ulimit -d`)", "data", use.data),
+    ):
+        soft = shell.get(name, "").split()[:1]
+        if soft and soft[0].isdigit():
+            limits.append(MemoryLimit(title, kind, used, int(soft[0])))
+    free = available_memory(proc=proc, control_groups=control_groups)
+    if free is not None:
+        title = "share of the free memory"
+        limits.append(MemoryLimit(title, "resident", use.resident, use.resident + free // processes))
+    return tuple(limits)
+
+
+def _fields(path: Path, *, separator: str = ":") -> dict[str, str]:
+    """The lines of a small file of the system, `name separator value`; none if it is not there."""
+    try:
+        lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        return {}
+    parts = (line.partition(separator) for line in lines)
+    return {name.strip(): value.strip() for name, _, value in parts}

@@ -1,0 +1,91 @@
+"""Finds the batch size of a run where the user leaves it to us, the same for all its processes."""
+
+from __future__ import annotations
+
+import logging
+import math
+import os
+
+import torch
+
+from onelook.data.capacity import available_memory
+from onelook.data.image_cache import MARGIN, ImageFiles
+from onelook.engine.autobatch import BatchChoice, find_batch_size
+from onelook.engine.batch_trial import TrialRequest
+from onelook.engine.process import World
+from onelook.engine.stop_signal import StopSignal
+from onelook.models.detector import DetectionModel
+from onelook.recipes.splits import Splits
+from onelook.settings.train import TrainSettings
+
+logger = logging.getLogger(__name__)
+
+FIND = -1
+CROWDED = 1.5
+"""Boxes in the pictures of a full batch, as a multiple of the average."""
+
+
+def with_batch_size(
+    settings: TrainSettings,
+    splits: Splits,
+    *,
+    model: DetectionModel,
+    device: torch.device,
+    world: World,
+    stop: StopSignal,
+) -> TrainSettings:
+    """The settings, with a number found in place of -1 as `batch_size`.
+
+    On the CPU one process of each machine tries, as all share its memory; beside GPUs each tries its own. The least
+    answer counts for all.
+
+    Raises:
+        MemoryShortage: not even one image per process fits, somewhere.
+        StopRequested: `stop` was set.
+    """
+    if settings.batch_size != FIND:
+        return settings
+    tries = device.type == "cuda" or world.local_rank == 0
+    choice: BatchChoice | None = None
+
+    def find() -> None:
+        nonlocal choice
+        if tries:
+            request = trial_request(settings, splits, model=model, device=device, processes=world.size)
+            here = int(os.environ.get("LOCAL_WORLD_SIZE", world.size)) if world.size > 1 else 1
+            choice = find_batch_size(request, processes_on_host=here, stop=stop)
+
+    world.together(find)
+    found = world.gather_values(None if choice is None else choice.batch_size)
+    batch_size = min(size for size in found if size is not None)
+    if world.is_first and choice is not None:
+        logger.info("%s", choice.summary())
+        if batch_size < choice.batch_size:
+            logger.info("batch size %d: another process has less memory", batch_size)
+    return settings.model_copy(update={"batch_size": batch_size})
+
+
+def trial_request(
+    settings: TrainSettings, splits: Splits, *, model: DetectionModel, device: torch.device, processes: int
+) -> TrialRequest:
+    """What the search has to know of a run."""
+    train, val = splits.scans["train"].index, splits.scans["val"].index
+    tiles = 1 if settings.rect else 9 if settings.mosaic9 > 0 else 4 if settings.mosaic > 0 else 1
+    kept = {"ram": (train, val), "val": (val,)}.get(settings.cache, ())
+    cached = sum(int(ImageFiles(index, settings.imgsz).num_bytes().sum()) for index in kept)
+    free = available_memory()
+    if free is not None and cached * processes * MARGIN > free:
+        cached = 0  # there will be no cache, and a warning
+    return TrialRequest(
+        definition=model.definition,
+        settings=settings,
+        device=str(device),
+        num_images=len(train),
+        num_val_images=len(val),
+        boxes_per_image=math.ceil(
+            CROWDED * tiles * (2 if settings.mixup > 0 else 1) * len(train.class_ids) / len(train)
+        ),
+        other_bytes=cached,
+        processes=processes,
+        num_threads=torch.get_num_threads(),
+    )
