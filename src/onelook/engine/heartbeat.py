@@ -62,6 +62,7 @@ class Heartbeat:
         self._others: dict[int, _Seen] = {}
         self._own_progress = (0, time.monotonic())
         self._ended = threading.Event()
+        self._write(self._note(0))  # who has never been seen would not be missed
         self._thread = threading.Thread(target=self._watch, name="onelook-heartbeat", daemon=True)
         self._thread.start()
 
@@ -104,19 +105,21 @@ class Heartbeat:
         tick = 0
         while not self._ended.wait(min(1.0, self._seconds / 8)):
             tick += 1
-            note = {
-                "tick": tick,
-                "progress": self._progress,
-                "resting": self._is_resting,
-                "place": self._place,
-                "pid": os.getpid(),
-                "host": platform.node(),
-            }
-            self._write(note)
+            self._write(self._note(tick))
             self._look_at_own_progress()
             for rank in range(self._size):
                 if rank != self._rank:
                     self._look_at(rank)
+
+    def _note(self, tick: int) -> dict[str, Any]:
+        return {
+            "tick": tick,
+            "progress": self._progress,
+            "resting": self._is_resting,
+            "place": self._place,
+            "pid": os.getpid(),
+            "host": platform.node(),
+        }
 
     def _write(self, note: dict[str, Any]) -> None:
         try:

@@ -282,7 +282,7 @@ class World:
     def _blame(self, problem: RuntimeError) -> OnelookError:
         """Why an exchange failed: what another process said before it ended, or that it said nothing."""
         return Reasons(self.rank, self.store).given() or ProcessGroupError(
-            f"process {self.rank} lost contact with another process of the run: {' '.join(str(problem).split())}",
+            f"process {self.rank} lost contact with another process of the run: {_first_sentence(problem)}",
             hint="it may have been killed, or have run out of memory; `--resume` goes on from the last checkpoint",
         )
 
@@ -330,7 +330,8 @@ def reasons_given(world: World) -> Iterator[None]:
     try:
         yield
     except OnelookError as problem:
-        problem.is_told |= not world.give_reason(problem)
+        if not problem.is_told:
+            problem.is_told = not world.give_reason(problem)
         if isinstance(problem, StopRequested):
             world.leave_together()
         raise
@@ -339,6 +340,10 @@ def reasons_given(world: World) -> Iterator[None]:
             name = type(problem).__name__
             world.give_reason(ProcessGroupError(f"process {world.rank} failed with {name}: {problem}"))
         raise
+
+
+def _first_sentence(problem: Exception) -> str:
+    return " ".join(str(problem).split()).split(". ")[0]
 
 
 def _text(value: Any) -> Tensor:

@@ -136,10 +136,13 @@ def _train_in_processes(plan: _Plan) -> TrainResult:
         failures_without_progress = 1 if step > last_step else failures_without_progress + 1
         last_step = step
         if failures_without_progress > plan.settings.max_restarts:
-            raise ProcessGroupError(
+            problem = ProcessGroupError(
                 _described(end) + (f"; {attempt} restarts have not helped" if attempt else ""),
                 hint="see the messages above; `--resume` goes on from the newest checkpoint",
             )
+            if run is not None:
+                run.write_status("failed", launch=launch, exit_code=problem.exit_code, message=problem.message)
+            raise problem
         attempt += 1
         logger.warning("%s; starting anew from the newest checkpoint (restart %d)", _described(end), attempt)
 

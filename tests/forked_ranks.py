@@ -1,0 +1,168 @@
+"""The processes of a run as a launcher starts them, but forked from a server that has imported torch: in a moment.
+
+Everything else is real: the store, the process group over the loopback interface, signals, exit codes.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import socket
+import sys
+import time
+import uuid
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from multiprocessing.process import BaseProcess
+from pathlib import Path
+from typing import Any
+
+import pytest
+from torch.distributed import TCPStore
+
+HOST = "127.0.0.1"
+PRELOADED = ["onelook.cli.main", "onelook.cli.train", "torch._dynamo", "torch._dynamo.convert_frame", "forked_ranks"]
+SECONDS = 120.0
+Faults = Callable[[int], None]
+
+
+def require_loopback() -> None:
+    """Skip the test, with a warning that is always shown, where processes cannot reach each other."""
+    reason = "no loopback interface: nothing that takes several processes is tested here"
+    if sys.platform == "win32" or not _has_loopback():
+        warnings.warn(reason, stacklevel=2)
+        pytest.skip(reason)
+
+
+def _has_loopback() -> bool:
+    with socket.socket() as server:
+        try:
+            server.bind((HOST, 0))
+            server.listen()
+            socket.create_connection(server.getsockname(), 5).close()
+        except OSError:
+            return False
+    return True
+
+
+@dataclass
+class Ranks:
+    """Processes that run together.
+
+    Attributes:
+        processes: by rank.
+        folder: what they write, see `said`.
+        store: of the launcher.
+    """
+
+    processes: list[BaseProcess]
+    folder: Path
+    store: Any = field(repr=False)
+    begun: float = field(default_factory=time.monotonic)
+
+    @property
+    def pids(self) -> list[int]:
+        """Of the processes, by rank."""
+        return [process.pid or 0 for process in self.processes]
+
+    def join(self, seconds: float = SECONDS) -> list[int]:
+        """Wait for all; their exit codes by rank, negative for a signal. Those that hang fail the test."""
+        limit = time.monotonic() + seconds
+        for process in self.processes:
+            process.join(max(0.0, limit - time.monotonic()))
+        late = [rank for rank, process in enumerate(self.processes) if process.exitcode is None]
+        for rank in late:
+            os.kill(self.pids[rank], signal.SIGKILL)
+            self.processes[rank].join()
+        assert not late, f"processes {late} still run after {seconds} s: {self.everything_said}"
+        return [int(process.exitcode or 0) for process in self.processes]
+
+    def said(self, rank: int) -> str:
+        """What a process has written on standard output and standard error."""
+        return (self.folder / f"rank{rank}.txt").read_text()
+
+    @property
+    def everything_said(self) -> str:
+        """What all have written, one after the other."""
+        return "\n".join(f"[{rank}] {self.said(rank)}" for rank in range(len(self.processes)))
+
+    @property
+    def errors(self) -> list[str]:
+        """All lines that tell the user of an error."""
+        return [line for line in self.everything_said.splitlines() if "error: " in line]
+
+
+def start_ranks(
+    target: Callable[..., Any],
+    size: int,
+    folder: Path,
+    *,
+    arguments: Sequence[Any] = (),
+    environment: Mapping[str, str] | None = None,
+    store: Any = None,
+) -> Ranks:
+    """Call `target(*arguments)` in `size` processes that find themselves as a launcher's; its result is the exit code.
+
+    Args:
+        target: a function of a module.
+        size: how many processes.
+        folder: for what they write.
+        arguments: of the function, the same in all processes.
+        environment: more variables.
+        store: that of an earlier attempt; None for a new one.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(PRELOADED)
+    store = store or TCPStore(HOST, 0, is_master=True, wait_for_workers=False)
+    common = {
+        "OMP_NUM_THREADS": "1",
+        "GLOO_SOCKET_IFNAME": "lo",
+        "WORLD_SIZE": str(size),
+        "LOCAL_WORLD_SIZE": str(size),
+        "MASTER_ADDR": HOST,
+        "MASTER_PORT": str(store.port),
+        "TORCHELASTIC_USE_AGENT_STORE": "True",
+        "TORCHELASTIC_RUN_ID": uuid.uuid4().hex,
+        "TORCHELASTIC_RESTART_COUNT": "0",
+        **{name: value for name, value in os.environ.items() if name.startswith("ONELOOK_")},
+        **(environment or {}),
+    }
+    processes = []
+    for rank in range(size):
+        own = {**common, "RANK": str(rank), "LOCAL_RANK": str(rank)}
+        process = context.Process(target=_in_rank, args=(own, folder / f"rank{rank}.txt", target, tuple(arguments)))
+        process.start()
+        processes.append(process)
+    return Ranks(processes, folder, store)
+
+
+def _in_rank(environment: dict[str, str], output: Path, target: Callable[..., Any], arguments: tuple[Any, ...]) -> None:
+    import torch
+
+    os.environ.update(environment)
+    multiprocessing.set_start_method("fork", force=True)  # for workers, as in a process that was not forked itself
+    torch.set_num_threads(1)
+    descriptor = os.open(output, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    os.dup2(descriptor, 1)
+    os.dup2(descriptor, 2)
+    sys.stdout, sys.stderr = open(1, "w", buffering=1), open(2, "w", buffering=1)  # noqa: SIM115
+    code = target(*arguments)
+    sys.stdout.flush()
+    os._exit(code or 0)
+
+
+def run_command(words: Sequence[str], faults: Faults | None = None) -> int:
+    """The command line in this process; before, `faults` may prepare what will go wrong in this rank."""
+    from onelook.cli.main import main
+
+    if faults is not None:
+        faults(int(os.environ["RANK"]))
+    return main(list(words))
+
+
+def train_ranks(words: Sequence[Any], size: int, folder: Path, *, faults: Faults | None = None) -> Ranks:
+    """`onelook train` in several processes."""
+    return start_ranks(run_command, size, folder, arguments=(["train", *map(str, words)], faults))
