@@ -66,7 +66,9 @@ SETTINGS = [
     Case("size below two strides", train("--imgsz", 32), 64, ("`imgsz` is 32", "at least 64"), "use `--imgsz 64`"),
     Case("text for a number", train("--epochs", "many"), 64, ("`epochs` is `many`", "valid integer")),
     Case("no epochs", train("--epochs", 0), 64, ("`epochs` is `0`", "greater than or equal to 1")),
-    Case("automatic batch size", train("--batch-size", -1), 64, ("`batch_size` is `-1`", "greater than or equal to 1")),
+    Case(
+        "no images in a batch", train("--batch-size", 0), 64, ("`batch_size` is 0",), "-1 finds what the memory allows"
+    ),
     Case("no such optimiser", train("--optimizer", "Lion"), 64, ("`optimizer` is `Lion`", "'SGD', 'Adam' or 'AdamW'")),
     Case(
         "several at once",

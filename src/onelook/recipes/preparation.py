@@ -24,6 +24,7 @@ from onelook.engine.weights import model_of, starting_model
 from onelook.errors import CheckpointError, SettingsError
 from onelook.models.detector import DetectionModel
 from onelook.recipes.agreement import refuse_disagreement
+from onelook.recipes.batch_size import with_batch_size
 from onelook.recipes.resume import Resumed, resumed_everywhere
 from onelook.recipes.splits import Splits, read_splits, scan_options
 from onelook.settings.build import build_settings
@@ -96,11 +97,12 @@ def prepare(given: Mapping[str, Any], file: Path | None, stop: StopSignal, world
     if resumed is not None:
         _refuse_other_data(resumed, splits)
         _warn_of_other_machine(resumed, _made_with(device, world))
-    if resumed is None:
-        settings = settle(settings, len(splits.scans["train"].index))
-    _refuse_uneven_shares(settings, world)
     model, label = _model(settings, splits, resumed, stop)
     world.copy_from_first(list(model.state_dict().values()))
+    if resumed is None:
+        settings = with_batch_size(settings, splits, model=model, device=device, world=world, stop=stop)
+        settings = settle(settings, len(splits.scans["train"].index))
+    _refuse_uneven_shares(settings, world)
     refuse_disagreement(settings, splits, model, world)
     world.check(stop)
     run = resumed.run if resumed else RunDir(Path(world.first(lambda: str(_new_run(settings, label).path))))

@@ -31,8 +31,8 @@ class TrainSettings(Hyperparameters):
     """Hyper-parameters: a preset (scratch-low, -med, -high, objects365, voc, no-augmentation) or a YAML file."""
     epochs: int = Field(100, ge=1)
     """Passes over the training images; also the length of the learning-rate schedule."""
-    batch_size: int = Field(16, ge=1)
-    """Images per batch; if you do not set it, runs of under 1000 updates take 8."""
+    batch_size: int = Field(16, ge=-1)
+    """Images per batch; if you do not set it, runs of under 1000 updates take 8. -1 finds what the memory allows."""
     micro_batch: int = Field(0, ge=0)
     """Most images that a process sends through the network at a time; 0 for its whole share of the batch."""
     nominal_batch: int = Field(0, ge=0)
@@ -140,6 +140,8 @@ class TrainSettings(Hyperparameters):
 
     @model_validator(mode="after")
     def _refuse_contradictions(self) -> TrainSettings:
+        if self.batch_size == 0:
+            raise SettingsError("setting `batch_size` is 0", hint="use 1 or more; -1 finds what the memory allows")
         if self.quad and self.batch_size % 4 and self.batch_size > 0:
             raise SettingsError(
                 f"`quad` needs a `batch_size` that is a multiple of 4, not {self.batch_size}",
