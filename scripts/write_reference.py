@@ -2,14 +2,16 @@
 
     python scripts/write_reference.py
 
-A test compares the pages with what this script would write.
+Which test covers which option is read from the tests. A test compares the pages with what this script would write.
 """
 
 from __future__ import annotations
 
+import importlib
+import sys
 import types
 import typing
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -31,7 +33,8 @@ from onelook.settings.hyperparameters import Hyperparameters
 from onelook.settings.train import TrainSettings
 from onelook.settings.validate import ValidateSettings
 
-FOLDER = Path(__file__).parents[1] / "docs" / "reference"
+ROOT = Path(__file__).parents[1]
+FOLDER = ROOT / "docs" / "reference"
 MARK = "<!-- Written by scripts/write_reference.py: change the code it reads, then run it. -->"
 SYMBOLS = {"ge": "≥", "gt": ">", "le": "≤", "lt": "<", "multiple_of": "multiple of"}
 TYPES = {int: "integer", float: "number", str: "text", Path: "path", bool: "yes or no", dict[str, Any]: "transform"}
@@ -82,6 +85,17 @@ model takes equal ratios, or equal differences, for equal steps.
 | --- | ---: | ---: | ---: | --- |
 """
 
+OPTIONS_TABLE = """\
+## Options of YOLOv5's trainer
+
+All of them, each with the tests that fail if it is ignored; `scripts/mutate_options.py` ignores each in turn, runs its
+tests, and shows that they do. Hyphens and underscores mean the same. What an option does otherwise than there is told
+in [Coming from YOLOv5](../guides/coming-from-yolov5.md#train).
+
+| option | setting | tests |
+| --- | --- | --- |
+"""
+
 ERRORS = """\
 # Errors and exit codes
 
@@ -119,14 +133,7 @@ def main() -> None:
 def quick_pages() -> dict[str, str]:
     """File name -> text of all pages but that of the models, which takes seconds."""
     return {
-        "train.md": _page(
-            "onelook train",
-            "Trains a detector, or goes on with a run. In Python: `onelook.train(data, **settings)`. See\n"
-            "[Train on your data](../guides/train-on-your-data.md) and [Resume](../guides/resume.md).\n\n"
-            "The numbers that shape optimiser, loss and augmentation are settings too; they have\n"
-            "[a page of their own](hyperparameters.md).",
-            _own_fields(TrainSettings),
-        ),
+        "train.md": _train_page(),
         "val.md": _page(
             "onelook val",
             "Measures a checkpoint on a split. In Python: `onelook.validate(weights, data, **settings)`. See\n"
@@ -178,6 +185,30 @@ def model_row(name: str) -> str:
 def _page(title: str, introduction: str, fields: dict[str, FieldInfo]) -> str:
     lines = [f"# {title}", "", MARK, "", introduction, "", SPELLING, *_settings_table(fields)]
     return "\n".join(lines) + "\n"
+
+
+def _train_page() -> str:
+    introduction = (
+        "Trains a detector, or goes on with a run. In Python: `onelook.train(data, **settings)`. See\n"
+        "[Train on your data](../guides/train-on-your-data.md) and [Resume](../guides/resume.md).\n\n"
+        "The numbers that shape optimiser, loss and augmentation are settings too; they have\n"
+        "[a page of their own](hyperparameters.md)."
+    )
+    sys.path[:0] = [str(ROOT / "tests"), str(ROOT / "tests" / "runs")]
+    importlib.import_module("test_options_complete")  # and with it all tests of settings
+    covered: dict[tuple[str, str], list[str]] = importlib.import_module("option_runs").COVERED
+    place = {"evolve": " ([search](evolve.md))"}
+    lines = [
+        f"| {_codes(option.spellings)} | `{option.setting}`{place.get(option.command, '')} "
+        f"| {_codes(sorted(covered[option.command, option.setting]), '<br>')} |"
+        for option in importlib.import_module("yolov5_options").OPTIONS
+    ]
+    page = _page("onelook train", introduction, _own_fields(TrainSettings))
+    return f"{page}\n{OPTIONS_TABLE}" + "\n".join(lines) + "\n"
+
+
+def _codes(texts: Sequence[str], between: str = " ") -> str:
+    return between.join(f"`{text}`" for text in texts)
 
 
 def _hyperparameters_page() -> str:

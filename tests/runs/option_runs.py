@@ -21,7 +21,7 @@ from onelook.recipes.train import TrainResult, train
 
 Options = dict[str, Any]
 Test = Callable[..., None]
-COVERED: set[tuple[str, str]] = set()
+COVERED: dict[tuple[str, str], list[str]] = {}  # (command, setting) -> tests, as pytest takes them
 NO_AUGMENTATION: Options = {"hyp": "no-augmentation", "warmup_epochs": 0}
 
 
@@ -29,7 +29,8 @@ def covers(command: str, *names: str) -> Callable[[Test], Test]:
     """Note that a test fails if these settings of a command are ignored."""
 
     def note(test: Test) -> Test:
-        COVERED.update((command, name) for name in names)
+        for name in names:
+            COVERED.setdefault((command, name), []).append(f"tests/runs/{test.__module__}.py::{test.__name__}")
         return test
 
     return note

@@ -18,7 +18,7 @@ from option_runs import Options, Trained, covers, fit
 
 from onelook.engine.callback import Callback, FitEnd, FitStart, StepEnd
 from onelook.engine.checkpoint import load_checkpoint
-from onelook.errors import DataError, OnelookError, SettingsError
+from onelook.errors import DataError, DeviceError, OnelookError, SettingsError
 from onelook.models.detector import create_model
 
 
@@ -29,13 +29,20 @@ def test_epochs_and_batch_size_shape_the_run(options: Options) -> None:
     assert [shape[0] for shape in run.trace.inputs[:4]] == [8, 8, 4, 6], "validation takes twice as many"
 
 
-@covers("train", "data", "cfg", "imgsz", "device")
-def test_data_model_size_and_device_are_those_asked_for(plain: Trained) -> None:
+@covers("train", "data", "cfg", "imgsz")
+def test_data_model_and_size_are_those_asked_for(plain: Trained) -> None:
     start = plain.trace.start[0]
     assert (start.num_train_images, start.num_val_images, start.names) == (20, 6, ("square", "disc"))
     assert start.model_summary.startswith("tiny, ") and start.device.startswith("CPU")
     assert plain.trace.inputs[0] == (20, 3, 64, 64) and plain.trace.steps[0].imgsz == 64
     assert len(plain.tensors("model/")) == len(create_model(str(start.settings.cfg), num_classes=2).state_dict())
+
+
+@covers("train", "device")
+def test_device_is_the_one_asked_for(options: Options, plain: Trained) -> None:
+    assert plain.trace.start[0].device.startswith("CPU")
+    with pytest.raises(DeviceError, match="97"):
+        fit(options, device="97")
 
 
 @covers("train", "weights")

@@ -1,4 +1,7 @@
-"""No setting without a test that fails when it is ignored."""
+"""No setting without a test that fails when it is ignored, and no option of YOLOv5's trainer that is not taken.
+
+`scripts/mutate_options.py` shows that the tests do fail.
+"""
 
 from __future__ import annotations
 
@@ -8,14 +11,21 @@ import test_evolve
 import test_options
 import test_options_learning
 import test_options_loader
+import test_options_processes
 import test_options_trackers
 import test_options_val_detect
 import test_options_wandb
+import test_resume
 from option_runs import COVERED
 from pydantic import BaseModel
+from yolov5_options import OPTIONS, Option
 
+from onelook.cli.parser import NOT_OFFERED, Parser
+from onelook.cli.train import add_arguments
+from onelook.settings.build import build_settings
+from onelook.settings.command_line import typed_options
 from onelook.settings.detect import DetectSettings
-from onelook.settings.evolve import SearchSettings
+from onelook.settings.evolve import EvolveSettings, SearchSettings
 from onelook.settings.train import TrainSettings
 from onelook.settings.validate import ValidateSettings
 
@@ -25,12 +35,14 @@ FILES = (
     test_options,
     test_options_learning,
     test_options_loader,
+    test_options_processes,
     test_options_trackers,
     test_options_val_detect,
     test_options_wandb,
+    test_resume,
 )
 ELSEWHERE = {
-    "train": {"resume"},  # test_resume.py
+    "train": set[str](),
     "val": set[str](),
     "detect": {"half"},  # GPUs only; test_predictor.py
     "evolve": set[str](),
@@ -44,3 +56,22 @@ ELSEWHERE = {
 def test_every_setting_has_its_test(command: str, kind: type[BaseModel]) -> None:
     tested = {name for of, name in COVERED if of == command}
     assert tested | ELSEWHERE[command] == set(kind.model_fields) and not tested & ELSEWHERE[command]
+
+
+@pytest.mark.parametrize("option", OPTIONS, ids=lambda option: option.setting)
+def test_onelook_train_takes_every_option_of_yolov5(option: Option) -> None:
+    parser = Parser(prog="onelook train")
+    add_arguments(parser)
+    for spelling in option.spellings:
+        for value in option.values:
+            typed = typed_options(parser.parse_args([spelling, *value.split()]), EvolveSettings)
+            assert list(typed) == [option.setting]
+            kind: type[BaseModel] = SearchSettings if option.command == "evolve" else TrainSettings
+            default = kind.model_fields[option.setting].default
+            assert getattr(build_settings(kind, typed), option.setting) != default, (spelling, value)
+    assert not NOT_OFFERED & set(option.spellings)
+
+
+@pytest.mark.parametrize("option", OPTIONS, ids=lambda option: option.setting)
+def test_every_option_of_yolov5_has_its_test(option: Option) -> None:
+    assert COVERED.get((option.command, option.setting))

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from option_runs import covers
 
 from onelook.engine.callback import Callback, StepEnd
 from onelook.engine.checkpoint import load_checkpoint
@@ -76,6 +77,7 @@ def test_a_run_stopped_at_any_step_ends_as_the_undisturbed_one(
         assert contents(folder) == whole, f"stopped at step {step}"
 
 
+@covers("train", "resume")
 def test_a_run_stopped_many_times_ends_as_the_undisturbed_one(tiny_settings: dict[str, object], tmp_path: Path) -> None:
     whole = contents(train({**tiny_settings, "project": tmp_path / "whole"}).run_folder)
     folder = tmp_path / "often" / "exp"
@@ -146,6 +148,7 @@ def test_hyperparameters_come_from_the_checkpoint_when_their_file_is_gone(
     assert (document["settings"]["lr0"], document["settings"]["hyp"]) == (0.005, str(file))
 
 
+@covers("train", "resume")
 def test_bare_resume_takes_the_newest_run(tiny_settings: dict[str, object]) -> None:
     project = Path(str(tiny_settings["project"]))
     with pytest.raises(RunFolderError, match="nothing to resume"):

@@ -12,8 +12,7 @@ from onelook.errors import UsageError
 # Options of other trainers of this family: a hint that guesses at a similar name would lead astray.
 NOT_OFFERED = frozenset(
     {
-        "--augment", "--dnn", "--local_rank", "--save-format", "--save-hybrid", "--sync-bn", "--update", "--verbose",
-        "--view-img", "--visualize",
+        "--augment", "--dnn", "--save-format", "--save-hybrid", "--update", "--verbose", "--view-img", "--visualize",
     }
 )  # fmt: skip
 
