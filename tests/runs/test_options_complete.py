@@ -5,7 +5,10 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
+import test_batch_size
 import test_callbacks
 import test_evolve
 import test_options
@@ -30,6 +33,7 @@ from onelook.settings.train import TrainSettings
 from onelook.settings.validate import ValidateSettings
 
 FILES = (
+    test_batch_size,
     test_callbacks,
     test_evolve,
     test_options,
@@ -47,6 +51,11 @@ ELSEWHERE = {
     "detect": {"half"},  # GPUs only; test_predictor.py
     "evolve": set[str](),
 }
+
+
+def test_every_file_with_tests_of_settings_is_listed() -> None:
+    files = [path for path in Path(__file__).parent.glob("test_*.py") if "\n@covers(" in path.read_text("utf-8")]
+    assert {path.stem for path in files} == {file.__name__ for file in FILES}
 
 
 @pytest.mark.parametrize(
