@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -285,30 +286,50 @@ def test_detect_leaves_a_video_that_plays(world: World, capsys: pytest.CaptureFi
     assert count == 12, "three batches of four, all of them drawn"
 
 
+def any_command(world: World, kind: str) -> tuple[list[str], Path]:
+    """A command line that does everything its command can do, and the run folder that it makes."""
+    if kind == "train":
+        options = ["--epochs", 25, "--workers", 1, "--noplots", "no", "--cache", "ram", "--name", "any"]
+        return world.train(*options), Path("runs/train/any")
+    if kind == "val":
+        return world.val("--task", "train", "--batch-size", 1, "--noplots", "no", "--name", "any"), Path("runs/val/any")
+    source = world.data / "images" / "train"
+    return world.detect("--source", source, "--batch-size", 1, "--name", "any"), Path("runs/detect/any")
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", range(20))
 def test_any_command_obeys_at_any_moment(world: World, seed: int) -> None:
     """A signal at a random moment, to the command or to its group; then `--resume` comes to the same end."""
     rng = np.random.default_rng(seed)
     kind = ("train", "train", "train", "val", "detect")[seed % 5]
-    options = ["--epochs", 25, "--workers", 1, "--noplots", "no", "--cache", "ram", "--name", "any"]
-    words = {"train": world.train(*options), "val": world.val("--task", "train", "--noplots", "no"),
-             "detect": world.detect("--source", world.data / "images" / "train", "--name", "any")}[kind]  # fmt: skip
+    words, folder = any_command(world, kind)
+    undisturbed = start(words)
+    undisturbed.wait_until_it_listens()
+    marks = [time.monotonic()]
+    undisturbed.wait_until(folder.exists)
+    marks.append(time.monotonic())
+    assert undisturbed.end()[0] == 0
+    before, after = marks[1] - marks[0], time.monotonic() - marks[1]
+    shutil.move(folder, "whole")
+
     number = SIGNALS[int(rng.integers(3))]
     command = start(words)
     command.wait_until_it_listens()
-    wait(float(rng.uniform(0, 12 if kind == "train" else 6)))
+    if rng.random() < 0.2:
+        wait(float(rng.uniform(0, before)))
+    else:
+        command.wait_until(folder.exists)
+        wait(float(rng.uniform(0, after)))
     if command.process.poll() is None:
         (os.killpg if rng.random() < 0.5 else os.kill)(command.process.pid, number)
     code, out, err = command.end()
     assert code in (0, STOPPED), f"{out}\n{err}"
     assert code == 0 or f"stopped on request of {number.name}" in err or "the scan of the data set was stopped" in err
-    folder = Path("runs/train/any")
     if kind != "train" or not folder.exists():
         return
     assert json.loads((folder / "status.json").read_text())["exit_code"] == code
     assert load_newest(RunDir(folder)).document["kind"] == "training"
     if code == STOPPED:
-        train({"resume": str(folder), "noplots": True, "workers": 0})
-    whole = train({**SHORT, "data": world.yaml, "cfg": world.model, "epochs": 25, "name": "whole"})
-    assert learned(folder) == learned(whole.run_folder)
+        train({"resume": str(folder)})
+    assert learned(folder) == learned(Path("whole"))
