@@ -27,9 +27,9 @@ def start_method_of_workers() -> str:
 
 @contextmanager
 def signals_held_back(start_method: str) -> Iterator[None]:
-    """Let signals that stop a run wait meanwhile.
+    """Let signals that stop a run wait meanwhile, in this thread.
 
-    Processes that are started now inherit that: a signal to the whole group finds none of them with the default, which
+    Processes that it starts inherit that: a signal to the whole group finds none of them with the default, which
     is to die, before it has come to `live_with_parent`.
 
     Args:
