@@ -15,7 +15,7 @@ from optuna.trial import TrialState
 
 from onelook.engine.evolution.genes import GENES, in_range
 from onelook.engine.evolution.history import Row, write_history
-from onelook.engine.evolution.sampler import SLOT, free_slot
+from onelook.engine.evolution.sampler import FOREIGN, SLOT, free_slot
 from onelook.engine.evolution.search import GeneticSearch, Plan, Search, Trial, Worth
 from onelook.engine.evolution.storage import open_storage
 from onelook.engine.evolution.study import OptunaSearch
@@ -156,8 +156,29 @@ def test_trials_of_other_searches_are_known_but_not_counted(journal: str) -> Non
     rows = run(search, Hill())
     assert [(row.seed, row.generation) for row in rows] == [(0, 0), (0, 1), (0, 2), (7, 4), (7, 5)]
     assert len(search_in(journal, plan(3)).rows()) == 3
+    study = optuna.load_study(study_name="bees", storage=open_storage(journal))
+    assert [trial.value for trial in study.trials if FOREIGN in trial.user_attrs] == [0.999]
     nearer = [sum(row.genes[name] == PEAK[name] for name in ("momentum", "hsv_s", "degrees")) for row in rows[1:3]]
     assert max(nearer) >= 1  # children of the best that is known
+
+
+def test_process_that_comes_too_late_for_the_last_trial_does_none() -> None:
+    class Busy(optuna.storages.InMemoryStorage):
+        """Where another process takes a trial between our look at the list and our entry in it."""
+
+        other: OptunaSearch | None = None
+
+        def create_new_trial(self, study_id: int, template_trial: optuna.trial.FrozenTrial | None = None) -> int:
+            other, self.other = self.other, None
+            if other is not None:
+                other.step(Hill())
+            return super().create_new_trial(study_id, template_trial)
+
+    storage, hill = Busy(), Hill()
+    first, second = (OptunaSearch(plan(1), storage, name="bees", identity={}) for _ in range(2))
+    storage.other = second
+    assert first.step(hill) is None and not hill.seen
+    assert [row.generation for row in first.rows()] == [0]
 
 
 PROCESS = """

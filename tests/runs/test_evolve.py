@@ -9,6 +9,8 @@ import logging
 import os
 import shlex
 import signal
+import subprocess
+import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -355,6 +357,19 @@ def test_train_refuses_options_of_a_search_without_evolve(
     outcome = run(words(world, "train", option, value), capsys)
     assert outcome.code == 64
     assert "has no effect without `evolve`" in outcome.err and "add `--evolve`" in outcome.err
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("place", ["--evolve-storage=shared.journal", "--exist-ok"])
+def test_two_commands_at_once_share_the_trials(place: str, world: World) -> None:
+    command = [sys.executable, "-m", "onelook", *words(world, "evolve", "--evolve", 8, place)]
+    both = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(2)]
+    lines = [process.communicate(timeout=300)[0].splitlines() for process in both]
+    assert [process.returncode for process in both] == [0, 0]
+    done = [[line.split(":")[0] for line in own if ": fitness" in line] for own in lines]
+    assert sorted(done[0] + done[1]) == sorted(f"trial {number}" for number in range(8))
+    histories = [path.read_text() for path in Path("runs/evolve").glob("*/evolve.csv")]
+    assert max(text.count("\n") for text in histories) == 9
 
 
 def test_python_has_the_search_too(search: Options) -> None:

@@ -1,7 +1,7 @@
-"""What Optuna's search tries next: mutations of the best trial, and mixtures of it with what a model proposes.
+"""What Optuna's search tries next: mutations of the best trial, with some values that a model proposes in their place.
 
-A model that has seen a few dozen trials proposes nothing good for two dozen hyper-parameters at once. So it may change
-only some of those of the best trial, which in the beginning are those that the user started from.
+A model that has seen a few dozen trials proposes nothing good for two dozen hyper-parameters at once. So it may decide
+on some of them only; the others stay near the best trial, which in the beginning is what the user started from.
 
 Needs the extra `tune`; import this module only when it is asked for.
 """
@@ -33,9 +33,9 @@ SLOT, FOREIGN = "slot", "foreign"
 class KeyedSampler(BaseSampler):
     """Keyed by seed and slot: has no state that could be lost.
 
-    The first trials are those of the plan, the next five are mutations of the best. All later ones take 30 % of their
-    hyper-parameters from a tree-structured Parzen estimator (Bergstra et al., "Algorithms for hyper-parameter
-    optimization", 2011), in Optuna's multivariate form, and the rest from the best trial so far.
+    The first trials are those of the plan, all others are mutations of the best so far; and from the sixth mutation on,
+    30 % of their hyper-parameters are replaced by what a tree-structured Parzen estimator proposes (Bergstra et al.,
+    "Algorithms for hyper-parameter optimization", 2011), in Optuna's multivariate form.
 
     Args:
         plan: of the search.
@@ -68,10 +68,10 @@ class KeyedSampler(BaseSampler):
         if self.slot < len(firsts):
             return self._searched(firsts[self.slot])
         rng = generator(self._plan.seed, self.slot)
-        best = self._best(trials)
-        if self.slot < len(firsts) + NUM_MUTATIONS:
-            return self._searched(mutate(best, rng))
-        return self._searched(self._mixture(study, trial, best, rng))
+        child = mutate(self._best(trials), rng)
+        if self.slot >= len(firsts) + NUM_MUTATIONS:
+            child |= self._some_proposals(study, trial, rng)
+        return self._searched(child)
 
     def sample_independent(
         self, study: Study, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution
@@ -79,8 +79,8 @@ class KeyedSampler(BaseSampler):
         """The value in the starting point: nothing is searched that `sample_relative` does not give."""
         return self._plan.firsts[0][param_name]
 
-    def _mixture(self, study: Study, trial: FrozenTrial, best: Individual, rng: np.random.Generator) -> Individual:
-        """The best trial with some of its values replaced by what a model of all trials proposes."""
+    def _some_proposals(self, study: Study, trial: FrozenTrial, rng: np.random.Generator) -> Individual:
+        """What a model of all trials proposes for some hyper-parameters, at least one."""
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ExperimentalWarning)
             model = TPESampler(
@@ -93,7 +93,7 @@ class KeyedSampler(BaseSampler):
         names = list(self.space)
         replaced = rng.random(len(names)) < MIXED_SHARE
         replaced[rng.integers(len(names))] = True
-        return best | {name: proposed[name] for name, taken in zip(names, replaced.tolist(), strict=True) if taken}
+        return {name: proposed[name] for name, is_replaced in zip(names, replaced.tolist(), strict=True) if is_replaced}
 
     def _best(self, trials: list[FrozenTrial]) -> Individual:
         """The hyper-parameters of the best complete trial; of equal ones the earlier; the starting point if none is."""
