@@ -199,6 +199,7 @@ def lies() -> Hostile:
         "size beyond the file": (lie(size=2**31), "is not where the directory says"),
         "size beyond the file, twice": (lie(size=2**31, local_size=2**31), "reaches into the directory"),
         "packed size": (lie(packed=1), "claims 1 bytes for 64"),
+        "bytes behind the last member": (lie(size=1, local_size=1), "do not end where its directory starts"),
         "other name inside": (lie(local_name=f"{FOLDER}/data/1"), "is not where the directory says"),
         "header beyond the file": (lie(header=2**31), "belong to none"),
         "header of another member": (lie(header=0), "overlaps the one before it"),

@@ -164,6 +164,13 @@ def share_weights(model: Any, disguise: Disguise) -> None:
     model.model[2].cv1.conv.weight = nn.Parameter(torch.zeros(1).half().expand(model.model[2].cv1.conv.weight.shape))
 
 
+def share_storage(model: Any, disguise: Disguise) -> None:
+    numbers = torch.zeros(8000).half()
+    for part in model.modules():
+        if isinstance(part, nn.Conv2d):
+            part.weight = nn.Parameter(numbers[: part.weight.numel()].view_as(part.weight))
+
+
 CHANGES: list[tuple[str, Any, tuple[str, ...], str]] = [
     ("activation", replace_activation, ("`model.0.act` is `torch.nn.modules.activation.Hardswish`", "SiLU"), "code"),
     ("added block", add_block, ("`model.0.attention` (`models.common.CBAM`) is not part",), "changed in code"),
@@ -176,6 +183,7 @@ CHANGES: list[tuple[str, Any, tuple[str, ...], str]] = [
     ("fused", fuse, ("module `model.0.bn` (BatchNorm2d) is missing",), "fused for inference"),
     ("shape", widen, ("`model.0.conv.weight` has the shape (9, 3, 3, 3)", "(8, 3, 3, 3)"), ""),
     ("diverged", break_weight, ("`model.0.conv.weight` has 2 numbers that are not finite",), "earlier checkpoint"),
+    ("one storage for all", share_storage, ("its tensors lie in", "bytes, more than the"), ""),
     ("one number for all", share_weights, ("`model.2.cv1.conv.weight` has more elements than storage",), ""),
     ("segmentation", rename("model.6", "models.yolo.Segment"), ("a segmentation head (`models.yolo.Segment`)",), ""),
     ("classification", rename("model.6", "models.common.Classify"), ("a classification head",), ""),

@@ -181,10 +181,10 @@ def _names_of(model: Record, num_classes: Any) -> tuple[str, ...]:
 
 
 def _refuse_repeated_bytes(wanted: dict[str, TensorRecord], file_bytes: int) -> None:
-    """A small file may name the same numbers again and again; what comes of it shall not be larger than the file."""
-    total = sum(record.num_elements * dtype_of(name, record).itemsize for name, record in wanted.items())
+    """A small file may name the same numbers again and again; no more shall be read than it has."""
+    total = sum(record.storage.count * dtype_of(name, record).itemsize for name, record in wanted.items())
     if total > file_bytes:
-        raise CheckpointError(f"its tensors take {total} bytes, more than the {file_bytes} of the file")
+        raise CheckpointError(f"its tensors lie in {total} bytes, more than the {file_bytes} of the file")
 
 
 def _check_strides(model: Record, stride_px: tuple[int, ...], stored: StoredTensors) -> None:
