@@ -99,6 +99,18 @@ def test_files_that_give_no_callback_are_refused_with_the_line(tmp_path: Path, t
     assert len(left) <= ("has no callback" in says or "OSError" in says), "a file that failed leaves no module"
 
 
+def test_lines_are_told_for_relative_paths_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
+    file_of(tmp_path, "x = 1\ny = 1 / 0\n", "one.py")
+    file_of(tmp_path, "def f(:\n", "broken_neighbour.py")
+    file_of(tmp_path, "\n\nimport broken_neighbour\n", "two.py")
+    for name, says in (("one.py", "line 2: ZeroDivisionError"), ("two.py", "line 3: SyntaxError: invalid syntax")):
+        with pytest.raises(SettingsError) as caught:
+            load_callbacks([name])
+        assert caught.value.message.startswith(f"file `{name}` {says}"), caught.value.message
+
+
 @pytest.mark.parametrize("name", ["missing.py", "notes.txt", "."])
 def test_what_is_no_python_file_is_refused(tmp_path: Path, name: str) -> None:
     (tmp_path / "notes.txt").write_text("import onelook\n")

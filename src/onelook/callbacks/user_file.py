@@ -92,10 +92,11 @@ def _needs_arguments(kind: type[Callback]) -> bool:
 
 def _in_file(path: Path, problem: Exception) -> OnelookError:
     """What went wrong in the user's file, with the line in it."""
-    lines = [frame.lineno for frame in traceback.extract_tb(problem.__traceback__) if frame.filename == str(path)]
-    line = problem.lineno if isinstance(problem, SyntaxError) else next(reversed(lines), None)
+    own_names = {str(path), str(path.absolute())}
+    frames = traceback.extract_tb(problem.__traceback__)
+    line = next((frame.lineno for frame in reversed(frames) if frame.filename in own_names), None)
+    text = " ".join(str(problem).split())
+    if isinstance(problem, SyntaxError) and problem.filename in own_names:
+        line, text = problem.lineno, problem.msg
     place = f"file `{path}`" if line is None else f"file `{path}` line {line}"
-    text = problem.msg if isinstance(problem, SyntaxError) else " ".join(str(problem).split())
-    return SettingsError(
-        f"{place}: {type(problem).__name__}: {text}", hint="the file is run as Python code; correct it"
-    )
+    return SettingsError(f"{place}: {type(problem).__name__}: {text}", hint="the file is run as Python; correct it")
