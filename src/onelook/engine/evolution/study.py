@@ -20,10 +20,10 @@ from onelook.engine.evolution.search import Objective, Plan, Trial, Worth, row_o
 from onelook.engine.run_dir import is_alive, process_identity
 from onelook.errors import SettingsError
 
-# Successive halving: after a tenth of its epochs, when the warm-up is over, and after four times as many, a trial goes
-# on if it is among the best quarter of those that came so far.
+# Successive halving: after a 16th and a quarter of its epochs, a trial goes on if it is among the best quarter of those
+# that came so far.
 REDUCTION_FACTOR = 4
-FIRST_RUNG = 10
+FIRST_RUNG = 16
 SEARCH, WORTH, GENE_VALUES, OWNER = "search", "worth", "genes", "owner"
 
 
