@@ -120,16 +120,16 @@ def test_a_device_that_is_not_there_is_refused(world: World) -> None:
 
 @covers("val", "workers")
 def test_workers_load_the_images_and_change_nothing(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    from onelook.engine.stop_signal import StopSignal
+    from onelook.engine import evaluator
 
     children: list[int] = []
-    check = StopSignal.check
+    suppress = evaluator.non_max_suppression
 
-    def note(stop: StopSignal) -> None:
+    def note(*arguments: Any, **options: Any) -> Any:
         children.append(len(multiprocessing.active_children()))
-        check(stop)
+        return suppress(*arguments, **options)
 
-    monkeypatch.setattr(StopSignal, "check", note)
+    monkeypatch.setattr(evaluator, "non_max_suppression", note)
     alone, helped = measure(world, batch_size=2), measure(world, batch_size=2, workers=1)
     assert children[0] == 0 and max(children) == 1
     assert alone.metrics.map50_95 == helped.metrics.map50_95
@@ -150,7 +150,7 @@ def test_validation_writes_what_is_asked_for(world: World) -> None:
         {path.name for path in measure(world, **changes).run_folder.iterdir()}
         for changes in ({}, {"save_json": True, "noplots": False})
     )
-    assert usual == {"labels.json", "metrics.json"}
+    assert usual == {"labels.json", "metrics.json", "metrics.npz"}
     assert {"coco_truth.json", "coco_predictions.json", "confusion_matrix.png", "val_batch0.jpg"} <= all_files
 
 

@@ -143,7 +143,9 @@ SETTINGS = [
 DEVICES = [
     Case("GPU that is not there", train("--device", 77), 69, ("`device` is `77`", "usable GPUs"), "use "),
     Case("no device", train("--device", "gpu"), 64, ("`device` is `gpu`",), "use cpu, mps"),
-    Case("two GPUs", train("--device", "0,1"), 64, ("`device` is `0,1`",), "the number of one GPU"),
+    Case("GPUs that are not there", train("--device", "77,78"), 69, ("`device` is `77,78`", "usable GPUs"), "use "),
+    Case("a GPU twice", train("--device", "0,0"), 64, ("`device` is `0,0`", "twice"), "name each once"),
+    Case("too many processes", train("--device", "0,1", "--nproc", 3), 64, ("`nproc` is 3", "2 devices"), "only one"),
     Case("fp16 on a CPU", train("--amp", "fp16"), 64, ("`amp: fp16` needs a GPU", "`cpu`"), "use bf16 or off"),
 ]
 

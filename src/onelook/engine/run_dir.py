@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import logging
 import os
 import platform
 from collections.abc import Sequence
@@ -13,6 +14,8 @@ from typing import Any
 
 from onelook.errors import RunFolderError
 from onelook.files.atomic import remove_orphans, write_bytes_atomic, write_text_atomic
+
+logger = logging.getLogger(__name__)
 
 MAX_NUMBER = 9999
 
@@ -129,7 +132,7 @@ class RunDir:
         return self.path / name
 
     def write_status(self, state: str, *, launch: str = "", exit_code: int | None = None, message: str = "") -> None:
-        """Write down how the run stands, for schedulers that lose exit codes.
+        """Write down how the run stands, for schedulers that lose exit codes; a full disk is only warned of.
 
         Args:
             state: "running", "finished", "stopped" or "failed".
@@ -138,7 +141,10 @@ class RunDir:
             message: what went wrong.
         """
         content = {"state": state, "exit_code": exit_code, "message": message, "launch": launch}
-        write_text_atomic(self.status, json.dumps(content, indent=1) + "\n")
+        try:
+            write_text_atomic(self.status, json.dumps(content, indent=1) + "\n")
+        except OSError as problem:
+            logger.warning("`%s` was not written: %s", self.status, problem.strerror or problem)
 
     @property
     def is_finished(self) -> bool:

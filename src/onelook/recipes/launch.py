@@ -17,7 +17,7 @@ from onelook.callbacks.console import ConsoleProgress
 from onelook.engine.callback import Callback, FitEnd
 from onelook.engine.checkpoint import load_checkpoint
 from onelook.engine.checkpoint_keeper import load_newest
-from onelook.engine.device import device_names
+from onelook.engine.device import device_names, select_device
 from onelook.engine.launched import is_launched
 from onelook.engine.launcher import LaunchEnd, run_processes
 from onelook.engine.run_dir import RunDir, run_of_launch
@@ -117,6 +117,8 @@ def _processes_wanted(settings: TrainSettings | ValidateSettings) -> int:
             f"setting `nproc` is {settings.nproc}, but `device` names {len(names)} devices",
             hint="give only one of them",
         )
+    for rank in range(len(names) if len(names) > 1 else 0):
+        select_device(settings.device, rank)
     return max(settings.nproc, len(names))
 
 
