@@ -59,12 +59,12 @@ def _compare(name: str, record: Record, ours: nn.Module) -> None:
         )
     pairs = dict(_SAME_ATTRIBUTE.get(kind, {}))
     if record.kind.module.startswith("torch.nn."):
-        pairs |= {key: key for key in vars(ours) if key[0] != "_" and key not in _WITHOUT_EFFECT}
+        pairs |= {name: name for name in vars(ours) if name[0] != "_" and name not in _WITHOUT_EFFECT}
     state = record.state if isinstance(record.state, dict) else {}
-    for theirs, own in pairs.items():
-        if theirs in state and not _is_same(state[theirs], getattr(ours, own)):
+    for key, own in pairs.items():
+        if key in state and not _is_same(state[key], getattr(ours, own)):
             raise CheckpointError(
-                f"module `{printable(name)}` (`{record.kind}`): `{theirs}` is {described(state[theirs])}, "
+                f"module `{printable(name)}` (`{record.kind}`): `{key}` is {described(state[key])}, "
                 f"by the model's definition {getattr(ours, own)}"
             )
 

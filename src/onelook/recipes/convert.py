@@ -50,7 +50,8 @@ def convert(weights: Path, out: Path | None = None, *, exist_ok: bool = False) -
     target = weights.with_suffix(OUR_SUFFIX) if out is None else out
     if weights.suffix.lower() not in SUFFIXES:
         raise CheckpointError(
-            f"`{printable(weights)}` is no checkpoint of YOLOv5 by its name", hint=f"give a {' or '.join(SUFFIXES)} file"
+            f"`{printable(weights)}` is no checkpoint of YOLOv5 by its name",
+            hint=f"give a {' or '.join(SUFFIXES)} file",
         )
     if target.suffix != OUR_SUFFIX:
         raise SettingsError(f"`out` is `{printable(target)}`, which does not end in {OUR_SUFFIX}")

@@ -140,9 +140,7 @@ def _model(
     _check_image_size(settings, start.model)
     frozen_rows(start.model, settings.freeze)
     if start.report is not None:
-        logger.info(
-            "weights `%s`: %d of %d tensors taken over", settings.weights, start.report.copied, start.report.total
-        )
+        logger.info("weights `%s`: %s", settings.weights, start.report)
     placeholders = start.has_new_anchors and isinstance(start.model.definition["anchors"], int)
     if not settings.noautoanchor:
         _fit_anchors(start.model, settings, splits, placeholders, stop)
