@@ -4,14 +4,16 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from onelook.api import check, detect, evolve, load, train, validate
+    from onelook.api import benchmark, check, detect, evolve, export, load, train, validate
     from onelook.engine.callback import Callback
     from onelook.engine.predictor import Predictor
     from onelook.engine.trainer import Trainer
     from onelook.errors import OnelookError
     from onelook.models.detector import DetectionModel, create_model
+    from onelook.settings.benchmark import BenchmarkSettings
     from onelook.settings.detect import DetectSettings
     from onelook.settings.evolve import EvolveSettings
+    from onelook.settings.export import ExportSettings
     from onelook.settings.train import TrainSettings
     from onelook.settings.validate import ValidateSettings
     from onelook.structures.batch import Batch, Targets
@@ -22,12 +24,14 @@ if TYPE_CHECKING:
 # Where each public name lives: torch takes seconds to import, so a name is fetched when it is first used.
 _HOMES = {
     "Batch": "onelook.structures.batch",
+    "BenchmarkSettings": "onelook.settings.benchmark",
     "Callback": "onelook.engine.callback",
     "DetectSettings": "onelook.settings.detect",
     "DetectionMetrics": "onelook.structures.metrics",
     "DetectionModel": "onelook.models.detector",
     "Detections": "onelook.structures.detections",
     "EvolveSettings": "onelook.settings.evolve",
+    "ExportSettings": "onelook.settings.export",
     "GroundTruth": "onelook.structures.sample",
     "OnelookError": "onelook.errors",
     "Predictor": "onelook.engine.predictor",
@@ -36,10 +40,12 @@ _HOMES = {
     "TrainSettings": "onelook.settings.train",
     "Trainer": "onelook.engine.trainer",
     "ValidateSettings": "onelook.settings.validate",
+    "benchmark": "onelook.api",
     "check": "onelook.api",
     "create_model": "onelook.models.detector",
     "detect": "onelook.api",
     "evolve": "onelook.api",
+    "export": "onelook.api",
     "load": "onelook.api",
     "train": "onelook.api",
     "validate": "onelook.api",
@@ -47,12 +53,14 @@ _HOMES = {
 
 __all__ = [
     "Batch",
+    "BenchmarkSettings",
     "Callback",
     "DetectSettings",
     "DetectionMetrics",
     "DetectionModel",
     "Detections",
     "EvolveSettings",
+    "ExportSettings",
     "GroundTruth",
     "OnelookError",
     "Predictor",
@@ -61,10 +69,12 @@ __all__ = [
     "TrainSettings",
     "Trainer",
     "ValidateSettings",
+    "benchmark",
     "check",
     "create_model",
     "detect",
     "evolve",
+    "export",
     "load",
     "train",
     "validate",

@@ -12,12 +12,13 @@ from onelook.data.dataset_spec import load_dataset_spec
 from onelook.data.ledger import Ledger
 from onelook.data.scan_rules import ScanOptions
 from onelook.engine.callback import Callback
-from onelook.engine.device import select_device
 from onelook.engine.predictor import PredictionSettings, Predictor
-from onelook.engine.weights import load_detector
 from onelook.errors import SettingsError
+from onelook.exports.opening import load_runnable
+from onelook.recipes import benchmark as benchmarking
 from onelook.recipes import detect as detection
 from onelook.recipes import evolve as evolution
+from onelook.recipes import export as exporting
 from onelook.recipes import launch
 from onelook.recipes import train as training
 from onelook.recipes import validate as validation
@@ -80,6 +81,22 @@ def detect(weights: str | Path, source: str | Path, **settings: Any) -> detectio
     return detection.detect({"weights": weights, "source": source, **settings})
 
 
+def export(weights: str | Path, **settings: Any) -> exporting.ExportResult:
+    """Write a detector for other run times and compare it; the same as `onelook export`.
+
+    Settings: see `ExportSettings`, for example `format="onnx,openvino", imgsz=320, dynamic=True`.
+
+    Raises:
+        OnelookError: a setting, the weights, the data or a package cannot be used, or an export differs too much.
+    """
+    return exporting.export({"weights": weights, **settings})
+
+
+def benchmark(weights: str | Path, **settings: Any) -> benchmarking.BenchmarkResult:
+    """Measure a detector in several formats; the same as `onelook benchmark`. Settings: see `BenchmarkSettings`."""
+    return benchmarking.benchmark({"weights": weights, **settings})
+
+
 def check(data: str | Path, *, strict: bool = False, allow_unlabelled: bool = False) -> dict[str, Ledger]:
     """What became of every label row, split by split; the same as `onelook check`.
 
@@ -96,7 +113,7 @@ def load(weights: str | Path, *, device: str = "", **settings: Any) -> Predictor
     """A detector to call on pictures: paths, (H, W, 3) uint8 RGB arrays, or lists of them.
 
     Args:
-        weights: a checkpoint that `train` wrote.
+        weights: a checkpoint that `train` wrote, one of YOLOv5, or a file or folder that `export` wrote.
         device: cpu, a GPU number, mps, or empty for the first GPU if there is one.
         settings: see `PredictionSettings`: conf_thres, iou_thres, max_det, classes, imgsz, ...
 
@@ -109,8 +126,7 @@ def load(weights: str | Path, *, device: str = "", **settings: Any) -> Predictor
         if name not in known:
             raise SettingsError(f"setting `{name}` is not known to `load`", hint=nearest_name(name, known))
     checked = build_settings(DetectSettings, {"weights": weights, "source": "what is asked later", **settings})
-    chosen = select_device(device)
-    return Predictor(load_detector(checked.weights, chosen), detection.prediction_settings(checked), device=chosen)
+    return Predictor(load_runnable(checked.weights, device), detection.prediction_settings(checked))
 
 
 def _observers_and_files(

@@ -77,9 +77,11 @@ def test_rectangular_training_puts_an_image_into_the_frame_of_its_batch(index: D
         assert len(dataset.plan(Slot(0, number)).tiles) == 1
 
 
-@pytest.mark.parametrize("rect", [True, False])
-def test_validation_boxes_lead_back_to_the_original_image(index: DatasetIndex, rect: bool) -> None:
-    dataset = ValidationDataset(index, imgsz=64, batch_size=2, rect=rect)
+@pytest.mark.parametrize("frame_hw", [None, (64, 64), (32, 64)])
+def test_validation_boxes_lead_back_to_the_original_image(
+    index: DatasetIndex, frame_hw: tuple[int, int] | None
+) -> None:
+    dataset = ValidationDataset(index, imgsz=64, batch_size=2, frame_hw=frame_hw)
     for number in range(len(index)):
         image, boxes, class_ids, info = dataset[number]
         height, width = image.shape[1:]
@@ -87,14 +89,14 @@ def test_validation_boxes_lead_back_to_the_original_image(index: DatasetIndex, r
         truth = index.ground_truth(number)
         np.testing.assert_allclose(centres, (truth.boxes[:, :2] + truth.boxes[:, 2:]) / 2, atol=1e-3)
         assert class_ids.tolist() == truth.class_ids.tolist()
-        assert (height, width) == ((64, 64) if not rect else dataset.rectangles.frame_of(number))
+        assert (height, width) == (frame_hw or dataset.rectangles.frame_of(number))
 
 
 def test_validation_pixels_are_those_of_the_file_in_a_grey_frame(tmp_path: Path) -> None:
     path = tmp_path / "image.png"
     picture = smooth_image(48, 64, 1)
     cv2.imwrite(str(path), picture[..., ::-1])
-    item = ValidationDataset(make_index([(48, 64)], paths=[str(path)]), imgsz=64, batch_size=1, rect=False)[0]
+    item = ValidationDataset(make_index([(48, 64)], paths=[str(path)]), imgsz=64, batch_size=1, frame_hw=(64, 64))[0]
     planes = item.image.numpy().transpose(1, 2, 0)
     np.testing.assert_array_equal(planes[8:56], picture)
     assert (planes[:8] == 114).all() and (planes[56:] == 114).all()
@@ -102,13 +104,13 @@ def test_validation_pixels_are_those_of_the_file_in_a_grey_frame(tmp_path: Path)
 
 
 def test_square_validation_does_not_depend_on_the_batch_size(index: DatasetIndex) -> None:
-    one, many = (ValidationDataset(index, imgsz=64, batch_size=size, rect=False) for size in (1, 4))
+    one, many = (ValidationDataset(index, imgsz=64, batch_size=size, frame_hw=(64, 64)) for size in (1, 4))
     for number in range(len(index)):
         assert torch.equal(one[number].image, many[number].image)
 
 
 def test_batches_number_their_images_and_keep_every_box(index: DatasetIndex) -> None:
-    dataset = ValidationDataset(index, imgsz=64, batch_size=6, rect=False)
+    dataset = ValidationDataset(index, imgsz=64, batch_size=6, frame_hw=(64, 64))
     items = [dataset[number] for number in range(6)]
     batch = collate(items)
     assert batch.images.shape == (6, 3, 64, 64)
@@ -118,7 +120,7 @@ def test_batches_number_their_images_and_keep_every_box(index: DatasetIndex) -> 
 
 
 def test_a_batch_without_any_box_is_a_batch(index: DatasetIndex) -> None:
-    dataset = ValidationDataset(index, imgsz=64, batch_size=6, rect=False)
+    dataset = ValidationDataset(index, imgsz=64, batch_size=6, frame_hw=(64, 64))
     batch = collate([dataset[0], dataset[3]])
     assert len(batch.targets) == 0 and batch.targets.boxes.shape == (0, 4)
 

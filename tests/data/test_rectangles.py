@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from onelook.data.rectangles import equal_squares, similar_shapes
+from onelook.data.rectangles import equal_frames, similar_shapes
 from onelook.geometry.letterbox import fitted_size
 
 RNG = np.random.default_rng(3)
@@ -41,7 +41,7 @@ def test_exact_multiples_do_not_grow_without_pad() -> None:
     assert found.frames_hw.tolist() == sizes.tolist()
 
 
-def test_squares_keep_the_order_of_the_data_set() -> None:
-    found = equal_squares(5, imgsz=64, batch_size=2)
+def test_equal_frames_keep_the_order_of_the_data_set() -> None:
+    found = equal_frames(5, frame_hw=(64, 96), batch_size=2)
     assert [found.batch(number) for number in range(len(found))] == [[0, 1], [2, 3], [4]]
-    assert {found.frame_of(number) for number in range(5)} == {(64, 64)}
+    assert {found.frame_of(number) for number in range(5)} == {(64, 96)}

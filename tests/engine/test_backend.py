@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -74,14 +75,20 @@ def test_another_size_than_the_exported_one_is_refused() -> None:
 @pytest.mark.parametrize(
     ("asked", "words"),
     [
-        ({"conf_thres": 0.1}, "`conf_thres` is 0.1, the export was made for scores above 0.25"),
-        ({"iou_thres": 0.5}, "`iou_thres` is 0.5, the export was made with 0.45"),
-        ({"max_det": 11}, "`max_det` is 11, the export was made for at most 10"),
+        ({"conf_thres": 0.1}, "`conf_thres` is 0.1, done is 0.25"),
+        ({"iou_thres": 0.5}, "`iou_thres` is 0.5, done is 0.45"),
+        ({"max_det": 11}, "`max_det` is 11, done is 10"),
+        ({"agnostic": True}, "`agnostic_nms` is True, done is False"),
     ],
 )
-def test_thresholds_that_an_export_cannot_meet_are_refused(asked: dict[str, float], words: str) -> None:
+def test_thresholds_that_an_export_cannot_meet_are_refused(asked: dict[str, Any], words: str) -> None:
     backend = Exported(thresholds=Thresholds(conf_thres=0.25, iou_thres=0.45, max_det=10))
-    possible = {"conf_thres": 0.5, "iou_thres": 0.45, "max_det": 10}
-    check_thresholds(backend, **possible)  # type: ignore[arg-type]
+    possible = Thresholds(conf_thres=0.5, iou_thres=0.45, max_det=10)
+    check_thresholds(backend, possible)
     with pytest.raises(SettingsError, match=words):
-        check_thresholds(backend, **(possible | asked))  # type: ignore[arg-type]
+        check_thresholds(backend, replace(possible, **asked))
+
+
+def test_half_is_decided_at_the_export() -> None:
+    with pytest.raises(SettingsError, match="export with `--half`"):
+        Predictor(Exported(), PredictionSettings(imgsz=64, half=True))

@@ -202,7 +202,6 @@ WEIGHTS: dict[str, tuple[Callable[[World], Path], tuple[str, ...], str]] = {
     "missing": (lambda world: Path("none.safetensors"), ("`none.safetensors` does not exist",), ""),
     "renamed": (damaged(bytes, "yolov5s.pt"), ("yolov5s.pt` cannot be used: it is a safetensors file",), "name it"),
     "not fetched": (lambda world: Path("yolov5s.pt"), ("weights `yolov5s.pt` do not exist",), "nothing is downloaded"),
-    "exported": (damaged(bytes, "yolov5s.onnx"), ("yolov5s.onnx` are an exported model", "may carry code"), "give the"),
     "noise": (damaged(lambda data: bytes(range(256)) * 40), ("bad.safetensors` is damaged",), "use another"),
     "empty": (damaged(lambda data: b""), ("bad.safetensors` is damaged", "too short"), "use another"),
     "half": (damaged(lambda data: data[: len(data) // 2]), ("bad.safetensors` is damaged",), "use another"),
@@ -241,7 +240,29 @@ def of_other_model(world: World) -> list[str]:
     return world.train("--weights", path)
 
 
+EXPORTED = damaged(bytes, "yolov5s.onnx")
 OTHER_WEIGHTS = [
+    Case(
+        "exported weights for train",
+        lambda world: world.train("--weights", EXPORTED(world)),
+        3,
+        ("yolov5s.onnx` are an exported model",),
+        "give the checkpoint",
+    ),
+    Case(
+        "an export for val that is none",
+        lambda world: world.val("--weights", EXPORTED(world)),
+        3,
+        ("yolov5s.onnx` cannot be opened",),
+        "export the checkpoint again",
+    ),
+    Case(
+        "an export for detect that is not there",
+        lambda world: world.detect("--weights", "none_openvino"),
+        3,
+        ("none_openvino` does not exist",),
+        "",
+    ),
     Case(
         "weights of other classes", of_other_classes, 64, ("have 2 classes", "data.yaml` has 3"), "know: square, disc"
     ),
@@ -316,7 +337,7 @@ def test_a_bug_is_one_line_and_its_traceback_is_shown_on_demand(
     def fail(*_: object, **__: object) -> None:
         raise ZeroDivisionError("a line\nand another")
 
-    monkeypatch.setattr("onelook.recipes.validate.load_detector", fail)
+    monkeypatch.setattr("onelook.recipes.validate.load_runnable", fail)
     outcome = run(world.val(), capsys)
     assert outcome.code == 70
     assert outcome.err.splitlines()[0].endswith(
@@ -350,7 +371,7 @@ def test_troubles_of_the_machine_are_named(
     def fail(*_: object, **__: object) -> None:
         raise problem
 
-    monkeypatch.setattr("onelook.recipes.validate.load_detector", fail)
+    monkeypatch.setattr("onelook.recipes.validate.load_runnable", fail)
     outcome = run(world.val(), capsys)
     assert outcome.code == code and says in outcome.err and "Traceback" not in outcome.err
     assert outcome.err.startswith("error: ") or code in (75, 130), "to be stopped is no error"

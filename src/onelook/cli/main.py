@@ -16,6 +16,8 @@ COMMANDS = {
     "train": "train a detector",
     "val": "validate a detector on a split of a data set",
     "detect": "run a detector on pictures and videos",
+    "export": "write a detector for other run times, and compare it",
+    "benchmark": "measure a detector in several formats",
     "evolve": "search for better hyper-parameters",
     "models": "list the shipped models with their sizes",
     "anchors": "measure how well anchors suit a data set, and find better ones",
@@ -98,6 +100,14 @@ def _module(command: str) -> ModuleType:
         from onelook.cli import detect
 
         return detect
+    if command == "export":
+        from onelook.cli import export
+
+        return export
+    if command == "benchmark":
+        from onelook.cli import benchmark
+
+        return benchmark
     if command == "evolve":
         from onelook.cli import evolve
 

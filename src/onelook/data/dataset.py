@@ -18,7 +18,7 @@ from onelook.data.image_weights import ImageWeights
 from onelook.data.item import Item, make_item
 from onelook.data.lost_images import IMAGES_PER_LOST_ONE, readable_part
 from onelook.data.quad import at_twice_the_size
-from onelook.data.rectangles import Rectangles, equal_squares, similar_shapes
+from onelook.data.rectangles import Rectangles, equal_frames, similar_shapes
 from onelook.data.sampler import Place, Slot
 from onelook.errors import DataError
 from onelook.geometry.boxes import cxcywh_to_xyxy
@@ -142,7 +142,7 @@ class ValidationDataset:
         imgsz: longer side of the images, pixels.
         batch_size: images per batch, which share a frame.
         stride: frames are multiples of this, pixels.
-        rect: with False, all frames are squares of `imgsz` pixels, so that an image looks alike in any batch.
+        frame_hw: height and width of all frames, pixels, so that an image looks alike in any batch.
         pad: strides added to a frame before rounding up.
         cache: decoded images; None reads the files each time. It must be made for the same `index` and `imgsz`.
     """
@@ -154,7 +154,7 @@ class ValidationDataset:
         imgsz: int,
         batch_size: int,
         stride: int = 32,
-        rect: bool = True,
+        frame_hw: tuple[int, int] | None = None,
         pad: float = 0.5,
         cache: ImageSource | None = None,
     ) -> None:
@@ -162,8 +162,8 @@ class ValidationDataset:
         self.imgsz = imgsz
         self.rectangles = (
             similar_shapes(index.sizes_hw, imgsz=imgsz, batch_size=batch_size, stride=stride, pad=pad)
-            if rect
-            else equal_squares(len(index), imgsz=imgsz, batch_size=batch_size)
+            if frame_hw is None
+            else equal_frames(len(index), frame_hw=frame_hw, batch_size=batch_size)
         )
         self.images: ImageSource = cache if cache is not None else ImageFiles(index, imgsz)
 

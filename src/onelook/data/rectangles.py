@@ -64,10 +64,10 @@ def similar_shapes(
     return _rectangles(order, np.array(frames, np.int64).reshape(-1, 2), batch_size)
 
 
-def equal_squares(num_images: int, *, imgsz: int, batch_size: int) -> Rectangles:
-    """Batches in the order of the data set, all with a square frame of `imgsz` pixels."""
+def equal_frames(num_images: int, *, frame_hw: tuple[int, int], batch_size: int) -> Rectangles:
+    """Batches in the order of the data set, all with a frame of `frame_hw` pixels, height and width."""
     num_batches = -(-num_images // batch_size)
-    return _rectangles(np.arange(num_images), np.full((num_batches, 2), imgsz, np.int64), batch_size)
+    return _rectangles(np.arange(num_images), np.tile(np.array(frame_hw, np.int64), (num_batches, 1)), batch_size)
 
 
 def frame_for_aspects(lowest: float, highest: float, *, imgsz: int, stride: int, pad: float) -> tuple[int, int]:

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from onelook.errors import SettingsError
 from onelook.models.detector import DetectionModel
-from onelook.models.fuse import fuse
+from onelook.models.fuse import fuse, halved
 
 
 @dataclass(frozen=True)
@@ -24,11 +24,13 @@ class Thresholds:
         conf_thres: least score.
         iou_thres: overlap above which the weaker of two boxes of a class is dropped.
         max_det: most detections per image.
+        agnostic: boxes of different classes suppress each other too.
     """
 
     conf_thres: float
     iou_thres: float
     max_det: int
+    agnostic: bool = False
 
 
 class Backend(Protocol):
@@ -101,11 +103,9 @@ class TorchBackend:
         if half and self.device.type == "cpu":
             raise SettingsError("setting `half` needs a GPU, the device is `cpu`", hint="drop `half`")
         self._half = half
-        self._model = fuse(model).to(self.device)
-        self._model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        if half:
-            anchors = self._model.head.anchors
-            self._model.half().head.anchors = anchors  # 16 bits would round them
+        fused = fuse(model).to(self.device)
+        fused.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self._model = halved(fused) if half else fused
 
     @torch.inference_mode()
     def predict(self, images: Tensor) -> Tensor:
@@ -119,21 +119,22 @@ def predict_all(backend: Backend, images: Tensor) -> Tensor:
     return torch.cat([backend.predict(part) for part in parts]) if len(parts) > 1 else backend.predict(images)
 
 
-def check_thresholds(backend: Backend, *, conf_thres: float, iou_thres: float, max_det: int) -> None:
+def check_thresholds(backend: Backend, asked: Thresholds) -> None:
     """Refuse thresholds that a back end with suppression inside cannot meet.
 
     Raises:
-        SettingsError: it has dropped boxes that would be asked for.
+        SettingsError: it has dropped boxes that are asked for.
     """
     done = backend.thresholds
     if done is None:
         return
     problems = [
-        f"`{name}` is {asked}, the export was made {words} {own}"
-        for name, asked, own, words, is_met in (
-            ("conf_thres", conf_thres, done.conf_thres, "for scores above", conf_thres >= done.conf_thres),
-            ("iou_thres", iou_thres, done.iou_thres, "with", iou_thres == done.iou_thres),
-            ("max_det", max_det, done.max_det, "for at most", max_det <= done.max_det),
+        text
+        for text, is_met in (
+            (f"`conf_thres` is {asked.conf_thres}, done is {done.conf_thres}", asked.conf_thres >= done.conf_thres),
+            (f"`iou_thres` is {asked.iou_thres}, done is {done.iou_thres}", asked.iou_thres == done.iou_thres),
+            (f"`max_det` is {asked.max_det}, done is {done.max_det}", asked.max_det <= done.max_det),
+            (f"`agnostic_nms` is {asked.agnostic}, done is {done.agnostic}", asked.agnostic == done.agnostic),
         )
         if not is_met
     ]

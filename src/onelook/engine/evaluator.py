@@ -36,6 +36,7 @@ class EvaluationSettings:
         max_det: most detections per image.
         agnostic: whether boxes of different classes suppress each other.
         amp: type of mixed-precision arithmetic in the forward pass, or None.
+        multi_label: every class of a box counts, and not only its best one.
     """
 
     conf_thres: float = 0.001
@@ -43,6 +44,7 @@ class EvaluationSettings:
     max_det: int = 300
     agnostic: bool = False
     amp: torch.dtype | None = None
+    multi_label: bool = True
 
 
 @dataclass(frozen=True)
@@ -153,7 +155,7 @@ class Evaluator:
             conf_thres=self._settings.conf_thres,
             iou_thres=self._settings.iou_thres,
             max_det=self._settings.max_det,
-            multi_label=True,
+            multi_label=self._settings.multi_label,
             agnostic=self._settings.agnostic,
         )
 

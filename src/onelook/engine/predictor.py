@@ -15,7 +15,7 @@ import numpy.typing as npt
 import torch
 
 from onelook.data.augment.letterboxed import put_into_frame, shrunk
-from onelook.engine.backend import Backend, TorchBackend, check_thresholds, predict_all
+from onelook.engine.backend import Backend, Thresholds, TorchBackend, check_thresholds, predict_all
 from onelook.engine.evaluator import prepare_images, to_original
 from onelook.engine.sources import find_media, is_video
 from onelook.errors import DataError, SettingsError
@@ -81,9 +81,12 @@ class Predictor:
         device: torch.device | None = None,
     ) -> None:
         self.settings = settings or PredictionSettings()
-        self._backend: Backend = (
-            TorchBackend(model, device, half=self.settings.half) if isinstance(model, DetectionModel) else model
-        )
+        if isinstance(model, DetectionModel):
+            self._backend: Backend = TorchBackend(model, device, half=self.settings.half)
+        elif self.settings.half:
+            raise SettingsError("setting `half` is for PyTorch models", hint="export with `--half`")
+        else:
+            self._backend = model
         self.names: tuple[str, ...] = self._backend.names
         self._check()
 
@@ -169,9 +172,8 @@ class Predictor:
         missing = [class_id for class_id in settings.classes or () if not 0 <= class_id < len(self.names)]
         if missing:
             raise SettingsError(f"setting `classes` names {missing}; the model has classes 0 to {len(self.names) - 1}")
-        check_thresholds(
-            self._backend, conf_thres=settings.conf_thres, iou_thres=settings.iou_thres, max_det=settings.max_det
-        )
+        asked = Thresholds(settings.conf_thres, settings.iou_thres, settings.max_det, settings.agnostic_nms)
+        check_thresholds(self._backend, asked)
 
 
 def _read_picture(path: Path) -> Image:

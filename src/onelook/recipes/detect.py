@@ -11,13 +11,12 @@ from pathlib import Path
 from typing import Any
 
 from onelook.callbacks.detection_files import DetectionFiles
-from onelook.engine.device import select_device
 from onelook.engine.predictor import PredictionSettings, Predictor
 from onelook.engine.run_dir import RunDir
 from onelook.engine.sources import Frame, batches_of, find_media, one_ahead, read_frames
 from onelook.engine.stop_signal import StopSignal
-from onelook.engine.weights import load_detector
 from onelook.errors import DataError, combined
+from onelook.exports.opening import load_runnable
 from onelook.settings.build import build_settings
 from onelook.settings.detect import DetectSettings
 from onelook.structures.detections import Detections
@@ -93,8 +92,7 @@ def detect(
         stop = stack.enter_context(StopSignal())
         settings = build_settings(DetectSettings, given, file=file)
         paths = find_media(settings.source)
-        device = select_device(settings.device)
-        predictor = Predictor(load_detector(settings.weights), prediction_settings(settings), device=device)
+        predictor = Predictor(load_runnable(settings.weights, settings.device), prediction_settings(settings))
         stop.check()
         wants_files = DetectionFiles.are_wanted(settings)
         run = RunDir.create(settings.project, settings.name, exist_ok=settings.exist_ok) if wants_files else None

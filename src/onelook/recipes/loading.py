@@ -163,11 +163,17 @@ def validation_batches(
     *,
     stride: int,
     device: torch.device,
+    frame_hw: tuple[int, int] | None = None,
     rank: int = 0,
     world_size: int = 1,
 ) -> Iterable[Batch]:
-    """The batches of one stand-alone validation; process `rank` of `world_size` gets every `world_size`-th."""
-    dataset = ValidationDataset(index, imgsz=settings.imgsz, batch_size=settings.batch_size, stride=stride)
+    """The batches of one stand-alone validation; process `rank` of `world_size` gets every `world_size`-th.
+
+    Frames are multiples of `stride`, or all of the size `frame_hw`, pixels.
+    """
+    dataset = ValidationDataset(
+        index, imgsz=settings.imgsz, batch_size=settings.batch_size, stride=stride, frame_hw=frame_hw
+    )
     return _validation_batches(dataset, settings.workers, device=device, rank=rank, world_size=world_size)
 
 

@@ -11,14 +11,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
-from onelook.engine.device import select_device
+from onelook.engine.backend import Backend, Thresholds, check_thresholds
 from onelook.engine.evaluator import Evaluation, EvaluationSettings, Evaluator
 from onelook.engine.process import joined_world, reasons_given
 from onelook.engine.run_dir import RunDir
 from onelook.engine.stop_signal import StopSignal
-from onelook.engine.weights import load_detector
 from onelook.errors import ModelError, SettingsError
+from onelook.exports.opening import load_runnable
 from onelook.files.atomic import write_bytes_atomic, write_text_atomic
 from onelook.metrics.coco_json import to_coco_json
 from onelook.models.detector import DetectionModel
@@ -61,8 +62,8 @@ def validate(given: Mapping[str, Any], *, file: Path | None = None) -> ValidateR
     """
     settings = build_settings(ValidateSettings, given, file=file)
     with StopSignal() as stop, joined_world() as world, reasons_given(world):
-        device = select_device(settings.device, world.local_rank)
-        model = load_detector(settings.weights, device)
+        model = load_runnable(settings.weights, settings.device, local_rank=world.local_rank)
+        intake = _intake(model, settings)
         options = scan_options(settings)
         splits = world.first_then_others(
             lambda: read_splits(settings.data, (settings.task,), options=options, stop=stop)
@@ -70,11 +71,16 @@ def validate(given: Mapping[str, Any], *, file: Path | None = None) -> ValidateR
         _refuse_other_classes(model, splits, settings)
         run = RunDir(Path(world.first(lambda: str(_new_run(settings).path))))
         index = splits.scans[settings.task].index
-        rank, size = world.rank, world.size
         evaluator = Evaluator(
             index,
             lambda: validation_batches(
-                index, settings, stride=model.max_stride, device=device, rank=rank, world_size=size
+                index,
+                settings,
+                stride=intake.stride,
+                device=intake.device,
+                frame_hw=intake.frame_hw,
+                rank=world.rank,
+                world_size=world.size,
             ),
             num_classes=model.num_classes,
             settings=EvaluationSettings(
@@ -140,7 +146,35 @@ def _finite(value: float) -> float | None:
     return number if math.isfinite(number) else None
 
 
-def _refuse_other_classes(model: DetectionModel, splits: Splits, settings: ValidateSettings) -> None:
+@dataclass(frozen=True)
+class _Intake:
+    """What a model takes: where, and frames that are multiples of a stride, or only one, pixels."""
+
+    device: torch.device
+    stride: int
+    frame_hw: tuple[int, int] | None = None
+
+
+def _intake(model: DetectionModel | Backend, settings: ValidateSettings) -> _Intake:
+    """What the model takes.
+
+    Raises:
+        SettingsError: an exported model was made for another size, or suppresses boxes that are asked for.
+    """
+    if isinstance(model, DetectionModel):
+        return _Intake(next(model.parameters()).device, model.max_stride)
+    if model.frame_hw is not None and max(model.frame_hw) != settings.imgsz:
+        height, width = model.frame_hw
+        raise SettingsError(
+            f"setting `imgsz` is {settings.imgsz}; the model was exported for {height} x {width} only",
+            hint=f"use `--imgsz {max(model.frame_hw)}`, or export with `--dynamic`",
+        )
+    asked = Thresholds(settings.conf_thres, settings.iou_thres, settings.max_det, settings.single_cls)
+    check_thresholds(model, asked)
+    return _Intake(model.device, model.stride, model.frame_hw)
+
+
+def _refuse_other_classes(model: DetectionModel | Backend, splits: Splits, settings: ValidateSettings) -> None:
     if model.num_classes != len(splits.names) and not settings.single_cls:
         raise ModelError(
             f"weights `{settings.weights}` have {model.num_classes} classes, `{settings.data}` has {len(splits.names)}",

@@ -1,0 +1,44 @@
+"""`onelook benchmark`: arguments to the benchmark recipe, and its table."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from onelook.recipes.benchmark import BenchmarkRow, benchmark
+from onelook.settings.benchmark import BenchmarkSettings
+from onelook.settings.command_line import add_options, typed_options
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Options of the command: one per setting, and a file of settings."""
+    parser.add_argument("--settings", type=Path, metavar="PATH", help="YAML file with any of the settings below")
+    add_options(parser, BenchmarkSettings)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Measure; the exit code."""
+    result = benchmark(typed_options(arguments, BenchmarkSettings), file=arguments.settings, observer=print)
+    table = Table("format", "MB", "ms per image", "mAP50-95", "boxes apart, px", "scores apart")
+    for row in result.rows:
+        table.add_row(row.format, *_cells(row))
+    Console().print(table)
+    for row in result.rows:
+        if row.problem:
+            print(f"{row.format}: {row.problem}")
+    print(f"everything is in {result.run_folder}")
+    return 0
+
+
+def _cells(row: BenchmarkRow) -> list[str]:
+    numbers = (
+        (row.megabytes, ".1f"),
+        (row.milliseconds, ".1f"),
+        (row.map50_95, ".4f"),
+        (row.box_px, ".2g"),
+        (row.score, ".1g"),
+    )
+    return ["-" if value is None else format(value, style) for value, style in numbers]

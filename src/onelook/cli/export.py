@@ -1,0 +1,35 @@
+"""`onelook export`: arguments to the export recipe."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from onelook.recipes.export import Exported, export
+from onelook.settings.command_line import add_options, typed_options
+from onelook.settings.export import ExportSettings
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Options of the command: one per setting, and a file of settings."""
+    parser.add_argument("--settings", type=Path, metavar="PATH", help="YAML file with any of the settings below")
+    add_options(parser, ExportSettings)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Export; the exit code."""
+    export(typed_options(arguments, ExportSettings), file=arguments.settings, observer=lambda made: print(_text(made)))
+    return 0
+
+
+def _text(made: Exported) -> str:
+    checks = made.checks
+    lines = [f"{made.path}: {made.num_bytes / 1e6:.1f} MB"]
+    if checks.cases:
+        box_px, score = max(case.box_px for case in checks.cases), max(case.score for case in checks.cases)
+        lines.append(f"  compared with the model: boxes {box_px:.2g} px apart at most, scores {score:.1g}")
+    if checks.map_comparison is not None:
+        model, export_map = checks.map_comparison.model, checks.map_comparison.export
+        lines.append(f"  mAP50-95 of the model {model:.4f}, of the export {export_map:.4f}")
+    lines.append(f"  report: {made.report}")
+    return "\n".join(lines)

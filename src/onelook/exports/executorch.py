@@ -1,0 +1,54 @@
+"""ExecuTorch: a program for phones and boards, its arithmetic done by XNNPACK."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from onelook.errors import DeviceError
+from onelook.exports.folder import file_of, read_folder_metadata, write_folder_metadata
+from onelook.exports.onnx import MAX_BYTES, damaged
+from onelook.exports.plan import ExportPlan, Pictures, Predictions, quietly
+from onelook.exports.running import ExportedModel
+from onelook.files.atomic import write_bytes_atomic
+from onelook.files.bounded import read_bounded
+
+MODEL = "model.pte"
+
+
+def export_executorch(plan: ExportPlan, folder: Path) -> None:
+    """Write `plan` into `folder`, which exists."""
+    with quietly():
+        from executorch.backends.xnnpack.partition.xnnpack_partitioner import XnnpackPartitioner
+        from executorch.exir import to_edge_transform_and_lower
+
+        program = torch.export.export(Predictions(plan.model).eval(), (plan.example(),))
+        lowered = to_edge_transform_and_lower(program, partitioner=[XnnpackPartitioner()]).to_executorch()
+    write_bytes_atomic(folder / MODEL, lowered.buffer)
+    write_folder_metadata(folder, plan.metadata)
+
+
+def open_executorch(folder: Path, device: torch.device) -> ExportedModel:
+    """The export in `folder`, ready to run on the CPU.
+
+    Raises:
+        CheckpointError: it is damaged, or not of `onelook export`.
+        DeviceError: another device is asked for.
+    """
+    from executorch.runtime import Runtime
+
+    metadata = read_folder_metadata(folder)
+    if device.type != "cpu":
+        raise DeviceError(f"ExecuTorch exports run on the CPU, not on `{device}`", hint="use `--device cpu`")
+    data = read_bounded(file_of(folder, MODEL), MAX_BYTES)
+    try:
+        method = Runtime.get().load_program(data).load_method("forward")
+    except RuntimeError as problem:
+        raise damaged(folder, problem) from problem
+
+    def run(images: Pictures) -> Pictures:
+        return np.array(method.execute([torch.from_numpy(images)])[0])
+
+    return ExportedModel(metadata, run, label=folder.name)

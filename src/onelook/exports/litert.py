@@ -1,0 +1,54 @@
+"""LiteRT (TensorFlow Lite's successor): a flat file for phones and boards, written from the traced graph."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from onelook.errors import DeviceError
+from onelook.exports.folder import file_of, read_folder_metadata, write_folder_metadata
+from onelook.exports.onnx import MAX_BYTES, damaged
+from onelook.exports.plan import ExportPlan, Pictures, Predictions, quietly
+from onelook.exports.running import ExportedModel
+from onelook.files.bounded import read_bounded
+
+MODEL = "model.tflite"
+
+
+def export_litert(plan: ExportPlan, folder: Path) -> None:
+    """Write `plan` into `folder`, which exists."""
+    with quietly():
+        import litert_torch
+
+        litert_torch.convert(Predictions(plan.model).eval(), (plan.example(),)).export(str(folder / MODEL))
+    write_folder_metadata(folder, plan.metadata)
+
+
+def open_litert(folder: Path, device: torch.device) -> ExportedModel:
+    """The export in `folder`, ready to run on the CPU.
+
+    Raises:
+        CheckpointError: it is damaged, or not of `onelook export`.
+        DeviceError: another device is asked for.
+    """
+    from ai_edge_litert.interpreter import Interpreter
+
+    metadata = read_folder_metadata(folder)
+    if device.type != "cpu":
+        raise DeviceError(f"LiteRT exports run on the CPU, not on `{device}`", hint="use `--device cpu`")
+    data = read_bounded(file_of(folder, MODEL), MAX_BYTES)
+    try:
+        interpreter = Interpreter(model_content=data, num_threads=torch.get_num_threads())
+        interpreter.allocate_tensors()
+    except (RuntimeError, ValueError) as problem:
+        raise damaged(folder, problem) from problem
+    source, target = interpreter.get_input_details()[0]["index"], interpreter.get_output_details()[0]["index"]
+
+    def run(images: Pictures) -> Pictures:
+        interpreter.set_tensor(source, images)
+        interpreter.invoke()
+        return np.asarray(interpreter.get_tensor(target))
+
+    return ExportedModel(metadata, run, label=folder.name)

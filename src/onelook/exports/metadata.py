@@ -1,0 +1,151 @@
+"""What an exported file says about itself: everything that is needed to run it, as JSON."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from importlib.metadata import version
+from typing import Any
+
+from onelook.engine.backend import Thresholds
+from onelook.errors import CheckpointError
+
+FORMAT_VERSION = 1
+MAX_CHARACTERS = 4_000_000
+MAX_CLASSES = 100_000
+PRECISIONS = ("fp32", "fp16", "int8")
+
+
+@dataclass(frozen=True)
+class Decoding:
+    """What turns raw maps into boxes, for formats that leave this to whoever runs them.
+
+    Attributes:
+        anchors: per map a list of (width, height), pixels.
+        strides: per map the pixels per cell.
+    """
+
+    anchors: tuple[tuple[tuple[float, float], ...], ...]
+    strides: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class Metadata:
+    """What is needed to run an exported detector.
+
+    Attributes:
+        names: K class names.
+        stride: height and width of images are multiples of this, pixels.
+        frame_hw: the only height and width of images, pixels; None if any multiple of the stride will do.
+        batch: the only number of images of a call; None if any will do.
+        precision: of the network: "fp32", "fp16" or "int8"; images and predictions are 32-bit floats in any case.
+        thresholds: the suppression inside; None if all boxes come out.
+        decoding: for raw maps; None if decoded predictions come out.
+        weights: name of the file that was exported.
+    """
+
+    names: tuple[str, ...]
+    stride: int
+    frame_hw: tuple[int, int] | None = None
+    batch: int | None = None
+    precision: str = "fp32"
+    thresholds: Thresholds | None = None
+    decoding: Decoding | None = None
+    weights: str = ""
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values, with the versions of the format and of Onelook."""
+        return {"format_version": FORMAT_VERSION, "onelook": version("onelook"), **asdict(self)}
+
+    def as_json(self) -> str:
+        """The same as text."""
+        return json.dumps(self.as_dict(), ensure_ascii=False)
+
+
+def read_metadata(text: str | None, where: str) -> Metadata:
+    """The metadata in `text`, every value checked.
+
+    Args:
+        text: JSON as `Metadata.as_json` gives it; None if the file has none.
+        where: the file, for messages.
+
+    Raises:
+        CheckpointError: there is none, or it is not what `onelook export` writes.
+    """
+    if text is None:
+        raise CheckpointError(
+            f"exported model `{where}` says nothing about its classes and sizes",
+            hint="only files that `onelook export` wrote can be run: export the checkpoint again",
+        )
+    if len(text) > MAX_CHARACTERS:
+        raise CheckpointError(f"exported model `{where}`: its metadata has {len(text)} characters")
+    try:
+        content = json.loads(text)
+        if content["format_version"] != FORMAT_VERSION:
+            raise CheckpointError(
+                f"exported model `{where}` has format version {content['format_version']}, known is {FORMAT_VERSION}",
+                hint="export the checkpoint again with this version of Onelook",
+            )
+        return _checked(content)
+    except (ValueError, KeyError, TypeError, RecursionError) as problem:
+        raise CheckpointError(
+            f"exported model `{where}`: its metadata cannot be read: {type(problem).__name__} {problem}",
+            hint="export the checkpoint again",
+        ) from problem
+
+
+def _checked(content: Mapping[str, Any]) -> Metadata:
+    names, frame, batch = content["names"], content["frame_hw"], content["batch"]
+    if not (isinstance(names, list) and 1 <= len(names) <= MAX_CLASSES and all(isinstance(n, str) for n in names)):
+        raise ValueError("`names` is no list of texts")
+    if content["precision"] not in PRECISIONS:
+        raise ValueError(f"`precision` is {content['precision']!r}")
+    stride = _whole("stride", content["stride"], 1024)
+    frame_hw = None if frame is None else (_whole("frame_hw", frame[0], 2**16), _whole("frame_hw", frame[1], 2**16))
+    if frame_hw is not None and any(side % stride for side in frame_hw):
+        raise ValueError(f"`frame_hw` {frame_hw} is no multiple of the stride {stride}")
+    thresholds, decoding = content["thresholds"], content["decoding"]
+    return Metadata(
+        names=tuple(names),
+        stride=stride,
+        frame_hw=frame_hw,
+        batch=None if batch is None else _whole("batch", batch, 2**16),
+        precision=content["precision"],
+        thresholds=None if thresholds is None else _thresholds(thresholds),
+        decoding=None if decoding is None else _decoding(decoding),
+        weights=str(content["weights"]),
+    )
+
+
+def _thresholds(content: Mapping[str, Any]) -> Thresholds:
+    return Thresholds(
+        conf_thres=_number("conf_thres", content["conf_thres"], 1),
+        iou_thres=_number("iou_thres", content["iou_thres"], 1),
+        max_det=_whole("max_det", content["max_det"], 10**6),
+        agnostic=content["agnostic"] is True,
+    )
+
+
+def _decoding(content: Mapping[str, Any]) -> Decoding:
+    anchors = tuple(
+        tuple((_number("anchors", w, 1e6), _number("anchors", h, 1e6)) for w, h in one_map)
+        for one_map in content["anchors"]
+    )
+    strides = tuple(_number("strides", stride, 1024) for stride in content["strides"])
+    if not 1 <= len(anchors) == len(strides) <= 16:
+        raise ValueError(f"{len(anchors)} maps with anchors, {len(strides)} with strides")
+    return Decoding(anchors=anchors, strides=strides)
+
+
+def _whole(name: str, value: Any, highest: int) -> int:
+    if type(value) is not int or not 1 <= value <= highest:
+        raise ValueError(f"`{name}` is {value!r}, expected a whole number from 1 to {highest}")
+    return value
+
+
+def _number(name: str, value: Any, highest: float) -> float:
+    if type(value) not in (int, float) or not math.isfinite(value) or not 0 <= value <= highest:
+        raise ValueError(f"`{name}` is {value!r}, expected a number from 0 to {highest:g}")
+    return float(value)

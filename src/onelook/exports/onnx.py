@@ -1,0 +1,159 @@
+"""ONNX: written by torch's exporter from the traced graph, run by ONNX Runtime."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import numpy as np
+import torch
+
+from onelook.errors import CheckpointError, DeviceError
+from onelook.exports.metadata import read_metadata
+from onelook.exports.onnx_int8 import quantised
+from onelook.exports.onnx_nms import with_suppression
+from onelook.exports.plan import ExportPlan, Pictures, Predictions, quietly
+from onelook.exports.running import ExportedModel
+from onelook.files.atomic import write_bytes_atomic
+from onelook.files.bounded import read_bounded
+
+INPUT, OUTPUT = "images", "predictions"
+METADATA_KEY = "onelook"
+MAX_BYTES = 2**31
+"""Of a file; protobuf allows no more."""
+
+
+def export_onnx(plan: ExportPlan, path: Path) -> None:
+    """Write `plan` to the file `path`."""
+    write_bytes_atomic(path, build_onnx(plan).SerializeToString())
+
+
+def build_onnx(plan: ExportPlan) -> Any:
+    """The `onnx.ModelProto` of `plan`, checked, with its metadata."""
+    import onnx
+
+    model = traced(plan)
+    if plan.metadata.precision == "int8":
+        model = quantised(model, plan)
+    if plan.simplify:
+        model = simplified(model)
+    if plan.metadata.thresholds is not None:
+        model = with_suppression(model, plan.metadata.thresholds)
+    del model.metadata_props[:]
+    for key, text in ((METADATA_KEY, plan.metadata.as_json()), *_for_other_readers(plan)):
+        entry = model.metadata_props.add()
+        entry.key, entry.value = key, text
+    model.producer_name = "onelook"
+    onnx.checker.check_model(model, full_check=True)
+    return model
+
+
+def traced(plan: ExportPlan) -> Any:
+    """The network with decoded boxes as `onnx.ModelProto`; constants are folded by the exporter."""
+    network = Predictions(plan.model, half=plan.metadata.precision == "fp16").eval()
+    with quietly():
+        program = torch.onnx.export(
+            network,
+            (plan.example(),),
+            dynamo=True,
+            input_names=[INPUT],
+            output_names=[OUTPUT],
+            opset_version=plan.opset,
+            dynamic_shapes=_dynamic_shapes(plan),
+            external_data=False,
+            verbose=False,
+        )
+    model = program.model_proto  # type: ignore[union-attr]
+    _forget_the_source(model)
+    return model
+
+
+def simplified(model: Any) -> Any:
+    """The same graph with what ONNX Runtime's basic optimisation merges and folds; standard operators only."""
+    import onnx
+    import onnxruntime
+
+    with TemporaryDirectory() as folder:
+        path = Path(folder, "model.onnx")
+        options = onnxruntime.SessionOptions()
+        options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC
+        options.optimized_model_filepath = str(path)
+        options.log_severity_level = 3
+        onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+        return onnx.load(path)
+
+
+def open_onnx(path: Path, device: torch.device) -> ExportedModel:
+    """The file `path`, ready to run on `device`.
+
+    Raises:
+        CheckpointError: it is damaged, or not of `onelook export`.
+        DeviceError: a GPU is asked for, and this build of ONNX Runtime has no code for GPUs.
+    """
+    import onnxruntime
+
+    providers = (
+        ["CPUExecutionProvider"] if device.type == "cpu" else [_gpu(onnxruntime, device), "CPUExecutionProvider"]
+    )
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = torch.get_num_threads()
+    options.log_severity_level = 3
+    data = read_bounded(path, MAX_BYTES)  # as bytes, so that it can name no other files
+    try:
+        session = onnxruntime.InferenceSession(data, options, providers=providers)
+    except _errors_of(onnxruntime) as problem:
+        raise damaged(path, problem) from problem
+    metadata = read_metadata(session.get_modelmeta().custom_metadata_map.get(METADATA_KEY), path.name)
+
+    def run(images: Pictures) -> Pictures:
+        return np.asarray(session.run(None, {INPUT: images})[0])
+
+    return ExportedModel(metadata, run, label=path.name)
+
+
+def damaged(path: Path, problem: Exception) -> CheckpointError:
+    """The error for a file that its run time refuses."""
+    return CheckpointError(
+        f"exported model `{path}` cannot be opened: {' '.join(str(problem).split())[:300]}",
+        hint="export the checkpoint again",
+    )
+
+
+def _errors_of(onnxruntime: Any) -> tuple[type[Exception], ...]:
+    """What ONNX Runtime raises; its errors have no class in common."""
+    kinds = vars(onnxruntime.capi.onnxruntime_pybind11_state).values()
+    own = [kind for kind in kinds if isinstance(kind, type) and issubclass(kind, Exception)]
+    return (*own, RuntimeError, ValueError)
+
+
+def _gpu(onnxruntime: Any, device: torch.device) -> tuple[str, dict[str, int]]:
+    if device.type != "cuda" or "CUDAExecutionProvider" not in onnxruntime.get_available_providers():
+        raise DeviceError(
+            f"this build of ONNX Runtime cannot use the device `{device}`",
+            hint="use `--device cpu`, or install `onnxruntime-gpu` in place of `onnxruntime`",
+        )
+    return "CUDAExecutionProvider", {"device_id": device.index or 0}
+
+
+def _dynamic_shapes(plan: ExportPlan) -> dict[str, dict[int, Any]] | None:
+    axes: dict[int, Any] = {}
+    if plan.metadata.batch is None:
+        axes[0] = torch.export.Dim("batch")
+    if plan.metadata.frame_hw is None:
+        axes[2], axes[3] = (plan.metadata.stride * torch.export.Dim(name) for name in ("rows", "columns"))
+    return {INPUT: axes} if axes else None
+
+
+def _forget_the_source(model: Any) -> None:
+    """Drop what the exporter notes about the code: it names files of this machine, and is half of the file."""
+    graph = model.graph
+    for item in (*graph.node, *graph.input, *graph.output, *graph.value_info, *graph.initializer, graph):
+        item.ClearField("metadata_props")
+        item.ClearField("doc_string")
+
+
+def _for_other_readers(plan: ExportPlan) -> list[tuple[str, str]]:
+    content = plan.metadata.as_dict()
+    return [(key, json.dumps(content[key])) for key in ("names", "stride", "frame_hw", "batch")]

@@ -1,0 +1,51 @@
+"""From the name of any weights to something that runs: a PyTorch model, or an exported one."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+
+from onelook.engine.backend import Backend
+from onelook.engine.device import select_device
+from onelook.engine.weights import load_detector
+from onelook.errors import CheckpointError, DeviceError
+from onelook.exports.formats import EXPORTERS, format_of, require
+from onelook.exports.running import ExportedModel
+from onelook.models.detector import DetectionModel
+
+
+def load_runnable(path: Path, device: str = "", *, local_rank: int = 0) -> DetectionModel | Backend:
+    """The detector in a checkpoint, in evaluation mode and float32, or in an exported file or folder.
+
+    Args:
+        path: a checkpoint of ours or of YOLOv5, or what `onelook export` wrote.
+        device: see `select_device`. Empty takes a GPU only if the format can use one.
+        local_rank: see `select_device`.
+
+    Raises:
+        CheckpointError: the file is missing, damaged, or not ours.
+        SettingsError: a package is missing.
+        DeviceError: the device is absent, or the format cannot use it.
+    """
+    chosen = select_device(device, local_rank)
+    if format_of(path) is None:
+        return load_detector(path, chosen)
+    try:
+        return open_export(path, chosen)
+    except DeviceError:
+        if device or chosen.type == "cpu":
+            raise
+        return open_export(path, torch.device("cpu"))
+
+
+def open_export(path: Path, device: torch.device) -> ExportedModel:
+    """What `onelook export` wrote to `path`, ready to run on `device`; errors as of `load_runnable`."""
+    name = format_of(path)
+    if name is None or not path.exists():
+        raise CheckpointError(f"exported model `{path}` does not exist")
+    kind = EXPORTERS[name]
+    if path.is_dir() != (kind.is_folder or kind.is_package):
+        raise CheckpointError(f"exported model `{path}` is {'a folder' if path.is_dir() else 'a file'}")
+    require(name, kind.runners)
+    return kind.open(path, device)

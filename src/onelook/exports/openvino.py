@@ -1,0 +1,121 @@
+"""OpenVINO: its own files (model.xml, model.bin) made from the ONNX graph; 8 bits by NNCF."""
+
+from __future__ import annotations
+
+import io
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from onelook.errors import DeviceError, SettingsError
+from onelook.exports.folder import file_of, read_folder_metadata, write_folder_metadata
+from onelook.exports.onnx import build_onnx, damaged
+from onelook.exports.plan import ExportPlan, Pictures, quietly
+from onelook.exports.running import ExportedModel
+
+MODEL, WEIGHTS = "model.xml", "model.bin"
+REPORTER = "openvino_telemetry"
+
+
+def export_openvino(plan: ExportPlan, folder: Path) -> None:
+    """Write `plan` into `folder`, which exists."""
+    openvino = import_openvino()
+    graph = build_onnx(replace(plan, metadata=replace(plan.metadata, precision="fp32")))
+    model = openvino.Core().read_model(io.BytesIO(graph.SerializeToString()))
+    if plan.metadata.precision == "int8":
+        model = _quantised(model, plan)
+    openvino.save_model(model, folder / MODEL, compress_to_fp16=plan.metadata.precision == "fp16")
+    write_folder_metadata(folder, plan.metadata)
+
+
+def open_openvino(folder: Path, device: torch.device) -> ExportedModel:
+    """The export in `folder`, ready to run on the CPU.
+
+    Raises:
+        CheckpointError: it is damaged, or not of `onelook export`.
+        DeviceError: another device is asked for.
+    """
+    metadata = read_folder_metadata(folder)
+    if device.type != "cpu":
+        raise DeviceError(f"OpenVINO exports run on the CPU, not on `{device}`", hint="use `--device cpu`")
+    openvino = import_openvino()
+    # Every run time here computes with as many threads as PyTorch would; 32 bits unless the file has fewer.
+    options = {"INFERENCE_NUM_THREADS": torch.get_num_threads(), "INFERENCE_PRECISION_HINT": "f32"}
+    try:
+        model = openvino.Core().read_model(file_of(folder, MODEL), file_of(folder, WEIGHTS))
+        compiled = openvino.Core().compile_model(model, "CPU", options)
+    except RuntimeError as problem:
+        raise damaged(folder, problem) from problem
+
+    def run(images: Pictures) -> Pictures:
+        return np.asarray(compiled(images)[0])
+
+    return ExportedModel(metadata, run, label=folder.name)
+
+
+def import_openvino() -> Any:
+    """The package `openvino`, kept from reporting its use."""
+    with _without_reports():
+        import openvino
+
+        return openvino
+
+
+def _quantised(model: Any, plan: ExportPlan) -> Any:
+    """`model` with 8-bit arithmetic, its ranges measured on the pictures of the plan.
+
+    The head's last convolutions and the decoding stay in 32 bits: box coordinates need more than 256 steps.
+
+    Raises:
+        SettingsError: `plan` has no pictures to measure.
+    """
+    if plan.calibration is None:
+        raise SettingsError("8-bit arithmetic needs pictures to measure ranges on", hint="add `--data`")
+    with _without_reports(), quietly():
+        import nncf
+
+        pictures = list(plan.calibration())
+        return nncf.quantize(
+            model,
+            nncf.Dataset(pictures),
+            preset=nncf.QuantizationPreset.MIXED,  # activations such as SiLU are not symmetric
+            subset_size=len(pictures),
+            ignored_scope=nncf.IgnoredScope(names=_decoding_operators(model, plan), validate=False),
+        )
+
+
+def _decoding_operators(model: Any, plan: ExportPlan) -> list[str]:
+    """Names of the head's last convolutions and of all that follows them."""
+    prefix = f"model.{len(plan.model.model) - 1}.m."
+    waiting = [
+        target.get_node()
+        for node in model.get_ordered_ops()
+        if node.get_type_name() == "Constant" and prefix in node.get_friendly_name()
+        for target in node.output(0).get_target_inputs()
+    ]
+    found: dict[str, None] = {}
+    while waiting:
+        node = waiting.pop()
+        if node.get_friendly_name() not in found:
+            found[node.get_friendly_name()] = None
+            waiting += [t.get_node() for output in node.outputs() for t in output.get_target_inputs()]
+    return list(found)
+
+
+@contextmanager
+def _without_reports() -> Iterator[None]:
+    """OpenVINO and NNCF tell their maker when they are imported and used, unless the package that does so is absent."""
+    if REPORTER in sys.modules:
+        yield
+        return
+    sys.modules[REPORTER] = None  # type: ignore[assignment]
+    try:
+        yield
+    finally:
+        del sys.modules[REPORTER]

@@ -1,0 +1,149 @@
+"""Whether an export computes what the model computes: the same images through both, all rows compared.
+
+Letters: B images, H, W pixels, N boxes of an image, K classes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from onelook.engine.backend import Backend, Thresholds, predict_all
+from onelook.exports.metadata import Metadata
+from onelook.geometry.nms import non_max_suppression
+
+SMOOTH_PX = 16
+BORDERLINE = 1e-3
+"""Detections whose score is this close to the least one may be found by one and not by the other."""
+
+
+@dataclass(frozen=True)
+class Tolerance:
+    """What counts as equal.
+
+    Attributes:
+        box_px: largest difference of a corner, pixels.
+        score: largest difference of a score.
+    """
+
+    box_px: float
+    score: float
+
+
+TOLERANCES: dict[str, Tolerance | None] = {
+    "fp32": Tolerance(box_px=0.5, score=1e-3),
+    "fp16": Tolerance(box_px=4.0, score=1e-2),
+    "int8": None,  # judged by the mean average precision alone
+}
+
+
+@dataclass(frozen=True)
+class Case:
+    """One comparison.
+
+    Attributes:
+        shape: of the images, (B, 3, H, W).
+        box_px: largest difference of a corner, pixels.
+        score: largest difference of objectness times class score.
+        unpaired: detections that only one of the two has; 0 where all rows are compared.
+    """
+
+    shape: tuple[int, ...]
+    box_px: float
+    score: float
+    unpaired: int = 0
+
+    def is_within(self, tolerance: Tolerance | None) -> bool:
+        """Whether the two count as equal."""
+        if tolerance is None:
+            return True
+        return self.box_px < tolerance.box_px and self.score < tolerance.score and self.unpaired == 0
+
+
+def shapes_for(metadata: Metadata, imgsz_hw: tuple[int, int]) -> list[tuple[int, int, int]]:
+    """Number, height and width of the images to compare on: full, not square, and more or fewer at a time."""
+    height, width = imgsz_hw
+    low, narrow = (max(metadata.stride, side // 2 // metadata.stride * metadata.stride) for side in imgsz_hw)
+    several = metadata.batch or 3
+    if metadata.frame_hw is not None:
+        return [(several, height, width), *([(several - 1, height, width)] if several > 1 else [])]
+    return [(1, height, width), (several, height, narrow), (max(1, several - 1), low, width)]
+
+
+def compare(reference: Backend, export: Backend, shapes: Sequence[tuple[int, int, int]]) -> list[Case]:
+    """How far `export` is from `reference`, for images of each of the shapes."""
+    cases = []
+    for number, (count, height, width) in enumerate(shapes):
+        images = made_up_images(count, (height, width), key=number)
+        expected, found = predict_all(reference, images), predict_all(export, images)
+        thresholds = export.thresholds
+        case = _all_rows(expected, found) if thresholds is None else _detections(expected, found, thresholds)
+        cases.append(Case((count, 3, height, width), *case))
+    return cases
+
+
+def made_up_images(count: int, size_hw: tuple[int, int], *, key: int) -> Tensor:
+    """(count, 3, H, W) float32 from 0 to 1: coloured clouds with grain, always the same for the same arguments."""
+    rng = np.random.Generator(np.random.Philox(key=key))
+    height, width = size_hw
+    coarse = rng.random((count, 3, height // SMOOTH_PX + 2, width // SMOOTH_PX + 2), dtype=np.float32)
+    clouds = torch.nn.functional.interpolate(torch.from_numpy(coarse), size=size_hw, mode="bilinear")
+    grain = torch.from_numpy(rng.random((count, 3, height, width), dtype=np.float32))
+    return clouds * 0.8 + grain * 0.2
+
+
+def _all_rows(expected: Tensor, found: Tensor) -> tuple[float, float]:
+    if expected.shape != found.shape:
+        return float("inf"), float("inf")
+    return _corners_apart(expected, found), _largest(_scores(expected) - _scores(found))
+
+
+def _scores(predictions: Tensor) -> Tensor:
+    return predictions[..., 4:5] * predictions[..., 5:]
+
+
+def _corners_apart(expected: Tensor, found: Tensor) -> float:
+    """Of centre and size: a corner moves by at most the one plus half the other."""
+    apart = (expected[..., :4] - found[..., :4]).abs()
+    return _largest(apart[..., :2] + apart[..., 2:] / 2)
+
+
+def _largest(differences: Tensor) -> float:
+    """The largest magnitude; infinite if any is not a number."""
+    if differences.numel() == 0:
+        return 0.0
+    worst = float(differences.abs().max())
+    return worst if worst == worst else float("inf")
+
+
+def _detections(expected: Tensor, found: Tensor, thresholds: Thresholds) -> tuple[float, float, int]:
+    """Difference of what is detected; the two are paired by class and place."""
+    box_px, score, unpaired = 0.0, 0.0, 0
+    for ours, theirs in zip(_suppressed(expected, thresholds), _suppressed(found, thresholds), strict=True):
+        free = torch.ones(len(theirs), dtype=torch.bool)
+        for row in ours:
+            apart = (theirs[:, :4] - row[:4]).abs().amax(1) + torch.where(free & (theirs[:, 5] == row[5]), 0, torch.inf)
+            nearest = int(apart.argmin()) if len(theirs) else -1
+            if nearest < 0 or apart[nearest] > TOLERANCES["fp16"].box_px:  # type: ignore[union-attr]
+                unpaired += int(row[4] > thresholds.conf_thres + BORDERLINE)
+                continue
+            free[nearest] = False
+            box_px = max(box_px, float(apart[nearest]))
+            score = max(score, abs(float(theirs[nearest, 4] - row[4])))
+        unpaired += int((theirs[free, 4] > thresholds.conf_thres + BORDERLINE).sum())
+    return box_px, score, unpaired
+
+
+def _suppressed(predictions: Tensor, thresholds: Thresholds) -> list[Tensor]:
+    return non_max_suppression(
+        predictions,
+        conf_thres=thresholds.conf_thres,
+        iou_thres=thresholds.iou_thres,
+        max_det=thresholds.max_det,
+        multi_label=False,
+        agnostic=thresholds.agnostic,
+    )

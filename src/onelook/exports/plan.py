@@ -1,0 +1,105 @@
+"""What is to be exported and how, and the network in the forms that converters take.
+
+Letters: B images, H, W pixels, N boxes of an image, K classes, A anchors per cell, s pixels per cell.
+"""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor, nn
+
+from onelook.exports.metadata import Decoding, Metadata
+from onelook.models.detector import DetectionModel
+from onelook.models.fuse import halved
+
+Pictures = npt.NDArray[np.float32]
+"""(B, 3, H, W) from 0 to 1."""
+
+
+@dataclass(frozen=True)
+class ExportPlan:
+    """One export.
+
+    Attributes:
+        model: fused, in evaluation mode and float32, on the CPU; not changed.
+        metadata: what the file will say about itself.
+        example_hw: height and width for tracing, pixels.
+        example_batch: images for tracing.
+        opset: version of the operators of ONNX.
+        simplify: let ONNX Runtime merge nodes.
+        workspace_gib: memory that TensorRT may use while it builds.
+        calibration: gives pictures whose activations set the ranges of 8-bit arithmetic; None without such.
+    """
+
+    model: DetectionModel
+    metadata: Metadata
+    example_hw: tuple[int, int]
+    example_batch: int = 1
+    opset: int = 20
+    simplify: bool = False
+    workspace_gib: float = 4.0
+    calibration: Callable[[], Iterator[Pictures]] | None = None
+
+    def example(self) -> Tensor:
+        """Images to trace the network with, (B, 3, H, W) float32."""
+        return torch.full((self.example_batch, 3, *self.example_hw), 0.5)
+
+
+class Predictions(nn.Module):
+    """A detector with its boxes decoded: (B, 3, H, W) float32 -> (B, N, 5 + K) float32.
+
+    Args:
+        model: not changed.
+        half: the network, not the decoding, in 16 bits.
+    """
+
+    def __init__(self, model: DetectionModel, *, half: bool = False) -> None:
+        super().__init__()
+        self.network = halved(model) if half else model
+        self.half_precision = half
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.network.decode(self.network(images.half() if self.half_precision else images))
+
+
+class HeadMaps(nn.Module):
+    """A detector up to the last convolutions: (B, 3, H, W) -> L tensors (B, A * outputs, H / s, W / s)."""
+
+    def __init__(self, model: DetectionModel) -> None:
+        super().__init__()
+        self.network = model
+
+    def forward(self, images: Tensor) -> tuple[Tensor, ...]:
+        features = self.network.features(images)
+        return tuple(convolution(x) for convolution, x in zip(self.network.head.m, features, strict=True))
+
+
+def decoding_of(model: DetectionModel) -> Decoding:
+    """What turns the raw maps of `model` into boxes."""
+    grid = model.anchor_grid
+    anchors = tuple(tuple((float(w), float(h)) for w, h in one_map) for one_map in grid.anchors.tolist())
+    return Decoding(anchors=anchors, strides=tuple(grid.strides.tolist()))
+
+
+@contextmanager
+def quietly() -> Iterator[None]:
+    """Keep back what converters say about themselves: deprecations, and packages that are not needed here."""
+    names = ("torch.onnx", "torch.onnx._internal.exporter._registration", "torch.export", "nncf", "coremltools")
+    before = {name: logging.getLogger(name).level for name in names}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        for name in names:
+            logging.getLogger(name).setLevel(logging.ERROR)
+        try:
+            yield
+        finally:
+            for name, level in before.items():
+                logging.getLogger(name).setLevel(level)

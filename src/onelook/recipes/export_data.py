@@ -1,0 +1,125 @@
+"""Pictures for an export: to measure 8-bit ranges on, and to compare mean average precision on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from onelook.data.dataset import ValidationDataset
+from onelook.data.loader import choose_workers, validation_loader
+from onelook.data.scan_rules import ScanOptions
+from onelook.engine.backend import Backend, Thresholds
+from onelook.engine.evaluator import EvaluationSettings, Evaluator
+from onelook.engine.stop_signal import StopSignal
+from onelook.errors import ModelError
+from onelook.exports.plan import Pictures
+from onelook.models.detector import DetectionModel
+from onelook.recipes.export_report import MapComparison
+from onelook.recipes.splits import read_splits
+from onelook.settings.export import ExportSettings
+from onelook.structures.dataset_index import DatasetIndex
+
+BATCH_SIZE = 8
+
+
+@dataclass(frozen=True)
+class ExportData:
+    """The splits of a data set that an export needs.
+
+    Attributes:
+        val: what is compared on.
+        train: what ranges are measured on; None without int8.
+        imgsz_hw: size of the frames, pixels.
+        stride: of the model, pixels.
+        workers: most processes that load images.
+        num_calibration: pictures to measure ranges on.
+        stop: asked now and then.
+    """
+
+    val: DatasetIndex
+    train: DatasetIndex | None
+    imgsz_hw: tuple[int, int]
+    stride: int
+    workers: int
+    num_calibration: int
+    stop: StopSignal
+    _measured: dict[object, float] = field(default_factory=dict)
+
+    def compare(self, model: DetectionModel, export: Backend) -> MapComparison:
+        """mAP50-95 of the model and of its export, in the same frames and with the same suppression."""
+        key = (export.frame_hw, export.thresholds)
+        if key not in self._measured:
+            self._measured[key] = self._map(model, export.frame_hw, export.thresholds)
+        return MapComparison(self._measured[key], self._map(export, export.frame_hw, export.thresholds), len(self.val))
+
+    def calibration(self, batch: int) -> Callable[[], Iterator[Pictures]] | None:
+        """Gives training pictures in their frames, `batch` at a time, spread evenly over the split."""
+        if self.train is None:
+            return None
+        dataset = ValidationDataset(
+            self.train, imgsz=max(self.imgsz_hw), batch_size=1, stride=self.stride, frame_hw=self.imgsz_hw
+        )
+        count = max(batch, min(self.num_calibration, len(self.train)) // batch * batch)
+        numbers = np.linspace(0, len(self.train) - 1, count).round().astype(int).tolist()
+
+        def pictures() -> Iterator[Pictures]:
+            for start in range(0, count, batch):
+                self.stop.check()
+                images = [dataset.sample(number).image.numpy() for number in numbers[start : start + batch]]
+                yield np.stack(images).astype(np.float32) / np.float32(255)
+
+        return pictures
+
+    def _map(
+        self, model: DetectionModel | Backend, frame_hw: tuple[int, int] | None, thresholds: Thresholds | None
+    ) -> float:
+        dataset = ValidationDataset(
+            self.val, imgsz=max(self.imgsz_hw), batch_size=BATCH_SIZE, stride=self.stride, frame_hw=frame_hw
+        )
+        workers = choose_workers(self.workers, BATCH_SIZE, device_type="cpu", world_size=1)
+        evaluator = Evaluator(
+            self.val,
+            lambda: validation_loader(dataset, workers=workers, pin_memory=False, rank=0, world_size=1),
+            num_classes=model.num_classes,
+            settings=EvaluationSettings()
+            if thresholds is None
+            else EvaluationSettings(
+                conf_thres=thresholds.conf_thres,
+                iou_thres=thresholds.iou_thres,
+                max_det=thresholds.max_det,
+                agnostic=thresholds.agnostic,
+                multi_label=False,
+            ),
+        )
+        return float(evaluator.run(model, stop=self.stop).metrics.map50_95)
+
+
+def read_export_data(
+    settings: ExportSettings, model: DetectionModel, imgsz_hw: tuple[int, int], *, stop: StopSignal
+) -> ExportData:
+    """Read the splits that the settings need.
+
+    Raises:
+        DataError: they cannot be used.
+        ModelError: the data set has other classes than the model.
+        StopRequested: `stop` was set while reading.
+    """
+    wanted = ("train", "val") if settings.int8 else ("val",)
+    splits = read_splits(Path(settings.data), wanted, options=ScanOptions(allow_unlabelled=True), stop=stop)
+    if len(splits.names) != model.num_classes:
+        raise ModelError(
+            f"weights `{settings.weights}` have {model.num_classes} classes, `{settings.data}` has {len(splits.names)}",
+            hint=f"the weights know: {', '.join(model.names[:20])}",
+        )
+    return ExportData(
+        val=splits.scans["val"].index,
+        train=splits.scans["train"].index if settings.int8 else None,
+        imgsz_hw=imgsz_hw,
+        stride=model.max_stride,
+        workers=settings.workers,
+        num_calibration=settings.calibration_images,
+        stop=stop,
+    )

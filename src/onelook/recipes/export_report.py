@@ -1,0 +1,126 @@
+"""The report beside an export: what was made from what, and how far it is from the model."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from dataclasses import asdict, dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from onelook.exports.formats import EXPORTERS
+from onelook.exports.parity import TOLERANCES, Case
+from onelook.exports.plan import ExportPlan
+from onelook.files.atomic import write_text_atomic
+from onelook.settings.export import ExportSettings
+
+DISTRIBUTIONS = {"litert_torch": "litert-torch", "ai_edge_litert": "ai-edge-litert"}
+
+
+@dataclass(frozen=True)
+class MapComparison:
+    """mAP50-95 of a model and of its export.
+
+    Attributes:
+        model: 0 to 1.
+        export: 0 to 1.
+        num_images: that it was measured on.
+    """
+
+    model: float
+    export: float
+    num_images: int
+
+    @property
+    def loss_points(self) -> float:
+        """What the export loses, in points of 100; negative if it is better."""
+        return 100 * (self.model - self.export)
+
+
+@dataclass(frozen=True)
+class Checks:
+    """How far an export is from the model.
+
+    Attributes:
+        cases: comparisons of all boxes; none if the export cannot run on this machine.
+        map_comparison: mean average precision before and after; None without data.
+    """
+
+    cases: tuple[Case, ...] = ()
+    map_comparison: MapComparison | None = None
+
+    def problems(self, precision: str, max_loss: float) -> list[str]:
+        """What is not within the tolerance of a precision, or above the largest loss of mAP50-95, in points."""
+        found = [
+            f"images {case.shape}: boxes {case.box_px:.3g} px apart, scores {case.score:.2g}, {case.unpaired} unpaired"
+            for case in self.cases
+            if not case.is_within(TOLERANCES[precision])
+        ]
+        if self.map_comparison is not None and self.map_comparison.loss_points > max_loss:
+            found.append(f"mAP50-95 falls by {self.map_comparison.loss_points:.2f} points")
+        return found
+
+
+def report_path(target: Path) -> Path:
+    """The report of the export `target`."""
+    return target.with_name(f"{target.name}.report.json")
+
+
+def contents(made: Path) -> list[tuple[str, int, str]]:
+    """Name, bytes and SHA-256 of every file of an export."""
+    files = sorted(item for item in made.rglob("*") if item.is_file()) if made.is_dir() else [made]
+    return [
+        (path.relative_to(made.parent).as_posix(), path.stat().st_size, hashlib.sha256(path.read_bytes()).hexdigest())
+        for path in files
+    ]
+
+
+def report_of(
+    plan: ExportPlan, settings: ExportSettings, *, format_name: str, made: Path, checks: Checks
+) -> dict[str, Any]:
+    """The report as plain values."""
+    problems = checks.problems(plan.metadata.precision, settings.max_loss)
+    tolerance, compared = TOLERANCES[plan.metadata.precision], checks.map_comparison
+    packages = ("torch", *EXPORTERS[format_name].makers, *EXPORTERS[format_name].runners)
+    return {
+        "format": format_name,
+        "files": [{"name": name, "bytes": size, "sha256": digest} for name, size, digest in contents(made)],
+        "weights": {"name": settings.weights.name, "sha256": contents(settings.weights)[0][2]},
+        "metadata": plan.metadata.as_dict(),
+        "passed": not problems if checks.cases else None,
+        "problems": problems,
+        "tolerance": asdict(tolerance) if tolerance is not None else None,
+        "comparisons": [asdict(case) for case in checks.cases],
+        "map50_95": None
+        if compared is None
+        else {
+            "model": compared.model,
+            "export": compared.export,
+            "loss_points": compared.loss_points,
+            "largest_loss_points": settings.max_loss,
+            "images": compared.num_images,
+        },
+        "versions": {package: _version(package) for package in dict.fromkeys(packages)},
+    }
+
+
+def write_report(path: Path, report: dict[str, Any]) -> None:
+    """Write a report as JSON; numbers that are not finite are null."""
+    write_text_atomic(path, json.dumps(_without_infinities(report), indent=1, ensure_ascii=False) + "\n")
+
+
+def _without_infinities(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _without_infinities(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_without_infinities(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def _version(package: str) -> str:
+    try:
+        return version(DISTRIBUTIONS.get(package, package))
+    except PackageNotFoundError:  # another build, such as onnxruntime-gpu
+        return "unknown"

@@ -1,0 +1,56 @@
+"""Every option of a benchmark. The text under each field is `--help`, reference page and comment at once."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator
+
+from onelook.settings.export import known_formats, one_word_each
+from onelook.settings.train import IMGSZ_ALIASES
+
+
+class BenchmarkSettings(BaseModel):
+    """All settings of `onelook benchmark`."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True, validate_default=True)
+
+    weights: Path
+    """Checkpoint (.safetensors, or .pt of YOLOv5) whose exports are measured."""
+    format: list[str] = Field(
+        ["onnx", "openvino", "torchscript"], min_length=1, json_schema_extra={"aliases": ["--include"]}
+    )
+    """Some of onnx, openvino, torchscript, ncnn, executorch, coreml, litert, tensorrt; PyTorch is always there."""
+    data: str = Field("")
+    """Data-set YAML on whose val split mAP is measured; empty measures none."""
+    imgsz: list[int] = Field([640], min_length=1, max_length=2, json_schema_extra=IMGSZ_ALIASES)
+    """Size of the images, pixels: one side, or height and width; multiples of the model's stride."""
+    batch_size: int = Field(1, ge=1)
+    """Images of a call."""
+    half: bool = Field(False)
+    """Export in 16 bits."""
+    int8: bool = Field(False)
+    """Export in 8 bits; needs data."""
+    rounds: int = Field(20, ge=1)
+    """Calls that are timed, the formats in turn; the median counts."""
+    device: str = Field("")
+    """cpu or a GPU number; empty takes the first GPU if there is one, for the formats that can use it."""
+    workers: int = Field(8, ge=0)
+    """Most processes that load images; with data."""
+    project: Path = Field(Path("runs/benchmark"))
+    """Folder of the run folders."""
+    name: str = Field("exp", min_length=1)
+    """Name of the run folder; a number is added if it is taken."""
+    exist_ok: bool = Field(False)
+    """Write into the run folder even if it is there already."""
+
+    @field_validator("format", mode="before")
+    @classmethod
+    def _one_word_each(cls, given: Any) -> Any:
+        return one_word_each(given)
+
+    @field_validator("format")
+    @classmethod
+    def _known(cls, names: list[str]) -> list[str]:
+        return known_formats(names)

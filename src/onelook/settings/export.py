@@ -1,0 +1,114 @@
+"""Every option of an export. The text under each field is `--help`, reference page and comment at once."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+from onelook.errors import SettingsError
+from onelook.settings.build import nearest_name
+from onelook.settings.train import IMGSZ_ALIASES
+
+FORMAT_NAMES = ("onnx", "openvino", "torchscript", "ncnn", "executorch", "coreml", "litert", "tensorrt")
+
+
+class ExportSettings(BaseModel):
+    """All settings of `onelook export`."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True, validate_default=True)
+
+    weights: Path
+    """Checkpoint (.safetensors, or .pt of YOLOv5) to export."""
+    format: list[str] = Field(["onnx"], min_length=1, json_schema_extra={"aliases": ["--include"]})
+    """One or several of onnx, openvino, torchscript, ncnn, executorch, coreml, litert, tensorrt."""
+    data: str = Field("")
+    """Data-set YAML: mAP before and after is compared on its val split; int8 measures ranges on its train split."""
+    imgsz: list[int] = Field([640], min_length=1, max_length=2, json_schema_extra=IMGSZ_ALIASES)
+    """Size of the images, pixels: one side, or height and width; multiples of the model's stride."""
+    batch_size: int = Field(1, ge=1)
+    """Images of a call; with dynamic, any number can be given."""
+    dynamic: bool = Field(False)
+    """Take images of any size that is a multiple of the stride, and, but for ncnn, any number of them."""
+    half: bool = Field(False)
+    """16-bit weights and arithmetic in the network; images, boxes and scores stay in 32 bits."""
+    int8: bool = Field(False)
+    """8-bit arithmetic in the network, but for the last convolutions; needs data."""
+    calibration_images: int = Field(100, ge=1)
+    """Training images on which int8 measures the ranges of activations."""
+    nms: bool = Field(False)
+    """Put non-maximum suppression into the graph, with the four thresholds that follow."""
+    conf_thres: float = Field(0.25, ge=0, le=1)
+    """Least score of a detection, with nms."""
+    iou_thres: float = Field(0.45, ge=0, le=1)
+    """Overlap above which the weaker of two detections is dropped, with nms."""
+    max_det: int = Field(1000, ge=1)
+    """Most detections per image, with nms."""
+    agnostic_nms: bool = Field(False)
+    """Detections of different classes suppress each other too, with nms."""
+    simplify: bool = Field(False)
+    """Let ONNX Runtime merge nodes that every ONNX reader would compute one by one."""
+    opset: int = Field(20, ge=18, le=23)
+    """Version of the operators of ONNX."""
+    workspace: float = Field(4.0, gt=0)
+    """Memory that TensorRT may use while it builds, GiB."""
+    device: str = Field("")
+    """Where the export is compared with the model: cpu or a GPU number; TensorRT needs a GPU."""
+    max_loss: float = Field(0.5, ge=0, le=100)
+    """Largest loss of mAP50-95 that is accepted, in points of 100; with data."""
+    allow_mismatch: bool = Field(False)
+    """Keep an export that does not compute what the model computes."""
+    workers: int = Field(8, ge=0)
+    """Most processes that load images; with data."""
+    output: str = Field("")
+    """Folder for the exports; empty means beside the weights."""
+    exist_ok: bool = Field(False)
+    """Replace exports that are there already."""
+
+    @field_validator("format", mode="before")
+    @classmethod
+    def _one_word_each(cls, given: Any) -> Any:
+        return one_word_each(given)
+
+    @field_validator("format")
+    @classmethod
+    def _known(cls, names: list[str]) -> list[str]:
+        return known_formats(names)
+
+    @model_validator(mode="after")
+    def _refuse_options_without_effect(self) -> ExportSettings:
+        if self.half and self.int8:
+            raise SettingsError("`half` and `int8` exclude each other", hint="drop one, or export twice")
+        if self.int8 and not self.data:
+            raise SettingsError("`int8` needs pictures to measure ranges on", hint="add `--data`")
+        needs = {
+            "nms": (self.nms, ("conf_thres", "iou_thres", "max_det", "agnostic_nms")),
+            "int8": (self.int8, ("calibration_images",)),
+            "data": (bool(self.data), ("max_loss", "workers")),
+        }
+        for needed, (is_given, names) in needs.items():
+            idle = [name for name in names if name in self.model_fields_set and not is_given]
+            if idle:
+                raise SettingsError(f"setting `{idle[0]}` has no effect without `{needed}`", hint=f"add `--{needed}`")
+        return self
+
+
+def one_word_each(given: Any) -> Any:
+    """Names of formats as a list without repeats, from one text or a list of texts, with commas or spaces between."""
+    words = [given] if isinstance(given, str) else given
+    if not isinstance(words, list | tuple) or not all(isinstance(word, str) for word in words):
+        return given
+    return list(dict.fromkeys(name for word in words for name in word.lower().replace(",", " ").split()))
+
+
+def known_formats(names: list[str]) -> list[str]:
+    """`names`, if all are formats.
+
+    Raises:
+        SettingsError: one is not.
+    """
+    for name in names:
+        if name not in FORMAT_NAMES:
+            raise SettingsError(f"`format` is `{name}`", hint=nearest_name(name, list(FORMAT_NAMES)))
+    return names
