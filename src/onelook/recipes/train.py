@@ -42,7 +42,6 @@ from onelook.recipes.pictures import draw_data, draw_evaluation, draw_results
 from onelook.recipes.preparation import Prepared, prepare
 from onelook.recipes.splits import write_ledgers
 from onelook.recipes.validate import write_metrics
-from onelook.settings.train import TrainSettings
 from onelook.structures.metrics import DetectionMetrics
 
 logger = logging.getLogger(__name__)
