@@ -21,7 +21,6 @@ def test_the_optimiser_and_its_momentum_are_those_asked_for(options: Options) ->
     assert found == {"SGD": 0.8, "Adam": 0.8, "AdamW": 0.8}
 
 
-@covers("train", "optimizer")
 def test_the_automatic_optimiser_keeps_the_rates_that_were_set(options: Options) -> None:
     automatic = {name: value for name, value in options.items() if name != "hyp"} | {"optimizer": "auto"}
     assert fit(automatic).trace.updates[0].kind == "AdamW", "a short run"

@@ -86,7 +86,6 @@ def test_image_weights_show_rare_and_badly_detected_classes_more_often(world: Da
         assert sum(boxes) > 50, "28 without weights"
 
 
-@covers("train", "image_weights")
 def test_drawn_images_are_the_same_for_any_number_of_workers(options: Options) -> None:
     mine = {**options, "hyp": "scratch-high", "batch_size": 8, "epochs": 3, "quad": True, "image_weights": True}
     assert len({fit(mine, workers=workers).bits for workers in (0, 2)}) == 1
