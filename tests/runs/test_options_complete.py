@@ -12,6 +12,7 @@ import test_batch_size
 import test_callbacks
 import test_evolve
 import test_options
+import test_options_export
 import test_options_learning
 import test_options_loader
 import test_options_processes
@@ -25,10 +26,12 @@ from yolov5_options import OPTIONS, Option
 
 from onelook.cli.parser import NOT_OFFERED, Parser
 from onelook.cli.train import add_arguments
+from onelook.settings.benchmark import BenchmarkSettings
 from onelook.settings.build import build_settings
 from onelook.settings.command_line import typed_options
 from onelook.settings.detect import DetectSettings
 from onelook.settings.evolve import EvolveSettings, SearchSettings
+from onelook.settings.export import ExportSettings
 from onelook.settings.train import TrainSettings
 from onelook.settings.validate import ValidateSettings
 
@@ -37,6 +40,7 @@ FILES = (
     test_callbacks,
     test_evolve,
     test_options,
+    test_options_export,
     test_options_learning,
     test_options_loader,
     test_options_processes,
@@ -50,6 +54,8 @@ ELSEWHERE = {
     "val": set[str](),
     "detect": {"half"},  # GPUs only; test_predictor.py
     "evolve": set[str](),
+    "export": set[str](),
+    "benchmark": set[str](),
 }
 
 
@@ -60,7 +66,14 @@ def test_every_file_with_tests_of_settings_is_listed() -> None:
 
 @pytest.mark.parametrize(
     ("command", "kind"),
-    [("train", TrainSettings), ("val", ValidateSettings), ("detect", DetectSettings), ("evolve", SearchSettings)],
+    [
+        ("train", TrainSettings),
+        ("val", ValidateSettings),
+        ("detect", DetectSettings),
+        ("evolve", SearchSettings),
+        ("export", ExportSettings),
+        ("benchmark", BenchmarkSettings),
+    ],
 )
 def test_every_setting_has_its_test(command: str, kind: type[BaseModel]) -> None:
     tested = {name for of, name in COVERED if of == command}

@@ -26,13 +26,17 @@ SHARE = 0.97
 """Of a limit, that a run is to take at its peak."""
 DRIFT = 0.15
 """What the allocator loses between blocks as a run goes on, as a share of what a rehearsal takes."""
-DRIFT_OF_SIZES = 0.25
+DRIFT_OF_SIZES = 0.3
 """The same where the sizes of pictures vary."""
 DRIFT_ON_DEVICE = 0.05
 """The same on a GPU."""
 # Taken by this process later on, whatever the batch: the library that draws pictures, and small things.
-PICTURES = {"address_space": 180 * MIB, "data": 100 * MIB, "resident": 90 * MIB, "device": 0}
-SMALL_THINGS = {"address_space": 40 * MIB, "data": 30 * MIB, "resident": 20 * MIB, "device": 0}
+PICTURES = {"address_space": 180 * MIB, "data": 100 * MIB, "resident": 90 * MIB}
+SMALL_THINGS = {"address_space": 40 * MIB, "data": 30 * MIB, "resident": 20 * MIB}
+KERNELS = {"address_space": 130 * MIB, "data": 130 * MIB, "resident": 10 * MIB}
+"""The code that oneDNN compiles for every shape of a batch: last batches and validation have their own."""
+KERNELS_OF_SIZES = {"address_space": 360 * MIB, "data": 360 * MIB, "resident": 40 * MIB}
+"""The same where the sizes of pictures vary: it keeps 1024 kernels, of which hardly any page is written."""
 WORKER_BYTES = 100 * MIB
 PREFETCHED = 3
 """Batches of each process that loads images: two that wait, one in the making."""
@@ -95,10 +99,13 @@ class Forecast:
         settings = self.request.settings
         if kind == "device":
             return growth[kind] * (1 + DRIFT_ON_DEVICE)
-        fixed = self.request.other_bytes + SMALL_THINGS[kind] + (0 if settings.noplots else PICTURES[kind])
+        varies = settings.multi_scale
+        fixed = self.request.other_bytes + SMALL_THINGS[kind] + (KERNELS_OF_SIZES if varies else KERNELS)[kind]
+        if not settings.noplots:
+            fixed += PICTURES[kind]
         if kind == "resident":
             fixed += self._loaders(batch_size)
-        return fixed + growth[kind] * (1 + (DRIFT_OF_SIZES if settings.multi_scale else DRIFT))
+        return fixed + growth[kind] * (1 + (DRIFT_OF_SIZES if varies else DRIFT))
 
     def _loaders(self, batch_size: int) -> int:
         """Bytes of the processes that load images for one training process, those for validation included."""
