@@ -310,6 +310,10 @@ def test_without_optuna_the_genetic_search_takes_its_place(
     assert caught.value.hint == 'pip install "onelook[tune]"'
 
 
+def test_folder_may_be_called_after_the_model(search: Options) -> None:
+    assert evolve(search | {"evolve": 1, "name": "cfg"}).run_folder == search["project"] / "tiny"
+
+
 def test_library_says_as_much_after_a_search_as_before(search: Options) -> None:
     package = logging.getLogger("onelook")
     before = package.level

@@ -118,6 +118,8 @@ def prepare_search(given: Mapping[str, Any], file: Path | None, stop: StopSignal
             hint="start it without `torchrun`, once per device, with `--evolve-storage` naming the same storage",
         )
     settings = build_settings(EvolveSettings, given, file=file)
+    if settings.name == "cfg":
+        settings = settings.model_copy(update={"name": Path(settings.cfg or settings.weights).stem or "exp"})
     earlier = _earlier(settings)
     if earlier is not None:
         settings = _going_on(earlier, settings)
