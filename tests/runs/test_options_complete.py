@@ -12,7 +12,6 @@ import test_batch_size
 import test_callbacks
 import test_evolve
 import test_options
-import test_options_export
 import test_options_learning
 import test_options_loader
 import test_options_processes
@@ -31,7 +30,6 @@ from onelook.settings.build import build_settings
 from onelook.settings.command_line import typed_options
 from onelook.settings.detect import DetectSettings
 from onelook.settings.evolve import EvolveSettings, SearchSettings
-from onelook.settings.export import ExportSettings
 from onelook.settings.train import TrainSettings
 from onelook.settings.validate import ValidateSettings
 
@@ -40,7 +38,6 @@ FILES = (
     test_callbacks,
     test_evolve,
     test_options,
-    test_options_export,
     test_options_learning,
     test_options_loader,
     test_options_processes,
@@ -54,7 +51,6 @@ ELSEWHERE = {
     "val": set[str](),
     "detect": {"half"},  # GPUs only; test_predictor.py
     "evolve": set[str](),
-    "export": set[str](),
     "benchmark": set[str](),
 }
 
@@ -71,7 +67,6 @@ def test_every_file_with_tests_of_settings_is_listed() -> None:
         ("val", ValidateSettings),
         ("detect", DetectSettings),
         ("evolve", SearchSettings),
-        ("export", ExportSettings),
         ("benchmark", BenchmarkSettings),
     ],
 )
