@@ -126,9 +126,10 @@ class Verdicts:
         self._found: dict[str, str] = {}
 
     @pytest.hookimpl(tryfirst=True)
-    def pytest_runtest_protocol(self, item: pytest.Item) -> bool | None:
+    def pytest_runtest_setup(self, item: pytest.Item) -> None:
         """Leave out what is decided."""
-        return True if self._found.get(_function(item.nodeid)) in NOTICED else None
+        if self._found.get(_function(item.nodeid)) in NOTICED:
+            pytest.skip("decided")
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """Take the worst of all cases: one that fails is enough."""
