@@ -25,7 +25,6 @@ from yolov5_options import OPTIONS, Option
 
 from onelook.cli.parser import NOT_OFFERED, Parser
 from onelook.cli.train import add_arguments
-from onelook.settings.benchmark import BenchmarkSettings
 from onelook.settings.build import build_settings
 from onelook.settings.command_line import typed_options
 from onelook.settings.detect import DetectSettings
@@ -51,7 +50,6 @@ ELSEWHERE = {
     "val": set[str](),
     "detect": {"half"},  # GPUs only; test_predictor.py
     "evolve": set[str](),
-    "benchmark": set[str](),
 }
 
 
@@ -67,7 +65,6 @@ def test_every_file_with_tests_of_settings_is_listed() -> None:
         ("val", ValidateSettings),
         ("detect", DetectSettings),
         ("evolve", SearchSettings),
-        ("benchmark", BenchmarkSettings),
     ],
 )
 def test_every_setting_has_its_test(command: str, kind: type[BaseModel]) -> None:
