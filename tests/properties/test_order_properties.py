@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from onelook.data import quad
-from onelook.data.rectangles import equal_squares, similar_shapes
+from onelook.data.rectangles import equal_frames, similar_shapes
 from onelook.data.sampler import EpochOrder, fixed_order
 
 EPOCHS = 2
@@ -71,7 +71,7 @@ def test_each_image_comes_exactly_once_per_epoch_and_sizes_keep_their_places(
 @settings(max_examples=100, deadline=None)
 @given(COUNTS, BATCHES, WORLDS)
 def test_every_image_is_validated_by_exactly_one_process(num_images: int, batch_size: int, world_size: int) -> None:
-    rectangles = equal_squares(num_images, imgsz=64, batch_size=batch_size)
+    rectangles = equal_frames(num_images, frame_hw=(64, 64), batch_size=batch_size)
     dealt = [fixed_order(rectangles, rank=rank, world_size=world_size) for rank in range(world_size)]
     assert sorted(batch for part in dealt for batch in part) == sorted(fixed_order(rectangles))
     assert sorted(image for part in dealt for batch in part for image in batch) == list(range(num_images))
