@@ -113,7 +113,9 @@ def test_a_line_never_falls() -> None:
 
 def request_for(definition: dict[str, object], **changes: object) -> TrialRequest:
     settings = TrainSettings(imgsz=96, noplots=True, workers=0)
-    request = TrialRequest(definition, settings, "cpu", num_images=4, num_val_images=6, boxes_per_image=8)
+    request = TrialRequest(
+        definition, settings, "cpu", num_images=4, num_val_images=6, frame_hw=(96, 96), val_frame_hw=(96, 128)
+    )
     return replace(request, **changes)  # type: ignore[arg-type]
 
 
@@ -179,5 +181,5 @@ def test_too_little_memory_for_one_image_is_an_error_with_numbers(tiny_model: Pa
     with pytest.raises(
         MemoryShortage, match=r"one image in each of 2 processes of 96 pixels: .* \d+\.\d\d GiB of"
     ) as caught:
-        find_batch_size(request_for(definition, other_bytes=10**15, processes=2), processes_on_host=2)
+        find_batch_size(request_for(definition, other_bytes=10**15, processes=2, num_images=2), processes_on_host=2)
     assert "smaller `--imgsz` or a smaller model" in str(caught.value)

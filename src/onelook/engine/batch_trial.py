@@ -51,6 +51,8 @@ class TrialRequest:
         device: of this process, such as "cpu" or "cuda:1".
         num_images: of the training split.
         num_val_images: of the validation split; in validation no batch is larger than that.
+        frame_hw: height and width of the largest training picture, pixels; before multi-scale and `quad` enlarge it.
+        val_frame_hw: height and width of the largest picture in validation, pixels.
         boxes_per_image: how many boxes a training picture may have, mosaics considered.
         other_bytes: main memory that this process will take besides, such as for decoded images.
         processes: that train together.
@@ -62,6 +64,8 @@ class TrialRequest:
     device: str
     num_images: int
     num_val_images: int
+    frame_hw: tuple[int, int]
+    val_frame_hw: tuple[int, int]
     boxes_per_image: int = 100
     other_bytes: int = 0
     processes: int = 1
@@ -78,6 +82,8 @@ class BatchTrial:
     def __init__(self, request: TrialRequest) -> None:
         self._request = request
         self._device = torch.device(request.device)
+        if self._device.type == "cuda":
+            torch.cuda.set_device(self._device)
         self._amp = amp_dtype(request.settings.amp, self._device)
         model = create_model(request.definition)
         self._before = memory_use()
@@ -152,8 +158,8 @@ class BatchTrial:
     def _validate(self, batch_size: int) -> None:
         """The averaged model, its loss, and the suppression of as many boxes as there can be."""
         settings, model = self._request.settings, self._state.ema.module
-        side = settings.imgsz + self._arithmetic.max_stride  # see the padding of ValidationDataset
-        batch = _batch(min(batch_size, max(self._request.num_val_images, 1)), side, 0, self._random)
+        num_images = min(batch_size, max(self._request.num_val_images, 1))
+        batch = _batch(num_images, self._request.val_frame_hw, 0, self._random)
         images = prepare_images(batch.images, self._device)
         with torch.autocast(self._device.type, dtype=self._amp, enabled=self._amp is not None):
             raw_maps = model(images)
@@ -179,13 +185,15 @@ class BatchTrial:
 
     def _size(self, step: int) -> int:
         settings = self._request.settings
-        return multi_scale_size(settings.seed, step, settings.imgsz, self._arithmetic.max_stride)
+        side = 2 * settings.imgsz if settings.quad else settings.imgsz
+        return multi_scale_size(settings.seed, step, side, self._arithmetic.max_stride)
 
     def _batch(self, places: int) -> Batch:
-        settings = self._request.settings
-        side = 2 * settings.imgsz if settings.quad else settings.imgsz
-        boxes = 4 * self._request.boxes_per_image if settings.quad else self._request.boxes_per_image
-        return _batch(places, side, boxes, self._random)
+        height, width = self._request.frame_hw
+        boxes = self._request.boxes_per_image
+        if self._request.settings.quad:
+            height, width, boxes = 2 * height, 2 * width, 4 * boxes
+        return _batch(places, (height, width), boxes, self._random)
 
     def _schedule(self, batch_size: int) -> Schedule:
         settings = self._request.settings.model_copy(update={"batch_size": batch_size, "sync_bn": False})
@@ -236,11 +244,11 @@ def _state(request: TrialRequest, arithmetic: Arithmetic, model: DetectionModel)
     )
 
 
-def _batch(num_images: int, side: int, boxes_per_image: int, random: torch.Generator) -> Batch:
+def _batch(num_images: int, size_hw: tuple[int, int], boxes_per_image: int, random: torch.Generator) -> Batch:
     """Noise with boxes of all sizes anywhere."""
     draw: Any = partial(torch.rand, generator=random)
     num_boxes = num_images * boxes_per_image
-    images = torch.randint(0, 256, (num_images, 3, side, side), dtype=torch.uint8, generator=random)
+    images = torch.randint(0, 256, (num_images, 3, *size_hw), dtype=torch.uint8, generator=random)
     sizes: Tensor = 0.02 + 0.5 * draw(num_boxes, 2) ** 2
     targets = Targets(
         image_index=torch.arange(num_images).repeat_interleave(boxes_per_image),

@@ -11,7 +11,7 @@ import sys
 import types
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
@@ -38,6 +38,11 @@ def trial_process(request: TrialRequest, stop: StopSignal | None = None) -> Iter
     Args:
         request: the run.
         stop: asked while the process works.
+
+    Raises:
+        MemoryShortage: the process did not even begin.
+        StopRequested: `stop` was set.
+        OnelookError: a trial failed for another reason than memory; raised by the function, too.
     """
     ours, theirs = multiprocessing.Pipe()
     process = multiprocessing.get_context("spawn").Process(target=_serve, args=(theirs, request), daemon=True)
@@ -48,19 +53,35 @@ def trial_process(request: TrialRequest, stop: StopSignal | None = None) -> Iter
     def measure(kind: str, batch_size: int) -> Growth | None:
         try:
             ours.send_bytes(json.dumps([kind, batch_size]).encode())
-            while not ours.poll(SECONDS_BETWEEN_LOOKS):
-                if stop is not None:
-                    stop.check()
-            return _understood(json.loads(ours.recv_bytes()))
+            return _understood(_received(ours, stop))
         except (EOFError, OSError):  # killed, or it fell over where memory can run out without an exception
             return None
 
     try:
+        _check_beginning(ours, stop)
         yield measure
     finally:
         ours.close()
         process.kill()
         process.join()
+
+
+def _check_beginning(answers: Connection, stop: StopSignal | None) -> None:
+    try:
+        _received(answers, stop)
+    except (EOFError, OSError) as problem:
+        raise MemoryShortage(
+            "setting `batch_size` is -1, but the process that tries batches ended before it had loaded the library",
+            hint="if memory is not what it lacked, give `--batch-size` a number",
+        ) from problem
+
+
+def _received(answers: Connection, stop: StopSignal | None) -> dict[str, Any]:
+    while not answers.poll(SECONDS_BETWEEN_LOOKS):
+        if stop is not None:
+            stop.check()
+    answer: dict[str, Any] = json.loads(answers.recv_bytes())
+    return answer
 
 
 def _understood(answer: dict[str, Any]) -> Growth | None:
@@ -71,8 +92,9 @@ def _understood(answer: dict[str, Any]) -> Growth | None:
 
 
 def _serve(questions: Connection, request: TrialRequest) -> None:
-    """Answer questions until there are no more."""
+    """Say that this process has begun, and answer questions until there are no more."""
     _prepare_process(request.num_threads)
+    questions.send_bytes(b"{}")
     trial: BatchTrial | None = None
     while True:
         try:
@@ -97,7 +119,7 @@ def _prepare_process(num_threads: int) -> None:
     torch.set_num_threads(num_threads)
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-        with Path("/proc/self/oom_score_adj").open("r+", encoding="ascii") as file:
+        with suppress(OSError), Path("/proc/self/oom_score_adj").open("r+", encoding="ascii") as file:
             file.write("1000")
 
 

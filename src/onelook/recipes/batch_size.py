@@ -10,6 +10,7 @@ import torch
 
 from onelook.data.capacity import available_memory
 from onelook.data.image_cache import MARGIN, ImageFiles
+from onelook.data.rectangles import frame_for_aspects
 from onelook.engine.autobatch import BatchChoice, find_batch_size
 from onelook.engine.batch_trial import TrialRequest
 from onelook.engine.process import World
@@ -17,6 +18,7 @@ from onelook.engine.stop_signal import StopSignal
 from onelook.models.detector import DetectionModel
 from onelook.recipes.splits import Splits
 from onelook.settings.train import TrainSettings
+from onelook.structures.dataset_index import DatasetIndex
 
 logger = logging.getLogger(__name__)
 
@@ -82,10 +84,22 @@ def trial_request(
         device=str(device),
         num_images=len(train),
         num_val_images=len(val),
+        frame_hw=_largest_frame(train, settings, model, pad=0.0) if settings.rect else (settings.imgsz, settings.imgsz),
+        val_frame_hw=_largest_frame(val, settings, model, pad=0.5),
         boxes_per_image=math.ceil(
             CROWDED * tiles * (2 if settings.mixup > 0 else 1) * len(train.class_ids) / len(train)
         ),
         other_bytes=cached,
         processes=processes,
         num_threads=torch.get_num_threads(),
+    )
+
+
+def _largest_frame(
+    index: DatasetIndex, settings: TrainSettings, model: DetectionModel, *, pad: float
+) -> tuple[int, int]:
+    """Height and width of the frame that holds all images of a split, pixels; that of a batch is no larger."""
+    aspects = index.sizes_hw[:, 0] / index.sizes_hw[:, 1]
+    return frame_for_aspects(
+        float(aspects.min()), float(aspects.max()), imgsz=settings.imgsz, stride=model.max_stride, pad=pad
     )
