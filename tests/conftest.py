@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
+
+from browser import Browser, find_browser
 
 TABLE = """\
 # Three maps, a handful of channels.
@@ -66,3 +69,11 @@ def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("model") / "tiny.yaml"
     path.write_text(TABLE)
     return path
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    """The browser for tests of pages, started once."""
+    running = Browser(find_browser())
+    yield running
+    running.close()
