@@ -195,9 +195,12 @@ class BatchGradient:
 
 
 def multi_scale_size(seed: int, step: int, imgsz: int, stride: int) -> int:
-    """Image side of step number `step`, pixels: a multiple of `stride`, half to one and a half times `imgsz`."""
+    """Image side of step number `step`, pixels: a multiple of `stride`, half to one and a half times `imgsz`.
+
+    At least two strides: of a single value, which one picture leaves in the last map otherwise, there is no variance.
+    """
     rng = np.random.Generator(np.random.Philox(key=[seed, PURPOSE_SIZE], counter=[step, 0, 0, 0]))
-    return max(int(rng.integers(imgsz // 2, imgsz * 3 // 2 + stride)) // stride * stride, stride)
+    return max(int(rng.integers(imgsz // 2, imgsz * 3 // 2 + stride)) // stride * stride, 2 * stride)
 
 
 def shards_for(batch_size: int, micro_batch: int, num_processes: int) -> int:
