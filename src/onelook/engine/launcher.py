@@ -13,7 +13,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
 from torch.distributed import TCPStore  # type: ignore[attr-defined]
@@ -44,6 +44,8 @@ class LaunchEnd:
 def run_processes(arguments: Sequence[str], count: int, *, launch: str, attempt: int) -> LaunchEnd:
     """Run `python -m onelook` with `arguments` in `count` processes until all are done, one fails, or a signal comes.
 
+    A second signal ends them all, and this process, at once.
+
     Args:
         arguments: of the command line.
         count: processes.
@@ -51,7 +53,9 @@ def run_processes(arguments: Sequence[str], count: int, *, launch: str, attempt:
         attempt: 0, and one more for every time that they were started anew.
     """
     store = TCPStore(HOST, 0, is_master=True, wait_for_workers=False)
-    with StopSignal() as stop, tempfile.TemporaryDirectory(prefix="onelook-") as folder, _quiet_launcher():
+    started: list[PContext] = []
+    stop = StopSignal(before_end=lambda: _kill(started))
+    with stop, tempfile.TemporaryDirectory(prefix="onelook-") as folder, _quiet_launcher():
         if stop.requested:
             return LaunchEnd({}, stop.name)
         processes = start_processes(
@@ -61,7 +65,14 @@ def run_processes(arguments: Sequence[str], count: int, *, launch: str, attempt:
             envs={rank: _environment(rank, count, store.port, launch, attempt) for rank in range(count)},
             logs_specs=DefaultLogsSpecs(log_dir=folder),
         )
+        started.append(processes)
         return _watched(processes, stop)
+
+
+def _kill(started: Sequence[PContext]) -> None:
+    for number in (number for processes in started for number in processes.pids().values()):
+        with suppress(OSError):  # it has ended
+            os.killpg(number, signal.SIGKILL)
 
 
 def _watched(processes: PContext, stop: StopSignal) -> LaunchEnd:
@@ -81,6 +92,7 @@ def _environment(rank: int, count: int, port: int, launch: str, attempt: int) ->
     return {
         "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", str(threads)),
         "GLOO_SOCKET_IFNAME": os.environ.get("GLOO_SOCKET_IFNAME", "lo" if sys.platform == "linux" else ""),
+        "TORCH_CPP_LOG_LEVEL": os.environ.get("TORCH_CPP_LOG_LEVEL", "ERROR"),  # else stack traces when others end
         LAUNCHED_BY: str(os.getpid()),
         "PYTHONSAFEPATH": "1",  # `-m` would look for modules in the current folder first
         "RANK": str(rank),

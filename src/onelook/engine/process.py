@@ -314,7 +314,8 @@ def joined_world() -> Iterator[World]:
         backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
         dist.init_process_group(backend, store=store, rank=rank, world_size=size, timeout=NO_TIMEOUT)
     except (RuntimeError, ValueError) as problem:
-        raise ProcessGroupError(f"the processes of the run do not find each other: {problem}") from problem
+        reason = _first_sentence(problem)
+        raise ProcessGroupError(f"the processes of the run do not find each other: {reason}") from problem
     heartbeat = Heartbeat(store, rank, size)
     world = World(rank, size, int(os.environ["LOCAL_RANK"]), heartbeat, store)
     try:
@@ -343,7 +344,7 @@ def reasons_given(world: World) -> Iterator[None]:
 
 
 def _first_sentence(problem: Exception) -> str:
-    return " ".join(str(problem).split()).split(". ")[0]
+    return str(problem).partition("\n")[0].partition(". ")[0].strip()
 
 
 def _text(value: Any) -> Tensor:

@@ -7,6 +7,7 @@ import os
 import signal
 import threading
 import time
+from collections.abc import Callable
 from types import FrameType, TracebackType
 
 from onelook.errors import StopRequested
@@ -25,13 +26,15 @@ class StopSignal:
     Args:
         at_once: end the process at the first signal, with the exit code of a stop, as long as no inner one has begun:
             there is nothing to save yet.
+        before_end: done before a second signal ends the process.
 
     Attributes:
         requested: whether the run should save and stop.
     """
 
-    def __init__(self, *, at_once: bool = False) -> None:
+    def __init__(self, *, at_once: bool = False, before_end: Callable[[], None] | None = None) -> None:
         self.requested = False
+        self._before_end = before_end
         self._at_once = at_once
         self._name = ""
         self._seconds = 0.0
@@ -84,6 +87,8 @@ class StopSignal:
         if not self.requested:
             self.request(name)
         elif name != self._name or time.monotonic() - self._seconds > REPEAT_SECONDS:
+            if self._before_end is not None:
+                self._before_end()
             os._exit(128 + number)
 
 
