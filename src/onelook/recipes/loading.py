@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 
 import torch
 
+from onelook.data import quad
 from onelook.data.augment.render_cpu import ImageSource
 from onelook.data.capacity import available_processors
 from onelook.data.dataset import Arrangement, TrainDataset, ValidationDataset
@@ -153,8 +154,11 @@ def validation_batch_size(prepared: Prepared) -> int:
     """
     settled = prepared.resumed.checkpoint.document["progress"].get("val_batch", 0) if prepared.resumed else 0
     settings = prepared.settings
-    shards = shards_for(settings.batch_size, settings.micro_batch, prepared.world.size)
-    return settled or 2 * math.ceil(settings.batch_size / shards)
+    full, area = settings.batch_size, 1
+    if settings.quad:
+        full, area = quad.num_places(quad.num_images(full), full), quad.GRID
+    shards = shards_for(full, settings.micro_batch, prepared.world.size)
+    return settled or 2 * area * math.ceil(full / shards)
 
 
 def validation_batches(
