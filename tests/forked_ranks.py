@@ -81,7 +81,8 @@ class Ranks:
 
     def said(self, rank: int) -> str:
         """What a process has written on standard output and standard error."""
-        return (self.folder / f"rank{rank}.txt").read_text()
+        file = self.folder / f"rank{rank}.txt"
+        return file.read_text() if file.exists() else ""
 
     @property
     def everything_said(self) -> str:
@@ -114,11 +115,10 @@ def start_ranks(
         store: that of an earlier attempt; None for a new one.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(PRELOADED)
+    context = _context()
     store = store or TCPStore(HOST, 0, is_master=True, wait_for_workers=False)
     common = {
-        "OMP_NUM_THREADS": "1",
+        **_settings_of_tests(),
         "GLOO_SOCKET_IFNAME": "lo",
         "WORLD_SIZE": str(size),
         "LOCAL_WORLD_SIZE": str(size),
@@ -127,19 +127,61 @@ def start_ranks(
         "TORCHELASTIC_USE_AGENT_STORE": "True",
         "TORCHELASTIC_RUN_ID": uuid.uuid4().hex,
         "TORCHELASTIC_RESTART_COUNT": "0",
-        **{name: value for name, value in os.environ.items() if name.startswith("ONELOOK_")},
         **(environment or {}),
     }
     processes = []
     for rank in range(size):
         own = {**common, "RANK": str(rank), "LOCAL_RANK": str(rank)}
-        process = context.Process(target=_in_rank, args=(own, folder / f"rank{rank}.txt", target, tuple(arguments)))
+        process = context.Process(target=_in_process, args=(own, folder / f"rank{rank}.txt", target, tuple(arguments)))
         process.start()
         processes.append(process)
     return Ranks(processes, folder, store)
 
 
-def _in_rank(environment: dict[str, str], output: Path, target: Callable[..., Any], arguments: tuple[Any, ...]) -> None:
+def start_command(words: Sequence[Any], folder: Path) -> Ranks:
+    """`onelook` with these words as a user types them: one process, which may start others. Its number is `pids[0]`."""
+    folder.mkdir(parents=True, exist_ok=True)
+    process = _context().Process(
+        target=_in_process, args=(_settings_of_tests(), folder / "rank0.txt", _typed, (list(map(str, words)),))
+    )
+    process.start()
+    return Ranks([process], folder, None)
+
+
+def _typed(words: list[str]) -> int:
+    from onelook.cli.main import main
+
+    sys.argv = ["onelook", *words]
+    return main()
+
+
+def _context() -> Any:
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(PRELOADED)
+    return context
+
+
+def _settings_of_tests() -> dict[str, str]:
+    ours = {name: value for name, value in os.environ.items() if name.startswith("ONELOOK_")}
+    return {"OMP_NUM_THREADS": "1", **ours}
+
+
+def ranks_below(launcher: int) -> dict[int, int]:
+    """The processes that a launcher has started on Linux: number of the process by rank."""
+    found = {}
+    for place in Path("/proc").iterdir():
+        try:
+            parent = int((place / "stat").read_text().rsplit(")", 1)[1].split()[1])
+            variables = (place / "environ").read_bytes().split(b"\0") if parent == launcher else []
+        except (OSError, IndexError):  # not a process, or one that has just ended
+            continue
+        found |= {int(text[5:]): int(place.name) for text in variables if text.startswith(b"RANK=")}
+    return found
+
+
+def _in_process(
+    environment: dict[str, str], output: Path, target: Callable[..., Any], arguments: tuple[Any, ...]
+) -> None:
     import torch
 
     os.environ.update(environment)

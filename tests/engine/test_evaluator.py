@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,8 +12,6 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 import torch
-from torch import Tensor, nn
-from torch.nn.modules.module import register_module_forward_pre_hook
 
 from forked_ranks import require_loopback, start_ranks
 from onelook.data.dataset import ValidationDataset
@@ -28,6 +25,7 @@ from onelook.models.detector import DetectionModel, create_model
 from onelook.recipes.splits import read_splits
 from onelook.settings.hyperparameters import Hyperparameters
 from onelook.structures.metrics import as_arrays
+from rank_faults import memory_for
 
 BCCD = Path(__file__).parents[2] / "examples" / "bccd" / "data.yaml"
 IMGSZ = 96
@@ -156,24 +154,6 @@ def test_any_number_of_processes_gives_the_same_on_real_pictures(size: int, tiny
     alone = arrays(evaluate(task, World()))
     for found in shared_out(task, size, tmp_path / "said"):
         assert differences(alone, found) == []
-
-
-@contextmanager
-def memory_for(images: int) -> Iterator[list[int]]:
-    """Memory that holds so many images at a time; gives how many there were in each pass that was tried."""
-    tried: list[int] = []
-
-    def check(module: nn.Module, given: tuple[Tensor, ...]) -> None:
-        if isinstance(module, DetectionModel) and not given[0].is_meta:
-            tried.append(len(given[0]))
-            if len(given[0]) > images:
-                raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 3.00 GiB.")
-
-    handle = register_module_forward_pre_hook(check)
-    try:
-        yield tried
-    finally:
-        handle.remove()
 
 
 @pytest.mark.parametrize(

@@ -1,58 +1,77 @@
-"""A run in many processes is the run in one: the same weights and results to the bit."""
+"""A run in many processes is the run in one that computes its batches in as many parts: the same to the bit."""
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from forked_ranks import Faults, Ranks, require_loopback, train_ranks
+from onelook.engine.callback import Callback, StepEnd
 from onelook.engine.checkpoint import load_checkpoint
+from onelook.errors import StopRequested
 from onelook.recipes.train import train
 from onelook.settings.command_line import as_arguments
+from rank_faults import At, Send
 
 EQUAL_FILES = ("results.csv", "labels.json")
-SETTINGS = {
-    "epochs": 4,
-    "batch_size": 4,
-    "nominal_batch": 8,
-    "imgsz": 64,
-    "workers": 0,
-    "device": "cpu",
-    "noplots": True,
-    "noautoanchor": True,
-}
+EQUAL_PARTS = ("progress", "loss", "ema_updates", "metrics")
+Settings = Mapping[str, Any]
 
 
-@pytest.fixture(autouse=True)
-def loopback() -> None:
+class StopAt(Callback):
+    def __init__(self, step: int) -> None:
+        self.step = step
+
+    def on_step_end(self, event: StepEnd) -> None:
+        if event.step == self.step:
+            signal.raise_signal(signal.SIGTERM)
+
+
+@pytest.fixture
+def settings(tiny_data: Path, tiny_model: Path) -> dict[str, Any]:
+    """A run of 20 steps."""
     require_loopback()
+    return {
+        "data": tiny_data,
+        "cfg": tiny_model,
+        "epochs": 4,
+        "batch_size": 4,
+        "nominal_batch": 8,
+        "imgsz": 64,
+        "workers": 0,
+        "device": "cpu",
+        "noplots": True,
+        "noautoanchor": True,
+    }
 
 
 def contents(run: Path) -> dict[str, bytes]:
-    """The bits of all tensors, of the results and of what a run knows of itself."""
+    """The bits of all tensors, of the results, and of what a run knows of itself."""
     found = {name: (run / name).read_bytes() for name in EQUAL_FILES}
     for name in ("last", "best"):
         checkpoint = load_checkpoint(run / "weights" / f"{name}.safetensors")
         found |= {f"{name}/{key}": tensor.numpy().tobytes() for key, tensor in checkpoint.tensors.items()}
-        for part in ("progress", "loss", "ema_updates", "metrics"):
-            found[f"{name}.{part}"] = repr(checkpoint.document.get(part)).encode()
+        found |= {f"{name}.{part}": repr(checkpoint.document.get(part)).encode() for part in EQUAL_PARTS}
     return found
 
 
 def differences(run: Path, other: Path) -> list[str]:
+    """What is not the same to the bit in two run folders."""
     first, second = contents(run), contents(other)
     return [name for name in {**first, **second} if first.get(name) != second.get(name)]
 
 
-def in_processes(size: int, settings: Mapping[str, Any], folder: Path, *, faults: Faults | None = None) -> Ranks:
-    words = as_arguments({**settings, "project": folder})
-    return train_ranks(words, size, folder.with_name(folder.name + "-said"), faults=faults)
+def in_processes(size: int, settings: Settings, folder: Path, *, faults: Faults | None = None) -> Ranks:
+    words = as_arguments(settings if "resume" in settings else {**settings, "project": folder})
+    return train_ranks(words, size, folder.with_name(f"{folder.name}-said"), faults=faults)
 
 
-def trained(size: int, settings: Mapping[str, Any], folder: Path) -> Path:
+def trained(size: int, settings: Settings, folder: Path) -> Path:
     """The run folder of a training in `size` processes that went well."""
     if size == 1:
         return train({**settings, "project": folder}).run_folder
@@ -61,20 +80,144 @@ def trained(size: int, settings: Mapping[str, Any], folder: Path) -> Path:
     return folder / "exp"
 
 
+def few(data: Path, count: int) -> dict[str, Any]:
+    """The settings for the first few images of a data set."""
+    images = "".join(f"images/train/{number:03}.jpg\n" for number in range(count))
+    (data.parent / f"{count}.txt").write_text(images)
+    yaml = data.parent / f"{count}.yaml"
+    yaml.write_text(f"path: .\ntrain: {count}.txt\nval: images/val\nnames: [square, disc]\n")
+    return {"data": yaml}
+
+
+def with_mask_head(model: Path, folder: Path) -> dict[str, Any]:
+    """The settings for a model with parameters that training boxes does not use; decay would show."""
+    path = folder / "masks.yaml"
+    path.write_text(model.read_text().replace("Detect, [nc, anchors]", "Segment, [nc, anchors, 8, 8]"))
+    return {"cfg": path, "optimizer": "AdamW", "lr0": 0.003, "weight_decay": 0.05}
+
+
+RANDOM = {"multi_scale": True, "auto_balance": True, "mixup": 0.3, "copy_paste": 0.3, "degrees": 5.0}
 CASES: dict[str, dict[str, Any]] = {
-    "SGD": {"optimizer": "SGD", "lr0": 0.003},
-    "AdamW and all that is random": {
-        "optimizer": "AdamW", "lr0": 0.003, "multi_scale": True, "auto_balance": True, "mixup": 0.3, "degrees": 5.0,
-    },
+    "SGD": {"optimizer": "SGD", "lr0": 0.003, "cos_lr": True},
+    "AdamW, all that is random, and workers": {"optimizer": "AdamW", "lr0": 0.003, **RANDOM, "workers": 1},
+}
+MORE_CASES: dict[str, dict[str, Any]] = {
+    "SGD, all that is random": {"optimizer": "SGD", "lr0": 0.003, **RANDOM},
+    "Adam, frozen layers": {"optimizer": "Adam", "lr0": 0.003, "freeze": [3]},
+    "an update after every batch": {"nominal_batch": 4},
     "a last batch of 2": {"batch_size": 6},
-    "a last batch of 1": {"batch_size": 19 if False else 6, "epochs": 2},
-    "workers": {"workers": 1},
-}  # fmt: skip
+    "rectangles": {"rect": True},
+    "rectangles and workers": {"rect": True, "workers": 2},
+    "grids of pictures": {"quad": True, "batch_size": 8, "micro_batch": 1},
+    "images drawn by class": {"image_weights": True},
+    "images in memory": {"cache": "ram"},
+    "an end by patience": {"patience": 1, "epochs": 6},
+    "no validation but the last": {"noval": True},
+    "anchors from the data": {"noautoanchor": False, "anchor_t": 1.05},
+    "strict sums": {"strict_reduce": True, **RANDOM},
+}
+
+
+def compare(settings: Settings, tmp_path: Path) -> None:
+    half = settings["batch_size"] // 2
+    one = trained(1, {"micro_batch": half, **settings}, tmp_path / "one")
+    two = trained(2, {**settings, "micro_batch": 0}, tmp_path / "two")
+    assert differences(one, two) == []
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_two_processes_give_the_bits_of_one(case: str, tiny_data: Path, tiny_model: Path, tmp_path: Path) -> None:
-    settings = {**SETTINGS, "data": tiny_data, "cfg": tiny_model, **CASES[case]}
-    one = trained(1, {**settings, "micro_batch": settings["batch_size"] // 2}, tmp_path / "one")
-    two = trained(2, settings, tmp_path / "two")
-    assert differences(one, two) == []
+def test_two_processes_give_the_bits_of_one(case: str, settings: dict[str, Any], tmp_path: Path) -> None:
+    compare({**settings, **CASES[case]}, tmp_path)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("case", MORE_CASES)
+def test_two_processes_give_the_bits_of_one_in_other_cases(case: str, settings: dict[str, Any], tmp_path: Path) -> None:
+    compare({**settings, **MORE_CASES[case]}, tmp_path)
+
+
+def test_parameters_that_are_not_used_stay_the_same_in_two_processes(
+    settings: dict[str, Any], tiny_model: Path, tmp_path: Path
+) -> None:
+    compare({**settings, **with_mask_head(tiny_model, tmp_path), "epochs": 2}, tmp_path)
+
+
+@pytest.mark.parametrize("count", [5, pytest.param(1, marks=pytest.mark.slow), pytest.param(3, marks=pytest.mark.slow)])
+def test_a_batch_with_fewer_pictures_than_processes_is_trained_on_all_the_same(
+    count: int, settings: dict[str, Any], tiny_data: Path, tmp_path: Path
+) -> None:
+    """Five images make a batch of four and one of one; one or three make a short batch every time."""
+    wanted = {**settings, **few(tiny_data, count)}
+    one = trained(1, {**wanted, "micro_batch": 2 if count > 2 else 1}, tmp_path / "one")
+    two = trained(2, wanted, tmp_path / "two")
+    # One picture makes one part, two processes have two; so it is validated in batches of another size as well.
+    others = {"last.progress", "results.csv"} if count == 1 else set()
+    assert set(differences(one, two)) == others
+
+
+@pytest.mark.parametrize("size", [2, pytest.param(4, marks=pytest.mark.slow)])
+def test_strict_sums_make_any_number_of_processes_equal(size: int, settings: dict[str, Any], tmp_path: Path) -> None:
+    """1 process x 4 parts, 2 x 2 and 4 x 1; in the strict mode alone."""
+    wanted = {**settings, **RANDOM, "multi_scale": False, "strict_reduce": True, "epochs": 2}
+    alone = trained(1, {**wanted, "micro_batch": 1}, tmp_path / "alone")
+    many = trained(size, {**wanted, "micro_batch": 1}, tmp_path / "many")
+    assert differences(alone, many) == []
+
+
+@pytest.mark.slow
+def test_without_strict_sums_four_processes_agree_but_for_rounding(settings: dict[str, Any], tmp_path: Path) -> None:
+    wanted = {**settings, "micro_batch": 1, "epochs": 1, "optimizer": "SGD"}
+    alone, four = (trained(size, wanted, tmp_path / str(size)) for size in (1, 4))
+    assert differences(alone, four), "else strict sums would not be needed"
+    first, second = (load_checkpoint(run / "weights/last.safetensors").tensors_below("model/") for run in (alone, four))
+    for name, tensor in first.items():
+        assert torch.allclose(tensor, second[name], rtol=1e-4, atol=1e-6), name
+
+
+def test_a_run_may_go_on_in_another_number_of_processes(
+    settings: dict[str, Any], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Stopped by a signal to one of two, gone on with in one, and stopped again: equal to the undisturbed one."""
+    wanted = {**settings, **RANDOM}
+    whole = trained(1, {**wanted, "micro_batch": 2}, tmp_path / "whole")
+    ranks = in_processes(2, wanted, tmp_path / "moved", faults=At(1, 7, Send(signal.SIGTERM)))
+    assert ranks.join() == [75, 75], ranks.everything_said
+    run = tmp_path / "moved" / "exp"
+    with pytest.raises(StopRequested):
+        train({"resume": str(run)}, callbacks=[StopAt(13)])
+    assert "not equal to the bit" not in caplog.text
+    ranks = in_processes(2, {"resume": str(run)}, tmp_path / "moved")
+    assert ranks.join() == [0, 0], ranks.everything_said
+    assert "not equal to the bit" not in ranks.everything_said
+    assert differences(whole, run) == []
+
+
+def test_a_change_of_processes_that_moves_the_last_digits_is_said(settings: dict[str, Any], tmp_path: Path) -> None:
+    """One whole batch cannot be shared by two without being cut."""
+    with pytest.raises(StopRequested):
+        train({**settings, "project": tmp_path / "runs"}, callbacks=[StopAt(3)])
+    ranks = in_processes(2, {"resume": str(tmp_path / "runs" / "exp"), "epochs": 4}, tmp_path / "two")
+    assert ranks.join() == [0, 0], ranks.everything_said
+    assert "batches are computed in 2 parts in place of 1" in ranks.said(0)
+
+
+def test_synchronous_normalisation_makes_two_processes_one_batch(settings: dict[str, Any], tmp_path: Path) -> None:
+    """With the objectness term alone, whose mean over parts is that over the batch."""
+    alone = {"box": 0.0, "cls": 0.0, "optimizer": "SGD", "lr0": 0.01, "epochs": 2, "warmup_epochs": 0}
+    wanted = {**settings, **alone}
+    whole = weights_of(trained(1, wanted, tmp_path / "whole"))
+    together = weights_of(trained(2, {**wanted, "sync_bn": True}, tmp_path / "together"))
+    apart = weights_of(trained(2, wanted, tmp_path / "apart"))
+    assert distance(together, whole) < 1e-5 < 1e-3 < distance(apart, whole)
+
+
+def weights_of(run: Path) -> dict[str, torch.Tensor]:
+    tensors = load_checkpoint(run / "weights" / "last.safetensors").tensors_below("model/")
+    return {name: tensor.double() for name, tensor in tensors.items() if tensor.is_floating_point()}
+
+
+def distance(first: Mapping[str, torch.Tensor], second: Mapping[str, torch.Tensor]) -> float:
+    """The largest difference of two tensors of a name, as a share of the largest value in it."""
+    return max(
+        ((first[name] - second[name]).abs().max() / second[name].abs().max().clamp(min=1e-3)).item() for name in first
+    )

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -49,6 +51,29 @@ class At:
         register_module_forward_pre_hook(before_forward)
 
 
+@contextmanager
+def memory_for(images: int, *, training: bool = False) -> Iterator[list[int]]:
+    """Memory that holds so many images at a time; gives how many there were in each pass that was tried.
+
+    Args:
+        images: that a pass may have.
+        training: whether that is about passes in training, or in evaluation, mode.
+    """
+    tried: list[int] = []
+
+    def check(module: nn.Module, given: tuple[Tensor, ...]) -> None:
+        if isinstance(module, DetectionModel) and module.training == training and not given[0].is_meta:
+            tried.append(len(given[0]))
+            if len(given[0]) > images:
+                run_out_of_memory()
+
+    handle = register_module_forward_pre_hook(check)
+    try:
+        yield tried
+    finally:
+        handle.remove()
+
+
 @dataclass(frozen=True)
 class Send:
     """A signal to this process."""
@@ -81,7 +106,8 @@ class Change:
 
 
 def get_stuck() -> None:
-    """The main thread goes nowhere."""
+    """The main thread goes nowhere, and says so."""
+    sys.stderr.write("stuck\n")
     time.sleep(HOURS)
 
 
