@@ -8,7 +8,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from onelook.data.formats import FORMATS
 from onelook.data.formats.yolo import label_path_of, parse_labels, parse_rows, read_labels
 
 USED_AS_IS = [
@@ -169,10 +168,6 @@ def test_unreadable_label_files_are_refused_rows(tmp_path: Path) -> None:
 )
 def test_label_path_replaces_the_last_images_folder(image: str, label: str) -> None:
     assert label_path_of(image) == label
-
-
-def test_format_is_registered() -> None:
-    assert FORMATS["yolo"].label_path_of("/images/a.jpg") == "/labels/a.txt"
 
 
 def test_slow_way_agrees_on_every_row_of_this_page() -> None:

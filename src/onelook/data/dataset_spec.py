@@ -37,6 +37,7 @@ class DatasetSpec:
         splits: `train`, `val` and, if given, `test`: folders of images and text files that list images, absolute.
         names: class names; the position is the class id.
         has_download: the YAML says how to fetch the data; that is never done.
+        format: of the labels, a key of `FORMATS`.
     """
 
     path: Path
@@ -44,6 +45,7 @@ class DatasetSpec:
     splits: Mapping[str, tuple[Path, ...]]
     names: tuple[str, ...]
     has_download: bool = False
+    format: str = "yolo"
 
 
 def load_dataset_spec(path: str | os.PathLike[str]) -> DatasetSpec:
@@ -77,6 +79,11 @@ def load_dataset_spec(path: str | os.PathLike[str]) -> DatasetSpec:
 
 
 def list_images(spec: DatasetSpec, split: str) -> list[Path]:
+    """As `image_names`, as paths."""
+    return [Path(image) for image in image_names(spec, split)]
+
+
+def image_names(spec: DatasetSpec, split: str) -> list[str]:
     """The image files of a split, absolute, sorted, each once.
 
     Folders are searched at all depths for names with an image suffix. What list files name is taken as it stands,
@@ -104,7 +111,7 @@ def list_images(spec: DatasetSpec, split: str) -> list[Path]:
         raise _empty_split(spec, split, others)
     if len(unique) < len(found):
         logger.warning("split `%s` names %d images more than once; each is used once", split, len(found) - len(unique))
-    return [Path(image) for image in unique]
+    return unique
 
 
 def _yaml_of(path: Path) -> Path:

@@ -12,11 +12,11 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from onelook.data.dataset_spec import DatasetSpec, list_images
-from onelook.data.formats import FORMATS
+from onelook.data.dataset_spec import DatasetSpec
+from onelook.data.formats.registry import FORMATS
 from onelook.data.ledger import Ledger
-from onelook.data.scan_cache import cache_key, file_states, load_scan, save_scan
-from onelook.data.scan_files import FilePair, content_hashes, pairs_of, scan_files
+from onelook.data.scan_cache import cache_key, load_scan, save_scan
+from onelook.data.scan_files import content_hashes, scan_files
 from onelook.data.scan_packing import ScanContent, from_arrays, pack, to_arrays
 from onelook.data.scan_rules import ScanOptions, apply_rules
 from onelook.data.work import Progress, StopTest, Work
@@ -71,29 +71,22 @@ def scan_split(
         StopRequested: `stop_requested` said so.
     """
     options = options or ScanOptions()
-    label_format = FORMATS["yolo"]
-    num_classes = None if options.single_cls else len(spec.names)
-    images = [str(image) for image in list_images(spec, split)]
-    labels = [label_format.label_path_of(image) for image in images]
-    states = file_states([*images, *labels])
-    pairs = pairs_of(images, labels, states[len(images) :])
+    source = FORMATS[spec.format](spec, split, options.single_cls)
     work = Work(workers, stop_requested, progress)
-    key = cache_key([*images, *labels], states, root=spec.root, num_classes=num_classes)
+    key = cache_key(source.files, source.states, root=spec.root, rules=source.rules)
     cache_file = None if cache_folder is None else cache_folder / _cache_name(spec, split, options)
 
-    content = None if cache_file is None else _from_cache(cache_file, key, images)
-    if content is not None and options.verify and not np.array_equal(content_hashes(pairs, work), content.contents):
+    content = None if cache_file is None else _from_cache(cache_file, key, source.images)
+    if content is not None and options.verify and not np.array_equal(content_hashes(source, work), content.contents):
         logger.debug("files changed although their sizes and times did not: scanning anew")
         content = None
     from_cache = content is not None
     if content is None:
-        content = pack(
-            pairs, scan_files(pairs, label_format, num_classes=num_classes, work=work), split=split, root=spec.root
-        )
+        content = pack(source, scan_files(source, work), split=split, root=spec.root)
         content.ledger.check()
         if cache_file is not None:
             save_scan(cache_file, {"key": key, **to_arrays(content)})
-    apply_rules(content.ledger, spec, options, first_label=_first_missing(pairs))
+    apply_rules(content.ledger, spec, options, first_label=source.first_missing)
     index = content.index
     if options.single_cls:
         index = replace(index, class_ids=np.zeros_like(index.class_ids))
@@ -117,7 +110,3 @@ def _from_cache(path: Path, key: npt.NDArray[np.uint8], images: Sequence[str]) -
         logger.debug("scan cache is not usable: %s", problem)
         return None
     return content
-
-
-def _first_missing(pairs: Sequence[FilePair]) -> str | None:
-    return next((pair.label for pair in pairs if not pair.has_label), None)

@@ -12,7 +12,7 @@ from onelook.data.formats.label_rows import Outcome
 
 EntryOutcome = Outcome | Literal["unusable image", "note"]
 
-FORMAT = 1
+FORMAT = 2
 
 
 @dataclass(frozen=True)
@@ -21,12 +21,13 @@ class LedgerEntry:
 
     Attributes:
         file: the label or image file, printable.
-        line: of the label file, from 1; 0 means the file as a whole.
-        value: the row as written, shortened; of an unknown class, its id; empty for images.
+        line: of the label file, from 1; 0 means the file as a whole, or one without lines.
+        value: the row as written, shortened; of an unknown class, its id or name; empty for images.
         reason: what is wrong.
-        outcome: what was done: `clipped`, `deduplicated`, `refused`, `unknown class` (also refused),
+        outcome: what was done: `clipped`, `deduplicated`, `refused`, `unknown class` (also refused), `ignored`,
             `unusable image`, or `note` (an image that was used all the same).
         rows: how many label rows this entry stands for; 0 for images.
+        place: in a file without lines, such as `annotations[7]` or `object 2`.
     """
 
     file: str
@@ -35,9 +36,10 @@ class LedgerEntry:
     reason: str
     outcome: EntryOutcome
     rows: int = 1
+    place: str = ""
 
     def __str__(self) -> str:
-        place = f"`{self.file}`" + (f" line {self.line}" if self.line else "")
+        place = f"`{self.file}`" + (f" line {self.line}" if self.line else f" {self.place}" if self.place else "")
         return f"{place}: {self.reason}" + (f" (`{self.value}`)" if self.value else "")
 
 
@@ -49,11 +51,12 @@ class Ledger:
         split: train, val or test.
         images_found: usable, with at least one label row.
         images_missing: usable, without a label file: background.
-        images_empty: usable, with a label file without rows: background.
+        images_empty: usable, with labels that hold no row: background.
         images_unusable: left out.
         rows_as_is, rows_clipped: used.
         rows_deduplicated: dropped, because the same row is used already.
         rows_refused: dropped, because they are wrong or belong to an unusable image.
+        rows_ignored: left out by a rule of their format: crowds, difficult objects.
         entries: one or more for everything but plain use.
     """
 
@@ -68,6 +71,7 @@ class Ledger:
     rows_refused: int
     images_listed: int
     rows_read: int
+    rows_ignored: int = 0
     entries: tuple[LedgerEntry, ...] = ()
 
     @property
@@ -82,7 +86,7 @@ class Ledger:
     def check(self) -> None:
         """Raise AssertionError, a bug of ours, if the sums do not add up or an entry is missing."""
         images = self.images_found + self.images_missing + self.images_empty + self.images_unusable
-        rows = self.rows_used + self.rows_deduplicated + self.rows_refused
+        rows = self.rows_used + self.rows_deduplicated + self.rows_refused + self.rows_ignored
         told = _rows_by_outcome(self.entries)
         sums = {
             "images": (images, self.images_listed),
@@ -90,6 +94,7 @@ class Ledger:
             "clipped rows": (told["clipped"], self.rows_clipped),
             "deduplicated rows": (told["deduplicated"], self.rows_deduplicated),
             "refused rows": (told["refused"] + told["unknown class"], self.rows_refused),
+            "ignored rows": (told["ignored"], self.rows_ignored),
             "unusable images": (len(self.of("unusable image")), self.images_unusable),
         }
         wrong = [f"{name}: {one} is not {other}" for name, (one, other) in sums.items() if one != other]
@@ -112,6 +117,7 @@ class Ledger:
                 "clipped": self.rows_clipped,
                 "repeated": self.rows_deduplicated,
                 "refused": self.rows_refused,
+                "ignored": self.rows_ignored,
             }
         )
         return f"{self.split}: {self.images_listed} images: {images}\n{self.split}: {self.rows_read} label rows: {rows}"

@@ -1,6 +1,6 @@
 """Results of a scan on disk, outside the data set: plain arrays with a checksum, rebuilt when anything is amiss.
 
-A result is used again if no path, file size, modification time, number of classes or format version has changed. An
+A result is used again if no path, file size, modification time, rule of reading or format version has changed. An
 edit that keeps size and time alike goes unnoticed here; asking the scan to verify compares the content itself.
 """
 
@@ -25,7 +25,7 @@ from onelook.files.bounded import printable, read_bounded
 
 logger = logging.getLogger(__name__)
 
-FORMAT = 1
+FORMAT = 2
 ABSENT, UNREACHABLE = -1, -2
 
 _MAGIC = b"onelook scan 1\n\0"
@@ -61,11 +61,9 @@ def file_states(paths: Sequence[str]) -> npt.NDArray[np.int64]:
     return np.array([_state(path) for path in paths], np.int64).reshape(-1, 2)
 
 
-def cache_key(
-    paths: Sequence[str], states: npt.NDArray[np.int64], *, root: Path, num_classes: int | None
-) -> npt.NDArray[np.uint8]:
+def cache_key(paths: Sequence[str], states: npt.NDArray[np.int64], *, root: Path, rules: str) -> npt.NDArray[np.uint8]:
     """32 bytes that change whenever a scan of these files might give another result."""
-    digest = hashlib.sha256(f"{FORMAT} {np.__version__.split('.')[0]} {num_classes}\0".encode())
+    digest = hashlib.sha256(f"{FORMAT} {np.__version__.split('.')[0]} {rules}\0".encode())
     digest.update(b"\0".join(os.fsencode(path) for path in [str(root), *paths]))
     digest.update(states.tobytes())
     return np.frombuffer(digest.digest(), np.uint8)

@@ -2,40 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
-from onelook.data.formats.label_rows import LabelFormat, LabelRows
-from onelook.data.scan_cache import ABSENT
+from onelook.data.formats.label_rows import LabelRows
+from onelook.data.formats.label_source import LabelSource, digest_of_file
 from onelook.data.work import Work, each
-from onelook.errors import DataError
-from onelook.files.bounded import content_digest, read_bounded
-from onelook.files.images import MAX_FILE_BYTES, ImageReport, check_image
+from onelook.files.images import ImageReport, check_image
 
 NAME = "the scan of the data set"
 
 
 @dataclass(frozen=True)
-class FilePair:
-    """An image file and its label file.
-
-    Attributes:
-        image: path of the image.
-        label: path of the label file, there or not.
-        has_label: whether it is there.
-    """
-
-    image: str
-    label: str
-    has_label: bool
-
-
-@dataclass(frozen=True)
 class PairReport:
-    """What was found in the files of a pair; `labels` is None if there is no label file."""
+    """What was found in an image and its labels; `labels` is None if nobody gave any."""
 
     image: ImageReport
     labels: LabelRows | None
@@ -46,44 +29,30 @@ class PairReport:
         return _content(self.image.digest, self.labels.digest if self.labels is not None else b"")
 
 
-def pairs_of(images: Sequence[str], labels: Sequence[str], label_states: npt.NDArray[np.int64]) -> list[FilePair]:
-    """Each image with its label file."""
-    present = (label_states[:, 0] != ABSENT).tolist()
-    return [FilePair(*pair) for pair in zip(images, labels, present, strict=True)]
-
-
-def scan_files(
-    pairs: Sequence[FilePair], label_format: LabelFormat, *, num_classes: int | None, work: Work
-) -> list[PairReport]:
-    """Check each image, decoding it, and read its labels; one report per pair, in order.
+def scan_files(source: LabelSource, work: Work) -> Iterator[PairReport]:
+    """Check each image, decoding it, and read its labels; one report per image, in order.
 
     Raises:
         StopRequested: `work.stop_requested` said so.
     """
 
-    def look(pair: FilePair) -> PairReport:
-        labels = label_format.read_labels(pair.label, num_classes) if pair.has_label else None
-        return PairReport(check_image(pair.image), labels)
+    def look(number: int) -> PairReport:
+        image = check_image(source.images[number])
+        return PairReport(image, source.read(number, image.size_hw) if source.has_labels[number] else None)
 
-    return list(each(look, pairs, work, name=NAME))
+    return each(look, range(len(source.images)), work, name=NAME)
 
 
-def content_hashes(pairs: Sequence[FilePair], work: Work) -> npt.NDArray[np.uint8]:
-    """(N, 32) content of each pair of files, as in `PairReport.content`, by reading alone."""
+def content_hashes(source: LabelSource, work: Work) -> npt.NDArray[np.uint8]:
+    """(N, 32) content of each image and its labels, as in `PairReport.content`, by reading alone."""
 
-    def look(pair: FilePair) -> bytes:
-        return _content(_digest(pair.image), _digest(pair.label) if pair.has_label else b"")
+    def look(number: int) -> bytes:
+        labels = source.digest(number) if source.has_labels[number] else b""
+        return _content(digest_of_file(source.images[number]), labels)
 
-    found = each(look, pairs, work, name=NAME)
+    found = each(look, range(len(source.images)), work, name=NAME)
     return np.frombuffer(b"".join(found), np.uint8).reshape(-1, 32)
 
 
 def _content(image: bytes, label: bytes) -> bytes:
     return image.ljust(16, b"\0") + label.ljust(16, b"\0")
-
-
-def _digest(path: str) -> bytes:
-    try:
-        return content_digest(read_bounded(path, MAX_FILE_BYTES))
-    except DataError:
-        return b""

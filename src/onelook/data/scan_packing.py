@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,9 +13,10 @@ import numpy as np
 import numpy.typing as npt
 
 from onelook.data.formats.label_rows import LabelRows
-from onelook.data.ledger import Ledger, LedgerEntry, ledger_from_json
-from onelook.data.scan_files import FilePair, PairReport
-from onelook.files.bounded import printable
+from onelook.data.formats.label_source import LabelSource
+from onelook.data.ledger import Ledger, ledger_from_json
+from onelook.data.scan_files import PairReport
+from onelook.data.scan_ledger import LedgerCount
 from onelook.structures.dataset_index import DatasetIndex
 
 Arrays = Mapping[str, npt.NDArray[Any]]
@@ -42,25 +43,24 @@ class ScanContent:
     contents: npt.NDArray[np.uint8]
 
 
-def pack(pairs: Sequence[FilePair], reports: Sequence[PairReport], *, split: str, root: Path) -> ScanContent:
+def pack(source: LabelSource, reports: Iterable[PairReport], *, split: str, root: Path) -> ScanContent:
     """The usable images in arrays, and the account of all."""
-    problems = [problem_of(report) for report in reports]
-    is_kept = np.array([problem is None for problem in problems], bool)
-    kept = [report for report, problem in zip(reports, problems, strict=True) if problem is None]
-    labels = [report.labels if report.labels is not None else _NO_ROWS for report in kept]
-    polygon_lengths = np.concatenate([np.zeros(0, np.int64), *(rows.polygon_lengths for rows in labels)])
-    arrays: dict[str, npt.NDArray[Any]] = {
-        "sizes_hw": np.array([report.image.size_hw for report in kept], np.int32).reshape(-1, 2),
-        "offsets": _ends([len(rows) for rows in labels]),
-        "class_ids": np.concatenate([_NO_ROWS.class_ids, *(rows.class_ids for rows in labels)]),
-        "boxes": np.concatenate([_NO_ROWS.boxes, *(rows.boxes for rows in labels)]),
-        "polygon_offsets": _ends(polygon_lengths),
-        "polygon_points": np.concatenate([_NO_ROWS.polygon_points, *(rows.polygon_points for rows in labels)]),
-    }
-    contents = np.frombuffer(b"".join(report.content for report in reports), np.uint8).reshape(-1, 32)
-    paths = tuple(pair.image for pair, keep in zip(pairs, is_kept.tolist(), strict=True) if keep)
+    count = LedgerCount(split, source)
+    columns = _Columns()
+    is_kept = np.zeros(len(source.images), bool)
+    contents = bytearray()
+    for number, report in enumerate(reports):
+        problem = problem_of(report)
+        count.add(number, report, problem)
+        contents += report.content
+        is_kept[number] = problem is None
+        if problem is None:
+            columns.add(report)
+    arrays = columns.arrays()
+    paths = tuple(path for path, keep in zip(source.images, is_kept.tolist(), strict=True) if keep)
     index = DatasetIndex(paths=paths, fingerprint=_fingerprint(paths, root, arrays), **arrays)
-    return ScanContent(index, _ledger(split, pairs, reports, problems), contents[is_kept, :16], is_kept, contents)
+    hashes = np.frombuffer(bytes(contents), np.uint8).reshape(-1, 32)
+    return ScanContent(index, count.ledger(), hashes[is_kept, :16], is_kept, hashes)
 
 
 def to_arrays(content: ScanContent) -> dict[str, npt.NDArray[Any]]:
@@ -110,12 +110,57 @@ def problem_of(report: PairReport) -> str | None:
     return None
 
 
+class _Columns:
+    """Sizes and labels of the images that are used, joined every few thousand images: small arrays cost much memory."""
+
+    def __init__(self) -> None:
+        self._waiting: list[PairReport] = []
+        self._sizes: list[npt.NDArray[np.int32]] = [np.zeros((0, 2), np.int32)]
+        self._counts: list[npt.NDArray[np.int64]] = [np.zeros(0, np.int64)]
+        self._rows: list[LabelRows] = [_NO_ROWS]
+
+    def add(self, report: PairReport) -> None:
+        self._waiting.append(report)
+        if len(self._waiting) == _IMAGES_PER_PIECE:
+            self._join()
+
+    def arrays(self) -> dict[str, npt.NDArray[Any]]:
+        self._join()
+        rows = _joined(self._rows)
+        return {
+            "sizes_hw": np.concatenate(self._sizes),
+            "offsets": _ends(np.concatenate(self._counts)),
+            "class_ids": rows.class_ids,
+            "boxes": rows.boxes,
+            "polygon_offsets": _ends(rows.polygon_lengths),
+            "polygon_points": rows.polygon_points,
+        }
+
+    def _join(self) -> None:
+        labels = [report.labels if report.labels is not None else _NO_ROWS for report in self._waiting]
+        self._sizes.append(np.array([report.image.size_hw for report in self._waiting], np.int32).reshape(-1, 2))
+        self._counts.append(np.array([len(rows) for rows in labels], np.int64))
+        self._rows.append(_joined([_NO_ROWS, *labels]))
+        self._waiting.clear()
+
+
+_IMAGES_PER_PIECE = 4096
 _NO_ROWS = LabelRows(
     np.zeros(0, np.int64), np.zeros((0, 4), np.float32), np.zeros(0, np.int64), np.zeros((0, 2), np.float32), 0
 )
 
 
-def _ends(lengths: Sequence[int] | npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+def _joined(parts: Sequence[LabelRows]) -> LabelRows:
+    return LabelRows(
+        np.concatenate([rows.class_ids for rows in parts]),
+        np.concatenate([rows.boxes for rows in parts]),
+        np.concatenate([rows.polygon_lengths for rows in parts]),
+        np.concatenate([rows.polygon_points for rows in parts]),
+        rows_read=sum(rows.rows_read for rows in parts),
+    )
+
+
+def _ends(lengths: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
     return np.concatenate([np.zeros(1, np.int64), np.cumsum(lengths, dtype=np.int64)])
 
 
@@ -133,58 +178,3 @@ def _fingerprint(paths: Sequence[str], root: Path, arrays: Arrays) -> str:
         digest.update(f"\0{name}\0".encode())
         digest.update(np.ascontiguousarray(arrays[name]).tobytes())
     return digest.hexdigest()
-
-
-def _ledger(
-    split: str, pairs: Sequence[FilePair], reports: Sequence[PairReport], problems: Sequence[str | None]
-) -> Ledger:
-    rows = {"read": 0, "used": 0, "clipped": 0, "deduplicated": 0, "refused": 0}
-    images = {"found": 0, "missing": 0, "empty": 0, "unusable": 0}
-    entries: list[LedgerEntry] = []
-    for pair, report, problem in zip(pairs, reports, problems, strict=True):
-        images[_state_of(report, problem)] += 1
-        if problem is not None:
-            entries.append(LedgerEntry(printable(pair.image), 0, "", problem, "unusable image", rows=0))
-        elif report.image.note is not None:
-            entries.append(LedgerEntry(printable(pair.image), 0, "", report.image.note, "note", rows=0))
-        if report.labels is None:
-            continue
-        told = list(_row_entries(pair, report, report.labels))
-        entries += told
-        rows["read"] += report.labels.rows_read
-        for entry in told:
-            rows["refused" if entry.outcome == "unknown class" else entry.outcome] += entry.rows
-        rows["used"] += len(report.labels) if problem is None else 0
-    return Ledger(
-        split=split,
-        images_found=images["found"],
-        images_missing=images["missing"],
-        images_empty=images["empty"],
-        images_unusable=images["unusable"],
-        rows_as_is=rows["used"] - rows["clipped"],
-        rows_clipped=rows["clipped"],
-        rows_deduplicated=rows["deduplicated"],
-        rows_refused=rows["refused"],
-        images_listed=len(pairs),
-        rows_read=rows["read"],
-        entries=tuple(entries),
-    )
-
-
-def _state_of(report: PairReport, problem: str | None) -> str:
-    if problem is not None:
-        return "unusable"
-    if report.labels is None:
-        return "missing"
-    return "found" if report.labels.rows_read else "empty"
-
-
-def _row_entries(pair: FilePair, report: PairReport, labels: LabelRows) -> Iterator[LedgerEntry]:
-    file = printable(pair.label) if labels.problems or report.image.problem else ""
-    unknown = [problem for problem in labels.problems if problem.outcome == "unknown class"]
-    listed = labels.problems if report.image.problem is None else unknown
-    for problem in listed:
-        yield LedgerEntry(file, problem.line, problem.value, problem.reason, problem.outcome)
-    if report.image.problem is not None and labels.rows_read > len(unknown):
-        rows = labels.rows_read - len(unknown)
-        yield LedgerEntry(file, 0, "", f"{rows} rows of an image that cannot be used", "refused", rows)

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 
-Outcome = Literal["clipped", "deduplicated", "refused", "unknown class"]
+Outcome = Literal["clipped", "deduplicated", "refused", "unknown class", "ignored"]
 
 
 @dataclass(frozen=True)
@@ -17,16 +16,18 @@ class RowProblem:
     """A row that was not used just as it stands.
 
     Attributes:
-        line: counts from 1; 0 means the file as a whole.
-        value: the text of the row, shortened, printable; of an unknown class, its id.
+        line: counts from 1; 0 means the file as a whole, or a file that has no lines.
+        value: the text of the row, shortened, printable; of an unknown class, its id or name.
         reason: what is wrong with it.
-        outcome: what was done about it.
+        outcome: what was done about it; `ignored` rows are right, and left out by a rule of their format.
+        place: where in a file without lines, such as `annotations[7]`.
     """
 
     line: int
     value: str
     reason: str
     outcome: Outcome
+    place: str = ""
 
 
 @dataclass(frozen=True)
@@ -38,9 +39,9 @@ class LabelRows:
         boxes: (N, 4) float32 cxcywh, as a fraction of the image's width and height; sides above 0.
         polygon_lengths: (N,) int64 points of the outline of each row; 0 for a plain box.
         polygon_points: (P, 2) float32 x, y, as a fraction of the image's width and height.
-        rows_read: rows that are not blank; N plus those deduplicated and refused.
+        rows_read: rows that are not blank; N plus those deduplicated, refused and ignored.
         digest: 16 bytes that are equal for equal files; empty if the file could not be read.
-        problems: one for each row that was clipped, deduplicated or refused, in the order of the file.
+        problems: one for each row that was not used just as it stands, in the order of the file.
     """
 
     class_ids: npt.NDArray[np.int64]
@@ -53,16 +54,3 @@ class LabelRows:
 
     def __len__(self) -> int:
         return len(self.class_ids)
-
-
-@dataclass(frozen=True)
-class LabelFormat:
-    """Where the labels of an image are, and how to read them.
-
-    Attributes:
-        label_path_of: image path -> label path.
-        read_labels: (label path, number of classes or None for any) -> rows.
-    """
-
-    label_path_of: Callable[[str], str]
-    read_labels: Callable[[str, int | None], LabelRows]

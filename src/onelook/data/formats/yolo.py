@@ -12,35 +12,45 @@ from dataclasses import replace
 from itertools import chain
 
 import numpy as np
-import numpy.typing as npt
 
-from onelook.data.formats.label_rows import LabelRows, Outcome, RowProblem
+from onelook.data.dataset_spec import DatasetSpec, image_names
+from onelook.data.formats.label_rows import LabelRows, RowProblem
+from onelook.data.formats.label_source import LabelSource, digest_of_file
+from onelook.data.formats.row_rules import RefusedRow, Values, inside, joined, need_no_comment
+from onelook.data.scan_cache import ABSENT, file_states
 from onelook.errors import DataError
 from onelook.files.bounded import content_digest, read_bounded
 
 MAX_FILE_BYTES = 1 << 24
 MAX_LINE_BYTES = 1 << 20
 LARGEST = 2**31
-# How far a coordinate may leave the image and still be taken for rounding, as a fraction of the image.
-TOLERANCE = 1e-3
-# What six written decimals can be off by; such rows are used as they are.
-LAST_DIGIT = 1e-6
 
 _PLAIN = b"0123456789+-.eE \t\r\n"
 _NUMBER = re.compile(rb"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")
 _UTF8_MARK, _UTF16_MARKS = b"\xef\xbb\xbf", (b"\xff\xfe", b"\xfe\xff")
 _SHOWN_CHARACTERS = 80
 
-Values = npt.NDArray[np.float64]
 
+def open_yolo(spec: DatasetSpec, split: str, single_cls: bool) -> LabelSource:
+    """The images of a split and the reader of their label files.
 
-class _Refused(Exception):  # noqa: N818
-    """Why a row is not used; `value` is the culprit, if it is not the row as a whole."""
-
-    def __init__(self, reason: str, outcome: Outcome = "refused", value: str | None = None) -> None:
-        super().__init__(reason)
-        self.outcome = outcome
-        self.value = value
+    Raises:
+        DataError: the split is not in the YAML, one of its entries does not exist, or it holds no image.
+    """
+    images = image_names(spec, split)
+    labels = [label_path_of(image) for image in images]
+    states = file_states([*images, *labels])
+    num_classes = None if single_cls else len(spec.names)
+    return LabelSource(
+        images=images,
+        label_files=labels,
+        has_labels=states[len(images) :, 0] != ABSENT,
+        files=[*images, *labels],
+        states=states,
+        rules=f"yolo {num_classes}",
+        read=lambda number, size_hw: read_labels(labels[number], num_classes),
+        digest=lambda number: digest_of_file(labels[number]),
+    )
 
 
 def label_path_of(image_path: str) -> str:
@@ -89,7 +99,7 @@ def _parse_clean(data: bytes, num_classes: int | None) -> LabelRows | None:
         return None
     rows = [row for row in map(bytes.split, data.splitlines()) if row]
     if not rows:
-        return _joined([], [], 0, ())
+        return joined([], [], 0, ())
     if set(map(len, rows)) != {5}:
         return None
     try:
@@ -99,11 +109,8 @@ def _parse_clean(data: bytes, num_classes: int | None) -> LabelRows | None:
     if np.abs(values).max() >= LARGEST:
         return None
     class_ids, boxes = values[:, 0], values[:, 1:]
-    corners = np.concatenate([boxes[:, :2] - boxes[:, 2:] / 2, boxes[:, :2] + boxes[:, 2:] / 2], axis=1)
     is_fine = (
-        boxes[:, 2:].astype(np.float32).min() > 0
-        and corners.min() >= -LAST_DIGIT
-        and corners.max() <= 1 + LAST_DIGIT
+        need_no_comment(boxes)
         and class_ids.min() >= 0
         and class_ids.max() < (LARGEST if num_classes is None else num_classes)
         and np.array_equal(class_ids, np.floor(class_ids))
@@ -133,8 +140,8 @@ def parse_rows(data: bytes, num_classes: int | None) -> LabelRows:
         rows_read += 1
         try:
             class_id, written = _numbers(line, num_classes)
-            used, comment = _inside(written)
-        except _Refused as problem:
+            used, comment = inside(written)
+        except RefusedRow as problem:
             problems.append(RowProblem(number, problem.value or _shown(line), str(problem), problem.outcome))
             continue
         identity = class_id.to_bytes(8, "little") + (written + 0.0).tobytes()  # + 0.0: minus zero is zero
@@ -146,85 +153,35 @@ def parse_rows(data: bytes, num_classes: int | None) -> LabelRows:
         coordinates.append(used)
         if comment:
             problems.append(RowProblem(number, _shown(line), comment, "clipped"))
-    return _joined(class_ids, coordinates, rows_read, tuple(problems))
+    return joined(class_ids, coordinates, rows_read, tuple(problems))
 
 
 def _numbers(line: bytes, num_classes: int | None) -> tuple[int, Values]:
     """Class id and coordinates of a row, as written."""
     if len(line) > MAX_LINE_BYTES:
-        raise _Refused(f"the row has {len(line)} bytes, more than the limit of {MAX_LINE_BYTES}")
+        raise RefusedRow(f"the row has {len(line)} bytes, more than the limit of {MAX_LINE_BYTES}")
     columns = line.split()
     for position, column in enumerate(columns, start=1):
         if not _NUMBER.fullmatch(column):
-            raise _Refused(f"column {position} is `{_shown(column)}`, not a number")
+            raise RefusedRow(f"column {position} is `{_shown(column)}`, not a number")
     if len(columns) == 6:
-        raise _Refused("6 columns; a box has 5 (without a score), a polygon at least 7")
+        raise RefusedRow("6 columns; a box has 5 (without a score), a polygon at least 7")
     if len(columns) != 5 and (len(columns) < 7 or len(columns) % 2 == 0):
-        raise _Refused(f"{len(columns)} columns; a box has 5, a polygon an odd number from 7 on")
+        raise RefusedRow(f"{len(columns)} columns; a box has 5, a polygon an odd number from 7 on")
     values = np.array([float(column) for column in columns])
     if not (np.abs(values) < LARGEST).all():
-        raise _Refused(f"a number is larger than {LARGEST}")
+        raise RefusedRow(f"a number is larger than {LARGEST}")
     class_id = float(values[0])
     if class_id < 0 or not class_id.is_integer():
-        raise _Refused(f"class id `{_shown(columns[0])}` is not a whole number from 0 on")
+        raise RefusedRow(f"class id `{_shown(columns[0])}` is not a whole number from 0 on")
     if num_classes is not None and class_id >= num_classes:
         reason = f"class id {int(class_id)} is not below the {num_classes} classes"
-        raise _Refused(reason, "unknown class", str(int(class_id)))
+        raise RefusedRow(reason, "unknown class", str(int(class_id)))
     return int(class_id), values[1:]
 
 
-def _inside(written: Values) -> tuple[Values, str]:
-    """The coordinates of a row, clipped to the image if need be, and what to say about it (nothing if unchanged)."""
-    if len(written) == 4:
-        centre, size = written[:2], written[2:]
-        corners = np.concatenate([centre - size / 2, centre + size / 2])
-        if size.min() < 0:
-            raise _Refused("a width or height is negative")
-    else:
-        points = written.reshape(-1, 2)
-        corners = np.concatenate([points.min(axis=0), points.max(axis=0)])
-        centre, size = (corners[:2] + corners[2:]) / 2, corners[2:] - corners[:2]
-    _require_area(size)
-    if centre.min() < -TOLERANCE or centre.max() > 1 + TOLERANCE:
-        raise _Refused("the centre is outside the image (0 to 1); are these pixels?")
-    excess = max(-corners.min(), corners.max() - 1)
-    if excess <= LAST_DIGIT:
-        return written, ""
-    comment = f"leaves the image by {excess:.2g} of its side"
-    clipped = np.clip(corners, 0, 1)
-    _require_area(clipped[2:] - clipped[:2])
-    if len(written) > 4:
-        return np.clip(written, 0, 1), comment
-    return np.concatenate([(clipped[:2] + clipped[2:]) / 2, clipped[2:] - clipped[:2]]), comment
-
-
-def _require_area(size: Values) -> None:
-    if size.astype(np.float32).min() <= 0:
-        raise _Refused("no area inside the image: a width or height is 0")
-
-
-def _joined(
-    class_ids: list[int], coordinates: list[Values], rows_read: int, problems: tuple[RowProblem, ...]
-) -> LabelRows:
-    outlines = [values.reshape(-1, 2) if len(values) > 4 else np.zeros((0, 2)) for values in coordinates]
-    boxes = [values if len(values) == 4 else _box_around(values.reshape(-1, 2)) for values in coordinates]
-    return LabelRows(
-        np.array(class_ids, np.int64),
-        np.array(boxes, np.float32).reshape(-1, 4),
-        np.array([len(outline) for outline in outlines], np.int64),
-        np.concatenate([np.zeros((0, 2)), *outlines]).astype(np.float32),
-        rows_read,
-        problems=problems,
-    )
-
-
-def _box_around(points: Values) -> Values:
-    low, high = points.min(axis=0), points.max(axis=0)
-    return np.concatenate([(low + high) / 2, high - low])
-
-
 def _refused_file(reason: str) -> LabelRows:
-    return _joined([], [], 1, (RowProblem(0, "", reason, "refused"),))
+    return joined([], [], 1, (RowProblem(0, "", reason, "refused"),))
 
 
 def _shown(text: bytes) -> str:

@@ -1,0 +1,60 @@
+"""What a scan knows of a split before it looks: its images, and who reads the labels of each."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from onelook.data.formats.label_rows import LabelRows, RowProblem
+from onelook.errors import DataError
+from onelook.files.bounded import content_digest, read_bounded
+from onelook.files.images import MAX_FILE_BYTES
+
+SizeHw = tuple[int, int]
+
+
+@dataclass(frozen=True)
+class LabelSource:
+    """The N images of a split and where their labels stand, whatever the format.
+
+    Attributes:
+        images: paths, sorted, each once.
+        label_files: for each image the file with its labels, there or not.
+        has_labels: (N,) whether somebody said what is on the image, be it nothing.
+        files: all files that the result of a scan depends on, images first.
+        states: (number of files, 2) size in bytes and modification time in ns of each, see `file_states`.
+        rules: all else that the result depends on, as text.
+        read: (number of an image, its height and width in pixels or (0, 0) if unknown) -> its rows; never raises for
+            what is in a file; called in threads, for images with labels.
+        digest: number of an image -> 16 bytes, equal for equal label files.
+        lost_rows: labels that belong to no image of the split.
+        lost_file: where those stand.
+    """
+
+    images: Sequence[str]
+    label_files: Sequence[str]
+    has_labels: npt.NDArray[np.bool_]
+    files: Sequence[str]
+    states: npt.NDArray[np.int64]
+    rules: str
+    read: Callable[[int, SizeHw], LabelRows]
+    digest: Callable[[int], bytes]
+    lost_rows: Sequence[RowProblem] = ()
+    lost_file: str = ""
+
+    @property
+    def first_missing(self) -> str | None:
+        """The first label file that was looked for and is not there, if any."""
+        missing = np.flatnonzero(~self.has_labels)
+        return self.label_files[int(missing[0])] if len(missing) else None
+
+
+def digest_of_file(path: str) -> bytes:
+    """16 bytes that are equal for equal files; none if the file cannot be read."""
+    try:
+        return content_digest(read_bounded(path, MAX_FILE_BYTES))
+    except DataError:
+        return b""

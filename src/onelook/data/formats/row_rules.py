@@ -1,0 +1,94 @@
+"""What makes a box or an outline usable, whatever file it stands in: the same rules for all formats of labels.
+
+All coordinates are a fraction of the width and height of the image.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from onelook.data.formats.label_rows import LabelRows, Outcome, RowProblem
+
+# How far a coordinate may leave the image and still be taken for rounding, as a fraction of the image.
+TOLERANCE = 1e-3
+# What six written decimals can be off by; such rows are used as they are.
+LAST_DIGIT = 1e-6
+
+Values = npt.NDArray[np.float64]
+
+
+class RefusedRow(Exception):  # noqa: N818
+    """Why a row is not used; `value` is the culprit, if it is not the row as a whole."""
+
+    def __init__(self, reason: str, outcome: Outcome = "refused", value: str | None = None) -> None:
+        super().__init__(reason)
+        self.outcome = outcome
+        self.value = value
+
+
+def need_no_comment(boxes: Values) -> bool:
+    """Whether all of the boxes, (N, 4) cxcywh with N above 0, are used just as they are."""
+    corners = np.concatenate([boxes[:, :2] - boxes[:, 2:] / 2, boxes[:, :2] + boxes[:, 2:] / 2], axis=1)
+    return bool(
+        boxes[:, 2:].astype(np.float32).min() > 0 and corners.min() >= -LAST_DIGIT and corners.max() <= 1 + LAST_DIGIT
+    )
+
+
+def inside(written: Values) -> tuple[Values, str]:
+    """The coordinates of a row, clipped to the image if need be, and what to say about it (nothing if unchanged).
+
+    Args:
+        written: (4,) cxcywh, or (2 P,) x and y of P points of an outline, P at least 3.
+
+    Raises:
+        RefusedRow: no area, or mostly outside the image.
+    """
+    if len(written) == 4:
+        centre, size = written[:2], written[2:]
+        corners = np.concatenate([centre - size / 2, centre + size / 2])
+        if size.min() < 0:
+            raise RefusedRow("a width or height is negative")
+    else:
+        points = written.reshape(-1, 2)
+        corners = np.concatenate([points.min(axis=0), points.max(axis=0)])
+        centre, size = (corners[:2] + corners[2:]) / 2, corners[2:] - corners[:2]
+    _require_area(size)
+    if centre.min() < -TOLERANCE or centre.max() > 1 + TOLERANCE:
+        raise RefusedRow("the centre is outside the image (0 to 1); are these pixels?")
+    excess = max(-corners.min(), corners.max() - 1)
+    if excess <= LAST_DIGIT:
+        return written, ""
+    comment = f"leaves the image by {excess:.2g} of its side"
+    clipped = np.clip(corners, 0, 1)
+    _require_area(clipped[2:] - clipped[:2])
+    if len(written) > 4:
+        return np.clip(written, 0, 1), comment
+    return np.concatenate([(clipped[:2] + clipped[2:]) / 2, clipped[2:] - clipped[:2]]), comment
+
+
+def joined(
+    class_ids: list[int], coordinates: list[Values], rows_read: int, problems: tuple[RowProblem, ...]
+) -> LabelRows:
+    """Usable rows as one: class ids, and for each what `inside` gave."""
+    outlines = [values.reshape(-1, 2) if len(values) > 4 else np.zeros((0, 2)) for values in coordinates]
+    boxes = [values if len(values) == 4 else box_around(values.reshape(-1, 2)) for values in coordinates]
+    return LabelRows(
+        np.array(class_ids, np.int64),
+        np.array(boxes, np.float32).reshape(-1, 4),
+        np.array([len(outline) for outline in outlines], np.int64),
+        np.concatenate([np.zeros((0, 2)), *outlines]).astype(np.float32),
+        rows_read,
+        problems=problems,
+    )
+
+
+def box_around(points: Values) -> Values:
+    """(4,) cxcywh of the smallest box that holds the points, (P, 2)."""
+    low, high = points.min(axis=0), points.max(axis=0)
+    return np.concatenate([(low + high) / 2, high - low])
+
+
+def _require_area(size: Values) -> None:
+    if size.astype(np.float32).min() <= 0:
+        raise RefusedRow("no area inside the image: a width or height is 0")
