@@ -14,7 +14,6 @@ from onelook.data.scan_rules import ScanOptions
 from onelook.engine.callback import Callback
 from onelook.engine.predictor import PredictionSettings, Predictor
 from onelook.errors import SettingsError
-from onelook.exports.opening import load_runnable
 from onelook.recipes import benchmark as benchmarking
 from onelook.recipes import detect as detection
 from onelook.recipes import evolve as evolution
@@ -73,7 +72,7 @@ def validate(weights: str | Path, data: str | Path, **settings: Any) -> validati
     return result
 
 
-def detect(weights: str | Path, source: str | Path, **settings: Any) -> detection.DetectResult:
+def detect(weights: str | Path | Sequence[str | Path], source: str | Path, **settings: Any) -> detection.DetectResult:
     """Find objects in pictures and videos and write the results; the same as `onelook detect`.
 
     Settings: see `DetectSettings`.
@@ -109,11 +108,12 @@ def check(data: str | Path, *, strict: bool = False, allow_unlabelled: bool = Fa
     return {split: scan.ledger for split, scan in splits.scans.items()}
 
 
-def load(weights: str | Path, *, device: str = "", **settings: Any) -> Predictor:
+def load(weights: str | Path | Sequence[str | Path], *, device: str = "", **settings: Any) -> Predictor:
     """A detector to call on pictures: paths, (H, W, 3) uint8 RGB arrays, or lists of them.
 
     Args:
-        weights: a checkpoint that `train` wrote, one of YOLOv5, or a file or folder that `export` wrote.
+        weights: a checkpoint that `train` wrote, one of YOLOv5, or a file or folder that `export` wrote; several are
+            an ensemble.
         device: cpu, a GPU number, mps, or empty for the first GPU if there is one.
         settings: see `PredictionSettings`: conf_thres, iou_thres, max_det, classes, imgsz, ...
 
@@ -125,8 +125,9 @@ def load(weights: str | Path, *, device: str = "", **settings: Any) -> Predictor
     for name in settings:
         if name not in known:
             raise SettingsError(f"setting `{name}` is not known to `load`", hint=nearest_name(name, known))
-    checked = build_settings(DetectSettings, {"weights": weights, "source": "what is asked later", **settings})
-    return Predictor(load_runnable(checked.weights, device), detection.prediction_settings(checked))
+    given = {"weights": weights, "source": "what is asked later", "device": device, **settings}
+    checked = build_settings(DetectSettings, given)
+    return detection.open_predictor(checked)
 
 
 def _observers_and_files(

@@ -17,6 +17,7 @@ import test_options_loader
 import test_options_processes
 import test_options_trackers
 import test_options_val_detect
+import test_options_val
 import test_options_wandb
 import test_resume
 from option_runs import COVERED
@@ -45,6 +46,7 @@ FILES = (
     test_options_wandb,
     test_resume,
 )
+    test_options_val,
 ELSEWHERE = {
     "train": set[str](),
     "val": set[str](),

@@ -52,6 +52,11 @@ class Backend(Protocol):
         ...
 
     @property
+    def map_strides(self) -> tuple[int, ...] | None:
+        """Pixels per cell of each output map, in the order of the boxes (map, anchor, row, column); None if unknown."""
+        ...
+
+    @property
     def device(self) -> torch.device:
         """Where `predict` takes its images from; its result is there too."""
         ...
@@ -96,6 +101,7 @@ class TorchBackend:
         self.names: tuple[str, ...] = tuple(model.names)
         self.num_classes = model.num_classes
         self.stride = model.max_stride
+        self.map_strides: tuple[int, ...] | None = model.stride_px
         self.device = device or next(model.parameters()).device
         self.frame_hw: tuple[int, int] | None = None
         self.max_batch: int | None = None

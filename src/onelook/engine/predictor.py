@@ -15,7 +15,8 @@ import numpy.typing as npt
 import torch
 
 from onelook.data.augment.letterboxed import put_into_frame, shrunk
-from onelook.engine.backend import Backend, Thresholds, TorchBackend, check_thresholds, predict_all
+from onelook.engine.backend import Backend, Thresholds, check_thresholds, predict_all
+from onelook.engine.ensemble import assembled
 from onelook.engine.evaluator import prepare_images, to_original
 from onelook.engine.sources import find_media, is_video
 from onelook.errors import DataError, SettingsError
@@ -42,6 +43,7 @@ class PredictionSettings:
         classes: only these classes; None means all.
         agnostic_nms: boxes of different classes suppress each other too.
         half: 16-bit arithmetic in the network; GPUs only. Boxes are decoded in 32 bits all the same.
+        augment: look at each picture in three ways, smaller and mirrored: slower, and better at small objects.
     """
 
     imgsz: int | tuple[int, int] = 640
@@ -51,6 +53,7 @@ class PredictionSettings:
     classes: tuple[int, ...] | None = None
     agnostic_nms: bool = False
     half: bool = False
+    augment: bool = False
 
     @property
     def frame_hw(self) -> tuple[int, int]:
@@ -59,34 +62,35 @@ class PredictionSettings:
 
 
 class Predictor:
-    """Finds objects in pictures, with a fused copy of a model, or with an exported one.
+    """Finds objects in pictures, with a fused copy of a model, with an exported one, or with several as an ensemble.
 
     A picture's result does not depend on the pictures beside it: each gets the smallest frame that holds it (or the
     only one that an exported model takes), and pictures with the same frame go through the network together.
 
     Args:
-        model: not changed.
+        model: one, or those of an ensemble; not changed.
         settings: thresholds and size; `half` is for PyTorch models.
         device: where a copy of a PyTorch model runs; None means where the model is.
+        labels: names of the models for messages.
 
     Raises:
-        SettingsError: the size does not suit the model, a class does not exist, or `half` is asked for on a CPU.
+        ModelError: the models of an ensemble have different classes.
+        SettingsError: the size does not suit the model, a class does not exist, `half` is asked for on a CPU, or
+            the models cannot be an ensemble or cannot be augmented.
     """
 
     def __init__(
         self,
-        model: DetectionModel | Backend,
+        model: DetectionModel | Backend | Sequence[DetectionModel | Backend],
         settings: PredictionSettings | None = None,
         *,
         device: torch.device | None = None,
+        labels: Sequence[str] = (),
     ) -> None:
         self.settings = settings or PredictionSettings()
-        if isinstance(model, DetectionModel):
-            self._backend: Backend = TorchBackend(model, device, half=self.settings.half)
-        elif self.settings.half:
-            raise SettingsError("setting `half` is for PyTorch models", hint="export with `--half`")
-        else:
-            self._backend = model
+        models = model if isinstance(model, Sequence) else [model]
+        half, augment = self.settings.half, self.settings.augment
+        self._backend = assembled(models, device=device, half=half, augment=augment, labels=labels)
         self.names: tuple[str, ...] = self._backend.names
         self._check()
 

@@ -43,6 +43,7 @@ class Metadata:
         precision: of the network: "fp32", "fp16" or "int8"; images and predictions are 32-bit floats in any case.
         thresholds: the suppression inside; None if all boxes come out.
         decoding: for raw maps; None if decoded predictions come out.
+        map_strides: pixels per cell of each output map, in the order of the boxes; None if the file does not say.
         weights: name of the file that was exported.
     """
 
@@ -53,6 +54,7 @@ class Metadata:
     precision: str = "fp32"
     thresholds: Thresholds | None = None
     decoding: Decoding | None = None
+    map_strides: tuple[int, ...] | None = None
     weights: str = ""
 
     def as_dict(self) -> dict[str, Any]:
@@ -106,7 +108,7 @@ def _checked(content: Mapping[str, Any]) -> Metadata:
     frame_hw = None if frame is None else (_whole("frame_hw", frame[0], 2**16), _whole("frame_hw", frame[1], 2**16))
     if frame_hw is not None and any(side % stride for side in frame_hw):
         raise ValueError(f"`frame_hw` {frame_hw} is no multiple of the stride {stride}")
-    thresholds, decoding = content["thresholds"], content["decoding"]
+    thresholds, decoding, map_strides = content["thresholds"], content["decoding"], content.get("map_strides")
     return Metadata(
         names=tuple(names),
         stride=stride,
@@ -115,6 +117,7 @@ def _checked(content: Mapping[str, Any]) -> Metadata:
         precision=content["precision"],
         thresholds=None if thresholds is None else _thresholds(thresholds),
         decoding=None if decoding is None else _decoding(decoding),
+        map_strides=None if map_strides is None else tuple(_whole("map_strides", one, 1024) for one in map_strides),
         weights=str(content["weights"]),
     )
 

@@ -37,6 +37,7 @@ class ExportedModel:
         self.names = metadata.names
         self.num_classes = len(metadata.names)
         self.stride = metadata.stride
+        self.map_strides = metadata.map_strides
         self.device = CPU
         self.frame_hw = metadata.frame_hw
         self.max_batch = metadata.batch

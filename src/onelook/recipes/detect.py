@@ -92,7 +92,7 @@ def detect(
         stop = stack.enter_context(StopSignal())
         settings = build_settings(DetectSettings, given, file=file)
         paths = find_media(settings.source)
-        predictor = Predictor(load_runnable(settings.weights, settings.device), prediction_settings(settings))
+        predictor = open_predictor(settings)
         stop.check()
         wants_files = DetectionFiles.are_wanted(settings)
         run = RunDir.create(settings.project, settings.name, exist_ok=settings.exist_ok) if wants_files else None
@@ -122,6 +122,16 @@ def detect(
     )
 
 
+def open_predictor(settings: DetectSettings) -> Predictor:
+    """What finds objects with the weights and thresholds of the settings.
+
+    Raises:
+        OnelookError: the weights cannot be used, or not as the settings ask.
+    """
+    models = [load_runnable(path, settings.device) for path in settings.weights]
+    return Predictor(models, prediction_settings(settings), labels=[str(path) for path in settings.weights])
+
+
 def prediction_settings(settings: DetectSettings) -> PredictionSettings:
     """The part of the settings that the predictor needs."""
     return PredictionSettings(
@@ -132,6 +142,7 @@ def prediction_settings(settings: DetectSettings) -> PredictionSettings:
         classes=tuple(settings.classes) or None,
         agnostic_nms=settings.agnostic_nms,
         half=settings.half,
+        augment=settings.augment,
     )
 
 

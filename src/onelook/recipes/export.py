@@ -218,6 +218,7 @@ class ExportWork:
             precision="fp16" if settings.half else "int8" if settings.int8 else "fp32",
             thresholds=_thresholds(settings) if settings.nms else None,
             decoding=decoding_of(self.model) if name == "ncnn" else None,
+            map_strides=self.model.stride_px,
             weights=settings.weights.name,
         )
         return ExportPlan(

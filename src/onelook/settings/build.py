@@ -103,11 +103,15 @@ def _place(file: Path | None, key: str) -> str:
 
 
 def _as_typed(kind: type[BaseModel], name: str, value: Any) -> Any:
-    """`value` as the command line would give it: a path as text, and one number where several may stand as a list."""
+    """`value` as the command line would give it: a path as text, and one number or path where several may stand."""
     if isinstance(value, os.PathLike):
-        return os.fspath(value)
-    takes_list = typing.get_origin(kind.model_fields[name].annotation) is list
-    return [value] if takes_list and isinstance(value, int) and not isinstance(value, bool) else value
+        value = os.fspath(value)
+    annotation = kind.model_fields[name].annotation
+    if typing.get_origin(annotation) is not list:
+        return value
+    if typing.get_args(annotation)[0] is Path and isinstance(value, str):
+        return [value]
+    return [value] if isinstance(value, int) and not isinstance(value, bool) else value
 
 
 def nearest_name(name: str, names: list[str]) -> str:

@@ -15,8 +15,8 @@ class DetectSettings(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True, validate_default=True)
 
-    weights: Path
-    """Checkpoint to use, .safetensors or .pt of YOLOv5."""
+    weights: list[Path] = Field(min_length=1)
+    """Checkpoint to use, .safetensors or .pt of YOLOv5, or an exported model; several are an ensemble."""
     source: str = Field(min_length=1)
     """What to look at: a picture, a video, a folder, a pattern in quotes, or a .txt list of files."""
     imgsz: list[int] = Field([640], min_length=1, max_length=2, json_schema_extra=IMGSZ_ALIASES)
@@ -37,6 +37,8 @@ class DetectSettings(BaseModel):
     """cpu, a GPU number, or mps; empty takes the first GPU if there is one."""
     half: bool = Field(False)
     """16-bit arithmetic in the network; GPUs only."""
+    augment: bool = Field(False)
+    """Look at each picture in three ways, smaller and mirrored: slower, and better at small objects."""
     vid_stride: int = Field(1, ge=1)
     """Look at every n-th frame of a video."""
     nosave: bool = Field(False)
