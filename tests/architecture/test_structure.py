@@ -56,6 +56,7 @@ RIM = {
     "litert_torch": ("exports/litert.py",),
     "ai_edge_litert": ("exports/litert.py",),
     "tensorrt": ("exports/tensorrt.py",),
+    "mss": ("engine/sources/screen.py",),
 }
 BANNED_IMPORTS = {
     "pickle", "dill", "joblib", "shelve", "marshal", "random", "torchvision", "subprocess", "tarfile", "requests",

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from onelook.data.media import VideoWriter
-from onelook.engine.sources import batches_of, find_media, one_ahead, read_frames
+from onelook.engine.sources.files import find_media, read_frames
 from onelook.errors import DataError
 from onelook.files.images import write_image
 
@@ -72,11 +72,11 @@ def test_missing_entries_of_a_list_are_named_with_their_lines(folder: Path) -> N
 @pytest.mark.parametrize(
     ("source", "words"),
     [
-        ("https://example.org/a.jpg", "a web address"),
-        ("rtsp://camera/1", "a web address"),
-        ("0", "a camera"),
-        ("screen 0", "the screen"),
-        ("cams.streams", "a list of streams"),
+        ("https://example.org/a.jpg", "is a web file, not a file of this machine\nhint: use `onelook detect"),
+        ("rtsp://camera/1", "is a stream"),
+        ("0", "is a camera"),
+        ("screen 0", "is a screen"),
+        ("cams.streams", "is a list of streams"),
         ("no/such/file.jpg", "does not exist"),
         ("no/such/*.jpg", "no picture or video in pattern"),
     ],
@@ -115,24 +115,19 @@ def test_damaged_files_are_passed_over_and_reported(folder: Path) -> None:
         list(read_frames(find_media(folder)))
 
 
-def test_items_made_ahead_are_the_same_and_errors_get_through() -> None:
-    def numbers() -> object:
-        yield from range(5)
-        raise DataError("the end")
-
-    made = one_ahead(numbers())  # type: ignore[var-annotated, arg-type]
-    assert [next(made) for _ in range(5)] == [0, 1, 2, 3, 4]
-    with pytest.raises(DataError, match="the end"):
-        next(made)
+def test_pictures_decoded_ahead_come_in_order_and_name_where_they_were_fetched(tmp_path: Path) -> None:
+    for number in range(30):
+        write_image(tmp_path / f"{number:02}.png", np.full((20, 30, 3), number, np.uint8))
+    paths = find_media(tmp_path)
+    frames = list(read_frames(paths, addresses={paths[3]: "https://example.org/3.png"}))
+    assert [int(frame.image[0, 0, 0]) for frame in frames] == list(range(30))
+    assert frames[3].shown == "https://example.org/3.png" and frames[4].shown == str(paths[4])
 
 
-def test_leaving_early_leaves_no_thread_behind() -> None:
-    made = one_ahead(iter(range(1000)))
-    next(made)
-    made.close()  # type: ignore[attr-defined]
-    assert not [thread for thread in threading.enumerate() if thread.name.startswith("onelook-read")]
-
-
-def test_batches_hold_all_items() -> None:
-    assert list(batches_of(range(5), 2)) == [[0, 1], [2, 3], [4]]
-    assert list(batches_of([], 2)) == []
+def test_leaving_early_leaves_no_thread_behind(tmp_path: Path) -> None:
+    for number in range(20):
+        write_image(tmp_path / f"{number:02}.png", np.full((20, 30, 3), number, np.uint8))
+    frames = read_frames(find_media(tmp_path))
+    next(frames)
+    frames.close()  # type: ignore[attr-defined]
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith("onelook-")]

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from onelook.data.ffmpeg_options import CAPTURE_OPTIONS, LOCAL_FILES
 from onelook.errors import DataError
 from onelook.files.atomic import TEMPORARY_MARK
 from onelook.files.bounded import printable, read_bounded
@@ -66,7 +67,7 @@ def video_frames(path: Path, *, stride: int = 1) -> Iterator[tuple[int, Image]]:
     Raises:
         DataError: see `video_info`; or not even the first frame can be decoded.
     """
-    cv2 = _cv2()
+    cv2 = opencv()
     capture = _open(path)
     try:
         number = 0
@@ -96,7 +97,7 @@ class VideoWriter:
     """
 
     def __init__(self, path: Path, *, fps: float, size_hw: tuple[int, int]) -> None:
-        cv2 = _cv2()
+        cv2 = opencv()
         self._path = path
         self._size_hw = size_hw
         self._temporary = path.with_name(f"{path.name}{TEMPORARY_MARK}{os.getpid()}.mp4")
@@ -108,7 +109,7 @@ class VideoWriter:
 
     def write(self, rgb: Image) -> None:
         """Append a frame, (H, W, 3) uint8 RGB; one of another size is resized."""
-        cv2 = _cv2()
+        cv2 = opencv()
         height, width = self._size_hw
         bgr = cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR)
         self._writer.write(bgr if bgr.shape[:2] == (height, width) else cv2.resize(bgr, (width, height)))
@@ -138,8 +139,9 @@ def _open(path: Path) -> Any:
         )
     if name != str(path):
         raise DataError(f"video `{name}` cannot be used: its name is not plain text", hint="rename it")
-    cv2 = _cv2()
-    capture = cv2.VideoCapture(str(path.resolve()), cv2.CAP_FFMPEG)
+    cv2 = opencv()
+    with CAPTURE_OPTIONS.set_to(LOCAL_FILES):
+        capture = cv2.VideoCapture(str(path.resolve()), cv2.CAP_FFMPEG)
     height, width = _info(capture).size_hw
     if not capture.isOpened() or not 0 < height * width <= MAX_PIXELS:
         capture.release()
@@ -148,7 +150,7 @@ def _open(path: Path) -> Any:
 
 
 def _info(capture: Any) -> VideoInfo:
-    cv2 = _cv2()
+    cv2 = opencv()
     fps = float(capture.get(cv2.CAP_PROP_FPS))
     return VideoInfo(
         fps=fps if 0 < fps < 1e4 else DEFAULT_FPS,
@@ -167,9 +169,9 @@ def _is_video(head: bytes) -> bool:
     return head.startswith(starts) or head[4:8] in _QUICKTIME_BOXES
 
 
-def _cv2() -> ModuleType:
-    """OpenCV, told before its first video to open local files only."""
-    os.environ.setdefault("OPENCV_FFMPEG_CAPTURE_OPTIONS", "protocol_whitelist;file")
+def opencv() -> ModuleType:
+    """OpenCV, told before its first video not to write to the console."""
+    os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
     os.environ.setdefault("OPENCV_LOG_LEVEL", "SILENT")
     import cv2
 

@@ -1,43 +1,29 @@
-"""What to look at: from what the user typed to frames. Pictures and videos on this machine; no network, no cameras."""
+"""Pictures and videos on this machine: from the name of a file, folder, pattern or list to frames."""
 
 from __future__ import annotations
 
 import glob
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
-from onelook.data.media import VIDEO_SUFFIXES, VideoInfo, video_frames, video_info
+from onelook.data.capacity import available_processors
+from onelook.data.media import VIDEO_SUFFIXES, video_frames, video_info
+from onelook.engine.sources.addresses import kind_of
+from onelook.engine.sources.ahead import ahead_in_threads
+from onelook.engine.sources.frame import Frame
 from onelook.errors import DataError, combined
 from onelook.files.bounded import printable, read_bounded
 from onelook.files.images import KIND_OF_SUFFIX, read_image
 
-T = TypeVar("T")
+Image = npt.NDArray[np.uint8]
 
 IMAGE_SUFFIXES = frozenset(KIND_OF_SUFFIX)
 MAX_LIST_BYTES = 1 << 26
-
-
-@dataclass(frozen=True)
-class Frame:
-    """One picture to look at.
-
-    Attributes:
-        path: the picture or video file.
-        image: (H, W, 3) uint8 RGB.
-        number: position in the video, from 0; 0 for a picture.
-        video: what the video says about itself; None for a picture.
-    """
-
-    path: Path
-    image: npt.NDArray[np.uint8]
-    number: int = 0
-    video: VideoInfo | None = None
+MAX_THREADS = 4
+"""Threads that decode pictures, and pictures that may be decoded before their turn: each may have 300 MB."""
 
 
 def find_media(source: str | Path) -> list[Path]:
@@ -48,10 +34,8 @@ def find_media(source: str | Path) -> list[Path]:
             a `.txt` file with one path per line, relative to that file or to the current folder; their order is kept.
 
     Raises:
-        DataError: nothing is there, or it is of a kind that we do not read; web addresses and cameras are not.
+        DataError: nothing is there, or it is of a kind that we do not read.
     """
-    text = str(source)
-    _refuse_streams(text)
     path = Path(source)
     if path.is_dir():
         found = [file for file in sorted(path.iterdir()) if not file.name.startswith(".")]
@@ -60,9 +44,15 @@ def find_media(source: str | Path) -> list[Path]:
         if path.suffix.lower() == ".txt":
             return _listed(path)
         return _media_of([path], f"source `{printable(path)}`")
-    if glob.has_magic(text):
-        matching = sorted(glob.glob(text, recursive=True))  # noqa: PTH207 - Path.glob refuses absolute patterns
+    if glob.has_magic(str(source)):
+        matching = sorted(glob.glob(str(source), recursive=True))  # noqa: PTH207 - Path.glob refuses absolute patterns
         return _media_of([Path(name) for name in matching], f"pattern `{printable(path)}`")
+    kind = kind_of(str(source))
+    if kind != "place":
+        raise DataError(
+            f"source `{printable(str(source))}` is a {kind}, not a file of this machine",
+            hint="use `onelook detect --source`, or `onelook.detect` in Python",
+        )
     raise DataError(f"source `{printable(path)}` does not exist", hint="relative paths start at the current folder")
 
 
@@ -72,73 +62,43 @@ def is_video(path: Path) -> bool:
 
 
 def read_frames(
-    paths: Iterable[Path], *, vid_stride: int = 1, on_problem: Callable[[DataError], None] | None = None
+    paths: Iterable[Path],
+    *,
+    vid_stride: int = 1,
+    addresses: Mapping[Path, str] | None = None,
+    on_problem: Callable[[DataError], None] | None = None,
 ) -> Iterator[Frame]:
-    """The frames of all files, in order.
+    """The frames of all files, in order; threads decode the pictures that come next.
 
     Args:
         paths: see `find_media`.
         vid_stride: only every n-th frame of a video.
+        addresses: where files come from that were downloaded.
         on_problem: told about a file that cannot be used, which is then passed over; without it the error is raised.
 
     Raises:
         DataError: a file cannot be used and `on_problem` is None.
     """
-    for path in paths:
+    threads = min(MAX_THREADS, available_processors())
+    for path, coming in ahead_in_threads(_picture_of, paths, threads=threads, ahead=MAX_THREADS):
+        address = (addresses or {}).get(path, "")
         try:
-            if is_video(path):
-                info = video_info(path)
-                for number, image in video_frames(path, stride=vid_stride):
-                    yield Frame(path, image, number, info)
-            else:
-                yield Frame(path, read_image(path))
+            picture = coming.result()
+            if picture is not None:
+                yield Frame(path, picture, address=address)
+                continue
+            info = video_info(path)
+            for number, image in video_frames(path, stride=vid_stride):
+                yield Frame(path, image, number, info, address=address)
         except DataError as problem:
             if on_problem is None:
                 raise
             on_problem(problem)
 
 
-def batches_of(items: Iterable[T], size: int) -> Iterator[list[T]]:
-    """Lists of `size` items, the last one shorter.
-
-    >>> list(batches_of("abcde", 2))
-    [['a', 'b'], ['c', 'd'], ['e']]
-    """
-    batch: list[T] = []
-    for item in items:
-        batch.append(item)
-        if len(batch) == size:
-            yield batch
-            batch = []
-    if batch:
-        yield batch
-
-
-def one_ahead(items: Iterable[T]) -> Iterator[T]:
-    """The same items, each made by a second thread while the one before is in use."""
-    iterator = iter(items)
-    with ThreadPoolExecutor(max_workers=1, thread_name_prefix="onelook-read") as pool:
-        coming = pool.submit(lambda: next(iterator, None))
-        while (item := coming.result()) is not None:
-            coming = pool.submit(lambda: next(iterator, None))
-            yield item
-
-
-def _refuse_streams(text: str) -> None:
-    kind = None
-    if "://" in text or text.lower().startswith("www."):
-        kind = "a web address"
-    elif text.isdigit():
-        kind = "a camera"
-    elif text.split(" ")[0] == "screen":
-        kind = "the screen"
-    elif text.lower().endswith(".streams"):
-        kind = "a list of streams"
-    if kind is not None and not Path(text).exists():
-        raise DataError(
-            f"source `{text}` is {kind}, which this version does not read",
-            hint="give pictures or videos on this machine: a file, a folder, a pattern or a .txt list",
-        )
+def _picture_of(path: Path) -> Image | None:
+    """The pixels of a picture file; None for a video, whose frames are read one by one."""
+    return None if is_video(path) else read_image(path)
 
 
 def _media_of(paths: list[Path], place: str) -> list[Path]:

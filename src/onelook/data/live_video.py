@@ -1,0 +1,91 @@
+"""Cameras and streams as they come in, frame by frame; when to read them, and what to do when they break off, is not
+decided here."""
+
+from __future__ import annotations
+
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from onelook.data.ffmpeg_options import CAPTURE_OPTIONS, STREAMS
+from onelook.data.media import DEFAULT_FPS, opencv
+from onelook.errors import DataError
+from onelook.files.images import MAX_PIXELS
+
+Image = npt.NDArray[np.uint8]
+
+OPEN_TIMEOUT_MS = 10_000
+READ_TIMEOUT_MS = 10_000
+
+
+class LiveVideo:
+    """An open camera or stream; use as a context manager.
+
+    Attributes:
+        fps: frames per second that it promises; 30 if it does not say.
+    """
+
+    def __init__(self, capture: Any) -> None:
+        cv2 = opencv()
+        self._capture = capture
+        fps = float(capture.get(cv2.CAP_PROP_FPS))
+        self.fps = fps if 0 < fps <= 1000 else DEFAULT_FPS
+
+    def grab(self) -> bool:
+        """Wait for the next frame; False if none comes any more."""
+        return bool(self._capture.grab())
+
+    def picture(self) -> Image | None:
+        """The frame grabbed last, (H, W, 3) uint8 RGB; None if it cannot be decoded."""
+        is_good, bgr = self._capture.retrieve()
+        if not is_good or bgr is None or bgr.shape[0] * bgr.shape[1] > MAX_PIXELS:
+            return None
+        cv2 = opencv()
+        return cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB)  # type: ignore[no-any-return]
+
+    def __enter__(self) -> LiveVideo:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._capture.release()
+
+
+def open_camera(number: int) -> LiveVideo:
+    """The camera of that number, from 0.
+
+    Raises:
+        DataError: there is none, or another program has it.
+    """
+    capture = opencv().VideoCapture(number)
+    if not capture.isOpened():
+        raise DataError(
+            f"camera {number} cannot be opened",
+            hint="is it there, free, and are you allowed to use it? Cameras count from 0",
+        )
+    return LiveVideo(capture)
+
+
+def open_stream(address: str, *, name: str) -> LiveVideo:
+    """The stream at a network address, which may name no file of this machine.
+
+    Args:
+        address: as FFmpeg takes it; waited for 10 seconds.
+        name: what to call it in messages: without passwords.
+
+    Raises:
+        DataError: nothing answers, or what does is no video.
+    """
+    cv2 = opencv()
+    limits = [cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, OPEN_TIMEOUT_MS, cv2.CAP_PROP_READ_TIMEOUT_MSEC, READ_TIMEOUT_MS]
+    with CAPTURE_OPTIONS.set_to(STREAMS):
+        capture = cv2.VideoCapture(address, cv2.CAP_FFMPEG, limits)
+    if not capture.isOpened():
+        raise DataError(
+            f"stream `{name}` cannot be opened: nothing answers, or it is no video",
+            hint="check the address, user and password with another program, such as ffplay or vlc",
+        )
+    return LiveVideo(capture)
