@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import threading
-
 import pytest
 
 from onelook.data.work import Work, each
@@ -31,16 +29,12 @@ def test_a_stop_is_obeyed_soon(workers: int) -> None:
 @pytest.mark.parametrize("workers", [0, 2])
 def test_an_error_ends_the_work_without_doing_the_rest(workers: int) -> None:
     done: set[int] = set()
-    failed = threading.Event()
 
     def do(number: int) -> None:
         if number == 40:
-            failed.set()
             raise DataError("image 40 is gone")
-        if number > 100:
-            failed.wait(5)
         done.add(number)
 
     with pytest.raises(DataError, match="image 40 is gone"):
         list(each(do, range(10_000), Work(workers), name="it"))
-    assert len(done) < 9_000
+    assert len(done) < 1_000

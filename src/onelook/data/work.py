@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TypeVar
 
 from onelook.errors import StopRequested
 
 _CHUNK = 16
+_CHUNKS_AHEAD = 16  # per thread; results that wait for their turn take memory
 
 StopTest = Callable[[], bool]
 Progress = Callable[[int, int], None]
@@ -51,7 +53,7 @@ def each(do: Callable[[Thing], Result], things: Sequence[Thing], work: Work, *, 
     starts = range(0, len(things), _CHUNK)
     with ThreadPoolExecutor(max(work.workers, 1)) as pool:
         try:
-            results = pool.map(do_chunk, starts) if work.workers else map(do_chunk, starts)
+            results = _in_threads(do_chunk, starts, pool, work.workers) if work.workers else map(do_chunk, starts)
             for start, chunk in zip(starts, results, strict=True):
                 if work.stop_requested is not None and work.stop_requested():
                     raise StopRequested(f"{name} was stopped", hint="start again; nothing was written")
@@ -60,3 +62,16 @@ def each(do: Callable[[Thing], Result], things: Sequence[Thing], work: Work, *, 
                     work.progress(start + len(chunk), len(things))
         finally:
             pool.shutdown(wait=False, cancel_futures=True)  # else leaving the pool waits for all that is left
+
+
+def _in_threads(
+    do_chunk: Callable[[int], list[Result]], starts: Iterable[int], pool: ThreadPoolExecutor, workers: int
+) -> Iterator[list[Result]]:
+    """The chunks in order; as many are begun ahead of their turn as keep the threads busy."""
+    pending: deque[Future[list[Result]]] = deque()
+    for start in starts:
+        pending.append(pool.submit(do_chunk, start))
+        if len(pending) >= _CHUNKS_AHEAD * workers:
+            yield pending.popleft().result()
+    while pending:
+        yield pending.popleft().result()
