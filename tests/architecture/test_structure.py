@@ -18,7 +18,7 @@ FLOORS = {
     "errors": 0, "geometry": 0, "files": 0,
     "structures": 1, "settings": 1,
     "models": 2, "data": 2, "losses": 2, "metrics": 2,
-    "engine": 3, "exports": 3, "interop": 3,
+    "engine": 3, "exports": 3, "interop": 3, "doctor": 3,
     "callbacks": 4,
     "recipes": 5,
     "api": 6, "cli": 6, "__init__": 7, "__main__": 7,

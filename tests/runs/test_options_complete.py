@@ -12,6 +12,7 @@ import test_batch_size
 import test_callbacks
 import test_evolve
 import test_options
+import test_options_check
 import test_options_learning
 import test_options_loader
 import test_options_processes
@@ -27,6 +28,7 @@ from yolov5_options import OPTIONS, Option
 from onelook.cli.parser import NOT_OFFERED, Parser
 from onelook.cli.train import add_arguments
 from onelook.settings.build import build_settings
+from onelook.settings.check import CheckSettings
 from onelook.settings.command_line import typed_options
 from onelook.settings.detect import DetectSettings
 from onelook.settings.evolve import EvolveSettings, SearchSettings
@@ -38,6 +40,7 @@ FILES = (
     test_callbacks,
     test_evolve,
     test_options,
+    test_options_check,
     test_options_learning,
     test_options_loader,
     test_options_processes,
@@ -52,6 +55,7 @@ ELSEWHERE = {
     "val": set[str](),
     "detect": {"half"},  # GPUs only; test_predictor.py
     "evolve": set[str](),
+    "check": set[str](),
 }
 
 
@@ -67,6 +71,7 @@ def test_every_file_with_tests_of_settings_is_listed() -> None:
         ("val", ValidateSettings),
         ("detect", DetectSettings),
         ("evolve", SearchSettings),
+        ("check", CheckSettings),
     ],
 )
 def test_every_setting_has_its_test(command: str, kind: type[BaseModel]) -> None:

@@ -54,7 +54,7 @@ USAGE = [
     Case("misspelt command", words("trian"), 2, ("unknown command `trian`",), "did you mean `train`?"),
     Case("no command at all like it", words("fly"), 2, ("unknown command `fly`",), "train, val, detect"),
     Case(
-        "check of nothing", words("check"), 2, ("the following arguments are required: data",), "onelook check --help"
+        "check of nothing", words("check"), 2, ("the following arguments are required: DATA",), "onelook check --help"
     ),
     Case(
         "option of another command", words("check", "d.yaml", "--strct"), 2, ("`--strct`",), "did you mean `--strict`?"

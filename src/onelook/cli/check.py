@@ -1,35 +1,94 @@
-"""`onelook check`: reads a data set and accounts for every label row."""
+"""`onelook check`: what is wrong with a data set, how much it matters, and what cures it."""
 
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from pathlib import Path
 
-from onelook.data.dataset_spec import load_dataset_spec
-from onelook.data.scan_rules import ScanOptions
-from onelook.engine.stop_signal import StopSignal
-from onelook.recipes.splits import read_splits
+from rich import box
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
 
-MAX_ENTRIES = 50
+from onelook.doctor.diagnosis import Diagnosis
+from onelook.doctor.faults import FAULTS
+from onelook.doctor.findings import Finding, by_kind
+from onelook.recipes.check import CheckResult, check
+from onelook.settings.check import CheckSettings
+from onelook.settings.command_line import add_options, typed_options
+
+MAX_ENTRIES = 8
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of the command."""
-    parser.add_argument("data", type=Path, help="data-set YAML")
-    parser.add_argument("--strict", action="store_true", help="fail if any image or label row cannot be used")
-    parser.add_argument("--allow-unlabelled", action="store_true", help="accept that most images have no label file")
+    parser.add_argument("--settings", type=Path, metavar="PATH", help="YAML file with any of the settings below")
+    add_options(parser, CheckSettings, positional=("data",))
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Check all splits that the file names; the exit code."""
-    options = ScanOptions(strict=arguments.strict, allow_unlabelled=arguments.allow_unlabelled)
-    spec = load_dataset_spec(arguments.data)
-    with StopSignal() as stop:
-        splits = read_splits(arguments.data, tuple(spec.splits), options=options, stop=stop)
-    for scan in splits.scans.values():
-        for entry in scan.ledger.entries[:MAX_ENTRIES]:
-            print(entry)
-        hidden = len(scan.ledger.entries) - MAX_ENTRIES
-        if hidden > 0:
-            print(f"... and {hidden} more")
+    result = check(typed_options(arguments, CheckSettings), file=arguments.settings)
+    found = by_kind(result.diagnosis.findings)
+    console = Console()
+    console.print()
+    console.print(_splits(result.diagnosis))
+    for kind, findings in found.items():
+        print(f"\n{FAULTS[kind].severity}: {FAULTS[kind].title}: {len(findings)}")
+        _print_some(findings)
+    if found:
+        console.print()
+        console.print(_cures(found))
+    print(f"\n{result.diagnosis.verdict}")
+    _say_where(result)
+    result.insist()
     return 0
+
+
+def _print_some(findings: Sequence[Finding]) -> None:
+    for finding in findings[:MAX_ENTRIES]:
+        print(f"  {finding}")
+    if len(findings) > MAX_ENTRIES:
+        print(f"  ... and {len(findings) - MAX_ENTRIES} more")
+
+
+def _say_where(result: CheckResult) -> None:
+    if result.settings.output:
+        print(f"everything is in {result.settings.output}")
+
+
+def _splits(diagnosis: Diagnosis) -> Table:
+    """A line per class, a column of labels per split, and their sizes below."""
+    table = _table("class", *diagnosis.statistics)
+    for class_id, name in enumerate(diagnosis.names):
+        table.add_row(escape(name), *(f"{s.class_labels[class_id]:,}" for s in diagnosis.statistics.values()))
+    table.add_section()
+    for title, share in (("small objects", "small"), ("medium objects", "medium"), ("large objects", "large")):
+        cells = (f"{100 * s.shares[share]:.0f} %" for s in diagnosis.statistics.values())
+        table.add_row(f"{title} at {diagnosis.imgsz}", *cells)
+    if diagnosis.anchors is not None:
+        reach = f"{100 * diagnosis.anchors.best_possible_recall:.1f} %"
+        table.add_row(f"in reach of the anchors of {escape(diagnosis.model)}", reach)
+    return table
+
+
+def _cures(found: dict[str, list[Finding]]) -> Table:
+    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False)
+    table.add_column("severity", no_wrap=True)
+    table.add_column("count", justify="right", no_wrap=True)
+    table.add_column("what")
+    table.add_column("cure")
+    for kind, findings in found.items():
+        fault = FAULTS[kind]
+        cure = escape(fault.cure) + (f" (`--fix`: {escape(fault.fixed)})" if fault.fixed else "")
+        table.add_row(fault.severity, f"{len(findings):,}", escape(fault.title), cure)
+    return table
+
+
+def _table(first: str, *others: str) -> Table:
+    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False)
+    table.add_column(first, overflow="fold")
+    for column in others:
+        table.add_column(column, justify="right", no_wrap=True)
+    return table

@@ -24,12 +24,14 @@ class ScanOptions:
         strict: stop if any image or label row cannot be used.
         allow_unlabelled: accept that most images have no label file, or that the training split has no label at all.
         verify: compare the content of all files with the cached result, not only their sizes and times.
+        report_only: insist on nothing and warn of nothing; the ledger tells all.
     """
 
     single_cls: bool = False
     strict: bool = False
     allow_unlabelled: bool = False
     verify: bool = False
+    report_only: bool = False
 
 
 def apply_rules(ledger: Ledger, spec: DatasetSpec, options: ScanOptions, *, first_label: str | None) -> None:
@@ -41,6 +43,8 @@ def apply_rules(ledger: Ledger, spec: DatasetSpec, options: ScanOptions, *, firs
         options: what to insist on.
         first_label: the first label file that was looked for and is not there, if any.
     """
+    if options.report_only:
+        return
     bad = ledger.of("refused", "unusable image", "unknown class")
     unknown = ledger.of("unknown class")
     if unknown:

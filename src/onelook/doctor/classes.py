@@ -1,0 +1,52 @@
+"""Faults of a split as a whole: classes that are absent or rare, objects too small, anchors out of reach."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+
+from onelook.doctor.findings import Finding
+from onelook.doctor.statistics import CELL_PX, SplitStatistics
+from onelook.engine.autoanchor import GOOD_RECALL, AnchorFit
+
+RARE_LABELS = 10
+IMBALANCE = 50.0
+MANY_SMALL = 0.1
+
+Statistics = Mapping[str, SplitStatistics]
+
+
+def class_findings(statistics: Statistics, names: Sequence[str]) -> Iterator[Finding]:
+    """Classes without labels, with few, and with far more than others."""
+    for split, numbers in statistics.items():
+        for name, count in zip(names, numbers.class_labels, strict=True):
+            if count == 0:
+                kind = "absent-class" if split == "train" else "untested-class"
+                yield Finding(kind, split, "", f"class `{name}` has no label")
+            elif split == "train" and count < RARE_LABELS:
+                yield Finding("rare-class", split, "", f"class `{name}` has {count} labels")
+    if "train" in statistics:
+        yield from _imbalance(statistics["train"], names)
+
+
+def size_findings(statistics: Statistics, imgsz: int) -> Iterator[Finding]:
+    """Splits of which many objects are smaller than a cell of the finest map."""
+    for split, numbers in statistics.items():
+        if numbers.shares["cell"] > MANY_SMALL:
+            told = f"{100 * numbers.shares['cell']:.0f} % of the objects are below {CELL_PX:g} x {CELL_PX:g} pixels"
+            yield Finding("small-objects", split, "", f"{told} at {imgsz}")
+
+
+def anchor_findings(fit: AnchorFit, imgsz: int) -> Iterator[Finding]:
+    """Anchors that reach no more objects than training puts up with."""
+    if fit.best_possible_recall <= GOOD_RECALL:
+        missed = 100 * (1 - fit.best_possible_recall)
+        yield Finding("far-anchors", "train", "", f"{missed:.1f} % of the objects are out of reach at {imgsz}")
+
+
+def _imbalance(numbers: SplitStatistics, names: Sequence[str]) -> Iterator[Finding]:
+    present = [(count, name) for count, name in zip(numbers.class_labels, names, strict=True) if count]
+    if not present:
+        return
+    (least, rare), (most, frequent) = min(present), max(present)
+    if most > IMBALANCE * least:
+        yield Finding("imbalance", "train", "", f"{most} labels of `{frequent}`, {least} of `{rare}`")

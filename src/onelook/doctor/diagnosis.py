@@ -1,0 +1,161 @@
+"""All that the doctor says about a data set without a model, and the same as JSON."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from onelook.data.formats.yolo import label_path_of
+from onelook.data.looks import Looks
+from onelook.doctor.classes import anchor_findings, class_findings, size_findings
+from onelook.doctor.faults import FAULTS
+from onelook.doctor.findings import Finding, Scans, by_kind, by_severity, verdict
+from onelook.doctor.objects import doubled_object_findings, tiny_object_findings
+from onelook.doctor.pictures import AllPictures, doubled_findings, turned_findings
+from onelook.doctor.rows import ledger_findings
+from onelook.doctor.statistics import QUANTILES, SplitStatistics, statistics_of
+from onelook.engine.autoanchor import AnchorFit, Array, label_sizes_px, measure_anchors
+from onelook.files.bounded import printable
+
+FORMAT = 1
+ANCHOR_T = 4.0
+
+
+@dataclass(frozen=True)
+class Diagnosis:
+    """What is known about a data set.
+
+    Attributes:
+        data: its YAML, printable.
+        names: class names.
+        imgsz: size of training that sizes refer to, pixels.
+        statistics: of each split.
+        findings: all faults, place by place.
+        anchors: how well the anchors of `model` suit the training labels; None without a training split.
+        model: whose anchors were measured.
+    """
+
+    data: str
+    names: tuple[str, ...]
+    imgsz: int
+    statistics: Mapping[str, SplitStatistics]
+    findings: tuple[Finding, ...]
+    anchors: AnchorFit | None
+    model: str
+
+    @property
+    def verdict(self) -> str:
+        """One sentence."""
+        return verdict(self.findings)
+
+    def with_more(self, findings: Sequence[Finding]) -> Diagnosis:
+        """The same with further findings."""
+        return replace(self, findings=(*self.findings, *findings))
+
+    def document(self) -> dict[str, Any]:
+        """All of it as plain values, for JSON."""
+        return {
+            "format": FORMAT,
+            "data": self.data,
+            "imgsz": self.imgsz,
+            "names": list(self.names),
+            "verdict": self.verdict,
+            "counts": by_severity(self.findings),
+            "faults": [
+                {"kind": kind, **asdict(FAULTS[kind]), "count": len(found)}
+                for kind, found in by_kind(self.findings).items()
+            ],
+            "quantiles": list(QUANTILES),
+            "splits": {split: asdict(numbers) for split, numbers in self.statistics.items()},
+            "anchors": _anchors_document(self.anchors, self.model),
+            "findings": [{"severity": finding.severity, **_told(finding)} for finding in self.findings],
+        }
+
+
+@dataclass(frozen=True)
+class Question:
+    """What is looked at, and how closely.
+
+    Attributes:
+        path: the data-set YAML.
+        names: class names.
+        imgsz: size of training, pixels.
+        near_bits: see `doubled_findings`.
+        model: a name for the model whose anchors these are.
+        anchors_px: (L, A, 2) width, height.
+    """
+
+    path: Path
+    names: tuple[str, ...]
+    imgsz: int
+    near_bits: int
+    model: str
+    anchors_px: Array
+
+
+def diagnose(scans: Scans, looks: Mapping[str, Looks], question: Question) -> Diagnosis:
+    """All faults that can be told without a model.
+
+    Args:
+        scans: what was read, by split.
+        looks: of the usable pictures of each split.
+        question: what is looked at.
+    """
+    names, imgsz = question.names, question.imgsz
+    statistics = {
+        split: statistics_of(scan.index, num_classes=len(names), imgsz=imgsz) for split, scan in scans.items()
+    }
+    fit = None
+    if "train" in scans:
+        fit = measure_anchors(label_sizes_px(scans["train"].index, imgsz), question.anchors_px, anchor_t=ANCHOR_T)
+    findings = [
+        *ledger_findings(scans),
+        *doubled_findings(AllPictures.of(scans, looks), question.near_bits),
+        *turned_findings(scans, looks),
+        *unlabelled_findings(scans),
+        *doubled_object_findings(scans, names),
+        *tiny_object_findings(scans, names, imgsz),
+        *class_findings(statistics, names),
+        *size_findings(statistics, imgsz),
+        *(anchor_findings(fit, imgsz) if fit is not None else ()),
+    ]
+    return Diagnosis(printable(question.path), names, imgsz, statistics, tuple(findings), fit, question.model)
+
+
+def unlabelled_findings(scans: Scans) -> Iterator[Finding]:
+    """Pictures without objects: those without a label file, and those that are said to be background."""
+    for split, scan in scans.items():
+        index = scan.index
+        for image in np.flatnonzero(np.diff(index.offsets) == 0).tolist():
+            file = printable(index.paths[image])
+            if has_label_file(index.paths[image]):
+                yield Finding("empty-label-file", split, file, "its label file is empty", image=image)
+            else:
+                yield Finding("no-label-file", split, file, "has no label file", image=image)
+
+
+def has_label_file(image_path: str) -> bool:
+    """Whether there is a label file for a picture."""
+    return Path(label_path_of(image_path)).is_file()
+
+
+def _anchors_document(fit: AnchorFit | None, model: str) -> dict[str, Any] | None:
+    if fit is None:
+        return None
+    return {
+        "model": model,
+        "best_possible_recall": fit.best_possible_recall,
+        "anchors_per_target": fit.anchors_per_target,
+        "mean_ratio": fit.mean_ratio,
+        "map_recalls": fit.map_recalls.tolist(),
+        "map_shares": fit.map_shares.tolist(),
+    }
+
+
+def _told(finding: Finding) -> dict[str, Any]:
+    """A finding without the numbers that only mean something to this run."""
+    return {name: value for name, value in asdict(finding).items() if name not in ("image", "label")}

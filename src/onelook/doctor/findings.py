@@ -1,0 +1,71 @@
+"""What the doctor found, place by place, and what it makes of it."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from onelook.data.index import ScanResult
+from onelook.doctor.faults import FAULTS, SEVERITIES, Severity
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One fault at one place.
+
+    Attributes:
+        kind: a key of FAULTS.
+        split: train, val or test.
+        file: the picture or label file, printable; of what concerns a whole split, empty.
+        line: of the label file, from 1; 0 means the file as a whole.
+        detail: what is wrong here.
+        image: number of the picture in the index of its split; -1 if it is not in there.
+        label: row in the index of its split; -1 if it is about no row in there.
+    """
+
+    kind: str
+    split: str
+    file: str
+    detail: str
+    line: int = 0
+    image: int = -1
+    label: int = -1
+
+    @property
+    def severity(self) -> Severity:
+        """How much it matters."""
+        return FAULTS[self.kind].severity
+
+    def __str__(self) -> str:
+        place = f"`{self.file}`" if self.file else f"split `{self.split}`"
+        return f"{place}{f' line {self.line}' if self.line else ''}: {self.detail}"
+
+
+Scans = Mapping[str, ScanResult]
+
+
+def by_kind(findings: Iterable[Finding]) -> dict[str, list[Finding]]:
+    """The findings of each kind that was found, worst kinds first."""
+    found: dict[str, list[Finding]] = {kind: [] for kind in FAULTS}
+    for finding in findings:
+        found[finding.kind].append(finding)
+    worst_first = sorted(found, key=lambda kind: SEVERITIES.index(FAULTS[kind].severity))
+    return {kind: found[kind] for kind in worst_first if found[kind]}
+
+
+def by_severity(findings: Iterable[Finding]) -> dict[Severity, int]:
+    """How many there are of each severity."""
+    counts = Counter(finding.severity for finding in findings)
+    return {severity: counts[severity] for severity in SEVERITIES}
+
+
+def verdict(findings: Iterable[Finding]) -> str:
+    """One sentence on the whole data set."""
+    counts = by_severity(findings)
+    told = [f"{count} {severity}{'s' if count != 1 else ''}" for severity, count in counts.items() if count]
+    if counts["error"]:
+        return f"{', '.join(told)}: mend the errors before you trust a score"
+    if counts["warning"]:
+        return f"{', '.join(told)}: fit to train on; the warnings are worth a look"
+    return f"{', '.join(told)}: fit to train on" if told else "nothing found: fit to train on"

@@ -1,0 +1,95 @@
+"""Labels that can be used and are odd all the same: objects with two boxes, and objects that vanish when scaled."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from onelook.doctor.findings import Finding, Scans
+from onelook.engine.autoanchor import SMALL_SIDE_PX, label_sizes_px
+from onelook.files.bounded import printable
+from onelook.structures.dataset_index import DatasetIndex
+
+# Boxes of two neighbours overlap by less; two boxes that somebody drew around one object hardly ever do.
+SAME_CLASS_IOU = 0.9
+OTHER_CLASS_IOU = 0.9
+# With more objects than this, a picture's boxes are compared with the nearest ones only.
+MAX_OBJECTS = 2000
+_NEIGHBOURS = 50
+
+Array = npt.NDArray[Any]
+
+
+def doubled_object_findings(scans: Scans, names: Sequence[str]) -> Iterator[Finding]:
+    """Pairs of boxes that cover the same object; the later row of each pair is told of, once."""
+    for split, scan in scans.items():
+        index = scan.index
+        for image in np.flatnonzero(np.diff(index.offsets) > 1).tolist():
+            rows = index.labels_of(image)
+            told: set[int] = set()
+            for one, other, iou in overlapping_pairs(_corners(index, rows), min(SAME_CLASS_IOU, OTHER_CLASS_IOU)):
+                first, second = rows.start + one, rows.start + other
+                classes = int(index.class_ids[first]), int(index.class_ids[second])
+                is_same = classes[0] == classes[1]
+                if second in told or iou < (SAME_CLASS_IOU if is_same else OTHER_CLASS_IOU):
+                    continue
+                told.add(second)
+                kind = "doubled-object" if is_same else "disputed-object"
+                both = f"a `{names[classes[0]]}`" if is_same else " and ".join(f"`{names[k]}`" for k in classes)
+                detail = f"{both} at {place_of(index, second)} has two boxes, IoU {iou:.2f}"
+                yield Finding(kind, split, printable(index.paths[image]), detail, image=image, label=second)
+
+
+def tiny_object_findings(scans: Scans, names: Sequence[str], imgsz: int) -> Iterator[Finding]:
+    """Objects with a side below 3 pixels when the longer side of their picture is `imgsz`."""
+    for split, scan in scans.items():
+        index = scan.index
+        sizes_px = label_sizes_px(index, imgsz)
+        for label in np.flatnonzero((sizes_px < SMALL_SIDE_PX).any(axis=1)).tolist():
+            width, height = sizes_px[label].tolist()
+            name, image = names[int(index.class_ids[label])], image_of(index, label)
+            detail = f"a `{name}` at {place_of(index, label)} is {width:.1f} x {height:.1f} pixels at {imgsz}"
+            yield Finding("tiny-object", split, printable(index.paths[image]), detail, image=image, label=label)
+
+
+def overlapping_pairs(boxes_xyxy: Array, least_iou: float) -> list[tuple[int, int, float]]:
+    """Pairs of rows, the smaller one first, whose boxes overlap by at least `least_iou`, and by how much; sorted.
+
+    Args:
+        boxes_xyxy: (N, 4). Of more than 2000, each is compared with its next 50 in the order of their left edges.
+        least_iou: 0 to 1.
+    """
+    count = len(boxes_xyxy)
+    if count <= MAX_OBJECTS:
+        first, second = np.triu_indices(count, 1)
+    else:
+        order = np.argsort(boxes_xyxy[:, 0], kind="stable")
+        steps = [np.stack([order[:-step], order[step:]]) for step in range(1, _NEIGHBOURS + 1)]
+        first, second = np.sort(np.concatenate(steps, axis=1), axis=0)
+    one, other = boxes_xyxy[first], boxes_xyxy[second]
+    shared = np.clip(np.minimum(one[:, 2:], other[:, 2:]) - np.maximum(one[:, :2], other[:, :2]), 0, None).prod(axis=1)
+    areas = [(boxes[:, 2:] - boxes[:, :2]).prod(axis=1) for boxes in (one, other)]
+    iou = shared / np.maximum(areas[0] + areas[1] - shared, 1e-12)
+    kept = np.flatnonzero(iou >= least_iou)
+    return sorted(zip(first[kept].tolist(), second[kept].tolist(), iou[kept].tolist(), strict=True))
+
+
+def image_of(index: DatasetIndex, label: int) -> int:
+    """The number of the picture that a label row belongs to."""
+    return int(np.searchsorted(index.offsets, label, "right")) - 1
+
+
+def place_of(index: DatasetIndex, label: int) -> str:
+    """Where a label stands in its picture: the centre of its box, pixels."""
+    height, width = index.sizes_hw[image_of(index, label)].tolist()
+    x, y = index.boxes[label, :2].tolist()
+    return f"({x * width:.0f}, {y * height:.0f})"
+
+
+def _corners(index: DatasetIndex, rows: slice) -> Array:
+    boxes = index.boxes[rows].astype(np.float64)
+    half = boxes[:, 2:] / 2
+    return np.concatenate([boxes[:, :2] - half, boxes[:, :2] + half], axis=1)

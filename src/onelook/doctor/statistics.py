@@ -1,0 +1,96 @@
+"""A split in numbers: classes, sizes of pictures, sizes and shapes of objects at the size of training."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from onelook.engine.autoanchor import label_sizes_px
+from onelook.structures.dataset_index import DatasetIndex
+
+Array = npt.NDArray[Any]
+
+QUANTILES = (0.0, 0.05, 0.25, 0.5, 0.75, 0.95, 1.0)
+# COCO's limits of small and medium objects, and what a cell of the finest usual map covers: side, pixels.
+SMALL_PX, MEDIUM_PX, CELL_PX = 32.0, 96.0, 8.0
+
+
+@dataclass(frozen=True)
+class SplitStatistics:
+    """What is in a split.
+
+    Attributes:
+        images: usable pictures.
+        backgrounds: those without objects.
+        labels: objects.
+        class_labels, class_images: objects, and pictures with any, by class.
+        width_px, height_px: quantiles of the pictures' sizes.
+        aspect: quantiles of width / height of the pictures.
+        objects_per_image: quantiles.
+        object_side_px: quantiles of the square root of an object's area at the size of training.
+        object_aspect: quantiles of width / height of the objects.
+        shares: parts of the objects that are smaller than a `cell`, `small`, `medium` and `large`, at that size; a
+            cell's are small too.
+    """
+
+    images: int
+    backgrounds: int
+    labels: int
+    class_labels: tuple[int, ...]
+    class_images: tuple[int, ...]
+    width_px: tuple[float, ...]
+    height_px: tuple[float, ...]
+    aspect: tuple[float, ...]
+    objects_per_image: tuple[float, ...]
+    object_side_px: tuple[float, ...]
+    object_aspect: tuple[float, ...]
+    shares: Mapping[str, float]
+
+
+def statistics_of(index: DatasetIndex, *, num_classes: int, imgsz: int) -> SplitStatistics:
+    """The numbers of a split; quantiles of nothing are empty.
+
+    Args:
+        index: its pictures and labels.
+        num_classes: all class ids are below.
+        imgsz: longer side that pictures are scaled to, pixels.
+    """
+    counts = np.diff(index.offsets)
+    images = np.repeat(np.arange(len(index)), counts)
+    pairs = np.unique(np.stack([images, index.class_ids]), axis=1)
+    sizes_px = label_sizes_px(index, imgsz)
+    side = np.sqrt(sizes_px.prod(axis=1))
+    height, width = index.sizes_hw[:, 0].astype(float), index.sizes_hw[:, 1].astype(float)
+    shares = {
+        "cell": side < CELL_PX,
+        "small": side < SMALL_PX,
+        "medium": (side >= SMALL_PX) & (side < MEDIUM_PX),
+        "large": side >= MEDIUM_PX,
+    }
+    return SplitStatistics(
+        images=len(index),
+        backgrounds=int((counts == 0).sum()),
+        labels=len(index.class_ids),
+        class_labels=_counts(index.class_ids, num_classes),
+        class_images=_counts(pairs[1], num_classes),
+        width_px=_quantiles(width),
+        height_px=_quantiles(height),
+        aspect=_quantiles(width / np.maximum(height, 1)),
+        objects_per_image=_quantiles(counts),
+        object_side_px=_quantiles(side),
+        object_aspect=_quantiles(sizes_px[:, 0] / np.maximum(sizes_px[:, 1], 1e-9)),
+        shares={name: float(is_so.mean()) if len(is_so) else 0.0 for name, is_so in shares.items()},
+    )
+
+
+def _quantiles(values: Array) -> tuple[float, ...]:
+    return tuple(np.quantile(values, QUANTILES).round(4).tolist()) if len(values) else ()
+
+
+def _counts(class_ids: Array, num_classes: int) -> tuple[int, ...]:
+    counts: Sequence[int] = np.bincount(class_ids, minlength=num_classes).tolist()
+    return tuple(counts)

@@ -1,0 +1,138 @@
+"""The data doctor at work: reads a data set, looks at its pictures, and tells all that is wrong with it."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from onelook.data.capacity import available_processors
+from onelook.data.dataset_spec import DatasetSpec, load_dataset_spec
+from onelook.data.formats.yolo import label_path_of
+from onelook.data.index import ScanResult, scan_split
+from onelook.data.ledger import Ledger
+from onelook.data.looks import look_at
+from onelook.data.scan_cache import default_cache_folder
+from onelook.data.scan_rules import ScanOptions, apply_rules
+from onelook.data.work import Work
+from onelook.doctor.diagnosis import Diagnosis, Question, diagnose, has_label_file
+from onelook.doctor.findings import by_severity
+from onelook.engine.autoanchor import Array
+from onelook.engine.stop_signal import StopSignal
+from onelook.engine.weights import DEFAULT_MODEL
+from onelook.errors import DataError, RunFolderError
+from onelook.files.atomic import write_text_atomic
+from onelook.models.detector import create_model
+from onelook.settings.build import build_settings
+from onelook.settings.check import CheckSettings
+
+logger = logging.getLogger(__name__)
+
+JSON_NAME = "check.json"
+
+
+@dataclass(frozen=True)
+class CheckResult:
+    """What a look at a data set gives.
+
+    Attributes:
+        settings: what was asked for.
+        spec: the data set.
+        scans: index and ledger by split.
+        diagnosis: all findings.
+    """
+
+    settings: CheckSettings
+    spec: DatasetSpec
+    scans: Mapping[str, ScanResult]
+    diagnosis: Diagnosis
+
+    @property
+    def ledgers(self) -> dict[str, Ledger]:
+        """What became of every label row, split by split."""
+        return {split: scan.ledger for split, scan in self.scans.items()}
+
+    def insist(self) -> None:
+        """Refuse the data set if training would; with `strict`, also if there is any error or warning.
+
+        Raises:
+            DataError: why.
+        """
+        settings = self.settings
+        options = ScanOptions(strict=settings.strict, allow_unlabelled=settings.allow_unlabelled)
+        for scan in self.scans.values():
+            first = next((path for path in scan.index.paths if not has_label_file(path)), None)
+            apply_rules(scan.ledger, self.spec, options, first_label=None if first is None else label_path_of(first))
+        counts = by_severity(self.diagnosis.findings)
+        if settings.strict and (counts["error"] or counts["warning"]):
+            raise DataError(
+                f"data set `{self.diagnosis.data}` has {counts['error']} errors and {counts['warning']} warnings",
+                hint="cure them, or leave out `--strict`",
+            )
+
+
+def check(given: Mapping[str, Any], *, file: Path | None = None) -> CheckResult:
+    """Read all splits of a data set, tell what is wrong with it, and write that if a folder is given.
+
+    Args:
+        given: settings by name; see `CheckSettings`.
+        file: YAML file with more settings, weaker than `given`.
+
+    Raises:
+        OnelookError: a setting or the data-set file cannot be used, or there is no place for the report.
+        StopRequested: Ctrl-C, SIGTERM or SIGUSR1.
+    """
+    with StopSignal() as stop:
+        settings = build_settings(CheckSettings, given, file=file)
+        spec = load_dataset_spec(settings.data)
+        output = _output_folder(settings)
+        work = Work(available_processors(), stop_requested=lambda: stop.requested)
+        cache_folder = default_cache_folder()
+        scans = {}
+        for split in spec.splits:
+            scans[split] = scan_split(
+                spec,
+                split,
+                options=ScanOptions(report_only=True),
+                workers=work.workers,
+                cache_folder=cache_folder,
+                stop_requested=work.stop_requested,
+            )
+            logger.info("%s", scans[split].ledger.summary())
+        looks = {
+            split: look_at(scan.index.paths, scan.image_digests, work=work, cache_folder=cache_folder)
+            for split, scan in scans.items()
+        }
+        model, anchors_px = _anchors(settings, len(spec.names))
+        question = Question(spec.path, spec.names, settings.imgsz, settings.near, model, anchors_px)
+        diagnosis = diagnose(scans, looks, question)
+        result = CheckResult(settings, spec, scans, diagnosis)
+        if output is not None:
+            write_text_atomic(output / JSON_NAME, json.dumps(diagnosis.document(), indent=1) + "\n")
+    return result
+
+
+def _anchors(settings: CheckSettings, num_classes: int) -> tuple[str, Array]:
+    """The name of the model whose anchors are measured, and these."""
+    name = settings.cfg or DEFAULT_MODEL
+    anchors: Array = create_model(name, num_classes=num_classes).anchor_grid.anchors.double().numpy()
+    return Path(name).stem, anchors
+
+
+def _output_folder(settings: CheckSettings) -> Path | None:
+    """The folder of the report, made; None if none is wanted."""
+    if not settings.output:
+        return None
+    folder = Path(settings.output)
+    if folder.exists() and not settings.exist_ok:
+        raise RunFolderError(f"folder `{folder}` is there already", hint="choose another `--output`, or `--exist-ok`")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as problem:
+        raise RunFolderError(
+            f"folder `{folder}` cannot be made: {problem.strerror or problem}", hint="choose another `--output`"
+        ) from problem
+    return folder

@@ -1,0 +1,32 @@
+"""Every option of the data doctor. The text under each field is `--help`, reference page and comment at once."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from onelook.settings.train import IMGSZ_ALIASES
+
+
+class CheckSettings(BaseModel):
+    """All settings of `onelook check`."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True, validate_default=True)
+
+    data: Path
+    """Data-set YAML; all its splits are looked at."""
+    imgsz: int = Field(640, ge=32, json_schema_extra=IMGSZ_ALIASES)
+    """Size at which training will see the pictures, pixels: objects too small for it are told of."""
+    strict: bool = Field(False)
+    """Fail if there is any error or warning, so that a script can tell by the exit code."""
+    allow_unlabelled: bool = Field(False)
+    """Accept that most images have no label file."""
+    near: int = Field(6, ge=-1, le=7)
+    """Most bits, of 64, that the hashes of pictures that look alike differ in; -1 looks for no such pictures."""
+    cfg: str = Field("")
+    """Model whose anchors are measured: a shipped name or a YAML file; empty takes yolov5s."""
+    output: str = Field("")
+    """Folder for the page, its pictures and the JSON file; empty writes nothing."""
+    exist_ok: bool = Field(False)
+    """Write into the folder even if it is there already."""
