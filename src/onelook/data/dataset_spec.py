@@ -7,10 +7,11 @@ import logging
 import os
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from onelook.data.dataset_names import names_of
 from onelook.data.image_files import IMAGE_SUFFIXES, exists, images_in_folder, images_in_list
 from onelook.errors import DataError
 from onelook.files.bounded import printable
@@ -19,7 +20,9 @@ from onelook.files.yaml import load_yaml
 logger = logging.getLogger(__name__)
 
 SPLITS = ("train", "val", "test")
-KEYS = ("path", *SPLITS, "nc", "names", "download")
+KEYS = ("path", *SPLITS, "nc", "names", "download", "format")
+FORMAT_NAMES = ("yolo", "coco")
+PLACES = ("images", "annotations")
 # Written by labelling tools and other trainers; without meaning here.
 FOREIGN_KEYS = frozenset(
     {"roboflow", "license", "licence", "version", "description", "author", "url", "date", "info",
@@ -37,7 +40,8 @@ class DatasetSpec:
         splits: `train`, `val` and, if given, `test`: folders of images and text files that list images, absolute.
         names: class names; the position is the class id.
         has_download: the YAML says how to fetch the data; that is never done.
-        format: of the labels, a key of `FORMATS`.
+        format: of the labels, one of `FORMAT_NAMES`.
+        annotations: of formats that keep labels apart from images: a file or folder for each split, absolute.
     """
 
     path: Path
@@ -46,6 +50,15 @@ class DatasetSpec:
     names: tuple[str, ...]
     has_download: bool = False
     format: str = "yolo"
+    annotations: Mapping[str, Path] = field(default_factory=dict)
+
+    def require(self, split: str) -> None:
+        """Raise DataError if the data set has no such split."""
+        if split not in self.splits:
+            raise DataError(
+                f"data set `{printable(self.path)}` has no split `{split}`; it has {', '.join(self.splits)}",
+                hint=f"add a line `{split}: folder/of/images`",
+            )
 
 
 def load_dataset_spec(path: str | os.PathLike[str]) -> DatasetSpec:
@@ -65,14 +78,18 @@ def load_dataset_spec(path: str | os.PathLike[str]) -> DatasetSpec:
     yaml_path = _yaml_of(Path(os.path.abspath(os.path.expanduser(path))))  # noqa: PTH100, PTH111 - no HOME is fine
     content = load_yaml(yaml_path, error=DataError)
     _check_keys(content, yaml_path)
+    label_format = _format_of(content, yaml_path)
     root = _root_of(content.get("path"), yaml_path)
-    splits = {
-        split: tuple(_entry_path(entry, root) for entry in _entries(content[split], split, yaml_path))
-        for split in SPLITS
-        if content.get(split) not in (None, "")
-    }
-    names = _names_of(content, yaml_path)
-    spec = DatasetSpec(yaml_path, root, splits, names, has_download=bool(content.get("download")))
+    splits, annotations = {}, {}
+    for split in SPLITS:
+        if content.get(split) in (None, ""):
+            continue
+        images, labels = _places_of(content[split], label_format, f"data-set file `{printable(yaml_path)}`: `{split}`")
+        splits[split] = tuple(_entry_path(entry, root) for entry in _entries(images, split, yaml_path))
+        if labels is not None:
+            annotations[split] = _entry_path(labels, root)
+    names = names_of(content, yaml_path, label_format=label_format, annotations=annotations)
+    spec = DatasetSpec(yaml_path, root, splits, names, bool(content.get("download")), label_format, annotations)
     if spec.has_download and all(exists(entry) for split in ("train", "val") for entry in spec.splits[split]):
         logger.warning("data-set file `%s`: `download` is ignored; Onelook never runs it", printable(yaml_path))
     return spec
@@ -92,11 +109,7 @@ def image_names(spec: DatasetSpec, split: str) -> list[str]:
     Raises:
         DataError: the split is not in the YAML, one of its entries does not exist, or it holds no image.
     """
-    if split not in spec.splits:
-        raise DataError(
-            f"data-set file `{printable(spec.path)}` has no split `{split}`; it has {', '.join(spec.splits)}",
-            hint=f"add a line `{split}: folder/of/images`",
-        )
+    spec.require(split)
     found: list[str] = []
     others: Counter[str] = Counter()
     for entry in spec.splits[split]:
@@ -146,6 +159,32 @@ def _check_keys(content: Mapping[str, Any], path: Path) -> None:
         )
 
 
+def _format_of(content: Mapping[str, Any], path: Path) -> str:
+    label_format = content.get("format", "yolo")
+    if label_format not in FORMAT_NAMES:
+        raise DataError(
+            f"data-set file `{printable(path)}`: `format` is {label_format!r}",
+            hint=f"known are {_joined(FORMAT_NAMES)}",
+        )
+    return str(label_format)
+
+
+def _places_of(value: Any, label_format: str, where: str) -> tuple[Any, str | None]:
+    """Where the images and, if they are kept apart, the labels of a split are, as written."""
+    if not isinstance(value, dict):
+        if label_format == "yolo":
+            return value, None
+        raise DataError(
+            f"{where} is {value!r}; a split of the format {label_format} has images and annotations",
+            hint="write for instance `train: {images: train2017, annotations: annotations/instances_train2017.json}`",
+        )
+    if label_format == "yolo":
+        raise DataError(f"{where} has several places", hint="say which `format` it has: coco, for instance")
+    if set(value) != set(PLACES) or not isinstance(value["annotations"], str) or not value["annotations"]:
+        raise DataError(f"{where} is {value!r}", hint=f"a split of the format {label_format} has {_joined(PLACES)}")
+    return value["images"], value["annotations"]
+
+
 def _root_of(value: object, yaml_path: Path) -> Path:
     if value is None or value == "":
         return yaml_path.parent
@@ -177,54 +216,6 @@ def _entry_path(entry: str, root: Path) -> Path:
         inside = Path(os.path.normpath(root / entry[3:]))
         return inside if exists(inside) else place
     return place
-
-
-def _names_of(content: Mapping[str, Any], path: Path) -> tuple[str, ...]:
-    where = f"data-set file `{printable(path)}`"
-    names, nc = content.get("names"), content.get("nc")
-    if nc is not None and (not isinstance(nc, int) or isinstance(nc, bool) or nc < 1):
-        raise DataError(f"{where}: `nc` is {nc!r}, not a number of classes")
-    if names is None and nc is not None:
-        logger.warning("%s has no `names`; the classes are called class0 to class%d", where, nc - 1)
-        return tuple(f"class{number}" for number in range(nc))
-    if isinstance(names, dict):
-        names = _names_in_order(names, where)
-    if not isinstance(names, list) or not names:
-        raise DataError(f"{where}: `names` is {names!r}", hint="write `names: [cat, dog]`, in the order of class ids")
-    bad = [f"{class_id}: {name!r}" for class_id, name in enumerate(names) if not _is_name(name)]
-    if bad:
-        raise DataError(
-            f"{where}: these class names are not text: {', '.join(bad)}",
-            hint="YAML reads yes, no, on, off and null as something else; write such names in quotes",
-        )
-    texts = tuple(str(name) for name in names)
-    doubled = [name for name, times in Counter(texts).items() if times > 1]
-    if doubled:
-        ids = "; ".join(f"`{name}`: ids {_joined(i for i, n in enumerate(texts) if n == name)}" for name in doubled)
-        raise DataError(f"{where}: class names are given twice: {ids}")
-    if nc is not None and nc != len(texts):
-        raise DataError(
-            f"{where}: `nc` is {nc}, but `names` has {len(texts)} classes, ids 0 to {len(texts) - 1}",
-            hint="drop `nc`; it is not needed",
-        )
-    return texts
-
-
-def _names_in_order(names: Mapping[Any, Any], where: str) -> list[Any]:
-    strange = [key for key in names if not isinstance(key, int) or isinstance(key, bool)]
-    if strange:
-        raise DataError(f"{where}: class ids in `names` must be whole numbers; found {_joined(map(repr, strange))}")
-    missing = sorted(set(range(len(names))) - set(names))
-    if missing:
-        raise DataError(
-            f"{where}: class ids in `names` must run from 0 to {len(names) - 1}; missing {_joined(missing)}, "
-            f"beyond the end {_joined(sorted(set(names) - set(range(len(names)))))}",
-        )
-    return [names[class_id] for class_id in range(len(names))]
-
-
-def _is_name(value: object) -> bool:
-    return (isinstance(value, str) and bool(value.strip())) or type(value) in (int, float)
 
 
 def _joined(values: Iterable[object]) -> str:

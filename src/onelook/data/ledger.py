@@ -10,7 +10,7 @@ from typing import Literal
 
 from onelook.data.formats.label_rows import Outcome
 
-EntryOutcome = Outcome | Literal["unusable image", "note"]
+EntryOutcome = Outcome | Literal["unusable image"]
 
 FORMAT = 2
 
@@ -25,7 +25,7 @@ class LedgerEntry:
         value: the row as written, shortened; of an unknown class, its id or name; empty for images.
         reason: what is wrong.
         outcome: what was done: `clipped`, `deduplicated`, `refused`, `unknown class` (also refused), `ignored`,
-            `unusable image`, or `note` (an image that was used all the same).
+            `unusable image`, or `note` (odd, and used all the same).
         rows: how many label rows this entry stands for; 0 for images.
         place: in a file without lines, such as `annotations[7]` or `object 2`.
     """

@@ -45,7 +45,7 @@ class LedgerCount:
     def ledger(self) -> Ledger:
         """The whole account; labels of no image are added to it."""
         file = self._source.lost_file
-        for problem in self._source.lost_rows:
+        for problem in self._source.lost_rows():
             self._rows["read"] += 1
             self._tell(_entry(printable(file), problem))
         rows, images = self._rows, self._images
@@ -90,4 +90,5 @@ def _row_entries(label_file: str, labels: LabelRows, *, is_readable: bool) -> It
 
 
 def _entry(file: str, problem: RowProblem) -> LedgerEntry:
-    return LedgerEntry(file, problem.line, problem.value, problem.reason, problem.outcome, place=problem.place)
+    rows = 0 if problem.outcome == "note" else 1
+    return LedgerEntry(file, problem.line, problem.value, problem.reason, problem.outcome, rows, problem.place)

@@ -6,8 +6,8 @@ import logging
 from dataclasses import dataclass
 
 from onelook.data.dataset_spec import DatasetSpec
-from onelook.data.ledger import Ledger
-from onelook.errors import DataError, combined
+from onelook.data.ledger import Ledger, LedgerEntry
+from onelook.errors import DataError, OnelookError, combined
 from onelook.files.bounded import printable
 
 logger = logging.getLogger(__name__)
@@ -48,15 +48,7 @@ def apply_rules(ledger: Ledger, spec: DatasetSpec, options: ScanOptions, *, firs
     bad = ledger.of("refused", "unusable image", "unknown class")
     unknown = ledger.of("unknown class")
     if unknown:
-        ids = sorted({int(entry.value) for entry in unknown})
-        raise combined(
-            DataError,
-            f"split `{ledger.split}`: class ids {', '.join(map(str, ids))} are not below the {len(spec.names)} classes "
-            f"of `{printable(spec.path)}`, in {len(unknown)} label rows:",
-            [str(entry) for entry in unknown],
-            hint=f"class ids count from 0 ({spec.names[0]}) to {len(spec.names) - 1} ({spec.names[-1]}); "
-            "or count all as one class with `--single-cls`",
-        )
+        raise _unknown_classes(unknown, ledger.split, spec)
     if options.strict and bad:
         raise combined(
             DataError,
@@ -76,6 +68,25 @@ def apply_rules(ledger: Ledger, spec: DatasetSpec, options: ScanOptions, *, firs
             "split `%s`: %d of %d images and %d of %d label rows cannot be used and are left out; first: %s",
             ledger.split, ledger.images_unusable, ledger.images_listed, ledger.rows_refused, ledger.rows_read, first,
         )  # fmt: skip
+
+
+def _unknown_classes(unknown: list[LedgerEntry], split: str, spec: DatasetSpec) -> OnelookError:
+    values = {entry.value for entry in unknown}
+    if spec.format == "yolo":
+        what = f"class ids {', '.join(sorted(values, key=int))} are not below"
+        cure = f"class ids count from 0 ({spec.names[0]}) to {len(spec.names) - 1} ({spec.names[-1]})"
+    else:
+        what = f"the classes {', '.join(f'`{value}`' for value in sorted(values))} are not among"
+        cure = f"`names` in the data-set YAML gives the classes: {', '.join(spec.names[:10])}" + (
+            ", ..." if len(spec.names) > 10 else ""
+        )
+    return combined(
+        DataError,
+        f"split `{split}`: {what} the {len(spec.names)} classes "
+        f"of `{printable(spec.path)}`, in {len(unknown)} label rows:",
+        [str(entry) for entry in unknown],
+        hint=f"{cure}; or count all as one class with `--single-cls`",
+    )
 
 
 def _require_labels(ledger: Ledger, first_label: str | None) -> None:

@@ -8,7 +8,7 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-Outcome = Literal["clipped", "deduplicated", "refused", "unknown class", "ignored"]
+Outcome = Literal["clipped", "deduplicated", "refused", "unknown class", "ignored", "note"]
 
 
 @dataclass(frozen=True)
@@ -19,7 +19,8 @@ class RowProblem:
         line: counts from 1; 0 means the file as a whole, or a file that has no lines.
         value: the text of the row, shortened, printable; of an unknown class, its id or name.
         reason: what is wrong with it.
-        outcome: what was done about it; `ignored` rows are right, and left out by a rule of their format.
+        outcome: what was done about it; `ignored` rows are right, and left out by a rule of their format; a
+            `note` is about the file and stands for no row.
         place: where in a file without lines, such as `annotations[7]`.
     """
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Generic, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -14,6 +16,7 @@ from onelook.files.bounded import content_digest, read_bounded
 from onelook.files.images import MAX_FILE_BYTES
 
 SizeHw = tuple[int, int]
+Value = TypeVar("Value")
 
 
 @dataclass(frozen=True)
@@ -30,7 +33,7 @@ class LabelSource:
         read: (number of an image, its height and width in pixels or (0, 0) if unknown) -> its rows; never raises for
             what is in a file; called in threads, for images with labels.
         digest: number of an image -> 16 bytes, equal for equal label files.
-        lost_rows: labels that belong to no image of the split.
+        lost_rows: gives the labels that belong to no image of the split.
         lost_file: where those stand.
     """
 
@@ -42,7 +45,7 @@ class LabelSource:
     rules: str
     read: Callable[[int, SizeHw], LabelRows]
     digest: Callable[[int], bytes]
-    lost_rows: Sequence[RowProblem] = ()
+    lost_rows: Callable[[], Sequence[RowProblem]] = tuple
     lost_file: str = ""
 
     @property
@@ -50,6 +53,21 @@ class LabelSource:
         """The first label file that was looked for and is not there, if any."""
         missing = np.flatnonzero(~self.has_labels)
         return self.label_files[int(missing[0])] if len(missing) else None
+
+
+class Lazy(Generic[Value]):
+    """A value that is made when it is first asked for, once, whatever number of threads ask."""
+
+    def __init__(self, make: Callable[[], Value]) -> None:
+        self._make = make
+        self._lock = threading.Lock()
+        self._made: list[Value] = []
+
+    def __call__(self) -> Value:
+        with self._lock:
+            if not self._made:
+                self._made.append(self._make())
+        return self._made[0]
 
 
 def digest_of_file(path: str) -> bytes:

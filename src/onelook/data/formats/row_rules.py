@@ -14,6 +14,7 @@ from onelook.data.formats.label_rows import LabelRows, Outcome, RowProblem
 TOLERANCE = 1e-3
 # What six written decimals can be off by; such rows are used as they are.
 LAST_DIGIT = 1e-6
+OUTSIDE = "the centre is outside the image"
 
 Values = npt.NDArray[np.float64]
 
@@ -55,7 +56,7 @@ def inside(written: Values) -> tuple[Values, str]:
         centre, size = (corners[:2] + corners[2:]) / 2, corners[2:] - corners[:2]
     _require_area(size)
     if centre.min() < -TOLERANCE or centre.max() > 1 + TOLERANCE:
-        raise RefusedRow("the centre is outside the image (0 to 1); are these pixels?")
+        raise RefusedRow(OUTSIDE)
     excess = max(-corners.min(), corners.max() - 1)
     if excess <= LAST_DIGIT:
         return written, ""

@@ -16,7 +16,7 @@ import numpy as np
 from onelook.data.dataset_spec import DatasetSpec, image_names
 from onelook.data.formats.label_rows import LabelRows, RowProblem
 from onelook.data.formats.label_source import LabelSource, digest_of_file
-from onelook.data.formats.row_rules import RefusedRow, Values, inside, joined, need_no_comment
+from onelook.data.formats.row_rules import OUTSIDE, RefusedRow, Values, inside, joined, need_no_comment
 from onelook.data.scan_cache import ABSENT, file_states
 from onelook.errors import DataError
 from onelook.files.bounded import content_digest, read_bounded
@@ -142,7 +142,8 @@ def parse_rows(data: bytes, num_classes: int | None) -> LabelRows:
             class_id, written = _numbers(line, num_classes)
             used, comment = inside(written)
         except RefusedRow as problem:
-            problems.append(RowProblem(number, problem.value or _shown(line), str(problem), problem.outcome))
+            reason = f"{OUTSIDE} (0 to 1); are these pixels?" if str(problem) == OUTSIDE else str(problem)
+            problems.append(RowProblem(number, problem.value or _shown(line), reason, problem.outcome))
             continue
         identity = class_id.to_bytes(8, "little") + (written + 0.0).tobytes()  # + 0.0: minus zero is zero
         if identity in seen:

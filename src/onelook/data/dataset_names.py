@@ -1,0 +1,108 @@
+"""What the classes of a data set are called: the names in its YAML, or those that its annotations use."""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from onelook.data.formats.coco_file import read_coco_file
+from onelook.errors import DataError
+from onelook.files.bounded import printable
+
+logger = logging.getLogger(__name__)
+
+
+def names_of(
+    content: Mapping[str, Any], path: Path, *, label_format: str, annotations: Mapping[str, Path]
+) -> tuple[str, ...]:
+    """The class names of a data set: those of its YAML, else those of its annotations.
+
+    Args:
+        content: of the YAML.
+        path: of the YAML.
+        label_format: of the labels.
+        annotations: where they stand, for each split.
+
+    Raises:
+        DataError: no name, or names that are no text, doubled, have gaps or do not fit `nc`.
+    """
+    if content.get("names") is None and content.get("nc") is None and label_format in _OF_ANNOTATIONS:
+        return _OF_ANNOTATIONS[label_format](annotations)
+    return _names_in_yaml(content, path)
+
+
+def names_in_coco(annotations: Mapping[str, Path]) -> tuple[str, ...]:
+    """The categories of the first of the COCO files, by ascending id; those of other files are found by name.
+
+    Raises:
+        DataError: the file is no COCO file, or has no categories.
+    """
+    path = next(iter(annotations.values()))
+    file = read_coco_file(path)
+    if not file.categories:
+        raise DataError(f"COCO file `{printable(path)}` has no categories", hint="give the `names` in a data-set YAML")
+    doubled = [name for name, times in Counter(file.categories.values()).items() if times > 1]
+    if doubled:
+        logger.warning(
+            "COCO file `%s`: several categories are called %s; those of one name are one class",
+            printable(path), ", ".join(f"`{printable(name)}`" for name in doubled),
+        )  # fmt: skip
+    return file.names
+
+
+def _names_in_yaml(content: Mapping[str, Any], path: Path) -> tuple[str, ...]:
+    where = f"data-set file `{printable(path)}`"
+    names, nc = content.get("names"), content.get("nc")
+    if nc is not None and (not isinstance(nc, int) or isinstance(nc, bool) or nc < 1):
+        raise DataError(f"{where}: `nc` is {nc!r}, not a number of classes")
+    if names is None and nc is not None:
+        logger.warning("%s has no `names`; the classes are called class0 to class%d", where, nc - 1)
+        return tuple(f"class{number}" for number in range(nc))
+    if isinstance(names, dict):
+        names = _names_in_order(names, where)
+    if not isinstance(names, list) or not names:
+        raise DataError(f"{where}: `names` is {names!r}", hint="write `names: [cat, dog]`, in the order of class ids")
+    bad = [f"{class_id}: {name!r}" for class_id, name in enumerate(names) if not _is_name(name)]
+    if bad:
+        raise DataError(
+            f"{where}: these class names are not text: {', '.join(bad)}",
+            hint="YAML reads yes, no, on, off and null as something else; write such names in quotes",
+        )
+    texts = tuple(str(name) for name in names)
+    doubled = [name for name, times in Counter(texts).items() if times > 1]
+    if doubled:
+        ids = "; ".join(f"`{name}`: ids {_joined(i for i, n in enumerate(texts) if n == name)}" for name in doubled)
+        raise DataError(f"{where}: class names are given twice: {ids}")
+    if nc is not None and nc != len(texts):
+        raise DataError(
+            f"{where}: `nc` is {nc}, but `names` has {len(texts)} classes, ids 0 to {len(texts) - 1}",
+            hint="drop `nc`; it is not needed",
+        )
+    return texts
+
+
+def _names_in_order(names: Mapping[Any, Any], where: str) -> list[Any]:
+    strange = [key for key in names if not isinstance(key, int) or isinstance(key, bool)]
+    if strange:
+        raise DataError(f"{where}: class ids in `names` must be whole numbers; found {_joined(map(repr, strange))}")
+    missing = sorted(set(range(len(names))) - set(names))
+    if missing:
+        raise DataError(
+            f"{where}: class ids in `names` must run from 0 to {len(names) - 1}; missing {_joined(missing)}, "
+            f"beyond the end {_joined(sorted(set(names) - set(range(len(names)))))}",
+        )
+    return [names[class_id] for class_id in range(len(names))]
+
+
+def _is_name(value: object) -> bool:
+    return (isinstance(value, str) and bool(value.strip())) or type(value) in (int, float)
+
+
+def _joined(values: Iterable[object]) -> str:
+    return ", ".join(str(value) for value in values)
+
+
+_OF_ANNOTATIONS: dict[str, Callable[[Mapping[str, Path]], tuple[str, ...]]] = {"coco": names_in_coco}

@@ -1,0 +1,214 @@
+"""The images of a COCO file and the labels of each: boxes, and outlines of one part; masks become boxes around them."""
+
+from __future__ import annotations
+
+import json
+import os
+from array import array
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from onelook.data.dataset_spec import DatasetSpec
+from onelook.data.formats.coco_file import CocoAnnotation, CocoImage, read_annotations, read_coco_file
+from onelook.data.formats.label_rows import LabelRows, RowProblem
+from onelook.data.formats.label_source import LabelSource, Lazy, SizeHw, digest_of_file
+from onelook.data.formats.masks import box_of_mask
+from onelook.data.formats.object_rows import LARGEST, RowCollector, box_of_outline, frame_of, shown
+from onelook.data.formats.row_rules import RefusedRow, Values
+from onelook.data.scan_cache import file_states
+from onelook.errors import DataError
+from onelook.files.bounded import printable
+
+_NO_IMAGE = -1
+
+
+def open_coco(spec: DatasetSpec, split: str, single_cls: bool) -> LabelSource:
+    """The images that the COCO file of a split names, and the reader of its annotations.
+
+    Raises:
+        DataError: the split is not described, its file is no COCO file, or it names no image.
+    """
+    spec.require(split)
+    path = spec.annotations[split]
+    file = read_coco_file(path)
+    if not file.images:
+        raise DataError(f"split `{split}`: COCO file `{printable(path)}` names no images")
+    folder = str(spec.splits[split][0])
+    paths = [os.path.normpath(os.path.join(folder, image.file_name)) for image in file.images]  # noqa: PTH118
+    images = sorted(set(paths))
+    place = {image: number for number, image in enumerate(images)}
+    entry_of = dict(
+        zip(reversed(paths), reversed(file.images), strict=True)
+    )  # the first, where several are of one file
+    number_of_id = {entry.id: place[image] for image, entry in zip(paths, file.images, strict=True)}
+    names = None if single_cls else spec.names
+    reader = _Reader(file.path, names, [entry_of[image] for image in images], number_of_id, file.categories)
+    return LabelSource(
+        images=images,
+        label_files=[file.path] * len(images),
+        has_labels=np.ones(len(images), bool),
+        files=[*images, file.path],
+        states=file_states([*images, file.path]),
+        rules=f"coco {'any' if single_cls else json.dumps(spec.names)}",
+        read=reader.read,
+        digest=lambda number: reader.digest(),
+        lost_rows=reader.lost_rows,
+        lost_file=file.path,
+    )
+
+
+@dataclass(frozen=True)
+class _Annotations:
+    """All annotations of a file, and which of them are of which image."""
+
+    entries: Sequence[CocoAnnotation | Any]
+    by_image: npt.NDArray[np.int64]
+    offsets: npt.NDArray[np.int64]
+
+    def of_image(self, number: int) -> Iterator[int]:
+        """Places in `entries`, ascending; for `_NO_IMAGE`, of those that belong to no image."""
+        start, stop = self.offsets[number - _NO_IMAGE], self.offsets[number - _NO_IMAGE + 1]
+        return iter(self.by_image[start:stop].tolist())
+
+
+class _Reader:
+    """Gives the rows of one image after the other; the annotations are read when they are first needed.
+
+    Args:
+        path: the file.
+        names: class names, in the order of class ids; None makes all annotations class 0.
+        images: for each image of the split what the file says of it.
+        number_of_id: id of an image in the file -> number of the image in the split.
+        categories: id -> name.
+    """
+
+    def __init__(
+        self,
+        path: str,
+        names: Sequence[str] | None,
+        images: Sequence[CocoImage],
+        number_of_id: Mapping[int | str, int],
+        categories: Mapping[int, str],
+    ) -> None:
+        self._names = names
+        self._images = images
+        self._categories = categories
+        self._class_of_name = {name: class_id for class_id, name in enumerate(names or ())}
+        self._annotations = Lazy(lambda: _by_image(read_annotations(path), number_of_id, len(images)))
+        self.digest = Lazy(lambda: digest_of_file(path))
+
+    def read(self, number: int, size_hw: SizeHw) -> LabelRows:
+        """The rows of image `number`, whose picture has this height and width, or (0, 0) if it cannot be read."""
+        annotations, image = self._annotations(), self._images[number]
+        rows = RowCollector()
+        for position in annotations.of_image(number):
+            entry = annotations.entries[position]
+            place, value = f"annotations[{position}]", partial(_written, entry)
+            try:
+                if entry.is_crowd:
+                    raise RefusedRow("a crowd region: where one object ends is not said", "ignored")
+                class_id = self._class_of(entry.category_id)
+                frame = frame_of(image.size_hw, size_hw)
+                box, outline = _shape_of(entry, frame.size_hw)
+            except RefusedRow as problem:
+                rows.refuse(place, value, problem)
+                continue
+            if frame.note:
+                rows.note(frame.note, place=f"image {shown(image.file_name)}")
+            rows.add(place, value, class_id=class_id, box=box, outline=outline)
+        return rows.rows(self.digest())
+
+    def lost_rows(self) -> list[RowProblem]:
+        """The annotations that belong to no image of the file."""
+        annotations = self._annotations()
+        return [_lost(position, annotations.entries[position]) for position in annotations.of_image(_NO_IMAGE)]
+
+    def _class_of(self, category_id: Any) -> int:
+        name = self._categories.get(category_id) if type(category_id) is int else None
+        if name is None:
+            reason = f"category id {shown(category_id)} is not among the {len(self._categories)} categories of the file"
+            raise RefusedRow(reason, "unknown class", shown(category_id))
+        if self._names is None:
+            return 0
+        class_id = self._class_of_name.get(name)
+        if class_id is None:
+            reason = f"category `{shown(name)}` is not among the {len(self._names)} classes"
+            raise RefusedRow(reason, "unknown class", shown(name))
+        return class_id
+
+
+def _by_image(
+    entries: Sequence[CocoAnnotation | Any], number_of_id: Mapping[int | str, int], num_images: int
+) -> _Annotations:
+    numbers = np.array([_image_of(entry, number_of_id) for entry in entries], np.int64)
+    offsets = np.searchsorted(np.sort(numbers), np.arange(_NO_IMAGE, num_images + 1))
+    return _Annotations(entries, np.argsort(numbers, kind="stable"), offsets)
+
+
+def _image_of(entry: CocoAnnotation | Any, number_of_id: Mapping[int | str, int]) -> int:
+    """The number of the image that an annotation belongs to, `_NO_IMAGE` if there is none."""
+    image_id: object = entry.image_id if isinstance(entry, CocoAnnotation) else None
+    if isinstance(image_id, float) and image_id.is_integer():
+        image_id = int(image_id)
+    if isinstance(image_id, bool) or not isinstance(image_id, (int, str)):
+        return _NO_IMAGE
+    return number_of_id.get(image_id, _NO_IMAGE)
+
+
+def _lost(position: int, entry: CocoAnnotation | Any) -> RowProblem:
+    place = f"annotations[{position}]"
+    if not isinstance(entry, CocoAnnotation):
+        return RowProblem(0, shown(entry), "no annotation: it has no `image_id`", "refused", place)
+    return RowProblem(0, _written(entry), f"no image has the id {shown(entry.image_id)}", "refused", place)
+
+
+def _shape_of(entry: CocoAnnotation, size_hw: SizeHw) -> tuple[Values, Values | None]:
+    """Box (cxcywh) and outline of an annotation as a fraction of the picture; the box of its mask if it has none."""
+    height, width = size_hw
+    sides = np.array([width, height], np.float64)
+    outline = _outline_of(entry.segmentation, sides)
+    if isinstance(entry.bbox, tuple):
+        x, y, box_width, box_height = entry.bbox
+        return np.array([x + box_width / 2, y + box_height / 2, box_width, box_height]) / np.tile(sides, 2), outline
+    if entry.bbox not in (None, []):
+        raise RefusedRow("`bbox` is not a list of four numbers")
+    if outline is not None:
+        return box_of_outline(outline), outline
+    if isinstance(entry.segmentation, array) and entry.segmentation:
+        raise RefusedRow("no `bbox`, and an outline that is not a list of x and y of three points or more")
+    if isinstance(entry.segmentation, list) and entry.segmentation:
+        parts = [_points_of(part) for part in entry.segmentation]
+        return box_of_outline(np.concatenate(parts) / sides), None
+    if entry.segmentation in (None, [], array("d")):
+        raise RefusedRow("neither a `bbox` nor a `segmentation`")
+    corners, mask_hw = box_of_mask(entry.segmentation)
+    if mask_hw != size_hw:
+        raise RefusedRow(f"the mask has {mask_hw[1]} x {mask_hw[0]} pixels, the picture {width} x {height}")
+    return np.concatenate([(corners[:2] + corners[2:]) / 2, corners[2:] - corners[:2]]) / np.tile(sides, 2), None
+
+
+def _outline_of(segmentation: Any, sides: Values) -> Values | None:
+    """(P, 2) of an outline in one part; None if there is none that can be used."""
+    if not isinstance(segmentation, array) or len(segmentation) < 6 or len(segmentation) % 2:
+        return None
+    points = np.frombuffer(segmentation).reshape(-1, 2) / sides
+    return points if (np.abs(points) < LARGEST).all() else None
+
+
+def _points_of(part: Any) -> Values:
+    """(P, 2) pixels of one of the parts of an outline."""
+    if not (isinstance(part, list) and len(part) >= 6 and len(part) % 2 == 0):
+        raise RefusedRow("a part of the outline is not a list of x and y of three points or more")
+    try:
+        return np.array(array("d", part)).reshape(-1, 2)
+    except (TypeError, OverflowError):
+        raise RefusedRow("a part of the outline holds something that is no number") from None
+
+
+def _written(entry: CocoAnnotation) -> str:
+    return f"id {shown(entry.id)}: bbox {shown(entry.bbox)}"

@@ -1,0 +1,205 @@
+"""COCO's JSON file, one for all images of a split. Images and categories must be right; annotations are judged alone.
+
+The file may have hundreds of megabytes, most of it outlines: annotations are made compact while it is being read.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+import os
+from array import array
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from onelook.data.formats.object_rows import shown
+from onelook.data.scan_cache import file_states
+from onelook.errors import DataError, combined
+from onelook.files.bounded import StrPath, printable, read_bounded
+
+MAX_BYTES = 1 << 31
+MAX_SIDE = 1 << 20
+_LISTS = ("images", "annotations", "categories")
+
+
+@dataclass(frozen=True, slots=True)
+class CocoImage:
+    """An entry of `images`; `size_hw` is (0, 0) if the file does not say."""
+
+    id: int | str
+    file_name: str
+    size_hw: tuple[int, int]
+
+
+@dataclass(frozen=True, slots=True)
+class CocoAnnotation:
+    """An entry of `annotations` as it stands: anything may be in it.
+
+    Attributes:
+        bbox: a tuple of four floats if they are numbers, else what is there.
+        segmentation: the numbers of an outline of one part, else what is there.
+    """
+
+    id: Any
+    image_id: Any
+    category_id: Any
+    bbox: Any
+    segmentation: Any
+    is_crowd: bool
+
+
+@dataclass(frozen=True)
+class CocoFile:
+    """What a COCO file says, but for its annotations.
+
+    Attributes:
+        path: the file.
+        images: in the order of the file; ids are unique.
+        categories: id -> name, by ascending id.
+    """
+
+    path: str
+    images: tuple[CocoImage, ...]
+    categories: Mapping[int, str]
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Class names by ascending category id; categories of one name are one class."""
+        return tuple(dict.fromkeys(self.categories.values()))
+
+
+def read_coco_file(path: StrPath) -> CocoFile:
+    """Images and categories of a COCO file; remembered while the file does not change.
+
+    Raises:
+        DataError: the file cannot be read, is no COCO file, or an image or category is wrong or doubled.
+    """
+    size, time = file_states([os.fspath(path)])[0].tolist()
+    return _remembered(os.fspath(path), size, time)
+
+
+def read_annotations(path: StrPath) -> list[CocoAnnotation | Any]:
+    """The entries of `annotations`; those that are no annotation at all come as they are.
+
+    Raises:
+        DataError: the file cannot be read or is no COCO file.
+    """
+    content = _content(os.fspath(path), lambda entry: _compact(entry) if "image_id" in entry else entry)
+    annotations: list[CocoAnnotation | Any] = content["annotations"]
+    return annotations
+
+
+@functools.lru_cache(maxsize=4)
+def _remembered(path: str, size: int, time: int) -> CocoFile:
+    """As `read_coco_file`; size and time of the file tell its states apart."""
+    content = _content(path, lambda entry: None if "image_id" in entry else entry)
+    problems: list[str] = []
+    images = _images(content["images"], problems)
+    categories = _categories(content["categories"], problems)
+    if problems:
+        raise combined(DataError, f"COCO file `{printable(path)}`:", problems)
+    return CocoFile(path, tuple(images), categories)
+
+
+def _content(path: str, compact: Callable[[dict[str, Any]], Any]) -> dict[str, Any]:
+    where = f"COCO file `{printable(path)}`"
+    try:
+        text = read_bounded(path, MAX_BYTES).decode("utf-8-sig")
+        content = json.loads(text, object_hook=compact)
+    except UnicodeDecodeError as problem:
+        raise DataError(f"{where} is not UTF-8 text: byte {problem.start}", hint="save it as UTF-8") from problem
+    except RecursionError as problem:
+        raise DataError(f"{where} is nested too deeply for a COCO file") from problem
+    except ValueError as problem:  # JSONDecodeError, or a number of thousands of digits
+        raise DataError(f"{where} is not valid JSON: {shown(str(problem))}") from problem
+    missing = [key for key in _LISTS if not isinstance(content, dict) or not isinstance(content.get(key), list)]
+    if missing:
+        found = f"the keys {', '.join(map(shown, list(content)[:10]))}" if isinstance(content, dict) else shown(content)
+        raise DataError(
+            f"{where} has no list {', '.join(f'`{key}`' for key in missing)}; found {found}",
+            hint="a COCO file of instances is an object with the lists images, annotations and categories",
+        )
+    return content  # type: ignore[no-any-return]
+
+
+def _compact(entry: dict[str, Any]) -> CocoAnnotation:
+    return CocoAnnotation(
+        id=entry.get("id"),
+        image_id=entry["image_id"],
+        category_id=entry.get("category_id"),
+        bbox=_as_box(entry.get("bbox")),
+        segmentation=_as_outline(entry.get("segmentation")),
+        is_crowd=entry.get("iscrowd") not in (None, 0, False),
+    )
+
+
+def _as_box(value: Any) -> Any:
+    if isinstance(value, list) and len(value) == 4 and all(type(side) in (int, float) for side in value):
+        return tuple(map(_as_float, value))
+    return value
+
+
+def _as_float(number: int | float) -> float:
+    try:
+        return float(number)
+    except OverflowError:
+        return float("inf")
+
+
+def _as_outline(value: Any) -> Any:
+    """An outline of one part as an array, which takes a quarter of the memory."""
+    if not (isinstance(value, list) and len(value) == 1 and isinstance(value[0], list)):
+        return value
+    try:
+        return array("d", value[0])
+    except (TypeError, OverflowError):
+        return value
+
+
+def _images(entries: Sequence[Any], problems: list[str]) -> list[CocoImage]:
+    images: list[CocoImage] = []
+    seen: set[int | str] = set()
+    for number, entry in enumerate(entries):
+        try:
+            image = _image(entry)
+        except ValueError as problem:
+            problems.append(f"images[{number}]: {problem}")
+            continue
+        if image.id in seen:
+            problems.append(f"images[{number}]: the id {shown(image.id)} is given twice")
+        seen.add(image.id)
+        images.append(image)
+    return images
+
+
+def _image(entry: Any) -> CocoImage:
+    """An image from its entry; ValueError says what is wrong with it."""
+    if not isinstance(entry, dict):
+        raise ValueError(f"{shown(entry)} is not an image")
+    id_, name = entry.get("id"), entry.get("file_name")
+    if not isinstance(id_, (int, str)) or isinstance(id_, bool):
+        raise ValueError(f"the id {shown(id_)} is neither a whole number nor text")
+    if not isinstance(name, str) or not name or "\0" in name:
+        raise ValueError(f"`file_name` is {shown(name)}, not the name of a file")
+    try:
+        os.fsencode(name)
+    except UnicodeEncodeError:
+        raise ValueError(f"`file_name` is {shown(name)}, which is no valid text") from None
+    sides = [side for side in (entry.get("height"), entry.get("width")) if type(side) is int and 0 < side <= MAX_SIDE]
+    return CocoImage(id_, name, (sides[0], sides[1]) if len(sides) == 2 else (0, 0))
+
+
+def _categories(entries: Sequence[Any], problems: list[str]) -> dict[int, str]:
+    names: dict[int, str] = {}
+    for number, entry in enumerate(entries):
+        id_, name = (entry.get("id"), entry.get("name")) if isinstance(entry, dict) else (None, None)
+        if type(id_) is not int:
+            problems.append(f"categories[{number}]: the id {shown(id_)} is not a whole number")
+        elif not isinstance(name, str) or not name.strip():
+            problems.append(f"categories[{number}]: the name {shown(name)} is not text")
+        elif id_ in names:
+            problems.append(f"categories[{number}]: the id {id_} is given twice")
+        else:
+            names[id_] = name
+    return {id_: names[id_] for id_ in sorted(names)}

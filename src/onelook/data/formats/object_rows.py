@@ -1,0 +1,141 @@
+"""Labels of files that give objects in pixels, with the size of the picture they mean: boxes and outlines to rows."""
+
+from __future__ import annotations
+
+import reprlib
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from onelook.data.formats.label_rows import LabelRows, Outcome, RowProblem
+from onelook.data.formats.label_source import SizeHw
+from onelook.data.formats.row_rules import RefusedRow, Values, box_around, inside, joined
+
+LARGEST = 2**31
+SHOWN_CHARACTERS = 80
+UNKNOWN_SIZE = (0, 0)
+Text = Callable[[], str]
+
+
+@dataclass(frozen=True)
+class Frame:
+    """The picture that the pixels of a file are meant for.
+
+    Attributes:
+        size_hw: its height and width, pixels.
+        note: what is odd about it; empty if it is the picture as it is.
+    """
+
+    size_hw: SizeHw
+    note: str = ""
+
+
+def frame_of(declared_hw: SizeHw, actual_hw: SizeHw) -> Frame:
+    """The frame of boxes whose file says one size and whose picture has, upright, another.
+
+    A picture that was made larger or smaller keeps its shape, to within a pixel, and its boxes scale with it. Either
+    size may be (0, 0), unknown: then the other counts.
+
+    Raises:
+        RefusedRow: the shapes differ: the picture was turned or cut, or is another one.
+    """
+    if actual_hw == UNKNOWN_SIZE or declared_hw == actual_hw:
+        return Frame(declared_hw if min(declared_hw) > 0 else (1, 1))
+    if min(declared_hw) <= 0:
+        return Frame(actual_hw)
+    (height, width), (actual_height, actual_width) = declared_hw, actual_hw
+    sizes = f"the file says {width} x {height} pixels, the picture has {actual_width} x {actual_height}"
+    grown, shrunk = width * actual_height / actual_width, actual_width * height / width
+    if abs(grown - height) <= 1 or abs(shrunk - actual_height) <= 1:
+        return Frame(declared_hw, f"{sizes}: its boxes were scaled")
+    raise RefusedRow(f"{sizes}, of another shape: where the box belongs is not known")
+
+
+class RowCollector:
+    """The rows of one image, judged one by one in the order of the file."""
+
+    def __init__(self) -> None:
+        self._class_ids: list[int] = []
+        self._boxes: list[Values] = []
+        self._outlines: list[Values] = []
+        self._problems: list[RowProblem] = []
+        self._seen: set[bytes] = set()
+        self._rows_read = 0
+
+    def note(self, text: str, *, place: str = "") -> None:
+        """Say something about the labels of the image as a whole, once."""
+        note = RowProblem(0, "", text, "note", place)
+        if note not in self._problems:
+            self._problems.append(note)
+
+    def refuse(self, place: str, value: Text, problem: RefusedRow) -> None:
+        """Count a row that is not used, and why."""
+        self._rows_read += 1
+        self._problem(place, value if problem.value is None else problem.value, str(problem), problem.outcome)
+
+    def add(self, place: str, value: Text, *, class_id: int, box: Values, outline: Values | None = None) -> None:
+        """Judge an object and keep it if it can be used.
+
+        Args:
+            place: where it stands in the file.
+            value: gives the object as written, for messages.
+            class_id: from 0 on.
+            box: (4,) cxcywh as a fraction of the picture.
+            outline: (P, 2) points as a fraction of the picture; None for a plain box.
+        """
+        try:
+            _require_numbers(box)
+            used, comment = inside(box)
+        except RefusedRow as problem:
+            self.refuse(place, value, problem)
+            return
+        points = np.zeros(0) if outline is None else outline.reshape(-1)
+        self._rows_read += 1
+        identity = class_id.to_bytes(8, "little") + (np.concatenate([box, points]) + 0.0).tobytes()
+        if identity in self._seen:
+            self._problem(place, value, "the same object stands above", "deduplicated")
+            return
+        self._seen.add(identity)
+        self._class_ids.append(class_id)
+        self._boxes.append(used)
+        self._outlines.append(np.clip(points, 0, 1).reshape(-1, 2))
+        if comment:
+            self._problem(place, value, comment, "clipped")
+
+    def rows(self, digest: bytes) -> LabelRows:
+        """What was collected; `digest` is that of the file."""
+        plain = joined(self._class_ids, self._boxes, self._rows_read, tuple(self._problems))
+        return replace(
+            plain,
+            polygon_lengths=np.array([len(outline) for outline in self._outlines], np.int64),
+            polygon_points=np.concatenate([np.zeros((0, 2)), *self._outlines]).astype(np.float32),
+            digest=digest,
+        )
+
+    def _problem(self, place: str, value: Text | str, reason: str, outcome: Outcome) -> None:
+        text = value if isinstance(value, str) else value()
+        self._problems.append(RowProblem(0, text, reason, outcome, place))
+
+
+def shown(value: object) -> str:
+    """The beginning of a value as one line of printable ASCII."""
+    text = value if isinstance(value, str) else reprlib.repr(value)
+    start = text[:SHOWN_CHARACTERS].encode("ascii", "backslashreplace").decode("ascii")
+    escaped = "".join(c if c.isprintable() else f"\\x{ord(c):02x}" for c in start)
+    return escaped + ("..." if len(text) > SHOWN_CHARACTERS else "")
+
+
+def box_of_outline(outline: Values) -> Values:
+    """(4,) cxcywh around the points, (P, 2).
+
+    Raises:
+        RefusedRow: a coordinate is no usable number.
+    """
+    _require_numbers(outline)
+    return box_around(outline)
+
+
+def _require_numbers(values: Values) -> None:
+    if not (np.abs(values) < LARGEST).all():
+        raise RefusedRow(f"a coordinate is not finite or larger than {LARGEST} times the picture")
