@@ -10,6 +10,8 @@ if TYPE_CHECKING:
     from onelook.engine.trainer import Trainer
     from onelook.errors import OnelookError
     from onelook.models.detector import DetectionModel, create_model
+    from onelook.recipes.detector import Detector
+    from onelook.recipes.picture_result import PictureResult
     from onelook.settings.benchmark import BenchmarkSettings
     from onelook.settings.detect import DetectSettings
     from onelook.settings.evolve import EvolveSettings
@@ -30,10 +32,12 @@ _HOMES = {
     "DetectionMetrics": "onelook.structures.metrics",
     "DetectionModel": "onelook.models.detector",
     "Detections": "onelook.structures.detections",
+    "Detector": "onelook.recipes.detector",
     "EvolveSettings": "onelook.settings.evolve",
     "ExportSettings": "onelook.settings.export",
     "GroundTruth": "onelook.structures.sample",
     "OnelookError": "onelook.errors",
+    "PictureResult": "onelook.recipes.picture_result",
     "Predictor": "onelook.engine.predictor",
     "Sample": "onelook.structures.sample",
     "Targets": "onelook.structures.batch",
@@ -59,10 +63,12 @@ __all__ = [
     "DetectionMetrics",
     "DetectionModel",
     "Detections",
+    "Detector",
     "EvolveSettings",
     "ExportSettings",
     "GroundTruth",
     "OnelookError",
+    "PictureResult",
     "Predictor",
     "Sample",
     "Targets",

@@ -12,7 +12,7 @@ from onelook.data.dataset_spec import load_dataset_spec
 from onelook.data.ledger import Ledger
 from onelook.data.scan_rules import ScanOptions
 from onelook.engine.callback import Callback
-from onelook.engine.predictor import PredictionSettings, Predictor
+from onelook.engine.predictor import PredictionSettings
 from onelook.errors import SettingsError
 from onelook.recipes import benchmark as benchmarking
 from onelook.recipes import detect as detection
@@ -21,6 +21,7 @@ from onelook.recipes import export as exporting
 from onelook.recipes import launch
 from onelook.recipes import train as training
 from onelook.recipes import validate as validation
+from onelook.recipes.detector import Detector
 from onelook.recipes.splits import read_splits
 from onelook.settings.build import build_settings, nearest_name
 from onelook.settings.detect import DetectSettings
@@ -108,8 +109,10 @@ def check(data: str | Path, *, strict: bool = False, allow_unlabelled: bool = Fa
     return {split: scan.ledger for split, scan in splits.scans.items()}
 
 
-def load(weights: str | Path | Sequence[str | Path], *, device: str = "", **settings: Any) -> Predictor:
-    """A detector to call on pictures: paths, (H, W, 3) uint8 RGB arrays, or lists of them.
+def load(weights: str | Path | Sequence[str | Path], *, device: str = "", **settings: Any) -> Detector:
+    """A detector to call on pictures: files, folders, (H, W, 3) uint8 RGB arrays, tensors, Pillow's images, or lists.
+
+    It gives a `PictureResult` for one picture, a list of them for several.
 
     Args:
         weights: a checkpoint that `train` wrote, one of YOLOv5, or a file or folder that `export` wrote; several are
@@ -127,7 +130,7 @@ def load(weights: str | Path | Sequence[str | Path], *, device: str = "", **sett
             raise SettingsError(f"setting `{name}` is not known to `load`", hint=nearest_name(name, known))
     given = {"weights": weights, "source": "what is asked later", "device": device, **settings}
     checked = build_settings(DetectSettings, given)
-    return detection.open_predictor(checked)
+    return Detector(detection.open_predictor(checked))
 
 
 def _observers_and_files(

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 import torch
 
 from onelook.engine.predictor import PredictionSettings, Predictor
 from onelook.errors import DataError, SettingsError
-from onelook.files.images import write_image
 from onelook.models.detector import DetectionModel, create_model
 from onelook.structures.detections import Detections
 
@@ -156,20 +153,4 @@ def test_settings_that_do_not_fit_are_refused(settings: dict[str, object], words
 @pytest.mark.parametrize("array", [np.zeros((8, 8), np.uint8), np.zeros((8, 8, 3)), np.zeros((0, 8, 3), np.uint8)])
 def test_arrays_that_are_no_pictures_are_refused(array: np.ndarray) -> None:
     with pytest.raises(DataError, match="is no picture"):
-        predictor()(array)
-
-
-def test_call_takes_files_folders_arrays_and_lists(tmp_path: Path) -> None:
-    spotted = picture(64, 64, (8, 8, 8, 0))
-    write_image(tmp_path / "a.png", spotted)
-    write_image(tmp_path / "b.png", picture(64, 64))
-    find = predictor()
-    single = find(tmp_path / "a.png")
-    assert isinstance(single, Detections)
-    assert boxes_of(single) == [[8, 8, 16, 16]]
-    assert isinstance(find(spotted), Detections)
-    assert [len(found) for found in find(str(tmp_path))] == [1, 0]  # type: ignore[arg-type]
-    assert [len(found) for found in find([tmp_path / "b.png", spotted])] == [0, 1]  # type: ignore[arg-type]
-    (tmp_path / "c.mp4").write_bytes(b"")
-    with pytest.raises(DataError, match="is a video"):
-        find(tmp_path / "c.mp4")
+        predictor().predict([array])

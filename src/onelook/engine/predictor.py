@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -18,10 +17,8 @@ from onelook.data.augment.letterboxed import put_into_frame, shrunk
 from onelook.engine.backend import Backend, Thresholds, check_thresholds, predict_all
 from onelook.engine.ensemble import assembled
 from onelook.engine.evaluator import prepare_images, to_original
-from onelook.engine.sources import find_media, is_video
-from onelook.errors import DataError, SettingsError
-from onelook.files.bounded import printable
-from onelook.files.images import read_image
+from onelook.engine.given_pictures import check_picture
+from onelook.errors import SettingsError
 from onelook.geometry.letterbox import Letterbox, letterbox
 from onelook.geometry.nms import non_max_suppression
 from onelook.models.detector import DetectionModel
@@ -94,23 +91,6 @@ class Predictor:
         self.names: tuple[str, ...] = self._backend.names
         self._check()
 
-    def __call__(self, source: str | Path | Image | Sequence[str | Path | Image]) -> Detections | list[Detections]:
-        """Detections in one picture (a file or an array), or a list of them for a folder, a pattern or a list.
-
-        Args:
-            source: what `find_media` takes, but no videos; or (H, W, 3) uint8 RGB; or a list of such.
-
-        Raises:
-            DataError: a picture cannot be used.
-        """
-        if isinstance(source, np.ndarray):
-            return self.predict([source])[0]
-        if isinstance(source, (str, Path)):
-            paths = find_media(source)
-            found = [self.predict([_read_picture(path)])[0] for path in paths]
-            return found[0] if [Path(source)] == paths else found
-        return self.predict([item if isinstance(item, np.ndarray) else _read_picture(Path(item)) for item in source])
-
     @torch.inference_mode()
     def predict(self, images: Sequence[Image]) -> list[Detections]:
         """Detections of each picture, in pixels of that picture.
@@ -148,10 +128,7 @@ class Predictor:
         return [to_original(row, info) for row, info in zip(rows, infos, strict=True)]
 
     def _fit(self, image: Image) -> Letterbox:
-        if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8 or image.size == 0:
-            raise DataError(
-                f"an array of shape {image.shape} and type {image.dtype} is no picture", hint="(H, W, 3) uint8 RGB"
-            )
+        check_picture(image)
         size_hw = (image.shape[0], image.shape[1])
         only_hw, stride = self._backend.frame_hw, self._backend.stride
         return letterbox(size_hw, only_hw or self.settings.frame_hw, minimal=only_hw is None, stride=stride)
@@ -178,12 +155,6 @@ class Predictor:
             raise SettingsError(f"setting `classes` names {missing}; the model has classes 0 to {len(self.names) - 1}")
         asked = Thresholds(settings.conf_thres, settings.iou_thres, settings.max_det, settings.agnostic_nms)
         check_thresholds(self._backend, asked)
-
-
-def _read_picture(path: Path) -> Image:
-    if is_video(path):
-        raise DataError(f"`{printable(path)}` is a video", hint="use `onelook.detect` or `onelook detect --source`")
-    return read_image(path)
 
 
 def _way_back(image: Image, fitted: Letterbox) -> ImageInfo:
