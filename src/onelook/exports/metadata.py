@@ -91,7 +91,7 @@ def read_metadata(text: str | None, where: str) -> Metadata:
                 hint="export the checkpoint again with this version of Onelook",
             )
         return _checked(content)
-    except (ValueError, KeyError, TypeError, RecursionError) as problem:
+    except (ValueError, LookupError, TypeError, RecursionError) as problem:
         raise CheckpointError(
             f"exported model `{where}`: its metadata cannot be read: {type(problem).__name__} {problem}",
             hint="export the checkpoint again",

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -37,8 +36,6 @@ def build_onnx(plan: ExportPlan) -> Any:
     model = traced(plan)
     if plan.metadata.precision == "int8":
         model = quantised(model, plan)
-    if plan.simplify:
-        model = simplified(model)
     if plan.metadata.thresholds is not None:
         model = with_suppression(model, plan.metadata.thresholds)
     del model.metadata_props[:]
@@ -51,7 +48,7 @@ def build_onnx(plan: ExportPlan) -> Any:
 
 
 def traced(plan: ExportPlan) -> Any:
-    """The network with decoded boxes as `onnx.ModelProto`; constants are folded by the exporter."""
+    """The network with decoded boxes as `onnx.ModelProto`, in standard operators."""
     network = Predictions(plan.model, half=plan.metadata.precision == "fp16").eval()
     with quietly():
         program = torch.onnx.export(
@@ -63,26 +60,12 @@ def traced(plan: ExportPlan) -> Any:
             opset_version=plan.opset,
             dynamic_shapes=_dynamic_shapes(plan),
             external_data=False,
+            optimize=plan.simplify,
             verbose=False,
         )
     model = program.model_proto  # type: ignore[union-attr]
     _forget_the_source(model)
     return model
-
-
-def simplified(model: Any) -> Any:
-    """The same graph with what ONNX Runtime's basic optimisation merges and folds; standard operators only."""
-    import onnx
-    import onnxruntime
-
-    with TemporaryDirectory() as folder:
-        path = Path(folder, "model.onnx")
-        options = onnxruntime.SessionOptions()
-        options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC
-        options.optimized_model_filepath = str(path)
-        options.log_severity_level = 3
-        onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
-        return onnx.load(path)
 
 
 def open_onnx(path: Path, device: torch.device) -> ExportedModel:

@@ -34,7 +34,7 @@ class ExportPlan:
         example_hw: height and width for tracing, pixels.
         example_batch: images for tracing.
         opset: version of the operators of ONNX.
-        simplify: let ONNX Runtime merge nodes.
+        simplify: fold constants of the ONNX graph and drop its idle nodes.
         workspace_gib: memory that TensorRT may use while it builds.
         calibration: gives pictures whose activations set the ranges of 8-bit arithmetic; None without such.
     """
@@ -44,7 +44,7 @@ class ExportPlan:
     example_hw: tuple[int, int]
     example_batch: int = 1
     opset: int = 20
-    simplify: bool = False
+    simplify: bool = True
     workspace_gib: float = 4.0
     calibration: Callable[[], Iterator[Pictures]] | None = None
 

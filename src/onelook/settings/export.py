@@ -47,8 +47,8 @@ class ExportSettings(BaseModel):
     """Most detections per image, with nms."""
     agnostic_nms: bool = Field(False)
     """Detections of different classes suppress each other too, with nms."""
-    simplify: bool = Field(False)
-    """Let ONNX Runtime merge nodes that every ONNX reader would compute one by one."""
+    simplify: bool = Field(True)
+    """Fold constants of the ONNX graph and drop its idle nodes; off writes the graph as it was traced."""
     opset: int = Field(20, ge=18, le=23)
     """Version of the operators of ONNX."""
     workspace: float = Field(4.0, gt=0)

@@ -1,0 +1,165 @@
+"""ONNX files: any size and number of images, fixed ones, 16 and 8 bits, and what is in them."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import onnx
+import pytest
+import torch
+
+from colours import colour_detector, images, plan_of
+from onelook.engine.backend import Thresholds, TorchBackend, predict_all
+from onelook.errors import CheckpointError, DeviceError
+from onelook.exports.onnx import build_onnx, export_onnx, open_onnx, traced
+from onelook.exports.plan import ExportPlan
+from onelook.exports.running import ExportedModel
+from onelook.geometry.nms import non_max_suppression
+from onelook.models.detector import create_model
+
+CPU = torch.device("cpu")
+
+
+def exported(plan: ExportPlan, path: Path) -> ExportedModel:
+    export_onnx(plan, path)
+    return open_onnx(path, CPU)
+
+
+@pytest.fixture(scope="module")
+def tiny_plan(tiny_model: Path) -> ExportPlan:
+    """Three maps, any size, any number of images."""
+    return plan_of(create_model(tiny_model, names=("square", "disc")))
+
+
+@pytest.fixture(scope="module")
+def tiny_file(tiny_plan: ExportPlan, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("onnx") / "tiny.onnx"
+    export_onnx(tiny_plan, path)
+    return path
+
+
+@pytest.mark.parametrize("shape", [(1, 64, 64), (3, 96, 64), (2, 32, 160)])
+def test_a_dynamic_file_takes_any_size_and_number(
+    tiny_file: Path, tiny_plan: ExportPlan, shape: tuple[int, int, int]
+) -> None:
+    given = images(*shape)
+    backend = open_onnx(tiny_file, CPU)
+    torch.testing.assert_close(
+        backend.predict(given), TorchBackend(tiny_plan.model).predict(given), atol=1e-3, rtol=1e-4
+    )
+    assert (backend.names, backend.num_classes, backend.stride) == (("square", "disc"), 2, 32)
+    assert (backend.frame_hw, backend.max_batch, backend.thresholds) == (None, None, None)
+    assert backend.predict(given[:0]).shape == (0, 0, 7)
+
+
+def test_file_says_nothing_about_this_machine(tiny_file: Path) -> None:
+    data = tiny_file.read_bytes()
+    for word in (b"/", b".py", b"stack_trace"):
+        names = [part for part in data.split(b"\n") if word in part and b"onelook" in part.lower()]
+        assert not names, word
+    model = onnx.load(tiny_file)
+    assert not any(node.metadata_props or node.doc_string for node in model.graph.node)
+    assert {entry.key for entry in model.metadata_props} == {"onelook", "names", "stride", "frame_hw", "batch"}
+
+
+def test_same_model_same_file() -> None:
+    first, again = (build_onnx(plan_of(frame_hw=(64, 96), batch=1)).SerializeToString() for _ in range(2))
+    assert first == again
+
+
+def test_a_graph_as_it_was_traced_has_more_nodes_and_the_same_results(tmp_path: Path) -> None:
+    plan = plan_of(frame_hw=(64, 96), batch=1)
+    assert len(traced(replace(plan, simplify=False)).graph.node) > len(traced(plan).graph.node)
+    given = images(1, 64, 96)
+    expected = TorchBackend(plan.model).predict(given)
+    found = exported(replace(plan, simplify=False), tmp_path / "x.onnx").predict(given)
+    torch.testing.assert_close(found, expected, atol=1e-4, rtol=1e-4)
+
+
+def test_a_fixed_file_is_given_its_number_of_images_whatever_is_asked(tmp_path: Path) -> None:
+    backend = exported(plan_of(frame_hw=(64, 96), batch=2), tmp_path / "x.onnx")
+    given = images(5, 64, 96)
+    expected = TorchBackend(colour_detector()).predict(given)
+    torch.testing.assert_close(predict_all(backend, given), expected, atol=1e-4, rtol=1e-4)
+    assert (backend.frame_hw, backend.max_batch) == ((64, 96), 2)
+    inputs = onnx.load(tmp_path / "x.onnx").graph.input[0].type.tensor_type.shape.dim
+    assert [dim.dim_value for dim in inputs] == [2, 3, 64, 96]
+
+
+def test_half_precision_is_in_the_network_only(tmp_path: Path) -> None:
+    plan = plan_of(frame_hw=(64, 96), batch=1, precision="fp16")
+    model = build_onnx(plan)
+    kinds = {
+        tensor.name.rsplit(".", 1)[-1]: tensor.data_type for tensor in model.graph.initializer if "conv" in tensor.name
+    }
+    assert set(kinds.values()) == {onnx.TensorProto.FLOAT16}
+    for value in (*model.graph.input, *model.graph.output):
+        assert value.type.tensor_type.elem_type == onnx.TensorProto.FLOAT
+    given = images(1, 64, 96)
+    expected = TorchBackend(colour_detector()).predict(given)
+    torch.testing.assert_close(exported(plan, tmp_path / "x.onnx").predict(given), expected, atol=0.2, rtol=0.01)
+
+
+def test_8_bits_are_in_all_convolutions_but_the_last(tmp_path: Path) -> None:
+    def pictures() -> Any:
+        return (images(1, 64, 96).numpy() for _ in range(2))
+
+    plan = replace(plan_of(frame_hw=(64, 96), batch=1, precision="int8"), calibration=pictures)
+    model = build_onnx(plan)
+    convolutions = [node for node in model.graph.node if node.op_type == "Conv"]
+    fed_by = {name: node.op_type for node in model.graph.node for name in node.output}
+    assert [fed_by.get(node.input[0]) for node in convolutions] == ["DequantizeLinear", "Mul"]
+    given = images(1, 64, 96)
+    expected, found = TorchBackend(colour_detector()).predict(given), exported(plan, tmp_path / "x.onnx").predict(given)
+    torch.testing.assert_close(found, expected, atol=0.1, rtol=0.02)
+    assert not torch.equal(found, expected)
+
+
+def test_suppression_inside_gives_the_detections_of_the_model(tmp_path: Path) -> None:
+    backend = exported(plan_of(thresholds=Thresholds(0.25, 0.45, 40)), tmp_path / "x.onnx")
+    given = images(3, 64, 96)
+    keywords = {"conf_thres": 0.25, "iou_thres": 0.45, "max_det": 40, "multi_label": False}
+    found = non_max_suppression(backend.predict(given), **keywords)  # type: ignore[arg-type]
+    expected = non_max_suppression(TorchBackend(colour_detector()).predict(given), **keywords)  # type: ignore[arg-type]
+    for one, other in zip(found, expected, strict=True):
+        assert len(one) == len(other) > 5
+        torch.testing.assert_close(one, other, atol=1e-3, rtol=1e-4)
+    assert backend.thresholds == Thresholds(0.25, 0.45, 40)
+
+
+@pytest.mark.parametrize("opset", [18, 23])
+def test_other_versions_of_the_operators_can_be_had(opset: int, tmp_path: Path) -> None:
+    plan = replace(plan_of(frame_hw=(64, 96), batch=1), opset=opset)
+    assert {item.version for item in traced(plan).opset_import if not item.domain} == {opset}
+    given = images(1, 64, 96)
+    expected = TorchBackend(colour_detector()).predict(given)
+    torch.testing.assert_close(exported(plan, tmp_path / "x.onnx").predict(given), expected, atol=1e-4, rtol=1e-4)
+
+
+def test_files_of_others_and_damaged_ones_are_refused(tiny_file: Path, tmp_path: Path) -> None:
+    model = onnx.load(tiny_file)
+    del model.metadata_props[:]
+    foreign, damaged = tmp_path / "foreign.onnx", tmp_path / "damaged.onnx"
+    foreign.write_bytes(model.SerializeToString())
+    damaged.write_bytes(tiny_file.read_bytes()[:-2000])
+    with pytest.raises(CheckpointError, match=r"foreign\.onnx` says nothing about its classes"):
+        open_onnx(foreign, CPU)
+    with pytest.raises(CheckpointError, match=r"damaged\.onnx` cannot be opened"):
+        open_onnx(damaged, CPU)
+
+
+def test_a_file_cannot_pull_in_other_files(tiny_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Weights may be kept in a file beside the model, which a hostile model would choose."""
+    model = onnx.load(tiny_file)
+    onnx.save_model(model, tmp_path / "x.onnx", save_as_external_data=True, location="weights.bin", size_threshold=0)
+    assert (tmp_path / "weights.bin").is_file()
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(CheckpointError, match="cannot be opened"):
+        open_onnx(tmp_path / "x.onnx", CPU)
+
+
+def test_gpus_need_another_build(tiny_file: Path) -> None:
+    with pytest.raises(DeviceError, match="cannot use the device `cuda:0`\nhint: use `--device cpu`"):
+        open_onnx(tiny_file, torch.device("cuda", 0))

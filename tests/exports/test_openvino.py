@@ -1,0 +1,88 @@
+"""OpenVINO folders: 8 bits, 16 bits, suppression, and no word to anybody about being used."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from colours import colour_detector, images, plan_of
+
+from onelook.engine.backend import Thresholds, TorchBackend
+from onelook.exports.openvino import export_openvino, open_openvino
+from onelook.exports.plan import ExportPlan
+from onelook.exports.running import ExportedModel
+from onelook.geometry.nms import non_max_suppression
+
+CPU = torch.device("cpu")
+
+
+def exported(plan: ExportPlan, folder: Path) -> ExportedModel:
+    folder.mkdir()
+    export_openvino(plan, folder)
+    return open_openvino(folder, CPU)
+
+
+def test_any_size_number_and_suppression(tmp_path: Path) -> None:
+    plain = exported(plan_of(), tmp_path / "plain")
+    inside = exported(plan_of(thresholds=Thresholds(0.25, 0.45, 40)), tmp_path / "inside")
+    keywords: dict[str, Any] = {"conf_thres": 0.25, "iou_thres": 0.45, "max_det": 40, "multi_label": False}
+    for shape in ((1, 64, 64), (3, 32, 96)):
+        given = images(*shape)
+        expected = TorchBackend(colour_detector()).predict(given)
+        torch.testing.assert_close(plain.predict(given), expected, atol=1e-3, rtol=1e-3)
+        for one, other in zip(
+            non_max_suppression(inside.predict(given), **keywords),
+            non_max_suppression(expected, **keywords),
+            strict=True,
+        ):
+            assert len(one) == len(other) > 2
+            torch.testing.assert_close(one, other, atol=1e-3, rtol=1e-3)
+
+
+def test_16_bits_halve_the_weights(tmp_path: Path) -> None:
+    full = exported(plan_of(frame_hw=(64, 96), batch=1), tmp_path / "full")
+    half = exported(plan_of(frame_hw=(64, 96), batch=1, precision="fp16"), tmp_path / "half")
+    sizes = [(tmp_path / name / "model.bin").stat().st_size for name in ("full", "half")]
+    assert sizes[1] < 0.7 * sizes[0]
+    given = images(1, 64, 96)
+    torch.testing.assert_close(half.predict(given), full.predict(given), atol=0.2, rtol=0.02)
+
+
+@pytest.mark.slow
+def test_8_bits_leave_the_decoding_alone(tmp_path: Path) -> None:
+    pytest.importorskip("nncf")
+
+    def pictures() -> Any:
+        return (images(1, 64, 96).numpy() for _ in range(4))
+
+    plan = replace(plan_of(frame_hw=(64, 96), batch=1, precision="int8"), calibration=pictures)
+    export = exported(plan, tmp_path / "int8")
+    given = images(1, 64, 96)
+    expected, found = TorchBackend(colour_detector()).predict(given), export.predict(given)
+    torch.testing.assert_close(found[..., :4], expected[..., :4], atol=0.3, rtol=0.03)
+    torch.testing.assert_close(found[..., 4:], expected[..., 4:], atol=0.1, rtol=0.1)
+    assert not torch.equal(found, expected)
+    assert "FakeQuantize" in (tmp_path / "int8" / "model.xml").read_text()
+
+
+def test_nothing_is_reported_to_the_makers(tmp_path: Path) -> None:
+    """OpenVINO, imported as it is, writes an identity into the home folder and sends word of it."""
+    program = (
+        "import sys\n"
+        "calls = []\n"
+        "sys.addaudithook(lambda event, args: calls.append(event) if event in ('socket.connect', 'socket.getaddrinfo')"
+        " else None)\n"
+        "from onelook.exports.openvino import import_openvino\n"
+        "import_openvino().Core()\n"
+        "import threading\n"
+        "assert threading.active_count() == 1, threading.enumerate()\n"
+        "assert not calls and 'openvino_telemetry' not in sys.modules, calls\n"
+    )
+    environment = {"HOME": str(tmp_path), "PATH": "", "ONELOOK_CACHE": str(tmp_path)}
+    subprocess.run([sys.executable, "-c", program], check=True, env=environment)
+    assert not list(tmp_path.iterdir())

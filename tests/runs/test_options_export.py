@@ -1,0 +1,297 @@
+"""Settings of exports and benchmarks, seen in what they write."""
+
+from __future__ import annotations
+
+import json
+import logging
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+import torch
+from onnx.numpy_helper import to_array
+from option_runs import covers
+
+import onelook
+from colours import NAMES, Bench, checkpoint_of, colour_detector, write_data
+from onelook.errors import DataError, DeviceError, ModelError, OnelookError, SettingsError
+from onelook.exports.formats import EXPORTERS
+from onelook.exports.onnx import open_onnx
+from onelook.recipes.export import ExportResult, export
+from onelook.settings.export import ExportSettings
+
+
+@pytest.fixture
+def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Bench:
+    """A checkpoint and a data set of red and green cells, in a working folder of the test's own."""
+    work = tmp_path / "work"
+    work.mkdir()
+    monkeypatch.chdir(work)
+    monkeypatch.setenv("ONELOOK_CACHE", str(tmp_path / "cache"))
+    return Bench(checkpoint_of(colour_detector(), work / "best.safetensors"), write_data(tmp_path / "data"), work)
+
+
+def report_of(result: ExportResult) -> dict[str, Any]:
+    content: dict[str, Any] = json.loads(result.exports[0].report.read_text(encoding="utf-8"))
+    return content
+
+
+def shape_of(path: Path) -> list[object]:
+    dims = onnx.load(path).graph.input[0].type.tensor_type.shape.dim
+    return [dim.dim_param or dim.dim_value for dim in dims]
+
+
+@covers("export", "weights", "format", "output", "exist_ok")
+def test_an_export_lies_beside_its_weights_or_where_it_is_told_to(bench: Bench) -> None:
+    given = {**bench.given, "format": "torchscript"}
+    result = export(given)
+    (made,) = result.exports
+    assert (made.format, made.path, result.names) == ("torchscript", bench.work / "best.torchscript", NAMES)
+    assert made.num_bytes == made.path.stat().st_size
+    assert sorted(item.name for item in bench.work.iterdir()) == [
+        "best.safetensors", "best.torchscript", "best.torchscript.report.json",
+    ]  # fmt: skip
+    before = made.path.stat().st_mtime_ns
+    with pytest.raises(SettingsError, match=r"best\.torchscript` is there already\nhint: add `--exist-ok`"):
+        export(given)
+    assert made.path.stat().st_mtime_ns == before
+    export({**given, "exist_ok": True})
+    assert made.path.stat().st_mtime_ns > before
+    both = export({**bench.given, "format": "torchscript,ONNX torchscript", "output": "new/folder"})
+    assert [item.path for item in both.exports] == [
+        Path("new/folder/best.torchscript"), Path("new/folder/best.onnx"),
+    ]  # fmt: skip
+
+
+@covers("export", "imgsz", "batch_size", "dynamic")
+def test_size_and_number_of_images_are_as_asked(bench: Bench) -> None:
+    fixed = export({**bench.given, "imgsz": [64, 96], "batch_size": 2})
+    assert shape_of(fixed.exports[0].path) == [2, 3, 64, 96]
+    assert [case["shape"] for case in report_of(fixed)["comparisons"]] == [[2, 3, 64, 96], [1, 3, 64, 96]]
+    free = export({**bench.given, "dynamic": True, "exist_ok": True})
+    assert shape_of(free.exports[0].path)[0] == "batch"
+    assert [case["shape"] for case in report_of(free)["comparisons"]] == [
+        [1, 3, 64, 64], [3, 3, 64, 32], [2, 3, 32, 64],
+    ]  # fmt: skip
+    with pytest.raises(SettingsError, match="`imgsz` is 60; the model needs multiples of 8\nhint: use 64"):
+        export({**bench.given, "imgsz": 60, "exist_ok": True})
+
+
+@covers("export", "half", "int8", "calibration_images")
+def test_precisions_and_their_pictures(bench: Bench) -> None:
+    half = export({**bench.given, "half": True})
+    assert report_of(half)["metadata"]["precision"] == "fp16"
+    given = {**bench.given, "data": str(bench.data), "int8": True, "exist_ok": True, "workers": 0}
+    scales = []
+    for count in (1, 6):
+        int8 = export({**given, "calibration_images": count})
+        report = report_of(int8)
+        assert report["metadata"]["precision"] == "int8" and report["tolerance"] is None
+        model = onnx.load(int8.exports[0].path)
+        scales.append([to_array(t).tolist() for t in model.graph.initializer if t.name.endswith("_scale")])
+    assert scales[0] != scales[1], "other pictures, other ranges"
+    with pytest.raises(SettingsError, match="exclude each other"):
+        export({**given, "half": True})
+    with pytest.raises(SettingsError, match="`int8` needs pictures to measure ranges on\nhint: add `--data`"):
+        export({**bench.given, "int8": True})
+
+
+@covers("export", "data", "workers")
+def test_accuracy_before_and_after_is_compared(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[int] = []
+
+    def none(requested: int, *_: object, **__: object) -> int:
+        asked.append(requested)
+        return 0
+
+    monkeypatch.setattr("onelook.recipes.export_data.choose_workers", none)
+    given = {**bench.given, "format": "torchscript"}
+    result = export({**given, "data": str(bench.data), "workers": 3})
+    compared = report_of(result)["map50_95"]
+    assert compared["images"] == 4 and compared["model"] > 0.9 and abs(compared["loss_points"]) < 0.01
+    assert set(asked) == {3}
+    with pytest.raises(DataError, match=r"none\.yaml` does not exist"):
+        export({**given, "data": "none.yaml", "exist_ok": True})
+    bench.data.write_text(bench.data.read_text().replace("green]", "green, blue]"))
+    with pytest.raises(ModelError, match=r"have 2 classes, .* has 3"):
+        export({**given, "data": str(bench.data), "exist_ok": True})
+
+
+@covers("export", "max_loss", "allow_mismatch")
+def test_an_export_that_differs_is_not_kept_unless_asked(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The network that is written here is not the one that was given."""
+    from onelook.exports.plan import Predictions
+
+    decode = Predictions.forward
+
+    def shifted(self: Predictions, images: torch.Tensor) -> torch.Tensor:
+        return decode(self, images) + 3
+
+    monkeypatch.setattr(Predictions, "forward", shifted)
+    given = {**bench.given, "format": "torchscript", "data": str(bench.data), "workers": 0}
+    with pytest.raises(
+        ModelError, match=r"torchscript export differs .* 4.5 px apart.* mAP50-95 falls by .* is not kept"
+    ):
+        export(given)
+    assert not (bench.work / "best.torchscript").exists()
+    report = json.loads((bench.work / "best.torchscript.report.json").read_text())
+    assert report["passed"] is False and len(report["problems"]) == 2
+    with caplog.at_level(logging.WARNING):
+        kept = export({**given, "allow_mismatch": True, "max_loss": 100})
+    assert kept.exports[0].path.is_file() and "differs from the model" in caplog.text
+    assert len(report_of(kept)["problems"]) == 1, "the loss is accepted"
+
+
+@covers("export", "nms", "conf_thres", "iou_thres", "max_det", "agnostic_nms")
+def test_suppression_is_in_the_graph_with_its_thresholds(bench: Bench) -> None:
+    asked = {"conf_thres": 0.5, "iou_thres": 0.3, "max_det": 7, "agnostic_nms": True}
+    result = export({**bench.given, "nms": True, **asked})
+    thresholds = open_onnx(result.exports[0].path, torch.device("cpu")).thresholds
+    assert thresholds is not None
+    found = (thresholds.conf_thres, thresholds.iou_thres, thresholds.max_det, thresholds.agnostic)
+    assert found == (0.5, 0.3, 7, True)
+    assert [o.name for o in onnx.load(result.exports[0].path).graph.output] == ["detections"]
+    for name, value in asked.items():
+        with pytest.raises(SettingsError, match=f"`{name}` has no effect without `nms`"):
+            export({**bench.given, name: value})
+
+
+@covers("export", "simplify", "opset")
+def test_graph_is_simplified_and_of_the_version_asked_for(bench: Bench) -> None:
+    nodes = {
+        simplify: len(
+            onnx.load(export({**bench.given, "simplify": simplify, "exist_ok": True}).exports[0].path).graph.node
+        )
+        for simplify in (False, True)
+    }
+    assert nodes[True] < nodes[False]
+    assert ExportSettings(weights=bench.weights).simplify, "folded unless asked otherwise"
+    older = export({**bench.given, "opset": 18, "exist_ok": True})
+    assert {item.version for item in onnx.load(older.exports[0].path).opset_import if not item.domain} == {18}
+
+
+@covers("export", "device", "workspace")
+@covers("benchmark", "device")
+def test_devices_and_formats_that_do_not_suit_are_refused(bench: Bench) -> None:
+    for run in (onelook.export, onelook.benchmark):
+        with pytest.raises(DeviceError, match="`device` is `77`"):
+            run(**{**bench.given, "device": "77"})
+    with pytest.raises(SettingsError, match="format `onnx` cannot follow `workspace`\nhint: these can: tensorrt"):
+        export({**bench.given, "workspace": 2.0})
+
+
+@pytest.mark.parametrize(
+    ("given", "says"),
+    [
+        ({"format": "onx"}, "`format` is `onx`\nhint: did you mean `onnx`"),
+        ({"format": []}, "`format`"),
+        ({"format": "executorch", "half": True}, "format `executorch` cannot follow `half`"),
+        ({"format": "ncnn", "batch_size": 2}, "format `ncnn` cannot follow `batch_size`"),
+        ({"calibration_images": 5}, "`calibration_images` has no effect without `int8`"),
+        ({"max_loss": 1}, "`max_loss` has no effect without `data`"),
+        ({"workers": 1}, "`workers` has no effect without `data`"),
+        ({"opset": 12}, "`opset` is `12`"),
+        ({"weights": "none.safetensors"}, "`none.safetensors` does not exist"),
+        ({"weights": "best.onnx"}, "are an exported model"),
+    ],
+)
+def test_what_cannot_be_done_is_refused_before_any_work(bench: Bench, given: dict[str, Any], says: str) -> None:
+    with pytest.raises(OnelookError, match=says):
+        export({**bench.given, **given})
+    assert [item.name for item in bench.work.iterdir()] == ["best.safetensors"]
+
+
+def test_one_format_that_fails_does_not_stop_the_others(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object) -> None:
+        raise RuntimeError("a converter's\nown words")
+
+    monkeypatch.setitem(EXPORTERS, "onnx", EXPORTERS["onnx"].__class__("", ".onnx", fail, open_onnx))
+    with pytest.raises(ModelError, match="the onnx export cannot be made: RuntimeError: a converter's own words"):
+        export({**bench.given, "format": ["onnx", "torchscript"]})
+    names = {item.name for item in bench.work.iterdir()}
+    assert names == {"best.safetensors", "best.torchscript", "best.torchscript.report.json"}
+
+
+def test_detect_and_load_take_exports_and_answer_alike(bench: Bench) -> None:
+    source = bench.data.parent / "images" / "val"
+    made = export({**bench.given, "format": "onnx,openvino"})
+    common: dict[str, Any] = {"imgsz": 64, "device": "cpu"}
+    pictures = onelook.load(bench.weights, **common)(source)
+    for item in made.exports:
+        predictor = onelook.load(item.path, **common)
+        assert predictor.names == NAMES
+        for one, other in zip(predictor(source), pictures, strict=True):  # type: ignore[arg-type]
+            assert isinstance(one, onelook.Detections) and one.class_ids.tolist() == other.class_ids.tolist() != []
+            np.testing.assert_allclose(one.boxes, other.boxes, atol=1e-2)
+            np.testing.assert_allclose(one.scores, other.scores, atol=1e-3)
+        found = onelook.detect(item.path, source, nosave=True, **common)
+        assert [len(frame.detections) for frame in found.frames] == [len(one) for one in pictures]
+
+
+def test_val_takes_exports_and_answers_alike(bench: Bench, tmp_path: Path) -> None:
+    """Validation pads the pictures by half a stride, to 72 x 72: the cells of `moved` fit the grid then."""
+    moved = write_data(tmp_path / "moved", shift=4)
+    common: dict[str, Any] = {"imgsz": 64, "device": "cpu", "workers": 0, "noplots": True}
+    expected = onelook.validate(bench.weights, moved, **common).metrics
+    assert expected.map50_95 > 0.9
+    free = export({**bench.given, "format": "onnx,openvino", "dynamic": True})
+    for item in free.exports:
+        metrics = onelook.validate(item.path, moved, **common).metrics
+        assert metrics.map50_95 == pytest.approx(expected.map50_95, abs=1e-3)
+        assert metrics.num_labels == expected.num_labels
+    (fixed,) = export({**bench.given, "exist_ok": True}).exports
+    assert onelook.validate(fixed.path, bench.data, **common).metrics.map50_95 > 0.9, "frames of 64 x 64"
+    with pytest.raises(SettingsError, match="exported for 64 x 64 only\nhint: use `--imgsz 64`"):
+        onelook.validate(fixed.path, bench.data, **{**common, "imgsz": 96})
+
+
+def test_thresholds_inside_an_export_bind_val_and_detect(bench: Bench) -> None:
+    (made,) = export({**bench.given, "nms": True, "data": str(bench.data), "workers": 0}).exports
+    source = bench.data.parent / "images" / "val"
+    assert made.checks.map_comparison is not None and abs(made.checks.map_comparison.loss_points) < 0.01
+    expected = onelook.detect(bench.weights, source, nosave=True, imgsz=64, device="cpu").frames
+    found = onelook.detect(made.path, source, nosave=True, imgsz=64, device="cpu").frames
+    assert [len(frame.detections) for frame in found] == [len(frame.detections) for frame in expected]
+    fitting = {"conf_thres": 0.25, "iou_thres": 0.45, "imgsz": 64, "workers": 0, "noplots": True}
+    assert onelook.validate(made.path, bench.data, **fitting).metrics.map50_95 > 0.9
+    with pytest.raises(SettingsError, match=r"the export suppresses boxes itself: `conf_thres` is 0.001, done is 0.25"):
+        onelook.validate(made.path, bench.data, imgsz=64, noplots=True)
+
+
+@covers(
+    "benchmark", "weights", "format", "data", "imgsz", "batch_size", "rounds", "workers", "project", "name", "exist_ok"
+)
+def test_benchmark_has_a_row_per_format(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    calls: list[tuple[int, ...]] = []
+    workers: list[int] = []
+    from onelook.exports.running import ExportedModel
+
+    predict = ExportedModel.predict
+    monkeypatch.setattr(ExportedModel, "predict", lambda self, x: calls.append(tuple(x.shape)) or predict(self, x))
+    monkeypatch.setattr("onelook.recipes.export_data.choose_workers", lambda n, *_, **__: workers.append(n) or 0)
+    given = {**bench.given, "format": "onnx,torchscript", "data": str(bench.data), "imgsz": [64, 96], "workers": 5}
+    result = onelook.benchmark(**given, batch_size=2, rounds=4, project="b", name="n")
+    assert result.run_folder == Path("b/n") and set(workers) == {5}
+    assert [row.format for row in result.rows] == ["pytorch", "onnx", "torchscript"]
+    for row in result.rows:
+        assert row.megabytes and row.milliseconds and row.map50_95 and row.map50_95 > 0.9 and not row.problem
+    # Per format: one comparison of 2 images and one of 1, the validation, and the timed calls after 3 to warm up.
+    timed = [shape for shape in calls if shape == (2, 3, 64, 96)]
+    assert len(timed) == 2 * (1 + 2 + 3 + 4), calls
+    written = (result.run_folder / "benchmark.csv").read_text().splitlines()
+    assert written[0].startswith("format,megabytes,milliseconds") and len(written) == 4
+    again = onelook.benchmark(**{**given, "format": "onnx"}, rounds=1, project="b", name="n", exist_ok=True)
+    assert again.run_folder == Path("b/n")
+
+
+@covers("benchmark", "half", "int8")
+def test_benchmark_measures_other_precisions(bench: Bench) -> None:
+    given = {**bench.given, "format": "onnx", "rounds": 1, "data": str(bench.data), "workers": 0}
+    for precision in ("half", "int8"):
+        result = onelook.benchmark(**given, **{precision: True})
+        report = json.loads((result.run_folder / "best.onnx.report.json").read_text())
+        assert report["metadata"]["precision"] == {"half": "fp16", "int8": "int8"}[precision]
