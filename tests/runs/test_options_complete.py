@@ -13,6 +13,7 @@ import test_callbacks
 import test_evolve
 import test_options
 import test_options_check
+import test_options_export
 import test_options_learning
 import test_options_loader
 import test_options_processes
@@ -27,11 +28,13 @@ from yolov5_options import OPTIONS, Option
 
 from onelook.cli.parser import NOT_OFFERED, Parser
 from onelook.cli.train import add_arguments
+from onelook.settings.benchmark import BenchmarkSettings
 from onelook.settings.build import build_settings
 from onelook.settings.check import CheckSettings
 from onelook.settings.command_line import typed_options
 from onelook.settings.detect import DetectSettings
 from onelook.settings.evolve import EvolveSettings, SearchSettings
+from onelook.settings.export import ExportSettings
 from onelook.settings.train import TrainSettings
 from onelook.settings.validate import ValidateSettings
 
@@ -41,6 +44,7 @@ FILES = (
     test_evolve,
     test_options,
     test_options_check,
+    test_options_export,
     test_options_learning,
     test_options_loader,
     test_options_processes,
@@ -56,6 +60,8 @@ ELSEWHERE = {
     "detect": {"half"},  # GPUs only; test_predictor.py
     "evolve": set[str](),
     "check": set[str](),
+    "export": set[str](),
+    "benchmark": set[str](),
 }
 
 
@@ -71,6 +77,8 @@ def test_every_file_with_tests_of_settings_is_listed() -> None:
         ("val", ValidateSettings),
         ("detect", DetectSettings),
         ("evolve", SearchSettings),
+        ("export", ExportSettings),
+        ("benchmark", BenchmarkSettings),
         ("check", CheckSettings),
     ],
 )
