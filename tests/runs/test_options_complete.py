@@ -22,6 +22,7 @@ import test_options_val_detect
 import test_options_val
 import test_options_wandb
 import test_resume
+import test_serve
 from option_runs import COVERED
 from pydantic import BaseModel
 from yolov5_options import OPTIONS, Option
@@ -35,6 +36,7 @@ from onelook.settings.command_line import typed_options
 from onelook.settings.detect import DetectSettings
 from onelook.settings.evolve import EvolveSettings, SearchSettings
 from onelook.settings.export import ExportSettings
+from onelook.settings.serve import ServeSettings
 from onelook.settings.train import TrainSettings
 from onelook.settings.validate import ValidateSettings
 
@@ -52,6 +54,7 @@ FILES = (
     test_options_val_detect,
     test_options_wandb,
     test_resume,
+    test_serve,
 )
     test_options_val,
 ELSEWHERE = {
@@ -59,6 +62,7 @@ ELSEWHERE = {
     "val": set[str](),
     "detect": {"half"},  # GPUs only; test_predictor.py
     "evolve": set[str](),
+    "serve": {"half"},  # GPUs only; test_predictor.py
     "check": set[str](),
     "export": set[str](),
     "benchmark": set[str](),
@@ -77,6 +81,7 @@ def test_every_file_with_tests_of_settings_is_listed() -> None:
         ("val", ValidateSettings),
         ("detect", DetectSettings),
         ("evolve", SearchSettings),
+        ("serve", ServeSettings),
         ("export", ExportSettings),
         ("benchmark", BenchmarkSettings),
         ("check", CheckSettings),

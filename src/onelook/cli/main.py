@@ -18,6 +18,7 @@ COMMANDS = {
     "detect": "run a detector on pictures and videos",
     "export": "write a detector for other run times, and compare it",
     "benchmark": "measure a detector in several formats",
+    "serve": "answer requests for detections over HTTP",
     "evolve": "search for better hyper-parameters",
     "models": "list the shipped models with their sizes",
     "anchors": "measure how well anchors suit a data set, and find better ones",
@@ -108,6 +109,10 @@ def _module(command: str) -> ModuleType:
         from onelook.cli import benchmark
 
         return benchmark
+    if command == "serve":
+        from onelook.cli import serve
+
+        return serve
     if command == "evolve":
         from onelook.cli import evolve
 

@@ -89,7 +89,7 @@ def decode_image(data: bytes, *, scale_hint: int = 1) -> Image:
         DamagedImage: the reason why not.
     """
     header = read_header(data)
-    _check_limits(data, header)
+    check_limits(data, header)
     check_whole(data, header)
     if header.kind == "jpeg" and not _ends_well(data, header):
         data = _closed_jpeg(data)
@@ -131,6 +131,20 @@ def check_image(path: StrPath) -> ImageReport:
         return ImageReport((0, 0), digest, str(problem))
 
 
+def check_limits(data: bytes, header: ImageHeader) -> None:
+    """Refuse a picture by what its header says, before a pixel of it is decoded.
+
+    Raises:
+        DamagedImage: it has more than `MAX_PIXELS`, or more than so few bytes can hold.
+    """
+    height, width = header.size_hw
+    if height * width > MAX_PIXELS:
+        raise DamagedImage(f"{width} x {height} pixels are more than the limit of {MAX_PIXELS}")
+    harmless = JPEG_BOMB_PIXELS if header.kind == "jpeg" else BOMB_PIXELS
+    if height * width > max(harmless, len(data) * BOMB_PIXELS_PER_BYTE):
+        raise DamagedImage(f"{width} x {height} pixels from {len(data)} bytes: this looks like a decompression bomb")
+
+
 def encode_image(rgb: Image, suffix: str, *, quality: int = 95) -> bytes:
     """The bytes of an image file.
 
@@ -170,7 +184,7 @@ def _cv2() -> ModuleType:
 
 def _check_content(data: bytes, header: ImageHeader, path: StrPath) -> str | None:
     """Raise DamagedImage if the picture cannot be used; return what is odd about it."""
-    _check_limits(data, header)
+    check_limits(data, header)
     if min(header.stored_hw) < MIN_SIDE_PX:
         height, width = header.size_hw
         raise DamagedImage(f"{width} x {height} pixels: both sides must have at least {MIN_SIDE_PX}")
@@ -185,15 +199,6 @@ def _check_content(data: bytes, header: ImageHeader, path: StrPath) -> str | Non
     if KIND_OF_SUFFIX.get(suffix) != header.kind:
         notes.append(f"the content is {header.kind}, which `{printable(suffix)}` does not say")
     return "; ".join(notes) or None
-
-
-def _check_limits(data: bytes, header: ImageHeader) -> None:
-    height, width = header.size_hw
-    if height * width > MAX_PIXELS:
-        raise DamagedImage(f"{width} x {height} pixels are more than the limit of {MAX_PIXELS}")
-    harmless = JPEG_BOMB_PIXELS if header.kind == "jpeg" else BOMB_PIXELS
-    if height * width > max(harmless, len(data) * BOMB_PIXELS_PER_BYTE):
-        raise DamagedImage(f"{width} x {height} pixels from {len(data)} bytes: this looks like a decompression bomb")
 
 
 def _ends_well(data: bytes, header: ImageHeader) -> bool:

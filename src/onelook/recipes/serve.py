@@ -1,0 +1,149 @@
+"""A detector as a service: the table of contents."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib.metadata import version
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from onelook.data.capacity import available_processors
+from onelook.engine.predictor import PredictionSettings, Predictor
+from onelook.engine.stop_signal import StopSignal
+from onelook.errors import OnelookError, SettingsError
+from onelook.exports.opening import load_runnable
+from onelook.service.answers import Health, ModelInfo
+from onelook.service.batching import Batcher
+from onelook.service.desk import Desk, Limits, class_infos
+from onelook.service.guard import Guard, allowed_names, is_loopback
+from onelook.settings.build import build_settings
+from onelook.settings.serve import ServeSettings
+
+if TYPE_CHECKING:
+    from onelook.service.server import Running
+
+logger = logging.getLogger(__name__)
+
+LOOK_SECONDS = 0.2
+PACKAGES = ("fastapi", "uvicorn")
+
+
+@dataclass(frozen=True)
+class Service:
+    """A service that answers.
+
+    Attributes:
+        url: where.
+        model: what it says of itself.
+        desk: takes the pictures.
+        server: to be waited for.
+    """
+
+    url: str
+    model: ModelInfo
+    desk: Desk
+    server: Running
+
+
+def serve(
+    given: Mapping[str, Any], *, file: Path | None = None, on_start: Callable[[Service], None] | None = None
+) -> Health:
+    """Answer requests until a signal comes; then those that are inside are answered, and no others.
+
+    Args:
+        given: settings by name; see `ServeSettings`.
+        file: YAML file with more settings, weaker than `given`.
+        on_start: told when requests are answered.
+
+    Returns:
+        What was done.
+
+    Raises:
+        OnelookError: a setting, the weights or the address cannot be used, or a package is missing.
+    """
+    with StopSignal() as stop:
+        with serving(given, file=file) as service:
+            if on_start is not None:
+                on_start(service)
+            while not stop.requested:
+                if not service.server.wait(LOOK_SECONDS):
+                    raise OnelookError("the server ended by itself")
+        return service.desk.health()
+
+
+@contextmanager
+def serving(given: Mapping[str, Any], *, file: Path | None = None) -> Iterator[Service]:
+    """A service that answers meanwhile; see `serve`."""
+    settings = build_settings(ServeSettings, given, file=file)
+    _require_packages()
+    from onelook.service.app import create_app
+    from onelook.service.server import running
+
+    predictor = Predictor(load_runnable(settings.weights, settings.device), _prediction_settings(settings))
+    predictor.predict([np.zeros((*predictor.settings.frame_hw, 3), np.uint8)])  # what fails is to fail now
+    limits = Limits(
+        queue_size=settings.queue_size,
+        max_bytes=round(1e6 * settings.max_megabytes),
+        max_pixels=round(1e6 * settings.max_megapixels),
+        upload_seconds=settings.upload_seconds,
+    )
+    batcher = Batcher(
+        predictor.predict,
+        batch_size=settings.batch_size,
+        wait_seconds=settings.batch_wait / 1000,
+        max_pixels=limits.max_pixels,
+        decoders=min(4, available_processors()),
+    )
+    try:
+        desk = Desk(batcher, predictor.names, conf_thres=settings.conf_thres, limits=limits)
+        model = _model_info(settings, predictor, limits)
+        app = Guard(create_app(desk, model), allowed_names(settings.host, settings.allowed_hosts))
+        with running(app, settings.host, settings.port) as server:
+            if not is_loopback(settings.host):
+                logger.warning(
+                    "`host` is %s: whoever reaches %s can use it, without a password", settings.host, server.url
+                )
+            yield Service(server.url, model, desk, server)
+    finally:
+        batcher.close()
+
+
+def _model_info(settings: ServeSettings, predictor: Predictor, limits: Limits) -> ModelInfo:
+    return ModelInfo(
+        name=settings.weights.name,
+        classes=class_infos(predictor.names),
+        imgsz=predictor.settings.frame_hw,
+        conf_thres=settings.conf_thres,
+        iou_thres=settings.iou_thres,
+        max_det=settings.max_det,
+        max_bytes=limits.max_bytes,
+        max_pixels=limits.max_pixels,
+        version=version("onelook"),
+    )
+
+
+def _prediction_settings(settings: ServeSettings) -> PredictionSettings:
+    return PredictionSettings(
+        imgsz=(settings.imgsz[0], settings.imgsz[-1]),
+        conf_thres=settings.conf_thres,
+        iou_thres=settings.iou_thres,
+        max_det=settings.max_det,
+        classes=tuple(settings.classes) or None,
+        agnostic_nms=settings.agnostic_nms,
+        half=settings.half,
+    )
+
+
+def _require_packages() -> None:
+    missing = [name for name in PACKAGES if find_spec(name) is None]
+    if missing:
+        raise SettingsError(
+            f"`onelook serve` needs {' and '.join(f'`{name}`' for name in missing)}",
+            hint='pip install "onelook[serve]"',
+        )

@@ -1,0 +1,131 @@
+"""The addresses of the service, its page and its description. Loads nothing from anywhere else."""
+
+from __future__ import annotations
+
+import logging
+from importlib import resources
+from typing import Annotated, Any
+
+from fastapi import FastAPI, Query, Request, Response
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
+from starlette.responses import JSONResponse
+
+from onelook.service.answers import Answer, Health, ModelInfo, Problem
+from onelook.service.desk import Desk
+from onelook.service.refusal import Refusal
+
+logger = logging.getLogger(__name__)
+
+PAGE = {
+    "/": ("index.html", "text/html; charset=utf-8"),
+    "/page.css": ("page.css", "text/css; charset=utf-8"),
+    "/page.js": ("page.js", "text/javascript; charset=utf-8"),
+}
+PICTURE = {"schema": {"type": "string", "format": "binary"}}
+BODY = {
+    "required": True,
+    "description": "The bytes of a JPEG, PNG, WebP, BMP or TIFF, or a form with such a file.",
+    "content": {
+        "image/*": PICTURE,
+        "application/octet-stream": PICTURE,
+        "multipart/form-data": {
+            "schema": {"type": "object", "required": ["file"], "properties": {"file": PICTURE["schema"]}}
+        },
+    },
+}
+REFUSALS: dict[int | str, dict[str, Any]] = {
+    400: {"model": Problem, "description": "Malformed request"},
+    408: {"model": Problem, "description": "The upload took too long"},
+    413: {"model": Problem, "description": "Too many bytes or pixels"},
+    422: {"model": Problem, "description": "No picture, or a damaged one"},
+    503: {"model": Problem, "description": "Too many are waiting; `Retry-After` says when to ask again"},
+}
+
+
+def create_app(desk: Desk, model: ModelInfo) -> FastAPI:
+    """The service as an ASGI application."""
+    app = FastAPI(
+        title="Onelook",
+        version=model.version,
+        description=f"Finds objects in pictures with the detector `{model.name}`.",
+        docs_url=None,  # these pages load scripts from elsewhere
+        redoc_url=None,
+    )
+
+    async def detect(request: Request, conf_thres: Annotated[float | None, Query(ge=0, le=1)] = None) -> Response:
+        """Find objects in a picture."""
+        content_type = request.headers.get("content-type", "")
+        desk.refuse_length(request.headers.get("content-length", ""), content_type)
+        answer = await desk.answer(request.stream(), content_type, conf_thres)
+        return Response(answer.model_dump_json(), media_type="application/json")
+
+    async def health() -> Response:
+        """Whether the service works, and what it has done."""
+        state = desk.health()
+        status = 200 if state.status == "ok" else 503
+        return Response(state.model_dump_json(), status_code=status, media_type="application/json")
+
+    async def about() -> ModelInfo:
+        """The detector, its classes, and the limits of the service."""
+        return model
+
+    app.add_api_route(
+        "/detect",
+        detect,
+        methods=["POST"],
+        response_model=Answer,
+        responses=REFUSALS,
+        openapi_extra={"requestBody": BODY},
+    )
+    app.add_api_route("/health", health, methods=["GET"], response_model=Health)
+    app.add_api_route("/model", about, methods=["GET"], response_model=ModelInfo)
+    for path, (name, kind) in PAGE.items():
+        app.add_api_route(path, _file(name, kind), methods=["GET"], include_in_schema=False)
+    app.add_exception_handler(Refusal, _refused)
+    app.add_exception_handler(RequestValidationError, _malformed)
+    app.add_exception_handler(HTTPException, _no_such_address)
+    app.add_exception_handler(ClientDisconnect, _gone)
+    app.add_exception_handler(Exception, _failed)
+    return app
+
+
+def _file(name: str, kind: str) -> Any:
+    content = (resources.files("onelook.service") / "page" / name).read_bytes()
+
+    async def send() -> Response:
+        return Response(content, media_type=kind)
+
+    return send
+
+
+async def _refused(request: Request, refusal: Exception) -> Response:
+    assert isinstance(refusal, Refusal)
+    headers = {} if refusal.retry_seconds is None else {"Retry-After": str(refusal.retry_seconds)}
+    return _problem(refusal.status, refusal.message, refusal.hint, headers)
+
+
+async def _malformed(request: Request, problem: Exception) -> Response:
+    assert isinstance(problem, RequestValidationError)
+    texts = [f"`{error['loc'][-1]}`: {error['msg'].lower()}" for error in problem.errors()]
+    return _problem(400, "; ".join(texts))
+
+
+async def _no_such_address(request: Request, problem: Exception) -> Response:
+    assert isinstance(problem, HTTPException)
+    text = f"`{request.method} {request.url.path}`: {problem.detail.lower()}"
+    return _problem(problem.status_code, text, "known are POST /detect, GET /model, GET /health, GET /openapi.json")
+
+
+async def _gone(request: Request, problem: Exception) -> Response:
+    return _problem(400, "the upload was broken off")
+
+
+async def _failed(request: Request, problem: Exception) -> Response:
+    logger.error("a request failed: %s: %s", type(problem).__name__, problem)
+    return _problem(500, "the service failed at this picture", "its log has the reason")
+
+
+def _problem(status: int, text: str, hint: str | None = None, headers: dict[str, str] | None = None) -> Response:
+    return JSONResponse(Problem(error=text, hint=hint).model_dump(exclude_none=True), status, headers)

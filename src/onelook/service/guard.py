@@ -1,0 +1,92 @@
+"""Around the whole service: who may ask, and what browsers may do with its answers."""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Awaitable, Callable, MutableMapping, Sequence
+from typing import Any
+
+Scope = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
+Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+App = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+# Pages may load from where they come from and from nowhere else; `blob:` is the picture that was dropped.
+POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob: data:; connect-src 'self'; "
+    "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+)
+HEADERS = (
+    (b"content-security-policy", POLICY.encode()),
+    (b"x-content-type-options", b"nosniff"),
+    (b"referrer-policy", b"no-referrer"),
+    (b"cross-origin-resource-policy", b"same-origin"),
+    (b"cache-control", b"no-store"),
+)
+LOOPBACK_NAMES = ("localhost", "127.0.0.1", "::1")
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine reaches an address.
+
+    >>> is_loopback("127.0.0.1"), is_loopback("::1"), is_loopback("localhost"), is_loopback("0.0.0.0")
+    (True, True, True, False)
+    """
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def allowed_names(host: str, allowed_hosts: Sequence[str]) -> frozenset[str] | None:
+    """The names by which the service may be asked; None means all.
+
+    A service for this machine alone is asked by the names of this machine alone. Otherwise a page from anywhere, whose
+    name is made to lead to this machine, could ask it through the browser of whoever visits that page.
+    """
+    if allowed_hosts:
+        return frozenset(name.lower() for name in allowed_hosts)
+    return frozenset((host, *LOOPBACK_NAMES)) if is_loopback(host) else None
+
+
+class Guard:
+    """An application that refuses strange names of the host and adds headers to all answers.
+
+    Args:
+        app: what is guarded.
+        names: see `allowed_names`.
+    """
+
+    def __init__(self, app: App, names: frozenset[str] | None) -> None:
+        self._app = app
+        self._names = names
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass a request on, or answer it with 421."""
+
+        async def send_with_headers(message: MutableMapping[str, Any]) -> None:
+            if message["type"] == "http.response.start":
+                message["headers"] = [*message.get("headers", []), *HEADERS]
+            await send(message)
+
+        if scope["type"] == "http" and not self._is_allowed(scope):
+            await _misdirected(send_with_headers)
+        else:
+            await self._app(scope, receive, send_with_headers)
+
+    def _is_allowed(self, scope: Scope) -> bool:
+        given = next((value for name, value in scope["headers"] if name == b"host"), b"").decode("latin-1")
+        return self._names is None or _without_port(given).lower() in self._names
+
+
+def _without_port(host: str) -> str:
+    if host.startswith("["):
+        return host[1:].split("]")[0]
+    return host.rsplit(":", 1)[0]
+
+
+async def _misdirected(send: Send) -> None:
+    body = b'{"error":"this service is not asked by that name","hint":"name it with `--allowed-hosts`"}'
+    headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
+    await send({"type": "http.response.start", "status": 421, "headers": headers})
+    await send({"type": "http.response.body", "body": body})

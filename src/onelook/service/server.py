@@ -1,0 +1,98 @@
+"""The one place that listens: an address of this machine, a server in a thread of its own, an orderly end."""
+
+from __future__ import annotations
+
+import errno
+import os
+import socket
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import uvicorn
+
+from onelook.errors import SettingsError
+from onelook.service.guard import App
+
+BACKLOG = 256
+_HINTS = {
+    errno.EADDRINUSE: "choose another `--port`; 0 takes a free one",
+    errno.EACCES: "ports below 1024 are for the system: choose another `--port`",
+    errno.EADDRNOTAVAIL: "`--host` must be an address of this machine; 0.0.0.0 stands for all of them",
+}
+
+
+class Running:
+    """A server that answers.
+
+    Args:
+        server: of uvicorn, not started.
+        listener: where it listens.
+    """
+
+    def __init__(self, server: uvicorn.Server, listener: socket.socket) -> None:
+        host, port = listener.getsockname()[:2]
+        self.url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+        self._server = server
+        self._thread = threading.Thread(target=server.run, args=([listener],), name="onelook-serve", daemon=True)
+        self._thread.start()
+
+    def wait(self, seconds: float) -> bool:
+        """Let time pass; whether it still answers."""
+        self._thread.join(seconds)
+        return self._thread.is_alive()
+
+    def stop(self) -> None:
+        """Take no more requests, answer those that are inside, and end."""
+        self._server.should_exit = True
+        self._thread.join()
+
+
+@contextmanager
+def running(app: App, host: str, port: int, *, stop_seconds: int = 30) -> Iterator[Running]:
+    """Answer requests at an address meanwhile.
+
+    Args:
+        app: what answers.
+        host: name or address of this machine.
+        port: 0 takes a free one.
+        stop_seconds: how long requests that are inside at the end may take.
+
+    Raises:
+        SettingsError: the address cannot be used.
+    """
+    listener = _listener(host, port)
+    config = uvicorn.Config(
+        app,  # type: ignore[arg-type, unused-ignore]
+        log_config=None,
+        log_level="critical",  # we log ourselves
+        access_log=False,
+        lifespan="off",
+        ws="none",
+        proxy_headers=False,
+        server_header=False,
+        timeout_graceful_shutdown=stop_seconds,
+    )
+    server = Running(uvicorn.Server(config), listener)
+    try:
+        yield server
+    finally:
+        server.stop()
+
+
+def _reason(problem: OSError) -> str:
+    """Without the address, which Python adds to some."""
+    if isinstance(problem, socket.gaierror) or problem.errno is None:  # the numbers of names have texts of their own
+        return problem.strerror or str(problem)
+    return os.strerror(problem.errno)
+
+
+def _listener(host: str, port: int) -> socket.socket:
+    try:
+        family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        return socket.create_server(address[:2], family=family, backlog=BACKLOG)  # type: ignore[arg-type, unused-ignore]
+    except OSError as problem:
+        raise SettingsError(
+            f"cannot listen at `{host}` port {port}: {_reason(problem)}",
+            hint=_HINTS.get(problem.errno or 0, "`--host 127.0.0.1` is this machine"),
+        ) from problem
