@@ -1,0 +1,306 @@
+"""Files from the web: over https only, of a known size and SHA-256, whole or not at all."""
+
+from __future__ import annotations
+
+import hashlib
+import http.client
+import ipaddress
+import os
+import re
+import ssl
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import BinaryIO, Protocol
+from urllib.parse import urljoin, urlsplit
+
+from onelook.errors import DataError, StopRequested
+from onelook.files.atomic import flush_folder
+from onelook.files.bounded import printable
+
+StopTest = Callable[[], bool]
+Progress = Callable[[int, int], None]
+
+MAX_REDIRECTS = 5
+MAX_BYTES = 1 << 40
+PART_SUFFIX = ".part"
+
+LEAST_BYTES_PER_S = 1000
+
+_CHUNK = 1 << 20
+_AGAIN = "start again: it goes on where it ended, if the SHA-256 is given"
+_REDIRECTS = frozenset({301, 302, 303, 307, 308})
+_RANGE = re.compile(r"bytes (\d+)-\d+/(\d+|\*)")
+
+
+@dataclass(frozen=True)
+class WebFile:
+    """A file on the web and what it must be.
+
+    Attributes:
+        url: https address.
+        size: bytes; None if it is not known.
+        sha256: 64 hexadecimal digits; empty if it is not known.
+    """
+
+    url: str
+    size: int | None = None
+    sha256: str = ""
+
+    @property
+    def name(self) -> str:
+        """The last part of the address."""
+        return urlsplit(self.url).path.rpartition("/")[2]
+
+
+@dataclass(frozen=True)
+class Transport:
+    """How to reach the web.
+
+    Attributes:
+        context: whose certificates are trusted; None means those of the system.
+        timeout_s: longest silence, seconds.
+        allow_private: accept addresses that are not public, as of this machine and its network.
+    """
+
+    context: ssl.SSLContext | None = None
+    timeout_s: float = 60.0
+    allow_private: bool = False
+
+
+def fetch(
+    wanted: WebFile,
+    path: Path,
+    *,
+    transport: Transport | None = None,
+    stop_requested: StopTest | None = None,
+    progress: Progress | None = None,
+) -> str:
+    """Fetch a file; its SHA-256.
+
+    It grows as `path` with `.part` added, and takes its name when it is whole and right. If a download was broken off
+    and the SHA-256 is known, it goes on where it ended.
+
+    Args:
+        wanted: address, size and hash.
+        path: where it goes; its folder exists.
+        transport: how to reach the web.
+        stop_requested: asked for every mebibyte; a yes ends it, and keeps what is there.
+        progress: told (bytes done, bytes in all, or 0) now and then.
+
+    Raises:
+        DataError: the address is not https or not public, the server refuses or breaks off, or the file is another.
+        StopRequested: `stop_requested` said so.
+        OSError: the disk is full or failing.
+    """
+    transport = transport or Transport()
+    part = path.with_name(path.name + PART_SUFFIX)
+    start = _bytes_there(part, wanted)
+    try:
+        response, connection = _answer(wanted.url, start, transport)
+        with closing(connection), closing(response):
+            start = _start_of(response, start)
+            pace = _Pace(wanted, transport.timeout_s)
+            for done in (receiving := _Receiving(wanted, part)).write(response, start):
+                pace.check(done)
+                if progress is not None:
+                    progress(done, wanted.size or 0)
+                if stop_requested is not None and stop_requested():
+                    raise StopRequested(f"the download of `{shown(wanted.url)}` was stopped", hint=_AGAIN)
+    except (http.client.HTTPException, ssl.SSLError, OSError) as problem:
+        if isinstance(problem, OSError) and problem.filename is not None:
+            raise  # of the disk, not of the network
+        raise DataError(
+            f"`{shown(wanted.url)}` cannot be fetched: {str(problem) or type(problem).__name__}",
+            hint="check the network and the address; started again, it goes on where it ended",
+        ) from problem
+    digest = receiving.digest.hexdigest()
+    if wanted.sha256 and digest != wanted.sha256.lower():
+        part.unlink()
+        raise DataError(
+            f"`{shown(wanted.url)}` has the SHA-256 {digest}, not {wanted.sha256.lower()}: it is another file",
+            hint="nothing was kept; ask who gave the address what the file should be",
+        )
+    part.replace(path)
+    flush_folder(path.parent)
+    return digest
+
+
+def shown(url: str) -> str:
+    """An address without name, password and query, which may be secret."""
+    try:
+        parts = urlsplit(url)
+        return printable(f"{parts.scheme}://{parts.hostname or ''}{parts.path}")[:200]
+    except ValueError:
+        return printable(url)[:200]
+
+
+def _answer(url: str, start: int, transport: Transport) -> tuple[http.client.HTTPResponse, http.client.HTTPSConnection]:
+    """The answer of the server that has the file, after redirections, and its connection."""
+    for _ in range(MAX_REDIRECTS + 1):
+        response, connection = _ask(url, start, transport)
+        if response.status not in _REDIRECTS:
+            break
+        target = urljoin(url, response.headers.get("Location", ""))
+        response.close()
+        connection.close()
+        url = target
+    else:
+        raise DataError(f"`{shown(url)}` is redirected more than {MAX_REDIRECTS} times")
+    if response.status == 416 and start:  # what is there is not a part of it
+        response.close()
+        connection.close()
+        return _answer(url, 0, transport)
+    if response.status not in (200, 206):
+        status = f"{response.status} {printable(response.reason)[:80]}"
+        response.close()
+        connection.close()
+        raise DataError(f"`{shown(url)}` cannot be fetched: the server says {status}", hint="check the address")
+    return response, connection
+
+
+def _ask(url: str, start: int, transport: Transport) -> tuple[http.client.HTTPResponse, http.client.HTTPSConnection]:
+    host, port, target = _parts(url)
+    context = transport.context or ssl.create_default_context()
+    connection = http.client.HTTPSConnection(host, port, timeout=transport.timeout_s, context=context)
+    try:
+        connection.connect()
+        _refuse_private(url, connection, transport)
+        headers = {"User-Agent": "onelook", "Accept-Encoding": "identity"}
+        if start:
+            headers["Range"] = f"bytes={start}-"
+        connection.request("GET", target, headers=headers)
+        return connection.getresponse(), connection
+    except BaseException:
+        connection.close()
+        raise
+
+
+def _parts(url: str) -> tuple[str, int, str]:
+    """Host, port and path of an https address."""
+    try:
+        parts = urlsplit(url)
+        host, port = parts.hostname, parts.port or 443
+    except ValueError as problem:
+        raise DataError(f"`{printable(url)[:200]}` is no address: {problem}") from problem
+    if parts.scheme != "https" or not host:
+        raise DataError(
+            f"`{shown(url)}` is not fetched: only https addresses are", hint="ask for one that starts with https://"
+        )
+    if parts.username or parts.password:
+        raise DataError(f"`{shown(url)}` holds a name or password", hint="leave them out; such files are not fetched")
+    target = f"{parts.path or '/'}{f'?{parts.query}' if parts.query else ''}"
+    if not url.isascii() or any(letter <= " " for letter in url):
+        raise DataError(f"`{shown(url)}` has letters that no address has", hint="write them as %20 and so on")
+    return host, port, target
+
+
+def _refuse_private(url: str, connection: http.client.HTTPSConnection, transport: Transport) -> None:
+    """Refuse machines that cannot be reached from everywhere: an address from others has no business there."""
+    address = ipaddress.ip_address(str(connection.sock.getpeername()[0]).partition("%")[0])
+    if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped is not None:
+        address = address.ipv4_mapped
+    if not address.is_global and not transport.allow_private:
+        raise DataError(
+            f"`{shown(url)}` is at {address}, which is not a public address",
+            hint="if it is yours, fetch it yourself and unpack it",
+        )
+
+
+def _bytes_there(part: Path, wanted: WebFile) -> int:
+    """How much of the file an earlier download left; what cannot be checked in the end is not gone on with."""
+    if part.is_symlink() or (part.exists() and not part.is_file()):
+        raise DataError(f"`{printable(part)}` is in the way", hint="remove it")
+    if not wanted.sha256 or not part.exists():
+        return 0
+    size = part.stat().st_size
+    return size if wanted.size is None or size < wanted.size else 0
+
+
+def _start_of(response: http.client.HTTPResponse, start: int) -> int:
+    """From which byte on the server sends the file."""
+    if response.status == 200:
+        return 0
+    match = _RANGE.fullmatch(response.headers.get("Content-Range", ""))
+    if match is None or int(match[1]) != start:
+        raise DataError("the server sends another part of the file than was asked for", hint="fetch it yourself")
+    return start
+
+
+class _Digest(Protocol):
+    def update(self, data: bytes, /) -> None: ...
+
+    def hexdigest(self) -> str: ...
+
+
+@dataclass
+class _Receiving:
+    """A file on its way from the web to `part`, and the SHA-256 of what is there."""
+
+    wanted: WebFile
+    part: Path
+    digest: _Digest = field(default_factory=hashlib.sha256)
+
+    def write(self, response: http.client.HTTPResponse, start: int) -> Iterator[int]:
+        """Write what the server sends from byte `start` on; how many bytes there are, again and again."""
+        limit = MAX_BYTES if self.wanted.size is None else self.wanted.size
+        announced = response.headers.get("Content-Length", "")
+        if announced.isdecimal() and start + int(announced) > limit:
+            raise _wrong_size(self.wanted, f"announces {start + int(announced)} bytes", limit)
+        done = start
+        flags = os.O_RDWR | os.O_CREAT | getattr(os, "O_BINARY", 0) | getattr(os, "O_NOFOLLOW", 0)
+        with os.fdopen(os.open(self.part, flags, 0o644), "r+b") as file:
+            self._digest_first(file, start)
+            while chunk := response.read1(_CHUNK):
+                done += len(chunk)
+                if done > limit:
+                    raise _wrong_size(self.wanted, f"sends more than {limit} bytes", limit)
+                self.digest.update(chunk)
+                file.write(chunk)
+                yield done
+            file.flush()
+            os.fsync(file.fileno())
+        total = self.wanted.size
+        if total is None:
+            total = start + int(announced) if announced.isdecimal() else done
+        if done != total:
+            raise DataError(f"`{shown(self.wanted.url)}` ended after {done} of {total} bytes", hint=_AGAIN)
+
+    def _digest_first(self, file: BinaryIO, count: int) -> None:
+        """Take in the bytes of an earlier download, and cut off what lies behind them."""
+        left = count
+        while left:
+            chunk = file.read(min(_CHUNK, left))
+            if not chunk:
+                raise DataError(f"`{printable(self.part)}` has changed meanwhile", hint="start again")
+            self.digest.update(chunk)
+            left -= len(chunk)
+        file.truncate(count)
+
+
+@dataclass
+class _Pace:
+    """Ends a download that only drips: servers can hold a connection open for ever with a byte now and then."""
+
+    wanted: WebFile
+    window_s: float
+    since: float = field(default_factory=time.monotonic)
+    bytes_then: int = 0
+
+    def check(self, done: int) -> None:
+        """Compare with how much there was a window ago."""
+        now = time.monotonic()
+        if now - self.since < self.window_s:
+            return
+        if done - self.bytes_then < LEAST_BYTES_PER_S * (now - self.since):
+            raise DataError(f"`{shown(self.wanted.url)}` comes too slowly to ever end", hint=_AGAIN)
+        self.since, self.bytes_then = now, done
+
+
+def _wrong_size(wanted: WebFile, what: str, limit: int) -> DataError:
+    return DataError(
+        f"`{shown(wanted.url)}` {what}; it should be {limit if wanted.size is not None else f'at most {limit}'}",
+        hint="it is another file, or its size was written down wrongly",
+    )
