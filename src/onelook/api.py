@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from onelook.callbacks.console import ConsoleProgress
-from onelook.data.dataset_spec import load_dataset_spec
+from onelook.data.dataset_layout import open_dataset
 from onelook.data.ledger import Ledger
 from onelook.data.scan_rules import ScanOptions
 from onelook.engine.callback import Callback
@@ -63,8 +63,13 @@ def evolve(
     return evolution.evolve(_with("data", data, settings), observer=observer)
 
 
-def validate(weights: str | Path, data: str | Path, **settings: Any) -> validation.ValidateResult:
-    """Measure a checkpoint on a split; the same as `onelook val`. Settings: see `ValidateSettings`."""
+def validate(
+    weights: str | Path | Sequence[str | Path], data: str | Path, **settings: Any
+) -> validation.ValidateResult:
+    """Measure a checkpoint on a split, or several as an ensemble; the same as `onelook val`.
+
+    Settings: see `ValidateSettings`.
+    """
     result = launch.validate_on_devices({"weights": weights, "data": data, **settings})
     if result is None:
         raise SettingsError(
@@ -105,7 +110,7 @@ def check(data: str | Path, *, strict: bool = False, allow_unlabelled: bool = Fa
     """
     options = ScanOptions(strict=strict, allow_unlabelled=allow_unlabelled)
     path = Path(data)
-    splits = read_splits(path, tuple(load_dataset_spec(path).splits), options=options)
+    splits = read_splits(path, tuple(open_dataset(path).splits), options=options)
     return {split: scan.ledger for split, scan in splits.scans.items()}
 
 

@@ -9,8 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from onelook.data.formats.coco_file import read_coco_file
+from onelook.data.formats.row_rules import RefusedRow
+from onelook.data.formats.voc_file import MAX_BYTES, parse_voc
 from onelook.errors import DataError
-from onelook.files.bounded import printable
+from onelook.files.bounded import printable, read_bounded
 
 logger = logging.getLogger(__name__)
 
@@ -51,6 +53,27 @@ def names_in_coco(annotations: Mapping[str, Path]) -> tuple[str, ...]:
             printable(path), ", ".join(f"`{printable(name)}`" for name in doubled),
         )  # fmt: skip
     return file.names
+
+
+def names_in_voc(annotations: Mapping[str, Path]) -> tuple[str, ...]:
+    """The names of all objects in the XML files of all splits, in alphabetical order.
+
+    Raises:
+        DataError: no object has a name.
+    """
+    names: set[str] = set()
+    for folder in dict.fromkeys(annotations.values()):
+        for path in sorted(folder.rglob("*.xml")):
+            try:
+                names.update(entry.texts.get("name", "") for entry in parse_voc(read_bounded(path, MAX_BYTES)).objects)
+            except (DataError, RefusedRow) as problem:
+                logger.debug("no class names from `%s`: %s", printable(path), problem)
+    found = tuple(sorted(names - {""}))
+    if not found:
+        folders = _joined(f"`{printable(folder)}`" for folder in dict.fromkeys(annotations.values()))
+        raise DataError(f"the XML files below {folders} have no object with a name", hint="are they VOC annotations?")
+    logger.info("the classes are those that the XML files use: %s", _joined(map(printable, found[:20])))
+    return found
 
 
 def _names_in_yaml(content: Mapping[str, Any], path: Path) -> tuple[str, ...]:
@@ -105,4 +128,7 @@ def _joined(values: Iterable[object]) -> str:
     return ", ".join(str(value) for value in values)
 
 
-_OF_ANNOTATIONS: dict[str, Callable[[Mapping[str, Path]], tuple[str, ...]]] = {"coco": names_in_coco}
+_OF_ANNOTATIONS: dict[str, Callable[[Mapping[str, Path]], tuple[str, ...]]] = {
+    "coco": names_in_coco,
+    "voc": names_in_voc,
+}

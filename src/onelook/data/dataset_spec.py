@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from onelook.data.dataset_names import names_of
-from onelook.data.image_files import IMAGE_SUFFIXES, exists, images_in_folder, images_in_list
+from onelook.data.image_files import IMAGE_SUFFIXES, exists, images_by_stem, images_in_folder, images_in_list
 from onelook.errors import DataError
 from onelook.files.bounded import printable
 from onelook.files.yaml import load_yaml
@@ -20,9 +20,14 @@ from onelook.files.yaml import load_yaml
 logger = logging.getLogger(__name__)
 
 SPLITS = ("train", "val", "test")
-KEYS = ("path", *SPLITS, "nc", "names", "download", "format")
-FORMAT_NAMES = ("yolo", "coco")
-PLACES = ("images", "annotations")
+KEYS = ("path", *SPLITS, "nc", "names", "download", "format", "difficult")
+# For each format: what a split is described by, where that is more than the place of its images; what may be left out.
+FORMAT_PLACES: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
+    "yolo": ((), ()),
+    "coco": (("images", "annotations"), ()),
+    "voc": (("images", "annotations"), ("list",)),
+}
+DIFFICULT = ("ignore", "use")
 # Written by labelling tools and other trainers; without meaning here.
 FOREIGN_KEYS = frozenset(
     {"roboflow", "license", "licence", "version", "description", "author", "url", "date", "info",
@@ -40,8 +45,10 @@ class DatasetSpec:
         splits: `train`, `val` and, if given, `test`: folders of images and text files that list images, absolute.
         names: class names; the position is the class id.
         has_download: the YAML says how to fetch the data; that is never done.
-        format: of the labels, one of `FORMAT_NAMES`.
+        format: of the labels, a key of `FORMAT_PLACES`.
         annotations: of formats that keep labels apart from images: a file or folder for each split, absolute.
+        lists: text files that name, without suffix, the images of a split; absolute. Without one, all are used.
+        keep_difficult: objects that are marked as difficult are used like all others.
     """
 
     path: Path
@@ -51,6 +58,8 @@ class DatasetSpec:
     has_download: bool = False
     format: str = "yolo"
     annotations: Mapping[str, Path] = field(default_factory=dict)
+    lists: Mapping[str, Path] = field(default_factory=dict)
+    keep_difficult: bool = False
 
     def require(self, split: str) -> None:
         """Raise DataError if the data set has no such split."""
@@ -78,18 +87,30 @@ def load_dataset_spec(path: str | os.PathLike[str]) -> DatasetSpec:
     yaml_path = _yaml_of(Path(os.path.abspath(os.path.expanduser(path))))  # noqa: PTH100, PTH111 - no HOME is fine
     content = load_yaml(yaml_path, error=DataError)
     _check_keys(content, yaml_path)
-    label_format = _format_of(content, yaml_path)
+    label_format = _choice(content, "format", tuple(FORMAT_PLACES), yaml_path)
     root = _root_of(content.get("path"), yaml_path)
-    splits, annotations = {}, {}
+    splits, apart = {}, {}
     for split in SPLITS:
         if content.get(split) in (None, ""):
             continue
-        images, labels = _places_of(content[split], label_format, f"data-set file `{printable(yaml_path)}`: `{split}`")
+        images, others = _places_of(content[split], label_format, f"data-set file `{printable(yaml_path)}`: `{split}`")
         splits[split] = tuple(_entry_path(entry, root) for entry in _entries(images, split, yaml_path))
-        if labels is not None:
-            annotations[split] = _entry_path(labels, root)
-    names = names_of(content, yaml_path, label_format=label_format, annotations=annotations)
-    spec = DatasetSpec(yaml_path, root, splits, names, bool(content.get("download")), label_format, annotations)
+        apart[split] = {place: _entry_path(entry, root) for place, entry in others.items()}
+    annotations, lists = (
+        {split: places[place] for split, places in apart.items() if place in places}
+        for place in ("annotations", "list")
+    )
+    spec = DatasetSpec(
+        yaml_path,
+        root,
+        splits,
+        names_of(content, yaml_path, label_format=label_format, annotations=annotations),
+        bool(content.get("download")),
+        label_format,
+        annotations,
+        lists,
+        _choice(content, "difficult", DIFFICULT, yaml_path) == "use",
+    )
     if spec.has_download and all(exists(entry) for split in ("train", "val") for entry in spec.splits[split]):
         logger.warning("data-set file `%s`: `download` is ignored; Onelook never runs it", printable(yaml_path))
     return spec
@@ -113,7 +134,9 @@ def image_names(spec: DatasetSpec, split: str) -> list[str]:
     found: list[str] = []
     others: Counter[str] = Counter()
     for entry in spec.splits[split]:
-        if os.path.isdir(entry):  # noqa: PTH112 - no error where a folder above is closed
+        if split in spec.lists:
+            images = images_by_stem(spec.lists[split], entry)
+        elif os.path.isdir(entry):  # noqa: PTH112 - no error where a folder above is closed
             images, passed_over = images_in_folder(entry)
             others += passed_over
         else:
@@ -159,30 +182,30 @@ def _check_keys(content: Mapping[str, Any], path: Path) -> None:
         )
 
 
-def _format_of(content: Mapping[str, Any], path: Path) -> str:
-    label_format = content.get("format", "yolo")
-    if label_format not in FORMAT_NAMES:
-        raise DataError(
-            f"data-set file `{printable(path)}`: `format` is {label_format!r}",
-            hint=f"known are {_joined(FORMAT_NAMES)}",
-        )
-    return str(label_format)
+def _choice(content: Mapping[str, Any], key: str, known: tuple[str, ...], path: Path) -> str:
+    """The value of a key that takes one of a few words; the first if it is not given."""
+    value = content.get(key, known[0])
+    if value not in known:
+        raise DataError(f"data-set file `{printable(path)}`: `{key}` is {value!r}", hint=f"known are {_joined(known)}")
+    return str(value)
 
 
-def _places_of(value: Any, label_format: str, where: str) -> tuple[Any, str | None]:
+def _places_of(value: Any, label_format: str, where: str) -> tuple[Any, dict[str, str]]:
     """Where the images and, if they are kept apart, the labels of a split are, as written."""
-    if not isinstance(value, dict):
-        if label_format == "yolo":
-            return value, None
+    required, optional = FORMAT_PLACES[label_format]
+    if not required and not isinstance(value, dict):
+        return value, {}
+    if not required:
+        raise DataError(f"{where} has several places", hint="say which `format` it has: coco or voc")
+    places = value if isinstance(value, dict) else {}
+    others = {str(place): entry for place, entry in places.items() if place != "images"}
+    is_text = all(isinstance(entry, str) and entry for entry in others.values())
+    if not (set(required) <= set(places) <= {*required, *optional} and is_text):
+        may_have = f", and may have {_joined(optional)}" if optional else ""
         raise DataError(
-            f"{where} is {value!r}; a split of the format {label_format} has images and annotations",
-            hint="write for instance `train: {images: train2017, annotations: annotations/instances_train2017.json}`",
+            f"{where} is {value!r}", hint=f"a split of the format {label_format} has {_joined(required)}{may_have}"
         )
-    if label_format == "yolo":
-        raise DataError(f"{where} has several places", hint="say which `format` it has: coco, for instance")
-    if set(value) != set(PLACES) or not isinstance(value["annotations"], str) or not value["annotations"]:
-        raise DataError(f"{where} is {value!r}", hint=f"a split of the format {label_format} has {_joined(PLACES)}")
-    return value["images"], value["annotations"]
+    return value["images"], others
 
 
 def _root_of(value: object, yaml_path: Path) -> Path:

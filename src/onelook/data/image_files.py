@@ -61,12 +61,23 @@ def images_in_list(list_path: Path, root: Path) -> list[str]:
     Raises:
         DataError: the list cannot be read or is not plain text.
     """
-    data = read_bounded(list_path, MAX_LIST_BYTES).removeprefix(b"\xef\xbb\xbf")
-    if b"\0" in data:
-        raise DataError(f"list file `{printable(list_path)}` is not plain text", hint="save it as UTF-8")
     folder = str(list_path.parent)
-    lines = [os.fsdecode(line.strip()) for line in data.splitlines()]
-    return [_place(line, folder, str(root)) for line in lines if line]
+    return [_place(line, folder, str(root)) for line in _lines_of(list_path)]
+
+
+def images_by_stem(list_path: Path, folder: Path) -> list[str]:
+    """The images below a folder that a text file names without their suffix, one per line, in its order.
+
+    What follows the name in its line is passed over. A name that no image has gets the suffix `.jpg`, so that the scan
+    can report it.
+
+    Raises:
+        DataError: the list or the folder cannot be read, or the list is not plain text.
+    """
+    images, _ = images_in_folder(folder)
+    by_stem = {image[len(str(folder)) + 1 :].removesuffix(image[image.rfind(".") :]): image for image in images}
+    names = [line if line in by_stem else line.split()[0] for line in _lines_of(list_path)]
+    return [by_stem.get(name) or os.path.normpath(f"{folder}/{name}.jpg") for name in names]
 
 
 def suffix_of(name: str) -> str:
@@ -77,6 +88,15 @@ def suffix_of(name: str) -> str:
     """
     dot = name.rfind(".")
     return name[dot:].lower() if dot > 0 else ""
+
+
+def _lines_of(list_path: Path) -> list[str]:
+    """The lines of a text file that are not blank, without spaces around them."""
+    data = read_bounded(list_path, MAX_LIST_BYTES).removeprefix(b"\xef\xbb\xbf")
+    if b"\0" in data:
+        raise DataError(f"list file `{printable(list_path)}` is not plain text", hint="save it as UTF-8")
+    lines = (os.fsdecode(line.strip()) for line in data.splitlines())
+    return [line for line in lines if line]
 
 
 def _place(line: str, list_folder: str, root: str) -> str:

@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from onelook.data.capacity import available_processors
-from onelook.data.dataset_spec import DatasetSpec, load_dataset_spec
+from onelook.data.dataset_layout import open_dataset
+from onelook.data.dataset_spec import DatasetSpec
 from onelook.data.formats.yolo import label_path_of
 from onelook.data.index import ScanResult, scan_split
 from onelook.data.ledger import Ledger
@@ -87,7 +88,7 @@ def check(given: Mapping[str, Any], *, file: Path | None = None) -> CheckResult:
     """
     with StopSignal() as stop:
         settings = build_settings(CheckSettings, given, file=file)
-        spec = load_dataset_spec(settings.data)
+        spec = open_dataset(settings.data)
         output = _output_folder(settings)
         work = Work(available_processors(), stop_requested=lambda: stop.requested)
         cache_folder = default_cache_folder()

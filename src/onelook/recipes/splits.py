@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from onelook.data.capacity import available_processors
-from onelook.data.dataset_spec import DatasetSpec, load_dataset_spec
+from onelook.data.dataset_layout import open_dataset
+from onelook.data.dataset_spec import DatasetSpec
 from onelook.data.index import ScanResult, scan_split
 from onelook.data.overlap import warn_of_overlap
 from onelook.data.scan_cache import default_cache_folder
@@ -49,7 +50,7 @@ def read_splits(data: Path, splits: tuple[str, ...], *, options: ScanOptions, st
         DataError: the file, a split, or too many labels cannot be used.
         StopRequested: `stop` was set while reading.
     """
-    spec = load_dataset_spec(data)
+    spec = open_dataset(data)
     scans = {}
     for split in splits:
         result = scan_split(

@@ -7,7 +7,12 @@ from collections.abc import Callable
 from onelook.data.dataset_spec import DatasetSpec
 from onelook.data.formats.coco import open_coco
 from onelook.data.formats.label_source import LabelSource
+from onelook.data.formats.voc import open_voc
 from onelook.data.formats.yolo import open_yolo
 
 # (data set, split, whether all classes count as one) -> the images and the reader of their labels
-FORMATS: dict[str, Callable[[DatasetSpec, str, bool], LabelSource]] = {"yolo": open_yolo, "coco": open_coco}
+FORMATS: dict[str, Callable[[DatasetSpec, str, bool], LabelSource]] = {
+    "yolo": open_yolo,
+    "coco": open_coco,
+    "voc": open_voc,
+}

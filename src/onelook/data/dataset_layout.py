@@ -1,0 +1,161 @@
+"""Data sets without a YAML, known by how their files are laid out."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from onelook.data.dataset_names import names_in_coco, names_in_voc
+from onelook.data.dataset_spec import DatasetSpec, load_dataset_spec
+from onelook.data.formats.coco_file import read_coco_file
+from onelook.data.image_files import exists
+from onelook.errors import DataError
+from onelook.files.bounded import printable
+
+Layout = Callable[[Path], "DatasetSpec | None"]
+
+LOOKED_FOR = (
+    "data.yaml, or exactly one other .yaml file",
+    "COCO: annotations/instances_train*.json and annotations/instances_val*.json",
+    "COCO: train/_annotations.coco.json and valid/_annotations.coco.json",
+    "Pascal VOC: Annotations/, JPEGImages/, ImageSets/Main/train.txt and ImageSets/Main/val.txt",
+)
+_SPLIT_WORDS = {"train": ("train",), "val": ("val", "valid", "validation"), "test": ("test",)}
+
+
+def open_dataset(path: str | os.PathLike[str]) -> DatasetSpec:
+    """The data set that a path names.
+
+    Args:
+        path: a data-set YAML; a folder with one, or in the layout of COCO or Pascal VOC; or the COCO file of the
+            training split, beside which lies that of the validation split.
+
+    Raises:
+        DataError: no data set is there, or it cannot be used.
+    """
+    place = Path(os.path.abspath(os.path.expanduser(path)))  # noqa: PTH100, PTH111 - no HOME is fine
+    if place.suffix.lower() == ".json" and place.is_file():
+        return _beside(place)
+    if not place.is_dir() or _has_yaml(place):
+        return load_dataset_spec(place)
+    for layout in (_coco_folder, _coco_files_by_split, _voc_folder):
+        spec = layout(place)
+        if spec is not None:
+            return spec
+    looked_for = "\n".join(f"  - {what}" for what in LOOKED_FOR)
+    raise DataError(
+        f"folder `{printable(place)}` holds no data set that is known; looked for:\n{looked_for}",
+        hint="describe it in a data-set YAML, see docs/guides/data-formats.md",
+    )
+
+
+def _has_yaml(folder: Path) -> bool:
+    return any(entry.suffix.lower() in {".yaml", ".yml"} for entry in folder.iterdir())
+
+
+def _coco_folder(folder: Path) -> DatasetSpec | None:
+    """`annotations/instances_train2017.json` with images in `train2017` or `images/train2017`, or the like."""
+    files = {
+        split: sorted(
+            path
+            for word in words
+            for path in (folder / "annotations").glob(f"instances_{word}*.json")
+            if path.is_file() and not path.stem[len("instances_") + len(word) :].isalpha()
+        )
+        for split, words in _SPLIT_WORDS.items()
+    }
+    if not files["train"] or not files["val"]:
+        return None
+    for split, found in files.items():
+        if len(found) > 1:
+            raise DataError(
+                f"folder `{printable(folder)}` has several COCO files for the split `{split}`: "
+                f"{', '.join(f'`{printable(path.name)}`' for path in found)}",
+                hint="say in a data-set YAML which to use",
+            )
+    return _coco_spec(folder, folder, {split: found[0] for split, found in files.items() if found})
+
+
+def _coco_files_by_split(folder: Path) -> DatasetSpec | None:
+    """`train/_annotations.coco.json` with its images beside it, and so on."""
+    files = {
+        split: path
+        for split, words in _SPLIT_WORDS.items()
+        for path in [folder / word / "_annotations.coco.json" for word in reversed(words)]
+        if path.is_file()
+    }
+    return _coco_spec(folder, folder, files) if {"train", "val"} <= set(files) else None
+
+
+def _voc_folder(folder: Path) -> DatasetSpec | None:
+    """`JPEGImages/`, `Annotations/` and the lists of `ImageSets/Main/`."""
+    lists = {split: folder / "ImageSets" / "Main" / f"{split}.txt" for split in _SPLIT_WORDS}
+    lists = {split: path for split, path in lists.items() if path.is_file()}
+    images, annotations = folder / "JPEGImages", folder / "Annotations"
+    if not (images.is_dir() and annotations.is_dir() and {"train", "val"} <= set(lists)):
+        return None
+    places = dict.fromkeys(lists, annotations)
+    return DatasetSpec(
+        path=folder,
+        root=folder,
+        splits=dict.fromkeys(lists, (images,)),
+        names=names_in_voc(places),
+        format="voc",
+        annotations=places,
+        lists=lists,
+    )
+
+
+def _beside(train: Path) -> DatasetSpec:
+    """The data set of a COCO file with `train` in its name, and of those called alike with `val` or `test` there."""
+    head, found, tail = train.name.rpartition("train")
+    files = {"train": train}
+    for split, words in _SPLIT_WORDS.items():
+        others = [train.with_name(f"{head}{word}{tail}") for word in words]
+        there = [path for path in others if found and path.is_file()]
+        if there and split != "train":
+            files[split] = there[0]
+    if "val" not in files:
+        raise DataError(
+            f"`{printable(train)}` is one COCO file, and a data set has two: no file beside it is called alike, with "
+            "`val` in place of `train`",
+            hint="give the one for training, or describe both in a data-set YAML with `format: coco`",
+        )
+    root = train.parent.parent if train.parent.name == "annotations" else train.parent
+    return _coco_spec(train, root, files)
+
+
+def _coco_spec(path: Path, root: Path, files: Mapping[str, Path]) -> DatasetSpec:
+    return DatasetSpec(
+        path=path,
+        root=root,
+        splits={split: (_images_of(file, split, root),) for split, file in files.items()},
+        names=names_in_coco(files),
+        format="coco",
+        annotations=files,
+    )
+
+
+def _images_of(file: Path, split: str, root: Path) -> Path:
+    """The folder that holds the first image of a COCO file: the names in the file count from it."""
+    images = read_coco_file(file).images
+    part = file.stem.removeprefix("instances_")
+    places = [
+        file.parent,
+        root / part,
+        root / "images" / part,
+        root / split,
+        root / "images" / split,
+        root / "images",
+        root,
+    ]
+    found = [place for place in places if images and exists(place / images[0].file_name)]
+    if not found:
+        first = f"`{printable(images[0].file_name)}`" if images else "an image"
+        raise DataError(
+            f"COCO file `{printable(file)}`: its first image, {first}, was not found; looked in "
+            f"{', '.join(f'`{printable(place)}`' for place in dict.fromkeys(places))}",
+            hint="say in a data-set YAML where the images are",
+        )
+    return found[0]
