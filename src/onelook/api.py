@@ -21,6 +21,7 @@ from onelook.recipes import export as exporting
 from onelook.recipes import launch
 from onelook.recipes import train as training
 from onelook.recipes import validate as validation
+from onelook.recipes.detection_results import DetectResult
 from onelook.recipes.detector import Detector
 from onelook.recipes.splits import read_splits
 from onelook.settings.build import build_settings, nearest_name
@@ -78,8 +79,10 @@ def validate(
     return result
 
 
-def detect(weights: str | Path | Sequence[str | Path], source: str | Path, **settings: Any) -> detection.DetectResult:
-    """Find objects in pictures and videos and write the results; the same as `onelook detect`.
+def detect(
+    weights: str | Path | Sequence[str | Path], source: str | Path | int | Sequence[str | Path | int], **settings: Any
+) -> DetectResult:
+    """Find objects in pictures, videos and streams and write the results; the same as `onelook detect`.
 
     Settings: see `DetectSettings`.
     """

@@ -66,7 +66,7 @@ def photos(tmp_path: Path) -> Path:
 @pytest.fixture
 def run(tmp_path: Path, weights: Path):  # type: ignore[no-untyped-def]
     def start(source: Path | str, observer=None, **options: object):  # type: ignore[no-untyped-def]
-        given = {"weights": weights, "source": str(source), "imgsz": [96], "device": "cpu"}
+        given = {"weights": weights, "source": source, "imgsz": [96], "device": "cpu"}
         return detect({**given, "project": tmp_path / "runs", **options}, observer=observer)
 
     return start
@@ -181,7 +181,7 @@ def test_damaged_pictures_are_passed_over_and_named(photos: Path, run) -> None: 
 
 def test_a_source_of_damaged_pictures_only_is_an_error(tmp_path: Path, run) -> None:  # type: ignore[no-untyped-def]
     (tmp_path / "c.jpg").write_bytes(b"\xff\xd8\xff broken")
-    with pytest.raises(DataError, match=r"no file of .* can be used:\n  - .*c\.jpg"):
+    with pytest.raises(DataError, match=r"no source of .* can be used:\n  - .*c\.jpg"):
         run(tmp_path / "c.jpg")
 
 
@@ -202,12 +202,17 @@ def test_files_of_what_was_seen_are_complete_when_an_observer_fails(photos: Path
         ({"imgsz": [90]}, "multiples of 16\nhint: use 96 96"),
         ({"imgsz": [96, 96, 96]}, "imgsz"),
         ({"classes": [2]}, "the model has classes 0 to 1"),
-        ({"view_img": True}, "unknown settings"),
+        ({"view_image": True}, "unknown settings"),
+        ({"save_format": 1}, "`save_format` has no effect without `save_txt`"),
+        ({"tile_overlap": 0.5}, "`tile_overlap` has no effect without `tile`"),
+        ({"visualize": True, "tile": 64, "augment": True}, "not those of `augment` and `tile`"),
+        ({"source": []}, "`source` is `\\[\\]`"),
+        ({"source": ["a.png", ""]}, "a source is empty"),
     ],
 )
 def test_settings_without_sense_are_refused(photos: Path, run, options: dict[str, object], words: str) -> None:  # type: ignore[no-untyped-def]
     with pytest.raises(SettingsError, match=words):
-        run(photos, **options)
+        run(**{"source": photos, **options})
 
 
 @pytest.mark.parametrize(

@@ -54,7 +54,8 @@ def test_from_training_to_detection(world: World, capsys: pytest.CaptureFixture[
 
     save = ("--save-txt", "--save-conf", "--save-csv", "--save-json", "--save-crop")
     outcome = run(world.detect("--weights", best, "--conf-thres", 0.001, "--max-det", 5, *save), capsys)
-    assert (outcome.code, outcome.err) == (0, "") and "4 pictures; milliseconds per picture" in outcome.out
+    assert (outcome.code, outcome.err) == (0, "") and "4 pictures, " in outcome.out
+    assert "a second; milliseconds per picture: wait for pictures" in outcome.out
     detect_leaves_what_it_should(Path("runs/detect/exp"), world)
     assert state_of(world.data) == before, "the data are the user's"
 
@@ -167,7 +168,7 @@ def test_help_of_train_puts_the_run_before_the_hyperparameters(capsys: pytest.Ca
     text = run(["train", "--help"], capsys).out
     assert text.startswith("usage: onelook train [options]\n")
     assert text.index("--data PATH") < text.index("--epochs") < text.index("hyper-parameters:") < text.index("--lr0")
-    assert run(["detect", "--help"], capsys).out.startswith("usage: onelook detect --weights PATH --source TEXT [")
+    assert run(["detect", "--help"], capsys).out.startswith("usage: onelook detect --weights PATH --source NAME [")
 
 
 def test_the_program_says_its_version_and_its_commands(capsys: pytest.CaptureFixture[str]) -> None:

@@ -13,13 +13,14 @@ import test_callbacks
 import test_evolve
 import test_options
 import test_options_check
+import test_options_detect
 import test_options_export
 import test_options_learning
 import test_options_loader
 import test_options_processes
 import test_options_trackers
-import test_options_val_detect
 import test_options_val
+import test_options_val_detect
 import test_options_wandb
 import test_resume
 import test_serve
@@ -46,26 +47,27 @@ FILES = (
     test_evolve,
     test_options,
     test_options_check,
+    test_options_detect,
     test_options_export,
     test_options_learning,
     test_options_loader,
     test_options_processes,
     test_options_trackers,
+    test_options_val,
     test_options_val_detect,
     test_options_wandb,
     test_resume,
     test_serve,
 )
-    test_options_val,
 ELSEWHERE = {
     "train": set[str](),
     "val": set[str](),
     "detect": {"half"},  # GPUs only; test_predictor.py
     "evolve": set[str](),
     "serve": {"half"},  # GPUs only; test_predictor.py
-    "check": set[str](),
     "export": set[str](),
     "benchmark": set[str](),
+    "check": set[str](),
 }
 
 

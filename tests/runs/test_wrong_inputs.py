@@ -120,7 +120,7 @@ SETTINGS = [
     ),
     Case("validation size", val("--imgsz", 100), 64, ("`imgsz` is `100`", "multiple of 32")),
     Case("validation without weights", words("val"), 64, ("`weights` must be given: checkpoint to validate",)),
-    Case("no such task", val("--task", "speed"), 64, ("`task` is `speed`", "'val', 'test' or 'train'")),
+    Case("no such task", val("--task", "segment"), 64, ("`task` is `segment`", "'train', 'speed' or 'study'")),
     Case(
         "one class of many",
         val("--single-cls"),
@@ -136,7 +136,7 @@ SETTINGS = [
         "detection without a source",
         words("detect", "--weights", "w"),
         64,
-        ("`source` must be given: what to look at",),
+        ("`source` must be given: files, folders",),
     ),
 ]
 

@@ -1,12 +1,11 @@
-"""Writes what a detection run found: drawn pictures and videos, text labels, one CSV, one JSON, crops."""
+"""Writes what a detection run found: drawn pictures and videos, text labels, rows, crops, feature maps."""
 
 from __future__ import annotations
 
-import csv
 import io
-import json
 from collections import Counter
 from collections.abc import Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -14,19 +13,21 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from onelook.callbacks.detection_rows import CsvOfDetections, JsonOfDetections, detection_rows
 from onelook.callbacks.plots.drawing import draw_detections
+from onelook.callbacks.plots.feature_maps import draw_feature_maps
 from onelook.data.media import VideoWriter
+from onelook.engine.feature_maps import FeatureMap
 from onelook.engine.sources import Frame
-from onelook.files.atomic import write_text_atomic
-from onelook.files.bounded import printable
+from onelook.files.atomic import write_bytes_atomic, write_text_atomic
 from onelook.files.images import write_image
-from onelook.geometry.boxes import xyxy_to_cxcywh, xyxy_to_xywh
+from onelook.geometry.boxes import xyxy_to_cxcywh
 from onelook.settings.detect import DetectSettings
 from onelook.structures.detections import Detections
 
 Image = npt.NDArray[np.uint8]
 
-CSV_COLUMNS = ("file", "frame", "class_id", "class", "score", "x1", "y1", "x2", "y2")
+CORNERS = 1  # the value of the setting `save_format`
 CROP_GAIN = 1.02
 CROP_BORDER_PX = 10
 MAX_FOLDER_NAME = 100
@@ -34,13 +35,13 @@ _WRITABLE = {".mpo": ".jpg"}
 
 
 class DetectionFiles:
-    """Files of one detection run; use as a context manager, CSV and JSON are written at its end.
+    """Files of one detection run; use as a context manager, videos, CSV and JSON are complete at its end.
 
     Files with the same stem from different folders get `_2`, `_3`, ... behind it, so that none replaces another.
 
     Args:
         folder: the run folder.
-        settings: which files to write, and how to draw.
+        settings: which files to write.
         names: class names.
     """
 
@@ -50,37 +51,60 @@ class DetectionFiles:
         self._names = names
         self._stems: dict[Path, str] = {}
         self._claimed = _Names()
-        self._rows: list[dict[str, Any]] = []
-        self._video: tuple[Path, VideoWriter] | None = None
+        self._videos: dict[Path, VideoWriter] = {}
+        self._at_end = ExitStack()
+        self._rows: list[CsvOfDetections | JsonOfDetections] = []
+        if settings.save_csv:
+            self._rows.append(CsvOfDetections(folder / "predictions.csv"))
+        if settings.save_json:
+            self._rows.append(JsonOfDetections(folder / "predictions.json"))
+        for rows in self._rows:
+            self._at_end.callback(rows.close)
 
     @staticmethod
     def are_wanted(settings: DetectSettings) -> bool:
         """Whether the settings ask for any file at all."""
-        others = (settings.save_txt, settings.save_csv, settings.save_json, settings.save_crop)
+        others = (settings.save_txt, settings.save_csv, settings.save_json, settings.save_crop, settings.visualize)
         return not settings.nosave or any(others)
 
-    def write(self, frame: Frame, detections: Detections) -> None:
-        """Write or remember everything about one frame."""
+    def write(
+        self, frame: Frame, detections: Detections, *, drawn: Image | None = None, maps: Sequence[FeatureMap] = ()
+    ) -> None:
+        """Write everything about one frame.
+
+        Args:
+            frame: what was looked at.
+            detections: what was found there.
+            drawn: the frame with the detections in it, see `drawn_frame`; needed unless nothing is to be drawn.
+            maps: what the layers of the network put out.
+        """
         settings = self._settings
         stem = self._stem(frame.path)
-        frame_stem = stem if frame.video is None else self._claimed.claim("", f"{stem}_{frame.number}")
+        frame_stem = stem if frame.video is None else f"{stem}_{frame.number}"
+        if frame.video is not None and not frame.is_live:  # a stream shares its folder with no file, and may never end
+            frame_stem = self._claimed.claim("", frame_stem)
         if settings.save_txt:
-            lines = label_lines(detections, size_hw=frame.image.shape[:2], save_conf=settings.save_conf)
+            lines = label_lines(
+                detections,
+                size_hw=frame.image.shape[:2],
+                save_conf=settings.save_conf,
+                corners=settings.save_format == CORNERS,
+            )
             write_text_atomic(self._below("labels") / f"{frame_stem}.txt", lines)
-        if settings.save_csv or settings.save_json:
-            self._rows += _rows(frame, detections, self._names)
+        rows = detection_rows(frame, detections, self._names) if self._rows else []
+        for file in self._rows:
+            file.add(rows)
         if settings.save_crop:
             self._write_crops(frame, detections, frame_stem)
-        if not settings.nosave:
-            self._write_picture(frame, detections, stem)
+        for feature_map in maps:
+            self._write_map(feature_map, frame_stem)
+        if not settings.nosave and drawn is not None:
+            self._write_picture(frame, drawn, stem)
 
     def close(self) -> None:
-        """Finish the video that is being written, then write CSV and JSON."""
-        self._finish_video()
-        if self._settings.save_csv:
-            write_text_atomic(self._folder / "predictions.csv", _csv_text(self._rows))
-        if self._settings.save_json:
-            write_text_atomic(self._folder / "predictions.json", _json_text(self._rows))
+        """Finish the videos that are being written, CSV and JSON."""
+        self._finish_videos()
+        self._at_end.close()
 
     def __enter__(self) -> DetectionFiles:
         return self
@@ -90,40 +114,39 @@ class DetectionFiles:
     ) -> None:
         self.close()
 
-    def _write_picture(self, frame: Frame, detections: Detections, stem: str) -> None:
-        drawn = draw_detections(
-            frame.image,
-            detections.boxes,
-            detections.class_ids,
-            detections.scores,
-            self._names,
-            line_thickness=self._settings.line_thickness or None,
-            hide_labels=self._settings.hide_labels,
-            hide_conf=self._settings.hide_conf,
-        )
+    def _write_picture(self, frame: Frame, drawn: Image, stem: str) -> None:
         if frame.video is None:
             suffix = _WRITABLE.get(frame.path.suffix.lower(), frame.path.suffix)
             write_image(self._folder / f"{stem}{suffix}", drawn)
             return
-        if self._video is None or self._video[0] != frame.path:
-            self._finish_video()
+        if frame.path not in self._videos:
+            if not frame.is_live:  # files come one after the other, streams at the same time
+                self._finish_videos()
             fps = frame.video.fps / self._settings.vid_stride
             size_hw = (drawn.shape[0], drawn.shape[1])
-            self._video = (frame.path, VideoWriter(self._folder / f"{stem}.mp4", fps=fps, size_hw=size_hw))
-        self._video[1].write(drawn)
+            self._videos[frame.path] = VideoWriter(self._folder / f"{stem}.mp4", fps=fps, size_hw=size_hw)
+        self._videos[frame.path].write(drawn)
 
-    def _finish_video(self) -> None:
-        if self._video is not None:
-            self._video[1].close()
-            self._video = None
+    def _finish_videos(self) -> None:
+        while self._videos:
+            self._videos.popitem()[1].close()
 
     def _write_crops(self, frame: Frame, detections: Detections, stem: str) -> None:
-        for box, class_id in zip(detections.boxes, detections.class_ids, strict=True):
+        for number, (box, class_id) in enumerate(zip(detections.boxes, detections.class_ids, strict=True), start=1):
             piece = crop(frame.image, box)
             if piece.size == 0:
                 continue
             folder = self._below("crops", folder_name(self._names[class_id], int(class_id)))
-            write_image(folder / f"{self._claimed.claim(folder.name, stem)}.jpg", piece)
+            name = f"{stem}_{number}" if frame.is_live else self._claimed.claim(folder.name, stem)
+            write_image(folder / f"{name}.jpg", piece)
+
+    def _write_map(self, feature_map: FeatureMap, stem: str) -> None:
+        name = f"row{feature_map.row:02}_{feature_map.kind}"
+        folder = self._below("features", stem)
+        write_image(folder / f"{name}.png", draw_feature_maps(feature_map.values))
+        data = io.BytesIO()
+        np.save(data, feature_map.values, allow_pickle=False)
+        write_bytes_atomic(folder / f"{name}.npy", data.getvalue())
 
     def _below(self, *names: str) -> Path:
         folder = self._folder.joinpath(*names)
@@ -154,17 +177,35 @@ class _Names:
         return name
 
 
-def label_lines(detections: Detections, *, size_hw: Sequence[int], save_conf: bool) -> str:
+def drawn_frame(frame: Frame, detections: Detections, names: Sequence[str], settings: DetectSettings) -> Image:
+    """(H, W, 3) uint8 RGB: the frame with its detections drawn as the settings ask."""
+    return draw_detections(
+        frame.image,
+        detections.boxes,
+        detections.class_ids,
+        detections.scores,
+        names,
+        line_thickness=settings.line_thickness or None,
+        hide_labels=settings.hide_labels,
+        hide_conf=settings.hide_conf,
+    )
+
+
+def label_lines(detections: Detections, *, size_hw: Sequence[int], save_conf: bool, corners: bool = False) -> str:
     """One line `class x y w h` per detection, centre and size as fractions of the picture; the score last if wanted.
 
-    Numbers have six significant digits.
+    With `corners`, the line is `class x1 y1 x2 y2`, left, top, right and bottom in pixels. Numbers have six significant
+    digits.
 
     >>> found = Detections(np.array([[0, 0, 50, 20]], np.float32), np.array([0.5], np.float32), np.array([3]))
     >>> label_lines(found, size_hw=(40, 100), save_conf=True)
     '3 0.25 0.25 0.5 0.5 0.5\\n'
+    >>> label_lines(found, size_hw=(40, 100), save_conf=False, corners=True)
+    '3 0 0 50 20\\n'
     """
     height, width = size_hw
-    boxes = xyxy_to_cxcywh(detections.boxes) / np.array([width, height, width, height], np.float32)
+    fractions = xyxy_to_cxcywh(detections.boxes) / np.array([width, height, width, height], np.float32)
+    boxes: npt.NDArray[Any] = detections.boxes if corners else fractions
     columns: list[npt.NDArray[Any]] = [boxes, detections.scores[:, None]] if save_conf else [boxes]
     lines = [
         " ".join([str(int(class_id)), *(f"{value:g}" for value in row)])
@@ -196,47 +237,3 @@ def folder_name(class_name: str, class_id: int) -> str:
     safe = "".join(c if c.isprintable() and c not in '<>:"/\\|?*' else "_" for c in class_name)
     safe = safe.strip().rstrip(".")[:MAX_FOLDER_NAME]
     return safe if safe.strip(".") else f"class{class_id}"
-
-
-def _rows(frame: Frame, detections: Detections, names: Sequence[str]) -> list[dict[str, Any]]:
-    return [
-        {
-            "file": printable(frame.path),
-            "frame": None if frame.video is None else frame.number,
-            "class_id": int(class_id),
-            "class": names[class_id],
-            "score": round(score, 5),
-            "box_xyxy": box,
-        }
-        for box, score, class_id in zip(
-            detections.boxes.tolist(), detections.scores.tolist(), detections.class_ids.tolist(), strict=True
-        )
-    ]
-
-
-def _csv_text(rows: Sequence[dict[str, Any]]) -> str:
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(CSV_COLUMNS)
-    for row in rows:
-        head = [_harmless(row["file"]), row["frame"], row["class_id"], _harmless(row["class"]), row["score"]]
-        writer.writerow([*head, *(f"{value:.3f}" for value in row["box_xyxy"])])
-    return text.getvalue()
-
-
-def _harmless(cell: str) -> str:
-    """Text that a spreadsheet does not take for a formula."""
-    return f"'{cell}" if cell.startswith(("=", "+", "-", "@", "\t", "\r")) else cell
-
-
-def _json_text(rows: Sequence[dict[str, Any]]) -> str:
-    """A list of detections: `bbox` is left, top, width, height in pixels, as in COCO's result files."""
-    entries = []
-    for row in rows:
-        left, top, width, height = xyxy_to_xywh(np.array(row["box_xyxy"])).tolist()
-        entry = {"file_name": row["file"], "category_id": row["class_id"], "category_name": row["class"]}
-        if row["frame"] is not None:
-            entry["frame"] = row["frame"]
-        entry["bbox"] = [round(value, 3) for value in (left, top, width, height)]
-        entries.append({**entry, "score": row["score"]})
-    return json.dumps(entries, indent=1) + "\n"

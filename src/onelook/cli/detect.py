@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections import Counter
 from pathlib import Path
 
+from onelook.cli.detect_progress import DetectProgress
+from onelook.engine.sources.live import LiveCount
 from onelook.errors import DataError
-from onelook.files.bounded import printable
-from onelook.recipes.detect import FrameResult, detect
+from onelook.recipes.detect import detect
 from onelook.settings.command_line import add_options, typed_options
 from onelook.settings.detect import DetectSettings
 
@@ -22,25 +22,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Detect; the exit code, that of a data error if a file of the source could not be used."""
-    result = detect(
-        typed_options(arguments, DetectSettings),
-        file=arguments.settings,
-        observer=lambda frame: print(_line(frame)),
-    )
+    with DetectProgress() as progress:
+        result = detect(typed_options(arguments, DetectSettings), file=arguments.settings, observer=progress.show)
     for problem in result.problems:
         print(f"error: {problem}", file=sys.stderr)
+    for count in result.live:
+        print(_became(count))
     times = ", ".join(f"{name} {value:.1f}" for name, value in result.milliseconds.items())
-    print(f"{len(result.frames)} pictures; milliseconds per picture: {times}")
+    print(f"{result.num_frames} pictures, {result.frames_per_second:.1f} a second; milliseconds per picture: {times}")
     if result.run_folder is not None:
         print(f"everything is in {result.run_folder}")
     return DataError.exit_code if result.problems else 0
 
 
-def _line(frame: FrameResult) -> str:
-    place = printable(frame.path)
-    if frame.number is not None:
-        place += f" frame {frame.number}/{frame.num_frames}"
-    counts = Counter(frame.names[class_id] for class_id in frame.detections.class_ids.tolist())
-    found = ", ".join(f"{count} {name}" for name, count in sorted(counts.items())) or "nothing"
-    height, width = frame.size_hw
-    return f"{place}: {width}x{height}, {found}, {frame.milliseconds:.1f} ms"
+def _became(count: LiveCount) -> str:
+    again = f", connected again {count.reconnected} times" if count.reconnected else ""
+    return f"{count.name}: {count.taken} frames looked at, {count.dropped} passed over{again}"

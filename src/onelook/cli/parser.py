@@ -10,11 +10,7 @@ from typing import Any, NoReturn
 from onelook.errors import UsageError
 
 # Options of other trainers of this family: a hint that guesses at a similar name would lead astray.
-NOT_OFFERED = frozenset(
-    {
-        "--augment", "--dnn", "--save-format", "--save-hybrid", "--update", "--verbose", "--view-img", "--visualize",
-    }
-)  # fmt: skip
+NOT_OFFERED = frozenset({"--augment", "--dnn", "--save-hybrid", "--verbose"})
 
 
 class Parser(argparse.ArgumentParser):

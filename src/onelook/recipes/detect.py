@@ -1,69 +1,41 @@
-"""Detection in pictures and videos: the table of contents of a run."""
+"""Detection in pictures, videos and live sources: the table of contents of a run."""
 
 from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack
-from dataclasses import dataclass
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import Any
 
 from onelook.callbacks.detection_files import DetectionFiles
+from onelook.callbacks.plots.window import Window
+from onelook.engine.backend import Backend
+from onelook.engine.feature_maps import FeatureMaps
 from onelook.engine.predictor import PredictionSettings, Predictor
 from onelook.engine.run_dir import RunDir
-from onelook.engine.sources import Frame, batches_of, find_media, one_ahead, read_frames
+from onelook.engine.sources.addresses import shown_source
+from onelook.engine.sources.ahead import behind
+from onelook.engine.sources.typed import Sources, find_sources
 from onelook.engine.stop_signal import StopSignal
-from onelook.errors import DataError, combined
+from onelook.errors import DataError, OnelookError, SettingsError, combined
 from onelook.exports.opening import load_runnable
+from onelook.models.detector import DetectionModel
+from onelook.recipes.detection_results import DetectResult, FrameResult
+from onelook.recipes.frames import OpenSources, opened
+from onelook.recipes.inference_file import write_inference_file
+from onelook.recipes.looker import Found, Looker, Writer
 from onelook.settings.build import build_settings
 from onelook.settings.detect import DetectSettings
-from onelook.structures.detections import Detections
 
 logger = logging.getLogger(__name__)
 
-
-@dataclass(frozen=True)
-class FrameResult:
-    """What was found in one picture or one frame of a video.
-
-    Attributes:
-        path: the picture or video.
-        number: position in the video, from 0; None for a picture.
-        num_frames: frames of the video, as far as it says; None for a picture.
-        size_hw: height and width, pixels.
-        detections: highest score first.
-        names: class names.
-        milliseconds: fitting, network and suppression, this frame's share of its batch.
-    """
-
-    path: Path
-    number: int | None
-    num_frames: int | None
-    size_hw: tuple[int, int]
-    detections: Detections
-    names: tuple[str, ...]
-    milliseconds: float
-
-
-@dataclass(frozen=True)
-class DetectResult:
-    """What a detection run gives.
-
-    Attributes:
-        frames: one entry per picture and per frame looked at, in order.
-        names: class names.
-        run_folder: where the files are; None if none were asked for.
-        problems: files that could not be used, each with the reason.
-        milliseconds: per frame: "wait for pictures", "predict", "write".
-    """
-
-    frames: tuple[FrameResult, ...]
-    names: tuple[str, ...]
-    run_folder: Path | None
-    problems: tuple[str, ...]
-    milliseconds: dict[str, float]
+KEPT_LIVE_FRAMES = 1000
+"""Results of live sources that are kept in memory, the newest: there is no end to them."""
+BATCHES_TO_WRITE = 2
+"""Most batches that wait to be written; if writing is slower than looking, looking waits."""
 
 
 def detect(
@@ -72,53 +44,59 @@ def detect(
     file: Path | None = None,
     observer: Callable[[FrameResult], None] | None = None,
 ) -> DetectResult:
-    """Find objects in pictures and videos.
+    """Find objects in pictures, videos and live sources.
 
-    A file that cannot be used is passed over, with a warning, and named in the result.
+    A file that cannot be used is passed over, with a warning, and named in the result. Three threads work at the same
+    time: one reads, this one runs the network, one writes.
 
     Args:
         given: settings by name; see `DetectSettings`.
         file: YAML file with more settings, weaker than `given`.
-        observer: told about every frame when its files are written.
+        observer: told about every frame, in order, when its files are written.
 
     Raises:
         OnelookError: a setting, the weights or the source cannot be used, or no file of the source can.
         StopRequested: Ctrl-C, SIGTERM or SIGUSR1; the files of what was looked at are complete.
     """
     problems: list[DataError] = []
-    seconds = dict.fromkeys(("wait for pictures", "predict", "write"), 0.0)
-    results: list[FrameResult] = []
     with ExitStack() as stack:
         stop = stack.enter_context(StopSignal())
         settings = build_settings(DetectSettings, given, file=file)
-        paths = find_media(settings.source)
-        predictor = open_predictor(settings)
+        sources = find_sources(settings.source)
+        looker = _looker(settings, sources)
+        window = stack.enter_context(Window()) if settings.view_img else None
         stop.check()
-        wants_files = DetectionFiles.are_wanted(settings)
-        run = RunDir.create(settings.project, settings.name, exist_ok=settings.exist_ok) if wants_files else None
-        files = stack.enter_context(DetectionFiles(run.path, settings, predictor.names)) if run else None
-        frames = read_frames(paths, vid_stride=settings.vid_stride, on_problem=problems.append)
-        for batch in _timed(one_ahead(batches_of(frames, settings.batch_size)), seconds):
-            found = _predict(predictor, batch, seconds)
-            mark = time.perf_counter()
-            for frame, result in zip(batch, found, strict=True):
-                if files is not None:
-                    files.write(frame, result.detections)
-                if observer is not None:
-                    observer(result)
-            results += found
-            seconds["write"] += time.perf_counter() - mark
-            stop.check()
-    if problems and not results:
-        raise combined(DataError, f"no file of `{settings.source}` can be used:", [item.message for item in problems])
+        updated = tuple(write_inference_file(path) for path in settings.weights) if settings.update else ()
+        reading = stack.enter_context(opened(sources, settings, stop, on_problem=problems.append))
+        stop.check()
+        if reading.is_empty:
+            raise _nothing(settings, reading, problems)
+        run = _run_dir(settings)
+        files = stack.enter_context(DetectionFiles(run.path, settings, looker.predictor.names)) if run else None
+        writer = Writer(settings, files, looker.predictor.names, keeps_pictures=window is not None)
+        written = behind(writer.write, looker.look(reading, stop.check), waiting=BATCHES_TO_WRITE)
+        kept: deque[FrameResult] = deque(maxlen=KEPT_LIVE_FRAMES if sources.live else None)
+        num_frames, begun = 0, time.perf_counter()
+        for found in (found for batch in stack.enter_context(closing(written)) for found in batch):
+            kept.append(found.result)
+            num_frames += 1
+            if not _shown(found, observer, window):
+                break
+        spent = time.perf_counter() - begun
+        stop.check()
     if problems:
-        logger.warning("%d of %d files were passed over", len(problems), len(paths))
+        logger.warning("%d of %d files were passed over", len(problems), len(reading.file_numbers))
+    seconds = {**looker.seconds, "write": writer.seconds}
     return DetectResult(
-        frames=tuple(results),
-        names=predictor.names,
+        frames=tuple(kept),
+        num_frames=num_frames,
+        names=looker.predictor.names,
         run_folder=run.path if run else None,
-        problems=tuple(problem.message for problem in problems),
-        milliseconds={name: 1000 * value / max(len(results), 1) for name, value in seconds.items()},
+        problems=_told(reading, problems),
+        milliseconds={name: 1000 * value / max(num_frames, 1) for name, value in seconds.items()},
+        frames_per_second=num_frames / max(spent, 1e-9),
+        live=reading.live,
+        inference_files=updated,
     )
 
 
@@ -128,8 +106,7 @@ def open_predictor(settings: DetectSettings) -> Predictor:
     Raises:
         OnelookError: the weights cannot be used, or not as the settings ask.
     """
-    models = [load_runnable(path, settings.device) for path in settings.weights]
-    return Predictor(models, prediction_settings(settings), labels=[str(path) for path in settings.weights])
+    return _predictor([load_runnable(path, settings.device) for path in settings.weights], settings)
 
 
 def prediction_settings(settings: DetectSettings) -> PredictionSettings:
@@ -146,28 +123,54 @@ def prediction_settings(settings: DetectSettings) -> PredictionSettings:
     )
 
 
-def _timed(batches: Iterator[list[Frame]], seconds: dict[str, float]) -> Iterator[list[Frame]]:
-    mark = time.perf_counter()
-    for batch in batches:
-        seconds["wait for pictures"] += time.perf_counter() - mark
-        yield batch
-        mark = time.perf_counter()
+def _predictor(models: Sequence[DetectionModel | Backend], settings: DetectSettings) -> Predictor:
+    return Predictor(models, prediction_settings(settings), labels=[str(path) for path in settings.weights])
 
 
-def _predict(predictor: Predictor, batch: list[Frame], seconds: dict[str, float]) -> list[FrameResult]:
-    mark = time.perf_counter()
-    found = predictor.predict([frame.image for frame in batch])
-    spent = time.perf_counter() - mark
-    seconds["predict"] += spent
-    return [
-        FrameResult(
-            path=frame.path,
-            number=None if frame.video is None else frame.number,
-            num_frames=None if frame.video is None else frame.video.num_frames,
-            size_hw=(frame.image.shape[0], frame.image.shape[1]),
-            detections=detections,
-            names=predictor.names,
-            milliseconds=1000 * spent / len(batch),
+def _looker(settings: DetectSettings, sources: Sources) -> Looker:
+    """What looks at frames as the settings ask.
+
+    Raises:
+        OnelookError: the weights cannot be used, or not as the settings ask.
+    """
+    if not settings.visualize:
+        return Looker(settings, open_predictor(settings))
+    if sources.live:
+        raise SettingsError(
+            f"setting `visualize` writes some 20 MB a frame, and `{sources.live[0].name}` has no end",
+            hint="give pictures or a video",
         )
-        for frame, detections in zip(batch, found, strict=True)
-    ]
+    model = load_runnable(settings.weights[0], settings.device)
+    if not isinstance(model, DetectionModel):
+        raise SettingsError("setting `visualize` is for PyTorch models: exported ones do not show their layers")
+    maps = FeatureMaps(model)
+    return Looker(settings, _predictor([model], settings), maps)
+
+
+def _run_dir(settings: DetectSettings) -> RunDir | None:
+    """A new run folder; None if nothing is to be written."""
+    if not DetectionFiles.are_wanted(settings):
+        return None
+    return RunDir.create(settings.project, settings.name, exist_ok=settings.exist_ok)
+
+
+def _shown(found: Found, observer: Callable[[FrameResult], None] | None, window: Window | None) -> bool:
+    """Tell of a frame that is done; whether to go on. Pictures in a window wait for a key."""
+    if observer is not None:
+        observer(found.result)
+    if window is None or found.drawn is None:
+        return True
+    name = "onelook" if found.frame.video is None else found.frame.shown
+    return window.show(name, found.drawn, wait=found.frame.video is None)
+
+
+def _told(reading: OpenSources, problems: Sequence[DataError]) -> tuple[str, ...]:
+    """What could not be used or broke off, each with its reason."""
+    live = [count.problem for count in reading.live if count.problem]
+    return tuple([problem.message for problem in problems] + live)
+
+
+def _nothing(settings: DetectSettings, reading: OpenSources, problems: Sequence[DataError]) -> OnelookError:
+    hints = [problem.hint for problem in problems] + [count.hint for count in reading.live]
+    title = f"no source of `{' '.join(map(shown_source, settings.source))}` can be used:"
+    return combined(DataError, title, _told(reading, problems), hint=next(filter(None, hints), None))

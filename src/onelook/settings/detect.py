@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from onelook.errors import SettingsError
 from onelook.settings.train import IMGSZ_ALIASES
@@ -17,8 +17,8 @@ class DetectSettings(BaseModel):
 
     weights: list[Path] = Field(min_length=1)
     """Checkpoint to use, .safetensors or .pt of YOLOv5, or an exported model; several are an ensemble."""
-    source: str = Field(min_length=1)
-    """What to look at: a picture, a video, a folder, a pattern in quotes, or a .txt list of files."""
+    source: list[str] = Field(min_length=1)
+    """Files, folders, "patterns", .txt lists and web files to look at; or cameras, streams, screens, .streams lists."""
     imgsz: list[int] = Field([640], min_length=1, max_length=2, json_schema_extra=IMGSZ_ALIASES)
     """Size that pictures are fitted into, pixels: one side, or height and width; multiples of the model's stride."""
     batch_size: int = Field(8, ge=1)
@@ -40,7 +40,13 @@ class DetectSettings(BaseModel):
     augment: bool = Field(False)
     """Look at each picture in three ways, smaller and mirrored: slower, and better at small objects."""
     vid_stride: int = Field(1, ge=1)
-    """Look at every n-th frame of a video."""
+    """Look at every n-th frame of a video, camera, stream or screen."""
+    reconnect: int = Field(10, ge=0)
+    """How often in a row to try again when a camera, stream or screen breaks off, with growing waits."""
+    tile: int = Field(0, ge=0)
+    """Side of square tiles that larger pictures are also looked at in, pixels, for small objects; 0 makes none."""
+    tile_overlap: float = Field(0.2, ge=0, le=0.9)
+    """What neighbouring tiles have in common, as a share of their side: at least the size of the small objects."""
     nosave: bool = Field(False)
     """Write no pictures and no videos."""
     line_thickness: int = Field(0, ge=0, le=100)
@@ -53,12 +59,20 @@ class DetectSettings(BaseModel):
     """Write labels/*.txt: a line `class x y w h` per detection, as fractions of the picture."""
     save_conf: bool = Field(False)
     """Add the score to the lines of save_txt."""
+    save_format: int = Field(0, ge=0, le=1)
+    """Lines of save_txt: 0 for `class x y w h` as fractions of the picture, 1 for `class x1 y1 x2 y2` in pixels."""
     save_csv: bool = Field(False)
     """Write predictions.csv: a line per detection, in pixels."""
     save_json: bool = Field(False)
     """Write predictions.json: detections in the style of COCO's result files."""
     save_crop: bool = Field(False)
     """Write a picture of every detection to crops/<class>/."""
+    visualize: bool = Field(False)
+    """Write what the layers of the network put out to features/: 32 maps of each as a picture, all of them as .npy."""
+    view_img: bool = Field(False)
+    """Show what is found in a window; a key shows the next picture, q or Esc ends the run."""
+    update: bool = Field(False)
+    """Write the detector in a checkpoint, without the state of its training, to <name>_inference.safetensors."""
     project: Path = Field(Path("runs/detect"))
     """Folder of the run folders."""
     name: str = Field("exp", min_length=1)
@@ -66,10 +80,42 @@ class DetectSettings(BaseModel):
     exist_ok: bool = Field(False)
     """Write into the run folder even if it is there already."""
 
+    @field_validator("source", mode="before")
+    @classmethod
+    def _one_or_several(cls, given: object) -> object:
+        several = given if isinstance(given, list | tuple) else [given]
+        is_number = [isinstance(item, int) and not isinstance(item, bool) for item in several]
+        return [
+            str(item) if number or isinstance(item, Path) else item
+            for item, number in zip(several, is_number, strict=True)
+        ]
+
+    @field_validator("source")
+    @classmethod
+    def _not_empty(cls, sources: list[str]) -> list[str]:
+        if not all(sources):
+            raise ValueError("a source is empty")
+        return sources
+
     @model_validator(mode="after")
     def _refuse_options_without_effect(self) -> DetectSettings:
         if self.save_conf and not self.save_txt:
             raise SettingsError("setting `save_conf` has no effect without `save_txt`", hint="add `--save-txt`")
-        if self.nosave and (self.line_thickness or self.hide_labels or self.hide_conf):
+        if self.nosave and not self.view_img and (self.line_thickness or self.hide_labels or self.hide_conf):
             raise SettingsError("settings for drawing have no effect with `nosave`", hint="drop `--nosave`")
+        if self.save_format and not self.save_txt:
+            raise SettingsError("setting `save_format` has no effect without `save_txt`", hint="add `--save-txt`")
+        if "tile_overlap" in self.model_fields_set and not self.tile:
+            raise SettingsError("setting `tile_overlap` has no effect without `tile`", hint="add `--tile 640`")
+        return self
+
+    @model_validator(mode="after")
+    def _refuse_maps_of_several_passes(self) -> DetectSettings:
+        others = {"several `weights`": len(self.weights) > 1, "`augment`": self.augment, "`tile`": self.tile > 0}
+        clashing = [name for name, is_set in others.items() if is_set]
+        if self.visualize and clashing:
+            raise SettingsError(
+                f"setting `visualize` shows one pass of one network, not those of {' and '.join(clashing)}",
+                hint="drop one of them",
+            )
         return self

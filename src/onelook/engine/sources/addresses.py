@@ -127,6 +127,11 @@ def shown_address(address: str) -> str:
     return printable(f"{scheme}://{host.rpartition('@')[2]}{slash}{path}")
 
 
+def shown_source(text: str) -> str:
+    """A typed source for people: without passwords, if it is an address."""
+    return shown_address(text) if "://" in text else printable(text)
+
+
 def stem_of(name: str) -> str:
     """What files of a source may be called: letters, digits, `-` and `_`.
 

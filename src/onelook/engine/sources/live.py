@@ -87,6 +87,7 @@ class LiveCount:
         dropped: frames that were passed over, because newer ones were there.
         reconnected: how often it broke off and came back.
         problem: why it ended; empty if it did not end by itself.
+        hint: the cure, if there is one.
     """
 
     name: str
@@ -94,6 +95,7 @@ class LiveCount:
     dropped: int = 0
     reconnected: int = 0
     problem: str = ""
+    hint: str | None = None
 
 
 class LiveFrames:
@@ -207,7 +209,7 @@ class _Reader(threading.Thread):
             except DataError as problem:
                 reason = problem.message
                 if not self._number:
-                    self.count.problem = str(problem)
+                    self.count.problem, self.count.hint = problem.message, problem.hint
                     return
             if self._stopping.is_set():
                 return

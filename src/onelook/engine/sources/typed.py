@@ -32,6 +32,11 @@ class WebFile:
 
     address: str
 
+    @property
+    def name(self) -> str:
+        """The address without passwords."""
+        return shown_address(self.address)
+
 
 @dataclass(frozen=True)
 class Sources:

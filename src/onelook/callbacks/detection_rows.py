@@ -1,0 +1,124 @@
+"""One CSV and one JSON of all detections of a run, written as they are found: a stream may go on for days."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from onelook.engine.sources import Frame
+from onelook.files.atomic import TEMPORARY_MARK, flush_folder
+from onelook.geometry.boxes import xyxy_to_xywh
+from onelook.structures.detections import Detections
+
+CSV_COLUMNS = ("file", "frame", "class_id", "class", "score", "x1", "y1", "x2", "y2")
+
+
+class GrowingText:
+    """A text file that grows, and appears under its name when it is complete.
+
+    Args:
+        path: final name; its folder must exist.
+
+    Raises:
+        OSError: the disk is full or failing. Its `filename` is `path`.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._temporary = path.with_name(f"{path.name}{TEMPORARY_MARK}{os.getpid()}")
+        self._file = self._temporary.open("w", encoding="utf-8", newline="")
+
+    def append(self, text: str) -> None:
+        """Add `text` at the end."""
+        try:
+            self._file.write(text)
+        except OSError as problem:
+            problem.filename = os.fspath(self._path)
+            raise
+
+    def close(self) -> None:
+        """Give the file its name."""
+        try:
+            with self._file:
+                self._file.flush()
+                os.fsync(self._file.fileno())
+            self._temporary.replace(self._path)
+            flush_folder(self._path.parent)
+        except OSError as problem:
+            self._temporary.unlink(missing_ok=True)
+            problem.filename = os.fspath(self._path)
+            raise
+
+
+class CsvOfDetections:
+    """`predictions.csv`: a line per detection."""
+
+    def __init__(self, path: Path) -> None:
+        self._text = GrowingText(path)
+        self._text.append(",".join(CSV_COLUMNS) + "\n")
+
+    def add(self, rows: Sequence[dict[str, Any]]) -> None:
+        """Add the rows of a frame, see `detection_rows`."""
+        text = io.StringIO()
+        writer = csv.writer(text, lineterminator="\n")
+        for row in rows:
+            head = [_harmless(row["file"]), row["frame"], row["class_id"], _harmless(row["class"]), row["score"]]
+            writer.writerow([*head, *(f"{value:.3f}" for value in row["box_xyxy"])])
+        self._text.append(text.getvalue())
+
+    def close(self) -> None:
+        """Finish the file."""
+        self._text.close()
+
+
+class JsonOfDetections:
+    """`predictions.json`: a list of detections; `bbox` is left, top, width, height in pixels, as COCO has it."""
+
+    def __init__(self, path: Path) -> None:
+        self._text = GrowingText(path)
+        self._before = "["
+
+    def add(self, rows: Sequence[dict[str, Any]]) -> None:
+        """Add the rows of a frame, see `detection_rows`."""
+        for row in rows:
+            left, top, width, height = xyxy_to_xywh(np.array(row["box_xyxy"])).tolist()
+            entry = {"file_name": row["file"], "category_id": row["class_id"], "category_name": row["class"]}
+            if row["frame"] is not None:
+                entry["frame"] = row["frame"]
+            entry["bbox"] = [round(value, 3) for value in (left, top, width, height)]
+            self._text.append(f"{self._before}\n {json.dumps({**entry, 'score': row['score']})}")
+            self._before = ","
+
+    def close(self) -> None:
+        """Finish the file."""
+        self._text.append("[]\n" if self._before == "[" else "\n]\n")
+        self._text.close()
+
+
+def detection_rows(frame: Frame, detections: Detections, names: Sequence[str]) -> list[dict[str, Any]]:
+    """What is to be written of each detection of a frame."""
+    return [
+        {
+            "file": frame.shown,
+            "frame": None if frame.video is None else frame.number,
+            "class_id": int(class_id),
+            "class": names[class_id],
+            "score": round(score, 5),
+            "box_xyxy": box,
+        }
+        for box, score, class_id in zip(
+            detections.boxes.tolist(), detections.scores.tolist(), detections.class_ids.tolist(), strict=True
+        )
+    ]
+
+
+def _harmless(cell: str) -> str:
+    """Text that a spreadsheet does not take for a formula."""
+    return f"'{cell}" if cell.startswith(("=", "+", "-", "@", "\t", "\r")) else cell

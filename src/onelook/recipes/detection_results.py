@@ -1,0 +1,67 @@
+"""What a detection run gives, frame by frame and in all."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from onelook.engine.sources.live import LiveCount
+from onelook.structures.detections import Detections
+
+
+@dataclass(frozen=True)
+class FrameResult:
+    """What was found in one picture or one frame of a video.
+
+    Attributes:
+        path: the picture or video; of a live source what its files are called.
+        place: where it is from, for people: the path, a web address, `camera 0`.
+        number: position in the video, from 0; None for a picture.
+        num_frames: frames of the video, as far as it says; None for a picture, 0 for a live source.
+        size_hw: height and width, pixels.
+        detections: boxes in pixels.
+        names: class names.
+        milliseconds: of the network and suppression, this frame's share of its batch.
+        file_number: of the file among those of the run, from 1; 0 for a live source.
+        num_files: how many there are; 0 for live sources.
+        dropped: frames of a live source that were passed over so far; None for a file.
+    """
+
+    path: Path
+    place: str
+    number: int | None
+    num_frames: int | None
+    size_hw: tuple[int, int]
+    detections: Detections
+    names: tuple[str, ...]
+    milliseconds: float
+    file_number: int = 0
+    num_files: int = 0
+    dropped: int | None = None
+
+
+@dataclass(frozen=True)
+class DetectResult:
+    """What a detection run gives.
+
+    Attributes:
+        frames: one entry per picture and per frame looked at, in order; of live sources the last 1000.
+        num_frames: how many were looked at.
+        names: class names.
+        run_folder: where the files are; None if none were asked for.
+        problems: files and live sources that could not be used or broke off, each with the reason.
+        milliseconds: per frame: "wait for pictures", "predict", "write". These go on at the same time.
+        frames_per_second: in all.
+        live: what became of each live source.
+        inference_files: what `update` wrote, or the weights that hold no training state.
+    """
+
+    frames: tuple[FrameResult, ...]
+    num_frames: int
+    names: tuple[str, ...]
+    run_folder: Path | None
+    problems: tuple[str, ...]
+    milliseconds: dict[str, float]
+    frames_per_second: float
+    live: tuple[LiveCount, ...] = ()
+    inference_files: tuple[Path, ...] = ()

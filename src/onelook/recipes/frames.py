@@ -1,0 +1,87 @@
+"""Sources opened: batches of frames for as long as there are any, with what is to be told about where they are from."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, field
+from itertools import chain, islice
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from onelook.engine.sources.ahead import batches_of, one_ahead
+from onelook.engine.sources.download import download
+from onelook.engine.sources.files import read_frames
+from onelook.engine.sources.frame import Frame
+from onelook.engine.sources.live import FIRST_WAIT_SECONDS, LiveCount, LiveFrames, LivePolicy
+from onelook.engine.sources.typed import Sources, WebFile
+from onelook.engine.stop_signal import StopSignal
+from onelook.errors import DataError
+from onelook.settings.detect import DetectSettings
+
+
+@dataclass(frozen=True)
+class OpenSources:
+    """Sources that are being read.
+
+    Attributes:
+        batches: frames that came at about the same time, at most `batch_size` of them.
+        is_empty: there are none: nothing could be opened.
+        file_numbers: of the files, from 1; empty for live sources.
+        live: what becomes of the live sources, up to date at any time.
+    """
+
+    batches: Iterator[list[Frame]]
+    is_empty: bool
+    file_numbers: Mapping[Path, int] = field(default_factory=dict)
+    live: tuple[LiveCount, ...] = ()
+
+
+@contextmanager
+def opened(
+    sources: Sources, settings: DetectSettings, stop: StopSignal, *, on_problem: Callable[[DataError], None]
+) -> Iterator[OpenSources]:
+    """Read files one batch ahead, or live sources as their frames come; files in the web are fetched first.
+
+    The first batch is waited for, so that it is known whether there is anything to look at.
+
+    Args:
+        sources: see `find_sources`.
+        settings: strides, size of batches, reconnections.
+        stop: ends downloads and live sources.
+        on_problem: told about a file that cannot be used, which is then passed over.
+
+    Raises:
+        DataError: a file in the web cannot be fetched.
+        StopRequested: while one was fetched.
+    """
+    if sources.live:
+        policy = LivePolicy(settings.vid_stride, settings.reconnect, first_wait=FIRST_WAIT_SECONDS)
+        with LiveFrames(sources.live, policy, stop_requested=lambda: stop.requested) as frames:
+            batches = (part for together in frames for part in batches_of(together, settings.batch_size))
+            first = list(islice(batches, 1))
+            yield OpenSources(chain(first, batches), not first, live=frames.counts)
+        return
+    with TemporaryDirectory(prefix="onelook-") as folder:
+        paths, addresses = _at_hand(sources, Path(folder), stop)
+        read = read_frames(paths, vid_stride=settings.vid_stride, addresses=addresses, on_problem=on_problem)
+        numbers = {path: number for number, path in reversed(list(enumerate(paths, start=1)))}
+        with closing(read), closing(one_ahead(batches_of(read, settings.batch_size))) as batches:
+            first = list(islice(batches, 1))
+            yield OpenSources(chain(first, batches), not first, numbers)
+
+
+def _at_hand(sources: Sources, folder: Path, stop: StopSignal) -> tuple[list[Path], dict[Path, str]]:
+    """The files, those from the web fetched into `folder`, and where these are from."""
+    paths: list[Path] = []
+    addresses: dict[Path, str] = {}
+    for number, file in enumerate(sources.files):
+        if isinstance(file, WebFile):
+            place = folder / str(number)
+            place.mkdir()
+            path = download(file.address, place, check=stop.check)
+            addresses[path] = file.name
+        else:
+            path = file
+        paths.append(path)
+    return paths, addresses
