@@ -45,7 +45,7 @@ USAGE = [
         ("`--no-plots`, `--mixpu`",),
         "`--noplots`, `--mixup`",
     ),
-    Case("option of another trainer", train("--dnn"), 2, ("`--dnn`",), "--help` lists the options"),
+    Case("option of another trainer", val("--dnn"), 2, ("`--dnn`",), "run by ONNX Runtime, not by OpenCV"),
     Case("argument too many", words("val", "fast"), 2, ("unexpected argument `fast`",), "onelook val --help"),
     Case("option without value", train("--epochs"), 2, ("--epochs: expected one argument",), "onelook train --help"),
     Case(

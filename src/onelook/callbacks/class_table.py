@@ -15,10 +15,15 @@ from onelook.structures.metrics import DetectionMetrics
 COLUMNS = ("Images", "Labels", "P", "R", "F1", "mAP50", "mAP50-95")
 
 
-def class_table(metrics: DetectionMetrics, names: Sequence[str]) -> Table:
+def class_table(metrics: DetectionMetrics, names: Sequence[str], *, with_classes: bool = True) -> Table:
     """A table of precision, recall, F1 and average precision: all classes first, then each one that has labels.
 
     Precision, recall and F1 are taken at the confidence with the highest mean F1.
+
+    Args:
+        metrics: the numbers.
+        names: of the classes.
+        with_classes: a line for each class.
     """
     table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False)
     table.add_column("Class", overflow="fold")
@@ -33,7 +38,7 @@ def class_table(metrics: DetectionMetrics, names: Sequence[str]) -> Table:
         metrics.class_ap50,
         metrics.class_ap,
     )
-    for row, class_id in enumerate(metrics.class_ids.tolist()):
+    for row, class_id in enumerate(metrics.class_ids.tolist() if with_classes else []):
         name = printable(names[class_id]) if class_id < len(names) else f"class {class_id}"
         counts = int(metrics.class_num_images[row]), int(metrics.class_num_labels[row])
         table.add_row(Text(name), *_cells(*counts, tuple(float(column[row]) for column in columns)))

@@ -9,8 +9,8 @@ from typing import Any, NoReturn
 
 from onelook.errors import UsageError
 
-# Options of other trainers of this family: a hint that guesses at a similar name would lead astray.
-NOT_OFFERED = frozenset({"--augment", "--dnn", "--save-hybrid", "--verbose"})
+# Options of other trainers of this family that are left out, with the reason: a guessed name would lead astray.
+NOT_OFFERED = {"--dnn": "drop `--dnn`: ONNX files are run by ONNX Runtime, not by OpenCV"}
 
 
 class Parser(argparse.ArgumentParser):
@@ -42,11 +42,10 @@ class Parser(argparse.ArgumentParser):
 
     def _hint(self, options: Iterable[str]) -> str:
         known = list(self._option_string_actions)
-        nearest = [
-            near[0]
-            for option in options
-            if option not in NOT_OFFERED and (near := difflib.get_close_matches(option, known, n=1))
-        ]
+        reasons = [NOT_OFFERED[option] for option in options if option in NOT_OFFERED]
+        if reasons:
+            return "; ".join(reasons)
+        nearest = [near[0] for option in options if (near := difflib.get_close_matches(option, known, n=1))]
         if not nearest:
             return f"`{self.prog} --help` lists the options"
         return f"did you mean {', '.join(f'`{name}`' for name in dict.fromkeys(nearest))}?"

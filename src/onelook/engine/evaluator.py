@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from onelook.engine.backend import Backend, predict_all
+from onelook.engine.hybrid_labels import with_labels
 from onelook.engine.memory import is_out_of_memory
 from onelook.engine.process import World
 from onelook.engine.stop_signal import StopSignal
@@ -37,6 +38,7 @@ class EvaluationSettings:
         agnostic: whether boxes of different classes suppress each other.
         amp: type of mixed-precision arithmetic in the forward pass, or None.
         multi_label: every class of a box counts, and not only its best one.
+        hybrid: labels count as detections of full certainty, which suppress others; the numbers are not the model's.
     """
 
     conf_thres: float = 0.001
@@ -45,6 +47,7 @@ class EvaluationSettings:
     agnostic: bool = False
     amp: torch.dtype | None = None
     multi_label: bool = True
+    hybrid: bool = False
 
 
 @dataclass(frozen=True)
@@ -121,6 +124,11 @@ class Evaluator:
                 predictions = model.decode(raw_maps)
             else:
                 predictions = self._predictions(model, prepare_images(batch.images, model.device))
+            if self._settings.hybrid:
+                frame_hw = (batch.images.shape[2], batch.images.shape[3])
+                predictions = with_labels(predictions, batch.targets, frame_hw=frame_hw)
+            if predictions.is_cuda:  # so that the time of the network is not that of the suppression
+                torch.cuda.synchronize(predictions.device)
             found.lap("inference")
             found.add_detections(self._suppress(predictions), batch.infos)
             found.lap("nms")

@@ -3,17 +3,70 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import PurePath
 from typing import Any
 
 from onelook.metrics.packing import pack_detections, pack_truths
+from onelook.structures.coco_classes import category_ids, is_coco
+from onelook.structures.dataset_index import DatasetIndex
 from onelook.structures.detections import Detections
 from onelook.structures.sample import GroundTruth
 
 
+@dataclass(frozen=True)
+class CocoLabelling:
+    """What images and classes are called in COCO's files.
+
+    Attributes:
+        image_ids: one per image.
+        category_ids: one per class.
+        names: of the classes.
+        images: further entries of each image, such as its file name.
+    """
+
+    image_ids: Sequence[int]
+    category_ids: Sequence[int]
+    names: Sequence[str]
+    images: Sequence[dict[str, Any]]
+
+    @staticmethod
+    def by_position(num_images: int, num_classes: int) -> CocoLabelling:
+        """Everything is called by its number, from 0."""
+        names = [str(class_id) for class_id in range(num_classes)]
+        return CocoLabelling(range(num_images), range(num_classes), names, [{}] * num_images)
+
+
+def labelling_of(index: DatasetIndex, names: Sequence[str]) -> CocoLabelling:
+    """What the images and classes of a split are called.
+
+    If the classes are those of COCO, they have the category ids of its own files, and images whose file names are
+    numbers have these as ids, as COCO's have; so results can be compared with its annotation files.
+    """
+    stems = [PurePath(path).stem for path in index.paths]
+    numbers = [int(stem) for stem in stems if stem.isascii() and stem.isdecimal()]
+    has_numbers = is_coco(names) and len(set(numbers)) == len(stems)
+    images = [
+        {"file_name": PurePath(path).name, "height": height, "width": width}
+        for path, (height, width) in zip(index.paths, index.sizes_hw.tolist(), strict=True)
+    ]
+    return CocoLabelling(numbers if has_numbers else range(len(stems)), category_ids(names), names, images)
+
+
 def to_coco_json(
-    truths: Sequence[GroundTruth], detections: Sequence[Detections], *, num_classes: int
+    truths: Sequence[GroundTruth],
+    detections: Sequence[Detections],
+    *,
+    num_classes: int,
+    labelling: CocoLabelling | None = None,
 ) -> tuple[dict[str, Any], list[dict[str, Any]]]:
-    """A data set and results that `pycocotools` can load, nothing rounded; ids are positions, annotations from 1.
+    """A data set and results that `pycocotools` can load, nothing rounded; ids of annotations count from 1.
+
+    Args:
+        truths: one per image.
+        detections: one per image.
+        num_classes: class ids are below it.
+        labelling: what images and classes are called; by default, their positions.
 
     >>> import numpy as np
     >>> truth = GroundTruth(boxes=np.array([[0.0, 0.0, 4.0, 2.0]]), class_ids=np.array([0]))
@@ -21,28 +74,41 @@ def to_coco_json(
     >>> dataset["annotations"][0]["bbox"], results
     ([0.0, 0.0, 4.0, 2.0], [])
     """
+    called = labelling or CocoLabelling.by_position(len(truths), num_classes)
     packed = pack_truths(truths, num_classes=num_classes)
     columns = (packed.image_ids, packed.class_ids, packed.boxes_xywh, packed.areas, packed.is_crowd)
     annotations = [
-        {"id": row, "image_id": image, "category_id": class_id, "bbox": box, "area": area, "iscrowd": int(is_crowd)}
+        {
+            "id": row,
+            "image_id": called.image_ids[image],
+            "category_id": called.category_ids[class_id],
+            "bbox": box,
+            "area": area,
+            "iscrowd": int(is_crowd),
+        }
         for row, (image, class_id, box, area, is_crowd) in enumerate(
             zip(*(column.tolist() for column in columns), strict=True), start=1
         )
     ]
     dataset = {
         "info": {},
-        "images": [{"id": image} for image in range(len(truths))],
-        "categories": [{"id": class_id, "name": str(class_id)} for class_id in range(num_classes)],
+        "images": [{"id": number, **more} for number, more in zip(called.image_ids, called.images, strict=True)],
+        "categories": [{"id": i, "name": name} for i, name in zip(called.category_ids, called.names, strict=True)],
         "annotations": annotations,
     }
-    return dataset, _results(detections, num_classes)
+    return dataset, _results(detections, num_classes, called)
 
 
-def _results(detections: Sequence[Detections], num_classes: int) -> list[dict[str, Any]]:
+def _results(detections: Sequence[Detections], num_classes: int, called: CocoLabelling) -> list[dict[str, Any]]:
     packed = pack_detections(detections, num_classes=num_classes)
     columns = (packed.image_ids, packed.class_ids, packed.boxes_xywh, packed.scores)
     rows = zip(*(column.tolist() for column in columns), strict=True)
     return [
-        {"image_id": image, "category_id": class_id, "bbox": box, "score": score}
+        {
+            "image_id": called.image_ids[image],
+            "category_id": called.category_ids[class_id],
+            "bbox": box,
+            "score": score,
+        }
         for image, class_id, box, score in rows
     ]

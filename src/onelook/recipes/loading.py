@@ -176,7 +176,12 @@ def validation_batches(
     Frames are multiples of `stride`, or all of the size `frame_hw`, pixels.
     """
     dataset = ValidationDataset(
-        index, imgsz=settings.imgsz, batch_size=settings.batch_size, stride=stride, frame_hw=frame_hw
+        index,
+        imgsz=settings.imgsz,
+        batch_size=settings.batch_size,
+        stride=stride,
+        frame_hw=frame_hw,
+        pad=0.0 if settings.task == "speed" else 0.5,  # no more than detection would look at
     )
     return _validation_batches(dataset, settings.workers, device=device, rank=rank, world_size=world_size)
 

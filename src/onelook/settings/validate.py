@@ -3,11 +3,19 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from onelook.errors import SettingsError
 from onelook.settings.train import IMGSZ_ALIASES
+
+STUDY_SIZE, STUDY_STEP = 256, 128
+DEFAULTS_OF_TASKS: dict[str, dict[str, Any]] = {
+    "speed": {"conf_thres": 0.25, "iou_thres": 0.45},
+    "study": {"imgsz": 1536},
+}
+"""Where tasks differ from the defaults below."""
 
 
 class ValidateSettings(BaseModel):
@@ -15,12 +23,13 @@ class ValidateSettings(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True, validate_default=True)
 
-    weights: Path
-    """Checkpoint to validate, .safetensors or .pt of YOLOv5."""
+    weights: list[Path] = Field(min_length=1)
+    """Checkpoint to validate, .safetensors or .pt of YOLOv5, or an exported model; several are an ensemble."""
     data: Path = Field(Path("data.yaml"))
     """Data-set YAML: where the images are and what the classes are called."""
-    task: Literal["val", "test", "train"] = Field("val")
-    """Which split to validate on."""
+    task: Literal["val", "test", "train", "speed", "study"] = Field("val")
+    """Split to validate on; or speed: time per image with the thresholds of detection, for each of the weights; or
+    study: precision and time for image sizes from 256 to imgsz (1536 unless given) in steps of 128."""
     batch_size: int = Field(32, ge=1)
     """Images per batch; changes the speed and, by the padding of the images, the last digits of the results."""
     imgsz: int = Field(640, ge=32, multiple_of=32, json_schema_extra=IMGSZ_ALIASES)
@@ -39,8 +48,20 @@ class ValidateSettings(BaseModel):
     """Most processes that load images."""
     single_cls: bool = Field(False)
     """Treat all classes as one."""
+    augment: bool = Field(False)
+    """Look at each image in three ways, smaller and mirrored: slower, and better at small objects."""
+    half: bool = Field(False)
+    """16-bit arithmetic in the network; GPUs only."""
+    verbose: bool = Field(False)
+    """Show a line for each class even if there are 50 or more."""
+    save_txt: bool = Field(False)
+    """Write labels/*.txt: a line `class x y w h` per detection, as fractions of the image."""
+    save_conf: bool = Field(False)
+    """Add the score to the lines of save_txt."""
+    save_hybrid: bool = Field(False)
+    """Write labels/*.txt with the labels and what is found beside them; the numbers are not those of the model then."""
     save_json: bool = Field(False)
-    """Write truth and predictions in COCO's format, for other evaluators."""
+    """Write truth and predictions in COCO's format, for other evaluators; with COCO's own ids if its classes are."""
     noplots: bool = Field(False)
     """Write no pictures."""
     project: Path = Field(Path("runs/val"))
@@ -53,3 +74,44 @@ class ValidateSettings(BaseModel):
     """Stop if any label row or image cannot be used, in place of going on without it."""
     allow_unlabelled: bool = Field(False)
     """Accept that most images have no label file: they are all background."""
+
+    @property
+    def split(self) -> str:
+        """Split that is looked at."""
+        return "val" if self.is_series else self.task
+
+    @property
+    def is_series(self) -> bool:
+        """Whether there are several measurements, each of one model at one size."""
+        return self.task in ("speed", "study")
+
+    @property
+    def sizes(self) -> tuple[int, ...]:
+        """Longest sides of the images, pixels, one for each measurement of a model."""
+        return tuple(range(STUDY_SIZE, self.imgsz + 1, STUDY_STEP)) if self.task == "study" else (self.imgsz,)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _fill_in_for_the_task(cls, given: Any) -> Any:
+        task = given.get("task") if isinstance(given, dict) else None
+        return {**DEFAULTS_OF_TASKS[task], **given} if isinstance(task, str) and task in DEFAULTS_OF_TASKS else given
+
+    @model_validator(mode="after")
+    def _refuse_options_without_effect(self) -> ValidateSettings:
+        if self.save_conf and not (self.save_txt or self.save_hybrid):
+            raise SettingsError("setting `save_conf` has no effect without `save_txt`", hint="add `--save-txt`")
+        if not self.is_series:
+            return self
+        files = [name for name in ("save_txt", "save_hybrid", "save_json", "verbose") if getattr(self, name)]
+        if files:
+            raise SettingsError(f"setting `{files[0]}` has no effect with task `{self.task}`", hint="drop it")
+        if self.nproc > 1 or "," in self.device:
+            raise SettingsError(
+                f"task `{self.task}` measures times, which several processes would disturb", hint="use one device"
+            )
+        if self.task == "study" and (self.imgsz < STUDY_SIZE or (self.imgsz - STUDY_SIZE) % STUDY_STEP):
+            raise SettingsError(
+                f"setting `imgsz` is {self.imgsz}; a study ends at {STUDY_SIZE} or some steps of {STUDY_STEP} above it",
+                hint=f"use {max(STUDY_SIZE, self.imgsz - (self.imgsz - STUDY_SIZE) % STUDY_STEP)}",
+            )
+        return self

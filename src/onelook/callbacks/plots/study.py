@@ -1,0 +1,55 @@
+"""Precision against time, over image sizes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from onelook.callbacks.plots.style import chart, light_grid, line_look
+
+HEIGHT_IN = 3.7
+MAX_LABELLED_MODELS = 4
+
+
+@dataclass(frozen=True)
+class StudyCurve:
+    """What one model gives at several sizes, smallest first.
+
+    Attributes:
+        name: of the model.
+        sizes: longest sides of the images, pixels.
+        latency_ms: network and suppression, per image.
+        map50_95: average precision.
+    """
+
+    name: str
+    sizes: Sequence[int]
+    latency_ms: Sequence[float]
+    map50_95: Sequence[float]
+
+
+def plot_study(curves: Sequence[StudyCurve], path: Path) -> Path:
+    """Draw average precision against time, a line for each model; points are sizes, written beside them.
+
+    Args:
+        curves: one per model.
+        path: a .png or .jpg file; its folder must exist.
+
+    Returns:
+        `path`.
+    """
+    with chart(path, height_in=HEIGHT_IN) as figure:
+        axes = figure.subplots()
+        axes.set(xlabel="Network and suppression, ms per image", ylabel="mAP50-95")
+        light_grid(axes)
+        for number, curve in enumerate(curves):
+            look = line_look(number)
+            axes.plot(curve.latency_ms, curve.map50_95, marker="o", markersize=4, label=curve.name, **look)
+            for size, x, y in zip(curve.sizes, curve.latency_ms, curve.map50_95, strict=True):
+                if len(curves) <= MAX_LABELLED_MODELS:
+                    axes.annotate(str(size), (x, y), xytext=(3, 4), textcoords="offset points", fontsize=6)
+        axes.set_xlim(left=0)
+        axes.set_ylim(bottom=0)
+        axes.legend(loc="lower right")
+    return path

@@ -1,0 +1,30 @@
+"""Precision and time of several models or sizes as a table for the console."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from rich import box
+from rich.table import Table
+from rich.text import Text
+
+from onelook.callbacks.console import printable
+from onelook.structures.metrics import DetectionMetrics
+
+TIMES = ("load", "inference", "nms")
+
+
+def series_table(rows: Sequence[tuple[str, int, DetectionMetrics, Mapping[str, float]]]) -> Table:
+    """A table with a line for each measurement: weights, size, average precision, milliseconds per image.
+
+    Args:
+        rows: weights, longest side of the images in pixels, metrics, milliseconds by name.
+    """
+    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False)
+    table.add_column("Weights", overflow="fold")
+    for column in ("Size", "mAP50", "mAP50-95", *(f"{name} ms" for name in TIMES)):
+        table.add_column(column, justify="right", no_wrap=True)
+    for weights, imgsz, metrics, milliseconds in rows:
+        numbers = [str(imgsz), f"{metrics.map50:.3f}", f"{metrics.map50_95:.3f}"]
+        table.add_row(Text(printable(weights)), *numbers, *(f"{milliseconds[name]:.1f}" for name in TIMES))
+    return table

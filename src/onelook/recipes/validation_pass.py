@@ -1,0 +1,152 @@
+"""One pass of a detector over a split, as the settings of a validation ask for it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+
+from onelook.engine.backend import Backend, Thresholds, check_thresholds
+from onelook.engine.ensemble import assembled
+from onelook.engine.evaluator import Evaluation, EvaluationSettings, Evaluator
+from onelook.engine.process import World
+from onelook.engine.stop_signal import StopSignal
+from onelook.errors import ModelError, SettingsError
+from onelook.models.detector import DetectionModel
+from onelook.recipes.loading import validation_batches
+from onelook.recipes.splits import Splits
+from onelook.settings.validate import ValidateSettings
+from onelook.structures.dataset_index import DatasetIndex
+
+Runnable = DetectionModel | Backend
+
+
+@dataclass(frozen=True)
+class ValidationPass:
+    """A split, and how it is looked at.
+
+    Attributes:
+        settings: thresholds, sizes of batches.
+        splits: with the split that the settings name.
+        world: the processes that share the work.
+        stop: asked after every batch.
+    """
+
+    settings: ValidateSettings
+    splits: Splits
+    world: World
+    stop: StopSignal
+
+    @property
+    def index(self) -> DatasetIndex:
+        """The split."""
+        return self.splits.scans[self.settings.split].index
+
+    def run(self, model: Runnable, *, imgsz: int) -> Evaluation:
+        """Evaluate `model` on images of this longest side, pixels.
+
+        Raises:
+            StopRequested: `stop` was set.
+        """
+        settings, world, index = self.settings.model_copy(update={"imgsz": imgsz}), self.world, self.index
+        intake = intake_of(model)
+        evaluator = Evaluator(
+            index,
+            lambda: validation_batches(
+                index,
+                settings,
+                stride=intake.stride,
+                device=intake.device,
+                frame_hw=intake.frame_hw,
+                rank=world.rank,
+                world_size=world.size,
+            ),
+            num_classes=model.num_classes,
+            settings=EvaluationSettings(
+                conf_thres=settings.conf_thres,
+                iou_thres=settings.iou_thres,
+                max_det=settings.max_det,
+                agnostic=settings.single_cls,
+                hybrid=settings.save_hybrid,
+            ),
+            world=world,
+        )
+        return evaluator.run(model, stop=self.stop)
+
+
+@dataclass(frozen=True)
+class Intake:
+    """What a model takes: where, and frames that are multiples of a stride, or only one, pixels."""
+
+    device: torch.device
+    stride: int
+    frame_hw: tuple[int, int] | None = None
+
+
+def intake_of(model: Runnable) -> Intake:
+    """What the model takes."""
+    if isinstance(model, DetectionModel):
+        return Intake(next(model.parameters()).device, model.max_stride)
+    return Intake(model.device, model.stride, model.frame_hw)
+
+
+def as_one(models: Sequence[Runnable], settings: ValidateSettings) -> Runnable:
+    """What is validated: the model as training validates it, or whatever the settings make of it, or an ensemble.
+
+    Raises:
+        ModelError, SettingsError: see `assembled`.
+    """
+    only = models[0] if len(models) == 1 else None
+    if isinstance(only, DetectionModel) and not settings.half and not settings.augment:
+        return only
+    labels = [str(path) for path in settings.weights]
+    return assembled(models, half=settings.half, augment=settings.augment, labels=labels)
+
+
+def each_alone(models: Sequence[Runnable], settings: ValidateSettings) -> list[Backend]:
+    """Every model as detection would run it.
+
+    Raises:
+        SettingsError: see `assembled`.
+    """
+    return [assembled([model], half=settings.half, augment=settings.augment) for model in models]
+
+
+def refuse_other_sizes(model: Runnable, settings: ValidateSettings) -> None:
+    """Refuse sizes and thresholds that an exported model was not made for.
+
+    Raises:
+        SettingsError: the model takes another size only, or suppresses boxes that are asked for.
+    """
+    if isinstance(model, DetectionModel):
+        return
+    for imgsz in settings.sizes:
+        if model.frame_hw is not None and max(model.frame_hw) != imgsz:
+            height, width = model.frame_hw
+            raise SettingsError(
+                f"setting `imgsz` is {imgsz}; the model was exported for {height} x {width} only",
+                hint=f"use `--imgsz {max(model.frame_hw)}`, or export with `--dynamic`",
+            )
+    asked = Thresholds(settings.conf_thres, settings.iou_thres, settings.max_det, settings.single_cls)
+    check_thresholds(model, asked)
+
+
+def refuse_other_classes(model: Runnable, splits: Splits, settings: ValidateSettings) -> None:
+    """Refuse a model that knows other classes than the data set.
+
+    Raises:
+        ModelError: their number differs.
+        SettingsError: `single_cls` is asked for with a model of several classes.
+    """
+    weights = " ".join(str(path) for path in settings.weights)
+    if model.num_classes != len(splits.names) and not settings.single_cls:
+        raise ModelError(
+            f"weights `{weights}` have {model.num_classes} classes, `{settings.data}` has {len(splits.names)}",
+            hint=f"the weights know: {', '.join(model.names[:20])}",
+        )
+    if settings.single_cls and model.num_classes != 1:
+        raise SettingsError(
+            f"`single_cls` needs weights of one class, but `{weights}` have {model.num_classes}",
+            hint="train with `--single-cls`",
+        )

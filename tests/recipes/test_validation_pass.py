@@ -1,0 +1,70 @@
+"""A pass over a split finds the same with any number of processes, however many detectors look in however many ways."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from onelook.data.scan_rules import ScanOptions
+from onelook.engine.process import World
+from onelook.engine.stop_signal import StopSignal
+from onelook.models.detector import DetectionModel, create_model
+from onelook.recipes.splits import read_splits
+from onelook.recipes.validation_pass import ValidationPass, as_one
+from onelook.settings.validate import ValidateSettings
+from onelook.structures.metrics import as_arrays
+from thread_world import SECONDS, ThreadWorld, in_threads
+
+
+def eager_model(table: Path, seed: int) -> DetectionModel:
+    model = create_model(str(table), names=("square", "disc"), seed=seed).eval()
+    generator = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.add_(torch.randn(parameter.shape, generator=generator) * 0.1)
+    return model
+
+
+def of_the_first(world: ThreadWorld, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """What process 0 gives, for all."""
+    assert world.table is not None
+    world.table.tensors[world.rank] = tensors
+    world.table.barrier.wait(SECONDS)
+    found: dict[str, Tensor] = world.table.tensors[0]
+    world.table.barrier.wait(SECONDS)
+    return found
+
+
+@pytest.mark.parametrize(
+    "extra", [{"save_hybrid": True}, {"augment": True}, {"augment": True, "ensemble": True}], ids=str
+)
+def test_any_number_of_processes_finds_the_same(
+    extra: dict[str, Any], tiny_data: Path, tiny_model: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("ONELOOK_CACHE", str(tmp_path))
+    monkeypatch.setattr(ThreadWorld, "share_tensors", of_the_first)
+    models = [eager_model(tiny_model, seed) for seed in ((1, 2) if extra.pop("ensemble", False) else (1,))]
+    settings = ValidateSettings(
+        weights=[Path(str(number)) for number in range(len(models))], data=tiny_data, imgsz=64, batch_size=1, workers=0,
+        **extra,
+    )  # fmt: skip
+    splits = read_splits(tiny_data, ("val",), options=ScanOptions())
+    model = as_one(models, settings)
+
+    def run(world: World) -> Any:
+        return ValidationPass(settings, splits, world, StopSignal()).run(model, imgsz=64)
+
+    alone, *shared = in_threads(1, run) + in_threads(4, run)
+    assert sum(map(len, alone.detections)) > 50
+    for other in shared:
+        for one, two in zip(alone.detections, other.detections, strict=True):
+            assert np.array_equal(one.boxes, two.boxes) and np.array_equal(one.scores, two.scores)
+        numbers = as_arrays(other.metrics)
+        assert all(
+            np.array_equal(value, numbers[name], equal_nan=True) for name, value in as_arrays(alone.metrics).items()
+        )
