@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 from option_runs import covers
 
-from onelook.errors import DataError, RunFolderError
+from colour_detector import write_detector, write_squares
+from onelook.errors import DataError, DeviceError, RunFolderError
 from onelook.recipes.check import check
-from onelook.settings.check import CheckSettings
 
 YAML = "path: .\ntrain: images/train\nval: images/val\nnames: [a, b]\n"
 
@@ -98,6 +98,24 @@ def test_anchors_of_the_model_are_measured(data: Path, tiny_model: Path) -> None
     assert kinds(data, cfg=str(tiny_model), imgsz=96)["far-anchors"] == 0
 
 
+@covers("check", "weights", "suspicions")
+def test_a_detector_judges_the_labels(tmp_path: Path) -> None:
+    squares, weights = write_squares(tmp_path / "squares"), str(write_detector(tmp_path))
+    for number in (3, 7):
+        (tmp_path / f"squares/labels/train/{number:02}.txt").write_text("")
+    empty = {"empty-label-file": 2}
+    assert kinds(squares, imgsz=96, near=-1) == empty
+    missing = kinds(squares, imgsz=96, near=-1, weights=weights)["suspect-missing"]
+    assert missing >= 4
+    assert kinds(squares, imgsz=96, near=-1, weights=weights, suspicions=3) == {**empty, "suspect-missing": 3}
+
+
+@covers("check", "device")
+def test_the_detector_runs_where_it_should(data: Path, tmp_path: Path) -> None:
+    with pytest.raises(DeviceError):
+        check({"data": data, "weights": str(write_detector(tmp_path)), "device": "99"})
+
+
 @covers("check", "output", "exist_ok")
 def test_the_report_goes_to_a_new_folder(data: Path, tmp_path: Path) -> None:
     (data.parent / "labels/train/03.txt").write_text("0 .5 .5 .2 .2\nx\n")
@@ -108,5 +126,3 @@ def test_the_report_goes_to_a_new_folder(data: Path, tmp_path: Path) -> None:
     with pytest.raises(RunFolderError, match="report` is there already"):
         check({"data": data, "output": str(tmp_path / "report")})
     check({"data": data, "output": str(tmp_path / "report"), "exist_ok": True})
-
-

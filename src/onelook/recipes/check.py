@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from onelook.callbacks.check_page import check_page
 from onelook.data.capacity import available_processors
 from onelook.data.dataset_layout import open_dataset
 from onelook.data.dataset_spec import DatasetSpec
@@ -21,18 +22,20 @@ from onelook.data.scan_rules import ScanOptions, apply_rules
 from onelook.data.work import Work
 from onelook.doctor.diagnosis import Diagnosis, Question, diagnose, has_label_file
 from onelook.doctor.findings import by_severity
+from onelook.doctor.suspicions import Suspicion
 from onelook.engine.autoanchor import Array
 from onelook.engine.stop_signal import StopSignal
 from onelook.engine.weights import DEFAULT_MODEL
 from onelook.errors import DataError, RunFolderError
 from onelook.files.atomic import write_text_atomic
 from onelook.models.detector import create_model
+from onelook.recipes.suspects import exhibits_of, find_suspicions, suspicion_findings
 from onelook.settings.build import build_settings
 from onelook.settings.check import CheckSettings
 
 logger = logging.getLogger(__name__)
 
-JSON_NAME = "check.json"
+JSON_NAME, PAGE_NAME = "check.json", "check.html"
 
 
 @dataclass(frozen=True)
@@ -44,12 +47,14 @@ class CheckResult:
         spec: the data set.
         scans: index and ledger by split.
         diagnosis: all findings.
+        suspicions: what a detector contradicts, the strongest first; none without weights.
     """
 
     settings: CheckSettings
     spec: DatasetSpec
     scans: Mapping[str, ScanResult]
     diagnosis: Diagnosis
+    suspicions: tuple[Suspicion, ...] = ()
 
     @property
     def ledgers(self) -> dict[str, Ledger]:
@@ -110,10 +115,13 @@ def check(given: Mapping[str, Any], *, file: Path | None = None) -> CheckResult:
         model, anchors_px = _anchors(settings, len(spec.names))
         question = Question(spec.path, spec.names, settings.imgsz, settings.near, model, anchors_px)
         diagnosis = diagnose(scans, looks, question)
-        result = CheckResult(settings, spec, scans, diagnosis)
+        suspicions = find_suspicions(settings, spec, scans, stop) if settings.weights else []
+        diagnosis = diagnosis.with_more(suspicion_findings(suspicions, scans, spec.names))
         if output is not None:
             write_text_atomic(output / JSON_NAME, json.dumps(diagnosis.document(), indent=1) + "\n")
-    return result
+            exhibits = list(exhibits_of(suspicions, scans, spec.names))
+            write_text_atomic(output / PAGE_NAME, check_page(diagnosis, exhibits))
+    return CheckResult(settings, spec, scans, diagnosis, tuple(suspicions))
 
 
 def _anchors(settings: CheckSettings, num_classes: int) -> tuple[str, Array]:

@@ -26,6 +26,12 @@ class CheckSettings(BaseModel):
     """Most bits, of 64, that the hashes of pictures that look alike differ in; -1 looks for no such pictures."""
     cfg: str = Field("")
     """Model whose anchors are measured: a shipped name or a YAML file; empty takes yolov5s."""
+    weights: str = Field("")
+    """Detector trained on these classes; what it contradicts is told of, ranked. Without: labels are not judged."""
+    suspicions: int = Field(100, ge=1)
+    """Most labels that are told of because the detector contradicts them; the most suspicious ones."""
+    device: str = Field("")
+    """Where the detector runs: cpu or a GPU number; empty takes the first GPU if there is one."""
     output: str = Field("")
     """Folder for the page, its pictures and the JSON file; empty writes nothing."""
     exist_ok: bool = Field(False)

@@ -1,0 +1,285 @@
+"""Labels that a detector contradicts: missing ones, ones of the wrong class, misplaced ones, and ones of nothing.
+
+In the spirit of "Confident learning: estimating uncertainty in dataset labels" (Northcutt, Jiang, Chuang 2021): how
+much a contradiction counts is read off the data set itself. If 98 % of the detections of a class with such a score lie
+on a label of the class, then one that lies on none is suspicious with 0.98. So classes that the detector knows well
+count for more than those that it guesses at, whatever their scores, and all kinds of suspicions have one scale.
+
+Letters: D detections, M labels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from onelook.structures.detections import Detections
+
+Array = npt.NDArray[Any]
+
+# A detection says the same as a label if they overlap so much; it speaks of nothing that is labelled below the other.
+SAME_IOU, APART_IOU = 0.5, 0.3
+# A box that comes so near to an edge, as a part of the picture's side, shows an object that may be cut.
+EDGE = 0.015
+# A misplaced label still touches the detection that it belongs to, or is no further away than this many of its sides.
+TOUCHING_IOU, NEAR_SIDES = 0.1, 2.0
+# A detector that is right no more often than this has nothing to say.
+LEAST_STRENGTH = 0.5
+
+_BINS = 50
+# What is believed before anything is seen, as so many detections of which half agree.
+_PRIOR = 2.0
+
+
+@dataclass(frozen=True)
+class Compared:
+    """A picture, its labels, and what a detector found in it.
+
+    Attributes:
+        split: train, val or test.
+        image: number of the picture in the index of its split.
+        first_label: row of its first label there.
+        size_hw: height and width of the picture, pixels.
+        boxes_xyxy: (M, 4) labels, pixels.
+        class_ids: (M,) of the labels.
+        detections: from a low score on; pixels.
+    """
+
+    split: str
+    image: int
+    first_label: int
+    size_hw: tuple[int, int]
+    boxes_xyxy: Array
+    class_ids: Array
+    detections: Detections
+
+
+@dataclass(frozen=True)
+class Suspicion:
+    """A label that is probably wrong, or probably missing.
+
+    Attributes:
+        kind: `suspect-missing`, `suspect-class`, `suspect-place` or `suspect-extra`.
+        strength: 0 to 1, how often the data set agrees with the detector where it is as sure as here.
+        split, image: the picture.
+        label: row of the label in the index of the split; -1 if it is missing.
+        labelled_class: of the label; -1 if it is missing.
+        labelled_box: xyxy, pixels; None if it is missing.
+        seen_class: what the detector says; -1 if it sees nothing.
+        seen_box: xyxy, pixels; None if it sees nothing.
+        score: of the detection, 0 to 1; 0 if there is none.
+    """
+
+    kind: str
+    strength: float
+    split: str
+    image: int
+    label: int = -1
+    labelled_class: int = -1
+    labelled_box: tuple[float, ...] | None = None
+    seen_class: int = -1
+    seen_box: tuple[float, ...] | None = None
+    score: float = 0.0
+
+
+def suspicions(pictures: Sequence[Compared], num_classes: int) -> list[Suspicion]:
+    """Contradictions between labels and detections, the strongest first; none where the data set rarely agrees.
+
+    Args:
+        pictures: those with labels and those without.
+        num_classes: all class ids are below.
+    """
+    overlaps = [_iou(one.detections.boxes, one.boxes_xyxy) for one in pictures]
+    trust = _trust(pictures, overlaps, num_classes)
+    found = [
+        suspicion
+        for picture, iou in zip(pictures, overlaps, strict=True)
+        for suspicion in _Contradictions(picture, iou, trust).all()
+        if suspicion.strength >= LEAST_STRENGTH
+    ]
+    return sorted(found, key=lambda one: (-one.strength, -one.score, one.split, one.image, one.label))
+
+
+@dataclass(frozen=True)
+class _Trust:
+    """How far the data set agrees with the detector.
+
+    Attributes:
+        labelled: (classes, 2, bins) part of the detections of such a score that lie on a label of their class; inside
+            the picture, and at its edge, where objects are cut and people label as they please.
+        found: (classes, 2) part of the labels on which a detection of their class lies.
+    """
+
+    labelled: Array
+    found: Array
+
+
+def _trust(pictures: Sequence[Compared], overlaps: Sequence[Array], num_classes: int) -> _Trust:
+    agreed, counts = np.zeros((num_classes, 2, _BINS)), np.zeros((num_classes, 2, _BINS))
+    labels, found = np.zeros((num_classes, 2)), np.zeros((num_classes, 2))
+    for picture, iou in zip(pictures, overlaps, strict=True):
+        seen = picture.detections
+        same = (seen.class_ids[:, None] == picture.class_ids[None]) & (iou >= SAME_IOU)
+        kinds = seen.class_ids, _at_edge(seen.boxes, picture.size_hw), _bin_of(seen.scores)
+        np.add.at(counts, kinds, 1)
+        np.add.at(agreed, kinds, same.any(axis=1))
+        places = picture.class_ids, _at_edge(picture.boxes_xyxy, picture.size_hw)
+        np.add.at(labels, places, 1)
+        np.add.at(found, places, same.any(axis=0))
+    curves = [
+        _rising(yes, all_) for yes, all_ in zip(agreed.reshape(-1, _BINS), counts.reshape(-1, _BINS), strict=True)
+    ]
+    return _Trust(np.stack(curves).reshape(agreed.shape), (found + _PRIOR / 2) / (labels + _PRIOR))
+
+
+def _at_edge(boxes_xyxy: Array, size_hw: tuple[int, int]) -> Array:
+    """1 for boxes that reach an edge of their picture, 0 for others, (N,)."""
+    height, width = size_hw
+    left, top, right, bottom = np.asarray(boxes_xyxy, np.float64).reshape(-1, 4).T
+    margin_x, margin_y = EDGE * width, EDGE * height
+    is_there = (left < margin_x) | (top < margin_y) | (right > width - margin_x) | (bottom > height - margin_y)
+    edges: Array = is_there.astype(np.int64)
+    return edges
+
+
+def _bin_of(scores: Array) -> Array:
+    bins: Array = np.minimum((np.asarray(scores, np.float64) * _BINS).astype(np.int64), _BINS - 1)
+    return bins
+
+
+def _rising(agreed: Array, counts: Array) -> Array:
+    """Parts that agree, bin by bin, made to rise with the score: neighbours that fall are pooled.
+
+    The pool-adjacent-violators algorithm: "An empirical distribution function for sampling with incomplete information"
+    (Ayer, Brunk, Ewing, Reid, Silverman 1955).
+    """
+    pools: list[list[float]] = []  # agreed, counted, bins
+    for yes, all_ in zip(agreed.tolist(), counts.tolist(), strict=True):
+        pools.append([yes, all_, 1])
+        while len(pools) > 1 and _part(pools[-2]) >= _part(pools[-1]):
+            last = pools.pop()
+            pools[-1] = [one + other for one, other in zip(pools[-1], last, strict=True)]
+    return np.concatenate([np.full(int(pool[2]), _part(pool)) for pool in pools])
+
+
+def _part(pool: Sequence[float]) -> float:
+    return (pool[0] + _PRIOR / 2) / (pool[1] + _PRIOR)
+
+
+class _Contradictions:
+    """What a detector says against the labels of one picture."""
+
+    def __init__(self, picture: Compared, iou: Array, trust: _Trust) -> None:
+        self._picture, self._iou, self._trust = picture, iou, trust
+        seen = picture.detections
+        own = seen.class_ids[:, None] == picture.class_ids[None]
+        self._own_iou = np.where(own, iou, 0.0)
+        self._agrees = self._own_iou >= SAME_IOU  # (D, M)
+        self._label_edges = _at_edge(picture.boxes_xyxy, picture.size_hw)
+        self._edges = _at_edge(seen.boxes, picture.size_hw)
+        self._bins = _bin_of(seen.scores)
+        self._used: set[int] = set()  # detections that explain a label already
+
+    def all(self) -> Iterable[Suspicion]:
+        """All of them, each detection and each label in one at most."""
+        unsupported = np.flatnonzero(~self._agrees.any(axis=0)).tolist()
+        explained = []
+        for label in unsupported:
+            reason = self._wrong_class(label) or self._touching(label)
+            explained += [reason] if reason is not None else []
+        told = {reason.label - self._picture.first_label for reason in explained}
+        for label in [label for label in unsupported if label not in told]:
+            reason = self._near(label) or self._nothing_there(label)
+            explained += [reason] if reason is not None else []
+        return [*explained, *self._missing()]
+
+    def _wrong_class(self, label: int) -> Suspicion | None:
+        """A detection of another class lies on the label, and none of its own."""
+        seen = self._picture.detections
+        others = np.flatnonzero((self._iou[:, label] >= SAME_IOU) & ~self._agrees.any(axis=1))
+        if not len(others):
+            return None
+        best = int(others[np.argmax(seen.scores[others])])
+        return self._suspicion("suspect-class", self._both(label, best), label, best)
+
+    def _touching(self, label: int) -> Suspicion | None:
+        """A detection of its class that agrees with no label overlaps the label a little."""
+        free = ~self._agrees.any(axis=1) & (self._own_iou[:, label] >= TOUCHING_IOU)
+        free[list(self._used)] = False
+        if not free.any():
+            return None
+        best = int(np.flatnonzero(free)[np.argmax(self._picture.detections.scores[free])])
+        return self._suspicion("suspect-place", self._strength(best), label, best)
+
+    def _near(self, label: int) -> Suspicion | None:
+        """Nothing lies on the label, but a detection of its class and about its size without a label is near."""
+        picture, seen = self._picture, self._picture.detections
+        if len(seen) == 0 or self._iou[:, label].max(initial=0.0) >= APART_IOU:
+            return None
+        box = picture.boxes_xyxy[label]
+        sides, seen_sides = box[2:] - box[:2], seen.boxes[:, 2:] - seen.boxes[:, :2]
+        away = np.abs((seen.boxes[:, :2] + seen.boxes[:, 2:]) / 2 - (box[:2] + box[2:]) / 2)
+        ratio = np.maximum(seen_sides, 1e-6) / np.maximum(sides, 1e-6)
+        is_near = (
+            (seen.class_ids == picture.class_ids[label])
+            & (away <= NEAR_SIDES * sides).all(axis=1)
+            & (np.maximum(ratio, 1 / ratio) < 1.5).all(axis=1)
+            & (self._iou.max(axis=1, initial=0.0) < APART_IOU)
+        )
+        is_near[list(self._used)] = False
+        if not is_near.any():
+            return None
+        best = int(np.flatnonzero(is_near)[np.argmax(seen.scores[is_near])])
+        return self._suspicion("suspect-place", self._both(label, best), label, best)
+
+    def _nothing_there(self, label: int) -> Suspicion | None:
+        if self._iou[:, label].max(initial=0.0) >= APART_IOU:
+            return None
+        return self._suspicion("suspect-extra", self._found(label), label, None)
+
+    def _missing(self) -> Iterable[Suspicion]:
+        """Detections that lie on no label at all."""
+        for number in np.flatnonzero(self._iou.max(axis=1, initial=0.0) < APART_IOU).tolist():
+            if number not in self._used:
+                yield self._suspicion("suspect-missing", self._strength(number), None, number)
+
+    def _strength(self, detection: int) -> float:
+        """How often a detection like this lies on a label of its class."""
+        class_id = self._picture.detections.class_ids[detection]
+        return float(self._trust.labelled[class_id, self._edges[detection], self._bins[detection]])
+
+    def _found(self, label: int) -> float:
+        """How often a detection of its class lies on a label like this."""
+        return float(self._trust.found[self._picture.class_ids[label], self._label_edges[label]])
+
+    def _both(self, label: int, detection: int) -> float:
+        """Of two signs that have nothing to do with each other: an object without a label, a label without object."""
+        return 1 - (1 - self._strength(detection)) * (1 - self._found(label))
+
+    def _suspicion(self, kind: str, strength: float, label: int | None, detection: int | None) -> Suspicion:
+        picture, seen = self._picture, self._picture.detections
+        told: dict[str, Any] = {}
+        if label is not None:
+            told["label"] = picture.first_label + label
+            told["labelled_class"] = int(picture.class_ids[label])
+            told["labelled_box"] = tuple(picture.boxes_xyxy[label].tolist())
+        if detection is not None:
+            self._used.add(detection)
+            told["seen_class"] = int(seen.class_ids[detection])
+            told["seen_box"] = tuple(seen.boxes[detection].tolist())
+            told["score"] = float(seen.scores[detection])
+        return Suspicion(kind, strength, picture.split, picture.image, **told)
+
+
+def _iou(one_xyxy: Array, other_xyxy: Array) -> Array:
+    """(D, M) overlap of each box with each."""
+    one, other = np.asarray(one_xyxy, np.float64)[:, None], np.asarray(other_xyxy, np.float64)[None]
+    shared = np.clip(np.minimum(one[..., 2:], other[..., 2:]) - np.maximum(one[..., :2], other[..., :2]), 0, None)
+    both = shared.prod(axis=-1)
+    areas = [(boxes[..., 2:] - boxes[..., :2]).prod(axis=-1) for boxes in (one, other)]
+    result: Array = both / np.maximum(areas[0] + areas[1] - both, 1e-12)
+    return result

@@ -1,0 +1,117 @@
+"""Has a detector look at all pictures of a data set, and compares what it says with the labels."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from onelook.callbacks.check_page import Exhibit
+from onelook.callbacks.plots.suspects import draw_suspicion
+from onelook.data.dataset_spec import DatasetSpec
+from onelook.doctor.findings import Finding, Scans
+from onelook.doctor.suspicions import Compared, Suspicion, suspicions
+from onelook.engine.predictor import PredictionSettings, Predictor
+from onelook.engine.stop_signal import StopSignal
+from onelook.errors import DataError, SettingsError
+from onelook.exports.opening import load_runnable
+from onelook.files.bounded import printable
+from onelook.files.images import encode_image, read_image
+from onelook.settings.check import CheckSettings
+
+logger = logging.getLogger(__name__)
+
+# Low, so that a class that is hardly seen still speaks for its labels; what such a detection is worth is measured.
+CONF_THRES = 0.05
+IOU_THRES = 0.5
+MAX_DET = 300
+BATCH = 8
+MAX_EXHIBITS = 60
+
+
+def find_suspicions(settings: CheckSettings, spec: DatasetSpec, scans: Scans, stop: StopSignal) -> list[Suspicion]:
+    """What the detector contradicts in all splits, the strongest contradictions first, as many as are asked for.
+
+    Raises:
+        CheckpointError: the weights cannot be used.
+        SettingsError: they have other classes, or need another size of pictures.
+        StopRequested: `stop` was set.
+    """
+    predictor = Predictor(
+        load_runnable(Path(settings.weights), settings.device),
+        PredictionSettings(imgsz=settings.imgsz, conf_thres=CONF_THRES, iou_thres=IOU_THRES, max_det=MAX_DET),
+    )
+    if predictor.names != spec.names:
+        raise SettingsError(
+            f"weights `{settings.weights}` know the classes {', '.join(predictor.names[:10])}; "
+            f"`{printable(spec.path)}` has {', '.join(spec.names[:10])}",
+            hint="take weights that were trained on these classes, in this order",
+        )
+    compared = [one for split in scans for one in _compared(predictor, scans, split, stop)]
+    return suspicions(compared, len(spec.names))[: settings.suspicions]
+
+
+def suspicion_findings(found: Sequence[Suspicion], scans: Scans, names: Sequence[str]) -> list[Finding]:
+    """A finding for each suspicion, in their order."""
+    return [
+        Finding(
+            one.kind,
+            one.split,
+            printable(scans[one.split].index.paths[one.image]),
+            f"no. {rank}, strength {one.strength:.2f}: {told(one, names)}",
+            image=one.image,
+            label=one.label,
+        )
+        for rank, one in enumerate(found, start=1)
+    ]
+
+
+def told(suspicion: Suspicion, names: Sequence[str]) -> str:
+    """What is suspicious, in words."""
+    labelled = f"`{names[suspicion.labelled_class]}`" if suspicion.labelled_class >= 0 else ""
+    seen = f"`{names[suspicion.seen_class]}`" if suspicion.seen_class >= 0 else ""
+    score = f" (score {suspicion.score:.2f})"
+    if suspicion.kind == "suspect-missing":
+        return f"a {seen} at {_centre(suspicion.seen_box)} has no label{score}"
+    if suspicion.kind == "suspect-class":
+        return f"what is labelled {labelled} at {_centre(suspicion.labelled_box)} looks like {seen}{score}"
+    if suspicion.kind == "suspect-place":
+        where = f"at {_centre(suspicion.labelled_box)} is seen at {_centre(suspicion.seen_box)}"
+        return f"the {labelled} labelled {where}{score}"
+    return f"nothing is seen where {labelled} is labelled, at {_centre(suspicion.labelled_box)}"
+
+
+def _centre(box: tuple[float, ...] | None) -> str:
+    assert box is not None
+    return f"({(box[0] + box[2]) / 2:.0f}, {(box[1] + box[3]) / 2:.0f})"
+
+
+def exhibits_of(found: Sequence[Suspicion], scans: Scans, names: Sequence[str]) -> Iterator[Exhibit]:
+    """Pictures of the first suspicions."""
+    for rank, one in enumerate(found[:MAX_EXHIBITS], start=1):
+        index = scans[one.split].index
+        truth = index.ground_truth(one.image)
+        try:
+            rgb = read_image(index.paths[one.image])
+        except DataError as problem:  # it has changed since it was looked at
+            logger.warning("%s", problem.message)
+            continue
+        drawn = draw_suspicion(rgb, one, truth.boxes, truth.class_ids, names)
+        caption = f"{rank}. {Path(printable(index.paths[one.image])).name}: {told(one, names)}"
+        yield Exhibit(encode_image(drawn, ".jpg", quality=85), caption)
+
+
+def _compared(predictor: Predictor, scans: Scans, split: str, stop: StopSignal) -> Iterator[Compared]:
+    index = scans[split].index
+    for start in range(0, len(index), BATCH):
+        stop.check()
+        images = range(start, min(start + BATCH, len(index)))
+        found = predictor.predict([read_image(index.paths[image]) for image in images])
+        for image, detections in zip(images, found, strict=True):
+            truth = index.ground_truth(image)
+            first = int(index.offsets[image])
+            height, width = index.sizes_hw[image].tolist()
+            boxes = np.asarray(truth.boxes)
+            yield Compared(split, image, first, (height, width), boxes, truth.class_ids, detections)
