@@ -1,4 +1,4 @@
-"""Requests to a service, and forged pictures."""
+"""Requests to a service, what it should answer, and forged pictures."""
 
 from __future__ import annotations
 
@@ -7,8 +7,14 @@ import struct
 import zlib
 from dataclasses import dataclass
 from http.client import HTTPConnection
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
+
+from onelook.engine.predictor import PredictionSettings, Predictor
+from onelook.engine.weights import load_detector
+from onelook.files.images import read_image
+from onelook.structures.detections import Detections
 
 
 @dataclass(frozen=True)
@@ -35,6 +41,12 @@ def ask(url: str, method: str, path: str, body: bytes = b"", **headers: str) -> 
         return Reply(answer.status, {name.lower(): value for name, value in answer.getheaders()}, answer.read())
     finally:
         connection.close()
+
+
+def found_by_library(weights: Path, paths: list[Path], **settings: Any) -> list[Detections]:
+    """What the library finds in pictures, one at a time."""
+    predictor = Predictor(load_detector(weights), PredictionSettings(**settings))
+    return [predictor.predict([read_image(path)])[0] for path in paths]
 
 
 def form(*parts: tuple[str, bytes], boundary: str = "xYzZY") -> tuple[bytes, str]:

@@ -13,10 +13,8 @@ import numpy as np
 import pytest
 from option_runs import Options, covers
 
-from http_asking import Reply, ask, form, png
-from onelook.api import load
+from http_asking import Reply, ask, form, found_by_library, png
 from onelook.errors import SettingsError
-from onelook.files.images import read_image
 from onelook.recipes.serve import Service, serving
 
 Start = Callable[..., Service]
@@ -62,7 +60,7 @@ def boxes_of(reply: Reply) -> list[list[float]]:
 
 def test_answer_is_that_of_the_library(service: Service, picture: Path, settings: Options) -> None:
     reply = detect(service, picture.read_bytes(), content_type="image/jpeg")
-    found = load(settings["weights"], device="cpu", imgsz=64, conf_thres=0.001).predict([read_image(picture)])[0]
+    found = found_by_library(settings["weights"], [picture], imgsz=64, conf_thres=0.001)[0]
     answer = reply.json
     assert len(found) > 5 and reply.headers["content-type"] == "application/json"
     assert [item["class_id"] for item in answer["detections"]] == found.class_ids.tolist()
@@ -208,8 +206,9 @@ def test_detections_are_those_that_the_settings_ask_for(
     if "conf_thres" in asked:
         asked = {"conf_thres": middle([found["score"] for found in plain.json["detections"]])}
     boxes = boxes_of(detect(start(**asked), data))
-    same = load(**{**{key: settings[key] for key in ("weights", "device", "imgsz", "conf_thres")}, **asked})
-    np.testing.assert_allclose(boxes, same.predict([read_image(picture)])[0].boxes, atol=0.006)
+    changed = {"imgsz": 96} if "imgsz" in asked else {"classes": (1,)} if "classes" in asked else asked
+    expected = found_by_library(settings["weights"], [picture], **{"imgsz": 64, "conf_thres": 0.001, **changed})
+    np.testing.assert_allclose(boxes, expected[0].boxes, atol=0.006)
     assert boxes != boxes_of(plain)
     if "agnostic_nms" in asked:
         assert boxes != boxes_of(detect(start(iou_thres=0.1), data))

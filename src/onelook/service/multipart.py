@@ -39,7 +39,7 @@ def file_in_form(body: bytes, content_type: str) -> bytes:
         if not body.startswith(b"\r\n", place):
             raise Refusal(400, "the form is damaged: a boundary is followed by neither an end nor a part")
         start = _after(body, b"\r\n\r\n", place, "the header of a part has no end")
-        end = _after(body, b"\r\n" + mark, start - 2, "a part has no end") - len(mark) - 2
+        end = _after(body, b"\r\n" + mark, start, "a part has no end") - len(mark) - 2
         if start - place > MAX_HEADER_BYTES:
             raise Refusal(400, f"the form is damaged: the header of a part has more than {MAX_HEADER_BYTES} bytes")
         if b"filename" in body[place:start].lower():

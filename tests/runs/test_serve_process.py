@@ -1,0 +1,147 @@
+"""The command itself: many requests at a time, forged pictures, and its end."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from http.client import HTTPConnection
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import numpy as np
+import pytest
+from command_world import texts
+
+from http_asking import Reply, ask, found_by_library, png
+from onelook.cli.main import main
+from onelook.recipes.serve import serve
+
+CONCURRENCY, REQUESTS = 16, 200
+MEBIBYTE = 1 << 20
+
+
+@dataclass(frozen=True)
+class Command:
+    """A running `onelook serve`."""
+
+    process: subprocess.Popen[str]
+    url: str
+
+    @property
+    def peak_bytes(self) -> int:
+        """Most memory that it has held."""
+        status = Path(f"/proc/{self.process.pid}/status").read_text()
+        return 1024 * int(re.findall(r"VmHWM:\s+(\d+)", status)[0])
+
+
+def words(weights: Path, *more: object) -> list[str]:
+    return texts(
+        "serve", "--weights", weights, "--port", 0, "--img", 64, "--device", "cpu", "--conf-thres", 0.001, *more
+    )
+
+
+@pytest.fixture(scope="module")
+def command(tiny_weights: Path) -> Iterator[Command]:
+    process = subprocess.Popen(
+        [sys.executable, "-m", "onelook", *words(tiny_weights)], stdout=subprocess.PIPE, text=True
+    )
+    try:
+        assert process.stdout is not None
+        line = process.stdout.readline()
+        found = re.search(r"http://\S+$", line.strip())
+        assert found, line
+        yield Command(process, found[0])
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(20) == 0
+        assert re.search(
+            r"^stopped: \d+ pictures answered, \d+ refused, 0 failed$", process.stdout.read(), re.MULTILINE
+        )
+    finally:
+        process.kill()
+        process.wait()
+
+
+def test_many_requests_at_a_time_are_all_answered_rightly(
+    command: Command, tiny_data: Path, tiny_weights: Path
+) -> None:
+    paths = sorted((tiny_data.parent / "images").rglob("*.jpg"))
+    pictures = [path.read_bytes() for path in paths]
+    expected = found_by_library(tiny_weights, paths, imgsz=64, conf_thres=0.001)
+    assert len({found.boxes.tobytes() for found in expected}) == len(paths)
+    before = ask(command.url, "GET", "/health").json["answered"]
+
+    def answer(number: int) -> Reply:
+        return ask(command.url, "POST", "/detect", pictures[number % len(pictures)])
+
+    with ThreadPoolExecutor(CONCURRENCY) as pool:
+        replies = list(pool.map(answer, range(REQUESTS)))
+    for number, reply in enumerate(replies):
+        assert reply.status == 200, reply.body
+        boxes = [found["box"] for found in reply.json["detections"]]
+        np.testing.assert_allclose(boxes, expected[number % len(paths)].boxes, atol=0.02)
+    assert max(reply.json["batch"] for reply in replies) > 1
+    assert ask(command.url, "GET", "/health").json["answered"] == before + REQUESTS
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="reads the memory of a process from /proc")
+@pytest.mark.parametrize(
+    ("kind", "data"),
+    [
+        ("a bomb: 900 megapixels in a file", png(30_000, 30_000, rows=300)),
+        ("a bomb below the limit of pixels", png(4990, 4990, rows=10)),
+        ("2.4 kB, of which a chunk claims 2 GB", png(1500, 1500, rows=1500, forged_length=0x7FFFFFF0)),
+        ("2.4 kB, of which a chunk claims 300 MB", png(1500, 1500, rows=1500, forged_length=300_000_000)),
+    ],
+)
+def test_forged_pictures_cost_neither_time_nor_memory(command: Command, kind: str, data: bytes) -> None:
+    assert ask(command.url, "POST", "/detect", png(40, 40, rows=40)).status == 200
+    before = command.peak_bytes
+    seconds = []
+    for _ in range(3):
+        mark = time.perf_counter()
+        assert ask(command.url, "POST", "/detect", data).status in (413, 422)
+        seconds.append(time.perf_counter() - mark)
+    assert min(seconds) < 0.1, f"{kind}: {len(data)} bytes took {seconds} s"
+    assert command.peak_bytes - before < 300 * MEBIBYTE
+
+
+def test_signal_ends_it_after_the_answers(tiny_weights: Path, tiny_data: Path) -> None:
+    """What is inside is answered; what comes later is not let in."""
+    data = next((tiny_data.parent / "images" / "val").iterdir()).read_bytes()
+
+    def client(url: str) -> int:
+        place = urlsplit(url)
+        connection = HTTPConnection(place.hostname or "", place.port, timeout=20)
+        connection.putrequest("POST", "/detect")
+        connection.putheader("Content-Length", str(len(data)))
+        connection.endheaders(data[:100])
+        while not ask(url, "GET", "/health").json["waiting"]:
+            pass
+        os.kill(os.getpid(), signal.SIGTERM)
+        with pytest.raises(ConnectionError):
+            while True:
+                ask(url, "GET", "/health")
+        connection.send(data[100:])
+        return connection.getresponse().status
+
+    with ThreadPoolExecutor(1) as pool:
+        asked: list[Future[int]] = []
+        given = {"weights": tiny_weights, "port": 0, "imgsz": 64, "device": "cpu"}
+        done = serve(given, on_start=lambda service: asked.append(pool.submit(client, service.url)))
+        assert asked[0].result() == 200
+    assert (done.answered, done.refused, done.failed) == (1, 0, 0)
+
+
+def test_missing_package_is_named_with_its_cure(
+    tiny_weights: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(sys.modules, "uvicorn", None)
+    assert main(words(tiny_weights)) == 64
+    assert capsys.readouterr().err.endswith('hint: pip install "onelook[serve]"\n')
