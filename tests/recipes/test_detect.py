@@ -164,6 +164,25 @@ def test_videos_come_out_as_mp4_with_labels_per_frame(tmp_path: Path, run) -> No
     assert names == ["film_0.txt", "film_2.txt", "film_4.txt"]
 
 
+def test_tiles_find_what_the_shrunken_picture_does_not_show(tmp_path: Path, run) -> None:  # type: ignore[no-untyped-def]
+    """Spots of 16 pixels in a picture that is shrunk 7 times to fit; some lie in up to four tiles, and count once."""
+    places = [(0, 0), (64, 64), (80, 64), (144, 80), (320, 208), (656, 400), (352, 0)]
+    image = np.zeros((416, 672, 3), np.uint8)
+    for number, (x, y) in enumerate(places):
+        image[y : y + 16, x : x + 16, number % 2] = 255
+    write_image(tmp_path / "large.png", image)
+    assert len(run(tmp_path / "large.png", nosave=True).frames[0].detections) == 0
+    found = run(tmp_path / "large.png", tile=96, tile_overlap=1 / 3, save_txt=True, nosave=True).frames[0].detections
+    boxes = sorted((round(float(x)), round(float(y))) for x, y in found.boxes[:, :2])
+    assert boxes == sorted(places)
+    assert found.boxes[:, 2:] - found.boxes[:, :2] == pytest.approx(16, abs=0.1)
+    classes = {
+        (round(float(x)), round(float(y))): int(c)
+        for (x, y), c in zip(found.boxes[:, :2], found.class_ids, strict=True)
+    }
+    assert [classes[place] for place in places] == [0, 1, 0, 1, 0, 1, 0]
+
+
 def test_nothing_to_write_makes_no_folder(photos: Path, tmp_path: Path, run) -> None:  # type: ignore[no-untyped-def]
     result = run(photos, nosave=True)
     assert result.run_folder is None
