@@ -27,6 +27,7 @@ from onelook.models.catalog import MODELS
 from onelook.models.count import describe
 from onelook.settings.anchors import AnchorSettings
 from onelook.settings.build import PRESETS, preset_path
+from onelook.settings.convert_data import ConvertDataSettings
 from onelook.settings.detect import DetectSettings
 from onelook.settings.evolve import EvolveSettings, SearchSettings
 from onelook.settings.hyperparameters import Hyperparameters
@@ -148,6 +149,12 @@ def quick_pages() -> dict[str, str]:
             _own_fields(DetectSettings),
         ),
         "anchors.md": _page("onelook anchors", ANCHORS, _own_fields(AnchorSettings)),
+        "convert-data.md": _page(
+            "onelook convert-data",
+            "Writes a data set in another format, into a new folder. See\n"
+            "[Data formats](../guides/data-formats.md).",
+            _own_fields(ConvertDataSettings),
+        ),
         "evolve.md": _evolve_page(),
         "hyperparameters.md": _hyperparameters_page(),
         "errors-and-exit-codes.md": _errors_page(),

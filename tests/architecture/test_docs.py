@@ -26,6 +26,7 @@ from onelook.models.catalog import MODELS
 from onelook.settings.anchors import AnchorSettings
 from onelook.settings.build import build_settings
 from onelook.settings.command_line import typed_options
+from onelook.settings.convert_data import ConvertDataSettings
 from onelook.settings.detect import DetectSettings
 from onelook.settings.evolve import EvolveSettings
 from onelook.settings.train import TrainSettings
@@ -39,6 +40,7 @@ KINDS = {
     "detect": DetectSettings,
     "evolve": EvolveSettings,
     "anchors": AnchorSettings,
+    "convert-data": ConvertDataSettings,
 }
 EXPERIMENT = "runs/train/exp"
 SEARCH = "runs/evolve/exp"
@@ -54,7 +56,7 @@ def reference_script() -> ModuleType:
 
 def parser_of(command: str) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(allow_abbrev=False, exit_on_error=False)
-    importlib.import_module(f"onelook.cli.{command}").add_arguments(parser)
+    importlib.import_module(f"onelook.cli.{command.replace('-', '_')}").add_arguments(parser)
     return parser
 
 

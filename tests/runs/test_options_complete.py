@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 import test_batch_size
 import test_callbacks
+import test_convert_data
 import test_evolve
 import test_options
 import test_options_check
@@ -34,6 +35,7 @@ from onelook.settings.benchmark import BenchmarkSettings
 from onelook.settings.build import build_settings
 from onelook.settings.check import CheckSettings
 from onelook.settings.command_line import typed_options
+from onelook.settings.convert_data import ConvertDataSettings
 from onelook.settings.detect import DetectSettings
 from onelook.settings.evolve import EvolveSettings, SearchSettings
 from onelook.settings.export import ExportSettings
@@ -44,6 +46,7 @@ from onelook.settings.validate import ValidateSettings
 FILES = (
     test_batch_size,
     test_callbacks,
+    test_convert_data,
     test_evolve,
     test_options,
     test_options_check,
@@ -68,6 +71,7 @@ ELSEWHERE = {
     "export": set[str](),
     "benchmark": set[str](),
     "check": set[str](),
+    "convert-data": set[str](),
 }
 
 
@@ -87,6 +91,7 @@ def test_every_file_with_tests_of_settings_is_listed() -> None:
         ("export", ExportSettings),
         ("benchmark", BenchmarkSettings),
         ("check", CheckSettings),
+        ("convert-data", ConvertDataSettings),
     ],
 )
 def test_every_setting_has_its_test(command: str, kind: type[BaseModel]) -> None:

@@ -24,6 +24,7 @@ COMMANDS = {
     "anchors": "measure how well anchors suit a data set, and find better ones",
     "check": "read a data set and account for every label row",
     "convert": "read a checkpoint of YOLOv5 and write it in Onelook's format",
+    "convert-data": "write a data set in another format of labels",
     "autosplit": "divide a folder of images into train, val and test lists",
 }
 
@@ -133,6 +134,10 @@ def _module(command: str) -> ModuleType:
         from onelook.cli import convert
 
         return convert
+    if command == "convert-data":
+        from onelook.cli import convert_data
+
+        return convert_data
     from onelook.cli import autosplit
 
     return autosplit

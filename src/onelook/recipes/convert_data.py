@@ -1,0 +1,145 @@
+"""A data set in another format, in a new folder: written whole or not at all, the old one only read."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from onelook.data.capacity import available_processors
+from onelook.data.dataset_layout import open_dataset
+from onelook.data.formats.writers import WRITERS, SplitToWrite, Writer
+from onelook.data.scan_rules import ScanOptions
+from onelook.data.work import Work, each
+from onelook.engine.stop_signal import StopSignal
+from onelook.errors import DataError, SettingsError
+from onelook.files.atomic import TEMPORARY_MARK, flush_folder
+from onelook.files.bounded import printable
+from onelook.files.yaml import dump_yaml
+from onelook.recipes.splits import Splits, read_splits, write_ledgers
+from onelook.settings.build import build_settings
+from onelook.settings.convert_data import ConvertDataSettings
+
+LEDGER_NAME = "labels.json"
+WORK_NAME = "the conversion"
+
+
+@dataclass(frozen=True)
+class ConvertedData:
+    """What a conversion gave.
+
+    Attributes:
+        path: the YAML of the new data set.
+        splits: what was read of the old one.
+        losses: what the new format has no place for: words for it -> how many.
+    """
+
+    path: Path
+    splits: Splits
+    losses: Mapping[str, int]
+
+
+def convert_data(given: Mapping[str, Any], *, file: Path | None = None) -> ConvertedData:
+    """Read all splits of a data set and write them in another format.
+
+    Args:
+        given: settings by name; see `ConvertDataSettings`.
+        file: YAML file with more settings, weaker than `given`.
+
+    Raises:
+        SettingsError: a setting cannot be used; the folder is there already or lies among the images.
+        DataError: the data set cannot be read, or something of it cannot be written in the format.
+        OSError: the folder cannot be written.
+        StopRequested: Ctrl-C, SIGTERM or SIGUSR1; nothing is left behind.
+    """
+    settings = build_settings(ConvertDataSettings, given, file=file)
+    out = Path(os.path.abspath(os.path.expanduser(settings.out)))  # noqa: PTH100, PTH111 - no HOME is fine
+    with StopSignal() as stop:
+        spec = open_dataset(settings.data)
+        _require_place(out, [folder for folders in spec.splits.values() for folder in folders])
+        options = ScanOptions(strict=settings.strict, allow_unlabelled=settings.allow_unlabelled)
+        splits = read_splits(settings.data, tuple(spec.splits), options=options, stop=stop)
+        writer = WRITERS[settings.to]()
+        parts = _parts(splits, writer)
+        work = Work(available_processors(), lambda: stop.requested)
+        unfinished = out.with_name(f".{out.name}{TEMPORARY_MARK}{os.getpid()}")
+        try:
+            unfinished.mkdir(parents=True)
+            for part in parts:
+                _write_split(part, splits.names, writer, unfinished)
+                _put_images(part, unfinished, put=_PUT[settings.images], work=work)
+            _write(unfinished / "data.yaml", dump_yaml(writer.description(parts, splits.names)).encode())
+            write_ledgers(splits, unfinished / LEDGER_NAME)
+            unfinished.rename(out)
+        finally:
+            shutil.rmtree(unfinished, ignore_errors=True)
+    flush_folder(out.parent)
+    losses: Counter[str] = Counter()
+    for part in parts:
+        losses.update(writer.losses(part.index))
+    return ConvertedData(out / "data.yaml", splits, {what: count for what, count in losses.items() if count})
+
+
+def _require_place(out: Path, image_folders: Sequence[Path]) -> None:
+    if out.exists() or out.is_symlink():
+        raise SettingsError(f"`{printable(out)}` is there already", hint="choose another `--out`; nothing is replaced")
+    for folder in image_folders:
+        if out.is_relative_to(folder):
+            raise SettingsError(
+                f"`{printable(out)}` lies within `{printable(folder)}`, whose images are converted",
+                hint="choose an `--out` outside the data set",
+            )
+
+
+def _parts(splits: Splits, writer: Writer) -> list[SplitToWrite]:
+    """What the images of each split are called: their paths below the folder that all of the split have in common."""
+    inside = {}
+    for split, scan in splits.scans.items():
+        common = os.path.commonpath([os.path.dirname(path) for path in scan.index.paths])  # noqa: PTH120
+        inside[split] = [os.path.relpath(path, common).replace(os.sep, "/") for path in scan.index.paths]
+    stems = Counter(os.path.splitext(name)[0] for names in inside.values() for name in names)  # noqa: PTH122
+    names_differ = max(stems.values()) == 1
+    return [
+        SplitToWrite(split, scan.index, inside[split], writer.folder_of(split, names_differ=names_differ))
+        for split, scan in splits.scans.items()
+    ]
+
+
+def _write_split(part: SplitToWrite, names: Sequence[str], writer: Writer, folder: Path) -> None:
+    for inside, content in writer.texts(part, names):
+        _write(folder / inside, content)
+
+
+def _put_images(part: SplitToWrite, folder: Path, *, put: Callable[[str, Path], None], work: Work) -> None:
+    def put_image(number: int) -> None:
+        path, target = part.index.paths[number], folder / part.folder / part.inside[number]
+        target.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            put(path, target)
+        except FileNotFoundError as problem:
+            raise DataError(f"image `{printable(path)}` is no longer there", hint="convert again") from problem
+
+    for _ in each(put_image, range(len(part.inside)), work, name=WORK_NAME):
+        pass
+
+
+def _copy(path: str, target: Path) -> None:
+    shutil.copyfile(path, target)
+
+
+def _link(path: str, target: Path) -> None:
+    target.symlink_to(path)
+
+
+_PUT: dict[str, Callable[[str, Path], None]] = {"copy": _copy, "link": _link}
+
+
+def _write(path: Path, content: bytes) -> None:
+    """Write a file of a folder that nobody looks at before it is complete."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("xb") as file:
+        file.write(content)

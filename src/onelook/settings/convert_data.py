@@ -1,0 +1,27 @@
+"""Every option of a conversion of data. The text under each field is `--help`, reference page and comment at once."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class ConvertDataSettings(BaseModel):
+    """All settings of `onelook convert-data`."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True, validate_default=True)
+
+    data: Path
+    """Data set to convert: its YAML, or a folder or file in a layout that is known."""
+    to: Literal["yolo", "coco", "voc"]
+    """Format of the labels that are written."""
+    out: Path
+    """Folder of the new data set; it must not be there yet."""
+    images: Literal["copy", "link"] = Field("copy")
+    """Whether the pictures are copied, or symbolic links to the old ones are made, which need no room."""
+    strict: bool = Field(False)
+    """Fail if any image or label row cannot be used, and so would be missing from the new data set."""
+    allow_unlabelled: bool = Field(False)
+    """Accept that most images have no label file."""
