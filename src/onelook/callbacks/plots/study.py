@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from onelook.callbacks.plots.style import chart, light_grid, line_look
+from onelook.callbacks.plots.style import chart, light_grid, line_look, plain_log_axis
 
 HEIGHT_IN = 3.7
 MAX_LABELLED_MODELS = 4
@@ -30,7 +31,7 @@ class StudyCurve:
 
 
 def plot_study(curves: Sequence[StudyCurve], path: Path) -> Path:
-    """Draw average precision against time, a line for each model; points are sizes, written beside them.
+    """Draw average precision against time (logarithmic), a line for each model; points are sizes, every other written.
 
     Args:
         curves: one per model.
@@ -39,6 +40,8 @@ def plot_study(curves: Sequence[StudyCurve], path: Path) -> Path:
     Returns:
         `path`.
     """
+    from matplotlib.ticker import LogLocator
+
     with chart(path, height_in=HEIGHT_IN) as figure:
         axes = figure.subplots()
         axes.set(xlabel="Network and suppression, ms per image", ylabel="mAP50-95")
@@ -46,10 +49,13 @@ def plot_study(curves: Sequence[StudyCurve], path: Path) -> Path:
         for number, curve in enumerate(curves):
             look = line_look(number)
             axes.plot(curve.latency_ms, curve.map50_95, marker="o", markersize=4, label=curve.name, **look)
-            for size, x, y in zip(curve.sizes, curve.latency_ms, curve.map50_95, strict=True):
-                if len(curves) <= MAX_LABELLED_MODELS:
-                    axes.annotate(str(size), (x, y), xytext=(3, 4), textcoords="offset points", fontsize=6)
-        axes.set_xlim(left=0)
+            points = list(zip(curve.sizes, curve.latency_ms, curve.map50_95, strict=True))
+            for size, x, y in points[::-2] if len(curves) <= MAX_LABELLED_MODELS else []:
+                above: dict[str, Any] = {"xytext": (0, 5), "textcoords": "offset points", "ha": "center"}
+                axes.annotate(str(size), (x, y), color=look["color"], fontsize=6, **above)
+        plain_log_axis(axes, "x")
+        axes.xaxis.set_major_locator(LogLocator(base=10, subs=(1, 2, 5)))
         axes.set_ylim(bottom=0)
+        axes.margins(y=0.08)
         axes.legend(loc="lower right")
     return path
