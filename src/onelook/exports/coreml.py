@@ -11,7 +11,8 @@ import torch
 from onelook.errors import DeviceError
 from onelook.exports.metadata import read_metadata
 from onelook.exports.onnx import INPUT, OUTPUT, damaged
-from onelook.exports.plan import ExportPlan, Pictures, Predictions, quietly
+from onelook.exports.plan import ExportPlan, Pictures, Predictions
+from onelook.exports.quiet import quietly
 from onelook.exports.running import ExportedModel
 
 METADATA_KEY = "onelook"

@@ -10,7 +10,8 @@ import torch
 from onelook.errors import DeviceError
 from onelook.exports.folder import file_of, read_folder_metadata, write_folder_metadata
 from onelook.exports.onnx import MAX_BYTES, damaged
-from onelook.exports.plan import ExportPlan, Pictures, Predictions, quietly
+from onelook.exports.plan import ExportPlan, Pictures, Predictions
+from onelook.exports.quiet import quietly
 from onelook.exports.running import ExportedModel
 from onelook.files.atomic import write_bytes_atomic
 from onelook.files.bounded import read_bounded
@@ -37,18 +38,20 @@ def open_executorch(folder: Path, device: torch.device) -> ExportedModel:
         CheckpointError: it is damaged, or not of `onelook export`.
         DeviceError: another device is asked for.
     """
-    from executorch.runtime import Runtime
-
     metadata = read_folder_metadata(folder)
     if device.type != "cpu":
         raise DeviceError(f"ExecuTorch exports run on the CPU, not on `{device}`", hint="use `--device cpu`")
     data = read_bounded(file_of(folder, MODEL), MAX_BYTES)
-    try:
-        method = Runtime.get().load_program(data).load_method("forward")
-    except RuntimeError as problem:
-        raise damaged(folder, problem) from problem
+    with quietly():
+        from executorch.runtime import Runtime
 
-    def run(images: Pictures) -> Pictures:
-        return np.array(method.execute([torch.from_numpy(images)])[0])
+        try:
+            program = Runtime.get().load_program(data)
+            program.load_method("forward")
+        except (RuntimeError, KeyError) as problem:
+            raise damaged(folder, problem) from problem
+
+    def run(images: Pictures) -> Pictures:  # through the program: its memory must outlive the method
+        return np.asarray(program.load_method("forward").execute([torch.from_numpy(images)])[0].numpy())
 
     return ExportedModel(metadata, run, label=folder.name)

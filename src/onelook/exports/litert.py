@@ -10,7 +10,8 @@ import torch
 from onelook.errors import DeviceError
 from onelook.exports.folder import file_of, read_folder_metadata, write_folder_metadata
 from onelook.exports.onnx import MAX_BYTES, damaged
-from onelook.exports.plan import ExportPlan, Pictures, Predictions, quietly
+from onelook.exports.plan import ExportPlan, Pictures, Predictions
+from onelook.exports.quiet import quietly
 from onelook.exports.running import ExportedModel
 from onelook.files.bounded import read_bounded
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import io
 import shutil
 import sys
 from pathlib import Path
@@ -15,7 +13,8 @@ import torch
 from onelook.errors import DeviceError, ModelError
 from onelook.exports.folder import file_of, read_folder_metadata, write_folder_metadata
 from onelook.exports.onnx import damaged
-from onelook.exports.plan import ExportPlan, HeadMaps, Pictures, quietly
+from onelook.exports.plan import ExportPlan, HeadMaps, Pictures
+from onelook.exports.quiet import quietly
 from onelook.exports.running import ExportedModel
 
 PARAM, WEIGHTS = "model.ncnn.param", "model.ncnn.bin"
@@ -27,7 +26,7 @@ def export_ncnn(plan: ExportPlan, folder: Path) -> None:
     Raises:
         ModelError: pnnx wrote no files.
     """
-    with TemporaryDirectory() as scratch, quietly(), contextlib.redirect_stdout(io.StringIO()):
+    with TemporaryDirectory() as scratch, quietly():
         import pnnx
 
         stem = Path(scratch, "model")

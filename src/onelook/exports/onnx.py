@@ -13,7 +13,8 @@ from onelook.errors import CheckpointError, DeviceError
 from onelook.exports.metadata import read_metadata
 from onelook.exports.onnx_int8 import quantised
 from onelook.exports.onnx_nms import with_suppression
-from onelook.exports.plan import ExportPlan, Pictures, Predictions, quietly
+from onelook.exports.plan import ExportPlan, Pictures, Predictions
+from onelook.exports.quiet import quietly
 from onelook.exports.running import ExportedModel
 from onelook.files.atomic import write_bytes_atomic
 from onelook.files.bounded import read_bounded

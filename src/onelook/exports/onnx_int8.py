@@ -8,7 +8,8 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from onelook.errors import SettingsError
-from onelook.exports.plan import ExportPlan, Pictures, quietly
+from onelook.exports.plan import ExportPlan, Pictures
+from onelook.exports.quiet import quietly
 
 
 def quantised(model: Any, plan: ExportPlan) -> Any:

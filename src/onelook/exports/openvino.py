@@ -16,7 +16,8 @@ import torch
 from onelook.errors import DeviceError, SettingsError
 from onelook.exports.folder import file_of, read_folder_metadata, write_folder_metadata
 from onelook.exports.onnx import build_onnx, damaged
-from onelook.exports.plan import ExportPlan, Pictures, quietly
+from onelook.exports.plan import ExportPlan, Pictures
+from onelook.exports.quiet import quietly
 from onelook.exports.running import ExportedModel
 
 MODEL, WEIGHTS = "model.xml", "model.bin"

@@ -5,10 +5,7 @@ Letters: B images, H, W pixels, N boxes of an image, K classes, A anchors per ce
 
 from __future__ import annotations
 
-import logging
-import warnings
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
@@ -87,19 +84,3 @@ def decoding_of(model: DetectionModel) -> Decoding:
     grid = model.anchor_grid
     anchors = tuple(tuple((float(w), float(h)) for w, h in one_map) for one_map in grid.anchors.tolist())
     return Decoding(anchors=anchors, strides=tuple(grid.strides.tolist()))
-
-
-@contextmanager
-def quietly() -> Iterator[None]:
-    """Keep back what converters say about themselves: deprecations, and packages that are not needed here."""
-    names = ("torch.onnx", "torch.onnx._internal.exporter._registration", "torch.export", "nncf", "coremltools")
-    before = {name: logging.getLogger(name).level for name in names}
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        for name in names:
-            logging.getLogger(name).setLevel(logging.ERROR)
-        try:
-            yield
-        finally:
-            for name, level in before.items():
-                logging.getLogger(name).setLevel(level)

@@ -11,7 +11,8 @@ import torch
 from onelook.exports.made_here import refuse_others, remember
 from onelook.exports.metadata import read_metadata
 from onelook.exports.onnx import MAX_BYTES, damaged
-from onelook.exports.plan import ExportPlan, Pictures, Predictions, quietly
+from onelook.exports.plan import ExportPlan, Pictures, Predictions
+from onelook.exports.quiet import quietly
 from onelook.exports.running import ExportedModel
 from onelook.files.atomic import write_bytes_atomic
 from onelook.files.bounded import read_bounded

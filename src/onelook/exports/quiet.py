@@ -1,0 +1,59 @@
+"""Keeps back what converters and run times say about themselves, from Python and from C++ alike."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+import warnings
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from tempfile import TemporaryFile
+
+logger = logging.getLogger(__name__)
+
+LOGGERS = ("torch.onnx", "torch.onnx._internal.exporter._registration", "torch.export", "nncf", "coremltools")
+STREAMS = (1, 2)
+MAX_BYTES = 20_000
+"""Of what was said, for the log."""
+
+
+@contextmanager
+def quietly() -> Iterator[None]:
+    """Send all output of the process to the log, level debug, meanwhile; warnings are dropped."""
+    before = {name: logging.getLogger(name).level for name in LOGGERS}
+    with ExitStack() as stack:
+        stack.enter_context(warnings.catch_warnings())
+        warnings.simplefilter("ignore")
+        stack.enter_context(_captured())
+        for name in LOGGERS:
+            logging.getLogger(name).setLevel(logging.ERROR)
+        try:
+            yield
+        finally:
+            for name, level in before.items():
+                logging.getLogger(name).setLevel(level)
+
+
+@contextmanager
+def _captured() -> Iterator[None]:
+    """Programs in C++ write to the descriptors, past `sys.stdout`; what Python prints comes there, too."""
+    _flush()
+    with TemporaryFile() as said:
+        kept = [os.dup(number) for number in STREAMS]
+        try:
+            for number in STREAMS:
+                os.dup2(said.fileno(), number)
+            yield
+        finally:
+            _flush()
+            for number, copy in zip(STREAMS, kept, strict=True):
+                os.dup2(copy, number)
+                os.close(copy)
+            said.seek(0)
+            logger.debug("said meanwhile:\n%s", said.read(MAX_BYTES).decode("utf-8", "replace"))
+
+
+def _flush() -> None:
+    sys.stdout.flush()
+    sys.stderr.flush()
