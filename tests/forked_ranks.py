@@ -5,6 +5,7 @@ Everything else is real: the store, the process group over the loopback interfac
 
 from __future__ import annotations
 
+import atexit
 import multiprocessing
 import os
 import signal
@@ -45,6 +46,18 @@ def _has_loopback() -> bool:
         except OSError:
             return False
     return True
+
+
+def _started(process: BaseProcess) -> BaseProcess:
+    process.start()
+    atexit.register(_end, process)
+    return process
+
+
+def _end(process: BaseProcess) -> None:
+    """A process that a failed test has left behind would be waited for when Python ends."""
+    if process.is_alive():
+        process.kill()
 
 
 @dataclass
@@ -133,8 +146,7 @@ def start_ranks(
     for rank in range(size):
         own = {**common, "RANK": str(rank), "LOCAL_RANK": str(rank)}
         process = context.Process(target=_in_process, args=(own, folder / f"rank{rank}.txt", target, tuple(arguments)))
-        process.start()
-        processes.append(process)
+        processes.append(_started(process))
     return Ranks(processes, folder, store)
 
 
@@ -144,8 +156,7 @@ def start_command(words: Sequence[Any], folder: Path) -> Ranks:
     process = _context().Process(
         target=_in_process, args=(_settings_of_tests(), folder / "rank0.txt", _typed, (list(map(str, words)),))
     )
-    process.start()
-    return Ranks([process], folder, None)
+    return Ranks([_started(process)], folder, None)
 
 
 def _typed(words: list[str]) -> int:
@@ -169,11 +180,11 @@ def _settings_of_tests() -> dict[str, str]:
 def ranks_below(launcher: int) -> dict[int, int]:
     """The processes that a launcher has started on Linux: number of the process by rank."""
     found = {}
-    for place in Path("/proc").iterdir():
+    for place in Path("/proc").glob("[0-9]*"):
         try:
             parent = int((place / "stat").read_text().rsplit(")", 1)[1].split()[1])
             variables = (place / "environ").read_bytes().split(b"\0") if parent == launcher else []
-        except (OSError, IndexError):  # not a process, or one that has just ended
+        except (OSError, IndexError):  # it has just ended
             continue
         found |= {int(text[5:]): int(place.name) for text in variables if text.startswith(b"RANK=")}
     return found

@@ -9,18 +9,14 @@ from typing import Any
 
 import pytest
 import torch
+from rank_runs import Settings, differences, in_processes, settings_of_20_steps, trained
 
-from forked_ranks import Faults, Ranks, require_loopback, train_ranks
+from forked_ranks import require_loopback
 from onelook.engine.callback import Callback, StepEnd
 from onelook.engine.checkpoint import load_checkpoint
 from onelook.errors import StopRequested
 from onelook.recipes.train import train
-from onelook.settings.command_line import as_arguments
 from rank_faults import At, Send
-
-EQUAL_FILES = ("results.csv", "labels.json")
-EQUAL_PARTS = ("progress", "loss", "ema_updates", "metrics")
-Settings = Mapping[str, Any]
 
 
 class StopAt(Callback):
@@ -36,48 +32,7 @@ class StopAt(Callback):
 def settings(tiny_data: Path, tiny_model: Path) -> dict[str, Any]:
     """A run of 20 steps."""
     require_loopback()
-    return {
-        "data": tiny_data,
-        "cfg": tiny_model,
-        "epochs": 4,
-        "batch_size": 4,
-        "nominal_batch": 8,
-        "imgsz": 64,
-        "workers": 0,
-        "device": "cpu",
-        "noplots": True,
-        "noautoanchor": True,
-    }
-
-
-def contents(run: Path) -> dict[str, bytes]:
-    """The bits of all tensors, of the results, and of what a run knows of itself."""
-    found = {name: (run / name).read_bytes() for name in EQUAL_FILES}
-    for name in ("last", "best"):
-        checkpoint = load_checkpoint(run / "weights" / f"{name}.safetensors")
-        found |= {f"{name}/{key}": tensor.numpy().tobytes() for key, tensor in checkpoint.tensors.items()}
-        found |= {f"{name}.{part}": repr(checkpoint.document.get(part)).encode() for part in EQUAL_PARTS}
-    return found
-
-
-def differences(run: Path, other: Path) -> list[str]:
-    """What is not the same to the bit in two run folders."""
-    first, second = contents(run), contents(other)
-    return [name for name in {**first, **second} if first.get(name) != second.get(name)]
-
-
-def in_processes(size: int, settings: Settings, folder: Path, *, faults: Faults | None = None) -> Ranks:
-    words = as_arguments(settings if "resume" in settings else {**settings, "project": folder})
-    return train_ranks(words, size, folder.with_name(f"{folder.name}-said"), faults=faults)
-
-
-def trained(size: int, settings: Settings, folder: Path) -> Path:
-    """The run folder of a training in `size` processes that went well."""
-    if size == 1:
-        return train({**settings, "project": folder}).run_folder
-    ranks = in_processes(size, settings, folder)
-    assert ranks.join() == [0] * size, ranks.everything_said
-    return folder / "exp"
+    return {**settings_of_20_steps(tiny_data, tiny_model), "nominal_batch": 8}
 
 
 def few(data: Path, count: int) -> dict[str, Any]:
@@ -195,15 +150,15 @@ def test_a_run_may_go_on_in_another_number_of_processes(
 def test_a_change_of_processes_that_moves_the_last_digits_is_said(settings: dict[str, Any], tmp_path: Path) -> None:
     """One whole batch cannot be shared by two without being cut."""
     with pytest.raises(StopRequested):
-        train({**settings, "project": tmp_path / "runs"}, callbacks=[StopAt(3)])
-    ranks = in_processes(2, {"resume": str(tmp_path / "runs" / "exp"), "epochs": 4}, tmp_path / "two")
+        train({**settings, "epochs": 1, "project": tmp_path / "runs"}, callbacks=[StopAt(3)])
+    ranks = in_processes(2, {"resume": str(tmp_path / "runs" / "exp")}, tmp_path / "two")
     assert ranks.join() == [0, 0], ranks.everything_said
     assert "batches are computed in 2 parts in place of 1" in ranks.said(0)
 
 
 def test_synchronous_normalisation_makes_two_processes_one_batch(settings: dict[str, Any], tmp_path: Path) -> None:
     """With the objectness term alone, whose mean over parts is that over the batch."""
-    alone = {"box": 0.0, "cls": 0.0, "optimizer": "SGD", "lr0": 0.01, "epochs": 2, "warmup_epochs": 0}
+    alone = {"box": 0.0, "cls": 0.0, "optimizer": "SGD", "lr0": 0.01, "epochs": 1, "warmup_epochs": 0}
     wanted = {**settings, **alone}
     whole = weights_of(trained(1, wanted, tmp_path / "whole"))
     together = weights_of(trained(2, {**wanted, "sync_bn": True}, tmp_path / "together"))

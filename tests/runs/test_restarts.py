@@ -1,0 +1,279 @@
+"""Processes that die, hang or are told to stop, and launchers that die: the run goes on, and ends as it would have."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from rank_runs import (
+    differences,
+    in_processes,
+    is_alive,
+    rows,
+    settings_of_20_steps,
+    status,
+    steps_done,
+    trained,
+    wait_for,
+)
+
+from forked_ranks import ranks_below, require_loopback, start_command
+from onelook.errors import ProcessGroupError
+from onelook.recipes.launch import train_on_devices
+from onelook.recipes.train import train
+from onelook.settings.command_line import as_arguments
+from rank_faults import At, freeze, get_stuck
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="processes are looked at through /proc")
+Options = dict[str, Any]
+VARIED = {"nominal_batch": 4, "multi_scale": True, "auto_balance": True}
+STANDALONE = ("--standalone", "--nproc-per-node", "2")
+KILL = """
+import os
+from forked_ranks import ranks_below
+from onelook import Callback
+
+class Kill(Callback):
+    # Sends a signal to a process at a step of one attempt.
+    def on_step_end(self, event):
+        step, rank, number, attempt = map(int, os.environ["KILL"].split())
+        if (step, attempt) == (event.step, int(os.environ["TORCHELASTIC_RESTART_COUNT"])):
+            os.kill(ranks_below(os.getppid())[rank], number)
+"""
+HOLD = """
+import time
+from onelook import Callback
+
+class Hold(Callback):
+    # Gives the test time to look.
+    def on_step_end(self, event):
+        time.sleep(0.1)
+"""
+
+
+@pytest.fixture
+def settings(tiny_data: Path, tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Options:
+    """A run of 20 steps for two processes, which may import what is in the folder of the tests."""
+    require_loopback()
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[1]))
+    return {**settings_of_20_steps(tiny_data, tiny_model), **VARIED, "project": tmp_path / "runs"}
+
+
+@pytest.fixture
+def run(settings: Options) -> Path:
+    """The folder of the run."""
+    return Path(settings["project"]) / "exp"
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tiny_data: Path, tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same run in one process, which nothing happens to."""
+    settings = {**settings_of_20_steps(tiny_data, tiny_model), **VARIED, "micro_batch": 2}
+    return trained(1, settings, tmp_path_factory.mktemp("undisturbed"))
+
+
+@pytest.fixture
+def killed(settings: Options, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Options]:
+    """Gives the settings of a run in two processes of which one gets a signal."""
+    (file := tmp_path / "kill.py").write_text(KILL)
+
+    def plan(step: int, rank: int, number: int = signal.SIGKILL, attempt: int = 0) -> Options:
+        monkeypatch.setenv("KILL", f"{step} {rank} {int(number)} {attempt}")
+        return {**settings, "nproc": 2, "callbacks": [str(file)], "save_interval": 0}
+
+    return plan
+
+
+@pytest.mark.parametrize(
+    ("fault", "state"),
+    [
+        (At(1, 7, freeze), "gives no sign of life since 2 s; it was in epoch 1, batch "),
+        (At(1, 7, get_stuck), "does not move since 2 s; it was in epoch 1, batch 1"),
+        (At(0, 2, get_stuck, training=False), "does not move since 2 s; it was in a validation, after "),
+    ],
+    ids=["frozen", "stuck in training", "stuck in a validation"],
+)
+def test_a_process_that_hangs_is_named_within_the_time_that_was_set(
+    fault: At, state: str, settings: Options, run: Path
+) -> None:
+    ranks = in_processes(2, {**settings, "hang_timeout": 2}, run.parent, faults=fault)
+    codes = ranks.join(60)
+    assert (codes[fault.rank], codes[1 - fault.rank]) == (-signal.SIGKILL, 70), ranks.everything_said
+    assert len(ranks.errors) == 1
+    assert f"error: process {fault.rank} (pid {ranks.pids[fault.rank]} on " in ranks.errors[0]
+    assert state in ranks.errors[0]
+    shows_stacks = "its threads:" in ranks.said(fault.rank) and "in get_stuck" in ranks.said(fault.rank)
+    assert shows_stacks == (fault.act is get_stuck)
+
+
+def test_what_takes_long_is_no_hang(settings: Options, run: Path, tmp_path: Path) -> None:
+    """One process is slow; it and the one that waits for it stand still for less than the time that is set."""
+    (file := tmp_path / "hold.py").write_text(HOLD)
+    wanted = {**settings, "hang_timeout": 1, "epochs": 3, "callbacks": [file]}
+    ranks = in_processes(2, wanted, run.parent)
+    assert ranks.join() == [0, 0] and ranks.errors == [], ranks.everything_said
+
+
+def test_a_run_of_which_a_process_is_killed_ends_as_the_undisturbed_one(
+    killed: Callable[..., Options], undisturbed: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    result = train_on_devices(killed(9, 1))
+    assert "process 1 was killed by SIGKILL; starting anew from the newest checkpoint (restart 1)" in caplog.text
+    assert differences(undisturbed, result.run_folder) == []
+    assert status(result.run_folder) == ("finished", 0)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(10))
+def test_runs_killed_at_random_steps_end_as_the_undisturbed_one(
+    seed: int, killed: Callable[..., Options], undisturbed: Path
+) -> None:
+    rng = np.random.default_rng(seed)
+    step, rank = int(rng.integers(1, 20)), int(rng.integers(2))
+    result = train_on_devices(killed(step, rank))
+    assert differences(undisturbed, result.run_folder) == [], f"process {rank} was killed at step {step}"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(5))
+def test_runs_killed_at_random_instants_end_as_the_undisturbed_one(
+    seed: int, settings: Options, run: Path, tmp_path: Path, undisturbed: Path
+) -> None:
+    rng = np.random.default_rng(seed)
+    launcher = start_command(["train", *as_arguments({**settings, "nproc": 2, "workers": 1})], tmp_path / "said")
+    for _ in range(2):
+        wait_for(lambda: len(ranks_below(launcher.pids[0])) == 2 or not launcher.processes[0].is_alive())
+        launcher.processes[0].join(float(rng.uniform(0, 8)))
+        victim = ranks_below(launcher.pids[0]).get(int(rng.integers(2)))
+        if victim is not None:
+            os.kill(victim, signal.SIGKILL)
+    assert launcher.join() == [0], launcher.everything_said
+    assert differences(undisturbed, run) == []
+
+
+@pytest.mark.slow
+def test_a_run_of_which_a_process_freezes_goes_on_by_itself(
+    killed: Callable[..., Options], undisturbed: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    begun = time.monotonic()
+    result = train_on_devices({**killed(9, 1, signal.SIGSTOP), "hang_timeout": 5})
+    assert "gives no sign of life since 5 s" in capfd.readouterr().err
+    assert time.monotonic() - begun < 120
+    assert differences(undisturbed, result.run_folder) == []
+
+
+@pytest.mark.slow
+def test_a_run_that_gets_no_further_is_given_up(killed: Callable[..., Options], run: Path) -> None:
+    with pytest.raises(ProcessGroupError, match=r"^process 1 was killed by SIGKILL\nhint"):
+        train_on_devices({**killed(1, 1), "max_restarts": 0})
+    assert status(run) == ("failed", 70)
+
+
+def test_an_error_that_only_the_user_can_mend_starts_nothing_anew(settings: Options, run: Path, tmp_path: Path) -> None:
+    launcher = start_command(["train", *as_arguments({**settings, "batch_size": 5, "nproc": 2})], tmp_path / "said")
+    assert launcher.join() == [64], launcher.everything_said
+    assert len(launcher.errors) == 1 and "anew" not in launcher.everything_said
+    assert not run.exists()
+
+
+@pytest.mark.slow
+def test_a_launcher_that_is_told_to_stop_or_killed_leaves_a_run_that_can_go_on_and_nobody_behind(
+    settings: Options, run: Path, tmp_path: Path, undisturbed: Path
+) -> None:
+    """First a signal to it and to its group, as batch systems send it; then, gone on with, a kill."""
+    (hold := tmp_path / "hold.py").write_text(HOLD)
+    wanted = {**settings, "callbacks": [str(hold)], "nproc": 2}
+    launcher = start_command(["train", *as_arguments(wanted)], tmp_path / "said")
+    wait_for(lambda: rows(run) > 0)
+    ranks = ranks_below(launcher.pids[0])
+    os.kill(launcher.pids[0], signal.SIGTERM)
+    for number in (launcher.pids[0], *ranks.values()):
+        os.kill(number, signal.SIGTERM)
+    assert launcher.join() == [75], launcher.everything_said
+    assert launcher.everything_said.count("stopped on request of SIGTERM") == 1
+    assert not any(map(is_alive, ranks.values()))
+    assert status(run) == ("stopped", 75)
+
+    before = rows(run)
+    launcher = start_command(["train", f"--resume={run}", f"--callbacks={hold}"], tmp_path / "again")
+    wait_for(lambda: rows(run) > before)
+    ranks, step = ranks_below(launcher.pids[0]), steps_done(run)
+    assert len(ranks) == 2
+    os.kill(launcher.pids[0], signal.SIGKILL)
+    wait_for(lambda: status(run) == ("stopped", 75), 2)
+    assert steps_done(run) > step, "they save before they end"
+    wait_for(lambda: not any(map(is_alive, ranks.values())), 20)  # without torch, Python ends at once
+    train({"resume": str(run), "nproc": 0})
+    assert differences(undisturbed, run) == []
+
+
+@pytest.mark.slow
+def test_a_second_signal_to_a_launcher_ends_it_and_its_processes_at_once(settings: Options, tmp_path: Path) -> None:
+    """While process 1 stands still, the others wait for it, and the launcher waits for them."""
+    file = tmp_path / "stuck.py"
+    file.write_text(HOLD.replace("sleep(0.1)", "sleep(600) if event.step == 3 else print(event.step, flush=True)"))
+    wanted = {**settings, "callbacks": [str(file)], "nproc": 2}
+    launcher = start_command(["train", *as_arguments(wanted)], tmp_path / "said")
+    wait_for(lambda: "2\n" in launcher.said(0))
+    ranks = ranks_below(launcher.pids[0])
+    os.kill(launcher.pids[0], signal.SIGTERM)
+    launcher.processes[0].join(1)
+    assert is_alive(launcher.pids[0]) and all(map(is_alive, ranks.values()))
+    os.kill(launcher.pids[0], signal.SIGTERM)
+    assert launcher.join(5) == [143]
+    wait_for(lambda: not any(map(is_alive, ranks.values())), 2)
+
+
+def torchrun(settings: Options, *words: str, environment: dict[str, str] | None = None) -> subprocess.Popen[str]:
+    """Torch's launcher instead of ours."""
+    return subprocess.Popen(
+        [sys.executable, "-m", "torch.distributed.run", *words, "-m", "onelook", "train", *as_arguments(settings)],
+        env={**os.environ, **(environment or {})},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+
+
+@pytest.mark.slow
+def test_torchrun_is_another_launcher(killed: Callable[..., Options], run: Path, undisturbed: Path) -> None:
+    """A process is killed; torchrun starts all anew, and they go on from the newest checkpoint."""
+    wanted = killed(17, 1)
+    del wanted["nproc"]
+    process = torchrun(wanted, *STANDALONE, "--max-restarts", "2")
+    said, _ = process.communicate(timeout=120)
+    assert process.returncode == 0, said
+    assert "going on at epoch " in said
+    assert differences(undisturbed, run) == []
+
+
+@pytest.mark.slow
+def test_a_stop_reaches_the_processes_of_torchrun(settings: Options, run: Path, undisturbed: Path) -> None:
+    process = torchrun(settings, *STANDALONE)
+    wait_for(lambda: rows(run) > 0)
+    process.send_signal(signal.SIGTERM)
+    said, _ = process.communicate(timeout=60)
+    assert process.returncode != 0 and status(run) == ("stopped", 75), said
+    train({"resume": str(run)})
+    assert differences(undisturbed, run) == []
+
+
+@pytest.mark.slow
+def test_two_machines_are_one_run(settings: Options, run: Path, undisturbed: Path) -> None:
+    """Two launchers that meet at an address; here, both on this machine."""
+    address = f"127.0.0.1:{29000 + os.getpid() % 2000}"
+    meeting = ("--nnodes", "2", "--nproc-per-node", "1", "--rdzv-backend", "c10d", "--rdzv-endpoint", address)
+    local = {"GLOO_SOCKET_IFNAME": "lo"}
+    processes = [torchrun(settings, *meeting, environment=local) for _ in range(2)]
+    said = [process.communicate(timeout=120)[0] for process in processes]
+    assert [process.returncode for process in processes] == [0, 0], said
+    assert differences(undisturbed, run) == []
