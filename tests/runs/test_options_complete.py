@@ -12,6 +12,7 @@ import test_batch_size
 import test_callbacks
 import test_convert_data
 import test_evolve
+import test_fix
 import test_options
 import test_options_check
 import test_options_detect
@@ -48,6 +49,7 @@ FILES = (
     test_callbacks,
     test_convert_data,
     test_evolve,
+    test_fix,
     test_options,
     test_options_check,
     test_options_detect,

@@ -56,6 +56,8 @@ def _print_some(findings: Sequence[Finding]) -> None:
 def _say_where(result: CheckResult) -> None:
     if result.settings.output:
         print(f"everything is in {result.settings.output}")
+    if result.fixed is not None:
+        print(f"the corrected copy is {result.fixed}")
 
 
 def _splits(diagnosis: Diagnosis) -> Table:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from onelook.data.formats.yolo import label_path_of
 from onelook.data.looks import Looks
 from onelook.doctor.classes import anchor_findings, class_findings, size_findings
 from onelook.doctor.faults import FAULTS
@@ -97,12 +96,15 @@ class Question:
     anchors_px: Array
 
 
-def diagnose(scans: Scans, looks: Mapping[str, Looks], question: Question) -> Diagnosis:
+def diagnose(
+    scans: Scans, looks: Mapping[str, Looks], unlabelled: Mapping[str, Collection[str]], question: Question
+) -> Diagnosis:
     """All faults that can be told without a model.
 
     Args:
         scans: what was read, by split.
         looks: of the usable pictures of each split.
+        unlabelled: paths of the pictures of each split that nobody has said anything about.
         question: what is looked at.
     """
     names, imgsz = question.names, question.imgsz
@@ -116,7 +118,7 @@ def diagnose(scans: Scans, looks: Mapping[str, Looks], question: Question) -> Di
         *ledger_findings(scans),
         *doubled_findings(AllPictures.of(scans, looks), question.near_bits),
         *turned_findings(scans, looks),
-        *unlabelled_findings(scans),
+        *unlabelled_findings(scans, unlabelled),
         *doubled_object_findings(scans, names),
         *tiny_object_findings(scans, names, imgsz),
         *class_findings(statistics, names),
@@ -126,21 +128,16 @@ def diagnose(scans: Scans, looks: Mapping[str, Looks], question: Question) -> Di
     return Diagnosis(printable(question.path), names, imgsz, statistics, tuple(findings), fit, question.model)
 
 
-def unlabelled_findings(scans: Scans) -> Iterator[Finding]:
-    """Pictures without objects: those without a label file, and those that are said to be background."""
+def unlabelled_findings(scans: Scans, unlabelled: Mapping[str, Collection[str]]) -> Iterator[Finding]:
+    """Pictures without objects: those that are said to be background, and those that nothing is said of."""
     for split, scan in scans.items():
         index = scan.index
         for image in np.flatnonzero(np.diff(index.offsets) == 0).tolist():
             file = printable(index.paths[image])
-            if has_label_file(index.paths[image]):
-                yield Finding("empty-label-file", split, file, "its label file is empty", image=image)
+            if index.paths[image] in unlabelled[split]:
+                yield Finding("no-label-file", split, file, "has no labels, not even an empty label file", image=image)
             else:
-                yield Finding("no-label-file", split, file, "has no label file", image=image)
-
-
-def has_label_file(image_path: str) -> bool:
-    """Whether there is a label file for a picture."""
-    return Path(label_path_of(image_path)).is_file()
+                yield Finding("empty-label-file", split, file, "is said to show nothing", image=image)
 
 
 def _anchors_document(fit: AnchorFit | None, model: str) -> dict[str, Any] | None:

@@ -60,7 +60,7 @@ FAULTS: dict[str, Fault] = {
         "warning", "objects that vanish at this size", "train at a larger `--imgsz`, or cut pictures into tiles"
     ),
     "no-label-file": Fault(
-        "warning", "pictures without a label file", "label them; an empty label file says that they are background",
+        "warning", "pictures that nothing is said of", "label them; an empty label file says that they are background",
         "an empty label file is written",
     ),
     "untested-class": Fault("warning", "classes without a label to be measured on", "put some into the split"),

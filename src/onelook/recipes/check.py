@@ -13,14 +13,14 @@ from onelook.callbacks.check_page import check_page
 from onelook.data.capacity import available_processors
 from onelook.data.dataset_layout import open_dataset
 from onelook.data.dataset_spec import DatasetSpec
-from onelook.data.formats.yolo import label_path_of
+from onelook.data.formats.registry import FORMATS
 from onelook.data.index import ScanResult, scan_split
 from onelook.data.ledger import Ledger
 from onelook.data.looks import look_at
 from onelook.data.scan_cache import default_cache_folder
 from onelook.data.scan_rules import ScanOptions, apply_rules
 from onelook.data.work import Work
-from onelook.doctor.diagnosis import Diagnosis, Question, diagnose, has_label_file
+from onelook.doctor.diagnosis import Diagnosis, Question, diagnose
 from onelook.doctor.findings import by_severity
 from onelook.doctor.suspicions import Suspicion
 from onelook.engine.autoanchor import Array
@@ -29,6 +29,7 @@ from onelook.engine.weights import DEFAULT_MODEL
 from onelook.errors import DataError, RunFolderError
 from onelook.files.atomic import write_text_atomic
 from onelook.models.detector import create_model
+from onelook.recipes.fix import write_fixed
 from onelook.recipes.suspects import exhibits_of, find_suspicions, suspicion_findings
 from onelook.settings.build import build_settings
 from onelook.settings.check import CheckSettings
@@ -47,14 +48,18 @@ class CheckResult:
         spec: the data set.
         scans: index and ledger by split.
         diagnosis: all findings.
+        first_missing: of each split, the first label file that was looked for and is not there, if any.
         suspicions: what a detector contradicts, the strongest first; none without weights.
+        fixed: the YAML of the corrected copy; None if none was asked for.
     """
 
     settings: CheckSettings
     spec: DatasetSpec
     scans: Mapping[str, ScanResult]
     diagnosis: Diagnosis
+    first_missing: Mapping[str, str | None]
     suspicions: tuple[Suspicion, ...] = ()
+    fixed: Path | None = None
 
     @property
     def ledgers(self) -> dict[str, Ledger]:
@@ -69,9 +74,8 @@ class CheckResult:
         """
         settings = self.settings
         options = ScanOptions(strict=settings.strict, allow_unlabelled=settings.allow_unlabelled)
-        for scan in self.scans.values():
-            first = next((path for path in scan.index.paths if not has_label_file(path)), None)
-            apply_rules(scan.ledger, self.spec, options, first_label=None if first is None else label_path_of(first))
+        for split, scan in self.scans.items():
+            apply_rules(scan.ledger, self.spec, options, first_label=self.first_missing[split])
         counts = by_severity(self.diagnosis.findings)
         if settings.strict and (counts["error"] or counts["warning"]):
             raise DataError(
@@ -94,7 +98,7 @@ def check(given: Mapping[str, Any], *, file: Path | None = None) -> CheckResult:
     with StopSignal() as stop:
         settings = build_settings(CheckSettings, given, file=file)
         spec = open_dataset(settings.data)
-        output = _output_folder(settings)
+        output, fixed = _output_folder(settings), None
         work = Work(available_processors(), stop_requested=lambda: stop.requested)
         cache_folder = default_cache_folder()
         scans = {}
@@ -112,16 +116,36 @@ def check(given: Mapping[str, Any], *, file: Path | None = None) -> CheckResult:
             split: look_at(scan.index.paths, scan.image_digests, work=work, cache_folder=cache_folder)
             for split, scan in scans.items()
         }
+        unlabelled = {split: _unlabelled(spec, split, scan) for split, scan in scans.items()}
         model, anchors_px = _anchors(settings, len(spec.names))
         question = Question(spec.path, spec.names, settings.imgsz, settings.near, model, anchors_px)
-        diagnosis = diagnose(scans, looks, question)
+        diagnosis = diagnose(scans, looks, {split: one.images for split, one in unlabelled.items()}, question)
         suspicions = find_suspicions(settings, spec, scans, stop) if settings.weights else []
         diagnosis = diagnosis.with_more(suspicion_findings(suspicions, scans, spec.names))
+        if settings.fix:
+            fixed = write_fixed(Path(settings.fix), scans, diagnosis.findings, spec.names, work=work)
         if output is not None:
             write_text_atomic(output / JSON_NAME, json.dumps(diagnosis.document(), indent=1) + "\n")
             exhibits = list(exhibits_of(suspicions, scans, spec.names))
             write_text_atomic(output / PAGE_NAME, check_page(diagnosis, exhibits))
-    return CheckResult(settings, spec, scans, diagnosis, tuple(suspicions))
+    first_missing = {split: found.first for split, found in unlabelled.items()}
+    return CheckResult(settings, spec, scans, diagnosis, first_missing, tuple(suspicions), fixed)
+
+
+@dataclass(frozen=True)
+class _Unlabelled:
+    """Pictures that nobody has said anything about: their paths, and the first label file that was looked for."""
+
+    images: frozenset[str] = frozenset()
+    first: str | None = None
+
+
+def _unlabelled(spec: DatasetSpec, split: str, scan: ScanResult) -> _Unlabelled:
+    if scan.ledger.images_missing == 0:
+        return _Unlabelled()
+    source = FORMATS[spec.format](spec, split, False)
+    images = (path for path, has in zip(source.images, source.has_labels.tolist(), strict=True) if not has)
+    return _Unlabelled(frozenset(images), source.first_missing)
 
 
 def _anchors(settings: CheckSettings, num_classes: int) -> tuple[str, Array]:

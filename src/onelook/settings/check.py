@@ -34,5 +34,7 @@ class CheckSettings(BaseModel):
     """Where the detector runs: cpu or a GPU number; empty takes the first GPU if there is one."""
     output: str = Field("")
     """Folder for the page, its pictures and the JSON file; empty writes nothing."""
+    fix: str = Field("")
+    """New folder for a corrected copy, without the faults that a machine can cure; empty writes none."""
     exist_ok: bool = Field(False)
     """Write into the folder even if it is there already."""

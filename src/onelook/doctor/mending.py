@@ -1,0 +1,131 @@
+"""What a machine can correct: which pictures and labels a mended copy of a data set holds, and under which names."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from onelook.doctor.findings import Finding
+from onelook.errors import DataError
+from onelook.files.bounded import printable, read_bounded
+from onelook.files.image_headers import JPEG_END, has_jpeg_end, read_header
+from onelook.files.images import KIND_OF_SUFFIX, MAX_FILE_BYTES
+from onelook.structures.dataset_index import DatasetIndex
+
+# Of these a copy lacks the picture, or the label, that is told of.
+DROPS_IMAGE = frozenset({"doubled-image", "leaked-image"})
+DROPS_LABEL = frozenset({"doubled-object"})
+ODD_FILE = "odd-file"
+
+_SUFFIX_OF_KIND = {"bmp": ".bmp", "jpeg": ".jpg", "png": ".png", "tiff": ".tif", "webp": ".webp"}
+
+
+@dataclass(frozen=True)
+class MendedSplit:
+    """A split of the copy.
+
+    Attributes:
+        split: train, val or test.
+        index: its pictures, by their old paths, and labels.
+        inside: path of each picture below the folder of the split, with `/`; the suffix is that of its content.
+        odd: old paths of the pictures whose files are not just copied.
+    """
+
+    split: str
+    index: DatasetIndex
+    inside: tuple[str, ...]
+    odd: frozenset[str]
+
+
+def mended_split(split: str, index: DatasetIndex, findings: Iterable[Finding]) -> MendedSplit:
+    """A split without what is there twice.
+
+    Raises:
+        DataError: no picture would be left.
+    """
+    ours = [finding for finding in findings if finding.split == split]
+    images = {finding.image for finding in ours if finding.kind in DROPS_IMAGE}
+    labels = {finding.label for finding in ours if finding.kind in DROPS_LABEL}
+    kept = without(index, images, labels)
+    if len(kept) == 0:
+        raise DataError(
+            f"all pictures of split `{split}` are in a larger split too: none would be left",
+            hint="divide the data anew: `onelook split`",
+        )
+    told = {finding.file for finding in ours if finding.kind == ODD_FILE}
+    odd = frozenset(path for path in kept.paths if printable(path) in told)
+    return MendedSplit(split, kept, tuple(_names_inside(kept.paths, odd)), odd)
+
+
+def without(index: DatasetIndex, images: Collection[int], labels: Collection[int]) -> DatasetIndex:
+    """The pictures and labels of an index but for some; it has no fingerprint, being of no scan.
+
+    Args:
+        index: all of them.
+        images: numbers of pictures to leave out, with their labels.
+        labels: rows to leave out.
+    """
+    counts = np.diff(index.offsets)
+    keeps_image = ~np.isin(np.arange(len(index)), list(images))
+    keeps_label = np.repeat(keeps_image, counts) & ~np.isin(np.arange(len(index.class_ids)), list(labels))
+    left = np.add.reduceat(np.append(keeps_label, False), index.offsets[:-1]) * (counts > 0)
+    lengths = np.diff(index.polygon_offsets)
+    return replace(
+        index,
+        paths=tuple(path for path, keep in zip(index.paths, keeps_image.tolist(), strict=True) if keep),
+        sizes_hw=index.sizes_hw[keeps_image],
+        offsets=_ends(left[keeps_image]),
+        class_ids=index.class_ids[keeps_label],
+        boxes=index.boxes[keeps_label],
+        polygon_offsets=_ends(lengths[keeps_label]),
+        polygon_points=index.polygon_points[np.repeat(keeps_label, lengths)],
+        fingerprint="",
+    )
+
+
+def mended_file(path: str) -> bytes:
+    """The bytes of a usable picture file with the end marker that a JPEG has to have.
+
+    Raises:
+        DataError: it can no longer be read.
+    """
+    data = read_bounded(path, MAX_FILE_BYTES)
+    header = read_header(data)
+    if header.kind != "jpeg" or data.endswith(JPEG_END) or has_jpeg_end(data, header.body):
+        return data
+    return data.rstrip(b"\xff") + JPEG_END
+
+
+def _names_inside(paths: Sequence[str], odd: Collection[str]) -> list[str]:
+    """Paths below the folder that all have in common, odd ones with the suffix of their content; no two the same."""
+    folder = os.path.commonpath([str(Path(path).parent) for path in paths])
+    names: dict[str, None] = {}
+    for path in paths:
+        stem = os.path.relpath(path, folder).replace(os.sep, "/").removesuffix(_last_suffix(path))
+        suffix, number = _suffix_of(path) if path in odd else _last_suffix(path), 1
+        name = f"{stem}{suffix}"
+        while name in names:
+            number += 1
+            name = f"{stem}-{number}{suffix}"
+        names[name] = None
+    return list(names)
+
+
+def _suffix_of(path: str) -> str:
+    """The suffix of a picture's name if it fits the content, else one that does."""
+    kind = read_header(read_bounded(path, MAX_FILE_BYTES)).kind
+    suffix = _last_suffix(path)
+    return suffix if KIND_OF_SUFFIX.get(suffix.lower()) == kind else _SUFFIX_OF_KIND[kind]
+
+
+def _last_suffix(path: str) -> str:
+    return os.path.splitext(path)[1]  # noqa: PTH122 - the name may be no UTF-8
+
+
+def _ends(lengths: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+    return np.concatenate([np.zeros(1, np.int64), np.cumsum(lengths, dtype=np.int64)])
