@@ -143,9 +143,9 @@ def quick_pages() -> dict[str, str]:
         ),
         "detect.md": _page(
             "onelook detect",
-            "Runs a detector on pictures and videos. In Python: `onelook.detect(weights, source, **settings)`, or\n"
+            "Runs a detector on pictures, videos and streams. In Python: `onelook.detect(weights, source, **settings)`, or\n"
             "`onelook.load(weights)` for a function to call. See\n"
-            "[Validate and detect](../guides/validate-and-detect.md).",
+            "[Detect](../guides/detect.md).",
             _own_fields(DetectSettings),
         ),
         "anchors.md": _page("onelook anchors", ANCHORS, _own_fields(AnchorSettings)),

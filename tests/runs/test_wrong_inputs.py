@@ -46,6 +46,7 @@ USAGE = [
         "`--noplots`, `--mixup`",
     ),
     Case("option of another trainer", val("--dnn"), 2, ("`--dnn`",), "run by ONNX Runtime, not by OpenCV"),
+    Case("data for detection", detect("--data", "a.yaml"), 2, ("unknown option `--data`",), "names are in the weights"),
     Case("argument too many", words("val", "fast"), 2, ("unexpected argument `fast`",), "onelook val --help"),
     Case("option without value", train("--epochs"), 2, ("--epochs: expected one argument",), "onelook train --help"),
     Case(
