@@ -17,9 +17,9 @@ from onelook.exports.quiet import LOGGERS, quietly
 @contextmanager
 def real_streams() -> Iterator[None]:
     """`sys.stdout` and `sys.stderr` write to their descriptors, as in a program; in tests they do not."""
-    with os.fdopen(1, "w", closefd=False) as stdout, os.fdopen(2, "w", closefd=False) as stderr:
-        with redirect_stdout(stdout), redirect_stderr(stderr):
-            yield
+    stdout, stderr = (os.fdopen(number, "w", closefd=False) for number in (1, 2))
+    with stdout, stderr, redirect_stdout(stdout), redirect_stderr(stderr):
+        yield
 
 
 def speak() -> None:
