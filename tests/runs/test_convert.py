@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 
 import pytest
@@ -10,9 +11,12 @@ from command_world import World, run, state_of, texts
 from option_runs import Options, fit
 
 from onelook.api import load
-from onelook.engine.checkpoint import load_checkpoint
+from onelook.engine.checkpoint import load_checkpoint, save_checkpoint
+from onelook.engine.predictor import PredictionSettings, Predictor
 from onelook.engine.weights import load_detector, starting_model
+from onelook.files.images import read_image
 from onelook.models.detector import DetectionModel
+from onelook.models.fuse import is_fused
 from onelook.recipes.detect import detect
 from onelook.recipes.validate import validate
 from onelook.settings.train import TrainSettings
@@ -73,7 +77,11 @@ def test_convert_says_what_an_unfinished_run_holds(
     ("words", "code", "says"),
     [
         (("none.pt",), 3, "weights `none.pt` do not exist"),
-        (("bees.safetensors",), 3, "`bees.safetensors` is no checkpoint of YOLOv5 by its name"),
+        (("bees.onnx",), 3, "`bees.onnx` is no checkpoint of YOLOv5 or Onelook by its name"),
+        (("bees.safetensors",), 64, "`bees.safetensors` is a checkpoint of Onelook already"),
+        (("bees.safetensors", "--fuse"), 3, "checkpoint `bees.safetensors` does not exist"),
+        (("taken.safetensors", "--half"), 3, "checkpoint `taken.safetensors` is damaged or not"),
+        (("taken.safetensors", "--half", "--out", "taken.safetensors", "--exist-ok"), 64, "the file itself"),
         (("bees.pt", "--out", "x.pt"), 64, "`out` is `x.pt`, which does not end in .safetensors"),
         (("bees.pt", "--out", "taken.safetensors"), 64, "`taken.safetensors` is there already"),
         (("bees.pt", "--out", "no/x.safetensors"), 74, "no/x.safetensors`: No such file"),
@@ -155,3 +163,77 @@ def test_anchors_and_classes_follow_the_rules(
     assert torch.equal(finest, detector.anchor_grid.anchors[0]) == (anchors == "theirs")
     assert (finest[0].tolist() == [5, 5]) == (anchors == "of cfg")
     assert start.label == ("other" if anchors == "of cfg" else "bees")
+
+
+def answers(path: Path, picture: Path) -> list[float]:
+    """What a checkpoint finds in a picture, as one list of numbers."""
+    predictor = Predictor(load_detector(path), PredictionSettings(imgsz=64, conf_thres=0.001, max_det=20))
+    found = predictor.predict([read_image(picture)])[0]
+    return [*found.boxes.flatten().tolist(), *found.scores.tolist()]
+
+
+@pytest.mark.parametrize(
+    ("words", "name", "share", "tolerance"),
+    [
+        (("--ema-only",), "last-ema", 0.4, 0.0),
+        (("--fuse",), "last-fused", 0.4, 1e-3),
+        (("--half",), "last-half", 0.25, 0.5),
+        (("--fuse", "--half"), "last-fused-half", 0.25, 0.5),
+    ],
+)
+def test_convert_makes_checkpoints_of_ours_smaller(
+    words: tuple[str, ...], name: str, share: float, tolerance: float, world: World, capsys: pytest.CaptureFixture[str]
+) -> None:
+    last = world.file("last.safetensors", world.weights.with_name("last.safetensors").read_bytes())
+    outcome = run(texts("convert", last, *words), capsys)
+    assert (outcome.code, outcome.err) == (0, "")
+    assert outcome.out.startswith("averaged weights after epoch 0: ")
+    path = last.with_name(f"{name}.safetensors")
+    assert f" tensors are in {path}\n" in outcome.out
+    before, after = load_checkpoint(last), load_checkpoint(path)
+    assert path.stat().st_size < share * last.stat().st_size
+    assert {tensor_name.split("/")[0] for tensor_name in after.tensors} == {"ema"}
+    assert after.document["settings"] == before.document["settings"]
+    assert after.document["source"]["file_sha256"] == hashlib.sha256(last.read_bytes()).hexdigest()
+    picture = world.image()
+    assert answers(path, picture) == pytest.approx(answers(last, picture), abs=tolerance)
+    if "--fuse" in words:
+        assert not any(".bn." in tensor_name for tensor_name in after.tensors)
+        assert is_fused(load_detector(path))
+    weight = after.tensors["ema/model.0.conv.weight"]
+    assert weight.dtype == (torch.float16 if "--half" in words else torch.float32)
+    assert after.tensors["ema/model.6.anchors"].dtype == torch.float32
+
+
+def test_fused_checkpoint_serves_everything_but_training(world: World, capsys: pytest.CaptureFixture[str]) -> None:
+    best = world.file("best.safetensors", world.weights.read_bytes())
+    assert run(texts("convert", best, "--fuse"), capsys).code == 0
+    fused = best.with_name("best-fused.safetensors")
+    assert run(world.val("--weights", fused), capsys).code == 0
+    assert run(world.detect("--weights", fused), capsys).code == 0
+    assert run(texts("convert", fused, "--half"), capsys).code == 0
+    assert is_fused(load_detector(fused.with_name("best-fused-half.safetensors")))
+    assert run(texts("info", fused), capsys).out.count("is fused: True") == 1
+    outcome = run(world.train("--weights", fused, "--cfg", ""), capsys)
+    assert outcome.code == 3
+    assert "are fused: without their batch-norms they cannot be trained on\nhint: start from" in outcome.err
+
+
+def test_convert_fuses_and_halves_what_comes_from_yolov5(
+    weights: Path, world: World, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(texts("convert", weights, "--fuse", "--half", "--ema-only"), capsys).code == 0
+    path = weights.with_suffix(".safetensors")
+    assert is_fused(load_detector(path)) and load_checkpoint(path).document["source"]["file"] == "bees.pt"
+    picture = world.image()
+    assert answers(path, picture) == pytest.approx(answers(weights, picture), abs=0.5)
+
+
+def test_weight_too_large_for_16_bits_is_refused(world: World, capsys: pytest.CaptureFixture[str]) -> None:
+    checkpoint = load_checkpoint(world.weights)
+    checkpoint.tensors["ema/model.0.conv.weight"][0, 0, 0, 0] = 70_000
+    document = {key: value for key, value in checkpoint.document.items() if key != "sha256"}
+    save_checkpoint(world.work / "large.safetensors", checkpoint.tensors, document)
+    outcome = run(texts("convert", "large.safetensors", "--half"), capsys)
+    assert (outcome.code, "a weight of 70000, too large for 16 bits" in outcome.err) == (64, True)
+    assert not Path("large-half.safetensors").exists()

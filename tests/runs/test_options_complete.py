@@ -13,6 +13,7 @@ import test_callbacks
 import test_convert_data
 import test_evolve
 import test_fix
+import test_info
 import test_options
 import test_options_check
 import test_options_detect
@@ -40,6 +41,7 @@ from onelook.settings.convert_data import ConvertDataSettings
 from onelook.settings.detect import DetectSettings
 from onelook.settings.evolve import EvolveSettings, SearchSettings
 from onelook.settings.export import ExportSettings
+from onelook.settings.info import InfoSettings
 from onelook.settings.serve import ServeSettings
 from onelook.settings.train import TrainSettings
 from onelook.settings.validate import ValidateSettings
@@ -50,6 +52,7 @@ FILES = (
     test_convert_data,
     test_evolve,
     test_fix,
+    test_info,
     test_options,
     test_options_check,
     test_options_detect,
@@ -69,6 +72,7 @@ ELSEWHERE = {
     "val": set[str](),
     "detect": {"half"},  # GPUs only; test_predictor.py
     "evolve": set[str](),
+    "info": set[str](),
     "serve": {"half"},  # GPUs only; test_predictor.py
     "export": set[str](),
     "benchmark": set[str](),
@@ -90,6 +94,7 @@ def test_every_file_with_tests_of_settings_is_listed() -> None:
         ("detect", DetectSettings),
         ("evolve", SearchSettings),
         ("serve", ServeSettings),
+        ("info", InfoSettings),
         ("export", ExportSettings),
         ("benchmark", BenchmarkSettings),
         ("check", CheckSettings),

@@ -23,7 +23,8 @@ COMMANDS = {
     "models": "list the shipped models with their sizes",
     "anchors": "measure how well anchors suit a data set, and find better ones",
     "check": "read a data set and account for every label row",
-    "convert": "read a checkpoint of YOLOv5 and write it in Onelook's format",
+    "info": "show what a file of weights holds",
+    "convert": "read a checkpoint of YOLOv5 and write it in Onelook's format; or make one smaller",
     "convert-data": "write a data set in another format of labels",
     "autosplit": "divide a folder of images into train, val and test lists",
 }
@@ -130,6 +131,10 @@ def _module(command: str) -> ModuleType:
         from onelook.cli import check
 
         return check
+    if command == "info":
+        from onelook.cli import info
+
+        return info
     if command == "convert":
         from onelook.cli import convert
 

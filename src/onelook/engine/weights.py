@@ -13,6 +13,7 @@ from onelook.engine.checkpoint import Checkpoint, load_checkpoint
 from onelook.errors import CheckpointError
 from onelook.interop.yolov5_weights import SUFFIXES, read_yolov5
 from onelook.models.detector import DetectionModel, create_model
+from onelook.models.fuse import fuse
 from onelook.models.transfer import TransferReport, transfer_detector
 from onelook.settings.train import TrainSettings
 
@@ -45,11 +46,13 @@ class Weights:
         definition: builds the model.
         names: of the classes.
         tensors: its whole state, name -> tensor.
+        is_fused: batch-norms are folded into the convolutions: good for everything but training.
     """
 
     definition: dict[str, Any]
     names: tuple[str, ...]
     tensors: dict[str, Tensor]
+    is_fused: bool = False
 
 
 def read_weights(path: Path) -> Weights:
@@ -67,9 +70,7 @@ def read_weights(path: Path) -> Weights:
             f"weights `{path}` are an exported model: a `{path.suffix}` file may carry code and is not opened",
             hint="give the checkpoint it was made of: `.safetensors`, or `.pt` of YOLOv5",
         )
-    checkpoint = load_checkpoint(path)
-    document = checkpoint.document
-    return Weights(document["definition"], tuple(document["names"]), _tensors(checkpoint, "ema/", path))
+    return _weights_of(load_checkpoint(path), "ema/", path)
 
 
 def load_detector(path: Path, device: torch.device | None = None) -> DetectionModel:
@@ -97,7 +98,7 @@ def starting_model(settings: TrainSettings, names: tuple[str, ...]) -> StartingM
 
     Raises:
         ModelError: the definition cannot be built.
-        CheckpointError: the weights cannot be read.
+        CheckpointError: the weights cannot be read, or not be trained on.
     """
     anchors = round(settings.anchors) or None
     if not settings.weights:
@@ -106,6 +107,11 @@ def starting_model(settings: TrainSettings, names: tuple[str, ...]) -> StartingM
         return StartingModel(model, Path(name).stem, None, has_new_anchors=True)
     path = Path(settings.weights)
     given = read_weights(path)
+    if given.is_fused:
+        raise CheckpointError(
+            f"weights `{path}` are fused: without their batch-norms they cannot be trained on",
+            hint="start from the checkpoint that was converted",
+        )
     definition = settings.cfg or given.definition
     model = create_model(definition, num_classes=len(names), anchors=anchors, names=names, seed=settings.seed)
     keeps_anchors = not settings.cfg and anchors is None
@@ -116,12 +122,13 @@ def starting_model(settings: TrainSettings, names: tuple[str, ...]) -> StartingM
 
 def model_of(checkpoint: Checkpoint, prefix: str, path: Path) -> DetectionModel:
     """The model whose tensors stand under `prefix` ("model/" or "ema/") in the checkpoint read from `path`."""
-    document = checkpoint.document
-    return _built(Weights(document["definition"], tuple(document["names"]), _tensors(checkpoint, prefix, path)))
+    return _built(_weights_of(checkpoint, prefix, path))
 
 
 def _built(weights: Weights) -> DetectionModel:
     model = create_model(weights.definition, num_classes=len(weights.names), names=weights.names)
+    if weights.is_fused:
+        model = fuse(model)
     model.load_state_dict(weights.tensors)
     return model
 
@@ -130,8 +137,8 @@ def _for_inference(model: DetectionModel, device: torch.device | None) -> Detect
     return model.eval().requires_grad_(False).to(device or torch.device("cpu"))
 
 
-def _tensors(checkpoint: Checkpoint, prefix: str, path: Path) -> dict[str, Tensor]:
-    tensors = checkpoint.tensors_below(prefix)
+def _weights_of(checkpoint: Checkpoint, prefix: str, path: Path) -> Weights:
+    tensors, document = checkpoint.tensors_below(prefix), checkpoint.document
     if not tensors:
         raise CheckpointError(f"checkpoint `{path}` holds no tensors called `{prefix}...`")
-    return tensors
+    return Weights(document["definition"], tuple(document["names"]), tensors, bool(document.get("is_fused", False)))

@@ -27,6 +27,11 @@ def fuse(model: ModelT) -> ModelT:
     return fused
 
 
+def is_fused(model: nn.Module) -> bool:
+    """Whether `model` is what `fuse` gives."""
+    return any(isinstance(module, Conv) and module.bn is None for module in model.modules())
+
+
 def halved(model: DetectionModel) -> DetectionModel:
     """A copy of `model` in 16 bits; its anchors stay in 32, since 16 would round them."""
     result = copy.deepcopy(model)

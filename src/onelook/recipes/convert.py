@@ -1,22 +1,44 @@
-"""From a checkpoint of YOLOv5 to one of ours."""
+"""From a checkpoint, of YOLOv5 or ours, to one that holds a detector and nothing else."""
 
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
-from onelook.engine.checkpoint import save_checkpoint
-from onelook.engine.state import KIND_DETECTOR
-from onelook.errors import CheckpointError, SettingsError
+from onelook.engine.checkpoint import load_checkpoint, save_checkpoint
+from onelook.engine.state import KIND_DETECTOR, KIND_TRAINING
+from onelook.engine.weights import detector_of, load_detector
+from onelook.errors import CheckpointError, ModelError, SettingsError
 from onelook.files.bounded import printable
-from onelook.interop.yolov5_weights import SUFFIXES, YoloV5Weights, read_yolov5
+from onelook.interop.yolov5_weights import SUFFIXES, read_yolov5
+from onelook.models.detector import DetectionModel
+from onelook.models.fuse import fuse
 
 OUR_SUFFIX = ".safetensors"
+KEPT = ("data", "metrics", "settings")
+"""Parts of our documents that a converted checkpoint keeps."""
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where a detector comes from.
+
+    Attributes:
+        part: `ema` for averaged weights, `model` for others.
+        epoch: last finished one; -1 if the file does not say.
+        date: when the file was written, as it says; empty if it does not.
+    """
+
+    part: str
+    epoch: int
+    date: str
 
 
 @dataclass(frozen=True)
@@ -24,61 +46,127 @@ class Conversion:
     """What a conversion gives.
 
     Attributes:
-        source: the detector that was found.
+        source: where the detector was found.
+        names: of its classes.
         num_parameters: numbers that a training run of it can change.
+        num_tensors: that were written.
         path: the checkpoint that was written.
     """
 
-    source: YoloV5Weights
+    source: Source
+    names: tuple[str, ...]
     num_parameters: int
+    num_tensors: int
     path: Path
 
 
-def convert(weights: Path, out: Path | None = None, *, exist_ok: bool = False) -> Conversion:
-    """Read a checkpoint of YOLOv5 as data and write the same detector in our format.
+def convert(
+    weights: Path,
+    out: Path | None = None,
+    *,
+    exist_ok: bool = False,
+    ema_only: bool = False,
+    fused: bool = False,
+    half: bool = False,
+) -> Conversion:
+    """Read a checkpoint and write its detector, the averaged one, to another file in our format.
 
     Args:
-        weights: a `.pt` or `.pth` file.
-        out: where to; by default beside `weights`, with the suffix `.safetensors`.
+        weights: a `.pt` or `.pth` file of YOLOv5, read as data; or one of ours, if there is something to change.
+        out: where to; by default beside `weights`, with a name that says what was done.
         exist_ok: whether a file in that place may be replaced.
+        ema_only: leave out what only a training run needs; a conversion from YOLOv5 always does.
+        fused: fold the batch-norms into the convolutions; the result cannot be trained on.
+        half: store the weights of convolutions in 16 bits, half the size; they are used in 32.
 
     Raises:
         CheckpointError: the file cannot be read as such a checkpoint.
-        SettingsError: `out` is taken or has another suffix.
+        ModelError: a weight is too large for 16 bits.
+        SettingsError: `out` is taken or has another suffix, or there is nothing to change.
         OSError: `out` cannot be written.
     """
-    target = weights.with_suffix(OUR_SUFFIX) if out is None else out
-    if weights.suffix.lower() not in SUFFIXES:
+    is_foreign = weights.suffix.lower() in SUFFIXES
+    if not is_foreign and weights.suffix != OUR_SUFFIX:
         raise CheckpointError(
-            f"`{printable(weights)}` is no checkpoint of YOLOv5 by its name",
-            hint=f"give a {' or '.join(SUFFIXES)} file",
+            f"`{printable(weights)}` is no checkpoint of YOLOv5 or Onelook by its name",
+            hint=f"give a {' or '.join((*SUFFIXES, OUR_SUFFIX))} file",
         )
+    if not is_foreign and not (ema_only or fused or half):
+        raise SettingsError(
+            f"`{printable(weights)}` is a checkpoint of Onelook already", hint="add `--ema-only`, `--fuse` or `--half`"
+        )
+    changes = [word for word, is_asked in (("fused", fused), ("half", half)) if is_asked]
+    stem = weights.stem if is_foreign else "-".join([weights.stem, *(changes or ["ema"])])
+    target = weights.with_name(stem + OUR_SUFFIX) if out is None else out
+    _check_target(target, weights, exist_ok=exist_ok)
+    model, source, document = _of_yolov5(weights) if is_foreign else _of_ours(weights)
+    num_parameters = sum(parameter.numel() for parameter in model.parameters())
+    converted = fuse(model) if fused else model
+    tensors = {f"ema/{name}": tensor for name, tensor in converted.state_dict().items()}
+    if half:
+        tensors = {name: _in_16_bits(name, tensor) for name, tensor in tensors.items()}
+    flags = {"is_fused": True} if fused or document.get("is_fused") else {}
+    save_checkpoint(target, tensors, {**document, **flags})
+    return Conversion(source, tuple(model.names), num_parameters, len(tensors), target)
+
+
+def _check_target(target: Path, weights: Path, *, exist_ok: bool) -> None:
     if target.suffix != OUR_SUFFIX:
         raise SettingsError(f"`out` is `{printable(target)}`, which does not end in {OUR_SUFFIX}")
+    if target.exists() and weights.exists() and target.samefile(weights):
+        raise SettingsError(f"`out` is `{printable(target)}`, the file itself", hint="choose another `--out`")
     if target.exists() and not exist_ok:
         raise SettingsError(
             f"`{printable(target)}` is there already", hint="choose another `--out`, or add `--exist-ok` to replace it"
         )
-    source = read_yolov5(weights)
-    tensors = {f"ema/{name}": tensor for name, tensor in source.tensors.items()}
-    save_checkpoint(target, tensors, _document(source, weights))
-    return Conversion(source, _num_parameters(source), target)
 
 
-def _document(source: YoloV5Weights, weights: Path) -> dict[str, Any]:
+def _of_yolov5(path: Path) -> tuple[DetectionModel, Source, dict[str, Any]]:
+    found = read_yolov5(path)
+    source = Source(found.part, found.epoch, found.date)
+    return load_detector(path), source, _document(found.names, found.definition, source, path)
+
+
+def _of_ours(path: Path) -> tuple[DetectionModel, Source, dict[str, Any]]:
+    checkpoint = load_checkpoint(path)
+    document = checkpoint.document
+    is_training = document.get("kind") == KIND_TRAINING
+    epoch = document["progress"]["epoch"] - 1 if is_training else document.get("metrics", {}).get("epoch", -1)
+    source = Source("ema", epoch, "")
+    kept = {name: document[name] for name in (*KEPT, "is_fused") if name in document}
+    return (
+        detector_of(checkpoint, path),
+        source,
+        {**kept, **_document(document["names"], document["definition"], source, path)},
+    )
+
+
+def _document(names: Any, definition: Mapping[str, Any], source: Source, path: Path) -> dict[str, Any]:
     return {
         "kind": KIND_DETECTOR,
-        "names": list(source.names),
-        "definition": source.definition,
+        "names": list(names),
+        "definition": definition,
         "made_with": {"onelook": version("onelook"), "torch": torch.__version__},
         "source": {
-            "file": printable(weights.name),
-            "file_sha256": _digest(weights),
+            "file": printable(path.name),
+            "file_sha256": _digest(path),
             "part": source.part,
             "epoch": source.epoch,
             "date": source.date,
         },
     }
+
+
+def _in_16_bits(name: str, tensor: Tensor) -> Tensor:
+    """Weights of convolutions; what is short or must be exact stays as it is: biases, batch-norms, anchors."""
+    if tensor.ndim < 2 or not tensor.is_floating_point() or name.endswith(".anchors"):
+        return tensor
+    half = tensor.half()
+    if not bool(half.isfinite().all()):
+        raise ModelError(
+            f"`{name}` has a weight of {float(tensor.abs().max()):g}, too large for 16 bits", hint="drop `--half`"
+        )
+    return half
 
 
 def _digest(path: Path) -> str:
@@ -87,8 +175,3 @@ def _digest(path: Path) -> str:
         while chunk := file.read(1 << 20):
             digest.update(chunk)
     return digest.hexdigest()
-
-
-def _num_parameters(source: YoloV5Weights) -> int:
-    buffers = (".running_mean", ".running_var", ".num_batches_tracked", ".anchors")
-    return sum(tensor.numel() for name, tensor in source.tensors.items() if not name.endswith(buffers))

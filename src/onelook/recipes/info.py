@@ -1,0 +1,211 @@
+"""What a file of weights holds: the model in numbers, where it comes from, and what it could do without."""
+
+from __future__ import annotations
+
+import hashlib
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from onelook.engine.checkpoint import load_checkpoint, save_checkpoint
+from onelook.engine.state import KIND_DETECTOR, KIND_TRAINING
+from onelook.engine.weights import load_detector
+from onelook.errors import CheckpointError
+from onelook.exports.formats import format_of
+from onelook.exports.opening import open_export
+from onelook.files.bounded import printable
+from onelook.interop.yolov5_weights import SUFFIXES, read_yolov5
+from onelook.models.count import ModelSummary, summarise
+from onelook.models.detector import DetectionModel
+from onelook.models.fuse import is_fused
+from onelook.models.sparsity import LayerSparsity, measure_sparsity, pruned
+from onelook.recipes.validate import validate
+from onelook.settings.build import build_settings
+from onelook.settings.info import InfoSettings
+from onelook.settings.train import TrainSettings
+
+METRICS = ("precision", "recall", "map50", "map50_95")
+
+
+@dataclass(frozen=True)
+class PrunedResult:
+    """What a pruned model is worth.
+
+    Attributes:
+        percentage: of the weights that are zero; 0 for the model as it is.
+        map50, map50_95: on the validation split.
+    """
+
+    percentage: float
+    map50: float
+    map50_95: float
+
+
+@dataclass(frozen=True)
+class InfoResult:
+    """What is known of a file.
+
+    Attributes:
+        path: the file or folder.
+        num_bytes: of it.
+        sha256: of the file, in hexadecimal; empty for a folder.
+        kind: "training run", "detector", "YOLOv5 checkpoint", or the name of an exported format.
+        names: of the classes.
+        facts: where it comes from, what it can do: plain values by name.
+        metrics: when it was validated last; empty if the file does not say.
+        settings: of its training; empty if the file does not say.
+        changed: the settings among them that are not the defaults.
+        summary: the model in numbers; None for exported ones.
+        threshold: magnitude below which weights count as small.
+        percentages: of the weights that pruning would zero.
+        layers: small weights of each layer, if asked for.
+        pruned: measured on a data set, if asked for.
+    """
+
+    path: Path
+    num_bytes: int
+    sha256: str
+    kind: str
+    names: tuple[str, ...]
+    facts: dict[str, Any]
+    metrics: dict[str, float]
+    settings: dict[str, Any]
+    changed: dict[str, Any]
+    summary: ModelSummary | None = None
+    threshold: float = 0.0
+    percentages: tuple[float, ...] = ()
+    layers: tuple[LayerSparsity, ...] = ()
+    pruned: tuple[PrunedResult, ...] = ()
+
+
+def info(given: Mapping[str, Any], *, file: Path | None = None) -> InfoResult:
+    """Look into a file of weights; nothing in it is run, nor is it changed.
+
+    Args:
+        given: settings by name; see `InfoSettings`.
+        file: YAML file with more settings, weaker than `given`.
+
+    Raises:
+        OnelookError: a setting, the file or the data cannot be used.
+    """
+    settings = build_settings(InfoSettings, given, file=file)
+    path = settings.weights
+    if format_of(path) is not None:
+        if settings.rows or settings.sparsity or settings.prune:
+            raise CheckpointError(
+                f"`{printable(path)}` is an exported model: its layers are not looked at",
+                hint="give the checkpoint that it was made of",
+            )
+        return _of_export(path)
+    result = _of_yolov5(path) if path.suffix.lower() in SUFFIXES else _of_checkpoint(path)
+    model = load_detector(path)
+    layers: tuple[LayerSparsity, ...] = ()
+    if settings.sparsity or settings.prune:
+        layers = measure_sparsity(model, threshold=settings.threshold, percentages=settings.prune)
+    return replace(
+        result,
+        summary=summarise(model, imgsz=settings.imgsz),
+        threshold=settings.threshold,
+        percentages=tuple(settings.prune),
+        layers=layers,
+        pruned=_measured(model, settings) if settings.data is not None else (),
+    )
+
+
+def _of_checkpoint(path: Path) -> InfoResult:
+    document = load_checkpoint(path).document
+    is_training = document.get("kind") == KIND_TRAINING
+    facts = {f"made with {name}": value for name, value in document.get("made_with", {}).items()}
+    facts |= {f"source {name}": value for name, value in document.get("source", {}).items()}
+    metrics = {name: document["metrics"][name] for name in METRICS} if "metrics" in document else {}
+    facts |= {"epoch": document["metrics"]["epoch"]} if metrics else {}
+    if is_training:
+        progress = document["progress"]
+        facts |= {name: progress[name] for name in ("epoch", "batch", "step", "best_epoch", "best_fitness")}
+    facts["is fused"] = bool(document.get("is_fused", False))
+    settings = dict(document.get("settings", {}))
+    return replace(
+        _of_file(path, "training run" if is_training else "detector"),
+        names=tuple(document["names"]),
+        facts=facts,
+        metrics=metrics,
+        settings=settings,
+        changed=_changed(settings),
+    )
+
+
+def _of_yolov5(path: Path) -> InfoResult:
+    source = read_yolov5(path)
+    facts: dict[str, Any] = {"weights": "averaged" if source.part == "ema" else "as stored"}
+    facts |= {"epoch": source.epoch} if source.epoch >= 0 else {}
+    facts |= {"date": source.date} if source.date else {}
+    return replace(_of_file(path, "YOLOv5 checkpoint"), names=source.names, facts=facts)
+
+
+def _of_export(path: Path) -> InfoResult:
+    metadata = open_export(path, torch.device("cpu")).metadata
+    facts = {name: value for name, value in metadata.as_dict().items() if name not in ("names", "decoding")}
+    return replace(_of_file(path, str(format_of(path))), names=metadata.names, facts=facts)
+
+
+def _of_file(path: Path, kind: str) -> InfoResult:
+    files = [path] if path.is_file() else [file for file in path.rglob("*") if file.is_file()]
+    digest = hashlib.sha256()
+    if path.is_file():
+        with path.open("rb") as file:
+            while chunk := file.read(1 << 20):
+                digest.update(chunk)
+    return InfoResult(
+        path=path,
+        num_bytes=sum(file.stat().st_size for file in files),
+        sha256=digest.hexdigest() if path.is_file() else "",
+        kind=kind,
+        names=(),
+        facts={},
+        metrics={},
+        settings={},
+        changed={},
+    )
+
+
+def _changed(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Those that are not the defaults."""
+    fields = TrainSettings.model_fields
+    defaults = {
+        name: str(field.default) if isinstance(field.default, Path) else field.default for name, field in fields.items()
+    }
+    return {name: value for name, value in settings.items() if name not in defaults or defaults[name] != value}
+
+
+def _measured(model: DetectionModel, settings: InfoSettings) -> tuple[PrunedResult, ...]:
+    """The model as it is and with each percentage of its weights gone, on the validation split."""
+    document = {
+        "kind": KIND_DETECTOR,
+        "names": list(model.names),
+        "definition": model.definition,
+        "is_fused": is_fused(model),
+    }
+    results = []
+    with tempfile.TemporaryDirectory(prefix="onelook-prune-") as folder:
+        for percentage in (0.0, *settings.prune):
+            weights = Path(folder) / f"{percentage:g}.safetensors"
+            tensors = {f"ema/{name}": tensor for name, tensor in pruned(model, percentage).state_dict().items()}
+            save_checkpoint(weights, tensors, document)
+            found = validate(
+                {
+                    "weights": weights,
+                    "data": settings.data,
+                    "imgsz": settings.imgsz,
+                    "batch_size": settings.batch_size,
+                    "workers": settings.workers,
+                    "device": settings.device,
+                    "noplots": True,
+                    "project": Path(folder) / "runs",
+                }
+            ).metrics
+            results.append(PrunedResult(percentage, found.map50, found.map50_95))
+    return tuple(results)

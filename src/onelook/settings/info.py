@@ -1,0 +1,54 @@
+"""Every option of a look into a file of weights. The text under each field is `--help`, reference page and comment."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from onelook.errors import SettingsError
+from onelook.settings.train import IMGSZ_ALIASES
+
+
+class InfoSettings(BaseModel):
+    """All settings of `onelook info`."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True, validate_default=True)
+
+    weights: Path
+    """File to look into: a checkpoint of Onelook or YOLOv5, or what `onelook export` wrote."""
+    imgsz: int = Field(640, ge=32, multiple_of=32, json_schema_extra=IMGSZ_ALIASES)
+    """Side of the image that operations are counted for, and of the images of `data`, pixels."""
+    rows: bool = Field(False)
+    """List the rows of the layer table, too."""
+    sparsity: bool = Field(False)
+    """List for each layer the share of weights whose magnitude is below the threshold."""
+    threshold: float = Field(0.001, gt=0)
+    """Magnitude below which a weight counts as small; batch-norm is folded in."""
+    prune: list[Annotated[float, Field(ge=0, lt=100)]] = Field([])
+    """Percentages of the weights: list what each layer would lose if those of least magnitude were zero."""
+    data: Path | None = Field(None)
+    """Data-set YAML to measure the model on, as it is and pruned; the file of weights is not changed."""
+    batch_size: int = Field(32, ge=1)
+    """Images per batch on `data`."""
+    workers: int = Field(8, ge=0)
+    """Most processes that load images of `data`."""
+    device: str = Field("")
+    """cpu, a GPU number, or mps, for `data`; empty takes the first GPU if there is one."""
+    json_output: bool = Field(False, json_schema_extra={"aliases": ["--json"]})
+    """Print everything as JSON, the settings of the training included."""
+
+    @model_validator(mode="after")
+    def _refuse_options_without_effect(self) -> InfoSettings:
+        given = self.model_fields_set
+        if self.data is not None and not self.prune:
+            raise SettingsError(
+                "setting `data` has no effect without `prune`", hint="add `--prune 50`, or use `onelook val`"
+            )
+        if "threshold" in given and not (self.sparsity or self.prune):
+            raise SettingsError("setting `threshold` has no effect without `sparsity`", hint="add `--sparsity`")
+        idle = [name for name in ("batch_size", "workers", "device") if name in given and self.data is None]
+        if idle:
+            raise SettingsError(f"setting `{idle[0]}` has no effect without `data`", hint="add `--data`")
+        return self

@@ -1,0 +1,188 @@
+"""`onelook info`: what files of weights hold, as text and as JSON."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+from command_world import Outcome, World, run, texts
+from option_runs import covers
+
+from onelook.engine.checkpoint import load_checkpoint
+from onelook.engine.weights import load_detector
+from onelook.errors import OnelookError
+from onelook.models.count import summarise
+from onelook.models.sparsity import measure_sparsity
+from onelook.recipes.info import InfoResult, info
+from onelook.recipes.validate import validate
+from yolov5_files import DATE, Look, halved, stripped
+
+
+def shown(capsys: pytest.CaptureFixture[str], *words: object) -> Outcome:
+    return run(texts("info", *words), capsys)
+
+
+@covers("info", "weights", "imgsz")
+def test_detector_is_described(tiny_weights: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    outcome = shown(capsys, tiny_weights, "--img", 128)
+    data = tiny_weights.read_bytes()
+    summary = summarise(load_detector(tiny_weights), imgsz=128)
+    metrics = load_checkpoint(tiny_weights).document["metrics"]
+    assert (outcome.code, outcome.err) == (0, "")
+    assert outcome.out.startswith(
+        f"{tiny_weights}: detector, {len(data) / 1e6:,.2f} MB\nSHA-256: {hashlib.sha256(data).hexdigest()}\n"
+        f"model: {summary.layers} layers, {summary.parameters:,} parameters, {summary.gflops:.1f} GFLOPs at 128 x 128, "
+        "strides 8 16 32\nclasses: 2 ('square', 'disc')\n"
+    )
+    assert f"metrics: precision {metrics['precision']:.4f}, recall" in outcome.out
+    assert re.search(r"^settings: .*\bepochs 1\b.*\bimgsz 64\b", outcome.out, re.MULTILINE)
+    assert "lrf" not in outcome.out, "a setting with its default value is not worth a word"
+
+
+def test_run_is_described(tiny_weights: Path) -> None:
+    result = info({"weights": tiny_weights.with_name("last.safetensors")})
+    assert (result.kind, result.facts["epoch"], result.facts["step"]) == ("training run", 1, 5)
+    assert result.facts["best_epoch"] == 0 and not result.facts["is fused"]
+    assert (result.settings["batch_size"], result.changed["batch_size"]) == (4, 4)
+
+
+def test_checkpoint_of_yolov5_is_described(tiny_weights: Path, tmp_path: Path) -> None:
+    model = load_detector(tiny_weights)
+    model.load_state_dict(halved(model))
+    path = tmp_path / "bees.pt"
+    path.write_bytes(stripped(model, Look(names_as_mapping=True)))
+    result = info({"weights": path})
+    assert (result.kind, result.names) == ("YOLOv5 checkpoint", ("square", "disc"))
+    assert result.facts == {"weights": "as stored", "date": DATE}
+    assert result.summary == summarise(model)
+
+
+def test_exported_model_is_described(tiny_weights: Path, world: World, capsys: pytest.CaptureFixture[str]) -> None:
+    words = texts("export", "--weights", tiny_weights, "--include", "torchscript", "--img", 64, "--device", "cpu")
+    assert run(words, capsys).code == 0
+    path = tiny_weights.with_suffix(".torchscript")
+    result = info({"weights": path})
+    assert (result.kind, result.names, result.summary) == ("torchscript", ("square", "disc"), None)
+    assert (result.facts["frame_hw"], result.facts["precision"]) == ((64, 64), "fp32")
+    outcome = shown(capsys, path, "--sparsity")
+    assert (outcome.code, "is an exported model: its layers are not looked at" in outcome.err) == (3, True)
+
+
+@covers("info", "rows")
+def test_rows_of_the_table_are_listed(tiny_weights: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    plain, rows = (shown(capsys, tiny_weights, *words).out.splitlines() for words in ((), ("--rows",)))
+    assert rows[: len(plain)] == plain and len(rows) == len(plain) + 7
+    assert rows[-1].split() == [
+        "6",
+        "from",
+        "3,4,5",
+        "Detect",
+        "x1",
+        f"{summary_of(tiny_weights).rows[-1].parameters:,}",
+    ]
+
+
+def summary_of(path: Path) -> Any:
+    return summarise(load_detector(path))
+
+
+@covers("info", "sparsity", "threshold", "prune")
+def test_small_weights_are_listed(tiny_weights: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    lines = shown(capsys, tiny_weights, "--sparsity", "--threshold", 0.03, "--prune", 25, 50).out.splitlines()
+    layers = measure_sparsity(load_detector(tiny_weights), threshold=0.03, percentages=(25, 50))
+    place = next(number for number, line in enumerate(lines) if line.startswith("layer "))
+    assert lines[place].split() == ["layer", "weights", "below", "0.03", "pruned", "25", "%", "pruned", "50", "%"]
+    for line, layer in zip(lines[place + 1 :], layers, strict=False):
+        shares = " % ".join(f"{100 * share:.1f}" for share in (layer.below, *layer.pruned))
+        assert " ".join(line.split()) == f"{layer.name} {layer.weights:,} {shares} %"
+    assert re.fullmatch(r"all +[\d,]+ +[\d.]+ % +25\.0 % +50\.0 %", lines[-1])
+    assert len(lines) == place + len(layers) + 2
+    assert info({"weights": tiny_weights}).layers == ()
+
+
+@covers("info", "data", "prune", "imgsz")
+def test_pruned_model_is_measured_and_the_file_is_not_changed(tiny_weights: Path, tiny_data: Path) -> None:
+    before = tiny_weights.read_bytes()
+    given = {"weights": tiny_weights, "data": tiny_data, "imgsz": 64, "workers": 0, "device": "cpu"}
+    result = info({**given, "prune": [0, 95]})
+    assert [item.percentage for item in result.pruned] == [0, 0, 95]
+    whole, same, little = ((item.map50, item.map50_95) for item in result.pruned)
+    assert whole == same != little
+    assert whole == measured({**given, "weights": tiny_weights}) and tiny_weights.read_bytes() == before
+    assert info({**given, "prune": [0], "imgsz": 96}).pruned[0].map50 != whole[0]
+
+
+def measured(given: dict[str, Any]) -> tuple[float, float]:
+    folder = Path(given["data"]).parent / "measured"
+    metrics = validate({**given, "noplots": True, "project": folder}).metrics
+    return metrics.map50, metrics.map50_95
+
+
+@covers("info", "batch_size", "workers", "device")
+def test_settings_of_the_measurement_reach_it(
+    tiny_weights: Path, tiny_data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[dict[str, Any]] = []
+
+    def watched(given: dict[str, Any]) -> Any:
+        seen.append(given)
+        return validate(given)
+
+    monkeypatch.setattr("onelook.recipes.info.validate", watched)
+    info({"weights": tiny_weights, "data": tiny_data, "imgsz": 64, "prune": [50],
+          "workers": 1, "device": "cpu", "batch_size": 2})  # fmt: skip
+    assert [(given["workers"], given["device"], given["batch_size"]) for given in seen] == [(1, "cpu", 2)] * 2
+
+
+@covers("info", "json_output")
+def test_json_holds_everything(tiny_weights: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    outcome = shown(capsys, tiny_weights, "--json", "--prune", 50)
+    content = json.loads(outcome.out)
+    assert set(content) == set(InfoResult.__dataclass_fields__)
+    assert content["settings"]["lrf"] == 0.01 and content["summary"]["parameters"] > 1000
+    assert content["layers"][0]["name"] == "model.0.conv" and content["percentages"] == [50]
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "says", "hint"),
+    [
+        (("none.safetensors",), 3, "checkpoint `none.safetensors` does not exist", None),
+        (("none.pt",), 3, "weights `none.pt` do not exist", "nothing is downloaded"),
+        (("none.onnx",), 3, "`none.onnx` does not exist", None),
+        (("text.safetensors",), 3, "is damaged or not a Onelook checkpoint", "use another"),
+        (("{weights}", "--data", "bees.yaml"), 64, "`data` has no effect without `prune`", "--prune 50"),
+        (("{weights}", "--threshold", "1"), 64, "`threshold` has no effect without `sparsity`", "--sparsity"),
+        (("{weights}", "--workers", "1"), 64, "`workers` has no effect without `data`", "--data"),
+        (("{weights}", "--prune", "100"), 64, "prune", None),
+        (("{weights}", "--img", "65"), 64, "imgsz", None),
+        (("{weights}", "--prune", "5", "--data", "none.yaml"), 65, "none.yaml", None),
+    ],
+)
+def test_what_cannot_be_looked_into_is_named(
+    words: tuple[str, ...], code: int, says: str, hint: str | None, world: World, capsys: pytest.CaptureFixture[str]
+) -> None:
+    world.file("text.safetensors", "hello, this is no checkpoint")
+    outcome = shown(capsys, *(word.format(weights=world.weights) for word in words))
+    assert (outcome.code, outcome.out) == (code, "")
+    assert says in outcome.err and (hint is None or f"hint: {hint}" in outcome.err or hint in outcome.err)
+
+
+def test_hostile_names_stay_on_their_line(
+    tiny_weights: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from onelook.engine.checkpoint import save_checkpoint
+
+    checkpoint = load_checkpoint(tiny_weights)
+    document = {**checkpoint.document, "names": ["a\nb\x1b[31m", "disc"]}
+    del document["sha256"]
+    save_checkpoint(tmp_path / "odd.safetensors", checkpoint.tensors, document)
+    assert r"classes: 2 ('a\nb\x1b[31m', 'disc')" in shown(capsys, tmp_path / "odd.safetensors").out.splitlines()
+
+
+def test_info_raises_our_errors(tmp_path: Path) -> None:
+    with pytest.raises(OnelookError):
+        info({"weights": tmp_path})
