@@ -61,7 +61,10 @@ def run_in_child(settings: dict[str, object]) -> multiprocessing.process.BasePro
     return child
 
 
-@pytest.mark.parametrize(("optimizer", "every"), [("SGD", 1), ("AdamW", 7)])
+@pytest.mark.parametrize(
+    ("optimizer", "every"),
+    [("SGD", 9), ("AdamW", 13), pytest.param("SGD", 1, marks=pytest.mark.slow, id="SGD, every step")],
+)
 def test_a_run_stopped_at_any_step_ends_as_the_undisturbed_one(
     tiny_settings: dict[str, object], tmp_path: Path, optimizer: str, every: int
 ) -> None:
@@ -91,15 +94,16 @@ def test_a_run_stopped_many_times_ends_as_the_undisturbed_one(tiny_settings: dic
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="needs fork")
+@pytest.mark.parametrize("runs", [2, pytest.param(10, marks=pytest.mark.slow)])
 def test_a_run_killed_at_random_instants_ends_as_the_undisturbed_one(
-    tiny_settings: dict[str, object], tmp_path: Path
+    runs: int, tiny_settings: dict[str, object], tmp_path: Path
 ) -> None:
     settings = {**tiny_settings, "save_interval": 0, "epochs": 8}
     begun = time.monotonic()
     whole = contents(train({**settings, "project": tmp_path / "whole"}).run_folder)
     duration = time.monotonic() - begun
-    rng = random.Random(0)
-    for kill in range(5):
+    rng = random.Random(runs)
+    for kill in range(runs):
         folder = tmp_path / f"killed{kill}" / "exp"
         child = run_in_child({**settings, "project": folder.parent})
         for _ in range(3):

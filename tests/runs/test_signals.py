@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 import shutil
@@ -20,6 +19,7 @@ import cv2
 import numpy as np
 import pytest
 from command_world import World, run, texts
+from rank_runs import status
 from torch import Tensor, nn
 from torch.nn.modules.module import register_module_forward_pre_hook
 
@@ -156,31 +156,45 @@ def signal_at_forward(number: signal.Signals, count: int) -> Iterator[list[int]]
         handle.remove()
 
 
+def training(world: World, name: str, until: str, **where: object) -> tuple[Command, Path]:
+    """A command that stands still somewhere, and the file that is there when it does."""
+    mark = world.work / f"{name}.mark"
+    words = world.train("--epochs", 3, "--callbacks", world.file("hold.py", HOLD), "--name", name, "--workers", 1)
+    return start(words, HOLD_MARK=mark, HOLD_FOR=until, **where), mark
+
+
+def check_resume(world: World, name: str, least: int, most: int) -> None:
+    """A stopped run has done so many steps, and is finished as if nothing had been."""
+    folder = Path("runs/train", name)
+    assert least <= load_newest(RunDir(folder)).document["progress"]["step"] <= most
+    train({"resume": str(folder), "workers": 0})
+    whole = train({**SHORT, "data": world.yaml, "cfg": world.model, "epochs": 3})
+    assert learned(folder) == learned(whole.run_folder)
+
+
 def test_real_processes_obey(world: World) -> None:
-    """All at once, as importing torch takes seconds: an early signal, one in training, two, one after training."""
-    hold = world.file("hold.py", HOLD)
-
-    def training(name: str, until: str, **where: object) -> tuple[Command, Path]:
-        mark = world.work / f"{name}.mark"
-        words = world.train("--epochs", 3, "--callbacks", hold, "--name", name, "--workers", 1)
-        return start(words, HOLD_MARK=mark, HOLD_FOR=until, **where), mark
-
+    """Two at once, as importing torch takes seconds: an early signal, and one in training."""
     early = start(world.train("--name", "early"))
     early.wait_until_it_listens()
     early.process.terminate()
-    (one, one_mark), (two, two_mark), (late, late_mark) = (
-        training("one", "a signal", HOLD_STEP=4),
-        training("two", "ever", HOLD_STEP=8),
-        training("late", "a signal", HOLD_EPOCH=3),
-    )
+    one, mark = training(world, "one", "a signal", HOLD_STEP=4)
     code, _, err = early.end()
     assert (code, err) == (STOPPED, "stopped on request of SIGTERM\n")
-    one.wait_until(one_mark.exists)
+    assert not Path("runs/train/early").exists()
+    one.wait_until(mark.exists)
     assert len(members(one.process.pid)) == 2, "the command and its loader process"
     os.kill(one.process.pid, signal.SIGUSR1)
     os.killpg(one.process.pid, signal.SIGUSR1)  # as `timeout` does it: to the process, and to its group
     code, _, err = one.end()
     assert code == STOPPED and "stopped on request of SIGUSR1" in err
+    assert status(Path("runs/train/one")) == ("stopped", STOPPED)
+    check_resume(world, "one", 4, 4)
+
+
+@pytest.mark.slow
+def test_real_processes_obey_a_second_signal_and_one_after_training(world: World) -> None:
+    two, two_mark = training(world, "two", "ever", HOLD_STEP=8)
+    late, late_mark = training(world, "late", "a signal", HOLD_EPOCH=3)
     two.wait_until(two_mark.exists)
     two.process.send_signal(signal.SIGINT)
     wait(REPEAT_SECONDS + 0.1)
@@ -190,17 +204,10 @@ def test_real_processes_obey(world: World) -> None:
     late.wait_until(late_mark.exists)
     late.process.terminate()
     assert late.end()[0] == STOPPED
-
-    assert not Path("runs/train/early").exists()
-    statuses = {name: json.loads(Path(f"runs/train/{name}/status.json").read_text()) for name in ("one", "two", "late")}
-    assert statuses["one"]["state"] == statuses["late"]["state"] == "stopped"
-    assert statuses["one"]["exit_code"] == STOPPED and statuses["two"]["state"] == "running"
-    whole = train({**SHORT, "data": world.yaml, "cfg": world.model, "epochs": 3})
-    for name, least, most in (("one", 4, 4), ("two", 3, 7), ("late", 9, 9)):
-        folder = Path("runs/train", name)
-        assert least <= load_newest(RunDir(folder)).document["progress"]["step"] <= most
-        train({"resume": str(folder), "workers": 0})
-        assert learned(folder) == learned(whole.run_folder), name
+    assert status(Path("runs/train/two"))[0] == "running"
+    assert status(Path("runs/train/late")) == ("stopped", STOPPED)
+    check_resume(world, "two", 3, 7)
+    check_resume(world, "late", 9, 9)
 
 
 @pytest.mark.parametrize("forward", [7, 8, 9])
@@ -328,7 +335,7 @@ def test_any_command_obeys_at_any_moment(world: World, seed: int) -> None:
     assert code == 0 or f"stopped on request of {number.name}" in err or "the scan of the data set was stopped" in err
     if kind != "train" or not folder.exists():
         return
-    assert json.loads((folder / "status.json").read_text())["exit_code"] == code
+    assert status(folder)[1] == code
     assert load_newest(RunDir(folder)).document["kind"] == "training"
     if code == STOPPED:
         train({"resume": str(folder)})
