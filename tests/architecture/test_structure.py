@@ -36,6 +36,7 @@ RIM = {
     "yaml": ("files/yaml.py",),
     "safetensors": ("engine/checkpoint.py",),
     "optuna": ("engine/evolution/",),
+    "pyarrow": ("data/formats/parquet_file.py",),
     "fsspec": ("engine/evolution/exchange.py",),
     "tensorboard": ("callbacks/trackers/tensorboard.py",),
     "mlflow": ("callbacks/trackers/mlflow.py",),

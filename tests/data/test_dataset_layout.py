@@ -142,7 +142,7 @@ def no_images(folder: Path) -> Path:
 UNKNOWN: dict[str, tuple[Callable[[Path], Path], str]] = {
     "nothing": (
         no_yaml,
-        r"no data set that is known; looked for:\n  - data\.yaml, .*\n  - COCO: .*\n  - COCO.*\n  - Pasc",
+        r"no data set that is known; looked for:\n  - data\.yaml, .*\n  - COCO: .*\n  - COCO.*\n  - Par",
     ),
     "two": (two_files, "several COCO files for the split `val`: `instances_val2014.json`, `instances_val2017.json`"),
     "one": (no_val, "is one COCO file, and a data set has two"),

@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from onelook.data.dataset_names import names_in_coco, names_in_voc
+from onelook.data.dataset_names import names_in_coco, names_in_parquet, names_in_voc
 from onelook.data.dataset_spec import DatasetSpec, load_dataset_spec
 from onelook.data.formats.coco_file import read_coco_file
 from onelook.data.image_files import exists
@@ -19,6 +19,7 @@ LOOKED_FOR = (
     "data.yaml, or exactly one other .yaml file",
     "COCO: annotations/instances_train*.json and annotations/instances_val*.json",
     "COCO: train/_annotations.coco.json and valid/_annotations.coco.json",
+    "Parquet: train*.parquet and validation*.parquet, there or in data/",
     "Pascal VOC: Annotations/, JPEGImages/, ImageSets/Main/train.txt and ImageSets/Main/val.txt",
 )
 _SPLIT_WORDS = {"train": ("train",), "val": ("val", "valid", "validation"), "test": ("test",)}
@@ -39,7 +40,7 @@ def open_dataset(path: str | os.PathLike[str]) -> DatasetSpec:
         return _beside(place)
     if not place.is_dir() or _has_yaml(place):
         return load_dataset_spec(place)
-    for layout in (_coco_folder, _coco_files_by_split, _voc_folder):
+    for layout in (_coco_folder, _coco_files_by_split, _parquet_folder, _voc_folder):
         spec = layout(place)
         if spec is not None:
             return spec
@@ -88,6 +89,19 @@ def _coco_files_by_split(folder: Path) -> DatasetSpec | None:
     return _coco_spec(folder, folder, files) if {"train", "val"} <= set(files) else None
 
 
+def _parquet_folder(folder: Path) -> DatasetSpec | None:
+    """`data/train-00000-of-00001.parquet` and so on, as Hugging Face lays them out."""
+    for place in (folder / "data", folder):
+        files = {
+            split: tuple(sorted({path for word in words for path in place.glob(f"{word}*.parquet")}))
+            for split, words in _SPLIT_WORDS.items()
+        }
+        if files["train"] and files["val"]:
+            files = {split: paths for split, paths in files.items() if paths}
+            return DatasetSpec(folder, folder, files, names_in_parquet(files), format="parquet")
+    return None
+
+
 def _voc_folder(folder: Path) -> DatasetSpec | None:
     """`JPEGImages/`, `Annotations/` and the lists of `ImageSets/Main/`."""
     lists = {split: folder / "ImageSets" / "Main" / f"{split}.txt" for split in _SPLIT_WORDS}
@@ -100,7 +114,7 @@ def _voc_folder(folder: Path) -> DatasetSpec | None:
         path=folder,
         root=folder,
         splits=dict.fromkeys(lists, (images,)),
-        names=names_in_voc(places),
+        names=names_in_voc(dict.fromkeys(lists, (annotations,))),
         format="voc",
         annotations=places,
         lists=lists,
@@ -131,7 +145,7 @@ def _coco_spec(path: Path, root: Path, files: Mapping[str, Path]) -> DatasetSpec
         path=path,
         root=root,
         splits={split: (_images_of(file, split, root),) for split, file in files.items()},
-        names=names_in_coco(files),
+        names=names_in_coco({split: (file,) for split, file in files.items()}),
         format="coco",
         annotations=files,
     )

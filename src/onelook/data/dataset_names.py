@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from onelook.data.formats.coco_file import read_coco_file
+from onelook.data.formats.parquet_file import parquet_files, read_parquet_file
 from onelook.data.formats.row_rules import RefusedRow
 from onelook.data.formats.voc_file import MAX_BYTES, parse_voc
 from onelook.errors import DataError
@@ -16,33 +17,33 @@ from onelook.files.bounded import printable, read_bounded
 
 logger = logging.getLogger(__name__)
 
+Labels = Mapping[str, Sequence[Path]]  # split -> files or folders
 
-def names_of(
-    content: Mapping[str, Any], path: Path, *, label_format: str, annotations: Mapping[str, Path]
-) -> tuple[str, ...]:
+
+def names_of(content: Mapping[str, Any], path: Path, *, label_format: str, labels: Labels) -> tuple[str, ...]:
     """The class names of a data set: those of its YAML, else those of its annotations.
 
     Args:
         content: of the YAML.
         path: of the YAML.
         label_format: of the labels.
-        annotations: where they stand, for each split.
+        labels: where they stand, for each split.
 
     Raises:
         DataError: no name, or names that are no text, doubled, have gaps or do not fit `nc`.
     """
-    if content.get("names") is None and content.get("nc") is None and label_format in _OF_ANNOTATIONS:
-        return _OF_ANNOTATIONS[label_format](annotations)
+    if content.get("names") is None and content.get("nc") is None and label_format in _OF_LABELS:
+        return _OF_LABELS[label_format](labels)
     return _names_in_yaml(content, path)
 
 
-def names_in_coco(annotations: Mapping[str, Path]) -> tuple[str, ...]:
+def names_in_coco(labels: Labels) -> tuple[str, ...]:
     """The categories of the first of the COCO files, by ascending id; those of other files are found by name.
 
     Raises:
         DataError: the file is no COCO file, or has no categories.
     """
-    path = next(iter(annotations.values()))
+    path = next(iter(labels.values()))[0]
     file = read_coco_file(path)
     if not file.categories:
         raise DataError(f"COCO file `{printable(path)}` has no categories", hint="give the `names` in a data-set YAML")
@@ -55,14 +56,15 @@ def names_in_coco(annotations: Mapping[str, Path]) -> tuple[str, ...]:
     return file.names
 
 
-def names_in_voc(annotations: Mapping[str, Path]) -> tuple[str, ...]:
+def names_in_voc(labels: Labels) -> tuple[str, ...]:
     """The names of all objects in the XML files of all splits, in alphabetical order.
 
     Raises:
         DataError: no object has a name.
     """
     names: set[str] = set()
-    for folder in dict.fromkeys(annotations.values()):
+    folders = list(dict.fromkeys(place for places in labels.values() for place in places))
+    for folder in folders:
         for path in sorted(folder.rglob("*.xml")):
             try:
                 names.update(entry.texts.get("name", "") for entry in parse_voc(read_bounded(path, MAX_BYTES)).objects)
@@ -70,10 +72,23 @@ def names_in_voc(annotations: Mapping[str, Path]) -> tuple[str, ...]:
                 logger.debug("no class names from `%s`: %s", printable(path), problem)
     found = tuple(sorted(names - {""}))
     if not found:
-        folders = _joined(f"`{printable(folder)}`" for folder in dict.fromkeys(annotations.values()))
-        raise DataError(f"the XML files below {folders} have no object with a name", hint="are they VOC annotations?")
+        places = _joined(f"`{printable(folder)}`" for folder in folders)
+        raise DataError(f"the XML files below {places} have no object with a name", hint="are they VOC annotations?")
     logger.info("the classes are those that the XML files use: %s", _joined(map(printable, found[:20])))
     return found
+
+
+def names_in_parquet(labels: Labels) -> tuple[str, ...]:
+    """The names that the first of the Parquet files gives for its class numbers.
+
+    Raises:
+        DataError: it gives none.
+    """
+    path = parquet_files(next(iter(labels.values())))[0]
+    names = read_parquet_file(path).names
+    if not names:
+        raise DataError(f"Parquet file `{printable(path)}` has no class names", hint="give the `names` in a YAML")
+    return names
 
 
 def _names_in_yaml(content: Mapping[str, Any], path: Path) -> tuple[str, ...]:
@@ -128,7 +143,8 @@ def _joined(values: Iterable[object]) -> str:
     return ", ".join(str(value) for value in values)
 
 
-_OF_ANNOTATIONS: dict[str, Callable[[Mapping[str, Path]], tuple[str, ...]]] = {
+_OF_LABELS: dict[str, Callable[[Labels], tuple[str, ...]]] = {
     "coco": names_in_coco,
     "voc": names_in_voc,
+    "parquet": names_in_parquet,
 }

@@ -26,6 +26,7 @@ FORMAT_PLACES: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "yolo": ((), ()),
     "coco": (("images", "annotations"), ()),
     "voc": (("images", "annotations"), ("list",)),
+    "parquet": ((), ()),
 }
 DIFFICULT = ("ignore", "use")
 # Written by labelling tools and other trainers; without meaning here.
@@ -104,7 +105,7 @@ def load_dataset_spec(path: str | os.PathLike[str]) -> DatasetSpec:
         yaml_path,
         root,
         splits,
-        names_of(content, yaml_path, label_format=label_format, annotations=annotations),
+        names_of(content, yaml_path, label_format=label_format, labels=_label_places(splits, annotations)),
         bool(content.get("download")),
         label_format,
         annotations,
@@ -180,6 +181,13 @@ def _check_keys(content: Mapping[str, Any], path: Path) -> None:
             f"data-set file `{printable(path)}`: {'; '.join(problems)}",
             hint=f"the keys are {', '.join(KEYS)}; train and val are required and may name the same folder",
         )
+
+
+def _label_places(
+    splits: Mapping[str, tuple[Path, ...]], annotations: Mapping[str, Path]
+) -> dict[str, tuple[Path, ...]]:
+    """Where the labels of each split stand: apart, or with the images."""
+    return {split: (annotations[split],) if split in annotations else entries for split, entries in splits.items()}
 
 
 def _choice(content: Mapping[str, Any], key: str, known: tuple[str, ...], path: Path) -> str:

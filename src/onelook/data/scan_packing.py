@@ -58,7 +58,10 @@ def pack(source: LabelSource, reports: Iterable[PairReport], *, split: str, root
             columns.add(report)
     arrays = columns.arrays()
     paths = tuple(path for path, keep in zip(source.images, is_kept.tolist(), strict=True) if keep)
-    index = DatasetIndex(paths=paths, fingerprint=_fingerprint(paths, root, arrays), **arrays)
+    called = (
+        [name for name, keep in zip(source.names, is_kept.tolist(), strict=True) if keep] if source.names else paths
+    )
+    index = DatasetIndex(paths=paths, fingerprint=_fingerprint(called, root, arrays), **arrays)
     hashes = np.frombuffer(bytes(contents), np.uint8).reshape(-1, 32)
     return ScanContent(index, count.ledger(), hashes[is_kept, :16], is_kept, hashes)
 

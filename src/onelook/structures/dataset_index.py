@@ -13,7 +13,7 @@ from onelook.structures.sample import GroundTruth
 
 @dataclass(frozen=True)
 class DatasetIndex:
-    """N images with M labels in total, in a fixed order (sorted by path).
+    """N images with M labels in total, in a fixed order (that of their paths, or of the rows of a file).
 
     Attributes:
         paths: (N,) image files, as text; `path_of` gives one.

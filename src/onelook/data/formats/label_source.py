@@ -24,7 +24,7 @@ class LabelSource:
     """The N images of a split and where their labels stand, whatever the format.
 
     Attributes:
-        images: paths, sorted, each once.
+        images: paths in a fixed order, each once.
         label_files: for each image the file with its labels, there or not.
         has_labels: (N,) whether somebody said what is on the image, be it nothing.
         files: all files that the result of a scan depends on, images first.
@@ -35,6 +35,7 @@ class LabelSource:
         digest: number of an image -> 16 bytes, equal for equal label files.
         lost_rows: gives the labels that belong to no image of the split.
         lost_file: where those stand.
+        names: what the images are called in the fingerprint of the data; without them, by their paths below its root.
     """
 
     images: Sequence[str]
@@ -47,6 +48,7 @@ class LabelSource:
     digest: Callable[[int], bytes]
     lost_rows: Callable[[], Sequence[RowProblem]] = tuple
     lost_file: str = ""
+    names: Sequence[str] = ()
 
     @property
     def first_missing(self) -> str | None:

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from onelook.data.dataset_spec import DatasetSpec
 from onelook.data.formats.coco import open_coco
 from onelook.data.formats.label_source import LabelSource
+from onelook.data.formats.parquet import open_parquet
 from onelook.data.formats.voc import open_voc
 from onelook.data.formats.yolo import open_yolo
 
@@ -15,4 +16,5 @@ FORMATS: dict[str, Callable[[DatasetSpec, str, bool], LabelSource]] = {
     "yolo": open_yolo,
     "coco": open_coco,
     "voc": open_voc,
+    "parquet": open_parquet,
 }

@@ -1,0 +1,210 @@
+"""The images of Parquet files and the labels of each.
+
+The pictures are unpacked once, each as it is, into the cache folder: from there they are read like those of any other
+data set, in any order. The Parquet files are only read.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from onelook.data.dataset_spec import DatasetSpec
+from onelook.data.formats.label_rows import LabelRows
+from onelook.data.formats.label_source import LabelSource, Lazy, SizeHw, digest_of_file
+from onelook.data.formats.object_rows import RowCollector, frame_of, shown
+from onelook.data.formats.parquet_file import (
+    BOX_FIELDS,
+    CLASS_FIELDS,
+    CROWD_FIELDS,
+    ParquetFile,
+    objects_of,
+    parquet_files,
+    pictures_of,
+    read_parquet_file,
+)
+from onelook.data.formats.row_rules import RefusedRow
+from onelook.data.scan_cache import default_cache_folder, file_states
+from onelook.errors import DataError
+from onelook.files.atomic import TEMPORARY_MARK
+from onelook.files.bounded import printable
+
+FOLDER = "parquet"
+_SUFFIX_OF = {
+    b"\xff\xd8\xff": ".jpg",
+    b"\x89PNG": ".png",
+    b"RIFF": ".webp",
+    b"BM": ".bmp",
+    b"II": ".tif",
+    b"MM": ".tif",
+}
+_MAX_SIDE = 1 << 20
+_MARGIN = 1.1
+
+
+def open_parquet(spec: DatasetSpec, split: str, single_cls: bool) -> LabelSource:
+    """The images of the Parquet files of a split, unpacked, and the reader of their objects.
+
+    Raises:
+        DataError: the split is not described, a file cannot be read, or the cache folder has too little room.
+    """
+    spec.require(split)
+    files = [read_parquet_file(path) for path in parquet_files(spec.splits[split])]
+    pictures = [path for file in files for path in _unpacked(file)]
+    if not pictures:
+        raise DataError(f"split `{split}` of `{printable(spec.path)}` has no images: its Parquet files have no rows")
+    rows = [(number, row) for number, file in enumerate(files) for row in range(file.num_rows)]
+    objects = Lazy(lambda: [found for file in files for found in objects_of(file)])
+    class_of_name = None if single_cls else {name: class_id for class_id, name in enumerate(spec.names)}
+    digests = Lazy(lambda: [digest_of_file(file.path) for file in files])
+    return LabelSource(
+        images=pictures,
+        label_files=[files[number].path for number, _ in rows],
+        has_labels=np.ones(len(rows), bool),
+        files=[*pictures, *(file.path for file in files)],
+        states=file_states([*pictures, *(file.path for file in files)]),
+        rules=f"parquet {'any' if single_cls else json.dumps(spec.names)}",
+        read=lambda number, size_hw: parquet_rows(
+            objects()[number],
+            size_hw,
+            class_of_name,
+            place=f"row {rows[number][1]}",
+            names=files[rows[number][0]].names,
+        ),
+        digest=lambda number: digests()[rows[number][0]],
+        names=[f"{Path(files[number].path).name} {row}" for number, row in rows],
+    )
+
+
+def parquet_rows(
+    found: tuple[Any, tuple[Any, Any]],
+    size_hw: SizeHw,
+    class_of_name: Mapping[str, int] | None,
+    *,
+    place: str,
+    names: Sequence[str],
+) -> LabelRows:
+    """The rows of a picture from its objects as they stand; never raises for what is in them.
+
+    Args:
+        found: the objects, and the height and width that the file gives.
+        size_hw: height and width of the picture, (0, 0) if it cannot be read.
+        class_of_name: class name -> class id; None makes all objects class 0.
+        place: of the picture in the file.
+        names: what the class numbers of the file stand for.
+    """
+    objects, declared = found
+    declared_hw = declared if all(type(side) is int and 0 < side <= _MAX_SIDE for side in declared) else (0, 0)
+    rows = RowCollector()
+    for number, entry in enumerate(_entries(objects)):
+        here, value = f"{place} object {number}", partial(shown, entry)
+        try:
+            class_id = _class_of(_first(entry, CLASS_FIELDS), names, class_of_name)
+            if _first(entry, CROWD_FIELDS):
+                raise RefusedRow("a crowd region: where one object ends is not said", "ignored")
+            left, top, width, height = _box_of(_first(entry, BOX_FIELDS))
+            frame = frame_of(declared_hw, size_hw)
+        except RefusedRow as problem:
+            rows.refuse(here, value, problem)
+            continue
+        if frame.note:
+            rows.note(frame.note, place=place)
+        sides = np.array([*frame.size_hw[::-1]] * 2, np.float64)
+        box = np.array([left + width / 2, top + height / 2, width, height]) / sides
+        rows.add(here, value, class_id=class_id, box=box)
+    return rows.rows(b"")
+
+
+def _entries(objects: Any) -> list[dict[str, Any]]:
+    """One mapping per object, whether the file keeps a list of objects or lists of their parts."""
+    if isinstance(objects, list):
+        return [entry if isinstance(entry, dict) else {"": entry} for entry in objects]
+    parts = (
+        {name: part for name, part in objects.items() if isinstance(part, list)} if isinstance(objects, dict) else {}
+    )
+    count = max((len(parts[name]) for name in (*BOX_FIELDS, *CLASS_FIELDS) if name in parts), default=0)
+    return [{name: part[number] for name, part in parts.items() if number < len(part)} for number in range(count)]
+
+
+def _first(entry: Mapping[str, Any], fields: Sequence[str]) -> Any:
+    return next((entry[name] for name in fields if entry.get(name) is not None), None)
+
+
+def _box_of(value: Any) -> list[float]:
+    if not (isinstance(value, list) and len(value) == 4 and all(type(side) in (int, float) for side in value)):
+        raise RefusedRow("`bbox` is not a list of four numbers: left, top, width and height")
+    return [float(side) for side in value]
+
+
+def _class_of(value: Any, names: Sequence[str], class_of_name: Mapping[str, int] | None) -> int:
+    """The class id of a class number of the file, or of a name."""
+    if not isinstance(value, (int, str)) or isinstance(value, bool):
+        raise RefusedRow(f"`category` is {shown(value)}, neither a class number nor a name")
+    if class_of_name is None:
+        return 0
+    if isinstance(value, int) and not names and 0 <= value < len(class_of_name):
+        return value
+    name = value if isinstance(value, str) else names[value] if 0 <= value < len(names) else None
+    if name is None or name not in class_of_name:
+        unknown = shown(value if name is None else name)
+        raise RefusedRow(f"class {unknown} is not among the {len(class_of_name)} classes", "unknown class", unknown)
+    return class_of_name[name]
+
+
+def _unpacked(file: ParquetFile) -> list[str]:
+    """The paths of the pictures of a file, which are unpacked now unless they have been."""
+    size, time = file_states([file.path])[0].tolist()
+    key = hashlib.sha256(os.fsencode(f"{file.path}\0{size}\0{time}\0{file.image}")).hexdigest()[:24]
+    folder = default_cache_folder() / FOLDER / key
+    if not folder.is_dir():
+        _unpack(file, folder, size)
+    names = sorted(os.listdir(folder))  # noqa: PTH208 - plain strings: a data set has many files
+    if len(names) != file.num_rows:
+        raise DataError(
+            f"the cache folder `{printable(folder)}` has {len(names)} pictures of the {file.num_rows} in "
+            f"`{printable(file.path)}`",
+            hint="remove it; the pictures are unpacked anew",
+        )
+    return [f"{folder}{os.sep}{name}" for name in names]
+
+
+def _unpack(file: ParquetFile, folder: Path, num_bytes: int) -> None:
+    """Write every picture into a new folder, whole or not at all."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    free = shutil.disk_usage(folder.parent).free
+    if num_bytes * _MARGIN > free:
+        raise DataError(
+            f"the pictures of `{printable(file.path)}` need about {num_bytes / 1e9:.2f} GB in the cache folder "
+            f"`{printable(folder.parent)}`, and {free / 1e9:.2f} GB are free",
+            hint="make room, or set ONELOOK_CACHE to a folder with more",
+        )
+    unfinished = folder.with_name(f"{folder.name}{TEMPORARY_MARK}{os.getpid()}")
+    shutil.rmtree(unfinished, ignore_errors=True)
+    unfinished.mkdir()
+    try:
+        for name, content in _named(pictures_of(file)):
+            with (unfinished / name).open("xb") as picture:
+                picture.write(content)
+        try:
+            unfinished.rename(folder)
+        except OSError:
+            if not folder.is_dir():  # else another process was faster
+                raise
+    finally:
+        shutil.rmtree(unfinished, ignore_errors=True)
+
+
+def _named(pictures: Iterator[bytes]) -> Iterator[tuple[str, bytes]]:
+    """A file name for each picture, in their order, with the suffix that its content asks for."""
+    for row, content in enumerate(islice(pictures, 10**9)):
+        suffix = next((suffix for start, suffix in _SUFFIX_OF.items() if content.startswith(start)), ".jpg")
+        yield f"{row:09}{suffix}", content
