@@ -45,8 +45,11 @@ def test_nothing_is_seen_meanwhile_and_all_is_in_the_log(
 
 def test_all_is_seen_again_after_an_error(capfd: pytest.CaptureFixture[str]) -> None:
     level = logging.getLogger(LOGGERS[0]).level
+    handlers = list(logging.root.handlers)
     with pytest.raises(ValueError, match="no"), quietly():
+        logging.root.addHandler(logging.NullHandler())
         raise ValueError("no")
+    assert logging.root.handlers == handlers
     with real_streams():
         sys.stdout.write("back\n")
     os.write(2, b"here\n")

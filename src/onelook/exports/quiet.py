@@ -21,7 +21,7 @@ MAX_BYTES = 20_000
 @contextmanager
 def quietly() -> Iterator[None]:
     """Send all output of the process to the log, level debug, meanwhile; warnings are dropped."""
-    before = {name: logging.getLogger(name).level for name in LOGGERS}
+    before, handlers = {name: logging.getLogger(name).level for name in LOGGERS}, list(logging.root.handlers)
     with ExitStack() as stack:
         stack.enter_context(warnings.catch_warnings())
         warnings.simplefilter("ignore")
@@ -33,6 +33,7 @@ def quietly() -> Iterator[None]:
         finally:
             for name, level in before.items():
                 logging.getLogger(name).setLevel(level)
+            logging.root.handlers[:] = handlers  # ONNX Runtime adds one, and every message would come twice
 
 
 @contextmanager

@@ -106,7 +106,8 @@ def decode_map(raw_map: Tensor, anchors_px: Tensor, stride: Tensor) -> Tensor:
     rows = torch.arange(height, device=raw_map.device, dtype=torch.float32)[:, None].expand(height, width)
     scores = raw_map.float().sigmoid()
     centres = (scores[..., 0:2] * 2 - 0.5 + torch.stack((columns, rows), dim=-1)) * stride
-    sizes = (scores[..., 2:4] * 2).square() * anchors_px[:, None, None, :]
+    doubled = scores[..., 2:4] * 2
+    sizes = doubled * doubled * anchors_px[:, None, None, :]  # a power could not be exported to LiteRT
     return torch.cat((centres, sizes, scores[..., 4:]), dim=-1).flatten(1, 3)
 
 
