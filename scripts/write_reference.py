@@ -31,6 +31,7 @@ from onelook.settings.convert_data import ConvertDataSettings
 from onelook.settings.detect import DetectSettings
 from onelook.settings.evolve import EvolveSettings, SearchSettings
 from onelook.settings.hyperparameters import Hyperparameters
+from onelook.settings.report import ReportSettings
 from onelook.settings.train import TrainSettings
 from onelook.settings.validate import ValidateSettings
 
@@ -147,6 +148,12 @@ def quick_pages() -> dict[str, str]:
             "`onelook.load(weights)` for a function to call. See\n"
             "[Detect](../guides/detect.md).",
             _own_fields(DetectSettings),
+        ),
+        "report.md": _page(
+            "onelook report",
+            "Writes a page about a run, or one that compares several. In Python: `onelook.report(*runs, out=...)`.\n"
+            "See [Report runs](../guides/report.md).",
+            _own_fields(ReportSettings),
         ),
         "anchors.md": _page("onelook anchors", ANCHORS, _own_fields(AnchorSettings)),
         "convert-data.md": _page(

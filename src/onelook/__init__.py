@@ -4,7 +4,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from onelook.api import benchmark, check, detect, evolve, export, load, train, validate
+    from onelook.api import benchmark, check, detect, evolve, export, load, report, train, validate
     from onelook.engine.callback import Callback
     from onelook.engine.predictor import Predictor
     from onelook.engine.trainer import Trainer
@@ -51,6 +51,7 @@ _HOMES = {
     "evolve": "onelook.api",
     "export": "onelook.api",
     "load": "onelook.api",
+    "report": "onelook.api",
     "train": "onelook.api",
     "validate": "onelook.api",
 }
@@ -82,6 +83,7 @@ __all__ = [
     "evolve",
     "export",
     "load",
+    "report",
     "train",
     "validate",
 ]

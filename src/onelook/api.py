@@ -19,6 +19,7 @@ from onelook.recipes import detect as detection
 from onelook.recipes import evolve as evolution
 from onelook.recipes import export as exporting
 from onelook.recipes import launch
+from onelook.recipes import report as reporting
 from onelook.recipes import train as training
 from onelook.recipes import validate as validation
 from onelook.recipes.detection_results import DetectResult
@@ -103,6 +104,15 @@ def export(weights: str | Path, **settings: Any) -> exporting.ExportResult:
 def benchmark(weights: str | Path, **settings: Any) -> benchmarking.BenchmarkResult:
     """Measure a detector in several formats; the same as `onelook benchmark`. Settings: see `BenchmarkSettings`."""
     return benchmarking.benchmark({"weights": weights, **settings})
+
+
+def report(*runs: str | Path, out: str | Path = "") -> Path:
+    """Write a page about a run, or one that compares several; the same as `onelook report`. The path of the page.
+
+    Raises:
+        RunFolderError: a folder holds no run, or the page cannot be written.
+    """
+    return reporting.report({"runs": list(runs), "out": out})
 
 
 def check(data: str | Path, *, strict: bool = False, allow_unlabelled: bool = False) -> dict[str, Ledger]:

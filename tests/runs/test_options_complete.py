@@ -25,6 +25,7 @@ import test_options_trackers
 import test_options_val
 import test_options_val_detect
 import test_options_wandb
+import test_report
 import test_resume
 import test_serve
 from option_runs import COVERED
@@ -43,6 +44,7 @@ from onelook.settings.evolve import EvolveSettings, SearchSettings
 from onelook.settings.export import ExportSettings
 from onelook.settings.info import InfoSettings
 from onelook.settings.serve import ServeSettings
+from onelook.settings.report import ReportSettings
 from onelook.settings.train import TrainSettings
 from onelook.settings.validate import ValidateSettings
 
@@ -64,6 +66,7 @@ FILES = (
     test_options_val,
     test_options_val_detect,
     test_options_wandb,
+    test_report,
     test_resume,
     test_serve,
 )
@@ -76,6 +79,7 @@ ELSEWHERE = {
     "serve": {"half"},  # GPUs only; test_predictor.py
     "export": set[str](),
     "benchmark": set[str](),
+    "report": set[str](),
     "check": set[str](),
     "convert-data": set[str](),
 }
@@ -97,6 +101,7 @@ def test_every_file_with_tests_of_settings_is_listed() -> None:
         ("info", InfoSettings),
         ("export", ExportSettings),
         ("benchmark", BenchmarkSettings),
+        ("report", ReportSettings),
         ("check", CheckSettings),
         ("convert-data", ConvertDataSettings),
     ],

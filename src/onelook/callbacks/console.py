@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import math
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
 
-import torch
 from rich.console import Console
 from rich.control import Control
 from rich.segment import ControlType
 from rich.text import Text
 
+from onelook.callbacks.memory_held import memory_held
 from onelook.callbacks.pace import Pace, duration
 from onelook.engine.callback import Callback, CheckpointWritten, EpochEnd, FitEnd, FitStart, StepEnd
 from onelook.structures.metrics import DetectionMetrics
@@ -164,14 +163,8 @@ class ConsoleProgress(Callback):
 
 def memory_in_use() -> str:
     """Memory that the run holds: reserved on the GPU, or the most that the process ever had; `-` if unknown."""
-    if torch.cuda.is_available() and torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
-        return f"{torch.cuda.memory_reserved() / 2**30:.1f} GB"
-    if sys.platform == "win32":
-        return "-"
-    import resource
-
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return f"{peak * (1 if sys.platform == 'darwin' else 1024) / 2**30:.1f} GB"
+    held = memory_held()
+    return "-" if held is None else f"{held / 2**30:.1f} GB"
 
 
 def printable(text: str) -> str:

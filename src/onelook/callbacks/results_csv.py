@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from onelook.callbacks.memory_held import memory_held
 from onelook.engine.callback import Callback, CheckpointWritten, EpochEnd, StepEnd
 from onelook.files.atomic import write_text_atomic
 
@@ -27,7 +28,7 @@ COLUMNS = (
     "x/lr1",
     "x/lr2",
 )
-SPEED_COLUMNS = ("epoch", "train_seconds", "val_seconds", "save_seconds", "train_images_per_second")
+SPEED_COLUMNS = ("epoch", "train_seconds", "val_seconds", "save_seconds", "train_images_per_second", "memory_mib")
 
 
 class ResultsCsv(Callback):
@@ -64,13 +65,16 @@ class SpeedCsv(Callback):
 
     Args:
         path: of the file; lines of earlier processes of the run are kept.
+        memory: bytes that the run holds.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, memory: Callable[[], int | None] = memory_held) -> None:
         self._path = path
+        self._memory = memory
         self._num_images = 0
         self._save_seconds = 0.0
-        self._lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else [",".join(SPEED_COLUMNS)]
+        before = path.read_text(encoding="utf-8").splitlines()[1:] if path.is_file() else []
+        self._lines = [",".join(SPEED_COLUMNS), *before]
 
     def on_step_end(self, event: StepEnd) -> None:
         """Count the images of the batch."""
@@ -84,7 +88,9 @@ class SpeedCsv(Callback):
         """Add the line of the epoch, or of the part of it that this process has done."""
         rate = self._num_images / max(event.train_seconds, 1e-9)
         seconds = event.train_seconds, event.val_seconds, self._save_seconds
-        self._lines.append(f"{event.epoch},{','.join(f'{value:.3f}' for value in seconds)},{rate:.2f}")
+        held = self._memory()
+        memory = "" if held is None else f"{held / 2**20:.0f}"
+        self._lines.append(f"{event.epoch},{','.join(f'{value:.3f}' for value in seconds)},{rate:.2f},{memory}")
         self._num_images, self._save_seconds = 0, 0.0
         _write_or_warn(self._path, "\n".join(self._lines) + "\n")
 

@@ -19,6 +19,7 @@ COMMANDS = {
     "export": "write a detector for other run times, and compare it",
     "benchmark": "measure a detector in several formats",
     "serve": "answer requests for detections over HTTP",
+    "report": "write a page about a run, or one that compares several",
     "evolve": "search for better hyper-parameters",
     "models": "list the shipped models with their sizes",
     "anchors": "measure how well anchors suit a data set, and find better ones",
@@ -143,6 +144,15 @@ def _module(command: str) -> ModuleType:
         from onelook.cli import convert_data
 
         return convert_data
+    return _further_module(command)
+
+
+def _further_module(command: str) -> ModuleType:
+    """As `_module`, for the commands that do not come before."""
+    if command == "report":
+        from onelook.cli import report as report_command
+
+        return report_command
     from onelook.cli import autosplit
 
     return autosplit

@@ -127,6 +127,26 @@ class RunDir:
         """The final evaluation with its curves, as arrays; see `structures.metrics.as_arrays`."""
         return self.path / "metrics.npz"
 
+    @property
+    def facts(self) -> Path:
+        """Model, classes, images, machine, versions and warnings; see `callbacks.run_facts`."""
+        return self.path / "run.json"
+
+    @property
+    def examples(self) -> Path:
+        """The best and worst pictures of the final evaluation, small, with their boxes."""
+        return self.path / "examples.json"
+
+    @property
+    def report(self) -> Path:
+        """All of it as one page."""
+        return self.path / "report.html"
+
+    @property
+    def comparison(self) -> Path:
+        """This run and others side by side, as one page."""
+        return self.path / "comparison.html"
+
     def picture(self, name: str) -> Path:
         """The picture called `name`."""
         return self.path / name

@@ -61,10 +61,18 @@ def overlapping_pairs(truths: PackedTruths, detections: PackedDetections, *, min
 
 
 def match_by_score(pairs: Pairs, *, num_detections: int, num_truths: int) -> Flags:
-    """(D,) which detections win a label when each, best score first, takes the free label it overlaps most.
+    """(D,) which detections win a label; see `label_holders`."""
+    holders = label_holders(pairs, num_detections=num_detections, num_truths=num_truths)
+    won = np.zeros(num_detections + 1, np.bool_)
+    won[holders] = True
+    return won[:-1]
 
-    Detections must be numbered by falling score within their image and class. Between labels of equal overlap the
-    later one is taken, as in pycocotools. Crowd labels are not for this function.
+
+def label_holders(pairs: Pairs, *, num_detections: int, num_truths: int) -> Ints:
+    """(M,) which detection wins each label when each, best score first, takes the free label it overlaps most.
+
+    A label that none wins has D. Detections must be numbered by falling score within their image and class. Between
+    labels of equal overlap the later one is taken, as in pycocotools. Crowd labels are not for this function.
 
     The loop over detections is replaced by deferred acceptance: every detection without a label asks for its next
     best; a label keeps the best-scored of those that asked. All labels rank detections alike, so the outcome is the
@@ -85,9 +93,7 @@ def match_by_score(pairs: Pairs, *, num_detections: int, num_truths: int) -> Fla
         displaced = before[is_taken & (before < num_detections)]
         asking = np.concatenate([asking[~is_taken], displaced])
         asking = asking[next_pair[asking] < end[asking]]
-    won = np.zeros(num_detections + 1, np.bool_)
-    won[holder] = True
-    return won[:-1]
+    return holder
 
 
 def _slices(rows: Ints, counts: Ints) -> list[Ints]:

@@ -31,6 +31,7 @@ CHANGEABLE = (
     "workers",
     "cache",
     "noplots",
+    "noreport",
     "nosave",
     "save_interval",
     "save_period",

@@ -37,12 +37,18 @@ DEFAULT_ANCHORS = 3.0
 PLACE = frozenset({"project", "name", "exist_ok", "resume", "resume_evolve", "local_rank", "callbacks"})
 # What a search that goes on may change: it does not touch what hyper-parameters are worth.
 CHANGEABLE = frozenset(
-    {"evolve", "evolve_storage", "bucket", "data", "device", "nproc", "micro_batch", "workers", "cache", "noplots"}
-)
+    {
+        "evolve", "evolve_storage", "bucket", "data", "device", "nproc", "micro_batch", "workers", "cache", "noplots",
+        "noreport",
+    }
+)  # fmt: skip
 # What a trial decides for itself.
 OF_TRIALS = frozenset(
-    {"hyp", "noplots", "nosave", "noval", "save_period", "save_interval", "track", "entity", "upload_dataset"}
-)
+    {
+        "hyp", "noplots", "noreport", "nosave", "noval", "save_period", "save_interval", "track", "entity",
+        "upload_dataset",
+    }
+)  # fmt: skip
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,10 @@ from typing import Any
 import torch
 
 from onelook.callbacks.dropped_boxes import DroppedBoxes, warn_of_dropped_boxes
+from onelook.callbacks.noted_warnings import noted_warnings
+from onelook.callbacks.report.examples import write_examples
 from onelook.callbacks.results_csv import ResultsCsv, SpeedCsv
+from onelook.callbacks.run_facts import RunFactsFile
 from onelook.callbacks.trackers.registry import trackers_for
 from onelook.callbacks.user_file import load_callbacks
 from onelook.engine.batch_gradient import Arithmetic, shards_for
@@ -40,6 +43,7 @@ from onelook.losses.detection_loss import DetectionLoss
 from onelook.recipes.loading import training_batches, validation_batch_size, validation_evaluator
 from onelook.recipes.pictures import draw_data, draw_evaluation, draw_results
 from onelook.recipes.preparation import Prepared, prepare
+from onelook.recipes.report import report_finished_run
 from onelook.recipes.splits import write_ledgers
 from onelook.recipes.validate import write_metrics
 from onelook.structures.metrics import DetectionMetrics
@@ -80,13 +84,14 @@ def train(given: Mapping[str, Any], *, file: Path | None = None, callbacks: Sequ
         OnelookError: a setting, the data or the model cannot be used; nothing has been written then.
         StopRequested: Ctrl-C, SIGTERM or SIGUSR1; the run is saved and can be resumed.
     """
-    with StopSignal() as stop, joined_world() as world, reasons_given(world):
+    with StopSignal() as stop, joined_world(stop) as world, reasons_given(world), noted_warnings() as warnings:
         files = given.get("callbacks", ())
         users = world.together(lambda: [*callbacks, *load_callbacks(files)] if world.is_first else [])
         prepared = prepare(given, file, stop, world)
         with _run_folder(prepared):
             trackers = trackers_for(prepared.settings) if world.is_first else []
-            return _train(prepared, Observers([*users, *trackers]), stop)
+            facts = [RunFactsFile(prepared.run.facts, warnings)] if world.is_first else []
+            return _train(prepared, Observers([*facts, *users, *trackers]), stop)
 
 
 def _train(prepared: Prepared, observers: Observers, stop: StopSignal) -> TrainResult:
@@ -125,6 +130,8 @@ def _run_folder(prepared: Prepared) -> Iterator[None]:
             run.write_status(state, launch=launch_id(), exit_code=problem.exit_code, message=problem.message)
             raise
         run.write_status("finished", launch=launch_id(), exit_code=0)
+        if not prepared.settings.noreport:
+            report_finished_run(run)
 
 
 def _write_beginning(prepared: Prepared) -> None:
@@ -235,6 +242,8 @@ def _measure_best(prepared: Prepared, evaluator: Evaluator, outcome: FitEnd, sto
     if world.is_first:
         write_metrics(evaluation, prepared.splits.names, run)
         if not prepared.settings.noplots:
-            draw_evaluation(run, prepared.splits.scans["val"].index, evaluation, prepared.splits.names)
+            index = prepared.splits.scans["val"].index
+            draw_evaluation(run, index, evaluation, prepared.splits.names)
             draw_results(run, outcome.history)
+            write_examples(run.examples, index, evaluation.detections, evaluation.metrics)
     return evaluation.metrics

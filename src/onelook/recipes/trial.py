@@ -28,6 +28,7 @@ EXPECTED = (NumericsError, MemoryShortage, MemoryError, ArithmeticError, torch.O
 # What a trial never does, whatever a training with these settings would.
 SILENT: dict[str, Any] = {
     "noplots": True,
+    "noreport": True,
     "nosave": True,
     "save_period": -1,
     "resume": False,

@@ -30,7 +30,9 @@ def add_options(parser: argparse.ArgumentParser, kind: type[BaseModel], *, posit
     ]
     parser.usage = " ".join([parser.prog, *required, "[options]"])
     for name in positional:
-        parser.add_argument(name, metavar=name.upper(), help=(kind.model_fields[name].description or ""))
+        field = kind.model_fields[name]
+        several: dict[str, Any] = {"nargs": "+"} if typing.get_origin(field.annotation) is list else {}
+        parser.add_argument(name, metavar=name.upper(), help=field.description or "", **several)
     parts = [part for part in kind.__mro__ if issubclass(part, BaseModel) and part.model_fields]
     groups = {title: parser.add_argument_group(title) for title in dict.fromkeys(map(_title, parts))}
     home = {name: _title(part) for part in parts for name in part.model_fields}  # the last part that has it: its origin

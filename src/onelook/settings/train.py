@@ -55,6 +55,8 @@ class TrainSettings(Hyperparameters):
     """Do not check the anchors against the labels."""
     noplots: bool = Field(False)
     """Write no pictures."""
+    noreport: bool = Field(False)
+    """Write no report at the end; `onelook report` writes one later."""
     cache: Literal["none", "ram", "disk", "val"] = Field("none", json_schema_extra={"bare": "ram"})
     """Keep decoded images in memory (ram; val: only the validation set) or as raw arrays in the cache folder (disk)."""
     device: str = Field("")

@@ -1,4 +1,4 @@
-// Values in the legend of a chart: of the place under the mouse or finger, and of the last place otherwise.
+// Values in the legend of a chart: of the place under the mouse or finger; otherwise of the last place, or none.
 "use strict";
 for (const figure of document.querySelectorAll("figure.chart")) {
   const block = figure.querySelector("script[type='application/json']");
@@ -16,9 +16,17 @@ for (const figure of document.querySelectorAll("figure.chart")) {
     for (let i = 1; i < xs.length; i += 1) if (Math.abs(xs[i] - wanted) < Math.abs(xs[best] - wanted)) best = i;
     return best;
   };
-  const short = (value) => (value === null ? "–" : String(Number(value.toPrecision(4))));
+  const short = (value) => {
+    if (value === null) return "–";
+    const isTiny = value !== 0 && Math.abs(value) < 0.001;
+    return isTiny ? value.toExponential(2) : String(Number(value.toPrecision(4)));
+  };
   const show = (wanted) => {
     data.lines.forEach((line, i) => {
+      if (wanted === null && !data.ends) {
+        values[i].textContent = "";
+        return;
+      }
       const at = wanted === null ? line.y.findLastIndex((y) => y !== null) : nearest(line.x, wanted);
       values[i].textContent = at < 0 ? "–" : short(line.y[at]);
     });

@@ -44,6 +44,7 @@ class Axes:
         x_limits, y_limits: (low, high); None takes those of the values.
         x_is_whole: x counts things.
         mark: (x, word) of a dotted upright line.
+        shows_ends: the legend says the last value of each line while none is pointed at.
     """
 
     x_label: str = "epoch"
@@ -51,6 +52,7 @@ class Axes:
     y_limits: tuple[float, float] | None = None
     x_is_whole: bool = True
     mark: tuple[float, str] | None = None
+    shows_ends: bool = True
 
 
 def line_chart(identity: str, title: str, lines: Sequence[Line], axes: Axes) -> Markup:
@@ -71,6 +73,7 @@ def line_chart(identity: str, title: str, lines: Sequence[Line], axes: Axes) -> 
     data = {
         "x": [frame.x_low, frame.x_high],
         "box": [LEFT, WIDTH - RIGHT],
+        "ends": axes.shows_ends,
         "lines": [{"x": list(line.x), "y": [_short(y) for y in line.y]} for line in named],
     }
     drawing = element(

@@ -1,0 +1,151 @@
+"""Writes `run.json`: what a run was made of and on, which neither its settings nor its numbers say."""
+
+from __future__ import annotations
+
+import json
+import logging
+import platform
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from onelook.callbacks.noted_warnings import MOST
+from onelook.data.capacity import available_processors
+from onelook.engine.callback import Callback, FitEnd, FitStart
+from onelook.errors import DataError
+from onelook.files.atomic import write_text_atomic
+from onelook.files.bounded import read_bounded
+
+logger = logging.getLogger(__name__)
+
+FORMAT = 1
+MAX_BYTES = 1 << 25
+PACKAGES = ("onelook", "numpy", "opencv-python-headless")
+
+
+@dataclass(frozen=True)
+class SplitFacts:
+    """One split: images that are used, and labels of each class."""
+
+    images: int
+    labels: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class RunFacts:
+    """What `run.json` holds.
+
+    Attributes:
+        model: name and parameters, in words.
+        names: of the classes.
+        splits: by name.
+        environments: versions and machine, by what they are; one for each change that a resumed run met.
+        warnings: of the whole run, each once.
+        reason: how training ended: "finished", "early stop", ...; empty while it goes on.
+    """
+
+    model: str
+    names: tuple[str, ...]
+    splits: Mapping[str, SplitFacts]
+    environments: tuple[Mapping[str, str], ...]
+    warnings: tuple[str, ...]
+    reason: str = ""
+
+
+class RunFactsFile(Callback):
+    """Keeps `run.json`; what a resumed run finds there stays, and what is new is added.
+
+    Args:
+        path: of the file.
+        warnings: a list that grows while the run goes on.
+    """
+
+    def __init__(self, path: Path, warnings: Sequence[str]) -> None:
+        self._path = path
+        self._warnings = warnings
+        self._facts: RunFacts | None = None
+
+    def on_fit_start(self, event: FitStart) -> None:
+        """Write what is known before the first step."""
+        before = None if (event.start_epoch, event.start_batch) == (0, 0) else _earlier(self._path)
+        environments = before.environments if before is not None else ()
+        now = environment(event.device)
+        if now not in environments:
+            environments = (*environments, now)
+        splits = {
+            split: SplitFacts(len(index), tuple(np.bincount(index.class_ids, minlength=len(event.names)).tolist()))
+            for split, index in event.indexes.items()
+        }
+        self._facts = RunFacts(
+            model=before.model if before is not None else event.model_summary,
+            names=event.names,
+            splits=splits,
+            environments=environments,
+            warnings=before.warnings if before is not None else (),
+        )
+        self._write("")
+
+    def on_fit_end(self, event: FitEnd) -> None:
+        """Add what the run had to say."""
+        self._write(event.reason)
+
+    def _write(self, reason: str) -> None:
+        if self._facts is None:
+            return
+        warnings = list(dict.fromkeys([*self._facts.warnings, *self._warnings]))[:MOST]
+        content = {"format": FORMAT, **asdict(self._facts), "warnings": warnings, "reason": reason}
+        try:
+            write_text_atomic(self._path, json.dumps(content, indent=1) + "\n")
+        except OSError as problem:
+            logger.warning("`%s` was not written: %s", self._path, problem.strerror or problem)
+
+
+def facts_from_json(text: str | bytes) -> RunFacts:
+    """What `RunFactsFile` wrote.
+
+    Raises:
+        ValueError, KeyError, TypeError, AttributeError: the text holds something else.
+    """
+    content: dict[str, Any] = json.loads(text)
+    if content["format"] != FORMAT:
+        raise ValueError(f"its format is {content['format']!r}, not {FORMAT}")
+    return RunFacts(
+        model=str(content["model"]),
+        names=tuple(map(str, content["names"])),
+        splits={
+            str(split): SplitFacts(int(facts["images"]), tuple(map(int, facts["labels"])))
+            for split, facts in content["splits"].items()
+        },
+        environments=tuple({str(k): str(v) for k, v in one.items()} for one in content["environments"]),
+        warnings=tuple(map(str, content["warnings"])),
+        reason=str(content["reason"]),
+    )
+
+
+def _earlier(path: Path) -> RunFacts | None:
+    """What an earlier process of the run has written; None if it has not, or if that is damaged."""
+    try:
+        return facts_from_json(read_bounded(path, MAX_BYTES))
+    except (DataError, ValueError, KeyError, TypeError, AttributeError):
+        return None
+
+
+def environment(device: str) -> dict[str, str]:
+    """Versions and machine in words; `device` is what the model runs on."""
+    found = {"device": device, "processors": str(available_processors())}
+    found["system"] = f"{platform.system()} {platform.release()}, {platform.machine()}"
+    found["python"] = platform.python_version()
+    found["torch"] = torch.__version__
+    if torch.cuda.is_available() and torch.version.cuda is not None:
+        found["CUDA"] = torch.version.cuda
+    for package in PACKAGES:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            continue
+    return found

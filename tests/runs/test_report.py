@@ -1,0 +1,116 @@
+"""Reports of real runs: written at the end of training, and by the command."""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+
+import pytest
+from command_world import World, run
+from option_runs import Options, Trained, covers, fit
+
+import onelook
+from onelook.callbacks.report import report as report_module
+from onelook.cli.main import main
+from onelook.engine.callback import Callback, EpochEnd
+from onelook.errors import RunFolderError, SettingsError
+from onelook.recipes.train import train
+
+PICTURES = {"noplots": False, "epochs": 2}
+
+
+@pytest.fixture(scope="module")
+def pictured(fixed: Options) -> Path:
+    """The folder of a run with pictures."""
+    return fit(fixed, **PICTURES).result.run_folder
+
+
+@covers("train", "noreport")
+def test_noreport_writes_no_report(options: Options, plain: Trained) -> None:
+    assert "</html>" in (plain.result.run_folder / "report.html").read_text(encoding="utf-8")
+    assert not (fit(options, noreport=True).result.run_folder / "report.html").exists()
+
+
+@covers("report", "out")
+def test_the_report_of_training_is_that_of_the_command(options: Options, plain: Trained, tmp_path: Path) -> None:
+    folder = plain.result.run_folder
+    before = (folder / "report.html").read_text(encoding="utf-8")
+    assert main(["report", str(folder), "--out", str(tmp_path / "new" / "r.html")]) == 0
+    assert (tmp_path / "new" / "r.html").read_text(encoding="utf-8") == before
+    assert "has not ended" not in before and "Worst and best" in before
+
+
+def test_a_run_with_pictures_keeps_its_best_and_worst(pictured: Path) -> None:
+    examples = json.loads((pictured / "examples.json").read_text())
+    assert len(examples["worst"]) + len(examples["best"]) >= 4
+    page = (pictured / "report.html").read_text(encoding="utf-8")
+    assert page.count("data:image/jpeg;base64,") == len(examples["worst"]) + len(examples["best"])
+    assert len(page) < 5_000_000
+
+
+class Stop(Callback):
+    """Pulls the plug after an epoch."""
+
+    def on_epoch_end(self, event: EpochEnd) -> None:
+        if event.epoch == 0:
+            raise SystemExit
+
+
+def test_a_resumed_run_keeps_the_same_things_for_its_report(fixed: Options, pictured: Path, tmp_path: Path) -> None:
+    with pytest.raises(SystemExit):
+        train({**fixed, **PICTURES, "project": tmp_path / "cut", "name": "exp"}, callbacks=[Stop()])
+    cut = tmp_path / "cut" / "exp"
+    train({"resume": str(cut)})
+    for name in ("run.json", "examples.json"):
+        assert (cut / name).read_bytes() == (pictured / name).read_bytes(), name
+
+
+def test_a_report_that_fails_costs_a_warning_and_not_the_run(
+    options: Options, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(report_module, "SCRIPTS", ("none",))
+    result = fit(options).result
+    assert result.best.is_file() and not (result.run_folder / "report.html").exists()
+    assert "the report was not written" in caplog.text and "onelook report" in caplog.text
+    assert json.loads((result.run_folder / "status.json").read_text())["state"] == "finished"
+
+
+def test_a_usual_report_takes_less_than_a_second(plain: Trained) -> None:
+    begun = time.process_time()
+    onelook.report(plain.result.run_folder, out=plain.result.run_folder / "again.html")
+    assert time.process_time() - begun < 1
+
+
+@covers("report", "runs")
+def test_runs_are_compared(options: Options, plain: Trained, world: World, capsys: pytest.CaptureFixture[str]) -> None:
+    other = fit(options, seed=5, lr0=0.02, optimizer="SGD").result.run_folder
+    outcome = run(["report", str(plain.result.run_folder), str(other)], capsys)
+    page = plain.result.run_folder / "comparison.html"
+    assert outcome.code == 0 and str(page) in outcome.out
+    text = page.read_text(encoding="utf-8")
+    assert "Comparison of 2 runs" in text and "<code>seed</code>" in text
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "says"),
+    [
+        (["report"], 2, "RUN"),
+        (["report", "nowhere"], 73, "run folder `nowhere` does not exist"),
+        (["report", "."], 73, "no run folder"),
+        (["report", ".", "--outt", "x"], 2, "--out"),
+    ],
+)
+def test_wrong_commands_are_told(
+    world: World, capsys: pytest.CaptureFixture[str], words: list[str], code: int, says: str
+) -> None:
+    outcome = run(words, capsys)
+    assert outcome.code == code and says in outcome.err
+
+
+def test_a_page_that_cannot_be_written_is_an_error(plain: Trained, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(RunFolderError, match="cannot be written"):
+        onelook.report(plain.result.run_folder, out=tmp_path / "file" / "r.html")
+    with pytest.raises(SettingsError):
+        onelook.report()
