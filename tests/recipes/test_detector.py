@@ -80,6 +80,11 @@ def test_a_result_knows_its_boxes_classes_and_picture(file: Path) -> None:
     assert given.path is None and repr(given) == "<PictureResult of 64 x 48 pixels: nothing>"
 
 
+def test_detectors_say_what_they_find() -> None:
+    assert repr(detector()) == "<Detector of 2 classes: red, green/blue>"
+    assert repr(detector(COCO_NAMES)) == "<Detector of 80 classes: person, bicycle, car, motorcycle, airplane, ...>"
+
+
 def test_lists_give_lists_in_their_order_and_folders_too(file: Path) -> None:
     empty = np.zeros_like(IMAGE)
     several = [IMAGE, empty] * PICTURES_AT_A_TIME

@@ -239,3 +239,11 @@ def test_many_classes_are_shown_on_demand(
         assert main(world.val("--weights", weights, *words)) == 0
         out = capsys.readouterr().out
         assert ("kind1 " in out) is shown and ("`--verbose` shows the 2 classes" in out) is not shown
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("changes", [{}, {"augment": True}, {"task": "speed"}], ids=str)
+def test_validation_in_16_bits_is_close_to_that_in_32(world: World, changes: Options) -> None:
+    exact, rough = (measure(world, device="0", half=half, **changes) for half in (False, True))
+    assert rough.metrics.map50_95 == pytest.approx(exact.metrics.map50_95, abs=0.05)
+    assert rough.evaluation.milliseconds["inference"] > 0

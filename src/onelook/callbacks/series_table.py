@@ -17,6 +17,8 @@ TIMES = ("load", "inference", "nms")
 def series_table(rows: Sequence[tuple[str, int, DetectionMetrics, Mapping[str, float]]]) -> Table:
     """A table with a line for each measurement: weights, size, average precision, milliseconds per image.
 
+    Weights are named in the first of their lines.
+
     Args:
         rows: weights, longest side of the images in pixels, metrics, milliseconds by name.
     """
@@ -24,7 +26,9 @@ def series_table(rows: Sequence[tuple[str, int, DetectionMetrics, Mapping[str, f
     table.add_column("Weights", overflow="fold")
     for column in ("Size", "mAP50", "mAP50-95", *(f"{name} ms" for name in TIMES)):
         table.add_column(column, justify="right", no_wrap=True)
+    named = ""
     for weights, imgsz, metrics, milliseconds in rows:
         numbers = [str(imgsz), f"{metrics.map50:.3f}", f"{metrics.map50_95:.3f}"]
-        table.add_row(Text(printable(weights)), *numbers, *(f"{milliseconds[name]:.1f}" for name in TIMES))
+        name, named = "" if weights == named else printable(weights), weights
+        table.add_row(Text(name), *numbers, *(f"{milliseconds[name]:.1f}" for name in TIMES))
     return table

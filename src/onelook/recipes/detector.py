@@ -31,6 +31,9 @@ class Detector:
         """Thresholds and size."""
         return self._predictor.settings
 
+    def __repr__(self) -> str:
+        return f"<Detector of {len(self.names)} classes: {', '.join(self.names[:5])}{', ...' * (len(self.names) > 5)}>"
+
     def __call__(self, source: Any) -> PictureResult | list[PictureResult]:
         """What is in one picture, or, for several, a list in their order.
 
