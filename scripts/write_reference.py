@@ -31,7 +31,9 @@ from onelook.settings.convert_data import ConvertDataSettings
 from onelook.settings.detect import DetectSettings
 from onelook.settings.evolve import EvolveSettings, SearchSettings
 from onelook.settings.hyperparameters import Hyperparameters
+from onelook.settings.info import InfoSettings
 from onelook.settings.report import ReportSettings
+from onelook.settings.serve import ServeSettings
 from onelook.settings.train import TrainSettings
 from onelook.settings.validate import ValidateSettings
 
@@ -154,6 +156,16 @@ def quick_pages() -> dict[str, str]:
             "Writes a page about a run, or one that compares several. In Python: `onelook.report(*runs, out=...)`.\n"
             "See [Report runs](../guides/report.md).",
             _own_fields(ReportSettings),
+        ),
+        "serve.md": _page(
+            "onelook serve",
+            "Answers requests for detections over HTTP. See [Serve a detector](../guides/serve.md).",
+            _own_fields(ServeSettings),
+        ),
+        "info.md": _page(
+            "onelook info",
+            "Shows what a file of weights holds. See [Look into weights](../guides/weights.md).",
+            _own_fields(InfoSettings),
         ),
         "anchors.md": _page("onelook anchors", ANCHORS, _own_fields(AnchorSettings)),
         "convert-data.md": _page(

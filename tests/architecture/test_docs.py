@@ -29,6 +29,8 @@ from onelook.settings.command_line import typed_options
 from onelook.settings.convert_data import ConvertDataSettings
 from onelook.settings.detect import DetectSettings
 from onelook.settings.evolve import EvolveSettings
+from onelook.settings.info import InfoSettings
+from onelook.settings.serve import ServeSettings
 from onelook.settings.train import TrainSettings
 from onelook.settings.validate import ValidateSettings
 from yolov5_files import stripped
@@ -40,6 +42,8 @@ KINDS = {
     "detect": DetectSettings,
     "evolve": EvolveSettings,
     "anchors": AnchorSettings,
+    "serve": ServeSettings,
+    "info": InfoSettings,
     "convert-data": ConvertDataSettings,
 }
 EXPERIMENT = "runs/train/exp"

@@ -144,7 +144,7 @@ def test_json_holds_everything(tiny_weights: Path, capsys: pytest.CaptureFixture
     content = json.loads(outcome.out)
     assert set(content) == set(InfoResult.__dataclass_fields__)
     assert content["settings"]["lrf"] == 0.01 and content["summary"]["parameters"] > 1000
-    assert content["layers"][0]["name"] == "model.0.conv" and content["percentages"] == [50]
+    assert content["layers"][0]["name"] == "model.0.conv" and content["asked"]["prune"] == [50]
 
 
 @pytest.mark.parametrize(
@@ -157,7 +157,7 @@ def test_json_holds_everything(tiny_weights: Path, capsys: pytest.CaptureFixture
         (("{weights}", "--data", "bees.yaml"), 64, "`data` has no effect without `prune`", "--prune 50"),
         (("{weights}", "--threshold", "1"), 64, "`threshold` has no effect without `sparsity`", "--sparsity"),
         (("{weights}", "--workers", "1"), 64, "`workers` has no effect without `data`", "--data"),
-        (("{weights}", "--prune", "100"), 64, "prune", None),
+        (("{weights}", "--prune", "100"), 64, "`prune` has 100; percentages are from 0 to below 100", None),
         (("{weights}", "--img", "65"), 64, "imgsz", None),
         (("{weights}", "--prune", "5", "--data", "none.yaml"), 65, "none.yaml", None),
     ],

@@ -7,6 +7,7 @@ import json
 from collections.abc import Iterator
 from dataclasses import asdict
 from operator import mul
+from pathlib import Path
 from typing import Any
 
 from onelook.files.bounded import printable
@@ -18,20 +19,20 @@ MAX_NAMES = 10
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Options of the command: the file, and one per setting."""
+    """Options of the command: the file, one per setting, and a file of settings."""
+    parser.add_argument("--settings", type=Path, metavar="PATH", help="YAML file with any of the settings below")
     add_options(parser, InfoSettings, positional=("weights",))
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Show what is in the file; the exit code."""
-    given = typed_options(arguments, InfoSettings)
-    result = info(given)
-    if given.get("json_output"):
+    result = info(typed_options(arguments, InfoSettings), file=arguments.settings)
+    if result.asked.json_output:
         print(json.dumps(_plain(result), indent=1, ensure_ascii=False))
         return 0
     for line in _lines(result):
         print(line)
-    if given.get("rows"):
+    if result.asked.rows:
         for line in _rows(result):
             print(line)
     if result.layers:
@@ -43,7 +44,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _plain(result: InfoResult) -> dict[str, Any]:
-    return {**asdict(result), "path": printable(result.path)}
+    return {**asdict(result), "path": printable(result.path), "asked": result.asked.model_dump(mode="json")}
 
 
 def _lines(result: InfoResult) -> Iterator[str]:
@@ -75,8 +76,8 @@ def _rows(result: InfoResult) -> Iterator[str]:
 
 
 def _sparsity(result: InfoResult) -> Iterator[str]:
-    heads = "".join(f"{f'pruned {percentage:g} %':>14}" for percentage in result.percentages)
-    yield f"{'layer':<32}{'weights':>12}{f'below {result.threshold:g}':>14}{heads}"
+    heads = "".join(f"{f'pruned {percentage:g} %':>14}" for percentage in result.asked.prune)
+    yield f"{'layer':<32}{'weights':>12}{f'below {result.asked.threshold:g}':>14}{heads}"
     for layer in result.layers:
         cells = "".join(f"{100 * share:>12.1f} %" for share in (layer.below, *layer.pruned))
         yield f"{layer.name:<32}{layer.weights:>12,}{cells}"

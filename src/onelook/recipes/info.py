@@ -50,6 +50,7 @@ class InfoResult:
     """What is known of a file.
 
     Attributes:
+        asked: the settings.
         path: the file or folder.
         num_bytes: of it.
         sha256: of the file, in hexadecimal; empty for a folder.
@@ -60,12 +61,11 @@ class InfoResult:
         settings: of its training; empty if the file does not say.
         changed: the settings among them that are not the defaults.
         summary: the model in numbers; None for exported ones.
-        threshold: magnitude below which weights count as small.
-        percentages: of the weights that pruning would zero.
         layers: small weights of each layer, if asked for.
         pruned: measured on a data set, if asked for.
     """
 
+    asked: InfoSettings
     path: Path
     num_bytes: int
     sha256: str
@@ -76,8 +76,6 @@ class InfoResult:
     settings: dict[str, Any]
     changed: dict[str, Any]
     summary: ModelSummary | None = None
-    threshold: float = 0.0
-    percentages: tuple[float, ...] = ()
     layers: tuple[LayerSparsity, ...] = ()
     pruned: tuple[PrunedResult, ...] = ()
 
@@ -100,8 +98,8 @@ def info(given: Mapping[str, Any], *, file: Path | None = None) -> InfoResult:
                 f"`{printable(path)}` is an exported model: its layers are not looked at",
                 hint="give the checkpoint that it was made of",
             )
-        return _of_export(path)
-    result = _of_yolov5(path) if path.suffix.lower() in SUFFIXES else _of_checkpoint(path)
+        return _of_export(settings)
+    result = _of_yolov5(settings) if path.suffix.lower() in SUFFIXES else _of_checkpoint(settings)
     model = load_detector(path)
     layers: tuple[LayerSparsity, ...] = ()
     if settings.sparsity or settings.prune:
@@ -109,15 +107,13 @@ def info(given: Mapping[str, Any], *, file: Path | None = None) -> InfoResult:
     return replace(
         result,
         summary=summarise(model, imgsz=settings.imgsz),
-        threshold=settings.threshold,
-        percentages=tuple(settings.prune),
         layers=layers,
-        pruned=_measured(model, settings) if settings.data is not None else (),
+        pruned=_measured(model, settings) if settings.data else (),
     )
 
 
-def _of_checkpoint(path: Path) -> InfoResult:
-    document = load_checkpoint(path).document
+def _of_checkpoint(asked: InfoSettings) -> InfoResult:
+    document = load_checkpoint(asked.weights).document
     is_training = document.get("kind") == KIND_TRAINING
     facts = {f"made with {name}": value for name, value in document.get("made_with", {}).items()}
     facts |= {f"source {name}": value for name, value in document.get("source", {}).items()}
@@ -129,7 +125,7 @@ def _of_checkpoint(path: Path) -> InfoResult:
     facts["is fused"] = bool(document.get("is_fused", False))
     settings = dict(document.get("settings", {}))
     return replace(
-        _of_file(path, "training run" if is_training else "detector"),
+        _of_file(asked, "training run" if is_training else "detector"),
         names=tuple(document["names"]),
         facts=facts,
         metrics=metrics,
@@ -138,21 +134,22 @@ def _of_checkpoint(path: Path) -> InfoResult:
     )
 
 
-def _of_yolov5(path: Path) -> InfoResult:
-    source = read_yolov5(path)
+def _of_yolov5(asked: InfoSettings) -> InfoResult:
+    source = read_yolov5(asked.weights)
     facts: dict[str, Any] = {"weights": "averaged" if source.part == "ema" else "as stored"}
     facts |= {"epoch": source.epoch} if source.epoch >= 0 else {}
     facts |= {"date": source.date} if source.date else {}
-    return replace(_of_file(path, "YOLOv5 checkpoint"), names=source.names, facts=facts)
+    return replace(_of_file(asked, "YOLOv5 checkpoint"), names=source.names, facts=facts)
 
 
-def _of_export(path: Path) -> InfoResult:
-    metadata = open_export(path, torch.device("cpu")).metadata
+def _of_export(asked: InfoSettings) -> InfoResult:
+    metadata = open_export(asked.weights, torch.device("cpu")).metadata
     facts = {name: value for name, value in metadata.as_dict().items() if name not in ("names", "decoding")}
-    return replace(_of_file(path, str(format_of(path))), names=metadata.names, facts=facts)
+    return replace(_of_file(asked, str(format_of(asked.weights))), names=metadata.names, facts=facts)
 
 
-def _of_file(path: Path, kind: str) -> InfoResult:
+def _of_file(asked: InfoSettings, kind: str) -> InfoResult:
+    path = asked.weights
     files = [path] if path.is_file() else [file for file in path.rglob("*") if file.is_file()]
     digest = hashlib.sha256()
     if path.is_file():
@@ -160,6 +157,7 @@ def _of_file(path: Path, kind: str) -> InfoResult:
             while chunk := file.read(1 << 20):
                 digest.update(chunk)
     return InfoResult(
+        asked=asked,
         path=path,
         num_bytes=sum(file.stat().st_size for file in files),
         sha256=digest.hexdigest() if path.is_file() else "",

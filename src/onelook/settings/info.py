@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -26,9 +25,9 @@ class InfoSettings(BaseModel):
     """List for each layer the share of weights whose magnitude is below the threshold."""
     threshold: float = Field(0.001, gt=0)
     """Magnitude below which a weight counts as small; batch-norm is folded in."""
-    prune: list[Annotated[float, Field(ge=0, lt=100)]] = Field([])
+    prune: list[float] = Field([])
     """Percentages of the weights: list what each layer would lose if those of least magnitude were zero."""
-    data: Path | None = Field(None)
+    data: str = Field("")
     """Data-set YAML to measure the model on, as it is and pruned; the file of weights is not changed."""
     batch_size: int = Field(32, ge=1)
     """Images per batch on `data`."""
@@ -42,13 +41,16 @@ class InfoSettings(BaseModel):
     @model_validator(mode="after")
     def _refuse_options_without_effect(self) -> InfoSettings:
         given = self.model_fields_set
-        if self.data is not None and not self.prune:
+        outside = [percentage for percentage in self.prune if not 0 <= percentage < 100]
+        if outside:
+            raise SettingsError(f"setting `prune` has {outside[0]:g}; percentages are from 0 to below 100")
+        if self.data and not self.prune:
             raise SettingsError(
                 "setting `data` has no effect without `prune`", hint="add `--prune 50`, or use `onelook val`"
             )
         if "threshold" in given and not (self.sparsity or self.prune):
             raise SettingsError("setting `threshold` has no effect without `sparsity`", hint="add `--sparsity`")
-        idle = [name for name in ("batch_size", "workers", "device") if name in given and self.data is None]
+        idle = [name for name in ("batch_size", "workers", "device") if name in given and not self.data]
         if idle:
             raise SettingsError(f"setting `{idle[0]}` has no effect without `data`", hint="add `--data`")
         return self
