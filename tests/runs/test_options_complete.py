@@ -27,6 +27,7 @@ import test_options_val_detect
 import test_options_wandb
 import test_report
 import test_resume
+import test_split
 import test_serve
 from option_runs import COVERED
 from pydantic import BaseModel
@@ -45,6 +46,7 @@ from onelook.settings.export import ExportSettings
 from onelook.settings.info import InfoSettings
 from onelook.settings.serve import ServeSettings
 from onelook.settings.report import ReportSettings
+from onelook.settings.split import SplitSettings
 from onelook.settings.train import TrainSettings
 from onelook.settings.validate import ValidateSettings
 
@@ -68,6 +70,7 @@ FILES = (
     test_options_wandb,
     test_report,
     test_resume,
+    test_split,
     test_serve,
 )
 ELSEWHERE = {
@@ -81,6 +84,7 @@ ELSEWHERE = {
     "benchmark": set[str](),
     "report": set[str](),
     "check": set[str](),
+    "split": set[str](),
     "convert-data": set[str](),
 }
 
@@ -103,6 +107,7 @@ def test_every_file_with_tests_of_settings_is_listed() -> None:
         ("benchmark", BenchmarkSettings),
         ("report", ReportSettings),
         ("check", CheckSettings),
+        ("split", SplitSettings),
         ("convert-data", ConvertDataSettings),
     ],
 )

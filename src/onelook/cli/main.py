@@ -23,10 +23,11 @@ COMMANDS = {
     "evolve": "search for better hyper-parameters",
     "models": "list the shipped models with their sizes",
     "anchors": "measure how well anchors suit a data set, and find better ones",
-    "check": "read a data set and account for every label row",
+    "check": "tell what is wrong with a data set, and what cures it",
     "info": "show what a file of weights holds",
     "convert": "read a checkpoint of YOLOv5 and write it in Onelook's format; or make one smaller",
     "convert-data": "write a data set in another format of labels",
+    "split": "divide a data set anew: by hash, by class, in groups, or for cross-validation",
     "autosplit": "divide a folder of images into train, val and test lists",
 }
 
@@ -136,6 +137,10 @@ def _module(command: str) -> ModuleType:
         from onelook.cli import info
 
         return info
+    if command == "split":
+        from onelook.cli import split
+
+        return split
     if command == "convert":
         from onelook.cli import convert
 

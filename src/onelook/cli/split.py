@@ -1,0 +1,50 @@
+"""`onelook split`: divides a data set anew, and tells what is in each part."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from rich import box
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from onelook.recipes.divide import Division, divide
+from onelook.settings.command_line import add_options, typed_options
+from onelook.settings.split import SplitSettings
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Options of the command."""
+    parser.add_argument("--settings", type=Path, metavar="PATH", help="YAML file with any of the settings below")
+    add_options(parser, SplitSettings, positional=("data",))
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Divide; the exit code."""
+    division = divide(typed_options(arguments, SplitSettings), file=arguments.settings)
+    total = sum(division.images[0].values())
+    print(f"{total:,} images; those that stay together count as one: {division.num_groups:,} to divide")
+    Console().print(_table(division))
+    for path in division.data:
+        print(path)
+    return 0
+
+
+def _table(division: Division) -> Table:
+    """A line per class, a column per split of each data set."""
+    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False)
+    table.add_column("")
+    several = len(division.images) > 1
+    columns = []
+    for number, images in enumerate(division.images):
+        shown = ["val"] if several else list(images)  # of folds, the rest is what the others validate on
+        for split in shown:
+            table.add_column(f"fold {number + 1}" if several else split, justify="right", no_wrap=True)
+            columns.append((number, split))
+    table.add_row("images", *(f"{division.images[number][split]:,}" for number, split in columns))
+    for class_id, name in enumerate(division.names):
+        cells = (f"{division.class_labels[number][split][class_id]:,}" for number, split in columns)
+        table.add_row(escape(name), *cells)
+    return table

@@ -1,0 +1,63 @@
+"""Every option of the division of a data set. The text under each field is `--help`, reference page and comment."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator
+
+from onelook.errors import SettingsError
+
+FOLDER = "folder"
+
+
+class SplitSettings(BaseModel):
+    """All settings of `onelook split`."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True, validate_default=True)
+
+    data: Path
+    """Data-set YAML, whose splits are put together and divided anew; or a folder of images, searched at all depths."""
+    output: Path
+    """New folder for the lists of images and the data-set YAML; images and labels stay where they are."""
+    fractions: list[float] = Field([0.8, 0.2], min_length=2, max_length=3)
+    """Parts of train, val and test, which add up to 1; with two numbers there is no test split."""
+    folds: int = Field(0, ge=0, le=100)
+    """Make so many data sets for cross-validation, 2 or more: each image is validated on in just one of them."""
+    stratify: bool = Field(False)
+    """Divide each class by the fractions, as nearly as can be; without: by a hash of the name, for good."""
+    group: str = Field("")
+    """Keep images together: `folder` those of a folder; or a regular expression, those whose first match is equal."""
+    near: int = Field(6, ge=-1, le=7)
+    """Keep images together that are the same or look alike; see `onelook check`. -1 does not look at them."""
+    seed: int = Field(0, ge=0, lt=2**63)
+    """Another seed, another division."""
+
+    @field_validator("fractions")
+    @classmethod
+    def _whole(cls, fractions: list[float]) -> list[float]:
+        if min(fractions) < 0 or abs(sum(fractions) - 1) > 1e-6 or fractions[0] == 0 or fractions[1] == 0:
+            raise SettingsError(
+                f"`fractions` are {' '.join(f'{part:g}' for part in fractions)}",
+                hint="give parts above 0 of train and val, and one of test if wanted, that add up to 1: 0.7 0.2 0.1",
+            )
+        return fractions
+
+    @field_validator("folds")
+    @classmethod
+    def _several(cls, folds: int) -> int:
+        if folds == 1:
+            raise SettingsError("`folds` is 1, but each fold is validated on while the others train", hint="5 is usual")
+        return folds
+
+    @field_validator("group")
+    @classmethod
+    def _expression(cls, group: str) -> str:
+        try:
+            re.compile(group)
+        except re.error as problem:
+            raise SettingsError(
+                f"`group` is `{group}`, which is no regular expression: {problem}", hint="try `folder`, or `(.*)_\\d+`"
+            ) from problem
+        return group

@@ -1,0 +1,155 @@
+"""`onelook split`: lists of images that training takes, and what each setting does to them."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+from option_runs import covers
+
+from colour_detector import write_squares
+from onelook.cli.main import main
+from onelook.data.dataset_spec import load_dataset_spec
+from onelook.data.index import scan_split
+from onelook.errors import DataError, SettingsError
+from onelook.recipes.divide import Division, divide
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    return write_squares(tmp_path / "data", train=40, val=10)
+
+
+def divided(data: Path, out: str = "out", **settings: Any) -> Division:
+    return divide({"data": data, "output": data.parents[1] / out, "near": -1, **settings})
+
+
+def stems(folder: Path) -> dict[str, list[str]]:
+    lists = sorted(folder.glob("*.txt"))
+    return {path.stem: [Path(line).parent.name + Path(line).stem for line in path.read_text().splitlines()]
+            for path in lists}  # fmt: skip
+
+
+@covers("split", "data", "output")
+def test_all_images_of_a_data_set_are_divided_anew(data: Path, tmp_path: Path) -> None:
+    division = divided(data)
+    assert division.data == (tmp_path / "out" / "data.yaml",) and division.names == ("green", "blue")
+    lists = stems(tmp_path / "out")
+    assert set(lists) == {"train", "val"} and len(set(lists["train"] + lists["val"])) == 50 == division.num_groups
+    spec = load_dataset_spec(division.data[0])
+    scans = {split: scan_split(spec, split) for split in spec.splits}
+    assert {split: len(scan.index) for split, scan in scans.items()} == division.images[0]
+    assert all(scan.ledger.entries == () and scan.ledger.images_found for scan in scans.values())
+    with pytest.raises(SettingsError, match="out` is there already"):
+        divided(data)
+
+
+@covers("split", "fractions")
+def test_the_parts_have_the_fractions_asked_for(data: Path) -> None:
+    division = divided(data, fractions=[0.5, 0.3, 0.2], stratify=True)
+    assert list(division.images[0].values()) == pytest.approx([25, 15, 10], abs=1)
+    for fractions in ([0.5, 0.6], [1.0, 0.0], [-0.5, 1.5]):
+        with pytest.raises(SettingsError, match="`fractions` are"):
+            divided(data, "other", fractions=fractions)
+
+
+@covers("split", "seed")
+def test_seeds_decide_the_division(data: Path, tmp_path: Path) -> None:
+    for name, seed in (("one", 3), ("two", 3), ("other", 4)):
+        divided(data, name, seed=seed)
+    assert stems(tmp_path / "one") == stems(tmp_path / "two") != stems(tmp_path / "other")
+
+
+def test_further_images_move_no_other(data: Path, tmp_path: Path) -> None:
+    divided(data, "before")
+    for number in range(5):
+        for kind, suffix in (("images", "png"), ("labels", "txt")):
+            shutil.copy(data.parent / f"{kind}/train/00.{suffix}", data.parent / f"{kind}/train/9{number}.{suffix}")
+    divided(data, "after")
+    before, after = stems(tmp_path / "before"), stems(tmp_path / "after")
+    assert all(set(before[split]) <= set(after[split]) for split in before)
+
+
+@covers("split", "stratify")
+def test_classes_are_divided_alike(data: Path) -> None:
+    for number in range(5):
+        label = data.parent / f"labels/train/0{number}.txt"
+        label.write_text(label.read_text() + "2 .5 .9 .1 .1\n")
+    data.write_text(data.read_text().replace("blue", "blue, rare"))
+    rare = {divided(data, f"{seed}", seed=seed, stratify=True).class_labels[0]["val"][2] for seed in range(5)}
+    assert rare == {1}
+    assert {divided(data, f"hash{seed}", seed=seed).class_labels[0]["val"][2] for seed in range(5)} != {1}
+
+
+@covers("split", "group")
+@pytest.mark.parametrize("group", [r"/(\d)\d\.png", "folder"])
+def test_groups_stay_together(group: str, data: Path, tmp_path: Path) -> None:
+    images, labels = data.parent / "images", data.parent / "labels"
+    for path in sorted((images / "train").iterdir()):  # images/train/2/23.png and so on
+        for kind, one in ((images, path), (labels, labels / "train" / f"{path.stem}.txt")):
+            (kind / "train" / path.stem[0]).mkdir(exist_ok=True)
+            one.rename(kind / "train" / path.stem[0] / one.name)
+    division = divided(data, group=group, fractions=[0.6, 0.4], seed=1)
+    lists = stems(tmp_path / "out")
+    tens = {split: {stem[-2] for stem in found} for split, found in lists.items()}
+    assert not tens["train"] & (tens["val"] - {"0"}) and division.num_groups <= 5
+    assert divided(data, "plain").num_groups == 50
+
+
+@covers("split", "near")
+def test_images_that_look_alike_stay_together(data: Path) -> None:
+    for number in range(8):
+        shutil.copy(data.parent / f"images/train/0{number}.png", data.parent / f"images/val/7{number}.png")
+        (data.parent / f"labels/val/7{number}.txt").write_text("")
+    assert divided(data).num_groups == 58
+    together = divide({"data": data, "output": data.parents[1] / "near"})
+    assert together.num_groups <= 50
+    lists = stems(data.parents[1] / "near")
+    for number in range(8):
+        assert sum({f"train0{number}", f"val7{number}"} <= set(found) for found in lists.values()) == 1
+
+
+@covers("split", "folds")
+def test_each_image_is_validated_on_in_one_fold(data: Path, tmp_path: Path) -> None:
+    division = divided(data, folds=4, stratify=True)
+    assert [path.parent.name for path in division.data] == ["fold1", "fold2", "fold3", "fold4"]
+    lists = [stems(path.parent) for path in division.data]
+    validated = [stem for one in lists for stem in one["val"]]
+    assert len(validated) == 50 == len(set(validated))
+    assert all(set(one["train"]) | set(one["val"]) == set(validated) and len(one["train"]) + len(one["val"]) == 50
+               for one in lists)  # fmt: skip
+    assert {len(one["val"]) for one in lists} <= {12, 13}
+    with pytest.raises(SettingsError, match="`folds` is 1"):
+        divided(data, "one", folds=1)
+
+
+def test_too_many_folds_for_few_groups_are_refused(data: Path, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="would have no image: there are 2 images or groups"):
+        divided(data, folds=5, group="folder")
+    assert not (tmp_path / "out").exists() and not list(tmp_path.glob(".out*"))
+
+
+def test_a_folder_of_images_gets_lists_only(data: Path, tmp_path: Path) -> None:
+    division = divided(data.parent / "images", "data/lists")
+    assert division.names == () and {path.name for path in (tmp_path / "data/lists").iterdir()} == {
+        "train.txt",
+        "val.txt",
+    }
+    with pytest.raises(SettingsError, match="its classes are not known"):
+        divided(data.parent / "images", "data/other", stratify=True)
+
+
+def test_the_command_tells_what_is_where(data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["split", str(data), "--output", str(tmp_path / "folds"), "--folds", "5", "--stratify", "--near", "-1"]
+    assert main(words) == 0
+    out = capsys.readouterr().out
+    assert "50 images" in out and "fold 5" in out and "green" in out
+    assert str(tmp_path / "folds" / "fold5" / "data.yaml") in out
+
+
+@pytest.mark.parametrize("group", ["(", "*"])
+def test_groups_are_regular_expressions(group: str, data: Path) -> None:
+    with pytest.raises(SettingsError, match="which is no regular expression"):
+        divided(data, group=group)
