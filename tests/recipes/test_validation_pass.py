@@ -10,11 +10,13 @@ import pytest
 import torch
 from torch import Tensor
 
+from onelook.data.dataset_spec import load_dataset_spec
 from onelook.data.scan_rules import ScanOptions
 from onelook.engine.process import World
 from onelook.engine.stop_signal import StopSignal
+from onelook.errors import SettingsError
 from onelook.models.detector import DetectionModel, create_model
-from onelook.recipes.splits import read_splits
+from onelook.recipes.splits import Splits, read_splits
 from onelook.recipes.validation_pass import ValidationPass, as_one
 from onelook.settings.validate import ValidateSettings
 from onelook.structures.metrics import as_arrays
@@ -38,6 +40,14 @@ def of_the_first(world: ThreadWorld, tensors: dict[str, Tensor]) -> dict[str, Te
     found: dict[str, Tensor] = world.table.tensors[0]
     world.table.barrier.wait(SECONDS)
     return found
+
+
+@pytest.mark.parametrize("task", ["speed", "study"])
+def test_times_are_measured_by_one_process(task: str, tiny_data: Path) -> None:
+    settings = ValidateSettings(weights=[Path("a.pt")], data=tiny_data, task=task)  # type: ignore[arg-type]
+    splits = Splits(load_dataset_spec(tiny_data), ("square", "disc"), {})
+    with pytest.raises(SettingsError, match=f"task `{task}` measures times, which 2 processes would disturb"):
+        ValidationPass(settings, splits, ThreadWorld(0, 2, 0), StopSignal())
 
 
 @pytest.mark.parametrize(

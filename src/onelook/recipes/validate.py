@@ -82,8 +82,8 @@ def validate(given: Mapping[str, Any], *, file: Path | None = None) -> ValidateR
         )
         for model in validated:
             refuse_other_classes(model, splits, settings)
-        run = RunDir(Path(world.first(lambda: str(_new_run(settings).path))))
         passes = ValidationPass(settings, splits, world, stop)
+        run = RunDir(Path(world.first(lambda: str(_new_run(settings).path))))
         if series:
             measurements, evaluation = measure_series(passes, series, run)
         else:

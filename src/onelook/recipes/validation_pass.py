@@ -31,12 +31,22 @@ class ValidationPass:
         splits: with the split that the settings name.
         world: the processes that share the work.
         stop: asked after every batch.
+
+    Raises:
+        SettingsError: several processes, and a task that measures times.
     """
 
     settings: ValidateSettings
     splits: Splits
     world: World
     stop: StopSignal
+
+    def __post_init__(self) -> None:
+        if self.settings.is_series and self.world.size > 1:
+            raise SettingsError(
+                f"task `{self.settings.task}` measures times, which {self.world.size} processes would disturb",
+                hint="start one process",
+            )
 
     @property
     def index(self) -> DatasetIndex:
