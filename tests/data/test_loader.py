@@ -254,3 +254,5 @@ def test_processes_that_train_together_share_the_processors(
     monkeypatch.setattr(loader, "available_processors", lambda: processors)
     assert choose_workers(8, 64, device_type="cuda", world_size=world_size) == expected
     assert choose_workers(8, world_size, device_type="cuda", world_size=world_size) == 0, "one image each"
+    machines = choose_workers(8, 64, device_type="cuda", world_size=2 * world_size, processes_here=world_size)
+    assert machines == expected, "another machine has processors of its own"

@@ -31,6 +31,11 @@ trap 'echo INT >> "$folder/signals$RANK"; exit 75' INT
 trap 'echo USR1 >> "$folder/signals$RANK"; exit 75' USR1
 touch "$folder/ready$RANK"
 case "$3$RANK" in
+  fail1|die1)  # when all listen to signals
+    rank=0
+    while [ $rank -lt $WORLD_SIZE ]; do [ -e "$folder/ready$rank" ] && rank=$((rank + 1)) || sleep 0.01; done ;;
+esac
+case "$3$RANK" in
   fail1) exit 65 ;;
   die1) kill -9 $$ ;;
   end*) exit 0 ;;
@@ -162,3 +167,32 @@ def test_nothing_is_left_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     environment = dict(os.environ)
     run("fail", tmp_path)
     assert list(folder.iterdir()) == [] and dict(os.environ) == environment
+
+
+def test_a_second_signal_ends_the_processes_and_the_launcher_at_once(tmp_path: Path) -> None:
+    script = Path(sys.executable)
+    script.write_text(SCRIPT.replace("trap 'echo TERM >> \"$folder/signals$RANK\"; exit 75' TERM", "trap '' TERM"))
+    launching = os.fork()
+    if launching == 0:
+        run("wait", tmp_path)
+        os._exit(99)
+    for _ in range(2):
+        while not all((tmp_path / f"ready{rank}").exists() for rank in range(2)):
+            time.sleep(0.01)
+        os.kill(launching, signal.SIGTERM)
+        time.sleep(2 * REPEAT_SECONDS)
+    assert os.waitstatus_to_exitcode(os.waitpid(launching, 0)[1]) == 128 + signal.SIGTERM
+    assert not children_of(launching)
+
+
+def children_of(launching: int) -> list[str]:
+    """The living processes that a launcher has told its number."""
+    told = f"{LAUNCHED_BY}={launching}".encode()
+    found = []
+    for place in Path("/proc").glob("[0-9]*"):
+        try:
+            if told in (place / "environ").read_bytes().split(b"\0"):
+                found.append(place.name)
+        except OSError:
+            continue  # it has ended, or is not ours to look at
+    return found

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -14,6 +15,7 @@ import pytest
 import torch
 
 from forked_ranks import Ranks, require_loopback, start_ranks
+from onelook.engine import process
 from onelook.engine.checkpoint import Checkpoint
 from onelook.engine.process import World, joined_world, reasons_given
 from onelook.engine.stop_signal import StopSignal
@@ -235,6 +237,45 @@ def test_a_second_attempt_finds_its_own_addresses_in_a_store_that_was_kept(tmp_p
         store=first.store,
     )
     assert second.join(60) == [0, 0], second.everything_said
+
+
+def wait_for_one_that_does_not_come(number: int) -> int:
+    """Process `number` is told to stop while it waits; the other one does not even begin."""
+    if os.environ["RANK"] != str(number):
+        return 0
+    try:
+        with StopSignal() as stop:
+            signal.raise_signal(signal.SIGUSR1)
+            with joined_world(stop):
+                return 99
+    except StopRequested as problem:
+        sys.stdout.write(f"{problem.message} {problem.is_told}\n")
+        return problem.exit_code
+
+
+@pytest.mark.parametrize("number", [0, 1])
+def test_a_process_that_waits_for_the_others_to_come_can_be_stopped(number: int, tmp_path: Path) -> None:
+    ranks = start_ranks(wait_for_one_that_does_not_come, 2, tmp_path, arguments=(number,))
+    assert ranks.join(60)[number] == 75, ranks.everything_said
+    assert ranks.said(number) == f"stopped on request of SIGUSR1 {number == 1}\n", "process 0 speaks"
+
+
+def test_others_that_do_not_come_are_not_waited_for_for_ever(tmp_path: Path) -> None:
+    ranks = start_ranks(come_alone, 2, tmp_path)
+    assert ranks.join(60) == [70, 0], ranks.everything_said
+    assert "only 1 of the 2 processes of the run have come within 0.01 minutes" in ranks.said(0)
+
+
+def come_alone() -> int:
+    if os.environ["RANK"] == "1":
+        return 0
+    process.SECONDS_TO_COME = 0.6
+    try:
+        with joined_world():
+            return 99
+    except OnelookError as problem:
+        sys.stdout.write(problem.message)
+        return problem.exit_code
 
 
 @pytest.mark.parametrize("missing", ["LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT"])

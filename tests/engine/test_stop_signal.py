@@ -9,6 +9,7 @@ from collections.abc import Callable
 
 import pytest
 
+from onelook.engine.launched import LAUNCHED_BY
 from onelook.engine.stop_signal import REPEAT_SECONDS, SIGNALS, StopSignal, keep_exit_code
 from onelook.errors import StopRequested
 
@@ -78,6 +79,23 @@ def test_a_signal_that_arrives_twice_in_a_moment_is_one() -> None:
     assert exit_code_of(both_to_process_and_group) == 0
 
 
+def test_a_second_signal_to_a_process_of_our_launcher_is_left_to_the_launcher() -> None:
+    """Batch systems send signals to all processes; what the launcher passes on comes second, and may come late."""
+
+    def twice() -> None:
+        os.environ[LAUNCHED_BY] = str(os.getppid())
+        with StopSignal() as stop:
+            signal.raise_signal(signal.SIGTERM)
+            wait(REPEAT_SECONDS + 0.05)
+            signal.raise_signal(signal.SIGTERM)
+            signal.raise_signal(signal.SIGINT)
+            assert stop.name == "SIGTERM"
+            os.environ[LAUNCHED_BY] = "1"  # it has died, and another one is the parent now
+            signal.raise_signal(signal.SIGTERM)
+
+    assert exit_code_of(twice) == 128 + signal.SIGTERM
+
+
 def test_before_anything_has_begun_the_first_signal_ends_the_process(capfd: pytest.CaptureFixture[str]) -> None:
     def early() -> None:
         with StopSignal(at_once=True):
@@ -85,6 +103,19 @@ def test_before_anything_has_begun_the_first_signal_ends_the_process(capfd: pyte
 
     assert exit_code_of(early) == 75
     assert capfd.readouterr().err == "stopped on request of SIGUSR1\n"
+
+
+@pytest.mark.parametrize(("rank", "says"), [("0", "stopped on request of SIGTERM\n"), ("1", "")])
+def test_before_anything_has_begun_the_first_process_speaks_for_all(
+    rank: str, says: str, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    def early() -> None:
+        with StopSignal(at_once=True):
+            signal.raise_signal(signal.SIGTERM)
+
+    monkeypatch.setenv("RANK", rank)
+    assert exit_code_of(early) == 75
+    assert capfd.readouterr().err == says
 
 
 def test_a_run_takes_over_a_request_and_then_ends_in_its_own_time() -> None:

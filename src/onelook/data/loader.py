@@ -66,7 +66,9 @@ def validation_loader(
     return _stream(_Batches(dataset), [order], workers, pin_memory, start_method)
 
 
-def choose_workers(requested: int, batch_size: int, *, device_type: str, world_size: int = 1) -> int:
+def choose_workers(
+    requested: int, batch_size: int, *, device_type: str, world_size: int = 1, processes_here: int | None = None
+) -> int:
     """How many loader processes are worth starting: at most `requested`, and no more than processors to spare.
 
     Beside a GPU, one processor is left to the training process. On the CPU, training itself uses all processors, and
@@ -76,9 +78,10 @@ def choose_workers(requested: int, batch_size: int, *, device_type: str, world_s
         requested: most that the user wants, for each training process.
         batch_size: images per batch, in all training processes together.
         device_type: what the model runs on.
-        world_size: training processes that share the processors.
+        world_size: training processes.
+        processes_here: those of them that share the processors of this machine; None if all do.
     """
-    spare = 1 if device_type == "cpu" else max(1, available_processors() // world_size - 1)
+    spare = 1 if device_type == "cpu" else max(1, available_processors() // (processes_here or world_size) - 1)
     own_images = -(-batch_size // world_size)
     return min(requested, spare, own_images if own_images > 1 else 0)
 

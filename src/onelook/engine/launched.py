@@ -19,6 +19,16 @@ def is_launched() -> bool:
     return "RANK" in os.environ and int(os.environ.get("WORLD_SIZE", "1")) > 1
 
 
+def processes_here() -> int:
+    """How many processes of the launch run on this machine; all of them if the launcher does not say."""
+    return int(os.environ.get("LOCAL_WORLD_SIZE", os.environ["WORLD_SIZE"])) if is_launched() else 1
+
+
+def has_our_launcher() -> bool:
+    """Whether our own launcher has started this process and is alive."""
+    return os.environ.get(LAUNCHED_BY) == str(os.getppid())
+
+
 def shows_result() -> bool:
     """Whether this process shows the user what came out: not if process 0 does it, or our launcher."""
     return os.environ.get("RANK", "0") == "0" and LAUNCHED_BY not in os.environ

@@ -34,6 +34,8 @@ logger = logging.getLogger(__name__)
 
 # A hung process is found by its missing heartbeat, and waiting for a long scan is no fault: no exchange times out.
 NO_TIMEOUT = timedelta(days=7)
+KEY_COMING = "onelook/coming"
+SECONDS_TO_COME = 900.0
 KEY_LEAVING = "onelook/leaving"
 SECONDS_TO_LEAVE = 30.0
 
@@ -288,14 +290,18 @@ class World:
 
 
 @contextmanager
-def joined_world() -> Iterator[World]:
+def joined_world(stop: StopSignal | None = None) -> Iterator[World]:
     """This process among those that its launcher started; a world of one without a launcher.
 
     The launcher says who is who in the environment: RANK, WORLD_SIZE, LOCAL_RANK, MASTER_ADDR and MASTER_PORT.
 
+    Args:
+        stop: asked until all processes are here.
+
     Raises:
         SettingsError: one of these variables is missing.
         ProcessGroupError: the others cannot be reached.
+        StopRequested: `stop` was set.
     """
     if not is_launched():
         yield World()
@@ -308,9 +314,10 @@ def joined_world() -> Iterator[World]:
             hint="start with `torchrun`, or unset RANK and WORLD_SIZE",
         )
     try:
-        store, rank, size = next(rendezvous("env://", timeout=timedelta(minutes=15)))
+        store, rank, size = next(rendezvous("env://", timeout=timedelta(seconds=SECONDS_TO_COME)))
         # The launcher may keep one store over all restarts: old addresses in it would lead nowhere.
         store = PrefixStore(f"attempt{restarts_so_far()}", store)
+        _wait_for_all(store, rank, size, stop)
         backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
         dist.init_process_group(backend, store=store, rank=rank, world_size=size, timeout=NO_TIMEOUT)
     except (RuntimeError, ValueError) as problem:
@@ -323,6 +330,24 @@ def joined_world() -> Iterator[World]:
     finally:
         heartbeat.end()
         dist.destroy_process_group()
+
+
+def _wait_for_all(store: Any, rank: int, size: int, stop: StopSignal | None) -> None:
+    """Return when all processes have come, so that they meet in a moment: signals are not heard in it."""
+    begun = time.monotonic()
+    here = store.add(KEY_COMING, 1)
+    while here < size:
+        if stop is not None and stop.requested:
+            asked = StopRequested(f"stopped on request of {stop.name}")
+            asked.is_told = rank > 0  # one of several speaks
+            raise asked
+        if time.monotonic() - begun > SECONDS_TO_COME:
+            raise ProcessGroupError(
+                f"only {here} of the {size} processes of the run have come within {SECONDS_TO_COME / 60:g} minutes",
+                hint="start all of them, with one address and one number of processes",
+            )
+        time.sleep(0.02)
+        here = store.add(KEY_COMING, 0)
 
 
 @contextmanager

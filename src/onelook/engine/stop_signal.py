@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable
 from types import FrameType, TracebackType
 
+from onelook.engine.launched import has_our_launcher
 from onelook.errors import StopRequested
 
 # SIGUSR1 is what SLURM and others send some time before the end of a job, if asked to; Windows has no such signal.
@@ -82,10 +83,13 @@ class StopSignal:
     def _handle(self, number: int, frame: FrameType | None) -> None:
         name = signal.Signals(number).name
         if self._at_once:
-            os.write(2, f"stopped on request of {name}\n".encode())
+            if os.environ.get("RANK", "0") == "0":  # one of several speaks
+                os.write(2, f"stopped on request of {name}\n".encode())
             os._exit(StopRequested.exit_code)
         if not self.requested:
             self.request(name)
+        elif has_our_launcher():
+            return  # which passes on what batch systems send to every process as well; it ends us at its own second one
         elif name != self._name or time.monotonic() - self._seconds > REPEAT_SECONDS:
             if self._before_end is not None:
                 self._before_end()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import math
-import os
 
 import torch
 
@@ -13,6 +12,7 @@ from onelook.data.image_cache import MARGIN, ImageFiles
 from onelook.data.rectangles import frame_for_aspects
 from onelook.engine.autobatch import BatchChoice, find_batch_size
 from onelook.engine.batch_trial import TrialRequest
+from onelook.engine.launched import processes_here
 from onelook.engine.process import World
 from onelook.engine.stop_signal import StopSignal
 from onelook.models.detector import DetectionModel
@@ -54,8 +54,7 @@ def with_batch_size(
         nonlocal choice
         if tries:
             request = trial_request(settings, splits, model=model, device=device, processes=world.size)
-            here = int(os.environ.get("LOCAL_WORLD_SIZE", world.size)) if world.size > 1 else 1
-            choice = find_batch_size(request, processes_on_host=here, stop=stop)
+            choice = find_batch_size(request, processes_on_host=processes_here(), stop=stop)
 
     world.together(find)
     found = world.gather_values(None if choice is None else choice.batch_size)
@@ -76,7 +75,7 @@ def trial_request(
     kept = {"ram": (train, val), "val": (val,)}.get(settings.cache, ())
     cached = sum(int(ImageFiles(index, settings.imgsz).num_bytes().sum()) for index in kept)
     free = available_memory()
-    if free is not None and cached * processes * MARGIN > free:
+    if free is not None and cached * processes_here() * MARGIN > free:
         cached = 0  # there will be no cache, and a warning
     return TrialRequest(
         definition=model.definition,

@@ -23,6 +23,7 @@ from onelook.data.scan_cache import default_cache_folder
 from onelook.data.work import Work
 from onelook.engine.batch_gradient import shards_for
 from onelook.engine.evaluator import EvaluationSettings, Evaluator
+from onelook.engine.launched import processes_here
 from onelook.engine.state import Progress
 from onelook.engine.stop_signal import StopSignal
 from onelook.errors import StopRequested
@@ -108,7 +109,13 @@ def training_batches(
     filling = _Filling(rank, world_size, stop)
     cache = filling.cache(prepared.splits.scans["train"].index, settings.imgsz, settings.cache)
     dataset, order = training_set(prepared, progress, cache=cache, rank=rank, world_size=world_size)
-    workers = choose_workers(settings.workers, order.batch_size, device_type=device_type, world_size=world_size)
+    workers = choose_workers(
+        settings.workers,
+        order.batch_size,
+        device_type=device_type,
+        world_size=world_size,
+        processes_here=processes_here(),
+    )
     return train_loader(dataset, order, workers=workers, pin_memory=device_type == "cuda")
 
 
@@ -191,7 +198,9 @@ def _validation_batches(
 ) -> Iterable[Batch]:
     # Every process has whole batches here: only the processors are shared.
     all_images = dataset.rectangles.batch_size * world_size
-    count = choose_workers(workers, all_images, device_type=device.type, world_size=world_size)
+    count = choose_workers(
+        workers, all_images, device_type=device.type, world_size=world_size, processes_here=processes_here()
+    )
     return validation_loader(dataset, workers=count, pin_memory=device.type == "cuda", rank=rank, world_size=world_size)
 
 
@@ -207,13 +216,13 @@ class _Filling:
         """The images of a data set, decoded and kept; None if `kind` asks for no cache, or there is no room or time."""
         files, stop = ImageFiles(index, imgsz), self.stop
         work = Work(
-            workers=max(1, available_processors() // self.world_size),
+            workers=max(1, available_processors() // processes_here()),
             stop_requested=None if stop is None else lambda: stop.requested,
             progress=_said_now_and_then(f"images decoded for `cache: {kind}`"),
         )
         try:
             if kind == "ram":
-                return ram_cache(files, work, num_processes=self.world_size)
+                return ram_cache(files, work, num_processes=processes_here())
             if kind == "disk":
                 folder = default_cache_folder() / "images"
                 return disk_cache(files, folder, work, rank=self.rank, world_size=self.world_size)

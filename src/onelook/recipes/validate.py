@@ -70,7 +70,7 @@ def validate(given: Mapping[str, Any], *, file: Path | None = None) -> ValidateR
         StopRequested: Ctrl-C or SIGTERM.
     """
     settings = build_settings(ValidateSettings, given, file=file)
-    with StopSignal() as stop, joined_world() as world, reasons_given(world):
+    with StopSignal() as stop, joined_world(stop) as world, reasons_given(world):
         models = [load_runnable(path, settings.device, local_rank=world.local_rank) for path in settings.weights]
         series = each_alone(models, settings) if settings.is_series else []
         validated: list[Runnable] = [*series] or [as_one(models, settings)]
