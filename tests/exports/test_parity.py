@@ -108,6 +108,7 @@ def test_detections_are_paired_by_class_and_place(
         changed[change[0], change[1]] += change[2]
     (case,) = compare(Fixed(rows[None]), Fixed(changed[None], Thresholds(0.25, 0.45, 50)), [(1, 64, 64)])
     assert (case.box_px, case.score, case.unpaired) == expected
+    assert case.detections == 2
     assert case.is_within(TOLERANCES["fp32"]) == (expected[2] == 0 and expected[1] < 1e-3)
 
 

@@ -147,9 +147,11 @@ def test_an_export_that_differs_is_not_kept_unless_asked(
 
 
 @covers("export", "nms", "conf_thres", "iou_thres", "max_det", "agnostic_nms")
-def test_suppression_is_in_the_graph_with_its_thresholds(bench: Bench) -> None:
+def test_suppression_is_in_the_graph_with_its_thresholds(bench: Bench, caplog: pytest.LogCaptureFixture) -> None:
     asked = {"conf_thres": 0.5, "iou_thres": 0.3, "max_det": 7, "agnostic_nms": True}
-    result = export({**bench.given, "nms": True, **asked})
+    with caplog.at_level(logging.WARNING):
+        result = export({**bench.given, "nms": True, **asked})
+    assert "finds nothing in the made-up images: add `--data`" in caplog.text
     thresholds = open_onnx(result.exports[0].path, torch.device("cpu")).thresholds
     assert thresholds is not None
     found = (thresholds.conf_thres, thresholds.iou_thres, thresholds.max_det, thresholds.agnostic)

@@ -40,11 +40,12 @@ def open_litert(folder: Path, device: torch.device) -> ExportedModel:
     if device.type != "cpu":
         raise DeviceError(f"LiteRT exports run on the CPU, not on `{device}`", hint="use `--device cpu`")
     data = read_bounded(file_of(folder, MODEL), MAX_BYTES)
-    try:
-        interpreter = Interpreter(model_content=data, num_threads=torch.get_num_threads())
-        interpreter.allocate_tensors()
-    except (RuntimeError, ValueError) as problem:
-        raise damaged(folder, problem) from problem
+    with quietly():
+        try:
+            interpreter = Interpreter(model_content=data, num_threads=torch.get_num_threads())
+            interpreter.allocate_tensors()
+        except (RuntimeError, ValueError) as problem:
+            raise damaged(folder, problem) from problem
     source, target = interpreter.get_input_details()[0]["index"], interpreter.get_output_details()[0]["index"]
 
     def run(images: Pictures) -> Pictures:

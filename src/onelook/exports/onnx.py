@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -23,6 +24,8 @@ INPUT, OUTPUT = "images", "predictions"
 METADATA_KEY = "onelook"
 MAX_BYTES = 2**31
 """Of a file; protobuf allows no more."""
+OTHER_FILES = "session.model_external_initializers_file_folder_path"
+"""Where ONNX Runtime looks for files that a model names; a hostile one could name any."""
 
 
 def export_onnx(plan: ExportPlan, path: Path) -> None:
@@ -84,15 +87,20 @@ def open_onnx(path: Path, device: torch.device) -> ExportedModel:
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = torch.get_num_threads()
     options.log_severity_level = 3
-    data = read_bounded(path, MAX_BYTES)  # as bytes, so that it can name no other files
-    try:
-        session = onnxruntime.InferenceSession(data, options, providers=providers)
-    except _errors_of(onnxruntime) as problem:
-        raise damaged(path, problem) from problem
+    data = read_bounded(path, MAX_BYTES)
+    with TemporaryDirectory() as empty:
+        options.add_session_config_entry(OTHER_FILES, empty)
+        try:
+            session = onnxruntime.InferenceSession(data, options, providers=providers)
+        except _errors_of(onnxruntime) as problem:
+            raise damaged(path, problem) from problem
     metadata = read_metadata(session.get_modelmeta().custom_metadata_map.get(METADATA_KEY), path.name)
 
     def run(images: Pictures) -> Pictures:
-        return np.asarray(session.run(None, {INPUT: images})[0])
+        try:
+            return np.asarray(session.run(None, {INPUT: images})[0])
+        except _errors_of(onnxruntime) as problem:  # of no common class
+            raise RuntimeError(str(problem)) from problem
 
     return ExportedModel(metadata, run, label=path.name)
 

@@ -50,12 +50,14 @@ class Case:
         box_px: largest difference of a corner, pixels.
         score: largest difference of objectness times class score.
         unpaired: detections that only one of the two has; 0 where all rows are compared.
+        detections: that the model has; None where all rows are compared.
     """
 
     shape: tuple[int, ...]
     box_px: float
     score: float
     unpaired: int = 0
+    detections: int | None = None
 
     def is_within(self, tolerance: Tolerance | None) -> bool:
         """Whether the two count as equal."""
@@ -120,11 +122,11 @@ def _largest(differences: Tensor) -> float:
     return worst if worst == worst else float("inf")
 
 
-def _detections(expected: Tensor, found: Tensor, thresholds: Thresholds) -> tuple[float, float, int]:
-    """Difference of what is detected; the two are paired by class and place."""
-    box_px, score, unpaired = 0.0, 0.0, 0
+def _detections(expected: Tensor, found: Tensor, thresholds: Thresholds) -> tuple[float, float, int, int]:
+    """Difference of what is detected, and how much; the two are paired by class and place."""
+    box_px, score, unpaired, count = 0.0, 0.0, 0, 0
     for ours, theirs in zip(_suppressed(expected, thresholds), _suppressed(found, thresholds), strict=True):
-        free = torch.ones(len(theirs), dtype=torch.bool)
+        free, count = torch.ones(len(theirs), dtype=torch.bool), count + len(ours)
         for row in ours:
             apart = (theirs[:, :4] - row[:4]).abs().amax(1) + torch.where(free & (theirs[:, 5] == row[5]), 0, torch.inf)
             nearest = int(apart.argmin()) if len(theirs) else -1
@@ -135,7 +137,7 @@ def _detections(expected: Tensor, found: Tensor, thresholds: Thresholds) -> tupl
             box_px = max(box_px, float(apart[nearest]))
             score = max(score, abs(float(theirs[nearest, 4] - row[4])))
         unpaired += int((theirs[free, 4] > thresholds.conf_thres + BORDERLINE).sum())
-    return box_px, score, unpaired
+    return box_px, score, unpaired, count
 
 
 def _suppressed(predictions: Tensor, thresholds: Thresholds) -> list[Tensor]:

@@ -18,6 +18,8 @@ from onelook.geometry.boxes import xyxy_to_cxcywh
 from onelook.models.heads import NUM_BOX_OUTPUTS, decode_map
 
 CPU = torch.device("cpu")
+WIDTH_OF_DETECTIONS = 6
+RUN_ERRORS = (RuntimeError, ValueError, LookupError, TypeError)
 
 
 class ExportedModel:
@@ -49,7 +51,7 @@ class ExportedModel:
         """Decoded predictions, see `Backend.predict`.
 
         Raises:
-            ModelError: the file gives another shape than its metadata promises.
+            ModelError: the file does not take these images, or does not give what its metadata promises.
         """
         count = len(images)
         if count == 0:
@@ -57,19 +59,25 @@ class ExportedModel:
         given = images.cpu().contiguous().numpy()
         if self.max_batch is not None and count < self.max_batch:
             given = np.concatenate([given, np.zeros((self.max_batch - count, *given.shape[1:]), np.float32)])
-        output = self._run(given)
-        if self.metadata.decoding is not None:
-            predictions = decoded(list(output), self.metadata.decoding, self.num_classes)
+        try:
+            predictions = self._predictions(given)
+        except RUN_ERRORS as problem:
+            raise ModelError(
+                f"exported model `{self._label}` fails on images {given.shape}: {' '.join(str(problem).split())[:300]}",
+                hint="export the checkpoint again",
+            ) from problem
+        return predictions[:count]
+
+    def _predictions(self, images: Pictures) -> Tensor:
+        output, decoding = self._run(images), self.metadata.decoding
+        if decoding is not None:
+            table = decoded(list(output), decoding, self.num_classes)
         else:
-            predictions = torch.from_numpy(np.asarray(output, np.float32))
-            width = 6 if self.thresholds is not None else NUM_BOX_OUTPUTS + self.num_classes
-            if predictions.ndim != 3 or predictions.shape[2] != width or len(predictions) != len(given):
-                raise ModelError(
-                    f"exported model `{self._label}` gives {tuple(predictions.shape)} for {len(given)} images",
-                    hint=f"expected {len(given)} x boxes x {width}: export the checkpoint again",
-                )
-        predictions = predictions[:count]
-        return predictions if self.thresholds is None else as_predictions(predictions, self.num_classes)
+            table = torch.from_numpy(np.asarray(output, np.float32))
+        width = NUM_BOX_OUTPUTS + self.num_classes if self.thresholds is None else WIDTH_OF_DETECTIONS
+        if table.ndim != 3 or table.shape[2] != width or len(table) != len(images):
+            raise ValueError(f"it gives {tuple(table.shape)}, expected {len(images)} x boxes x {width}")
+        return table if self.thresholds is None else as_predictions(table, self.num_classes)
 
 
 def decoded(raw_maps: Sequence[Pictures], decoding: Decoding, num_classes: int) -> Tensor:
@@ -79,6 +87,8 @@ def decoded(raw_maps: Sequence[Pictures], decoding: Decoding, num_classes: int) 
         # (B, A * outputs, H, W) -> (B, A, outputs, H, W) -> (B, A, H, W, outputs)
         maps = torch.from_numpy(raw).reshape(len(raw), len(anchors), -1, *raw.shape[2:]).permute(0, 1, 3, 4, 2)
         used = maps[..., : NUM_BOX_OUTPUTS + num_classes]  # what follows is for masks
+        if used.shape[-1] != NUM_BOX_OUTPUTS + num_classes:
+            raise ValueError(f"a map has {used.shape[-1]} outputs per anchor for {num_classes} classes")
         parts.append(decode_map(used, torch.tensor(anchors), torch.tensor(stride)))
     return torch.cat(parts, dim=1)
 
