@@ -33,6 +33,7 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         ("rtsp://cam/a.mp4", "stream"), ("ftp://a.org/a.jpg", "stream"),
         ("https://a.org/a.jpg", "web file"), ("HTTPS://a.org/b/a.MP4?x=1#y", "web file"),
         ("http://a.org?file=a.jpg", "stream"), ("cams.streams", "list of streams"),
+        ("https://a.org/a.jpg?" + "x" * 5000, "web file"), ("rtsp://cam/" + "x" * 5000, "stream"),
         ("a.png", "place"), ("no/such.jpg", "place"), ("*.png", "place"),
     ],
 )  # fmt: skip

@@ -256,6 +256,7 @@ def test_view_img_shows_what_was_found_until_q_is_pressed(world: World, monkeypa
 
 
 def test_view_img_says_what_is_missing(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cv2, "getBuildInformation", lambda: "  GUI:      NONE\n")
     with pytest.raises(SettingsError, match=r"this build of OpenCV has none\nhint: run: pip uninstall opencv-python-h"):
         look(world, view_img=True)
     monkeypatch.setattr(cv2, "getBuildInformation", lambda: "  GUI:   QT5\n")

@@ -29,7 +29,8 @@ def run(arguments: argparse.Namespace) -> int:
     for count in result.live:
         print(_became(count))
     times = ", ".join(f"{name} {value:.1f}" for name, value in result.milliseconds.items())
-    print(f"{result.num_frames} pictures, {result.frames_per_second:.1f} a second; milliseconds per picture: {times}")
+    pictures = "picture" if result.num_frames == 1 else "pictures"
+    print(f"{result.num_frames} {pictures}, {result.frames_per_second:.1f} a second; milliseconds per picture: {times}")
     if result.run_folder is not None:
         print(f"everything is in {result.run_folder}")
     return DataError.exit_code if result.problems else 0

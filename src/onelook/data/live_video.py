@@ -3,6 +3,7 @@ decided here."""
 
 from __future__ import annotations
 
+import threading
 from types import TracebackType
 from typing import Any
 
@@ -18,6 +19,34 @@ Image = npt.NDArray[np.uint8]
 
 OPEN_TIMEOUT_MS = 10_000
 READ_TIMEOUT_MS = 10_000
+
+
+class Silence:
+    """OpenCV writes nothing to the console while anybody needs that: what goes wrong we say ourselves."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._users = 0
+        self._level = 0
+
+    def __enter__(self) -> None:
+        logging = opencv().utils.logging
+        with self._lock:
+            if not self._users:
+                self._level = logging.setLogLevel(logging.LOG_LEVEL_SILENT)
+            self._users += 1
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        with self._lock:
+            self._users -= 1
+            if not self._users:
+                opencv().utils.logging.setLogLevel(self._level)
+
+
+SILENCE = Silence()
+"""One for the process, as OpenCV's level is."""
 
 
 class LiveVideo:
@@ -60,7 +89,8 @@ def open_camera(number: int) -> LiveVideo:
     Raises:
         DataError: there is none, or another program has it.
     """
-    capture = opencv().VideoCapture(number)
+    with SILENCE:
+        capture = opencv().VideoCapture(number)
     if not capture.isOpened():
         raise DataError(
             f"camera {number} cannot be opened",
@@ -81,7 +111,7 @@ def open_stream(address: str, *, name: str) -> LiveVideo:
     """
     cv2 = opencv()
     limits = [cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, OPEN_TIMEOUT_MS, cv2.CAP_PROP_READ_TIMEOUT_MSEC, READ_TIMEOUT_MS]
-    with CAPTURE_OPTIONS.set_to(STREAMS):
+    with CAPTURE_OPTIONS.set_to(STREAMS), SILENCE:
         capture = cv2.VideoCapture(address, cv2.CAP_FFMPEG, limits)
     if not capture.isOpened():
         raise DataError(

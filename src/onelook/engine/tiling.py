@@ -13,7 +13,7 @@ from onelook.structures.detections import Detections
 Image = npt.NDArray[np.uint8]
 Area = tuple[int, int, int, int]
 
-CONTAINED = 0.7
+CONTAINED = 0.5
 """Share of a part of an object that lies within the whole object, from which on the part is dropped."""
 BORDER_SHARE = 0.01
 """A box that ends this near to the border of a tile, as a share of the tile's side, is taken to be cut by it."""

@@ -44,7 +44,7 @@ def kind_of(text: str) -> Kind:
     """
     if "\0" not in text and text.lower().endswith(".streams"):
         return "list of streams"
-    if "\0" in text or Path(text).exists():
+    if "\0" in text or _exists(text):
         return "place"
     return "web file" if _is_web_file(text) else live_kind_of(text) or "place"
 
@@ -149,6 +149,14 @@ def file_name_of(address: str) -> str:
     """
     path = PurePosixPath(unquote(urlsplit(address).path))
     return f"{stem_of(path.stem)}{path.suffix.lower()}"
+
+
+def _exists(text: str) -> bool:
+    """Whether there is a file or folder of that name; an address may be longer than any name can be."""
+    try:
+        return Path(text).exists()
+    except OSError:
+        return False
 
 
 def _is_web_file(address: str) -> bool:

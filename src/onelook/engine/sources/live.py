@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,7 +25,7 @@ LONGEST_WAIT_SECONDS = 30.0
 LOOK_ROUND_SECONDS = 0.1
 """How often to ask whether to stop while no frame comes."""
 GOODBYE_SECONDS = 2.0
-"""How long to wait for a thread that hangs in a dead connection; it does not keep the program from ending."""
+"""How long to wait for threads that hang in dead connections; they do not keep the program from ending."""
 
 
 class LiveInput(Protocol):
@@ -131,8 +132,9 @@ class LiveFrames:
     ) -> None:
         for reader in self._readers:
             reader.stop()
+        deadline = time.monotonic() + GOODBYE_SECONDS
         for reader in self._readers:
-            reader.join(GOODBYE_SECONDS)
+            reader.join(max(0.0, deadline - time.monotonic()))
 
     def __iter__(self) -> Iterator[list[Frame]]:
         while not self._stop_requested():
