@@ -76,7 +76,7 @@ def images_by_stem(list_path: Path, folder: Path) -> list[str]:
     """
     images, _ = images_in_folder(folder)
     by_stem = {image[len(str(folder)) + 1 :].removesuffix(image[image.rfind(".") :]): image for image in images}
-    names = [line if line in by_stem else line.split()[0] for line in _lines_of(list_path)]
+    names = [line if line in by_stem else line.replace("\t", " ").split(" ")[0] for line in _lines_of(list_path)]
     return [by_stem.get(name) or os.path.normpath(f"{folder}/{name}.jpg") for name in names]
 
 

@@ -13,7 +13,7 @@ import numpy as np
 from onelook.data.dataset_spec import DatasetSpec, image_names
 from onelook.data.formats.label_rows import LabelRows
 from onelook.data.formats.label_source import LabelSource, SizeHw, digest_of_file
-from onelook.data.formats.object_rows import RowCollector, frame_of
+from onelook.data.formats.object_rows import RowCollector, frame_of, shown
 from onelook.data.formats.row_rules import RefusedRow
 from onelook.data.formats.voc_file import MAX_BYTES, VocObject, parse_voc
 from onelook.data.scan_cache import ABSENT, file_states
@@ -111,5 +111,6 @@ def _class_of(entry: VocObject, class_of_name: Mapping[str, int] | None) -> int:
     if class_of_name is None:
         return 0
     if name not in class_of_name:
-        raise RefusedRow(f"class `{name}` is not among the {len(class_of_name)} classes", "unknown class", name)
+        reason = f"class `{shown(name)}` is not among the {len(class_of_name)} classes"
+        raise RefusedRow(reason, "unknown class", shown(name))
     return class_of_name[name]
