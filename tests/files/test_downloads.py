@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import hashlib
-import ssl
-import threading
 import time
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from https_server import serving, trusting
 from onelook.errors import DataError, StopRequested
 from onelook.files.downloads import Transport, WebFile, fetch, shown
 
-PEM = Path(__file__).with_name("localhost.pem")
 CONTENT = bytes(range(256)) * 12_000  # three mebibytes
 SHA256 = hashlib.sha256(CONTENT).hexdigest()
 
@@ -91,14 +89,8 @@ class Handler(BaseHTTPRequestHandler):
 
 @pytest.fixture(scope="module")
 def address() -> Iterator[str]:
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(PEM)
-    server.socket = context.wrap_socket(server.socket, server_side=True)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    yield f"https://127.0.0.1:{server.server_address[1]}"
-    server.shutdown()
-    server.server_close()
+    with serving(Handler) as place:
+        yield place
 
 
 @pytest.fixture(autouse=True)
@@ -108,10 +100,6 @@ def nothing_asked() -> None:
 
 def names_in(folder: Path) -> list[str]:
     return [path.name for path in folder.iterdir()]
-
-
-def trusting(timeout_s: float = 10.0, *, allow_private: bool = True) -> Transport:
-    return Transport(ssl.create_default_context(cafile=str(PEM)), timeout_s, allow_private)
 
 
 def test_a_file_of_the_right_hash_arrives_whole(address: str, tmp_path: Path) -> None:

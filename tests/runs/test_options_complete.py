@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 import test_batch_size
 import test_callbacks
+import test_download
 import test_convert_data
 import test_evolve
 import test_fix
@@ -41,6 +42,7 @@ from onelook.settings.check import CheckSettings
 from onelook.settings.command_line import typed_options
 from onelook.settings.convert_data import ConvertDataSettings
 from onelook.settings.detect import DetectSettings
+from onelook.settings.download import DownloadSettings
 from onelook.settings.evolve import EvolveSettings, SearchSettings
 from onelook.settings.export import ExportSettings
 from onelook.settings.info import InfoSettings
@@ -53,6 +55,7 @@ from onelook.settings.validate import ValidateSettings
 FILES = (
     test_batch_size,
     test_callbacks,
+    test_download,
     test_convert_data,
     test_evolve,
     test_fix,
@@ -85,6 +88,7 @@ ELSEWHERE = {
     "report": set[str](),
     "check": set[str](),
     "split": set[str](),
+    "download": set[str](),
     "convert-data": set[str](),
 }
 
@@ -108,6 +112,7 @@ def test_every_file_with_tests_of_settings_is_listed() -> None:
         ("report", ReportSettings),
         ("check", CheckSettings),
         ("split", SplitSettings),
+        ("download", DownloadSettings),
         ("convert-data", ConvertDataSettings),
     ],
 )

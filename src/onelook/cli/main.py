@@ -27,6 +27,7 @@ COMMANDS = {
     "info": "show what a file of weights holds",
     "convert": "read a checkpoint of YOLOv5 and write it in Onelook's format; or make one smaller",
     "convert-data": "write a data set in another format of labels",
+    "download": "fetch a data set that a YAML describes, or a public one",
     "split": "divide a data set anew: by hash, by class, in groups, or for cross-validation",
     "autosplit": "divide a folder of images into train, val and test lists",
 }
@@ -137,6 +138,10 @@ def _module(command: str) -> ModuleType:
         from onelook.cli import info
 
         return info
+    if command == "download":
+        from onelook.cli import download
+
+        return download
     if command == "split":
         from onelook.cli import split
 

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import logging
 import math
-import time
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 import torch
@@ -28,13 +26,11 @@ from onelook.engine.state import Progress
 from onelook.engine.stop_signal import StopSignal
 from onelook.errors import StopRequested
 from onelook.recipes.preparation import Prepared
+from onelook.recipes.progress import said_now_and_then
 from onelook.settings.validate import ValidateSettings
 from onelook.structures.batch import Batch
 from onelook.structures.dataset_index import DatasetIndex
 
-logger = logging.getLogger(__name__)
-
-SECONDS_BETWEEN_REPORTS = 10.0
 
 
 def training_set(
@@ -218,7 +214,7 @@ class _Filling:
         work = Work(
             workers=max(1, available_processors() // processes_here()),
             stop_requested=None if stop is None else lambda: stop.requested,
-            progress=_said_now_and_then(f"images decoded for `cache: {kind}`"),
+            progress=said_now_and_then(f"images decoded for `cache: {kind}`"),
         )
         try:
             if kind == "ram":
@@ -229,16 +225,3 @@ class _Filling:
         except StopRequested:  # the run has a folder already: it must come to a checkpoint to be resumed
             return None
         return None
-
-
-def _said_now_and_then(what: str) -> Callable[[int, int], None]:
-    """Logs how far some work is, if it takes long."""
-    said = time.monotonic()
-
-    def report(done: int, total: int) -> None:
-        nonlocal said
-        if time.monotonic() - said > SECONDS_BETWEEN_REPORTS:
-            said = time.monotonic()
-            logger.info("%s: %d of %d", what, done, total)
-
-    return report

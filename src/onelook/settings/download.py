@@ -1,0 +1,22 @@
+"""Every option of a download. The text under each field is `--help`, reference page and comment at once."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class DownloadSettings(BaseModel):
+    """All settings of `onelook download`."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True, validate_default=True)
+
+    data: str
+    """Data-set YAML with a `download` key, or the name of a public data set: coco, coco-val, voc2007, voc2012."""
+    output: Path = Field(Path("datasets"))
+    """Where a public data set goes: into a folder of its name in here, with its YAML."""
+    no_hash: bool = Field(False, json_schema_extra={"typed_only": True})
+    """Take archives whose size or SHA-256 the YAML does not give, so that anything may arrive; only typed."""
+    keep: bool = Field(False)
+    """Keep the archives after they are unpacked."""
