@@ -15,6 +15,7 @@ from option_runs import Options, covers
 
 from http_asking import Reply, ask, form, found_by_library, png
 from onelook.errors import SettingsError
+from onelook.recipes.export import export
 from onelook.recipes.serve import Service, serving
 
 Start = Callable[..., Service]
@@ -273,3 +274,15 @@ def test_unusable_settings_are_named(start: Start) -> None:
     ):
         with pytest.raises(Exception, match=says):
             start(**changes)
+
+
+def test_exported_model_is_served_like_its_checkpoint(
+    start: Start, service: Service, picture: Path, settings: Options, tmp_path: Path
+) -> None:
+    weights = tmp_path / "shapes.safetensors"
+    weights.write_bytes(Path(settings["weights"]).read_bytes())
+    export({"weights": weights, "format": ["torchscript"], "imgsz": [64], "device": "cpu"})
+    exported = start(weights=weights.with_suffix(".torchscript"))
+    np.testing.assert_allclose(
+        boxes_of(detect(exported, picture.read_bytes())), boxes_of(detect(service, picture.read_bytes())), atol=0.02
+    )

@@ -58,7 +58,7 @@ def shown(tab: Tab) -> list[str]:
 
 def test_page_shows_what_the_service_finds(tab: Tab, service: Service, picture: Path, tmp_path: Path) -> None:
     assert tab.evaluate("document.title") == "Onelook"
-    assert tab.evaluate("document.getElementById('model').textContent") == "shapes.safetensors · 2 classes"
+    assert tab.wait_for("model.textContent") == "shapes.safetensors · 2 classes"
     tab.screenshot(tmp_path / "empty.png")
     tab.drop(picture, "#drop")
     tab.wait_for("document.querySelector('.box') && picture.complete")
@@ -122,6 +122,7 @@ def test_page_fits_every_screen(
 ) -> None:
     tab = browser.open(service.url, width=width, height=height, mobile=width < 900)
     tab.prefer(prefers_color_scheme=scheme)
+    tab.wait_for("model.textContent")
     for step in ("empty", "found"):
         if step == "found":
             tab.drop(picture, "#drop")

@@ -11,8 +11,8 @@ import pytest
 from onelook.service.guard import Guard, allowed_names, is_loopback
 
 
-def status_for(names: frozenset[str] | None, host: str | None) -> int:
-    """The status that a request with such a `Host` gets."""
+def status_for(names: frozenset[str] | None, host: str | None, origin: str | None = None) -> int:
+    """The status that a request with such a `Host` and `Origin` gets."""
     sent: list[MutableMapping[str, Any]] = []
 
     async def app(scope: Any, receive: Any, send: Any) -> None:
@@ -24,7 +24,8 @@ def status_for(names: frozenset[str] | None, host: str | None) -> int:
     async def receive() -> MutableMapping[str, Any]:
         return {}
 
-    headers = [] if host is None else [(b"host", host.encode())]
+    given = ((b"host", host), (b"origin", origin))
+    headers = [(name, value.encode()) for name, value in given if value is not None]
     asyncio.run(Guard(app, names)({"type": "http", "headers": headers}, receive, send))
     assert any(name == b"content-security-policy" for name, _ in sent[0]["headers"])
     return int(sent[0]["status"])
@@ -52,3 +53,13 @@ def test_local_service_is_asked_by_local_names(host: str | None, status: int) ->
 def test_named_service_is_asked_by_its_names_only() -> None:
     names = allowed_names("0.0.0.0", ["Bees.example", "10.0.0.7"])
     assert [status_for(names, host) for host in ("bees.example", "10.0.0.7:80", "localhost")] == [200, 200, 421]
+
+
+@pytest.mark.parametrize(
+    ("origin", "status"),
+    [("http://127.0.0.1:8000", 200), ("http://127.0.0.1:9000", 403), ("https://evil.example", 403), ("null", 403),
+     ("http://127.0.0.1:8000.evil.example", 403)],
+)  # fmt: skip
+@pytest.mark.parametrize("names", [None, frozenset({"127.0.0.1"})])
+def test_pages_of_other_sites_are_refused(names: frozenset[str] | None, origin: str, status: int) -> None:
+    assert status_for(names, "127.0.0.1:8000", origin) == status

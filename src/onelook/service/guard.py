@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import json
 from collections.abc import Awaitable, Callable, MutableMapping, Sequence
 from typing import Any
 
@@ -50,7 +51,7 @@ def allowed_names(host: str, allowed_hosts: Sequence[str]) -> frozenset[str] | N
 
 
 class Guard:
-    """An application that refuses strange names of the host and adds headers to all answers.
+    """An application that refuses strange names of the host and pages of other sites, and adds headers to all answers.
 
     Args:
         app: what is guarded.
@@ -62,21 +63,26 @@ class Guard:
         self._names = names
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass a request on, or answer it with 421."""
+        """Pass a request on, or refuse it: 421 for a strange name, 403 for the page of another site."""
 
         async def send_with_headers(message: MutableMapping[str, Any]) -> None:
             if message["type"] == "http.response.start":
                 message["headers"] = [*message.get("headers", []), *HEADERS]
             await send(message)
 
-        if scope["type"] == "http" and not self._is_allowed(scope):
-            await _misdirected(send_with_headers)
+        host, origin = _header(scope, b"host"), _header(scope, b"origin")
+        if scope["type"] == "http" and self._names is not None and _without_port(host).lower() not in self._names:
+            await _refuse(
+                421, "this service is not asked by that name", "name it with `--allowed-hosts`", send_with_headers
+            )
+        elif scope["type"] == "http" and origin and origin.split("://")[-1] != host:
+            await _refuse(403, f"pages of {origin} may not ask this service", "ask from a program", send_with_headers)
         else:
             await self._app(scope, receive, send_with_headers)
 
-    def _is_allowed(self, scope: Scope) -> bool:
-        given = next((value for name, value in scope["headers"] if name == b"host"), b"").decode("latin-1")
-        return self._names is None or _without_port(given).lower() in self._names
+
+def _header(scope: Scope, wanted: bytes) -> str:
+    return next((value for name, value in scope.get("headers", []) if name == wanted), b"").decode("latin-1")
 
 
 def _without_port(host: str) -> str:
@@ -85,8 +91,8 @@ def _without_port(host: str) -> str:
     return host.rsplit(":", 1)[0]
 
 
-async def _misdirected(send: Send) -> None:
-    body = b'{"error":"this service is not asked by that name","hint":"name it with `--allowed-hosts`"}'
+async def _refuse(status: int, text: str, hint: str, send: Send) -> None:
+    body = json.dumps({"error": text, "hint": hint}).encode()
     headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
-    await send({"type": "http.response.start", "status": 421, "headers": headers})
+    await send({"type": "http.response.start", "status": status, "headers": headers})
     await send({"type": "http.response.body", "body": body})

@@ -39,6 +39,7 @@ async function look(file) {
   say("");
   at("busy").hidden = false;
   try {
+    await ready;
     const response = await fetch("detect", { method: "POST", body: file });
     const answer = await response.json();
     if (number !== state.number) return; // another picture has come meanwhile
@@ -206,4 +207,5 @@ function take(files) {
   else if (files.length) say("That is no picture.");
 }
 
-begin().catch(() => say("The service does not answer."));
+const ready = begin();
+ready.catch(() => say("The service does not answer."));
