@@ -145,6 +145,8 @@ def test_pictures_are_small_and_hold_their_boxes(tmp_path: Path, caplog: pytest.
     for path in paths:
         write_examples(path, index, detections, metrics)
     assert paths[0].read_bytes() == paths[1].read_bytes()
+    write_examples(tmp_path / "nowhere" / "one.json", index, detections, metrics)
+    assert "one.json` was not written: No such file" in caplog.text
     assert "3.jpg" in caplog.text and "the report goes without it" in caplog.text
     examples = examples_from_json(paths[0].read_bytes())
     assert [(Path(one.file).name, one.right, one.missed, one.wrong) for one in examples.worst] == [

@@ -14,7 +14,9 @@ import onelook
 from onelook.callbacks.report import report as report_module
 from onelook.cli.main import main
 from onelook.engine.callback import Callback, EpochEnd
+from onelook.engine.run_dir import RunDir
 from onelook.errors import RunFolderError, SettingsError
+from onelook.recipes.report import report_finished_run
 from onelook.recipes.train import train
 
 PICTURES = {"noplots": False, "epochs": 2}
@@ -74,6 +76,16 @@ def test_a_report_that_fails_costs_a_warning_and_not_the_run(
     assert result.best.is_file() and not (result.run_folder / "report.html").exists()
     assert "the report was not written" in caplog.text and "onelook report" in caplog.text
     assert json.loads((result.run_folder / "status.json").read_text())["state"] == "finished"
+
+
+def test_a_report_that_finds_no_room_costs_a_line(plain: Trained, caplog: pytest.LogCaptureFixture) -> None:
+    page = plain.result.run_folder / "report.html"
+    page.unlink()
+    page.mkdir()
+    report_finished_run(RunDir(plain.result.run_folder))
+    page.rmdir()
+    (line,) = caplog.messages
+    assert line.startswith("the report was not written: Is a directory; `onelook report ")
 
 
 def test_a_usual_report_takes_less_than_a_second(plain: Trained) -> None:

@@ -48,7 +48,10 @@ def report(given: Mapping[str, Any], *, file: Path | None = None) -> Path:
 
 def report_finished_run(run: RunDir) -> None:
     """Write the report of a run that has just ended; whatever goes wrong here, the run is done."""
+    again = f"`onelook report {printable(run.path)}` tries again"
     try:
         write_text_atomic(run.report, report_page([read_run(run.path)]))
+    except OSError as problem:
+        logger.warning("the report was not written: %s; %s", problem.strerror or problem, again)
     except Exception:
-        logger.exception("the report was not written; `onelook report %s` tries again", printable(run.path))
+        logger.exception("the report was not written; %s", again)

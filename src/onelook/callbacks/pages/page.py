@@ -64,6 +64,11 @@ def folded(summary: str, *content: str, is_open: bool = False) -> Markup:
     return element("details", element("summary", summary), *content, open=is_open)
 
 
+def side_by_side(*content: str) -> Markup:
+    """Parts beside each other where there is room, and below each other where there is not."""
+    return element("div", *content, class_="side")
+
+
 def tiles(figures: Sequence[tuple[str, str]]) -> Markup:
     """The few numbers that matter most, (what it is, value), large."""
     cells = (element("div", element("dt", name), element("dd", value)) for name, value in figures)

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from onelook.callbacks.pages.markup import Markup, element, joined, user_text
-from onelook.callbacks.pages.page import folded, note, section
+from onelook.callbacks.pages.page import folded, note, section, side_by_side
 from onelook.callbacks.pages.tables import NOTHING, Cell, number, table
 from onelook.callbacks.report.run_record import RunRecord
 from onelook.callbacks.report.words import run_heading
@@ -40,8 +40,9 @@ def confusion_section(runs: Sequence[RunRecord]) -> Markup:
     for number_of, run in enumerate(runs):
         if run.metrics is None:
             continue
-        parts = [_matrix(run), element("h3", "Most frequent confusions"), _confusions(run)]
-        shown = joined([run_heading(runs, number_of), *parts])
+        frequent = element("div", element("h3", "Most frequent confusions"), _confusions(run))
+        matrix = element("div", element("h3", "Matrix"), _matrix(run))
+        shown = joined([run_heading(runs, number_of), side_by_side(matrix, frequent)])
         content.append(shown if number_of == 0 else folded(f"Confusion matrix of {run.label}", shown))
     return section("confusion", "Confusion", *content)
 
@@ -125,7 +126,7 @@ def _confusions(run: RunRecord) -> Markup:
         rows.append([true_name, taken_for, f"{int(off[predicted, true]):,}", share])
     if not rows:
         return note("None: every object was found as what it is.")
-    head = ["true", "taken for", "how often", "of all that are true"]
+    head = ["true", "taken for", "how often", "share of true"]
     return table(head, rows, label="Most frequent confusions", text_columns=2)
 
 

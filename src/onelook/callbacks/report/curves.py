@@ -32,12 +32,31 @@ PANELS = (
     Panel("Class loss", (("val/cls_loss", "validation"), ("train/cls_loss", "training"))),
     Panel("Learning rate", (("x/lr0", "biases"), ("x/lr1", "decayed weights"), ("x/lr2", "normalisation"))),
 )
+# What several runs are compared by: one column a chart, one line a run.
+COMPARED = (
+    Panel("mAP50-95", (("metrics/mAP_0.5:0.95", ""),), is_share=True),
+    Panel("mAP50", (("metrics/mAP_0.5", ""),), is_share=True),
+    Panel("Precision", (("metrics/precision", ""),), is_share=True),
+    Panel("Recall", (("metrics/recall", ""),), is_share=True),
+    Panel("Box loss, validation", (("val/box_loss", ""),)),
+    Panel("Box loss, training", (("train/box_loss", ""),)),
+    Panel("Objectness loss, validation", (("val/obj_loss", ""),)),
+    Panel("Objectness loss, training", (("train/obj_loss", ""),)),
+    Panel("Class loss, validation", (("val/cls_loss", ""),)),
+    Panel("Class loss, training", (("train/cls_loss", ""),)),
+    Panel("Learning rate of decayed weights", (("x/lr1", ""),)),
+)
 SPEED_PANELS = (
     Panel(
         "Seconds per epoch", (("train_seconds", "training"), ("val_seconds", "validation"), ("save_seconds", "saving"))
     ),
     Panel("Training images per second", (("train_images_per_second", "images per second"),)),
     Panel("Memory, MiB", (("memory_mib", "memory"),)),
+)
+SPEED_COMPARED = (
+    Panel("Seconds of training per epoch", (("train_seconds", ""),)),
+    Panel("Seconds of validation per epoch", (("val_seconds", ""),)),
+    *SPEED_PANELS[1:],
 )
 STAGES = {"load": "loading", "inference": "network", "nms": "suppression", "metrics": "metrics"}
 
@@ -48,7 +67,13 @@ def curves_section(runs: Sequence[RunRecord]) -> Markup:
         return section("curves", "Curves", absent(runs[0], "results.csv", without="are no curves"))
     mark = runs[0].best_epoch if len(runs) == 1 else None
     tables = [run.results for run in runs]
-    charts = _charts("curve", PANELS, runs, tables, mark=None if mark is None else (float(mark), "best"))
+    charts = _charts(
+        "curve",
+        PANELS if len(runs) == 1 else COMPARED,
+        runs,
+        tables,
+        mark=None if mark is None else (float(mark), "best"),
+    )
     words = "Point at a chart to read its values; otherwise those of the last epoch are shown."
     return section("curves", "Curves", note(words), element("div", *charts, class_="charts"))
 
@@ -58,7 +83,13 @@ def speed_section(runs: Sequence[RunRecord]) -> Markup:
     content: list[Markup] = []
     if any(run.speeds for run in runs):
         rows = [_by_epoch(run.speeds) for run in runs]
-        content.append(element("div", *_charts("speed", SPEED_PANELS, runs, rows), class_="charts"))
+        content.append(
+            element(
+                "div",
+                *_charts("speed", SPEED_PANELS if len(runs) == 1 else SPEED_COMPARED, runs, rows),
+                class_="charts",
+            )
+        )
         words = "Memory is what the GPU has reserved; without one, the most that the process has had up to then."
         content.append(note(words))
     else:
@@ -83,13 +114,7 @@ def _charts(
     *,
     mark: tuple[float, str] | None = None,
 ) -> list[Markup]:
-    """One chart per panel for one run; one per column, with a line per run, for several."""
-    if len(runs) > 1:
-        panels = [
-            Panel(_title(panel, name), ((column, name),), panel.is_share)
-            for panel in panels
-            for column, name in panel.lines
-        ]
+    """One chart per panel: with a line for each of its columns for one run, with a line per run for several."""
     charts = []
     for chart_number, panel in enumerate(panels):
         lines = []
@@ -103,10 +128,6 @@ def _charts(
         axes = Axes(y_limits=_share_limits(lines) if panel.is_share else None, mark=mark)
         charts.append(line_chart(f"{identity}-{chart_number}", panel.title, lines, axes))
     return charts
-
-
-def _title(panel: Panel, name: str) -> str:
-    return panel.title if len(panel.lines) == 1 else f"{panel.title}: {name}"
 
 
 def _share_limits(lines: Sequence[Line]) -> tuple[float, float] | None:

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 
 from onelook.callbacks.pages.markup import Markup, joined, user_text
-from onelook.callbacks.pages.page import folded, note, section, warning
+from onelook.callbacks.pages.page import folded, note, section, side_by_side, warning
 from onelook.callbacks.pages.tables import NOTHING, Cell, table
 from onelook.callbacks.report.run_record import RunRecord
 from onelook.callbacks.report.words import absent, run_heading
@@ -92,10 +92,8 @@ def _data(run: RunRecord) -> list[Markup]:
         _counts("images", "images_listed", IMAGE_ROWS, splits),
         _counts("label rows", "rows_read", LABEL_ROWS, splits),
     ]
-    for ledger in splits:
-        parts += _entries(ledger)
     parts += _class_counts(run)
-    return parts
+    return [side_by_side(*parts), *_gaps(run), *(part for ledger in splits for part in _entries(ledger))]
 
 
 def _counts(title: str, total: str, rows_of: dict[str, str], splits: Sequence[Ledger]) -> Markup:
@@ -154,16 +152,16 @@ def _class_counts(run: RunRecord) -> list[Markup]:
         rows.append(cells)
     head = ["labels of each class", *(user_text(split) for split in splits)]
     counted = table(head, rows, label="Labels of each class")
-    return [counted if len(rows) <= 30 else folded(f"Labels of each of {len(rows)} classes", counted), *_gaps(run)]
+    return [counted if len(rows) <= 30 else folded(f"Labels of each of {len(rows)} classes", counted)]
 
 
 def _gaps(run: RunRecord) -> list[Markup]:
     """Classes that cannot be learned, or whose learning cannot be measured."""
-    assert run.facts is not None
     found = []
     consequences = {"train": "cannot be learned", "val": "are in no mean"}
-    for split, facts in run.facts.splits.items():
-        names = [name for name, count in zip(run.facts.names, facts.labels, strict=False) if not count]
+    known = run.facts
+    for split, facts in known.splits.items() if known is not None else ():
+        names = [name for name, count in zip(known.names, facts.labels, strict=False) if not count]
         if names and split in consequences:
             shown = joined(part for name in names[:10] for part in (user_text(name), ", "))
             more = f"and {len(names) - 10} more " if len(names) > 10 else ""

@@ -88,7 +88,10 @@ class Examples:
 def write_examples(
     path: Path, index: DatasetIndex, detections: Sequence[Detections], metrics: DetectionMetrics
 ) -> None:
-    """Write the best and worst pictures of a split at the best confidence; the same evaluation gives the same file."""
+    """Write the best and worst pictures of a split at the best confidence; the same evaluation gives the same file.
+
+    A disk that is full costs a warning only.
+    """
     truths = [index.ground_truth(image) for image in range(len(index))]
     num_classes = len(metrics.confusion) - 1
     outcomes = image_outcomes(truths, detections, num_classes=num_classes, confidence=metrics.best_confidence)
@@ -99,7 +102,10 @@ def write_examples(
         return tuple(example for example in made if example is not None)
 
     content = asdict(Examples(metrics.best_confidence, shown(worst), shown(best)))
-    write_text_atomic(path, json.dumps({"format": FORMAT, **content}, separators=(",", ":")) + "\n")
+    try:
+        write_text_atomic(path, json.dumps({"format": FORMAT, **content}, separators=(",", ":")) + "\n")
+    except OSError as problem:
+        logger.warning("`%s` was not written: %s; the report goes without it", path, problem.strerror or problem)
 
 
 def choose_examples(outcomes: Sequence[ImageOutcome]) -> tuple[list[int], list[int]]:

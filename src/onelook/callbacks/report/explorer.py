@@ -111,7 +111,7 @@ def _recall_chart(run: RunRecord, place: int) -> Markup:
     curves = metrics.curves.precision_at_recall
     are_named = len(curves) <= MAX_NAMED
     lines = [
-        Line(run.name_of(class_id), x, row.tolist(), 1 + number_of, 1 + number_of // 7, is_faint=not are_named)
+        Line(run.name_of(class_id), x, row.tolist(), 1 + number_of, 1 + number_of % 3, is_faint=not are_named)
         for number_of, (class_id, row) in enumerate(zip(metrics.class_ids.tolist(), curves, strict=True))
     ]
     mean = Line("all classes", x, curves.mean(axis=0).tolist(), 0)

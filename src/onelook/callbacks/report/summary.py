@@ -21,7 +21,7 @@ COLUMNS: tuple[tuple[str, Callable[[RunRecord], float]], ...] = (
     ("Recall", lambda run: run.metrics.recall if run.metrics else math.nan),
     ("F1", lambda run: run.metrics.f1 if run.metrics else math.nan),
 )
-ENDS = {"running": "has not ended yet", "stopped": "was stopped", "failed": "failed"}
+ENDS = {"running": "has not ended", "stopped": "was stopped", "failed": "failed"}
 
 
 def summary_section(runs: Sequence[RunRecord]) -> Markup:
