@@ -26,10 +26,12 @@ from onelook.files.yaml import load_yaml
 from onelook.models.catalog import MODELS
 from onelook.models.count import describe
 from onelook.settings.anchors import AnchorSettings
+from onelook.settings.benchmark import BenchmarkSettings
 from onelook.settings.build import PRESETS, preset_path
 from onelook.settings.convert_data import ConvertDataSettings
 from onelook.settings.detect import DetectSettings
 from onelook.settings.evolve import EvolveSettings, SearchSettings
+from onelook.settings.export import ExportSettings
 from onelook.settings.hyperparameters import Hyperparameters
 from onelook.settings.info import InfoSettings
 from onelook.settings.report import ReportSettings
@@ -173,6 +175,18 @@ def quick_pages() -> dict[str, str]:
             "Writes a data set in another format, into a new folder. See\n"
             "[Data formats](../guides/data-formats.md).",
             _own_fields(ConvertDataSettings),
+        ),
+        "export.md": _page(
+            "onelook export",
+            "Writes a detector for other run times, and compares it with the model. In Python:\n"
+            "`onelook.export(weights, **settings)`. See [Export](../guides/export.md).",
+            _own_fields(ExportSettings),
+        ),
+        "benchmark.md": _page(
+            "onelook benchmark",
+            "Measures size, precision and speed of a detector in several formats. In Python:\n"
+            "`onelook.benchmark(weights, **settings)`. See [Export](../guides/export.md#measure).",
+            _own_fields(BenchmarkSettings),
         ),
         "evolve.md": _evolve_page(),
         "hyperparameters.md": _hyperparameters_page(),

@@ -24,11 +24,13 @@ from onelook.cli.main import COMMANDS
 from onelook.engine.weights import load_detector
 from onelook.models.catalog import MODELS
 from onelook.settings.anchors import AnchorSettings
+from onelook.settings.benchmark import BenchmarkSettings
 from onelook.settings.build import build_settings
 from onelook.settings.command_line import typed_options
 from onelook.settings.convert_data import ConvertDataSettings
 from onelook.settings.detect import DetectSettings
 from onelook.settings.evolve import EvolveSettings
+from onelook.settings.export import ExportSettings
 from onelook.settings.info import InfoSettings
 from onelook.settings.serve import ServeSettings
 from onelook.settings.train import TrainSettings
@@ -41,6 +43,8 @@ KINDS = {
     "val": ValidateSettings,
     "detect": DetectSettings,
     "evolve": EvolveSettings,
+    "export": ExportSettings,
+    "benchmark": BenchmarkSettings,
     "anchors": AnchorSettings,
     "serve": ServeSettings,
     "info": InfoSettings,

@@ -90,7 +90,7 @@ def test_another_number_of_rows_is_seen() -> None:
         ((), (0.0, 0.0, 0)),
         ((0, 0, 0.25), (0.25, 0.0, 0)),
         ((0, 4, 0.125), (0.0, 0.125, 0)),
-        ((0, 0, 9.0), (0.0, 0.0, 2)),  # one of each stands alone
+        ((0, 0, 25.0), (0.0, 0.0, 2)),  # one of each stands alone
         ((1, 4, -0.75), (0.0, 0.0, 1)),
         ((2, 4, 0.0005), (0.0, 0.0, 0)),  # at the border: one may find it and the other not
     ],

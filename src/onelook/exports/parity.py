@@ -36,7 +36,7 @@ class Tolerance:
 
 TOLERANCES: dict[str, Tolerance | None] = {
     "fp32": Tolerance(box_px=0.5, score=1e-3),
-    "fp16": Tolerance(box_px=4.0, score=1e-2),
+    "fp16": Tolerance(box_px=16.0, score=1e-2),  # rows that mean nothing count too: boxes of up to 1500 px, 3 digits
     "int8": None,  # judged by the mean average precision alone
 }
 
