@@ -143,7 +143,7 @@ def quick_pages() -> dict[str, str]:
         "val.md": _page(
             "onelook val",
             "Measures a checkpoint on a split. In Python: `onelook.validate(weights, data, **settings)`. See\n"
-            "[Validate and detect](../guides/validate-and-detect.md).",
+            "[Validate](../guides/validate.md).",
             _own_fields(ValidateSettings),
         ),
         "detect.md": _page(
