@@ -14,13 +14,44 @@ import pytest
 from command_world import World, run
 from option_runs import Trace, covers
 
+from onelook.cli.detect import add_arguments
+from onelook.cli.parser import Parser
 from onelook.data.media import VideoWriter, video_frames, video_info
 from onelook.engine.checkpoint import load_checkpoint
 from onelook.errors import DataError, SettingsError, StopRequested
 from onelook.files.images import read_image, write_image
 from onelook.recipes.detect import DetectResult, detect
 from onelook.recipes.detection_results import FrameResult
+from onelook.settings.command_line import typed_options
+from onelook.settings.detect import DetectSettings
 from web_server import send, send_pictures, serving
+
+# What users of YOLOv5 type behind `detect`, and the setting that takes it.
+TYPED = {
+    "--weights a.pt b.pt": "weights", "--source 0": "source", "--imgsz 320": "imgsz", "--img 320 640": "imgsz",
+    "--img-size 320": "imgsz", "--conf-thres 0.1": "conf_thres", "--iou-thres 0.1": "iou_thres",
+    "--max-det 5": "max_det", "--device cpu": "device", "--view-img": "view_img", "--save-txt": "save_txt", "--save-conf": "save_conf",
+    "--save-crop": "save_crop", "--nosave": "nosave", "--save-csv": "save_csv", "--save-format 1": "save_format",
+    "--classes 0 2": "classes", "--agnostic-nms": "agnostic_nms", "--augment": "augment", "--visualize": "visualize",
+    "--update": "update", "--project p": "project", "--name n": "name", "--exist-ok": "exist_ok",
+    "--line-thickness 1": "line_thickness", "--hide-labels": "hide_labels", "--hide-conf": "hide_conf",
+    "--half": "half", "--vid-stride 2": "vid_stride",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("typed", TYPED)
+def test_every_option_of_yolov5_is_taken(typed: str) -> None:
+    parser = Parser(prog="onelook detect")
+    add_arguments(parser)
+    assert list(typed_options(parser.parse_args(typed.split()), DetectSettings)) == [TYPED[typed]]
+
+
+@pytest.mark.parametrize(("typed", "reason"), [("--dnn", "ONNX Runtime"), ("--data x", "names are in the weights")])
+def test_the_others_are_refused_with_the_reason(
+    typed: str, reason: str, world: World, capsys: pytest.CaptureFixture[str]
+) -> None:
+    outcome = run(world.detect(*typed.split()), capsys)
+    assert outcome.code == 2 and f"unknown option `{typed.split()[0]}`" in outcome.err and reason in outcome.err
 
 
 def look(world: World, **changes: Any) -> DetectResult:

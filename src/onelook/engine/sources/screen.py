@@ -30,7 +30,11 @@ class ScreenInput:
         self._next = time.monotonic()
         try:
             self._screen: Any = mss.MSS() if hasattr(mss, "MSS") else mss.mss()
-            self._area = _within(self._screen.monitors, wanted)
+            try:
+                self._area = _within(self._screen.monitors, wanted)
+            except BaseException:
+                self._screen.close()
+                raise
         except self._error as problem:
             raise DataError(
                 f"the screen cannot be seen: {problem}",
