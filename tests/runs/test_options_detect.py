@@ -30,7 +30,8 @@ from web_server import send, send_pictures, serving
 TYPED = {
     "--weights a.pt b.pt": "weights", "--source 0": "source", "--imgsz 320": "imgsz", "--img 320 640": "imgsz",
     "--img-size 320": "imgsz", "--conf-thres 0.1": "conf_thres", "--iou-thres 0.1": "iou_thres",
-    "--max-det 5": "max_det", "--device cpu": "device", "--view-img": "view_img", "--save-txt": "save_txt", "--save-conf": "save_conf",
+    "--max-det 5": "max_det", "--device cpu": "device", "--view-img": "view_img", "--save-txt": "save_txt",
+    "--save-conf": "save_conf",
     "--save-crop": "save_crop", "--nosave": "nosave", "--save-csv": "save_csv", "--save-format 1": "save_format",
     "--classes 0 2": "classes", "--agnostic-nms": "agnostic_nms", "--augment": "augment", "--visualize": "visualize",
     "--update": "update", "--project p": "project", "--name n": "name", "--exist-ok": "exist_ok",
