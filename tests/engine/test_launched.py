@@ -13,6 +13,7 @@ from onelook.engine.launched import (
     LAUNCHED_BY,
     is_launched,
     launch_id,
+    processes_here,
     restarts_so_far,
     shows_result,
     stop_with_launcher,
@@ -39,6 +40,25 @@ def test_the_environment_says_who_this_is(
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
     assert (is_launched(), shows_result(), restarts_so_far(), launch_id()) == expected
+
+
+@pytest.mark.parametrize(
+    ("environment", "expected"),
+    [
+        ({}, 1),
+        ({"LOCAL_WORLD_SIZE": "4"}, 1),
+        ({"RANK": "5", "WORLD_SIZE": "8"}, 8),
+        ({"RANK": "5", "WORLD_SIZE": "8", "LOCAL_WORLD_SIZE": "4"}, 4),
+    ],
+)
+def test_the_environment_says_how_many_share_this_machine(
+    environment: dict[str, str], expected: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in (*NAMES, "LOCAL_WORLD_SIZE"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    assert processes_here() == expected
 
 
 def grandchild_ends(*, late: bool, launched: bool = True) -> str:

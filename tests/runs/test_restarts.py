@@ -50,11 +50,13 @@ class Kill(Callback):
 """
 HOLD = """
 import time
+from pathlib import Path
 from onelook import Callback
 
 class Hold(Callback):
-    # Gives the test time to look.
+    # Says how far the run is, and gives the test time to look.
     def on_step_end(self, event):
+        Path(__file__).with_suffix(".step").write_text(f"{event.step}")
         time.sleep(0.1)
 """
 
@@ -205,12 +207,13 @@ def test_a_launcher_that_is_told_to_stop_or_killed_leaves_a_run_that_can_go_on_a
 
     before = rows(run)
     launcher = start_command(["train", f"--resume={run}", f"--callbacks={hold}"], tmp_path / "again")
-    wait_for(lambda: rows(run) > before)
-    ranks, step = ranks_below(launcher.pids[0]), steps_done(run)
+    step = hold.with_suffix(".step")
+    wait_for(lambda: rows(run) > before and step.read_text()[-1:] in {"2", "7"})  # in the middle of an epoch
+    ranks, done = ranks_below(launcher.pids[0]), int(step.read_text())
     assert len(ranks) == 2
     os.kill(launcher.pids[0], signal.SIGKILL)
     wait_for(lambda: status(run) == ("stopped", 75), 2)
-    assert steps_done(run) > step, "they save before they end"
+    assert steps_done(run) >= done, "they save before they end"
     wait_for(lambda: not any(map(is_alive, ranks.values())), 20)  # without torch, Python ends at once
     train({"resume": str(run), "nproc": 0})
     assert differences(undisturbed, run) == []

@@ -1,0 +1,43 @@
+"""The memory for cached images is shared by the processes of a machine, not by those of other machines."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from onelook.data.image_cache import MARGIN, ImageFiles
+from onelook.engine.process import World
+from onelook.engine.state import Progress
+from onelook.engine.stop_signal import StopSignal
+from onelook.recipes.loading import training_batches
+from onelook.recipes.preparation import Prepared, prepare
+
+
+@pytest.fixture
+def prepared(tiny_data: Path, tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Prepared:
+    monkeypatch.setenv("ONELOOK_CACHE", str(tmp_path / "cache"))
+    settings = {
+        "data": tiny_data,
+        "cfg": tiny_model,
+        "batch_size": 4,
+        "imgsz": 64,
+        "workers": 0,
+        "device": "cpu",
+        "noautoanchor": True,
+        "cache": "ram",
+        "project": tmp_path / "runs",
+    }
+    return prepare(settings, None, StopSignal(), World())
+
+
+@pytest.mark.parametrize(("here", "is_ignored"), [(2, False), (4, True)])
+def test_memory_has_to_hold_the_images_of_the_processes_on_this_machine(
+    here: int, is_ignored: bool, prepared: Prepared, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    needed = int(ImageFiles(prepared.splits.scans["train"].index, 64).num_bytes().sum())
+    monkeypatch.setattr("onelook.data.image_cache.available_memory", lambda: round(3 * MARGIN * needed))
+    for name, value in (("RANK", 1), ("WORLD_SIZE", 4), ("LOCAL_WORLD_SIZE", here)):
+        monkeypatch.setenv(name, str(value))
+    training_batches(prepared, Progress(), rank=1, world_size=4).close()
+    assert ("setting `cache` is ignored" in caplog.text) == is_ignored
