@@ -28,14 +28,17 @@ from onelook.models.count import describe
 from onelook.settings.anchors import AnchorSettings
 from onelook.settings.benchmark import BenchmarkSettings
 from onelook.settings.build import PRESETS, preset_path
+from onelook.settings.check import CheckSettings
 from onelook.settings.convert_data import ConvertDataSettings
 from onelook.settings.detect import DetectSettings
+from onelook.settings.download import DownloadSettings
 from onelook.settings.evolve import EvolveSettings, SearchSettings
 from onelook.settings.export import ExportSettings
 from onelook.settings.hyperparameters import Hyperparameters
 from onelook.settings.info import InfoSettings
 from onelook.settings.report import ReportSettings
 from onelook.settings.serve import ServeSettings
+from onelook.settings.split import SplitSettings
 from onelook.settings.train import TrainSettings
 from onelook.settings.validate import ValidateSettings
 
@@ -168,6 +171,22 @@ def quick_pages() -> dict[str, str]:
             "onelook info",
             "Shows what a file of weights holds. See [Look into weights](../guides/weights.md).",
             _own_fields(InfoSettings),
+        ),
+        "check.md": _page(
+            "onelook check",
+            "Tells what is wrong with a data set, and what cures it. In Python: `onelook.check(data, **settings)`. See\n"
+            "[Check your data](../guides/check-your-data.md).",
+            _own_fields(CheckSettings),
+        ),
+        "split.md": _page(
+            "onelook split",
+            "Divides a data set anew. See [Divide a data set](../guides/split.md).",
+            _own_fields(SplitSettings),
+        ),
+        "download.md": _page(
+            "onelook download",
+            "Fetches a data set. See [Fetch a data set](../guides/download.md).",
+            _own_fields(DownloadSettings),
         ),
         "anchors.md": _page("onelook anchors", ANCHORS, _own_fields(AnchorSettings)),
         "convert-data.md": _page(

@@ -8,13 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from onelook.callbacks.console import ConsoleProgress
-from onelook.data.dataset_layout import open_dataset
-from onelook.data.ledger import Ledger
-from onelook.data.scan_rules import ScanOptions
 from onelook.engine.callback import Callback
 from onelook.engine.predictor import PredictionSettings
 from onelook.errors import SettingsError
 from onelook.recipes import benchmark as benchmarking
+from onelook.recipes import check as doctor
 from onelook.recipes import detect as detection
 from onelook.recipes import evolve as evolution
 from onelook.recipes import export as exporting
@@ -24,7 +22,6 @@ from onelook.recipes import train as training
 from onelook.recipes import validate as validation
 from onelook.recipes.detection_results import DetectResult
 from onelook.recipes.detector import Detector
-from onelook.recipes.splits import read_splits
 from onelook.settings.build import build_settings, nearest_name
 from onelook.settings.detect import DetectSettings
 
@@ -115,16 +112,17 @@ def report(*runs: str | Path, out: str | Path = "") -> Path:
     return reporting.report({"runs": list(runs), "out": out})
 
 
-def check(data: str | Path, *, strict: bool = False, allow_unlabelled: bool = False) -> dict[str, Ledger]:
-    """What became of every label row, split by split; the same as `onelook check`.
+def check(data: str | Path, **settings: Any) -> doctor.CheckResult:
+    """What is wrong with a data set, and what became of every label row; the same as `onelook check`.
+
+    Settings: see `CheckSettings`, for example `imgsz=320, weights="best.safetensors", output="bees-check"`.
 
     Raises:
-        DataError: the data set cannot be used; or, with `strict`, any part of it.
+        DataError: training would refuse the data set; or, with `strict`, there is any error or warning.
     """
-    options = ScanOptions(strict=strict, allow_unlabelled=allow_unlabelled)
-    path = Path(data)
-    splits = read_splits(path, tuple(open_dataset(path).splits), options=options)
-    return {split: scan.ledger for split, scan in splits.scans.items()}
+    result = doctor.check({"data": data, **settings})
+    result.insist()
+    return result
 
 
 def load(weights: str | Path | Sequence[str | Path], *, device: str = "", **settings: Any) -> Detector:

@@ -27,12 +27,15 @@ from onelook.settings.anchors import AnchorSettings
 from onelook.settings.benchmark import BenchmarkSettings
 from onelook.settings.build import build_settings
 from onelook.settings.command_line import typed_options
+from onelook.settings.check import CheckSettings
 from onelook.settings.convert_data import ConvertDataSettings
 from onelook.settings.detect import DetectSettings
+from onelook.settings.download import DownloadSettings
 from onelook.settings.evolve import EvolveSettings
 from onelook.settings.export import ExportSettings
 from onelook.settings.info import InfoSettings
 from onelook.settings.serve import ServeSettings
+from onelook.settings.split import SplitSettings
 from onelook.settings.train import TrainSettings
 from onelook.settings.validate import ValidateSettings
 from yolov5_files import stripped
@@ -49,6 +52,9 @@ KINDS = {
     "serve": ServeSettings,
     "info": InfoSettings,
     "convert-data": ConvertDataSettings,
+    "check": CheckSettings,
+    "split": SplitSettings,
+    "download": DownloadSettings,
 }
 EXPERIMENT = "runs/train/exp"
 SEARCH = "runs/evolve/exp"

@@ -175,10 +175,10 @@ def test_validate_detect_and_check_do_what_their_commands_do(world: World) -> No
     loaded = onelook.load(world.weights, device="cpu", imgsz=64, conf_thres=0.001)(world.image("test"))
     assert isinstance(loaded, onelook.Detections)
     assert np.array_equal(detected.frames[0].detections.boxes, loaded.boxes)
-    ledgers = onelook.check(world.yaml)
+    ledgers = onelook.check(world.yaml).ledgers
     assert list(ledgers) == ["train", "val", "test"] and ledgers["train"].images_found == 20
     world.label().write_text("0 .5 .5 .2\n")
-    assert onelook.check(world.yaml)["train"].rows_refused == 1
+    assert onelook.check(world.yaml).ledgers["train"].rows_refused == 1
     with pytest.raises(DataError, match=r"000\.txt` line 1"):
         onelook.check(world.yaml, strict=True)
 

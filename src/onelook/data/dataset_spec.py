@@ -258,7 +258,7 @@ def _existing_list(entry: Path, spec: DatasetSpec, split: str) -> Path:
     if not exists(entry):
         hint = "relative entries start at `path`, and `path` at the folder of the YAML"
         if spec.has_download:
-            hint = "the YAML has a `download` key, which Onelook never runs; fetch the data yourself"
+            hint = "the YAML has a `download` key, which Onelook never runs; try `onelook download`"
         raise DataError(f"{where}, which does not exist", hint=hint)
     if entry.suffix.lower() != ".txt":
         raise DataError(f"{where}, which is neither a folder nor a .txt list of images")

@@ -32,7 +32,6 @@ from onelook.structures.batch import Batch
 from onelook.structures.dataset_index import DatasetIndex
 
 
-
 def training_set(
     prepared: Prepared,
     progress: Progress,
