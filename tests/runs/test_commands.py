@@ -19,10 +19,18 @@ from onelook.engine.checkpoint import load_checkpoint
 from onelook.files.yaml import load_yaml
 from onelook.settings.build import build_settings
 from onelook.settings.detect import DetectSettings
+from onelook.settings.info import InfoSettings
+from onelook.settings.serve import ServeSettings
 from onelook.settings.train import TrainSettings
 from onelook.settings.validate import ValidateSettings
 
-SETTINGS: dict[str, type[BaseModel]] = {"train": TrainSettings, "val": ValidateSettings, "detect": DetectSettings}
+SETTINGS: dict[str, type[BaseModel]] = {
+    "train": TrainSettings,
+    "val": ValidateSettings,
+    "detect": DetectSettings,
+    "serve": ServeSettings,
+    "info": InfoSettings,
+}
 # The header that tools for this family of trainers read, in its order.
 RESULT_COLUMNS = (
     "epoch,train/box_loss,train/obj_loss,train/cls_loss,metrics/precision,metrics/recall,metrics/mAP_0.5,"
@@ -156,7 +164,7 @@ def test_help_lists_every_option_with_its_text(command: str, capsys: pytest.Capt
     assert (outcome.code, outcome.err) == (0, "")
     letters = "".join(outcome.out.split())  # lines may be broken anywhere
     for name, field in (SETTINGS[command].model_fields if command in SETTINGS else {}).items():
-        assert f"--{name.replace('_', '-')}" in outcome.out, name
+        assert f"--{name.replace('_', '-')}" in outcome.out or f" {name.upper()} " in outcome.out, name
         assert "".join(str(field.description).split()) in letters, name
         shown = " ".join(map(str, field.default)) if isinstance(field.default, list) else field.default
         if not field.is_required() and field.default not in (False, "", None, []):

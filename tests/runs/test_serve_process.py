@@ -145,3 +145,25 @@ def test_missing_package_is_named_with_its_cure(
     monkeypatch.setitem(sys.modules, "uvicorn", None)
     assert main(words(tiny_weights)) == 64
     assert capsys.readouterr().err.endswith('hint: pip install "onelook[serve]"\n')
+
+
+@pytest.mark.parametrize(
+    ("more", "code", "says"),
+    [
+        (("--weights", "none.pt"), 3, "weights `none.pt` do not exist"),
+        (("--port", 70000), 64, "port"),
+        (("--host", "no such name"), 64, "cannot listen at `no such name` port 0"),
+        (("--img", 65), 64, "use 96 96"),
+        (("--queue-size", 0), 64, "queue_size"),
+        (("--max-megapixels", 101), 64, "max_megapixels"),
+        (("--prot", 8000), 2, "did you mean `--port`?"),
+        (("--settings", "none.yaml"), 64, "none.yaml"),
+    ],
+    ids=str,
+)
+def test_what_cannot_be_served_is_named(
+    tiny_weights: Path, more: tuple[object, ...], code: int, says: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(words(tiny_weights, *more)) == code
+    written = capsys.readouterr()
+    assert says in written.err and written.err.count("error: ") == 1 and written.out == ""

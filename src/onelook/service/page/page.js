@@ -1,7 +1,7 @@
 // The page of the service: a picture goes in, boxes come out. All text from outside is set as text, never as HTML.
 "use strict";
 
-const MANY_BOXES = 40; // beyond that labels are shown only of the box that is pointed at
+const MANY_BOXES = innerWidth < 600 ? 15 : 40; // beyond that only the box that is pointed at has its label
 const at = id => document.getElementById(id);
 const state = { model: null, answer: null, hidden: new Set(), pinned: -1, number: 0 };
 
