@@ -16,7 +16,7 @@ SLIDE = """(value => {{ const slider = document.querySelector(".explorer input[t
     slider.value = value; slider.dispatchEvent(new Event("input", {{bubbles: true}})); }})({})"""
 NUMBERS = """Array.from(document.querySelectorAll(".explorer tbody tr"),
     row => Array.from(row.cells).slice(2).map(cell => Number(cell.textContent)))"""
-LEGEND = "document.querySelector('#curves output.value').textContent"
+LEGEND = "document.querySelector('#curves .value').textContent"
 
 
 def write(folder: Path, *runs: RunRecord) -> Path:
@@ -93,7 +93,7 @@ def test_the_mouse_reads_a_chart(browser: Browser, tmp_path: Path) -> None:
     tab.call("Input.dispatchMouseEvent", type="mouseMoved", x=x, y=y)
     first = run.results[0]["metrics/mAP_0.5:0.95"]
     assert float(tab.evaluate(LEGEND)) == pytest.approx(first, rel=1e-3)
-    assert tab.evaluate("document.querySelector('#curves output.place').textContent") == "epoch 0"
+    assert tab.evaluate("document.querySelector('#curves .place').textContent") == "epoch 0"
     tab.call("Input.dispatchMouseEvent", type="mouseMoved", x=1, y=1)
     assert float(tab.evaluate(LEGEND)) == pytest.approx(last)
     tab.close()

@@ -6,8 +6,8 @@ for (const figure of document.querySelectorAll("figure.chart")) {
   const data = JSON.parse(block.textContent);
   const drawing = figure.querySelector("svg[role='img']");
   const cursor = drawing.querySelector(".cursor");
-  const values = figure.querySelectorAll("output.value");
-  const place = document.createElement("output");
+  const values = figure.querySelectorAll(".legend .value");
+  const place = document.createElement("span");
   place.className = "place";
   figure.querySelector("figcaption").append(place);
 

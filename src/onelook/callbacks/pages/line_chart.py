@@ -175,7 +175,7 @@ def _runs(line: Line) -> list[list[tuple[float, float]]]:
 
 def _legend(lines: Sequence[Line]) -> Markup:
     entries = (
-        element("li", swatch(line.colour, line.dash), user_text(line.name), element("output", class_="value"))
+        element("li", swatch(line.colour, line.dash), user_text(line.name), element("span", class_="value"))
         for line in lines
     )
     return element("ul", *entries, class_="legend")

@@ -157,11 +157,12 @@ def _class_counts(run: RunRecord) -> list[Markup]:
 
 def _gaps(run: RunRecord) -> list[Markup]:
     """Classes that cannot be learned, or whose learning cannot be measured."""
+    if run.facts is None:
+        return []
     found = []
     consequences = {"train": "cannot be learned", "val": "are in no mean"}
-    known = run.facts
-    for split, facts in known.splits.items() if known is not None else ():
-        names = [name for name, count in zip(known.names, facts.labels, strict=False) if not count]
+    for split, facts in run.facts.splits.items():
+        names = [name for name, count in zip(run.facts.names, facts.labels, strict=False) if not count]
         if names and split in consequences:
             shown = joined(part for name in names[:10] for part in (user_text(name), ", "))
             more = f"and {len(names) - 10} more " if len(names) > 10 else ""
