@@ -150,15 +150,15 @@ def _module(command: str) -> ModuleType:
         from onelook.cli import convert
 
         return convert
-    if command == "convert-data":
-        from onelook.cli import convert_data
-
-        return convert_data
     return _further_module(command)
 
 
 def _further_module(command: str) -> ModuleType:
     """As `_module`, for the commands that do not come before."""
+    if command == "convert-data":
+        from onelook.cli import convert_data
+
+        return convert_data
     if command == "report":
         from onelook.cli import report as report_command
 
