@@ -91,9 +91,9 @@ def test_a_second_signal_to_a_process_of_our_launcher_is_left_to_the_launcher() 
             signal.raise_signal(signal.SIGINT)
             assert stop.name == "SIGTERM"
             os.environ[LAUNCHED_BY] = "1"  # it has died, and another one is the parent now
-            signal.raise_signal(signal.SIGTERM)
+            signal.raise_signal(signal.SIGUSR1)
 
-    assert exit_code_of(twice) == 128 + signal.SIGTERM
+    assert exit_code_of(twice) == 128 + signal.SIGUSR1
 
 
 def test_before_anything_has_begun_the_first_signal_ends_the_process(capfd: pytest.CaptureFixture[str]) -> None:
