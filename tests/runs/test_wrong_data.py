@@ -91,8 +91,8 @@ DATA_SETS = [
         "folder without a YAML",
         lambda w: w.train("--data", w.work),
         65,
-        ("holds no `data.yaml`",),
-        "give the data-set YAML",
+        ("holds no data set that is known", "data.yaml, or exactly one other .yaml file"),
+        "describe it in a data-set YAML",
     ),
     Case(
         "an image as data set",
