@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 from collections.abc import Sequence
 from dataclasses import dataclass
+from importlib.metadata import version
 
 from onelook.callbacks.pages.markup import Markup, element, joined, user_text
 from onelook.callbacks.pages.page import contents, folded, note, page, section, tiles, warning
@@ -51,16 +52,12 @@ def check_page(diagnosis: Diagnosis, exhibits: Sequence[Exhibit] = ()) -> str:
     figures = [(f"{severity}s", f"{count:,}") for severity, count in counts.items()]
     figures += [(split, f"{numbers.images:,} pictures") for split, numbers in diagnosis.statistics.items()]
     sentence = warning if counts["error"] else note
-    body = joined(
-        [
-            element("h1", "Data check: ", user_text(diagnosis.data)),
-            sentence(diagnosis.verdict[:1].upper() + diagnosis.verdict[1:] + "."),
-            tiles(figures),
-            contents([(identity, title) for identity, title, _ in parts]),
-            *(section(identity, title, content) for identity, title, content in parts),
-        ]
-    )
-    return page("Data check", body)
+    head = element("header", element("h1", "Check of the data"), element("p", user_text(diagnosis.data)))
+    links = contents([(identity, title) for identity, title, _ in parts])
+    verdict = sentence(f"{diagnosis.verdict[:1].upper()}{diagnosis.verdict[1:]}.")
+    sections = (section(identity, title, content) for identity, title, content in parts)
+    foot = element("footer", f"Written by Onelook {version('onelook')}. This page asks nothing of the network.")
+    return page("Check of the data", joined([head, links, element("main", verdict, tiles(figures), *sections), foot]))
 
 
 def _cures(found: dict[str, list[Finding]]) -> Markup:
@@ -99,13 +96,14 @@ def _exhibition(exhibits: Sequence[Exhibit]) -> Markup:
                 src=f"data:image/jpeg;base64,{base64.b64encode(exhibit.jpeg).decode('ascii')}",
                 alt=f"labelled and seen: {exhibit.caption}",
                 loading="lazy",
+                width="100%",
             ),
             element("figcaption", user_text(exhibit.caption)),
         )
         for exhibit in exhibits
     )
     told = note("Left: as it is labelled. Right: what the detector sees. The most suspicious ones come first.")
-    return joined([told, element("div", *figures, class_="gallery")])
+    return joined([told, element("div", *figures, class_="charts")])
 
 
 def _classes(diagnosis: Diagnosis) -> Markup:

@@ -76,8 +76,8 @@ FAULTS: dict[str, Fault] = {
     "rare-class": Fault("note", "classes with few labels", "collect more, or see `--image-weights`"),
     "imbalance": Fault("note", "classes that far outnumber others", "see `--image-weights`"),
     "small-objects": Fault("note", "many small objects", "train at a larger `--imgsz`, or take a model with a P2 map"),
-    "suspect-missing": Fault("warning", "objects that seem to have no label", "look at them, the first ones first"),
-    "suspect-class": Fault("warning", "labels that seem to have the wrong class", "look at them, the first ones first"),
-    "suspect-place": Fault("warning", "labels that seem to be misplaced", "look at them, the first ones first"),
-    "suspect-extra": Fault("warning", "labels of what seems to be nothing", "look at them, the first ones first"),
+    "suspect-missing": Fault("note", "objects that seem to have no label", "look at them, the first ones first"),
+    "suspect-class": Fault("note", "labels that seem to have the wrong class", "look at them, the first ones first"),
+    "suspect-place": Fault("note", "labels that seem to be misplaced", "look at them, the first ones first"),
+    "suspect-extra": Fault("note", "labels of what seems to be nothing", "look at them, the first ones first"),
 }  # fmt: skip
