@@ -151,9 +151,8 @@ def quick_pages() -> dict[str, str]:
         ),
         "detect.md": _page(
             "onelook detect",
-            "Runs a detector on pictures, videos and streams. In Python: `onelook.detect(weights, source, **settings)`, or\n"
-            "`onelook.load(weights)` for a function to call. See\n"
-            "[Detect](../guides/detect.md).",
+            "Runs a detector on pictures, videos and streams. In Python: `onelook.detect(weights, source, **settings)`\n"
+            "or, for a function to call, `onelook.load(weights)`. See [Detect](../guides/detect.md).",
             _own_fields(DetectSettings),
         ),
         "report.md": _page(
@@ -174,8 +173,8 @@ def quick_pages() -> dict[str, str]:
         ),
         "check.md": _page(
             "onelook check",
-            "Tells what is wrong with a data set, and what cures it. In Python: `onelook.check(data, **settings)`. See\n"
-            "[Check your data](../guides/check-your-data.md).",
+            "Tells what is wrong with a data set, and what cures it. In Python: `onelook.check(data, **settings)`.\n"
+            "See [Check your data](../guides/check-your-data.md).",
             _own_fields(CheckSettings),
         ),
         "split.md": _page(
@@ -191,8 +190,7 @@ def quick_pages() -> dict[str, str]:
         "anchors.md": _page("onelook anchors", ANCHORS, _own_fields(AnchorSettings)),
         "convert-data.md": _page(
             "onelook convert-data",
-            "Writes a data set in another format, into a new folder. See\n"
-            "[Data formats](../guides/data-formats.md).",
+            "Writes a data set in another format, into a new folder. See\n[Data formats](../guides/data-formats.md).",
             _own_fields(ConvertDataSettings),
         ),
         "export.md": _page(

@@ -26,8 +26,8 @@ from onelook.models.catalog import MODELS
 from onelook.settings.anchors import AnchorSettings
 from onelook.settings.benchmark import BenchmarkSettings
 from onelook.settings.build import build_settings
-from onelook.settings.command_line import typed_options
 from onelook.settings.check import CheckSettings
+from onelook.settings.command_line import typed_options
 from onelook.settings.convert_data import ConvertDataSettings
 from onelook.settings.detect import DetectSettings
 from onelook.settings.download import DownloadSettings

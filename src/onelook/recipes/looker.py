@@ -90,7 +90,8 @@ class Looker:
         if self.maps is not None:
             both = [(self.predictor.predict([image])[0], self.maps.take()) for image in images]
             return [found for found, _ in both], [maps for _, maps in both]
-        settings, nothing = self.settings, [()] * len(images)
+        settings = self.settings
+        nothing: list[tuple[FeatureMap, ...]] = [()] * len(images)
         if not settings.tile:
             return self.predictor.predict(images), nothing
         return [

@@ -5,8 +5,8 @@ import math
 import re
 
 import pytest
-from hostile_names import HOSTILE_NAMES, Reader
 
+from hostile_names import HOSTILE_NAMES, Reader
 from onelook.callbacks.pages.line_chart import (
     BOTTOM,
     HEIGHT,

@@ -43,4 +43,5 @@ def _as_levels(feature_map: npt.NDArray[np.float32]) -> npt.NDArray[np.uint8]:
     span = float(np.ptp(values))
     if span == 0:
         return np.zeros(values.shape, np.uint8)
-    return np.rint((values - values.min()) * (255 / span)).astype(np.uint8)
+    levels: npt.NDArray[np.uint8] = np.rint((values - values.min()) * (255 / span)).astype(np.uint8)
+    return levels

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
 
@@ -27,7 +27,7 @@ def batches_of(items: Iterable[T], size: int) -> Iterator[list[T]]:
         yield batch
 
 
-def one_ahead(items: Iterable[T]) -> Iterator[T]:
+def one_ahead(items: Iterable[T]) -> Generator[T, None, None]:
     """The same items, each made by a second thread while the one before is in use."""
     iterator = iter(items)
     with ThreadPoolExecutor(max_workers=1, thread_name_prefix="onelook-read") as pool:
@@ -37,7 +37,7 @@ def one_ahead(items: Iterable[T]) -> Iterator[T]:
             yield item
 
 
-def behind(do: Callable[[T], R], items: Iterable[T], *, waiting: int) -> Iterator[R]:
+def behind(do: Callable[[T], R], items: Iterable[T], *, waiting: int) -> Generator[R, None, None]:
     """`do` of every item, in order: a second thread does it while the next items are made.
 
     Whatever ends the items, `do` is done with all that came before.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import glob
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterable, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -67,7 +67,7 @@ def read_frames(
     vid_stride: int = 1,
     addresses: Mapping[Path, str] | None = None,
     on_problem: Callable[[DataError], None] | None = None,
-) -> Iterator[Frame]:
+) -> Generator[Frame, None, None]:
     """The frames of all files, in order; threads decode the pictures that come next.
 
     Args:
