@@ -151,7 +151,8 @@ def quick_pages() -> dict[str, str]:
         ),
         "detect.md": _page(
             "onelook detect",
-            "Runs a detector on pictures, videos and streams. In Python: `onelook.detect(weights, source, **settings)`\n"
+            "Runs a detector on pictures, videos and streams.\n"
+            "In Python: `onelook.detect(weights, source, **settings)`\n"
             "or, for a function to call, `onelook.load(weights)`. See [Detect](../guides/detect.md).",
             _own_fields(DetectSettings),
         ),
