@@ -18,6 +18,7 @@ from onelook.data.ledger import Ledger, ledger_from_json
 from onelook.data.scan_files import PairReport
 from onelook.data.scan_ledger import LedgerCount
 from onelook.structures.dataset_index import DatasetIndex
+from onelook.structures.packed_texts import PackedTexts
 
 Arrays = Mapping[str, npt.NDArray[Any]]
 
@@ -57,7 +58,7 @@ def pack(source: LabelSource, reports: Iterable[PairReport], *, split: str, root
         if problem is None:
             columns.add(report)
     arrays = columns.arrays()
-    paths = tuple(path for path, keep in zip(source.images, is_kept.tolist(), strict=True) if keep)
+    paths = PackedTexts(path for path, keep in zip(source.images, is_kept.tolist(), strict=True) if keep)
     called = (
         [name for name, keep in zip(source.names, is_kept.tolist(), strict=True) if keep] if source.names else paths
     )
@@ -87,7 +88,7 @@ def from_arrays(arrays: Arrays, images: Sequence[str]) -> ScanContent:
     is_kept, contents = arrays["is_kept"], arrays["contents"]
     if is_kept.shape != (len(images),) or contents.shape != (len(images), 32):
         raise ValueError("another number of images")
-    paths = tuple(image for image, keep in zip(images, is_kept.tolist(), strict=True) if keep)
+    paths = PackedTexts(image for image, keep in zip(images, is_kept.tolist(), strict=True) if keep)
     index = DatasetIndex(
         paths=paths,
         fingerprint=arrays["fingerprint"].tobytes().decode(),

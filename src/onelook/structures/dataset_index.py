@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,7 +17,7 @@ class DatasetIndex:
     """N images with M labels in total, in a fixed order (that of their paths, or of the rows of a file).
 
     Attributes:
-        paths: (N,) image files, as text; `path_of` gives one.
+        paths: (N,) image files, as text; of a scan, packed in arrays too.
         sizes_hw: (N, 2) int32 height and width after EXIF rotation, pixels.
         offsets: (N + 1,) int64; the labels of image i are rows offsets[i] to offsets[i + 1].
         class_ids: (M,) int64.
@@ -27,7 +28,7 @@ class DatasetIndex:
         fingerprint: hex digest of paths, sizes and labels; equal for equal content.
     """
 
-    paths: tuple[str, ...]
+    paths: Sequence[str]
     sizes_hw: npt.NDArray[np.int32]
     offsets: npt.NDArray[np.int64]
     class_ids: npt.NDArray[np.int64]
