@@ -92,7 +92,7 @@ def main() -> None:
     arguments = parser.parse_args()
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     way = in_landscape if arguments.data is None else by_training
-    case = "landscape" if arguments.data is None else f"{arguments.data.stem} {arguments.imgsz} px"
+    case = "landscape" if arguments.data is None else f"{arguments.data.resolve().parent.name} {arguments.imgsz} px"
     ratios = []
     for seed in arguments.seeds:
         genetic, pruned = way(arguments, seed)
