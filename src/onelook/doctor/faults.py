@@ -68,7 +68,10 @@ FAULTS: dict[str, Fault] = {
         "warning", "anchors that many objects are out of reach of", "leave it to training, or see `onelook anchors`"
     ),
     "doubled-look": Fault("note", "pictures that look alike", "near-repetitions teach little; keep the best of them"),
-    "odd-file": Fault("note", "picture files that are not quite what they say", "save them anew", "mended"),
+    "odd-file": Fault("note", "files that are not quite what they say", "save them anew", "mended"),
+    "set-aside": Fault(
+        "note", "objects that their format sets aside", "nothing, if they are crowds or difficult ones", "left out"
+    ),
     "turned-image": Fault(
         "note", "pictures that EXIF turns", "Onelook turns them; check that their labels were drawn on turned pictures"
     ),

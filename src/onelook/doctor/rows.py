@@ -13,6 +13,7 @@ _BY_OUTCOME = {
     "refused": "refused-row",
     "unknown class": "unknown-class",
     "unusable image": "unusable-image",
+    "ignored": "set-aside",
     "note": "odd-file",
 }
 # What readers of labels and pictures say in their reasons, and the kind of fault that it is.
