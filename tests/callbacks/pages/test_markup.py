@@ -5,8 +5,8 @@ import re
 from typing import Any
 
 import pytest
-from hostile_names import HOSTILE_NAMES, Reader
 
+from hostile_names import HOSTILE_NAMES, Reader
 from onelook.callbacks.pages.markup import Markup, data_block, element, escaped, joined, user_text
 
 UNWRITABLE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")

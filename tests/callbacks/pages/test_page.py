@@ -6,8 +6,8 @@ import re
 from importlib import resources
 
 import pytest
-from hostile_names import HOSTILE_NAMES, Reader
 
+from hostile_names import HOSTILE_NAMES, Reader
 from onelook.callbacks.pages.markup import element
 from onelook.callbacks.pages.page import contents, folded, note, page, section, tiles, warning
 
