@@ -160,10 +160,13 @@ def _refuse_to_go_on(end: LaunchEnd) -> None:
         stopped = StopRequested(f"stopped on request of {end.signal_name}")
         stopped.is_told = True
         raise stopped
-    codes = sorted(set(end.failures.values()) & FINAL_CODES)
-    if codes:
+    codes = set(end.failures.values())
+    if codes != {StopRequested.exit_code}:
+        codes.discard(StopRequested.exit_code)  # of those that were told to end because another one had failed
+    final = sorted(codes & FINAL_CODES)
+    if final:
         kinds = {kind.exit_code: kind for kind in reversed(OnelookError.__subclasses__())}
-        problem = kinds[codes[0]](f"{_described(end)}: see its message above")
+        problem = kinds[final[0]](f"{_described(end)}: see its message above")
         problem.is_told = True
         raise problem
 
@@ -175,7 +178,8 @@ def _steps_done(run: RunDir | None) -> int:
 
 
 def _described(end: LaunchEnd) -> str:
-    rank, code = min(end.failures.items(), key=lambda item: (item[1] == ProcessGroupError.exit_code, item))
+    followed = (ProcessGroupError.exit_code, StopRequested.exit_code)  # what others end with once one has failed
+    rank, code = min(end.failures.items(), key=lambda item: (item[1] in followed, item))
     how = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
     return f"process {rank} {how}"
 

@@ -1,0 +1,69 @@
+"""What becomes of a training when its processes end: it starts anew, or ends for the reason that they gave.
+
+The processes are a shell script in place of Python: process 1 ends in some way, and the launcher then stops process 0.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from forked_ranks import require_loopback
+from onelook.errors import DataError, OnelookError, ProcessGroupError, StopRequested
+from onelook.recipes.launch import train_on_devices
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="the processes are shell scripts")
+SCRIPT = """#!/bin/sh
+[ $TORCHELASTIC_RESTART_COUNT = 0 ] || exit 0
+trap 'exit FIRST' TERM
+touch {folder}/$RANK
+while [ ! -e {folder}/0 ] || [ ! -e {folder}/1 ]; do sleep 0.01; done
+[ $RANK = 0 ] || SECOND
+while :; do sleep 0.02; done
+"""
+STARTED_ANEW = "^the processes have ended well, but their run folder is not to be found$"
+
+
+def train_with(tmp_path: Path, first: int, second: str, **more: Any) -> None:
+    """Process 0 ends with code `first` when it is told to stop; process 1 does `second`."""
+    require_loopback()
+    python = tmp_path / "python"
+    python.write_text(SCRIPT.replace("{folder}", str(tmp_path)).replace("FIRST", str(first)).replace("SECOND", second))
+    python.chmod(0o755)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "executable", str(python))
+        train_on_devices({"data": "a.yaml", "nproc": 2, "device": "cpu", "project": tmp_path / "runs", **more})
+
+
+@pytest.mark.parametrize("first", [70, 75, 1])
+@pytest.mark.parametrize(
+    ("second", "how"), [("kill -9 $$", "was killed by SIGKILL"), ("exit 1", "ended with exit code 1")]
+)
+def test_a_process_that_died_is_named_and_all_start_anew_whatever_the_others_did(
+    first: int, second: str, how: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with pytest.raises(ProcessGroupError, match=STARTED_ANEW):
+        train_with(tmp_path, first, second)
+    if first != 1:
+        assert f"process 1 {how}; starting anew from the newest checkpoint (restart 1)" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "kind"),
+    [(75, "exit 65", DataError), (70, "exit 65", DataError), (75, "exit 75", StopRequested)],
+)
+def test_a_reason_that_stays_ends_the_run(first: int, second: str, kind: type[OnelookError], tmp_path: Path) -> None:
+    with pytest.raises(
+        kind, match=f"^process . ended with exit code {kind.exit_code}: see its message above$"
+    ) as caught:
+        train_with(tmp_path, first, second)
+    assert caught.value.is_told
+
+
+def test_a_run_is_started_anew_as_often_as_was_set(tmp_path: Path) -> None:
+    with pytest.raises(ProcessGroupError, match=r"^process 1 was killed by SIGKILL\nhint") as caught:
+        train_with(tmp_path, 75, "kill -9 $$", max_restarts=0)
+    assert caught.value.hint == "see the messages above; `--resume` goes on from the newest checkpoint"
