@@ -51,7 +51,7 @@ RIM = {
     "onnx": ("exports/onnx",),
     "onnxruntime": ("exports/onnx",),
     "openvino": ("exports/openvino.py",),
-    "nncf": ("exports/openvino.py",),
+    "nncf": ("exports/int8.py",),
     "ncnn": ("exports/ncnn.py",),
     "pnnx": ("exports/ncnn.py",),
     "executorch": ("exports/executorch.py",),

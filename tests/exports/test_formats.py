@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -64,7 +65,9 @@ def test_an_export_gives_what_the_model_gives(name: str, tmp_path: Path, monkeyp
     assert (backend.names, backend.stride, backend.frame_hw, backend.max_batch) == (NAMES, 8, (64, 96), 1)
 
 
-@pytest.mark.parametrize("name", EXPORTERS)
+@pytest.mark.parametrize(
+    "name", [pytest.param(n, marks=pytest.mark.slow if n == "executorch" else ()) for n in EXPORTERS]
+)
 def test_what_is_no_export_is_refused(name: str, tmp_path: Path) -> None:
     kind = EXPORTERS[name]
     skip_without(name, kind.runners)
@@ -95,8 +98,13 @@ def test_a_missing_package_is_named_with_its_command() -> None:
     require("onnx", ("torch",))
 
 
-def test_devices_of_exports_are_checked(tmp_path: Path) -> None:
-    path = write("openvino", tmp_path, frame_hw=(64, 96), batch=1)
+@pytest.fixture(scope="module")
+def openvino_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write("openvino", tmp_path_factory.mktemp("openvino"), frame_hw=(64, 96), batch=1)
+
+
+def test_devices_of_exports_are_checked(openvino_folder: Path) -> None:
+    path = openvino_folder
     with pytest.raises(DeviceError, match="OpenVINO exports run on the CPU, not on `cuda:0`"):
         open_export(path, torch.device("cuda", 0))
     with pytest.raises(DeviceError, match="`device` is `99`"):
@@ -104,8 +112,8 @@ def test_devices_of_exports_are_checked(tmp_path: Path) -> None:
     assert not isinstance(load_runnable(path), TorchBackend)
 
 
-def test_metadata_is_kept_beside_the_files_of_a_folder(tmp_path: Path) -> None:
-    path = write("openvino", tmp_path, frame_hw=(64, 96), batch=1)
+def test_metadata_is_kept_beside_the_files_of_a_folder(openvino_folder: Path, tmp_path: Path) -> None:
+    path = shutil.copytree(openvino_folder, tmp_path / openvino_folder.name)
     assert sorted(item.name for item in path.iterdir()) == ["metadata.json", "model.bin", "model.xml"]
     (path / "model.bin").unlink()
     with pytest.raises(CheckpointError, match=r"has no file `model\.bin`"):

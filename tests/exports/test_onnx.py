@@ -12,8 +12,8 @@ import torch
 
 from colours import colour_detector, images, plan_of
 from onelook.engine.backend import Thresholds, TorchBackend, predict_all
-from onelook.errors import CheckpointError, DeviceError
-from onelook.exports.onnx import build_onnx, export_onnx, open_onnx, traced
+from onelook.errors import DeviceError
+from onelook.exports.onnx import build_onnx, export_onnx, open_onnx
 from onelook.exports.plan import ExportPlan
 from onelook.exports.running import ExportedModel
 from onelook.geometry.nms import non_max_suppression
@@ -40,6 +40,14 @@ def tiny_file(tiny_plan: ExportPlan, tmp_path_factory: pytest.TempPathFactory) -
     return path
 
 
+@pytest.fixture(scope="module")
+def fixed_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("onnx") / "fixed.onnx"
+    export_onnx(plan_of(frame_hw=(64, 96), batch=2), path)
+    return path
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("shape", [(1, 64, 64), (3, 96, 64), (2, 32, 160)])
 def test_a_dynamic_file_takes_any_size_and_number(
     tiny_file: Path, tiny_plan: ExportPlan, shape: tuple[int, int, int]
@@ -54,37 +62,37 @@ def test_a_dynamic_file_takes_any_size_and_number(
     assert backend.predict(given[:0]).shape == (0, 0, 7)
 
 
-def test_file_says_nothing_about_this_machine(tiny_file: Path) -> None:
-    data = tiny_file.read_bytes()
+def test_file_says_nothing_about_this_machine(fixed_file: Path) -> None:
+    data = fixed_file.read_bytes()
     for word in (b"/", b".py", b"stack_trace"):
         names = [part for part in data.split(b"\n") if word in part and b"onelook" in part.lower()]
         assert not names, word
-    model = onnx.load(tiny_file)
+    model = onnx.load(fixed_file)
     assert not any(node.metadata_props or node.doc_string for node in model.graph.node)
     assert {entry.key for entry in model.metadata_props} == {"onelook", "names", "stride", "frame_hw", "batch"}
 
 
-def test_same_model_same_file() -> None:
-    first, again = (build_onnx(plan_of(frame_hw=(64, 96), batch=1)).SerializeToString() for _ in range(2))
-    assert first == again
+def test_same_model_same_file(fixed_file: Path) -> None:
+    assert build_onnx(plan_of(frame_hw=(64, 96), batch=2)).SerializeToString() == fixed_file.read_bytes()
 
 
-def test_a_graph_as_it_was_traced_has_more_nodes_and_the_same_results(tmp_path: Path) -> None:
-    plan = plan_of(frame_hw=(64, 96), batch=1)
-    assert len(traced(replace(plan, simplify=False)).graph.node) > len(traced(plan).graph.node)
-    given = images(1, 64, 96)
+def test_a_graph_as_it_was_traced_has_more_nodes_and_the_same_results(fixed_file: Path, tmp_path: Path) -> None:
+    plan = replace(plan_of(frame_hw=(64, 96), batch=2), simplify=False)
+    given = images(2, 64, 96)
     expected = TorchBackend(plan.model).predict(given)
-    found = exported(replace(plan, simplify=False), tmp_path / "x.onnx").predict(given)
+    found = exported(plan, tmp_path / "x.onnx").predict(given)
     torch.testing.assert_close(found, expected, atol=1e-4, rtol=1e-4)
+    nodes = [len(onnx.load(path).graph.node) for path in (tmp_path / "x.onnx", fixed_file)]
+    assert nodes[0] > nodes[1]
 
 
-def test_a_fixed_file_is_given_its_number_of_images_whatever_is_asked(tmp_path: Path) -> None:
-    backend = exported(plan_of(frame_hw=(64, 96), batch=2), tmp_path / "x.onnx")
+def test_a_fixed_file_is_given_its_number_of_images_whatever_is_asked(fixed_file: Path) -> None:
+    backend = open_onnx(fixed_file, CPU)
     given = images(5, 64, 96)
     expected = TorchBackend(colour_detector()).predict(given)
     torch.testing.assert_close(predict_all(backend, given), expected, atol=1e-4, rtol=1e-4)
     assert (backend.frame_hw, backend.max_batch) == ((64, 96), 2)
-    inputs = onnx.load(tmp_path / "x.onnx").graph.input[0].type.tensor_type.shape.dim
+    inputs = onnx.load(fixed_file).graph.input[0].type.tensor_type.shape.dim
     assert [dim.dim_value for dim in inputs] == [2, 3, 64, 96]
 
 
@@ -129,37 +137,15 @@ def test_suppression_inside_gives_the_detections_of_the_model(tmp_path: Path) ->
     assert backend.thresholds == Thresholds(0.25, 0.45, 40)
 
 
-@pytest.mark.parametrize("opset", [18, 23])
+@pytest.mark.parametrize("opset", [18, pytest.param(23, marks=pytest.mark.slow)])
 def test_other_versions_of_the_operators_can_be_had(opset: int, tmp_path: Path) -> None:
     plan = replace(plan_of(frame_hw=(64, 96), batch=1), opset=opset)
-    assert {item.version for item in traced(plan).opset_import if not item.domain} == {opset}
     given = images(1, 64, 96)
     expected = TorchBackend(colour_detector()).predict(given)
     torch.testing.assert_close(exported(plan, tmp_path / "x.onnx").predict(given), expected, atol=1e-4, rtol=1e-4)
+    assert {item.version for item in onnx.load(tmp_path / "x.onnx").opset_import if not item.domain} == {opset}
 
 
-def test_files_of_others_and_damaged_ones_are_refused(tiny_file: Path, tmp_path: Path) -> None:
-    model = onnx.load(tiny_file)
-    del model.metadata_props[:]
-    foreign, damaged = tmp_path / "foreign.onnx", tmp_path / "damaged.onnx"
-    foreign.write_bytes(model.SerializeToString())
-    damaged.write_bytes(tiny_file.read_bytes()[:-2000])
-    with pytest.raises(CheckpointError, match=r"foreign\.onnx` says nothing about its classes"):
-        open_onnx(foreign, CPU)
-    with pytest.raises(CheckpointError, match=r"damaged\.onnx` cannot be opened"):
-        open_onnx(damaged, CPU)
-
-
-def test_a_file_cannot_pull_in_other_files(tiny_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Weights may be kept in a file beside the model, which a hostile model would choose."""
-    model = onnx.load(tiny_file)
-    onnx.save_model(model, tmp_path / "x.onnx", save_as_external_data=True, location="weights.bin", size_threshold=0)
-    assert (tmp_path / "weights.bin").is_file()
-    monkeypatch.chdir(tmp_path)
-    with pytest.raises(CheckpointError, match="cannot be opened"):
-        open_onnx(tmp_path / "x.onnx", CPU)
-
-
-def test_gpus_need_another_build(tiny_file: Path) -> None:
+def test_gpus_need_another_build(fixed_file: Path) -> None:
     with pytest.raises(DeviceError, match="cannot use the device `cuda:0`\nhint: use `--device cpu`"):
-        open_onnx(tiny_file, torch.device("cuda", 0))
+        open_onnx(fixed_file, torch.device("cuda", 0))

@@ -141,7 +141,7 @@ EXPORTERS: dict[str, Format] = {
         makers=(*ONNX, "tensorrt"),
         runners=("tensorrt",),
         install="pip install tensorrt",
-        takes=frozenset({"half", "int8", "simplify", "opset", "workspace", "batch_size"}),
+        takes=frozenset({"half", "simplify", "opset", "workspace", "batch_size"}),
     ),
 }
 

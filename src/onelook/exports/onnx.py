@@ -11,8 +11,8 @@ import numpy as np
 import torch
 
 from onelook.errors import CheckpointError, DeviceError
+from onelook.exports.int8 import quantised
 from onelook.exports.metadata import read_metadata
-from onelook.exports.onnx_int8 import quantised
 from onelook.exports.onnx_nms import with_suppression
 from onelook.exports.plan import ExportPlan, Pictures, Predictions
 from onelook.exports.quiet import quietly
@@ -39,7 +39,8 @@ def build_onnx(plan: ExportPlan) -> Any:
 
     model = traced(plan)
     if plan.metadata.precision == "int8":
-        model = quantised(model, plan)
+        exact = _decoding_nodes(model, plan)
+        model = quantised(model, plan, exact=exact, silu=["Sigmoid", "Mul"], source=INPUT)
     if plan.metadata.thresholds is not None:
         model = with_suppression(model, plan.metadata.thresholds)
     del model.metadata_props[:]
@@ -136,6 +137,19 @@ def _dynamic_shapes(plan: ExportPlan) -> dict[str, dict[int, Any]] | None:
     if plan.metadata.frame_hw is None:
         axes[2], axes[3] = (plan.metadata.stride * torch.export.Dim(name) for name in ("rows", "columns"))
     return {INPUT: axes} if axes else None
+
+
+def _decoding_nodes(model: Any, plan: ExportPlan) -> list[str]:
+    """Names of the head's last convolutions and of all that follows them."""
+    prefix = f"model.{len(plan.model.model) - 1}.m."
+    found: list[str] = []
+    results: set[str] = set()
+    for node in model.graph.node:  # in the order of computation
+        is_last = node.op_type == "Conv" and any(prefix in name for name in node.input)
+        if is_last or not results.isdisjoint(node.input):
+            found.append(node.name)
+            results.update(node.output)
+    return found
 
 
 def _forget_the_source(model: Any) -> None:

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import io
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,15 +10,14 @@ from typing import Any
 import numpy as np
 import torch
 
-from onelook.errors import DeviceError, SettingsError
+from onelook.errors import DeviceError
 from onelook.exports.folder import file_of, read_folder_metadata, write_folder_metadata
+from onelook.exports.int8 import quantised, without_reports
 from onelook.exports.onnx import build_onnx, damaged
 from onelook.exports.plan import ExportPlan, Pictures
-from onelook.exports.quiet import quietly
 from onelook.exports.running import ExportedModel
 
 MODEL, WEIGHTS = "model.xml", "model.bin"
-REPORTER = "openvino_telemetry"
 
 
 def export_openvino(plan: ExportPlan, folder: Path) -> None:
@@ -30,7 +26,7 @@ def export_openvino(plan: ExportPlan, folder: Path) -> None:
     graph = build_onnx(replace(plan, metadata=replace(plan.metadata, precision="fp32")))
     model = openvino.Core().read_model(io.BytesIO(graph.SerializeToString()))
     if plan.metadata.precision == "int8":
-        model = _quantised(model, plan)
+        model = quantised(model, plan, exact=_decoding_operators(model, plan), silu=["Sigmoid", "Multiply"])
     openvino.save_model(model, folder / MODEL, compress_to_fp16=plan.metadata.precision == "fp16")
     write_folder_metadata(folder, plan.metadata)
 
@@ -62,36 +58,10 @@ def open_openvino(folder: Path, device: torch.device) -> ExportedModel:
 
 def import_openvino() -> Any:
     """The package `openvino`, kept from reporting its use."""
-    with _without_reports():
+    with without_reports():
         import openvino
 
         return openvino
-
-
-def _quantised(model: Any, plan: ExportPlan) -> Any:
-    """`model` with 8-bit arithmetic, its ranges measured on the pictures of the plan.
-
-    The head's last convolutions and the decoding stay in 32 bits: box coordinates need more than 256 steps. So do the
-    two parts of SiLU: in 8 bits, too, a YOLOv5n lost 1.1 points of mAP50-95 on blood cells, and so it loses none.
-
-    Raises:
-        SettingsError: `plan` has no pictures to measure.
-    """
-    if plan.calibration is None:
-        raise SettingsError("8-bit arithmetic needs pictures to measure ranges on", hint="add `--data`")
-    with _without_reports(), quietly():
-        import nncf
-
-        pictures = list(plan.calibration())
-        return nncf.quantize(
-            model,
-            nncf.Dataset(pictures),
-            preset=nncf.QuantizationPreset.MIXED,  # activations such as SiLU are not symmetric
-            subset_size=len(pictures),
-            ignored_scope=nncf.IgnoredScope(
-                names=_decoding_operators(model, plan), types=["Sigmoid", "Multiply"], validate=False
-            ),
-        )
 
 
 def _decoding_operators(model: Any, plan: ExportPlan) -> list[str]:
@@ -110,16 +80,3 @@ def _decoding_operators(model: Any, plan: ExportPlan) -> list[str]:
             found[node.get_friendly_name()] = None
             waiting += [t.get_node() for output in node.outputs() for t in output.get_target_inputs()]
     return list(found)
-
-
-@contextmanager
-def _without_reports() -> Iterator[None]:
-    """OpenVINO and NNCF tell their maker when they are imported and used, unless the package that does so is absent."""
-    if REPORTER in sys.modules:
-        yield
-        return
-    sys.modules[REPORTER] = None  # type: ignore[assignment]
-    try:
-        yield
-    finally:
-        del sys.modules[REPORTER]

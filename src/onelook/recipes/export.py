@@ -127,7 +127,7 @@ def refuse_what_cannot_be_done(settings: ExportSettings) -> None:
             if is_asked and option not in kind.takes:
                 able = ", ".join(other for other, that in EXPORTERS.items() if option in that.takes)
                 raise SettingsError(f"format `{name}` cannot follow `{option}`", hint=f"these can: {able}")
-        require(name, (*kind.makers, *kind.runners))
+        require(name, (*kind.makers, *kind.runners, *(("nncf",) if settings.int8 else ())))
         target = target_of(settings, kind)
         if target.exists() and not settings.exist_ok:
             raise SettingsError(f"`{target}` is there already", hint="add `--exist-ok` to replace it")
