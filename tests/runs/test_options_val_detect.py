@@ -219,7 +219,7 @@ def test_vid_stride_looks_at_every_nth_frame(world: World) -> None:
         ({"save_json": True}, {"predictions.json"}),
         ({"save_crop": True}, {"crops"}),
     ],
-    ids=lambda value: "+".join(value),
+    ids=lambda value: "+".join(sorted(value)),
 )
 def test_detection_writes_what_is_asked_for_and_no_more(world: World, changes: Options, files: set[str]) -> None:
     folder = look(world, max_det=2, **changes).run_folder
