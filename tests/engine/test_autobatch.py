@@ -141,6 +141,14 @@ def test_the_forecast_adds_what_trials_do_not_see(kind: str, changed: dict[str, 
     assert forecast.fits(4, growth) == (share <= SHARE)
 
 
+def test_loaders_are_forecast_for_the_processes_of_this_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("onelook.data.loader.available_processors", lambda: 8)
+    request = request_for({}, device="cuda:0", processes=4, settings=TrainSettings(noplots=True, workers=8, imgsz=96))
+    limit = MemoryLimit("some", "resident", 0, 1000 * MIB)
+    four, two, one = (Forecast(request, (limit,), here).fullest(16, {"resident": 0})[0] for here in (4, 2, 1))
+    assert one - two == pytest.approx(2 * (two - four)) and four < two  # 7, 3 and 1 workers each
+
+
 def test_trials_touch_neither_weights_nor_random_numbers(tiny_model: Path) -> None:
     model = create_model(tiny_model, num_classes=2)
 

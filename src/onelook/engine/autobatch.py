@@ -75,10 +75,12 @@ class Forecast:
     Args:
         request: the run.
         limits: of all kinds of memory that are scarce; at least one.
+        processes_here: how many of the run's processes are on this machine; None if all are.
     """
 
     request: TrialRequest
     limits: tuple[MemoryLimit, ...]
+    processes_here: int | None = None
 
     def fullest(self, batch_size: int, growth: Growth) -> tuple[float, MemoryLimit]:
         """The limit that such a run comes nearest to, and the share of it that it takes.
@@ -112,7 +114,11 @@ class Forecast:
         settings, processes = self.request.settings, self.request.processes
         device_type = torch.device(self.request.device).type
         workers = choose_workers(
-            settings.workers, batch_size * processes, device_type=device_type, world_size=processes
+            settings.workers,
+            batch_size * processes,
+            device_type=device_type,
+            world_size=processes,
+            processes_here=self.processes_here,
         )
         return workers * (2 * WORKER_BYTES + PREFETCHED * batch_size * 3 * settings.imgsz**2)
 
@@ -136,7 +142,7 @@ def find_batch_size(
         OnelookError: the trials failed for another reason.
         StopRequested: `stop` was set.
     """
-    forecast = Forecast(request, _limits(request, processes_on_host))
+    forecast = Forecast(request, _limits(request, processes_on_host), processes_on_host)
     search = Search(
         forecast.fits,
         partial(trial_process, request, stop),

@@ -16,7 +16,7 @@ class AnchorSettings(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True, validate_default=True)
 
     data: Path
-    """Data-set YAML; its training labels are looked at."""
+    """Data set, by its YAML or in a layout that is known; its training labels are looked at."""
     cfg: str = Field("")
     """Model whose anchors are measured: a shipped name or a YAML file; empty takes that of the weights, or yolov5s."""
     weights: str = Field("")

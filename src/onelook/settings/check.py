@@ -15,7 +15,7 @@ class CheckSettings(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True, validate_default=True)
 
     data: Path
-    """Data-set YAML; all its splits are looked at."""
+    """Data set, by its YAML or in a layout that is known; all its splits are looked at."""
     imgsz: int = Field(640, ge=32, json_schema_extra=IMGSZ_ALIASES)
     """Size at which training will see the pictures, pixels: objects too small for it are told of."""
     strict: bool = Field(False)

@@ -22,7 +22,8 @@ class TrainSettings(Hyperparameters):
     model_config = ConfigDict(title="settings")
 
     data: Path = Field(Path("data.yaml"))
-    """Data-set YAML: where the images are and what the classes are called."""
+    """Data set: a YAML that says where the images are and what the classes are called, or a folder or file in a layout
+    that is known."""
     weights: str = Field("")
     """Checkpoint to start from, .safetensors or .pt of YOLOv5; empty trains from scratch."""
     cfg: str = Field("")

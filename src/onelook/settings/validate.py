@@ -26,7 +26,8 @@ class ValidateSettings(BaseModel):
     weights: list[Path] = Field(min_length=1)
     """Checkpoint to validate, .safetensors or .pt of YOLOv5, or an exported model; several are an ensemble."""
     data: Path = Field(Path("data.yaml"))
-    """Data-set YAML: where the images are and what the classes are called."""
+    """Data set: a YAML that says where the images are and what the classes are called, or a folder or file in a layout
+    that is known."""
     task: Literal["val", "test", "train", "speed", "study"] = Field("val")
     """Split to validate on; or speed: time per image with the thresholds of detection, for each of the weights; or
     study: precision and time for image sizes from 256 to imgsz (1536 unless given) in steps of 128."""

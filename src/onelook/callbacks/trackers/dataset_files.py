@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from onelook.callbacks.trackers.tracker import TrackedRun
+from onelook.data.formats.writers import yolo_rows
 from onelook.files.yaml import dump_yaml
 from onelook.structures.dataset_index import DatasetIndex
 
@@ -32,7 +33,7 @@ def dataset_texts(run: TrackedRun, splits: Sequence[str]) -> Iterator[tuple[str,
             Path(inside).with_suffix(".txt").as_posix(): image for image, inside in enumerate(_names(index).values())
         }
         for name, image in labels.items():
-            yield f"labels/{split}/{name}", _label_rows(index, image)
+            yield f"labels/{split}/{name}", yolo_rows(index, image)
     folders = {split: f"images/{split}" for split in splits}
     yield "data.yaml", dump_yaml({"path": ".", **folders, "names": list(run.names)})
 
@@ -42,13 +43,3 @@ def _names(index: DatasetIndex) -> dict[str, str]:
     paths = [str(Path(path).absolute()) for path in index.paths]
     common = os.path.commonpath([str(Path(path).parent) for path in paths])
     return {path: Path(path).relative_to(common).as_posix() for path in paths}
-
-
-def _label_rows(index: DatasetIndex, image: int) -> str:
-    """Class and box, or outline, of each label of an image; nine digits say exactly which float32 is meant."""
-    rows = []
-    for label in range(index.labels_of(image).start, index.labels_of(image).stop):
-        outline = index.polygon_of(label)
-        numbers = index.boxes[label] if outline is None else outline.ravel()
-        rows.append(" ".join([str(int(index.class_ids[label])), *(f"{number:.9g}" for number in numbers.tolist())]))
-    return "".join(f"{row}\n" for row in rows)
