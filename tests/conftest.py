@@ -8,8 +8,12 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from hypothesis import settings
 
 from browser import Browser, find_browser
+
+settings.register_profile("same in every run", derandomize=True)
+settings.load_profile("same in every run")
 
 TABLE = """\
 # Three maps, a handful of channels.

@@ -111,6 +111,11 @@ def test_two_equal_flips_change_nothing(width: int, height: int, left_right: boo
     assert (inside > 0).all() and (inside < (width, height)).all()
 
 
+def clearly_kept(boxes: np.ndarray) -> np.ndarray:
+    """Without those on the brink: a strip of exactly 2 pixels is dropped or kept by rounding."""
+    return boxes[(boxes[:, 2:] - boxes[:, :2]).min(axis=1, initial=np.inf) > MIN_SIDE_PX + 1e-5]
+
+
 @settings(max_examples=60, deadline=None)
 @given(data_sets(), KEYS)
 def test_boxes_follow_the_pixels_of_a_flip(made: Made, key: SampleKey) -> None:
@@ -120,6 +125,6 @@ def test_boxes_follow_the_pixels_of_a_flip(made: Made, key: SampleKey) -> None:
     )
     difference = render_plan(flipped, made.index, made)[:, ::-1].astype(int) - render_plan(straight, made.index, made)
     assert np.abs(difference).mean() < 1.5  # rounding of the filters; these images are noise
-    before, after = labels_of_plan(made.index, straight)[0], labels_of_plan(made.index, flipped)[0]
+    before, after = (clearly_kept(labels_of_plan(made.index, plan)[0]) for plan in (straight, flipped))
     assert len(before) == len(after)
     np.testing.assert_allclose(SIDE - after[:, [2, 0]], before[:, [0, 2]], atol=1e-6)

@@ -15,7 +15,7 @@ from onelook.engine.stop_signal import StopSignal, ignore_signals_at_the_end, ke
 COMMANDS = {
     "train": "train a detector",
     "val": "validate a detector on a split of a data set",
-    "detect": "run a detector on pictures and videos",
+    "detect": "run a detector on pictures, videos and streams",
     "export": "write a detector for other run times, and compare it",
     "benchmark": "measure a detector in several formats",
     "serve": "answer requests for detections over HTTP",
@@ -25,10 +25,10 @@ COMMANDS = {
     "anchors": "measure how well anchors suit a data set, and find better ones",
     "check": "tell what is wrong with a data set, and what cures it",
     "info": "show what a file of weights holds",
-    "convert": "read a checkpoint of YOLOv5 and write it in Onelook's format; or make one smaller",
+    "convert": "write weights of YOLOv5 in Onelook's format, or smaller files",
     "convert-data": "write a data set in another format of labels",
     "download": "fetch a data set that a YAML describes, or a public one",
-    "split": "divide a data set anew: by hash, by class, in groups, or for cross-validation",
+    "split": "divide a data set anew: by hash, class or group, or in folds",
     "autosplit": "divide a folder of images into train, val and test lists",
 }
 
