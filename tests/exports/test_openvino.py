@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import subprocess
 import sys
 from dataclasses import replace
@@ -87,3 +88,17 @@ def test_nothing_is_reported_to_the_makers(tmp_path: Path) -> None:
     environment = {"HOME": str(tmp_path), "PATH": "", "ONELOOK_CACHE": str(tmp_path)}
     subprocess.run([sys.executable, "-c", program], check=True, env=environment)
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="sigaltstack(2) is looked at as Linux lays it out")
+def test_the_signal_stack_stays_ours(tmp_path: Path) -> None:
+    """That of OpenVINO is freed with its model, and the next signal would end the process."""
+
+    def signal_stack() -> bytes:
+        found = ctypes.create_string_buffer(24)
+        assert ctypes.CDLL(None).sigaltstack(None, found) == 0
+        return found.raw
+
+    before = signal_stack()
+    model = exported(plan_of(), tmp_path / "model")
+    assert signal_stack() == before and model.names

@@ -16,6 +16,7 @@ from onelook.exports.int8 import quantised, without_reports
 from onelook.exports.onnx import build_onnx, damaged
 from onelook.exports.plan import ExportPlan, Pictures
 from onelook.exports.running import ExportedModel
+from onelook.exports.signal_stack import own_signal_stack
 
 MODEL, WEIGHTS = "model.xml", "model.bin"
 
@@ -46,7 +47,8 @@ def open_openvino(folder: Path, device: torch.device) -> ExportedModel:
     options = {"INFERENCE_NUM_THREADS": torch.get_num_threads(), "INFERENCE_PRECISION_HINT": "f32"}
     try:
         model = openvino.Core().read_model(file_of(folder, MODEL), file_of(folder, WEIGHTS))
-        compiled = openvino.Core().compile_model(model, "CPU", options)
+        with own_signal_stack():
+            compiled = openvino.Core().compile_model(model, "CPU", options)
     except RuntimeError as problem:
         raise damaged(folder, problem) from problem
 
