@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -54,6 +55,19 @@ def write_images(folder: Path, split: str, count: int, seed: int) -> None:
             rows.append(f"{kind} {x / SIZE:.6f} {y / SIZE:.6f} {2 * half / SIZE:.6f} {2 * half / SIZE:.6f}")
         cv2.imwrite(str(folder / "images" / split / f"{number:03}.jpg"), image)
         (folder / "labels" / split / f"{number:03}.txt").write_text("\n".join(rows) + "\n")
+
+
+@pytest.fixture(autouse=True)
+def logging_from_the_start() -> None:
+    """No test finds the messages of the package switched off by one before it."""
+    logging.disable(logging.NOTSET)
+    package = logging.getLogger("onelook")
+    package.handlers.clear()
+    package.propagate = True
+    package.setLevel(logging.NOTSET)
+    for name, child in logging.root.manager.loggerDict.items():
+        if isinstance(child, logging.Logger) and name.split(".")[0] == "onelook":
+            child.disabled = False
 
 
 @pytest.fixture(scope="session")
