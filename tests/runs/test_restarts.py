@@ -98,7 +98,7 @@ def killed(settings: Options, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
 @pytest.mark.parametrize(
     ("fault", "state"),
     [
-        (At(1, 7, freeze), "gives no sign of life since 2 s; it was in "),
+        (At(1, 7, freeze), "gives no sign of life since 2 s; it was "),
         (At(1, 7, get_stuck), "does not move since 2 s; it was in epoch 1, batch 1"),
         (At(0, 2, get_stuck, training=False), "does not move since 2 s; it was in a validation, after "),
     ],
