@@ -10,9 +10,11 @@ from pathlib import Path
 import pytest
 from coco_dataset import box, make_coco
 from small_dataset import make_dataset
+from visdrone_dataset import make_visdrone, row
 from voc_dataset import document, make_voc, thing
 
 from onelook.data.dataset_layout import open_dataset
+from onelook.data.formats.visdrone_file import NAMES
 from onelook.data.index import scan_split
 from onelook.errors import DataError
 
@@ -77,6 +79,13 @@ def voc_devkit(folder: Path) -> Path:
     return folder
 
 
+def visdrone_folder(folder: Path) -> Path:
+    for split in ("train", "val"):
+        make_visdrone(folder / f"VisDrone2019-DET-{split}", {"a": row() + row(11)})
+        (folder / f"VisDrone2019-DET-{split}" / "data.yaml").unlink()
+    return folder
+
+
 def yolo_folder(folder: Path) -> Path:
     make_dataset(folder, {"a": "0 0.5 0.5 0.2 0.1\n"})
     return folder
@@ -90,6 +99,7 @@ LAYOUTS: dict[str, tuple[Callable[[Path], Path], str]] = {
     "COCO, files alone": (coco_files_alone, "coco"),
     "COCO, by split": (coco_by_split, "coco"),
     "VOC": (voc_devkit, "voc"),
+    "VisDrone": (visdrone_folder, "visdrone"),
     "YOLO": (yolo_folder, "yolo"),
 }
 
@@ -98,7 +108,7 @@ LAYOUTS: dict[str, tuple[Callable[[Path], Path], str]] = {
 def test_layout_is_known(tmp_path: Path, layout: str) -> None:
     make, label_format = LAYOUTS[layout]
     spec = open_dataset(make(tmp_path))
-    assert (spec.format, spec.names) == (label_format, ("cat", "dog"))
+    assert (spec.format, spec.names) == (label_format, NAMES if label_format == "visdrone" else ("cat", "dog"))
     for split in ("train", "val"):
         scan = scan_split(spec, split)
         assert [Path(path).name for path in scan.index.paths] == [
@@ -117,6 +127,12 @@ def no_yaml(folder: Path) -> Path:
 def two_files(folder: Path) -> Path:
     coco_2017(folder)
     shutil.copy(folder / "annotations/instances_val2017.json", folder / "annotations/instances_val2014.json")
+    return folder
+
+
+def two_visdrones(folder: Path) -> Path:
+    visdrone_folder(folder)
+    shutil.copytree(folder / "VisDrone2019-DET-val", folder / "VisDrone2018-DET-val")
     return folder
 
 
@@ -145,6 +161,7 @@ UNKNOWN: dict[str, tuple[Callable[[Path], Path], str]] = {
         r"no data set that is known; looked for:\n  - data\.yaml, .*\n  - COCO: .*\n  - COCO.*\n  - Par",
     ),
     "two": (two_files, "several COCO files for the split `val`: `instances_val2014.json`, `instances_val2017.json`"),
+    "two of VisDrone": (two_visdrones, "one split of VisDrone: `VisDrone2018-DET-val`, `VisDrone2019-DET-val`"),
     "one": (no_val, "is one COCO file, and a data set has two"),
     "no pictures": (no_pictures, "its first image, `a.png`, was not found; looked in .*/annotations`, .*/train2017`, "),
     "no images": (no_images, "its first image, an image, was not found"),

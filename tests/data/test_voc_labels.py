@@ -10,9 +10,10 @@ from small_dataset import tree_digest
 from voc_dataset import BOX, SIZE, document, make_voc, thing
 
 from onelook.data.dataset_spec import load_dataset_spec
+from onelook.data.formats.label_paths import path_below
 from onelook.data.formats.label_rows import LabelRows
 from onelook.data.formats.row_rules import RefusedRow
-from onelook.data.formats.voc import voc_rows, xml_path_of
+from onelook.data.formats.voc import voc_rows
 from onelook.data.formats.voc_file import MAX_DEPTH, parse_voc
 from onelook.data.index import scan_split
 from onelook.data.scan_rules import ScanOptions
@@ -196,7 +197,7 @@ def test_list_names_the_images_of_a_split_without_their_suffix(tmp_path: Path) -
     ],
 )
 def test_xml_lies_as_the_image_does(image: str, xml: str) -> None:
-    assert xml_path_of(image, ["/data/images"], Path("/xml")) == xml
+    assert path_below(Path("/xml"), image, ["/data/images"], suffix=".xml") == xml
 
 
 def test_data_folder_is_never_touched_and_changes_are_noticed(tmp_path: Path) -> None:

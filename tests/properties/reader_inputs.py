@@ -35,6 +35,10 @@ YAMLS = (
     b"format: coco\ntrain: {images: i, annotations: a.json}\nval: {images: i, annotations: a.json}\nnames: [cat, 2]\n",
     b"format: voc\ntrain: {images: i, annotations: a, list: l}\nval: {images: i, annotations: a}\ndifficult: use",
 )
+WORDS = (
+    "a", "images", "x.txt", "coco", "voc", "yolo", "parquet", "visdrone", ".", "'cat'", "a*b", "/", "~", "é",
+)  # fmt: skip
+VISDRONE = b"2,3,10,8,1,4,0,0\n0,0,9,9,0,0,0,0,\r\n\t1, 1,5,5,1,11,0,1\n5,5,30,4,1,10,1,2\n"
 LABELS = b"0 0.5 0.5 0.2 0.1\n1 0.1 0.2 0.5 0.2 0.5 0.8\r\n\t2 0.9 0.5 0.4 0.5 \n"
 LIST = "a.png\n./b c.jpg\n/data/x.png -1\n\n../e\tf.png\r\né.png\n".encode()
 TOKENS: dict[str, tuple[bytes, ...]] = {
@@ -50,6 +54,10 @@ TOKENS: dict[str, tuple[bytes, ...]] = {
         b"\xff", b"\"image_id\":1,", b"\"bbox\":[1,2,3,4],", b"[[[[[[[[[[[[[[[[[[[[", b"true", b"-1", b"\"\"",
         b"9" * 60, b"\"counts\":\"oooo\"", b"\"segmentation\":[[]],", b"\"id\":{}", b"\"file_name\":\"/\"",
     ),
+    "visdrone": (
+        b"\n", b",", b",,", b"\t", b"\0", b"\xff", b"\xef\xbb\xbf", b"\xfe\xff", b"nan,", b"1e400,",
+        b"1,2,3,4,1,5,0,0\n",
+    ),
     "voc": (
         b"<", b">", b"</object>", b"<object>", b"<name>", b"&lt;", b"&#0;", b"&#x110000;", b"&b;", b"<!DOCTYPE a [",
         b"]>", b"<!ENTITY b SYSTEM 'file:///etc/passwd'>", b"<![CDATA[", b"]]>", b"<!--", b"<?x ?>", b"\xff", b"\0",
@@ -59,7 +67,7 @@ TOKENS: dict[str, tuple[bytes, ...]] = {
 
 
 def make_input(kind: str, number: int) -> bytes:
-    """Input `number` for the reader of `kind`: labels, list, yaml, coco or voc."""
+    """Input `number` for the reader of `kind`: labels, list, yaml, coco, voc or visdrone."""
     rng = np.random.Generator(np.random.Philox(key=number, counter=sorted(TOKENS).index(kind)))
     made = GRAMMARS[kind](rng)
     return made if rng.random() < 0.5 else damaged(made, rng, TOKENS[kind])
@@ -97,6 +105,14 @@ def _labels(rng: Rng) -> bytes:
     return "\n".join(rows).encode()
 
 
+def _visdrone(rng: Rng) -> bytes:
+    if rng.random() < 0.3:
+        return VISDRONE
+    lengths = rng.choice([0, 1, 7, 8, 8, 8, 8, 9, 10], int(rng.integers(0, 5)))
+    rows = (",".join(_pick(rng, NUMBERS) for _ in range(length)) for length in lengths)
+    return "\n".join(rows).encode()
+
+
 def _list(rng: Rng) -> bytes:
     return LIST * int(rng.integers(0, 3))
 
@@ -114,9 +130,7 @@ def _yaml(rng: Rng) -> bytes:
 def _yaml_value(rng: Rng, depth: int) -> str:
     way = int(rng.integers(8 if depth < 3 else 5))
     if way < 3:
-        return str(
-            _pick(rng, ("a", "images", "x.txt", "coco", "voc", "yolo", "parquet", ".", "'cat'", "a*b", "/", "~", "é"))
-        )
+        return str(_pick(rng, WORDS))
     if way < 5:
         return str(_pick(rng, NUMBERS))
     inner = [_yaml_value(rng, depth + 1) for _ in range(int(rng.integers(0, 4)))]
@@ -165,5 +179,5 @@ def _voc(rng: Rng) -> bytes:
 
 _COCO_TEXT = json.dumps(COCO)
 GRAMMARS: dict[str, Callable[[Rng], bytes]] = {
-    "labels": _labels, "list": _list, "yaml": _yaml, "coco": _coco, "voc": _voc,
+    "labels": _labels, "list": _list, "yaml": _yaml, "coco": _coco, "voc": _voc, "visdrone": _visdrone,
 }  # fmt: skip

@@ -22,6 +22,7 @@ from onelook.data.dataset_spec import DatasetSpec, load_dataset_spec
 from onelook.data.formats import coco_file
 from onelook.data.formats.coco import open_coco
 from onelook.data.formats.label_rows import LabelRows
+from onelook.data.formats.visdrone import visdrone_rows
 from onelook.data.formats.voc import voc_rows
 from onelook.data.formats.yolo import parse_labels
 from onelook.data.image_files import images_by_stem, images_in_list
@@ -56,6 +57,12 @@ def read_voc(data: bytes, folder: Path) -> None:
         check_rows(voc_rows(data, size_hw, CLASSES, keep_difficult=False))
 
 
+def read_visdrone(data: bytes, folder: Path) -> None:
+    for size_hw in (PICTURE, (0, 0)):
+        for single_cls in (False, True):
+            check_rows(visdrone_rows(data, size_hw, 10, single_cls=single_cls))
+
+
 def read_list(data: bytes, folder: Path) -> None:
     path = folder / "list.txt"
     path.write_bytes(data)
@@ -82,6 +89,7 @@ def read_coco(data: bytes, folder: Path) -> None:
 
 READERS: dict[str, Callable[[bytes, Path], None]] = {
     "labels": read_labels, "list": read_list, "yaml": read_yaml, "coco": read_coco, "voc": read_voc,
+    "visdrone": read_visdrone,
 }  # fmt: skip
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from onelook.data.dataset_names import names_in_coco, names_in_parquet, names_in_voc
 from onelook.data.dataset_spec import DatasetSpec, load_dataset_spec
 from onelook.data.formats.coco_file import read_coco_file
+from onelook.data.formats.visdrone_file import NAMES
 from onelook.data.image_files import exists
 from onelook.errors import DataError
 from onelook.files.bounded import printable
@@ -21,6 +22,7 @@ LOOKED_FOR = (
     "COCO: train/_annotations.coco.json and valid/_annotations.coco.json",
     "Parquet: train*.parquet and validation*.parquet, there or in data/",
     "Pascal VOC: Annotations/, JPEGImages/, ImageSets/Main/train.txt and ImageSets/Main/val.txt",
+    "VisDrone: VisDrone*-DET-train/ and VisDrone*-DET-val/, each with images/ and annotations/",
 )
 _SPLIT_WORDS = {"train": ("train",), "val": ("val", "valid", "validation"), "test": ("test",)}
 
@@ -29,7 +31,7 @@ def open_dataset(path: str | os.PathLike[str]) -> DatasetSpec:
     """The data set that a path names.
 
     Args:
-        path: a data-set YAML; a folder with one, or in the layout of COCO or Pascal VOC; or the COCO file of the
+        path: a data-set YAML; a folder with one, or in a layout that is known; or the COCO file of the
             training split, beside which lies that of the validation split.
 
     Raises:
@@ -40,7 +42,7 @@ def open_dataset(path: str | os.PathLike[str]) -> DatasetSpec:
         return _beside(place)
     if not place.is_dir() or _has_yaml(place):
         return load_dataset_spec(place)
-    for layout in (_coco_folder, _coco_files_by_split, _parquet_folder, _voc_folder):
+    for layout in (_coco_folder, _coco_files_by_split, _parquet_folder, _voc_folder, _visdrone_folder):
         spec = layout(place)
         if spec is not None:
             return spec
@@ -118,6 +120,32 @@ def _voc_folder(folder: Path) -> DatasetSpec | None:
         format="voc",
         annotations=places,
         lists=lists,
+    )
+
+
+def _visdrone_folder(folder: Path) -> DatasetSpec | None:
+    """`VisDrone2019-DET-train/` and so on, each with `images/` and `annotations/`."""
+    found = {
+        split: [place for place in sorted(folder.glob(f"VisDrone*-DET-{word}")) if (place / "annotations").is_dir()]
+        for split, word in (("train", "train"), ("val", "val"), ("test", "test-dev"))
+    }
+    if not found["train"] or not found["val"]:
+        return None
+    several = next((places for places in found.values() if len(places) > 1), None)
+    if several:
+        raise DataError(
+            f"folder `{printable(folder)}` has several of one split of VisDrone: "
+            f"{', '.join(f'`{printable(place.name)}`' for place in several)}",
+            hint="say in a data-set YAML which to use",
+        )
+    places = {split: places[0] for split, places in found.items() if places}
+    return DatasetSpec(
+        path=folder,
+        root=folder,
+        splits={split: (place / "images",) for split, place in places.items()},
+        names=NAMES,
+        format="visdrone",
+        annotations={split: place / "annotations" for split, place in places.items()},
     )
 
 

@@ -11,6 +11,7 @@ from typing import Any
 from onelook.data.formats.coco_file import read_coco_file
 from onelook.data.formats.parquet_file import parquet_files, read_parquet_file
 from onelook.data.formats.row_rules import RefusedRow
+from onelook.data.formats.visdrone_file import NAMES
 from onelook.data.formats.voc_file import MAX_BYTES, parse_voc
 from onelook.errors import DataError
 from onelook.files.bounded import printable, read_bounded
@@ -147,4 +148,5 @@ _OF_LABELS: dict[str, Callable[[Labels], tuple[str, ...]]] = {
     "coco": names_in_coco,
     "voc": names_in_voc,
     "parquet": names_in_parquet,
+    "visdrone": lambda labels: NAMES,
 }

@@ -27,8 +27,10 @@ FORMAT_PLACES: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "coco": (("images", "annotations"), ()),
     "voc": (("images", "annotations"), ("list",)),
     "parquet": ((), ()),
+    "visdrone": (("images", "annotations"), ()),
 }
 DIFFICULT = ("ignore", "use")
+_WITH_PLACES = tuple(name for name, (required, _) in FORMAT_PLACES.items() if required)
 # Written by labelling tools and other trainers; without meaning here.
 FOREIGN_KEYS = frozenset(
     {"roboflow", "license", "licence", "version", "description", "author", "url", "date", "info",
@@ -204,7 +206,7 @@ def _places_of(value: Any, label_format: str, where: str) -> tuple[Any, dict[str
     if not required and not isinstance(value, dict):
         return value, {}
     if not required:
-        raise DataError(f"{where} has several places", hint="say which `format` it has: coco or voc")
+        raise DataError(f"{where} has several places", hint=f"say which `format` it has: {_joined(_WITH_PLACES)}")
     places = value if isinstance(value, dict) else {}
     others = {str(place): entry for place, entry in places.items() if place != "images"}
     is_text = all(isinstance(entry, str) and entry for entry in others.values())

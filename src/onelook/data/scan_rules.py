@@ -61,7 +61,7 @@ def apply_rules(ledger: Ledger, spec: DatasetSpec, options: ScanOptions, *, firs
             DataError, f"split `{ledger.split}`: no image can be used:", [str(e) for e in ledger.of("unusable image")]
         )
     if not options.allow_unlabelled:
-        _require_labels(ledger, first_label)
+        _require_labels(ledger, spec, first_label)
     if bad:
         first = "; ".join(str(entry) for entry in bad[:3])
         logger.warning(
@@ -89,17 +89,23 @@ def _unknown_classes(unknown: list[LedgerEntry], split: str, spec: DatasetSpec) 
     )
 
 
-def _require_labels(ledger: Ledger, first_label: str | None) -> None:
+def _require_labels(ledger: Ledger, spec: DatasetSpec, first_label: str | None) -> None:
     usable = ledger.images_listed - ledger.images_unusable
     if ledger.images_missing > MOST_MISSING * usable and first_label is not None:
         raise DataError(
             f"split `{ledger.split}`: {ledger.images_missing} of {usable} images have no label file; "
             f"looked for `{printable(first_label)}`, for one",
-            hint="labels lie beside images, or in a folder `labels` in place of `images`; "
-            "if these are all background, add `--allow-unlabelled`",
+            hint=f"{_place_of_labels(ledger.split, spec)}; if these are all background, add `--allow-unlabelled`",
         )
     if ledger.split == "train" and ledger.rows_used == 0:
         raise DataError(
             f"split `train`: {usable} images, and not one label that can be used",
             hint="check the label files; if these are all background, add `--allow-unlabelled`",
         )
+
+
+def _place_of_labels(split: str, spec: DatasetSpec) -> str:
+    if split not in spec.annotations:
+        return "labels lie beside images, or in a folder `labels` in place of `images`"
+    folder = printable(spec.annotations[split])
+    return f"the label file of an image lies below `{folder}` as the image lies below its folder, with the same name"

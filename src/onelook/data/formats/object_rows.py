@@ -16,6 +16,7 @@ LARGEST = 2**31
 SHOWN_CHARACTERS = 80
 UNKNOWN_SIZE = (0, 0)
 Text = Callable[[], str]
+Place = str | int
 
 
 @dataclass(frozen=True)
@@ -69,16 +70,16 @@ class RowCollector:
         if note not in self._problems:
             self._problems.append(note)
 
-    def refuse(self, place: str, value: Text, problem: RefusedRow) -> None:
+    def refuse(self, place: Place, value: Text, problem: RefusedRow) -> None:
         """Count a row that is not used, and why."""
         self._rows_read += 1
         self._problem(place, value if problem.value is None else problem.value, str(problem), problem.outcome)
 
-    def add(self, place: str, value: Text, *, class_id: int, box: Values, outline: Values | None = None) -> None:
+    def add(self, place: Place, value: Text, *, class_id: int, box: Values, outline: Values | None = None) -> None:
         """Judge an object and keep it if it can be used.
 
         Args:
-            place: where it stands in the file.
+            place: where it stands in the file; the number of a line, or words.
             value: gives the object as written, for messages.
             class_id: from 0 on.
             box: (4,) cxcywh as a fraction of the picture.
@@ -113,9 +114,10 @@ class RowCollector:
             digest=digest,
         )
 
-    def _problem(self, place: str, value: Text | str, reason: str, outcome: Outcome) -> None:
+    def _problem(self, place: Place, value: Text | str, reason: str, outcome: Outcome) -> None:
         text = value if isinstance(value, str) else value()
-        self._problems.append(RowProblem(0, text, reason, outcome, place))
+        line, words = (place, "") if isinstance(place, int) else (0, place)
+        self._problems.append(RowProblem(line, text, reason, outcome, words))
 
 
 def shown(value: object) -> str:

@@ -8,6 +8,7 @@ from onelook.data.dataset_spec import DatasetSpec
 from onelook.data.formats.coco import open_coco
 from onelook.data.formats.label_source import LabelSource
 from onelook.data.formats.parquet import open_parquet
+from onelook.data.formats.visdrone import open_visdrone
 from onelook.data.formats.voc import open_voc
 from onelook.data.formats.yolo import open_yolo
 
@@ -17,4 +18,5 @@ FORMATS: dict[str, Callable[[DatasetSpec, str, bool], LabelSource]] = {
     "coco": open_coco,
     "voc": open_voc,
     "parquet": open_parquet,
+    "visdrone": open_visdrone,
 }

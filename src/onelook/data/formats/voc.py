@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 
 from onelook.data.dataset_spec import DatasetSpec, image_names
+from onelook.data.formats.label_paths import path_below
 from onelook.data.formats.label_rows import LabelRows
 from onelook.data.formats.label_source import LabelSource, SizeHw, digest_of_file
 from onelook.data.formats.object_rows import RowCollector, frame_of, shown
@@ -29,7 +28,7 @@ def open_voc(spec: DatasetSpec, split: str, single_cls: bool) -> LabelSource:
     """
     images = image_names(spec, split)
     folders = [str(entry) for entry in spec.splits[split]]
-    labels = [xml_path_of(image, folders, spec.annotations[split]) for image in images]
+    labels = [path_below(spec.annotations[split], image, folders, suffix=".xml") for image in images]
     states = file_states([*images, *labels])
     class_of_name = None if single_cls else {name: class_id for class_id, name in enumerate(spec.names)}
     keep_difficult = spec.keep_difficult
@@ -43,19 +42,6 @@ def open_voc(spec: DatasetSpec, split: str, single_cls: bool) -> LabelSource:
         read=lambda number, size_hw: read_voc(labels[number], size_hw, class_of_name, keep_difficult=keep_difficult),
         digest=lambda number: digest_of_file(labels[number]),
     )
-
-
-def xml_path_of(image: str, image_folders: Sequence[str], annotations: Path) -> str:
-    """The XML file of an image: below `annotations` as the image lies below its folder, else directly in it.
-
-    >>> xml_path_of("/data/images/a/1.jpg", ["/data/images"], Path("/data/xml"))
-    '/data/xml/a/1.xml'
-    """
-    folder = next((folder for folder in image_folders if image.startswith(folder + os.sep)), None)
-    inside = os.path.basename(image) if folder is None else image[len(folder) + 1 :]  # noqa: PTH119
-    dot = inside.rfind(".")
-    stem = inside[:dot] if dot > inside.rfind(os.sep) + 1 else inside
-    return f"{annotations}{os.sep}{stem}.xml"
 
 
 def read_voc(path: str, size_hw: SizeHw, class_of_name: Mapping[str, int] | None, *, keep_difficult: bool) -> LabelRows:
