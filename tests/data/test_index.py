@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from small_dataset import GOOD_ROW, make_dataset, pixels, tree_digest
 
+from onelook.data import scan_files
 from onelook.data.index import scan_split
 from onelook.data.overlap import warn_of_overlap
 from onelook.data.scan_rules import ScanOptions
@@ -156,6 +157,16 @@ def test_listed_image_that_is_missing_is_unusable(tmp_path: Path) -> None:
     assert [(Path(e.file).name, "No such file" in e.reason) for e in ledger.of("unusable image")] == [
         ("gone.png", True)
     ]
+
+
+def test_processes_change_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    spec = make_dataset(tmp_path, {**MIXED, "e": GOOD_ROW, "f": None}, images={"e.png": b"broken"})
+    alone = scan_split(spec, "train")
+    monkeypatch.setattr(scan_files, "IMAGES_FOR_PROCESSES", 1)
+    together = scan_split(spec, "train", workers=2)
+    assert together.ledger == alone.ledger
+    assert together.index.fingerprint == alone.index.fingerprint
+    assert np.array_equal(together.image_digests, alone.image_digests)
 
 
 @pytest.mark.parametrize("workers", [0, 2])

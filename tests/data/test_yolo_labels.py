@@ -8,7 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from onelook.data.formats.yolo import label_path_of, parse_labels, parse_rows, read_labels
+from onelook.data.formats.yolo import label_path_of, parse_labels, parse_rows, read_labels, read_many
+from onelook.data.formats.yolo_bulk import parse_clean
+from onelook.data.scan_cache import file_states
 
 USED_AS_IS = [
     ("2 0.5 0.5 0.2 0.1", 2, [0.5, 0.5, 0.2, 0.1]),
@@ -155,6 +157,49 @@ def test_unreadable_label_files_are_refused_rows(tmp_path: Path) -> None:
         labels = read_labels(str(tmp_path / name), 3)
         assert (labels.rows_read, labels.problems[0].line, labels.problems[0].outcome) == (1, 0, "refused")
         assert "regular" in labels.problems[0].reason
+
+
+def test_many_at_once_are_read_with_all_that_can_be_wrong(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.txt")
+    contents = {
+        "a": ROW,
+        "b": f"{ROW}\n{ROW}\n",
+        "empty": "",
+        "blank": " \n\r\n",
+        "c": f"0 0.1 0.2 0.5 0.2 0.5 0.8\n{ROW}\r{ROW}2",
+        "d": "0 .5 5e-1 1 0.3333333333333333",
+        "long": "\n".join(f"0 0.5 0.5 0.2 0.{number:06}" for number in range(1, 8000)),
+    }
+    for name, text in contents.items():
+        (tmp_path / f"{name}.txt").write_text(text, newline="")
+    paths = [str(tmp_path / f"{name}.txt") for name in ("a", "pipe", "gone", *contents, "a")]
+    sizes = file_states(paths)[:, 0]
+    sizes[-1] -= 1  # it has grown since
+    together = read_many(paths, sizes, 3)
+    for number, path in enumerate(paths):
+        alone = read_labels(path, 3)
+        if "gone" in path:
+            assert (together.lengths[number], together.rows_read[number], together.digests[number].any()) == (
+                0,
+                0,
+                False,
+            )
+            continue
+        rows = slice(together.lengths[:number].sum(), together.lengths[: number + 1].sum())
+        assert np.array_equal(together.boxes[rows], alone.boxes), path
+        assert np.array_equal(together.class_ids[rows], alone.class_ids), path
+        assert together.rows_read[number] == alone.rows_read, path
+        assert together.problems.get(number, ()) == alone.problems, path
+        assert together.digests[number].tobytes() == alone.digest.ljust(16, b"\0"), path
+
+
+@pytest.mark.parametrize("digits", range(1, 20))
+def test_decimals_of_any_length_are_read_to_the_last_bit(digits: int) -> None:
+    rng = np.random.Generator(np.random.Philox(key=digits))
+    written = [f"{value:.{digits}f}" for value in rng.uniform(0.3, 0.6, 400)]
+    texts = ["0 " + " ".join(written[start : start + 4]) for start in range(0, 400, 4)]
+    boxes = parse_clean([text.encode() for text in texts], 1).boxes
+    assert boxes.ravel().tolist() == [float(np.float32(float(text))) for text in written]
 
 
 @pytest.mark.parametrize(

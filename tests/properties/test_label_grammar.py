@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections import Counter
+from dataclasses import fields
+from pathlib import Path
 
 import numpy as np
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from onelook.data.formats.label_rows import LabelRows
-from onelook.data.formats.yolo import parse_labels, parse_rows
+from onelook.data.formats.label_rows import NO_ROWS, LabelRows, batch_of
+from onelook.data.formats.yolo import parse_labels, parse_rows, read_labels, read_many
+from onelook.data.scan_cache import ABSENT, file_states
 
 fractions = st.floats(-0.1, 1.1) | st.integers(0, 10).map(lambda n: n / 10)
 numbers = st.one_of(
@@ -60,3 +64,23 @@ def test_used_rows_lie_inside_the_image_and_have_an_area(data: bytes) -> None:
 def test_fast_way_says_what_the_slow_way_says(data: bytes) -> None:
     assume(not data.startswith(b"\xef\xbb\xbf"))
     assert_equal(parse_labels(data, 3), parse_rows(data, 3))
+
+
+@given(files=st.lists(texts | clean_texts | st.none(), min_size=1, max_size=12))
+@settings(max_examples=300, deadline=None)
+def test_many_files_at_once_give_what_each_gives_alone(files: list[bytes | None]) -> None:
+    with tempfile.TemporaryDirectory() as name:
+        paths = [str(Path(name, f"{number}.txt")) for number in range(len(files))]
+        for path, text in zip(paths, files, strict=True):
+            if text is not None:
+                Path(path).write_bytes(text)
+        sizes = file_states(paths)[:, 0]
+        together = read_many(paths, sizes, 3)
+        alone = batch_of(
+            [read_labels(p, 3) if size != ABSENT else NO_ROWS for p, size in zip(paths, sizes, strict=True)]
+        )
+    assert together.problems == alone.problems
+    for field in fields(alone):
+        mine, yours = getattr(together, field.name), getattr(alone, field.name)
+        if isinstance(yours, np.ndarray):
+            assert mine.dtype == yours.dtype and np.array_equal(mine, yours), field.name

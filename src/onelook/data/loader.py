@@ -14,6 +14,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from onelook.data.capacity import available_processors
 from onelook.data.dataset import TrainDataset, ValidationDataset
+from onelook.data.forked import opencv_threads_at_rest
 from onelook.data.item import Item, collate, empty_batch
 from onelook.data.lost_images import within_limit
 from onelook.data.sampler import EpochOrder, fixed_order
@@ -138,7 +139,7 @@ def _stream(
     iterator: Any = None
     try:
         for part.keys in parts:
-            with _opencv_threads_at_rest(), _signals_of_children_as_before(), signals_held_back(method):
+            with opencv_threads_at_rest(), _signals_of_children_as_before(), signals_held_back(method):
                 iterator = iter(loader)
             for batch in iterator:
                 if isinstance(batch, OnelookError):
@@ -153,17 +154,6 @@ def _stream(
         ) from problem.with_traceback(None)  # whose frames would keep the other workers alive
     finally:
         del loader, iterator  # ends the workers
-
-
-@contextmanager
-def _opencv_threads_at_rest() -> Iterator[None]:
-    """No threads of OpenCV's own while workers are forked: a child has their locks without the threads, and hangs."""
-    num_threads = cv2.getNumThreads()
-    cv2.setNumThreads(1)
-    try:
-        yield
-    finally:
-        cv2.setNumThreads(num_threads)
 
 
 @contextmanager

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Mapping
 
-from onelook.data.formats.label_rows import LabelRows, RowProblem
+import numpy as np
+
+from onelook.data.formats.label_rows import RowProblem
 from onelook.data.formats.label_source import LabelSource
 from onelook.data.ledger import Ledger, LedgerEntry
-from onelook.data.scan_files import PairReport
+from onelook.data.scan_files import Piece
 from onelook.files.bounded import printable
 
 
@@ -26,21 +28,40 @@ class LedgerCount:
         self._images = {"found": 0, "missing": 0, "empty": 0, "unusable": 0}
         self._entries: list[LedgerEntry] = []
 
-    def add(self, number: int, report: PairReport, problem: str | None) -> None:
-        """Account for image `number`; `problem` says why it is left out, None that it is used."""
-        image, labels = printable(self._source.images[number]), report.labels
-        self._images[_state_of(report, problem)] += 1
+    def add(self, piece: Piece, problems: Mapping[int, str]) -> None:
+        """Account for some images; `problems` says why those that are left out are, by their number in the piece."""
+        labels = piece.labels
+        is_used = np.ones(len(piece), bool)
+        is_used[list(problems)] = False
+        self._images["unusable"] += len(problems)
+        self._images["missing"] += int((is_used & ~piece.has_labels).sum())
+        self._images["empty"] += int((is_used & piece.has_labels & (labels.rows_read == 0)).sum())
+        self._images["found"] += int((is_used & (labels.rows_read > 0)).sum())
+        self._rows["read"] += int(labels.rows_read.sum())
+        self._rows["used"] += int(labels.lengths[is_used].sum())
+        for place in sorted({*problems, *piece.image_notes, *labels.problems}):
+            self._add_entries(piece, place, problems.get(place))
+
+    def _add_entries(self, piece: Piece, place: int, problem: str | None) -> None:
+        """What there is to say about one image and its labels."""
+        number = piece.start + place
+        image, note = printable(self._source.images[number]), piece.image_notes.get(place)
         if problem is not None:
             self._entries.append(LedgerEntry(image, 0, "", problem, "unusable image", rows=0))
-        elif report.image.note is not None:
-            self._entries.append(LedgerEntry(image, 0, "", report.image.note, "note", rows=0))
-        if labels is None:
-            return
-        self._rows["read"] += labels.rows_read
-        self._rows["used"] += len(labels) if problem is None else 0
-        file = self._source.label_files[number]
-        for entry in _row_entries(file, labels, is_readable=report.image.problem is None):
-            self._tell(entry)
+        elif note is not None:
+            self._entries.append(LedgerEntry(image, 0, "", note, "note", rows=0))
+        file, rows_read = printable(self._source.label_files[number]), int(piece.labels.rows_read[place])
+        row_problems = piece.labels.problems.get(place, ())
+        if place in piece.image_problems:
+            unknown = [each for each in row_problems if each.outcome == "unknown class"]
+            for row_problem in unknown:
+                self._tell(_entry(file, row_problem))
+            if rows := rows_read - len(unknown):
+                reason = f"{rows} rows of an image that cannot be used"
+                self._tell(LedgerEntry(file, 0, "", reason, "refused", rows))
+        else:
+            for row_problem in row_problems:
+                self._tell(_entry(file, row_problem))
 
     def ledger(self) -> Ledger:
         """The whole account; labels of no image are added to it."""
@@ -69,24 +90,6 @@ class LedgerCount:
         self._entries.append(entry)
         if entry.outcome != "note":
             self._rows["refused" if entry.outcome == "unknown class" else entry.outcome] += entry.rows
-
-
-def _state_of(report: PairReport, problem: str | None) -> str:
-    if problem is not None:
-        return "unusable"
-    if report.labels is None:
-        return "missing"
-    return "found" if report.labels.rows_read else "empty"
-
-
-def _row_entries(label_file: str, labels: LabelRows, *, is_readable: bool) -> Iterator[LedgerEntry]:
-    file = printable(label_file) if labels.problems or not is_readable else ""
-    unknown = [problem for problem in labels.problems if problem.outcome == "unknown class"]
-    for problem in labels.problems if is_readable else unknown:
-        yield _entry(file, problem)
-    rows = labels.rows_read - len(unknown)
-    if not is_readable and rows:
-        yield LedgerEntry(file, 0, "", f"{rows} rows of an image that cannot be used", "refused", rows)
 
 
 def _entry(file: str, problem: RowProblem) -> LedgerEntry:

@@ -5,17 +5,17 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from onelook.data.formats.label_rows import LabelRows
+from onelook.data.formats.label_rows import LabelBatch, batch_of
 from onelook.data.formats.label_source import LabelSource
 from onelook.data.ledger import Ledger, ledger_from_json
-from onelook.data.scan_files import PairReport
+from onelook.data.scan_files import Piece
 from onelook.data.scan_ledger import LedgerCount
 from onelook.structures.dataset_index import DatasetIndex
 from onelook.structures.packed_texts import PackedTexts
@@ -44,27 +44,27 @@ class ScanContent:
     contents: npt.NDArray[np.uint8]
 
 
-def pack(source: LabelSource, reports: Iterable[PairReport], *, split: str, root: Path) -> ScanContent:
+def pack(source: LabelSource, pieces: Iterable[Piece], *, split: str, root: Path) -> ScanContent:
     """The usable images in arrays, and the account of all."""
     count = LedgerCount(split, source)
     columns = _Columns()
     is_kept = np.zeros(len(source.images), bool)
-    contents = bytearray()
-    for number, report in enumerate(reports):
-        problem = problem_of(report)
-        count.add(number, report, problem)
-        contents += report.content
-        is_kept[number] = problem is None
-        if problem is None:
-            columns.add(report)
+    contents = np.zeros((len(source.images), 32), np.uint8)
+    for piece in pieces:
+        problems = problems_of(piece)
+        count.add(piece, problems)
+        is_used = np.ones(len(piece), bool)
+        is_used[list(problems)] = False
+        place = slice(piece.start, piece.start + len(piece))
+        contents[place], is_kept[place] = piece.contents, is_used
+        columns.add(piece, is_used)
     arrays = columns.arrays()
     paths = PackedTexts(path for path, keep in zip(source.images, is_kept.tolist(), strict=True) if keep)
     called = (
         [name for name, keep in zip(source.names, is_kept.tolist(), strict=True) if keep] if source.names else paths
     )
     index = DatasetIndex(paths=paths, fingerprint=_fingerprint(called, root, arrays), **arrays)
-    hashes = np.frombuffer(bytes(contents), np.uint8).reshape(-1, 32)
-    return ScanContent(index, count.ledger(), hashes[is_kept, :16], is_kept, hashes)
+    return ScanContent(index, count.ledger(), contents[is_kept, :16], is_kept, contents)
 
 
 def to_arrays(content: ScanContent) -> dict[str, npt.NDArray[Any]]:
@@ -102,65 +102,52 @@ def from_arrays(arrays: Arrays, images: Sequence[str]) -> ScanContent:
     return ScanContent(index, ledger, contents[is_kept, :16], is_kept, contents)
 
 
-def problem_of(report: PairReport) -> str | None:
-    """Why an image is left out; None if it is used.
+def problems_of(piece: Piece) -> dict[int, str]:
+    """Why images are left out, by their number in the piece; those that are used are not there.
 
     An image whose label rows were all refused shows objects that nobody could tell the model about: not background.
     """
-    if report.image.problem is not None:
-        return report.image.problem
-    if report.labels is not None and report.labels.rows_read and not len(report.labels):
-        return "none of its label rows can be used"
-    return None
+    is_void = (piece.labels.rows_read > 0) & (piece.labels.lengths == 0)
+    void = dict.fromkeys(np.flatnonzero(is_void).tolist(), "none of its label rows can be used")
+    return {**void, **piece.image_problems}
 
 
 class _Columns:
-    """Sizes and labels of the images that are used, joined every few thousand images: small arrays cost much memory."""
+    """Sizes and labels of the images that are used."""
 
     def __init__(self) -> None:
-        self._waiting: list[PairReport] = []
         self._sizes: list[npt.NDArray[np.int32]] = [np.zeros((0, 2), np.int32)]
-        self._counts: list[npt.NDArray[np.int64]] = [np.zeros(0, np.int64)]
-        self._rows: list[LabelRows] = [_NO_ROWS]
+        self._labels: list[LabelBatch] = [batch_of([])]
 
-    def add(self, report: PairReport) -> None:
-        self._waiting.append(report)
-        if len(self._waiting) == _IMAGES_PER_PIECE:
-            self._join()
+    def add(self, piece: Piece, is_used: npt.NDArray[np.bool_]) -> None:
+        self._sizes.append(piece.sizes_hw[is_used])
+        self._labels.append(piece.labels if is_used.all() else _only(piece.labels, is_used))
 
     def arrays(self) -> dict[str, npt.NDArray[Any]]:
-        self._join()
-        rows = _joined(self._rows)
         return {
             "sizes_hw": np.concatenate(self._sizes),
-            "offsets": _ends(np.concatenate(self._counts)),
-            "class_ids": rows.class_ids,
-            "boxes": rows.boxes,
-            "polygon_offsets": _ends(rows.polygon_lengths),
-            "polygon_points": rows.polygon_points,
+            "offsets": _ends(np.concatenate([batch.lengths for batch in self._labels])),
+            "class_ids": np.concatenate([batch.class_ids for batch in self._labels]),
+            "boxes": np.concatenate([batch.boxes for batch in self._labels]),
+            "polygon_offsets": _ends(np.concatenate([batch.polygon_lengths for batch in self._labels])),
+            "polygon_points": np.concatenate([batch.polygon_points for batch in self._labels]),
         }
 
-    def _join(self) -> None:
-        labels = [report.labels if report.labels is not None else _NO_ROWS for report in self._waiting]
-        self._sizes.append(np.array([report.image.size_hw for report in self._waiting], np.int32).reshape(-1, 2))
-        self._counts.append(np.array([len(rows) for rows in labels], np.int64))
-        self._rows.append(_joined([_NO_ROWS, *labels]))
-        self._waiting.clear()
 
-
-_IMAGES_PER_PIECE = 4096
-_NO_ROWS = LabelRows(
-    np.zeros(0, np.int64), np.zeros((0, 4), np.float32), np.zeros(0, np.int64), np.zeros((0, 2), np.float32), 0
-)
-
-
-def _joined(parts: Sequence[LabelRows]) -> LabelRows:
-    return LabelRows(
-        np.concatenate([rows.class_ids for rows in parts]),
-        np.concatenate([rows.boxes for rows in parts]),
-        np.concatenate([rows.polygon_lengths for rows in parts]),
-        np.concatenate([rows.polygon_points for rows in parts]),
-        rows_read=sum(rows.rows_read for rows in parts),
+def _only(labels: LabelBatch, is_used: npt.NDArray[np.bool_]) -> LabelBatch:
+    """The usable rows of some of the files."""
+    rows = np.repeat(is_used, labels.lengths)
+    points = np.repeat(rows, labels.polygon_lengths)
+    return replace(
+        labels,
+        class_ids=labels.class_ids[rows],
+        boxes=labels.boxes[rows],
+        polygon_lengths=labels.polygon_lengths[rows],
+        polygon_points=labels.polygon_points[points],
+        lengths=labels.lengths[is_used],
+        rows_read=labels.rows_read[is_used],
+        digests=labels.digests[is_used],
+        problems={},
     )
 
 

@@ -1,16 +1,18 @@
-"""Going through many things once, in threads, in a fixed order, ready to stop."""
+"""Going through many things once, in threads or processes, in a fixed order, ready to stop."""
 
 from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from typing import TypeVar
 
-from onelook.errors import StopRequested
+from onelook.data.forked import can_fork, do_inherited, forked_pool
+from onelook.errors import OnelookError, StopRequested
 
-_CHUNK = 16
+_CHUNK, _MOST_IN_CHUNK = 16, 256
 _CHUNKS_AHEAD = 16  # per thread; results that wait for their turn take memory
 
 StopTest = Callable[[], bool]
@@ -24,7 +26,7 @@ class Work:
     """How to go through many things.
 
     Attributes:
-        workers: threads; 0 works in the calling one.
+        workers: threads, or processes; 0 works in the calling thread.
         stop_requested: asked every few things; a yes ends the work with StopRequested.
         progress: told (things done, things in all) every few things.
     """
@@ -46,31 +48,57 @@ def each(do: Callable[[Thing], Result], things: Sequence[Thing], work: Work, *, 
     Raises:
         StopRequested: `work.stop_requested` said so.
     """
+    for chunk in _chunks(lambda numbers: [do(things[n]) for n in numbers], len(things), _CHUNK, work, name=name):
+        yield from chunk
 
-    def do_chunk(start: int) -> list[Result]:
-        return [do(thing) for thing in things[start : start + _CHUNK]]
 
-    starts = range(0, len(things), _CHUNK)
-    with ThreadPoolExecutor(max(work.workers, 1)) as pool:
+def in_chunks(
+    do: Callable[[range], Result], count: int, work: Work, *, name: str, use_processes: bool = False
+) -> Iterator[Result]:
+    """`do` to the numbers 0 to `count`, many at a time, the more the more there are; results in order.
+
+    Args:
+        do: called with some neighbouring numbers, in threads or processes; what it raises ends the work.
+        count: how many things there are.
+        work: threads or processes, stop and progress.
+        name: of the work, with its article; for the message when it is stopped.
+        use_processes: work in processes where they can be forked, not in threads.
+
+    Raises:
+        StopRequested: `work.stop_requested` said so.
+        OnelookError: a process was killed.
+    """
+    size = min(max(count // (8 * max(work.workers, 1)), _CHUNK), _MOST_IN_CHUNK)
+    return _chunks(do, count, size, work, name=name, use_processes=use_processes and work.workers > 1 and can_fork())
+
+
+def _chunks(
+    do: Callable[[range], Result], count: int, size: int, work: Work, *, name: str, use_processes: bool = False
+) -> Iterator[Result]:
+    chunks = [range(start, min(start + size, count)) for start in range(0, count, size)]
+    with forked_pool(do, work.workers) if use_processes else ThreadPoolExecutor(max(work.workers, 1)) as pool:
         try:
-            results = _in_threads(do_chunk, starts, pool, work.workers) if work.workers else map(do_chunk, starts)
-            for start, chunk in zip(starts, results, strict=True):
+            task = do_inherited if use_processes else do
+            results = _ahead(task, chunks, pool, work.workers) if work.workers else map(do, chunks)
+            for chunk, result in zip(chunks, results, strict=True):
                 if work.stop_requested is not None and work.stop_requested():
                     raise StopRequested(f"{name} was stopped", hint="start again; nothing was written")
-                yield from chunk
+                yield result
                 if work.progress is not None:
-                    work.progress(start + len(chunk), len(things))
+                    work.progress(chunk.stop, count)
+        except BrokenProcessPool as problem:
+            raise OnelookError(
+                f"a process of {name} has ended", hint="it may have run out of memory: use fewer --workers"
+            ) from problem
         finally:
             pool.shutdown(wait=False, cancel_futures=True)  # else leaving the pool waits for all that is left
 
 
-def _in_threads(
-    do_chunk: Callable[[int], list[Result]], starts: Iterable[int], pool: ThreadPoolExecutor, workers: int
-) -> Iterator[list[Result]]:
-    """The chunks in order; as many are begun ahead of their turn as keep the threads busy."""
-    pending: deque[Future[list[Result]]] = deque()
-    for start in starts:
-        pending.append(pool.submit(do_chunk, start))
+def _ahead(do: Callable[[range], Result], chunks: Iterable[range], pool: Executor, workers: int) -> Iterator[Result]:
+    """The results in order; as many are begun ahead of their turn as keep the threads busy."""
+    pending: deque[Future[Result]] = deque()
+    for chunk in chunks:
+        pending.append(pool.submit(do, chunk))
         if len(pending) >= _CHUNKS_AHEAD * workers:
             yield pending.popleft().result()
     while pending:

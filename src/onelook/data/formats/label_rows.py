@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -55,3 +56,49 @@ class LabelRows:
 
     def __len__(self) -> int:
         return len(self.class_ids)
+
+
+NO_ROWS = LabelRows(
+    np.zeros(0, np.int64), np.zeros((0, 4), np.float32), np.zeros(0, np.int64), np.zeros((0, 2), np.float32), 0
+)
+
+
+@dataclass(frozen=True)
+class LabelBatch:
+    """The rows of n label files, one file after the other: N usable rows with P outline points in all.
+
+    Attributes:
+        class_ids, boxes, polygon_lengths, polygon_points: of all rows, as in `LabelRows`.
+        lengths: (n,) int64 usable rows of each file.
+        rows_read: (n,) int64 rows of each file that are not blank.
+        digests: (n, 16) uint8, equal for equal files; zeros for a file that could not be read.
+        problems: for each file that has any, by its number in the batch.
+    """
+
+    class_ids: npt.NDArray[np.int64]
+    boxes: npt.NDArray[np.float32]
+    polygon_lengths: npt.NDArray[np.int64]
+    polygon_points: npt.NDArray[np.float32]
+    lengths: npt.NDArray[np.int64]
+    rows_read: npt.NDArray[np.int64]
+    digests: npt.NDArray[np.uint8]
+    problems: Mapping[int, tuple[RowProblem, ...]]
+
+
+def batch_of(files: Sequence[LabelRows]) -> LabelBatch:
+    """The rows of several files as one."""
+    return LabelBatch(
+        np.concatenate([np.zeros(0, np.int64), *(rows.class_ids for rows in files)]),
+        np.concatenate([np.zeros((0, 4), np.float32), *(rows.boxes for rows in files)]),
+        np.concatenate([np.zeros(0, np.int64), *(rows.polygon_lengths for rows in files)]),
+        np.concatenate([np.zeros((0, 2), np.float32), *(rows.polygon_points for rows in files)]),
+        np.array([len(rows) for rows in files], np.int64),
+        np.array([rows.rows_read for rows in files], np.int64),
+        digest_table([rows.digest for rows in files]),
+        {number: rows.problems for number, rows in enumerate(files) if rows.problems},
+    )
+
+
+def digest_table(digests: Sequence[bytes]) -> npt.NDArray[np.uint8]:
+    """(n, 16) uint8; zeros for an empty digest."""
+    return np.frombuffer(bytearray().join([digest.ljust(16, b"\0") for digest in digests]), np.uint8).reshape(-1, 16)

@@ -10,7 +10,7 @@ from typing import Generic, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from onelook.data.formats.label_rows import LabelRows, RowProblem
+from onelook.data.formats.label_rows import LabelBatch, LabelRows, RowProblem
 from onelook.errors import DataError
 from onelook.files.bounded import content_digest, read_bounded
 from onelook.files.images import MAX_FILE_BYTES
@@ -33,6 +33,8 @@ class LabelSource:
         read: (number of an image, its height and width in pixels or (0, 0) if unknown) -> its rows; never raises for
             what is in a file; called in threads, for images with labels.
         digest: number of an image -> 16 bytes, equal for equal label files.
+        read_many: (numbers of images) -> what `read` gives for all of them, for formats that gain from it and need no
+            size; images without labels have no rows there; called in threads or in forked processes.
         lost_rows: gives the labels that belong to no image of the split.
         lost_file: where those stand.
         names: what the images are called in the fingerprint of the data; without them, by their paths below its root.
@@ -46,6 +48,7 @@ class LabelSource:
     rules: str
     read: Callable[[int, SizeHw], LabelRows]
     digest: Callable[[int], bytes]
+    read_many: Callable[[range], LabelBatch] | None = None
     lost_rows: Callable[[], Sequence[RowProblem]] = tuple
     lost_file: str = ""
     names: Sequence[str] = ()

@@ -28,12 +28,12 @@ class RefusedRow(Exception):  # noqa: N818
         self.value = value
 
 
-def need_no_comment(boxes: Values) -> bool:
-    """Whether all of the boxes, (N, 4) cxcywh with N above 0, are used just as they are."""
-    corners = np.concatenate([boxes[:, :2] - boxes[:, 2:] / 2, boxes[:, :2] + boxes[:, 2:] / 2], axis=1)
-    return bool(
-        boxes[:, 2:].astype(np.float32).min() > 0 and corners.min() >= -LAST_DIGIT and corners.max() <= 1 + LAST_DIGIT
-    )
+def need_no_comment(boxes: Values) -> npt.NDArray[np.bool_]:
+    """(N,) which of the boxes, (N, 4) cxcywh, are used just as they are; NaN never is."""
+    centre, size = boxes[:, :2], boxes[:, 2:]
+    has_area = size.astype(np.float32) > 0
+    is_inside = (centre - size / 2 >= -LAST_DIGIT) & (centre + size / 2 <= 1 + LAST_DIGIT)
+    return np.asarray((has_area & is_inside).all(axis=1))
 
 
 def inside(written: Values) -> tuple[Values, str]:

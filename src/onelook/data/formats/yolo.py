@@ -8,24 +8,24 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Sequence
 from dataclasses import replace
-from itertools import chain
 
 import numpy as np
+import numpy.typing as npt
 
 from onelook.data.dataset_spec import DatasetSpec, image_names
-from onelook.data.formats.label_rows import LabelRows, RowProblem
+from onelook.data.formats.label_rows import LabelBatch, LabelRows, RowProblem, digest_table
 from onelook.data.formats.label_source import LabelSource, digest_of_file
-from onelook.data.formats.row_rules import OUTSIDE, RefusedRow, Values, inside, joined, need_no_comment
+from onelook.data.formats.row_rules import OUTSIDE, RefusedRow, Values, inside, joined
+from onelook.data.formats.yolo_bulk import LARGEST, MAX_BULK_BYTES, parse_clean, woven
 from onelook.data.scan_cache import ABSENT, file_states
 from onelook.errors import DataError
-from onelook.files.bounded import content_digest, read_bounded
+from onelook.files.bounded import READ_FLAGS, content_digest, read_bounded
 
 MAX_FILE_BYTES = 1 << 24
 MAX_LINE_BYTES = 1 << 20
-LARGEST = 2**31
 
-_PLAIN = b"0123456789+-.eE \t\r\n"
 _NUMBER = re.compile(rb"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")
 _UTF8_MARK, _UTF16_MARKS = b"\xef\xbb\xbf", (b"\xff\xfe", b"\xfe\xff")
 _SHOWN_CHARACTERS = 80
@@ -40,16 +40,20 @@ def open_yolo(spec: DatasetSpec, split: str, single_cls: bool) -> LabelSource:
     images = image_names(spec, split)
     labels = [label_path_of(image) for image in images]
     states = file_states([*images, *labels])
+    sizes = states[len(images) :, 0]
     num_classes = None if single_cls else len(spec.names)
     return LabelSource(
         images=images,
         label_files=labels,
-        has_labels=states[len(images) :, 0] != ABSENT,
+        has_labels=sizes != ABSENT,
         files=[*images, *labels],
         states=states,
         rules=f"yolo {num_classes}",
         read=lambda number, size_hw: read_labels(labels[number], num_classes),
         digest=lambda number: digest_of_file(labels[number]),
+        read_many=lambda numbers: read_many(
+            labels[numbers.start : numbers.stop], sizes[numbers.start : numbers.stop], num_classes
+        ),
     )
 
 
@@ -79,6 +83,22 @@ def read_labels(path: str, num_classes: int | None) -> LabelRows:
     return replace(parse_labels(data, num_classes), digest=content_digest(data))
 
 
+def read_many(paths: Sequence[str], sizes: npt.NDArray[np.int64], num_classes: int | None) -> LabelBatch:
+    """As `read_labels`, of n label files at once; a file that is not there has no rows.
+
+    Args:
+        paths: the label files.
+        sizes: (n,) how many bytes each is said to have, as from `file_states`.
+        num_classes: class ids must be below; None accepts all.
+    """
+    texts = [_text_of(path, size) for path, size in zip(paths, sizes.tolist(), strict=True)]
+    clean = parse_clean([text or b"" for text in texts], num_classes)
+    is_done = clean.is_clean & np.array([text is not None for text in texts], bool) | (sizes == ABSENT)
+    others = {number: read_labels(paths[number], num_classes) for number in np.flatnonzero(~is_done).tolist()}
+    digests = digest_table([content_digest(text) if text else b"" for text in texts])
+    return woven(clean, digests, others)
+
+
 def parse_labels(data: bytes, num_classes: int | None) -> LabelRows:
     """The rows of a label file with this content.
 
@@ -89,42 +109,8 @@ def parse_labels(data: bytes, num_classes: int | None) -> LabelRows:
     if data.startswith(_UTF16_MARKS):
         return _refused_file("the file is UTF-16 text; save it as UTF-8")
     data = data.removeprefix(_UTF8_MARK)
-    clean = _parse_clean(data, num_classes)
-    return clean if clean is not None else parse_rows(data, num_classes)
-
-
-def _parse_clean(data: bytes, num_classes: int | None) -> LabelRows | None:
-    """The rows at once, if all are boxes that need no comment; else None."""
-    if data.translate(None, _PLAIN):
-        return None
-    rows = [row for row in map(bytes.split, data.splitlines()) if row]
-    if not rows:
-        return joined([], [], 0, ())
-    if set(map(len, rows)) != {5}:
-        return None
-    try:
-        values = np.array(list(map(float, chain.from_iterable(rows)))).reshape(-1, 5)
-    except ValueError:
-        return None
-    if np.abs(values).max() >= LARGEST:
-        return None
-    class_ids, boxes = values[:, 0], values[:, 1:]
-    is_fine = (
-        need_no_comment(boxes)
-        and class_ids.min() >= 0
-        and class_ids.max() < (LARGEST if num_classes is None else num_classes)
-        and np.array_equal(class_ids, np.floor(class_ids))
-        and len(set(map(tuple, values.tolist()))) == len(rows)
-    )
-    if not is_fine:
-        return None
-    return LabelRows(
-        class_ids.astype(np.int64),
-        boxes.astype(np.float32),
-        np.zeros(len(rows), np.int64),
-        np.zeros((0, 2), np.float32),
-        len(rows),
-    )
+    clean = parse_clean([data], num_classes)
+    return clean.rows() if clean.is_clean[0] else parse_rows(data, num_classes)
 
 
 def parse_rows(data: bytes, num_classes: int | None) -> LabelRows:
@@ -179,6 +165,26 @@ def _numbers(line: bytes, num_classes: int | None) -> tuple[int, Values]:
         reason = f"class id {int(class_id)} is not below the {num_classes} classes"
         raise RefusedRow(reason, "unknown class", str(int(class_id)))
     return int(class_id), values[1:]
+
+
+def _text_of(path: str, size: int) -> bytes | None:
+    """The content of a short file that has `size` bytes, in a few microseconds; None for all else.
+
+    Only a regular file has a size and gives just so many bytes, so that nothing else about it need be asked.
+    """
+    if not 0 < size <= MAX_BULK_BYTES:
+        return None
+    try:
+        descriptor = os.open(path, READ_FLAGS)
+    except (OSError, ValueError):
+        return None
+    try:
+        text = os.read(descriptor, size + 1)
+    except OSError:
+        return None
+    finally:
+        os.close(descriptor)
+    return text if len(text) == size else None
 
 
 def _refused_file(reason: str) -> LabelRows:

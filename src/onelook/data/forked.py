@@ -1,0 +1,63 @@
+"""Processes that are copies of this one: they know all that it knows, and cost milliseconds to start."""
+
+from __future__ import annotations
+
+import multiprocessing
+from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
+from typing import Any
+
+import cv2
+
+from onelook.data.worker_signals import live_with_parent, signals_held_back, start_method_of_workers
+
+_inherited: Callable[[range], Any]
+
+
+def can_fork() -> bool:
+    """Whether processes are started by forking here."""
+    return start_method_of_workers() == "fork"
+
+
+@contextmanager
+def forked_pool(do: Callable[[range], Any], workers: int) -> Iterator[ProcessPoolExecutor]:
+    """A pool of processes, each of which has `do` and all that it refers to; to be asked for `do_inherited`.
+
+    Args:
+        do: what they are to do; only what it is called with and what it gives go through a pipe.
+        workers: processes.
+    """
+    context = multiprocessing.get_context("fork")
+    pool = ProcessPoolExecutor(workers, context, initializer=_inherit, initargs=(do,))
+    with pool:
+        with opencv_threads_at_rest(), signals_held_back("fork"):
+            pool.submit(_nothing).result()  # which starts all of them
+        yield pool
+
+
+@contextmanager
+def opencv_threads_at_rest() -> Iterator[None]:
+    """No threads of OpenCV's own while workers are forked: a child has their locks without the threads, and hangs."""
+    num_threads = cv2.getNumThreads()
+    cv2.setNumThreads(1)
+    try:
+        yield
+    finally:
+        cv2.setNumThreads(num_threads)
+
+
+def do_inherited(numbers: range) -> Any:
+    """In a process of the pool: what it was made for."""
+    return _inherited(numbers)
+
+
+def _inherit(do: Callable[[range], Any]) -> None:
+    global _inherited
+    live_with_parent()
+    cv2.setNumThreads(1)
+    _inherited = do
+
+
+def _nothing() -> None:
+    """What a pool is asked for so that it starts."""
