@@ -12,17 +12,16 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import resource
 import subprocess
 import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from process_memory import proportional_set
 from record import append_rows
 
 MIB = 2**20
@@ -30,6 +29,8 @@ HEADER = [
     "kind", "limit_mib", "model", "imgsz", "multi_scale", "workers", "batch_size", "predicted_mib", "peak_mib",
     "share_of_limit", "ran_out", "epochs", "search_s", "search_processor_s", "trials", "torch",
 ]  # fmt: skip
+
+TRIAL = b"spawn_main"  # in the command line of a process that tries a batch size
 
 
 def main() -> None:
@@ -158,32 +159,8 @@ class Watch:
         while True:
             use = memory_use()
             assert use is not None
-            self._highest = max(self._highest, use.data if self._kind == "data" else _proportional_set())
+            self._highest = max(self._highest, use.data if self._kind == "data" else proportional_set(without=TRIAL))
             time.sleep(0.02)
-
-
-def _proportional_set() -> int:
-    """Memory of this process and of its children, pages that several have mapped counted once; trials left out."""
-    total = 0
-    for process in _with_children():
-        try:
-            if b"spawn_main" in (process / "cmdline").read_bytes():
-                continue
-            lines = (process / "smaps_rollup").read_text().splitlines()
-        except OSError:  # it has ended
-            continue
-        total += sum(int(line.split()[1]) for line in lines if line.startswith("Pss:")) * 1024
-    return total
-
-
-def _with_children() -> Iterator[Path]:
-    for process in Path("/proc").glob("[0-9]*"):
-        try:
-            parent = int((process / "stat").read_text().rpartition(")")[2].split()[1])
-        except OSError:
-            continue
-        if os.getpid() in (parent, int(process.name)):
-            yield process
 
 
 def _pretend_control_group(limit: int) -> None:
@@ -191,7 +168,7 @@ def _pretend_control_group(limit: int) -> None:
     from onelook.engine import memory
 
     def free(**_: object) -> int:
-        return max(0, limit - _proportional_set())
+        return max(0, limit - proportional_set(without=TRIAL))
 
     memory.available_memory = free
 

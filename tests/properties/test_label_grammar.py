@@ -13,7 +13,6 @@ from hypothesis import strategies as st
 
 from onelook.data.formats.label_rows import NO_ROWS, LabelRows, batch_of
 from onelook.data.formats.yolo import parse_labels, parse_rows, read_labels, read_many
-from onelook.data.scan_cache import ABSENT, file_states
 
 fractions = st.floats(-0.1, 1.1) | st.integers(0, 10).map(lambda n: n / 10)
 numbers = st.one_of(
@@ -74,10 +73,10 @@ def test_many_files_at_once_give_what_each_gives_alone(files: list[bytes | None]
         for path, text in zip(paths, files, strict=True):
             if text is not None:
                 Path(path).write_bytes(text)
-        sizes = file_states(paths)[:, 0]
-        together = read_many(paths, sizes, 3)
+        is_there = [text is not None for text in files]
+        together = read_many(paths, np.array(is_there), 3)
         alone = batch_of(
-            [read_labels(p, 3) if size != ABSENT else NO_ROWS for p, size in zip(paths, sizes, strict=True)]
+            [read_labels(path, 3) if there else NO_ROWS for path, there in zip(paths, is_there, strict=True)]
         )
     assert together.problems == alone.problems
     for field in fields(alone):

@@ -10,8 +10,7 @@ from onelook.errors import DataError
 
 StrPath = str | os.PathLike[str]
 
-# How files of others are opened: a pipe or a device must not keep us waiting.
-READ_FLAGS = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0) | getattr(os, "O_CLOEXEC", 0)
+_FLAGS = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0) | getattr(os, "O_CLOEXEC", 0)
 
 
 def read_bounded(path: StrPath, max_bytes: int, *, prefix: bool = False) -> bytes:
@@ -28,7 +27,7 @@ def read_bounded(path: StrPath, max_bytes: int, *, prefix: bool = False) -> byte
         DataError: the file is missing, unreadable, no regular file, or too large.
     """
     try:
-        descriptor = os.open(path, READ_FLAGS)
+        descriptor = os.open(path, _FLAGS)
     except (OSError, ValueError) as problem:  # ValueError: a NUL in the name
         raise DataError(f"file `{printable(path)}` cannot be opened: {_cause(problem)}") from problem
     try:

@@ -21,7 +21,7 @@ from onelook.data.formats.row_rules import OUTSIDE, RefusedRow, Values, inside, 
 from onelook.data.formats.yolo_bulk import LARGEST, MAX_BULK_BYTES, parse_clean, woven
 from onelook.data.scan_cache import ABSENT, file_states
 from onelook.errors import DataError
-from onelook.files.bounded import READ_FLAGS, content_digest, read_bounded
+from onelook.files.bounded import content_digest, read_bounded
 
 MAX_FILE_BYTES = 1 << 24
 MAX_LINE_BYTES = 1 << 20
@@ -40,19 +40,19 @@ def open_yolo(spec: DatasetSpec, split: str, single_cls: bool) -> LabelSource:
     images = image_names(spec, split)
     labels = [label_path_of(image) for image in images]
     states = file_states([*images, *labels])
-    sizes = states[len(images) :, 0]
+    has_labels = states[len(images) :, 0] != ABSENT
     num_classes = None if single_cls else len(spec.names)
     return LabelSource(
         images=images,
         label_files=labels,
-        has_labels=sizes != ABSENT,
+        has_labels=has_labels,
         files=[*images, *labels],
         states=states,
         rules=f"yolo {num_classes}",
         read=lambda number, size_hw: read_labels(labels[number], num_classes),
         digest=lambda number: digest_of_file(labels[number]),
         read_many=lambda numbers: read_many(
-            labels[numbers.start : numbers.stop], sizes[numbers.start : numbers.stop], num_classes
+            labels[numbers.start : numbers.stop], has_labels[numbers.start : numbers.stop], num_classes
         ),
     )
 
@@ -83,20 +83,23 @@ def read_labels(path: str, num_classes: int | None) -> LabelRows:
     return replace(parse_labels(data, num_classes), digest=content_digest(data))
 
 
-def read_many(paths: Sequence[str], sizes: npt.NDArray[np.int64], num_classes: int | None) -> LabelBatch:
-    """As `read_labels`, of n label files at once; a file that is not there has no rows.
+def read_many(paths: Sequence[str], is_there: npt.NDArray[np.bool_], num_classes: int | None) -> LabelBatch:
+    """As `read_labels`, of n label files at once, and much faster.
 
     Args:
         paths: the label files.
-        sizes: (n,) how many bytes each is said to have, as from `file_states`.
+        is_there: (n,) whether each is there; the others have no rows.
         num_classes: class ids must be below; None accepts all.
     """
-    texts = [_text_of(path, size) for path, size in zip(paths, sizes.tolist(), strict=True)]
+    texts = [_short_text(path) if there else b"" for path, there in zip(paths, is_there.tolist(), strict=True)]
     clean = parse_clean([text or b"" for text in texts], num_classes)
-    is_done = clean.is_clean & np.array([text is not None for text in texts], bool) | (sizes == ABSENT)
-    others = {number: read_labels(paths[number], num_classes) for number in np.flatnonzero(~is_done).tolist()}
-    digests = digest_table([content_digest(text) if text else b"" for text in texts])
-    return woven(clean, digests, others)
+    is_odd = ~clean.is_clean | np.array([text is None for text in texts], bool)
+    others = {number: read_labels(paths[number], num_classes) for number in np.flatnonzero(is_odd).tolist()}
+    digests = [
+        content_digest(text) if there and text is not None else b""
+        for text, there in zip(texts, is_there.tolist(), strict=True)
+    ]
+    return woven(clean, digest_table(digests), others)
 
 
 def parse_labels(data: bytes, num_classes: int | None) -> LabelRows:
@@ -167,24 +170,12 @@ def _numbers(line: bytes, num_classes: int | None) -> tuple[int, Values]:
     return int(class_id), values[1:]
 
 
-def _text_of(path: str, size: int) -> bytes | None:
-    """The content of a short file that has `size` bytes, in a few microseconds; None for all else.
-
-    Only a regular file has a size and gives just so many bytes, so that nothing else about it need be asked.
-    """
-    if not 0 < size <= MAX_BULK_BYTES:
-        return None
+def _short_text(path: str) -> bytes | None:
+    """The content of a file; None if there is more than a usual label file has, or none."""
     try:
-        descriptor = os.open(path, READ_FLAGS)
-    except (OSError, ValueError):
+        return read_bounded(path, MAX_BULK_BYTES)
+    except DataError:
         return None
-    try:
-        text = os.read(descriptor, size + 1)
-    except OSError:
-        return None
-    finally:
-        os.close(descriptor)
-    return text if len(text) == size else None
 
 
 def _refused_file(reason: str) -> LabelRows:
