@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import os
 import stat
+import struct
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -35,6 +36,11 @@ def overlapping() -> bytes:
     """Two members of the directory that share their bytes."""
     parts = [Part("a.txt", b"x" * 50), Part("b.txt", b"x" * 50, header=0)]
     return archive(parts)
+
+
+def beyond_the_end(place: int) -> bytes:
+    """A member that begins where no archive of this size has bytes, as zip64 can say it."""
+    return archive([Part("a.txt", b"x", header=0xFFFFFFFF, extra=struct.pack("<HHQ", 1, 8, place))])
 
 
 def encrypted() -> bytes:
@@ -74,6 +80,8 @@ HOSTILE: dict[str, tuple[Callable[[], bytes], str]] = {
     "bomb": (lambda: zipped({"zeros": bytes(64 * MIB)}), "a bomb"),
     "many small bombs": (lambda: zipped({f"{n}": bytes(MIB) for n in range(40)}), "a bomb"),
     "overlap": (overlapping, "overlap"),
+    "beyond the end": (lambda: beyond_the_end(2**62), "beyond the end"),
+    "far beyond the end": (lambda: beyond_the_end(2**64 - 1), "beyond the end"),
     "NUL": (lambda: archive([Part("a.txt\0../b", b"x")]), "NUL"),
     "same name twice": (lambda: archive([Part("a.txt", b"x"), Part("a.txt", b"y")]), "it would fall on `a.txt`"),
     "upper and lower case": (lambda: zipped({"A.txt": b"x", "a.txt": b"y"}), "it would fall on `A.txt`"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import sys
 import time
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler
@@ -78,12 +79,16 @@ class Handler(BaseHTTPRequestHandler):
     def send_missing(self) -> None:
         self.reply(404, b"no")
 
+    def send_boasting(self) -> None:
+        self.reply(200, CONTENT, Content_Length="9" * 5000)
+
     def send_elsewhere(self) -> None:
         self.reply(206, CONTENT[5:], Content_Range=f"bytes 5-{len(CONTENT) - 1}/{len(CONTENT)}")
 
     def send_to(self) -> None:
         targets = {"good": "/good/x.zip?token=1", "http": "http://127.0.0.1/x", "file": "file:///etc/passwd",
-                   "metadata": "https://169.254.169.254/latest", "loop": "/to/loop"}  # fmt: skip
+                   "metadata": "https://169.254.169.254/latest", "loop": "/to/loop", "nonsense": "https://[::1/x",
+                   "labels": f"https://{'a' * 64}.example/x"}  # fmt: skip
         self.reply(302, b"", Location=targets[self.path.rpartition("/")[2]])
 
 
@@ -125,6 +130,9 @@ REFUSED = {
     "a loop": ("/to/loop", {}, "redirected more than 5 times"),
     "to http": ("/to/http", {}, "only https addresses are"),
     "to a file": ("/to/file", {}, "only https addresses are"),
+    "to nonsense": ("/to/nonsense", {}, "cannot be fetched: Invalid IPv6 URL"),
+    "to a name that no host has": ("/to/labels", {}, "cannot be fetched: "),
+    "a length that is no number": ("/boasting", {"size": 100}, "sends more than 100 bytes"),
 }
 
 
@@ -200,6 +208,20 @@ def test_a_stop_keeps_what_is_there(address: str, tmp_path: Path) -> None:
     assert 0 < (tmp_path / "x.part").stat().st_size < len(CONTENT)
     fetch(wanted, tmp_path / "x", transport=trusting())
     assert (tmp_path / "x").read_bytes() == CONTENT
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no limits of files there")
+def test_a_full_disk_is_not_taken_for_a_bad_network(address: str, tmp_path: Path) -> None:
+    import resource
+
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, before[1]))
+    try:
+        with pytest.raises(OSError, match="too large") as caught:
+            fetch(WebFile(f"{address}/whole"), tmp_path / "x", transport=trusting())
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert caught.value.filename == str(tmp_path / "x.part")
 
 
 def test_a_link_in_the_way_is_not_followed(address: str, tmp_path: Path) -> None:

@@ -35,6 +35,8 @@ def test_boundary_may_be_quoted_and_parts_may_have_more_headers() -> None:
         (b"abc", "boundary=", "boundary of 0 characters"),
         (b"abc", "x=y", "boundary of 0 characters"),
         (b"abc", "boundary=" + "x" * 71, "boundary of 71 characters"),
+        (b"abc", "boundary*=idna''abc", "no boundary that can be read"),
+        (b"abc", "boundary*" + "9" * 5000 + "=a", "no boundary that can be read"),
         (b"--xYzZYno", "boundary=xYzZY", "neither an end nor a part"),
         (b"--xYzZY\r\nno header", "boundary=xYzZY", "the header of a part has no end"),
         (form((FILE, b"data"))[0][:-12], "boundary=xYzZY", "a part has no end"),

@@ -20,6 +20,9 @@ from onelook.files.bounded import printable
 StopTest = Callable[[], bool]
 Progress = Callable[[int, int], None]
 
+# What Python's reader raises; NotImplementedError is its word for versions and methods that it does not know.
+DAMAGE = (zipfile.BadZipFile, zlib.error, EOFError, struct.error, NotImplementedError, ValueError)
+
 _CHUNK = 1 << 20
 _METHODS = frozenset({zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED})
 _ENCRYPTED = 0x1
@@ -87,7 +90,7 @@ def unpack_zip(
                 if progress is not None:
                     progress(done, total)
         temporary.rename(folder)
-    except (zipfile.BadZipFile, zlib.error, EOFError, struct.error, NotImplementedError, ValueError) as problem:
+    except DAMAGE as problem:
         raise DataError(f"archive `{printable(path)}` is damaged: {problem}", hint="fetch it again") from problem
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
@@ -193,12 +196,14 @@ def _refuse_files_as_folders(seen: dict[str, str], files: set[str], path: Path) 
 
 
 def _refuse_overlaps(members: Sequence[zipfile.ZipInfo], path: Path) -> None:
-    """Refuse members that share bytes, as those of some bombs do."""
-    end = 0
+    """Refuse members that share bytes, as those of some bombs do, and such that no archive of this size can have."""
+    end, size = 0, path.stat().st_size
     for member in sorted(members, key=lambda member: member.header_offset):
         if member.header_offset < end:
             raise _refused(path, member.filename, "it overlaps another member: a bomb")
         end = member.header_offset + 30 + len(member.orig_filename) + member.compress_size
+        if end > size:
+            raise _refused(path, member.filename, "it lies beyond the end of the archive")
 
 
 def _refuse_large_directory(path: Path, limits: ArchiveLimits) -> None:

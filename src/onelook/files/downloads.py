@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import http.client
 import ipaddress
@@ -25,6 +26,7 @@ Progress = Callable[[int, int], None]
 
 MAX_REDIRECTS = 5
 MAX_BYTES = 1 << 40
+MAX_DIGITS = 18  # of a length that a server announces
 PART_SUFFIX = ".part"
 
 LEAST_BYTES_PER_S = 1000
@@ -32,7 +34,8 @@ LEAST_BYTES_PER_S = 1000
 _CHUNK = 1 << 20
 _AGAIN = "start again: it goes on where it ended, if the SHA-256 is given"
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
-_RANGE = re.compile(r"bytes (\d+)-\d+/(\d+|\*)")
+_RANGE = re.compile(r"bytes (\d{1,18})-\d+/(\d+|\*)")
+_OF_THE_DISK = frozenset({errno.ENOSPC, errno.EFBIG, errno.EROFS, getattr(errno, "EDQUOT", errno.ENOSPC)})
 
 
 @dataclass(frozen=True)
@@ -109,9 +112,10 @@ def fetch(
                     progress(done, wanted.size or 0)
                 if stop_requested is not None and stop_requested():
                     raise StopRequested(f"the download of `{shown(wanted.url)}` was stopped", hint=_AGAIN)
-    except (http.client.HTTPException, ssl.SSLError, OSError) as problem:
-        if isinstance(problem, OSError) and problem.filename is not None:
-            raise  # of the disk, not of the network
+    except (http.client.HTTPException, OSError, ValueError) as problem:  # ValueError: sent on to what is no address
+        if isinstance(problem, OSError) and _is_of_the_disk(problem):
+            problem.filename = problem.filename or str(part)
+            raise
         raise DataError(
             f"`{shown(wanted.url)}` cannot be fetched: {str(problem) or type(problem).__name__}",
             hint="check the network and the address; started again, it goes on where it ended",
@@ -126,6 +130,12 @@ def fetch(
     part.replace(path)
     flush_folder(path.parent)
     return digest
+
+
+def _is_of_the_disk(problem: OSError) -> bool:
+    """Whether it was the disk that failed, not the network."""
+    has_number = not isinstance(problem, ssl.SSLError)  # whose numbers mean something else
+    return problem.filename is not None or (has_number and problem.errno in _OF_THE_DISK)
 
 
 def shown(url: str) -> str:
@@ -246,9 +256,10 @@ class _Receiving:
     def write(self, response: http.client.HTTPResponse, start: int) -> Iterator[int]:
         """Write what the server sends from byte `start` on; how many bytes there are, again and again."""
         limit = MAX_BYTES if self.wanted.size is None else self.wanted.size
-        announced = response.headers.get("Content-Length", "")
-        if announced.isdecimal() and start + int(announced) > limit:
-            raise _wrong_size(self.wanted, f"announces {start + int(announced)} bytes", limit)
+        length = response.headers.get("Content-Length", "")
+        announced = start + int(length) if length.isdecimal() and len(length) <= MAX_DIGITS else None
+        if announced is not None and announced > limit:
+            raise _wrong_size(self.wanted, f"announces {announced} bytes", limit)
         done = start
         flags = os.O_RDWR | os.O_CREAT | getattr(os, "O_BINARY", 0) | getattr(os, "O_NOFOLLOW", 0)
         with os.fdopen(os.open(self.part, flags, 0o644), "r+b") as file:
@@ -264,7 +275,7 @@ class _Receiving:
             os.fsync(file.fileno())
         total = self.wanted.size
         if total is None:
-            total = start + int(announced) if announced.isdecimal() else done
+            total = done if announced is None else announced
         if done != total:
             raise DataError(f"`{shown(self.wanted.url)}` ended after {done} of {total} bytes", hint=_AGAIN)
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import filecmp
+import hashlib
 import json
 import logging
 import os
+import re
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -28,6 +31,7 @@ logger = logging.getLogger(__name__)
 
 WORK_FOLDER = ".onelook-download"
 DONE_NAME = "done.json"
+MAX_NAME = 100
 _KEYS = ("url", "size", "sha256", "to")
 _EXAMPLE = "write `download: [{url: https://..., size: 123, sha256: ...}]`; archives are zip files"
 
@@ -87,12 +91,12 @@ def download(
         work.mkdir(parents=True, exist_ok=True)
         done = _done(work)
         fetched, files = [], 0
-        for number, archive in enumerate(archives):
+        for archive in archives:
             key = json.dumps([archive.file.url, archive.file.sha256, archive.to])
             if key in done:
                 logger.info("`%s` is here already", shown(archive.file.url))
                 continue
-            path = work / f"{number}-{Path(archive.file.name).name or 'archive'}"
+            path = work / _name_of(archive, key)
             if not path.is_file():
                 logger.info("fetching `%s`", shown(archive.file.url))
                 told = said_now_and_then(f"bytes of `{shown(archive.file.url)}`")
@@ -107,6 +111,12 @@ def download(
             if not settings.keep:
                 path.unlink()
     return DownloadResult(yaml_path, root, tuple(fetched), files)
+
+
+def _name_of(archive: Archive, key: str) -> str:
+    """Its own for every archive that a YAML has ever named: a kept one is not taken for another of the same name."""
+    name = re.sub(r"[^0-9A-Za-z._-]+", "_", archive.file.name)[-MAX_NAME:]
+    return f"{hashlib.sha256(key.encode()).hexdigest()[:16]}-{name}"
 
 
 def archives_of(content: Mapping[str, Any], path: Path, *, no_hash: bool) -> list[Archive]:
@@ -185,22 +195,34 @@ def _unpack(path: Path, target: Path, work: Path, stop: StopSignal) -> int:
 
 
 def _merge(source: Path, target: Path) -> None:
-    """Move what is in `source` to `target`.
+    """Move what is in `source` to `target`, all of it or nothing.
 
     Raises:
-        DataError: a file is there already, or a link is in the way.
+        DataError: another file is there already, or a link is in the way.
     """
+    moves = list(_moves(source, target))
+    target.mkdir(parents=True, exist_ok=True)
+    for entry, place in moves:
+        entry.rename(place)
+
+
+def _moves(source: Path, target: Path) -> Iterator[tuple[Path, Path]]:
+    """What goes where; files that are there already, as a download that was broken off leaves them, stay."""
     if target.is_symlink() or (target.exists() and not target.is_dir()):
         raise DataError(f"`{printable(target)}` is in the way", hint="move it elsewhere")
-    target.mkdir(parents=True, exist_ok=True)
     for entry in sorted(source.iterdir()):
         place = target / entry.name
         if not os.path.lexists(place):
-            entry.rename(place)
+            yield entry, place
         elif entry.is_dir() and place.is_dir():
-            _merge(entry, place)
-        else:
+            yield from _moves(entry, place)
+        elif not _is_same_file(entry, place):
             raise DataError(f"`{printable(place)}` is there already", hint="move it elsewhere; nothing is replaced")
+
+
+def _is_same_file(entry: Path, place: Path) -> bool:
+    are_files = entry.is_file() and place.is_file() and not place.is_symlink()
+    return are_files and filecmp.cmp(entry, place, shallow=False)
 
 
 def _done(work: Path) -> list[str]:

@@ -51,7 +51,10 @@ def file_in_form(body: bytes, content_type: str) -> bytes:
 def _boundary(content_type: str) -> bytes:
     header = Message()
     header["content-type"] = content_type
-    boundary = header.get_boundary("")
+    try:
+        boundary = header.get_boundary("")
+    except ValueError as problem:  # it may say in which characters it is written, and in how many pieces
+        raise Refusal(400, "the form has no boundary that can be read") from problem
     if not 0 < len(boundary) <= MAX_BOUNDARY_BYTES:
         raise Refusal(400, f"the form has a boundary of {len(boundary)} characters, 1 to {MAX_BOUNDARY_BYTES} are used")
     return boundary.encode("latin-1", "replace")
