@@ -58,7 +58,8 @@ def scan_split(
         spec: the data set.
         split: train, val or test.
         options: what to insist on; by default the milder choice of each.
-        workers: threads that decode; 0 decodes in the calling one. The result is the same for any number.
+        workers: threads that decode, or processes in large sets of YOLO labels; 0 decodes in the calling thread. The
+            result is the same for any number.
         cache_folder: where an earlier result may be and the new one goes, see `default_cache_folder`; None keeps none.
         stop_requested: asked every few images; a yes ends the scan.
         progress: told (images done, images in all) every few images; not called when the cache answers.
