@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,24 +19,20 @@ from onelook.models.fuse import fuse
 
 NAMES = ("red", "green")
 STRIDE = 8
-DEFINITION = {
-    "nc": 2,
-    "depth_multiple": 1.0,
-    "width_multiple": 1.0,
-    "anchors": [[8, 8]],
-    "backbone": [[-1, 1, "Conv", [8, 8, 8, 0]]],
-    "head": [[[0], 1, "Detect", ["nc", "anchors"]]],
-}
 
 
-def colour_detector() -> DetectionModel:
-    """Every 8 x 8 cell that is red (class 0) or green (class 1) is an object of just that cell."""
-    model = create_model(DEFINITION, names=NAMES)
+def colour_detector(*, cell: int = STRIDE, names: Sequence[str] = NAMES) -> DetectionModel:
+    """Every cell of `cell` x `cell` pixels that is red (class 0) or green (class 1) is an object of just that cell."""
+    table = {
+        "nc": len(names), "depth_multiple": 1.0, "width_multiple": 1.0, "anchors": [[cell, cell]],
+        "backbone": [[-1, 1, "Conv", [8, cell, cell, 0]]], "head": [[[0], 1, "Detect", ["nc", "anchors"]]],
+    }  # fmt: skip
+    model = create_model(table, names=names)
     model.eval().requires_grad_(False)
     convolution, head = model.model[0].conv, model.head.m[0]
     convolution.weight.zero_()
-    convolution.weight[0, 0] = convolution.weight[1, 1] = 1 / 64
-    convolution.weight[0, 1] = convolution.weight[1, 0] = -1 / 64
+    convolution.weight[0, 0] = convolution.weight[1, 1] = 1 / cell**2
+    convolution.weight[0, 1] = convolution.weight[1, 0] = -1 / cell**2
     head.weight.zero_()
     head.bias.copy_(torch.tensor([0.0, 0.0, 0.0, 0.0, -10.0, 0.0, 0.0]))
     head.weight[4, :2, 0, 0] = 25.0

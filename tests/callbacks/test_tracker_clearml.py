@@ -15,13 +15,14 @@ import numpy as np
 import pytest
 import torch
 from PIL import ExifTags, Image
-from tracker_runs import Draw, StopAt, bits_of, follow, results_of
+from tracker_runs import Draw, bits_of, follow, results_of
 
 from onelook.callbacks.trackers.clearml import FOUND, TRUTH, drawn_boxes
 from onelook.callbacks.trackers.tracker import BoxedPicture
 from onelook.errors import StopRequested
 from onelook.recipes.train import train
 from onelook.structures.detections import Detections
+from stop_at import StopAt
 
 Row = dict[str, Any]
 CLEARML_SEED = 1337

@@ -10,11 +10,12 @@ from zipfile import ZipFile
 
 import numpy as np
 import pytest
-from tracker_runs import Draw, StopAt, bits_of, follow, results_of
+from tracker_runs import Draw, bits_of, follow, results_of
 
 from onelook.callbacks.trackers.comet import ENVIRONMENT
 from onelook.errors import StopRequested
 from onelook.recipes.train import train
+from stop_at import StopAt
 
 Row = dict[str, Any]
 

@@ -10,13 +10,14 @@ from typing import Any
 import numpy as np
 import pytest
 import wandb
-from tracker_runs import Draw, StopAt, bits_of, follow, results_of
+from tracker_runs import Draw, bits_of, follow, results_of
 
 from onelook.callbacks.trackers.tracker import RunSummary, TrackedRun
 from onelook.callbacks.trackers.wandb import WandbTracker
 from onelook.errors import SettingsError, StopRequested
 from onelook.recipes.train import train
 from onelook.settings.train import TrainSettings
+from stop_at import StopAt
 from wandb_store import forget_wandb, offline_wandb, read_stores
 
 

@@ -13,7 +13,7 @@ from typing import Any, NoReturn
 
 import numpy as np
 import pytest
-from tracker_runs import Draw, Notebook, StopAt, bits_of, kind_of, results_of
+from tracker_runs import Draw, Notebook, bits_of, kind_of, results_of
 
 from onelook.callbacks.trackers.detached import Detached, TrackerKind
 from onelook.callbacks.trackers.identity import recall_identity, remember_identity
@@ -25,6 +25,7 @@ from onelook.errors import SettingsError, StopRequested
 from onelook.recipes.train import train
 from onelook.settings.build import build_settings
 from onelook.settings.train import TRACKER_NAMES, TrainSettings
+from stop_at import StopAt
 
 MODULES = {
     "tensorboard": "tensorboard", "wandb": "wandb", "mlflow": "mlflow", "clearml": "clearml", "comet": "comet_ml",

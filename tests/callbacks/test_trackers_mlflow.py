@@ -9,12 +9,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from tracker_runs import REAL_RUN, Draw, StopAt, follow, results_of
+from tracker_runs import REAL_RUN, Draw, follow, results_of
 
 from onelook.callbacks.trackers.mlflow import MlflowTracker
 from onelook.engine.weights import load_detector
 from onelook.errors import StopRequested
 from onelook.recipes.train import train
+from stop_at import StopAt
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient

@@ -10,13 +10,14 @@ import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tensorboard.compat.tensorflow_stub.pywrap_tensorflow import masked_crc32c
 from tensorboard.plugin_util import markdown_to_safe_html
-from tracker_runs import REAL_RUN, Draw, StopAt, follow, results_of
+from tracker_runs import REAL_RUN, Draw, follow, results_of
 
 from onelook.callbacks.trackers.event_file import crc32c, masked
 from onelook.callbacks.trackers.tensorboard import TensorBoardTracker
 from onelook.callbacks.trackers.tracker import RunSummary, TrackedRun
 from onelook.errors import StopRequested
 from onelook.recipes.train import train
+from stop_at import StopAt
 
 Scalars = dict[str, dict[int, float]]
 

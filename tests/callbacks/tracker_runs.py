@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import signal
 import threading
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -14,7 +13,7 @@ import numpy as np
 from onelook.callbacks.trackers.detached import Detached, TrackerKind
 from onelook.callbacks.trackers.registry import TRACKERS
 from onelook.callbacks.trackers.tracker import BoxedPicture, RunSummary, TrackedRun, Tracker
-from onelook.engine.callback import Callback, FitEnd, FitStart, StepEnd
+from onelook.engine.callback import Callback, FitEnd, FitStart
 from onelook.engine.checkpoint import load_checkpoint
 from onelook.files.images import write_image
 from onelook.recipes.train import TrainResult, train
@@ -66,17 +65,6 @@ class Draw(Callback):
 
     def _write(self, name: str) -> None:
         write_image(self._folder / name, np.full((20, 30, 3), 114, np.uint8))
-
-
-class StopAt(Callback):
-    """Sends this process SIGTERM after a number of steps."""
-
-    def __init__(self, step: int) -> None:
-        self._step = step
-
-    def on_step_end(self, event: StepEnd) -> None:
-        if event.step == self._step:
-            signal.raise_signal(signal.SIGTERM)
 
 
 class Notebook:

@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from test_predictor import colour_detector, picture
+from test_predictor import picture
 
+from colours import colour_detector
 from onelook.engine.backend import Thresholds, TorchBackend, check_thresholds, predict_all
 from onelook.engine.predictor import PredictionSettings, Predictor
 from onelook.errors import SettingsError

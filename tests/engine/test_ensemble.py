@@ -8,9 +8,10 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from test_predictor import colour_detector, picture
+from test_predictor import picture
 from test_test_time_augmentation import Fixed, restless_model
 
+from colours import colour_detector
 from onelook.engine.backend import Backend, Thresholds, TorchBackend
 from onelook.engine.ensemble import Ensemble, assembled
 from onelook.engine.predictor import PredictionSettings, Predictor

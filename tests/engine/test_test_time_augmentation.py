@@ -9,9 +9,10 @@ import cv2
 import numpy as np
 import pytest
 import torch
-from test_predictor import colour_detector, picture
+from test_predictor import picture
 from torch import Tensor
 
+from colours import colour_detector
 from onelook.engine.backend import Thresholds, TorchBackend
 from onelook.engine.predictor import PredictionSettings, Predictor
 from onelook.engine.test_time_augmentation import AugmentedDetector

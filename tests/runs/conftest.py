@@ -10,6 +10,7 @@ import pytest
 import torch
 from command_world import World
 from option_runs import NO_AUGMENTATION, Options, Trained, fit
+from rank_runs import settings_of_20_steps
 
 from onelook.recipes.train import train
 
@@ -32,15 +33,7 @@ def one_thread_and_a_cache_of_our_own(tmp_path_factory: pytest.TempPathFactory) 
 def tiny_settings(tiny_data: Path, tiny_model: Path, tmp_path: Path) -> dict[str, object]:
     """Settings of a run of 4 epochs of 5 batches, with everything random switched on."""
     return {
-        "data": tiny_data,
-        "cfg": str(tiny_model),
-        "epochs": 4,
-        "batch_size": 4,
-        "imgsz": 64,
-        "workers": 0,
-        "device": "cpu",
-        "noplots": True,
-        "noautoanchor": True,
+        **settings_of_20_steps(tiny_data, tiny_model),
         "mixup": 0.3,
         "degrees": 5.0,
         "multi_scale": True,

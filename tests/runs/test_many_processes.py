@@ -12,20 +12,11 @@ import torch
 from rank_runs import Settings, differences, in_processes, settings_of_20_steps, trained
 
 from forked_ranks import require_loopback
-from onelook.engine.callback import Callback, StepEnd
 from onelook.engine.checkpoint import load_checkpoint
 from onelook.errors import StopRequested
 from onelook.recipes.train import train
 from rank_faults import At, Send
-
-
-class StopAt(Callback):
-    def __init__(self, step: int) -> None:
-        self.step = step
-
-    def on_step_end(self, event: StepEnd) -> None:
-        if event.step == self.step:
-            signal.raise_signal(signal.SIGTERM)
+from stop_at import StopAt
 
 
 @pytest.fixture

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -17,7 +16,6 @@ from option_runs import Options, Trained, covers, fit
 
 from onelook.data.augment.keys import Purpose, SampleKey, generator
 from onelook.data.image_weights import ImageWeights
-from onelook.engine.callback import Callback, StepEnd
 from onelook.engine.checkpoint import load_checkpoint
 from onelook.engine.process import World
 from onelook.engine.state import Progress
@@ -28,6 +26,7 @@ from onelook.recipes.preparation import prepare
 from onelook.recipes.splits import read_splits, scan_options
 from onelook.recipes.train import train
 from onelook.settings.command_line import as_arguments
+from stop_at import StopAt
 
 RESUMED_FILES = ("weights/last.safetensors", "weights/best.safetensors", "results.csv")
 
@@ -130,17 +129,6 @@ def test_wrong_transforms_leave_no_run_folder(options: Options) -> None:
     with pytest.raises(SettingsError, match="'limit' are not valid for transform Blur"):
         fit(options, transforms=[{"name": "Blur", "limit": 3}])
     assert not Path(str(options["project"])).exists()
-
-
-class StopAt(Callback):
-    """Asks for a stop after a number of steps."""
-
-    def __init__(self, step: int) -> None:
-        self.step = step
-
-    def on_step_end(self, event: StepEnd) -> None:
-        if event.step == self.step:
-            signal.raise_signal(signal.SIGTERM)
 
 
 def test_a_resumed_run_draws_the_same_images(tiny_settings: Options, tmp_path: Path) -> None:

@@ -17,22 +17,11 @@ from onelook.engine.callback import Callback, StepEnd
 from onelook.engine.checkpoint import load_checkpoint
 from onelook.errors import CheckpointError, RunFolderError, SettingsError, StopRequested
 from onelook.recipes.train import train
+from stop_at import StopAt
 
 FILES = ("weights/last.safetensors", "weights/best.safetensors", "results.csv", "settings.yaml", "labels.json")
 EPOCHS = 8
 STEPS = 5 * EPOCHS
-
-
-class StopAt(Callback):
-    """Sends this process a signal after a number of steps."""
-
-    def __init__(self, step: int, number: int = signal.SIGTERM) -> None:
-        self.step = step
-        self.number = number
-
-    def on_step_end(self, event: StepEnd) -> None:
-        if event.step == self.step:
-            signal.raise_signal(self.number)
 
 
 class CountSteps(Callback):

@@ -5,11 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from rich import box
 from rich.table import Table
 from rich.text import Text
 
 from onelook.callbacks.console import printable
+from onelook.callbacks.number_table import number_table
 from onelook.structures.metrics import DetectionMetrics
 
 COLUMNS = ("Images", "Labels", "P", "R", "F1", "mAP50", "mAP50-95")
@@ -25,10 +25,7 @@ def class_table(metrics: DetectionMetrics, names: Sequence[str], *, with_classes
         names: of the classes.
         with_classes: a line for each class.
     """
-    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False)
-    table.add_column("Class", overflow="fold")
-    for column in COLUMNS:
-        table.add_column(column, justify="right", no_wrap=True)
+    table = number_table("Class", *COLUMNS)
     means = metrics.precision, metrics.recall, metrics.f1, metrics.map50, metrics.map50_95
     table.add_row(Text("all"), *_cells(metrics.num_images, metrics.num_labels, means), style="bold")
     columns = (

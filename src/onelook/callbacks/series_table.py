@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from rich import box
 from rich.table import Table
 from rich.text import Text
 
 from onelook.callbacks.console import printable
+from onelook.callbacks.number_table import number_table
 from onelook.structures.metrics import DetectionMetrics
 
 TIMES = ("load", "inference", "nms")
@@ -22,10 +22,7 @@ def series_table(rows: Sequence[tuple[str, int, DetectionMetrics, Mapping[str, f
     Args:
         rows: weights, longest side of the images in pixels, metrics, milliseconds by name.
     """
-    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False)
-    table.add_column("Weights", overflow="fold")
-    for column in ("Size", "mAP50", "mAP50-95", *(f"{name} ms" for name in TIMES)):
-        table.add_column(column, justify="right", no_wrap=True)
+    table = number_table("Weights", "Size", "mAP50", "mAP50-95", *(f"{name} ms" for name in TIMES))
     named = ""
     for weights, imgsz, metrics, milliseconds in rows:
         numbers = [str(imgsz), f"{metrics.map50:.3f}", f"{metrics.map50_95:.3f}"]

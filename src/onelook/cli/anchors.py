@@ -5,10 +5,10 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from rich import box
 from rich.console import Console
 from rich.table import Table
 
+from onelook.callbacks.number_table import number_table
 from onelook.engine.autoanchor import GOOD_RECALL, SMALL_SIDE_PX, AnchorFit
 from onelook.recipes.anchors import AnchorStudy, draw_study, study_anchors
 from onelook.settings.anchors import AnchorSettings
@@ -36,7 +36,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _summary(study: AnchorStudy) -> Table:
     """Both sets of anchors side by side."""
-    table = _table("", study.model, "new anchors")
+    table = number_table("", study.model, "new anchors")
     fits = study.current, study.found
     table.add_row("labels in reach (best possible recall)", *(_percent(fit.best_possible_recall) for fit in fits))
     table.add_row("anchors within reach of a label, mean", *(f"{fit.anchors_per_target:.2f}" for fit in fits))
@@ -46,18 +46,10 @@ def _summary(study: AnchorStudy) -> Table:
 
 def _maps(title: str, fit: AnchorFit, study: AnchorStudy) -> Table:
     """A line per output map: its anchors, the labels in their reach, the labels whose best anchor is here."""
-    table = _table(title, "stride", "in reach", "best here")
+    table = number_table(title, "stride", "in reach", "best here")
     for row, stride in enumerate(study.strides):
         anchors = "  ".join(f"{width:g}x{height:g}" for width, height in fit.anchors_px[row].round(1).tolist())
         table.add_row(anchors, str(stride), _percent(fit.map_recalls[row]), _percent(fit.map_shares[row]))
-    return table
-
-
-def _table(first: str, *others: str) -> Table:
-    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False)
-    table.add_column(first, overflow="fold")
-    for column in others:
-        table.add_column(column, justify="right", no_wrap=True)
     return table
 
 

@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from onelook.callbacks.number_table import number_table
 from onelook.doctor.diagnosis import Diagnosis
 from onelook.doctor.faults import FAULTS
 from onelook.doctor.findings import Finding, by_kind
@@ -62,7 +63,7 @@ def _say_where(result: CheckResult) -> None:
 
 def _splits(diagnosis: Diagnosis) -> Table:
     """A line per class, a column of labels per split, and their sizes below."""
-    table = _table("class", *diagnosis.statistics)
+    table = number_table("class", *diagnosis.statistics)
     for class_id, name in enumerate(diagnosis.names):
         table.add_row(escape(name), *(f"{s.class_labels[class_id]:,}" for s in diagnosis.statistics.values()))
     table.add_section()
@@ -85,12 +86,4 @@ def _cures(found: dict[str, list[Finding]]) -> Table:
         fault = FAULTS[kind]
         cure = escape(fault.cure) + (f" (`--fix`: {escape(fault.fixed)})" if fault.fixed else "")
         table.add_row(fault.severity, f"{len(findings):,}", escape(fault.title), cure)
-    return table
-
-
-def _table(first: str, *others: str) -> Table:
-    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False)
-    table.add_column(first, overflow="fold")
-    for column in others:
-        table.add_column(column, justify="right", no_wrap=True)
     return table

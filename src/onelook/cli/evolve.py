@@ -6,10 +6,10 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from rich import box
 from rich.console import Console
 from rich.table import Table
 
+from onelook.callbacks.number_table import number_table
 from onelook.engine.evolution.history import Row, ranked
 from onelook.errors import SettingsError
 from onelook.recipes.evolve import EvolveResult, evolve
@@ -65,7 +65,7 @@ def _results(row: Row) -> str:
 
 
 def _best_trials(result: EvolveResult) -> Table:
-    table = _table("trial", "fitness", "P", "R", "mAP50", "mAP50-95", "epochs")
+    table = number_table("trial", "fitness", "P", "R", "mAP50", "mAP50-95", "epochs")
     for row in ranked(result.rows)[:NUM_SHOWN]:
         table.add_row(
             f"{row.generation}",
@@ -77,18 +77,10 @@ def _best_trials(result: EvolveResult) -> Table:
 
 def _best_hyperparameters(result: EvolveResult, best: Row) -> Table:
     """Those that the search has moved."""
-    table = _table("hyper-parameter", "start", "best")
+    table = number_table("hyper-parameter", "start", "best")
     for name, value in best.genes.items():
         if value != result.start.get(name):
             table.add_row(name, f"{result.start.get(name, 0.0):g}", f"{value:g}")
-    return table
-
-
-def _table(first: str, *others: str) -> Table:
-    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False)
-    table.add_column(first)
-    for column in others:
-        table.add_column(column, justify="right", no_wrap=True)
     return table
 
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from rich import box
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from onelook.callbacks.number_table import number_table
 from onelook.recipes.divide import Division, divide
 from onelook.settings.command_line import add_options, typed_options
 from onelook.settings.split import SplitSettings
@@ -34,15 +34,14 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _table(division: Division) -> Table:
     """A line per class, a column per split of each data set."""
-    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False)
-    table.add_column("")
     several = len(division.images) > 1
-    columns = []
+    titles, columns = [], []
     for number, images in enumerate(division.images):
         shown = ["val"] if several else list(images)  # of folds, the rest is what the others validate on
         for split in shown:
-            table.add_column(f"fold {number + 1}" if several else split, justify="right", no_wrap=True)
+            titles.append(f"fold {number + 1}" if several else split)
             columns.append((number, split))
+    table = number_table("", *titles)
     table.add_row("images", *(f"{division.images[number][split]:,}" for number, split in columns))
     for class_id, name in enumerate(division.names):
         cells = (f"{division.class_labels[number][split][class_id]:,}" for number, split in columns)

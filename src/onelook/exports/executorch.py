@@ -7,8 +7,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from onelook.errors import DeviceError
-from onelook.exports.folder import file_of, read_folder_metadata, write_folder_metadata
+from onelook.exports.folder import file_of, read_folder_metadata, require_cpu, write_folder_metadata
 from onelook.exports.onnx import MAX_BYTES, damaged
 from onelook.exports.plan import ExportPlan, Pictures, Predictions
 from onelook.exports.quiet import quietly
@@ -39,8 +38,7 @@ def open_executorch(folder: Path, device: torch.device) -> ExportedModel:
         DeviceError: another device is asked for.
     """
     metadata = read_folder_metadata(folder)
-    if device.type != "cpu":
-        raise DeviceError(f"ExecuTorch exports run on the CPU, not on `{device}`", hint="use `--device cpu`")
+    require_cpu(device, "ExecuTorch")
     data = read_bounded(file_of(folder, MODEL), MAX_BYTES)
     with quietly():
         from executorch.runtime import Runtime

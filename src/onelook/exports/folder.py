@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from onelook.errors import CheckpointError, DataError
+import torch
+
+from onelook.errors import CheckpointError, DataError, DeviceError
 from onelook.exports.metadata import MAX_CHARACTERS, Metadata, read_metadata
 from onelook.files.atomic import write_text_atomic
 from onelook.files.bounded import read_bounded
@@ -43,3 +45,13 @@ def file_of(folder: Path, name: str) -> Path:
     if not path.is_file():
         raise CheckpointError(f"exported model `{folder}` has no file `{name}`", hint="export the checkpoint again")
     return path
+
+
+def require_cpu(device: torch.device, run_time: str) -> None:
+    """Refuse every device but the CPU, the only one that `run_time` is used on.
+
+    Raises:
+        DeviceError: it is another one.
+    """
+    if device.type != "cpu":
+        raise DeviceError(f"{run_time} exports run on the CPU, not on `{device}`", hint="use `--device cpu`")

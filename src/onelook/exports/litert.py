@@ -7,8 +7,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from onelook.errors import DeviceError
-from onelook.exports.folder import file_of, read_folder_metadata, write_folder_metadata
+from onelook.exports.folder import file_of, read_folder_metadata, require_cpu, write_folder_metadata
 from onelook.exports.onnx import MAX_BYTES, damaged
 from onelook.exports.plan import ExportPlan, Pictures, Predictions
 from onelook.exports.quiet import quietly
@@ -37,8 +36,7 @@ def open_litert(folder: Path, device: torch.device) -> ExportedModel:
     from ai_edge_litert.interpreter import Interpreter
 
     metadata = read_folder_metadata(folder)
-    if device.type != "cpu":
-        raise DeviceError(f"LiteRT exports run on the CPU, not on `{device}`", hint="use `--device cpu`")
+    require_cpu(device, "LiteRT")
     data = read_bounded(file_of(folder, MODEL), MAX_BYTES)
     with quietly():
         try:

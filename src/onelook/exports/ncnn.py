@@ -10,8 +10,8 @@ from tempfile import TemporaryDirectory
 import numpy as np
 import torch
 
-from onelook.errors import DeviceError, ModelError
-from onelook.exports.folder import file_of, read_folder_metadata, write_folder_metadata
+from onelook.errors import ModelError
+from onelook.exports.folder import file_of, read_folder_metadata, require_cpu, write_folder_metadata
 from onelook.exports.onnx import damaged
 from onelook.exports.plan import ExportPlan, HeadMaps, Pictures
 from onelook.exports.quiet import quietly
@@ -61,8 +61,7 @@ def open_ncnn(folder: Path, device: torch.device) -> ExportedModel:
     import ncnn
 
     metadata = read_folder_metadata(folder)
-    if device.type != "cpu":
-        raise DeviceError(f"ncnn exports run on the CPU, not on `{device}`", hint="use `--device cpu`")
+    require_cpu(device, "ncnn")
     net = ncnn.Net()
     net.opt.use_vulkan_compute = False
     net.opt.num_threads = torch.get_num_threads()

@@ -10,8 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from onelook.errors import DeviceError
-from onelook.exports.folder import file_of, read_folder_metadata, write_folder_metadata
+from onelook.exports.folder import file_of, read_folder_metadata, require_cpu, write_folder_metadata
 from onelook.exports.int8 import quantised, without_reports
 from onelook.exports.onnx import build_onnx, damaged
 from onelook.exports.plan import ExportPlan, Pictures
@@ -40,8 +39,7 @@ def open_openvino(folder: Path, device: torch.device) -> ExportedModel:
         DeviceError: another device is asked for.
     """
     metadata = read_folder_metadata(folder)
-    if device.type != "cpu":
-        raise DeviceError(f"OpenVINO exports run on the CPU, not on `{device}`", hint="use `--device cpu`")
+    require_cpu(device, "OpenVINO")
     openvino = import_openvino()
     # Every run time here computes with as many threads as PyTorch would; 32 bits unless the file has fewer.
     options = {"INFERENCE_NUM_THREADS": torch.get_num_threads(), "INFERENCE_PRECISION_HINT": "f32"}

@@ -14,7 +14,7 @@ from onelook.callbacks.detection_files import DetectionFiles
 from onelook.callbacks.plots.window import Window
 from onelook.engine.backend import Backend
 from onelook.engine.feature_maps import FeatureMaps
-from onelook.engine.predictor import PredictionSettings, Predictor
+from onelook.engine.predictor import Predictor
 from onelook.engine.run_dir import RunDir
 from onelook.engine.sources.addresses import shown_source
 from onelook.engine.sources.ahead import behind
@@ -27,6 +27,7 @@ from onelook.recipes.detection_results import DetectResult, FrameResult
 from onelook.recipes.frames import OpenSources, opened
 from onelook.recipes.inference_file import write_inference_file
 from onelook.recipes.looker import Found, Looker, Writer
+from onelook.recipes.prediction import prediction_settings
 from onelook.settings.build import build_settings
 from onelook.settings.detect import DetectSettings
 
@@ -107,20 +108,6 @@ def open_predictor(settings: DetectSettings) -> Predictor:
         OnelookError: the weights cannot be used, or not as the settings ask.
     """
     return _predictor([load_runnable(path, settings.device) for path in settings.weights], settings)
-
-
-def prediction_settings(settings: DetectSettings) -> PredictionSettings:
-    """The part of the settings that the predictor needs."""
-    return PredictionSettings(
-        imgsz=(settings.imgsz[0], settings.imgsz[-1]),
-        conf_thres=settings.conf_thres,
-        iou_thres=settings.iou_thres,
-        max_det=settings.max_det,
-        classes=tuple(settings.classes) or None,
-        agnostic_nms=settings.agnostic_nms,
-        half=settings.half,
-        augment=settings.augment,
-    )
 
 
 def _predictor(models: Sequence[DetectionModel | Backend], settings: DetectSettings) -> Predictor:

@@ -14,10 +14,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from onelook.data.capacity import available_processors
-from onelook.engine.predictor import PredictionSettings, Predictor
+from onelook.engine.predictor import Predictor
 from onelook.engine.stop_signal import StopSignal
 from onelook.errors import OnelookError, SettingsError
 from onelook.exports.opening import load_runnable
+from onelook.recipes.prediction import prediction_settings
 from onelook.service.answers import Health, ModelInfo
 from onelook.service.batching import Batcher
 from onelook.service.desk import Desk, Limits, class_infos
@@ -85,7 +86,7 @@ def serving(given: Mapping[str, Any], *, file: Path | None = None) -> Iterator[S
     from onelook.service.app import create_app
     from onelook.service.server import running
 
-    predictor = Predictor(load_runnable(settings.weights, settings.device), _prediction_settings(settings))
+    predictor = Predictor(load_runnable(settings.weights, settings.device), prediction_settings(settings))
     predictor.predict([np.zeros((*predictor.settings.frame_hw, 3), np.uint8)])  # what fails is to fail now
     limits = Limits(
         queue_size=settings.queue_size,
@@ -125,18 +126,6 @@ def _model_info(settings: ServeSettings, predictor: Predictor, limits: Limits) -
         max_bytes=limits.max_bytes,
         max_pixels=limits.max_pixels,
         version=version("onelook"),
-    )
-
-
-def _prediction_settings(settings: ServeSettings) -> PredictionSettings:
-    return PredictionSettings(
-        imgsz=(settings.imgsz[0], settings.imgsz[-1]),
-        conf_thres=settings.conf_thres,
-        iou_thres=settings.iou_thres,
-        max_det=settings.max_det,
-        classes=tuple(settings.classes) or None,
-        agnostic_nms=settings.agnostic_nms,
-        half=settings.half,
     )
 
 

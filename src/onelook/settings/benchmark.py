@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ConfigDict, Field
 
-from onelook.settings.export import known_formats, one_word_each
+from onelook.settings.export import FormatNames
 from onelook.settings.train import IMGSZ_ALIASES
 
 
@@ -18,7 +17,7 @@ class BenchmarkSettings(BaseModel):
 
     weights: Path
     """Checkpoint (.safetensors, or .pt of YOLOv5) whose exports are measured."""
-    format: list[str] = Field(
+    format: FormatNames = Field(
         ["onnx", "openvino", "torchscript"], min_length=1, json_schema_extra={"aliases": ["--include"]}
     )
     """Some of onnx, openvino, torchscript, ncnn, executorch, coreml, litert, tensorrt; PyTorch is always there."""
@@ -44,13 +43,3 @@ class BenchmarkSettings(BaseModel):
     """Name of the run folder; a number is added if it is taken."""
     exist_ok: bool = Field(False)
     """Write into the run folder even if it is there already."""
-
-    @field_validator("format", mode="before")
-    @classmethod
-    def _one_word_each(cls, given: Any) -> Any:
-        return one_word_each(given)
-
-    @field_validator("format")
-    @classmethod
-    def _known(cls, names: list[str]) -> list[str]:
-        return known_formats(names)

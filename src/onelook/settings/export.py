@@ -3,15 +3,39 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from onelook.errors import SettingsError
 from onelook.settings.build import nearest_name
 from onelook.settings.train import IMGSZ_ALIASES
 
 FORMAT_NAMES = ("onnx", "openvino", "torchscript", "ncnn", "executorch", "coreml", "litert", "tensorrt")
+
+
+def one_word_each(given: Any) -> Any:
+    """Names of formats as a list without repeats, from one text or a list of texts, with commas or spaces between."""
+    words = [given] if isinstance(given, str) else given
+    if not isinstance(words, list | tuple) or not all(isinstance(word, str) for word in words):
+        return given
+    return list(dict.fromkeys(name for word in words for name in word.lower().replace(",", " ").split()))
+
+
+def known_formats(names: list[str]) -> list[str]:
+    """`names`, if all are formats.
+
+    Raises:
+        SettingsError: one is not.
+    """
+    for name in names:
+        if name not in FORMAT_NAMES:
+            raise SettingsError(f"`format` is `{name}`", hint=nearest_name(name, list(FORMAT_NAMES)))
+    return names
+
+
+FormatNames = Annotated[list[str], BeforeValidator(one_word_each), AfterValidator(known_formats)]
+"""Names of formats that are known, each once."""
 
 
 class ExportSettings(BaseModel):
@@ -21,7 +45,7 @@ class ExportSettings(BaseModel):
 
     weights: Path
     """Checkpoint (.safetensors, or .pt of YOLOv5) to export."""
-    format: list[str] = Field(["onnx"], min_length=1, json_schema_extra={"aliases": ["--include"]})
+    format: FormatNames = Field(["onnx"], min_length=1, json_schema_extra={"aliases": ["--include"]})
     """One or several of onnx, openvino, torchscript, ncnn, executorch, coreml, litert, tensorrt."""
     data: str = Field("")
     """Data-set YAML: mAP before and after is compared on its val split; int8 measures ranges on its train split."""
@@ -66,16 +90,6 @@ class ExportSettings(BaseModel):
     exist_ok: bool = Field(False)
     """Replace exports that are there already."""
 
-    @field_validator("format", mode="before")
-    @classmethod
-    def _one_word_each(cls, given: Any) -> Any:
-        return one_word_each(given)
-
-    @field_validator("format")
-    @classmethod
-    def _known(cls, names: list[str]) -> list[str]:
-        return known_formats(names)
-
     @model_validator(mode="after")
     def _refuse_options_without_effect(self) -> ExportSettings:
         if self.half and self.int8:
@@ -92,23 +106,3 @@ class ExportSettings(BaseModel):
             if idle:
                 raise SettingsError(f"setting `{idle[0]}` has no effect without `{needed}`", hint=f"add `--{needed}`")
         return self
-
-
-def one_word_each(given: Any) -> Any:
-    """Names of formats as a list without repeats, from one text or a list of texts, with commas or spaces between."""
-    words = [given] if isinstance(given, str) else given
-    if not isinstance(words, list | tuple) or not all(isinstance(word, str) for word in words):
-        return given
-    return list(dict.fromkeys(name for word in words for name in word.lower().replace(",", " ").split()))
-
-
-def known_formats(names: list[str]) -> list[str]:
-    """`names`, if all are formats.
-
-    Raises:
-        SettingsError: one is not.
-    """
-    for name in names:
-        if name not in FORMAT_NAMES:
-            raise SettingsError(f"`format` is `{name}`", hint=nearest_name(name, list(FORMAT_NAMES)))
-    return names

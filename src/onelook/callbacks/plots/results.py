@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
+from onelook.callbacks.panel import Panel
 from onelook.callbacks.plots.style import chart, colour_of, light_grid, say_nothing_to_show
 
 if TYPE_CHECKING:
@@ -25,15 +25,6 @@ LOOKS: tuple[dict[str, Any], ...] = (
     {"color": colour_of(0), "linestyle": "--", "marker": "s"},
     {"color": colour_of(2), "linestyle": ":", "marker": "^"},
 )
-
-
-@dataclass(frozen=True)
-class Panel:
-    """One small chart: its title and, per line, the column of `results.csv` and how it is called."""
-
-    title: str
-    lines: tuple[tuple[str, str], ...]
-    is_share: bool = False
 
 
 PANELS = (

@@ -5,24 +5,14 @@ from __future__ import annotations
 import math
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from onelook.callbacks.pages.line_chart import Axes, Line, line_chart
 from onelook.callbacks.pages.markup import Markup, element, user_text
 from onelook.callbacks.pages.page import note, section
 from onelook.callbacks.pages.tables import number, table
+from onelook.callbacks.panel import Panel
 from onelook.callbacks.report.run_record import Row, RunRecord
 from onelook.callbacks.report.words import absent
-
-
-@dataclass(frozen=True)
-class Panel:
-    """One chart for one run: its title and, per line, the column and how it is called."""
-
-    title: str
-    lines: tuple[tuple[str, str], ...]
-    is_share: bool = False
-
 
 PANELS = (
     Panel("Average precision", (("metrics/mAP_0.5:0.95", "mAP50-95"), ("metrics/mAP_0.5", "mAP50")), is_share=True),

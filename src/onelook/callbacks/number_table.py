@@ -1,0 +1,19 @@
+"""The one look of the tables on the console: a name at the left, numbers in all other columns."""
+
+from __future__ import annotations
+
+from rich import box
+from rich.table import Table
+from rich.text import Text
+
+
+def number_table(first: str, *others: str) -> Table:
+    """An empty table: names in the column `first`, folded if they are long, numbers in `others`, at the right.
+
+    Titles of columns are shown as they are; cells that hold names of the user must be `Text`, or escaped.
+    """
+    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False)
+    table.add_column(Text(first), overflow="fold")
+    for column in others:
+        table.add_column(Text(column), justify="right", no_wrap=True)
+    return table
