@@ -34,6 +34,7 @@ from onelook.settings.detect import DetectSettings
 from onelook.settings.download import DownloadSettings
 from onelook.settings.evolve import EvolveSettings, SearchSettings
 from onelook.settings.export import ExportSettings
+from onelook.settings.folds import FoldOptions
 from onelook.settings.hyperparameters import Hyperparameters
 from onelook.settings.info import InfoSettings
 from onelook.settings.report import ReportSettings
@@ -247,8 +248,10 @@ def _page(title: str, introduction: str, fields: dict[str, FieldInfo]) -> str:
 
 def _train_page() -> str:
     introduction = (
-        "Trains a detector, or goes on with a run. In Python: `onelook.train(data, **settings)`. See\n"
-        "[Train on your data](../guides/train-on-your-data.md) and [Resume](../guides/resume.md).\n\n"
+        "Trains a detector, or goes on with a run. In Python: `onelook.train(data, **settings)`, and\n"
+        "`onelook.train_folds(folds, **settings)` for `folds`. See\n"
+        "[Train on your data](../guides/train-on-your-data.md), [Resume](../guides/resume.md) and\n"
+        "[Cross-validation](../guides/split.md#cross-validation).\n\n"
         "The numbers that shape optimiser, loss and augmentation are settings too; they have\n"
         "[a page of their own](hyperparameters.md)."
     )
@@ -261,7 +264,7 @@ def _train_page() -> str:
         f"| {_codes(sorted(covered[option.command, option.setting]), '<br>')} |"
         for option in importlib.import_module("yolov5_options").OPTIONS
     ]
-    page = _page("onelook train", introduction, _own_fields(TrainSettings))
+    page = _page("onelook train", introduction, {**_own_fields(TrainSettings), **FoldOptions.model_fields})
     return f"{page}\n{OPTIONS_TABLE}" + "\n".join(lines) + "\n"
 
 
@@ -338,7 +341,7 @@ def _type(field: FieldInfo) -> str:
     if typing.get_origin(annotation) is list:
         name = f"{TYPES[typing.get_args(annotation)[0]]}s"
     elif typing.get_origin(annotation) in (typing.Union, types.UnionType):
-        name = " or ".join(TYPES[choice] for choice in typing.get_args(annotation))
+        name = " or ".join(TYPES[choice] for choice in typing.get_args(annotation) if choice is not types.NoneType)
     else:
         name = TYPES[annotation]
     return ", ".join([name, *_limits(field)])
@@ -362,6 +365,8 @@ def _default(field: FieldInfo) -> str:
     default = field.default
     if isinstance(default, bool):
         return "yes" if default else "no"
+    if default is None:
+        return "none"
     if isinstance(default, list):
         return f"`{' '.join(map(str, default))}`" if default else "none"
     return "empty" if default == "" else f"`{default}`"

@@ -4,7 +4,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from onelook.api import benchmark, check, detect, evolve, export, load, report, train, validate
+    from onelook.api import benchmark, check, detect, evolve, export, load, report, train, train_folds, validate
     from onelook.engine.callback import Callback
     from onelook.engine.predictor import Predictor
     from onelook.engine.trainer import Trainer
@@ -53,6 +53,7 @@ _HOMES = {
     "load": "onelook.api",
     "report": "onelook.api",
     "train": "onelook.api",
+    "train_folds": "onelook.api",
     "validate": "onelook.api",
 }
 
@@ -85,6 +86,7 @@ __all__ = [
     "load",
     "report",
     "train",
+    "train_folds",
     "validate",
 ]
 

@@ -16,6 +16,7 @@ from onelook.recipes import check as doctor
 from onelook.recipes import detect as detection
 from onelook.recipes import evolve as evolution
 from onelook.recipes import export as exporting
+from onelook.recipes import folds as training_on_folds
 from onelook.recipes import launch
 from onelook.recipes import report as reporting
 from onelook.recipes import train as training
@@ -43,6 +44,30 @@ def train(
     observers, files = _observers_and_files([ConsoleProgress()] if callbacks is None else callbacks)
     given = _with("callbacks", files or None, settings)
     return launch.train_on_devices(_with("data", data, given), callbacks=observers)
+
+
+def train_folds(
+    folds: str | Path | None = None,
+    *,
+    callbacks: Sequence[Callback | str | Path] | None = None,
+    observer: training_on_folds.Observer | None = None,
+    **settings: Any,
+) -> training_on_folds.FoldsResult:
+    """Train on each fold of a data set with the same settings and sum up; the same as `onelook train --folds`.
+
+    Args:
+        folds: folder that `onelook split --folds` made; may be left out with `resume`.
+        callbacks: as for `train`; they observe the training on every fold.
+        observer: called when a fold is done, with its score and the number of folds.
+        settings: see `TrainSettings`; all but `data`.
+
+    Raises:
+        OnelookError: a setting, the model or the data of any fold cannot be used.
+        StopRequested: Ctrl-C, SIGTERM or SIGUSR1; `train_folds(resume=FOLDER)` goes on.
+    """
+    observers, files = _observers_and_files([ConsoleProgress()] if callbacks is None else callbacks)
+    given = _with("callbacks", files or None, settings)
+    return training_on_folds.train_folds(_with("folds", folds, given), callbacks=observers, observer=observer)
 
 
 def evolve(

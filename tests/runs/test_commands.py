@@ -19,13 +19,14 @@ from onelook.engine.checkpoint import load_checkpoint
 from onelook.files.yaml import load_yaml
 from onelook.settings.build import build_settings
 from onelook.settings.detect import DetectSettings
+from onelook.settings.folds import FoldsSettings
 from onelook.settings.info import InfoSettings
 from onelook.settings.serve import ServeSettings
 from onelook.settings.train import TrainSettings
 from onelook.settings.validate import ValidateSettings
 
 SETTINGS: dict[str, type[BaseModel]] = {
-    "train": TrainSettings,
+    "train": FoldsSettings,
     "val": ValidateSettings,
     "detect": DetectSettings,
     "serve": ServeSettings,

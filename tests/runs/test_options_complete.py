@@ -10,10 +10,11 @@ from pathlib import Path
 import pytest
 import test_batch_size
 import test_callbacks
-import test_download
 import test_convert_data
+import test_download
 import test_evolve
 import test_fix
+import test_folds
 import test_info
 import test_options
 import test_options_check
@@ -45,6 +46,7 @@ from onelook.settings.detect import DetectSettings
 from onelook.settings.download import DownloadSettings
 from onelook.settings.evolve import EvolveSettings, SearchSettings
 from onelook.settings.export import ExportSettings
+from onelook.settings.folds import FoldsSettings
 from onelook.settings.info import InfoSettings
 from onelook.settings.report import ReportSettings
 from onelook.settings.serve import ServeSettings
@@ -59,6 +61,7 @@ FILES = (
     test_convert_data,
     test_evolve,
     test_fix,
+    test_folds,
     test_info,
     test_options,
     test_options_check,
@@ -101,7 +104,7 @@ def test_every_file_with_tests_of_settings_is_listed() -> None:
 @pytest.mark.parametrize(
     ("command", "kind"),
     [
-        ("train", TrainSettings),
+        ("train", FoldsSettings),
         ("val", ValidateSettings),
         ("detect", DetectSettings),
         ("evolve", SearchSettings),

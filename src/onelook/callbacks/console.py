@@ -52,8 +52,9 @@ class ConsoleProgress(Callback):
         self._saved: Path | None = None
 
     def on_fit_start(self, event: FitStart) -> None:
-        """Say what is trained, on what, where."""
+        """Say what is trained, on what, where; what was known of an earlier run is forgotten."""
         settings = event.settings
+        self._pace, self._last_step, self._saved = None, None, None
         self._last_epoch = settings.epochs - 1
         self._batches_per_epoch = event.batches_per_epoch
         self._run_folder = event.run_folder

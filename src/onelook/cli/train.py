@@ -9,11 +9,12 @@ from rich.console import Console
 
 from onelook.callbacks.class_table import class_table
 from onelook.callbacks.console import ConsoleProgress
-from onelook.cli import evolve
+from onelook.cli import evolve, folds
 from onelook.engine.launched import shows_result
 from onelook.recipes.launch import train_on_devices
 from onelook.settings.command_line import add_options, typed_options
 from onelook.settings.evolve import SearchSettings
+from onelook.settings.folds import FoldOptions
 from onelook.settings.train import TrainSettings
 
 
@@ -21,11 +22,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of the command: one per setting, and a file of settings."""
     parser.add_argument("--settings", type=Path, metavar="PATH", help="YAML file with any of the settings below")
     add_options(parser, TrainSettings)
+    add_options(parser, FoldOptions)
     add_options(parser, SearchSettings)
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Train, or search hyper-parameters with `--evolve`; the exit code."""
+    """Train, once or on each of several folds, or search hyper-parameters with `--evolve`; the exit code."""
+    if folds.is_wanted(arguments):
+        return folds.run(arguments)
     if evolve.is_wanted(arguments):
         return evolve.run(arguments)
     given = typed_options(arguments, TrainSettings)

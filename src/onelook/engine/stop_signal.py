@@ -22,7 +22,8 @@ REPEAT_SECONDS = 0.25
 class StopSignal:
     """Set by a signal, asked by every long loop. A context manager; signals reach it in the main thread only.
 
-    One may surround another: the inner one takes over a request that the outer one has had.
+    One may surround another: the inner one takes over a request that the outer one has had, and hands on its own at its
+    end.
 
     Args:
         at_once: end the process at the first signal, with the exit code of a stop, as long as no inner one has begun:
@@ -59,6 +60,9 @@ class StopSignal:
     ) -> None:
         for number, handler in self._previous.items():
             signal.signal(number, handler)  # type: ignore[arg-type]
+            outer = getattr(handler, "__self__", None)
+            if isinstance(outer, StopSignal) and self.requested and not outer.requested:
+                outer.request(self._name)
 
     @property
     def name(self) -> str:

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import gc
 import logging
 import math
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +18,7 @@ from onelook.engine.evolution.search import Trial, Worth
 from onelook.errors import MemoryShortage, NumericsError, OnelookError, StopRequested
 from onelook.recipes.search_preparation import PreparedSearch
 from onelook.recipes.train import TrainResult, train
+from onelook.recipes.training_series import let_go_of_memory, quiet
 
 PRUNED = "pruned"
 VALIDATION_LOSSES = ("val/box_loss", "val/obj_loss", "val/cls_loss")
@@ -66,7 +65,7 @@ class TrainingTrial:
         shutil.rmtree(path, ignore_errors=True)  # of a trial that was interrupted
         self._begun += 1
         try:
-            with _quiet(logging.WARNING if self._begun == 1 else logging.ERROR):
+            with quiet(logging.WARNING if self._begun == 1 else logging.ERROR):
                 return _worth(train(given, callbacks=[reporter]))
         except StopRequested:
             shutil.rmtree(path, ignore_errors=True)
@@ -77,7 +76,7 @@ class TrainingTrial:
             text = problem.message if isinstance(problem, OnelookError) else str(problem)
             return Worth(epochs=reporter.epochs, note=f"{type(problem).__name__}: {text}")
         finally:
-            _let_go_of_memory()
+            let_go_of_memory()
 
 
 def drop_worse_weights(folder: SearchFolder, rows: Sequence[Row], seed: int) -> Path | None:
@@ -122,22 +121,3 @@ def _worth(result: TrainResult) -> Worth:
         epochs=outcome.epochs_done,
         state="pruned" if outcome.reason == PRUNED else "complete",
     )
-
-
-@contextmanager
-def _quiet(level: int) -> Iterator[None]:
-    """Let the library say nothing below `level`: two lines a trial would bury the one that counts."""
-    package = logging.getLogger("onelook")
-    before = package.level
-    package.setLevel(max(level, before))
-    try:
-        yield
-    finally:
-        package.setLevel(before)
-
-
-def _let_go_of_memory() -> None:
-    """Give the memory of a trial back before the next one asks for its own."""
-    gc.collect()
-    if torch.cuda.is_available():
-        torch.cuda.empty_cache()

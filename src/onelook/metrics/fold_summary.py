@@ -1,0 +1,146 @@
+"""The numbers of several folds, summed up: mean, sample standard deviation and range, in all and per class."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from onelook.structures.metrics import Array, DetectionMetrics
+
+# Name -> attribute of `DetectionMetrics`, and the same for the numbers of a class.
+MEASURES = {
+    "precision": "precision",
+    "recall": "recall",
+    "f1": "f1",
+    "map50": "map50",
+    "map75": "map75",
+    "map50_95": "map50_95",
+    "fitness": "fitness",
+}
+CLASS_MEASURES = {
+    "precision": "class_precision",
+    "recall": "class_recall",
+    "f1": "class_f1",
+    "ap50": "class_ap50",
+    "ap50_95": "class_ap",
+}
+
+
+@dataclass(frozen=True)
+class FoldScore:
+    """What training on one fold gave.
+
+    Attributes:
+        name: of the fold.
+        run_folder: of the training.
+        epochs: done.
+        best_epoch: whose weights were measured, from 0.
+        metrics: of these weights on the validation split.
+        environments: versions and machines, one for each that the training met; see `run.json`.
+    """
+
+    name: str
+    run_folder: Path
+    epochs: int
+    best_epoch: int
+    metrics: DetectionMetrics
+    environments: tuple[Mapping[str, str], ...] = ()
+
+
+@dataclass(frozen=True)
+class Spread:
+    """A number that each fold gives.
+
+    Attributes:
+        mean: of the folds.
+        sd: sample standard deviation, with n - 1 in the denominator; nan for a single fold.
+        lowest, highest: of the folds.
+    """
+
+    mean: float
+    sd: float
+    lowest: float
+    highest: float
+
+
+@dataclass(frozen=True)
+class ClassSummary:
+    """One class in the folds that have labels of it in their validation split.
+
+    Attributes:
+        class_id: of the class.
+        num_folds: that have labels of it.
+        num_images, num_labels: validation images that show it, and its labels, in all folds together.
+        spreads: by the names of `CLASS_MEASURES`.
+    """
+
+    class_id: int
+    num_folds: int
+    num_images: int
+    num_labels: int
+    spreads: Mapping[str, Spread]
+
+
+@dataclass(frozen=True)
+class FoldSummary:
+    """What several folds say together.
+
+    Attributes:
+        num_images, num_labels: validated, in all folds together.
+        spreads: by the names of `MEASURES`.
+        classes: those that have labels in any validation split, by number.
+        confusion: sum of the confusion matrices: each image counts in the one fold that validates on it.
+    """
+
+    num_images: int
+    num_labels: int
+    spreads: Mapping[str, Spread]
+    classes: tuple[ClassSummary, ...]
+    confusion: Array
+
+
+def spread(values: Sequence[float]) -> Spread:
+    """Mean, standard deviation and range of the numbers that are finite; nan where there are too few.
+
+    >>> spread([0.5, 0.7])
+    Spread(mean=0.6, sd=0.14142135623730948, lowest=0.5, highest=0.7)
+    """
+    known = [float(value) for value in values if math.isfinite(value)]
+    if not known:
+        return Spread(math.nan, math.nan, math.nan, math.nan)
+    mean = math.fsum(known) / len(known)
+    squares = math.fsum((value - mean) ** 2 for value in known)
+    sd = math.sqrt(squares / (len(known) - 1)) if len(known) > 1 else math.nan
+    return Spread(mean, sd, min(known), max(known))
+
+
+def sum_up(folds: Sequence[DetectionMetrics]) -> FoldSummary:
+    """The summary of one or more folds of the same classes."""
+    class_ids = sorted({int(class_id) for metrics in folds for class_id in metrics.class_ids})
+    return FoldSummary(
+        num_images=sum(metrics.num_images for metrics in folds),
+        num_labels=sum(metrics.num_labels for metrics in folds),
+        spreads={
+            name: spread([getattr(metrics, attribute) for metrics in folds]) for name, attribute in MEASURES.items()
+        },
+        classes=tuple(_class_summary(folds, class_id) for class_id in class_ids),
+        confusion=np.sum([metrics.confusion for metrics in folds], axis=0),
+    )
+
+
+def _class_summary(folds: Sequence[DetectionMetrics], class_id: int) -> ClassSummary:
+    rows = [(metrics, int(row)) for metrics in folds for row in np.flatnonzero(metrics.class_ids == class_id)]
+    return ClassSummary(
+        class_id=class_id,
+        num_folds=len(rows),
+        num_images=sum(int(metrics.class_num_images[row]) for metrics, row in rows),
+        num_labels=sum(int(metrics.class_num_labels[row]) for metrics, row in rows),
+        spreads={
+            name: spread([float(getattr(metrics, attribute)[row]) for metrics, row in rows])
+            for name, attribute in CLASS_MEASURES.items()
+        },
+    )

@@ -1,0 +1,130 @@
+"""Training on folds: one data set after the other with the same settings, and what all of them say together."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from onelook.engine.callback import Callback
+from onelook.engine.run_dir import RunDir
+from onelook.engine.stop_signal import StopSignal
+from onelook.errors import OnelookError, StopRequested
+from onelook.metrics.fold_summary import FoldScore, FoldSummary, sum_up
+from onelook.recipes.folds_files import score_of, write_summary
+from onelook.recipes.folds_preparation import PreparedFolds, prepare_folds
+from onelook.recipes.launch import train_on_devices
+from onelook.recipes.training_series import let_go_of_memory
+
+logger = logging.getLogger(__name__)
+
+# Told of every fold that is done: its score, and how many folds there are.
+Observer = Callable[[FoldScore, int], None]
+
+
+@dataclass(frozen=True)
+class FoldsResult:
+    """What trainings on folds give.
+
+    Attributes:
+        folds: one after the other.
+        summary: means, standard deviations and ranges, in all and per class.
+        names: of the classes.
+        run_folder: where everything is.
+    """
+
+    folds: tuple[FoldScore, ...]
+    summary: FoldSummary
+    names: tuple[str, ...]
+    run_folder: Path
+
+
+def train_folds(
+    given: Mapping[str, Any],
+    *,
+    file: Path | None = None,
+    callbacks: Sequence[Callback] = (),
+    observer: Observer | None = None,
+) -> FoldsResult:
+    """Train on each of the data sets that `onelook split --folds` made, or go on with that, and sum up.
+
+    Folds that are done are not trained on again, one that was interrupted goes on where it was.
+
+    Args:
+        given: settings by name; see `FoldsSettings`.
+        file: YAML file with more settings, weaker than `given`.
+        callbacks: observers of all trainings.
+        observer: told of every fold that is done, those of earlier calls included.
+
+    Raises:
+        OnelookError: a setting, the model or the data of any fold cannot be used; nothing has been written then.
+        StopRequested: Ctrl-C, SIGTERM or SIGUSR1; all is saved and can be gone on with.
+    """
+    with StopSignal() as stop:
+        prepared = prepare_folds(given, file, stop)
+        files = {"callbacks": given["callbacks"]} if given.get("callbacks") else {}
+        run = RunDir(prepared.folder.path)
+        with _way_to_go_on(prepared), _nothing_left_if_refused(prepared), run.lock(), _status(run):
+            scores: list[FoldScore] = []
+            for number in range(1, len(prepared.data) + 1):
+                stop.check()
+                _train_fold(prepared, number, files=files, callbacks=callbacks)
+                scores.append(score_of(prepared.folder.fold(number)))
+                summary = sum_up([score.metrics for score in scores])
+                write_summary(prepared, scores, summary)
+                if observer is not None:
+                    observer(scores[-1], len(prepared.data))
+            return FoldsResult(tuple(scores), summary, prepared.names, prepared.folder.path)
+
+
+def _train_fold(
+    prepared: PreparedFolds, number: int, *, files: Mapping[str, Any], callbacks: Sequence[Callback]
+) -> None:
+    if prepared.folder.fold(number).is_finished:
+        return
+    logger.info("fold %d of %d: %s", number, len(prepared.data), prepared.data[number - 1])
+    try:
+        train_on_devices({**prepared.order(number), **files}, callbacks=callbacks)
+    finally:
+        let_go_of_memory()
+
+
+@contextmanager
+def _status(run: RunDir) -> Iterator[None]:
+    """Leave in the folder how the trainings stand."""
+    run.write_status("running")
+    try:
+        yield
+    except OnelookError as problem:
+        state = "stopped" if isinstance(problem, StopRequested) else "failed"
+        run.write_status(state, exit_code=problem.exit_code, message=problem.message)
+        raise
+    run.write_status("finished", exit_code=0)
+
+
+@contextmanager
+def _nothing_left_if_refused(prepared: PreparedFolds) -> Iterator[None]:
+    """Remove the folder again if the training on the first fold was refused before it wrote anything."""
+    try:
+        yield
+    except OnelookError:
+        if prepared.is_new and not prepared.folder.fold(1).path.exists():
+            prepared.folder.beginning.unlink(missing_ok=True)
+            RunDir(prepared.folder.path).status.unlink(missing_ok=True)
+            with suppress(OSError):  # it was there before, and has other things in it
+                prepared.folder.path.rmdir()
+        raise
+
+
+@contextmanager
+def _way_to_go_on(prepared: PreparedFolds) -> Iterator[None]:
+    try:
+        yield
+    except StopRequested as problem:
+        if not prepared.folder.beginning.is_file():
+            raise
+        hint = f"go on with all folds: onelook train --resume {prepared.folder.path}"
+        raise StopRequested(problem.message, hint=hint) from problem

@@ -1,0 +1,111 @@
+"""Files about several folds: what each run folder says of its fold, and all of them as a table and a document."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from typing import Any
+
+from onelook.callbacks.plots.confusion_matrix import plot_confusion_matrix
+from onelook.callbacks.report.run_record import read_run
+from onelook.engine.run_dir import RunDir
+from onelook.errors import RunFolderError
+from onelook.files.atomic import write_text_atomic
+from onelook.metrics.fold_summary import MEASURES, FoldScore, FoldSummary, Spread
+from onelook.recipes.folds_preparation import PreparedFolds
+
+FORMAT = 1
+COLUMNS = ("fold", "epochs", "best_epoch", "images", "labels", *MEASURES)
+
+
+def score_of(run: RunDir) -> FoldScore:
+    """What the folder of a finished training says.
+
+    Raises:
+        RunFolderError: it lacks a file, or one is damaged.
+    """
+    record = read_run(run.path)
+    if record.metrics is None or record.best_epoch is None:
+        file = run.metrics_arrays if record.metrics is None else run.results
+        why = record.absent.get(file.name) or "it is not there, or has no numbers"
+        raise RunFolderError(
+            f"training on `{run.path.name}` is finished, but `{file}` cannot be read: {why}",
+            hint=f"delete the folder `{run.path}` to train on this fold anew",
+        )
+    environments = record.facts.environments if record.facts is not None else ()
+    epochs = int(record.results[-1]["epoch"]) + 1
+    return FoldScore(run.path.name, run.path, epochs, record.best_epoch, record.metrics, environments)
+
+
+def write_summary(prepared: PreparedFolds, scores: Sequence[FoldScore], summary: FoldSummary) -> None:
+    """Write the table and the document of the folds that are done; once all are, also the picture."""
+    is_complete = len(scores) == len(prepared.data)
+    write_text_atomic(prepared.folder.table, table_text(scores, summary if is_complete else None))
+    content = {
+        "format": FORMAT,
+        "folds": [{"fold": score.name, "run_folder": score.run_folder.name, **_numbers(score)} for score in scores],
+        "num_folds": len(prepared.data),
+        "images": summary.num_images,
+        "labels": summary.num_labels,
+        "metrics": {name: _as_json(spread) for name, spread in summary.spreads.items()},
+        "classes": [
+            {
+                "name": prepared.names[one.class_id],
+                "folds": one.num_folds,
+                "images": one.num_images,
+                "labels": one.num_labels,
+                **{name: _as_json(spread) for name, spread in one.spreads.items()},
+            }
+            for one in summary.classes
+        ],
+        "confusion": summary.confusion.tolist(),
+        "names": list(prepared.names),
+        "settings": prepared.settings.model_copy(update=prepared.training_settings()).model_dump(
+            mode="json", include={"folds", *prepared.training_settings()}
+        ),
+        "fingerprints": prepared.fingerprints,
+        "environments": {score.name: list(score.environments) for score in scores},
+    }
+    write_text_atomic(prepared.folder.document, json.dumps(content, indent=1) + "\n")
+    if is_complete and not prepared.settings.noplots:
+        plot_confusion_matrix(
+            summary.confusion, prepared.names, RunDir(prepared.folder.path).picture("confusion_matrix.png")
+        )
+
+
+def table_text(scores: Sequence[FoldScore], summary: FoldSummary | None) -> str:
+    """A line for each fold with all digits; with a summary, then the mean and the sample standard deviation."""
+    text = io.StringIO()
+    writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
+    writer.writeheader()
+    for score in scores:
+        writer.writerow({"fold": score.name, **{name: _cell(value) for name, value in _numbers(score).items()}})
+    for row in ("mean", "sd") if summary is not None else ():
+        assert summary is not None
+        writer.writerow(
+            {"fold": row, **{name: _cell(getattr(spread, row)) for name, spread in summary.spreads.items()}}
+        )
+    return text.getvalue()
+
+
+def _numbers(score: FoldScore) -> dict[str, Any]:
+    metrics = score.metrics
+    counts = {"epochs": score.epochs, "best_epoch": score.best_epoch}
+    counts |= {"images": metrics.num_images, "labels": metrics.num_labels}
+    return counts | {name: _finite(getattr(metrics, attribute)) for name, attribute in MEASURES.items()}
+
+
+def _as_json(spread: Spread) -> Mapping[str, float | None]:
+    return {name: _finite(value) for name, value in asdict(spread).items()}
+
+
+def _finite(value: float) -> float | None:
+    return float(value) if math.isfinite(value) else None
+
+
+def _cell(value: float | None) -> str:
+    return "" if value is None or not math.isfinite(value) else repr(value)

@@ -1,0 +1,36 @@
+"""Every option of trainings on folds. The text under each field is `--help`, reference page and comment at once."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from onelook.errors import SettingsError
+from onelook.settings.train import TrainSettings
+
+
+class FoldOptions(BaseModel):
+    """What makes one training several: options of `onelook train`."""
+
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, use_attribute_docstrings=True, validate_default=True, title="folds"
+    )
+
+    folds: Path | None = Field(None)
+    """Train on each of the data sets fold1, fold2, ... that `onelook split --folds` made in this folder, and sum up."""
+
+
+class FoldsSettings(FoldOptions, TrainSettings):
+    """All settings of trainings on folds; those of training apply to every fold."""
+
+    model_config = ConfigDict(title="folds")
+
+    @model_validator(mode="after")
+    def _refuse_what_folds_could_read_differently(self) -> FoldsSettings:
+        if self.batch_size < 1:
+            raise SettingsError(
+                f"setting `batch_size` is {self.batch_size}, which each fold could read differently",
+                hint="name a number; a training on one fold with `--batch-size -1` finds one that fits",
+            )
+        return self
