@@ -13,6 +13,7 @@ from coco_dataset import CATEGORIES, box, make_coco
 from small_dataset import pixels, tree_digest
 
 from onelook.data.dataset_spec import load_dataset_spec
+from onelook.data.formats.coco_paths import image_paths
 from onelook.data.formats.masks import box_of_mask
 from onelook.data.formats.row_rules import RefusedRow
 from onelook.data.index import ScanResult, scan_split
@@ -331,6 +332,47 @@ def test_boxes_of_masks_are_those_of_pycocotools() -> None:
 def test_mask_that_is_none_is_refused(mask: Any, reason: str) -> None:
     with pytest.raises(RefusedRow, match=reason):
         box_of_mask(mask)
+
+
+MOVED = [
+    ("as it is", ["images/v1/p0/"], ["images/v1/p0/"], "images/v1/p0/"),
+    ("without one", ["images/v1/p0/"], ["v1/p0/"], "v1/p0/"),
+    ("without two", ["images/v1/p0/"], ["p0/"], "p0/"),
+    ("the longest counts", ["images/v1/p0/"], ["v1/p0/", "p0/"], "v1/p0/"),
+    ("of another machine", ["/nowhere/of/mine/p0/"], ["p0/"], "p0/"),
+    ("never the name alone", ["v1/p0/"], [""], "v1/p0/"),
+    ("two stay two", ["v1/p0/", "v2/p0/"], ["p0/"], "v1/p0/"),
+    ("nor become one that is there", ["v1/p0/", "p0/"], ["p0/"], "v1/p0/"),
+    ("nothing above", ["../v1/p0/"], ["v1/p0/"], "../v1/p0/"),
+]
+
+
+@pytest.mark.parametrize(("said", "there", "read"), [case[1:] for case in MOVED], ids=[case[0] for case in MOVED])
+def test_folders_in_names_of_images_may_be_missing_on_disk(
+    tmp_path: Path, said: list[str], there: list[str], read: str
+) -> None:
+    for folder in there:
+        (tmp_path / folder).mkdir(parents=True, exist_ok=True)
+    first = image_paths(str(tmp_path), [f"{folder}1.jpg" for folder in said])[0]
+    assert first == os.path.normpath(tmp_path / f"{read}1.jpg")
+
+
+def test_images_are_found_by_their_address_in_coco(tmp_path: Path) -> None:
+    address = "http://images.cocodataset.org/train2017/000000000007.jpg"
+    make_coco(tmp_path, [box()])
+    path = tmp_path / "instances.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "images": [{"id": 1, "coco_url": address}]}))
+    (tmp_path / "images/train2017").mkdir()
+    (tmp_path / "images/a.png").rename(tmp_path / "images/train2017/000000000007.jpg")
+    result = scan_split(load_dataset_spec(tmp_path / "data.yaml"), "train")
+    assert result.index.paths == (str(tmp_path / "images/train2017/000000000007.jpg"),)
+    assert result.ledger.rows_used == 1
+
+
+def test_spaces_around_the_name_of_a_category_do_not_count(tmp_path: Path) -> None:
+    categories = [{"id": 3, "name": "cat "}, {"id": 17, "name": "dog"}]
+    spec = make_coco(tmp_path, [box(category=3)], categories=categories, yaml="names: [dog, cat]\n")
+    assert scan_split(spec, "train").index.class_ids.tolist() == [1]
 
 
 def test_pictures_may_lie_anywhere(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 from onelook.data.dataset_names import names_in_coco, names_in_parquet, names_in_voc
 from onelook.data.dataset_spec import DatasetSpec, load_dataset_spec
 from onelook.data.formats.coco_file import read_coco_file
+from onelook.data.formats.coco_paths import image_paths
 from onelook.data.formats.visdrone_file import NAMES
 from onelook.data.image_files import exists
 from onelook.errors import DataError
@@ -192,7 +193,7 @@ def _images_of(file: Path, split: str, root: Path) -> Path:
         root / "images",
         root,
     ]
-    found = [place for place in places if images and exists(place / images[0].file_name)]
+    found = [place for place in places if images and exists(image_paths(str(place), [images[0].file_name])[0])]
     if not found:
         first = f"`{printable(images[0].file_name)}`" if images else "an image"
         raise DataError(

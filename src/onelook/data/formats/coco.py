@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from array import array
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ import numpy.typing as npt
 
 from onelook.data.dataset_spec import DatasetSpec
 from onelook.data.formats.coco_file import CocoAnnotation, CocoImage, read_annotations, read_coco_file
+from onelook.data.formats.coco_paths import image_paths
 from onelook.data.formats.label_rows import LabelRows, RowProblem
 from onelook.data.formats.label_source import LabelSource, Lazy, SizeHw, digest_of_file
 from onelook.data.formats.masks import box_of_mask
@@ -38,8 +38,7 @@ def open_coco(spec: DatasetSpec, split: str, single_cls: bool) -> LabelSource:
     file = read_coco_file(path)
     if not file.images:
         raise DataError(f"split `{split}`: COCO file `{printable(path)}` names no images")
-    folder = str(spec.splits[split][0])
-    paths = [os.path.normpath(os.path.join(folder, image.file_name)) for image in file.images]  # noqa: PTH118
+    paths = image_paths(str(spec.splits[split][0]), [image.file_name for image in file.images])
     images = sorted(set(paths))
     place = {image: number for number, image in enumerate(images)}
     entry_of = dict(
@@ -135,7 +134,7 @@ class _Reader:
             raise RefusedRow(reason, "unknown class", shown(category_id))
         if self._names is None:
             return 0
-        class_id = self._class_of_name.get(name)
+        class_id = self._class_of_name.get(name, self._class_of_name.get(name.strip()))
         if class_id is None:
             reason = f"category `{shown(name)}` is not among the {len(self._names)} classes"
             raise RefusedRow(reason, "unknown class", shown(name))

@@ -177,7 +177,7 @@ def _image(entry: Any) -> CocoImage:
     """An image from its entry; ValueError says what is wrong with it."""
     if not isinstance(entry, dict):
         raise ValueError(f"{shown(entry)} is not an image")
-    id_, name = entry.get("id"), entry.get("file_name")
+    id_, name = entry.get("id"), entry.get("file_name", _name_in_coco(entry.get("coco_url")))
     if not isinstance(id_, (int, str)) or isinstance(id_, bool):
         raise ValueError(f"the id {shown(id_)} is neither a whole number nor text")
     if not isinstance(name, str) or not name or "\0" in name:
@@ -188,6 +188,15 @@ def _image(entry: Any) -> CocoImage:
         raise ValueError(f"`file_name` is {shown(name)}, which is no valid text") from None
     sides = [side for side in (entry.get("height"), entry.get("width")) if type(side) is int and 0 < side <= MAX_SIDE]
     return CocoImage(id_, name, (sides[0], sides[1]) if len(sides) == 2 else (0, 0))
+
+
+def _name_in_coco(address: Any) -> str | None:
+    """Folder and name of a picture of COCO from its address, which is all that LVIS gives.
+
+    >>> _name_in_coco("http://images.cocodataset.org/val2017/000000397133.jpg")
+    'val2017/000000397133.jpg'
+    """
+    return "/".join(address.split("/")[-2:]) if isinstance(address, str) and address.count("/") > 3 else None
 
 
 def _categories(entries: Sequence[Any], problems: list[str]) -> dict[int, str]:

@@ -1,0 +1,48 @@
+"""Where the pictures are that a COCO file names: also when its names begin with folders that were not unpacked."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections import Counter
+from collections.abc import Sequence
+
+from onelook.files.bounded import printable
+
+logger = logging.getLogger(__name__)
+
+MOST_LEFT_OUT = 8
+
+
+def image_paths(folder: str, names: Sequence[str]) -> list[str]:
+    """The path of each image, below `folder` unless its name is absolute.
+
+    If there is no folder of the name's path, and there is one without the first parts of it, that is meant: of
+    `images/v1/patch0/1.jpg` may be there `v1/patch0` or `patch0`, never the file alone. Two paths stay two.
+    """
+    insides = Counter(os.path.dirname(name) for name in names)  # noqa: PTH120 - there are millions
+    found = {inside: _there(folder, inside) for inside in insides}
+    times = Counter(found.values())
+    place = {inside: there if times[there] == 1 else inside for inside, there in found.items()}
+    moved = [inside for inside, there in place.items() if there != inside]
+    if moved:
+        logger.info(
+            "%d of %d folders that the images are said to be in are not there; those of `%s` are read from `%s`",
+            len(moved), len(place), printable(moved[0]), printable(os.path.join(folder, place[moved[0]])),  # noqa: PTH118
+        )  # fmt: skip
+    return [
+        os.path.normpath(os.path.join(folder, place[inside], name[len(inside) :].lstrip("/")))  # noqa: PTH118
+        for inside, name in ((os.path.dirname(name), name) for name in names)  # noqa: PTH120
+    ]
+
+
+def _there(folder: str, inside: str) -> str:
+    """`inside`, or what of it is a folder below `folder`."""
+    parts = inside.split("/")
+    if not inside or ".." in parts or os.path.isdir(os.path.join(folder, inside)):  # noqa: PTH112, PTH118
+        return inside
+    for left_out in range(1, min(len(parts), MOST_LEFT_OUT + 1)):
+        rest = "/".join(parts[left_out:]).lstrip("/")
+        if rest and os.path.isdir(os.path.join(folder, rest)):  # noqa: PTH112, PTH118
+            return rest
+    return inside
