@@ -151,6 +151,40 @@ def test_files_that_are_there_are_not_replaced(
     assert (tmp_path / "set/labels/train/00.txt").read_text() == "mine"
 
 
+def test_nothing_is_moved_if_a_single_file_is_in_the_way(
+    server: tuple[str, list[str]], archives: dict[str, bytes], tmp_path: Path
+) -> None:
+    yaml = describe(tmp_path / "set", [entry(server[0], "/images.zip", archives)])
+    (tmp_path / "set/images/val").mkdir(parents=True)
+    (tmp_path / "set/images/val/00.png").write_text("mine")
+    with pytest.raises(DataError, match=r"00\.png` is there already"):
+        fetched(yaml)
+    assert not (tmp_path / "set/images/train").exists()
+    (tmp_path / "set/images/val/00.png").unlink()
+    assert fetched(yaml).files == 24
+
+
+def test_files_that_a_broken_off_download_has_put_there_are_not_in_the_way(
+    server: tuple[str, list[str]], archives: dict[str, bytes], tmp_path: Path
+) -> None:
+    yaml = describe(tmp_path / "set", [entry(server[0], "/images.zip", archives)])
+    with zipfile.ZipFile(io.BytesIO(archives["/images.zip"])) as archive:
+        archive.extract("images/val/00.png", tmp_path / "set")
+    assert fetched(yaml).files == 24
+    assert len(list((tmp_path / "set/images").rglob("*.png"))) == 24
+
+
+def test_a_kept_archive_is_not_taken_for_another_one_of_the_same_name(
+    archives: dict[str, bytes], tmp_path: Path
+) -> None:
+    files = {"/data.zip": archives["/images.zip"]}
+    with serving_files(files) as (address, _):
+        fetched(describe(tmp_path / "set", [entry(address, "/data.zip", files, to="old")]), keep=True)
+        files["/data.zip"] = archives["/labels.zip"]
+        fetched(describe(tmp_path / "set", [entry(address, "/data.zip", files, to="new")]), keep=True)
+    assert (tmp_path / "set/new/labels/val/00.txt").is_file() and not (tmp_path / "set/new/images").exists()
+
+
 @pytest.mark.parametrize("name", PUBLIC_SETS)
 def test_public_sets_name_plain_archives_or_none(name: str) -> None:
     content = load_yaml(description_of(name))
