@@ -8,7 +8,7 @@ import pickle
 
 import pytest
 
-from onelook.structures.packed_texts import PackedTexts
+from onelook.structures.packed_texts import PackedTexts, joined_texts
 
 TEXTS = ["a.jpg", "", "é😀/b.png", "new\nline", os.fsdecode(b"\xff\xfe"), "a.jpg"]
 
@@ -40,3 +40,11 @@ def test_no_text_is_kept_as_an_object() -> None:
     held = gc.get_referents(packed.__dict__)
     assert all(type(value).__module__ == "numpy" or isinstance(value, str) for value in held)
     assert sum(isinstance(value, str) for value in held) <= 2  # the names of the two arrays
+
+
+@pytest.mark.parametrize("count", [0, 1, 4095, 4096, 4097, 9000])
+def test_blocks_of_texts_are_the_texts_joined(count: int) -> None:
+    texts = [f"{number}{TEXTS[number % 6]}" for number in range(count)]
+    blocks = list(joined_texts(texts))
+    assert b"".join(blocks) == b"\0".join(map(os.fsencode, texts))
+    assert all(len(block) < 100_000 for block in blocks)

@@ -13,6 +13,7 @@ import os
 import tempfile
 import zipfile
 from collections.abc import Mapping, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ import numpy.typing as npt
 from onelook.errors import DataError
 from onelook.files.atomic import write_bytes_atomic
 from onelook.files.bounded import printable, read_bounded
+from onelook.structures.packed_texts import joined_texts
 
 logger = logging.getLogger(__name__)
 
@@ -58,13 +60,15 @@ def default_cache_folder() -> Path:
 
 def file_states(paths: Sequence[str]) -> npt.NDArray[np.int64]:
     """(N, 2) size in bytes and modification time in ns of each file; size ABSENT or UNREACHABLE where there is none."""
-    return np.array([_state(path) for path in paths], np.int64).reshape(-1, 2)
+    numbers = chain.from_iterable(map(_state, paths))
+    return np.fromiter(numbers, np.int64, 2 * len(paths)).reshape(-1, 2)
 
 
 def cache_key(paths: Sequence[str], states: npt.NDArray[np.int64], *, root: Path, rules: str) -> npt.NDArray[np.uint8]:
     """32 bytes that change whenever a scan of these files might give another result."""
     digest = hashlib.sha256(f"{FORMAT} {np.__version__.split('.')[0]} {rules}\0".encode())
-    digest.update(b"\0".join(os.fsencode(path) for path in [str(root), *paths]))
+    for block in joined_texts([str(root), *paths]):
+        digest.update(block)
     digest.update(states.tobytes())
     return np.frombuffer(digest.digest(), np.uint8)
 

@@ -18,7 +18,7 @@ from onelook.data.ledger import Ledger, ledger_from_json
 from onelook.data.scan_files import Piece
 from onelook.data.scan_ledger import LedgerCount
 from onelook.structures.dataset_index import DatasetIndex
-from onelook.structures.packed_texts import PackedTexts
+from onelook.structures.packed_texts import PackedTexts, joined_texts
 
 Arrays = Mapping[str, npt.NDArray[Any]]
 
@@ -164,7 +164,8 @@ def _fingerprint(paths: Sequence[str], root: Path, arrays: Arrays) -> str:
     """Hex digest of names below the root, sizes and labels: a data set that moves as a whole keeps it."""
     digest = hashlib.sha256()
     prefix = f"{root}{os.sep}"
-    digest.update(b"\0".join(os.fsencode(path.removeprefix(prefix)) for path in paths))
+    for block in joined_texts([path.removeprefix(prefix) for path in paths]):
+        digest.update(block)
     for name in _INDEX_FIELDS:
         digest.update(f"\0{name}\0".encode())
         digest.update(np.ascontiguousarray(arrays[name]).tobytes())
