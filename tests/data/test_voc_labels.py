@@ -224,3 +224,11 @@ def test_size_that_is_given_with_a_point_counts() -> None:
     with pytest.raises(RefusedRow):
         parse_voc(b"<a>")
     assert BOX == (2, 3, 12, 11)
+
+
+def test_labels_that_are_elsewhere_are_looked_for_where_the_yaml_says(tmp_path: Path) -> None:
+    spec = make_voc(tmp_path, {"a": document(thing()), "b": None, "c": None})
+    with pytest.raises(DataError, match=r"2 of 3 images have no label file; looked for `.*/xml/b\.xml`") as error:
+        scan_split(spec, "train")
+    assert f"lies below `{tmp_path / 'xml'}` as the image lies below its folder" in str(error.value)
+    assert "in place of `images`" not in str(error.value)
