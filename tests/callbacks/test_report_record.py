@@ -114,6 +114,21 @@ def test_a_damaged_file_is_named_and_the_rest_is_used(tmp_path: Path, name: str,
     assert report_page([run])
 
 
+def test_bits_that_a_disk_has_turned_in_the_arrays_are_named_too(tmp_path: Path) -> None:
+    folder = make_folder(tmp_path / "exp")
+    good = (folder / "metrics.npz").read_bytes()
+    rng, outcomes = np.random.Generator(np.random.Philox(key=0)), set()
+    for _ in range(150):
+        data = bytearray(good)
+        for place in rng.integers(len(data), size=3).tolist():
+            data[place] ^= 1 << int(rng.integers(8))
+        (folder / "metrics.npz").write_bytes(data)
+        run = read_run(folder)
+        outcomes.add("metrics.npz" in run.absent)
+        assert (run.metrics is None) == ("metrics.npz" in run.absent)
+    assert True in outcomes
+
+
 def test_a_file_that_is_no_file_is_absent(tmp_path: Path) -> None:
     folder = make_folder(tmp_path / "exp")
     (folder / "run.json").unlink()

@@ -6,7 +6,10 @@ import csv
 import io
 import json
 import math
+import struct
+import tokenize
 import zipfile
+import zlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -29,15 +32,22 @@ Read = TypeVar("Read")
 MAX_BYTES = 1 << 26
 MAX_SETTINGS_BYTES = 1 << 20
 MAX_ARRAY_BYTES = 1 << 28
+# The last ones are what Python's readers of archives and NumPy's of arrays raise; RuntimeError is also their word for
+# what they do not know, and for text that is nested too deep.
 UNREADABLE = (
     DataError,
     ValueError,
     LookupError,
     TypeError,
     AttributeError,
-    RecursionError,
-    zipfile.BadZipFile,
+    RuntimeError,
     EOFError,
+    zipfile.BadZipFile,
+    zlib.error,
+    struct.error,
+    tokenize.TokenError,
+    SyntaxError,
+    MemoryError,
 )
 
 
