@@ -140,6 +140,7 @@ COMPLAINTS = [
     ("train: more\nval: more\nnames: {'0': cat}", "whole numbers; found '0'"),
     (f"train: more\nval: more\nnc: 3\n{NAMES}", "`nc` is 3, but `names` has 2"),
     (f"train: more\nval: more\nnc: two\n{NAMES}", "`nc` is 'two'"),
+    ("train: more\nval: more\nnc: 3000000000\n", "`nc` is 3000000000, more than the limit of 100000 classes"),
     ("train: !!python/object/apply:os.system [ls]", "tag"),
 ]
 

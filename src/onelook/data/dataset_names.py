@@ -18,6 +18,8 @@ from onelook.files.bounded import printable, read_bounded
 
 logger = logging.getLogger(__name__)
 
+MAX_CLASSES = 100_000
+
 Labels = Mapping[str, Sequence[Path]]  # split -> files or folders
 
 
@@ -97,6 +99,8 @@ def _names_in_yaml(content: Mapping[str, Any], path: Path) -> tuple[str, ...]:
     names, nc = content.get("names"), content.get("nc")
     if nc is not None and (not isinstance(nc, int) or isinstance(nc, bool) or nc < 1):
         raise DataError(f"{where}: `nc` is {nc!r}, not a number of classes")
+    if nc is not None and nc > MAX_CLASSES:
+        raise DataError(f"{where}: `nc` is {nc}, more than the limit of {MAX_CLASSES} classes", hint="is this a typo?")
     if names is None and nc is not None:
         logger.warning("%s has no `names`; the classes are called class0 to class%d", where, nc - 1)
         return tuple(f"class{number}" for number in range(nc))
