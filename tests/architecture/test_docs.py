@@ -23,6 +23,7 @@ import onelook
 from onelook.cli.main import COMMANDS
 from onelook.engine.weights import load_detector
 from onelook.models.catalog import MODELS
+from onelook.recipes.divide import divide
 from onelook.settings.anchors import AnchorSettings
 from onelook.settings.benchmark import BenchmarkSettings
 from onelook.settings.build import build_settings
@@ -33,6 +34,7 @@ from onelook.settings.detect import DetectSettings
 from onelook.settings.download import DownloadSettings
 from onelook.settings.evolve import EvolveSettings
 from onelook.settings.export import ExportSettings
+from onelook.settings.folds import FoldsSettings
 from onelook.settings.info import InfoSettings
 from onelook.settings.serve import ServeSettings
 from onelook.settings.split import SplitSettings
@@ -42,7 +44,7 @@ from yolov5_files import stripped
 
 PAGES = pages()
 KINDS = {
-    "train": TrainSettings,
+    "train": FoldsSettings,
     "val": ValidateSettings,
     "detect": DetectSettings,
     "evolve": EvolveSettings,
@@ -76,7 +78,7 @@ def parser_of(command: str) -> argparse.ArgumentParser:
 
 @pytest.fixture(scope="session")
 def finished_run(tiny_data: Path, tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder as the documents assume it: `bees.yaml`, `hive.jpg`, `photos`, a run of two epochs, `yolov5s.pt`."""
+    """A folder as the documents assume it: `bees.yaml`, `bees-folds`, `hive.jpg`, `photos`, a run, `yolov5s.pt`."""
     folder = tmp_path_factory.mktemp("bees")
     shutil.copytree(tiny_data.parent, folder / "bees")
     text = tiny_data.read_text(encoding="utf-8").replace("path: .", "path: bees")
@@ -92,6 +94,7 @@ def finished_run(tiny_data: Path, tiny_model: Path, tmp_path_factory: pytest.Tem
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("ONELOOK_CACHE", str(folder / "cache"))
         patch.chdir(folder)
+        divide({"data": "bees.yaml", "output": "bees-folds", "folds": 2, "near": -1})
         quiet: dict[str, Any] = {"workers": 0, "device": "cpu", "noplots": True, "noautoanchor": True, "batch_size": 8}
         run = onelook.train("bees.yaml", callbacks=[], cfg=tiny_model, epochs=2, imgsz=64, **quiet)
     assert run.run_folder == Path(EXPERIMENT)
@@ -123,7 +126,14 @@ def reader(
         build_settings(EvolveSettings, {"data": data, **given})
         return search(data, **{**given, **quick, "cfg": tiny_model, "evolve": 2})
 
+    train_on_all = onelook.train_folds
+
+    def train_folds_quickly(folds: Any, **given: Any) -> Any:
+        build_settings(FoldsSettings, {"folds": folds, **given})
+        return train_on_all(folds, callbacks=[], **{**given, **quick, "cfg": tiny_model})
+
     monkeypatch.setattr(onelook, "train", train_quickly)
+    monkeypatch.setattr(onelook, "train_folds", train_folds_quickly)
     monkeypatch.setattr(onelook, "evolve", evolve_quickly)
     threads = torch.get_num_threads()
     torch.set_num_threads(1)

@@ -47,20 +47,30 @@ def fit_end(reason: str = "finished", *, best_epoch: int = 1) -> FitEnd:
 
 def shown(*, terminal: bool, width: int = 80, start: FitStart | None = None, end: FitEnd | None = None) -> str:
     """What a whole run writes; its first epoch is not validated."""
+    return shown_by_several(1, terminal=terminal, width=width, start=start, end=end)[0]
+
+
+def shown_by_several(
+    runs: int, *, terminal: bool, width: int = 80, start: FitStart | None = None, end: FitEnd | None = None
+) -> list[str]:
+    """What each of several runs writes that one display follows."""
     now = [100.0]
     console = Console(file=io.StringIO(), force_terminal=terminal, width=width, color_system=None, highlight=False)
     progress = ConsoleProgress(console, clock=lambda: now[0])
-    progress.on_fit_start(start or fit_start())
-    for epoch in range(NUM_EPOCHS):
-        for batch in range(BATCHES_PER_EPOCH):
-            now[0] += SECONDS_PER_BATCH
-            progress.on_step_end(step_end(epoch, batch))
-        progress.on_epoch_end(epoch_end(epoch, METRICS if epoch else None, is_best=epoch == 1))
-        progress.on_checkpoint_written(
-            CheckpointWritten(Path("runs/train/exp/weights/last.safetensors"), epoch, 8, 0.1)
-        )
-    progress.on_fit_end(end or fit_end())
-    return console.file.getvalue()
+    texts: list[str] = []
+    for _ in range(runs):
+        progress.on_fit_start(start or fit_start())
+        for epoch in range(NUM_EPOCHS):
+            for batch in range(BATCHES_PER_EPOCH):
+                now[0] += SECONDS_PER_BATCH
+                progress.on_step_end(step_end(epoch, batch))
+            progress.on_epoch_end(epoch_end(epoch, METRICS if epoch else None, is_best=epoch == 1))
+            progress.on_checkpoint_written(
+                CheckpointWritten(Path("runs/train/exp/weights/last.safetensors"), epoch, 8, 0.1)
+            )
+        progress.on_fit_end(end or fit_end())
+        texts.append(console.file.getvalue()[len("".join(texts)) :])
+    return texts
 
 
 def test_a_log_file_gets_one_plain_line_per_epoch() -> None:
@@ -100,6 +110,12 @@ def test_a_terminal_marks_the_best_epoch() -> None:
 def test_no_line_in_a_terminal_wraps(width: int) -> None:
     for line in shown(terminal=True, width=width).replace("\x1b[2K", "").splitlines():
         assert all(len(part) < width for part in line.split("\r"))
+
+
+@pytest.mark.parametrize("terminal", [True, False])
+def test_a_second_run_is_shown_like_the_first(terminal: bool) -> None:
+    first, second = shown_by_several(2, terminal=terminal)
+    assert first == second
 
 
 def test_the_whole_live_line_fits_in_80_columns() -> None:

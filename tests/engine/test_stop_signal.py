@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import time
@@ -44,6 +45,18 @@ def test_a_signal_is_a_request_that_names_it(number: signal.Signals) -> None:
         with pytest.raises(StopRequested, match=f"^stopped on request of {number.name}$") as caught:
             stop.check()
     assert caught.value.exit_code == 75
+
+
+@pytest.mark.parametrize("is_raised", [True, False])
+def test_a_request_that_came_within_is_handed_on_at_the_end(is_raised: bool) -> None:
+    with StopSignal() as outer:
+        with contextlib.suppress(StopRequested), StopSignal() as inner:
+            signal.raise_signal(signal.SIGTERM)
+            assert not outer.requested
+            if is_raised:
+                inner.check()
+        with pytest.raises(StopRequested, match="SIGTERM"):
+            outer.check()
 
 
 def test_handlers_are_as_before_afterwards() -> None:

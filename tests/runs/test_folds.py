@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 from option_runs import Options, covers, fit
 
+import onelook
 from onelook.cli.main import main
 from onelook.engine.callback import Callback, FitEnd, FitStart, StepEnd
 from onelook.errors import DataError, OnelookError, RunFolderError, SettingsError, StopRequested
@@ -189,8 +190,16 @@ def test_the_command_ends_with_tables_and_where_all_is(
     square = json.loads((folder / "folds.json").read_text())["classes"][0]
     spread = [f"{square['ap50']['mean']:.3f}", "±", f"{square['ap50']['sd']:.3f}"]
     assert ["square", "2", str(square["labels"]), *spread] in [row[:6] for row in rows]
-    assert lines[-1].startswith(f"everything is in {folder}; compare the folds with: onelook report {folder}/fold*")
+    assert lines[-1].startswith(f"everything is in {folder}; compare the folds with: onelook report {folder}")
     assert (folder / "confusion_matrix.png").stat().st_size > 10_000
+
+
+def test_the_folder_stands_for_its_folds_in_a_report(whole: FoldsResult, tmp_path: Path) -> None:
+    folder = tmp_path / "bees"
+    shutil.copytree(whole.run_folder, folder)
+    assert onelook.report(folder) == folder / "comparison.html"
+    text = (folder / "comparison.html").read_text()
+    assert "fold1" in text and "fold2" in text and onelook.report(folder / "fold2").parent == folder / "fold2"
 
 
 def without(name: str) -> Any:
@@ -206,6 +215,7 @@ def with_text(name: str, text: str) -> Any:
     [
         (shutil.rmtree, ["does not exist", "onelook split DATA --folds 5"]),
         (lambda folder: [shutil.rmtree(entry) for entry in folder.iterdir()], ["has no `fold1/data.yaml`"]),
+        (lambda folder: (folder / "fold2").rename(folder / "other"), ["at least to 2"]),
         (without("fold1"), ["without gaps", "not there: `", "fold1/data.yaml`"]),
         (without("fold2"), ["at least to 2", "not there: `", "fold2/data.yaml`"]),
         (lambda folder: (folder / "fold2" / "data.yaml").unlink(), ["fold2/data.yaml`"]),
@@ -332,3 +342,12 @@ def test_settings_that_follow_from_the_number_of_images_are_the_same_in_all_fold
 ) -> None:
     settings = [(score.run_folder / "settings.yaml").read_text() for score in whole.folds]
     assert len({text.replace(f"fold{number}", "") for number, text in enumerate(settings, start=1)}) == 1
+
+
+@pytest.mark.slow
+def test_many_processes_train_on_one_fold_after_the_other(options: Options) -> None:
+    result = train_folds({**options, "epochs": 1, "nproc": 2})
+    assert [score.name for score in result.folds] == ["fold1", "fold2"]
+    assert all("2 processes" in score.environments[0]["device"] for score in result.folds)
+    again = train_folds({"resume": str(result.run_folder)})
+    assert again.folds[1].metrics.map50_95 == result.folds[1].metrics.map50_95

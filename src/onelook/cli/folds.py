@@ -62,5 +62,5 @@ def _ending(result: FoldsResult, sign: str) -> str:
     ]
     return (
         f"mean {sign} standard deviation of {len(result.folds)} folds: mAP50 {both[0]}, mAP50-95 {both[1]}\n"
-        f"everything is in {result.run_folder}; compare the folds with: onelook report {result.run_folder}/fold*"
+        f"everything is in {result.run_folder}; compare the folds with: onelook report {result.run_folder}"
     )

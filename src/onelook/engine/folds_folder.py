@@ -37,6 +37,13 @@ class FoldsFolder:
         """The run folder of a fold; they count from 1."""
         return RunDir(self.path / f"fold{number}")
 
+    def begun(self) -> list[Path]:
+        """The run folders of all folds whose training has begun."""
+        paths: list[Path] = []
+        while (path := self.fold(len(paths) + 1).path).is_dir():
+            paths.append(path)
+        return paths
+
 
 def folds_folder_around(path: Path) -> FoldsFolder | None:
     """The folder of trainings on folds that `path` is or lies in: the folder, a run folder or a checkpoint in it."""

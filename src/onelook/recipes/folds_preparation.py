@@ -127,11 +127,10 @@ def fold_files(folder: Path) -> tuple[Path, ...]:
     matches = (re.fullmatch(r"fold([1-9]\d{0,5})", entry.name) for entry in folder.iterdir())
     numbers = sorted(int(match[1]) for match in matches if match)
     if not numbers:
-        above = folder.absolute().parent
         is_fold = folder.absolute().name.startswith("fold") and (folder / YAML_NAME).is_file()
         raise DataError(
             f"folder `{printable(folder)}` has no `fold1/{YAML_NAME}`",
-            hint=f"give the folder that holds all folds: `--folds {printable(above)}`" if is_fold else hint,
+            hint=f"give the folder that holds all folds: `--folds {printable(folder.parent)}`" if is_fold else hint,
         )
     files = [folder / f"fold{number}" / YAML_NAME for number in range(1, max(numbers[-1], 2) + 1)]
     missing = [f"`{printable(file)}`" for file in files if not file.is_file()]

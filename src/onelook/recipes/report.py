@@ -9,6 +9,7 @@ from typing import Any
 
 from onelook.callbacks.report.report import report_page
 from onelook.callbacks.report.run_record import read_run, read_runs
+from onelook.engine.folds_folder import FoldsFolder
 from onelook.engine.run_dir import RunDir
 from onelook.errors import RunFolderError
 from onelook.files.atomic import write_text_atomic
@@ -22,6 +23,8 @@ logger = logging.getLogger(__name__)
 def report(given: Mapping[str, Any], *, file: Path | None = None) -> Path:
     """Write a report of one run, or a comparison of several; the path of the page.
 
+    A folder of trainings on folds stands for the runs on all of them.
+
     Args:
         given: settings by name; see `ReportSettings`.
         file: YAML file with more settings, weaker than `given`.
@@ -31,9 +34,10 @@ def report(given: Mapping[str, Any], *, file: Path | None = None) -> Path:
         RunFolderError: a folder holds no run, or the page cannot be written.
     """
     settings = build_settings(ReportSettings, given, file=file)
-    text = report_page(read_runs(settings.runs))
+    runs = [run for path in settings.runs for run in FoldsFolder(path).begun() or [path]]
+    text = report_page(read_runs(runs))
     first = RunDir(settings.runs[0])
-    usual = first.report if len(settings.runs) == 1 else first.comparison
+    usual = first.report if len(runs) == 1 else first.comparison
     path = Path(settings.out) if settings.out else usual
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
