@@ -10,15 +10,17 @@ from typing import Any
 import numpy as np
 import pytest
 from coco_dataset import CATEGORIES, box, make_coco
-from small_dataset import pixels, tree_digest
+from small_dataset import tree_digest
 
 from onelook.data.dataset_spec import load_dataset_spec
-from onelook.data.formats.coco_paths import image_paths
+from onelook.data.formats import coco_file
+from onelook.data.formats.coco import open_coco
 from onelook.data.formats.masks import box_of_mask
 from onelook.data.formats.row_rules import RefusedRow
 from onelook.data.index import ScanResult, scan_split
 from onelook.data.scan_rules import ScanOptions
 from onelook.errors import DataError
+from onelook.files.bounded import content_digest
 
 OPTIONS = ScanOptions(allow_unlabelled=True)
 SIZE = {"width": 20, "height": 16}
@@ -226,8 +228,12 @@ WRONG: list[tuple[str, dict[str, Any] | str | bytes, str]] = [
 ]
 
 
+@pytest.mark.parametrize("whole_bytes", [coco_file.WHOLE_BYTES, -1], ids=["whole", "in pieces"])
 @pytest.mark.parametrize(("content", "message"), [case[1:] for case in WRONG], ids=[case[0] for case in WRONG])
-def test_file_that_is_no_coco_file_is_an_error(tmp_path: Path, content: Any, message: str) -> None:
+def test_file_that_is_no_coco_file_is_an_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: Any, message: str, whole_bytes: int
+) -> None:
+    monkeypatch.setattr(coco_file, "WHOLE_BYTES", whole_bytes)
     make_coco(tmp_path, [box()])
     path = tmp_path / "instances.json"
     if isinstance(content, dict):
@@ -334,52 +340,24 @@ def test_mask_that_is_none_is_refused(mask: Any, reason: str) -> None:
         box_of_mask(mask)
 
 
-MOVED = [
-    ("as it is", ["images/v1/p0/"], ["images/v1/p0/"], "images/v1/p0/"),
-    ("without one", ["images/v1/p0/"], ["v1/p0/"], "v1/p0/"),
-    ("without two", ["images/v1/p0/"], ["p0/"], "p0/"),
-    ("the longest counts", ["images/v1/p0/"], ["v1/p0/", "p0/"], "v1/p0/"),
-    ("of another machine", ["/nowhere/of/mine/p0/"], ["p0/"], "p0/"),
-    ("never the name alone", ["v1/p0/"], [""], "v1/p0/"),
-    ("two stay two", ["v1/p0/", "v2/p0/"], ["p0/"], "v1/p0/"),
-    ("nor become one that is there", ["v1/p0/", "p0/"], ["p0/"], "v1/p0/"),
-    ("nothing above", ["../v1/p0/"], ["v1/p0/"], "../v1/p0/"),
-]
+def test_very_large_file_gives_the_same_from_little_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    points = [[1.0, 1.0, 9.0, 1.0, 9.0, 9.5, 1.0, 9.0]]
+    labels = [box(bbox=[number, 1, 2, 2], segmentation=points) for number in range(9)] + [box(iscrowd=1), box(image=9)]
+    small = scan_split(make_coco(tmp_path / "small", labels), "train")
+    monkeypatch.setattr(coco_file, "WHOLE_BYTES", -1)
+    large = scan_split(make_coco(tmp_path / "large", labels), "train")
+    for name in ("class_ids", "boxes", "polygon_points"):
+        assert np.array_equal(getattr(small.index, name), getattr(large.index, name))
+    assert (small.ledger.rows_used, small.ledger.summary()) == (9, large.ledger.summary())
 
 
-@pytest.mark.parametrize(("said", "there", "read"), [case[1:] for case in MOVED], ids=[case[0] for case in MOVED])
-def test_folders_in_names_of_images_may_be_missing_on_disk(
-    tmp_path: Path, said: list[str], there: list[str], read: str
-) -> None:
-    for folder in there:
-        (tmp_path / folder).mkdir(parents=True, exist_ok=True)
-    first = image_paths(str(tmp_path), [f"{folder}1.jpg" for folder in said])[0]
-    assert first == os.path.normpath(tmp_path / f"{read}1.jpg")
-
-
-def test_images_are_found_by_their_address_in_coco(tmp_path: Path) -> None:
-    address = "http://images.cocodataset.org/train2017/000000000007.jpg"
-    make_coco(tmp_path, [box()])
-    path = tmp_path / "instances.json"
-    path.write_text(json.dumps({**json.loads(path.read_text()), "images": [{"id": 1, "coco_url": address}]}))
-    (tmp_path / "images/train2017").mkdir()
-    (tmp_path / "images/a.png").rename(tmp_path / "images/train2017/000000000007.jpg")
-    result = scan_split(load_dataset_spec(tmp_path / "data.yaml"), "train")
-    assert result.index.paths == (str(tmp_path / "images/train2017/000000000007.jpg"),)
-    assert result.ledger.rows_used == 1
+def test_file_of_any_size_has_a_digest(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("onelook.data.formats.label_source.MAX_FILE_BYTES", 10)
+    source = open_coco(make_coco(tmp_path, [box()]), "train", False)
+    assert source.digest(0) == content_digest((tmp_path / "instances.json").read_bytes())
 
 
 def test_spaces_around_the_name_of_a_category_do_not_count(tmp_path: Path) -> None:
     categories = [{"id": 3, "name": "cat "}, {"id": 17, "name": "dog"}]
     spec = make_coco(tmp_path, [box(category=3)], categories=categories, yaml="names: [dog, cat]\n")
     assert scan_split(spec, "train").index.class_ids.tolist() == [1]
-
-
-def test_pictures_may_lie_anywhere(tmp_path: Path) -> None:
-    (tmp_path / "elsewhere").mkdir()
-    (tmp_path / "elsewhere" / "x.png").write_bytes(pixels(8))
-    images = [{"id": 1, "file_name": "../elsewhere/x.png"}, {"id": 2, "file_name": str(tmp_path / "elsewhere/x.png")}]
-    spec = make_coco(tmp_path / "data", [box(), box(image=2, bbox=[1, 1, 4, 4])], images=images)
-    result = scan_split(spec, "train", options=OPTIONS)
-    assert result.ledger.images_listed == 2
-    assert result.index.paths == (str(tmp_path / "elsewhere" / "x.png"),)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import stat
+from collections.abc import Iterator
 
 from onelook.errors import DataError
 
@@ -43,9 +44,48 @@ def read_bounded(path: StrPath, max_bytes: int, *, prefix: bool = False) -> byte
         os.close(descriptor)
 
 
+def pieces_of(path: StrPath, max_bytes: int, *, piece_bytes: int = 1 << 24) -> Iterator[bytes]:
+    """The bytes of a regular file in pieces, for files that are too large to be read at once.
+
+    Args:
+        path: any name that the system knows.
+        max_bytes: a longer file is refused.
+        piece_bytes: most bytes of a piece.
+
+    Raises:
+        DataError: as `read_bounded`, when the first piece is asked for, or one that cannot be read.
+    """
+    try:
+        with open(path, "rb", buffering=0, opener=lambda name, _: os.open(name, _FLAGS)) as file:
+            status = os.fstat(file.fileno())
+            if not stat.S_ISREG(status.st_mode):
+                raise DataError(f"`{printable(path)}` is not a regular file")
+            if status.st_size > max_bytes:
+                raise DataError(
+                    f"file `{printable(path)}` has {status.st_size} bytes, more than the limit of {max_bytes}"
+                )
+            missing = status.st_size
+            while missing > 0 and (piece := file.read(min(missing, piece_bytes))):
+                missing -= len(piece)
+                yield piece
+    except (OSError, ValueError) as problem:  # ValueError: a NUL in the name
+        raise DataError(f"file `{printable(path)}` cannot be read: {_cause(problem)}") from problem
+
+
 def content_digest(data: bytes) -> bytes:
     """16 bytes that are equal for equal content, and for no other that anyone will meet."""
     return hashlib.blake2b(data, digest_size=16).digest()
+
+
+def file_digest(path: StrPath, max_bytes: int) -> bytes:
+    """The `content_digest` of a regular file, read in pieces; empty if it cannot be read or has more bytes."""
+    digest = hashlib.blake2b(digest_size=16)
+    try:
+        for piece in pieces_of(path, max_bytes):
+            digest.update(piece)
+    except DataError:
+        return b""
+    return digest.digest()
 
 
 def printable(path: StrPath | bytes) -> str:

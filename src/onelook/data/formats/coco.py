@@ -13,16 +13,16 @@ import numpy as np
 import numpy.typing as npt
 
 from onelook.data.dataset_spec import DatasetSpec
-from onelook.data.formats.coco_file import CocoAnnotation, CocoImage, read_annotations, read_coco_file
+from onelook.data.formats.coco_file import MAX_BYTES, CocoAnnotation, CocoImage, read_annotations, read_coco_file
 from onelook.data.formats.coco_paths import image_paths
 from onelook.data.formats.label_rows import LabelRows, RowProblem
-from onelook.data.formats.label_source import LabelSource, Lazy, SizeHw, digest_of_file
+from onelook.data.formats.label_source import LabelSource, Lazy, SizeHw
 from onelook.data.formats.masks import box_of_mask
 from onelook.data.formats.object_rows import LARGEST, RowCollector, box_of_outline, frame_of, shown
 from onelook.data.formats.row_rules import RefusedRow, Values
 from onelook.data.scan_cache import file_states
 from onelook.errors import DataError
-from onelook.files.bounded import printable
+from onelook.files.bounded import file_digest, printable
 
 _NO_IMAGE = -1
 
@@ -99,7 +99,7 @@ class _Reader:
         self._categories = categories
         self._class_of_name = {name: class_id for class_id, name in enumerate(names or ())}
         self._annotations = Lazy(lambda: _by_image(read_annotations(path), number_of_id, len(images)))
-        self.digest = Lazy(lambda: digest_of_file(path))
+        self.digest = Lazy(lambda: file_digest(path, MAX_BYTES))
 
     def read(self, number: int, size_hw: SizeHw) -> LabelRows:
         """The rows of image `number`, whose picture has this height and width, or (0, 0) if it cannot be read."""

@@ -1,0 +1,150 @@
+"""JSON whose lists are longer than the memory has room for as text: one entry is parsed after the other."""
+
+from __future__ import annotations
+
+import codecs
+import json
+import re
+from collections.abc import Iterable
+from typing import Any
+
+# No entry of a list, nor anything beside the lists, may have more characters.
+MAX_ENTRY = 1 << 26
+
+# Of a number that is cut off, such as `1.5e+`, so many characters at most are no number without the rest.
+_CUT_OFF = 2
+_SPACE = " \t\n\r"
+_SPACES = re.compile(f"[{_SPACE}]*")
+
+
+def parse_lists(pieces: Iterable[bytes], decoder: json.JSONDecoder) -> Any:
+    """What `decoder` makes of JSON in UTF-8, with or without a byte-order mark; but its hook is not given the whole.
+
+    If the whole is an object, lists that are its values are parsed entry by entry, so that of the text only about one
+    entry or piece is held at a time.
+
+    Args:
+        pieces: the text, cut anywhere.
+        decoder: makes entries and other values.
+
+    Raises:
+        UnicodeDecodeError: no UTF-8; `start` counts from the first byte of all.
+        ValueError: no JSON, or an entry of more than 2**26 characters.
+        RecursionError: nested too deeply.
+    """
+    text = _Text(pieces)
+    content = _object(text, decoder) if text.upcoming() == "{" else text.value(decoder)
+    if text.upcoming():
+        raise text.problem("there is more after its end")
+    return content
+
+
+def _object(text: _Text, decoder: json.JSONDecoder) -> dict[str, Any]:
+    content: dict[str, Any] = {}
+    text.take()
+    if text.upcoming() == "}":
+        text.take()
+        return content
+    while True:
+        if text.upcoming() != '"':
+            raise text.problem("the name of a value is expected")
+        name = text.value(decoder)
+        if text.upcoming() != ":":
+            raise text.problem("a colon is expected")
+        text.take()
+        content[name] = _list(text, decoder) if text.upcoming() == "[" else text.value(decoder)
+        if not _goes_on(text, "}"):
+            return content
+
+
+def _list(text: _Text, decoder: json.JSONDecoder) -> list[Any]:
+    entries: list[Any] = []
+    text.take()
+    if text.upcoming() == "]":
+        text.take()
+        return entries
+    while True:
+        text.upcoming()
+        entries.append(text.value(decoder))
+        if not _goes_on(text, "]"):
+            return entries
+
+
+def _goes_on(text: _Text, end: str) -> bool:
+    found = text.upcoming()
+    if found not in (",", end) or not found:
+        raise text.problem(f"a comma or `{end}` is expected")
+    text.take()
+    return found == ","
+
+
+class _Text:
+    """A window on the text: what was parsed is dropped, what is needed is read."""
+
+    def __init__(self, pieces: Iterable[bytes]) -> None:
+        self._pieces = iter(pieces)
+        self._decoder = codecs.getincrementaldecoder("utf-8-sig")()
+        self._bytes_read = 0
+        self._text = ""
+        self._place = 0
+        self._dropped = 0
+        self._is_complete = False
+
+    def upcoming(self) -> str:
+        """The next character that is no space, which stays; empty at the end."""
+        found = self._text[self._place : self._place + 1]
+        if found and found not in _SPACE:
+            return found
+        while True:
+            spaces = _SPACES.match(self._text, self._place)
+            self._place = spaces.end() if spaces else self._place
+            if self._place < len(self._text):
+                return self._text[self._place]
+            if self._is_complete:
+                return ""
+            self._read_on()
+
+    def take(self) -> None:
+        """Leave the next character behind."""
+        self._place += 1
+
+    def value(self, decoder: json.JSONDecoder) -> Any:
+        """The value that starts right here."""
+        while True:
+            try:
+                value, end = decoder.raw_decode(self._text, self._place)
+            except json.JSONDecodeError as problem:
+                if self._is_complete or len(self._text) - self._place > MAX_ENTRY:
+                    self._place = problem.pos
+                    raise self.problem(problem.msg) from problem
+            else:
+                if self._is_complete or len(self._text) - end > _CUT_OFF:
+                    self._place = end
+                    return value
+            self._read_on()
+
+    def problem(self, what: str) -> ValueError:
+        """That it is wrong here."""
+        return ValueError(f"{what} (character {self._dropped + self._place})")
+
+    def _read_on(self) -> None:
+        """Make the window at least twice as long, so that a long value is not tried too often."""
+        rest = self._text[self._place :]
+        parts, missing = [rest], max(len(rest), 1)
+        while missing > 0 and not self._is_complete:
+            data = next(self._pieces, b"")
+            self._is_complete = not data
+            parts.append(self._decoded(data))
+            missing -= len(parts[-1])
+        self._dropped += self._place
+        self._text, self._place = "".join(parts), 0
+
+    def _decoded(self, data: bytes) -> str:
+        held_back = len(self._decoder.getstate()[0])
+        try:
+            text = self._decoder.decode(data, final=not data)
+        except UnicodeDecodeError as problem:
+            problem.start += self._bytes_read - held_back
+            raise
+        self._bytes_read += len(data)
+        return text
