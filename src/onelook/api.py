@@ -41,6 +41,8 @@ def train(
         OnelookError: a setting, the data or the model cannot be used.
         StopRequested: Ctrl-C, SIGTERM or SIGUSR1; the run is saved, `train(resume=True)` goes on with it.
     """
+    if "folds" in settings:
+        raise SettingsError("`train` trains once, not on `folds`", hint="use `onelook.train_folds(folds, ...)`")
     observers, files = _observers_and_files([ConsoleProgress()] if callbacks is None else callbacks)
     given = _with("callbacks", files or None, settings)
     return launch.train_on_devices(_with("data", data, given), callbacks=observers)

@@ -17,11 +17,16 @@ from option_runs import Options, covers, fit
 import onelook
 from onelook.cli.main import main
 from onelook.engine.callback import Callback, FitEnd, FitStart, StepEnd
+from onelook.engine.short_runs import settle
+from onelook.engine.stop_signal import StopSignal
 from onelook.errors import DataError, OnelookError, RunFolderError, SettingsError, StopRequested
 from onelook.files.yaml import load_yaml
 from onelook.recipes.divide import divide
 from onelook.recipes.folds import FoldsResult, train_folds
+from onelook.recipes.folds_preparation import prepare_folds
+from onelook.settings.build import build_settings
 from onelook.settings.command_line import as_arguments
+from onelook.settings.folds import FoldsSettings
 
 NUM_FOLDS = 2
 NUM_EPOCHS = 2
@@ -137,6 +142,9 @@ def test_a_signal_between_two_folds_is_obeyed(whole: FoldsResult, options: Optio
         train_folds(options, callbacks=[observer])
     folder = options["project"] / "exp"
     assert observer.trained == ["fold1"] and [row["fold"] for row in rows_of(folder / "folds.csv")] == ["fold1"]
+    (folder / "fold2").mkdir()  # a process that was killed before its first checkpoint leaves something like this
+    (folder / "fold2" / "results.csv").write_text("epoch\n")
+    (folder / "fold2" / "status.json").write_text('{"state": "running"}')
     again = Interrupts("none")
     train_folds({**options, "exist_ok": True}, callbacks=[again])
     assert again.trained == ["fold2"] and contents(folder) == contents(whole.run_folder)
@@ -338,10 +346,31 @@ def test_an_image_in_two_validation_splits_is_told(
 
 
 def test_settings_that_follow_from_the_number_of_images_are_the_same_in_all_folds(
-    options: Options, whole: FoldsResult
+    options: Options, tmp_path: Path
 ) -> None:
-    settings = [(score.run_folder / "settings.yaml").read_text() for score in whole.folds]
-    assert len({text.replace(f"fold{number}", "") for number, text in enumerate(settings, start=1)}) == 1
+    folder = tmp_path / "folds"
+    shutil.copytree(options["folds"], folder)
+    few = (folder / "fold2" / "train.txt").read_text().splitlines()[:4]
+    (folder / "fold2" / "train.txt").write_text("\n".join(few) + "\n")
+    given = {**options, "folds": folder, "epochs": 400, "batch_size": 2}
+    with StopSignal() as stop:
+        prepared = prepare_folds(given, None, stop)
+    assert settle(build_settings(FoldsSettings, given), len(few)).optimizer == "AdamW"
+    assert [prepared.order(number)["optimizer"] for number in (1, 2)] == ["SGD", "SGD"]
+
+
+def test_python_says_which_function_trains_on_folds(options: Options, whole: FoldsResult) -> None:
+    with pytest.raises(SettingsError, match=r"trains once, not on `folds`\nhint: use `onelook\.train_folds\("):
+        onelook.train(**options)
+    with pytest.raises(RunFolderError, match=r"is the folder of trainings on folds, not of a run\nhint: .*train_folds"):
+        onelook.train(resume=whole.run_folder)
+    assert len(onelook.train_folds(resume=whole.run_folder).folds) == NUM_FOLDS
+
+
+def test_a_run_of_other_trainings_is_not_taken_for_a_fold(options: Options) -> None:
+    (options["project"] / "exp" / "fold1").mkdir(parents=True)
+    with pytest.raises(RunFolderError, match="has a run `fold1` that does not belong to these trainings"):
+        train_folds({**options, "exist_ok": True})
 
 
 @pytest.mark.slow

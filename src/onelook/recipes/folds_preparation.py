@@ -256,7 +256,14 @@ def _refuse_other_data(folder: FoldsFolder, now: Mapping[str, Mapping[str, str]]
 
 def _new_folder(settings: FoldsSettings) -> FoldsFolder:
     is_shared = settings.exist_ok or settings.resume is True
-    return FoldsFolder(RunDir.create(settings.project, settings.name, exist_ok=is_shared).path)
+    folder = FoldsFolder(RunDir.create(settings.project, settings.name, exist_ok=is_shared).path)
+    others = folder.begun()
+    if others:
+        raise RunFolderError(
+            f"folder `{folder.path}` has a run `{others[0].name}` that does not belong to these trainings",
+            hint="choose another `--name`",
+        )
+    return folder
 
 
 def _remember(prepared: PreparedFolds, settings: FoldsSettings) -> None:

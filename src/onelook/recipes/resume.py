@@ -9,11 +9,12 @@ from typing import Any
 
 from onelook.engine.checkpoint import Checkpoint, load_checkpoint
 from onelook.engine.checkpoint_keeper import load_newest
+from onelook.engine.folds_folder import FoldsFolder
 from onelook.engine.launched import launch_id, restarts_so_far
 from onelook.engine.process import World
 from onelook.engine.run_dir import RunDir, newest_run, run_of_launch
 from onelook.engine.state import KIND_TRAINING
-from onelook.errors import CheckpointError, SettingsError, combined
+from onelook.errors import CheckpointError, RunFolderError, SettingsError, combined
 from onelook.settings.build import build_settings
 from onelook.settings.train import TrainSettings
 
@@ -127,6 +128,11 @@ def _interrupted(given: Mapping[str, Any], file: Path | None) -> Mapping[str, An
 def _open(path: Path) -> tuple[RunDir, Checkpoint]:
     if path.is_file():
         return RunDir.open(path.parent.parent), load_checkpoint(path)
+    if FoldsFolder(path).beginning.is_file():
+        raise RunFolderError(
+            f"`{path}` is the folder of trainings on folds, not of a run",
+            hint=f"go on with all: `onelook.train_folds(resume={str(path)!r})`",
+        )
     run = RunDir.open(path)
     return run, load_newest(run)
 
