@@ -19,6 +19,7 @@ from onelook.engine.sources.live import LiveFrames, LivePolicy, LiveSource
 from onelook.errors import DataError
 from web_server import send_pictures, serving
 
+UNREADABLE = 999
 QUICK = LivePolicy(first_wait=0.01, attempts=2)
 
 
@@ -47,7 +48,7 @@ class Script:
         return self._level >= 0
 
     def picture(self) -> np.ndarray | None:
-        return np.full((32, 48, 3), self._level, np.uint8)
+        return None if self._level == UNREADABLE else np.full((32, 48, 3), self._level, np.uint8)
 
     def __enter__(self) -> Script:
         return self
@@ -126,6 +127,16 @@ def test_a_source_that_never_answers_ends_at_once_and_the_others_go_on() -> None
             go.release(2)
     assert dead.opened == 1 and levels(seen) == [7, 8]
     assert [count.problem for count in frames.counts] == ["nobody there", "`alive`: it broke off"]
+
+
+def test_a_source_whose_frames_cannot_be_decoded_is_given_up() -> None:
+    script = Script([5], [UNREADABLE], [UNREADABLE, 6], *([[UNREADABLE]] * 9))
+    with LiveFrames([LiveSource("hive", "hive", script.open)], QUICK) as frames:
+        for reader in frames._readers:
+            reader.join(5)
+        assert not any(reader.is_alive() for reader in frames._readers)
+    assert script.opened == 1 + QUICK.attempts and frames.counts[0].reconnected == 0
+    assert frames.counts[0].problem == "`hive`: it broke off"
 
 
 def test_a_stop_ends_the_wait_for_frames_that_do_not_come() -> None:

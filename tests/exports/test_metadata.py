@@ -43,6 +43,8 @@ def test_metadata_comes_back_as_it_was_written(metadata: Metadata) -> None:
         ({"thresholds": {"conf_thres": 2}}, "`conf_thres` is 2"),
         ({"thresholds": {"conf_thres": 0.1, "iou_thres": 0.5}}, "max_det"),
         ({"decoding": {"anchors": [[[1, 2]]], "strides": []}}, "1 maps with anchors, 0 with strides"),
+        ({"decoding": {"anchors": [[[1, 10**400]]], "strides": [8]}}, "`anchors` is 1000"),
+        ({"decoding": {"anchors": [[[1, float("nan")]]], "strides": [8]}}, "`anchors` is nan"),
         ({"decoding": {"anchors": [[[1, None]]], "strides": [8]}}, "`anchors` is None"),
     ],
 )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
@@ -149,6 +148,6 @@ def _whole(name: str, value: Any, highest: int) -> int:
 
 
 def _number(name: str, value: Any, highest: float) -> float:
-    if type(value) not in (int, float) or not math.isfinite(value) or not 0 <= value <= highest:
+    if type(value) not in (int, float) or not 0 <= value <= highest:  # nan is not, either
         raise ValueError(f"`{name}` is {value!r}, expected a number from 0 to {highest:g}")
     return float(value)

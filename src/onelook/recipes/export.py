@@ -27,8 +27,8 @@ from onelook.settings.export import ExportSettings
 
 logger = logging.getLogger(__name__)
 
-# What the converters raise for a network that they cannot convert; NotImplementedError: an operator they do not know.
-CONVERTER_ERRORS = (RuntimeError, ValueError, TypeError, KeyError, NotImplementedError, AssertionError, AttributeError)
+# What the converters raise for a network that they cannot convert.
+CONVERTER_ERRORS = (RuntimeError, ValueError, TypeError, KeyError, AssertionError, AttributeError)
 OPTIONS = ("half", "int8", "dynamic", "nms", "simplify", "opset", "workspace", "batch_size")
 
 

@@ -224,16 +224,15 @@ class _Reader(threading.Thread):
             self._stopping.wait(wait)
 
     def _read(self, video: LiveInput) -> bool:
-        """Offer frames until the source breaks off; whether any came."""
+        """Offer frames until the source breaks off, or one cannot be decoded; whether any came before that."""
         begun_with = self._number
         while not self._stopping.is_set() and video.grab():
-            number = self._number
-            self._number += 1
-            if number % self._policy.stride == 0:
+            if self._number % self._policy.stride == 0:
                 image = video.picture()
                 if image is None:
                     break
-                self._offer(image, number, video.fps)
+                self._offer(image, self._number, video.fps)
+            self._number += 1
         return self._number > begun_with
 
     def _offer(self, image: npt.NDArray[np.uint8], number: int, fps: float) -> None:
