@@ -87,9 +87,9 @@ and apply to every trial; trials draw no pictures, save at their end only, and a
 GENES_TABLE = """\
 ## What is searched
 
-Values are rounded to 5 decimals. The gain is the size of mutations relative to other hyper-parameters; those with a
-gain of 0 stay as they are. `anchors` are searched from 3 unless given, and not at all with `noautoanchor`. Optuna's
-model takes equal ratios, or equal differences, for equal steps.
+Values are rounded to 5 decimals. The gain is the relative size of mutations in the genetic search; in both searches,
+hyper-parameters with a gain of 0 stay as they are. `anchors` are searched from 3 unless given, and not at all with
+`noautoanchor`. Optuna's search moves by shares of the ranges, where equal ratios or differences are equal steps.
 
 | hyper-parameter | gain | least | largest | equal steps are |
 | --- | ---: | ---: | ---: | --- |
@@ -165,12 +165,14 @@ def quick_pages() -> dict[str, str]:
         ),
         "serve.md": _page(
             "onelook serve",
-            "Answers requests for detections over HTTP. See [Serve a detector](../guides/serve.md).",
+            "Answers requests for detections over HTTP. In Python: `onelook.serve(weights, **settings)`. See\n"
+            "[Serve a detector](../guides/serve.md).",
             _own_fields(ServeSettings),
         ),
         "info.md": _page(
             "onelook info",
-            "Shows what a file of weights holds. See [Look into weights](../guides/weights.md).",
+            "Shows what a file of weights holds. In Python: `onelook.info(weights, **settings)`. See\n"
+            "[Look into weights](../guides/weights.md).",
             _own_fields(InfoSettings),
         ),
         "check.md": _page(
@@ -181,12 +183,14 @@ def quick_pages() -> dict[str, str]:
         ),
         "split.md": _page(
             "onelook split",
-            "Divides a data set anew. See [Divide a data set](../guides/split.md).",
+            "Divides a data set anew. In Python: `onelook.split(data, output, **settings)`. See\n"
+            "[Divide a data set](../guides/split.md).",
             _own_fields(SplitSettings),
         ),
         "download.md": _page(
             "onelook download",
-            "Fetches a data set. See [Fetch a data set](../guides/download.md).",
+            "Fetches a data set. In Python: `onelook.download(data, **settings)`. See\n"
+            "[Fetch a data set](../guides/download.md).",
             _own_fields(DownloadSettings),
         ),
         "anchors.md": _page("onelook anchors", ANCHORS, _own_fields(AnchorSettings)),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -13,16 +13,22 @@ from onelook.engine.predictor import PredictionSettings
 from onelook.errors import SettingsError
 from onelook.recipes import benchmark as benchmarking
 from onelook.recipes import check as doctor
+from onelook.recipes import convert as conversion
 from onelook.recipes import detect as detection
+from onelook.recipes import divide as division
+from onelook.recipes import download as fetching
 from onelook.recipes import evolve as evolution
 from onelook.recipes import export as exporting
 from onelook.recipes import folds as training_on_folds
+from onelook.recipes import info as looking
 from onelook.recipes import launch
 from onelook.recipes import report as reporting
+from onelook.recipes import serve as serving
 from onelook.recipes import train as training
 from onelook.recipes import validate as validation
 from onelook.recipes.detection_results import DetectResult
 from onelook.recipes.detector import Detector
+from onelook.service.answers import Health
 from onelook.settings.build import build_settings, nearest_name
 from onelook.settings.detect import DetectSettings
 
@@ -150,6 +156,66 @@ def check(data: str | Path, **settings: Any) -> doctor.CheckResult:
     result = doctor.check({"data": data, **settings})
     result.insist()
     return result
+
+
+def split(data: str | Path, output: str | Path, **settings: Any) -> division.Division:
+    """Divide a data set anew into lists of images, in a new folder; the same as `onelook split`.
+
+    Settings: see `SplitSettings`, for example `fractions=[0.7, 0.2, 0.1]` or `folds=5, stratify=True`.
+    """
+    return division.divide({"data": data, "output": output, **settings})
+
+
+def download(data: str | Path, **settings: Any) -> fetching.DownloadResult:
+    """Fetch and unpack what is missing of a data set; the same as `onelook download`. Settings: see `DownloadSettings`.
+
+    Raises:
+        SettingsError: there is nothing to fetch, or an archive has no hash.
+        DataError: an archive cannot be fetched, or is another than it should be.
+    """
+    return fetching.download({"data": data, **settings})
+
+
+def convert(
+    weights: str | Path,
+    out: str | Path | None = None,
+    *,
+    exist_ok: bool = False,
+    ema_only: bool = False,
+    fuse: bool = False,
+    half: bool = False,
+) -> conversion.Conversion:
+    """Write weights of YOLOv5 in our format, or ours to a smaller file; the same as `onelook convert`.
+
+    Args:
+        weights: a checkpoint of YOLOv5, of which nothing is run, or of ours if there is something to change.
+        out: where to; by default beside `weights`, with a name that says what was done.
+        exist_ok: whether a file in that place may be replaced.
+        ema_only: keep the averaged weights only, without the state of the training.
+        fuse: fold batch-norms into convolutions; the result cannot be trained on.
+        half: store the weights in 16 bits.
+    """
+    target = None if out is None else Path(out)
+    return conversion.convert(Path(weights), target, exist_ok=exist_ok, ema_only=ema_only, fused=fuse, half=half)
+
+
+def info(weights: str | Path, **settings: Any) -> looking.InfoResult:
+    """What a file of weights holds; the same as `onelook info`. Settings: see `InfoSettings`."""
+    return looking.info({"weights": weights, **settings})
+
+
+def serve(weights: str | Path, *, on_start: Callable[[serving.Service], None] | None = None, **settings: Any) -> Health:
+    """Answer requests for detections over HTTP until a signal comes; the same as `onelook serve`.
+
+    Args:
+        weights: of the detector.
+        on_start: told where the service is, once requests are answered.
+        settings: see `ServeSettings`, for example `port=8000, conf_thres=0.4`.
+
+    Returns:
+        What was done.
+    """
+    return serving.serve({"weights": weights, **settings}, on_start=on_start)
 
 
 def load(weights: str | Path | Sequence[str | Path], *, device: str = "", **settings: Any) -> Detector:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import signal
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from command_world import World, state_of
 import onelook
 from onelook.engine.callback import CheckpointWritten, EpochEnd, FitEnd, FitStart, StepEnd
 from onelook.errors import CheckpointError, DataError, SettingsError, StopRequested
+from onelook.recipes.serve import Service
 
 SHORT = {"epochs": 2, "batch_size": 8, "imgsz": 64, "workers": 0, "device": "cpu", "noplots": True}
 
@@ -88,8 +90,6 @@ def test_train_goes_on_with_a_run_that_was_stopped(world: World) -> None:
         def on_step_end(self, event: StepEnd) -> None:
             if event.step == 2:
                 signal.raise_signal(signal.SIGINT)
-
-    import signal
 
     with pytest.raises(StopRequested):
         onelook.train(world.yaml, cfg=world.model, callbacks=[Stop()], **SHORT)
@@ -181,6 +181,29 @@ def test_validate_detect_and_check_do_what_their_commands_do(world: World) -> No
     assert onelook.check(world.yaml).ledgers["train"].rows_refused == 1
     with pytest.raises(DataError, match=r"000\.txt` line 1"):
         onelook.check(world.yaml, strict=True)
+
+
+def test_split_download_convert_info_and_serve_do_what_their_commands_do(world: World) -> None:
+    division = onelook.split(world.yaml, "folds", folds=3, near=-1)
+    assert division.data[2] == Path("folds/fold3/data.yaml").absolute() and division.num_groups == 30
+    with pytest.raises(SettingsError, match="fractions"):
+        onelook.split(world.yaml, "other", fractions=[2.0, 1.0])
+    with pytest.raises(onelook.OnelookError, match="download"):
+        onelook.download(world.yaml)
+    small = onelook.convert(world.weights, "small.safetensors", ema_only=True, half=True)
+    assert small.path == Path("small.safetensors") and small.names == ("square", "disc")
+    with pytest.raises(SettingsError, match=r"small\.safetensors"):
+        onelook.convert(str(world.weights), "small.safetensors", half=True)
+    known = onelook.info("small.safetensors", imgsz=64, sparsity=True)
+    assert known.num_bytes == small.path.stat().st_size and known.layers and known.summary is not None
+    places: list[str] = []
+
+    def stop(service: Service) -> None:
+        places.append(service.url)
+        signal.raise_signal(signal.SIGTERM)
+
+    done = onelook.serve("small.safetensors", port=0, device="cpu", imgsz=64, on_start=stop)
+    assert (done.answered, done.failed) == (0, 0) and places[0].startswith("http://127.0.0.1:")
 
 
 def test_mistakes_raise_what_can_be_caught_as_one(world: World) -> None:
