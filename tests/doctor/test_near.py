@@ -10,7 +10,8 @@ import pytest
 
 from onelook.data.looks import Looks, look_at
 from onelook.data.work import Work
-from onelook.doctor.near import MAX_CROWD, alike_pairs, groups_of, near_pairs
+from onelook.doctor.near import MAX_CROWD, alike_pairs, groups_of, mirrored_pairs, near_pairs
+from onelook.doctor.pictures import AllPictures, doubled_findings
 
 
 def plain_search(hashes: np.ndarray, max_bits: int) -> set[tuple[int, int]]:
@@ -74,11 +75,56 @@ def test_pictures_of_the_same_look_alike_and_others_do_not(change: str, tmp_path
     assert pairs.tolist() == [[2 * seed, 2 * seed + 1] for seed in range(20)]
 
 
+@pytest.mark.parametrize("change", CHANGES)
+def test_mirror_images_are_found_and_are_no_plain_copies(change: str, tmp_path: Path) -> None:
+    for seed in range(20):
+        cv2.imwrite(str(tmp_path / f"{seed:02}.jpg"), picture(seed))
+        cv2.imwrite(str(tmp_path / f"{seed:02}x.png"), CHANGES[change](cv2.flip(picture(seed), 1)))
+    looks = looks_of(sorted(map(str, tmp_path.iterdir())))
+    assert mirrored_pairs(looks, 6).tolist() == [[2 * seed, 2 * seed + 1] for seed in range(20)]
+    assert len(alike_pairs(looks, 6)) == 0
+
+
+@pytest.mark.parametrize("flip", [0, -1], ids=["upside down", "turned by half"])
+def test_pictures_that_are_turned_are_no_mirror_images(flip: int, tmp_path: Path) -> None:
+    for seed in range(20):
+        cv2.imwrite(str(tmp_path / f"{seed:02}.jpg"), picture(seed))
+        cv2.imwrite(str(tmp_path / f"{seed:02}x.jpg"), cv2.flip(picture(seed), flip))
+    looks = looks_of(sorted(map(str, tmp_path.iterdir())))
+    assert len(mirrored_pairs(looks, 7)) == len(alike_pairs(looks, 7)) == 0
+
+
+def test_symmetric_picture_is_no_mirror_image_of_itself(tmp_path: Path) -> None:
+    half = picture(3)[:, :320]
+    cv2.imwrite(str(tmp_path / "a.png"), np.concatenate([half, half[:, ::-1]], axis=1))
+    cv2.imwrite(str(tmp_path / "b.png"), picture(4))
+    assert len(mirrored_pairs(looks_of(sorted(map(str, tmp_path.iterdir()))), 7)) == 0
+
+
 def test_blank_pictures_look_like_nothing(tmp_path: Path) -> None:
     for number in range(4):
         cv2.imwrite(str(tmp_path / f"{number}.png"), np.full((64, 64, 3), 60 * number, np.uint8))
     looks = looks_of(sorted(map(str, tmp_path.iterdir())))
-    assert looks.is_flat.all() and len(alike_pairs(looks, 7)) == 0
+    assert looks.is_flat.all() and len(alike_pairs(looks, 7)) == len(mirrored_pairs(looks, 7)) == 0
+
+
+def test_copy_is_told_of_once_be_it_mirrored_or_symmetric(tmp_path: Path) -> None:
+    half = picture(3)[:, :320]
+    symmetric = np.concatenate([half, half[:, ::-1]], axis=1)
+    train = {"a.png": picture(1), "b.png": picture(1)[1:], "c.png": symmetric}
+    for name, image in {**train, "d.png": cv2.flip(picture(1), 1), "e.png": symmetric[1:]}.items():
+        cv2.imwrite(str(tmp_path / name), image)
+    paths = tuple(sorted(map(str, tmp_path.iterdir())))
+    digests = np.arange(5 * 16, dtype=np.uint8).reshape(5, 16)
+    splits = ("train", "train", "train", "val", "val")
+    pictures = AllPictures(splits, (0, 1, 2, 0, 1), paths, digests, looks_of(list(paths)))
+    findings = list(doubled_findings(pictures, 6))
+    assert [(one.kind, Path(one.file).name, one.detail.replace(f"{tmp_path}/", "")) for one in findings] == [
+        ("doubled-look", "b.png", "looks like `a.png`"),
+        ("leaked-look", "e.png", "looks like `c.png` of split `train`"),
+        ("leaked-look", "d.png", "looks like the mirror image of `a.png` of split `train`"),
+    ]
+    assert list(doubled_findings(pictures, -1)) == []
 
 
 def test_looks_are_kept_by_content(tmp_path: Path) -> None:

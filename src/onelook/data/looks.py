@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
@@ -27,7 +27,7 @@ from onelook.files.images import MAX_FILE_BYTES, decode_image
 
 logger = logging.getLogger(__name__)
 
-FORMAT = 1
+FORMAT = 2
 THUMBNAIL_SIDE = 16
 # Less spread of grey levels than this shows nothing: the hash of a blank page is noise.
 FLAT_LEVELS = 2.0
@@ -35,6 +35,7 @@ FLAT_LEVELS = 2.0
 _HASHED_SIDE = 32
 _LEAST_DECODED_SIDE = 64
 _NAME = "the look at the pictures"
+_KEPT = ("hashes", "mirrored", "thumbnails", "orientations")
 
 
 @dataclass(frozen=True)
@@ -43,12 +44,14 @@ class Looks:
 
     Attributes:
         hashes: (N,) uint64; pictures that look alike differ in few bits.
+        mirrored: (N,) uint64, the hashes of the pictures with left and right exchanged.
         thumbnails: (N, 256) uint8, 16 x 16 grey levels.
         is_flat: (N,) bool, nearly one grey level all over.
         orientations: (N,) uint8, EXIF code 1 to 8.
     """
 
     hashes: npt.NDArray[np.uint64]
+    mirrored: npt.NDArray[np.uint64]
     thumbnails: npt.NDArray[np.uint8]
     is_flat: npt.NDArray[np.bool_]
     orientations: npt.NDArray[np.uint8]
@@ -74,16 +77,18 @@ def look_at(
     key = hashlib.sha256(f"{FORMAT} ".encode() + digests.tobytes()).digest()
     file = None if cache_folder is None else cache_folder / f"looks-{_name_of(paths)}.cache"
     kept = None if file is None else load_scan(file, np.frombuffer(key, np.uint8))
-    if kept is not None and {"hashes", "thumbnails", "orientations"} <= set(kept) and len(kept["hashes"]) == len(paths):
-        return _looks(kept["hashes"], kept["thumbnails"], kept["orientations"])
+    if kept is not None and set(_KEPT) <= set(kept) and len(kept["hashes"]) == len(paths):
+        return _looks(kept)
     found = list(each(_look, paths, work, name=_NAME))
-    hashes = np.array([one[0] for one in found], np.uint64)
-    thumbnails = np.array([one[1] for one in found], np.uint8).reshape(-1, THUMBNAIL_SIDE**2)
-    orientations = np.array([one[2] for one in found], np.uint8)
+    arrays: dict[str, npt.NDArray[Any]] = {
+        "hashes": np.array([one[0] for one in found], np.uint64),
+        "mirrored": np.array([one[1] for one in found], np.uint64),
+        "thumbnails": np.array([one[2] for one in found], np.uint8).reshape(-1, THUMBNAIL_SIDE**2),
+        "orientations": np.array([one[3] for one in found], np.uint8),
+    }
     if file is not None:
-        arrays: dict[str, npt.NDArray[Any]] = {"key": np.frombuffer(key, np.uint8), "hashes": hashes}
-        save_scan(file, {**arrays, "thumbnails": thumbnails, "orientations": orientations})
-    return _looks(hashes, thumbnails, orientations)
+        save_scan(file, {"key": np.frombuffer(key, np.uint8), **arrays})
+    return _looks(arrays)
 
 
 def perceptual_hash(grey: npt.NDArray[np.uint8]) -> int:
@@ -93,22 +98,23 @@ def perceptual_hash(grey: npt.NDArray[np.uint8]) -> int:
     return int.from_bytes(bits.tobytes(), "big")
 
 
-def _looks(hashes: Any, thumbnails: Any, orientations: Any) -> Looks:
-    return Looks(hashes, thumbnails, thumbnails.std(axis=1) < FLAT_LEVELS, orientations)
+def _looks(kept: Mapping[str, Any]) -> Looks:
+    is_flat = kept["thumbnails"].std(axis=1) < FLAT_LEVELS
+    return Looks(kept["hashes"], kept["mirrored"], kept["thumbnails"], is_flat, kept["orientations"])
 
 
-def _look(path: str) -> tuple[int, npt.NDArray[np.uint8], int]:
+def _look(path: str) -> tuple[int, int, npt.NDArray[np.uint8], int]:
     try:
         data = read_bounded(path, MAX_FILE_BYTES)
         header = read_header(data)
         rgb = decode_image(data, scale_hint=_scale(min(header.stored_hw)))
     except (DataError, DamagedImage) as problem:
         logger.debug("no look at `%s`: %s", path, problem)
-        return 0, np.zeros(THUMBNAIL_SIDE**2, np.uint8), 1
+        return 0, 0, np.zeros(THUMBNAIL_SIDE**2, np.uint8), 1
     cv2 = _cv2()
     grey = cv2.resize(cv2.cvtColor(rgb, cv2.COLOR_RGB2GRAY), (_HASHED_SIDE, _HASHED_SIDE), interpolation=cv2.INTER_AREA)
     thumbnail = cv2.resize(grey, (THUMBNAIL_SIDE, THUMBNAIL_SIDE), interpolation=cv2.INTER_AREA)
-    return perceptual_hash(grey), thumbnail.reshape(-1), header.orientation
+    return perceptual_hash(grey), perceptual_hash(cv2.flip(grey, 1)), thumbnail.reshape(-1), header.orientation
 
 
 def _scale(side_px: int) -> int:

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 import numpy as np
 import numpy.typing as npt
 
-from onelook.data.looks import Looks
+from onelook.data.looks import THUMBNAIL_SIDE, Looks
 
 MAX_BITS = 7
 # Pictures of one scene pass this easily; strangers with nearly the same hash, which is rare, hardly ever do.
@@ -24,6 +24,8 @@ _PARTS, _PART_BITS = 4, 16
 _BITS_OF = np.array([number.bit_count() for number in range(256)], np.uint8)
 
 Pairs = npt.NDArray[np.int64]
+_AS_IT_IS = np.arange(THUMBNAIL_SIDE**2)
+_MIRRORED = _AS_IT_IS.reshape(THUMBNAIL_SIDE, THUMBNAIL_SIDE)[:, ::-1].reshape(-1)
 
 
 def alike_pairs(looks: Looks, max_bits: int) -> Pairs:
@@ -36,7 +38,19 @@ def alike_pairs(looks: Looks, max_bits: int) -> Pairs:
     usable = np.flatnonzero(~looks.is_flat)
     pairs = near_pairs(looks.hashes[usable], max_bits)
     pairs = usable[pairs]
-    kept = _correlation(looks.thumbnails, pairs) >= LEAST_CORRELATION
+    kept = _correlation(looks.thumbnails, pairs, _AS_IT_IS) >= LEAST_CORRELATION
+    return _sorted_once(pairs[kept], len(looks))
+
+
+def mirrored_pairs(looks: Looks, max_bits: int) -> Pairs:
+    """Pairs of pictures of which one looks like the other with left and right exchanged; else as `alike_pairs`."""
+    usable = np.flatnonzero(~looks.is_flat)
+    count = len(usable)
+    pairs = near_pairs(np.concatenate([looks.hashes[usable], looks.mirrored[usable]]), max_bits)
+    pairs = pairs[(pairs[:, 0] < count) & (pairs[:, 1] >= count)]
+    pairs = usable[pairs - [0, count]]
+    pairs = pairs[pairs[:, 0] != pairs[:, 1]]
+    kept = _correlation(looks.thumbnails, pairs, _MIRRORED) >= LEAST_CORRELATION
     return _sorted_once(pairs[kept], len(looks))
 
 
@@ -118,11 +132,20 @@ def _distance(hashes: npt.NDArray[np.uint64], pairs: Pairs) -> npt.NDArray[np.in
     return distances
 
 
-def _correlation(thumbnails: npt.NDArray[np.uint8], pairs: Pairs) -> npt.NDArray[np.float32]:
-    """How alike the small pictures of each pair are, (P,), -1 to 1; brightness and contrast do not count."""
+def _correlation(
+    thumbnails: npt.NDArray[np.uint8], pairs: Pairs, order: npt.NDArray[np.int64]
+) -> npt.NDArray[np.float32]:
+    """How alike the small pictures of each pair are, (P,), -1 to 1; brightness and contrast do not count.
+
+    Args:
+        thumbnails: of all pictures.
+        pairs: their numbers.
+        order: in which the pixels of the second of a pair are taken.
+    """
     result = np.zeros(len(pairs), np.float32)
     for start in range(0, len(pairs), 100_000):
         one, other = (thumbnails[pairs[start : start + 100_000, side]].astype(np.float32) for side in (0, 1))
+        other = other[:, order]
         one, other = one - one.mean(axis=1, keepdims=True), other - other.mean(axis=1, keepdims=True)
         size = np.sqrt((one**2).sum(axis=1) * (other**2).sum(axis=1))
         result[start : start + 100_000] = (one * other).sum(axis=1) / np.maximum(size, 1e-6)

@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from onelook.data.looks import Looks
 from onelook.doctor.findings import Finding, Scans
-from onelook.doctor.near import alike_pairs
+from onelook.doctor.near import alike_pairs, mirrored_pairs
 from onelook.files.bounded import printable
 
 _TURNED = {2: "mirrored", 3: "upside down", 4: "mirrored upside down"}
@@ -42,7 +42,7 @@ class AllPictures:
         joined = Looks(
             *(
                 np.concatenate([getattr(looks[split], name) for split in order])
-                for name in ("hashes", "thumbnails", "is_flat", "orientations")
+                for name in ("hashes", "mirrored", "thumbnails", "is_flat", "orientations")
             )
         )
         return AllPictures(
@@ -55,7 +55,7 @@ class AllPictures:
 
 
 def doubled_findings(pictures: AllPictures, max_bits: int) -> Iterator[Finding]:
-    """Pictures of which there is another one: the same to the byte, or one that looks alike.
+    """Pictures of which there is another one: the same to the byte, or one that looks alike, mirrored or not.
 
     One of a pair is told of: in two splits, the one in the smaller split, and in one split, the later one.
 
@@ -73,12 +73,15 @@ def doubled_findings(pictures: AllPictures, max_bits: int) -> Iterator[Finding]:
             yield _finding(pictures, number, _twin(pictures, number, numbers), "image", "has the same content as")
     if max_bits < 0:
         return
-    alike: dict[int, list[int]] = defaultdict(list)
-    for one, other in alike_pairs(pictures.looks, max_bits).tolist():
-        if first_of[one] == one and first_of[other] == other:  # else told of already
-            alike[other].append(one)
-    for number in sorted(alike):
-        yield _finding(pictures, number, _twin(pictures, number, alike[number]), "look", "looks like")
+    told: set[tuple[int, int]] = set()
+    for search, words in ((alike_pairs, "looks like"), (mirrored_pairs, "looks like the mirror image of")):
+        alike: dict[int, list[int]] = defaultdict(list)
+        for one, other in search(pictures.looks, max_bits).tolist():
+            if first_of[one] == one and first_of[other] == other and (one, other) not in told:  # else told of already
+                alike[other].append(one)
+                told.add((one, other))
+        for number in sorted(alike):
+            yield _finding(pictures, number, _twin(pictures, number, alike[number]), "look", words)
 
 
 def turned_findings(scans: Scans, looks: Mapping[str, Looks]) -> Iterator[Finding]:

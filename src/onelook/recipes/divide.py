@@ -21,7 +21,7 @@ from onelook.data.looks import look_at
 from onelook.data.scan_cache import default_cache_folder
 from onelook.data.scan_rules import ScanOptions
 from onelook.data.work import Work, each
-from onelook.doctor.near import alike_pairs, groups_of
+from onelook.doctor.near import alike_pairs, groups_of, mirrored_pairs
 from onelook.engine.stop_signal import StopSignal
 from onelook.errors import DataError, SettingsError
 from onelook.files.atomic import TEMPORARY_MARK
@@ -163,7 +163,7 @@ def _groups(pool: _Pool, settings: SplitSettings, work: Work) -> Array:
             work=work,
             cache_folder=default_cache_folder(),
         )
-        pairs.append(alike_pairs(looks, settings.near))
+        pairs += [alike_pairs(looks, settings.near), mirrored_pairs(looks, settings.near)]
     return groups_of(np.concatenate(pairs), len(pool.paths))
 
 
