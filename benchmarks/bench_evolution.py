@@ -23,7 +23,7 @@ import numpy as np
 import optuna
 from record import append_rows
 
-from onelook.engine.evolution.genes import GENES, Individual, in_range
+from onelook.engine.evolution.genes import Individual, in_range, place_of
 from onelook.engine.evolution.history import Row
 from onelook.engine.evolution.search import GeneticSearch, Plan, Search, Trial, Worth
 from onelook.engine.evolution.study import OptunaSearch
@@ -46,7 +46,7 @@ class Landscape:
 
     def __init__(self, seed: int, epochs: int) -> None:
         rng = np.random.Generator(np.random.Philox(key=[seed, 1]))
-        start = np.array([place(name, START[name]) for name in NAMES])
+        start = np.array([place_of(name, START[name]) for name in NAMES])
         far = rng.uniform(0.1, 0.3, len(NAMES)) * rng.choice([-1, 1], len(NAMES))
         self._peak = np.where((start + far < 0) | (start + far > 1), start - far, start + far)
         self._weights = rng.uniform(1.5, 6, len(NAMES))
@@ -61,22 +61,14 @@ class Landscape:
         return Worth(best, epochs=self._epochs, state="complete")
 
     def _curve(self, genes: Individual) -> list[float]:
-        distance = np.array([place(name, genes[name]) for name in NAMES]) - self._peak
+        distance = np.array([place_of(name, genes[name]) for name in NAMES]) - self._peak
         loss = float((self._weights * distance**2).sum() + 2 * distance[0] * distance[1])
-        speed = 2 + 4 * place("lr0", genes["lr0"])  # high rates are quick to begin with
+        speed = 2 + 4 * place_of("lr0", genes["lr0"])  # high rates are quick to begin with
         time = np.arange(1, self._epochs + 1) / self._epochs
         word = int(sum(value * 1e5 * 31**number for number, value in enumerate(genes.values()))) % 2**63
         noise = np.random.Generator(np.random.Philox(key=[self._seed, word])).normal(0, 0.005, self._epochs)
         curve = 0.7 * math.exp(-loss) * (1 - np.exp(-speed * time)) / (1 - math.exp(-speed)) + noise
         return [float(value) for value in curve.clip(0)]
-
-
-def place(name: str, value: float) -> float:
-    """Where a value lies in its range, 0 to 1."""
-    gene = GENES[name]
-    if gene.log:
-        return math.log(value / gene.low) / math.log(gene.high / gene.low)
-    return (value - gene.low) / (gene.high - gene.low)
 
 
 def main() -> None:
@@ -88,6 +80,9 @@ def main() -> None:
     parser.add_argument("--trials", type=int, default=60, help="of the genetic search")
     parser.add_argument("--epochs", type=int, default=30, help="of a trial")
     parser.add_argument("--seeds", type=int, nargs="+", default=list(range(20)))
+    parser.add_argument(
+        "--folder", type=Path, help="keep the trainings here; a genetic search found here is not done again"
+    )
     parser.add_argument("--save", action="store_true", help="append to results/evolution.csv")
     arguments = parser.parse_args()
     optuna.logging.set_verbosity(optuna.logging.WARNING)
@@ -130,12 +125,13 @@ def in_landscape(arguments: argparse.Namespace, seed: int) -> tuple[list[Row], l
 
 
 def by_training(arguments: argparse.Namespace, seed: int) -> tuple[list[Row], list[Row]]:
-    """The same by real trainings in a folder that is thrown away."""
+    """The same by real trainings, in a folder that is thrown away unless the user named one."""
     fixed = {"imgsz": arguments.imgsz, "workers": 0, "device": "cpu", "cache": "disk", "noplots": True, "noval": False}
     fixed |= {"optimizer": "SGD", "batch_size": 16, "freeze": [BACKBONE]}
     given = {"data": arguments.data, "weights": arguments.weights, "epochs": arguments.epochs, "seed": seed, **fixed}
-    with tempfile.TemporaryDirectory() as folder:
-        place = {"project": folder, "name": "genetic"}
+    with tempfile.TemporaryDirectory() as passing:
+        folder = arguments.folder or Path(passing)
+        place = {"project": folder, "name": f"genetic{seed}", "exist_ok": True}
         way = {**given, **place, "evolve": arguments.trials, "evolve_method": "genetic"}
         genetic = list(evolve(way, observer=show).rows)
         is_wanted, pruned = reached(genetic), list[Row]()
@@ -146,7 +142,7 @@ def by_training(arguments: argparse.Namespace, seed: int) -> tuple[list[Row], li
             if not is_wanted(row):
                 raise EnoughError
 
-        place, trials = {"project": folder, "name": "optuna"}, arguments.trials * arguments.epochs
+        place, trials = {"project": folder, "name": f"optuna{seed}"}, arguments.trials * arguments.epochs
         try:
             evolve({**given, **place, "evolve": trials, "evolve_method": "optuna"}, observer=observe)
         except EnoughError:

@@ -86,9 +86,8 @@ def test_genetic_trials_are_validated_at_their_end_only_unless_asked(search: Opt
 
 
 def test_bad_trials_are_pruned(search: Options) -> None:
-    result = evolve(search | {"evolve": 5, "epochs": 2, "evolve_method": "optuna"})
-    states = {row.state: row.epochs for row in result.rows}
-    assert states == {"complete": 2, "pruned": 1}
+    result = evolve(search | {"evolve": 3, "epochs": 4, "evolve_method": "optuna"})
+    assert {(row.state, row.epochs < 4) for row in result.rows} == {("complete", False), ("pruned", True)}
     assert not any((result.run_folder / "trials" / f"{row.generation:04}" / "weights").exists()
                    for row in result.rows if row.state == "pruned")  # fmt: skip
 

@@ -10,20 +10,17 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import optuna
-from optuna.pruners import SuccessiveHalvingPruner
+from optuna.pruners import NopPruner
 from optuna.trial import FrozenTrial, TrialState
 
 from onelook.engine.evolution.genes import Individual, in_range
 from onelook.engine.evolution.history import Row, merged
+from onelook.engine.evolution.prospects import Past, is_hopeless
 from onelook.engine.evolution.sampler import FOREIGN, SLOT, KeyedSampler, is_ours
 from onelook.engine.evolution.search import Objective, Plan, Trial, Worth, row_of
 from onelook.engine.run_dir import is_alive, process_identity
 from onelook.errors import SettingsError
 
-# Successive halving: after a 16th and a quarter of its epochs, a trial goes on if it is among the best quarter of those
-# that came so far.
-REDUCTION_FACTOR = 4
-FIRST_RUNG = 16
 SEARCH, WORTH, GENE_VALUES, OWNER = "search", "worth", "genes", "owner"
 
 
@@ -48,13 +45,10 @@ class OptunaSearch:
     ) -> None:
         self._plan = plan
         self._sampler = KeyedSampler(plan)
-        pruner = SuccessiveHalvingPruner(
-            min_resource=max(plan.epochs // FIRST_RUNG, 1), reduction_factor=REDUCTION_FACTOR
-        )
         self._study = optuna.create_study(
             storage=storage,
             sampler=self._sampler,
-            pruner=pruner,
+            pruner=NopPruner(),
             study_name=name,
             direction="maximize",
             load_if_exists=True,
@@ -119,7 +113,15 @@ class OptunaSearch:
 
     def _is_hopeless(self, trial: optuna.Trial, epoch: int, fitness: float) -> bool:
         trial.report(fitness, epoch + 1)
-        return epoch + 1 < self._plan.epochs and trial.should_prune()
+        trials = self._study.get_trials(deepcopy=False)
+        complete = [other for other in trials if other.state == TrialState.COMPLETE]
+        past = Past(
+            complete=[other.intermediate_values for other in complete if other.intermediate_values],
+            best=max((other.value for other in complete if other.value is not None), default=0.0),
+            spent=sum(max(other.intermediate_values, default=0) for other in trials if is_ours(other)),
+            epochs=self._plan.epochs,
+        )
+        return is_hopeless(trials[trial.number].intermediate_values, past)
 
     def _agree(self, identity: Mapping[str, Any]) -> None:
         stored = self._study.user_attrs.get(SEARCH)
