@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from onelook.settings.export import FormatNames
+from onelook.settings.idle import refuse_idle
 from onelook.settings.train import IMGSZ_ALIASES
 
 
@@ -43,3 +44,8 @@ class BenchmarkSettings(BaseModel):
     """Name of the run folder; a number is added if it is taken."""
     exist_ok: bool = Field(False)
     """Write into the run folder even if it is there already."""
+
+    @model_validator(mode="after")
+    def _refuse_options_without_effect(self) -> BenchmarkSettings:
+        refuse_idle(self, ("workers",), without="data")
+        return self

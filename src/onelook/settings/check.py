@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from onelook.settings.idle import refuse_idle
 from onelook.settings.train import IMGSZ_ALIASES
 
 
@@ -38,3 +39,9 @@ class CheckSettings(BaseModel):
     """New folder for a corrected copy, without the faults that a machine can cure; empty writes none."""
     exist_ok: bool = Field(False)
     """Write into the folder even if it is there already."""
+
+    @model_validator(mode="after")
+    def _refuse_options_without_effect(self) -> CheckSettings:
+        refuse_idle(self, ("suspicions", "device"), without="weights")
+        refuse_idle(self, ("exist_ok",), without="output")
+        return self

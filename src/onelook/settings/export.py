@@ -9,6 +9,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 
 from onelook.errors import SettingsError
 from onelook.settings.build import nearest_name
+from onelook.settings.idle import refuse_idle
 from onelook.settings.train import IMGSZ_ALIASES
 
 FORMAT_NAMES = ("onnx", "openvino", "torchscript", "ncnn", "executorch", "coreml", "litert", "tensorrt")
@@ -96,13 +97,7 @@ class ExportSettings(BaseModel):
             raise SettingsError("`half` and `int8` exclude each other", hint="drop one, or export twice")
         if self.int8 and not self.data:
             raise SettingsError("`int8` needs pictures to measure ranges on", hint="add `--data`")
-        needs = {
-            "nms": (self.nms, ("conf_thres", "iou_thres", "max_det", "agnostic_nms")),
-            "int8": (self.int8, ("calibration_images",)),
-            "data": (bool(self.data), ("max_loss", "workers")),
-        }
-        for needed, (is_given, names) in needs.items():
-            idle = [name for name in names if name in self.model_fields_set and not is_given]
-            if idle:
-                raise SettingsError(f"setting `{idle[0]}` has no effect without `{needed}`", hint=f"add `--{needed}`")
+        refuse_idle(self, ("conf_thres", "iou_thres", "max_det", "agnostic_nms"), without="nms")
+        refuse_idle(self, ("calibration_images",), without="int8")
+        refuse_idle(self, ("max_loss", "workers"), without="data")
         return self

@@ -7,6 +7,7 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from onelook.errors import SettingsError
+from onelook.settings.idle import refuse_idle
 from onelook.settings.train import IMGSZ_ALIASES
 
 
@@ -50,7 +51,5 @@ class InfoSettings(BaseModel):
             )
         if "threshold" in given and not (self.sparsity or self.prune):
             raise SettingsError("setting `threshold` has no effect without `sparsity`", hint="add `--sparsity`")
-        idle = [name for name in ("batch_size", "workers", "device") if name in given and not self.data]
-        if idle:
-            raise SettingsError(f"setting `{idle[0]}` has no effect without `data`", hint="add `--data`")
+        refuse_idle(self, ("batch_size", "workers", "device"), without="data")
         return self
