@@ -299,7 +299,7 @@ def test_folds_and_a_search_or_a_single_run_or_a_launcher_exclude_each_other(
 
 def test_trainings_that_go_on_learn_the_same(options: Options, tmp_path: Path) -> None:
     with pytest.raises(StopRequested):
-        train_folds(options, callbacks=[Interrupts("fold1", at_the_end=True)])
+        train_folds(options, callbacks=[Interrupts("fold2")])
     folder = options["project"] / "exp"
     for changes, message in (
         ({"lr0": 0.5, "epochs": 9}, "`epochs` was 2 and would become 9"),

@@ -127,4 +127,7 @@ def _way_to_go_on(prepared: PreparedFolds) -> Iterator[None]:
         if not prepared.folder.beginning.is_file():
             raise
         hint = f"go on with all folds: onelook train --resume {prepared.folder.path}"
+        if problem.is_told:  # by the processes that have trained
+            logger.info("%s", hint)
+            raise
         raise StopRequested(problem.message, hint=hint) from problem
