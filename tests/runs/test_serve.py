@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import socket
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import cv2
 import numpy as np
@@ -70,6 +72,15 @@ def test_answer_is_that_of_the_library(service: Service, picture: Path, settings
     np.testing.assert_allclose([item["score"] for item in answer["detections"]], found.scores, atol=6e-6)
     assert (answer["size"], answer["batch"]) == ({"width": 96, "height": 96}, 1)
     assert answer["milliseconds"]["total"] >= answer["milliseconds"]["predict"] > 0
+
+
+def test_heads_of_requests_have_a_limit(service: Service) -> None:
+    """A head without an end is refused as soon as it is too long, whoever sends how slowly."""
+    assert ask(service.url, "GET", "/health", x_much="a" * 20_000).status == 200
+    place = urlsplit(service.url)
+    with socket.create_connection((str(place.hostname), int(place.port or 0)), timeout=5) as line:
+        line.sendall(b"GET /health HTTP/1.1\r\nHost: localhost\r\nX-Much: " + b"a" * 40_000)
+        assert line.recv(100).startswith(b"HTTP/1.1 400 ")
 
 
 def test_form_and_other_types_give_the_same(service: Service, picture: Path) -> None:

@@ -15,6 +15,7 @@ from onelook.errors import SettingsError
 from onelook.service.guard import App
 
 BACKLOG = 256
+MAX_HEAD_BYTES = 1 << 15  # of a request: method, address and headers
 _HINTS = {
     errno.EADDRINUSE: "choose another `--port`; 0 takes a free one",
     errno.EACCES: "ports below 1024 are for the system: choose another `--port`",
@@ -68,6 +69,8 @@ def running(app: App, host: str, port: int, *, stop_seconds: int = 30) -> Iterat
         log_level="critical",  # we log ourselves
         access_log=False,
         lifespan="off",
+        http="h11",  # the other one that uvicorn may find, httptools, takes heads of any length
+        h11_max_incomplete_event_size=MAX_HEAD_BYTES,
         ws="none",
         proxy_headers=False,
         server_header=False,
