@@ -44,7 +44,7 @@ from yolov5_files import stripped
 
 PAGES = pages()
 KINDS = {
-    "train": FoldsSettings,
+    "train": TrainSettings,
     "val": ValidateSettings,
     "detect": DetectSettings,
     "evolve": EvolveSettings,
