@@ -11,6 +11,7 @@ import json
 import os
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from itertools import islice
 from pathlib import Path
@@ -20,7 +21,7 @@ import numpy as np
 
 from onelook.data.dataset_spec import DatasetSpec
 from onelook.data.formats.label_rows import LabelRows
-from onelook.data.formats.label_source import LabelSource, Lazy, SizeHw, digest_of_file
+from onelook.data.formats.label_source import LabelSource, Lazy, SizeHw
 from onelook.data.formats.object_rows import RowCollector, frame_of, shown
 from onelook.data.formats.parquet_file import (
     BOX_FIELDS,
@@ -36,7 +37,7 @@ from onelook.data.formats.row_rules import RefusedRow
 from onelook.data.scan_cache import default_cache_folder, file_states
 from onelook.errors import DataError
 from onelook.files.atomic import TEMPORARY_MARK
-from onelook.files.bounded import printable
+from onelook.files.bounded import file_digest, printable
 
 FOLDER = "parquet"
 _SUFFIX_OF = {
@@ -48,6 +49,7 @@ _SUFFIX_OF = {
     b"MM": ".tif",
 }
 _MAX_SIDE = 1 << 20
+_MAX_BYTES = 1 << 40
 _MARGIN = 1.1
 
 
@@ -65,7 +67,13 @@ def open_parquet(spec: DatasetSpec, split: str, single_cls: bool) -> LabelSource
     rows = [(number, row) for number, file in enumerate(files) for row in range(file.num_rows)]
     objects = Lazy(lambda: [found for file in files for found in objects_of(file)])
     class_of_name = None if single_cls else {name: class_id for class_id, name in enumerate(spec.names)}
-    digests = Lazy(lambda: [digest_of_file(file.path) for file in files])
+    digests = Lazy(lambda: [file_digest(file.path, _MAX_BYTES) for file in files])
+
+    def read(number: int, size_hw: SizeHw) -> LabelRows:
+        file, row = rows[number]
+        found = parquet_rows(objects()[number], size_hw, class_of_name, place=f"row {row}", names=files[file].names)
+        return replace(found, digest=digests()[file])
+
     return LabelSource(
         images=pictures,
         label_files=[files[number].path for number, _ in rows],
@@ -73,13 +81,7 @@ def open_parquet(spec: DatasetSpec, split: str, single_cls: bool) -> LabelSource
         files=[*pictures, *(file.path for file in files)],
         states=file_states([*pictures, *(file.path for file in files)]),
         rules=f"parquet {'any' if single_cls else json.dumps(spec.names)}",
-        read=lambda number, size_hw: parquet_rows(
-            objects()[number],
-            size_hw,
-            class_of_name,
-            place=f"row {rows[number][1]}",
-            names=files[rows[number][0]].names,
-        ),
+        read=read,
         digest=lambda number: digests()[rows[number][0]],
         names=[f"{Path(files[number].path).name} {row}" for number, row in rows],
     )
