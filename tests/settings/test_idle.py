@@ -13,7 +13,9 @@ from onelook.settings.build import build_settings
 from onelook.settings.check import CheckSettings
 from onelook.settings.export import ExportSettings
 from onelook.settings.info import InfoSettings
+from onelook.settings.split import SplitSettings
 
+SPLIT = {"data": "bees.yaml", "output": "parts", "fractions": [0.7, 0.3]}
 WEIGHTS, DATA = {"weights": "best.safetensors"}, {"data": "bees.yaml"}
 IDLE: list[tuple[type[BaseModel], dict[str, Any], dict[str, Any], dict[str, Any]]] = [
     (BenchmarkSettings, WEIGHTS, {"workers": 1}, DATA),
@@ -38,3 +40,9 @@ def test_settings_without_effect_are_refused(
     ):
         build_settings(kind, {**always, **idle})
     assert getattr(build_settings(kind, {**always, **idle, **needed}), name) == idle[name] or name == "data"
+
+
+def test_fractions_are_refused_where_folds_settle_them() -> None:
+    assert build_settings(SplitSettings, SPLIT).fractions == [0.7, 0.3]
+    with pytest.raises(SettingsError, match="setting `fractions` has no effect with `folds`\nhint: drop one of them"):
+        build_settings(SplitSettings, {**SPLIT, "folds": 5})

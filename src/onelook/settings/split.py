@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from onelook.errors import SettingsError
 
@@ -61,3 +61,9 @@ class SplitSettings(BaseModel):
                 f"`group` is `{group}`, which is no regular expression: {problem}", hint="try `folder`, or `(.*)_\\d+`"
             ) from problem
         return group
+
+    @model_validator(mode="after")
+    def _refuse_options_without_effect(self) -> SplitSettings:
+        if self.folds and "fractions" in self.model_fields_set:
+            raise SettingsError("setting `fractions` has no effect with `folds`", hint="drop one of them")
+        return self
