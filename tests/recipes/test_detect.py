@@ -216,7 +216,15 @@ def test_settings_without_sense_are_refused(photos: Path, run, options: dict[str
 
 @pytest.mark.parametrize(
     ("name", "expected"),
-    [("person", "person"), ("a/b\\c", "a_b_c"), ("..", "class7"), ("x\ny", "x_y"), ("é", "é"), ("con:1", "con_1")],
+    [
+        ("person", "person"),
+        ("a/b\\c", "a_b_c"),
+        ("..", "class7"),
+        ("x\ny", "x_y"),
+        ("é", "é"),
+        ("con:1", "con_1"),
+        ("蜂" * 90, "蜂" * 66),
+    ],
 )
 def test_class_names_become_harmless_folder_names(name: str, expected: str) -> None:
     assert folder_name(name, 7) == expected

@@ -30,7 +30,7 @@ Image = npt.NDArray[np.uint8]
 CORNERS = 1  # the value of the setting `save_format`
 CROP_GAIN = 1.02
 CROP_BORDER_PX = 10
-MAX_FOLDER_NAME = 100
+MAX_FOLDER_NAME, MAX_FOLDER_BYTES = 100, 200
 _WRITABLE = {".mpo": ".jpg"}
 
 
@@ -235,5 +235,5 @@ def folder_name(class_name: str, class_id: int) -> str:
     ('.._traffic light', 'class2')
     """
     safe = "".join(c if c.isprintable() and c not in '<>:"/\\|?*' else "_" for c in class_name)
-    safe = safe.strip().rstrip(".")[:MAX_FOLDER_NAME]
+    safe = safe.strip().rstrip(".")[:MAX_FOLDER_NAME].encode()[:MAX_FOLDER_BYTES].decode(errors="ignore")
     return safe if safe.strip(".") else f"class{class_id}"
