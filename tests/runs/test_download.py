@@ -100,6 +100,12 @@ def test_a_public_set_goes_to_a_folder_of_its_own(tmp_path: Path) -> None:
     assert (tmp_path / "sets/voc2007/voc2007.yaml").read_bytes() == description_of("voc2007").read_bytes()
 
 
+def test_output_is_refused_where_a_yaml_says_where_data_go(tmp_path: Path) -> None:
+    yaml = describe(tmp_path / "set", [])
+    with pytest.raises(SettingsError, match="`output` has no effect"):
+        fetched(yaml, output=tmp_path / "elsewhere")
+
+
 SCRIPTS: dict[str, object] = {
     "a script": "import os; os.system('touch evil')",
     "a shell script": "bash data/scripts/get.sh",

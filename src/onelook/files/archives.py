@@ -47,7 +47,7 @@ class ArchiveLimits:
     max_members: int = 2_000_000
     max_bytes: int = 1 << 40
     max_ratio: float = 200.0
-    max_directory_bytes: int = 1 << 29
+    max_directory_bytes: int = 1 << 28
 
 
 def unpack_zip(

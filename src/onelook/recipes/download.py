@@ -160,6 +160,11 @@ def _archive(entry: object, where: str, no_hash: bool) -> Archive:
 def _described(settings: DownloadSettings) -> Path:
     """The YAML; that of a public data set is copied to where its data go."""
     if settings.data not in PUBLIC_SETS:
+        if "output" in settings.model_fields_set:
+            raise SettingsError(
+                f"setting `output` has no effect with `{printable(settings.data)}`: data go to where their YAML is",
+                hint="leave out `--output`, or put the YAML where the data shall be",
+            )
         return Path(os.path.abspath(settings.data))  # noqa: PTH100
     folder = Path(os.path.abspath(settings.output)) / settings.data  # noqa: PTH100
     path = folder / f"{settings.data}.yaml"
