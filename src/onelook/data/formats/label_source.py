@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from onelook.data.formats.label_rows import LabelBatch, LabelRows, RowProblem
+from onelook.data.scan_cache import ABSENT, file_states
 from onelook.errors import DataError
 from onelook.files.bounded import content_digest, read_bounded
 from onelook.files.images import MAX_FILE_BYTES
@@ -58,6 +59,44 @@ class LabelSource:
         """The first label file that was looked for and is not there, if any."""
         missing = np.flatnonzero(~self.has_labels)
         return self.label_files[int(missing[0])] if len(missing) else None
+
+
+def paired_source(
+    images: Sequence[str],
+    label_files: Sequence[str],
+    *,
+    rules: str,
+    read: Callable[[str, SizeHw], LabelRows],
+    read_many: Callable[[Sequence[str], npt.NDArray[np.bool_]], LabelBatch] | None = None,
+) -> LabelSource:
+    """The images of a split of which each has a label file of its own, there or not.
+
+    Args:
+        images: paths in a fixed order, each once.
+        label_files: of each image.
+        rules: all else that the result depends on, as text.
+        read: the rows of a label file of a picture of this size.
+        read_many: those of many label files at once; which of them are there is said.
+    """
+    states = file_states([*images, *label_files])
+    has_labels = states[len(images) :, 0] != ABSENT
+
+    def read_some(numbers: range) -> LabelBatch:
+        assert read_many is not None
+        place = slice(numbers.start, numbers.stop)
+        return read_many(label_files[place], has_labels[place])
+
+    return LabelSource(
+        images=images,
+        label_files=label_files,
+        has_labels=has_labels,
+        files=[*images, *label_files],
+        states=states,
+        rules=rules,
+        read=lambda number, size_hw: read(label_files[number], size_hw),
+        digest=lambda number: digest_of_file(label_files[number]),
+        read_many=read_some if read_many is not None else None,
+    )
 
 
 class Lazy(Generic[Value]):

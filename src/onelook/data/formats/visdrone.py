@@ -10,11 +10,10 @@ import numpy as np
 from onelook.data.dataset_spec import DatasetSpec, image_names
 from onelook.data.formats.label_paths import path_below
 from onelook.data.formats.label_rows import LabelRows
-from onelook.data.formats.label_source import LabelSource, SizeHw, digest_of_file
+from onelook.data.formats.label_source import LabelSource, SizeHw, paired_source
 from onelook.data.formats.object_rows import UNKNOWN_SIZE, RowCollector, frame_of
 from onelook.data.formats.row_rules import RefusedRow
 from onelook.data.formats.visdrone_file import MAX_BYTES, parse_row, rows_of, text_of
-from onelook.data.scan_cache import ABSENT, file_states
 from onelook.errors import DataError
 from onelook.files.bounded import content_digest, read_bounded
 
@@ -28,17 +27,12 @@ def open_visdrone(spec: DatasetSpec, split: str, single_cls: bool) -> LabelSourc
     images = image_names(spec, split)
     folders = [str(entry) for entry in spec.splits[split]]
     labels = [path_below(spec.annotations[split], image, folders, suffix=".txt") for image in images]
-    states = file_states([*images, *labels])
     num_classes = len(spec.names)
-    return LabelSource(
-        images=images,
-        label_files=labels,
-        has_labels=states[len(images) :, 0] != ABSENT,
-        files=[*images, *labels],
-        states=states,
+    return paired_source(
+        images,
+        labels,
         rules=f"visdrone {num_classes} {'any' if single_cls else 'each'}",
-        read=lambda number, size_hw: read_visdrone(labels[number], size_hw, num_classes, single_cls=single_cls),
-        digest=lambda number: digest_of_file(labels[number]),
+        read=lambda path, size_hw: read_visdrone(path, size_hw, num_classes, single_cls=single_cls),
     )
 
 

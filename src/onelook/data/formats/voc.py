@@ -11,11 +11,10 @@ import numpy as np
 from onelook.data.dataset_spec import DatasetSpec, image_names
 from onelook.data.formats.label_paths import path_below
 from onelook.data.formats.label_rows import LabelRows
-from onelook.data.formats.label_source import LabelSource, SizeHw, digest_of_file
+from onelook.data.formats.label_source import LabelSource, SizeHw, paired_source
 from onelook.data.formats.object_rows import RowCollector, frame_of, shown
 from onelook.data.formats.row_rules import RefusedRow
 from onelook.data.formats.voc_file import MAX_BYTES, VocObject, parse_voc
-from onelook.data.scan_cache import ABSENT, file_states
 from onelook.errors import DataError
 from onelook.files.bounded import content_digest, read_bounded
 
@@ -29,18 +28,13 @@ def open_voc(spec: DatasetSpec, split: str, single_cls: bool) -> LabelSource:
     images = image_names(spec, split)
     folders = [str(entry) for entry in spec.splits[split]]
     labels = [path_below(spec.annotations[split], image, folders, suffix=".xml") for image in images]
-    states = file_states([*images, *labels])
     class_of_name = None if single_cls else {name: class_id for class_id, name in enumerate(spec.names)}
     keep_difficult = spec.keep_difficult
-    return LabelSource(
-        images=images,
-        label_files=labels,
-        has_labels=states[len(images) :, 0] != ABSENT,
-        files=[*images, *labels],
-        states=states,
+    return paired_source(
+        images,
+        labels,
         rules=f"voc {'any' if single_cls else json.dumps(spec.names)} {keep_difficult}",
-        read=lambda number, size_hw: read_voc(labels[number], size_hw, class_of_name, keep_difficult=keep_difficult),
-        digest=lambda number: digest_of_file(labels[number]),
+        read=lambda path, size_hw: read_voc(path, size_hw, class_of_name, keep_difficult=keep_difficult),
     )
 
 

@@ -16,10 +16,9 @@ import numpy.typing as npt
 
 from onelook.data.dataset_spec import DatasetSpec, image_names
 from onelook.data.formats.label_rows import LabelBatch, LabelRows, RowProblem, digest_table
-from onelook.data.formats.label_source import LabelSource, digest_of_file
+from onelook.data.formats.label_source import LabelSource, paired_source
 from onelook.data.formats.row_rules import OUTSIDE, RefusedRow, Values, inside, joined
 from onelook.data.formats.yolo_bulk import LARGEST, MAX_BULK_BYTES, parse_clean, woven
-from onelook.data.scan_cache import ABSENT, file_states
 from onelook.errors import DataError
 from onelook.files.bounded import content_digest, read_bounded
 
@@ -38,22 +37,13 @@ def open_yolo(spec: DatasetSpec, split: str, single_cls: bool) -> LabelSource:
         DataError: the split is not in the YAML, one of its entries does not exist, or it holds no image.
     """
     images = image_names(spec, split)
-    labels = [label_path_of(image) for image in images]
-    states = file_states([*images, *labels])
-    has_labels = states[len(images) :, 0] != ABSENT
     num_classes = None if single_cls else len(spec.names)
-    return LabelSource(
-        images=images,
-        label_files=labels,
-        has_labels=has_labels,
-        files=[*images, *labels],
-        states=states,
+    return paired_source(
+        images,
+        [label_path_of(image) for image in images],
         rules=f"yolo {num_classes}",
-        read=lambda number, size_hw: read_labels(labels[number], num_classes),
-        digest=lambda number: digest_of_file(labels[number]),
-        read_many=lambda numbers: read_many(
-            labels[numbers.start : numbers.stop], has_labels[numbers.start : numbers.stop], num_classes
-        ),
+        read=lambda path, size_hw: read_labels(path, num_classes),
+        read_many=lambda paths, are_there: read_many(paths, are_there, num_classes),
     )
 
 
@@ -83,21 +73,21 @@ def read_labels(path: str, num_classes: int | None) -> LabelRows:
     return replace(parse_labels(data, num_classes), digest=content_digest(data))
 
 
-def read_many(paths: Sequence[str], is_there: npt.NDArray[np.bool_], num_classes: int | None) -> LabelBatch:
+def read_many(paths: Sequence[str], are_there: npt.NDArray[np.bool_], num_classes: int | None) -> LabelBatch:
     """As `read_labels`, of n label files at once, and much faster.
 
     Args:
         paths: the label files.
-        is_there: (n,) whether each is there; the others have no rows.
+        are_there: (n,) whether each is there; the others have no rows.
         num_classes: class ids must be below; None accepts all.
     """
-    texts = [_short_text(path) if there else b"" for path, there in zip(paths, is_there.tolist(), strict=True)]
+    texts = [_short_text(path) if there else b"" for path, there in zip(paths, are_there.tolist(), strict=True)]
     clean = parse_clean([text or b"" for text in texts], num_classes)
     is_odd = ~clean.is_clean | np.array([text is None for text in texts], bool)
     others = {number: read_labels(paths[number], num_classes) for number in np.flatnonzero(is_odd).tolist()}
     digests = [
         content_digest(text) if there and text is not None else b""
-        for text, there in zip(texts, is_there.tolist(), strict=True)
+        for text, there in zip(texts, are_there.tolist(), strict=True)
     ]
     return woven(clean, digest_table(digests), others)
 
