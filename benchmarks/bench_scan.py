@@ -4,7 +4,8 @@
 
 Every image is a link to a picture of 32 x 32 pixels, so that labels, paths and bookkeeping count and not decoding;
 label files are all different. Label files alone are read in turns of many thousand: the way most programs do it (open,
-split, float, a check of the range, a list of lists), by our reader in one process, and by it in all.
+split, float, a check of the range, a list of lists), by our reader in one process, and by it in all; every turn begins
+with reading its files once unmeasured, so that none of the three has to wait for the disk.
 
 Acceptance, for a million: peak memory below 1.5 GB; label files read at five times the plain reader's speed.
 """
@@ -112,6 +113,8 @@ def labels_alone(root: Path, count: int, workers: int) -> list[Row]:
     seconds: dict[str, list[float]] = {name: [] for name in ways}
     for start in range(0, len(paths), TURN):
         some = paths[start : start + TURN]
+        for path in some:
+            Path(path).read_bytes()
         for name, (_, read) in ways.items():
             begin = time.perf_counter()
             read(some)

@@ -12,7 +12,8 @@ from typing import TypeVar
 from onelook.data.forked import can_fork, do_inherited, forked_pool
 from onelook.errors import OnelookError, StopRequested
 
-_CHUNK, _MOST_IN_CHUNK = 16, 256
+# Things in a chunk: for processes more at most, since what they find goes through a pipe.
+_CHUNK, _MOST_IN_CHUNK, _MOST_FOR_PROCESS = 16, 256, 1024
 _CHUNKS_AHEAD = 16  # per thread; results that wait for their turn take memory
 
 StopTest = Callable[[], bool]
@@ -68,8 +69,10 @@ def in_chunks(
         StopRequested: `work.stop_requested` said so.
         OnelookError: a process was killed.
     """
-    size = min(max(count // (8 * max(work.workers, 1)), _CHUNK), _MOST_IN_CHUNK)
-    return _chunks(do, count, size, work, name=name, use_processes=use_processes and work.workers > 1 and can_fork())
+    use_processes = use_processes and work.workers > 1 and can_fork()
+    most = _MOST_FOR_PROCESS if use_processes else _MOST_IN_CHUNK
+    size = min(max(count // (8 * max(work.workers, 1)), _CHUNK), most)
+    return _chunks(do, count, size, work, name=name, use_processes=use_processes)
 
 
 def _chunks(

@@ -20,7 +20,7 @@ from onelook.data.formats.label_source import LabelSource, paired_source
 from onelook.data.formats.row_rules import OUTSIDE, RefusedRow, Values, inside, joined
 from onelook.data.formats.yolo_bulk import LARGEST, MAX_BULK_BYTES, parse_clean, woven
 from onelook.errors import DataError
-from onelook.files.bounded import content_digest, read_bounded
+from onelook.files.bounded import content_digest, read_bounded, read_short
 
 MAX_FILE_BYTES = 1 << 24
 MAX_LINE_BYTES = 1 << 20
@@ -81,14 +81,15 @@ def read_many(paths: Sequence[str], are_there: npt.NDArray[np.bool_], num_classe
         are_there: (n,) whether each is there; the others have no rows.
         num_classes: class ids must be below; None accepts all.
     """
-    texts = [_short_text(path) if there else b"" for path, there in zip(paths, are_there.tolist(), strict=True)]
+    present = np.flatnonzero(are_there).tolist()
+    texts: list[bytes | None] = [b""] * len(paths)
+    digests = [b""] * len(paths)
+    for number, text in zip(present, read_short([paths[number] for number in present], MAX_BULK_BYTES), strict=True):
+        texts[number] = text
+        digests[number] = content_digest(text) if text is not None else b""
     clean = parse_clean([text or b"" for text in texts], num_classes)
     is_odd = ~clean.is_clean | np.array([text is None for text in texts], bool)
     others = {number: read_labels(paths[number], num_classes) for number in np.flatnonzero(is_odd).tolist()}
-    digests = [
-        content_digest(text) if there and text is not None else b""
-        for text, there in zip(texts, are_there.tolist(), strict=True)
-    ]
     return woven(clean, digest_table(digests), others)
 
 
@@ -158,14 +159,6 @@ def _numbers(line: bytes, num_classes: int | None) -> tuple[int, Values]:
         reason = f"class id {int(class_id)} is not below the {num_classes} classes"
         raise RefusedRow(reason, "unknown class", str(int(class_id)))
     return int(class_id), values[1:]
-
-
-def _short_text(path: str) -> bytes | None:
-    """The content of a file; None if there is more than a usual label file has, or none."""
-    try:
-        return read_bounded(path, MAX_BULK_BYTES)
-    except DataError:
-        return None
 
 
 def _refused_file(reason: str) -> LabelRows:

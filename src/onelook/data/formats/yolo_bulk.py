@@ -165,16 +165,15 @@ class _Table:
             whole += self._bytes[starts] - np.uint8(_ZERO)  # unsigned: what is no digit becomes large
             is_usual &= (whole <= 1) & (self._bytes[starts + 1] == _DOT)
         width = int(decimals[is_usual].max(initial=0))
+        is_ragged = len(decimals) > 0 and decimals.min() < width
         for column in range(width):
             digits = self._bytes.take(decimals_at + column, mode="clip") - np.uint8(_ZERO)
-            is_there = decimals > column
-            is_usual &= (digits <= 9) | ~is_there
-            if is_fraction:
-                digits[~is_there] = 0
-                whole = whole * 10 + digits
-            else:
-                whole = np.where(is_there, whole * 10 + digits, whole)
-        numbers = whole / 10.0**width if is_fraction else whole.astype(np.float64)
+            if is_ragged:
+                digits[decimals <= column] = 0
+            is_usual &= digits <= 9
+            whole *= 10
+            whole += digits
+        numbers = whole / (10.0**width if is_fraction else 10.0 ** (width - decimals))
         for odd in np.flatnonzero(~is_usual).tolist():
             numbers[odd] = _number(self._text[starts[odd] : ends[odd]])
         return numbers
