@@ -36,7 +36,7 @@ PER_FOLDER = 1000
 TURN = 200_000
 CLASSES = tuple("abcdefgh")
 HEADER = ("what", "images", "labels", "workers", "seconds", "files_per_s", "peak_mib", "times_plain")
-Row = tuple[str, int, float, int, float]
+Row = tuple[str, int, float, int, str]
 
 
 def main() -> None:
@@ -59,7 +59,7 @@ def main() -> None:
         ]
     labels = arguments.images * arguments.rows
     table = [
-        (what, arguments.images, labels, workers, f"{s:.2f}", round(arguments.images / s), peak or "", f"{times:.2f}")
+        (what, arguments.images, labels, workers, f"{s:.2f}", round(arguments.images / s), peak or "", times)
         for what, workers, s, peak, times in rows
     ]
     for row in table:
@@ -96,7 +96,7 @@ def scans(spec: DatasetSpec, workers: int, cache_folder: Path) -> list[Row]:
         start = time.perf_counter()
         with MemoryWatch() as memory:
             result = scan_split(spec, "train", workers=workers, cache_folder=cache_folder)
-        found.append((what, workers, time.perf_counter() - start, memory.peak_mib, np.nan))
+        found.append((what, workers, time.perf_counter() - start, memory.peak_mib, ""))
         assert result.from_cache == (what == "reload")
         del result
     return found
@@ -122,7 +122,7 @@ def labels_alone(root: Path, count: int, workers: int) -> list[Row]:
     plain = seconds["labels, plain reader"]
     return [
         (name, ways[name][0], statistics.median(own) * count, 0,
-         statistics.median(one / other for one, other in zip(plain, own, strict=True)))
+         f"{statistics.median(one / other for one, other in zip(plain, own, strict=True)):.2f}")
         for name, own in seconds.items()
     ]  # fmt: skip
 
