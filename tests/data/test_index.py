@@ -53,6 +53,18 @@ def test_ledger_tells_what_became_of_everything(tmp_path: Path) -> None:
     ]  # fmt: skip
 
 
+def test_labels_of_an_unusable_image_are_not_in_the_index(tmp_path: Path) -> None:
+    outline = "1 0.1 0.2 0.5 0.2 0.5 0.8\n"
+    spec = make_dataset(
+        tmp_path, {"a": outline, "b": GOOD_ROW + outline, "c": outline + GOOD_ROW}, images={"b.png": b"broken"}
+    )
+    index = scan_split(spec, "train").index
+    assert index.offsets.tolist() == [0, 1, 3]
+    assert index.class_ids.tolist() == [1, 1, 0]
+    assert index.polygon_offsets.tolist() == [0, 3, 6, 6]
+    assert len(index.boxes) == 3 and len(index.polygon_points) == 6
+
+
 def test_image_whose_rows_are_all_refused_is_no_background(tmp_path: Path) -> None:
     spec = make_dataset(tmp_path, {"a": GOOD_ROW, "b": "0 0.5 0.5 nan 0.1\n"})
     result = scan_split(spec, "train")
