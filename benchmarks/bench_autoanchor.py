@@ -1,9 +1,9 @@
-"""Seconds that the search for anchors takes on a data set of COCO's size, and what looking at a part of it costs.
+"""Seconds that the search for anchors takes on a dataset of COCO's size, and what looking at a part of it costs.
 
     python benchmarks/bench_autoanchor.py --labels 860000 --save
 
 Ours looks at 20,000 labels at most; "all labels" is the same search over every one of them. Both are judged on all
-labels: fraction in reach, and mean ratio to the best anchor. Made-up sizes: log-normal, as those of photographs are,
+labels: fraction in reach, and mean ratio to the best anchor. Made-up sizes: log-normal, as those of images are,
 and long ones, which the usual anchors reach badly. Acceptance: ours below 10 s, and within 0.2 points of all labels.
 """
 
@@ -17,9 +17,9 @@ import numpy as np
 import torch
 from record import append_rows
 
-from onelook.engine import autoanchor
-from onelook.engine.autoanchor import AnchorFit, fit_anchors, measure_anchors, search_anchors
 from onelook.structures.anchors import AnchorGrid
+from onelook.training import autoanchor
+from onelook.training.autoanchor import AnchorFit, fit_anchors, measure_anchors, search_anchors
 
 IMGSZ = 640
 P5 = [[10, 13, 16, 30, 33, 23], [30, 61, 62, 45, 59, 119], [116, 90, 156, 198, 373, 326]]
@@ -59,7 +59,7 @@ def cases(count: int) -> dict[str, np.ndarray]:
     plain = np.stack([side * np.sqrt(ratio), side / np.sqrt(ratio)], axis=1).clip(1, IMGSZ)
     width = np.exp(rng.uniform(np.log(30), np.log(600), count))
     long = np.stack([width, width / rng.uniform(6, 10, count)], axis=1)
-    return {"photographs": plain, "long": long}
+    return {"images": plain, "long": long}
 
 
 def over_all_labels(sizes: np.ndarray, anchor_t: float) -> tuple[AnchorFit, float]:

@@ -82,8 +82,8 @@ def run_under_limit(given: dict[str, Any]) -> None:
     import torch
 
     import onelook.recipes.batch_size as recipe
-    from onelook.engine.autobatch import BatchChoice, find_batch_size
     from onelook.recipes.train import train
+    from onelook.training.autobatch import BatchChoice, find_batch_size
 
     choices: list[tuple[BatchChoice, float, float]] = []
 
@@ -121,7 +121,7 @@ def processor_seconds() -> float:
 
 
 def _shards(checkpoint: Path) -> int:
-    from onelook.engine.checkpoint import load_checkpoint
+    from onelook.runs.checkpoint import load_checkpoint
 
     return int(load_checkpoint(checkpoint).document["progress"]["shards"])
 
@@ -147,14 +147,14 @@ class Watch:
 
     def peak(self) -> int:
         """Bytes."""
-        from onelook.engine.memory import memory_use
+        from onelook.processes.memory import memory_use
 
         use = memory_use()
         assert use is not None
         return use.peak_address_space if self._kind == "address_space" else self._highest
 
     def _look(self) -> None:
-        from onelook.engine.memory import memory_use
+        from onelook.processes.memory import memory_use
 
         while True:
             use = memory_use()
@@ -165,7 +165,7 @@ class Watch:
 
 def _pretend_control_group(limit: int) -> None:
     """Let the search read what a control group with this limit would leave to a process that has just begun."""
-    from onelook.engine import memory
+    from onelook.processes import memory
 
     def free(**_: object) -> int:
         return max(0, limit - proportional_set(without=TRIAL))

@@ -3,7 +3,7 @@
     python benchmarks/bench_evolution.py --save
     python benchmarks/bench_evolution.py --data micro --weights yolov5n.pt --trials 30 --epochs 10 --seeds 0 1 2 --save
 
-Without --data on a made landscape: 8 hyper-parameters, a known peak at a random place in the range that each can be
+Without --data on a made landscape: 8 hyperparameters, a known peak at a random place in the range that each can be
 reached in, learning curves that rise to a height which falls off from the peak, early ones misleading by noise and by
 learning rates that start fast and end low. With --data by real trainings. A target counts as reached when a complete
 trial is as fit as the best of the genetic search; the trials that were pruned on the way count with their epochs. Both
@@ -23,11 +23,11 @@ import numpy as np
 import optuna
 from record import append_rows
 
-from onelook.engine.evolution.genes import Individual, in_range, place_of
-from onelook.engine.evolution.history import Row
-from onelook.engine.evolution.search import GeneticSearch, Plan, Search, Trial, Worth
-from onelook.engine.evolution.study import OptunaSearch
 from onelook.recipes.evolve import evolve
+from onelook.search.genes import Individual, in_range, place_of
+from onelook.search.history import Row
+from onelook.search.search import GeneticSearch, Plan, Search, Trial, TrialScore
+from onelook.search.study import OptunaSearch
 from onelook.settings.hyperparameters import Hyperparameters
 
 NAMES = ("lr0", "momentum", "box", "cls", "obj", "hsv_s", "translate", "scale")
@@ -37,7 +37,7 @@ HEADER = ("case", "seed", "trials", "epochs", "start", "genetic", "genetic_epoch
 
 
 class Landscape:
-    """Learning curves without learning; a function of the hyper-parameters and of the seed.
+    """Learning curves without learning; a function of the hyperparameters and of the seed.
 
     Args:
         seed: another seed, another peak.
@@ -52,13 +52,13 @@ class Landscape:
         self._weights = rng.uniform(1.5, 6, len(NAMES))
         self._seed, self._epochs = seed, epochs
 
-    def __call__(self, trial: Trial) -> Worth:
+    def __call__(self, trial: Trial) -> TrialScore:
         best = 0.0
         for epoch, fitness in enumerate(self._curve(trial.genes)):
             best = max(best, fitness)
             if trial.is_hopeless(epoch, fitness):
-                return Worth(best, epochs=epoch + 1, state="pruned")
-        return Worth(best, epochs=self._epochs, state="complete")
+                return TrialScore(best, epochs=epoch + 1, state="pruned")
+        return TrialScore(best, epochs=self._epochs, state="complete")
 
     def _curve(self, genes: Individual) -> list[float]:
         distance = np.array([place_of(name, genes[name]) for name in NAMES]) - self._peak
@@ -74,7 +74,7 @@ class Landscape:
 def main() -> None:
     """Measure, print, append to the results."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, help="data-set YAML; without it a made landscape")
+    parser.add_argument("--data", type=Path, help="dataset YAML; without it a made landscape")
     parser.add_argument("--weights", default="", help="checkpoint that trials start from")
     parser.add_argument("--imgsz", type=int, default=160)
     parser.add_argument("--trials", type=int, default=60, help="of the genetic search")

@@ -1,6 +1,6 @@
 """Mosaics per second: our renderer against the usual way, one process, one thread, rounds in turn.
 
-    python benchmarks/bench_loader.py --images folder --picture difference.png
+    python benchmarks/bench_loader.py --images folder --image difference.png
 
 Acceptance: at least 1.4 times as many images per second at 640 pixels.
 """
@@ -24,7 +24,7 @@ from onelook.data.augment.keys import SampleKey
 from onelook.data.augment.labels import labels_of_plan
 from onelook.data.dataset import TrainDataset
 from onelook.data.image_cache import ram_cache
-from onelook.data.sampler import Slot
+from onelook.data.sampler import EpochItem
 from onelook.files.images import read_image_size
 from onelook.settings.hyperparameters import Hyperparameters
 from onelook.structures.dataset_index import DatasetIndex
@@ -39,7 +39,7 @@ def main() -> None:
     parser.add_argument("--imgsz", type=int, default=640)
     parser.add_argument("--rounds", type=int, default=15)
     parser.add_argument("--samples", type=int, default=16, help="images per round")
-    parser.add_argument("--picture", type=Path, help="write both ways and their difference side by side")
+    parser.add_argument("--image", type=Path, help="write both ways and their difference side by side")
     parser.add_argument("--save", action="store_true", help="append to results/loader.csv")
     arguments = parser.parse_args()
     cv2.setNumThreads(1)
@@ -52,8 +52,8 @@ def main() -> None:
         cached = TrainDataset(index, hyp, imgsz=arguments.imgsz, seed=0, cache=ram_cache(dataset.images))
         ways = {
             "naive": lambda epoch, number: naive_sample(dataset, epoch, number),
-            "ours": lambda epoch, number: dataset.sample(Slot(epoch, number)),
-            "ours, in memory": lambda epoch, number: cached.sample(Slot(epoch, number)),
+            "ours": lambda epoch, number: dataset.sample(EpochItem(epoch, number)),
+            "ours, in memory": lambda epoch, number: cached.sample(EpochItem(epoch, number)),
         }
         seconds = measure(ways, len(index), rounds=arguments.rounds, samples=arguments.samples)
         rows = [
@@ -62,15 +62,15 @@ def main() -> None:
         ]
         for name, median, ratio in rows:
             print(f"{name:16s} {1 / median:7.1f} images/s  {median * 1e3:6.2f} ms/image  {ratio:.2f} x")
-        if arguments.picture:
-            print(write_picture(dataset, arguments.picture))
+        if arguments.image:
+            print(write_image(dataset, arguments.image))
         if arguments.save:
             save(rows, label=folder.parent.parent.name if arguments.images else "made", arguments=arguments)
 
 
 def naive_sample(dataset: TrainDataset, epoch: int, number: int) -> object:
     """One training image the usual way; drawing the plan and moving the labels are ours in both ways."""
-    plan = dataset.plan(Slot(epoch, number))
+    plan = dataset.plan(EpochItem(epoch, number))
     key = SampleKey(dataset.seed, epoch, number)
     image = torch.from_numpy(render_naively(plan, dataset.index, key, dataset.hyperparameters))
     return image, labels_of_plan(dataset.index, plan)
@@ -91,12 +91,12 @@ def measure(
     return seconds
 
 
-def write_picture(dataset: TrainDataset, path: Path) -> str:
+def write_image(dataset: TrainDataset, path: Path) -> str:
     """Naive, ours, and four times their difference, side by side; what the difference is, in words."""
     rows, differences = [], []
     for number in range(2):
         naive = naive_sample(dataset, 0, number)[0].numpy().transpose(1, 2, 0)  # type: ignore[index]
-        ours = dataset.sample(Slot(0, number)).image.numpy().transpose(1, 2, 0)
+        ours = dataset.sample(EpochItem(0, number)).image.numpy().transpose(1, 2, 0)
         difference = np.abs(naive.astype(int) - ours)
         differences.append(difference)
         rows.append(np.hstack([naive, ours, np.clip(4 * difference, 0, 255).astype(np.uint8)]))
@@ -126,7 +126,7 @@ def index_of(folder: Path) -> DatasetIndex:
 
 
 def made_images(folder: Path) -> Path:
-    """64 JPEGs of 480 x 640 with smooth noise, about as hard to decode as photographs."""
+    """64 JPEGs of 480 x 640 with smooth noise, about as hard to decode as images."""
     rng = np.random.default_rng(0)
     for number in range(64):
         layers = [

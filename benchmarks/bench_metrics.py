@@ -1,4 +1,4 @@
-"""Seconds for all metrics of an epoch: Onelook, faster-coco-eval and pycocotools in turn, on one made data set.
+"""Seconds for all metrics of an epoch: Onelook, faster-coco-eval and pycocotools in turn, on one made dataset.
 
     python benchmarks/bench_metrics.py --rounds 3 --save
 

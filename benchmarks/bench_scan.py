@@ -2,7 +2,7 @@
 
     python benchmarks/bench_scan.py --images 1000000 --save
 
-Every image is a link to a picture of 32 x 32 pixels, so that labels, paths and bookkeeping count and not decoding;
+Every image is a link to an image of 32 x 32 pixels, so that labels, paths and bookkeeping count and not decoding;
 label files are all different. Label files alone are read in turns of many thousand: the way most programs do it (open,
 split, float, a check of the range, a list of lists), by our reader in one process, and by it in all; every turn begins
 with reading its files once unmeasured, so that none of the three has to wait for the disk.
@@ -28,8 +28,8 @@ from onelook.data.capacity import available_processors
 from onelook.data.dataset_spec import DatasetSpec
 from onelook.data.formats.label_rows import LabelBatch
 from onelook.data.formats.yolo import label_path_of, read_many
-from onelook.data.index import scan_split
-from onelook.data.work import Work, in_chunks
+from onelook.data.parallel_map import Work, in_chunks
+from onelook.data.scan.index import scan_split
 from onelook.files.images import encode_image
 
 PER_FOLDER = 1000
@@ -71,12 +71,12 @@ def main() -> None:
 def make_files(root: Path, count: int, rows: int) -> None:
     """`count` images and label files, a thousand to a folder."""
     rng = np.random.Generator(np.random.Philox(key=0))
-    picture = encode_image(rng.integers(0, 255, (32, 32, 3), np.uint8), ".png")
+    image = encode_image(rng.integers(0, 255, (32, 32, 3), np.uint8), ".png")
     for start in range(0, count, PER_FOLDER):
         images, labels = (root / kind / f"{start // PER_FOLDER:04}" for kind in ("images", "labels"))
         for folder in (images, labels):
             folder.mkdir(parents=True)
-        (images / "0000.png").write_bytes(picture)
+        (images / "0000.png").write_bytes(image)
         places, sides = rng.uniform(0.3, 0.7, (PER_FOLDER, rows, 2)), rng.uniform(0.01, 0.5, (PER_FOLDER, rows, 2))
         boxes, class_ids = np.concatenate([places, sides], 2), rng.integers(0, len(CLASSES), (PER_FOLDER, rows))
         for number in range(min(PER_FOLDER, count - start)):

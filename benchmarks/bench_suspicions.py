@@ -2,9 +2,9 @@
 
     python benchmarks/bench_suspicions.py --data ../shared/data/bccd --weights yolov5n.pt --save
 
-A copy of the data set gets labels that are moved, swapped or deleted, in equal parts; a detector is trained on it, and
+A copy of the dataset gets labels that are moved, swapped or deleted, in equal parts; a detector is trained on it, and
 `onelook check --weights` ranks what it contradicts. A suspicion is true if it names a spoilt label, or the place of one
-that was moved or deleted. Mistakes that the data set had before count as false. `--trained FILE` skips the training.
+that was moved or deleted. Mistakes that the dataset had before count as false. `--trained FILE` skips the training.
 Acceptance: 80 of the first 100.
 """
 
@@ -67,7 +67,7 @@ def main() -> None:
 
 
 def by_image(faults: Sequence[PlantedFault]) -> dict[str, list[PlantedFault]]:
-    """The faults of each picture, by its name without suffix."""
+    """The faults of each image, by its name without suffix."""
     found: dict[str, list[PlantedFault]] = defaultdict(list)
     for fault in faults:
         found[fault.image].append(fault)

@@ -2,7 +2,7 @@
 
     python benchmarks/bench_trackers.py --data examples/bccd/data.yaml --trackers tensorboard mlflow blocked --save
 
-Each round trains once without and once with each tracker, in turn, with the same settings and all pictures drawn.
+Each round trains once without and once with each tracker, in turn, with the same settings and all images drawn.
 `blocked` is a tracker that never answers. Measured from the first step to the end of the last epoch:
 
 * wall: seconds with the tracker divided by seconds without, of the same round;
@@ -34,8 +34,8 @@ from record import append_rows
 from onelook.callbacks.trackers.detached import Detached, TrackerKind
 from onelook.callbacks.trackers.registry import TRACKERS
 from onelook.callbacks.trackers.tracker import Tracker
-from onelook.engine.callback import Callback, CheckpointWritten, EpochEnd, FitEnd, FitStart
 from onelook.recipes.train import train
+from onelook.training.callback import Callback, CheckpointWritten, EpochEnd, FitEnd, FitStart
 
 HEADER = (
     "tracker", "wall_ratio", "cpu_ratio", "thread_s", "thread_share", "held_share", "made_s", "waited_s", "run_s",
@@ -140,7 +140,7 @@ class Blocked:
     def start(self, *_: Any) -> None:
         threading.Event().wait()
 
-    log_row = log_pictures = log_model = finish = start
+    log_row = log_images = log_model = finish = start
 
 
 def run(name: str, folder: Path, arguments: argparse.Namespace) -> Cost:

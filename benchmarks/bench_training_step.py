@@ -23,17 +23,17 @@ from torch import nn
 from torch.optim import SGD
 
 from onelook.callbacks.console import ConsoleProgress
-from onelook.engine.callback import Observers
-from onelook.engine.ema import ModelEma
-from onelook.engine.optimizer import create_optimizer, parameter_groups
-from onelook.engine.schedule import Schedule
-from onelook.engine.state import Progress, TrainState
-from onelook.engine.stop_signal import StopSignal
-from onelook.engine.trainer import Arithmetic, Attendants, Trainer
 from onelook.losses.detection_loss import DetectionLoss
 from onelook.models.detector import create_model
+from onelook.processes.stop_signal import StopSignal
 from onelook.settings.train import TrainSettings
 from onelook.structures.batch import Batch, ImageInfo, Targets
+from onelook.training.callback import Observers
+from onelook.training.ema import ModelEma
+from onelook.training.optimizer import create_optimizer, parameter_groups
+from onelook.training.schedule import Schedule
+from onelook.training.state import Progress, TrainState
+from onelook.training.trainer import Arithmetic, Attendants, Trainer
 
 DECAY = 0.999
 

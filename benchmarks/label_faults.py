@@ -1,4 +1,4 @@
-"""A copy of a data set with planted faults in a share of its labels: moved, swapped, deleted. The truth is told."""
+"""A copy of a dataset with planted faults in a share of its labels: moved, swapped, deleted. The truth is told."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ class PlantedFault:
     """What was done to one label.
 
     Attributes:
-        image: name of its picture, without suffix.
+        image: name of its image, without suffix.
         kind: one of KINDS.
         class_id: before.
-        box: cxcywh as a fraction of the picture, before.
+        box: cxcywh as a fraction of the image, before.
         new_class_id: after; -1 if deleted.
         new_box: after; the old one if deleted.
     """
@@ -37,7 +37,7 @@ def plant_label_faults(source: Path, out: Path, *, num_classes: int, share: floa
     """Copy `source`, which holds images/, labels/ and data.yaml, to `out`, and spoil a share of all label rows.
 
     The three kinds take equal parts. A moved box goes half to all of its own size away in both directions, and stays
-    inside the picture.
+    inside the image.
     """
     shutil.copytree(source, out)
     files = sorted((out / "labels").rglob("*.txt"))

@@ -1,4 +1,4 @@
-"""Train a detector of blood cells on a small data set, measure it, and run it on pictures it was not trained on.
+"""Train a detector of blood cells on a small dataset, measure it, and run it on images it was not trained on.
 
 python examples/demo.py
 """
@@ -32,7 +32,7 @@ def main() -> None:
     print_table(result.metrics, result.names)
     found = onelook.detect(result.best, DATA / "images" / "val", imgsz=IMGSZ, project=result.run_folder, name="found")
     cells = sum(len(frame.detections) for frame in found.frames)
-    print(f"{cells} cells in {len(found.frames)} pictures, see {found.run_folder}; all else is in {result.run_folder}")
+    print(f"{cells} cells in {len(found.frames)} images, see {found.run_folder}; all else is in {result.run_folder}")
 
 
 def print_table(metrics: onelook.DetectionMetrics, names: tuple[str, ...]) -> None:

@@ -3,7 +3,7 @@
     python scripts/mutate_options.py [SETTING ...] [--limit SECONDS] [--log FILE]
 
 For each setting, the tests that `@covers` names for it run in a process of their own in which the setting keeps its
-default whatever was given: in Python, on a command line, in a file of settings or of hyper-parameters. A test that
+default whatever was given: in Python, on a command line, in a file of settings or of hyperparameters. A test that
 still passes is too weak. First, all of them run with nothing ignored and have to pass. Ends with 1 if they do not, or
 if a test survives.
 """

@@ -1,4 +1,4 @@
-"""Write the reference pages that follow from the code: settings, hyper-parameters and models.
+"""Write the reference pages that follow from the code: settings, hyperparameters and models.
 
     python scripts/write_reference.py
 
@@ -20,11 +20,11 @@ from pydantic.fields import FieldInfo
 
 from onelook import errors
 from onelook.cli import messages
-from onelook.engine.evolution.genes import GENES
 from onelook.errors import OnelookError
 from onelook.files.yaml import load_yaml
 from onelook.models.catalog import MODELS
 from onelook.models.count import describe
+from onelook.search.genes import GENES
 from onelook.settings.anchors import AnchorSettings
 from onelook.settings.benchmark import BenchmarkSettings
 from onelook.settings.build import PRESETS, preset_path
@@ -57,13 +57,13 @@ name as a hint.
 """
 
 ANCHORS = """\
-Measures how well the anchors of a model suit the training labels of a data set, looks for better ones, and draws both:
+Measures how well the anchors of a model suit the training labels of a dataset, looks for better ones, and draws both:
 
 ```sh
 onelook anchors bees.yaml --cfg yolov5s --imgsz 640
 ```
 
-Nothing but the picture is written. A label is in reach of an anchor if neither its width nor its height differs by the
+Nothing but the image is written. A label is in reach of an anchor if neither its width nor its height differs by the
 factor `anchor_t` or more; a label that no anchor reaches is never learned. The tables give:
 
 * **labels in reach**: the best possible recall. Training keeps the anchors if it is above 98 %, and otherwise replaces
@@ -73,25 +73,25 @@ factor `anchor_t` or more; a label that no anchor reaches is never learned. The 
 * for each output map, the labels in reach of its anchors, and those whose best anchor it has.
 
 New anchors come from k-means and then 1000 random changes, each kept if the labels fit better; at most 20,000 labels,
-chosen at random by `seed`, are looked at, so that the largest data set takes seconds. The anchors go to the maps by
+chosen at random by `seed`, are looked at, so that the largest dataset takes seconds. The anchors go to the maps by
 their size, small ones to fine maps, the same number to each. The last lines of the output are those to write into the
-YAML of a [model](models.md). In the picture, grey is out of reach."""
+YAML of a [model](models.md). In the image, grey is out of reach."""
 
 EVOLVE = """\
-Searches for better hyper-parameters. In Python: `onelook.evolve(data, **settings)`. `onelook train --evolve N` does the
-same. See [Tune hyper-parameters](../guides/tune.md).
+Searches for better hyperparameters. In Python: `onelook.evolve(data, **settings)`. `onelook train --evolve N` does the
+same. See [Tune hyperparameters](../guides/tune.md).
 
-All settings of [onelook train](train.md) and all [hyper-parameters](hyperparameters.md) are settings of a search, too,
-and apply to every trial; trials draw no pictures, save at their end only, and are not followed by trackers."""
+All settings of [onelook train](train.md) and all [hyperparameters](hyperparameters.md) are settings of a search, too,
+and apply to every trial; trials draw no images, save at their end only, and are not followed by trackers."""
 
 GENES_TABLE = """\
 ## What is searched
 
 Values are rounded to 5 decimals. The gain is the relative size of mutations in the genetic search; in both searches,
-hyper-parameters with a gain of 0 stay as they are. `anchors` are searched from 3 unless given, and not at all with
+hyperparameters with a gain of 0 stay as they are. `anchors` are searched from 3 unless given, and not at all with
 `noautoanchor`. Optuna's search moves by shares of the ranges, where equal ratios or differences are equal steps.
 
-| hyper-parameter | gain | least | largest | equal steps are |
+| hyperparameter | gain | least | largest | equal steps are |
 | --- | ---: | ---: | ---: | --- |
 """
 
@@ -152,7 +152,7 @@ def quick_pages() -> dict[str, str]:
         ),
         "detect.md": _page(
             "onelook detect",
-            "Runs a detector on pictures, videos and streams.\n"
+            "Runs a detector on images, videos and streams.\n"
             "In Python: `onelook.detect(weights, source, **settings)`\n"
             "or, for a function to call, `onelook.load(weights)`. See [Detect](../guides/detect.md).",
             _own_fields(DetectSettings),
@@ -177,26 +177,26 @@ def quick_pages() -> dict[str, str]:
         ),
         "check.md": _page(
             "onelook check",
-            "Tells what is wrong with a data set, and what cures it. In Python: `onelook.check(data, **settings)`.\n"
+            "Tells what is wrong with a dataset, and what cures it. In Python: `onelook.check(data, **settings)`.\n"
             "See [Check your data](../guides/check-your-data.md).",
             _own_fields(CheckSettings),
         ),
         "split.md": _page(
             "onelook split",
-            "Divides a data set anew. In Python: `onelook.split(data, output, **settings)`. See\n"
-            "[Divide a data set](../guides/split.md).",
+            "Divides a dataset anew. In Python: `onelook.split(data, output, **settings)`. See\n"
+            "[Divide a dataset](../guides/split.md).",
             _own_fields(SplitSettings),
         ),
         "download.md": _page(
             "onelook download",
-            "Fetches a data set. In Python: `onelook.download(data, **settings)`. See\n"
-            "[Fetch a data set](../guides/download.md).",
+            "Fetches a dataset. In Python: `onelook.download(data, **settings)`. See\n"
+            "[Fetch a dataset](../guides/download.md).",
             _own_fields(DownloadSettings),
         ),
         "anchors.md": _page("onelook anchors", ANCHORS, _own_fields(AnchorSettings)),
         "convert-data.md": _page(
             "onelook convert-data",
-            "Writes a data set in another format, into a new folder. See\n[Data formats](../guides/data-formats.md).",
+            "Writes a dataset in another format, into a new folder. See\n[Data formats](../guides/data-formats.md).",
             _own_fields(ConvertDataSettings),
         ),
         "export.md": _page(
@@ -295,7 +295,7 @@ def _hyperparameters_page() -> str:
     for name in fields:
         cells = (f"{float(preset[name]):g}" if name in preset else "-" for preset in presets.values())
         lines.append(f"| `{name}` | " + " | ".join(cells) + " |")
-    return _page("Hyper-parameters", introduction, fields) + "\n".join(lines) + "\n"
+    return _page("Hyperparameters", introduction, fields) + "\n".join(lines) + "\n"
 
 
 def _evolve_page() -> str:

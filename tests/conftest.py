@@ -1,4 +1,4 @@
-"""A data set and a model so small that a whole training run takes a fraction of a second."""
+"""A dataset and a model so small that a whole training run takes a fraction of a second."""
 
 from __future__ import annotations
 
@@ -9,9 +9,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from hypothesis import settings
-
 from browser import Browser, find_browser
+from hypothesis import settings
 
 settings.register_profile("same in every run", derandomize=True)
 settings.load_profile("same in every run")

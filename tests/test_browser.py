@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 
 import cv2
-
 from browser import Browser
 
 PAGE = """\
@@ -35,12 +34,12 @@ def test_tab_runs_a_page_and_photographs_it(browser: Browser, tmp_path: Path) ->
     assert tab.wait_for("zone.className") == "note.txt"
     tab.click("button")
     assert tab.wait_for("zone.lang") == "pressed"
-    picture = cv2.imread(str(tab.screenshot(tmp_path / "page.png")))
-    assert picture.shape == (200, 300, 3)
-    assert picture[90, 190].tolist() == [0, 0, 255] and picture[150, 250].tolist() == [255, 0, 0]  # BGR
+    image = cv2.imread(str(tab.screenshot(tmp_path / "page.png")))
+    assert image.shape == (200, 300, 3)
+    assert image[90, 190].tolist() == [0, 0, 255] and image[150, 250].tolist() == [255, 0, 0]  # BGR
     tab.resize(150, 100, mobile=True)
-    picture = cv2.imread(str(tab.screenshot(tmp_path / "phone.png")))
-    assert picture.shape == (200, 300, 3)
+    image = cv2.imread(str(tab.screenshot(tmp_path / "phone.png")))
+    assert image.shape == (200, 300, 3)
     assert tab.errors == [] and tab.requests == [page.as_uri()]
     tab.close()
 

@@ -21,14 +21,12 @@ if TYPE_CHECKING:
         train_folds,
         validate,
     )
-    from onelook.engine.callback import Callback
-    from onelook.engine.predictor import Predictor
-    from onelook.engine.trainer import Trainer
     from onelook.errors import OnelookError
+    from onelook.inference.predictor import Predictor
     from onelook.models.detector import DetectionModel, create_model
     from onelook.recipes.check import CheckResult
     from onelook.recipes.detector import Detector
-    from onelook.recipes.picture_result import PictureResult
+    from onelook.recipes.result import ImageResult
     from onelook.settings.benchmark import BenchmarkSettings
     from onelook.settings.check import CheckSettings
     from onelook.settings.detect import DetectSettings
@@ -45,12 +43,14 @@ if TYPE_CHECKING:
     from onelook.structures.detections import Detections
     from onelook.structures.metrics import DetectionMetrics
     from onelook.structures.sample import GroundTruth, Sample
+    from onelook.training.callback import Callback
+    from onelook.training.trainer import Trainer
 
 # Where each public name lives: torch takes seconds to import, so a name is fetched when it is first used.
 _HOMES = {
     "Batch": "onelook.structures.batch",
     "BenchmarkSettings": "onelook.settings.benchmark",
-    "Callback": "onelook.engine.callback",
+    "Callback": "onelook.training.callback",
     "CheckResult": "onelook.recipes.check",
     "CheckSettings": "onelook.settings.check",
     "DetectSettings": "onelook.settings.detect",
@@ -65,14 +65,14 @@ _HOMES = {
     "GroundTruth": "onelook.structures.sample",
     "InfoSettings": "onelook.settings.info",
     "OnelookError": "onelook.errors",
-    "PictureResult": "onelook.recipes.picture_result",
-    "Predictor": "onelook.engine.predictor",
+    "ImageResult": "onelook.recipes.result",
+    "Predictor": "onelook.inference.predictor",
     "Sample": "onelook.structures.sample",
     "ServeSettings": "onelook.settings.serve",
     "SplitSettings": "onelook.settings.split",
     "Targets": "onelook.structures.batch",
     "TrainSettings": "onelook.settings.train",
-    "Trainer": "onelook.engine.trainer",
+    "Trainer": "onelook.training.trainer",
     "ValidateSettings": "onelook.settings.validate",
     "benchmark": "onelook.api",
     "check": "onelook.api",
@@ -110,7 +110,7 @@ __all__ = [
     "GroundTruth",
     "InfoSettings",
     "OnelookError",
-    "PictureResult",
+    "ImageResult",
     "Predictor",
     "Sample",
     "ServeSettings",

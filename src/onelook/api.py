@@ -8,14 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from onelook.callbacks.console import ConsoleProgress
-from onelook.engine.callback import Callback
-from onelook.engine.predictor import PredictionSettings
 from onelook.errors import SettingsError
+from onelook.inference.predictor import PredictionSettings
 from onelook.recipes import benchmark as benchmarking
 from onelook.recipes import check as doctor
 from onelook.recipes import convert as conversion
 from onelook.recipes import detect as detection
-from onelook.recipes import divide as division
 from onelook.recipes import download as fetching
 from onelook.recipes import evolve as evolution
 from onelook.recipes import export as exporting
@@ -24,6 +22,7 @@ from onelook.recipes import info as looking
 from onelook.recipes import launch
 from onelook.recipes import report as reporting
 from onelook.recipes import serve as serving
+from onelook.recipes import split_dataset as division
 from onelook.recipes import train as training
 from onelook.recipes import validate as validation
 from onelook.recipes.detection_results import DetectResult
@@ -31,6 +30,7 @@ from onelook.recipes.detector import Detector
 from onelook.service.answers import Health
 from onelook.settings.build import build_settings, nearest_name
 from onelook.settings.detect import DetectSettings
+from onelook.training.callback import Callback
 
 
 def train(
@@ -39,7 +39,7 @@ def train(
     """Train a detector; the same as `onelook train`.
 
     Args:
-        data: data-set YAML; may be left out with `resume`.
+        data: dataset YAML; may be left out with `resume`.
         callbacks: observers, or Python files that define some; by default the progress display of the command line.
         settings: see `TrainSettings`, for example `cfg="yolov5n", epochs=40, imgsz=320`.
 
@@ -61,7 +61,7 @@ def train_folds(
     observer: training_on_folds.Observer | None = None,
     **settings: Any,
 ) -> training_on_folds.FoldsResult:
-    """Train on each fold of a data set with the same settings and sum up; the same as `onelook train --folds`.
+    """Train on each fold of a dataset with the same settings and sum up; the same as `onelook train --folds`.
 
     Args:
         folds: folder that `onelook split --folds` made; may be left out with `resume`.
@@ -81,10 +81,10 @@ def train_folds(
 def evolve(
     data: str | Path | None = None, *, observer: evolution.Observer | None = None, **settings: Any
 ) -> evolution.EvolveResult:
-    """Search for better hyper-parameters; the same as `onelook evolve`.
+    """Search for better hyperparameters; the same as `onelook evolve`.
 
     Args:
-        data: data-set YAML; may be left out with `resume_evolve`.
+        data: dataset YAML; may be left out with `resume_evolve`.
         observer: called after every trial, with its row and all rows so far.
         settings: see `EvolveSettings`, for example `evolve=50, epochs=40, evolve_method="genetic"`.
 
@@ -113,7 +113,7 @@ def validate(
 def detect(
     weights: str | Path | Sequence[str | Path], source: str | Path | int | Sequence[str | Path | int], **settings: Any
 ) -> DetectResult:
-    """Find objects in pictures, videos and streams and write the results; the same as `onelook detect`.
+    """Find objects in images, videos and streams and write the results; the same as `onelook detect`.
 
     Settings: see `DetectSettings`.
     """
@@ -146,12 +146,12 @@ def report(*runs: str | Path, out: str | Path = "") -> Path:
 
 
 def check(data: str | Path, **settings: Any) -> doctor.CheckResult:
-    """What is wrong with a data set, and what became of every label row; the same as `onelook check`.
+    """What is wrong with a dataset, and what became of every label row; the same as `onelook check`.
 
     Settings: see `CheckSettings`, for example `imgsz=320, weights="best.safetensors", output="bees-check"`.
 
     Raises:
-        DataError: training would refuse the data set; or, with `strict`, there is any error or warning.
+        DataError: training would refuse the dataset; or, with `strict`, there is any error or warning.
     """
     result = doctor.check({"data": data, **settings})
     result.insist()
@@ -159,7 +159,7 @@ def check(data: str | Path, **settings: Any) -> doctor.CheckResult:
 
 
 def split(data: str | Path, output: str | Path, **settings: Any) -> division.Division:
-    """Divide a data set anew into lists of images, in a new folder; the same as `onelook split`.
+    """Divide a dataset anew into lists of images, in a new folder; the same as `onelook split`.
 
     Settings: see `SplitSettings`, for example `fractions=[0.7, 0.2, 0.1]` or `folds=5, stratify=True`.
     """
@@ -167,7 +167,7 @@ def split(data: str | Path, output: str | Path, **settings: Any) -> division.Div
 
 
 def download(data: str | Path, **settings: Any) -> fetching.DownloadResult:
-    """Fetch and unpack what is missing of a data set; the same as `onelook download`. Settings: see `DownloadSettings`.
+    """Fetch and unpack what is missing of a dataset; the same as `onelook download`. Settings: see `DownloadSettings`.
 
     Raises:
         SettingsError: there is nothing to fetch, or an archive has no hash.
@@ -219,9 +219,9 @@ def serve(weights: str | Path, *, on_start: Callable[[serving.Service], None] | 
 
 
 def load(weights: str | Path | Sequence[str | Path], *, device: str = "", **settings: Any) -> Detector:
-    """A detector to call on pictures: files, folders, (H, W, 3) uint8 RGB arrays, tensors, Pillow's images, or lists.
+    """A detector to call on images: files, folders, (H, W, 3) uint8 RGB arrays, tensors, Pillow's images, or lists.
 
-    It gives a `PictureResult` for one picture, a list of them for several.
+    It gives a `ImageResult` for one image, a list of them for several.
 
     Args:
         weights: a checkpoint that `train` wrote, one of YOLOv5, or a file or folder that `export` wrote; several are

@@ -52,7 +52,7 @@ class SettingsError(OnelookError):
 
 
 class DataError(OnelookError):
-    """A data-set file, an image or a label cannot be used."""
+    """A dataset file, an image or a label cannot be used."""
 
     exit_code = 65
 

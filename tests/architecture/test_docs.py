@@ -18,12 +18,12 @@ from typing import Any
 import pytest
 import torch
 from documents import ROOT, Page, pages
+from yolov5_files import stripped
 
 import onelook
 from onelook.cli.main import COMMANDS
-from onelook.engine.weights import load_detector
 from onelook.models.catalog import MODELS
-from onelook.recipes.divide import divide
+from onelook.recipes.split_dataset import divide
 from onelook.settings.anchors import AnchorSettings
 from onelook.settings.benchmark import BenchmarkSettings
 from onelook.settings.build import build_settings
@@ -40,7 +40,7 @@ from onelook.settings.serve import ServeSettings
 from onelook.settings.split import SplitSettings
 from onelook.settings.train import TrainSettings
 from onelook.settings.validate import ValidateSettings
-from yolov5_files import stripped
+from onelook.training.weights import load_detector
 
 PAGES = pages()
 KINDS = {
@@ -230,7 +230,7 @@ def test_demo_ends_with_a_line_that_says_where_everything_is(tmp_path: Path) -> 
     command = [sys.executable, str(ROOT / "examples" / "demo.py"), "--epochs", "1", "--project", str(tmp_path)]
     lines = subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()
     run = tmp_path / "demo"
-    assert lines[-1].endswith(f"60 pictures, see {run / 'found'}; all else is in {run}")
+    assert lines[-1].endswith(f"60 images, see {run / 'found'}; all else is in {run}")
     assert any(line.startswith("Platelets") for line in lines)
     assert len(list((run / "found").glob("*.jpg"))) == 60
     assert (run / "weights" / "best.safetensors").is_file()

@@ -17,27 +17,29 @@ CODE = [*FILES, *sorted((ROOT / "tests").rglob("*.py")), *sorted((ROOT / "benchm
 FLOORS = {
     "errors": 0, "geometry": 0, "files": 0,
     "structures": 1, "settings": 1,
-    "models": 2, "data": 2, "losses": 2, "metrics": 2,
-    "engine": 3, "exports": 3, "interop": 3, "doctor": 3,
-    "callbacks": 4,
-    "recipes": 5, "service": 5,
-    "api": 6, "cli": 6, "__init__": 7, "__main__": 7,
+    "models": 2, "data": 2, "losses": 2, "metrics": 2, "interop": 2, "drawing": 2, "runs": 2,
+    "processes": 3, "inference": 4, "training": 5,
+    "callbacks": 6, "search": 6, "exports": 6, "doctor": 6,
+    "reports": 7, "service": 7,
+    "recipes": 8,
+    "api": 9, "cli": 9, "__init__": 10, "__main__": 10,
 }  # fmt: skip
 SIBLINGS_APART = 2
+MAY_USE_ITS_SIBLING = {("losses", "models"), ("interop", "models")}
 
 # package -> the only places in src/onelook that may import it
 RIM = {
-    "cv2": ("files/images.py", "data/", "callbacks/plots"),
-    "matplotlib": ("callbacks/plots",),
+    "cv2": ("files/images.py", "data/", "drawing/", "reports/plots/"),
+    "matplotlib": ("reports/plots/", "drawing/lettering.py"),
     "hotcoco": ("metrics/",),
     "rich": ("callbacks/", "cli/"),
     "albumentations": ("data/augment/transforms.py",),
     "argparse": ("cli/", "settings/command_line.py"),
     "yaml": ("files/yaml.py",),
-    "safetensors": ("engine/checkpoint.py",),
-    "optuna": ("engine/evolution/",),
+    "safetensors": ("runs/checkpoint.py",),
+    "optuna": ("search/",),
     "pyarrow": ("data/formats/parquet_file.py",),
-    "fsspec": ("engine/evolution/exchange.py",),
+    "fsspec": ("search/remote_history.py",),
     "tensorboard": ("callbacks/trackers/tensorboard.py",),
     "mlflow": ("callbacks/trackers/mlflow.py",),
     "sqlalchemy": ("callbacks/trackers/mlflow.py",),
@@ -45,9 +47,9 @@ RIM = {
     "wandb": ("callbacks/trackers/wandb.py",),
     "clearml": ("callbacks/trackers/clearml.py",),
     "comet_ml": ("callbacks/trackers/comet.py",),
-    "PIL": ("callbacks/trackers/clearml.py", "engine/given_pictures.py"),
-    "pandas": ("recipes/picture_result.py",),
-    "supervision": ("recipes/picture_result.py",),
+    "PIL": ("callbacks/trackers/clearml.py", "inference/image_inputs.py"),
+    "pandas": ("recipes/result.py",),
+    "supervision": ("recipes/result.py",),
     "onnx": ("exports/onnx",),
     "onnxruntime": ("exports/onnx",),
     "openvino": ("exports/openvino.py",),
@@ -62,7 +64,7 @@ RIM = {
     "starlette": ("service/app.py",),
     "uvicorn": ("service/server.py",),
     "tensorrt": ("exports/tensorrt.py",),
-    "mss": ("engine/sources/screen.py",),
+    "mss": ("inference/sources/screen.py",),
 }
 BANNED_IMPORTS = {
     "pickle", "dill", "joblib", "shelve", "marshal", "random", "torchvision", "subprocess", "tarfile", "requests",
@@ -78,8 +80,8 @@ BANNED_CALLS = {
 RUN_A_FILE = {"spec_from_file_location", "module_from_spec", "exec_module", "run_path", "run_module"}
 RUNS_A_USERS_FILE = "callbacks/user_file.py"
 LISTENS = "service/server.py"
-RUNS_OUR_OWN_PROGRAMS = "exports/torchscript.py"  # those whose SHA-256 `exports/made_here.py` knows
-BANNED_FOLDERS = {"utils", "common", "misc", "helpers", "core", "base"}
+RUNS_OUR_OWN_PROGRAMS = "exports/torchscript.py"  # those whose SHA-256 `exports/trusted_programs.py` knows
+BANNED_FOLDERS = {"utils", "common", "misc", "helpers", "core", "base", "engine"}
 
 
 def name_of(path: Path) -> str:
@@ -112,14 +114,35 @@ def dotted(node: ast.expr) -> str:
     return f"{dotted(node.value)}.{node.attr}" if isinstance(node, ast.Attribute) else ""
 
 
+# Sizes are a reason to look, not a law: path, or path:function -> why it is better whole.
+BETTER_WHOLE: dict[str, str] = {}
+
+
 @pytest.mark.parametrize("path", CODE, ids=str)
-def test_files_have_at_most_400_lines_and_functions_60(path: Path) -> None:
-    text = path.read_text(encoding="utf-8")
-    assert text.count("\n") <= 400, f"{path} has {text.count(chr(10))} lines"
+def test_long_files_functions_and_argument_lists_say_why(path: Path) -> None:
+    """A file above 400 lines, a function above 60 or one with more than 7 parameters has its reason above."""
+    text, name = path.read_text(encoding="utf-8"), str(path.relative_to(ROOT))
+    assert text.count("\n") <= 400 or name in BETTER_WHOLE, f"{name} has {text.count(chr(10))} lines"
     for node in ast.walk(ast.parse(text)):
         if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
             length = (node.end_lineno or node.lineno) - node.lineno + 1
-            assert length <= 60, f"{path}: `{node.name}` has {length} lines"
+            assert length <= 60 or f"{name}:{node.name}" in BETTER_WHOLE, f"{name}: `{node.name}` has {length} lines"
+
+
+def test_reasons_for_long_code_are_still_needed() -> None:
+    for place in BETTER_WHOLE:
+        file, _, function = place.partition(":")
+        text = (ROOT / file).read_text(encoding="utf-8")
+        assert not function or f"def {function}(" in text, f"{place} is gone"
+
+
+def test_no_class_name_stands_twice() -> None:
+    seen: dict[str, str] = {}
+    for path in FILES:
+        for node in ast.walk(tree_of(path)):
+            if isinstance(node, ast.ClassDef):
+                assert node.name not in seen, f"class {node.name} is in {seen[node.name]} and {name_of(path)}"
+                seen[node.name] = name_of(path)
 
 
 @pytest.mark.parametrize("path", FILES, ids=name_of)
@@ -134,7 +157,8 @@ def test_imports_go_down_only(path: Path) -> None:
             continue
         limit = FLOORS[part]
         assert floor <= limit, f"{name_of(path)} (floor {limit}) imports {module} (floor {floor})"
-        assert not (floor == limit == SIBLINGS_APART), f"{name_of(path)} imports its sibling {module}"
+        is_apart = floor == limit == SIBLINGS_APART and (part, other) not in MAY_USE_ITS_SIBLING
+        assert not is_apart, f"{name_of(path)} imports its sibling {module}"
 
 
 @pytest.mark.parametrize("path", FILES, ids=name_of)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from onelook.engine.callback import Callback, CheckpointWritten, EpochEnd, FitEnd, FitStart, StepEnd
+from onelook.training.callback import Callback, CheckpointWritten, EpochEnd, FitEnd, FitStart, StepEnd
 
 PAGE = (Path(__file__).parents[2] / "docs" / "reference" / "callbacks.md").read_text(encoding="utf-8")
 EVENTS = {

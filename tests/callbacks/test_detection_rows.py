@@ -12,7 +12,7 @@ import pytest
 
 from onelook.callbacks.detection_rows import CsvOfDetections, GrowingText, JsonOfDetections, detection_rows
 from onelook.data.media import VideoInfo
-from onelook.engine.sources import Frame
+from onelook.inference.sources import Frame
 from onelook.structures.detections import Detections
 
 IMAGE = np.zeros((40, 60, 3), np.uint8)

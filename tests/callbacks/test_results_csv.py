@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 
 from onelook.callbacks.results_csv import ResultsCsv, SpeedCsv
-from onelook.engine.callback import CheckpointWritten, EpochEnd, StepEnd
+from onelook.training.callback import CheckpointWritten, EpochEnd, StepEnd
 
 
 def step(num_images: int) -> StepEnd:

@@ -15,14 +15,14 @@ import numpy as np
 import pytest
 import torch
 from PIL import ExifTags, Image
+from stop_at import StopAt
 from tracker_runs import Draw, bits_of, follow, results_of
 
 from onelook.callbacks.trackers.clearml import FOUND, TRUTH, drawn_boxes
-from onelook.callbacks.trackers.tracker import BoxedPicture
+from onelook.callbacks.trackers.tracker import LabelledImage
 from onelook.errors import StopRequested
 from onelook.recipes.train import train
 from onelook.structures.detections import Detections
-from stop_at import StopAt
 
 Row = dict[str, Any]
 CLEARML_SEED = 1337
@@ -65,7 +65,7 @@ class Session:
         """Single values."""
         return {event["variant"]: event["value"] for event in self.events if event["metric"] == "Summary"}
 
-    def pictures(self, title: str) -> list[tuple[str, int]]:
+    def images(self, title: str) -> list[tuple[str, int]]:
         """Name and epoch of the debug samples of a title."""
         samples = [event for event in self.events if event["type"] == "training_debug_image"]
         return [(event["variant"], event["iter"]) for event in samples if event["metric"] == title]
@@ -89,8 +89,8 @@ def test_the_session_agrees_with_the_run_folder(tiny_run: Row, offline: Path) ->
     classes = {name: entry["value"] for name, entry in session.task["hyperparams"]["classes"].items()}
     assert classes == {"0": "square", "1": "disc"}
     assert session.summary()["mAP_0.5:0.95"] == result.metrics.map50_95
-    assert session.pictures("pictures") == [("labels.png", 0), ("results.jpg", 1)]
-    assert session.pictures("boxes") == [(f"{number:03}.jpg", epoch) for epoch in range(2) for number in range(6)]
+    assert session.images("images") == [("labels.png", 0), ("results.jpg", 1)]
+    assert session.images("boxes") == [(f"{number:03}.jpg", epoch) for epoch in range(2) for number in range(6)]
     assert {artifact["key"] for artifact in session.task["execution"]["artifacts"]} == {"best", "epoch0", "epoch1"}
     assert sum(name.endswith(".safetensors") for name in session.files) == 3
     assert "script" not in session.task, "no code"
@@ -115,8 +115,8 @@ def test_boxes_are_drawn_where_they_are_on_an_upright_image(tmp_path: Path) -> N
         np.array([[30, 5, 50, 35], [2, 2, 8, 8]], np.float32), np.array([0.9, 0.2], np.float32), np.array([1, 0])
     )
     truth = np.array([[10.0, 12.0, 25.0, 30.0]])
-    picture = BoxedPicture(tmp_path / "turned.png", (40, 60), ("bee", "ant"), found, truth, np.array([0]))
-    pixels = np.asarray(drawn_boxes(picture))
+    image = LabelledImage(tmp_path / "turned.png", (40, 60), ("bee", "ant"), found, truth, np.array([0]))
+    pixels = np.asarray(drawn_boxes(image))
     assert pixels.shape == (40, 60, 3)
     assert (pixels[30, 10:26] == TRUTH).all() and (pixels[12:31, 25] == TRUTH).all()
     assert (pixels[35, 30:51] == FOUND).all() and (pixels[5:36, 50] == FOUND).all()

@@ -10,12 +10,12 @@ from zipfile import ZipFile
 
 import numpy as np
 import pytest
+from stop_at import StopAt
 from tracker_runs import Draw, bits_of, follow, results_of
 
 from onelook.callbacks.trackers.comet import ENVIRONMENT
 from onelook.errors import StopRequested
 from onelook.recipes.train import train
-from stop_at import StopAt
 
 Row = dict[str, Any]
 
@@ -85,10 +85,10 @@ def test_the_archive_agrees_with_the_run_folder(tiny_run: Row, offline: None, ca
     settings = archive.settings()
     assert (settings["fliplr"], settings["imgsz"], settings["freeze"]) == (0.5, 64, [0])
     assert archive.metric("best/mAP_0.5:0.95") == result.metrics.map50_95
-    pictures = archive.uploads("visualization")
-    drawn = [picture["additional_params"]["figName"] for picture in pictures if not picture["metadata"]]
+    images = archive.uploads("visualization")
+    drawn = [image["additional_params"]["figName"] for image in images if not image["metadata"]]
     assert drawn == ["labels.png", "results.jpg"]
-    assert [picture["additional_params"]["step"] for picture in pictures if picture["metadata"]] == [0] * 6 + [1] * 6
+    assert [image["additional_params"]["step"] for image in images if image["metadata"]] == [0] * 6 + [1] * 6
     models = [model["additional_params"] for model in archive.uploads("model-element")]
     assert [(model["groupingName"], model["fileName"]) for model in models] == [
         (name, f"{name}.safetensors") for name in ("epoch0", "epoch1", "best")
@@ -105,9 +105,9 @@ def test_boxes_are_those_of_truth_and_detections(tiny_run: Row, offline: None) -
     result = follow("comet", tiny_run, epochs=1)
     (archive,) = archives(result.run_folder)
     data = tiny_run["data"].parent
-    for picture in archive.uploads("visualization"):
-        truth, detections = picture["metadata"]["annotations"]
-        label = (data / "labels" / "val" / picture["additional_params"]["figName"]).with_suffix(".txt")
+    for image in archive.uploads("visualization"):
+        truth, detections = image["metadata"]["annotations"]
+        label = (data / "labels" / "val" / image["additional_params"]["figName"]).with_suffix(".txt")
         rows = [line.split() for line in label.read_text().splitlines()]
         assert [entry["label"] for entry in truth["data"]] == [("square", "disc")[int(row[0])] for row in rows]
         x, y, width, height = np.array([entry["boxes"][0] for entry in truth["data"]]).T

@@ -10,15 +10,15 @@ from typing import Any
 import numpy as np
 import pytest
 import wandb
+from stop_at import StopAt
 from tracker_runs import Draw, bits_of, follow, results_of
+from wandb_store import forget_wandb, offline_wandb, read_stores
 
 from onelook.callbacks.trackers.tracker import RunSummary, TrackedRun
 from onelook.callbacks.trackers.wandb import WandbTracker
 from onelook.errors import SettingsError, StopRequested
 from onelook.recipes.train import train
 from onelook.settings.train import TrainSettings
-from stop_at import StopAt
-from wandb_store import forget_wandb, offline_wandb, read_stores
 
 
 @pytest.fixture
@@ -50,7 +50,7 @@ def test_the_store_agrees_with_the_run_folder(
     assert store.config["class_names"] == ["square", "disc"]
     assert store.summary["best/mAP_0.5:0.95"] == result.metrics.map50_95
     assert store.summary["best/epoch"] == result.outcome.best_epoch and store.summary["reason"] == "finished"
-    assert store.pictures() == {"labels", "results"}
+    assert store.images() == {"labels", "results"}
     assert store.boxed_epochs() == [0, 1]
     versions = [(artifact.type, set(artifact.aliases)) for artifact in store.artifacts]
     assert versions == [("model", {"latest", name}) for name in ("epoch0", "epoch1", "best")]

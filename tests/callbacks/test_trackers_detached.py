@@ -13,6 +13,7 @@ from typing import Any, NoReturn
 
 import numpy as np
 import pytest
+from stop_at import StopAt
 from tracker_runs import Draw, Notebook, bits_of, kind_of, results_of
 
 from onelook.callbacks.trackers.detached import Detached, TrackerKind
@@ -20,12 +21,11 @@ from onelook.callbacks.trackers.identity import recall_identity, remember_identi
 from onelook.callbacks.trackers.registry import TRACKERS, trackers_for
 from onelook.callbacks.trackers.tracker import TrackedRun
 from onelook.callbacks.trackers.worker import MAX_WAITING
-from onelook.engine.callback import Callback, EpochEnd, FitEnd, FitStart
 from onelook.errors import SettingsError, StopRequested
 from onelook.recipes.train import train
 from onelook.settings.build import build_settings
 from onelook.settings.train import TRACKER_NAMES, TrainSettings
-from stop_at import StopAt
+from onelook.training.callback import Callback, EpochEnd, FitEnd, FitStart
 
 MODULES = {
     "tensorboard": "tensorboard", "wandb": "wandb", "mlflow": "mlflow", "clearml": "clearml", "comet": "comet_ml",
@@ -95,16 +95,16 @@ def test_a_tracker_hears_of_the_whole_run_in_order(tiny_run: dict[str, Any]) -> 
     folder = result.run_folder.resolve()
     assert notebook.threads == {"tracker-notes"}
     assert [name for name, _ in notebook.calls] == [
-        "start", "log_pictures",
+        "start", "log_images",
         "log_model", "log_row", "log_boxes",
         "log_model", "log_row", "log_boxes",
-        "log_pictures", "log_model", "finish",
+        "log_images", "log_model", "finish",
     ]  # fmt: skip
     (run,) = notebook.of("start")[0]
     assert (run.project, run.name, run.names, run.is_resumed) == ("runs", "exp", ("square", "disc"), False)
     assert run.settings["optimizer"] == "AdamW" and run.settings["epochs"] == 2 and json.dumps(run.settings)
     assert dict(notebook.of("log_row")) == results_of(folder)
-    assert notebook.of("log_pictures") == [([folder / "labels.png"],), ([folder / "results.jpg"],)]
+    assert notebook.of("log_images") == [([folder / "labels.png"],), ([folder / "results.jpg"],)]
     models = [(path.relative_to(folder).as_posix(), aliases) for path, aliases, _ in notebook.of("log_model")]
     assert models == [
         ("weights/epoch0.safetensors", ("epoch0",)),
@@ -122,11 +122,11 @@ def check_boxes(notebook: Notebook, witness: Witness) -> None:
     """They are those of the validation images, with their truth."""
     index = witness.start.indexes["val"]
     for epoch, boxed in notebook.of("log_boxes"):
-        assert [str(picture.path) for picture in boxed] == list(index.paths)
-        for image, picture in enumerate(boxed):
-            assert picture.detections is witness.epochs[epoch].detections[image] and picture.size_hw == (96, 96)
-            assert np.array_equal(picture.truth_boxes, index.ground_truth(image).boxes)
-            assert np.array_equal(picture.truth_class_ids, index.ground_truth(image).class_ids)
+        assert [str(sample_image.path) for sample_image in boxed] == list(index.paths)
+        for image, sample_image in enumerate(boxed):
+            assert image.detections is witness.epochs[epoch].detections[image] and sample_image.size_hw == (96, 96)
+            assert np.array_equal(sample_image.truth_boxes, index.ground_truth(image).boxes)
+            assert np.array_equal(sample_image.truth_class_ids, index.ground_truth(image).class_ids)
 
 
 def test_boxes_come_ten_times_in_a_run(tmp_path: Path) -> None:
@@ -142,7 +142,7 @@ def test_boxes_come_ten_times_in_a_run(tmp_path: Path) -> None:
         ("start", ValueError("no route to host")),
         ("log_row", OSError("no route to host")),
         ("log_row", SystemExit(3)),
-        ("log_pictures", KeyError(0)),
+        ("log_images", KeyError(0)),
         ("log_boxes", RuntimeError()),
         ("log_model", MemoryError()),
         ("finish", ValueError()),
@@ -178,7 +178,7 @@ def test_a_blocked_tracker_holds_nobody_up_and_gets_all_rows_later(tmp_path: Pat
     assert blocked.calls[-1][0] == "finish"
 
 
-def test_pictures_for_which_there_was_no_place_are_counted(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_images_for_which_there_was_no_place_are_counted(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     blocked = Blocked()
     observer = Detached({"slow": kind_of(blocked)})
     observer.on_fit_start(beginning(tmp_path))
@@ -190,7 +190,7 @@ def test_pictures_for_which_there_was_no_place_are_counted(tmp_path: Path, caplo
         observer.on_epoch_end(epoch_end(MAX_WAITING + number))
     blocked.let_go.set()
     observer.on_fit_end(fit_end(MAX_WAITING + 3))
-    assert "tracker `slow` was too slow: pictures, boxes or models were left out 3 times" in caplog.text
+    assert "tracker `slow` was too slow: images, boxes or models were left out 3 times" in caplog.text
 
 
 def test_a_tracker_that_stays_blocked_is_left_behind(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -227,7 +227,7 @@ def test_a_resumed_run_sends_what_is_new(tiny_run: dict[str, Any]) -> None:
     (told,) = notebook.of("start")[0]
     assert told.is_resumed and told.start_epoch == 1 and told.project == "runs"
     assert [epoch for epoch, _ in notebook.of("log_row")] == [1]
-    assert [[path.name for path in paths] for (paths,) in notebook.of("log_pictures")] == [["results.jpg"]]
+    assert [[path.name for path in paths] for (paths,) in notebook.of("log_images")] == [["results.jpg"]]
 
 
 def test_events_are_let_go_once_they_are_told(tmp_path: Path) -> None:

@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from stop_at import StopAt
 from tracker_runs import REAL_RUN, Draw, follow, results_of
 
 from onelook.callbacks.trackers.mlflow import MlflowTracker
-from onelook.engine.weights import load_detector
 from onelook.errors import StopRequested
 from onelook.recipes.train import train
-from stop_at import StopAt
+from onelook.training.weights import load_detector
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -104,9 +104,9 @@ def test_a_run_reads_back_as_its_results(settings: dict[str, Any]) -> None:
     assert all(path.read_bytes() == (folder / "weights" / name).read_bytes() for name, path in models.items())
     assert load_detector(models["best.safetensors"]).num_classes == 2
     assert run.data.tags["model.best"] == "weights/best.safetensors"
-    pictures = files_of(client, run, "pictures")
-    assert sorted(pictures) == ["labels.png", "results.jpg"]
-    assert all(path.read_bytes() == (folder / name).read_bytes() for name, path in pictures.items())
+    images = files_of(client, run, "images")
+    assert sorted(images) == ["labels.png", "results.jpg"]
+    assert all(path.read_bytes() == (folder / name).read_bytes() for name, path in images.items())
     tables = files_of(client, run)
     for name in ("settings.yaml", "results.csv", "metrics.json"):
         assert tables[name].read_bytes() == (folder / name).read_bytes()
@@ -199,10 +199,10 @@ def test_awkward_folder_names_are_no_obstacle(settings: dict[str, Any]) -> None:
 
 
 @pytest.mark.slow
-def test_a_run_on_real_pictures_reads_back_as_its_results(settings: dict[str, Any]) -> None:
+def test_a_run_on_real_images_reads_back_as_its_results(settings: dict[str, Any]) -> None:
     result = follow("mlflow", {**settings, **REAL_RUN})
     client = client_of(settings["project"])
     (run,) = runs_of(client, "runs")
     check_metrics(client, run, result.run_folder, REAL_RUN["epochs"])
     drawn = [path.name for path in result.run_folder.iterdir() if path.suffix in {".png", ".jpg"}]
-    assert sorted(files_of(client, run, "pictures")) == sorted(drawn) and len(drawn) > 10
+    assert sorted(files_of(client, run, "images")) == sorted(drawn) and len(drawn) > 10

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from stop_at import StopAt
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tensorboard.compat.tensorflow_stub.pywrap_tensorflow import masked_crc32c
 from tensorboard.plugin_util import markdown_to_safe_html
@@ -17,7 +18,6 @@ from onelook.callbacks.trackers.tensorboard import TensorBoardTracker
 from onelook.callbacks.trackers.tracker import RunSummary, TrackedRun
 from onelook.errors import StopRequested
 from onelook.recipes.train import train
-from stop_at import StopAt
 
 Scalars = dict[str, dict[int, float]]
 
@@ -67,7 +67,7 @@ def test_a_run_reads_back_as_its_results(tiny_run: dict[str, Any]) -> None:
         "best/fitness": {at: pytest.approx(metrics.fitness)},
     }
     for name in ("labels.png", "results.jpg"):
-        (image,) = events.Images(f"pictures/{Path(name).stem}")
+        (image,) = events.Images(f"images/{Path(name).stem}")
         assert image.encoded_image_string == (result.run_folder / name).read_bytes()
         assert (image.height, image.width) == (20, 30)
     assert "    batch_size: 4\n" in text_of(events, "settings") and "    momentum: 0.9" in text_of(events, "settings")
@@ -118,12 +118,12 @@ def test_names_are_shown_and_not_obeyed(tmp_path: Path, name: str) -> None:
 
 
 @pytest.mark.slow
-def test_a_run_on_real_pictures_reads_back_as_its_results(tiny_run: dict[str, Any]) -> None:
+def test_a_run_on_real_images_reads_back_as_its_results(tiny_run: dict[str, Any]) -> None:
     result = follow("tensorboard", {**tiny_run, **REAL_RUN})
     check_scalars(result.run_folder, REAL_RUN["epochs"])
     drawn = [path for path in result.run_folder.iterdir() if path.suffix in {".png", ".jpg"}]
     events = read(result.run_folder)
     for path in drawn:
-        (image,) = events.Images(f"pictures/{path.stem}")
+        (image,) = events.Images(f"images/{path.stem}")
         assert image.encoded_image_string == path.read_bytes()
     assert len(drawn) > 10

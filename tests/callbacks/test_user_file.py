@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from onelook.callbacks.user_file import load_callbacks
-from onelook.engine.callback import Callback
 from onelook.errors import SettingsError
+from onelook.training.callback import Callback
 
 SEVERAL = """\
 from __future__ import annotations

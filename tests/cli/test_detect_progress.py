@@ -1,4 +1,4 @@
-"""The lines of a detection: one for each picture, one that follows a video in a terminal, few in a log of a stream."""
+"""The lines of a detection: one for each image, one that follows a video in a terminal, few in a log of a stream."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from onelook.cli.detect_progress import DetectProgress
 from onelook.recipes.detection_results import FrameResult
 from onelook.structures.detections import Detections
 
-PICTURE = FrameResult(
+IMAGE = FrameResult(
     path=Path("hive.jpg"),
     place="hive.jpg",
     number=None,
@@ -27,7 +27,7 @@ PICTURE = FrameResult(
     file_number=2,
     num_files=7,
 )
-VIDEO = replace(PICTURE, place="a.mp4", number=0, num_frames=50, file_number=1, num_files=1)
+VIDEO = replace(IMAGE, place="a.mp4", number=0, num_frames=50, file_number=1, num_files=1)
 STREAM = replace(VIDEO, place="camera 0", num_frames=0, file_number=0, num_files=0, dropped=0)
 
 
@@ -53,11 +53,9 @@ def shown(frames: list[FrameResult], *, is_terminal: bool = False, step: float =
     return [line for line in text.getvalue().replace("\r\x1b[2K", "\n").split("\n") if line]
 
 
-def test_a_picture_has_its_line_with_its_number_and_what_was_found() -> None:
+def test_a_image_has_its_line_with_its_number_and_what_was_found() -> None:
     for is_terminal in (False, True):
-        lines = shown(
-            [PICTURE, replace(PICTURE, place="b.jpg", detections=Detections.empty())], is_terminal=is_terminal
-        )
+        lines = shown([IMAGE, replace(IMAGE, place="b.jpg", detections=Detections.empty())], is_terminal=is_terminal)
         assert lines == ["2/7 hive.jpg: 64x48, 1 bee, 2 wasp, 12.3 ms", "2/7 b.jpg: 64x48, nothing, 12.3 ms"]
 
 
@@ -94,7 +92,7 @@ def test_a_log_of_a_stream_has_a_line_a_second_for_each_source() -> None:
 
 
 def test_names_cannot_steer_the_terminal() -> None:
-    (line,) = shown([replace(PICTURE, place="a\x1b[2Jb", names=("\x1b]0;x", "[red]w"))])
+    (line,) = shown([replace(IMAGE, place="a\x1b[2Jb", names=("\x1b]0;x", "[red]w"))])
     assert line == "2/7 a?[2Jb: 64x48, 1 ?]0;x, 2 [red]w, 12.3 ms"
 
 

@@ -38,24 +38,24 @@ def test_boxes_are_cut_to_the_window_before_they_move() -> None:
     assert boxes_of(index, plan_with(scaling(100, 100), window=(0.5, 0, 1, 0.6))) == [[50, 30, 60, 60]]
 
 
-def test_outlined_objects_get_tighter_boxes_than_moved_corners() -> None:
+def test_polygond_objects_get_tighter_boxes_than_moved_corners() -> None:
     turn = translation(50, 50) @ rotation(45) @ translation(-50, -50) @ scaling(100, 100)
     diamond = [[0.5, 0.3], [0.6, 0.5], [0.5, 0.7], [0.4, 0.5]]
     plain = make_index([(100, 100)], [[CENTRED]])
-    outlined = make_index([(100, 100)], [[CENTRED]], polygons={0: diamond})
-    (loose,), (tight,) = boxes_of(plain, plan_with(turn)), boxes_of(outlined, plan_with(turn))
+    with_polygon = make_index([(100, 100)], [[CENTRED]], polygons={0: diamond})
+    (loose,), (tight,) = boxes_of(plain, plan_with(turn)), boxes_of(with_polygon, plan_with(turn))
     half = 20 / np.sqrt(2)
     np.testing.assert_allclose(tight, [50 - half, 50 - half, 50 + half, 50 + half], atol=1e-3)
     assert loose[0] < tight[0] and loose[3] > tight[3]
 
 
-def test_boxes_and_outlines_can_be_mixed_in_one_image() -> None:
+def test_boxes_and_polygons_can_be_mixed_in_one_image() -> None:
     square = [[0.1, 0.1], [0.3, 0.1], [0.3, 0.3], [0.1, 0.3]]
     index = make_index([(100, 100)], [[CENTRED, (2, 0.2, 0.2, 0.4, 0.4)]], polygons={1: square})
     assert boxes_of(index, plan_with(scaling(100, 100))) == [[40, 30, 60, 70], [10, 10, 30, 30]]
 
 
-def test_pasted_copies_have_mirrored_boxes_and_outlines() -> None:
+def test_pasted_copies_have_mirrored_boxes_and_polygons() -> None:
     triangle = [[0.1, 0.1], [0.3, 0.1], [0.1, 0.5]]
     index = make_index([(100, 100)], [[CENTRED, (2, 0.2, 0.3, 0.2, 0.4)]], polygons={1: triangle})
     plan = plan_with(scaling(100, 100), window=(0, 0, 1, 1), pasted=(1,))
@@ -84,14 +84,14 @@ def test_cut_boxes_are_kept_by_size_share_and_shape(
     assert found.tolist() == [kept]
 
 
-def test_outlined_objects_may_lose_more_of_their_area_than_plain_boxes() -> None:
+def test_polygond_objects_may_lose_more_of_their_area_than_plain_boxes() -> None:
     square = [[0.4, 0.3], [0.6, 0.3], [0.6, 0.7], [0.4, 0.7]]
     mostly_outside = translation(59, 0) @ scaling(100, 100)  # 1 of 20 columns is left ...
     wider = translation(57, 0) @ scaling(100, 100)  # ... or 3
     plain = make_index([(100, 100)], [[(1, 0.5, 0.5, 0.4, 0.4)]])
-    outlined = make_index([(100, 100)], [[(1, 0.5, 0.5, 0.4, 0.4)]], polygons={0: square})
-    assert boxes_of(outlined, plan_with(mostly_outside)) == []
-    assert boxes_of(outlined, plan_with(wider)) == [[97, 30, 100, 70]]
+    with_polygon = make_index([(100, 100)], [[(1, 0.5, 0.5, 0.4, 0.4)]], polygons={0: square})
+    assert boxes_of(with_polygon, plan_with(mostly_outside)) == []
+    assert boxes_of(with_polygon, plan_with(wider)) == [[97, 30, 100, 70]]
     assert boxes_of(plain, plan_with(translation(67, 0) @ scaling(100, 100))) == []
 
 

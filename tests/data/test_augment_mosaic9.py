@@ -54,7 +54,7 @@ def corners_by_the_book(s: int, sizes: list[tuple[int, int]]) -> list[tuple[int,
 
 
 def the_slow_way(epoch: int, image: int, hyperparameters: Hyperparameters) -> tuple[Image, np.ndarray]:
-    """The picture, and where it is near a seam: there two filters differ."""
+    """The image, and where it is near a seam: there two filters differ."""
     key = SampleKey(2, epoch, image)
     rng = generator(key, Purpose.MOSAIC9)
     rng.random()
@@ -75,8 +75,8 @@ def the_slow_way(epoch: int, image: int, hyperparameters: Hyperparameters) -> tu
     anchor = anchor[:2] / anchor[2]
     shift = np.round(anchor) - anchor
     to_pixels = translation(-0.5, -0.5) @ translation(*shift) @ matrix @ translation(0.5, 0.5)
-    picture = cv2.warpPerspective(canvas[window], to_pixels, (SIDE, SIDE), borderValue=(114, 114, 114))
-    return picture, cv2.warpPerspective(seams[window], to_pixels, (SIDE, SIDE), borderValue=255) > 0
+    warped = cv2.warpPerspective(canvas[window], to_pixels, (SIDE, SIDE), borderValue=(114, 114, 114))
+    return warped, cv2.warpPerspective(seams[window], to_pixels, (SIDE, SIDE), borderValue=255) > 0
 
 
 @pytest.mark.parametrize(

@@ -12,9 +12,9 @@ from synthetic_index import ArrayImages, make_index, smooth_image
 
 from onelook.data.augment.colour import change_colours
 from onelook.data.augment.keys import SampleKey
-from onelook.data.augment.letterboxed import put_into_frame, shrunk
 from onelook.data.augment.plan import AugmentPlan, Tile, draw_plan
 from onelook.data.augment.render_cpu import render_plan
+from onelook.data.augment.resize import put_into_frame, shrunk
 from onelook.geometry.affine import scaling, translation
 from onelook.geometry.letterbox import fitted_size, letterbox
 from onelook.settings.hyperparameters import Hyperparameters

@@ -21,7 +21,7 @@ from onelook.data.augment.labels import MIN_SIDE_PX
 from onelook.data.augment.transforms import Transformed, UserTransforms, check_transforms
 from onelook.data.dataset import Arrangement, TrainDataset
 from onelook.data.loader import train_loader
-from onelook.data.sampler import EpochOrder, Slot
+from onelook.data.sampler import EpochItem, EpochOrder
 from onelook.errors import SettingsError
 from onelook.settings.hyperparameters import Hyperparameters
 from onelook.settings.transforms import COMPOSITIONS, PIXEL_TRANSFORMS, SHAPE_TRANSFORMS
@@ -44,7 +44,7 @@ NEEDED: dict[str, dict[str, Any]] = {
     "UnsharpMask": {"threshold": 0},
     "Superpixels": {"n_segments": 20},
 }
-UNCHANGED = {"NoOp", "RandomSizedBBoxSafeCrop"}  # the last box fills the picture
+UNCHANGED = {"NoOp", "RandomSizedBBoxSafeCrop"}  # the last box fills the image
 
 
 def specification(name: str, **changes: Any) -> dict[str, Any]:
@@ -66,7 +66,7 @@ def test_every_transform_that_is_offered_keeps_the_promises(name: str) -> None:
     one, other = UserTransforms([specification(name)]), UserTransforms([specification(name)])
     forwards = [applied(one, number) for number in range(3)]
     backwards = [applied(other, number) for number in (2, 1, 0)][::-1]
-    assert all(equal(*pair) for pair in zip(forwards, backwards, strict=True)), "same key, same picture"
+    assert all(equal(*pair) for pair in zip(forwards, backwards, strict=True)), "same key, same image"
     assert any((found.image != IMAGE).any() for found in forwards) == (name not in UNCHANGED)
     for found in forwards:
         assert found.image.shape == IMAGE.shape and found.image.dtype == np.uint8 and found.image.flags.c_contiguous
@@ -145,9 +145,9 @@ def test_wrong_arguments_are_named_before_anything_begins(wrong: dict[str, Any],
     assert "it takes `" in str(caught.value.hint)
 
 
-def test_a_picture_of_another_size_is_refused() -> None:
+def test_a_image_of_another_size_is_refused() -> None:
     transforms = UserTransforms([specification("RandomResizedCrop", size=[32, 48])])
-    with pytest.raises(SettingsError, match="a picture of 48 x 32 pixels of one of 64 x 64") as caught:
+    with pytest.raises(SettingsError, match="an image of 48 x 32 pixels of one of 64 x 64") as caught:
         applied(transforms, 0)
     assert "size: [64, 64]" in str(caught.value.hint)
 
@@ -180,7 +180,7 @@ def test_batches_are_the_same_for_any_number_of_workers_and_counts_travel(tmp_pa
     hyp = Hyperparameters(transforms=[specification("RandomResizedCrop", scale=[0.05, 0.2]), specification("Blur")])
     dataset = TrainDataset(index, hyp, imgsz=64, seed=1)
     batches = list(train_loader(dataset, EpochOrder(1, 6, 3, 2), workers=workers))
-    alone = [dataset[(Slot(epoch, number),)] for epoch in range(2) for number in range(6)]
+    alone = [dataset[(EpochItem(epoch, number),)] for epoch in range(2) for number in range(6)]
     assert sum(item.info.num_dropped_boxes for item in alone) > 0
     found = [info for batch in batches for info in batch.infos]
     assert sorted(map(repr, found)) == sorted(repr(item.info) for item in alone)
@@ -195,7 +195,7 @@ def test_transforms_come_before_colours_and_grids(tmp_path: Path) -> None:
     still = {"mosaic": 0.0, "translate": 0.0, "scale": 0.0, "fliplr": 0.0, "hsv_h": 0.0, "hsv_s": 0.0, "hsv_v": 0.4}
     inverted = Hyperparameters(**still, transforms=[specification("InvertImg"), specification("RandomResizedCrop")])
     twice = TrainDataset(index, inverted, imgsz=64, seed=0, arrangement=Arrangement(quad=True))
-    slots = tuple(Slot(0, number) for number in range(4))
+    slots = tuple(EpochItem(0, number) for number in range(4))
     grid = twice[slots]
     assert grid.info.num_dropped_boxes == sum(twice[(slot,)].info.num_dropped_boxes for slot in slots)
     plain = TrainDataset(index, Hyperparameters(**still | {"hsv_v": 0.0}), imgsz=64, seed=0)[(slots[0],)]

@@ -17,8 +17,8 @@ from onelook.data.formats import coco_file
 from onelook.data.formats.coco import open_coco
 from onelook.data.formats.masks import box_of_mask
 from onelook.data.formats.row_rules import RefusedRow
-from onelook.data.index import ScanResult, scan_split
-from onelook.data.scan_rules import ScanOptions
+from onelook.data.scan.index import ScanResult, scan_split
+from onelook.data.scan.rules import ScanOptions
 from onelook.errors import DataError
 from onelook.files.bounded import content_digest
 
@@ -41,11 +41,11 @@ USED: list[tuple[str, dict[str, Any], list[float]]] = [
     ("fractions of a pixel", box(bbox=[2.25, 3.5, 10.125, 8]), [2.25, 3.5, 10.125, 8]),
     ("box to the edges", box(bbox=[0, 0, 20, 16]), [0, 0, 20, 16]),
     ("box over the edge is clipped", box(bbox=[12, 3, 10, 8]), [12, 3, 8, 8]),
-    ("no box, outline", box(bbox=None, segmentation=[[5, 5, 9, 5, 9, 9]]), [5, 5, 4, 4]),
-    ("no box, outline in parts", box(bbox=[], segmentation=[[1, 1, 2, 1, 2, 2], [5, 5, 9, 5, 9, 9]]), [1, 1, 8, 8]),
+    ("no box, polygon", box(bbox=None, segmentation=[[5, 5, 9, 5, 9, 9]]), [5, 5, 4, 4]),
+    ("no box, polygon in parts", box(bbox=[], segmentation=[[1, 1, 2, 1, 2, 2], [5, 5, 9, 5, 9, 9]]), [1, 1, 8, 8]),
     ("no box, mask", box(bbox=None, segmentation={"size": [16, 20], "counts": [16, 3, 301]}), [1, 0, 1, 3]),
     ("no box, packed mask", box(bbox=None, segmentation={"size": [16, 20], "counts": "`03]9"}), [1, 0, 1, 3]),
-    ("box beside a broken outline", box(segmentation=[[1, 2]]), [2, 3, 10, 8]),
+    ("box beside a broken polygon", box(segmentation=[[1, 2]]), [2, 3, 10, 8]),
     ("number of the image as 1.0", box(image=1.0), [2, 3, 10, 8]),
 ]
 
@@ -72,13 +72,13 @@ LEFT_OUT: list[tuple[Any, str, str]] = [
     (box(bbox=None), "refused", "neither a `bbox` nor a `segmentation`"),
     (box(bbox=None, segmentation=[]), "refused", "neither a `bbox` nor a `segmentation`"),
     (box(bbox=None, segmentation=[[]]), "refused", "neither a `bbox` nor a `segmentation`"),
-    (box(bbox=None, segmentation=[[1, 2, 3, 4]]), "refused", "an outline that is not a list of x and y"),
-    (box(bbox=None, segmentation=[[1, 2, 3, 4, 5, 6], [1, 2]]), "refused", "a part of the outline is not a list"),
+    (box(bbox=None, segmentation=[[1, 2, 3, 4]]), "refused", "a polygon that is not a list of x and y"),
+    (box(bbox=None, segmentation=[[1, 2, 3, 4, 5, 6], [1, 2]]), "refused", "a part of the polygon is not a list"),
     (box(bbox=None, segmentation=[[1, 2, 3, 4, 5, 6], [1, 2, 3, 4, 5, "6"]]), "refused", "that is no number"),
     (box(bbox=None, segmentation=[["a"] * 6]), "refused", "that is no number"),
     (box(bbox=None, segmentation=7), "refused", "no `size`"),
     (box(bbox=None, segmentation={"size": [16, 20], "counts": [320]}), "refused", "holds no object"),
-    (box(bbox=None, segmentation={"size": [16, 21], "counts": [0, 336]}), "refused", "21 x 16 pixels, the picture 20"),
+    (box(bbox=None, segmentation={"size": [16, 21], "counts": [0, 336]}), "refused", "21 x 16 pixels, the image 20"),
     (box(image=9), "refused", "no image has the id 9"),
     (box(image="1"), "refused", "no image has the id 1"),
     (box(image=True), "refused", "no image has the id True"),
@@ -158,12 +158,12 @@ def test_unknown_category_stops_the_scan_unless_all_count_as_one(
         ({}, [2, 3, 10, 8], None),
         ({"width": 0, "height": 0}, [2, 3, 10, 8], None),
         ({"width": "20", "height": 16}, [2, 3, 10, 8], None),
-        ({"width": 40, "height": 32}, [1, 1.5, 5, 4], "the file says 40 x 32 pixels, the picture has 20 x 16: its box"),
+        ({"width": 40, "height": 32}, [1, 1.5, 5, 4], "the file says 40 x 32 pixels, the image has 20 x 16: its box"),
         ({"width": 100, "height": 81}, [0.4, 0.5926, 2, 1.5802], "its boxes were scaled"),
-        ({"width": 16, "height": 20}, None, "16 x 20 pixels, the picture has 20 x 16, of another shape"),
+        ({"width": 16, "height": 20}, None, "16 x 20 pixels, the image has 20 x 16, of another shape"),
     ],
 )
-def test_boxes_follow_a_picture_that_has_another_size(
+def test_boxes_follow_a_image_that_has_another_size(
     tmp_path: Path, size: dict[str, Any], expected: list[float] | None, note: str | None
 ) -> None:
     images = [{"id": 1, "file_name": "a.png", **size}, {"id": 2, "file_name": "b.png", **SIZE}]
@@ -180,7 +180,7 @@ def test_boxes_follow_a_picture_that_has_another_size(
     assert [note is not None and note in entry.reason for entry in told] == [True] * (note is not None)
 
 
-def test_outline_of_one_part_is_kept(tmp_path: Path) -> None:
+def test_polygon_of_one_part_is_kept(tmp_path: Path) -> None:
     points = [[5, 5, 9, 5, 9, 9.5]]
     result = scan(tmp_path, [box(bbox=[5, 5, 4, 4.5], segmentation=points), box(segmentation=points * 2)])
     polygon = result.index.polygon_of(1)

@@ -1,4 +1,4 @@
-"""Where the pictures are that a COCO file names."""
+"""Where the images are that a COCO file names."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from small_dataset import pixels
 
 from onelook.data.dataset_spec import load_dataset_spec
 from onelook.data.formats.coco_paths import image_paths
-from onelook.data.index import scan_split
+from onelook.data.scan.index import scan_split
 
 MOVED = [
     ("as it is", ["images/v1/p0/"], ["images/v1/p0/"], "images/v1/p0/"),
@@ -49,7 +49,7 @@ def test_images_are_found_by_their_address_in_coco(tmp_path: Path) -> None:
     assert result.ledger.rows_used == 1
 
 
-def test_pictures_may_lie_anywhere(tmp_path: Path) -> None:
+def test_images_may_lie_anywhere(tmp_path: Path) -> None:
     (tmp_path / "elsewhere").mkdir()
     (tmp_path / "elsewhere" / "x.png").write_bytes(pixels(8))
     images = [{"id": 1, "file_name": "../elsewhere/x.png"}, {"id": 2, "file_name": str(tmp_path / "elsewhere/x.png")}]

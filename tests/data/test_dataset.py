@@ -14,7 +14,7 @@ from onelook.data.dataset import Arrangement, TrainDataset, ValidationDataset
 from onelook.data.image_weights import ImageWeights
 from onelook.data.item import collate
 from onelook.data.rectangles import similar_shapes
-from onelook.data.sampler import Slot
+from onelook.data.sampler import EpochItem
 from onelook.errors import DataError
 from onelook.settings.hyperparameters import Hyperparameters
 from onelook.structures.dataset_index import DatasetIndex
@@ -31,7 +31,7 @@ def test_training_items_are_contiguous_planes_with_boxes_inside(index: DatasetIn
     dataset = TrainDataset(index, Hyperparameters(degrees=10, mixup=0.5), imgsz=64, seed=0)
     for epoch in range(5):
         for number in range(len(index)):
-            image, boxes, class_ids, info = dataset[(Slot(epoch, number),)]
+            image, boxes, class_ids, info = dataset[(EpochItem(epoch, number),)]
             assert image.shape == (3, 64, 64) and image.dtype == torch.uint8 and image.is_contiguous()
             assert boxes.dtype == torch.float32 and class_ids.dtype == torch.int64 and len(boxes) == len(class_ids)
             assert ((boxes[:, :2] - boxes[:, 2:] / 2) > -1e-6).all() and (
@@ -43,7 +43,7 @@ def test_training_items_are_contiguous_planes_with_boxes_inside(index: DatasetIn
 
 def test_equal_keys_give_equal_items_and_other_seeds_others(index: DatasetIndex) -> None:
     first, again, other = (
-        TrainDataset(index, Hyperparameters(), imgsz=64, seed=seed)[(Slot(3, 1),)] for seed in (5, 5, 6)
+        TrainDataset(index, Hyperparameters(), imgsz=64, seed=seed)[(EpochItem(3, 1),)] for seed in (5, 5, 6)
     )
     assert torch.equal(first.image, again.image) and torch.equal(first.boxes_cxcywh_norm, again.boxes_cxcywh_norm)
     assert not torch.equal(first.image, other.image)
@@ -53,8 +53,8 @@ def test_mosaics_end_with_the_epoch_that_was_asked_for(index: DatasetIndex) -> N
     dataset = TrainDataset(
         index, Hyperparameters(mixup=1.0), imgsz=64, seed=0, arrangement=Arrangement(mosaic_epochs=2)
     )
-    assert [len(dataset.plan(Slot(epoch, 0)).tiles) for epoch in range(4)] == [4, 4, 1, 1]
-    assert [bool(dataset.plan(Slot(epoch, 0)).partner) for epoch in range(4)] == [True, True, False, False]
+    assert [len(dataset.plan(EpochItem(epoch, 0)).tiles) for epoch in range(4)] == [4, 4, 1, 1]
+    assert [bool(dataset.plan(EpochItem(epoch, 0)).partner) for epoch in range(4)] == [True, True, False, False]
 
 
 def test_colours_are_red_green_blue(tmp_path: Path) -> None:
@@ -63,7 +63,7 @@ def test_colours_are_red_green_blue(tmp_path: Path) -> None:
     index = make_index([(64, 64)], paths=[str(path)])
     still = Hyperparameters(hsv_h=0, hsv_s=0, hsv_v=0, scale=0, translate=0, mosaic=0)
     for item in (
-        TrainDataset(index, still, imgsz=64, seed=0)[(Slot(0, 0),)],
+        TrainDataset(index, still, imgsz=64, seed=0)[(EpochItem(0, 0),)],
         ValidationDataset(index, imgsz=64, batch_size=1, pad=0)[0],
     ):
         assert item.image.flatten(1).float().mean(dim=1).tolist() == [255, 0, 0]
@@ -73,8 +73,8 @@ def test_rectangular_training_puts_an_image_into_the_frame_of_its_batch(index: D
     rectangles = similar_shapes(index.sizes_hw, imgsz=64, batch_size=2)
     dataset = TrainDataset(index, Hyperparameters(), imgsz=64, seed=0, arrangement=Arrangement(rectangles))
     for number in range(len(index)):
-        assert tuple(dataset[(Slot(0, number),)].image.shape[1:]) == rectangles.frame_of(number)
-        assert len(dataset.plan(Slot(0, number)).tiles) == 1
+        assert tuple(dataset[(EpochItem(0, number),)].image.shape[1:]) == rectangles.frame_of(number)
+        assert len(dataset.plan(EpochItem(0, number)).tiles) == 1
 
 
 @pytest.mark.parametrize("frame_hw", [None, (64, 64), (32, 64)])
@@ -94,11 +94,11 @@ def test_validation_boxes_lead_back_to_the_original_image(
 
 def test_validation_pixels_are_those_of_the_file_in_a_grey_frame(tmp_path: Path) -> None:
     path = tmp_path / "image.png"
-    picture = smooth_image(48, 64, 1)
-    cv2.imwrite(str(path), picture[..., ::-1])
+    image = smooth_image(48, 64, 1)
+    cv2.imwrite(str(path), image[..., ::-1])
     item = ValidationDataset(make_index([(48, 64)], paths=[str(path)]), imgsz=64, batch_size=1, frame_hw=(64, 64))[0]
     planes = item.image.numpy().transpose(1, 2, 0)
-    np.testing.assert_array_equal(planes[8:56], picture)
+    np.testing.assert_array_equal(planes[8:56], image)
     assert (planes[:8] == 114).all() and (planes[56:] == 114).all()
     assert item.info.pad_xy == (0.0, 8.0)
 
@@ -152,7 +152,7 @@ def test_places_of_quad_have_twice_the_size(index: DatasetIndex) -> None:
         TrainDataset(index, Hyperparameters(), imgsz=64, seed=0, arrangement=Arrangement(quad=quad))
         for quad in (False, True)
     )
-    slots = tuple(Slot(0, number) for number in range(4))
+    slots = tuple(EpochItem(0, number) for number in range(4))
     grid, alone = twice[slots], twice[slots[:1]]
     assert grid.image.shape == alone.image.shape == (3, 128, 128)
     assert (grid.info.num_images, alone.info.num_images) == (4, 1)
@@ -167,10 +167,10 @@ def test_drawn_images_and_their_partners_come_from_the_draw_and_look_different(i
     weights = ImageWeights(index, num_classes=2, seed=0)
     dataset = TrainDataset(index, Hyperparameters(mixup=1), imgsz=64, seed=0, arrangement=Arrangement(weights=weights))
     drawn = weights.draw(1, ())
-    plans = [dataset.plan(Slot(1, number)) for number in range(len(index))]
+    plans = [dataset.plan(EpochItem(1, number)) for number in range(len(index))]
     assert [plan.image for plan in plans] == drawn.tolist()
     assert {tile.source for plan in plans for tile in (*plan.tiles, *plan.partner)} <= set(labelled)
     twice = next(image for image in drawn.tolist() if (drawn == image).sum() > 1)
-    first, second = (dataset[(Slot(1, int(number)),)] for number in np.flatnonzero(drawn == twice)[:2])
+    first, second = (dataset[(EpochItem(1, int(number)),)] for number in np.flatnonzero(drawn == twice)[:2])
     assert first.info == second.info and not torch.equal(first.image, second.image)
     assert first.info.path == index.paths[twice]

@@ -1,4 +1,4 @@
-"""Data sets that are known by their layout."""
+"""Datasets that are known by their layout."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from voc_dataset import document, make_voc, thing
 
 from onelook.data.dataset_layout import open_dataset
 from onelook.data.formats.visdrone_file import NAMES
-from onelook.data.index import scan_split
+from onelook.data.scan.index import scan_split
 from onelook.errors import DataError
 
 
@@ -142,7 +142,7 @@ def no_val(folder: Path) -> Path:
     return folder / "annotations/instances_train2017.json"
 
 
-def no_pictures(folder: Path) -> Path:
+def no_image_files(folder: Path) -> Path:
     coco_2017(folder)
     shutil.rmtree(folder / "train2017")
     return folder
@@ -158,12 +158,15 @@ def no_images(folder: Path) -> Path:
 UNKNOWN: dict[str, tuple[Callable[[Path], Path], str]] = {
     "nothing": (
         no_yaml,
-        r"no data set that is known; looked for:\n  - data\.yaml, .*\n  - COCO: .*\n  - COCO.*\n  - Par",
+        r"no dataset that is known; looked for:\n  - data\.yaml, .*\n  - COCO: .*\n  - COCO.*\n  - Par",
     ),
     "two": (two_files, "several COCO files for the split `val`: `instances_val2014.json`, `instances_val2017.json`"),
     "two of VisDrone": (two_visdrones, "one split of VisDrone: `VisDrone2018-DET-val`, `VisDrone2019-DET-val`"),
-    "one": (no_val, "is one COCO file, and a data set has two"),
-    "no pictures": (no_pictures, "its first image, `a.png`, was not found; looked in .*/annotations`, .*/train2017`, "),
+    "one": (no_val, "is one COCO file, and a dataset has two"),
+    "no image files": (
+        no_image_files,
+        "its first image, `a.png`, was not found; looked in .*/annotations`, .*/train2017`, ",
+    ),
     "no images": (no_images, "its first image, an image, was not found"),
 }
 

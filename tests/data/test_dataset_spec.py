@@ -1,4 +1,4 @@
-"""The data-set YAML: every form it may take, and every complaint."""
+"""The dataset YAML: every form it may take, and every complaint."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Caches: the same pixels, faster; never in the data set; never believed when damaged."""
+"""Caches: the same pixels, faster; never in the dataset; never believed when damaged."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from synthetic_index import make_index, smooth_image, write_jpegs
 from onelook.data import image_cache
 from onelook.data.dataset import TrainDataset
 from onelook.data.image_cache import DiskCache, ImageFiles, RamCache, disk_cache, ram_cache
-from onelook.data.sampler import Slot
-from onelook.data.work import Work
+from onelook.data.parallel_map import Work
+from onelook.data.sampler import EpochItem
 from onelook.errors import DataError, StopRequested
 from onelook.settings.hyperparameters import Hyperparameters
 from onelook.structures.dataset_index import DatasetIndex
@@ -50,7 +50,7 @@ def test_all_sources_give_the_same_bytes(index: DatasetIndex, folder: Path) -> N
 def test_caches_do_not_change_a_run(index: DatasetIndex, folder: Path) -> None:
     files = ImageFiles(index, 64)
     h = Hyperparameters(degrees=5, scale=0.9, mixup=0.5)
-    for key in [Slot(epoch, number) for epoch in range(2) for number in range(len(index))]:
+    for key in [EpochItem(epoch, number) for epoch in range(2) for number in range(len(index))]:
         images = [
             TrainDataset(index, h, imgsz=64, seed=0, cache=cache)[(key,)].image
             for cache in (None, RamCache(files), DiskCache(files, folder))

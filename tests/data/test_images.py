@@ -23,8 +23,8 @@ from onelook.files.images import check_image, decode_image, encode_image, read_i
 FORMATS = {"jpg": "JPEG", "png": "PNG", "webp": "WEBP", "tif": "TIFF", "bmp": "BMP"}
 
 
-def picture(height: int = 53, width: int = 74) -> Image.Image:
-    """A smooth picture without any symmetry."""
+def sample_image(height: int = 53, width: int = 74) -> Image.Image:
+    """A smooth image without any symmetry."""
     y, x = np.mgrid[0:height, 0:width]
     channels = [255 * x / width, 255 * y / height, 127 + 127 * np.sin(x / 9 + y * y / 400)]
     return Image.fromarray(np.stack(channels, axis=-1).astype(np.uint8))
@@ -32,7 +32,7 @@ def picture(height: int = 53, width: int = 74) -> Image.Image:
 
 def encoded(kind: str, image: Image.Image | None = None, **options: object) -> bytes:
     buffer = io.BytesIO()
-    (image or picture()).save(buffer, kind, **options)  # type: ignore[arg-type]
+    (image or sample_image()).save(buffer, kind, **options)  # type: ignore[arg-type]
     return buffer.getvalue()
 
 
@@ -80,7 +80,7 @@ MODES = [("L", "png"), ("LA", "png"), ("RGBA", "png"), ("P", "png"), ("1", "png"
 
 @pytest.mark.parametrize(("mode", "suffix"), MODES)
 def test_every_colour_mode_becomes_rgb(tmp_path: Path, mode: str, suffix: str) -> None:
-    path = put(tmp_path, f"a.{suffix}", encoded(FORMATS[suffix], picture().convert(mode)))
+    path = put(tmp_path, f"a.{suffix}", encoded(FORMATS[suffix], sample_image().convert(mode)))
     expected = np.asarray(Image.open(path).convert("RGB")).astype(int)
     image = read_image(path)
     assert image.shape == (53, 74, 3)
@@ -107,14 +107,14 @@ def test_sixteen_bits_become_eight(tmp_path: Path) -> None:
 def test_jpeg_comes_at_the_reduced_size_asked_for(tmp_path: Path, scale: int) -> None:
     exif = Image.Exif()
     exif[274] = 6
-    path = put(tmp_path, "a.jpg", encoded("JPEG", picture(203, 301), exif=exif))
+    path = put(tmp_path, "a.jpg", encoded("JPEG", sample_image(203, 301), exif=exif))
     assert read_image(path, scale_hint=scale).shape == (-(-301 // scale), -(-203 // scale), 3)
     other = put(tmp_path, "a.png", encoded("PNG"))
     assert read_image(other, scale_hint=scale).shape == (53, 74, 3)
 
 
-def test_reduced_jpeg_shows_the_same_picture(tmp_path: Path) -> None:
-    path = put(tmp_path, "a.jpg", encoded("JPEG", picture(160, 240), quality=95))
+def test_reduced_jpeg_shows_the_same_image(tmp_path: Path) -> None:
+    path = put(tmp_path, "a.jpg", encoded("JPEG", sample_image(160, 240), quality=95))
     full = read_image(path).astype(float)
     means = full.reshape(40, 4, 60, 4, 3).mean(axis=(1, 3))
     assert np.abs(read_image(path, scale_hint=4) - means).mean() < 3
@@ -149,7 +149,7 @@ def test_end_marker_of_an_embedded_preview_does_not_hide_a_truncation(tmp_path: 
 
 
 def test_bytes_behind_the_end_do_no_harm(tmp_path: Path) -> None:
-    path = put(tmp_path, "a.jpg", noisy_jpeg() + b"\xff\xd8 a second picture")
+    path = put(tmp_path, "a.jpg", noisy_jpeg() + b"\xff\xd8 a second image")
     assert check_image(path).problem is None
     assert read_image(path).shape == (90, 120, 3)
 
@@ -192,7 +192,7 @@ def test_damaged_files_are_named_and_never_changed(tmp_path: Path, suffix: str) 
 )
 @settings(max_examples=300, deadline=None)
 def test_any_damage_is_either_harmless_or_told(suffix: str, edits: list[tuple[float, int]], cut: float) -> None:
-    data = bytearray(encoded(FORMATS[suffix], picture(12, 14)))
+    data = bytearray(encoded(FORMATS[suffix], sample_image(12, 14)))
     for place, value in edits:
         data[int(place**3 * len(data))] = value  # mostly in the header
     try:
@@ -245,7 +245,7 @@ def test_jpeg_of_few_bytes_for_many_pixels_is_refused_at_once(tmp_path: Path) ->
 
 @pytest.mark.parametrize(("height", "width", "usable"), [(10, 10, True), (9, 50, False), (50, 9, False), (1, 1, False)])
 def test_least_side_is_ten_pixels(tmp_path: Path, height: int, width: int, usable: bool) -> None:
-    path = put(tmp_path, "a.png", encoded("PNG", picture(height, width)))
+    path = put(tmp_path, "a.png", encoded("PNG", sample_image(height, width)))
     assert (check_image(path).problem is None) is usable
 
 
@@ -274,11 +274,11 @@ def test_content_that_does_not_fit_the_name_is_used_with_a_note(tmp_path: Path) 
     assert "png" in (report.note or "")
 
 
-def test_animations_and_pages_give_the_first_picture(tmp_path: Path) -> None:
+def test_animations_and_pages_give_the_first_image(tmp_path: Path) -> None:
     for suffix in ("webp", "png", "tif"):
-        data = encoded(FORMATS[suffix], save_all=True, append_images=[picture().rotate(180)])
+        data = encoded(FORMATS[suffix], save_all=True, append_images=[sample_image().rotate(180)])
         image = read_image(put(tmp_path, f"a.{suffix}", data))
-        assert np.abs(image - np.asarray(picture()).astype(int)).mean() < 4
+        assert np.abs(image - np.asarray(sample_image()).astype(int)).mean() < 4
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="file names are bytes on Linux only")
@@ -302,7 +302,7 @@ def test_pipes_and_folders_are_refused_without_waiting(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("suffix", [".png", ".bmp", ".tiff", ".JPG", ".webp"])
 def test_written_images_read_back(tmp_path: Path, suffix: str) -> None:
-    pixels = np.asarray(picture())
+    pixels = np.asarray(sample_image())
     write_image(tmp_path / f"a{suffix}", pixels)
     difference = np.abs(read_image(tmp_path / f"a{suffix}").astype(int) - pixels)
     assert difference.mean() <= (4 if suffix in {".JPG", ".webp"} else 0)
@@ -317,5 +317,5 @@ def test_unknown_suffix_is_refused() -> None:
 
 
 def test_lower_quality_gives_a_smaller_file() -> None:
-    pixels = np.asarray(picture())
+    pixels = np.asarray(sample_image())
     assert len(encode_image(pixels, ".jpg", quality=30)) < len(encode_image(pixels, ".jpg", quality=95))

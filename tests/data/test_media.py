@@ -71,7 +71,7 @@ def test_frames_of_another_size_are_resized(tmp_path: Path) -> None:
         ("concat.mov", b"ffconcat version 1.0\nfile /etc/hostname\n"),
         ("text.avi", b"not a video at all\n" * 50),
         ("empty.mp4", b""),
-        ("picture.mkv", b"\x89PNG\r\n\x1a\n" + bytes(100)),
+        ("image.mkv", b"\x89PNG\r\n\x1a\n" + bytes(100)),
     ],
 )
 def test_content_that_is_no_video_is_refused(tmp_path: Path, name: str, content: bytes) -> None:

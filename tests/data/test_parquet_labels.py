@@ -1,4 +1,4 @@
-"""Parquet files: pictures are unpacked into the cache folder, and every object is used or told."""
+"""Parquet files: images are unpacked into the cache folder, and every object is used or told."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from small_dataset import pixels, tree_digest
 from onelook.data.dataset_layout import open_dataset
 from onelook.data.dataset_spec import load_dataset_spec
 from onelook.data.formats.parquet import parquet_rows
-from onelook.data.index import ScanResult, scan_split
-from onelook.data.scan_rules import ScanOptions
+from onelook.data.scan.index import ScanResult, scan_split
+from onelook.data.scan.rules import ScanOptions
 from onelook.errors import DataError
 
 pyarrow = pytest.importorskip("pyarrow")
@@ -62,7 +62,7 @@ def scan(folder: Path, rows: Sequence[dict[str, Any]], **more: Any) -> ScanResul
     return scan_split(open_dataset(folder), "train", options=OPTIONS)
 
 
-def test_pictures_and_objects_become_a_data_set(tmp_path: Path, cache: Path) -> None:
+def test_images_and_objects_become_a_data_set(tmp_path: Path, cache: Path) -> None:
     rows = [row(0), row(1, [BOX, [0, 0, 5, 5]], [1, 0]), row(2, [], [])]
     result = scan(tmp_path / "hf", rows)
     assert result.index.class_ids.tolist() == [0, 1, 0]
@@ -150,7 +150,7 @@ def test_object_that_is_left_out_is_told_with_place_and_reason(entry: Any, outco
 
 
 @pytest.mark.parametrize("objects", [None, 7, "x", [], {}, {"bbox": 3}, {"bbox": []}])
-def test_picture_without_objects_is_background(objects: Any) -> None:
+def test_image_without_objects_is_background(objects: Any) -> None:
     rows = parquet_rows((objects, (None, "x")), (16, 20), {}, place="", names=[])
     assert (rows.rows_read, len(rows), rows.problems) == (0, 0, ())
 
@@ -160,7 +160,7 @@ def test_lists_of_different_lengths_are_told(tmp_path: Path) -> None:
     assert (ledger.rows_used, ledger.rows_refused) == (1, 1)
 
 
-def test_row_without_a_picture_is_told(tmp_path: Path) -> None:
+def test_row_without_a_image_is_told(tmp_path: Path) -> None:
     ledger = scan(tmp_path, [row(0), {**row(1), "image": {"bytes": None, "path": "elsewhere.png"}}]).ledger
     assert [entry.reason for entry in ledger.of("unusable image")] == ["the file is empty"]
     assert ledger.rows_refused == 1
@@ -177,7 +177,7 @@ def test_names_of_the_yaml_win(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("rows", "features", "message"),
     [
-        ([{"objects": {"bbox": [BOX], "category": [0]}}], FEATURES, "has no column of pictures; it has objects"),
+        ([{"objects": {"bbox": [BOX], "category": [0]}}], FEATURES, "has no column of images; it has objects"),
         ([{"image": {"bytes": b"", "path": ""}}], FEATURES, "has no column of objects; it has image"),
         ([row(0)], None, "has no class names\nhint: give the `names` in a YAML"),
         ([row(0)], [[]], "has no class names"),
@@ -200,9 +200,9 @@ def test_damaged_file_is_an_error(tmp_path: Path, damage: Any) -> None:
         open_dataset(tmp_path)
 
 
-def test_picture_that_was_removed_from_the_cache_is_an_error_with_a_cure(tmp_path: Path) -> None:
+def test_image_that_was_removed_from_the_cache_is_an_error_with_a_cure(tmp_path: Path) -> None:
     Path(scan(tmp_path, [row(0), row(1)]).index.paths[0]).unlink()
-    with pytest.raises(DataError, match=r"has 1 pictures of the 2 in .*\nhint: remove it"):
+    with pytest.raises(DataError, match=r"has 1 images of the 2 in .*\nhint: remove it"):
         scan_split(open_dataset(tmp_path), "train")
 
 

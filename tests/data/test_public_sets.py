@@ -1,4 +1,4 @@
-"""Descriptions of public data sets: each reads a mock-up of the layout that its archives unpack to."""
+"""Descriptions of public datasets: each reads a mock-up of the layout that its archives unpack to."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from voc_dataset import document, thing
 
 from onelook.data.dataset_layout import open_dataset
 from onelook.data.formats import visdrone_file
-from onelook.data.index import scan_split
-from onelook.data.ledger import Ledger
+from onelook.data.scan.index import scan_split
+from onelook.data.scan.ledger import Ledger
 from onelook.data.sets import PUBLIC_SETS, description_of
 from onelook.files.yaml import load_yaml
 
 Places = Mapping[str, Any]
 
 
-def put_picture(path: Path) -> None:
+def put_image(path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(pixels(len(str(path))))
 
@@ -38,12 +38,12 @@ def put_coco(
 
 
 def coco(folder: Path, split: str, places: Places) -> None:
-    put_picture(folder / places["images"] / "000000000009.jpg")
+    put_image(folder / places["images"] / "000000000009.jpg")
     put_coco(folder / places["annotations"], [{"id": 9, "file_name": "000000000009.jpg"}], [box(9, 1)], ["person"])
 
 
 def voc(folder: Path, split: str, places: Places) -> None:
-    put_picture(folder / places["images"] / f"{split}_9.jpg")
+    put_image(folder / places["images"] / f"{split}_9.jpg")
     for place, name, content in (
         (places["annotations"], f"{split}_9.xml", document(thing("person"))),
         (Path(places["list"]).parent, Path(places["list"]).name, f"{split}_9\n"),
@@ -53,21 +53,21 @@ def voc(folder: Path, split: str, places: Places) -> None:
 
 
 def visdrone(folder: Path, split: str, places: Places) -> None:
-    put_picture(folder / places["images"] / "0000002_00005_d_0000014.jpg")
+    put_image(folder / places["images"] / "0000002_00005_d_0000014.jpg")
     (folder / places["annotations"]).mkdir()
     (folder / places["annotations"] / "0000002_00005_d_0000014.txt").write_text(row() + row(0, score=0) + row(11))
 
 
 def objects365(folder: Path, split: str, places: Places) -> None:
     inside = "images/v2/patch16"
-    put_picture(folder / places["images"] / ("patch16" if split == "train" else inside) / "objects365_v2_9.jpg")
+    put_image(folder / places["images"] / ("patch16" if split == "train" else inside) / "objects365_v2_9.jpg")
     images = [{"id": number, "file_name": f"{inside}/objects365_v2_{number}.jpg"} for number in (9, 908726)]
     names = [f"{name} " if name in ("Formula 1", "Table Tennis") else name for name in names_of("objects365")]
     put_coco(folder / places["annotations"], images, [box(9, 309), box(908726, 1)], names)
 
 
 def lvis(folder: Path, split: str, places: Places) -> None:
-    put_picture(folder / "train2017/000000000009.jpg")
+    put_image(folder / "train2017/000000000009.jpg")
     images = [{"id": 9, "coco_url": "http://images.cocodataset.org/train2017/000000000009.jpg"}]
     put_coco(folder / places["annotations"], images, [box(9, 2)], ["aerosol_can", "air_conditioner"])
 
@@ -89,7 +89,7 @@ def names_of(name: str) -> list[str]:
 
 
 def ledgers(name: str, folder: Path) -> Iterator[tuple[str, Ledger, list[int]]]:
-    """Split, ledger and class ids of a mock-up of a data set."""
+    """Split, ledger and class ids of a mock-up of a dataset."""
     make, num_classes = MOCK_UPS[name]
     yaml = Path(shutil.copy(description_of(name), folder))
     for split, places in load_yaml(yaml).items():

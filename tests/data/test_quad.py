@@ -1,4 +1,4 @@
-"""Pictures of twice the size: how images are grouped, and where they and their boxes go."""
+"""Images of twice the size: how images are grouped, and where they and their boxes go."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import torch
 from synthetic_index import smooth_image
 
 from onelook.data import quad
-from onelook.data.augment.letterboxed import FILL
+from onelook.data.augment.resize import FILL
 from onelook.data.item import Item, make_item
 from onelook.structures.batch import ImageInfo
 

@@ -12,16 +12,16 @@ from visdrone_dataset import make_visdrone, row
 from onelook.data.formats.label_rows import LabelRows
 from onelook.data.formats.visdrone import visdrone_rows
 from onelook.data.formats.visdrone_file import MAX_LINE_BYTES, MAX_ROWS, NAMES
-from onelook.data.index import scan_split
-from onelook.data.scan_rules import ScanOptions
+from onelook.data.scan.index import scan_split
+from onelook.data.scan.rules import ScanOptions
 from onelook.errors import DataError
 
-PICTURE = (16, 20)
+IMAGE = (16, 20)
 
 
 def rows_of(text: str | bytes, *, num_classes: int = 10, single_cls: bool = False) -> LabelRows:
     data = text if isinstance(text, bytes) else text.encode()
-    return visdrone_rows(data, PICTURE, num_classes, single_cls=single_cls)
+    return visdrone_rows(data, IMAGE, num_classes, single_cls=single_cls)
 
 
 def corners_px(rows: LabelRows) -> list[list[float]]:

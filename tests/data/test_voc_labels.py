@@ -15,15 +15,15 @@ from onelook.data.formats.label_rows import LabelRows
 from onelook.data.formats.row_rules import RefusedRow
 from onelook.data.formats.voc import voc_rows
 from onelook.data.formats.voc_file import MAX_DEPTH, parse_voc
-from onelook.data.index import scan_split
-from onelook.data.scan_rules import ScanOptions
+from onelook.data.scan.index import scan_split
+from onelook.data.scan.rules import ScanOptions
 from onelook.errors import DataError
 
 CLASSES = {"cat": 0, "dog": 1}
-PICTURE = (16, 20)
+IMAGE = (16, 20)
 
 
-def rows_of(text: str | bytes, *, keep_difficult: bool = False, size_hw: tuple[int, int] = PICTURE) -> LabelRows:
+def rows_of(text: str | bytes, *, keep_difficult: bool = False, size_hw: tuple[int, int] = IMAGE) -> LabelRows:
     data = text if isinstance(text, bytes) else text.encode()
     return voc_rows(data, size_hw, CLASSES, keep_difficult=keep_difficult)
 
@@ -151,8 +151,8 @@ def test_ledger_adds_up_over_all_kinds_of_files(tmp_path: Path, caplog: pytest.L
         ("e.xml", "", "note", 0),
         ("f.png", "", "unusable image", 0), ("f.xml", "", "refused", 1),
     ]  # fmt: skip
-    assert "16 x 20 pixels, the picture has 20 x 16, of another shape" in ledger.entries[2].reason
-    assert "10 x 8 pixels, the picture has 20 x 16: its boxes were scaled" in ledger.entries[3].reason
+    assert "16 x 20 pixels, the image has 20 x 16, of another shape" in ledger.entries[2].reason
+    assert "10 x 8 pixels, the image has 20 x 16: its boxes were scaled" in ledger.entries[3].reason
 
 
 def test_unknown_names_stop_the_scan_unless_all_count_as_one(tmp_path: Path) -> None:
@@ -220,7 +220,7 @@ def test_file_that_cannot_be_read_counts_as_one_refused_row(tmp_path: Path) -> N
 
 def test_size_that_is_given_with_a_point_counts() -> None:
     assert parse_voc(document(size="<size><width>40.0</width><height>32</height></size>").encode()).size_hw == (32, 40)
-    assert parse_voc(document(size=SIZE).encode()).size_hw == PICTURE
+    assert parse_voc(document(size=SIZE).encode()).size_hw == IMAGE
     with pytest.raises(RefusedRow):
         parse_voc(b"<a>")
     assert BOX == (2, 3, 12, 11)

@@ -9,7 +9,7 @@ import signal
 import pytest
 
 from onelook.data.worker_signals import STOP_SIGNALS, live_with_parent, signals_held_back, start_method_of_workers
-from onelook.engine import stop_signal
+from onelook.processes import stop_signal
 
 
 def masked() -> set[int]:

@@ -1,4 +1,4 @@
-"""Every planted fault is found, and no picture is blamed for what was not planted in it."""
+"""Every planted fault is found, and no image is blamed for what was not planted in it."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def blamed(result: CheckResult) -> dict[str, set[str]]:
 
 @pytest.fixture(scope="module")
 def before(tmp_path_factory: pytest.TempPathFactory) -> dict[str, set[str]]:
-    """What the data set has of its own; copies of its pictures have the same."""
+    """What the dataset has of its own; copies of its images have the same."""
     own = blamed(check({"data": SOURCE / "data.yaml"}))
     return {kind: {f"{copy}{stem}" for copy in ("", "y", "z") for stem in stems} for kind, stems in own.items()}
 

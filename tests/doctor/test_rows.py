@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import get_args
 
 import pytest
-
 from colour_detector import write_squares
+
 from onelook.data.formats.label_rows import Outcome
-from onelook.data.ledger import LedgerEntry
+from onelook.data.scan.ledger import LedgerEntry
 from onelook.doctor.faults import FAULTS
 from onelook.doctor.rows import _kind_of
 from onelook.recipes.check import check

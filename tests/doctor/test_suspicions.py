@@ -11,9 +11,9 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-
 from colour_detector import write_detector, write_squares
-from onelook.doctor.suspicions import Compared, suspicions
+
+from onelook.doctor.suspicions import ImageComparison, suspicions
 from onelook.errors import SettingsError
 from onelook.recipes.check import CheckResult, check
 from onelook.structures.detections import Detections
@@ -76,12 +76,12 @@ def test_the_clearest_contradictions_come_first_and_no_more_than_are_asked_for(d
     assert examined(data, weights, suspicions=1).suspicions == found[:1]
 
 
-def test_suspicions_are_on_the_page_as_pictures(data: Path, weights: Path, tmp_path: Path) -> None:
+def test_suspicions_are_on_the_page_as_images(data: Path, weights: Path, tmp_path: Path) -> None:
     change_row(data, 5, FAULTS["suspect-class"])
     examined(data, weights, output=str(tmp_path / "report"))
     text = (tmp_path / "report" / "check.html").read_text(encoding="utf-8")
-    (picture,) = re.findall(r"data:image/jpeg;base64,([A-Za-z0-9+/=]+)", text)
-    shown = cv2.imdecode(np.frombuffer(base64.b64decode(picture), np.uint8), 1)
+    (image,) = re.findall(r"data:image/jpeg;base64,([A-Za-z0-9+/=]+)", text)
+    shown = cv2.imdecode(np.frombuffer(base64.b64decode(image), np.uint8), 1)
     assert shown.shape[0] == 240 and shown.shape[1] > 480
     assert "1. 05.png" in text and "looks like" in text
     told = json.loads((tmp_path / "report" / "check.json").read_text())
@@ -96,25 +96,25 @@ def test_weights_of_other_classes_are_refused(data: Path, weights: Path) -> None
 
 def test_a_detector_that_is_mostly_wrong_has_nothing_to_say() -> None:
     rng = np.random.Generator(np.random.Philox(key=1))
-    pictures = []
+    images = []
     for image in range(50):
         corners = rng.uniform(0, 80, (4, 2)).astype(np.float32)
         seen = Detections(np.concatenate([corners, corners + 9], axis=1), np.full(4, 0.9, np.float32), np.zeros(4, int))
         truth = np.array([[95.0, 95, 99, 99]])
-        pictures.append(Compared("train", image, image, (100, 100), truth, np.zeros(1, int), seen))
-    assert suspicions(pictures, 1) == []
+        images.append(ImageComparison("train", image, image, (100, 100), truth, np.zeros(1, int), seen))
+    assert suspicions(images, 1) == []
 
 
 def test_a_class_that_the_detector_confuses_weighs_less() -> None:
-    """Two classes with equal scores: of one, the data set agrees always, of the other in three of four cases."""
-    box, pictures = np.array([[10.0, 10, 30, 30]], np.float32), []
+    """Two classes with equal scores: of one, the dataset agrees always, of the other in three of four cases."""
+    box, images = np.array([[10.0, 10, 30, 30]], np.float32), []
     nothing = np.zeros((0, 4)), np.zeros(0, int)
     for image in range(80):
         class_id = image % 2
         is_labelled = image not in (0, 1) and not (class_id == 1 and image % 8 == 3)
         seen = Detections(box, np.array([0.8], np.float32), np.array([class_id]))
         truth = (box, np.array([class_id])) if is_labelled else nothing
-        pictures.append(Compared("train", image, image, (100, 100), *truth, seen))
-    found = suspicions(pictures, 2)
+        images.append(ImageComparison("train", image, image, (100, 100), *truth, seen))
+    found = suspicions(images, 2)
     assert found[0].image == 0 and found[0].strength > 0.9
     assert all(0.7 < one.strength < 0.85 and one.seen_class == 1 for one in found[1:]) and len(found) == 12

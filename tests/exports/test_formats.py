@@ -8,14 +8,14 @@ from pathlib import Path
 
 import pytest
 import torch
-
 from colours import NAMES, colour_detector, images, plan_of
-from onelook.engine.backend import TorchBackend, predict_all
+
 from onelook.errors import CheckpointError, DeviceError, SettingsError
 from onelook.exports.formats import EXPORTERS, format_of, require
 from onelook.exports.metadata import Metadata
 from onelook.exports.opening import load_runnable, open_export
 from onelook.exports.plan import decoding_of
+from onelook.inference.backend import TorchBackend, predict_all
 from onelook.models.fuse import fuse
 from onelook.settings.export import FORMAT_NAMES
 

@@ -13,16 +13,16 @@ import numpy as np
 import onnx
 import pytest
 import torch
+from colours import colour_detector, images, plan_of
 from onnx import helper, numpy_helper
 
-from colours import colour_detector, images, plan_of
-from onelook.engine.backend import Thresholds
 from onelook.errors import CheckpointError, ModelError, OnelookError
 from onelook.exports.metadata import Decoding, Metadata
 from onelook.exports.onnx import METADATA_KEY, open_onnx
 from onelook.exports.openvino import export_openvino, open_openvino
-from onelook.exports.plan import Pictures
+from onelook.exports.plan import Images
 from onelook.exports.running import ExportedModel
+from onelook.inference.backend import Thresholds
 
 CPU = torch.device("cpu")
 HONEST = Metadata(names=("red", "green"), stride=8, frame_hw=(64, 96), batch=1)
@@ -97,7 +97,7 @@ def test_detections_of_classes_that_do_not_exist_are_refused(class_id: float) ->
 
 @pytest.mark.parametrize("shapes", [[], [(1, 7, 8, 12)] * 2, [(1, 6, 8, 12)], [(1, 7)], [(2, 7, 8, 12)]])
 def test_maps_that_do_not_suit_the_anchors_are_refused(shapes: list[tuple[int, ...]]) -> None:
-    def run(_: Pictures) -> list[Pictures]:
+    def run(_: Images) -> list[Images]:
         return [np.zeros(shape, np.float32) for shape in shapes]
 
     metadata = replace(HONEST, decoding=Decoding((((8.0, 8.0),),), (8.0,)))

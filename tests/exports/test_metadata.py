@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from onelook.engine.backend import Thresholds
 from onelook.errors import CheckpointError
 from onelook.exports.metadata import Decoding, Metadata, read_metadata
+from onelook.inference.backend import Thresholds
 
 FULL = Metadata(
     names=("Zelle", "細胞"),

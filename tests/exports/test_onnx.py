@@ -9,14 +9,14 @@ from typing import Any
 import onnx
 import pytest
 import torch
-
 from colours import colour_detector, images, plan_of
-from onelook.engine.backend import Thresholds, TorchBackend, predict_all
+
 from onelook.errors import DeviceError
 from onelook.exports.onnx import build_onnx, export_onnx, open_onnx
 from onelook.exports.plan import ExportPlan
 from onelook.exports.running import ExportedModel
 from onelook.geometry.nms import non_max_suppression
+from onelook.inference.backend import Thresholds, TorchBackend, predict_all
 from onelook.models.detector import create_model
 
 CPU = torch.device("cpu")
@@ -111,10 +111,10 @@ def test_half_precision_is_in_the_network_only(tmp_path: Path) -> None:
 
 
 def test_8_bits_are_in_all_convolutions_but_the_last(tmp_path: Path) -> None:
-    def pictures() -> Any:
+    def calibration_images() -> Any:
         return (images(1, 64, 96).numpy() for _ in range(2))
 
-    plan = replace(plan_of(frame_hw=(64, 96), batch=1, precision="int8"), calibration=pictures)
+    plan = replace(plan_of(frame_hw=(64, 96), batch=1, precision="int8"), calibration=calibration_images)
     model = build_onnx(plan)
     convolutions = [node for node in model.graph.node if node.op_type == "Conv"]
     fed_by = {name: node.op_type for node in model.graph.node for name in node.output}

@@ -1,4 +1,4 @@
-"""Suppression within an ONNX graph gives, to the bit, what our own gives."""
+"""NmsSettings within an ONNX graph gives, to the bit, what our own gives."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ import pytest
 import torch
 from onnx import helper
 
-from onelook.engine.backend import Thresholds
 from onelook.exports.onnx_nms import with_suppression
 from onelook.geometry.nms import non_max_suppression
+from onelook.inference.backend import Thresholds
 
 
 def graph(num_classes: int, thresholds: Thresholds) -> Any:

@@ -11,13 +11,13 @@ from typing import Any
 
 import pytest
 import torch
-
 from colours import colour_detector, images, plan_of
-from onelook.engine.backend import Thresholds, TorchBackend
+
 from onelook.exports.openvino import export_openvino, open_openvino
 from onelook.exports.plan import ExportPlan
 from onelook.exports.running import ExportedModel
 from onelook.geometry.nms import non_max_suppression
+from onelook.inference.backend import Thresholds, TorchBackend
 
 CPU = torch.device("cpu")
 
@@ -59,10 +59,10 @@ def test_16_bits_halve_the_weights(tmp_path: Path) -> None:
 def test_8_bits_leave_the_decoding_alone(tmp_path: Path) -> None:
     pytest.importorskip("nncf")
 
-    def pictures() -> Any:
+    def calibration_images() -> Any:
         return (images(1, 64, 96).numpy() for _ in range(4))
 
-    plan = replace(plan_of(frame_hw=(64, 96), batch=1, precision="int8"), calibration=pictures)
+    plan = replace(plan_of(frame_hw=(64, 96), batch=1, precision="int8"), calibration=calibration_images)
     export = exported(plan, tmp_path / "int8")
     given = images(1, 64, 96)
     expected, found = TorchBackend(colour_detector()).predict(given), export.predict(given)

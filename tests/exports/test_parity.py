@@ -6,12 +6,12 @@ from dataclasses import dataclass, field
 
 import pytest
 import torch
+from colours import colour_detector
 from torch import Tensor
 
-from colours import colour_detector
-from onelook.engine.backend import Thresholds, TorchBackend
 from onelook.exports.metadata import Metadata
 from onelook.exports.parity import TOLERANCES, Case, compare, made_up_images, shapes_for
+from onelook.inference.backend import Thresholds, TorchBackend
 
 SHAPES = [(1, 64, 64), (2, 64, 32)]
 

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 import torch
-
 from colours import colour_detector, images, plan_of
-from onelook.engine.backend import TorchBackend
+
 from onelook.errors import CheckpointError
 from onelook.exports.torchscript import export_torchscript, open_torchscript
+from onelook.inference.backend import TorchBackend
 
 CPU = torch.device("cpu")
 

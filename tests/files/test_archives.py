@@ -11,11 +11,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from zips import Part, archive
 
 from onelook.errors import DataError, StopRequested
 from onelook.files.archive_names import key_of, refusal_of
 from onelook.files.archives import ArchiveLimits, unpack_zip
-from zips import Part, archive
 
 MIB = 1 << 20
 

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-
 from https_server import serving, trusting
+
 from onelook.errors import DataError, StopRequested
 from onelook.files.downloads import Transport, WebFile, fetch, shown
 

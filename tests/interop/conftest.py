@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from yolov5_files import stripped, trained
 
 from onelook.models.detector import DetectionModel
-from yolov5_files import stripped, trained
 
 NAMES = ("square", "disc")
 SMALLEST = {

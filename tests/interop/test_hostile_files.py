@@ -9,12 +9,12 @@ from pathlib import Path
 
 import hostile
 import pytest
+from pickles import program
 
 from onelook import interop
 from onelook.errors import CheckpointError
 from onelook.interop.pickle_machine import read_pickle
 from onelook.interop.yolov5_weights import read_yolov5
-from pickles import program
 
 CASES = hostile.everything()
 MOST_BYTES_BESIDE_THE_FILE = 16 << 20

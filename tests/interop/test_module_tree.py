@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import torch
+from pickles import made, module, program, text, value
 from torch import nn
 
 from onelook.errors import CheckpointError
@@ -15,7 +16,6 @@ from onelook.interop.module_tree import MAX_DEPTH, MAX_PARTS, walk
 from onelook.interop.pickle_machine import read_pickle
 from onelook.interop.plain_values import plain
 from onelook.interop.records import Record
-from pickles import made, module, program, text, value
 
 
 def pickled(content: nn.Module) -> Record:

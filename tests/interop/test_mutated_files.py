@@ -10,10 +10,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from zips import Part, archive
 
 from onelook.errors import CheckpointError
 from onelook.interop.yolov5_weights import YoloV5Weights, read_yolov5
-from zips import Part, archive
 
 NUM_MUTATIONS = 1000
 MOST_BYTES = 24 << 20

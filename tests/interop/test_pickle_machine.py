@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pickles import blob, call, made, named, program, text, value
 
 from onelook.errors import CheckpointError
 from onelook.interop.pickle_machine import INERT_CALLS, read_pickle
 from onelook.interop.records import Global, Record
-from pickles import blob, call, made, named, program, text, value
 
 SCALARS = (
     st.none() | st.booleans() | st.integers(-(2**63), 2**63 - 1) | st.floats(allow_nan=False) | st.text() | st.binary()

@@ -7,13 +7,13 @@ from pathlib import Path
 
 import pytest
 import torch
+from zips import FOLDER, torch_archive
 
 from onelook.errors import CheckpointError
 from onelook.interop.pickle_machine import read_pickle
 from onelook.interop.records import StorageRecord, TensorRecord
 from onelook.interop.stored_tensors import StoredTensors
 from onelook.interop.zip_members import open_members
-from zips import FOLDER, torch_archive
 
 HALVES = torch.arange(8, dtype=torch.float16)
 

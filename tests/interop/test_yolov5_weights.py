@@ -9,12 +9,12 @@ from typing import Any
 import pytest
 import torch
 from torch import nn
+from yolov5_files import DATE, Disguise, Look, halved, stripped, trained, unstripped
 
 from onelook.errors import CheckpointError
 from onelook.interop.yolov5_weights import YoloV5Weights, read_yolov5
 from onelook.models.catalog import find_definition
 from onelook.models.detector import DetectionModel, create_model
-from yolov5_files import DATE, Disguise, Look, halved, stripped, trained, unstripped
 
 BEFORE_6_2 = Look("models.yolo.Model")
 SINCE_7_0 = Look(names_as_mapping=True)

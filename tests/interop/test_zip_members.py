@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 import torch
+from zips import End, Part, archive, end64
 
 from onelook.errors import CheckpointError
 from onelook.interop.zip_members import open_members
-from zips import End, Part, archive, end64
 
 PARTS = [Part("a/one", b"1" * 100), Part("a/two", b""), Part("a/three", bytes(range(256)))]
 

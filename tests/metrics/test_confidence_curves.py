@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from onelook.metrics.confidence_curves import ConfidenceCurves, confidence_curves, smooth
-from onelook.metrics.packing import PackedDetections, PackedTruths
+from onelook.metrics.packing import PackedDetections, PackedLabels
 
 BOX = [0.0, 0.0, 10.0, 10.0]
 
@@ -12,7 +12,7 @@ BOX = [0.0, 0.0, 10.0, 10.0]
 def curves_of(scores: list[float], *, right: list[bool], labels: int = 4, max_det: int = 300) -> ConfidenceCurves:
     """One image, one class; the labels and the right detections side by side, the wrong detections elsewhere."""
     places = np.array([[20.0 * place, 0, 10, 10] for place in range(labels)])
-    truths = PackedTruths(
+    truths = PackedLabels(
         np.zeros(labels, int), np.zeros(labels, int), places, np.zeros(labels, bool), np.full(labels, 100.0)
     )
     order = np.cumsum(right) - 1
@@ -53,7 +53,7 @@ def test_limit_keeps_the_best_scores_whatever_their_order() -> None:
 
 
 def test_limit_counts_per_image_and_keeps_the_order_of_scores_over_all_images() -> None:
-    one_each = PackedTruths(np.arange(2), np.zeros(2, int), np.array([BOX, BOX]), np.zeros(2, bool), np.full(2, 100.0))
+    one_each = PackedLabels(np.arange(2), np.zeros(2, int), np.array([BOX, BOX]), np.zeros(2, bool), np.full(2, 100.0))
     boxes = np.array([BOX, [500.0, 500, 10, 10], BOX])
     found = PackedDetections(np.array([0, 0, 1]), np.zeros(3, int), boxes, np.array([0.2, 0.1, 0.9]))
     curves = confidence_curves(one_each, found, class_ids=np.array([0]), num_labels=np.array([2]), max_det=1)
@@ -62,7 +62,7 @@ def test_limit_counts_per_image_and_keeps_the_order_of_scores_over_all_images() 
 
 
 def test_class_without_detections_is_0_throughout() -> None:
-    label = PackedTruths(np.array([0]), np.array([1]), np.array([BOX]), np.array([False]), np.array([100.0]))
+    label = PackedLabels(np.array([0]), np.array([1]), np.array([BOX]), np.array([False]), np.array([100.0]))
     found = PackedDetections(np.array([0]), np.array([0]), np.array([BOX]), np.array([0.9]))
     curves = confidence_curves(label, found, class_ids=np.array([1]), num_labels=np.array([1]), max_det=300)
     for curve in (curves.precision, curves.recall, curves.f1):
@@ -72,7 +72,7 @@ def test_class_without_detections_is_0_throughout() -> None:
 
 def test_without_classes_the_best_point_is_the_first() -> None:
     none = np.zeros(0, np.int64)
-    truths = PackedTruths(none, none, np.zeros((0, 4)), none.astype(bool), np.zeros(0))
+    truths = PackedLabels(none, none, np.zeros((0, 4)), none.astype(bool), np.zeros(0))
     found = PackedDetections(none, none, np.zeros((0, 4)), np.zeros(0))
     curves = confidence_curves(truths, found, class_ids=none, num_labels=none, max_det=300)
     assert curves.f1.shape == (0, 1000)

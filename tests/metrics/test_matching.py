@@ -5,17 +5,17 @@ import pytest
 
 from onelook.metrics import matching
 from onelook.metrics.matching import Pairs, match_by_score, overlapping_pairs
-from onelook.metrics.packing import PackedDetections, PackedTruths
+from onelook.metrics.packing import PackedDetections, PackedLabels
 
 
 def random_boxes(rng: np.random.Generator, count: int) -> np.ndarray:
     return np.concatenate([rng.integers(0, 10, (count, 2)), rng.integers(0, 8, (count, 2))], axis=1).astype(float)
 
 
-def random_problem(key: int) -> tuple[PackedTruths, PackedDetections]:
+def random_problem(key: int) -> tuple[PackedLabels, PackedDetections]:
     rng = np.random.Generator(np.random.Philox(key=key))
     labels, found = int(rng.integers(0, 30)), int(rng.integers(0, 60))
-    truths = PackedTruths(
+    truths = PackedLabels(
         rng.integers(0, 4, labels), rng.integers(0, 3, labels), random_boxes(rng, labels),
         rng.random(labels) < 0.2, np.ones(labels),
     )  # fmt: skip
@@ -23,7 +23,7 @@ def random_problem(key: int) -> tuple[PackedTruths, PackedDetections]:
     return truths, PackedDetections(order, rng.integers(0, 3, found), random_boxes(rng, found), rng.random(found))
 
 
-def slow_pairs(truths: PackedTruths, found: PackedDetections, *, min_iou: float, same_class: bool) -> set:
+def slow_pairs(truths: PackedLabels, found: PackedDetections, *, min_iou: float, same_class: bool) -> set:
     pairs = set()
     for d, (x, y, w, h) in enumerate(found.boxes_xywh.tolist()):
         for t, (tx, ty, tw, th) in enumerate(truths.boxes_xywh.tolist()):
@@ -81,7 +81,7 @@ def test_a_detection_that_loses_its_best_label_takes_its_next_best() -> None:
 
 def test_no_pairs_at_all_match_nothing() -> None:
     none = np.zeros(0, np.int64)
-    truths = PackedTruths(none, none, np.zeros((0, 4)), none.astype(bool), np.zeros(0))
+    truths = PackedLabels(none, none, np.zeros((0, 4)), none.astype(bool), np.zeros(0))
     found = PackedDetections(none, none, np.zeros((0, 4)), np.zeros(0))
     pairs = overlapping_pairs(truths, found, min_iou=0.5, same_class=True)
     assert match_by_score(pairs, num_detections=0, num_truths=0).tolist() == []

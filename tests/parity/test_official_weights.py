@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from onelook.engine.weights import load_detector, starting_model
 from onelook.interop.yolov5_weights import YoloV5Weights, read_yolov5
 from onelook.models.fuse import fuse
 from onelook.settings.train import TrainSettings
+from onelook.training.weights import load_detector, starting_model
 
 VARIABLE = "ONELOOK_YOLOV5N"
 WITHIN = 1e-4  # relative
@@ -49,7 +49,7 @@ def test_all_numbers_are_read(weights: YoloV5Weights) -> None:
     ]
 
 
-def test_a_black_picture_gives_the_published_output(path: Path) -> None:
+def test_a_black_image_gives_the_published_output(path: Path) -> None:
     model = fuse(load_detector(path))
     with torch.no_grad():
         output = model.decode(model(torch.zeros(1, 3, 64, 64)))

@@ -23,7 +23,7 @@ SIDE = 64
 
 @dataclass(frozen=True)
 class Made:
-    """A random data set and its pixels."""
+    """A random dataset and its pixels."""
 
     index: DatasetIndex
     arrays: list[npt.NDArray[np.uint8]]

@@ -1,4 +1,4 @@
-"""Any data set at all: the account of its scan adds up, and the cache gives the same account."""
+"""Any dataset at all: the account of its scan adds up, and the cache gives the same account."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from onelook.data.dataset_spec import DatasetSpec
-from onelook.data.index import scan_split
-from onelook.data.scan_rules import ScanOptions
+from onelook.data.scan.index import scan_split
+from onelook.data.scan.rules import ScanOptions
 from onelook.errors import DataError
 from onelook.files.images import encode_image
 
-PICTURE = encode_image(np.zeros((12, 12, 3), np.uint8), ".png")
+IMAGE = encode_image(np.zeros((12, 12, 3), np.uint8), ".png")
 OPTIONS = ScanOptions(allow_unlabelled=True)
 
 rows = st.sampled_from(
     ["0 0.5 0.5 0.2 0.2", "1 0.5 0.5 0.2 0.2", "0 0.9 0.5 0.4 0.2", "0 0.1 0.1 0.5 0.1 0.5 0.5", "0 nan 1 1 1", "", "x"]
 )
 labels = st.none() | st.lists(rows, max_size=6).map("\n".join).map(str.encode) | st.binary(max_size=60)
-images = st.sampled_from([PICTURE, PICTURE, PICTURE[:40], b""])
+images = st.sampled_from([IMAGE, IMAGE, IMAGE[:40], b""])
 
 
 @given(files=st.lists(st.tuples(images, labels), min_size=1, max_size=5))

@@ -1,4 +1,4 @@
-"""Whatever stands in a file of a data set: a reader gives rows and reasons that add up, or an error of ours, at once.
+"""Whatever stands in a file of a dataset: a reader gives rows and reasons that add up, or an error of ours, at once.
 
 The default is a thousand inputs for each reader; `-m slow` runs a million, and
 `python tests/properties/test_reader_fuzz.py coco 1000000` one reader with its figures.
@@ -32,7 +32,7 @@ from onelook.files.json_stream import parse_lists
 FEW, MANY = 1000, 1_000_000
 MOST_SECONDS = 0.5
 MOST_MIB = 200
-PICTURE = (16, 20)
+IMAGE = (16, 20)
 MEMORY = "/dev/shm" if Path("/dev/shm").is_dir() else None  # a disk takes milliseconds for every file
 CLASSES = {"cat": 0, "dog": 1}
 
@@ -54,12 +54,12 @@ def read_labels(data: bytes, folder: Path) -> None:
 
 
 def read_voc(data: bytes, folder: Path) -> None:
-    for size_hw in (PICTURE, (0, 0)):
+    for size_hw in (IMAGE, (0, 0)):
         check_rows(voc_rows(data, size_hw, CLASSES, keep_difficult=False))
 
 
 def read_visdrone(data: bytes, folder: Path) -> None:
-    for size_hw in (PICTURE, (0, 0)):
+    for size_hw in (IMAGE, (0, 0)):
         for single_cls in (False, True):
             check_rows(visdrone_rows(data, size_hw, 10, single_cls=single_cls))
 
@@ -97,7 +97,7 @@ def read_coco(data: bytes, folder: Path) -> None:
     coco_file._remembered.cache_clear()  # the same size and time mean the same file, but not here
     spec = DatasetSpec(path, folder, {"train": (folder,)}, ("cat", "dog"), format="coco", annotations={"train": path})
     source = open_coco(spec, "train", False)
-    read = sum(check_rows(source.read(number, PICTURE)) for number in range(len(source.images)))
+    read = sum(check_rows(source.read(number, IMAGE)) for number in range(len(source.images)))
     assert read + len(source.lost_rows()) == len(json.loads(data.decode("utf-8-sig"))["annotations"])
 
 

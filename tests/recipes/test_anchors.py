@@ -13,14 +13,14 @@ import pytest
 import torch
 
 from onelook.cli.main import main
-from onelook.engine.autoanchor import check_anchors, label_sizes_px
-from onelook.engine.checkpoint import load_checkpoint, save_checkpoint
 from onelook.errors import DataError, RunFolderError, SettingsError, StopRequested
 from onelook.files.yaml import load_yaml
 from onelook.models.detector import create_model
 from onelook.recipes.anchors import AnchorStudy, draw_study, study_anchors
 from onelook.recipes.splits import ScanOptions, read_splits
+from onelook.runs.checkpoint import load_checkpoint, save_checkpoint
 from onelook.settings.anchors import AnchorSettings
+from onelook.training.autoanchor import check_anchors, label_sizes_px
 
 TINY = [[6, 6, 10, 10, 14, 14], [18, 18, 24, 24, 30, 20], [20, 40, 40, 40, 60, 50]]
 
@@ -92,7 +92,7 @@ def test_the_command_prints_all_of_it(tiny_data: Path, tiny_model: Path, capsys:
         for width, height in fit.anchors_px.reshape(-1, 2).tolist():
             assert f"{width:g}x{height:g}" in out
     assert "Training keeps the anchors: more than 98.0 % of the labels are in reach" in out
-    assert study.yaml_lines() in out and out.endswith("the picture is fit.jpg\n")
+    assert study.yaml_lines() in out and out.endswith("the image is fit.jpg\n")
     assert cv2.imread("fit.jpg") is not None
 
 
@@ -116,7 +116,7 @@ def test_every_setting_matters(study: AnchorStudy, tiny_data: Path, tiny_model: 
     assert shipped.model == "yolov5n" and shipped.current.anchors_px[0, 0].tolist() == [10, 13]
 
 
-def test_same_seed_same_bits_in_the_picture_too(study: AnchorStudy, tiny_data: Path, tiny_model: Path) -> None:
+def test_same_seed_same_bits_in_the_image_too(study: AnchorStudy, tiny_data: Path, tiny_model: Path) -> None:
     again = study_anchors({"data": tiny_data, "cfg": tiny_model, "imgsz": 96, "output": "again.png"})
     assert again.found.anchors_px.tobytes() == study.found.anchors_px.tobytes()
     assert draw_study(again).read_bytes() == draw_study(study).read_bytes()
@@ -148,7 +148,7 @@ def test_what_cannot_be_looked_at_is_refused(tiny_data: Path, tiny_model: Path, 
     with pytest.raises(SettingsError, match="`anchor_t` is `1`"):
         study_anchors({**given, "anchor_t": 1})
     (place / "taken").write_text("")
-    with pytest.raises(RunFolderError, match=r"picture `taken/data-96\.png` cannot be written") as no_place:
+    with pytest.raises(RunFolderError, match=r"image `taken/data-96\.png` cannot be written") as no_place:
         draw_study(study_anchors({**given, "output": "taken"}))
     assert "--output" in (no_place.value.hint or "")
     background = place / "background"

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-
 from colours import checkpoint_of, colour_detector
+
 from onelook.callbacks.detection_files import crop, folder_name
 from onelook.data.media import VideoWriter, video_frames, video_info
 from onelook.errors import DataError, SettingsError
@@ -26,7 +26,7 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return checkpoint_of(model, tmp_path_factory.mktemp("weights") / "colour.safetensors")
 
 
-def picture(*spots: tuple[int, int, int]) -> np.ndarray:
+def sample_image(*spots: tuple[int, int, int]) -> np.ndarray:
     """64 high, 96 wide, black, with spots (x, y, channel) of 16 pixels."""
     image = np.zeros((64, 96, 3), np.uint8)
     for x, y, channel in spots:
@@ -38,8 +38,8 @@ def picture(*spots: tuple[int, int, int]) -> np.ndarray:
 def photos(tmp_path: Path) -> Path:
     folder = tmp_path / "photos"
     folder.mkdir()
-    write_image(folder / "a.png", picture((16, 32, 0), (64, 0, 1)))
-    write_image(folder / "b.bmp", picture())
+    write_image(folder / "a.png", sample_image((16, 32, 0), (64, 0, 1)))
+    write_image(folder / "b.bmp", sample_image())
     return folder
 
 
@@ -52,7 +52,7 @@ def run(tmp_path: Path, weights: Path):  # type: ignore[no-untyped-def]
     return start
 
 
-def test_pictures_are_written_under_their_names_with_boxes(photos: Path, run) -> None:  # type: ignore[no-untyped-def]
+def test_images_are_written_under_their_names_with_boxes(photos: Path, run) -> None:  # type: ignore[no-untyped-def]
     before = {path.name: path.read_bytes() for path in photos.iterdir()}
     result = run(photos)
     assert result.run_folder.name == "exp"
@@ -71,10 +71,10 @@ def test_result_and_observer_tell_the_same(photos: Path, run) -> None:  # type: 
     assert [len(frame.detections) for frame in seen] == [2, 0]
     assert seen == list(result.frames)
     assert (seen[0].number, seen[0].size_hw) == (None, (64, 96))
-    assert set(result.milliseconds) == {"wait for pictures", "predict", "write"}
+    assert set(result.milliseconds) == {"wait for images", "predict", "write"}
 
 
-def test_text_labels_are_fractions_of_the_picture(photos: Path, run) -> None:  # type: ignore[no-untyped-def]
+def test_text_labels_are_fractions_of_the_image(photos: Path, run) -> None:  # type: ignore[no-untyped-def]
     folder = run(photos, save_txt=True, nosave=True).run_folder
     assert sorted(path.name for path in (folder / "labels").iterdir()) == ["a.txt", "b.txt"]
     rows = sorted(line.split() for line in (folder / "labels" / "a.txt").read_text().splitlines())
@@ -110,7 +110,7 @@ def test_json_is_in_the_style_of_coco(photos: Path, run) -> None:  # type: ignor
 
 
 def test_crops_lie_in_a_folder_per_class_and_hold_the_object(photos: Path, run) -> None:  # type: ignore[no-untyped-def]
-    write_image(photos / "a.jpg", picture((16, 32, 0), (48, 32, 0)))
+    write_image(photos / "a.jpg", sample_image((16, 32, 0), (48, 32, 0)))
     folder = run(photos, save_crop=True, nosave=True).run_folder / "crops"
     found = sorted(str(path.relative_to(folder)) for path in folder.rglob("*.jpg"))
     assert found == ["=green/a_2.jpg", "red_ish/a.jpg", "red_ish/a_2.jpg", "red_ish/a_2_2.jpg"]
@@ -122,7 +122,7 @@ def test_crops_lie_in_a_folder_per_class_and_hold_the_object(photos: Path, run) 
 
 def test_files_of_the_same_name_do_not_replace_each_other(photos: Path, run) -> None:  # type: ignore[no-untyped-def]
     (photos / "deep").mkdir()
-    write_image(photos / "deep" / "a.png", picture((0, 0, 1)))
+    write_image(photos / "deep" / "a.png", sample_image((0, 0, 1)))
     folder = run(f"{photos}/**/a.png", save_txt=True).run_folder
     assert sorted(path.name for path in folder.glob("*.png")) == ["a.png", "a_2.png"]
     assert [len((folder / "labels" / f"{stem}.txt").read_text().splitlines()) for stem in ("a", "a_2")] == [2, 1]
@@ -131,7 +131,7 @@ def test_files_of_the_same_name_do_not_replace_each_other(photos: Path, run) -> 
 def test_videos_come_out_as_mp4_with_labels_per_frame(tmp_path: Path, run) -> None:  # type: ignore[no-untyped-def]
     with VideoWriter(tmp_path / "film.mp4", fps=10, size_hw=(64, 96)) as writer:
         for x in (0, 16, 32, 48, 64):
-            writer.write(picture((x, 16, 0)))
+            writer.write(sample_image((x, 16, 0)))
     result = run(tmp_path / "film.mp4", vid_stride=2, save_txt=True, batch_size=2)
     assert [frame.number for frame in result.frames] == [0, 2, 4]
     assert [frame.num_frames for frame in result.frames] == [5, 5, 5]
@@ -144,8 +144,8 @@ def test_videos_come_out_as_mp4_with_labels_per_frame(tmp_path: Path, run) -> No
     assert names == ["film_0.txt", "film_2.txt", "film_4.txt"]
 
 
-def test_tiles_find_what_the_shrunken_picture_does_not_show(tmp_path: Path, run) -> None:  # type: ignore[no-untyped-def]
-    """Spots of 16 pixels in a picture that is shrunk 7 times to fit; some lie in up to four tiles, and count once."""
+def test_tiles_find_what_the_shrunken_image_does_not_show(tmp_path: Path, run) -> None:  # type: ignore[no-untyped-def]
+    """Spots of 16 pixels in an image that is shrunk 7 times to fit; some lie in up to four tiles, and count once."""
     places = [(0, 0), (64, 64), (80, 64), (144, 80), (320, 208), (656, 400), (352, 0)]
     image = np.zeros((416, 672, 3), np.uint8)
     for number, (x, y) in enumerate(places):
@@ -170,7 +170,7 @@ def test_nothing_to_write_makes_no_folder(photos: Path, tmp_path: Path, run) -> 
     assert len(result.frames[0].detections) == 2
 
 
-def test_damaged_pictures_are_passed_over_and_named(photos: Path, run) -> None:  # type: ignore[no-untyped-def]
+def test_damaged_images_are_passed_over_and_named(photos: Path, run) -> None:  # type: ignore[no-untyped-def]
     (photos / "c.jpg").write_bytes(b"\xff\xd8\xff broken")
     result = run(photos, save_csv=True)
     assert [frame.path.name for frame in result.frames] == ["a.png", "b.bmp"]
@@ -178,7 +178,7 @@ def test_damaged_pictures_are_passed_over_and_named(photos: Path, run) -> None: 
     assert "c.jpg" in result.problems[0]
 
 
-def test_a_source_of_damaged_pictures_only_is_an_error(tmp_path: Path, run) -> None:  # type: ignore[no-untyped-def]
+def test_a_source_of_damaged_images_only_is_an_error(tmp_path: Path, run) -> None:  # type: ignore[no-untyped-def]
     (tmp_path / "c.jpg").write_bytes(b"\xff\xd8\xff broken")
     with pytest.raises(DataError, match=r"no source of .* can be used:\n  - .*c\.jpg"):
         run(tmp_path / "c.jpg")
@@ -230,7 +230,7 @@ def test_class_names_become_harmless_folder_names(name: str, expected: str) -> N
     assert folder_name(name, 7) == expected
 
 
-def test_crops_end_at_the_picture() -> None:
+def test_crops_end_at_the_image() -> None:
     image = np.arange(20 * 30 * 3, dtype=np.int64).reshape(20, 30, 3).astype(np.uint8)
     assert np.array_equal(crop(image, np.array([0, 0, 30, 20])), image)
     assert crop(image, np.array([10, 10, 10, 10])).shape == (10, 10, 3)

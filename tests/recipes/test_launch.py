@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-
 from forked_ranks import require_loopback
+
 from onelook.errors import DataError, OnelookError, ProcessGroupError, StopRequested
 from onelook.recipes.launch import train_on_devices
 

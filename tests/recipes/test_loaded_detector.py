@@ -1,4 +1,4 @@
-"""What a detector gives in Python: boxes, and the picture drawn, cut out, written, and in the forms of others."""
+"""What a detector gives in Python: boxes, and the image drawn, cut out, written, and in the forms of others."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ import numpy.typing as npt
 import pytest
 import torch
 
-from onelook.engine.predictor import PredictionSettings, Predictor
 from onelook.errors import DataError, SettingsError
 from onelook.files.images import read_image, write_image
+from onelook.inference.predictor import PredictionSettings, Predictor
 from onelook.models.detector import DetectionModel, create_model
-from onelook.recipes.detector import PICTURES_AT_A_TIME, Detector
-from onelook.recipes.picture_result import PictureResult
+from onelook.recipes.detector import IMAGES_AT_A_TIME, Detector
+from onelook.recipes.result import ImageResult
 from onelook.structures.coco_classes import COCO_NAMES
 from onelook.structures.detections import Detections
 
@@ -46,7 +46,7 @@ def detector(names: tuple[str, ...] = NAMES, **settings: Any) -> Detector:
 
 
 def spots(*places: tuple[int, int, int]) -> npt.NDArray[np.uint8]:
-    """A black picture of 48 x 64 pixels with cells of 8 pixels at x, y of a colour."""
+    """A black image of 48 x 64 pixels with cells of 8 pixels at x, y of a colour."""
     image = np.zeros((48, 64, 3), np.uint8)
     for x, y, channel in places:
         image[y : y + 8, x : x + 8, channel] = 255
@@ -56,9 +56,9 @@ def spots(*places: tuple[int, int, int]) -> npt.NDArray[np.uint8]:
 IMAGE = spots((8, 16, 0), (40, 24, 1))
 
 
-def result_of(source: Any, **options: Any) -> PictureResult:
+def result_of(source: Any, **options: Any) -> ImageResult:
     found = detector(**options)(source)
-    assert isinstance(found, PictureResult) and isinstance(found, Detections)
+    assert isinstance(found, ImageResult) and isinstance(found, Detections)
     return found
 
 
@@ -68,7 +68,7 @@ def file(tmp_path: Path) -> Path:
     return tmp_path / "0042.png"
 
 
-def test_a_result_knows_its_boxes_classes_and_picture(file: Path) -> None:
+def test_a_result_knows_its_boxes_classes_and_image(file: Path) -> None:
     found = result_of(file)
     order = np.argsort(found.class_ids)
     np.testing.assert_allclose(found.boxes[order], [[8, 16, 16, 24], [40, 24, 48, 32]], atol=1e-3)
@@ -77,7 +77,7 @@ def test_a_result_knows_its_boxes_classes_and_picture(file: Path) -> None:
     assert np.array_equal(found.image, IMAGE)
     assert "1 red" in repr(found) and "0042.png" in repr(found)
     given = result_of(np.zeros_like(IMAGE))
-    assert given.path is None and repr(given) == "<PictureResult of 64 x 48 pixels: nothing>"
+    assert given.path is None and repr(given) == "<ImageResult of 64 x 48 pixels: nothing>"
 
 
 def test_detectors_say_what_they_find() -> None:
@@ -87,9 +87,9 @@ def test_detectors_say_what_they_find() -> None:
 
 def test_lists_give_lists_in_their_order_and_folders_too(file: Path) -> None:
     empty = np.zeros_like(IMAGE)
-    several = [IMAGE, empty] * PICTURES_AT_A_TIME
+    several = [IMAGE, empty] * IMAGES_AT_A_TIME
     found = detector()(several)
-    assert isinstance(found, list) and [len(one) for one in found] == [2, 0] * PICTURES_AT_A_TIME
+    assert isinstance(found, list) and [len(one) for one in found] == [2, 0] * IMAGES_AT_A_TIME
     (only,) = detector()([file])  # type: ignore[misc]
     assert only.path == file
     write_image(file.with_name("a.png"), empty)
@@ -123,13 +123,13 @@ def test_crops_hold_their_objects(tmp_path: Path, file: Path) -> None:
     assert {path.name for path in written} == {"0042_1.jpg", "0042_2.jpg"}
 
 
-def test_save_writes_the_drawn_picture_and_never_over_the_original(tmp_path: Path, file: Path) -> None:
+def test_save_writes_the_drawn_image_and_never_over_the_original(tmp_path: Path, file: Path) -> None:
     found = result_of(file)
     assert found.save(tmp_path / "drawn" / "x.png") == tmp_path / "drawn" / "x.png"
     assert np.array_equal(read_image(tmp_path / "drawn" / "x.png"), found.plot())
     assert found.save(str(tmp_path / "others")) == tmp_path / "others" / "0042.png"
     for place in (file, file.parent):
-        with pytest.raises(SettingsError, match="is the picture itself"):
+        with pytest.raises(SettingsError, match="is the image itself"):
             found.save(place)
     assert np.array_equal(read_image(file), IMAGE)
     with pytest.raises(SettingsError, match="has no name\nhint: name a file"):

@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 
 from onelook.data.image_cache import MARGIN, ImageFiles
-from onelook.engine.process import World
-from onelook.engine.state import Progress
-from onelook.engine.stop_signal import StopSignal
+from onelook.processes.process_group import ProcessGroup
+from onelook.processes.stop_signal import StopSignal
 from onelook.recipes.loading import training_batches
 from onelook.recipes.preparation import Prepared, prepare
+from onelook.training.state import Progress
 
 
 @pytest.fixture
@@ -28,7 +28,7 @@ def prepared(tiny_data: Path, tiny_model: Path, tmp_path: Path, monkeypatch: pyt
         "cache": "ram",
         "project": tmp_path / "runs",
     }
-    return prepare(settings, None, StopSignal(), World())
+    return prepare(settings, None, StopSignal(), ProcessGroup())
 
 
 @pytest.mark.parametrize(("here", "is_ignored"), [(2, False), (4, True)])

@@ -8,19 +8,19 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from thread_group import SECONDS, ThreadWorld, in_threads
 from torch import Tensor
 
 from onelook.data.dataset_spec import load_dataset_spec
-from onelook.data.scan_rules import ScanOptions
-from onelook.engine.process import World
-from onelook.engine.stop_signal import StopSignal
+from onelook.data.scan.rules import ScanOptions
 from onelook.errors import SettingsError
 from onelook.models.detector import DetectionModel, create_model
+from onelook.processes.process_group import ProcessGroup
+from onelook.processes.stop_signal import StopSignal
 from onelook.recipes.splits import Splits, read_splits
 from onelook.recipes.validation_pass import ValidationPass, as_one
 from onelook.settings.validate import ValidateSettings
 from onelook.structures.metrics import as_arrays
-from thread_world import SECONDS, ThreadWorld, in_threads
 
 
 def eager_model(table: Path, seed: int) -> DetectionModel:
@@ -32,13 +32,13 @@ def eager_model(table: Path, seed: int) -> DetectionModel:
     return model
 
 
-def of_the_first(world: ThreadWorld, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+def of_the_first(group: ThreadWorld, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
     """What process 0 gives, for all."""
-    assert world.table is not None
-    world.table.tensors[world.rank] = tensors
-    world.table.barrier.wait(SECONDS)
-    found: dict[str, Tensor] = world.table.tensors[0]
-    world.table.barrier.wait(SECONDS)
+    assert group.table is not None
+    group.table.tensors[group.rank] = tensors
+    group.table.barrier.wait(SECONDS)
+    found: dict[str, Tensor] = group.table.tensors[0]
+    group.table.barrier.wait(SECONDS)
     return found
 
 
@@ -66,8 +66,8 @@ def test_any_number_of_processes_finds_the_same(
     splits = read_splits(tiny_data, ("val",), options=ScanOptions())
     model = as_one(models, settings)
 
-    def run(world: World) -> Any:
-        return ValidationPass(settings, splits, world, StopSignal()).run(model, imgsz=64)
+    def run(group: ProcessGroup) -> Any:
+        return ValidationPass(settings, splits, group, StopSignal()).run(model, imgsz=64)
 
     alone, *shared = in_threads(1, run) + in_threads(4, run)
     assert sum(map(len, alone.detections)) > 50

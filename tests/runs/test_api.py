@@ -10,10 +10,10 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from command_world import World, state_of
+from command_runs import ProcessGroup, state_of
 
 import onelook
-from onelook.engine.callback import CheckpointWritten, EpochEnd, FitEnd, FitStart, StepEnd
+from onelook.training.callback import CheckpointWritten, EpochEnd, FitEnd, FitStart, StepEnd
 from onelook.errors import CheckpointError, DataError, SettingsError, StopRequested
 from onelook.recipes.serve import Service
 
@@ -70,9 +70,9 @@ def test_public_names_are_sorted_and_others_are_refused() -> None:
         _ = onelook.trian
 
 
-def test_train_gives_metrics_and_paths(world: World, capsys: pytest.CaptureFixture[str]) -> None:
-    before = state_of(world.data)
-    result = onelook.train(world.yaml, cfg=world.model, **SHORT)
+def test_train_gives_metrics_and_paths(group: ProcessGroup, capsys: pytest.CaptureFixture[str]) -> None:
+    before = state_of(group.data)
+    result = onelook.train(group.yaml, cfg=group.model, **SHORT)
     assert result.best == Path("runs/train/exp/weights/best.safetensors") and result.best.is_file()
     assert result.last.is_file() and result.run_folder == Path("runs/train/exp")
     assert 0 <= result.metrics.map50_95 <= result.metrics.map50 <= 1
@@ -80,19 +80,19 @@ def test_train_gives_metrics_and_paths(world: World, capsys: pytest.CaptureFixtu
     assert (result.outcome.reason, result.outcome.epochs_done) == ("finished", 2)
     assert len(result.outcome.history) == 2 and result.outcome.best_fitness == result.metrics.fitness
     assert "epoch 1/1" in capsys.readouterr().out, "the progress is shown unless observers are given"
-    onelook.train(data=str(world.yaml), cfg=str(world.model), callbacks=[], **SHORT)
+    onelook.train(data=str(group.yaml), cfg=str(group.model), callbacks=[], **SHORT)
     assert capsys.readouterr().out == ""
-    assert state_of(world.data) == before
+    assert state_of(group.data) == before
 
 
-def test_train_goes_on_with_a_run_that_was_stopped(world: World) -> None:
+def test_train_goes_on_with_a_run_that_was_stopped(group: ProcessGroup) -> None:
     class Stop(onelook.Callback):
         def on_step_end(self, event: StepEnd) -> None:
             if event.step == 2:
                 signal.raise_signal(signal.SIGINT)
 
     with pytest.raises(StopRequested):
-        onelook.train(world.yaml, cfg=world.model, callbacks=[Stop()], **SHORT)
+        onelook.train(group.yaml, cfg=group.model, callbacks=[Stop()], **SHORT)
     recorder = Recorder()
     result = onelook.train(resume=True, callbacks=[recorder])
     assert result.outcome.epochs_done == 2 and recorder.names.count("step") == 4
@@ -100,9 +100,9 @@ def test_train_goes_on_with_a_run_that_was_stopped(world: World) -> None:
     assert isinstance(start, FitStart) and (start.start_epoch, start.start_batch) == (0, 2)
 
 
-def test_observers_see_the_events_in_order(world: World) -> None:
+def test_observers_see_the_events_in_order(group: ProcessGroup) -> None:
     recorder = Recorder()
-    onelook.train(world.yaml, cfg=world.model, callbacks=[recorder], nosave=True, **SHORT)
+    onelook.train(group.yaml, cfg=group.model, callbacks=[recorder], nosave=True, **SHORT)
     epoch = ["step", "step", "step", "epoch"]
     assert recorder.names == ["start", *epoch, *epoch, "saved", "saved", "end"]
     start, *_, best, last, end = recorder.events
@@ -118,20 +118,20 @@ def test_observers_see_the_events_in_order(world: World) -> None:
 
 
 def test_an_observer_that_fails_is_switched_off_and_changes_nothing(
-    world: World, caplog: pytest.LogCaptureFixture
+    group: ProcessGroup, caplog: pytest.LogCaptureFixture
 ) -> None:
-    undisturbed = onelook.train(world.yaml, cfg=world.model, callbacks=[], **SHORT)
+    undisturbed = onelook.train(group.yaml, cfg=group.model, callbacks=[], **SHORT)
     failing, recorder = Failing(), Recorder()
-    result = onelook.train(world.yaml, cfg=world.model, callbacks=[failing, recorder], **SHORT)
+    result = onelook.train(group.yaml, cfg=group.model, callbacks=[failing, recorder], **SHORT)
     assert failing.calls == 1 and recorder.names.count("step") == 6
     assert "callback `Failing` failed and is switched off" in caplog.text
     assert result.best.read_bytes() == undisturbed.best.read_bytes()
 
 
-def test_load_gives_a_function_of_pictures(world: World) -> None:
-    detector = onelook.load(world.weights, device="cpu", conf_thres=0.001, imgsz=64, max_det=7)
+def test_load_gives_a_function_of_images(group: ProcessGroup) -> None:
+    detector = onelook.load(group.weights, device="cpu", conf_thres=0.001, imgsz=64, max_det=7)
     assert detector.names == ("square", "disc")
-    path = world.image("test")
+    path = group.image("test")
     rgb = cv2.cvtColor(cv2.imread(str(path)), cv2.COLOR_BGR2RGB)
     from_path, from_text, from_array = detector(path), detector(str(path)), detector(rgb)
     assert isinstance(from_path, onelook.Detections) and 0 < len(from_path) <= 7
@@ -139,61 +139,61 @@ def test_load_gives_a_function_of_pictures(world: World) -> None:
         assert isinstance(other, onelook.Detections)
         assert np.array_equal(other.boxes, from_path.boxes) and np.array_equal(other.scores, from_path.scores)
     assert from_path.boxes.min() >= 0 and from_path.boxes.max() <= 96 and (np.diff(from_path.scores) <= 0).all()
-    several = detector([path, rgb, world.image("test", 1)])
+    several = detector([path, rgb, group.image("test", 1)])
     assert isinstance(several, list) and len(several) == 3
     folder = detector(path.parent)
     assert isinstance(folder, list) and len(folder) == 4 and np.array_equal(folder[0].boxes, from_path.boxes)
 
 
-def test_load_refuses_what_it_cannot_use(world: World) -> None:
+def test_load_refuses_what_it_cannot_use(group: ProcessGroup) -> None:
     with pytest.raises(CheckpointError, match=r"none\.safetensors` does not exist"):
         onelook.load("none.safetensors")
     with pytest.raises(SettingsError, match="multiples of 32"):
-        onelook.load(world.weights, device="cpu", imgsz=100)
+        onelook.load(group.weights, device="cpu", imgsz=100)
     with pytest.raises(SettingsError, match="did you mean `conf_thres`"):
-        onelook.load(world.weights, device="cpu", conf_thresh=0.1)
+        onelook.load(group.weights, device="cpu", conf_thresh=0.1)
     with pytest.raises(SettingsError, match="`save_txt` is not known to `load`"):
-        onelook.load(world.weights, device="cpu", save_txt=True)
+        onelook.load(group.weights, device="cpu", save_txt=True)
     with pytest.raises(SettingsError, match="`conf_thres` is `7`"):
-        onelook.load(world.weights, device="cpu", conf_thres=7)
-    detector = onelook.load(world.weights, device="cpu", imgsz=64)
-    with pytest.raises(DataError, match="is no picture"):
+        onelook.load(group.weights, device="cpu", conf_thres=7)
+    detector = onelook.load(group.weights, device="cpu", imgsz=64)
+    with pytest.raises(DataError, match="is no image"):
         detector(np.zeros((5, 5)))
     with pytest.raises(DataError, match=r"no\.jpg` does not exist"):
         detector("no.jpg")
 
 
-def test_validate_detect_and_check_do_what_their_commands_do(world: World) -> None:
-    validated = onelook.validate(world.weights, world.yaml, imgsz=64, workers=0, device="cpu", noplots=True)
+def test_validate_detect_and_check_do_what_their_commands_do(group: ProcessGroup) -> None:
+    validated = onelook.validate(group.weights, group.yaml, imgsz=64, workers=0, device="cpu", noplots=True)
     assert validated.metrics.num_images == 6 and validated.names == ("square", "disc")
     assert (validated.run_folder / "metrics.json").is_file() and len(validated.evaluation.detections) == 6
     detected = onelook.detect(
-        world.weights, world.image("test").parent, imgsz=64, conf_thres=0.001, device="cpu", nosave=True
+        group.weights, group.image("test").parent, imgsz=64, conf_thres=0.001, device="cpu", nosave=True
     )
     assert detected.run_folder is None and not Path("runs/detect").exists()
     assert [frame.path.name for frame in detected.frames] == ["000.jpg", "001.jpg", "002.jpg", "003.jpg"]
-    loaded = onelook.load(world.weights, device="cpu", imgsz=64, conf_thres=0.001)(world.image("test"))
+    loaded = onelook.load(group.weights, device="cpu", imgsz=64, conf_thres=0.001)(group.image("test"))
     assert isinstance(loaded, onelook.Detections)
     assert np.array_equal(detected.frames[0].detections.boxes, loaded.boxes)
-    ledgers = onelook.check(world.yaml).ledgers
+    ledgers = onelook.check(group.yaml).ledgers
     assert list(ledgers) == ["train", "val", "test"] and ledgers["train"].images_found == 20
-    world.label().write_text("0 .5 .5 .2\n")
-    assert onelook.check(world.yaml).ledgers["train"].rows_refused == 1
+    group.label().write_text("0 .5 .5 .2\n")
+    assert onelook.check(group.yaml).ledgers["train"].rows_refused == 1
     with pytest.raises(DataError, match=r"000\.txt` line 1"):
-        onelook.check(world.yaml, strict=True)
+        onelook.check(group.yaml, strict=True)
 
 
-def test_split_download_convert_info_and_serve_do_what_their_commands_do(world: World) -> None:
-    division = onelook.split(world.yaml, "folds", folds=3, near=-1)
+def test_split_download_convert_info_and_serve_do_what_their_commands_do(group: ProcessGroup) -> None:
+    division = onelook.split(group.yaml, "folds", folds=3, near=-1)
     assert division.data[2] == Path("folds/fold3/data.yaml").absolute() and division.num_groups == 30
     with pytest.raises(SettingsError, match="fractions"):
-        onelook.split(world.yaml, "other", fractions=[2.0, 1.0])
+        onelook.split(group.yaml, "other", fractions=[2.0, 1.0])
     with pytest.raises(onelook.OnelookError, match="download"):
-        onelook.download(world.yaml)
-    small = onelook.convert(world.weights, "small.safetensors", ema_only=True, half=True)
+        onelook.download(group.yaml)
+    small = onelook.convert(group.weights, "small.safetensors", ema_only=True, half=True)
     assert small.path == Path("small.safetensors") and small.names == ("square", "disc")
     with pytest.raises(SettingsError, match=r"small\.safetensors"):
-        onelook.convert(str(world.weights), "small.safetensors", half=True)
+        onelook.convert(str(group.weights), "small.safetensors", half=True)
     known = onelook.info("small.safetensors", imgsz=64, sparsity=True)
     assert known.num_bytes == small.path.stat().st_size and known.layers and known.summary is not None
     places: list[str] = []
@@ -206,12 +206,12 @@ def test_split_download_convert_info_and_serve_do_what_their_commands_do(world: 
     assert (done.answered, done.failed) == (0, 0) and places[0].startswith("http://127.0.0.1:")
 
 
-def test_mistakes_raise_what_can_be_caught_as_one(world: World) -> None:
+def test_mistakes_raise_what_can_be_caught_as_one(group: ProcessGroup) -> None:
     for wrong in ({"epoch": 3}, {"epochs": 0}, {"cfg": "yolov5q"}, {"device": "99"}, {"data": "no.yaml"}):
         with pytest.raises(onelook.OnelookError) as caught:
-            onelook.train(**{"data": world.yaml, "cfg": world.model, **wrong})
+            onelook.train(**{"data": group.yaml, "cfg": group.model, **wrong})
         assert caught.value.exit_code > 0 and caught.value.message
-    assert not list(world.work.iterdir()), "nothing is written for them"
+    assert not list(group.work.iterdir()), "nothing is written for them"
 
 
 def test_settings_can_be_inspected() -> None:

@@ -16,8 +16,8 @@ import pytest
 import torch
 from option_runs import Options, Trace, Trained, covers, fit
 
-from onelook.engine.callback import Callback, StepEnd
-from onelook.engine.checkpoint import load_checkpoint
+from onelook.training.callback import Callback, StepEnd
+from onelook.runs.checkpoint import load_checkpoint
 from onelook.errors import StopRequested
 from onelook.recipes.train import train
 
@@ -80,7 +80,7 @@ import json, resource, sys
 from pathlib import Path
 limit, options = json.loads(sys.argv[1])
 resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
-from onelook.engine.memory import memory_use
+from onelook.processes.memory import memory_use
 from onelook.recipes.train import train
 result = train(options)
 print(json.dumps([memory_use().peak_address_space, str(result.run_folder)]))

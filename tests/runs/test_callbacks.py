@@ -6,12 +6,12 @@ import json
 from pathlib import Path
 
 import pytest
-from command_world import World, run, state_of, texts
+from command_runs import ProcessGroup, run, state_of, texts
 from option_runs import covers
 
 import onelook
-from onelook.engine.checkpoint import load_checkpoint, save_checkpoint
-from onelook.engine.run_dir import RunDir
+from onelook.runs.checkpoint import load_checkpoint, save_checkpoint
+from onelook.runs.run_dir import RunDir
 from onelook.errors import SettingsError
 from onelook.files.yaml import load_yaml
 
@@ -32,9 +32,9 @@ def lines_of(path: Path) -> list[dict[str, object]]:
 
 
 @covers("train", "callbacks")
-def test_files_on_the_command_line_watch_the_run(world: World, capsys: pytest.CaptureFixture[str]) -> None:
-    note = world.file("note.py", NOTE)
-    outcome = run(world.train("--epochs", 2, "--callbacks", note, EXAMPLES / "log_to_file.py"), capsys)
+def test_files_on_the_command_line_watch_the_run(group: ProcessGroup, capsys: pytest.CaptureFixture[str]) -> None:
+    note = group.file("note.py", NOTE)
+    outcome = run(group.train("--epochs", 2, "--callbacks", note, EXAMPLES / "log_to_file.py"), capsys)
     assert (outcome.code, outcome.err) == (0, "")
     assert Path("noted").read_text() == "finished"
     events = lines_of(Path("runs/train/exp/events.jsonl"))
@@ -47,23 +47,23 @@ def test_files_on_the_command_line_watch_the_run(world: World, capsys: pytest.Ca
     assert "epoch 1/1" in outcome.out, "the progress display is there too"
 
 
-def test_the_example_ends_a_run_that_is_good_enough(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_example_ends_a_run_that_is_good_enough(group: ProcessGroup, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TARGET_MAP", "0")
     result = onelook.train(
-        world.yaml, cfg=world.model, callbacks=[EXAMPLES / "stop_at_target.py"], **{**SHORT, "epochs": 5}
+        group.yaml, cfg=group.model, callbacks=[EXAMPLES / "stop_at_target.py"], **{**SHORT, "epochs": 5}
     )
     assert result.outcome.epochs_done == 1
     assert result.outcome.reason == f"mAP50-95 {result.metrics.map50_95:.3f} reaches 0.0"
     monkeypatch.setenv("TARGET_MAP", "0.99")
     monkeypatch.setenv("MAX_MINUTES", "0")
-    result = onelook.train(world.yaml, cfg=world.model, callbacks=str(EXAMPLES / "stop_at_target.py"), **SHORT)
+    result = onelook.train(group.yaml, cfg=group.model, callbacks=str(EXAMPLES / "stop_at_target.py"), **SHORT)
     assert result.outcome.epochs_done == 1 and result.outcome.reason.endswith("minutes have passed")
     monkeypatch.delenv("MAX_MINUTES")
-    result = onelook.train(world.yaml, cfg=world.model, callbacks=[str(EXAMPLES / "stop_at_target.py")], **SHORT)
+    result = onelook.train(group.yaml, cfg=group.model, callbacks=[str(EXAMPLES / "stop_at_target.py")], **SHORT)
     assert result.outcome.epochs_done == 2 and result.outcome.reason == "finished"
 
 
-def test_observers_do_not_change_the_weights_and_a_run_that_one_ended_goes_on(world: World) -> None:
+def test_observers_do_not_change_the_weights_and_a_run_that_one_ended_goes_on(group: ProcessGroup) -> None:
     class Stop(onelook.Callback):
         def on_fit_start(self, event: object) -> None:
             self.control = event.control  # type: ignore[attr-defined]
@@ -71,9 +71,9 @@ def test_observers_do_not_change_the_weights_and_a_run_that_one_ended_goes_on(wo
         def on_epoch_end(self, event: object) -> None:
             self.control.stop_training("enough")
 
-    plain = onelook.train(world.yaml, cfg=world.model, callbacks=[], **SHORT)
+    plain = onelook.train(group.yaml, cfg=group.model, callbacks=[], **SHORT)
     stopped = onelook.train(
-        world.yaml, cfg=world.model, callbacks=[EXAMPLES / "log_to_file.py", Stop()], name="stopped", **SHORT
+        group.yaml, cfg=group.model, callbacks=[EXAMPLES / "log_to_file.py", Stop()], name="stopped", **SHORT
     )
     assert (stopped.outcome.reason, stopped.outcome.epochs_done) == ("enough", 1)
     resumed = onelook.train(resume=stopped.run_folder, callbacks=[EXAMPLES / "log_to_file.py"])
@@ -82,30 +82,30 @@ def test_observers_do_not_change_the_weights_and_a_run_that_one_ended_goes_on(wo
     assert events.count("start") == events.count("end") == events.count("epoch") == 2
 
 
-def test_no_file_can_name_code(world: World, capsys: pytest.CaptureFixture[str]) -> None:
-    world.file("evil.py", "from pathlib import Path\nPath('owned').touch()\n")
+def test_no_file_can_name_code(group: ProcessGroup, capsys: pytest.CaptureFixture[str]) -> None:
+    group.file("evil.py", "from pathlib import Path\nPath('owned').touch()\n")
     for name, option in (("settings.yaml", "--settings"), ("hyp.yaml", "--hyp")):
-        file = world.file(name, "# mine\nlr0: 0.01\ncallbacks: [evil.py]\n")
-        before = state_of(world.work, with_times=False)
-        outcome = run(world.train(option, file), capsys)
+        file = group.file(name, "# mine\nlr0: 0.01\ncallbacks: [evil.py]\n")
+        before = state_of(group.work, with_times=False)
+        outcome = run(group.train(option, file), capsys)
         assert outcome.code == 64 and f"{name}` line 3" in outcome.err and "callbacks" in outcome.err
-        assert state_of(world.work, with_times=False) == before
+        assert state_of(group.work, with_times=False) == before
     assert "names code to run, which no file may do\nhint: type it: `--callbacks`" in run(
-        world.train("--settings", "settings.yaml"), capsys
+        group.train("--settings", "settings.yaml"), capsys
     ).err  # fmt: skip
-    world.describe(world.yaml.read_text() + "callbacks: [evil.py]\n")
-    assert run(world.train(), capsys).code == 65
+    group.describe(group.yaml.read_text() + "callbacks: [evil.py]\n")
+    assert run(group.train(), capsys).code == 65
     assert not Path("owned").exists()
 
 
-def test_a_checkpoint_neither_carries_nor_brings_code(world: World) -> None:
-    note = world.file("note.py", NOTE)
-    result = onelook.train(world.yaml, cfg=world.model, callbacks=[note], **SHORT)
+def test_a_checkpoint_neither_carries_nor_brings_code(group: ProcessGroup) -> None:
+    note = group.file("note.py", NOTE)
+    result = onelook.train(group.yaml, cfg=group.model, callbacks=[note], **SHORT)
     assert Path("noted").is_file() and "callbacks" not in load_yaml(result.run_folder / "settings.yaml")
     checkpoint = load_checkpoint(result.last)
     assert "callbacks" not in checkpoint.document["settings"]
     Path("noted").unlink()
-    world.file("evil.py", "from pathlib import Path\nPath('owned').touch()\n" + NOTE)
+    group.file("evil.py", "from pathlib import Path\nPath('owned').touch()\n" + NOTE)
     checkpoint.document["settings"]["callbacks"] = ["evil.py", str(note)]
     save_checkpoint(RunDir(result.run_folder).last, checkpoint.tensors, checkpoint.document)
     onelook.train(resume=result.run_folder, epochs=3, callbacks=[])
@@ -123,19 +123,19 @@ def test_a_checkpoint_neither_carries_nor_brings_code(world: World) -> None:
     ],
 )
 def test_a_wrong_file_is_refused_before_anything_is_written(
-    world: World, capsys: pytest.CaptureFixture[str], text: str | None, says: str
+    group: ProcessGroup, capsys: pytest.CaptureFixture[str], text: str | None, says: str
 ) -> None:
     if text is not None:
-        world.file("watch.py", text)
-    before = state_of(world.work, with_times=False)
-    outcome = run([*world.train(), *texts("--callbacks", "watch.py")], capsys)
+        group.file("watch.py", text)
+    before = state_of(group.work, with_times=False)
+    outcome = run([*group.train(), *texts("--callbacks", "watch.py")], capsys)
     assert outcome.code == 64 and says in outcome.err and outcome.err.count("hint: ") == 1
-    assert state_of(world.work, with_times=False) == before
+    assert state_of(group.work, with_times=False) == before
 
 
-def test_what_is_neither_object_nor_file_is_refused(world: World) -> None:
+def test_what_is_neither_object_nor_file_is_refused(group: ProcessGroup) -> None:
     with pytest.raises(SettingsError, match="neither a `Callback` nor the path of a Python file") as caught:
-        onelook.train(world.yaml, cfg=world.model, callbacks=[onelook.Callback], **SHORT)
+        onelook.train(group.yaml, cfg=group.model, callbacks=[onelook.Callback], **SHORT)
     assert "give objects, not classes" in (caught.value.hint or "")
     with pytest.raises(SettingsError, match="has 3, which is neither"):
-        onelook.train(world.yaml, cfg=world.model, callbacks=[3], **SHORT)
+        onelook.train(group.yaml, cfg=group.model, callbacks=[3], **SHORT)

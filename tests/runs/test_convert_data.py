@@ -1,4 +1,4 @@
-"""Data sets from one format to another, and runs on them."""
+"""Datasets from one format to another, and runs on them."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from command_world import World, run, state_of, texts
+from command_runs import ProcessGroup, run, state_of, texts
 from option_runs import Options, covers, fit
 
 from onelook.data.dataset_layout import open_dataset
-from onelook.data.index import ScanResult, scan_split
-from onelook.data.scan_rules import ScanOptions
+from onelook.data.scan.index import ScanResult, scan_split
+from onelook.data.scan.rules import ScanOptions
 from onelook.errors import DataError, SettingsError
 from onelook.recipes.convert_data import convert_data
 
 FORMATS = ("yolo", "coco", "voc")
 ARRAYS = ("sizes_hw", "offsets", "class_ids", "boxes", "polygon_offsets", "polygon_points")
-OUTLINE = "0 0.1 0.2 0.5 0.2 0.523456 0.812345\n"
+POLYGON = "0 0.1 0.2 0.5 0.2 0.523456 0.812345\n"
 
 
 def scans_of(data: Path) -> dict[str, ScanResult]:
@@ -29,7 +29,7 @@ def scans_of(data: Path) -> dict[str, ScanResult]:
 
 
 def assert_same(one: Path, other: Path, *, without: tuple[str, ...] = ()) -> None:
-    """All splits of two data sets have the same names and, to the bit, the same arrays."""
+    """All splits of two datasets have the same names and, to the bit, the same arrays."""
     ours, theirs = scans_of(one), scans_of(other)
     assert list(ours) == list(theirs)
     for split, scan in ours.items():
@@ -53,19 +53,19 @@ def test_labels_come_back_to_the_bit(tiny_data: Path, tmp_path: Path, there: str
 
 
 @pytest.fixture
-def outlined(world: World) -> Path:
-    """A data set with outlines, background, and rows that cannot be used."""
-    world.label(number=0).write_text(f"{OUTLINE}1 0.5 0.5 0.25 0.3333333\n1 0.9 0.5 0.4 0.5\n0 nan 0 0 0\n")
-    world.label(number=1).write_text("")
-    world.label(number=2).unlink()
-    world.image(number=3).write_bytes(b"broken")
-    return world.yaml
+def with_polygon(group: ProcessGroup) -> Path:
+    """A dataset with polygons, background, and rows that cannot be used."""
+    group.label(number=0).write_text(f"{POLYGON}1 0.5 0.5 0.25 0.3333333\n1 0.9 0.5 0.4 0.5\n0 nan 0 0 0\n")
+    group.label(number=1).write_text("")
+    group.label(number=2).unlink()
+    group.image(number=3).write_bytes(b"broken")
+    return group.yaml
 
 
 @pytest.mark.parametrize("there", ["yolo", "coco"])
-def test_outlines_come_back_to_the_bit(outlined: Path, tmp_path: Path, there: str) -> None:
-    result = convert_data({"data": outlined, "to": there, "out": tmp_path / "there"})
-    assert_same(outlined, result.path)
+def test_polygons_come_back_to_the_bit(with_polygon: Path, tmp_path: Path, there: str) -> None:
+    result = convert_data({"data": with_polygon, "to": there, "out": tmp_path / "there"})
+    assert_same(with_polygon, result.path)
     assert not result.losses
     assert result.splits.scans["train"].ledger.rows_refused > 0
     ledger = json.loads((tmp_path / "there/labels.json").read_text())
@@ -73,36 +73,36 @@ def test_outlines_come_back_to_the_bit(outlined: Path, tmp_path: Path, there: st
     assert scans_of(result.path)["train"].ledger.rows_clipped == 0
 
 
-def test_voc_has_no_place_for_outlines_and_says_so(
-    outlined: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+def test_voc_has_no_place_for_polygons_and_says_so(
+    with_polygon: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     out = tmp_path / "voc"
-    outcome = run(texts("convert-data", outlined, "--to", "voc", "--out", out), capsys)
+    outcome = run(texts("convert-data", with_polygon, "--to", "voc", "--out", out), capsys)
     assert outcome.code == 0
-    assert "the format has no place for 1 outlines\n" in outcome.out
+    assert "the format has no place for 1 polygons\n" in outcome.out
     assert "train: 19 images, " in outcome.out and "train: left out: 1 images, " in outcome.out
     assert f"use it with --data {out / 'data.yaml'}\n" in outcome.out
-    assert_same(outlined, out, without=("polygon_offsets", "polygon_points"))
+    assert_same(with_polygon, out, without=("polygon_offsets", "polygon_points"))
 
 
-def test_outline_that_is_not_in_its_box_gives_way_to_it(outlined: Path, tmp_path: Path) -> None:
-    coco = convert_data({"data": outlined, "to": "coco", "out": tmp_path / "coco"}).path
+def test_polygon_that_is_not_in_its_box_gives_way_to_it(with_polygon: Path, tmp_path: Path) -> None:
+    coco = convert_data({"data": with_polygon, "to": "coco", "out": tmp_path / "coco"}).path
     path = tmp_path / "coco/annotations/instances_train.json"
     content = json.loads(path.read_text())
     (entry,) = [entry for entry in content["annotations"] if entry["segmentation"]]
     entry["bbox"][2] += 0.02
     path.write_text(json.dumps(content))
     result = convert_data({"data": coco, "to": "yolo", "out": tmp_path / "yolo"})
-    assert result.losses == {"outlines that are not in the box of their object": 1}
+    assert result.losses == {"polygons that are not in the box of their object": 1}
     assert_same(coco, result.path, without=("polygon_offsets", "polygon_points"))
 
 
-def test_coco_file_is_what_pycocotools_reads(outlined: Path, tmp_path: Path) -> None:
+def test_coco_file_is_what_pycocotools_reads(with_polygon: Path, tmp_path: Path) -> None:
     from pycocotools.coco import COCO
 
-    convert_data({"data": outlined, "to": "coco", "out": tmp_path / "coco"})
+    convert_data({"data": with_polygon, "to": "coco", "out": tmp_path / "coco"})
     oracle = COCO(tmp_path / "coco/annotations/instances_train.json")
-    index = scans_of(outlined)["train"].index
+    index = scans_of(with_polygon)["train"].index
     assert sorted(oracle.getImgIds()) == list(range(1, len(index) + 1))
     for number in range(len(index)):
         boxes, truth = oracle.loadAnns(oracle.getAnnIds(number + 1)), index.ground_truth(number)
@@ -110,13 +110,13 @@ def test_coco_file_is_what_pycocotools_reads(outlined: Path, tmp_path: Path) -> 
         xyxy = np.concatenate([xywh[:, :2], xywh[:, :2] + xywh[:, 2:]], axis=1)
         assert np.abs(xyxy - truth.boxes).max(initial=0) < 0.01
         assert [entry["category_id"] - 1 for entry in boxes] == truth.class_ids.tolist()
-    outline = next(entry for entry in oracle.loadAnns(oracle.getAnnIds(1)) if entry["segmentation"])
-    assert oracle.annToMask(outline).sum() == pytest.approx(outline["area"], rel=0.03)
+    polygon = next(entry for entry in oracle.loadAnns(oracle.getAnnIds(1)) if entry["segmentation"])
+    assert oracle.annToMask(polygon).sum() == pytest.approx(polygon["area"], rel=0.03)
 
 
 @covers("convert-data", "images")
 @pytest.mark.parametrize("images", ["copy", "link"])
-def test_pictures_are_copied_or_linked(tiny_data: Path, tmp_path: Path, images: str) -> None:
+def test_images_are_copied_or_linked(tiny_data: Path, tmp_path: Path, images: str) -> None:
     convert_data({"data": tiny_data, "to": "voc", "out": tmp_path / "new", "images": images})
     new, old = tmp_path / "new/JPEGImages/train/007.jpg", tiny_data.parent / "images/train/007.jpg"
     assert new.read_bytes() == old.read_bytes()
@@ -125,43 +125,43 @@ def test_pictures_are_copied_or_linked(tiny_data: Path, tmp_path: Path, images: 
         assert new.readlink() == old
 
 
-def test_pictures_of_voc_stand_in_one_folder_if_their_names_differ(world: World, tmp_path: Path) -> None:
+def test_images_of_voc_stand_in_one_folder_if_their_names_differ(group: ProcessGroup, tmp_path: Path) -> None:
     for split in ("train", "val", "test"):
         for folder, suffix in (("images", ".jpg"), ("labels", ".txt")):
-            for path in (world.data / folder / split).glob(f"*{suffix}"):
+            for path in (group.data / folder / split).glob(f"*{suffix}"):
                 path.rename(path.with_name(f"{split}{path.name}"))
-    convert_data({"data": world.yaml, "to": "voc", "out": tmp_path / "new"})
+    convert_data({"data": group.yaml, "to": "voc", "out": tmp_path / "new"})
     assert (tmp_path / "new/JPEGImages/train007.jpg").is_file()
     assert (tmp_path / "new/Annotations/val003.xml").is_file()
-    assert_same(world.yaml, tmp_path / "new")
+    assert_same(group.yaml, tmp_path / "new")
     (tmp_path / "new/data.yaml").unlink()
     assert open_dataset(tmp_path / "new").names == ("disc", "square")  # in alphabetical order, for want of another
 
 
-def test_folders_and_suffixes_of_pictures_are_kept(world: World, tmp_path: Path) -> None:
+def test_folders_and_suffixes_of_images_are_kept(group: ProcessGroup, tmp_path: Path) -> None:
     for name in ("a/images/x", "b/x"):
-        image = world.data / f"images/train/{name}.jpg"
+        image = group.data / f"images/train/{name}.jpg"
         image.parent.mkdir(parents=True)
-        shutil.copy(world.image(number=4), image)
-    (world.data / "images/train/a/labels").mkdir()
-    (world.data / "images/train/a/labels/x.txt").write_text(OUTLINE)
+        shutil.copy(group.image(number=4), image)
+    (group.data / "images/train/a/labels").mkdir()
+    (group.data / "images/train/a/labels/x.txt").write_text(POLYGON)
     for to in FORMATS:
-        result = convert_data({"data": world.yaml, "to": to, "out": tmp_path / to, "images": "link"})
+        result = convert_data({"data": group.yaml, "to": to, "out": tmp_path / to, "images": "link"})
         lost = () if to != "voc" else ("polygon_offsets", "polygon_points")
-        assert_same(world.yaml, result.path, without=lost)
+        assert_same(group.yaml, result.path, without=lost)
 
 
 @covers("convert-data", "strict")
-def test_nothing_is_missing_from_a_strict_conversion(outlined: Path, tmp_path: Path) -> None:
+def test_nothing_is_missing_from_a_strict_conversion(with_polygon: Path, tmp_path: Path) -> None:
     with pytest.raises(DataError, match="cannot use 1 images"):
-        convert_data({"data": outlined, "to": "coco", "out": tmp_path / "new", "strict": True})
+        convert_data({"data": with_polygon, "to": "coco", "out": tmp_path / "new", "strict": True})
     assert list(tmp_path.glob("*new*")) == []
 
 
 @covers("convert-data", "allow_unlabelled")
-def test_background_alone_is_converted_if_allowed(world: World, tmp_path: Path) -> None:
-    shutil.rmtree(world.data / "labels/train")
-    given = {"data": world.yaml, "to": "coco", "out": tmp_path / "new"}
+def test_background_alone_is_converted_if_allowed(group: ProcessGroup, tmp_path: Path) -> None:
+    shutil.rmtree(group.data / "labels/train")
+    given = {"data": group.yaml, "to": "coco", "out": tmp_path / "new"}
     with pytest.raises(DataError, match="have no label file"):
         convert_data(given)
     result = convert_data({**given, "allow_unlabelled": True})
@@ -169,22 +169,22 @@ def test_background_alone_is_converted_if_allowed(world: World, tmp_path: Path) 
 
 
 def test_nothing_is_replaced_and_nothing_of_the_old_is_touched(
-    world: World, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    group: ProcessGroup, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    before = state_of(world.data)
+    before = state_of(group.data)
     for out, message in (
-        (world.data, "is there already"),
-        (world.data / "images", "is there already"),
-        (world.data / "images/train/new", "whose images are converted"),
-        (world.file("taken", ""), "is there already"),
+        (group.data, "is there already"),
+        (group.data / "images", "is there already"),
+        (group.data / "images/train/new", "whose images are converted"),
+        (group.file("taken", ""), "is there already"),
     ):
-        outcome = run(texts("convert-data", world.yaml, "--to", "coco", "--out", out), capsys)
+        outcome = run(texts("convert-data", group.yaml, "--to", "coco", "--out", out), capsys)
         assert (outcome.code, outcome.out) == (SettingsError.exit_code, "")
         assert message in outcome.err
     (tmp_path / "nowhere").symlink_to(tmp_path / "gone")
     with pytest.raises(SettingsError, match="is there already"):
-        convert_data({"data": world.yaml, "to": "coco", "out": tmp_path / "nowhere"})
-    assert state_of(world.data) == before
+        convert_data({"data": group.yaml, "to": "coco", "out": tmp_path / "nowhere"})
+    assert state_of(group.data) == before
 
 
 @pytest.mark.parametrize(
@@ -201,10 +201,10 @@ def test_nothing_is_replaced_and_nothing_of_the_old_is_touched(
     ],
 )
 def test_names_that_the_format_cannot_tell_apart_are_refused_and_nothing_is_left(
-    world: World, tmp_path: Path, to: str, name: str, message: str
+    group: ProcessGroup, tmp_path: Path, to: str, name: str, message: str
 ) -> None:
-    coco = convert_data({"data": world.yaml, "to": "coco", "out": tmp_path / "coco"}).path
-    shutil.copy(world.image(number=5), tmp_path / "coco/images/train" / name)
+    coco = convert_data({"data": group.yaml, "to": "coco", "out": tmp_path / "coco"}).path
+    shutil.copy(group.image(number=5), tmp_path / "coco/images/train" / name)
     path = tmp_path / "coco/annotations/instances_train.json"
     content = json.loads(path.read_text())
     content["images"].append({"id": 99, "file_name": name})
@@ -217,16 +217,16 @@ def test_names_that_the_format_cannot_tell_apart_are_refused_and_nothing_is_left
 
 
 @pytest.mark.parametrize("name", [" cat", "ca\tt"])
-def test_class_name_that_xml_does_not_keep_is_refused(world: World, tmp_path: Path, name: str) -> None:
-    world.describe(f"train: images/train\nval: images/val\nnames: [{json.dumps(name)}, '<&>\"é']\n")
+def test_class_name_that_xml_does_not_keep_is_refused(group: ProcessGroup, tmp_path: Path, name: str) -> None:
+    group.describe(f"train: images/train\nval: images/val\nnames: [{json.dumps(name)}, '<&>\"é']\n")
     with pytest.raises(DataError, match="cannot stand in XML"):
-        convert_data({"data": world.yaml, "to": "voc", "out": tmp_path / "voc"})
-    assert_same(world.yaml, convert_data({"data": world.yaml, "to": "coco", "out": tmp_path / "coco"}).path)
-    world.describe("train: images/train\nval: images/val\nnames: [a, '<&>\"é']\n")
-    assert_same(world.yaml, convert_data({"data": world.yaml, "to": "voc", "out": tmp_path / "voc"}).path)
+        convert_data({"data": group.yaml, "to": "voc", "out": tmp_path / "voc"})
+    assert_same(group.yaml, convert_data({"data": group.yaml, "to": "coco", "out": tmp_path / "coco"}).path)
+    group.describe("train: images/train\nval: images/val\nnames: [a, '<&>\"é']\n")
+    assert_same(group.yaml, convert_data({"data": group.yaml, "to": "voc", "out": tmp_path / "voc"}).path)
 
 
-def test_picture_that_vanishes_meanwhile_ends_the_conversion(
+def test_image_that_vanishes_meanwhile_ends_the_conversion(
     tiny_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     data = tmp_path / "data"

@@ -14,7 +14,7 @@ from option_runs import covers
 
 from colour_detector import write_squares
 from onelook.data.dataset_layout import open_dataset
-from onelook.data.index import ScanResult, scan_split
+from onelook.data.scan.index import ScanResult, scan_split
 from onelook.errors import DataError, SettingsError
 from onelook.recipes.check import check
 
@@ -92,7 +92,7 @@ def test_the_account_tells_what_was_done_and_what_is_left(data: Path, tmp_path: 
 
 
 @pytest.mark.parametrize("place", ["there", "images/train/fixed"])
-def test_nothing_is_replaced_or_written_among_the_pictures(place: str, data: Path) -> None:
+def test_nothing_is_replaced_or_written_among_the_images(place: str, data: Path) -> None:
     (data.parent / "there").mkdir()
     before = contents(data.parent)
     with pytest.raises(SettingsError) as caught:

@@ -16,12 +16,12 @@ from option_runs import Options, covers, fit
 
 import onelook
 from onelook.cli.main import main
-from onelook.engine.callback import Callback, FitEnd, FitStart, StepEnd
-from onelook.engine.short_runs import settle
-from onelook.engine.stop_signal import StopSignal
+from onelook.training.callback import Callback, FitEnd, FitStart, StepEnd
+from onelook.training.auto_settings import settle
+from onelook.processes.stop_signal import StopSignal
 from onelook.errors import DataError, OnelookError, RunFolderError, SettingsError, StopRequested
 from onelook.files.yaml import load_yaml
-from onelook.recipes.divide import divide
+from onelook.recipes.split_dataset import divide
 from onelook.recipes.folds import FoldsResult, train_folds
 from onelook.recipes.folds_preparation import prepare_folds
 from onelook.settings.build import build_settings

@@ -8,10 +8,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from command_world import World, run, state_of, texts
+from command_runs import ProcessGroup, run, state_of, texts
 
-from onelook.engine.callback import Callback, CheckpointWritten, EpochEnd
-from onelook.engine.checkpoint import load_checkpoint
+from onelook.training.callback import Callback, CheckpointWritten, EpochEnd
+from onelook.runs.checkpoint import load_checkpoint
 from onelook.errors import RunFolderError
 from onelook.recipes.train import train
 
@@ -55,7 +55,7 @@ class FillAfter(Callback):
 @pytest.fixture
 def disk(monkeypatch: pytest.MonkeyPatch) -> Disk:
     """The disk under this test; saving may take any share of the time."""
-    monkeypatch.setattr("onelook.engine.checkpoint_keeper.MAX_SHARE", 1e9)
+    monkeypatch.setattr("onelook.training.checkpoint_keeper.MAX_SHARE", 1e9)
     return Disk(monkeypatch)
 
 
@@ -94,10 +94,10 @@ def test_a_disk_that_was_full_for_a_while_costs_nothing(
 
 @pytest.mark.parametrize("command", ["train", "val", "detect"])
 def test_a_run_folder_that_cannot_be_written_is_refused_and_removed(
-    command: str, world: World, capsys: pytest.CaptureFixture[str], disk: Disk
+    command: str, group: ProcessGroup, capsys: pytest.CaptureFixture[str], disk: Disk
 ) -> None:
-    words = {"train": world.train(), "val": world.val(), "detect": world.detect()}[command]
-    before = state_of(world.data), state_of(world.work, with_times=False)
+    words = {"train": group.train(), "val": group.val(), "detect": group.detect()}[command]
+    before = state_of(group.data), state_of(group.work, with_times=False)
     disk.is_full = True
     outcome = run(words, capsys)
     assert outcome.code == 73
@@ -106,11 +106,11 @@ def test_a_run_folder_that_cannot_be_written_is_refused_and_removed(
         f"error: run folder `{folder}` cannot be written: No space left on device\n"
         "hint: choose another place with `--project`, or free some space\n"
     )
-    assert (state_of(world.data), state_of(world.work, with_times=False)) == before
+    assert (state_of(group.data), state_of(group.work, with_times=False)) == before
 
 
 def test_results_that_do_not_fit_name_their_file(
-    world: World, capsys: pytest.CaptureFixture[str], disk: Disk, monkeypatch: pytest.MonkeyPatch
+    group: ProcessGroup, capsys: pytest.CaptureFixture[str], disk: Disk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from onelook.recipes.validate import write_metrics
 
@@ -119,10 +119,10 @@ def test_results_that_do_not_fit_name_their_file(
         write_metrics(*given)  # type: ignore[arg-type]
 
     monkeypatch.setattr("onelook.recipes.validate.write_metrics", fill_and_write)
-    outcome = run(world.val(), capsys)
+    outcome = run(group.val(), capsys)
     assert outcome.code == 74
     assert outcome.err == "error: `runs/val/exp/metrics.json`: No space left on device\nhint: free some space\n"
     disk.is_full = True
-    outcome = run(texts("autosplit", world.data), capsys)
+    outcome = run(texts("autosplit", group.data), capsys)
     assert outcome.code == 74 and "autosplit_train.txt`: No space left" in outcome.err
-    assert not list(world.work.glob("autosplit*"))
+    assert not list(group.work.glob("autosplit*"))

@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from command_world import Outcome, World, run, texts
+from command_runs import Outcome, ProcessGroup, run, texts
 from option_runs import covers
 
-from onelook.engine.checkpoint import load_checkpoint
-from onelook.engine.weights import load_detector
+from onelook.runs.checkpoint import load_checkpoint
+from onelook.training.weights import load_detector
 from onelook.errors import OnelookError
 from onelook.models.count import summarise
 from onelook.models.sparsity import measure_sparsity
@@ -61,7 +61,7 @@ def test_checkpoint_of_yolov5_is_described(tiny_weights: Path, tmp_path: Path) -
     assert result.summary == summarise(model)
 
 
-def test_exported_model_is_described(tiny_weights: Path, world: World, capsys: pytest.CaptureFixture[str]) -> None:
+def test_exported_model_is_described(tiny_weights: Path, group: ProcessGroup, capsys: pytest.CaptureFixture[str]) -> None:
     words = texts("export", "--weights", tiny_weights, "--include", "torchscript", "--img", 64, "--device", "cpu")
     assert run(words, capsys).code == 0
     path = tiny_weights.with_suffix(".torchscript")
@@ -163,10 +163,10 @@ def test_json_holds_everything(tiny_weights: Path, capsys: pytest.CaptureFixture
     ],
 )
 def test_what_cannot_be_looked_into_is_named(
-    words: tuple[str, ...], code: int, says: str, hint: str | None, world: World, capsys: pytest.CaptureFixture[str]
+    words: tuple[str, ...], code: int, says: str, hint: str | None, group: ProcessGroup, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    world.file("text.safetensors", "hello, this is no checkpoint")
-    outcome = shown(capsys, *(word.format(weights=world.weights) for word in words))
+    group.file("text.safetensors", "hello, this is no checkpoint")
+    outcome = shown(capsys, *(word.format(weights=group.weights) for word in words))
     assert (outcome.code, outcome.out) == (code, "")
     assert says in outcome.err and (hint is None or f"hint: {hint}" in outcome.err or hint in outcome.err)
 
@@ -174,7 +174,7 @@ def test_what_cannot_be_looked_into_is_named(
 def test_hostile_names_stay_on_their_line(
     tiny_weights: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from onelook.engine.checkpoint import save_checkpoint
+    from onelook.runs.checkpoint import save_checkpoint
 
     checkpoint = load_checkpoint(tiny_weights)
     document = {**checkpoint.document, "names": ["a\nb\x1b[31m", "disc"]}

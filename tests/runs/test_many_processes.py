@@ -12,7 +12,7 @@ import torch
 from rank_runs import Settings, differences, in_processes, settings_of_20_steps, trained
 
 from forked_ranks import require_loopback
-from onelook.engine.checkpoint import load_checkpoint
+from onelook.runs.checkpoint import load_checkpoint
 from onelook.errors import StopRequested
 from onelook.recipes.train import train
 from rank_faults import At, Send
@@ -27,7 +27,7 @@ def settings(tiny_data: Path, tiny_model: Path) -> dict[str, Any]:
 
 
 def few(data: Path, count: int) -> dict[str, Any]:
-    """The settings for the first few images of a data set."""
+    """The settings for the first few images of a dataset."""
     images = "".join(f"images/train/{number:03}.jpg\n" for number in range(count))
     (data.parent / f"{count}.txt").write_text(images)
     yaml = data.parent / f"{count}.yaml"
@@ -54,7 +54,7 @@ MORE_CASES: dict[str, dict[str, Any]] = {
     "a last batch of 2": {"batch_size": 6},
     "rectangles": {"rect": True},
     "rectangles and workers": {"rect": True, "workers": 2},
-    "grids of pictures": {"quad": True, "batch_size": 8, "micro_batch": 1},
+    "grids of images": {"quad": True, "batch_size": 8, "micro_batch": 1},
     "images drawn by class": {"image_weights": True},
     "images in memory": {"cache": "ram"},
     "an end by patience": {"patience": 1, "epochs": 6},
@@ -89,14 +89,14 @@ def test_parameters_that_are_not_used_stay_the_same_in_two_processes(
 
 
 @pytest.mark.parametrize("count", [5, pytest.param(1, marks=pytest.mark.slow), pytest.param(3, marks=pytest.mark.slow)])
-def test_a_batch_with_fewer_pictures_than_processes_is_trained_on_all_the_same(
+def test_a_batch_with_fewer_images_than_processes_is_trained_on_all_the_same(
     count: int, settings: dict[str, Any], tiny_data: Path, tmp_path: Path
 ) -> None:
     """Five images make a batch of four and one of one; one or three make a short batch every time."""
     wanted = {**settings, **few(tiny_data, count)}
     one = trained(1, {**wanted, "micro_batch": 2 if count > 2 else 1}, tmp_path / "one")
     two = trained(2, wanted, tmp_path / "two")
-    # One picture makes one part, two processes have two; so it is validated in batches of another size as well.
+    # One image makes one part, two processes have two; so it is validated in batches of another size as well.
     others = {"last.progress", "results.csv"} if count == 1 else set()
     assert set(differences(one, two)) == others
 

@@ -13,11 +13,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from command_world import World
+from command_runs import ProcessGroup
 from option_runs import Options, Trained, covers, fit
 
-from onelook.engine.callback import Callback, FitEnd, FitStart, StepEnd
-from onelook.engine.checkpoint import load_checkpoint
+from onelook.training.callback import Callback, FitEnd, FitStart, StepEnd
+from onelook.runs.checkpoint import load_checkpoint
 from onelook.errors import DataError, DeviceError, OnelookError, SettingsError
 from onelook.models.detector import create_model
 
@@ -57,13 +57,13 @@ def test_weights_are_where_the_run_starts(options: Options, plain: Trained, tiny
 
 @covers("train", "weights")
 def test_weights_of_other_classes_give_all_but_the_head(
-    world: World, options: Options, caplog: pytest.LogCaptureFixture
+    group: ProcessGroup, options: Options, caplog: pytest.LogCaptureFixture
 ) -> None:
-    world.describe("train: images/train\nval: images/val\nnames: [square, disc, star]\n")
+    group.describe("train: images/train\nval: images/val\nnames: [square, disc, star]\n")
     with caplog.at_level("INFO", "onelook"):
-        run = fit(options, data=world.yaml, weights=world.weights, lr0=1e-12)
+        run = fit(options, data=group.yaml, weights=group.weights, lr0=1e-12)
     assert "tensors taken over, the outputs of 2 classes by name" in caplog.text
-    given, trained = load_checkpoint(world.weights).tensors_below("ema/"), run.tensors("model/")
+    given, trained = load_checkpoint(group.weights).tensors_below("ema/"), run.tensors("model/")
     assert torch.allclose(trained["model.4.conv.weight"], given["model.4.conv.weight"], atol=1e-6)
     assert trained["model.6.m.0.weight"].shape[0] == 3 * (5 + 3) and run.result.names == ("square", "disc", "star")
 
@@ -84,21 +84,21 @@ def test_nominal_batch_decides_how_often_weights_move(options: Options, nominal:
 
 
 @covers("train", "rect")
-def test_rect_fits_frames_to_the_images(world: World, options: Options) -> None:
+def test_rect_fits_frames_to_the_images(group: ProcessGroup, options: Options) -> None:
     import cv2
 
     for split in ("train", "val", "test"):
-        for path in (world.data / "images" / split).iterdir():
+        for path in (group.data / "images" / split).iterdir():
             cv2.imwrite(str(path), cv2.imread(str(path))[:40])
     shapes = {
-        rect: fit(options, data=world.yaml, imgsz=128, rect=rect, mosaic=1).trace.inputs[0] for rect in (False, True)
+        rect: fit(options, data=group.yaml, imgsz=128, rect=rect, mosaic=1).trace.inputs[0] for rect in (False, True)
     }
     assert shapes == {False: (20, 3, 128, 128), True: (20, 3, 64, 128)}
 
 
 @covers("train", "nosave", "save_interval")
 def test_checkpoints_are_written_when_asked(options: Options, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("onelook.engine.checkpoint_keeper.MAX_SHARE", 1e9)
+    monkeypatch.setattr("onelook.training.checkpoint_keeper.MAX_SHARE", 1e9)
     often = {"epochs": 2, "batch_size": 10, "nominal_batch": 10}
 
     def saved_at(**changes: object) -> list[int]:
@@ -134,7 +134,7 @@ def test_anchors_are_fitted_unless_that_is_switched_off(options: Options, tmp_pa
 
 
 @covers("train", "noplots")
-def test_noplots_writes_no_pictures(options: Options, plain: Trained) -> None:
+def test_noplots_writes_no_images(options: Options, plain: Trained) -> None:
     assert not [path for path in plain.result.run_folder.iterdir() if path.suffix in (".png", ".jpg")]
     folder = fit(options, noplots=False).result.run_folder
     assert len([path for path in folder.iterdir() if path.suffix in (".png", ".jpg")]) > 8
@@ -157,12 +157,12 @@ class Hide(Callback):
 
 @covers("train", "cache")
 @pytest.mark.parametrize(("cache", "splits"), [("ram", ("train", "val")), ("val", ("val",))])
-def test_cached_images_are_not_read_again(world: World, options: Options, cache: str, splits: tuple[str, ...]) -> None:
-    hide = Hide(*(world.data / "images" / split for split in splits))
-    run = fit({**options, "data": world.yaml, "cache": cache}, hide)
-    assert run.bits == fit(options, data=world.yaml).bits
+def test_cached_images_are_not_read_again(group: ProcessGroup, options: Options, cache: str, splits: tuple[str, ...]) -> None:
+    hide = Hide(*(group.data / "images" / split for split in splits))
+    run = fit({**options, "data": group.yaml, "cache": cache}, hide)
+    assert run.bits == fit(options, data=group.yaml).bits
     with pytest.raises(DataError, match="cannot be opened"):
-        fit({**options, "data": world.yaml}, hide)
+        fit({**options, "data": group.yaml}, hide)
 
 
 @covers("train", "cache")
@@ -273,13 +273,13 @@ def test_validation_uses_the_thresholds(options: Options, plain: Trained) -> Non
 
 
 @covers("train", "strict", "allow_unlabelled")
-def test_strict_and_allow_unlabelled_decide_what_data_are_good_enough(world: World, options: Options) -> None:
-    mine = {**options, "data": world.yaml}
-    world.label().write_text("0 .5 .5 .2\n")
+def test_strict_and_allow_unlabelled_decide_what_data_are_good_enough(group: ProcessGroup, options: Options) -> None:
+    mine = {**options, "data": group.yaml}
+    group.label().write_text("0 .5 .5 .2\n")
     assert fit(mine).result.best.is_file()
     with pytest.raises(DataError, match=r"000\.txt` line 1"):
         fit(mine, strict=True)
-    shutil.rmtree(world.data / "labels" / "train")
+    shutil.rmtree(group.data / "labels" / "train")
     with pytest.raises(DataError, match="have no label file"):
         fit(mine)
     assert fit(mine, allow_unlabelled=True).row["train/box_loss"] == 0

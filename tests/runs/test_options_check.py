@@ -19,20 +19,20 @@ from onelook.recipes.check import check
 YAML = "path: .\ntrain: images/train\nval: images/val\nnames: [a, b]\n"
 
 
-def picture(seed: int, side: int = 96) -> np.ndarray:
+def image(seed: int, side: int = 96) -> np.ndarray:
     rng = np.random.Generator(np.random.Philox(key=seed))
     return cv2.resize(rng.integers(0, 256, (6, 6, 3), np.uint8), (side, side), interpolation=cv2.INTER_CUBIC)
 
 
 @pytest.fixture
 def data(tmp_path: Path) -> Path:
-    """A clean data set: 12 pictures to train on and 3 to validate on, with an object of each class in each."""
+    """A clean dataset: 12 images to train on and 3 to validate on, with an object of each class in each."""
     for split, count in (("train", 12), ("val", 3)):
         for kind in ("images", "labels"):
             (tmp_path / "data" / kind / split).mkdir(parents=True)
         for number in range(count):
             name = f"{split}/{number:02}"
-            cv2.imwrite(str(tmp_path / f"data/images/{name}.png"), picture(number + 100 * count))
+            cv2.imwrite(str(tmp_path / f"data/images/{name}.png"), image(number + 100 * count))
             (tmp_path / f"data/labels/{name}.txt").write_text("0 .3 .3 .2 .2\n1 .6 .6 .5 .5\n")
     yaml = tmp_path / "data" / "data.yaml"
     yaml.write_text(YAML)
@@ -60,7 +60,7 @@ def test_small_objects_are_small_at_the_size_of_training(data: Path) -> None:
 
 @covers("check", "strict")
 def test_warnings_are_errors_with_strict(data: Path) -> None:
-    cv2.imwrite(str(data.parent / "images/train/20.png"), picture(7))
+    cv2.imwrite(str(data.parent / "images/train/20.png"), image(7))
     check({"data": data}).insist()
     with pytest.raises(DataError, match="0 errors and 1 warnings"):
         check({"data": data, "strict": True}).insist()
@@ -83,8 +83,8 @@ def test_most_images_may_have_no_label_file_if_that_is_said(data: Path) -> None:
 
 
 @covers("check", "near")
-def test_pictures_that_look_alike_are_found_as_far_as_is_asked(data: Path) -> None:
-    alike = cv2.resize(picture(1203), (70, 70), interpolation=cv2.INTER_AREA)
+def test_images_that_look_alike_are_found_as_far_as_is_asked(data: Path) -> None:
+    alike = cv2.resize(image(1203), (70, 70), interpolation=cv2.INTER_AREA)
     cv2.imwrite(str(data.parent / "images/val/a.png"), alike)
     (data.parent / "labels/val/a.txt").write_text("0 .3 .3 .2 .2\n")
     assert kinds(data) == {"leaked-look": 1}

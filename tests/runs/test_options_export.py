@@ -25,7 +25,7 @@ from onelook.recipes.export import ExportResult, export
 
 @pytest.fixture
 def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Bench:
-    """A checkpoint and a data set of red and green cells, in a working folder of the test's own."""
+    """A checkpoint and a dataset of red and green cells, in a working folder of the test's own."""
     work = tmp_path / "work"
     work.mkdir()
     monkeypatch.chdir(work)
@@ -78,7 +78,7 @@ def test_size_and_number_of_images_are_as_asked(bench: Bench) -> None:
 
 
 @covers("export", "half", "int8", "calibration_images")
-def test_precisions_and_their_pictures(bench: Bench) -> None:
+def test_precisions_and_their_images(bench: Bench) -> None:
     half = export({**bench.given, "format": "torchscript", "half": True})
     assert report_of(half)["metadata"]["precision"] == "fp16"
     given = {**bench.given, "data": str(bench.data), "int8": True, "exist_ok": True, "workers": 0}
@@ -91,10 +91,10 @@ def test_precisions_and_their_pictures(bench: Bench) -> None:
         names = {node.input[1] for node in model.graph.node if node.op_type == "QuantizeLinear"}
         scales.append([to_array(t).tolist() for t in model.graph.initializer if t.name in names])
     assert scales[0]
-    assert scales[0] != scales[1], "other pictures, other ranges"
+    assert scales[0] != scales[1], "other images, other ranges"
     with pytest.raises(SettingsError, match="exclude each other"):
         export({**given, "half": True})
-    with pytest.raises(SettingsError, match="`int8` needs pictures to measure ranges on\nhint: add `--data`"):
+    with pytest.raises(SettingsError, match="`int8` needs images to measure ranges on\nhint: add `--data`"):
         export({**bench.given, "int8": True})
 
 
@@ -218,20 +218,20 @@ def test_detect_and_load_take_exports_and_answer_alike(bench: Bench) -> None:
     source = bench.data.parent / "images" / "val"
     made = export({**bench.given, "format": "onnx,openvino"})
     common: dict[str, Any] = {"imgsz": 64, "device": "cpu"}
-    pictures = onelook.load(bench.weights, **common)(source)
+    images = onelook.load(bench.weights, **common)(source)
     for item in made.exports:
         predictor = onelook.load(item.path, **common)
         assert predictor.names == NAMES
-        for one, other in zip(predictor(source), pictures, strict=True):  # type: ignore[arg-type]
+        for one, other in zip(predictor(source), images, strict=True):  # type: ignore[arg-type]
             assert isinstance(one, onelook.Detections) and one.class_ids.tolist() == other.class_ids.tolist() != []
             np.testing.assert_allclose(one.boxes, other.boxes, atol=1e-2)
             np.testing.assert_allclose(one.scores, other.scores, atol=1e-3)
         found = onelook.detect(item.path, source, nosave=True, **common)
-        assert [len(frame.detections) for frame in found.frames] == [len(one) for one in pictures]
+        assert [len(frame.detections) for frame in found.frames] == [len(one) for one in images]
 
 
 def test_val_takes_exports_and_answers_alike(bench: Bench, tmp_path: Path) -> None:
-    """Validation pads the pictures by half a stride, to 72 x 72: the cells of `moved` fit the grid then."""
+    """Validation pads the images by half a stride, to 72 x 72: the cells of `moved` fit the grid then."""
     moved = write_data(tmp_path / "moved", shift=4)
     common: dict[str, Any] = {"imgsz": 64, "device": "cpu", "workers": 0, "noplots": True}
     expected = onelook.validate(bench.weights, moved, **common).metrics

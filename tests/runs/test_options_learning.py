@@ -6,10 +6,10 @@ import math
 
 import numpy as np
 import pytest
-from command_world import World
+from command_runs import ProcessGroup
 from option_runs import Options, Trained, covers, fit
 
-from onelook.engine.checkpoint import load_checkpoint
+from onelook.runs.checkpoint import load_checkpoint
 
 
 @covers("train", "optimizer", "momentum")
@@ -118,10 +118,10 @@ def test_augmentations_change_what_is_learned_from(options: Options, plain: Trai
 
 
 @covers("train", "mixup", "copy_paste")
-def test_mixup_and_copy_paste_add_objects(world: World, options: Options) -> None:
-    for label in (world.data / "labels" / "train").iterdir():
+def test_mixup_and_copy_paste_add_objects(group: ProcessGroup, options: Options) -> None:
+    for label in (group.data / "labels" / "train").iterdir():
         label.write_text("0 .1 .1 .3 .1 .3 .3 .1 .3\n")
-    mine = {**options, "data": world.yaml, "mosaic": 1}
+    mine = {**options, "data": group.yaml, "mosaic": 1}
     boxes = {name: fit(mine, **{name: 1}).trace.steps[0].num_boxes for name in ("mosaic", "mixup", "copy_paste")}
     assert boxes["mixup"] > 1.5 * boxes["mosaic"] and boxes["copy_paste"] > 1.5 * boxes["mosaic"], boxes
 

@@ -11,15 +11,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from command_world import World as DataWorld
+from command_runs import ProcessGroup as DataWorld
 from option_runs import Options, Trained, covers, fit
 
 from onelook.data.augment.keys import Purpose, SampleKey, generator
 from onelook.data.image_weights import ImageWeights
-from onelook.engine.checkpoint import load_checkpoint
-from onelook.engine.process import World
-from onelook.engine.state import Progress
-from onelook.engine.stop_signal import StopSignal
+from onelook.runs.checkpoint import load_checkpoint
+from onelook.processes.process_group import ProcessGroup
+from onelook.training.state import Progress
+from onelook.processes.stop_signal import StopSignal
 from onelook.errors import SettingsError, StopRequested
 from onelook.recipes.loading import training_batches, validation_evaluator
 from onelook.recipes.preparation import prepare
@@ -32,7 +32,7 @@ RESUMED_FILES = ("weights/last.safetensors", "weights/best.safetensors", "result
 
 
 @covers("train", "quad")
-def test_quad_shows_every_image_once_in_pictures_of_twice_the_size(options: Options, plain: Trained) -> None:
+def test_quad_shows_every_image_once_in_images_of_twice_the_size(options: Options, plain: Trained) -> None:
     run = fit(options, quad=True, batch_size=16)
     assert run.trace.inputs[:2] == [(4, 3, 128, 128)] * 2, "two images alone and two grids make ten of twenty images"
     assert [step.num_images for step in run.trace.steps] == [10, 10]
@@ -56,22 +56,22 @@ def test_quad_needs_batches_that_can_be_quartered(options: Options, batch_size: 
     assert caught.value.hint == f"use {fitting}"
 
 
-def rare_class(world: DataWorld) -> None:
+def rare_class(group: DataWorld) -> None:
     """One image with nine labels of class 1, all others with one of class 0."""
-    for number, label in enumerate(sorted((world.data / "labels" / "train").iterdir())):
+    for number, label in enumerate(sorted((group.data / "labels" / "train").iterdir())):
         rows = [f"1 .{1 + i} .5 .1 .1" for i in range(9)] if number == 7 else ["0 .5 .5 .4 .4"]
         label.write_text("\n".join(rows) + "\n")
 
 
 @covers("train", "image_weights")
-def test_image_weights_show_rare_and_badly_detected_classes_more_often(world: DataWorld, options: Options) -> None:
-    rare_class(world)
-    mine = {**options, "data": world.yaml, "batch_size": 10, "epochs": 3, "save_period": 1}
+def test_image_weights_show_rare_and_badly_detected_classes_more_often(group: DataWorld, options: Options) -> None:
+    rare_class(group)
+    mine = {**options, "data": group.yaml, "batch_size": 10, "epochs": 3, "save_period": 1}
     run = fit(mine, image_weights=True)
     assert [step.num_boxes for step in fit(mine, epochs=1).trace.steps] != [
         step.num_boxes for step in run.trace.steps[:2]
     ]
-    splits = read_splits(world.yaml, ("train",), options=scan_options(run.trace.start[0].settings))
+    splits = read_splits(group.yaml, ("train",), options=scan_options(run.trace.start[0].settings))
     index = splits.scans["train"].index
     weights = ImageWeights(index, num_classes=2, seed=0)
     checkpoints = [load_checkpoint(run.result.run_folder / f"weights/epoch{epoch}.safetensors") for epoch in (0, 1)]
@@ -96,10 +96,10 @@ def test_rect_and_image_weights_contradict_each_other(options: Options) -> None:
 
 
 @covers("train", "mosaic9")
-def test_mosaics_of_nine_show_more_objects(world: DataWorld, options: Options) -> None:
-    for label in (world.data / "labels" / "train").iterdir():
+def test_mosaics_of_nine_show_more_objects(group: DataWorld, options: Options) -> None:
+    for label in (group.data / "labels" / "train").iterdir():
         label.write_text("0 .5 .5 .3 .3\n")
-    mine = {**options, "data": world.yaml, "mosaic": 1}
+    mine = {**options, "data": group.yaml, "mosaic": 1}
     four, some, nine = (fit(mine, mosaic9=share).trace.steps[0].num_boxes for share in (0, 0.5, 1))
     assert four < some < nine and nine > 1.3 * four
     assert fit(mine, mosaic=0, mosaic9=1).trace.steps[0].num_boxes == 20, "no mosaics at all"
@@ -166,7 +166,7 @@ def test_a_stop_while_a_cache_is_filled_lets_the_run_come_to_its_checkpoint(
 ) -> None:
     monkeypatch.setenv("ONELOOK_CACHE", str(tmp_path / "cache"))
     stop = StopSignal()
-    prepared = prepare({**options, "cache": cache}, None, stop, World())
+    prepared = prepare({**options, "cache": cache}, None, stop, ProcessGroup())
     stop.request()
     assert validation_evaluator(prepared, stop=stop)
     batches = training_batches(prepared, Progress(), stop=stop)

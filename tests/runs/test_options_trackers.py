@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from command_world import Case, World, refuse, run
+from command_runs import Case, ProcessGroup, refuse, run
 from option_runs import Options, covers, fit
 
 
@@ -30,15 +30,15 @@ def test_a_resumed_run_is_tracked_as_before_unless_told_otherwise(options: Optio
 @covers("train", "track")
 @pytest.mark.parametrize("words", [("tensorboard,none",), ("none", "tensorboard")])
 def test_a_command_takes_trackers_with_commas_or_spaces(
-    world: World, capsys: pytest.CaptureFixture[str], words: tuple[str, ...]
+    group: ProcessGroup, capsys: pytest.CaptureFixture[str], words: tuple[str, ...]
 ) -> None:
-    outcome = run(world.train("--track", *words, "--seed", 1), capsys)
+    outcome = run(group.train("--track", *words, "--seed", 1), capsys)
     assert (outcome.code, outcome.err) == (0, "")
     assert len(event_files(Path("runs/train/exp"))) == 1
 
 
-def test_a_misspelt_tracker_is_refused(world: World, capsys: pytest.CaptureFixture[str]) -> None:
-    def words(world: World) -> list[str]:
-        return world.train("--track", "tensorbord")
+def test_a_misspelt_tracker_is_refused(group: ProcessGroup, capsys: pytest.CaptureFixture[str]) -> None:
+    def words(group: ProcessGroup) -> list[str]:
+        return group.train("--track", "tensorbord")
 
-    refuse(Case("misspelt", words, 64, ("`track`", "`tensorbord`"), "did you mean `tensorboard`?"), world, capsys)
+    refuse(Case("misspelt", words, 64, ("`track`", "`tensorbord`"), "did you mean `tensorboard`?"), group, capsys)

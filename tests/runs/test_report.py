@@ -8,21 +8,21 @@ import time
 from pathlib import Path
 
 import pytest
-from command_world import World, run
+from command_runs import ProcessGroup, run
 from option_runs import Options, Trained, covers, fit
 
 import onelook
 from browser import Browser
 from hostile_names import HOSTILE_NAMES
-from onelook.callbacks.report import report as report_module
+from onelook.reports import report as report_module
 from onelook.cli.main import main
-from onelook.engine.callback import Callback, EpochEnd
-from onelook.engine.run_dir import RunDir
+from onelook.training.callback import Callback, EpochEnd
+from onelook.runs.run_dir import RunDir
 from onelook.errors import RunFolderError, SettingsError
 from onelook.recipes.report import report_finished_run
 from onelook.recipes.train import train
 
-PICTURES = {"noplots": False, "epochs": 2}
+IMAGES = {"noplots": False, "epochs": 2}
 
 
 @pytest.fixture(scope="module")
@@ -45,9 +45,9 @@ def hostile_data(tiny_data: Path, tmp_path_factory: pytest.TempPathFactory) -> P
 
 
 @pytest.fixture(scope="module")
-def pictured(fixed: Options, hostile_data: Path) -> Path:
-    """The folder of a run with pictures, on hostile data."""
-    return fit(fixed, **PICTURES, data=hostile_data).result.run_folder
+def imaged(fixed: Options, hostile_data: Path) -> Path:
+    """The folder of a run with images, on hostile data."""
+    return fit(fixed, **IMAGES, data=hostile_data).result.run_folder
 
 
 @covers("train", "noreport")
@@ -65,25 +65,25 @@ def test_the_report_of_training_is_that_of_the_command(options: Options, plain: 
     assert "has not ended" not in before and "Worst and best" in before
 
 
-def test_a_run_with_pictures_keeps_its_best_and_worst(pictured: Path) -> None:
-    examples = json.loads((pictured / "examples.json").read_text())
+def test_a_run_with_images_keeps_its_best_and_worst(imaged: Path) -> None:
+    examples = json.loads((imaged / "examples.json").read_text())
     assert len(examples["worst"]) + len(examples["best"]) >= 4
-    page = (pictured / "report.html").read_text(encoding="utf-8")
+    page = (imaged / "report.html").read_text(encoding="utf-8")
     assert page.count("data:image/jpeg;base64,") == len(examples["worst"]) + len(examples["best"])
     assert len(page) < 5_000_000
 
 
-def test_hostile_names_of_a_real_data_set_are_text(browser: Browser, hostile_data: Path, pictured: Path) -> None:
-    tab = browser.open(pictured / "report.html")
+def test_hostile_names_of_a_real_data_set_are_text(browser: Browser, hostile_data: Path, imaged: Path) -> None:
+    tab = browser.open(imaged / "report.html")
     names = json.loads(hostile_data.read_text(encoding="utf-8"))["names"]
     assert len(names) > 40
     assert tab.evaluate("Array.from(document.querySelectorAll('#data tbody th bdi'), one => one.textContent)") == names
-    captions = tab.evaluate("Array.from(document.querySelectorAll('.picture figcaption bdi'), one => one.textContent)")
+    captions = tab.evaluate("Array.from(document.querySelectorAll('.image figcaption bdi'), one => one.textContent)")
     assert any("<" in name for name in captions)
     strange = "'b, i, img, iframe, object, form, textarea, #hit, [onerror], [onload], [onfocus]'"
     assert tab.evaluate(f"document.querySelectorAll({strange}).length") == 0
     assert tab.evaluate("typeof window.hit") == "undefined"
-    assert tab.errors == [] and tab.requests == [(pictured / "report.html").resolve().as_uri()]
+    assert tab.errors == [] and tab.requests == [(imaged / "report.html").resolve().as_uri()]
     tab.close()
 
 
@@ -96,16 +96,16 @@ class Stop(Callback):
 
 
 def test_a_resumed_run_keeps_the_same_things_for_its_report(
-    fixed: Options, hostile_data: Path, pictured: Path, tmp_path: Path
+    fixed: Options, hostile_data: Path, imaged: Path, tmp_path: Path
 ) -> None:
-    options = {**fixed, **PICTURES, "data": hostile_data}
+    options = {**fixed, **IMAGES, "data": hostile_data}
     with pytest.raises(SystemExit):
         train({**options, "project": tmp_path / "cut", "name": "exp"}, callbacks=[Stop()])
     cut = tmp_path / "cut" / "exp"
     train({"resume": str(cut)})
-    assert (cut / "examples.json").read_bytes() == (pictured / "examples.json").read_bytes()
+    assert (cut / "examples.json").read_bytes() == (imaged / "examples.json").read_bytes()
     once = {"warnings": []}  # of letters without a font: a process says so once, and both runs are in this one
-    resumed, whole = (json.loads((folder / "run.json").read_text()) | once for folder in (cut, pictured))
+    resumed, whole = (json.loads((folder / "run.json").read_text()) | once for folder in (cut, imaged))
     assert resumed == whole
 
 
@@ -136,7 +136,7 @@ def test_a_usual_report_takes_less_than_a_second(plain: Trained) -> None:
 
 
 @covers("report", "runs")
-def test_runs_are_compared(options: Options, plain: Trained, world: World, capsys: pytest.CaptureFixture[str]) -> None:
+def test_runs_are_compared(options: Options, plain: Trained, group: ProcessGroup, capsys: pytest.CaptureFixture[str]) -> None:
     other = fit(options, seed=5, lr0=0.02, optimizer="SGD").result.run_folder
     outcome = run(["report", str(plain.result.run_folder), str(other)], capsys)
     page = plain.result.run_folder / "comparison.html"
@@ -155,7 +155,7 @@ def test_runs_are_compared(options: Options, plain: Trained, world: World, capsy
     ],
 )
 def test_wrong_commands_are_told(
-    world: World, capsys: pytest.CaptureFixture[str], words: list[str], code: int, says: str
+    group: ProcessGroup, capsys: pytest.CaptureFixture[str], words: list[str], code: int, says: str
 ) -> None:
     outcome = run(words, capsys)
     assert outcome.code == code and says in outcome.err

@@ -13,8 +13,8 @@ import pytest
 import torch
 from option_runs import covers
 
-from onelook.engine.callback import Callback, StepEnd
-from onelook.engine.checkpoint import load_checkpoint
+from onelook.training.callback import Callback, StepEnd
+from onelook.runs.checkpoint import load_checkpoint
 from onelook.errors import CheckpointError, RunFolderError, SettingsError, StopRequested
 from onelook.recipes.train import train
 from stop_at import StopAt

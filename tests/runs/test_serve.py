@@ -42,7 +42,7 @@ def start(settings: Options) -> Iterator[Start]:
 
 
 @pytest.fixture(scope="module")
-def picture(tiny_data: Path) -> Path:
+def image(tiny_data: Path) -> Path:
     return tiny_data.parent / "images" / "val" / "000.jpg"
 
 
@@ -61,9 +61,9 @@ def boxes_of(reply: Reply) -> list[list[float]]:
     return [found["box"] for found in reply.json["detections"]]
 
 
-def test_answer_is_that_of_the_library(service: Service, picture: Path, settings: Options) -> None:
-    reply = detect(service, picture.read_bytes(), content_type="image/jpeg")
-    found = found_by_library(settings["weights"], [picture], imgsz=64, conf_thres=0.001)[0]
+def test_answer_is_that_of_the_library(service: Service, image: Path, settings: Options) -> None:
+    reply = detect(service, image.read_bytes(), content_type="image/jpeg")
+    found = found_by_library(settings["weights"], [image], imgsz=64, conf_thres=0.001)[0]
     answer = reply.json
     assert len(found) > 5 and reply.headers["content-type"] == "application/json"
     assert [item["class_id"] for item in answer["detections"]] == found.class_ids.tolist()
@@ -83,16 +83,16 @@ def test_heads_of_requests_have_a_limit(service: Service) -> None:
         assert line.recv(100).startswith(b"HTTP/1.1 400 ")
 
 
-def test_form_and_other_types_give_the_same(service: Service, picture: Path) -> None:
-    data = picture.read_bytes()
+def test_form_and_other_types_give_the_same(service: Service, image: Path) -> None:
+    data = image.read_bytes()
     expected = boxes_of(detect(service, data))
     body, kind = form(('; name="note"', b"hello"), ('; name="file"; filename="a b.jpg"', data))
     assert boxes_of(detect(service, body, content_type=kind)) == expected
     assert boxes_of(detect(service, data, content_type="application/x-www-form-urlencoded")) == expected
 
 
-def test_request_may_ask_for_a_larger_score(service: Service, picture: Path) -> None:
-    data = picture.read_bytes()
+def test_request_may_ask_for_a_larger_score(service: Service, image: Path) -> None:
+    data = image.read_bytes()
     scores = [found["score"] for found in detect(service, data).json["detections"]]
     least = middle(scores)
     fewer = [found["score"] for found in detect(service, data, f"?conf_thres={least}").json["detections"]]
@@ -102,7 +102,7 @@ def test_request_may_ask_for_a_larger_score(service: Service, picture: Path) -> 
 @pytest.mark.parametrize(
     ("data", "query", "status", "says"),
     [
-        (b"", "", 400, "no picture was sent"),
+        (b"", "", 400, "no image was sent"),
         (b"GIF89a" + bytes(99), "", 422, "a GIF"),
         (b"\xff\xd8\xff\xe0" + bytes(20), "", 422, "cannot be used"),
         (png(4000, 4000, rows=4000), "?conf_thres=2", 400, "`conf_thres`: input should be less than or equal to 1"),
@@ -152,9 +152,9 @@ def test_service_describes_itself(service: Service) -> None:
     assert {"400", "408", "413", "422", "503"} <= set(answers)
 
 
-def test_health_counts_what_was_done(start: Start, picture: Path) -> None:
+def test_health_counts_what_was_done(start: Start, image: Path) -> None:
     service = start()
-    detect(service, picture.read_bytes())
+    detect(service, image.read_bytes())
     detect(service, b"none")
     detect(service, bytes(17_000_000))
     assert ask(service.url, "GET", "/health").json == {
@@ -171,10 +171,10 @@ def test_answers_forbid_browsers_what_the_page_does_not_need(service: Service) -
 
 
 @covers("serve", "weights", "host", "port")
-def test_service_is_where_it_was_asked_for(start: Start, service: Service, picture: Path) -> None:
+def test_service_is_where_it_was_asked_for(start: Start, service: Service, image: Path) -> None:
     other = start(host="::1")
     assert other.url.startswith("http://[::1]:")
-    assert boxes_of(detect(other, picture.read_bytes())) == boxes_of(detect(service, picture.read_bytes()))
+    assert boxes_of(detect(other, image.read_bytes())) == boxes_of(detect(service, image.read_bytes()))
     taken = int(service.url.rsplit(":", 1)[1])
     with pytest.raises(SettingsError, match=f"`127.0.0.1` port {taken}: Address already in use\nhint: .*`--port`"):
         start(port=taken)
@@ -185,7 +185,7 @@ def test_service_is_where_it_was_asked_for(start: Start, service: Service, pictu
 
 
 @covers("serve", "allowed_hosts")
-def test_service_is_asked_by_known_names_only(start: Start, service: Service, picture: Path) -> None:
+def test_service_is_asked_by_known_names_only(start: Start, service: Service, image: Path) -> None:
     assert ask(service.url, "GET", "/health", host="localhost:8000").status == 200
     reply = ask(service.url, "GET", "/health", host="evil.example")
     assert (reply.status, "`--allowed-hosts`" in reply.json["hint"]) == (421, True)
@@ -211,15 +211,15 @@ def test_public_service_warns_and_takes_any_name(start: Start, caplog: pytest.Lo
     ids=str,
 )  # fmt: skip
 def test_detections_are_those_that_the_settings_ask_for(
-    start: Start, service: Service, picture: Path, settings: Options, asked: Options
+    start: Start, service: Service, image: Path, settings: Options, asked: Options
 ) -> None:
-    data = picture.read_bytes()
+    data = image.read_bytes()
     plain = detect(service, data)
     if "conf_thres" in asked:
         asked = {"conf_thres": middle([found["score"] for found in plain.json["detections"]])}
     boxes = boxes_of(detect(start(**asked), data))
     changed = {"imgsz": 96} if "imgsz" in asked else {"classes": (1,)} if "classes" in asked else asked
-    expected = found_by_library(settings["weights"], [picture], **{"imgsz": 64, "conf_thres": 0.001, **changed})
+    expected = found_by_library(settings["weights"], [image], **{"imgsz": 64, "conf_thres": 0.001, **changed})
     np.testing.assert_allclose(boxes, expected[0].boxes, atol=0.006)
     assert boxes != boxes_of(plain)
     if "agnostic_nms" in asked:
@@ -233,8 +233,8 @@ def test_device_is_asked_for(start: Start) -> None:
 
 
 @covers("serve", "batch_size", "batch_wait")
-def test_pictures_that_come_together_go_together(start: Start, picture: Path) -> None:
-    service, data = start(batch_size=3, batch_wait=1000), picture.read_bytes()
+def test_images_that_come_together_go_together(start: Start, image: Path) -> None:
+    service, data = start(batch_size=3, batch_wait=1000), image.read_bytes()
     with ThreadPoolExecutor(6) as pool:
         replies = list(pool.map(lambda _: detect(service, data), range(6)))
     assert [reply.json["batch"] for reply in replies] == [3] * 6
@@ -243,7 +243,7 @@ def test_pictures_that_come_together_go_together(start: Start, picture: Path) ->
 
 
 @covers("serve", "queue_size", "upload_seconds")
-def test_full_service_says_when_to_come_again(start: Start, picture: Path) -> None:
+def test_full_service_says_when_to_come_again(start: Start, image: Path) -> None:
     service, sent = start(queue_size=1, upload_seconds=0.5), threading.Event()
 
     def slowly() -> Iterator[bytes]:
@@ -255,18 +255,18 @@ def test_full_service_says_when_to_come_again(start: Start, picture: Path) -> No
         slow = pool.submit(ask, service.url, "POST", "/detect", slowly())  # type: ignore[arg-type]
         while not ask(service.url, "GET", "/health").json["waiting"]:
             pass
-        reply = detect(service, picture.read_bytes())
+        reply = detect(service, image.read_bytes())
         while ask(service.url, "GET", "/health").json["waiting"]:
             pass
         sent.set()
         assert (slow.result().status, "longer than 0.5 seconds" in slow.result().json["error"]) == (408, True)
     assert (reply.status, reply.headers["retry-after"]) == (503, "1")
-    assert reply.json["error"] == "1 pictures are waiting already"
-    assert detect(service, picture.read_bytes()).status == 200
+    assert reply.json["error"] == "1 images are waiting already"
+    assert detect(service, image.read_bytes()).status == 200
 
 
 @covers("serve", "max_megabytes", "max_megapixels")
-def test_limits_of_a_picture_are_those_of_the_settings(start: Start) -> None:
+def test_limits_of_a_image_are_those_of_the_settings(start: Start) -> None:
     service = start(max_megabytes=0.002, max_megapixels=0.01)
     assert detect(service, png(100, 100, rows=100)).status == 200
     large = detect(service, png(101, 100, rows=100))
@@ -288,12 +288,12 @@ def test_unusable_settings_are_named(start: Start) -> None:
 
 
 def test_exported_model_is_served_like_its_checkpoint(
-    start: Start, service: Service, picture: Path, settings: Options, tmp_path: Path
+    start: Start, service: Service, image: Path, settings: Options, tmp_path: Path
 ) -> None:
     weights = tmp_path / "shapes.safetensors"
     weights.write_bytes(Path(settings["weights"]).read_bytes())
     export({"weights": weights, "format": ["torchscript"], "imgsz": [64], "device": "cpu"})
     exported = start(weights=weights.with_suffix(".torchscript"))
     np.testing.assert_allclose(
-        boxes_of(detect(exported, picture.read_bytes())), boxes_of(detect(service, picture.read_bytes())), atol=0.02
+        boxes_of(detect(exported, image.read_bytes())), boxes_of(detect(service, image.read_bytes())), atol=0.02
     )

@@ -1,4 +1,4 @@
-"""The command itself: many requests at a time, forged pictures, and its end."""
+"""The command itself: many requests at a time, forged images, and its end."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 
 import numpy as np
 import pytest
-from command_world import texts
+from command_runs import texts
 
 from http_asking import Reply, ask, found_by_library, png
 from onelook.cli.main import main
@@ -61,7 +61,7 @@ def command(tiny_weights: Path) -> Iterator[Command]:
         process.send_signal(signal.SIGTERM)
         assert process.wait(20) == 0
         assert re.search(
-            r"^stopped: \d+ pictures answered, \d+ refused, 0 failed$", process.stdout.read(), re.MULTILINE
+            r"^stopped: \d+ images answered, \d+ refused, 0 failed$", process.stdout.read(), re.MULTILINE
         )
     finally:
         process.kill()
@@ -72,13 +72,13 @@ def test_many_requests_at_a_time_are_all_answered_rightly(
     command: Command, tiny_data: Path, tiny_weights: Path
 ) -> None:
     paths = sorted((tiny_data.parent / "images").rglob("*.jpg"))
-    pictures = [path.read_bytes() for path in paths]
+    images = [path.read_bytes() for path in paths]
     expected = found_by_library(tiny_weights, paths, imgsz=64, conf_thres=0.001)
     assert len({found.boxes.tobytes() for found in expected}) == len(paths)
     before = ask(command.url, "GET", "/health").json["answered"]
 
     def answer(number: int) -> Reply:
-        return ask(command.url, "POST", "/detect", pictures[number % len(pictures)])
+        return ask(command.url, "POST", "/detect", images[number % len(images)])
 
     with ThreadPoolExecutor(CONCURRENCY) as pool:
         replies = list(pool.map(answer, range(REQUESTS)))
@@ -100,7 +100,7 @@ def test_many_requests_at_a_time_are_all_answered_rightly(
         ("2.4 kB, of which a chunk claims 300 MB", png(1500, 1500, rows=1500, forged_length=300_000_000)),
     ],
 )
-def test_forged_pictures_cost_neither_time_nor_memory(command: Command, kind: str, data: bytes) -> None:
+def test_forged_images_cost_neither_time_nor_memory(command: Command, kind: str, data: bytes) -> None:
     assert ask(command.url, "POST", "/detect", png(40, 40, rows=40)).status == 200
     before = command.peak_bytes
     seconds = []

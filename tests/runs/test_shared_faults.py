@@ -27,7 +27,7 @@ from rank_runs import (
 import onelook
 from forked_ranks import Faults, Ranks, require_loopback, run_command, start_ranks
 from onelook.data.sampler import EpochOrder
-from onelook.engine.stop_signal import REPEAT_SECONDS
+from onelook.processes.stop_signal import REPEAT_SECONDS
 from onelook.recipes import agreement
 from onelook.recipes.train import train
 from onelook.settings.command_line import as_arguments
@@ -54,7 +54,7 @@ def undisturbed(tiny_data: Path, tiny_model: Path, tmp_path_factory: pytest.Temp
 
 @pytest.fixture
 def own_data(settings: Options, tmp_path: Path) -> Options:
-    """The same settings with a copy of the data set, which may be changed."""
+    """The same settings with a copy of the dataset, which may be changed."""
     shutil.copytree(Path(settings["data"]).parent, tmp_path / "data")
     return {**settings, "data": tmp_path / "data" / "data.yaml"}
 
@@ -77,7 +77,7 @@ def delete_an_image_of_process_1(settings: Options) -> At:
 
 
 def spoil_a_label(settings: Options) -> str:
-    """Its name; it has a class that the data set does not have."""
+    """Its name; it has a class that the dataset does not have."""
     label = next((Path(settings["data"]).parent / "labels" / "train").iterdir())
     label.write_text("7 0.5 0.5 0.1 0.1\n")
     return label.name
@@ -211,7 +211,7 @@ def test_if_one_is_short_of_memory_at_first_all_take_smaller_parts_as_if_these_h
     wanted = {**settings, "noval": True, "epochs": 2}
     ranks = start(wanted, run, At(1, 1, fail))
     assert ranks.join() == [0, 0], ranks.everything_said
-    assert ranks.everything_said.count("out of memory at epoch 0, batch 0: from here on, at most 1 pictures") == 1
+    assert ranks.everything_said.count("out of memory at epoch 0, batch 0: from here on, at most 1 images") == 1
     assert weights(run) == weights(trained(2, {**wanted, "micro_batch": 1}, tmp_path / "set"))
 
 
@@ -230,11 +230,11 @@ def test_if_one_is_short_of_memory_later_it_is_as_if_smaller_parts_had_been_set_
     assert differences(run, other) == []
 
 
-def test_one_picture_that_does_not_fit_ends_all_with_one_message(settings: Options, run: Path) -> None:
+def test_one_image_that_does_not_fit_ends_all_with_one_message(settings: Options, run: Path) -> None:
     ranks = start({**settings, "batch_size": 2}, run, At(1, 1, run_out_of_memory))
     assert ranks.join() == [71, 71], ranks.everything_said
     assert len(ranks.errors) == 1
-    assert "not enough memory for one picture of 64 pixels at a time: " in ranks.errors[0]
+    assert "not enough memory for one image of 64 pixels at a time: " in ranks.errors[0]
 
 
 def test_one_that_is_short_of_memory_in_a_validation_halves_its_batches_and_all_stays_the_same(

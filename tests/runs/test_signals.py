@@ -18,16 +18,16 @@ from types import FrameType
 import cv2
 import numpy as np
 import pytest
-from command_world import World, run, texts
+from command_runs import ProcessGroup, run, texts
 from rank_runs import status
 from torch import Tensor, nn
 from torch.nn.modules.module import register_module_forward_pre_hook
 
-from onelook.engine.callback import Callback, FitEnd
-from onelook.engine.checkpoint import load_checkpoint
-from onelook.engine.checkpoint_keeper import load_newest
-from onelook.engine.run_dir import RunDir
-from onelook.engine.stop_signal import REPEAT_SECONDS, SIGNALS
+from onelook.training.callback import Callback, FitEnd
+from onelook.runs.checkpoint import load_checkpoint
+from onelook.training.checkpoint_keeper import load_newest
+from onelook.runs.run_dir import RunDir
+from onelook.processes.stop_signal import REPEAT_SECONDS, SIGNALS
 from onelook.errors import StopRequested
 from onelook.models.detector import DetectionModel
 from onelook.recipes.train import train
@@ -156,28 +156,28 @@ def signal_at_forward(number: signal.Signals, count: int) -> Iterator[list[int]]
         handle.remove()
 
 
-def training(world: World, name: str, until: str, **where: object) -> tuple[Command, Path]:
+def training(group: ProcessGroup, name: str, until: str, **where: object) -> tuple[Command, Path]:
     """A command that stands still somewhere, and the file that is there when it does."""
-    mark = world.work / f"{name}.mark"
-    words = world.train("--epochs", 3, "--callbacks", world.file("hold.py", HOLD), "--name", name, "--workers", 1)
+    mark = group.work / f"{name}.mark"
+    words = group.train("--epochs", 3, "--callbacks", group.file("hold.py", HOLD), "--name", name, "--workers", 1)
     return start(words, HOLD_MARK=mark, HOLD_FOR=until, **where), mark
 
 
-def check_resume(world: World, name: str, least: int, most: int) -> None:
+def check_resume(group: ProcessGroup, name: str, least: int, most: int) -> None:
     """A stopped run has done so many steps, and is finished as if nothing had been."""
     folder = Path("runs/train", name)
     assert least <= load_newest(RunDir(folder)).document["progress"]["step"] <= most
     train({"resume": str(folder), "workers": 0})
-    whole = train({**SHORT, "data": world.yaml, "cfg": world.model, "epochs": 3})
+    whole = train({**SHORT, "data": group.yaml, "cfg": group.model, "epochs": 3})
     assert learned(folder) == learned(whole.run_folder)
 
 
-def test_real_processes_obey(world: World) -> None:
+def test_real_processes_obey(group: ProcessGroup) -> None:
     """Two at once, as importing torch takes seconds: an early signal, and one in training."""
-    early = start(world.train("--name", "early"))
+    early = start(group.train("--name", "early"))
     early.wait_until_it_listens()
     early.process.terminate()
-    one, mark = training(world, "one", "a signal", HOLD_STEP=4)
+    one, mark = training(group, "one", "a signal", HOLD_STEP=4)
     code, _, err = early.end()
     assert (code, err) == (STOPPED, "stopped on request of SIGTERM\n")
     assert not Path("runs/train/early").exists()
@@ -188,13 +188,13 @@ def test_real_processes_obey(world: World) -> None:
     code, _, err = one.end()
     assert code == STOPPED and "stopped on request of SIGUSR1" in err
     assert status(Path("runs/train/one")) == ("stopped", STOPPED)
-    check_resume(world, "one", 4, 4)
+    check_resume(group, "one", 4, 4)
 
 
 @pytest.mark.slow
-def test_real_processes_obey_a_second_signal_and_one_after_training(world: World) -> None:
-    two, two_mark = training(world, "two", "ever", HOLD_STEP=8)
-    late, late_mark = training(world, "late", "a signal", HOLD_EPOCH=3)
+def test_real_processes_obey_a_second_signal_and_one_after_training(group: ProcessGroup) -> None:
+    two, two_mark = training(group, "two", "ever", HOLD_STEP=8)
+    late, late_mark = training(group, "late", "a signal", HOLD_EPOCH=3)
     two.wait_until(two_mark.exists)
     two.process.send_signal(signal.SIGINT)
     wait(REPEAT_SECONDS + 0.1)
@@ -206,14 +206,14 @@ def test_real_processes_obey_a_second_signal_and_one_after_training(world: World
     assert late.end()[0] == STOPPED
     assert status(Path("runs/train/two"))[0] == "running"
     assert status(Path("runs/train/late")) == ("stopped", STOPPED)
-    check_resume(world, "two", 3, 7)
-    check_resume(world, "late", 9, 9)
+    check_resume(group, "two", 3, 7)
+    check_resume(group, "late", 9, 9)
 
 
 @pytest.mark.parametrize("forward", [7, 8, 9])
-def test_a_run_stopped_in_validation_or_at_its_very_end_is_finished_by_resume(world: World, forward: int) -> None:
+def test_a_run_stopped_in_validation_or_at_its_very_end_is_finished_by_resume(group: ProcessGroup, forward: int) -> None:
     """Two epochs of three batches, each with one batch of validation (4 and 8), and the final measurement (9)."""
-    given = {**SHORT, "data": world.yaml, "cfg": world.model, "epochs": 2}
+    given = {**SHORT, "data": group.yaml, "cfg": group.model, "epochs": 2}
     whole = train(given)
     end = Ends()
     with signal_at_forward(signal.SIGTERM, forward) as seen, pytest.raises(StopRequested):
@@ -228,12 +228,12 @@ def test_a_run_stopped_in_validation_or_at_its_very_end_is_finished_by_resume(wo
 
 
 @pytest.mark.parametrize("cache", ["ram", "disk"])
-def test_a_run_stopped_while_its_cache_is_filled_can_be_resumed(world: World, cache: str) -> None:
+def test_a_run_stopped_while_its_cache_is_filled_can_be_resumed(group: ProcessGroup, cache: str) -> None:
     def interrupt(frame: FrameType, event: str, argument: object) -> None:
         if event == "call" and frame.f_code.co_name == f"{cache}_cache":
             signal.raise_signal(signal.SIGTERM)
 
-    given = {**SHORT, "data": world.yaml, "cfg": world.model, "epochs": 1}
+    given = {**SHORT, "data": group.yaml, "cfg": group.model, "epochs": 1}
     whole = train(given)
     sys.setprofile(interrupt)
     try:
@@ -247,15 +247,15 @@ def test_a_run_stopped_while_its_cache_is_filled_can_be_resumed(world: World, ca
     assert learned(folder) == learned(whole.run_folder)
 
 
-def test_val_obeys_and_leaves_nothing_half_written(world: World, capsys: pytest.CaptureFixture[str]) -> None:
+def test_val_obeys_and_leaves_nothing_half_written(group: ProcessGroup, capsys: pytest.CaptureFixture[str]) -> None:
     with signal_at_forward(signal.SIGUSR1, 2) as seen:
-        outcome = run(world.val("--task", "train", "--batch-size", 4), capsys)
+        outcome = run(group.val("--task", "train", "--batch-size", 4), capsys)
     assert outcome.code == STOPPED and outcome.err == "stopped on request of SIGUSR1\n"
     assert len(seen) == 2 and not list(Path("runs").rglob("*.json"))
 
 
 @pytest.mark.parametrize("command", ["train", "val", "check", "anchors"])
-def test_reading_data_obeys(world: World, command: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_reading_data_obeys(group: ProcessGroup, command: str, capsys: pytest.CaptureFixture[str]) -> None:
     """The signal comes when the library tells of its first split, or of what is amiss in it."""
 
     class Interrupt(logging.Handler):
@@ -263,8 +263,8 @@ def test_reading_data_obeys(world: World, command: str, capsys: pytest.CaptureFi
             if "train: 20 images" in record.getMessage():
                 signal.raise_signal(signal.SIGTERM)
 
-    words = {"train": world.train(), "val": world.val("--task", "train"), "check": texts("check", world.yaml),
-             "anchors": texts("anchors", world.yaml, "--cfg", world.model)}[command]  # fmt: skip
+    words = {"train": group.train(), "val": group.val("--task", "train"), "check": texts("check", group.yaml),
+             "anchors": texts("anchors", group.yaml, "--cfg", group.model)}[command]  # fmt: skip
     handler = Interrupt()
     logging.getLogger("onelook").addHandler(handler)
     try:
@@ -275,14 +275,14 @@ def test_reading_data_obeys(world: World, command: str, capsys: pytest.CaptureFi
     assert not list(Path("runs").rglob("*.json")) and not list(Path().rglob("*.safetensors"))
 
 
-def test_detect_leaves_a_video_that_plays(world: World, capsys: pytest.CaptureFixture[str]) -> None:
+def test_detect_leaves_a_video_that_plays(group: ProcessGroup, capsys: pytest.CaptureFixture[str]) -> None:
     frames = [np.full((64, 96, 3), 40 + number, np.uint8) for number in range(40)]
     writer = cv2.VideoWriter("hive.mp4", cv2.CAP_FFMPEG, cv2.VideoWriter_fourcc(*"mp4v"), 10, (96, 64))
     for frame in frames:
         writer.write(frame)
     writer.release()
     with signal_at_forward(signal.SIGINT, 3):
-        outcome = run(world.detect("--source", "hive.mp4", "--batch-size", 4, "--save-csv"), capsys)
+        outcome = run(group.detect("--source", "hive.mp4", "--batch-size", 4, "--save-csv"), capsys)
     assert outcome.code == STOPPED and outcome.err == "stopped on request of SIGINT\n"
     folder = Path("runs/detect/exp")
     assert {path.name for path in folder.iterdir()} == {"hive.mp4", "predictions.csv"}
@@ -293,24 +293,24 @@ def test_detect_leaves_a_video_that_plays(world: World, capsys: pytest.CaptureFi
     assert count == 12, "three batches of four, all of them drawn"
 
 
-def any_command(world: World, kind: str) -> tuple[list[str], Path]:
+def any_command(group: ProcessGroup, kind: str) -> tuple[list[str], Path]:
     """A command line that does everything its command can do, and the run folder that it makes."""
     if kind == "train":
         options = ["--epochs", 25, "--workers", 1, "--noplots", "no", "--cache", "ram", "--name", "any"]
-        return world.train(*options), Path("runs/train/any")
+        return group.train(*options), Path("runs/train/any")
     if kind == "val":
-        return world.val("--task", "train", "--batch-size", 1, "--noplots", "no", "--name", "any"), Path("runs/val/any")
-    source = world.data / "images" / "train"
-    return world.detect("--source", source, "--batch-size", 1, "--name", "any"), Path("runs/detect/any")
+        return group.val("--task", "train", "--batch-size", 1, "--noplots", "no", "--name", "any"), Path("runs/val/any")
+    source = group.data / "images" / "train"
+    return group.detect("--source", source, "--batch-size", 1, "--name", "any"), Path("runs/detect/any")
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", range(20))
-def test_any_command_obeys_at_any_moment(world: World, seed: int) -> None:
+def test_any_command_obeys_at_any_moment(group: ProcessGroup, seed: int) -> None:
     """A signal at a random moment, to the command or to its group; then `--resume` comes to the same end."""
     rng = np.random.default_rng(seed)
     kind = ("train", "train", "train", "val", "detect")[seed % 5]
-    words, folder = any_command(world, kind)
+    words, folder = any_command(group, kind)
     undisturbed = start(words)
     undisturbed.wait_until_it_listens()
     marks = [time.monotonic()]
@@ -327,12 +327,12 @@ def test_any_command_obeys_at_any_moment(world: World, seed: int) -> None:
         wait(float(rng.uniform(0, before)))
     else:
         command.wait_until(folder.exists)
-        wait(after * rng.random() ** 3)  # most of that time goes into the pictures at the end
+        wait(after * rng.random() ** 3)  # most of that time goes into the images at the end
     if command.process.poll() is None:
         (os.killpg if rng.random() < 0.5 else os.kill)(command.process.pid, number)
     code, out, err = command.end()
     assert code in (0, STOPPED), f"{out}\n{err}"
-    assert code == 0 or f"stopped on request of {number.name}" in err or "the scan of the data set was stopped" in err
+    assert code == 0 or f"stopped on request of {number.name}" in err or "the scan of the dataset was stopped" in err
     if kind != "train" or not folder.exists():
         return
     assert status(folder)[1] == code

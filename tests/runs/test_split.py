@@ -13,9 +13,9 @@ from option_runs import covers
 from colour_detector import write_squares
 from onelook.cli.main import main
 from onelook.data.dataset_spec import load_dataset_spec
-from onelook.data.index import scan_split
+from onelook.data.scan.index import scan_split
 from onelook.errors import DataError, SettingsError
-from onelook.recipes.divide import Division, divide
+from onelook.recipes.split_dataset import Division, divide
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""A data set in the format of VisDrone, from the data doctor to training."""
+"""A dataset in the format of VisDrone, from the data doctor to training."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from option_runs import Options, fit
 
 from onelook.data.dataset_layout import open_dataset
 from onelook.data.formats.written_numbers import boxes_xywh_px, text_of
-from onelook.data.index import ScanResult, scan_split
+from onelook.data.scan.index import ScanResult, scan_split
 from onelook.errors import DataError
 from onelook.recipes.check import check
 from onelook.recipes.convert_data import convert_data
@@ -27,7 +27,7 @@ def scans_of(data: Path) -> dict[str, ScanResult]:
 
 @pytest.fixture(scope="module")
 def drones(tiny_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The tiny data as VisDrone has it, with a region to ignore in each picture; the path of the YAML."""
+    """The tiny data as VisDrone has it, with a region to ignore in each image; the path of the YAML."""
     folder = tmp_path_factory.mktemp("drones")
     lines = ["format: visdrone", "names: [square, disc]"]
     for split, scan in scans_of(tiny_data).items():

@@ -1,4 +1,4 @@
-"""Wrong data sets, images, labels and sources: one clear message each, and nothing of the user's changed."""
+"""Wrong datasets, images, labels and sources: one clear message each, and nothing of the user's changed."""
 
 from __future__ import annotations
 
@@ -8,79 +8,79 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from command_world import Case, World, refuse, run, state_of, texts
+from command_runs import Case, ProcessGroup, refuse, run, state_of, texts
 
 SPLITS = "train: images/train\nval: images/val\n"
 
 
-def described(content: str, *words: object) -> Callable[[World], list[str]]:
-    """Training on the data set with another YAML."""
+def described(content: str, *words: object) -> Callable[[ProcessGroup], list[str]]:
+    """Training on the dataset with another YAML."""
 
-    def arrange(world: World) -> list[str]:
-        world.describe(content)
-        return world.train(*words)
+    def arrange(group: ProcessGroup) -> list[str]:
+        group.describe(content)
+        return group.train(*words)
 
     return arrange
 
 
 def changed(
-    change: Callable[[World], object], command: Callable[..., list[str]] = World.train
-) -> Callable[[World], list[str]]:
-    """A command on the data set after a change."""
+    change: Callable[[ProcessGroup], object], command: Callable[..., list[str]] = ProcessGroup.train
+) -> Callable[[ProcessGroup], list[str]]:
+    """A command on the dataset after a change."""
 
-    def arrange(world: World) -> list[str]:
-        change(world)
-        return command(world)
+    def arrange(group: ProcessGroup) -> list[str]:
+        change(group)
+        return command(group)
 
     return arrange
 
 
-def check(world: World, *words: object) -> list[str]:
-    return texts("check", world.yaml, *words)
+def check(group: ProcessGroup, *words: object) -> list[str]:
+    return texts("check", group.yaml, *words)
 
 
-def empty_train(world: World) -> None:
-    for image in (world.data / "images" / "train").iterdir():
+def empty_train(group: ProcessGroup) -> None:
+    for image in (group.data / "images" / "train").iterdir():
         image.rename(image.with_suffix(".jpg.bak"))
 
 
-def no_labels(world: World) -> None:
-    for label in (world.data / "labels" / "train").iterdir():
+def no_labels(group: ProcessGroup) -> None:
+    for label in (group.data / "labels" / "train").iterdir():
         label.unlink()
 
 
-def few_labels(world: World) -> None:
+def few_labels(group: ProcessGroup) -> None:
     for number in range(11):
-        world.label(number=number).unlink()
+        group.label(number=number).unlink()
 
 
-def all_broken(world: World) -> None:
-    for image in (world.data / "images" / "train").iterdir():
+def all_broken(group: ProcessGroup) -> None:
+    for image in (group.data / "images" / "train").iterdir():
         image.write_bytes(image.read_bytes()[:500])
 
 
-def wrong_classes(world: World) -> None:
-    world.label(number=3).write_text("0 0.5 0.5 0.2 0.2\n\n2 0.5 0.5 0.1 0.1\n")
-    world.label(number=7).write_text("17 0.5 0.5 0.2 0.2\n")
+def wrong_classes(group: ProcessGroup) -> None:
+    group.label(number=3).write_text("0 0.5 0.5 0.2 0.2\n\n2 0.5 0.5 0.1 0.1\n")
+    group.label(number=7).write_text("17 0.5 0.5 0.2 0.2\n")
 
 
 DATA_SETS = [
     Case(
-        "missing data set",
+        "missing dataset",
         lambda w: w.train("--data", "no/d.yaml"),
         65,
         ("no/d.yaml` does not exist",),
         "check the path",
     ),
     Case(
-        "missing data set of check",
+        "missing dataset of check",
         lambda w: texts("check", "d.yaml"),
         65,
         ("d.yaml` does not exist",),
         "check the path",
     ),
     Case(
-        "missing data set of val",
+        "missing dataset of val",
         lambda w: w.val("--data", "d.yaml"),
         65,
         ("d.yaml` does not exist",),
@@ -91,11 +91,11 @@ DATA_SETS = [
         "folder without a YAML",
         lambda w: w.train("--data", w.work),
         65,
-        ("holds no data set that is known", "data.yaml, or exactly one other .yaml file"),
-        "describe it in a data-set YAML",
+        ("holds no dataset that is known", "data.yaml, or exactly one other .yaml file"),
+        "describe it in a dataset YAML",
     ),
     Case(
-        "an image as data set",
+        "an image as dataset",
         lambda w: w.train("--data", w.image()),
         65,
         ("000.jpg` is not UTF-8 text",),
@@ -204,7 +204,7 @@ DATA_SETS = [
     ),
     Case(
         "wrong classes in val",
-        changed(lambda w: w.label("val").write_text("5 0.5 0.5 0.1 0.1\n"), World.val),
+        changed(lambda w: w.label("val").write_text("5 0.5 0.5 0.1 0.1\n"), ProcessGroup.val),
         65,
         ("split `val`: class ids 5", "000.txt` line 1"),
         "to 1 (disc)",
@@ -241,17 +241,17 @@ SOURCES = [
         "0 to 255",
     ),
     Case(
-        "folder without pictures",
+        "folder without images",
         lambda w: w.detect("--source", w.data),
         65,
-        ("no picture or video in folder", "1 files of other kinds (.yaml)"),
+        ("no image or video in folder", "1 files of other kinds (.yaml)"),
         "known are",
     ),
     Case(
         "pattern that fits nothing",
         lambda w: w.detect("--source", "*.jpg"),
         65,
-        ("no picture or video in pattern `*.jpg`",),
+        ("no image or video in pattern `*.jpg`",),
         "known are",
     ),
     Case(
@@ -280,9 +280,9 @@ SOURCES = [
 
 @pytest.mark.parametrize("case", [*DATA_SETS, *SOURCES], ids=str)
 def test_a_wrong_data_set_or_source_gets_one_clear_message(
-    case: Case, world: World, capsys: pytest.CaptureFixture[str]
+    case: Case, group: ProcessGroup, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    refuse(case, world, capsys)
+    refuse(case, group, capsys)
 
 
 @dataclass(frozen=True)
@@ -291,7 +291,7 @@ class Flaw:
 
     Attributes:
         name: of the test.
-        file: to write, below the data set.
+        file: to write, below the dataset.
         content: of the file.
         says: file, line and reason, as the user is told.
     """
@@ -323,12 +323,12 @@ FLAWS = [
     Flaw("empty image", IMAGE, lambda old: b"", "004.jpg`: "),
     Flaw("name that is no UTF-8", "images/train/b\udcffd.jpg", lambda old: b"GIF", "b\\xffd.jpg`: "),
 ]
-STRICT = {"train": World.train, "check": check}
+STRICT = {"train": ProcessGroup.train, "check": check}
 
 
-def spoil(flaw: Flaw, world: World) -> str:
+def spoil(flaw: Flaw, group: ProcessGroup) -> str:
     """Write the flaw; what the user must be told."""
-    path = world.data / flaw.file
+    path = group.data / flaw.file
     content = flaw.content(path.read_bytes() if path.exists() else b"")
     path.write_bytes(content)
     return flaw.says.format(line=content.count(b"\n"))
@@ -336,56 +336,56 @@ def spoil(flaw: Flaw, world: World) -> str:
 
 @pytest.mark.parametrize("flaw", FLAWS, ids=str)
 def test_one_flaw_is_told_and_left_out_or_with_strict_refused(
-    flaw: Flaw, world: World, capsys: pytest.CaptureFixture[str]
+    flaw: Flaw, group: ProcessGroup, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    says = spoil(flaw, world)
-    before = state_of(world.data)
-    outcome = run(world.train("--project", "runs"), capsys)
+    says = spoil(flaw, group)
+    before = state_of(group.data)
+    outcome = run(group.train("--project", "runs"), capsys)
     assert outcome.code == 0, outcome.err
     warnings = [line for line in outcome.err.splitlines() if line.startswith("warning: ")]
     assert len(warnings) == 1 and says in warnings[0] and "left out" in warnings[0], outcome.err
     assert Path("runs/exp/weights/best.safetensors").is_file()
     for name, command in STRICT.items():
-        outcome = run(command(world, "--strict"), capsys)
+        outcome = run(command(group, "--strict"), capsys)
         assert outcome.code == 65 and says in outcome.err, outcome.err
         assert "hint: cure them, or go on without them by leaving out `--strict`" in outcome.err, name
     assert "Traceback" not in outcome.err and not Path("runs/train").exists()
-    assert state_of(world.data) == before
+    assert state_of(group.data) == before
 
 
-def test_names_that_are_no_utf8_are_used_like_any_other(world: World, capsys: pytest.CaptureFixture[str]) -> None:
+def test_names_that_are_no_utf8_are_used_like_any_other(group: ProcessGroup, capsys: pytest.CaptureFixture[str]) -> None:
     strange = Path(os.fsdecode(b"caf\xe9 \xff.jpg"))
-    world.image().rename(world.image().with_name(strange.name))
-    world.label().rename(world.label().with_name(strange.with_suffix(".txt").name))
-    outcome = run(world.train("--project", "runs"), capsys)
+    group.image().rename(group.image().with_name(strange.name))
+    group.label().rename(group.label().with_name(strange.with_suffix(".txt").name))
+    outcome = run(group.train("--project", "runs"), capsys)
     assert outcome.code == 0 and outcome.err == "", outcome.err
     assert "20 images: 20 with labels" in outcome.out
-    outcome = run(world.detect("--source", world.data / "images" / "train", "--conf-thres", 0, "--save-csv"), capsys)
+    outcome = run(group.detect("--source", group.data / "images" / "train", "--conf-thres", 0, "--save-csv"), capsys)
     assert outcome.code == 0 and "caf\\xe9 \\xff.jpg: 96x96" in outcome.out, outcome.err
 
 
-def test_detection_goes_on_after_a_bad_picture_and_says_so_at_the_end(
-    world: World, capsys: pytest.CaptureFixture[str]
+def test_detection_goes_on_after_a_bad_image_and_says_so_at_the_end(
+    group: ProcessGroup, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    bad = world.image("test", 1)
+    bad = group.image("test", 1)
     bad.write_bytes(bad.read_bytes()[:700])
-    before = state_of(world.data)
-    outcome = run(world.detect("--save-txt", "--conf-thres", 0), capsys)
+    before = state_of(group.data)
+    outcome = run(group.detect("--save-txt", "--conf-thres", 0), capsys)
     assert outcome.code == 65
     warning, error = outcome.err.splitlines()
     assert warning == "warning: 1 of 4 files were passed over"
     assert error.startswith("error: ") and "test/001.jpg` cannot be used: the JPEG is truncated" in error
     assert sorted(path.name for path in Path("runs/detect/exp/labels").iterdir()) == ["000.txt", "002.txt", "003.txt"]
-    assert state_of(world.data) == before
+    assert state_of(group.data) == before
 
 
 def test_an_image_that_vanishes_during_training_is_named(
-    world: World, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    group: ProcessGroup, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(
         "onelook.recipes.train._write_beginning",
-        lambda prepared: (prepared.run.weights.mkdir(), world.image(number=5).unlink()),
+        lambda prepared: (prepared.run.weights.mkdir(), group.image(number=5).unlink()),
     )
-    outcome = run(world.train("--project", "runs", "--mosaic", 0), capsys)
+    outcome = run(group.train("--project", "runs", "--mosaic", 0), capsys)
     assert outcome.code == 65 and "train/005.jpg` cannot be opened: No such file" in outcome.err, outcome.err
     assert "Traceback" not in outcome.err

@@ -9,30 +9,30 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from command_world import Case, World, refuse, run, state_of, texts
+from command_runs import Case, ProcessGroup, refuse, run, state_of, texts
 
-from onelook.engine.checkpoint import load_checkpoint, save_checkpoint
+from onelook.runs.checkpoint import load_checkpoint, save_checkpoint
 from onelook.errors import StopRequested
 
 
-def train(*words: object) -> Callable[[World], list[str]]:
-    return lambda world: world.train(*words)
+def train(*words: object) -> Callable[[ProcessGroup], list[str]]:
+    return lambda group: group.train(*words)
 
 
-def val(*words: object) -> Callable[[World], list[str]]:
-    return lambda world: world.val(*words)
+def val(*words: object) -> Callable[[ProcessGroup], list[str]]:
+    return lambda group: group.val(*words)
 
 
-def detect(*words: object) -> Callable[[World], list[str]]:
-    return lambda world: world.detect(*words)
+def detect(*words: object) -> Callable[[ProcessGroup], list[str]]:
+    return lambda group: group.detect(*words)
 
 
-def words(*words: object) -> Callable[[World], list[str]]:
-    return lambda world: texts(*words)
+def words(*words: object) -> Callable[[ProcessGroup], list[str]]:
+    return lambda group: texts(*words)
 
 
-def with_file(option: str, name: str, content: str) -> Callable[[World], list[str]]:
-    return lambda world: world.train(option, world.file(name, content))
+def with_file(option: str, name: str, content: str) -> Callable[[ProcessGroup], list[str]]:
+    return lambda group: group.train(option, group.file(name, content))
 
 
 USAGE = [
@@ -95,7 +95,7 @@ SETTINGS = [
         ("`lr0` in file `", "mine.yaml` line 1 is `fast`"),
     ),
     Case(
-        "wrong value in hyper-parameters",
+        "wrong value in hyperparameters",
         with_file("--hyp", "h.yaml", "mosaic: 7\n"),
         64,
         ("`mosaic` in file `", "h.yaml` line 1 is `7`"),
@@ -130,7 +130,7 @@ SETTINGS = [
         "--single-cls",
     ),
     Case("no such class", detect("--classes", 1, 2), 64, ("`classes` names [2]", "classes 0 to 1")),
-    Case("picture size", detect("--imgsz", 100), 64, ("`imgsz`", "100", "multiples of 32"), "use 128"),
+    Case("image size", detect("--imgsz", 100), 64, ("`imgsz`", "100", "multiples of 32"), "use 128"),
     Case("half on a CPU", detect("--half"), 64, ("`half` needs a GPU",), "drop `half`"),
     Case("scores without labels", detect("--save-conf"), 64, ("`save_conf` has no effect",), "add `--save-txt`"),
     Case(
@@ -157,12 +157,12 @@ MODELS = [
 ]
 
 
-def table_with(line: str) -> Callable[[World], list[str]]:
+def table_with(line: str) -> Callable[[ProcessGroup], list[str]]:
     """The tiny model with its third row replaced."""
 
-    def arrange(world: World) -> list[str]:
-        lines = world.model.read_text().replace("  - [-1, 1, C3, [8]]", line)
-        return world.train("--cfg", world.file("bent.yaml", lines))
+    def arrange(group: ProcessGroup) -> list[str]:
+        lines = group.model.read_text().replace("  - [-1, 1, C3, [8]]", line)
+        return group.train("--cfg", group.file("bent.yaml", lines))
 
     return arrange
 
@@ -186,8 +186,8 @@ MODELS += [
 ]
 
 
-def damaged(change: Callable[[bytes], bytes], name: str = "bad.safetensors") -> Callable[[World], Path]:
-    return lambda world: world.file(name, change(world.weights.read_bytes()))
+def damaged(change: Callable[[bytes], bytes], name: str = "bad.safetensors") -> Callable[[ProcessGroup], Path]:
+    return lambda group: group.file(name, change(group.weights.read_bytes()))
 
 
 def flipped(data: bytes) -> bytes:
@@ -199,10 +199,10 @@ def foreign(data: bytes) -> bytes:
     return len(header).to_bytes(8, "little") + header + b"\0\0\0\0"
 
 
-WEIGHTS: dict[str, tuple[Callable[[World], Path], tuple[str, ...], str]] = {
-    "missing": (lambda world: Path("none.safetensors"), ("`none.safetensors` does not exist",), ""),
+WEIGHTS: dict[str, tuple[Callable[[ProcessGroup], Path], tuple[str, ...], str]] = {
+    "missing": (lambda group: Path("none.safetensors"), ("`none.safetensors` does not exist",), ""),
     "renamed": (damaged(bytes, "yolov5s.pt"), ("yolov5s.pt` cannot be used: it is a safetensors file",), "name it"),
-    "not fetched": (lambda world: Path("yolov5s.pt"), ("weights `yolov5s.pt` do not exist",), "nothing is downloaded"),
+    "not fetched": (lambda group: Path("yolov5s.pt"), ("weights `yolov5s.pt` do not exist",), "nothing is downloaded"),
     "noise": (damaged(lambda data: bytes(range(256)) * 40), ("bad.safetensors` is damaged",), "use another"),
     "empty": (damaged(lambda data: b""), ("bad.safetensors` is damaged", "too short"), "use another"),
     "half": (damaged(lambda data: data[: len(data) // 2]), ("bad.safetensors` is damaged",), "use another"),
@@ -214,12 +214,12 @@ WEIGHTS: dict[str, tuple[Callable[[World], Path], tuple[str, ...], str]] = {
         "use the version of Onelook",
     ),
 }
-COMMANDS = {"train": World.train, "val": World.val, "detect": World.detect}
+COMMANDS = {"train": ProcessGroup.train, "val": ProcessGroup.val, "detect": ProcessGroup.detect}
 
 
 def weights_cases() -> list[Case]:
-    def arrange(command: str, make: Callable[[World], Path]) -> Callable[[World], list[str]]:
-        return lambda world: COMMANDS[command](world, "--weights", make(world))
+    def arrange(command: str, make: Callable[[ProcessGroup], Path]) -> Callable[[ProcessGroup], list[str]]:
+        return lambda group: COMMANDS[command](group, "--weights", make(group))
 
     return [
         Case(f"{name} weights for {command}", arrange(command, make), 3, says, hint)
@@ -228,38 +228,38 @@ def weights_cases() -> list[Case]:
     ]
 
 
-def of_other_classes(world: World) -> list[str]:
-    world.describe("train: images/train\nval: images/val\nnames: [square, disc, star]\n")
-    return world.val()
+def of_other_classes(group: ProcessGroup) -> list[str]:
+    group.describe("train: images/train\nval: images/val\nnames: [square, disc, star]\n")
+    return group.val()
 
 
-def of_other_model(world: World) -> list[str]:
-    checkpoint = load_checkpoint(world.weights)
-    path = world.work / "other.safetensors"
+def of_other_model(group: ProcessGroup) -> list[str]:
+    checkpoint = load_checkpoint(group.weights)
+    path = group.work / "other.safetensors"
     document = {key: checkpoint.document[key] for key in ("kind", "names", "definition", "settings")}
     save_checkpoint(path, {f"ema/x{name}": tensor for name, tensor in checkpoint.tensors.items()}, document)
-    return world.train("--weights", path)
+    return group.train("--weights", path)
 
 
 EXPORTED = damaged(bytes, "yolov5s.onnx")
 OTHER_WEIGHTS = [
     Case(
         "exported weights for train",
-        lambda world: world.train("--weights", EXPORTED(world)),
+        lambda group: group.train("--weights", EXPORTED(group)),
         3,
         ("yolov5s.onnx` are an exported model",),
         "give the checkpoint",
     ),
     Case(
         "an export for val that is none",
-        lambda world: world.val("--weights", EXPORTED(world)),
+        lambda group: group.val("--weights", EXPORTED(group)),
         3,
         ("yolov5s.onnx` cannot be opened",),
         "export the checkpoint again",
     ),
     Case(
         "an export for detect that is not there",
-        lambda world: world.detect("--weights", "none_openvino"),
+        lambda group: group.detect("--weights", "none_openvino"),
         3,
         ("none_openvino` does not exist",),
         "",
@@ -271,15 +271,15 @@ OTHER_WEIGHTS = [
 ]
 
 
-def project_is_a_file(command: str) -> Callable[[World], list[str]]:
-    return lambda world: COMMANDS[command](world, "--project", world.file("notes", "mine"))
+def project_is_a_file(command: str) -> Callable[[ProcessGroup], list[str]]:
+    return lambda group: COMMANDS[command](group, "--project", group.file("notes", "mine"))
 
 
-def held_by_another(world: World) -> list[str]:
+def held_by_another(group: ProcessGroup) -> list[str]:
     owner = json.dumps({"pid": 1, "host": platform.node()})
-    (world.work / "runs" / "exp").mkdir(parents=True)
-    world.file("runs/exp/.lock", owner)
-    return world.train("--project", "runs", "--exist-ok")
+    (group.work / "runs" / "exp").mkdir(parents=True)
+    group.file("runs/exp/.lock", owner)
+    return group.train("--project", "runs", "--exist-ok")
 
 
 NO_FOLDER = [
@@ -299,7 +299,7 @@ PLACES = [
     Case("no such run", train("--resume", "runs/train/exp7"), 73, ("run folder `runs/train/exp7` does not exist",)),
     Case(
         "resume of averaged weights",
-        lambda world: texts("train", "--resume", world.weights),
+        lambda group: texts("train", "--resume", group.weights),
         3,
         ("best.safetensors` holds only the averaged weights",),
         "last.safetensors",
@@ -310,43 +310,43 @@ PLACES = [
 @pytest.mark.parametrize(
     "case", [*USAGE, *SETTINGS, *DEVICES, *MODELS, *weights_cases(), *OTHER_WEIGHTS, *NO_FOLDER, *PLACES], ids=str
 )
-def test_a_wrong_input_gets_one_clear_message(case: Case, world: World, capsys: pytest.CaptureFixture[str]) -> None:
-    refuse(case, world, capsys)
+def test_a_wrong_input_gets_one_clear_message(case: Case, group: ProcessGroup, capsys: pytest.CaptureFixture[str]) -> None:
+    refuse(case, group, capsys)
 
 
-def test_a_finished_run_is_not_resumed_and_not_touched(world: World, capsys: pytest.CaptureFixture[str]) -> None:
-    assert run(world.train("--project", "runs", "--lr0", 0.01), capsys).code == 0
-    before = state_of(world.work)
+def test_a_finished_run_is_not_resumed_and_not_touched(group: ProcessGroup, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(group.train("--project", "runs", "--lr0", 0.01), capsys).code == 0
+    before = state_of(group.work)
     for words, says in [((), "has finished its 1 epochs"), (("--lr0", 0.5), "`lr0` was 0.01 and would become 0.5")]:
         outcome = run(texts("train", "--resume", "runs/exp", *words), capsys)
         assert outcome.code in (3, 64) and says in outcome.err and "hint: " in outcome.err, outcome.err
-    assert state_of(world.work) == before
+    assert state_of(group.work) == before
 
 
 @pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="the superuser may write anywhere")
 @pytest.mark.parametrize("command", COMMANDS)
-def test_a_read_only_place_for_runs_is_refused(command: str, world: World, capsys: pytest.CaptureFixture[str]) -> None:
-    closed = world.work / "closed"
+def test_a_read_only_place_for_runs_is_refused(command: str, group: ProcessGroup, capsys: pytest.CaptureFixture[str]) -> None:
+    closed = group.work / "closed"
     closed.mkdir(mode=0o555)
     says = ("closed/exp` cannot be written: Permission denied",)
-    refuse(Case(command, lambda w: COMMANDS[command](w, "--project", closed), 73, says, "--project"), world, capsys)
+    refuse(Case(command, lambda w: COMMANDS[command](w, "--project", closed), 73, says, "--project"), group, capsys)
 
 
 def test_a_bug_is_one_line_and_its_traceback_is_shown_on_demand(
-    world: World, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    group: ProcessGroup, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail(*_: object, **__: object) -> None:
         raise ZeroDivisionError("a line\nand another")
 
     monkeypatch.setattr("onelook.recipes.validate.load_runnable", fail)
-    outcome = run(world.val(), capsys)
+    outcome = run(group.val(), capsys)
     assert outcome.code == 70
     assert outcome.err.splitlines()[0].endswith(
         "a bug in Onelook, not your fault: ZeroDivisionError: a line and another"
     )
     assert "ONELOOK_DEBUG=1" in outcome.err and "Traceback" not in outcome.err
     monkeypatch.setenv("ONELOOK_DEBUG", "1")
-    outcome = run(world.val(), capsys)
+    outcome = run(group.val(), capsys)
     assert outcome.code == 70 and "Traceback" in outcome.err and "in fail" in outcome.err
 
 
@@ -362,7 +362,7 @@ def test_a_bug_is_one_line_and_its_traceback_is_shown_on_demand(
     ids=lambda value: type(value).__name__,
 )
 def test_troubles_of_the_machine_are_named(
-    world: World,
+    group: ProcessGroup,
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
     problem: BaseException,
@@ -373,6 +373,6 @@ def test_troubles_of_the_machine_are_named(
         raise problem
 
     monkeypatch.setattr("onelook.recipes.validate.load_runnable", fail)
-    outcome = run(world.val(), capsys)
+    outcome = run(group.val(), capsys)
     assert outcome.code == code and says in outcome.err and "Traceback" not in outcome.err
     assert outcome.err.startswith("error: ") or code in (75, 130), "to be stopped is no error"

@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-
 from http_asking import png
+
 from onelook.files.image_headers import DamagedImage
 from onelook.service.batching import Batcher, Image
 from onelook.structures.detections import Detections
@@ -34,7 +34,7 @@ def batcher(look: Callable[[Sequence[Image]], None], **changes: Any) -> Any:
         made.close()
 
 
-def test_pictures_that_wait_go_together_in_batches_of_the_size() -> None:
+def test_images_that_wait_go_together_in_batches_of_the_size() -> None:
     gate, sizes = threading.Event(), []
 
     def look(images: Sequence[Image]) -> None:
@@ -66,7 +66,7 @@ def test_no_more_is_decoded_at_a_time_than_the_limit() -> None:
     assert max(size for size in held if size != 1600) <= 400 and 1600 in held
 
 
-def test_picture_that_makes_the_network_fail_fails_alone() -> None:
+def test_image_that_makes_the_network_fail_fails_alone() -> None:
     def look(images: Sequence[Image]) -> None:
         if any(image.shape[0] == 13 for image in images):
             raise RuntimeError("too odd")
@@ -79,7 +79,7 @@ def test_picture_that_makes_the_network_fail_fails_alone() -> None:
         assert made.is_alive and made.submit(SMALL, 200).result(10)
 
 
-def test_picture_that_cannot_be_decoded_leaves_its_place_to_others() -> None:
+def test_image_that_cannot_be_decoded_leaves_its_place_to_others() -> None:
     with batcher(lambda images: None, max_pixels=200) as made:
         with pytest.raises(DamagedImage):
             made.submit(SMALL[:-20], 200).result(10)

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import pytest
+from http_asking import form
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from http_asking import form
 from onelook.service.multipart import MAX_PARTS, file_in_form
 from onelook.service.refusal import Refusal
 

@@ -12,10 +12,10 @@ from rich.control import Control
 from rich.segment import ControlType
 from rich.text import Text
 
-from onelook.callbacks.memory_held import memory_held
-from onelook.callbacks.pace import Pace, duration
-from onelook.engine.callback import Callback, CheckpointWritten, EpochEnd, FitEnd, FitStart, StepEnd
+from onelook.callbacks.eta import Pace, duration
+from onelook.callbacks.peak_memory import memory_held
 from onelook.structures.metrics import DetectionMetrics
+from onelook.training.callback import Callback, CheckpointWritten, EpochEnd, FitEnd, FitStart, StepEnd
 
 REFRESH_SECONDS = 0.5  # reading the losses makes a GPU wait: not after every batch
 # Titles and widths; a line fits into 80 columns.

@@ -1,4 +1,4 @@
-"""Writes what a detection run found: drawn pictures and videos, text labels, rows, crops, feature maps."""
+"""Writes what a detection run found: drawn images and videos, text labels, rows, crops, feature maps."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ import numpy as np
 import numpy.typing as npt
 
 from onelook.callbacks.detection_rows import CsvOfDetections, JsonOfDetections, detection_rows
-from onelook.callbacks.plots.drawing import draw_detections
-from onelook.callbacks.plots.feature_maps import draw_feature_maps
 from onelook.data.media import VideoWriter
-from onelook.engine.feature_maps import FeatureMap
-from onelook.engine.sources import Frame
+from onelook.drawing.boxes import draw_detections
+from onelook.drawing.feature_maps import draw_feature_maps
 from onelook.files.atomic import write_bytes_atomic, write_text_atomic
 from onelook.files.images import write_image
 from onelook.geometry.boxes import xyxy_to_cxcywh
+from onelook.inference.feature_maps import FeatureMap
+from onelook.inference.sources import Frame
 from onelook.settings.detect import DetectSettings
 from onelook.structures.detections import Detections
 
@@ -99,7 +99,7 @@ class DetectionFiles:
         for feature_map in maps:
             self._write_map(feature_map, frame_stem)
         if not settings.nosave and drawn is not None:
-            self._write_picture(frame, drawn, stem)
+            self._write_image(frame, drawn, stem)
 
     def close(self) -> None:
         """Finish the videos that are being written, CSV and JSON."""
@@ -114,7 +114,7 @@ class DetectionFiles:
     ) -> None:
         self.close()
 
-    def _write_picture(self, frame: Frame, drawn: Image, stem: str) -> None:
+    def _write_image(self, frame: Frame, drawn: Image, stem: str) -> None:
         if frame.video is None:
             suffix = _WRITABLE.get(frame.path.suffix.lower(), frame.path.suffix)
             write_image(self._folder / f"{stem}{suffix}", drawn)
@@ -192,7 +192,7 @@ def drawn_frame(frame: Frame, detections: Detections, names: Sequence[str], sett
 
 
 def label_lines(detections: Detections, *, size_hw: Sequence[int], save_conf: bool, corners: bool = False) -> str:
-    """One line `class x y w h` per detection, centre and size as fractions of the picture; the score last if wanted.
+    """One line `class x y w h` per detection, centre and size as fractions of the image; the score last if wanted.
 
     With `corners`, the line is `class x1 y1 x2 y2`, left, top, right and bottom in pixels. Numbers have six significant
     digits.
@@ -215,7 +215,7 @@ def label_lines(detections: Detections, *, size_hw: Sequence[int], save_conf: bo
 
 
 def crop(image: Image, box_xyxy: npt.NDArray[Any]) -> Image:
-    """The part of a picture within a box, 2 % larger and with a border of 10 px in all, as far as the picture goes.
+    """The part of an image within a box, 2 % larger and with a border of 10 px in all, as far as the image goes.
 
     Args:
         image: (H, W, 3).

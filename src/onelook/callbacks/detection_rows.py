@@ -12,9 +12,9 @@ from typing import Any
 
 import numpy as np
 
-from onelook.engine.sources import Frame
 from onelook.files.atomic import TEMPORARY_MARK, flush_folder
 from onelook.geometry.boxes import xyxy_to_xywh
+from onelook.inference.sources import Frame
 from onelook.structures.detections import Detections
 
 CSV_COLUMNS = ("file", "frame", "class_id", "class", "score", "x1", "y1", "x2", "y2")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterable, Sequence
 
-from onelook.engine.callback import Callback, StepEnd
+from onelook.training.callback import Callback, StepEnd
 
 logger = logging.getLogger(__name__)
 

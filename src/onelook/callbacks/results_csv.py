@@ -6,9 +6,9 @@ import logging
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from onelook.callbacks.memory_held import memory_held
-from onelook.engine.callback import Callback, CheckpointWritten, EpochEnd, StepEnd
+from onelook.callbacks.peak_memory import memory_held
 from onelook.files.atomic import write_text_atomic
+from onelook.training.callback import Callback, CheckpointWritten, EpochEnd, StepEnd
 
 logger = logging.getLogger(__name__)
 

@@ -14,12 +14,12 @@ from typing import Any
 import numpy as np
 import torch
 
-from onelook.callbacks.noted_warnings import MOST
+from onelook.callbacks.warning_log import MOST
 from onelook.data.capacity import available_processors
-from onelook.engine.callback import Callback, FitEnd, FitStart
 from onelook.errors import DataError
 from onelook.files.atomic import write_text_atomic
 from onelook.files.bounded import read_bounded
+from onelook.training.callback import Callback, FitEnd, FitStart
 
 logger = logging.getLogger(__name__)
 

@@ -12,8 +12,8 @@ from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 from types import ModuleType
 
-from onelook.engine.callback import Callback
 from onelook.errors import OnelookError, SettingsError
+from onelook.training.callback import Callback
 
 logger = logging.getLogger(__name__)
 

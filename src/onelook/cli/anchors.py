@@ -1,4 +1,4 @@
-"""`onelook anchors`: how well the anchors of a model suit a data set, and better ones to paste."""
+"""`onelook anchors`: how well the anchors of a model suit a dataset, and better ones to paste."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from rich.console import Console
 from rich.table import Table
 
 from onelook.callbacks.number_table import number_table
-from onelook.engine.autoanchor import GOOD_RECALL, SMALL_SIDE_PX, AnchorFit
 from onelook.recipes.anchors import AnchorStudy, draw_study, study_anchors
 from onelook.settings.anchors import AnchorSettings
 from onelook.settings.command_line import add_options, typed_options
+from onelook.training.autoanchor import GOOD_RECALL, SMALL_SIDE_PX, AnchorFit
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -30,7 +30,7 @@ def run(arguments: argparse.Namespace) -> int:
     for table in (_summary(study), _maps("anchors", study.current, study), _maps("new anchors", study.found, study)):
         console.print()
         console.print(table)
-    print(f"\n{_advice(study)}\n\n{study.yaml_lines()}\n\nthe picture is {draw_study(study)}")
+    print(f"\n{_advice(study)}\n\n{study.yaml_lines()}\n\nthe image is {draw_study(study)}")
     return 0
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from onelook.data.autosplit import autosplit
+from onelook.data.split_folder import autosplit
 
 NEWLINE = b"\n"
 

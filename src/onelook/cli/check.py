@@ -1,4 +1,4 @@
-"""`onelook check`: what is wrong with a data set, how much it matters, and what cures it."""
+"""`onelook check`: what is wrong with a dataset, how much it matters, and what cures it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`onelook convert-data`: a data set in another format."""
+"""`onelook convert-data`: a dataset in another format."""
 
 from __future__ import annotations
 
@@ -26,5 +26,5 @@ def run(arguments: argparse.Namespace) -> int:
             print(f"{split}: left out: {left_out[0]} images, {left_out[1]} label rows; see {LEDGER_NAME}")
     for what, count in result.losses.items():
         print(f"the format has no place for {count} {what}")
-    print(f"the data set is in {result.path.parent}; use it with --data {result.path}")
+    print(f"the dataset is in {result.path.parent}; use it with --data {result.path}")
     return 0

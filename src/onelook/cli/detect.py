@@ -7,8 +7,8 @@ import sys
 from pathlib import Path
 
 from onelook.cli.detect_progress import DetectProgress
-from onelook.engine.sources.live import LiveCount
 from onelook.errors import DataError
+from onelook.inference.sources.live import LiveCount
 from onelook.recipes.detect import detect
 from onelook.settings.command_line import add_options, typed_options
 from onelook.settings.detect import DetectSettings
@@ -29,8 +29,8 @@ def run(arguments: argparse.Namespace) -> int:
     for count in result.live:
         print(_became(count))
     times = ", ".join(f"{name} {value:.1f}" for name, value in result.milliseconds.items())
-    pictures = "picture" if result.num_frames == 1 else "pictures"
-    print(f"{result.num_frames} {pictures}, {result.frames_per_second:.1f} a second; milliseconds per picture: {times}")
+    images = "image" if result.num_frames == 1 else "images"
+    print(f"{result.num_frames} {images}, {result.frames_per_second:.1f} a second; milliseconds per image: {times}")
     if result.run_folder is not None:
         print(f"everything is in {result.run_folder}")
     return DataError.exit_code if result.problems else 0

@@ -1,4 +1,4 @@
-"""What a person sees while pictures are looked at: a line for each, or one that follows a video in a terminal."""
+"""What a person sees while images are looked at: a line for each, or one that follows a video in a terminal."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ MEASURABLE_SECONDS = 0.5
 class DetectProgress:
     """Shows frames as they are done; a context manager, which leaves the last line whole.
 
-    A line for every picture. For videos and live sources: in a terminal one line that follows them, ten times a second
+    A line for every image. For videos and live sources: in a terminal one line that follows them, ten times a second
     at most; elsewhere a line for every frame of a video, and one a second for a live source.
 
     Args:

@@ -1,4 +1,4 @@
-"""`onelook download`: fetches the data set that a YAML describes, or a public one."""
+"""`onelook download`: fetches the dataset that a YAML describes, or a public one."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of the command."""
     parser.add_argument("--settings", type=Path, metavar="PATH", help="YAML file with any of the settings below")
     add_options(parser, DownloadSettings, positional=("data",))
-    parser.epilog = "Public data sets: " + "; ".join(f"{name}: {what}" for name, what in PUBLIC_SETS.items())
+    parser.epilog = "Public datasets: " + "; ".join(f"{name}: {what}" for name, what in PUBLIC_SETS.items())
 
 
 def run(arguments: argparse.Namespace) -> int:

@@ -1,4 +1,4 @@
-"""`onelook evolve`: arguments to the search of hyper-parameters; also what `onelook train --evolve` does."""
+"""`onelook evolve`: arguments to the search of hyperparameters; also what `onelook train --evolve` does."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from rich.console import Console
 from rich.table import Table
 
 from onelook.callbacks.number_table import number_table
-from onelook.engine.evolution.history import Row, ranked
 from onelook.errors import SettingsError
 from onelook.recipes.evolve import EvolveResult, evolve
+from onelook.search.history import Row, ranked
 from onelook.settings.build import build_settings
 from onelook.settings.command_line import add_options, typed_options
 from onelook.settings.evolve import EvolveSettings, SearchSettings
@@ -77,7 +77,7 @@ def _best_trials(result: EvolveResult) -> Table:
 
 def _best_hyperparameters(result: EvolveResult, best: Row) -> Table:
     """Those that the search has moved."""
-    table = number_table("hyper-parameter", "start", "best")
+    table = number_table("hyperparameter", "start", "best")
     for name, value in best.genes.items():
         if value != result.start.get(name):
             table.add_row(name, f"{result.start.get(name, 0.0):g}", f"{value:g}")
@@ -92,9 +92,9 @@ def _ending(result: EvolveResult) -> str:
     if len(result.rows) < result.trials:
         lines.append(f"{result.trials - len(result.rows)} of the {result.trials} trials are still under way elsewhere")
     if result.best is None:
-        lines.append("no trial is complete: there are no best hyper-parameters")
+        lines.append("no trial is complete: there are no best hyperparameters")
     else:
-        lines += ["train with the best hyper-parameters:", f"  {result.command}"]
+        lines += ["train with the best hyperparameters:", f"  {result.command}"]
     if result.weights is not None:
         lines.append(f"weights of the best trial: {result.weights}")
     return "\n".join(lines)

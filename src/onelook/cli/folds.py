@@ -8,9 +8,9 @@ from rich.console import Console
 
 from onelook.callbacks.console import ConsoleProgress
 from onelook.callbacks.fold_tables import class_spread_table, fold_table
-from onelook.engine.launched import is_launched
 from onelook.errors import SettingsError
 from onelook.metrics.fold_summary import FoldScore
+from onelook.processes.launch_env import is_launched
 from onelook.recipes.folds import FoldsResult, train_folds
 from onelook.recipes.folds_preparation import folder_to_go_on_with
 from onelook.settings.command_line import typed_options

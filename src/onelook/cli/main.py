@@ -9,26 +9,26 @@ from types import ModuleType
 
 from onelook.cli.messages import messages, report
 from onelook.cli.parser import Parser, nearest_command
-from onelook.engine.launched import stop_with_launcher
-from onelook.engine.stop_signal import StopSignal, ignore_signals_at_the_end, keep_exit_code
+from onelook.processes.launch_env import stop_with_launcher
+from onelook.processes.stop_signal import StopSignal, ignore_signals_at_the_end, keep_exit_code
 
 COMMANDS = {
     "train": "train a detector",
-    "val": "validate a detector on a split of a data set",
-    "detect": "run a detector on pictures, videos and streams",
+    "val": "validate a detector on a split of a dataset",
+    "detect": "run a detector on images, videos and streams",
     "export": "write a detector for other run times, and compare it",
     "benchmark": "measure a detector in several formats",
     "serve": "answer requests for detections over HTTP",
     "report": "write a page about a run, or one that compares several",
-    "evolve": "search for better hyper-parameters",
+    "evolve": "search for better hyperparameters",
     "models": "list the shipped models with their sizes",
-    "anchors": "measure how well anchors suit a data set, and find better ones",
-    "check": "tell what is wrong with a data set, and what cures it",
+    "anchors": "measure how well anchors suit a dataset, and find better ones",
+    "check": "tell what is wrong with a dataset, and what cures it",
     "info": "show what a file of weights holds",
     "convert": "write weights of YOLOv5 in Onelook's format, or smaller files",
-    "convert-data": "write a data set in another format of labels",
-    "download": "fetch a data set that a YAML describes, or a public one",
-    "split": "divide a data set anew: by hash, class or group, or in folds",
+    "convert-data": "write a dataset in another format of labels",
+    "download": "fetch a dataset that a YAML describes, or a public one",
+    "split": "divide a dataset anew: by hash, class or group, or in folds",
     "autosplit": "divide a folder of images into train, val and test lists",
 }
 

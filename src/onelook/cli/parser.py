@@ -12,7 +12,7 @@ from onelook.errors import UsageError
 # Options of other trainers of this family that are left out, with the reason: a guessed name would lead astray.
 NOT_OFFERED = {
     "--dnn": "drop `--dnn`: ONNX files are run by ONNX Runtime, not by OpenCV",
-    "--data": "drop `--data`: this command needs no data set, or takes it without an option; names are in the weights",
+    "--data": "drop `--data`: this command needs no dataset, or takes it without an option; names are in the weights",
 }
 
 

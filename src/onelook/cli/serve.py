@@ -19,11 +19,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Serve until a signal comes; the exit code."""
     done = serve(typed_options(arguments, ServeSettings), file=arguments.settings, on_start=_announce)
-    print(f"stopped: {done.answered} pictures answered, {done.refused} refused, {done.failed} failed")
+    print(f"stopped: {done.answered} images answered, {done.refused} refused, {done.failed} failed")
     return 0
 
 
 def _announce(service: Service) -> None:
     model = service.model
     print(f"{model.name}, {len(model.classes)} classes, is at {service.url}", flush=True)
-    print(f"try: curl --data-binary @picture.jpg {service.url}/detect; Ctrl-C stops it", flush=True)
+    print(f"try: curl --data-binary @image.jpg {service.url}/detect; Ctrl-C stops it", flush=True)

@@ -1,4 +1,4 @@
-"""`onelook split`: divides a data set anew, and tells what is in each part."""
+"""`onelook split`: divides a dataset anew, and tells what is in each part."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from onelook.callbacks.number_table import number_table
-from onelook.recipes.divide import Division, divide
+from onelook.recipes.split_dataset import Division, divide
 from onelook.settings.command_line import add_options, typed_options
 from onelook.settings.split import SplitSettings
 
@@ -33,7 +33,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _table(division: Division) -> Table:
-    """A line per class, a column per split of each data set."""
+    """A line per class, a column per split of each dataset."""
     several = len(division.images) > 1
     titles, columns = [], []
     for number, images in enumerate(division.images):

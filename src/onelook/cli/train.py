@@ -10,7 +10,7 @@ from rich.console import Console
 from onelook.callbacks.class_table import class_table
 from onelook.callbacks.console import ConsoleProgress
 from onelook.cli import evolve, folds
-from onelook.engine.launched import shows_result
+from onelook.processes.launch_env import shows_result
 from onelook.recipes.launch import train_on_devices
 from onelook.settings.command_line import add_options, typed_options
 from onelook.settings.evolve import SearchSettings
@@ -27,7 +27,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Train, once or on each of several folds, or search hyper-parameters with `--evolve`; the exit code."""
+    """Train, once or on each of several folds, or search hyperparameters with `--evolve`; the exit code."""
     if folds.is_wanted(arguments):
         return folds.run(arguments)
     if evolve.is_wanted(arguments):

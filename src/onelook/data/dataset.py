@@ -9,17 +9,17 @@ import numpy as np
 from onelook.data.augment.colour import change_colours
 from onelook.data.augment.keys import SampleKey
 from onelook.data.augment.labels import labels_of_plan
-from onelook.data.augment.letterboxed import put_into_frame
 from onelook.data.augment.plan import AugmentPlan, draw_plan
 from onelook.data.augment.render_cpu import ImageSource, render_before_colours
+from onelook.data.augment.resize import put_into_frame
 from onelook.data.augment.transforms import Transformed, UserTransforms
 from onelook.data.image_cache import ImageFiles
 from onelook.data.image_weights import ImageWeights
 from onelook.data.item import Item, make_item
-from onelook.data.lost_images import IMAGES_PER_LOST_ONE, readable_part
 from onelook.data.quad import at_twice_the_size
 from onelook.data.rectangles import Rectangles, equal_frames, similar_shapes
-from onelook.data.sampler import Place, Slot
+from onelook.data.sampler import EpochItem, Place
+from onelook.data.unreadable_images import IMAGES_PER_LOST_ONE, readable_part
 from onelook.errors import DataError
 from onelook.geometry.boxes import cxcywh_to_xyxy
 from onelook.geometry.letterbox import fitted_size, letterbox
@@ -35,7 +35,7 @@ class Arrangement:
     Attributes:
         rectangles: if given, every image is put into the frame of its batch, without mosaic.
         mosaic_epochs: epochs from the first on in which mosaics are made; None means all.
-        quad: whether pictures have twice the size, and places may hold several images, see `quad.py`.
+        quad: whether images have twice the size, and places may hold several images, see `quad.py`.
         weights: if given, the images of each epoch are drawn.
     """
 
@@ -78,7 +78,7 @@ class TrainDataset:
     def __len__(self) -> int:
         return len(self.index)
 
-    def plan(self, slot: Slot) -> AugmentPlan:
+    def plan(self, slot: EpochItem) -> AugmentPlan:
         """Everything random about one image of an epoch."""
         arrangement = self.arrangement
         rectangles, mosaic_epochs, weights = arrangement.rectangles, arrangement.mosaic_epochs, arrangement.weights
@@ -91,11 +91,11 @@ class TrainDataset:
             drawn=None if weights is None else weights.draw(slot.epoch, slot.class_ap),
         )
 
-    def sample(self, slot: Slot) -> Item:
+    def sample(self, slot: EpochItem) -> Item:
         """One image as it is shown in its epoch.
 
         Raises:
-            DataError: an image file has vanished or changed since the scan; in a data set that is too small to do
+            DataError: an image file has vanished or changed since the scan; in a dataset that is too small to do
                 without it.
             SettingsError: a transform that the user has named fails.
         """
@@ -124,12 +124,12 @@ class TrainDataset:
 
     @property
     def full_hw(self) -> tuple[int, int]:
-        """Height and width of a picture in a batch without pictures, pixels."""
+        """Height and width of an image in a batch without images, pixels."""
         side = 2 * self.imgsz if self.arrangement.quad else self.imgsz
         return side, side
 
     def __getitem__(self, place: Place) -> Item:
-        """The picture at a place of a batch."""
+        """The image at a place of a batch."""
         items = [self.sample(slot) for slot in place]
         return at_twice_the_size(items) if self.arrangement.quad else items[0]
 
@@ -196,7 +196,7 @@ class ValidationDataset:
 
     @property
     def full_hw(self) -> tuple[int, int]:
-        """Height and width of a picture in a batch without pictures, pixels."""
+        """Height and width of an image in a batch without images, pixels."""
         return self.imgsz, self.imgsz
 
     def __getitem__(self, number: int) -> Item:

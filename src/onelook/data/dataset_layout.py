@@ -1,4 +1,4 @@
-"""Data sets without a YAML, known by how their files are laid out."""
+"""Datasets without a YAML, known by how their files are laid out."""
 
 from __future__ import annotations
 
@@ -29,14 +29,14 @@ _SPLIT_WORDS = {"train": ("train",), "val": ("val", "valid", "validation"), "tes
 
 
 def open_dataset(path: str | os.PathLike[str]) -> DatasetSpec:
-    """The data set that a path names.
+    """The dataset that a path names.
 
     Args:
-        path: a data-set YAML; a folder with one, or in a layout that is known; or the COCO file of the
+        path: a dataset YAML; a folder with one, or in a layout that is known; or the COCO file of the
             training split, beside which lies that of the validation split.
 
     Raises:
-        DataError: no data set is there, or it cannot be used.
+        DataError: no dataset is there, or it cannot be used.
     """
     place = Path(os.path.abspath(os.path.expanduser(path)))  # noqa: PTH100, PTH111 - no HOME is fine
     if place.suffix.lower() == ".json" and place.is_file():
@@ -49,8 +49,8 @@ def open_dataset(path: str | os.PathLike[str]) -> DatasetSpec:
             return spec
     looked_for = "\n".join(f"  - {what}" for what in LOOKED_FOR)
     raise DataError(
-        f"folder `{printable(place)}` holds no data set that is known; looked for:\n{looked_for}",
-        hint="describe it in a data-set YAML, see docs/guides/data-formats.md",
+        f"folder `{printable(place)}` holds no dataset that is known; looked for:\n{looked_for}",
+        hint="describe it in a dataset YAML, see docs/guides/data-formats.md",
     )
 
 
@@ -76,7 +76,7 @@ def _coco_folder(folder: Path) -> DatasetSpec | None:
             raise DataError(
                 f"folder `{printable(folder)}` has several COCO files for the split `{split}`: "
                 f"{', '.join(f'`{printable(path.name)}`' for path in found)}",
-                hint="say in a data-set YAML which to use",
+                hint="say in a dataset YAML which to use",
             )
     return _coco_spec(folder, folder, {split: found[0] for split, found in files.items() if found})
 
@@ -137,7 +137,7 @@ def _visdrone_folder(folder: Path) -> DatasetSpec | None:
         raise DataError(
             f"folder `{printable(folder)}` has several of one split of VisDrone: "
             f"{', '.join(f'`{printable(place.name)}`' for place in several)}",
-            hint="say in a data-set YAML which to use",
+            hint="say in a dataset YAML which to use",
         )
     places = {split: places[0] for split, places in found.items() if places}
     return DatasetSpec(
@@ -151,7 +151,7 @@ def _visdrone_folder(folder: Path) -> DatasetSpec | None:
 
 
 def _beside(train: Path) -> DatasetSpec:
-    """The data set of a COCO file with `train` in its name, and of those called alike with `val` or `test` there."""
+    """The dataset of a COCO file with `train` in its name, and of those called alike with `val` or `test` there."""
     head, found, tail = train.name.rpartition("train")
     files = {"train": train}
     for split, words in _SPLIT_WORDS.items():
@@ -161,9 +161,9 @@ def _beside(train: Path) -> DatasetSpec:
             files[split] = there[0]
     if "val" not in files:
         raise DataError(
-            f"`{printable(train)}` is one COCO file, and a data set has two: no file beside it is called alike, with "
+            f"`{printable(train)}` is one COCO file, and a dataset has two: no file beside it is called alike, with "
             "`val` in place of `train`",
-            hint="give the one for training, or describe both in a data-set YAML with `format: coco`",
+            hint="give the one for training, or describe both in a dataset YAML with `format: coco`",
         )
     root = train.parent.parent if train.parent.name == "annotations" else train.parent
     return _coco_spec(train, root, files)
@@ -199,6 +199,6 @@ def _images_of(file: Path, split: str, root: Path) -> Path:
         raise DataError(
             f"COCO file `{printable(file)}`: its first image, {first}, was not found; looked in "
             f"{', '.join(f'`{printable(place)}`' for place in dict.fromkeys(places))}",
-            hint="say in a data-set YAML where the images are",
+            hint="say in a dataset YAML where the images are",
         )
     return found[0]

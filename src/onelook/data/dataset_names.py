@@ -1,4 +1,4 @@
-"""What the classes of a data set are called: the names in its YAML, or those that its annotations use."""
+"""What the classes of a dataset are called: the names in its YAML, or those that its annotations use."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ Labels = Mapping[str, Sequence[Path]]  # split -> files or folders
 
 
 def names_of(content: Mapping[str, Any], path: Path, *, label_format: str, labels: Labels) -> tuple[str, ...]:
-    """The class names of a data set: those of its YAML, else those of its annotations.
+    """The class names of a dataset: those of its YAML, else those of its annotations.
 
     Args:
         content: of the YAML.
@@ -49,7 +49,7 @@ def names_in_coco(labels: Labels) -> tuple[str, ...]:
     path = next(iter(labels.values()))[0]
     file = read_coco_file(path)
     if not file.categories:
-        raise DataError(f"COCO file `{printable(path)}` has no categories", hint="give the `names` in a data-set YAML")
+        raise DataError(f"COCO file `{printable(path)}` has no categories", hint="give the `names` in a dataset YAML")
     doubled = [name for name, times in Counter(file.categories.values()).items() if times > 1]
     if doubled:
         logger.warning(
@@ -95,7 +95,7 @@ def names_in_parquet(labels: Labels) -> tuple[str, ...]:
 
 
 def _names_in_yaml(content: Mapping[str, Any], path: Path) -> tuple[str, ...]:
-    where = f"data-set file `{printable(path)}`"
+    where = f"dataset file `{printable(path)}`"
     names, nc = content.get("names"), content.get("nc")
     if nc is not None and (not isinstance(nc, int) or isinstance(nc, bool) or nc < 1):
         raise DataError(f"{where}: `nc` is {nc!r}, not a number of classes")

@@ -1,4 +1,4 @@
-"""The data-set YAML: where the images of each split are and what the classes are called."""
+"""The dataset YAML: where the images of each split are and what the classes are called."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ FOREIGN_KEYS = frozenset(
 
 @dataclass(frozen=True)
 class DatasetSpec:
-    """A data set as its YAML describes it; nothing but the YAML has been read.
+    """A dataset as its YAML describes it; nothing but the YAML has been read.
 
     Attributes:
         path: the YAML file, absolute.
@@ -65,19 +65,19 @@ class DatasetSpec:
     keep_difficult: bool = False
 
     def require(self, split: str) -> None:
-        """Raise DataError if the data set has no such split."""
+        """Raise DataError if the dataset has no such split."""
         if split not in self.splits:
             raise DataError(
-                f"data set `{printable(self.path)}` has no split `{split}`; it has {', '.join(self.splits)}",
+                f"dataset `{printable(self.path)}` has no split `{split}`; it has {', '.join(self.splits)}",
                 hint=f"add a line `{split}: folder/of/images`",
             )
 
 
 def load_dataset_spec(path: str | os.PathLike[str]) -> DatasetSpec:
-    """Read a data-set YAML.
+    """Read a dataset YAML.
 
     Relative `path` starts at the folder of the YAML; if nothing is there, at the current folder (other trainers start
-    at their installation). An entry that begins with `../` and does not exist is tried without it, as data sets from
+    at their installation). An entry that begins with `../` and does not exist is tried without it, as datasets from
     labelling services need.
 
     Args:
@@ -96,7 +96,7 @@ def load_dataset_spec(path: str | os.PathLike[str]) -> DatasetSpec:
     for split in SPLITS:
         if content.get(split) in (None, ""):
             continue
-        images, others = _places_of(content[split], label_format, f"data-set file `{printable(yaml_path)}`: `{split}`")
+        images, others = _places_of(content[split], label_format, f"dataset file `{printable(yaml_path)}`: `{split}`")
         splits[split] = tuple(_entry_path(entry, root) for entry in _entries(images, split, yaml_path))
         apart[split] = {place: _entry_path(entry, root) for place, entry in others.items()}
     annotations, lists = (
@@ -115,7 +115,7 @@ def load_dataset_spec(path: str | os.PathLike[str]) -> DatasetSpec:
         _choice(content, "difficult", DIFFICULT, yaml_path) == "use",
     )
     if spec.has_download and all(exists(entry) for split in ("train", "val") for entry in spec.splits[split]):
-        logger.warning("data-set file `%s`: `download` is ignored; Onelook never runs it", printable(yaml_path))
+        logger.warning("dataset file `%s`: `download` is ignored; Onelook never runs it", printable(yaml_path))
     return spec
 
 
@@ -165,7 +165,7 @@ def _yaml_of(path: Path) -> Path:
         return candidates[0]
     raise DataError(
         f"folder `{printable(path)}` holds no `data.yaml` and {len(candidates)} other YAML files",
-        hint="give the data-set YAML itself",
+        hint="give the dataset YAML itself",
     )
 
 
@@ -173,14 +173,14 @@ def _check_keys(content: Mapping[str, Any], path: Path) -> None:
     problems = []
     for key in content:
         if key in FOREIGN_KEYS:
-            logger.warning("data-set file `%s`: key `%s` is ignored", printable(path), key)
+            logger.warning("dataset file `%s`: key `%s` is ignored", printable(path), key)
         elif key not in KEYS:
             near = difflib.get_close_matches(str(key).lower(), KEYS, 1, 0.5)
             problems.append(f"unknown key `{key}`" + (f"; did you mean `{near[0]}`?" if near else ""))
     problems += [f"`{split}` is missing" for split in ("train", "val") if content.get(split) in (None, "")]
     if problems:
         raise DataError(
-            f"data-set file `{printable(path)}`: {'; '.join(problems)}",
+            f"dataset file `{printable(path)}`: {'; '.join(problems)}",
             hint=f"the keys are {', '.join(KEYS)}; train and val are required and may name the same folder",
         )
 
@@ -196,7 +196,7 @@ def _choice(content: Mapping[str, Any], key: str, known: tuple[str, ...], path: 
     """The value of a key that takes one of a few words; the first if it is not given."""
     value = content.get(key, known[0])
     if value not in known:
-        raise DataError(f"data-set file `{printable(path)}`: `{key}` is {value!r}", hint=f"known are {_joined(known)}")
+        raise DataError(f"dataset file `{printable(path)}`: `{key}` is {value!r}", hint=f"known are {_joined(known)}")
     return str(value)
 
 
@@ -222,7 +222,7 @@ def _root_of(value: object, yaml_path: Path) -> Path:
     if value is None or value == "":
         return yaml_path.parent
     if not isinstance(value, str):
-        raise DataError(f"data-set file `{printable(yaml_path)}`: `path` is {value!r}, not the name of a folder")
+        raise DataError(f"dataset file `{printable(yaml_path)}`: `path` is {value!r}, not the name of a folder")
     given = os.path.expanduser(value)  # noqa: PTH111
     beside, current = Path(os.path.normpath(yaml_path.parent / given)), Path(given).absolute()
     return current if not exists(beside) and exists(current) else beside
@@ -232,14 +232,14 @@ def _entries(value: object, split: str, path: Path) -> list[str]:
     entries: list[Any] = value if isinstance(value, list) else [value]
     for entry in entries:
         if not isinstance(entry, str) or not entry:
-            raise DataError(f"data-set file `{printable(path)}`: `{split}` holds {entry!r}, not a folder or text file")
+            raise DataError(f"dataset file `{printable(path)}`: `{split}` holds {entry!r}, not a folder or text file")
         if "://" in entry:
             raise DataError(
-                f"data-set file `{printable(path)}`: `{split}` is the address `{entry}`; data are never downloaded",
+                f"dataset file `{printable(path)}`: `{split}` is the address `{entry}`; data are never downloaded",
                 hint="fetch the data yourself and give the folder",
             )
     if not entries:
-        raise DataError(f"data-set file `{printable(path)}`: `{split}` is an empty list")
+        raise DataError(f"dataset file `{printable(path)}`: `{split}` is an empty list")
     return entries
 
 
@@ -256,7 +256,7 @@ def _joined(values: Iterable[object]) -> str:
 
 
 def _existing_list(entry: Path, spec: DatasetSpec, split: str) -> Path:
-    where = f"data-set file `{printable(spec.path)}`: `{split}` names `{printable(entry)}`"
+    where = f"dataset file `{printable(spec.path)}`: `{split}` names `{printable(entry)}`"
     if not exists(entry):
         hint = "relative entries start at `path`, and `path` at the folder of the YAML"
         if spec.has_download:

@@ -18,9 +18,9 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from onelook.data.augment.letterboxed import reduced_scale, shrunk
+from onelook.data.augment.resize import reduced_scale, shrunk
 from onelook.data.capacity import available_memory
-from onelook.data.work import Work, each
+from onelook.data.parallel_map import Work, each
 from onelook.errors import DataError
 from onelook.files.atomic import write_bytes_atomic
 from onelook.files.bounded import printable
@@ -38,7 +38,7 @@ LOGGER = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class ImageFiles:
-    """The images of a data set, decoded from their files each time, longer side at most `imgsz` pixels.
+    """The images of a dataset, decoded from their files each time, longer side at most `imgsz` pixels.
 
     JPEGs are decoded at 1/2, 1/4 or 1/8 of their size if that is enough.
     """
@@ -60,8 +60,8 @@ class ImageFiles:
         if image.shape[:2] not in (size_hw, reduced):
             raise DataError(
                 f"image `{printable(path)}` no longer has the {size_hw[1]} x {size_hw[0]} pixels that it had when the "
-                "data set was scanned",
-                hint="start again, so that the data set is scanned again",
+                "dataset was scanned",
+                hint="start again, so that the dataset is scanned again",
             )
         return shrunk(image, size_hw, self.imgsz)
 
@@ -126,7 +126,7 @@ class DiskCache:
 
     Attributes:
         files: the images.
-        folder: exists; lies outside the data set.
+        folder: exists; lies outside the dataset.
     """
 
     files: ImageFiles
@@ -160,7 +160,7 @@ class DiskCache:
         except OSError as problem:
             raise DataError(
                 f"image `{printable(path)}` cannot be read: {problem.strerror}",
-                hint="it was there when the data set was scanned",
+                hint="it was there when the dataset was scanned",
             ) from problem
         text = "\0".join([FORMAT, path, str(status.st_size), str(status.st_mtime_ns), str(self.files.imgsz)])
         return self.folder / f"{hashlib.sha256(text.encode('utf-8', 'surrogateescape')).hexdigest()[:32]}.npy"
@@ -195,7 +195,7 @@ def disk_cache(
 
     Args:
         files: the images; those without a copy are decoded now.
-        folder: where the copies are kept, outside the data set; made if it is not there.
+        folder: where the copies are kept, outside the dataset; made if it is not there.
         work: threads, stop and progress.
         rank, world_size: this process makes every `world_size`-th copy, the others make the rest.
 

@@ -118,7 +118,7 @@ def exists(path: StrPath) -> bool:
 def _new_entries(folder: str, entered: set[tuple[int, int]]) -> list[os.DirEntry[str]]:
     """What a folder holds, last name first; nothing if its identity is among `entered`, to which it is added."""
     try:
-        status = os.stat(folder)  # noqa: PTH116 - plain strings: a data set has many files
+        status = os.stat(folder)  # noqa: PTH116 - plain strings: a dataset has many files
         if (status.st_dev, status.st_ino) in entered:
             return []
         entered.add((status.st_dev, status.st_ino))

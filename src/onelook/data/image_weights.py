@@ -30,7 +30,7 @@ class ImageWeights:
     labels, times (1 - AP)². So an image without labels is never drawn. If no image has any weight, all have the same.
 
     Args:
-        index: of the data set.
+        index: of the dataset.
         num_classes: that labels may have.
         seed: of the run.
     """

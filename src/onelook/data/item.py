@@ -1,4 +1,4 @@
-"""One picture of a batch with its truth, and how such items become a batch."""
+"""One image of a batch with its truth, and how such items become a batch."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def collate(items: Sequence[Item]) -> Batch:
 
 
 def empty_batch(size_hw: tuple[int, int]) -> Batch:
-    """No pictures of a height and width in pixels: the share of a process for which a batch has too few."""
+    """No images of a height and width in pixels: the share of a process for which a batch has too few."""
     no_number = torch.zeros(0, dtype=torch.int64)
     targets = Targets(no_number, no_number.clone(), torch.zeros(0, 4))
     return Batch(torch.zeros(0, 3, *size_hw, dtype=torch.uint8), targets, ())

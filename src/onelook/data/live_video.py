@@ -21,7 +21,7 @@ OPEN_TIMEOUT_MS = 10_000
 READ_TIMEOUT_MS = 10_000
 
 
-class Silence:
+class QuietOpenCV:
     """OpenCV writes nothing to the console while anybody needs that: what goes wrong we say ourselves."""
 
     def __init__(self) -> None:
@@ -45,7 +45,7 @@ class Silence:
                 opencv().utils.logging.setLogLevel(self._level)
 
 
-SILENCE = Silence()
+SILENCE = QuietOpenCV()
 """One for the process, as OpenCV's level is."""
 
 
@@ -66,7 +66,7 @@ class LiveVideo:
         """Wait for the next frame; False if none comes any more."""
         return bool(self._capture.grab())
 
-    def picture(self) -> Image | None:
+    def image(self) -> Image | None:
         """The frame grabbed last, (H, W, 3) uint8 RGB; None if it cannot be decoded."""
         is_good, bgr = self._capture.retrieve()
         if not is_good or bgr is None or bgr.shape[0] * bgr.shape[1] > MAX_PIXELS:

@@ -16,8 +16,8 @@ from onelook.data.capacity import available_processors
 from onelook.data.dataset import TrainDataset, ValidationDataset
 from onelook.data.forked import opencv_threads_at_rest
 from onelook.data.item import Item, collate, empty_batch
-from onelook.data.lost_images import within_limit
 from onelook.data.sampler import EpochOrder, fixed_order
+from onelook.data.unreadable_images import within_limit
 from onelook.data.worker_signals import live_with_parent, signals_held_back, start_method_of_workers
 from onelook.errors import OnelookError
 from onelook.structures.batch import Batch

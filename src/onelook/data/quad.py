@@ -1,4 +1,4 @@
-"""Batches at twice the size: some pictures are one image enlarged, the others four images in a grid.
+"""Batches at twice the size: some images are one image enlarged, the others four images in a grid.
 
 A full batch that would have B images has B / 4 places instead: half of them (rounded down) show one image, the rest
 four. So the network sees objects at twice and at the usual size, for about the same work per batch, and every image of
@@ -15,7 +15,7 @@ import cv2
 import numpy as np
 import torch
 
-from onelook.data.augment.letterboxed import FILL
+from onelook.data.augment.resize import FILL
 from onelook.data.item import Item
 
 GRID = 4  # images in a grid
@@ -23,7 +23,7 @@ Key = TypeVar("Key")
 
 
 def num_enlarged(batch_size: int) -> int:
-    """How many pictures of a full batch are one image; `batch_size` is that without quad."""
+    """How many images of a full batch are one image; `batch_size` is that without quad."""
     return _full(batch_size) // 2
 
 
@@ -38,7 +38,7 @@ def num_images(batch_size: int) -> int:
 
 
 def num_places(images: int, batch_size: int) -> int:
-    """How many pictures a batch of so many images has; `batch_size` is that of a full batch without quad.
+    """How many images a batch of so many images has; `batch_size` is that of a full batch without quad.
 
     >>> [num_places(images, 16) for images in (10, 7, 3, 1)]
     [4, 4, 3, 1]
@@ -59,12 +59,12 @@ def grouped(keys: Sequence[Key], batch_size: int) -> list[tuple[Key, ...]]:
 
 
 def _full(batch_size: int) -> int:
-    """Pictures of a full batch: at least one, though a batch that was found to fit may have fewer than four images."""
+    """Images of a full batch: at least one, though a batch that was found to fit may have fewer than four images."""
     return max(batch_size // GRID, 1)
 
 
 def at_twice_the_size(items: Sequence[Item]) -> Item:
-    """One picture of twice the height and width: one item enlarged, or two to four in a grid.
+    """One image of twice the height and width: one item enlarged, or two to four in a grid.
 
     The first is top left, the second below it, the third top right, the fourth bottom right; what is missing is grey.
 

@@ -65,7 +65,7 @@ def similar_shapes(
 
 
 def equal_frames(num_images: int, *, frame_hw: tuple[int, int], batch_size: int) -> Rectangles:
-    """Batches in the order of the data set, all with a frame of `frame_hw` pixels, height and width."""
+    """Batches in the order of the dataset, all with a frame of `frame_hw` pixels, height and width."""
     num_batches = -(-num_images // batch_size)
     return _rectangles(np.arange(num_images), np.tile(np.array(frame_hw, np.int64), (num_batches, 1)), batch_size)
 

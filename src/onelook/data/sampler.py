@@ -14,12 +14,12 @@ from onelook.data.rectangles import Rectangles
 Part = TypeVar("Part")
 
 
-class Slot(NamedTuple):
+class EpochItem(NamedTuple):
     """One image of an epoch.
 
     Attributes:
         epoch: from 0.
-        number: of the image in the data set; if images are drawn, of the draw within the epoch.
+        number: of the image in the dataset; if images are drawn, of the draw within the epoch.
         class_ap: what the draws of this epoch depend on; see `ImageWeights`.
     """
 
@@ -28,19 +28,19 @@ class Slot(NamedTuple):
     class_ap: tuple[float, ...] = ()
 
 
-Place = tuple[Slot, ...]
+Place = tuple[EpochItem, ...]
 
 
 @dataclass(frozen=True)
 class EpochOrder:
     """All batches of a run, epoch after epoch, in an order that depends on the seed and the epoch alone.
 
-    A batch is a list of places, each of them one picture that goes through the network. Every process gets its share
+    A batch is a list of places, each of them one image that goes through the network. Every process gets its share
     of every batch; the shares of all processes, one after the other, are the batch.
 
     Attributes:
         seed: of the run.
-        num_images: in the data set; each comes once per epoch.
+        num_images: in the dataset; each comes once per epoch.
         batch_size: images per batch, in all processes together, without `quad`; the last batch of an epoch may have
             fewer.
         epochs: length of the run.
@@ -90,7 +90,7 @@ class EpochOrder:
 
     def _share(self, epoch: int, class_ap: tuple[float, ...], numbers: list[int]) -> list[Place]:
         """What this process gets of a batch."""
-        slots = [Slot(epoch, number, class_ap) for number in numbers]
+        slots = [EpochItem(epoch, number, class_ap) for number in numbers]
         places: list[Place] = quad.grouped(slots, self.batch_size) if self.quad else [(slot,) for slot in slots]
         return share_of(places, self.rank, self.world_size)
 

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from multiprocessing import resource_tracker
 
 PR_SET_PDEATHSIG = 1
-# Those of `onelook.engine.stop_signal`.
+# Those of `onelook.processes.stop_signal`.
 STOP_SIGNALS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGUSR1") if hasattr(signal, name))
 
 

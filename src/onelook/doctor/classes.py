@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from onelook.doctor.findings import Finding
 from onelook.doctor.statistics import CELL_PX, SplitStatistics
-from onelook.engine.autoanchor import GOOD_RECALL, AnchorFit
+from onelook.training.autoanchor import GOOD_RECALL, AnchorFit
 
 RARE_LABELS = 10
 IMBALANCE = 50.0

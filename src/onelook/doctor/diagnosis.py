@@ -1,4 +1,4 @@
-"""All that the doctor says about a data set without a model, and the same as JSON."""
+"""All that the doctor says about a dataset without a model, and the same as JSON."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from typing import Any
 
 import numpy as np
 
-from onelook.data.looks import Looks
+from onelook.data.image_hashes import ImageHashes
 from onelook.doctor.classes import anchor_findings, class_findings, size_findings
 from onelook.doctor.faults import FAULTS
 from onelook.doctor.findings import Finding, Scans, by_kind, by_severity, verdict
+from onelook.doctor.images import AllImages, doubled_findings, turned_findings
 from onelook.doctor.objects import doubled_object_findings, tiny_object_findings
-from onelook.doctor.pictures import AllPictures, doubled_findings, turned_findings
 from onelook.doctor.rows import ledger_findings
 from onelook.doctor.statistics import QUANTILES, SplitStatistics, statistics_of
-from onelook.engine.autoanchor import AnchorFit, Array, label_sizes_px, measure_anchors
 from onelook.files.bounded import printable
+from onelook.training.autoanchor import AnchorFit, Array, label_sizes_px, measure_anchors
 
 FORMAT = 1
 ANCHOR_T = 4.0
@@ -26,7 +26,7 @@ ANCHOR_T = 4.0
 
 @dataclass(frozen=True)
 class Diagnosis:
-    """What is known about a data set.
+    """What is known about a dataset.
 
     Attributes:
         data: its YAML, printable.
@@ -76,11 +76,11 @@ class Diagnosis:
 
 
 @dataclass(frozen=True)
-class Question:
+class DiagnosisOptions:
     """What is looked at, and how closely.
 
     Attributes:
-        path: the data-set YAML.
+        path: the dataset YAML.
         names: class names.
         imgsz: size of training, pixels.
         near_bits: see `doubled_findings`.
@@ -97,14 +97,17 @@ class Question:
 
 
 def diagnose(
-    scans: Scans, looks: Mapping[str, Looks], unlabelled: Mapping[str, Collection[str]], question: Question
+    scans: Scans,
+    looks: Mapping[str, ImageHashes],
+    unlabelled: Mapping[str, Collection[str]],
+    question: DiagnosisOptions,
 ) -> Diagnosis:
     """All faults that can be told without a model.
 
     Args:
         scans: what was read, by split.
-        looks: of the usable pictures of each split.
-        unlabelled: paths of the pictures of each split that nobody has said anything about.
+        looks: of the usable images of each split.
+        unlabelled: paths of the images of each split that nobody has said anything about.
         question: what is looked at.
     """
     names, imgsz = question.names, question.imgsz
@@ -116,7 +119,7 @@ def diagnose(
         fit = measure_anchors(label_sizes_px(scans["train"].index, imgsz), question.anchors_px, anchor_t=ANCHOR_T)
     findings = [
         *ledger_findings(scans),
-        *doubled_findings(AllPictures.of(scans, looks), question.near_bits),
+        *doubled_findings(AllImages.of(scans, looks), question.near_bits),
         *turned_findings(scans, looks),
         *unlabelled_findings(scans, unlabelled),
         *doubled_object_findings(scans, names),
@@ -129,7 +132,7 @@ def diagnose(
 
 
 def unlabelled_findings(scans: Scans, unlabelled: Mapping[str, Collection[str]]) -> Iterator[Finding]:
-    """Pictures without objects: those that are said to be background, and those that nothing is said of."""
+    """Images without objects: those that are said to be background, and those that nothing is said of."""
     for split, scan in scans.items():
         index = scan.index
         for image in np.flatnonzero(np.diff(index.offsets) == 0).tolist():

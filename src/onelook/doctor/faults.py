@@ -28,54 +28,54 @@ class Fault:
 
 FAULTS: dict[str, Fault] = {
     "unusable-image": Fault(
-        "error", "pictures that cannot be used", "replace them, or take them away with their labels", "left out"
+        "error", "images that cannot be used", "replace them, or take them away with their labels", "left out"
     ),
     "bomb": Fault(
-        "error", "pictures that would need far too much memory", "they may be forged: replace or remove", "left out"
+        "error", "images that would need far too much memory", "they may be forged: replace or remove", "left out"
     ),
     "unknown-class": Fault(
         "error", "labels of a class that has no name", "add its name to the YAML, or correct the id", "left out"
     ),
     "refused-row": Fault("error", "labels that cannot be read", "correct the row", "left out"),
     "outside": Fault(
-        "error", "boxes outside their picture", "coordinates are fractions of the picture, not pixels", "left out"
+        "error", "boxes outside their image", "coordinates are fractions of the image, not pixels", "left out"
     ),
     "no-area": Fault("error", "boxes without area", "draw them again, or remove them", "left out"),
     "leaked-image": Fault(
-        "error", "pictures that are in another split too", "remove them from one: scores on them are false",
+        "error", "images that are in another split too", "remove them from one: scores on them are false",
         "left out of the smaller split",
     ),
     "absent-class": Fault("error", "classes without a label to learn from", "label some, or drop the class"),
     "leaked-look": Fault(
-        "warning", "pictures that look like one of another split", "keep such pictures together: `onelook split`"
+        "warning", "images that look like one of another split", "keep such images together: `onelook split`"
     ),
-    "doubled-image": Fault("warning", "pictures that are there twice", "keep one of them", "one is kept"),
-    "clipped-box": Fault("warning", "boxes that leave their picture", "draw them up to the edge", "clipped"),
+    "doubled-image": Fault("warning", "images that are there twice", "keep one of them", "one is kept"),
+    "clipped-box": Fault("warning", "boxes that leave their image", "draw them up to the edge", "clipped"),
     "repeated-row": Fault("warning", "labels that are there twice", "remove the repetition", "removed"),
     "doubled-object": Fault(
         "warning", "objects with two boxes of one class", "remove one of them", "the later one is removed"
     ),
     "disputed-object": Fault("warning", "objects with boxes of two classes", "decide which class it is"),
     "tiny-object": Fault(
-        "warning", "objects that vanish at this size", "train at a larger `--imgsz`, or cut pictures into tiles"
+        "warning", "objects that vanish at this size", "train at a larger `--imgsz`, or cut images into tiles"
     ),
     "no-label-file": Fault(
-        "warning", "pictures that nothing is said of", "label them; an empty label file says that they are background",
+        "warning", "images that nothing is said of", "label them; an empty label file says that they are background",
         "an empty label file is written",
     ),
     "untested-class": Fault("warning", "classes without a label to be measured on", "put some into the split"),
     "far-anchors": Fault(
         "warning", "anchors that many objects are out of reach of", "leave it to training, or see `onelook anchors`"
     ),
-    "doubled-look": Fault("note", "pictures that look alike", "near-repetitions teach little; keep the best of them"),
+    "doubled-look": Fault("note", "images that look alike", "near-repetitions teach little; keep the best of them"),
     "odd-file": Fault("note", "files that are not quite what they say", "save them anew", "mended"),
     "set-aside": Fault(
         "note", "objects that their format sets aside", "nothing, if they are crowds or difficult ones", "left out"
     ),
     "turned-image": Fault(
-        "note", "pictures that EXIF turns", "Onelook turns them; check that their labels were drawn on turned pictures"
+        "note", "images that EXIF turns", "Onelook turns them; check that their labels were drawn on turned images"
     ),
-    "empty-label-file": Fault("note", "pictures without objects", "nothing, if they are background"),
+    "empty-label-file": Fault("note", "images without objects", "nothing, if they are background"),
     "rare-class": Fault("note", "classes with few labels", "collect more, or see `--image-weights`"),
     "imbalance": Fault("note", "classes that far outnumber others", "see `--image-weights`"),
     "small-objects": Fault("note", "many small objects", "train at a larger `--imgsz`, or take a model with a P2 map"),

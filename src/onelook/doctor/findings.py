@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from onelook.data.index import ScanResult
+from onelook.data.scan.index import ScanResult
 from onelook.doctor.faults import FAULTS, SEVERITIES, Severity
 
 
@@ -17,10 +17,10 @@ class Finding:
     Attributes:
         kind: a key of FAULTS.
         split: train, val or test.
-        file: the picture or label file, printable; of what concerns a whole split, empty.
+        file: the image or label file, printable; of what concerns a whole split, empty.
         line: of the label file, from 1; 0 means the file as a whole.
         detail: what is wrong here.
-        image: number of the picture in the index of its split; -1 if it is not in there.
+        image: number of the image in the index of its split; -1 if it is not in there.
         label: row in the index of its split; -1 if it is about no row in there.
     """
 
@@ -61,7 +61,7 @@ def by_severity(findings: Iterable[Finding]) -> dict[Severity, int]:
 
 
 def verdict(findings: Iterable[Finding]) -> str:
-    """One sentence on the whole data set."""
+    """One sentence on the whole dataset."""
     counts = by_severity(findings)
     told = [f"{count} {severity}{'s' if count != 1 else ''}" for severity, count in counts.items() if count]
     if counts["error"]:

@@ -1,4 +1,4 @@
-"""What a machine can correct: which pictures and labels a mended copy of a data set holds, and under which names."""
+"""What a machine can correct: which images and labels a mended copy of a dataset holds, and under which names."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from onelook.files.image_headers import JPEG_END, has_jpeg_end, read_header
 from onelook.files.images import KIND_OF_SUFFIX, MAX_FILE_BYTES
 from onelook.structures.dataset_index import DatasetIndex
 
-# Of these a copy lacks the picture, or the label, that is told of.
+# Of these a copy lacks the image, or the label, that is told of.
 DROPS_IMAGE = frozenset({"doubled-image", "leaked-image"})
 DROPS_LABEL = frozenset({"doubled-object"})
 ODD_FILE = "odd-file"
@@ -31,9 +31,9 @@ class MendedSplit:
 
     Attributes:
         split: train, val or test.
-        index: its pictures, by their old paths, and labels.
-        inside: path of each picture below the folder of the split, with `/`; the suffix is that of its content.
-        odd: old paths of the pictures whose files are not just copied.
+        index: its images, by their old paths, and labels.
+        inside: path of each image below the folder of the split, with `/`; the suffix is that of its content.
+        odd: old paths of the images whose files are not just copied.
     """
 
     split: str
@@ -46,7 +46,7 @@ def mended_split(split: str, index: DatasetIndex, findings: Iterable[Finding]) -
     """A split without what is there twice.
 
     Raises:
-        DataError: no picture would be left.
+        DataError: no image would be left.
     """
     ours = [finding for finding in findings if finding.split == split]
     images = {finding.image for finding in ours if finding.kind in DROPS_IMAGE}
@@ -54,7 +54,7 @@ def mended_split(split: str, index: DatasetIndex, findings: Iterable[Finding]) -
     kept = without(index, images, labels)
     if len(kept) == 0:
         raise DataError(
-            f"all pictures of split `{split}` are in a larger split too: none would be left",
+            f"all images of split `{split}` are in a larger split too: none would be left",
             hint="divide the data anew: `onelook split`",
         )
     told = {finding.file for finding in ours if finding.kind == ODD_FILE}
@@ -63,11 +63,11 @@ def mended_split(split: str, index: DatasetIndex, findings: Iterable[Finding]) -
 
 
 def without(index: DatasetIndex, images: Collection[int], labels: Collection[int]) -> DatasetIndex:
-    """The pictures and labels of an index but for some; it has no fingerprint, being of no scan.
+    """The images and labels of an index but for some; it has no fingerprint, being of no scan.
 
     Args:
         index: all of them.
-        images: numbers of pictures to leave out, with their labels.
+        images: numbers of images to leave out, with their labels.
         labels: rows to leave out.
     """
     counts = np.diff(index.offsets)
@@ -89,7 +89,7 @@ def without(index: DatasetIndex, images: Collection[int], labels: Collection[int
 
 
 def mended_file(path: str) -> bytes:
-    """The bytes of a usable picture file with the end marker that a JPEG has to have.
+    """The bytes of a usable image file with the end marker that a JPEG has to have.
 
     Raises:
         DataError: it can no longer be read.
@@ -117,7 +117,7 @@ def _names_inside(paths: Sequence[str], odd: Collection[str]) -> list[str]:
 
 
 def _suffix_of(path: str) -> str:
-    """The suffix of a picture's name if it fits the content, else one that does."""
+    """The suffix of an image's name if it fits the content, else one that does."""
     kind = read_header(read_bounded(path, MAX_FILE_BYTES)).kind
     suffix = _last_suffix(path)
     return suffix if KIND_OF_SUFFIX.get(suffix.lower()) == kind else _SUFFIX_OF_KIND[kind]

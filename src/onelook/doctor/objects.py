@@ -9,14 +9,14 @@ import numpy as np
 import numpy.typing as npt
 
 from onelook.doctor.findings import Finding, Scans
-from onelook.engine.autoanchor import SMALL_SIDE_PX, label_sizes_px
 from onelook.files.bounded import printable
 from onelook.structures.dataset_index import DatasetIndex
+from onelook.training.autoanchor import SMALL_SIDE_PX, label_sizes_px
 
 # Boxes of two neighbours overlap by less; two boxes that somebody drew around one object hardly ever do.
 SAME_CLASS_IOU = 0.9
 OTHER_CLASS_IOU = 0.9
-# With more objects than this, a picture's boxes are compared with the nearest ones only.
+# With more objects than this, an image's boxes are compared with the nearest ones only.
 MAX_OBJECTS = 2000
 _NEIGHBOURS = 50
 
@@ -44,7 +44,7 @@ def doubled_object_findings(scans: Scans, names: Sequence[str]) -> Iterator[Find
 
 
 def tiny_object_findings(scans: Scans, names: Sequence[str], imgsz: int) -> Iterator[Finding]:
-    """Objects with a side below 3 pixels when the longer side of their picture is `imgsz`."""
+    """Objects with a side below 3 pixels when the longer side of their image is `imgsz`."""
     for split, scan in scans.items():
         index = scan.index
         sizes_px = label_sizes_px(index, imgsz)
@@ -78,12 +78,12 @@ def overlapping_pairs(boxes_xyxy: Array, least_iou: float) -> list[tuple[int, in
 
 
 def image_of(index: DatasetIndex, label: int) -> int:
-    """The number of the picture that a label row belongs to."""
+    """The number of the image that a label row belongs to."""
     return int(np.searchsorted(index.offsets, label, "right")) - 1
 
 
 def place_of(index: DatasetIndex, label: int) -> str:
-    """Where a label stands in its picture: the centre of its box, pixels."""
+    """Where a label stands in its image: the centre of its box, pixels."""
     height, width = index.sizes_hw[image_of(index, label)].tolist()
     x, y = index.boxes[label, :2].tolist()
     return f"({x * width:.0f}, {y * height:.0f})"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from onelook.data.ledger import LedgerEntry
+from onelook.data.scan.ledger import LedgerEntry
 from onelook.doctor.findings import Finding, Scans
 
 _BY_OUTCOME = {
@@ -16,7 +16,7 @@ _BY_OUTCOME = {
     "ignored": "set-aside",
     "note": "odd-file",
 }
-# What readers of labels and pictures say in their reasons, and the kind of fault that it is.
+# What readers of labels and images say in their reasons, and the kind of fault that it is.
 _BY_REASON = {
     "refused": {"no area": "no-area", "outside the image": "outside"},
     "unusable image": {"decompression bomb": "bomb", "more than the limit": "bomb"},
@@ -25,11 +25,11 @@ _SHARED_FATE = "of an image that cannot be used"
 
 
 def ledger_findings(scans: Scans) -> Iterator[Finding]:
-    """A finding for each entry of the ledgers, but for rows that only share the fate of their picture."""
+    """A finding for each entry of the ledgers, but for rows that only share the fate of their image."""
     for split, scan in scans.items():
         for entry in scan.ledger.entries:
             if _SHARED_FATE in entry.reason:
-                continue  # the picture has an entry of its own
+                continue  # the image has an entry of its own
             value = f" (`{entry.value}`)" if entry.value else ""
             yield Finding(_kind_of(entry), split, entry.file, f"{entry.reason}{value}", entry.line)
 

@@ -1,4 +1,4 @@
-"""A split in numbers: classes, sizes of pictures, sizes and shapes of objects at the size of training."""
+"""A split in numbers: classes, sizes of images, sizes and shapes of objects at the size of training."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from onelook.engine.autoanchor import label_sizes_px
 from onelook.structures.dataset_index import DatasetIndex
+from onelook.training.autoanchor import label_sizes_px
 
 Array = npt.NDArray[Any]
 
@@ -24,12 +24,12 @@ class SplitStatistics:
     """What is in a split.
 
     Attributes:
-        images: usable pictures.
+        images: usable images.
         backgrounds: those without objects.
         labels: objects.
-        class_labels, class_images: objects, and pictures with any, by class.
-        width_px, height_px: quantiles of the pictures' sizes.
-        aspect: quantiles of width / height of the pictures.
+        class_labels, class_images: objects, and images with any, by class.
+        width_px, height_px: quantiles of the images' sizes.
+        aspect: quantiles of width / height of the images.
         objects_per_image: quantiles.
         object_side_px: quantiles of the square root of an object's area at the size of training.
         object_aspect: quantiles of width / height of the objects.
@@ -55,9 +55,9 @@ def statistics_of(index: DatasetIndex, *, num_classes: int, imgsz: int) -> Split
     """The numbers of a split; quantiles of nothing are empty.
 
     Args:
-        index: its pictures and labels.
+        index: its images and labels.
         num_classes: all class ids are below.
-        imgsz: longer side that pictures are scaled to, pixels.
+        imgsz: longer side that images are scaled to, pixels.
     """
     counts = np.diff(index.offsets)
     images = np.repeat(np.arange(len(index)), counts)

@@ -1,7 +1,7 @@
 """Labels that a detector contradicts: missing ones, ones of the wrong class, misplaced ones, and ones of nothing.
 
 In the spirit of "Confident learning: estimating uncertainty in dataset labels" (Northcutt, Jiang, Chuang 2021): how
-much a contradiction counts is read off the data set itself. If 98 % of the detections of a class with such a score lie
+much a contradiction counts is read off the dataset itself. If 98 % of the detections of a class with such a score lie
 on a label of the class, then one that lies on none is suspicious with 0.98. So classes that the detector knows well
 count for more than those that it guesses at, whatever their scores, and all kinds of suspicions have one scale.
 
@@ -23,7 +23,7 @@ Array = npt.NDArray[Any]
 
 # A detection says the same as a label if they overlap so much; it speaks of nothing that is labelled below the other.
 SAME_IOU, APART_IOU = 0.5, 0.3
-# A box that comes so near to an edge, as a part of the picture's side, shows an object that may be cut.
+# A box that comes so near to an edge, as a part of the image's side, shows an object that may be cut.
 EDGE = 0.015
 # A misplaced label still touches the detection that it belongs to, or is no further away than this many of its sides.
 TOUCHING_IOU, NEAR_SIDES = 0.1, 2.0
@@ -36,14 +36,14 @@ _PRIOR = 2.0
 
 
 @dataclass(frozen=True)
-class Compared:
-    """A picture, its labels, and what a detector found in it.
+class ImageComparison:
+    """An image, its labels, and what a detector found in it.
 
     Attributes:
         split: train, val or test.
-        image: number of the picture in the index of its split.
+        image: number of the image in the index of its split.
         first_label: row of its first label there.
-        size_hw: height and width of the picture, pixels.
+        size_hw: height and width of the image, pixels.
         boxes_xyxy: (M, 4) labels, pixels.
         class_ids: (M,) of the labels.
         detections: from a low score on; pixels.
@@ -64,8 +64,8 @@ class Suspicion:
 
     Attributes:
         kind: `suspect-missing`, `suspect-class`, `suspect-place` or `suspect-extra`.
-        strength: 0 to 1, how often the data set agrees with the detector where it is as sure as here.
-        split, image: the picture.
+        strength: 0 to 1, how often the dataset agrees with the detector where it is as sure as here.
+        split, image: the image.
         label: row of the label in the index of the split; -1 if it is missing.
         labelled_class: of the label; -1 if it is missing.
         labelled_box: xyxy, pixels; None if it is missing.
@@ -86,19 +86,19 @@ class Suspicion:
     score: float = 0.0
 
 
-def suspicions(pictures: Sequence[Compared], num_classes: int) -> list[Suspicion]:
-    """Contradictions between labels and detections, the strongest first; none where the data set rarely agrees.
+def suspicions(images: Sequence[ImageComparison], num_classes: int) -> list[Suspicion]:
+    """Contradictions between labels and detections, the strongest first; none where the dataset rarely agrees.
 
     Args:
-        pictures: those with labels and those without.
+        images: those with labels and those without.
         num_classes: all class ids are below.
     """
-    overlaps = [_iou(one.detections.boxes, one.boxes_xyxy) for one in pictures]
-    trust = _trust(pictures, overlaps, num_classes)
+    overlaps = [_iou(one.detections.boxes, one.boxes_xyxy) for one in images]
+    trust = _trust(images, overlaps, num_classes)
     found = [
         suspicion
-        for picture, iou in zip(pictures, overlaps, strict=True)
-        for suspicion in _Contradictions(picture, iou, trust).all()
+        for image, iou in zip(images, overlaps, strict=True)
+        for suspicion in _Contradictions(image, iou, trust).all()
         if suspicion.strength >= LEAST_STRENGTH
     ]
     return sorted(found, key=lambda one: (-one.strength, -one.score, one.split, one.image, one.label))
@@ -106,11 +106,11 @@ def suspicions(pictures: Sequence[Compared], num_classes: int) -> list[Suspicion
 
 @dataclass(frozen=True)
 class _Trust:
-    """How far the data set agrees with the detector.
+    """How far the dataset agrees with the detector.
 
     Attributes:
         labelled: (classes, 2, bins) part of the detections of such a score that lie on a label of their class; inside
-            the picture, and at its edge, where objects are cut and people label as they please.
+            the image, and at its edge, where objects are cut and people label as they please.
         found: (classes, 2) part of the labels on which a detection of their class lies.
     """
 
@@ -118,16 +118,16 @@ class _Trust:
     found: Array
 
 
-def _trust(pictures: Sequence[Compared], overlaps: Sequence[Array], num_classes: int) -> _Trust:
+def _trust(images: Sequence[ImageComparison], overlaps: Sequence[Array], num_classes: int) -> _Trust:
     agreed, counts = np.zeros((num_classes, 2, _BINS)), np.zeros((num_classes, 2, _BINS))
     labels, found = np.zeros((num_classes, 2)), np.zeros((num_classes, 2))
-    for picture, iou in zip(pictures, overlaps, strict=True):
-        seen = picture.detections
-        same = (seen.class_ids[:, None] == picture.class_ids[None]) & (iou >= SAME_IOU)
-        kinds = seen.class_ids, _at_edge(seen.boxes, picture.size_hw), _bin_of(seen.scores)
+    for image, iou in zip(images, overlaps, strict=True):
+        seen = image.detections
+        same = (seen.class_ids[:, None] == image.class_ids[None]) & (iou >= SAME_IOU)
+        kinds = seen.class_ids, _at_edge(seen.boxes, image.size_hw), _bin_of(seen.scores)
         np.add.at(counts, kinds, 1)
         np.add.at(agreed, kinds, same.any(axis=1))
-        places = picture.class_ids, _at_edge(picture.boxes_xyxy, picture.size_hw)
+        places = image.class_ids, _at_edge(image.boxes_xyxy, image.size_hw)
         np.add.at(labels, places, 1)
         np.add.at(found, places, same.any(axis=0))
     curves = [
@@ -137,7 +137,7 @@ def _trust(pictures: Sequence[Compared], overlaps: Sequence[Array], num_classes:
 
 
 def _at_edge(boxes_xyxy: Array, size_hw: tuple[int, int]) -> Array:
-    """1 for boxes that reach an edge of their picture, 0 for others, (N,)."""
+    """1 for boxes that reach an edge of their image, 0 for others, (N,)."""
     height, width = size_hw
     left, top, right, bottom = np.asarray(boxes_xyxy, np.float64).reshape(-1, 4).T
     margin_x, margin_y = EDGE * width, EDGE * height
@@ -171,16 +171,16 @@ def _part(pool: Sequence[float]) -> float:
 
 
 class _Contradictions:
-    """What a detector says against the labels of one picture."""
+    """What a detector says against the labels of one image."""
 
-    def __init__(self, picture: Compared, iou: Array, trust: _Trust) -> None:
-        self._picture, self._iou, self._trust = picture, iou, trust
-        seen = picture.detections
-        own = seen.class_ids[:, None] == picture.class_ids[None]
+    def __init__(self, image: ImageComparison, iou: Array, trust: _Trust) -> None:
+        self._image, self._iou, self._trust = image, iou, trust
+        seen = image.detections
+        own = seen.class_ids[:, None] == image.class_ids[None]
         self._own_iou = np.where(own, iou, 0.0)
         self._agrees = self._own_iou >= SAME_IOU  # (D, M)
-        self._label_edges = _at_edge(picture.boxes_xyxy, picture.size_hw)
-        self._edges = _at_edge(seen.boxes, picture.size_hw)
+        self._label_edges = _at_edge(image.boxes_xyxy, image.size_hw)
+        self._edges = _at_edge(seen.boxes, image.size_hw)
         self._bins = _bin_of(seen.scores)
         self._used: set[int] = set()  # detections that explain a label already
 
@@ -191,7 +191,7 @@ class _Contradictions:
         for label in unsupported:
             reason = self._wrong_class(label) or self._touching(label)
             explained += [reason] if reason is not None else []
-        told = {reason.label - self._picture.first_label for reason in explained}
+        told = {reason.label - self._image.first_label for reason in explained}
         for label in [label for label in unsupported if label not in told]:
             reason = self._near(label) or self._nothing_there(label)
             explained += [reason] if reason is not None else []
@@ -199,7 +199,7 @@ class _Contradictions:
 
     def _wrong_class(self, label: int) -> Suspicion | None:
         """A detection of another class lies on the label, and none of its own."""
-        seen = self._picture.detections
+        seen = self._image.detections
         others = np.flatnonzero((self._iou[:, label] >= SAME_IOU) & ~self._agrees.any(axis=1))
         if not len(others):
             return None
@@ -212,20 +212,20 @@ class _Contradictions:
         free[list(self._used)] = False
         if not free.any():
             return None
-        best = int(np.flatnonzero(free)[np.argmax(self._picture.detections.scores[free])])
+        best = int(np.flatnonzero(free)[np.argmax(self._image.detections.scores[free])])
         return self._suspicion("suspect-place", self._strength(best), label, best)
 
     def _near(self, label: int) -> Suspicion | None:
         """Nothing lies on the label, but a detection of its class and about its size without a label is near."""
-        picture, seen = self._picture, self._picture.detections
+        image, seen = self._image, self._image.detections
         if len(seen) == 0 or self._iou[:, label].max(initial=0.0) >= APART_IOU:
             return None
-        box = picture.boxes_xyxy[label]
+        box = image.boxes_xyxy[label]
         sides, seen_sides = box[2:] - box[:2], seen.boxes[:, 2:] - seen.boxes[:, :2]
         away = np.abs((seen.boxes[:, :2] + seen.boxes[:, 2:]) / 2 - (box[:2] + box[2:]) / 2)
         ratio = np.maximum(seen_sides, 1e-6) / np.maximum(sides, 1e-6)
         is_near = (
-            (seen.class_ids == picture.class_ids[label])
+            (seen.class_ids == image.class_ids[label])
             & (away <= NEAR_SIDES * sides).all(axis=1)
             & (np.maximum(ratio, 1 / ratio) < 1.5).all(axis=1)
             & (self._iou.max(axis=1, initial=0.0) < APART_IOU)
@@ -249,30 +249,30 @@ class _Contradictions:
 
     def _strength(self, detection: int) -> float:
         """How often a detection like this lies on a label of its class."""
-        class_id = self._picture.detections.class_ids[detection]
+        class_id = self._image.detections.class_ids[detection]
         return float(self._trust.labelled[class_id, self._edges[detection], self._bins[detection]])
 
     def _found(self, label: int) -> float:
         """How often a detection of its class lies on a label like this."""
-        return float(self._trust.found[self._picture.class_ids[label], self._label_edges[label]])
+        return float(self._trust.found[self._image.class_ids[label], self._label_edges[label]])
 
     def _both(self, label: int, detection: int) -> float:
         """Of two signs that have nothing to do with each other: an object without a label, a label without object."""
         return 1 - (1 - self._strength(detection)) * (1 - self._found(label))
 
     def _suspicion(self, kind: str, strength: float, label: int | None, detection: int | None) -> Suspicion:
-        picture, seen = self._picture, self._picture.detections
+        image, seen = self._image, self._image.detections
         told: dict[str, Any] = {}
         if label is not None:
-            told["label"] = picture.first_label + label
-            told["labelled_class"] = int(picture.class_ids[label])
-            told["labelled_box"] = tuple(picture.boxes_xyxy[label].tolist())
+            told["label"] = image.first_label + label
+            told["labelled_class"] = int(image.class_ids[label])
+            told["labelled_box"] = tuple(image.boxes_xyxy[label].tolist())
         if detection is not None:
             self._used.add(detection)
             told["seen_class"] = int(seen.class_ids[detection])
             told["seen_box"] = tuple(seen.boxes[detection].tolist())
             told["score"] = float(seen.scores[detection])
-        return Suspicion(kind, strength, picture.split, picture.image, **told)
+        return Suspicion(kind, strength, image.split, image.image, **told)
 
 
 def _iou(one_xyxy: Array, other_xyxy: Array) -> Array:

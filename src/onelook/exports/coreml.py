@@ -11,7 +11,7 @@ import torch
 from onelook.errors import DeviceError
 from onelook.exports.metadata import read_metadata
 from onelook.exports.onnx import INPUT, OUTPUT, damaged
-from onelook.exports.plan import ExportPlan, Pictures, Predictions
+from onelook.exports.plan import ExportPlan, Images, Predictions
 from onelook.exports.quiet import quietly
 from onelook.exports.running import ExportedModel
 
@@ -54,7 +54,7 @@ def open_coreml(package: Path, device: torch.device) -> ExportedModel:
         raise damaged(package, problem) from problem
     metadata = read_metadata(model.user_defined_metadata.get(METADATA_KEY), package.name)
 
-    def run(images: Pictures) -> Pictures:
+    def run(images: Images) -> Images:
         return np.asarray(model.predict({INPUT: images})[OUTPUT], np.float32)
 
     return ExportedModel(metadata, run, label=package.name)

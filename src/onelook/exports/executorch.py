@@ -9,7 +9,7 @@ import torch
 
 from onelook.exports.folder import file_of, read_folder_metadata, require_cpu, write_folder_metadata
 from onelook.exports.onnx import MAX_BYTES, damaged
-from onelook.exports.plan import ExportPlan, Pictures, Predictions
+from onelook.exports.plan import ExportPlan, Images, Predictions
 from onelook.exports.quiet import quietly
 from onelook.exports.running import ExportedModel
 from onelook.files.atomic import write_bytes_atomic
@@ -49,7 +49,7 @@ def open_executorch(folder: Path, device: torch.device) -> ExportedModel:
         except (RuntimeError, KeyError) as problem:
             raise damaged(folder, problem) from problem
 
-    def run(images: Pictures) -> Pictures:  # through the program: its memory must outlive the method
+    def run(images: Images) -> Images:  # through the program: its memory must outlive the method
         return np.asarray(program.load_method("forward").execute([torch.from_numpy(images)])[0].numpy())
 
     return ExportedModel(metadata, run, label=folder.name)

@@ -1,4 +1,4 @@
-"""8-bit arithmetic by NNCF, for every format whose graph it knows; ranges are measured on the user's pictures."""
+"""8-bit arithmetic by NNCF, for every format whose graph it knows; ranges are measured on the user's images."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from onelook.errors import SettingsError
-from onelook.exports.plan import ExportPlan, Pictures
+from onelook.exports.plan import ExportPlan, Images
 from onelook.exports.quiet import quietly
 from onelook.exports.signal_stack import own_signal_stack
 
@@ -20,7 +20,7 @@ def quantised(model: Any, plan: ExportPlan, *, exact: Sequence[str], silu: Seque
 
     Args:
         model: the graph, in a form that NNCF knows.
-        plan: gives the pictures.
+        plan: gives the images.
         exact: names of nodes that stay in 32 bits: the head's last convolutions and the decoding, since box
             coordinates need more than 256 steps.
         silu: operators that SiLU is made of; in 8 bits, too, they cost a YOLOv5n 1.1 points of mAP50-95 on blood cells,
@@ -28,19 +28,19 @@ def quantised(model: Any, plan: ExportPlan, *, exact: Sequence[str], silu: Seque
         source: name of the input, if the form needs it.
 
     Raises:
-        SettingsError: `plan` has no pictures to measure.
+        SettingsError: `plan` has no images to measure.
     """
     if plan.calibration is None:
-        raise SettingsError("8-bit arithmetic needs pictures to measure ranges on", hint="add `--data`")
+        raise SettingsError("8-bit arithmetic needs images to measure ranges on", hint="add `--data`")
     with without_reports(), quietly(), own_signal_stack():
         import nncf
 
-        pictures: list[Pictures] = list(plan.calibration())
+        images: list[Images] = list(plan.calibration())
         return nncf.quantize(
             model,
-            nncf.Dataset([{source: batch} for batch in pictures] if source else pictures),
+            nncf.Dataset([{source: batch} for batch in images] if source else images),
             preset=nncf.QuantizationPreset.MIXED,  # activations such as SiLU are not symmetric
-            subset_size=len(pictures),
+            subset_size=len(images),
             ignored_scope=nncf.IgnoredScope(names=list(exact), types=list(silu), validate=False),
         )
 

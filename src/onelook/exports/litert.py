@@ -9,7 +9,7 @@ import torch
 
 from onelook.exports.folder import file_of, read_folder_metadata, require_cpu, write_folder_metadata
 from onelook.exports.onnx import MAX_BYTES, damaged
-from onelook.exports.plan import ExportPlan, Pictures, Predictions
+from onelook.exports.plan import ExportPlan, Images, Predictions
 from onelook.exports.quiet import quietly
 from onelook.exports.running import ExportedModel
 from onelook.files.bounded import read_bounded
@@ -46,7 +46,7 @@ def open_litert(folder: Path, device: torch.device) -> ExportedModel:
             raise damaged(folder, problem) from problem
     source, target = interpreter.get_input_details()[0]["index"], interpreter.get_output_details()[0]["index"]
 
-    def run(images: Pictures) -> Pictures:
+    def run(images: Images) -> Images:
         interpreter.set_tensor(source, images)
         interpreter.invoke()
         return np.asarray(interpreter.get_tensor(target))

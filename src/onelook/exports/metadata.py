@@ -8,8 +8,8 @@ from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from typing import Any
 
-from onelook.engine.backend import Thresholds
 from onelook.errors import CheckpointError
+from onelook.inference.backend import Thresholds
 
 FORMAT_VERSION = 1
 MAX_CHARACTERS = 4_000_000

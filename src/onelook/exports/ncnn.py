@@ -13,7 +13,7 @@ import torch
 from onelook.errors import ModelError
 from onelook.exports.folder import file_of, read_folder_metadata, require_cpu, write_folder_metadata
 from onelook.exports.onnx import damaged
-from onelook.exports.plan import ExportPlan, HeadMaps, Pictures
+from onelook.exports.plan import ExportPlan, HeadMaps, Images
 from onelook.exports.quiet import quietly
 from onelook.exports.running import ExportedModel
 
@@ -71,7 +71,7 @@ def open_ncnn(folder: Path, device: torch.device) -> ExportedModel:
         raise damaged(folder, ValueError("ncnn refuses its files"))
     (source,), outputs = net.input_names(), net.output_names()
 
-    def run(images: Pictures) -> list[Pictures]:
+    def run(images: Images) -> list[Images]:
         extractor = net.create_extractor()
         extractor.input(source, ncnn.Mat(images[0]).clone())
         return [np.array(extractor.extract(name)[1])[None] for name in outputs]

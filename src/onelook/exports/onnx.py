@@ -14,7 +14,7 @@ from onelook.errors import CheckpointError, DeviceError
 from onelook.exports.int8 import quantised
 from onelook.exports.metadata import read_metadata
 from onelook.exports.onnx_nms import with_suppression
-from onelook.exports.plan import ExportPlan, Pictures, Predictions
+from onelook.exports.plan import ExportPlan, Images, Predictions
 from onelook.exports.quiet import quietly
 from onelook.exports.running import ExportedModel
 from onelook.files.atomic import write_bytes_atomic
@@ -97,7 +97,7 @@ def open_onnx(path: Path, device: torch.device) -> ExportedModel:
             raise damaged(path, problem) from problem
     metadata = read_metadata(session.get_modelmeta().custom_metadata_map.get(METADATA_KEY), path.name)
 
-    def run(images: Pictures) -> Pictures:
+    def run(images: Images) -> Images:
         try:
             return np.asarray(session.run(None, {INPUT: images})[0])
         except _errors_of(onnxruntime) as problem:  # of no common class

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from onelook.engine.backend import Thresholds
+from onelook.inference.backend import Thresholds
 
 DETECTIONS = "detections"
 

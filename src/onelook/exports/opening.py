@@ -6,13 +6,13 @@ from pathlib import Path
 
 import torch
 
-from onelook.engine.backend import Backend
-from onelook.engine.device import select_device
-from onelook.engine.weights import load_detector
 from onelook.errors import CheckpointError, DeviceError
 from onelook.exports.formats import EXPORTERS, format_of, require
 from onelook.exports.running import ExportedModel
+from onelook.inference.backend import Backend
 from onelook.models.detector import DetectionModel
+from onelook.processes.device import select_device
+from onelook.training.weights import load_detector
 
 
 def load_runnable(path: Path, device: str = "", *, local_rank: int = 0) -> DetectionModel | Backend:

@@ -13,7 +13,7 @@ import torch
 from onelook.exports.folder import file_of, read_folder_metadata, require_cpu, write_folder_metadata
 from onelook.exports.int8 import quantised, without_reports
 from onelook.exports.onnx import build_onnx, damaged
-from onelook.exports.plan import ExportPlan, Pictures
+from onelook.exports.plan import ExportPlan, Images
 from onelook.exports.running import ExportedModel
 from onelook.exports.signal_stack import own_signal_stack
 
@@ -50,7 +50,7 @@ def open_openvino(folder: Path, device: torch.device) -> ExportedModel:
     except RuntimeError as problem:
         raise damaged(folder, problem) from problem
 
-    def run(images: Pictures) -> Pictures:
+    def run(images: Images) -> Images:
         return np.asarray(compiled(images)[0])
 
     return ExportedModel(metadata, run, label=folder.name)

@@ -12,9 +12,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from onelook.engine.backend import Backend, Thresholds, predict_all
 from onelook.exports.metadata import Metadata
 from onelook.geometry.nms import non_max_suppression
+from onelook.inference.backend import Backend, Thresholds, predict_all
 
 SMOOTH_PX = 16
 BORDERLINE = 1e-3

@@ -17,7 +17,7 @@ from onelook.exports.metadata import Decoding, Metadata
 from onelook.models.detector import DetectionModel
 from onelook.models.fuse import halved
 
-Pictures = npt.NDArray[np.float32]
+Images = npt.NDArray[np.float32]
 """(B, 3, H, W) from 0 to 1."""
 
 
@@ -33,7 +33,7 @@ class ExportPlan:
         opset: version of the operators of ONNX.
         simplify: fold constants of the ONNX graph and drop its idle nodes.
         workspace_gib: memory that TensorRT may use while it builds.
-        calibration: gives pictures whose activations set the ranges of 8-bit arithmetic; None without such.
+        calibration: gives images whose activations set the ranges of 8-bit arithmetic; None without such.
     """
 
     model: DetectionModel
@@ -43,7 +43,7 @@ class ExportPlan:
     opset: int = 20
     simplify: bool = True
     workspace_gib: float = 4.0
-    calibration: Callable[[], Iterator[Pictures]] | None = None
+    calibration: Callable[[], Iterator[Images]] | None = None
 
     def example(self) -> Tensor:
         """Images to trace the network with, (B, 3, H, W) float32."""

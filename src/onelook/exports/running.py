@@ -13,7 +13,7 @@ from torch import Tensor
 
 from onelook.errors import ModelError
 from onelook.exports.metadata import Decoding, Metadata
-from onelook.exports.plan import Pictures
+from onelook.exports.plan import Images
 from onelook.geometry.boxes import xyxy_to_cxcywh
 from onelook.models.heads import NUM_BOX_OUTPUTS, decode_map
 
@@ -27,14 +27,12 @@ class ExportedModel:
 
     Args:
         metadata: of the file.
-        run: pictures, contiguous and in main memory, to the first output: predictions (B, N, 5 + K), or detections
+        run: images, contiguous and in main memory, to the first output: predictions (B, N, 5 + K), or detections
             (B, n, 6) if there is suppression inside, or, with `metadata.decoding`, the raw maps as a list.
         label: the file, for messages.
     """
 
-    def __init__(
-        self, metadata: Metadata, run: Callable[[Pictures], Pictures | Sequence[Pictures]], *, label: str
-    ) -> None:
+    def __init__(self, metadata: Metadata, run: Callable[[Images], Images | Sequence[Images]], *, label: str) -> None:
         self.metadata = metadata
         self.names = metadata.names
         self.num_classes = len(metadata.names)
@@ -68,7 +66,7 @@ class ExportedModel:
             ) from problem
         return predictions[:count]
 
-    def _predictions(self, images: Pictures) -> Tensor:
+    def _predictions(self, images: Images) -> Tensor:
         output, decoding = self._run(images), self.metadata.decoding
         if decoding is not None:
             table = decoded(list(output), decoding, self.num_classes)
@@ -80,7 +78,7 @@ class ExportedModel:
         return table if self.thresholds is None else as_predictions(table, self.num_classes)
 
 
-def decoded(raw_maps: Sequence[Pictures], decoding: Decoding, num_classes: int) -> Tensor:
+def decoded(raw_maps: Sequence[Images], decoding: Decoding, num_classes: int) -> Tensor:
     """Predictions (B, N, 5 + K) of raw maps (B, A * outputs, H, W)."""
     parts = []
     for raw, anchors, stride in zip(raw_maps, decoding.anchors, decoding.strides, strict=True):

@@ -10,10 +10,10 @@ import torch
 
 from onelook.errors import DeviceError, ModelError
 from onelook.exports.folder import file_of, read_folder_metadata, write_folder_metadata
-from onelook.exports.made_here import refuse_others, remember
 from onelook.exports.onnx import INPUT, MAX_BYTES, OUTPUT, build_onnx, damaged
-from onelook.exports.plan import ExportPlan, Pictures
+from onelook.exports.plan import ExportPlan, Images
 from onelook.exports.running import ExportedModel
+from onelook.exports.trusted_programs import refuse_others, remember
 from onelook.files.atomic import write_bytes_atomic
 from onelook.files.bounded import read_bounded
 
@@ -71,18 +71,18 @@ def open_tensorrt(folder: Path, device: torch.device) -> ExportedModel:
         if engine is None:
             raise damaged(folder, ValueError("TensorRT refuses it; engines suit one kind of GPU and one version"))
         context = engine.create_execution_context()
-    return ExportedModel(metadata, _Run(engine, context, device), label=folder.name)
+    return ExportedModel(metadata, _TensorRtRun(engine, context, device), label=folder.name)
 
 
-class _Run:
-    """Pictures to predictions, on the GPU and back."""
+class _TensorRtRun:
+    """Images to predictions, on the GPU and back."""
 
     def __init__(self, engine: Any, context: Any, device: torch.device) -> None:
         self._engine = engine  # the context needs it alive
         self._context = context
         self._device = device
 
-    def __call__(self, images: Pictures) -> Pictures:
+    def __call__(self, images: Images) -> Images:
         with torch.cuda.device(self._device):
             given = torch.from_numpy(images).to(self._device)
             self._context.set_input_shape(INPUT, tuple(given.shape))

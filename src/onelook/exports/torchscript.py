@@ -8,12 +8,12 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from onelook.exports.made_here import refuse_others, remember
 from onelook.exports.metadata import read_metadata
 from onelook.exports.onnx import MAX_BYTES, damaged
-from onelook.exports.plan import ExportPlan, Pictures, Predictions
+from onelook.exports.plan import ExportPlan, Images, Predictions
 from onelook.exports.quiet import quietly
 from onelook.exports.running import ExportedModel
+from onelook.exports.trusted_programs import refuse_others, remember
 from onelook.files.atomic import write_bytes_atomic
 from onelook.files.bounded import read_bounded
 
@@ -48,7 +48,7 @@ def open_torchscript(path: Path, device: torch.device) -> ExportedModel:
     text = extra[METADATA]
     metadata = read_metadata(text.decode() if isinstance(text, bytes) else text or None, path.name)
 
-    def run(images: Pictures) -> Pictures:
+    def run(images: Images) -> Images:
         with torch.no_grad():
             return np.asarray(program(torch.from_numpy(images).to(device)).cpu())
 

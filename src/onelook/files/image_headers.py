@@ -92,7 +92,7 @@ def check_whole(data: bytes, header: ImageHeader) -> None:
 
 
 def has_jpeg_end(data: bytes, body: int) -> bool:
-    """Whether the first picture of a JPEG, whose coded data start at `body`, is closed by an end marker."""
+    """Whether the first image of a JPEG, whose coded data start at `body`, is closed by an end marker."""
     position = body
     while match := _JPEG_MARKER.search(data, position):
         marker = match[1][0]
@@ -132,7 +132,7 @@ def _read_jpeg(data: bytes) -> ImageHeader:
             position += 1
         marker = data[position]
         if marker == JPEG_END[1]:
-            raise DamagedImage("the JPEG ends before its picture")
+            raise DamagedImage("the JPEG ends before its image")
         position += 1
         if marker == 0x01 or 0xD0 <= marker <= 0xD8:
             continue

@@ -1,7 +1,7 @@
 """Images in and out: bounded decoding to 8-bit RGB with EXIF rotation applied, checking, encoding.
 
 Whatever is stored (grey, palette, alpha, 16 bits, CMYK, animation, several pages) becomes (H, W, 3) uint8 RGB of the
-first picture: grey is repeated, palettes are looked up, alpha is dropped, 16 bits are reduced to 8, CMYK is converted.
+first image: grey is repeated, palettes are looked up, alpha is dropped, 16 bits are reduced to 8, CMYK is converted.
 """
 
 from __future__ import annotations
@@ -132,7 +132,7 @@ def check_image(path: StrPath) -> ImageReport:
 
 
 def check_limits(data: bytes, header: ImageHeader) -> None:
-    """Refuse a picture by what its header says, before a pixel of it is decoded.
+    """Refuse an image by what its header says, before a pixel of it is decoded.
 
     Raises:
         DamagedImage: it has more than `MAX_PIXELS`, or more than so few bytes can hold.
@@ -154,13 +154,13 @@ def encode_image(rgb: Image, suffix: str, *, quality: int = 95) -> bytes:
         quality: 1 to 100, for jpeg and webp; higher is better and larger.
 
     Raises:
-        DataError: the suffix is unknown or the picture has no pixels.
+        DataError: the suffix is unknown or the image has no pixels.
     """
     kind = KIND_OF_SUFFIX.get(suffix.lower())
     if kind is None or suffix.lower() == ".mpo":
         raise DataError(f"images cannot be written as `{suffix}`", hint="use .jpg, .png, .webp, .bmp or .tiff")
     if rgb.size == 0:
-        raise DataError(f"a picture of shape {rgb.shape} has no pixels to write")
+        raise DataError(f"an image of shape {rgb.shape} has no pixels to write")
     cv2 = _cv2()
     options = {"jpeg": [cv2.IMWRITE_JPEG_QUALITY, quality], "webp": [cv2.IMWRITE_WEBP_QUALITY, quality]}.get(kind, [])
     _, encoded = cv2.imencode(suffix.lower(), cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR), options)
@@ -183,7 +183,7 @@ def _cv2() -> ModuleType:
 
 
 def _check_content(data: bytes, header: ImageHeader, path: StrPath) -> str | None:
-    """Raise DamagedImage if the picture cannot be used; return what is odd about it."""
+    """Raise DamagedImage if the image cannot be used; return what is odd about it."""
     check_limits(data, header)
     if min(header.stored_hw) < MIN_SIDE_PX:
         height, width = header.size_hw
@@ -216,7 +216,7 @@ def _closed_jpeg(data: bytes) -> bytes:
     flags = cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION
     closed = data + JPEG_END
     if not np.array_equal(_decode(closed, flags), _decode(data + _NOT_END + JPEG_END, flags)):
-        raise DamagedImage("the JPEG is truncated: the lower part of the picture is missing")
+        raise DamagedImage("the JPEG is truncated: the lower part of the image is missing")
     return closed
 
 
@@ -237,7 +237,7 @@ def _decode(data: bytes, flags: int) -> Image:
     except cv2.error as problem:
         raise DamagedImage(f"the decoder gave up: {problem}".split("\n", 1)[0]) from problem
     if bgr is None:
-        raise DamagedImage("the picture is damaged, truncated or of an unusual kind: it cannot be decoded")
+        raise DamagedImage("the image is damaged, truncated or of an unusual kind: it cannot be decoded")
     return bgr  # type: ignore[no-any-return, unused-ignore]
 
 
@@ -245,9 +245,7 @@ def _check_size(bgr: Image, header: ImageHeader, scale: int) -> None:
     divisor = scale if header.kind == "jpeg" else 1
     height, width = (-(-side // divisor) for side in header.stored_hw)
     if bgr.shape != (height, width, 3) or bgr.dtype != np.uint8:
-        raise DamagedImage(
-            f"the header says {width} x {height} pixels, the picture has {bgr.shape[1]} x {bgr.shape[0]}"
-        )
+        raise DamagedImage(f"the header says {width} x {height} pixels, the image has {bgr.shape[1]} x {bgr.shape[0]}")
 
 
 def _upright_tiff(data: bytes, header: ImageHeader) -> bytes:
@@ -260,7 +258,7 @@ def _upright_tiff(data: bytes, header: ImageHeader) -> bytes:
 
 
 def _rotated(image: Image, orientation: int) -> Image:
-    """The picture as it should be seen, for EXIF codes 1 to 8."""
+    """The image as it should be seen, for EXIF codes 1 to 8."""
     if orientation == 1:
         return image
     if orientation >= 5:  # stored lying on its side

@@ -1,4 +1,4 @@
-"""How an image is fitted into a frame: sizes and borders only; `data/augment/letterboxed.py` moves the pixels."""
+"""How an image is fitted into a frame: sizes and borders only; `data/augment/resize.py` moves the pixels."""
 
 from __future__ import annotations
 

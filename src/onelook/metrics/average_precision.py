@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import hotcoco
 import numpy as np
 
-from onelook.metrics.packing import Floats, PackedDetections, PackedTruths
+from onelook.metrics.packing import Floats, PackedDetections, PackedLabels
 
 NO_LABELS = -1
 """What the precision table holds where a class has no labels in an area range."""
@@ -39,7 +39,7 @@ class PrecisionTable:
 
 
 def precision_table(
-    truths: PackedTruths, detections: PackedDetections, *, num_images: int, num_classes: int, max_det: int
+    truths: PackedLabels, detections: PackedDetections, *, num_images: int, num_classes: int, max_det: int
 ) -> PrecisionTable:
     """COCO's evaluation of boxes: `pycocotools.COCOeval` with `maxDets=[max_det]` gives the same numbers.
 

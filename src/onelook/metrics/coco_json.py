@@ -60,7 +60,7 @@ def to_coco_json(
     num_classes: int,
     labelling: CocoLabelling | None = None,
 ) -> tuple[dict[str, Any], list[dict[str, Any]]]:
-    """A data set and results that `pycocotools` can load, nothing rounded; ids of annotations count from 1.
+    """A dataset and results that `pycocotools` can load, nothing rounded; ids of annotations count from 1.
 
     Args:
         truths: one per image.

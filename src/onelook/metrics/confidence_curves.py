@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from onelook.metrics.matching import match_by_score, overlapping_pairs
-from onelook.metrics.packing import Flags, Floats, Ints, PackedDetections, PackedTruths
+from onelook.metrics.packing import Flags, Floats, Ints, PackedDetections, PackedLabels
 
 NUM_POINTS = 1000
 SMOOTHING = 0.1
@@ -32,7 +32,7 @@ class ConfidenceCurves:
 
 
 def confidence_curves(
-    truths: PackedTruths, detections: PackedDetections, *, class_ids: Ints, num_labels: Ints, max_det: int
+    truths: PackedLabels, detections: PackedDetections, *, class_ids: Ints, num_labels: Ints, max_det: int
 ) -> ConfidenceCurves:
     """Curves of the classes `class_ids` (K,), which have `num_labels` (K,) labels each, none of them 0.
 
@@ -61,7 +61,7 @@ def confidence_curves(
     return ConfidenceCurves(confidence, precision, recall, f1)
 
 
-def judge(truths: PackedTruths, detections: PackedDetections) -> tuple[Flags, Flags]:
+def judge(truths: PackedLabels, detections: PackedDetections) -> tuple[Flags, Flags]:
     """Two (D,) flags: the detection hits a label at IoU 0.50; it does not, but lies on a crowd region of its class.
 
     `detections` must be sorted by falling score within each image and class.

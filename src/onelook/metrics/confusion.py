@@ -5,13 +5,13 @@ from __future__ import annotations
 import numpy as np
 
 from onelook.metrics.matching import Pairs, overlapping_pairs
-from onelook.metrics.packing import Flags, Ints, PackedDetections, PackedTruths
+from onelook.metrics.packing import Flags, Ints, PackedDetections, PackedLabels
 
 MIN_SCORE = 0.25
 MIN_IOU = 0.45
 
 
-def confusion_matrix(truths: PackedTruths, detections: PackedDetections, *, num_classes: int) -> Ints:
+def confusion_matrix(truths: PackedLabels, detections: PackedDetections, *, num_classes: int) -> Ints:
     """(num_classes + 1, num_classes + 1) counts: rows predicted, columns true, the last of each is background.
 
     Detections with a score above 0.25 and labels of any class are paired where their IoU is above 0.45: every
@@ -50,7 +50,7 @@ def _is_first(sorted_ids: Ints) -> Flags:
     return is_first
 
 
-def _on_crowd_of_own_class(pairs: Pairs, truths: PackedTruths, detections: PackedDetections) -> Ints:
+def _on_crowd_of_own_class(pairs: Pairs, truths: PackedLabels, detections: PackedDetections) -> Ints:
     same = truths.class_ids[pairs.truth] == detections.class_ids[pairs.detection]
     on_crowd: Ints = pairs.detection[same]
     return on_crowd

@@ -10,7 +10,7 @@ from onelook.errors import DataError
 from onelook.metrics.average_precision import PrecisionTable, precision_table
 from onelook.metrics.confidence_curves import ConfidenceCurves, confidence_curves
 from onelook.metrics.confusion import confusion_matrix
-from onelook.metrics.packing import Floats, Ints, PackedTruths, pack_detections, pack_truths
+from onelook.metrics.packing import Floats, Ints, PackedLabels, pack_detections, pack_truths
 from onelook.structures.detections import Detections
 from onelook.structures.metrics import DetectionMetrics, MetricCurves
 from onelook.structures.sample import GroundTruth
@@ -80,7 +80,7 @@ def evaluate(
     )
 
 
-def _count_labels(truths: PackedTruths, num_classes: int) -> tuple[Ints, Ints]:
+def _count_labels(truths: PackedLabels, num_classes: int) -> tuple[Ints, Ints]:
     """(C,) labels, and images with a label, of every class; crowds left out."""
     classes, images = truths.class_ids[~truths.is_crowd], truths.image_ids[~truths.is_crowd]
     _, first = np.unique(images * num_classes + classes, return_index=True)

@@ -1,4 +1,4 @@
-"""What went right and wrong in each image, at one confidence and IoU 0.50: for pictures, not for scores."""
+"""What went right and wrong in each image, at one confidence and IoU 0.50: for images, not for scores."""
 
 from __future__ import annotations
 

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from onelook.metrics.packing import Flags, Floats, Ints, PackedDetections, PackedTruths
+from onelook.metrics.packing import Flags, Floats, Ints, PackedDetections, PackedLabels
 
 PAIRS_AT_A_TIME = 1 << 19
 
@@ -35,7 +35,7 @@ class Pairs:
         return Pairs(self.detection[index], self.truth[index], self.iou[index])
 
 
-def overlapping_pairs(truths: PackedTruths, detections: PackedDetections, *, min_iou: float, same_class: bool) -> Pairs:
+def overlapping_pairs(truths: PackedLabels, detections: PackedDetections, *, min_iou: float, same_class: bool) -> Pairs:
     """All pairs of a detection and a label of the same image (and class, if asked) with an IoU of at least `min_iou`.
 
     Memory stays bounded: about half a million candidate pairs are looked at at a time.

@@ -23,7 +23,7 @@ Flags = npt.NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
-class PackedTruths:
+class PackedLabels:
     """All labels, image by image.
 
     Attributes:
@@ -43,7 +43,7 @@ class PackedTruths:
 
 @dataclass(frozen=True)
 class PackedDetections:
-    """All detections, image by image, in the order given; attributes as in `PackedTruths`, scores (D,) 0 to 1."""
+    """All detections, image by image, in the order given; attributes as in `PackedLabels`, scores (D,) 0 to 1."""
 
     image_ids: Ints
     class_ids: Ints
@@ -57,7 +57,7 @@ class PackedDetections:
         )
 
 
-def pack_truths(truths: Sequence[GroundTruth], *, num_classes: int) -> PackedTruths:
+def pack_truths(truths: Sequence[GroundTruth], *, num_classes: int) -> PackedLabels:
     """The labels of all images.
 
     Raises:
@@ -73,7 +73,7 @@ def pack_truths(truths: Sequence[GroundTruth], *, num_classes: int) -> PackedTru
     if any(area is not None for area in given):
         computed = np.split(areas, np.cumsum([len(t.class_ids) for t in truths])[:-1])
         areas = np.concatenate([own if area is None else area for own, area in zip(computed, given, strict=True)])
-    return PackedTruths(image_ids, class_ids, boxes_xywh, _join(crowd, np.bool_), areas.astype(np.float64))
+    return PackedLabels(image_ids, class_ids, boxes_xywh, _join(crowd, np.bool_), areas.astype(np.float64))
 
 
 def pack_detections(detections: Sequence[Detections], *, num_classes: int) -> PackedDetections:

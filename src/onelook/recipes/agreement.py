@@ -9,9 +9,9 @@ from pathlib import Path
 
 import torch
 
-from onelook.engine.process import World
 from onelook.errors import SettingsError, combined
 from onelook.models.detector import DetectionModel
+from onelook.processes.process_group import ProcessGroup
 from onelook.recipes.splits import Splits
 from onelook.settings.train import TrainSettings
 
@@ -19,7 +19,7 @@ from onelook.settings.train import TrainSettings
 _OWN = {"local_rank"}
 
 
-def refuse_disagreement(settings: TrainSettings, splits: Splits, model: DetectionModel, world: World) -> None:
+def refuse_disagreement(settings: TrainSettings, splits: Splits, model: DetectionModel, group: ProcessGroup) -> None:
     """Compare settings, data, model and code of all processes.
 
     Raises:
@@ -29,10 +29,10 @@ def refuse_disagreement(settings: TrainSettings, splits: Splits, model: Detectio
         "settings": _digest(settings.model_dump(mode="json", exclude=_OWN)),
         "training and validation data": _digest(splits.fingerprints()),
         "model": _digest(model.definition),
-        "Onelook": f"{version('onelook')} {_code_digest() if world.size > 1 else ''}",
+        "Onelook": f"{version('onelook')} {_code_digest() if group.world_size > 1 else ''}",
         "torch": torch.__version__,
     }
-    all_of_them = world.gather_values(mine)
+    all_of_them = group.gather_values(mine)
     first = all_of_them[0]
     problems = [
         f"{what}: process {rank} differs from process 0"

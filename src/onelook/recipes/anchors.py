@@ -1,4 +1,4 @@
-"""A look at the anchors: how well those of a model suit the labels of a data set, and which would suit better."""
+"""A look at the anchors: how well those of a model suit the labels of a dataset, and which would suit better."""
 
 from __future__ import annotations
 
@@ -9,9 +9,15 @@ from typing import Any
 
 import numpy as np
 
-from onelook.callbacks.plots.anchors import plot_anchors
-from onelook.data.scan_rules import ScanOptions
-from onelook.engine.autoanchor import (
+from onelook.data.scan.rules import ScanOptions
+from onelook.errors import DataError, RunFolderError
+from onelook.models.detector import DetectionModel, create_model
+from onelook.processes.stop_signal import StopSignal
+from onelook.recipes.splits import read_splits
+from onelook.reports.plots.anchors import plot_anchors
+from onelook.settings.anchors import AnchorSettings
+from onelook.settings.build import build_settings
+from onelook.training.autoanchor import (
     GOOD_RECALL,
     LEAST_SIDE_PX,
     SMALL_SIDE_PX,
@@ -22,15 +28,9 @@ from onelook.engine.autoanchor import (
     measure_anchors,
     search_anchors,
 )
-from onelook.engine.stop_signal import StopSignal
-from onelook.engine.weights import DEFAULT_MODEL, load_detector
-from onelook.errors import DataError, RunFolderError
-from onelook.models.detector import DetectionModel, create_model
-from onelook.recipes.splits import read_splits
-from onelook.settings.anchors import AnchorSettings
-from onelook.settings.build import build_settings
+from onelook.training.weights import DEFAULT_MODEL, load_detector
 
-PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg")
+IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg")
 
 
 @dataclass(frozen=True)
@@ -95,19 +95,19 @@ def study_anchors(given: Mapping[str, Any], *, file: Path | None = None) -> Anch
 
 
 def draw_study(study: AnchorStudy) -> Path:
-    """Write the picture of a study, labels and both sets of anchors, to the `output` of its settings; its path.
+    """Write the image of a study, labels and both sets of anchors, to the `output` of its settings; its path.
 
     Raises:
         RunFolderError: there is no place for it.
     """
     settings, path = study.settings, study.settings.output
-    if path.suffix.lower() not in PICTURE_SUFFIXES:
+    if path.suffix.lower() not in IMAGE_SUFFIXES:
         path /= f"{settings.data.stem}-{settings.imgsz}.png"
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
     except OSError as problem:
         raise RunFolderError(
-            f"picture `{path}` cannot be written: {problem.strerror or problem}", hint="choose another `--output`"
+            f"image `{path}` cannot be written: {problem.strerror or problem}", hint="choose another `--output`"
         ) from problem
     fits = {f"Anchors of {study.model}": study.current, "New anchors": study.found}
     return plot_anchors(study.sizes_px, fits, study.strides, path, anchor_t=settings.anchor_t, imgsz=settings.imgsz)

@@ -10,21 +10,21 @@ import torch
 from onelook.data.capacity import available_memory
 from onelook.data.image_cache import MARGIN, ImageFiles
 from onelook.data.rectangles import frame_for_aspects
-from onelook.engine.autobatch import BatchChoice, find_batch_size
-from onelook.engine.batch_trial import TrialRequest
-from onelook.engine.launched import processes_here
-from onelook.engine.process import World
-from onelook.engine.stop_signal import StopSignal
 from onelook.models.detector import DetectionModel
+from onelook.processes.launch_env import processes_here
+from onelook.processes.process_group import ProcessGroup
+from onelook.processes.stop_signal import StopSignal
 from onelook.recipes.splits import Splits
 from onelook.settings.train import TrainSettings
 from onelook.structures.dataset_index import DatasetIndex
+from onelook.training.autobatch import BatchChoice, find_batch_size
+from onelook.training.batch_trial import TrialRequest
 
 logger = logging.getLogger(__name__)
 
 FIND = -1
 CROWDED = 1.5
-"""Boxes in the pictures of a full batch, as a multiple of the average."""
+"""Boxes in the images of a full batch, as a multiple of the average."""
 
 
 def with_batch_size(
@@ -33,7 +33,7 @@ def with_batch_size(
     *,
     model: DetectionModel,
     device: torch.device,
-    world: World,
+    group: ProcessGroup,
     stop: StopSignal,
 ) -> TrainSettings:
     """The settings, with a number found in place of -1 as `batch_size`.
@@ -47,19 +47,19 @@ def with_batch_size(
     """
     if settings.batch_size != FIND:
         return settings
-    tries = device.type == "cuda" or world.local_rank == 0
+    tries = device.type == "cuda" or group.local_rank == 0
     choice: BatchChoice | None = None
 
     def find() -> None:
         nonlocal choice
         if tries:
-            request = trial_request(settings, splits, model=model, device=device, processes=world.size)
+            request = trial_request(settings, splits, model=model, device=device, processes=group.world_size)
             choice = find_batch_size(request, processes_on_host=processes_here(), stop=stop)
 
-    world.together(find)
-    found = world.gather_values(None if choice is None else choice.batch_size)
+    group.together(find)
+    found = group.gather_values(None if choice is None else choice.batch_size)
     batch_size = min(size for size in found if size is not None)
-    if world.is_first and choice is not None:
+    if group.is_first and choice is not None:
         logger.info("%s", choice.summary())
         if batch_size < choice.batch_size:
             logger.info("batch size %d: another process has less memory", batch_size)

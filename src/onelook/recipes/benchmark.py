@@ -13,17 +13,17 @@ from typing import Any
 
 from torch import Tensor
 
-from onelook.engine.backend import Backend, TorchBackend
-from onelook.engine.device import select_device
-from onelook.engine.run_dir import RunDir
-from onelook.engine.stop_signal import StopSignal
 from onelook.errors import ModelError
 from onelook.exports.formats import EXPORTERS
 from onelook.exports.opening import load_runnable
 from onelook.exports.parity import made_up_images
 from onelook.files.atomic import write_text_atomic
+from onelook.inference.backend import Backend, TorchBackend
 from onelook.models.detector import DetectionModel
+from onelook.processes.device import select_device
+from onelook.processes.stop_signal import StopSignal
 from onelook.recipes.export import ExportWork, prepare_export
+from onelook.runs.run_dir import RunDir
 from onelook.settings.benchmark import BenchmarkSettings
 from onelook.settings.build import build_settings
 from onelook.settings.export import ExportSettings

@@ -1,4 +1,4 @@
-"""The data doctor at work: reads a data set, looks at its pictures, and tells all that is wrong with it."""
+"""The data doctor at work: reads a dataset, looks at its images, and tells all that is wrong with it."""
 
 from __future__ import annotations
 
@@ -9,30 +9,30 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from onelook.callbacks.check_page import check_page
 from onelook.data.capacity import available_processors
 from onelook.data.dataset_layout import open_dataset
 from onelook.data.dataset_spec import DatasetSpec
 from onelook.data.formats.registry import FORMATS
-from onelook.data.index import ScanResult, scan_split
-from onelook.data.ledger import Ledger
-from onelook.data.looks import look_at
-from onelook.data.scan_cache import default_cache_folder
-from onelook.data.scan_rules import ScanOptions, apply_rules
-from onelook.data.work import Work
-from onelook.doctor.diagnosis import Diagnosis, Question, diagnose
+from onelook.data.image_hashes import look_at
+from onelook.data.parallel_map import Work
+from onelook.data.scan.cache import default_cache_folder
+from onelook.data.scan.index import ScanResult, scan_split
+from onelook.data.scan.ledger import Ledger
+from onelook.data.scan.rules import ScanOptions, apply_rules
+from onelook.doctor.diagnosis import Diagnosis, DiagnosisOptions, diagnose
 from onelook.doctor.findings import by_severity
 from onelook.doctor.suspicions import Suspicion
-from onelook.engine.autoanchor import Array
-from onelook.engine.stop_signal import StopSignal
-from onelook.engine.weights import DEFAULT_MODEL
 from onelook.errors import DataError, RunFolderError
 from onelook.files.atomic import write_text_atomic
 from onelook.models.detector import create_model
+from onelook.processes.stop_signal import StopSignal
 from onelook.recipes.fix import write_fixed
 from onelook.recipes.suspects import exhibits_of, find_suspicions, suspicion_findings
+from onelook.reports.check_page import check_page
 from onelook.settings.build import build_settings
 from onelook.settings.check import CheckSettings
+from onelook.training.autoanchor import Array
+from onelook.training.weights import DEFAULT_MODEL
 
 logger = logging.getLogger(__name__)
 
@@ -41,11 +41,11 @@ JSON_NAME, PAGE_NAME = "check.json", "check.html"
 
 @dataclass(frozen=True)
 class CheckResult:
-    """What a look at a data set gives.
+    """What a look at a dataset gives.
 
     Attributes:
         settings: what was asked for.
-        spec: the data set.
+        spec: the dataset.
         scans: index and ledger by split.
         diagnosis: all findings.
         first_missing: of each split, the first label file that was looked for and is not there, if any.
@@ -67,7 +67,7 @@ class CheckResult:
         return {split: scan.ledger for split, scan in self.scans.items()}
 
     def insist(self) -> None:
-        """Refuse the data set if training would; with `strict`, also if there is any error or warning.
+        """Refuse the dataset if training would; with `strict`, also if there is any error or warning.
 
         Raises:
             DataError: why.
@@ -79,20 +79,20 @@ class CheckResult:
         counts = by_severity(self.diagnosis.findings)
         if settings.strict and (counts["error"] or counts["warning"]):
             raise DataError(
-                f"data set `{self.diagnosis.data}` has {counts['error']} errors and {counts['warning']} warnings",
+                f"dataset `{self.diagnosis.data}` has {counts['error']} errors and {counts['warning']} warnings",
                 hint="cure them, or leave out `--strict`",
             )
 
 
 def check(given: Mapping[str, Any], *, file: Path | None = None) -> CheckResult:
-    """Read all splits of a data set, tell what is wrong with it, and write that if a folder is given.
+    """Read all splits of a dataset, tell what is wrong with it, and write that if a folder is given.
 
     Args:
         given: settings by name; see `CheckSettings`.
         file: YAML file with more settings, weaker than `given`.
 
     Raises:
-        OnelookError: a setting or the data-set file cannot be used, or there is no place for the report.
+        OnelookError: a setting or the dataset file cannot be used, or there is no place for the report.
         StopRequested: Ctrl-C, SIGTERM or SIGUSR1.
     """
     with StopSignal() as stop:
@@ -118,7 +118,7 @@ def check(given: Mapping[str, Any], *, file: Path | None = None) -> CheckResult:
         }
         unlabelled = {split: _unlabelled(spec, split, scan) for split, scan in scans.items()}
         model, anchors_px = _anchors(settings, len(spec.names))
-        question = Question(spec.path, spec.names, settings.imgsz, settings.near, model, anchors_px)
+        question = DiagnosisOptions(spec.path, spec.names, settings.imgsz, settings.near, model, anchors_px)
         diagnosis = diagnose(scans, looks, {split: one.images for split, one in unlabelled.items()}, question)
         suspicions = find_suspicions(settings, spec, scans, stop) if settings.weights else []
         diagnosis = diagnosis.with_more(suspicion_findings(suspicions, scans, spec.names))
@@ -134,7 +134,7 @@ def check(given: Mapping[str, Any], *, file: Path | None = None) -> CheckResult:
 
 @dataclass(frozen=True)
 class _Unlabelled:
-    """Pictures that nobody has said anything about: their paths, and the first label file that was looked for."""
+    """Images that nobody has said anything about: their paths, and the first label file that was looked for."""
 
     images: frozenset[str] = frozenset()
     first: str | None = None

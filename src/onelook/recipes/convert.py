@@ -12,14 +12,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from onelook.engine.checkpoint import load_checkpoint, save_checkpoint
-from onelook.engine.state import KIND_DETECTOR, KIND_TRAINING
-from onelook.engine.weights import detector_of, load_detector
 from onelook.errors import CheckpointError, ModelError, SettingsError
 from onelook.files.bounded import printable
 from onelook.interop.yolov5_weights import SUFFIXES, read_yolov5
 from onelook.models.detector import DetectionModel
 from onelook.models.fuse import fuse
+from onelook.runs.checkpoint import load_checkpoint, save_checkpoint
+from onelook.training.state import KIND_DETECTOR, KIND_TRAINING
+from onelook.training.weights import detector_of, load_detector
 
 OUR_SUFFIX = ".safetensors"
 KEPT = ("data", "metrics", "settings")

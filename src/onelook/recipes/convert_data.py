@@ -1,4 +1,4 @@
-"""A data set in another format, in a new folder: written whole or not at all, the old one only read."""
+"""A dataset in another format, in a new folder: written whole or not at all, the old one only read."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from typing import Any
 
 from onelook.data.capacity import available_processors
 from onelook.data.dataset_layout import open_dataset
-from onelook.data.formats.writers import WRITERS, SplitToWrite, Writer
-from onelook.data.scan_rules import ScanOptions
-from onelook.data.work import Work, each
-from onelook.engine.stop_signal import StopSignal
+from onelook.data.formats.writers import WRITERS, LabelWriter, SplitToWrite
+from onelook.data.parallel_map import Work, each
+from onelook.data.scan.rules import ScanOptions
 from onelook.errors import DataError, SettingsError
 from onelook.files.atomic import TEMPORARY_MARK, flush_folder
 from onelook.files.bounded import printable
 from onelook.files.yaml import dump_yaml
+from onelook.processes.stop_signal import StopSignal
 from onelook.recipes.splits import Splits, read_splits, write_ledgers
 from onelook.settings.build import build_settings
 from onelook.settings.convert_data import ConvertDataSettings
@@ -33,7 +33,7 @@ class ConvertedData:
     """What a conversion gave.
 
     Attributes:
-        path: the YAML of the new data set.
+        path: the YAML of the new dataset.
         splits: what was read of the old one.
         losses: what the new format has no place for: words for it -> how many.
     """
@@ -44,7 +44,7 @@ class ConvertedData:
 
 
 def convert_data(given: Mapping[str, Any], *, file: Path | None = None) -> ConvertedData:
-    """Read all splits of a data set and write them in another format.
+    """Read all splits of a dataset and write them in another format.
 
     Args:
         given: settings by name; see `ConvertDataSettings`.
@@ -52,7 +52,7 @@ def convert_data(given: Mapping[str, Any], *, file: Path | None = None) -> Conve
 
     Raises:
         SettingsError: a setting cannot be used; the folder is there already or lies among the images.
-        DataError: the data set cannot be read, or something of it cannot be written in the format.
+        DataError: the dataset cannot be read, or something of it cannot be written in the format.
         OSError: the folder cannot be written.
         StopRequested: Ctrl-C, SIGTERM or SIGUSR1; nothing is left behind.
     """
@@ -91,11 +91,11 @@ def _require_place(out: Path, image_folders: Sequence[Path]) -> None:
         if out.is_relative_to(folder):
             raise SettingsError(
                 f"`{printable(out)}` lies within `{printable(folder)}`, whose images are converted",
-                hint="choose an `--out` outside the data set",
+                hint="choose an `--out` outside the dataset",
             )
 
 
-def _parts(splits: Splits, writer: Writer) -> list[SplitToWrite]:
+def _parts(splits: Splits, writer: LabelWriter) -> list[SplitToWrite]:
     """What the images of each split are called: their paths below the folder that all of the split have in common."""
     inside = {}
     for split, scan in splits.scans.items():
@@ -109,7 +109,7 @@ def _parts(splits: Splits, writer: Writer) -> list[SplitToWrite]:
     ]
 
 
-def _write_split(part: SplitToWrite, names: Sequence[str], writer: Writer, folder: Path) -> None:
+def _write_split(part: SplitToWrite, names: Sequence[str], writer: LabelWriter, folder: Path) -> None:
     for inside, content in writer.texts(part, names):
         _write(folder / inside, content)
 

@@ -1,4 +1,4 @@
-"""Detection in pictures, videos and live sources: the table of contents of a run."""
+"""Detection in images, videos and live sources: the table of contents of a run."""
 
 from __future__ import annotations
 
@@ -11,23 +11,23 @@ from pathlib import Path
 from typing import Any
 
 from onelook.callbacks.detection_files import DetectionFiles
-from onelook.callbacks.plots.window import Window
-from onelook.engine.backend import Backend
-from onelook.engine.feature_maps import FeatureMaps
-from onelook.engine.predictor import Predictor
-from onelook.engine.run_dir import RunDir
-from onelook.engine.sources.addresses import shown_source
-from onelook.engine.sources.ahead import behind
-from onelook.engine.sources.typed import Sources, find_sources
-from onelook.engine.stop_signal import StopSignal
+from onelook.drawing.window import Window
 from onelook.errors import DataError, OnelookError, SettingsError, combined
 from onelook.exports.opening import load_runnable
+from onelook.inference.backend import Backend
+from onelook.inference.feature_maps import FeatureMaps
+from onelook.inference.predictor import Predictor
+from onelook.inference.sources.addresses import shown_source
+from onelook.inference.sources.parse_source import Sources, find_sources
+from onelook.inference.sources.prefetch import behind
 from onelook.models.detector import DetectionModel
+from onelook.processes.stop_signal import StopSignal
 from onelook.recipes.detection_results import DetectResult, FrameResult
+from onelook.recipes.frame_predictor import FrameDetections, FramePredictor, FrameWriter
 from onelook.recipes.frames import OpenSources, opened
 from onelook.recipes.inference_file import write_inference_file
-from onelook.recipes.looker import Found, Looker, Writer
 from onelook.recipes.prediction import prediction_settings
+from onelook.runs.run_dir import RunDir
 from onelook.settings.build import build_settings
 from onelook.settings.detect import DetectSettings
 
@@ -45,7 +45,7 @@ def detect(
     file: Path | None = None,
     observer: Callable[[FrameResult], None] | None = None,
 ) -> DetectResult:
-    """Find objects in pictures, videos and live sources.
+    """Find objects in images, videos and live sources.
 
     A file that cannot be used is passed over, with a warning, and named in the result. Three threads work at the same
     time: one reads, this one runs the network, one writes.
@@ -74,7 +74,7 @@ def detect(
             raise _nothing(settings, reading, problems)
         run = _run_dir(settings)
         files = stack.enter_context(DetectionFiles(run.path, settings, looker.predictor.names)) if run else None
-        writer = Writer(settings, files, looker.predictor.names, keeps_pictures=window is not None)
+        writer = FrameWriter(settings, files, looker.predictor.names, keeps_images=window is not None)
         written = behind(writer.write, looker.look(reading, stop.check), waiting=BATCHES_TO_WRITE)
         kept: deque[FrameResult] = deque(maxlen=KEPT_LIVE_FRAMES if sources.live else None)
         num_frames, begun = 0, time.perf_counter()
@@ -114,24 +114,24 @@ def _predictor(models: Sequence[DetectionModel | Backend], settings: DetectSetti
     return Predictor(models, prediction_settings(settings), labels=[str(path) for path in settings.weights])
 
 
-def _looker(settings: DetectSettings, sources: Sources) -> Looker:
+def _looker(settings: DetectSettings, sources: Sources) -> FramePredictor:
     """What looks at frames as the settings ask.
 
     Raises:
         OnelookError: the weights cannot be used, or not as the settings ask.
     """
     if not settings.visualize:
-        return Looker(settings, open_predictor(settings))
+        return FramePredictor(settings, open_predictor(settings))
     if sources.live:
         raise SettingsError(
             f"setting `visualize` writes some 20 MB a frame, and `{sources.live[0].name}` has no end",
-            hint="give pictures or a video",
+            hint="give images or a video",
         )
     model = load_runnable(settings.weights[0], settings.device)
     if not isinstance(model, DetectionModel):
         raise SettingsError("setting `visualize` is for PyTorch models: exported ones do not show their layers")
     maps = FeatureMaps(model)
-    return Looker(settings, _predictor([model], settings), maps)
+    return FramePredictor(settings, _predictor([model], settings), maps)
 
 
 def _run_dir(settings: DetectSettings) -> RunDir | None:
@@ -141,8 +141,8 @@ def _run_dir(settings: DetectSettings) -> RunDir | None:
     return RunDir.create(settings.project, settings.name, exist_ok=settings.exist_ok)
 
 
-def _shown(found: Found, observer: Callable[[FrameResult], None] | None, window: Window | None) -> bool:
-    """Tell of a frame that is done; whether to go on. Pictures in a window wait for a key."""
+def _shown(found: FrameDetections, observer: Callable[[FrameResult], None] | None, window: Window | None) -> bool:
+    """Tell of a frame that is done; whether to go on. Images in a window wait for a key."""
     if observer is not None:
         observer(found.result)
     if window is None or found.drawn is None:

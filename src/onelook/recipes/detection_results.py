@@ -5,19 +5,19 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from onelook.engine.sources.live import LiveCount
+from onelook.inference.sources.live import LiveCount
 from onelook.structures.detections import Detections
 
 
 @dataclass(frozen=True)
 class FrameResult:
-    """What was found in one picture or one frame of a video.
+    """What was found in one image or one frame of a video.
 
     Attributes:
-        path: the picture or video; of a live source what its files are called.
+        path: the image or video; of a live source what its files are called.
         place: where it is from, for people: the path, a web address, `camera 0`.
-        number: position in the video, from 0; None for a picture.
-        num_frames: frames of the video, as far as it says; None for a picture, 0 for a live source.
+        number: position in the video, from 0; None for an image.
+        num_frames: frames of the video, as far as it says; None for an image, 0 for a live source.
         size_hw: height and width, pixels.
         detections: boxes in pixels.
         names: class names.
@@ -45,12 +45,12 @@ class DetectResult:
     """What a detection run gives.
 
     Attributes:
-        frames: one entry per picture and per frame looked at, in order; of live sources the last 1000.
+        frames: one entry per image and per frame looked at, in order; of live sources the last 1000.
         num_frames: how many were looked at.
         names: class names.
         run_folder: where the files are; None if none were asked for.
         problems: files and live sources that could not be used or broke off, each with the reason.
-        milliseconds: per frame: "wait for pictures", "predict", "write". These go on at the same time.
+        milliseconds: per frame: "wait for images", "predict", "write". These go on at the same time.
         frames_per_second: in all.
         live: what became of each live source.
         inference_files: what `update` wrote, or the weights that hold no training state.

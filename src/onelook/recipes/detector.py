@@ -1,19 +1,19 @@
-"""A detector to call on pictures; what `onelook.load` gives."""
+"""A detector to call on images; what `onelook.load` gives."""
 
 from __future__ import annotations
 
 from itertools import islice
 from typing import Any
 
-from onelook.engine.given_pictures import given_pictures
-from onelook.engine.predictor import PredictionSettings, Predictor
-from onelook.recipes.picture_result import PictureResult
+from onelook.inference.image_inputs import given_images
+from onelook.inference.predictor import PredictionSettings, Predictor
+from onelook.recipes.result import ImageResult
 
-PICTURES_AT_A_TIME = 8
+IMAGES_AT_A_TIME = 8
 
 
 class Detector:
-    """Finds objects in pictures.
+    """Finds objects in images.
 
     Attributes:
         names: class names.
@@ -34,27 +34,27 @@ class Detector:
     def __repr__(self) -> str:
         return f"<Detector of {len(self.names)} classes: {', '.join(self.names[:5])}{', ...' * (len(self.names) > 5)}>"
 
-    def __call__(self, source: Any) -> PictureResult | list[PictureResult]:
-        """What is in one picture, or, for several, a list in their order.
+    def __call__(self, source: Any) -> ImageResult | list[ImageResult]:
+        """What is in one image, or, for several, a list in their order.
 
         Args:
-            source: see `given_pictures`; one file, array, tensor or image is one picture, all else is several.
+            source: see `given_images`; one file, array, tensor or image is one image, all else is several.
 
         Raises:
-            DataError: a picture cannot be used.
+            DataError: an image cannot be used.
         """
-        pictures, is_single = given_pictures(source)
-        results: list[PictureResult] = []
-        coming = iter(pictures)
-        while group := list(islice(coming, PICTURES_AT_A_TIME)):
-            images = [picture.pixels() for picture in group]
-            for picture, image, found in zip(group, images, self._predictor.predict(images), strict=True):
+        inputs, is_single = given_images(source)
+        results: list[ImageResult] = []
+        coming = iter(inputs)
+        while group := list(islice(coming, IMAGES_AT_A_TIME)):
+            images = [each.pixels() for each in group]
+            for each, image, found in zip(group, images, self._predictor.predict(images), strict=True):
                 results.append(
-                    PictureResult(
+                    ImageResult(
                         boxes=found.boxes,
                         scores=found.scores,
                         class_ids=found.class_ids,
-                        picture=picture,
+                        image_input=each,
                         size_hw=(image.shape[0], image.shape[1]),
                         names=self.names,
                     )

@@ -1,4 +1,4 @@
-"""Fetches a data set: the archives that its YAML names, checked and unpacked beside it. Nothing of it is ever run."""
+"""Fetches a dataset: the archives that its YAML names, checked and unpacked beside it. Nothing of it is ever run."""
 
 from __future__ import annotations
 
@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any
 
 from onelook.data.sets import PUBLIC_SETS, description_of
-from onelook.engine.stop_signal import StopSignal
 from onelook.errors import DataError, SettingsError
 from onelook.files.archive_names import refusal_of
 from onelook.files.archives import unpack_zip
@@ -23,6 +22,7 @@ from onelook.files.atomic import write_bytes_atomic, write_text_atomic
 from onelook.files.bounded import printable
 from onelook.files.downloads import Transport, WebFile, fetch, shown
 from onelook.files.yaml import load_yaml
+from onelook.processes.stop_signal import StopSignal
 from onelook.recipes.progress import said_now_and_then
 from onelook.settings.build import build_settings
 from onelook.settings.download import DownloadSettings
@@ -38,11 +38,11 @@ _EXAMPLE = "write `download: [{url: https://..., size: 123, sha256: ...}]`; arch
 
 @dataclass(frozen=True)
 class Archive:
-    """An archive of a data set.
+    """An archive of a dataset.
 
     Attributes:
         file: where it is and what it must be.
-        to: folder below the root of the data set that its content goes to; empty for the root itself.
+        to: folder below the root of the dataset that its content goes to; empty for the root itself.
     """
 
     file: WebFile
@@ -69,7 +69,7 @@ class DownloadResult:
 def download(
     given: Mapping[str, Any], *, file: Path | None = None, transport: Transport | None = None
 ) -> DownloadResult:
-    """Fetch and unpack what is missing of a data set.
+    """Fetch and unpack what is missing of a dataset.
 
     Args:
         given: settings by name; see `DownloadSettings`.
@@ -120,13 +120,13 @@ def _name_of(archive: Archive, key: str) -> str:
 
 
 def archives_of(content: Mapping[str, Any], path: Path, *, no_hash: bool) -> list[Archive]:
-    """What a data-set YAML says to fetch.
+    """What a dataset YAML says to fetch.
 
     Raises:
         SettingsError: nothing, a script, something without hash, or something that cannot be understood.
     """
     told = content.get("download")
-    where = f"data-set file `{printable(path)}`"
+    where = f"dataset file `{printable(path)}`"
     if told in (None, "", []):
         raise SettingsError(f"{where} names nothing to fetch", hint=f"see the comments in it, or {_EXAMPLE}")
     if isinstance(told, str):
@@ -153,12 +153,12 @@ def _archive(entry: object, where: str, no_hash: bool) -> Archive:
             hint="ask who made the YAML, or type `--no-hash` to take what comes",
         )
     if to and (not isinstance(to, str) or refusal_of(to) is not None):
-        raise SettingsError(f"{where}: `to` is {to!r}", hint="give the name of a folder below that of the data set")
+        raise SettingsError(f"{where}: `to` is {to!r}", hint="give the name of a folder below that of the dataset")
     return Archive(WebFile(entry["url"], size, sha256), to)
 
 
 def _described(settings: DownloadSettings) -> Path:
-    """The YAML; that of a public data set is copied to where its data go."""
+    """The YAML; that of a public dataset is copied to where its data go."""
     if settings.data not in PUBLIC_SETS:
         if "output" in settings.model_fields_set:
             raise SettingsError(
@@ -178,11 +178,11 @@ def _root_of(told: object, yaml_path: Path) -> Path:
     """Where the data go: below the folder of the YAML, whoever wrote it."""
     folder = yaml_path.parent
     if told not in (None, "") and not isinstance(told, str):
-        raise SettingsError(f"data-set file `{printable(yaml_path)}`: `path` is {told!r}, not the name of a folder")
+        raise SettingsError(f"dataset file `{printable(yaml_path)}`: `path` is {told!r}, not the name of a folder")
     root = Path(os.path.normpath(folder / str(told or ".")))
     if not root.is_relative_to(folder) or not root.resolve().is_relative_to(folder.resolve()):
         raise SettingsError(
-            f"data-set file `{printable(yaml_path)}`: `path` is `{told}`, outside the folder of the file",
+            f"dataset file `{printable(yaml_path)}`: `path` is `{told}`, outside the folder of the file",
             hint="put the file where the data shall be, with `path: .`",
         )
     return root

@@ -1,4 +1,4 @@
-"""The search of hyper-parameters: trial after trial, each one a training, until there are enough."""
+"""The search of hyperparameters: trial after trial, each one a training, until there are enough."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from onelook.callbacks.plots.evolve import plot_evolution
-from onelook.engine.evolution.genes import Individual
-from onelook.engine.evolution.history import Row, ranked, read_history, write_history
-from onelook.engine.evolution.search import GeneticSearch, Search
-from onelook.engine.evolution.winner import winner_text
-from onelook.engine.run_dir import RunDir
-from onelook.engine.stop_signal import StopSignal
 from onelook.errors import RunFolderError, StopRequested
 from onelook.files.atomic import write_text_atomic
+from onelook.processes.stop_signal import StopSignal
 from onelook.recipes.search_preparation import PreparedSearch, prepare_search
 from onelook.recipes.trial import TrainingTrial, drop_worse_weights
+from onelook.reports.plots.search import plot_evolution
+from onelook.runs.run_dir import RunDir
+from onelook.search.best_hyp import winner_text
+from onelook.search.genes import Individual
+from onelook.search.history import Row, ranked, read_history, write_history
+from onelook.search.search import GeneticSearch, Search
 
 # Told of every trial that is done, with all rows so far.
 Observer = Callable[[Row, Sequence[Row]], None]
@@ -33,10 +33,10 @@ class EvolveResult:
         rows: all trials, those of other searches in the bucket included.
         trials: how many were wanted; other processes may still be at work on some.
         run_folder: where everything is.
-        hyp: file of the best hyper-parameters, for `--hyp`.
+        hyp: file of the best hyperparameters, for `--hyp`.
         weights: checkpoint of the best trial, if it was trained in this folder.
         command: that trains with `hyp`.
-        start: the hyper-parameters that the search set out from.
+        start: the hyperparameters that the search set out from.
     """
 
     best: Row | None
@@ -50,7 +50,7 @@ class EvolveResult:
 
 
 def evolve(given: Mapping[str, Any], *, file: Path | None = None, observer: Observer | None = None) -> EvolveResult:
-    """Search hyper-parameters, or go on with a search.
+    """Search hyperparameters, or go on with a search.
 
     Args:
         given: settings by name; see `EvolveSettings`.
@@ -85,8 +85,8 @@ def evolve(given: Mapping[str, Any], *, file: Path | None = None, observer: Obse
 
 def _search(prepared: PreparedSearch) -> Search:
     if prepared.settings.evolve_method == "optuna":
-        from onelook.engine.evolution.storage import open_storage
-        from onelook.engine.evolution.study import OptunaSearch
+        from onelook.search.storage import open_storage
+        from onelook.search.study import OptunaSearch
 
         storage = open_storage(prepared.storage)
         return OptunaSearch(prepared.plan, storage, name=prepared.settings.name, identity=prepared.identity())
@@ -130,7 +130,7 @@ def _finish(prepared: PreparedSearch, rows: Sequence[Row]) -> EvolveResult:
         )
     _write(prepared, rows)
     if not prepared.settings.noplots:
-        plot_evolution(rows, folder.picture)
+        plot_evolution(rows, folder.image)
     best = next(iter(ranked(rows)), None)
     weights = drop_worse_weights(folder, rows, prepared.plan.seed)
     return EvolveResult(

@@ -9,21 +9,21 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from onelook.engine.backend import Thresholds, TorchBackend
-from onelook.engine.stop_signal import StopSignal
-from onelook.engine.weights import load_detector
 from onelook.errors import ModelError, OnelookError, RunFolderError, SettingsError, combined
 from onelook.exports.formats import EXPORTERS, Format, require
 from onelook.exports.metadata import Metadata
 from onelook.exports.opening import load_runnable
 from onelook.exports.parity import compare, shapes_for
 from onelook.exports.plan import ExportPlan, decoding_of
+from onelook.inference.backend import Thresholds, TorchBackend
 from onelook.models.detector import DetectionModel
 from onelook.models.fuse import fuse
+from onelook.processes.stop_signal import StopSignal
 from onelook.recipes.export_data import ExportData, read_export_data
 from onelook.recipes.export_report import Checks, contents, report_of, report_path, write_report
 from onelook.settings.build import build_settings
 from onelook.settings.export import ExportSettings
+from onelook.training.weights import load_detector
 
 logger = logging.getLogger(__name__)
 
@@ -165,7 +165,7 @@ class ExportWork:
         settings: of the run.
         model: fused, on the CPU.
         imgsz_hw: size of the images, pixels.
-        data: pictures to compare on; None without.
+        data: images to compare on; None without.
     """
 
     settings: ExportSettings

@@ -1,4 +1,4 @@
-"""Pictures for an export: to measure 8-bit ranges on, and to compare mean average precision on."""
+"""Images for an export: to measure 8-bit ranges on, and to compare mean average precision on."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ import numpy as np
 
 from onelook.data.dataset import ValidationDataset
 from onelook.data.loader import choose_workers, validation_loader
-from onelook.data.scan_rules import ScanOptions
-from onelook.engine.backend import Backend, Thresholds
-from onelook.engine.evaluator import EvaluationSettings, Evaluator
-from onelook.engine.stop_signal import StopSignal
+from onelook.data.scan.rules import ScanOptions
 from onelook.errors import ModelError
-from onelook.exports.plan import Pictures
+from onelook.exports.plan import Images
+from onelook.inference.backend import Backend, Thresholds
+from onelook.inference.evaluator import EvaluationSettings, Evaluator
 from onelook.models.detector import DetectionModel
+from onelook.processes.stop_signal import StopSignal
 from onelook.recipes.export_report import MapComparison
 from onelook.recipes.splits import read_splits
 from onelook.settings.export import ExportSettings
@@ -27,7 +27,7 @@ BATCH_SIZE = 8
 
 @dataclass(frozen=True)
 class ExportData:
-    """The splits of a data set that an export needs.
+    """The splits of a dataset that an export needs.
 
     Attributes:
         val: what is compared on.
@@ -35,7 +35,7 @@ class ExportData:
         imgsz_hw: size of the frames, pixels.
         stride: of the model, pixels.
         workers: most processes that load images.
-        num_calibration: pictures to measure ranges on.
+        num_calibration: images to measure ranges on.
         stop: asked now and then.
     """
 
@@ -55,8 +55,8 @@ class ExportData:
             self._measured[key] = self._map(model, export.frame_hw, export.thresholds)
         return MapComparison(self._measured[key], self._map(export, export.frame_hw, export.thresholds), len(self.val))
 
-    def calibration(self, batch: int) -> Callable[[], Iterator[Pictures]] | None:
-        """Gives training pictures in their frames, `batch` at a time, spread evenly over the split."""
+    def calibration(self, batch: int) -> Callable[[], Iterator[Images]] | None:
+        """Gives training images in their frames, `batch` at a time, spread evenly over the split."""
         if self.train is None:
             return None
         dataset = ValidationDataset(
@@ -65,13 +65,13 @@ class ExportData:
         count = max(batch, min(self.num_calibration, len(self.train)) // batch * batch)
         numbers = np.linspace(0, len(self.train) - 1, count).round().astype(int).tolist()
 
-        def pictures() -> Iterator[Pictures]:
+        def calibration_images() -> Iterator[Images]:
             for start in range(0, count, batch):
                 self.stop.check()
                 images = [dataset.sample(number).image.numpy() for number in numbers[start : start + batch]]
                 yield np.stack(images).astype(np.float32) / np.float32(255)
 
-        return pictures
+        return calibration_images
 
     def _map(
         self, model: DetectionModel | Backend, frame_hw: tuple[int, int] | None, thresholds: Thresholds | None
@@ -104,7 +104,7 @@ def read_export_data(
 
     Raises:
         DataError: they cannot be used.
-        ModelError: the data set has other classes than the model.
+        ModelError: the dataset has other classes than the model.
         StopRequested: `stop` was set while reading.
     """
     wanted = ("train", "val") if settings.int8 else ("val",)

@@ -1,4 +1,4 @@
-"""Writes the corrected copy of a data set: whole or not at all, with an account of what was done, and checked."""
+"""Writes the corrected copy of a dataset: whole or not at all, with an account of what was done, and checked."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from pathlib import Path
 
 from onelook.data.dataset_layout import open_dataset
 from onelook.data.formats.writers import SplitToWrite, YoloWriter
-from onelook.data.index import scan_split
-from onelook.data.scan_rules import ScanOptions
-from onelook.data.work import Work, each
+from onelook.data.parallel_map import Work, each
+from onelook.data.scan.index import scan_split
+from onelook.data.scan.rules import ScanOptions
 from onelook.doctor.faults import FAULTS
 from onelook.doctor.findings import Finding, Scans
 from onelook.doctor.mending import MendedSplit, mended_file, mended_split
@@ -27,7 +27,7 @@ WORK_NAME = "writing the corrected copy"
 
 
 def write_fixed(out: Path, scans: Scans, findings: Sequence[Finding], names: tuple[str, ...], *, work: Work) -> Path:
-    """Write a copy of a data set, in YOLO's layout, without the faults that a machine can correct; its YAML.
+    """Write a copy of a dataset, in YOLO's layout, without the faults that a machine can correct; its YAML.
 
     Args:
         out: a new folder; nothing is replaced.
@@ -37,8 +37,8 @@ def write_fixed(out: Path, scans: Scans, findings: Sequence[Finding], names: tup
         work: threads, stop and progress.
 
     Raises:
-        SettingsError: the folder is there already, or lies among the pictures.
-        DataError: a picture has changed meanwhile, a split would be empty, or a name cannot be written.
+        SettingsError: the folder is there already, or lies among the images.
+        DataError: an image has changed meanwhile, a split would be empty, or a name cannot be written.
         OSError: the folder cannot be written.
         StopRequested: `work.stop_requested` said so; nothing is left behind.
     """
@@ -53,7 +53,7 @@ def write_fixed(out: Path, scans: Scans, findings: Sequence[Finding], names: tup
         for one, part in zip(mended, parts, strict=True):
             for inside, content in writer.texts(part, names):
                 _write(unfinished / inside, content)
-            _put_pictures(one, unfinished / part.folder, work)
+            _put_images(one, unfinished / part.folder, work)
         _write(unfinished / YAML_NAME, dump_yaml(writer.description(parts, names)).encode())
         _write(unfinished / ACCOUNT_NAME, _account(findings).encode())
         _require_clean(unfinished, work)
@@ -65,7 +65,7 @@ def write_fixed(out: Path, scans: Scans, findings: Sequence[Finding], names: tup
 
 
 def require_place(out: Path, scans: Scans) -> None:
-    """Refuse a folder for the copy that is there, or lies among the pictures.
+    """Refuse a folder for the copy that is there, or lies among the images.
 
     Raises:
         SettingsError: why.
@@ -76,8 +76,8 @@ def require_place(out: Path, scans: Scans) -> None:
         for folder in {os.path.dirname(path) for path in scan.index.paths}:  # noqa: PTH120 - there are many
             if out.is_relative_to(folder):
                 raise SettingsError(
-                    f"`{printable(out)}` lies within `{printable(folder)}`, whose pictures are copied",
-                    hint="choose a `--fix` outside the data set",
+                    f"`{printable(out)}` lies within `{printable(folder)}`, whose images are copied",
+                    hint="choose a `--fix` outside the dataset",
                 )
 
 
@@ -86,7 +86,7 @@ def _part(mended: MendedSplit, writer: YoloWriter) -> SplitToWrite:
     return SplitToWrite(mended.split, mended.index, mended.inside, folder)
 
 
-def _put_pictures(mended: MendedSplit, folder: Path, work: Work) -> None:
+def _put_images(mended: MendedSplit, folder: Path, work: Work) -> None:
     def put(number: int) -> None:
         path, target = mended.index.paths[number], folder / mended.inside[number]
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -96,7 +96,7 @@ def _put_pictures(mended: MendedSplit, folder: Path, work: Work) -> None:
         try:
             shutil.copyfile(path, target)
         except FileNotFoundError as problem:
-            raise DataError(f"picture `{printable(path)}` is no longer there", hint="check the data again") from problem
+            raise DataError(f"image `{printable(path)}` is no longer there", hint="check the data again") from problem
 
     for _ in each(put, range(len(mended.inside)), work, name=WORK_NAME):
         pass
@@ -113,7 +113,7 @@ def _account(findings: Sequence[Finding]) -> str:
 
 
 def _require_clean(folder: Path, work: Work) -> None:
-    """Read the copy as training will; a row or picture of it that is not used as it stands is a fault of ours."""
+    """Read the copy as training will; a row or image of it that is not used as it stands is a fault of ours."""
     spec = open_dataset(folder / YAML_NAME)
     for split in spec.splits:
         options = ScanOptions(report_only=True)

@@ -1,4 +1,4 @@
-"""Training on folds: one data set after the other with the same settings, and what all of them say together."""
+"""Training on folds: one dataset after the other with the same settings, and what all of them say together."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from onelook.engine.callback import Callback
-from onelook.engine.run_dir import RunDir
-from onelook.engine.stop_signal import StopSignal
 from onelook.errors import OnelookError, StopRequested
 from onelook.metrics.fold_summary import FoldScore, FoldSummary, sum_up
+from onelook.processes.stop_signal import StopSignal
 from onelook.recipes.folds_files import score_of, write_summary
 from onelook.recipes.folds_preparation import PreparedFolds, prepare_folds
 from onelook.recipes.launch import train_on_devices
 from onelook.recipes.training_series import let_go_of_memory
+from onelook.runs.run_dir import RunDir
+from onelook.training.callback import Callback
 
 logger = logging.getLogger(__name__)
 
@@ -49,7 +49,7 @@ def train_folds(
     callbacks: Sequence[Callback] = (),
     observer: Observer | None = None,
 ) -> FoldsResult:
-    """Train on each of the data sets that `onelook split --folds` made, or go on with that, and sum up.
+    """Train on each of the datasets that `onelook split --folds` made, or go on with that, and sum up.
 
     Folds that are done are not trained on again, one that was interrupted goes on where it was.
 

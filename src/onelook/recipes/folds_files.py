@@ -10,13 +10,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from onelook.callbacks.plots.confusion_matrix import plot_confusion_matrix
-from onelook.callbacks.report.run_record import read_run
-from onelook.engine.run_dir import RunDir
 from onelook.errors import RunFolderError
 from onelook.files.atomic import write_text_atomic
 from onelook.metrics.fold_summary import MEASURES, FoldScore, FoldSummary, Spread
 from onelook.recipes.folds_preparation import PreparedFolds
+from onelook.reports.plots.confusion_matrix import plot_confusion_matrix
+from onelook.reports.run_record import read_run
+from onelook.runs.run_dir import RunDir
 
 FORMAT = 1
 COLUMNS = ("fold", "epochs", "best_epoch", "images", "labels", *MEASURES)
@@ -42,7 +42,7 @@ def score_of(run: RunDir) -> FoldScore:
 
 
 def write_summary(prepared: PreparedFolds, scores: Sequence[FoldScore], summary: FoldSummary) -> None:
-    """Write the table and the document of the folds that are done; once all are, also the picture."""
+    """Write the table and the document of the folds that are done; once all are, also the image."""
     is_complete = len(scores) == len(prepared.data)
     write_text_atomic(prepared.folder.table, table_text(scores, summary if is_complete else None))
     content = {
@@ -73,7 +73,7 @@ def write_summary(prepared: PreparedFolds, scores: Sequence[FoldScore], summary:
     write_text_atomic(prepared.folder.document, json.dumps(content, indent=1) + "\n")
     if is_complete and not prepared.settings.noplots:
         plot_confusion_matrix(
-            summary.confusion, prepared.names, RunDir(prepared.folder.path).picture("confusion_matrix.png")
+            summary.confusion, prepared.names, RunDir(prepared.folder.path).image("confusion_matrix.png")
         )
 
 

@@ -10,23 +10,23 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from onelook.engine.folds_folder import FoldsFolder, folds_folder_around
-from onelook.engine.launched import is_launched
-from onelook.engine.run_dir import RunDir, newest_run
-from onelook.engine.short_runs import settle
-from onelook.engine.stop_signal import StopSignal
 from onelook.errors import DataError, RunFolderError, SettingsError, combined
 from onelook.files.atomic import write_text_atomic
 from onelook.files.bounded import printable
 from onelook.files.yaml import dump_yaml, load_yaml
+from onelook.processes.launch_env import is_launched
+from onelook.processes.stop_signal import StopSignal
 from onelook.recipes import resume
-from onelook.recipes.divide import YAML_NAME
 from onelook.recipes.resume import PLACE
+from onelook.recipes.split_dataset import YAML_NAME
 from onelook.recipes.splits import Splits, read_splits, scan_options
 from onelook.recipes.training_series import quiet
+from onelook.runs.folds_folder import FoldsFolder, folds_folder_around
+from onelook.runs.run_dir import RunDir, newest_run
 from onelook.settings.build import build_settings
 from onelook.settings.folds import FoldsSettings
 from onelook.settings.train import TrainSettings
+from onelook.training.auto_settings import settle
 
 logger = logging.getLogger(__name__)
 
@@ -65,7 +65,7 @@ class PreparedFolds:
         return {**self.training_settings(), **place}
 
     def training_settings(self) -> dict[str, Any]:
-        """What all folds have in common; hyper-parameters are numbers, the file that named them may be gone."""
+        """What all folds have in common; hyperparameters are numbers, the file that named them may be gone."""
         names = [name for name in TrainSettings.model_fields if name not in PLACE and name not in ("data", "hyp")]
         return {name: getattr(self.settings, name) for name in names}
 

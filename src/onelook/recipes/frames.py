@@ -9,14 +9,14 @@ from itertools import chain, islice
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from onelook.engine.sources.ahead import batches_of, one_ahead
-from onelook.engine.sources.download import download
-from onelook.engine.sources.files import read_frames
-from onelook.engine.sources.frame import Frame
-from onelook.engine.sources.live import FIRST_WAIT_SECONDS, LiveCount, LiveFrames, LivePolicy
-from onelook.engine.sources.typed import Sources, WebFile
-from onelook.engine.stop_signal import StopSignal
 from onelook.errors import DataError
+from onelook.inference.sources.download import download
+from onelook.inference.sources.files import read_frames
+from onelook.inference.sources.frame import Frame
+from onelook.inference.sources.live import FIRST_WAIT_SECONDS, LiveCount, LiveFrames, LivePolicy
+from onelook.inference.sources.parse_source import Sources, WebSource
+from onelook.inference.sources.prefetch import batches_of, one_ahead
+from onelook.processes.stop_signal import StopSignal
 from onelook.settings.detect import DetectSettings
 
 
@@ -76,7 +76,7 @@ def _at_hand(sources: Sources, folder: Path, stop: StopSignal) -> tuple[list[Pat
     paths: list[Path] = []
     addresses: dict[Path, str] = {}
     for number, file in enumerate(sources.files):
-        if isinstance(file, WebFile):
+        if isinstance(file, WebSource):
             place = folder / str(number)
             place.mkdir()
             path = download(file.address, place, check=stop.check)

@@ -5,14 +5,14 @@ from __future__ import annotations
 import logging
 from pathlib import Path
 
-from onelook.engine.checkpoint import encode, load_checkpoint
-from onelook.engine.state import KIND_DETECTOR
-from onelook.engine.weights import PROGRAMS
 from onelook.errors import CheckpointError, SettingsError
 from onelook.exports.formats import format_of
 from onelook.files.atomic import write_bytes_atomic
 from onelook.files.bounded import printable
 from onelook.interop.yolov5_weights import SUFFIXES
+from onelook.runs.checkpoint import encode, load_checkpoint
+from onelook.training.state import KIND_DETECTOR
+from onelook.training.weights import PROGRAMS
 
 logger = logging.getLogger(__name__)
 

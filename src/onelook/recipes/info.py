@@ -11,9 +11,6 @@ from typing import Any
 
 import torch
 
-from onelook.engine.checkpoint import load_checkpoint, save_checkpoint
-from onelook.engine.state import KIND_DETECTOR, KIND_TRAINING
-from onelook.engine.weights import load_detector
 from onelook.errors import CheckpointError
 from onelook.exports.formats import format_of
 from onelook.exports.opening import open_export
@@ -24,9 +21,12 @@ from onelook.models.detector import DetectionModel
 from onelook.models.fuse import is_fused
 from onelook.models.sparsity import LayerSparsity, measure_sparsity, pruned
 from onelook.recipes.validate import validate
+from onelook.runs.checkpoint import load_checkpoint, save_checkpoint
 from onelook.settings.build import build_settings
 from onelook.settings.info import InfoSettings
 from onelook.settings.train import TrainSettings
+from onelook.training.state import KIND_DETECTOR, KIND_TRAINING
+from onelook.training.weights import load_detector
 
 METRICS = ("precision", "recall", "map50", "map50_95")
 
@@ -62,7 +62,7 @@ class InfoResult:
         changed: the settings among them that are not the defaults.
         summary: the model in numbers; None for exported ones.
         layers: small weights of each layer, if asked for.
-        pruned: measured on a data set, if asked for.
+        pruned: measured on a dataset, if asked for.
     """
 
     asked: InfoSettings

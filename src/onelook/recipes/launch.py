@@ -14,22 +14,22 @@ from typing import Any
 import numpy as np
 
 from onelook.callbacks.console import ConsoleProgress
-from onelook.engine.callback import Callback, FitEnd
-from onelook.engine.checkpoint import load_checkpoint
-from onelook.engine.checkpoint_keeper import load_newest
-from onelook.engine.device import device_names, select_device
-from onelook.engine.launched import is_launched
-from onelook.engine.launcher import LaunchEnd, run_processes
-from onelook.engine.run_dir import RunDir, run_of_launch
 from onelook.errors import OnelookError, ProcessGroupError, SettingsError, StopRequested
+from onelook.processes.device import device_names, select_device
+from onelook.processes.launch_env import is_launched
+from onelook.processes.launcher import LaunchEnd, run_processes
 from onelook.recipes.resume import resume_run
 from onelook.recipes.train import TrainResult, train
 from onelook.recipes.validate import ValidateResult, validate
+from onelook.runs.checkpoint import load_checkpoint
+from onelook.runs.run_dir import RunDir, run_of_launch
 from onelook.settings.build import build_settings
 from onelook.settings.command_line import as_arguments
 from onelook.settings.train import TrainSettings
 from onelook.settings.validate import ValidateSettings
 from onelook.structures.metrics import from_arrays
+from onelook.training.callback import Callback, FitEnd
+from onelook.training.checkpoint_keeper import load_newest
 
 logger = logging.getLogger(__name__)
 

@@ -15,21 +15,21 @@ from onelook.data.dataset import Arrangement, TrainDataset, ValidationDataset
 from onelook.data.image_cache import ImageFiles, disk_cache, ram_cache
 from onelook.data.image_weights import ImageWeights
 from onelook.data.loader import Batches, choose_workers, train_loader, validation_loader
+from onelook.data.parallel_map import Work
 from onelook.data.rectangles import similar_shapes
 from onelook.data.sampler import EpochOrder
-from onelook.data.scan_cache import default_cache_folder
-from onelook.data.work import Work
-from onelook.engine.batch_gradient import shards_for
-from onelook.engine.evaluator import EvaluationSettings, Evaluator
-from onelook.engine.launched import processes_here
-from onelook.engine.state import Progress
-from onelook.engine.stop_signal import StopSignal
+from onelook.data.scan.cache import default_cache_folder
 from onelook.errors import StopRequested
+from onelook.inference.evaluator import EvaluationSettings, Evaluator
+from onelook.processes.launch_env import processes_here
+from onelook.processes.stop_signal import StopSignal
 from onelook.recipes.preparation import Prepared
 from onelook.recipes.progress import said_now_and_then
 from onelook.settings.validate import ValidateSettings
 from onelook.structures.batch import Batch
 from onelook.structures.dataset_index import DatasetIndex
+from onelook.training.batch_gradient import shards_for
+from onelook.training.state import Progress
 
 
 def training_set(
@@ -145,7 +145,7 @@ def validation_evaluator(
             agnostic=settings.single_cls,
             amp=prepared.amp,
         ),
-        world=prepared.world,
+        group=prepared.group,
     )
 
 
@@ -159,7 +159,7 @@ def validation_batch_size(prepared: Prepared) -> int:
     full, area = settings.batch_size, 1
     if settings.quad:
         full, area = quad.num_places(quad.num_images(full), full), quad.GRID
-    shards = shards_for(full, settings.micro_batch, prepared.world.size)
+    shards = shards_for(full, settings.micro_batch, prepared.group.world_size)
     return settled or 2 * area * math.ceil(full / shards)
 
 
@@ -208,7 +208,7 @@ class _Filling:
     stop: StopSignal | None
 
     def cache(self, index: DatasetIndex, imgsz: int, kind: str) -> ImageSource | None:
-        """The images of a data set, decoded and kept; None if `kind` asks for no cache, or there is no room or time."""
+        """The images of a dataset, decoded and kept; None if `kind` asks for no cache, or there is no room or time."""
         files, stop = ImageFiles(index, imgsz), self.stop
         work = Work(
             workers=max(1, available_processors() // processes_here()),

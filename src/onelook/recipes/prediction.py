@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from onelook.engine.predictor import PredictionSettings
+from onelook.inference.predictor import PredictionSettings
 from onelook.settings.detect import DetectSettings
 from onelook.settings.serve import ServeSettings
 
 
 def prediction_settings(settings: DetectSettings | ServeSettings) -> PredictionSettings:
-    """The part of the settings that the predictor needs; a service never looks at a picture in three ways."""
+    """The part of the settings that the predictor needs; a service never looks at an image in three ways."""
     return PredictionSettings(
         imgsz=(settings.imgsz[0], settings.imgsz[-1]),
         conf_thres=settings.conf_thres,

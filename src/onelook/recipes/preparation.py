@@ -12,23 +12,23 @@ from typing import Any
 import torch
 
 from onelook.data.augment.transforms import check_transforms
-from onelook.engine.autoanchor import check_anchors
-from onelook.engine.device import amp_dtype, select_device
-from onelook.engine.freeze import frozen_rows
-from onelook.engine.launched import launch_id, restarts_so_far
-from onelook.engine.process import World
-from onelook.engine.run_dir import RunDir, run_of_launch
-from onelook.engine.short_runs import settle
-from onelook.engine.stop_signal import StopSignal
-from onelook.engine.weights import model_of, starting_model
 from onelook.errors import CheckpointError, SettingsError
 from onelook.models.detector import DetectionModel
+from onelook.processes.device import amp_dtype, select_device
+from onelook.processes.launch_env import launch_id, restarts_so_far
+from onelook.processes.process_group import ProcessGroup
+from onelook.processes.stop_signal import StopSignal
 from onelook.recipes.agreement import refuse_disagreement
 from onelook.recipes.batch_size import with_batch_size
 from onelook.recipes.resume import Resumed, resumed_everywhere
 from onelook.recipes.splits import Splits, read_splits, scan_options
+from onelook.runs.run_dir import RunDir, run_of_launch
 from onelook.settings.build import build_settings
 from onelook.settings.train import TrainSettings
+from onelook.training.auto_settings import settle
+from onelook.training.autoanchor import check_anchors
+from onelook.training.freeze import frozen_rows
+from onelook.training.weights import model_of, starting_model
 
 logger = logging.getLogger(__name__)
 
@@ -48,7 +48,7 @@ class Prepared:
         device, amp: where and in which precision it is computed.
         run: the run folder.
         resumed: the earlier run, if this goes on with one.
-        world: the processes that train together.
+        group: the processes that train together.
     """
 
     settings: TrainSettings
@@ -59,7 +59,7 @@ class Prepared:
     amp: torch.dtype | None
     run: RunDir
     resumed: Resumed | None
-    world: World
+    group: ProcessGroup
 
     def stored_settings(self) -> dict[str, Any]:
         """The settings that make the run what it is, for the run folder and the checkpoints."""
@@ -72,60 +72,60 @@ class Prepared:
             "names": list(self.splits.names),
             "definition": self.model.definition,
             "data": self.splits.fingerprints(),
-            "made_with": _made_with(self.device, self.world),
+            "made_with": _made_with(self.device, self.group),
         }
 
 
-def prepare(given: Mapping[str, Any], file: Path | None, stop: StopSignal, world: World) -> Prepared:
+def prepare(given: Mapping[str, Any], file: Path | None, stop: StopSignal, group: ProcessGroup) -> Prepared:
     """Settle everything; the run folder comes last, so that a refused run leaves nothing behind.
 
     Raises:
         OnelookError: a setting, the data, the model or the device cannot be used, here or in another process.
         StopRequested: `stop` was set.
     """
-    resumed = resumed_everywhere(given, file, world)
+    resumed = resumed_everywhere(given, file, group)
     settings = resumed.settings if resumed else build_settings(TrainSettings, given, file=file)
-    world.set_patience(settings.hang_timeout)
-    _check_local_rank(settings, world)
+    group.set_patience(settings.hang_timeout)
+    _check_local_rank(settings, group)
     check_transforms(settings.transforms)
-    device = select_device(settings.device, world.local_rank)
+    device = select_device(settings.device, group.local_rank)
     if device.type == "cuda":
         torch.cuda.set_device(device)
     amp = amp_dtype(settings.amp, device)
     options = scan_options(settings)
-    splits = world.first_then_others(lambda: read_splits(settings.data, ("train", "val"), options=options, stop=stop))
+    splits = group.first_then_others(lambda: read_splits(settings.data, ("train", "val"), options=options, stop=stop))
     if resumed is not None:
         _refuse_other_data(resumed, splits)
-        _warn_of_other_machine(resumed, _made_with(device, world))
+        _warn_of_other_machine(resumed, _made_with(device, group))
     model, label = _model(settings, splits, resumed, stop)
-    world.copy_from_first(list(model.state_dict().values()))
+    group.copy_from_first(list(model.state_dict().values()))
     if resumed is None:
-        settings = with_batch_size(settings, splits, model=model, device=device, world=world, stop=stop)
+        settings = with_batch_size(settings, splits, model=model, device=device, group=group, stop=stop)
         settings = settle(settings, len(splits.scans["train"].index))
-    _refuse_uneven_shares(settings, world)
-    refuse_disagreement(settings, splits, model, world)
-    world.check(stop)
-    run = resumed.run if resumed else RunDir(Path(world.first(lambda: str(_new_run(settings, label).path))))
+    _refuse_uneven_shares(settings, group)
+    refuse_disagreement(settings, splits, model, group)
+    group.check(stop)
+    run = resumed.run if resumed else RunDir(Path(group.first(lambda: str(_new_run(settings, label).path))))
     model = model.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    return Prepared(settings, splits, model, label, device, amp, run, resumed, world)
+    return Prepared(settings, splits, model, label, device, amp, run, resumed, group)
 
 
-def _check_local_rank(settings: TrainSettings, world: World) -> None:
-    if settings.local_rank >= 0 and settings.local_rank != world.local_rank:
+def _check_local_rank(settings: TrainSettings, group: ProcessGroup) -> None:
+    if settings.local_rank >= 0 and settings.local_rank != group.local_rank:
         raise SettingsError(
-            f"`local_rank` is {settings.local_rank}, but the environment says {world.local_rank}",
+            f"`local_rank` is {settings.local_rank}, but the environment says {group.local_rank}",
             hint="leave it out: `torchrun` sets LOCAL_RANK",
         )
 
 
-def _refuse_uneven_shares(settings: TrainSettings, world: World) -> None:
+def _refuse_uneven_shares(settings: TrainSettings, group: ProcessGroup) -> None:
     batch = settings.batch_size
-    if batch % world.size:
+    if batch % group.world_size:
         legal = [size for size in range(1, batch + 1) if batch % size == 0]
         raise SettingsError(
-            f"setting `batch_size` is {batch}, which {world.size} processes cannot share evenly",
-            hint=f"use `--batch-size {-(-batch // world.size) * world.size}`, or {legal[-1]} or fewer processes out of "
-            f"{', '.join(map(str, legal))}",
+            f"setting `batch_size` is {batch}, which {group.world_size} processes cannot share evenly",
+            hint=f"use `--batch-size {-(-batch // group.world_size) * group.world_size}`, or {legal[-1]} or fewer "
+            f"processes out of {', '.join(map(str, legal))}",
         )
 
 
@@ -199,13 +199,13 @@ def _refuse_other_data(resumed: Resumed, splits: Splits) -> None:
         )
 
 
-def _made_with(device: torch.device, world: World) -> dict[str, str | int]:
+def _made_with(device: torch.device, group: ProcessGroup) -> dict[str, str | int]:
     return {
         "onelook": version("onelook"),
         "torch": torch.__version__,
         "device": device.type,
         "threads": torch.get_num_threads(),
-        "processes": world.size,
+        "processes": group.world_size,
     }
 
 

@@ -7,13 +7,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from onelook.callbacks.report.report import report_page
-from onelook.callbacks.report.run_record import read_run, read_runs
-from onelook.engine.folds_folder import FoldsFolder
-from onelook.engine.run_dir import RunDir
 from onelook.errors import RunFolderError
 from onelook.files.atomic import write_text_atomic
 from onelook.files.bounded import printable
+from onelook.reports.report import report_page
+from onelook.reports.run_record import read_run, read_runs
+from onelook.runs.folds_folder import FoldsFolder
+from onelook.runs.run_dir import RunDir
 from onelook.settings.build import build_settings
 from onelook.settings.report import ReportSettings
 

@@ -7,16 +7,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from onelook.engine.checkpoint import Checkpoint, load_checkpoint
-from onelook.engine.checkpoint_keeper import load_newest
-from onelook.engine.folds_folder import FoldsFolder
-from onelook.engine.launched import launch_id, restarts_so_far
-from onelook.engine.process import World
-from onelook.engine.run_dir import RunDir, newest_run, run_of_launch
-from onelook.engine.state import KIND_TRAINING
 from onelook.errors import CheckpointError, RunFolderError, SettingsError, combined
+from onelook.processes.launch_env import launch_id, restarts_so_far
+from onelook.processes.process_group import ProcessGroup
+from onelook.runs.checkpoint import Checkpoint, load_checkpoint
+from onelook.runs.folds_folder import FoldsFolder
+from onelook.runs.run_dir import RunDir, newest_run, run_of_launch
 from onelook.settings.build import build_settings
 from onelook.settings.train import TrainSettings
+from onelook.training.checkpoint_keeper import load_newest
+from onelook.training.state import KIND_TRAINING
 
 # What may be given together with --resume: it changes how the run is done or how long it goes on, not what it learns.
 # `data` may have moved; that its content is the same is checked apart.
@@ -89,7 +89,7 @@ def resume_run(given: Mapping[str, Any]) -> Resumed:
     return Resumed(settings, run, checkpoint)
 
 
-def resumed_everywhere(given: Mapping[str, Any], file: Path | None, world: World) -> Resumed | None:
+def resumed_everywhere(given: Mapping[str, Any], file: Path | None, group: ProcessGroup) -> Resumed | None:
     """The earlier run to go on with, if `given` asks for one, or if this launch began one that was interrupted.
 
     Process 0 reads it and hands it to the others, which need not see its files.
@@ -111,10 +111,10 @@ def resumed_everywhere(given: Mapping[str, Any], file: Path | None, world: World
             "document": resumed.checkpoint.document,
         }
 
-    shared = world.first(read)
+    shared = group.first(read)
     if shared is None:
         return None
-    tensors = world.share_tensors(resumed.checkpoint.tensors if resumed is not None else {})
+    tensors = group.share_tensors(resumed.checkpoint.tensors if resumed is not None else {})
     settings = TrainSettings.model_validate(shared["settings"])
     return resumed or Resumed(settings, RunDir(Path(shared["run"])), Checkpoint(tensors, shared["document"]))
 

@@ -1,4 +1,4 @@
-"""Everything that is settled before a search tries its first hyper-parameters, or goes on with trying."""
+"""Everything that is settled before a search tries its first hyperparameters, or goes on with trying."""
 
 from __future__ import annotations
 
@@ -10,24 +10,24 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from onelook.engine.evolution.exchange import Bucket
-from onelook.engine.evolution.folder import SearchFolder
-from onelook.engine.evolution.genes import GENES, Individual, in_range
-from onelook.engine.evolution.population import read_population
-from onelook.engine.evolution.search import Plan
-from onelook.engine.launched import is_launched
-from onelook.engine.run_dir import RunDir
-from onelook.engine.short_runs import settle
-from onelook.engine.stop_signal import StopSignal
 from onelook.errors import RunFolderError, SettingsError, combined
 from onelook.files.atomic import write_text_atomic
 from onelook.files.yaml import dump_yaml, load_yaml
+from onelook.processes.launch_env import is_launched
+from onelook.processes.stop_signal import StopSignal
 from onelook.recipes.splits import read_splits, scan_options
+from onelook.runs.run_dir import RunDir
+from onelook.search.folder import SearchFolder
+from onelook.search.genes import GENES, Individual, in_range
+from onelook.search.population import read_population
+from onelook.search.remote_history import Bucket
+from onelook.search.search import Plan
 from onelook.settings.build import build_settings
 from onelook.settings.command_line import as_arguments
 from onelook.settings.evolve import EvolveSettings
 from onelook.settings.hyperparameters import Hyperparameters
 from onelook.settings.train import TrainSettings
+from onelook.training.auto_settings import settle
 
 logger = logging.getLogger(__name__)
 
@@ -35,7 +35,7 @@ INSTALL = 'pip install "onelook[tune]"'
 DEFAULT_ANCHORS = 3.0
 # Where a search is, and how to go on with one.
 PLACE = frozenset({"project", "name", "exist_ok", "resume", "resume_evolve", "local_rank", "callbacks"})
-# What a search that goes on may change: it does not touch what hyper-parameters are worth.
+# What a search that goes on may change: it does not touch what hyperparameters are worth.
 CHANGEABLE = frozenset(
     {
         "evolve", "evolve_storage", "bucket", "data", "device", "nproc", "micro_batch", "workers", "cache", "noplots",
@@ -71,7 +71,7 @@ class PreparedSearch:
 
     @property
     def start(self) -> Individual:
-        """The hyper-parameters that are tried first."""
+        """The hyperparameters that are tried first."""
         return self.plan.firsts[0]
 
     @property
@@ -100,7 +100,7 @@ class PreparedSearch:
         return {**settings, "epochs": self.plan.epochs, "fingerprints": dict(self.fingerprints), "firsts": firsts}
 
     def command(self) -> str:
-        """The command that trains with the best hyper-parameters and otherwise as the trials did."""
+        """The command that trains with the best hyperparameters and otherwise as the trials did."""
         defaults = {name: field.default for name, field in TrainSettings.model_fields.items()}
         given = {
             name: value
@@ -170,7 +170,7 @@ def _going_on(folder: SearchFolder, typed: EvolveSettings) -> EvolveSettings:
     """The settings of an earlier search, with what was typed now and may change.
 
     Raises:
-        SettingsError: what was typed would change what hyper-parameters are worth.
+        SettingsError: what was typed would change what hyperparameters are worth.
     """
     stored = load_yaml(folder.settings, error=RunFolderError)
     before = build_settings(EvolveSettings, {**stored, "hyp": ""}).model_copy(update={"hyp": stored.get("hyp", "")})

@@ -14,15 +14,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from onelook.data.capacity import available_processors
-from onelook.engine.predictor import Predictor
-from onelook.engine.stop_signal import StopSignal
 from onelook.errors import OnelookError, SettingsError
 from onelook.exports.opening import load_runnable
+from onelook.inference.predictor import Predictor
+from onelook.processes.stop_signal import StopSignal
 from onelook.recipes.prediction import prediction_settings
 from onelook.service.answers import Health, ModelInfo
 from onelook.service.batching import Batcher
-from onelook.service.desk import Desk, Limits, class_infos
 from onelook.service.guard import Guard, allowed_names, is_loopback
+from onelook.service.request_handler import Limits, RequestHandler, class_infos
 from onelook.settings.build import build_settings
 from onelook.settings.serve import ServeSettings
 
@@ -42,13 +42,13 @@ class Service:
     Attributes:
         url: where.
         model: what it says of itself.
-        desk: takes the pictures.
+        desk: takes the images.
         server: to be waited for.
     """
 
     url: str
     model: ModelInfo
-    desk: Desk
+    desk: RequestHandler
     server: Running
 
 
@@ -102,7 +102,7 @@ def serving(given: Mapping[str, Any], *, file: Path | None = None) -> Iterator[S
         decoders=min(4, available_processors()),
     )
     try:
-        desk = Desk(batcher, predictor.names, conf_thres=settings.conf_thres, limits=limits)
+        desk = RequestHandler(batcher, predictor.names, conf_thres=settings.conf_thres, limits=limits)
         model = _model_info(settings, predictor, limits)
         app = Guard(create_app(desk, model), allowed_names(settings.host, settings.allowed_hosts))
         with running(app, settings.host, settings.port) as server:

@@ -1,4 +1,4 @@
-"""The splits of a data set, read and accounted for, as training and validation need them."""
+"""The splits of a dataset, read and accounted for, as training and validation need them."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from pathlib import Path
 from onelook.data.capacity import available_processors
 from onelook.data.dataset_layout import open_dataset
 from onelook.data.dataset_spec import DatasetSpec
-from onelook.data.index import ScanResult, scan_split
-from onelook.data.overlap import warn_of_overlap
-from onelook.data.scan_cache import default_cache_folder
-from onelook.data.scan_rules import ScanOptions
-from onelook.engine.stop_signal import StopSignal
+from onelook.data.scan.cache import default_cache_folder
+from onelook.data.scan.index import ScanResult, scan_split
+from onelook.data.scan.overlap import warn_of_overlap
+from onelook.data.scan.rules import ScanOptions
 from onelook.errors import DataError
 from onelook.files.atomic import write_text_atomic
+from onelook.processes.stop_signal import StopSignal
 from onelook.settings.train import TrainSettings
 from onelook.settings.validate import ValidateSettings
 
@@ -29,7 +29,7 @@ class Splits:
     """What was read.
 
     Attributes:
-        spec: the data-set file.
+        spec: the dataset file.
         names: class names; one name if all classes count as one.
         scans: index and ledger by split, in the order they were asked for.
     """
@@ -44,7 +44,7 @@ class Splits:
 
 
 def read_splits(data: Path, splits: tuple[str, ...], *, options: ScanOptions, stop: StopSignal | None = None) -> Splits:
-    """Read the named splits of the data set `data`.
+    """Read the named splits of the dataset `data`.
 
     Raises:
         DataError: the file, a split, or too many labels cannot be used.

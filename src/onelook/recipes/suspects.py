@@ -1,4 +1,4 @@
-"""Has a detector look at all pictures of a data set, and compares what it says with the labels."""
+"""Has a detector look at all images of a dataset, and compares what it says with the labels."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ from pathlib import Path
 
 import numpy as np
 
-from onelook.callbacks.check_page import Exhibit
-from onelook.callbacks.plots.suspects import draw_suspicion
 from onelook.data.dataset_spec import DatasetSpec
 from onelook.doctor.findings import Finding, Scans
-from onelook.doctor.suspicions import Compared, Suspicion, suspicions
-from onelook.engine.predictor import PredictionSettings, Predictor
-from onelook.engine.stop_signal import StopSignal
+from onelook.doctor.suspicions import ImageComparison, Suspicion, suspicions
 from onelook.errors import DataError, SettingsError
 from onelook.exports.opening import load_runnable
 from onelook.files.bounded import printable
 from onelook.files.images import encode_image, read_image
+from onelook.inference.predictor import PredictionSettings, Predictor
+from onelook.processes.stop_signal import StopSignal
+from onelook.reports.check_page import CaptionedImage
+from onelook.reports.plots.suspects import draw_suspicion
 from onelook.settings.check import CheckSettings
 
 logger = logging.getLogger(__name__)
@@ -36,7 +36,7 @@ def find_suspicions(settings: CheckSettings, spec: DatasetSpec, scans: Scans, st
 
     Raises:
         CheckpointError: the weights cannot be used.
-        SettingsError: they have other classes, or need another size of pictures.
+        SettingsError: they have other classes, or need another size of images.
         StopRequested: `stop` was set.
     """
     predictor = Predictor(
@@ -88,8 +88,8 @@ def _centre(box: tuple[float, ...] | None) -> str:
     return f"({(box[0] + box[2]) / 2:.0f}, {(box[1] + box[3]) / 2:.0f})"
 
 
-def exhibits_of(found: Sequence[Suspicion], scans: Scans, names: Sequence[str]) -> Iterator[Exhibit]:
-    """Pictures of the first suspicions."""
+def exhibits_of(found: Sequence[Suspicion], scans: Scans, names: Sequence[str]) -> Iterator[CaptionedImage]:
+    """Images of the first suspicions."""
     for rank, one in enumerate(found[:MAX_EXHIBITS], start=1):
         index = scans[one.split].index
         truth = index.ground_truth(one.image)
@@ -100,10 +100,10 @@ def exhibits_of(found: Sequence[Suspicion], scans: Scans, names: Sequence[str]) 
             continue
         drawn = draw_suspicion(rgb, one, truth.boxes, truth.class_ids, names)
         caption = f"{rank}. {Path(printable(index.paths[one.image])).name}: {told(one, names)}"
-        yield Exhibit(encode_image(drawn, ".jpg", quality=85), caption)
+        yield CaptionedImage(encode_image(drawn, ".jpg", quality=85), caption)
 
 
-def _compared(predictor: Predictor, scans: Scans, split: str, stop: StopSignal) -> Iterator[Compared]:
+def _compared(predictor: Predictor, scans: Scans, split: str, stop: StopSignal) -> Iterator[ImageComparison]:
     index = scans[split].index
     for start in range(0, len(index), BATCH):
         stop.check()
@@ -114,4 +114,4 @@ def _compared(predictor: Predictor, scans: Scans, split: str, stop: StopSignal) 
             first = int(index.offsets[image])
             height, width = index.sizes_hw[image].tolist()
             boxes = np.asarray(truth.boxes)
-            yield Compared(split, image, first, (height, width), boxes, truth.class_ids, detections)
+            yield ImageComparison(split, image, first, (height, width), boxes, truth.class_ids, detections)

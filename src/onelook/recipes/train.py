@@ -13,40 +13,40 @@ from typing import Any
 import torch
 
 from onelook.callbacks.dropped_boxes import DroppedBoxes, warn_of_dropped_boxes
-from onelook.callbacks.noted_warnings import noted_warnings
-from onelook.callbacks.report.examples import write_examples
 from onelook.callbacks.results_csv import ResultsCsv, SpeedCsv
 from onelook.callbacks.run_facts import RunFactsFile
 from onelook.callbacks.trackers.registry import trackers_for
 from onelook.callbacks.user_file import load_callbacks
-from onelook.engine.batch_gradient import Arithmetic, shards_for
-from onelook.engine.callback import Callback, FitEnd, FitStart, Observers, RunControl
-from onelook.engine.checkpoint import load_checkpoint
-from onelook.engine.checkpoint_keeper import Bystander, CheckpointKeeper, Keeper
-from onelook.engine.device import describe_device
-from onelook.engine.ema import ModelEma
-from onelook.engine.evaluator import Evaluator
-from onelook.engine.freeze import frozen_rows, stop_learning
-from onelook.engine.launched import launch_id
-from onelook.engine.optimizer import create_optimizer
-from onelook.engine.process import World, joined_world, reasons_given
-from onelook.engine.schedule import Schedule
-from onelook.engine.state import Progress, TrainState
-from onelook.engine.stop_signal import StopSignal
-from onelook.engine.sync_norm import synchronise_normalisation
-from onelook.engine.trainer import STOP_REQUESTED, Attendants, Trainer
-from onelook.engine.weights import detector_of
+from onelook.callbacks.warning_log import noted_warnings
 from onelook.errors import OnelookError, StopRequested
 from onelook.files.atomic import write_text_atomic
 from onelook.files.yaml import dump_yaml
+from onelook.inference.evaluator import Evaluator
 from onelook.losses.detection_loss import DetectionLoss
+from onelook.processes.device import describe_device
+from onelook.processes.launch_env import launch_id
+from onelook.processes.process_group import ProcessGroup, joined_group, reasons_given
+from onelook.processes.stop_signal import StopSignal
 from onelook.recipes.loading import training_batches, validation_batch_size, validation_evaluator
-from onelook.recipes.pictures import draw_data, draw_evaluation, draw_results
 from onelook.recipes.preparation import Prepared, prepare
 from onelook.recipes.report import report_finished_run
+from onelook.recipes.run_plots import draw_data, draw_evaluation, draw_results
 from onelook.recipes.splits import write_ledgers
 from onelook.recipes.validate import write_metrics
+from onelook.reports.examples import write_examples
+from onelook.runs.checkpoint import load_checkpoint
 from onelook.structures.metrics import DetectionMetrics
+from onelook.training.batch_gradient import Arithmetic, shards_for
+from onelook.training.callback import Callback, FitEnd, FitStart, Observers, RunControl
+from onelook.training.checkpoint_keeper import CheckpointKeeper, Keeper, NoCheckpoints
+from onelook.training.ema import ModelEma
+from onelook.training.freeze import frozen_rows, stop_learning
+from onelook.training.optimizer import create_optimizer
+from onelook.training.schedule import Schedule
+from onelook.training.state import Progress, TrainState
+from onelook.training.sync_norm import synchronise_normalisation
+from onelook.training.trainer import STOP_REQUESTED, Attendants, Trainer
+from onelook.training.weights import detector_of
 
 logger = logging.getLogger(__name__)
 
@@ -84,21 +84,21 @@ def train(given: Mapping[str, Any], *, file: Path | None = None, callbacks: Sequ
         OnelookError: a setting, the data or the model cannot be used; nothing has been written then.
         StopRequested: Ctrl-C, SIGTERM or SIGUSR1; the run is saved and can be resumed.
     """
-    with StopSignal() as stop, joined_world(stop) as world, reasons_given(world), noted_warnings() as warnings:
+    with StopSignal() as stop, joined_group(stop) as group, reasons_given(group), noted_warnings() as warnings:
         files = given.get("callbacks", ())
-        users = world.together(lambda: [*callbacks, *load_callbacks(files)] if world.is_first else [])
-        prepared = prepare(given, file, stop, world)
+        users = group.together(lambda: [*callbacks, *load_callbacks(files)] if group.is_first else [])
+        prepared = prepare(given, file, stop, group)
         with _run_folder(prepared):
-            trackers = trackers_for(prepared.settings) if world.is_first else []
-            facts = [RunFactsFile(prepared.run.facts, warnings)] if world.is_first else []
+            trackers = trackers_for(prepared.settings) if group.is_first else []
+            facts = [RunFactsFile(prepared.run.facts, warnings)] if group.is_first else []
             return _train(prepared, Observers([*facts, *users, *trackers]), stop)
 
 
 def _train(prepared: Prepared, observers: Observers, stop: StopSignal) -> TrainResult:
-    if prepared.world.is_first:
+    if prepared.group.is_first:
         _write_beginning(prepared)
-    rank, size = prepared.world.rank, prepared.world.size
-    evaluator = prepared.world.together(lambda: validation_evaluator(prepared, rank=rank, world_size=size, stop=stop))
+    rank, size = prepared.group.rank, prepared.group.world_size
+    evaluator = prepared.group.together(lambda: validation_evaluator(prepared, rank=rank, world_size=size, stop=stop))
     outcome = _fit(prepared, evaluator, observers, stop)
     if outcome.reason == STOP_REQUESTED:
         observers.send(outcome)
@@ -118,7 +118,7 @@ def _train(prepared: Prepared, observers: Observers, stop: StopSignal) -> TrainR
 def _run_folder(prepared: Prepared) -> Iterator[None]:
     """Claim the run folder, and leave in it how the run ended."""
     run = prepared.run
-    if not prepared.world.is_first:
+    if not prepared.group.is_first:
         yield
         return
     with run.lock():
@@ -144,15 +144,15 @@ def _write_beginning(prepared: Prepared) -> None:
 
 
 def _fit(prepared: Prepared, evaluator: Evaluator, observers: Observers, stop: StopSignal) -> FitEnd:
-    settings, run, world = prepared.settings, prepared.run, prepared.world
+    settings, run, group = prepared.settings, prepared.run, prepared.group
     schedule = Schedule(settings, len(prepared.splits.scans["train"].index))
     state = _state(prepared, schedule)
-    keeper: Keeper = Bystander()
-    if world.is_first:
+    keeper: Keeper = NoCheckpoints()
+    if group.is_first:
         observers.add_first(ResultsCsv(run.results, state.progress.history), SpeedCsv(run.speeds))
         keeper = CheckpointKeeper(run, settings, common=prepared.common_document(), observers=observers)
-    batches = world.together(
-        lambda: training_batches(prepared, state.progress, rank=world.rank, world_size=world.size, stop=stop)
+    batches = group.together(
+        lambda: training_batches(prepared, state.progress, rank=group.rank, world_size=group.world_size, stop=stop)
     )
     frozen = tuple(frozen_rows(prepared.model, settings.freeze))
     trainer = Trainer(
@@ -161,15 +161,15 @@ def _fit(prepared: Prepared, evaluator: Evaluator, observers: Observers, stop: S
         schedule=schedule,
         arithmetic=Arithmetic(prepared.device, prepared.amp, prepared.model.max_stride, frozen),
         attendants=Attendants(evaluator, keeper, observers, stop),
-        world=world,
+        group=group,
     )
     observers.send(_fit_start(prepared, schedule, state.progress, observers.control))
     dropped = DroppedBoxes()
     observers.add_first(dropped)
     with closing(batches):
         outcome = trainer.fit()
-    counts = world.gather_values(dropped.counts)
-    if world.is_first:
+    counts = group.gather_values(dropped.counts)
+    if group.is_first:
         warn_of_dropped_boxes(counts)
     return outcome
 
@@ -194,19 +194,19 @@ def _state(prepared: Prepared, schedule: Schedule) -> TrainState:
     )
     if prepared.resumed is not None:
         state.restore(prepared.resumed.checkpoint)
-    _cut_batches(state, schedule, prepared.world)
+    _cut_batches(state, schedule, prepared.group)
     state.progress.val_batch = validation_batch_size(prepared)
     if settings.sync_bn:
-        synchronise_normalisation(model, prepared.world)
+        synchronise_normalisation(model, prepared.group)
     return state
 
 
-def _cut_batches(state: TrainState, schedule: Schedule, world: World) -> None:
+def _cut_batches(state: TrainState, schedule: Schedule, group: ProcessGroup) -> None:
     """Settle in how many shards batches are computed; a resumed run keeps its number if the processes can share it."""
     before = state.progress.shards
-    wanted = max(before, shards_for(schedule.places_in(0), schedule.settings.micro_batch, world.size))
-    state.progress.shards = math.lcm(wanted, world.size)
-    if before not in (0, state.progress.shards) and world.is_first:
+    wanted = max(before, shards_for(schedule.places_in(0), schedule.settings.micro_batch, group.world_size))
+    state.progress.shards = math.lcm(wanted, group.world_size)
+    if before not in (0, state.progress.shards) and group.is_first:
         logger.warning(
             "batches are computed in %d parts in place of %d: the result is equally good, but not equal to the bit",
             state.progress.shards,
@@ -226,7 +226,7 @@ def _fit_start(prepared: Prepared, schedule: Schedule, progress: Progress, contr
         batches_per_epoch=schedule.batches_per_epoch,
         start_epoch=progress.epoch,
         start_batch=progress.batch,
-        device=describe_device(prepared.device, prepared.world.size),
+        device=describe_device(prepared.device, prepared.group.world_size),
         model_summary=f"{prepared.label}, {parameters:,} parameters",
         indexes={split: scan.index for split, scan in scans.items()},
         control=control,
@@ -235,11 +235,11 @@ def _fit_start(prepared: Prepared, schedule: Schedule, progress: Progress, contr
 
 def _measure_best(prepared: Prepared, evaluator: Evaluator, outcome: FitEnd, stop: StopSignal) -> DetectionMetrics:
     """Load the best weights from their file, as a user will, and measure them once more."""
-    world, run = prepared.world, prepared.run
-    best = world.share_checkpoint(lambda: load_checkpoint(run.best))
+    group, run = prepared.group, prepared.run
+    best = group.share_checkpoint(lambda: load_checkpoint(run.best))
     model = detector_of(best, run.best, prepared.device)
     evaluation = evaluator.run(model, stop=stop)
-    if world.is_first:
+    if group.is_first:
         write_metrics(evaluation, prepared.splits.names, run)
         if not prepared.settings.noplots:
             index = prepared.splits.scans["val"].index

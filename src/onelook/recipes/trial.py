@@ -11,18 +11,18 @@ from typing import Any
 
 import torch
 
-from onelook.engine.callback import Callback, EpochEnd, FitStart, RunControl
-from onelook.engine.evolution.folder import SearchFolder
-from onelook.engine.evolution.history import Row, ranked
-from onelook.engine.evolution.search import Trial, Worth
 from onelook.errors import MemoryShortage, NumericsError, OnelookError, StopRequested
 from onelook.recipes.search_preparation import PreparedSearch
 from onelook.recipes.train import TrainResult, train
 from onelook.recipes.training_series import let_go_of_memory, quiet
+from onelook.search.folder import SearchFolder
+from onelook.search.history import Row, ranked
+from onelook.search.search import Trial, TrialScore
+from onelook.training.callback import Callback, EpochEnd, FitStart, RunControl
 
 PRUNED = "pruned"
 VALIDATION_LOSSES = ("val/box_loss", "val/obj_loss", "val/cls_loss")
-# What some hyper-parameters do to a training and others do not.
+# What some hyperparameters do to a training and others do not.
 EXPECTED = (NumericsError, MemoryShortage, MemoryError, ArithmeticError, torch.OutOfMemoryError)
 # What a trial never does, whatever a training with these settings would.
 SILENT: dict[str, Any] = {
@@ -39,7 +39,7 @@ SILENT: dict[str, Any] = {
 
 
 class TrainingTrial:
-    """Trains with the hyper-parameters of a trial; what a search calls to learn what they are worth.
+    """Trains with the hyperparameters of a trial; what a search calls to learn what they are worth.
 
     Args:
         prepared: the search; its trial 7 is trained in `trials/0007` below its folder.
@@ -52,12 +52,12 @@ class TrainingTrial:
         self._typed = {"callbacks": list(callbacks)} if callbacks else {}
         self._begun = 0
 
-    def __call__(self, trial: Trial) -> Worth:
+    def __call__(self, trial: Trial) -> TrialScore:
         """Train.
 
         Raises:
             StopRequested: a signal came; nothing of the trial is left.
-            OnelookError: the training cannot be done for a reason that other hyper-parameters would not cure.
+            OnelookError: the training cannot be done for a reason that other hyperparameters would not cure.
         """
         path = self._folder.trial(trial.number).path
         given = self._fixed | trial.genes | self._typed | {"project": path.parent, "name": path.name}
@@ -74,7 +74,7 @@ class TrainingTrial:
             if self._begun == 1 and not isinstance(problem, EXPECTED):
                 raise  # nothing works yet
             text = problem.message if isinstance(problem, OnelookError) else str(problem)
-            return Worth(epochs=reporter.epochs, note=f"{type(problem).__name__}: {text}")
+            return TrialScore(epochs=reporter.epochs, note=f"{type(problem).__name__}: {text}")
         finally:
             let_go_of_memory()
 
@@ -111,11 +111,11 @@ class _Reporter(Callback):
             self._control.stop_training(PRUNED)
 
 
-def _worth(result: TrainResult) -> Worth:
+def _worth(result: TrainResult) -> TrialScore:
     metrics, outcome = result.metrics, result.outcome
     best: Mapping[str, float] = outcome.history[outcome.best_epoch] if outcome.best_epoch >= 0 else {}
     losses = (best.get(name, math.nan) for name in VALIDATION_LOSSES)
-    return Worth(
+    return TrialScore(
         fitness=metrics.fitness,
         results=(metrics.precision, metrics.recall, metrics.map50, metrics.map50_95, *losses),
         epochs=outcome.epochs_done,

@@ -13,13 +13,12 @@ from typing import Any
 
 import numpy as np
 
-from onelook.engine.evaluator import Evaluation
-from onelook.engine.process import joined_world, reasons_given
-from onelook.engine.run_dir import RunDir
-from onelook.engine.stop_signal import StopSignal
 from onelook.exports.opening import load_runnable
 from onelook.files.atomic import write_bytes_atomic, write_text_atomic
-from onelook.recipes.pictures import draw_evaluation
+from onelook.inference.evaluator import Evaluation
+from onelook.processes.process_group import joined_group, reasons_given
+from onelook.processes.stop_signal import StopSignal
+from onelook.recipes.run_plots import draw_evaluation
 from onelook.recipes.splits import Splits, read_splits, scan_options, write_ledgers
 from onelook.recipes.validation_files import write_coco, write_labels
 from onelook.recipes.validation_pass import (
@@ -31,6 +30,7 @@ from onelook.recipes.validation_pass import (
     refuse_other_sizes,
 )
 from onelook.recipes.validation_series import Measurement, measure_series
+from onelook.runs.run_dir import RunDir
 from onelook.settings.build import build_settings
 from onelook.settings.validate import ValidateSettings
 from onelook.structures.dataset_index import DatasetIndex
@@ -70,25 +70,25 @@ def validate(given: Mapping[str, Any], *, file: Path | None = None) -> ValidateR
         StopRequested: Ctrl-C or SIGTERM.
     """
     settings = build_settings(ValidateSettings, given, file=file)
-    with StopSignal() as stop, joined_world(stop) as world, reasons_given(world):
-        models = [load_runnable(path, settings.device, local_rank=world.local_rank) for path in settings.weights]
+    with StopSignal() as stop, joined_group(stop) as group, reasons_given(group):
+        models = [load_runnable(path, settings.device, local_rank=group.local_rank) for path in settings.weights]
         series = each_alone(models, settings) if settings.is_series else []
         validated: list[Runnable] = [*series] or [as_one(models, settings)]
         for model in validated:
             refuse_other_sizes(model, settings)
         options = scan_options(settings)
-        splits = world.first_then_others(
+        splits = group.first_then_others(
             lambda: read_splits(settings.data, (settings.split,), options=options, stop=stop)
         )
         for model in validated:
             refuse_other_classes(model, splits, settings)
-        passes = ValidationPass(settings, splits, world, stop)
-        run = RunDir(Path(world.first(lambda: str(_new_run(settings).path))))
+        passes = ValidationPass(settings, splits, group, stop)
+        run = RunDir(Path(group.first(lambda: str(_new_run(settings).path))))
         if series:
             measurements, evaluation = measure_series(passes, series, run)
         else:
             measurements, evaluation = (), passes.run(validated[0], imgsz=settings.imgsz)
-    if world.is_first:
+    if group.is_first:
         _write(run, passes.index, evaluation, splits, settings)
     return ValidateResult(evaluation.metrics, evaluation, splits.names, run.path, measurements)
 

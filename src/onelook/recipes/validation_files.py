@@ -8,9 +8,9 @@ from collections.abc import Sequence
 from pathlib import Path, PurePath
 
 from onelook.callbacks.detection_files import label_lines
-from onelook.engine.run_dir import RunDir
 from onelook.files.atomic import write_text_atomic
 from onelook.metrics.coco_json import labelling_of, to_coco_json
+from onelook.runs.run_dir import RunDir
 from onelook.structures.dataset_index import DatasetIndex
 from onelook.structures.detections import Detections
 
@@ -18,7 +18,7 @@ from onelook.structures.detections import Detections
 def write_labels(
     index: DatasetIndex, detections: Sequence[Detections], folder: Path, *, save_conf: bool = False
 ) -> None:
-    """Write what was found in each image to `folder`/stem.txt, a line `class x y w h` each, as data sets have them.
+    """Write what was found in each image to `folder`/stem.txt, a line `class x y w h` each, as datasets have them.
 
     Args:
         index: of the split.
@@ -37,8 +37,8 @@ def write_coco(index: DatasetIndex, detections: Sequence[Detections], names: Seq
     truths = [index.ground_truth(image) for image in range(len(index))]
     labelling = labelling_of(index, names)
     truth, predictions = to_coco_json(truths, detections, num_classes=len(names), labelling=labelling)
-    write_text_atomic(run.picture("coco_truth.json"), json.dumps(truth))
-    write_text_atomic(run.picture("coco_predictions.json"), json.dumps(predictions))
+    write_text_atomic(run.image("coco_truth.json"), json.dumps(truth))
+    write_text_atomic(run.image("coco_predictions.json"), json.dumps(predictions))
 
 
 def distinct(names: Sequence[str]) -> list[str]:

@@ -7,13 +7,13 @@ from dataclasses import dataclass
 
 import torch
 
-from onelook.engine.backend import Backend, Thresholds, check_thresholds
-from onelook.engine.ensemble import assembled
-from onelook.engine.evaluator import Evaluation, EvaluationSettings, Evaluator
-from onelook.engine.process import World
-from onelook.engine.stop_signal import StopSignal
 from onelook.errors import ModelError, SettingsError
+from onelook.inference.backend import Backend, Thresholds, check_thresholds
+from onelook.inference.ensemble import assembled
+from onelook.inference.evaluator import Evaluation, EvaluationSettings, Evaluator
 from onelook.models.detector import DetectionModel
+from onelook.processes.process_group import ProcessGroup
+from onelook.processes.stop_signal import StopSignal
 from onelook.recipes.loading import validation_batches
 from onelook.recipes.splits import Splits
 from onelook.settings.validate import ValidateSettings
@@ -29,7 +29,7 @@ class ValidationPass:
     Attributes:
         settings: thresholds, sizes of batches.
         splits: with the split that the settings name.
-        world: the processes that share the work.
+        group: the processes that share the work.
         stop: asked after every batch.
 
     Raises:
@@ -38,13 +38,13 @@ class ValidationPass:
 
     settings: ValidateSettings
     splits: Splits
-    world: World
+    group: ProcessGroup
     stop: StopSignal
 
     def __post_init__(self) -> None:
-        if self.settings.is_series and self.world.size > 1:
+        if self.settings.is_series and self.group.world_size > 1:
             raise SettingsError(
-                f"task `{self.settings.task}` measures times, which {self.world.size} processes would disturb",
+                f"task `{self.settings.task}` measures times, which {self.group.world_size} processes would disturb",
                 hint="start one process",
             )
 
@@ -59,7 +59,7 @@ class ValidationPass:
         Raises:
             StopRequested: `stop` was set.
         """
-        settings, world, index = self.settings.model_copy(update={"imgsz": imgsz}), self.world, self.index
+        settings, group, index = self.settings.model_copy(update={"imgsz": imgsz}), self.group, self.index
         intake = intake_of(model)
         evaluator = Evaluator(
             index,
@@ -69,8 +69,8 @@ class ValidationPass:
                 stride=intake.stride,
                 device=intake.device,
                 frame_hw=intake.frame_hw,
-                rank=world.rank,
-                world_size=world.size,
+                rank=group.rank,
+                world_size=group.world_size,
             ),
             num_classes=model.num_classes,
             settings=EvaluationSettings(
@@ -80,13 +80,13 @@ class ValidationPass:
                 agnostic=settings.single_cls,
                 hybrid=settings.save_hybrid,
             ),
-            world=world,
+            group=group,
         )
         return evaluator.run(model, stop=self.stop)
 
 
 @dataclass(frozen=True)
-class Intake:
+class ModelInput:
     """What a model takes: where, and frames that are multiples of a stride, or only one, pixels."""
 
     device: torch.device
@@ -94,11 +94,11 @@ class Intake:
     frame_hw: tuple[int, int] | None = None
 
 
-def intake_of(model: Runnable) -> Intake:
+def intake_of(model: Runnable) -> ModelInput:
     """What the model takes."""
     if isinstance(model, DetectionModel):
-        return Intake(next(model.parameters()).device, model.max_stride)
-    return Intake(model.device, model.stride, model.frame_hw)
+        return ModelInput(next(model.parameters()).device, model.max_stride)
+    return ModelInput(model.device, model.stride, model.frame_hw)
 
 
 def as_one(models: Sequence[Runnable], settings: ValidateSettings) -> Runnable:
@@ -143,7 +143,7 @@ def refuse_other_sizes(model: Runnable, settings: ValidateSettings) -> None:
 
 
 def refuse_other_classes(model: Runnable, splits: Splits, settings: ValidateSettings) -> None:
-    """Refuse a model that knows other classes than the data set.
+    """Refuse a model that knows other classes than the dataset.
 
     Raises:
         ModelError: their number differs.

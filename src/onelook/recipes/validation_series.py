@@ -9,13 +9,13 @@ from pathlib import Path
 
 import torch
 
-from onelook.callbacks.plots.study import StudyCurve, plot_study
-from onelook.engine.backend import Backend, predict_all
-from onelook.engine.evaluator import Evaluation
-from onelook.engine.run_dir import RunDir
 from onelook.files.atomic import write_text_atomic
+from onelook.inference.backend import Backend, predict_all
+from onelook.inference.evaluator import Evaluation
 from onelook.recipes.validation_files import distinct
 from onelook.recipes.validation_pass import ValidationPass
+from onelook.reports.plots.study import StudyCurve, plot_study
+from onelook.runs.run_dir import RunDir
 from onelook.structures.metrics import DetectionMetrics
 
 
@@ -64,7 +64,7 @@ def measure_series(
     if settings.task == "speed":
         write_text_atomic(run.path / "speed.json", _speed_text(measured, settings.batch_size))
     elif not settings.noplots:
-        plot_study([_curve(name, of) for name, of in zip(names, measured, strict=True)], run.picture("study.png"))
+        plot_study([_curve(name, of) for name, of in zip(names, measured, strict=True)], run.image("study.png"))
     return tuple(one for of in measured for one in of), evaluation
 
 

@@ -1,1 +1,1 @@
-"""A detector as a service: pictures come in over HTTP, detections go out as JSON. Needs the extra `serve`."""
+"""A detector as a service: images come in over HTTP, detections go out as JSON. Needs the extra `serve`."""

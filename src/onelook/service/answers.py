@@ -8,17 +8,17 @@ BOX_DECIMALS = 2
 SCORE_DECIMALS = 5
 
 
-class Found(BaseModel):
+class FoundObject(BaseModel):
     """One detection."""
 
-    box: tuple[float, float, float, float] = Field(description="x1, y1, x2, y2 in pixels of the upright picture")
+    box: tuple[float, float, float, float] = Field(description="x1, y1, x2, y2 in pixels of the upright image")
     score: float = Field(description="0 to 1")
     class_id: int
     name: str = Field(description="of the class")
 
 
 class Size(BaseModel):
-    """Of the upright picture, pixels."""
+    """Of the upright image, pixels."""
 
     width: int
     height: int
@@ -27,19 +27,19 @@ class Size(BaseModel):
 class Milliseconds(BaseModel):
     """Where the time went."""
 
-    decode: float = Field(description="of this picture")
+    decode: float = Field(description="of this image")
     wait: float = Field(description="for its turn")
     predict: float = Field(description="of the batch that it was in")
     total: float = Field(description="from the end of the upload to the answer")
 
 
 class Answer(BaseModel):
-    """What was found in a picture, highest score first."""
+    """What was found in an image, highest score first."""
 
-    detections: list[Found]
+    detections: list[FoundObject]
     size: Size
     milliseconds: Milliseconds
-    batch: int = Field(description="pictures that went through the network together with this one, itself included")
+    batch: int = Field(description="images that went through the network together with this one, itself included")
 
 
 class ClassInfo(BaseModel):
@@ -55,20 +55,20 @@ class ModelInfo(BaseModel):
 
     name: str
     classes: list[ClassInfo]
-    imgsz: tuple[int, int] = Field(description="height and width that pictures are fitted into, pixels")
+    imgsz: tuple[int, int] = Field(description="height and width that images are fitted into, pixels")
     conf_thres: float
     iou_thres: float
     max_det: int
-    max_bytes: int = Field(description="of a picture's file")
-    max_pixels: int = Field(description="of a picture")
+    max_bytes: int = Field(description="of an image's file")
+    max_pixels: int = Field(description="of an image")
     version: str
 
 
 class Health(BaseModel):
-    """Whether pictures are taken, and what was done since the start."""
+    """Whether images are taken, and what was done since the start."""
 
     status: str = Field(description="ok or failed")
-    waiting: int = Field(description="pictures inside, being uploaded, decoded or looked at")
+    waiting: int = Field(description="images inside, being uploaded, decoded or looked at")
     answered: int
     refused: int
     failed: int

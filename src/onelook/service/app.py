@@ -13,8 +13,8 @@ from starlette.requests import ClientDisconnect
 from starlette.responses import JSONResponse
 
 from onelook.service.answers import Answer, Health, ModelInfo, Problem
-from onelook.service.desk import Desk
 from onelook.service.refusal import Refusal
+from onelook.service.request_handler import RequestHandler
 
 logger = logging.getLogger(__name__)
 
@@ -23,15 +23,15 @@ PAGE = {
     "/page.css": ("page.css", "text/css; charset=utf-8"),
     "/page.js": ("page.js", "text/javascript; charset=utf-8"),
 }
-PICTURE = {"schema": {"type": "string", "format": "binary"}}
+IMAGE = {"schema": {"type": "string", "format": "binary"}}
 BODY = {
     "required": True,
     "description": "The bytes of a JPEG, PNG, WebP, BMP or TIFF, or a form with such a file.",
     "content": {
-        "image/*": PICTURE,
-        "application/octet-stream": PICTURE,
+        "image/*": IMAGE,
+        "application/octet-stream": IMAGE,
         "multipart/form-data": {
-            "schema": {"type": "object", "required": ["file"], "properties": {"file": PICTURE["schema"]}}
+            "schema": {"type": "object", "required": ["file"], "properties": {"file": IMAGE["schema"]}}
         },
     },
 }
@@ -39,23 +39,23 @@ REFUSALS: dict[int | str, dict[str, Any]] = {
     400: {"model": Problem, "description": "Malformed request"},
     408: {"model": Problem, "description": "The upload took too long"},
     413: {"model": Problem, "description": "Too many bytes or pixels"},
-    422: {"model": Problem, "description": "No picture, or a damaged one"},
+    422: {"model": Problem, "description": "No image, or a damaged one"},
     503: {"model": Problem, "description": "Too many are waiting; `Retry-After` says when to ask again"},
 }
 
 
-def create_app(desk: Desk, model: ModelInfo) -> FastAPI:
+def create_app(desk: RequestHandler, model: ModelInfo) -> FastAPI:
     """The service as an ASGI application."""
     app = FastAPI(
         title="Onelook",
         version=model.version,
-        description=f"Finds objects in pictures with the detector `{model.name}`.",
+        description=f"Finds objects in images with the detector `{model.name}`.",
         docs_url=None,  # these pages load scripts from elsewhere
         redoc_url=None,
     )
 
     async def detect(request: Request, conf_thres: Annotated[float | None, Query(ge=0, le=1)] = None) -> Response:
-        """Find objects in a picture."""
+        """Find objects in an image."""
         content_type = request.headers.get("content-type", "")
         desk.refuse_length(request.headers.get("content-length", ""), content_type)
         answer = await desk.answer(request.stream(), content_type, conf_thres)
@@ -124,7 +124,7 @@ async def _gone(request: Request, problem: Exception) -> Response:
 
 async def _failed(request: Request, problem: Exception) -> Response:
     logger.error("a request failed: %s: %s", type(problem).__name__, problem)
-    return _problem(500, "the service failed at this picture", "its log has the reason")
+    return _problem(500, "the service failed at this image", "its log has the reason")
 
 
 def _problem(status: int, text: str, hint: str | None = None, headers: dict[str, str] | None = None) -> Response:

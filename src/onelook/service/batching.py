@@ -1,6 +1,6 @@
-"""Pictures that come one by one go through the network together.
+"""Images that come one by one go through the network together.
 
-Decoding runs in several threads, the network in one; a picture waits a few milliseconds for others, no longer. What is
+Decoding runs in several threads, the network in one; an image waits a few milliseconds for others, no longer. What is
 decoded at a time has a limit in pixels, whatever comes.
 """
 
@@ -26,14 +26,14 @@ logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class Looked:
-    """What became of a picture.
+class ImageAnswer:
+    """What became of an image.
 
     Attributes:
         detections: highest score first.
         size_hw: height and width, pixels.
         decode_ms, wait_ms, predict_ms: its decoding, its waiting for decoding and for the network, its batch.
-        batch: pictures of that batch.
+        batch: images of that batch.
     """
 
     detections: Detections
@@ -45,38 +45,38 @@ class Looked:
 
 
 @dataclass
-class _Picture:
+class _Image:
     data: bytes
     pixels: int
-    answer: Future[Looked] = field(default_factory=Future)
+    answer: Future[ImageAnswer] = field(default_factory=Future)
     begun: float = field(default_factory=time.perf_counter)
     decode_seconds: float = 0.0
     image: Image | None = None
 
 
 class Batcher:
-    """Looks at pictures in batches; `close` finishes what was given.
+    """Looks at images in batches; `close` finishes what was given.
 
     Args:
-        predict: detections of (H, W, 3) uint8 RGB pictures; called in one thread only.
-        batch_size: most pictures at a time.
-        wait_seconds: how long a picture that is ready waits for others.
-        max_pixels: most pixels that are decoded and not yet looked at; a single picture may have more.
+        predict: detections of (H, W, 3) uint8 RGB images; called in one thread only.
+        batch_size: most images at a time.
+        wait_seconds: how long an image that is ready waits for others.
+        max_pixels: most pixels that are decoded and not yet looked at; a single image may have more.
         decoders: threads that decode.
 
     Attributes:
-        seconds_per_picture: lately, of the network; 0 before the first picture.
+        seconds_per_image: lately, of the network; 0 before the first image.
     """
 
     def __init__(
         self, predict: Predict, *, batch_size: int, wait_seconds: float, max_pixels: int, decoders: int = 2
     ) -> None:
-        self.seconds_per_picture = 0.0
+        self.seconds_per_image = 0.0
         self._predict = predict
         self._batch_size = batch_size
         self._wait_seconds = wait_seconds
         self._max_pixels = max_pixels
-        self._ready: deque[_Picture] = deque()
+        self._ready: deque[_Image] = deque()
         self._pixels = 0
         self._closing = False
         self._changed = threading.Condition()
@@ -86,19 +86,19 @@ class Batcher:
 
     @property
     def is_alive(self) -> bool:
-        """Whether pictures are still looked at."""
+        """Whether images are still looked at."""
         return self._looker.is_alive()
 
-    def submit(self, data: bytes, pixels: int) -> Future[Looked]:
-        """What will be found in a picture; the future has `DamagedImage` if it cannot be decoded.
+    def submit(self, data: bytes, pixels: int) -> Future[ImageAnswer]:
+        """What will be found in an image; the future has `DamagedImage` if it cannot be decoded.
 
         Args:
             data: of an image file.
             pixels: that it has by its header.
         """
-        picture = _Picture(data, pixels)
-        self._decoders.submit(self._decode, picture)
-        return picture.answer
+        image = _Image(data, pixels)
+        self._decoders.submit(self._decode, image)
+        return image.answer
 
     def close(self) -> None:
         """Look at all that was given, then stop."""
@@ -108,30 +108,30 @@ class Batcher:
             self._changed.notify_all()
         self._looker.join()
 
-    def _decode(self, picture: _Picture) -> None:
-        if not picture.answer.set_running_or_notify_cancel():
+    def _decode(self, image: _Image) -> None:
+        if not image.answer.set_running_or_notify_cancel():
             return
         with self._changed:
-            self._changed.wait_for(lambda: not self._pixels or self._pixels + picture.pixels <= self._max_pixels)
-            self._pixels += picture.pixels
+            self._changed.wait_for(lambda: not self._pixels or self._pixels + image.pixels <= self._max_pixels)
+            self._pixels += image.pixels
         mark = time.perf_counter()
         try:
-            picture.image = decode_image(picture.data)
-        except Exception as problem:  # noqa: BLE001 - whatever it is, it belongs to this picture
-            self._release(picture)
-            picture.answer.set_exception(problem)
+            image.image = decode_image(image.data)
+        except Exception as problem:  # noqa: BLE001 - whatever it is, it belongs to this image
+            self._release(image)
+            image.answer.set_exception(problem)
             return
-        picture.data = b""
-        picture.decode_seconds = time.perf_counter() - mark
+        image.data = b""
+        image.decode_seconds = time.perf_counter() - mark
         with self._changed:
-            self._ready.append(picture)
+            self._ready.append(image)
             self._changed.notify_all()
 
     def _look(self) -> None:
         while batch := self._next_batch():
             self._answer(batch)
 
-    def _next_batch(self) -> list[_Picture]:
+    def _next_batch(self) -> list[_Image]:
         """Those that are ready, at most a batch; none at the end."""
         with self._changed:
             self._changed.wait_for(lambda: self._ready or self._closing)
@@ -140,31 +140,33 @@ class Batcher:
             )
             return [self._ready.popleft() for _ in range(min(self._batch_size, len(self._ready)))]
 
-    def _answer(self, batch: list[_Picture]) -> None:
+    def _answer(self, batch: list[_Image]) -> None:
         mark = time.perf_counter()
         try:
-            found = self._predict([picture.image for picture in batch if picture.image is not None])
+            found = self._predict([image.image for image in batch if image.image is not None])
         except Exception as problem:
             if len(batch) > 1:  # one of them may be to blame
-                for picture in batch:
-                    self._answer([picture])
+                for image in batch:
+                    self._answer([image])
                 return
-            logger.exception("a picture could not be looked at")
+            logger.exception("an image could not be looked at")
             self._release(batch[0])
             batch[0].answer.set_exception(problem)
             return
         seconds = time.perf_counter() - mark
-        lately = self.seconds_per_picture or seconds / len(batch)
-        self.seconds_per_picture = 0.8 * lately + 0.2 * seconds / len(batch)
-        for picture, detections in zip(batch, found, strict=True):
-            assert picture.image is not None
-            size_hw = (picture.image.shape[0], picture.image.shape[1])
-            decode_ms, wait = 1000 * picture.decode_seconds, mark - picture.begun - picture.decode_seconds
-            self._release(picture)
-            picture.answer.set_result(Looked(detections, size_hw, decode_ms, 1000 * wait, 1000 * seconds, len(batch)))
+        lately = self.seconds_per_image or seconds / len(batch)
+        self.seconds_per_image = 0.8 * lately + 0.2 * seconds / len(batch)
+        for image, detections in zip(batch, found, strict=True):
+            assert image.image is not None
+            size_hw = (image.image.shape[0], image.image.shape[1])
+            decode_ms, wait = 1000 * image.decode_seconds, mark - image.begun - image.decode_seconds
+            self._release(image)
+            image.answer.set_result(
+                ImageAnswer(detections, size_hw, decode_ms, 1000 * wait, 1000 * seconds, len(batch))
+            )
 
-    def _release(self, picture: _Picture) -> None:
-        picture.image = None
+    def _release(self, image: _Image) -> None:
+        image.image = None
         with self._changed:
-            self._pixels -= picture.pixels
+            self._pixels -= image.pixels
             self._changed.notify_all()

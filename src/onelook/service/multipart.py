@@ -35,7 +35,7 @@ def file_in_form(body: bytes, content_type: str) -> bytes:
     for _ in range(MAX_PARTS):
         place += len(mark)
         if body.startswith(b"--", place):
-            raise Refusal(400, "the form has no file", hint="`curl -F file=@picture.jpg ...` sends one")
+            raise Refusal(400, "the form has no file", hint="`curl -F file=@image.jpg ...` sends one")
         if not body.startswith(b"\r\n", place):
             raise Refusal(400, "the form is damaged: a boundary is followed by neither an end nor a part")
         start = _after(body, b"\r\n\r\n", place, "the header of a part has no end")

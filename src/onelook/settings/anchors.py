@@ -16,7 +16,7 @@ class AnchorSettings(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True, validate_default=True)
 
     data: Path
-    """Data set, by its YAML or in a layout that is known; its training labels are looked at."""
+    """Dataset, by its YAML or in a layout that is known; its training labels are looked at."""
     cfg: str = Field("")
     """Model whose anchors are measured: a shipped name or a YAML file; empty takes that of the weights, or yolov5s."""
     weights: str = Field("")
@@ -30,7 +30,7 @@ class AnchorSettings(BaseModel):
     seed: int = Field(0, ge=0, lt=2**63)
     """Decides the new anchors: same seed, same data, same settings, same anchors."""
     output: Path = Field(Path("runs/anchors"))
-    """Where the picture goes: a .png or .jpg file, or a folder."""
+    """Where the image goes: a .png or .jpg file, or a folder."""
 
     @model_validator(mode="after")
     def _refuse_two_models(self) -> AnchorSettings:

@@ -7,8 +7,8 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from onelook.settings.export import FormatNames
-from onelook.settings.idle import refuse_idle
 from onelook.settings.train import IMGSZ_ALIASES
+from onelook.settings.unused_options import refuse_idle
 
 
 class BenchmarkSettings(BaseModel):
@@ -23,7 +23,7 @@ class BenchmarkSettings(BaseModel):
     )
     """Some of onnx, openvino, torchscript, ncnn, executorch, coreml, litert, tensorrt; PyTorch is always there."""
     data: str = Field("")
-    """Data-set YAML on whose val split mAP is measured; empty measures none."""
+    """Dataset YAML on whose val split mAP is measured; empty measures none."""
     imgsz: list[int] = Field([640], min_length=1, max_length=2, json_schema_extra=IMGSZ_ALIASES)
     """Size of the images, pixels: one side, or height and width; multiples of the model's stride."""
     batch_size: int = Field(1, ge=1)

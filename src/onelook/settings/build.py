@@ -57,7 +57,7 @@ def build_settings(kind: type[SettingsT], given: Mapping[str, Any], *, file: Pat
 
 
 def preset_path(name: str) -> Path:
-    """The file of a shipped hyper-parameter preset, or `name` itself if it is a path.
+    """The file of a shipped hyperparameter preset, or `name` itself if it is a path.
 
     Raises:
         SettingsError: neither a preset nor a file.

@@ -6,8 +6,8 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from onelook.settings.idle import refuse_idle
 from onelook.settings.train import IMGSZ_ALIASES
+from onelook.settings.unused_options import refuse_idle
 
 
 class CheckSettings(BaseModel):
@@ -16,15 +16,15 @@ class CheckSettings(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True, validate_default=True)
 
     data: Path
-    """Data set, by its YAML or in a layout that is known; all its splits are looked at."""
+    """Dataset, by its YAML or in a layout that is known; all its splits are looked at."""
     imgsz: int = Field(640, ge=32, json_schema_extra=IMGSZ_ALIASES)
-    """Size at which training will see the pictures, pixels: objects too small for it are told of."""
+    """Size at which training will see the images, pixels: objects too small for it are told of."""
     strict: bool = Field(False)
     """Fail if there is any error or warning, so that a script can tell by the exit code."""
     allow_unlabelled: bool = Field(False)
     """Accept that most images have no label file."""
     near: int = Field(6, ge=-1, le=7)
-    """Most bits, of 64, that the hashes of pictures that look alike differ in; -1 looks for no such pictures."""
+    """Most bits, of 64, that the hashes of images that look alike differ in; -1 looks for no such images."""
     cfg: str = Field("")
     """Model whose anchors are measured: a shipped name or a YAML file; empty takes yolov5s."""
     weights: str = Field("")
@@ -34,7 +34,7 @@ class CheckSettings(BaseModel):
     device: str = Field("")
     """Where the detector runs: cpu or a GPU number; empty takes the first GPU if there is one."""
     output: str = Field("")
-    """Folder for the page, its pictures and the JSON file; empty writes nothing."""
+    """Folder for the page, its images and the JSON file; empty writes nothing."""
     fix: str = Field("")
     """New folder for a corrected copy, without the faults that a machine can cure; empty writes none."""
     exist_ok: bool = Field(False)

@@ -14,14 +14,14 @@ class ConvertDataSettings(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True, validate_default=True)
 
     data: Path
-    """Data set to convert: its YAML, or a folder or file in a layout that is known."""
+    """Dataset to convert: its YAML, or a folder or file in a layout that is known."""
     to: Literal["yolo", "coco", "voc"]
     """Format of the labels that are written."""
     out: Path
-    """Folder of the new data set; it must not be there yet."""
+    """Folder of the new dataset; it must not be there yet."""
     images: Literal["copy", "link"] = Field("copy")
-    """Whether the pictures are copied, or symbolic links to the old ones are made, which need no room."""
+    """Whether the images are copied, or symbolic links to the old ones are made, which need no room."""
     strict: bool = Field(False)
-    """Fail if any image or label row cannot be used, and so would be missing from the new data set."""
+    """Fail if any image or label row cannot be used, and so would be missing from the new dataset."""
     allow_unlabelled: bool = Field(False)
     """Accept that most images have no label file."""

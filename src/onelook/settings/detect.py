@@ -20,15 +20,15 @@ class DetectSettings(BaseModel):
     source: list[str] = Field(min_length=1)
     """Files, folders, "patterns", .txt lists and web files to look at; or cameras, streams, screens, .streams lists."""
     imgsz: list[int] = Field([640], min_length=1, max_length=2, json_schema_extra=IMGSZ_ALIASES)
-    """Size that pictures are fitted into, pixels: one side, or height and width; multiples of the model's stride."""
+    """Size that images are fitted into, pixels: one side, or height and width; multiples of the model's stride."""
     batch_size: int = Field(8, ge=1)
-    """Pictures of the same shape that go through the network together; changes the speed only."""
+    """Images of the same shape that go through the network together; changes the speed only."""
     conf_thres: float = Field(0.25, ge=0, le=1)
     """Least score of a detection."""
     iou_thres: float = Field(0.45, ge=0, le=1)
     """Overlap above which the weaker of two detections is dropped."""
     max_det: int = Field(1000, ge=1)
-    """Most detections per picture."""
+    """Most detections per image."""
     classes: list[int] = Field([])
     """Only these classes, by number; none given means all."""
     agnostic_nms: bool = Field(False)
@@ -38,39 +38,39 @@ class DetectSettings(BaseModel):
     half: bool = Field(False)
     """16-bit arithmetic in the network; GPUs only."""
     augment: bool = Field(False)
-    """Look at each picture in three ways, smaller and mirrored: slower, and better at small objects."""
+    """Look at each image in three ways, smaller and mirrored: slower, and better at small objects."""
     vid_stride: int = Field(1, ge=1)
     """Look at every n-th frame of a video, camera, stream or screen."""
     reconnect: int = Field(10, ge=0)
     """How often in a row to try again when a camera, stream or screen breaks off, with growing waits."""
     tile: int = Field(0, ge=0)
-    """Side of square tiles that larger pictures are also looked at in, pixels, for small objects; 0 makes none."""
+    """Side of square tiles that larger images are also looked at in, pixels, for small objects; 0 makes none."""
     tile_overlap: float = Field(0.2, ge=0, le=0.9)
     """What neighbouring tiles have in common, as a share of their side: at least the size of the small objects."""
     nosave: bool = Field(False)
-    """Write no pictures and no videos."""
+    """Write no images and no videos."""
     line_thickness: int = Field(0, ge=0, le=100)
-    """Thickness of the drawn boxes, pixels; 0 takes one that suits the picture."""
+    """Thickness of the drawn boxes, pixels; 0 takes one that suits the image."""
     hide_labels: bool = Field(False)
     """Draw boxes without class names."""
     hide_conf: bool = Field(False)
     """Draw class names without scores."""
     save_txt: bool = Field(False)
-    """Write labels/*.txt: a line `class x y w h` per detection, as fractions of the picture."""
+    """Write labels/*.txt: a line `class x y w h` per detection, as fractions of the image."""
     save_conf: bool = Field(False)
     """Add the score to the lines of save_txt."""
     save_format: int = Field(0, ge=0, le=1)
-    """Lines of save_txt: 0 for `class x y w h` as fractions of the picture, 1 for `class x1 y1 x2 y2` in pixels."""
+    """Lines of save_txt: 0 for `class x y w h` as fractions of the image, 1 for `class x1 y1 x2 y2` in pixels."""
     save_csv: bool = Field(False)
     """Write predictions.csv: a line per detection, in pixels."""
     save_json: bool = Field(False)
     """Write predictions.json: detections in the style of COCO's result files."""
     save_crop: bool = Field(False)
-    """Write a picture of every detection to crops/<class>/."""
+    """Write an image of every detection to crops/<class>/."""
     visualize: bool = Field(False)
-    """Write what the layers of the network put out to features/: 32 maps of each as a picture, all of them as .npy."""
+    """Write what the layers of the network put out to features/: 32 maps of each as an image, all of them as .npy."""
     view_img: bool = Field(False)
-    """Show what is found in a window; a key shows the next picture, q or Esc ends the run."""
+    """Show what is found in a window; a key shows the next image, q or Esc ends the run."""
     update: bool = Field(False)
     """Write the detector in a checkpoint, without the state of its training, to <name>_inference.safetensors."""
     project: Path = Field(Path("runs/detect"))

@@ -1,4 +1,4 @@
-"""Every option of a search of hyper-parameters. The text under each field is `--help`, reference page and comment."""
+"""Every option of a search of hyperparameters. The text under each field is `--help`, reference page and comment."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from onelook.settings.train import TrainSettings
 
 
 class SearchSettings(BaseModel):
-    """How hyper-parameters are searched: options of `onelook evolve`, and of `onelook train`."""
+    """How hyperparameters are searched: options of `onelook evolve`, and of `onelook train`."""
 
     model_config = ConfigDict(
         extra="forbid", frozen=True, use_attribute_docstrings=True, validate_default=True, title="search"
     )
 
     evolve: int = Field(0, ge=0, lt=2**31, json_schema_extra={"bare": 300})
-    """Search hyper-parameters in so many trials, each a training of its own; 0 trains once."""
+    """Search hyperparameters in so many trials, each a training of its own; 0 trains once."""
     evolve_method: Literal["auto", "optuna", "genetic"] = Field("auto")
     """Optuna's search, which ends bad trials early, or the genetic one; auto is optuna if that is installed."""
     evolve_population: str = Field("")
-    """Folder of hyper-parameter YAMLs that are tried first, after the starting point."""
+    """Folder of hyperparameter YAMLs that are tried first, after the starting point."""
     resume_evolve: str = Field("")
     """Go on with an earlier search: its folder, or a file in it; the command may raise the number of trials."""
     evolve_storage: str = Field("")
@@ -38,7 +38,7 @@ class EvolveSettings(SearchSettings, TrainSettings):
     model_config = ConfigDict(title="search")
 
     evolve: int = Field(300, ge=1, lt=2**31, json_schema_extra={"bare": 300})
-    """Search hyper-parameters in so many trials, each a training of its own."""
+    """Search hyperparameters in so many trials, each a training of its own."""
     project: Path = Field(Path("runs/evolve"))
     """Folder of the run folders."""
 

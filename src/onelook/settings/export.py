@@ -9,8 +9,8 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 
 from onelook.errors import SettingsError
 from onelook.settings.build import nearest_name
-from onelook.settings.idle import refuse_idle
 from onelook.settings.train import IMGSZ_ALIASES
+from onelook.settings.unused_options import refuse_idle
 
 FORMAT_NAMES = ("onnx", "openvino", "torchscript", "ncnn", "executorch", "coreml", "litert", "tensorrt")
 
@@ -49,7 +49,7 @@ class ExportSettings(BaseModel):
     format: FormatNames = Field(["onnx"], min_length=1, json_schema_extra={"aliases": ["--include"]})
     """One or several of onnx, openvino, torchscript, ncnn, executorch, coreml, litert, tensorrt."""
     data: str = Field("")
-    """Data-set YAML: mAP before and after is compared on its val split; int8 measures ranges on its train split."""
+    """Dataset YAML: mAP before and after is compared on its val split; int8 measures ranges on its train split."""
     imgsz: list[int] = Field([640], min_length=1, max_length=2, json_schema_extra=IMGSZ_ALIASES)
     """Size of the images, pixels: one side, or height and width; multiples of the model's stride."""
     batch_size: int = Field(1, ge=1)
@@ -96,7 +96,7 @@ class ExportSettings(BaseModel):
         if self.half and self.int8:
             raise SettingsError("`half` and `int8` exclude each other", hint="drop one, or export twice")
         if self.int8 and not self.data:
-            raise SettingsError("`int8` needs pictures to measure ranges on", hint="add `--data`")
+            raise SettingsError("`int8` needs images to measure ranges on", hint="add `--data`")
         refuse_idle(self, ("conf_thres", "iou_thres", "max_det", "agnostic_nms"), without="nms")
         refuse_idle(self, ("calibration_images",), without="int8")
         refuse_idle(self, ("max_loss", "workers"), without="data")

@@ -18,7 +18,7 @@ class FoldOptions(BaseModel):
     )
 
     folds: Path | None = Field(None)
-    """Train on each of the data sets fold1, fold2, ... that `onelook split --folds` made in this folder, and sum up."""
+    """Train on each of the datasets fold1, fold2, ... that `onelook split --folds` made in this folder, and sum up."""
 
 
 class FoldsSettings(FoldOptions, TrainSettings):

@@ -8,10 +8,10 @@ from onelook.settings.transforms import Transforms
 
 
 class Hyperparameters(BaseModel):
-    """The hyper-parameters, with the values of the preset `scratch-low` as defaults."""
+    """The hyperparameters, with the values of the preset `scratch-low` as defaults."""
 
     model_config = ConfigDict(
-        extra="forbid", frozen=True, use_attribute_docstrings=True, validate_default=True, title="hyper-parameters"
+        extra="forbid", frozen=True, use_attribute_docstrings=True, validate_default=True, title="hyperparameters"
     )
 
     lr0: float = Field(0.01, gt=0, le=1)
@@ -75,6 +75,6 @@ class Hyperparameters(BaseModel):
     mixup: float = Field(0.0, ge=0, le=1)
     """Probability that a mosaic is blended with a second mosaic."""
     copy_paste: float = Field(0.0, ge=0, le=1)
-    """Fraction of the outlined objects that are pasted mirrored into the same picture; needs polygon labels."""
+    """Fraction of the polygon objects that are pasted mirrored into the same image; needs polygon labels."""
     transforms: Transforms = Field([])
     """Transforms of Albumentations, in their order: a list, YAML files that hold one, or YAML text in brackets."""

@@ -7,8 +7,8 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from onelook.errors import SettingsError
-from onelook.settings.idle import refuse_idle
 from onelook.settings.train import IMGSZ_ALIASES
+from onelook.settings.unused_options import refuse_idle
 
 
 class InfoSettings(BaseModel):
@@ -29,7 +29,7 @@ class InfoSettings(BaseModel):
     prune: list[float] = Field([])
     """Percentages of the weights: list what each layer would lose if those of least magnitude were zero."""
     data: str = Field("")
-    """Data-set YAML to measure the model on, as it is and pruned; the file of weights is not changed."""
+    """Dataset YAML to measure the model on, as it is and pruned; the file of weights is not changed."""
     batch_size: int = Field(32, ge=1)
     """Images per batch on `data`."""
     workers: int = Field(8, ge=0)

@@ -23,13 +23,13 @@ class ServeSettings(BaseModel):
     allowed_hosts: list[str] = Field([])
     """Names by which the service may be asked; none given means those of this machine, or all if `host` is public."""
     imgsz: list[int] = Field([640], min_length=1, max_length=2, json_schema_extra=IMGSZ_ALIASES)
-    """Size that pictures are fitted into, pixels: one side, or height and width; multiples of the model's stride."""
+    """Size that images are fitted into, pixels: one side, or height and width; multiples of the model's stride."""
     conf_thres: float = Field(0.25, ge=0, le=1)
     """Least score of a detection; a request may ask for a larger one."""
     iou_thres: float = Field(0.45, ge=0, le=1)
     """Overlap above which the weaker of two detections is dropped."""
     max_det: int = Field(1000, ge=1)
-    """Most detections per picture."""
+    """Most detections per image."""
     classes: list[int] = Field([])
     """Only these classes, by number; none given means all."""
     agnostic_nms: bool = Field(False)
@@ -39,14 +39,14 @@ class ServeSettings(BaseModel):
     half: bool = Field(False)
     """16-bit arithmetic in the network; GPUs only."""
     batch_size: int = Field(8, ge=1)
-    """Most pictures that go through the network together."""
+    """Most images that go through the network together."""
     batch_wait: float = Field(3.0, ge=0, le=1000)
-    """Milliseconds that a picture waits for others to go with."""
+    """Milliseconds that an image waits for others to go with."""
     queue_size: int = Field(64, ge=1)
-    """Most pictures inside at a time; further ones are refused with 503 and `Retry-After`."""
+    """Most images inside at a time; further ones are refused with 503 and `Retry-After`."""
     max_megabytes: float = Field(16.0, gt=0, le=512)
     """Largest file, 10^6 bytes."""
     max_megapixels: float = Field(25.0, gt=0, le=100)
-    """Largest picture, 10^6 pixels; also what is decoded at a time."""
+    """Largest image, 10^6 pixels; also what is decoded at a time."""
     upload_seconds: float = Field(30.0, gt=0)
     """Longest time of an upload."""

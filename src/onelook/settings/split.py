@@ -1,4 +1,4 @@
-"""Every option of the division of a data set. The text under each field is `--help`, reference page and comment."""
+"""Every option of the division of a dataset. The text under each field is `--help`, reference page and comment."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ class SplitSettings(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True, validate_default=True)
 
     data: Path
-    """Data-set YAML, whose splits are put together and divided anew; or a folder of images, searched at all depths."""
+    """Dataset YAML, whose splits are put together and divided anew; or a folder of images, searched at all depths."""
     output: Path
-    """New folder for the lists of images and the data-set YAML; images and labels stay where they are."""
+    """New folder for the lists of images and the dataset YAML; images and labels stay where they are."""
     fractions: list[float] = Field([0.8, 0.2], min_length=2, max_length=3)
     """Parts of train, val and test, which add up to 1; with two numbers there is no test split."""
     folds: int = Field(0, ge=0, le=100)
-    """Make so many data sets for cross-validation, 2 or more: each image is validated on in just one of them."""
+    """Make so many datasets for cross-validation, 2 or more: each image is validated on in just one of them."""
     stratify: bool = Field(False)
     """Divide each class by the fractions, as nearly as can be; without: by a hash of the name, for good."""
     group: str = Field("")

@@ -17,19 +17,19 @@ TRACKER_NAMES = ("tensorboard", "mlflow", "wandb", "clearml", "comet")
 
 
 class TrainSettings(Hyperparameters):
-    """All settings of `onelook train`; hyper-parameters are settings like any other."""
+    """All settings of `onelook train`; hyperparameters are settings like any other."""
 
     model_config = ConfigDict(title="settings")
 
     data: Path = Field(Path("data.yaml"))
-    """Data set: a YAML that says where the images are and what the classes are called, or a folder or file in a layout
+    """Dataset: a YAML that says where the images are and what the classes are called, or a folder or file in a layout
     that is known."""
     weights: str = Field("")
     """Checkpoint to start from, .safetensors or .pt of YOLOv5; empty trains from scratch."""
     cfg: str = Field("")
     """Model: a shipped name (`onelook models`) or a YAML file; empty takes that of the weights, or yolov5s."""
     hyp: str = Field("")
-    """Hyper-parameters: a preset (scratch-low, -med, -high, objects365, voc, no-augmentation) or a YAML file."""
+    """Hyperparameters: a preset (scratch-low, -med, -high, objects365, voc, no-augmentation) or a YAML file."""
     epochs: int = Field(100, ge=1)
     """Passes over the training images; also the length of the learning-rate schedule."""
     batch_size: int = Field(16, ge=-1)
@@ -43,7 +43,7 @@ class TrainSettings(Hyperparameters):
     rect: bool = Field(False)
     """Batches of images of similar shape with little padding; switches mosaic and shuffling off."""
     quad: bool = Field(False)
-    """Pictures of twice the size, a quarter as many per batch: one image enlarged, or four in a grid, half and half."""
+    """Images of twice the size, a quarter as many per batch: one image enlarged, or four in a grid, half and half."""
     image_weights: bool = Field(False)
     """Draw images with labels of rare and badly detected classes more often, anew for each epoch."""
     resume: bool | str = Field(False)
@@ -55,7 +55,7 @@ class TrainSettings(Hyperparameters):
     noautoanchor: bool = Field(False)
     """Do not check the anchors against the labels."""
     noplots: bool = Field(False)
-    """Write no pictures."""
+    """Write no images."""
     noreport: bool = Field(False)
     """Write no report at the end; `onelook report` writes one later."""
     cache: Literal["none", "ram", "disk", "val"] = Field("none", json_schema_extra={"bare": "ram"})
@@ -123,9 +123,9 @@ class TrainSettings(Hyperparameters):
     upload_dataset: Literal["none", "all", "val"] = Field("none", json_schema_extra={"bare": "all"})
     """Keep the images and labels of all splits, or of the validation split only (val), as an artifact in W&B."""
     bbox_interval: int = Field(-1, ge=-1)
-    """Epochs between pictures with boxes in W&B, ClearML and Comet; -1 for ten in a run, 0 for none."""
+    """Epochs between images with boxes in W&B, ClearML and Comet; -1 for ten in a run, 0 for none."""
     artifact_alias: str = Field("latest", pattern=r"^[A-Za-z0-9_.-]+$")
-    """Alias of the version of the data set that `upload_dataset` keeps."""
+    """Alias of the version of the dataset that `upload_dataset` keeps."""
 
     @field_validator("track", mode="before")
     @classmethod

@@ -18,7 +18,7 @@ from onelook.errors import SettingsError
 from onelook.files.yaml import load_yaml, parse_yaml
 
 MAX_DEPTH = 4
-# Those that need nothing but the picture and its boxes, give a uint8 picture, and read no file.
+# Those that need nothing but the image and its boxes, give a uint8 image, and read no file.
 PIXEL_TRANSFORMS = frozenset(
     {
         "AdditiveNoise", "AdvancedBlur", "AutoContrast", "Blur", "CLAHE", "ChannelDropout", "ChannelShuffle",

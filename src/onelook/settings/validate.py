@@ -26,7 +26,7 @@ class ValidateSettings(BaseModel):
     weights: list[Path] = Field(min_length=1)
     """Checkpoint to validate, .safetensors or .pt of YOLOv5, or an exported model; several are an ensemble."""
     data: Path = Field(Path("data.yaml"))
-    """Data set: a YAML that says where the images are and what the classes are called, or a folder or file in a layout
+    """Dataset: a YAML that says where the images are and what the classes are called, or a folder or file in a layout
     that is known."""
     task: Literal["val", "test", "train", "speed", "study"] = Field("val")
     """Split to validate on; or speed: time per image with the thresholds of detection, for each of the weights; or
@@ -64,7 +64,7 @@ class ValidateSettings(BaseModel):
     save_json: bool = Field(False)
     """Write truth and predictions in COCO's format, for other evaluators; with COCO's own ids if its classes are."""
     noplots: bool = Field(False)
-    """Write no pictures."""
+    """Write no images."""
     project: Path = Field(Path("runs/val"))
     """Folder of the run folders."""
     name: str = Field("exp", min_length=1)

@@ -30,12 +30,12 @@ class ImageInfo:
     """Where a batch image came from and how to get back to it: `original = (batch - pad) / gain`, per axis.
 
     Attributes:
-        index: position in the data set.
+        index: position in the dataset.
         path: the (first) source file.
         size_hw: height and width of the original image, pixels.
         gain_xy: pixels of the batch image per original pixel.
         pad_xy: left and top border of the batch image, pixels.
-        num_images: images of the data set in this batch image; with more than one, all else here is of the first.
+        num_images: images of the dataset in this batch image; with more than one, all else here is of the first.
         num_dropped_boxes: boxes that transforms of the user's choice have taken away, of all images in it.
         lost: for each image that could not be read and is left out, what is wrong with it.
     """

@@ -1,4 +1,4 @@
-"""The 80 classes of the COCO data set: their order in detectors, and the category ids of COCO's own files."""
+"""The 80 classes of the COCO dataset: their order in detectors, and the category ids of COCO's own files."""
 
 from __future__ import annotations
 

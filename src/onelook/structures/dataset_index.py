@@ -22,7 +22,7 @@ class DatasetIndex:
         offsets: (N + 1,) int64; the labels of image i are rows offsets[i] to offsets[i + 1].
         class_ids: (M,) int64.
         boxes: (M, 4) float32 cxcywh, as a fraction of the image's width and height.
-        polygon_offsets: (M + 1,) int64; the outline of label j is points polygon_offsets[j] to polygon_offsets[j + 1];
+        polygon_offsets: (M + 1,) int64; the polygon of label j is points polygon_offsets[j] to polygon_offsets[j + 1];
             no points means a plain box.
         polygon_points: (P, 2) float32 x, y, as a fraction of the image's width and height.
         fingerprint: hex digest of paths, sizes and labels; equal for equal content.
@@ -45,7 +45,7 @@ class DatasetIndex:
         return slice(int(self.offsets[image]), int(self.offsets[image + 1]))
 
     def polygon_of(self, label: int) -> npt.NDArray[np.float32] | None:
-        """Outline of label number `label`, (P, 2) as a fraction of the image; None for a plain box."""
+        """Polygon of label number `label`, (P, 2) as a fraction of the image; None for a plain box."""
         start, stop = int(self.polygon_offsets[label]), int(self.polygon_offsets[label + 1])
         return self.polygon_points[start:stop] if stop > start else None
 

@@ -1,4 +1,4 @@
-"""One image with its truth, as the data set gives it and the augmentations see it."""
+"""One image with its truth, as the dataset gives it and the augmentations see it."""
 
 from __future__ import annotations
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from onelook.callbacks.trackers.identity import recall_identity, remember_identity
-from onelook.callbacks.trackers.tracker import BoxedPicture, RunSummary, TrackedRun
+from onelook.callbacks.trackers.tracker import LabelledImage, RunSummary, TrackedRun
 
 if TYPE_CHECKING:
     from clearml import Task
@@ -72,15 +72,15 @@ class ClearMlTracker:
             title, _, series = name.partition("/")
             self._task.get_logger().report_scalar(title, series, value, iteration=epoch)
 
-    def log_pictures(self, paths: Sequence[Path]) -> None:
+    def log_images(self, paths: Sequence[Path]) -> None:
         """Log the files as debug samples."""
         for path in paths:
-            self._task.get_logger().report_image("pictures", path.name, self._epoch, local_path=str(path))
+            self._task.get_logger().report_image("images", path.name, self._epoch, local_path=str(path))
 
-    def log_boxes(self, epoch: int, pictures: Sequence[BoxedPicture]) -> None:
+    def log_boxes(self, epoch: int, images: Sequence[LabelledImage]) -> None:
         """Log images with truth and detections drawn on them as debug samples."""
-        for picture in pictures:
-            self._task.get_logger().report_image("boxes", picture.path.name, epoch, image=drawn_boxes(picture))
+        for labelled in images:
+            self._task.get_logger().report_image("boxes", labelled.path.name, epoch, image=drawn_boxes(labelled))
 
     def log_model(self, path: Path, aliases: Sequence[str], metadata: Mapping[str, float]) -> None:
         """Log the checkpoint as an artifact that is called by its first alias."""
@@ -94,23 +94,23 @@ class ClearMlTracker:
         self._task.close()
 
 
-def drawn_boxes(picture: BoxedPicture) -> Image:
+def drawn_boxes(labelled: LabelledImage) -> Image:
     """The image, upright, with truth in green and detections of at least `MIN_SCORE` in red."""
     from PIL import Image, ImageDraw, ImageOps
 
-    with Image.open(picture.path) as file:
+    with Image.open(labelled.path) as file:
         image = ImageOps.exif_transpose(file).convert("RGB")
     draw = ImageDraw.Draw(image)
-    found = picture.detections
-    for box, class_id in zip(picture.truth_boxes.tolist(), picture.truth_class_ids.tolist(), strict=True):
-        _draw_box(draw, box, picture.names[class_id], TRUTH)
+    found = labelled.detections
+    for box, class_id in zip(labelled.truth_boxes.tolist(), labelled.truth_class_ids.tolist(), strict=True):
+        _draw_box(draw, box, labelled.names[class_id], TRUTH)
     for box, class_id, score in zip(found.boxes.tolist(), found.class_ids.tolist(), found.scores.tolist(), strict=True):
         if score >= MIN_SCORE:
-            _draw_box(draw, box, f"{picture.names[class_id]} {score:.2f}", FOUND)
+            _draw_box(draw, box, f"{labelled.names[class_id]} {score:.2f}", FOUND)
     return image
 
 
 def _draw_box(draw: Any, box: list[float], text: str, colour: tuple[int, int, int]) -> None:
     left, top, right, bottom = box
-    draw.rectangle((left, top, max(right, left), max(bottom, top)), outline=colour, width=2)
+    draw.rectangle((left, top, max(right, left), max(bottom, top)), polygon=colour, width=2)
     draw.text((left + 3, top + 1), text, fill=colour)

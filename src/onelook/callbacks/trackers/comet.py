@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from onelook.callbacks.trackers.identity import recall_identity, remember_identity
-from onelook.callbacks.trackers.tracker import BoxedPicture, RunSummary, TrackedRun
+from onelook.callbacks.trackers.tracker import LabelledImage, RunSummary, TrackedRun
 
 if TYPE_CHECKING:
     from comet_ml import CometExperiment
@@ -43,7 +43,7 @@ UNASKED: dict[str, Any] = {
 
 
 class CometTracker:
-    """Settings as parameters, rows as metrics with the epoch as step and epoch; pictures, boxes, models.
+    """Settings as parameters, rows as metrics with the epoch as step and epoch; images, boxes, models.
 
     A resumed run goes on in the experiment that it began.
     """
@@ -77,19 +77,19 @@ class CometTracker:
         """Log a metric for each number."""
         self._experiment.log_metrics(dict(row), step=epoch, epoch=epoch)
 
-    def log_pictures(self, paths: Sequence[Path]) -> None:
+    def log_images(self, paths: Sequence[Path]) -> None:
         """Log the files under their names."""
         for path in paths:
             self._experiment.log_image(str(path), name=path.name, overwrite=True)
 
-    def log_boxes(self, epoch: int, pictures: Sequence[BoxedPicture]) -> None:
+    def log_boxes(self, epoch: int, images: Sequence[LabelledImage]) -> None:
         """Log images with truth and detections in two layers."""
-        for picture in pictures:
+        for image in images:
             layers: list[Any] = [
-                {"name": "truth", "data": _boxes(picture, picture.truth_boxes, picture.truth_class_ids, None)},
-                {"name": "detections", "data": _boxes(picture, *_arrays(picture))},
+                {"name": "truth", "data": _boxes(image, image.truth_boxes, image.truth_class_ids, None)},
+                {"name": "detections", "data": _boxes(image, *_arrays(image))},
             ]
-            self._experiment.log_image(str(picture.path), name=picture.path.name, step=epoch, annotations=layers)
+            self._experiment.log_image(str(image.path), name=image.path.name, step=epoch, annotations=layers)
 
     def log_model(self, path: Path, aliases: Sequence[str], metadata: Mapping[str, float]) -> None:
         """Log the checkpoint as a model that is called by its first alias."""
@@ -103,17 +103,17 @@ class CometTracker:
         self._experiment.end()
 
 
-def _arrays(picture: BoxedPicture) -> tuple[Any, Any, Any]:
-    found = picture.detections
+def _arrays(image: LabelledImage) -> tuple[Any, Any, Any]:
+    found = image.detections
     return found.boxes[:MAX_BOXES], found.class_ids[:MAX_BOXES], found.scores[:MAX_BOXES]
 
 
-def _boxes(picture: BoxedPicture, xyxy: Any, class_ids: Any, scores: Any | None) -> list[dict[str, Any]]:
+def _boxes(image: LabelledImage, xyxy: Any, class_ids: Any, scores: Any | None) -> list[dict[str, Any]]:
     """Rows as Comet takes them: top-left corner and size in pixels; truth has score 1."""
     return [
         {
             "boxes": [[left, top, right - left, bottom - top]],
-            "label": picture.names[class_id],
+            "label": image.names[class_id],
             "score": 1.0 if scores is None else float(scores[row]),
         }
         for row, ((left, top, right, bottom), class_id) in enumerate(

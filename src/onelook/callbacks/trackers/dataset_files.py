@@ -1,4 +1,4 @@
-"""The data set of a run as files in YOLO layout, whatever format it was read from; nothing is written here."""
+"""The dataset of a run as files in YOLO layout, whatever format it was read from; nothing is written here."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from onelook.structures.dataset_index import DatasetIndex
 
 
 def dataset_name(run: TrackedRun) -> str:
-    """A name for the data set: that of its YAML, reduced to letters, digits, `-`, `_` and `.`."""
+    """A name for the dataset: that of its YAML, reduced to letters, digits, `-`, `_` and `.`."""
     return re.sub(r"[^A-Za-z0-9_.-]+", "-", Path(str(run.settings["data"])).stem) or "data"
 
 

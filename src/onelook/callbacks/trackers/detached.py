@@ -14,20 +14,20 @@ from pathlib import Path
 
 import numpy as np
 
-from onelook.callbacks.trackers.tracker import BoxedPicture, RunSummary, ShowsBoxes, TrackedRun, Tracker
+from onelook.callbacks.trackers.tracker import LabelledImage, RunSummary, ShowsBoxes, TrackedRun, Tracker
 from onelook.callbacks.trackers.worker import MISSING, Call, TrackerThread
-from onelook.engine.callback import Callback, CheckpointWritten, EpochEnd, FitEnd, FitStart
-from onelook.engine.run_dir import RunDir
+from onelook.runs.run_dir import RunDir
 from onelook.structures.detections import Detections
 from onelook.structures.metrics import DetectionMetrics
+from onelook.training.callback import Callback, CheckpointWritten, EpochEnd, FitEnd, FitStart
 
 logger = logging.getLogger(__name__)
 
 FINISH_SECONDS = 60.0
 STOP_SECONDS = 10.0
-MAX_BOXED_PICTURES = 16
+MAX_BOXED_IMAGES = 16
 DEFAULT_PROJECT = "onelook"
-PICTURES = (".png", ".jpg")
+IMAGES = (".png", ".jpg")
 
 
 @dataclass(frozen=True)
@@ -70,30 +70,30 @@ class Detached(Callback):
         self._threads: list[TrackerThread] = []
         self._missed_rows: dict[str, set[int]] = {}
         self._num_dropped: Counter[str] = Counter()
-        self._pictures: dict[str, int] = {}
+        self._images: dict[str, int] = {}
 
     def on_fit_start(self, event: FitStart) -> None:
-        """Make the trackers, and send settings and pictures of the data."""
+        """Make the trackers, and send settings and images of the data."""
         run = self._run = tracked_run(event)
         for name, kind in self._kinds.items():
             tracker = _created(name, kind)
             if tracker is not None:
                 self._threads.append(TrackerThread(name, tracker))
         self._send(lambda tracker: tracker.start(run))
-        pictures = self._new_pictures()
-        if pictures and not run.is_resumed:
-            self._send(lambda tracker: tracker.log_pictures(pictures))
+        images = self._new_images()
+        if images and not run.is_resumed:
+            self._send(lambda tracker: tracker.log_images(images))
 
     def on_epoch_end(self, event: EpochEnd) -> None:
-        """Send the row, pictures that are new in the run folder, and boxes if it is their turn."""
+        """Send the row, images that are new in the run folder, and boxes if it is their turn."""
         for thread in self._threads:
             if not thread.send(partial(_log_row, event.row)):
                 self._missed_rows.setdefault(thread.name, set()).add(event.epoch)
-        pictures = self._new_pictures()
-        if pictures:
-            self._send(lambda tracker: tracker.log_pictures(pictures))
+        images = self._new_images()
+        if images:
+            self._send(lambda tracker: tracker.log_images(images))
         if event.detections and self._is_turn_of_boxes(event.epoch):
-            boxed = boxed_pictures(self._run, event.detections)
+            boxed = boxed_images(self._run, event.detections)
             self._send(partial(_log_boxes, event.epoch, boxed))
 
     def on_checkpoint_written(self, event: CheckpointWritten) -> None:
@@ -104,32 +104,32 @@ class Detached(Callback):
             self._send(lambda tracker: tracker.log_model(path, aliases, metadata))
 
     def on_fit_end(self, event: FitEnd) -> None:
-        """Send what came late, the final metrics, the pictures of the results and the best model; then wait a while."""
+        """Send what came late, the final metrics, the images of the results and the best model; then wait a while."""
         is_complete = event.metrics is not None
         metrics = final_metrics(event.metrics) if event.metrics is not None else {}
         summary = RunSummary(event.reason, is_complete, event.epochs_done, event.best_epoch, metrics)
-        pictures = self._new_pictures()
+        images = self._new_images()
         until = time.monotonic() + (self._finish_seconds if is_complete else self._stop_seconds)
         for thread in self._threads:
             missed = self._missed_rows.get(thread.name, set())
             rows = [row for row in event.history if row["epoch"] in missed]
-            thread.send_last(partial(self._end, rows, pictures, summary), until - time.monotonic())
+            thread.send_last(partial(self._end, rows, images, summary), until - time.monotonic())
         for thread in self._threads:
             if thread.is_on and self._num_dropped[thread.name]:
                 logger.warning(
-                    "tracker `%s` was too slow: pictures, boxes or models were left out %d times",
+                    "tracker `%s` was too slow: images, boxes or models were left out %d times",
                     thread.name,
                     self._num_dropped[thread.name],
                 )
             thread.wait(until - time.monotonic())
 
     def _end(
-        self, rows: Sequence[Mapping[str, float]], pictures: Sequence[Path], summary: RunSummary, tracker: Tracker
+        self, rows: Sequence[Mapping[str, float]], images: Sequence[Path], summary: RunSummary, tracker: Tracker
     ) -> None:
         for row in rows:
             _log_row(row, tracker)
-        if pictures:
-            tracker.log_pictures(pictures)
+        if images:
+            tracker.log_images(images)
         if summary.is_complete:
             tracker.log_model(RunDir(self._run.run_folder).best, ("best",), summary.metrics)
         tracker.finish(summary)
@@ -139,12 +139,12 @@ class Detached(Callback):
             if not thread.send(call):
                 self._num_dropped[thread.name] += 1
 
-    def _new_pictures(self) -> list[Path]:
-        """Pictures of the run folder that are new, or other than when this was asked before."""
+    def _new_images(self) -> list[Path]:
+        """Images of the run folder that are new, or other than when this was asked before."""
         with os.scandir(self._run.run_folder) as entries:
-            found = {entry.path: entry.stat().st_mtime_ns for entry in entries if entry.name.endswith(PICTURES)}
-        new = sorted(path for path, written in found.items() if self._pictures.get(path) != written)
-        self._pictures = found
+            found = {entry.path: entry.stat().st_mtime_ns for entry in entries if entry.name.endswith(IMAGES)}
+        new = sorted(path for path, written in found.items() if self._images.get(path) != written)
+        self._images = found
         return [Path(path) for path in new]
 
     def _is_turn_of_boxes(self, epoch: int) -> bool:
@@ -153,15 +153,15 @@ class Detached(Callback):
         return period > 0 and ((epoch + 1) % period == 0 or epoch + 1 == epochs)
 
 
-def boxed_pictures(run: TrackedRun, detections: Sequence[Detections]) -> list[BoxedPicture]:
+def boxed_images(run: TrackedRun, detections: Sequence[Detections]) -> list[LabelledImage]:
     """Truth and detections of at most 16 images spread over the validation split, always the same ones."""
     index = run.indexes["val"]
     boxed = []
-    for image in np.linspace(0, len(index) - 1, min(MAX_BOXED_PICTURES, len(index))).astype(int).tolist():
+    for image in np.linspace(0, len(index) - 1, min(MAX_BOXED_IMAGES, len(index))).astype(int).tolist():
         height, width = index.sizes_hw[image].tolist()
         truth = index.ground_truth(image)
         path = Path(index.paths[image]).absolute()
-        boxed.append(BoxedPicture(path, (height, width), run.names, detections[image], truth.boxes, truth.class_ids))
+        boxed.append(LabelledImage(path, (height, width), run.names, detections[image], truth.boxes, truth.class_ids))
     return boxed
 
 
@@ -220,6 +220,6 @@ def _log_row(row: Mapping[str, float], tracker: Tracker) -> None:
     tracker.log_row(int(row["epoch"]), values)
 
 
-def _log_boxes(epoch: int, boxed: Sequence[BoxedPicture], tracker: Tracker) -> None:
+def _log_boxes(epoch: int, boxed: Sequence[LabelledImage], tracker: Tracker) -> None:
     if isinstance(tracker, ShowsBoxes):
         tracker.log_boxes(epoch, boxed)

@@ -1,7 +1,7 @@
 """TensorBoard's event file: records with checksums, one after the other.
 
 TensorBoard's own writer computes the checksum (CRC-32C) byte by byte in Python: a sixth of a second per megabyte of
-pictures, in which Python does little else. Here many places of the data are worked on at once.
+images, in which Python does little else. Here many places of the data are worked on at once.
 """
 
 from __future__ import annotations

@@ -26,7 +26,7 @@ TABLES = ("settings.yaml", "results.csv", "metrics.json")
 
 
 class MlflowTracker:
-    """Settings as parameters, rows as metrics with the epoch as step; pictures, tables and models as artifacts.
+    """Settings as parameters, rows as metrics with the epoch as step; images, tables and models as artifacts.
 
     A resumed run goes on in the MLflow run that it began; epochs that are done again are not logged again.
     """
@@ -60,10 +60,10 @@ class MlflowTracker:
             self._log_metrics(row, epoch)
             self._logged.add(epoch)
 
-    def log_pictures(self, paths: Sequence[Path]) -> None:
-        """Log the files below `pictures`."""
+    def log_images(self, paths: Sequence[Path]) -> None:
+        """Log the files below `images`."""
         for path in paths:
-            self._client.log_artifact(self._run_id, str(path), "pictures")
+            self._client.log_artifact(self._run_id, str(path), "images")
 
     def log_model(self, path: Path, aliases: Sequence[str], metadata: Mapping[str, float]) -> None:
         """Log the checkpoint below `weights`; a tag for each alias says which file it is."""

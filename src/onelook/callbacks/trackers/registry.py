@@ -6,8 +6,8 @@ import logging
 
 from onelook.callbacks.trackers.detached import Detached, TrackerKind
 from onelook.callbacks.trackers.tracker import Tracker
-from onelook.engine.callback import Callback
 from onelook.settings.train import TrainSettings
+from onelook.training.callback import Callback
 
 logger = logging.getLogger(__name__)
 

@@ -26,7 +26,7 @@ RGB = 3
 
 
 class TensorBoardTracker:
-    """Scalars by the names of `results.csv` with the epoch as step, settings as text, pictures as they are.
+    """Scalars by the names of `results.csv` with the epoch as step, settings as text, images as they are.
 
     A resumed run goes on in a file of its own; TensorBoard shows both as one and hides what is done again.
     """
@@ -52,13 +52,13 @@ class TensorBoardTracker:
         self._epoch = epoch
         self._write_values(*(Summary.Value(tag=name, simple_value=value) for name, value in row.items()))
 
-    def log_pictures(self, paths: Sequence[Path]) -> None:
+    def log_images(self, paths: Sequence[Path]) -> None:
         """Write the files as they are, under their names."""
         for path in paths:
             data = path.read_bytes()
             height, width = read_header(data).size_hw
-            picture = Summary.Image(height=height, width=width, colorspace=RGB, encoded_image_string=data)
-            self._write_values(Summary.Value(tag=f"pictures/{path.stem}", image=picture))
+            summary = Summary.Image(height=height, width=width, colorspace=RGB, encoded_image_string=data)
+            self._write_values(Summary.Value(tag=f"images/{path.stem}", image=summary))
 
     def log_model(self, path: Path, aliases: Sequence[str], metadata: Mapping[str, float]) -> None:
         """Write where the checkpoint is: TensorBoard keeps no files."""

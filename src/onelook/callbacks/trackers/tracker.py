@@ -19,7 +19,7 @@ class TrackedRun:
     """The run that a tracker follows.
 
     Attributes:
-        settings: all settings by name, hyper-parameters and options of trackers included; values are plain JSON.
+        settings: all settings by name, hyperparameters and options of trackers included; values are plain JSON.
         run_folder: where the run writes.
         project: name of the group of runs: the folder of the run folders, or "onelook" for `runs/train`.
         name: name of the run: that of its folder.
@@ -43,7 +43,7 @@ class TrackedRun:
 
 
 @dataclass(frozen=True)
-class BoxedPicture:
+class LabelledImage:
     """One validation image with its truth and what the model found.
 
     Attributes:
@@ -100,8 +100,8 @@ class Tracker(Protocol):
         Entries of validation are missing if the epoch was not validated; values may be nan.
         """
 
-    def log_pictures(self, paths: Sequence[Path]) -> None:
-        """Keep pictures of the run folder; one of the same name replaces an earlier one."""
+    def log_images(self, paths: Sequence[Path]) -> None:
+        """Keep images of the run folder; one of the same name replaces an earlier one."""
 
     def log_model(self, path: Path, aliases: Sequence[str], metadata: Mapping[str, float]) -> None:
         """Keep a checkpoint.
@@ -120,5 +120,5 @@ class Tracker(Protocol):
 class ShowsBoxes(Protocol):
     """A tracker that can show boxes on images."""
 
-    def log_boxes(self, epoch: int, pictures: Sequence[BoxedPicture]) -> None:
+    def log_boxes(self, epoch: int, images: Sequence[LabelledImage]) -> None:
         """Keep validation images with truth and detections of `epoch`."""

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from onelook.callbacks.trackers.dataset_files import dataset_images, dataset_name, dataset_texts
 from onelook.callbacks.trackers.identity import recall_identity, remember_identity
-from onelook.callbacks.trackers.tracker import BoxedPicture, RunSummary, TrackedRun
+from onelook.callbacks.trackers.tracker import LabelledImage, RunSummary, TrackedRun
 from onelook.errors import SettingsError
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ UNASKED: dict[str, Any] = {
 
 
 class WandbTracker:
-    """Settings as configuration; rows with `epoch` as their axis; pictures, boxes; models and data set as artifacts.
+    """Settings as configuration; rows with `epoch` as their axis; images, boxes; models and dataset as artifacts.
 
     A resumed run goes on in the W&B run that it began. W&B takes no value for a step that has passed, therefore the
     steps only follow the epochs as long as these come in order.
@@ -57,7 +57,7 @@ class WandbTracker:
         self._has_row = False
 
     def start(self, run: TrackedRun) -> None:
-        """Begin a W&B run, or go on with that of a resumed run, and send the data set if that is asked for.
+        """Begin a W&B run, or go on with that of a resumed run, and send the dataset if that is asked for.
 
         Raises:
             SettingsError: W&B is to be contacted and there is no key; it would ask for one, and training would wait.
@@ -110,15 +110,15 @@ class WandbTracker:
         self._has_row = True
         self._run.log({"epoch": epoch, **row}, step=self._step)
 
-    def log_pictures(self, paths: Sequence[Path]) -> None:
+    def log_images(self, paths: Sequence[Path]) -> None:
         """Log the files under their names."""
         import wandb
 
-        self._run.log({f"pictures/{path.stem}": wandb.Image(str(path)) for path in paths}, step=self._step)
+        self._run.log({f"images/{path.stem}": wandb.Image(str(path)) for path in paths}, step=self._step)
 
-    def log_boxes(self, epoch: int, pictures: Sequence[BoxedPicture]) -> None:
+    def log_boxes(self, epoch: int, images: Sequence[LabelledImage]) -> None:
         """Log images with truth and detections in two layers, the latter with their scores to choose by."""
-        self._run.log({"epoch": epoch, "boxes": [_boxed(picture) for picture in pictures]}, step=self._step)
+        self._run.log({"epoch": epoch, "boxes": [_boxed(image) for image in images]}, step=self._step)
 
     def log_model(self, path: Path, aliases: Sequence[str], metadata: Mapping[str, float]) -> None:
         """Log a version of the artifact of the run; W&B calls the newest `latest` besides."""
@@ -149,28 +149,28 @@ class WandbTracker:
         self._run.log_artifact(artifact, aliases=[run.settings["artifact_alias"]])
 
 
-def _boxed(picture: BoxedPicture) -> Image:
+def _boxed(image: LabelledImage) -> Image:
     import wandb
 
-    found = picture.detections
+    found = image.detections
     layers: list[tuple[str, Any, Any, Any]] = [
         ("predictions", found.boxes, found.class_ids, found.scores),
-        ("ground_truth", picture.truth_boxes, picture.truth_class_ids, None),
+        ("ground_truth", image.truth_boxes, image.truth_class_ids, None),
     ]
-    class_labels = dict(enumerate(picture.names))
+    class_labels = dict(enumerate(image.names))
     boxes: dict[str, Any] = {}
     for name, xyxy, class_ids, scores in layers:
-        rows = [_box(picture, xyxy[row], int(class_ids[row])) for row in range(min(len(xyxy), MAX_BOXES))]
+        rows = [_box(image, xyxy[row], int(class_ids[row])) for row in range(min(len(xyxy), MAX_BOXES))]
         for row, entry in enumerate(rows if scores is not None else ()):
             score = float(scores[row])
             entry |= {"scores": {"score": score}, "box_caption": f"{entry['box_caption']} {score:.2f}"}
         boxes[name] = {"box_data": rows, "class_labels": class_labels}
-    return wandb.Image(str(picture.path), boxes=boxes, caption=picture.path.name)
+    return wandb.Image(str(image.path), boxes=boxes, caption=image.path.name)
 
 
-def _box(picture: BoxedPicture, xyxy: Any, class_id: int) -> dict[str, Any]:
+def _box(image: LabelledImage, xyxy: Any, class_id: int) -> dict[str, Any]:
     """One box as W&B takes it; corners are fractions, which hold for an image that a viewer has turned, too."""
-    height, width = picture.size_hw
+    height, width = image.size_hw
     left, top, right, bottom = xyxy.tolist()
     position = {"minX": left / width, "minY": top / height, "maxX": right / width, "maxY": bottom / height}
-    return {"position": position, "class_id": class_id, "box_caption": picture.names[class_id]}
+    return {"position": position, "class_id": class_id, "box_caption": image.names[class_id]}

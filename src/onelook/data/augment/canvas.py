@@ -30,19 +30,19 @@ class Canvas:
 
 
 @dataclass(frozen=True)
-class Numbers:
+class ImageNumbers:
     """What the numbers of images mean.
 
     Attributes:
-        index: the data set.
-        drawn: (N,) image numbers, if they do not mean the images of the data set one by one.
+        index: the dataset.
+        drawn: (N,) image numbers, if they do not mean the images of the dataset one by one.
     """
 
     index: DatasetIndex
     drawn: npt.NDArray[np.int64] | None = None
 
     def image(self, number: int) -> int:
-        """Image number in the data set."""
+        """Image number in the dataset."""
         return number if self.drawn is None else int(self.drawn[number])
 
     def size_hw(self, image: int, side: int) -> tuple[int, int]:
@@ -60,7 +60,7 @@ def alone(index: DatasetIndex, image: int, canvas_hw: tuple[int, int]) -> Canvas
 
 
 def draw_mosaic(
-    numbers: Numbers,
+    numbers: ImageNumbers,
     current: int,
     *,
     four: np.random.Generator,
@@ -82,7 +82,7 @@ def draw_mosaic(
     return _draw_four(four, numbers, current, side=side)
 
 
-def _draw_four(rng: np.random.Generator, numbers: Numbers, current: int, *, side: int) -> Canvas:
+def _draw_four(rng: np.random.Generator, numbers: ImageNumbers, current: int, *, side: int) -> Canvas:
     """Four images, each scaled to a longer side of `side` pixels, around a random point of a canvas twice as large."""
     drawn = draw_mosaic_images(rng, current, len(numbers.index), count=4)
     sources = tuple(numbers.image(number) for number in drawn)
@@ -93,7 +93,7 @@ def _draw_four(rng: np.random.Generator, numbers: Numbers, current: int, *, side
     return Canvas((2 * side, 2 * side), sources, boxes, centre)
 
 
-def _draw_nine(rng: np.random.Generator, numbers: Numbers, current: int, *, side: int) -> Canvas:
+def _draw_nine(rng: np.random.Generator, numbers: ImageNumbers, current: int, *, side: int) -> Canvas:
     """Nine images, each scaled to a longer side of `side` pixels, seen through a window of twice `side` pixels.
 
     They lie around the one in the middle of a larger canvas; where the window lies on it is random.

@@ -1,4 +1,4 @@
-"""Pasting outlined objects, mirrored, into the same image.
+"""Pasting objects with polygons, mirrored, into the same image.
 
 After G. Ghiasi et al., "Simple Copy-Paste is a Strong Data Augmentation Method", 2021. We paste within one image
 and mirror it about its own middle, before it becomes part of a mosaic: an object stays in its own scene and scale.
@@ -17,14 +17,14 @@ MAX_COVERED = 0.3  # of any label that is there already
 
 
 def draw_pastes(rng: np.random.Generator, index: DatasetIndex, image: int, fraction: float) -> tuple[int, ...]:
-    """Label numbers of `image` whose mirrored copies are pasted: a fraction of the outlined ones, where they fit.
+    """Label numbers of `image` whose mirrored copies are pasted: a fraction of those with a polygon, where they fit.
 
     A copy fits if it covers less than 0.3 of every label, the copies before it included.
     """
     rows = index.labels_of(image)
     points_per_label = np.diff(index.polygon_offsets[rows.start : rows.stop + 1])
-    outlined = rows.start + np.flatnonzero(points_per_label)
-    wanted = rng.permutation(outlined)[: round(fraction * len(outlined))]
+    with_polygon = rows.start + np.flatnonzero(points_per_label)
+    wanted = rng.permutation(with_polygon)[: round(fraction * len(with_polygon))]
     present = cxcywh_to_xyxy(index.boxes[rows].astype(np.float64))
     accepted: list[int] = []
     for label in wanted.tolist():
@@ -46,10 +46,10 @@ def paste_mirrored(image: npt.NDArray[np.uint8], index: DatasetIndex, labels: tu
     height, width = image.shape[:2]
     mask = np.zeros((height, width), np.uint8)
     for label in labels:
-        outline = index.polygon_of(label)
-        if outline is not None:
+        polygon = index.polygon_of(label)
+        if polygon is not None:
             # sixteenths of a pixel, counted from pixel centres
-            points = np.round((outline * (width, height) - 0.5) * 16).astype(np.int32)
+            points = np.round((polygon * (width, height) - 0.5) * 16).astype(np.int32)
             cv2.fillPoly(mask, [points], 1, shift=4)
     result: npt.NDArray[np.uint8] = image.copy()
     cv2.copyTo(cv2.flip(image, 1), cv2.flip(mask, 1), dst=result)

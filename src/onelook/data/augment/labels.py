@@ -6,8 +6,8 @@ import numpy as np
 import numpy.typing as npt
 
 from onelook.data.augment.copy_paste import mirrored
-from onelook.data.augment.outlines import boxes_of_outlines
 from onelook.data.augment.plan import AugmentPlan, Tile
+from onelook.data.augment.polygons import boxes_of_polygons
 from onelook.data.augment.region import visible_region
 from onelook.geometry.affine import transform_boxes, transform_points
 from onelook.geometry.boxes import clip_xyxy, cxcywh_to_xyxy
@@ -16,7 +16,7 @@ from onelook.structures.dataset_index import DatasetIndex
 MIN_SIDE_PX = 2.0
 MAX_ASPECT = 100.0
 MIN_AREA_KEPT = 0.10
-MIN_AREA_KEPT_OUTLINED = 0.01
+MIN_AREA_KEPT_WITH_POLYGON = 0.01
 
 Boxes = npt.NDArray[np.float64]
 
@@ -71,18 +71,18 @@ def _tighten(
     boxes: Boxes,
     min_kept: npt.NDArray[np.float64],
 ) -> None:
-    """Replace the boxes of outlined labels, in place, by those of their outlines."""
+    """Replace the boxes of labels with polygons, in place, by those of their polygons."""
     starts = index.polygon_offsets[labels]
     counts = index.polygon_offsets[labels + 1] - starts
-    outlined = np.flatnonzero(counts)
-    if not len(outlined):
+    with_polygon = np.flatnonzero(counts)
+    if not len(with_polygon):
         return
-    starts, counts = starts[outlined], counts[outlined]
-    label_of = np.repeat(np.arange(len(outlined)), counts)
+    starts, counts = starts[with_polygon], counts[with_polygon]
+    label_of = np.repeat(np.arange(len(with_polygon)), counts)
     within = np.arange(len(label_of)) - np.repeat(np.cumsum(counts) - counts, counts)
     points = index.polygon_points[starts[label_of] + within].astype(np.float64)
     num_own = len(labels) - len(tile.pasted)
-    is_pasted = (outlined >= num_own)[label_of]
+    is_pasted = (with_polygon >= num_own)[label_of]
     points[is_pasted, 0] = 1 - points[is_pasted, 0]
-    boxes[outlined] = boxes_of_outlines(transform_points(tile.matrix, points), label_of, region)
-    min_kept[outlined] = MIN_AREA_KEPT_OUTLINED
+    boxes[with_polygon] = boxes_of_polygons(transform_points(tile.matrix, points), label_of, region)
+    min_kept[with_polygon] = MIN_AREA_KEPT_WITH_POLYGON

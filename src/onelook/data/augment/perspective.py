@@ -7,7 +7,7 @@ import numpy as np
 from onelook.geometry.affine import Matrix, projection, rotation, shear, translation
 from onelook.settings.hyperparameters import Hyperparameters
 
-MIN_DENOMINATOR = 0.1  # of the perspective division, anywhere on the canvas: keeps the horizon out of the picture
+MIN_DENOMINATOR = 0.1  # of the perspective division, anywhere on the canvas: keeps the horizon out of the image
 
 
 def draw_perspective(

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from onelook.data.augment.canvas import Canvas, Numbers, alone, draw_mosaic
+from onelook.data.augment.canvas import Canvas, ImageNumbers, alone, draw_mosaic
 from onelook.data.augment.colour import Gains, draw_colour_gains
 from onelook.data.augment.copy_paste import draw_pastes
 from onelook.data.augment.keys import Purpose, SampleKey, generator
@@ -23,7 +23,7 @@ class Tile:
     """One source image and its place in the output.
 
     Attributes:
-        source: image number in the data set.
+        source: image number in the dataset.
         matrix: (3, 3) float64 from fractions of the image (0, 0) to (1, 1) to output pixels, everything composed.
         window: left, top, right, bottom of the part that may be seen, as fractions of the image: what lies on the
             canvas.
@@ -43,7 +43,7 @@ class AugmentPlan:
     """How to make one training image.
 
     Attributes:
-        image: number in the data set of the image that this is about; the others of a mosaic are its partners.
+        image: number in the dataset of the image that this is about; the others of a mosaic are its partners.
         output_hw: height and width, pixels.
         tiles: one image, or the four or nine of a mosaic; they do not overlap.
         partner: the tiles of a second mosaic that is blended in; empty if there is none.
@@ -76,9 +76,9 @@ def draw_plan(
         key: run, epoch and image number.
         output_hw: height and width of the result, pixels; square if a mosaic is allowed.
         mosaic_allowed: with False, no mosaic and no mix-up.
-        drawn: (N,) image numbers that stand in place of those of the data set; `key` then counts in here.
+        drawn: (N,) image numbers that stand in place of those of the dataset; `key` then counts in here.
     """
-    numbers = Numbers(index, drawn)
+    numbers = ImageNumbers(index, drawn)
     layout, mixing = generator(key, Purpose.LAYOUT), generator(key, Purpose.MIXUP)
     nines = [generator(key, Purpose.MOSAIC9, layer=layer) for layer in (0, 1)]
     side, share_of_nine = output_hw[0], hyperparameters.mosaic9

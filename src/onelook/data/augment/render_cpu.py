@@ -1,7 +1,7 @@
 """Making the pixels of a plan with OpenCV: each tile is warped straight into its part of the output.
 
 Bilinear, from images whose longer side is at most the output's; a tile that comes out at less than half of that is
-halved by averaging first, so that small pictures are not grainy.
+halved by averaging first, so that small images are not grainy.
 """
 
 from __future__ import annotations
@@ -13,13 +13,13 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from onelook.data.augment.axis_aligned import draw_upright
 from onelook.data.augment.colour import change_colours
 from onelook.data.augment.copy_paste import paste_mirrored
-from onelook.data.augment.letterboxed import FILL
 from onelook.data.augment.mixup import blend
 from onelook.data.augment.plan import AugmentPlan, Tile
 from onelook.data.augment.region import pixel_box, pixel_mask, visible_region
-from onelook.data.augment.upright import draw_upright
+from onelook.data.augment.resize import FILL
 from onelook.geometry.affine import Matrix, is_axis_aligned, scaling, translation
 from onelook.structures.dataset_index import DatasetIndex
 
@@ -27,7 +27,7 @@ Image = npt.NDArray[np.uint8]
 
 
 class ImageSource(Protocol):
-    """Where the pixels of the data set come from."""
+    """Where the pixels of the dataset come from."""
 
     def image(self, number: int) -> Image:
         """(H, W, 3) uint8 RGB, longer side at most the output's; not to be written to."""

@@ -25,17 +25,17 @@ Image = npt.NDArray[np.uint8]
 Boxes = npt.NDArray[np.float64]
 Specification = Mapping[str, Any]
 PACKAGE = "albumentations"
-VERSION = "2.0.8"  # the last one under the MIT licence; another one would also give other pictures
+VERSION = "2.0.8"  # the last one under the MIT licence; another one would also give other images
 NO_UPDATE_CHECK = "NO_ALBUMENTATIONS_UPDATE"
 FAILURES = (ValueError, TypeError, ArithmeticError, LookupError, RuntimeError, cv2.error)
 
 
 class Transformed(NamedTuple):
-    """A picture and what is left of its boxes.
+    """An image and what is left of its boxes.
 
     Attributes:
         image: (H, W, 3) uint8 RGB, of the size it had.
-        boxes: (N, 4) float64 xyxy, pixels, inside the picture.
+        boxes: (N, 4) float64 xyxy, pixels, inside the image.
         class_ids: (N,) int64.
         num_dropped: boxes that are gone, or too little of them is left.
     """
@@ -47,7 +47,7 @@ class Transformed(NamedTuple):
 
 
 class UserTransforms:
-    """Applies transforms in their order; what they draw depends on the key of the picture alone.
+    """Applies transforms in their order; what they draw depends on the key of the image alone.
 
     Args:
         specifications: names and arguments, as in the setting `transforms`.
@@ -76,16 +76,16 @@ class UserTransforms:
         return (UserTransforms, (self._specifications,))
 
     def apply(self, image: Image, boxes: Boxes, class_ids: npt.NDArray[np.int64], *, key: SampleKey) -> Transformed:
-        """The picture, changed.
+        """The image, changed.
 
         Args:
             image: (H, W, 3) uint8 RGB; may be written to.
-            boxes: (N, 4) xyxy, pixels, inside the picture.
+            boxes: (N, 4) xyxy, pixels, inside the image.
             class_ids: (N,).
             key: what the random numbers depend on.
 
         Raises:
-            SettingsError: a transform fails, or gives a picture of another size.
+            SettingsError: a transform fails, or gives an image of another size.
         """
         rng = generator(key, Purpose.TRANSFORMS)
         py_random = self._composition.py_random
@@ -99,7 +99,7 @@ class UserTransforms:
         try:
             found = self._composition(**data)
         except FAILURES as problem:
-            raise SettingsError(f"`transforms` failed on a picture: {_first_line(problem)}") from problem
+            raise SettingsError(f"`transforms` failed on an image: {_first_line(problem)}") from problem
         changed = _same_size(found["image"], image.shape)
         if not self._moves_boxes:
             return Transformed(changed, boxes, class_ids, 0)
@@ -187,7 +187,7 @@ def _same_size(image: Any, shape: tuple[int, ...]) -> Image:
     if image.shape != shape or image.dtype != np.uint8:
         height, width = shape[:2]
         raise SettingsError(
-            f"`transforms` made a picture of {image.shape[1]} x {image.shape[0]} pixels of one of {width} x {height}",
+            f"`transforms` made an image of {image.shape[1]} x {image.shape[0]} pixels of one of {width} x {height}",
             hint=f"let what crops give back the size, as in `size: [{height}, {width}]`",
         )
     return np.ascontiguousarray(image)

@@ -1,4 +1,4 @@
-"""The images of a COCO file and the labels of each: boxes, and outlines of one part; masks become boxes around them."""
+"""The images of a COCO file and the labels of each: boxes, and polygons of one part; masks become boxes around them."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from onelook.data.formats.coco_paths import image_paths
 from onelook.data.formats.label_rows import LabelRows, RowProblem
 from onelook.data.formats.label_source import LabelSource, Lazy, SizeHw
 from onelook.data.formats.masks import box_of_mask
-from onelook.data.formats.object_rows import LARGEST, RowCollector, box_of_outline, frame_of, shown
+from onelook.data.formats.object_rows import LARGEST, RowCollector, box_of_polygon, frame_of, shown
 from onelook.data.formats.row_rules import RefusedRow, Values
-from onelook.data.scan_cache import file_states
+from onelook.data.scan.cache import file_states
 from onelook.errors import DataError
 from onelook.files.bounded import file_digest, printable
 
@@ -46,7 +46,7 @@ def open_coco(spec: DatasetSpec, split: str, single_cls: bool) -> LabelSource:
     )  # the first, where several are of one file
     number_of_id = {entry.id: place[image] for image, entry in zip(paths, file.images, strict=True)}
     names = None if single_cls else spec.names
-    reader = _Reader(file.path, names, [entry_of[image] for image in images], number_of_id, file.categories)
+    reader = _CocoReader(file.path, names, [entry_of[image] for image in images], number_of_id, file.categories)
     return LabelSource(
         images=images,
         label_files=[file.path] * len(images),
@@ -75,7 +75,7 @@ class _Annotations:
         return iter(self.by_image[start:stop].tolist())
 
 
-class _Reader:
+class _CocoReader:
     """Gives the rows of one image after the other; the annotations are read when they are first needed.
 
     Args:
@@ -102,7 +102,7 @@ class _Reader:
         self.digest = Lazy(lambda: file_digest(path, MAX_BYTES))
 
     def read(self, number: int, size_hw: SizeHw) -> LabelRows:
-        """The rows of image `number`, whose picture has this height and width, or (0, 0) if it cannot be read."""
+        """The rows of image `number`, whose image has this height and width, or (0, 0) if it cannot be read."""
         annotations, image = self._annotations(), self._images[number]
         rows = RowCollector()
         for position in annotations.of_image(number):
@@ -113,13 +113,13 @@ class _Reader:
                     raise RefusedRow("a crowd region: where one object ends is not said", "ignored")
                 class_id = self._class_of(entry.category_id)
                 frame = frame_of(image.size_hw, size_hw)
-                box, outline = _shape_of(entry, frame.size_hw)
+                box, polygon = _shape_of(entry, frame.size_hw)
             except RefusedRow as problem:
                 rows.refuse(place, value, problem)
                 continue
             if frame.note:
                 rows.note(frame.note, place=f"image {shown(image.file_name)}")
-            rows.add(place, value, class_id=class_id, box=box, outline=outline)
+            rows.add(place, value, class_id=class_id, box=box, polygon=polygon)
         return rows.rows(self.digest())
 
     def lost_rows(self) -> list[RowProblem]:
@@ -167,32 +167,32 @@ def _lost(position: int, entry: CocoAnnotation | Any) -> RowProblem:
 
 
 def _shape_of(entry: CocoAnnotation, size_hw: SizeHw) -> tuple[Values, Values | None]:
-    """Box (cxcywh) and outline of an annotation as a fraction of the picture; the box of its mask if it has none."""
+    """Box (cxcywh) and polygon of an annotation as a fraction of the image; the box of its mask if it has none."""
     height, width = size_hw
     sides = np.array([width, height], np.float64)
-    outline = _outline_of(entry.segmentation, sides)
+    polygon = _polygon_of(entry.segmentation, sides)
     if isinstance(entry.bbox, tuple):
         x, y, box_width, box_height = entry.bbox
-        return np.array([x + box_width / 2, y + box_height / 2, box_width, box_height]) / np.tile(sides, 2), outline
+        return np.array([x + box_width / 2, y + box_height / 2, box_width, box_height]) / np.tile(sides, 2), polygon
     if entry.bbox not in (None, []):
         raise RefusedRow("`bbox` is not a list of four numbers")
-    if outline is not None:
-        return box_of_outline(outline), outline
+    if polygon is not None:
+        return box_of_polygon(polygon), polygon
     if isinstance(entry.segmentation, array) and entry.segmentation:
-        raise RefusedRow("no `bbox`, and an outline that is not a list of x and y of three points or more")
+        raise RefusedRow("no `bbox`, and a polygon that is not a list of x and y of three points or more")
     if isinstance(entry.segmentation, list) and entry.segmentation:
         parts = [_points_of(part) for part in entry.segmentation]
-        return box_of_outline(np.concatenate(parts) / sides), None
+        return box_of_polygon(np.concatenate(parts) / sides), None
     if entry.segmentation in (None, [], array("d")):
         raise RefusedRow("neither a `bbox` nor a `segmentation`")
     corners, mask_hw = box_of_mask(entry.segmentation)
     if mask_hw != size_hw:
-        raise RefusedRow(f"the mask has {mask_hw[1]} x {mask_hw[0]} pixels, the picture {width} x {height}")
+        raise RefusedRow(f"the mask has {mask_hw[1]} x {mask_hw[0]} pixels, the image {width} x {height}")
     return np.concatenate([(corners[:2] + corners[2:]) / 2, corners[2:] - corners[:2]]) / np.tile(sides, 2), None
 
 
-def _outline_of(segmentation: Any, sides: Values) -> Values | None:
-    """(P, 2) of an outline in one part; None if there is none that can be used."""
+def _polygon_of(segmentation: Any, sides: Values) -> Values | None:
+    """(P, 2) of a polygon in one part; None if there is none that can be used."""
     if not isinstance(segmentation, array) or len(segmentation) < 6 or len(segmentation) % 2:
         return None
     points = np.frombuffer(segmentation).reshape(-1, 2) / sides
@@ -200,13 +200,13 @@ def _outline_of(segmentation: Any, sides: Values) -> Values | None:
 
 
 def _points_of(part: Any) -> Values:
-    """(P, 2) pixels of one of the parts of an outline."""
+    """(P, 2) pixels of one of the parts of a polygon."""
     if not (isinstance(part, list) and len(part) >= 6 and len(part) % 2 == 0):
-        raise RefusedRow("a part of the outline is not a list of x and y of three points or more")
+        raise RefusedRow("a part of the polygon is not a list of x and y of three points or more")
     try:
         return np.array(array("d", part)).reshape(-1, 2)
     except (TypeError, OverflowError):
-        raise RefusedRow("a part of the outline holds something that is no number") from None
+        raise RefusedRow("a part of the polygon holds something that is no number") from None
 
 
 def _written(entry: CocoAnnotation) -> str:

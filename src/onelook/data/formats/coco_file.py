@@ -1,6 +1,6 @@
 """COCO's JSON file, one for all images of a split. Images and categories must be right; annotations are judged alone.
 
-The file may have gigabytes, most of it outlines: annotations are made compact while it is being read, and of the text
+The file may have gigabytes, most of it polygons: annotations are made compact while it is being read, and of the text
 of a very large file only a part is held at a time.
 """
 
@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from onelook.data.formats.object_rows import shown
-from onelook.data.scan_cache import file_states
+from onelook.data.scan.cache import file_states
 from onelook.errors import DataError, combined
 from onelook.files.bounded import StrPath, pieces_of, printable, read_bounded
 from onelook.files.json_stream import parse_lists
@@ -42,7 +42,7 @@ class CocoAnnotation:
 
     Attributes:
         bbox: a tuple of four floats if they are numbers, else what is there.
-        segmentation: the numbers of an outline of one part, else what is there.
+        segmentation: the numbers of a polygon of one part, else what is there.
     """
 
     id: Any
@@ -135,7 +135,7 @@ def _compact(entry: dict[str, Any]) -> CocoAnnotation:
         image_id=entry["image_id"],
         category_id=entry.get("category_id"),
         bbox=_as_box(entry.get("bbox")),
-        segmentation=_as_outline(entry.get("segmentation")),
+        segmentation=_as_polygon(entry.get("segmentation")),
         is_crowd=entry.get("iscrowd") not in (None, 0, False),
     )
 
@@ -153,8 +153,8 @@ def _as_float(number: int | float) -> float:
         return float("inf")
 
 
-def _as_outline(value: Any) -> Any:
-    """An outline of one part as an array, which takes a quarter of the memory."""
+def _as_polygon(value: Any) -> Any:
+    """A polygon of one part as an array, which takes a quarter of the memory."""
     if not (isinstance(value, list) and len(value) == 1 and isinstance(value[0], list)):
         return value
     try:
@@ -197,7 +197,7 @@ def _image(entry: Any) -> CocoImage:
 
 
 def _name_in_coco(address: Any) -> str | None:
-    """Folder and name of a picture of COCO from its address, which is all that LVIS gives.
+    """Folder and name of an image of COCO from its address, which is all that LVIS gives.
 
     >>> _name_in_coco("http://images.cocodataset.org/val2017/000000397133.jpg")
     'val2017/000000397133.jpg'

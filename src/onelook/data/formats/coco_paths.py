@@ -1,4 +1,4 @@
-"""Where the pictures are that a COCO file names: also when its names begin with folders that were not unpacked."""
+"""Where the images are that a COCO file names: also when its names begin with folders that were not unpacked."""
 
 from __future__ import annotations
 

@@ -34,12 +34,12 @@ class RowProblem:
 
 @dataclass(frozen=True)
 class LabelRows:
-    """The rows of one label file: N usable ones with P outline points in all.
+    """The rows of one label file: N usable ones with P polygon points in all.
 
     Attributes:
         class_ids: (N,) int64.
         boxes: (N, 4) float32 cxcywh, as a fraction of the image's width and height; sides above 0.
-        polygon_lengths: (N,) int64 points of the outline of each row; 0 for a plain box.
+        polygon_lengths: (N,) int64 points of the polygon of each row; 0 for a plain box.
         polygon_points: (P, 2) float32 x, y, as a fraction of the image's width and height.
         rows_read: rows that are not blank; N plus those deduplicated, refused and ignored.
         digest: 16 bytes that are equal for equal files; empty if the file could not be read.
@@ -65,7 +65,7 @@ NO_ROWS = LabelRows(
 
 @dataclass(frozen=True)
 class LabelBatch:
-    """The rows of n label files, one file after the other: N usable rows with P outline points in all.
+    """The rows of n label files, one file after the other: N usable rows with P polygon points in all.
 
     Attributes:
         class_ids, boxes, polygon_lengths, polygon_points: of all rows, as in `LabelRows`.

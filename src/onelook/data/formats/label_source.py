@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from onelook.data.formats.label_rows import LabelBatch, LabelRows, RowProblem
-from onelook.data.scan_cache import ABSENT, file_states
+from onelook.data.scan.cache import ABSENT, file_states
 from onelook.errors import DataError
 from onelook.files.bounded import content_digest, read_bounded
 from onelook.files.images import MAX_FILE_BYTES
@@ -75,7 +75,7 @@ def paired_source(
         images: paths in a fixed order, each once.
         label_files: of each image.
         rules: all else that the result depends on, as text.
-        read: the rows of a label file of a picture of this size.
+        read: the rows of a label file of an image of this size.
         read_many: those of many label files at once; which of them are there is said.
     """
     states = file_states([*images, *label_files])

@@ -1,4 +1,4 @@
-"""Labels of files that give objects in pixels, with the size of the picture they mean: boxes and outlines to rows."""
+"""Labels of files that give objects in pixels, with the size of the image they mean: boxes and polygons to rows."""
 
 from __future__ import annotations
 
@@ -20,36 +20,36 @@ Place = str | int
 
 
 @dataclass(frozen=True)
-class Frame:
-    """The picture that the pixels of a file are meant for.
+class ImageFrame:
+    """The image that the pixels of a file are meant for.
 
     Attributes:
         size_hw: its height and width, pixels.
-        note: what is odd about it; empty if it is the picture as it is.
+        note: what is odd about it; empty if it is the image as it is.
     """
 
     size_hw: SizeHw
     note: str = ""
 
 
-def frame_of(declared_hw: SizeHw, actual_hw: SizeHw) -> Frame:
-    """The frame of boxes whose file says one size and whose picture has, upright, another.
+def frame_of(declared_hw: SizeHw, actual_hw: SizeHw) -> ImageFrame:
+    """The frame of boxes whose file says one size and whose image has, upright, another.
 
-    A picture that was made larger or smaller keeps its shape, to within a pixel, and its boxes scale with it. Either
+    An image that was made larger or smaller keeps its shape, to within a pixel, and its boxes scale with it. Either
     size may be (0, 0), unknown: then the other counts.
 
     Raises:
-        RefusedRow: the shapes differ: the picture was turned or cut, or is another one.
+        RefusedRow: the shapes differ: the image was turned or cut, or is another one.
     """
     if actual_hw == UNKNOWN_SIZE or declared_hw == actual_hw:
-        return Frame(declared_hw if min(declared_hw) > 0 else (1, 1))
+        return ImageFrame(declared_hw if min(declared_hw) > 0 else (1, 1))
     if min(declared_hw) <= 0:
-        return Frame(actual_hw)
+        return ImageFrame(actual_hw)
     (height, width), (actual_height, actual_width) = declared_hw, actual_hw
-    sizes = f"the file says {width} x {height} pixels, the picture has {actual_width} x {actual_height}"
+    sizes = f"the file says {width} x {height} pixels, the image has {actual_width} x {actual_height}"
     grown, shrunk = width * actual_height / actual_width, actual_width * height / width
     if abs(grown - height) <= 1 or abs(shrunk - actual_height) <= 1:
-        return Frame(declared_hw, f"{sizes}: its boxes were scaled")
+        return ImageFrame(declared_hw, f"{sizes}: its boxes were scaled")
     raise RefusedRow(f"{sizes}, of another shape: where the box belongs is not known")
 
 
@@ -59,7 +59,7 @@ class RowCollector:
     def __init__(self) -> None:
         self._class_ids: list[int] = []
         self._boxes: list[Values] = []
-        self._outlines: list[Values] = []
+        self._polygons: list[Values] = []
         self._problems: list[RowProblem] = []
         self._seen: set[bytes] = set()
         self._rows_read = 0
@@ -75,15 +75,15 @@ class RowCollector:
         self._rows_read += 1
         self._problem(place, value if problem.value is None else problem.value, str(problem), problem.outcome)
 
-    def add(self, place: Place, value: Text, *, class_id: int, box: Values, outline: Values | None = None) -> None:
+    def add(self, place: Place, value: Text, *, class_id: int, box: Values, polygon: Values | None = None) -> None:
         """Judge an object and keep it if it can be used.
 
         Args:
             place: where it stands in the file; the number of a line, or words.
             value: gives the object as written, for messages.
             class_id: from 0 on.
-            box: (4,) cxcywh as a fraction of the picture.
-            outline: (P, 2) points as a fraction of the picture; None for a plain box.
+            box: (4,) cxcywh as a fraction of the image.
+            polygon: (P, 2) points as a fraction of the image; None for a plain box.
         """
         try:
             _require_numbers(box)
@@ -91,7 +91,7 @@ class RowCollector:
         except RefusedRow as problem:
             self.refuse(place, value, problem)
             return
-        points = np.zeros(0) if outline is None else outline.reshape(-1)
+        points = np.zeros(0) if polygon is None else polygon.reshape(-1)
         self._rows_read += 1
         identity = class_id.to_bytes(8, "little") + (np.concatenate([box, points]) + 0.0).tobytes()
         if identity in self._seen:
@@ -100,7 +100,7 @@ class RowCollector:
         self._seen.add(identity)
         self._class_ids.append(class_id)
         self._boxes.append(used)
-        self._outlines.append(np.clip(points, 0, 1).reshape(-1, 2))
+        self._polygons.append(np.clip(points, 0, 1).reshape(-1, 2))
         if comment:
             self._problem(place, value, comment, "clipped")
 
@@ -109,8 +109,8 @@ class RowCollector:
         plain = joined(self._class_ids, self._boxes, self._rows_read, tuple(self._problems))
         return replace(
             plain,
-            polygon_lengths=np.array([len(outline) for outline in self._outlines], np.int64),
-            polygon_points=np.concatenate([np.zeros((0, 2)), *self._outlines]).astype(np.float32),
+            polygon_lengths=np.array([len(polygon) for polygon in self._polygons], np.int64),
+            polygon_points=np.concatenate([np.zeros((0, 2)), *self._polygons]).astype(np.float32),
             digest=digest,
         )
 
@@ -128,16 +128,16 @@ def shown(value: object) -> str:
     return escaped + ("..." if len(text) > SHOWN_CHARACTERS else "")
 
 
-def box_of_outline(outline: Values) -> Values:
+def box_of_polygon(polygon: Values) -> Values:
     """(4,) cxcywh around the points, (P, 2).
 
     Raises:
         RefusedRow: a coordinate is no usable number.
     """
-    _require_numbers(outline)
-    return box_around(outline)
+    _require_numbers(polygon)
+    return box_around(polygon)
 
 
 def _require_numbers(values: Values) -> None:
     if not (np.abs(values) < LARGEST).all():
-        raise RefusedRow(f"a coordinate is not finite or larger than {LARGEST} times the picture")
+        raise RefusedRow(f"a coordinate is not finite or larger than {LARGEST} times the image")

@@ -1,7 +1,7 @@
 """The images of Parquet files and the labels of each.
 
-The pictures are unpacked once, each as it is, into the cache folder: from there they are read like those of any other
-data set, in any order. The Parquet files are only read.
+The images are unpacked once, each as it is, into the cache folder: from there they are read like those of any other
+dataset, in any order. The Parquet files are only read.
 """
 
 from __future__ import annotations
@@ -28,13 +28,13 @@ from onelook.data.formats.parquet_file import (
     CLASS_FIELDS,
     CROWD_FIELDS,
     ParquetFile,
+    images_of,
     objects_of,
     parquet_files,
-    pictures_of,
     read_parquet_file,
 )
 from onelook.data.formats.row_rules import RefusedRow
-from onelook.data.scan_cache import default_cache_folder, file_states
+from onelook.data.scan.cache import default_cache_folder, file_states
 from onelook.errors import DataError
 from onelook.files.atomic import TEMPORARY_MARK
 from onelook.files.bounded import file_digest, printable
@@ -61,8 +61,8 @@ def open_parquet(spec: DatasetSpec, split: str, single_cls: bool) -> LabelSource
     """
     spec.require(split)
     files = [read_parquet_file(path) for path in parquet_files(spec.splits[split])]
-    pictures = [path for file in files for path in _unpacked(file)]
-    if not pictures:
+    unpacked = [path for file in files for path in _unpacked(file)]
+    if not unpacked:
         raise DataError(f"split `{split}` of `{printable(spec.path)}` has no images: its Parquet files have no rows")
     rows = [(number, row) for number, file in enumerate(files) for row in range(file.num_rows)]
     objects = Lazy(lambda: [found for file in files for found in objects_of(file)])
@@ -75,11 +75,11 @@ def open_parquet(spec: DatasetSpec, split: str, single_cls: bool) -> LabelSource
         return replace(found, digest=digests()[file])
 
     return LabelSource(
-        images=pictures,
+        images=unpacked,
         label_files=[files[number].path for number, _ in rows],
         has_labels=np.ones(len(rows), bool),
-        files=[*pictures, *(file.path for file in files)],
-        states=file_states([*pictures, *(file.path for file in files)]),
+        files=[*unpacked, *(file.path for file in files)],
+        states=file_states([*unpacked, *(file.path for file in files)]),
         rules=f"parquet {'any' if single_cls else json.dumps(spec.names)}",
         read=read,
         digest=lambda number: digests()[rows[number][0]],
@@ -95,13 +95,13 @@ def parquet_rows(
     place: str,
     names: Sequence[str],
 ) -> LabelRows:
-    """The rows of a picture from its objects as they stand; never raises for what is in them.
+    """The rows of an image from its objects as they stand; never raises for what is in them.
 
     Args:
         found: the objects, and the height and width that the file gives.
-        size_hw: height and width of the picture, (0, 0) if it cannot be read.
+        size_hw: height and width of the image, (0, 0) if it cannot be read.
         class_of_name: class name -> class id; None makes all objects class 0.
-        place: of the picture in the file.
+        place: of the image in the file.
         names: what the class numbers of the file stand for.
     """
     objects, declared = found
@@ -163,29 +163,29 @@ def _class_of(value: Any, names: Sequence[str], class_of_name: Mapping[str, int]
 
 
 def _unpacked(file: ParquetFile) -> list[str]:
-    """The paths of the pictures of a file, which are unpacked now unless they have been."""
+    """The paths of the images of a file, which are unpacked now unless they have been."""
     size, time = file_states([file.path])[0].tolist()
     key = hashlib.sha256(os.fsencode(f"{file.path}\0{size}\0{time}\0{file.image}")).hexdigest()[:24]
     folder = default_cache_folder() / FOLDER / key
     if not folder.is_dir():
         _unpack(file, folder, size)
-    names = sorted(os.listdir(folder))  # noqa: PTH208 - plain strings: a data set has many files
+    names = sorted(os.listdir(folder))  # noqa: PTH208 - plain strings: a dataset has many files
     if len(names) != file.num_rows:
         raise DataError(
-            f"the cache folder `{printable(folder)}` has {len(names)} pictures of the {file.num_rows} in "
+            f"the cache folder `{printable(folder)}` has {len(names)} images of the {file.num_rows} in "
             f"`{printable(file.path)}`",
-            hint="remove it; the pictures are unpacked anew",
+            hint="remove it; the images are unpacked anew",
         )
     return [f"{folder}{os.sep}{name}" for name in names]
 
 
 def _unpack(file: ParquetFile, folder: Path, num_bytes: int) -> None:
-    """Write every picture into a new folder, whole or not at all."""
+    """Write every image into a new folder, whole or not at all."""
     folder.parent.mkdir(parents=True, exist_ok=True)
     free = shutil.disk_usage(folder.parent).free
     if num_bytes * _MARGIN > free:
         raise DataError(
-            f"the pictures of `{printable(file.path)}` need about {num_bytes / 1e9:.2f} GB in the cache folder "
+            f"the images of `{printable(file.path)}` need about {num_bytes / 1e9:.2f} GB in the cache folder "
             f"`{printable(folder.parent)}`, and {free / 1e9:.2f} GB are free",
             hint="make room, or set ONELOOK_CACHE to a folder with more",
         )
@@ -193,9 +193,9 @@ def _unpack(file: ParquetFile, folder: Path, num_bytes: int) -> None:
     shutil.rmtree(unfinished, ignore_errors=True)
     unfinished.mkdir()
     try:
-        for name, content in _named(pictures_of(file)):
-            with (unfinished / name).open("xb") as picture:
-                picture.write(content)
+        for name, content in _named(images_of(file)):
+            with (unfinished / name).open("xb") as image:
+                image.write(content)
         try:
             unfinished.rename(folder)
         except OSError:
@@ -205,8 +205,8 @@ def _unpack(file: ParquetFile, folder: Path, num_bytes: int) -> None:
         shutil.rmtree(unfinished, ignore_errors=True)
 
 
-def _named(pictures: Iterator[bytes]) -> Iterator[tuple[str, bytes]]:
-    """A file name for each picture, in their order, with the suffix that its content asks for."""
-    for row, content in enumerate(islice(pictures, 10**9)):
+def _named(images: Iterator[bytes]) -> Iterator[tuple[str, bytes]]:
+    """A file name for each image, in their order, with the suffix that its content asks for."""
+    for row, content in enumerate(islice(images, 10**9)):
         suffix = next((suffix for start, suffix in _SUFFIX_OF.items() if content.startswith(start)), ".jpg")
         yield f"{row:09}{suffix}", content

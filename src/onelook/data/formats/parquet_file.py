@@ -1,4 +1,4 @@
-"""Parquet files as Hugging Face's `datasets` writes them: pictures as bytes in a column, objects in another.
+"""Parquet files as Hugging Face's `datasets` writes them: images as bytes in a column, objects in another.
 
 Nothing outside this file knows pyarrow, which is an extra.
 """
@@ -19,7 +19,7 @@ from onelook.files.bounded import printable
 
 ROWS_AT_ONCE = 64
 MAX_NAMES = 100_000
-IMAGE_COLUMNS = ("image", "img", "picture")
+IMAGE_COLUMNS = ("image", "img", "image")
 OBJECT_COLUMNS = ("objects", "annotations", "labels")
 BOX_FIELDS = ("bbox", "bboxes", "boxes")
 CLASS_FIELDS = ("category", "categories", "label", "labels", "category_id")
@@ -33,10 +33,10 @@ class ParquetFile:
 
     Attributes:
         path: the file.
-        num_rows: one per picture.
-        image: column of the pictures.
+        num_rows: one per image.
+        image: column of the images.
         objects: column of the objects.
-        has_size: whether there are columns with the height and width of the pictures.
+        has_size: whether there are columns with the height and width of the images.
         names: class names; empty if the file does not give them.
     """
 
@@ -67,7 +67,7 @@ def read_parquet_file(path: str) -> ParquetFile:
     """What a file says of itself.
 
     Raises:
-        DataError: pyarrow is not installed, the file cannot be read, or has no pictures or no objects.
+        DataError: pyarrow is not installed, the file cannot be read, or has no images or no objects.
     """
     with _opened(path) as file:
         schema = file.schema_arrow
@@ -76,24 +76,24 @@ def read_parquet_file(path: str) -> ParquetFile:
         objects = next((name for name in OBJECT_COLUMNS if name in schema.names), None)
         if image is None or objects is None:
             raise DataError(
-                f"Parquet file `{printable(path)}` has no column of {'pictures' if image is None else 'objects'}; "
+                f"Parquet file `{printable(path)}` has no column of {'images' if image is None else 'objects'}; "
                 f"it has {shown(', '.join(schema.names))}",
-                hint="pictures are looked for in `image`, objects with `bbox` and `category` in `objects`",
+                hint="images are looked for in `image`, objects with `bbox` and `category` in `objects`",
             )
         has_size = all(side in schema.names for side in SIZE_COLUMNS)
         names = _class_names(features.get(objects))
         return ParquetFile(path, file.metadata.num_rows, image, objects, has_size, names)
 
 
-def pictures_of(file: ParquetFile) -> Iterator[bytes]:
-    """The bytes of the picture of each row; none where there is no picture.
+def images_of(file: ParquetFile) -> Iterator[bytes]:
+    """The bytes of the image of each row; none where there is no image.
 
     Raises:
         DataError: the file is damaged.
     """
     for value in _rows(file.path, [file.image]):
-        picture = value[file.image]
-        content = picture.get("bytes") if isinstance(picture, dict) else picture
+        image = value[file.image]
+        content = image.get("bytes") if isinstance(image, dict) else image
         yield content if isinstance(content, bytes) else b""
 
 

@@ -12,7 +12,7 @@ from onelook.data.formats.visdrone import open_visdrone
 from onelook.data.formats.voc import open_voc
 from onelook.data.formats.yolo import open_yolo
 
-# (data set, split, whether all classes count as one) -> the images and the reader of their labels
+# (dataset, split, whether all classes count as one) -> the images and the reader of their labels
 FORMATS: dict[str, Callable[[DatasetSpec, str, bool], LabelSource]] = {
     "yolo": open_yolo,
     "coco": open_coco,

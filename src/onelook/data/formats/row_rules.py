@@ -1,4 +1,4 @@
-"""What makes a box or an outline usable, whatever file it stands in: the same rules for all formats of labels.
+"""What makes a box or a polygon usable, whatever file it stands in: the same rules for all formats of labels.
 
 All coordinates are a fraction of the width and height of the image.
 """
@@ -40,7 +40,7 @@ def inside(written: Values) -> tuple[Values, str]:
     """The coordinates of a row, clipped to the image if need be, and what to say about it (nothing if unchanged).
 
     Args:
-        written: (4,) cxcywh, or (2 P,) x and y of P points of an outline, P at least 3.
+        written: (4,) cxcywh, or (2 P,) x and y of P points of a polygon, P at least 3.
 
     Raises:
         RefusedRow: no area, or mostly outside the image.
@@ -72,13 +72,13 @@ def joined(
     class_ids: list[int], coordinates: list[Values], rows_read: int, problems: tuple[RowProblem, ...]
 ) -> LabelRows:
     """Usable rows as one: class ids, and for each what `inside` gave."""
-    outlines = [values.reshape(-1, 2) if len(values) > 4 else np.zeros((0, 2)) for values in coordinates]
+    polygons = [values.reshape(-1, 2) if len(values) > 4 else np.zeros((0, 2)) for values in coordinates]
     boxes = [values if len(values) == 4 else box_around(values.reshape(-1, 2)) for values in coordinates]
     return LabelRows(
         np.array(class_ids, np.int64),
         np.array(boxes, np.float32).reshape(-1, 4),
-        np.array([len(outline) for outline in outlines], np.int64),
-        np.concatenate([np.zeros((0, 2)), *outlines]).astype(np.float32),
+        np.array([len(polygon) for polygon in polygons], np.int64),
+        np.concatenate([np.zeros((0, 2)), *polygons]).astype(np.float32),
         rows_read,
         problems=problems,
     )

@@ -59,7 +59,7 @@ def parse_row(line: bytes, *, num_classes: int) -> VisDroneObject:
 
     Args:
         line: the row.
-        num_classes: of the data set; with more than ten, category 11 is one of them.
+        num_classes: of the dataset; with more than ten, category 11 is one of them.
 
     Raises:
         RefusedRow: there is none, or it is set aside.

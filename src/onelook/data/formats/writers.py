@@ -1,4 +1,4 @@
-"""Data sets in other formats: the texts to write, and the description by which they are read again."""
+"""Datasets in other formats: the texts to write, and the description by which they are read again."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from xml.sax.saxutils import escape
 import numpy as np
 
 from onelook.data.formats.written_numbers import (
-    boxes_around_outlines,
+    boxes_around_polygons,
     boxes_xywh_px,
     boxes_xyxy_px,
-    outlines_px,
+    polygons_px,
     text_of,
 )
 from onelook.data.formats.yolo import label_path_of
@@ -23,7 +23,7 @@ from onelook.errors import DataError
 from onelook.files.bounded import printable
 from onelook.structures.dataset_index import DatasetIndex
 
-# How far the box of a label may be from the box around its outline where only one of them can be written, pixels.
+# How far the box of a label may be from the box around its polygon where only one of them can be written, pixels.
 SAME_BOX_PX = 0.01
 
 
@@ -35,7 +35,7 @@ class SplitToWrite:
         split: train, val or test.
         index: its images and labels.
         inside: (N,) path of each image below `folder`, with `/`.
-        folder: of the images, below that of the data set.
+        folder: of the images, below that of the dataset.
     """
 
     split: str
@@ -44,14 +44,14 @@ class SplitToWrite:
     folder: str
 
 
-class Writer(Protocol):
+class LabelWriter(Protocol):
     """What a format needs to be written."""
 
     def folder_of(self, split: str, *, names_differ: bool) -> str:
-        """The folder of the images of a split; `names_differ`: no two images of the data set have the same name."""
+        """The folder of the images of a split; `names_differ`: no two images of the dataset have the same name."""
 
     def texts(self, part: SplitToWrite, names: Sequence[str]) -> Iterator[tuple[str, bytes]]:
-        """Path below the folder of the data set and content of each file of a split, images excepted."""
+        """Path below the folder of the dataset and content of each file of a split, images excepted."""
 
     def description(self, parts: Sequence[SplitToWrite], names: Sequence[str]) -> dict[str, Any]:
         """What `data.yaml` says."""
@@ -61,7 +61,7 @@ class Writer(Protocol):
 
 
 class YoloWriter:
-    """A text file per image; an outline takes the place of its box."""
+    """A text file per image; a polygon takes the place of its box."""
 
     def folder_of(self, split: str, *, names_differ: bool) -> str:
         return f"images/{split}"
@@ -77,7 +77,7 @@ class YoloWriter:
         return {"path": ".", **{part.split: part.folder for part in parts}, "names": list(names)}
 
     def losses(self, index: DatasetIndex) -> Mapping[str, int]:
-        return {"outlines that are not in the box of their object": int(_has_another_box(index).sum())}
+        return {"polygons that are not in the box of their object": int(_has_another_box(index).sum())}
 
 
 class CocoWriter:
@@ -111,7 +111,7 @@ class CocoWriter:
 
 
 class VocWriter:
-    """An XML file per image, and lists of the images; there is no place for outlines."""
+    """An XML file per image, and lists of the images; there is no place for polygons."""
 
     def folder_of(self, split: str, *, names_differ: bool) -> str:
         return "JPEGImages" if names_differ else f"JPEGImages/{split}"
@@ -136,43 +136,43 @@ class VocWriter:
         return {"path": ".", "format": "voc", **places, "names": list(names)}
 
     def losses(self, index: DatasetIndex) -> Mapping[str, int]:
-        return {"outlines": len(boxes_around_outlines(index)[0])}
+        return {"polygons": len(boxes_around_polygons(index)[0])}
 
 
-WRITERS: dict[str, Callable[[], Writer]] = {"yolo": YoloWriter, "coco": CocoWriter, "voc": VocWriter}
+WRITERS: dict[str, Callable[[], LabelWriter]] = {"yolo": YoloWriter, "coco": CocoWriter, "voc": VocWriter}
 
 
 def yolo_rows(index: DatasetIndex, image: int, is_box: Sequence[bool] | np.ndarray[Any, Any] | None = None) -> str:
-    """The label file of an image: class and box, or outline, of each label, to the bit.
+    """The label file of an image: class and box, or polygon, of each label, to the bit.
 
     Args:
         index: images and labels.
         image: number of the image.
-        is_box: (M,) labels that are written as a box although they have an outline; None means none.
+        is_box: (M,) labels that are written as a box although they have a polygon; None means none.
     """
     rows = []
     for label in range(*index.labels_of(image).indices(len(index.class_ids))):
-        outline = None if is_box is not None and is_box[label] else index.polygon_of(label)
-        numbers = index.boxes[label] if outline is None else outline.reshape(-1)
+        polygon = None if is_box is not None and is_box[label] else index.polygon_of(label)
+        numbers = index.boxes[label] if polygon is None else polygon.reshape(-1)
         rows.append(" ".join([str(int(index.class_ids[label])), *map(str, numbers)]))
     return "".join(f"{row}\n" for row in rows)
 
 
 def _coco_annotations(index: DatasetIndex) -> list[dict[str, Any]]:
-    boxes, points = boxes_xywh_px(index).tolist(), outlines_px(index)
+    boxes, points = boxes_xywh_px(index).tolist(), polygons_px(index)
     starts, class_ids = index.polygon_offsets.tolist(), index.class_ids.tolist()
     image_ids = np.repeat(np.arange(1, len(index) + 1), np.diff(index.offsets)).tolist()
     annotations = []
     for label, box in enumerate(boxes):
-        outline = points[starts[label] : starts[label + 1]]
+        polygon = points[starts[label] : starts[label + 1]]
         annotations.append(
             {
                 "id": label + 1,
                 "image_id": image_ids[label],
                 "category_id": class_ids[label] + 1,
                 "bbox": box,
-                "area": _area(outline) if len(outline) else box[2] * box[3],
-                "segmentation": [outline.reshape(-1).tolist()] if len(outline) else [],
+                "area": _area(polygon) if len(polygon) else box[2] * box[3],
+                "segmentation": [polygon.reshape(-1).tolist()] if len(polygon) else [],
                 "iscrowd": 0,
             }
         )
@@ -206,8 +206,8 @@ def _annotations_of(part: SplitToWrite) -> str:
 
 
 def _has_another_box(index: DatasetIndex) -> np.ndarray[Any, np.dtype[np.bool_]]:
-    """(M,) labels with an outline whose box is not the one around it."""
-    labels, around = boxes_around_outlines(index)
+    """(M,) labels with a polygon whose box is not the one around it."""
+    labels, around = boxes_around_polygons(index)
     sides = np.repeat(index.sizes_hw[:, ::-1], np.diff(index.offsets), axis=0)[labels]
     is_apart = np.zeros(len(index.class_ids), bool)
     is_apart[labels] = (np.abs(around - index.boxes[labels]) * np.tile(sides, 2) > SAME_BOX_PX).any(axis=1)

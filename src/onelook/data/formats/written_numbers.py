@@ -41,15 +41,15 @@ def boxes_xyxy_px(index: DatasetIndex) -> Floats64:
     return _rounded(exact, index.boxes, read)
 
 
-def outlines_px(index: DatasetIndex) -> Floats64:
-    """(P, 2) points in pixels of all outlines, rounded as far as reading them back allows."""
+def polygons_px(index: DatasetIndex) -> Floats64:
+    """(P, 2) points in pixels of all polygons, rounded as far as reading them back allows."""
     sides = np.repeat(_sides_of_labels(index), np.diff(index.polygon_offsets), axis=0)
     exact = index.polygon_points.astype(np.float64) * sides
     return _rounded(exact, index.polygon_points, lambda points: points / sides)
 
 
-def boxes_around_outlines(index: DatasetIndex) -> tuple[npt.NDArray[np.int64], Floats64]:
-    """The numbers (L,) of the labels that have an outline, and (L, 4) cxcywh of the boxes around these."""
+def boxes_around_polygons(index: DatasetIndex) -> tuple[npt.NDArray[np.int64], Floats64]:
+    """The numbers (L,) of the labels that have a polygon, and (L, 4) cxcywh of the boxes around these."""
     labels = np.flatnonzero(np.diff(index.polygon_offsets))
     if not len(labels):
         return labels, np.zeros((0, 4))
@@ -68,7 +68,7 @@ def text_of(number: float) -> str:
 
 
 def _sides_of_labels(index: DatasetIndex) -> Floats64:
-    """(M, 2) width and height of the picture of each label."""
+    """(M, 2) width and height of the image of each label."""
     return np.repeat(index.sizes_hw[:, ::-1].astype(np.float64), np.diff(index.offsets), axis=0)
 
 

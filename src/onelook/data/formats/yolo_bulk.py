@@ -1,4 +1,4 @@
-"""Many YOLO label files at once, for data sets with a million of them: the rows of all as one table in NumPy.
+"""Many YOLO label files at once, for datasets with a million of them: the rows of all as one table in NumPy.
 
 Nothing is decided here: a file with anything to comment on is left to be read row by row, and for all others both ways
 give the same bits.

@@ -1,4 +1,4 @@
-// The page of the service: a picture goes in, boxes come out. All text from outside is set as text, never as HTML.
+// The page of the service: an image goes in, boxes come out. All text from outside is set as text, never as HTML.
 "use strict";
 
 const MANY_BOXES = innerWidth < 600 ? 15 : 40; // beyond that only the box that is pointed at has its label
@@ -28,7 +28,7 @@ async function begin() {
   const model = state.model;
   at("model").textContent = `${model.name} · ${plural(model.classes.length, "class", "classes")}`;
   at("limits").textContent = `up to ${+(model.max_bytes / 1e6).toFixed(1)} MB and ${+(model.max_pixels / 1e6).toFixed(1)} megapixels`;
-  at("curl").textContent = `curl --data-binary @picture.jpg ${location.origin}/detect`;
+  at("curl").textContent = `curl --data-binary @image.jpg ${location.origin}/detect`;
   const least = at("least");
   least.min = least.value = model.conf_thres;
 }
@@ -42,7 +42,7 @@ async function look(file) {
     await ready;
     const response = await fetch("detect", { method: "POST", body: file });
     const answer = await response.json();
-    if (number !== state.number) return; // another picture has come meanwhile
+    if (number !== state.number) return; // another image has come meanwhile
     if (!response.ok) throw new Error([answer.error, answer.hint].filter(Boolean).join("\n"));
     state.answer = answer;
     state.hidden.clear();
@@ -61,22 +61,22 @@ async function look(file) {
 }
 
 function show(file) {
-  const picture = at("picture");
-  URL.revokeObjectURL(picture.src);
-  picture.onerror = () => at("shown").classList.add("blank"); // a TIFF, say: the boxes are right all the same
+  const image = at("image");
+  URL.revokeObjectURL(image.src);
+  image.onerror = () => at("shown").classList.add("blank"); // a TIFF, say: the boxes are right all the same
   at("shown").classList.remove("blank");
-  picture.onload = () => at("shown").style.setProperty("--aspect", picture.naturalWidth / picture.naturalHeight);
-  picture.src = URL.createObjectURL(file);
+  image.onload = () => at("shown").style.setProperty("--aspect", image.naturalWidth / image.naturalHeight);
+  image.src = URL.createObjectURL(file);
   at("boxes").replaceChildren();
   at("shown").hidden = false;
-  at("stage").classList.add("has-picture");
+  at("stage").classList.add("has-image");
 }
 
 function forget() {
   state.answer = null;
   at("shown").hidden = at("results").hidden = true;
   at("hello").hidden = false;
-  at("stage").classList.remove("has-picture");
+  at("stage").classList.remove("has-image");
 }
 
 function say(text) {
@@ -170,7 +170,7 @@ function point(place, scrolls) {
   if (scrolls && row) row.scrollIntoView({ block: "nearest" });
 }
 
-const pictureIn = files => [...(files ?? [])].find(file => !file.type || file.type.startsWith("image/"));
+const imageIn = files => [...(files ?? [])].find(file => !file.type || file.type.startsWith("image/"));
 
 let depth = 0; // enter and leave events of the elements below come in pairs
 document.addEventListener("dragenter", event => {
@@ -202,9 +202,9 @@ at("least").addEventListener("input", () => {
 });
 
 function take(files) {
-  const file = pictureIn(files);
+  const file = imageIn(files);
   if (file) look(file);
-  else if (files.length) say("That is no picture.");
+  else if (files.length) say("That is no image.");
 }
 
 const ready = begin();

@@ -1,1 +1,0 @@
-"""Pictures of a run: what the data hold, what training sees, what the model gets right. Each file draws one kind."""

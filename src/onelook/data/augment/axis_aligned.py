@@ -1,0 +1,82 @@
+"""Drawing an image that is only scaled, mirrored and shifted: resizing is 2 to 3 times faster than a general warp."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from onelook.geometry.affine import Matrix
+
+Image = npt.NDArray[np.uint8]
+TOLERANCE_PX = 1e-3  # by which an image may be shifted to have its edge on a whole pixel
+MAX_WASTE = 2.0  # pixels resized per pixel used; beyond that a warp is as fast
+
+
+@dataclass(frozen=True)
+class _PixelRun:
+    """How one axis is resized, from the edge of the image that lies on a whole output pixel.
+
+    Attributes:
+        source: pixels of the image that are resized.
+        from_end: resized from its last pixel on, so the image is mirrored first.
+        gain: output pixels per image pixel, positive.
+        used: pixels of the resized image that are wanted.
+        to_end: they run towards lower output pixels, so the result is mirrored.
+    """
+
+    source: slice
+    from_end: bool
+    gain: float
+    used: slice
+    to_end: bool
+
+
+def draw_upright(image: Image, to_output: Matrix, *, box: tuple[int, int, int, int], target: Image) -> bool:
+    """Fill `target` by resizing, if that is exact and worth it; whether it was done.
+
+    Args:
+        image: (H, W, 3) uint8.
+        to_output: (3, 3) upright matrix from image pixels to output pixels.
+        box: left, top, right, bottom: the output pixels that `target` stands for; their centres lie in the image.
+        target: (bottom - top, right - left, 3), written to.
+    """
+    across = _run(to_output[0, 0], to_output[0, 2], image.shape[1], wanted=(box[0], box[2]))
+    down = _run(to_output[1, 1], to_output[1, 2], image.shape[0], wanted=(box[1], box[3]))
+    if across is None or down is None or across.used.stop * down.used.stop > MAX_WASTE * target[..., 0].size:
+        return False
+    part = _mirrored(image[down.source, across.source], left_right=across.from_end, up_down=down.from_end)
+    resized = np.asarray(cv2.resize(part, None, fx=across.gain, fy=down.gain, interpolation=cv2.INTER_LINEAR), np.uint8)
+    target[:] = _mirrored(resized[down.used, across.used], left_right=across.to_end, up_down=down.to_end)
+    return True
+
+
+def _run(gain: float, shift: float, num_pixels: int, *, wanted: tuple[int, int]) -> _PixelRun | None:
+    """The cheaper of the two ways to resize along one axis; None if neither edge lies on a whole pixel.
+
+    Args:
+        gain: output pixels per image pixel, negative if mirrored.
+        shift: output coordinate of the image's first edge.
+        num_pixels: of the image, along this axis.
+        wanted: first output pixel, and the one after the last.
+    """
+    runs = []
+    for from_end in (False, True):
+        edge = shift + gain * num_pixels if from_end else shift
+        whole = round(edge)
+        to_end = from_end == (gain > 0)
+        near, far = (whole - wanted[1], whole - wanted[0]) if to_end else (wanted[0] - whole, wanted[1] - whole)
+        count = min(num_pixels, math.ceil(far / abs(gain)) + 1)
+        if abs(edge - whole) < TOLERANCE_PX and near >= 0 and round(count * abs(gain)) >= far:
+            source = slice(num_pixels - count, num_pixels) if from_end else slice(0, count)
+            runs.append(_PixelRun(source, from_end, abs(gain), slice(near, far), to_end))
+    return min(runs, key=lambda run: run.used.stop, default=None)
+
+
+def _mirrored(image: Image, *, left_right: bool, up_down: bool) -> Image:
+    if not left_right and not up_down:
+        return image
+    return np.asarray(cv2.flip(image, -1 if left_right and up_down else 1 if left_right else 0), np.uint8)

@@ -1,0 +1,132 @@
+"""What images look like, in a few bytes each: enough to find those that show the same, and how files store them.
+
+The hash is the DCT hash of "Implementation and benchmarking of perceptual image hash functions" (Zauner 2010). It stays
+nearly the same when an image is scaled, compressed again, or made a little brighter.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from onelook.data.parallel_map import Work, each
+from onelook.data.scan.cache import load_scan, save_scan
+from onelook.errors import DataError
+from onelook.files.bounded import read_bounded
+from onelook.files.image_headers import DamagedImage, read_header
+from onelook.files.images import MAX_FILE_BYTES, decode_image
+
+logger = logging.getLogger(__name__)
+
+FORMAT = 2
+THUMBNAIL_SIDE = 16
+# Less spread of grey levels than this shows nothing: the hash of a blank page is noise.
+FLAT_LEVELS = 2.0
+
+_HASHED_SIDE = 32
+_LEAST_DECODED_SIDE = 64
+_NAME = "the look at the images"
+_KEPT = ("hashes", "mirrored", "thumbnails", "orientations")
+
+
+@dataclass(frozen=True)
+class ImageHashes:
+    """N images.
+
+    Attributes:
+        hashes: (N,) uint64; images that look alike differ in few bits.
+        mirrored: (N,) uint64, the hashes of the images with left and right exchanged.
+        thumbnails: (N, 256) uint8, 16 x 16 grey levels.
+        is_flat: (N,) bool, nearly one grey level all over.
+        orientations: (N,) uint8, EXIF code 1 to 8.
+    """
+
+    hashes: npt.NDArray[np.uint64]
+    mirrored: npt.NDArray[np.uint64]
+    thumbnails: npt.NDArray[np.uint8]
+    is_flat: npt.NDArray[np.bool_]
+    orientations: npt.NDArray[np.uint8]
+
+    def __len__(self) -> int:
+        return len(self.hashes)
+
+
+def look_at(
+    paths: Sequence[str], digests: npt.NDArray[np.uint8], *, work: Work, cache_folder: Path | None = None
+) -> ImageHashes:
+    """The looks of images that a scan found usable; one that can no longer be read is taken for flat.
+
+    Args:
+        paths: the files.
+        digests: (N, 16) their content, see `ScanResult.image_digests`; the key of what is kept.
+        work: threads, stop and progress.
+        cache_folder: where an earlier result may be and the new one goes; None keeps none.
+
+    Raises:
+        StopRequested: `work.stop_requested` said so.
+    """
+    key = hashlib.sha256(f"{FORMAT} ".encode() + digests.tobytes()).digest()
+    file = None if cache_folder is None else cache_folder / f"looks-{_name_of(paths)}.cache"
+    kept = None if file is None else load_scan(file, np.frombuffer(key, np.uint8))
+    if kept is not None and set(_KEPT) <= set(kept) and len(kept["hashes"]) == len(paths):
+        return _looks(kept)
+    found = list(each(_look, paths, work, name=_NAME))
+    arrays: dict[str, npt.NDArray[Any]] = {
+        "hashes": np.array([one[0] for one in found], np.uint64),
+        "mirrored": np.array([one[1] for one in found], np.uint64),
+        "thumbnails": np.array([one[2] for one in found], np.uint8).reshape(-1, THUMBNAIL_SIDE**2),
+        "orientations": np.array([one[3] for one in found], np.uint8),
+    }
+    if file is not None:
+        save_scan(file, {"key": np.frombuffer(key, np.uint8), **arrays})
+    return _looks(arrays)
+
+
+def perceptual_hash(grey: npt.NDArray[np.uint8]) -> int:
+    """64 bits of a (32, 32) grey image: which of its 64 slowest waves but the mean are above their median."""
+    waves = _cv2().dct(grey.astype(np.float32))[:9, :8].reshape(-1)[1:65]
+    bits = np.packbits(waves > np.median(waves))
+    return int.from_bytes(bits.tobytes(), "big")
+
+
+def _looks(kept: Mapping[str, Any]) -> ImageHashes:
+    is_flat = kept["thumbnails"].std(axis=1) < FLAT_LEVELS
+    return ImageHashes(kept["hashes"], kept["mirrored"], kept["thumbnails"], is_flat, kept["orientations"])
+
+
+def _look(path: str) -> tuple[int, int, npt.NDArray[np.uint8], int]:
+    try:
+        data = read_bounded(path, MAX_FILE_BYTES)
+        header = read_header(data)
+        rgb = decode_image(data, scale_hint=_scale(min(header.stored_hw)))
+    except (DataError, DamagedImage) as problem:
+        logger.debug("no look at `%s`: %s", path, problem)
+        return 0, 0, np.zeros(THUMBNAIL_SIDE**2, np.uint8), 1
+    cv2 = _cv2()
+    grey = cv2.resize(cv2.cvtColor(rgb, cv2.COLOR_RGB2GRAY), (_HASHED_SIDE, _HASHED_SIDE), interpolation=cv2.INTER_AREA)
+    thumbnail = cv2.resize(grey, (THUMBNAIL_SIDE, THUMBNAIL_SIDE), interpolation=cv2.INTER_AREA)
+    return perceptual_hash(grey), perceptual_hash(cv2.flip(grey, 1)), thumbnail.reshape(-1), header.orientation
+
+
+def _scale(side_px: int) -> int:
+    """By how much an image may be reduced and still be larger than what is hashed."""
+    return next((scale for scale in (8, 4, 2) if side_px >= scale * _LEAST_DECODED_SIDE), 1)
+
+
+def _name_of(paths: Sequence[str]) -> str:
+    return hashlib.sha256(b"\0".join(os.fsencode(path) for path in paths)).hexdigest()[:24]
+
+
+def _cv2() -> ModuleType:
+    import cv2
+
+    return cv2  # type: ignore[no-any-return, unused-ignore]

@@ -1,0 +1,1 @@
+"""The scan of a split: index, cache, ledger."""

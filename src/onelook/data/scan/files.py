@@ -1,0 +1,94 @@
+"""Looking at every image and label file of a split once, many at a time, in a fixed order."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from onelook.data.formats.label_rows import NO_ROWS, LabelBatch, batch_of, digest_table
+from onelook.data.formats.label_source import LabelSource, digest_of_file
+from onelook.data.parallel_map import Work, each, in_chunks
+from onelook.files.images import check_image
+
+NAME = "the scan of the dataset"
+# From so many images on, the time to start processes is little beside what they save.
+IMAGES_FOR_PROCESSES = 20_000
+
+
+@dataclass(frozen=True)
+class ScanChunk:
+    """What was found in M neighbouring images of a split and in their labels.
+
+    Attributes:
+        start: number of the first of them.
+        sizes_hw: (M, 2) int32 height and width after EXIF rotation, pixels; 0 where unknown.
+        image_digests: (M, 16) uint8, equal for images of equal content; zeros for one that could not be read.
+        image_problems: why an image cannot be used, by its number in the piece.
+        image_notes: something odd about an image that can be used, likewise.
+        has_labels: (M,) whether somebody said what is on the image.
+        labels: the rows of each.
+    """
+
+    start: int
+    sizes_hw: npt.NDArray[np.int32]
+    image_digests: npt.NDArray[np.uint8]
+    image_problems: Mapping[int, str]
+    image_notes: Mapping[int, str]
+    has_labels: npt.NDArray[np.bool_]
+    labels: LabelBatch
+
+    def __len__(self) -> int:
+        return len(self.sizes_hw)
+
+    @property
+    def contents(self) -> npt.NDArray[np.uint8]:
+        """(M, 32) equal for equal images with equal label files."""
+        return np.concatenate([self.image_digests, self.labels.digests], axis=1)
+
+
+def scan_files(source: LabelSource, work: Work) -> Iterator[ScanChunk]:
+    """Check each image, decoding it, and read its labels; pieces of the split, in order.
+
+    Raises:
+        StopRequested: `work.stop_requested` said so.
+    """
+
+    def look(numbers: range) -> ScanChunk:
+        images = [check_image(source.images[number]) for number in numbers]
+        return ScanChunk(
+            start=numbers.start,
+            sizes_hw=np.array([image.size_hw for image in images], np.int32),
+            image_digests=digest_table([image.digest for image in images]),
+            image_problems={place: image.problem for place, image in enumerate(images) if image.problem is not None},
+            image_notes={place: image.note for place, image in enumerate(images) if image.note is not None},
+            has_labels=source.has_labels[numbers.start : numbers.stop],
+            labels=_labels_of(source, numbers, [image.size_hw for image in images]),
+        )
+
+    use_processes = source.read_many is not None and len(source.images) >= IMAGES_FOR_PROCESSES
+    return in_chunks(look, len(source.images), work, name=NAME, use_processes=use_processes)
+
+
+def content_hashes(source: LabelSource, work: Work) -> npt.NDArray[np.uint8]:
+    """(N, 32) content of each image and its labels, as in `ScanChunk.contents`, by reading alone."""
+
+    def look(number: int) -> tuple[bytes, bytes]:
+        labels = source.digest(number) if source.has_labels[number] else b""
+        return digest_of_file(source.images[number]), labels
+
+    images, labels = zip(*each(look, range(len(source.images)), work, name=NAME), strict=True)
+    return np.concatenate([digest_table(images), digest_table(labels)], axis=1)
+
+
+def _labels_of(source: LabelSource, numbers: range, sizes_hw: list[tuple[int, int]]) -> LabelBatch:
+    if source.read_many is not None:
+        return source.read_many(numbers)
+    return batch_of(
+        [
+            source.read(number, size_hw) if source.has_labels[number] else NO_ROWS
+            for number, size_hw in zip(numbers, sizes_hw, strict=True)
+        ]
+    )

@@ -1,0 +1,113 @@
+"""The scan of a split: every image decoded once, every label row judged once, the result kept outside the dataset."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from onelook.data.dataset_spec import DatasetSpec
+from onelook.data.formats.registry import FORMATS
+from onelook.data.parallel_map import Progress, StopTest, Work
+from onelook.data.scan.cache import cache_key, load_scan, save_scan
+from onelook.data.scan.files import content_hashes, scan_files
+from onelook.data.scan.ledger import Ledger
+from onelook.data.scan.packing import ScanContent, from_arrays, pack, to_arrays
+from onelook.data.scan.rules import ScanOptions, apply_rules
+from onelook.structures.dataset_index import DatasetIndex
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class ScanResult:
+    """A split, ready to be loaded.
+
+    Attributes:
+        index: usable images with their labels.
+        ledger: what became of every image and every label row.
+        image_digests: (N, 16) uint8, equal for images of equal content.
+        from_cache: no image had to be decoded.
+    """
+
+    index: DatasetIndex
+    ledger: Ledger
+    image_digests: npt.NDArray[np.uint8]
+    from_cache: bool
+
+
+def scan_split(
+    spec: DatasetSpec,
+    split: str,
+    *,
+    options: ScanOptions | None = None,
+    workers: int = 0,
+    cache_folder: Path | None = None,
+    stop_requested: StopTest | None = None,
+    progress: Progress | None = None,
+) -> ScanResult:
+    """Check all images of a split and read all its labels; the dataset is only ever read.
+
+    Args:
+        spec: the dataset.
+        split: train, val or test.
+        options: what to insist on; by default the milder choice of each.
+        workers: threads that decode, or processes in large sets of YOLO labels; 0 decodes in the calling thread. The
+            result is the same for any number.
+        cache_folder: where an earlier result may be and the new one goes, see `default_cache_folder`; None keeps none.
+        stop_requested: asked every few images; a yes ends the scan.
+        progress: told (images done, images in all) every few images; not called when the cache answers.
+
+    Returns:
+        The result; bad rows and images are left out of it, told in its ledger, and warned of once.
+
+    Raises:
+        DataError: no image, no usable image, class ids beyond the names, and what `options` insist on.
+        StopRequested: `stop_requested` said so.
+    """
+    options = options or ScanOptions()
+    source = FORMATS[spec.format](spec, split, options.single_cls)
+    work = Work(workers, stop_requested, progress)
+    key = cache_key(source.files, source.states, root=spec.root, rules=source.rules)
+    cache_file = None if cache_folder is None else cache_folder / _cache_name(spec, split, options)
+
+    content = None if cache_file is None else _from_cache(cache_file, key, source.images)
+    if content is not None and options.verify and not np.array_equal(content_hashes(source, work), content.contents):
+        logger.debug("files changed although their sizes and times did not: scanning anew")
+        content = None
+    from_cache = content is not None
+    if content is None:
+        content = pack(source, scan_files(source, work), split=split, root=spec.root)
+        content.ledger.check()
+        if cache_file is not None:
+            save_scan(cache_file, {"key": key, **to_arrays(content)})
+    apply_rules(content.ledger, spec, options, first_label=source.first_missing)
+    index = content.index
+    if options.single_cls:
+        index = replace(index, class_ids=np.zeros_like(index.class_ids))
+    return ScanResult(index, content.ledger, content.image_digests, from_cache)
+
+
+def _cache_name(spec: DatasetSpec, split: str, options: ScanOptions) -> str:
+    """One file per YAML, split and reading of classes: a later scan replaces its own earlier result."""
+    identity = b"\0".join([os.fsencode(spec.path), split.encode(), str(options.single_cls).encode()])
+    return f"scan-{hashlib.sha256(identity).hexdigest()[:24]}.cache"
+
+
+def _from_cache(path: Path, key: npt.NDArray[np.uint8], images: Sequence[str]) -> ScanContent | None:
+    arrays = load_scan(path, key)
+    if arrays is None:
+        return None
+    try:
+        content = from_arrays(arrays, images)
+        content.ledger.check()
+    except (ValueError, KeyError, TypeError, AttributeError, AssertionError) as problem:
+        logger.debug("scan cache is not usable: %s", problem)
+        return None
+    return content

@@ -1,0 +1,97 @@
+"""The ledger of a scan, added up while the scan goes on."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from onelook.data.formats.label_rows import RowProblem
+from onelook.data.formats.label_source import LabelSource
+from onelook.data.scan.files import ScanChunk
+from onelook.data.scan.ledger import Ledger, LedgerEntry
+from onelook.files.bounded import printable
+
+
+class LedgerCount:
+    """Counts and entries of the images seen so far.
+
+    Args:
+        split: train, val or test.
+        source: the images and their labels.
+    """
+
+    def __init__(self, split: str, source: LabelSource) -> None:
+        self._split = split
+        self._source = source
+        self._rows = {"read": 0, "used": 0, "clipped": 0, "deduplicated": 0, "refused": 0, "ignored": 0}
+        self._images = {"found": 0, "missing": 0, "empty": 0, "unusable": 0}
+        self._entries: list[LedgerEntry] = []
+
+    def add(self, piece: ScanChunk, problems: Mapping[int, str]) -> None:
+        """Account for some images; `problems` says why those that are left out are, by their number in the piece."""
+        labels = piece.labels
+        is_used = np.ones(len(piece), bool)
+        is_used[list(problems)] = False
+        self._images["unusable"] += len(problems)
+        self._images["missing"] += int((is_used & ~piece.has_labels).sum())
+        self._images["empty"] += int((is_used & piece.has_labels & (labels.rows_read == 0)).sum())
+        self._images["found"] += int((is_used & (labels.rows_read > 0)).sum())
+        self._rows["read"] += int(labels.rows_read.sum())
+        self._rows["used"] += int(labels.lengths[is_used].sum())
+        for place in sorted({*problems, *piece.image_notes, *labels.problems}):
+            self._add_entries(piece, place, problems.get(place))
+
+    def _add_entries(self, piece: ScanChunk, place: int, problem: str | None) -> None:
+        """What there is to say about one image and its labels."""
+        number = piece.start + place
+        image, note = printable(self._source.images[number]), piece.image_notes.get(place)
+        if problem is not None:
+            self._entries.append(LedgerEntry(image, 0, "", problem, "unusable image", rows=0))
+        elif note is not None:
+            self._entries.append(LedgerEntry(image, 0, "", note, "note", rows=0))
+        file, rows_read = printable(self._source.label_files[number]), int(piece.labels.rows_read[place])
+        row_problems = piece.labels.problems.get(place, ())
+        if place in piece.image_problems:
+            unknown = [each for each in row_problems if each.outcome == "unknown class"]
+            for row_problem in unknown:
+                self._tell(_entry(file, row_problem))
+            if rows := rows_read - len(unknown):
+                reason = f"{rows} rows of an image that cannot be used"
+                self._tell(LedgerEntry(file, 0, "", reason, "refused", rows))
+        else:
+            for row_problem in row_problems:
+                self._tell(_entry(file, row_problem))
+
+    def ledger(self) -> Ledger:
+        """The whole account; labels of no image are added to it."""
+        file = self._source.lost_file
+        for problem in self._source.lost_rows():
+            self._rows["read"] += 1
+            self._tell(_entry(printable(file), problem))
+        rows, images = self._rows, self._images
+        return Ledger(
+            split=self._split,
+            images_found=images["found"],
+            images_missing=images["missing"],
+            images_empty=images["empty"],
+            images_unusable=images["unusable"],
+            rows_as_is=rows["used"] - rows["clipped"],
+            rows_clipped=rows["clipped"],
+            rows_deduplicated=rows["deduplicated"],
+            rows_refused=rows["refused"],
+            rows_ignored=rows["ignored"],
+            images_listed=len(self._source.images),
+            rows_read=rows["read"],
+            entries=tuple(self._entries),
+        )
+
+    def _tell(self, entry: LedgerEntry) -> None:
+        self._entries.append(entry)
+        if entry.outcome != "note":
+            self._rows["refused" if entry.outcome == "unknown class" else entry.outcome] += entry.rows
+
+
+def _entry(file: str, problem: RowProblem) -> LedgerEntry:
+    rows = 0 if problem.outcome == "note" else 1
+    return LedgerEntry(file, problem.line, problem.value, problem.reason, problem.outcome, rows, problem.place)

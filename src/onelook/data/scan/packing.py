@@ -1,0 +1,172 @@
+"""From the reports on many files to packed arrays and the ledger, and to and from the arrays of the cache."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from onelook.data.formats.label_rows import LabelBatch, batch_of
+from onelook.data.formats.label_source import LabelSource
+from onelook.data.scan.files import ScanChunk
+from onelook.data.scan.ledger import Ledger, ledger_from_json
+from onelook.data.scan.ledger_count import LedgerCount
+from onelook.structures.dataset_index import DatasetIndex
+from onelook.structures.packed_texts import PackedTexts, joined_texts
+
+Arrays = Mapping[str, npt.NDArray[Any]]
+
+_INDEX_FIELDS = ("sizes_hw", "offsets", "class_ids", "boxes", "polygon_offsets", "polygon_points")
+
+
+@dataclass(frozen=True)
+class ScanContent:
+    """What a scan knows: the index, the ledger, and the content of the files as hashes.
+
+    Attributes:
+        index: the usable images.
+        ledger: what became of all.
+        image_digests: (N, 16) one per usable image; equal for equal files.
+        is_kept: (M,) of all M images listed, which are in the index.
+        contents: (M, 32) image and label file of all images listed.
+    """
+
+    index: DatasetIndex
+    ledger: Ledger
+    image_digests: npt.NDArray[np.uint8]
+    is_kept: npt.NDArray[np.bool_]
+    contents: npt.NDArray[np.uint8]
+
+
+def pack(source: LabelSource, pieces: Iterable[ScanChunk], *, split: str, root: Path) -> ScanContent:
+    """The usable images in arrays, and the account of all."""
+    count = LedgerCount(split, source)
+    columns = _Columns()
+    is_kept = np.zeros(len(source.images), bool)
+    contents = np.zeros((len(source.images), 32), np.uint8)
+    for piece in pieces:
+        problems = problems_of(piece)
+        count.add(piece, problems)
+        is_used = np.ones(len(piece), bool)
+        is_used[list(problems)] = False
+        place = slice(piece.start, piece.start + len(piece))
+        contents[place], is_kept[place] = piece.contents, is_used
+        columns.add(piece, is_used)
+    arrays = columns.arrays()
+    paths = PackedTexts(path for path, keep in zip(source.images, is_kept.tolist(), strict=True) if keep)
+    called = (
+        [name for name, keep in zip(source.names, is_kept.tolist(), strict=True) if keep] if source.names else paths
+    )
+    index = DatasetIndex(paths=paths, fingerprint=_fingerprint(called, root, arrays), **arrays)
+    return ScanContent(index, count.ledger(), contents[is_kept, :16], is_kept, contents)
+
+
+def to_arrays(content: ScanContent) -> dict[str, npt.NDArray[Any]]:
+    """All of it but the paths, which the reader knows, as arrays."""
+    arrays = {name: getattr(content.index, name) for name in _INDEX_FIELDS}
+    texts = {"fingerprint": content.index.fingerprint, "ledger": content.ledger.to_json()}
+    return {
+        **arrays,
+        **{name: np.frombuffer(text.encode(), np.uint8) for name, text in texts.items()},
+        "is_kept": content.is_kept,
+        "contents": content.contents,
+    }
+
+
+def from_arrays(arrays: Arrays, images: Sequence[str]) -> ScanContent:
+    """What `to_arrays` was given.
+
+    Raises:
+        ValueError, KeyError, TypeError: the arrays are not of one scan of these images.
+    """
+    is_kept, contents = arrays["is_kept"], arrays["contents"]
+    if is_kept.shape != (len(images),) or contents.shape != (len(images), 32):
+        raise ValueError("another number of images")
+    paths = PackedTexts(image for image, keep in zip(images, is_kept.tolist(), strict=True) if keep)
+    index = DatasetIndex(
+        paths=paths,
+        fingerprint=arrays["fingerprint"].tobytes().decode(),
+        **{name: arrays[name] for name in _INDEX_FIELDS},
+    )
+    _require_order(index.offsets, len(paths), len(index.class_ids))
+    _require_order(index.polygon_offsets, len(index.class_ids), len(index.polygon_points))
+    if index.boxes.shape != (len(index.class_ids), 4) or index.sizes_hw.shape != (len(paths), 2):
+        raise ValueError("arrays of different lengths")
+    ledger = ledger_from_json(arrays["ledger"].tobytes().decode())
+    return ScanContent(index, ledger, contents[is_kept, :16], is_kept, contents)
+
+
+def problems_of(piece: ScanChunk) -> dict[int, str]:
+    """Why images are left out, by their number in the piece; those that are used are not there.
+
+    An image whose label rows were all refused shows objects that nobody could tell the model about: not background.
+    """
+    is_void = (piece.labels.rows_read > 0) & (piece.labels.lengths == 0)
+    void = dict.fromkeys(np.flatnonzero(is_void).tolist(), "none of its label rows can be used")
+    return {**void, **piece.image_problems}
+
+
+class _Columns:
+    """Sizes and labels of the images that are used."""
+
+    def __init__(self) -> None:
+        self._sizes: list[npt.NDArray[np.int32]] = [np.zeros((0, 2), np.int32)]
+        self._labels: list[LabelBatch] = [batch_of([])]
+
+    def add(self, piece: ScanChunk, is_used: npt.NDArray[np.bool_]) -> None:
+        self._sizes.append(piece.sizes_hw[is_used])
+        self._labels.append(piece.labels if is_used.all() else _only(piece.labels, is_used))
+
+    def arrays(self) -> dict[str, npt.NDArray[Any]]:
+        return {
+            "sizes_hw": np.concatenate(self._sizes),
+            "offsets": _ends(np.concatenate([batch.lengths for batch in self._labels])),
+            "class_ids": np.concatenate([batch.class_ids for batch in self._labels]),
+            "boxes": np.concatenate([batch.boxes for batch in self._labels]),
+            "polygon_offsets": _ends(np.concatenate([batch.polygon_lengths for batch in self._labels])),
+            "polygon_points": np.concatenate([batch.polygon_points for batch in self._labels]),
+        }
+
+
+def _only(labels: LabelBatch, is_used: npt.NDArray[np.bool_]) -> LabelBatch:
+    """The usable rows of some of the files."""
+    rows = np.repeat(is_used, labels.lengths)
+    points = np.repeat(rows, labels.polygon_lengths)
+    return replace(
+        labels,
+        class_ids=labels.class_ids[rows],
+        boxes=labels.boxes[rows],
+        polygon_lengths=labels.polygon_lengths[rows],
+        polygon_points=labels.polygon_points[points],
+        lengths=labels.lengths[is_used],
+        rows_read=labels.rows_read[is_used],
+        digests=labels.digests[is_used],
+        problems={},
+    )
+
+
+def _ends(lengths: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+    return np.concatenate([np.zeros(1, np.int64), np.cumsum(lengths, dtype=np.int64)])
+
+
+def _require_order(offsets: npt.NDArray[np.int64], num_parts: int, end: int) -> None:
+    if offsets.shape != (num_parts + 1,) or offsets[0] != 0 or offsets[-1] != end or (np.diff(offsets) < 0).any():
+        raise ValueError("offsets that do not fit")
+
+
+def _fingerprint(paths: Sequence[str], root: Path, arrays: Arrays) -> str:
+    """Hex digest of names below the root, sizes and labels: a dataset that moves as a whole keeps it."""
+    digest = hashlib.sha256()
+    prefix = f"{root}{os.sep}"
+    for block in joined_texts([path.removeprefix(prefix) for path in paths]):
+        digest.update(block)
+    for name in _INDEX_FIELDS:
+        digest.update(f"\0{name}\0".encode())
+        digest.update(np.ascontiguousarray(arrays[name]).tobytes())
+    return digest.hexdigest()

@@ -1,0 +1,111 @@
+"""What a scan's findings mean: when to stop, when to warn, when to go on."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+
+from onelook.data.dataset_spec import DatasetSpec
+from onelook.data.scan.ledger import Ledger, LedgerEntry
+from onelook.errors import DataError, OnelookError, combined
+from onelook.files.bounded import printable
+
+logger = logging.getLogger(__name__)
+
+MOST_MISSING = 0.5
+
+
+@dataclass(frozen=True)
+class ScanOptions:
+    """What a scan insists on.
+
+    Attributes:
+        single_cls: all labels become class 0, whatever ids they have.
+        strict: stop if any image or label row cannot be used.
+        allow_unlabelled: accept that most images have no label file, or that the training split has no label at all.
+        verify: compare the content of all files with the cached result, not only their sizes and times.
+        report_only: insist on nothing and warn of nothing; the ledger tells all.
+    """
+
+    single_cls: bool = False
+    strict: bool = False
+    allow_unlabelled: bool = False
+    verify: bool = False
+    report_only: bool = False
+
+
+def apply_rules(ledger: Ledger, spec: DatasetSpec, options: ScanOptions, *, first_label: str | None) -> None:
+    """Raise DataError if the split should not be used; warn once if parts of it are left out.
+
+    Args:
+        ledger: the findings.
+        spec: where they come from.
+        options: what to insist on.
+        first_label: the first label file that was looked for and is not there, if any.
+    """
+    if options.report_only:
+        return
+    bad = ledger.of("refused", "unusable image", "unknown class")
+    unknown = ledger.of("unknown class")
+    if unknown:
+        raise _unknown_classes(unknown, ledger.split, spec)
+    if options.strict and bad:
+        raise combined(
+            DataError,
+            f"split `{ledger.split}`: cannot use {ledger.images_unusable} images and {ledger.rows_refused} label rows:",
+            [str(entry) for entry in bad],
+            hint="cure them, or go on without them by leaving out `--strict`",
+        )
+    if ledger.images_unusable == ledger.images_listed:
+        raise combined(
+            DataError, f"split `{ledger.split}`: no image can be used:", [str(e) for e in ledger.of("unusable image")]
+        )
+    if not options.allow_unlabelled:
+        _require_labels(ledger, spec, first_label)
+    if bad:
+        first = "; ".join(str(entry) for entry in bad[:3])
+        logger.warning(
+            "split `%s`: %d of %d images and %d of %d label rows cannot be used and are left out; first: %s",
+            ledger.split, ledger.images_unusable, ledger.images_listed, ledger.rows_refused, ledger.rows_read, first,
+        )  # fmt: skip
+
+
+def _unknown_classes(unknown: list[LedgerEntry], split: str, spec: DatasetSpec) -> OnelookError:
+    values = {entry.value for entry in unknown}
+    if spec.format == "yolo":
+        what = f"class ids {', '.join(sorted(values, key=int))} are not below"
+        cure = f"class ids count from 0 ({spec.names[0]}) to {len(spec.names) - 1} ({spec.names[-1]})"
+    else:
+        what = f"the classes {', '.join(f'`{value}`' for value in sorted(values))} are not among"
+        cure = f"`names` in the dataset YAML gives the classes: {', '.join(spec.names[:10])}" + (
+            ", ..." if len(spec.names) > 10 else ""
+        )
+    return combined(
+        DataError,
+        f"split `{split}`: {what} the {len(spec.names)} classes "
+        f"of `{printable(spec.path)}`, in {len(unknown)} label rows:",
+        [str(entry) for entry in unknown],
+        hint=f"{cure}; or count all as one class with `--single-cls`",
+    )
+
+
+def _require_labels(ledger: Ledger, spec: DatasetSpec, first_label: str | None) -> None:
+    usable = ledger.images_listed - ledger.images_unusable
+    if ledger.images_missing > MOST_MISSING * usable and first_label is not None:
+        raise DataError(
+            f"split `{ledger.split}`: {ledger.images_missing} of {usable} images have no label file; "
+            f"looked for `{printable(first_label)}`, for one",
+            hint=f"{_place_of_labels(ledger.split, spec)}; if these are all background, add `--allow-unlabelled`",
+        )
+    if ledger.split == "train" and ledger.rows_used == 0:
+        raise DataError(
+            f"split `train`: {usable} images, and not one label that can be used",
+            hint="check the label files; if these are all background, add `--allow-unlabelled`",
+        )
+
+
+def _place_of_labels(split: str, spec: DatasetSpec) -> str:
+    if split not in spec.annotations:
+        return "labels lie beside images, or in a folder `labels` in place of `images`"
+    folder = printable(spec.annotations[split])
+    return f"the label file of an image lies below `{folder}` as the image lies below its folder, with the same name"

@@ -1,0 +1,85 @@
+"""Which part each group of images goes to: by the hash of its name, or so that all classes are divided alike.
+
+Letters: G groups, P parts, K classes.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+Array = npt.NDArray[Any]
+
+
+def places_of(names: Sequence[str], seed: int) -> npt.NDArray[np.float64]:
+    """A place from 0 to 1 for each name, (G,), which depends on the name and the seed alone."""
+    digests = (hashlib.sha256(f"{seed}\0".encode() + os.fsencode(name)).digest()[:8] for name in names)
+    return np.array([int.from_bytes(digest, "big") / 2**64 for digest in digests], np.float64)
+
+
+def by_hash(names: Sequence[str], fractions: Sequence[float], seed: int) -> npt.NDArray[np.int64]:
+    """The part of each group, (G,), by its name and the seed alone: further groups move none.
+
+    The parts have the sizes of `fractions` only on average.
+
+    Args:
+        names: of the groups, each once.
+        fractions: of the parts, sum 1.
+        seed: another seed, another division.
+    """
+    ends = np.cumsum(fractions)
+    used = np.flatnonzero(np.asarray(fractions) > 0)
+    parts = np.searchsorted(ends, places_of(names, seed), side="right")
+    last = int(used[-1])  # rounding may have left the sum a little below 1
+    return np.minimum(parts, last).astype(np.int64, copy=False)
+
+
+def stratified(
+    names: Sequence[str], sizes: Array, class_labels: Array, fractions: Sequence[float], seed: int
+) -> npt.NDArray[np.int64]:
+    """The part of each group, (G,), such that each class is divided as nearly by `fractions` as groups allow.
+
+    Iterative stratification: "On the stratification of multi-label data" (Sechidis, Tsoumakas, Vlahavas 2011), with
+    groups in place of single images and numbers of labels in place of yes and no. The rarest class goes first, and of
+    a class the groups with most of it; equals go by their hash.
+
+    Args:
+        names: of the groups, each once.
+        sizes: (G,) images of each group.
+        class_labels: (G, K) labels of each class in each group.
+        fractions: of the parts, sum 1.
+        seed: another seed, another division.
+    """
+    places, parts = places_of(names, seed), np.full(len(names), -1, np.int64)
+    shares = np.asarray(fractions, np.float64)
+    wanted_labels = shares[:, None] * class_labels.sum(axis=0)[None]  # (P, K)
+    wanted_images = shares * np.sum(sizes)
+    left = class_labels.sum(axis=0).astype(np.float64)
+    while (left > 0).any():
+        rarest = int(np.argmin(np.where(left > 0, left, np.inf)))
+        waiting = np.flatnonzero((parts < 0) & (class_labels[:, rarest] > 0))
+        order = waiting[np.lexsort((places[waiting], -class_labels[waiting, rarest]))]
+        for group in order.tolist():
+            part = _neediest(wanted_labels[:, rarest], wanted_images, shares)
+            parts[group] = part
+            wanted_labels[part] -= class_labels[group]
+            wanted_images[part] -= sizes[group]
+            left -= class_labels[group]
+        left[rarest] = 0
+    waiting = np.flatnonzero(parts < 0)  # without a label
+    for group in waiting[np.lexsort((places[waiting], -np.asarray(sizes)[waiting]))].tolist():
+        parts[group] = _neediest(wanted_images, wanted_images, shares)
+        wanted_images[parts[group]] -= sizes[group]
+    return parts
+
+
+def _neediest(wanted: Array, wanted_images: Array, shares: Array) -> int:
+    """The part that most is wanting in; of equals the one with most images wanting, then the first."""
+    usable = np.flatnonzero(shares > 0)
+    best = usable[wanted[usable] >= wanted[usable].max() - 1e-9]
+    return int(best[np.argmax(wanted_images[best])])

@@ -1,0 +1,106 @@
+"""Images that are there more than once, within a split or across splits, and how files store them."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from onelook.data.image_hashes import ImageHashes
+from onelook.doctor.findings import Finding, Scans
+from onelook.doctor.near_duplicates import alike_pairs, mirrored_pairs
+from onelook.files.bounded import printable
+
+_TURNED = {2: "mirrored", 3: "upside down", 4: "mirrored upside down"}
+
+
+@dataclass(frozen=True)
+class AllImages:
+    """The usable images of all splits in one row, split after split.
+
+    Attributes:
+        splits: of each, its split.
+        images: of each, its number in the index of its split.
+        paths: of each, its file.
+        digests: (N, 16) content.
+        looks: of all.
+    """
+
+    splits: tuple[str, ...]
+    images: tuple[int, ...]
+    paths: tuple[str, ...]
+    digests: npt.NDArray[np.uint8]
+    looks: ImageHashes
+
+    @staticmethod
+    def of(scans: Scans, looks: Mapping[str, ImageHashes]) -> AllImages:
+        """The images of all splits, the largest split first."""
+        order = sorted(scans, key=lambda split: -len(scans[split].index))
+        joined = ImageHashes(
+            *(
+                np.concatenate([getattr(looks[split], name) for split in order])
+                for name in ("hashes", "mirrored", "thumbnails", "is_flat", "orientations")
+            )
+        )
+        return AllImages(
+            tuple(split for split in order for _ in range(len(scans[split].index))),
+            tuple(image for split in order for image in range(len(scans[split].index))),
+            tuple(path for split in order for path in scans[split].index.paths),
+            np.concatenate([scans[split].image_digests for split in order]),
+            joined,
+        )
+
+
+def doubled_findings(images: AllImages, max_bits: int) -> Iterator[Finding]:
+    """Images of which there is another one: the same to the byte, or one that looks alike, mirrored or not.
+
+    One of a pair is told of: in two splits, the one in the smaller split, and in one split, the later one.
+
+    Args:
+        images: of all splits.
+        max_bits: most bits that the hashes of images that look alike differ in; -1 looks for none.
+    """
+    same: dict[bytes, list[int]] = defaultdict(list)
+    for number, digest in enumerate(map(bytes, images.digests)):
+        same[digest].append(number)
+    first_of = np.arange(len(images.paths))
+    for numbers in same.values():
+        first_of[numbers] = numbers[0]
+        for number in numbers[1:]:
+            yield _finding(images, number, _twin(images, number, numbers), "image", "has the same content as")
+    if max_bits < 0:
+        return
+    told: set[tuple[int, int]] = set()
+    for search, words in ((alike_pairs, "looks like"), (mirrored_pairs, "looks like the mirror image of")):
+        alike: dict[int, list[int]] = defaultdict(list)
+        for one, other in search(images.looks, max_bits).tolist():
+            if first_of[one] == one and first_of[other] == other and (one, other) not in told:  # else told of already
+                alike[other].append(one)
+                told.add((one, other))
+        for number in sorted(alike):
+            yield _finding(images, number, _twin(images, number, alike[number]), "look", words)
+
+
+def turned_findings(scans: Scans, looks: Mapping[str, ImageHashes]) -> Iterator[Finding]:
+    """Images that are stored lying, mirrored or upside down, with a note in EXIF."""
+    for split, scan in scans.items():
+        for image in np.flatnonzero(looks[split].orientations != 1).tolist():
+            code = int(looks[split].orientations[image])
+            told = f"stored {_TURNED.get(code, 'on its side')} (EXIF orientation {code})"
+            yield Finding("turned-image", split, printable(scan.index.paths[image]), told, image=image)
+
+
+def _twin(images: AllImages, number: int, others: list[int]) -> int:
+    """Which of the others to name: one of another split, if there is one, since that is worse."""
+    return next((other for other in others if images.splits[other] != images.splits[number]), others[0])
+
+
+def _finding(images: AllImages, number: int, twin: int, what: str, words: str) -> Finding:
+    split, other = images.splits[number], images.splits[twin]
+    kind = f"{'doubled' if split == other else 'leaked'}-{what}"
+    place = "" if split == other else f" of split `{other}`"
+    detail = f"{words} `{printable(images.paths[twin])}`{place}"
+    return Finding(kind, split, printable(images.paths[number]), detail, image=images.images[number])

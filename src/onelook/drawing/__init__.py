@@ -1,0 +1,1 @@
+"""Boxes, text and feature maps drawn into images."""

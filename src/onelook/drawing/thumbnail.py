@@ -1,0 +1,37 @@
+"""Small copies of images, to be kept beside their boxes."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from onelook.files.images import encode_image, read_image
+
+SIDE_PX = 512
+QUALITY = 80
+SCALE_HINTS = (8, 4, 2)
+
+
+def thumbnail(path: str, size_hw: tuple[int, int]) -> bytes:
+    """A JPEG of an image file whose longest side has at most 512 pixels.
+
+    Args:
+        path: of the image.
+        size_hw: its height and width, pixels.
+
+    Raises:
+        DataError: the image cannot be read any more.
+    """
+    longest = max(size_hw)
+    hint = next((hint for hint in SCALE_HINTS if longest // hint >= 2 * SIDE_PX), 1)
+    return encode_image(_shrunk(read_image(path, scale_hint=hint)), ".jpg", quality=QUALITY)
+
+
+def _shrunk(image: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
+    height, width = image.shape[:2]
+    scale = SIDE_PX / max(height, width)
+    if scale >= 1:
+        return image
+    size = max(1, round(width * scale)), max(1, round(height * scale))
+    return cv2.resize(image, size, interpolation=cv2.INTER_AREA).astype(np.uint8, copy=False)

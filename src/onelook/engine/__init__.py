@@ -1,1 +1,0 @@
-"""Verbs over time: training, evaluating, predicting, saving."""

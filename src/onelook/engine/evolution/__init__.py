@@ -1,1 +1,0 @@
-"""Search of hyper-parameters; knows no data and no model, only what a set of hyper-parameters is worth."""

@@ -1,8 +1,0 @@
-"""What to look at: from what the user typed to frames."""
-
-from __future__ import annotations
-
-from onelook.engine.sources.files import find_media, is_video
-from onelook.engine.sources.frame import Frame
-
-__all__ = ["Frame", "find_media", "is_video"]

@@ -1,0 +1,1 @@
+"""From images to detections: sources, backends, predictor, evaluator, tiles, test-time augmentation."""

@@ -1,0 +1,152 @@
+"""What runs a detector: one face for PyTorch and for every exported format. NmsSettings lives elsewhere.
+
+Letters: B images, H, W pixels, N boxes of an image, K classes.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from onelook.errors import SettingsError
+from onelook.models.detector import DetectionModel
+from onelook.models.fuse import fuse, halved
+
+
+@dataclass(frozen=True)
+class Thresholds:
+    """The suppression that a program does itself; it has dropped all other boxes for good.
+
+    Attributes:
+        conf_thres: least score.
+        iou_thres: overlap above which the weaker of two boxes of a class is dropped.
+        max_det: most detections per image.
+        agnostic: boxes of different classes suppress each other too.
+    """
+
+    conf_thres: float
+    iou_thres: float
+    max_det: int
+    agnostic: bool = False
+
+
+class Backend(Protocol):
+    """A detector that runs: images in, decoded boxes and scores out."""
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """K class names."""
+        ...
+
+    @property
+    def num_classes(self) -> int:
+        """Classes, K."""
+        ...
+
+    @property
+    def stride(self) -> int:
+        """Height and width of images are multiples of this, pixels."""
+        ...
+
+    @property
+    def map_strides(self) -> tuple[int, ...] | None:
+        """Pixels per cell of each output map, in the order of the boxes (map, anchor, row, column); None if unknown."""
+        ...
+
+    @property
+    def device(self) -> torch.device:
+        """Where `predict` takes its images from; its result is there too."""
+        ...
+
+    @property
+    def frame_hw(self) -> tuple[int, int] | None:
+        """The only height and width that images may have, pixels; None if any multiple of the stride will do."""
+        ...
+
+    @property
+    def max_batch(self) -> int | None:
+        """Most images of one call; None if there is no limit."""
+        ...
+
+    @property
+    def thresholds(self) -> Thresholds | None:
+        """The suppression that is done inside; None if all boxes come out, as they do from a network."""
+        ...
+
+    def predict(self, images: Tensor) -> Tensor:
+        """Decoded predictions, (B, N, 5 + K) float32: cx, cy, w, h in pixels of the images, objectness, class scores.
+
+        Args:
+            images: (B, 3, H, W) float32 from 0 to 1, at most `max_batch` of them.
+        """
+        ...
+
+
+class TorchBackend:
+    """A fused copy of a PyTorch model.
+
+    Args:
+        model: not changed.
+        device: where the copy runs; None means where the model is.
+        half: 16-bit arithmetic in the network; GPUs only. Boxes are decoded in 32 bits all the same.
+
+    Raises:
+        SettingsError: `half` is asked for on a CPU.
+    """
+
+    def __init__(self, model: DetectionModel, device: torch.device | None = None, *, half: bool = False) -> None:
+        self.names: tuple[str, ...] = tuple(model.names)
+        self.num_classes = model.num_classes
+        self.stride = model.max_stride
+        self.map_strides: tuple[int, ...] | None = model.stride_px
+        self.device = device or next(model.parameters()).device
+        self.frame_hw: tuple[int, int] | None = None
+        self.max_batch: int | None = None
+        self.thresholds: Thresholds | None = None
+        if half and self.device.type == "cpu":
+            raise SettingsError("setting `half` needs a GPU, the device is `cpu`", hint="drop `half`")
+        self._half = half
+        fused = fuse(model).to(self.device)
+        fused.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self._model = halved(fused) if half else fused
+
+    @torch.inference_mode()
+    def predict(self, images: Tensor) -> Tensor:
+        """Decoded predictions, see `Backend.predict`."""
+        return self._model.decode(self._model(images.half() if self._half else images))
+
+
+def predict_all(backend: Backend, images: Tensor) -> Tensor:
+    """Decoded predictions of any number of images, as many at a time as the back end takes; see `Backend.predict`."""
+    parts = torch.split(images, backend.max_batch or max(len(images), 1))
+    return torch.cat([backend.predict(part) for part in parts]) if len(parts) > 1 else backend.predict(images)
+
+
+def check_thresholds(backend: Backend, asked: Thresholds) -> None:
+    """Refuse thresholds that a back end with suppression inside cannot meet.
+
+    Raises:
+        SettingsError: it has dropped boxes that are asked for.
+    """
+    done = backend.thresholds
+    if done is None:
+        return
+    problems = [
+        text
+        for text, is_met in (
+            (f"`conf_thres` is {asked.conf_thres}, done is {done.conf_thres}", asked.conf_thres >= done.conf_thres),
+            (f"`iou_thres` is {asked.iou_thres}, done is {done.iou_thres}", asked.iou_thres == done.iou_thres),
+            (f"`max_det` is {asked.max_det}, done is {done.max_det}", asked.max_det <= done.max_det),
+            (f"`agnostic_nms` is {asked.agnostic}, done is {done.agnostic}", asked.agnostic == done.agnostic),
+        )
+        if not is_met
+    ]
+    if problems:
+        raise SettingsError(
+            f"the export suppresses boxes itself: {'; '.join(problems)}",
+            hint=f"use `--conf-thres {done.conf_thres} --iou-thres {done.iou_thres} --max-det {done.max_det}`, "
+            "or export without `--nms`",
+        )

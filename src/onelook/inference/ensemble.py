@@ -1,0 +1,110 @@
+"""Several detectors as one, and the way from models to what runs."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from onelook.errors import ModelError, SettingsError
+from onelook.inference.backend import Backend, Thresholds, TorchBackend, predict_all
+from onelook.inference.tta import AugmentedDetector
+from onelook.models.detector import DetectionModel
+
+
+class Ensemble:
+    """A `Backend` that gives the boxes of all its members, one after the other: one suppression merges them.
+
+    Frames suit all members: multiples of all strides, and the only size of those that take one size.
+
+    Args:
+        members: at least one; each may be on a device of its own, images and results are where the first is.
+        labels: names of the members for messages.
+
+    Raises:
+        ModelError: members have other classes than the first.
+        SettingsError: members take different sizes only, or one suppresses boxes itself.
+    """
+
+    def __init__(self, members: Sequence[Backend], labels: Sequence[str] = ()) -> None:
+        self._members = tuple(members)
+        labels = tuple(labels) or tuple(f"number {number}" for number in range(1, len(self._members) + 1))
+        first = self._members[0]
+        for member, label in zip(self._members, labels, strict=True):
+            _refuse_other_classes(first, member, labels=(labels[0], label))
+            if member.thresholds is not None:
+                raise SettingsError(
+                    f"weights `{label}` suppress boxes themselves; an ensemble needs all boxes",
+                    hint="export without `--nms`",
+                )
+        sizes = {member.frame_hw: label for member, label in zip(self._members, labels, strict=True)}
+        sizes.pop(None, None)
+        if len(sizes) > 1:
+            each = ", ".join(f"`{label}` for {size[0]} x {size[1]}" for size, label in sizes.items() if size)
+            raise SettingsError(
+                f"the weights of the ensemble were exported for different sizes: {each}",
+                hint="export them for one size, or with `--dynamic`",
+            )
+        self.names: tuple[str, ...] = first.names
+        self.num_classes = first.num_classes
+        self.stride = math.lcm(*(member.stride for member in self._members))
+        self.map_strides: tuple[int, ...] | None = None
+        self.device = first.device
+        self.frame_hw: tuple[int, int] | None = next(iter(sizes), None)
+        self.max_batch: int | None = None
+        self.thresholds: Thresholds | None = None
+
+    def predict(self, images: Tensor) -> Tensor:
+        """Decoded predictions of all members, see `Backend.predict`."""
+        found = [predict_all(member, images.to(member.device)).to(self.device) for member in self._members]
+        return torch.cat(found, dim=1)
+
+
+def assembled(
+    models: Sequence[DetectionModel | Backend],
+    *,
+    device: torch.device | None = None,
+    half: bool = False,
+    augment: bool = False,
+    labels: Sequence[str] = (),
+) -> Backend:
+    """What runs one detector, or several as an ensemble.
+
+    Args:
+        models: at least one; not changed.
+        device: where copies of PyTorch models run; None means where each is.
+        half: 16-bit arithmetic in PyTorch models; GPUs only.
+        augment: look at each image in three ways, see `AugmentedDetector`.
+        labels: names of the models for messages.
+
+    Raises:
+        ModelError, SettingsError: see `Ensemble` and `AugmentedDetector`; or `half` does not suit a model.
+    """
+    members = [_backend(model, device, half=half) for model in models]
+    if augment:
+        members = [AugmentedDetector(member) for member in members]
+    return members[0] if len(members) == 1 else Ensemble(members, labels)
+
+
+def _backend(model: DetectionModel | Backend, device: torch.device | None, *, half: bool) -> Backend:
+    if isinstance(model, DetectionModel):
+        return TorchBackend(model, device, half=half)
+    if half:
+        raise SettingsError("setting `half` is for PyTorch models", hint="export with `--half`")
+    return model
+
+
+def _refuse_other_classes(first: Backend, other: Backend, *, labels: tuple[str, str]) -> None:
+    if other.num_classes != first.num_classes:
+        raise ModelError(
+            f"weights `{labels[0]}` have {first.num_classes} classes, `{labels[1]}` have {other.num_classes}",
+            hint="the members of an ensemble need the same classes",
+        )
+    for number, (one, two) in enumerate(zip(first.names, other.names, strict=True)):
+        if one != two:
+            raise ModelError(
+                f"class {number} is `{one}` in weights `{labels[0]}` and `{two}` in `{labels[1]}`",
+                hint="the members of an ensemble need the same classes in the same order",
+            )

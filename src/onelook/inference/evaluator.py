@@ -1,0 +1,285 @@
+"""Runs a model over a split, in one process or shared out among many, and measures what it finds."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from onelook.errors import MemoryShortage
+from onelook.geometry.nms import non_max_suppression
+from onelook.inference.backend import Backend, predict_all
+from onelook.inference.hybrid_labels import with_labels
+from onelook.losses.detection_loss import DetectionLoss, LossTerms
+from onelook.metrics.detection_metrics import evaluate
+from onelook.models.detector import DetectionModel
+from onelook.processes.memory import is_out_of_memory
+from onelook.processes.process_group import ProcessGroup
+from onelook.processes.stop_signal import StopSignal
+from onelook.structures.batch import Batch, ImageInfo
+from onelook.structures.dataset_index import DatasetIndex
+from onelook.structures.detections import Detections
+from onelook.structures.metrics import DetectionMetrics, as_arrays, from_arrays
+
+
+@dataclass(frozen=True)
+class EvaluationSettings:
+    """What counts as a detection.
+
+    Attributes:
+        conf_thres: least score.
+        iou_thres: overlap above which the weaker of two boxes of a class is dropped.
+        max_det: most detections per image.
+        agnostic: whether boxes of different classes suppress each other.
+        amp: type of mixed-precision arithmetic in the forward pass, or None.
+        multi_label: every class of a box counts, and not only its best one.
+        hybrid: labels count as detections of full certainty, which suppress others; the numbers are not the model's.
+    """
+
+    conf_thres: float = 0.001
+    iou_thres: float = 0.6
+    max_det: int = 300
+    agnostic: bool = False
+    amp: torch.dtype | None = None
+    multi_label: bool = True
+    hybrid: bool = False
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """The outcome of one pass over a split.
+
+    Attributes:
+        metrics: the numbers.
+        losses: box, obj and cls terms, mean over images; None if no loss was given.
+        milliseconds: per image that this process has seen: "load", "inference", "nms", "metrics".
+        detections: one entry per image of the index, in its order.
+    """
+
+    metrics: DetectionMetrics
+    losses: tuple[float, float, float] | None
+    milliseconds: dict[str, float]
+    detections: tuple[Detections, ...]
+
+
+class Evaluator:
+    """Evaluates models on one split, again and again.
+
+    Args:
+        index: the split; truth is taken from here, exact to the label files.
+        loader: gives the batches of one pass: number r, r + W, r + 2 W and so on in process r of W.
+        num_classes: of the model.
+        settings: thresholds.
+        group: the processes that share the work; the result is the same in all, and for any number of them.
+    """
+
+    def __init__(
+        self,
+        index: DatasetIndex,
+        loader: Callable[[], Iterable[Batch]],
+        *,
+        num_classes: int,
+        settings: EvaluationSettings,
+        group: ProcessGroup | None = None,
+    ) -> None:
+        self._index = index
+        self._loader = loader
+        self._num_classes = num_classes
+        self._settings = settings
+        self._group = ProcessGroup() if group is None else group
+        self._truths = [index.ground_truth(image) for image in range(len(index))]
+
+    @torch.inference_mode()
+    def run(
+        self,
+        model: DetectionModel | Backend,
+        *,
+        loss: DetectionLoss | None = None,
+        stop: StopSignal | None = None,
+        on_batch: Callable[[int], None] | None = None,
+    ) -> Evaluation:
+        """Evaluate `model`, which must be in evaluation mode and the same in all processes.
+
+        Args:
+            model: moved nowhere; batches follow its device.
+            loss: also measured, on the raw maps; for PyTorch models only.
+            stop: asked after every batch.
+            on_batch: told how many images this process has done.
+
+        Raises:
+            StopRequested: `stop` was set, here or in another process.
+        """
+        found = _Found(self._group)
+        for batch in self._loader():
+            found.lap("load")
+            if isinstance(model, DetectionModel):
+                raw_maps = self._raw_maps(model, prepare_images(batch.images, next(model.parameters()).device))
+                if loss is not None:
+                    found.add_losses(loss(raw_maps, batch.targets), len(batch.infos))
+                predictions = model.decode(raw_maps)
+            else:
+                predictions = self._predictions(model, prepare_images(batch.images, model.device))
+            if self._settings.hybrid:
+                frame_hw = (batch.images.shape[2], batch.images.shape[3])
+                predictions = with_labels(predictions, batch.targets, frame_hw=frame_hw)
+            if predictions.is_cuda:  # so that the time of the network is not that of the suppression
+                torch.cuda.synchronize(predictions.device)
+            found.lap("inference")
+            found.add_detections(self._suppress(predictions), batch.infos)
+            found.lap("nms")
+            if stop is not None and stop.requested:
+                break
+            if on_batch is not None:
+                on_batch(found.num_images)
+        self._group.rest()
+        if stop is not None:
+            self._group.check(stop)
+        detections, losses = found.of_all(len(self._index))
+        metrics = self._measure(detections)
+        found.lap("metrics")
+        return Evaluation(metrics, losses if loss is not None else None, found.milliseconds(), detections)
+
+    def _raw_maps(self, model: DetectionModel, images: Tensor) -> list[Tensor]:
+        amp = self._settings.amp
+
+        def forward(part: Tensor) -> list[Tensor]:
+            with torch.autocast(part.device.type, dtype=amp, enabled=amp is not None):
+                return model(part)  # type: ignore[no-any-return]
+
+        return _as_memory_allows(forward, images)
+
+    def _predictions(self, backend: Backend, images: Tensor) -> Tensor:
+        (predictions,) = _as_memory_allows(lambda part: [predict_all(backend, part)], images)
+        return predictions
+
+    def _suppress(self, predictions: Tensor) -> Sequence[Tensor]:
+        return non_max_suppression(
+            predictions,
+            conf_thres=self._settings.conf_thres,
+            iou_thres=self._settings.iou_thres,
+            max_det=self._settings.max_det,
+            multi_label=self._settings.multi_label,
+            agnostic=self._settings.agnostic,
+        )
+
+    def _measure(self, detections: Sequence[Detections]) -> DetectionMetrics:
+        """The numbers, computed in process 0."""
+        arrays: dict[str, Tensor] = {}
+        if self._group.is_first:
+            metrics = evaluate(self._truths, detections, num_classes=self._num_classes, max_det=self._settings.max_det)
+            if self._group.world_size == 1:
+                return metrics
+            arrays = {name: torch.from_numpy(np.array(values)) for name, values in as_arrays(metrics).items()}
+        return from_arrays({name: values.numpy() for name, values in self._group.share_tensors(arrays).items()})
+
+
+def _as_memory_allows(forward: Callable[[Tensor], list[Tensor]], images: Tensor) -> list[Tensor]:
+    """What `forward` gives for a batch; found in two halves if memory does not suffice."""
+    try:
+        return forward(images)
+    except (RuntimeError, MemoryError) as problem:
+        if not is_out_of_memory(problem):
+            raise
+        reason = " ".join(str(problem).split())
+    if len(images) == 1:
+        raise MemoryShortage(
+            f"not enough memory to run the model on one image of {images.shape[3]} x {images.shape[2]} pixels: "
+            f"{reason}",
+            hint="use a smaller `--imgsz` or a smaller model",
+        )
+    halves = [_as_memory_allows(forward, half) for half in images.chunk(2)]
+    return [torch.cat(parts) for parts in zip(*halves, strict=True)]
+
+
+class _Found:
+    """What one pass has found so far in this process."""
+
+    def __init__(self, group: ProcessGroup) -> None:
+        self._group = group
+        self._detections: dict[int, Detections] = {}
+        self._losses: list[list[float]] = []
+        self._seconds = dict.fromkeys(("load", "inference", "nms", "metrics"), 0.0)
+        self._mark = time.perf_counter()
+
+    @property
+    def num_images(self) -> int:
+        """Images done by this process."""
+        return len(self._detections)
+
+    def lap(self, name: str) -> None:
+        """Count the time since the last call as that of `name`."""
+        now = time.perf_counter()
+        self._seconds[name] += now - self._mark
+        self._mark = now
+        self._group.beat(f"in a validation, after {self.num_images} images")
+
+    def add_losses(self, terms: LossTerms, num_images: int) -> None:
+        """Note the losses of the next batch."""
+        items = torch.stack([terms.box, terms.obj, terms.cls]).tolist()
+        self._losses.append([item * num_images for item in items])
+
+    def add_detections(self, rows: Sequence[Tensor], infos: Sequence[ImageInfo]) -> None:
+        """Note what was found in the images of a batch."""
+        for info, row in zip(infos, rows, strict=True):
+            self._detections[info.index] = to_original(row, info)
+
+    def milliseconds(self) -> dict[str, float]:
+        """Per image of this process."""
+        return {name: 1000 * seconds / max(self.num_images, 1) for name, seconds in self._seconds.items()}
+
+    def of_all(self, num_images: int) -> tuple[tuple[Detections, ...], tuple[float, float, float]]:
+        """Detections in the order of the index, and mean losses, of all processes together.
+
+        Losses are added up in the order of the batches, so that the sum does not depend on who computed them.
+        """
+        numbers = torch.tensor([[image, len(found)] for image, found in self._detections.items()], dtype=torch.int64)
+        rows = [_row(found) for found in self._detections.values()]
+        flat = torch.from_numpy(np.concatenate([np.zeros((0, 6), np.float32), *rows]))
+        merged = [Detections.empty()] * num_images
+        seen = 0
+        for pairs, found in zip(
+            self._group.gather_rows(numbers.reshape(-1, 2)), self._group.gather_rows(flat), strict=True
+        ):
+            parts = torch.split(found, pairs[:, 1].tolist())
+            for image, part in zip(pairs[:, 0].tolist(), parts, strict=True):
+                merged[image] = _detections(part)
+            seen += len(pairs)
+        by_process = self._group.gather_rows(torch.tensor(self._losses, dtype=torch.float64).reshape(-1, 3))
+        total = np.zeros(3)
+        for number in range(max(len(losses) for losses in by_process)):
+            for losses in by_process:
+                total += losses[number].numpy() if number < len(losses) else 0.0
+        box, obj, cls = (total / max(seen, 1)).tolist()
+        return tuple(merged), (box, obj, cls)
+
+
+def prepare_images(images: Tensor, device: torch.device) -> Tensor:
+    """(B, 3, H, W) uint8 to float32 from 0 to 1 on `device`, channels last in memory."""
+    moved = images.to(device, non_blocking=True)
+    return moved.to(torch.float32, memory_format=torch.channels_last).div_(255)
+
+
+def to_original(rows: Tensor, info: ImageInfo) -> Detections:
+    """Detections in pixels of the original image, from (n, 6) rows x1, y1, x2, y2, score, class of the batch image."""
+    values = rows.cpu().numpy()
+    gain = np.array([*info.gain_xy, *info.gain_xy], np.float32)
+    pad = np.array([*info.pad_xy, *info.pad_xy], np.float32)
+    height, width = info.size_hw
+    boxes = (values[:, :4] - pad) / gain
+    boxes = np.clip(boxes, 0, np.array([width, height, width, height], np.float32))
+    return Detections(boxes.astype(np.float32), values[:, 4].astype(np.float32), values[:, 5].astype(np.int64))
+
+
+def _row(found: Detections) -> npt.NDArray[np.float32]:
+    """(n, 6) x1, y1, x2, y2, score, class; class numbers are small enough to be exact."""
+    return np.column_stack([found.boxes, found.scores, found.class_ids.astype(np.float32)])
+
+
+def _detections(rows: Tensor) -> Detections:
+    values = rows.numpy()
+    return Detections(values[:, :4].copy(), values[:, 4].copy(), values[:, 5].astype(np.int64))

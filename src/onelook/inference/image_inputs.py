@@ -1,0 +1,118 @@
+"""Images as they are given in Python: files, arrays, tensors, Pillow's images, and lists of them."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from onelook.errors import DataError
+from onelook.files.bounded import printable
+from onelook.files.images import read_image
+from onelook.inference.sources import find_media, is_video
+
+Image = npt.NDArray[np.uint8]
+
+WHAT_IS_TAKEN = "(H, W, 3) uint8 RGB arrays, (3, H, W) tensors, Pillow's images, or files"
+
+
+@dataclass(frozen=True)
+class ImageInput:
+    """One image; a file is read when its pixels are asked for, and not kept.
+
+    Attributes:
+        path: the file; None for pixels that were given.
+        array: the pixels that were given, (H, W, 3) uint8 RGB.
+    """
+
+    path: Path | None = None
+    array: Image | None = None
+
+    def pixels(self) -> Image:
+        """(H, W, 3) uint8 RGB.
+
+        Raises:
+            DataError: the file is a video or no image.
+        """
+        if self.array is not None:
+            return self.array
+        assert self.path is not None
+        if is_video(self.path):
+            raise DataError(f"`{printable(self.path)}` is a video", hint="use `onelook.detect`, or the command")
+        return read_image(self.path)
+
+
+def given_images(source: Any) -> tuple[list[ImageInput], bool]:
+    """The images that `source` names or holds, and whether it is just one.
+
+    Args:
+        source: a file, a folder or a pattern (see `find_media`); (H, W, 3) or (B, H, W, 3) uint8 RGB; (3, H, W) or
+            (B, 3, H, W) tensors, uint8 or floats from 0 to 1, RGB; an image of Pillow; or a list of single images.
+
+    Raises:
+        DataError: it is none of that.
+    """
+    if isinstance(source, (str, Path)):
+        paths = find_media(source)
+        return [ImageInput(path) for path in paths], [Path(source)] == paths
+    if isinstance(source, (np.ndarray, Tensor)) and source.ndim == 4:
+        return [_single(image) for image in source], False
+    if isinstance(source, Sequence):
+        return [_single(item) for item in source], False
+    return [_single(source)], True
+
+
+def _single(item: Any) -> ImageInput:
+    if isinstance(item, (str, Path)):
+        return ImageInput(Path(item))
+    if isinstance(item, Tensor):
+        return ImageInput(array=_of_tensor(item))
+    pillow = sys.modules.get("PIL.Image")  # whoever holds one of its images has imported it
+    if pillow is not None and isinstance(item, pillow.Image):
+        return ImageInput(array=_of_pillow(item))
+    if not isinstance(item, np.ndarray):
+        raise DataError(f"a `{type(item).__name__}` is no image", hint=WHAT_IS_TAKEN)
+    check_image(item)
+    return ImageInput(array=item)
+
+
+def check_image(array: npt.NDArray[Any]) -> None:
+    """Refuse an array that is no image.
+
+    Raises:
+        DataError: it is not (H, W, 3) uint8, or empty.
+    """
+    if array.ndim != 3 or array.shape[2] != 3 or array.dtype != np.uint8 or array.size == 0:
+        raise DataError(f"an array of shape {array.shape} and type {array.dtype} is no image", hint=WHAT_IS_TAKEN)
+
+
+def _of_tensor(tensor: Tensor) -> Image:
+    """(H, W, 3) uint8 of a (3, H, W) tensor."""
+    shape = tuple(tensor.shape)
+    if tensor.ndim != 3 or shape[0] != 3 or tensor.numel() == 0:
+        raise DataError(f"a tensor of shape {shape} is no image", hint=WHAT_IS_TAKEN)
+    values = tensor.detach().cpu()
+    if values.is_floating_point():
+        if not bool(((values >= 0) & (values <= 1)).all()):
+            raise DataError(
+                f"a tensor of floats has values from {float(values.min()):g} to {float(values.max()):g}",
+                hint="floats are from 0 to 1; divide by 255",
+            )
+        values = (values.float() * 255).round().to(torch.uint8)
+    if values.dtype != torch.uint8:
+        raise DataError(f"a tensor of type {tensor.dtype} is no image", hint=WHAT_IS_TAKEN)
+    return np.ascontiguousarray(values.permute(1, 2, 0).numpy())
+
+
+def _of_pillow(image: Any) -> Image:
+    """(H, W, 3) uint8, turned as its EXIF data say, as files are."""
+    from PIL import ImageOps
+
+    return np.array(ImageOps.exif_transpose(image).convert("RGB"))

@@ -1,0 +1,165 @@
+"""From images to detections: fit, run the model, decode, suppress, and scale back.
+
+Letters: B images of one frame size, H, W pixels.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from onelook.data.augment.resize import put_into_frame, shrunk
+from onelook.errors import SettingsError
+from onelook.geometry.letterbox import Letterbox, letterbox
+from onelook.geometry.nms import non_max_suppression
+from onelook.inference.backend import Backend, Thresholds, check_thresholds, predict_all
+from onelook.inference.ensemble import assembled
+from onelook.inference.evaluator import prepare_images, to_original
+from onelook.inference.image_inputs import check_image
+from onelook.models.detector import DetectionModel
+from onelook.structures.batch import ImageInfo
+from onelook.structures.detections import Detections
+
+Image = npt.NDArray[np.uint8]
+
+
+@dataclass(frozen=True)
+class PredictionSettings:
+    """How images are looked at, and what counts as a detection.
+
+    Attributes:
+        imgsz: one side, or height and width, that images are fitted into, pixels; multiples of the model's stride.
+        conf_thres: least score.
+        iou_thres: overlap above which the weaker of two boxes of a class is dropped.
+        max_det: most detections per image.
+        classes: only these classes; None means all.
+        agnostic_nms: boxes of different classes suppress each other too.
+        half: 16-bit arithmetic in the network; GPUs only. Boxes are decoded in 32 bits all the same.
+        augment: look at each image in three ways, smaller and mirrored: slower, and better at small objects.
+    """
+
+    imgsz: int | tuple[int, int] = 640
+    conf_thres: float = 0.25
+    iou_thres: float = 0.45
+    max_det: int = 1000
+    classes: tuple[int, ...] | None = None
+    agnostic_nms: bool = False
+    half: bool = False
+    augment: bool = False
+
+    @property
+    def frame_hw(self) -> tuple[int, int]:
+        """Height and width of the largest frame, pixels."""
+        return (self.imgsz, self.imgsz) if isinstance(self.imgsz, int) else self.imgsz
+
+
+class Predictor:
+    """Finds objects in images, with a fused copy of a model, with an exported one, or with several as an ensemble.
+
+    An image's result does not depend on the images beside it: each gets the smallest frame that holds it (or the
+    only one that an exported model takes), and images with the same frame go through the network together.
+
+    Args:
+        model: one, or those of an ensemble; not changed.
+        settings: thresholds and size; `half` is for PyTorch models.
+        device: where a copy of a PyTorch model runs; None means where the model is.
+        labels: names of the models for messages.
+
+    Raises:
+        ModelError: the models of an ensemble have different classes.
+        SettingsError: the size does not suit the model, a class does not exist, `half` is asked for on a CPU, or
+            the models cannot be an ensemble or cannot be augmented.
+    """
+
+    def __init__(
+        self,
+        model: DetectionModel | Backend | Sequence[DetectionModel | Backend],
+        settings: PredictionSettings | None = None,
+        *,
+        device: torch.device | None = None,
+        labels: Sequence[str] = (),
+    ) -> None:
+        self.settings = settings or PredictionSettings()
+        models = model if isinstance(model, Sequence) else [model]
+        half, augment = self.settings.half, self.settings.augment
+        self._backend = assembled(models, device=device, half=half, augment=augment, labels=labels)
+        self.names: tuple[str, ...] = self._backend.names
+        self._check()
+
+    @torch.inference_mode()
+    def predict(self, images: Sequence[Image]) -> list[Detections]:
+        """Detections of each image, in pixels of that image.
+
+        Args:
+            images: (H, W, 3) uint8 RGB, of any sizes.
+
+        Raises:
+            DataError: an array is no such image.
+        """
+        alike: dict[tuple[int, int], list[int]] = defaultdict(list)
+        fitted = [self._fit(image) for image in images]
+        for position, place in enumerate(fitted):
+            alike[place.frame_hw].append(position)
+        found = [Detections.empty()] * len(images)
+        for positions in alike.values():
+            batch = [self._framed(images[position], fitted[position]) for position in positions]
+            infos = [_way_back(images[position], fitted[position]) for position in positions]
+            for position, detections in zip(positions, self._run(np.stack(batch), infos), strict=True):
+                found[position] = detections
+        return found
+
+    def _run(self, frames: Image, infos: Sequence[ImageInfo]) -> list[Detections]:
+        """Detections of (B, H, W, 3) frames."""
+        pixels = prepare_images(torch.from_numpy(frames).permute(0, 3, 1, 2), self._backend.device)
+        rows = non_max_suppression(
+            predict_all(self._backend, pixels),
+            conf_thres=self.settings.conf_thres,
+            iou_thres=self.settings.iou_thres,
+            max_det=self.settings.max_det,
+            multi_label=False,
+            agnostic=self.settings.agnostic_nms,
+            classes=self.settings.classes,
+        )
+        return [to_original(row, info) for row, info in zip(rows, infos, strict=True)]
+
+    def _fit(self, image: Image) -> Letterbox:
+        check_image(image)
+        size_hw = (image.shape[0], image.shape[1])
+        only_hw, stride = self._backend.frame_hw, self._backend.stride
+        return letterbox(size_hw, only_hw or self.settings.frame_hw, minimal=only_hw is None, stride=stride)
+
+    def _framed(self, image: Image, fitted: Letterbox) -> Image:
+        size_hw = (image.shape[0], image.shape[1])
+        return put_into_frame(shrunk(image, size_hw, max(fitted.content_hw)), fitted)
+
+    def _check(self) -> None:
+        settings, stride = self.settings, self._backend.stride
+        if any(side < stride or side % stride for side in settings.frame_hw):
+            raise SettingsError(
+                f"setting `imgsz` is {settings.imgsz}; the model needs multiples of {stride}",
+                hint="use " + " ".join(str(max(1, -(-side // stride)) * stride) for side in settings.frame_hw),
+            )
+        only_hw = self._backend.frame_hw
+        if only_hw is not None and settings.frame_hw != only_hw:
+            raise SettingsError(
+                f"setting `imgsz` is {settings.imgsz}; the model was exported for {only_hw[0]} x {only_hw[1]} only",
+                hint=f"use `--imgsz {only_hw[0]} {only_hw[1]}`, or export with `--dynamic`",
+            )
+        missing = [class_id for class_id in settings.classes or () if not 0 <= class_id < len(self.names)]
+        if missing:
+            raise SettingsError(f"setting `classes` names {missing}; the model has classes 0 to {len(self.names) - 1}")
+        asked = Thresholds(settings.conf_thres, settings.iou_thres, settings.max_det, settings.agnostic_nms)
+        check_thresholds(self._backend, asked)
+
+
+def _way_back(image: Image, fitted: Letterbox) -> ImageInfo:
+    """The exact shift and scale of the pixels, which `Letterbox.ratio_xy` and `pad_xy` round differently."""
+    height, width = image.shape[:2]
+    gain_xy = (fitted.content_hw[1] / width, fitted.content_hw[0] / height)
+    left, top = fitted.origin_xy
+    return ImageInfo(index=0, path="", size_hw=(height, width), gain_xy=gain_xy, pad_xy=(left, top))

@@ -1,0 +1,133 @@
+"""Images and videos on this machine: from the name of a file, folder, pattern or list to frames."""
+
+from __future__ import annotations
+
+import glob
+from collections.abc import Callable, Generator, Iterable, Mapping
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from onelook.data.capacity import available_processors
+from onelook.data.media import VIDEO_SUFFIXES, video_frames, video_info
+from onelook.errors import DataError, combined
+from onelook.files.bounded import printable, read_bounded
+from onelook.files.images import KIND_OF_SUFFIX, read_image
+from onelook.inference.sources.addresses import kind_of
+from onelook.inference.sources.frame import Frame
+from onelook.inference.sources.prefetch import ahead_in_threads
+
+Image = npt.NDArray[np.uint8]
+
+IMAGE_SUFFIXES = frozenset(KIND_OF_SUFFIX)
+MAX_LIST_BYTES = 1 << 26
+MAX_THREADS = 4
+"""Threads that decode images, and images that may be decoded before their turn: each may have 300 MB."""
+
+
+def find_media(source: str | Path) -> list[Path]:
+    """The image and video files that `source` names: images first, then videos, each by name.
+
+    Args:
+        source: an image, a video, a folder (looked at without its sub-folders), a pattern such as `shots/**/*.jpg`, or
+            a `.txt` file with one path per line, relative to that file or to the current folder; their order is kept.
+
+    Raises:
+        DataError: nothing is there, or it is of a kind that we do not read.
+    """
+    path = Path(source)
+    if path.is_dir():
+        found = [file for file in sorted(path.iterdir()) if not file.name.startswith(".")]
+        return _media_of(found, f"folder `{printable(path)}`")
+    if path.exists():
+        if path.suffix.lower() == ".txt":
+            return _listed(path)
+        return _media_of([path], f"source `{printable(path)}`")
+    if glob.has_magic(str(source)):
+        matching = sorted(glob.glob(str(source), recursive=True))  # noqa: PTH207 - Path.glob refuses absolute patterns
+        return _media_of([Path(name) for name in matching], f"pattern `{printable(path)}`")
+    kind = kind_of(str(source))
+    if kind != "place":
+        raise DataError(
+            f"source `{printable(str(source))}` is a {kind}, not a file of this machine",
+            hint="use `onelook detect --source`, or `onelook.detect` in Python",
+        )
+    raise DataError(f"source `{printable(path)}` does not exist", hint="relative paths start at the current folder")
+
+
+def is_video(path: Path) -> bool:
+    """Whether the name is that of a video."""
+    return path.suffix.lower() in VIDEO_SUFFIXES
+
+
+def read_frames(
+    paths: Iterable[Path],
+    *,
+    vid_stride: int = 1,
+    addresses: Mapping[Path, str] | None = None,
+    on_problem: Callable[[DataError], None] | None = None,
+) -> Generator[Frame, None, None]:
+    """The frames of all files, in order; threads decode the images that come next.
+
+    Args:
+        paths: see `find_media`.
+        vid_stride: only every n-th frame of a video.
+        addresses: where files come from that were downloaded.
+        on_problem: told about a file that cannot be used, which is then passed over; without it the error is raised.
+
+    Raises:
+        DataError: a file cannot be used and `on_problem` is None.
+    """
+    threads = min(MAX_THREADS, available_processors())
+    for path, coming in ahead_in_threads(_image_of, paths, threads=threads, ahead=MAX_THREADS):
+        address = (addresses or {}).get(path, "")
+        try:
+            pixels = coming.result()
+            if pixels is not None:
+                yield Frame(path, pixels, address=address)
+                continue
+            info = video_info(path)
+            for number, image in video_frames(path, stride=vid_stride):
+                yield Frame(path, image, number, info, address=address)
+        except DataError as problem:
+            if on_problem is None:
+                raise
+            on_problem(problem)
+
+
+def _image_of(path: Path) -> Image | None:
+    """The pixels of an image file; None for a video, whose frames are read one by one."""
+    return None if is_video(path) else read_image(path)
+
+
+def _media_of(paths: list[Path], place: str) -> list[Path]:
+    files = [path for path in paths if path.is_file()]
+    images = [path for path in files if path.suffix.lower() in IMAGE_SUFFIXES]
+    videos = [path for path in files if is_video(path)]
+    if not images and not videos:
+        others = sorted({path.suffix.lower() or "(no suffix)" for path in files})
+        seen = f"{len(files)} files of other kinds ({', '.join(others[:8])})" if files else "no files"
+        known = ", ".join(sorted(suffix[1:] for suffix in IMAGE_SUFFIXES | VIDEO_SUFFIXES))
+        raise DataError(f"no image or video in {place}: {seen}", hint=f"known are {known}")
+    return images + videos
+
+
+def _listed(list_path: Path) -> list[Path]:
+    try:
+        text = read_bounded(list_path, MAX_LIST_BYTES).decode("utf-8-sig")
+    except UnicodeDecodeError as problem:
+        raise DataError(f"list `{printable(list_path)}` is not UTF-8 text", hint="save it as UTF-8") from problem
+    found, problems = [], []
+    for number, line in enumerate(text.splitlines(), start=1):
+        entry = line.strip()
+        if not entry:
+            continue
+        choices = [path for path in (list_path.parent / entry, Path(entry)) if "\0" not in entry and path.is_file()]
+        if not choices:
+            problems.append(f"line {number}: `{printable(entry)}` does not exist")
+        else:
+            found.append(choices[0])
+    if problems:
+        raise combined(DataError, f"list `{printable(list_path)}` names files that are missing:", problems)
+    return _media_of(found, f"list `{printable(list_path)}`")

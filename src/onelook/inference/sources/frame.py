@@ -1,0 +1,40 @@
+"""One image to look at, and where it is from."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from onelook.data.media import VideoInfo
+from onelook.files.bounded import printable
+
+
+@dataclass(frozen=True)
+class Frame:
+    """One image to look at.
+
+    Attributes:
+        path: the image or video file; of a camera, stream or screen a name that files can bear.
+        image: (H, W, 3) uint8 RGB.
+        number: position in the video, from 0; 0 for an image.
+        video: what the video says about itself; None for an image.
+        address: what it is called, if that is not the file: a web address without passwords, `camera 0`.
+        is_live: from a camera, stream or screen: without an end.
+        dropped: frames of a live source that were passed over so far, because newer ones were there.
+    """
+
+    path: Path
+    image: npt.NDArray[np.uint8]
+    number: int = 0
+    video: VideoInfo | None = None
+    address: str = ""
+    is_live: bool = False
+    dropped: int = 0
+
+    @property
+    def shown(self) -> str:
+        """Where it is from, for people."""
+        return self.address or printable(self.path)

@@ -1,0 +1,1 @@
+"""The processes of a run: rank and group size, launcher, heartbeat, stop signal, device, memory."""

@@ -1,0 +1,140 @@
+"""The two stages of a detection run that go on at the same time: look at frames, and write what was found."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+
+from onelook.callbacks.detection_files import DetectionFiles, drawn_frame
+from onelook.inference.feature_maps import FeatureMap, FeatureMaps
+from onelook.inference.predictor import Image, Predictor
+from onelook.inference.sources.frame import Frame
+from onelook.inference.tiling import NmsSettings, Tiling, detect_in_tiles
+from onelook.recipes.detection_results import FrameResult
+from onelook.recipes.frames import OpenSources
+from onelook.settings.detect import DetectSettings
+from onelook.structures.detections import Detections
+
+
+@dataclass(frozen=True)
+class FrameDetections:
+    """What was found in a frame, on its way from the network to the disk, and then with its image to the window.
+
+    Attributes:
+        frame: what was looked at.
+        result: what was found.
+        maps: what the layers of the network put out, if that is asked for.
+        drawn: the frame with its detections, (H, W, 3) uint8 RGB, if that is asked for.
+    """
+
+    frame: Frame
+    result: FrameResult
+    maps: tuple[FeatureMap, ...] = ()
+    drawn: Image | None = None
+
+
+@dataclass
+class FramePredictor:
+    """Finds objects in batches of frames, as a whole or in tiles.
+
+    Attributes:
+        settings: of the run.
+        predictor: finds objects in images.
+        maps: notes what its layers put out; frames are looked at one by one then.
+        seconds: spent on waiting for images, and on looking at them.
+    """
+
+    settings: DetectSettings
+    predictor: Predictor
+    maps: FeatureMaps | None = None
+    seconds: dict[str, float] = field(default_factory=lambda: dict.fromkeys(("wait for images", "predict"), 0.0))
+
+    def look(self, sources: OpenSources, check: Callable[[], None]) -> Iterator[list[FrameDetections]]:
+        """What is found in each batch; `check` is called after every one, and what it raises ends the run."""
+        mark = time.perf_counter()
+        for batch in sources.batches:
+            self.seconds["wait for images"] += time.perf_counter() - mark
+            yield self._look_at(batch, sources)
+            check()
+            mark = time.perf_counter()
+
+    def _look_at(self, batch: Sequence[Frame], sources: OpenSources) -> list[FrameDetections]:
+        mark = time.perf_counter()
+        found, maps = self._find([frame.image for frame in batch])
+        spent = time.perf_counter() - mark
+        self.seconds["predict"] += spent
+        return [
+            FrameDetections(
+                frame,
+                FrameResult(
+                    path=frame.path,
+                    place=frame.shown,
+                    number=None if frame.video is None else frame.number,
+                    num_frames=None if frame.video is None else frame.video.num_frames,
+                    size_hw=(frame.image.shape[0], frame.image.shape[1]),
+                    detections=detections,
+                    names=self.predictor.names,
+                    milliseconds=1000 * spent / len(batch),
+                    file_number=sources.file_numbers.get(frame.path, 0),
+                    num_files=len(sources.file_numbers),
+                    dropped=frame.dropped if frame.is_live else None,
+                ),
+                part,
+            )
+            for frame, detections, part in zip(batch, found, maps, strict=True)
+        ]
+
+    def _find(self, images: list[Image]) -> tuple[list[Detections], list[tuple[FeatureMap, ...]]]:
+        """Detections of each image, and feature maps of each."""
+        if self.maps is not None:
+            both = [(self.predictor.predict([image])[0], self.maps.take()) for image in images]
+            return [found for found, _ in both], [maps for _, maps in both]
+        settings = self.settings
+        nothing: list[tuple[FeatureMap, ...]] = [()] * len(images)
+        if not settings.tile:
+            return self.predictor.predict(images), nothing
+        return [
+            detect_in_tiles(
+                self.predictor.predict,
+                image,
+                Tiling(settings.tile, settings.tile_overlap),
+                batch_size=settings.batch_size,
+                suppression=NmsSettings(settings.iou_thres, settings.max_det, agnostic=settings.agnostic_nms),
+            )
+            for image in images
+        ], nothing
+
+
+@dataclass
+class FrameWriter:
+    """Draws and writes what was found.
+
+    Attributes:
+        settings: of the run.
+        files: where to; None writes nothing.
+        names: class names.
+        keeps_images: drawn images are kept to be shown.
+        seconds: spent so far.
+    """
+
+    settings: DetectSettings
+    files: DetectionFiles | None
+    names: Sequence[str]
+    keeps_images: bool = False
+    seconds: float = 0.0
+
+    def write(self, batch: Sequence[FrameDetections]) -> list[FrameDetections]:
+        """The batch, its files written; with the drawn images if they are to be kept."""
+        mark = time.perf_counter()
+        written = [self._write(found) for found in batch]
+        self.seconds += time.perf_counter() - mark
+        return written
+
+    def _write(self, found: FrameDetections) -> FrameDetections:
+        frame, detections = found.frame, found.result.detections
+        is_drawn = self.keeps_images or not self.settings.nosave
+        drawn = drawn_frame(frame, detections, self.names, self.settings) if is_drawn else None
+        if self.files is not None:
+            self.files.write(frame, detections, drawn=drawn, maps=found.maps)
+        return replace(found, maps=(), drawn=drawn if self.keeps_images else None)

@@ -1,0 +1,57 @@
+"""Which images a run writes, and when."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from onelook.data.item import collate
+from onelook.files.images import read_image
+from onelook.inference.evaluator import Evaluation
+from onelook.recipes.loading import training_set
+from onelook.recipes.preparation import Prepared
+from onelook.reports.plots.batches import plot_batch, plot_truth_and_predictions
+from onelook.reports.plots.confusion_matrix import plot_confusion_matrix
+from onelook.reports.plots.curves import plot_curves
+from onelook.reports.plots.label_statistics import plot_label_correlogram, plot_label_statistics
+from onelook.reports.plots.results import plot_results
+from onelook.runs.run_dir import RunDir
+from onelook.structures.dataset_index import DatasetIndex
+from onelook.training.state import Progress
+
+NUM_TRAIN_BATCHES = 3
+NUM_VAL_IMAGES = 3
+IMAGES_PER_IMAGE = 4
+SHOWN_IMAGES = 16
+
+
+def draw_data(prepared: Prepared) -> None:
+    """Write the label statistics and the first training batches, exactly as the model will see them."""
+    run, index, names = prepared.run, prepared.splits.scans["train"].index, prepared.splits.names
+    plot_label_statistics(index, names, run.image("labels.png"))
+    plot_label_correlogram(index, run.image("labels_correlogram.png"))
+    dataset, order = training_set(prepared, Progress())
+    for number, keys in zip(range(NUM_TRAIN_BATCHES), order, strict=False):
+        batch = collate([dataset[key] for key in keys[:SHOWN_IMAGES]])
+        plot_batch(batch, names, run.image(f"train_batch{number}.jpg"))
+
+
+def draw_evaluation(run: RunDir, index: DatasetIndex, evaluation: Evaluation, names: tuple[str, ...]) -> None:
+    """Write the curves, the confusion matrix, and truth beside prediction for images spread over the split."""
+    plot_curves(evaluation.metrics, names, run.path)
+    plot_confusion_matrix(evaluation.metrics.confusion, names, run.image("confusion_matrix.png"))
+    wanted = min(NUM_VAL_IMAGES * IMAGES_PER_IMAGE, len(index))
+    chosen = np.linspace(0, len(index) - 1, wanted).astype(int).tolist()
+    for number in range(0, wanted, IMAGES_PER_IMAGE):
+        shown = chosen[number : number + IMAGES_PER_IMAGE]
+        plot_truth_and_predictions(
+            [read_image(index.paths[image]) for image in shown],
+            [index.ground_truth(image) for image in shown],
+            [evaluation.detections[image] for image in shown],
+            names,
+            run.image(f"val_batch{number // IMAGES_PER_IMAGE}.jpg"),
+        )
+
+
+def draw_results(run: RunDir, history: tuple[dict[str, float], ...]) -> None:
+    """Write losses and metrics over the epochs."""
+    plot_results(list(history), run.image("results.png"))

@@ -1,0 +1,143 @@
+"""The sections with curves over the epochs: learning, and speed and memory."""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from collections.abc import Sequence
+
+from onelook.callbacks.panel import Panel
+from onelook.reports.pages.line_chart import Axes, ChartLine, line_chart
+from onelook.reports.pages.markup import Markup, element, user_text
+from onelook.reports.pages.page import note, section
+from onelook.reports.pages.tables import number, table
+from onelook.reports.report_text import absent
+from onelook.reports.run_record import Row, RunRecord
+
+PANELS = (
+    Panel("Average precision", (("metrics/mAP_0.5:0.95", "mAP50-95"), ("metrics/mAP_0.5", "mAP50")), is_share=True),
+    Panel("Precision and recall", (("metrics/precision", "precision"), ("metrics/recall", "recall")), is_share=True),
+    Panel("Box loss", (("val/box_loss", "validation"), ("train/box_loss", "training"))),
+    Panel("Objectness loss", (("val/obj_loss", "validation"), ("train/obj_loss", "training"))),
+    Panel("Class loss", (("val/cls_loss", "validation"), ("train/cls_loss", "training"))),
+    Panel("Learning rate", (("x/lr0", "biases"), ("x/lr1", "decayed weights"), ("x/lr2", "normalisation"))),
+)
+# What several runs are compared by: one column a chart, one line a run.
+COMPARED = (
+    Panel("mAP50-95", (("metrics/mAP_0.5:0.95", ""),), is_share=True),
+    Panel("mAP50", (("metrics/mAP_0.5", ""),), is_share=True),
+    Panel("Precision", (("metrics/precision", ""),), is_share=True),
+    Panel("Recall", (("metrics/recall", ""),), is_share=True),
+    Panel("Box loss, validation", (("val/box_loss", ""),)),
+    Panel("Box loss, training", (("train/box_loss", ""),)),
+    Panel("Objectness loss, validation", (("val/obj_loss", ""),)),
+    Panel("Objectness loss, training", (("train/obj_loss", ""),)),
+    Panel("Class loss, validation", (("val/cls_loss", ""),)),
+    Panel("Class loss, training", (("train/cls_loss", ""),)),
+    Panel("Learning rate of decayed weights", (("x/lr1", ""),)),
+)
+SPEED_PANELS = (
+    Panel(
+        "Seconds per epoch", (("train_seconds", "training"), ("val_seconds", "validation"), ("save_seconds", "saving"))
+    ),
+    Panel("Training images per second", (("train_images_per_second", "images per second"),)),
+    Panel("Memory, MiB", (("memory_mib", "memory"),)),
+)
+SPEED_COMPARED = (
+    Panel("Seconds of training per epoch", (("train_seconds", ""),)),
+    Panel("Seconds of validation per epoch", (("val_seconds", ""),)),
+    *SPEED_PANELS[1:],
+)
+STAGES = {"load": "loading", "inference": "network", "nms": "suppression", "metrics": "metrics"}
+
+
+def curves_section(runs: Sequence[RunRecord]) -> Markup:
+    """Losses, metrics and learning rates over the epochs."""
+    if not any(run.results for run in runs):
+        return section("curves", "Curves", absent(runs[0], "results.csv", without="are no curves"))
+    mark = runs[0].best_epoch if len(runs) == 1 else None
+    tables = [run.results for run in runs]
+    charts = _charts(
+        "curve",
+        PANELS if len(runs) == 1 else COMPARED,
+        runs,
+        tables,
+        mark=None if mark is None else (float(mark), "best"),
+    )
+    words = "Point at a chart to read its values; otherwise those of the last epoch are shown."
+    return section("curves", "Curves", note(words), element("div", *charts, class_="charts"))
+
+
+def speed_section(runs: Sequence[RunRecord]) -> Markup:
+    """Time and memory of the epochs, and of an image in the final evaluation."""
+    content: list[Markup] = []
+    if any(run.speeds for run in runs):
+        rows = [_by_epoch(run.speeds) for run in runs]
+        content.append(
+            element(
+                "div",
+                *_charts("speed", SPEED_PANELS if len(runs) == 1 else SPEED_COMPARED, runs, rows),
+                class_="charts",
+            )
+        )
+        words = "Memory is what the GPU has reserved; without one, the most that the process has had up to then."
+        content.append(note(words))
+    else:
+        content.append(absent(runs[0], "speed.csv", without="is no speed over time"))
+    known = [run for run in runs if run.milliseconds]
+    if known:
+        stages = list(dict.fromkeys(name for run in known for name in run.milliseconds))
+        head = ["milliseconds per image", *(STAGES.get(stage, stage) for stage in stages)]
+        lines = [
+            [user_text(run.label), *(number(run.milliseconds.get(stage, math.nan), 2) for stage in stages)]
+            for run in known
+        ]
+        content += [element("h3", "Final evaluation"), table(head, lines, label="Time of the final evaluation")]
+    return section("speed", "Speed and memory", *content)
+
+
+def _charts(
+    identity: str,
+    panels: Sequence[Panel],
+    runs: Sequence[RunRecord],
+    tables: Sequence[Sequence[Row]],
+    *,
+    mark: tuple[float, str] | None = None,
+) -> list[Markup]:
+    """One chart per panel: with a line for each of its columns for one run, with a line per run for several."""
+    charts = []
+    for chart_number, panel in enumerate(panels):
+        lines = []
+        for run_number, (run, rows) in enumerate(zip(runs, tables, strict=True)):
+            epochs = [row["epoch"] for row in rows]
+            for place, (column, name) in enumerate(panel.lines):
+                values = [row.get(column, math.nan) for row in rows]
+                colour = place if len(runs) == 1 else run_number
+                dash = place if len(runs) == 1 else run_number // 8
+                lines.append(ChartLine(name if len(runs) == 1 else run.label, epochs, values, colour, dash))
+        axes = Axes(y_limits=_share_limits(lines) if panel.is_share else None, mark=mark)
+        charts.append(line_chart(f"{identity}-{chart_number}", panel.title, lines, axes))
+    return charts
+
+
+def _share_limits(lines: Sequence[ChartLine]) -> tuple[float, float] | None:
+    """From 0 to a little above the highest value, at most to 1."""
+    highest = max((y for line in lines for y in line.y if math.isfinite(y)), default=0.0)
+    return 0.0, min(1.0, max(0.01, 1.1 * highest))
+
+
+def _by_epoch(rows: Sequence[Row]) -> list[Row]:
+    """One row per epoch: the parts that several processes have done of one are added up."""
+    parts: dict[float, list[Row]] = defaultdict(list)
+    for row in rows:
+        parts[row["epoch"]].append(row)
+    merged: list[Row] = []
+    for epoch, same in sorted(parts.items()):
+        seconds = {
+            name: sum(row.get(name, 0.0) for row in same) for name in ("train_seconds", "val_seconds", "save_seconds")
+        }
+        images = sum(row.get("train_images_per_second", 0.0) * row.get("train_seconds", 0.0) for row in same)
+        memory = max(row.get("memory_mib", math.nan) for row in same)
+        rate = images / seconds["train_seconds"] if seconds["train_seconds"] > 0 else math.nan
+        merged.append({"epoch": epoch, **seconds, "train_images_per_second": rate, "memory_mib": memory})
+    return merged

@@ -1,0 +1,198 @@
+"""The best and worst images of an evaluation: which ones, small copies of them, labels and detections."""
+
+from __future__ import annotations
+
+import base64
+import json
+import logging
+import math
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from onelook.drawing.thumbnail import thumbnail
+from onelook.errors import DataError
+from onelook.files.atomic import write_text_atomic
+from onelook.files.bounded import printable
+from onelook.metrics.image_outcomes import ImageOutcome, image_outcomes
+from onelook.structures.dataset_index import DatasetIndex
+from onelook.structures.detections import Detections
+from onelook.structures.metrics import DetectionMetrics
+from onelook.structures.sample import GroundTruth
+
+logger = logging.getLogger(__name__)
+
+FORMAT = 1
+NUM_EACH = 6
+MAX_BOXES = 300  # of one kind on one image; more could not be told apart
+
+
+@dataclass(frozen=True)
+class ExampleBox:
+    """A label or a detection.
+
+    Attributes:
+        box: left, top, right, bottom, pixels of the original image.
+        class_id: of the box.
+        is_right: a label that was found, or a detection that hits a label of its class.
+        score: 0 to 1; None for a label.
+    """
+
+    box: tuple[float, float, float, float]
+    class_id: int
+    is_right: bool
+    score: float | None = None
+
+
+@dataclass(frozen=True)
+class Example:
+    """One image.
+
+    Attributes:
+        file: its path, printable.
+        size_hw: height and width of the original, pixels.
+        jpeg: a small copy, base64.
+        right, missed, wrong: labels found, labels not found, detections that hit no label.
+        labels, detections: at most 300 boxes each.
+    """
+
+    file: str
+    size_hw: tuple[int, int]
+    jpeg: str
+    right: int
+    missed: int
+    wrong: int
+    labels: tuple[ExampleBox, ...] = ()
+    detections: tuple[ExampleBox, ...] = ()
+
+
+@dataclass(frozen=True)
+class Examples:
+    """What `examples.json` holds.
+
+    Attributes:
+        confidence: detections with a lower score count for nothing.
+        worst: least F1 first, of equals the one with the most errors.
+        best: highest F1 first, of equals the one with the most labels.
+    """
+
+    confidence: float
+    worst: tuple[Example, ...] = field(default=())
+    best: tuple[Example, ...] = field(default=())
+
+
+def write_examples(
+    path: Path, index: DatasetIndex, detections: Sequence[Detections], metrics: DetectionMetrics
+) -> None:
+    """Write the best and worst images of a split at the best confidence; the same evaluation gives the same file.
+
+    A disk that is full costs a warning only.
+    """
+    truths = [index.ground_truth(image) for image in range(len(index))]
+    num_classes = len(metrics.confusion) - 1
+    outcomes = image_outcomes(truths, detections, num_classes=num_classes, confidence=metrics.best_confidence)
+    worst, best = choose_examples(outcomes)
+
+    def shown(images: Sequence[int]) -> tuple[Example, ...]:
+        made = (_example(index, image, truths[image], detections[image], outcomes[image]) for image in images)
+        return tuple(example for example in made if example is not None)
+
+    content = asdict(Examples(metrics.best_confidence, shown(worst), shown(best)))
+    try:
+        write_text_atomic(path, json.dumps({"format": FORMAT, **content}, separators=(",", ":")) + "\n")
+    except OSError as problem:
+        logger.warning("`%s` was not written: %s; the report goes without it", path, problem.strerror or problem)
+
+
+def choose_examples(outcomes: Sequence[ImageOutcome]) -> tuple[list[int], list[int]]:
+    """The worst and the best images, at most 6 each, none in both: with an error, and with a label that was found."""
+
+    def errors(image: int) -> int:
+        return outcomes[image].num_missed + outcomes[image].num_wrong
+
+    images = range(len(outcomes))
+    ranked = sorted(images, key=lambda image: (outcomes[image].f1, -errors(image), image))
+    worst = [image for image in ranked if errors(image)][:NUM_EACH]
+    ranked = sorted(images, key=lambda image: (-outcomes[image].f1, -outcomes[image].num_right, image))
+    best = [image for image in ranked if outcomes[image].num_right and image not in worst][:NUM_EACH]
+    return worst, best
+
+
+def examples_from_json(text: str | bytes) -> Examples:
+    """What `write_examples` wrote.
+
+    Raises:
+        ValueError, KeyError, TypeError, AttributeError: the text holds something else.
+    """
+    content: dict[str, Any] = json.loads(text)
+    if content["format"] != FORMAT:
+        raise ValueError(f"its format is {content['format']!r}, not {FORMAT}")
+    worst, best = (tuple(_read_example(one) for one in content[kind][:NUM_EACH]) for kind in ("worst", "best"))
+    return Examples(float(content["confidence"]), worst, best)
+
+
+def _example(
+    index: DatasetIndex, image: int, truth: GroundTruth, found: Detections, outcome: ImageOutcome
+) -> Example | None:
+    height, width = index.sizes_hw[image].tolist()
+    try:
+        jpeg = thumbnail(index.paths[image], (height, width))
+    except DataError as problem:
+        logger.warning("%s; the report goes without it", problem.message)
+        return None
+    labels = _boxes(truth.boxes, truth.class_ids, outcome.is_found)
+    kept = outcome.is_shown
+    return Example(
+        file=printable(index.paths[image]),
+        size_hw=(height, width),
+        jpeg=base64.b64encode(jpeg).decode("ascii"),
+        right=outcome.num_right,
+        missed=outcome.num_missed,
+        wrong=outcome.num_wrong,
+        labels=labels,
+        detections=_boxes(found.boxes[kept], found.class_ids[kept], outcome.is_right[kept], found.scores[kept]),
+    )
+
+
+def _boxes(
+    boxes: npt.NDArray[Any],
+    class_ids: npt.NDArray[np.int64],
+    is_right: npt.NDArray[np.bool_],
+    scores: npt.NDArray[Any] | None = None,
+) -> tuple[ExampleBox, ...]:
+    corners = np.asarray(boxes, np.float64).round(1).tolist()
+    values = [None] * len(corners) if scores is None else np.asarray(scores, np.float64).round(4).tolist()
+    rows = zip(corners, class_ids.tolist(), is_right.tolist(), values, strict=True)
+    return tuple(ExampleBox(tuple(box), class_id, right, score) for box, class_id, right, score in rows)[:MAX_BOXES]
+
+
+def _read_example(content: dict[str, Any]) -> Example:
+    height, width = map(int, content["size_hw"])
+    if min(height, width) < 1:
+        raise ValueError(f"an image of {width} x {height} pixels")
+    base64.b64decode(content["jpeg"], validate=True)
+    labels, detections = (
+        tuple(_read_box(box) for box in content[kind][:MAX_BOXES]) for kind in ("labels", "detections")
+    )
+    return Example(
+        file=str(content["file"]),
+        size_hw=(height, width),
+        jpeg=content["jpeg"],
+        right=int(content["right"]),
+        missed=int(content["missed"]),
+        wrong=int(content["wrong"]),
+        labels=labels,
+        detections=detections,
+    )
+
+
+def _read_box(content: dict[str, Any]) -> ExampleBox:
+    left, top, right, bottom = map(float, content["box"])
+    if not all(map(math.isfinite, (left, top, right, bottom))):
+        raise ValueError("a box that is not finite")
+    score = None if content["score"] is None else float(content["score"])
+    return ExampleBox((left, top, right, bottom), int(content["class_id"]), bool(content["is_right"]), score)

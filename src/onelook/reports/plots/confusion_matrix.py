@@ -1,0 +1,84 @@
+"""Which class is taken for which, what is missed, and what is seen where nothing is."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from onelook.drawing.lettering import shown_name
+from onelook.reports.plots.style import FONT_PT, TEXT_WIDTH_IN, chart, white_to_blue
+from onelook.structures.metrics import Array
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+MIN_SHARE = 0.005  # cells below are left blank
+MAX_CLASSES_WITH_NUMBERS = 29
+MAX_CLASSES_WITH_NAMES = 98
+BACKGROUND = "background"
+WHITE_LETTERS_FROM = 0.6  # of the colour scale, which runs from light to dark
+CELL_WITH_NUMBER_IN = 0.3
+CELL_WITH_NAME_IN = 0.135
+
+
+def plot_confusion_matrix(confusion: Array, names: Sequence[str], path: Path, *, counts: bool = False) -> Path:
+    """Write the confusion matrix: columns are the truth, rows the prediction, the last of each is the background.
+
+    The background row holds objects that were missed, the background column detections of nothing. Cells carry
+    numbers if there are fewer than 30 classes; classes are named if there are fewer than 99.
+
+    Args:
+        confusion: (num_classes + 1, num_classes + 1) counts, as in `DetectionMetrics.confusion`.
+        names: class names.
+        path: a .png or .jpg file; its folder must exist.
+        counts: show counts instead of shares of each column.
+
+    Returns:
+        `path`.
+    """
+    num_classes = len(confusion) - 1
+    shares = confusion / np.maximum(confusion.sum(axis=0, keepdims=True), 1)
+    values = np.where(shares < MIN_SHARE, np.nan, confusion if counts else shares)
+    labels = [*(shown_name(names, class_id) for class_id in range(num_classes)), BACKGROUND]
+    side = _side_in(num_classes, counts=counts)
+    margin = 0.5 + 0.062 * max(map(len, labels)) if num_classes <= MAX_CLASSES_WITH_NAMES else 0.6
+    with chart(path, width_in=max(side + margin + 0.9, 3.2), height_in=max(side + margin, 2.4)) as figure:
+        axes = figure.subplots()
+        top = float(np.nanmax(values, initial=1.0)) if counts else 1.0
+        image = axes.imshow(values, cmap=white_to_blue(), vmin=0, vmax=top, interpolation="nearest")
+        axes.set(xlabel="True class", ylabel="Predicted class")
+        _name_ticks(axes, labels if num_classes <= MAX_CLASSES_WITH_NAMES else [])
+        if num_classes <= MAX_CLASSES_WITH_NUMBERS:
+            _write_numbers(axes, values, top, counts=counts)
+        bar = figure.colorbar(image, ax=axes, shrink=0.7, aspect=25, pad=0.02)
+        bar.set_label("Boxes" if counts else "Share of the true class")
+        bar.outline.set_visible(False)
+    return path
+
+
+def _side_in(num_classes: int, *, counts: bool) -> float:
+    """Side of the matrix, inches: as large as its text needs, at least a third of a page."""
+    if num_classes > MAX_CLASSES_WITH_NAMES:
+        return TEXT_WIDTH_IN - 1.5
+    cell = CELL_WITH_NAME_IN if num_classes > MAX_CLASSES_WITH_NUMBERS else CELL_WITH_NUMBER_IN
+    if counts and num_classes <= MAX_CLASSES_WITH_NUMBERS:
+        cell *= 1.5
+    return max(2.0, cell * (num_classes + 1))
+
+
+def _name_ticks(axes: Axes, labels: Sequence[str]) -> None:
+    axes.set_xticks(range(len(labels)), labels, rotation=90)
+    axes.set_yticks(range(len(labels)), labels)
+    axes.tick_params(length=0)
+    axes.spines[:].set_visible(True)
+
+
+def _write_numbers(axes: Axes, values: Array, top: float, *, counts: bool) -> None:
+    for row, column in np.argwhere(~np.isnan(values)).tolist():
+        value = float(values[row, column])
+        text = f"{value:.0f}" if counts else f"{value:.2f}".removeprefix("0")
+        ink = "white" if value > WHITE_LETTERS_FROM * top else "black"
+        axes.text(column, row, text, ha="center", va="center", color=ink, fontsize=FONT_PT)

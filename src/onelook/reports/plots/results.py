@@ -1,0 +1,119 @@
+"""A run over its epochs: losses, metrics and learning rates."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from onelook.callbacks.panel import Panel
+from onelook.reports.plots.style import chart, colour_of, light_grid, say_nothing_to_show
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+Floats = npt.NDArray[np.float64]
+
+HEIGHT_IN = 4.4
+MIN_EPOCHS_TO_SMOOTH = 10
+SMOOTHED_SHARE = 0.02  # standard deviation of the smoothing, of the number of epochs
+LOOKS: tuple[dict[str, Any], ...] = (
+    {"color": colour_of(1), "linestyle": "-", "marker": "o"},
+    {"color": colour_of(0), "linestyle": "--", "marker": "s"},
+    {"color": colour_of(2), "linestyle": ":", "marker": "^"},
+)
+
+
+PANELS = (
+    Panel("Box loss", (("train/box_loss", "train"), ("val/box_loss", "val"))),
+    Panel("Objectness loss", (("train/obj_loss", "train"), ("val/obj_loss", "val"))),
+    Panel("Class loss", (("train/cls_loss", "train"), ("val/cls_loss", "val"))),
+    Panel("Precision and recall", (("metrics/precision", "precision"), ("metrics/recall", "recall")), is_share=True),
+    Panel("Average precision", (("metrics/mAP_0.5", "mAP50"), ("metrics/mAP_0.5:0.95", "mAP50-95")), is_share=True),
+    Panel("Learning rate", (("x/lr0", "lr0"), ("x/lr1", "lr1"), ("x/lr2", "lr2"))),
+)
+
+
+def plot_results(rows: Sequence[Mapping[str, float | None]], path: Path) -> Path:
+    """Write losses, precision and recall, average precision and learning rates over the epochs.
+
+    From 10 epochs on, measured values are pale and a lightly smoothed line (Gaussian, 2 % of the epochs wide) is
+    drawn over them. A ring marks the epoch of the best fitness.
+
+    Args:
+        rows: the lines of `results.csv`; a value that is missing, None or not a number is left out.
+        path: a .png or .jpg file; its folder must exist.
+
+    Returns:
+        `path`.
+    """
+    with chart(path, height_in=HEIGHT_IN) as figure:
+        for axes, panel in zip(figure.subplots(2, 3).flat, PANELS, strict=True):
+            axes.set(title=panel.title, xlabel="Epoch")
+            axes.locator_params(axis="x", integer=True, nbins=6)
+            light_grid(axes)
+            drawn = [_draw_line(axes, rows, *line, look=look) for line, look in zip(panel.lines, LOOKS, strict=False)]
+            if not any(drawn):
+                say_nothing_to_show(axes, "no values")
+                axes.set(xticks=[], yticks=[])
+                continue
+            if panel.is_share:
+                axes.set_ylim(0, min(1.05, max(0.01, 1.1 * axes.get_ylim()[1])))
+            if len(rows) == 1:
+                axes.set_xlim(axes.get_xlim()[0] - 1, axes.get_xlim()[1] + 1)
+            axes.legend(loc="best")
+    return path
+
+
+def _draw_line(
+    axes: Axes, rows: Sequence[Mapping[str, float | None]], column: str, label: str, *, look: dict[str, Any]
+) -> bool:
+    """Draw one column over the epochs; whether there was anything to draw."""
+    epochs = _column(rows, "epoch")
+    values = _column(rows, column)
+    known = np.isfinite(values) & np.isfinite(epochs)
+    epochs, values = epochs[known], values[known]
+    if len(values) == 0:
+        return False
+    marker_size = 3 if len(values) < 40 else 0
+    if column.startswith("x/") or len(values) < MIN_EPOCHS_TO_SMOOTH:
+        axes.plot(epochs, values, label=label, linewidth=1.3, markersize=marker_size, **look)
+    else:
+        axes.plot(epochs, values, color=look["color"], linewidth=0.7, alpha=0.4)
+        smooth = smoothed(epochs, values)
+        axes.plot(epochs, smooth, label=label, linewidth=1.5, color=look["color"], linestyle=look["linestyle"])
+    if column.startswith("metrics/mAP"):
+        _mark_best(axes, rows, column)
+    return True
+
+
+def _mark_best(axes: Axes, rows: Sequence[Mapping[str, float | None]], column: str) -> None:
+    map50, map50_95 = _column(rows, "metrics/mAP_0.5"), _column(rows, "metrics/mAP_0.5:0.95")
+    fitness = 0.1 * map50 + 0.9 * map50_95
+    if not np.isfinite(fitness).any():
+        return
+    best = int(np.nanargmax(fitness))
+    axes.plot(
+        _column(rows, "epoch")[best], _column(rows, column)[best],
+        marker="o", markersize=7, markerfacecolor="none", markeredgecolor="black", linestyle="none",
+    )  # fmt: skip
+
+
+def smoothed(epochs: Floats, values: Floats) -> Floats:
+    """Gaussian mean of `values` (N,) around each epoch; gaps between epochs are taken as they are.
+
+    >>> smoothed(np.arange(100.0), np.full(100, 3.0)).round(6).max()
+    np.float64(3.0)
+    """
+    width = max(1.0, SMOOTHED_SHARE * float(epochs.max() - epochs.min()))
+    weights = np.exp(-0.5 * ((epochs[:, None] - epochs[None]) / width) ** 2)  # (N, N)
+    mean: Floats = weights @ values / weights.sum(axis=1)
+    return mean
+
+
+def _column(rows: Sequence[Mapping[str, float | None]], column: str) -> Floats:
+    values = [row.get(column) for row in rows]
+    return np.array([np.nan if value is None else value for value in values], np.float64)

@@ -1,0 +1,61 @@
+"""Precision against time, over image sizes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from onelook.reports.plots.style import chart, light_grid, line_look, plain_log_axis
+
+HEIGHT_IN = 3.7
+MAX_LABELLED_MODELS = 4
+
+
+@dataclass(frozen=True)
+class StudyCurve:
+    """What one model gives at several sizes, smallest first.
+
+    Attributes:
+        name: of the model.
+        sizes: longest sides of the images, pixels.
+        latency_ms: network and suppression, per image.
+        map50_95: average precision.
+    """
+
+    name: str
+    sizes: Sequence[int]
+    latency_ms: Sequence[float]
+    map50_95: Sequence[float]
+
+
+def plot_study(curves: Sequence[StudyCurve], path: Path) -> Path:
+    """Draw average precision against time (logarithmic), a line for each model; points are sizes, every other written.
+
+    Args:
+        curves: one per model.
+        path: a .png or .jpg file; its folder must exist.
+
+    Returns:
+        `path`.
+    """
+    from matplotlib.ticker import LogLocator
+
+    with chart(path, height_in=HEIGHT_IN) as figure:
+        axes = figure.subplots()
+        axes.set(xlabel="Network and suppression, ms per image", ylabel="mAP50-95")
+        light_grid(axes)
+        for number, curve in enumerate(curves):
+            look = line_look(number)
+            axes.plot(curve.latency_ms, curve.map50_95, marker="o", markersize=4, label=curve.name, **look)
+            points = list(zip(curve.sizes, curve.latency_ms, curve.map50_95, strict=True))
+            for size, x, y in points[::-2] if len(curves) <= MAX_LABELLED_MODELS else []:
+                above: dict[str, Any] = {"xytext": (0, 5), "textcoords": "offset points", "ha": "center"}
+                axes.annotate(str(size), (x, y), color=look["color"], fontsize=6, **above)
+        plain_log_axis(axes, "x")
+        axes.xaxis.set_major_locator(LogLocator(base=10, subs=(1, 2, 5)))
+        axes.set_ylim(bottom=0)
+        axes.margins(y=0.08)
+        axes.legend(loc="lower right")
+    return path

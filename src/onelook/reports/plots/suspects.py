@@ -1,0 +1,72 @@
+"""What a suspicion is about, twice side by side: as it is labelled, and as a detector sees it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from onelook.doctor.suspicions import Suspicion
+from onelook.drawing.boxes import draw_detections
+
+SIDE_PX = 240
+LEAST_VIEW_PX = 48
+# The view is so many times as large as what it is about, so that its surroundings can be seen.
+SURROUNDINGS = 2.2
+_GAP_PX = 6
+
+Image = npt.NDArray[np.uint8]
+
+
+def draw_suspicion(
+    rgb: Image, suspicion: Suspicion, boxes_xyxy: npt.NDArray[Any], class_ids: npt.NDArray[Any], names: Sequence[str]
+) -> Image:
+    """Two views of the same part of an image with a white gap between: with its labels, and with what is seen.
+
+    Args:
+        rgb: (H, W, 3) the whole image.
+        suspicion: what it is about.
+        boxes_xyxy: (N, 4) all labels of the image, pixels.
+        class_ids: (N,) of the labels.
+        names: class names.
+    """
+    left, top, right, bottom = view_of(suspicion, (rgb.shape[0], rgb.shape[1]))
+    rows = np.linspace(top, bottom - 1, SIDE_PX).round().astype(int)
+    columns = np.linspace(left, right - 1, SIDE_PX).round().astype(int)
+    view = np.ascontiguousarray(rgb[rows][:, columns])
+    scale = np.array([SIDE_PX / (right - left), SIDE_PX / (bottom - top)] * 2)
+    shift = np.array([left, top, left, top])
+
+    def placed(boxes: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        result: npt.NDArray[Any] = (np.asarray(boxes, np.float64).reshape(-1, 4) - shift) * scale
+        return result
+
+    inside = _touching(placed(boxes_xyxy))
+    labelled = draw_detections(view, placed(boxes_xyxy)[inside], np.asarray(class_ids)[inside], None, names)
+    seen = view
+    if suspicion.seen_box is not None:
+        box, score = placed(np.array(suspicion.seen_box)), np.array([suspicion.score])
+        seen = draw_detections(view, box, np.array([suspicion.seen_class]), score, names)
+    gap = np.full((SIDE_PX, _GAP_PX, 3), 255, np.uint8)
+    return np.concatenate([labelled, gap, seen], axis=1)
+
+
+def view_of(suspicion: Suspicion, size_hw: tuple[int, int]) -> tuple[int, int, int, int]:
+    """Left, top, right and bottom of the part to show, pixels: square where the image allows it."""
+    boxes = np.array([box for box in (suspicion.labelled_box, suspicion.seen_box) if box is not None])
+    low, high = boxes[:, :2].min(axis=0), boxes[:, 2:].max(axis=0)
+    side = max(LEAST_VIEW_PX, SURROUNDINGS * float((high - low).max()))
+    centre = (low + high) / 2
+    limits = np.array([size_hw[1], size_hw[0]])
+    side_xy = np.minimum(side, limits)
+    start = np.clip(centre - side_xy / 2, 0, limits - side_xy).astype(int)
+    end = np.minimum(start + np.maximum(side_xy.astype(int), 1), limits)
+    return int(start[0]), int(start[1]), int(end[0]), int(end[1])
+
+
+def _touching(boxes: npt.NDArray[Any]) -> npt.NDArray[np.bool_]:
+    """Which boxes are seen in the view, at least in part."""
+    is_in: npt.NDArray[np.bool_] = np.all((boxes[:, 2:] > 0) & (boxes[:, :2] < SIDE_PX), axis=1)
+    return is_in

@@ -1,0 +1,253 @@
+"""What a run folder says about its run; what is missing or damaged is noted, and the rest is used."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import math
+import struct
+import tokenize
+import zipfile
+import zlib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+
+from onelook.callbacks.run_facts import RunFacts, facts_from_json
+from onelook.data.scan.ledger import Ledger, ledger_from_json
+from onelook.errors import DataError, RunFolderError
+from onelook.files.bounded import printable, read_bounded
+from onelook.files.yaml import parse_yaml
+from onelook.reports.examples import Examples, examples_from_json
+from onelook.runs.run_dir import RunDir
+from onelook.structures.metrics import DetectionMetrics, from_arrays
+
+Row = Mapping[str, float]
+Read = TypeVar("Read")
+
+MAX_BYTES = 1 << 26
+MAX_SETTINGS_BYTES = 1 << 20
+MAX_ARRAY_BYTES = 1 << 28
+# The last ones are what Python's readers of archives and NumPy's of arrays raise; RuntimeError is also their word for
+# what they do not know, and for text that is nested too deep.
+UNREADABLE = (
+    DataError,
+    ValueError,
+    LookupError,
+    TypeError,
+    AttributeError,
+    RuntimeError,
+    EOFError,
+    zipfile.BadZipFile,
+    zlib.error,
+    struct.error,
+    tokenize.TokenError,
+    SyntaxError,
+    MemoryError,
+)
+
+
+@dataclass(frozen=True)
+class RunRecord:
+    """One run, as far as its folder tells.
+
+    Attributes:
+        path: of the folder.
+        label: short name, another one for each run of a report.
+        settings: of the run, by name.
+        results, speeds: lines of `results.csv` and `speed.csv`; cells without a number are nan.
+        status: what `status.json` says: state and message.
+        ledgers: what became of the labels, by split.
+        metrics: of the final evaluation.
+        milliseconds: of the final evaluation, per image, by what was done.
+        class_names: names of the classes that have metrics, in their order.
+        facts, examples: see there.
+        absent: why a file could not be used, by its name; "" where there is no such file.
+    """
+
+    path: Path
+    label: str
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    results: tuple[Row, ...] = ()
+    speeds: tuple[Row, ...] = ()
+    status: Mapping[str, Any] = field(default_factory=dict)
+    ledgers: Mapping[str, Ledger] = field(default_factory=dict)
+    metrics: DetectionMetrics | None = None
+    milliseconds: Mapping[str, float] = field(default_factory=dict)
+    class_names: tuple[str, ...] = ()
+    facts: RunFacts | None = None
+    examples: Examples | None = None
+    absent: Mapping[str, str] = field(default_factory=dict)
+
+    def name_of(self, class_id: int) -> str:
+        """The name of a class, or its number where no file tells the name."""
+        if self.facts is not None and 0 <= class_id < len(self.facts.names):
+            return self.facts.names[class_id]
+        if self.metrics is not None:
+            known: dict[int, str] = dict(zip(self.metrics.class_ids.tolist(), self.class_names, strict=False))
+            return known.get(class_id, f"class {class_id}")
+        return f"class {class_id}"
+
+    def column(self, name: str) -> list[float]:
+        """A column of `results.csv`; nan where it says nothing."""
+        return [row.get(name, math.nan) for row in self.results]
+
+    @property
+    def fitness(self) -> list[float]:
+        """0.1 mAP50 + 0.9 mAP50-95 of each epoch."""
+        pairs = zip(self.column("metrics/mAP_0.5"), self.column("metrics/mAP_0.5:0.95"), strict=True)
+        return [0.1 * map50 + 0.9 * map50_95 for map50, map50_95 in pairs]
+
+    @property
+    def best_epoch(self) -> int | None:
+        """The epoch of the highest fitness; None if none was validated."""
+        known = [(value, -row) for row, value in enumerate(self.fitness) if math.isfinite(value)]
+        epochs = self.column("epoch")
+        return int(epochs[-max(known)[1]]) if known and math.isfinite(epochs[-max(known)[1]]) else None
+
+
+def read_run(path: Path, *, label: str = "") -> RunRecord:
+    """What a run folder holds.
+
+    Args:
+        path: of the folder.
+        label: what to call the run; empty takes the name of the folder.
+
+    Raises:
+        RunFolderError: there is no such folder, or no run was ever in it.
+    """
+    if not path.is_dir():
+        raise RunFolderError(f"run folder `{printable(path)}` does not exist", hint="give the folder of a run")
+    reader = _RecordReader()
+    run = RunDir(path)
+    metrics, class_names, milliseconds = _metrics(reader, run)
+    record = RunRecord(
+        path=path,
+        label=label or printable(path.resolve().name),
+        settings=reader.read(run.settings, _settings, {}, MAX_SETTINGS_BYTES),
+        results=reader.read(run.results, _rows, ()),
+        speeds=reader.read(run.speeds, _rows, ()),
+        status=reader.read(run.status, _document, {}),
+        ledgers=reader.read(run.ledger, _ledgers, {}),
+        metrics=metrics,
+        milliseconds=milliseconds,
+        class_names=class_names,
+        facts=reader.read(run.facts, facts_from_json, None),
+        examples=reader.read(run.examples, examples_from_json, None),
+        absent=reader.absent,
+    )
+    if not record.results and record.metrics is None and not record.settings:
+        raise RunFolderError(
+            f"`{printable(path)}` is no run folder: none of `settings.yaml`, `results.csv` and `metrics.npz` is in it",
+            hint="give a folder that `onelook train` or `onelook val` wrote, such as `runs/train/exp`",
+        )
+    return record
+
+
+def read_runs(paths: Sequence[Path]) -> list[RunRecord]:
+    """Several runs; those whose folders have equal names are told apart by the folders above."""
+    folders = [path.resolve() for path in paths]
+    depth = 1
+    while len({folder.parts[-depth:] for folder in folders}) < len(set(folders)):
+        depth += 1
+    labels = ["/".join(map(printable, folder.parts[-depth:])) for folder in folders]
+    seen: dict[str, int] = {}
+    records = []
+    for path, label in zip(paths, labels, strict=True):
+        seen[label] = seen.get(label, 0) + 1
+        record = read_run(path, label=label if seen[label] == 1 else f"{label} ({seen[label]})")
+        records.append(record)
+    return records
+
+
+class _RecordReader:
+    """Reads files and notes which could not be used, and why."""
+
+    def __init__(self) -> None:
+        self.absent: dict[str, str] = {}
+
+    def read(self, path: Path, parse: Callable[[bytes], Read], otherwise: Read, max_bytes: int = MAX_BYTES) -> Read:
+        """What `parse` makes of a file; `otherwise` if it is missing or holds something else."""
+        if not path.is_file():
+            self.absent[path.name] = ""
+            return otherwise
+        try:
+            return parse(read_bounded(path, max_bytes))
+        except UNREADABLE as problem:
+            self.absent[path.name] = " ".join(str(problem).split())[:200] or type(problem).__name__
+            return otherwise
+
+
+def _settings(data: bytes) -> dict[str, Any]:
+    content = parse_yaml(data.decode("utf-8"), "the file", error=DataError)
+    if not isinstance(content, dict):
+        raise ValueError("it holds no `key: value` lines")
+    return {str(key): value for key, value in content.items()}
+
+
+def _document(data: bytes) -> dict[str, Any]:
+    content = json.loads(data)
+    if not isinstance(content, dict):
+        raise ValueError("it holds no JSON object")
+    return content
+
+
+def _rows(data: bytes) -> tuple[Row, ...]:
+    lines = csv.DictReader(io.StringIO(data.decode("utf-8")))
+    rows = tuple({str(name): _number(cell) for name, cell in line.items() if name} for line in lines)
+    if any("epoch" not in row for row in rows):
+        raise ValueError("it has no column `epoch`")
+    return tuple(row for row in rows if math.isfinite(row["epoch"]))
+
+
+def _number(cell: str | None) -> float:
+    return float(cell) if cell else math.nan
+
+
+def _ledgers(data: bytes) -> dict[str, Ledger]:
+    ledgers = {str(split): ledger_from_json(json.dumps(content)) for split, content in _document(data).items()}
+    for ledger in ledgers.values():
+        counts = [value for name, value in vars(ledger).items() if name not in ("split", "entries")]
+        if not all(type(count) is int for count in [*counts, *(entry.rows for entry in ledger.entries)]):
+            raise ValueError("a count in it is no number")
+    return ledgers
+
+
+def _metrics(reader: _RecordReader, run: RunDir) -> tuple[DetectionMetrics | None, tuple[str, ...], dict[str, float]]:
+    metrics = reader.read(run.metrics_arrays, _arrays, None)
+    nothing: tuple[tuple[str, ...], dict[str, float]] = ((), {})
+    names, milliseconds = reader.read(run.metrics, _metrics_document, nothing)
+    return metrics, names, milliseconds
+
+
+def _arrays(data: bytes) -> DetectionMetrics:
+    with zipfile.ZipFile(io.BytesIO(data)) as archive:
+        if sum(member.file_size for member in archive.infolist()) > MAX_ARRAY_BYTES:
+            raise ValueError("its arrays are too large")
+    with np.load(io.BytesIO(data), allow_pickle=False) as arrays:
+        metrics = from_arrays(dict(arrays))
+    num_classes, points = metrics.class_ids.shape[0], metrics.curves.confidence.shape[0]
+    per_class = (metrics.class_precision, metrics.class_recall, metrics.class_f1, metrics.class_ap50, metrics.class_ap)
+    counts = (metrics.class_num_images, metrics.class_num_labels)
+    curves = (metrics.curves.precision, metrics.curves.recall, metrics.curves.f1)
+    side = metrics.confusion.shape[0]
+    is_whole = (
+        all(array.shape == (num_classes,) for array in (*per_class, *counts))
+        and all(array.shape == (num_classes, points) for array in curves)
+        and metrics.curves.precision_at_recall.shape == (num_classes, len(metrics.curves.recall_points))
+        and metrics.confusion.shape == (side, side)
+        and points > 1
+    )
+    if not is_whole or not np.issubdtype(metrics.class_ids.dtype, np.integer):
+        raise ValueError("its arrays do not fit together")
+    return metrics
+
+
+def _metrics_document(data: bytes) -> tuple[tuple[str, ...], dict[str, float]]:
+    content = _document(data)
+    names = tuple(str(one["name"]) for one in content["classes"])
+    return names, {str(name): float(value) for name, value in content["milliseconds_per_image"].items()}

@@ -1,0 +1,29 @@
+"""`hyp_evolve.yaml`: the best hyperparameters so far, ready for `--hyp`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from onelook.files.yaml import dump_yaml
+from onelook.search.history import RESULTS, Row, ranked
+
+
+def winner_text(rows: Sequence[Row], others: Mapping[str, float | bool], command: str) -> str:
+    """The file: what the numbers are worth, how to train with them, and the numbers.
+
+    Args:
+        rows: of the search, one of them complete.
+        others: hyperparameters that were not searched.
+        command: that trains with the file.
+    """
+    best = ranked(rows)[0]
+    results = [f"# {name}: {value!r}" for name, value in zip(RESULTS, best.results, strict=True)]
+    lines = [
+        "# Hyperparameters found by `onelook evolve`; to train with them:",
+        f"#   {command}",
+        f"# best generation: {best.generation} of the search with seed {best.seed}, fitness {best.fitness!r}",
+        f"# last generation: {max(row.generation for row in rows)}",
+        *results,
+        "",
+    ]
+    return "\n".join(lines) + dump_yaml({**best.genes, **others})

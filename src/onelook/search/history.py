@@ -1,0 +1,181 @@
+"""What a search has tried so far, and `evolve.csv`, the file that it is kept in."""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+from onelook.errors import RunFolderError
+from onelook.search.genes import GENES, Individual, in_range
+
+State = Literal["complete", "pruned", "failed"]
+RESULTS = (
+    "metrics/precision",
+    "metrics/recall",
+    "metrics/mAP_0.5",
+    "metrics/mAP_0.5:0.95",
+    "val/box_loss",
+    "val/obj_loss",
+    "val/cls_loss",
+)
+ACCOUNT = ("fitness", "generation", "seed", "epochs", "state", "note")
+NO_RESULTS = (0.0, 0.0, 0.0, 0.0, math.nan, math.nan, math.nan)
+MAX_ROWS = 100_000
+MAX_NOTE = 200
+
+
+@dataclass(frozen=True)
+class Row:
+    """One trial: a set of hyperparameters and what it was worth.
+
+    Attributes:
+        generation: number of the trial in its search, from 0.
+        seed: of the search; rows of different searches differ in it.
+        genes: the hyperparameters that are searched, and those that could be.
+        results: precision, recall, mAP50, mAP50-95, and box, obj and cls loss of the validation.
+        fitness: what the search maximises.
+        epochs: how many were trained.
+        state: "complete"; "pruned", ended early because it did not promise enough; or "failed".
+        note: why it failed; else empty.
+    """
+
+    generation: int
+    seed: int
+    genes: Individual
+    results: tuple[float, ...]
+    fitness: float
+    epochs: int
+    state: State = "complete"
+    note: str = ""
+
+    @property
+    def key(self) -> tuple[int, int]:
+        """What identifies the row among those of all searches that exchange theirs."""
+        return self.seed, self.generation
+
+
+def ranked(rows: Iterable[Row]) -> list[Row]:
+    """The rows of complete trials, best first; of equal ones the earlier is better."""
+    return sorted((row for row in rows if row.state == "complete"), key=lambda row: (-row.fitness, row.key))
+
+
+def merged(own: Iterable[Row], others: Iterable[Row]) -> list[Row]:
+    """All rows, each key once, by seed and generation; `own` wins over `others`."""
+    by_key = {row.key: row for rows in (others, own) for row in rows}
+    return [by_key[key] for key in sorted(by_key)]
+
+
+def write_history(rows: Sequence[Row]) -> str:
+    """The text of `evolve.csv`: results, hyperparameters, account; numbers with all their digits."""
+    names = [name for name in GENES if any(name in row.genes for row in rows)]
+    buffer = io.StringIO()
+    writer = csv.writer(buffer, lineterminator="\n")
+    writer.writerow([*RESULTS, *names, *ACCOUNT])
+    for row in rows:
+        genes = (_cell(row.genes.get(name, math.nan)) for name in names)
+        account = repr(row.fitness), row.generation, row.seed, row.epochs, row.state, _one_line(row.note)
+        writer.writerow([*map(_cell, row.results), *genes, *account])
+    return buffer.getvalue()
+
+
+def read_history(content: bytes, place: str, *, defaults: Mapping[str, float]) -> list[Row]:
+    """The rows of an `evolve.csv`; also of one that YOLOv5 wrote, which has no account of its trials.
+
+    Columns are found by name, in any order; unknown ones are left out.
+
+    Args:
+        content: of the file.
+        place: where it is, for messages.
+        defaults: values of hyperparameters that have no column, or an empty cell.
+
+    Raises:
+        RunFolderError: it is not UTF-8, a column is missing, or a cell is not a number that it can be.
+    """
+    try:
+        text = content.decode("utf-8-sig")
+    except UnicodeDecodeError as problem:
+        raise RunFolderError(f"file `{place}` is not UTF-8 text: byte {problem.start}") from problem
+    lines = _table(text, place)
+    titles = next(lines, (0, []))[1]
+    missing = [name for name in RESULTS if name not in titles]
+    if missing:
+        raise RunFolderError(
+            f"file `{place}` has no column `{missing[0]}`", hint="it is not the `evolve.csv` of a search"
+        )
+    rows: list[Row] = []
+    for number, cells in lines:
+        if len(cells) != len(titles):
+            raise RunFolderError(f"file `{place}` line {number} has {len(cells)} cells, its first line {len(titles)}")
+        if len(rows) == MAX_ROWS:
+            raise RunFolderError(f"file `{place}` has more than {MAX_ROWS} lines")
+        try:
+            rows.append(_row(dict(zip(titles, cells, strict=True)), len(rows), defaults))
+        except ValueError as problem:
+            raise RunFolderError(
+                f"file `{place}` line {number}: {problem}", hint="correct or delete the line"
+            ) from problem
+    return rows
+
+
+def fitness_of(results: Sequence[float]) -> float:
+    """0.1 mAP50 + 0.9 mAP50-95, for files that do not say the fitness."""
+    return 0.1 * results[2] + 0.9 * results[3]
+
+
+def _table(text: str, place: str) -> Iterator[tuple[int, list[str]]]:
+    reader = csv.reader(io.StringIO(text))
+    try:
+        for cells in reader:
+            if cells:
+                yield reader.line_num, [cell.strip() for cell in cells]
+    except csv.Error as problem:
+        raise RunFolderError(f"file `{place}` line {reader.line_num} is not CSV: {problem}") from problem
+
+
+def _row(cells: Mapping[str, str], position: int, defaults: Mapping[str, float]) -> Row:
+    given = {name: _number(cells, name) for name in GENES if cells.get(name, "") != ""}
+    results = tuple(_number(cells, name) if cells[name] else math.nan for name in RESULTS)
+    state = cells.get("state", "complete")
+    if state not in get_args(State):
+        raise ValueError(f"state `{state}` is none of {', '.join(get_args(State))}")
+    return Row(
+        generation=_count(cells, "generation", position),
+        seed=_count(cells, "seed", 0),
+        genes=in_range({**defaults, **given}),
+        results=results,
+        fitness=_number(cells, "fitness") if "fitness" in cells else fitness_of(results),
+        epochs=_count(cells, "epochs", 0),
+        state=state,  # type: ignore[arg-type]
+        note=_one_line(cells.get("note", "")),
+    )
+
+
+def _number(cells: Mapping[str, str], name: str) -> float:
+    try:
+        value = float(cells[name])
+    except ValueError:
+        value = math.nan
+    if not math.isfinite(value):
+        raise ValueError(f"`{name}` is `{cells[name]}`, which is no finite number")
+    return value
+
+
+def _count(cells: Mapping[str, str], name: str, default: int) -> int:
+    text = cells.get(name, str(default))
+    if not text.isascii() or not text.isdigit() or len(text) > 19:
+        raise ValueError(f"`{name}` is `{text}`, which is no whole number from 0")
+    return int(text)
+
+
+def _cell(value: float) -> str:
+    return repr(value) if math.isfinite(value) else ""
+
+
+def _one_line(text: str) -> str:
+    """A note without line ends and control characters, which never looks like a formula to a spreadsheet."""
+    line = " ".join("".join(c if c.isprintable() else " " for c in text).split())[:MAX_NOTE]
+    return line.lstrip("=+-@ ")

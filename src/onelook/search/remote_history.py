@@ -1,0 +1,106 @@
+"""The bucket: a folder in any storage that fsspec knows, through which searches on many machines share their trials."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from onelook.errors import SettingsError
+from onelook.search.history import Row, merged, read_history, write_history
+
+if TYPE_CHECKING:
+    from fsspec import AbstractFileSystem
+
+logger = logging.getLogger(__name__)
+
+FILE = "evolve.csv"
+MAX_BYTES = 1 << 26
+# The packages that fsspec asks for, by the scheme of the URL.
+DRIVERS = {"s3": "s3fs", "gs": "gcsfs", "gcs": "gcsfs", "az": "adlfs", "abfs": "adlfs", "hf": "huggingface_hub"}
+
+
+class Bucket:
+    """Rows of many searches in one remote `evolve.csv`.
+
+    Each search keeps its own rows and writes the union of them and of what it finds, again and again. So if two write
+    at the same instant and one union is lost, the next one restores it.
+
+    Args:
+        place: URL, or path of a folder.
+        defaults: see `read_history`.
+
+    Raises:
+        SettingsError: fsspec, or the package for this kind of storage, is not installed; or the URL is none.
+    """
+
+    def __init__(self, place: str, *, defaults: Mapping[str, float]) -> None:
+        self._system, folder = _file_system(place)
+        self._folder = folder.rstrip("/")
+        self._path = f"{self._folder}/{FILE}"
+        self._place = f"{place.rstrip('/')}/{FILE}"
+        self._defaults = dict(defaults)
+
+    def pull(self) -> list[Row]:
+        """The rows in the bucket; none, with a warning, if it cannot be reached or holds something else."""
+        try:
+            return self._read()
+        except Exception as problem:  # noqa: BLE001 - each kind of storage has errors of its own
+            logger.warning("bucket: `%s` was not read: %s; going on without it", self._place, _first_line(problem))
+            return []
+
+    def push(self, rows: Sequence[Row]) -> None:
+        """Write the union of `rows` and of those in the bucket; a warning if that fails: the next time may go well."""
+        try:
+            union = write_history(merged(rows, self._read()))
+            self._system.makedirs(self._folder, exist_ok=True)
+            self._system.pipe_file(self._path, union.encode("utf-8"))
+        except Exception as problem:  # noqa: BLE001 - each kind of storage has errors of its own
+            logger.warning(
+                "bucket: `%s` was not written: %s; the next trial tries again", self._place, _first_line(problem)
+            )
+
+    def _read(self) -> list[Row]:
+        """The rows in the bucket; none if there is no file yet. What is no file of ours is never written over."""
+        self._system.invalidate_cache()
+        if not self._system.exists(self._path):
+            return []
+        size = int(self._system.size(self._path) or 0)
+        if size > MAX_BYTES:
+            raise ValueError(f"it has {size} bytes, more than the limit of {MAX_BYTES}")
+        return read_history(self._system.cat_file(self._path), self._place, defaults=self._defaults)
+
+
+def _file_system(place: str) -> tuple[AbstractFileSystem, str]:
+    scheme = place.partition("://")[0] if "://" in place else "file"
+    if scheme == "file" and "://" not in place and not _looks_like_a_path(place):
+        raise SettingsError(
+            f"setting `bucket` is `{place}`, which does not say where it is",
+            hint=f"write `gs://{place}` for Google, `s3://{place}` for Amazon, or `./{place}` for a folder here",
+        )
+    try:
+        from fsspec.core import url_to_fs
+    except ImportError as problem:
+        raise SettingsError(
+            "setting `bucket` needs the package `fsspec`, which is not installed", hint='pip install "onelook[data]"'
+        ) from problem
+    try:
+        system, folder = url_to_fs(place)
+    except ImportError as problem:
+        package = DRIVERS.get(scheme, "")
+        hint = f"pip install {package}" if package else "see the documentation of fsspec for the package it needs"
+        raise SettingsError(f"setting `bucket`: `{scheme}://` cannot be opened: {problem}", hint=hint) from problem
+    except ValueError as problem:
+        raise SettingsError(
+            f"setting `bucket` is `{place}`: {problem}", hint="s3://NAME, gs://NAME, or a path"
+        ) from problem
+    return system, str(folder)
+
+
+def _looks_like_a_path(place: str) -> bool:
+    return place.startswith((".", "~")) or "/" in place or "\\" in place or Path(place).is_dir()
+
+
+def _first_line(problem: Exception) -> str:
+    return f"{type(problem).__name__}: {(str(problem).splitlines() or [''])[0][:300]}"

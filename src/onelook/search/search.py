@@ -1,0 +1,117 @@
+"""What all searches have in common, and the genetic one: keyed, so that it goes on from any trial as it would have."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from onelook.search.genes import Individual
+from onelook.search.history import NO_RESULTS, Row, State, merged, ranked
+from onelook.search.mutation import choose_parent, generator, mutate
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is to be searched.
+
+    Attributes:
+        trials: how many in all.
+        seed: decides what is tried.
+        epochs: of a trial that runs to its end.
+        firsts: tried before all others: the starting point, then the initial population; in range.
+    """
+
+    trials: int
+    seed: int
+    epochs: int
+    firsts: tuple[Individual, ...]
+
+
+@dataclass(frozen=True)
+class Trial:
+    """Hyperparameters to be tried.
+
+    Attributes:
+        number: of the trial, from 0; no two trials of a search have the same.
+        genes: the hyperparameters.
+        is_hopeless: to be told epoch (from 0) and fitness after every validation; whether to end the trial now.
+    """
+
+    number: int
+    genes: Individual
+    is_hopeless: Callable[[int, float], bool]
+
+
+@dataclass(frozen=True)
+class TrialScore:
+    """What a trial gave; see `Row`."""
+
+    fitness: float = 0.0
+    results: tuple[float, ...] = NO_RESULTS
+    epochs: int = 0
+    state: State = "failed"
+    note: str = ""
+
+
+Objective = Callable[[Trial], TrialScore]
+
+
+class Search(Protocol):
+    """A search that goes trial by trial."""
+
+    def rows(self) -> list[Row]:
+        """All trials that are done, those of other searches included."""
+
+    def learn(self, others: Sequence[Row]) -> None:
+        """Take the trials of other searches into account."""
+
+    def step(self, objective: Objective) -> Row | None:
+        """Do one more trial; None if there are enough. What `objective` raises ends the step, not the search."""
+
+
+class GeneticSearch:
+    """Children of the best so far, one after the other.
+
+    Generation g is a function of the seed, of g and of the rows before it, so a search that was interrupted goes on
+    as if it had not been.
+
+    Args:
+        plan: what to search.
+        rows: trials that are done.
+    """
+
+    def __init__(self, plan: Plan, rows: Sequence[Row] = ()) -> None:
+        self._plan = plan
+        self._rows = merged(rows, ())
+
+    def rows(self) -> list[Row]:
+        """All trials that are done, by seed and generation."""
+        return list(self._rows)
+
+    def learn(self, others: Sequence[Row]) -> None:
+        """Let the trials of other searches be parents too; one with our seed counts as ours."""
+        self._rows = merged(self._rows, others)
+
+    def step(self, objective: Objective) -> Row | None:
+        """Try the first generation that is missing; None if there is none."""
+        done = {row.generation for row in self._rows if row.seed == self._plan.seed}
+        generation = next((number for number in range(self._plan.trials) if number not in done), None)
+        if generation is None:
+            return None
+        genes = self._individual(generation)
+        row = row_of(objective(Trial(generation, genes, lambda epoch, fitness: False)), self._plan, generation, genes)
+        self._rows = merged(self._rows, [row])
+        return row
+
+    def _individual(self, generation: int) -> Individual:
+        if generation < len(self._plan.firsts):
+            return self._plan.firsts[generation]
+        rng = generator(self._plan.seed, generation)
+        parent = choose_parent(self._rows, rng) if ranked(self._rows) else self._plan.firsts[0]
+        return mutate(parent, rng)
+
+
+def row_of(worth: TrialScore, plan: Plan, number: int, genes: Individual) -> Row:
+    """The row of a trial of our own."""
+    return Row(number, plan.seed, genes, worth.results, worth.fitness, worth.epochs, worth.state, worth.note)

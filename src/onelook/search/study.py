@@ -1,0 +1,157 @@
+"""The search by Optuna: trials that do not promise enough end early, and several processes may share one storage.
+
+Needs the extra `tune`; import this module only when it is asked for.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import optuna
+from optuna.pruners import NopPruner
+from optuna.trial import FrozenTrial, TrialState
+
+from onelook.errors import SettingsError
+from onelook.runs.run_dir import is_alive, process_identity
+from onelook.search.genes import Individual, in_range
+from onelook.search.history import Row, merged
+from onelook.search.pruning import TrialsSoFar, is_hopeless
+from onelook.search.sampler import FOREIGN, SLOT, KeyedSampler, is_ours
+from onelook.search.search import Objective, Plan, Trial, TrialScore, row_of
+
+SEARCH, WORTH, GENE_VALUES, OWNER = "search", "worth", "genes", "owner"
+
+
+class OptunaSearch:
+    """A study, trial by trial.
+
+    Every trial that counts has a slot, from 0; what is tried in it is a function of the seed, of the slot and of the
+    trials before, so a search by one process that was interrupted goes on as if it had not been.
+
+    Args:
+        plan: what to search.
+        storage: where the study is; shared by all processes that search together.
+        name: of the study in the storage.
+        identity: what all processes and later searches in this study must have in common; plain JSON.
+
+    Raises:
+        SettingsError: the study that is there has another identity.
+    """
+
+    def __init__(
+        self, plan: Plan, storage: optuna.storages.BaseStorage, *, name: str, identity: Mapping[str, Any]
+    ) -> None:
+        self._plan = plan
+        self._sampler = KeyedSampler(plan)
+        self._study = optuna.create_study(
+            storage=storage,
+            sampler=self._sampler,
+            pruner=NopPruner(),
+            study_name=name,
+            direction="maximize",
+            load_if_exists=True,
+        )
+        self._others: list[Row] = []
+        self._agree(identity)
+        self._bury_the_dead()
+
+    def rows(self) -> list[Row]:
+        """All trials that are done, whoever did them, and those of other searches."""
+        own = [
+            row_of(_worth(trial), self._plan, trial.user_attrs[SLOT], trial.user_attrs[GENE_VALUES])
+            for trial in self._study.get_trials(deepcopy=False)
+            if is_ours(trial) and trial.state in (TrialState.COMPLETE, TrialState.PRUNED)
+        ]
+        return merged(own, self._others)
+
+    def learn(self, others: Sequence[Row]) -> None:
+        """Let the study know what other searches have found; rows with our seed are our own."""
+        self._others = [row for row in merged(others, self._others) if row.seed != self._plan.seed]
+        known = {trial.user_attrs.get(FOREIGN) for trial in self._study.get_trials(deepcopy=False)}
+        for row in self._others:
+            key = f"{row.seed}/{row.generation}"
+            if key not in known and row.state == "complete":
+                self._study.add_trial(
+                    optuna.trial.create_trial(
+                        params={name: row.genes[name] for name in self._sampler.space},
+                        distributions=self._sampler.space,
+                        value=row.fitness,
+                        user_attrs={FOREIGN: key},
+                    )
+                )
+
+    def step(self, objective: Objective) -> Row | None:
+        """Do one more trial; None if all slots are taken, be it by trials that other processes have under way."""
+        trials = self._study.get_trials(deepcopy=False)
+        if sum(map(is_ours, trials)) >= self._plan.trials:
+            return None
+        trial = self._study.ask(self._sampler.space)
+        slot = self._sampler.slot
+        try:
+            if slot >= self._plan.trials:  # another process was faster
+                self._study.tell(trial, state=TrialState.FAIL)
+                return None
+            genes = self._genes(trial.params)
+            for name, value in ((OWNER, process_identity()), (GENE_VALUES, genes), (SLOT, slot)):
+                trial.set_user_attr(name, value)
+            worth = objective(Trial(slot, genes, lambda epoch, fitness: self._is_hopeless(trial, epoch, fitness)))
+            trial.set_user_attr(WORTH, _document(worth))
+        except BaseException:
+            self._study.tell(trial, state=TrialState.FAIL)  # the slot is free again
+            raise
+        if worth.state == "pruned":
+            self._study.tell(trial, state=TrialState.PRUNED)
+        else:
+            self._study.tell(trial, worth.fitness)
+        return row_of(worth, self._plan, slot, genes)
+
+    def _genes(self, params: Mapping[str, float]) -> Individual:
+        """What is searched, and the rest as it was in the beginning."""
+        return in_range({**self._plan.firsts[0], **params})
+
+    def _is_hopeless(self, trial: optuna.Trial, epoch: int, fitness: float) -> bool:
+        trial.report(fitness, epoch + 1)
+        trials = self._study.get_trials(deepcopy=False)
+        complete = [other for other in trials if other.state == TrialState.COMPLETE]
+        past = TrialsSoFar(
+            complete=[other.intermediate_values for other in complete if other.intermediate_values],
+            best=max((other.value for other in complete if other.value is not None), default=0.0),
+            spent=sum(max(other.intermediate_values, default=0) for other in trials if is_ours(other)),
+            epochs=self._plan.epochs,
+        )
+        return is_hopeless(trials[trial.number].intermediate_values, past)
+
+    def _agree(self, identity: Mapping[str, Any]) -> None:
+        stored = self._study.user_attrs.get(SEARCH)
+        if stored is None:
+            self._study.set_user_attr(SEARCH, dict(identity))
+            return
+        differing = sorted(key for key in {*stored, *identity} if stored.get(key) != identity.get(key))
+        if differing:
+            key = differing[0]
+            raise SettingsError(
+                f"study `{self._study.study_name}` searches with `{key}` {stored.get(key)!r}, not {identity.get(key)!r}"
+                f"{f', and {len(differing) - 1} more differ' if len(differing) > 1 else ''}",
+                hint="give the same settings, or the search another `--name` or `--evolve-storage`",
+            )
+
+    def _bury_the_dead(self) -> None:
+        """Free the slots of trials whose process, on this machine, is no more."""
+        for trial in self._study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
+            owner = trial.user_attrs.get(OWNER)
+            if owner is not None and not is_alive(owner):
+                self._study.tell(trial.number, state=TrialState.FAIL, skip_if_finished=True)
+
+
+def _document(worth: TrialScore) -> dict[str, Any]:
+    """`worth` as JSON, which has no word for a number that is not finite."""
+    results = [value if math.isfinite(value) else None for value in worth.results]
+    return {**vars(worth), "results": results}
+
+
+def _worth(trial: FrozenTrial) -> TrialScore:
+    document = trial.user_attrs[WORTH]
+    results = tuple(math.nan if value is None else value for value in document["results"])
+    return TrialScore(**{**document, "results": results})

@@ -1,0 +1,1 @@
+"""The training loop and its parts: gradient, schedule, optimizer, EMA, state, checkpoint keeper."""

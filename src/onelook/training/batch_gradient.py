@@ -1,0 +1,215 @@
+"""The gradient of one batch: forward, loss and backward, in as many shards as the memory asks for."""
+
+from __future__ import annotations
+
+import logging
+import math
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+import torch
+import torch.nn.functional as F  # noqa: N812 - the name everyone knows
+from torch import Tensor, nn
+
+from onelook.errors import MemoryShortage
+from onelook.inference.evaluator import prepare_images
+from onelook.processes.memory import is_out_of_memory
+from onelook.processes.process_group import ProcessGroup
+from onelook.structures.batch import Batch
+from onelook.training.batch_norm_statistics import SharedStatistics
+from onelook.training.gradients import GradientSum, shard_bounds
+from onelook.training.schedule import Schedule, StepPlan
+from onelook.training.state import TrainState
+
+logger = logging.getLogger(__name__)
+
+PURPOSE_SIZE = 0x512E
+
+
+@dataclass(frozen=True)
+class Arithmetic:
+    """How the steps are computed.
+
+    Attributes:
+        device: of the model.
+        amp: type of mixed-precision arithmetic, or None.
+        max_stride: sizes of multi-scale training are multiples of it, pixels.
+        frozen: layers that do not learn.
+    """
+
+    device: torch.device
+    amp: torch.dtype | None = None
+    max_stride: int = 32
+    frozen: tuple[nn.Module, ...] = ()
+
+
+@dataclass(frozen=True)
+class BatchLosses:
+    """What a batch cost.
+
+    Attributes:
+        terms: (3,) float32 box, obj, cls on the device: means over the images of the whole batch.
+        imgsz: longest side of the images as the network saw them, pixels.
+    """
+
+    terms: Tensor
+    imgsz: int
+
+
+class BatchGradient:
+    """Adds the gradients of batches to `parameter.grad`: the same for any number of processes, see `gradients.py`.
+
+    If memory runs out, in any process, the batch is done again in twice as many shards, and so are all later ones.
+
+    Args:
+        state: the model, the loss, and how many shards there are.
+        group: the processes of the run.
+        schedule: sizes of the batches, and the settings of the run.
+        arithmetic: device and precision.
+    """
+
+    def __init__(self, state: TrainState, group: ProcessGroup, *, schedule: Schedule, arithmetic: Arithmetic) -> None:
+        self._state = state
+        self._group = group
+        self._schedule = schedule
+        self._settings = schedule.settings
+        self._arithmetic = arithmetic
+        shards = state.progress.shards
+        self._sum = GradientSum(state.model, group, num_shards=shards, strict=self._settings.strict_reduce)
+        self._statistics = SharedStatistics(state.model, state.loss, group)
+
+    def add(self, batch: Batch, plan: StepPlan) -> BatchLosses:
+        """Forward, loss and backward.
+
+        Args:
+            batch: this process's images of the batch; may be none.
+            plan: says how much the loss weighs.
+
+        Raises:
+            MemoryShortage: there is not enough memory for one image at a time.
+        """
+        while True:
+            self._sum.begin()
+            bounds = self._bounds()
+            self._statistics.begin([self._settings.sync_bn or a < b for a, b in pairwise(bounds)])
+            terms, problem = self._try(batch, plan, bounds)
+            self._sum.exchange()
+            if not self._group.any(problem is not None):
+                self._sum.accept()
+                self._statistics.finish()
+                return BatchLosses(self._added_up(terms), max(self._size_hw(batch.images)))
+            self._sum.discard()
+            self._statistics.discard()
+            self._double_shards(problem)
+
+    def _bounds(self) -> list[int]:
+        """Where the shards of the batch under way begin, and where the last one ends."""
+        progress = self._state.progress
+        return shard_bounds(self._schedule.places_in(progress.batch), progress.shards)
+
+    def _try(self, batch: Batch, plan: StepPlan, bounds: list[int]) -> tuple[list[Tensor], str | None]:
+        """What each of this process's shards adds to the losses, and, if memory ran out, in which words."""
+        progress = self._state.progress
+        terms: list[Tensor] = []
+        try:
+            for part in self._own_shards(batch, bounds):
+                self._group.beat(f"in epoch {progress.epoch}, batch {progress.batch}")
+                terms.append(self._shard(part, plan) * (len(part.images) / bounds[-1]))
+                self._sum.end_shard()
+                self._statistics.end_shard()
+        except (RuntimeError, MemoryError) as problem:
+            if not is_out_of_memory(problem) or self._settings.sync_bn:  # others may wait in the middle of a layer
+                raise
+            return terms, " ".join(str(problem).split())
+        return terms, None
+
+    def _own_shards(self, batch: Batch, bounds: list[int]) -> list[Batch]:
+        """This process's shards; those without images are left out, unless every process has to take part."""
+        share = self._state.progress.shards // self._group.world_size
+        own = bounds[self._group.rank * share : (self._group.rank + 1) * share + 1]
+        parts = [batch.part(first - own[0], last - own[0]) for first, last in pairwise(own)]
+        return parts if self._settings.sync_bn else [part for part in parts if len(part.images)]
+
+    def _shard(self, part: Batch, plan: StepPlan) -> Tensor:
+        """(3,) box, obj and cls term of some images; their gradients are there when it returns."""
+        device, amp, state = self._arithmetic.device, self._arithmetic.amp, self._state
+        images = self._resized(prepare_images(part.images, device))
+        with torch.autocast(device.type, dtype=amp, enabled=amp is not None):
+            raw_maps = state.model(images)
+        if len(part.images) == 0:  # nothing to learn, but the other processes wait for its share of the statistics
+            torch.stack([raw_map.sum() for raw_map in raw_maps]).sum().backward()  # type: ignore[no-untyped-call]
+            return torch.zeros(3, device=device)
+        terms = state.loss(raw_maps, part.targets)
+        state.scaler.scale(terms.total * plan.loss_scale).backward()  # type: ignore[no-untyped-call]
+        return torch.stack([terms.box, terms.obj, terms.cls])
+
+    def _added_up(self, terms: list[Tensor]) -> Tensor:
+        """The terms of all processes together, added in the order of the shards."""
+        own_shards = self._state.progress.shards // self._group.world_size
+        nothing = torch.zeros(3, device=self._arithmetic.device)
+        total = nothing
+        for shards in self._group.gather(torch.stack([*terms, *[nothing] * (own_shards - len(terms))])):
+            for shard in shards:
+                total = total + shard
+        return total
+
+    def _double_shards(self, problem: str | None) -> None:
+        progress, group = self._state.progress, self._group
+        most = math.ceil(self._schedule.places_in(0) / progress.shards)
+        if most == 1:
+            raise MemoryShortage(
+                f"not enough memory for one image of {self._settings.imgsz} pixels at a time: "
+                f"{problem or 'another process ran out of it'}",
+                hint="use a smaller `--imgsz` or a smaller model",
+            )
+        progress.shards *= 2
+        self._sum.cut(progress.shards)
+        if self._arithmetic.device.type == "cuda":
+            torch.cuda.empty_cache()
+        if group.is_first:
+            logger.warning(
+                "out of memory at epoch %d, batch %d: from here on, at most %d images at a time",
+                progress.epoch,
+                progress.batch,
+                math.ceil(self._schedule.places_in(0) / progress.shards),
+            )
+
+    def _resized(self, images: Tensor) -> Tensor:
+        size_hw = self._size_hw(images)
+        if size_hw == tuple(images.shape[2:]):
+            return images
+        if len(images) == 0:  # which cannot be interpolated
+            return images.new_empty((0, 3, *size_hw))
+        return F.interpolate(images, size=size_hw, mode="bilinear", align_corners=False)
+
+    def _size_hw(self, images: Tensor) -> tuple[int, int]:
+        """Height and width of `images` as the network sees them, pixels."""
+        settings, stride = self._settings, self._arithmetic.max_stride
+        height, width = images.shape[2:]
+        if not settings.multi_scale:
+            return height, width
+        side = 2 * settings.imgsz if settings.quad else settings.imgsz
+        factor = multi_scale_size(settings.seed, self._state.progress.step, side, stride) / max(height, width)
+        return math.ceil(height * factor / stride) * stride, math.ceil(width * factor / stride) * stride
+
+
+def multi_scale_size(seed: int, step: int, imgsz: int, stride: int) -> int:
+    """Image side of step number `step`, pixels: a multiple of `stride`, half to one and a half times `imgsz`.
+
+    At least two strides: of a single value, which one image leaves in the last map otherwise, there is no variance.
+    """
+    rng = np.random.Generator(np.random.Philox(key=[seed, PURPOSE_SIZE], counter=[step, 0, 0, 0]))
+    return max(int(rng.integers(imgsz // 2, imgsz * 3 // 2 + stride)) // stride * stride, 2 * stride)
+
+
+def shards_for(batch_size: int, micro_batch: int, num_processes: int) -> int:
+    """How many shards a batch is cut into: a multiple of the processes.
+
+    Args:
+        batch_size: images of a full batch, all processes together.
+        micro_batch: most images in a shard; 0 for no limit.
+        num_processes: of the run.
+    """
+    share = math.ceil(batch_size / num_processes)
+    return num_processes * (math.ceil(share / micro_batch) if micro_batch else 1)

@@ -1,0 +1,212 @@
+"""The gradient of a batch that is computed in shards, in one process or in many, summed in a fixed order.
+
+A batch of n images is cut into V shards; process r of W computes V / W neighbouring ones. A shard's gradient is a sum
+over its images, and the batch's is the sum over its shards: the same, bit for bit, for one process with two shards
+and two processes with one. With more processes the order in which a network adds is its own; `strict` adds in the order
+of the shards whatever their process, so that then any number of processes gives the same bits.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from onelook.processes.process_group import Pending, ProcessGroup
+
+BUCKET_BYTES = 25 * 2**20
+STRICT_CHUNK = 2**20
+
+
+def shard_bounds(num_places: int, num_shards: int) -> list[int]:
+    """Where the shards of a batch begin, and where the last one ends; some are empty if there are too few images.
+
+    >>> shard_bounds(10, 4)
+    [0, 2, 5, 7, 10]
+    """
+    return [shard * num_places // num_shards for shard in range(num_shards + 1)]
+
+
+class GradientSum:
+    """Collects the gradients of a batch's shards in `parameter.grad`, on top of those of earlier batches.
+
+    For every batch: `begin`, then for every shard of this process the backward pass and `end_shard`, then `exchange`
+    with the other processes, then `accept`; or `discard`, to do the batch again.
+
+    Args:
+        model: its parameters that learn.
+        group: the processes of the run.
+        num_shards: V, a multiple of the number of processes.
+        strict: whether to add in the order of the shards.
+    """
+
+    def __init__(self, model: nn.Module, group: ProcessGroup, *, num_shards: int, strict: bool = False) -> None:
+        self._parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
+        self._group = group
+        self._is_strict = strict and group.world_size > 1
+        self._buckets = _Buckets(self._parameters, group) if group.world_size > 1 and not strict else None
+        self._earlier: list[Tensor | None] = []
+        self._has_gradient = [False] * len(self._parameters)
+        self._is_used: list[bool] | None = None
+        self._strict_shards: list[Tensor] = []
+        self._done = 0
+        self.cut(num_shards)
+
+    def cut(self, num_shards: int) -> None:
+        """From the next batch on, there are `num_shards` shards."""
+        self._own_shards = num_shards // self._group.world_size
+
+    def begin(self) -> None:
+        """Put the gradients of earlier batches aside."""
+        self._earlier = [parameter.grad for parameter in self._parameters]
+        self._clear()
+        self._strict_shards = []
+        self._done = 0
+        self._arm_before_last()
+
+    def end_shard(self) -> None:
+        """Note that the gradient of one more shard of this process is there."""
+        self._done += 1
+        if self._is_used is None:
+            known = zip(self._has_gradient, self._parameters, strict=True)
+            self._has_gradient = [before or parameter.grad is not None for before, parameter in known]
+        if self._is_strict:
+            self._strict_shards.append(_flat(self._parameters))
+            self._clear()
+        self._arm_before_last()
+
+    def exchange(self) -> None:
+        """Add up the shards of all processes; those that a process has not come to count as zeros."""
+        if self._buckets is not None:
+            self._buckets.finish()
+        if self._is_strict:
+            self._add_in_order()
+        if self._group.world_size > 1:
+            self._leave_out_unused()
+
+    def accept(self) -> None:
+        """Leave in `parameter.grad` the sum over this batch and those before."""
+        for parameter, earlier in zip(self._parameters, self._earlier, strict=True):
+            if earlier is not None:
+                parameter.grad = earlier if parameter.grad is None else parameter.grad.add_(earlier)
+        self._earlier = []
+
+    def discard(self) -> None:
+        """Leave in `parameter.grad` the sum over the batches before this one."""
+        for parameter, earlier in zip(self._parameters, self._earlier, strict=True):
+            parameter.grad = earlier
+        self._earlier = []
+        self._is_used = None
+
+    def _leave_out_unused(self) -> None:
+        """Let a parameter that has no gradient in any shard keep none: an optimiser would act on zeros, as by decay."""
+        if self._is_used is None:
+            votes = self._group.gather(torch.tensor(self._has_gradient, dtype=torch.uint8))
+            self._is_used = torch.stack(votes).any(0).tolist()
+        for parameter, is_used in zip(self._parameters, self._is_used, strict=True):
+            if not is_used:
+                parameter.grad = None
+
+    def _arm_before_last(self) -> None:
+        if self._buckets is not None and self._done == self._own_shards - 1:
+            self._buckets.arm()
+
+    def _clear(self) -> None:
+        for parameter in self._parameters:
+            parameter.grad = None
+
+    def _add_in_order(self) -> None:
+        """Chunk by chunk: gather the shards of all processes and add them one after the other."""
+        while len(self._strict_shards) < self._own_shards:
+            self._strict_shards.append(_flat(self._parameters))
+        own = torch.stack(self._strict_shards)
+        total = torch.empty_like(own[0])
+        for start in range(0, own.shape[1], STRICT_CHUNK):
+            chunk = own[:, start : start + STRICT_CHUNK].contiguous()
+            shards = [shard for gathered in self._group.gather(chunk) for shard in gathered.unbind()]
+            added = shards[0]
+            for shard in shards[1:]:
+                added = added + shard
+            total[start : start + STRICT_CHUNK] = added
+        _spread(total, self._parameters)
+        self._strict_shards = []
+
+
+class _Buckets:
+    """Sums gradients over processes while the backward pass still goes on, in pieces that are sent in one fixed order.
+
+    Args:
+        parameters: all that learn; a parameter without a gradient counts as one of zeros.
+        group: more than one process.
+    """
+
+    def __init__(self, parameters: Sequence[nn.Parameter], group: ProcessGroup) -> None:
+        self._group = group
+        self._buckets = _filled(parameters)
+        self._bucket_of = {parameter: number for number, bucket in enumerate(self._buckets) for parameter in bucket}
+        self._is_armed = False
+        self._missing = [0] * len(self._buckets)
+        self._sent: list[tuple[Tensor, Pending]] = []
+        for parameter in parameters:
+            parameter.register_post_accumulate_grad_hook(self._on_gradient)  # type: ignore[no-untyped-call]
+
+    def arm(self) -> None:
+        """From now on gradients are final: send each bucket when it is complete."""
+        self._is_armed = True
+        self._missing = [len(bucket) for bucket in self._buckets]
+
+    def finish(self) -> None:
+        """Send what is left, wait for all, and put the sums into `parameter.grad`."""
+        self._is_armed = False
+        while len(self._sent) < len(self._buckets):
+            self._send()
+        for bucket, (flat, pending) in zip(self._buckets, self._sent, strict=True):
+            pending.wait()
+            _spread(flat, bucket)
+        self._sent = []
+
+    def _on_gradient(self, parameter: Tensor) -> None:
+        if not self._is_armed:
+            return
+        assert isinstance(parameter, nn.Parameter)
+        self._missing[self._bucket_of[parameter]] -= 1
+        while len(self._sent) < len(self._buckets) and self._missing[len(self._sent)] == 0:
+            self._send()
+
+    def _send(self) -> None:
+        flat = _flat(self._buckets[len(self._sent)])
+        self._sent.append((flat, self._group.add_up(flat)))
+
+
+def _filled(parameters: Sequence[nn.Parameter]) -> list[list[nn.Parameter]]:
+    """Buckets of about 25 MiB, those first whose gradients come first: the last layers."""
+    buckets: list[list[nn.Parameter]] = []
+    room = 0
+    for parameter in reversed(parameters):
+        size = parameter.numel() * parameter.element_size()
+        if not buckets or size > room:
+            buckets.append([])
+            room = BUCKET_BYTES
+        buckets[-1].append(parameter)
+        room -= size
+    return buckets
+
+
+def _flat(parameters: Sequence[nn.Parameter]) -> Tensor:
+    """All gradients one after the other."""
+    return torch.cat([_gradient(parameter).reshape(-1) for parameter in parameters])
+
+
+def _gradient(parameter: nn.Parameter) -> Tensor:
+    return torch.zeros_like(parameter) if parameter.grad is None else parameter.grad
+
+
+def _spread(flat: Tensor, parameters: Sequence[nn.Parameter]) -> None:
+    """The inverse of `_flat`, with each gradient in the memory layout of its parameter."""
+    start = 0
+    for parameter in parameters:
+        part = flat[start : start + parameter.numel()].view(parameter.shape)
+        gradient = torch.empty_like(parameter) if parameter.grad is None else parameter.grad
+        parameter.grad = gradient.copy_(part)
+        start += parameter.numel()

@@ -1,0 +1,90 @@
+"""Parameter groups and the optimiser; what the learning rate is at a step is the schedule's business."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.optim import SGD, Adam, AdamW, Optimizer
+
+from onelook.settings.train import TrainSettings
+from onelook.training.schedule import StepPlan
+
+NORMALISATIONS = (nn.modules.batchnorm._NormBase, nn.LayerNorm, nn.GroupNorm)
+
+
+def parameter_groups(model: nn.Module) -> tuple[list[Tensor], list[Tensor], list[Tensor]]:
+    """Biases, decayed weights and normalisation weights: every parameter of `model` in exactly one of them.
+
+    Parameters that are neither a bias nor owned by a normalisation layer are decayed, whatever they are called.
+    """
+    biases: list[Tensor] = []
+    decayed: list[Tensor] = []
+    norms: list[Tensor] = []
+    for module in model.modules():
+        for name, parameter in module.named_parameters(recurse=False):
+            if name == "bias" or name.endswith("_bias"):
+                biases.append(parameter)
+            elif isinstance(module, NORMALISATIONS):
+                norms.append(parameter)
+            else:
+                decayed.append(parameter)
+    return _unique(biases), _unique(decayed), _unique(norms)
+
+
+def create_optimizer(model: nn.Module, settings: TrainSettings, weight_decay: float) -> Optimizer:
+    """The optimiser of `settings` over three groups, in the order of `parameter_groups`.
+
+    Args:
+        model: its parameters must be on their final device.
+        settings: `optimizer` (no longer auto), `lr0` and `momentum` are used.
+        weight_decay: already scaled to the images per update.
+    """
+    biases, decayed, norms = parameter_groups(model)
+    groups: list[dict[str, Any]] = [
+        {"params": biases, "weight_decay": 0.0},
+        {"params": decayed, "weight_decay": weight_decay},
+        {"params": norms, "weight_decay": 0.0},
+    ]
+    groups = [group for group in groups if group["params"]]
+    if settings.optimizer == "SGD":
+        return SGD(groups, lr=settings.lr0, momentum=settings.momentum, nesterov=settings.momentum > 0, fused=True)
+    adaptive: dict[str, type[Adam]] = {"Adam": Adam, "AdamW": AdamW}
+    return adaptive[settings.optimizer](groups, lr=settings.lr0, betas=(settings.momentum, 0.999), fused=True)
+
+
+def apply_plan(optimizer: Optimizer, plan: StepPlan) -> None:
+    """Set the learning rates of all groups and the momentum of SGD to those of `plan`."""
+    for number, group in enumerate(optimizer.param_groups):
+        is_bias_group = number == 0 and group["weight_decay"] == 0
+        group["lr"] = plan.lr_bias if is_bias_group else plan.lr
+        if "momentum" in group:
+            group["momentum"] = plan.momentum
+
+
+def optimizer_tensors(optimizer: Optimizer, model: nn.Module) -> dict[str, Tensor]:
+    """The optimiser's state as named tensors: `{state name}/{parameter name}`."""
+    found = {}
+    for name, parameter in model.named_parameters():
+        for key, value in optimizer.state.get(parameter, {}).items():
+            if isinstance(value, Tensor):
+                found[f"{key}/{name}"] = value
+    return found
+
+
+def restore_optimizer(optimizer: Optimizer, model: nn.Module, tensors: dict[str, Tensor]) -> None:
+    """Put back what `optimizer_tensors` gave, on each parameter's device and in its memory layout."""
+    parameters = dict(model.named_parameters())
+    for key, value in tensors.items():
+        state_name, _, name = key.partition("/")
+        parameter = parameters[name]
+        if value.shape == parameter.shape:
+            restored = torch.empty_like(parameter, dtype=value.dtype).copy_(value)
+        else:
+            restored = value.to(parameter.device)
+        optimizer.state[parameter][state_name] = restored
+
+
+def _unique(parameters: list[Tensor]) -> list[Tensor]:
+    return list({id(parameter): parameter for parameter in parameters}.values())

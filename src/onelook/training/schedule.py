@@ -1,0 +1,184 @@
+"""Learning rate, momentum and accumulation as a pure function of the step: nothing to save, nothing to restore.
+
+A step is one batch; an update is one change of the weights, made of one or more steps of the same epoch.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from functools import cached_property
+
+from onelook.data import quad
+from onelook.settings.train import TrainSettings
+
+NOMINAL_BATCH = 64
+MIN_UPDATES = 2000
+MAX_WARMUP_FRACTION = 0.1
+
+
+@dataclass(frozen=True)
+class StepPlan:
+    """What the schedule asks of one step.
+
+    Attributes:
+        lr_bias, lr: learning rate of the biases, and of all other parameters.
+        momentum: of SGD.
+        is_update: whether the weights are updated after this step.
+        loss_scale: factor on the loss of this step's batch, which is a sum over its images.
+    """
+
+    lr_bias: float
+    lr: float
+    momentum: float
+    is_update: bool
+    loss_scale: float
+
+
+def decay_factor(progress: float, lrf: float, *, cosine: bool) -> float:
+    """Learning rate as a fraction of lr0 after the share `progress` (0 to 1) of the run; ends at `lrf`.
+
+    >>> [round(decay_factor(epoch / 10, 0.01, cosine=False), 3) for epoch in range(4)]
+    [1.0, 0.901, 0.802, 0.703]
+    """
+    if cosine:
+        return (1 - math.cos(math.pi * progress)) / 2 * (lrf - 1) + 1
+    return (1 - progress) * (1 - lrf) + lrf
+
+
+def nominal_batch(settings: TrainSettings, num_images: int) -> int:
+    """Images per update: 64, but fewer where the run would then have under 2000 updates; never below one batch.
+
+    Args:
+        settings: `nominal_batch` above 0 is taken as it is.
+        num_images: images of the training split.
+    """
+    if settings.nominal_batch > 0:
+        return max(settings.nominal_batch, _images_per_batch(settings))
+    batch = min(_images_per_batch(settings), num_images)
+    batches = settings.epochs * math.ceil(num_images / batch)
+    affordable = max(batches // MIN_UPDATES, 1)
+    accumulate = min(max(round(NOMINAL_BATCH / batch), 1), affordable)
+    return batch * accumulate
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """The plan of a whole run.
+
+    Args:
+        settings: learning rate, warm-up, momentum, epochs and batch size.
+        num_images: images of the training split.
+    """
+
+    settings: TrainSettings
+    num_images: int
+
+    @cached_property
+    def batch_size(self) -> int:
+        """Images in a full batch; a small dataset makes it smaller than the setting, and so does `quad`."""
+        return min(_images_per_batch(self.settings), self.num_images)
+
+    @cached_property
+    def batches_per_epoch(self) -> int:
+        """Steps in one pass over the images."""
+        return math.ceil(self.num_images / self.batch_size)
+
+    def places_in(self, batch: int) -> int:
+        """Images that go through the network in batch number `batch` of an epoch, in all processes together."""
+        images = self.images_in(batch)
+        return quad.num_places(images, self.settings.batch_size) if self.settings.quad else images
+
+    def images_in(self, batch: int) -> int:
+        """Images of the dataset that batch number `batch` of an epoch shows, in all processes together."""
+        return min(self.batch_size, self.num_images - batch * self.batch_size)
+
+    @cached_property
+    def accumulate(self) -> int:
+        """Steps per update after the warm-up."""
+        return max(round(nominal_batch(self.settings, self.num_images) / self.batch_size), 1)
+
+    @cached_property
+    def total_steps(self) -> int:
+        """Steps of the whole run."""
+        return self.settings.epochs * self.batches_per_epoch
+
+    @cached_property
+    def warmup_steps(self) -> int:
+        """Steps of the warm-up: the epochs asked for, but at most a tenth of the run."""
+        asked = round(self.settings.warmup_epochs * self.batches_per_epoch)
+        return min(asked, int(self.total_steps * MAX_WARMUP_FRACTION))
+
+    @cached_property
+    def total_updates(self) -> int:
+        """Updates of the whole run, those of the warm-up counted as if they were not more frequent."""
+        return self.settings.epochs * math.ceil(self.batches_per_epoch / self.accumulate)
+
+    @cached_property
+    def weight_decay(self) -> float:
+        """Weight decay of one update, scaled like its gradient."""
+        return self.settings.weight_decay * self.update_strength / NOMINAL_BATCH
+
+    @cached_property
+    def update_strength(self) -> int:
+        """How many images the gradient of an update stands for: those it has, but at least 64.
+
+        The loss is a sum over images. Without this, an update of 16 images would be a quarter as strong as one of 64,
+        and so would the last update of an epoch that has a few images left.
+        """
+        return max(self.batch_size * self.accumulate, NOMINAL_BATCH)
+
+    def at(self, step: int) -> StepPlan:
+        """The plan of step number `step`, from 0."""
+        settings = self.settings
+        factor = decay_factor(step / self.total_steps, settings.lrf, cosine=settings.cos_lr)
+        lr_bias = lr = settings.lr0 * factor
+        momentum = settings.momentum
+        if step < self.warmup_steps:
+            share = step / self.warmup_steps
+            lr_bias = _between(settings.warmup_bias_lr, lr, share)
+            lr = _between(0.0, lr, share)
+            momentum = _between(settings.warmup_momentum, settings.momentum, share)
+        epoch, batch = divmod(step, self.batches_per_epoch)
+        return StepPlan(lr_bias, lr, momentum, *self._plan_of(epoch)[batch])
+
+    def is_update(self, step: int) -> bool:
+        """Whether an update follows step number `step`; the last step of an epoch always has one."""
+        return self.at(step).is_update
+
+    @cached_property
+    def _plans(self) -> dict[int, list[tuple[bool, float]]]:
+        return {}
+
+    def _plan_of(self, epoch: int) -> list[tuple[bool, float]]:
+        """For every batch of `epoch`: does an update follow, and the factor on its loss."""
+        if epoch not in self._plans:
+            self._plans.clear()
+            self._plans[epoch] = self._plan_epoch(epoch)
+        return self._plans[epoch]
+
+    def _plan_epoch(self, epoch: int) -> list[tuple[bool, float]]:
+        plan: list[tuple[bool, float]] = []
+        first = 0
+        for batch in range(self.batches_per_epoch):
+            is_last = batch == self.batches_per_epoch - 1
+            waiting = batch + 1 - first
+            if is_last or waiting >= self._accumulate_at(epoch * self.batches_per_epoch + batch):
+                places = sum(self.places_in(number) for number in range(first, batch + 1))
+                scale = self.update_strength / places
+                plan += [(False, scale)] * (waiting - 1) + [(True, scale)]
+                first = batch + 1
+        return plan
+
+    def _accumulate_at(self, step: int) -> int:
+        if step >= self.warmup_steps:
+            return self.accumulate
+        return max(round(_between(1, self.accumulate, step / self.warmup_steps)), 1)
+
+
+def _images_per_batch(settings: TrainSettings) -> int:
+    return quad.num_images(settings.batch_size) if settings.quad else settings.batch_size
+
+
+def _between(start: float, end: float, share: float) -> float:
+    return start + (end - start) * share

@@ -1,0 +1,130 @@
+"""Everything that changes while a run goes on, and its way into a checkpoint and back."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from onelook.errors import CheckpointError
+from onelook.losses.detection_loss import DetectionLoss
+from onelook.runs.checkpoint import Checkpoint
+from onelook.training.ema import ModelEma
+from onelook.training.optimizer import optimizer_tensors, restore_optimizer
+
+KIND_TRAINING = "training"
+KIND_DETECTOR = "detector"
+
+
+@dataclass
+class Progress:
+    """Where a run stands; plain numbers, so that it travels as JSON.
+
+    Attributes:
+        epoch: the epoch under way, from 0.
+        batch: batches of this epoch that are done; equal to the batches of an epoch when only validation is missing.
+        step: batches done since the run began.
+        loss_sums: sums of the box, obj and cls terms over this epoch's batches.
+        skipped_updates: updates in a row that were not made because a gradient was not finite.
+        best_fitness, best_epoch: -1 before the first validation.
+        stopped_early: patience ran out.
+        class_ap: mAP50-95 of every class in the last validation, 0 for those without labels; empty before the first.
+        val_batch: images of a batch in validation, as settled when the run began; 0 before that.
+        shards: parts that every batch is computed in, one after the other or in as many processes; 0 before the start.
+        history: the rows of `results.csv`.
+        scaler: the state of the fp16 loss scaler, empty without it.
+    """
+
+    epoch: int = 0
+    batch: int = 0
+    step: int = 0
+    loss_sums: list[float] = field(default_factory=lambda: [0.0, 0.0, 0.0])
+    skipped_updates: int = 0
+    best_fitness: float = -1.0
+    best_epoch: int = -1
+    stopped_early: bool = False
+    class_ap: list[float] = field(default_factory=list)
+    val_batch: int = 0
+    shards: int = 0
+    history: list[dict[str, float]] = field(default_factory=list)
+    scaler: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass
+class TrainState:
+    """The moving parts of a run.
+
+    Attributes:
+        model: the network that learns.
+        ema: its running average, which is validated and shipped.
+        optimizer: with its momenta.
+        scaler: for fp16; does nothing when disabled.
+        loss: the weights of its output maps move under auto-balance.
+        progress: counters and results.
+    """
+
+    model: nn.Module
+    ema: ModelEma
+    optimizer: Optimizer
+    scaler: torch.amp.GradScaler
+    loss: DetectionLoss
+    progress: Progress
+
+    def tensors(self) -> dict[str, Tensor]:
+        """All tensors of the state by name: `model/`, `ema/` and `optimizer/`."""
+        return {
+            **_prefixed("model/", self.model.state_dict()),
+            **_prefixed("ema/", self.ema.module.state_dict()),
+            **_prefixed("optimizer/", optimizer_tensors(self.optimizer, self.model)),
+        }
+
+    def document(self) -> dict[str, Any]:
+        """All plain values of the state."""
+        self.progress.scaler = self.scaler.state_dict()
+        return {
+            "kind": KIND_TRAINING,
+            "progress": asdict(self.progress),
+            "ema_updates": self.ema.updates,
+            "loss": self.loss.state_dict(),
+        }
+
+    def restore(self, checkpoint: Checkpoint) -> None:
+        """Put everything back as it was when `checkpoint` was written; the objects stay the same.
+
+        Raises:
+            CheckpointError: the checkpoint holds no training state, or that of another model.
+        """
+        document = checkpoint.document
+        if document.get("kind") != KIND_TRAINING:
+            raise CheckpointError(
+                "this checkpoint holds only the averaged weights, not the state of a run",
+                hint="resume from `weights/last.safetensors`; or start a new run with `--weights`",
+            )
+        _load(self.model, checkpoint.tensors_below("model/"))
+        _load(self.ema.module, checkpoint.tensors_below("ema/"))
+        self.ema.updates = int(document["ema_updates"])
+        restore_optimizer(self.optimizer, self.model, checkpoint.tensors_below("optimizer/"))
+        self.progress = Progress(**document["progress"])
+        self.loss.load_state_dict(document["loss"])
+        if self.progress.scaler:
+            self.scaler.load_state_dict(self.progress.scaler)
+
+
+def detector_tensors(ema: ModelEma) -> dict[str, Tensor]:
+    """The tensors of a checkpoint for inference: the average, under the names of the model."""
+    return _prefixed("ema/", ema.module.state_dict())
+
+
+def _prefixed(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {prefix + name: tensor for name, tensor in tensors.items()}
+
+
+def _load(module: nn.Module, tensors: Mapping[str, Tensor]) -> None:
+    try:
+        module.load_state_dict(dict(tensors), strict=True)
+    except RuntimeError as problem:
+        raise CheckpointError(f"the checkpoint does not fit the model: {problem}") from problem

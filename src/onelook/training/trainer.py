@@ -1,0 +1,288 @@
+"""The training loop: fit, train_epoch, train_step, update_weights. It is a pure function of data, settings and seed."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+
+from onelook.errors import NumericsError, StopRequested
+from onelook.inference.evaluator import Evaluation, Evaluator
+from onelook.processes.process_group import ProcessGroup
+from onelook.processes.stop_signal import StopSignal
+from onelook.structures.batch import Batch
+from onelook.structures.metrics import DetectionMetrics
+from onelook.training.batch_gradient import Arithmetic, BatchGradient
+from onelook.training.callback import EpochEnd, FitEnd, Observers, StepEnd
+from onelook.training.checkpoint_keeper import Keeper
+from onelook.training.freeze import set_training_mode
+from onelook.training.optimizer import apply_plan
+from onelook.training.schedule import Schedule, StepPlan
+from onelook.training.state import TrainState
+
+MAX_GRADIENT_NORM = 10.0
+MAX_SKIPPED_UPDATES = 20
+STOP_REQUESTED = "stop requested"
+
+
+@dataclass(frozen=True)
+class Attendants:
+    """Who is asked and told while the loop runs.
+
+    Attributes:
+        evaluator: measures the averaged model after each epoch.
+        keeper: writes the checkpoints.
+        observers: told of what happens.
+        stop: asked after every update.
+    """
+
+    evaluator: Evaluator
+    keeper: Keeper
+    observers: Observers
+    stop: StopSignal
+
+
+class Trainer:
+    """Trains what `state` holds, from where it stands, to the end of the schedule.
+
+    Args:
+        state: changed in place.
+        batches: all batches from the place where `state` stands to the end of the run.
+        schedule: learning rates and updates by step, and the settings of the run.
+        arithmetic: device and precision.
+        attendants: evaluator, keeper, observers, stop signal.
+        group: the processes that train together; `batches` gives this one's share.
+    """
+
+    def __init__(
+        self,
+        state: TrainState,
+        batches: Iterator[Batch],
+        *,
+        schedule: Schedule,
+        arithmetic: Arithmetic,
+        attendants: Attendants,
+        group: ProcessGroup | None = None,
+    ) -> None:
+        self.state = state
+        self.batches = batches
+        self.schedule = schedule
+        self.settings = schedule.settings
+        self.arithmetic = arithmetic
+        self.evaluator = attendants.evaluator
+        self.keeper = attendants.keeper
+        self.observers = attendants.observers
+        self.stop = attendants.stop
+        self.group = ProcessGroup() if group is None else group
+        self.gradient = BatchGradient(state, self.group, schedule=schedule, arithmetic=arithmetic)
+        self._loss_sums = torch.zeros(3, dtype=torch.float64, device=arithmetic.device)
+        self._epoch_begun = time.perf_counter()
+        self._parameters = list(state.model.parameters())
+
+    def fit(self) -> FitEnd:
+        """Train until the last epoch is done, patience runs out, or a signal or an observer asks for an end.
+
+        Raises:
+            NumericsError: the loss is not finite, update after update.
+            RunFolderError: the final checkpoint could not be written.
+        """
+        begun = time.perf_counter()
+        progress, control = self.state.progress, self.observers.control
+        reason = "finished"
+        try:
+            while progress.epoch < self.settings.epochs and not progress.stopped_early:
+                self.group.check(self.stop)
+                self.train_epoch()
+                self.finish_epoch()
+                progress.stopped_early |= self.group.any(bool(control.reason))
+        except StopRequested:
+            self._store_loss_sums()
+            reason = STOP_REQUESTED
+        if progress.stopped_early:
+            reason = control.reason or "early stop"
+        self.keeper.save(self.state)
+        self.keeper.raise_failure()
+        return self._fit_end(reason, begun)
+
+    def train_epoch(self) -> None:
+        """Train on the batches that this epoch still has; the last one is always followed by an update."""
+        self._epoch_begun = time.perf_counter()
+        set_training_mode(self.state.model, self.arithmetic.frozen)
+        self._loss_sums = torch.tensor(
+            self.state.progress.loss_sums, dtype=torch.float64, device=self.arithmetic.device
+        )
+        while self.state.progress.batch < self.schedule.batches_per_epoch:
+            updated = self.train_step(next(self.batches))
+            if updated:
+                self.group.check(self.stop)
+                self._store_loss_sums()
+                self.keeper.save_if_due(self.state, epoch_ended=False)
+        self._store_loss_sums()
+        self.group.rest()
+
+    def train_step(self, batch: Batch) -> bool:
+        """Forward, loss and backward for one batch, and an update if the schedule has one here; whether it had."""
+        progress = self.state.progress
+        plan = self.schedule.at(progress.step)
+        losses = self.gradient.add(batch, plan)
+        if plan.is_update:
+            self.update_weights(plan)
+        self._loss_sums += losses.terms
+        progress.batch += 1
+        progress.step += 1
+        self.observers.send(
+            StepEnd(
+                epoch=progress.epoch,
+                batch=progress.batch - 1,
+                step=progress.step,
+                mean_losses=self._loss_sums / progress.batch,
+                learning_rates=(plan.lr_bias, plan.lr, plan.lr),
+                num_images=self.schedule.images_in(progress.batch - 1),
+                num_boxes=len(batch.targets),
+                imgsz=losses.imgsz,
+                num_dropped_boxes=sum(info.num_dropped_boxes for info in batch.infos),
+            )
+        )
+        return plan.is_update
+
+    def update_weights(self, plan: StepPlan) -> None:
+        """Clip the gradients, move the weights and then their average; an update that is not finite is left out.
+
+        Raises:
+            NumericsError: 20 updates in a row were not finite, or the batch-norm statistics are not.
+        """
+        optimizer, scaler, progress = self.state.optimizer, self.state.scaler, self.state.progress
+        apply_plan(optimizer, plan)
+        scaler.unscale_(optimizer)
+        is_finite = self._clip_gradients()
+        if is_finite or scaler.is_enabled():
+            scaler.step(optimizer)
+        scaler.update()
+        optimizer.zero_grad(set_to_none=True)
+        if is_finite:
+            self.state.ema.update()
+            progress.skipped_updates = 0
+            return
+        self._refuse_poisoned_statistics()
+        progress.skipped_updates += 1
+        if progress.skipped_updates >= MAX_SKIPPED_UPDATES:
+            raise NumericsError(
+                f"{MAX_SKIPPED_UPDATES} updates in a row had gradients that are not finite, "
+                f"at epoch {progress.epoch}, batch {progress.batch}",
+                hint="lower `lr0`, or set `amp` to off, in a new run with `--weights`; the last checkpoint is finite",
+            )
+
+    def _clip_gradients(self) -> bool:
+        """Shorten the gradient of all parameters together to a norm of 10, if it is longer; whether it is finite."""
+        gradients = [parameter.grad for parameter in self._parameters if parameter.grad is not None]
+        norm = nn.utils.get_total_norm(gradients)
+        length = norm.item()
+        if length > MAX_GRADIENT_NORM:  # most are not, and a pass over all gradients is saved
+            nn.utils.clip_grads_with_norm_(self._parameters, MAX_GRADIENT_NORM, norm)
+        return math.isfinite(length)
+
+    def _refuse_poisoned_statistics(self) -> None:
+        """An update can be left out, but not what a forward pass did to the batch-norm statistics."""
+        poisoned = [name for name, buffer in self.state.model.named_buffers() if not buffer.isfinite().all()]
+        if poisoned:
+            raise NumericsError(
+                f"batch-norm statistics `{poisoned[0]}` are not finite at epoch {self.state.progress.epoch}, "
+                f"batch {self.state.progress.batch}",
+                hint="lower `lr0`, or set `amp` to off, in a new run with `--weights`; the last checkpoint is finite",
+            )
+
+    def finish_epoch(self) -> None:
+        """Validate, write down, choose the best, decide whether to go on, and save."""
+        state, progress = self.state, self.state.progress
+        trained = time.perf_counter()
+        is_last = progress.epoch + 1 == self.settings.epochs
+        evaluation = self._validate() if is_last or not self.settings.noval else None
+        validated = time.perf_counter()
+        row = self._row(evaluation)
+        is_best = evaluation is not None and evaluation.metrics.fitness > progress.best_fitness
+        if evaluation is not None and is_best:
+            progress.best_fitness, progress.best_epoch = evaluation.metrics.fitness, progress.epoch
+        if evaluation is not None:
+            progress.class_ap = _ap_of_all_classes(evaluation.metrics, state.loss.num_classes)
+        progress.history.append(row)
+        progress.stopped_early = self._is_patience_over()
+        epoch = progress.epoch
+        progress.epoch, progress.batch, progress.loss_sums = epoch + 1, 0, [0.0, 0.0, 0.0]
+        if evaluation is not None and is_best:
+            self.keeper.remember_best(state, metrics_document(evaluation.metrics, epoch))
+        self.keeper.save_numbered(state, epoch)
+        self.keeper.save_if_due(state, epoch_ended=True)
+        metrics = evaluation.metrics if evaluation is not None else None
+        detections = evaluation.detections if evaluation is not None else ()
+        seconds = trained - self._epoch_begun, validated - trained
+        self.observers.send(EpochEnd(epoch, row, metrics, is_best, *seconds, detections))
+
+    def _validate(self) -> Evaluation:
+        model = self.state.ema.module
+        return self.evaluator.run(model, loss=self.state.loss, stop=self.stop)  # type: ignore[arg-type]
+
+    def _row(self, evaluation: Evaluation | None) -> dict[str, float]:
+        progress = self.state.progress
+        plan = self.schedule.at(progress.step - 1)
+        box, obj, cls = (total / self.schedule.batches_per_epoch for total in progress.loss_sums)
+        row = {"epoch": progress.epoch, "train/box_loss": box, "train/obj_loss": obj, "train/cls_loss": cls}
+        if evaluation is not None:
+            row |= validation_row(evaluation)
+        return row | {"x/lr0": plan.lr_bias, "x/lr1": plan.lr, "x/lr2": plan.lr}
+
+    def _is_patience_over(self) -> bool:
+        progress, patience = self.state.progress, self.settings.patience
+        return patience > 0 and progress.best_epoch >= 0 and progress.epoch - progress.best_epoch >= patience
+
+    def _store_loss_sums(self) -> None:
+        if self.state.progress.batch:
+            self.state.progress.loss_sums = self._loss_sums.tolist()
+
+    def _fit_end(self, reason: str, begun: float) -> FitEnd:
+        progress = self.state.progress
+        return FitEnd(
+            reason=reason,
+            epochs_done=progress.epoch,
+            best_epoch=progress.best_epoch,
+            best_fitness=progress.best_fitness,
+            history=tuple(progress.history),
+            seconds=time.perf_counter() - begun,
+        )
+
+
+def _ap_of_all_classes(metrics: DetectionMetrics, num_classes: int) -> list[float]:
+    found = [0.0] * num_classes
+    for class_id, ap in zip(metrics.class_ids.tolist(), metrics.class_ap.tolist(), strict=True):
+        found[class_id] = ap
+    return found
+
+
+def validation_row(evaluation: Evaluation) -> dict[str, float]:
+    """The part of a line of `results.csv` that a validation gives."""
+    metrics = evaluation.metrics
+    row = {
+        "metrics/precision": metrics.precision,
+        "metrics/recall": metrics.recall,
+        "metrics/mAP_0.5": metrics.map50,
+        "metrics/mAP_0.5:0.95": metrics.map50_95,
+    }
+    if evaluation.losses is not None:
+        names = ("val/box_loss", "val/obj_loss", "val/cls_loss")
+        row |= dict(zip(names, evaluation.losses, strict=True))
+    return row
+
+
+def metrics_document(metrics: DetectionMetrics, epoch: int) -> dict[str, float]:
+    """The headline numbers of an evaluation, for the document of a checkpoint."""
+    return {
+        "epoch": epoch,
+        "precision": metrics.precision,
+        "recall": metrics.recall,
+        "map50": metrics.map50,
+        "map50_95": metrics.map50_95,
+        "fitness": metrics.fitness,
+    }

@@ -1,0 +1,180 @@
+"""Validation that is shared out: the same detections, losses and metrics for any number of processes; short of memory,
+the same in smaller parts."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+import torch
+from forked_ranks import require_loopback, start_ranks
+from rank_faults import memory_for
+
+from onelook.data.dataset import ValidationDataset
+from onelook.data.loader import validation_loader
+from onelook.data.scan.rules import ScanOptions
+from onelook.errors import MemoryShortage
+from onelook.inference.evaluator import Evaluation, EvaluationSettings, Evaluator
+from onelook.losses.detection_loss import DetectionLoss
+from onelook.models.detector import DetectionModel, create_model
+from onelook.processes.process_group import ProcessGroup, joined_group
+from onelook.recipes.splits import read_splits
+from onelook.settings.hyperparameters import Hyperparameters
+from onelook.structures.metrics import as_arrays
+
+BCCD = Path(__file__).parents[2] / "examples" / "bccd" / "data.yaml"
+IMGSZ = 96
+Arrays = dict[str, npt.NDArray[np.generic]]
+
+
+@dataclass(frozen=True)
+class Task:
+    """A validation.
+
+    Attributes:
+        data, split: on what.
+        model: YAML of the model.
+        batch_size: images per batch.
+        conf_thres: least score; 1 finds nothing.
+    """
+
+    data: Path
+    model: Path
+    split: str = "val"
+    batch_size: int = 2
+    conf_thres: float = 0.001
+
+
+def model_of(task: Task, num_classes: int) -> DetectionModel:
+    """A model that finds a lot, all of it wrong; always the same."""
+    torch.manual_seed(4)
+    model = create_model(str(task.model), num_classes=num_classes)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.add_(torch.randn_like(parameter) * 0.1)
+    return model.eval()
+
+
+def evaluate(task: Task, group: ProcessGroup) -> Evaluation:
+    scan = read_splits(task.data, (task.split,), options=ScanOptions()).scans[task.split]
+    names = 3 if task.data == BCCD else 2
+    model = model_of(task, names)
+    dataset = ValidationDataset(scan.index, imgsz=IMGSZ, batch_size=task.batch_size, stride=model.max_stride)
+    evaluator = Evaluator(
+        scan.index,
+        lambda: validation_loader(dataset, workers=0, rank=group.rank, world_size=group.world_size),
+        num_classes=names,
+        settings=EvaluationSettings(conf_thres=task.conf_thres),
+        group=group,
+    )
+    loss = DetectionLoss(model.anchor_grid, num_classes=names, imgsz=IMGSZ, hyperparameters=Hyperparameters())
+    return evaluator.run(model, loss=loss)
+
+
+def arrays(found: Evaluation) -> Arrays:
+    """All that a validation gives, but for the times."""
+    result: Arrays = {f"metrics/{name}": np.asarray(value) for name, value in as_arrays(found.metrics).items()}
+    result["losses"] = np.array(found.losses)
+    for image, detections in enumerate(found.detections):
+        result[f"boxes/{image}"] = detections.boxes
+        result[f"scores/{image}"] = detections.scores
+        result[f"classes/{image}"] = detections.class_ids
+    return result
+
+
+def write(task: Task, folder: Path) -> int:
+    with joined_group() as group:
+        np.savez(folder / f"{os.environ['RANK']}.npz", allow_pickle=False, **arrays(evaluate(task, group)))
+        group.leave_together()
+    return 0
+
+
+def shared_out(task: Task, size: int, folder: Path) -> list[Arrays]:
+    """What each of `size` processes ends up with."""
+    folder.mkdir()
+    ranks = start_ranks(write, size, folder, arguments=(task, folder))
+    assert ranks.join() == [0] * size, ranks.everything_said
+    found = []
+    for rank in range(size):
+        with np.load(folder / f"{rank}.npz", allow_pickle=False) as file:
+            found.append(dict(file))
+    return found
+
+
+def differences(first: Arrays, second: Arrays) -> list[str]:
+    names = {**first, **second}
+    return [
+        name
+        for name in names
+        if name not in first
+        or name not in second
+        or first[name].tobytes() != second[name].tobytes()
+        or (first[name].shape, first[name].dtype) != (second[name].shape, second[name].dtype)
+    ]
+
+
+@pytest.fixture(autouse=True)
+def one_thread_and_a_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.setenv("ONELOOK_CACHE", str(tmp_path_factory.getbasetemp() / "cache"))
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.mark.parametrize(
+    ("what", "size"), [("shapes in 3 batches", 2), ("shapes in 3 batches", 3), ("shapes in 1 batch", 3), ("nothing", 2)]
+)
+def test_any_number_of_processes_gives_the_same_to_the_bit(
+    what: str, size: int, tiny_data: Path, tiny_model: Path, tmp_path: Path
+) -> None:
+    require_loopback()
+    tasks = {
+        "shapes in 3 batches": Task(tiny_data, tiny_model),
+        "shapes in 1 batch": Task(tiny_data, tiny_model, batch_size=8),
+        "nothing": Task(tiny_data, tiny_model, conf_thres=1.0),
+    }
+    alone = arrays(evaluate(tasks[what], ProcessGroup()))
+    assert any(len(alone[f"boxes/{image}"]) for image in range(6)) == (what != "nothing")
+    for found in shared_out(tasks[what], size, tmp_path / "said"):
+        assert differences(alone, found) == []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("size", [2, 3])
+def test_any_number_of_processes_gives_the_same_on_real_images(size: int, tiny_model: Path, tmp_path: Path) -> None:
+    """60 images in 9 batches: 5 and 4, or 3 each."""
+    require_loopback()
+    task = Task(BCCD, tiny_model, batch_size=7)
+    alone = arrays(evaluate(task, ProcessGroup()))
+    for found in shared_out(task, size, tmp_path / "said"):
+        assert differences(alone, found) == []
+
+
+@pytest.mark.parametrize(
+    ("images", "passes"), [(5, [6, 3, 3]), (2, [6, 3, 2, 1, 3, 2, 1]), (1, [6, 3, 2, 1, 1, 1, 3, 2, 1, 1, 1])]
+)
+def test_short_of_memory_batches_are_halved_and_all_stays_the_same(
+    images: int, passes: list[int], tiny_data: Path, tiny_model: Path
+) -> None:
+    task = Task(tiny_data, tiny_model, batch_size=6)
+    alone = arrays(evaluate(task, ProcessGroup()))
+    with memory_for(images) as tried:
+        found = arrays(evaluate(task, ProcessGroup()))
+    assert tried == passes
+    for name, value in alone.items():
+        assert np.allclose(value, found[name], rtol=1e-4, atol=1e-3, equal_nan=True), name
+
+
+def test_an_image_that_does_not_fit_alone_is_an_error(tiny_data: Path, tiny_model: Path) -> None:
+    with (
+        memory_for(0),
+        pytest.raises(MemoryShortage, match="on one image of 128 x 128 pixels: CUDA out of memory") as caught,
+    ):
+        evaluate(Task(tiny_data, tiny_model), ProcessGroup())
+    assert caught.value.exit_code == 71 and "--imgsz" in str(caught.value.hint)

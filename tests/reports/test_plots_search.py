@@ -1,0 +1,52 @@
+"""The image of a search: whole for any number of trials and hyperparameters."""
+
+from __future__ import annotations
+
+import warnings
+from pathlib import Path
+
+import pytest
+from plots_examples import assert_chart
+
+from onelook.reports.plots.search import plot_evolution
+from onelook.search.genes import GENES, in_range
+from onelook.search.history import Row, State
+from onelook.search.mutation import generator, mutate
+from onelook.settings.hyperparameters import Hyperparameters
+
+START = in_range(Hyperparameters(anchors=3).model_dump())
+
+
+@pytest.fixture(autouse=True)
+def no_warnings() -> object:
+    """Matplotlib warns where a layout does not fit: here, that fails the test."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        yield
+
+
+def row(number: int, state: State = "complete") -> Row:
+    genes = START if number == 0 else mutate(START, generator(0, number))
+    fitness = 0.0 if state == "failed" else 0.3 + 0.01 * (number % 7)
+    return Row(number, 0, genes, (0.1,) * 7, fitness, 8, state)
+
+
+@pytest.mark.parametrize("num_trials", [2, 12, 60])
+def test_every_hyperparameter_that_moves_has_its_panel(tmp_path: Path, num_trials: int) -> None:
+    rows = [row(number, ("complete", "pruned", "complete")[number % 3]) for number in range(num_trials)]
+    assert_chart(plot_evolution(rows, tmp_path / "evolve.png"))
+
+
+def test_best_and_pruned_trials_look_different(tmp_path: Path) -> None:
+    whole = assert_chart(plot_evolution([row(0), row(1)], tmp_path / "a.png"))
+    pruned = assert_chart(plot_evolution([row(0), row(1, "pruned")], tmp_path / "b.png"))
+    assert whole.shape == pruned.shape and (whole != pruned).any()
+
+
+@pytest.mark.parametrize("rows", [[row(0)], [row(0, "failed"), row(1, "failed")]], ids=["one", "failed"])
+def test_search_with_little_to_show_has_a_image_too(tmp_path: Path, rows: list[Row]) -> None:
+    assert_chart(plot_evolution(rows, tmp_path / "evolve.png"))
+
+
+def test_there_is_room_for_all_genes() -> None:
+    assert len(GENES) <= 30

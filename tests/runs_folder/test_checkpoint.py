@@ -1,0 +1,145 @@
+"""Checkpoints: equal content gives equal bytes, any damage is seen, a killed writer leaves a whole file."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+
+from onelook.errors import CheckpointError
+from onelook.files.atomic import TEMPORARY_MARK, remove_orphans
+from onelook.runs.checkpoint import encode, load_checkpoint, save_checkpoint
+
+
+def example(size: int = 1000, shift: float = 0.0) -> dict[str, torch.Tensor]:
+    return {
+        "model/weight": torch.arange(size, dtype=torch.float32) + shift,
+        "model/half": torch.ones(3, 5, dtype=torch.float16),
+        "model/count": torch.tensor(7),
+    }
+
+
+def test_what_was_saved_is_loaded_bit_for_bit(tmp_path: Path) -> None:
+    tensors = example()
+    save_checkpoint(tmp_path / "a.safetensors", tensors, {"names": ["zelle", "\u7ec6\u80de"], "epoch": 3})
+    checkpoint = load_checkpoint(tmp_path / "a.safetensors")
+    assert checkpoint.document["names"] == ["zelle", "\u7ec6\u80de"]
+    assert set(checkpoint.tensors) == set(tensors)
+    for name, tensor in tensors.items():
+        assert checkpoint.tensors[name].dtype == tensor.dtype
+        assert torch.equal(checkpoint.tensors[name], tensor)
+
+
+def test_equal_content_gives_equal_bytes_whatever_the_order_and_layout() -> None:
+    image = torch.rand(4, 8, 3, 3)
+    first = encode({"a": image, "b": torch.ones(2)}, {"x": 1, "y": [2]})
+    second = encode({"b": torch.ones(2), "a": image.to(memory_format=torch.channels_last)}, {"y": [2], "x": 1})
+    assert first == second
+
+
+def test_of_400_flipped_bits_none_loads(tmp_path: Path) -> None:
+    path = tmp_path / "a.safetensors"
+    data = encode(example(), {"names": ["a"], "text": '"sha256":"0000'})
+    rng = random.Random(1)
+    places = [rng.randrange(8 * len(data)) for _ in range(300)] + [rng.randrange(8 * 900) for _ in range(100)]
+    for place in places:
+        damaged = bytearray(data)
+        damaged[place // 8] ^= 1 << (place % 8)
+        path.write_bytes(damaged)
+        with pytest.raises(CheckpointError, match=r"a\.safetensors"):
+            load_checkpoint(path)
+    path.write_bytes(data)
+    load_checkpoint(path)
+
+
+@pytest.mark.parametrize("length", [0, 1, 7, 8, 9, 100, 600, -1, -100])
+def test_truncated_files_are_refused(tmp_path: Path, length: int) -> None:
+    path = tmp_path / "a.safetensors"
+    path.write_bytes(encode(example(), {})[:length])
+    with pytest.raises(CheckpointError, match="damaged"):
+        load_checkpoint(path)
+
+
+def test_foreign_and_future_files_are_refused_with_a_reason(tmp_path: Path) -> None:
+    import safetensors.torch
+
+    foreign, future = tmp_path / "foreign.safetensors", tmp_path / "future.safetensors"
+    safetensors.torch.save_file({"x": torch.ones(1)}, foreign)
+    future.write_bytes(encode({}, {"version": 99}))
+    with pytest.raises(CheckpointError, match="no Onelook document"):
+        load_checkpoint(foreign)
+    with pytest.raises(CheckpointError, match="version 99; this program reads version 1"):
+        load_checkpoint(future)
+    with pytest.raises(CheckpointError, match="does not exist"):
+        load_checkpoint(tmp_path / "nothing.safetensors")
+
+
+def in_place(path: Path, data: bytes, *, check: object = None) -> None:
+    """The writer that must fail the kill test: it opens the final name and writes piece by piece."""
+    with path.open("wb") as file:
+        for start in range(0, len(data), 1 << 16):
+            file.write(data[start : start + (1 << 16)])
+            file.flush()
+
+
+def unreadable_after_kills(folder: Path, write: Callable[..., None] | None, kills: int) -> int:
+    """Kill a saving process `kills` times at random instants; how many of the files cannot be loaded afterwards."""
+    path = folder / "last.safetensors"
+    save_checkpoint(path, example(500_000), {"round": 0})
+    rng = random.Random(0)
+    unreadable = 0
+    for _ in range(kills):
+        child = os.fork()
+        if child == 0:
+            torch.set_num_threads(1)
+            number = 0
+            while True:
+                number += 1
+                keywords = {} if write is None else {"write": write}
+                save_checkpoint(path, example(500_000, shift=number), {"round": number}, **keywords)
+        time.sleep(rng.uniform(0.002, 0.06))
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+        try:
+            load_checkpoint(path)
+        except CheckpointError:
+            unreadable += 1
+            save_checkpoint(path, example(500_000), {"round": 0})
+    return unreadable
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs fork")
+@pytest.mark.parametrize("kills", [40, pytest.param(200, marks=pytest.mark.slow)])
+def test_kills_while_saving_leave_a_whole_checkpoint_and_the_leftovers_are_removed(kills: int, tmp_path: Path) -> None:
+    torch.set_num_threads(1)
+    assert unreadable_after_kills(tmp_path, None, kills) == 0
+    remove_orphans(tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["last.safetensors"]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs fork")
+def test_the_kill_test_would_see_a_writer_that_writes_in_place(tmp_path: Path) -> None:
+    torch.set_num_threads(1)
+    assert unreadable_after_kills(tmp_path, in_place, 40) > 0
+
+
+def test_a_full_disk_keeps_the_old_file_and_leaves_nothing_behind(tmp_path: Path, monkeypatch: object) -> None:
+    path = tmp_path / "a.safetensors"
+    save_checkpoint(path, example(), {"round": 1})
+
+    def fail(descriptor: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "fsync", fail)
+        with pytest.raises(OSError, match="No space left"):
+            save_checkpoint(path, example(shift=1.0), {"round": 2})
+    assert load_checkpoint(path).document["round"] == 1
+    assert not [entry for entry in tmp_path.iterdir() if TEMPORARY_MARK in entry.name]

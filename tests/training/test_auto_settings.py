@@ -1,0 +1,52 @@
+"""What `auto` becomes in short and in long runs."""
+
+from __future__ import annotations
+
+import pytest
+
+from onelook.settings.build import build_settings
+from onelook.settings.train import TrainSettings
+from onelook.training.auto_settings import settle
+from onelook.training.schedule import Schedule
+
+
+@pytest.mark.parametrize(
+    ("given", "num_images", "optimizer", "lr0"),
+    [
+        ({"epochs": 40}, 205, "AdamW", 0.001),
+        ({"epochs": 300}, 118287, "SGD", 0.01),
+        ({"epochs": 40, "lr0": 0.01}, 205, "SGD", 0.01),
+        ({"epochs": 40, "hyp": "scratch-low"}, 205, "SGD", 0.01),
+        ({"epochs": 40, "optimizer": "SGD"}, 205, "SGD", 0.01),
+        ({"epochs": 40, "optimizer": "Adam", "lr0": 0.002}, 205, "Adam", 0.002),
+    ],
+)
+def test_short_runs_get_adamw_unless_the_user_chose(
+    given: dict[str, object], num_images: int, optimizer: str, lr0: float
+) -> None:
+    settled = settle(build_settings(TrainSettings, given), num_images)
+    assert (settled.optimizer, settled.lr0) == (optimizer, lr0)
+
+
+def test_settled_settings_stay_as_they_are() -> None:
+    once = settle(build_settings(TrainSettings, {"epochs": 40, "batch_size": 16}), 205)
+    assert settle(once, 205) == once
+    assert (once.batch_size, once.nominal_batch) == (16, 16)
+    assert Schedule(once, 205).total_updates == 40 * 13
+
+
+@pytest.mark.parametrize(
+    ("given", "num_images", "batch_size"),
+    [
+        ({"epochs": 60}, 122, 8),
+        ({"epochs": 60, "batch_size": 16}, 122, 16),
+        ({"epochs": 200}, 122, 16),
+        ({"epochs": 300}, 118287, 16),
+    ],
+)
+def test_very_short_runs_take_small_batches_unless_the_user_chose(
+    given: dict[str, object], num_images: int, batch_size: int
+) -> None:
+    settled = settle(build_settings(TrainSettings, given), num_images)
+    assert settled.batch_size == batch_size
+    assert settle(settled, num_images) == settled
