@@ -207,6 +207,11 @@ def test_nothing_happens_at_import(path: Path) -> None:
             assert isinstance(node.value, ast.Constant), f"{name_of(path)}:{node.lineno} runs code at import"
 
 
+@pytest.mark.parametrize("path", [path for path in FILES if "formats" in path.parts], ids=name_of)
+def test_formats_know_nothing_of_the_scan(path: Path) -> None:
+    assert not [name for name in imports_of(tree_of(path)) if name.startswith("onelook.data.scan")]
+
+
 def test_no_folder_without_a_subject() -> None:
     names = {part.removesuffix(".py") for path in FILES for part in path.relative_to(PACKAGE).parts}
     assert not names & BANNED_FOLDERS

@@ -9,9 +9,9 @@ from __future__ import annotations
 import hashlib
 from pathlib import Path
 
-from onelook.data.scan.cache import default_cache_folder
 from onelook.errors import CheckpointError
 from onelook.files.atomic import write_bytes_atomic
+from onelook.files.cache_folder import default_cache_folder
 
 
 def remember(data: bytes) -> None:

@@ -15,7 +15,6 @@ from onelook.data.dataset_spec import DatasetSpec
 from onelook.data.formats.registry import FORMATS
 from onelook.data.image_hashes import look_at
 from onelook.data.parallel_map import Work
-from onelook.data.scan.cache import default_cache_folder
 from onelook.data.scan.index import ScanResult, scan_split
 from onelook.data.scan.ledger import Ledger
 from onelook.data.scan.rules import ScanOptions, apply_rules
@@ -24,6 +23,7 @@ from onelook.doctor.findings import by_severity
 from onelook.doctor.suspicions import Suspicion
 from onelook.errors import DataError, RunFolderError
 from onelook.files.atomic import write_text_atomic
+from onelook.files.cache_folder import default_cache_folder
 from onelook.models.detector import create_model
 from onelook.processes.stop_signal import StopSignal
 from onelook.recipes.fix import write_fixed

@@ -18,8 +18,8 @@ from onelook.data.loader import Batches, choose_workers, train_loader, validatio
 from onelook.data.parallel_map import Work
 from onelook.data.rectangles import similar_shapes
 from onelook.data.sampler import EpochOrder
-from onelook.data.scan.cache import default_cache_folder
 from onelook.errors import StopRequested
+from onelook.files.cache_folder import default_cache_folder
 from onelook.inference.evaluator import EvaluationSettings, Evaluator
 from onelook.processes.launch_env import processes_here
 from onelook.processes.stop_signal import StopSignal

@@ -17,7 +17,6 @@ from onelook.data.dataset_spec import SPLITS, DatasetSpec, list_images, load_dat
 from onelook.data.image_files import images_in_folder
 from onelook.data.image_hashes import look_at
 from onelook.data.parallel_map import Work, each
-from onelook.data.scan.cache import default_cache_folder
 from onelook.data.scan.index import ScanResult, scan_split
 from onelook.data.scan.rules import ScanOptions
 from onelook.data.split_assignment import Array, by_hash, stratified
@@ -25,6 +24,7 @@ from onelook.doctor.near_duplicates import alike_pairs, groups_of, mirrored_pair
 from onelook.errors import DataError, SettingsError
 from onelook.files.atomic import TEMPORARY_MARK
 from onelook.files.bounded import content_digest, printable, read_bounded
+from onelook.files.cache_folder import default_cache_folder
 from onelook.files.images import MAX_FILE_BYTES
 from onelook.files.yaml import dump_yaml
 from onelook.processes.stop_signal import StopSignal

@@ -11,12 +11,12 @@ from pathlib import Path
 from onelook.data.capacity import available_processors
 from onelook.data.dataset_layout import open_dataset
 from onelook.data.dataset_spec import DatasetSpec
-from onelook.data.scan.cache import default_cache_folder
 from onelook.data.scan.index import ScanResult, scan_split
 from onelook.data.scan.overlap import warn_of_overlap
 from onelook.data.scan.rules import ScanOptions
 from onelook.errors import DataError
 from onelook.files.atomic import write_text_atomic
+from onelook.files.cache_folder import default_cache_folder
 from onelook.processes.stop_signal import StopSignal
 from onelook.settings.train import TrainSettings
 from onelook.settings.validate import ValidateSettings

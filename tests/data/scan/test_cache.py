@@ -17,9 +17,10 @@ from small_dataset import GOOD_ROW, make_dataset, pixels
 
 from onelook.data.dataset_spec import DatasetSpec, load_dataset_spec
 from onelook.data.scan import cache as scan_cache
-from onelook.data.scan.cache import default_cache_folder, load_scan, save_scan
+from onelook.data.scan.cache import load_scan, save_scan
 from onelook.data.scan.index import ScanResult, scan_split
 from onelook.data.scan.rules import ScanOptions
+from onelook.files.cache_folder import default_cache_folder
 
 LABELS: dict[str, str | bytes | None] = {"a": GOOD_ROW, "b": "1 0.9 0.5 0.4 0.5\n0 1\n", "c": None, "d": ""}
 

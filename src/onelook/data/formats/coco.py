@@ -20,9 +20,9 @@ from onelook.data.formats.label_source import LabelSource, Lazy, SizeHw
 from onelook.data.formats.masks import box_of_mask
 from onelook.data.formats.object_rows import LARGEST, RowCollector, box_of_polygon, frame_of, shown
 from onelook.data.formats.row_rules import RefusedRow, Values
-from onelook.data.scan.cache import file_states
 from onelook.errors import DataError
 from onelook.files.bounded import file_digest, printable
+from onelook.files.states import file_states
 
 _NO_IMAGE = -1
 

@@ -15,10 +15,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from onelook.data.formats.object_rows import shown
-from onelook.data.scan.cache import file_states
 from onelook.errors import DataError, combined
 from onelook.files.bounded import StrPath, pieces_of, printable, read_bounded
 from onelook.files.json_stream import parse_lists
+from onelook.files.states import file_states
 
 MAX_BYTES = 1 << 33
 # Up to this size a file is read in one, which is faster by a quarter.

@@ -11,10 +11,10 @@ import numpy as np
 import numpy.typing as npt
 
 from onelook.data.formats.label_rows import LabelBatch, LabelRows, RowProblem
-from onelook.data.scan.cache import ABSENT, file_states
 from onelook.errors import DataError
 from onelook.files.bounded import content_digest, read_bounded
 from onelook.files.images import MAX_FILE_BYTES
+from onelook.files.states import ABSENT, file_states
 
 SizeHw = tuple[int, int]
 Value = TypeVar("Value")

@@ -34,10 +34,11 @@ from onelook.data.formats.parquet_file import (
     read_parquet_file,
 )
 from onelook.data.formats.row_rules import RefusedRow
-from onelook.data.scan.cache import default_cache_folder, file_states
 from onelook.errors import DataError
 from onelook.files.atomic import TEMPORARY_MARK
 from onelook.files.bounded import file_digest, printable
+from onelook.files.cache_folder import default_cache_folder
+from onelook.files.states import file_states
 
 FOLDER = "parquet"
 _SUFFIX_OF = {

@@ -9,11 +9,8 @@ from __future__ import annotations
 import hashlib
 import io
 import logging
-import os
-import tempfile
 import zipfile
 from collections.abc import Mapping, Sequence
-from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -28,40 +25,10 @@ from onelook.structures.packed_texts import joined_texts
 logger = logging.getLogger(__name__)
 
 FORMAT = 2
-ABSENT, UNREACHABLE = -1, -2
 
 _MAGIC = b"onelook scan 1\n\0"
 _DIGEST_BYTES = hashlib.sha256().digest_size
 _MAX_BYTES = 1 << 33
-
-
-def default_cache_folder() -> Path:
-    """Where caches go: `$ONELOOK_CACHE`, `$XDG_CACHE_HOME/onelook`, `~/.cache/onelook`, or a private temporary folder.
-
-    The first that exists or can be made, and can be written; the folder is made.
-
-    Raises:
-        DataError: none can.
-    """
-    chosen = os.environ.get("ONELOOK_CACHE")
-    if chosen:
-        if _is_writable(Path(chosen)):
-            return Path(chosen).absolute()
-        logger.warning("ONELOOK_CACHE is `%s`, which cannot be written; another folder is used", printable(chosen))
-    home = os.path.expanduser("~")  # noqa: PTH111 - Path.home() fails for users without an entry
-    xdg = os.environ.get("XDG_CACHE_HOME") or (f"{home}/.cache" if home != "~" else "")
-    if xdg and _is_writable(Path(xdg, "onelook")):
-        return Path(xdg, "onelook").absolute()
-    shared = Path(tempfile.gettempdir(), f"onelook-{_user()}")
-    if _is_writable(shared) and shared.stat().st_uid == _user() and not shared.is_symlink():
-        return shared
-    raise DataError("no cache folder can be written", hint="set ONELOOK_CACHE to a folder of yours")
-
-
-def file_states(paths: Sequence[str]) -> npt.NDArray[np.int64]:
-    """(N, 2) size in bytes and modification time in ns of each file; size ABSENT or UNREACHABLE where there is none."""
-    numbers = chain.from_iterable(map(_state, paths))
-    return np.fromiter(numbers, np.int64, 2 * len(paths)).reshape(-1, 2)
 
 
 def cache_key(paths: Sequence[str], states: npt.NDArray[np.int64], *, root: Path, rules: str) -> npt.NDArray[np.uint8]:
@@ -103,26 +70,3 @@ def load_scan(path: Path, key: npt.NDArray[np.uint8]) -> dict[str, npt.NDArray[A
         logger.debug("scan cache `%s` is stale", printable(path))
         return None
     return arrays
-
-
-def _state(path: str) -> tuple[int, int]:
-    try:
-        status = os.stat(path)  # noqa: PTH116 - plain strings: a dataset has many files
-    except (FileNotFoundError, NotADirectoryError):
-        return ABSENT, 0
-    except OSError:
-        return UNREACHABLE, 0
-    return status.st_size, status.st_mtime_ns
-
-
-def _is_writable(folder: Path) -> bool:
-    """Whether `folder` is there, or was made, and we may write it."""
-    try:
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    except OSError:
-        return False
-    return os.access(folder, os.W_OK | os.X_OK)
-
-
-def _user() -> int:
-    return os.getuid() if hasattr(os, "getuid") else 0
