@@ -7,6 +7,7 @@ import sys
 from collections.abc import Sequence
 from types import ModuleType
 
+from onelook.cli.habits import corrected_command, corrected_options
 from onelook.cli.messages import messages, report
 from onelook.cli.parser import Parser, nearest_command
 from onelook.processes.launch_env import stop_with_launcher
@@ -67,6 +68,9 @@ def _dispatch(typed: list[str]) -> int:
     parser.add_argument("--version", action="store_true", help="show the version and end")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND")
     wanted = next((word for word in typed if not word.startswith("-")), None)
+    foreign = corrected_command(typed, COMMANDS)
+    if foreign is not None:
+        raise foreign
     if wanted is not None and wanted not in COMMANDS:
         raise nearest_command(wanted, COMMANDS)
     active = parser
@@ -77,6 +81,10 @@ def _dispatch(typed: list[str]) -> int:
             module = _module(name)
             module.add_arguments(command)
             command.set_defaults(run=module.run)
+    if wanted is not None:
+        foreign = corrected_options(wanted, typed[typed.index(wanted) + 1 :], active.options, active.positionals)
+        if foreign is not None:
+            raise foreign
     try:
         parsed, unknown = parser.parse_known_args(typed)
     except SystemExit as end:  # --help

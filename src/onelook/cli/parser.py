@@ -30,6 +30,16 @@ class Parser(argparse.ArgumentParser):
         """
         raise UsageError(f"{self.prog}: {message}", hint=f"`{self.prog} --help` lists the options")
 
+    @property
+    def options(self) -> list[str]:
+        """Every spelling of every option."""
+        return list(self._option_string_actions)
+
+    @property
+    def positionals(self) -> list[str]:
+        """Names of the arguments that stand alone."""
+        return [action.dest for action in self._actions if not action.option_strings]
+
     def refuse(self, unknown: Sequence[str]) -> NoReturn:
         """Raise for arguments that no option takes; `unknown` is what `parse_known_args` left over.
 
