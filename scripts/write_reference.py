@@ -50,57 +50,55 @@ SYMBOLS = {"ge": "≥", "gt": ">", "le": "≤", "lt": "<", "multiple_of": "multi
 TYPES = {int: "integer", float: "number", str: "text", Path: "path", bool: "yes or no", dict[str, Any]: "transform"}
 
 SPELLING = """\
-On the command line, `iou_thres` is `--iou-thres` or `--iou_thres`, and so on. A yes-or-no setting is switched on by its
-name alone (`--noplots`) and off by `--noplots no`. In Python the names are keywords; in a YAML file given with
-`--settings`, they are keys. What is typed wins over the YAML file. Unknown names are errors, with the nearest known
-name as a hint.
+On the command line, write `iou_thres` as `--iou-thres` or `--iou_thres`. A yes-or-no setting is switched on by its
+name alone (`--noplots`) and off by `--noplots no`. In Python, settings are keyword arguments; in a file for
+`--settings`, they are keys, and the command line wins. Unknown names are errors.
 """
 
 ANCHORS = """\
-Measures how well the anchors of a model suit the training labels of a dataset, looks for better ones, and draws both:
+Measures how well the anchors of a model fit the training labels of a dataset, searches for better ones, and draws both:
 
 ```sh
 onelook anchors bees.yaml --cfg yolov5s --imgsz 640
 ```
 
-Nothing but the image is written. A label is in reach of an anchor if neither its width nor its height differs by the
-factor `anchor_t` or more; a label that no anchor reaches is never learned. The tables give:
+Only the image is written. A label is in reach of an anchor if neither its width nor its height differs by a factor of
+`anchor_t` or more; a label out of reach of all anchors cannot be learned. The tables show:
 
-* **labels in reach**: the best possible recall. Training keeps the anchors if it is above 98 %, and otherwise replaces
-  them by the ones of this search, if those are better; `--noautoanchor` keeps them in any case.
-* **anchors within reach of a label**: the more, the more places of the output maps learn from it.
-* **ratio to the best anchor**: of the side that suits worse, 0 to 1.
+* **labels in reach**: the best possible recall. Above 98 %, training keeps the anchors; otherwise it takes those of
+  this search if they are better. `--noautoanchor` always keeps them.
+* **anchors within reach of a label**: the more, the more cells of the output maps learn from it.
+* **ratio to the best anchor**: of the side that fits worse, 0 to 1.
 * for each output map, the labels in reach of its anchors, and those whose best anchor it has.
 
-New anchors come from k-means and then 1000 random changes, each kept if the labels fit better; at most 20,000 labels,
-chosen at random by `seed`, are looked at, so that the largest dataset takes seconds. The anchors go to the maps by
-their size, small ones to fine maps, the same number to each. The last lines of the output are those to write into the
-YAML of a [model](models.md). In the image, grey is out of reach."""
+New anchors come from k-means on at most 20,000 labels, drawn by `seed`, followed by 1000 random mutations, each kept if
+labels fit better. They are sorted by size, and each output map gets the same number, small ones on fine maps. The last
+lines of the output are for the YAML of a [model](models.md). In the image, grey labels are out of reach."""
 
 EVOLVE = """\
 Searches for better hyperparameters. In Python: `onelook.evolve(data, **settings)`. `onelook train --evolve N` does the
 same. See [Tune hyperparameters](../guides/tune.md).
 
-All settings of [onelook train](train.md) and all [hyperparameters](hyperparameters.md) are settings of a search, too,
-and apply to every trial; trials draw no images, save at their end only, and are not followed by trackers."""
+All settings of [onelook train](train.md) and all [hyperparameters](hyperparameters.md) apply to every trial. Trials
+write no plots, save only at their end, and are not tracked."""
 
 GENES_TABLE = """\
 ## What is searched
 
-Values are rounded to 5 decimals. The gain is the relative size of mutations in the genetic search; in both searches,
-hyperparameters with a gain of 0 stay as they are. `anchors` are searched from 3 unless given, and not at all with
-`noautoanchor`. Optuna's search moves by shares of the ranges, where equal ratios or differences are equal steps.
+Values are rounded to 5 decimals. The gain is the relative size of mutations in the genetic search; hyperparameters with
+a gain of 0 are not searched. `anchors` start at 3 unless given, and are not searched with `noautoanchor`. Optuna's
+search uses the scale in the last column.
 
-| hyperparameter | gain | least | largest | equal steps are |
+| hyperparameter | gain | minimum | maximum | scale |
 | --- | ---: | ---: | ---: | --- |
 """
 
 OPTIONS_TABLE = """\
 ## Options of YOLOv5's trainer
 
-All of them, each with the tests that fail if it is ignored; `scripts/mutate_options.py` ignores each in turn, runs its
-tests, and shows that they do. Hyphens and underscores mean the same. What an option does otherwise than there is told
-in [Coming from YOLOv5](../guides/coming-from-yolov5.md#train).
+All of them, each with the tests that fail if it is ignored; `scripts/mutate_options.py` ignores each in turn to show
+that they do. Hyphens and underscores mean the same. Differences are listed in
+[Coming from YOLOv5](../guides/coming-from-yolov5.md#train).
 
 | option | setting | tests |
 | --- | --- | --- |
@@ -111,25 +109,24 @@ ERRORS = """\
 
 {mark}
 
-An error message says what is wrong, with which value, where; the next line, `hint:`, says what to do about it, if that
-is known. Several problems of one kind are listed together. In Python the same text is the text of an exception; all
-exceptions that a user can cause are an `OnelookError`, with `message`, `hint` and `exit_code`.
+An error message says what is wrong, with which value, and where; a line `hint:` says how to fix it. Several problems of
+one kind are listed together. In Python, all errors that a user can cause are an `OnelookError` with the same text as
+`message`, and `hint` and `exit_code`.
 
-| exception | exit code | what it means |
+| exception | exit code | meaning |
 | --- | ---: | --- |
 {rows}
 
-| exit code | what else it means |
+| exit code | other causes |
 | ---: | --- |
-| 0 | done |
-| {software} | a fault in Onelook: please report it, with the traceback that `ONELOOK_DEBUG=1` shows |
-| {memory} | not enough memory |
-| {io} | a file could not be read or written for a reason that lies outside: a full disk, no permission |
+| 0 | success |
+| {software} | a bug in Onelook: please report it, with the traceback that `ONELOOK_DEBUG=1` shows |
+| {memory} | out of memory |
+| {io} | a file could not be read or written: full disk, no permission |
 | {interrupted} | ended at once by a second Ctrl-C; 128 + n by a second signal of number n |
 
-Exit code 75 means that Ctrl-C, SIGTERM or SIGUSR1 was obeyed, and that a run can go on with `--resume`; a batch system
-can start it again as it is. `onelook detect` ends with 65 if any file of its source could not be used; the results of
-the others are complete.
+Exit code 75 means that Ctrl-C, SIGTERM or SIGUSR1 stopped the command; a run continues with `--resume`.
+`onelook detect` exits with 65 if any file of its source could not be used; the results of the others are complete.
 """
 
 
@@ -171,43 +168,43 @@ def quick_pages() -> dict[str, str]:
         ),
         "info.md": _page(
             "onelook info",
-            "Shows what a file of weights holds. In Python: `onelook.info(weights, **settings)`. See\n"
-            "[Look into weights](../guides/weights.md).",
+            "Shows what a weights file contains. In Python: `onelook.info(weights, **settings)`. See\n"
+            "[Inspect and shrink weights](../guides/weights.md).",
             _own_fields(InfoSettings),
         ),
         "check.md": _page(
             "onelook check",
-            "Tells what is wrong with a dataset, and what cures it. In Python: `onelook.check(data, **settings)`.\n"
+            "Reports what is wrong with a dataset, and how to fix it. In Python: `onelook.check(data, **settings)`.\n"
             "See [Check your data](../guides/check-your-data.md).",
             _own_fields(CheckSettings),
         ),
         "split.md": _page(
             "onelook split",
-            "Divides a dataset anew. In Python: `onelook.split(data, output, **settings)`. See\n"
-            "[Divide a dataset](../guides/split.md).",
+            "Splits a dataset anew. In Python: `onelook.split(data, output, **settings)`. See\n"
+            "[Split a dataset](../guides/split.md).",
             _own_fields(SplitSettings),
         ),
         "download.md": _page(
             "onelook download",
-            "Fetches a dataset. In Python: `onelook.download(data, **settings)`. See\n"
-            "[Fetch a dataset](../guides/download.md).",
+            "Downloads a dataset. In Python: `onelook.download(data, **settings)`. See\n"
+            "[Download a dataset](../guides/download.md).",
             _own_fields(DownloadSettings),
         ),
         "anchors.md": _page("onelook anchors", ANCHORS, _own_fields(AnchorSettings)),
         "convert-data.md": _page(
             "onelook convert-data",
-            "Writes a dataset in another format, into a new folder. See\n[Data formats](../guides/data-formats.md).",
+            "Converts a dataset to another format, in a new folder. See\n[Data formats](../guides/data-formats.md).",
             _own_fields(ConvertDataSettings),
         ),
         "export.md": _page(
             "onelook export",
-            "Writes a detector for other run times, and compares it with the model. In Python:\n"
+            "Exports a detector to other formats, and compares it with the model. In Python:\n"
             "`onelook.export(weights, **settings)`. See [Export](../guides/export.md).",
             _own_fields(ExportSettings),
         ),
         "benchmark.md": _page(
             "onelook benchmark",
-            "Measures size, precision and speed of a detector in several formats. In Python:\n"
+            "Measures size, mAP and speed of a detector in several formats. In Python:\n"
             "`onelook.benchmark(weights, **settings)`. See [Export](../guides/export.md#measure).",
             _own_fields(BenchmarkSettings),
         ),
@@ -224,16 +221,16 @@ def models_page() -> str:
         "",
         MARK,
         "",
-        "The models that `--cfg NAME` finds. Parameters and operations are for 80 classes; operations for one image of",
-        "640 x 640 pixels, a multiply-add counted as two, batch-norm and activations left out. Strides are pixels per",
-        "cell of each output map; image sizes are multiples of the largest. `onelook models` prints the same numbers,",
-        "`onelook models NAME --rows` the layers too, and both take a YAML file of yours.",
+        "The models for `--cfg NAME`. Parameters and operations are for 80 classes; operations for one 640 x",
+        "640 image, a multiply-add counted as two, without batch norm and activations. Strides are pixels per",
+        "cell of each output map; image sizes are multiples of the largest. `onelook models` prints the same",
+        "table, and with a name and `--rows` the layers; both take your own YAML too.",
         "",
         "| name | what it is | parameters | GFLOPs | strides |",
         "| --- | --- | ---: | ---: | --- |",
         *map(model_row, MODELS),
         "",
-        "Those with a mask head have its layers and sizes; training and detection use their boxes only.",
+        "Models with a mask head train and detect boxes only.",
     ]
     return "\n".join(lines) + "\n"
 
@@ -252,14 +249,13 @@ def _page(title: str, introduction: str, fields: dict[str, FieldInfo]) -> str:
 
 def _train_page() -> str:
     introduction = (
-        "Trains a detector, or goes on with a run. In Python: `onelook.train(data, **settings)`, and\n"
+        "Trains a detector, or resumes a run. In Python: `onelook.train(data, **settings)`, and\n"
         "`onelook.train_folds(folds, **settings)` for `folds`. See\n"
-        "[Train on your data](../guides/train-on-your-data.md), [Resume](../guides/resume.md) and\n"
+        "[Train on your data](../guides/train-on-your-data.md), [Stop and resume](../guides/resume.md) and\n"
         "[Cross-validation](../guides/split.md#cross-validation).\n\n"
-        "The numbers that shape optimiser, loss and augmentation are settings too; they have\n"
-        "[a page of their own](hyperparameters.md)."
+        "The settings of optimiser, loss and augmentation are on [another page](hyperparameters.md)."
     )
-    sys.path[:0] = [str(ROOT / "tests"), str(ROOT / "tests" / "runs")]
+    sys.path[:0] = [str(ROOT / "tests" / "support"), str(ROOT / "tests" / "runs")]
     importlib.import_module("test_options_complete")  # and with it all tests of settings
     covered: dict[tuple[str, str], list[str]] = importlib.import_module("option_runs").COVERED
     place = {"evolve": " ([search](evolve.md))"}
@@ -279,15 +275,15 @@ def _codes(texts: Sequence[str], between: str = " ") -> str:
 def _hyperparameters_page() -> str:
     fields = dict(Hyperparameters.model_fields)
     introduction = (
-        "Settings of `onelook train` like any other: `--lr0 0.002` changes one, `--hyp FILE` takes many from a YAML\n"
-        "file, `--hyp NAME` takes a shipped preset, and what is typed wins over both."
+        "Settings of `onelook train` like any other: `--lr0 0.002` sets one, `--hyp FILE` reads them from a YAML\n"
+        "file, `--hyp NAME` takes a preset, and the command line wins."
     )
     presets = {name: load_yaml(preset_path(name)) for name in PRESETS}
     lines = [
         "",
         "## Presets",
         "",
-        "The defaults are the preset `scratch-low`; a dash means that the default holds.",
+        "The defaults are the preset `scratch-low`; a dash means the default.",
         "",
         "| setting | " + " | ".join(PRESETS) + " |",
         "| --- |" + " ---: |" * len(PRESETS),
@@ -302,7 +298,7 @@ def _evolve_page() -> str:
     names = [*SearchSettings.model_fields, "project"]
     page = _page("onelook evolve", EVOLVE, {name: EvolveSettings.model_fields[name] for name in names})
     lines = [
-        f"| `{name}` | {gene.gain:g} | {gene.low:g} | {gene.high:g} | {'ratios' if gene.log else 'differences'} |"
+        f"| `{name}` | {gene.gain:g} | {gene.low:g} | {gene.high:g} | {'logarithmic' if gene.log else 'linear'} |"
         for name, gene in GENES.items()
     ]
     return f"{page}\n{GENES_TABLE}" + "\n".join(lines) + "\n"
@@ -332,10 +328,14 @@ def _own_fields(kind: type[BaseModel]) -> dict[str, FieldInfo]:
 
 def _settings_table(fields: dict[str, FieldInfo]) -> list[str]:
     rows = [
-        f"| `{name}` | {_type(field)} | {_default(field)} | {field.description}{_aliases(field)} |"
+        f"| `{name}` | {_type(field)} | {_default(field)} | {_one_line(field.description)}{_aliases(field)} |"
         for name, field in fields.items()
     ]
     return ["| setting | type | default | meaning |", "| --- | --- | --- | --- |", *rows]
+
+
+def _one_line(text: str | None) -> str:
+    return " ".join((text or "").split())
 
 
 def _type(field: FieldInfo) -> str:

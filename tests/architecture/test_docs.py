@@ -197,6 +197,12 @@ def test_quoted_constants_are_those_of_the_code(page: Page) -> None:
         assert actual == ast.literal_eval(value), f"{page} says {name} is {value}, {module} says {actual}"
 
 
+def test_readme_has_a_line_for_each_folder_of_the_source() -> None:
+    tree = Page(ROOT / "README.md").blocks("")[-1]
+    folders = {path.parent.name for path in (ROOT / "src" / "onelook").glob("*/__init__.py")}
+    assert set(re.findall(r"^(\w+)/ +\S", tree, re.MULTILINE)) == folders
+
+
 def test_every_page_can_be_reached_from_the_index() -> None:
     index = Page(ROOT / "docs" / "README.md")
     reached = {(index.path.parent / target.partition("#")[0]).resolve() for target in index.links()}

@@ -97,7 +97,7 @@ def _draw_polygons(axes: Axes, sizes: Floats, class_ids: npt.NDArray[np.int64]) 
 
     axes.set(xlim=(-0.5, 0.5), ylim=(0.5, -0.5), aspect="equal", xticks=[], yticks=[])
     axes.spines[:].set_visible(True)
-    axes.set_title("Box polygons")
+    axes.set_title("Box shapes")
     if len(sizes) == 0:
         say_nothing_to_show(axes, "no labels")
         return
