@@ -23,10 +23,10 @@ from onelook.recipes import launch
 from onelook.recipes import report as reporting
 from onelook.recipes import serve as serving
 from onelook.recipes import split_dataset as division
-from onelook.recipes import train as training
 from onelook.recipes import validate as validation
 from onelook.recipes.detection_results import DetectResult
 from onelook.recipes.detector import Detector
+from onelook.recipes.train_result import TrainResult
 from onelook.service.answers import Health
 from onelook.settings.build import build_settings, nearest_name
 from onelook.settings.detect import DetectSettings
@@ -35,7 +35,7 @@ from onelook.training.callback import Callback
 
 def train(
     data: str | Path | None = None, *, callbacks: Sequence[Callback | str | Path] | None = None, **settings: Any
-) -> training.TrainResult:
+) -> TrainResult:
     """Train a detector; the same as `onelook train`.
 
     Args:

@@ -14,6 +14,7 @@ import pytest
 from command_runs import ProcessGroup, run, state_of, texts
 from pydantic import BaseModel
 
+from checkpoint_content import content_of
 from onelook.cli.main import COMMANDS
 from onelook.runs.checkpoint import load_checkpoint
 from onelook.files.yaml import load_yaml
@@ -117,7 +118,7 @@ def test_equal_seeds_give_equal_weights_and_results(group: ProcessGroup, capsys:
     for name, seed in (("one", 5), ("two", 5), ("other", 6)):
         assert run(group.train("--epochs", 2, "--name", name, "--seed", seed), capsys).code == 0
     for file in ("weights/best.safetensors", "weights/last.safetensors", "results.csv", "metrics.json"):
-        one, two, other = (Path("runs/train", name, file).read_bytes() for name in ("one", "two", "other"))
+        one, two, other = (content_of(Path("runs/train", name, file)) for name in ("one", "two", "other"))
         if file != "metrics.json":  # it also tells how long an image took
             assert one == two, file
         assert one != other, file

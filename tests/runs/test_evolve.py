@@ -21,6 +21,7 @@ from option_runs import Options, covers, fit
 from torch.nn.modules.module import register_module_forward_pre_hook
 
 import onelook
+from checkpoint_content import content_of
 from onelook.cli.main import main
 from onelook.search.history import Row
 from onelook.errors import RunFolderError, SettingsError, StopRequested
@@ -139,7 +140,7 @@ def test_search_that_is_stopped_goes_on_to_the_same_bits(search: Options, method
     again = evolve({"resume_evolve": str(folder / "evolve.csv")})
     assert again.run_folder == folder
     for name in ("evolve.csv", "trials/0002/results.csv"):
-        assert (folder / name).read_bytes() == (whole / name).read_bytes()
+        assert content_of(folder / name) == content_of(whole / name)
 
 
 @pytest.mark.parametrize(("method", "way"), [("genetic", {"resume": True}), ("optuna", {"exist_ok": True})])

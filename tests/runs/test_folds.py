@@ -15,6 +15,7 @@ import pytest
 from option_runs import Options, covers, fit
 
 import onelook
+from checkpoint_content import content_of
 from onelook.cli.main import main
 from onelook.training.callback import Callback, FitEnd, FitStart, StepEnd
 from onelook.training.auto_settings import settle
@@ -81,7 +82,7 @@ def whole(folds: Path, tiny_model: Path, tmp_path_factory: pytest.TempPathFactor
 def contents(folder: Path) -> dict[str, bytes]:
     """All that has to be equal to the bit; the number of the process that has trained is not."""
     runs = [f"fold{number}/{name}" for number in range(1, NUM_FOLDS + 1) for name in RUN_FILES]
-    return {name: (folder / name).read_bytes() for name in (*runs, *SUMMARY_FILES)}
+    return {name: content_of(folder / name) for name in (*runs, *SUMMARY_FILES)}
 
 
 def rows_of(path: Path) -> list[dict[str, str]]:
@@ -96,7 +97,7 @@ def test_each_fold_is_trained_on_as_if_alone(whole: FoldsResult, options: Option
     for score in whole.folds:
         alone = fit(given, data=folds / score.name / "data.yaml", name=score.name).result
         for name in RUN_FILES:
-            assert (score.run_folder / name).read_bytes() == (alone.run_folder / name).read_bytes(), name
+            assert content_of(score.run_folder / name) == content_of(alone.run_folder / name), name
         assert score.metrics.map50_95 == alone.metrics.map50_95
         assert (score.best_epoch, score.epochs) == (alone.outcome.best_epoch, NUM_EPOCHS)
 

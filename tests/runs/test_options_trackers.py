@@ -20,11 +20,15 @@ def test_only_trackers_that_were_named_follow_a_run(options: Options) -> None:
 
 
 @covers("train", "track")
-def test_a_resumed_run_is_tracked_as_before_unless_told_otherwise(options: Options) -> None:
-    folder = fit(options, track="tensorboard").result.run_folder
-    for epochs, changes, num_files in [(2, {}, 2), (3, {"track": "none"}, 2), (4, {"track": ["tensorboard"]}, 3)]:
+def test_a_resumed_run_is_tracked_by_what_this_command_names_alone(
+    options: Options, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A run folder may come from elsewhere: it does not choose packages to import and hosts to connect to."""
+    folder = fit(options, track="mlflow,tensorboard").result.run_folder
+    for epochs, changes, num_files in [(2, {}, 1), (3, {"track": "none"}, 1), (4, {"track": ["tensorboard"]}, 2)]:
         fit({"resume": str(folder), "epochs": epochs, **changes})
         assert len(event_files(folder)) == num_files
+    assert "the run was tracked by mlflow and is not any more: `--track mlflow` resumes that, too" in caplog.text
 
 
 @covers("train", "track")

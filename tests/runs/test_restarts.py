@@ -66,7 +66,8 @@ def settings(tiny_data: Path, tiny_model: Path, tmp_path: Path, monkeypatch: pyt
     """A run of 20 steps for two processes, which may import what is in the folder of the tests."""
     require_loopback()
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
-    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[1]))
+    support = str(Path(__file__).parents[1] / "support")
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([support, os.environ.get("PYTHONPATH", "")]))
     return {**settings_of_20_steps(tiny_data, tiny_model), **VARIED, "project": tmp_path / "runs"}
 
 
@@ -132,6 +133,15 @@ def test_a_run_of_which_a_process_is_killed_ends_as_the_undisturbed_one(
     assert "process 1 was killed by SIGKILL; starting anew from the newest checkpoint (restart 1)" in caplog.text
     assert differences(undisturbed, result.run_folder) == []
     assert status(result.run_folder) == ("finished", 0)
+
+
+def test_a_restart_in_a_reused_folder_begins_anew_and_not_where_the_run_before_had_ended(
+    killed: Callable[..., Options], settings: Options, undisturbed: Path
+) -> None:
+    older = train({**settings, "nproc": 1, "lr0": 0.02, "epochs": 8}).run_folder
+    result = train_on_devices({**killed(3, 1), "exist_ok": True, "nosave": True})
+    assert result.run_folder == older
+    assert differences(undisturbed, result.run_folder) == []
 
 
 @pytest.mark.slow

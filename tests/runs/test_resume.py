@@ -13,6 +13,7 @@ import pytest
 import torch
 from option_runs import covers
 
+from checkpoint_content import content_of
 from onelook.training.callback import Callback, StepEnd
 from onelook.runs.checkpoint import load_checkpoint
 from onelook.errors import CheckpointError, RunFolderError, SettingsError, StopRequested
@@ -33,7 +34,7 @@ class CountSteps(Callback):
 
 
 def contents(run: Path) -> dict[str, bytes]:
-    return {name: (run / name).read_bytes() for name in FILES}
+    return {name: content_of(run / name) for name in FILES}
 
 
 def train_quietly(settings: dict[str, object]) -> None:
@@ -107,10 +108,7 @@ def test_a_run_killed_at_random_instants_ends_as_the_undisturbed_one(
             child.join()
         if not (folder / "weights" / "last.safetensors").is_file():
             continue
-        try:
-            train({"resume": str(folder)})
-        except CheckpointError as finished:
-            assert "has finished" in str(finished)
+        train({"resume": str(folder)})
         assert contents(folder) == whole, f"killed run {kill}"
 
 
@@ -118,8 +116,7 @@ def test_a_finished_run_can_be_extended_and_nothing_else_can_be_changed(
     tiny_settings: dict[str, object],
 ) -> None:
     folder = train(tiny_settings).run_folder
-    with pytest.raises(CheckpointError, match="has finished its 4 epochs"):
-        train({"resume": str(folder)})
+    assert train({"resume": str(folder)}).outcome.epochs_done == 4
     with pytest.raises(SettingsError, match=r"`lr0` was 0\.001 and would become 0\.02"):
         train({"resume": str(folder), "lr0": 0.02, "epochs": 6})
     result = train({"resume": str(folder), "epochs": 6})
@@ -194,3 +191,56 @@ def test_a_stop_during_validation_is_obeyed_and_resumed(tiny_settings: dict[str,
     assert not (folder / "results.csv").read_text().splitlines()[1:], "epoch 0 is trained, but not yet validated"
     train({"resume": str(folder)})
     assert contents(folder) == whole
+
+
+KILLED_AT = """
+import os, signal
+from onelook import Callback
+
+class Killed(Callback):
+    def on_step_end(self, event):
+        if event.step == STEP:
+            os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def killed_at(step: int, settings: dict[str, object], tmp_path: Path) -> None:
+    """A training that is killed after a step, in a process of its own."""
+    file = tmp_path / f"killed{step}.py"
+    file.write_text(KILLED_AT.replace("STEP", str(step)))
+    child = run_in_child({**settings, "callbacks": [file]})
+    child.join()
+    assert child.exitcode == -signal.SIGKILL
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs fork")
+@pytest.mark.parametrize(("step", "more"), [(1, {}), (12, {"nosave": True})], ids=["first step", "nosave"])
+def test_a_run_in_a_reused_folder_never_resumes_the_one_before_it(
+    step: int, more: dict[str, object], tiny_settings: dict[str, object], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    older = train({**tiny_settings, "save_period": 2}).run_folder
+    last = older / "weights" / "last.safetensors"
+    before = last.read_bytes()
+    killed_at(step, {**tiny_settings, **more, "lr0": 0.02, "exist_ok": True}, tmp_path)
+    for place in (older, last, older / "weights" / "epoch2.safetensors"):
+        with pytest.raises(CheckpointError, match="is of an earlier run in this folder; the last run, which began on 2"):
+            train({"resume": str(place)})
+    with pytest.raises(RunFolderError, match="nothing to resume"):
+        train({"resume": True, "project": tiny_settings["project"]})
+    assert last.read_bytes() == before and not (older / "metrics.json").exists() and not (older / "report.html").exists()
+    again = train({**tiny_settings, "lr0": 0.02, "exist_ok": True}).run_folder
+    assert "holds an earlier run of 2" in caplog.text
+    quiet = train({**tiny_settings, "lr0": 0.02, "project": tmp_path / "quiet"}).run_folder
+    assert contents(again) == contents(quiet)
+    assert not (again / "weights" / "previous.safetensors").exists() or (
+        load_checkpoint(again / "weights" / "previous.safetensors").document["settings"]["lr0"] == 0.02
+    )
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs fork")
+def test_a_run_in_a_reused_folder_resumes_itself(tiny_settings: dict[str, object], tmp_path: Path) -> None:
+    settings = {**tiny_settings, "lr0": 0.02, "save_interval": 0}
+    quiet = train({**settings, "project": tmp_path / "quiet"}).run_folder
+    train(tiny_settings)
+    killed_at(13, {**settings, "exist_ok": True}, tmp_path)
+    assert contents(train({"resume": True, "project": tiny_settings["project"]}).run_folder) == contents(quiet)

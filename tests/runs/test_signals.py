@@ -23,9 +23,10 @@ from rank_runs import status
 from torch import Tensor, nn
 from torch.nn.modules.module import register_module_forward_pre_hook
 
+from checkpoint_content import content_of
 from onelook.training.callback import Callback, FitEnd
 from onelook.runs.checkpoint import load_checkpoint
-from onelook.training.checkpoint_keeper import load_newest
+from onelook.runs.own_checkpoints import load_newest
 from onelook.runs.run_dir import RunDir
 from onelook.processes.stop_signal import REPEAT_SECONDS, SIGNALS
 from onelook.errors import StopRequested
@@ -222,7 +223,7 @@ def test_a_run_stopped_in_validation_or_at_its_very_end_is_finished_by_resume(gr
     assert len(seen) <= forward + 1
     resumed = train({"resume": "runs/train/stopped"})
     for file in ("weights/best.safetensors", "weights/last.safetensors", "results.csv"):
-        assert (resumed.run_folder / file).read_bytes() == (whole.run_folder / file).read_bytes()
+        assert content_of(resumed.run_folder / file) == content_of(whole.run_folder / file)
     assert resumed.metrics.map50_95 == whole.metrics.map50_95
     assert (resumed.run_folder / "metrics.json").is_file()
 

@@ -11,6 +11,8 @@ from pathlib import Path
 import pytest
 from command_runs import Case, ProcessGroup, refuse, run, state_of, texts
 
+from onelook.runs.run_dir import RunDir
+from onelook.runs.run_status import new_run
 from onelook.runs.checkpoint import load_checkpoint, save_checkpoint
 from onelook.errors import StopRequested
 
@@ -275,13 +277,6 @@ def project_is_a_file(command: str) -> Callable[[ProcessGroup], list[str]]:
     return lambda group: COMMANDS[command](group, "--project", group.file("notes", "mine"))
 
 
-def held_by_another(group: ProcessGroup) -> list[str]:
-    owner = json.dumps({"pid": 1, "host": platform.node()})
-    (group.work / "runs" / "exp").mkdir(parents=True)
-    group.file("runs/exp/.lock", owner)
-    return group.train("--project", "runs", "--exist-ok")
-
-
 NO_FOLDER = [
     Case(
         f"{name}: project is a file",
@@ -294,7 +289,6 @@ NO_FOLDER = [
 ]
 
 PLACES = [
-    Case("run in use", held_by_another, 73, ("runs/exp` is in use by process 1",), "wait for it"),
     Case("nothing to resume", train("--resume"), 73, ("nothing to resume", "`runs/train`"), "--resume runs/train/exp"),
     Case("no such run", train("--resume", "runs/train/exp7"), 73, ("run folder `runs/train/exp7` does not exist",)),
     Case(
@@ -314,12 +308,27 @@ def test_a_wrong_input_gets_one_clear_message(case: Case, group: ProcessGroup, c
     refuse(case, group, capsys)
 
 
-def test_a_finished_run_is_not_resumed_and_not_touched(group: ProcessGroup, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_run_folder_in_use_is_refused(group: ProcessGroup, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = RunDir.create(group.work / "runs", "exp")
+    with folder.lock():
+        folder.begin(new_run())
+        says = (f"runs/exp` is in use by process {os.getpid()} on ",)
+        case = Case("in use", lambda group: group.train("--project", "runs", "--exist-ok"), 73, says, "wait for it")
+        refuse(case, group, capsys)
+
+
+def test_a_finished_run_that_is_resumed_is_done_and_not_touched(
+    group: ProcessGroup, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert run(group.train("--project", "runs", "--lr0", 0.01), capsys).code == 0
     before = state_of(group.work)
-    for words, says in [((), "has finished its 1 epochs"), (("--lr0", 0.5), "`lr0` was 0.01 and would become 0.5")]:
-        outcome = run(texts("train", "--resume", "runs/exp", *words), capsys)
-        assert outcome.code in (3, 64) and says in outcome.err and "hint: " in outcome.err, outcome.err
+    for place in ("runs/exp", "runs/exp/weights/last.safetensors"):
+        outcome = run(texts("train", "--resume", place), capsys)
+        assert outcome.code == 0 and outcome.err == "", outcome.err
+        assert "run `runs/exp` has finished its 1 epochs; for more: `--epochs 2`; nothing is left to do" in outcome.out
+        assert "best weights: runs/exp/weights/best.safetensors" in outcome.out
+    outcome = run(texts("train", "--resume", "runs/exp", "--lr0", 0.5), capsys)
+    assert outcome.code == 64 and "`lr0` was 0.01 and would become 0.5" in outcome.err and "hint: " in outcome.err
     assert state_of(group.work) == before
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -11,7 +12,10 @@ from pathlib import Path
 import pytest
 
 from onelook.errors import RunFolderError
-from onelook.runs.run_dir import RunDir, newest_run
+from onelook.runs.checkpoint import save_checkpoint
+from onelook.runs.newest_run import newest_run
+from onelook.runs.run_dir import RunDir
+from onelook.runs.run_status import RunStatus, new_run
 
 
 def test_folders_are_numbered_from_two_and_reused_on_request(tmp_path: Path) -> None:
@@ -26,16 +30,65 @@ def test_many_at_once_never_share_a_folder(tmp_path: Path) -> None:
     assert len(set(folders)) == 80
 
 
-def test_a_folder_in_use_is_refused_and_a_dead_process_is_forgotten(tmp_path: Path) -> None:
+HOLD = """
+import sys, time
+from pathlib import Path
+from onelook.runs.run_dir import RunDir
+from onelook.runs.run_status import new_run
+run = RunDir(Path(sys.argv[1]))
+with run.lock():
+    run.begin(new_run())
+    print("held", flush=True)
+    sys.stdin.read()
+"""
+
+
+def test_a_folder_in_use_is_refused_and_free_as_soon_as_its_holder_is_dead(tmp_path: Path) -> None:
     run = RunDir.create(tmp_path, "exp")
-    lock = run.path / ".lock"
-    lock.write_text(json.dumps({"pid": 1, "host": os.uname().nodename}))
-    with pytest.raises(RunFolderError, match="in use by process 1"), run.lock():
-        pass
-    lock.write_text(json.dumps({"pid": 2**22 + 5, "host": os.uname().nodename}))
+    command = [sys.executable, "-c", HOLD, str(run.path)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as holder:
+        assert holder.stdout is not None and holder.stdout.readline() == b"held\n"
+        with pytest.raises(RunFolderError, match=f"in use by process {holder.pid} on "), run.lock():
+            pass
+        holder.kill()
+    assert run.record.state == "running", "it had no time to say that it ends"
     with run.lock():
-        assert json.loads(lock.read_text())["pid"] == os.getpid()
-    assert not lock.exists()
+        run.begin(new_run())
+    assert run.record.pid == os.getpid()
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        json.dumps({"pid": 1, "host": os.uname().nodename}),
+        json.dumps({"pid": os.getpid() + 1, "host": "another-container"}),
+        '{"pid": ' + "9" * 5000 + "}",
+        "[" * 100_000,
+        "\0garbage",
+    ],
+)
+def test_what_a_lock_or_a_record_holds_blocks_nothing(content: str, tmp_path: Path) -> None:
+    run = RunDir.create(tmp_path, "exp")
+    for path in (run.lock_file, run.status):
+        path.write_text(content)
+    with run.lock():
+        assert run.record.state == ""
+        run.begin(new_run())
+
+
+def test_a_pipe_in_place_of_lock_or_record_blocks_nothing(tmp_path: Path) -> None:
+    run = RunDir.create(tmp_path, "exp")
+    for path in (run.lock_file, run.status):
+        os.mkfifo(path)
+    with run.lock():
+        run.begin(new_run())
+    assert run.record.run_id
+
+
+def test_a_record_that_cannot_be_is_no_record(tmp_path: Path) -> None:
+    run = RunDir.create(tmp_path, "exp")
+    run.status.write_text(json.dumps({"state": 7, "turn": 1 << 70, "pid": True, "run_id": ["a"], "exit_code": "x"}))
+    assert run.record == RunStatus()
 
 
 def test_a_place_that_cannot_be_written_is_named_before_any_work(tmp_path: Path) -> None:
@@ -51,12 +104,49 @@ def test_a_read_only_parent_is_named(tmp_path: Path) -> None:
         RunDir.create(tmp_path, "exp")
 
 
-def test_the_newest_run_is_the_one_saved_last(tmp_path: Path) -> None:
+def saved_run(folder: Path, state: str, *, at: float) -> RunDir:
+    """A run folder with a checkpoint and a record, as a process at time `at` would have left them."""
+    run = RunDir.create(folder.parent, folder.name)
+    identity = new_run()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("time.time_ns", lambda: int(at * 1e9))
+        run.begin(identity)
+    run.write_status(state)
+    run.weights.mkdir()
+    save_checkpoint(run.last, {}, {"run": {"id": identity.run_id}})
+    return run
+
+
+@pytest.mark.parametrize(
+    ("states", "newest"),
+    [
+        (("stopped", "running", "finished"), "second"),
+        (("failed", "finished", "finished"), "first"),
+        (("finished", "finished", "finished"), "third"),
+    ],
+)
+def test_the_newest_run_is_the_newest_interrupted_one_whatever_clocks_and_files_say(
+    states: tuple[str, ...], newest: str, tmp_path: Path
+) -> None:
     with pytest.raises(RunFolderError, match="nothing to resume"):
         newest_run(tmp_path)
+    for place, (name, state) in enumerate(zip(("first", "second", "third"), states, strict=True)):
+        run = saved_run(tmp_path / name, state, at=2e9 - 1e8 * place)  # the clock is set back again and again
+        os.utime(run.last, (2e9 - place, 2e9 - place))
+    assert newest_run(tmp_path).name == newest
+
+
+def test_a_run_without_a_checkpoint_of_its_own_is_not_the_newest(tmp_path: Path) -> None:
+    saved_run(tmp_path / "old", "finished", at=1e9)
+    reused = saved_run(tmp_path / "reused", "finished", at=1e9)
+    reused.begin(new_run())
+    assert newest_run(tmp_path).name == "old"
+
+
+def test_a_run_of_an_older_version_is_dated_by_its_files(tmp_path: Path) -> None:
     for number, name in enumerate(["b", "a"]):
         last = tmp_path / name / "weights" / "last.safetensors"
         last.parent.mkdir(parents=True)
-        last.touch()
+        save_checkpoint(last, {}, {})
         os.utime(last, (number, number))
     assert newest_run(tmp_path).name == "a"

@@ -14,7 +14,8 @@ from torch.optim import Optimizer
 from torch.optim.optimizer import register_optimizer_step_pre_hook
 
 from onelook.models.detector import DetectionModel
-from onelook.recipes.train import TrainResult, train
+from onelook.recipes.train import train
+from onelook.recipes.train_result import TrainResult
 from onelook.runs.checkpoint import load_checkpoint
 from onelook.training.callback import Callback, CheckpointWritten, EpochEnd, FitStart, StepEnd
 from onelook.training.weights import load_detector

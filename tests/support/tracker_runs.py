@@ -14,7 +14,8 @@ from onelook.callbacks.trackers.detached import Detached, TrackerKind
 from onelook.callbacks.trackers.registry import TRACKERS
 from onelook.callbacks.trackers.tracker import LabelledImage, RunSummary, TrackedRun, Tracker
 from onelook.files.images import write_image
-from onelook.recipes.train import TrainResult, train
+from onelook.recipes.train import train
+from onelook.recipes.train_result import TrainResult
 from onelook.runs.checkpoint import load_checkpoint
 from onelook.training.callback import Callback, FitEnd, FitStart
 

@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
+import errno
+import os
+import re
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -10,8 +16,9 @@ from torch import nn
 
 from onelook.errors import RunFolderError
 from onelook.losses.detection_loss import DetectionLoss
-from onelook.runs.checkpoint import load_checkpoint
+from onelook.runs.checkpoint import load_checkpoint, save_checkpoint
 from onelook.runs.run_dir import RunDir
+from onelook.runs.run_status import new_run
 from onelook.settings.train import TrainSettings
 from onelook.structures.anchors import AnchorGrid
 from onelook.training import checkpoint_keeper
@@ -141,3 +148,114 @@ def test_a_write_that_fails_is_told_at_the_end_unless_a_later_one_succeeds(
         saver.raise_failure()
     saver.save(state())
     saver.raise_failure()
+
+
+def fail(number: int) -> Callable[..., None]:
+    """A writer for a disk on which nothing can be written, for the reason `number`."""
+
+    def save(*arguments: object) -> None:
+        raise OSError(number, os.strerror(number))
+
+    return save
+
+
+def test_a_write_that_fails_leaves_the_two_states_before_it_and_nothing_else(
+    tmp_path: Path, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    saver, run = keeper(tmp_path, clock, Seen())
+    for step in (1, 2):
+        at_step = state()
+        at_step.progress.step = step
+        saver.save(at_step)
+    before = {path.name: path.read_bytes() for path in run.weights.iterdir()}
+    assert load_checkpoint(run.previous).document["progress"]["step"] == 1
+    with monkeypatch.context() as patch:
+        patch.setattr(checkpoint_keeper, "save_checkpoint", fail(errno.ENOSPC))
+        saver.save(state())
+    assert {path.name: path.read_bytes() for path in run.weights.iterdir()} == before
+    saver.save(state())
+    assert load_checkpoint(run.previous).document["progress"]["step"] == 2
+
+
+def test_a_best_that_cannot_be_written_is_not_named_by_a_last(
+    tmp_path: Path, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    saver, run = keeper(tmp_path, clock, Seen())
+    saver.remember_best(state(), {"epoch": 0})
+    original = checkpoint_keeper.save_checkpoint
+
+    def only_last(path: Path, *rest: object) -> None:
+        (fail(errno.ENOSPC) if path == run.best else original)(path, *rest)  # type: ignore[arg-type]
+
+    with monkeypatch.context() as patch:
+        patch.setattr(checkpoint_keeper, "save_checkpoint", only_last)
+        saver.save(state())
+    assert not run.last.exists()
+    saver.save(state())
+    assert run.best.exists() and run.last.exists()
+
+
+@pytest.mark.parametrize(
+    ("saved_before", "hint"), [(False, "nothing of this run is saved"), (True, "the checkpoint before it is whole")]
+)
+def test_the_hint_on_a_full_disk_promises_only_what_is_there(
+    saved_before: bool, hint: str, tmp_path: Path, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    saver, run = keeper(tmp_path, clock, Seen())
+    save_checkpoint(run.last, {}, {"run": {"id": "an earlier run"}})
+    run.begin(new_run())
+    saver = CheckpointKeeper(run, TrainSettings(), common={"run": {"id": run.record.run_id}}, observers=Observers())
+    if saved_before:
+        saver.save(state())
+    monkeypatch.setattr(checkpoint_keeper, "save_checkpoint", fail(errno.ENOSPC))
+    saver.save(state())
+    with pytest.raises(RunFolderError) as caught:
+        saver.raise_failure()
+    assert hint in str(caught.value.hint)
+
+
+def test_a_run_whose_folder_is_gone_ends_at_the_second_save(
+    tmp_path: Path, clock: Clock, caplog: pytest.LogCaptureFixture
+) -> None:
+    saver, run = keeper(tmp_path, clock, Seen())
+    saver.save(state())
+    shutil.rmtree(run.weights)
+    saver.save(state())
+    assert "was not written: No such file or directory" in caplog.text
+    with pytest.raises(RunFolderError, match="is gone: the run cannot be saved"):
+        saver.save(state())
+
+
+def test_saving_may_take_any_time(tmp_path: Path) -> None:
+    """The watch over processes that hang rests as long as the disk is at work."""
+    order: list[str] = []
+
+    @contextmanager
+    def resting() -> Iterator[None]:
+        order.append("rests")
+        yield
+        order.append("watches")
+
+    class Writes(Callback):
+        def on_checkpoint_written(self, event: CheckpointWritten) -> None:
+            order.append(event.path.name)
+
+    (tmp_path / "weights").mkdir()
+    settings = TrainSettings(save_period=1)
+    observers = Observers([Writes()])
+    saver = CheckpointKeeper(RunDir(tmp_path), settings, common={}, observers=observers, resting=resting)
+    saver.save(state())
+    saver.save_numbered(state(), 1)
+    assert order == ["rests", "last.safetensors", "watches", "rests", "epoch1.safetensors", "watches"]
+
+
+def test_a_checkpoint_says_which_run_wrote_it_and_when_and_how_trackers_know_it(tmp_path: Path) -> None:
+    (tmp_path / "weights").mkdir()
+    common = {"run": {"id": "abc", "began": "2026-01-02T03:04:05Z"}}
+    run = RunDir(tmp_path)
+    trackers = {"wandb": "x1"}
+    saver = CheckpointKeeper(run, TrainSettings(), common=common, observers=Observers(), trackers=lambda: trackers)
+    saver.save(state())
+    told = load_checkpoint(run.last).document["run"]
+    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", told.pop("saved"))
+    assert told == {"id": "abc", "began": "2026-01-02T03:04:05Z", "trackers": {"wandb": "x1"}}

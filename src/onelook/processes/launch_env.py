@@ -10,6 +10,8 @@ import os
 import signal
 import sys
 
+from onelook.runs.process_identity import begin_of
+
 LAUNCHED_BY = "ONELOOK_LAUNCHED_BY"  # number of the process that is our own launcher
 PR_SET_PDEATHSIG = 1
 
@@ -40,8 +42,15 @@ def restarts_so_far() -> int:
 
 
 def launch_id() -> str:
-    """What the processes of one launch have in common, restarts included; empty without a launcher."""
-    return os.environ.get("TORCHELASTIC_RUN_ID", "") if is_launched() else ""
+    """What the processes of one launch have in common, restarts included; empty without a launcher.
+
+    `torchrun` calls launches by the name it is given, and all others "none"; on one machine the number of its process
+    and when that began tell one launch from an earlier one. On several machines, give each job an `--rdzv-id`.
+    """
+    name = os.environ.get("TORCHELASTIC_RUN_ID", "") if is_launched() else ""
+    if not name or LAUNCHED_BY in os.environ or processes_here() < int(os.environ["WORLD_SIZE"]):
+        return name
+    return f"{name}/{os.getppid()}/{begin_of(os.getppid())}"
 
 
 def stop_with_launcher() -> None:

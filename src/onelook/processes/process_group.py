@@ -11,7 +11,7 @@ import logging
 import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any, TypeVar
@@ -91,6 +91,10 @@ class ProcessGroup:
         """Tell the others that this process moves, and where it is; call it at least once per batch."""
         if self.heartbeat is not None:
             self.heartbeat.beat(place)
+
+    def resting(self) -> AbstractContextManager[None]:
+        """A context in which this process may stand still for any time without counting as hung."""
+        return self.heartbeat.resting() if self.heartbeat is not None else nullcontext()
 
     def rest(self) -> None:
         """Tell the others that no beat is to be expected until the next one."""

@@ -89,7 +89,13 @@ def _search(prepared: PreparedSearch) -> Search:
         from onelook.search.study import OptunaSearch
 
         storage = open_storage(prepared.storage)
-        return OptunaSearch(prepared.plan, storage, name=prepared.settings.name, identity=prepared.identity())
+        return OptunaSearch(
+            prepared.plan,
+            storage,
+            name=prepared.settings.name,
+            folder=prepared.folder,
+            identity=prepared.identity(),
+        )
     path = prepared.folder.history
     rows = read_history(path.read_bytes(), str(path), defaults=prepared.start) if path.is_file() else []
     return GeneticSearch(prepared.plan, rows)

@@ -17,6 +17,7 @@ from onelook.recipes.folds_preparation import PreparedFolds, prepare_folds
 from onelook.recipes.launch import train_on_devices
 from onelook.recipes.training_series import let_go_of_memory
 from onelook.runs.run_dir import RunDir
+from onelook.runs.run_status import new_run
 from onelook.training.callback import Callback
 
 logger = logging.getLogger(__name__)
@@ -95,7 +96,8 @@ def _train_fold(
 @contextmanager
 def _status(run: RunDir) -> Iterator[None]:
     """Leave in the folder how the trainings stand."""
-    run.write_status("running")
+    record = run.record
+    run.begin(record if record.run_id else new_run())
     try:
         yield
     except OnelookError as problem:
@@ -113,7 +115,9 @@ def _nothing_left_if_refused(prepared: PreparedFolds) -> Iterator[None]:
     except OnelookError:
         if prepared.is_new and not prepared.folder.fold(1).path.exists():
             prepared.folder.beginning.unlink(missing_ok=True)
-            RunDir(prepared.folder.path).status.unlink(missing_ok=True)
+            run = RunDir(prepared.folder.path)
+            for path in (run.status, run.lock_file):
+                path.unlink(missing_ok=True)
             with suppress(OSError):  # it was there before, and has other things in it
                 prepared.folder.path.rmdir()
         raise

@@ -16,22 +16,20 @@ from onelook.files.bounded import printable
 from onelook.files.yaml import dump_yaml, load_yaml
 from onelook.processes.launch_env import is_launched
 from onelook.processes.stop_signal import StopSignal
-from onelook.recipes import resume
-from onelook.recipes.resume import PLACE
 from onelook.recipes.split_dataset import YAML_NAME
 from onelook.recipes.splits import Splits, read_splits, scan_options
 from onelook.recipes.training_series import quiet
 from onelook.runs.folds_folder import FoldsFolder, folds_folder_around
-from onelook.runs.run_dir import RunDir, newest_run
+from onelook.runs.newest_run import newest_run
+from onelook.runs.own_checkpoints import has_checkpoint
+from onelook.runs.run_dir import RunDir
 from onelook.settings.build import build_settings
 from onelook.settings.folds import FoldsSettings
+from onelook.settings.series import EXTENDS, FREE, KEPT, OUTSIDE, names_of, resume_settings, storable
 from onelook.settings.train import TrainSettings
 from onelook.training.auto_settings import settle
 
 logger = logging.getLogger(__name__)
-
-# What trainings on folds that go on may change: how they are done, not what they learn nor how long.
-CHANGEABLE = (frozenset(resume.CHANGEABLE) - {"data", "epochs", "patience"}) | {"folds"}
 
 
 @dataclass(frozen=True)
@@ -59,14 +57,14 @@ class PreparedFolds:
     def order(self, number: int) -> dict[str, Any]:
         """What to give to a training on a fold, which begins or goes on."""
         data, run = self.data[number - 1], self.folder.fold(number)
-        if run.last.is_file():
+        if has_checkpoint(run):
             return {**self.changed, "data": data, "resume": str(run.path)}
         place = {"data": data, "project": self.folder.path, "name": run.path.name, "exist_ok": True}
         return {**self.training_settings(), **place}
 
     def training_settings(self) -> dict[str, Any]:
         """What all folds have in common; hyperparameters are numbers, the file that named them may be gone."""
-        names = [name for name in TrainSettings.model_fields if name not in PLACE and name not in ("data", "hyp")]
+        names = names_of(TrainSettings, KEPT, EXTENDS, FREE, OUTSIDE) - {"data", "hyp"}
         return {name: getattr(self.settings, name) for name in names}
 
 
@@ -107,7 +105,8 @@ def prepare_folds(given: Mapping[str, Any], file: Path | None, stop: StopSignal)
         _refuse_other_data(earlier, fingerprints, settings.folds)
     settled = settle(settings, len(splits[0].scans["train"].index))
     assert isinstance(settled, FoldsSettings)
-    changed = {name: getattr(settings, name) for name in typed.model_fields_set & CHANGEABLE - {"folds"}}
+    changeable = names_of(FoldsSettings, FREE, OUTSIDE) - {"data", "folds"}
+    changed = {name: getattr(settings, name) for name in typed.model_fields_set & changeable}
     folder = earlier or _new_folder(settled)
     prepared = PreparedFolds(settled, changed, data, splits[0].names, folder, fingerprints, earlier is None)
     if earlier is None:
@@ -180,19 +179,9 @@ def _going_on(folder: FoldsFolder, typed: FoldsSettings) -> FoldsSettings:
     stored = load_yaml(folder.beginning, error=RunFolderError).get("settings")
     if not isinstance(stored, dict):
         raise RunFolderError(f"file `{folder.beginning}` has no `settings`", hint="start new trainings")
+    stored = storable(FoldsSettings, stored)
     before = build_settings(FoldsSettings, {**stored, "hyp": ""}).model_copy(update={"hyp": stored.get("hyp", "")})
-    problems = [
-        f"`{name}` was {getattr(before, name)!r} and would become {getattr(typed, name)!r}"
-        for name in sorted(typed.model_fields_set - set(PLACE) - CHANGEABLE - {"data", "hyp"})
-        if getattr(typed, name) != getattr(before, name)
-    ]
-    if problems:
-        hint = f"start new ones, with another `--name`; those that go on may change {', '.join(sorted(CHANGEABLE))}"
-        raise combined(
-            SettingsError, "trainings on folds that go on cannot change what they learn:", problems, hint=hint
-        )
-    names = typed.model_fields_set & CHANGEABLE
-    return before.model_copy(update={name: getattr(typed, name) for name in names})
+    return resume_settings(before, typed, series="series of trainings on folds")
 
 
 def _read(data: Sequence[Path], settings: FoldsSettings, stop: StopSignal) -> list[Splits]:
@@ -268,8 +257,8 @@ def _new_folder(settings: FoldsSettings) -> FoldsFolder:
 
 def _remember(prepared: PreparedFolds, settings: FoldsSettings) -> None:
     """Write what it takes to go on: what was given, so that all the rest follows from it once more."""
-    names = settings.model_fields_set - set(PLACE) - {"data"}
-    given = settings.model_dump(mode="json", include=names)
+    names = storable(FoldsSettings, dict.fromkeys(settings.model_fields_set)).keys() - {"data"}
+    given = settings.model_dump(mode="json", include=set(names))
     content = {
         "settings": {name: given[name] for name in sorted(given)},
         "fingerprints": {fold: dict(of) for fold, of in prepared.fingerprints.items()},

@@ -11,25 +11,23 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from onelook.callbacks.console import ConsoleProgress
 from onelook.errors import OnelookError, ProcessGroupError, SettingsError, StopRequested
 from onelook.processes.device import device_names, select_device
 from onelook.processes.launch_env import is_launched
 from onelook.processes.launcher import LaunchEnd, run_processes
-from onelook.recipes.resume import resume_run
-from onelook.recipes.train import TrainResult, train
+from onelook.recipes.resume import Resumed, resume_run
+from onelook.recipes.train import train
+from onelook.recipes.train_result import TrainResult, result_of, result_of_finished
 from onelook.recipes.validate import ValidateResult, validate
 from onelook.runs.checkpoint import load_checkpoint
+from onelook.runs.own_checkpoints import has_checkpoint, load_newest
 from onelook.runs.run_dir import RunDir, run_of_launch
 from onelook.settings.build import build_settings
 from onelook.settings.command_line import as_arguments
 from onelook.settings.train import TrainSettings
 from onelook.settings.validate import ValidateSettings
-from onelook.structures.metrics import from_arrays
-from onelook.training.callback import Callback, FitEnd
-from onelook.training.checkpoint_keeper import load_newest
+from onelook.training.callback import Callback
 
 logger = logging.getLogger(__name__)
 
@@ -44,13 +42,13 @@ class _Plan:
     Attributes:
         arguments: of the command line.
         settings: as given, or those of the run that is resumed.
-        resumed: its folder, if there is one yet.
+        resumed: the earlier run, if one is resumed.
         count: processes.
     """
 
     arguments: list[str]
     settings: TrainSettings
-    resumed: RunDir | None
+    resumed: Resumed | None
     count: int
 
 
@@ -72,6 +70,8 @@ def train_on_devices(
     if is_launched():
         return train(given, file=file, callbacks=callbacks)
     plan = _plan(given, file)
+    if plan.resumed is not None and plan.resumed.done:
+        return result_of_finished(plan.resumed)
     if plan.count == 1:
         return train(given, file=file, callbacks=callbacks)
     if any(not isinstance(callback, ConsoleProgress) for callback in callbacks):
@@ -107,7 +107,7 @@ def _plan(given: Mapping[str, Any], file: Path | None) -> _Plan:
     if resumed is not None and given["resume"] is True:  # another run may be the newest after a restart
         given = {**given, "resume": str(resumed.run.path)}
     arguments = ["train", *([f"--settings={file}"] if file is not None else []), *as_arguments(given)]
-    return _Plan(arguments, settings, resumed.run if resumed else None, _processes_wanted(settings))
+    return _Plan(arguments, settings, resumed, _processes_wanted(settings))
 
 
 def _processes_wanted(settings: TrainSettings | ValidateSettings) -> int:
@@ -130,9 +130,11 @@ def _train_in_processes(plan: _Plan) -> TrainResult:
     last_step = -1
     while True:
         end = run_processes(plan.arguments, plan.count, launch=launch, attempt=attempt)
-        run = plan.resumed or run_of_launch(plan.settings.project, launch)
+        run = plan.resumed.run if plan.resumed else run_of_launch(plan.settings.project, launch)
         if not end.failures and not end.signal_name:
-            return _result(run, time.monotonic() - begun)
+            if run is None:
+                raise ProcessGroupError("the processes have ended well, but their run folder is not to be found")
+            return result_of(run, load_checkpoint(run.last).document, seconds=time.monotonic() - begun)
         _refuse_to_go_on(end)
         step = _steps_done(run)
         failures_without_progress = 1 if step > last_step else failures_without_progress + 1
@@ -143,7 +145,7 @@ def _train_in_processes(plan: _Plan) -> TrainResult:
                 hint="see the messages above; `--resume` goes on from the newest checkpoint",
             )
             if run is not None:
-                run.write_status("failed", launch=launch, exit_code=problem.exit_code, message=problem.message)
+                run.write_status("failed", exit_code=problem.exit_code, message=problem.message)
             raise problem
         attempt += 1
         logger.warning("%s; starting anew from the newest checkpoint (restart %d)", _described(end), attempt)
@@ -172,7 +174,7 @@ def _refuse_to_go_on(end: LaunchEnd) -> None:
 
 
 def _steps_done(run: RunDir | None) -> int:
-    if run is None or not run.last.is_file():
+    if run is None or not has_checkpoint(run):
         return -1
     return int(load_newest(run).document["progress"]["step"])
 
@@ -182,23 +184,3 @@ def _described(end: LaunchEnd) -> str:
     rank, code = min(end.failures.items(), key=lambda item: (item[1] in followed, item))
     how = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
     return f"process {rank} {how}"
-
-
-def _result(run: RunDir | None, seconds: float) -> TrainResult:
-    """What the processes have left behind, as if the run had been done here."""
-    if run is None:
-        raise ProcessGroupError("the processes have ended well, but their run folder is not to be found")
-    document = load_checkpoint(run.last).document
-    progress = document["progress"]
-    with np.load(run.metrics_arrays, allow_pickle=False) as arrays:
-        metrics = from_arrays(dict(arrays))
-    outcome = FitEnd(
-        reason="early stop" if progress["stopped_early"] else "finished",
-        epochs_done=progress["epoch"],
-        best_epoch=progress["best_epoch"],
-        best_fitness=progress["best_fitness"],
-        history=tuple(progress["history"]),
-        seconds=seconds,
-        metrics=metrics,
-    )
-    return TrainResult(metrics, run.best, run.last, run.path, tuple(document["names"]), outcome)

@@ -20,10 +20,11 @@ from onelook.processes.process_group import ProcessGroup
 from onelook.processes.stop_signal import StopSignal
 from onelook.recipes.agreement import refuse_disagreement
 from onelook.recipes.batch_size import with_batch_size
-from onelook.recipes.resume import Resumed, resumed_everywhere
+from onelook.recipes.resume import Resumed
 from onelook.recipes.splits import Splits, read_splits, scan_options
 from onelook.runs.run_dir import RunDir, run_of_launch
 from onelook.settings.build import build_settings
+from onelook.settings.series import storable
 from onelook.settings.train import TrainSettings
 from onelook.training.auto_settings import settle
 from onelook.training.autoanchor import check_anchors
@@ -31,9 +32,6 @@ from onelook.training.freeze import frozen_rows
 from onelook.training.weights import model_of, starting_model
 
 logger = logging.getLogger(__name__)
-
-# Not part of what a run is, only of how it was called and where it lives; checkpoints may move.
-_CALL_ONLY = {"resume", "exist_ok", "project", "name", "callbacks", "local_rank"}
 
 
 @dataclass(frozen=True)
@@ -63,11 +61,13 @@ class Prepared:
 
     def stored_settings(self) -> dict[str, Any]:
         """The settings that make the run what it is, for the run folder and the checkpoints."""
-        return self.settings.model_dump(mode="json", exclude=_CALL_ONLY)
+        return storable(TrainSettings, self.settings.model_dump(mode="json"))
 
     def common_document(self) -> dict[str, Any]:
         """The part of a checkpoint's document that stays the same for the whole run."""
+        record = self.run.record
         return {
+            "run": {"id": record.run_id, "began": record.began},
             "settings": self.stored_settings(),
             "names": list(self.splits.names),
             "definition": self.model.definition,
@@ -76,14 +76,21 @@ class Prepared:
         }
 
 
-def prepare(given: Mapping[str, Any], file: Path | None, stop: StopSignal, group: ProcessGroup) -> Prepared:
+def prepare(
+    given: Mapping[str, Any], file: Path | None, stop: StopSignal, group: ProcessGroup, *, resumed: Resumed | None
+) -> Prepared:
     """Settle everything; the run folder comes last, so that a refused run leaves nothing behind.
+
+    Args:
+        given, file: settings, the former stronger.
+        stop: asked now and then.
+        group: the processes that train together.
+        resumed: the earlier run, if this one goes on with it; its settings count then.
 
     Raises:
         OnelookError: a setting, the data, the model or the device cannot be used, here or in another process.
         StopRequested: `stop` was set.
     """
-    resumed = resumed_everywhere(given, file, group)
     settings = resumed.settings if resumed else build_settings(TrainSettings, given, file=file)
     group.set_patience(settings.hang_timeout)
     _check_local_rank(settings, group)

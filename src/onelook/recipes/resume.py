@@ -1,96 +1,82 @@
-"""Going on with an earlier run: its settings, what may differ, and where it stands."""
+"""Resuming an earlier run: its settings, what may differ, and where it stands."""
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from onelook.errors import CheckpointError, RunFolderError, SettingsError, combined
+from onelook.callbacks.trackers.identity import known_identities
+from onelook.data.capacity import available_processors
+from onelook.errors import CheckpointError, RunFolderError, SettingsError
 from onelook.processes.launch_env import launch_id, restarts_so_far
 from onelook.processes.process_group import ProcessGroup
-from onelook.runs.checkpoint import Checkpoint, load_checkpoint
+from onelook.runs.checkpoint import Checkpoint
 from onelook.runs.folds_folder import FoldsFolder
-from onelook.runs.run_dir import RunDir, newest_run, run_of_launch
+from onelook.runs.newest_run import newest_run
+from onelook.runs.own_checkpoints import has_checkpoint, load_newest, load_own
+from onelook.runs.run_dir import RunDir, run_of_launch
 from onelook.settings.build import build_settings
-from onelook.settings.train import TrainSettings
-from onelook.training.checkpoint_keeper import load_newest
+from onelook.settings.series import OUTSIDE, names_of, resume_settings, storable
+from onelook.settings.train import TRACKER_NAMES, TrainSettings
 from onelook.training.state import KIND_TRAINING
 
-# What may be given together with --resume: it changes how the run is done or how long it goes on, not what it learns.
-# `data` may have moved; that its content is the same is checked apart.
-CHANGEABLE = (
-    "data",
-    "epochs",
-    "patience",
-    "device",
-    "nproc",
-    "micro_batch",
-    "hang_timeout",
-    "max_restarts",
-    "workers",
-    "cache",
-    "noplots",
-    "noreport",
-    "nosave",
-    "save_interval",
-    "save_period",
-    "track",
-    "entity",
-    "upload_dataset",
-    "bbox_interval",
-    "artifact_alias",
-)
-# What says where the run is; its folder answers that.
-PLACE = ("resume", "project", "name", "exist_ok", "local_rank", "callbacks")
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class Resumed:
-    """An earlier run, ready to go on.
+    """An earlier run, ready to be resumed.
 
     Attributes:
         settings: those of the run, with the changes that were asked for.
         run: its folder.
         checkpoint: its newest state.
+        done: why there is nothing left to do; empty if there is something.
     """
 
     settings: TrainSettings
     run: RunDir
     checkpoint: Checkpoint
+    done: str = ""
 
 
 def resume_run(given: Mapping[str, Any]) -> Resumed:
     """The run that `given["resume"]` names: a run folder, a checkpoint in one, or True for the newest.
 
     Args:
-        given: what the user typed; settings that would change what the run learns are refused.
+        given: what the user typed; settings that would change what the run learns are refused. What reaches beyond the
+            run folder, such as trackers, is taken from here alone: the folder may come from anywhere.
 
     Raises:
         RunFolderError: there is no such run.
-        CheckpointError: it has no whole checkpoint, or it is finished and `epochs` does not grow.
+        CheckpointError: it has no whole checkpoint of its own.
         SettingsError: a setting may not be changed.
     """
     place = given["resume"]
     project = Path(given.get("project", TrainSettings.model_fields["project"].default))
     path = newest_run(project) if place is True else Path(str(place))
     run, checkpoint = _open(path)
-    if checkpoint.document.get("kind") != KIND_TRAINING:
+    document = checkpoint.document
+    if document.get("kind") != KIND_TRAINING:
         raise CheckpointError(
             f"checkpoint `{path}` holds only the averaged weights, not the state of a run",
             hint="resume from `last.safetensors`, or start a new run with `--weights`",
         )
-    stored = checkpoint.document["settings"]
-    _refuse_changes(stored, given)
-    changes = {key: value for key, value in given.items() if key in CHANGEABLE}
-    settings = _with_changes(stored, changes)
-    _refuse_finished(checkpoint, settings, run)
-    return Resumed(settings, run, checkpoint)
+    stored = storable(TrainSettings, document["settings"])
+    before = build_settings(TrainSettings, {**stored, "hyp": ""}).model_copy(update={"hyp": stored.get("hyp", "")})
+    settings = resume_settings(before, build_settings(TrainSettings, given), series="run", extends=True)
+    _refuse_many_processes(before, given)
+    _name_trackers(run, settings)
+    is_whole = run.is_finished and run.best.is_file() and run.metrics_arrays.is_file()
+    done = _done(checkpoint, settings) if is_whole else ""
+    return Resumed(settings, run, checkpoint, done)
 
 
 def resumed_everywhere(given: Mapping[str, Any], file: Path | None, group: ProcessGroup) -> Resumed | None:
-    """The earlier run to go on with, if `given` asks for one, or if this launch began one that was interrupted.
+    """The earlier run to resume, if `given` asks for one, or if this launch began one that was interrupted.
 
     Process 0 reads it and hands it to the others, which need not see its files.
 
@@ -109,6 +95,7 @@ def resumed_everywhere(given: Mapping[str, Any], file: Path | None, group: Proce
             "settings": resumed.settings.model_dump(mode="json"),
             "run": str(resumed.run.path),
             "document": resumed.checkpoint.document,
+            "done": resumed.done,
         }
 
     shared = group.first(read)
@@ -116,18 +103,28 @@ def resumed_everywhere(given: Mapping[str, Any], file: Path | None, group: Proce
         return None
     tensors = group.share_tensors(resumed.checkpoint.tensors if resumed is not None else {})
     settings = TrainSettings.model_validate(shared["settings"])
-    return resumed or Resumed(settings, RunDir(Path(shared["run"])), Checkpoint(tensors, shared["document"]))
+    checkpoint = Checkpoint(tensors, shared["document"])
+    return resumed or Resumed(settings, RunDir(Path(shared["run"])), checkpoint, shared["done"])
 
 
 def _interrupted(given: Mapping[str, Any], file: Path | None) -> Mapping[str, Any]:
     """What to ask for after a restart: the run that this launch has begun, if it has got as far as a checkpoint."""
     run = run_of_launch(build_settings(TrainSettings, given, file=file).project, launch_id())
-    return given if run is None or not run.last.is_file() else {"resume": str(run.path)}
+    if run is None or not has_checkpoint(run):
+        return given
+    outside = names_of(TrainSettings, OUTSIDE)
+    return {"resume": str(run.path), **{name: value for name, value in given.items() if name in outside}}
 
 
 def _open(path: Path) -> tuple[RunDir, Checkpoint]:
     if path.is_file():
-        return RunDir.open(path.parent.parent), load_checkpoint(path)
+        if path.parent.name != RunDir(Path()).weights.name:
+            raise CheckpointError(
+                f"checkpoint `{path}` lies outside of a run folder",
+                hint="give the run folder; or start a new run with `--weights`",
+            )
+        run = RunDir.open(path.parent.parent)
+        return run, load_own(run, path)
     if FoldsFolder(path).beginning.is_file():
         raise RunFolderError(
             f"`{path}` is the folder of trainings on folds, not of a run",
@@ -137,42 +134,34 @@ def _open(path: Path) -> tuple[RunDir, Checkpoint]:
     return run, load_newest(run)
 
 
-def _with_changes(stored: Mapping[str, Any], changes: Mapping[str, Any]) -> TrainSettings:
-    """The settings of the run with changes; the file that `hyp` names may be gone: `stored` has all its numbers."""
-    settings = build_settings(TrainSettings, {**stored, **changes, "hyp": ""})
-    return settings.model_copy(update={"hyp": str(changes.get("hyp", stored["hyp"]))})
+def _refuse_many_processes(before: TrainSettings, given: Mapping[str, Any]) -> None:
+    """A run folder from elsewhere does not choose how many processes are started here."""
+    most = available_processors()
+    if before.nproc > most and "nproc" not in given:
+        raise SettingsError(
+            f"the run was computed in {before.nproc} processes, and this machine has {most} processors",
+            hint=f"say how many to start: `--nproc {most}`, or `--nproc {before.nproc}` all the same",
+        )
 
 
-def _refuse_changes(stored: Mapping[str, Any], given: Mapping[str, Any]) -> None:
-    typed = _with_changes(stored, {key: value for key, value in given.items() if key not in PLACE})
-    values = typed.model_dump(mode="json")
-    problems = [
-        f"`{key}` was {stored[key]!r} and would become {values[key]!r}"
-        for key in given
-        if key in stored and key not in CHANGEABLE and key not in PLACE and values[key] != stored[key]
-    ]
-    if problems:
-        hint = f"start a new run with `--weights`; a resumed one may change {', '.join(CHANGEABLE)}"
-        raise combined(SettingsError, "a resumed run cannot change what it learns:", problems, hint=hint)
+def _name_trackers(run: RunDir, settings: TrainSettings) -> None:
+    missing = known_identities(run.path, TRACKER_NAMES).keys() - set(settings.track)
+    if missing:
+        names = ",".join(sorted(missing))
+        logger.warning("the run was tracked by %s and is not any more: `--track %s` resumes that, too", names, names)
 
 
-def _refuse_finished(checkpoint: Checkpoint, settings: TrainSettings, run: RunDir) -> None:
-    """A run that was stopped after its last epoch has its best weights still to be measured and drawn."""
-    if not run.is_finished:
-        return
+def _done(checkpoint: Checkpoint, settings: TrainSettings) -> str:
+    """Why a finished run is not resumed; empty if more epochs or more patience were given."""
     progress = checkpoint.document["progress"]
     if progress["stopped_early"]:
         patience = settings.patience
         waited = progress["epoch"] - 1 - progress["best_epoch"]
         if patience == 0 or waited < patience:
             progress["stopped_early"] = False
-            return
-        raise CheckpointError(
-            f"run `{run.path}` stopped early after epoch {progress['epoch'] - 1}",
-            hint=f"give it more patience: `--patience {2 * patience}`",
-        )
+            return ""
+        return f"stopped early after epoch {progress['epoch'] - 1}; more patience: `--patience {2 * patience}`"
     if progress["epoch"] >= settings.epochs:
-        raise CheckpointError(
-            f"run `{run.path}` has finished its {progress['epoch']} epochs",
-            hint=f"give it more: `--epochs {progress['epoch'] + max(settings.epochs // 2, 1)}`",
-        )
+        more = progress["epoch"] + max(settings.epochs // 2, 1)
+        return f"has finished its {progress['epoch']} epochs; for more: `--epochs {more}`"
+    return ""

@@ -10,7 +10,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from onelook.errors import RunFolderError, SettingsError, combined
+from onelook.errors import RunFolderError, SettingsError
 from onelook.files.atomic import write_text_atomic
 from onelook.files.yaml import dump_yaml, load_yaml
 from onelook.processes.launch_env import is_launched
@@ -26,6 +26,7 @@ from onelook.settings.build import build_settings
 from onelook.settings.command_line import as_arguments
 from onelook.settings.evolve import EvolveSettings
 from onelook.settings.hyperparameters import Hyperparameters
+from onelook.settings.series import FREE, names_of, resume_settings, storable, trial_names
 from onelook.settings.train import TrainSettings
 from onelook.training.auto_settings import settle
 
@@ -33,22 +34,6 @@ logger = logging.getLogger(__name__)
 
 INSTALL = 'pip install "onelook[tune]"'
 DEFAULT_ANCHORS = 3.0
-# Where a search is, and how to go on with one.
-PLACE = frozenset({"project", "name", "exist_ok", "resume", "resume_evolve", "local_rank", "callbacks"})
-# What a search that goes on may change: it does not touch what hyperparameters are worth.
-CHANGEABLE = frozenset(
-    {
-        "evolve", "evolve_storage", "bucket", "data", "device", "nproc", "micro_batch", "workers", "cache", "noplots",
-        "noreport",
-    }
-)  # fmt: skip
-# What a trial decides for itself.
-OF_TRIALS = frozenset(
-    {
-        "hyp", "noplots", "noreport", "nosave", "noval", "save_period", "save_interval", "track", "entity",
-        "upload_dataset",
-    }
-)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -89,12 +74,12 @@ class PreparedSearch:
         return {
             name: getattr(self.settings, name)
             for name in TrainSettings.model_fields
-            if name not in PLACE and name not in self.start
+            if name in storable(TrainSettings, {name: None}) and name not in self.start
         }
 
     def identity(self) -> dict[str, Any]:
         """What searches that share one storage must agree on; plain JSON."""
-        names = set(self.training_settings()) - CHANGEABLE - OF_TRIALS
+        names = set(self.training_settings()) - names_of(EvolveSettings, FREE) - trial_names(EvolveSettings)
         settings = self.settings.model_dump(mode="json", include=names)
         firsts = [dict(genes) for genes in self.plan.firsts]
         return {**settings, "epochs": self.plan.epochs, "fingerprints": dict(self.fingerprints), "firsts": firsts}
@@ -102,11 +87,9 @@ class PreparedSearch:
     def command(self) -> str:
         """The command that trains with the best hyperparameters and otherwise as the trials did."""
         defaults = {name: field.default for name, field in TrainSettings.model_fields.items()}
-        given = {
-            name: value
-            for name, value in self.training_settings().items()
-            if name not in Hyperparameters.model_fields and name not in OF_TRIALS and value != defaults[name]
-        }
+        other = Hyperparameters.model_fields.keys() | trial_names(TrainSettings)
+        common = self.training_settings().items()
+        given = {name: value for name, value in common if name not in other and value != defaults[name]}
         words = as_arguments({"data": self.settings.data, "hyp": self.folder.hyp, **given})
         return shlex.join(["onelook", "train", *words])
 
@@ -174,16 +157,16 @@ def _going_on(folder: SearchFolder, typed: EvolveSettings) -> EvolveSettings:
     """
     stored = load_yaml(folder.settings, error=RunFolderError)
     before = build_settings(EvolveSettings, {**stored, "hyp": ""}).model_copy(update={"hyp": stored.get("hyp", "")})
-    given = typed.model_fields_set - PLACE
-    problems = [
-        f"`{name}` was {getattr(before, name)!r} and would become {getattr(typed, name)!r}"
-        for name in sorted(given - CHANGEABLE)
-        if getattr(typed, name) != getattr(before, name) and (name, getattr(typed, name)) != ("evolve_method", "auto")
-    ]
-    if problems:
-        hint = f"start a new search; one that goes on may change {', '.join(sorted(CHANGEABLE))}"
-        raise combined(SettingsError, "a search that goes on cannot change what it searches:", problems, hint=hint)
-    return before.model_copy(update={name: getattr(typed, name) for name in given & CHANGEABLE})
+    if typed.evolve_method == "auto":
+        typed = typed.model_copy(update={"evolve_method": before.evolve_method})
+    settings = resume_settings(before, typed, series="search")
+    lost = folder.history.is_file() and before.evolve_method == "optuna" and not folder.journal.is_file()
+    if lost and not settings.evolve_storage:
+        raise SettingsError(
+            f"search `{folder.path}` keeps its trials elsewhere, and its folder cannot say where",
+            hint="give the same `--evolve-storage` as before",
+        )
+    return settings
 
 
 def _method(settings: EvolveSettings) -> str:
@@ -231,7 +214,7 @@ def _plan(settings: EvolveSettings) -> Plan:
 
 def _remember(prepared: PreparedSearch, settings: EvolveSettings) -> None:
     """Write what it takes to go on: what was given, so that all the rest follows from it once more."""
-    names = (settings.model_fields_set | {"evolve_method", "name"}) - (PLACE - {"name"})
+    names = {*storable(EvolveSettings, dict.fromkeys(settings.model_fields_set)), "evolve_method", "name"}
     given = settings.model_dump(mode="json", include=names)
     write_text_atomic(prepared.folder.settings, dump_yaml({name: given[name] for name in sorted(given)}))
     write_text_atomic(prepared.folder.fingerprints, dump_yaml(dict(prepared.fingerprints)))

@@ -6,7 +6,7 @@ import logging
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ import torch
 from onelook.callbacks.dropped_boxes import DroppedBoxes, warn_of_dropped_boxes
 from onelook.callbacks.results_csv import ResultsCsv, SpeedCsv
 from onelook.callbacks.run_facts import RunFactsFile
+from onelook.callbacks.trackers.identity import known_identities
 from onelook.callbacks.trackers.registry import trackers_for
 from onelook.callbacks.user_file import load_callbacks
 from onelook.callbacks.warning_log import noted_warnings
@@ -30,11 +31,16 @@ from onelook.processes.stop_signal import StopSignal
 from onelook.recipes.loading import training_batches, validation_batch_size, validation_evaluator
 from onelook.recipes.preparation import Prepared, prepare
 from onelook.recipes.report import report_finished_run
+from onelook.recipes.resume import Resumed, resumed_everywhere
 from onelook.recipes.run_plots import draw_data, draw_evaluation, draw_results
 from onelook.recipes.splits import write_ledgers
+from onelook.recipes.train_result import TrainResult, result_of_finished
 from onelook.recipes.validate import write_metrics
 from onelook.reports.examples import write_examples
-from onelook.runs.checkpoint import load_checkpoint
+from onelook.runs.checkpoint import load_checkpoint, run_id_in
+from onelook.runs.run_dir import RunDir
+from onelook.runs.run_status import RunStatus, new_run
+from onelook.settings.train import TRACKER_NAMES
 from onelook.structures.metrics import DetectionMetrics
 from onelook.training.batch_gradient import Arithmetic, shards_for
 from onelook.training.callback import Callback, FitEnd, FitStart, Observers, RunControl
@@ -49,27 +55,6 @@ from onelook.training.trainer import STOP_REQUESTED, Attendants, Trainer
 from onelook.training.weights import detector_of
 
 logger = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class TrainResult:
-    """What a finished run gives.
-
-    Attributes:
-        metrics: of the best weights on the validation split.
-        best: checkpoint for inference.
-        last: checkpoint that the run can be extended from.
-        run_folder: where everything is.
-        names: of the classes.
-        outcome: how the run ended.
-    """
-
-    metrics: DetectionMetrics
-    best: Path
-    last: Path
-    run_folder: Path
-    names: tuple[str, ...]
-    outcome: FitEnd
 
 
 def train(given: Mapping[str, Any], *, file: Path | None = None, callbacks: Sequence[Callback] = ()) -> TrainResult:
@@ -87,11 +72,14 @@ def train(given: Mapping[str, Any], *, file: Path | None = None, callbacks: Sequ
     with StopSignal() as stop, joined_group(stop) as group, reasons_given(group), noted_warnings() as warnings:
         files = given.get("callbacks", ())
         users = group.together(lambda: [*callbacks, *load_callbacks(files)] if group.is_first else [])
-        prepared = prepare(given, file, stop, group)
+        resumed = resumed_everywhere(given, file, group)
+        if resumed is not None and resumed.done:
+            return group.together(lambda: result_of_finished(resumed, is_first=group.is_first))
+        prepared = prepare(given, file, stop, group, resumed=resumed)
         with _run_folder(prepared):
             trackers = trackers_for(prepared.settings) if group.is_first else []
             facts = [RunFactsFile(prepared.run.facts, warnings)] if group.is_first else []
-            return _train(prepared, Observers([*facts, *users, *trackers]), stop)
+            return _train(prepared, Observers([*facts, *users, *trackers], resting=group.resting), stop)
 
 
 def _train(prepared: Prepared, observers: Observers, stop: StopSignal) -> TrainResult:
@@ -117,21 +105,29 @@ def _train(prepared: Prepared, observers: Observers, stop: StopSignal) -> TrainR
 @contextmanager
 def _run_folder(prepared: Prepared) -> Iterator[None]:
     """Claim the run folder, and leave in it how the run ended."""
-    run = prepared.run
+    run, resumed = prepared.run, prepared.resumed
     if not prepared.group.is_first:
         yield
         return
     with run.lock():
-        run.write_status("running", launch=launch_id())
+        run.begin(_identity(run, resumed), launch=launch_id())
         try:
             yield
         except OnelookError as problem:
             state = "stopped" if isinstance(problem, StopRequested) else "failed"
-            run.write_status(state, launch=launch_id(), exit_code=problem.exit_code, message=problem.message)
+            run.write_status(state, exit_code=problem.exit_code, message=problem.message)
             raise
-        run.write_status("finished", launch=launch_id(), exit_code=0)
+        run.write_status("finished", exit_code=0)
         if not prepared.settings.noreport:
             report_finished_run(run)
+
+
+def _identity(run: RunDir, resumed: Resumed | None) -> RunStatus:
+    """Which run it is: that of the checkpoint; that which this launch has begun before a restart; or a new one."""
+    record = run.record
+    if resumed is not None:
+        return replace(record, run_id=run_id_in(resumed.checkpoint.document))
+    return record if launch_id() and record.launch == launch_id() else new_run()
 
 
 def _write_beginning(prepared: Prepared) -> None:
@@ -150,7 +146,14 @@ def _fit(prepared: Prepared, evaluator: Evaluator, observers: Observers, stop: S
     keeper: Keeper = NoCheckpoints()
     if group.is_first:
         observers.add_first(ResultsCsv(run.results, state.progress.history), SpeedCsv(run.speeds))
-        keeper = CheckpointKeeper(run, settings, common=prepared.common_document(), observers=observers)
+        keeper = CheckpointKeeper(
+            run,
+            settings,
+            common=prepared.common_document(),
+            observers=observers,
+            resting=group.resting,
+            trackers=lambda: known_identities(run.path, TRACKER_NAMES),
+        )
     batches = group.together(
         lambda: training_batches(prepared, state.progress, rank=group.rank, world_size=group.world_size, stop=stop)
     )

@@ -104,14 +104,33 @@ def load_checkpoint(path: Path) -> Checkpoint:
     return Checkpoint(tensors, document)
 
 
+def run_id_of(path: Path) -> str | None:
+    """The run that wrote a checkpoint, from its header alone; empty if it does not say, None if it cannot be read."""
+    try:
+        with _mapped(path) as data:
+            return run_id_in(_document_of(_header_of(data)[8:]))
+    except (OSError, ValueError, AttributeError, RecursionError):
+        return None
+
+
+def run_id_in(document: Mapping[str, Any]) -> str:
+    """The run that a checkpoint's document names; empty if it names none."""
+    run = document.get("run")
+    return str(run.get("id", "")) if isinstance(run, dict) else ""
+
+
+def _header_of(data: mmap.mmap | bytes) -> bytes:
+    if len(data) < 8:
+        raise ValueError("the file is too short")
+    header_bytes = int.from_bytes(data[:8], "little")
+    if header_bytes > min(len(data) - 8, MAX_HEADER_BYTES):
+        raise ValueError("the header is longer than the file")
+    return data[: 8 + header_bytes]
+
+
 def _verified_document(path: Path) -> dict[str, Any]:
     with _mapped(path) as data:
-        if len(data) < 8:
-            raise ValueError("the file is too short")
-        header_bytes = int.from_bytes(data[:8], "little")
-        if header_bytes > min(len(data) - 8, MAX_HEADER_BYTES):
-            raise ValueError("the header is longer than the file")
-        header = data[: 8 + header_bytes]
+        header = _header_of(data)
         document = _document_of(header[8:])
         version = document.get("version")
         if version != VERSION:
@@ -119,7 +138,7 @@ def _verified_document(path: Path) -> dict[str, Any]:
                 f"checkpoint `{path}` has format version {version}; this program reads version {VERSION}",
                 hint="use the version of Onelook that wrote it",
             )
-        if document["sha256"] != _digest(header, memoryview(data)[8 + header_bytes :]):
+        if document["sha256"] != _digest(header, memoryview(data)[len(header) :]):
             raise ValueError("its content does not match its SHA-256")
         return document
 

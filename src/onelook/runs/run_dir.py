@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import logging
-import os
-import platform
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
+from onelook.runs.run_status import RunStatus, begun, read_status
 from onelook.errors import RunFolderError
 from onelook.files.atomic import remove_orphans, write_bytes_atomic, write_text_atomic
+from onelook.files.bounded import printable
 
 logger = logging.getLogger(__name__)
 
@@ -113,6 +112,11 @@ class RunDir:
         return self.path / "status.json"
 
     @property
+    def lock_file(self) -> Path:
+        """Locked while a process works in the folder; what it holds does not matter."""
+        return self.path / ".lock"
+
+    @property
     def ledger(self) -> Path:
         """What became of every label row."""
         return self.path / "labels.json"
@@ -151,90 +155,112 @@ class RunDir:
         """The image called `name`."""
         return self.path / name
 
-    def write_status(self, state: str, *, launch: str = "", exit_code: int | None = None, message: str = "") -> None:
+    @property
+    def record(self) -> RunStatus:
+        """What the folder says about its run."""
+        return read_status(self.status)
+
+    def begin(self, identity: RunStatus, *, launch: str = "") -> None:
+        """Write down, before anything else, that this process works on the run `identity` in this folder.
+
+        What an earlier run has left in the folder is not taken for results of this one: its checkpoints stay, unused,
+        until others replace them; what would tell of its end is removed.
+
+        Args:
+            identity: of a new run, or of the one that goes on.
+            launch: what the processes of one launch have in common.
+
+        Raises:
+            RunFolderError: it cannot be written; a later resume could not tell whose the checkpoints are.
+        """
+        before = self.record
+        turns = [read_status(path).turn for path in self.path.parent.glob(f"*/{self.status.name}")]
+        try:
+            write_text_atomic(self.status, begun(identity, launch=launch, turns=turns).text())
+        except OSError as problem:
+            raise RunFolderError(
+                f"`{self.status}` cannot be written: {problem.strerror or problem}", hint="free some space"
+            ) from problem
+        if before.run_id != identity.run_id and (before.state or self.last.exists()):
+            for path in (self.metrics, self.metrics_arrays, self.examples, self.report, self.facts):
+                path.unlink(missing_ok=True)
+            for path in self.path.glob("*_id"):
+                path.unlink(missing_ok=True)
+            logger.warning(
+                "run folder `%s` holds an earlier run%s: its checkpoints are not used, and are replaced by new ones",
+                self.path,
+                f" of {before.began}" if before.began else "",
+            )
+
+    def write_status(self, state: str, *, exit_code: int | None = None, message: str = "") -> None:
         """Write down how the run stands, for schedulers that lose exit codes; a full disk is only warned of.
 
         Args:
             state: "running", "finished", "stopped" or "failed".
-            launch: what the processes of one launch have in common.
             exit_code: of the process; None while it runs.
             message: what went wrong.
         """
-        content = {"state": state, "exit_code": exit_code, "message": message, "launch": launch}
         try:
-            write_text_atomic(self.status, json.dumps(content, indent=1) + "\n")
+            status = replace(self.record, state=state, exit_code=exit_code, message=message)
+            write_text_atomic(self.status, status.text())
         except OSError as problem:
             logger.warning("`%s` was not written: %s", self.status, problem.strerror or problem)
 
     @property
     def is_finished(self) -> bool:
         """Whether everything is done and written, the final measurement and the images included."""
-        return _read_status(self.status).get("state") == "finished"
+        return self.record.is_finished
 
-    def lock(self) -> RunLock:
-        """Claim the folder for this process; use as a context manager.
+    @contextmanager
+    def lock(self) -> Iterator[None]:
+        """Claim the folder for this process, until the end of the context or of the process, however that comes.
 
         Raises:
-            RunFolderError: another living process on this machine has it.
+            RunFolderError: another process has it, or there can be no lock.
         """
-        return RunLock(self.path / ".lock")
+        from filelock import FileLock, Timeout
 
-
-class RunLock:
-    """A file that names the process that writes into a run folder; one left by a dead process is taken over."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-
-    def __enter__(self) -> RunLock:
-        owner = _read_owner(self._path)
-        if owner is not None and owner != process_identity() and is_alive(owner):
+        lock = FileLock(self.lock_file)
+        try:
+            lock.acquire(timeout=0)
+        except Timeout as problem:
             raise RunFolderError(
-                f"run folder `{self._path.parent}` is in use by process {owner['pid']} on `{owner['host']}`",
-                hint=f"wait for it, stop it, or delete `{self._path}` if you are sure that it is gone",
-            )
-        write_text_atomic(self._path, json.dumps(process_identity()))
-        return self
+                f"run folder `{self.path}` is in use{_by(self.record)}", hint="wait for it, or stop it"
+            ) from problem
+        except OSError as problem:
+            raise RunFolderError(
+                f"run folder `{self.path}` cannot be locked: {problem.strerror or problem}",
+                hint=f"delete `{self.lock_file}` if it is no plain file, or choose another place with `--project`",
+            ) from problem
+        try:
+            yield
+        finally:
+            lock.release()
 
-    def __exit__(self, *details: object) -> None:
-        self._path.unlink(missing_ok=True)
-
-
-def newest_run(project: Path) -> Path:
-    """The run folder below `project` whose last checkpoint was written most recently.
-
-    Raises:
-        RunFolderError: there is none.
-    """
-    found = sorted(project.glob("**/weights/last.safetensors"), key=lambda path: (path.stat().st_mtime_ns, path))
-    if not found:
-        raise RunFolderError(
-            f"nothing to resume: no `weights/last.safetensors` below `{project}`",
-            hint="give the run folder: `--resume runs/train/exp`",
-        )
-    return found[-1].parent.parent
+    @property
+    def is_in_use(self) -> bool:
+        """Whether another process works in the folder at this instant."""
+        try:
+            with self.lock():
+                return False
+        except RunFolderError:
+            return True
 
 
 def run_of_launch(project: Path, launch: str) -> RunDir | None:
-    """The run folder below `project` that a launch has begun; None if there is none.
+    """The newest run folder below `project` that a launch has worked on; None if there is none.
 
     Args:
         project: parent of run folders.
-        launch: as it was given to `RunDir.write_status`; empty matches nothing.
+        launch: as it was given to `RunDir.begin`; empty matches nothing.
     """
-    for path in sorted(project.glob("**/status.json")) if launch else []:
-        if _read_status(path).get("launch") == launch:
-            return RunDir(path.parent)
-    return None
+    found = [RunDir(path.parent) for path in project.glob("**/status.json")] if launch else []
+    return max((run for run in found if run.record.launch == launch), key=lambda run: run.record.turn, default=None)
 
 
-def _read_status(path: Path) -> dict[str, Any]:
-    """What `RunDir.write_status` wrote; empty if that is missing or damaged."""
-    try:
-        status = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return status if isinstance(status, dict) else {}
+def _by(status: RunStatus) -> str:
+    """Who works in a folder, as far as its record tells."""
+    return f" by process {status.pid} on `{printable(status.host)}`" if status.state == "running" else ""
 
 
 def _try_to_write(folder: Path) -> None:
@@ -269,29 +295,3 @@ def _first_free(project: Path, name: str) -> Path:
             continue
         return folder
     raise RunFolderError(f"all names from `{name}` to `{name}{MAX_NUMBER}` are taken in `{project}`")
-
-
-def process_identity() -> dict[str, str | int]:
-    """What tells this process from others: its number and its machine."""
-    return {"pid": os.getpid(), "host": platform.node()}
-
-
-def _read_owner(path: Path) -> dict[str, str | int] | None:
-    try:
-        owner = json.loads(path.read_text(encoding="utf-8"))
-    except (FileNotFoundError, ValueError):
-        return None
-    return owner if isinstance(owner, dict) and {"pid", "host"} <= set(owner) else None
-
-
-def is_alive(owner: dict[str, str | int]) -> bool:
-    """Whether the process with this identity still runs; of one on another machine, nothing else is known."""
-    if owner["host"] != platform.node():
-        return True
-    try:
-        os.kill(int(owner["pid"]), 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True

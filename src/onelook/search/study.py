@@ -14,7 +14,8 @@ from optuna.pruners import NopPruner
 from optuna.trial import FrozenTrial, TrialState
 
 from onelook.errors import SettingsError
-from onelook.runs.run_dir import is_alive, process_identity
+from onelook.runs.process_identity import is_alive, process_identity
+from onelook.search.folder import SearchFolder
 from onelook.search.genes import Individual, in_range
 from onelook.search.history import Row, merged
 from onelook.search.pruning import TrialsSoFar, is_hopeless
@@ -34,6 +35,7 @@ class OptunaSearch:
         plan: what to search.
         storage: where the study is; shared by all processes that search together.
         name: of the study in the storage.
+        folder: of the search.
         identity: what all processes and later searches in this study must have in common; plain JSON.
 
     Raises:
@@ -41,8 +43,15 @@ class OptunaSearch:
     """
 
     def __init__(
-        self, plan: Plan, storage: optuna.storages.BaseStorage, *, name: str, identity: Mapping[str, Any]
+        self,
+        plan: Plan,
+        storage: optuna.storages.BaseStorage,
+        *,
+        name: str,
+        folder: SearchFolder,
+        identity: Mapping[str, Any],
     ) -> None:
+        self._folder = folder
         self._plan = plan
         self._sampler = KeyedSampler(plan)
         self._study = optuna.create_study(
@@ -138,11 +147,19 @@ class OptunaSearch:
             )
 
     def _bury_the_dead(self) -> None:
-        """Free the slots of trials whose process, on this machine, is no more."""
+        """Free the slots of trials whose process is no more, as far as can be seen from here."""
         for trial in self._study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
             owner = trial.user_attrs.get(OWNER)
-            if owner is not None and not is_alive(owner):
+            if owner is not None and self._is_dead(owner, trial.user_attrs.get(SLOT)):
                 self._study.tell(trial.number, state=TrialState.FAIL, skip_if_finished=True)
+
+    def _is_dead(self, owner: Mapping[str, Any], slot: Any) -> bool:
+        """A process of another machine, or container, is dead if it began a run folder here and does not hold it."""
+        known = is_alive(owner)
+        if known is not None or not isinstance(slot, int):
+            return known is False
+        run = self._folder.trial(slot)
+        return run.record.state != "" and not run.is_in_use
 
 
 def _document(worth: TrialScore) -> dict[str, Any]:

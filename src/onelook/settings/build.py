@@ -17,6 +17,7 @@ from pydantic_core import ErrorDetails
 from onelook.errors import SettingsError, combined
 from onelook.files.yaml import line_of, load_yaml
 from onelook.settings.hyperparameters import Hyperparameters
+from onelook.settings.series import OUTSIDE, names_of
 
 logger = logging.getLogger(__name__)
 
@@ -79,20 +80,20 @@ def _known(kind: type[BaseModel], given: Mapping[str, Any], file: Path | None = 
         problems = [f"`{key}` in {_place(file, key)}; {nearest_name(str(key), names)}" for key in unknown]
         raise combined(SettingsError, "unknown settings:", problems)
     if file is not None:
-        _refuse_code(kind, given, file)
+        _refuse_outside(kind, given, file)
     for key in RETIRED:
         if key in given:
             logger.warning("setting `%s` in %s has no effect and is left out", key, _place(file, key))
     return {key: _as_typed(kind, key, value) for key, value in given.items() if key not in RETIRED}
 
 
-def _refuse_code(kind: type[BaseModel], given: Mapping[str, Any], file: Path) -> None:
-    """Files are data, whoever wrote them: what runs is chosen by whoever types the command."""
-    for key in given:
-        extra = kind.model_fields[key].json_schema_extra if key in kind.model_fields else None
-        if isinstance(extra, dict) and extra.get("typed_only"):
+def _refuse_outside(kind: type[BaseModel], given: Mapping[str, Any], file: Path) -> None:
+    """Files are data, whoever wrote them: what reaches outside is chosen by whoever types the command."""
+    for key in given.keys() & names_of(kind, OUTSIDE):
+        if given[key] not in (None, kind.model_fields[key].default):
             raise SettingsError(
-                f"setting `{key}` in {_place(file, key)} names code to run, which no file may do",
+                f"setting `{key}` in {_place(file, key)} names code to run, or a service to connect to, which no file "
+                "may do",
                 hint=f"type it: `--{key.replace('_', '-')}`, or the keyword `{key}` in Python",
             )
 

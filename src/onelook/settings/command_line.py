@@ -13,6 +13,8 @@ from typing import Any, Literal
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
+from onelook.settings.series import extra
+
 LIST_METAVARS = {str: "NAME", Path: "PATH", dict[str, Any]: "FILE"}
 
 
@@ -72,7 +74,7 @@ def _spellings(name: str, field: FieldInfo) -> list[str]:
     spellings = [f"--{name.replace('_', '-')}"]
     if "_" in name:
         spellings.append(f"--{name}")
-    return spellings + [str(alias) for alias in _extra(field).get("aliases", [])]
+    return spellings + [str(alias) for alias in extra(field).get("aliases", [])]
 
 
 def _behaviour(field: FieldInfo) -> dict[str, Any]:
@@ -90,7 +92,7 @@ def _behaviour(field: FieldInfo) -> dict[str, Any]:
         options |= {"metavar": "|".join(str(choice) for choice in typing.get_args(inner))}
     else:
         options |= {"metavar": {int: "N", float: "X", Path: "PATH"}.get(typing.cast(type, inner), "TEXT")}
-    bare = _extra(field).get("bare")
+    bare = extra(field).get("bare")
     if bare is not None:
         options |= {"nargs": "?", "const": bare}
     return options
@@ -112,11 +114,6 @@ def _boolean(text: str) -> bool:
     if text.lower() not in words:
         raise argparse.ArgumentTypeError(f"`{text}` is neither yes nor no")
     return words[text.lower()]
-
-
-def _extra(field: FieldInfo) -> dict[str, Any]:
-    extra = field.json_schema_extra
-    return dict(extra) if isinstance(extra, dict) else {}
 
 
 def _without_none(annotation: Any) -> Any:

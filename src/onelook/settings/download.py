@@ -6,6 +6,8 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from onelook.settings.series import OUTSIDE, resumed
+
 
 class DownloadSettings(BaseModel):
     """All settings of `onelook download`."""
@@ -16,7 +18,7 @@ class DownloadSettings(BaseModel):
     """YAML with a `download` key, or public dataset: coco, coco-val, voc2007, voc2012, visdrone, objects365, lvis."""
     output: Path = Field(Path("datasets"))
     """Where a public dataset goes: into a folder of its name in here, with its YAML. Not with a YAML of yours."""
-    no_hash: bool = Field(False, json_schema_extra={"typed_only": True})
+    no_hash: bool = Field(False, json_schema_extra=resumed(OUTSIDE))
     """Take archives whose size or SHA-256 the YAML does not give, so that anything may arrive; only typed."""
     keep: bool = Field(False)
     """Keep the archives after they are unpacked."""

@@ -8,6 +8,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from onelook.errors import SettingsError
+from onelook.settings.series import FREE, OUTSIDE, PLACE, resumed
 from onelook.settings.train import TrainSettings
 
 
@@ -18,17 +19,17 @@ class SearchSettings(BaseModel):
         extra="forbid", frozen=True, use_attribute_docstrings=True, validate_default=True, title="search"
     )
 
-    evolve: int = Field(0, ge=0, lt=2**31, json_schema_extra={"bare": 300})
+    evolve: int = Field(0, ge=0, lt=2**31, json_schema_extra=resumed(FREE, bare=300))
     """Search hyperparameters in so many trials, each a training of its own; 0 trains once."""
     evolve_method: Literal["auto", "optuna", "genetic"] = Field("auto")
     """Optuna's search, which ends bad trials early, or the genetic one; auto is optuna if that is installed."""
     evolve_population: str = Field("")
     """Folder of hyperparameter YAMLs that are tried first, after the starting point."""
-    resume_evolve: str = Field("")
+    resume_evolve: str = Field("", json_schema_extra=resumed(PLACE))
     """Go on with an earlier search: its folder, or a file in it; the command may raise the number of trials."""
-    evolve_storage: str = Field("")
+    evolve_storage: str = Field("", json_schema_extra=resumed(OUTSIDE))
     """Where Optuna keeps the search: a file, or the URL of an SQL data base; empty takes a file in the run folder."""
-    bucket: str = Field("")
+    bucket: str = Field("", json_schema_extra=resumed(OUTSIDE))
     """Folder to exchange evolve.csv with other searches: s3://..., gs://..., any fsspec URL, or a path."""
 
 
@@ -37,9 +38,9 @@ class EvolveSettings(SearchSettings, TrainSettings):
 
     model_config = ConfigDict(title="search")
 
-    evolve: int = Field(300, ge=1, lt=2**31, json_schema_extra={"bare": 300})
+    evolve: int = Field(300, ge=1, lt=2**31, json_schema_extra=resumed(FREE, bare=300))
     """Search hyperparameters in so many trials, each a training of its own."""
-    project: Path = Field(Path("runs/evolve"))
+    project: Path = Field(Path("runs/evolve"), json_schema_extra=resumed(PLACE))
     """Folder of the run folders."""
 
     @model_validator(mode="after")

@@ -7,6 +7,7 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from onelook.errors import SettingsError
+from onelook.settings.series import FREE, resumed
 from onelook.settings.train import TrainSettings
 
 
@@ -17,7 +18,7 @@ class FoldOptions(BaseModel):
         extra="forbid", frozen=True, use_attribute_docstrings=True, validate_default=True, title="folds"
     )
 
-    folds: Path | None = Field(None)
+    folds: Path | None = Field(None, json_schema_extra=resumed(FREE))
     """Train on each of the datasets fold1, fold2, ... that `onelook split --folds` made in this folder, and sum up."""
 
 

@@ -11,6 +11,7 @@ from pydantic.config import JsonDict
 
 from onelook.errors import SettingsError
 from onelook.settings.hyperparameters import Hyperparameters
+from onelook.settings.series import EXTENDS, FREE, KEPT, OUTSIDE, PLACE, resumed
 
 IMGSZ_ALIASES: JsonDict = {"aliases": ["--img", "--img-size"]}
 TRACKER_NAMES = ("tensorboard", "mlflow", "wandb", "clearml", "comet")
@@ -21,20 +22,20 @@ class TrainSettings(Hyperparameters):
 
     model_config = ConfigDict(title="settings")
 
-    data: Path = Field(Path("data.yaml"))
+    data: Path = Field(Path("data.yaml"), json_schema_extra=resumed(FREE))
     """Dataset: a YAML that says where the images are and what the classes are called, or a folder or file in a layout
     that is known."""
     weights: str = Field("")
     """Checkpoint to start from, .safetensors or .pt of YOLOv5; empty trains from scratch."""
     cfg: str = Field("")
     """Model: a shipped name (`onelook models`) or a YAML file; empty takes that of the weights, or yolov5s."""
-    hyp: str = Field("")
+    hyp: str = Field("", json_schema_extra=resumed(KEPT, of_trial=True))
     """Hyperparameters: a preset (scratch-low, -med, -high, objects365, voc, no-augmentation) or a YAML file."""
-    epochs: int = Field(100, ge=1)
+    epochs: int = Field(100, ge=1, json_schema_extra=resumed(EXTENDS))
     """Passes over the training images; also the length of the learning-rate schedule."""
     batch_size: int = Field(16, ge=-1)
     """Images per batch; if you do not set it, runs of under 1000 updates take 8. -1 finds what the memory allows."""
-    micro_batch: int = Field(0, ge=0)
+    micro_batch: int = Field(0, ge=0, json_schema_extra=resumed(FREE))
     """Most images that a process sends through the network at a time; 0 for its whole share of the batch."""
     nominal_batch: int = Field(0, ge=0)
     """Images per weight update, reached by accumulating batches; 0 means 64, fewer where the run is short."""
@@ -46,33 +47,33 @@ class TrainSettings(Hyperparameters):
     """Images of twice the size, a quarter as many per batch: one image enlarged, or four in a grid, half and half."""
     image_weights: bool = Field(False)
     """Draw images with labels of rare and badly detected classes more often, anew for each epoch."""
-    resume: bool | str = Field(False)
+    resume: bool | str = Field(False, json_schema_extra=resumed(PLACE))
     """Go on with an interrupted run: the newest one below --project, or the run folder or checkpoint given."""
-    nosave: bool = Field(False)
+    nosave: bool = Field(False, json_schema_extra=resumed(FREE, of_trial=True))
     """Write a checkpoint only at the end (and when the run is told to stop)."""
-    noval: bool = Field(False)
+    noval: bool = Field(False, json_schema_extra=resumed(KEPT, of_trial=True))
     """Validate only after the last epoch."""
     noautoanchor: bool = Field(False)
     """Do not check the anchors against the labels."""
-    noplots: bool = Field(False)
+    noplots: bool = Field(False, json_schema_extra=resumed(FREE, of_trial=True))
     """Write no images."""
-    noreport: bool = Field(False)
+    noreport: bool = Field(False, json_schema_extra=resumed(FREE, of_trial=True))
     """Write no report at the end; `onelook report` writes one later."""
-    cache: Literal["none", "ram", "disk", "val"] = Field("none", json_schema_extra={"bare": "ram"})
+    cache: Literal["none", "ram", "disk", "val"] = Field("none", json_schema_extra=resumed(FREE, bare="ram"))
     """Keep decoded images in memory (ram; val: only the validation set) or as raw arrays in the cache folder (disk)."""
-    device: str = Field("")
+    device: str = Field("", json_schema_extra=resumed(FREE))
     """cpu, a GPU number, several as in 0,1,2,3 (one process each), or mps; empty takes the first GPU if any."""
-    nproc: int = Field(0, ge=0)
+    nproc: int = Field(0, ge=0, json_schema_extra=resumed(FREE))
     """Processes that train together on this machine; 0 for one per device."""
     sync_bn: bool = Field(False)
     """Let batch normalisation see the batches of all processes as one."""
     strict_reduce: bool = Field(False)
     """Add gradients in an order that does not depend on the number of processes: slower, same bits for any number."""
-    hang_timeout: float = Field(60.0, gt=0)
+    hang_timeout: float = Field(60.0, gt=0, json_schema_extra=resumed(FREE))
     """Seconds without progress after which a process counts as hung, is named and ended, and the run starts anew."""
-    max_restarts: int = Field(3, ge=0)
+    max_restarts: int = Field(3, ge=0, json_schema_extra=resumed(FREE))
     """How often processes that died are started anew, from the newest checkpoint, without progress in between."""
-    local_rank: int = Field(-1, ge=-1)
+    local_rank: int = Field(-1, ge=-1, json_schema_extra=resumed(PLACE))
     """Given by old launchers to say which process this is; checked against LOCAL_RANK, -1 for none."""
     close_mosaic: float = Field(0.0, ge=0, le=1)
     """Share of the epochs, at the end of the run, without mosaic and mix-up; 0 keeps them to the end."""
@@ -82,23 +83,23 @@ class TrainSettings(Hyperparameters):
     """Treat all labels as one class."""
     optimizer: Literal["auto", "SGD", "Adam", "AdamW"] = Field("auto")
     """Optimiser; auto is SGD, or AdamW with rates of its own in runs of under 2000 updates if you set no rates."""
-    workers: int = Field(8, ge=0)
+    workers: int = Field(8, ge=0, json_schema_extra=resumed(FREE))
     """Most processes that load images; no more are started than there are processors to spare."""
-    project: Path = Field(Path("runs/train"))
+    project: Path = Field(Path("runs/train"), json_schema_extra=resumed(PLACE))
     """Folder of the run folders."""
-    name: str = Field("exp", min_length=1)
+    name: str = Field("exp", min_length=1, json_schema_extra=resumed(PLACE))
     """Name of the run folder; a number is added if it is taken. `cfg` uses the name of the model."""
-    exist_ok: bool = Field(False)
+    exist_ok: bool = Field(False, json_schema_extra=resumed(PLACE))
     """Write into the run folder even if it is there already."""
     cos_lr: bool = Field(False)
     """Cosine learning-rate schedule in place of the linear one."""
-    patience: int = Field(100, ge=0)
+    patience: int = Field(100, ge=0, json_schema_extra=resumed(EXTENDS))
     """Stop after this many epochs without a better fitness; 0 never stops early."""
     freeze: list[int] = Field([0])
     """Layers that do not learn: one number N freezes layers 0 to N-1, several numbers freeze just those."""
-    save_period: int = Field(-1)
+    save_period: int = Field(-1, json_schema_extra=resumed(FREE, of_trial=True))
     """Keep a checkpoint of its own every so many epochs; below 1 keeps none."""
-    save_interval: float = Field(60.0, ge=0)
+    save_interval: float = Field(60.0, ge=0, json_schema_extra=resumed(FREE, of_trial=True))
     """Least seconds between two checkpoints within an epoch; saving is kept below 2 % of the time of the run."""
     seed: int = Field(0, ge=0, lt=2**63)
     """Decides everything random: same seed, same data, same settings, same weights."""
@@ -110,21 +111,25 @@ class TrainSettings(Hyperparameters):
     """Overlap above which the weaker of two detections is dropped in validation."""
     max_det: int = Field(300, ge=1)
     """Most detections per image in validation."""
-    callbacks: list[Path] = Field([], json_schema_extra={"typed_only": True})
+    callbacks: list[Path] = Field([], json_schema_extra=resumed(OUTSIDE))
     """Python files whose `Callback` classes watch the run; only as typed, never from a file of settings."""
     strict: bool = Field(False)
     """Stop if any label row or image cannot be used, in place of going on without it."""
     allow_unlabelled: bool = Field(False)
     """Accept that most images have no label file: they are all background."""
-    track: list[str] = Field([])
+    track: list[str] = Field([], json_schema_extra=resumed(OUTSIDE, of_trial=True))
     """Trackers that follow the run: tensorboard, mlflow, wandb, clearml, comet; joined by commas; `none` is none."""
-    entity: str = Field("")
+    entity: str = Field("", json_schema_extra=resumed(OUTSIDE, of_trial=True))
     """Whom the run belongs to: entity of W&B, workspace of Comet; empty leaves that to the account."""
-    upload_dataset: Literal["none", "all", "val"] = Field("none", json_schema_extra={"bare": "all"})
+    upload_dataset: Literal["none", "all", "val"] = Field(
+        "none", json_schema_extra=resumed(OUTSIDE, of_trial=True, bare="all")
+    )
     """Keep the images and labels of all splits, or of the validation split only (val), as an artifact in W&B."""
-    bbox_interval: int = Field(-1, ge=-1)
+    bbox_interval: int = Field(-1, ge=-1, json_schema_extra=resumed(FREE))
     """Epochs between images with boxes in W&B, ClearML and Comet; -1 for ten in a run, 0 for none."""
-    artifact_alias: str = Field("latest", pattern=r"^[A-Za-z0-9_.-]+$")
+    artifact_alias: str = Field(
+        "latest", pattern=r"^[A-Za-z0-9_.-]+$", json_schema_extra=resumed(OUTSIDE, of_trial=True)
+    )
     """Alias of the version of the dataset that `upload_dataset` keeps."""
 
     @field_validator("track", mode="before")

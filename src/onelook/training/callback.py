@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+import sys
+import traceback
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -180,12 +183,22 @@ _HANDLERS = {
 class Observers:
     """Sends events to callbacks in their order; one that raises is named in the log and not asked again.
 
+    Args:
+        callbacks: in their order.
+        resting: a context in which this process may stand still for any time: callbacks wait for disks and networks.
+
     Attributes:
         control: what the callbacks ask of the run.
     """
 
-    def __init__(self, callbacks: Sequence[Callback] = ()) -> None:
+    def __init__(
+        self,
+        callbacks: Sequence[Callback] = (),
+        *,
+        resting: Callable[[], AbstractContextManager[None]] = nullcontext,
+    ) -> None:
         self._callbacks = list(callbacks)
+        self._resting = resting
         self.control = RunControl()
 
     def add_first(self, *callbacks: Callback) -> None:
@@ -196,7 +209,16 @@ class Observers:
         """Give `event` to every callback that is still listening."""
         for callback in list(self._callbacks):
             try:
-                getattr(callback, _HANDLERS[type(event)])(event)
-            except Exception:
-                logger.exception("callback `%s` failed and is switched off", type(callback).__name__)
+                with self._resting():
+                    getattr(callback, _HANDLERS[type(event)])(event)
+            except Exception as problem:
+                name, place = type(callback).__name__, _place(callback, problem)
+                logger.exception("callback `%s` failed%s and is switched off", name, place)
                 self._callbacks.remove(callback)
+
+
+def _place(callback: Callback, problem: Exception) -> str:
+    """Where in the file of a callback it failed; empty if no line of that file was reached."""
+    file = getattr(sys.modules.get(type(callback).__module__), "__file__", None)
+    lines = [frame.lineno for frame in traceback.extract_tb(problem.__traceback__) if frame.filename == file]
+    return f" in `{file}` line {lines[-1]}" if lines else ""

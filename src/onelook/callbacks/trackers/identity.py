@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
 
 from onelook.errors import DataError
@@ -28,6 +29,12 @@ def recall_identity(run_folder: Path, tracker: str) -> str | None:
     except DataError:
         return None
     return text if re.fullmatch(rf"[A-Za-z0-9_-]{{1,{MAX_LENGTH}}}", text) else None
+
+
+def known_identities(run_folder: Path, trackers: Sequence[str]) -> dict[str, str]:
+    """What `recall_identity` gives, by tracker, for those that have told it by now."""
+    found = {tracker: recall_identity(run_folder, tracker) for tracker in trackers}
+    return {tracker: identity for tracker, identity in found.items() if identity is not None}
 
 
 def _path(run_folder: Path, tracker: str) -> Path:

@@ -1,0 +1,45 @@
+"""Finds the run that a bare `--resume` means: the newest that was interrupted, or else the newest of all."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+from onelook.errors import RunFolderError
+from onelook.runs.folds_folder import FoldsFolder
+from onelook.runs.run_dir import RunDir
+from onelook.runs.own_checkpoints import has_checkpoint
+
+logger = logging.getLogger(__name__)
+
+
+def newest_run(project: Path) -> Path:
+    """The folder below `project` of the newest interrupted run, or trainings on folds; if none, of the newest run.
+
+    Which is newest is what the runs say themselves; only those of older versions are dated by their files.
+
+    Raises:
+        RunFolderError: there is none that can be resumed.
+    """
+    folders = {path.parent for path in project.glob("**/status.json")}
+    folders |= {path.parent.parent for path in project.glob("**/weights/last.safetensors")}
+    runs = [RunDir(folder) for folder in folders]
+    found = sorted((not run.is_finished, _turn(run), run.path) for run in runs if _can_go_on(run))
+    if not found:
+        raise RunFolderError(
+            f"nothing to resume: no run with a checkpoint of its own below `{project}`",
+            hint="give the run folder: `--resume runs/train/exp`",
+        )
+    is_interrupted, _, newest = found[-1]
+    if len(found) > 1:
+        logger.info("resuming `%s`, the newest %s", newest, "interrupted run" if is_interrupted else "run")
+    return newest
+
+
+def _can_go_on(run: RunDir) -> bool:
+    return has_checkpoint(run) or (FoldsFolder(run.path).beginning.is_file() and not run.is_finished)
+
+
+def _turn(run: RunDir) -> int:
+    turn = run.record.turn
+    return turn or (run.last.stat().st_mtime_ns // 1_000_000 if run.last.exists() else 0)
