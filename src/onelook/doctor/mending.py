@@ -13,8 +13,9 @@ import numpy.typing as npt
 from onelook.doctor.findings import Finding
 from onelook.errors import DataError
 from onelook.files.bounded import printable, read_bounded
-from onelook.files.image_headers import JPEG_END, has_jpeg_end, read_header
+from onelook.files.image_headers import read_header
 from onelook.files.images import KIND_OF_SUFFIX, MAX_FILE_BYTES
+from onelook.files.jpeg import mended_jpeg
 from onelook.structures.dataset_index import DatasetIndex
 
 # Of these a copy lacks the image, or the label, that is told of.
@@ -89,16 +90,14 @@ def without(index: DatasetIndex, images: Collection[int], labels: Collection[int
 
 
 def mended_file(path: str) -> bytes:
-    """The bytes of a usable image file with the end marker that a JPEG has to have.
+    """The bytes of a usable image file as a JPEG should end.
 
     Raises:
         DataError: it can no longer be read.
     """
     data = read_bounded(path, MAX_FILE_BYTES)
     header = read_header(data)
-    if header.kind != "jpeg" or data.endswith(JPEG_END) or has_jpeg_end(data, header.body):
-        return data
-    return data.rstrip(b"\xff") + JPEG_END
+    return data if header.jpeg is None else mended_jpeg(data, header.jpeg)
 
 
 def _names_inside(paths: Sequence[str], odd: Collection[str]) -> list[str]:

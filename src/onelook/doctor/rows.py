@@ -16,26 +16,17 @@ _BY_OUTCOME = {
     "ignored": "set-aside",
     "note": "odd-file",
 }
-# What readers of labels and images say in their reasons, and the kind of fault that it is.
-_BY_REASON = {
-    "refused": {"no area": "no-area", "outside the image": "outside"},
-    "unusable image": {"decompression bomb": "bomb", "more than the limit": "bomb"},
-}
-_SHARED_FATE = "of an image that cannot be used"
 
 
 def ledger_findings(scans: Scans) -> Iterator[Finding]:
     """A finding for each entry of the ledgers, but for rows that only share the fate of their image."""
     for split, scan in scans.items():
         for entry in scan.ledger.entries:
-            if _SHARED_FATE in entry.reason:
+            if entry.kind == "of-unusable-image":
                 continue  # the image has an entry of its own
             value = f" (`{entry.value}`)" if entry.value else ""
             yield Finding(_kind_of(entry), split, entry.file, f"{entry.reason}{value}", entry.line)
 
 
 def _kind_of(entry: LedgerEntry) -> str:
-    for words, kind in _BY_REASON.get(entry.outcome, {}).items():
-        if words in entry.reason:
-            return kind
-    return _BY_OUTCOME[entry.outcome]
+    return entry.kind or _BY_OUTCOME[entry.outcome]

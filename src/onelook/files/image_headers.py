@@ -5,12 +5,12 @@ All parsers stay inside the bytes they are given and take time in proportion to 
 
 from __future__ import annotations
 
-import re
 import struct
 import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
+from onelook.files.fault_kinds import FaultKind
 from onelook.files.tiff_header import TiffHeader, read_tiff_header
 
 PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
@@ -22,17 +22,41 @@ _FOREIGN = (
     (b"\0\0\0", "an AVIF, HEIC or MP4"), (b"PK\x03\x04", "a ZIP"), (b"\x1f\x8b", "a gzip"),
     (b"version https://git-lfs", "a Git LFS pointer"),
 )  # fmt: skip
-# A marker within the coded data: not a stuffed zero, not a restart, not filling.
-_JPEG_MARKER = re.compile(rb"\xff+([^\x00\xff\xd0-\xd7])")
+_PNG_IMAGE = frozenset({b"IHDR", b"PLTE", b"IDAT", b"IEND"})
+_PNG_CHANNELS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}  # by the type of colour
+_PNG_PASSES = (  # first column and row, and steps, of Adam7
+    (0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), (1, 0, 2, 2), (0, 1, 1, 2),
+)  # fmt: skip
+_LAST_PNG_FILTER = 4
+_INFLATED_BYTES = 1 << 16  # of the file at a time; a thousand times as much can come out
 _NO_FRAME = {0xC4, 0xC8, 0xCC}
 
 
 class DamagedImage(Exception):  # noqa: N818 - the reason is the name
-    """An image that cannot be used; the text is the reason, without the file's name."""
+    """An image that cannot be used; the text is the reason, without the file's name, and `kind` that of the fault."""
+
+    def __init__(self, reason: str, *, kind: FaultKind | None = None) -> None:
+        super().__init__(reason)
+        self.kind = kind
 
 
 class ShortOfBytes(DamagedImage):
     """The bytes end within the header: the file is cut, or only its beginning was given."""
+
+
+@dataclass(frozen=True)
+class JpegFrame:
+    """What a JPEG says before its coded data.
+
+    Attributes:
+        process: the marker of the frame, 0xC0 for baseline and so on.
+        components: identifiers, in order; one for grey, three for colour, four for CMYK.
+        scans_at: where the header of the first scan stands.
+    """
+
+    process: int
+    components: tuple[int, ...]
+    scans_at: int
 
 
 @dataclass(frozen=True)
@@ -43,14 +67,14 @@ class ImageHeader:
         kind: jpeg, png, bmp, webp or tiff, by content; MPO is jpeg.
         stored_hw: height and width as stored, pixels.
         orientation: EXIF code 1 to 8; 1 means upright.
-        body: where the coded data start (JPEG), else 0.
+        jpeg: what a JPEG says before its coded data.
         tiff: the first directory of a TIFF.
     """
 
     kind: str
     stored_hw: tuple[int, int]
     orientation: int = 1
-    body: int = 0
+    jpeg: JpegFrame | None = None
     tiff: TiffHeader | None = None
 
     @property
@@ -80,7 +104,7 @@ def read_header(data: bytes) -> ImageHeader:
 def check_whole(data: bytes, header: ImageHeader) -> None:
     """Raise DamagedImage if the parts that the file announces are not all inside it.
 
-    A JPEG without its end marker passes: whether its pixels are complete only a decoder can tell.
+    A JPEG passes: see `decode_jpeg`.
     """
     check = _CHECKS.get(header.kind)
     if check is None:
@@ -89,19 +113,6 @@ def check_whole(data: bytes, header: ImageHeader) -> None:
         check(data, header)
     except struct.error as problem:
         raise ShortOfBytes("the file ends within its header") from problem
-
-
-def has_jpeg_end(data: bytes, body: int) -> bool:
-    """Whether the first image of a JPEG, whose coded data start at `body`, is closed by an end marker."""
-    position = body
-    while match := _JPEG_MARKER.search(data, position):
-        marker = match[1][0]
-        if marker == JPEG_END[1]:
-            return True
-        if match.end() + 2 > len(data):
-            return False
-        position = match.end() + int.from_bytes(data[match.end() : match.end() + 2], "big")
-    return False
 
 
 def _kind_of(data: bytes) -> str:
@@ -124,7 +135,7 @@ def _kind_of(data: bytes) -> str:
 
 
 def _read_jpeg(data: bytes) -> ImageHeader:
-    position, orientation, size = 2, 1, (0, 0)
+    position, orientation, size, process, components = 2, 1, (0, 0), 0, b""
     while True:
         if data[position] != 0xFF:
             raise DamagedImage(f"byte {position} should start a JPEG segment and does not")
@@ -142,10 +153,14 @@ def _read_jpeg(data: bytes) -> ImageHeader:
         if marker == 0xE1 and data[position + 2 : position + 8] == b"Exif\0\0":
             orientation = exif_orientation(data[position + 8 : position + length])
         elif 0xC0 <= marker <= 0xCF and marker not in _NO_FRAME:
-            size = struct.unpack_from(">HH", data, position + 3)
-        position += length
+            height, width, num_components = struct.unpack_from(">HHB", data, position + 3)
+            size = (height, width)
+            process, components = marker, data[position + 8 : position + 8 + 3 * num_components : 3]
         if marker == 0xDA:
-            return ImageHeader("jpeg", size, orientation, body=position)
+            struct.unpack_from(f"{length}x", data, position)
+            frame = JpegFrame(process, tuple(components), scans_at=position)
+            return ImageHeader("jpeg", size, orientation, jpeg=frame)
+        position += length
 
 
 def png_chunks(data: bytes) -> Iterator[tuple[bytes, int, int]]:
@@ -187,6 +202,42 @@ def _check_png(data: bytes, header: ImageHeader) -> None:
                 raise DamagedImage(f"PNG chunk {name.decode()} at byte {start - 8} is damaged: its checksum is wrong")
     if not has_pixels:
         raise DamagedImage("the PNG holds no pixels")
+
+
+def check_png_pixels(data: bytes) -> None:
+    """Raise DamagedImage if the compressed pixels of a PNG are not just those that its header announces.
+
+    Its checksums may be right all the same, if a program wrote it so.
+    """
+    width, height, depth, colour, interlaced = struct.unpack_from(">IIBBxxB", data, len(PNG_SIGNATURE) + 8)
+    bits = depth * _PNG_CHANNELS.get(colour, 1)
+    passes = _PNG_PASSES if interlaced else ((0, 0, 1, 1),)
+    sizes = [(-(-(width - x) // across), -(-(height - y) // down)) for x, y, across, down in passes]
+    missing = sum(rows * (1 + -(-columns * bits // 8)) for columns, rows in sizes if columns > 0 and rows > 0)
+    stride = 1 + -(-width * bits // 8)
+    inflater, view = zlib.decompressobj(), memoryview(data)
+    try:
+        for name, start, length in png_chunks(data):
+            for at in range(start, start + length if name == b"IDAT" else start, _INFLATED_BYTES):
+                pixels = inflater.decompress(view[at : min(at + _INFLATED_BYTES, start + length)])
+                if not interlaced and max(pixels[missing % stride :: stride], default=0) > _LAST_PNG_FILTER:
+                    raise DamagedImage("the PNG is damaged: a row begins with a filter that does not exist")
+                missing -= len(pixels)
+                if missing < 0 or inflater.unused_data:
+                    raise DamagedImage("the PNG is damaged: it holds more pixels than its header says")
+    except zlib.error as problem:
+        raise DamagedImage(f"the PNG is damaged: its pixels cannot be unpacked ({problem})") from problem
+    if missing or not inflater.eof:
+        raise DamagedImage("the PNG is truncated: a part of the image is missing")
+
+
+def image_of_png(data: bytes) -> bytes:
+    """A PNG that is whole, with the chunks of its image alone; the same bytes if it has no others."""
+    chunks = [(name, start - 8, start + length + 4) for name, start, length in png_chunks(data)]
+    if all(name in _PNG_IMAGE for name, _, _ in chunks):
+        return data
+    view = memoryview(data)
+    return b"".join([PNG_SIGNATURE, *(view[start:stop] for name, start, stop in chunks if name in _PNG_IMAGE)])
 
 
 def _read_webp(data: bytes) -> ImageHeader:

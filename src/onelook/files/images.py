@@ -19,15 +19,17 @@ import numpy.typing as npt
 from onelook.errors import DataError
 from onelook.files.atomic import write_bytes_atomic
 from onelook.files.bounded import StrPath, content_digest, printable, read_bounded
+from onelook.files.fault_kinds import Remark
 from onelook.files.image_headers import (
-    JPEG_END,
     DamagedImage,
     ImageHeader,
     ShortOfBytes,
+    check_png_pixels,
     check_whole,
-    has_jpeg_end,
+    image_of_png,
     read_header,
 )
+from onelook.files.jpeg import decode_jpeg
 
 Image = npt.NDArray[np.uint8]
 
@@ -44,7 +46,6 @@ BOMB_PIXELS_PER_BYTE = 1000
 BOMB_PIXELS, JPEG_BOMB_PIXELS = 25_000_000, 1_000_000
 
 _HEADER_BYTES = 1 << 16
-_NOT_END = bytes(range(1, 255)) * 4  # more coded data, no marker
 
 
 @dataclass(frozen=True)
@@ -55,34 +56,35 @@ class ImageReport:
         size_hw: height and width after EXIF rotation, pixels; (0, 0) if unknown.
         digest: 16 bytes that are equal for equal content; empty if the file could not be read.
         problem: why the image cannot be used; None if it can.
-        note: something odd about an image that can be used; None if there is nothing.
+        notes: what is odd about an image that can be used.
     """
 
     size_hw: tuple[int, int]
     digest: bytes
-    problem: str | None = None
-    note: str | None = None
+    problem: Remark | None = None
+    notes: tuple[Remark, ...] = ()
 
 
-def read_image(path: StrPath, *, scale_hint: int = 1) -> Image:
+def read_image(path: StrPath, *, scale_hint: int = 1, is_checked: bool = False) -> Image:
     """The pixels of an image file, (H, W, 3) uint8 RGB, upright.
 
     Args:
         path: any file name, UTF-8 or not.
         scale_hint: 1, 2, 4 or 8. A JPEG is decoded straight to ceil(H / scale_hint) x ceil(W / scale_hint), which is
             faster; other formats come at full size. The result's shape tells which.
+        is_checked: `check_image` found nothing wrong with the file; a PNG is then not unpacked twice.
 
     Raises:
         DataError: missing, not an image that we read, too large, or damaged.
     """
     data = read_bounded(path, MAX_FILE_BYTES)
     try:
-        return decode_image(data, scale_hint=scale_hint)
+        return decode_image(data, scale_hint=scale_hint, is_checked=is_checked)
     except DamagedImage as problem:
         raise DataError(f"image `{printable(path)}` cannot be used: {problem}") from problem
 
 
-def decode_image(data: bytes, *, scale_hint: int = 1) -> Image:
+def decode_image(data: bytes, *, scale_hint: int = 1, is_checked: bool = False) -> Image:
     """As `read_image`, from the bytes of an image file.
 
     Raises:
@@ -91,12 +93,10 @@ def decode_image(data: bytes, *, scale_hint: int = 1) -> Image:
     header = read_header(data)
     check_limits(data, header)
     check_whole(data, header)
-    if header.kind == "jpeg" and not _ends_well(data, header):
-        data = _closed_jpeg(data)
-    bgr = _decode(_upright_tiff(data, header), _flags(header, scale_hint))
-    _check_size(bgr, header, scale_hint)
-    cv2 = _cv2()
-    return _rotated(cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB, dst=bgr), header.orientation)
+    if header.kind == "png" and not is_checked:
+        check_png_pixels(data)
+    rgb, _ = _decode(data, header, scale_hint)
+    return _rotated(rgb, header.orientation)
 
 
 def read_image_size(path: StrPath) -> tuple[int, int]:
@@ -122,13 +122,13 @@ def check_image(path: StrPath) -> ImageReport:
     try:
         data = read_bounded(path, MAX_FILE_BYTES)
     except DataError as problem:
-        return ImageReport((0, 0), b"", problem.message)
+        return ImageReport((0, 0), b"", Remark(problem.message))
     digest = content_digest(data)
     try:
         header = read_header(data)
-        return ImageReport(header.size_hw, digest, note=_check_content(data, header, path))
+        return ImageReport(header.size_hw, digest, notes=tuple(_check_content(data, header, path)))
     except DamagedImage as problem:
-        return ImageReport((0, 0), digest, str(problem))
+        return ImageReport((0, 0), digest, Remark(str(problem), problem.kind))
 
 
 def check_limits(data: bytes, header: ImageHeader) -> None:
@@ -139,10 +139,12 @@ def check_limits(data: bytes, header: ImageHeader) -> None:
     """
     height, width = header.size_hw
     if height * width > MAX_PIXELS:
-        raise DamagedImage(f"{width} x {height} pixels are more than the limit of {MAX_PIXELS}")
+        raise DamagedImage(f"{width} x {height} pixels are more than the limit of {MAX_PIXELS}", kind="bomb")
     harmless = JPEG_BOMB_PIXELS if header.kind == "jpeg" else BOMB_PIXELS
     if height * width > max(harmless, len(data) * BOMB_PIXELS_PER_BYTE):
-        raise DamagedImage(f"{width} x {height} pixels from {len(data)} bytes: this looks like a decompression bomb")
+        raise DamagedImage(
+            f"{width} x {height} pixels from {len(data)} bytes: this looks like a decompression bomb", kind="bomb"
+        )
 
 
 def encode_image(rgb: Image, suffix: str, *, quality: int = 95) -> bytes:
@@ -174,82 +176,67 @@ def write_image(path: Path, rgb: Image, *, quality: int = 95) -> None:
 
 @functools.cache
 def _cv2() -> ModuleType:
-    """OpenCV, told before its first import to be silent and to allocate no more than we allow."""
+    """OpenCV, told to allocate no more than we allow and, unless the user has said otherwise, to be silent."""
     os.environ.setdefault("OPENCV_IO_MAX_IMAGE_PIXELS", str(MAX_PIXELS))
-    os.environ.setdefault("OPENCV_LOG_LEVEL", "SILENT")
     import cv2
 
+    if "OPENCV_LOG_LEVEL" not in os.environ:  # read at its first import, which may have been anywhere
+        cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
     return cv2  # type: ignore[no-any-return, unused-ignore]
 
 
-def _check_content(data: bytes, header: ImageHeader, path: StrPath) -> str | None:
+def _check_content(data: bytes, header: ImageHeader, path: StrPath) -> list[Remark]:
     """Raise DamagedImage if the image cannot be used; return what is odd about it."""
     check_limits(data, header)
     if min(header.stored_hw) < MIN_SIDE_PX:
         height, width = header.size_hw
         raise DamagedImage(f"{width} x {height} pixels: both sides must have at least {MIN_SIDE_PX}")
     check_whole(data, header)
-    notes = []
-    if header.kind == "jpeg" and not _ends_well(data, header):
-        data = _closed_jpeg(data)
-        notes.append("the end marker of the JPEG is missing; its pixels are complete")
-    scale = 8 if header.kind == "jpeg" else 1
-    _check_size(_decode(_upright_tiff(data, header), _flags(header, scale)), header, scale)
+    if header.kind == "png":
+        check_png_pixels(data)
+    _, notes = _decode(data, header, 8)
     suffix = os.path.splitext(os.fspath(path))[1].lower()  # noqa: PTH122 - the name may be no UTF-8
     if KIND_OF_SUFFIX.get(suffix) != header.kind:
-        notes.append(f"the content is {header.kind}, which `{printable(suffix)}` does not say")
-    return "; ".join(notes) or None
+        notes.append(Remark(f"the content is {header.kind}, which `{printable(suffix)}` does not say"))
+    return notes
 
 
-def _ends_well(data: bytes, header: ImageHeader) -> bool:
-    return data.endswith(JPEG_END) or has_jpeg_end(data, header.body)
-
-
-def _closed_jpeg(data: bytes) -> bytes:
-    """A JPEG that lacks its end marker, with one, provided that no pixel is missing.
-
-    Decoders fill what is missing with grey and say nothing. So it is decoded twice, with different bytes put behind
-    the end: if a pixel changes, the decoder was still waiting for data.
-    """
-    data = data.rstrip(b"\xff")
-    cv2 = _cv2()
-    flags = cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION
-    closed = data + JPEG_END
-    if not np.array_equal(_decode(closed, flags), _decode(data + _NOT_END + JPEG_END, flags)):
-        raise DamagedImage("the JPEG is truncated: the lower part of the image is missing")
-    return closed
-
-
-def _flags(header: ImageHeader, scale: int) -> int:
-    cv2 = _cv2()
+def _decode(data: bytes, header: ImageHeader, scale: int) -> tuple[Image, list[Remark]]:
+    """The pixels as stored, (H, W, 3) uint8 RGB, JPEGs at 1 / `scale` of their size; and what is odd about them."""
     if scale not in (1, 2, 4, 8):
         raise ValueError(f"scale_hint is {scale}; it must be 1, 2, 4 or 8")
-    color: int = cv2.IMREAD_COLOR
-    if header.kind == "jpeg" and scale > 1:
-        color = getattr(cv2, f"IMREAD_REDUCED_COLOR_{scale}")
-    return color | int(cv2.IMREAD_IGNORE_ORIENTATION)
-
-
-def _decode(data: bytes, flags: int) -> Image:
+    if header.jpeg is not None:
+        rgb, remarks = decode_jpeg(data, header.jpeg, header.stored_hw, scale)
+        _check_size(rgb, header, scale)
+        return rgb, remarks
     cv2 = _cv2()
+    flags = cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION
     try:
-        bgr = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
+        bgr = cv2.imdecode(np.frombuffer(_for_opencv(data, header), np.uint8), flags)
     except cv2.error as problem:
         raise DamagedImage(f"the decoder gave up: {problem}".split("\n", 1)[0]) from problem
     if bgr is None:
         raise DamagedImage("the image is damaged, truncated or of an unusual kind: it cannot be decoded")
-    return bgr  # type: ignore[no-any-return, unused-ignore]
+    _check_size(bgr, header, 1)
+    return cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB, dst=bgr), []
 
 
-def _check_size(bgr: Image, header: ImageHeader, scale: int) -> None:
-    divisor = scale if header.kind == "jpeg" else 1
-    height, width = (-(-side // divisor) for side in header.stored_hw)
-    if bgr.shape != (height, width, 3) or bgr.dtype != np.uint8:
-        raise DamagedImage(f"the header says {width} x {height} pixels, the image has {bgr.shape[1]} x {bgr.shape[0]}")
+def _check_size(pixels: Image, header: ImageHeader, scale: int) -> None:
+    height, width = (-(-side // scale) for side in header.stored_hw)
+    if pixels.shape != (height, width, 3) or pixels.dtype != np.uint8:
+        raise DamagedImage(
+            f"the header says {width} x {height} pixels, the image has {pixels.shape[1]} x {pixels.shape[0]}"
+        )
 
 
-def _upright_tiff(data: bytes, header: ImageHeader) -> bytes:
-    """A TIFF without its orientation, which OpenCV would apply whatever it is told, and not in all versions alike."""
+def _for_opencv(data: bytes, header: ImageHeader) -> bytes:
+    """A file without what OpenCV would trip over.
+
+    Of a PNG only what makes the image: about the rest, libpng has words for the terminal. A TIFF without its
+    orientation, which would be applied whatever is asked for, and not in all versions alike.
+    """
+    if header.kind == "png":
+        return image_of_png(data)
     if header.tiff is None or header.orientation == 1:
         return data
     upright = bytearray(data)

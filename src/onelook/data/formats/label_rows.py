@@ -9,6 +9,8 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
+from onelook.files.fault_kinds import FaultKind
+
 Outcome = Literal["clipped", "deduplicated", "refused", "unknown class", "ignored", "note"]
 
 
@@ -23,6 +25,7 @@ class RowProblem:
         outcome: what was done about it; `ignored` rows are right, and left out by a rule of their format; a
             `note` is about the file and stands for no row.
         place: where in a file without lines, such as `annotations[7]`.
+        kind: of fault; None if the outcome says it all.
     """
 
     line: int
@@ -30,6 +33,7 @@ class RowProblem:
     reason: str
     outcome: Outcome
     place: str = ""
+    kind: FaultKind | None = None
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ import numpy as np
 from onelook.data.formats.label_rows import LabelRows, Outcome, RowProblem
 from onelook.data.formats.label_source import SizeHw
 from onelook.data.formats.row_rules import RefusedRow, Values, box_around, inside, joined
+from onelook.files.fault_kinds import FaultKind
 
 LARGEST = 2**31
 SHOWN_CHARACTERS = 80
@@ -73,7 +74,8 @@ class RowCollector:
     def refuse(self, place: Place, value: Text, problem: RefusedRow) -> None:
         """Count a row that is not used, and why."""
         self._rows_read += 1
-        self._problem(place, value if problem.value is None else problem.value, str(problem), problem.outcome)
+        text = value if problem.value is None else problem.value
+        self._problem(place, text, str(problem), problem.outcome, problem.kind)
 
     def add(self, place: Place, value: Text, *, class_id: int, box: Values, polygon: Values | None = None) -> None:
         """Judge an object and keep it if it can be used.
@@ -114,10 +116,12 @@ class RowCollector:
             digest=digest,
         )
 
-    def _problem(self, place: Place, value: Text | str, reason: str, outcome: Outcome) -> None:
+    def _problem(
+        self, place: Place, value: Text | str, reason: str, outcome: Outcome, kind: FaultKind | None = None
+    ) -> None:
         text = value if isinstance(value, str) else value()
         line, words = (place, "") if isinstance(place, int) else (0, place)
-        self._problems.append(RowProblem(line, text, reason, outcome, words))
+        self._problems.append(RowProblem(line, text, reason, outcome, words, kind))
 
 
 def shown(value: object) -> str:

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from onelook.data.formats.label_rows import LabelRows, Outcome, RowProblem
+from onelook.files.fault_kinds import FaultKind
 
 # How far a coordinate may leave the image and still be taken for rounding, as a fraction of the image.
 TOLERANCE = 1e-3
@@ -20,12 +21,15 @@ Values = npt.NDArray[np.float64]
 
 
 class RefusedRow(Exception):  # noqa: N818
-    """Why a row is not used; `value` is the culprit, if it is not the row as a whole."""
+    """Why a row is not used; `value` is the culprit, if it is not the row as a whole, and `kind` that of the fault."""
 
-    def __init__(self, reason: str, outcome: Outcome = "refused", value: str | None = None) -> None:
+    def __init__(
+        self, reason: str, outcome: Outcome = "refused", value: str | None = None, *, kind: FaultKind | None = None
+    ) -> None:
         super().__init__(reason)
         self.outcome = outcome
         self.value = value
+        self.kind = kind
 
 
 def need_no_comment(boxes: Values) -> npt.NDArray[np.bool_]:
@@ -56,7 +60,7 @@ def inside(written: Values) -> tuple[Values, str]:
         centre, size = (corners[:2] + corners[2:]) / 2, corners[2:] - corners[:2]
     _require_area(size)
     if centre.min() < -TOLERANCE or centre.max() > 1 + TOLERANCE:
-        raise RefusedRow(OUTSIDE)
+        raise RefusedRow(OUTSIDE, kind="outside")
     excess = max(-corners.min(), corners.max() - 1)
     if excess <= LAST_DIGIT:
         return written, ""
@@ -92,4 +96,4 @@ def box_around(points: Values) -> Values:
 
 def _require_area(size: Values) -> None:
     if size.astype(np.float32).min() <= 0:
-        raise RefusedRow("no area inside the image: a width or height is 0")
+        raise RefusedRow("no area inside the image: a width or height is 0", kind="no-area")

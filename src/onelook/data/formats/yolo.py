@@ -17,7 +17,7 @@ import numpy.typing as npt
 from onelook.data.dataset_spec import DatasetSpec, image_names
 from onelook.data.formats.label_rows import LabelBatch, LabelRows, RowProblem, digest_table
 from onelook.data.formats.label_source import LabelSource, paired_source
-from onelook.data.formats.row_rules import OUTSIDE, RefusedRow, Values, inside, joined
+from onelook.data.formats.row_rules import RefusedRow, Values, inside, joined
 from onelook.data.formats.yolo_bulk import LARGEST, MAX_BULK_BYTES, parse_clean, woven
 from onelook.errors import DataError
 from onelook.files.bounded import content_digest, read_bounded, read_short
@@ -122,8 +122,9 @@ def parse_rows(data: bytes, num_classes: int | None) -> LabelRows:
             class_id, written = _numbers(line, num_classes)
             used, comment = inside(written)
         except RefusedRow as problem:
-            reason = f"{OUTSIDE} (0 to 1); are these pixels?" if str(problem) == OUTSIDE else str(problem)
-            problems.append(RowProblem(number, problem.value or _shown(line), reason, problem.outcome))
+            reason = f"{problem} (0 to 1); are these pixels?" if problem.kind == "outside" else str(problem)
+            value = problem.value or _shown(line)
+            problems.append(RowProblem(number, value, reason, problem.outcome, kind=problem.kind))
             continue
         identity = class_id.to_bytes(8, "little") + (written + 0.0).tobytes()  # + 0.0: minus zero is zero
         if identity in seen:

@@ -11,6 +11,7 @@ import numpy.typing as npt
 from onelook.data.formats.label_rows import NO_ROWS, LabelBatch, batch_of, digest_table
 from onelook.data.formats.label_source import LabelSource, digest_of_file
 from onelook.data.parallel_map import Work, each, in_chunks
+from onelook.files.fault_kinds import Remark
 from onelook.files.images import check_image
 
 NAME = "the scan of the dataset"
@@ -27,7 +28,7 @@ class ScanChunk:
         sizes_hw: (M, 2) int32 height and width after EXIF rotation, pixels; 0 where unknown.
         image_digests: (M, 16) uint8, equal for images of equal content; zeros for one that could not be read.
         image_problems: why an image cannot be used, by its number in the piece.
-        image_notes: something odd about an image that can be used, likewise.
+        image_notes: what is odd about an image that can be used, likewise.
         has_labels: (M,) whether somebody said what is on the image.
         labels: the rows of each.
     """
@@ -35,8 +36,8 @@ class ScanChunk:
     start: int
     sizes_hw: npt.NDArray[np.int32]
     image_digests: npt.NDArray[np.uint8]
-    image_problems: Mapping[int, str]
-    image_notes: Mapping[int, str]
+    image_problems: Mapping[int, Remark]
+    image_notes: Mapping[int, tuple[Remark, ...]]
     has_labels: npt.NDArray[np.bool_]
     labels: LabelBatch
 
@@ -63,7 +64,7 @@ def scan_files(source: LabelSource, work: Work) -> Iterator[ScanChunk]:
             sizes_hw=np.array([image.size_hw for image in images], np.int32),
             image_digests=digest_table([image.digest for image in images]),
             image_problems={place: image.problem for place, image in enumerate(images) if image.problem is not None},
-            image_notes={place: image.note for place, image in enumerate(images) if image.note is not None},
+            image_notes={place: image.notes for place, image in enumerate(images) if image.notes},
             has_labels=source.has_labels[numbers.start : numbers.stop],
             labels=_labels_of(source, numbers, [image.size_hw for image in images]),
         )

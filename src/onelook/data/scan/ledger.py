@@ -9,10 +9,11 @@ from dataclasses import asdict, dataclass
 from typing import Literal
 
 from onelook.data.formats.label_rows import Outcome
+from onelook.files.fault_kinds import FaultKind
 
 EntryOutcome = Outcome | Literal["unusable image"]
 
-FORMAT = 2
+FORMAT = 3
 
 
 @dataclass(frozen=True)
@@ -28,6 +29,7 @@ class LedgerEntry:
             `unusable image`, or `note` (odd, and used all the same).
         rows: how many label rows this entry stands for; 0 for images.
         place: in a file without lines, such as `annotations[7]` or `object 2`.
+        kind: of fault; None if the outcome says it all.
     """
 
     file: str
@@ -37,6 +39,7 @@ class LedgerEntry:
     outcome: EntryOutcome
     rows: int = 1
     place: str = ""
+    kind: FaultKind | None = None
 
     def __str__(self) -> str:
         place = f"`{self.file}`" + (f" line {self.line}" if self.line else f" {self.place}" if self.place else "")

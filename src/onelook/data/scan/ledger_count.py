@@ -11,6 +11,7 @@ from onelook.data.formats.label_source import LabelSource
 from onelook.data.scan.files import ScanChunk
 from onelook.data.scan.ledger import Ledger, LedgerEntry
 from onelook.files.bounded import printable
+from onelook.files.fault_kinds import Remark
 
 
 class LedgerCount:
@@ -28,7 +29,7 @@ class LedgerCount:
         self._images = {"found": 0, "missing": 0, "empty": 0, "unusable": 0}
         self._entries: list[LedgerEntry] = []
 
-    def add(self, piece: ScanChunk, problems: Mapping[int, str]) -> None:
+    def add(self, piece: ScanChunk, problems: Mapping[int, Remark]) -> None:
         """Account for some images; `problems` says why those that are left out are, by their number in the piece."""
         labels = piece.labels
         is_used = np.ones(len(piece), bool)
@@ -42,14 +43,17 @@ class LedgerCount:
         for place in sorted({*problems, *piece.image_notes, *labels.problems}):
             self._add_entries(piece, place, problems.get(place))
 
-    def _add_entries(self, piece: ScanChunk, place: int, problem: str | None) -> None:
+    def _add_entries(self, piece: ScanChunk, place: int, problem: Remark | None) -> None:
         """What there is to say about one image and its labels."""
         number = piece.start + place
-        image, note = printable(self._source.images[number]), piece.image_notes.get(place)
+        image = printable(self._source.images[number])
         if problem is not None:
-            self._entries.append(LedgerEntry(image, 0, "", problem, "unusable image", rows=0))
-        elif note is not None:
-            self._entries.append(LedgerEntry(image, 0, "", note, "note", rows=0))
+            self._entries.append(LedgerEntry(image, 0, "", problem.text, "unusable image", rows=0, kind=problem.kind))
+        else:
+            self._entries += [
+                LedgerEntry(image, 0, "", note.text, "note", rows=0, kind=note.kind)
+                for note in piece.image_notes.get(place, ())
+            ]
         file, rows_read = printable(self._source.label_files[number]), int(piece.labels.rows_read[place])
         row_problems = piece.labels.problems.get(place, ())
         if place in piece.image_problems:
@@ -58,7 +62,7 @@ class LedgerCount:
                 self._tell(_entry(file, row_problem))
             if rows := rows_read - len(unknown):
                 reason = f"{rows} rows of an image that cannot be used"
-                self._tell(LedgerEntry(file, 0, "", reason, "refused", rows))
+                self._tell(LedgerEntry(file, 0, "", reason, "refused", rows, kind="of-unusable-image"))
         else:
             for row_problem in row_problems:
                 self._tell(_entry(file, row_problem))
@@ -94,4 +98,6 @@ class LedgerCount:
 
 def _entry(file: str, problem: RowProblem) -> LedgerEntry:
     rows = 0 if problem.outcome == "note" else 1
-    return LedgerEntry(file, problem.line, problem.value, problem.reason, problem.outcome, rows, problem.place)
+    return LedgerEntry(
+        file, problem.line, problem.value, problem.reason, problem.outcome, rows, problem.place, problem.kind
+    )

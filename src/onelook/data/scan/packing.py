@@ -17,6 +17,7 @@ from onelook.data.formats.label_source import LabelSource
 from onelook.data.scan.files import ScanChunk
 from onelook.data.scan.ledger import Ledger, ledger_from_json
 from onelook.data.scan.ledger_count import LedgerCount
+from onelook.files.fault_kinds import Remark
 from onelook.structures.dataset_index import DatasetIndex
 from onelook.structures.packed_texts import PackedTexts, joined_texts
 
@@ -102,13 +103,13 @@ def from_arrays(arrays: Arrays, images: Sequence[str]) -> ScanContent:
     return ScanContent(index, ledger, contents[is_kept, :16], is_kept, contents)
 
 
-def problems_of(piece: ScanChunk) -> dict[int, str]:
+def problems_of(piece: ScanChunk) -> dict[int, Remark]:
     """Why images are left out, by their number in the piece; those that are used are not there.
 
     An image whose label rows were all refused shows objects that nobody could tell the model about: not background.
     """
     is_void = (piece.labels.rows_read > 0) & (piece.labels.lengths == 0)
-    void = dict.fromkeys(np.flatnonzero(is_void).tolist(), "none of its label rows can be used")
+    void = dict.fromkeys(np.flatnonzero(is_void).tolist(), Remark("none of its label rows can be used"))
     return {**void, **piece.image_problems}
 
 

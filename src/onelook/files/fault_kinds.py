@@ -1,0 +1,28 @@
+"""The kinds of faults that readers of files tell apart: a type, so that nobody has to search the words of a reason."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+# Names of `doctor/faults.py`, but for the last: rows that cannot be used only because their image cannot.
+FaultKind = Literal[
+    "bomb",
+    "no-area",
+    "odd-file",
+    "outside",
+    "of-unusable-image",
+]
+
+
+@dataclass(frozen=True)
+class Remark:
+    """Something to say about a file.
+
+    Attributes:
+        text: what, without the name of the file.
+        kind: of fault; None if the outcome says it all.
+    """
+
+    text: str
+    kind: FaultKind | None = None
