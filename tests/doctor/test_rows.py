@@ -12,7 +12,7 @@ from colour_detector import write_squares
 from onelook.data.formats.label_rows import Outcome
 from onelook.data.scan.ledger import LedgerEntry
 from onelook.doctor.faults import FAULTS
-from onelook.doctor.rows import _kind_of
+from onelook.doctor.rows import kind_of
 from onelook.recipes.check import check
 from onelook.recipes.convert_data import convert_data
 
@@ -20,7 +20,7 @@ from onelook.recipes.convert_data import convert_data
 @pytest.mark.parametrize("outcome", [*get_args(Outcome), "unusable image"])
 def test_every_outcome_has_its_fault(outcome: str) -> None:
     entry = LedgerEntry("a.txt", 1, "", "some reason", outcome)  # type: ignore[arg-type]
-    assert _kind_of(entry) in FAULTS
+    assert kind_of(entry) in FAULTS
 
 
 def test_crowds_in_coco_files_are_set_aside(tmp_path: Path) -> None:

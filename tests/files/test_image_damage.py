@@ -48,10 +48,8 @@ def encoded(kind: str) -> bytes:
     noise = rng.integers(0, 40, (HEIGHT, WIDTH))
     channels = [4 * x + noise, 5 * y + noise, 90 + noise]
     image = Image.fromarray(np.stack(channels, axis=-1).clip(0, 255).astype(np.uint8))
-    if mode == "I;16":
-        image = Image.fromarray((channels[0] * 200).astype(np.uint16))
-    else:
-        image = image.convert(mode)
+    grey = Image.fromarray((channels[0] * 200).astype(np.uint16))
+    image = grey if mode == "I;16" else image.convert(mode)
     buffer = io.BytesIO()
     image.save(buffer, kind_of_file, **options)
     return buffer.getvalue()

@@ -1,4 +1,4 @@
-"""Damaged JPEGs: refused, or told of, never used as if they were whole; the decoder's own words stay off the terminal."""
+"""Damaged JPEGs: refused or reported, never used as if they were whole, and without a word of the decoder's own."""
 
 from __future__ import annotations
 

@@ -20,7 +20,7 @@ from onelook.files.yaml import load_yaml
 logger = logging.getLogger(__name__)
 
 SPLITS = ("train", "val", "test")
-KEYS = ("path", *SPLITS, "nc", "names", "download", "format", "difficult")
+KEYS = ("path", *SPLITS, "nc", "names", "download", "format", "difficult", "kpt_shape")
 # For each format: what a split is described by, where that is more than the place of its images; what may be left out.
 FORMAT_PLACES: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "yolo": ((), ()),
@@ -29,12 +29,13 @@ FORMAT_PLACES: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "parquet": ((), ()),
     "visdrone": (("images", "annotations"), ()),
 }
+MAX_KEYPOINTS = 10_000
 DIFFICULT = ("ignore", "use")
 _WITH_PLACES = tuple(name for name, (required, _) in FORMAT_PLACES.items() if required)
 # Written by labelling tools and other trainers; without meaning here.
 FOREIGN_KEYS = frozenset(
     {"roboflow", "license", "licence", "version", "description", "author", "url", "date", "info",
-     "kpt_shape", "flip_idx", "channels"}
+     "flip_idx", "channels"}
 )  # fmt: skip
 
 
@@ -52,6 +53,7 @@ class DatasetSpec:
         annotations: of formats that keep labels apart from images: a file or folder for each split, absolute.
         lists: text files that name, without suffix, the images of a split; absolute. Without one, all are used.
         keep_difficult: objects that are marked as difficult are used like all others.
+        keypoint_columns: numbers of keypoints that may follow a box of the format yolo, which are read past.
     """
 
     path: Path
@@ -63,6 +65,7 @@ class DatasetSpec:
     annotations: Mapping[str, Path] = field(default_factory=dict)
     lists: Mapping[str, Path] = field(default_factory=dict)
     keep_difficult: bool = False
+    keypoint_columns: int = 0
 
     def require(self, split: str) -> None:
         """Raise DataError if the dataset has no such split."""
@@ -113,6 +116,7 @@ def load_dataset_spec(path: str | os.PathLike[str]) -> DatasetSpec:
         annotations,
         lists,
         _choice(content, "difficult", DIFFICULT, yaml_path) == "use",
+        _keypoint_columns(content.get("kpt_shape"), yaml_path),
     )
     if spec.has_download and all(exists(entry) for split in ("train", "val") for entry in spec.splits[split]):
         logger.warning("dataset file `%s`: `download` is ignored; Onelook never runs it", printable(yaml_path))
@@ -198,6 +202,19 @@ def _choice(content: Mapping[str, Any], key: str, known: tuple[str, ...], path: 
     if value not in known:
         raise DataError(f"dataset file `{printable(path)}`: `{key}` is {value!r}", hint=f"known are {_joined(known)}")
     return str(value)
+
+
+def _keypoint_columns(value: Any, path: Path) -> int:
+    """How many numbers follow the box in a row with keypoints; 0 if there are none."""
+    if value is None:
+        return 0
+    is_shape = isinstance(value, list) and len(value) == 2 and all(type(side) is int for side in value)
+    if not is_shape or not 0 < value[0] <= MAX_KEYPOINTS or value[1] not in (2, 3):
+        raise DataError(
+            f"dataset file `{printable(path)}`: `kpt_shape` is {value!r}",
+            hint="give the number of keypoints and of their columns, 2 or 3: `kpt_shape: [17, 3]`",
+        )
+    return int(value[0] * value[1])
 
 
 def _places_of(value: Any, label_format: str, where: str) -> tuple[Any, dict[str, str]]:

@@ -50,6 +50,10 @@ FAULTS: dict[str, Fault] = {
         "warning", "images that look like one of another split", "keep such images together: `onelook split`"
     ),
     "doubled-image": Fault("warning", "images that are there twice", "keep one of them", "one is kept"),
+    "keypoint-row": Fault(
+        "warning", "polygons that may be boxes with keypoints", "say `kpt_shape: [number, 2 or 3]` in the YAML"
+    ),
+    "whole-image": Fault("warning", "boxes that have become the whole image", "look at them; draw them again"),
     "clipped-box": Fault("warning", "boxes that leave their image", "draw them up to the edge", "clipped"),
     "repeated-row": Fault("warning", "labels that are there twice", "remove the repetition", "removed"),
     "doubled-object": Fault(

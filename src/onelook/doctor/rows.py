@@ -25,8 +25,9 @@ def ledger_findings(scans: Scans) -> Iterator[Finding]:
             if entry.kind == "of-unusable-image":
                 continue  # the image has an entry of its own
             value = f" (`{entry.value}`)" if entry.value else ""
-            yield Finding(_kind_of(entry), split, entry.file, f"{entry.reason}{value}", entry.line)
+            yield Finding(kind_of(entry), split, entry.file, f"{entry.reason}{value}", entry.line)
 
 
-def _kind_of(entry: LedgerEntry) -> str:
+def kind_of(entry: LedgerEntry) -> str:
+    """The key of FAULTS of what an entry tells; of rows of an image that cannot be used, `of-unusable-image`."""
     return entry.kind or _BY_OUTCOME[entry.outcome]

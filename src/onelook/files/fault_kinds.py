@@ -8,9 +8,10 @@ from typing import Literal
 # Names of `doctor/faults.py`, but for the last: rows that cannot be used only because their image cannot.
 FaultKind = Literal[
     "bomb",
+    "keypoint-row",
     "no-area",
-    "odd-file",
     "outside",
+    "whole-image",
     "of-unusable-image",
 ]
 

@@ -1,7 +1,7 @@
-"""JPEG: whether all of its scans are there, and pixels from decoders that tell what is wrong instead of filling it in.
+"""JPEG: whether all of its scans are there, and its pixels, unless something is wrong with them.
 
-Where data are missing or wrong, libjpeg fills in grey, prints a warning and goes on. Here each warning is an error, or a
-remark if no pixel can have suffered.
+Where data are missing or wrong, libjpeg fills in grey, prints a warning and goes on. Here each warning is an error,
+or a remark if no pixel can have suffered.
 """
 
 from __future__ import annotations

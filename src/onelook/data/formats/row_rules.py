@@ -15,6 +15,8 @@ from onelook.files.fault_kinds import FaultKind
 TOLERANCE = 1e-3
 # What six written decimals can be off by; such rows are used as they are.
 LAST_DIGIT = 1e-6
+# A box with such sides, as a fraction of the image, is the whole image.
+WHOLE = 0.995
 OUTSIDE = "the centre is outside the image"
 
 Values = npt.NDArray[np.float64]
@@ -70,6 +72,11 @@ def inside(written: Values) -> tuple[Values, str]:
     if len(written) > 4:
         return np.clip(written, 0, 1), comment
     return np.concatenate([(clipped[:2] + clipped[2:]) / 2, clipped[2:] - clipped[:2]]), comment
+
+
+def is_whole_image(box: Values) -> bool:
+    """Whether a box, (4,) cxcywh, is as good as the whole image."""
+    return bool(box[2:].min() >= WHOLE)
 
 
 def joined(

@@ -1,7 +1,8 @@
 """YOLO label files: one text file per image, one object per row, each row judged by itself.
 
 A row is `class x-centre y-centre width height` or `class x1 y1 x2 y2 x3 y3 ...`, all but the class as a fraction of the
-image's width or height. Blank rows do not count; tabs, CRLF and a byte-order mark are fine.
+image's width or height. In a dataset with `kpt_shape`, keypoints may follow a box, and there are no polygons. Blank
+rows do not count; tabs, CRLF and a byte-order mark are fine.
 """
 
 from __future__ import annotations
@@ -15,12 +16,14 @@ import numpy as np
 import numpy.typing as npt
 
 from onelook.data.dataset_spec import DatasetSpec, image_names
+from onelook.data.formats.keypoint_rows import may_be_keypoints
 from onelook.data.formats.label_rows import LabelBatch, LabelRows, RowProblem, digest_table
 from onelook.data.formats.label_source import LabelSource, paired_source
-from onelook.data.formats.row_rules import RefusedRow, Values, inside, joined
+from onelook.data.formats.row_rules import RefusedRow, Values, box_around, inside, is_whole_image, joined
 from onelook.data.formats.yolo_bulk import LARGEST, MAX_BULK_BYTES, parse_clean, woven
 from onelook.errors import DataError
 from onelook.files.bounded import content_digest, read_bounded, read_short
+from onelook.files.fault_kinds import Remark
 
 MAX_FILE_BYTES = 1 << 24
 MAX_LINE_BYTES = 1 << 20
@@ -37,13 +40,13 @@ def open_yolo(spec: DatasetSpec, split: str, single_cls: bool) -> LabelSource:
         DataError: the split is not in the YAML, one of its entries does not exist, or it holds no image.
     """
     images = image_names(spec, split)
-    num_classes = None if single_cls else len(spec.names)
+    num_classes, keypoints = None if single_cls else len(spec.names), spec.keypoint_columns
     return paired_source(
         images,
         [label_path_of(image) for image in images],
-        rules=f"yolo {num_classes}",
-        read=lambda path, size_hw: read_labels(path, num_classes),
-        read_many=lambda paths, are_there: read_many(paths, are_there, num_classes),
+        rules=f"yolo {num_classes} {keypoints}",
+        read=lambda path, size_hw: read_labels(path, num_classes, keypoint_columns=keypoints),
+        read_many=lambda paths, are_there: read_many(paths, are_there, num_classes, keypoint_columns=keypoints),
     )
 
 
@@ -59,27 +62,31 @@ def label_path_of(image_path: str) -> str:
     return (path[:dot] if dot > path.rfind(os.sep) + 1 else path) + ".txt"
 
 
-def read_labels(path: str, num_classes: int | None) -> LabelRows:
+def read_labels(path: str, num_classes: int | None, *, keypoint_columns: int = 0) -> LabelRows:
     """The rows of a label file that exists; never raises for what is in it.
 
     Args:
         path: the label file.
         num_classes: class ids must be below; None accepts all.
+        keypoint_columns: how many may follow a box; 0 if there are polygons and no keypoints.
     """
     try:
         data = read_bounded(path, MAX_FILE_BYTES)
     except DataError as problem:
         return _refused_file(problem.message)
-    return replace(parse_labels(data, num_classes), digest=content_digest(data))
+    return replace(parse_labels(data, num_classes, keypoint_columns=keypoint_columns), digest=content_digest(data))
 
 
-def read_many(paths: Sequence[str], are_there: npt.NDArray[np.bool_], num_classes: int | None) -> LabelBatch:
+def read_many(
+    paths: Sequence[str], are_there: npt.NDArray[np.bool_], num_classes: int | None, *, keypoint_columns: int = 0
+) -> LabelBatch:
     """As `read_labels`, of n label files at once, and much faster.
 
     Args:
         paths: the label files.
         are_there: (n,) whether each is there; the others have no rows.
         num_classes: class ids must be below; None accepts all.
+        keypoint_columns: as in `read_labels`.
     """
     present = np.flatnonzero(are_there).tolist()
     texts: list[bytes | None] = [b""] * len(paths)
@@ -89,11 +96,14 @@ def read_many(paths: Sequence[str], are_there: npt.NDArray[np.bool_], num_classe
         digests[number] = content_digest(text) if text is not None else b""
     clean = parse_clean([text or b"" for text in texts], num_classes)
     is_odd = ~clean.is_clean | np.array([text is None for text in texts], bool)
-    others = {number: read_labels(paths[number], num_classes) for number in np.flatnonzero(is_odd).tolist()}
+    others = {
+        number: read_labels(paths[number], num_classes, keypoint_columns=keypoint_columns)
+        for number in np.flatnonzero(is_odd).tolist()
+    }
     return woven(clean, digest_table(digests), others)
 
 
-def parse_labels(data: bytes, num_classes: int | None) -> LabelRows:
+def parse_labels(data: bytes, num_classes: int | None, *, keypoint_columns: int = 0) -> LabelRows:
     """The rows of a label file with this content.
 
     Used as they are: boxes inside the image (1e-6 over its edge is the last written digit) and polygons likewise.
@@ -104,23 +114,24 @@ def parse_labels(data: bytes, num_classes: int | None) -> LabelRows:
         return _refused_file("the file is UTF-16 text; save it as UTF-8")
     data = data.removeprefix(_UTF8_MARK)
     clean = parse_clean([data], num_classes)
-    return clean.rows() if clean.is_clean[0] else parse_rows(data, num_classes)
+    return clean.rows() if clean.is_clean[0] else parse_rows(data, num_classes, keypoint_columns=keypoint_columns)
 
 
-def parse_rows(data: bytes, num_classes: int | None) -> LabelRows:
+def parse_rows(data: bytes, num_classes: int | None, *, keypoint_columns: int = 0) -> LabelRows:
     """As `parse_labels`, row by row: slower, and with a reason for each row that is not used as it stands."""
     class_ids: list[int] = []
     coordinates: list[Values] = []
     problems: list[RowProblem] = []
     seen: set[bytes] = set()
-    rows_read = 0
+    rows_read = with_keypoints = 0
     for number, line in enumerate(data.splitlines(), start=1):
         if not line.strip():
             continue
         rows_read += 1
         try:
-            class_id, written = _numbers(line, num_classes)
-            used, comment = inside(written)
+            class_id, written = _numbers(line, num_classes, keypoint_columns)
+            shape = written[:4] if keypoint_columns else written
+            used, comment = inside(shape)
         except RefusedRow as problem:
             reason = f"{problem} (0 to 1); are these pixels?" if problem.kind == "outside" else str(problem)
             value = problem.value or _shown(line)
@@ -135,10 +146,27 @@ def parse_rows(data: bytes, num_classes: int | None) -> LabelRows:
         coordinates.append(used)
         if comment:
             problems.append(RowProblem(number, _shown(line), comment, "clipped"))
-    return joined(class_ids, coordinates, rows_read, tuple(problems))
+        elif len(written) > len(shape):
+            with_keypoints += 1
+        problems += [
+            RowProblem(number, _shown(line), told.text, "note", kind=told.kind) for told in _doubts(shape, used)
+        ]
+    rows = joined(class_ids, coordinates, rows_read, tuple(problems))
+    return replace(rows, rows_with_keypoints=with_keypoints)
 
 
-def _numbers(line: bytes, num_classes: int | None) -> tuple[int, Values]:
+def _doubts(shape: Values, used: Values) -> list[Remark]:
+    """What is suspicious about a row that can be used: its numbers as written and as used."""
+    doubts = []
+    if len(shape) > 4 and may_be_keypoints(shape):
+        doubts.append(Remark("read as a polygon, but it looks like a box and keypoints", "keypoint-row"))
+    is_as_written = len(shape) == 4 and np.array_equal(shape, used)
+    if not is_as_written and is_whole_image(used if len(used) == 4 else box_around(used.reshape(-1, 2))):
+        doubts.append(Remark("its box has become the whole image", "whole-image"))
+    return doubts
+
+
+def _numbers(line: bytes, num_classes: int | None, keypoint_columns: int) -> tuple[int, Values]:
     """Class id and coordinates of a row, as written."""
     if len(line) > MAX_LINE_BYTES:
         raise RefusedRow(f"the row has {len(line)} bytes, more than the limit of {MAX_LINE_BYTES}")
@@ -146,9 +174,13 @@ def _numbers(line: bytes, num_classes: int | None) -> tuple[int, Values]:
     for position, column in enumerate(columns, start=1):
         if not _NUMBER.fullmatch(column):
             raise RefusedRow(f"column {position} is `{_shown(column)}`, not a number")
-    if len(columns) == 6:
+    if keypoint_columns and len(columns) not in (5, 5 + keypoint_columns):
+        raise RefusedRow(
+            f"{len(columns)} columns; with this `kpt_shape` a row has {5 + keypoint_columns}, or 5 without keypoints"
+        )
+    if len(columns) == 6 and not keypoint_columns:
         raise RefusedRow("6 columns; a box has 5 (without a score), a polygon at least 7")
-    if len(columns) != 5 and (len(columns) < 7 or len(columns) % 2 == 0):
+    if not keypoint_columns and len(columns) != 5 and (len(columns) < 7 or len(columns) % 2 == 0):
         raise RefusedRow(f"{len(columns)} columns; a box has 5, a polygon an odd number from 7 on")
     values = np.array([float(column) for column in columns])
     if not (np.abs(values) < LARGEST).all():

@@ -70,9 +70,10 @@ def woven(clean: CleanRows, digests: npt.NDArray[np.uint8], others: Mapping[int,
         others: by number of the file, in order.
     """
     cuts = np.cumsum(clean.lengths)[list(others)]
-    lengths, rows_read = clean.lengths.copy(), clean.lengths.copy()
+    lengths, rows_read, with_keypoints = clean.lengths.copy(), clean.lengths.copy(), np.zeros_like(clean.lengths)
     for number, rows in others.items():
         lengths[number], rows_read[number] = len(rows), rows.rows_read
+        with_keypoints[number] = rows.rows_with_keypoints
         digests[number] = digest_table([rows.digest])[0]
     points = [np.zeros((0, 2), np.float32), *(rows.polygon_points for rows in others.values())]
     return LabelBatch(
@@ -82,6 +83,7 @@ def woven(clean: CleanRows, digests: npt.NDArray[np.uint8], others: Mapping[int,
         np.concatenate(points),
         lengths,
         rows_read,
+        with_keypoints,
         digests,
         {number: rows.problems for number, rows in others.items() if rows.problems},
     )

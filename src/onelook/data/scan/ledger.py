@@ -57,6 +57,7 @@ class Ledger:
         images_empty: usable, with labels that hold no row: background.
         images_unusable: left out.
         rows_as_is, rows_clipped: used.
+        rows_without_keypoints: used, but for their keypoints; those that are clipped, too, count as that.
         rows_deduplicated: dropped, because the same row is used already.
         rows_refused: dropped, because they are wrong or belong to an unusable image.
         rows_ignored: left out by a rule of their format: crowds, difficult objects.
@@ -75,12 +76,13 @@ class Ledger:
     images_listed: int
     rows_read: int
     rows_ignored: int = 0
+    rows_without_keypoints: int = 0
     entries: tuple[LedgerEntry, ...] = ()
 
     @property
     def rows_used(self) -> int:
         """Labels in the index."""
-        return self.rows_as_is + self.rows_clipped
+        return self.rows_as_is + self.rows_clipped + self.rows_without_keypoints
 
     def of(self, *outcomes: EntryOutcome) -> list[LedgerEntry]:
         """The entries with one of these outcomes."""
@@ -117,6 +119,7 @@ class Ledger:
         rows = _parts(
             {
                 "used as they are": self.rows_as_is,
+                "used without their keypoints": self.rows_without_keypoints,
                 "clipped": self.rows_clipped,
                 "repeated": self.rows_deduplicated,
                 "refused": self.rows_refused,

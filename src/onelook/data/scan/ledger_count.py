@@ -25,7 +25,15 @@ class LedgerCount:
     def __init__(self, split: str, source: LabelSource) -> None:
         self._split = split
         self._source = source
-        self._rows = {"read": 0, "used": 0, "clipped": 0, "deduplicated": 0, "refused": 0, "ignored": 0}
+        self._rows = {
+            "read": 0,
+            "used": 0,
+            "with keypoints": 0,
+            "clipped": 0,
+            "deduplicated": 0,
+            "refused": 0,
+            "ignored": 0,
+        }
         self._images = {"found": 0, "missing": 0, "empty": 0, "unusable": 0}
         self._entries: list[LedgerEntry] = []
 
@@ -40,6 +48,7 @@ class LedgerCount:
         self._images["found"] += int((is_used & (labels.rows_read > 0)).sum())
         self._rows["read"] += int(labels.rows_read.sum())
         self._rows["used"] += int(labels.lengths[is_used].sum())
+        self._rows["with keypoints"] += int(labels.rows_with_keypoints[is_used].sum())
         for place in sorted({*problems, *piece.image_notes, *labels.problems}):
             self._add_entries(piece, place, problems.get(place))
 
@@ -80,7 +89,8 @@ class LedgerCount:
             images_missing=images["missing"],
             images_empty=images["empty"],
             images_unusable=images["unusable"],
-            rows_as_is=rows["used"] - rows["clipped"],
+            rows_as_is=rows["used"] - rows["clipped"] - rows["with keypoints"],
+            rows_without_keypoints=rows["with keypoints"],
             rows_clipped=rows["clipped"],
             rows_deduplicated=rows["deduplicated"],
             rows_refused=rows["refused"],

@@ -147,6 +147,7 @@ def _only(labels: LabelBatch, is_used: npt.NDArray[np.bool_]) -> LabelBatch:
         polygon_points=labels.polygon_points[points],
         lengths=labels.lengths[is_used],
         rows_read=labels.rows_read[is_used],
+        rows_with_keypoints=labels.rows_with_keypoints[is_used],
         digests=labels.digests[is_used],
         problems={},
     )

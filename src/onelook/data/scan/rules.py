@@ -9,6 +9,7 @@ from onelook.data.dataset_spec import DatasetSpec
 from onelook.data.scan.ledger import Ledger, LedgerEntry
 from onelook.errors import DataError, OnelookError, combined
 from onelook.files.bounded import printable
+from onelook.files.fault_kinds import FaultKind
 
 logger = logging.getLogger(__name__)
 
@@ -68,6 +69,13 @@ def apply_rules(ledger: Ledger, spec: DatasetSpec, options: ScanOptions, *, firs
             "split `%s`: %d of %d images and %d of %d label rows cannot be used and are left out; first: %s",
             ledger.split, ledger.images_unusable, ledger.images_listed, ledger.rows_refused, ledger.rows_read, first,
         )  # fmt: skip
+    doubtful: dict[FaultKind, list[LedgerEntry]] = {}
+    for entry in ledger.of("note"):
+        if entry.kind is not None:
+            doubtful.setdefault(entry.kind, []).append(entry)
+    if doubtful:
+        told = "; ".join(f"{len(entries)} like {entries[0]}" for entries in doubtful.values())
+        logger.warning("split `%s`: see `onelook check` about %s", ledger.split, told)
 
 
 def _unknown_classes(unknown: list[LedgerEntry], split: str, spec: DatasetSpec) -> OnelookError:
