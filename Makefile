@@ -2,18 +2,25 @@
 PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
+PIP = $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
+INSTALLED = $(VENV)/.installed
 READY = $(VENV)/.ready
 
-.PHONY: demo test lint install clean
+.PHONY: demo test lint install wheel clean
 
 install: $(READY)
 
-$(READY): pyproject.toml constraints.txt
+# the package and what it needs to run, nothing else
+$(INSTALLED): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[dev]"
+	$(PIP) -e .
+	touch $(INSTALLED)
+
+$(READY): $(INSTALLED)
+	$(PIP) -e ".[dev]"
 	touch $(READY)
 
-demo: $(READY)
+demo: $(INSTALLED)
 	$(BIN)/python examples/demo.py
 
 test: lint
@@ -23,5 +30,8 @@ lint: $(READY)
 	$(BIN)/ruff check --no-cache .
 	$(BIN)/mypy
 
+wheel: $(READY)
+	$(BIN)/python -m build --outdir dist .
+
 clean:
-	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache
+	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache dist build

@@ -4,6 +4,7 @@ python examples/demo.py
 """
 
 import argparse
+import sys
 from pathlib import Path
 
 import onelook
@@ -32,7 +33,8 @@ def main() -> None:
     print_table(result.metrics, result.names)
     found = onelook.detect(result.best, DATA / "images" / "val", imgsz=IMGSZ, project=result.run_folder, name="found")
     cells = sum(len(frame.detections) for frame in found.frames)
-    print(f"{cells} cells in {len(found.frames)} images, see {found.run_folder}; all else is in {result.run_folder}")
+    print(f"{cells} cells in {len(found.frames)} images; look at {sorted(found.run_folder.glob('*.jpg'))[0]}")
+    print(f"the report of the run: {result.run_folder / 'report.html'}")
 
 
 def print_table(metrics: onelook.DetectionMetrics, names: tuple[str, ...]) -> None:
@@ -47,4 +49,7 @@ def print_table(metrics: onelook.DetectionMetrics, names: tuple[str, ...]) -> No
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except onelook.OnelookError as problem:  # stopped by Ctrl-C, too: one line, no traceback
+        sys.exit(str(problem))

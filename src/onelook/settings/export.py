@@ -15,6 +15,14 @@ from onelook.settings.unused_options import refuse_idle
 FORMAT_NAMES = ("onnx", "openvino", "torchscript", "ncnn", "executorch", "coreml", "litert", "tensorrt")
 
 
+# What other programs call these formats; a hint, since some of theirs differ in the details.
+FOREIGN_FORMATS = {
+    "engine": "tensorrt", "trt": "tensorrt", "mlmodel": "coreml", "mlpackage": "coreml", "tflite": "litert",
+    "saved_model": "litert", "pb": "litert", "edgetpu": "litert", "tfjs": "litert", "torch": "torchscript",
+    "pt": "torchscript", "pte": "executorch", "ov": "openvino", "param": "ncnn",
+}  # fmt: skip
+
+
 def one_word_each(given: Any) -> Any:
     """Names of formats as a list without repeats, from one text or a list of texts, with commas or spaces between."""
     words = [given] if isinstance(given, str) else given
@@ -31,7 +39,9 @@ def known_formats(names: list[str]) -> list[str]:
     """
     for name in names:
         if name not in FORMAT_NAMES:
-            raise SettingsError(f"`format` is `{name}`", hint=nearest_name(name, list(FORMAT_NAMES)))
+            ours = FOREIGN_FORMATS.get(name)
+            hint = f"the nearest format here is `{ours}`" if ours else nearest_name(name, list(FORMAT_NAMES))
+            raise SettingsError(f"`format` is `{name}`", hint=hint)
     return names
 
 
