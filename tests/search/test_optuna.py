@@ -211,7 +211,7 @@ print(done)
 
 
 def test_two_processes_share_the_trials_of_one_storage(journal: str) -> None:
-    program = PROCESS.format(tests=str(Path(__file__).parent), journal=journal)
+    program = PROCESS.format(tests=str(Path(__file__).parents[1] / "support"), journal=journal)
     start = [sys.executable, "-c", program]
     both = [subprocess.Popen(start, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) for _ in range(2)]
     for process in both:

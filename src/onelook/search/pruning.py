@@ -15,7 +15,7 @@ from statistics import NormalDist, fmean
 from onelook.training.schedule import MAX_WARMUP_FRACTION
 
 # Fitness by number of epochs done, from 1; an epoch without a validation is not in it.
-Course = Mapping[int, float]
+FitnessByEpoch = Mapping[int, float]
 
 # What is believed of the spread of the logarithm of fitness before trials have shown theirs: this at the first epoch,
 # its square falling to 0 at the last; and as how many trials the belief counts.
@@ -36,13 +36,13 @@ class TrialsSoFar:
         epochs: of a trial that runs to its end.
     """
 
-    complete: Sequence[Course]
+    complete: Sequence[FitnessByEpoch]
     best: float
     spent: int
     epochs: int
 
 
-def is_hopeless(course: Course, past: TrialsSoFar) -> bool:
+def is_hopeless(course: FitnessByEpoch, past: TrialsSoFar) -> bool:
     """Whether a new trial promises more per epoch than the rest of this one does.
 
     Among n trials the next one is the best with a probability of about 1 / n, for as many epochs as a trial has cost in
@@ -63,7 +63,7 @@ def is_hopeless(course: Course, past: TrialsSoFar) -> bool:
     return NormalDist(mean, spread).cdf(log_fitness(past.best)) > 1 - (past.epochs - epoch) / past.spent
 
 
-def log_outlook(course: Course, complete: Sequence[Course], epochs: int) -> tuple[float, float] | None:
+def log_outlook(course: FitnessByEpoch, complete: Sequence[FitnessByEpoch], epochs: int) -> tuple[float, float] | None:
     """Where a trial would end that has come so far: mean and standard deviation of its logarithmic fitness.
 
     Args:
@@ -91,6 +91,6 @@ def log_fitness(fitness: float) -> float:
     return math.log(fitness + TINY)
 
 
-def _highest(course: Course, epoch: int) -> float:
+def _highest(course: FitnessByEpoch, epoch: int) -> float:
     """The best logarithmic fitness up to an epoch."""
     return log_fitness(max(value for number, value in course.items() if number <= epoch))

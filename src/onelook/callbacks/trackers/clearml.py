@@ -112,5 +112,5 @@ def drawn_boxes(labelled: LabelledImage) -> Image:
 
 def _draw_box(draw: Any, box: list[float], text: str, colour: tuple[int, int, int]) -> None:
     left, top, right, bottom = box
-    draw.rectangle((left, top, max(right, left), max(bottom, top)), polygon=colour, width=2)
+    draw.rectangle((left, top, max(right, left), max(bottom, top)), outline=colour, width=2)
     draw.text((left + 3, top + 1), text, fill=colour)
