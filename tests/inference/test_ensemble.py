@@ -10,7 +10,7 @@ import pytest
 import torch
 from colours import colour_detector
 from test_predictor import sample_image
-from test_test_time_augmentation import Fixed, restless_model
+from test_tta import Fixed, restless_model
 
 from onelook.errors import ModelError, SettingsError
 from onelook.inference.backend import Backend, Thresholds, TorchBackend

@@ -61,7 +61,7 @@ def test_a_folder_in_use_is_refused_and_free_as_soon_as_its_holder_is_dead(tmp_p
     "content",
     [
         json.dumps({"pid": 1, "host": os.uname().nodename}),
-        json.dumps({"pid": os.getpid() + 1, "host": "another-container"}),
+        json.dumps({"pid": 2, "host": "another-container"}),
         '{"pid": ' + "9" * 5000 + "}",
         "[" * 100_000,
         "\0garbage",
