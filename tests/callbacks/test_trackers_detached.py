@@ -124,7 +124,8 @@ def check_boxes(notebook: Notebook, witness: Witness) -> None:
     for epoch, boxed in notebook.of("log_boxes"):
         assert [str(sample_image.path) for sample_image in boxed] == list(index.paths)
         for image, sample_image in enumerate(boxed):
-            assert sample_image.detections is witness.epochs[epoch].detections[image] and sample_image.size_hw == (96, 96)
+            assert sample_image.detections is witness.epochs[epoch].detections[image]
+            assert sample_image.size_hw == (96, 96)
             assert np.array_equal(sample_image.truth_boxes, index.ground_truth(image).boxes)
             assert np.array_equal(sample_image.truth_class_ids, index.ground_truth(image).class_ids)
 

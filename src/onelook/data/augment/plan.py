@@ -7,11 +7,11 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from onelook.data.augment.canvas import Canvas, ImageNumbers, alone, draw_mosaic
 from onelook.data.augment.colour import Gains, draw_colour_gains
 from onelook.data.augment.copy_paste import draw_pastes
 from onelook.data.augment.keys import Purpose, SampleKey, generator
 from onelook.data.augment.mixup import draw_ratio
+from onelook.data.augment.mosaic import Canvas, ImageNumbers, alone, draw_mosaic
 from onelook.data.augment.perspective import draw_perspective
 from onelook.geometry.affine import Matrix, mirror, scaling, transform_points, translation
 from onelook.settings.hyperparameters import Hyperparameters
