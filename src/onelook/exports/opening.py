@@ -12,6 +12,7 @@ from onelook.exports.running import ExportedModel
 from onelook.inference.backend import Backend
 from onelook.models.detector import DetectionModel
 from onelook.processes.device import select_device
+from onelook.processes.threads import limit_threads
 from onelook.training.weights import load_detector
 
 
@@ -28,6 +29,7 @@ def load_runnable(path: Path, device: str = "", *, local_rank: int = 0) -> Detec
         SettingsError: a package is missing.
         DeviceError: the device is absent, or the format cannot use it.
     """
+    limit_threads()
     chosen = select_device(device, local_rank)
     if format_of(path) is None:
         return load_detector(path, chosen)

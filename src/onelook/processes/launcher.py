@@ -21,6 +21,7 @@ from torch.distributed.elastic.multiprocessing import DefaultLogsSpecs, PContext
 
 from onelook.processes.launch_env import LAUNCHED_BY
 from onelook.processes.stop_signal import StopSignal
+from onelook.processes.threads import VARIABLE, threads_for
 
 SECONDS_TO_SAVE = 60
 SECONDS_BETWEEN_LOOKS = 0.1
@@ -88,9 +89,8 @@ def _watched(processes: PContext, stop: StopSignal) -> LaunchEnd:
 
 def _environment(rank: int, count: int, port: int, launch: str, attempt: int) -> dict[str, str]:
     """What a process needs to know to find the others."""
-    threads = max(1, (os.cpu_count() or 1) // count)
     return {
-        "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", str(threads)),
+        VARIABLE: os.environ.get(VARIABLE, str(threads_for(count))),
         "GLOO_SOCKET_IFNAME": os.environ.get("GLOO_SOCKET_IFNAME", "lo" if sys.platform == "linux" else ""),
         "TORCH_CPP_LOG_LEVEL": os.environ.get("TORCH_CPP_LOG_LEVEL", "ERROR"),  # else stack traces when others end
         LAUNCHED_BY: str(os.getpid()),

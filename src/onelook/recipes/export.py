@@ -19,6 +19,7 @@ from onelook.inference.backend import Thresholds, TorchBackend
 from onelook.models.detector import DetectionModel
 from onelook.models.fuse import fuse
 from onelook.processes.stop_signal import StopSignal
+from onelook.processes.threads import limit_threads
 from onelook.recipes.export_data import ExportData, read_export_data
 from onelook.recipes.export_report import Checks, contents, report_of, report_path, write_report
 from onelook.settings.build import build_settings
@@ -109,6 +110,7 @@ def prepare_export(settings: ExportSettings, stop: StopSignal) -> ExportWork:
         StopRequested: `stop` was set while reading.
     """
     refuse_what_cannot_be_done(settings)
+    limit_threads()
     model = fuse(load_detector(settings.weights))
     imgsz_hw = frame_of(settings.imgsz, model)
     data = read_export_data(settings, model, imgsz_hw, stop=stop) if settings.data else None

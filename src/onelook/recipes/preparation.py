@@ -18,6 +18,7 @@ from onelook.processes.device import amp_dtype, select_device
 from onelook.processes.launch_env import launch_id, restarts_so_far
 from onelook.processes.process_group import ProcessGroup
 from onelook.processes.stop_signal import StopSignal
+from onelook.processes.threads import limit_threads
 from onelook.recipes.agreement import refuse_disagreement
 from onelook.recipes.batch_size import with_batch_size
 from onelook.recipes.resume import Resumed
@@ -95,6 +96,7 @@ def prepare(
     group.set_patience(settings.hang_timeout)
     _check_local_rank(settings, group)
     check_transforms(settings.transforms)
+    limit_threads()
     device = select_device(settings.device, group.local_rank)
     if device.type == "cuda":
         torch.cuda.set_device(device)
