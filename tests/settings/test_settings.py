@@ -8,10 +8,12 @@ from pathlib import Path
 import pytest
 
 from onelook.errors import SettingsError
+from onelook.files.yaml import dump_yaml
 from onelook.settings.build import PRESETS, build_settings
 from onelook.settings.command_line import add_options, typed_options
 from onelook.settings.detect import DetectSettings
 from onelook.settings.hyperparameters import Hyperparameters
+from onelook.settings.series import storable
 from onelook.settings.train import TrainSettings
 from onelook.settings.validate import ValidateSettings
 
@@ -119,3 +121,18 @@ def test_a_key_without_effect_in_old_files_is_left_out_with_a_warning(
     file.write_text("lr0: 0.02\niou_t: 0.2\n")
     assert build_settings(TrainSettings, {"hyp": str(file)}).lr0 == 0.02
     assert "iou_t" in caplog.text
+
+
+def test_hyp_takes_the_hyperparameters_of_a_run_from_its_settings(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    file = tmp_path / "settings.yaml"
+    run = TrainSettings(lr0=0.003, mixup=0.2, epochs=7, imgsz=320)
+    file.write_text(dump_yaml(storable(TrainSettings, run.model_dump(mode="json"))))
+    taken = build_settings(TrainSettings, {"hyp": file, "mixup": 0.1})
+    assert (taken.lr0, taken.mixup, taken.epochs, taken.imgsz) == (0.003, 0.1, 100, 640)
+    assert "holds the settings of a run: its hyperparameters are taken, the rest is not" in caplog.text
+    file.write_text("lr0: 0.003\nepoch: 7\n")
+    with pytest.raises(SettingsError, match=r"`epoch` in file .* line 2"):
+        build_settings(TrainSettings, {"hyp": file})

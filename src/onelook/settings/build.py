@@ -18,6 +18,7 @@ from onelook.errors import SettingsError, combined
 from onelook.files.yaml import line_of, load_yaml
 from onelook.settings.hyperparameters import Hyperparameters
 from onelook.settings.series import OUTSIDE, names_of
+from onelook.settings.train import TrainSettings
 
 logger = logging.getLogger(__name__)
 
@@ -43,7 +44,7 @@ def build_settings(kind: type[SettingsT], given: Mapping[str, Any], *, file: Pat
     merged = {**from_file, **typed}
     preset = merged.get("hyp", "")
     if preset:
-        merged = {**_known(Hyperparameters, load_yaml(preset_path(str(preset))), preset_path(str(preset))), **merged}
+        merged = {**_hyperparameters_in(preset_path(str(preset))), **merged}
     try:
         return kind.model_validate(merged)
     except ValidationError as problem:
@@ -55,6 +56,16 @@ def build_settings(kind: type[SettingsT], given: Mapping[str, Any], *, file: Pat
         }
         problems = [_sentence(error, kind, sources) for error in problem.errors()]
         raise combined(SettingsError, "these settings cannot be used:", problems) from problem
+
+
+def _hyperparameters_in(file: Path) -> dict[str, Any]:
+    """What a file of hyperparameters holds; of a run's `settings.yaml`, its hyperparameters alone."""
+    content = load_yaml(file)
+    others = TrainSettings.model_fields.keys() - Hyperparameters.model_fields.keys()
+    if others & content.keys() and content.keys() <= TrainSettings.model_fields.keys():
+        logger.info("`%s` holds the settings of a run: its hyperparameters are taken, the rest is not", file)
+        content = {name: value for name, value in content.items() if name not in others}
+    return _known(Hyperparameters, content, file)
 
 
 def preset_path(name: str) -> Path:

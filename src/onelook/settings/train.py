@@ -30,7 +30,8 @@ class TrainSettings(Hyperparameters):
     cfg: str = Field("")
     """Model: a shipped name (`onelook models`) or a YAML file; empty takes that of the weights, or yolov5s."""
     hyp: str = Field("", json_schema_extra=resumed(KEPT, of_trial=True))
-    """Hyperparameters: a preset (scratch-low, -med, -high, objects365, voc, no-augmentation) or a YAML file."""
+    """Hyperparameters: a preset (scratch-low, -med, -high, objects365, voc, no-augmentation), a YAML file, or the
+    settings.yaml of a run."""
     epochs: int = Field(100, ge=1, json_schema_extra=resumed(EXTENDS))
     """Passes over the training images; also the length of the learning-rate schedule."""
     batch_size: int = Field(16, ge=-1)
