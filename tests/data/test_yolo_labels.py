@@ -207,7 +207,7 @@ def test_decimals_of_any_length_are_read_to_the_last_bit(digits: int) -> None:
     [
         ("/d/images/train/a.jpg", "/d/labels/train/a.txt"),
         ("/images/x/images/a.b.png", "/images/x/labels/a.b.txt"),
-        ("/d/images/a.jpg", "/d/images/a.txt"),
+        ("/d/photos/a.jpg", "/d/photos/a.txt"),
         ("/d.v1/images_old/a", "/d.v1/images_old/a.txt"),
     ],
 )

@@ -28,7 +28,7 @@ def prepared(tiny_data: Path, tiny_model: Path, tmp_path: Path, monkeypatch: pyt
         "cache": "ram",
         "project": tmp_path / "runs",
     }
-    return prepare(settings, None, StopSignal(), ProcessGroup())
+    return prepare(settings, None, StopSignal(), ProcessGroup(), resumed=None)
 
 
 @pytest.mark.parametrize(("here", "is_ignored"), [(2, False), (4, True)])

@@ -91,7 +91,7 @@ def test_no_file_can_name_code(group: ProcessGroup, capsys: pytest.CaptureFixtur
         outcome = run(group.train(option, file), capsys)
         assert outcome.code == 64 and f"{name}` line 3" in outcome.err and "callbacks" in outcome.err
         assert state_of(group.work, with_times=False) == before
-    assert "names code to run, which no file may do\nhint: type it: `--callbacks`" in run(
+    assert "which no file may do\nhint: type it: `--callbacks`" in run(
         group.train("--settings", "settings.yaml"), capsys
     ).err  # fmt: skip
     group.describe(group.yaml.read_text() + "callbacks: [evil.py]\n")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import importlib.util
-import json
 import logging
 import os
 import shlex
@@ -28,6 +27,7 @@ from onelook.errors import RunFolderError, SettingsError, StopRequested
 from onelook.files.yaml import load_yaml
 from onelook.models.detector import DetectionModel
 from onelook.recipes.evolve import EvolveResult, evolve
+from onelook.runs.run_dir import RunDir
 
 METHODS = ("genetic", "optuna")
 
@@ -275,7 +275,7 @@ def test_search_that_goes_on_cannot_change_what_it_searches(search: Options) -> 
     folder = evolve(search | {"evolve": 1}).run_folder
     with pytest.raises(SettingsError, match=r"`cls` was 0\.5 and would become 0\.7") as caught:
         evolve({"resume_evolve": str(folder), "cls": 0.7, "evolve": 2})
-    assert "may change bucket, cache" in str(caught.value)
+    assert "may change " in str(caught.value) and "cache" in str(caught.value)
     assert len(evolve({"resume_evolve": str(folder), "evolve": 2, "cache": "ram"}).rows) == 2
 
 
@@ -289,8 +289,7 @@ def test_search_on_changed_data_does_not_go_on(search: Options, group: ProcessGr
 def test_second_genetic_search_in_the_same_folder_is_refused(search: Options) -> None:
     given = search | {"evolve_method": "genetic"}
     folder = evolve(given | {"evolve": 1}).run_folder
-    (folder / ".lock").write_text(json.dumps({"pid": 1, "host": os.uname().nodename}))
-    with pytest.raises(RunFolderError, match="is in use by process 1"):
+    with RunDir(folder).lock(), pytest.raises(RunFolderError, match="is in use"):
         evolve(given | {"exist_ok": True})
 
 

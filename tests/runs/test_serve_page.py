@@ -61,7 +61,7 @@ def test_page_shows_what_the_service_finds(tab: Tab, service: Service, sample_im
     assert tab.wait_for("model.textContent") == "shapes.safetensors · 2 classes"
     tab.screenshot(tmp_path / "empty.png")
     tab.drop(sample_image, "#drop")
-    tab.wait_for("document.querySelector('.box') && sample_image.complete")
+    tab.wait_for("document.querySelector('.box') && image.complete")
     found = ask(service.url, "POST", "/detect", sample_image.read_bytes()).json["detections"]
     assert shown(tab) == [f"{item['name']} {item['score']:.2f}" for item in found]
     places = tab.evaluate(
@@ -126,7 +126,7 @@ def test_page_fits_every_screen(
     for step in ("empty", "found"):
         if step == "found":
             tab.drop(sample_image, "#drop")
-            tab.wait_for("document.querySelector('.box') && sample_image.complete")
+            tab.wait_for("document.querySelector('.box') && image.complete")
         assert tab.evaluate("document.documentElement.scrollWidth") == width
         cut = "[...document.querySelectorAll('button, .button, h2, #least')].filter(part => part.offsetParent).filter("
         cut += "part => { const box = part.getBoundingClientRect(); return box.left < 0 || box.right > innerWidth; })"

@@ -12,7 +12,7 @@ from typing import Any
 
 from onelook.files.downloads import Transport
 
-PEM = Path(__file__).parent / "files" / "localhost.pem"
+PEM = Path(__file__).parent / "localhost.pem"
 
 
 def trusting(timeout_s: float = 10.0, *, allow_private: bool = True) -> Transport:

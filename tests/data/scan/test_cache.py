@@ -16,7 +16,6 @@ import pytest
 from small_dataset import GOOD_ROW, make_dataset, pixels
 
 from onelook.data.dataset_spec import DatasetSpec, load_dataset_spec
-from onelook.data.scan import cache as scan_cache
 from onelook.data.scan.cache import load_scan, save_scan
 from onelook.data.scan.index import ScanResult, scan_split
 from onelook.data.scan.rules import ScanOptions
@@ -215,7 +214,7 @@ def test_temporary_folder_is_used_without_a_home(
     monkeypatch.setenv("HOME", str(tmp_path / "file/home"))
     monkeypatch.setenv("ONELOOK_CACHE", str(tmp_path / "file/own"))
     monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
-    monkeypatch.setattr(scan_cache.tempfile, "gettempdir", lambda: str(tmp_path))
+    monkeypatch.setattr("onelook.files.cache_folder.tempfile.gettempdir", lambda: str(tmp_path))
     folder = default_cache_folder()
     assert folder.parent == tmp_path
     assert folder.stat().st_mode & 0o777 == 0o700
