@@ -79,7 +79,7 @@ def test_a_log_file_gets_one_plain_line_per_epoch() -> None:
     assert "\r" not in text
     lines = [line for line in text.splitlines() if line.startswith("epoch ")]
     assert len(lines) == NUM_EPOCHS
-    assert "epoch 0/2: box 0.0512 obj 0.0345 cls 0.0123 lr 0.0101 640 px" in lines[0]
+    assert "epoch 0/2: box 0.0512 obj 0.0345 cls 0.0123 lr 0.0101 40 boxes 640 px" in lines[0]
     assert "mAP50" not in lines[0]
     assert f"mAP50 {METRICS.map50:.4f} mAP50-95 {METRICS.map50_95:.4f} fitness {METRICS.fitness:.4f} best" in lines[1]
     assert "best" not in lines[2]

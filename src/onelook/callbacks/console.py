@@ -20,8 +20,8 @@ from onelook.training.callback import Callback, CheckpointWritten, EpochEnd, Fit
 REFRESH_SECONDS = 0.5  # reading the losses makes a GPU wait: not after every batch
 # Titles and widths; a line fits into 80 columns.
 STEP_COLUMNS = (
-    ("epoch", 8), ("memory", 8), ("box", 8), ("obj", 8), ("cls", 8), ("lr", 9), ("size", 5), ("img/s", 7),
-    ("left", 8), ("run left", 10),
+    ("epoch", 8), ("memory", 8), ("box", 7), ("obj", 7), ("cls", 7), ("lr", 8), ("boxes", 6), ("size", 5),
+    ("img/s", 6), ("left", 8), ("run left", 9),
 )  # fmt: skip
 EPOCH_COLUMNS = (
     ("", 8), ("P", 8), ("R", 8), ("mAP50", 8), ("mAP50-95", 10), ("fitness", 9), ("trained", 9), ("validated", 11),
@@ -131,8 +131,9 @@ class ConsoleProgress(Callback):
             memory_in_use(),
             *(_number(loss) for loss in losses),
             f"{step.learning_rates[1]:.3g}",
+            str(step.num_boxes),
             str(step.imgsz),
-            "-" if math.isnan(speed) else f"{speed:.1f}",
+            "-" if math.isnan(speed) else f"{speed:.{1 if speed < 1000 else 0}f}",
             *(duration(seconds) for seconds in left),
         )
         return _cells(values, STEP_COLUMNS)
@@ -142,7 +143,12 @@ class ConsoleProgress(Callback):
         parts = [f"epoch {event.epoch}/{self._last_epoch}:"]
         parts += [f"{name} {_number(loss)}" for name, loss in zip(("box", "obj", "cls"), losses, strict=True)]
         if step is not None and step.epoch == event.epoch and self._pace is not None:
-            parts += [f"lr {step.learning_rates[1]:.3g}", f"{step.imgsz} px", memory_in_use()]
+            parts += [
+                f"lr {step.learning_rates[1]:.3g}",
+                f"{step.num_boxes} boxes",
+                f"{step.imgsz} px",
+                memory_in_use(),
+            ]
         if event.metrics is not None:
             names = ("P", "R", "mAP50", "mAP50-95", "fitness")
             parts += [f"{name} {value}" for name, value in zip(names, _figures(event.metrics), strict=True)]
