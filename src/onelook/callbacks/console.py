@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import textwrap
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -14,6 +15,7 @@ from rich.text import Text
 
 from onelook.callbacks.eta import Pace, duration
 from onelook.callbacks.peak_memory import memory_held
+from onelook.settings.series import PLACE, names_of
 from onelook.structures.metrics import DetectionMetrics
 from onelook.training.callback import Callback, CheckpointWritten, EpochEnd, FitEnd, FitStart, StepEnd
 
@@ -65,6 +67,7 @@ class ConsoleProgress(Callback):
         )
         if (event.start_epoch, event.start_batch) != (0, 0):
             self._say(f"going on at epoch {event.start_epoch}, batch {event.start_batch}")
+        self._say_settings(event)
         self._say(f"run folder: {event.run_folder}")
 
     def on_step_end(self, event: StepEnd) -> None:
@@ -156,6 +159,16 @@ class ConsoleProgress(Callback):
         took = event.train_seconds + event.val_seconds
         parts.append(f"took {duration(took)}, {duration(took * (self._last_epoch - event.epoch))} left")
         return " ".join(parts)
+
+    def _say_settings(self, event: FitStart) -> None:
+        """What differs from the defaults, and the scaled weight decay; a terminal gets several lines."""
+        settings, fields = event.settings, type(event.settings).model_fields
+        values = {name: getattr(settings, name) for name in fields if name not in names_of(type(settings), PLACE)}
+        changed = [f"{name} {value}" for name, value in values.items() if value != fields[name].default]
+        text = f"settings: {', '.join(changed) or 'the defaults'}; weight decay of an update: {event.weight_decay:.3g}"
+        width = max(20, self._console.width - 1) if self._is_live else len(text)
+        for line in textwrap.wrap(printable(text), width, subsequent_indent="  "):
+            self._say(line)
 
     def _say(self, text: str, *, style: str = "", end: str = "\n") -> None:
         """One line, cut at the right edge of a terminal; nothing in it is taken for markup."""

@@ -7,13 +7,13 @@ import logging
 import platform
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
+from onelook.callbacks.installation import checkout_commit, installed_version
 from onelook.callbacks.warning_log import MOST
 from onelook.data.capacity import available_processors
 from onelook.errors import DataError
@@ -143,9 +143,6 @@ def environment(device: str) -> dict[str, str]:
     found["torch"] = torch.__version__
     if torch.cuda.is_available() and torch.version.cuda is not None:
         found["CUDA"] = torch.version.cuda
-    for package in PACKAGES:
-        try:
-            found[package] = version(package)
-        except PackageNotFoundError:
-            continue
-    return found
+    found |= {package: number for package in PACKAGES if (number := installed_version(package))}
+    commit = checkout_commit()
+    return found | {"commit": commit} if commit else found

@@ -26,6 +26,7 @@ COMMANDS = {
     "anchors": "measure how well anchors suit a dataset, and find better ones",
     "check": "tell what is wrong with a dataset, and what cures it",
     "info": "show what a file of weights holds",
+    "env": "show versions and machine, for reports of problems",
     "convert": "write weights of YOLOv5 in Onelook's format, or smaller files",
     "convert-data": "write a dataset in another format of labels",
     "download": "fetch a dataset that a YAML describes, or a public one",
@@ -167,6 +168,10 @@ def _further_module(command: str) -> ModuleType:
         from onelook.cli import convert_data
 
         return convert_data
+    if command == "env":
+        from onelook.cli import env
+
+        return env
     if command == "report":
         from onelook.cli import report as report_command
 

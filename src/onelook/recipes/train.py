@@ -13,6 +13,7 @@ from typing import Any
 import torch
 
 from onelook.callbacks.dropped_boxes import DroppedBoxes, warn_of_dropped_boxes
+from onelook.callbacks.installation import unmet_requirements
 from onelook.callbacks.results_csv import ResultsCsv, SpeedCsv
 from onelook.callbacks.run_facts import RunFactsFile
 from onelook.callbacks.trackers.identity import known_identities
@@ -75,6 +76,8 @@ def train(given: Mapping[str, Any], *, file: Path | None = None, callbacks: Sequ
         resumed = resumed_everywhere(given, file, group)
         if resumed is not None and resumed.done:
             return group.together(lambda: result_of_finished(resumed, is_first=group.is_first))
+        for problem in unmet_requirements() if group.is_first else ():
+            logger.warning("%s", problem)
         prepared = prepare(given, file, stop, group, resumed=resumed)
         with _run_folder(prepared):
             trackers = trackers_for(prepared.settings) if group.is_first else []
@@ -233,6 +236,7 @@ def _fit_start(prepared: Prepared, schedule: Schedule, progress: Progress, contr
         model_summary=f"{prepared.label}, {parameters:,} parameters",
         indexes={split: scan.index for split, scan in scans.items()},
         control=control,
+        weight_decay=schedule.weight_decay,
     )
 
 

@@ -54,6 +54,7 @@ class FitStart:
         model_summary: name, parameters and GFLOPs in one line.
         indexes: images and labels by split, "train" and "val".
         control: to ask for an early end; keep it if you need it later.
+        weight_decay: of each update: the setting, scaled by its number of images.
     """
 
     settings: TrainSettings
@@ -68,6 +69,7 @@ class FitStart:
     model_summary: str
     indexes: Mapping[str, DatasetIndex] = field(default_factory=dict)
     control: RunControl = field(default_factory=RunControl)
+    weight_decay: float = 0.0
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,73 @@
+"""Versions of what is installed against what is required, and the commit of a checkout; nothing is ever installed."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from importlib.metadata import PackageNotFoundError, requires, version
+from pathlib import Path
+
+from onelook.errors import DataError
+from onelook.files.bounded import read_bounded
+
+ROOT = Path(__file__).parents[3]
+MAX_BYTES = 1 << 22
+
+
+def required_packages(*, extras: bool = False) -> dict[str, str]:
+    """The least version of every package that Onelook needs, by name.
+
+    Args:
+        extras: also of those that only its extras need.
+    """
+    try:
+        lines = requires("onelook") or []
+    except PackageNotFoundError:
+        return {}
+    found = [re.match(r"([A-Za-z0-9_.-]+)[>=]=([0-9.]+)", line) for line in lines if extras or "extra ==" not in line]
+    return {match[1]: match[2] for match in found if match}
+
+
+def installed_version(package: str) -> str:
+    """The version of a package; empty if it is not installed."""
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return ""
+
+
+def unmet_requirements() -> Iterator[str]:
+    """A sentence for every required package that is missing or too old."""
+    for package, least in required_packages().items():
+        found = installed_version(package)
+        if _numbers(found) < _numbers(least):
+            yield f"Onelook needs {package} {least} or newer; {f'{found} is' if found else 'it is not'} installed"
+
+
+def checkout_commit(root: Path = ROOT) -> str:
+    """The commit that a Git checkout stands at, read from its files; empty without a checkout."""
+    git = root / ".git"
+    if git.is_file():  # of another working tree of the same repository
+        git = root / _text(git).removeprefix("gitdir: ")
+    head = _text(git / "HEAD")
+    if not head.startswith("ref: "):
+        return _commit(head)
+    reference = head.removeprefix("ref: ")
+    shared = git / (_text(git / "commondir") or ".")
+    packed = (line.partition(" ") for line in _text(shared / "packed-refs").splitlines())
+    return _commit(_text(shared / reference) or next((sha for sha, _, name in packed if name == reference), ""))
+
+
+def _numbers(text: str) -> tuple[int, ...]:
+    return tuple(int(part) for part in re.findall(r"\d+", re.split(r"[+a-z]", text)[0]))
+
+
+def _commit(text: str) -> str:
+    return text[:12] if re.fullmatch(r"[0-9a-f]{40,64}", text) else ""
+
+
+def _text(path: Path) -> str:
+    try:
+        return read_bounded(path, MAX_BYTES).decode("utf-8", "replace").strip()
+    except DataError:
+        return ""
