@@ -145,7 +145,7 @@ def loop_step(settings: TrainSettings, batch: Batch, device: torch.device) -> Ca
         optimizer=create_optimizer(model, settings, schedule.weight_decay),
         scaler=torch.amp.GradScaler(device.type, enabled=False),
         loss=loss,
-        progress=Progress(),
+        progress=Progress(shards=1),
     )
     trainer = Trainer(
         state,

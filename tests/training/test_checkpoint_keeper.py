@@ -89,7 +89,8 @@ def test_saving_takes_less_than_two_percent_however_short_the_epochs(tmp_path: P
     for _ in range(2000):
         clock.now += 1.0
         training += 1.0
-        saver.save_if_due(state(), epoch_ended=True)
+        if saver.is_due(epoch_ended=True):
+            saver.save(state())
     spent = sum(event.seconds for event in seen.events)
     assert len(seen.events) > 20
     assert spent <= 0.02 * (training + spent)
@@ -100,7 +101,8 @@ def test_within_an_epoch_the_interval_decides(tmp_path: Path, clock: Clock) -> N
     saver, _ = keeper(tmp_path, clock, seen, save_interval=100.0)
     for _ in range(1000):
         clock.now += 1.0
-        saver.save_if_due(state(), epoch_ended=False)
+        if saver.is_due(epoch_ended=False):
+            saver.save(state())
     assert 8 <= len(seen.events) <= 10
 
 
@@ -108,8 +110,7 @@ def test_without_saving_nothing_is_written_until_told(tmp_path: Path, clock: Clo
     seen = Seen()
     saver, run = keeper(tmp_path, clock, seen, nosave=True)
     clock.now += 1000
-    saver.save_if_due(state(), epoch_ended=True)
-    assert not seen.events
+    assert not saver.is_due(epoch_ended=True)
     saver.save(state())
     assert run.last.is_file()
 

@@ -34,7 +34,7 @@ class Keeper(Protocol):
 
     def remember_best(self, state: TrainState, metrics: dict[str, Any]) -> None: ...
 
-    def save_if_due(self, state: TrainState, *, epoch_ended: bool) -> None: ...
+    def is_due(self, *, epoch_ended: bool) -> bool: ...
 
     def save_numbered(self, state: TrainState, epoch: int) -> None: ...
 
@@ -49,8 +49,9 @@ class NoCheckpoints:
     def remember_best(self, state: TrainState, metrics: dict[str, Any]) -> None:
         """Nothing."""
 
-    def save_if_due(self, state: TrainState, *, epoch_ended: bool) -> None:
-        """Nothing."""
+    def is_due(self, *, epoch_ended: bool) -> bool:
+        """Never."""
+        return False
 
     def save_numbered(self, state: TrainState, epoch: int) -> None:
         """Nothing."""
@@ -108,14 +109,13 @@ class CheckpointKeeper:
         tensors = {name: tensor.detach().clone() for name, tensor in detector_tensors(state.ema).items()}
         self._best = tensors, {"kind": KIND_DETECTOR, "metrics": metrics}
 
-    def save_if_due(self, state: TrainState, *, epoch_ended: bool) -> None:
-        """Save at the end of an epoch, or when the interval has passed, unless saving has cost too much so far."""
+    def is_due(self, *, epoch_ended: bool) -> bool:
+        """Whether to save now: at the end of an epoch or when the interval has passed, unless it has cost too much."""
         if self._settings.nosave:
-            return
+            return False
         now = self._clock()
-        is_due = epoch_ended or now - self._last_saved >= self._settings.save_interval
-        if is_due and self._spent + self._last_cost <= MAX_SHARE * (now - self._started):
-            self.save(state)
+        is_time = epoch_ended or now - self._last_saved >= self._settings.save_interval
+        return is_time and self._spent + self._last_cost <= MAX_SHARE * (now - self._started)
 
     def save_numbered(self, state: TrainState, epoch: int) -> None:
         """Keep the state after `epoch` in a file of its own if `save_period` asks for it."""

@@ -63,6 +63,27 @@ def apply_plan(optimizer: Optimizer, plan: StepPlan) -> None:
             group["momentum"] = plan.momentum
 
 
+def step_unless(optimizer: Optimizer, skip: Tensor) -> None:
+    """`optimizer.step()`, which changes nothing at all if `skip` is 1; the device decides, the host does not wait.
+
+    Fused optimizers obey `found_inf`, the way a `GradScaler` speaks to them. A skipped first step of SGD would leave
+    its new momentum buffers uninitialised, so they are made here: of zeros, which gives the same first step.
+
+    Args:
+        optimizer: one of `create_optimizer`.
+        skip: 0-d float32, 0 or 1, on the device of the parameters.
+    """
+    for group in optimizer.param_groups:
+        for parameter in group["params"] if group.get("momentum") else ():
+            if parameter.grad is not None and optimizer.state[parameter].get("momentum_buffer") is None:
+                optimizer.state[parameter]["momentum_buffer"] = torch.zeros_like(parameter)
+    setattr(optimizer, "found_inf", skip)  # noqa: B010 - torch declares no such attribute
+    try:
+        optimizer.step()
+    finally:
+        delattr(optimizer, "found_inf")
+
+
 def optimizer_tensors(optimizer: Optimizer, model: nn.Module) -> dict[str, Tensor]:
     """The optimiser's state as named tensors: `{state name}/{parameter name}`."""
     found = {}

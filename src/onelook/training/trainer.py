@@ -1,16 +1,15 @@
-"""The training loop: fit, train_epoch, train_step, update_weights. It is a pure function of data, settings and seed."""
+"""The training loop: fit, train_epoch, train_step. It is a pure function of data, settings and seed."""
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
-from torch import nn
+from torch import Tensor
 
-from onelook.errors import NumericsError, StopRequested
+from onelook.errors import StopRequested
 from onelook.inference.evaluator import Evaluation, Evaluator
 from onelook.processes.process_group import ProcessGroup
 from onelook.processes.stop_signal import StopSignal
@@ -20,12 +19,10 @@ from onelook.training.batch_gradient import Arithmetic, BatchGradient
 from onelook.training.callback import EpochEnd, FitEnd, Observers, StepEnd
 from onelook.training.checkpoint_keeper import Keeper
 from onelook.training.freeze import set_training_mode
-from onelook.training.optimizer import apply_plan
-from onelook.training.schedule import Schedule, StepPlan
+from onelook.training.schedule import Schedule
 from onelook.training.state import TrainState
+from onelook.training.weight_update import WeightUpdate
 
-MAX_GRADIENT_NORM = 10.0
-MAX_SKIPPED_UPDATES = 20
 STOP_REQUESTED = "stop requested"
 
 
@@ -79,9 +76,9 @@ class Trainer:
         self.stop = attendants.stop
         self.group = ProcessGroup() if group is None else group
         self.gradient = BatchGradient(state, self.group, schedule=schedule, arithmetic=arithmetic)
-        self._loss_sums = torch.zeros(3, dtype=torch.float64, device=arithmetic.device)
+        self.update = WeightUpdate(state)
+        self._loss_sums = self._sums_so_far()
         self._epoch_begun = time.perf_counter()
-        self._parameters = list(state.model.parameters())
 
     def fit(self) -> FitEnd:
         """Train until the last epoch is done, patience runs out, or a signal or an observer asks for an end.
@@ -100,7 +97,7 @@ class Trainer:
                 self.finish_epoch()
                 progress.stopped_early |= self.group.any(bool(control.reason))
         except StopRequested:
-            self._store_loss_sums()
+            self._settle()
             reason = STOP_REQUESTED
         if progress.stopped_early:
             reason = control.reason or "early stop"
@@ -112,16 +109,15 @@ class Trainer:
         """Train on the batches that this epoch still has; the last one is always followed by an update."""
         self._epoch_begun = time.perf_counter()
         set_training_mode(self.state.model, self.arithmetic.frozen)
-        self._loss_sums = torch.tensor(
-            self.state.progress.loss_sums, dtype=torch.float64, device=self.arithmetic.device
-        )
+        self._loss_sums = self._sums_so_far()
         while self.state.progress.batch < self.schedule.batches_per_epoch:
             updated = self.train_step(next(self.batches))
             if updated:
                 self.group.check(self.stop)
-                self._store_loss_sums()
-                self.keeper.save_if_due(self.state, epoch_ended=False)
-        self._store_loss_sums()
+                if self.keeper.is_due(epoch_ended=False):
+                    self._settle()
+                    self.keeper.save(self.state)
+        self._settle()
         self.group.rest()
 
     def train_step(self, batch: Batch) -> bool:
@@ -130,7 +126,7 @@ class Trainer:
         plan = self.schedule.at(progress.step)
         losses = self.gradient.add(batch, plan)
         if plan.is_update:
-            self.update_weights(plan)
+            self.update.apply(plan)
         self._loss_sums += losses.terms
         progress.batch += 1
         progress.step += 1
@@ -148,52 +144,6 @@ class Trainer:
             )
         )
         return plan.is_update
-
-    def update_weights(self, plan: StepPlan) -> None:
-        """Clip the gradients, move the weights and then their average; an update that is not finite is left out.
-
-        Raises:
-            NumericsError: 20 updates in a row were not finite, or the batch-norm statistics are not.
-        """
-        optimizer, scaler, progress = self.state.optimizer, self.state.scaler, self.state.progress
-        apply_plan(optimizer, plan)
-        scaler.unscale_(optimizer)
-        is_finite = self._clip_gradients()
-        if is_finite or scaler.is_enabled():
-            scaler.step(optimizer)
-        scaler.update()
-        optimizer.zero_grad(set_to_none=True)
-        if is_finite:
-            self.state.ema.update()
-            progress.skipped_updates = 0
-            return
-        self._refuse_poisoned_statistics()
-        progress.skipped_updates += 1
-        if progress.skipped_updates >= MAX_SKIPPED_UPDATES:
-            raise NumericsError(
-                f"{MAX_SKIPPED_UPDATES} updates in a row had gradients that are not finite, "
-                f"at epoch {progress.epoch}, batch {progress.batch}",
-                hint="lower `lr0`, or set `amp` to off, in a new run with `--weights`; the last checkpoint is finite",
-            )
-
-    def _clip_gradients(self) -> bool:
-        """Shorten the gradient of all parameters together to a norm of 10, if it is longer; whether it is finite."""
-        gradients = [parameter.grad for parameter in self._parameters if parameter.grad is not None]
-        norm = nn.utils.get_total_norm(gradients)
-        length = norm.item()
-        if length > MAX_GRADIENT_NORM:  # most are not, and a pass over all gradients is saved
-            nn.utils.clip_grads_with_norm_(self._parameters, MAX_GRADIENT_NORM, norm)
-        return math.isfinite(length)
-
-    def _refuse_poisoned_statistics(self) -> None:
-        """An update can be left out, but not what a forward pass did to the batch-norm statistics."""
-        poisoned = [name for name, buffer in self.state.model.named_buffers() if not buffer.isfinite().all()]
-        if poisoned:
-            raise NumericsError(
-                f"batch-norm statistics `{poisoned[0]}` are not finite at epoch {self.state.progress.epoch}, "
-                f"batch {self.state.progress.batch}",
-                hint="lower `lr0`, or set `amp` to off, in a new run with `--weights`; the last checkpoint is finite",
-            )
 
     def finish_epoch(self) -> None:
         """Validate, write down, choose the best, decide whether to go on, and save."""
@@ -215,7 +165,8 @@ class Trainer:
         if evaluation is not None and is_best:
             self.keeper.remember_best(state, metrics_document(evaluation.metrics, epoch))
         self.keeper.save_numbered(state, epoch)
-        self.keeper.save_if_due(state, epoch_ended=True)
+        if self.keeper.is_due(epoch_ended=True):
+            self.keeper.save(state)
         metrics = evaluation.metrics if evaluation is not None else None
         detections = evaluation.detections if evaluation is not None else ()
         seconds = trained - self._epoch_begun, validated - trained
@@ -238,7 +189,19 @@ class Trainer:
         progress, patience = self.state.progress, self.settings.patience
         return patience > 0 and progress.best_epoch >= 0 and progress.epoch - progress.best_epoch >= patience
 
-    def _store_loss_sums(self) -> None:
+    def _sums_so_far(self) -> Tensor:
+        """(3,) of the epoch under way, on the device; in float64 where the device has it."""
+        device = self.arithmetic.device
+        dtype = torch.float32 if device.type == "mps" else torch.float64
+        return torch.tensor(self.state.progress.loss_sums, dtype=dtype, device=device)
+
+    def _settle(self) -> None:
+        """Bring the progress up to date with what the device has done; until then nothing waits for it.
+
+        Raises:
+            NumericsError: the last update was one too many that was not finite.
+        """
+        self.update.settle()
         if self.state.progress.batch:
             self.state.progress.loss_sums = self._loss_sums.tolist()
 
