@@ -88,7 +88,7 @@ class _Verdict:
     def __init__(self, is_bad: Tensor, epoch: int, batch: int) -> None:
         self.place = f"at epoch {epoch}, batch {batch}"
         self._value = is_bad.to("cpu", non_blocking=is_bad.is_cuda)
-        self._copied = torch.cuda.Event() if is_bad.is_cuda else None
+        self._copied = torch.cuda.Event() if is_bad.is_cuda else None  # type: ignore[no-untyped-call]
         if self._copied is not None:
             self._copied.record()
 
