@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from onelook.doctor.findings import Finding, Scans
 from onelook.files.bounded import printable
+from onelook.geometry.iou import paired_iou
 from onelook.structures.dataset_index import DatasetIndex
 from onelook.training.autoanchor import SMALL_SIDE_PX, label_sizes_px
 
@@ -69,10 +70,7 @@ def overlapping_pairs(boxes_xyxy: Array, least_iou: float) -> list[tuple[int, in
         order = np.argsort(boxes_xyxy[:, 0], kind="stable")
         steps = [np.stack([order[:-step], order[step:]]) for step in range(1, _NEIGHBOURS + 1)]
         first, second = np.sort(np.concatenate(steps, axis=1), axis=0)
-    one, other = boxes_xyxy[first], boxes_xyxy[second]
-    shared = np.clip(np.minimum(one[:, 2:], other[:, 2:]) - np.maximum(one[:, :2], other[:, :2]), 0, None).prod(axis=1)
-    areas = [(boxes[:, 2:] - boxes[:, :2]).prod(axis=1) for boxes in (one, other)]
-    iou = shared / np.maximum(areas[0] + areas[1] - shared, 1e-12)
+    iou = paired_iou(boxes_xyxy[first], boxes_xyxy[second])
     kept = np.flatnonzero(iou >= least_iou)
     return sorted(zip(first[kept].tolist(), second[kept].tolist(), iou[kept].tolist(), strict=True))
 

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from onelook.geometry.iou import box_iou
 from onelook.structures.detections import Detections
 
 Array = npt.NDArray[Any]
@@ -93,7 +94,7 @@ def suspicions(images: Sequence[ImageComparison], num_classes: int) -> list[Susp
         images: those with labels and those without.
         num_classes: all class ids are below.
     """
-    overlaps = [_iou(one.detections.boxes, one.boxes_xyxy) for one in images]
+    overlaps = [box_iou(_floats(one.detections.boxes), _floats(one.boxes_xyxy)) for one in images]
     trust = _trust(images, overlaps, num_classes)
     found = [
         suspicion
@@ -139,7 +140,7 @@ def _trust(images: Sequence[ImageComparison], overlaps: Sequence[Array], num_cla
 def _at_edge(boxes_xyxy: Array, size_hw: tuple[int, int]) -> Array:
     """1 for boxes that reach an edge of their image, 0 for others, (N,)."""
     height, width = size_hw
-    left, top, right, bottom = np.asarray(boxes_xyxy, np.float64).reshape(-1, 4).T
+    left, top, right, bottom = _floats(boxes_xyxy).T
     margin_x, margin_y = EDGE * width, EDGE * height
     is_there = (left < margin_x) | (top < margin_y) | (right > width - margin_x) | (bottom > height - margin_y)
     edges: Array = is_there.astype(np.int64)
@@ -275,11 +276,5 @@ class _Contradictions:
         return Suspicion(kind, strength, image.split, image.image, **told)
 
 
-def _iou(one_xyxy: Array, other_xyxy: Array) -> Array:
-    """(D, M) overlap of each box with each."""
-    one, other = np.asarray(one_xyxy, np.float64)[:, None], np.asarray(other_xyxy, np.float64)[None]
-    shared = np.clip(np.minimum(one[..., 2:], other[..., 2:]) - np.maximum(one[..., :2], other[..., :2]), 0, None)
-    both = shared.prod(axis=-1)
-    areas = [(boxes[..., 2:] - boxes[..., :2]).prod(axis=-1) for boxes in (one, other)]
-    result: Array = both / np.maximum(areas[0] + areas[1] - both, 1e-12)
-    return result
+def _floats(boxes_xyxy: Array) -> Array:
+    return np.asarray(boxes_xyxy, np.float64).reshape(-1, 4)

@@ -1,26 +1,33 @@
-"""Overlap of boxes: between all pairs, and between matched pairs with the flavours that the box loss needs.
+"""Overlap of boxes, computed here only: all pairs, matched pairs, COCO's rule, and what the box loss needs.
 
-Letters: N, M boxes. Coordinates beyond 1e9 are treated as 1e9 and negative sizes as 0, so that every value and every
-gradient is finite for every finite input.
+Letters: N, M boxes. In the flavours for the loss, coordinates beyond 1e9 are treated as 1e9 and negative sizes as 0, so
+that every value and every gradient is finite for every finite input.
 """
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Any, TypeVar
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
 EPSILON = 1e-7
 LARGEST = 1e9
+SMALLEST_AREA = 1e-38
+
+Floats = npt.NDArray[np.float64]
+ArrayT = TypeVar("ArrayT", npt.NDArray[Any], Tensor)
 
 
-def box_iou(boxes_a_xyxy: Tensor, boxes_b_xyxy: Tensor) -> Tensor:
+def box_iou(boxes_a_xyxy: ArrayT, boxes_b_xyxy: ArrayT) -> ArrayT:
     """IoU of every box of A with every box of B, (N, M), 0 to 1.
 
     Args:
-        boxes_a_xyxy: (N, 4) corners.
+        boxes_a_xyxy: (N, 4) corners, NumPy or torch, floating; below 1e18, or areas overflow.
         boxes_b_xyxy: (M, 4) corners, same unit.
 
     Two boxes without any area overlap by 0, even if they are the same.
@@ -28,12 +35,41 @@ def box_iou(boxes_a_xyxy: Tensor, boxes_b_xyxy: Tensor) -> Tensor:
     >>> box_iou(torch.tensor([[0.0, 0.0, 2.0, 2.0]]), torch.tensor([[1.0, 0.0, 3.0, 2.0]])).round(decimals=4)
     tensor([[0.3333]])
     """
-    a, b = boxes_a_xyxy[:, None, :], boxes_b_xyxy[None, :, :]
-    width = (torch.minimum(a[..., 2], b[..., 2]) - torch.maximum(a[..., 0], b[..., 0])).clamp_(min=0)
-    height = (torch.minimum(a[..., 3], b[..., 3]) - torch.maximum(a[..., 1], b[..., 1])).clamp_(min=0)
-    intersection = width.mul_(height)
-    union = _area(a) + _area(b) - intersection
-    return torch.where(union > 0, intersection / union.where(union > 0, torch.ones_like(union)), 0.0)
+    return paired_iou(boxes_a_xyxy[:, None], boxes_b_xyxy[None])
+
+
+def paired_iou(boxes_a_xyxy: ArrayT, boxes_b_xyxy: ArrayT) -> ArrayT:
+    """IoU of box pairs, 0 to 1: (..., 4) corners that broadcast against each other; see `box_iou`."""
+    xp: Any = torch if isinstance(boxes_a_xyxy, Tensor) else np
+    a, b = boxes_a_xyxy, boxes_b_xyxy
+    overlap = xp.minimum(a[..., 2], b[..., 2])
+    overlap -= xp.maximum(a[..., 0], b[..., 0])
+    height = xp.minimum(a[..., 3], b[..., 3])
+    height -= xp.maximum(a[..., 1], b[..., 1])
+    overlap *= xp.clip(height, 0, None, out=height)  # in place: the table of a crowded image is large
+    xp.clip(overlap, 0, None, out=overlap)
+    union = _area(a) + _area(b) - overlap
+    overlap /= xp.clip(union, SMALLEST_AREA, None, out=union)
+    result: ArrayT = overlap
+    return result
+
+
+def coco_iou(boxes_xywh: Floats, labels_xywh: Floats, is_crowd: npt.NDArray[np.bool_]) -> Floats:
+    """(N,) overlap of matched pairs of `xywh` boxes with the very arithmetic of pycocotools; 0 where they do not touch.
+
+    Args:
+        boxes_xywh: (N, 4) of detections.
+        labels_xywh: (N, 4) of labels.
+        is_crowd: (N,) where set, the overlap is a share of the detection's own area.
+    """
+    low = np.maximum(boxes_xywh[:, :2], labels_xywh[:, :2])
+    high = np.minimum(boxes_xywh[:, :2] + boxes_xywh[:, 2:], labels_xywh[:, :2] + labels_xywh[:, 2:])
+    side = np.maximum(high - low, 0)
+    overlap = side[:, 0] * side[:, 1]
+    area = boxes_xywh[:, 2] * boxes_xywh[:, 3]
+    union = np.where(is_crowd, area, area + labels_xywh[:, 2] * labels_xywh[:, 3] - overlap)
+    iou: Floats = np.divide(overlap, union, out=np.zeros_like(overlap), where=overlap > 0)
+    return iou
 
 
 @dataclass(frozen=True)
@@ -41,7 +77,7 @@ class IouTerms:
     """What the IoU flavours of N matched pairs are made of, each (N,).
 
     Attributes:
-        iou: intersection over union.
+        iou: intersection over union, at most 1.
         union: area of the union.
         enclosing_area: area of the smallest box around both.
         enclosing_diagonal_sq: its squared diagonal.
@@ -68,7 +104,7 @@ def iou(boxes_a_cxcywh: Tensor, boxes_b_cxcywh: Tensor) -> Tensor:
 def giou(boxes_a_cxcywh: Tensor, boxes_b_cxcywh: Tensor) -> Tensor:
     """Generalised IoU of matched pairs, (N,), -1 to 1 (Rezatofighi et al. 2019, section 3)."""
     terms = iou_terms(boxes_a_cxcywh, boxes_b_cxcywh)
-    return terms.iou - (terms.enclosing_area - terms.union) / (terms.enclosing_area + EPSILON)
+    return terms.iou - (terms.enclosing_area - terms.union).clamp(min=0) / (terms.enclosing_area + EPSILON)
 
 
 def diou(boxes_a_cxcywh: Tensor, boxes_b_cxcywh: Tensor) -> Tensor:
@@ -89,7 +125,7 @@ def ciou(boxes_a_cxcywh: Tensor, boxes_b_cxcywh: Tensor) -> Tensor:
     terms = _terms(a, b)
     shape = (4 / math.pi**2) * (_aspect_angle(b) - _aspect_angle(a)).square()
     with torch.no_grad():
-        weight = shape / (shape - terms.iou + (1 + EPSILON))
+        weight = shape / (shape - terms.iou + (1 + EPSILON)).clamp(min=EPSILON)
     return _diou(terms) - weight * shape
 
 
@@ -102,7 +138,7 @@ def _terms(a: Tensor, b: Tensor) -> IouTerms:
     intersection = overlap_wh[:, 0] * overlap_wh[:, 1]
     union = a[:, 2] * a[:, 3] + b[:, 2] * b[:, 3] - intersection + EPSILON
     return IouTerms(
-        iou=intersection / union,
+        iou=(intersection / union).clamp(max=1),  # corners are rounded, and identical boxes came out above 1
         union=union,
         enclosing_area=enclosing_wh[:, 0] * enclosing_wh[:, 1],
         enclosing_diagonal_sq=enclosing_wh.square().sum(dim=1),
@@ -124,5 +160,5 @@ def _bounded(boxes_cxcywh: Tensor) -> Tensor:
     return torch.cat([centres, boxes_cxcywh[:, 2:4].clamp(0, LARGEST)], dim=1)
 
 
-def _area(boxes_xyxy: Tensor) -> Tensor:
+def _area(boxes_xyxy: Any) -> Any:
     return (boxes_xyxy[..., 2] - boxes_xyxy[..., 0]) * (boxes_xyxy[..., 3] - boxes_xyxy[..., 1])

@@ -15,13 +15,13 @@ from torch import Tensor
 
 from onelook.errors import SettingsError
 from onelook.geometry.boxes import cxcywh_to_xyxy
+from onelook.geometry.iou import box_iou
 
 Array: TypeAlias = Any
 """A NumPy array or a tensor."""
 
 CPU_BLOCK = 256
 GPU_BLOCK = 2048
-SMALLEST_AREA = 1e-38
 MAX_COORDINATE = 1e9
 """Pixels; areas of larger boxes would overflow float32 and spoil the overlap with every other box."""
 
@@ -186,17 +186,7 @@ def _survivors(iou: Array, iou_threshold: float, xp: Any) -> Array:
 
 def _iou(boxes: Array, labels: Array | None, first: Array, second: Array, xp: Any) -> Array:
     """(F, S) IoU of box `first[i]` and box `second[j]`; not above 0 where the labels differ or an area is 0."""
-    x1, y1, x2, y2 = boxes[first].T[:, :, None]
-    other_x1, other_y1, other_x2, other_y2 = boxes[second].T[:, None, :]
-    overlap = xp.minimum(x2, other_x2)
-    overlap -= xp.maximum(x1, other_x1)
-    xp.clip(overlap, 0, None, out=overlap)
-    height = xp.minimum(y2, other_y2)
-    height -= xp.maximum(y1, other_y1)
-    overlap *= xp.clip(height, 0, None, out=height)
-    union = (x2 - x1) * (y2 - y1) + (other_x2 - other_x1) * (other_y2 - other_y1)
-    union -= overlap
-    overlap /= xp.clip(union, SMALLEST_AREA, None, out=union)
+    overlap = box_iou(boxes[first], boxes[second])
     if labels is not None:
         overlap -= xp.abs(labels[first][:, None] - labels[second])  # by 0 or by 1 and more: exact
     return overlap

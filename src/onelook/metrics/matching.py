@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from onelook.geometry.iou import coco_iou
 from onelook.metrics.packing import Flags, Floats, Ints, PackedDetections, PackedLabels
 
 PAIRS_AT_A_TIME = 1 << 19
@@ -55,7 +56,7 @@ def overlapping_pairs(truths: PackedLabels, detections: PackedDetections, *, min
         ends = np.cumsum(count[rows])
         step = np.arange(len(detection)) - np.repeat(ends - count[rows], count[rows])
         truth = by_group[first[detection] + step]
-        iou = _coco_iou(detections.boxes_xywh[detection], truths.boxes_xywh[truth], truths.is_crowd[truth])
+        iou = coco_iou(detections.boxes_xywh[detection], truths.boxes_xywh[truth], truths.is_crowd[truth])
         found.append(Pairs(detection, truth, iou).rows(np.flatnonzero(iou >= min_iou)))
     return _join(found)
 
@@ -100,18 +101,6 @@ def _slices(rows: Ints, counts: Ints) -> list[Ints]:
     """`rows` cut so that each piece has `PAIRS_AT_A_TIME` pairs or is a single row."""
     cuts = np.flatnonzero(np.diff(np.cumsum(counts) // PAIRS_AT_A_TIME)) + 1
     return [piece for piece in np.split(rows, cuts) if len(piece)]
-
-
-def _coco_iou(detections: Floats, truths: Floats, is_crowd: Flags) -> Floats:
-    """(P,) overlap of rows of `xywh` boxes, with the very arithmetic of pycocotools; 0 where they do not touch."""
-    low = np.maximum(detections[:, :2], truths[:, :2])
-    high = np.minimum(detections[:, :2] + detections[:, 2:], truths[:, :2] + truths[:, 2:])
-    side = np.maximum(high - low, 0)
-    overlap = side[:, 0] * side[:, 1]
-    area = detections[:, 2] * detections[:, 3]
-    union = np.where(is_crowd, area, area + truths[:, 2] * truths[:, 3] - overlap)
-    iou: Floats = np.divide(overlap, union, out=np.zeros_like(overlap), where=overlap > 0)
-    return iou
 
 
 def _join(found: list[Pairs]) -> Pairs:
