@@ -133,6 +133,14 @@ def test_anchors_are_fitted_unless_that_is_switched_off(options: Options, tmp_pa
     assert fit(options, noautoanchor=False, anchors=4.4).anchors.shape == (3, 4, 2)
 
 
+def test_anchors_that_miss_many_labels_are_a_warning_with_a_cure(
+    options: Options, caplog: pytest.LogCaptureFixture
+) -> None:
+    fit(options, noautoanchor=False, anchor_t=1.01)
+    (message,) = [record.message for record in caplog.records if "anchors can match only" in record.message]
+    assert "use a larger `--imgsz`" in message and "`anchor_t`" in message
+
+
 @covers("train", "noplots")
 def test_noplots_writes_no_images(options: Options, plain: Trained) -> None:
     assert not [path for path in plain.result.run_folder.iterdir() if path.suffix in (".png", ".jpg")]

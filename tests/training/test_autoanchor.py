@@ -130,6 +130,14 @@ def test_small_labels_are_counted_and_mentioned(caplog: pytest.LogCaptureFixture
     assert "1 of 2 labels have a side below 3 pixels" in caplog.text
 
 
+def test_thin_objects_get_anchors_that_reach_them() -> None:
+    """Lines 1.6 pixels wide: a label is left out of the search only if both of its sides are below 2 pixels."""
+    sizes = np.column_stack([np.full(60, 1.6), rng(6).uniform(100, 160, 60)])
+    report = fit_anchors(sizes, GRID, anchor_t=4.0, seed=0)
+    assert report.best_possible_recall == 0.0
+    assert not report.kept and report.new_best_possible_recall == 1.0
+
+
 @pytest.mark.slow
 def test_a_large_data_set_takes_less_than_ten_seconds() -> None:
     sizes = long_sizes(860_000)

@@ -27,6 +27,7 @@ from onelook.training.autoanchor import (
     label_sizes_px,
     measure_anchors,
     search_anchors,
+    searchable,
 )
 from onelook.training.weights import DEFAULT_MODEL, load_detector
 
@@ -124,11 +125,11 @@ def _measured(
     model: DetectionModel, sizes_px: Array, settings: AnchorSettings, stop: StopSignal
 ) -> tuple[AnchorFit, AnchorFit]:
     """The anchors of the model and the new ones, measured on the labels."""
-    usable = sizes_px[(sizes_px >= LEAST_SIDE_PX).all(axis=1)]
+    usable = searchable(sizes_px)
     if len(usable) == 0:
         raise DataError(
             f"no label of the {len(sizes_px)} in split `train` of `{settings.data}` is {LEAST_SIDE_PX:g} pixels wide "
-            f"and high in images of {settings.imgsz} pixels",
+            f"or high in images of {settings.imgsz} pixels",
             hint="label objects, or look at a larger `--imgsz`",
         )
     current = model.anchor_grid.anchors.double().numpy()

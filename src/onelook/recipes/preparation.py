@@ -28,7 +28,7 @@ from onelook.settings.build import build_settings
 from onelook.settings.series import storable
 from onelook.settings.train import TrainSettings
 from onelook.training.auto_settings import settle
-from onelook.training.autoanchor import check_anchors
+from onelook.training.autoanchor import GOOD_RECALL, check_anchors
 from onelook.training.freeze import frozen_rows
 from onelook.training.weights import model_of, starting_model
 
@@ -183,6 +183,12 @@ def _fit_anchors(
         placeholders=placeholders,
         stop_requested=lambda: stop.requested,
     )
+    if report.new_best_possible_recall <= GOOD_RECALL:
+        logger.warning(
+            "the anchors can match only %.1f %% of the labels and no better ones were found; the other objects cannot "
+            "be learned: use a larger `--imgsz` if they are small or thin, or a larger `anchor_t`",
+            100 * report.new_best_possible_recall,
+        )
     if report.kept:
         logger.info("anchors kept: they can match %.1f %% of the labels", 100 * report.best_possible_recall)
         return

@@ -145,7 +145,7 @@ def fit_anchors(
     if num_small:
         logger.warning("%d of %d labels have a side below %g pixels", num_small, len(sizes_px), SMALL_SIDE_PX)
     kept, chosen, new_recall, new_matched = True, anchor_grid.anchors.detach().float().cpu(), recall, matched
-    usable = sizes_px[(sizes_px >= LEAST_SIDE_PX).all(axis=1)]
+    usable = searchable(sizes_px)
     if (placeholders or recall <= GOOD_RECALL) and len(usable):
         found = search_anchors(usable, len(own), anchor_t=anchor_t, seed=seed, stop_requested=stop_requested)
         found_recall, found_matched = anchor_recall(sizes_px, found, anchor_t=anchor_t)
@@ -166,6 +166,12 @@ def fit_anchors(
         num_labels=len(sizes_px),
         num_small=num_small,
     )
+
+
+def searchable(sizes_px: Array) -> Array:
+    """The labels that a search looks at, (M, 2) of (N, 2): all but those with both sides below 2 px."""
+    found: Array = sizes_px[(sizes_px >= LEAST_SIDE_PX).any(axis=1)]
+    return found
 
 
 def anchor_recall(sizes_px: Array, anchors_px: Array, *, anchor_t: float) -> tuple[float, float]:
