@@ -6,6 +6,7 @@ A step is one batch; an update is one change of the weights, made of one or more
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -112,7 +113,7 @@ class Schedule:
     @cached_property
     def total_updates(self) -> int:
         """Updates of the whole run, those of the warm-up counted as if they were not more frequent."""
-        return self.settings.epochs * math.ceil(self.batches_per_epoch / self.accumulate)
+        return self.settings.epochs * len(self._updates([self.accumulate] * self.batches_per_epoch))
 
     @cached_property
     def weight_decay(self) -> float:
@@ -123,8 +124,7 @@ class Schedule:
     def update_strength(self) -> int:
         """How many images the gradient of an update stands for: those it has, but at least 64.
 
-        The loss is a sum over images. Without this, an update of 16 images would be a quarter as strong as one of 64,
-        and so would the last update of an epoch that has a few images left.
+        The loss is a sum over images. Without this, an update of 16 images would be a quarter as strong as one of 64.
         """
         return max(self.batch_size * self.accumulate, NOMINAL_BATCH)
 
@@ -159,16 +159,32 @@ class Schedule:
 
     def _plan_epoch(self, epoch: int) -> list[tuple[bool, float]]:
         plan: list[tuple[bool, float]] = []
-        first = 0
-        for batch in range(self.batches_per_epoch):
-            is_last = batch == self.batches_per_epoch - 1
-            waiting = batch + 1 - first
-            if is_last or waiting >= self._accumulate_at(epoch * self.batches_per_epoch + batch):
-                places = sum(self.places_in(number) for number in range(first, batch + 1))
-                scale = self.update_strength / places
-                plan += [(False, scale)] * (waiting - 1) + [(True, scale)]
-                first = batch + 1
+        first_step = epoch * self.batches_per_epoch
+        for batches in self._updates([self._accumulate_at(first_step + b) for b in range(self.batches_per_epoch)]):
+            scale = self.update_strength / sum(map(self.places_in, batches))
+            plan += [(False, scale)] * (len(batches) - 1) + [(True, scale)]
         return plan
+
+    def _updates(self, accumulate: Sequence[int]) -> list[range]:
+        """The batches of an epoch that make each of its updates.
+
+        What is left at the end, if it is less than half of an update, joins the update before it: every update is
+        equally strong, and one image must not count like 64.
+
+        Args:
+            accumulate: steps per update, as asked for at every batch.
+        """
+        updates: list[range] = []
+        first = 0
+        for batch, wanted in enumerate(accumulate):
+            if batch + 1 - first >= wanted or batch + 1 == len(accumulate):
+                updates.append(range(first, batch + 1))
+                first = batch + 1
+        full = accumulate[-1] * self.places_in(0)
+        if len(updates) > 1 and 2 * sum(map(self.places_in, updates[-1])) < full:
+            last = updates.pop()
+            updates[-1] = range(updates[-1].start, last.stop)
+        return updates
 
     def _accumulate_at(self, step: int) -> int:
         if step >= self.warmup_steps:
