@@ -107,3 +107,16 @@ def test_the_memory_of_the_average_fits_the_run(total: int, late: float) -> None
     ema = ModelEma(net(), total_updates=total)
     assert ema.decay_at(100_000) == pytest.approx(late)
     assert ema.decay_at(1) <= ema.decay_at(2) <= late
+
+
+@pytest.mark.parametrize(("total", "equal"), [(24, True), (25, True), (50, False)])
+def test_the_average_of_a_run_of_up_to_25_updates_is_the_weights_themselves(total: int, equal: bool) -> None:
+    model = net()
+    ema = ModelEma(model, total_updates=total)
+    for _ in range(total):
+        with torch.no_grad():
+            for parameter in model.parameters():
+                parameter.add_(0.01)
+        ema.update()
+    same = [torch.equal(a, b) for a, b in zip(ema.module.parameters(), model.parameters(), strict=True)]
+    assert all(same) == equal

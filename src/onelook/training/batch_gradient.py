@@ -92,10 +92,16 @@ class BatchGradient:
         while True:
             self._sum.begin()
             bounds = self._bounds()
-            self._statistics.begin([self._settings.sync_bn or a < b for a, b in pairwise(bounds)])
-            terms, problem = self._try(batch, plan, bounds)
-            self._sum.exchange()
-            if not self._group.any(problem is not None):
+            share = bounds[-1] / self._schedule.places_in(0)
+            self._statistics.begin([self._settings.sync_bn or a < b for a, b in pairwise(bounds)], share=share)
+            try:
+                terms, problem = self._try(batch, plan, bounds)
+                self._sum.exchange()
+                is_done = not self._group.any(problem is not None)
+            except BaseException:
+                self._statistics.discard()
+                raise
+            if is_done:
                 self._sum.accept()
                 self._statistics.finish()
                 return BatchLosses(self._added_up(terms), max(self._size_hw(batch.images)))

@@ -20,6 +20,9 @@ class SharedStatistics:
     taken in the order of the shards, so that it does not depend on their processes. For every batch: `begin`,
     `end_shard` after every shard, `finish`; or `discard`.
 
+    The layers' counters of batches are kept here meanwhile, and all move at once: layer by layer they cost as many
+    kernel launches as there are layers.
+
     Args:
         model: layers that are in evaluation mode when a batch begins are left alone.
         loss: with its weights, which move under auto-balance.
@@ -34,25 +37,26 @@ class SharedStatistics:
         self._group = group
         self._device = next(model.parameters()).device
         self._is_used: list[bool] = []
+        self._share = 1.0
         self._running: list[Tensor] = []
-        self._counts: list[Tensor] = []
+        self._counters: list[tuple[_BatchNorm, Tensor]] = []
         self._start = torch.empty(0)
-        self._start_counts: list[Tensor] = []
         self._found: list[Tensor] = []
 
-    def begin(self, is_used: Sequence[bool]) -> None:
+    def begin(self, is_used: Sequence[bool], *, share: float = 1.0) -> None:
         """Remember where the shards start.
 
         Args:
             is_used: for every shard of the batch, in all processes, whether it is computed.
+            share: images of the batch over those of a full one; the statistics move by that share only.
         """
         self._is_used = list(is_used)
+        self._share = share
         training = [layer for layer in self._layers if layer.training]
         running = [buffer for layer in training for buffer in (layer.running_mean, layer.running_var)]
         self._running = [buffer for buffer in running if buffer is not None]
-        self._counts = [layer.num_batches_tracked for layer in training if layer.num_batches_tracked is not None]
+        self._take_counters(training)
         self._start = self._now()
-        self._start_counts = [count.clone() for count in self._counts]
         self._found = []
 
     def end_shard(self) -> None:
@@ -62,9 +66,21 @@ class SharedStatistics:
             self._put(self._start)
 
     def finish(self) -> None:
-        """Leave the mean over all shards that were computed."""
-        if len(self._is_used) == 1:
-            return
+        """Leave the mean over all shards that were computed, as far as the batch counts."""
+        if len(self._is_used) > 1:
+            self._put(self._weighed(self._mean()))
+        elif self._share < 1:
+            self._put(self._weighed(self._now()))
+        if self._counters:
+            torch._foreach_add_([count for _, count in self._counters], 1)
+        self._give_counters_back()
+
+    def discard(self) -> None:
+        """Put everything back to where the shards started."""
+        self._put(self._start)
+        self._give_counters_back()
+
+    def _mean(self) -> Tensor:
         own_shards = len(self._is_used) // self._group.world_size
         rows = torch.stack([*self._found, *[self._start] * (own_shards - len(self._found))])
         used = iter(self._is_used)
@@ -73,23 +89,31 @@ class SharedStatistics:
             mine = [next(used) for _ in range(own_shards)]
             for row in found[: sum(mine)]:
                 total = total + row
-        self._put(total / sum(self._is_used))
-        for count, start in zip(self._counts, self._start_counts, strict=True):
-            count.copy_(start + 1)
+        return total / sum(self._is_used)
 
-    def discard(self) -> None:
-        """Put everything back to where the shards started."""
-        self._put(self._start)
-        for count, start in zip(self._counts, self._start_counts, strict=True):
-            count.copy_(start)
+    def _weighed(self, values: Tensor) -> Tensor:
+        return values if self._share == 1 else self._start.lerp(values, self._share)
+
+    def _take_counters(self, layers: Sequence[_BatchNorm]) -> None:
+        """Without its counter a layer does everything but count; one without momentum needs it."""
+        self._counters = []
+        for layer in layers:
+            if layer.num_batches_tracked is not None and layer.momentum is not None:
+                self._counters.append((layer, layer.num_batches_tracked))
+                layer.num_batches_tracked = None
+
+    def _give_counters_back(self) -> None:
+        for layer, count in self._counters:
+            layer.num_batches_tracked = count
+        self._counters = []
 
     def _now(self) -> Tensor:
         """All statistics one after the other; the weights of the loss come last."""
-        return torch.cat([*(buffer.detach() for buffer in self._running), self._loss.balance.to(self._device)])
+        return torch.cat([*self._running, self._loss.balance.to(self._device)])
 
     def _put(self, values: Tensor) -> None:
         sizes = [buffer.numel() for buffer in self._running]
         *parts, balance = torch.split(values, [*sizes, self._loss.balance.numel()])
-        for buffer, part in zip(self._running, parts, strict=True):
-            buffer.copy_(part)
+        if parts:
+            torch._foreach_copy_(self._running, parts)
         self._loss.balance = balance.clone()

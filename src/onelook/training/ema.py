@@ -19,7 +19,7 @@ class ModelEma:
 
     The decay grows with the number of updates n as D (1 - exp(-n / R)), so that early averages forget fast. D is
     0.9999 and R is 2000 in long runs. A short run would end before such an average has any memory, so there the
-    memory 1 / (1 - D) is 4 % and the ramp R is 10 % of its updates.
+    memory 1 / (1 - D) is 4 % and the ramp R is 10 % of its updates; with up to 25, the average is the weights.
 
     Args:
         model: copied once; the copy (`module`) stays in evaluation mode and has no gradients.
@@ -31,7 +31,7 @@ class ModelEma:
         self.updates = 0
         self._max_decay = min(MAX_DECAY, 1 - 1 / max(MEMORY_SHARE * total_updates, 1))
         self._ramp = min(RAMP_UPDATES, max(RAMP_SHARE * total_updates, 1))
-        self._averaged, self._sources, self._copied = _pairs(self.module, model)
+        self._averaged, self._sources, self._copied, self._originals = _pairs(self.module, model)
 
     def decay_at(self, updates: int) -> float:
         """Share of the old average that update number `updates`, from 1, keeps."""
@@ -42,17 +42,19 @@ class ModelEma:
         """Move the average towards the model; call once after each weight update."""
         self.updates += 1
         torch._foreach_lerp_(self._averaged, self._sources, 1 - self.decay_at(self.updates))
-        for target, source in self._copied:
-            target.copy_(source)
+        if self._copied:
+            torch._foreach_copy_(self._copied, self._originals)
 
 
-def _pairs(average: nn.Module, model: nn.Module) -> tuple[list[Tensor], list[Tensor], list[tuple[Tensor, Tensor]]]:
+def _pairs(average: nn.Module, model: nn.Module) -> tuple[list[Tensor], list[Tensor], list[Tensor], list[Tensor]]:
+    """Tensors that are averaged and where they come from, tensors that are copied and where they come from."""
     sources = model.state_dict(keep_vars=True)
-    averaged, paired, copied = [], [], []
+    averaged, averaged_from, copied, copied_from = [], [], [], []
     for name, tensor in average.state_dict(keep_vars=True).items():
         if tensor.is_floating_point():
             averaged.append(tensor.detach())
-            paired.append(sources[name].detach())
+            averaged_from.append(sources[name].detach())
         else:
-            copied.append((tensor, sources[name]))
-    return averaged, paired, copied
+            copied.append(tensor)
+            copied_from.append(sources[name])
+    return averaged, averaged_from, copied, copied_from

@@ -72,7 +72,7 @@ class GradientSum:
             known = zip(self._has_gradient, self._parameters, strict=True)
             self._has_gradient = [before or parameter.grad is not None for before, parameter in known]
         if self._is_strict:
-            self._strict_shards.append(_flat(self._parameters))
+            self._strict_shards.append(_Flat(self._parameters).fill())
             self._clear()
         self._arm_before_last()
 
@@ -87,9 +87,16 @@ class GradientSum:
 
     def accept(self) -> None:
         """Leave in `parameter.grad` the sum over this batch and those before."""
+        new: list[Tensor] = []
+        before: list[Tensor] = []
         for parameter, earlier in zip(self._parameters, self._earlier, strict=True):
-            if earlier is not None:
-                parameter.grad = earlier if parameter.grad is None else parameter.grad.add_(earlier)
+            if parameter.grad is None:
+                parameter.grad = earlier
+            elif earlier is not None:
+                new.append(parameter.grad)
+                before.append(earlier)
+        if new:
+            torch._foreach_add_(new, before)
         self._earlier = []
 
     def discard(self) -> None:
@@ -119,17 +126,17 @@ class GradientSum:
     def _add_in_order(self) -> None:
         """Chunk by chunk: gather the shards of all processes and add them one after the other."""
         while len(self._strict_shards) < self._own_shards:
-            self._strict_shards.append(_flat(self._parameters))
+            self._strict_shards.append(_Flat(self._parameters).fill())
         own = torch.stack(self._strict_shards)
-        total = torch.empty_like(own[0])
+        total = _Flat(self._parameters)
         for start in range(0, own.shape[1], STRICT_CHUNK):
             chunk = own[:, start : start + STRICT_CHUNK].contiguous()
             shards = [shard for gathered in self._group.gather(chunk) for shard in gathered.unbind()]
             added = shards[0]
             for shard in shards[1:]:
                 added = added + shard
-            total[start : start + STRICT_CHUNK] = added
-        _spread(total, self._parameters)
+            total.memory[start : start + STRICT_CHUNK] = added
+        total.spread()
         self._strict_shards = []
 
 
@@ -143,27 +150,28 @@ class _Buckets:
 
     def __init__(self, parameters: Sequence[nn.Parameter], group: ProcessGroup) -> None:
         self._group = group
-        self._buckets = _filled(parameters)
-        self._bucket_of = {parameter: number for number, bucket in enumerate(self._buckets) for parameter in bucket}
+        buckets = _filled(parameters)
+        self._bucket_of = {parameter: number for number, bucket in enumerate(buckets) for parameter in bucket}
+        self._buckets = [_Flat(bucket) for bucket in buckets]
         self._is_armed = False
         self._missing = [0] * len(self._buckets)
-        self._sent: list[tuple[Tensor, Pending]] = []
+        self._sent: list[Pending] = []
         for parameter in parameters:
             parameter.register_post_accumulate_grad_hook(self._on_gradient)  # type: ignore[no-untyped-call]
 
     def arm(self) -> None:
         """From now on gradients are final: send each bucket when it is complete."""
         self._is_armed = True
-        self._missing = [len(bucket) for bucket in self._buckets]
+        self._missing = [len(bucket.parameters) for bucket in self._buckets]
 
     def finish(self) -> None:
         """Send what is left, wait for all, and put the sums into `parameter.grad`."""
         self._is_armed = False
         while len(self._sent) < len(self._buckets):
             self._send()
-        for bucket, (flat, pending) in zip(self._buckets, self._sent, strict=True):
+        for bucket, pending in zip(self._buckets, self._sent, strict=True):
             pending.wait()
-            _spread(flat, bucket)
+            bucket.spread()
         self._sent = []
 
     def _on_gradient(self, parameter: Tensor) -> None:
@@ -175,8 +183,7 @@ class _Buckets:
             self._send()
 
     def _send(self) -> None:
-        flat = _flat(self._buckets[len(self._sent)])
-        self._sent.append((flat, self._group.add_up(flat)))
+        self._sent.append(self._group.add_up(self._buckets[len(self._sent)].fill()))
 
 
 def _filled(parameters: Sequence[nn.Parameter]) -> list[list[nn.Parameter]]:
@@ -193,20 +200,34 @@ def _filled(parameters: Sequence[nn.Parameter]) -> list[list[nn.Parameter]]:
     return buckets
 
 
-def _flat(parameters: Sequence[nn.Parameter]) -> Tensor:
-    """All gradients one after the other."""
-    return torch.cat([_gradient(parameter).reshape(-1) for parameter in parameters])
+class _Flat:
+    """Room for the gradients of parameters, one after the other.
 
+    Attributes:
+        parameters: whose gradients; all of one type and on one device.
+        memory: (n,) all numbers.
+    """
 
-def _gradient(parameter: nn.Parameter) -> Tensor:
-    return torch.zeros_like(parameter) if parameter.grad is None else parameter.grad
+    def __init__(self, parameters: Sequence[nn.Parameter]) -> None:
+        self.parameters = parameters
+        sizes = [parameter.numel() for parameter in parameters]
+        self.memory = parameters[0].new_empty(sum(sizes), requires_grad=False)
+        parts = self.memory.split(sizes)
+        self._parts = [part.view(parameter.shape) for part, parameter in zip(parts, parameters, strict=True)]
 
+    def fill(self) -> Tensor:
+        """The memory with the gradients in it; those that are not there as zeros."""
+        parts = zip(self._parts, self.parameters, strict=True)
+        found = [(part, parameter.grad) for part, parameter in parts if parameter.grad is not None]
+        if len(found) < len(self._parts):
+            self.memory.zero_()
+        if found:
+            torch._foreach_copy_([part for part, _ in found], [gradient for _, gradient in found])
+        return self.memory
 
-def _spread(flat: Tensor, parameters: Sequence[nn.Parameter]) -> None:
-    """The inverse of `_flat`, with each gradient in the memory layout of its parameter."""
-    start = 0
-    for parameter in parameters:
-        part = flat[start : start + parameter.numel()].view(parameter.shape)
-        gradient = torch.empty_like(parameter) if parameter.grad is None else parameter.grad
-        parameter.grad = gradient.copy_(part)
-        start += parameter.numel()
+    def spread(self) -> None:
+        """Copy the memory to `parameter.grad`, in the memory layout of each parameter."""
+        for parameter in self.parameters:
+            if parameter.grad is None:
+                parameter.grad = torch.empty_like(parameter)
+        torch._foreach_copy_([p.grad for p in self.parameters if p.grad is not None], self._parts)
