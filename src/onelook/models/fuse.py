@@ -41,13 +41,17 @@ def halved(model: DetectionModel) -> DetectionModel:
 
 
 def folded(convolution: nn.Conv2d, norm: nn.BatchNorm2d) -> nn.Conv2d:
-    """One convolution that does what `convolution` and then `norm` in evaluation mode do; computed in float64."""
-    mean, variance = norm.get_buffer("running_mean").double(), norm.get_buffer("running_var").double()
-    gain = norm.weight.double() / torch.sqrt(variance + norm.eps)
-    bias = torch.zeros_like(mean) if convolution.bias is None else convolution.bias.double()
-    weight = convolution.weight.double() * gain[:, None, None, None]
-    dtype = convolution.weight.dtype
+    """One convolution that does what `convolution` and then `norm` in evaluation mode do.
+
+    Computed in float64 and in main memory: not every device has float64.
+    """
+    mean, variance = (norm.get_buffer(name).cpu().double() for name in ("running_mean", "running_var"))
+    gain = norm.weight.detach().cpu().double() / torch.sqrt(variance + norm.eps)
+    bias = torch.zeros_like(mean) if convolution.bias is None else convolution.bias.detach().cpu().double()
+    weight = convolution.weight.detach().cpu().double() * gain[:, None, None, None]
+    bias = norm.bias.detach().cpu().double() + (bias - mean) * gain
     result = copy.deepcopy(convolution)
-    result.weight = nn.Parameter(weight.to(dtype), requires_grad=False)
-    result.bias = nn.Parameter((norm.bias.double() + (bias - mean) * gain).to(dtype), requires_grad=False)
+    old = convolution.weight
+    result.weight = nn.Parameter(weight.to(old.dtype).to(old.device), requires_grad=False)
+    result.bias = nn.Parameter(bias.to(old.dtype).to(old.device), requires_grad=False)
     return result

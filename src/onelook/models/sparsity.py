@@ -94,4 +94,4 @@ def _cut(magnitudes: Sequence[Tensor], percentage: float) -> float:
 
 
 def _share(chosen: Tensor) -> float:
-    return float(chosen.double().mean())
+    return float(chosen.cpu().double().mean())

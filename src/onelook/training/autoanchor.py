@@ -139,7 +139,7 @@ def fit_anchors(
         sizes_px: (M, 2) width, height of the labels in pixels of the training image.
         anchor_grid, anchor_t, seed, placeholders, stop_requested: see `check_anchors`.
     """
-    own = anchor_grid.anchors.detach().double().cpu().numpy().reshape(-1, 2)
+    own = anchor_grid.anchors.detach().cpu().double().numpy().reshape(-1, 2)
     recall, matched = anchor_recall(sizes_px, own, anchor_t=anchor_t)
     num_small = int((sizes_px < SMALL_SIDE_PX).any(axis=1).sum())
     if num_small:

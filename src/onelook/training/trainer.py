@@ -190,10 +190,9 @@ class Trainer:
         return patience > 0 and progress.best_epoch >= 0 and progress.epoch - progress.best_epoch >= patience
 
     def _sums_so_far(self) -> Tensor:
-        """(3,) of the epoch under way, on the device; in float64 where the device has it."""
+        """(3,) of the epoch under way, on the device."""
         device = self.arithmetic.device
-        dtype = torch.float32 if device.type == "mps" else torch.float64
-        return torch.tensor(self.state.progress.loss_sums, dtype=dtype, device=device)
+        return torch.tensor(self.state.progress.loss_sums, dtype=widest_float(device), device=device)
 
     def _settle(self) -> None:
         """Bring the progress up to date with what the device has done; until then nothing waits for it.
@@ -215,6 +214,11 @@ class Trainer:
             history=tuple(progress.history),
             seconds=time.perf_counter() - begun,
         )
+
+
+def widest_float(device: torch.device) -> torch.dtype:
+    """The most precise type that the device computes in."""
+    return torch.float32 if device.type == "mps" else torch.float64
 
 
 def _ap_of_all_classes(metrics: DetectionMetrics, num_classes: int) -> list[float]:
