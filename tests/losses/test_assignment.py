@@ -7,8 +7,8 @@ import math
 import numpy as np
 import pytest
 import torch
+from plain_loss import LayerMatches, assign
 
-from onelook.losses.assignment import LayerMatches, assign
 from onelook.structures.anchors import AnchorGrid
 from onelook.structures.batch import Targets
 

@@ -8,6 +8,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
+from plain_loss import plain_loss
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 
 from onelook.losses.detection_loss import DetectionLoss
 from onelook.settings.hyperparameters import Hyperparameters
@@ -177,3 +180,60 @@ def test_loss_and_gradient_are_finite_for_any_finite_input(boxes: np.ndarray, lo
     assert terms.total.isfinite()
     terms.total.backward()
     assert all(raw_map.grad is not None and raw_map.grad.isfinite().all() for raw_map in raw)
+
+
+def crowd(per_image: int, images: int = 2) -> Targets:
+    rng = np.random.Generator(np.random.Philox(key=per_image))
+    count = per_image * images
+    boxes = np.column_stack([rng.uniform(0, 1, (count, 2)), rng.uniform(0.02, 0.9, (count, 2))])
+    return Targets(
+        torch.arange(count) % images, torch.from_numpy(rng.integers(0, 3, count)), torch.from_numpy(boxes).float()
+    )
+
+
+@pytest.mark.parametrize("changes", [{}, {"fl_gamma": 1.5, "label_smoothing": 0.1, "cls_pw": 0.5, "obj_pw": 2.0}])
+@pytest.mark.parametrize("per_image", [0, 1, 2, 8, 33, 300])
+def test_value_and_gradient_equal_the_plain_form(per_image: int, changes: dict[str, float]) -> None:
+    loss, targets = criterion(**changes), crowd(per_image)
+    ours, plain = maps(), maps()
+    found = loss(ours, targets)
+    total, terms = plain_loss(loss, plain, targets)
+    assert found.total.item() == pytest.approx(total.item(), rel=3e-7)
+    assert values(found) == pytest.approx(terms.tolist(), rel=3e-7)
+    found.total.backward()
+    total.backward()
+    for one, other in zip(ours, plain, strict=True):
+        torch.testing.assert_close(one.grad, other.grad, atol=1e-6, rtol=0)
+
+
+@pytest.mark.parametrize(("count", "length"), [(0, 16), (1, 16), (16, 16), (17, 32), (130, 160), (600, 640)])
+def test_targets_come_in_few_lengths(count: int, length: int) -> None:
+    targets = crowd(count, images=1)
+    padded = targets.padded()
+    assert len(padded) == length
+    assert torch.equal(padded.boxes[:count], targets.boxes) and (padded.boxes[count:] == 0).all()
+
+
+def test_operations_and_shapes_follow_from_the_length_alone() -> None:
+    """The same operations on the same shapes for other boxes: no match is picked out by its value."""
+
+    class Log(TorchDispatchMode):
+        def __init__(self) -> None:
+            super().__init__()
+            self.found: list[tuple[str, list[torch.Size]]] = []
+
+        def __torch_dispatch__(self, func, types, args=(), kwargs=None):  # type: ignore[no-untyped-def]
+            result = func(*args, **(kwargs or {}))
+            self.found.append((str(func), [x.shape for x in tree_leaves(result) if isinstance(x, torch.Tensor)]))
+            return result
+
+    loss = criterion()
+    loss(maps(), NO_TARGETS)
+    logs = []
+    for targets in (NO_TARGETS, TARGETS, crowd(8)):
+        raw = maps()
+        with Log() as log:
+            loss(raw, targets.padded()).total.backward()
+        logs.append(log.found)
+    assert logs[0] == logs[1] == logs[2]
+    assert not any(name.startswith(("aten.nonzero", "aten._local_scalar_dense")) for name, _ in logs[0])

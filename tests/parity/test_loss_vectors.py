@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 import torch
+from plain_loss import LayerMatches, assign
 
 from onelook.geometry.iou import ciou, diou, giou, iou
-from onelook.losses.assignment import LayerMatches, assign
 from onelook.losses.detection_loss import DetectionLoss
 from onelook.settings.hyperparameters import Hyperparameters
 from onelook.structures.anchors import AnchorGrid

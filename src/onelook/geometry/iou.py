@@ -21,6 +21,7 @@ SMALLEST_AREA = 1e-38
 
 Floats = npt.NDArray[np.float64]
 ArrayT = TypeVar("ArrayT", npt.NDArray[Any], Tensor)
+_Boxes = tuple[Tensor, Tensor]
 
 
 def box_iou(boxes_a_xyxy: ArrayT, boxes_b_xyxy: ArrayT) -> ArrayT:
@@ -74,21 +75,29 @@ def coco_iou(boxes_xywh: Floats, labels_xywh: Floats, is_crowd: npt.NDArray[np.b
 
 @dataclass(frozen=True)
 class IouTerms:
-    """What the IoU flavours of N matched pairs are made of, each (N,).
+    """What the IoU flavours of N matched pairs are made of, each (N,) or of the shape that the boxes broadcast to.
 
     Attributes:
         iou: intersection over union, at most 1.
         union: area of the union.
-        enclosing_area: area of the smallest box around both.
-        enclosing_diagonal_sq: its squared diagonal.
+        enclosing_wh: (N, 2) sides of the smallest box around both.
         centre_distance_sq: squared distance of the two centres.
     """
 
     iou: Tensor
     union: Tensor
-    enclosing_area: Tensor
-    enclosing_diagonal_sq: Tensor
+    enclosing_wh: Tensor
     centre_distance_sq: Tensor
+
+    @property
+    def enclosing_area(self) -> Tensor:
+        """Area of the smallest box around both."""
+        return _product(self.enclosing_wh)
+
+    @property
+    def enclosing_diagonal_sq(self) -> Tensor:
+        """Squared diagonal of the smallest box around both."""
+        return self.enclosing_wh.square().sum(dim=-1)
 
 
 def iou_terms(boxes_a_cxcywh: Tensor, boxes_b_cxcywh: Tensor) -> IouTerms:
@@ -115,6 +124,7 @@ def diou(boxes_a_cxcywh: Tensor, boxes_b_cxcywh: Tensor) -> Tensor:
 def ciou(boxes_a_cxcywh: Tensor, boxes_b_cxcywh: Tensor) -> Tensor:
     """Complete IoU of matched pairs, (N,): overlap, centre distance and shape (Zheng et al. 2020, section 4).
 
+    Boxes of more dimensions, (..., 4), broadcast against each other.
     The weight of the shape term carries no gradient, as in the paper.
 
     >>> box, other = torch.tensor([[10.0, 10.0, 4.0, 6.0]]), torch.tensor([[11.0, 12.0, 5.0, 5.0]])
@@ -123,26 +133,24 @@ def ciou(boxes_a_cxcywh: Tensor, boxes_b_cxcywh: Tensor) -> Tensor:
     """
     a, b = _bounded(boxes_a_cxcywh), _bounded(boxes_b_cxcywh)
     terms = _terms(a, b)
-    shape = (4 / math.pi**2) * (_aspect_angle(b) - _aspect_angle(a)).square()
+    shape = (4 / math.pi**2) * (_aspect_angle(b[1]) - _aspect_angle(a[1])).square()
     with torch.no_grad():
         weight = shape / (shape - terms.iou + (1 + EPSILON)).clamp(min=EPSILON)
     return _diou(terms) - weight * shape
 
 
-def _terms(a: Tensor, b: Tensor) -> IouTerms:
-    half_a, half_b = a[:, 2:4] / 2, b[:, 2:4] / 2
-    low_a, high_a = a[:, 0:2] - half_a, a[:, 0:2] + half_a
-    low_b, high_b = b[:, 0:2] - half_b, b[:, 0:2] + half_b
-    overlap_wh = (torch.minimum(high_a, high_b) - torch.maximum(low_a, low_b)).clamp(min=0)
-    enclosing_wh = torch.maximum(high_a, high_b) - torch.minimum(low_a, low_b)
-    intersection = overlap_wh[:, 0] * overlap_wh[:, 1]
-    union = a[:, 2] * a[:, 3] + b[:, 2] * b[:, 3] - intersection + EPSILON
+def _terms(a: _Boxes, b: _Boxes) -> IouTerms:
+    (centre_a, wh_a), (centre_b, wh_b) = a, b
+    half_a, half_b = wh_a / 2, wh_b / 2
+    low_a, high_a = centre_a - half_a, centre_a + half_a
+    low_b, high_b = centre_b - half_b, centre_b + half_b
+    intersection = _product((torch.minimum(high_a, high_b) - torch.maximum(low_a, low_b)).clamp(min=0))
+    union = _product(wh_a) + _product(wh_b) - intersection + EPSILON
     return IouTerms(
         iou=(intersection / union).clamp(max=1),  # corners are rounded, and identical boxes came out above 1
         union=union,
-        enclosing_area=enclosing_wh[:, 0] * enclosing_wh[:, 1],
-        enclosing_diagonal_sq=enclosing_wh.square().sum(dim=1),
-        centre_distance_sq=(b[:, 0:2] - a[:, 0:2]).square().sum(dim=1),
+        enclosing_wh=torch.maximum(high_a, high_b) - torch.minimum(low_a, low_b),
+        centre_distance_sq=(centre_b - centre_a).square().sum(dim=-1),
     )
 
 
@@ -150,14 +158,21 @@ def _diou(terms: IouTerms) -> Tensor:
     return terms.iou - terms.centre_distance_sq / (terms.enclosing_diagonal_sq + EPSILON)
 
 
-def _aspect_angle(boxes_cxcywh: Tensor) -> Tensor:
+def _aspect_angle(sizes_wh: Tensor) -> Tensor:
     """atan(width / height), (N,); a height of 0 counts as `EPSILON`."""
-    return torch.atan(boxes_cxcywh[:, 2] / boxes_cxcywh[:, 3].clamp(min=EPSILON))
+    width, height = sizes_wh.unbind(dim=-1)
+    return torch.atan(width / height.clamp(min=EPSILON))
 
 
-def _bounded(boxes_cxcywh: Tensor) -> Tensor:
-    centres = boxes_cxcywh[:, 0:2].clamp(-LARGEST, LARGEST)
-    return torch.cat([centres, boxes_cxcywh[:, 2:4].clamp(0, LARGEST)], dim=1)
+def _bounded(boxes_cxcywh: Tensor) -> _Boxes:
+    """Centres and sizes."""
+    centres, sizes_wh = torch.split(boxes_cxcywh, 2, dim=-1)
+    return centres.clamp(-LARGEST, LARGEST), sizes_wh.clamp(0, LARGEST)
+
+
+def _product(sizes_wh: Tensor) -> Tensor:
+    width, height = sizes_wh.unbind(dim=-1)
+    return width * height
 
 
 def _area(boxes_xyxy: Any) -> Any:

@@ -1,12 +1,16 @@
-"""Which cells and anchors answer for which true box; no learning, no predictions involved.
+"""Which cells and anchors answer for which label; no learning, no predictions involved.
 
-Letters: L output maps, A anchors per cell, M targets, n matches of one map; H, W cells of a map.
+Every (map, shift, anchor, target) is a row, match or not, so that all shapes follow from the number of targets alone: a
+GPU is never asked how many matches there are.
+
+Letters: L output maps, S = 5 shifts, A anchors per cell, M targets; B images; H, W cells of a map.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
+from functools import lru_cache
 
 import torch
 from torch import Tensor
@@ -19,91 +23,86 @@ _SHIFTS_XY = ((0.0, 0.0), (0.5, 0.0), (0.0, 0.5), (-0.5, 0.0), (0.0, -0.5))
 
 
 @dataclass(frozen=True)
-class LayerMatches:
-    """The n (target, anchor, cell) triples of one output map.
+class Candidates:
+    """All (map, shift, anchor, target); the first four dimensions broadcast to (L, S, A, M).
 
     Attributes:
-        image_index, anchor_index, rows, columns: (n,) int64, the place in a (B, A, H, W) map.
-        boxes: (n, 4) float32 cxcywh in cells, the centre relative to the top-left corner of the cell.
-        anchors: (n, 2) float32 width, height of the matched anchor, in cells.
-        class_ids: (n,) int64.
+        is_match: (L, S, A, M) bool, whether the cell and the anchor answer for the target.
+        cells: (L, S, 1, M, 2) int64 column and row, always inside the map.
+        boxes: (L, S, 1, M, 4) float32 cxcywh in cells, the centre relative to the top-left corner of the cell.
+        anchors: (L, 1, A, 1, 2) float32 width, height in cells.
+        image_index, class_ids: (M,) int64.
     """
 
-    image_index: Tensor
-    anchor_index: Tensor
-    rows: Tensor
-    columns: Tensor
+    is_match: Tensor
+    cells: Tensor
     boxes: Tensor
     anchors: Tensor
+    image_index: Tensor
     class_ids: Tensor
 
-    def __len__(self) -> int:
-        return self.image_index.shape[0]
+    def positions(self, map_strides: Tensor) -> Tensor:
+        """(L, S, A, M) int64 place of each candidate in the memory of its map, in whatever unit the strides have.
 
-    def to(self, device: torch.device) -> LayerMatches:
-        """The same matches on `device`."""
-        return LayerMatches(*(getattr(self, field.name).to(device, non_blocking=True) for field in fields(self)))
+        Args:
+            map_strides: (L, 4) int64 steps from image to image, anchor to anchor, row to row and column to column.
+        """
+        image, anchor, row, column = map_strides[:, None, None, None, :].unbind(dim=-1)
+        numbers = torch.arange(self.anchors.shape[2], device=map_strides.device)[:, None]
+        columns, rows = self.cells.unbind(dim=-1)
+        return (rows * row + columns * column) + (self.image_index * image + numbers * anchor)
 
-    @property
-    def place(self) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Index of the matches into a (B, A, H, W, ...) map."""
-        return self.image_index, self.anchor_index, self.rows, self.columns
 
-
-def assign(
+def find_candidates(
     targets: Targets,
     anchor_grid: AnchorGrid,
     map_sizes: Sequence[tuple[int, int]],
     *,
     anchor_t: float,
     keep_duplicates: bool = False,
-) -> list[LayerMatches]:
-    """The matches of every output map.
+) -> Candidates:
+    """All candidates, and which of them are matches.
 
     A target and an anchor match if no side differs by a factor of `anchor_t` or more. The cell that holds the centre
     answers, and of its neighbours the horizontally and the vertically nearest, where they exist. A target may have no
-    match at all (its shape suits no anchor); several targets may claim one place.
+    match at all (its shape suits no anchor; it has no area); several targets may claim one place.
 
-    Runs on the device of `targets`: two waits for a GPU in all, none if the targets are still on the CPU.
+    Runs on the device of `targets` and never waits for it.
 
     Args:
-        targets: truth of the batch.
-        anchor_grid: L maps with A anchors each.
+        targets: of the batch.
+        anchor_grid: L maps with A anchors each, on the same device.
         map_sizes: (H, W) of every map, cells.
         anchor_t: largest ratio of the sides, above 1.
         keep_duplicates: a centre exactly on a line between cells passes the test for both neighbours, and the second
             one rounds back into the own cell. Such repeats are dropped, unless this is set, as older trainers did.
-
-    Returns:
-        One `LayerMatches` per map: own cells first, then left, upper, right, lower; within these by anchor, target.
     """
-    device = targets.boxes.device
-    anchors = (anchor_grid.anchors / anchor_grid.strides[:, None, None]).to(device, torch.float32)  # (L, A, 2) cells
-    sizes_wh = torch.tensor([(w, h) for h, w in map_sizes], dtype=torch.float32, device=device)[:, None, :]  # (L, 1, 2)
-    centres = targets.boxes[None, :, 0:2] * sizes_wh  # (L, M, 2) cells
-    box_wh = targets.boxes[None, :, 2:4] * sizes_wh
-    cells = _cells(centres, sizes_wh)  # (L, 5, M, 2)
-    reached = _reached(centres, sizes_wh)  # (L, 5, M)
+    anchors = anchor_grid.anchors / anchor_grid.strides[:, None, None]  # (L, A, 2) cells
+    sizes_wh, shifts = _constants(tuple(map_sizes), targets.boxes.device)  # (L, 1, 2), (S, 1, 2)
+    centres, box_wh = torch.split(targets.boxes * torch.cat([sizes_wh, sizes_wh], dim=2), 2, dim=2)  # (L, M, 2) cells
+    cells = (centres[:, None] - shifts).floor().clamp(min=0)
+    cells = torch.minimum(cells, sizes_wh[:, None] - 1)  # (L, S, M, 2)
+    reached = _reached(centres, sizes_wh)  # (L, S, M)
     if not keep_duplicates:
         reached[:, 1:] &= (cells[:, 1:] != cells[:, :1]).any(dim=-1)
     fits = _shape_ratio(box_wh, anchors) < anchor_t  # (L, A, M)
-    chosen = reached[:, :, None, :] & fits[:, None, :, :]  # (L, 5, A, M)
-
-    layer, shift, anchor, target = chosen.nonzero(as_tuple=True)
-    cell = cells[layer, shift, target]  # (n, 2) x, y
-    boxes = torch.cat([centres[layer, target] - cell, box_wh[layer, target]], dim=1)
-    columns, rows = cell.long().unbind(dim=1)
-    result = (
-        targets.image_index[target],
-        anchor,
-        rows,
-        columns,
-        boxes,
-        anchors[layer, anchor],
-        targets.class_ids[target],
+    boxes = torch.cat([centres[:, None] - cells, box_wh[:, None].expand_as(cells)], dim=3)
+    return Candidates(
+        is_match=reached[:, :, None] & fits[:, None],
+        cells=cells[:, :, None].long(),
+        boxes=boxes[:, :, None],
+        anchors=anchors[:, None, :, None],
+        image_index=targets.image_index,
+        class_ids=targets.class_ids,
     )
-    counts: list[int] = chosen.sum(dim=(1, 2, 3)).tolist()
-    return [LayerMatches(*parts) for parts in zip(*(torch.split(column, counts) for column in result), strict=True)]
+
+
+@lru_cache(maxsize=64)
+def _constants(map_sizes: tuple[tuple[int, int], ...], device: torch.device) -> tuple[Tensor, Tensor]:
+    """Sizes of the maps, (L, 1, 2) width, height, and the shifts, (S, 1, 2): there once, not copied at every step."""
+    with torch.inference_mode(False):
+        sizes_wh = torch.tensor([(w, h) for h, w in map_sizes], dtype=torch.float32, device=device)[:, None]
+        return sizes_wh, torch.tensor(_SHIFTS_XY, dtype=torch.float32, device=device)[:, None]
 
 
 def _shape_ratio(box_wh: Tensor, anchors: Tensor) -> Tensor:
@@ -113,16 +112,8 @@ def _shape_ratio(box_wh: Tensor, anchors: Tensor) -> Tensor:
 
 
 def _reached(centres: Tensor, sizes_wh: Tensor) -> Tensor:
-    """Whether own cell, left, upper, right, lower neighbour answer for a centre, (L, 5, M) bool."""
-    from_far_side = sizes_wh - centres
-    near = (centres.frac() < 0.5) & (centres > 1)  # left, upper
-    far = (from_far_side.frac() < 0.5) & (from_far_side > 1)  # right, lower
+    """Whether own cell, left, upper, right, lower neighbour answer for a centre, (L, S, M) bool."""
+    from_sides = torch.cat([centres, sizes_wh - centres], dim=-1)  # left, upper, right, lower
+    near = (from_sides.frac() < 0.5) & (from_sides > 1)
     own = torch.ones_like(near[..., :1])
-    return torch.cat([own, near, far], dim=-1).transpose(1, 2).contiguous()
-
-
-def _cells(centres: Tensor, sizes_wh: Tensor) -> Tensor:
-    """Column and row of the five candidate cells of every centre, inside the map, (L, 5, M, 2) float32."""
-    shifts = torch.tensor(_SHIFTS_XY, dtype=torch.float32, device=centres.device)[None, :, None, :]
-    cells = (centres[:, None, :, :] - shifts).floor().clamp(min=0)
-    return torch.minimum(cells, (sizes_wh - 1)[:, None, :, :])
+    return torch.cat([own, near], dim=-1).transpose(1, 2).contiguous()

@@ -1,20 +1,21 @@
 """The training loss of an anchor-based detector: box, objectness and class terms over all output maps.
 
-Letters: B images, L maps, A anchors, H, W cells, K classes, n matches.
+Letters: B images, L maps, S shifts, A anchors, H, W cells, K classes, M targets, R = S A M candidates of a map.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import torch
 from torch import Tensor
 
 from onelook.geometry.iou import ciou
-from onelook.losses.assignment import LayerMatches, assign
-from onelook.losses.readout import OBJECTNESS, read_map
-from onelook.losses.terms import class_targets, cross_entropy_mean, decode_matches, objectness_targets
+from onelook.losses.assignment import Candidates, find_candidates
+from onelook.losses.readout import OBJECTNESS, read_maps, row_strides, with_whole_rows
+from onelook.losses.terms import class_targets, cross_entropy, decode_matches, objectness_targets
 from onelook.settings.hyperparameters import Hyperparameters
 from onelook.structures.anchors import AnchorGrid
 from onelook.structures.batch import Targets
@@ -69,8 +70,7 @@ class DetectionLoss:
     ) -> None:
         num_maps = len(anchor_grid.strides)
         share = 3 / num_maps
-        # Kept in main memory, as targets are: matching there never waits for a GPU.
-        self.anchor_grid = AnchorGrid(anchor_grid.anchors.cpu(), anchor_grid.strides.cpu())
+        self.anchor_grid = AnchorGrid(anchor_grid.anchors.float().cpu(), anchor_grid.strides.float().cpu())
         self.num_classes = num_classes
         self.hyperparameters = hyperparameters
         self.auto_balance = auto_balance
@@ -82,29 +82,29 @@ class DetectionLoss:
         self._reference_map = int((anchor_grid.strides - BALANCE_STRIDE).abs().argmin())
 
     def __call__(self, raw_maps: Sequence[Tensor], targets: Targets) -> LossTerms:
-        """The loss of one batch.
+        """The loss of one batch. Nothing in it waits for the device, and no shape depends on a value.
 
         Args:
             raw_maps: L maps (B, A, H, W, 5 + K) of logits, finest first.
-            targets: truth of the batch; may stay on the CPU while the maps are on a GPU.
+            targets: of the batch; may stay on the CPU while the maps are on a GPU.
         """
         device = raw_maps[0].device
         with torch.autocast(device.type, enabled=False):
-            self._move_balance(device)
-            matches = assign(
-                targets,
+            self._move_to(device)
+            raw_maps = [with_whole_rows(raw_map) for raw_map in raw_maps]
+            candidates = find_candidates(
+                targets.padded().to(device),
                 self.anchor_grid,
                 [(raw_map.shape[2], raw_map.shape[3]) for raw_map in raw_maps],
                 anchor_t=self.hyperparameters.anchor_t,
                 keep_duplicates=self.keep_duplicates,
             )
-            layers = [self._layer(raw_map, found.to(device)) for raw_map, found in zip(raw_maps, matches, strict=True)]
-            box, obj_by_map, cls = (torch.stack(terms) for terms in zip(*layers, strict=True))
+            box_by_map, obj_by_map, cls_by_map = self._by_map(raw_maps, candidates)
             terms = torch.stack(
                 [
-                    box.sum() * self.box_gain,
+                    box_by_map.sum() * self.box_gain,
                     (obj_by_map * self.balance).sum() * self.obj_gain,
-                    cls.sum() * self.cls_gain,
+                    cls_by_map.sum() * self.cls_gain,
                 ]
             )
             if self.auto_balance and torch.is_grad_enabled():
@@ -119,33 +119,47 @@ class DetectionLoss:
         """Go on from what `state_dict` gave."""
         self.balance = torch.tensor(state["balance"], dtype=torch.float32)
 
-    def _layer(self, raw_map: Tensor, matches: LayerMatches) -> tuple[Tensor, Tensor, Tensor]:
-        """Unweighted box, objectness and class term of one map."""
-        settings = self.hyperparameters
-        objectness_logits, matched = read_map(raw_map, matches.place)
-        box_term = class_term = matched.new_zeros(())
-        if len(matches) == 0:
-            objectness = torch.zeros_like(objectness_logits)
-        else:
-            quality = ciou(decode_matches(matched[:, 0:OBJECTNESS], matches.anchors), matches.boxes)
-            box_term = (1 - quality).mean()
-            objectness = objectness_targets(quality.detach(), matches.place, objectness_logits.shape)
-            if self.num_classes > 1:
-                class_term = cross_entropy_mean(
-                    matched[:, OBJECTNESS + 1 :],
-                    class_targets(matches.class_ids, self.num_classes, label_smoothing=settings.label_smoothing),
-                    positive_weight=settings.cls_pw,
-                    focal_gamma=settings.fl_gamma,
-                )
-        objectness_term = cross_entropy_mean(
-            objectness_logits, objectness, positive_weight=settings.obj_pw, focal_gamma=settings.fl_gamma
+    def _by_map(self, raw_maps: Sequence[Tensor], candidates: Candidates) -> tuple[Tensor, Tensor, Tensor]:
+        """Unweighted box, objectness and class term of every map, (L,) each: means over the matches, or the cells."""
+        num_maps, num_cells = len(raw_maps), [raw_map.numel() // raw_map.shape[4] for raw_map in raw_maps]
+        strides, first_cells = _places(tuple(tuple(row_strides(m)) for m in raw_maps), tuple(num_cells), self.device)
+        positions = candidates.positions(strides).view(num_maps, -1)  # (L, R)
+        objectness_logits, rows = read_maps(raw_maps, positions)
+        rows = rows.view(*candidates.is_match.shape, -1)  # (L, S, A, M, 5 + K)
+        box_logits, _, class_logits = torch.split(rows, [OBJECTNESS, 1, rows.shape[-1] - OBJECTNESS - 1], dim=-1)
+
+        is_match = candidates.is_match.float()
+        num_matches = is_match.sum(dim=(1, 2, 3)).clamp(min=1)
+        quality = ciou(decode_matches(box_logits, candidates.anchors), candidates.boxes) * is_match
+        box_term = (is_match - quality).sum(dim=(1, 2, 3)) / num_matches
+        objectness = objectness_targets(
+            quality.detach().view(-1), (positions + first_cells).view(-1), num_cells=sum(num_cells)
         )
+        entropy = self._cross_entropy(objectness_logits, objectness, self.hyperparameters.obj_pw)
+        objectness_term = torch.stack([cells.mean() for cells in torch.split(entropy, num_cells)])
+        if self.num_classes == 1:
+            return box_term, objectness_term, torch.zeros_like(box_term)
+        wanted = class_targets(
+            candidates.class_ids, self.num_classes, label_smoothing=self.hyperparameters.label_smoothing
+        )
+        entropy = self._cross_entropy(class_logits, wanted.expand_as(class_logits), self.hyperparameters.cls_pw)
+        class_term = (entropy.sum(dim=-1) * is_match).sum(dim=(1, 2, 3)) / (num_matches * self.num_classes)
         return box_term, objectness_term, class_term
 
-    def _move_balance(self, device: torch.device) -> None:
-        if self.balance.device != device:
+    def _cross_entropy(self, logits: Tensor, targets: Tensor, positive_weight: float) -> Tensor:
+        gamma = self.hyperparameters.fl_gamma
+        return cross_entropy(logits, targets, positive_weight=positive_weight, focal_gamma=gamma)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the last loss was computed; main memory before the first."""
+        return self.balance.device
+
+    def _move_to(self, device: torch.device) -> None:
+        if self.device != device:
             with torch.inference_mode(False):  # else an evaluation that comes first would spoil it for training
                 self.balance = self.balance.to(device)
+                self.anchor_grid = AnchorGrid(self.anchor_grid.anchors.to(device), self.anchor_grid.strides.to(device))
 
     def _update_balance(self, objectness_by_map: Tensor) -> None:
         """Move the weights so that every map's weighted objectness term comes out alike, very slowly."""
@@ -156,3 +170,13 @@ class DetectionLoss:
 
 def _initial_balance(num_maps: int) -> tuple[float, ...]:
     return THREE_MAPS_BALANCE if num_maps == len(THREE_MAPS_BALANCE) else OTHER_BALANCE[:num_maps]
+
+
+@lru_cache(maxsize=64)
+def _places(
+    strides: tuple[tuple[int, ...], ...], num_cells: tuple[int, ...], device: torch.device
+) -> tuple[Tensor, Tensor]:
+    """(L, 4) strides and (L, 1) first cell of every map, in cells: there once, not copied at every step."""
+    first = [sum(num_cells[:number]) for number in range(len(num_cells))]
+    with torch.inference_mode(False):
+        return torch.tensor(strides, device=device), torch.tensor(first, device=device)[:, None]

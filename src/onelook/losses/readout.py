@@ -1,10 +1,11 @@
-"""Reading objectness and matched cells out of a raw map, with one gradient map in place of two and fixed sums.
+"""Reading objectness and candidates out of raw maps, with one gradient map in place of two and fixed sums.
 
-Letters: B images, A anchors, H, W cells, K classes, n matches.
+Letters: B images, L maps, A anchors, H, W cells, K classes; N = B A H W cells of a map; R rows that are read.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -14,53 +15,82 @@ from torch.autograd.function import once_differentiable
 OBJECTNESS = 4
 
 
-def read_map(raw_map: Tensor, place: tuple[Tensor, Tensor, Tensor, Tensor]) -> tuple[Tensor, Tensor]:
-    """Objectness logits of all cells and all logits of the matched ones, in float32.
-
-    Plain indexing would build a gradient of the size of the map twice and add them up, and on several CPU threads sum
-    the gradients of matches that share a cell in any order. Here it is one map, and the order is that of the matches.
+def row_strides(raw_map: Tensor) -> list[int]:
+    """Steps from image to image, anchor to anchor, row to row and column to column of a map's memory, in cells.
 
     Args:
-        raw_map: (B, A, H, W, 5 + K) logits, any floating type.
-        place: four (n,) int64 indices into B, A, H, W.
+        raw_map: of `with_whole_rows`.
+    """
+    return [stride // raw_map.shape[4] for stride in raw_map.stride()[:4]]
+
+
+def with_whole_rows(raw_map: Tensor) -> Tensor:
+    """`raw_map` (B, A, H, W, 5 + K) with the numbers of a cell side by side, as a channels-last network gives them."""
+    channels = raw_map.shape[4]
+    sides = sorted((stride, size) for stride, size in zip(raw_map.stride(), raw_map.shape, strict=True) if size > 1)
+    steps = [1]
+    for _, size in sides:
+        steps.append(steps[-1] * size)
+    is_dense = [stride for stride, _ in sides] == steps[:-1] and (channels == 1 or raw_map.stride(4) == 1)
+    return raw_map if is_dense else raw_map.contiguous()
+
+
+def read_maps(raw_maps: Sequence[Tensor], positions: Tensor) -> tuple[Tensor, Tensor]:
+    """Objectness logits of all cells and all logits of the candidates, in float32.
+
+    Plain indexing would build a gradient of the size of the map twice and add them up, and on several CPU threads sum
+    the gradients of candidates that share a cell in any order. Here it is one map, and the order is fixed.
+
+    Args:
+        raw_maps: L maps of `with_whole_rows`, any floating type.
+        positions: (L, R) int64 cells, counted in the order of each map's memory (`row_strides`).
 
     Returns:
-        (B, A, H, W) and (n, 5 + K).
+        (sum of N,) the cells of all maps in the order of their memory, and (L, R, 5 + K).
     """
-    objectness, matched = _ReadMap.apply(raw_map, *place)  # type: ignore[no-untyped-call]
+    objectness, matched = _ReadMaps.apply(positions, *raw_maps)  # type: ignore[no-untyped-call]
     return objectness, matched
 
 
-class _ReadMap(torch.autograd.Function):
+class _ReadMaps(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, raw_map: Tensor, *place: Tensor) -> tuple[Tensor, Tensor]:
-        ctx.save_for_backward(*place)
-        ctx.device = raw_map.device
-        ctx.form = torch.empty_like(raw_map, device="meta")  # shape, type and memory order, without the memory
-        return raw_map[..., OBJECTNESS].float().contiguous(), raw_map[place].float()
+    def forward(ctx: Any, positions: Tensor, *raw_maps: Tensor) -> tuple[Tensor, Tensor]:
+        ctx.save_for_backward(positions)
+        ctx.forms = [(raw_map.shape, raw_map.stride(), raw_map.dtype) for raw_map in raw_maps]
+        memories = [_rows(raw_map) for raw_map in raw_maps]
+        objectness = torch.cat([memory[:, OBJECTNESS] for memory in memories]).float()
+        matched = torch.stack(
+            [memory.index_select(0, place) for memory, place in zip(memories, positions, strict=True)]
+        ).float()
+        return objectness, matched
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, objectness_gradient: Tensor, matched_gradient: Tensor) -> tuple[Tensor | None, ...]:
-        gradient = torch.zeros_like(ctx.form, device=ctx.device)
-        gradient[..., OBJECTNESS] = objectness_gradient
-        add_at(gradient, ctx.saved_tensors, matched_gradient.to(gradient.dtype))
-        return gradient, None, None, None, None
+        (positions,) = ctx.saved_tensors
+        sizes = [shape.numel() // shape[4] for shape, _, _ in ctx.forms]
+        gradients: list[Tensor] = []
+        for form, place, objectness, matched in zip(
+            ctx.forms, positions, torch.split(objectness_gradient, sizes), matched_gradient, strict=True
+        ):
+            shape, strides, dtype = form
+            memory = objectness.new_zeros((len(objectness), shape[4]), dtype=dtype)
+            memory[:, OBJECTNESS] = objectness
+            _add_rows(memory, place, matched.to(dtype))
+            gradients.append(memory.as_strided(shape, strides))
+        return None, *gradients
 
 
-def add_at(dense_map: Tensor, place: tuple[Tensor, ...], rows: Tensor) -> None:
-    """Add `rows` (n, C) to `dense_map` (..., C) in place at the indices `place`, equal places summed in a fixed order.
+def _rows(raw_map: Tensor) -> Tensor:
+    """(N, 5 + K) the cells of a map in the order of its memory."""
+    channels = raw_map.shape[4]
+    return raw_map.as_strided((raw_map.numel() // channels, channels), (channels, 1))
 
-    Args:
-        dense_map: not overlapping and dense in memory, as fresh tensors are, in any order of dimensions.
-        place: one (n,) int64 index per leading dimension.
-        rows: same type as the map.
-    """
-    if dense_map.is_cuda:
-        dense_map.index_put_(place, rows, accumulate=True)  # sorts by place first
+
+def _add_rows(memory: Tensor, place: Tensor, rows: Tensor) -> None:
+    """Add `rows` (R, C) to `memory` (N, C) in place at `place` (R,); rows of one place in a fixed order."""
+    if memory.is_cuda:
+        memory.index_put_((place,), rows, accumulate=True)  # sorts by place first
         return
-    offsets = torch.arange(rows.shape[1], device=rows.device)[None, :] * dense_map.stride(-1)
-    for index, stride in zip(place, dense_map.stride(), strict=False):
-        offsets = offsets + index[:, None] * stride
-    memory = dense_map.as_strided((dense_map.numel(),), (1,))
-    memory.index_add_(0, offsets.flatten(), rows.flatten())
+    columns = torch.arange(rows.shape[1], device=rows.device)
+    memory.view(-1).index_add_(0, (place[:, None] * rows.shape[1] + columns).view(-1), rows.reshape(-1))

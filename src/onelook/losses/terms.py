@@ -1,9 +1,11 @@
 """The pieces of the detection loss: decoded matches, soft class targets, and the cross-entropies.
 
-Letters: n matches, K classes.
+Letters: n targets, K classes, R candidates of a match.
 """
 
 from __future__ import annotations
+
+from typing import Literal
 
 import torch
 import torch.nn.functional as F  # noqa: N812 - the field's name for it
@@ -15,20 +17,20 @@ _LEAST_ERROR = 1e-12
 
 
 def decode_matches(box_logits: Tensor, anchors: Tensor) -> Tensor:
-    """Boxes that the matched cells predict, (n, 4) cxcywh in cells, the centre relative to the cell.
+    """Boxes that cells predict, (..., 4) cxcywh in cells, the centre relative to the cell.
 
     Args:
-        box_logits: (n, 4) x, y, w, h as the network gives them.
-        anchors: (n, 2) width, height in cells.
+        box_logits: (..., 4) x, y, w, h as the network gives them.
+        anchors: (..., 2) width, height in cells.
 
     The centre lies within -0.5 to 1.5 cells, the size within 0 to 4 anchors.
     """
-    share = box_logits.sigmoid() * 2
-    return torch.cat([share[:, 0:2] - 0.5, share[:, 2:4].square() * anchors], dim=1)
+    centres, sizes = torch.split(box_logits.sigmoid() * 2, 2, dim=-1)
+    return torch.cat([centres - 0.5, sizes.square() * anchors], dim=-1)
 
 
 def class_targets(class_ids: Tensor, num_classes: int, *, label_smoothing: float) -> Tensor:
-    """(n, K) float32: 1 - label_smoothing / 2 at the class of each match, label_smoothing / 2 elsewhere.
+    """(n, K) float32: 1 - label_smoothing / 2 at the class of each target, label_smoothing / 2 elsewhere.
 
     >>> class_targets(torch.tensor([1]), 3, label_smoothing=0.25)
     tensor([[0.1250, 0.8750, 0.1250]])
@@ -38,24 +40,29 @@ def class_targets(class_ids: Tensor, num_classes: int, *, label_smoothing: float
     return targets.scatter_(1, class_ids[:, None], 1 - label_smoothing / 2)
 
 
-def objectness_targets(quality: Tensor, place: tuple[Tensor, ...], map_shape: torch.Size) -> Tensor:
-    """Map of what objectness should be, of shape `map_shape` (B, A, H, W): 0, but the quality at matched places.
+def objectness_targets(quality: Tensor, positions: Tensor, num_cells: int) -> Tensor:
+    """(num_cells,) what objectness should be: 0, but the quality at matched places.
 
     Where several matches share a place the best quality counts, whatever their order.
 
     Args:
-        quality: (n,) overlap of prediction and truth; below 0 counts as 0.
-        place: indices of the matches into the map.
+        quality: (R,) overlap of prediction and target, 0 where there is no match; below 0 counts as 0.
+        positions: (R,) int64 cells.
+        num_cells: of all maps.
     """
-    flat = torch.zeros(map_shape.numel(), dtype=quality.dtype, device=quality.device)
-    position = place[0]
-    for index, size in zip(place[1:], map_shape[1:], strict=True):
-        position = position * size + index
-    return flat.scatter_reduce_(0, position, quality.clamp(min=0), "amax").view(map_shape)
+    cells = torch.zeros(num_cells, dtype=quality.dtype, device=quality.device)
+    return cells.scatter_reduce_(0, positions, quality.clamp(min=0), "amax")
 
 
-def cross_entropy_mean(logits: Tensor, targets: Tensor, *, positive_weight: float, focal_gamma: float) -> Tensor:
-    """Mean binary cross-entropy, focal if `focal_gamma` is above 0; a 0-d tensor.
+def cross_entropy(
+    logits: Tensor,
+    targets: Tensor,
+    *,
+    positive_weight: float,
+    focal_gamma: float,
+    reduction: Literal["none", "mean", "sum"] = "none",
+) -> Tensor:
+    """Binary cross-entropy, focal if `focal_gamma` is above 0.
 
     Args:
         logits: any shape.
@@ -63,11 +70,13 @@ def cross_entropy_mean(logits: Tensor, targets: Tensor, *, positive_weight: floa
         positive_weight: factor on the positive part.
         focal_gamma: exponent of the focal factor (Lin et al. 2017, "Focal Loss for Dense Object Detection", section 3),
             which here serves soft targets: p_t = y p + (1 - y)(1 - p), and alpha likewise.
+        reduction: of the terms, as in torch.
     """
     weight = None if positive_weight == 1 else torch.full((), positive_weight, device=logits.device)
     if focal_gamma == 0:
-        return F.binary_cross_entropy_with_logits(logits, targets, pos_weight=weight)
+        return F.binary_cross_entropy_with_logits(logits, targets, pos_weight=weight, reduction=reduction)
     entropy = F.binary_cross_entropy_with_logits(logits, targets, pos_weight=weight, reduction="none")
     error = targets * (-logits).sigmoid() + (1 - targets) * logits.sigmoid()  # 1 - p_t, without cancellation
     alpha = FOCAL_ALPHA * targets + (1 - FOCAL_ALPHA) * (1 - targets)
-    return (entropy * alpha * error.clamp(min=_LEAST_ERROR) ** focal_gamma).mean()
+    terms = entropy * alpha * error.clamp(min=_LEAST_ERROR) ** focal_gamma
+    return terms if reduction == "none" else terms.mean() if reduction == "mean" else terms.sum()

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
+from torch.nn import functional
 
 
 @dataclass(frozen=True)
@@ -23,6 +25,29 @@ class Targets:
 
     def __len__(self) -> int:
         return self.image_index.shape[0]
+
+    def padded(self) -> Targets:
+        """The same with boxes without area behind them, so that batches come in few different lengths.
+
+        The length is a multiple of a quarter of the power of two below it, and at least 16.
+        """
+        count = len(self)
+        step = max(16, 1 << max(count.bit_length() - 3, 0))
+        missing = max(-(-count // step), 1) * step - count
+        return Targets(
+            functional.pad(self.image_index, (0, missing)),
+            functional.pad(self.class_ids, (0, missing)),
+            functional.pad(self.boxes, (0, 0, 0, missing)),
+        )
+
+    def to(self, device: torch.device) -> Targets:
+        """The same on `device`, in one copy that does not wait; image and class numbers are below 2^24."""
+        if self.boxes.device == device:
+            return self
+        columns = (self.image_index.float()[:, None], self.class_ids.float()[:, None], self.boxes)
+        packed = torch.cat(columns, dim=1)
+        moved = (packed.pin_memory() if device.type == "cuda" else packed).to(device, non_blocking=True)
+        return Targets(moved[:, 0].long(), moved[:, 1].long(), moved[:, 2:])
 
 
 @dataclass(frozen=True)

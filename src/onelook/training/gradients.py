@@ -212,7 +212,7 @@ class _Flat:
         self.parameters = parameters
         sizes = [parameter.numel() for parameter in parameters]
         self.memory = parameters[0].new_empty(sum(sizes), requires_grad=False)
-        parts = self.memory.split(sizes)
+        parts = torch.split(self.memory, sizes)
         self._parts = [part.view(parameter.shape) for part, parameter in zip(parts, parameters, strict=True)]
 
     def fill(self) -> Tensor:

@@ -1,0 +1,149 @@
+"""What a training step asks of the device: how many operations, no float64 where there is none, and never to wait."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from synthetic_index import make_index
+from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+
+from onelook.inference.evaluator import EvaluationSettings, Evaluator
+from onelook.losses.detection_loss import DetectionLoss
+from onelook.models.detector import create_model
+from onelook.models.fuse import folded
+from onelook.processes.process_group import ProcessGroup
+from onelook.processes.stop_signal import StopSignal
+from onelook.settings.train import TrainSettings
+from onelook.structures.batch import Batch, ImageInfo, Targets
+from onelook.training.batch_gradient import Arithmetic, BatchGradient
+from onelook.training.callback import Observers
+from onelook.training.checkpoint_keeper import NoCheckpoints
+from onelook.training.ema import ModelEma
+from onelook.training.optimizer import create_optimizer
+from onelook.training.schedule import Schedule
+from onelook.training.state import Progress, TrainState
+from onelook.training.trainer import Attendants, Trainer, widest_float
+
+MOST_OPERATIONS = 750
+WAITS = ("aten::_local_scalar_dense", "aten::nonzero", "aten::is_nonzero", "aten::equal", "aten::masked_select")
+NO_WORK = ("aten::empty", "aten::empty_like", "aten::empty_strided", "aten::new_empty")
+SETTINGS = {"imgsz": 64, "batch_size": 4, "cfg": "yolov5n", "epochs": 10, "warmup_epochs": 0}
+
+
+class Operations(TorchDispatchMode):
+    """Counts the operations that do work: views and fresh memory launch nothing."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.counts: Counter[str] = Counter()
+        self.float64: list[str] = []
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        result = func(*args, **(kwargs or {}))
+        name = func._schema.name
+        if not func.is_view and name not in NO_WORK:
+            self.counts[name] += 1
+        if any(isinstance(value, Tensor) and value.dtype == torch.float64 for value in tree_leaves(result)):
+            self.float64.append(name)
+        return result
+
+
+def batch_of(boxes_per_image: int) -> Batch:
+    rng = np.random.Generator(np.random.Philox(key=boxes_per_image))
+    count = 4 * boxes_per_image
+    boxes = np.column_stack([rng.uniform(0, 1, (count, 2)), rng.uniform(0.05, 0.9, (count, 2))]).astype(np.float32)
+    classes = torch.from_numpy(rng.integers(0, 3, count))
+    targets = Targets(torch.arange(4).repeat_interleave(boxes_per_image), classes, torch.from_numpy(boxes))
+    images = torch.from_numpy(rng.integers(0, 256, (4, 3, 64, 64), dtype=np.uint8))
+    return Batch(images, targets, tuple(ImageInfo(number, "", (64, 64)) for number in range(4)))
+
+
+def state_on(device: torch.device, settings: TrainSettings, schedule: Schedule) -> TrainState:
+    with device:
+        model = create_model(settings.cfg, num_classes=3).train()
+    grid = create_model(settings.cfg, num_classes=3).anchor_grid
+    return TrainState(
+        model=model.to(memory_format=torch.channels_last),
+        ema=ModelEma(model, total_updates=schedule.total_updates),
+        optimizer=create_optimizer(model, settings, schedule.weight_decay),
+        scaler=torch.amp.GradScaler("cpu", enabled=False),
+        loss=DetectionLoss(grid, num_classes=3, imgsz=64, hyperparameters=settings, auto_balance=True),
+        progress=Progress(shards=1),
+    )
+
+
+def trainer(**given: Any) -> Trainer:
+    settings = TrainSettings.model_validate({**SETTINGS, "optimizer": "SGD", **given})
+    schedule = Schedule(settings, num_images=40)
+    evaluator = Evaluator(make_index([]), list, num_classes=3, settings=EvaluationSettings())
+    return Trainer(
+        state_on(torch.device("cpu"), settings, schedule),
+        iter(()),
+        schedule=schedule,
+        arithmetic=Arithmetic(torch.device("cpu")),
+        attendants=Attendants(evaluator, NoCheckpoints(), Observers([]), StopSignal()),
+    )
+
+
+@pytest.mark.parametrize("given", [{}, {"optimizer": "AdamW"}, {"nominal_batch": 8}, {"micro_batch": 4}])
+def test_a_nano_step_stays_within_its_budget_and_waits_for_nothing(given: dict[str, Any]) -> None:
+    """Whatever the targets; the step before it has been judged by then, and its verdict is in main memory."""
+    loop = trainer(**given)
+    for boxes in (5, 2):
+        loop.train_step(batch_of(boxes))
+    for boxes in (0, 3, 100):
+        with Operations() as step:
+            loop.train_step(batch_of(boxes))
+        assert step.counts.total() <= MOST_OPERATIONS, step.counts.most_common(20)
+        assert not [name for name in WAITS if step.counts[name]]
+
+
+def test_forward_loss_and_backward_need_no_float64() -> None:
+    settings = TrainSettings.model_validate({**SETTINGS, "optimizer": "SGD"})
+    schedule, device = Schedule(settings, num_images=40), torch.device("cpu")
+    state = state_on(device, settings, schedule)
+    gradient = BatchGradient(state, ProcessGroup(), schedule=schedule, arithmetic=Arithmetic(device))
+    with Operations() as step:
+        gradient.add(batch_of(7), schedule.at(0))
+    assert all(parameter.grad is not None for parameter in state.model.parameters())
+    assert step.counts["aten::convolution_backward"] > 50 and step.float64 == []
+
+
+class Narrow(Tensor):
+    """A tensor of a device that has no float64, such as Apple's; `cpu` takes it from there."""
+
+    @classmethod
+    def __torch_function__(cls, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        result = super().__torch_function__(func, types, args, kwargs or {})
+        if getattr(func, "__name__", "") == "cpu":
+            return result.as_subclass(Tensor)
+        if isinstance(result, Tensor) and result.dtype == torch.float64:
+            raise TypeError("Cannot convert a MPS Tensor to float64 dtype as the MPS framework doesn't support float64")
+        return result
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Tensor:
+        return self.clone()
+
+
+def test_batch_norm_is_folded_without_float64_on_the_device() -> None:
+    torch.manual_seed(0)
+    convolution, norm = nn.Conv2d(3, 8, 3, bias=False), nn.BatchNorm2d(8)
+    norm(torch.randn(4, 8, 5, 5))
+    expected = folded(convolution, norm)
+    for store in (convolution._parameters, norm._parameters, norm._buffers):
+        for name, value in store.items():
+            store[name] = None if value is None else value.detach().as_subclass(Narrow)  # type: ignore[assignment]
+    found = folded(convolution, norm)
+    assert torch.equal(found.weight, expected.weight) and torch.equal(found.bias, expected.bias)
+
+
+def test_sums_are_in_float64_where_there_is_any() -> None:
+    assert [widest_float(torch.device(kind)) for kind in ("cpu", "cuda", "mps")] == [
+        torch.float64, torch.float64, torch.float32,
+    ]  # fmt: skip
