@@ -14,7 +14,6 @@ from onelook.errors import CheckpointError, DeviceError, SettingsError
 from onelook.exports.formats import EXPORTERS, format_of, require
 from onelook.exports.metadata import Metadata
 from onelook.exports.opening import load_runnable, open_export
-from onelook.exports.plan import decoding_of
 from onelook.inference.backend import TorchBackend, predict_all
 from onelook.models.fuse import fuse
 from onelook.settings.export import FORMAT_NAMES
@@ -29,7 +28,7 @@ def write(name: str, folder: Path, **metadata: object) -> Path:
     if kind.is_folder:
         path.mkdir()
     if name == "ncnn":
-        metadata["decoding"] = decoding_of(fuse(colour_detector()))
+        metadata["decoding"] = fuse(colour_detector()).head.decoding()
     kind.write(plan_of(**metadata), path)
     return path
 

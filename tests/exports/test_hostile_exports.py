@@ -17,12 +17,13 @@ from colours import colour_detector, images, plan_of
 from onnx import helper, numpy_helper
 
 from onelook.errors import CheckpointError, ModelError, OnelookError
-from onelook.exports.metadata import Decoding, Metadata
+from onelook.exports.metadata import Metadata
 from onelook.exports.onnx import METADATA_KEY, open_onnx
 from onelook.exports.openvino import export_openvino, open_openvino
 from onelook.exports.plan import Images
 from onelook.exports.running import ExportedModel
 from onelook.inference.backend import Thresholds
+from onelook.models.decoding import Decoding
 
 CPU = torch.device("cpu")
 HONEST = Metadata(names=("red", "green"), stride=8, frame_hw=(64, 96), batch=1)
@@ -76,7 +77,7 @@ def test_a_file_without_metadata_is_refused(tmp_path: Path) -> None:
         (replace(HONEST, batch=3), r"fails on images \(3, 3, 64, 96\)"),
         (replace(HONEST, frame_hw=(64, 64)), r"fails on images \(1, 3, 64, 64\)"),
         (replace(HONEST, thresholds=Thresholds(0.25, 0.45, 10)), r"gives \(1, 5, 7\), expected 1 x boxes x 6"),
-        (replace(HONEST, decoding=Decoding((((4.0, 4.0),),), (8.0,))), "fails on images"),
+        (replace(HONEST, decoding=Decoding("anchors", (8.0,), (((4.0, 4.0),),))), "fails on images"),
     ],
 )
 def test_metadata_of_another_model_is_found_out(metadata: Metadata, says: str, tmp_path: Path) -> None:
@@ -100,7 +101,7 @@ def test_maps_that_do_not_suit_the_anchors_are_refused(shapes: list[tuple[int, .
     def run(_: Images) -> list[Images]:
         return [np.zeros(shape, np.float32) for shape in shapes]
 
-    metadata = replace(HONEST, decoding=Decoding((((8.0, 8.0),),), (8.0,)))
+    metadata = replace(HONEST, decoding=Decoding("anchors", (8.0,), (((8.0, 8.0),),)))
     with pytest.raises(ModelError, match="exported model `x` fails"):
         ExportedModel(metadata, run, label="x").predict(images(1, 64, 96))
 

@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 
 from onelook.errors import CheckpointError
-from onelook.exports.metadata import Decoding, Metadata, read_metadata
+from onelook.exports.metadata import Metadata, read_metadata
 from onelook.inference.backend import Thresholds
+from onelook.models.decoding import Decoding
 
 FULL = Metadata(
     names=("Zelle", "細胞"),
@@ -18,7 +19,7 @@ FULL = Metadata(
     batch=4,
     precision="fp16",
     thresholds=Thresholds(0.25, 0.45, 100, agnostic=True),
-    decoding=Decoding(anchors=(((4.0, 5.0), (6.0, 7.5)),), strides=(8.0,)),
+    decoding=Decoding(rule="anchors", anchors=(((4.0, 5.0), (6.0, 7.5)),), strides=(8.0,)),
     weights="best.safetensors",
 )
 

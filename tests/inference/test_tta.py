@@ -18,8 +18,8 @@ from onelook.geometry.nms import non_max_suppression
 from onelook.inference.backend import Thresholds, TorchBackend
 from onelook.inference.predictor import PredictionSettings, Predictor
 from onelook.inference.tta import AugmentedDetector
+from onelook.models.decoding import decode_anchors
 from onelook.models.detector import DetectionModel, create_model
-from onelook.models.heads import decode_map
 
 
 @dataclass
@@ -66,7 +66,7 @@ def by_hand(model: DetectionModel, image: Tensor) -> Tensor:
         raw = model(torch.from_numpy(canvas).permute(2, 0, 1)[None])
         grid = model.anchor_grid
         for number in maps:
-            for row in decode_map(raw[number], grid.anchors[number], grid.strides[number])[0]:
+            for row in decode_anchors(raw[number], grid.anchors[number], grid.strides[number])[0]:
                 x, y, w, h = row[:4].tolist()
                 x, y, w, h = (
                     x * width / new_width,

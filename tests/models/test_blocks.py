@@ -15,11 +15,12 @@ import onelook.models
 from onelook.models.activations import AconC, FReLU, MetaAconC, SiLU
 from onelook.models.attention import TransformerBlock
 from onelook.models.blocks import BLOCKS, HEADS, JOINING_BLOCKS
-from onelook.models.bottlenecks import C3, C3SPP, C3TR, Bottleneck, BottleneckCSP, C3Ghost, C3x, GhostBottleneck
+from onelook.models.bottlenecks import C3, C3DS, C3SPP, C3TR, Bottleneck, BottleneckCSP, C3Ghost, C3x, GhostBottleneck
 from onelook.models.classify import Classify
 from onelook.models.convolutions import (
     Conv,
     CrossConv,
+    DSConv,
     DWConv,
     DWConvTranspose2d,
     Focus,
@@ -37,6 +38,7 @@ CASES: dict[str, tuple[nn.Module, tuple[int, ...]]] = {
     "Conv dilated": (Conv(16, 24, kernel=3, dilation=2), (24, 8, 8)),
     "Conv without activation": (Conv(16, 24, kernel=(1, 3), activation=False), (24, 8, 8)),
     "Conv with its own activation": (Conv(16, 24, activation=FReLU), (24, 8, 8)),
+    "DSConv": (DSConv(16, 24, kernel=3, stride=2), (24, 4, 4)),
     "DWConv": (DWConv(16, 32, kernel=3, stride=2), (32, 4, 4)),
     "DWConvTranspose2d": (DWConvTranspose2d(16, 8, kernel=2, stride=2), (8, 16, 16)),
     "Focus": (Focus(16, 24, kernel=3), (24, 4, 4)),
@@ -50,6 +52,7 @@ CASES: dict[str, tuple[nn.Module, tuple[int, ...]]] = {
     "GhostBottleneck strided": (GhostBottleneck(16, 24, stride=2), (24, 4, 4)),
     "BottleneckCSP": (BottleneckCSP(16, 24, repeats=2), (24, 8, 8)),
     "C3": (C3(16, 24, repeats=2), (24, 8, 8)),
+    "C3DS": (C3DS(16, 24, repeats=2), (24, 8, 8)),
     "C3x": (C3x(16, 24, repeats=2), (24, 8, 8)),
     "C3TR": (C3TR(16, 24, repeats=2), (24, 8, 8)),
     "C3SPP": (C3SPP(16, 24), (24, 8, 8)),

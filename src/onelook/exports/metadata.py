@@ -6,28 +6,16 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
-from typing import Any
+from typing import Any, get_args
 
 from onelook.errors import CheckpointError
 from onelook.inference.backend import Thresholds
+from onelook.models.decoding import Decoding, Rule
 
 FORMAT_VERSION = 1
 MAX_CHARACTERS = 4_000_000
 MAX_CLASSES = 100_000
 PRECISIONS = ("fp32", "fp16", "int8")
-
-
-@dataclass(frozen=True)
-class Decoding:
-    """What turns raw maps into boxes, for formats that leave this to whoever runs them.
-
-    Attributes:
-        anchors: per map a list of (width, height), pixels.
-        strides: per map the pixels per cell.
-    """
-
-    anchors: tuple[tuple[tuple[float, float], ...], ...]
-    strides: tuple[float, ...]
 
 
 @dataclass(frozen=True)
@@ -136,9 +124,12 @@ def _decoding(content: Mapping[str, Any]) -> Decoding:
         for one_map in content["anchors"]
     )
     strides = tuple(_number("strides", stride, 1024) for stride in content["strides"])
-    if not 1 <= len(anchors) == len(strides) <= 16:
+    rule = content.get("rule", "anchors")
+    if rule not in get_args(Rule):
+        raise ValueError(f"`rule` is {rule!r}, expected one of {', '.join(get_args(Rule))}")
+    if not 1 <= len(strides) <= 16 or len(anchors) != (len(strides) if rule == "anchors" else 0):
         raise ValueError(f"{len(anchors)} maps with anchors, {len(strides)} with strides")
-    return Decoding(anchors=anchors, strides=strides)
+    return Decoding(rule=rule, strides=strides, anchors=anchors)
 
 
 def _whole(name: str, value: Any, highest: int) -> int:

@@ -141,11 +141,12 @@ def _dynamic_shapes(plan: ExportPlan) -> dict[str, dict[int, Any]] | None:
 
 def _decoding_nodes(model: Any, plan: ExportPlan) -> list[str]:
     """Names of the head's last convolutions and of all that follows them."""
-    prefix = f"model.{len(plan.model.model) - 1}.m."
+    row = len(plan.model.model) - 1
+    prefixes = [f"model.{row}.{name}." for name in plan.model.head.last_convolutions]
     found: list[str] = []
     results: set[str] = set()
     for node in model.graph.node:  # in the order of computation
-        is_last = node.op_type == "Conv" and any(prefix in name for name in node.input)
+        is_last = node.op_type == "Conv" and any(prefix in name for prefix in prefixes for name in node.input)
         if is_last or not results.isdisjoint(node.input):
             found.append(node.name)
             results.update(node.output)

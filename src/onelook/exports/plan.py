@@ -13,7 +13,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-from onelook.exports.metadata import Decoding, Metadata
+from onelook.exports.metadata import Metadata
 from onelook.models.detector import DetectionModel
 from onelook.models.fuse import halved
 
@@ -75,12 +75,4 @@ class HeadMaps(nn.Module):
         self.network = model
 
     def forward(self, images: Tensor) -> tuple[Tensor, ...]:
-        features = self.network.features(images)
-        return tuple(convolution(x) for convolution, x in zip(self.network.head.m, features, strict=True))
-
-
-def decoding_of(model: DetectionModel) -> Decoding:
-    """What turns the raw maps of `model` into boxes."""
-    grid = model.anchor_grid
-    anchors = tuple(tuple((float(w), float(h)) for w, h in one_map) for one_map in grid.anchors.tolist())
-    return Decoding(anchors=anchors, strides=tuple(grid.strides.tolist()))
+        return tuple(self.network.head.flat_maps(self.network.features(images)))

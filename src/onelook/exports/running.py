@@ -12,10 +12,11 @@ import torch
 from torch import Tensor
 
 from onelook.errors import ModelError
-from onelook.exports.metadata import Decoding, Metadata
+from onelook.exports.metadata import Metadata
 from onelook.exports.plan import Images
 from onelook.geometry.boxes import xyxy_to_cxcywh
-from onelook.models.heads import NUM_BOX_OUTPUTS, decode_map
+from onelook.models.decoding import Decoding, decoded
+from onelook.models.heads import NUM_BOX_OUTPUTS
 
 CPU = torch.device("cpu")
 WIDTH_OF_DETECTIONS = 6
@@ -69,7 +70,7 @@ class ExportedModel:
     def _predictions(self, images: Images) -> Tensor:
         output, decoding = self._run(images), self.metadata.decoding
         if decoding is not None:
-            table = decoded(list(output), decoding, self.num_classes)
+            table = predictions_of(list(output), decoding, self.num_classes)
         else:
             table = torch.from_numpy(np.asarray(output, np.float32))
         width = NUM_BOX_OUTPUTS + self.num_classes if self.thresholds is None else WIDTH_OF_DETECTIONS
@@ -78,17 +79,16 @@ class ExportedModel:
         return table if self.thresholds is None else as_predictions(table, self.num_classes)
 
 
-def decoded(raw_maps: Sequence[Images], decoding: Decoding, num_classes: int) -> Tensor:
+def predictions_of(flat_maps: Sequence[Images], decoding: Decoding, num_classes: int) -> Tensor:
     """Predictions (B, N, 5 + K) of raw maps (B, A * outputs, H, W)."""
-    parts = []
-    for raw, anchors, stride in zip(raw_maps, decoding.anchors, decoding.strides, strict=True):
+    raw_maps = []
+    for flat in flat_maps:
         # (B, A * outputs, H, W) -> (B, A, outputs, H, W) -> (B, A, H, W, outputs)
-        maps = torch.from_numpy(raw).reshape(len(raw), len(anchors), -1, *raw.shape[2:]).permute(0, 1, 3, 4, 2)
-        used = maps[..., : NUM_BOX_OUTPUTS + num_classes]  # what follows is for masks
-        if used.shape[-1] != NUM_BOX_OUTPUTS + num_classes:
-            raise ValueError(f"a map has {used.shape[-1]} outputs per anchor for {num_classes} classes")
-        parts.append(decode_map(used, torch.tensor(anchors), torch.tensor(stride)))
-    return torch.cat(parts, dim=1)
+        raw = torch.from_numpy(flat).reshape(len(flat), decoding.boxes_per_cell, -1, *flat.shape[2:])
+        raw_maps.append(raw.permute(0, 1, 3, 4, 2)[..., : NUM_BOX_OUTPUTS + num_classes])  # what follows is for masks
+        if raw_maps[-1].shape[-1] != NUM_BOX_OUTPUTS + num_classes:
+            raise ValueError(f"a map has {raw.shape[2]} outputs per box for {num_classes} classes")
+    return decoded(raw_maps, decoding)
 
 
 def as_predictions(detections: Tensor, num_classes: int) -> Tensor:

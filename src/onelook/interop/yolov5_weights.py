@@ -76,7 +76,7 @@ def read_yolov5(path: Path) -> YoloV5Weights:
 
 
 def _read(members: ZipMembers) -> YoloV5Weights:
-    folder = _folder(members)
+    folder = pickle_folder(members)
     content = read_pickle(members.read(f"{folder}data.pkl", MAX_BYTES))
     model, part = _model_of(content)
     tree = walk(model)
@@ -87,7 +87,7 @@ def _read(members: ZipMembers) -> YoloV5Weights:
         skeleton = create_model(definition, names=names)
     check_same_model(skeleton, tree)
     wanted = {name: tree.tensors[name] for name in skeleton.state_dict()}
-    _refuse_repeated_bytes(wanted, members.file_bytes)
+    refuse_repeated_bytes(wanted, members.file_bytes)
     stored = StoredTensors(members, folder)
     _check_strides(model, skeleton.stride_px, stored)
     tensors = {name: stored.load(name, record) for name, record in wanted.items()}
@@ -102,7 +102,7 @@ def _read(members: ZipMembers) -> YoloV5Weights:
     )
 
 
-def _folder(members: ZipMembers) -> str:
+def pickle_folder(members: ZipMembers) -> str:
     """The folder of the archive that everything lies in, with its slash."""
     pickles = [name for name in members.names if name.endswith("/data.pkl")]
     if any(name.endswith("/constants.pkl") or "/code/" in name for name in members.names):
@@ -180,7 +180,7 @@ def _names_of(model: Record, num_classes: Any) -> tuple[str, ...]:
     return names
 
 
-def _refuse_repeated_bytes(wanted: dict[str, TensorRecord], file_bytes: int) -> None:
+def refuse_repeated_bytes(wanted: dict[str, TensorRecord], file_bytes: int) -> None:
     """A small file may name the same numbers again and again; no more shall be read than it has."""
     total = sum(record.storage.count * dtype_of(name, record).itemsize for name, record in wanted.items())
     if total > file_bytes:

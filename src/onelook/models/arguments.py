@@ -85,6 +85,8 @@ ARGUMENTS: dict[str, Rule] = {
     "num_inputs": whole(1, 64),
     "num_masks": whole(1, MAX_CHANNELS),
     "num_prototype_channels": whole(1, MAX_CHANNELS),
+    "hidden_width": whole(1, MAX_CHANNELS),
+    "depthwise": FLAG,
     "size": either(NOTHING, whole(1, 4096), several(whole(1, 4096), 2, 2)),
     "scale_factor": either(NOTHING, number(0, 32)),
     "mode": MODE,

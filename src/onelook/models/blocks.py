@@ -5,9 +5,10 @@ from __future__ import annotations
 from torch import nn
 
 from onelook.models.attention import TransformerBlock
-from onelook.models.bottlenecks import C3, C3SPP, C3TR, Bottleneck, BottleneckCSP, C3Ghost, C3x, GhostBottleneck
+from onelook.models.bottlenecks import C3, C3DS, C3SPP, C3TR, Bottleneck, BottleneckCSP, C3Ghost, C3x, GhostBottleneck
 from onelook.models.classify import Classify
-from onelook.models.convolutions import Conv, CrossConv, DWConv, DWConvTranspose2d, Focus, GhostConv, MixConv2d
+from onelook.models.convolutions import Conv, CrossConv, DSConv, DWConv, DWConvTranspose2d, Focus, GhostConv, MixConv2d
+from onelook.models.decoupled_head import YoloX
 from onelook.models.heads import Detect, Proto, Segment
 from onelook.models.pooling import SPP, SPPF
 from onelook.models.reshaping import Concat, Contract, Expand, Sum
@@ -15,6 +16,7 @@ from onelook.models.reshaping import Concat, Contract, Expand, Sum
 BLOCKS: dict[str, type[nn.Module]] = {
     "Conv": Conv,
     "DWConv": DWConv,
+    "DSConv": DSConv,
     "DWConvTranspose2d": DWConvTranspose2d,
     "Focus": Focus,
     "GhostConv": GhostConv,
@@ -24,6 +26,7 @@ BLOCKS: dict[str, type[nn.Module]] = {
     "GhostBottleneck": GhostBottleneck,
     "BottleneckCSP": BottleneckCSP,
     "C3": C3,
+    "C3DS": C3DS,
     "C3x": C3x,
     "C3TR": C3TR,
     "C3SPP": C3SPP,
@@ -39,6 +42,7 @@ BLOCKS: dict[str, type[nn.Module]] = {
     "Classify": Classify,
     "Detect": Detect,
     "Segment": Segment,
+    "YoloX": YoloX,
     "nn.BatchNorm2d": nn.BatchNorm2d,
     "nn.ConvTranspose2d": nn.ConvTranspose2d,
     "nn.Upsample": nn.Upsample,
@@ -50,18 +54,21 @@ BLOCKS: dict[str, type[nn.Module]] = {
 
 WIDTH_BLOCKS = frozenset(
     {
-        "Conv", "DWConv", "DWConvTranspose2d", "Focus", "GhostConv", "CrossConv", "MixConv2d", "Bottleneck",
-        "GhostBottleneck", "BottleneckCSP", "C3", "C3x", "C3TR", "C3SPP", "C3Ghost", "TransformerBlock", "SPP", "SPPF",
-        "nn.ConvTranspose2d",
+        "Conv", "DSConv", "DWConv", "DWConvTranspose2d", "Focus", "GhostConv", "CrossConv", "MixConv2d", "Bottleneck",
+        "GhostBottleneck", "BottleneckCSP", "C3", "C3DS", "C3x", "C3TR", "C3SPP", "C3Ghost", "TransformerBlock", "SPP",
+        "SPPF", "nn.ConvTranspose2d",
     }
 )  # fmt: skip
 """Blocks built as (channels in, channels out, ...), whose first argument in a table is the width before scaling."""
 
-REPEATING_BLOCKS = frozenset({"BottleneckCSP", "C3", "C3x", "C3TR", "C3Ghost"})
+REPEATING_BLOCKS = frozenset({"BottleneckCSP", "C3", "C3DS", "C3x", "C3TR", "C3Ghost"})
 """Blocks that repeat their inside; every other block is repeated as a whole."""
 
-JOINING_BLOCKS = frozenset({"Concat", "Sum", "Detect", "Segment"})
+JOINING_BLOCKS = frozenset({"Concat", "Sum", "Detect", "Segment", "YoloX"})
 """Blocks that take several maps."""
 
-HEADS = frozenset({"Detect", "Segment"})
+ANCHOR_HEADS = frozenset({"Detect", "Segment"})
+"""Blocks that end a detector and need anchors."""
+
+HEADS = ANCHOR_HEADS | {"YoloX"}
 """Blocks that end a detector."""

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from onelook.models.activations import SiLU
 from onelook.models.attention import TransformerBlock
-from onelook.models.convolutions import Conv, CrossConv, DWConv, GhostConv, batch_norm
+from onelook.models.convolutions import Conv, CrossConv, DSConv, DWConv, GhostConv, batch_norm
 from onelook.models.pooling import SPP
 
 
@@ -27,6 +27,20 @@ class Bottleneck(nn.Module):
         self.cv1 = Conv(channels_in, hidden)
         self.cv2 = Conv(hidden, channels_out, kernel=3, groups=groups)
         self.adds_input = shortcut and channels_in == channels_out
+
+    def forward(self, x: Tensor) -> Tensor:
+        out: Tensor = self.cv2(self.cv1(x))
+        return x + out if self.adds_input else out
+
+
+class DSBottleneck(nn.Module):
+    """`Bottleneck` of full hidden width whose 3x3 convolution is depth-wise separable."""
+
+    def __init__(self, channels: int, *, shortcut: bool) -> None:
+        super().__init__()
+        self.cv1 = Conv(channels, channels)
+        self.cv2 = DSConv(channels, channels, kernel=3)
+        self.adds_input = shortcut
 
     def forward(self, x: Tensor) -> Tensor:
         out: Tensor = self.cv2(self.cv1(x))
@@ -116,6 +130,15 @@ class C3(CrossStage):
     ) -> None:
         hidden = int(channels_out * expansion)
         inner = bottlenecks(hidden, repeats, shortcut=shortcut, groups=groups)
+        super().__init__(channels_in, channels_out, hidden=hidden, inner=inner)
+
+
+class C3DS(CrossStage):
+    """Cross-stage block around `repeats` depth-wise separable bottlenecks: Ge et al., YOLOX, 2021, section 3."""
+
+    def __init__(self, channels_in: int, channels_out: int, *, repeats: int = 1, shortcut: bool = True) -> None:
+        hidden = channels_out // 2
+        inner = nn.Sequential(*(DSBottleneck(hidden, shortcut=shortcut) for _ in range(repeats)))
         super().__init__(channels_in, channels_out, hidden=hidden, inner=inner)
 
 

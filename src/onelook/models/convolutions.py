@@ -11,11 +11,12 @@ from torch import Tensor, nn
 from onelook.models.activations import ActivationFactory, SiLU
 
 Size = int | tuple[int, int]
+BATCH_NORM_EPSILON = 1e-3
 
 
 def batch_norm(channels: int) -> nn.BatchNorm2d:
     """Batch normalisation with the constants of this family: eps 0.001, momentum 0.03."""
-    return nn.BatchNorm2d(channels, eps=1e-3, momentum=0.03)
+    return nn.BatchNorm2d(channels, eps=BATCH_NORM_EPSILON, momentum=0.03)
 
 
 def same_padding(kernel: Size, dilation: int = 1) -> Size:
@@ -93,6 +94,19 @@ class DWConv(Conv):
             dilation=dilation,
             activation=activation,
         )
+
+
+class DSConv(nn.Module):
+    """Depth-wise separable: a `Conv` per channel with kernel and stride, then a 1x1 `Conv` across channels."""
+
+    def __init__(self, channels_in: int, channels_out: int, *, kernel: Size = 1, stride: Size = 1) -> None:
+        super().__init__()
+        self.dconv = Conv(channels_in, channels_in, kernel=kernel, stride=stride, groups=channels_in)
+        self.pconv = Conv(channels_in, channels_out)
+
+    def forward(self, x: Tensor) -> Tensor:
+        out: Tensor = self.pconv(self.dconv(x))
+        return out
 
 
 class DWConvTranspose2d(nn.ConvTranspose2d):

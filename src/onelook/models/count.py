@@ -134,7 +134,7 @@ def count_gflops(model: DetectionModel, *, imgsz: int = 640) -> float:
         if isinstance(module, nn.BatchNorm2d):
             module.register_forward_hook(count_values)
     with torch.enable_grad(), FlopCounterMode(display=False) as counter:  # without grad, attention hides its products
-        if isinstance(skeleton.head, Segment):
+        if isinstance(skeleton.model[-1], Segment):
             skeleton.segment(image)
         else:
             skeleton(image)

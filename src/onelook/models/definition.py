@@ -10,7 +10,7 @@ from typing import Any
 from onelook.errors import ModelError
 from onelook.models.activations import parse_activation
 from onelook.models.anchor_sets import named_anchors
-from onelook.models.arguments import Rule, either, number, several, whole
+from onelook.models.arguments import NOTHING, Rule, either, number, several, whole
 
 MAX_ROWS = 1000
 MAX_ANCHORS = 20
@@ -25,7 +25,7 @@ KEYS: dict[str, Rule] = {
     "depth_multiple": number(0, 16),
     "width_multiple": number(0, 16),
     "channel_multiple": whole(1, 1024),
-    "anchors": ANCHORS,
+    "anchors": either(ANCHORS, NOTHING),
     "activation": Rule(lambda value: isinstance(value, str), "text such as nn.LeakyReLU(0.1)"),
     "inplace": Rule(lambda value: isinstance(value, bool), "true or false"),
     "backbone": Rule(lambda value: isinstance(value, list), "a list of rows"),
@@ -36,6 +36,7 @@ DEFAULTS: dict[str, Any] = {
     "depth_multiple": 1.0,
     "width_multiple": 1.0,
     "channel_multiple": 8,
+    "anchors": None,
     "activation": "nn.SiLU()",
     "inplace": True,
 }
@@ -51,7 +52,7 @@ class Definition:
         depth_multiple: factor on the repeats of a row.
         width_multiple: factor on the channels of a row.
         channel_multiple: channels are rounded up to a multiple of this.
-        anchors: see `Anchors`; a number stands for anchors that are not fitted to any data yet.
+        anchors: see `Anchors`; a number stands for anchors that are not fitted to any data yet, None for none.
         activation: of every convolution block, as text.
         inplace: whether activations may overwrite their input.
         backbone: rows `[from, repeats, block, arguments]`.
@@ -63,7 +64,7 @@ class Definition:
     depth_multiple: float
     width_multiple: float
     channel_multiple: int
-    anchors: Anchors
+    anchors: Anchors | None
     activation: str
     inplace: bool
     backbone: list[list[Any]]
@@ -71,12 +72,14 @@ class Definition:
 
     @property
     def num_anchors(self) -> int:
-        """Anchors per cell of a map."""
+        """Anchors per cell of a map; 0 without any."""
+        if self.anchors is None:
+            return 0
         return self.anchors if isinstance(self.anchors, int) else len(self.anchors[0]) // 2
 
     def as_dict(self) -> dict[str, Any]:
         """The same under the keys of the YAML file; plain values only."""
-        return {
+        content = {
             "nc": self.num_classes,
             "ch": self.channels,
             "depth_multiple": self.depth_multiple,
@@ -88,6 +91,7 @@ class Definition:
             "backbone": self.backbone,
             "head": self.head,
         }
+        return {key: value for key, value in content.items() if value is not None}
 
 
 def read_definition(content: Mapping[str, Any], *, where: str, overrides: Mapping[str, Any]) -> Definition:
@@ -122,8 +126,8 @@ def read_definition(content: Mapping[str, Any], *, where: str, overrides: Mappin
     return Definition(num_classes=values["nc"], channels=values["ch"], **plain)
 
 
-def _check_anchors(anchors: Anchors, where: str) -> None:
-    lengths = set() if isinstance(anchors, int) else {len(row) for row in anchors}
+def _check_anchors(anchors: Anchors | None, where: str) -> None:
+    lengths = set() if anchors is None or isinstance(anchors, int) else {len(row) for row in anchors}
     if len(lengths) > 1 or any(length % 2 for length in lengths):
         raise ModelError(
             f"model `{where}`: the rows of `anchors` have {sorted(lengths)} numbers",

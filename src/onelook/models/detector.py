@@ -5,15 +5,16 @@ from __future__ import annotations
 import copy
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
 
 from onelook.errors import ModelError
-from onelook.models.anchor_sets import unfitted_anchors
+from onelook.models.blocks import HEADS
 from onelook.models.catalog import find_definition
 from onelook.models.definition import Anchors, Definition, read_definition
+from onelook.models.head_protocol import Head
 from onelook.models.heads import Detect, Segment, SegmentationMaps
 from onelook.models.layer_table import (
     IMAGE,
@@ -57,12 +58,18 @@ class DetectionModel(nn.Module):
         self._released = last_uses(plans)
 
     @property
-    def head(self) -> Detect:
+    def head(self) -> Head:
         """The last layer."""
-        head = self.model[-1]
-        if not isinstance(head, Detect):
-            raise ModelError(f"the last row of the model is `{type(head).__name__}`", hint="end with Detect or Segment")
-        return head
+        if self.plans[-1].block not in HEADS:
+            raise ModelError(
+                f"the last row of the model is `{self.plans[-1].block}`", hint=f"end with {', '.join(sorted(HEADS))}"
+            )
+        return cast(Head, self.model[-1])
+
+    @property
+    def has_anchors(self) -> bool:
+        """Whether boxes are multiples of anchors, which can be measured and replaced."""
+        return isinstance(self.model[-1], Detect)
 
     @property
     def num_classes(self) -> int:
@@ -81,23 +88,35 @@ class DetectionModel(nn.Module):
 
     @property
     def anchor_grid(self) -> AnchorGrid:
-        """Anchors in pixels, and strides; copies."""
-        return self.head.anchor_grid()
+        """Anchors in pixels, and strides; copies.
+
+        Raises:
+            ModelError: the model has no anchors.
+        """
+        return self._anchor_head.anchor_grid()
 
     def set_anchors(self, anchors_px: Tensor) -> None:
         """Replace the anchors, (L, A, 2) width, height in pixels; put in the order of the strides if they are not.
 
         Raises:
-            ModelError: another shape than the head has, or a side that is not above 0.
+            ModelError: the model has no anchors, they are of another shape, or a side is not above 0.
         """
-        if anchors_px.shape != self.head.anchors.shape:
+        head = self._anchor_head
+        if anchors_px.shape != head.anchors.shape:
             raise ModelError(
-                f"anchors of shape {tuple(anchors_px.shape)} for a head of {tuple(self.head.anchors.shape)}",
+                f"anchors of shape {tuple(anchors_px.shape)} for a head of {tuple(head.anchors.shape)}",
                 hint="give (maps, anchors per cell, 2)",
             )
         if not bool((torch.isfinite(anchors_px) & (anchors_px > 0)).all()):
             raise ModelError("anchors must be finite and above 0 pixels")
-        self.head.place_anchors(anchors_px)
+        head.place_anchors(anchors_px)
+
+    @property
+    def _anchor_head(self) -> Detect:
+        head = self.model[-1]
+        if not isinstance(head, Detect):
+            raise ModelError(f"a model that ends with `{type(head).__name__}` has no anchors")
+        return head
 
     def forward(self, images: Tensor) -> list[Tensor]:
         """Raw maps, L tensors (B, A, H / s, W / s, 5 + K) of logits.
@@ -114,9 +133,10 @@ class DetectionModel(nn.Module):
         Raises:
             ModelError: the model ends with Detect.
         """
-        if not isinstance(self.head, Segment):
+        head = self.model[-1]
+        if not isinstance(head, Segment):
             raise ModelError("this model gives no masks", hint="use one of the -seg models")
-        return self.head.segment(self.features(images))
+        return head.segment(self.features(images))
 
     def features(self, images: Tensor) -> list[Tensor]:
         """The maps that the head reads, each (B, C, H / s, W / s); every other map is freed after its last use."""
@@ -128,7 +148,7 @@ class DetectionModel(nn.Module):
         return [outputs[source] for source in self.plans[-1].sources]
 
     def decode(self, raw_maps: Sequence[Tensor]) -> Tensor:
-        """Boxes and scores of raw maps, (B, N, 5 + K) float32, see `Detect.decode`."""
+        """Boxes and scores of raw maps, (B, N, 5 + K) float32, see `Head.decode`."""
         return self.head.decode(raw_maps)
 
 
@@ -221,14 +241,7 @@ def _stride_of(row: int, shape: torch.Size) -> int:
 
 
 def _started(model: DetectionModel, stride_px: tuple[int, ...]) -> DetectionModel:
-    """`model` with its strides known, its anchors placed and its head biased."""
-    head, anchors = model.head, model.definition["anchors"]
-    strides = torch.tensor(stride_px, dtype=torch.float32, device="cpu")
+    """`model` with its strides known and its head ready to learn."""
     model.stride_px = stride_px
-    head.strides.copy_(strides)
-    if isinstance(anchors, int):
-        head.place_anchors(unfitted_anchors(anchors, strides))
-    else:
-        head.place_anchors(torch.tensor(anchors, dtype=torch.float32, device="cpu").view(head.anchors.shape))
-    head.initialise_biases(stride_px)
+    model.head.initialise(stride_px, model.definition.get("anchors"))
     return model

@@ -33,10 +33,12 @@ def is_fused(model: nn.Module) -> bool:
 
 
 def halved(model: DetectionModel) -> DetectionModel:
-    """A copy of `model` in 16 bits; its anchors stay in 32, since 16 would round them."""
+    """A copy of `model` in 16 bits; what its head keeps in 32, such as anchors, stays, since 16 would round it."""
     result = copy.deepcopy(model)
-    anchors = result.head.anchors
-    result.half().head.anchors = anchors
+    kept = {name: getattr(result.head, name) for name in result.head.kept_in_32_bits}
+    result.half()
+    for name, buffer in kept.items():
+        setattr(result.head, name, buffer)
     return result
 
 

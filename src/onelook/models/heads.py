@@ -6,13 +6,16 @@ Letters: B images, L maps, A anchors per cell, H x W cells, K classes, M mask co
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
 
+from onelook.models.anchor_sets import unfitted_anchors
 from onelook.models.convolutions import Conv
+from onelook.models.decoding import Decoding, decode_anchors
 from onelook.structures.anchors import AnchorGrid
 
 NUM_BOX_OUTPUTS = 5
@@ -32,6 +35,8 @@ class Detect(nn.Module):
 
     anchors: Tensor
     strides: Tensor
+    kept_in_32_bits: ClassVar[tuple[str, ...]] = ("anchors",)
+    last_convolutions: ClassVar[tuple[str, ...]] = ("m",)
 
     def __init__(
         self, channels_in: Sequence[int], *, num_classes: int, num_anchors: int, num_extra_outputs: int = 0
@@ -50,9 +55,15 @@ class Detect(nn.Module):
 
     def all_outputs(self, features: Sequence[Tensor]) -> list[Tensor]:
         """Everything that the convolutions give, L tensors (B, A, H, W, num_outputs)."""
-        maps = [convolution(feature) for convolution, feature in zip(self.m, features, strict=True)]
         # (B, A * outputs, H, W) -> (B, A, outputs, H, W) -> (B, A, H, W, outputs)
-        return [x.unflatten(1, (self.num_anchors, self.num_outputs)).permute(0, 1, 3, 4, 2) for x in maps]
+        return [
+            torch.unflatten(x, 1, (self.num_anchors, self.num_outputs)).permute(0, 1, 3, 4, 2)
+            for x in self.flat_maps(features)
+        ]
+
+    def flat_maps(self, features: Sequence[Tensor]) -> list[Tensor]:
+        """The same as the convolutions give it, L tensors (B, A * num_outputs, H, W)."""
+        return [convolution(feature) for convolution, feature in zip(self.m, features, strict=True)]
 
     def decode(self, raw_maps: Sequence[Tensor]) -> Tensor:
         """Boxes and scores in float32, (B, sum of A*H*W, 5 + K): cxcywh in input pixels, then probabilities.
@@ -63,7 +74,51 @@ class Detect(nn.Module):
             rows in the order map, anchor, row, column.
         """
         grid = self.anchor_grid()
-        return torch.cat([decode_map(raw, grid.anchors[i], grid.strides[i]) for i, raw in enumerate(raw_maps)], dim=1)
+        parts = [decode_anchors(raw, grid.anchors[i], grid.strides[i]) for i, raw in enumerate(raw_maps)]
+        return torch.cat(parts, dim=1)
+
+    def decoding(self) -> Decoding:
+        """What `decode` does, as plain numbers."""
+        grid = self.anchor_grid()
+        anchors = tuple(tuple((float(w), float(h)) for w, h in one_map) for one_map in grid.anchors.tolist())
+        return Decoding(rule="anchors", strides=tuple(grid.strides.tolist()), anchors=anchors)
+
+    @torch.no_grad()
+    def initialise(self, stride_px: Sequence[int], anchors: int | list[list[float]] | None) -> None:
+        """Take strides and anchors, and bias the outputs.
+
+        Args:
+            stride_px: pixels per cell of each map.
+            anchors: per map w, h, w, h, ... in pixels, or how many per cell, see `unfitted_anchors`.
+        """
+        strides = torch.tensor(stride_px, dtype=torch.float32, device="cpu")
+        self.strides.copy_(strides)
+        if isinstance(anchors, int):
+            self.place_anchors(unfitted_anchors(anchors, strides))
+        else:
+            self.place_anchors(torch.tensor(anchors, dtype=torch.float32, device="cpu").view(self.anchors.shape))
+        self.initialise_biases(stride_px)
+
+    def with_classes(self, given: Mapping[str, Tensor], num_given: int, common: Mapping[int, int]) -> dict[str, Tensor]:
+        """This head's outputs with the rows of `common` classes, boxes and objectness out of `given`.
+
+        With one class on either side there are none: its score is the objectness, and its own output is not trained.
+        """
+        if min(num_given, self.num_classes) == 1 or not common:
+            return {}
+        num_extra = self.num_outputs - NUM_BOX_OUTPUTS - self.num_classes
+        rows = _rows(common.keys(), self.num_classes, num_extra)
+        given_rows = _rows(common.values(), num_given, num_extra)
+        merged = {}
+        for part, own in self.m.state_dict().items():
+            found = given.get(f"m.{part}")
+            shape = (self.num_anchors * (NUM_BOX_OUTPUTS + num_given + num_extra), *own.shape[1:])
+            if found is not None and found.shape == shape:
+                result = own.detach().clone()  # (A * outputs, ...)
+                per_anchor = result.view(self.num_anchors, self.num_outputs, *own.shape[1:])
+                per_anchor[:, rows] = found.reshape(self.num_anchors, -1, *own.shape[1:])[:, given_rows].to(result)
+                merged[f"m.{part}"] = result
+        return merged
 
     def anchor_grid(self) -> AnchorGrid:
         """Anchors in pixels, and strides; float32 whatever the precision of the weights."""
@@ -93,22 +148,11 @@ class Detect(nn.Module):
             bias[:, NUM_BOX_OUTPUTS : NUM_BOX_OUTPUTS + self.num_classes] += class_bias
 
 
-def decode_map(raw_map: Tensor, anchors_px: Tensor, stride: Tensor) -> Tensor:
-    """Boxes and scores of one map, (B, A, H, W, 5 + K) logits -> (B, A*H*W, 5 + K) float32, see `Detect.decode`.
-
-    Args:
-        raw_map: logits.
-        anchors_px: (A, 2) width, height in pixels.
-        stride: () pixels per cell.
-    """
-    height, width = raw_map.shape[2:4]
-    columns = torch.arange(width, device=raw_map.device, dtype=torch.float32).expand(height, width)
-    rows = torch.arange(height, device=raw_map.device, dtype=torch.float32)[:, None].expand(height, width)
-    scores = raw_map.float().sigmoid()
-    centres = (scores[..., 0:2] * 2 - 0.5 + torch.stack((columns, rows), dim=-1)) * stride
-    doubled = scores[..., 2:4] * 2
-    sizes = doubled * doubled * anchors_px[:, None, None, :]  # a power could not be exported to LiteRT
-    return torch.cat((centres, sizes, scores[..., 4:]), dim=-1).flatten(1, 3)
+def _rows(class_ids: Iterable[int], num_classes: int, num_extra: int) -> list[int]:
+    """The outputs of an anchor that belong to boxes, to objectness, to these classes, and to no class."""
+    after = NUM_BOX_OUTPUTS + num_classes
+    chosen = (NUM_BOX_OUTPUTS + class_id for class_id in class_ids)
+    return [*range(NUM_BOX_OUTPUTS), *chosen, *range(after, after + num_extra)]
 
 
 class Proto(nn.Module):

@@ -14,9 +14,9 @@ from torch import Tensor, nn
 from onelook.errors import ModelError
 from onelook.models.activations import parse_activation
 from onelook.models.arguments import MAX_CHANNELS, bind_arguments
-from onelook.models.blocks import BLOCKS, HEADS, JOINING_BLOCKS, REPEATING_BLOCKS, WIDTH_BLOCKS
+from onelook.models.blocks import ANCHOR_HEADS, BLOCKS, HEADS, JOINING_BLOCKS, REPEATING_BLOCKS, WIDTH_BLOCKS
 from onelook.models.convolutions import Conv
-from onelook.models.definition import Definition
+from onelook.models.definition import ANCHORS, Definition
 
 MAX_REPEATS = 1000
 IMAGE = -1
@@ -206,7 +206,7 @@ def _channels(
 def _scaled_width(given: Any, definition: Definition) -> int:
     if not isinstance(given, int) or isinstance(given, bool) or not 1 <= given <= MAX_CHANNELS:
         raise ModelError(f"the width is `{str(given)[:60]}`", hint=f"expected a whole number from 1 to {MAX_CHANNELS}")
-    if given == definition.num_anchors * (definition.num_classes + 5):
+    if definition.num_anchors and given == definition.num_anchors * (definition.num_classes + 5):
         return given  # the width of a head's output is never scaled, wherever it stands: part of the format
     multiple = definition.channel_multiple
     return math.ceil(given * definition.width_multiple / multiple) * multiple
@@ -215,7 +215,11 @@ def _scaled_width(given: Any, definition: Definition) -> int:
 def _head(
     block: str, arguments: list[Any], channels: list[int], definition: Definition
 ) -> tuple[tuple[Any, ...], dict[str, Any], int]:
+    if block not in ANCHOR_HEADS:
+        return _anchor_free_head(block, arguments, channels, definition)
     _expect_words(arguments[:2], ["nc", "anchors"])
+    if definition.anchors is None:
+        raise ModelError("the model has no `anchors`, which this head needs", hint=f"expected {ANCHORS.expected}")
     if not isinstance(definition.anchors, int) and len(definition.anchors) != len(channels):
         raise ModelError(
             f"`anchors` has {len(definition.anchors)} rows for a head of {len(channels)} maps",
@@ -226,6 +230,18 @@ def _head(
         keywords["num_prototype_channels"] = _scaled_width(keywords["num_prototype_channels"], definition)
     keywords |= {"num_classes": definition.num_classes, "num_anchors": definition.num_anchors}
     return (tuple(channels),), keywords, 0
+
+
+def _anchor_free_head(
+    block: str, arguments: list[Any], channels: list[int], definition: Definition
+) -> tuple[tuple[Any, ...], dict[str, Any], int]:
+    _expect_words(arguments[:1], ["nc"])
+    if definition.anchors is not None:
+        raise ModelError("this head has no use for `anchors`", hint="drop them, or end with Detect")
+    keywords = bind_arguments(BLOCKS[block], arguments[1:])
+    if "hidden_width" in keywords:
+        keywords["hidden_width"] = _scaled_width(keywords["hidden_width"], definition)
+    return (tuple(channels),), keywords | {"num_classes": definition.num_classes}, 0
 
 
 def _expect_words(arguments: list[Any], words: list[str]) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -10,7 +10,6 @@ from torch import Tensor, nn
 
 from onelook.errors import ModelError
 from onelook.models.detector import DetectionModel
-from onelook.models.heads import NUM_BOX_OUTPUTS
 
 
 @dataclass(frozen=True)
@@ -76,8 +75,8 @@ def transfer_detector(
     """`transfer` for a detector whose classes may be others, more, fewer, or in another order.
 
     Classes that both know by name keep what was learned about them: their rows of the head are copied, with those of
-    boxes and objectness; the rows of new classes keep their values. Without a common name, or where one side has a
-    single class (its score is the objectness; its own output is not trained), plain `transfer` decides.
+    boxes and objectness; the rows of new classes keep their values. Without a common name plain `transfer` decides, and
+    so it does where the head has no use for them, see its `with_classes`.
 
     Args:
         model: changed in place.
@@ -96,7 +95,7 @@ def transfer_detector(
 
 def _common_classes(given: tuple[str, ...], own: tuple[str, ...]) -> dict[int, int]:
     """Class id in the model -> in the weights, for each name that both have once; empty where it need not be asked."""
-    if given == own or min(len(given), len(own)) == 1:
+    if given == own:
         return {}
     return {
         class_id: given.index(name)
@@ -109,28 +108,10 @@ def _merged_heads(
     model: DetectionModel, tensors: Mapping[str, Tensor], num_given: int, common: Mapping[int, int]
 ) -> dict[str, Tensor]:
     """The tensors of the model's head with the rows of `common` classes, boxes and objectness out of `tensors`."""
-    head = model.head
-    num_extra = head.num_outputs - NUM_BOX_OUTPUTS - head.num_classes
-    rows = _rows(common.keys(), head.num_classes, num_extra)
-    given_rows = _rows(common.values(), num_given, num_extra)
-    merged = {}
-    for part, own in head.m.state_dict().items():
-        name = f"model.{len(model.plans) - 1}.m.{part}"
-        given = tensors.get(name)
-        shape = (head.num_anchors * (NUM_BOX_OUTPUTS + num_given + num_extra), *own.shape[1:])
-        if common and given is not None and given.shape == shape:
-            result = own.detach().clone()  # (A * outputs, ...)
-            per_anchor = result.view(head.num_anchors, head.num_outputs, *own.shape[1:])
-            per_anchor[:, rows] = given.reshape(head.num_anchors, -1, *own.shape[1:])[:, given_rows].to(result)
-            merged[name] = result
-    return merged
-
-
-def _rows(class_ids: Iterable[int], num_classes: int, num_extra: int) -> list[int]:
-    """The outputs of an anchor that belong to boxes, to objectness, to these classes, and to no class."""
-    after = NUM_BOX_OUTPUTS + num_classes
-    chosen = (NUM_BOX_OUTPUTS + class_id for class_id in class_ids)
-    return [*range(NUM_BOX_OUTPUTS), *chosen, *range(after, after + num_extra)]
+    prefix = f"model.{len(model.plans) - 1}."
+    given = {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
+    merged = model.head.with_classes(given, num_given, common)
+    return {prefix + name: tensor for name, tensor in merged.items()}
 
 
 def _reason_to_skip(name: str, target: Tensor, tensors: Mapping[str, Tensor], exclude: Sequence[str]) -> str | None:

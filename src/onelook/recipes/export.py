@@ -14,7 +14,7 @@ from onelook.exports.formats import EXPORTERS, Format, require
 from onelook.exports.metadata import Metadata
 from onelook.exports.opening import load_runnable
 from onelook.exports.parity import compare, shapes_for
-from onelook.exports.plan import ExportPlan, decoding_of
+from onelook.exports.plan import ExportPlan
 from onelook.inference.backend import Thresholds, TorchBackend
 from onelook.models.detector import DetectionModel
 from onelook.models.fuse import fuse
@@ -220,7 +220,7 @@ class ExportWork:
             batch=batch if "batch_size" in takes else 1,
             precision="fp16" if settings.half else "int8" if settings.int8 else "fp32",
             thresholds=_thresholds(settings) if settings.nms else None,
-            decoding=decoding_of(self.model) if name == "ncnn" else None,
+            decoding=self.model.head.decoding() if name == "ncnn" else None,
             map_strides=self.model.stride_px,
             weights=settings.weights.name,
         )

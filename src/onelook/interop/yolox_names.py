@@ -1,0 +1,95 @@
+"""The parts of YOLOX by the names of its own state dict, by ours, and what they say about the size of the model."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+
+from onelook.errors import CheckpointError
+from onelook.models.catalog import find_definition
+from onelook.models.detector import DetectionModel, create_model
+from onelook.models.fuse import fuse
+from onelook.structures.coco_classes import COCO_NAMES
+
+STEM = "backbone.backbone.stem.conv.conv.weight"
+"""The tensor that tells a state dict of YOLOX."""
+
+OUR_STEM = "model.0.conv.weight"
+
+ROWS = {
+    "backbone.backbone.stem": 0,
+    "backbone.backbone.dark2.0": 1,
+    "backbone.backbone.dark2.1": 2,
+    "backbone.backbone.dark3.0": 3,
+    "backbone.backbone.dark3.1": 4,
+    "backbone.backbone.dark4.0": 5,
+    "backbone.backbone.dark4.1": 6,
+    "backbone.backbone.dark5.0": 7,
+    "backbone.backbone.dark5.1": 8,
+    "backbone.backbone.dark5.2": 9,
+    "backbone.lateral_conv0": 10,
+    "backbone.C3_p4": 13,
+    "backbone.reduce_conv1": 14,
+    "backbone.C3_p3": 17,
+    "backbone.bu_conv2": 18,
+    "backbone.C3_n3": 20,
+    "backbone.bu_conv1": 21,
+    "backbone.C3_n4": 23,
+    "head": 24,
+}
+"""Module of YOLOX -> row of our table."""
+
+DEPTH_MULTIPLES = {1: 0.33, 2: 0.67, 3: 1.0, 4: 1.33}
+"""Bottlenecks of the first cross-stage block -> depth_multiple."""
+
+_PARTS = {"conv1": "cv1", "conv2": "cv2", "conv3": "cv3"}
+
+
+def our_name(name: str) -> str | None:
+    """The tensor `name` of YOLOX in our model; None if there is none.
+
+    >>> our_name("backbone.C3_p4.m.0.conv1.bn.bias"), our_name("backbone.backbone.stem.conv.conv.weight")
+    ('model.13.m.0.cv1.bn.bias', 'model.0.conv.weight')
+    """
+    for module, row in ROWS.items():
+        if name.startswith(f"{module}."):
+            rest = name.removeprefix(f"{module}.").split(".")
+            if row == 0:
+                rest = rest[1:]  # Focus holds a convolution block; we have the block alone
+            if row == 24:
+                return ".".join(["model.24", *rest])
+            return ".".join([f"model.{row}", *(_PARTS.get(part, part) for part in rest)])
+    return None
+
+
+def yolox_skeleton(width: int, bottlenecks: int, num_classes: int, *, depthwise: bool) -> DetectionModel:
+    """The model without weights that has such a stem, so many bottlenecks and classes; on the meta device.
+
+    Raises:
+        CheckpointError: there is no such YOLOX; the message lacks the name of the file.
+    """
+    if bottlenecks not in DEPTH_MULTIPLES or width % 8 or not 8 <= width <= 256:
+        raise CheckpointError(f"it is no YOLOX that is known: {width} channels, {bottlenecks} bottlenecks in a block")
+    content, _ = find_definition("yolox-nano" if depthwise else "yolox-s")
+    content = {**content, "depth_multiple": DEPTH_MULTIPLES[bottlenecks], "width_multiple": width / 64}
+    names = COCO_NAMES if num_classes == len(COCO_NAMES) else None
+    with torch.device("meta"):
+        return create_model(content, num_classes=num_classes, names=names)
+
+
+def check_shapes(skeleton: DetectionModel, shapes: Mapping[str, tuple[int, ...]], *, is_fused: bool = False) -> None:
+    """Refuse tensors of a file that are not just those of `skeleton`, by name and shape.
+
+    Raises:
+        CheckpointError: the first that differs is named.
+    """
+    own: dict[str, Tensor] = (fuse(skeleton) if is_fused else skeleton).state_dict()
+    for name in [*own, *shapes]:
+        if name not in shapes:
+            raise CheckpointError(f"it lacks the tensor that is `{name}` in our model of YOLOX")
+        if name not in own:
+            raise CheckpointError(f"it has a tensor `{name}` that no YOLOX of its size has")
+        if shapes[name] != tuple(own[name].shape):
+            raise CheckpointError(f"its tensor `{name}` is {shapes[name]}, expected {tuple(own[name].shape)}")

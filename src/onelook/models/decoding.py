@@ -1,0 +1,93 @@
+"""Raw maps -> boxes in pixels and probabilities, by plain numbers that an exported file can carry.
+
+Letters: B images, L maps, A boxes per cell, H x W cells, K classes, s pixels per cell.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+Rule = Literal["anchors", "points"]
+
+
+@dataclass(frozen=True)
+class Decoding:
+    """What turns raw maps into boxes.
+
+    Attributes:
+        rule: "anchors": sizes are multiples of anchor boxes; "points": they are powers of e, in cells.
+        strides: per map the pixels per cell.
+        anchors: per map a list of (width, height), pixels; empty without anchors.
+    """
+
+    rule: Rule
+    strides: tuple[float, ...]
+    anchors: tuple[tuple[tuple[float, float], ...], ...] = ()
+
+    @property
+    def boxes_per_cell(self) -> int:
+        """A."""
+        return len(self.anchors[0]) if self.anchors else 1
+
+
+def decoded(raw_maps: Sequence[Tensor], decoding: Decoding) -> Tensor:
+    """Boxes and scores in float32, (B, sum of A*H*W, 5 + K): cxcywh in pixels of the input, then probabilities.
+
+    Args:
+        raw_maps: L tensors (B, A, H, W, 5 + K).
+        decoding: how to read them.
+
+    Returns:
+        rows in the order map, box of the cell, row, column.
+    """
+    parts = []
+    for number, (raw_map, stride) in enumerate(zip(raw_maps, decoding.strides, strict=True)):
+        if decoding.rule == "points":
+            parts.append(decode_points(raw_map, stride))
+        else:
+            anchors = torch.tensor(decoding.anchors[number], device=raw_map.device)
+            parts.append(decode_anchors(raw_map, anchors, stride))
+    return torch.cat(parts, dim=1)
+
+
+def decode_anchors(raw_map: Tensor, anchors_px: Tensor, stride: Tensor | float) -> Tensor:
+    """Boxes and scores of one map of an anchor head, (B, A*H*W, 5 + K) float32.
+
+    A centre lies within (-0.5, 1.5) cells of its cell's corner, a side within (0, 4) times its anchor's.
+
+    Args:
+        raw_map: (B, A, H, W, 5 + K) logits.
+        anchors_px: (A, 2) width, height in pixels.
+        stride: pixels per cell.
+    """
+    scores = raw_map.float().sigmoid()
+    centres = (scores[..., 0:2] * 2 - 0.5 + _corners(raw_map)) * stride
+    doubled = scores[..., 2:4] * 2
+    sizes = doubled * doubled * anchors_px[:, None, None, :]  # a power could not be exported to LiteRT
+    return torch.cat((centres, sizes, scores[..., 4:]), dim=-1).flatten(1, 3)
+
+
+def decode_points(raw_map: Tensor, stride: Tensor | float) -> Tensor:
+    """Boxes and scores of one map of a head without anchors, (B, H*W, 5 + K) float32: Ge et al., YOLOX, section 2.3.
+
+    Args:
+        raw_map: (B, 1, H, W, 5 + K): x, y in cells from the corner of the cell, log width and height in cells, logits.
+        stride: pixels per cell.
+    """
+    values = raw_map.float()  # e to the power of more than 11 is no number of 16 bits
+    centres = (values[..., 0:2] + _corners(raw_map)) * stride
+    sizes = values[..., 2:4].exp() * stride
+    return torch.cat((centres, sizes, values[..., 4:].sigmoid()), dim=-1).flatten(1, 3)
+
+
+def _corners(raw_map: Tensor) -> Tensor:
+    """(H, W, 2) column and row of each cell."""
+    height, width = raw_map.shape[2:4]
+    columns = torch.arange(width, device=raw_map.device, dtype=torch.float32).expand(height, width)
+    rows = torch.arange(height, device=raw_map.device, dtype=torch.float32)[:, None].expand(height, width)
+    return torch.stack((columns, rows), dim=-1)

@@ -1,0 +1,56 @@
+"""What every head of a detector offers; everything above speaks to heads through this alone."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import ClassVar, Protocol
+
+from torch import Tensor
+
+from onelook.models.decoding import Decoding
+
+
+class Head(Protocol):
+    """Features -> raw maps, and raw maps -> boxes.
+
+    Attributes:
+        num_classes: K.
+        strides: (L,) float32 pixels per cell of each map.
+        kept_in_32_bits: names of buffers that 16 bits would round.
+        last_convolutions: names of the modules that give the outputs; they and what follows are not quantised.
+    """
+
+    num_classes: int
+    strides: Tensor
+    kept_in_32_bits: ClassVar[tuple[str, ...]]
+    last_convolutions: ClassVar[tuple[str, ...]]
+
+    def __call__(self, features: Sequence[Tensor]) -> list[Tensor]:
+        """Raw maps, L tensors (B, A, H, W, 5 + K): x, y, w, h in the head's own terms, and logits."""
+        ...
+
+    def flat_maps(self, features: Sequence[Tensor]) -> list[Tensor]:
+        """The raw maps as convolutions give them, L tensors (B, A * outputs, H, W)."""
+        ...
+
+    def decode(self, raw_maps: Sequence[Tensor]) -> Tensor:
+        """(B, N, 5 + K) float32: cxcywh in input pixels, objectness, class probabilities."""
+        ...
+
+    def decoding(self) -> Decoding:
+        """What `decode` does, as plain numbers."""
+        ...
+
+    def initialise(self, stride_px: Sequence[int], anchors: int | list[list[float]] | None) -> None:
+        """Take strides and anchors, and bias the outputs for rare objects."""
+        ...
+
+    def with_classes(self, given: Mapping[str, Tensor], num_given: int, common: Mapping[int, int]) -> dict[str, Tensor]:
+        """Tensors of this head that mix its own values with the outputs of `common` classes out of another's.
+
+        Args:
+            given: tensors of the other head, by their names in it.
+            num_given: its classes.
+            common: class id here -> there.
+        """
+        ...
