@@ -1,0 +1,57 @@
+"""The cells of all maps as one list of points.
+
+Letters: B images, L maps, H, W cells of a map, P points of an image (all maps together), C outputs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class PointGrid:
+    """The P cells of an image in the order of the maps, row by row.
+
+    Attributes:
+        cells: (P, 2) column and row.
+        stride_px: (P,) pixels per cell.
+    """
+
+    cells: Tensor
+    stride_px: Tensor
+
+    def __len__(self) -> int:
+        return self.stride_px.shape[0]
+
+    @property
+    def centres_px(self) -> Tensor:
+        """(P, 2) x, y of the middle of each cell, pixels."""
+        return (self.cells + 0.5) * self.stride_px[:, None]
+
+    def at(self, place: Tensor) -> tuple[Tensor, Tensor]:
+        """Cells (n, 2) and strides (n,) of the points of (n,) places, each image * P + point."""
+        point = place % len(self)
+        return self.cells[point], self.stride_px[point]
+
+
+def point_grid(raw_maps: Sequence[Tensor], strides: Sequence[float]) -> PointGrid:
+    """The points of L maps (B, 1, H, W, C), on their device and in at least float32."""
+    like = raw_maps[0].new_empty(0, dtype=torch.promote_types(raw_maps[0].dtype, torch.float32))
+    cells, stride_px = [], []
+    for raw_map, stride in zip(raw_maps, strides, strict=True):
+        height, width = raw_map.shape[2:4]
+        columns = torch.arange(width, dtype=like.dtype, device=like.device).expand(height, width)
+        rows = torch.arange(height, dtype=like.dtype, device=like.device)[:, None].expand(height, width)
+        cells.append(torch.stack((columns, rows), dim=-1).flatten(0, 1))
+        stride_px.append(like.new_full((height * width,), stride))
+    return PointGrid(torch.cat(cells), torch.cat(stride_px))
+
+
+def flatten_maps(raw_maps: Sequence[Tensor]) -> Tensor:
+    """L maps (B, 1, H, W, C) as (B, P, C), in at least float32."""
+    flat = torch.cat([raw_map.flatten(1, 3) for raw_map in raw_maps], dim=1)
+    return flat.to(torch.promote_types(flat.dtype, torch.float32))

@@ -1,0 +1,161 @@
+"""The loss of the YOLOX head: overlap, objectness, classes, and the raw box in the last part of a run.
+
+Ge et al., YOLOX, 2021. Letters: B images, L maps, P points of an image, K classes, n positives.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from onelook.geometry.boxes import cxcywh_to_xyxy
+from onelook.geometry.iou import iou
+from onelook.losses.points.candidates import find_candidates
+from onelook.losses.points.grid import flatten_maps, point_grid
+from onelook.losses.points.pairs import Positives
+from onelook.losses.points.simota import centre_regions, choose_cheapest, pair_costs, points_wanted
+from onelook.losses.points.task_aligned import choose_aligned, surrogate_regions
+from onelook.losses.protocol import NOMINAL_IMAGES, FamilyLossTerms
+from onelook.losses.terms import cross_entropy
+from onelook.settings.hyperparameters import Hyperparameters
+from onelook.structures.batch import Targets
+
+Assigner = Literal["simota", "task_aligned", "one_to_one"]
+
+# Factors on the settings `box` 0.05, `obj` 1 and `cls` 0.5 that give the weights of the paper: 5, 1 and 1.
+_BOX_FACTOR, _OBJECTNESS_FACTOR, _CLASS_FACTOR = 100.0, 1.0, 2.0
+_OBJECTNESS = 4
+_FIRST_CLASS = 5
+# The largest logarithm of a box's width in cells: beyond it a box is as wide as 3 million of them, and has no gradient.
+_LARGEST_LOG = 15.0
+_LEAST_SIDE = 1e-6
+
+
+class YoloxLoss:
+    """Computes the loss from raw maps and targets, in float32 even under autocast. It keeps nothing between calls.
+
+    The divisor of every term is the number of positives of the images that went through the network together, at least
+    1, so that the loss does not depend on how many processes share a batch.
+
+    Attributes:
+        columns: names of the terms.
+        num_classes: K.
+
+    Args:
+        strides: pixels per cell of each map.
+        hyperparameters: box, obj, cls, cls_pw, obj_pw, fl_gamma and label_smoothing are used.
+        assigner: which points learn which target: SimOTA, task-aligned, or one point only for each target.
+        l1_from: share of the run after which the raw boxes are compared too; above 1 they never are.
+        rescue: see `rescue_orphans`.
+    """
+
+    columns: tuple[str, ...] = ("box", "obj", "cls", "l1")
+
+    def __init__(
+        self,
+        strides: Sequence[float],
+        *,
+        num_classes: int,
+        hyperparameters: Hyperparameters,
+        assigner: Assigner = "simota",
+        l1_from: float = 0.85,
+        rescue: bool = True,
+    ) -> None:
+        self.strides = tuple(strides)
+        self.num_classes = num_classes
+        self.hyperparameters = hyperparameters
+        self.assigner = assigner
+        self.l1_from = l1_from
+        self.rescue = rescue
+
+    def __call__(self, raw_maps: Sequence[Tensor], targets: Targets, progress: float = 0.0) -> FamilyLossTerms:
+        """The loss of B images.
+
+        Args:
+            raw_maps: L maps (B, 1, H, W, 5 + K): x, y, w, h, objectness, classes.
+            targets: of the batch; may stay on the CPU while the maps are on a GPU.
+            progress: share of the run that is done.
+        """
+        with torch.autocast(raw_maps[0].device.type, enabled=False):
+            grid = point_grid(raw_maps, self.strides)
+            outputs = flatten_maps(raw_maps)  # (B, P, 5 + K)
+            positives, class_ids, goals, quality = self.assign(raw_maps, targets)
+            matched = outputs.flatten(0, 1)[positives.place]
+            cells, stride_px = grid.at(positives.place)
+            overlap = iou(decode_boxes(matched[:, 0:4], cells, stride_px), goals)
+            strength = overlap.detach() if quality is None else quality
+            box = (1 - overlap.square()).sum()
+            l1 = (matched[:, 0:4] - encode_boxes(goals, cells, stride_px)).abs().sum()
+            terms = torch.stack(
+                [
+                    box * (_BOX_FACTOR * self.hyperparameters.box),
+                    self._objectness_term(outputs[..., _OBJECTNESS], positives),
+                    self._class_term(matched[:, _FIRST_CLASS:], class_ids, strength),
+                    l1 if progress >= self.l1_from else l1.detach() * 0,
+                ]
+            ) / max(len(positives), 1)
+            return FamilyLossTerms(terms.sum() * (len(outputs) / NOMINAL_IMAGES), terms.detach())
+
+    @torch.no_grad()
+    def assign(self, raw_maps: Sequence[Tensor], targets: Targets) -> tuple[Positives, Tensor, Tensor, Tensor | None]:
+        """Which points learn which targets.
+
+        Returns:
+            The n positives; the class and the box, (n, 4) cxcywh in pixels, that each answers for; and how sure of its
+            class each is to be, None for as sure as its box overlaps.
+        """
+        regions = centre_regions if self.assigner == "simota" else surrogate_regions
+        candidates = find_candidates(raw_maps, targets, self.strides, regions)
+        pairs = candidates.pairs
+        outputs = flatten_maps(raw_maps).flatten(0, 1)[pairs.place]
+        predicted = decode_boxes(outputs[:, 0:4], *point_grid(raw_maps, self.strides).at(pairs.place))
+        ious = iou(predicted, candidates.boxes[pairs.target])
+        classes = candidates.class_ids[pairs.target]
+        objectness, class_logits = outputs[:, _OBJECTNESS], outputs[:, _FIRST_CLASS:]
+        quality = None
+        if self.assigner == "simota":
+            wanted = points_wanted(
+                candidates.pairs_at_targets,
+                candidates.image_index,
+                cxcywh_to_xyxy(candidates.boxes),
+                cxcywh_to_xyxy(predicted),
+            )
+            costs = pair_costs(objectness, class_logits, classes, ious)
+            positives = choose_cheapest(pairs, costs, wanted, rescue=self.rescue)
+        else:
+            scores = objectness.sigmoid() * class_logits.gather(1, classes[:, None])[:, 0].sigmoid()
+            one = self.assigner == "one_to_one"
+            positives, quality = choose_aligned(pairs, scores, ious, one_to_one=one, rescue=self.rescue)
+        return positives, candidates.class_ids[positives.target], candidates.boxes[positives.target], quality
+
+    def _objectness_term(self, logits: Tensor, positives: Positives) -> Tensor:
+        settings = self.hyperparameters
+        is_object = torch.zeros_like(logits).flatten().index_fill_(0, positives.place, 1.0).view_as(logits)
+        term = cross_entropy(
+            logits, is_object, positive_weight=settings.obj_pw, focal_gamma=settings.fl_gamma, reduction="sum"
+        )
+        return term * (_OBJECTNESS_FACTOR * settings.obj)
+
+    def _class_term(self, logits: Tensor, class_ids: Tensor, strength: Tensor) -> Tensor:
+        settings = self.hyperparameters
+        goal = torch.zeros_like(logits)
+        goal.scatter_(1, class_ids[:, None], strength[:, None] * (1 - settings.label_smoothing))
+        term = cross_entropy(
+            logits, goal, positive_weight=settings.cls_pw, focal_gamma=settings.fl_gamma, reduction="sum"
+        )
+        return term * (_CLASS_FACTOR * settings.cls)
+
+
+def decode_boxes(raw: Tensor, cells: Tensor, stride_px: Tensor) -> Tensor:
+    """(n, 4) cxcywh in pixels from raw x, y, w, h of the given cells; a size beyond 3 million cells has no gradient."""
+    centres = (raw[:, 0:2] + cells) * stride_px[:, None]
+    return torch.cat([centres, raw[:, 2:4].clamp(max=_LARGEST_LOG).exp() * stride_px[:, None]], dim=1)
+
+
+def encode_boxes(boxes_cxcywh: Tensor, cells: Tensor, stride_px: Tensor) -> Tensor:
+    """(n, 4) raw x, y, w, h that `decode_boxes` turns into these boxes; an empty side counts as 1e-6 cells."""
+    scaled = boxes_cxcywh / stride_px[:, None]
+    return torch.cat([scaled[:, 0:2] - cells, scaled[:, 2:4].clamp(min=_LEAST_SIDE).log()], dim=1)

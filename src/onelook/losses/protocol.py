@@ -1,0 +1,52 @@
+"""What every family's loss gives and takes; the anchors, assignments and terms behind it are the family's own.
+
+Letters: B images, L maps, K classes, C loss columns.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from torch import Tensor
+
+from onelook.structures.batch import Targets
+
+NOMINAL_IMAGES = 64
+"""The schedule scales sums over images as if an update had this many; the rates of point losses are for a mean."""
+
+
+@dataclass(frozen=True)
+class FamilyLossTerms:
+    """The loss of the images that went through the network together.
+
+    Attributes:
+        total: 0-d float32 with gradient: the loss times B, over `NOMINAL_IMAGES` if its terms are means of an update.
+        values: (C,) float32 without gradient, the weighted terms in the order of the loss's `columns`.
+    """
+
+    total: Tensor
+    values: Tensor
+
+
+class FamilyLoss(Protocol):
+    """A loss: the same raw maps, targets and progress give the same bits; nothing is kept between calls.
+
+    Attributes:
+        columns: short names of the terms, as in `train/<name>_loss` of `results.csv`.
+        num_classes: K.
+    """
+
+    columns: tuple[str, ...]
+    num_classes: int
+
+    def __call__(self, raw_maps: Sequence[Tensor], targets: Targets, progress: float = 0.0) -> FamilyLossTerms:
+        """The loss of B images.
+
+        Args:
+            raw_maps: as the family's head gives them.
+            targets: of the batch; may stay on the CPU while the maps are on a GPU.
+            progress: share of the run that is done, 0 at the first step, 1 at the last.
+        """
+        ...

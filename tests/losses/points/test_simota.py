@@ -1,0 +1,158 @@
+"""SimOTA and the YOLOX loss against numbers worked out independently, and how the loss behaves at its limits."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from onelook.losses.points.yolox_loss import Assigner, YoloxLoss, decode_boxes, encode_boxes
+from onelook.losses.protocol import NOMINAL_IMAGES
+from onelook.settings.hyperparameters import Hyperparameters
+from onelook.structures.batch import Targets
+
+STRIDES = (8.0, 16.0, 32.0)
+
+
+def targets_of(boxes_xyxy: list[tuple[float, ...]], class_ids: list[int], side: float = 32.0) -> Targets:
+    corners = torch.tensor(boxes_xyxy, dtype=torch.float64).view(-1, 4)
+    boxes = torch.cat([(corners[:, 0:2] + corners[:, 2:4]) / 2, corners[:, 2:4] - corners[:, 0:2]], dim=1) / side
+    return Targets(torch.zeros(len(boxes), dtype=torch.long), torch.tensor(class_ids, dtype=torch.long), boxes)
+
+
+def reference_map(larger: float = 0.0) -> torch.Tensor:
+    """One 4 x 4 map of two classes, made up."""
+    j = torch.arange(16, dtype=torch.float64)
+    columns = [
+        0.5 + 0.1 * ((3 * j) % 5 - 2),
+        0.5 + 0.1 * ((2 * j) % 5 - 2),
+        0.6 + 0.15 * (j % 3) + larger,
+        0.7 + 0.1 * (j % 4) + larger,
+        (5 * j) % 7 - 4,
+        ((3 * j) % 7) / 2 - 2,
+        ((5 * j) % 6) / 2 - 2,
+    ]
+    return torch.stack(columns, dim=1).view(1, 1, 4, 4, 7).requires_grad_()
+
+
+def criterion(num_classes: int = 2, strides: tuple[float, ...] = (8.0,), **options: object) -> YoloxLoss:
+    return YoloxLoss(strides, num_classes=num_classes, hyperparameters=Hyperparameters(), **options)  # type: ignore[arg-type]
+
+
+THREE = targets_of([(2, 2, 22, 22), (10, 10, 30, 30), (13, 1, 17, 5)], [0, 1, 0])
+TWO = targets_of([(0, 0, 32, 32), (13, 1, 17, 5)], [1, 0])
+
+
+@pytest.mark.parametrize(
+    ("larger", "targets", "owners", "terms", "total"),
+    [
+        (
+            0.0,
+            THREE,
+            {1: 0, 4: 0, 5: 0, 9: 1, 10: 1, 15: 1},
+            [3.766538935, 1.768656555, 1.438578354, 1.252151226],
+            8.225925071,
+        ),
+        (0.5, TWO, {5: 0, 9: 0, 10: 0, 4: 1}, [3.593035633, 3.152984832, 1.470163326, 2.539720762], 10.755904554),
+    ],
+)
+def test_owners_and_terms_are_those_of_the_worked_examples(
+    larger: float, targets: Targets, owners: dict[int, int], terms: list[float], total: float
+) -> None:
+    loss = criterion(rescue=False)
+    raw = reference_map(larger)
+    positives = loss.assign([raw], targets)[0]
+    assert dict(zip(positives.place.tolist(), positives.target.tolist(), strict=True)) == owners
+    found = loss([raw], targets, progress=1.0)
+    assert found.values.tolist() == pytest.approx(terms, abs=2e-8)
+    assert found.total.item() * NOMINAL_IMAGES == pytest.approx(total, abs=2e-8)
+
+
+def test_the_gradient_is_that_of_the_worked_example() -> None:
+    raw = reference_map()
+    (criterion(rescue=False)([raw], THREE, progress=1.0).total * NOMINAL_IMAGES).backward()
+    assert raw.grad is not None
+    assert raw.grad.abs().sum().item() == pytest.approx(10.285910341, abs=2e-8)
+
+
+@pytest.mark.parametrize("assigner", ["simota", "task_aligned"])
+def test_every_target_with_candidates_learns_with_the_rescue(assigner: Assigner) -> None:
+    assert criterion(rescue=False, assigner=assigner).assign([reference_map()], THREE)[0].per_target(3)[2] == 0
+    assert criterion(assigner=assigner).assign([reference_map()], THREE)[0].per_target(3).min() == 1
+
+
+def test_one_to_one_gives_each_target_one_point() -> None:
+    positives = criterion(assigner="one_to_one").assign([reference_map()], THREE)[0]
+    assert positives.per_target(3).tolist() == [1, 1, 1]
+
+
+def test_without_targets_only_objectness_learns() -> None:
+    raw = reference_map()
+    found = criterion()([raw], targets_of([], []), progress=1.0)
+    objectness = torch.nn.functional.softplus(raw[..., 4]).sum().item()
+    assert found.values.tolist() == pytest.approx([0, objectness, 0, 0])
+    found.total.backward()
+    assert raw.grad is not None
+    assert torch.count_nonzero(raw.grad[..., :4]) == torch.count_nonzero(raw.grad[..., 5:]) == 0
+
+
+def test_raw_boxes_are_compared_in_the_last_part_only() -> None:
+    loss = criterion()
+    early, late = (loss([reference_map()], THREE, progress=progress).values for progress in (0.84, 0.85))
+    assert early.tolist()[:3] == late.tolist()[:3]
+    assert early[3] == 0
+    assert late[3] > 1
+
+
+def random_maps(dtype: torch.dtype, num_classes: int, batch: int = 2) -> list[torch.Tensor]:
+    generator = torch.Generator().manual_seed(3)
+    sizes = [(8, 12), (4, 6), (2, 3)]
+    return [torch.randn(batch, 1, *size, 5 + num_classes, generator=generator).to(dtype) for size in sizes]
+
+
+def random_targets(number: int, num_classes: int) -> Targets:
+    generator = torch.Generator().manual_seed(4)
+    boxes = torch.rand(number, 4, generator=generator) * torch.tensor([1, 1, 0.5, 0.5])
+    index = torch.randint(0, 2, (number,), generator=generator).sort().values
+    return Targets(index, torch.randint(0, num_classes, (number,), generator=generator), boxes)
+
+
+@pytest.mark.parametrize("assigner", ["simota", "task_aligned", "one_to_one"])
+@pytest.mark.parametrize("scale", [0.0, 1.0, 100.0, 1e8, 1e30])
+def test_loss_and_gradient_are_finite_for_every_finite_output(assigner: Assigner, scale: float) -> None:
+    raw = [(raw_map * scale).requires_grad_() for raw_map in random_maps(torch.float32, 3)]
+    boxes = torch.tensor([[0.5, 0.5, 0, 0], [0.0, 0.0, 1.0, 1.0], [2.0, 2.0, 0.1, 0.1]])
+    targets = Targets(torch.tensor([0, 0, 1]), torch.tensor([0, 1, 2]), boxes)
+    found = criterion(3, STRIDES, assigner=assigner)(raw, targets, progress=1.0)
+    found.total.backward()
+    assert found.total.isfinite()
+    assert all(raw_map.grad is not None and raw_map.grad.isfinite().all() for raw_map in raw)
+
+
+@pytest.mark.parametrize("assigner", ["simota", "task_aligned", "one_to_one"])
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_the_loss_of_half_precision_maps_is_computed_in_float32(assigner: Assigner, dtype: torch.dtype) -> None:
+    loss, targets = criterion(3, STRIDES, assigner=assigner), random_targets(9, 3)
+    halves = random_maps(dtype, 3)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        found = loss(halves, targets, progress=1.0)
+    assert found.total.dtype == found.values.dtype == torch.float32
+    assert torch.equal(found.values, loss([raw_map.float() for raw_map in halves], targets, progress=1.0).values)
+
+
+@pytest.mark.parametrize("assigner", ["simota", "task_aligned", "one_to_one"])
+def test_targets_of_one_image_do_not_depend_on_those_of_another(assigner: Assigner) -> None:
+    loss, targets, raw = criterion(3, STRIDES, assigner=assigner), random_targets(12, 3), random_maps(torch.float32, 3)
+    both = loss.assign(raw, targets)[0]
+    num_points = both.place.new_tensor(sum(raw_map[0, ..., 0].numel() for raw_map in raw))
+    second = targets.image_index == 1
+    alone = Targets(targets.image_index[second] - 1, targets.class_ids[second], targets.boxes[second])
+    single = loss.assign([raw_map[1:] for raw_map in raw], alone)[0]
+    assert (both.place[both.place >= num_points] - num_points).tolist() == single.place.tolist()
+
+
+def test_encoding_is_the_inverse_of_decoding() -> None:
+    boxes = torch.tensor([[20.0, 12.0, 30.0, 7.0]], dtype=torch.float64)
+    cells, stride_px = torch.tensor([[2.0, 1.0]], dtype=torch.float64), torch.tensor([8.0], dtype=torch.float64)
+    raw = encode_boxes(boxes, cells, stride_px)
+    assert raw[0, :2].tolist() == [0.5, 0.5]
+    assert decode_boxes(raw, cells, stride_px).tolist() == [pytest.approx(boxes[0].tolist())]

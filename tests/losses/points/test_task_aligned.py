@@ -1,0 +1,113 @@
+"""Task-aligned assignment against numbers worked out independently (16 points, up to 3 targets)."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor
+
+from onelook.geometry.iou import box_iou
+from onelook.losses.points.pairs import Pairs, Positives, pairs_inside
+from onelook.losses.points.task_aligned import choose_aligned, surrogate_regions
+
+BOXES = torch.tensor([[2, 2, 22, 22], [10, 10, 30, 30], [13, 1, 17, 5]], dtype=torch.float64)
+CLASSES = torch.tensor([0, 1, 0])
+J = torch.arange(16, dtype=torch.float64)
+X, Y = 4 + 8 * (J % 4), 4 + 8 * (J // 4)
+SCORES = torch.stack([0.10 + 0.05 * ((3 * J) % 7), 0.08 + 0.06 * ((5 * J) % 6)], dim=1)
+PREDICTED = torch.stack([X - 8 - (J % 3), Y - 8, X + 8, Y + 8 + 3 * (J % 2)], dim=1)
+SMALL = torch.stack([X - 0.5, Y - 0.5, X + 0.5, Y + 0.5], dim=1)
+
+
+def pairs_for(boxes: Tensor) -> Pairs:
+    index = torch.zeros(len(boxes), dtype=torch.long)
+    return pairs_inside(surrogate_regions(boxes, [8.0]), index, [(4, 4)], [8.0], 1)
+
+
+def chosen(
+    boxes: Tensor = BOXES, scores: Tensor = SCORES, predicted: Tensor = PREDICTED, **options: object
+) -> tuple[Positives, dict[int, float]]:
+    pairs = pairs_for(boxes)
+    ious = box_iou(boxes, predicted)[pairs.target, pairs.place]
+    positives, quality = choose_aligned(pairs, scores[pairs.place, CLASSES[pairs.target]], ious, **options)  # type: ignore[arg-type]
+    return positives, dict(zip(positives.place.tolist(), quality.tolist(), strict=True))
+
+
+def owners(positives: Positives) -> list[int | None]:
+    found = dict(zip(positives.place.tolist(), positives.target.tolist(), strict=True))
+    return [found.get(place) for place in range(16)]
+
+
+_ = None
+TEN = [0, 0, 0, _, 0, 0, 0, 1, 0, 1, 1, 1, _, 1, 1, 1]
+RESCUED = [0, 0, 2, *TEN[3:]]
+
+
+def test_a_target_smaller_than_a_cell_has_the_candidates_of_its_surrogate() -> None:
+    pairs = pairs_for(BOXES)
+    assert pairs.target.bincount().tolist() == [9, 9, 2]
+    assert pairs.place[-2:].tolist() == [1, 2]
+    plain = pairs_inside(BOXES.expand(1, -1, -1), torch.zeros(3, dtype=torch.long), [(4, 4)], [8.0], 1)
+    assert plain.target.bincount(minlength=3).tolist() == [9, 9, 0]
+
+
+@pytest.mark.parametrize(
+    ("options", "expected", "total"),
+    [
+        ({"points": 3}, [_, 0, 2, _, _, 0, 0, _, _, _, 1, 1, _, _, 1, _], 1.60695916),
+        ({"points": 3, "rescue": False}, [_, 0, 2, _, _, 0, 0, _, _, _, 1, 1, _, _, 1, _], 1.60695916),
+        ({"rescue": False}, TEN, 1.5782763),
+        ({}, RESCUED, 1.63298439),
+        ({"one_to_one": True, "rescue": False}, [_] * 5 + [0] + [_] * 4 + [1] + [_] * 5, 0.77511962 + 0.68),
+        ({"one_to_one": True}, [_, _, 2, _, _, 0] + [_] * 4 + [1] + [_] * 5, 1.51067517),
+    ],
+)
+def test_owners_are_those_of_the_worked_example(
+    options: dict[str, object], expected: list[int | None], total: float
+) -> None:
+    positives, quality = chosen(**options)  # type: ignore[arg-type]
+    assert owners(positives) == expected
+    assert sum(quality.values()) == pytest.approx(total, abs=1e-8)
+
+
+def test_qualities_are_those_of_the_worked_example() -> None:
+    expected = {
+        0: 8.065e-05,
+        1: 0.04336471,
+        2: 0.05555556,
+        4: 0.00776664,
+        5: 0.77511962,
+        6: 0.00805408,
+        7: 0.00293533,
+        8: 0.00014413,
+        9: 0.01469082,
+        10: 0.68,
+        11: 0.02308668,
+        13: 0.0002235,
+        14: 0.02177851,
+        15: 0.00018415,
+    }
+    assert chosen()[1] == pytest.approx(expected, abs=1e-8)
+
+
+def test_equal_alignment_is_settled_by_order_and_zero_alignment_is_still_chosen() -> None:
+    flat = torch.full((16, 2), 0.01, dtype=torch.float64)
+    expected = [0, 0, 0, _, _, 1, 1, 1, *[_] * 8]
+    positives, quality = chosen(BOXES[:2], flat, SMALL, points=3)
+    assert owners(positives) == expected
+    assert list(quality.values()) == pytest.approx([0.0025] * 6, abs=1e-12)
+    nowhere = torch.tensor([[0, 0, 0.001, 0.001]], dtype=torch.float64).expand(16, 4)
+    positives, quality = chosen(BOXES[:2], flat, nowhere, points=3)
+    assert owners(positives) == expected
+    assert set(quality.values()) == {0.0}
+
+
+def test_a_tiny_overlap_keeps_its_quality_in_float32() -> None:
+    pairs = pairs_for(BOXES[:1])
+    ious = torch.full((9,), 0.01, dtype=torch.float32)
+    _positives, quality = choose_aligned(pairs, torch.full((9,), 0.01), ious)
+    assert quality.tolist() == pytest.approx([0.01] * 9)
+
+
+def test_no_targets_give_no_positives() -> None:
+    assert len(chosen(BOXES[:0])[0]) == 0
