@@ -1,0 +1,95 @@
+"""What the families of detectors learn on small datasets: mean and spread over seeds, equal epochs and images.
+
+`python benchmarks/bench_families.py bccd=bccd/data.yaml:25 cards=cards/data.yaml:20 --start yolox-nano=yolox_nano.pth`
+trains each start on each dataset with the defaults. A start without weights begins from scratch. Rows are added to
+`results/families.csv`; a run that is there already is not done again.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import statistics
+import time
+from collections import defaultdict
+from pathlib import Path
+from typing import Any
+
+import torch
+from record import RESULTS, append_rows
+
+import onelook
+
+NAME = "families"
+HEADER = ("start", "dataset", "seed", "epochs", "imgsz", "map50", "map50_95", "seconds")
+Run = tuple[str, str, str, str, str]
+
+
+def main() -> None:
+    """Train what is missing, and show the means."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("datasets", nargs="+", help="NAME=YAML:EPOCHS")
+    parser.add_argument("--start", nargs="+", required=True, help="MODEL, or MODEL=WEIGHTS")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--imgsz", type=int, default=320)
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--project", type=Path, default=Path("runs/families"))
+    arguments = parser.parse_args()
+    torch.set_num_threads(arguments.threads)
+    done = {tuple(row[name] for name in HEADER[:5]) for row in rows()}
+    for seed in arguments.seeds:
+        for dataset in arguments.datasets:
+            for start in arguments.start:
+                train_once(dataset, start, seed, arguments, done)
+    show()
+
+
+def train_once(dataset: str, start: str, seed: int, arguments: argparse.Namespace, done: set[tuple[str, ...]]) -> None:
+    """One run, unless it has been done."""
+    name, _, place = dataset.partition("=")
+    yaml, _, epochs = place.rpartition(":")
+    model, _, weights = start.partition("=")
+    label = model if weights else f"{model} from scratch"
+    key: Run = (label, name, str(seed), epochs, str(arguments.imgsz))
+    if key in done:
+        return
+    begin: dict[str, Any] = {"weights": weights} if weights else {"cfg": model}
+    begun = time.perf_counter()
+    metrics = onelook.train(
+        yaml,
+        **begin,
+        epochs=int(epochs),
+        imgsz=arguments.imgsz,
+        seed=seed,
+        workers=0,
+        noplots=True,
+        noreport=True,
+        device="cpu",
+        project=arguments.project,
+        name=f"{label.replace(' ', '-')}-{name}-{seed}",
+    ).metrics
+    seconds = round(time.perf_counter() - begun)
+    append_rows(NAME, HEADER, [(*key, f"{metrics.map50:.4f}", f"{metrics.map50_95:.4f}", seconds)])
+
+
+def rows() -> list[dict[str, str]]:
+    """All runs so far."""
+    path = RESULTS / f"{NAME}.csv"
+    if not path.is_file():
+        return []
+    with path.open(newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+def show() -> None:
+    """Mean and spread by dataset and start."""
+    found: dict[tuple[str, str], list[float]] = defaultdict(list)
+    for row in rows():
+        found[row["dataset"], row["start"]].append(float(row["map50_95"]))
+    for (dataset, start), values in sorted(found.items()):
+        spread = statistics.stdev(values) if len(values) > 1 else 0.0
+        print(f"{dataset:<12}{start:<32}mAP50-95 {statistics.mean(values):.4f} +- {spread:.4f} ({len(values)} seeds)")
+
+
+if __name__ == "__main__":
+    main()
