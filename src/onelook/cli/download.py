@@ -1,4 +1,4 @@
-"""`onelook download`: fetches the dataset that a YAML describes, or a public one."""
+"""`onelook download`: fetches the dataset that a YAML describes, a public one, or published weights."""
 
 from __future__ import annotations
 
@@ -6,7 +6,10 @@ import argparse
 from pathlib import Path
 
 from onelook.data.sets import PUBLIC_SETS
+from onelook.interop.published_weights import PUBLISHED_WEIGHTS
 from onelook.recipes.download import download
+from onelook.recipes.download_weights import download_weights
+from onelook.settings.build import build_settings
 from onelook.settings.command_line import add_options, typed_options
 from onelook.settings.download import DownloadSettings
 
@@ -15,12 +18,25 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of the command."""
     parser.add_argument("--settings", type=Path, metavar="PATH", help="YAML file with any of the settings below")
     add_options(parser, DownloadSettings, positional=("data",))
-    parser.epilog = "Public datasets: " + "; ".join(f"{name}: {what}" for name, what in PUBLIC_SETS.items())
+    datasets = "; ".join(f"{name}: {what}" for name, what in PUBLIC_SETS.items())
+    parser.epilog = f"Public datasets: {datasets}. Published weights: {', '.join(PUBLISHED_WEIGHTS)}."
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Fetch; the exit code."""
-    result = download(typed_options(arguments, DownloadSettings), file=arguments.settings)
+    given = typed_options(arguments, DownloadSettings)
+    if given.get("data") in PUBLISHED_WEIGHTS:
+        return _weights(build_settings(DownloadSettings, given, file=arguments.settings))
+    result = download(given, file=arguments.settings)
     print(f"{len(result.fetched)} archives with {result.files:,} files are in {result.root}")
     print(f"train with `--data {result.data}`")
+    return 0
+
+
+def _weights(settings: DownloadSettings) -> int:
+    is_elsewhere = "output" in settings.model_fields_set
+    result = download_weights(settings.data, folder=settings.output if is_elsewhere else None)
+    print(f"{'fetched' if result.is_new else 'here already'}: {result.path}")
+    print(f"{result.origin}; {result.origin.notice}")
+    print(f"train with `--weights {result.path if is_elsewhere else result.name}`")
     return 0

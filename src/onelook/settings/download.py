@@ -15,9 +15,11 @@ class DownloadSettings(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True, validate_default=True)
 
     data: str
-    """YAML with a `download` key, or public dataset: coco, coco-val, voc2007, voc2012, visdrone, objects365, lvis."""
+    """YAML with a `download` key; public dataset: coco, coco-val, voc2007, voc2012, visdrone, objects365, lvis; or
+    published weights: yolox-nano, yolox-tiny, yolox-s, yolox-m, yolox-l, yolox-x."""
     output: Path = Field(Path("datasets"))
-    """Where a public dataset goes: into a folder of its name in here, with its YAML. Not with a YAML of yours."""
+    """Where a public dataset goes: into a folder of its name in here, with its YAML. Not with a YAML of yours. Weights
+    go to the cache, where `--weights NAME` finds them, unless it is set."""
     no_hash: bool = Field(False, json_schema_extra=resumed(OUTSIDE))
     """Take archives whose size or SHA-256 the YAML does not give, so that anything may arrive; only typed."""
     keep: bool = Field(False)

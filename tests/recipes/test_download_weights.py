@@ -1,0 +1,75 @@
+"""Published weights by name: fetched once, checked, found by `--weights NAME`, and never fetched by anything else."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from https_server import serving_files, trusting
+from yolox_files import save_pth, trained_yolox
+
+from onelook.cli.main import main
+from onelook.errors import CheckpointError, DataError
+from onelook.interop.published_weights import PUBLISHED_WEIGHTS
+from onelook.models.catalog import MODELS
+from onelook.recipes.download_weights import download_weights
+from onelook.training.weights import load_detector
+
+NAME = "yolox-nano"
+
+
+@pytest.fixture
+def served(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
+    """A server that has the file, which is a small model's; what it is asked for."""
+    monkeypatch.setenv("ONELOOK_CACHE", str(tmp_path / "cache"))
+    data = save_pth(tmp_path / "theirs.pth", *trained_yolox(NAME, 80)).read_bytes()
+    with serving_files({"/yolox_nano.pth": data}) as (address, asked):
+        sha256 = hashlib.sha256(data).hexdigest()
+        here = replace(PUBLISHED_WEIGHTS[NAME], url=f"{address}/yolox_nano.pth", sha256=sha256, size=len(data))
+        monkeypatch.setitem(PUBLISHED_WEIGHTS, NAME, here)
+        yield asked
+
+
+def test_weights_are_fetched_once_and_found_by_name(served: list[str]) -> None:
+    with pytest.raises(CheckpointError, match="not on this machine\nhint: fetch them once with `onelook download"):
+        load_detector(Path(NAME))
+    assert served == []
+    result = download_weights(NAME, transport=trusting())
+    assert result.is_new and load_detector(Path(NAME)).names[0] == "person"
+    assert not download_weights(NAME, transport=trusting()).is_new and served == ["/yolox_nano.pth"]
+
+
+def test_a_file_of_that_name_is_taken_first(served: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path(NAME).write_bytes(b"mine")
+    with pytest.raises(CheckpointError, match="yolox-nano"):
+        load_detector(Path(NAME))
+
+
+def test_another_file_than_the_published_one_is_refused(
+    served: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(PUBLISHED_WEIGHTS, NAME, replace(PUBLISHED_WEIGHTS[NAME], sha256="0" * 64))
+    with pytest.raises(DataError, match="SHA-256"):
+        download_weights(NAME, folder=tmp_path / "here", transport=trusting())
+    assert not list((tmp_path / "here").glob("*.pth"))
+
+
+def test_licence_and_place_are_said(served: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    path = download_weights(NAME, transport=trusting()).path
+    assert main(["download", NAME]) == 0
+    said = capsys.readouterr().out
+    assert f"here already: {path}" in said and "Apache-2.0" in said and "Megvii" in said
+    assert "train with `--weights yolox-nano`" in said
+
+
+@pytest.mark.parametrize("name", PUBLISHED_WEIGHTS)
+def test_published_files_are_named_like_their_models(name: str) -> None:
+    file = PUBLISHED_WEIGHTS[name]
+    assert name in MODELS and len(file.sha256) == 64
+    assert file.url == (
+        f"https://github.com/Megvii-BaseDetection/YOLOX/releases/download/0.1.1rc0/{name.replace('-', '_')}.pth"
+    )
