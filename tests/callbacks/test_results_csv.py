@@ -43,7 +43,7 @@ def test_speed_goes_on_with_the_lines_of_earlier_processes_with_and_without_memo
 
 def test_results_keep_all_digits_and_start_from_the_history(tmp_path: Path) -> None:
     path = tmp_path / "results.csv"
-    table = ResultsCsv(path, [{"epoch": 0, "train/box_loss": 0.1 + 0.2}])
+    table = ResultsCsv(path, [{"epoch": 0, "train/box_loss": 0.1 + 0.2}], ["box", "obj", "cls"])
     table.on_epoch_end(EpochEnd(1, {"epoch": 1, "x/lr2": 1e-9}, None, False, 1.0, 0.0))
     rows = [line.split(",") for line in path.read_text().splitlines()]
     assert rows[1][:2] == ["0", "0.30000000000000004"]

@@ -79,7 +79,7 @@ def evaluate(task: Task, group: ProcessGroup) -> Evaluation:
 def arrays(found: Evaluation) -> Arrays:
     """All that a validation gives, but for the times."""
     result: Arrays = {f"metrics/{name}": np.asarray(value) for name, value in as_arrays(found.metrics).items()}
-    result["losses"] = np.array(found.losses)
+    result["losses"] = np.array(list(found.losses.values()))
     for image, detections in enumerate(found.detections):
         result[f"boxes/{image}"] = detections.boxes
         result[f"scores/{image}"] = detections.scores

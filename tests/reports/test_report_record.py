@@ -12,7 +12,7 @@ import pytest
 from plots_examples import make_metrics
 from report_runs import make_results
 
-from onelook.callbacks.results_csv import COLUMNS, ResultsCsv
+from onelook.callbacks.results_csv import ResultsCsv, columns_of
 from onelook.errors import RunFolderError
 from onelook.reports.report import report_page
 from onelook.reports.run_record import read_run, read_runs
@@ -29,6 +29,8 @@ FACTS = {
     "environments": [{"torch": "2"}], "warnings": ["w"], "reason": "finished",
 }  # fmt: skip
 
+LOSSES = ("box", "obj", "cls")
+
 
 def metrics_npz(**changes: np.ndarray) -> bytes:
     arrays = io.BytesIO()
@@ -39,7 +41,7 @@ def metrics_npz(**changes: np.ndarray) -> bytes:
 def make_folder(path: Path) -> Path:
     path.mkdir(parents=True)
     (path / "settings.yaml").write_text("epochs: 20\nimgsz: 320\n")
-    ResultsCsv(path / "results.csv", make_results(20))
+    ResultsCsv(path / "results.csv", make_results(20), LOSSES)
     head = "epoch,train_seconds,val_seconds,save_seconds,train_images_per_second"
     (path / "speed.csv").write_text(f"{head}\n0,2.0,1.0,0.5,10.0\n1,2.0,1.0,0.5,10.0\n1,2.0,0.0,0.5,20.0\n")
     (path / "status.json").write_text('{"state": "finished", "message": ""}')
@@ -54,7 +56,7 @@ def make_folder(path: Path) -> Path:
 def test_a_whole_folder_is_read(tmp_path: Path) -> None:
     run = read_run(make_folder(tmp_path / "exp"))
     assert run.label == "exp" and run.absent == {"labels.json": ""}
-    assert len(run.results) == 20 and set(run.results[0]) == set(COLUMNS)
+    assert len(run.results) == 20 and set(run.results[0]) == set(columns_of(LOSSES))
     assert run.best_epoch == 19
     assert run.settings == {"epochs": 20, "imgsz": 320}
     assert run.facts is not None and run.facts.names == ("bee", "wasp")

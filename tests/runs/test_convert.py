@@ -205,7 +205,8 @@ def test_convert_makes_checkpoints_of_ours_smaller(
     assert after.tensors["ema/model.6.anchors"].dtype == torch.float32
 
 
-def test_fused_checkpoint_serves_everything_but_training(group: ProcessGroup, capsys: pytest.CaptureFixture[str]) -> None:
+def test_fused_checkpoint_serves_everything_and_is_given_norms_for_training(
+    group: ProcessGroup, capsys: pytest.CaptureFixture[str]) -> None:
     best = group.file("best.safetensors", group.weights.read_bytes())
     assert run(texts("convert", best, "--fuse"), capsys).code == 0
     fused = best.with_name("best-fused.safetensors")
@@ -215,8 +216,8 @@ def test_fused_checkpoint_serves_everything_but_training(group: ProcessGroup, ca
     assert is_fused(load_detector(fused.with_name("best-fused-half.safetensors")))
     assert run(texts("info", fused), capsys).out.count("is fused: True") == 1
     outcome = run(group.train("--weights", fused, "--cfg", ""), capsys)
-    assert outcome.code == 3
-    assert "are fused: without their batch-norms they cannot be trained on\nhint: start from" in outcome.err
+    assert outcome.code == 0 and "have no batch-norms: they are found on images of the training split" in outcome.err
+    assert not is_fused(load_detector(group.work / "runs/train/exp/weights/last.safetensors"))
 
 
 def test_convert_fuses_and_halves_what_comes_from_yolov5(

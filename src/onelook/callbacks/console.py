@@ -20,11 +20,9 @@ from onelook.structures.metrics import DetectionMetrics
 from onelook.training.callback import Callback, CheckpointWritten, EpochEnd, FitEnd, FitStart, StepEnd
 
 REFRESH_SECONDS = 0.5  # reading the losses makes a GPU wait: not after every batch
-# Titles and widths; a line fits into 80 columns.
-STEP_COLUMNS = (
-    ("epoch", 8), ("memory", 8), ("box", 7), ("obj", 7), ("cls", 7), ("lr", 8), ("boxes", 6), ("size", 5),
-    ("img/s", 6), ("left", 8), ("run left", 9),
-)  # fmt: skip
+# Titles and widths; with three losses a line fits into 80 columns.
+BEFORE_LOSSES = (("epoch", 8), ("memory", 8))
+AFTER_LOSSES = (("lr", 8), ("boxes", 6), ("size", 5), ("img/s", 6), ("left", 8), ("run left", 9))
 EPOCH_COLUMNS = (
     ("", 8), ("P", 8), ("R", 8), ("mAP50", 8), ("mAP50-95", 10), ("fitness", 9), ("trained", 9), ("validated", 11),
 )  # fmt: skip
@@ -45,6 +43,7 @@ class ConsoleProgress(Callback):
         self._console = Console(highlight=False) if console is None else console
         self._is_live = self._console.is_terminal and not self._console.is_dumb_terminal
         self._clock = clock
+        self._loss_columns: tuple[str, ...] = ()
         self._pace: Pace | None = None
         self._last_step: StepEnd | None = None
         self._last_shown = -math.inf
@@ -58,6 +57,7 @@ class ConsoleProgress(Callback):
         settings = event.settings
         self._pace, self._last_step, self._saved = None, None, None
         self._last_epoch = settings.epochs - 1
+        self._loss_columns = event.loss_columns
         self._batches_per_epoch = event.batches_per_epoch
         self._run_folder = event.run_folder
         self._say(f"{event.model_summary}, on {event.device}")
@@ -78,7 +78,7 @@ class ConsoleProgress(Callback):
             self._pace = Pace(event.epoch, event.batch, now, epoch_seconds=seconds)
             self._last_shown = -math.inf
             if self._is_live:
-                self._say(_titles(STEP_COLUMNS), style="bold")
+                self._say(_titles(self._step_columns), style="bold")
         else:
             self._pace.num_images += event.num_images
         self._last_step = event
@@ -91,7 +91,7 @@ class ConsoleProgress(Callback):
 
     def on_epoch_end(self, event: EpochEnd) -> None:
         """Close the line of the epoch and show what the validation found."""
-        losses = [event.row.get(f"train/{part}_loss", math.nan) for part in ("box", "obj", "cls")]
+        losses = [event.row.get(f"train/{part}_loss", math.nan) for part in self._loss_columns]
         took = event.train_seconds + event.val_seconds
         if self._pace is not None:
             self._pace.epoch_seconds = took
@@ -124,6 +124,10 @@ class ConsoleProgress(Callback):
             self._say(f"saved as {self._saved}; go on with: onelook train --resume {self._run_folder}")
 
     @property
+    def _step_columns(self) -> tuple[tuple[str, int], ...]:
+        return (*BEFORE_LOSSES, *((name, 7) for name in self._loss_columns), *AFTER_LOSSES)
+
+    @property
     def _star(self) -> str:
         return "*" if self._console.options.ascii_only else "★"
 
@@ -139,12 +143,12 @@ class ConsoleProgress(Callback):
             "-" if math.isnan(speed) else f"{speed:.{1 if speed < 1000 else 0}f}",
             *(duration(seconds) for seconds in left),
         )
-        return _cells(values, STEP_COLUMNS)
+        return _cells(values, self._step_columns)
 
     def _plain_line(self, event: EpochEnd, losses: list[float]) -> str:
         step = self._last_step
         parts = [f"epoch {event.epoch}/{self._last_epoch}:"]
-        parts += [f"{name} {_number(loss)}" for name, loss in zip(("box", "obj", "cls"), losses, strict=True)]
+        parts += [f"{name} {_number(loss)}" for name, loss in zip(self._loss_columns, losses, strict=True)]
         if step is not None and step.epoch == event.epoch and self._pace is not None:
             parts += [
                 f"lr {step.learning_rates[1]:.3g}",

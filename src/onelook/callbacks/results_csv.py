@@ -12,23 +12,19 @@ from onelook.training.callback import Callback, CheckpointWritten, EpochEnd, Ste
 
 logger = logging.getLogger(__name__)
 
-COLUMNS = (
-    "epoch",
-    "train/box_loss",
-    "train/obj_loss",
-    "train/cls_loss",
-    "metrics/precision",
-    "metrics/recall",
-    "metrics/mAP_0.5",
-    "metrics/mAP_0.5:0.95",
-    "val/box_loss",
-    "val/obj_loss",
-    "val/cls_loss",
-    "x/lr0",
-    "x/lr1",
-    "x/lr2",
-)
+METRICS = ("metrics/precision", "metrics/recall", "metrics/mAP_0.5", "metrics/mAP_0.5:0.95")
+RATES = ("x/lr0", "x/lr1", "x/lr2")
 SPEED_COLUMNS = ("epoch", "train_seconds", "val_seconds", "save_seconds", "train_images_per_second", "memory_mib")
+
+
+def columns_of(loss_columns: Sequence[str]) -> tuple[str, ...]:
+    """The columns of `results.csv` for a loss with these terms.
+
+    >>> columns_of(["box"])[:2]
+    ('epoch', 'train/box_loss')
+    """
+    trained, validated = ([f"{kind}/{name}_loss" for name in loss_columns] for kind in ("train", "val"))
+    return ("epoch", *trained, *METRICS, *validated, *RATES)
 
 
 class ResultsCsv(Callback):
@@ -39,13 +35,15 @@ class ResultsCsv(Callback):
     Args:
         path: of the file.
         history: the rows of the epochs that a resumed run has done before.
+        loss_columns: names of the terms of the loss.
 
     Raises:
         OSError: the file cannot be written to begin with.
     """
 
-    def __init__(self, path: Path, history: Sequence[dict[str, float]]) -> None:
+    def __init__(self, path: Path, history: Sequence[dict[str, float]], loss_columns: Sequence[str]) -> None:
         self._path = path
+        self._columns = columns_of(loss_columns)
         self._rows = list(history)
         write_text_atomic(path, self._text())
 
@@ -55,8 +53,8 @@ class ResultsCsv(Callback):
         _write_or_warn(self._path, self._text())
 
     def _text(self) -> str:
-        lines = [",".join(COLUMNS)]
-        lines += [",".join(_cell(row.get(column)) for column in COLUMNS) for row in self._rows]
+        lines = [",".join(self._columns)]
+        lines += [",".join(_cell(row.get(column)) for column in self._columns) for row in self._rows]
         return "\n".join(lines) + "\n"
 
 

@@ -34,7 +34,7 @@ class Diagnosis:
         imgsz: size of training that sizes refer to, pixels.
         statistics: of each split.
         findings: all faults, place by place.
-        anchors: how well the anchors of `model` suit the training labels; None without a training split.
+        anchors: how well the anchors of `model` suit the training labels; None without a training split or anchors.
         model: whose anchors were measured.
     """
 
@@ -85,7 +85,7 @@ class DiagnosisOptions:
         imgsz: size of training, pixels.
         near_bits: see `doubled_findings`.
         model: a name for the model whose anchors these are.
-        anchors_px: (L, A, 2) width, height.
+        anchors_px: (L, A, 2) width, height; None if the model has no anchors.
     """
 
     path: Path
@@ -93,7 +93,7 @@ class DiagnosisOptions:
     imgsz: int
     near_bits: int
     model: str
-    anchors_px: Array
+    anchors_px: Array | None
 
 
 def diagnose(
@@ -115,7 +115,7 @@ def diagnose(
         split: statistics_of(scan.index, num_classes=len(names), imgsz=imgsz) for split, scan in scans.items()
     }
     fit = None
-    if "train" in scans:
+    if "train" in scans and question.anchors_px is not None:
         fit = measure_anchors(label_sizes_px(scans["train"].index, imgsz), question.anchors_px, anchor_t=ANCHOR_T)
     findings = [
         *ledger_findings(scans),

@@ -19,9 +19,9 @@ from onelook.exports.quiet import quietly
 from onelook.exports.running import ExportedModel
 from onelook.files.atomic import write_bytes_atomic
 from onelook.files.bounded import read_bounded
+from onelook.training.weights import METADATA_KEY
 
 INPUT, OUTPUT = "images", "predictions"
-METADATA_KEY = "onelook"
 MAX_BYTES = 2**31
 """Of a file; protobuf allows no more."""
 OTHER_FILES = "session.model_external_initializers_file_folder_path"

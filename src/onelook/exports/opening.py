@@ -13,7 +13,7 @@ from onelook.inference.backend import Backend
 from onelook.models.detector import DetectionModel
 from onelook.processes.device import select_device
 from onelook.processes.threads import limit_threads
-from onelook.training.weights import load_detector
+from onelook.training.weights import is_foreign_onnx, load_detector
 
 
 def load_runnable(path: Path, device: str = "", *, local_rank: int = 0) -> DetectionModel | Backend:
@@ -31,7 +31,7 @@ def load_runnable(path: Path, device: str = "", *, local_rank: int = 0) -> Detec
     """
     limit_threads()
     chosen = select_device(device, local_rank)
-    if format_of(path) is None:
+    if format_of(path) is None or is_foreign_onnx(path):
         return load_detector(path, chosen)
     try:
         return open_export(path, chosen)

@@ -15,7 +15,7 @@ from onelook.errors import MemoryShortage
 from onelook.geometry.nms import non_max_suppression
 from onelook.inference.backend import Backend, predict_all
 from onelook.inference.hybrid_labels import with_labels
-from onelook.losses.detection_loss import DetectionLoss, LossTerms
+from onelook.losses.protocol import FamilyLoss, LossValues
 from onelook.metrics.detection_metrics import evaluate
 from onelook.models.detector import DetectionModel
 from onelook.processes.memory import is_out_of_memory
@@ -56,13 +56,13 @@ class Evaluation:
 
     Attributes:
         metrics: the numbers.
-        losses: box, obj and cls terms, mean over images; None if no loss was given.
+        losses: terms of the loss by name, mean over images; empty if no loss was given.
         milliseconds: per image that this process has seen: "load", "inference", "nms", "metrics".
         detections: one entry per image of the index, in its order.
     """
 
     metrics: DetectionMetrics
-    losses: tuple[float, float, float] | None
+    losses: dict[str, float]
     milliseconds: dict[str, float]
     detections: tuple[Detections, ...]
 
@@ -99,7 +99,7 @@ class Evaluator:
         self,
         model: DetectionModel | Backend,
         *,
-        loss: DetectionLoss | None = None,
+        loss: FamilyLoss | None = None,
         stop: StopSignal | None = None,
         on_batch: Callable[[int], None] | None = None,
     ) -> Evaluation:
@@ -114,13 +114,14 @@ class Evaluator:
         Raises:
             StopRequested: `stop` was set, here or in another process.
         """
-        found = _Found(self._group)
+        columns = loss.columns if loss is not None else ()
+        found = _Found(self._group, num_terms=len(columns))
         for batch in self._loader():
             found.lap("load")
             if isinstance(model, DetectionModel):
                 raw_maps = self._raw_maps(model, prepare_images(batch.images, next(model.parameters()).device))
                 if loss is not None:
-                    found.add_losses(loss(raw_maps, batch.targets), len(batch.infos))
+                    found.add_losses(loss(raw_maps, batch.targets, 1.0), len(batch.infos))
                 predictions = model.decode(raw_maps)
             else:
                 predictions = self._predictions(model, prepare_images(batch.images, model.device))
@@ -142,7 +143,7 @@ class Evaluator:
         detections, losses = found.of_all(len(self._index))
         metrics = self._measure(detections)
         found.lap("metrics")
-        return Evaluation(metrics, losses if loss is not None else None, found.milliseconds(), detections)
+        return Evaluation(metrics, dict(zip(columns, losses, strict=True)), found.milliseconds(), detections)
 
     def _raw_maps(self, model: DetectionModel, images: Tensor) -> list[Tensor]:
         amp = self._settings.amp
@@ -199,8 +200,9 @@ def _as_memory_allows(forward: Callable[[Tensor], list[Tensor]], images: Tensor)
 class _Found:
     """What one pass has found so far in this process."""
 
-    def __init__(self, group: ProcessGroup) -> None:
+    def __init__(self, group: ProcessGroup, *, num_terms: int) -> None:
         self._group = group
+        self._num_terms = num_terms
         self._detections: dict[int, Detections] = {}
         self._losses: list[list[float]] = []
         self._seconds = dict.fromkeys(("load", "inference", "nms", "metrics"), 0.0)
@@ -218,10 +220,9 @@ class _Found:
         self._mark = now
         self._group.beat(f"in a validation, after {self.num_images} images")
 
-    def add_losses(self, terms: LossTerms, num_images: int) -> None:
+    def add_losses(self, terms: LossValues, num_images: int) -> None:
         """Note the losses of the next batch."""
-        items = torch.stack([terms.box, terms.obj, terms.cls]).tolist()
-        self._losses.append([item * num_images for item in items])
+        self._losses.append([item * num_images for item in terms.values.tolist()])
 
     def add_detections(self, rows: Sequence[Tensor], infos: Sequence[ImageInfo]) -> None:
         """Note what was found in the images of a batch."""
@@ -232,7 +233,7 @@ class _Found:
         """Per image of this process."""
         return {name: 1000 * seconds / max(self.num_images, 1) for name, seconds in self._seconds.items()}
 
-    def of_all(self, num_images: int) -> tuple[tuple[Detections, ...], tuple[float, float, float]]:
+    def of_all(self, num_images: int) -> tuple[tuple[Detections, ...], list[float]]:
         """Detections in the order of the index, and mean losses, of all processes together.
 
         Losses are added up in the order of the batches, so that the sum does not depend on who computed them.
@@ -249,13 +250,15 @@ class _Found:
             for image, part in zip(pairs[:, 0].tolist(), parts, strict=True):
                 merged[image] = _detections(part)
             seen += len(pairs)
-        by_process = self._group.gather_rows(torch.tensor(self._losses, dtype=torch.float64).reshape(-1, 3))
-        total = np.zeros(3)
+        by_process = self._group.gather_rows(
+            torch.tensor(self._losses, dtype=torch.float64).reshape(len(self._losses), self._num_terms)
+        )
+        total = np.zeros(self._num_terms)
         for number in range(max(len(losses) for losses in by_process)):
             for losses in by_process:
                 total += losses[number].numpy() if number < len(losses) else 0.0
-        box, obj, cls = (total / max(seen, 1)).tolist()
-        return tuple(merged), (box, obj, cls)
+        means: list[float] = (total / max(seen, 1)).tolist()
+        return tuple(merged), means
 
 
 def prepare_images(images: Tensor, device: torch.device) -> Tensor:

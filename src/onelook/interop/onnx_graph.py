@@ -7,7 +7,7 @@ kinds of messages are enough. Field numbers are those of onnx.proto (ONNX, Apach
 from __future__ import annotations
 
 from collections import defaultdict
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
@@ -48,13 +48,11 @@ class OnnxGraph:
         nodes: in the order of the file.
         weights: name -> numbers, float32 or int64.
         inputs: name -> shape of what is fed in; 0 where a side is free.
-        metadata: what its maker noted.
     """
 
     nodes: tuple[Node, ...]
     weights: dict[str, Tensor]
     inputs: dict[str, tuple[int, ...]]
-    metadata: dict[str, str] = field(default_factory=dict)
 
     @cached_property
     def readers(self) -> dict[str, list[Node]]:
@@ -75,16 +73,28 @@ def read_onnx(path: Path) -> OnnxGraph:
     nodes: list[Node] = []
     weights: dict[str, Tensor] = {}
     inputs: dict[str, tuple[int, ...]] = {}
-    metadata: dict[str, str] = {}
     for number, value in fields(memoryview(read_bounded(path, MAX_BYTES))):
         if number == 7:  # ModelProto.graph
             _read_graph(_message(value), nodes, weights, inputs)
-        elif number == 14:  # ModelProto.metadata_props
-            texts = {key: _text(text) for key, text in fields(_message(value))}
-            metadata[texts.get(1, "")] = texts.get(2, "")
     if not nodes:
         raise CheckpointError("it holds no network")
-    return OnnxGraph(tuple(nodes), weights, inputs, metadata)
+    return OnnxGraph(tuple(nodes), weights, inputs)
+
+
+def onnx_metadata(path: Path) -> dict[str, str]:
+    """What the maker of the file `path` noted in it; nothing if it is no ONNX file."""
+    try:
+        entries = [
+            _message(value) for number, value in fields(memoryview(read_bounded(path, MAX_BYTES))) if number == 14
+        ]
+        return dict(_entry(entry) for entry in entries)
+    except CheckpointError:
+        return {}
+
+
+def _entry(message: memoryview) -> tuple[str, str]:
+    texts = {key: _text(text) for key, text in fields(message)}
+    return texts.get(1, ""), texts.get(2, "")
 
 
 def _read_graph(

@@ -65,8 +65,11 @@ def read_yolox(path: Path) -> YoloXWeights | None:
         CheckpointError: the file is damaged, wants to run code, or holds a YOLOX of no known size.
     """
     with open_members(path) as members:
-        folder = pickle_folder(members)
-        content = read_pickle(members.read(f"{folder}data.pkl", MAX_BYTES))
+        try:
+            folder = pickle_folder(members)
+            content = read_pickle(members.read(f"{folder}data.pkl", MAX_BYTES))
+        except CheckpointError:
+            return None  # which the reader of YOLOv5 refuses, in words that suit it
         state = content.get("model", content) if isinstance(content, dict) else None
         if not isinstance(state, dict) or STEM not in state:
             return None

@@ -42,6 +42,11 @@ class LossTerms:
     obj: Tensor
     cls: Tensor
 
+    @property
+    def values(self) -> Tensor:
+        """(3,) box, obj, cls."""
+        return torch.stack([self.box, self.obj, self.cls])
+
 
 class DetectionLoss:
     """Computes the loss from raw maps and targets, in float32 even under autocast.
@@ -57,6 +62,8 @@ class DetectionLoss:
             enabled) never moves them.
         keep_duplicates: see `assign`.
     """
+
+    columns: tuple[str, ...] = ("box", "obj", "cls")
 
     def __init__(
         self,
@@ -81,12 +88,13 @@ class DetectionLoss:
         self.balance = torch.tensor(_initial_balance(num_maps))
         self._reference_map = int((anchor_grid.strides - BALANCE_STRIDE).abs().argmin())
 
-    def __call__(self, raw_maps: Sequence[Tensor], targets: Targets) -> LossTerms:
+    def __call__(self, raw_maps: Sequence[Tensor], targets: Targets, progress: float = 0.0) -> LossTerms:
         """The loss of one batch. Nothing in it waits for the device, and no shape depends on a value.
 
         Args:
             raw_maps: L maps (B, A, H, W, 5 + K) of logits, finest first.
             targets: of the batch; may stay on the CPU while the maps are on a GPU.
+            progress: has no effect here.
         """
         device = raw_maps[0].device
         with torch.autocast(device.type, enabled=False):

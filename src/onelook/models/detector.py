@@ -67,11 +67,6 @@ class DetectionModel(nn.Module):
         return cast(Head, self.model[-1])
 
     @property
-    def has_anchors(self) -> bool:
-        """Whether boxes are multiples of anchors, which can be measured and replaced."""
-        return isinstance(self.model[-1], Detect)
-
-    @property
     def num_classes(self) -> int:
         """Classes, K."""
         return self.head.num_classes
@@ -87,13 +82,10 @@ class DetectionModel(nn.Module):
         return max(self.stride_px)
 
     @property
-    def anchor_grid(self) -> AnchorGrid:
-        """Anchors in pixels, and strides; copies.
-
-        Raises:
-            ModelError: the model has no anchors.
-        """
-        return self._anchor_head.anchor_grid()
+    def anchor_grid(self) -> AnchorGrid | None:
+        """Anchors in pixels, and strides; copies. None if the head has no anchors."""
+        head = self.model[-1]
+        return head.anchor_grid() if isinstance(head, Detect) else None
 
     def set_anchors(self, anchors_px: Tensor) -> None:
         """Replace the anchors, (L, A, 2) width, height in pixels; put in the order of the strides if they are not.
@@ -101,7 +93,9 @@ class DetectionModel(nn.Module):
         Raises:
             ModelError: the model has no anchors, they are of another shape, or a side is not above 0.
         """
-        head = self._anchor_head
+        head = self.model[-1]
+        if not isinstance(head, Detect):
+            raise ModelError(f"a model that ends with `{type(head).__name__}` has no anchors")
         if anchors_px.shape != head.anchors.shape:
             raise ModelError(
                 f"anchors of shape {tuple(anchors_px.shape)} for a head of {tuple(head.anchors.shape)}",
@@ -110,13 +104,6 @@ class DetectionModel(nn.Module):
         if not bool((torch.isfinite(anchors_px) & (anchors_px > 0)).all()):
             raise ModelError("anchors must be finite and above 0 pixels")
         head.place_anchors(anchors_px)
-
-    @property
-    def _anchor_head(self) -> Detect:
-        head = self.model[-1]
-        if not isinstance(head, Detect):
-            raise ModelError(f"a model that ends with `{type(head).__name__}` has no anchors")
-        return head
 
     def forward(self, images: Tensor) -> list[Tensor]:
         """Raw maps, L tensors (B, A, H / s, W / s, 5 + K) of logits.

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from onelook.data.scan.rules import ScanOptions
-from onelook.errors import DataError, RunFolderError
+from onelook.errors import DataError, ModelError, RunFolderError
 from onelook.models.detector import DetectionModel, create_model
 from onelook.processes.stop_signal import StopSignal
 from onelook.recipes.splits import read_splits
@@ -132,7 +132,10 @@ def _measured(
             f"or high in images of {settings.imgsz} pixels",
             hint="label objects, or look at a larger `--imgsz`",
         )
-    current = model.anchor_grid.anchors.double().numpy()
+    grid = model.anchor_grid
+    if grid is None:
+        raise ModelError("this model has no anchors that could be measured", hint="name another by `--cfg`")
+    current = grid.anchors.double().numpy()
     search = search_anchors(
         usable,
         len(current) * (settings.num or current.shape[1]),

@@ -148,11 +148,11 @@ def _unlabelled(spec: DatasetSpec, split: str, scan: ScanResult) -> _Unlabelled:
     return _Unlabelled(frozenset(images), source.first_missing)
 
 
-def _anchors(settings: CheckSettings, num_classes: int) -> tuple[str, Array]:
-    """The name of the model whose anchors are measured, and these."""
+def _anchors(settings: CheckSettings, num_classes: int) -> tuple[str, Array | None]:
+    """The name of the model whose anchors are measured, and these; None if it has none."""
     name = settings.cfg or DEFAULT_MODEL
-    anchors: Array = create_model(name, num_classes=num_classes).anchor_grid.anchors.double().numpy()
-    return Path(name).stem, anchors
+    grid = create_model(name, num_classes=num_classes).anchor_grid
+    return Path(name).stem, None if grid is None else grid.anchors.double().numpy()
 
 
 def _output_folder(settings: CheckSettings) -> Path | None:

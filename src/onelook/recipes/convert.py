@@ -22,7 +22,7 @@ from onelook.training.state import KIND_DETECTOR, KIND_TRAINING
 from onelook.training.weights import detector_of, load_detector
 
 OUR_SUFFIX = ".safetensors"
-KEPT = ("data", "metrics", "settings")
+KEPT = ("data", "metrics", "settings", "origin")
 """Parts of our documents that a converted checkpoint keeps."""
 
 

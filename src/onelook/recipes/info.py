@@ -15,7 +15,8 @@ from onelook.errors import CheckpointError
 from onelook.exports.formats import format_of
 from onelook.exports.opening import open_export
 from onelook.files.bounded import printable
-from onelook.interop.yolov5_weights import SUFFIXES, read_yolov5
+from onelook.interop.yolov5_weights import read_yolov5
+from onelook.interop.yolox_weights import YoloXWeights, read_yolox, read_yolox_onnx
 from onelook.models.count import ModelSummary, summarise
 from onelook.models.detector import DetectionModel
 from onelook.models.fuse import is_fused
@@ -25,8 +26,9 @@ from onelook.runs.checkpoint import load_checkpoint, save_checkpoint
 from onelook.settings.build import build_settings
 from onelook.settings.info import InfoSettings
 from onelook.settings.train import TrainSettings
+from onelook.structures.origin import YOLOV5, YOLOX, Origin, origin_of
 from onelook.training.state import KIND_DETECTOR, KIND_TRAINING
-from onelook.training.weights import load_detector
+from onelook.training.weights import is_foreign_onnx, load_detector, located
 
 METRICS = ("precision", "recall", "map50", "map50_95")
 
@@ -91,15 +93,16 @@ def info(given: Mapping[str, Any], *, file: Path | None = None) -> InfoResult:
         OnelookError: a setting, the file or the data cannot be used.
     """
     settings = build_settings(InfoSettings, given, file=file)
+    settings = settings.model_copy(update={"weights": located(settings.weights)})
     path = settings.weights
-    if format_of(path) is not None:
+    if format_of(path) is not None and not is_foreign_onnx(path):
         if settings.rows or settings.sparsity or settings.prune:
             raise CheckpointError(
                 f"`{printable(path)}` is an exported model: its layers are not looked at",
                 hint="give the checkpoint that it was made of",
             )
         return _of_export(settings)
-    result = _of_yolov5(settings) if path.suffix.lower() in SUFFIXES else _of_checkpoint(settings)
+    result = _of_checkpoint(settings) if path.suffix == ".safetensors" else _of_foreign(settings)
     model = load_detector(path)
     layers: tuple[LayerSparsity, ...] = ()
     if settings.sparsity or settings.prune:
@@ -122,6 +125,7 @@ def _of_checkpoint(asked: InfoSettings) -> InfoResult:
     if is_training:
         progress = document["progress"]
         facts |= {name: progress[name] for name in ("epoch", "batch", "step", "best_epoch", "best_fitness")}
+    facts |= _origin_facts(origin_of(document.get("origin")))
     facts["is fused"] = bool(document.get("is_fused", False))
     settings = dict(document.get("settings", {}))
     return replace(
@@ -134,11 +138,29 @@ def _of_checkpoint(asked: InfoSettings) -> InfoResult:
     )
 
 
+def _origin_facts(origin: Origin | None) -> dict[str, Any]:
+    """Where weights come from, and what their licence asks for."""
+    return {} if origin is None else {"origin": str(origin), **({"notice": origin.notice} if origin.notice else {})}
+
+
+def _of_foreign(asked: InfoSettings) -> InfoResult:
+    path = asked.weights
+    found = read_yolox_onnx(path) if is_foreign_onnx(path) else read_yolox(path) if path.is_file() else None
+    return _of_yolov5(asked) if found is None else _of_yolox(asked, found)
+
+
+def _of_yolox(asked: InfoSettings, found: YoloXWeights) -> InfoResult:
+    facts: dict[str, Any] = {"epoch": found.epoch} if found.epoch >= 0 else {}
+    facts |= {**_origin_facts(YOLOX), "is fused": found.is_fused}
+    return replace(_of_file(asked, "YOLOX checkpoint"), names=found.names, facts=facts)
+
+
 def _of_yolov5(asked: InfoSettings) -> InfoResult:
     source = read_yolov5(asked.weights)
     facts: dict[str, Any] = {"weights": "averaged" if source.part == "ema" else "as stored"}
     facts |= {"epoch": source.epoch} if source.epoch >= 0 else {}
     facts |= {"date": source.date} if source.date else {}
+    facts |= _origin_facts(YOLOV5)
     return replace(_of_file(asked, "YOLOv5 checkpoint"), names=source.names, facts=facts)
 
 

@@ -69,7 +69,7 @@ def training_set(
         order = replace(order, rectangles=rectangles)
     arrangement = Arrangement(
         rectangles=order.rectangles,
-        mosaic_epochs=math.ceil(settings.epochs * (1 - settings.close_mosaic)),
+        mosaic_epochs=settings.mosaic_epochs,
         quad=settings.quad,
         weights=_image_weights(prepared),
     )

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
+from torch import Tensor
 
 from onelook.data.augment.transforms import check_transforms
+from onelook.data.dataset import ValidationDataset
 from onelook.errors import CheckpointError, SettingsError
 from onelook.models.detector import DetectionModel
 from onelook.processes.device import amp_dtype, select_device
@@ -27,12 +30,18 @@ from onelook.runs.run_dir import RunDir, run_of_launch
 from onelook.settings.build import build_settings
 from onelook.settings.series import storable
 from onelook.settings.train import TrainSettings
+from onelook.structures.anchors import AnchorGrid
+from onelook.structures.origin import Origin, origin_of
 from onelook.training.auto_settings import settle
 from onelook.training.autoanchor import GOOD_RECALL, check_anchors
+from onelook.training.families import report_without_effect, with_family_defaults
 from onelook.training.freeze import frozen_rows
 from onelook.training.weights import model_of, starting_model
 
 logger = logging.getLogger(__name__)
+
+NUM_IMAGES_FOR_NORMS = 100
+BATCH_FOR_NORMS = 10
 
 
 @dataclass(frozen=True)
@@ -48,6 +57,7 @@ class Prepared:
         run: the run folder.
         resumed: the earlier run, if this goes on with one.
         group: the processes that train together.
+        origin: of the weights that the first run of all began with; None if they do not say.
     """
 
     settings: TrainSettings
@@ -59,6 +69,7 @@ class Prepared:
     run: RunDir
     resumed: Resumed | None
     group: ProcessGroup
+    origin: Origin | None = None
 
     def stored_settings(self) -> dict[str, Any]:
         """The settings that make the run what it is, for the run folder and the checkpoints."""
@@ -74,6 +85,7 @@ class Prepared:
             "definition": self.model.definition,
             "data": self.splits.fingerprints(),
             "made_with": _made_with(self.device, self.group),
+            **({"origin": asdict(self.origin)} if self.origin is not None else {}),
         }
 
 
@@ -106,9 +118,10 @@ def prepare(
     if resumed is not None:
         _refuse_other_data(resumed, splits)
         _warn_of_other_machine(resumed, _made_with(device, group))
-    model, label = _model(settings, splits, resumed, stop)
+    model, label, origin = _model(settings, splits, resumed, stop)
     group.copy_from_first(list(model.state_dict().values()))
     if resumed is None:
+        settings = with_family_defaults(model, settings)
         settings = with_batch_size(settings, splits, model=model, device=device, group=group, stop=stop)
         settings = settle(settings, len(splits.scans["train"].index))
     _refuse_uneven_shares(settings, group)
@@ -116,7 +129,7 @@ def prepare(
     group.check(stop)
     run = resumed.run if resumed else RunDir(Path(group.first(lambda: str(_new_run(settings, label).path))))
     model = model.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    return Prepared(settings, splits, model, label, device, amp, run, resumed, group)
+    return Prepared(settings, splits, model, label, device, amp, run, resumed, group, origin)
 
 
 def _check_local_rank(settings: TrainSettings, group: ProcessGroup) -> None:
@@ -140,25 +153,40 @@ def _refuse_uneven_shares(settings: TrainSettings, group: ProcessGroup) -> None:
 
 def _model(
     settings: TrainSettings, splits: Splits, resumed: Resumed | None, stop: StopSignal
-) -> tuple[DetectionModel, str]:
+) -> tuple[DetectionModel, str, Origin | None]:
     if resumed is not None:
         model = model_of(resumed.checkpoint, "model/", resumed.run.last)
         _check_image_size(settings, model)
-        return model, Path(settings.cfg).stem or "model"
-    start = starting_model(settings, splits.names)
+        return model, Path(settings.cfg).stem or "model", origin_of(resumed.checkpoint.document.get("origin"))
+    start = starting_model(settings, splits.names, lambda: _some_images(settings, splits))
     _check_image_size(settings, start.model)
     frozen_rows(start.model, settings.freeze)
     if start.report is not None:
         logger.info("weights `%s`: %s", settings.weights, start.report)
+        if start.origin is not None:
+            logger.info("weights `%s`: %s", settings.weights, start.origin)
+    report_without_effect(start.model, settings)
+    if start.model.anchor_grid is None:
+        return start.model, start.label, start.origin
     placeholders = start.has_new_anchors and isinstance(start.model.definition["anchors"], int)
     if not settings.noautoanchor:
-        _fit_anchors(start.model, settings, splits, placeholders, stop)
+        _fit_anchors(start.model, start.model.anchor_grid, settings, splits, placeholders, stop)
     elif placeholders:
         raise SettingsError(
             f"model `{settings.cfg}` says only how many anchors it has, and `noautoanchor` forbids to find them",
             hint="drop `noautoanchor`, or write the anchors into the definition",
         )
-    return start.model, start.label
+    return start.model, start.label, start.origin
+
+
+def _some_images(settings: TrainSettings, splits: Splits) -> Iterator[Tensor]:
+    """Up to 100 training images, evenly spread over the split, in batches (B, 3, S, S) from 0 to 1."""
+    index, side = splits.scans["train"].index, settings.imgsz
+    dataset = ValidationDataset(index, imgsz=side, batch_size=1, frame_hw=(side, side))
+    numbers = np.linspace(0, len(index) - 1, min(NUM_IMAGES_FOR_NORMS, len(index))).round().astype(int).tolist()
+    for start in range(0, len(numbers), BATCH_FOR_NORMS):
+        batch = [dataset.sample(number).image for number in numbers[start : start + BATCH_FOR_NORMS]]
+        yield torch.stack(batch).float() / 255
 
 
 def _check_image_size(settings: TrainSettings, model: DetectionModel) -> None:
@@ -172,11 +200,16 @@ def _check_image_size(settings: TrainSettings, model: DetectionModel) -> None:
 
 
 def _fit_anchors(
-    model: DetectionModel, settings: TrainSettings, splits: Splits, placeholders: bool, stop: StopSignal
+    model: DetectionModel,
+    grid: AnchorGrid,
+    settings: TrainSettings,
+    splits: Splits,
+    placeholders: bool,
+    stop: StopSignal,
 ) -> None:
     report = check_anchors(
         splits.scans["train"].index,
-        model.anchor_grid,
+        grid,
         imgsz=settings.imgsz,
         anchor_t=settings.anchor_t,
         seed=settings.seed,

@@ -29,6 +29,8 @@ from onelook.settings.hyperparameters import Hyperparameters
 from onelook.settings.series import FREE, names_of, resume_settings, storable, trial_names
 from onelook.settings.train import TrainSettings
 from onelook.training.auto_settings import settle
+from onelook.training.families import family_of
+from onelook.training.weights import definition_of
 
 logger = logging.getLogger(__name__)
 
@@ -198,10 +200,11 @@ def _settled(settings: EvolveSettings, num_images: int) -> EvolveSettings:
 
 
 def _plan(settings: EvolveSettings) -> Plan:
-    values = {name: float(getattr(settings, name)) for name in GENES}
+    idle = set(family_of(definition_of(settings)).without_effect)
     if settings.noautoanchor:
-        del values["anchors"]
-    elif round(values["anchors"]) == 0:
+        idle.add("anchors")
+    values = {name: float(getattr(settings, name)) for name in GENES if name not in idle}
+    if "anchors" in values and round(values["anchors"]) == 0:
         values["anchors"] = DEFAULT_ANCHORS
     start = in_range(values)
     for name, value in start.items():

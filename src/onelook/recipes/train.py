@@ -24,7 +24,6 @@ from onelook.errors import OnelookError, StopRequested
 from onelook.files.atomic import write_text_atomic
 from onelook.files.yaml import dump_yaml
 from onelook.inference.evaluator import Evaluator
-from onelook.losses.detection_loss import DetectionLoss
 from onelook.processes.device import describe_device
 from onelook.processes.launch_env import launch_id
 from onelook.processes.process_group import ProcessGroup, joined_group, reasons_given
@@ -47,6 +46,7 @@ from onelook.training.batch_gradient import Arithmetic, shards_for
 from onelook.training.callback import Callback, FitEnd, FitStart, Observers, RunControl
 from onelook.training.checkpoint_keeper import CheckpointKeeper, Keeper, NoCheckpoints
 from onelook.training.ema import ModelEma
+from onelook.training.families import create_loss
 from onelook.training.freeze import frozen_rows, stop_learning
 from onelook.training.optimizer import create_optimizer
 from onelook.training.schedule import Schedule
@@ -148,7 +148,7 @@ def _fit(prepared: Prepared, evaluator: Evaluator, observers: Observers, stop: S
     state = _state(prepared, schedule)
     keeper: Keeper = NoCheckpoints()
     if group.is_first:
-        observers.add_first(ResultsCsv(run.results, state.progress.history), SpeedCsv(run.speeds))
+        observers.add_first(ResultsCsv(run.results, state.progress.history, state.loss.columns), SpeedCsv(run.speeds))
         keeper = CheckpointKeeper(
             run,
             settings,
@@ -169,7 +169,7 @@ def _fit(prepared: Prepared, evaluator: Evaluator, observers: Observers, stop: S
         attendants=Attendants(evaluator, keeper, observers, stop),
         group=group,
     )
-    observers.send(_fit_start(prepared, schedule, state.progress, observers.control))
+    observers.send(_fit_start(prepared, schedule, state, observers.control))
     dropped = DroppedBoxes()
     observers.add_first(dropped)
     with closing(batches):
@@ -183,19 +183,12 @@ def _fit(prepared: Prepared, evaluator: Evaluator, observers: Observers, stop: S
 def _state(prepared: Prepared, schedule: Schedule) -> TrainState:
     settings, model = prepared.settings, prepared.model
     stop_learning(frozen_rows(model, settings.freeze))
-    loss = DetectionLoss(
-        model.anchor_grid,
-        num_classes=model.num_classes,
-        imgsz=settings.imgsz,
-        hyperparameters=settings,
-        auto_balance=settings.auto_balance,
-    )
     state = TrainState(
         model=model,
         ema=ModelEma(model, total_updates=schedule.total_updates),
         optimizer=create_optimizer(model, settings, schedule.weight_decay),
         scaler=torch.amp.GradScaler(prepared.device.type, enabled=prepared.amp == torch.float16),
-        loss=loss,
+        loss=create_loss(model, settings),
         progress=Progress(),
     )
     if prepared.resumed is not None:
@@ -220,7 +213,7 @@ def _cut_batches(state: TrainState, schedule: Schedule, group: ProcessGroup) -> 
         )
 
 
-def _fit_start(prepared: Prepared, schedule: Schedule, progress: Progress, control: RunControl) -> FitStart:
+def _fit_start(prepared: Prepared, schedule: Schedule, state: TrainState, control: RunControl) -> FitStart:
     scans = prepared.splits.scans
     parameters = sum(parameter.numel() for parameter in prepared.model.parameters())
     return FitStart(
@@ -230,13 +223,14 @@ def _fit_start(prepared: Prepared, schedule: Schedule, progress: Progress, contr
         num_train_images=len(scans["train"].index),
         num_val_images=len(scans["val"].index),
         batches_per_epoch=schedule.batches_per_epoch,
-        start_epoch=progress.epoch,
-        start_batch=progress.batch,
+        start_epoch=state.progress.epoch,
+        start_batch=state.progress.batch,
         device=describe_device(prepared.device, prepared.group.world_size),
         model_summary=f"{prepared.label}, {parameters:,} parameters",
         indexes={split: scan.index for split, scan in scans.items()},
         control=control,
         weight_decay=schedule.weight_decay,
+        loss_columns=state.loss.columns,
     )
 
 

@@ -6,7 +6,7 @@ import math
 from collections import defaultdict
 from collections.abc import Sequence
 
-from onelook.callbacks.panel import Panel
+from onelook.callbacks.panel import Panel, loss_names, loss_title
 from onelook.reports.pages.line_chart import Axes, ChartLine, line_chart
 from onelook.reports.pages.markup import Markup, element, user_text
 from onelook.reports.pages.page import note, section
@@ -17,9 +17,6 @@ from onelook.reports.run_record import Row, RunRecord
 PANELS = (
     Panel("Average precision", (("metrics/mAP_0.5:0.95", "mAP50-95"), ("metrics/mAP_0.5", "mAP50")), is_share=True),
     Panel("Precision and recall", (("metrics/precision", "precision"), ("metrics/recall", "recall")), is_share=True),
-    Panel("Box loss", (("val/box_loss", "validation"), ("train/box_loss", "training"))),
-    Panel("Objectness loss", (("val/obj_loss", "validation"), ("train/obj_loss", "training"))),
-    Panel("Class loss", (("val/cls_loss", "validation"), ("train/cls_loss", "training"))),
     Panel("Learning rate", (("x/lr0", "biases"), ("x/lr1", "decayed weights"), ("x/lr2", "normalisation"))),
 )
 # What several runs are compared by: one column a chart, one line a run.
@@ -28,12 +25,6 @@ COMPARED = (
     Panel("mAP50", (("metrics/mAP_0.5", ""),), is_share=True),
     Panel("Precision", (("metrics/precision", ""),), is_share=True),
     Panel("Recall", (("metrics/recall", ""),), is_share=True),
-    Panel("Box loss, validation", (("val/box_loss", ""),)),
-    Panel("Box loss, training", (("train/box_loss", ""),)),
-    Panel("Objectness loss, validation", (("val/obj_loss", ""),)),
-    Panel("Objectness loss, training", (("train/obj_loss", ""),)),
-    Panel("Class loss, validation", (("val/cls_loss", ""),)),
-    Panel("Class loss, training", (("train/cls_loss", ""),)),
     Panel("Learning rate of decayed weights", (("x/lr1", ""),)),
 )
 SPEED_PANELS = (
@@ -59,13 +50,26 @@ def curves_section(runs: Sequence[RunRecord]) -> Markup:
     tables = [run.results for run in runs]
     charts = _charts(
         "curve",
-        PANELS if len(runs) == 1 else COMPARED,
+        _with_losses(PANELS if len(runs) == 1 else COMPARED, runs),
         runs,
         tables,
         mark=None if mark is None else (float(mark), "best"),
     )
     words = "Point at a chart to read its values; otherwise those of the last epoch are shown."
     return section("curves", "Curves", note(words), element("div", *charts, class_="charts"))
+
+
+def _with_losses(panels: Sequence[Panel], runs: Sequence[RunRecord]) -> list[Panel]:
+    """`panels`, with those of all terms of the losses of `runs` before the last."""
+    names = dict.fromkeys(name for run in runs for name in loss_names(run.results[0] if run.results else ()))
+    losses: list[Panel] = []
+    for name in names:
+        title, trained, validated = loss_title(name), f"train/{name}_loss", f"val/{name}_loss"
+        if len(runs) == 1:
+            losses.append(Panel(title, ((validated, "validation"), (trained, "training"))))
+        else:
+            losses += [Panel(f"{title}, validation", ((validated, ""),)), Panel(f"{title}, training", ((trained, ""),))]
+    return [*panels[:-1], *losses, panels[-1]]
 
 
 def speed_section(runs: Sequence[RunRecord]) -> Markup:

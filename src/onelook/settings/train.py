@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import math
 from pathlib import Path
 from typing import Any, Literal
 
@@ -77,7 +78,8 @@ class TrainSettings(Hyperparameters):
     local_rank: int = Field(-1, ge=-1, json_schema_extra=resumed(PLACE))
     """Given by old launchers to say which process this is; checked against LOCAL_RANK, -1 for none."""
     close_mosaic: float = Field(0.0, ge=0, le=1)
-    """Share of the epochs, at the end of the run, without mosaic and mix-up; 0 keeps them to the end."""
+    """Share of the epochs, at the end of the run, without mosaic and mix-up, at least one; 0 keeps them to the end.
+    Models without anchors take 0.15 if it is not set."""
     multi_scale: bool = Field(False)
     """Vary the image size by half either way, batch by batch."""
     single_cls: bool = Field(False)
@@ -179,3 +181,9 @@ class TrainSettings(Hyperparameters):
                 hint="drop `noautoanchor`, or set `anchors` to 0 to keep those of the model",
             )
         return self
+
+    @property
+    def mosaic_epochs(self) -> int:
+        """Epochs, from the first, with mosaic and mix-up."""
+        kept = math.ceil(self.epochs * (1 - self.close_mosaic))
+        return min(kept, self.epochs - 1) if self.close_mosaic > 0 and self.epochs > 1 else kept

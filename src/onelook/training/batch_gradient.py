@@ -49,7 +49,7 @@ class BatchLosses:
     """What a batch cost.
 
     Attributes:
-        terms: (3,) float32 box, obj, cls on the device: means over the images of the whole batch.
+        terms: (C,) float32 terms of the loss on the device: means over the images of the whole batch.
         imgsz: longest side of the images as the network saw them, pixels.
     """
 
@@ -138,22 +138,23 @@ class BatchGradient:
         return parts if self._settings.sync_bn else [part for part in parts if len(part.images)]
 
     def _shard(self, part: Batch, plan: StepPlan) -> Tensor:
-        """(3,) box, obj and cls term of some images; their gradients are there when it returns."""
+        """(C,) terms of the loss of some images; their gradients are there when it returns."""
         device, amp, state = self._arithmetic.device, self._arithmetic.amp, self._state
         images = self._resized(prepare_images(part.images, device))
         with torch.autocast(device.type, dtype=amp, enabled=amp is not None):
             raw_maps = state.model(images)
         if len(part.images) == 0:  # nothing to learn, but the other processes wait for its share of the statistics
             torch.stack([raw_map.sum() for raw_map in raw_maps]).sum().backward()  # type: ignore[no-untyped-call]
-            return torch.zeros(3, device=device)
-        terms = state.loss(raw_maps, part.targets)
+            return torch.zeros(len(state.loss.columns), device=device)
+        share_done = state.progress.step / max(self._schedule.total_steps - 1, 1)
+        terms = state.loss(raw_maps, part.targets, share_done)
         state.scaler.scale(terms.total * plan.loss_scale).backward()  # type: ignore[no-untyped-call]
-        return torch.stack([terms.box, terms.obj, terms.cls])
+        return terms.values
 
     def _added_up(self, terms: list[Tensor]) -> Tensor:
         """The terms of all processes together, added in the order of the shards."""
         own_shards = self._state.progress.shards // self._group.world_size
-        nothing = torch.zeros(3, device=self._arithmetic.device)
+        nothing = torch.zeros(len(self._state.loss.columns), device=self._arithmetic.device)
         total = nothing
         for shards in self._group.gather(torch.stack([*terms, *[nothing] * (own_shards - len(terms))])):
             for shard in shards:

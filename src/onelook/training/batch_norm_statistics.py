@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from onelook.losses.detection_loss import DetectionLoss
+from onelook.losses.protocol import FamilyLoss
 from onelook.processes.process_group import ProcessGroup
 
 _BatchNorm = nn.modules.batchnorm._BatchNorm
@@ -29,7 +29,7 @@ class SharedStatistics:
         group: the processes of the run.
     """
 
-    def __init__(self, model: nn.Module, loss: DetectionLoss, group: ProcessGroup) -> None:
+    def __init__(self, model: nn.Module, loss: FamilyLoss, group: ProcessGroup) -> None:
         self._layers = [
             layer for layer in model.modules() if isinstance(layer, _BatchNorm) and layer.track_running_stats
         ]

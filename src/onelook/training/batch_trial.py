@@ -16,7 +16,6 @@ from torch import Tensor, nn
 
 from onelook.geometry.nms import non_max_suppression
 from onelook.inference.evaluator import prepare_images
-from onelook.losses.detection_loss import DetectionLoss
 from onelook.models.detector import DetectionModel, create_model
 from onelook.processes.device import amp_dtype
 from onelook.processes.memory import MemoryUse, memory_use
@@ -26,6 +25,7 @@ from onelook.settings.train import TrainSettings
 from onelook.structures.batch import Batch, ImageInfo, Targets
 from onelook.training.batch_gradient import Arithmetic, BatchGradient, multi_scale_size, shards_for
 from onelook.training.ema import ModelEma
+from onelook.training.families import create_loss
 from onelook.training.freeze import frozen_rows, set_training_mode, stop_learning
 from onelook.training.optimizer import create_optimizer
 from onelook.training.schedule import Schedule, StepPlan
@@ -228,18 +228,12 @@ def _state(request: TrialRequest, arithmetic: Arithmetic, model: DetectionModel)
     stop_learning(arithmetic.frozen)
     model = model.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     optimizer = "AdamW" if settings.optimizer == "auto" else settings.optimizer  # which one is settled by the batch
-    loss = DetectionLoss(
-        model.anchor_grid,
-        num_classes=model.num_classes,
-        imgsz=settings.imgsz,
-        hyperparameters=settings,
-    )
     return TrainState(
         model=model,
         ema=ModelEma(model, total_updates=1),
         optimizer=create_optimizer(model, settings.model_copy(update={"optimizer": optimizer, "lr0": 0.0}), 0.0),
         scaler=torch.amp.GradScaler(device.type, enabled=arithmetic.amp == torch.float16),
-        loss=loss,
+        loss=create_loss(model, settings),
         progress=Progress(),
     )
 

@@ -55,6 +55,7 @@ class FitStart:
         indexes: images and labels by split, "train" and "val".
         control: to ask for an early end; keep it if you need it later.
         weight_decay: of each update: the setting, scaled by its number of images.
+        loss_columns: names of the terms of the loss; `train/<name>_loss` in the rows of the epochs.
     """
 
     settings: TrainSettings
@@ -70,6 +71,7 @@ class FitStart:
     indexes: Mapping[str, DatasetIndex] = field(default_factory=dict)
     control: RunControl = field(default_factory=RunControl)
     weight_decay: float = 0.0
+    loss_columns: tuple[str, ...] = ("box", "obj", "cls")
 
 
 @dataclass(frozen=True)
@@ -79,7 +81,8 @@ class StepEnd:
     Attributes:
         epoch, batch: what has just been done, from 0.
         step: batches done since the run began.
-        mean_losses: (3,) box, obj, cls; mean over the epoch so far; on the device: reading it waits for the device.
+        mean_losses: (C,) terms in the order of `FitStart.loss_columns`; mean over the epoch so far; on the device:
+            reading it waits for the device.
         learning_rates: of the bias, decayed and normalisation weights.
         num_images: of this batch, in all processes together.
         num_boxes: of this batch, in this process.

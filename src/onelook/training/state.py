@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from onelook.errors import CheckpointError
-from onelook.losses.detection_loss import DetectionLoss
+from onelook.losses.protocol import FamilyLoss
 from onelook.runs.checkpoint import Checkpoint
 from onelook.training.ema import ModelEma
 from onelook.training.optimizer import optimizer_tensors, restore_optimizer
@@ -28,7 +28,7 @@ class Progress:
         epoch: the epoch under way, from 0.
         batch: batches of this epoch that are done; equal to the batches of an epoch when only validation is missing.
         step: batches done since the run began.
-        loss_sums: sums of the box, obj and cls terms over this epoch's batches.
+        loss_sums: sums of the loss terms over this epoch's batches; empty before the first.
         skipped_updates: updates in a row that were not made because a gradient was not finite.
         best_fitness, best_epoch: -1 before the first validation.
         stopped_early: patience ran out.
@@ -42,7 +42,7 @@ class Progress:
     epoch: int = 0
     batch: int = 0
     step: int = 0
-    loss_sums: list[float] = field(default_factory=lambda: [0.0, 0.0, 0.0])
+    loss_sums: list[float] = field(default_factory=list)
     skipped_updates: int = 0
     best_fitness: float = -1.0
     best_epoch: int = -1
@@ -71,7 +71,7 @@ class TrainState:
     ema: ModelEma
     optimizer: Optimizer
     scaler: torch.amp.GradScaler
-    loss: DetectionLoss
+    loss: FamilyLoss
     progress: Progress
 
     def tensors(self) -> dict[str, Tensor]:

@@ -77,6 +77,7 @@ class Trainer:
         self.group = ProcessGroup() if group is None else group
         self.gradient = BatchGradient(state, self.group, schedule=schedule, arithmetic=arithmetic)
         self.update = WeightUpdate(state)
+        self._columns = state.loss.columns
         self._loss_sums = self._sums_so_far()
         self._epoch_begun = time.perf_counter()
 
@@ -161,7 +162,7 @@ class Trainer:
         progress.history.append(row)
         progress.stopped_early = self._is_patience_over()
         epoch = progress.epoch
-        progress.epoch, progress.batch, progress.loss_sums = epoch + 1, 0, [0.0, 0.0, 0.0]
+        progress.epoch, progress.batch, progress.loss_sums = epoch + 1, 0, []
         if evaluation is not None and is_best:
             self.keeper.remember_best(state, metrics_document(evaluation.metrics, epoch))
         self.keeper.save_numbered(state, epoch)
@@ -179,8 +180,9 @@ class Trainer:
     def _row(self, evaluation: Evaluation | None) -> dict[str, float]:
         progress = self.state.progress
         plan = self.schedule.at(progress.step - 1)
-        box, obj, cls = (total / self.schedule.batches_per_epoch for total in progress.loss_sums)
-        row = {"epoch": progress.epoch, "train/box_loss": box, "train/obj_loss": obj, "train/cls_loss": cls}
+        row: dict[str, float] = {"epoch": progress.epoch}
+        for name, total in zip(self._columns, progress.loss_sums, strict=True):
+            row[f"train/{name}_loss"] = total / self.schedule.batches_per_epoch
         if evaluation is not None:
             row |= validation_row(evaluation)
         return row | {"x/lr0": plan.lr_bias, "x/lr1": plan.lr, "x/lr2": plan.lr}
@@ -190,9 +192,9 @@ class Trainer:
         return patience > 0 and progress.best_epoch >= 0 and progress.epoch - progress.best_epoch >= patience
 
     def _sums_so_far(self) -> Tensor:
-        """(3,) of the epoch under way, on the device."""
-        device = self.arithmetic.device
-        return torch.tensor(self.state.progress.loss_sums, dtype=widest_float(device), device=device)
+        """(C,) of the epoch under way, on the device."""
+        device, sums = self.arithmetic.device, self.state.progress.loss_sums or [0.0] * len(self._columns)
+        return torch.tensor(sums, dtype=widest_float(device), device=device)
 
     def _settle(self) -> None:
         """Bring the progress up to date with what the device has done; until then nothing waits for it.
@@ -237,10 +239,7 @@ def validation_row(evaluation: Evaluation) -> dict[str, float]:
         "metrics/mAP_0.5": metrics.map50,
         "metrics/mAP_0.5:0.95": metrics.map50_95,
     }
-    if evaluation.losses is not None:
-        names = ("val/box_loss", "val/obj_loss", "val/cls_loss")
-        row |= dict(zip(names, evaluation.losses, strict=True))
-    return row
+    return row | {f"val/{name}_loss": value for name, value in evaluation.losses.items()}
 
 
 def metrics_document(metrics: DetectionMetrics, epoch: int) -> dict[str, float]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import logging
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -10,14 +12,26 @@ import torch
 from torch import Tensor
 
 from onelook.errors import CheckpointError
+from onelook.files.cache_folder import default_cache_folder
+from onelook.interop.onnx_graph import onnx_metadata
+from onelook.interop.published_weights import PUBLISHED_WEIGHTS
 from onelook.interop.yolov5_weights import SUFFIXES, read_yolov5
+from onelook.interop.yolox_weights import YoloXWeights, read_yolox, read_yolox_onnx
+from onelook.models.catalog import find_definition
 from onelook.models.detector import DetectionModel, create_model
 from onelook.models.fuse import fuse
+from onelook.models.inflate import inflated
 from onelook.models.transfer import TransferReport, transfer_detector
 from onelook.runs.checkpoint import Checkpoint, load_checkpoint
 from onelook.settings.train import TrainSettings
+from onelook.structures.origin import FROM_SCRATCH, YOLOV5, YOLOX, Origin, origin_of
+
+logger = logging.getLogger(__name__)
 
 DEFAULT_MODEL = "yolov5s"
+METADATA_KEY = "onelook"
+"""Under which an exported ONNX file of ours says what it is."""
+
 PROGRAMS = (".onnx", ".engine", ".torchscript", ".pt2")
 
 
@@ -30,12 +44,14 @@ class StartingModel:
         label: how to call it, such as the shipped name or the stem of the YAML.
         report: what was taken over from the weights; None from scratch.
         has_new_anchors: the anchors are placeholders or the definition's own, not those of the weights.
+        origin: of the weights; None if they do not say.
     """
 
     model: DetectionModel
     label: str
     report: TransferReport | None
     has_new_anchors: bool
+    origin: Origin | None = None
 
 
 @dataclass(frozen=True)
@@ -46,31 +62,74 @@ class Weights:
         definition: builds the model.
         names: of the classes.
         tensors: its whole state, name -> tensor.
-        is_fused: batch-norms are folded into the convolutions: good for everything but training.
+        is_fused: batch-norms are folded into the convolutions; a training finds new ones first, see `inflated`.
+        origin: where they come from; None if an older checkpoint does not say.
     """
 
     definition: dict[str, Any]
     names: tuple[str, ...]
     tensors: dict[str, Tensor]
     is_fused: bool = False
+    origin: Origin | None = None
 
 
 def read_weights(path: Path) -> Weights:
-    """What a file of weights holds: a checkpoint of ours, or one of YOLOv5 (.pt, .pth).
+    """What a file of weights holds: a checkpoint of ours, of YOLOv5 or YOLOX (.pt, .pth), or a YOLOX in ONNX.
+
+    Args:
+        path: of the file, or a name in `PUBLISHED_WEIGHTS`.
 
     Raises:
         CheckpointError: the file is missing, damaged, of another format, or holds no detector.
     """
+    path = located(path)
     suffix = path.suffix.lower()
     if suffix in SUFFIXES:
+        yolox = read_yolox(path) if path.is_file() else None
+        if yolox is not None:
+            return _of_yolox(yolox)
         foreign = read_yolov5(path)
-        return Weights(foreign.definition, foreign.names, foreign.tensors)
+        return Weights(foreign.definition, foreign.names, foreign.tensors, origin=YOLOV5)
+    if is_foreign_onnx(path):
+        return _of_yolox(read_yolox_onnx(path))
     if suffix in PROGRAMS:
         raise CheckpointError(
             f"weights `{path}` are an exported model: a `{path.suffix}` file may carry code and is not opened",
             hint="give the checkpoint it was made of: `.safetensors`, or `.pt` of YOLOv5",
         )
     return _weights_of(load_checkpoint(path), "ema/", path)
+
+
+def located(path: Path) -> Path:
+    """`path`; for a name in `PUBLISHED_WEIGHTS` that is no file here, where `onelook download` puts the file.
+
+    Raises:
+        CheckpointError: that has not been fetched.
+    """
+    published = PUBLISHED_WEIGHTS.get(str(path))
+    if published is None or path.exists():
+        return path
+    found = weights_folder() / published.file_name
+    if not found.is_file():
+        raise CheckpointError(
+            f"weights `{path}` ({published.origin}) are not on this machine",
+            hint=f"fetch them once with `onelook download {path}`",
+        )
+    return found
+
+
+def weights_folder() -> Path:
+    """Where published weights are kept."""
+    return default_cache_folder() / "weights"
+
+
+def is_foreign_onnx(path: Path) -> bool:
+    """Whether `path` is an ONNX file that is not from `onelook export`."""
+    return path.suffix.lower() == ".onnx" and path.is_file() and METADATA_KEY not in onnx_metadata(path)
+
+
+def _of_yolox(found: YoloXWeights) -> Weights:
+    return Weights(found.definition, found.names, found.tensors, is_fused=found.is_fused, origin=YOLOX)
 
 
 def load_detector(path: Path, device: torch.device | None = None) -> DetectionModel:
@@ -91,33 +150,58 @@ def detector_of(checkpoint: Checkpoint, path: Path, device: torch.device | None 
     return _for_inference(model_of(checkpoint, "ema/", path), device)
 
 
-def starting_model(settings: TrainSettings, names: tuple[str, ...]) -> StartingModel:
+def starting_model(
+    settings: TrainSettings, names: tuple[str, ...], images: Callable[[], Iterable[Tensor]] = tuple
+) -> StartingModel:
     """The model that `settings` ask for: from scratch, or with whatever fits taken over from the weights.
 
     With both `weights` and `cfg` the definition's anchors win; with `anchors` above 0 placeholders do.
 
+    Args:
+        settings: of the run.
+        names: of the classes.
+        images: gives batches (B, 3, H, W) from 0 to 1 of training images, for weights without batch-norms.
+
     Raises:
         ModelError: the definition cannot be built.
-        CheckpointError: the weights cannot be read, or not be trained on.
+        CheckpointError: the weights cannot be read.
     """
-    anchors = round(settings.anchors) or None
     if not settings.weights:
         name = settings.cfg or DEFAULT_MODEL
+        anchors = _anchors_for(name, settings)
         model = create_model(name, num_classes=len(names), anchors=anchors, names=names, seed=settings.seed)
-        return StartingModel(model, Path(name).stem, None, has_new_anchors=True)
+        return StartingModel(model, Path(name).stem, None, has_new_anchors=True, origin=FROM_SCRATCH)
     path = Path(settings.weights)
     given = read_weights(path)
     if given.is_fused:
-        raise CheckpointError(
-            f"weights `{path}` are fused: without their batch-norms they cannot be trained on",
-            hint="start from the checkpoint that was converted",
-        )
+        logger.info("weights `%s` have no batch-norms: they are found on images of the training split", path)
+        given = replace(given, tensors=inflated(_built(given).eval(), images()), is_fused=False)
     definition = settings.cfg or given.definition
+    anchors = _anchors_for(definition, settings)
     model = create_model(definition, num_classes=len(names), anchors=anchors, names=names, seed=settings.seed)
     keeps_anchors = not settings.cfg and anchors is None
     exclude = () if keeps_anchors else ("anchor",)
     report = transfer_detector(model, given.tensors, given.names, exclude=exclude)
-    return StartingModel(model, Path(settings.cfg).stem or path.stem, report, has_new_anchors=not keeps_anchors)
+    label = Path(settings.cfg).stem or path.stem
+    return StartingModel(model, label, report, has_new_anchors=not keeps_anchors, origin=given.origin)
+
+
+def definition_of(settings: TrainSettings) -> Mapping[str, Any]:
+    """What builds the model of a run with these settings, but for its classes.
+
+    Raises:
+        ModelError: there is no such definition.
+        CheckpointError: the weights cannot be read.
+    """
+    if settings.cfg or not settings.weights:
+        return find_definition(settings.cfg or DEFAULT_MODEL)[0]
+    return read_weights(Path(settings.weights)).definition
+
+
+def _anchors_for(definition: str | Mapping[str, Any], settings: TrainSettings) -> int | None:
+    """How many anchors per cell the settings ask for; None if they do not, or the definition has none."""
+    content = find_definition(definition)[0] if isinstance(definition, str) else definition
+    return round(settings.anchors) or None if content.get("anchors") is not None else None
 
 
 def model_of(checkpoint: Checkpoint, prefix: str, path: Path) -> DetectionModel:
@@ -141,4 +225,5 @@ def _weights_of(checkpoint: Checkpoint, prefix: str, path: Path) -> Weights:
     tensors, document = checkpoint.tensors_below(prefix), checkpoint.document
     if not tensors:
         raise CheckpointError(f"checkpoint `{path}` holds no tensors called `{prefix}...`")
-    return Weights(document["definition"], tuple(document["names"]), tensors, bool(document.get("is_fused", False)))
+    is_fused, origin = bool(document.get("is_fused", False)), origin_of(document.get("origin"))
+    return Weights(document["definition"], tuple(document["names"]), tensors, is_fused, origin)

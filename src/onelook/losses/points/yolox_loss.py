@@ -70,6 +70,7 @@ class YoloxLoss:
         self.assigner = assigner
         self.l1_from = l1_from
         self.rescue = rescue
+        self.balance = torch.empty(0)  # nothing moves
 
     def __call__(self, raw_maps: Sequence[Tensor], targets: Targets, progress: float = 0.0) -> FamilyLossTerms:
         """The loss of B images.
@@ -98,6 +99,13 @@ class YoloxLoss:
                 ]
             ) / max(len(positives), 1)
             return FamilyLossTerms(terms.sum() * (len(outputs) / NOMINAL_IMAGES), terms.detach())
+
+    def state_dict(self) -> dict[str, list[float]]:
+        """Nothing: it depends on the step alone."""
+        return {}
+
+    def load_state_dict(self, state: dict[str, list[float]]) -> None:
+        """There is nothing to resume from."""
 
     @torch.no_grad()
     def assign(self, raw_maps: Sequence[Tensor], targets: Targets) -> tuple[Positives, Tensor, Tensor, Tensor | None]:

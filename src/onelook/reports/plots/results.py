@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -9,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from onelook.callbacks.panel import Panel
+from onelook.callbacks.panel import Panel, loss_names, loss_title
 from onelook.reports.plots.style import chart, colour_of, light_grid, say_nothing_to_show
 
 if TYPE_CHECKING:
@@ -28,9 +29,6 @@ LOOKS: tuple[dict[str, Any], ...] = (
 
 
 PANELS = (
-    Panel("Box loss", (("train/box_loss", "train"), ("val/box_loss", "val"))),
-    Panel("Objectness loss", (("train/obj_loss", "train"), ("val/obj_loss", "val"))),
-    Panel("Class loss", (("train/cls_loss", "train"), ("val/cls_loss", "val"))),
     Panel("Precision and recall", (("metrics/precision", "precision"), ("metrics/recall", "recall")), is_share=True),
     Panel("Average precision", (("metrics/mAP_0.5", "mAP50"), ("metrics/mAP_0.5:0.95", "mAP50-95")), is_share=True),
     Panel("Learning rate", (("x/lr0", "lr0"), ("x/lr1", "lr1"), ("x/lr2", "lr2"))),
@@ -51,7 +49,8 @@ def plot_results(rows: Sequence[Mapping[str, float | None]], path: Path) -> Path
         `path`.
     """
     with chart(path, height_in=HEIGHT_IN) as figure:
-        for axes, panel in zip(figure.subplots(2, 3).flat, PANELS, strict=True):
+        panels = [*_loss_panels(rows), *PANELS]
+        for axes, panel in zip(figure.subplots(2, math.ceil(len(panels) / 2)).flat, panels, strict=False):
             axes.set(title=panel.title, xlabel="Epoch")
             axes.locator_params(axis="x", integer=True, nbins=6)
             light_grid(axes)
@@ -66,6 +65,12 @@ def plot_results(rows: Sequence[Mapping[str, float | None]], path: Path) -> Path
                 axes.set_xlim(axes.get_xlim()[0] - 1, axes.get_xlim()[1] + 1)
             axes.legend(loc="best")
     return path
+
+
+def _loss_panels(rows: Sequence[Mapping[str, float | None]]) -> list[Panel]:
+    """One panel for each term of the loss."""
+    names = loss_names(rows[0] if rows else {})
+    return [Panel(loss_title(name), ((f"train/{name}_loss", "train"), (f"val/{name}_loss", "val"))) for name in names]
 
 
 def _draw_line(

@@ -1,0 +1,92 @@
+"""Families of detectors: which loss teaches which head, and which settings then have no effect.
+
+A family is a body (a layer table), a head, a loss and a decoder. Body and decoder are the model's own business; nothing
+else asks which family a model is of.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from onelook.losses.detection_loss import DetectionLoss
+from onelook.losses.points.yolox_loss import YoloxLoss
+from onelook.losses.protocol import FamilyLoss
+from onelook.models.detector import DetectionModel
+from onelook.settings.train import TrainSettings
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Family:
+    """What a head needs besides itself.
+
+    Attributes:
+        create_loss: for a model of this family and the settings of a run.
+        without_effect: settings that nothing of this family looks at.
+        defaults: settings that this family has other defaults for.
+    """
+
+    create_loss: Callable[[DetectionModel, TrainSettings], FamilyLoss]
+    without_effect: tuple[str, ...] = ()
+    defaults: Mapping[str, Any] = field(default_factory=dict)
+
+
+def _anchor_loss(model: DetectionModel, settings: TrainSettings) -> FamilyLoss:
+    grid = model.anchor_grid
+    assert grid is not None, "only heads with anchors are taught by this loss"
+    return DetectionLoss(
+        grid,
+        num_classes=model.num_classes,
+        imgsz=settings.imgsz,
+        hyperparameters=settings,
+        auto_balance=settings.auto_balance,
+    )
+
+
+def _yolox_loss(model: DetectionModel, settings: TrainSettings) -> FamilyLoss:
+    closing = settings.mosaic_epochs / settings.epochs  # the last epochs, of plain images, are for exact boxes
+    return YoloxLoss(model.stride_px, num_classes=model.num_classes, hyperparameters=settings, l1_from=closing)
+
+
+FAMILIES: dict[str, Family] = {
+    "Detect": Family(_anchor_loss),
+    "Segment": Family(_anchor_loss),
+    "YoloX": Family(
+        _yolox_loss,
+        without_effect=("anchor_t", "anchors", "auto_balance", "noautoanchor"),
+        defaults={"close_mosaic": 0.15},
+    ),
+}
+"""The block that ends a model -> its family."""
+
+
+def family_of(definition: Mapping[str, Any]) -> Family:
+    """The family of the model that a definition builds; the same for every model of that definition."""
+    block: str = [*definition["backbone"], *definition["head"]][-1][2]
+    return FAMILIES[block]
+
+
+def create_loss(model: DetectionModel, settings: TrainSettings) -> FamilyLoss:
+    """What teaches `model`."""
+    return family_of(model.definition).create_loss(model, settings)
+
+
+def with_family_defaults(model: DetectionModel, settings: TrainSettings) -> TrainSettings:
+    """`settings`, with the defaults of the family of `model` where the user has set nothing."""
+    defaults = family_of(model.definition).defaults
+    return settings.model_copy(update={key: defaults[key] for key in defaults if key not in settings.model_fields_set})
+
+
+def report_without_effect(model: DetectionModel, settings: TrainSettings) -> None:
+    """Name, as a warning, every setting that differs from its default and that this model makes no use of."""
+    fields = type(settings).model_fields
+    idle = [
+        name for name in family_of(model.definition).without_effect if getattr(settings, name) != fields[name].default
+    ]
+    if idle:
+        named = ", ".join(f"`{name}`" for name in idle)
+        logger.warning("without effect for a model that ends with %s: %s", model.plans[-1].block, named)

@@ -1,0 +1,189 @@
+"""What every family of detectors has to do, whatever its head and loss: the same tests for all of them."""
+
+from __future__ import annotations
+
+import csv
+import math
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from http_asking import ask, found_by_library
+from option_runs import fit
+from rank_runs import differences, trained
+from stop_at import StopAt
+
+from onelook.errors import StopRequested
+from onelook.inference.ensemble import assembled
+from onelook.recipes.check import check
+from onelook.recipes.detect import detect
+from onelook.recipes.evolve import evolve
+from onelook.recipes.export import export
+from onelook.recipes.info import info
+from onelook.recipes.report import report
+from onelook.recipes.serve import serving
+from onelook.recipes.train import TrainResult, train
+from onelook.recipes.validate import validate
+from onelook.training.families import FAMILIES
+from onelook.training.weights import load_detector
+
+BODY = """\
+depth_multiple: 1.0
+width_multiple: 1.0
+backbone:
+  - [-1, 1, Conv, [8, 3, 2]]
+  - [-1, 1, Conv, [8, 3, 2]]
+  - [-1, 1, C3, [8]]
+  - [-1, 1, Conv, [8, 3, 2]]
+  - [-1, 1, Conv, [16, 3, 2]]
+  - [-1, 1, Conv, [16, 3, 2]]
+"""
+ANCHORS = "anchors:\n  - [6, 6, 10, 10]\n  - [18, 18, 24, 24]\n  - [40, 40, 60, 50]\n"
+TABLES = {
+    "Detect": f"{BODY}{ANCHORS}head:\n  - [[3, 4, 5], 1, Detect, [nc, anchors]]\n",
+    "Segment": f"{BODY}{ANCHORS}head:\n  - [[3, 4, 5], 1, Segment, [nc, anchors, 4, 8]]\n",
+    "YoloX": f"{BODY}head:\n  - [[3, 4, 5], 1, YoloX, [nc, 16]]\n",
+}
+"""A small model of every family."""
+
+Settings = dict[str, Any]
+
+
+def test_every_family_is_here() -> None:
+    assert set(TABLES) == set(FAMILIES)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_thread_and_a_cache_of_our_own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("ONELOOK_CACHE", str(tmp_path_factory.getbasetemp() / "cache"))
+        yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="module", params=TABLES)
+def family(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+@pytest.fixture(scope="module")
+def settings(family: str, tiny_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Settings:
+    """A run of two epochs of five batches."""
+    table = tmp_path_factory.mktemp(family) / "tiny.yaml"
+    table.write_text(f"nc: 2\n{TABLES[family]}")
+    fixed = {"imgsz": 64, "batch_size": 4, "workers": 0, "device": "cpu", "noplots": True, "noreport": True}
+    return {"data": tiny_data, "cfg": table, "epochs": 2, **fixed}
+
+
+@pytest.fixture(scope="module")
+def run(settings: Settings, tmp_path_factory: pytest.TempPathFactory) -> TrainResult:
+    return train({**settings, "noplots": False, "project": tmp_path_factory.mktemp("runs")})
+
+
+def test_a_run_writes_the_terms_of_its_loss(run: TrainResult, settings: Settings) -> None:
+    with (run.run_folder / "results.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    terms = [name.removeprefix("train/") for name in rows[0] if name.startswith("train/")]
+    assert terms[:3] == ["box_loss", "obj_loss", "cls_loss"] and len(rows) == 2
+    assert terms == [name.removeprefix("val/") for name in rows[0] if name.startswith("val/")]
+    assert all(math.isfinite(float(cell)) for row in rows for cell in row.values())
+    assert (run.run_folder / "results.png").is_file()
+
+
+def test_a_stopped_run_ends_as_the_undisturbed_one(settings: Settings, run: TrainResult, tmp_path: Path) -> None:
+    whole = train({**settings, "project": tmp_path / "whole"}).run_folder
+    for step in (3, 7):
+        folder = tmp_path / f"at{step}"
+        with pytest.raises(StopRequested):
+            train({**settings, "project": folder}, callbacks=[StopAt(step)])
+        train({"resume": str(folder / "exp")})
+        assert differences(whole, folder / "exp") == []
+
+
+def test_two_processes_give_the_bits_of_one(settings: Settings, tmp_path: Path) -> None:
+    one = trained(1, {**settings, "micro_batch": 2}, tmp_path / "one")
+    two = trained(2, settings, tmp_path / "two")
+    assert differences(one, two) == []
+
+
+@pytest.mark.parametrize(
+    "changes", [{"freeze": [3]}, {"multi_scale": True}, {"rect": True}, {"quad": True}, {"single_cls": True}], ids=str
+)
+def test_ways_to_train_work(changes: Settings, settings: Settings, tmp_path: Path) -> None:
+    found = fit({**settings, "epochs": 1, "project": tmp_path}, **changes)
+    assert all(math.isfinite(value) for value in found.row.values())
+    if "freeze" in changes:
+        frozen = {name: tensor for name, tensor in found.tensors("model/").items() if name.startswith("model.0.")}
+        fresh = train({**settings, "epochs": 1, "project": tmp_path / "other", "freeze": [3]})
+        again = load_detector(fresh.last).state_dict()
+        assert frozen and all(torch.equal(tensor, again[name]) for name, tensor in frozen.items())
+
+
+def test_weights_start_a_run_with_other_classes(run: TrainResult, settings: Settings, tmp_path: Path) -> None:
+    data = tmp_path / "data.yaml"
+    folder = Path(settings["data"]).parent
+    data.write_text(f"path: {folder}\ntrain: images/train\nval: images/val\nnames: [triangle, disc]\n")
+    again = train({**settings, "cfg": "", "data": data, "weights": run.best, "epochs": 1, "project": tmp_path / "runs"})
+    assert load_detector(again.best).names == ("triangle", "disc")
+
+
+@pytest.mark.parametrize("name", ["onnx", "openvino", "torchscript"])
+def test_an_exported_model_measures_like_its_checkpoint(
+    name: str, run: TrainResult, settings: Settings, tmp_path: Path
+) -> None:
+    weights = tmp_path / "best.safetensors"
+    weights.write_bytes(run.best.read_bytes())
+    (exported,) = export({"weights": weights, "format": [name], "imgsz": [96], "device": "cpu"}).exports
+    asked = {"data": settings["data"], "imgsz": 96, "batch_size": 1, "workers": 0, "device": "cpu", "noplots": True}
+    scores = [
+        validate({**asked, "weights": path, "project": tmp_path / path.suffix[1:]}).metrics.map50_95
+        for path in (weights, exported.path)
+    ]
+    assert scores[1] == pytest.approx(scores[0], abs=1e-3)
+
+
+def test_several_looks_and_several_models_agree_with_one(run: TrainResult) -> None:
+    model = load_detector(run.best)
+    images = torch.rand(1, 3, 96, 96, generator=torch.Generator().manual_seed(0))
+    one = assembled([model]).predict(images)
+    assert torch.equal(assembled([model, model]).predict(images), torch.cat([one, one], dim=1))
+    looks = assembled([model], augment=True).predict(images)
+    assert looks.shape[2] == one.shape[2] and one.shape[1] < looks.shape[1] < 3 * one.shape[1]
+
+
+def test_images_are_looked_at_whole_and_in_tiles(run: TrainResult, settings: Settings, tmp_path: Path) -> None:
+    source = Path(settings["data"]).parent / "images" / "test"
+    asked = {"weights": run.best, "source": str(source), "imgsz": 64, "device": "cpu", "conf_thres": 0.01}
+    for number, changes in enumerate(({}, {"tile": 64}, {"augment": True})):
+        detect({**asked, **changes, "save_txt": True, "project": tmp_path, "name": f"run{number}"})
+        assert list((tmp_path / f"run{number}" / "labels").glob("*.txt"))
+
+
+def test_the_service_answers_as_the_library_does(run: TrainResult, settings: Settings) -> None:
+    image = Path(settings["data"]).parent / "images" / "val" / "000.jpg"
+    asked = {"weights": run.best, "imgsz": 64, "conf_thres": 0.01}
+    (expected,) = found_by_library(run.best, [image], imgsz=64, conf_thres=0.01)
+    with serving({**asked, "port": 0, "device": "cpu"}) as service:
+        reply = ask(service.url, "POST", "/detect", image.read_bytes())
+    boxes = np.array([found["box"] for found in reply.json["detections"]])
+    np.testing.assert_allclose(boxes.reshape(-1, 4), expected.boxes, atol=0.02)
+
+
+def test_a_search_tries_two_sets_of_hyperparameters(settings: Settings, tmp_path: Path) -> None:
+    wanted = {name: value for name, value in settings.items() if name != "noreport"}
+    result = evolve({**wanted, "epochs": 1, "evolve": 2, "project": tmp_path})
+    assert [row.state for row in result.rows] == ["complete", "complete"]
+
+
+def test_pages_and_numbers_are_written(run: TrainResult, settings: Settings, tmp_path: Path) -> None:
+    found = info({"weights": run.best})
+    assert found.names == ("square", "disc") and "trained from scratch" in str(found.facts["origin"])
+    assert found.summary is not None and found.summary.gflops > 0
+    page = report({"runs": [run.run_folder], "out": str(tmp_path / "page.html")})
+    assert "Box loss" in Path(page).read_text(encoding="utf-8")
+    assert check({"data": settings["data"], "weights": run.best, "near": -1, "imgsz": 64}).diagnosis is not None
