@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from onelook.metrics import matching
-from onelook.metrics.matching import Pairs, match_by_score, overlapping_pairs
+from onelook.metrics.matching import DetectionPairs, match_by_score, overlapping_pairs
 from onelook.metrics.packing import PackedDetections, PackedLabels
 
 
@@ -51,7 +51,7 @@ def test_pairs_are_those_of_the_double_loop(at_a_time: int, same_class: bool, mo
         assert (np.diff(pairs.detection) >= 0).all()
 
 
-def slow_match(pairs: Pairs, num_detections: int) -> list[bool]:
+def slow_match(pairs: DetectionPairs, num_detections: int) -> list[bool]:
     taken: set[int] = set()
     won = []
     for detection in range(num_detections):
@@ -69,13 +69,13 @@ def test_match_is_that_of_the_loop_over_detections() -> None:
     for _ in range(300):
         num_detections, num_truths = int(rng.integers(0, 20)), int(rng.integers(1, 8))
         detection, truth = np.nonzero(rng.random((num_detections, num_truths)) < rng.random())
-        pairs = Pairs(detection, truth, rng.integers(5, 10, len(truth)) / 10)
+        pairs = DetectionPairs(detection, truth, rng.integers(5, 10, len(truth)) / 10)
         won = match_by_score(pairs, num_detections=num_detections, num_truths=num_truths)
         assert won.tolist() == slow_match(pairs, num_detections)
 
 
 def test_a_detection_that_loses_its_best_label_takes_its_next_best() -> None:
-    pairs = Pairs(np.array([0, 1, 1]), np.array([0, 0, 1]), np.array([0.6, 0.9, 0.5]))
+    pairs = DetectionPairs(np.array([0, 1, 1]), np.array([0, 0, 1]), np.array([0.6, 0.9, 0.5]))
     assert match_by_score(pairs, num_detections=3, num_truths=2).tolist() == [True, True, False]
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from onelook.metrics.matching import Pairs, overlapping_pairs
+from onelook.metrics.matching import DetectionPairs, overlapping_pairs
 from onelook.metrics.packing import Flags, Ints, PackedDetections, PackedLabels
 
 MIN_SCORE = 0.25
@@ -37,7 +37,7 @@ def confusion_matrix(truths: PackedLabels, detections: PackedDetections, *, num_
     return counts.reshape(num_classes + 1, num_classes + 1)
 
 
-def _choose_both_ways(pairs: Pairs) -> Pairs:
+def _choose_both_ways(pairs: DetectionPairs) -> DetectionPairs:
     """The best pair of every detection, then of those the best pair of every label; the first of equals."""
     pairs = pairs.rows(np.lexsort((pairs.truth, -pairs.iou, pairs.detection)))
     pairs = pairs.rows(_is_first(pairs.detection))
@@ -50,7 +50,7 @@ def _is_first(sorted_ids: Ints) -> Flags:
     return is_first
 
 
-def _on_crowd_of_own_class(pairs: Pairs, truths: PackedLabels, detections: PackedDetections) -> Ints:
+def _on_crowd_of_own_class(pairs: DetectionPairs, truths: PackedLabels, detections: PackedDetections) -> Ints:
     same = truths.class_ids[pairs.truth] == detections.class_ids[pairs.detection]
     on_crowd: Ints = pairs.detection[same]
     return on_crowd

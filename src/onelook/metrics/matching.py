@@ -18,7 +18,7 @@ PAIRS_AT_A_TIME = 1 << 19
 
 
 @dataclass(frozen=True)
-class Pairs:
+class DetectionPairs:
     """Overlapping detections and labels, sorted by detection.
 
     Attributes:
@@ -31,12 +31,14 @@ class Pairs:
     truth: Ints
     iou: Floats
 
-    def rows(self, index: npt.NDArray[Any]) -> Pairs:
+    def rows(self, index: npt.NDArray[Any]) -> DetectionPairs:
         """The pairs that `index` (positions or flags) names, in that order."""
-        return Pairs(self.detection[index], self.truth[index], self.iou[index])
+        return DetectionPairs(self.detection[index], self.truth[index], self.iou[index])
 
 
-def overlapping_pairs(truths: PackedLabels, detections: PackedDetections, *, min_iou: float, same_class: bool) -> Pairs:
+def overlapping_pairs(
+    truths: PackedLabels, detections: PackedDetections, *, min_iou: float, same_class: bool
+) -> DetectionPairs:
     """All pairs of a detection and a label of the same image (and class, if asked) with an IoU of at least `min_iou`.
 
     Memory stays bounded: about half a million candidate pairs are looked at at a time.
@@ -57,11 +59,11 @@ def overlapping_pairs(truths: PackedLabels, detections: PackedDetections, *, min
         step = np.arange(len(detection)) - np.repeat(ends - count[rows], count[rows])
         truth = by_group[first[detection] + step]
         iou = coco_iou(detections.boxes_xywh[detection], truths.boxes_xywh[truth], truths.is_crowd[truth])
-        found.append(Pairs(detection, truth, iou).rows(np.flatnonzero(iou >= min_iou)))
+        found.append(DetectionPairs(detection, truth, iou).rows(np.flatnonzero(iou >= min_iou)))
     return _join(found)
 
 
-def match_by_score(pairs: Pairs, *, num_detections: int, num_truths: int) -> Flags:
+def match_by_score(pairs: DetectionPairs, *, num_detections: int, num_truths: int) -> Flags:
     """(D,) which detections win a label; see `label_holders`."""
     holders = label_holders(pairs, num_detections=num_detections, num_truths=num_truths)
     won = np.zeros(num_detections + 1, np.bool_)
@@ -69,7 +71,7 @@ def match_by_score(pairs: Pairs, *, num_detections: int, num_truths: int) -> Fla
     return won[:-1]
 
 
-def label_holders(pairs: Pairs, *, num_detections: int, num_truths: int) -> Ints:
+def label_holders(pairs: DetectionPairs, *, num_detections: int, num_truths: int) -> Ints:
     """(M,) which detection wins each label when each, best score first, takes the free label it overlaps most.
 
     A label that none wins has D. Detections must be numbered by falling score within their image and class. Between
@@ -103,10 +105,10 @@ def _slices(rows: Ints, counts: Ints) -> list[Ints]:
     return [piece for piece in np.split(rows, cuts) if len(piece)]
 
 
-def _join(found: list[Pairs]) -> Pairs:
+def _join(found: list[DetectionPairs]) -> DetectionPairs:
     if not found:
-        return Pairs(np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0))
-    return Pairs(
+        return DetectionPairs(np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0))
+    return DetectionPairs(
         np.concatenate([p.detection for p in found]),
         np.concatenate([p.truth for p in found]),
         np.concatenate([p.iou for p in found]),
