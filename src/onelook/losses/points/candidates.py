@@ -21,7 +21,7 @@ Regions = Callable[[Tensor, Sequence[float]], Tensor]
 
 
 @dataclass(frozen=True)
-class Candidates:
+class PointCandidates:
     """The targets of a batch and their candidates, on the device and in the type of the predictions.
 
     Attributes:
@@ -41,7 +41,7 @@ class Candidates:
 
 def find_candidates(
     raw_maps: Sequence[Tensor], targets: Targets, strides: Sequence[float], regions: Regions
-) -> Candidates:
+) -> PointCandidates:
     """The candidates of all targets, for the predictions that L maps (B, 1, H, W, C) hold."""
     first = raw_maps[0]
     sizes = [(raw_map.shape[2], raw_map.shape[3]) for raw_map in raw_maps]
@@ -50,7 +50,7 @@ def find_candidates(
     boxes_xyxy = cxcywh_to_xyxy(targets.boxes.double()) * size
     pairs = pairs_inside(regions(boxes_xyxy, strides), targets.image_index, sizes, strides, len(first))
     boxes = xyxy_to_cxcywh(boxes_xyxy).to(first.device, torch.promote_types(first.dtype, torch.float32))
-    return Candidates(
+    return PointCandidates(
         class_ids=targets.class_ids.to(first.device, non_blocking=True),
         boxes=boxes,
         pairs=pairs.to(first.device),

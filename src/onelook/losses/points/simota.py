@@ -1,6 +1,6 @@
 """SimOTA: which points answer for a target, by what they cost now. Ge et al., YOLOX, 2021, section 2, with two changes.
 
-Candidates are the points around the middle of the target alone, and a target that loses them all gets one back.
+PointCandidates are the points around the middle of the target alone, and a target that loses them all gets one back.
 Letters: L maps, M targets, n pairs, K classes.
 """
 
