@@ -130,7 +130,11 @@ def test_a_resumed_run_says_where_it_goes_on() -> None:
 def test_a_stopped_run_says_how_to_resume() -> None:
     text = shown(terminal=False, end=fit_end("stop requested", best_epoch=-1))
     assert "stop requested after 3 epochs, 1:02:05\n" in text
-    assert "onelook train --resume runs/train/exp" in text
+    assert "onelook train --resume runs/train/exp\n" in text
+    start = fit_start()
+    start = FitStart(**{**vars(start), "settings": start.settings.model_copy(update={"track": ["wandb", "mlflow"]})})
+    text = shown(terminal=False, start=start, end=fit_end("stop requested", best_epoch=-1))
+    assert "onelook train --resume runs/train/exp --track wandb mlflow\n" in text, "no checkpoint names a tracker"
     assert "--resume" not in shown(terminal=False)
 
 

@@ -27,7 +27,7 @@ NAMES = ("RANK", "WORLD_SIZE", "TORCHELASTIC_RESTART_COUNT", "TORCHELASTIC_RUN_I
     [
         ({}, (False, True, 0, "")),
         ({"RANK": "0", "WORLD_SIZE": "1", "TORCHELASTIC_RUN_ID": "x"}, (False, True, 0, "")),
-        ({"RANK": "0", "WORLD_SIZE": "2", "TORCHELASTIC_RUN_ID": "x"}, (True, True, 0, "x")),
+        ({"RANK": "0", "WORLD_SIZE": "2", "TORCHELASTIC_RUN_ID": "x", "LOCAL_WORLD_SIZE": "1"}, (True, True, 0, "x")),
         ({"RANK": "1", "WORLD_SIZE": "2", "TORCHELASTIC_RESTART_COUNT": "2"}, (True, False, 2, "")),
         ({"RANK": "0", "WORLD_SIZE": "2", LAUNCHED_BY: "1", "TORCHELASTIC_RUN_ID": "y"}, (True, False, 0, "y")),
     ],
@@ -35,11 +35,25 @@ NAMES = ("RANK", "WORLD_SIZE", "TORCHELASTIC_RESTART_COUNT", "TORCHELASTIC_RUN_I
 def test_the_environment_says_who_this_is(
     environment: dict[str, str], expected: tuple[bool, bool, int, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for name in NAMES:
+    for name in (*NAMES, "LOCAL_WORLD_SIZE"):
         monkeypatch.delenv(name, raising=False)
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
     assert (is_launched(), shows_result(), restarts_so_far(), launch_id()) == expected
+
+
+def test_a_launch_on_one_machine_is_not_taken_for_an_earlier_one_of_the_same_name(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """`torchrun` calls every launch "none" that is given no name."""
+    for name in (*NAMES, "LOCAL_WORLD_SIZE"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in {"RANK": "0", "WORLD_SIZE": "2", "TORCHELASTIC_RUN_ID": "none"}.items():
+        monkeypatch.setenv(name, value)
+    ours = launch_id()
+    assert ours == launch_id() and ours.startswith(f"none/{os.getppid()}/")
+    monkeypatch.setattr(os, "getppid", lambda: 1)
+    assert launch_id() != ours
 
 
 @pytest.mark.parametrize(

@@ -60,6 +60,22 @@ class Hold(Callback):
         time.sleep(0.1)
 """
 
+SLOW_DISK = """
+import os, time
+from onelook import Callback
+
+flush = os.fsync
+
+def slow_flush(descriptor):
+    time.sleep(1.5)
+    flush(descriptor)
+
+class SlowDisk(Callback):
+    # From the first step on.
+    def on_step_end(self, event):
+        os.fsync = slow_flush
+"""
+
 
 @pytest.fixture
 def settings(tiny_data: Path, tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Options:
@@ -122,6 +138,15 @@ def test_what_takes_long_is_no_hang(settings: Options, run: Path, tmp_path: Path
     """One process is slow; it and the one that waits for it stand still for less than the time that is set."""
     (file := tmp_path / "hold.py").write_text(HOLD)
     wanted = {**settings, "hang_timeout": 1, "epochs": 3, "callbacks": [file]}
+    ranks = in_processes(2, wanted, run.parent)
+    assert ranks.join() == [0, 0] and ranks.errors == [], ranks.everything_said
+
+
+def test_a_checkpoint_that_takes_longer_than_a_hang_is_no_hang(settings: Options, run: Path, tmp_path: Path) -> None:
+    """The disk needs 1.5 s for a file and as much for its folder; process 0 alone writes, the other waits for it."""
+    file = tmp_path / "slow_disk.py"
+    file.write_text(SLOW_DISK)
+    wanted = {**settings, "hang_timeout": 1, "epochs": 1, "callbacks": [file], "save_interval": 0}
     ranks = in_processes(2, wanted, run.parent)
     assert ranks.join() == [0, 0] and ranks.errors == [], ranks.everything_said
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import multiprocessing
+import os
 import random
 import signal
 import sys
 import time
 from pathlib import Path
+from types import FrameType
 
 import pytest
 import torch
@@ -244,3 +246,66 @@ def test_a_run_in_a_reused_folder_resumes_itself(tiny_settings: dict[str, object
     train(tiny_settings)
     killed_at(13, {**settings, "exist_ok": True}, tmp_path)
     assert contents(train({"resume": True, "project": tiny_settings["project"]}).run_folder) == contents(quiet)
+
+
+def train_until(settings: dict[str, object], function: str, count: int) -> None:
+    """Train, and be killed when a function of the library is called for the `count`th time."""
+    torch.set_num_threads(1)
+    left = count
+
+    def kill(frame: FrameType, event: str, argument: object) -> None:
+        nonlocal left
+        if event == "call" and frame.f_code.co_name == function and "onelook" in frame.f_code.co_filename:
+            left -= 1
+            if left == 0:
+                os.kill(os.getpid(), signal.SIGKILL)
+
+    sys.setprofile(kill)
+    train(settings)
+
+
+PHASES = {
+    "scan": ("read_splits", 1),
+    "folder": ("begin", 1),
+    "start": ("_write_beginning", 1),
+    "cache": ("ram_cache", 1),
+    "first step": ("train_step", 1),
+    "a step": ("train_step", 12),
+    "first best": ("save_checkpoint", 1),
+    "first last": ("save_checkpoint", 2),
+    "between link and last": ("_second_name", 1),
+    "a later save": ("save_checkpoint", 5),
+    "validation": ("_validate", 2),
+    "final measurement": ("_measure_best", 1),
+    "plots": ("draw_evaluation", 1),
+    "end": ("write_status", 1),
+    "report": ("report_finished_run", 1),
+}
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs fork")
+@pytest.mark.parametrize(
+    "phase", [pytest.param(phase, marks=[] if phase == "first last" else pytest.mark.slow) for phase in PHASES]
+)
+def test_a_run_killed_in_any_phase_in_a_reused_folder_ends_as_the_undisturbed_one(
+    phase: str, tiny_settings: dict[str, object], tmp_path: Path
+) -> None:
+    settings = {**tiny_settings, "save_interval": 0, "cache": "ram", "noplots": False}
+    train({**tiny_settings, "lr0": 0.02, "epochs": 6})
+    quiet = train({**settings, "project": tmp_path / "quiet"}).run_folder
+    context = multiprocessing.get_context("forkserver")
+    child = context.Process(target=train_until, args=({**settings, "exist_ok": True}, *PHASES[phase]))
+    child.start()
+    child.join()
+    assert child.exitcode == -signal.SIGKILL
+    folder = Path(str(tiny_settings["project"])) / "exp"
+    try:
+        train({"resume": str(folder)})
+    except CheckpointError as problem:
+        assert "is of an earlier run in this folder" in str(problem)
+        train({**settings, "exist_ok": True})
+    if phase in ("scan", "folder"):  # nothing is known of the new run yet: the finished one is still there
+        train({**settings, "exist_ok": True})
+    assert contents(folder) == contents(quiet)
+    assert not [path for path in folder.rglob("*") if "onelook-tmp" in path.name]
+    assert (folder / "report.html").exists() and (folder / "metrics.json").exists()

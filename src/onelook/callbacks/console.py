@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import shlex
 import textwrap
 import time
 from collections.abc import Callable
@@ -15,6 +16,7 @@ from rich.text import Text
 
 from onelook.callbacks.eta import Pace, duration
 from onelook.callbacks.peak_memory import memory_held
+from onelook.settings.command_line import as_arguments
 from onelook.settings.series import PLACE, names_of
 from onelook.structures.metrics import DetectionMetrics
 from onelook.training.callback import Callback, CheckpointWritten, EpochEnd, FitEnd, FitStart, StepEnd
@@ -49,7 +51,7 @@ class ConsoleProgress(Callback):
         self._last_shown = -math.inf
         self._last_epoch = 0
         self._batches_per_epoch = 0
-        self._run_folder = Path()
+        self._way_on = ""
         self._saved: Path | None = None
 
     def on_fit_start(self, event: FitStart) -> None:
@@ -59,7 +61,8 @@ class ConsoleProgress(Callback):
         self._last_epoch = settings.epochs - 1
         self._loss_columns = event.loss_columns
         self._batches_per_epoch = event.batches_per_epoch
-        self._run_folder = event.run_folder
+        typed_again = as_arguments({"track": settings.track, "callbacks": settings.callbacks})
+        self._way_on = shlex.join(["onelook", "train", "--resume", str(event.run_folder), *typed_again])
         self._say(f"{event.model_summary}, on {event.device}")
         self._say(
             f"{event.num_train_images:,} images to train on, {event.num_val_images:,} to validate, "
@@ -121,7 +124,7 @@ class ConsoleProgress(Callback):
         best = f"; best: epoch {event.best_epoch}, fitness {event.best_fitness:.4f}" if event.best_epoch >= 0 else ""
         self._say(f"{event.reason} after {done}, {duration(event.seconds)}{best}")
         if event.reason == "stop requested" and self._saved is not None:
-            self._say(f"saved as {self._saved}; go on with: onelook train --resume {self._run_folder}")
+            self._say(f"saved as {self._saved}; go on with: {self._way_on}")
 
     @property
     def _step_columns(self) -> tuple[tuple[str, int], ...]:

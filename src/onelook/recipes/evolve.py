@@ -117,6 +117,8 @@ def _way_to_go_on(prepared: PreparedSearch) -> Iterator[None]:
         yield
     except StopRequested as problem:
         hint = f"go on with: onelook evolve --resume-evolve {prepared.folder.path}"
+        again = [name for name in ("evolve_storage", "bucket") if getattr(prepared.settings, name)]
+        hint += "".join(f", and the same `--{name.replace('_', '-')}`" for name in again)
         raise StopRequested(problem.message, hint=hint) from problem
 
 

@@ -63,6 +63,7 @@ def _hyperparameters_in(file: Path) -> dict[str, Any]:
     content = load_yaml(file)
     others = TrainSettings.model_fields.keys() - Hyperparameters.model_fields.keys()
     if others & content.keys() and content.keys() <= TrainSettings.model_fields.keys():
+        _refuse_outside(TrainSettings, content, file)
         logger.info("`%s` holds the settings of a run: its hyperparameters are taken, the rest is not", file)
         content = {name: value for name, value in content.items() if name not in others}
     return _known(Hyperparameters, content, file)
