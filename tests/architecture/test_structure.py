@@ -33,6 +33,7 @@ RIM = {
     "matplotlib": ("reports/plots/", "drawing/lettering.py"),
     "hotcoco": ("metrics/",),
     "rich": ("callbacks/", "cli/"),
+    "jinja2": ("reports/html.py",),
     "albumentations": ("data/augment/transforms.py",),
     "argparse": ("cli/", "settings/command_line.py"),
     "yaml": ("files/yaml.py",),

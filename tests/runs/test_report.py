@@ -112,7 +112,7 @@ def test_a_resumed_run_keeps_the_same_things_for_its_report(
 def test_a_report_that_fails_costs_a_warning_and_not_the_run(
     options: Options, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(report_module, "SCRIPTS", ("none",))
+    monkeypatch.setattr(report_module, "SCRIPTS", ("none.js",))
     result = fit(options).result
     assert result.best.is_file() and not (result.run_folder / "report.html").exists()
     assert "the report was not written" in caplog.text and "onelook report" in caplog.text

@@ -1,4 +1,4 @@
-"""The sections with curves over the epochs: learning, and speed and memory."""
+"""The charts over the epochs: learning, and speed and memory."""
 
 from __future__ import annotations
 
@@ -7,11 +7,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 
 from onelook.callbacks.panel import Panel, loss_names, loss_title
-from onelook.reports.pages.line_chart import Axes, ChartLine, line_chart
-from onelook.reports.pages.markup import Markup, element, user_text
-from onelook.reports.pages.page import note, section
-from onelook.reports.pages.tables import number, table
-from onelook.reports.report_text import absent
+from onelook.reports.line_chart import Axes, Chart, ChartLine, line_chart
 from onelook.reports.run_record import Row, RunRecord
 
 PANELS = (
@@ -39,24 +35,19 @@ SPEED_COMPARED = (
     Panel("Seconds of validation per epoch", (("val_seconds", ""),)),
     *SPEED_PANELS[1:],
 )
-STAGES = {"load": "loading", "inference": "network", "nms": "suppression", "metrics": "metrics"}
 
 
-def curves_section(runs: Sequence[RunRecord]) -> Markup:
+def learning_charts(runs: Sequence[RunRecord]) -> list[Chart]:
     """Losses, metrics and learning rates over the epochs."""
-    if not any(run.results for run in runs):
-        return section("curves", "Curves", absent(runs[0], "results.csv", without="are no curves"))
-    mark = runs[0].best_epoch if len(runs) == 1 else None
-    tables = [run.results for run in runs]
-    charts = _charts(
-        "curve",
-        _with_losses(PANELS if len(runs) == 1 else COMPARED, runs),
-        runs,
-        tables,
-        mark=None if mark is None else (float(mark), "best"),
-    )
-    words = "Point at a chart to read its values; otherwise those of the last epoch are shown."
-    return section("curves", "Curves", note(words), element("div", *charts, class_="charts"))
+    best = runs[0].best_epoch if len(runs) == 1 else None
+    panels = _with_losses(PANELS if len(runs) == 1 else COMPARED, runs)
+    return _charts("curve", panels, runs, [run.results for run in runs], mark=None if best is None else (best, "best"))
+
+
+def speed_charts(runs: Sequence[RunRecord]) -> list[Chart]:
+    """Time and memory of the epochs."""
+    panels = SPEED_PANELS if len(runs) == 1 else SPEED_COMPARED
+    return _charts("speed", panels, runs, [_by_epoch(run.speeds) for run in runs])
 
 
 def _with_losses(panels: Sequence[Panel], runs: Sequence[RunRecord]) -> list[Panel]:
@@ -72,34 +63,6 @@ def _with_losses(panels: Sequence[Panel], runs: Sequence[RunRecord]) -> list[Pan
     return [*panels[:-1], *losses, panels[-1]]
 
 
-def speed_section(runs: Sequence[RunRecord]) -> Markup:
-    """Time and memory of the epochs, and of an image in the final evaluation."""
-    content: list[Markup] = []
-    if any(run.speeds for run in runs):
-        rows = [_by_epoch(run.speeds) for run in runs]
-        content.append(
-            element(
-                "div",
-                *_charts("speed", SPEED_PANELS if len(runs) == 1 else SPEED_COMPARED, runs, rows),
-                class_="charts",
-            )
-        )
-        words = "Memory is what the GPU has reserved; without one, the most that the process has had up to then."
-        content.append(note(words))
-    else:
-        content.append(absent(runs[0], "speed.csv", without="is no speed over time"))
-    known = [run for run in runs if run.milliseconds]
-    if known:
-        stages = list(dict.fromkeys(name for run in known for name in run.milliseconds))
-        head = ["milliseconds per image", *(STAGES.get(stage, stage) for stage in stages)]
-        lines = [
-            [user_text(run.label), *(number(run.milliseconds.get(stage, math.nan), 2) for stage in stages)]
-            for run in known
-        ]
-        content += [element("h3", "Final evaluation"), table(head, lines, label="Time of the final evaluation")]
-    return section("speed", "Speed and memory", *content)
-
-
 def _charts(
     identity: str,
     panels: Sequence[Panel],
@@ -107,7 +70,7 @@ def _charts(
     tables: Sequence[Sequence[Row]],
     *,
     mark: tuple[float, str] | None = None,
-) -> list[Markup]:
+) -> list[Chart]:
     """One chart per panel: with a line for each of its columns for one run, with a line per run for several."""
     charts = []
     for chart_number, panel in enumerate(panels):

@@ -8,7 +8,7 @@ import logging
 import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
 
 import numpy as np
@@ -68,6 +68,11 @@ class Example:
     wrong: int
     labels: tuple[ExampleBox, ...] = ()
     detections: tuple[ExampleBox, ...] = ()
+
+    @property
+    def name(self) -> str:
+        """Of the file, without its folders."""
+        return PurePath(self.file).name or self.file
 
 
 @dataclass(frozen=True)

@@ -2,33 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from importlib.metadata import version
+from collections.abc import Sequence
 
+from onelook.callbacks.eta import duration
 from onelook.files.bounded import printable
-from onelook.reports.classes import classes_section, confusion_section
-from onelook.reports.curves import curves_section, speed_section
-from onelook.reports.data import data_section, environment_section, warnings_section
-from onelook.reports.explorer import explorer_section
-from onelook.reports.images import images_section
-from onelook.reports.pages.markup import Markup, element, joined, user_text
-from onelook.reports.pages.page import contents, page
+from onelook.reports import views
+from onelook.reports.curves import learning_charts, speed_charts
+from onelook.reports.html import render
+from onelook.reports.line_chart import look
 from onelook.reports.run_record import RunRecord
-from onelook.reports.summary import settings_section, summary_section
 
-SCRIPTS = ("charts", "explorer", "gallery")
-SECTIONS: tuple[tuple[str, str, Callable[[Sequence[RunRecord]], Markup]], ...] = (
-    ("summary", "Summary", summary_section),
-    ("curves", "Curves", curves_section),
-    ("classes", "Classes", classes_section),
-    ("confusion", "Confusion", confusion_section),
-    ("thresholds", "Thresholds", explorer_section),
-    ("images", "Images", images_section),
-    ("data", "Data", data_section),
-    ("warnings", "Warnings", warnings_section),
-    ("settings", "Settings", settings_section),
-    ("speed", "Speed", speed_section),
-    ("environment", "Environment", environment_section),
+SCRIPTS = ("charts.js", "explorer.js", "gallery.js")
+SECTIONS = (
+    ("summary", "Summary"),
+    ("curves", "Curves"),
+    ("classes", "Classes"),
+    ("confusion", "Confusion"),
+    ("thresholds", "Thresholds"),
+    ("images", "Images"),
+    ("data", "Data"),
+    ("warnings", "Warnings"),
+    ("settings", "Settings"),
+    ("speed", "Speed"),
+    ("environment", "Environment"),
 )
 
 
@@ -38,10 +34,19 @@ def report_page(runs: Sequence[RunRecord]) -> str:
     Args:
         runs: one or more; the first is what the others are compared with.
     """
-    title = f"Report of {runs[0].label}" if len(runs) == 1 else f"Comparison of {len(runs)} runs"
-    where = printable(runs[0].path) if len(runs) == 1 else ", ".join(run.label for run in runs)
-    head = element("header", element("h1", user_text(title)), element("p", user_text(where)))
-    links = contents([(identity, name) for identity, name, _ in SECTIONS])
-    body = element("main", *(make(runs) for _, _, make in SECTIONS))
-    foot = element("footer", f"Written by Onelook {version('onelook')}. This page asks nothing of the network.")
-    return page(title, joined([head, links, body, foot]), scripts=SCRIPTS)
+    is_one = len(runs) == 1
+    return render(
+        "report.html",
+        title=f"Report of {runs[0].label}" if is_one else f"Comparison of {len(runs)} runs",
+        subtitle=printable(runs[0].path) if is_one else ", ".join(run.label for run in runs),
+        sections=SECTIONS,
+        scripts=SCRIPTS,
+        runs=runs,
+        is_one=is_one,
+        measured=[run for run in runs if run.metrics is not None],
+        learning=learning_charts(runs),
+        speed=speed_charts(runs),
+        views=views,
+        duration=duration,
+        look=look,
+    )

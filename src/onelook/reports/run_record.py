@@ -92,9 +92,19 @@ class RunRecord:
             return known.get(class_id, f"class {class_id}")
         return f"class {class_id}"
 
+    def names(self, num_classes: int) -> list[str]:
+        """Names of the first classes."""
+        return [self.name_of(class_id) for class_id in range(num_classes)]
+
     def column(self, name: str) -> list[float]:
         """A column of `results.csv`; nan where it says nothing."""
         return [row.get(name, math.nan) for row in self.results]
+
+    @property
+    def seconds(self) -> float:
+        """Time of training, validation and saving in all; nan if no file tells it."""
+        names = ("train_seconds", "val_seconds", "save_seconds")
+        return sum(row.get(name, 0.0) for row in self.speeds for name in names) if self.speeds else math.nan
 
     @property
     def fitness(self) -> list[float]:
