@@ -54,7 +54,7 @@ def with_batch_size(
         nonlocal choice
         if tries:
             request = trial_request(settings, splits, model=model, device=device, processes=group.world_size)
-            choice = find_batch_size(request, processes_on_host=processes_here(), stop=stop)
+            choice = find_batch_size(request, stop=stop)
 
     group.together(find)
     found = group.gather_values(None if choice is None else choice.batch_size)
@@ -90,6 +90,7 @@ def trial_request(
         ),
         other_bytes=cached,
         processes=processes,
+        processes_here=processes_here(),
         num_threads=torch.get_num_threads(),
     )
 

@@ -1,13 +1,15 @@
-"""The batch size that makes good use of the memory, found with trial batches in processes of their own.
+"""The batch size that makes good use of the memory: tried on made-up images, each size in a process of its own.
 
-Neither weights nor random numbers of this process are touched. See docs/concepts/memory.md.
+Every process is thrown away: a trial fills caches, moves batch-norm statistics and leaves memory behind that no program
+gets back. Neither weights nor random numbers of this process are touched. See docs/concepts/memory.md.
 """
 
 from __future__ import annotations
 
 import logging
+from bisect import bisect_left
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import partial
 
 import torch
 
@@ -15,9 +17,7 @@ from onelook.data.loader import choose_workers
 from onelook.errors import MemoryShortage, SettingsError
 from onelook.processes.memory import MemoryLimit, memory_limits
 from onelook.processes.stop_signal import StopSignal
-from onelook.training.batch_search import SizeSearch, SizeTrial
-from onelook.training.batch_trial import Growth, TrialRequest
-from onelook.training.trial_process import trial_process
+from onelook.training.batch_trial import Growth, TrialRequest, try_in_process
 
 logger = logging.getLogger(__name__)
 
@@ -25,21 +25,28 @@ MIB = 2**20
 SHARE = 0.97
 """Of a limit, that a run is to take at its peak."""
 DRIFT = 0.15
-"""What the allocator loses between blocks as a run goes on, as a share of what a rehearsal takes."""
+"""What the allocator loses between blocks as a run goes on, as a share of what a trial takes."""
 DRIFT_OF_SIZES = 0.3
 """The same where the sizes of images vary."""
 DRIFT_ON_DEVICE = 0.05
 """The same on a GPU."""
-# Taken by this process later on, whatever the batch: the library that draws images, and small things.
-IMAGES = {"address_space": 180 * MIB, "data": 100 * MIB, "resident": 90 * MIB}
-SMALL_THINGS = {"address_space": 40 * MIB, "data": 30 * MIB, "resident": 20 * MIB}
-KERNELS = {"address_space": 130 * MIB, "data": 130 * MIB, "resident": 10 * MIB}
-"""The code that oneDNN compiles for every shape of a batch: last batches and validation have their own."""
-KERNELS_OF_SIZES = {"address_space": 360 * MIB, "data": 360 * MIB, "resident": 40 * MIB}
-"""The same where the sizes of images vary: it keeps 1024 kernels, of which hardly any page is written."""
+# Taken by this process later on, whatever the batch: the library that draws images, small things, and the code that
+# oneDNN compiles for every shape of a batch, of which last batches and validation have their own.
+FIXED = {"address_space": 350 * MIB, "data": 260 * MIB, "resident": 120 * MIB}
+FIXED_OF_SIZES = {"address_space": 580 * MIB, "data": 490 * MIB, "resident": 150 * MIB}
+"""The same where the sizes of images vary: oneDNN keeps 1024 kernels, of which hardly any page is written."""
 WORKER_BYTES = 100 * MIB
 PREFETCHED = 3
 """Batches of each process that loads images: two that wait, one in the making."""
+
+STEP = 4
+"""The next trial is at most so many times as large as the last one."""
+EXTRAPOLATED = 1.25
+"""The answer is at most so many times what was tried."""
+BACK_OFF = 0.75
+
+Trials = dict[int, Growth | None]
+"""What batches of some sizes took, in the order of the trials; None if that was too much."""
 
 
 @dataclass(frozen=True)
@@ -51,14 +58,14 @@ class BatchChoice:
         predicted_bytes: most that will be in use of what is scarce.
         limit_bytes: most that may be.
         limited_by: what is scarce, in words.
-        trials: what was tried, in that order; batch sizes of one process.
+        trials: batch sizes of one process, and what they took.
     """
 
     batch_size: int
     predicted_bytes: int
     limit_bytes: int
     limited_by: str
-    trials: tuple[SizeTrial, ...]
+    trials: Trials
 
     def summary(self) -> str:
         """One line for the log."""
@@ -68,69 +75,11 @@ class BatchChoice:
         )
 
 
-@dataclass(frozen=True)
-class Forecast:
-    """What a whole run will take, from what trials took.
-
-    Args:
-        request: the run.
-        limits: of all kinds of memory that are scarce; at least one.
-        processes_here: how many of the run's processes are on this machine; None if all are.
-    """
-
-    request: TrialRequest
-    limits: tuple[MemoryLimit, ...]
-    processes_here: int | None = None
-
-    def fullest(self, batch_size: int, growth: Growth) -> tuple[float, MemoryLimit]:
-        """The limit that such a run comes nearest to, and the share of it that it takes.
-
-        Args:
-            batch_size: images in one process.
-            growth: what a trial with them took.
-        """
-        shares = [(limit.used + self._added(limit.kind, batch_size, growth)) / limit.limit for limit in self.limits]
-        share = max(shares)
-        return share, self.limits[shares.index(share)]
-
-    def fits(self, batch_size: int, growth: Growth, /) -> bool:
-        """Whether such a run stays within the share of every limit that a run is to take."""
-        return self.fullest(batch_size, growth)[0] <= SHARE
-
-    def _added(self, kind: str, batch_size: int, growth: Growth) -> float:
-        settings = self.request.settings
-        if kind == "device":
-            return growth[kind] * (1 + DRIFT_ON_DEVICE)
-        varies = settings.multi_scale
-        fixed = self.request.other_bytes + SMALL_THINGS[kind] + (KERNELS_OF_SIZES if varies else KERNELS)[kind]
-        if not settings.noplots:
-            fixed += IMAGES[kind]
-        if kind == "resident":
-            fixed += self._loaders(batch_size)
-        return fixed + growth[kind] * (1 + (DRIFT_OF_SIZES if varies else DRIFT))
-
-    def _loaders(self, batch_size: int) -> int:
-        """Bytes of the processes that load images for one training process, those for validation included."""
-        settings, processes = self.request.settings, self.request.processes
-        device_type = torch.device(self.request.device).type
-        workers = choose_workers(
-            settings.workers,
-            batch_size * processes,
-            device_type=device_type,
-            world_size=processes,
-            processes_here=self.processes_here,
-        )
-        return workers * (2 * WORKER_BYTES + PREFETCHED * batch_size * 3 * settings.imgsz**2)
-
-
-def find_batch_size(
-    request: TrialRequest, *, processes_on_host: int = 1, stop: StopSignal | None = None
-) -> BatchChoice:
+def find_batch_size(request: TrialRequest, *, stop: StopSignal | None = None) -> BatchChoice:
     """The largest batch size with which the run is predicted to stay within the memory.
 
     Args:
         request: the run.
-        processes_on_host: how many of its processes share the main memory of this machine.
         stop: asked while trials run.
 
     Returns:
@@ -142,32 +91,117 @@ def find_batch_size(
         OnelookError: the trials failed for another reason.
         StopRequested: `stop` was set.
     """
-    forecast = Forecast(request, _limits(request, processes_on_host), processes_on_host)
-    search = SizeSearch(
-        forecast.fits,
-        partial(trial_process, request, stop),
-        unit=4 if request.settings.quad else 1,
+    limits = _limits(request)
+    trials: Trials = {}
+
+    def try_size(batch_size: int) -> Growth | None:
+        trials[batch_size] = try_in_process(request, batch_size, stop)
+        return trials[batch_size]
+
+    logger.info("trying batch sizes")
+    unit = 4 if request.settings.quad else 1
+    batch_size, growth = largest_batch(
+        try_size,
+        lambda size, grown: fullest_limit(request, limits, size, grown)[0] <= SHARE,
+        unit=unit,
         most=request.num_images // request.processes,
     )
-    logger.info("trying batch sizes")
-    outcome = search.run()
-    if outcome.growth is None:
+    if growth is None:
         raise _shortage(request, "the trial ran out of memory")
-    share, limit = forecast.fullest(outcome.batch_size, outcome.growth)
+    share, limit = fullest_limit(request, limits, batch_size, growth)
     if share > 1:
         needed, most = share * limit.limit / 2**30, limit.limit / 2**30
         raise _shortage(request, f"that would take {needed:.2f} GiB of {most:.2f} GiB, the {limit.name}")
-    return BatchChoice(
-        batch_size=outcome.batch_size * request.processes,
-        predicted_bytes=round(share * limit.limit),
-        limit_bytes=limit.limit,
-        limited_by=limit.name,
-        trials=tuple(search.trials),
+    in_all = batch_size * request.processes
+    return BatchChoice(in_all, round(share * limit.limit), limit.limit, limit.name, trials)
+
+
+def largest_batch(
+    try_size: Callable[[int], Growth | None], fits: Callable[[int, Growth], bool], *, unit: int, most: int
+) -> tuple[int, Growth | None]:
+    """The largest number of images that fits, and what it is expected to take; a unit and None, if that is too much.
+
+    Growing batches are tried until a line through the last two says that the answer is near.
+
+    Args:
+        try_size: what a batch takes; None if that was too much.
+        fits: whether a run with batches of a size, of which a trial takes so much, stays within the memory.
+        unit: the number is a multiple of this.
+        most: and not above this, unless that is below a unit.
+    """
+    ceiling = max(most // unit, 1) * unit
+    tried: list[tuple[int, Growth]] = []
+    batch_size, has_failed = unit, False
+    while True:
+        growth = try_size(batch_size)
+        if growth is None:  # the forecast was wrong: not beyond what will have been seen
+            has_failed, ceiling = True, batch_size - unit
+            batch_size = int(batch_size * BACK_OFF) // unit * unit
+            if not tried or batch_size <= tried[-1][0]:
+                return tried[-1] if tried else (unit, None)
+            continue
+        tried.append((batch_size, growth))
+        if len(tried) == 1 and ceiling > unit:
+            batch_size = min(STEP * unit, ceiling)
+            continue
+        forecast = _line(tried[-2:])
+        sizes = range(unit, ceiling + 1, unit)
+        num_fitting = bisect_left(sizes, True, key=lambda size: not fits(size, forecast(size)))
+        best = sizes[max(num_fitting - 1, 0)]
+        farthest = batch_size if has_failed else max(int(batch_size * EXTRAPOLATED), batch_size + unit - 1)
+        if best < batch_size / EXTRAPOLATED and best > unit:  # too far below what was tried to be sure of
+            batch_size, ceiling = best, batch_size - unit
+        elif best <= farthest or has_failed:
+            return min(best, farthest), forecast(min(best, farthest))
+        else:
+            batch_size = min(best, STEP * batch_size)
+
+
+def fullest_limit(
+    request: TrialRequest, limits: Sequence[MemoryLimit], batch_size: int, growth: Growth
+) -> tuple[float, MemoryLimit]:
+    """The limit that a whole run comes nearest to, and the share of it that it takes.
+
+    Args:
+        request: the run.
+        limits: of all kinds of memory that are scarce; at least one.
+        batch_size: images in one process.
+        growth: what a trial with them took.
+    """
+
+    def added(kind: str) -> float:
+        if kind == "device":
+            return growth[kind] * (1 + DRIFT_ON_DEVICE)
+        drift, fixed = (DRIFT_OF_SIZES, FIXED_OF_SIZES) if request.settings.multi_scale else (DRIFT, FIXED)
+        loaders = _loader_bytes(request, batch_size) if kind == "resident" else 0
+        return request.other_bytes + fixed[kind] + loaders + growth[kind] * (1 + drift)
+
+    shares = [(limit.used + added(limit.kind)) / limit.limit for limit in limits]
+    return max(shares), limits[shares.index(max(shares))]
+
+
+def _loader_bytes(request: TrialRequest, batch_size: int) -> int:
+    """Bytes of the processes that load images for one training process, those for validation included."""
+    workers = choose_workers(
+        request.settings.workers,
+        batch_size * request.processes,
+        device_type=torch.device(request.device).type,
+        world_size=request.processes,
+        processes_here=request.processes_here,
     )
+    return workers * (2 * WORKER_BYTES + PREFETCHED * batch_size * 3 * request.settings.imgsz**2)
 
 
-def _limits(request: TrialRequest, processes_on_host: int) -> tuple[MemoryLimit, ...]:
-    limits = memory_limits(processes=processes_on_host)
+def _line(tried: Sequence[tuple[int, Growth]]) -> Callable[[int], Growth]:
+    """Growth that rises steadily with the batch, through the last two trials or, if there is one only, through 0."""
+    batch_size, growth = tried[-1]
+    start, before = tried[0] if len(tried) > 1 else (0, dict.fromkeys(growth, 0))
+    slopes = {kind: max((growth[kind] - before[kind]) / (batch_size - start), 0.0) for kind in growth}
+    return lambda size: {kind: round(growth[kind] + (size - batch_size) * slopes[kind]) for kind in growth}
+
+
+def _limits(request: TrialRequest) -> tuple[MemoryLimit, ...]:
+    limits = memory_limits(processes=request.processes_here)
     device = torch.device(request.device)
     if device.type == "cuda":
         free, _ = torch.cuda.mem_get_info(device)

@@ -1,25 +1,37 @@
-"""What a batch of a given size costs in memory: everything that a run does with one is done here, on made-up images.
+"""What a run with batches of a given size takes: its beginning on made-up images, in a process that is thrown away.
 
-Meant for a process of its own, which is thrown away: a trial fills caches, moves batch-norm statistics and leaves
-memory behind that no program gets back.
+Such a process fills caches, moves batch-norm statistics and leaves memory behind that no program gets back.
 """
 
 from __future__ import annotations
 
+import ctypes
+import json
+import logging
 import math
+import multiprocessing
+import signal
+import sys
+import types
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from functools import partial
+from multiprocessing.connection import Connection
+from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
+from onelook.errors import MemoryShortage, OnelookError
 from onelook.geometry.nms import non_max_suppression
 from onelook.inference.evaluator import prepare_images
 from onelook.models.detector import DetectionModel, create_model
 from onelook.processes.device import amp_dtype
-from onelook.processes.memory import MemoryUse, memory_use
+from onelook.processes.memory import is_out_of_memory, memory_use
 from onelook.processes.process_group import ProcessGroup
+from onelook.processes.stop_signal import StopSignal
 from onelook.runs.checkpoint import encode
 from onelook.settings.train import TrainSettings
 from onelook.structures.batch import Batch, ImageInfo, Targets
@@ -33,9 +45,10 @@ from onelook.training.state import Progress, TrainState, detector_tensors
 
 MAX_GRADIENT_NORM = 10.0
 STEPS_LOOKED_AT = 1000
-NO_INFO = ImageInfo(0, "", (1, 1))
 # The loss of a batch is not to move the weights; the learning rates are 0 too.
 PLAN = StepPlan(lr_bias=0.0, lr=0.0, momentum=0.9, is_update=True, loss_scale=1.0)
+PR_SET_PDEATHSIG = 1
+SECONDS_BETWEEN_LOOKS = 0.1
 
 Growth = dict[str, int]
 """Bytes that were added at the peak, by kind: address_space, data, resident, device."""
@@ -56,6 +69,7 @@ class TrialRequest:
         boxes_per_image: how many boxes a training image may have, mosaics considered.
         other_bytes: main memory that this process will take besides, such as for decoded images.
         processes: that train together.
+        processes_here: how many of them share the main memory of this machine.
         num_threads: that compute in each of them.
     """
 
@@ -69,184 +83,195 @@ class TrialRequest:
     boxes_per_image: int = 100
     other_bytes: int = 0
     processes: int = 1
+    processes_here: int = 1
     num_threads: int = 1
 
 
-class BatchTrial:
-    """A run without data, for batches of any size.
+def try_in_process(request: TrialRequest, batch_size: int, stop: StopSignal | None = None) -> Growth | None:
+    """What a batch of a size takes; None if it was too much.
 
     Args:
         request: the run.
+        batch_size: images in one process.
+        stop: asked while the trial runs.
+
+    Raises:
+        MemoryShortage: the process did not even begin.
+        StopRequested: `stop` was set.
+        OnelookError: the trial failed for another reason than memory.
     """
+    ours, theirs = multiprocessing.Pipe(duplex=False)
+    process = multiprocessing.get_context("spawn").Process(
+        target=_trial, args=(theirs, request, batch_size), daemon=True
+    )
+    with _without_main_module():
+        process.start()
+    theirs.close()
+    answers: list[dict[str, Any]] = []
+    try:
+        while len(answers) < 2:  # that it has begun, and what it found
+            while not ours.poll(SECONDS_BETWEEN_LOOKS):
+                if stop is not None:
+                    stop.check()
+            answers.append(json.loads(ours.recv_bytes()))
+    except (EOFError, OSError) as problem:
+        if answers:  # killed, or it fell over where memory can run out without an exception
+            return None
+        raise MemoryShortage(
+            "setting `batch_size` is -1, but the process that tries batches ended before it had loaded the library",
+            hint="if memory is not what it lacked, give `--batch-size` a number",
+        ) from problem
+    finally:
+        ours.close()
+        process.kill()
+        process.join()
+    if "problem" in answers[1]:
+        raise OnelookError(f"the trial of batch sizes failed: {answers[1]['problem']}", hint="give `--batch-size`")
+    growth: Growth | None = answers[1]["growth"]
+    return growth
 
-    def __init__(self, request: TrialRequest) -> None:
-        self._request = request
-        self._device = torch.device(request.device)
-        if self._device.type == "cuda":
-            torch.cuda.set_device(self._device)
-        self._amp = amp_dtype(request.settings.amp, self._device)
-        model = create_model(request.definition)
-        self._before = memory_use()
-        self._free_before = _free(self._device)
-        frozen = tuple(frozen_rows(model, request.settings.freeze))
-        self._arithmetic = Arithmetic(self._device, self._amp, model.max_stride, frozen)
-        self._state = _state(request, self._arithmetic, model)
-        self._random = torch.Generator().manual_seed(0)
-        self._has_saved = False
-        parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
+
+@contextmanager
+def _without_main_module() -> Iterator[None]:
+    """A new process imports the program that started it: a script without a guard would start all over again."""
+    main = sys.modules["__main__"]
+    sys.modules["__main__"] = types.ModuleType("__main__")
+    try:
+        yield
+    finally:
+        sys.modules["__main__"] = main
+
+
+def _trial(answers: Connection, request: TrialRequest, batch_size: int) -> None:
+    """Say that this process has begun, and then what the batch took.
+
+    The process is silent, never outlives its parent, leaves Ctrl-C to it, and is the first to go when memory runs out.
+    """
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    logging.disable()
+    warnings.simplefilter("ignore")
+    torch.set_num_threads(request.num_threads)
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+        with suppress(OSError), Path("/proc/self/oom_score_adj").open("r+", encoding="ascii") as file:
+            file.write("1000")
+    answers.send_bytes(b"{}")
+    answer: dict[str, Any]
+    try:
+        answer = {"growth": growth_of_batch(request, batch_size)}
+    except Exception as problem:  # noqa: BLE001 - told to the process that asked
+        is_shortage = is_out_of_memory(problem) or isinstance(problem, MemoryShortage)
+        answer = {"growth": None} if is_shortage else {"problem": str(problem) or repr(problem)}
+    answers.send_bytes(json.dumps(answer).encode())
+
+
+def growth_of_batch(request: TrialRequest, batch_size: int) -> Growth:
+    """What the beginning of a run takes, if this process has done nothing else.
+
+    Raises:
+        OnelookError, RuntimeError, MemoryError: memory did not suffice.
+    """
+    device = torch.device(request.device)
+    is_cuda = device.type == "cuda"
+    if is_cuda:
+        torch.cuda.set_device(device)
+    model = create_model(request.definition)
+    before, free_before = memory_use(), torch.cuda.mem_get_info(device)[0] if is_cuda else 0
+    _Beginning(request, model, batch_size).run()
+    growth = {}
+    if is_cuda:
+        outside = free_before - torch.cuda.mem_get_info(device)[0] - torch.cuda.memory_reserved(device)
+        growth["device"] = torch.cuda.max_memory_reserved(device) + max(outside, 0)
+    use = memory_use()
+    if use is not None and before is not None:
+        growth["address_space"] = use.peak_address_space - before.address_space
+        not_data = use.address_space - use.data  # the system keeps no peak of data
+        growth["data"] = use.peak_address_space - not_data - before.data
+        growth["resident"] = use.peak_resident - before.resident
+    return growth
+
+
+class _Beginning:
+    """The first steps of a run, a validation, a checkpoint, and more steps."""
+
+    def __init__(self, request: TrialRequest, model: DetectionModel, batch_size: int) -> None:
+        self.request, self.settings, self.device = request, request.settings, torch.device(request.device)
+        settings = self.settings
+        self.amp = amp_dtype(settings.amp, self.device)
+        self.stride = model.max_stride
+        self.arithmetic = Arithmetic(self.device, self.amp, self.stride, tuple(frozen_rows(model, settings.freeze)))
+        stop_learning(self.arithmetic.frozen)
+        model = model.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        of_batch = settings.model_copy(update={"batch_size": batch_size, "sync_bn": False})
+        schedule = Schedule(of_batch, max(request.num_images, batch_size))
+        self.places = schedule.places_in(0)
+        optimizer = "AdamW" if settings.optimizer == "auto" else settings.optimizer  # which one is settled by the batch
+        self.state = TrainState(
+            model=model,
+            ema=ModelEma(model, total_updates=1),
+            optimizer=create_optimizer(model, settings.model_copy(update={"optimizer": optimizer, "lr0": 0.0}), 0.0),
+            scaler=torch.amp.GradScaler(self.device.type, enabled=self.amp == torch.float16),
+            loss=create_loss(model, settings),
+            progress=Progress(shards=shards_for(self.places, settings.micro_batch, 1)),
+        )
         # With others, the sums of earlier batches and what is being sent are kept beside the gradients.
-        copies = 0 if request.processes == 1 else 4 if request.settings.strict_reduce else 2
-        self._kept = [torch.zeros_like(parameter) for parameter in parameters for _ in range(copies)]
+        copies = 0 if request.processes == 1 else 4 if settings.strict_reduce else 2
+        self.kept = [torch.zeros_like(one) for one in model.parameters() if one.requires_grad for _ in range(copies)]
+        self.gradient = BatchGradient(self.state, ProcessGroup(), schedule=schedule, arithmetic=self.arithmetic)
+        self.random = torch.Generator().manual_seed(0)
 
-    def survey(self, batch_size: int) -> Growth:
-        """The most that batches of so many images, in this process, and all before them, have taken.
-
-        Raises:
-            OnelookError, RuntimeError, MemoryError: memory did not suffice.
-        """
-        largest = self._steps_by_size()[-1]
-        return self._run(batch_size, ([largest] * 2, [largest] * 2))
-
-    def rehearse(self, batch_size: int) -> Growth:
-        """What the beginning of a run with batches of so many images takes, if this process has done nothing else.
-
-        Raises:
-            OnelookError, RuntimeError, MemoryError: memory did not suffice.
-        """
-        largest = self._steps_by_size()[-1]
-        return self._run(batch_size, ([largest, 0, 1, 2], [3, 4, 5, largest]))
-
-    def _run(self, batch_size: int, epochs: tuple[list[int], list[int]]) -> Growth:
-        """Steps, validation and checkpoint, and more steps."""
-        if self._device.type == "cuda":
-            torch.cuda.empty_cache()
-            torch.cuda.reset_peak_memory_stats(self._device)
-        schedule = self._schedule(batch_size)
-        places = schedule.places_in(0)
-        shards = shards_for(places, schedule.settings.micro_batch, 1)
-        self._state.progress.shards = shards
-        gradient = BatchGradient(self._state, ProcessGroup(), schedule=schedule, arithmetic=self._arithmetic)
-        self._train(gradient, places, epochs[0])
-        self._validate(2 * math.ceil(batch_size / shards))
-        if not self._has_saved:
-            self._save()
-        self._train(gradient, places, epochs[1])
-        if self._state.progress.shards != shards:
+    def run(self) -> None:
+        side = 2 * self.settings.imgsz if self.settings.quad else self.settings.imgsz
+        steps = range(STEPS_LOOKED_AT if self.settings.multi_scale else 1)
+        largest = max(steps, key=lambda step: multi_scale_size(self.settings.seed, step, side, self.stride))
+        shards = self.state.progress.shards
+        self.train([largest, 0, 1, 2])
+        self.validate(2 * math.ceil(self.places / shards))
+        best = [tensor.clone() for tensor in detector_tensors(self.state.ema).values()]
+        encoded = encode(self.state.tensors(), self.state.document())  # all in memory at once
+        del best, encoded
+        self.train([3, 4, 5, largest])
+        if self.state.progress.shards != shards:  # the batch was halved: it does not fit
             raise MemoryError
-        return self._growth()
 
-    def _train(self, gradient: BatchGradient, places: int, steps: list[int]) -> None:
+    def train(self, steps: list[int]) -> None:
         """Every second batch is followed by an update, so that gradients are there while one is computed."""
-        state = self._state
-        set_training_mode(state.model, self._arithmetic.frozen)
+        state, scale = self.state, 2 if self.settings.quad else 1
+        set_training_mode(state.model, self.arithmetic.frozen)
+        size_hw = scale * self.request.frame_hw[0], scale * self.request.frame_hw[1]
         for number, step in enumerate(steps):
             state.progress.step = step
-            gradient.add(self._batch(places), PLAN)
+            self.gradient.add(self.noise(self.places, size_hw, scale**2 * self.request.boxes_per_image), PLAN)
             if number % 2 == 1:
-                self._update()
-
-    def _update(self) -> None:
-        state = self._state
-        state.scaler.unscale_(state.optimizer)
-        nn.utils.clip_grad_norm_(state.model.parameters(), MAX_GRADIENT_NORM)
-        state.scaler.step(state.optimizer)
-        state.scaler.update()
-        state.optimizer.zero_grad(set_to_none=True)
-        state.ema.update()
+                state.scaler.unscale_(state.optimizer)
+                nn.utils.clip_grad_norm_(state.model.parameters(), MAX_GRADIENT_NORM)
+                state.scaler.step(state.optimizer)
+                state.scaler.update()
+                state.optimizer.zero_grad(set_to_none=True)
+                state.ema.update()
 
     @torch.inference_mode()
-    def _validate(self, batch_size: int) -> None:
+    def validate(self, batch_size: int) -> None:
         """The averaged model, its loss, and the suppression of as many boxes as there can be."""
-        settings, model = self._request.settings, self._state.ema.module
-        num_images = min(batch_size, max(self._request.num_val_images, 1))
-        batch = _batch(num_images, self._request.val_frame_hw, 0, self._random)
-        images = prepare_images(batch.images, self._device)
-        with torch.autocast(self._device.type, dtype=self._amp, enabled=self._amp is not None):
+        settings, model = self.settings, self.state.ema.module
+        batch = self.noise(min(batch_size, max(self.request.num_val_images, 1)), self.request.val_frame_hw, 0)
+        images = prepare_images(batch.images, self.device)
+        with torch.autocast(self.device.type, dtype=self.amp, enabled=self.amp is not None):
             raw_maps = model(images)
-        self._state.loss(raw_maps, batch.targets)
+        self.state.loss(raw_maps, batch.targets)
         predictions = model.decode(raw_maps)  # type: ignore[operator]
-        predictions[:1, :, 4:] = torch.rand(predictions[:1, :, 4:].shape, generator=self._random)
+        predictions[:1, :, 4:] = torch.rand(predictions[:1, :, 4:].shape, generator=self.random)
         thresholds = {"conf_thres": settings.conf_thres, "iou_thres": settings.iou_thres, "max_det": settings.max_det}
         non_max_suppression(predictions[:1], **thresholds)  # type: ignore[arg-type]
 
-    def _save(self) -> None:
-        """Keep the best weights and make the bytes of a checkpoint, all of which are in memory at once."""
-        best = [tensor.clone() for tensor in detector_tensors(self._state.ema).values()]
-        encoded = encode(self._state.tensors(), self._state.document())
-        del best, encoded
-        self._has_saved = True
-
-    def _steps_by_size(self) -> list[int]:
-        """Numbers of steps with images of all the sizes that occur, the smallest first."""
-        if not self._request.settings.multi_scale:
-            return [0]
-        by_size = {self._size(step): step for step in range(STEPS_LOOKED_AT)}
-        return [by_size[size] for size in sorted(by_size)]
-
-    def _size(self, step: int) -> int:
-        settings = self._request.settings
-        side = 2 * settings.imgsz if settings.quad else settings.imgsz
-        return multi_scale_size(settings.seed, step, side, self._arithmetic.max_stride)
-
-    def _batch(self, places: int) -> Batch:
-        height, width = self._request.frame_hw
-        boxes = self._request.boxes_per_image
-        if self._request.settings.quad:
-            height, width, boxes = 2 * height, 2 * width, 4 * boxes
-        return _batch(places, (height, width), boxes, self._random)
-
-    def _schedule(self, batch_size: int) -> Schedule:
-        settings = self._request.settings.model_copy(update={"batch_size": batch_size, "sync_bn": False})
-        return Schedule(settings, max(self._request.num_images, batch_size))
-
-    def _growth(self) -> Growth:
-        growth = {}
-        if self._device.type == "cuda":
-            outside = self._free_before - _free(self._device) - torch.cuda.memory_reserved(self._device)
-            growth["device"] = torch.cuda.max_memory_reserved(self._device) + max(outside, 0)
-        use = memory_use()
-        if use is not None and self._before is not None:
-            growth |= _growth_of(self._before, use)
-        return growth
-
-
-def _growth_of(before: MemoryUse, use: MemoryUse) -> Growth:
-    not_data = use.address_space - use.data
-    return {
-        "address_space": use.peak_address_space - before.address_space,
-        "data": use.peak_address_space - not_data - before.data,  # the system keeps no peak of it
-        "resident": use.peak_resident - before.resident,
-    }
-
-
-def _free(device: torch.device) -> int:
-    return torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else 0
-
-
-def _state(request: TrialRequest, arithmetic: Arithmetic, model: DetectionModel) -> TrainState:
-    settings, device = request.settings, arithmetic.device
-    stop_learning(arithmetic.frozen)
-    model = model.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    optimizer = "AdamW" if settings.optimizer == "auto" else settings.optimizer  # which one is settled by the batch
-    return TrainState(
-        model=model,
-        ema=ModelEma(model, total_updates=1),
-        optimizer=create_optimizer(model, settings.model_copy(update={"optimizer": optimizer, "lr0": 0.0}), 0.0),
-        scaler=torch.amp.GradScaler(device.type, enabled=arithmetic.amp == torch.float16),
-        loss=create_loss(model, settings),
-        progress=Progress(),
-    )
-
-
-def _batch(num_images: int, size_hw: tuple[int, int], boxes_per_image: int, random: torch.Generator) -> Batch:
-    """Noise with boxes of all sizes anywhere."""
-    draw: Any = partial(torch.rand, generator=random)
-    num_boxes = num_images * boxes_per_image
-    images = torch.randint(0, 256, (num_images, 3, *size_hw), dtype=torch.uint8, generator=random)
-    sizes: Tensor = 0.02 + 0.5 * draw(num_boxes, 2) ** 2
-    targets = Targets(
-        image_index=torch.arange(num_images).repeat_interleave(boxes_per_image),
-        class_ids=torch.zeros(num_boxes, dtype=torch.int64),
-        boxes=torch.cat([0.25 + 0.5 * draw(num_boxes, 2), sizes], dim=1),
-    )
-    return Batch(images, targets, (NO_INFO,) * num_images)
+    def noise(self, num_images: int, size_hw: tuple[int, int], boxes_per_image: int) -> Batch:
+        """A batch of noise with boxes of all sizes anywhere."""
+        num_boxes = num_images * boxes_per_image
+        images = torch.randint(0, 256, (num_images, 3, *size_hw), dtype=torch.uint8, generator=self.random)
+        centres, sizes = torch.rand((2, num_boxes, 2), generator=self.random)
+        targets = Targets(
+            image_index=torch.arange(num_images).repeat_interleave(boxes_per_image),
+            class_ids=torch.zeros(num_boxes, dtype=torch.int64),
+            boxes=torch.cat([0.25 + 0.5 * centres, 0.02 + 0.5 * sizes**2], dim=1),
+        )
+        return Batch(images, targets, (ImageInfo(0, "", (1, 1)),) * num_images)
