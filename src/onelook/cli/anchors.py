@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
@@ -11,14 +10,10 @@ from rich.table import Table
 from onelook.callbacks.number_table import number_table
 from onelook.recipes.anchors import AnchorStudy, draw_study, study_anchors
 from onelook.settings.anchors import AnchorSettings
-from onelook.settings.command_line import add_options, typed_options
+from onelook.settings.command_line import settings_arguments, typed_options
 from onelook.training.autoanchor import GOOD_RECALL, SMALL_SIDE_PX, AnchorFit
 
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Options of the command."""
-    parser.add_argument("--settings", type=Path, metavar="PATH", help="YAML file with any of the settings below")
-    add_options(parser, AnchorSettings, positional=("data",))
+add_arguments = settings_arguments(AnchorSettings, positional=("data",))
 
 
 def run(arguments: argparse.Namespace) -> int:

@@ -3,20 +3,15 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
 
 from onelook.recipes.benchmark import BenchmarkRow, benchmark
 from onelook.settings.benchmark import BenchmarkSettings
-from onelook.settings.command_line import add_options, typed_options
+from onelook.settings.command_line import settings_arguments, typed_options
 
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Options of the command: one per setting, and a file of settings."""
-    parser.add_argument("--settings", type=Path, metavar="PATH", help="YAML file with any of the settings below")
-    add_options(parser, BenchmarkSettings)
+add_arguments = settings_arguments(BenchmarkSettings)
 
 
 def run(arguments: argparse.Namespace) -> int:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
-from pathlib import Path
 
 from rich import box
 from rich.console import Console
@@ -17,15 +16,12 @@ from onelook.doctor.faults import FAULTS
 from onelook.doctor.findings import Finding, by_kind
 from onelook.recipes.check import CheckResult, check
 from onelook.settings.check import CheckSettings
-from onelook.settings.command_line import add_options, typed_options
+from onelook.settings.command_line import settings_arguments, typed_options
 
 MAX_ENTRIES = 8
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Options of the command."""
-    parser.add_argument("--settings", type=Path, metavar="PATH", help="YAML file with any of the settings below")
-    add_options(parser, CheckSettings, positional=("data",))
+add_arguments = settings_arguments(CheckSettings, positional=("data",))
 
 
 def run(arguments: argparse.Namespace) -> int:

@@ -3,17 +3,12 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 
 from onelook.recipes.convert_data import LEDGER_NAME, convert_data
-from onelook.settings.command_line import add_options, typed_options
+from onelook.settings.command_line import settings_arguments, typed_options
 from onelook.settings.convert_data import ConvertDataSettings
 
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Options of the command: one per setting, and a file of settings."""
-    parser.add_argument("--settings", type=Path, metavar="PATH", help="YAML file with any of the settings below")
-    add_options(parser, ConvertDataSettings, positional=("data",))
+add_arguments = settings_arguments(ConvertDataSettings, positional=("data",))
 
 
 def run(arguments: argparse.Namespace) -> int:

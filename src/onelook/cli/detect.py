@@ -4,20 +4,15 @@ from __future__ import annotations
 
 import argparse
 import sys
-from pathlib import Path
 
 from onelook.cli.detect_progress import DetectProgress
 from onelook.errors import DataError
 from onelook.inference.sources.live import LiveCount
 from onelook.recipes.detect import detect
-from onelook.settings.command_line import add_options, typed_options
+from onelook.settings.command_line import settings_arguments, typed_options
 from onelook.settings.detect import DetectSettings
 
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Options of the command: one per setting, and a file of settings."""
-    parser.add_argument("--settings", type=Path, metavar="PATH", help="YAML file with any of the settings below")
-    add_options(parser, DetectSettings)
+add_arguments = settings_arguments(DetectSettings)
 
 
 def run(arguments: argparse.Namespace) -> int:

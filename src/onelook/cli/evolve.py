@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
-from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
@@ -14,16 +13,13 @@ from onelook.errors import SettingsError
 from onelook.recipes.evolve import EvolveResult, evolve
 from onelook.search.history import Row, ranked
 from onelook.settings.build import build_settings
-from onelook.settings.command_line import add_options, typed_options
+from onelook.settings.command_line import settings_arguments, typed_options
 from onelook.settings.evolve import EvolveSettings, SearchSettings
 
 NUM_SHOWN = 5
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Options of the command: one per setting, and a file of settings."""
-    parser.add_argument("--settings", type=Path, metavar="PATH", help="YAML file with any of the settings below")
-    add_options(parser, EvolveSettings)
+add_arguments = settings_arguments(EvolveSettings)
 
 
 def is_wanted(arguments: argparse.Namespace) -> bool:

@@ -7,21 +7,17 @@ import json
 from collections.abc import Iterator
 from dataclasses import asdict
 from operator import mul
-from pathlib import Path
 from typing import Any
 
 from onelook.files.bounded import printable
 from onelook.recipes.info import InfoResult, info
-from onelook.settings.command_line import add_options, typed_options
+from onelook.settings.command_line import settings_arguments, typed_options
 from onelook.settings.info import InfoSettings
 
 MAX_NAMES = 10
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Options of the command: the file, one per setting, and a file of settings."""
-    parser.add_argument("--settings", type=Path, metavar="PATH", help="YAML file with any of the settings below")
-    add_options(parser, InfoSettings, positional=("weights",))
+add_arguments = settings_arguments(InfoSettings, positional=("weights",))
 
 
 def run(arguments: argparse.Namespace) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Sequence
-from types import ModuleType
+from importlib import import_module
 
 from onelook.cli.habits import corrected_command, corrected_options
 from onelook.cli.messages import messages, report
@@ -79,7 +79,8 @@ def _dispatch(typed: list[str]) -> int:
         command = commands.add_parser(name, help=summary, description=f"{summary[0].upper()}{summary[1:]}.")
         if name == wanted:
             active = command
-            module = _module(name)
+            # Only the module of this command is imported, since torch takes seconds.
+            module = import_module(f"onelook.cli.{name.replace('-', '_')}")
             module.add_arguments(command)
             command.set_defaults(run=module.run)
     if wanted is not None:
@@ -99,86 +100,6 @@ def _dispatch(typed: list[str]) -> int:
         parser.print_help()
         return 0
     return int(parsed.run(parsed))
-
-
-def _module(command: str) -> ModuleType:
-    """The module of a sub-command; only the one that is asked for is imported, since torch takes seconds."""
-    if command == "train":
-        from onelook.cli import train
-
-        return train
-    if command == "val":
-        from onelook.cli import val
-
-        return val
-    if command == "detect":
-        from onelook.cli import detect
-
-        return detect
-    if command == "export":
-        from onelook.cli import export
-
-        return export
-    if command == "benchmark":
-        from onelook.cli import benchmark
-
-        return benchmark
-    if command == "serve":
-        from onelook.cli import serve
-
-        return serve
-    if command == "evolve":
-        from onelook.cli import evolve
-
-        return evolve
-    if command == "models":
-        from onelook.cli import models
-
-        return models
-    if command == "anchors":
-        from onelook.cli import anchors
-
-        return anchors
-    if command == "check":
-        from onelook.cli import check
-
-        return check
-    if command == "info":
-        from onelook.cli import info
-
-        return info
-    if command == "download":
-        from onelook.cli import download
-
-        return download
-    if command == "split":
-        from onelook.cli import split
-
-        return split
-    if command == "convert":
-        from onelook.cli import convert
-
-        return convert
-    return _further_module(command)
-
-
-def _further_module(command: str) -> ModuleType:
-    """As `_module`, for the commands that do not come before."""
-    if command == "convert-data":
-        from onelook.cli import convert_data
-
-        return convert_data
-    if command == "env":
-        from onelook.cli import env
-
-        return env
-    if command == "report":
-        from onelook.cli import report as report_command
-
-        return report_command
-    from onelook.cli import autosplit
-
-    return autosplit
 
 
 def _version() -> str:

@@ -3,17 +3,12 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 
 from onelook.recipes.report import report
-from onelook.settings.command_line import add_options, typed_options
+from onelook.settings.command_line import settings_arguments, typed_options
 from onelook.settings.report import ReportSettings
 
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Options of the command."""
-    parser.add_argument("--settings", type=Path, metavar="PATH", help="YAML file with any of the settings below")
-    add_options(parser, ReportSettings, positional=("runs",))
+add_arguments = settings_arguments(ReportSettings, positional=("runs",))
 
 
 def run(arguments: argparse.Namespace) -> int:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 
 from rich.console import Console
 from rich.markup import escape
@@ -11,14 +10,10 @@ from rich.table import Table
 
 from onelook.callbacks.number_table import number_table
 from onelook.recipes.split_dataset import Division, divide
-from onelook.settings.command_line import add_options, typed_options
+from onelook.settings.command_line import settings_arguments, typed_options
 from onelook.settings.split import SplitSettings
 
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Options of the command."""
-    parser.add_argument("--settings", type=Path, metavar="PATH", help="YAML file with any of the settings below")
-    add_options(parser, SplitSettings, positional=("data",))
+add_arguments = settings_arguments(SplitSettings, positional=("data",))
 
 
 def run(arguments: argparse.Namespace) -> int:

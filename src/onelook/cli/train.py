@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 
 from rich.console import Console
 
@@ -12,18 +11,12 @@ from onelook.callbacks.console import ConsoleProgress
 from onelook.cli import evolve, folds
 from onelook.processes.launch_env import shows_result
 from onelook.recipes.launch import train_on_devices
-from onelook.settings.command_line import add_options, typed_options
+from onelook.settings.command_line import settings_arguments, typed_options
 from onelook.settings.evolve import SearchSettings
 from onelook.settings.folds import FoldOptions
 from onelook.settings.train import TrainSettings
 
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Options of the command: one per setting, and a file of settings."""
-    parser.add_argument("--settings", type=Path, metavar="PATH", help="YAML file with any of the settings below")
-    add_options(parser, TrainSettings)
-    add_options(parser, FoldOptions)
-    add_options(parser, SearchSettings)
+add_arguments = settings_arguments(TrainSettings, FoldOptions, SearchSettings)
 
 
 def run(arguments: argparse.Namespace) -> int:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Mapping
-from pathlib import Path
 
 from rich.console import Console
 
@@ -14,17 +13,14 @@ from onelook.cli.messages import speaks_to_the_user
 from onelook.recipes.launch import validate_on_devices
 from onelook.recipes.validate import ValidateResult
 from onelook.settings.build import build_settings
-from onelook.settings.command_line import add_options, typed_options
+from onelook.settings.command_line import settings_arguments, typed_options
 from onelook.settings.validate import ValidateSettings
 
 MANY_CLASSES = 50
 """From this number on, classes are shown on demand only."""
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Options of the command: one per setting, and a file of settings."""
-    parser.add_argument("--settings", type=Path, metavar="PATH", help="YAML file with any of the settings below")
-    add_options(parser, ValidateSettings)
+add_arguments = settings_arguments(ValidateSettings)
 
 
 def run(arguments: argparse.Namespace) -> int:

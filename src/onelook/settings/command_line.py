@@ -6,7 +6,7 @@ import argparse
 import json
 import types
 import typing
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -41,6 +41,19 @@ def add_options(parser: argparse.ArgumentParser, kind: type[BaseModel], *, posit
     for name, field in kind.model_fields.items():
         if name not in positional:
             groups[home[name]].add_argument(*_spellings(name, field), dest=name, **_behaviour(field))
+
+
+def settings_arguments(
+    *kinds: type[BaseModel], positional: Sequence[str] = ()
+) -> Callable[[argparse.ArgumentParser], None]:
+    """What gives a command an option for every field of `kinds`, see `add_options`, and one for a file of settings."""
+
+    def add_arguments(parser: argparse.ArgumentParser) -> None:
+        parser.add_argument("--settings", type=Path, metavar="PATH", help="YAML file with any of the settings below")
+        for kind in kinds:
+            add_options(parser, kind, positional=positional)
+
+    return add_arguments
 
 
 def typed_options(arguments: argparse.Namespace, kind: type[BaseModel]) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""One image with its truth, as the dataset gives it and the augmentations see it."""
+"""The labels of an image, as the metrics need them."""
 
 from __future__ import annotations
 
@@ -7,25 +7,6 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-
-
-@dataclass(frozen=True)
-class Sample:
-    """One image and its labels, in pixels of this image.
-
-    Attributes:
-        image: (H, W, 3) uint8 RGB.
-        boxes: (N, 4) float32 xyxy, pixels.
-        class_ids: (N,) int64.
-        polygons: one (P, 2) float32 array of x, y in pixels per label, or None where the label is a plain box.
-        path: where the image came from.
-    """
-
-    image: npt.NDArray[np.uint8]
-    boxes: npt.NDArray[np.float32]
-    class_ids: npt.NDArray[np.int64]
-    polygons: tuple[npt.NDArray[np.float32] | None, ...]
-    path: str
 
 
 @dataclass(frozen=True)

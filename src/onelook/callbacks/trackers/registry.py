@@ -1,8 +1,10 @@
-"""The trackers by the names that `--track` takes. Each function imports its package only when it is called."""
+"""The trackers by the names that `--track` takes. A tracker's package is imported when it is used."""
 
 from __future__ import annotations
 
 import logging
+from functools import partial
+from importlib import import_module
 
 from onelook.callbacks.trackers.detached import Detached, TrackerKind
 from onelook.callbacks.trackers.tracker import Tracker
@@ -34,40 +36,20 @@ def _name_idle_options(settings: TrainSettings) -> None:
             logger.warning("setting `%s` has no effect without `track`: %s", option, ", ".join(takers))
 
 
-def _tensorboard() -> Tracker:
-    from onelook.callbacks.trackers.tensorboard import TensorBoardTracker
-
-    return TensorBoardTracker()
-
-
-def _mlflow() -> Tracker:
-    from onelook.callbacks.trackers.mlflow import MlflowTracker
-
-    return MlflowTracker()
-
-
-def _wandb() -> Tracker:
-    from onelook.callbacks.trackers.wandb import WandbTracker
-
-    return WandbTracker()
-
-
-def _clearml() -> Tracker:
-    from onelook.callbacks.trackers.clearml import ClearMlTracker
-
-    return ClearMlTracker()
-
-
-def _comet() -> Tracker:
-    from onelook.callbacks.trackers.comet import CometTracker
-
-    return CometTracker()
-
-
-TRACKERS: dict[str, TrackerKind] = {
-    "tensorboard": TrackerKind(_tensorboard, ("tensorboard",)),
-    "mlflow": TrackerKind(_mlflow, ("mlflow-skinny", "mlflow")),
-    "wandb": TrackerKind(_wandb, ("wandb",)),
-    "clearml": TrackerKind(_clearml, ("clearml",)),
-    "comet": TrackerKind(_comet, ("comet-ml",)),
+# Name -> packages, any of which it needs, and its class; the modules import theirs, so they are imported when used.
+_CLASSES = {
+    "tensorboard": (("tensorboard",), "TensorBoardTracker"),
+    "mlflow": (("mlflow-skinny", "mlflow"), "MlflowTracker"),
+    "wandb": (("wandb",), "WandbTracker"),
+    "clearml": (("clearml",), "ClearMlTracker"),
+    "comet": (("comet-ml",), "CometTracker"),
 }
+
+
+def _tracker(name: str) -> Tracker:
+    module = import_module(f"onelook.callbacks.trackers.{name}")
+    tracker: Tracker = getattr(module, _CLASSES[name][1])()
+    return tracker
+
+
+TRACKERS = {name: TrackerKind(partial(_tracker, name), packages) for name, (packages, _) in _CLASSES.items()}
