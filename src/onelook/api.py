@@ -28,8 +28,9 @@ from onelook.recipes.detection_results import DetectResult
 from onelook.recipes.detector import Detector
 from onelook.recipes.train_result import TrainResult
 from onelook.service.answers import Health
-from onelook.settings.build import build_settings, nearest_name
+from onelook.settings.build import build_settings
 from onelook.settings.detect import DetectSettings
+from onelook.settings.nearest_name import nearest_name
 from onelook.training.callback import Callback
 
 

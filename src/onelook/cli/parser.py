@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any, NoReturn
 
 from onelook.errors import UsageError
+from onelook.settings.nearest_name import nearest_name
 
 # Options of other trainers of this family that are left out, with the reason: a guessed name would lead astray.
 NOT_OFFERED = {
@@ -66,8 +67,4 @@ class Parser(argparse.ArgumentParser):
 
 def nearest_command(word: str, commands: Iterable[str]) -> UsageError:
     """The error for a command that does not exist."""
-    names = list(commands)
-    near = difflib.get_close_matches(word, names, n=1)
-    return UsageError(
-        f"unknown command `{word}`", hint=f"did you mean `{near[0]}`?" if near else f"known are {', '.join(names)}"
-    )
+    return UsageError(f"unknown command `{word}`", hint=nearest_name(word, commands))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import logging
 import os
 from collections import Counter
@@ -16,6 +15,7 @@ from onelook.data.image_files import IMAGE_SUFFIXES, exists, images_by_stem, ima
 from onelook.errors import DataError
 from onelook.files.bounded import printable
 from onelook.files.yaml import load_yaml
+from onelook.settings.nearest_name import nearest_name
 
 logger = logging.getLogger(__name__)
 
@@ -179,8 +179,8 @@ def _check_keys(content: Mapping[str, Any], path: Path) -> None:
         if key in FOREIGN_KEYS:
             logger.warning("dataset file `%s`: key `%s` is ignored", printable(path), key)
         elif key not in KEYS:
-            near = difflib.get_close_matches(str(key).lower(), KEYS, 1, 0.5)
-            problems.append(f"unknown key `{key}`" + (f"; did you mean `{near[0]}`?" if near else ""))
+            near = nearest_name(str(key), KEYS, otherwise="")
+            problems.append(f"unknown key `{key}`" + (f"; {near}" if near else ""))
     problems += [f"`{split}` is missing" for split in ("train", "val") if content.get(split) in (None, "")]
     if problems:
         raise DataError(

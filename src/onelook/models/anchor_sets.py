@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from pathlib import Path
 
 import torch
@@ -10,6 +9,7 @@ from torch import Tensor
 
 from onelook.errors import ModelError
 from onelook.files.yaml import load_yaml
+from onelook.settings.nearest_name import nearest_name
 
 ANCHOR_FILE = Path(__file__).parent / "zoo" / "anchors.yaml"
 
@@ -25,9 +25,7 @@ def named_anchors(name: str) -> list[list[float]]:
     """
     sets: dict[str, list[list[float]]] = load_yaml(ANCHOR_FILE, error=ModelError)
     if name not in sets:
-        close = difflib.get_close_matches(name, sets, n=1)
-        hint = f"did you mean `{close[0]}`?" if close else f"known sets: {', '.join(sets)}"
-        raise ModelError(f"anchor set `{name}` is not known", hint=hint)
+        raise ModelError(f"anchor set `{name}` is not known", hint=nearest_name(name, sets))
     return sets[name]
 
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import difflib
 from pathlib import Path
 from typing import Any
 
 from onelook.errors import ModelError
 from onelook.files.yaml import load_yaml
+from onelook.settings.nearest_name import nearest_name
 
 ZOO = Path(__file__).parent / "zoo"
 
@@ -66,6 +66,5 @@ def find_definition(name_or_path: str | Path) -> tuple[dict[str, Any], str]:
     name = path.stem if is_yaml else str(name_or_path)
     if name in MODELS and len(path.parts) == 1:
         return load_yaml(ZOO / f"{name}.yaml", error=ModelError), name
-    close = difflib.get_close_matches(name, MODELS, n=1)
-    hint = f"did you mean `{close[0]}`?" if close else "`onelook models` lists the shipped ones; a file ends in .yaml"
+    hint = nearest_name(name, MODELS, otherwise="`onelook models` lists the shipped ones; a file ends in .yaml")
     raise ModelError(f"model `{name_or_path}` is neither a shipped name nor a YAML file", hint=hint)

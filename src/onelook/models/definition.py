@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -11,6 +10,7 @@ from onelook.errors import ModelError
 from onelook.models.activations import parse_activation
 from onelook.models.anchor_sets import named_anchors
 from onelook.models.arguments import NOTHING, Rule, either, number, several, whole
+from onelook.settings.nearest_name import nearest_name
 
 MAX_ROWS = 1000
 MAX_ANCHORS = 20
@@ -108,9 +108,7 @@ def read_definition(content: Mapping[str, Any], *, where: str, overrides: Mappin
     given = {**content, **{key: value for key, value in overrides.items() if value is not None}}
     for key in given:
         if key not in KEYS:
-            close = difflib.get_close_matches(str(key), KEYS, n=1)
-            hint = f"did you mean `{close[0]}`?" if close else f"known keys: {', '.join(KEYS)}"
-            raise ModelError(f"model `{where}`: key `{key}` is not known", hint=hint)
+            raise ModelError(f"model `{where}`: key `{key}` is not known", hint=nearest_name(str(key), KEYS))
     values = {**DEFAULTS, **given}
     if isinstance(values.get("anchors"), str):
         values["anchors"] = named_anchors(values["anchors"])

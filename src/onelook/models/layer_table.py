@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ from onelook.models.arguments import MAX_CHANNELS, bind_arguments
 from onelook.models.blocks import ANCHOR_HEADS, BLOCKS, HEADS, JOINING_BLOCKS, REPEATING_BLOCKS, WIDTH_BLOCKS
 from onelook.models.convolutions import Conv
 from onelook.models.definition import ANCHORS, Definition
+from onelook.settings.nearest_name import nearest_name
 
 MAX_REPEATS = 1000
 IMAGE = -1
@@ -134,9 +134,7 @@ def trace_shapes(layers: nn.Sequential, plans: Sequence[LayerPlan], image: Tenso
 def _plan_row(row: int, content: list[Any], definition: Definition, plans: list[LayerPlan]) -> LayerPlan:
     source_given, repeats_given, block, arguments = content
     if block not in BLOCKS:
-        close = difflib.get_close_matches(block, BLOCKS, n=1, cutoff=0.5)
-        hint = f"did you mean `{close[0]}`?" if close else f"known blocks: {', '.join(BLOCKS)}"
-        raise ModelError("there is no such block", hint=hint)
+        raise ModelError("there is no such block", hint=nearest_name(block, BLOCKS))
     sources = _sources(row, source_given)
     if plans and plans[-1].block in HEADS:
         raise ModelError("rows after the head would have no effect", hint="the head is the last row")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import logging
 import os
 import typing
@@ -17,6 +16,7 @@ from pydantic_core import ErrorDetails
 from onelook.errors import SettingsError, combined
 from onelook.files.yaml import line_of, load_yaml
 from onelook.settings.hyperparameters import Hyperparameters
+from onelook.settings.nearest_name import nearest_name
 from onelook.settings.series import OUTSIDE, names_of
 from onelook.settings.train import TrainSettings
 
@@ -125,12 +125,6 @@ def _as_typed(kind: type[BaseModel], name: str, value: Any) -> Any:
     if typing.get_args(annotation)[0] is Path and isinstance(value, str):
         return [value]
     return [value] if isinstance(value, int) and not isinstance(value, bool) else value
-
-
-def nearest_name(name: str, names: list[str]) -> str:
-    """A hint for a name that is not known: the one among `names` that is most like it, or all of them."""
-    near = difflib.get_close_matches(name.replace("-", "_"), names, n=1, cutoff=0.5)
-    return f"did you mean `{near[0]}`?" if near else f"known are {', '.join(names)}"
 
 
 def _sentence(error: ErrorDetails, kind: type[BaseModel], sources: Mapping[str, str]) -> str:

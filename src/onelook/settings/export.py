@@ -8,7 +8,7 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from onelook.errors import SettingsError
-from onelook.settings.build import nearest_name
+from onelook.settings.nearest_name import nearest_name
 from onelook.settings.train import IMGSZ_ALIASES
 from onelook.settings.unused_options import refuse_idle
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import math
 from pathlib import Path
 from typing import Any, Literal
@@ -12,6 +11,7 @@ from pydantic.config import JsonDict
 
 from onelook.errors import SettingsError
 from onelook.settings.hyperparameters import Hyperparameters
+from onelook.settings.nearest_name import nearest_name
 from onelook.settings.series import EXTENDS, FREE, KEPT, OUTSIDE, PLACE, resumed
 
 IMGSZ_ALIASES: JsonDict = {"aliases": ["--img", "--img-size"]}
@@ -144,8 +144,7 @@ class TrainSettings(Hyperparameters):
         names = dict.fromkeys(name for word in words for name in word.replace(",", " ").split() if name != "none")
         for name in names:
             if name not in TRACKER_NAMES:
-                near = difflib.get_close_matches(name.lower(), TRACKER_NAMES, n=1)
-                hint = f"did you mean `{near[0]}`?" if near else f"known are {', '.join(TRACKER_NAMES)}"
+                hint = nearest_name(name, TRACKER_NAMES)
                 raise SettingsError(f"setting `track` names `{name}`, which is no tracker", hint=hint)
         return list(names)
 

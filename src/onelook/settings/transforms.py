@@ -6,7 +6,6 @@ transforms are made.
 
 from __future__ import annotations
 
-import difflib
 import math
 import os
 from pathlib import Path
@@ -16,6 +15,7 @@ from pydantic import BeforeValidator
 
 from onelook.errors import SettingsError
 from onelook.files.yaml import load_yaml, parse_yaml
+from onelook.settings.nearest_name import nearest_name
 
 MAX_DEPTH = 4
 # Those that need nothing but the image and its boxes, give a uint8 image, and read no file.
@@ -85,9 +85,7 @@ def _checked(entry: Any, place: str, *, depth: int = 1) -> dict[str, Any]:
         raise SettingsError(f"{place} is `{entry}`, which has no `name`", hint="write `{name: Blur, p: 0.01}`")
     name = entry["name"]
     if name not in _KNOWN:
-        near = ", ".join(f"`{other}`" for other in difflib.get_close_matches(name, _KNOWN, n=3, cutoff=0.5))
-        hint = f"did you mean {near}?" if near else f"known are {', '.join(_KNOWN)}"
-        raise SettingsError(f"{place} is `{name}`, which is not offered", hint=hint)
+        raise SettingsError(f"{place} is `{name}`, which is not offered", hint=nearest_name(name, _KNOWN))
     if (name in COMPOSITIONS) != ("transforms" in entry):
         raise SettingsError(f"{place}: {', '.join(sorted(COMPOSITIONS))} take a list `transforms`, no others do")
     _refuse_no_probability(entry.get("p", 1), f"{place}, `{name}`")
