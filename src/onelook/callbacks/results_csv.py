@@ -8,12 +8,11 @@ from pathlib import Path
 
 from onelook.callbacks.peak_memory import memory_held
 from onelook.files.atomic import write_text_atomic
+from onelook.structures.results import METRICS, RATES
 from onelook.training.callback import Callback, CheckpointWritten, EpochEnd, StepEnd
 
 logger = logging.getLogger(__name__)
 
-METRICS = ("metrics/precision", "metrics/recall", "metrics/mAP_0.5", "metrics/mAP_0.5:0.95")
-RATES = ("x/lr0", "x/lr1", "x/lr2")
 SPEED_COLUMNS = ("epoch", "train_seconds", "val_seconds", "save_seconds", "train_images_per_second", "memory_mib")
 
 

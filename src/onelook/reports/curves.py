@@ -9,18 +9,19 @@ from collections.abc import Sequence
 from onelook.callbacks.panel import Panel, loss_names, loss_title
 from onelook.reports.line_chart import Axes, Chart, ChartLine, line_chart
 from onelook.reports.run_record import Row, RunRecord
+from onelook.structures.results import MAP50, MAP50_95, PRECISION, RECALL
 
 PANELS = (
-    Panel("Average precision", (("metrics/mAP_0.5:0.95", "mAP50-95"), ("metrics/mAP_0.5", "mAP50")), is_share=True),
-    Panel("Precision and recall", (("metrics/precision", "precision"), ("metrics/recall", "recall")), is_share=True),
+    Panel("Average precision", ((MAP50_95, "mAP50-95"), (MAP50, "mAP50")), is_share=True),
+    Panel("Precision and recall", ((PRECISION, "precision"), (RECALL, "recall")), is_share=True),
     Panel("Learning rate", (("x/lr0", "biases"), ("x/lr1", "decayed weights"), ("x/lr2", "normalisation"))),
 )
 # What several runs are compared by: one column a chart, one line a run.
 COMPARED = (
-    Panel("mAP50-95", (("metrics/mAP_0.5:0.95", ""),), is_share=True),
-    Panel("mAP50", (("metrics/mAP_0.5", ""),), is_share=True),
-    Panel("Precision", (("metrics/precision", ""),), is_share=True),
-    Panel("Recall", (("metrics/recall", ""),), is_share=True),
+    Panel("mAP50-95", ((MAP50_95, ""),), is_share=True),
+    Panel("mAP50", ((MAP50, ""),), is_share=True),
+    Panel("Precision", ((PRECISION, ""),), is_share=True),
+    Panel("Recall", ((RECALL, ""),), is_share=True),
     Panel("Learning rate of decayed weights", (("x/lr1", ""),)),
 )
 SPEED_PANELS = (

@@ -25,6 +25,7 @@ from onelook.files.yaml import parse_yaml
 from onelook.reports.examples import Examples, examples_from_json
 from onelook.runs.run_dir import RunDir
 from onelook.structures.metrics import DetectionMetrics, from_arrays
+from onelook.structures.results import MAP50, MAP50_95, fitness_of
 
 Row = Mapping[str, float]
 Read = TypeVar("Read")
@@ -109,8 +110,7 @@ class RunRecord:
     @property
     def fitness(self) -> list[float]:
         """0.1 mAP50 + 0.9 mAP50-95 of each epoch."""
-        pairs = zip(self.column("metrics/mAP_0.5"), self.column("metrics/mAP_0.5:0.95"), strict=True)
-        return [0.1 * map50 + 0.9 * map50_95 for map50, map50_95 in pairs]
+        return list(map(fitness_of, self.column(MAP50), self.column(MAP50_95)))
 
     @property
     def best_epoch(self) -> int | None:

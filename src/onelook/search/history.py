@@ -11,17 +11,10 @@ from typing import Literal, get_args
 
 from onelook.errors import RunFolderError
 from onelook.search.genes import GENES, Individual, in_range
+from onelook.structures.results import METRICS, VAL_LOSSES, fitness_of
 
 State = Literal["complete", "pruned", "failed"]
-RESULTS = (
-    "metrics/precision",
-    "metrics/recall",
-    "metrics/mAP_0.5",
-    "metrics/mAP_0.5:0.95",
-    "val/box_loss",
-    "val/obj_loss",
-    "val/cls_loss",
-)
+RESULTS = (*METRICS, *VAL_LOSSES)
 ACCOUNT = ("fitness", "generation", "seed", "epochs", "state", "note")
 NO_RESULTS = (0.0, 0.0, 0.0, 0.0, math.nan, math.nan, math.nan)
 MAX_ROWS = 100_000
@@ -121,11 +114,6 @@ def read_history(content: bytes, place: str, *, defaults: Mapping[str, float]) -
     return rows
 
 
-def fitness_of(results: Sequence[float]) -> float:
-    """0.1 mAP50 + 0.9 mAP50-95, for files that do not say the fitness."""
-    return 0.1 * results[2] + 0.9 * results[3]
-
-
 def _table(text: str, place: str) -> Iterator[tuple[int, list[str]]]:
     reader = csv.reader(io.StringIO(text))
     try:
@@ -147,7 +135,7 @@ def _row(cells: Mapping[str, str], position: int, defaults: Mapping[str, float])
         seed=_count(cells, "seed", 0),
         genes=in_range({**defaults, **given}),
         results=results,
-        fitness=_number(cells, "fitness") if "fitness" in cells else fitness_of(results),
+        fitness=_number(cells, "fitness") if "fitness" in cells else fitness_of(*results[2:4]),
         epochs=_count(cells, "epochs", 0),
         state=state,  # type: ignore[arg-type]
         note=_one_line(cells.get("note", "")),

@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from onelook.structures.results import fitness_of
+
 Array = npt.NDArray[Any]
 
 
@@ -75,8 +77,8 @@ class DetectionMetrics:
 
     @property
     def fitness(self) -> float:
-        """0.1 mAP50 + 0.9 mAP50-95: what "best" means."""
-        return 0.1 * self.map50 + 0.9 * self.map50_95
+        """What "best" means."""
+        return fitness_of(self.map50, self.map50_95)
 
 
 def as_arrays(metrics: DetectionMetrics) -> dict[str, Array]:

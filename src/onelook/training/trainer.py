@@ -15,6 +15,7 @@ from onelook.processes.process_group import ProcessGroup
 from onelook.processes.stop_signal import StopSignal
 from onelook.structures.batch import Batch
 from onelook.structures.metrics import DetectionMetrics
+from onelook.structures.results import metrics_row
 from onelook.training.batch_gradient import Arithmetic, BatchGradient
 from onelook.training.callback import EpochEnd, FitEnd, Observers, StepEnd
 from onelook.training.checkpoint_keeper import Keeper
@@ -232,14 +233,8 @@ def _ap_of_all_classes(metrics: DetectionMetrics, num_classes: int) -> list[floa
 
 def validation_row(evaluation: Evaluation) -> dict[str, float]:
     """The part of a line of `results.csv` that a validation gives."""
-    metrics = evaluation.metrics
-    row = {
-        "metrics/precision": metrics.precision,
-        "metrics/recall": metrics.recall,
-        "metrics/mAP_0.5": metrics.map50,
-        "metrics/mAP_0.5:0.95": metrics.map50_95,
-    }
-    return row | {f"val/{name}_loss": value for name, value in evaluation.losses.items()}
+    losses = {f"val/{name}_loss": value for name, value in evaluation.losses.items()}
+    return metrics_row(evaluation.metrics) | losses
 
 
 def metrics_document(metrics: DetectionMetrics, epoch: int) -> dict[str, float]:

@@ -19,6 +19,7 @@ from onelook.callbacks.trackers.worker import MISSING, Call, TrackerThread
 from onelook.runs.run_dir import RunDir
 from onelook.structures.detections import Detections
 from onelook.structures.metrics import DetectionMetrics
+from onelook.structures.results import metrics_row
 from onelook.training.callback import Callback, CheckpointWritten, EpochEnd, FitEnd, FitStart
 
 logger = logging.getLogger(__name__)
@@ -185,13 +186,7 @@ def tracked_run(event: FitStart) -> TrackedRun:
 
 def final_metrics(metrics: DetectionMetrics) -> dict[str, float]:
     """The metrics of the best weights, by the names of `results.csv`, and their fitness."""
-    return {
-        "metrics/precision": metrics.precision,
-        "metrics/recall": metrics.recall,
-        "metrics/mAP_0.5": metrics.map50,
-        "metrics/mAP_0.5:0.95": metrics.map50_95,
-        "fitness": metrics.fitness,
-    }
+    return {**metrics_row(metrics), "fitness": metrics.fitness}
 
 
 def _created(name: str, kind: TrackerKind) -> Tracker | None:

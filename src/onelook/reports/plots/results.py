@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from onelook.callbacks.panel import Panel, loss_names, loss_title
 from onelook.reports.plots.style import chart, colour_of, light_grid, say_nothing_to_show
+from onelook.structures.results import MAP50, MAP50_95, PRECISION, RECALL, fitness_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -29,8 +30,8 @@ LOOKS: tuple[dict[str, Any], ...] = (
 
 
 PANELS = (
-    Panel("Precision and recall", (("metrics/precision", "precision"), ("metrics/recall", "recall")), is_share=True),
-    Panel("Average precision", (("metrics/mAP_0.5", "mAP50"), ("metrics/mAP_0.5:0.95", "mAP50-95")), is_share=True),
+    Panel("Precision and recall", ((PRECISION, "precision"), (RECALL, "recall")), is_share=True),
+    Panel("Average precision", ((MAP50, "mAP50"), (MAP50_95, "mAP50-95")), is_share=True),
     Panel("Learning rate", (("x/lr0", "lr0"), ("x/lr1", "lr1"), ("x/lr2", "lr2"))),
 )
 
@@ -90,14 +91,13 @@ def _draw_line(
         axes.plot(epochs, values, color=look["color"], linewidth=0.7, alpha=0.4)
         smooth = smoothed(epochs, values)
         axes.plot(epochs, smooth, label=label, linewidth=1.5, color=look["color"], linestyle=look["linestyle"])
-    if column.startswith("metrics/mAP"):
+    if column in (MAP50, MAP50_95):
         _mark_best(axes, rows, column)
     return True
 
 
 def _mark_best(axes: Axes, rows: Sequence[Mapping[str, float | None]], column: str) -> None:
-    map50, map50_95 = _column(rows, "metrics/mAP_0.5"), _column(rows, "metrics/mAP_0.5:0.95")
-    fitness = 0.1 * map50 + 0.9 * map50_95
+    fitness = fitness_of(_column(rows, MAP50), _column(rows, MAP50_95))
     if not np.isfinite(fitness).any():
         return
     best = int(np.nanargmax(fitness))
