@@ -5,12 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import torch
-from torch import Tensor
 
 from onelook.errors import CheckpointError
 from onelook.models.catalog import find_definition
 from onelook.models.detector import DetectionModel, create_model
-from onelook.models.fuse import fuse
 from onelook.structures.coco_classes import COCO_NAMES
 
 STEM = "backbone.backbone.stem.conv.conv.weight"
@@ -85,11 +83,14 @@ def check_shapes(skeleton: DetectionModel, shapes: Mapping[str, tuple[int, ...]]
     Raises:
         CheckpointError: the first that differs is named.
     """
-    own: dict[str, Tensor] = (fuse(skeleton) if is_fused else skeleton).state_dict()
+    own = {name: tuple(tensor.shape) for name, tensor in skeleton.state_dict().items()}
+    if is_fused:  # of a batch-norm the shift is left, as the bias of its convolution
+        biases = {name.replace(".bn.", ".conv."): shape for name, shape in own.items() if name.endswith(".bn.bias")}
+        own = {name: shape for name, shape in own.items() if ".bn." not in name} | biases
     for name in [*own, *shapes]:
         if name not in shapes:
             raise CheckpointError(f"it lacks the tensor that is `{name}` in our model of YOLOX")
         if name not in own:
             raise CheckpointError(f"it has a tensor `{name}` that no YOLOX of its size has")
-        if shapes[name] != tuple(own[name].shape):
-            raise CheckpointError(f"its tensor `{name}` is {shapes[name]}, expected {tuple(own[name].shape)}")
+        if shapes[name] != own[name]:
+            raise CheckpointError(f"its tensor `{name}` is {shapes[name]}, expected {own[name]}")
