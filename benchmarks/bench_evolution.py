@@ -24,7 +24,8 @@ import optuna
 from record import append_rows
 
 from onelook.recipes.evolve import evolve
-from onelook.search.genes import Individual, in_range, place_of
+from onelook.search.folder import SearchFolder
+from onelook.search.genes import GENES, Individual, in_range
 from onelook.search.history import Row
 from onelook.search.search import GeneticSearch, Plan, Search, Trial, TrialScore
 from onelook.search.study import OptunaSearch
@@ -34,6 +35,14 @@ NAMES = ("lr0", "momentum", "box", "cls", "obj", "hsv_s", "translate", "scale")
 START = {name: value for name, value in in_range(Hyperparameters().model_dump()).items() if name in NAMES}
 BACKBONE = 10  # layers that keep what they learned elsewhere: with 122 images, the quickest way to something useful
 HEADER = ("case", "seed", "trials", "epochs", "start", "genetic", "genetic_epochs", "optuna", "optuna_epochs", "ratio")
+
+
+def place_of(name: str, value: float) -> float:
+    """Where a value lies in its range: 0 at the lower end, 1 at the upper one."""
+    gene = GENES[name]
+    if gene.log:
+        return math.log(value / gene.low) / math.log(gene.high / gene.low)
+    return (value - gene.low) / (gene.high - gene.low)
 
 
 class Landscape:
@@ -120,7 +129,8 @@ def in_landscape(arguments: argparse.Namespace, seed: int) -> tuple[list[Row], l
     genetic = stepped(GeneticSearch(plan), Landscape(seed, epochs), lambda row: True)
     is_wanted = reached(genetic)
     plan = Plan(trials * epochs, seed, epochs, (START,))
-    search = OptunaSearch(plan, optuna.storages.InMemoryStorage(), name="landscape", identity={})
+    storage = optuna.storages.InMemoryStorage()
+    search = OptunaSearch(plan, storage, name="landscape", folder=SearchFolder(Path("nowhere")), identity={})
     return genetic, stepped(search, Landscape(seed, epochs), is_wanted)
 
 

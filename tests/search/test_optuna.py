@@ -14,6 +14,7 @@ from optuna.trial import TrialState
 from search_landscape import PEAK, START, Hill, plan
 
 from onelook.errors import RunFolderError, SettingsError
+from onelook.search.folder import SearchFolder
 from onelook.search.genes import GENES, in_range
 from onelook.search.history import Row, write_history
 from onelook.search.sampler import FOREIGN, SLOT, free_slot
@@ -21,11 +22,12 @@ from onelook.search.search import GeneticSearch, Plan, Search, Trial, TrialScore
 from onelook.search.storage import open_storage
 from onelook.search.study import OptunaSearch
 
+NOWHERE = SearchFolder(Path("nowhere"))
 IDENTITY = {"epochs": 16, "data": "bees"}
 
 
 def search_in(storage: str, what: Plan, **identity: object) -> OptunaSearch:
-    return OptunaSearch(what, open_storage(storage), name="bees", identity={**IDENTITY, **identity})
+    return OptunaSearch(what, open_storage(storage), name="bees", folder=NOWHERE, identity={**IDENTITY, **identity})
 
 
 def run(search: Search, objective: Hill) -> list[Row]:
@@ -42,7 +44,10 @@ def journal(tmp_path: Path) -> str:
 @pytest.fixture(scope="module")
 def whole() -> list[Row]:
     """A search of 14 trials, never interrupted."""
-    return run(OptunaSearch(plan(14), optuna.storages.InMemoryStorage(), name="bees", identity=IDENTITY), Hill())
+    return run(
+        OptunaSearch(plan(14), optuna.storages.InMemoryStorage(), name="bees", folder=NOWHERE, identity=IDENTITY),
+        Hill(),
+    )
 
 
 def test_search_begins_with_the_start_and_the_population(journal: str) -> None:
@@ -85,7 +90,9 @@ def test_nothing_is_tried_twice(whole: list[Row]) -> None:
     """Not even on a short way to the end of a range, which many mutations would take."""
     assert len({tuple(row.genes.values()) for row in whole}) == len(whole)
     corner = in_range({"lr0": 0.1, "fliplr": 0.5})
-    search = OptunaSearch(Plan(8, 0, 16, (corner,)), optuna.storages.InMemoryStorage(), name="corner", identity={})
+    search = OptunaSearch(
+        Plan(8, 0, 16, (corner,)), optuna.storages.InMemoryStorage(), name="corner", folder=NOWHERE, identity={}
+    )
 
     def flat(trial: Trial) -> TrialScore:
         return TrialScore(0.5, epochs=16, state="complete")
@@ -188,7 +195,7 @@ def test_process_that_comes_too_late_for_the_last_trial_does_none() -> None:
             return super().create_new_trial(study_id, template_trial)
 
     storage, hill = Busy(), Hill()
-    first, second = (OptunaSearch(plan(1), storage, name="bees", identity={}) for _ in range(2))
+    first, second = (OptunaSearch(plan(1), storage, name="bees", folder=NOWHERE, identity={}) for _ in range(2))
     storage.other = second
     assert first.step(hill) is None and not hill.seen
     assert [row.generation for row in first.rows()] == [0]
@@ -198,9 +205,11 @@ PROCESS = """
 import sys, time
 sys.path.insert(0, {tests!r})
 from search_landscape import Hill, plan
+from pathlib import Path
+from onelook.search.folder import SearchFolder
 from onelook.search.storage import open_storage
 from onelook.search.study import OptunaSearch
-search = OptunaSearch(plan(16), open_storage({journal!r}), name="bees", identity={{}})
+search = OptunaSearch(plan(16), open_storage({journal!r}), name="bees", folder=SearchFolder(Path("x")), identity={{}})
 print("ready", flush=True)
 sys.stdin.readline()
 done = 0
@@ -221,7 +230,7 @@ def test_two_processes_share_the_trials_of_one_storage(journal: str) -> None:
         process.stdin.write("\n")
         process.stdin.flush()
     counts = [int(process.communicate(timeout=60)[0]) for process in both]
-    rows = OptunaSearch(plan(16), open_storage(journal), name="bees", identity={}).rows()
+    rows = OptunaSearch(plan(16), open_storage(journal), name="bees", folder=NOWHERE, identity={}).rows()
     assert [row.generation for row in rows] == list(range(16))
     assert sum(counts) == 16 and min(counts) >= 1
     assert len({tuple(row.genes.values()) for row in rows}) >= 15
@@ -266,7 +275,7 @@ def test_pruned_search_reaches_the_best_of_the_genetic_one_with_less_than_a_thir
         genetic = GeneticSearch(plan(30, seed=seed))
         target = max(row.fitness for row in run(genetic, Hill()))  # type: ignore[arg-type]
         memory = optuna.storages.InMemoryStorage()
-        search, epochs = OptunaSearch(plan(1000, seed=seed), memory, name="bees", identity={}), 0
+        search, epochs = OptunaSearch(plan(1000, seed=seed), memory, name="bees", folder=NOWHERE, identity={}), 0
         while epochs < 30 * 16:
             row = search.step(Hill())
             assert row is not None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -70,27 +69,3 @@ def in_range(genes: Mapping[str, float]) -> Individual:
         for name, gene in GENES.items()
         if name in genes
     }
-
-
-def place_of(name: str, value: float) -> float:
-    """Where a value lies in its range: 0 at the lower end, 1 at the upper one.
-
-    >>> place_of("lr0", 0.001)
-    0.5
-    """
-    gene = GENES[name]
-    if gene.log:
-        return math.log(value / gene.low) / math.log(gene.high / gene.low)
-    return (value - gene.low) / (gene.high - gene.low)
-
-
-def value_at(name: str, place: float) -> float:
-    """The value at a place in its range, or at the nearer end of it.
-
-    >>> value_at("degrees", 0.2), value_at("degrees", 1.5)
-    (9.0, 45.0)
-    """
-    gene, place = GENES[name], min(max(place, 0.0), 1.0)
-    if gene.log:
-        return gene.low * math.exp(place * math.log(gene.high / gene.low))
-    return gene.low + place * (gene.high - gene.low)
