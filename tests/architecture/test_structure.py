@@ -41,6 +41,7 @@ RIM = {
     "optuna": ("search/",),
     "pyarrow": ("data/formats/parquet_file.py",),
     "fsspec": ("search/remote_history.py",),
+    "google_crc32c": ("callbacks/trackers/event_file.py",),
     "tensorboard": ("callbacks/trackers/tensorboard.py",),
     "mlflow": ("callbacks/trackers/mlflow.py",),
     "sqlalchemy": ("callbacks/trackers/mlflow.py",),
