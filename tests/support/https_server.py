@@ -10,7 +10,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
-from onelook.files.downloads import Transport
+from onelook.files.web import Transport
 
 PEM = Path(__file__).parent / "localhost.pem"
 

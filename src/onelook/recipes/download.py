@@ -20,7 +20,7 @@ from onelook.files.archive_names import refusal_of
 from onelook.files.archives import unpack_zip
 from onelook.files.atomic import write_bytes_atomic, write_text_atomic
 from onelook.files.bounded import printable
-from onelook.files.downloads import Transport, WebFile, fetch, shown
+from onelook.files.web import Transport, WebFile, fetch, shown
 from onelook.files.yaml import load_yaml
 from onelook.processes.stop_signal import StopSignal
 from onelook.recipes.progress import said_now_and_then

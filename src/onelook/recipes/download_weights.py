@@ -7,7 +7,7 @@ import logging
 from dataclasses import dataclass
 from pathlib import Path
 
-from onelook.files.downloads import Transport, WebFile, fetch, shown
+from onelook.files.web import Transport, WebFile, fetch, shown
 from onelook.interop.published_weights import PUBLISHED_WEIGHTS
 from onelook.processes.stop_signal import StopSignal
 from onelook.recipes.progress import said_now_and_then

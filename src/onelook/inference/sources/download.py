@@ -7,14 +7,14 @@ from __future__ import annotations
 
 import base64
 import http.client
-import ipaddress
 import logging
 import time
 from collections.abc import Callable
 from pathlib import Path
-from urllib.parse import SplitResult, quote, unquote, urljoin, urlsplit
+from urllib.parse import SplitResult, unquote, urlsplit
 
 from onelook.errors import DataError
+from onelook.files.web import Transport, answered
 from onelook.inference.sources.addresses import WEB_SCHEMES, file_name_of, shown_address
 
 logger = logging.getLogger(__name__)
@@ -22,10 +22,7 @@ logger = logging.getLogger(__name__)
 MAX_DOWNLOAD_BYTES = 1 << 32
 MAX_SECONDS = 3600.0
 SILENCE_SECONDS = 30.0
-MAX_REDIRECTS = 5
-_REDIRECTS = (301, 302, 303, 307, 308)
 _CHUNK_BYTES = 1 << 16
-_PLAIN = "%/?:@!$&'()*+,;=~-._[]"  # what an address may hold as it is; all else is written as %..
 
 
 def download(
@@ -51,75 +48,28 @@ def download(
     """
     name, target = shown_address(address), folder / file_name_of(address)
     logger.info("fetching `%s`", name)
-    typed = place = urlsplit(address)
+    typed = urlsplit(address)
+    transport = Transport(timeout_s=SILENCE_SECONDS, schemes=WEB_SCHEMES, trusted_host=typed.hostname or "")
     try:
-        for _ in range(MAX_REDIRECTS + 1):
-            connection = _connected(place, typed)
-            try:
-                response = _asked(connection, place, typed)
-                if response.status not in _REDIRECTS:
-                    _save(response, target, check=check, max_bytes=max_bytes)
-                    return target
-                place = _next_place(place, response.headers.get("Location", ""))
-            finally:
-                connection.close()
+        with answered(address, transport, lambda place: _password(place, typed)) as response:
             check()
+            if response.status != 200:
+                raise DataError(f"the server answers {response.status} {response.reason}")
+            _save(response, target, check=check, max_bytes=max_bytes)
+            return target
     except (OSError, ValueError, http.client.HTTPException) as problem:  # ValueError: a redirect to nonsense
         reason = getattr(problem, "strerror", None) or str(problem) or type(problem).__name__
         raise DataError(f"`{name}` cannot be fetched: {reason}", hint="check the address and the network") from problem
     except DataError as problem:
         raise DataError(f"`{name}` cannot be fetched: {problem.message}", hint=problem.hint) from problem
-    raise DataError(f"`{name}` cannot be fetched: more than {MAX_REDIRECTS} redirects")
 
 
-def _connected(place: SplitResult, typed: SplitResult) -> http.client.HTTPConnection:
-    """A connection to the host of `place`, which is nobody's private one; nothing is sent yet."""
-    kind = http.client.HTTPSConnection if place.scheme.lower() == "https" else http.client.HTTPConnection
-    connection = kind(place.hostname or "", place.port, timeout=SILENCE_SECONDS)
-    try:
-        connection.connect()
-        if place.hostname != typed.hostname:
-            _refuse_private(str(connection.sock.getpeername()[0]), place.hostname or "")
-    except BaseException:
-        connection.close()
-        raise
-    return connection
-
-
-def _refuse_private(peer: str, host: str) -> None:
-    """Raise unless `peer`, the address that answers for `host`, is one of the public network."""
-    address = ipaddress.ip_address(peer.partition("%")[0])
-    if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped is not None:
-        address = address.ipv4_mapped
-    if not address.is_global or address.is_multicast:
-        raise DataError(
-            f"the server sends us on to `{host}`, which is {address}: within this machine or a private network",
-            hint="type that address as the source if you trust it",
-        )
-
-
-def _asked(connection: http.client.HTTPConnection, place: SplitResult, typed: SplitResult) -> http.client.HTTPResponse:
-    """The answer, its head read: a file or a redirect."""
-    headers = {"User-Agent": "onelook", "Accept-Encoding": "identity"}
-    if typed.username is not None and (place.scheme, place.hostname) == (typed.scheme, typed.hostname):
-        secret = f"{unquote(typed.username)}:{unquote(typed.password or '')}"
-        headers["Authorization"] = f"Basic {base64.b64encode(secret.encode()).decode()}"
-    wanted = f"{place.path or '/'}{f'?{place.query}' if place.query else ''}"
-    connection.request("GET", quote(wanted, safe=_PLAIN), headers=headers)
-    response = connection.getresponse()
-    if response.status not in (200, *_REDIRECTS):
-        raise DataError(f"the server answers {response.status} {response.reason}")
-    return response
-
-
-def _next_place(place: SplitResult, location: str) -> SplitResult:
-    """Where a redirect leads."""
-    following = urlsplit(urljoin(place.geturl(), location))
-    if following.scheme.lower() not in WEB_SCHEMES or not following.hostname:
-        raise DataError(f"the server sends us on to `{shown_address(following.geturl())}`, which is no web address")
-    if place.scheme.lower() == "https" and following.scheme.lower() != "https":
-        raise DataError("the server sends us on from https to http", hint="type the http address if you trust it")
-    return following
+def _password(place: SplitResult, typed: SplitResult) -> dict[str, str]:
+    """The header with the typed password, for the typed host only."""
+    if typed.username is None or (place.scheme, place.hostname) != (typed.scheme, typed.hostname):
+        return {}
+    secret = f"{unquote(typed.username)}:{unquote(typed.password or '')}"
+    return {"Authorization": f"Basic {base64.b64encode(secret.encode()).decode()}"}
 
 
 def _save(response: http.client.HTTPResponse, target: Path, *, check: Callable[[], None], max_bytes: int) -> None:

@@ -6,6 +6,7 @@ import hashlib
 import sys
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ import pytest
 from https_server import serving, trusting
 
 from onelook.errors import DataError, StopRequested
-from onelook.files.downloads import Transport, WebFile, fetch, shown
+from onelook.files.web import Transport, WebFile, answered, fetch, shown
 
 CONTENT = bytes(range(256)) * 12_000  # three mebibytes
 SHA256 = hashlib.sha256(CONTENT).hexdigest()
@@ -143,6 +144,12 @@ def test_what_a_bad_server_sends_does_not_become_a_file(case: str, address: str,
         fetch(WebFile(f"{address}{path}", **expected), tmp_path / "x", transport=trusting())  # type: ignore[arg-type]
     assert words in caught.value.message and (caught.value.hint or case == "a loop")
     assert not (tmp_path / "x").exists()
+
+
+def test_nobody_sends_us_from_https_to_http(address: str) -> None:
+    transport = replace(trusting(), schemes=("https", "http"))
+    with pytest.raises(DataError, match="from https to http"), answered(f"{address}/to/http", transport):
+        pass
 
 
 def test_a_server_that_only_drips_is_given_up(address: str, tmp_path: Path) -> None:

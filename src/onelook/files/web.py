@@ -1,4 +1,4 @@
-"""Files from the web: over https only, of a known size and SHA-256, whole or not at all."""
+"""The one way to the web: redirects, machines that are not asked, and files of known size and SHA-256."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ import os
 import re
 import ssl
 import time
-from collections.abc import Callable, Iterator
-from contextlib import closing
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO, Protocol
-from urllib.parse import urljoin, urlsplit
+from urllib.parse import SplitResult, quote, urljoin, urlsplit
 
 from onelook.errors import DataError, StopRequested
 from onelook.files.atomic import flush_folder
@@ -35,6 +35,7 @@ _CHUNK = 1 << 20
 _AGAIN = "start again: it goes on where it ended, if the SHA-256 is given"
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _RANGE = re.compile(r"bytes (\d{1,18})-\d+/(\d+|\*)")
+_PLAIN = "%/?:@!$&'()*+,;=~-._[]"  # what an address may hold as it is; all else is written as %..
 _OF_THE_DISK = frozenset({errno.ENOSPC, errno.EFBIG, errno.EROFS, getattr(errno, "EDQUOT", errno.ENOSPC)})
 
 
@@ -66,11 +67,15 @@ class Transport:
         context: whose certificates are trusted; None means those of the system.
         timeout_s: longest silence, seconds.
         allow_private: accept addresses that are not public, as of this machine and its network.
+        schemes: which addresses are asked.
+        trusted_host: one that the user typed: it may be private, and its address hold a password.
     """
 
     context: ssl.SSLContext | None = None
     timeout_s: float = 60.0
     allow_private: bool = False
+    schemes: tuple[str, ...] = ("https",)
+    trusted_host: str = ""
 
 
 def fetch(
@@ -102,16 +107,12 @@ def fetch(
     part = path.with_name(path.name + PART_SUFFIX)
     start = _bytes_there(part, wanted)
     try:
-        response, connection = _answer(wanted.url, start, transport)
-        with closing(connection), closing(response):
-            start = _start_of(response, start)
-            pace = _Pace(wanted, transport.timeout_s)
-            for done in (receiving := _Receiving(wanted, part)).write(response, start):
-                pace.check(done)
-                if progress is not None:
-                    progress(done, wanted.size or 0)
-                if stop_requested is not None and stop_requested():
-                    raise StopRequested(f"the download of `{shown(wanted.url)}` was stopped", hint=_AGAIN)
+        receiving = _Receiving(wanted, part)
+        for done in _received(receiving, start, transport):
+            if progress is not None:
+                progress(done, wanted.size or 0)
+            if stop_requested is not None and stop_requested():
+                raise StopRequested(f"the download of `{shown(wanted.url)}` was stopped", hint=_AGAIN)
     except (http.client.HTTPException, OSError, ValueError) as problem:  # ValueError: sent on to what is no address
         if isinstance(problem, OSError) and _is_of_the_disk(problem):
             problem.filename = problem.filename or str(part)
@@ -132,6 +133,24 @@ def fetch(
     return digest
 
 
+def _received(receiving: _Receiving, start: int, transport: Transport) -> Iterator[int]:
+    """Write what the server sends from byte `start` on, or all of it; how many bytes there are, again and again."""
+    wanted = receiving.wanted
+    with answered(wanted.url, transport, lambda _: {"Range": f"bytes={start}-"} if start else {}) as response:
+        if response.status in (200, 206):
+            pace = _Pace(wanted, transport.timeout_s)
+            for done in receiving.write(response, _start_of(response, start)):
+                pace.check(done)
+                yield done
+            return
+        if response.status != 416 or not start:
+            status = f"{response.status} {printable(response.reason)[:80]}"
+            raise DataError(
+                f"`{shown(wanted.url)}` cannot be fetched: the server says {status}", hint="check the address"
+            )
+    yield from _received(receiving, 0, transport)  # what is there is not a part of it
+
+
 def _is_of_the_disk(problem: OSError) -> bool:
     """Whether it was the disk that failed, not the network."""
     has_number = not isinstance(problem, ssl.SSLError)  # whose numbers mean something else
@@ -147,75 +166,98 @@ def shown(url: str) -> str:
         return printable(url)[:200]
 
 
-def _answer(url: str, start: int, transport: Transport) -> tuple[http.client.HTTPResponse, http.client.HTTPSConnection]:
-    """The answer of the server that has the file, after redirections, and its connection."""
+@contextmanager
+def answered(
+    url: str, transport: Transport, headers: Callable[[SplitResult], Mapping[str, str]] = lambda place: {}
+) -> Iterator[http.client.HTTPResponse]:
+    """The answer of the server that has what is at an address, after redirects; its body is not read yet.
+
+    Args:
+        url: address.
+        transport: how to reach the web, and which addresses may be asked.
+        headers: further ones for a request to a place.
+
+    Raises:
+        DataError: an address on the way is none, may not be asked, or there are too many.
+        OSError, ValueError, http.client.HTTPException: a server cannot be reached or answers nonsense.
+    """
+    following = url
     for _ in range(MAX_REDIRECTS + 1):
-        response, connection = _ask(url, start, transport)
-        if response.status not in _REDIRECTS:
-            break
-        target = urljoin(url, response.headers.get("Location", ""))
-        response.close()
-        connection.close()
-        url = target
-    else:
-        raise DataError(f"`{shown(url)}` is redirected more than {MAX_REDIRECTS} times")
-    if response.status == 416 and start:  # what is there is not a part of it
-        response.close()
-        connection.close()
-        return _answer(url, 0, transport)
-    if response.status not in (200, 206):
-        status = f"{response.status} {printable(response.reason)[:80]}"
-        response.close()
-        connection.close()
-        raise DataError(f"`{shown(url)}` cannot be fetched: the server says {status}", hint="check the address")
-    return response, connection
+        place = _place(following, transport)
+        with closing(_connected(place, transport)) as connection:
+            target = f"{place.path or '/'}{f'?{place.query}' if place.query else ''}"
+            plain = {"User-Agent": "onelook", "Accept-Encoding": "identity"}
+            connection.request("GET", quote(target, safe=_PLAIN), headers={**plain, **headers(place)})
+            with closing(connection.getresponse()) as response:
+                if response.status not in _REDIRECTS:
+                    yield response
+                    return
+                following = urljoin(following, response.headers.get("Location", ""))
+        if place.scheme.lower() == "https" and following.lower().startswith("http:"):
+            raise DataError(
+                f"`{shown(url)}` sends us on from https to http: only https addresses are asked from there",
+                hint="give the http address itself if you trust it",
+            )
+    raise DataError(f"`{shown(url)}` is redirected more than {MAX_REDIRECTS} times")
 
 
-def _ask(url: str, start: int, transport: Transport) -> tuple[http.client.HTTPResponse, http.client.HTTPSConnection]:
-    host, port, target = _parts(url)
-    context = transport.context or ssl.create_default_context()
-    connection = http.client.HTTPSConnection(host, port, timeout=transport.timeout_s, context=context)
+def _place(url: str, transport: Transport) -> SplitResult:
+    """The parts of an address that may be asked."""
+    try:
+        place = urlsplit(url)
+        host, _ = place.hostname, place.port
+    except ValueError as problem:
+        raise DataError(f"`{printable(url)[:200]}` is no address: {problem}") from problem
+    if place.scheme.lower() not in transport.schemes or not host:
+        raise DataError(
+            f"`{shown(url)}` is not fetched: only {' and '.join(transport.schemes)} addresses are",
+            hint=f"ask for one that starts with {transport.schemes[0]}://",
+        )
+    if host != transport.trusted_host:
+        if place.username or place.password:
+            raise DataError(f"`{shown(url)}` holds a name or password", hint="leave them out; such are not fetched")
+        if not url.isascii() or any(letter <= " " for letter in url):
+            raise DataError(f"`{shown(url)}` has letters that no address has", hint="write them as %20 and so on")
+    return place
+
+
+def _connected(place: SplitResult, transport: Transport) -> http.client.HTTPConnection:
+    """A connection to a machine that may be asked; nothing is sent yet."""
+    host = place.hostname or ""
+    connection = (
+        http.client.HTTPConnection(host, place.port, timeout=transport.timeout_s)
+        if place.scheme.lower() == "http"
+        else http.client.HTTPSConnection(
+            host, place.port, timeout=transport.timeout_s, context=transport.context or ssl.create_default_context()
+        )
+    )
     try:
         connection.connect()
-        _refuse_private(url, connection, transport)
-        headers = {"User-Agent": "onelook", "Accept-Encoding": "identity"}
-        if start:
-            headers["Range"] = f"bytes={start}-"
-        connection.request("GET", target, headers=headers)
-        return connection.getresponse(), connection
+        if not transport.allow_private and host != transport.trusted_host:
+            refuse_private(str(connection.sock.getpeername()[0]), place.geturl())
     except BaseException:
         connection.close()
         raise
+    return connection
 
 
-def _parts(url: str) -> tuple[str, int, str]:
-    """Host, port and path of an https address."""
-    try:
-        parts = urlsplit(url)
-        host, port = parts.hostname, parts.port or 443
-    except ValueError as problem:
-        raise DataError(f"`{printable(url)[:200]}` is no address: {problem}") from problem
-    if parts.scheme != "https" or not host:
-        raise DataError(
-            f"`{shown(url)}` is not fetched: only https addresses are", hint="ask for one that starts with https://"
-        )
-    if parts.username or parts.password:
-        raise DataError(f"`{shown(url)}` holds a name or password", hint="leave them out; such files are not fetched")
-    target = f"{parts.path or '/'}{f'?{parts.query}' if parts.query else ''}"
-    if not url.isascii() or any(letter <= " " for letter in url):
-        raise DataError(f"`{shown(url)}` has letters that no address has", hint="write them as %20 and so on")
-    return host, port, target
+def refuse_private(peer: str, url: str) -> None:
+    """Refuse machines that cannot be reached from everywhere: an address from others has no business there.
 
+    Args:
+        peer: the number that answers for the host.
+        url: for the message.
 
-def _refuse_private(url: str, connection: http.client.HTTPSConnection, transport: Transport) -> None:
-    """Refuse machines that cannot be reached from everywhere: an address from others has no business there."""
-    address = ipaddress.ip_address(str(connection.sock.getpeername()[0]).partition("%")[0])
+    Raises:
+        DataError: it is within this machine or a private network.
+    """
+    address = ipaddress.ip_address(peer.partition("%")[0])
     if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped is not None:
         address = address.ipv4_mapped
-    if not address.is_global and not transport.allow_private:
+    if not address.is_global or address.is_multicast:
         raise DataError(
             f"`{shown(url)}` is at {address}, which is not a public address",
-            hint="if it is yours, fetch it yourself and unpack it",
+            hint="if you trust it, fetch it yourself, or give that very address as a source",
         )
 
 
