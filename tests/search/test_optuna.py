@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections import Counter
+from contextlib import nullcontext
 from pathlib import Path
 from statistics import median
 
@@ -14,6 +15,8 @@ from optuna.trial import TrialState
 from search_landscape import PEAK, START, Hill, plan
 
 from onelook.errors import RunFolderError, SettingsError
+from onelook.runs.run_dir import RunDir
+from onelook.runs.run_status import new_run
 from onelook.search.folder import SearchFolder
 from onelook.search.genes import GENES, in_range
 from onelook.search.history import Row, write_history
@@ -199,6 +202,22 @@ def test_process_that_comes_too_late_for_the_last_trial_does_none() -> None:
     storage.other = second
     assert first.step(hill) is None and not hill.seen
     assert [row.generation for row in first.rows()] == [0]
+
+
+@pytest.mark.parametrize("is_held", [True, False])
+def test_trial_of_a_container_that_is_gone_is_done_again(is_held: bool, journal: str, tmp_path: Path) -> None:
+    """Of a process on another host name nothing is known but whether it holds the run folder of its trial."""
+    folder = SearchFolder(tmp_path)
+    search = OptunaSearch(plan(1), open_storage(journal), name="bees", folder=folder, identity={})
+    trial = search._study.ask(search._sampler.space)
+    for name, value in (("owner", {"pid": 1, "host": "another-container"}), (SLOT, 0)):
+        trial.set_user_attr(name, value)
+    folder.trials.mkdir()
+    run_folder = RunDir.create(folder.trials, "0000")
+    with run_folder.lock() if is_held else nullcontext():
+        run_folder.begin(new_run())
+        again = OptunaSearch(plan(1), open_storage(journal), name="bees", folder=folder, identity={})
+        assert (again.step(Hill()) is None) == is_held
 
 
 PROCESS = """

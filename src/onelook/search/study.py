@@ -35,7 +35,7 @@ class OptunaSearch:
         plan: what to search.
         storage: where the study is; shared by all processes that search together.
         name: of the study in the storage.
-        folder: of the search.
+        folder: of the search, to see which trials of other machines still run; None if it has none.
         identity: what all processes and later searches in this study must have in common; plain JSON.
 
     Raises:
@@ -48,7 +48,7 @@ class OptunaSearch:
         storage: optuna.storages.BaseStorage,
         *,
         name: str,
-        folder: SearchFolder,
+        folder: SearchFolder | None = None,
         identity: Mapping[str, Any],
     ) -> None:
         self._folder = folder
@@ -156,7 +156,7 @@ class OptunaSearch:
     def _is_dead(self, owner: Mapping[str, Any], slot: Any) -> bool:
         """A process of another machine, or container, is dead if it began a run folder here and does not hold it."""
         known = is_alive(owner)
-        if known is not None or not isinstance(slot, int):
+        if known is not None or self._folder is None or not isinstance(slot, int):
             return known is False
         run = self._folder.trial(slot)
         return run.record.state != "" and not run.is_in_use
