@@ -42,6 +42,7 @@ class Fixed:
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
     frame_hw: tuple[int, int] | None = None
     max_batch: int | None = None
+    imgsz: int | None = None
 
     def predict(self, images: Tensor) -> Tensor:
         return self.rows.expand(len(images), -1, -1)

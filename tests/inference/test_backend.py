@@ -22,6 +22,7 @@ class Exported:
 
     frame_hw: tuple[int, int] | None = (64, 64)
     max_batch: int | None = 1
+    imgsz: int | None = None
     thresholds: Thresholds | None = None
     calls: list[tuple[int, ...]] = field(default_factory=list)
     names: tuple[str, ...] = ("red", "green")

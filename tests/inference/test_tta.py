@@ -31,6 +31,7 @@ class Fixed:
     map_strides: tuple[int, ...] | None = (8, 16)
     num_rows: int = 0
     max_batch: int | None = 1
+    imgsz: int | None = None
     names: tuple[str, ...] = ("red", "green")
     num_classes: int = 2
     stride: int = 16

@@ -32,6 +32,7 @@ class Metadata:
         decoding: for raw maps; None if decoded predictions come out.
         map_strides: pixels per cell of each output map, in the order of the boxes; None if the file does not say.
         weights: name of the file that was exported.
+        imgsz: side of the images that it was trained on, pixels; None if the file does not say.
     """
 
     names: tuple[str, ...]
@@ -43,6 +44,7 @@ class Metadata:
     decoding: Decoding | None = None
     map_strides: tuple[int, ...] | None = None
     weights: str = ""
+    imgsz: int | None = None
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values, with the versions of the format and of Onelook."""
@@ -96,6 +98,7 @@ def _checked(content: Mapping[str, Any]) -> Metadata:
     if frame_hw is not None and any(side % stride for side in frame_hw):
         raise ValueError(f"`frame_hw` {frame_hw} is no multiple of the stride {stride}")
     thresholds, decoding, map_strides = content["thresholds"], content["decoding"], content.get("map_strides")
+    imgsz = content.get("imgsz")
     return Metadata(
         names=tuple(names),
         stride=stride,
@@ -106,6 +109,7 @@ def _checked(content: Mapping[str, Any]) -> Metadata:
         decoding=None if decoding is None else _decoding(decoding),
         map_strides=None if map_strides is None else tuple(_whole("map_strides", one, 1024) for one in map_strides),
         weights=str(content["weights"]),
+        imgsz=None if imgsz is None else _whole("imgsz", imgsz, 2**14),
     )
 
 

@@ -44,6 +44,7 @@ class ExportedModel:
         self.max_batch = metadata.batch
         self.thresholds = metadata.thresholds
         self._run = run
+        self.imgsz = metadata.imgsz
         self._label = label
 
     def predict(self, images: Tensor) -> Tensor:

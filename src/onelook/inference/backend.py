@@ -5,6 +5,8 @@ Letters: B images, H, W pixels, N boxes of an image, K classes.
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -14,6 +16,8 @@ from torch import Tensor
 from onelook.errors import SettingsError
 from onelook.models.detector import DetectionModel
 from onelook.models.fuse import fuse, halved
+
+DEFAULT_IMGSZ = 640
 
 
 @dataclass(frozen=True)
@@ -34,7 +38,7 @@ class Thresholds:
 
 
 class Backend(Protocol):
-    """A detector that runs: images in, decoded boxes and scores out."""
+    """A detector that runs: images in, decoded boxes and scores out. Threads may share it."""
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -72,6 +76,11 @@ class Backend(Protocol):
         ...
 
     @property
+    def imgsz(self) -> int | None:
+        """Side of the images that the model was trained on, pixels; None if that is unknown."""
+        ...
+
+    @property
     def thresholds(self) -> Thresholds | None:
         """The suppression that is done inside; None if all boxes come out, as they do from a network."""
         ...
@@ -105,6 +114,7 @@ class TorchBackend:
         self.device = device or next(model.parameters()).device
         self.frame_hw: tuple[int, int] | None = None
         self.max_batch: int | None = None
+        self.imgsz: int | None = model.imgsz
         self.thresholds: Thresholds | None = None
         if half and self.device.type == "cpu":
             raise SettingsError("setting `half` needs a GPU, the device is `cpu`", hint="drop `half`")
@@ -123,6 +133,20 @@ def predict_all(backend: Backend, images: Tensor) -> Tensor:
     """Decoded predictions of any number of images, as many at a time as the back end takes; see `Backend.predict`."""
     parts = torch.split(images, backend.max_batch or max(len(images), 1))
     return torch.cat([backend.predict(part) for part in parts]) if len(parts) > 1 else backend.predict(images)
+
+
+def usual_hw(detectors: Sequence[DetectionModel | Backend]) -> tuple[int, int]:
+    """Height and width that images are fitted into if nobody asks for others, pixels.
+
+    The only ones that an exported model takes; else the size of training, 640 if it is unknown, rounded up to the
+    stride. Of several detectors the largest.
+    """
+    fixed = [one.frame_hw for one in detectors if not isinstance(one, DetectionModel) and one.frame_hw is not None]
+    if fixed:
+        return fixed[0]
+    stride = math.lcm(*(one.max_stride if isinstance(one, DetectionModel) else one.stride for one in detectors))
+    side = -(-max(one.imgsz or DEFAULT_IMGSZ for one in detectors) // stride) * stride
+    return side, side
 
 
 def check_thresholds(backend: Backend, asked: Thresholds) -> None:

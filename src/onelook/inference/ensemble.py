@@ -54,6 +54,7 @@ class Ensemble:
         self.device = first.device
         self.frame_hw: tuple[int, int] | None = next(iter(sizes), None)
         self.max_batch: int | None = None
+        self.imgsz: int | None = max((one.imgsz for one in self._members if one.imgsz), default=None)
         self.thresholds: Thresholds | None = None
 
     def predict(self, images: Tensor) -> Tensor:

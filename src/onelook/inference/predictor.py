@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -17,7 +17,7 @@ from onelook.data.augment.resize import put_into_frame, shrunk
 from onelook.errors import SettingsError
 from onelook.geometry.letterbox import Letterbox, letterbox
 from onelook.geometry.nms import non_max_suppression
-from onelook.inference.backend import Backend, Thresholds, check_thresholds, predict_all
+from onelook.inference.backend import DEFAULT_IMGSZ, Backend, Thresholds, check_thresholds, predict_all, usual_hw
 from onelook.inference.ensemble import assembled
 from onelook.inference.evaluator import prepare_images, to_original
 from onelook.inference.image_inputs import check_image
@@ -34,6 +34,7 @@ class PredictionSettings:
 
     Attributes:
         imgsz: one side, or height and width, that images are fitted into, pixels; multiples of the model's stride.
+            None takes what suits the model, see `usual_hw`; a predictor's own settings have that.
         conf_thres: least score.
         iou_thres: overlap above which the weaker of two boxes of a class is dropped.
         max_det: most detections per image.
@@ -43,7 +44,7 @@ class PredictionSettings:
         augment: look at each image in three ways, smaller and mirrored: slower, and better at small objects.
     """
 
-    imgsz: int | tuple[int, int] = 640
+    imgsz: int | tuple[int, int] | None = None
     conf_thres: float = 0.25
     iou_thres: float = 0.45
     max_det: int = 1000
@@ -55,7 +56,8 @@ class PredictionSettings:
     @property
     def frame_hw(self) -> tuple[int, int]:
         """Height and width of the largest frame, pixels."""
-        return (self.imgsz, self.imgsz) if isinstance(self.imgsz, int) else self.imgsz
+        imgsz = DEFAULT_IMGSZ if self.imgsz is None else self.imgsz
+        return (imgsz, imgsz) if isinstance(imgsz, int) else imgsz
 
 
 class Predictor:
@@ -88,6 +90,8 @@ class Predictor:
         models = model if isinstance(model, Sequence) else [model]
         half, augment = self.settings.half, self.settings.augment
         self._backend = assembled(models, device=device, half=half, augment=augment, labels=labels)
+        if self.settings.imgsz is None:
+            self.settings = replace(self.settings, imgsz=usual_hw([self._backend]))
         self.names: tuple[str, ...] = self._backend.names
         self._check()
 

@@ -68,6 +68,7 @@ class AugmentedDetector:
         self.device = detector.device
         self.frame_hw: tuple[int, int] | None = None
         self.max_batch: int | None = None
+        self.imgsz = detector.imgsz
         self.thresholds: Thresholds | None = None
 
     @torch.inference_mode()

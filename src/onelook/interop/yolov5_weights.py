@@ -24,6 +24,7 @@ from onelook.models.detector import create_model
 SUFFIXES = (".pt", ".pth")
 DETECTORS = ("models.yolo.Model", "models.yolo.DetectionModel")
 MAX_SMALL_MEMBER = 64
+MAX_IMGSZ = 1 << 14
 _OTHER_MODELS = {
     "models.yolo.SegmentationModel": "a segmentation model",
     "models.yolo.ClassificationModel": "a classification model",
@@ -44,6 +45,7 @@ class YoloV5Weights:
         part: `ema` or `model`, the entry of the file they come from.
         epoch: last finished epoch; -1 if the file is stripped.
         date: when the file was written, as it says; empty if it does not.
+        imgsz: side of the images that it was trained on, pixels; None if the file does not say (before 6.2).
     """
 
     definition: dict[str, Any]
@@ -52,6 +54,7 @@ class YoloV5Weights:
     part: str
     epoch: int
     date: str
+    imgsz: int | None = None
 
 
 def read_yolov5(path: Path) -> YoloV5Weights:
@@ -99,7 +102,14 @@ def _read(members: ZipMembers) -> YoloV5Weights:
         part=part,
         epoch=epoch if type(epoch) is int else -1,
         date=printable(date[:40]) if isinstance(date, str) else "",
+        imgsz=_training_size(content.get("opt")),
     )
+
+
+def _training_size(options: Any) -> int | None:
+    """The `imgsz` among the options of the training."""
+    imgsz = options.get("imgsz") if isinstance(options, dict) else None
+    return imgsz if type(imgsz) is int and 0 < imgsz <= MAX_IMGSZ else None
 
 
 def pickle_folder(members: ZipMembers) -> str:

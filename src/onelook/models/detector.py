@@ -40,6 +40,7 @@ class DetectionModel(nn.Module):
         definition: the table as a plain dictionary, overrides included; builds the same model again.
         names: K class names.
         stride_px: pixels per cell of each output map.
+        imgsz: side of the images that it was trained on, pixels; None if that is unknown.
     """
 
     def __init__(
@@ -55,6 +56,7 @@ class DetectionModel(nn.Module):
         self.definition: dict[str, Any] = copy.deepcopy(definition.as_dict())
         self.names = names
         self.stride_px: tuple[int, ...] = ()
+        self.imgsz: int | None = None
         self._released = last_uses(plans)
 
     @property

@@ -24,10 +24,11 @@ from onelook.doctor.suspicions import Suspicion
 from onelook.errors import DataError, RunFolderError
 from onelook.files.atomic import write_text_atomic
 from onelook.files.cache_folder import default_cache_folder
+from onelook.inference.backend import DEFAULT_IMGSZ
 from onelook.models.detector import create_model
 from onelook.processes.stop_signal import StopSignal
 from onelook.recipes.fix import write_fixed
-from onelook.recipes.suspects import exhibits_of, find_suspicions, suspicion_findings
+from onelook.recipes.suspects import exhibits_of, find_suspicions, open_judge, suspicion_findings
 from onelook.reports.check_page import check_page
 from onelook.settings.build import build_settings
 from onelook.settings.check import CheckSettings
@@ -118,9 +119,11 @@ def check(given: Mapping[str, Any], *, file: Path | None = None) -> CheckResult:
         }
         unlabelled = {split: _unlabelled(spec, split, scan) for split, scan in scans.items()}
         model, anchors_px = _anchors(settings, len(spec.names))
-        question = DiagnosisOptions(spec.path, spec.names, settings.imgsz, settings.near, model, anchors_px)
+        judge = open_judge(settings, spec) if settings.weights else None
+        imgsz = settings.imgsz or (DEFAULT_IMGSZ if judge is None else max(judge.settings.frame_hw))
+        question = DiagnosisOptions(spec.path, spec.names, imgsz, settings.near, model, anchors_px)
         diagnosis = diagnose(scans, looks, {split: one.images for split, one in unlabelled.items()}, question)
-        suspicions = find_suspicions(settings, spec, scans, stop) if settings.weights else []
+        suspicions = [] if judge is None else find_suspicions(judge, scans, settings.suspicions, stop)
         diagnosis = diagnosis.with_more(suspicion_findings(suspicions, scans, spec.names))
         if settings.fix:
             fixed = write_fixed(Path(settings.fix), scans, diagnosis.findings, spec.names, work=work)

@@ -15,7 +15,7 @@ from onelook.exports.metadata import Metadata
 from onelook.exports.opening import load_runnable
 from onelook.exports.parity import compare, shapes_for
 from onelook.exports.plan import ExportPlan
-from onelook.inference.backend import Thresholds, TorchBackend
+from onelook.inference.backend import Thresholds, TorchBackend, usual_hw
 from onelook.models.detector import DetectionModel
 from onelook.models.fuse import fuse
 from onelook.processes.stop_signal import StopSignal
@@ -143,11 +143,13 @@ def target_of(settings: ExportSettings, kind: Format) -> Path:
 
 
 def frame_of(imgsz: list[int], model: DetectionModel) -> tuple[int, int]:
-    """Height and width, pixels.
+    """Height and width, pixels; those of training if none are given.
 
     Raises:
         SettingsError: they are no multiples of the model's stride.
     """
+    if not imgsz:
+        return usual_hw([model])
     height, width = imgsz[0], imgsz[-1]
     stride = model.max_stride
     if any(side < stride or side % stride for side in (height, width)):
@@ -223,6 +225,7 @@ class ExportWork:
             decoding=self.model.head.decoding() if name == "ncnn" else None,
             map_strides=self.model.stride_px,
             weights=settings.weights.name,
+            imgsz=self.model.imgsz,
         )
         return ExportPlan(
             model=self.model,

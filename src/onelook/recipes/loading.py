@@ -167,6 +167,7 @@ def validation_batches(
     index: DatasetIndex,
     settings: ValidateSettings,
     *,
+    imgsz: int,
     stride: int,
     device: torch.device,
     frame_hw: tuple[int, int] | None = None,
@@ -175,11 +176,11 @@ def validation_batches(
 ) -> Iterable[Batch]:
     """The batches of one stand-alone validation; process `rank` of `world_size` gets every `world_size`-th.
 
-    Frames are multiples of `stride`, or all of the size `frame_hw`, pixels.
+    The longest side of an image becomes `imgsz`; frames are multiples of `stride`, or all of size `frame_hw`, pixels.
     """
     dataset = ValidationDataset(
         index,
-        imgsz=settings.imgsz,
+        imgsz=imgsz,
         batch_size=settings.batch_size,
         stride=stride,
         frame_hw=frame_hw,

@@ -10,7 +10,7 @@ from onelook.settings.serve import ServeSettings
 def prediction_settings(settings: DetectSettings | ServeSettings) -> PredictionSettings:
     """The part of the settings that the predictor needs; a service never looks at an image in three ways."""
     return PredictionSettings(
-        imgsz=(settings.imgsz[0], settings.imgsz[-1]),
+        imgsz=(settings.imgsz[0], settings.imgsz[-1]) if settings.imgsz else None,
         conf_thres=settings.conf_thres,
         iou_thres=settings.iou_thres,
         max_det=settings.max_det,

@@ -31,13 +31,12 @@ BATCH = 8
 MAX_EXHIBITS = 60
 
 
-def find_suspicions(settings: CheckSettings, spec: DatasetSpec, scans: Scans, stop: StopSignal) -> list[Suspicion]:
-    """What the detector contradicts in all splits, the strongest contradictions first, as many as are asked for.
+def open_judge(settings: CheckSettings, spec: DatasetSpec) -> Predictor:
+    """The detector that judges the labels.
 
     Raises:
         CheckpointError: the weights cannot be used.
         SettingsError: they have other classes, or need another size of images.
-        StopRequested: `stop` was set.
     """
     predictor = Predictor(
         load_runnable(Path(settings.weights), settings.device),
@@ -49,8 +48,17 @@ def find_suspicions(settings: CheckSettings, spec: DatasetSpec, scans: Scans, st
             f"`{printable(spec.path)}` has {', '.join(spec.names[:10])}",
             hint="take weights that were trained on these classes, in this order",
         )
-    compared = [one for split in scans for one in _compared(predictor, scans, split, stop)]
-    return suspicions(compared, len(spec.names))[: settings.suspicions]
+    return predictor
+
+
+def find_suspicions(judge: Predictor, scans: Scans, most: int, stop: StopSignal) -> list[Suspicion]:
+    """What the detector contradicts in all splits, the strongest contradictions first, at most `most`.
+
+    Raises:
+        StopRequested: `stop` was set.
+    """
+    compared = [one for split in scans for one in _compared(judge, scans, split, stop)]
+    return suspicions(compared, len(judge.names))[:most]
 
 
 def suspicion_findings(found: Sequence[Suspicion], scans: Scans, names: Sequence[str]) -> list[Finding]:

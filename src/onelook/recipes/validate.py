@@ -15,6 +15,7 @@ import numpy as np
 
 from onelook.exports.opening import load_runnable
 from onelook.files.atomic import write_bytes_atomic, write_text_atomic
+from onelook.inference.backend import usual_hw
 from onelook.inference.evaluator import Evaluation
 from onelook.processes.process_group import joined_group, reasons_given
 from onelook.processes.stop_signal import StopSignal
@@ -72,6 +73,8 @@ def validate(given: Mapping[str, Any], *, file: Path | None = None) -> ValidateR
     settings = build_settings(ValidateSettings, given, file=file)
     with StopSignal() as stop, joined_group(stop) as group, reasons_given(group):
         models = [load_runnable(path, settings.device, local_rank=group.local_rank) for path in settings.weights]
+        if settings.imgsz is None:
+            settings = settings.model_copy(update={"imgsz": max(usual_hw(models))})
         series = each_alone(models, settings) if settings.is_series else []
         validated: list[Runnable] = [*series] or [as_one(models, settings)]
         for model in validated:
@@ -87,7 +90,7 @@ def validate(given: Mapping[str, Any], *, file: Path | None = None) -> ValidateR
         if series:
             measurements, evaluation = measure_series(passes, series, run)
         else:
-            measurements, evaluation = (), passes.run(validated[0], imgsz=settings.imgsz)
+            measurements, evaluation = (), passes.run(validated[0], imgsz=settings.sizes[0])
     if group.is_first:
         _write(run, passes.index, evaluation, splits, settings)
     return ValidateResult(evaluation.metrics, evaluation, splits.names, run.path, measurements)

@@ -59,13 +59,14 @@ class ValidationPass:
         Raises:
             StopRequested: `stop` was set.
         """
-        settings, group, index = self.settings.model_copy(update={"imgsz": imgsz}), self.group, self.index
+        settings, group, index = self.settings, self.group, self.index
         intake = intake_of(model)
         evaluator = Evaluator(
             index,
             lambda: validation_batches(
                 index,
                 settings,
+                imgsz=imgsz,
                 stride=intake.stride,
                 device=intake.device,
                 frame_hw=intake.frame_hw,

@@ -24,8 +24,9 @@ class BenchmarkSettings(BaseModel):
     """Some of onnx, openvino, torchscript, ncnn, executorch, coreml, litert, tensorrt; PyTorch is always there."""
     data: str = Field("")
     """Dataset YAML on whose val split mAP is measured; empty measures none."""
-    imgsz: list[int] = Field([640], min_length=1, max_length=2, json_schema_extra=IMGSZ_ALIASES)
-    """Size of the images, pixels: one side, or height and width; multiples of the model's stride."""
+    imgsz: list[int] = Field([], max_length=2, json_schema_extra=IMGSZ_ALIASES)
+    """Size of the images, pixels: one side, or height and width; multiples of the model's stride. None given means the
+    size of training."""
     batch_size: int = Field(1, ge=1)
     """Images of a call."""
     half: bool = Field(False)

@@ -17,8 +17,9 @@ class CheckSettings(BaseModel):
 
     data: Path
     """Dataset, by its YAML or in a layout that is known; all its splits are looked at."""
-    imgsz: int = Field(640, ge=32, json_schema_extra=IMGSZ_ALIASES)
-    """Size at which training will see the images, pixels: objects too small for it are told of."""
+    imgsz: int | None = Field(None, ge=32, json_schema_extra=IMGSZ_ALIASES)
+    """Size at which training will see the images, pixels: objects too small for it are reported. None given means that
+    of the training of `weights`, or 640."""
     strict: bool = Field(False)
     """Fail if there is any error or warning, so that a script can tell by the exit code."""
     allow_unlabelled: bool = Field(False)

@@ -19,8 +19,9 @@ class DetectSettings(BaseModel):
     """Checkpoint to use, .safetensors or .pt of YOLOv5, or an exported model; several are an ensemble."""
     source: list[str] = Field(min_length=1)
     """Files, folders, "patterns", .txt lists and web files to look at; or cameras, streams, screens, .streams lists."""
-    imgsz: list[int] = Field([640], min_length=1, max_length=2, json_schema_extra=IMGSZ_ALIASES)
-    """Size that images are fitted into, pixels: one side, or height and width; multiples of the model's stride."""
+    imgsz: list[int] = Field([], max_length=2, json_schema_extra=IMGSZ_ALIASES)
+    """Size that images are fitted into, pixels: one side, or height and width; multiples of the model's stride. None
+    given means the size of training, or the only size of an exported model."""
     batch_size: int = Field(8, ge=1)
     """Images of the same shape that go through the network together; changes the speed only."""
     conf_thres: float = Field(0.25, ge=0, le=1)

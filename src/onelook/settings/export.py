@@ -60,8 +60,9 @@ class ExportSettings(BaseModel):
     """One or several of onnx, openvino, torchscript, ncnn, executorch, coreml, litert, tensorrt."""
     data: str = Field("")
     """Dataset YAML: mAP before and after is compared on its val split; int8 measures ranges on its train split."""
-    imgsz: list[int] = Field([640], min_length=1, max_length=2, json_schema_extra=IMGSZ_ALIASES)
-    """Size of the images, pixels: one side, or height and width; multiples of the model's stride."""
+    imgsz: list[int] = Field([], max_length=2, json_schema_extra=IMGSZ_ALIASES)
+    """Size of the images, pixels: one side, or height and width; multiples of the model's stride. None given means the
+    size of training."""
     batch_size: int = Field(1, ge=1)
     """Images of a call; with dynamic, any number can be given."""
     dynamic: bool = Field(False)

@@ -22,8 +22,9 @@ class ServeSettings(BaseModel):
     """Port to listen at; 0 takes a free one."""
     allowed_hosts: list[str] = Field([])
     """Names by which the service may be asked; none given means those of this machine, or all if `host` is public."""
-    imgsz: list[int] = Field([640], min_length=1, max_length=2, json_schema_extra=IMGSZ_ALIASES)
-    """Size that images are fitted into, pixels: one side, or height and width; multiples of the model's stride."""
+    imgsz: list[int] = Field([], max_length=2, json_schema_extra=IMGSZ_ALIASES)
+    """Size that images are fitted into, pixels: one side, or height and width; multiples of the model's stride. None
+    given means the size of training, or the only size of an exported model."""
     conf_thres: float = Field(0.25, ge=0, le=1)
     """Least score of a detection; a request may ask for a larger one."""
     iou_thres: float = Field(0.45, ge=0, le=1)

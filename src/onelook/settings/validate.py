@@ -33,8 +33,9 @@ class ValidateSettings(BaseModel):
     study: precision and time for image sizes from 256 to imgsz (1536 unless given) in steps of 128."""
     batch_size: int = Field(32, ge=1)
     """Images per batch; changes the speed and, by the padding of the images, the last digits of the results."""
-    imgsz: int = Field(640, ge=32, multiple_of=32, json_schema_extra=IMGSZ_ALIASES)
-    """Longest side of the images, pixels; a multiple of the model's largest stride."""
+    imgsz: int | None = Field(None, ge=32, multiple_of=32, json_schema_extra=IMGSZ_ALIASES)
+    """Longest side of the images, pixels; a multiple of the model's largest stride. None given means the size of
+    training, or that of an exported model."""
     conf_thres: float = Field(0.001, ge=0, le=1)
     """Least score of a detection; anything above 0.001 lowers the metrics."""
     iou_thres: float = Field(0.6, ge=0, le=1)
@@ -89,6 +90,7 @@ class ValidateSettings(BaseModel):
     @property
     def sizes(self) -> tuple[int, ...]:
         """Longest sides of the images, pixels, one for each measurement of a model."""
+        assert self.imgsz is not None, "the size of training is put in its place when the weights are read"
         return tuple(range(STUDY_SIZE, self.imgsz + 1, STUDY_STEP)) if self.task == "study" else (self.imgsz,)
 
     @model_validator(mode="before")
@@ -110,7 +112,7 @@ class ValidateSettings(BaseModel):
             raise SettingsError(
                 f"task `{self.task}` measures times, which several processes would disturb", hint="use one device"
             )
-        if self.task == "study" and (self.imgsz < STUDY_SIZE or (self.imgsz - STUDY_SIZE) % STUDY_STEP):
+        if self.task == "study" and self.imgsz and (self.imgsz < STUDY_SIZE or (self.imgsz - STUDY_SIZE) % STUDY_STEP):
             raise SettingsError(
                 f"setting `imgsz` is {self.imgsz}; a study ends at {STUDY_SIZE} or some steps of {STUDY_STEP} above it",
                 hint=f"use {max(STUDY_SIZE, self.imgsz - (self.imgsz - STUDY_SIZE) % STUDY_STEP)}",

@@ -32,6 +32,7 @@ DEFAULT_MODEL = "yolov5s"
 METADATA_KEY = "onelook"
 """Under which an exported ONNX file of ours says what it is."""
 
+MAX_IMGSZ = 1 << 14  # what a file says beyond that is no size of training
 PROGRAMS = (".onnx", ".engine", ".torchscript", ".pt2")
 
 
@@ -64,6 +65,7 @@ class Weights:
         tensors: its whole state, name -> tensor.
         is_fused: batch-norms are folded into the convolutions; a training finds new ones first, see `inflated`.
         origin: where they come from; None if an older checkpoint does not say.
+        imgsz: side of the images that it was trained on, pixels; None if the file does not say.
     """
 
     definition: dict[str, Any]
@@ -71,6 +73,7 @@ class Weights:
     tensors: dict[str, Tensor]
     is_fused: bool = False
     origin: Origin | None = None
+    imgsz: int | None = None
 
 
 def read_weights(path: Path) -> Weights:
@@ -89,7 +92,7 @@ def read_weights(path: Path) -> Weights:
         if yolox is not None:
             return _of_yolox(yolox)
         foreign = read_yolov5(path)
-        return Weights(foreign.definition, foreign.names, foreign.tensors, origin=YOLOV5)
+        return Weights(foreign.definition, foreign.names, foreign.tensors, origin=YOLOV5, imgsz=foreign.imgsz)
     if is_foreign_onnx(path):
         return _of_yolox(read_yolox_onnx(path))
     if suffix in PROGRAMS:
@@ -214,6 +217,7 @@ def _built(weights: Weights) -> DetectionModel:
     if weights.is_fused:
         model = fuse(model)
     model.load_state_dict(weights.tensors)
+    model.imgsz = weights.imgsz
     return model
 
 
@@ -226,4 +230,11 @@ def _weights_of(checkpoint: Checkpoint, prefix: str, path: Path) -> Weights:
     if not tensors:
         raise CheckpointError(f"checkpoint `{path}` holds no tensors called `{prefix}...`")
     is_fused, origin = bool(document.get("is_fused", False)), origin_of(document.get("origin"))
-    return Weights(document["definition"], tuple(document["names"]), tensors, is_fused, origin)
+    imgsz = _training_size(document.get("settings"))
+    return Weights(document["definition"], tuple(document["names"]), tensors, is_fused, origin, imgsz)
+
+
+def _training_size(settings: Any) -> int | None:
+    """The `imgsz` among the settings of a run."""
+    imgsz = settings.get("imgsz") if isinstance(settings, dict) else None
+    return imgsz if type(imgsz) is int and 0 < imgsz <= MAX_IMGSZ else None

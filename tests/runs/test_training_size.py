@@ -1,0 +1,83 @@
+"""A model is looked with at the size that it was trained at, wherever no size is given."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+from command_runs import ProcessGroup, run
+from option_runs import Trace
+
+import onelook
+from onelook.exports.onnx import open_onnx
+from onelook.recipes.serve import serving
+
+CPU = {"device": "cpu"}
+
+
+def sides_in(trace: Trace) -> set[int]:
+    """Longest sides of what went into the network."""
+    return {max(shape[2:]) for shape in trace.inputs}
+
+
+def test_detect_and_load_look_at_the_size_of_training(group: ProcessGroup) -> None:
+    trace = Trace()
+    with trace.watching():
+        onelook.detect(group.weights, group.image("test"), nosave=True, **CPU)
+        detector = onelook.load(group.weights, **CPU)
+        detector(group.image("test"))
+    assert sides_in(trace) == {64} and detector.settings.frame_hw == (64, 64)
+    assert onelook.load(group.weights, imgsz=96, **CPU).settings.frame_hw == (96, 96)
+
+
+def test_val_measures_at_the_size_of_training(group: ProcessGroup, capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["val", "--data", str(group.yaml), "--weights", str(group.weights), "--workers", "0", "--device", "cpu"]
+    tables = []
+    for more in ([], ["--imgsz", "64"], ["--imgsz", "128"]):
+        trace = Trace()
+        with trace.watching():
+            assert run([*words, "--noplots", *more], capsys).code == 0
+        tables.append(sides_in(trace))
+    assert tables[0] == tables[1] != tables[2]
+
+
+def test_the_service_looks_at_the_size_of_training(group: ProcessGroup) -> None:
+    with serving({"weights": group.weights, "port": 0, **CPU}) as service:
+        assert service.model.imgsz == (64, 64)
+
+
+@pytest.mark.parametrize("dynamic", [False, True])
+def test_exports_and_what_runs_them_have_the_size_of_training(group: ProcessGroup, dynamic: bool) -> None:
+    weights = Path(shutil.copy(group.weights, group.work / "best.safetensors"))
+    (made,) = onelook.export(weights, format="torchscript", dynamic=dynamic, **CPU).exports
+    assert onelook.load(made.path, **CPU).settings.frame_hw == (64, 64)
+    result = onelook.validate(made.path, group.yaml, noplots=True, workers=0, **CPU)
+    expected = onelook.validate(made.path, group.yaml, imgsz=64, noplots=True, workers=0, **CPU)
+    assert result.metrics.map50_95 == expected.metrics.map50_95
+
+
+def test_an_export_for_another_size_is_used_at_that_size(group: ProcessGroup) -> None:
+    weights = Path(shutil.copy(group.weights, group.work / "best.safetensors"))
+    (made,) = onelook.export(weights, format="torchscript", imgsz=[32, 96], **CPU).exports
+    assert onelook.load(made.path, **CPU).settings.frame_hw == (32, 96)
+
+
+def test_benchmark_and_check_take_the_size_of_training(group: ProcessGroup) -> None:
+    weights = Path(shutil.copy(group.weights, group.work / "best.safetensors"))
+    result = onelook.benchmark(weights, format="onnx", rounds=1, **CPU)
+    assert open_onnx(result.run_folder / "best.onnx", torch.device("cpu")).frame_hw == (64, 64)
+    trace = Trace()
+    with trace.watching():
+        checked = onelook.check(group.yaml, weights=group.weights, **CPU)
+    assert sides_in(trace) == {64} and checked.diagnosis.imgsz == 64
+    assert onelook.check(group.yaml).diagnosis.imgsz == 640
+
+
+def test_files_made_of_a_checkpoint_keep_the_size(group: ProcessGroup) -> None:
+    weights = Path(shutil.copy(group.weights, group.work / "best.safetensors"))
+    apart = onelook.convert(weights, ema_only=True).path
+    result = onelook.detect(weights, group.image("test"), update=True, nosave=True, **CPU)
+    for path in (apart, *result.inference_files):
+        assert onelook.load(path, **CPU).settings.frame_hw == (64, 64)
