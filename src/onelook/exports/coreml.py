@@ -13,7 +13,7 @@ from onelook.exports.metadata import read_metadata
 from onelook.exports.onnx import INPUT, OUTPUT, damaged
 from onelook.exports.plan import ExportPlan, Images, Predictions
 from onelook.exports.quiet import quietly
-from onelook.exports.running import ExportedModel
+from onelook.exports.running import ExportedModel, one_at_a_time
 
 METADATA_KEY = "onelook"
 
@@ -57,4 +57,4 @@ def open_coreml(package: Path, device: torch.device) -> ExportedModel:
     def run(images: Images) -> Images:
         return np.asarray(model.predict({INPUT: images})[OUTPUT], np.float32)
 
-    return ExportedModel(metadata, run, label=package.name)
+    return ExportedModel(metadata, one_at_a_time(run), label=package.name)

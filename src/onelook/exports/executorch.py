@@ -11,7 +11,7 @@ from onelook.exports.folder import file_of, read_folder_metadata, require_cpu, w
 from onelook.exports.onnx import MAX_BYTES, damaged
 from onelook.exports.plan import ExportPlan, Images, Predictions
 from onelook.exports.quiet import quietly
-from onelook.exports.running import ExportedModel
+from onelook.exports.running import ExportedModel, one_at_a_time
 from onelook.files.atomic import write_bytes_atomic
 from onelook.files.bounded import read_bounded
 
@@ -52,4 +52,4 @@ def open_executorch(folder: Path, device: torch.device) -> ExportedModel:
     def run(images: Images) -> Images:  # through the program: its memory must outlive the method
         return np.asarray(program.load_method("forward").execute([torch.from_numpy(images)])[0].numpy())
 
-    return ExportedModel(metadata, run, label=folder.name)
+    return ExportedModel(metadata, one_at_a_time(run), label=folder.name)

@@ -11,7 +11,7 @@ from onelook.exports.folder import file_of, read_folder_metadata, require_cpu, w
 from onelook.exports.onnx import MAX_BYTES, damaged
 from onelook.exports.plan import ExportPlan, Images, Predictions
 from onelook.exports.quiet import quietly
-from onelook.exports.running import ExportedModel
+from onelook.exports.running import ExportedModel, one_at_a_time
 from onelook.files.bounded import read_bounded
 
 MODEL = "model.tflite"
@@ -51,4 +51,4 @@ def open_litert(folder: Path, device: torch.device) -> ExportedModel:
         interpreter.invoke()
         return np.asarray(interpreter.get_tensor(target))
 
-    return ExportedModel(metadata, run, label=folder.name)
+    return ExportedModel(metadata, one_at_a_time(run), label=folder.name)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import threading
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -50,8 +51,12 @@ def open_openvino(folder: Path, device: torch.device) -> ExportedModel:
     except RuntimeError as problem:
         raise damaged(folder, problem) from problem
 
+    own = threading.local()  # a request holds its images and its answer: threads that shared one would swap theirs
+
     def run(images: Images) -> Images:
-        return np.asarray(compiled(images)[0])
+        if not hasattr(own, "request"):
+            own.request = compiled.create_infer_request()
+        return np.array(own.request.infer([images])[0])
 
     return ExportedModel(metadata, run, label=folder.name)
 

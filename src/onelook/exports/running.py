@@ -5,6 +5,7 @@ Letters: B images, H, W pixels, N boxes of an image, K classes, A anchors per ce
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Sequence
 
 import numpy as np
@@ -24,12 +25,13 @@ RUN_ERRORS = (RuntimeError, ValueError, LookupError, TypeError)
 
 
 class ExportedModel:
-    """A `Backend` around a run time.
+    """A `Backend` around a run time; threads may share it.
 
     Args:
         metadata: of the file.
         run: images, contiguous and in main memory, to the first output: predictions (B, N, 5 + K), or detections
-            (B, n, 6) if there is suppression inside, or, with `metadata.decoding`, the raw maps as a list.
+            (B, n, 6) if there is suppression inside, or, with `metadata.decoding`, the raw maps as a list. Several
+            threads may call it at the same time: see `one_at_a_time`.
         label: the file, for messages.
     """
 
@@ -42,9 +44,9 @@ class ExportedModel:
         self.device = CPU
         self.frame_hw = metadata.frame_hw
         self.max_batch = metadata.batch
+        self.imgsz = metadata.imgsz
         self.thresholds = metadata.thresholds
         self._run = run
-        self.imgsz = metadata.imgsz
         self._label = label
 
     def predict(self, images: Tensor) -> Tensor:
@@ -78,6 +80,17 @@ class ExportedModel:
         if table.ndim != 3 or table.shape[2] != width or len(table) != len(images):
             raise ValueError(f"it gives {tuple(table.shape)}, expected {len(images)} x boxes x {width}")
         return table if self.thresholds is None else as_predictions(table, self.num_classes)
+
+
+def one_at_a_time(run: Callable[[Images], Images]) -> Callable[[Images], Images]:
+    """`run`, for a run time that keeps images and answers in one place: threads wait for each other."""
+    lock = threading.Lock()
+
+    def run_alone(images: Images) -> Images:
+        with lock:
+            return run(images)
+
+    return run_alone
 
 
 def predictions_of(flat_maps: Sequence[Images], decoding: Decoding, num_classes: int) -> Tensor:

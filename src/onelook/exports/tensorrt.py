@@ -12,7 +12,7 @@ from onelook.errors import DeviceError, ModelError
 from onelook.exports.folder import file_of, read_folder_metadata, write_folder_metadata
 from onelook.exports.onnx import INPUT, MAX_BYTES, OUTPUT, build_onnx, damaged
 from onelook.exports.plan import ExportPlan, Images
-from onelook.exports.running import ExportedModel
+from onelook.exports.running import ExportedModel, one_at_a_time
 from onelook.exports.trusted_programs import refuse_others, remember
 from onelook.files.atomic import write_bytes_atomic
 from onelook.files.bounded import read_bounded
@@ -71,7 +71,7 @@ def open_tensorrt(folder: Path, device: torch.device) -> ExportedModel:
         if engine is None:
             raise damaged(folder, ValueError("TensorRT refuses it; engines suit one kind of GPU and one version"))
         context = engine.create_execution_context()
-    return ExportedModel(metadata, _TensorRtRun(engine, context, device), label=folder.name)
+    return ExportedModel(metadata, one_at_a_time(_TensorRtRun(engine, context, device)), label=folder.name)
 
 
 class _TensorRtRun:
