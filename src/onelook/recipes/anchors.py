@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,6 +11,7 @@ import numpy as np
 
 from onelook.data.scan.rules import ScanOptions
 from onelook.errors import DataError, ModelError, RunFolderError
+from onelook.files.overwriting import refuse_to_replace
 from onelook.models.detector import DetectionModel, create_model
 from onelook.processes.stop_signal import StopSignal
 from onelook.recipes.splits import read_splits
@@ -46,6 +47,7 @@ class AnchorStudy:
         sizes_px: (M, 2) width, height of the training labels at the training size.
         current: the anchors of the model and how well they suit the labels.
         found: the new anchors, rounded to a tenth of a pixel, and how well they suit the labels.
+        images: files of the split, which no plot may replace.
     """
 
     settings: AnchorSettings
@@ -55,6 +57,7 @@ class AnchorStudy:
     sizes_px: Array
     current: AnchorFit
     found: AnchorFit
+    images: Sequence[str] = ()
 
     @property
     def num_small(self) -> int:
@@ -92,7 +95,9 @@ def study_anchors(given: Mapping[str, Any], *, file: Path | None = None) -> Anch
         current, found = _measured(model, sizes_px, settings, stop)
         stop.check()
     are_placeholders = isinstance(model.definition["anchors"], int)
-    return AnchorStudy(settings, label, are_placeholders, model.stride_px, sizes_px, current, found)
+    return AnchorStudy(
+        settings, label, are_placeholders, model.stride_px, sizes_px, current, found, splits.scans["train"].index.paths
+    )
 
 
 def draw_study(study: AnchorStudy) -> Path:
@@ -104,6 +109,7 @@ def draw_study(study: AnchorStudy) -> Path:
     settings, path = study.settings, study.settings.output
     if path.suffix.lower() not in IMAGE_SUFFIXES:
         path /= f"{settings.data.stem}-{settings.imgsz}.png"
+    refuse_to_replace(path, [*filter(None, [settings.data, settings.weights, settings.cfg]), *study.images])
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
     except OSError as problem:

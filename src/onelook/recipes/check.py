@@ -24,6 +24,7 @@ from onelook.doctor.suspicions import Suspicion
 from onelook.errors import DataError, RunFolderError
 from onelook.files.atomic import write_text_atomic
 from onelook.files.cache_folder import default_cache_folder
+from onelook.files.overwriting import refuse_to_replace
 from onelook.inference.backend import DEFAULT_IMGSZ
 from onelook.models.detector import create_model
 from onelook.processes.stop_signal import StopSignal
@@ -163,6 +164,8 @@ def _output_folder(settings: CheckSettings) -> Path | None:
     if not settings.output:
         return None
     folder = Path(settings.output)
+    for name in (JSON_NAME, PAGE_NAME):
+        refuse_to_replace(folder / name, filter(None, [settings.data, settings.weights, settings.cfg]))
     if folder.exists() and not settings.exist_ok:
         raise RunFolderError(f"folder `{folder}` is there already", hint="choose another `--output`, or `--exist-ok`")
     try:

@@ -15,6 +15,7 @@ from onelook.exports.metadata import Metadata
 from onelook.exports.opening import load_runnable
 from onelook.exports.parity import compare, shapes_for
 from onelook.exports.plan import ExportPlan
+from onelook.files.overwriting import refuse_to_replace
 from onelook.inference.backend import Thresholds, TorchBackend, usual_hw
 from onelook.models.detector import DetectionModel
 from onelook.models.fuse import fuse
@@ -132,6 +133,8 @@ def refuse_what_cannot_be_done(settings: ExportSettings) -> None:
                 raise SettingsError(f"format `{name}` cannot follow `{option}`", hint=f"these can: {able}")
         require(name, (*kind.makers, *kind.runners, *(("nncf",) if settings.int8 else ())))
         target = target_of(settings, kind)
+        for written in (target, report_path(target)):
+            refuse_to_replace(written, filter(None, [settings.weights, settings.data]))
         if target.exists() and not settings.exist_ok:
             raise SettingsError(f"`{target}` is there already", hint="add `--exist-ok` to replace it")
 

@@ -16,6 +16,7 @@ from torch import Tensor
 from onelook.data.augment.transforms import check_transforms
 from onelook.data.dataset import ValidationDataset
 from onelook.errors import CheckpointError, SettingsError
+from onelook.files.overwriting import refuse_inputs_inside
 from onelook.models.detector import DetectionModel
 from onelook.processes.device import amp_dtype, select_device
 from onelook.processes.launch_env import launch_id, restarts_so_far
@@ -236,6 +237,9 @@ def _fit_anchors(
 def _new_run(settings: TrainSettings, label: str) -> RunDir:
     name = label if settings.name == "cfg" else settings.name
     started = run_of_launch(settings.project, launch_id()) if restarts_so_far() else None
+    if settings.exist_ok and not started:
+        inputs = [given for given in (settings.weights, settings.data, settings.cfg, settings.hyp) if given]
+        refuse_inputs_inside(settings.project / name, inputs)
     return started or RunDir.create(settings.project, name, exist_ok=settings.exist_ok)
 
 

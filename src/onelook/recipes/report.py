@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from onelook.errors import RunFolderError
 from onelook.files.atomic import write_text_atomic
 from onelook.files.bounded import printable
+from onelook.files.overwriting import refuse_to_replace
 from onelook.reports.report import report_page
 from onelook.reports.run_record import read_run, read_runs
 from onelook.runs.folds_folder import FoldsFolder
@@ -39,6 +40,7 @@ def report(given: Mapping[str, Any], *, file: Path | None = None) -> Path:
     first = RunDir(settings.runs[0])
     usual = first.report if len(runs) == 1 else first.comparison
     path = Path(settings.out) if settings.out else usual
+    refuse_to_replace(path, _files_of(runs, but=(first.report.name, first.comparison.name)))
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         write_text_atomic(path, text)
@@ -48,6 +50,11 @@ def report(given: Mapping[str, Any], *, file: Path | None = None) -> Path:
             hint="choose another place with `--out`",
         ) from problem
     return path
+
+
+def _files_of(runs: Sequence[Path], *, but: Sequence[str]) -> list[Path]:
+    """All files of the runs, apart from those called `but`, the pages written before."""
+    return [file for run in runs for file in run.rglob("*") if file.name not in but]
 
 
 def report_finished_run(run: RunDir) -> None:

@@ -13,8 +13,10 @@ from typing import Any
 
 import numpy as np
 
+from onelook.data.formats.yolo import label_path_of
 from onelook.exports.opening import load_runnable
 from onelook.files.atomic import write_bytes_atomic, write_text_atomic
+from onelook.files.overwriting import refuse_inputs_inside
 from onelook.inference.backend import usual_hw
 from onelook.inference.evaluator import Evaluation
 from onelook.processes.process_group import joined_group, reasons_given
@@ -86,6 +88,9 @@ def validate(given: Mapping[str, Any], *, file: Path | None = None) -> ValidateR
         for model in validated:
             refuse_other_classes(model, splits, settings)
         passes = ValidationPass(settings, splits, group, stop)
+        if settings.exist_ok:
+            inputs = [*settings.weights, settings.data, *passes.index.paths, *map(label_path_of, passes.index.paths)]
+            refuse_inputs_inside(settings.project / settings.name, inputs)
         run = RunDir(Path(group.first(lambda: str(_new_run(settings).path))))
         if series:
             measurements, evaluation = measure_series(passes, series, run)

@@ -1,0 +1,48 @@
+"""Keeps commands from writing over the files that they read."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+from onelook.errors import SettingsError
+from onelook.files.bounded import StrPath, printable
+
+
+def refuse_inputs_inside(folder: Path, inputs: Iterable[StrPath]) -> None:
+    """Refuse to write into a folder that holds anything which is read.
+
+    Args:
+        folder: to be written into; it need not exist.
+        inputs: files and folders that are read.
+
+    Raises:
+        SettingsError: one of them lies in the folder.
+    """
+    target = folder.resolve()
+    clear: set[Path] = set()  # parents that do not lie in the folder: a million images have few
+    for given in inputs:
+        path = Path(given)
+        if path.parent in clear and not path.is_symlink():
+            continue
+        if target in path.resolve().parents:
+            raise SettingsError(
+                f"`{printable(path)}` would be read, and lies in the folder `{printable(folder)}` that is written into",
+                hint="choose another `--project` or `--name`, or leave out `--exist-ok`",
+            )
+        clear.add(path.parent)
+
+
+def refuse_to_replace(target: Path, inputs: Iterable[StrPath]) -> None:
+    """Refuse to write a file that is read.
+
+    Args:
+        target: to be written; it need not exist.
+        inputs: files and folders that are read.
+
+    Raises:
+        SettingsError: it is one of them.
+    """
+    place = target.resolve()
+    if any(Path(given).resolve() == place for given in inputs):
+        raise SettingsError(f"`{printable(target)}` is read, so it cannot be written", hint="choose another place")

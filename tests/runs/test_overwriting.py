@@ -1,0 +1,81 @@
+"""No command writes over a file that it reads, whatever it is told."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from command_runs import ProcessGroup, run, state_of, texts
+
+from onelook.errors import SettingsError
+from onelook.files.overwriting import refuse_inputs_inside, refuse_to_replace
+
+
+def into_data(group: ProcessGroup) -> list[object]:
+    return ["--project", group.data.parent, "--name", group.data.name, "--exist-ok"]
+
+
+def beside_weights(group: ProcessGroup) -> list[object]:
+    """A run folder that holds the weights which are read."""
+    folder = group.work / "runs" / "old" / "weights"
+    folder.mkdir(parents=True)
+    shutil.copy(group.weights, folder / "last.safetensors")
+    return ["--weights", folder / "last.safetensors", "--project", "runs", "--name", "old", "--exist-ok"]
+
+
+def run_folder(group: ProcessGroup) -> Path:
+    return group.weights.parents[1]
+
+
+CASES: dict[str, Callable[[ProcessGroup], list[str]]] = {
+    "train beside its weights": lambda w: w.train("--cfg", "", *beside_weights(w)),
+    "train into its dataset": lambda w: w.train(*into_data(w)),
+    "val into its dataset": lambda w: w.val("--save-txt", *into_data(w)),
+    "val beside its weights": lambda w: w.val(*beside_weights(w)),
+    "detect into its source": lambda w: w.detect("--save-txt", *into_data(w)),
+    "detect beside its weights": lambda w: w.detect(*beside_weights(w)),
+    "benchmark beside its weights": lambda w: texts("benchmark", *beside_weights(w), "--format", "torchscript"),
+    "export over its dataset": lambda w: texts(
+        "export", "--weights", shutil.copy(w.weights, w.work / "a.safetensors"), "--format", "onnx", "--exist-ok",
+        "--data", shutil.copy(w.yaml, w.work / "a.onnx.report.json"),
+    ),
+    "convert over its weights": lambda w: texts(
+        "convert", shutil.copy(w.weights, w.work / "a.safetensors"), "--out", w.work / "a.safetensors", "--half", "--exist-ok",
+    ),
+    "anchors over an image": lambda w: texts("anchors", w.yaml, "--output", w.image()),
+    "report over the results": lambda w: texts(
+        "report", shutil.copytree(run_folder(w), w.work / "run"), "--out", w.work / "run" / "results.csv"
+    ),
+    "check over its dataset": lambda w: texts(
+        "check", shutil.copy(w.yaml, w.work / "check.json"), "--output", w.work, "--exist-ok"
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_a_command_leaves_what_it_reads(name: str, group: ProcessGroup, capsys: pytest.CaptureFixture[str]) -> None:
+    words = CASES[name](group)
+    before = state_of(group.data), state_of(group.work)
+    outcome = run(words, capsys)
+    assert outcome.code != 0 and "error: " in outcome.err
+    after = state_of(group.data), state_of(group.work)
+    lost = [path for old, new in zip(before, after, strict=True) for path in old if new.get(path, (0, 0, b""))[2] != old[path][2]]
+    assert not lost, outcome.err
+
+
+def test_links_are_followed(tmp_path: Path) -> None:
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "a.jpg").write_bytes(b"x")
+    (tmp_path / "there").mkdir()
+    (tmp_path / "there" / "0.jpg").write_bytes(b"x")
+    (tmp_path / "there" / "a.jpg").symlink_to(tmp_path / "run" / "a.jpg")
+    (tmp_path / "again").symlink_to(tmp_path / "run")
+    refuse_inputs_inside(tmp_path / "run", [tmp_path / "there" / "0.jpg"])
+    for folder, path in (("run", "there/a.jpg"), ("again", "run/a.jpg"), ("run", "again/a.jpg")):
+        with pytest.raises(SettingsError, match="would be read"):
+            refuse_inputs_inside(tmp_path / folder, [tmp_path / "there" / "0.jpg", tmp_path / path])
+    refuse_to_replace(tmp_path / "run" / "b.jpg", [tmp_path / "run" / "a.jpg"])
+    with pytest.raises(SettingsError, match="is read, so it cannot be written"):
+        refuse_to_replace(tmp_path / "again" / "a.jpg", [tmp_path / "there" / "a.jpg"])
