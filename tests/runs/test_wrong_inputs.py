@@ -38,7 +38,7 @@ def with_file(option: str, name: str, content: str) -> Callable[[ProcessGroup], 
 
 
 USAGE = [
-    Case("abbreviated option", train("--epoch", 3), 2, ("unknown option `--epoch`",), "did you mean `--epochs`?"),
+    Case("ambiguous option", train("--save", 3), 2, ("option `--save` is short for `--save-interval` or `--save-period`",), "type more of it"),
     Case("misspelt option", train("--btach-size=3"), 2, ("`--btach-size`",), "did you mean `--batch-size`?"),
     Case(
         "two misspelt options",
@@ -131,7 +131,7 @@ SETTINGS = [
         ("`single_cls` needs weights of one class", "have 2"),
         "--single-cls",
     ),
-    Case("no such class", detect("--classes", 1, 2), 64, ("`classes` names [2]", "classes 0 to 1")),
+    Case("no such class", detect("--classes", 1, 2), 64, ("`classes` names `2`", "classes 0 to 1")),
     Case("image size", detect("--imgsz", 100), 64, ("`imgsz`", "100", "multiples of 32"), "use 128"),
     Case("half on a CPU", detect("--half"), 64, ("`half` needs a GPU",), "drop `half`"),
     Case("scores without labels", detect("--save-conf"), 64, ("`save_conf` has no effect",), "add `--save-txt`"),

@@ -1,9 +1,10 @@
-"""The reader of command lines: whole option names only, suggestions for misspelt ones, our errors in place of exits."""
+"""The reader of command lines: clear abbreviations, suggestions for misspelt options, our errors in place of exits."""
 
 from __future__ import annotations
 
 import argparse
 import difflib
+import sys
 from collections.abc import Iterable, Sequence
 from typing import Any, NoReturn
 
@@ -18,10 +19,33 @@ NOT_OFFERED = {
 
 
 class Parser(argparse.ArgumentParser):
-    """Takes no abbreviations, which would turn a misspelt option into another one, and raises instead of exiting."""
+    """Completes the beginning of an option if only one option begins so, and raises instead of exiting."""
 
     def __init__(self, **options: Any) -> None:
         super().__init__(allow_abbrev=False, **options)
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """As argparse does it, with options completed first.
+
+        Raises:
+            UsageError: several options begin like one that was typed.
+        """
+        words = sys.argv[1:] if args is None else list(args)
+        end = words.index("--") if "--" in words else len(words)
+        return super().parse_known_args([*map(self._completed, words[:end]), *words[end:]], namespace)
+
+    def _completed(self, word: str) -> str:
+        """`--conf=0.3` as `--conf-thres=0.3`; every other word as it is."""
+        name, sign, value = word.partition("=")
+        known = self._option_string_actions
+        if not name.startswith("--") or name in known or name in NOT_OFFERED:
+            return word
+        # of each option that begins so, one spelling
+        options = {id(known[full]): full for full in reversed(known) if full.startswith(name)}
+        if len(options) > 1:
+            shown = " or ".join(f"`{full}`" for full in sorted(options.values()))
+            raise UsageError(f"{self.prog}: option `{name}` is short for {shown}", hint="type more of it")
+        return f"{next(iter(options.values()))}{sign}{value}" if options else word
 
     def error(self, message: str) -> NoReturn:
         """Raise what argparse found.

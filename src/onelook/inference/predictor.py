@@ -22,6 +22,7 @@ from onelook.inference.ensemble import assembled
 from onelook.inference.evaluator import prepare_images, to_original
 from onelook.inference.image_inputs import check_image
 from onelook.models.detector import DetectionModel
+from onelook.settings.classes import class_ids_of
 from onelook.structures.batch import ImageInfo
 from onelook.structures.detections import Detections
 
@@ -38,7 +39,7 @@ class PredictionSettings:
         conf_thres: least score.
         iou_thres: overlap above which the weaker of two boxes of a class is dropped.
         max_det: most detections per image.
-        classes: only these classes; None means all.
+        classes: only these classes, by number or name; None means all.
         agnostic_nms: boxes of different classes suppress each other too.
         half: 16-bit arithmetic in the network; GPUs only. Boxes are decoded in 32 bits all the same.
         augment: look at each image in three ways, smaller and mirrored: slower, and better at small objects.
@@ -48,7 +49,7 @@ class PredictionSettings:
     conf_thres: float = 0.25
     iou_thres: float = 0.45
     max_det: int = 1000
-    classes: tuple[int, ...] | None = None
+    classes: tuple[int | str, ...] | None = None
     agnostic_nms: bool = False
     half: bool = False
     augment: bool = False
@@ -93,6 +94,7 @@ class Predictor:
         if self.settings.imgsz is None:
             self.settings = replace(self.settings, imgsz=usual_hw([self._backend]))
         self.names: tuple[str, ...] = self._backend.names
+        self._class_ids = class_ids_of(self.settings.classes or (), self.names) or None
         self._check()
 
     @torch.inference_mode()
@@ -127,7 +129,7 @@ class Predictor:
             max_det=self.settings.max_det,
             multi_label=False,
             agnostic=self.settings.agnostic_nms,
-            classes=self.settings.classes,
+            classes=self._class_ids,
         )
         return [to_original(row, info) for row, info in zip(rows, infos, strict=True)]
 
@@ -154,9 +156,6 @@ class Predictor:
                 f"setting `imgsz` is {settings.imgsz}; the model was exported for {only_hw[0]} x {only_hw[1]} only",
                 hint=f"use `--imgsz {only_hw[0]} {only_hw[1]}`, or export with `--dynamic`",
             )
-        missing = [class_id for class_id in settings.classes or () if not 0 <= class_id < len(self.names)]
-        if missing:
-            raise SettingsError(f"setting `classes` names {missing}; the model has classes 0 to {len(self.names) - 1}")
         asked = Thresholds(settings.conf_thres, settings.iou_thres, settings.max_det, settings.agnostic_nms)
         check_thresholds(self._backend, asked)
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from onelook.settings.classes import ClassList
 from onelook.settings.train import IMGSZ_ALIASES
 
 
@@ -31,8 +32,8 @@ class ServeSettings(BaseModel):
     """Overlap above which the weaker of two detections is dropped."""
     max_det: int = Field(1000, ge=1)
     """Most detections per image."""
-    classes: list[int] = Field([])
-    """Only these classes, by number; none given means all."""
+    classes: ClassList = Field([])
+    """Only these classes, by number or name, with commas or spaces between; none given means all."""
     agnostic_nms: bool = Field(False)
     """Detections of different classes suppress each other too."""
     device: str = Field("")
