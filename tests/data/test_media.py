@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import struct
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 
@@ -97,3 +99,104 @@ def test_missing_files_and_pipes_are_refused(tmp_path: Path) -> None:
 
 def test_a_percent_sign_in_the_name_is_no_pattern(tmp_path: Path) -> None:
     assert len(list(video_frames(write_video(tmp_path / "shot_%02d.mp4", [5, 6])))) == 2
+
+
+CODECS = {"mp4": "mp4v", "mov": "mp4v", "avi": "XVID", "mkv": "mp4v", "webm": "VP80", "ts": "mp4v", "wmv": "WMV2"}
+
+
+def film(path: Path, *, num_frames: int = 100) -> bytes:
+    """A video in the container that the suffix of `path` names."""
+    code = cv2.VideoWriter_fourcc(*CODECS[path.suffix[1:]])
+    writer = cv2.VideoWriter(str(path), cv2.CAP_FFMPEG, code, 25, (160, 120))
+    noise = cv2.GaussianBlur(np.random.default_rng(0).integers(0, 255, (120, 160, 3), dtype=np.uint8), (9, 9), 3)
+    for number in range(num_frames):
+        writer.write(np.roll(noise, 2 * number, axis=1))
+    writer.release()
+    return path.read_bytes()
+
+
+def with_hole(data: bytes, share: float) -> bytes:
+    start, size = int(0.4 * len(data)), int(share * len(data))
+    return data[:start] + bytes(size) + data[start + size :]
+
+
+def frames_and_loss(path: Path) -> tuple[int, str]:
+    """Frames that came, and the error at their end."""
+    count = 0
+    try:
+        for _ in video_frames(path):
+            count += 1
+    except DataError as problem:
+        return count, problem.message
+    return count, ""
+
+
+@pytest.mark.parametrize("suffix", CODECS)
+def test_a_whole_video_has_no_loss(suffix: str, tmp_path: Path) -> None:
+    film(tmp_path / f"a.{suffix}")
+    assert frames_and_loss(tmp_path / f"a.{suffix}") == (100, "")
+
+
+@pytest.mark.parametrize("share", [0.04, 0.2])
+@pytest.mark.parametrize("suffix", CODECS)
+def test_frames_behind_a_hole_come_and_the_loss_is_told(suffix: str, share: float, tmp_path: Path) -> None:
+    path = tmp_path / f"a.{suffix}"
+    path.write_bytes(with_hole(film(path), share))
+    count, loss = frames_and_loss(path)
+    assert 100 * (1 - share) - 15 <= count < 100
+    assert loss == f"video `{path}` is damaged: {100 - count} of 100 frames cannot be decoded"
+
+
+@pytest.mark.parametrize("suffix", ["avi", "mkv", "webm", "ts"])
+def test_a_video_that_is_cut_off_is_told(suffix: str, tmp_path: Path) -> None:
+    path = tmp_path / f"a.{suffix}"
+    data = film(path)
+    path.write_bytes(data[: int(0.6 * len(data))])
+    count, loss = frames_and_loss(path)
+    assert 55 <= count <= 61
+    assert "is damaged: " in loss and (
+        "of 100 frames cannot be decoded" in loss or "cut off" in loss or "of 61" in loss
+    )
+
+
+def test_an_mp4_without_its_index_is_refused_with_the_reason(tmp_path: Path) -> None:
+    data = film(tmp_path / "a.mp4")
+    (tmp_path / "a.mp4").write_bytes(data[: int(0.6 * len(data))])
+    assert frames_and_loss(tmp_path / "a.mp4") == (
+        0, f"video `{tmp_path}/a.mp4` cannot be used: its index (the box `moov`) is missing: it is cut off, or was not "
+        "finished",
+    )  # fmt: skip
+
+
+def test_a_video_that_a_phone_has_shortened_is_whole(tmp_path: Path) -> None:
+    """Its edit list leaves out frames that its table has."""
+    data = bytearray(film(tmp_path / "a.mp4"))
+    scale = struct.unpack_from(">I", data, data.find(b"mdhd") + 16)[0]
+    struct.pack_into(">IiI", data, data.find(b"elst") + 12, 2400, int(0.8 * scale), 1 << 16)
+    (tmp_path / "a.mp4").write_bytes(data)
+    assert video_info(tmp_path / "a.mp4").num_frames == 100
+    assert frames_and_loss(tmp_path / "a.mp4") == (60, "")
+
+
+@pytest.mark.parametrize("fps", [105611 / 500, 30000 / 1001, 240.0, 1e-4, 999.999, 9999.9, 24 / 1.001 / 7])
+def test_any_rate_can_be_written(fps: float, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    path = write_video(tmp_path / "a.mp4", [50] * 12, fps=fps)
+    assert video_info(path).fps == pytest.approx(max(fps, 0.01), rel=1e-3)
+    assert frames_and_loss(path) == (12, "")
+    assert capfd.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize("size_hw", [(47, 63), (48, 63), (47, 64)])
+def test_odd_sizes_lose_no_pixel(size_hw: tuple[int, int], tmp_path: Path) -> None:
+    with VideoWriter(tmp_path / "a.mp4", fps=5, size_hw=size_hw) as writer:
+        rgb = np.zeros((*size_hw, 3), np.uint8)
+        rgb[-8:, -8:] = 255
+        writer.write(rgb)
+    (_, image) = next(iter(video_frames(tmp_path / "a.mp4")))
+    assert image.shape[:2] == (48, 64) and image[-8:, -8:].mean() > 240
+
+
+def test_what_cannot_be_written_is_said_once_and_quietly(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(DataError, match=r"cannot be written: 20000 x 20 pixels at 5 fps\nhint: `--nosave`"):
+        VideoWriter(tmp_path / "a.mp4", fps=5, size_hw=(20, 20_000))
+    assert capfd.readouterr() == ("", "") and not list(tmp_path.iterdir())

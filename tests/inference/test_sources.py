@@ -90,7 +90,7 @@ def test_a_folder_without_images_says_what_is_there(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="no files"):
         find_media(tmp_path)
     (tmp_path / "a.pdf").write_bytes(b"x")
-    with pytest.raises(DataError, match=r"1 files of other kinds \(\.pdf\)"):
+    with pytest.raises(DataError, match=r"1 files of other kinds \(\.pdf 1\)"):
         find_media(tmp_path)
 
 

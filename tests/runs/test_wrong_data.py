@@ -244,7 +244,7 @@ SOURCES = [
         "folder without images",
         lambda w: w.detect("--source", w.data),
         65,
-        ("no image or video in folder", "1 files of other kinds (.yaml)"),
+        ("no image or video in folder", "1 files of other kinds (.yaml 1)"),
         "known are",
     ),
     Case(
@@ -373,7 +373,7 @@ def test_detection_goes_on_after_a_bad_image_and_says_so_at_the_end(
     outcome = run(group.detect("--save-txt", "--conf-thres", 0), capsys)
     assert outcome.code == 65
     warning, error = outcome.err.splitlines()
-    assert warning == "warning: 1 of 4 files were passed over"
+    assert warning == "warning: 1 of 4 files gave less than they should"
     assert error.startswith("error: ") and "test/001.jpg` cannot be used: the JPEG is truncated" in error
     assert sorted(path.name for path in Path("runs/detect/exp/labels").iterdir()) == ["000.txt", "002.txt", "003.txt"]
     assert state_of(group.data) == before

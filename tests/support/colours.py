@@ -34,7 +34,7 @@ def colour_detector(*, cell: int = STRIDE, names: Sequence[str] = NAMES) -> Dete
     convolution.weight[0, 0] = convolution.weight[1, 1] = 1 / cell**2
     convolution.weight[0, 1] = convolution.weight[1, 0] = -1 / cell**2
     head.weight.zero_()
-    head.bias.copy_(torch.tensor([0.0, 0.0, 0.0, 0.0, -10.0, 0.0, 0.0]))
+    head.bias.copy_(torch.tensor([0.0, 0.0, 0.0, 0.0, -10.0, 0.0, 0.0, *[-20.0] * (len(names) - 2)]))
     head.weight[4, :2, 0, 0] = 25.0
     head.weight[5:7, :2, 0, 0] = torch.tensor([[9.0, -9.0], [-9.0, 9.0]])
     return model

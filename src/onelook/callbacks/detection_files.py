@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
@@ -17,8 +17,9 @@ from onelook.callbacks.detection_rows import CsvOfDetections, JsonOfDetections, 
 from onelook.data.media import VideoWriter
 from onelook.drawing.boxes import draw_detections
 from onelook.drawing.feature_maps import draw_feature_maps
+from onelook.errors import DataError
 from onelook.files.atomic import write_bytes_atomic, write_text_atomic
-from onelook.files.images import write_image
+from onelook.files.images import WRITTEN_SUFFIXES, write_image
 from onelook.geometry.boxes import xyxy_to_cxcywh
 from onelook.inference.feature_maps import FeatureMap
 from onelook.inference.sources import Frame
@@ -31,7 +32,7 @@ CORNERS = 1  # the value of the setting `save_format`
 CROP_GAIN = 1.02
 CROP_BORDER_PX = 10
 MAX_FOLDER_NAME, MAX_FOLDER_BYTES = 100, 200
-_WRITABLE = {".mpo": ".jpg"}
+DRAWN_SUFFIX = ".jpg"  # where we cannot write what the source is
 
 
 class DetectionFiles:
@@ -43,21 +44,35 @@ class DetectionFiles:
         folder: the run folder.
         settings: which files to write.
         names: class names.
+        has_numbers: all sources are images whose names are distinct numbers, which are their ids in JSON then; else the
+            names of their files are.
+        on_problem: told about an image or video that cannot be written, once for each; everything else is.
     """
 
-    def __init__(self, folder: Path, settings: DetectSettings, names: Sequence[str]) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        settings: DetectSettings,
+        names: Sequence[str],
+        *,
+        has_numbers: bool = False,
+        on_problem: Callable[[DataError], None],
+    ) -> None:
         self._folder = folder
         self._settings = settings
         self._names = names
         self._stems: dict[Path, str] = {}
         self._claimed = _Names()
         self._videos: dict[Path, VideoWriter] = {}
+        self._has_numbers = has_numbers
+        self._on_problem = on_problem
+        self._not_drawn: set[Path] = set()
         self._at_end = ExitStack()
         self._rows: list[CsvOfDetections | JsonOfDetections] = []
         if settings.save_csv:
             self._rows.append(CsvOfDetections(folder / "predictions.csv"))
         if settings.save_json:
-            self._rows.append(JsonOfDetections(folder / "predictions.json"))
+            self._rows.append(JsonOfDetections(folder / "predictions.json", names))
         for rows in self._rows:
             self._at_end.callback(rows.close)
 
@@ -91,15 +106,20 @@ class DetectionFiles:
                 corners=settings.save_format == CORNERS,
             )
             write_text_atomic(self._below("labels") / f"{frame_stem}.txt", lines)
-        rows = detection_rows(frame, detections, self._names) if self._rows else []
+        image_id = int(frame_stem) if self._has_numbers else frame_stem
+        rows = detection_rows(frame, detections, self._names, image_id=image_id) if self._rows else []
         for file in self._rows:
             file.add(rows)
         if settings.save_crop:
             self._write_crops(frame, detections, frame_stem)
         for feature_map in maps:
             self._write_map(feature_map, frame_stem)
-        if not settings.nosave and drawn is not None:
-            self._write_image(frame, drawn, stem)
+        if not settings.nosave and drawn is not None and frame.path not in self._not_drawn:
+            try:
+                self._write_drawn(frame, drawn, stem)
+            except DataError as problem:
+                self._not_drawn.add(frame.path)
+                self._on_problem(problem)
 
     def close(self) -> None:
         """Finish the videos that are being written, CSV and JSON."""
@@ -114,9 +134,9 @@ class DetectionFiles:
     ) -> None:
         self.close()
 
-    def _write_image(self, frame: Frame, drawn: Image, stem: str) -> None:
+    def _write_drawn(self, frame: Frame, drawn: Image, stem: str) -> None:
         if frame.video is None:
-            suffix = _WRITABLE.get(frame.path.suffix.lower(), frame.path.suffix)
+            suffix = frame.path.suffix if frame.path.suffix.lower() in WRITTEN_SUFFIXES else DRAWN_SUFFIX
             write_image(self._folder / f"{stem}{suffix}", drawn)
             return
         if frame.path not in self._videos:

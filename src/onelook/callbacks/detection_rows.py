@@ -15,6 +15,7 @@ import numpy as np
 from onelook.files.atomic import TEMPORARY_MARK, flush_folder
 from onelook.geometry.boxes import xyxy_to_xywh
 from onelook.inference.sources import Frame
+from onelook.structures.coco_classes import category_ids
 from onelook.structures.detections import Detections
 
 CSV_COLUMNS = ("file", "frame", "class_id", "class", "score", "x1", "y1", "x2", "y2")
@@ -79,9 +80,17 @@ class CsvOfDetections:
 
 
 class JsonOfDetections:
-    """`predictions.json`: a list of detections; `bbox` is left, top, width, height in pixels, as COCO has it."""
+    """`predictions.json`: a list of detections, as COCO's result files have them.
 
-    def __init__(self, path: Path) -> None:
+    `bbox` is left, top, width, height in pixels; ids are those of `category_ids` and of the rows.
+
+    Args:
+        path: final name; its folder must exist.
+        names: class names.
+    """
+
+    def __init__(self, path: Path, names: Sequence[str]) -> None:
+        self._category_ids = category_ids(names)
         self._text = GrowingText(path)
         self._before = "["
 
@@ -89,7 +98,12 @@ class JsonOfDetections:
         """Add the rows of a frame, see `detection_rows`."""
         for row in rows:
             left, top, width, height = xyxy_to_xywh(np.array(row["box_xyxy"])).tolist()
-            entry = {"file_name": row["file"], "category_id": row["class_id"], "category_name": row["class"]}
+            entry = {
+                "image_id": row["image_id"],
+                "file_name": row["file"],
+                "category_id": self._category_ids[row["class_id"]],
+                "category_name": row["class"],
+            }
             if row["frame"] is not None:
                 entry["frame"] = row["frame"]
             entry["bbox"] = [round(value, 3) for value in (left, top, width, height)]
@@ -102,10 +116,13 @@ class JsonOfDetections:
         self._text.close()
 
 
-def detection_rows(frame: Frame, detections: Detections, names: Sequence[str]) -> list[dict[str, Any]]:
+def detection_rows(
+    frame: Frame, detections: Detections, names: Sequence[str], *, image_id: int | str
+) -> list[dict[str, Any]]:
     """What is to be written of each detection of a frame."""
     return [
         {
+            "image_id": image_id,
             "file": frame.shown,
             "frame": None if frame.video is None else frame.number,
             "class_id": int(class_id),

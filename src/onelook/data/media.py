@@ -2,33 +2,40 @@
 
 from __future__ import annotations
 
+import functools
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import ModuleType, TracebackType
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 
 from onelook.data.ffmpeg_options import CAPTURE_OPTIONS, LOCAL_FILES
+from onelook.data.video_container import HEAD_BYTES, Container, read_container, video_kind
 from onelook.errors import DataError
 from onelook.files.atomic import TEMPORARY_MARK
 from onelook.files.bounded import printable, read_bounded
-from onelook.files.images import MAX_PIXELS
+from onelook.files.image_headers import DamagedImage, ShortOfBytes, read_header
+from onelook.files.images import KIND_OF_SUFFIX, MAX_PIXELS
 
 Image = npt.NDArray[np.uint8]
 
 VIDEO_SUFFIXES = frozenset(
-    {".asf", ".avi", ".gif", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".ts", ".wmv"}
+    {
+        ".3gp", ".asf", ".avi", ".flv", ".gif", ".m2ts", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".mts",
+        ".ogv", ".ts", ".webm", ".wmv",
+    }
 )  # fmt: skip
 DEFAULT_FPS = 30.0
-_HEAD_BYTES = 400
-_ASF, _MATROSKA = bytes.fromhex("3026b2758e66cf11"), bytes.fromhex("1a45dfa3")
-_MPEG, _MPEG_PACK = bytes.fromhex("000001b3"), bytes.fromhex("000001ba")
-_QUICKTIME_BOXES = (b"ftyp", b"moov", b"mdat", b"wide", b"free", b"skip", b"pnot")
-_TS_SYNC, _TS_PACKET = 0x47, 188
+MAX_FAILURES = 2000
+"""Frames in a row that may fail before a video counts as ended: there may be good ones behind a hole in the file."""
+MAX_RATE_TERM, LEAST_RATE, HIGHEST_RATE = 65535, 0.01, 9999.0
+"""Of frame rates in MPEG-4: numerator of the fraction; and the limits of what is written."""
+MAX_TIMES, MOSTLY = 108_000, 0.8
+"""Times of frames that are kept to find gaps; and the share of even steps from which on a gap is one."""
 
 
 @dataclass(frozen=True)
@@ -44,6 +51,25 @@ class VideoInfo:
     fps: float
     num_frames: int
     size_hw: tuple[int, int]
+
+
+def media_kind(path: Path) -> Literal["image", "video"] | None:
+    """What a file is, by its content, whatever its name; by its suffix if the content makes no sense; None if neither.
+
+    Raises:
+        DataError: it cannot be read.
+    """
+    head = read_bounded(path, HEAD_BYTES, prefix=True)
+    if video_kind(head) is not None:
+        return "video"
+    try:
+        read_header(head)
+    except ShortOfBytes:
+        return "image"
+    except DamagedImage:
+        suffix = path.suffix.lower()
+        return "image" if suffix in KIND_OF_SUFFIX else "video" if suffix in VIDEO_SUFFIXES else None
+    return "image"
 
 
 def video_info(path: Path) -> VideoInfo:
@@ -62,26 +88,96 @@ def video_info(path: Path) -> VideoInfo:
 def video_frames(path: Path, *, stride: int = 1) -> Iterator[tuple[int, Image]]:
     """Every `stride`-th frame with its number, which counts from 0: (H, W, 3) uint8 RGB.
 
-    Frames in between are skipped without being converted. The video ends at the first frame that cannot be decoded.
+    Frames in between are skipped without being converted. Frames that cannot be decoded are passed over and not
+    counted; when all others have come, the loss is raised.
 
     Raises:
-        DataError: see `video_info`; or not even the first frame can be decoded.
+        DataError: see `video_info`; or, at the end, frames are lost, or there was none.
     """
     cv2 = opencv()
     capture = _open(path)
     try:
-        number = 0
-        while capture.grab():
-            if number % stride == 0:
+        tally = _Tally(_info(capture), read_container(path))
+        while _grab(capture, tally):
+            if tally.num_good % stride == 0:
                 is_good, bgr = capture.retrieve()
                 if not is_good:
-                    break
-                yield number, cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB)
-            number += 1
-        if number == 0:
-            raise DataError(f"video `{printable(path)}` cannot be used: no frame of it can be decoded")
+                    tally.num_failed += 1
+                    continue
+                yield tally.num_good, cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB)
+            tally.num_good += 1
+            tally.note_time(float(capture.get(cv2.CAP_PROP_POS_MSEC)))
     finally:
         capture.release()
+    if tally.num_good == 0:
+        raise DataError(f"video `{printable(path)}` cannot be used: no frame of it can be decoded")
+    if loss := tally.loss():
+        raise DataError(f"video `{printable(path)}` is damaged: {loss}", hint="all others were looked at")
+
+
+def _grab(capture: Any, tally: _Tally) -> bool:
+    """Go on to the next frame that can be decoded; False if there is none."""
+    for failed in range(MAX_FAILURES):
+        if capture.grab():
+            tally.num_failed += failed
+            return True
+        if tally.is_complete:
+            return False
+    return False
+
+
+@dataclass
+class _Tally:
+    """Frames that came out of a video, beside what its container promises.
+
+    Attributes:
+        info, container: what the file says of itself.
+        num_good: frames decoded.
+        num_failed: frames that failed before a good one.
+        times_ms: of the good ones.
+    """
+
+    info: VideoInfo
+    container: Container
+    num_good: int = 0
+    num_failed: int = 0
+    times_ms: list[float] = field(default_factory=list)
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether all frames that were promised have come."""
+        return 0 < self.info.num_frames <= self.num_good and not self.num_failed
+
+    def note_time(self, milliseconds: float) -> None:
+        """The time of the newest frame; the first hour will do."""
+        if len(self.times_ms) < MAX_TIMES:
+            self.times_ms.append(milliseconds)
+
+    def loss(self) -> str:
+        """How many frames are lost, in words; empty if none are.
+
+        A number of frames that is reckoned from the duration is a little off even in a whole file, whose sound may be
+        longer than its images: it counts only beside another sign.
+        """
+        promised, missing = self.info.num_frames, self.info.num_frames - self.num_good
+        if missing > 0 and self.container.count != "nothing":
+            is_much = missing > max(self.info.fps, promised / 20)
+            is_exact = self.container.count == "table"
+            signs = (is_exact, self.container.is_cut, self.num_failed, self._has_gaps(), is_much)
+            return f"{missing} of {promised} frames cannot be decoded" if any(signs) else ""
+        if self.num_failed:
+            return f"{self.num_failed} frames cannot be decoded, beside {self.num_good} that can"
+        return f"the file is cut off after {self.num_good} frames" if self.container.is_cut else ""
+
+    def _has_gaps(self) -> bool:
+        """Whether frames that otherwise come evenly leave one out."""
+        steps = np.diff(np.sort(np.array(self.times_ms)))
+        steps = steps[steps > 0]
+        if len(steps) < 4:
+            return False
+        usual = float(np.median(steps))
+        is_even = np.abs(steps - usual) <= 0.25 * usual + 1
+        return bool((steps > 1.6 * usual + 1).any() and is_even.mean() >= MOSTLY)
 
 
 class VideoWriter:
@@ -89,8 +185,8 @@ class VideoWriter:
 
     Args:
         path: final name, ending with `.mp4`.
-        fps: frames per second.
-        size_hw: height and width of every frame, pixels.
+        fps: frames per second; rounded to what the codec can say, see `writable_rate`.
+        size_hw: height and width of every frame, pixels; odd ones are written with one more row or column, a copy.
 
     Raises:
         DataError: this build of OpenCV cannot write such a video.
@@ -102,17 +198,22 @@ class VideoWriter:
         self._size_hw = size_hw
         self._temporary = path.with_name(f"{path.name}{TEMPORARY_MARK}{os.getpid()}.mp4")
         code = cv2.VideoWriter_fourcc(*"mp4v")
-        self._writer = cv2.VideoWriter(str(self._temporary), cv2.CAP_FFMPEG, code, fps, (size_hw[1], size_hw[0]))
+        even_wh = (size_hw[1] + size_hw[1] % 2, size_hw[0] + size_hw[0] % 2)
+        self._writer = cv2.VideoWriter(str(self._temporary), cv2.CAP_FFMPEG, code, writable_rate(fps), even_wh)
         if not self._writer.isOpened():
             self._temporary.unlink(missing_ok=True)
-            raise DataError(f"video `{printable(path)}` cannot be written", hint="use `--nosave`")
+            raise DataError(
+                f"video `{printable(path)}` cannot be written: {size_hw[1]} x {size_hw[0]} pixels at {fps:g} fps",
+                hint="`--nosave` writes none",
+            )
 
     def write(self, rgb: Image) -> None:
         """Append a frame, (H, W, 3) uint8 RGB; one of another size is resized."""
         cv2 = opencv()
         height, width = self._size_hw
         bgr = cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR)
-        self._writer.write(bgr if bgr.shape[:2] == (height, width) else cv2.resize(bgr, (width, height)))
+        fitting = bgr if bgr.shape[:2] == (height, width) else cv2.resize(bgr, (width, height))
+        self._writer.write(cv2.copyMakeBorder(fitting, 0, height % 2, 0, width % 2, cv2.BORDER_REPLICATE))
 
     def close(self) -> None:
         """Finish the file and give it its name."""
@@ -129,10 +230,33 @@ class VideoWriter:
         self.close()
 
 
+def writable_rate(fps: float) -> float:
+    """`fps` as MPEG-4 can say it: a fraction of two numbers below 65,536, the lower one a power of ten.
+
+    >>> [writable_rate(fps) for fps in (105611 / 500, 30000 / 1001, 1e-9, 9999.99)]
+    [211.22, 29.97, 0.01, 9999.0]
+    """
+    places = next(places for places in (3, 2, 1, 0) if fps * 10**places < MAX_RATE_TERM or places == 0)
+    return min(max(LEAST_RATE, round(fps, places)), HIGHEST_RATE)
+
+
+def is_still(path: Path) -> bool:
+    """Whether a video, such as a GIF, has one frame only.
+
+    Raises:
+        DataError: see `video_info`.
+    """
+    capture = _open(path)
+    try:
+        return bool(capture.grab()) and not capture.grab()
+    finally:
+        capture.release()
+
+
 def _open(path: Path) -> Any:
     """An open `cv2.VideoCapture` of a local video file."""
     name = printable(path)
-    if not _is_video(read_bounded(path, _HEAD_BYTES, prefix=True)):
+    if video_kind(read_bounded(path, HEAD_BYTES, prefix=True)) is None:
         raise DataError(
             f"`{name}` cannot be used: its content is no video that we read",
             hint=f"known are {', '.join(sorted(suffix[1:] for suffix in VIDEO_SUFFIXES))}",
@@ -145,7 +269,8 @@ def _open(path: Path) -> Any:
     height, width = _info(capture).size_hw
     if not capture.isOpened() or not 0 < height * width <= MAX_PIXELS:
         capture.release()
-        raise DataError(f"video `{name}` cannot be used: {width} x {height} pixels, or an unknown codec")
+        reason = read_container(path).problem or f"{width} x {height} pixels, or an unknown codec"
+        raise DataError(f"video `{name}` cannot be used: {reason}")
     return capture
 
 
@@ -159,20 +284,14 @@ def _info(capture: Any) -> VideoInfo:
     )
 
 
-def _is_video(head: bytes) -> bool:
-    """Whether a file starts as a video does; playlists, which could name other files and hosts, do not."""
-    if head[:4] == b"RIFF" and head[8:12] == b"AVI ":
-        return True
-    if len(head) > _TS_PACKET and head[0] == head[_TS_PACKET] == _TS_SYNC:
-        return True
-    starts = (_ASF, _MATROSKA, _MPEG, _MPEG_PACK, b"GIF87a", b"GIF89a")
-    return head.startswith(starts) or head[4:8] in _QUICKTIME_BOXES
-
-
+@functools.cache
 def opencv() -> ModuleType:
-    """OpenCV, told before its first video not to write to the console."""
+    """OpenCV, told not to write to the console, unless the user wants it to: what goes wrong we say ourselves."""
+    is_asked = "OPENCV_LOG_LEVEL" in os.environ
     os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
     os.environ.setdefault("OPENCV_LOG_LEVEL", "SILENT")
     import cv2
 
+    if not is_asked:  # another part of the program may have imported it before
+        cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
     return cv2  # type: ignore[no-any-return, unused-ignore]

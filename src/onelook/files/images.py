@@ -37,6 +37,7 @@ KIND_OF_SUFFIX = {
     ".bmp": "bmp", ".jpeg": "jpeg", ".jpg": "jpeg", ".mpo": "jpeg",
     ".png": "png", ".tif": "tiff", ".tiff": "tiff", ".webp": "webp",
 }  # fmt: skip
+WRITTEN_SUFFIXES = frozenset(KIND_OF_SUFFIX) - {".mpo"}
 MIN_SIDE_PX = 10
 MAX_PIXELS = 100_000_000
 MAX_FILE_BYTES = 1 << 29
@@ -156,22 +157,38 @@ def encode_image(rgb: Image, suffix: str, *, quality: int = 95) -> bytes:
         quality: 1 to 100, for jpeg and webp; higher is better and larger.
 
     Raises:
-        DataError: the suffix is unknown or the image has no pixels.
+        DataError: the suffix is unknown, the image has no pixels, or more than the format takes.
     """
     kind = KIND_OF_SUFFIX.get(suffix.lower())
-    if kind is None or suffix.lower() == ".mpo":
+    if kind is None or suffix.lower() not in WRITTEN_SUFFIXES:
         raise DataError(f"images cannot be written as `{suffix}`", hint="use .jpg, .png, .webp, .bmp or .tiff")
     if rgb.size == 0:
         raise DataError(f"an image of shape {rgb.shape} has no pixels to write")
     cv2 = _cv2()
     options = {"jpeg": [cv2.IMWRITE_JPEG_QUALITY, quality], "webp": [cv2.IMWRITE_WEBP_QUALITY, quality]}.get(kind, [])
-    _, encoded = cv2.imencode(suffix.lower(), cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR), options)
+    try:
+        is_done, encoded = cv2.imencode(suffix.lower(), cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR), options)
+    except cv2.error:
+        is_done, encoded = False, b""
+    if not is_done:
+        height, width = rgb.shape[:2]
+        raise DataError(f"{width} x {height} pixels cannot be written as `{suffix}`", hint="take another format")
     return bytes(encoded)
 
 
 def write_image(path: Path, rgb: Image, *, quality: int = 95) -> None:
-    """Write (H, W, 3) uint8 RGB to `path`, whole or not at all; the suffix of `path` chooses the format."""
-    write_bytes_atomic(path, encode_image(rgb, path.suffix, quality=quality))
+    """Write (H, W, 3) uint8 RGB to `path`, whole or not at all; the suffix of `path` chooses the format.
+
+    Raises:
+        DataError: see `encode_image`.
+    """
+    try:
+        data = encode_image(rgb, path.suffix, quality=quality)
+    except DataError as problem:
+        raise DataError(
+            f"image `{printable(path)}` cannot be written: {problem.message}", hint=problem.hint
+        ) from problem
+    write_bytes_atomic(path, data)
 
 
 @functools.cache

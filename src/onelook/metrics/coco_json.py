@@ -8,7 +8,7 @@ from pathlib import PurePath
 from typing import Any
 
 from onelook.metrics.packing import pack_detections, pack_truths
-from onelook.structures.coco_classes import category_ids, is_coco
+from onelook.structures.coco_classes import category_ids, image_ids
 from onelook.structures.dataset_index import DatasetIndex
 from onelook.structures.detections import Detections
 from onelook.structures.sample import GroundTruth
@@ -25,7 +25,7 @@ class CocoLabelling:
         images: further entries of each image, such as its file name.
     """
 
-    image_ids: Sequence[int]
+    image_ids: Sequence[int] | Sequence[str]
     category_ids: Sequence[int]
     names: Sequence[str]
     images: Sequence[dict[str, Any]]
@@ -40,17 +40,15 @@ class CocoLabelling:
 def labelling_of(index: DatasetIndex, names: Sequence[str]) -> CocoLabelling:
     """What the images and classes of a split are called.
 
-    If the classes are those of COCO, they have the category ids of its own files, and images whose file names are
-    numbers have these as ids, as COCO's have; so results can be compared with its annotation files.
+    If the classes are those of COCO, they have the category ids of its own files. Images have the ids that `image_ids`
+    gives: those of COCO are the ids of its own files, so that results can be compared with these.
     """
     stems = [PurePath(path).stem for path in index.paths]
-    numbers = [int(stem) for stem in stems if stem.isascii() and stem.isdecimal()]
-    has_numbers = is_coco(names) and len(set(numbers)) == len(stems)
     images = [
         {"file_name": PurePath(path).name, "height": height, "width": width}
         for path, (height, width) in zip(index.paths, index.sizes_hw.tolist(), strict=True)
     ]
-    return CocoLabelling(numbers if has_numbers else range(len(stems)), category_ids(names), names, images)
+    return CocoLabelling(image_ids(stems), category_ids(names), names, images)
 
 
 def to_coco_json(

@@ -14,10 +14,12 @@ from onelook.callbacks.detection_files import DetectionFiles
 from onelook.drawing.window import Window
 from onelook.errors import DataError, OnelookError, SettingsError, combined
 from onelook.exports.opening import load_runnable
+from onelook.files.overwriting import refuse_inputs_inside
 from onelook.inference.backend import Backend
 from onelook.inference.feature_maps import FeatureMaps
 from onelook.inference.predictor import Predictor
 from onelook.inference.sources.addresses import shown_source
+from onelook.inference.sources.files import is_video
 from onelook.inference.sources.parse_source import Sources, find_sources
 from onelook.inference.sources.prefetch import behind
 from onelook.models.detector import DetectionModel
@@ -30,6 +32,7 @@ from onelook.recipes.prediction import prediction_settings
 from onelook.runs.run_dir import RunDir
 from onelook.settings.build import build_settings
 from onelook.settings.detect import DetectSettings
+from onelook.structures.coco_classes import are_numbers
 
 logger = logging.getLogger(__name__)
 
@@ -47,7 +50,8 @@ def detect(
 ) -> DetectResult:
     """Find objects in images, videos and live sources.
 
-    A file that cannot be used is passed over, with a warning, and named in the result. Three threads work at the same
+    A file that cannot be used, or not in full, is named in the result with the reason, and so is an image or video that
+    cannot be written; all others are looked at and written. Three threads work at the same
     time: one reads, this one runs the network, one writes.
 
     Args:
@@ -72,8 +76,17 @@ def detect(
         stop.check()
         if reading.is_empty:
             raise _nothing(settings, reading, problems)
-        run = _run_dir(settings)
-        files = stack.enter_context(DetectionFiles(run.path, settings, looker.predictor.names)) if run else None
+        run = _run_dir(
+            settings, [*reading.file_numbers, *map(Path, settings.source), *settings.weights, *([file] if file else [])]
+        )
+        files = None
+        if run is not None:
+            names = looker.predictor.names
+            files = stack.enter_context(
+                DetectionFiles(
+                    run.path, settings, names, has_numbers=_have_numbers(reading), on_problem=problems.append
+                )
+            )
         writer = FrameWriter(settings, files, looker.predictor.names, keeps_images=window is not None)
         written = behind(writer.write, looker.look(reading, stop.check), waiting=BATCHES_TO_WRITE)
         kept: deque[FrameResult] = deque(maxlen=KEPT_LIVE_FRAMES if sources.live else None)
@@ -86,7 +99,7 @@ def detect(
         spent = time.perf_counter() - begun
         stop.check()
     if problems:
-        logger.warning("%d of %d files were passed over", len(problems), len(reading.file_numbers))
+        logger.warning("%d of %d files gave less than they should", len(problems), len(reading.file_numbers))
     seconds = {**looker.seconds, "write": writer.seconds}
     return DetectResult(
         frames=tuple(kept),
@@ -134,10 +147,16 @@ def _looker(settings: DetectSettings, sources: Sources) -> FramePredictor:
     return FramePredictor(settings, _predictor([model], settings), maps)
 
 
-def _run_dir(settings: DetectSettings) -> RunDir | None:
-    """A new run folder; None if nothing is to be written."""
+def _run_dir(settings: DetectSettings, inputs: Sequence[Path]) -> RunDir | None:
+    """A new run folder; None if nothing is to be written.
+
+    Raises:
+        SettingsError: what is read lies in it.
+    """
     if not DetectionFiles.are_wanted(settings):
         return None
+    if settings.exist_ok:
+        refuse_inputs_inside(settings.project / settings.name, inputs)
     return RunDir.create(settings.project, settings.name, exist_ok=settings.exist_ok)
 
 
@@ -155,6 +174,12 @@ def _told(reading: OpenSources, problems: Sequence[DataError]) -> tuple[str, ...
     """What could not be used or broke off, each with its reason."""
     live = [count.problem for count in reading.live if count.problem]
     return tuple([problem.message for problem in problems] + live)
+
+
+def _have_numbers(reading: OpenSources) -> bool:
+    """Whether all sources are images whose names are distinct numbers."""
+    paths = list(reading.file_numbers)
+    return bool(paths) and are_numbers([path.stem for path in paths]) and not any(map(is_video, paths))
 
 
 def _nothing(settings: DetectSettings, reading: OpenSources, problems: Sequence[DataError]) -> OnelookError:

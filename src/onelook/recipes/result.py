@@ -11,15 +11,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from onelook.callbacks.detection_files import crop, folder_name
+from onelook.callbacks.detection_files import DRAWN_SUFFIX, crop, folder_name
 from onelook.drawing.boxes import draw_detections
 from onelook.errors import SettingsError
 from onelook.files.atomic import write_bytes_atomic
 from onelook.files.bounded import printable
-from onelook.files.images import encode_image, write_image
+from onelook.files.images import WRITTEN_SUFFIXES, encode_image, write_image
 from onelook.geometry.boxes import xyxy_to_xywh
 from onelook.inference.image_inputs import ImageInput
-from onelook.structures.coco_classes import category_ids
+from onelook.structures.coco_classes import category_ids, image_ids
 from onelook.structures.detections import Detections
 
 if TYPE_CHECKING:
@@ -27,8 +27,6 @@ if TYPE_CHECKING:
     from supervision import Detections as SupervisionDetections
 
 Image = npt.NDArray[np.uint8]
-
-READ_ONLY_SUFFIXES = {".mpo"}
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -107,7 +105,7 @@ class ImageResult(Detections):
                     "the pixels were given, so the image has no name", hint="name a file: `save('drawn.jpg')`"
                 )
             name = self.path.name
-            target /= f"{self.path.stem}.jpg" if self.path.suffix.lower() in READ_ONLY_SUFFIXES else name
+            target /= name if self.path.suffix.lower() in WRITTEN_SUFFIXES else f"{self.path.stem}{DRAWN_SUFFIX}"
         if self.path is not None and target.resolve() == self.path.resolve():
             raise SettingsError(f"`{printable(target)}` is the image itself", hint="name another file or folder")
         drawn = encode_image(self.plot(), target.suffix)
@@ -153,8 +151,7 @@ class ImageResult(Detections):
             image_id: of the image; left out, its file name without suffix, a number if it is one, as COCO has it.
         """
         if image_id is None:
-            stem = "0" if self.path is None else self.path.stem
-            image_id = int(stem) if stem.isdecimal() else stem
+            (image_id,) = image_ids(["0" if self.path is None else self.path.stem])
         ids = category_ids(self.names)
         return [
             {

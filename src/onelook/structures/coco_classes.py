@@ -23,6 +23,10 @@ COCO_CATEGORY_IDS = (
 """Class id -> category id in COCO's annotation files, where 11 of the numbers up to 90 are not used."""
 
 
+MAX_DIGITS = 19
+"""Longer numbers do not fit in 64 bits, where evaluators keep them."""
+
+
 def is_coco(names: Sequence[str]) -> bool:
     """Whether these are the classes of COCO, in its order.
 
@@ -39,3 +43,22 @@ def category_ids(names: Sequence[str]) -> tuple[int, ...]:
     ((0, 1), 90)
     """
     return COCO_CATEGORY_IDS if is_coco(names) else tuple(range(len(names)))
+
+
+def image_ids(stems: Sequence[str]) -> list[int] | list[str]:
+    """What images are called in COCO's files, by their file names without suffix.
+
+    Numbers, as COCO has them, if all are distinct numbers; else the names, if these are distinct; else their positions.
+
+    >>> image_ids(["000139", "285"]), image_ids(["000139", "hive"]), image_ids(["a", "a"])
+    ([139, 285], ['000139', 'hive'], [0, 1])
+    """
+    if are_numbers(stems):
+        return [int(stem) for stem in stems]
+    return list(stems) if len(set(stems)) == len(stems) else list(range(len(stems)))
+
+
+def are_numbers(stems: Sequence[str]) -> bool:
+    """Whether all names are numbers, and no two the same one."""
+    numbers = {int(stem) for stem in stems if stem.isascii() and stem.isdecimal() and len(stem) < MAX_DIGITS}
+    return len(numbers) == len(stems)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import glob
+import logging
+from collections import Counter
 from collections.abc import Callable, Generator, Iterable, Mapping
 from pathlib import Path
 
@@ -10,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from onelook.data.capacity import available_processors
-from onelook.data.media import VIDEO_SUFFIXES, video_frames, video_info
+from onelook.data.media import VIDEO_SUFFIXES, is_still, media_kind, video_frames, video_info
 from onelook.errors import DataError, combined
 from onelook.files.bounded import printable, read_bounded
 from onelook.files.images import KIND_OF_SUFFIX, read_image
@@ -18,20 +20,26 @@ from onelook.inference.sources.addresses import kind_of
 from onelook.inference.sources.frame import Frame
 from onelook.inference.sources.prefetch import ahead_in_threads
 
+logger = logging.getLogger(__name__)
+
 Image = npt.NDArray[np.uint8]
 
 IMAGE_SUFFIXES = frozenset(KIND_OF_SUFFIX)
+GIF = b"GIF8"
 MAX_LIST_BYTES = 1 << 26
 MAX_THREADS = 4
 """Threads that decode images, and images that may be decoded before their turn: each may have 300 MB."""
 
 
 def find_media(source: str | Path) -> list[Path]:
-    """The image and video files that `source` names: images first, then videos, each by name.
+    """The image and video files that `source` names: images first, then videos, each by name; known by their content.
+
+    What else lies in a folder is counted in a warning. A list is taken at its word: its order is kept, and what is no
+    image or video fails when its turn comes.
 
     Args:
         source: an image, a video, a folder (looked at without its sub-folders), a pattern such as `shots/**/*.jpg`, or
-            a `.txt` file with one path per line, relative to that file or to the current folder; their order is kept.
+            a `.txt` file with one path per line, relative to that file or to the current folder.
 
     Raises:
         DataError: nothing is there, or it is of a kind that we do not read.
@@ -57,8 +65,15 @@ def find_media(source: str | Path) -> list[Path]:
 
 
 def is_video(path: Path) -> bool:
-    """Whether the name is that of a video."""
-    return path.suffix.lower() in VIDEO_SUFFIXES
+    """Whether a file is a video, see `media_kind`; a GIF with a single frame is not, nor what cannot be read."""
+    return _kind_of(path) == "video" and not _is_still_gif(path)
+
+
+def _is_still_gif(path: Path) -> bool:
+    try:
+        return read_bounded(path, len(GIF), prefix=True) == GIF and is_still(path)
+    except DataError:
+        return False
 
 
 def read_frames(
@@ -83,13 +98,13 @@ def read_frames(
     for path, coming in ahead_in_threads(_image_of, paths, threads=threads, ahead=MAX_THREADS):
         address = (addresses or {}).get(path, "")
         try:
-            pixels = coming.result()
-            if pixels is not None:
-                yield Frame(path, pixels, address=address)
+            image = coming.result()
+            if image is not None:
+                yield Frame(path, image, address=address)
                 continue
             info = video_info(path)
-            for number, image in video_frames(path, stride=vid_stride):
-                yield Frame(path, image, number, info, address=address)
+            for number, pixels in video_frames(path, stride=vid_stride):
+                yield Frame(path, pixels, number, info, address=address)
         except DataError as problem:
             if on_problem is None:
                 raise
@@ -98,19 +113,34 @@ def read_frames(
 
 def _image_of(path: Path) -> Image | None:
     """The pixels of an image file; None for a video, whose frames are read one by one."""
-    return None if is_video(path) else read_image(path)
+    if media_kind(path) != "video":
+        return read_image(path)
+    return next(pixels for _, pixels in video_frames(path)) if _is_still_gif(path) else None
 
 
 def _media_of(paths: list[Path], place: str) -> list[Path]:
     files = [path for path in paths if path.is_file()]
-    images = [path for path in files if path.suffix.lower() in IMAGE_SUFFIXES]
-    videos = [path for path in files if is_video(path)]
-    if not images and not videos:
-        others = sorted({path.suffix.lower() or "(no suffix)" for path in files})
-        seen = f"{len(files)} files of other kinds ({', '.join(others[:8])})" if files else "no files"
+    kinds = {path: _kind_of(path) for path in files}
+    media = [path for kind in ("image", "video") for path in files if kinds[path] == kind]
+    counts = Counter(path.suffix.lower() or "no suffix" for path in files if kinds[path] is None)
+    others = ", ".join(f"{suffix} {count}" for suffix, count in counts.most_common(8))
+    if not media:
+        seen = f"{len(files)} files of other kinds ({others})" if files else "no files"
         known = ", ".join(sorted(suffix[1:] for suffix in IMAGE_SUFFIXES | VIDEO_SUFFIXES))
         raise DataError(f"no image or video in {place}: {seen}", hint=f"known are {known}")
-    return images + videos
+    if counts:
+        logger.warning(
+            "%s: %d of %d files passed over, no images or videos: %s", place, counts.total(), len(files), others
+        )
+    return media
+
+
+def _kind_of(path: Path) -> str | None:
+    """See `media_kind`; what cannot be read is taken for an image, so that it is named when its turn comes."""
+    try:
+        return media_kind(path)
+    except DataError:
+        return "image"
 
 
 def _listed(list_path: Path) -> list[Path]:
@@ -130,4 +160,6 @@ def _listed(list_path: Path) -> list[Path]:
             found.append(choices[0])
     if problems:
         raise combined(DataError, f"list `{printable(list_path)}` names files that are missing:", problems)
-    return _media_of(found, f"list `{printable(list_path)}`")
+    if not found:
+        raise DataError(f"list `{printable(list_path)}` names no file", hint="one path a line")
+    return found
