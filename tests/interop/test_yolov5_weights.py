@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -258,3 +259,40 @@ def test_tensors_do_not_share_the_memory_of_anything(detector: DetectionModel, t
     for tensor in one.tensors.values():
         tensor.zero_()
     assert_holds(two, detector)
+
+
+@pytest.mark.parametrize(
+    "look",
+    [Look(recomputes=True), Look(package="yolov5."), Look(package="a.b.", names_as_mapping=True, recomputes=True)],
+)
+def test_files_of_newer_torch_and_of_a_package_are_read(look: Look, tmp_path: Path) -> None:
+    model = trained("yolov5n", ("square", "disc"))
+    assert_holds(read(tmp_path, stripped(model, look)), model)
+
+
+def test_an_upsampling_by_a_fraction_is_not_taken_for_the_same(tmp_path: Path) -> None:
+    model = trained("yolov5n", ("square", "disc"))
+    disguise = Disguise(Look(recomputes=True))
+    changed = disguise.model(model)
+    next(part for part in changed.modules() if isinstance(part, nn.Upsample)).scale_factor = 2.5
+    with pytest.raises(CheckpointError, match="scale_factor"):
+        read(tmp_path, disguise.save({"model": changed}))
+
+
+def test_programs_are_called_what_they_are(tmp_path: Path) -> None:
+    linear = torch.nn.Linear(2, 2)
+    torch.jit.save(torch.jit.trace(linear, torch.zeros(1, 2)), tmp_path / "a.pt")  # type: ignore[no-untyped-call]
+    torch.export.save(torch.export.export(linear, (torch.zeros(1, 2),)), tmp_path / "b.pt")
+    with zipfile.ZipFile(tmp_path / "c.pt", "w") as archive:
+        archive.writestr("c/.data/extern_modules", "torch")
+        archive.writestr("c/data.pkl", b"")
+    for name, what in (("a", "TorchScript program"), ("b", "program of torch.export"), ("c", "torch.package")):
+        with pytest.raises(CheckpointError, match=rf"{what}, which holds code\nhint: give the checkpoint"):
+            read_yolov5(tmp_path / f"{name}.pt")
+
+
+def test_the_size_of_training_is_known_where_the_file_has_its_options(detector: DetectionModel, tmp_path: Path) -> None:
+    assert read(tmp_path, stripped(detector)).imgsz is None
+    assert read(tmp_path, stripped(detector, opt={"imgsz": 320})).imgsz == 320
+    for odd in ("320", -1, 2**40, True, None, [320]):
+        assert read(tmp_path, stripped(detector, opt={"imgsz": odd})).imgsz is None

@@ -47,6 +47,8 @@ class Look:
         sync_norm: batch-norms of a run in many processes.
         old_grid: the buffer `anchor_grid` that versions before 6.0 had.
         dtype: of the numbers.
+        package: what its code was put into, such as `yolov5.`.
+        recomputes: as newer versions of torch keep `Upsample`.
     """
 
     model_class: str = "models.yolo.DetectionModel"
@@ -55,6 +57,8 @@ class Look:
     sync_norm: bool = False
     old_grid: bool = False
     dtype: torch.dtype = torch.float16
+    package: str = ""
+    recomputes: bool = False
 
 
 class Disguise:
@@ -79,7 +83,7 @@ class Disguise:
 
     def model(self, ours: DetectionModel) -> nn.Module:
         """`ours` as YOLOv5 keeps it."""
-        model = self.instance(self.look.model_class)
+        model = self.instance(self.look.package + self.look.model_class)
         model.model = nn.Sequential(*(self._part(layer) for layer in ours.model))
         for plan, row in zip(ours.plans, model.model, strict=True):
             sources = [source - plan.row if source == plan.row - 1 else source for source in plan.sources]
@@ -100,7 +104,7 @@ class Disguise:
             return self._plain(ours)
         if kind == "SiLU":
             return nn.SiLU(inplace=True)
-        part = self.instance(path or f"models.{'yolo' if kind in HEADS else 'common'}.{kind}")
+        part = self.instance(self.look.package + (path or f"models.{'yolo' if kind in HEADS else 'common'}.{kind}"))
         for name, child in ours.named_children():
             part.add_module(name, self._part(child))
         for name, buffer in ours.named_buffers(recurse=False):
@@ -135,7 +139,10 @@ class Disguise:
             norm = nn.SyncBatchNorm(ours.num_features, eps=ours.eps, momentum=ours.momentum)
             norm.load_state_dict(ours.state_dict())
             return norm
-        return copy.deepcopy(ours)
+        plain = copy.deepcopy(ours)
+        if isinstance(plain, nn.Upsample) and self.look.recomputes:
+            plain.recompute_scale_factor = True
+        return plain
 
     def save(self, content: Any) -> bytes:
         """What torch writes for `content`."""

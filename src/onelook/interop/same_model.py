@@ -25,6 +25,8 @@ _SCALARS = (bool, int, float, str, type(None))
 _WITHOUT_EFFECT = frozenset({"training", "inplace", "momentum"})
 """Attributes that do not change what a trained model computes."""
 
+_RECOMPUTE = "recompute_scale_factor"
+
 
 def check_same_model(skeleton: DetectionModel, tree: ModuleTree) -> None:
     """Compare every module of a file with that of our model at the same place; a meta model will do.
@@ -61,12 +63,20 @@ def _compare(name: str, record: Record, ours: nn.Module) -> None:
     if record.kind.module.startswith("torch.nn."):
         pairs |= {name: name for name in vars(ours) if name[0] != "_" and name not in _WITHOUT_EFFECT}
     state = record.state if isinstance(record.state, dict) else {}
+    if _is_whole(state.get("scale_factor")) and state.get(_RECOMPUTE) in (None, False, True):
+        pairs.pop(_RECOMPUTE, None)  # newer versions of torch write it; it rounds sizes, and these are whole
     for key, own in pairs.items():
         if key in state and not _is_same(state[key], getattr(ours, own)):
             raise CheckpointError(
                 f"module `{printable(name)}` (`{record.kind}`): `{key}` is {described(state[key])}, "
                 f"by the model's definition {getattr(ours, own)}"
             )
+
+
+def _is_whole(factor: Any) -> bool:
+    """Whether a factor, or each of two, is a whole number."""
+    factors = factor if isinstance(factor, tuple) else (factor,)
+    return all(isinstance(one, int | float) and float(one).is_integer() for one in factors)
 
 
 def _is_same(value: Any, expected: Any) -> bool:

@@ -115,8 +115,6 @@ def _training_size(options: Any) -> int | None:
 def pickle_folder(members: ZipMembers) -> str:
     """The folder of the archive that everything lies in, with its slash."""
     pickles = [name for name in members.names if name.endswith("/data.pkl")]
-    if any(name.endswith("/constants.pkl") or "/code/" in name for name in members.names):
-        raise CheckpointError("it is a TorchScript program, which holds code", hint="give the checkpoint it came from")
     if len(pickles) != 1:
         shown = ", ".join(f"`{printable(name)}`" for name in members.names[:5])
         raise CheckpointError(
@@ -142,13 +140,23 @@ def _model_of(content: Any) -> tuple[Record, str]:
             continue
         if not isinstance(found, Record):
             raise CheckpointError(f"its `{part}` is {described(found)}, not a model", hint=_bare_hint(found))
-        path = found.kind.path
+        path = _own_path(found)
         if path not in DETECTORS:
             what = _OTHER_MODELS.get(path, "an object")
             raise CheckpointError(f"its `{part}` is {what} (`{found.kind}`), not a detector of YOLOv5 6.0 to 7.0")
         return found, part
     keys = ", ".join(described(key) for key in list(content)[:8])
     raise CheckpointError(f"it has neither `model` nor `ema`; its keys are {keys or 'none'}", hint=_bare_hint(content))
+
+
+def _own_path(module: Record) -> str:
+    """Name of a class without the package that its repository may have been put into, such as `yolov5.`.
+
+    Nothing of that name is run or imported; what the class computes is compared with ours, part by part.
+    """
+    parts = module.kind.path.split(".")
+    start = next((place for place, part in enumerate(parts[:-1]) if part in ("models", "utils", "torch")), 0)
+    return ".".join(parts[start:])
 
 
 def _bare_hint(found: Any) -> str:
@@ -158,12 +166,12 @@ def _bare_hint(found: Any) -> str:
 
 def _refuse_other_kinds(tree: ModuleTree) -> None:
     for name, module in tree.modules.items():
-        path = module.kind.path
+        path = _own_path(module)
         if path in _OTHER_MODELS:
             raise CheckpointError(f"module `{printable(name)}` is {_OTHER_MODELS[path]} (`{module.kind}`)")
-        if module.kind.module == "models.experimental":
+        if path.startswith("models.experimental."):
             raise CheckpointError(f"module `{printable(name)}` is an experimental block (`{module.kind}`)")
-        if module.kind.module.split(".")[0] not in ("models", "utils", "torch"):
+        if path.split(".")[0] not in ("models", "utils", "torch"):
             raise CheckpointError(f"module `{printable(name)}` is `{module.kind}`, which is none of YOLOv5's")
 
 

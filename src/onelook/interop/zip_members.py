@@ -37,6 +37,14 @@ _KNOWN_FLAGS = 0x0808  # sizes after the data; names in UTF-8
 _STORED = 0
 _HINT = "the file is damaged or was not written by PyTorch; fetch it again"
 
+_PROGRAM_HINT = "give the checkpoint it was made of; what `onelook export` wrote runs under the name it was given"
+_PROGRAMS = {
+    "a TorchScript program": ("/constants.pkl", "/code/"),
+    "an archive of torch.package": ("/.data/extern_modules",),
+    "a program of torch.export": ("/serialized_exported_program.json", "/models/model.json", "/archive_format"),
+}
+"""What other archives of torch are, and what the names of their members contain, with a slash before each."""
+
 
 @dataclass(frozen=True)
 class Member:
@@ -224,6 +232,9 @@ def _member(entries: bytes, place: int) -> tuple[Member, int]:
         name = entries[place : place + name_bytes].decode()
     except UnicodeDecodeError as problem:
         raise CheckpointError("the name of a member is not UTF-8", hint=_HINT) from problem
+    for what, marks in _PROGRAMS.items():
+        if any(mark in f"/{name}" for mark in marks):
+            raise CheckpointError(f"it is {what}, which holds code", hint=_PROGRAM_HINT)
     if method != _STORED:
         raise CheckpointError(
             f"member `{printable(name)}` is compressed (method {method}), which PyTorch never does",
