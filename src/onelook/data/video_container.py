@@ -131,7 +131,7 @@ def _is_trimmed(index: bytes) -> bool:
     except struct.error:
         return False
     shown = sum(duration for duration, start, _ in edits if start >= 0) / scale
-    return 0 < shown < _NEARLY_ALL * media_duration / media_scale
+    return bool(0 < shown < _NEARLY_ALL * media_duration / media_scale)
 
 
 def _times(index: bytes, place: int) -> tuple[int, int]:

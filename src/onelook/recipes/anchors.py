@@ -109,7 +109,8 @@ def draw_study(study: AnchorStudy) -> Path:
     settings, path = study.settings, study.settings.output
     if path.suffix.lower() not in IMAGE_SUFFIXES:
         path /= f"{settings.data.stem}-{settings.imgsz}.png"
-    refuse_to_replace(path, [*filter(None, [settings.data, settings.weights, settings.cfg]), *study.images])
+    texts = [str(given) for given in (settings.data, settings.weights, settings.cfg) if given]
+    refuse_to_replace(path, [*texts, *study.images])
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
     except OSError as problem:

@@ -16,6 +16,7 @@ import numpy as np
 from onelook.data.formats.yolo import label_path_of
 from onelook.exports.opening import load_runnable
 from onelook.files.atomic import write_bytes_atomic, write_text_atomic
+from onelook.files.bounded import StrPath
 from onelook.files.overwriting import refuse_inputs_inside
 from onelook.inference.backend import usual_hw
 from onelook.inference.evaluator import Evaluation
@@ -89,7 +90,8 @@ def validate(given: Mapping[str, Any], *, file: Path | None = None) -> ValidateR
             refuse_other_classes(model, splits, settings)
         passes = ValidationPass(settings, splits, group, stop)
         if settings.exist_ok:
-            inputs = [*settings.weights, settings.data, *passes.index.paths, *map(label_path_of, passes.index.paths)]
+            paths = passes.index.paths
+            inputs: list[StrPath] = [*settings.weights, settings.data, *paths, *map(label_path_of, paths)]
             refuse_inputs_inside(settings.project / settings.name, inputs)
         run = RunDir(Path(group.first(lambda: str(_new_run(settings).path))))
         if series:

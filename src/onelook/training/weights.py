@@ -11,7 +11,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from onelook.errors import CheckpointError
+from onelook.errors import CheckpointError, ModelError
+from onelook.files.bounded import printable
 from onelook.files.cache_folder import default_cache_folder
 from onelook.interop.onnx_graph import onnx_metadata
 from onelook.interop.published_weights import PUBLISHED_WEIGHTS
@@ -32,6 +33,7 @@ DEFAULT_MODEL = "yolov5s"
 METADATA_KEY = "onelook"
 """Under which an exported ONNX file of ours says what it is."""
 
+MAX_NAMES = 100_000
 MAX_IMGSZ = 1 << 14  # what a file says beyond that is no size of training
 PROGRAMS = (".onnx", ".engine", ".torchscript", ".pt2")
 
@@ -92,7 +94,9 @@ def read_weights(path: Path) -> Weights:
         if yolox is not None:
             return _of_yolox(yolox)
         foreign = read_yolov5(path)
-        return Weights(foreign.definition, foreign.names, foreign.tensors, origin=YOLOV5, imgsz=foreign.imgsz)
+        return _checked(
+            Weights(foreign.definition, foreign.names, foreign.tensors, origin=YOLOV5, imgsz=foreign.imgsz), path
+        )
     if is_foreign_onnx(path):
         return _of_yolox(read_yolox_onnx(path))
     if suffix in PROGRAMS:
@@ -229,9 +233,54 @@ def _weights_of(checkpoint: Checkpoint, prefix: str, path: Path) -> Weights:
     tensors, document = checkpoint.tensors_below(prefix), checkpoint.document
     if not tensors:
         raise CheckpointError(f"checkpoint `{path}` holds no tensors called `{prefix}...`")
-    is_fused, origin = bool(document.get("is_fused", False)), origin_of(document.get("origin"))
-    imgsz = _training_size(document.get("settings"))
-    return Weights(document["definition"], tuple(document["names"]), tensors, is_fused, origin, imgsz)
+    definition, names = document.get("definition"), document.get("names")
+    if not isinstance(definition, dict):
+        raise CheckpointError(f"checkpoint `{path}`: its `definition` is {_shown(definition)}, not that of a model")
+    if not isinstance(names, list) or not 1 <= len(names) <= MAX_NAMES or not all(isinstance(n, str) for n in names):
+        raise CheckpointError(f"checkpoint `{path}`: its `names` are {_shown(names)}, not those of classes")
+    weights = Weights(
+        definition,
+        tuple(names),
+        tensors,
+        is_fused=document.get("is_fused") is True,
+        origin=origin_of(document.get("origin")),
+        imgsz=_training_size(document.get("settings")),
+    )
+    return _checked(weights, path)
+
+
+def _checked(weights: Weights, path: Path) -> Weights:
+    """The weights, if they are those of a model that can be built, and numbers.
+
+    Raises:
+        CheckpointError: they are not.
+    """
+    try:
+        with torch.device("meta"):  # so that a small file cannot ask for a large model
+            skeleton = create_model(weights.definition, num_classes=len(weights.names), names=weights.names)
+            expected = (fuse(skeleton) if weights.is_fused else skeleton).state_dict()
+    except ModelError as problem:
+        raise CheckpointError(f"checkpoint `{path}`: {problem.message}", hint=problem.hint) from problem
+    for name in [*expected, *weights.tensors]:
+        wanted, found = expected.get(name), weights.tensors.get(name)
+        if wanted is None or found is None:
+            what = "is missing" if found is None else "is no part of the model that it describes"
+            raise CheckpointError(f"checkpoint `{path}`: tensor `{name}` {what}")
+        if wanted.shape != found.shape:
+            raise CheckpointError(
+                f"checkpoint `{path}`: tensor `{name}` has the shape {tuple(found.shape)}, "
+                f"the model that it describes {tuple(wanted.shape)}"
+            )
+        if found.is_floating_point() and not bool(torch.isfinite(found).all()):
+            raise CheckpointError(
+                f"checkpoint `{path}`: tensor `{name}` holds numbers that are not finite",
+                hint="the training diverged: use an earlier checkpoint, such as `best.safetensors`",
+            )
+    return weights
+
+
+def _shown(value: Any) -> str:
+    return "missing" if value is None else f"`{printable(repr(value)[:60])}`"
 
 
 def _training_size(settings: Any) -> int | None:
