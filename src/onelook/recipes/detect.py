@@ -14,6 +14,7 @@ from onelook.callbacks.detection_files import DetectionFiles
 from onelook.drawing.window import Window
 from onelook.errors import DataError, OnelookError, SettingsError, combined
 from onelook.exports.opening import load_runnable
+from onelook.files.bounded import StrPath
 from onelook.files.overwriting import refuse_inputs_inside
 from onelook.inference.backend import Backend
 from onelook.inference.feature_maps import FeatureMaps
@@ -76,17 +77,10 @@ def detect(
         stop.check()
         if reading.is_empty:
             raise _nothing(settings, reading, problems)
-        run = _run_dir(
-            settings, [*reading.file_numbers, *map(Path, settings.source), *settings.weights, *([file] if file else [])]
-        )
-        files = None
-        if run is not None:
-            names = looker.predictor.names
-            files = stack.enter_context(
-                DetectionFiles(
-                    run.path, settings, names, has_numbers=_have_numbers(reading), on_problem=problems.append
-                )
-            )
+        run = _run_dir(settings, [*reading.file_numbers, *([file] if file else [])])
+        files = _files(run, settings, looker.predictor.names, reading, on_problem=problems.append)
+        if files is not None:
+            stack.enter_context(files)
         writer = FrameWriter(settings, files, looker.predictor.names, keeps_images=window is not None)
         written = behind(writer.write, looker.look(reading, stop.check), waiting=BATCHES_TO_WRITE)
         kept: deque[FrameResult] = deque(maxlen=KEPT_LIVE_FRAMES if sources.live else None)
@@ -156,7 +150,8 @@ def _run_dir(settings: DetectSettings, inputs: Sequence[Path]) -> RunDir | None:
     if not DetectionFiles.are_wanted(settings):
         return None
     if settings.exist_ok:
-        refuse_inputs_inside(settings.project / settings.name, inputs)
+        everything: list[StrPath] = [*inputs, *settings.source, *settings.weights]
+        refuse_inputs_inside(settings.project / settings.name, everything)
     return RunDir.create(settings.project, settings.name, exist_ok=settings.exist_ok)
 
 
@@ -174,6 +169,20 @@ def _told(reading: OpenSources, problems: Sequence[DataError]) -> tuple[str, ...
     """What could not be used or broke off, each with its reason."""
     live = [count.problem for count in reading.live if count.problem]
     return tuple([problem.message for problem in problems] + live)
+
+
+def _files(
+    run: RunDir | None,
+    settings: DetectSettings,
+    names: tuple[str, ...],
+    reading: OpenSources,
+    *,
+    on_problem: Callable[[DataError], None],
+) -> DetectionFiles | None:
+    """What writes to the run folder; None without one."""
+    if run is None:
+        return None
+    return DetectionFiles(run.path, settings, names, has_numbers=_have_numbers(reading), on_problem=on_problem)
 
 
 def _have_numbers(reading: OpenSources) -> bool:
