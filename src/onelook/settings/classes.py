@@ -8,7 +8,7 @@ from typing import Annotated, Any
 from pydantic import BeforeValidator
 
 from onelook.errors import SettingsError
-from onelook.settings.build import nearest_name
+from onelook.settings.nearest_name import nearest_name
 
 
 def one_class_each(given: Any) -> Any:

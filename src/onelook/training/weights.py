@@ -257,8 +257,9 @@ def _checked(weights: Weights, path: Path) -> Weights:
     """
     try:
         with torch.device("meta"):  # so that a small file cannot ask for a large model
-            skeleton = create_model(weights.definition, num_classes=len(weights.names), names=weights.names)
-            expected = (fuse(skeleton) if weights.is_fused else skeleton).state_dict()
+            expected = _skeleton(weights).state_dict()
+        if weights.is_fused and _elements(expected) <= _elements(weights.tensors):
+            expected = fuse(_skeleton(weights)).state_dict()
     except ModelError as problem:
         raise CheckpointError(f"checkpoint `{path}`: {problem.message}", hint=problem.hint) from problem
     for name in [*expected, *weights.tensors]:
@@ -277,6 +278,15 @@ def _checked(weights: Weights, path: Path) -> Weights:
                 hint="the training diverged: use an earlier checkpoint, such as `best.safetensors`",
             )
     return weights
+
+
+def _skeleton(weights: Weights) -> DetectionModel:
+    return create_model(weights.definition, num_classes=len(weights.names), names=weights.names)
+
+
+def _elements(tensors: Mapping[str, Tensor]) -> int:
+    """Numbers in weights, without those of batch-norms and biases."""
+    return sum(tensor.numel() for tensor in tensors.values() if tensor.ndim > 1)
 
 
 def _shown(value: Any) -> str:
