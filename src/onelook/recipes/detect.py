@@ -6,7 +6,7 @@ import logging
 import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack, closing
+from contextlib import ExitStack, closing, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -51,9 +51,8 @@ def detect(
 ) -> DetectResult:
     """Find objects in images, videos and live sources.
 
-    A file that cannot be used, or not in full, is named in the result with the reason, and so is an image or video that
-    cannot be written; all others are looked at and written. Three threads work at the same
-    time: one reads, this one runs the network, one writes.
+    Files that cannot be read or written, in full or in part, are named in the result; all others are used. Three
+    threads work at the same time: one reads, this one runs the network, one writes.
 
     Args:
         given: settings by name; see `DetectSettings`.
@@ -78,9 +77,7 @@ def detect(
         if reading.is_empty:
             raise _nothing(settings, reading, problems)
         run = _run_dir(settings, [*reading.file_numbers, *([file] if file else [])])
-        files = _files(run, settings, looker.predictor.names, reading, on_problem=problems.append)
-        if files is not None:
-            stack.enter_context(files)
+        files = stack.enter_context(_files(run, settings, looker.predictor.names, reading, on_problem=problems.append))
         writer = FrameWriter(settings, files, looker.predictor.names, keeps_images=window is not None)
         written = behind(writer.write, looker.look(reading, stop.check), waiting=BATCHES_TO_WRITE)
         kept: deque[FrameResult] = deque(maxlen=KEPT_LIVE_FRAMES if sources.live else None)
@@ -178,10 +175,10 @@ def _files(
     reading: OpenSources,
     *,
     on_problem: Callable[[DataError], None],
-) -> DetectionFiles | None:
-    """What writes to the run folder; None without one."""
+) -> DetectionFiles | nullcontext[None]:
+    """What writes to the run folder; nothing without one."""
     if run is None:
-        return None
+        return nullcontext()
     return DetectionFiles(run.path, settings, names, has_numbers=_have_numbers(reading), on_problem=on_problem)
 
 
