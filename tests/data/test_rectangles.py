@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 
-from onelook.data.rectangles import equal_frames, similar_shapes
+from onelook.data.rectangles import equal_frames, own_frames, similar_shapes
 from onelook.geometry.letterbox import fitted_size
 
 RNG = np.random.default_rng(3)
@@ -45,3 +46,20 @@ def test_equal_frames_keep_the_order_of_the_data_set() -> None:
     found = equal_frames(5, frame_hw=(64, 96), batch_size=2)
     assert [found.batch(number) for number in range(len(found))] == [[0, 1], [2, 3], [4]]
     assert {found.frame_of(number) for number in range(5)} == {(64, 96)}
+
+
+@pytest.mark.parametrize("batch_size", [1, 2, 7, 32, 1000])
+def test_own_frames_do_not_depend_on_the_batch(batch_size: int) -> None:
+    alone = own_frames(SIZES, imgsz=640, batch_size=1)
+    found = own_frames(SIZES, imgsz=640, batch_size=batch_size)
+    batches = [found.batch(number) for number in range(len(found))]
+    assert sorted(alone.order.tolist()) == list(range(len(SIZES)))
+    assert max(map(len, batches)) <= batch_size
+    for number, batch in enumerate(batches):
+        assert {found.frame_of(image) for image in batch} == {tuple(found.frames_hw[number].tolist())}
+        assert all(found.frame_of(image) == alone.frame_of(image) for image in batch)
+    assert [image for batch in batches for image in batch] == alone.order.tolist()
+
+
+def test_own_frames_of_no_images_are_no_batches() -> None:
+    assert len(own_frames(np.zeros((0, 2), np.int32), imgsz=640, batch_size=4)) == 0

@@ -4,9 +4,11 @@ the same in smaller parts."""
 from __future__ import annotations
 
 import os
+import pydoc
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -14,6 +16,7 @@ import pytest
 import torch
 from forked_ranks import require_loopback, start_ranks
 from rank_faults import memory_for
+from torch.nn.modules.module import register_module_forward_hook
 
 from onelook.data.dataset import ValidationDataset
 from onelook.data.loader import validation_loader
@@ -22,6 +25,7 @@ from onelook.errors import MemoryShortage
 from onelook.inference.evaluator import Evaluation, EvaluationSettings, Evaluator
 from onelook.losses.detection_loss import DetectionLoss
 from onelook.models.detector import DetectionModel, create_model
+from onelook.models.heads import Detect
 from onelook.processes.process_group import ProcessGroup, joined_group
 from onelook.recipes.splits import read_splits
 from onelook.settings.hyperparameters import Hyperparameters
@@ -41,6 +45,7 @@ class Task:
         model: YAML of the model.
         batch_size: images per batch.
         conf_thres: least score; 1 finds nothing.
+        amp: type of mixed precision.
     """
 
     data: Path
@@ -48,6 +53,7 @@ class Task:
     split: str = "val"
     batch_size: int = 2
     conf_thres: float = 0.001
+    amp: torch.dtype | None = None
 
 
 def model_of(task: Task, num_classes: int) -> DetectionModel:
@@ -69,7 +75,7 @@ def evaluate(task: Task, group: ProcessGroup) -> Evaluation:
         scan.index,
         lambda: validation_loader(dataset, workers=0, rank=group.rank, world_size=group.world_size),
         num_classes=names,
-        settings=EvaluationSettings(conf_thres=task.conf_thres),
+        settings=EvaluationSettings(conf_thres=task.conf_thres, amp=task.amp),
         group=group,
     )
     loss = DetectionLoss(model.anchor_grid, num_classes=names, imgsz=IMGSZ, hyperparameters=Hyperparameters())
@@ -169,6 +175,60 @@ def test_short_of_memory_batches_are_halved_and_all_stays_the_same(
     assert tried == passes
     for name, value in alone.items():
         assert np.allclose(value, found[name], rtol=1e-4, atol=1e-3, equal_nan=True), name
+
+
+@pytest.mark.parametrize("what", ["decoding", "NMS", "the loss"])
+def test_whatever_runs_out_of_memory_is_done_in_halves(
+    what: str, tiny_data: Path, tiny_model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not the network alone: decoding, NMS and the loss of a large batch need memory, too."""
+    task = Task(tiny_data, tiny_model, batch_size=6)
+    alone = arrays(evaluate(task, ProcessGroup()))
+    place = {
+        "decoding": "onelook.models.heads.Detect.decode",
+        "NMS": "onelook.inference.evaluator.non_max_suppression",
+        "the loss": "onelook.losses.detection_loss.DetectionLoss.__call__",
+    }[what]
+    module, _, name = place.rpartition(".")
+    owner = pydoc.locate(module)
+    whole = getattr(owner, name)
+    tried: list[int] = []
+
+    def scarce(*given: Any, **named: Any) -> Any:
+        images = given[0] if isinstance(given[0], torch.Tensor) else given[1][0]
+        tried.append(len(images))
+        if len(images) > 2:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
+        return whole(*given, **named)
+
+    monkeypatch.setattr(owner, name, scarce)
+    found = arrays(evaluate(task, ProcessGroup()))
+    assert tried == [6, 3, 2, 1, 3, 2, 1]
+    compared = [key for key in alone if key != "losses" or what != "the loss"]  # the loss of parts is another mean
+    assert all(np.array_equal(alone[key], found[key], equal_nan=True) for key in compared)
+    assert np.allclose(alone["losses"], found["losses"], rtol=0.3)
+
+
+def test_the_numbers_do_not_depend_on_the_size_of_the_batches(tiny_data: Path, tiny_model: Path) -> None:
+    found = [arrays(evaluate(Task(tiny_data, tiny_model, batch_size=size), ProcessGroup())) for size in (1, 2, 6)]
+    for other in found[1:]:
+        for key in (key for key in other if key.startswith(("metrics/map", "scores/", "boxes/"))):
+            assert np.allclose(found[0][key], other[key], rtol=1e-4, atol=1e-3, equal_nan=True), key
+
+
+def test_in_bfloat16_the_head_stays_in_float32(tiny_data: Path, tiny_model: Path) -> None:
+    """Logits of two digits could hardly rank detections."""
+    seen: list[torch.dtype] = []
+    handle = register_module_forward_hook(
+        lambda module, given, result: (
+            seen.append(result[0].dtype) if isinstance(module, Detect) and not result[0].is_meta else None
+        )
+    )
+    try:
+        evaluate(Task(tiny_data, tiny_model, amp=torch.bfloat16), ProcessGroup())
+    finally:
+        handle.remove()
+    assert seen and set(seen) == {torch.float32}
 
 
 def test_an_image_that_does_not_fit_alone_is_an_error(tiny_data: Path, tiny_model: Path) -> None:

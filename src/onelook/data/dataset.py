@@ -17,7 +17,7 @@ from onelook.data.image_cache import ImageFiles
 from onelook.data.image_weights import ImageWeights
 from onelook.data.item import Item, make_item
 from onelook.data.quad import at_twice_the_size
-from onelook.data.rectangles import Rectangles, equal_frames, similar_shapes
+from onelook.data.rectangles import Rectangles, equal_frames, own_frames
 from onelook.data.sampler import EpochItem, Place
 from onelook.data.unreadable_images import IMAGES_PER_LOST_ONE, readable_part
 from onelook.errors import DataError
@@ -135,14 +135,14 @@ class TrainDataset:
 
 
 class ValidationDataset:
-    """Images as they are, in the smallest frame that holds their batch.
+    """Images as they are, each in the smallest frame that holds it; a batch has images of one frame.
 
     Args:
         index: images and labels.
         imgsz: longer side of the images, pixels.
-        batch_size: images per batch, which share a frame.
+        batch_size: most images of a batch.
         stride: frames are multiples of this, pixels.
-        frame_hw: height and width of all frames, pixels, so that an image looks alike in any batch.
+        frame_hw: height and width of all frames, pixels.
         pad: strides added to a frame before rounding up.
         cache: decoded images; None reads the files each time. It must be made for the same `index` and `imgsz`.
     """
@@ -161,7 +161,7 @@ class ValidationDataset:
         self.index = index
         self.imgsz = imgsz
         self.rectangles = (
-            similar_shapes(index.sizes_hw, imgsz=imgsz, batch_size=batch_size, stride=stride, pad=pad)
+            own_frames(index.sizes_hw, imgsz=imgsz, batch_size=batch_size, stride=stride, pad=pad)
             if frame_hw is None
             else equal_frames(len(index), frame_hw=frame_hw, batch_size=batch_size)
         )

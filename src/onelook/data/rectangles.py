@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
@@ -16,13 +18,15 @@ class Rectangles:
     """Fixed batches of N images, and the frame of each batch.
 
     Attributes:
-        order: (N,) int64 image numbers; batch b is order[b * batch_size : (b + 1) * batch_size].
+        order: (N,) int64 image numbers; batch b is order[starts[b] : starts[b + 1]].
+        starts: (B + 1,) int64 where the batches begin, and where the last one ends.
         frames_hw: (B, 2) int64 height and width of the frame of each batch, pixels.
-        batch_size: images per batch; the last one may have fewer.
+        batch_size: most images of a batch.
         batch_of: (N,) int64 the batch that each image number belongs to.
     """
 
     order: npt.NDArray[np.int64]
+    starts: npt.NDArray[np.int64]
     frames_hw: npt.NDArray[np.int64]
     batch_size: int
     batch_of: npt.NDArray[np.int64]
@@ -32,7 +36,7 @@ class Rectangles:
 
     def batch(self, number: int) -> list[int]:
         """Image numbers of batch `number`."""
-        result: list[int] = self.order[number * self.batch_size : (number + 1) * self.batch_size].tolist()
+        result: list[int] = self.order[self.starts[number] : self.starts[number + 1]].tolist()
         return result
 
     def frame_of(self, image: int) -> tuple[int, int]:
@@ -64,6 +68,27 @@ def similar_shapes(
     return _rectangles(order, np.array(frames, np.int64).reshape(-1, 2), batch_size)
 
 
+def own_frames(
+    sizes_hw: npt.NDArray[np.int32], *, imgsz: int, batch_size: int, stride: int = 32, pad: float = 0.5
+) -> Rectangles:
+    """Batches of images that have one frame, the smallest for each alone: what an image looks like, and so what is
+    found in it, does not depend on the size of the batches or on the other images.
+
+    Args:
+        sizes_hw, imgsz, stride, pad: see `similar_shapes`.
+        batch_size: most images of a batch; the last batch of each frame may have fewer.
+    """
+    aspects = (sizes_hw[:, 0] / sizes_hw[:, 1]).tolist()
+    frames = [frame_for_aspects(aspect, aspect, imgsz=imgsz, stride=stride, pad=pad) for aspect in aspects]
+    frames_hw = np.array(frames, np.int64).reshape(-1, 2)
+    order = np.lexsort((frames_hw[:, 1], frames_hw[:, 0])).astype(np.int64)
+    ordered = frames_hw[order]
+    first_of_frame = np.flatnonzero((np.diff(ordered, axis=0, prepend=np.zeros((1, 2), np.int64)) != 0).any(axis=1))
+    bounds = [*first_of_frame.tolist(), len(order)]
+    starts = [start for first, end in pairwise(bounds) for start in range(first, end, batch_size)]
+    return _rectangles(order, ordered[np.array(starts, np.int64)], batch_size, starts)
+
+
 def equal_frames(num_images: int, *, frame_hw: tuple[int, int], batch_size: int) -> Rectangles:
     """Batches in the order of the dataset, all with a frame of `frame_hw` pixels, height and width."""
     num_batches = -(-num_images // batch_size)
@@ -82,7 +107,15 @@ def frame_for_aspects(lowest: float, highest: float, *, imgsz: int, stride: int,
     return tuple(stride * max(1, math.ceil(side * imgsz / stride + pad - SLACK)) for side in (height, width))  # type: ignore[return-value]
 
 
-def _rectangles(order: npt.NDArray[np.int64], frames_hw: npt.NDArray[np.int64], batch_size: int) -> Rectangles:
+def _rectangles(
+    order: npt.NDArray[np.int64],
+    frames_hw: npt.NDArray[np.int64],
+    batch_size: int,
+    starts: Sequence[int] | None = None,
+) -> Rectangles:
+    """Batches of `batch_size`, if it is not said where they start."""
+    starts = range(0, len(order), batch_size) if starts is None else starts
+    bounds = np.array([*starts, len(order)], np.int64)
     batch_of = np.empty(len(order), np.int64)
-    batch_of[order] = np.arange(len(order)) // batch_size
-    return Rectangles(order, frames_hw, batch_size, batch_of)
+    batch_of[order] = np.repeat(np.arange(len(starts)), np.diff(bounds))
+    return Rectangles(order, bounds, frames_hw, batch_size, batch_of)

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import copy
 import time
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from operator import itemgetter
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -15,7 +18,7 @@ from onelook.errors import MemoryShortage
 from onelook.geometry.nms import non_max_suppression
 from onelook.inference.backend import Backend, predict_all
 from onelook.inference.hybrid_labels import with_labels
-from onelook.losses.protocol import FamilyLoss, LossValues
+from onelook.losses.protocol import FamilyLoss
 from onelook.metrics.detection_metrics import evaluate
 from onelook.models.detector import DetectionModel
 from onelook.processes.memory import is_out_of_memory
@@ -25,6 +28,8 @@ from onelook.structures.batch import Batch, ImageInfo
 from onelook.structures.dataset_index import DatasetIndex
 from onelook.structures.detections import Detections
 from onelook.structures.metrics import DetectionMetrics, as_arrays, from_arrays
+
+Part = TypeVar("Part")
 
 
 @dataclass(frozen=True)
@@ -94,6 +99,12 @@ class Evaluator:
         self._group = ProcessGroup() if group is None else group
         self._truths = [index.ground_truth(image) for image in range(len(index))]
 
+    def with_iou_thres(self, iou_thres: float) -> Evaluator:
+        """The same with another threshold of NMS."""
+        other = copy.copy(self)
+        other._settings = replace(self._settings, iou_thres=iou_thres)
+        return other
+
     @torch.inference_mode()
     def run(
         self,
@@ -119,19 +130,16 @@ class Evaluator:
         for batch in self._loader():
             found.lap("load")
             if isinstance(model, DetectionModel):
-                raw_maps = self._raw_maps(model, prepare_images(batch.images, next(model.parameters()).device))
+                outputs = self._raw_maps(model, prepare_images(batch.images, next(model.parameters()).device))
                 if loss is not None:
-                    found.add_losses(loss(raw_maps, batch.targets, 1.0), len(batch.infos))
-                predictions = model.decode(raw_maps)
+                    found.add_losses(_losses(loss, outputs, batch))
+                decode: Callable[[list[Tensor]], Tensor] = model.decode
             else:
-                predictions = self._predictions(model, prepare_images(batch.images, model.device))
-            if self._settings.hybrid:
-                frame_hw = (batch.images.shape[2], batch.images.shape[3])
-                predictions = with_labels(predictions, batch.targets, frame_hw=frame_hw)
-            if predictions.is_cuda:  # so that the time of the network is not that of the suppression
-                torch.cuda.synchronize(predictions.device)
+                outputs, decode = self._predictions(model, prepare_images(batch.images, model.device)), itemgetter(0)
+            if outputs[0].is_cuda:  # so that the time of the network is not that of NMS
+                torch.cuda.synchronize(outputs[0].device)
             found.lap("inference")
-            found.add_detections(self._suppress(predictions), batch.infos)
+            found.add_detections(self._detections(outputs, decode, batch), batch.infos)
             found.lap("nms")
             if stop is not None and stop.requested:
                 break
@@ -152,11 +160,34 @@ class Evaluator:
             with torch.autocast(part.device.type, dtype=amp, enabled=amp is not None):
                 return model(part)  # type: ignore[no-any-return]
 
-        return _as_memory_allows(forward, images)
+        parts = as_memory_allows(lambda first, last: forward(images[first:last]), len(images), images.shape)
+        return [torch.cat(maps) for maps in zip(*parts, strict=True)]
 
-    def _predictions(self, backend: Backend, images: Tensor) -> Tensor:
-        (predictions,) = _as_memory_allows(lambda part: [predict_all(backend, part)], images)
-        return predictions
+    def _predictions(self, backend: Backend, images: Tensor) -> list[Tensor]:
+        return [
+            torch.cat(
+                as_memory_allows(
+                    lambda first, last: predict_all(backend, images[first:last]), len(images), images.shape
+                )
+            )
+        ]
+
+    def _detections(
+        self, outputs: Sequence[Tensor], decode: Callable[[list[Tensor]], Tensor], batch: Batch
+    ) -> list[Tensor]:
+        """What is left of the boxes of every image of a batch after NMS, in main memory."""
+
+        def of_part(first: int, last: int) -> list[Tensor]:
+            predictions = decode([output[first:last] for output in outputs])
+            if self._settings.hybrid:
+                targets = batch.part(first, last).targets
+                frame_hw = (batch.images.shape[2], batch.images.shape[3])
+                predictions = with_labels(predictions, targets, frame_hw=frame_hw)
+            rows = self._suppress(predictions)
+            return list(torch.split(torch.cat(list(rows)).cpu(), [len(found) for found in rows]))
+
+        parts = as_memory_allows(of_part, len(batch.images), batch.images.shape)
+        return [rows for part in parts for rows in part]
 
     def _suppress(self, predictions: Tensor) -> Sequence[Tensor]:
         return non_max_suppression(
@@ -179,22 +210,46 @@ class Evaluator:
         return from_arrays({name: values.numpy() for name, values in self._group.share_tensors(arrays).items()})
 
 
-def _as_memory_allows(forward: Callable[[Tensor], list[Tensor]], images: Tensor) -> list[Tensor]:
-    """What `forward` gives for a batch; found in two halves if memory does not suffice."""
-    try:
-        return forward(images)
-    except (RuntimeError, MemoryError) as problem:
-        if not is_out_of_memory(problem):
-            raise
-        reason = " ".join(str(problem).split())
-    if len(images) == 1:
-        raise MemoryShortage(
-            f"not enough memory to run the model on one image of {images.shape[3]} x {images.shape[2]} pixels: "
-            f"{reason}",
-            hint="use a smaller `--imgsz` or a smaller model",
-        )
-    halves = [_as_memory_allows(forward, half) for half in images.chunk(2)]
-    return [torch.cat(parts) for parts in zip(*halves, strict=True)]
+def as_memory_allows(action: Callable[[int, int], Part], count: int, shape: Sequence[int]) -> list[Part]:
+    """What `action` gives for the images of a batch from one number up to another: in one part, or halved again and
+    again where memory does not suffice.
+
+    Args:
+        action: does something with the images from the first number up to, but without, the second.
+        count: images.
+        shape: (B, 3, H, W) of the batch, for the message.
+
+    Raises:
+        MemoryShortage: there is not enough memory for one image.
+    """
+
+    def of(first: int, last: int) -> list[Part]:
+        try:
+            return [action(first, last)]
+        except (RuntimeError, MemoryError) as problem:
+            if not is_out_of_memory(problem):
+                raise
+            reason = " ".join(str(problem).split())
+        if last - first == 1:
+            raise MemoryShortage(
+                f"not enough memory to run the model on one image of {shape[3]} x {shape[2]} pixels: {reason}",
+                hint="use a smaller `--imgsz` or a smaller model",
+            )
+        middle = (first + last + 1) // 2
+        return of(first, middle) + of(middle, last)
+
+    return of(0, count)
+
+
+def _losses(loss: FamilyLoss, raw_maps: Sequence[Tensor], batch: Batch) -> list[float]:
+    """The terms of the loss, summed over the images of a batch; of its parts, where memory is short."""
+
+    def of_part(first: int, last: int) -> list[float]:
+        terms = loss([raw_map[first:last] for raw_map in raw_maps], batch.part(first, last).targets, 1.0)
+        return [item * (last - first) for item in terms.values.tolist()]
+
+    parts = as_memory_allows(of_part, len(batch.images), batch.images.shape)
+    return [sum(items) for items in zip(*parts, strict=True)]
 
 
 class _Found:
@@ -220,9 +275,9 @@ class _Found:
         self._mark = now
         self._group.beat(f"in a validation, after {self.num_images} images")
 
-    def add_losses(self, terms: LossValues, num_images: int) -> None:
-        """Note the losses of the next batch."""
-        self._losses.append([item * num_images for item in terms.values.tolist()])
+    def add_losses(self, sums: list[float]) -> None:
+        """Note the losses of the next batch, summed over its images."""
+        self._losses.append(sums)
 
     def add_detections(self, rows: Sequence[Tensor], infos: Sequence[ImageInfo]) -> None:
         """Note what was found in the images of a batch."""
@@ -284,5 +339,5 @@ def _row(found: Detections) -> npt.NDArray[np.float32]:
 
 
 def _detections(rows: Tensor) -> Detections:
-    values = rows.numpy()
+    values = rows.cpu().numpy()
     return Detections(values[:, :4].copy(), values[:, 4].copy(), values[:, 5].astype(np.int64))

@@ -113,7 +113,14 @@ class DetectionModel(nn.Module):
         Args:
             images: (B, C, H, W) 0 to 1; H and W multiples of `max_stride`.
         """
-        maps: list[Tensor] = self.head(self.features(images))
+        features = self.features(images)
+        maps: list[Tensor]
+        device = images.device.type
+        if not self.training and torch.amp.is_autocast_available(device) and torch.is_autocast_enabled(device):
+            with torch.autocast(device, enabled=False):  # bfloat16 has two digits: too few to rank by
+                maps = self.head([feature.float() for feature in features])
+        else:
+            maps = self.head(features)
         return maps
 
     def segment(self, images: Tensor) -> SegmentationMaps:

@@ -150,10 +150,7 @@ def validation_evaluator(
 
 
 def validation_batch_size(prepared: Prepared) -> int:
-    """Images of a batch in validation: twice what a process trains on at a time; a resumed run keeps its number.
-
-    Images are padded to the shape of their batch, so the results depend on it a little.
-    """
+    """Images of a batch in validation: twice what a process trains on at a time; a resumed run keeps its number."""
     settled = prepared.resumed.checkpoint.document["progress"].get("val_batch", 0) if prepared.resumed else 0
     settings = prepared.settings
     full, area = settings.batch_size, 1
