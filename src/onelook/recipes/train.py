@@ -23,7 +23,7 @@ from onelook.callbacks.warning_log import noted_warnings
 from onelook.errors import OnelookError, StopRequested
 from onelook.files.atomic import write_text_atomic
 from onelook.files.yaml import dump_yaml
-from onelook.inference.evaluator import Evaluator
+from onelook.inference.evaluator import Evaluation, Evaluator
 from onelook.processes.device import describe_device
 from onelook.processes.launch_env import launch_id
 from onelook.processes.process_group import ProcessGroup, joined_group, reasons_given
@@ -36,11 +36,13 @@ from onelook.recipes.run_plots import draw_data, draw_evaluation, draw_results
 from onelook.recipes.splits import write_ledgers
 from onelook.recipes.train_result import TrainResult, result_of_finished
 from onelook.recipes.validate import write_metrics
+from onelook.recipes.validation_files import write_coco
 from onelook.reports.examples import write_examples
 from onelook.runs.checkpoint import load_checkpoint, run_id_in
 from onelook.runs.run_dir import RunDir
 from onelook.runs.run_status import RunStatus, new_run
 from onelook.settings.train import TRACKER_NAMES
+from onelook.structures.coco_classes import is_coco
 from onelook.structures.metrics import DetectionMetrics
 from onelook.training.batch_gradient import Arithmetic, shards_for
 from onelook.training.callback import Callback, FitEnd, FitStart, Observers, RunControl
@@ -56,6 +58,9 @@ from onelook.training.trainer import STOP_REQUESTED, Attendants, Trainer
 from onelook.training.weights import detector_of
 
 logger = logging.getLogger(__name__)
+
+COCO_IOU_THRES = 0.65
+"""Of NMS, when a run is measured as COCO runs are compared."""
 
 
 def train(given: Mapping[str, Any], *, file: Path | None = None, callbacks: Sequence[Callback] = ()) -> TrainResult:
@@ -247,4 +252,19 @@ def _measure_best(prepared: Prepared, evaluator: Evaluator, outcome: FitEnd, sto
             draw_evaluation(run, index, evaluation, prepared.splits.names)
             draw_results(run, outcome.history)
             write_examples(run.examples, index, evaluation.detections, evaluation.metrics)
+    if is_coco(prepared.splits.names):
+        _measure_as_coco(prepared, evaluator.with_iou_thres(COCO_IOU_THRES).run(model, stop=stop))
     return evaluation.metrics
+
+
+def _measure_as_coco(prepared: Prepared, evaluation: Evaluation) -> None:
+    """Write what COCO's own tools read, and say the numbers that papers compare."""
+    if not prepared.group.is_first:
+        return
+    write_coco(prepared.splits.scans["val"].index, evaluation.detections, prepared.splits.names, prepared.run)
+    found = evaluation.metrics
+    logger.info(
+        "COCO's numbers, NMS at IoU %g: AP %.4f, AP50 %.4f, AP75 %.4f, small %.4f, medium %.4f, large %.4f",
+        COCO_IOU_THRES,
+        *(found.map50_95, found.map50, found.map75, found.map_small, found.map_medium, found.map_large),
+    )
