@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from synthetic_index import make_index
 
-from onelook.data.augment.copy_paste import draw_pastes, paste_mirrored
+from onelook.data.augment.copy_paste import Neighbours, draw_pastes, paste_mirrored
 
 LEFT = (1, 0.2, 0.5, 0.2, 0.4)
 LEFT_POLYGON = [[0.1, 0.3], [0.3, 0.3], [0.3, 0.7], [0.1, 0.7]]
@@ -55,3 +55,38 @@ def test_pasting_copies_the_object_mirrored_with_its_black_pixels_and_nothing_el
     outside = np.ones(SIZE, bool)
     outside[14:36, 69:91] = False
     np.testing.assert_array_equal(result[outside], before[outside])
+
+
+def labels_of(count: int, largest: float, key: int) -> list[tuple[float, ...]]:
+    rng = np.random.Generator(np.random.Philox(key=key))
+    return [(0, *rng.uniform(0, 1, 2), *rng.uniform(largest / 10, largest, 2)) for _ in range(count)]
+
+
+@pytest.mark.parametrize(("count", "largest"), [(1, 0.5), (40, 0.9), (200, 0.2), (400, 0.05), (300, 0.004)])
+def test_chosen_copies_are_those_of_the_rule_applied_to_every_pair(count: int, largest: float) -> None:
+    labels = labels_of(count, largest, key=count)
+    polygons = {number: [[0.1, 0.1], [0.2, 0.1], [0.2, 0.2]] for number in range(count)}
+    index = make_index([(100, 100)], [labels], polygons=polygons)
+    wanted = np.random.Generator(np.random.Philox(key=1)).permutation(np.arange(count))
+    centres, sizes = index.boxes[:, :2].astype(np.float64), index.boxes[:, 2:].astype(np.float64)
+    present = np.concatenate([centres - sizes / 2, centres + sizes / 2], axis=1)
+    copies = present[:, [2, 1, 0, 3]] * (-1, 1, -1, 1) + (1, 0, 1, 0)
+    expected = []
+    for label in wanted.tolist():
+        overlap = np.minimum(present[:, 2:], copies[label, 2:]) - np.maximum(present[:, :2], copies[label, :2])
+        areas = (present[:, 2:] - present[:, :2]).prod(axis=1)
+        if (overlap.clip(0).prod(axis=1) / areas < 0.3).all():
+            expected.append(label)
+            present = np.concatenate([present, copies[[label]]])
+    rng = np.random.Generator(np.random.Philox(key=1))
+    assert draw_pastes(rng, index, 0, 1.0) == tuple(expected)
+
+
+def test_the_work_for_an_object_does_not_grow_with_their_number() -> None:
+    """A thousand small objects are compared with their neighbours, not each with all."""
+    mean = {}
+    for count in (250, 1000, 4000):
+        boxes = [(x, y, x + w / 10, y + h / 10) for _, x, y, w, h in labels_of(count, 4 / count**0.5, key=count)]
+        found = Neighbours(boxes)
+        mean[count] = sum(sum(1 for _ in found.near(box)) for box in boxes) / count
+    assert mean[4000] < 2 * mean[250] and mean[4000] < 100

@@ -6,6 +6,9 @@ and mirror it about its own middle, before it becomes part of a mosaic: an objec
 
 from __future__ import annotations
 
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+
 import cv2
 import numpy as np
 import numpy.typing as npt
@@ -14,6 +17,10 @@ from onelook.geometry.boxes import cxcywh_to_xyxy
 from onelook.structures.dataset_index import DatasetIndex
 
 MAX_COVERED = 0.3  # of any label that is there already
+MAX_GRID = 64
+LARGE_CELLS = 64
+
+Box = Sequence[float]
 
 
 def draw_pastes(rng: np.random.Generator, index: DatasetIndex, image: int, fraction: float) -> tuple[int, ...]:
@@ -25,13 +32,15 @@ def draw_pastes(rng: np.random.Generator, index: DatasetIndex, image: int, fract
     points_per_label = np.diff(index.polygon_offsets[rows.start : rows.stop + 1])
     with_polygon = rows.start + np.flatnonzero(points_per_label)
     wanted = rng.permutation(with_polygon)[: round(fraction * len(with_polygon))]
-    present = cxcywh_to_xyxy(index.boxes[rows].astype(np.float64))
+    boxes = cxcywh_to_xyxy(index.boxes[rows].astype(np.float64))
+    present = Neighbours(boxes.tolist())
+    copies = mirrored(boxes).tolist()
     accepted: list[int] = []
     for label in wanted.tolist():
-        copy = mirrored(present[label - rows.start])
-        if bool(np.all(_covered_fraction(present, copy) < MAX_COVERED)):
+        copy = copies[label - rows.start]
+        if all(_covered_fraction(box, copy) < MAX_COVERED for box in present.near(copy)):
             accepted.append(label)
-            present = np.concatenate([present, copy[None]])
+            present.add(copy)
     return tuple(accepted)
 
 
@@ -56,9 +65,44 @@ def paste_mirrored(image: npt.NDArray[np.uint8], index: DatasetIndex, labels: tu
     return result
 
 
-def _covered_fraction(boxes: npt.NDArray[np.float64], cover: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    """How much of each box (N, 4) xyxy lies under `cover` (4,), 0 to 1."""
-    overlap = np.clip(np.minimum(boxes[:, 2:], cover[2:]) - np.maximum(boxes[:, :2], cover[:2]), 0, None)
-    area = (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])
-    covered: npt.NDArray[np.float64] = overlap.prod(axis=1) / np.maximum(area, 1e-16)
-    return covered
+class Neighbours:
+    """Boxes, xyxy as fractions of an image, by the cells of a grid that they touch; few are near any other.
+
+    Args:
+        boxes: to begin with; their sizes decide how fine the grid is.
+    """
+
+    def __init__(self, boxes: Sequence[Box]) -> None:
+        sides = sorted(max(x2 - x1, y2 - y1) for x1, y1, x2, y2 in boxes)
+        self._size = min(MAX_GRID, max(1, int(1 / max(sides[len(sides) // 2], 1 / MAX_GRID)))) if sides else 1
+        self._cells: dict[tuple[int, int], list[Box]] = defaultdict(list)
+        self._large: list[Box] = []
+        for box in boxes:
+            self.add(box)
+
+    def add(self, box: Box) -> None:
+        """One box more."""
+        cells = self._touched(box)
+        if len(cells) > LARGE_CELLS:
+            self._large.append(box)
+            return
+        for cell in cells:
+            self._cells[cell].append(box)
+
+    def near(self, box: Box) -> Iterator[Box]:
+        """All boxes that may overlap `box`, some of them again and again."""
+        yield from self._large
+        for cell in self._touched(box):
+            yield from self._cells.get(cell, ())
+
+    def _touched(self, box: Box) -> list[tuple[int, int]]:
+        last = self._size - 1
+        left, top, right, bottom = (min(max(int(side * self._size), 0), last) for side in box)
+        return [(row, column) for row in range(top, bottom + 1) for column in range(left, right + 1)]
+
+
+def _covered_fraction(box: Box, cover: Box) -> float:
+    """How much of `box` lies under `cover`, 0 to 1; both xyxy."""
+    width = max(min(box[2], cover[2]) - max(box[0], cover[0]), 0.0)
+    height = max(min(box[3], cover[3]) - max(box[1], cover[1]), 0.0)
+    return width * height / max((box[2] - box[0]) * (box[3] - box[1]), 1e-16)
