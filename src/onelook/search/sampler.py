@@ -5,10 +5,12 @@ Needs the extra `tune`; import this module only when it is asked for.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from optuna.distributions import BaseDistribution, FloatDistribution
+from optuna.exceptions import ExperimentalWarning
 from optuna.samplers import BaseSampler, TPESampler
 from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
@@ -62,9 +64,11 @@ class KeyedSampler(BaseSampler):
         rng = generator(self._plan.seed, self.slot)
         if self.slot < len(firsts) + NUM_BLIND:
             return self._searched(mutate(self._best(trials), rng))
-        estimator = TPESampler(
-            seed=int(rng.integers(1 << 32)), multivariate=True, constant_liar=True, n_startup_trials=1
-        )
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ExperimentalWarning)  # Optuna 4 calls these arguments so
+            estimator = TPESampler(
+                seed=int(rng.integers(1 << 32)), multivariate=True, constant_liar=True, n_startup_trials=1
+            )
         return self._searched(in_range(estimator.sample_relative(study, trial, self.space)))
 
     def sample_independent(
