@@ -114,17 +114,18 @@ def with_many_scans(count: int, *, side: int = 1000) -> bytes:
 
 
 def test_thousands_of_scans_are_refused_at_once(tmp_path: Path) -> None:
-    begin = time.perf_counter()
-    problem = report_on(tmp_path, with_many_scans(60_000)).problem
+    data = with_many_scans(60_000)
+    begin = time.process_time()
+    problem = report_on(tmp_path, data).problem
     assert problem is not None and problem.kind == "bomb" and f"{MAX_SCANS} scans" in problem.text
-    assert time.perf_counter() - begin < 0.5
+    assert time.process_time() - begin < 0.5
 
 
 def test_as_many_scans_as_are_allowed_take_little_time(tmp_path: Path) -> None:
     data = with_many_scans(MAX_SCANS - 12)
-    begin = time.perf_counter()
+    begin = time.process_time()
     report_on(tmp_path, data)
-    assert time.perf_counter() - begin < 2
+    assert time.process_time() - begin < 2
 
 
 @pytest.mark.parametrize("scale", [1, 2, 4, 8])

@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from onelook.data.dataset_names import names_of
 from onelook.data.image_files import IMAGE_SUFFIXES, exists, images_by_stem, images_in_folder, images_in_list
@@ -128,8 +128,20 @@ def list_images(spec: DatasetSpec, split: str) -> list[Path]:
     return [Path(image) for image in image_names(spec, split)]
 
 
+class SplitImages(NamedTuple):
+    """The image files of a split, absolute, sorted, each once; and files in its folders that look like images."""
+
+    names: list[str]
+    unread: list[str]
+
+
 def image_names(spec: DatasetSpec, split: str) -> list[str]:
-    """The image files of a split, absolute, sorted, each once.
+    """The image files of a split, see `split_images`."""
+    return split_images(spec, split).names
+
+
+def split_images(spec: DatasetSpec, split: str) -> SplitImages:
+    """The image files of a split.
 
     Folders are searched at all depths for names with an image suffix. What list files name is taken as it stands,
     existing or not, so that the scan can report it.
@@ -139,13 +151,15 @@ def image_names(spec: DatasetSpec, split: str) -> list[str]:
     """
     spec.require(split)
     found: list[str] = []
+    unread: list[str] = []
     others: Counter[str] = Counter()
     for entry in spec.splits[split]:
         if split in spec.lists:
             images = images_by_stem(spec.lists[split], entry)
         elif os.path.isdir(entry):  # noqa: PTH112 - no error where a folder above is closed
-            images, passed_over = images_in_folder(entry)
+            images, passed_over, looks_like_images = images_in_folder(entry)
             others += passed_over
+            unread += looks_like_images
         else:
             images = images_in_list(_existing_list(entry, spec, split), spec.root)
         found += images
@@ -154,7 +168,7 @@ def image_names(spec: DatasetSpec, split: str) -> list[str]:
         raise _empty_split(spec, split, others)
     if len(unique) < len(found):
         logger.warning("split `%s` names %d images more than once; each is used once", split, len(found) - len(unique))
-    return unique
+    return SplitImages(unique, sorted(set(unread)))
 
 
 def _yaml_of(path: Path) -> Path:

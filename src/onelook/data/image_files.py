@@ -6,20 +6,41 @@ import logging
 import os
 from collections import Counter
 from pathlib import Path
+from typing import NamedTuple
 
 from onelook.errors import DataError
 from onelook.files.bounded import StrPath, printable, read_bounded
+from onelook.files.image_headers import DamagedImage, ShortOfBytes, read_header
 from onelook.files.images import KIND_OF_SUFFIX
 
 logger = logging.getLogger(__name__)
 
 # Suffixes that name an image; dng and pfm are listed so that the scan can say why it refuses them.
 IMAGE_SUFFIXES = frozenset(KIND_OF_SUFFIX) | {".dng", ".pfm"}
+# Suffixes of images that are not read.
+UNREAD_SUFFIXES = frozenset(
+    {".arw", ".avif", ".cr2", ".cr3", ".exr", ".gif", ".hdr", ".heic", ".heif", ".ico", ".j2k", ".jp2", ".jxl", ".nef",
+     ".pbm", ".pgm", ".pnm", ".ppm", ".psd", ".raw", ".rw2", ".svg", ".tga"}
+)  # fmt: skip
+# Suffixes of what usually lies beside images; other files are asked whether they are images.
+_OTHER_SUFFIXES = frozenset(
+    {".cache", ".csv", ".db", ".html", ".ini", ".ipynb", ".json", ".log", ".md", ".names", ".npy", ".npz", ".parquet",
+     ".pdf", ".py", ".tar", ".tsv", ".txt", ".xml", ".yaml", ".yml", ".zip"}
+)  # fmt: skip
+_ASKED_OF_A_SUFFIX, _HEAD_BYTES = 20, 1 << 12
 MAX_LIST_BYTES = 1 << 29
 
 
-def images_in_folder(folder: Path) -> tuple[list[str], Counter[str]]:
-    """All images below a folder, sorted, and how many files of each other suffix were passed over.
+class FolderImages(NamedTuple):
+    """What a folder holds: images, sorted; numbers of other files by suffix; those of them that look like images."""
+
+    images: list[str]
+    others: Counter[str]
+    unread: list[str]
+
+
+def images_in_folder(folder: Path) -> FolderImages:
+    """All images below a folder, and what was passed over.
 
     Names that start with a dot are skipped. Links are followed; each real folder is entered once, so loops end.
     Pipes, sockets, devices and broken links with the name of an image are left out with a warning.
@@ -29,6 +50,7 @@ def images_in_folder(folder: Path) -> tuple[list[str], Counter[str]]:
     """
     images: list[str] = []
     others: Counter[str] = Counter()
+    unread: list[str] = []
     irregular: list[str] = []
     waiting = [str(folder)]
     entered: set[tuple[int, int]] = set()
@@ -41,6 +63,10 @@ def images_in_folder(folder: Path) -> tuple[list[str], Counter[str]]:
                 waiting.append(entry.path)
             elif suffix not in IMAGE_SUFFIXES:
                 others[suffix or "no suffix"] += 1
+                if suffix in UNREAD_SUFFIXES:
+                    unread.append(entry.path)
+                elif suffix not in _OTHER_SUFFIXES and others[suffix or "no suffix"] <= _ASKED_OF_A_SUFFIX:
+                    unread += [entry.path] if _is_image(entry.path) else []
             else:
                 (images if entry.is_file() else irregular).append(entry.path)
     if irregular:
@@ -48,7 +74,7 @@ def images_in_folder(folder: Path) -> tuple[list[str], Counter[str]]:
             "%d entries below `%s` have the name of an image but are no regular files, first: `%s`",
             len(irregular), printable(folder), printable(min(irregular)),
         )  # fmt: skip
-    return sorted(images), others
+    return FolderImages(sorted(images), others, sorted(unread))
 
 
 def images_in_list(list_path: Path, root: Path) -> list[str]:
@@ -74,7 +100,7 @@ def images_by_stem(list_path: Path, folder: Path) -> list[str]:
     Raises:
         DataError: the list or the folder cannot be read, or the list is not plain text.
     """
-    images, _ = images_in_folder(folder)
+    images = images_in_folder(folder).images
     by_stem = {image[len(str(folder)) + 1 :].removesuffix(image[image.rfind(".") :]): image for image in images}
     names = [line if line in by_stem else line.replace("\t", " ").split(" ")[0] for line in _lines_of(list_path)]
     return [by_stem.get(name) or os.path.normpath(f"{folder}/{name}.jpg") for name in names]
@@ -88,6 +114,17 @@ def suffix_of(name: str) -> str:
     """
     dot = name.rfind(".")
     return name[dot:].lower() if dot > 0 else ""
+
+
+def _is_image(path: str) -> bool:
+    """Whether the content of a file is that of an image that could be read."""
+    try:
+        read_header(read_bounded(path, _HEAD_BYTES, prefix=True))
+    except ShortOfBytes:
+        return True
+    except (DataError, DamagedImage):
+        return False
+    return True
 
 
 def _lines_of(list_path: Path) -> list[str]:

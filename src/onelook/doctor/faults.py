@@ -50,6 +50,18 @@ FAULTS: dict[str, Fault] = {
         "warning", "images that look like one of another split", "keep such images together: `onelook split`"
     ),
     "doubled-image": Fault("warning", "images that are there twice", "keep one of them", "one is kept"),
+    "lost-label": Fault(
+        "warning", "label files without an image", "put the image back, or remove the label file", "left out"
+    ),
+    "near-label": Fault(
+        "warning", "label files whose names are nearly those of images", "give both the same name", "named anew"
+    ),
+    "shared-label": Fault(
+        "warning", "images that share a label file with another", "give each a name of its own", "each has its own"
+    ),
+    "unread-image": Fault(
+        "warning", "images that are not read", "save them as .jpg or .png, under the same names", "left out"
+    ),
     "keypoint-row": Fault(
         "warning", "polygons that may be boxes with keypoints", "say `kpt_shape: [number, 2 or 3]` in the YAML"
     ),

@@ -104,14 +104,16 @@ def _names_inside(paths: Sequence[str], odd: Collection[str]) -> list[str]:
     """Paths below the folder that all have in common, odd ones with the suffix of their content; no two the same."""
     folder = os.path.commonpath([str(Path(path).parent) for path in paths])
     names: dict[str, None] = {}
+    stems: set[str] = set()  # no two images of the copy share a label file
     for path in paths:
         stem = os.path.relpath(path, folder).replace(os.sep, "/").removesuffix(_last_suffix(path))
         suffix, number = _suffix_of(path) if path in odd else _last_suffix(path), 1
-        name = f"{stem}{suffix}"
-        while name in names:
+        unique = stem
+        while unique in stems:
             number += 1
-            name = f"{stem}-{number}{suffix}"
-        names[name] = None
+            unique = f"{stem}-{number}"
+        stems.add(unique)
+        names[f"{unique}{suffix}"] = None
     return list(names)
 
 

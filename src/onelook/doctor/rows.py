@@ -15,6 +15,7 @@ _BY_OUTCOME = {
     "unusable image": "unusable-image",
     "ignored": "set-aside",
     "note": "odd-file",
+    "passed over": "lost-label",
 }
 
 

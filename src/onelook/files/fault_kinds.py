@@ -9,8 +9,12 @@ from typing import Literal
 FaultKind = Literal[
     "bomb",
     "keypoint-row",
+    "lost-label",
+    "near-label",
     "no-area",
     "outside",
+    "shared-label",
+    "unread-image",
     "whole-image",
     "of-unusable-image",
 ]

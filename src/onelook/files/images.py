@@ -34,7 +34,7 @@ from onelook.files.jpeg import decode_jpeg
 Image = npt.NDArray[np.uint8]
 
 KIND_OF_SUFFIX = {
-    ".bmp": "bmp", ".jpeg": "jpeg", ".jpg": "jpeg", ".mpo": "jpeg",
+    ".bmp": "bmp", ".jfif": "jpeg", ".jpe": "jpeg", ".jpeg": "jpeg", ".jpg": "jpeg", ".mpo": "jpeg",
     ".png": "png", ".tif": "tiff", ".tiff": "tiff", ".webp": "webp",
 }  # fmt: skip
 WRITTEN_SUFFIXES = frozenset(KIND_OF_SUFFIX) - {".mpo"}
@@ -167,7 +167,7 @@ def encode_image(rgb: Image, suffix: str, *, quality: int = 95) -> bytes:
     cv2 = _cv2()
     options = {"jpeg": [cv2.IMWRITE_JPEG_QUALITY, quality], "webp": [cv2.IMWRITE_WEBP_QUALITY, quality]}.get(kind, [])
     try:
-        is_done, encoded = cv2.imencode(suffix.lower(), cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR), options)
+        is_done, encoded = cv2.imencode(f".{kind}", cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR), options)
     except cv2.error:
         is_done, encoded = False, b""
     if not is_done:

@@ -113,7 +113,7 @@ def _pool(settings: SplitSettings, work: Work) -> _Pool:
         folder = Path(os.path.abspath(settings.data))  # noqa: PTH100
         if settings.stratify:
             raise SettingsError(f"`{folder}` is a folder of images: its classes are not known", hint="give a YAML")
-        paths = tuple(images_in_folder(folder)[0])
+        paths = tuple(images_in_folder(folder).images)
         if not paths:
             raise DataError(f"folder `{printable(folder)}` has no images")
         return _Pool(paths, folder, (), np.zeros((len(paths), 0), np.int64))

@@ -6,6 +6,19 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
+from onelook.data.dataset_spec import DatasetSpec
+
+
+def annotation_roots(spec: DatasetSpec, split: str) -> list[tuple[str, str]]:
+    """The folders of images and of their label files, of a split and of all others with the same label files."""
+    annotations = spec.annotations[split]
+    return [
+        (str(entry), str(annotations))
+        for other, entries in spec.splits.items()
+        if spec.annotations[other] == annotations
+        for entry in entries
+    ]
+
 
 def path_below(annotations: Path, image: str, image_folders: Sequence[str], *, suffix: str) -> str:
     """The label file of an image: below `annotations` as the image lies below its folder, else directly in it.

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
 from onelook.data.formats.label_rows import LabelBatch, LabelRows, RowProblem
+from onelook.data.formats.stray_files import StrayFile, pair_labels, unread_images
 from onelook.errors import DataError
 from onelook.files.bounded import content_digest, read_bounded
+from onelook.files.fault_kinds import Remark
 from onelook.files.images import MAX_FILE_BYTES
 from onelook.files.states import ABSENT, file_states
 
@@ -38,6 +40,8 @@ class LabelSource:
             size; images without labels have no rows there; called in threads or in forked processes.
         lost_rows: gives the labels that belong to no image of the split.
         lost_file: where those stand.
+        refused: images that cannot be used for another reason than their content, by number.
+        strays: files that are not used, or in an unusual way.
         names: what the images are called in the fingerprint of the data; without them, by their paths below its root.
     """
 
@@ -52,6 +56,8 @@ class LabelSource:
     read_many: Callable[[range], LabelBatch] | None = None
     lost_rows: Callable[[], Sequence[RowProblem]] = tuple
     lost_file: str = ""
+    refused: Mapping[int, Remark] = field(default_factory=dict)
+    strays: tuple[StrayFile, ...] = ()
     names: Sequence[str] = ()
 
     @property
@@ -66,6 +72,8 @@ def paired_source(
     label_files: Sequence[str],
     *,
     rules: str,
+    roots: Sequence[tuple[str, str]],
+    unread: Sequence[str],
     read: Callable[[str, SizeHw], LabelRows],
     read_many: Callable[[Sequence[str], npt.NDArray[np.bool_]], LabelBatch] | None = None,
 ) -> LabelSource:
@@ -75,11 +83,18 @@ def paired_source(
         images: paths in a fixed order, each once.
         label_files: of each image.
         rules: all else that the result depends on, as text.
+        roots: folders of images, and those of their label files, that belong to the split as a whole.
+        unread: files among the images that are not read.
         read: the rows of a label file of an image of this size.
         read_many: those of many label files at once; which of them are there is said.
     """
     states = file_states([*images, *label_files])
     has_labels = states[len(images) :, 0] != ABSENT
+    pairing = pair_labels(images, label_files, has_labels.tolist(), roots=roots)
+    if pairing.label_files != label_files:
+        label_files = pairing.label_files
+        states = file_states([*images, *label_files])
+        has_labels = states[len(images) :, 0] != ABSENT
 
     def read_some(numbers: range) -> LabelBatch:
         assert read_many is not None
@@ -92,7 +107,9 @@ def paired_source(
         has_labels=has_labels,
         files=[*images, *label_files],
         states=states,
-        rules=rules,
+        rules=f"{rules} {pairing.refused}" if pairing.refused else rules,
+        refused=pairing.refused,
+        strays=(*pairing.strays, *unread_images(unread)),
         read=lambda number, size_hw: read(label_files[number], size_hw),
         digest=lambda number: digest_of_file(label_files[number]),
         read_many=read_some if read_many is not None else None,

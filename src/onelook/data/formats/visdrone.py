@@ -7,8 +7,8 @@ from functools import partial
 
 import numpy as np
 
-from onelook.data.dataset_spec import DatasetSpec, image_names
-from onelook.data.formats.label_paths import path_below
+from onelook.data.dataset_spec import DatasetSpec, split_images
+from onelook.data.formats.label_paths import annotation_roots, path_below
 from onelook.data.formats.label_rows import LabelRows
 from onelook.data.formats.label_source import LabelSource, SizeHw, paired_source
 from onelook.data.formats.object_rows import UNKNOWN_SIZE, RowCollector, frame_of
@@ -24,13 +24,15 @@ def open_visdrone(spec: DatasetSpec, split: str, single_cls: bool) -> LabelSourc
     Raises:
         DataError: the split is not described, one of its places does not exist, or it holds no image.
     """
-    images = image_names(spec, split)
+    images, unread = split_images(spec, split)
     folders = [str(entry) for entry in spec.splits[split]]
     labels = [path_below(spec.annotations[split], image, folders, suffix=".txt") for image in images]
     num_classes = len(spec.names)
     return paired_source(
         images,
         labels,
+        roots=annotation_roots(spec, split),
+        unread=unread,
         rules=f"visdrone {num_classes} {'any' if single_cls else 'each'}",
         read=lambda path, size_hw: read_visdrone(path, size_hw, num_classes, single_cls=single_cls),
     )

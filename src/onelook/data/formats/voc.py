@@ -8,8 +8,8 @@ from dataclasses import replace
 
 import numpy as np
 
-from onelook.data.dataset_spec import DatasetSpec, image_names
-from onelook.data.formats.label_paths import path_below
+from onelook.data.dataset_spec import DatasetSpec, split_images
+from onelook.data.formats.label_paths import annotation_roots, path_below
 from onelook.data.formats.label_rows import LabelRows
 from onelook.data.formats.label_source import LabelSource, SizeHw, paired_source
 from onelook.data.formats.object_rows import RowCollector, frame_of, shown
@@ -25,7 +25,7 @@ def open_voc(spec: DatasetSpec, split: str, single_cls: bool) -> LabelSource:
     Raises:
         DataError: the split is not described, one of its places does not exist, or it holds no image.
     """
-    images = image_names(spec, split)
+    images, unread = split_images(spec, split)
     folders = [str(entry) for entry in spec.splits[split]]
     labels = [path_below(spec.annotations[split], image, folders, suffix=".xml") for image in images]
     class_of_name = None if single_cls else {name: class_id for class_id, name in enumerate(spec.names)}
@@ -33,6 +33,8 @@ def open_voc(spec: DatasetSpec, split: str, single_cls: bool) -> LabelSource:
     return paired_source(
         images,
         labels,
+        roots=annotation_roots(spec, split),
+        unread=unread,
         rules=f"voc {'any' if single_cls else json.dumps(spec.names)} {keep_difficult}",
         read=lambda path, size_hw: read_voc(path, size_hw, class_of_name, keep_difficult=keep_difficult),
     )

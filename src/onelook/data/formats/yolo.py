@@ -15,7 +15,7 @@ from dataclasses import replace
 import numpy as np
 import numpy.typing as npt
 
-from onelook.data.dataset_spec import DatasetSpec, image_names
+from onelook.data.dataset_spec import DatasetSpec, split_images
 from onelook.data.formats.keypoint_rows import may_be_keypoints
 from onelook.data.formats.label_rows import LabelBatch, LabelRows, RowProblem, digest_table
 from onelook.data.formats.label_source import LabelSource, paired_source
@@ -39,12 +39,15 @@ def open_yolo(spec: DatasetSpec, split: str, single_cls: bool) -> LabelSource:
     Raises:
         DataError: the split is not in the YAML, one of its entries does not exist, or it holds no image.
     """
-    images = image_names(spec, split)
+    images, unread = split_images(spec, split)
+    folders = [str(entry) for entry in spec.splits[split] if os.path.isdir(entry)]  # noqa: PTH112 - as for images
     num_classes, keypoints = None if single_cls else len(spec.names), spec.keypoint_columns
     return paired_source(
         images,
         [label_path_of(image) for image in images],
         rules=f"yolo {num_classes} {keypoints}",
+        roots=[(folder, os.path.dirname(label_path_of(f"{folder}{os.sep}x.jpg"))) for folder in folders],  # noqa: PTH120
+        unread=unread,
         read=lambda path, size_hw: read_labels(path, num_classes, keypoint_columns=keypoints),
         read_many=lambda paths, are_there: read_many(paths, are_there, num_classes, keypoint_columns=keypoints),
     )

@@ -14,12 +14,14 @@ import numpy.typing as npt
 
 from onelook.data.dataset_spec import DatasetSpec
 from onelook.data.formats.registry import FORMATS
+from onelook.data.formats.stray_files import StrayFile
 from onelook.data.parallel_map import Progress, StopTest, Work
 from onelook.data.scan.cache import cache_key, load_scan, save_scan
 from onelook.data.scan.files import content_hashes, scan_files
-from onelook.data.scan.ledger import Ledger
+from onelook.data.scan.ledger import EntryOutcome, Ledger, LedgerEntry
 from onelook.data.scan.packing import ScanContent, from_arrays, pack, to_arrays
 from onelook.data.scan.rules import ScanOptions, apply_rules
+from onelook.files.bounded import printable
 from onelook.structures.dataset_index import DatasetIndex
 
 logger = logging.getLogger(__name__)
@@ -87,11 +89,18 @@ def scan_split(
         content.ledger.check()
         if cache_file is not None:
             save_scan(cache_file, {"key": key, **to_arrays(content)})
-    apply_rules(content.ledger, spec, options, first_label=source.first_missing)
+    ledger = content.ledger.with_files([_entry_of(stray) for stray in source.strays])
+    ledger.check()
+    apply_rules(ledger, spec, options, first_label=source.first_missing)
     index = content.index
     if options.single_cls:
         index = replace(index, class_ids=np.zeros_like(index.class_ids))
-    return ScanResult(index, content.ledger, content.image_digests, from_cache)
+    return ScanResult(index, ledger, content.image_digests, from_cache)
+
+
+def _entry_of(stray: StrayFile) -> LedgerEntry:
+    outcome: EntryOutcome = "note" if stray.is_used else "passed over"
+    return LedgerEntry(printable(stray.file), 0, "", stray.remark.text, outcome, rows=0, kind=stray.remark.kind)
 
 
 def _cache_name(spec: DatasetSpec, split: str, options: ScanOptions) -> str:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from typing import Literal
 
 from onelook.data.formats.label_rows import Outcome
 from onelook.files.fault_kinds import FaultKind
 
-EntryOutcome = Outcome | Literal["unusable image"]
+EntryOutcome = Outcome | Literal["unusable image", "passed over"]
 
 FORMAT = 3
 
@@ -26,7 +26,8 @@ class LedgerEntry:
         value: the row as written, shortened; of an unknown class, its id or name; empty for images.
         reason: what is wrong.
         outcome: what was done: `clipped`, `deduplicated`, `refused`, `unknown class` (also refused), `ignored`,
-            `unusable image`, or `note` (odd, and used all the same).
+            `unusable image`, `note` (odd, and used all the same), or `passed over` (a file that belongs to no image, or
+            is an image that is not read).
         rows: how many label rows this entry stands for; 0 for images.
         place: in a file without lines, such as `annotations[7]` or `object 2`.
         kind: of fault; None if the outcome says it all.
@@ -61,6 +62,7 @@ class Ledger:
         rows_deduplicated: dropped, because the same row is used already.
         rows_refused: dropped, because they are wrong or belong to an unusable image.
         rows_ignored: left out by a rule of their format: crowds, difficult objects.
+        files_passed_over: that belong to no image, or are images that are not read; counted nowhere else.
         entries: one or more for everything but plain use.
     """
 
@@ -77,6 +79,7 @@ class Ledger:
     rows_read: int
     rows_ignored: int = 0
     rows_without_keypoints: int = 0
+    files_passed_over: int = 0
     entries: tuple[LedgerEntry, ...] = ()
 
     @property
@@ -101,13 +104,19 @@ class Ledger:
             "refused rows": (told["refused"] + told["unknown class"], self.rows_refused),
             "ignored rows": (told["ignored"], self.rows_ignored),
             "unusable images": (len(self.of("unusable image")), self.images_unusable),
+            "files passed over": (len(self.of("passed over")), self.files_passed_over),
         }
         wrong = [f"{name}: {one} is not {other}" for name, (one, other) in sums.items() if one != other]
         if wrong:
             raise AssertionError(f"the ledger of split `{self.split}` does not add up: {'; '.join(wrong)}")
 
+    def with_files(self, entries: Sequence[LedgerEntry]) -> Ledger:
+        """The same, and what there is to say about files."""
+        more = sum(entry.outcome == "passed over" for entry in entries)
+        return replace(self, files_passed_over=self.files_passed_over + more, entries=(*self.entries, *entries))
+
     def summary(self) -> str:
-        """Two short lines for people; what there is none of is not mentioned."""
+        """Two or three short lines for people; what there is none of is not mentioned."""
         images = _parts(
             {
                 "with labels": self.images_found,
@@ -126,7 +135,15 @@ class Ledger:
                 "ignored": self.rows_ignored,
             }
         )
-        return f"{self.split}: {self.images_listed} images: {images}\n{self.split}: {self.rows_read} label rows: {rows}"
+        lines = [f"{self.images_listed} images: {images}", f"{self.rows_read} label rows: {rows}"]
+        if self.files_passed_over:
+            unread = sum(entry.kind == "unread-image" for entry in self.of("passed over"))
+            files = {
+                "images that are not read": unread,
+                "label files without an image": self.files_passed_over - unread,
+            }
+            lines.append(f"{self.files_passed_over} other files are not used: {_parts(files)}")
+        return "\n".join(f"{self.split}: {line}" for line in lines)
 
     def to_json(self) -> str:
         """All of it, as one JSON document."""

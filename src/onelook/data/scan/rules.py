@@ -70,7 +70,7 @@ def apply_rules(ledger: Ledger, spec: DatasetSpec, options: ScanOptions, *, firs
             ledger.split, ledger.images_unusable, ledger.images_listed, ledger.rows_refused, ledger.rows_read, first,
         )  # fmt: skip
     doubtful: dict[FaultKind, list[LedgerEntry]] = {}
-    for entry in ledger.of("note"):
+    for entry in ledger.of("note", "passed over"):
         if entry.kind is not None:
             doubtful.setdefault(entry.kind, []).append(entry)
     if doubtful:

@@ -1,0 +1,200 @@
+"""What of a split would go unnoticed: label files without an image or nearly of its name, files that are not read."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from onelook.data.image_files import IMAGE_SUFFIXES, UNREAD_SUFFIXES, suffix_of
+from onelook.errors import DataError
+from onelook.files.bounded import printable, read_bounded
+from onelook.files.fault_kinds import Remark
+
+_HEAD_BYTES = 1 << 12
+# The beginning of a row of a label file: five columns or more, the first of them a number.
+_ROW = re.compile(rb"\s*[+-]?[0-9.]+(?:[\s,]+[^\s,]+){4}")
+
+
+@dataclass(frozen=True)
+class StrayFile:
+    """A file that says something about a split and is not used, or is used in an unusual way.
+
+    Attributes:
+        file: its path.
+        remark: what about it.
+        is_used: it is used all the same.
+    """
+
+    file: str
+    remark: Remark
+    is_used: bool = False
+
+
+@dataclass(frozen=True)
+class LabelPairing:
+    """Which label file belongs to which image of a split.
+
+    Attributes:
+        label_files: of each image, there or not.
+        refused: numbers of images whose label file is not known, and why.
+        strays: what there is to say about files.
+    """
+
+    label_files: Sequence[str]
+    refused: Mapping[int, Remark]
+    strays: tuple[StrayFile, ...]
+
+
+def pair_labels(
+    images: Sequence[str],
+    label_files: Sequence[str],
+    has_labels: Sequence[bool],
+    *,
+    roots: Sequence[tuple[str, str]],
+) -> LabelPairing:
+    """Look through the folders of label files for those that no image of the split has.
+
+    A label file whose name differs from that of an image without labels in upper and lower case alone is meant for it,
+    as it would be on other systems; where this can be read in two ways, the image is refused.
+
+    Args:
+        images: of the split.
+        label_files: where that of each image is looked for; all with one suffix.
+        has_labels: whether it is there.
+        roots: folders of images and of their label files, with all folders below, of this split or of others too.
+    """
+    strays = list(_shared(images, label_files, has_labels))
+    folders = {_folder_of(label): _folder_of(image) for image, label in zip(images, label_files, strict=True)}
+    suffix = suffix_of(label_files[0]) if label_files else ""
+    used = {label for label, is_there in zip(label_files, has_labels, strict=True) if is_there}
+    left = [path for path in _label_files_below(folders, roots, suffix) if path not in used]
+    if not left:
+        return LabelPairing(label_files, {}, tuple(strays))
+    images_in = _ImageFolders(folders, roots)
+    near: dict[str, list[str]] = defaultdict(list)
+    for path in left:
+        near[path.lower()].append(path)
+    chosen, refused, taken = list(label_files), {}, set()
+    wanting = [number for number, is_there in enumerate(has_labels) if not is_there]
+    rivals: dict[str, list[int]] = defaultdict(list)
+    for number in wanting:
+        if label_files[number].lower() in near:
+            rivals[label_files[number].lower()].append(number)
+    for key, numbers in rivals.items():
+        taken.update(near[key])
+        names = ", ".join(f"`{printable(os.path.basename(path))}`" for path in near[key])  # noqa: PTH119
+        if len(numbers) == len(near[key]) == 1:
+            chosen[numbers[0]] = near[key][0]
+            told = f"is used for `{printable(images[numbers[0]])}`, whose name differs in upper and lower case"
+            strays.append(StrayFile(near[key][0], Remark(told, "near-label"), is_used=True))
+        else:
+            refused.update(dict.fromkeys(numbers, Remark(f"which is its label file is not clear: {names}")))
+    strays += [
+        StrayFile(path, Remark("no image has this name", "lost-label"))
+        for path in sorted(left)
+        if path not in taken and not images_in.has(path) and _holds_labels(path)
+    ]
+    return LabelPairing(chosen, refused, tuple(strays))
+
+
+def unread_images(paths: Sequence[str]) -> list[StrayFile]:
+    """Remarks on files that are images of a kind, or with a name, that is not read."""
+    return [StrayFile(path, Remark(_why_unread(path), "unread-image")) for path in paths]
+
+
+def _why_unread(path: str) -> str:
+    suffix = suffix_of(path)
+    if suffix in UNREAD_SUFFIXES:
+        return f"images with the suffix `{printable(suffix)}` are not read"
+    return "this is an image, but its name does not end like one"
+
+
+def _shared(images: Sequence[str], label_files: Sequence[str], has_labels: Sequence[bool]) -> Iterator[StrayFile]:
+    if len(set(label_files)) == len(label_files):
+        return
+    by_label: dict[str, list[str]] = defaultdict(list)
+    for image, label, is_there in zip(images, label_files, has_labels, strict=True):
+        if is_there:
+            by_label[label].append(image)
+    for label, sharers in by_label.items():
+        for image in sharers[1:]:
+            told = f"shares its label file `{printable(label)}` with `{printable(sharers[0])}`"
+            yield StrayFile(image, Remark(told, "shared-label"), is_used=True)
+
+
+def _label_files_below(folders: Mapping[str, str], roots: Sequence[tuple[str, str]], suffix: str) -> Iterator[str]:
+    """All files with the suffix, in upper or lower case, in the folders and below the roots."""
+    seen: set[str] = set()
+    waiting = [*(label_root for _, label_root in roots), *folders]
+    whole = tuple(f"{label_root}{os.sep}" for _, label_root in roots)
+    label_roots = {label_root for _, label_root in roots}
+    while waiting:
+        folder = waiting.pop()
+        if folder in seen:
+            continue
+        seen.add(folder)
+        is_whole = folder in label_roots or folder.startswith(whole)
+        for entry in _entries(folder):
+            if suffix_of(entry.name) == suffix and not entry.name.startswith("."):
+                yield entry.path
+            elif is_whole and not entry.name.startswith(".") and entry.is_dir(follow_symlinks=False):
+                waiting.append(entry.path)
+
+
+class _ImageFolders:
+    """Which label files have an image beside them, of this split or not, read or not."""
+
+    def __init__(self, folders: Mapping[str, str], roots: Sequence[tuple[str, str]]) -> None:
+        self._folders = folders
+        self._roots = roots
+        self._stems: dict[str, set[str]] = {}
+
+    def has(self, label_file: str) -> bool:
+        folder = _folder_of(label_file)
+        image_folders = {
+            self._folders.get(folder, folder),
+            *(
+                image_root + folder[len(label_root) :]
+                for image_root, label_root in self._roots
+                if f"{folder}{os.sep}".startswith(f"{label_root}{os.sep}")
+            ),
+        }
+        return any(_stem_of(label_file[len(folder) + 1 :]) in self._stems_in(place) for place in image_folders)
+
+    def _stems_in(self, image_folder: str) -> set[str]:
+        if image_folder not in self._stems:
+            names = (entry.name for entry in _entries(image_folder))
+            known = (name for name in names if suffix_of(name) in IMAGE_SUFFIXES | UNREAD_SUFFIXES)
+            self._stems[image_folder] = {_stem_of(name) for name in known}
+        return self._stems[image_folder]
+
+
+def _holds_labels(path: str) -> bool:
+    """Whether a file is empty or begins like a label file; lists of names and the like do not."""
+    if suffix_of(path) == ".xml":
+        return True
+    try:
+        head = read_bounded(path, _HEAD_BYTES, prefix=True)
+    except DataError:
+        return False
+    return not head.strip() or _ROW.match(head) is not None
+
+
+def _entries(folder: str) -> list[os.DirEntry[str]]:
+    try:
+        with os.scandir(folder) as entries:
+            return list(entries)
+    except OSError:
+        return []
+
+
+def _folder_of(path: str) -> str:
+    return path[: path.rfind(os.sep)]
+
+
+def _stem_of(name: str) -> str:
+    dot = name.rfind(".")
+    return name[:dot] if dot > 0 else name
