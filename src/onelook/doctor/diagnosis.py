@@ -13,8 +13,8 @@ from onelook.data.image_hashes import ImageHashes
 from onelook.doctor.classes import anchor_findings, class_findings, size_findings
 from onelook.doctor.faults import FAULTS
 from onelook.doctor.findings import Finding, Scans, by_kind, by_severity, verdict
-from onelook.doctor.images import AllImages, doubled_findings, turned_findings
-from onelook.doctor.objects import doubled_object_findings, tiny_object_findings
+from onelook.doctor.images import AllImages, doubled_findings, flat_findings, turned_findings
+from onelook.doctor.objects import crowded_findings, doubled_object_findings, tiny_object_findings
 from onelook.doctor.rows import ledger_findings
 from onelook.doctor.statistics import QUANTILES, SplitStatistics, statistics_of
 from onelook.files.bounded import printable
@@ -84,6 +84,7 @@ class DiagnosisOptions:
         names: class names.
         imgsz: size of training, pixels.
         near_bits: see `doubled_findings`.
+        max_det: most detections of an image that count.
         model: a name for the model whose anchors these are.
         anchors_px: (L, A, 2) width, height; None if the model has no anchors.
     """
@@ -92,6 +93,7 @@ class DiagnosisOptions:
     names: tuple[str, ...]
     imgsz: int
     near_bits: int
+    max_det: int
     model: str
     anchors_px: Array | None
 
@@ -121,6 +123,8 @@ def diagnose(
         *ledger_findings(scans),
         *doubled_findings(AllImages.of(scans, looks), question.near_bits),
         *turned_findings(scans, looks),
+        *flat_findings(scans, looks),
+        *crowded_findings(scans, question.max_det),
         *unlabelled_findings(scans, unlabelled),
         *doubled_object_findings(scans, names),
         *tiny_object_findings(scans, names, imgsz),

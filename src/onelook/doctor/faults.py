@@ -50,6 +50,13 @@ FAULTS: dict[str, Fault] = {
         "warning", "images that look like one of another split", "keep such images together: `onelook split`"
     ),
     "doubled-image": Fault("warning", "images that are there twice", "keep one of them", "one is kept"),
+    "dark-image": Fault(
+        "warning", "images of 16 bits that become dark or black", "scale their values to 0 to 65535, or save 8 bits"
+    ),
+    "flat-image": Fault("warning", "images that show next to nothing", "look at them; remove them if they are broken"),
+    "crowded-image": Fault(
+        "warning", "images with more objects than detections count", "raise `--max-det` of train, val and detect"
+    ),
     "lost-label": Fault(
         "warning", "label files without an image", "put the image back, or remove the label file", "left out"
     ),

@@ -84,6 +84,15 @@ def doubled_findings(images: AllImages, max_bits: int) -> Iterator[Finding]:
             yield _finding(images, number, _twin(images, number, alike[number]), "look", words)
 
 
+def flat_findings(scans: Scans, looks: Mapping[str, ImageHashes]) -> Iterator[Finding]:
+    """Images that have nearly one grey level all over."""
+    for split, scan in scans.items():
+        for image in np.flatnonzero(looks[split].is_flat).tolist():
+            level = int(looks[split].thumbnails[image].mean())
+            told = f"nearly one grey level all over, {level} of 255"
+            yield Finding("flat-image", split, printable(scan.index.paths[image]), told, image=image)
+
+
 def turned_findings(scans: Scans, looks: Mapping[str, ImageHashes]) -> Iterator[Finding]:
     """Images that are stored lying, mirrored or upside down, with a note in EXIF."""
     for split, scan in scans.items():

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from onelook.data.scan.rules import crowded_images
 from onelook.doctor.findings import Finding, Scans
 from onelook.files.bounded import printable
 from onelook.geometry.iou import paired_iou
@@ -54,6 +55,14 @@ def tiny_object_findings(scans: Scans, names: Sequence[str], imgsz: int) -> Iter
             name, image = names[int(index.class_ids[label])], image_of(index, label)
             detail = f"a `{name}` at {place_of(index, label)} is {width:.1f} x {height:.1f} pixels at {imgsz}"
             yield Finding("tiny-object", split, printable(index.paths[image]), detail, image=image, label=label)
+
+
+def crowded_findings(scans: Scans, max_det: int) -> Iterator[Finding]:
+    """Images with more labels than detections of an image that count: even perfect ones would miss some."""
+    for split, scan in scans.items():
+        for image, count in crowded_images(scan.index, max_det):
+            told = f"{count} labels; of an image, {max_det} detections count"
+            yield Finding("crowded-image", split, printable(scan.index.paths[image]), told, image=image)
 
 
 def overlapping_pairs(boxes_xyxy: Array, least_iou: float) -> list[tuple[int, int, float]]:

@@ -67,6 +67,7 @@ class ImageHeader:
         kind: jpeg, png, bmp, webp or tiff, by content; MPO is jpeg.
         stored_hw: height and width as stored, pixels.
         orientation: EXIF code 1 to 8; 1 means upright.
+        bits: of a sample, of PNG and TIFF; 8 of the others.
         jpeg: what a JPEG says before its coded data.
         tiff: the first directory of a TIFF.
     """
@@ -74,6 +75,7 @@ class ImageHeader:
     kind: str
     stored_hw: tuple[int, int]
     orientation: int = 1
+    bits: int = 8
     jpeg: JpegFrame | None = None
     tiff: TiffHeader | None = None
 
@@ -178,7 +180,7 @@ def png_chunks(data: bytes) -> Iterator[tuple[bytes, int, int]]:
 
 
 def _read_png(data: bytes) -> ImageHeader:
-    length, name, width, height = struct.unpack_from(">I4sII", data, len(PNG_SIGNATURE))
+    length, name, width, height, bits = struct.unpack_from(">I4sIIB", data, len(PNG_SIGNATURE))
     if name != b"IHDR" or length != 13:
         raise DamagedImage("the PNG does not start with its header chunk")
     orientation = 1
@@ -187,7 +189,7 @@ def _read_png(data: bytes) -> ImageHeader:
             raise ShortOfBytes("the PNG is truncated: its end chunk is missing")
         if name == b"eXIf":
             orientation = exif_orientation(data[start : start + length])
-    return ImageHeader("png", (height, width), orientation)
+    return ImageHeader("png", (height, width), orientation, bits)
 
 
 def _check_png(data: bytes, header: ImageHeader) -> None:
@@ -293,7 +295,7 @@ def _read_tiff(data: bytes) -> ImageHeader:
     tiff = read_tiff_header(data)
     if tiff.is_dng:
         raise DamagedImage("this is a DNG raw file; develop it to jpeg, png or tiff first")
-    return ImageHeader("tiff", tiff.stored_hw, tiff.orientation, tiff=tiff)
+    return ImageHeader("tiff", tiff.stored_hw, tiff.orientation, tiff.bits, tiff=tiff)
 
 
 def _check_tiff(data: bytes, header: ImageHeader) -> None:

@@ -44,6 +44,8 @@ MAX_FILE_BYTES = 1 << 29
 # More pixels per byte are taken for a bomb, beyond a size. Blank pages compress without limit and are harmless up to
 # 25 million pixels (75 MB decoded); a JPEG spends at least a bit on 512 pixels, so one that says more is cut or forged.
 BOMB_PIXELS_PER_BYTE = 1000
+# An image of 16 bits that uses no more than these becomes black, or nearly so, when it is reduced to 8.
+DARK_BITS = 14
 BOMB_PIXELS, JPEG_BOMB_PIXELS = 25_000_000, 1_000_000
 
 _HEADER_BYTES = 1 << 16
@@ -212,6 +214,7 @@ def _check_content(data: bytes, header: ImageHeader, path: StrPath) -> list[Rema
     if header.kind == "png":
         check_png_pixels(data)
     _, notes = _decode(data, header, 8)
+    notes += _darkness(data, header)
     suffix = os.path.splitext(os.fspath(path))[1].lower()  # noqa: PTH122 - the name may be no UTF-8
     if KIND_OF_SUFFIX.get(suffix) != header.kind:
         notes.append(Remark(f"the content is {header.kind}, which `{printable(suffix)}` does not say"))
@@ -244,6 +247,20 @@ def _check_size(pixels: Image, header: ImageHeader, scale: int) -> None:
         raise DamagedImage(
             f"the header says {width} x {height} pixels, the image has {pixels.shape[1]} x {pixels.shape[0]}"
         )
+
+
+def _darkness(data: bytes, header: ImageHeader) -> list[Remark]:
+    """A remark on an image of 16 bits that uses so few of them that little is left of it as 8 bits."""
+    if header.bits != 16:
+        return []
+    cv2 = _cv2()
+    flags = cv2.IMREAD_ANYDEPTH | cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION
+    values = cv2.imdecode(np.frombuffer(_for_opencv(data, header), np.uint8), flags)
+    if values is None or values.dtype != np.uint16 or values.max() >> DARK_BITS:
+        return []
+    largest = int(values.max())
+    bits = max(largest.bit_length(), 1)
+    return [Remark(f"16 bits, of which it uses {bits}: the largest of 255 becomes {largest >> 8}", "dark-image")]
 
 
 def _for_opencv(data: bytes, header: ImageHeader) -> bytes:

@@ -11,7 +11,7 @@ _MAX_ENTRIES = 4096
 _MAX_PIECES = 1 << 20
 _FORMATS = {1: "B", 3: "H", 4: "I", 13: "I", 16: "Q"}  # TIFF type -> struct letter, unsigned integers only
 
-_WIDTH, _HEIGHT, _ORIENTATION, _DNG_VERSION = 256, 257, 274, 50706
+_WIDTH, _HEIGHT, _BITS, _ORIENTATION, _DNG_VERSION = 256, 257, 258, 274, 50706
 _STRIPS, _TILES = (273, 279), (324, 325)  # positions, byte counts
 
 
@@ -26,6 +26,7 @@ class TiffHeader:
         byte_order: `<` or `>`.
         last_byte: how long the file must be to hold its pixels; 0 if not given.
         is_dng: a camera's raw file.
+        bits: of a sample; 0 if not given.
     """
 
     stored_hw: tuple[int, int]
@@ -34,6 +35,7 @@ class TiffHeader:
     byte_order: str
     last_byte: int
     is_dng: bool
+    bits: int
 
 
 @dataclass(frozen=True)
@@ -59,6 +61,7 @@ def read_tiff_header(data: bytes) -> TiffHeader:
         byte_order=order,
         last_byte=max(_end_of(data, order, entries, tags) for tags in (_STRIPS, _TILES)),
         is_dng=_DNG_VERSION in entries,
+        bits=_first(data, order, entries.get(_BITS)),
     )
 
 

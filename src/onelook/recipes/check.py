@@ -33,11 +33,13 @@ from onelook.recipes.suspects import exhibits_of, find_suspicions, open_judge, s
 from onelook.reports.check_page import check_page
 from onelook.settings.build import build_settings
 from onelook.settings.check import CheckSettings
+from onelook.settings.train import TrainSettings
 from onelook.training.autoanchor import Array
 from onelook.training.weights import DEFAULT_MODEL
 
 logger = logging.getLogger(__name__)
 
+MAX_DET: int = TrainSettings.model_fields["max_det"].default
 JSON_NAME, PAGE_NAME = "check.json", "check.html"
 
 
@@ -122,7 +124,7 @@ def check(given: Mapping[str, Any], *, file: Path | None = None) -> CheckResult:
         model, anchors_px = _anchors(settings, len(spec.names))
         judge = open_judge(settings, spec) if settings.weights else None
         imgsz = settings.imgsz or (DEFAULT_IMGSZ if judge is None else max(judge.settings.frame_hw))
-        question = DiagnosisOptions(spec.path, spec.names, imgsz, settings.near, model, anchors_px)
+        question = DiagnosisOptions(spec.path, spec.names, imgsz, settings.near, MAX_DET, model, anchors_px)
         diagnosis = diagnose(scans, looks, {split: one.images for split, one in unlabelled.items()}, question)
         suspicions = [] if judge is None else find_suspicions(judge, scans, settings.suspicions, stop)
         diagnosis = diagnosis.with_more(suspicion_findings(suspicions, scans, spec.names))

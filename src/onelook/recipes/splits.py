@@ -13,7 +13,7 @@ from onelook.data.dataset_layout import open_dataset
 from onelook.data.dataset_spec import DatasetSpec
 from onelook.data.scan.index import ScanResult, scan_split
 from onelook.data.scan.overlap import warn_of_overlap
-from onelook.data.scan.rules import ScanOptions
+from onelook.data.scan.rules import ScanOptions, warn_of_crowds
 from onelook.errors import DataError
 from onelook.files.atomic import write_text_atomic
 from onelook.files.cache_folder import default_cache_folder
@@ -64,6 +64,8 @@ def read_splits(data: Path, splits: tuple[str, ...], *, options: ScanOptions, st
         logger.info("%s", result.ledger.summary())
         if len(result.index) == 0:
             raise DataError(f"split `{split}` of `{data}` has no usable image")
+        if options.max_det is not None:
+            warn_of_crowds(result.index, split, options.max_det)
         scans[split] = result
     if {"train", "val"} <= set(scans):
         warn_of_overlap(scans["train"], scans["val"])
@@ -76,7 +78,10 @@ def read_splits(data: Path, splits: tuple[str, ...], *, options: ScanOptions, st
 def scan_options(settings: TrainSettings | ValidateSettings) -> ScanOptions:
     """What the settings insist on when data are read."""
     return ScanOptions(
-        single_cls=settings.single_cls, strict=settings.strict, allow_unlabelled=settings.allow_unlabelled
+        single_cls=settings.single_cls,
+        strict=settings.strict,
+        allow_unlabelled=settings.allow_unlabelled,
+        max_det=settings.max_det,
     )
 
 

@@ -20,7 +20,7 @@ from onelook.data.scan.cache import cache_key, load_scan, save_scan
 from onelook.data.scan.files import content_hashes, scan_files
 from onelook.data.scan.ledger import EntryOutcome, Ledger, LedgerEntry
 from onelook.data.scan.packing import ScanContent, from_arrays, pack, to_arrays
-from onelook.data.scan.rules import ScanOptions, apply_rules
+from onelook.data.scan.rules import ScanOptions, apply_rules, warn_of_doubts
 from onelook.files.bounded import printable
 from onelook.structures.dataset_index import DatasetIndex
 
@@ -92,6 +92,8 @@ def scan_split(
     ledger = content.ledger.with_files([_entry_of(stray) for stray in source.strays])
     ledger.check()
     apply_rules(ledger, spec, options, first_label=source.first_missing)
+    if not options.report_only:
+        warn_of_doubts(ledger)
     index = content.index
     if options.single_cls:
         index = replace(index, class_ids=np.zeros_like(index.class_ids))

@@ -5,11 +5,14 @@ from __future__ import annotations
 import logging
 from dataclasses import dataclass
 
+import numpy as np
+
 from onelook.data.dataset_spec import DatasetSpec
 from onelook.data.scan.ledger import Ledger, LedgerEntry
 from onelook.errors import DataError, OnelookError, combined
 from onelook.files.bounded import printable
 from onelook.files.fault_kinds import FaultKind
+from onelook.structures.dataset_index import DatasetIndex
 
 logger = logging.getLogger(__name__)
 
@@ -25,6 +28,7 @@ class ScanOptions:
         strict: stop if any image or label row cannot be used.
         allow_unlabelled: accept that most images have no label file, or that the training split has no label at all.
         verify: compare the content of all files with the cached result, not only their sizes and times.
+        max_det: warn of images with more labels than so many detections that count; None does not.
         report_only: insist on nothing and warn of nothing; the ledger tells all.
     """
 
@@ -32,6 +36,7 @@ class ScanOptions:
     strict: bool = False
     allow_unlabelled: bool = False
     verify: bool = False
+    max_det: int | None = None
     report_only: bool = False
 
 
@@ -69,6 +74,10 @@ def apply_rules(ledger: Ledger, spec: DatasetSpec, options: ScanOptions, *, firs
             "split `%s`: %d of %d images and %d of %d label rows cannot be used and are left out; first: %s",
             ledger.split, ledger.images_unusable, ledger.images_listed, ledger.rows_refused, ledger.rows_read, first,
         )  # fmt: skip
+
+
+def warn_of_doubts(ledger: Ledger) -> None:
+    """Warn once of what is used although something about it is suspicious, and of files that are not used."""
     doubtful: dict[FaultKind, list[LedgerEntry]] = {}
     for entry in ledger.of("note", "passed over"):
         if entry.kind is not None:
@@ -76,6 +85,24 @@ def apply_rules(ledger: Ledger, spec: DatasetSpec, options: ScanOptions, *, firs
     if doubtful:
         told = "; ".join(f"{len(entries)} like {entries[0]}" for entries in doubtful.values())
         logger.warning("split `%s`: see `onelook check` about %s", ledger.split, told)
+
+
+def crowded_images(index: DatasetIndex, max_det: int) -> list[tuple[int, int]]:
+    """Numbers of the images with more than `max_det` labels, and how many they have."""
+    counts = np.diff(index.offsets)
+    return [(image, int(counts[image])) for image in np.flatnonzero(counts > max_det).tolist()]
+
+
+def warn_of_crowds(index: DatasetIndex, split: str, max_det: int) -> None:
+    """Warn once if images of a split have more labels than detections that count."""
+    crowded = crowded_images(index, max_det)
+    if crowded:
+        image, count = max(crowded, key=lambda one: one[1])
+        logger.warning(
+            "split `%s`: %d images have more labels than the %d detections of an image that count, up to %d in `%s`: "
+            "even perfect detections would miss some; use `--max-det %d`",
+            split, len(crowded), max_det, count, printable(index.paths[image]), count,
+        )  # fmt: skip
 
 
 def _unknown_classes(unknown: list[LedgerEntry], split: str, spec: DatasetSpec) -> OnelookError:

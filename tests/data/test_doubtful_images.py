@@ -1,0 +1,69 @@
+"""Images that can be read and are suspicious: 16 bits hardly used, one grey level, more objects than count."""
+
+from __future__ import annotations
+
+import io
+import logging
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from small_dataset import GOOD_ROW, make_dataset
+
+from onelook.data.scan.index import scan_split
+from onelook.data.scan.rules import ScanOptions
+from onelook.files.images import check_image
+from onelook.recipes.check import check
+from onelook.recipes.splits import read_splits
+
+
+def deep(largest: int, kind: str = "PNG") -> bytes:
+    """A grey image of 16 bits with values up to `largest`."""
+    values = np.random.default_rng(0).integers(0, largest + 1, (30, 40)).astype(np.uint16)
+    values[0, 0] = largest
+    buffer = io.BytesIO()
+    Image.fromarray(values).save(buffer, kind)
+    return buffer.getvalue()
+
+
+@pytest.mark.parametrize("kind", ["PNG", "TIFF"])
+@pytest.mark.parametrize(("largest", "bits"), [(255, 8), (4095, 12), (16383, 14), (16384, None), (65535, None)])
+def test_images_that_use_few_of_their_16_bits_are_told_of(
+    kind: str, largest: int, bits: int | None, tmp_path: Path
+) -> None:
+    path = tmp_path / f"a.{kind.lower()}"
+    path.write_bytes(deep(largest, kind))
+    report = check_image(path)
+    assert report.problem is None
+    assert [(note.kind, f"uses {bits}:" in note.text) for note in report.notes] == [("dark-image", True)] * bool(bits)
+
+
+def test_dark_images_are_a_finding_and_are_warned_of(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    spec = make_dataset(tmp_path, {"a": GOOD_ROW, "b": GOOD_ROW}, images={"a.png": deep(255), "b.png": deep(4000)})
+    with caplog.at_level(logging.WARNING):
+        scan_split(spec, "train")
+    assert "2 like `" in caplog.text and "uses 8" in caplog.text
+    kinds = [finding.kind for finding in check({"data": spec.path, "near": -1}).diagnosis.findings]
+    assert kinds.count("dark-image") == 2
+
+
+def test_images_of_one_grey_level_are_a_finding(tmp_path: Path) -> None:
+    flat = io.BytesIO()
+    Image.new("RGB", (40, 30), (91, 91, 91)).save(flat, "PNG")
+    spec = make_dataset(tmp_path, {"a": GOOD_ROW, "b": GOOD_ROW}, images={"b.png": flat.getvalue()})
+    found = [finding for finding in check({"data": spec.path}).diagnosis.findings if finding.kind == "flat-image"]
+    assert [(Path(finding.file).name, "91 of 255" in finding.detail) for finding in found] == [("b.png", True)]
+
+
+def test_more_labels_than_detections_that_count_are_reported(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    places = (np.stack(np.meshgrid(np.arange(20), np.arange(16)), axis=-1).reshape(-1, 2) + 0.5) / (20, 16)
+    crowd = "".join(f"0 {x:.6f} {y:.6f} 0.03 0.03\n" for x, y in places[:301])
+    spec = make_dataset(tmp_path, {"a": crowd, "b": GOOD_ROW})
+    for max_det, is_told in ((300, True), (301, False)):
+        caplog.clear()
+        with caplog.at_level(logging.WARNING):
+            read_splits(spec.path, ("train", "val"), options=ScanOptions(max_det=max_det))
+        assert ("use `--max-det 301`" in caplog.text) is is_told
+    found = [finding for finding in check({"data": spec.path}).diagnosis.findings if finding.kind == "crowded-image"]
+    assert [finding.detail for finding in found] == ["301 labels; of an image, 300 detections count"]
