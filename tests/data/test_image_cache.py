@@ -95,17 +95,20 @@ def test_copies_lie_in_the_folder_given_and_the_data_set_is_left_alone(index: Da
     cache = DiskCache(ImageFiles(index, 64), folder)
     for number in range(len(index)):
         cache.image(number)
-    assert len(list(folder.glob("*.npy"))) == len(list(folder.iterdir())) == len(index)
+    assert len(list(folder.glob("*.rgb"))) == len(list(folder.iterdir())) == len(index)
     assert {path: path.stat().st_mtime_ns for path in images.iterdir()} == before
 
 
-def test_copies_are_read_in_place_of_the_files(index: DatasetIndex, folder: Path) -> None:
+def test_copies_are_read_in_place_of_the_files(
+    index: DatasetIndex, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     cache = DiskCache(ImageFiles(index, 64), folder)
-    cache.image(0)
+    expected = cache.image(0)
     (copy,) = folder.iterdir()
-    marked = np.full(cache.files.shape(0), 7, np.uint8)
-    np.save(copy, marked)
-    np.testing.assert_array_equal(cache.image(0), marked)
+    read = [True]
+    monkeypatch.setattr(ImageFiles, "image", lambda *_: read.append(True))
+    np.testing.assert_array_equal(cache.image(0), expected)
+    assert len(read) == 1 and copy.is_file()
 
 
 @pytest.mark.parametrize(
@@ -114,12 +117,15 @@ def test_copies_are_read_in_place_of_the_files(index: DatasetIndex, folder: Path
         lambda data: b"",
         lambda data: data[:-1],
         lambda data: b"x" * len(data),
-        lambda data: data.replace(b"|u1", b"|i1"),
-        lambda data: data.replace(b"48, 64", b"64, 48"),
+        lambda data: data + b"x",
+        lambda data: data[:700] + bytes([data[700] ^ 1]) + data[701:],
+        lambda data: bytes([data[0] ^ 128]) + data[1:],
     ],
-    ids=["empty", "short", "garbage", "dtype", "shape"],
+    ids=["empty", "short", "garbage", "long", "flipped bit", "flipped bit of the hash"],
 )
-def test_damaged_copies_are_made_again(index: DatasetIndex, folder: Path, damage: Callable[[bytes], bytes]) -> None:
+def test_damaged_copies_are_reported_and_made_again(
+    index: DatasetIndex, folder: Path, damage: Callable[[bytes], bytes], caplog: pytest.LogCaptureFixture
+) -> None:
     cache = DiskCache(ImageFiles(index, 64), folder)
     good = cache.image(0)
     (copy,) = folder.iterdir()
@@ -127,6 +133,17 @@ def test_damaged_copies_are_made_again(index: DatasetIndex, folder: Path, damage
     copy.write_bytes(damage(whole))
     np.testing.assert_array_equal(cache.image(0), good)
     assert copy.read_bytes() == whole
+    assert copy.name in caplog.text and "damaged and is made again" in caplog.text
+
+
+def test_a_copy_of_another_image_will_not_do(tmp_path: Path, folder: Path) -> None:
+    index = write_jpegs(tmp_path / "images", [(48, 64), (48, 64)])
+    cache = DiskCache(ImageFiles(index, 64), folder)
+    images = [cache.image(number) for number in range(2)]
+    one, other = sorted(folder.iterdir())
+    one.write_bytes(other.read_bytes())
+    for number in range(2):
+        np.testing.assert_array_equal(cache.image(number), images[number])
 
 
 def test_images_changed_to_others_of_equal_size_are_decoded_again(tmp_path: Path, folder: Path) -> None:

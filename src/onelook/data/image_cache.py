@@ -6,7 +6,6 @@ All three give the same bytes for the same image, so a cache changes the speed o
 from __future__ import annotations
 
 import hashlib
-import io
 import logging
 import math
 import os
@@ -30,8 +29,8 @@ from onelook.structures.dataset_index import DatasetIndex
 
 Image = npt.NDArray[np.uint8]
 MARGIN = 1.1  # of memory or disk left over
-NPY_HEADER_BYTES = 128
-FORMAT = "1"  # of the pixels; part of the key of a copy on disk
+_DIGEST_BYTES = hashlib.sha256().digest_size
+FORMAT = "2"  # of the pixels; part of the key of a copy on disk
 FILLING = "the filling of the image cache"
 LOGGER = logging.getLogger(__name__)
 
@@ -119,10 +118,10 @@ class RamCache:
 
 @dataclass(frozen=True)
 class DiskCache:
-    """Raw copies of the decoded images as .npy files in a folder of ours; made when an image is first needed.
+    """Copies of the decoded images in a folder of ours: SHA-256 and pixels; made when an image is first needed.
 
-    A copy belongs to the path, byte size and modification time of its image; one that is damaged, or of an image that
-    has changed, is made again. If the disk is full, images are read from their files.
+    A copy belongs to the path, byte size and modification time of its image; one whose hash is wrong, or of an image
+    that has changed, is made again. If the disk is full, images are read from their files.
 
     Attributes:
         files: the images.
@@ -144,9 +143,8 @@ class DiskCache:
             return kept
         image = self.files.image(number)
         if shutil.disk_usage(self.folder).free > MARGIN * image.nbytes:
-            stream = io.BytesIO()
-            np.save(stream, image, allow_pickle=False)
-            write_bytes_atomic(copy, stream.getvalue())
+            pixels = image.tobytes()
+            write_bytes_atomic(copy, _digest(copy, pixels) + pixels)
         return image
 
     def missing(self) -> list[int]:
@@ -163,7 +161,7 @@ class DiskCache:
                 hint="it was there when the dataset was scanned",
             ) from problem
         text = "\0".join([FORMAT, path, str(status.st_size), str(status.st_mtime_ns), str(self.files.imgsz)])
-        return self.folder / f"{hashlib.sha256(text.encode('utf-8', 'surrogateescape')).hexdigest()[:32]}.npy"
+        return self.folder / f"{hashlib.sha256(text.encode('utf-8', 'surrogateescape')).hexdigest()[:32]}.rgb"
 
 
 def ram_cache(files: ImageFiles, work: Work | None = None, *, num_processes: int = 1) -> RamCache | None:
@@ -219,14 +217,26 @@ def disk_cache(
 
 
 def _load_copy(copy: Path, shape: tuple[int, int, int]) -> Image | None:
-    """The array in `copy`, if it is there and is what it should be."""
+    """The pixels in `copy`, if it is there and is what was written."""
+    num_bytes = _DIGEST_BYTES + math.prod(shape)
     try:
-        if copy.stat().st_size != NPY_HEADER_BYTES + math.prod(shape):
-            raise ValueError(copy)
-        stored = np.load(copy, allow_pickle=False)
+        with copy.open("rb") as file:
+            content = bytearray(num_bytes)
+            is_whole = file.readinto(content) == num_bytes and not file.read(1)
     except FileNotFoundError:
         return None
-    except (OSError, ValueError, EOFError):
-        LOGGER.info("the copy `%s` of an image is damaged and is made again", copy)
+    except OSError as problem:
+        LOGGER.warning("the copy `%s` of an image cannot be read (%s) and is made again", copy, problem.strerror)
         return None
-    return stored if isinstance(stored, np.ndarray) and stored.shape == shape and stored.dtype == np.uint8 else None
+    pixels = memoryview(content)[_DIGEST_BYTES:]
+    if not is_whole or content[:_DIGEST_BYTES] != _digest(copy, pixels):
+        LOGGER.warning("the copy `%s` of an image is damaged and is made again", copy)
+        return None
+    return np.frombuffer(pixels, np.uint8).reshape(shape)
+
+
+def _digest(copy: Path, pixels: bytes | memoryview) -> bytes:
+    """Of a copy and its name, so that the copy of another image will not do."""
+    digest = hashlib.sha256(copy.name.encode())
+    digest.update(pixels)
+    return digest.digest()
