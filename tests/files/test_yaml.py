@@ -47,3 +47,29 @@ def test_exponents_are_numbers_and_a_dump_reads_back(tmp_path: Path) -> None:
     assert content == {"a": 0.001, "b": 5, "c": -200000.0, "d": "e5", "e": "1e-3"}
     path.write_text(dump_yaml(content))
     assert load_yaml(path) == content
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        (f"a: {'9' * 5000}", "number of 5000 characters"),
+        (f"a: 0x{'F' * 5000}", "number of 5002 characters"),
+        (f"a: [1, {'1_' * 4000}0]", "number of 8001 characters"),
+        ("a: 2026-13-45", "`2026-13-45` is no value"),
+        ("a: 1\nb: 0b", None),
+        ('path: "C:\\data\\x"', "hint: a backslash in double quotes"),
+        ("a:\n\tb: 1", "hint: YAML has no tabs"),
+        ("\ta: 1", "hint: YAML has no tabs"),
+    ],
+)
+def test_values_that_cannot_be_read_are_errors_that_name_their_line(
+    tmp_path: Path, text: str, words: str | None
+) -> None:
+    path = tmp_path / "a.yaml"
+    path.write_text(text)
+    if words is None:
+        load_yaml(path)
+        return
+    with pytest.raises(SettingsError) as error:
+        load_yaml(path)
+    assert words in str(error.value) and " line " in str(error.value) and len(str(error.value)) < 400

@@ -12,6 +12,7 @@ from onelook.errors import OnelookError, SettingsError
 
 MAX_BYTES = 1 << 20
 MAX_DEPTH = 20
+MAX_DIGITS = 100
 
 
 def _with_plain_exponents(resolvers: dict[Any, Any]) -> dict[Any, Any]:
@@ -27,6 +28,17 @@ class _Loader(yaml.SafeLoader):
     """The safe loader, which also refuses a key that is given twice."""
 
     yaml_implicit_resolvers = _with_plain_exponents(yaml.SafeLoader.yaml_implicit_resolvers)
+
+    def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:
+        is_number = node.tag in ("tag:yaml.org,2002:int", "tag:yaml.org,2002:float")
+        if is_number and len(node.value) > MAX_DIGITS:
+            told = f"`{node.value[:20]}...` is a number of {len(node.value)} characters"
+            raise yaml.MarkedYAMLError(problem=told, problem_mark=node.start_mark)
+        try:
+            return super().construct_object(node, deep)
+        except (ValueError, OverflowError) as problem:  # 2026-13-45 is no date, `0x` no number
+            told = f"`{str(node.value)[:40]}` is no value: {problem}"
+            raise yaml.MarkedYAMLError(problem=told, problem_mark=node.start_mark) from problem
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         seen: set[Any] = set()
@@ -81,7 +93,7 @@ def parse_yaml(text: str, place: str, *, error: type[OnelookError] = SettingsErr
         mark = getattr(problem, "problem_mark", None)
         where = f" line {mark.line + 1}" if mark is not None else ""
         what = getattr(problem, "problem", None) or str(problem)
-        raise error(f"{place}{where}: not valid YAML: {what}") from problem
+        raise error(f"{place}{where}: not valid YAML: {what}", hint=_cure_of(what)) from problem
 
 
 def line_of(path: Path, key: str) -> int:
@@ -94,6 +106,15 @@ def line_of(path: Path, key: str) -> int:
 def dump_yaml(content: dict[str, Any]) -> str:
     """`content` as YAML text, keys in the given order."""
     return yaml.dump(content, Dumper=_Dumper, sort_keys=False, allow_unicode=True)
+
+
+def _cure_of(problem: str) -> str | None:
+    """What to do about a problem that people often have, by the words of the parser."""
+    if "escape character" in problem or "escape sequence" in problem:
+        return "a backslash in double quotes begins an escape; write paths with `/`, in single quotes or in none"
+    if "'\\t'" in problem:
+        return "YAML has no tabs: indent with spaces"
+    return None
 
 
 def _read_text(path: Path, error: type[OnelookError]) -> str:
