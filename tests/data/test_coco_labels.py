@@ -80,7 +80,7 @@ LEFT_OUT: list[tuple[Any, str, str]] = [
     (box(bbox=None, segmentation={"size": [16, 20], "counts": [320]}), "refused", "holds no object"),
     (box(bbox=None, segmentation={"size": [16, 21], "counts": [0, 336]}), "refused", "21 x 16 pixels, the image 20"),
     (box(image=9), "refused", "no image has the id 9"),
-    (box(image="1"), "refused", "no image has the id 1"),
+    (box(image="one"), "refused", "no image has the id one"),
     (box(image=True), "refused", "no image has the id True"),
     (box(image=[1]), "refused", "no image has the id [1]"),
     ("text", "refused", "it has no `image_id`"),

@@ -112,6 +112,10 @@ NAME_FORMS = [
     ("names: {1: dog, 0: cat}", ("cat", "dog")),
     ("names: [cat, 7]\nnc: 2", ("cat", "7")),
     ("nc: 2", ("class0", "class1")),
+    ("names: [{0: cat}, {1: dog}]", ("cat", "dog")),
+    ("names: [{1: dog}, {0: cat}]", ("cat", "dog")),
+    ("names: [{id: 1, name: dog}, {id: 0, name: cat, color: red}]", ("cat", "dog")),
+    ("names: [{name: cat}, {name: dog}]", ("cat", "dog")),
 ]
 
 
@@ -137,6 +141,8 @@ COMPLAINTS = [
     ("train: more\nval: more\nnames: [cat, ' ']", "not text: 1: ' '"),
     ("train: more\nval: more\nnames: [cat, dog, cat]", "`cat`: ids 0, 2"),
     ("train: more\nval: more\nnames: {0: cat, 2: dog}", "missing 1, beyond the end 2"),
+    ("train: more\nval: more\nnames: [{0: cat}, {0: dog}]", "not text: 0: {0: 'cat'}"),
+    ("train: more\nval: more\nnames: [{0: cat, 1: dog}, {x: 1}]", "not text: 0: "),
     ("train: more\nval: more\nnames: {'0': cat}", "whole numbers; found '0'"),
     (f"train: more\nval: more\nnc: 3\n{NAMES}", "`nc` is 3, but `names` has 2"),
     (f"train: more\nval: more\nnc: two\n{NAMES}", "`nc` is 'two'"),
@@ -190,10 +196,10 @@ def test_entry_that_is_neither_folder_nor_list_is_refused(folder: Path) -> None:
 
 
 def test_empty_split_says_what_was_found(folder: Path) -> None:
-    touch(folder / "none/a.jpe")
-    touch(folder / "none/sub/b.jpe")
+    touch(folder / "none/a.heif")
+    touch(folder / "none/sub/b.heif")
     touch(folder / "none/c.txt")
-    with pytest.raises(DataError, match=r"searched `.*none` for \.bmp .* found 2 x \.jpe, 1 x \.txt"):
+    with pytest.raises(DataError, match=r"searched `.*none` for \.bmp .* found 2 x \.heif, 1 x \.txt"):
         list_images(spec_of(folder, f"train: none\nval: more\n{NAMES}"), "train")
 
 

@@ -99,6 +99,11 @@ NO_ANNOTATION = [
     ("other root", b"<html><object/></html>", "the XML is `html`, not an `annotation`"),
     ("entities", BOMB.encode(), "the XML has a document type, `a`"),
     ("external entity", OUTSIDE.encode(), "the XML has a document type, `a`"),
+    (
+        "wide, unknown",
+        b"<?xml version='1.0' encoding='utf-99'?><annotation/>",
+        "encoding `utf-99`, which cannot be read",
+    ),
     ("external document type", b"<!DOCTYPE annotation SYSTEM 'http://a/b.dtd'><annotation/>", "has a document type"),
     ("undeclared entity", document(thing("&b;")).encode(), "not well-formed XML: undefined entity"),
     ("deep", (b"<annotation>" * (MAX_DEPTH + 1)), f"nested deeper than {MAX_DEPTH}"),
@@ -168,8 +173,28 @@ def test_names_that_the_yaml_does_not_give_are_those_of_the_objects(tmp_path: Pa
     spec = make_voc(tmp_path, {"a": document(thing("owl"), thing("bee")), "b": b"no XML", "c": None}, yaml="")
     assert spec.names == ("bee", "owl")
     (tmp_path / "xml/a.xml").write_text(document())
-    with pytest.raises(DataError, match=r"the XML files below .* have no object with a name"):
+    with pytest.raises(DataError, match=r"the XML files below .* have no object with a name") as error:
         load_dataset_spec(tmp_path / "data.yaml")
+    assert "b.xml`: not well-formed XML: syntax error in line 1" in str(error.value)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        f"<?xml version='1.0' encoding='gb2312'?>{document(thing('猫'))}".encode("gb2312"),
+        f'<?xml version="1.0" encoding="GBK" standalone="no"?>{document(thing("猫"))}'.encode("gbk"),
+        f"<?xml version='1.0' encoding='shift_jis'?>{document(thing('猫'))}".encode("shift_jis"),
+        f"<?xml version='1.0' encoding='euc-jp'?>{document(thing('猫'))}".encode("euc-jp"),
+        f"\n  <?xml version='1.0' encoding='utf-8'?>{document(thing('猫'))}".encode(),
+        f"<!DOCTYPE annotation>{document(thing('猫'))}".encode(),
+        document(thing("猫")).replace("<", "<v:").replace("<v:/", "</v:").encode(),
+        document(thing("猫")).encode("utf-16"),
+    ],
+    ids=["gb2312", "gbk", "shift-jis", "euc-jp", "leading space", "plain doctype", "prefix", "utf-16"],
+)
+def test_declared_encodings_and_harmless_oddities_are_read(data: bytes) -> None:
+    (entry,) = parse_voc(data).objects
+    assert (entry.name, entry.corners) == ("猫", (2, 3, 12, 11))
 
 
 def test_list_names_the_images_of_a_split_without_their_suffix(tmp_path: Path) -> None:

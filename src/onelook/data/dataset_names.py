@@ -13,7 +13,7 @@ from onelook.data.formats.parquet_file import parquet_files, read_parquet_file
 from onelook.data.formats.row_rules import RefusedRow
 from onelook.data.formats.visdrone_file import NAMES
 from onelook.data.formats.voc_file import MAX_BYTES, parse_voc
-from onelook.errors import DataError
+from onelook.errors import DataError, combined
 from onelook.files.bounded import printable, read_bounded
 
 logger = logging.getLogger(__name__)
@@ -66,17 +66,25 @@ def names_in_voc(labels: Labels) -> tuple[str, ...]:
         DataError: no object has a name.
     """
     names: set[str] = set()
+    problems: list[str] = []
+    num_files = 0
     folders = list(dict.fromkeys(place for places in labels.values() for place in places))
     for folder in folders:
         for path in sorted(folder.rglob("*.xml")):
+            num_files += 1
             try:
                 names.update(entry.texts.get("name", "") for entry in parse_voc(read_bounded(path, MAX_BYTES)).objects)
             except (DataError, RefusedRow) as problem:
                 logger.debug("no class names from `%s`: %s", printable(path), problem)
+                problems.append(f"`{printable(path)}`: {problem}")
     found = tuple(sorted(names - {""}))
     if not found:
         places = _joined(f"`{printable(folder)}`" for folder in folders)
-        raise DataError(f"the XML files below {places} have no object with a name", hint="are they VOC annotations?")
+        told = f"the XML files below {places} have no object with a name"
+        if problems:
+            told = f"{told}; {len(problems)} of {num_files} cannot be read:"
+            raise combined(DataError, told, problems[:3], hint="correct these, or name the classes in a dataset YAML")
+        raise DataError(told, hint="are they VOC annotations?")
     logger.info("the classes are those that the XML files use: %s", _joined(map(printable, found[:20])))
     return found
 
@@ -104,6 +112,8 @@ def _names_in_yaml(content: Mapping[str, Any], path: Path) -> tuple[str, ...]:
     if names is None and nc is not None:
         logger.warning("%s has no `names`; the classes are called class0 to class%d", where, nc - 1)
         return tuple(f"class{number}" for number in range(nc))
+    if isinstance(names, list) and names and all(isinstance(entry, dict) for entry in names):
+        names = _names_of_entries(names)
     if isinstance(names, dict):
         names = _names_in_order(names, where)
     if not isinstance(names, list) or not names:
@@ -125,6 +135,18 @@ def _names_in_yaml(content: Mapping[str, Any], path: Path) -> tuple[str, ...]:
             hint="drop `nc`; it is not needed",
         )
     return texts
+
+
+def _names_of_entries(entries: list[dict[Any, Any]]) -> list[Any] | dict[Any, Any]:
+    """What a list of mappings means: `- 0: cat`, `- {id: 0, name: cat}` or `- name: cat`; else the list itself."""
+    if all("name" in entry for entry in entries):
+        if all("id" in entry for entry in entries):
+            ids = [entry["id"] for entry in entries]
+            return {entry["id"]: entry["name"] for entry in entries} if len({*map(repr, ids)}) == len(ids) else entries
+        return [entry["name"] for entry in entries]
+    pairs = [pair for entry in entries for pair in entry.items()]
+    is_plain = all(len(entry) == 1 for entry in entries) and len({*map(repr, dict(pairs))}) == len(pairs)
+    return dict(pairs) if is_plain else entries
 
 
 def _names_in_order(names: Mapping[Any, Any], where: str) -> list[Any]:

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 from onelook.data.dataset_names import names_of
 from onelook.data.image_files import IMAGE_SUFFIXES, exists, images_by_stem, images_in_folder, images_in_list
+from onelook.data.path_readings import folder_readings
 from onelook.errors import DataError
 from onelook.files.bounded import printable
 from onelook.files.yaml import load_yaml
@@ -256,7 +257,13 @@ def _root_of(value: object, yaml_path: Path) -> Path:
         raise DataError(f"dataset file `{printable(yaml_path)}`: `path` is {value!r}, not the name of a folder")
     given = os.path.expanduser(value)  # noqa: PTH111
     beside, current = Path(os.path.normpath(yaml_path.parent / given)), Path(given).absolute()
-    return current if not exists(beside) and exists(current) else beside
+    if exists(beside):
+        return beside
+    found = next(filter(exists, [current, *folder_readings(given, yaml_path.parent)]), None)
+    if found is not None:
+        return found
+    logger.warning("`path: %s` is not there; entries are looked for beside the YAML", printable(value))
+    return yaml_path.parent
 
 
 def _entries(value: object, split: str, path: Path) -> list[str]:
@@ -264,6 +271,11 @@ def _entries(value: object, split: str, path: Path) -> list[str]:
     for entry in entries:
         if not isinstance(entry, str) or not entry:
             raise DataError(f"dataset file `{printable(path)}`: `{split}` holds {entry!r}, not a folder or text file")
+        if any(ord(character) < ord(" ") for character in entry):
+            raise DataError(
+                f"dataset file `{printable(path)}`: `{split}` is {entry!r}, with a control character",
+                hint="in double quotes a backslash begins an escape; write paths with `/`, in single quotes or in none",
+            )
         if "://" in entry:
             raise DataError(
                 f"dataset file `{printable(path)}`: `{split}` is the address `{entry}`; data are never downloaded",
@@ -276,10 +288,13 @@ def _entries(value: object, split: str, path: Path) -> list[str]:
 
 def _entry_path(entry: str, root: Path) -> Path:
     place = Path(os.path.normpath(root / entry))
-    if not exists(place) and entry.startswith("../"):
-        inside = Path(os.path.normpath(root / entry[3:]))
-        return inside if exists(inside) else place
-    return place
+    if exists(place):
+        return place
+    found = next(filter(exists, folder_readings(entry, root)), None)
+    if found is None:
+        return place
+    logger.warning("`%s` is not there; `%s` is read", printable(place), printable(found))
+    return found
 
 
 def _joined(values: Iterable[object]) -> str:

@@ -5,9 +5,11 @@ from __future__ import annotations
 import logging
 import os
 from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
+from onelook.data.path_readings import moved_files, parts_of
 from onelook.errors import DataError
 from onelook.files.bounded import StrPath, printable, read_bounded
 from onelook.files.image_headers import DamagedImage, ShortOfBytes, read_header
@@ -27,7 +29,7 @@ _OTHER_SUFFIXES = frozenset(
     {".cache", ".csv", ".db", ".html", ".ini", ".ipynb", ".json", ".log", ".md", ".names", ".npy", ".npz", ".parquet",
      ".pdf", ".py", ".tar", ".tsv", ".txt", ".xml", ".yaml", ".yml", ".zip"}
 )  # fmt: skip
-_ASKED_OF_A_SUFFIX, _HEAD_BYTES = 20, 1 << 12
+_ASKED_OF_A_SUFFIX, _LINES_TRIED, _HEAD_BYTES = 20, 10, 1 << 12
 MAX_LIST_BYTES = 1 << 29
 
 
@@ -87,23 +89,47 @@ def images_in_list(list_path: Path, root: Path) -> list[str]:
     Raises:
         DataError: the list cannot be read or is not plain text.
     """
-    folder = str(list_path.parent)
-    return [_place(line, folder, str(root)) for line in _lines_of(list_path)]
+    folder, lines = str(list_path.parent), _lines_of(list_path)
+    places = [_place(line, folder, str(root)) for line in lines]
+    if lines and not any(map(exists, places[:_LINES_TRIED])):
+        moved = moved_files(lines, [folder, str(root)])
+        if moved is not None:
+            logger.warning(
+                "list file `%s`: `%s` is not there; `%s` is read, and all others likewise",
+                printable(list_path), printable(lines[0]), printable(moved[0]),
+            )  # fmt: skip
+            return moved
+    return places
 
 
 def images_by_stem(list_path: Path, folder: Path) -> list[str]:
     """The images below a folder that a text file names without their suffix, one per line, in its order.
 
-    What follows the name in its line is passed over. A name that no image has gets the suffix `.jpg`, so that the scan
-    can report it.
+    What follows the name in its line is passed over, and so are the suffix of an image and folders that lead to the
+    images from elsewhere, where there is no such name. A name that no image has gets the suffix `.jpg`, so that the
+    scan can report it.
 
     Raises:
         DataError: the list or the folder cannot be read, or the list is not plain text.
     """
     images = images_in_folder(folder).images
     by_stem = {image[len(str(folder)) + 1 :].removesuffix(image[image.rfind(".") :]): image for image in images}
-    names = [line if line in by_stem else line.replace("\t", " ").split(" ")[0] for line in _lines_of(list_path)]
-    return [by_stem.get(name) or os.path.normpath(f"{folder}/{name}.jpg") for name in names]
+    return [_by_stem(line, by_stem) or _absent(line, folder) for line in _lines_of(list_path)]
+
+
+def _by_stem(line: str, by_stem: Mapping[str, str]) -> str | None:
+    for name in (line, line.replace("\t", " ").split(" ")[0]):
+        stem = name.removesuffix(name[name.rfind(".") :]) if suffix_of(name) in IMAGE_SUFFIXES else name
+        parts = parts_of(stem)
+        for known in (name, stem, *("/".join(parts[dropped:]) for dropped in range(len(parts)))):
+            if known in by_stem:
+                return by_stem[known]
+    return None
+
+
+def _absent(line: str, folder: Path) -> str:
+    name = line.replace("\t", " ").split(" ")[0]
+    return os.path.normpath(f"{folder}/{name}{'' if suffix_of(name) in IMAGE_SUFFIXES else '.jpg'}")
 
 
 def suffix_of(name: str) -> str:
@@ -137,10 +163,14 @@ def _lines_of(list_path: Path) -> list[str]:
 
 
 def _place(line: str, list_folder: str, root: str) -> str:
-    if line.startswith(("./", ".\\")):
+    if line.startswith(".\\"):
+        line = line.replace("\\", "/")
+    if line.startswith("./"):
         return os.path.normpath(f"{list_folder}/{line[2:]}")
     if os.path.isabs(line):  # noqa: PTH117
         return os.path.normpath(line)
+    if "\\" in line and not exists(f"{root}/{line}"):  # written on Windows
+        return _place(line.replace("\\", "/"), list_folder, root)
     below_root = os.path.normpath(f"{root}/{line}")
     if list_folder == root or exists(below_root):
         return below_root

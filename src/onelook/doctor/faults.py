@@ -30,6 +30,9 @@ FAULTS: dict[str, Fault] = {
     "unusable-image": Fault(
         "error", "images that cannot be used", "replace them, or take them away with their labels", "left out"
     ),
+    "unread-split": Fault(
+        "error", "splits that cannot be read", "correct the entry of the dataset file, or remove it"
+    ),
     "bomb": Fault(
         "error", "images that would need far too much memory", "they may be forged: replace or remove", "left out"
     ),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ from onelook.data.scan.index import ScanResult, scan_split
 from onelook.data.scan.ledger import Ledger
 from onelook.data.scan.rules import ScanOptions, apply_rules
 from onelook.doctor.diagnosis import Diagnosis, DiagnosisOptions, diagnose
-from onelook.doctor.findings import by_severity
+from onelook.doctor.findings import Finding, by_severity
 from onelook.doctor.suspicions import Suspicion
 from onelook.errors import DataError, RunFolderError
 from onelook.files.atomic import write_text_atomic
@@ -55,6 +55,7 @@ class CheckResult:
         first_missing: of each split, the first label file that was looked for and is not there, if any.
         suspicions: what a detector contradicts, the strongest first; none without weights.
         fixed: the YAML of the corrected copy; None if none was asked for.
+        unread: why a split could not be read at all.
     """
 
     settings: CheckSettings
@@ -64,6 +65,7 @@ class CheckResult:
     first_missing: Mapping[str, str | None]
     suspicions: tuple[Suspicion, ...] = ()
     fixed: Path | None = None
+    unread: Mapping[str, DataError] = field(default_factory=dict)
 
     @property
     def ledgers(self) -> dict[str, Ledger]:
@@ -77,6 +79,7 @@ class CheckResult:
             DataError: why.
         """
         settings = self.settings
+        _require_splits(self.unread)
         options = ScanOptions(strict=settings.strict, allow_unlabelled=settings.allow_unlabelled)
         for split, scan in self.scans.items():
             apply_rules(scan.ledger, self.spec, options, first_label=self.first_missing[split])
@@ -105,17 +108,7 @@ def check(given: Mapping[str, Any], *, file: Path | None = None) -> CheckResult:
         output, fixed = _output_folder(settings), None
         work = Work(available_processors(), stop_requested=lambda: stop.requested)
         cache_folder = default_cache_folder()
-        scans = {}
-        for split in spec.splits:
-            scans[split] = scan_split(
-                spec,
-                split,
-                options=ScanOptions(report_only=True),
-                workers=work.workers,
-                cache_folder=cache_folder,
-                stop_requested=work.stop_requested,
-            )
-            logger.info("%s", scans[split].ledger.summary())
+        scans, unread = _scans(spec, work, cache_folder)
         looks = {
             split: look_at(scan.index.paths, scan.image_digests, work=work, cache_folder=cache_folder)
             for split, scan in scans.items()
@@ -128,14 +121,46 @@ def check(given: Mapping[str, Any], *, file: Path | None = None) -> CheckResult:
         diagnosis = diagnose(scans, looks, {split: one.images for split, one in unlabelled.items()}, question)
         suspicions = [] if judge is None else find_suspicions(judge, scans, settings.suspicions, stop)
         diagnosis = diagnosis.with_more(suspicion_findings(suspicions, scans, spec.names))
+        diagnosis = diagnosis.with_more([Finding("unread-split", split, "", str(why)) for split, why in unread.items()])
         if settings.fix:
+            _require_splits(unread)
             fixed = write_fixed(Path(settings.fix), scans, diagnosis.findings, spec.names, work=work)
         if output is not None:
             write_text_atomic(output / JSON_NAME, json.dumps(diagnosis.document(), indent=1) + "\n")
             exhibits = list(exhibits_of(suspicions, scans, spec.names))
             write_text_atomic(output / PAGE_NAME, check_page(diagnosis, exhibits))
     first_missing = {split: found.first for split, found in unlabelled.items()}
-    return CheckResult(settings, spec, scans, diagnosis, first_missing, tuple(suspicions), fixed)
+    return CheckResult(settings, spec, scans, diagnosis, first_missing, tuple(suspicions), fixed, unread)
+
+
+def _scans(spec: DatasetSpec, work: Work, cache_folder: Path) -> tuple[dict[str, ScanResult], dict[str, DataError]]:
+    """What the splits hold, and why others cannot be read; DataError if none can."""
+    scans: dict[str, ScanResult] = {}
+    unread: dict[str, DataError] = {}
+    for split in spec.splits:
+        try:
+            scans[split] = scan_split(
+                spec,
+                split,
+                options=ScanOptions(report_only=True),
+                workers=work.workers,
+                cache_folder=cache_folder,
+                stop_requested=work.stop_requested,
+            )
+        except DataError as problem:
+            unread[split] = problem
+        else:
+            logger.info("%s", scans[split].ledger.summary())
+    if not scans:
+        raise next(iter(unread.values()))
+    return scans, unread
+
+
+def _require_splits(unread: Mapping[str, DataError]) -> None:
+    """Raise the reason why a split cannot be read that training needs."""
+    for split in ("train", "val"):
+        if split in unread:
+            raise unread[split]
 
 
 @dataclass(frozen=True)

@@ -221,3 +221,18 @@ def test_images_in_two_splits_are_found_by_content(tmp_path: Path, caplog: pytes
     (pair,) = warn_of_overlap(train, scan_split(spec, "val"))
     assert [Path(path).name for path in pair] == ["copy.png", "b.png"]
     assert "1 of 2 images of split `val` are also in split `train`" in caplog.text
+
+
+def test_the_first_reasons_are_shown_when_every_row_of_a_split_is_bad(tmp_path: Path) -> None:
+    spec = make_dataset(tmp_path, dict.fromkeys("abc", "0,0.5,0.5,0.2,0.1\n"))
+    with pytest.raises(DataError, match="no image can be used") as error:
+        scan_split(spec, "train")
+    assert "a.png`: none of its label rows can be used, the first in line 1: column 1 is `0,0.5" in str(error.value)
+    assert "columns are separated by spaces, not by commas (`0,0.5,0.5,0.2,0.1`)" in str(error.value)
+
+
+def test_the_first_reasons_are_shown_when_no_label_is_left(tmp_path: Path) -> None:
+    spec = make_dataset(tmp_path, {"a": "", "b": "0 0.5 0.5 nan 0.1\n"})
+    with pytest.raises(DataError, match="not one label that can be used:") as error:
+        scan_split(spec, "train")
+    assert "b.txt` line 1: column 4 is `nan`, not a number" in str(error.value)

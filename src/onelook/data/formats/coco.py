@@ -13,7 +13,14 @@ import numpy as np
 import numpy.typing as npt
 
 from onelook.data.dataset_spec import DatasetSpec
-from onelook.data.formats.coco_file import MAX_BYTES, CocoAnnotation, CocoImage, read_annotations, read_coco_file
+from onelook.data.formats.coco_file import (
+    MAX_BYTES,
+    CocoAnnotation,
+    CocoImage,
+    read_annotations,
+    read_coco_file,
+    whole_id,
+)
 from onelook.data.formats.coco_paths import image_paths
 from onelook.data.formats.label_rows import LabelRows, RowProblem
 from onelook.data.formats.label_source import LabelSource, Lazy, SizeHw
@@ -128,7 +135,8 @@ class _CocoReader:
         return [_lost(position, annotations.entries[position]) for position in annotations.of_image(_NO_IMAGE)]
 
     def _class_of(self, category_id: Any) -> int:
-        name = self._categories.get(category_id) if type(category_id) is int else None
+        id_ = whole_id(category_id)
+        name = self._categories.get(id_) if type(id_) is int else None
         if name is None:
             reason = f"category id {shown(category_id)} is not among the {len(self._categories)} categories of the file"
             raise RefusedRow(reason, "unknown class", shown(category_id))
@@ -151,9 +159,7 @@ def _by_image(
 
 def _image_of(entry: CocoAnnotation | Any, number_of_id: Mapping[int | str, int]) -> int:
     """The number of the image that an annotation belongs to, `_NO_IMAGE` if there is none."""
-    image_id: object = entry.image_id if isinstance(entry, CocoAnnotation) else None
-    if isinstance(image_id, float) and image_id.is_integer():
-        image_id = int(image_id)
+    image_id: object = whole_id(entry.image_id) if isinstance(entry, CocoAnnotation) else None
     if isinstance(image_id, bool) or not isinstance(image_id, (int, str)):
         return _NO_IMAGE
     return number_of_id.get(image_id, _NO_IMAGE)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import functools
 import json
 import os
+import re
 from array import array
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -24,6 +25,7 @@ MAX_BYTES = 1 << 33
 # Up to this size a file is read in one, which is faster by a quarter.
 WHOLE_BYTES = 1 << 30
 MAX_SIDE = 1 << 20
+_WHOLE = re.compile("0|[1-9][0-9]{0,18}")
 _LISTS = ("images", "annotations", "categories")
 
 
@@ -183,7 +185,7 @@ def _image(entry: Any) -> CocoImage:
     """An image from its entry; ValueError says what is wrong with it."""
     if not isinstance(entry, dict):
         raise ValueError(f"{shown(entry)} is not an image")
-    id_, name = entry.get("id"), entry.get("file_name", _name_in_coco(entry.get("coco_url")))
+    id_, name = whole_id(entry.get("id")), entry.get("file_name", _name_in_coco(entry.get("coco_url")))
     if not isinstance(id_, (int, str)) or isinstance(id_, bool):
         raise ValueError(f"the id {shown(id_)} is neither a whole number nor text")
     if not isinstance(name, str) or not name or "\0" in name:
@@ -194,6 +196,19 @@ def _image(entry: Any) -> CocoImage:
         raise ValueError(f"`file_name` is {shown(name)}, which is no valid text") from None
     sides = [side for side in (entry.get("height"), entry.get("width")) if type(side) is int and 0 < side <= MAX_SIDE]
     return CocoImage(id_, name, (sides[0], sides[1]) if len(sides) == 2 else (0, 0))
+
+
+def whole_id(value: Any) -> Any:
+    """An id as a whole number where it is one, also written as text or with a point; else as it stands.
+
+    >>> whole_id("7"), whole_id(7.0), whole_id("007"), whole_id("a")
+    (7, 7, '007', 'a')
+    """
+    if isinstance(value, float) and value.is_integer():
+        return int(value)
+    if isinstance(value, str) and _WHOLE.fullmatch(value):
+        return int(value)
+    return value
 
 
 def _name_in_coco(address: Any) -> str | None:
@@ -209,6 +224,7 @@ def _categories(entries: Sequence[Any], problems: list[str]) -> dict[int, str]:
     names: dict[int, str] = {}
     for number, entry in enumerate(entries):
         id_, name = (entry.get("id"), entry.get("name")) if isinstance(entry, dict) else (None, None)
+        id_ = whole_id(id_)
         if type(id_) is not int:
             problems.append(f"categories[{number}]: the id {shown(id_)} is not a whole number")
         elif not isinstance(name, str) or not name.strip():

@@ -12,14 +12,30 @@ from onelook.files.bounded import printable
 logger = logging.getLogger(__name__)
 
 MOST_LEFT_OUT = 8
+_TRIED = 10
 
 
 def image_paths(folder: str, names: Sequence[str]) -> list[str]:
     """The path of each image, below `folder` unless its name is absolute.
 
     If there is no folder of the name's path, and there is one without the first parts of it, that is meant: of
-    `images/v1/patch0/1.jpg` may be there `v1/patch0` or `patch0`, never the file alone. Two paths stay two.
+    `images/v1/patch0/1.jpg` may be there `v1/patch0` or `patch0`; and where nothing is, the files alone, if no two have
+    the same name. Two paths stay two. A backslash stands for `/` unless there is a file with one in its name.
     """
+    names = [name if "\\" not in name or _exists(folder, name) else name.replace("\\", "/") for name in names]
+    paths = _paths_with_folders(folder, names)
+    if not any(map(os.path.exists, paths[:_TRIED])):
+        alone = [name.rpartition("/")[2] for name in names]
+        if len(set(alone)) == len(set(names)) and any(_exists(folder, name) for name in alone[:_TRIED]):
+            logger.info(
+                "the folders that the images are said to be in are not there; `%s` is read from `%s`",
+                printable(names[0]), printable(folder),
+            )  # fmt: skip
+            return [os.path.normpath(os.path.join(folder, name)) for name in alone]  # noqa: PTH118
+    return paths
+
+
+def _paths_with_folders(folder: str, names: Sequence[str]) -> list[str]:
     insides = Counter(os.path.dirname(name) for name in names)  # noqa: PTH120 - there are millions
     found = {inside: _there(folder, inside) for inside in insides}
     times = Counter(found.values())
@@ -34,6 +50,10 @@ def image_paths(folder: str, names: Sequence[str]) -> list[str]:
         os.path.normpath(os.path.join(folder, place[inside], name[len(inside) :].lstrip("/")))  # noqa: PTH118
         for inside, name in ((os.path.dirname(name), name) for name in names)  # noqa: PTH120
     ]
+
+
+def _exists(folder: str, name: str) -> bool:
+    return os.path.exists(os.path.join(folder, name))  # noqa: PTH110, PTH118
 
 
 def _there(folder: str, inside: str) -> str:

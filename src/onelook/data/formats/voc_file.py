@@ -16,6 +16,9 @@ MAX_ELEMENTS = 200_000
 CORNERS = ("xmin", "ymin", "xmax", "ymax")
 
 _NUMBER = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]{1,9})?")
+_ENCODING = re.compile(rb"""<\?xml\s[^>]*?encoding\s*=\s*["']([A-Za-z0-9._-]{1,40})["']""")
+_OF_EXPAT = frozenset({b"utf-8", b"utf-16", b"iso-8859-1", b"us-ascii", b"ascii"})
+_SUPERSETS = {"gb2312": "gb18030", "gbk": "gb18030"}  # what Windows writes under these names
 _SIDE = re.compile(r"[0-9]{1,7}(?:\.0*)?")
 _ROOT, _OBJECT = "annotation", ("annotation", "object")
 _OF_OBJECT: dict[tuple[str, ...], str] = {
@@ -91,7 +94,8 @@ def parse_voc(data: bytes) -> VocFile:
         RefusedRow: not well-formed, nested deeper than 32, of a document type, or not an `annotation`.
     """
     found = _Elements()
-    parser = expat.ParserCreate()
+    data, encoding = _for_expat(data)
+    parser = expat.ParserCreate(encoding)
     parser.buffer_text = True
     parser.StartDoctypeDeclHandler = found.doctype
     parser.StartElementHandler = found.start
@@ -109,6 +113,21 @@ def parse_voc(data: bytes) -> VocFile:
     return VocFile((height, width) if min(height, width) > 0 else (0, 0), tuple(found.objects))
 
 
+def _for_expat(data: bytes) -> tuple[bytes, str | None]:
+    """A file without space before its first tag, and in UTF-8 if it declares an encoding that expat does not know."""
+    data = data.lstrip(b" \t\r\n") if data[:1].isspace() else data
+    declared = _ENCODING.match(data)
+    if declared is None or declared[1].lower() in _OF_EXPAT:
+        return data, None
+    name = declared[1].decode("ascii").lower()
+    try:
+        return data.decode(_SUPERSETS.get(name, name)).encode(), "utf-8"
+    except (LookupError, ValueError) as problem:
+        raise RefusedRow(
+            f"XML in the encoding `{shown(name)}`, which cannot be read: {shown(str(problem))}"
+        ) from problem
+
+
 @dataclass
 class _Elements:
     """Takes the elements as they come, and keeps those that matter."""
@@ -121,11 +140,13 @@ class _Elements:
     _characters: list[str] = field(default_factory=list)
     _num_elements: int = 0
 
-    def doctype(self, name: str, *_: object) -> None:
+    def doctype(self, name: str, system_id: str | None, public_id: str | None, has_subset: int) -> None:
+        if system_id is public_id is None and not has_subset:
+            return  # a name alone declares nothing
         raise RefusedRow(f"the XML has a document type, `{shown(name)}`; such files are not read")
 
     def start(self, name: str, _: object) -> None:
-        self.path.append(name)
+        self.path.append(name.rpartition(":")[2])  # whatever the prefix of its namespace
         if self.path[0] != _ROOT:
             raise RefusedRow(f"the XML is `{shown(name)}`, not an `annotation` of Pascal VOC")
         if len(self.path) > MAX_DEPTH:

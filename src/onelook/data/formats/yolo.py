@@ -176,7 +176,8 @@ def _numbers(line: bytes, num_classes: int | None, keypoint_columns: int) -> tup
     columns = line.split()
     for position, column in enumerate(columns, start=1):
         if not _NUMBER.fullmatch(column):
-            raise RefusedRow(f"column {position} is `{_shown(column)}`, not a number")
+            comma = "; columns are separated by spaces, not by commas" if b"," in column else ""
+            raise RefusedRow(f"column {position} is `{_shown(column)}`, not a number{comma}")
     if keypoint_columns and len(columns) not in (5, 5 + keypoint_columns):
         raise RefusedRow(
             f"{len(columns)} columns; with this `kpt_shape` a row has {5 + keypoint_columns}, or 5 without keypoints"

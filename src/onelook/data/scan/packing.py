@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from onelook.data.formats.label_rows import LabelBatch, batch_of
+from onelook.data.formats.label_rows import LabelBatch, RowProblem, batch_of
 from onelook.data.formats.label_source import LabelSource
 from onelook.data.scan.files import ScanChunk
 from onelook.data.scan.ledger import Ledger, ledger_from_json
@@ -109,8 +109,18 @@ def problems_of(piece: ScanChunk) -> dict[int, Remark]:
     An image whose label rows were all refused shows objects that nobody could tell the model about: not background.
     """
     is_void = (piece.labels.rows_read > 0) & (piece.labels.lengths == 0)
-    void = dict.fromkeys(np.flatnonzero(is_void).tolist(), Remark("none of its label rows can be used"))
+    void = {place: _void(piece.labels.problems.get(place, ())) for place in np.flatnonzero(is_void).tolist()}
     return {**void, **piece.image_problems}
+
+
+def _void(problems: Sequence[RowProblem]) -> Remark:
+    told = "none of its label rows can be used"
+    first = next((problem for problem in problems if problem.outcome == "refused"), None)
+    if first is None:
+        return Remark(told)
+    place = f" in line {first.line}" if first.line else f" in {first.place}" if first.place else ""
+    value = f" (`{first.value}`)" if first.value else ""
+    return Remark(f"{told}, the first{place}: {first.reason}{value}")
 
 
 class _Columns:

@@ -133,8 +133,11 @@ def _require_labels(ledger: Ledger, spec: DatasetSpec, first_label: str | None) 
             hint=f"{_place_of_labels(ledger.split, spec)}; if these are all background, add `--allow-unlabelled`",
         )
     if ledger.split == "train" and ledger.rows_used == 0:
-        raise DataError(
-            f"split `train`: {usable} images, and not one label that can be used",
+        bad = [str(entry) for entry in ledger.of("refused", "ignored", "unusable image")]
+        raise combined(
+            DataError,
+            f"split `train`: {usable} images, and not one label that can be used{':' if bad else ''}",
+            bad[:3],
             hint="check the label files; if these are all background, add `--allow-unlabelled`",
         )
 
