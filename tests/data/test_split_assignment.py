@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from onelook.data.split_assignment import by_hash, stratified
+from onelook.data.split_assignment import balanced, by_hash, stratified
 
 NAMES = [f"images/{number:04}.jpg" for number in range(2000)]
 
@@ -60,3 +60,17 @@ def test_equal_seeds_divide_alike() -> None:
     labels = rare_and_frequent()
     one, two, other = (stratified(NAMES, np.ones(2000), labels, [0.8, 0.2], seed) for seed in (1, 1, 2))
     assert np.array_equal(one, two) and not np.array_equal(one, other)
+
+
+@pytest.mark.parametrize(("count", "parts"), [(100, 5), (103, 5), (7, 3), (12, 12)])
+def test_balanced_parts_differ_by_at_most_one_image(count: int, parts: int) -> None:
+    found = balanced([str(n) for n in range(count)], np.ones(count, np.int64), parts, 0)
+    sizes = np.bincount(found, minlength=parts)
+    assert sizes.max() - sizes.min() <= 1
+
+
+def test_balanced_parts_of_groups_differ_by_at_most_one_group() -> None:
+    sizes = np.random.default_rng(0).integers(1, 20, 60)
+    found = balanced([str(n) for n in range(60)], sizes, 5, 0)
+    filled = np.bincount(found, weights=sizes)
+    assert filled.max() - filled.min() <= sizes.max()

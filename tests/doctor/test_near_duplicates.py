@@ -11,7 +11,14 @@ import pytest
 from onelook.data.image_hashes import ImageHashes, look_at
 from onelook.data.parallel_map import Work
 from onelook.doctor.images import AllImages, doubled_findings
-from onelook.doctor.near_duplicates import MAX_CROWD, alike_pairs, groups_of, mirrored_pairs, near_pairs
+from onelook.doctor.near_duplicates import (
+    MAX_CROWD,
+    alike_pairs,
+    groups_around_leaders,
+    groups_of,
+    mirrored_pairs,
+    near_pairs,
+)
 
 
 def plain_search(hashes: np.ndarray, max_bits: int) -> set[tuple[int, int]]:
@@ -144,3 +151,16 @@ def test_a_image_that_is_gone_has_no_look(tmp_path: Path) -> None:
 
 def looks_of(paths: list[str], cache_folder: Path | None = None) -> ImageHashes:
     return look_at(paths, np.zeros((len(paths), 16), np.uint8), work=Work(2), cache_folder=cache_folder)
+
+
+def test_chains_of_images_that_look_alike_do_not_become_one_group() -> None:
+    chain = np.stack([np.arange(99), np.arange(1, 100)], axis=1)
+    groups = groups_around_leaders(np.arange(100), chain)
+    assert np.bincount(groups).max() == 2 and len(np.unique(groups)) == 50
+    star = np.stack([np.zeros(9, np.int64), np.arange(1, 10)], axis=1)
+    assert groups_around_leaders(np.arange(10), star).tolist() == [0] * 10
+
+
+def test_what_stays_together_in_any_case_joins_as_a_whole() -> None:
+    groups = groups_around_leaders(np.array([0, 1, 2, 2, 4]), np.array([[0, 3], [3, 4]]))
+    assert groups.tolist() == [0, 1, 0, 0, 4]

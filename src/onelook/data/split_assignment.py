@@ -39,6 +39,25 @@ def by_hash(names: Sequence[str], fractions: Sequence[float], seed: int) -> npt.
     return np.minimum(parts, last).astype(np.int64, copy=False)
 
 
+def balanced(names: Sequence[str], sizes: Array, num_parts: int, seed: int) -> npt.NDArray[np.int64]:
+    """The part of each group, (G,), such that the parts have as many images as groups allow.
+
+    The largest group goes first, equal ones by their hash, each to the part with the fewest images: so two parts differ
+    by at most one group, and without groups by at most one image.
+
+    Args:
+        names: of the groups, each once.
+        sizes: (G,) images of each group.
+        num_parts: how many parts of equal size.
+        seed: another seed, another division.
+    """
+    parts, filled = np.zeros(len(names), np.int64), np.zeros(num_parts, np.int64)
+    for group in np.lexsort((places_of(names, seed), -np.asarray(sizes))).tolist():
+        parts[group] = int(np.argmin(filled))
+        filled[parts[group]] += sizes[group]
+    return parts
+
+
 def stratified(
     names: Sequence[str], sizes: Array, class_labels: Array, fractions: Sequence[float], seed: int
 ) -> npt.NDArray[np.int64]:

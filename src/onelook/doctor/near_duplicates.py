@@ -6,6 +6,7 @@ Two hashes of 64 bits that differ in at most 7 have one of four parts of 16 bits
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterator
 
 import numpy as np
@@ -81,6 +82,27 @@ def groups_of(pairs: Pairs, count: int) -> npt.NDArray[np.int64]:
         if np.array_equal(after, groups):
             return groups
         groups = after
+
+
+def groups_around_leaders(groups: npt.NDArray[np.int64], pairs: Pairs) -> npt.NDArray[np.int64]:
+    """Groups joined by pairs that look alike, (N,), each named by its first member, without chains.
+
+    In a chain of images each looks like the next and the ends have nothing in common: from a camera that stands still,
+    all would be one group. So a group joins another only if one of it looks like the first image of that.
+
+    Args:
+        groups: (N,) of things that stay together in any case: the number of the first member of each.
+        pairs: (P, 2) numbers of those that look alike, the smaller one first.
+    """
+    leaders_of: dict[int, set[int]] = defaultdict(set)
+    for one, other in pairs.tolist():
+        for leader, follower in ((one, int(groups[other])), (other, int(groups[one]))):
+            if groups[leader] == leader and leader < follower:
+                leaders_of[follower].add(leader)
+    joined = {}
+    for group in np.unique(groups).tolist():
+        joined[group] = next((leader for leader in sorted(leaders_of[group]) if joined[leader] == leader), group)
+    return np.array([joined[group] for group in groups.tolist()], np.int64)
 
 
 def _candidates(keys: npt.NDArray[np.int64], hashes: npt.NDArray[np.uint64]) -> Iterator[Pairs]:

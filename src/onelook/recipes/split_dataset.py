@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 import shutil
@@ -19,8 +20,8 @@ from onelook.data.image_hashes import look_at
 from onelook.data.parallel_map import Work, each
 from onelook.data.scan.index import ScanResult, scan_split
 from onelook.data.scan.rules import ScanOptions
-from onelook.data.split_assignment import Array, by_hash, stratified
-from onelook.doctor.near_duplicates import alike_pairs, groups_of, mirrored_pairs
+from onelook.data.split_assignment import Array, balanced, by_hash, stratified
+from onelook.doctor.near_duplicates import alike_pairs, groups_around_leaders, groups_of, mirrored_pairs
 from onelook.errors import DataError, SettingsError
 from onelook.files.atomic import TEMPORARY_MARK
 from onelook.files.bounded import content_digest, printable, read_bounded
@@ -31,7 +32,11 @@ from onelook.processes.stop_signal import StopSignal
 from onelook.settings.build import build_settings
 from onelook.settings.split import FOLDER, SplitSettings
 
+logger = logging.getLogger(__name__)
+
 YAML_NAME = "data.yaml"
+# Of the images, more than which a split may not miss its fraction without a word; and of one group, to be named.
+MOST_MISSED, LARGE_GROUP = 0.03, 0.05
 
 
 @dataclass(frozen=True)
@@ -95,6 +100,8 @@ def divide(given: Mapping[str, Any], *, file: Path | None = None) -> Division:
     else:
         divided = [{split: np.flatnonzero(parts == part) for part, split in enumerate(SPLITS) if (parts == part).any()}]
     _require_full(divided, settings, count)
+    if not settings.folds:
+        _warn_of_other_fractions(divided[0], groups, settings)
     data = _write(out, pool, divided, [f"fold{number + 1}" for number in range(settings.folds)])
     return Division(
         data=tuple(data),
@@ -163,7 +170,8 @@ def _groups(pool: _Pool, settings: SplitSettings, work: Work) -> Array:
             work=work,
             cache_folder=default_cache_folder(),
         )
-        pairs += [alike_pairs(looks, settings.near), mirrored_pairs(looks, settings.near)]
+        alike = np.concatenate([alike_pairs(looks, settings.near), mirrored_pairs(looks, settings.near)])
+        return groups_around_leaders(groups_of(np.concatenate(pairs), len(pool.paths)), alike)
     return groups_of(np.concatenate(pairs), len(pool.paths))
 
 
@@ -194,6 +202,8 @@ def _parts(pool: _Pool, groups: Array, settings: SplitSettings) -> Array:
     firsts, members = np.unique(groups, return_inverse=True)
     names = [pool.name_of(int(first)) for first in firsts]
     fractions = [1 / settings.folds] * settings.folds if settings.folds else settings.fractions
+    if settings.folds and not settings.stratify:
+        return balanced(names, np.bincount(members), settings.folds, settings.seed)[members]
     if not settings.stratify:
         return by_hash(names, fractions, settings.seed)[members]
     labels = np.zeros((len(firsts), len(pool.names)), np.int64)
@@ -203,6 +213,23 @@ def _parts(pool: _Pool, groups: Array, settings: SplitSettings) -> Array:
 
 def _fold(parts: Array, fold: int) -> dict[str, Array]:
     return {"train": np.flatnonzero(parts != fold), "val": np.flatnonzero(parts == fold)}
+
+
+def _warn_of_other_fractions(divided: Mapping[str, Array], groups: Array, settings: SplitSettings) -> None:
+    """Say so if a split has much less or more of the images than was asked for, and what cures it."""
+    shares = {split: len(divided.get(split, ())) / len(groups) for split in SPLITS}
+    missed = [
+        f"{split} {100 * shares[split]:.1f} % in place of {100 * wanted:.1f} %"
+        for split, wanted in zip(SPLITS, settings.fractions, strict=False)
+        if abs(shares[split] - wanted) > MOST_MISSED
+    ]
+    if not missed:
+        return
+    largest = int(np.bincount(groups).max())
+    cure = "`--stratify` comes nearer to them" if not settings.stratify else "another `--seed` may come nearer to them"
+    if largest > LARGE_GROUP * len(groups):
+        cure = f"the largest group of images that stay together has {largest}: see `--near` and `--group`; {cure}"
+    logger.warning("the parts miss the fractions that were asked for: %s; %s", ", ".join(missed), cure)
 
 
 def _require_full(divided: Sequence[Mapping[str, Array]], settings: SplitSettings, num_groups: int) -> None:
