@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import cv2
+import numpy as np
 import pytest
 from option_runs import covers
 
@@ -155,3 +156,24 @@ def test_the_command_tells_what_is_where(data: Path, tmp_path: Path, capsys: pyt
 def test_groups_are_regular_expressions(group: str, data: Path) -> None:
     with pytest.raises(SettingsError, match="which is no regular expression"):
         divided(data, group=group)
+
+
+def test_frames_of_a_camera_that_stands_still_are_divided_by_the_fractions(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    background = cv2.resize(rng.integers(0, 255, (8, 10, 3), np.uint8), (320, 240), interpolation=cv2.INTER_CUBIC)
+    (tmp_path / "frames").mkdir()
+    for number in range(120):
+        image, side = background.copy(), int(rng.integers(30, 60))
+        x, y = int(rng.integers(0, 320 - side)), int(rng.integers(0, 240 - side))
+        cv2.rectangle(image, (x, y), (x + side, y + side), rng.integers(0, 255, 3).tolist(), -1)
+        cv2.imwrite(str(tmp_path / f"frames/{number:03}.jpg"), image)
+    division = divide({"data": tmp_path / "frames", "output": tmp_path / "out", "folds": 5})
+    sizes = [one["val"] for one in division.images]
+    assert division.num_groups > 60 and max(sizes) - min(sizes) <= 1
+
+
+def test_parts_that_miss_their_fractions_are_reported_with_the_cure(
+    data: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    divided(data, group="folder", fractions=[0.7, 0.3])
+    assert "in place of 70.0 %" in caplog.text and "see `--near` and `--group`" in caplog.text

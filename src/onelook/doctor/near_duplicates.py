@@ -17,6 +17,9 @@ from onelook.data.image_hashes import THUMBNAIL_SIDE, ImageHashes
 MAX_BITS = 7
 # Images of one scene pass this easily; strangers with nearly the same hash, which is rare, hardly ever do.
 LEAST_CORRELATION = 0.9
+# Grey levels by which no place of the small images may differ: where one shows an object and the other the background
+# of a camera that stands still, they are two images and not one.
+MOST_DIFFERENCE = 40
 # Where this many images share a part of their hash, each is compared with as many neighbours only.
 MAX_CROWD = 2000
 NEIGHBOURS = 64
@@ -39,7 +42,7 @@ def alike_pairs(looks: ImageHashes, max_bits: int) -> Pairs:
     usable = np.flatnonzero(~looks.is_flat)
     pairs = near_pairs(looks.hashes[usable], max_bits)
     pairs = usable[pairs]
-    kept = _correlation(looks.thumbnails, pairs, _AS_IT_IS) >= LEAST_CORRELATION
+    kept = _are_alike(looks.thumbnails, pairs, _AS_IT_IS)
     return _sorted_once(pairs[kept], len(looks))
 
 
@@ -51,7 +54,7 @@ def mirrored_pairs(looks: ImageHashes, max_bits: int) -> Pairs:
     pairs = pairs[(pairs[:, 0] < count) & (pairs[:, 1] >= count)]
     pairs = usable[pairs - [0, count]]
     pairs = pairs[pairs[:, 0] != pairs[:, 1]]
-    kept = _correlation(looks.thumbnails, pairs, _MIRRORED) >= LEAST_CORRELATION
+    kept = _are_alike(looks.thumbnails, pairs, _MIRRORED)
     return _sorted_once(pairs[kept], len(looks))
 
 
@@ -154,21 +157,21 @@ def _distance(hashes: npt.NDArray[np.uint64], pairs: Pairs) -> npt.NDArray[np.in
     return distances
 
 
-def _correlation(
-    thumbnails: npt.NDArray[np.uint8], pairs: Pairs, order: npt.NDArray[np.int64]
-) -> npt.NDArray[np.float32]:
-    """How alike the small images of each pair are, (P,), -1 to 1; brightness and contrast do not count.
+def _are_alike(thumbnails: npt.NDArray[np.uint8], pairs: Pairs, order: npt.NDArray[np.int64]) -> npt.NDArray[np.bool_]:
+    """Which pairs of small images show the same, (P,); brightness does not count.
 
     Args:
         thumbnails: of all images.
         pairs: their numbers.
         order: in which the pixels of the second of a pair are taken.
     """
-    result = np.zeros(len(pairs), np.float32)
+    result = np.zeros(len(pairs), bool)
     for start in range(0, len(pairs), 100_000):
         one, other = (thumbnails[pairs[start : start + 100_000, side]].astype(np.float32) for side in (0, 1))
         other = other[:, order]
         one, other = one - one.mean(axis=1, keepdims=True), other - other.mean(axis=1, keepdims=True)
         size = np.sqrt((one**2).sum(axis=1) * (other**2).sum(axis=1))
-        result[start : start + 100_000] = (one * other).sum(axis=1) / np.maximum(size, 1e-6)
+        correlation = (one * other).sum(axis=1) / np.maximum(size, 1e-6)
+        difference = np.abs(one - other).max(axis=1)
+        result[start : start + 100_000] = (correlation >= LEAST_CORRELATION) & (difference <= MOST_DIFFERENCE)
     return result
