@@ -102,7 +102,7 @@ def groups_around_leaders(groups: npt.NDArray[np.int64], pairs: Pairs) -> npt.ND
         for leader, follower in ((one, int(groups[other])), (other, int(groups[one]))):
             if groups[leader] == leader and leader < follower:
                 leaders_of[follower].add(leader)
-    joined = {}
+    joined: dict[int, int] = {}
     for group in np.unique(groups).tolist():
         joined[group] = next((leader for leader in sorted(leaders_of[group]) if joined[leader] == leader), group)
     return np.array([joined[group] for group in groups.tolist()], np.int64)
