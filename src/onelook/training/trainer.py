@@ -1,4 +1,18 @@
-"""The training loop: fit, train_epoch, train_step. It is a pure function of data, settings and seed."""
+"""The training loop, a pure function of dataset, settings and seed:
+
+    while epoch < epochs and not stopped early:                # fit
+        while batches are left in this epoch:                  # train_epoch; starts at any batch after a resume
+            plan = schedule.at(step)                           # train_step: learning rates, momentum, whether to update
+            gradient += loss(model(images), targets)           # in shards and mixed precision, summed over processes
+            if plan.is_update:
+                clip the gradient, step the optimizer, average the weights
+                save if a checkpoint is due; stop if asked to
+        metrics = evaluate(averaged weights)                   # finish_epoch
+        save last, and best if the fitness is higher
+    save the final state
+
+What only watches (console, files, plots, trackers) is a callback and cannot change the run.
+"""
 
 from __future__ import annotations
 
