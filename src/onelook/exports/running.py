@@ -96,11 +96,12 @@ def one_at_a_time(run: Callable[[Images], Images]) -> Callable[[Images], Images]
 def predictions_of(flat_maps: Sequence[Images], decoding: Decoding, num_classes: int) -> Tensor:
     """Predictions (B, N, 5 + K) of raw maps (B, A * outputs, H, W)."""
     raw_maps = []
+    width = decoding.outputs_before_classes + num_classes
     for flat in flat_maps:
         # (B, A * outputs, H, W) -> (B, A, outputs, H, W) -> (B, A, H, W, outputs)
         raw = torch.from_numpy(flat).reshape(len(flat), decoding.boxes_per_cell, -1, *flat.shape[2:])
-        raw_maps.append(raw.permute(0, 1, 3, 4, 2)[..., : NUM_BOX_OUTPUTS + num_classes])  # what follows is for masks
-        if raw_maps[-1].shape[-1] != NUM_BOX_OUTPUTS + num_classes:
+        raw_maps.append(raw.permute(0, 1, 3, 4, 2)[..., :width])  # what follows is for masks
+        if raw_maps[-1].shape[-1] != width:
             raise ValueError(f"a map has {raw.shape[2]} outputs per box for {num_classes} classes")
     return decoded(raw_maps, decoding)
 

@@ -9,6 +9,7 @@ from onelook.models.bottlenecks import C3, C3DS, C3SPP, C3TR, Bottleneck, Bottle
 from onelook.models.classify import Classify
 from onelook.models.convolutions import Conv, CrossConv, DSConv, DWConv, DWConvTranspose2d, Focus, GhostConv, MixConv2d
 from onelook.models.decoupled_head import YoloX
+from onelook.models.distance_head import Look
 from onelook.models.heads import Detect, Proto, Segment
 from onelook.models.pooling import SPP, SPPF
 from onelook.models.reshaping import Concat, Contract, Expand, Sum
@@ -43,6 +44,7 @@ BLOCKS: dict[str, type[nn.Module]] = {
     "Detect": Detect,
     "Segment": Segment,
     "YoloX": YoloX,
+    "Look": Look,
     "nn.BatchNorm2d": nn.BatchNorm2d,
     "nn.ConvTranspose2d": nn.ConvTranspose2d,
     "nn.Upsample": nn.Upsample,
@@ -64,11 +66,11 @@ WIDTH_BLOCKS = frozenset(
 REPEATING_BLOCKS = frozenset({"BottleneckCSP", "C3", "C3DS", "C3x", "C3TR", "C3Ghost"})
 """Blocks that repeat their inside; every other block is repeated as a whole."""
 
-JOINING_BLOCKS = frozenset({"Concat", "Sum", "Detect", "Segment", "YoloX"})
+JOINING_BLOCKS = frozenset({"Concat", "Sum", "Detect", "Segment", "YoloX", "Look"})
 """Blocks that take several maps."""
 
 ANCHOR_HEADS = frozenset({"Detect", "Segment"})
 """Blocks that end a detector and need anchors."""
 
-HEADS = ANCHOR_HEADS | {"YoloX"}
+HEADS = ANCHOR_HEADS | {"YoloX", "Look"}
 """Blocks that end a detector."""

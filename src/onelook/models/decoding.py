@@ -12,7 +12,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-Rule = Literal["anchors", "points"]
+Rule = Literal["anchors", "points", "distances"]
 
 
 @dataclass(frozen=True)
@@ -20,7 +20,8 @@ class Decoding:
     """What turns raw maps into boxes.
 
     Attributes:
-        rule: "anchors": sizes are multiples of anchor boxes; "points": they are powers of e, in cells.
+        rule: "anchors": sizes are multiples of anchor boxes; "points": they are powers of e, in cells; "distances": the
+            sides lie so many cells from the middle of the cell, and there is no objectness.
         strides: per map the pixels per cell.
         anchors: per map a list of (width, height), pixels; empty without anchors.
     """
@@ -33,6 +34,11 @@ class Decoding:
     def boxes_per_cell(self) -> int:
         """A."""
         return len(self.anchors[0]) if self.anchors else 1
+
+    @property
+    def outputs_before_classes(self) -> int:
+        """Of each box: four numbers, and the objectness if there is one."""
+        return 4 if self.rule == "distances" else 5
 
 
 def decoded(raw_maps: Sequence[Tensor], decoding: Decoding) -> Tensor:
@@ -49,6 +55,8 @@ def decoded(raw_maps: Sequence[Tensor], decoding: Decoding) -> Tensor:
     for number, (raw_map, stride) in enumerate(zip(raw_maps, decoding.strides, strict=True)):
         if decoding.rule == "points":
             parts.append(decode_points(raw_map, stride))
+        elif decoding.rule == "distances":
+            parts.append(decode_distances(raw_map, stride))
         else:
             anchors = torch.tensor(decoding.anchors[number], device=raw_map.device)
             parts.append(decode_anchors(raw_map, anchors, stride))
@@ -83,6 +91,25 @@ def decode_points(raw_map: Tensor, stride: Tensor | float) -> Tensor:
     centres = (values[..., 0:2] + _corners(raw_map)) * stride
     sizes = values[..., 2:4].exp() * stride
     return torch.cat((centres, sizes, values[..., 4:].sigmoid()), dim=-1).flatten(1, 3)
+
+
+def decode_distances(raw_map: Tensor, stride: Tensor | float) -> Tensor:
+    """Boxes and scores of one map of a head of distances, (B, H*W, 5 + K) float32, with an objectness of 1.
+
+    Args:
+        raw_map: (B, 1, H, W, 4 + K): cells from the middle of the cell to left, top, right and bottom, logits.
+        stride: pixels per cell.
+    """
+    values = raw_map.float()
+    middles = _corners(raw_map) + 0.5
+    low, high = middles - values[..., 0:2], middles + values[..., 2:4]
+    parts = (
+        (low + high) / 2 * stride,
+        (high - low) * stride,
+        torch.ones_like(values[..., :1]),
+        values[..., 4:].sigmoid(),
+    )
+    return torch.cat(parts, dim=-1).flatten(1, 3)
 
 
 def _corners(raw_map: Tensor) -> Tensor:

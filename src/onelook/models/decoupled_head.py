@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from onelook.models.convolutions import Conv, DSConv
 from onelook.models.decoding import Decoding, decode_points
+from onelook.models.second_branch import branch_tensors
 
 PRIOR = 0.01
 """Probability of objects and classes before any training."""
@@ -30,20 +31,33 @@ class YoloX(nn.Module):
         num_classes: K.
         hidden_width: channels of stem and branches.
         depthwise: each 3x3 convolution is a depth-wise and a point-wise one.
+        one_to_one: have a second set of all this, which learns with one point for a target and so needs no NMS; it sees
+            the features but does not change them.
 
     Attributes:
         strides: (L,) float32 pixels per cell; follows from the model table and is not saved.
+        one: the second set.
+        needs_nms: whether several points may find one object; so it is but for a second set.
     """
 
     strides: Tensor
+    one: YoloX | None
+    needs_nms: bool
     kept_in_32_bits: ClassVar[tuple[str, ...]] = ()
     last_convolutions: ClassVar[tuple[str, ...]] = ("cls_preds", "reg_preds", "obj_preds")
 
     def __init__(
-        self, channels_in: Sequence[int], *, num_classes: int, hidden_width: int = 256, depthwise: bool = False
+        self,
+        channels_in: Sequence[int],
+        *,
+        num_classes: int,
+        hidden_width: int = 256,
+        depthwise: bool = False,
+        one_to_one: bool = False,
     ) -> None:
         super().__init__()
         self.num_classes = num_classes
+        self.needs_nms = True
         block = DSConv if depthwise else Conv
         width = hidden_width
 
@@ -59,14 +73,19 @@ class YoloX(nn.Module):
         self.cls_convs, self.reg_convs = branches(), branches()
         self.cls_preds, self.reg_preds, self.obj_preds = predictions(num_classes), predictions(4), predictions(1)
         self.stems = nn.ModuleList(Conv(channels, width) for channels in channels_in)
+        self.one = None
+        if one_to_one:
+            self.one = YoloX(channels_in, num_classes=num_classes, hidden_width=hidden_width, depthwise=depthwise)
+            self.one.needs_nms = False
 
     def forward(self, features: Sequence[Tensor]) -> list[Tensor]:
-        """Raw maps, L tensors (B, 1, H, W, 5 + K): x, y in cells, log width, log height, and logits."""
+        """Raw maps, L tensors (B, 1, H, W, 5 + K): x, y in cells, log width and height, logits; L more of `one`."""
         # (B, 5 + K, H, W) -> (B, 1, 5 + K, H, W) -> (B, 1, H, W, 5 + K)
-        return [raw.unsqueeze(1).permute(0, 1, 3, 4, 2) for raw in self.flat_maps(features)]
+        maps = [raw.unsqueeze(1).permute(0, 1, 3, 4, 2) for raw in self.flat_maps(features)]
+        return maps if self.one is None else maps + self.one([feature.detach() for feature in features])
 
     def flat_maps(self, features: Sequence[Tensor]) -> list[Tensor]:
-        """The raw maps as the convolutions give them, L tensors (B, 5 + K, H, W)."""
+        """The raw maps of the first set as the convolutions give them, L tensors (B, 5 + K, H, W)."""
         maps = []
         for level, feature in enumerate(features):
             stem = self.stems[level](feature)
@@ -76,7 +95,7 @@ class YoloX(nn.Module):
         return maps
 
     def decode(self, raw_maps: Sequence[Tensor]) -> Tensor:
-        """Boxes and scores in float32, (B, sum of H*W, 5 + K): cxcywh in input pixels, then probabilities."""
+        """Boxes and scores of L maps in float32, (B, sum of H*W, 5 + K): cxcywh in pixels, then probabilities."""
         strides = self.strides.float()
         return torch.cat([decode_points(raw, strides[i]) for i, raw in enumerate(raw_maps)], dim=1)
 
@@ -95,15 +114,9 @@ class YoloX(nn.Module):
         self.strides.copy_(torch.tensor(stride_px, dtype=torch.float32, device="cpu"))
         for convolution in (*self.cls_preds, *self.obj_preds):
             convolution.get_parameter("bias").fill_(-math.log((1 - PRIOR) / PRIOR))
+        if self.one is not None:
+            self.one.initialise(stride_px, anchors)
 
     def with_classes(self, given: Mapping[str, Tensor], num_given: int, common: Mapping[int, int]) -> dict[str, Tensor]:
-        """This head's class outputs with the rows of `common` classes out of `given`; see `transfer_detector`."""
-        merged = {}
-        for part, own in self.cls_preds.state_dict().items():
-            name = f"cls_preds.{part}"
-            found = given.get(name)
-            if common and found is not None and found.shape == (num_given, *own.shape[1:]):
-                result = own.detach().clone()
-                result[list(common.keys())] = found[list(common.values())].to(result)
-                merged[name] = result
-        return merged
+        """Class outputs with the rows of `common` classes out of `given`, and a copied second set; see `Head`."""
+        return branch_tensors(self, given, num_given, common)

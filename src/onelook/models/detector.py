@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, Literal, cast
 
 import torch
 from torch import Tensor, nn
@@ -26,6 +26,8 @@ from onelook.models.layer_table import (
     trace_shapes,
 )
 from onelook.structures.anchors import AnchorGrid
+
+Branch = Literal["many", "one"]
 
 MAX_PARAMETERS = 1_000_000_000
 STRIDE_PROBE_PX = 256
@@ -67,6 +69,28 @@ class DetectionModel(nn.Module):
                 f"the last row of the model is `{self.plans[-1].block}`", hint=f"end with {', '.join(sorted(HEADS))}"
             )
         return cast(Head, self.model[-1])
+
+    @property
+    def branches(self) -> tuple[Branch, ...]:
+        """What the head can be asked for: "many" boxes for an object, which need NMS, and "one", which does not."""
+        if not self.head.needs_nms:
+            return ("one",)
+        return ("many",) if self.head.one is None else ("many", "one")
+
+    def keep_branch(self, branch: Branch) -> None:
+        """Drop the other branch for good, as for inference; without effect where there is no other.
+
+        Raises:
+            ModelError: the model has no such branch.
+        """
+        if branch not in self.branches:
+            raise ModelError(
+                f"the model has no branch `{branch}`", hint=f"it has {' and '.join(self.branches)}: use `--head auto`"
+            )
+        head = self.model[-1]
+        if len(self.branches) == 2:
+            self.model[-1] = head.get_submodule("one") if branch == "one" else head
+            head.one = None  # type: ignore[assignment]
 
     @property
     def num_classes(self) -> int:

@@ -25,8 +25,18 @@ class Head(Protocol):
     kept_in_32_bits: ClassVar[tuple[str, ...]]
     last_convolutions: ClassVar[tuple[str, ...]]
 
+    @property
+    def one(self) -> Head | None:
+        """A second set of layers that finds each object once; its raw maps follow those of the first."""
+        ...
+
+    @property
+    def needs_nms(self) -> bool:
+        """Whether several boxes may come out for one object."""
+        ...
+
     def __call__(self, features: Sequence[Tensor]) -> list[Tensor]:
-        """Raw maps, L tensors (B, A, H, W, 5 + K): x, y, w, h in the head's own terms, and logits."""
+        """Raw maps, L tensors (B, A, H, W, outputs): boxes in the head's own terms, and logits; L more of `one`."""
         ...
 
     def flat_maps(self, features: Sequence[Tensor]) -> list[Tensor]:

@@ -35,6 +35,8 @@ class Detect(nn.Module):
 
     anchors: Tensor
     strides: Tensor
+    one: ClassVar[None] = None
+    needs_nms: ClassVar[bool] = True
     kept_in_32_bits: ClassVar[tuple[str, ...]] = ("anchors",)
     last_convolutions: ClassVar[tuple[str, ...]] = ("m",)
 

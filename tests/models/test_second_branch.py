@@ -1,0 +1,158 @@
+"""Heads with two branches: shapes, start, what they learn from, and what is taken over from other weights."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from torch import Tensor
+
+from onelook.errors import ModelError
+from onelook.models.count import count_gflops, count_parameters
+from onelook.models.decoding import decoded
+from onelook.models.detector import DetectionModel, create_model
+from onelook.models.distance_head import Look
+from onelook.models.fuse import fuse
+from onelook.models.transfer import transfer_detector
+
+
+def table_of(name: str) -> dict[str, object]:
+    """The definition of a shipped model, with a second branch."""
+    with torch.device("meta"):
+        definition = create_model(name).definition
+    definition["head"][-1][3] = ["nc", 256, "nano" in name, True]
+    return definition
+
+
+def yolox_with_two_branches(names: tuple[str, ...], seed: int = 0) -> DetectionModel:
+    return create_model(table_of("yolox-nano"), names=names, seed=seed)
+
+
+@pytest.mark.parametrize(
+    ("name", "body", "deployed", "deployed_3", "training", "training_3"),
+    [
+        ("onelook5n", 1_757_152, 1_978_972, 1_963_957, 2_200_792, None),
+        ("onelook5s", 7_006_144, 7_607_708, 7_585_301, 8_209_272, None),
+        ("onelook5m", 20_847_072, 22_006_044, 21_976_245, 23_165_016, None),
+        ("onelookx-nano", 807_392, 1_029_212, 1_014_197, 1_251_032, 1_221_002),
+    ],
+)
+def test_parameter_counts_are_those_of_the_design(
+    name: str, body: int, deployed: int, deployed_3: int, training: int, training_3: int | None
+) -> None:
+    with torch.device("meta"):
+        model, fewer = create_model(name), create_model(name, num_classes=3)
+    assert count_parameters(model) == training
+    assert training_3 is None or count_parameters(fewer) == training_3
+    model.keep_branch("many")
+    fewer.keep_branch("one")
+    assert count_parameters(model) == deployed
+    assert count_parameters(fewer) == deployed_3
+    assert count_parameters(model) - count_parameters(model.model[-1]) == body
+
+
+@pytest.mark.parametrize(("name", "gflops"), [("onelook5n", 4.94), ("onelook5s", 17.89), ("onelook5m", 51.93)])
+def test_operations_of_one_branch_are_those_of_the_design(name: str, gflops: float) -> None:
+    with torch.device("meta"):
+        model = create_model(name)
+    model.keep_branch("many")
+    assert count_gflops(fuse(model)) == pytest.approx(gflops, abs=0.006)
+
+
+@pytest.mark.parametrize("name", ["onelook5n", "onelookx-nano"])
+def test_a_new_head_expects_rare_classes_and_boxes_of_four_cells(name: str) -> None:
+    model = create_model(name, num_classes=3).eval()
+    maps = model(torch.rand(1, 3, 64, 64, generator=torch.Generator().manual_seed(0)))
+    assert [tuple(raw.shape) for raw in maps] == [(1, 1, 64 // s, 64 // s, 7) for s in (8, 16, 32, 8, 16, 32)]
+    for raw in maps:
+        assert raw[..., :4].mean().item() == pytest.approx(2, abs=0.1)
+        assert raw[..., 4:].sigmoid().mean().item() == pytest.approx(0.01, abs=0.002)
+
+
+def test_decoded_distances_are_the_box_of_the_worked_example() -> None:
+    head = Look([8], num_classes=2, one_to_one=False)
+    head.initialise([8], None)
+    raw = torch.zeros(1, 1, 2, 3, 6)
+    raw[0, 0, 1, 2] = torch.tensor([1.2, 0.9, 1.6, 1.1, 0.0, math.log(3)])
+    row = head.decode([raw])[0, 5]
+    assert row.tolist() == pytest.approx([21.6, 12.8, 22.4, 16.0, 1.0, 0.5, 0.75])
+    assert torch.equal(decoded([raw], head.decoding()), head.decode([raw]))
+
+
+@pytest.mark.parametrize("model", [create_model("onelook5n", num_classes=2), yolox_with_two_branches(("a", "b"))])
+def test_the_second_branch_does_not_change_the_features(model: DetectionModel) -> None:
+    maps = model(torch.rand(2, 3, 64, 64, generator=torch.Generator().manual_seed(0)))
+    torch.stack([raw.square().sum() for raw in maps[3:]]).sum().backward()
+    touched = {name.split(".")[2] for name, p in model.named_parameters() if p.grad is not None and p.grad.any()}
+    assert touched == {"one"}
+
+
+@pytest.mark.parametrize("branch", ["many", "one"])
+def test_a_kept_branch_gives_what_it_gave_beside_the_other(branch: str) -> None:
+    model = create_model("onelook5n", num_classes=2).eval()
+    images = torch.rand(1, 3, 64, 64, generator=torch.Generator().manual_seed(0))
+    both: list[Tensor] = model(images)
+    assert model.branches == ("many", "one")
+    model.keep_branch(branch)  # type: ignore[arg-type]
+    assert model.branches == (branch,)
+    assert model.head.needs_nms == (branch == "many")
+    expected = both[:3] if branch == "many" else both[3:]
+    assert all(torch.equal(raw, other) for raw, other in zip(model(images), expected, strict=True))
+    with pytest.raises(ModelError, match=f"no branch `{'one' if branch == 'many' else 'many'}`"):
+        model.keep_branch("one" if branch == "many" else "many")
+
+
+def test_a_model_without_second_branch_says_so() -> None:
+    model = create_model("yolov5n")
+    model.keep_branch("many")
+    with pytest.raises(ModelError, match="no branch `one`"):
+        model.keep_branch("one")
+
+
+def test_a_body_of_another_family_is_taken_over_whole() -> None:
+    old, new = create_model("yolov5n", num_classes=2, seed=1), create_model("onelook5n", num_classes=3)
+    report = transfer_detector(new, old.state_dict(), old.names)
+    assert report.copied == 342
+    assert set(report.unused) == {name for name in old.state_dict() if name.startswith("model.24.")}
+    assert all(name.startswith("model.24.") for name in report.skipped)
+
+
+def test_classes_are_found_by_name_in_both_branches() -> None:
+    old = create_model("onelook5n", names=("cat", "dog", "cow"), seed=1)
+    new = create_model("onelook5n", names=("cow", "owl"))
+    own = {name: tensor.clone() for name, tensor in new.state_dict().items()}
+    report = transfer_detector(new, old.state_dict(), old.names)
+    assert report.classes == ("cow",)
+    for prefix in ("model.24.", "model.24.one."):
+        name = prefix + "cls_preds.1.weight"
+        assert torch.equal(new.state_dict()[name][0], old.state_dict()[name][2])
+        assert torch.equal(new.state_dict()[name][1], own[name][1])
+    assert torch.equal(
+        new.state_dict()["model.24.one.box_preds.0.bias"], old.state_dict()["model.24.one.box_preds.0.bias"]
+    )
+
+
+@pytest.mark.parametrize("names", [("a", "b"), ("b", "c", "d")])
+def test_a_missing_second_branch_starts_as_a_copy_of_the_first(names: tuple[str, ...]) -> None:
+    old, new = create_model("yolox-nano", names=("a", "b"), seed=1), yolox_with_two_branches(names)
+    report = transfer_detector(new, old.state_dict(), old.names)
+    state = new.state_dict()
+    for name, tensor in old.state_dict().items():
+        if name.startswith("model.24."):
+            copied = state[name.replace("model.24.", "model.24.one.")]
+            if "cls_preds" in name and names != old.names:
+                assert torch.equal(copied[0], tensor[1])
+            else:
+                assert torch.equal(copied, tensor)
+    assert report.unused == ()
+
+
+def test_new_classes_are_expected_as_often_as_they_occur() -> None:
+    head = create_model("onelook5n", num_classes=3).model[-1]
+    assert isinstance(head, Look)
+    assert head.one is not None
+    head.expect_classes({0: 21.0, 2: 1e9})
+    for convolution in (*head.cls_preds, *head.one.cls_preds):
+        shares = convolution.get_parameter("bias").sigmoid().tolist()
+        assert shares == pytest.approx([0.01, 0.01, 0.05])
