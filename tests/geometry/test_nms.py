@@ -186,3 +186,17 @@ def test_gpu_and_cpu_agree() -> None:
     on_cpu = non_max_suppression(rows, conf_thres=0.05, iou_thres=0.6)
     on_gpu = non_max_suppression(rows.cuda(), conf_thres=0.05, iou_thres=0.6)
     assert all(torch.equal(a, b.cpu()) for a, b in zip(on_cpu, on_gpu, strict=True))
+
+
+@pytest.mark.parametrize("multi_label", [True, False])
+def test_at_an_iou_of_one_the_best_candidates_come_out_whatever_overlaps(multi_label: bool) -> None:
+    rng = np.random.default_rng(0)
+    scores = rng.integers(1, 20, (40, 3)).astype(F) / 20
+    rows = np.concatenate([np.full((40, 4), 8, F), np.ones((40, 1), F), scores], axis=1)
+    (found,) = non_max_suppression(
+        torch.from_numpy(rows[None]), conf_thres=0.001, iou_thres=1.0, max_det=30, multi_label=multi_label
+    )
+    candidates = scores if multi_label else np.where(np.eye(3, dtype=bool)[scores.argmax(1)], scores, 0)
+    order = np.argsort(-candidates.ravel(), kind="stable")[:30]
+    assert found[:, 4].tolist() == candidates.ravel()[order].tolist()
+    assert found[:, 5].tolist() == (order % 3).tolist()

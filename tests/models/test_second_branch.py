@@ -17,16 +17,8 @@ from onelook.models.fuse import fuse
 from onelook.models.transfer import transfer_detector
 
 
-def table_of(name: str) -> dict[str, object]:
-    """The definition of a shipped model, with a second branch."""
-    with torch.device("meta"):
-        definition = create_model(name).definition
-    definition["head"][-1][3] = ["nc", 256, "nano" in name, True]
-    return definition
-
-
 def yolox_with_two_branches(names: tuple[str, ...], seed: int = 0) -> DetectionModel:
-    return create_model(table_of("yolox-nano"), names=names, seed=seed)
+    return create_model("yolox-nano", names=names, seed=seed, one_to_one=True)
 
 
 @pytest.mark.parametrize(
@@ -156,3 +148,18 @@ def test_new_classes_are_expected_as_often_as_they_occur() -> None:
     for convolution in (*head.cls_preds, *head.one.cls_preds):
         shares = convolution.get_parameter("bias").sigmoid().tolist()
         assert shares == pytest.approx([0.01, 0.01, 0.05])
+
+
+@pytest.mark.parametrize("name", ["yolox-nano", "yolox-tiny", "onelook5n", "onelookx-nano"])
+def test_a_second_branch_can_be_asked_for_and_left_out(name: str) -> None:
+    with torch.device("meta"):
+        both, single = create_model(name, one_to_one=True), create_model(name, one_to_one=False)
+        again = create_model(both.definition), create_model(single.definition)
+    assert both.branches == again[0].branches == ("many", "one")
+    assert single.branches == again[1].branches == ("many",)
+    both.keep_branch("many")
+    assert list(both.state_dict()) == list(single.state_dict())
+
+
+def test_a_head_with_anchors_has_no_second_branch() -> None:
+    assert create_model("yolov5n", one_to_one=True).branches == ("many",)

@@ -46,7 +46,7 @@ def non_max_suppression(
     Args:
         predictions: (B, N, 5 + K) rows cx, cy, w, h in pixels, objectness, class scores.
         conf_thres: a candidate's objectness and score must both be above this, 0 to 1.
-        iou_thres: of two boxes with an IoU above this the one of lower score is dropped, 0 to 1.
+        iou_thres: of two boxes with an IoU above this the one of lower score is dropped, 0 to 1; at 1 none is.
         max_det: most detections per image.
         multi_label: every class of a row above `conf_thres` is a candidate; otherwise only its best class.
         agnostic: boxes suppress boxes of other classes too.
@@ -152,6 +152,8 @@ def _greedy(boxes: Array, labels: Array | None, xp: Any, *, iou_threshold: float
     Works through the boxes in blocks, so that time is spent on the boxes kept and not on all pairs: a block loses
     what the boxes kept so far suppress, then settles the rest within itself. It stops as soon as enough are kept.
     """
+    if iou_threshold >= 1:
+        return _positions(boxes[:max_keep], xp)
     block = GPU_BLOCK if xp is torch else CPU_BLOCK
     labels = None if labels is None else xp.asarray(labels, dtype=xp.float32)
     positions = _positions(boxes, xp)

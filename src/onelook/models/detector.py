@@ -14,6 +14,7 @@ from onelook.errors import ModelError
 from onelook.models.blocks import HEADS
 from onelook.models.catalog import find_definition
 from onelook.models.definition import Anchors, Definition, read_definition
+from onelook.models.head_arguments import with_second_branch
 from onelook.models.head_protocol import Head
 from onelook.models.heads import Detect, Segment, SegmentationMaps
 from onelook.models.layer_table import (
@@ -179,6 +180,7 @@ def create_model(
     channels: int | None = None,
     anchors: Anchors | str | None = None,
     names: Sequence[str] | None = None,
+    one_to_one: bool | None = None,
     seed: int | None = 0,
 ) -> DetectionModel:
     """A new detector with random weights, on torch's default device (the meta device too).
@@ -190,6 +192,8 @@ def create_model(
         anchors: replaces those of the definition: per map w, h, w, h, ... in pixels, the name of a set, or how many per
             cell, to be fitted to the data later.
         names: class names; numbers if left out.
+        one_to_one: whether the head is to have a second branch that needs no NMS, where it can; None leaves that to the
+            definition.
         seed: decides the weights; torch's own generator is left as it was. None draws from that generator.
 
     Raises:
@@ -205,6 +209,8 @@ def create_model(
     definition = read_definition(
         content, where=where, overrides={"nc": num_classes, "ch": channels, "anchors": anchors}
     )
+    if one_to_one is not None:
+        definition = with_second_branch(definition, one_to_one)
     class_names = tuple(names) if names is not None else tuple(str(i) for i in range(definition.num_classes))
     if len(class_names) != definition.num_classes:
         raise ModelError(f"{len(class_names)} class names for {definition.num_classes} classes")
