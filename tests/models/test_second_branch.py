@@ -108,6 +108,7 @@ def test_a_body_of_another_family_is_taken_over_whole() -> None:
     assert report.copied == 342
     assert set(report.unused) == {name for name in old.state_dict() if name.startswith("model.24.")}
     assert all(name.startswith("model.24.") for name in report.skipped)
+    assert report.new_classes == new.names
 
 
 def test_classes_are_found_by_name_in_both_branches() -> None:
@@ -116,6 +117,7 @@ def test_classes_are_found_by_name_in_both_branches() -> None:
     own = {name: tensor.clone() for name, tensor in new.state_dict().items()}
     report = transfer_detector(new, old.state_dict(), old.names)
     assert report.classes == ("cow",)
+    assert report.new_classes == ("owl",)
     for prefix in ("model.24.", "model.24.one."):
         name = prefix + "cls_preds.1.weight"
         assert torch.equal(new.state_dict()[name][0], old.state_dict()[name][2])
@@ -138,6 +140,7 @@ def test_a_missing_second_branch_starts_as_a_copy_of_the_first(names: tuple[str,
             else:
                 assert torch.equal(copied, tensor)
     assert report.unused == ()
+    assert report.new_classes == (() if names == old.names else names[1:])
 
 
 def test_new_classes_are_expected_as_often_as_they_occur() -> None:

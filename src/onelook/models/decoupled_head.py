@@ -117,6 +117,9 @@ class YoloX(nn.Module):
         if self.one is not None:
             self.one.initialise(stride_px, anchors)
 
+    def expect_classes(self, objects_per_image: Mapping[int, float]) -> None:
+        """Nothing: the objectness says how rare objects are; see `Head`."""
+
     def with_classes(self, given: Mapping[str, Tensor], num_given: int, common: Mapping[int, int]) -> dict[str, Tensor]:
         """Class outputs with the rows of `common` classes out of `given`, and a copied second set; see `Head`."""
         return branch_tensors(self, given, num_given, common)

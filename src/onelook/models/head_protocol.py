@@ -55,6 +55,16 @@ class Head(Protocol):
         """Take strides and anchors, and bias the outputs for rare objects."""
         ...
 
+    def expect_classes(self, objects_per_image: Mapping[int, float]) -> None:
+        """Bias classes that nothing is known about yet by how often they occur.
+
+        Without effect where an objectness says how rare objects are, and classes only which they are.
+
+        Args:
+            objects_per_image: class id -> mean number of its objects in an image.
+        """
+        ...
+
     def with_classes(self, given: Mapping[str, Tensor], num_given: int, common: Mapping[int, int]) -> dict[str, Tensor]:
         """Tensors of this head that mix its own values with the outputs of `common` classes out of another's.
 

@@ -101,6 +101,9 @@ class Detect(nn.Module):
             self.place_anchors(torch.tensor(anchors, dtype=torch.float32, device="cpu").view(self.anchors.shape))
         self.initialise_biases(stride_px)
 
+    def expect_classes(self, objects_per_image: Mapping[int, float]) -> None:
+        """Nothing: the objectness says how rare objects are; see `Head`."""
+
     def with_classes(self, given: Mapping[str, Tensor], num_given: int, common: Mapping[int, int]) -> dict[str, Tensor]:
         """This head's outputs with the rows of `common` classes, boxes and objectness out of `given`.
 

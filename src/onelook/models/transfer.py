@@ -23,6 +23,7 @@ class TransferReport:
         unused: names in the weights that the model does not have.
         classes: those whose outputs were found by their names; empty if the classes are the same or have nothing in
             common.
+        new_classes: those whose outputs keep their values; empty if the outputs are taken over whole.
     """
 
     copied: int
@@ -30,6 +31,7 @@ class TransferReport:
     skipped: Mapping[str, str]
     unused: tuple[str, ...]
     classes: tuple[str, ...] = ()
+    new_classes: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         by_name = f", the outputs of {len(self.classes)} classes by name" if self.classes else ""
@@ -90,7 +92,13 @@ def transfer_detector(
     common = _common_classes(tuple(names), model.names)
     merged = _merged_heads(model, tensors, len(names), common)
     report = transfer(model, {**tensors, **merged}, exclude=exclude)
-    return replace(report, classes=tuple(model.names[class_id] for class_id in common) if merged else ())
+    if common and merged:
+        found = tuple(model.names[class_id] for class_id in common)
+        new = tuple(name for class_id, name in enumerate(model.names) if class_id not in common)
+        return replace(report, classes=found, new_classes=new)
+    outputs = tuple(f"model.{len(model.plans) - 1}.{name}." for name in model.head.last_convolutions)
+    keeps_own = any(name.startswith(outputs) for name in report.skipped)
+    return replace(report, new_classes=model.names if keeps_own else ())
 
 
 def _common_classes(given: tuple[str, ...], own: tuple[str, ...]) -> dict[int, int]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -166,6 +166,7 @@ def _model(
         logger.info("weights `%s`: %s", settings.weights, start.report)
         if start.origin is not None:
             logger.info("weights `%s`: %s", settings.weights, start.origin)
+        start.model.head.expect_classes(_frequencies(splits, start.report.new_classes))
     report_without_effect(start.model, settings)
     if start.model.anchor_grid is None:
         return start.model, start.label, start.origin
@@ -178,6 +179,13 @@ def _model(
             hint="drop `noautoanchor`, or write the anchors into the definition",
         )
     return start.model, start.label, start.origin
+
+
+def _frequencies(splits: Splits, classes: Sequence[str]) -> dict[int, float]:
+    """Class id -> mean number of its labels in a training image, for these classes."""
+    index = splits.scans["train"].index
+    counts = np.bincount(index.class_ids, minlength=len(splits.names)) / len(index)
+    return {class_id: float(counts[class_id]) for class_id, name in enumerate(splits.names) if name in classes}
 
 
 def _some_images(settings: TrainSettings, splits: Splits) -> Iterator[Tensor]:
