@@ -49,7 +49,7 @@ def made_up(rng: np.random.Generator, num_classes: int, *, ties: bool) -> np.nda
 def test_graph_and_library_keep_the_same_boxes(num_classes: int, agnostic: bool) -> None:
     rng = np.random.Generator(np.random.Philox(key=num_classes))
     num_found = 0
-    for conf_thres, iou_thres, max_det in ((0.25, 0.45, 1000), (0.0, 0.7, 20), (0.6, 0.2, 5)):
+    for conf_thres, iou_thres, max_det in ((0.25, 0.45, 1000), (0.0, 0.7, 20), (0.6, 0.2, 5), (0.1, 1.0, 30)):
         session = session_of(graph(num_classes, Thresholds(conf_thres, iou_thres, max_det, agnostic)))
         for number in range(24):
             predictions = made_up(rng, num_classes, ties=number % 2 == 0)
@@ -68,6 +68,12 @@ def test_graph_and_library_keep_the_same_boxes(num_classes: int, agnostic: bool)
                 assert not table[len(rows) :, 4].any(), "unused rows have score 0"
                 num_found += len(rows)
     assert num_found > 1000
+
+
+def test_a_graph_that_drops_nothing_searches_no_overlaps() -> None:
+    operators = {node.op_type for node in graph(3, Thresholds(0.25, 1.0, 300)).graph.node}
+    assert "TopK" in operators
+    assert "NonMaxSuppression" not in operators
 
 
 def test_images_without_detections_give_rows_of_score_0() -> None:

@@ -36,6 +36,7 @@ class Fixed:
 
     rows: Tensor
     thresholds: Thresholds | None = None
+    needs_nms: bool = True
     names: tuple[str, ...] = ("red", "green")
     num_classes: int = 2
     stride: int = 8

@@ -24,6 +24,7 @@ class Exported:
     max_batch: int | None = 1
     imgsz: int | None = None
     thresholds: Thresholds | None = None
+    needs_nms: bool = True
     calls: list[tuple[int, ...]] = field(default_factory=list)
     names: tuple[str, ...] = ("red", "green")
     num_classes: int = 2

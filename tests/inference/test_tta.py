@@ -28,6 +28,7 @@ class Fixed:
 
     frame_hw: tuple[int, int] | None = None
     thresholds: Thresholds | None = None
+    needs_nms: bool = True
     map_strides: tuple[int, ...] | None = (8, 16)
     num_rows: int = 0
     max_batch: int | None = 1

@@ -9,11 +9,11 @@ import torch
 from torch import Tensor
 
 from onelook.errors import ModelError
+from onelook.models.convolutions import Conv
 from onelook.models.count import count_gflops, count_parameters
 from onelook.models.decoding import decoded
 from onelook.models.detector import DetectionModel, create_model
 from onelook.models.distance_head import Look
-from onelook.models.fuse import fuse
 from onelook.models.transfer import transfer_detector
 
 
@@ -49,7 +49,10 @@ def test_operations_of_one_branch_are_those_of_the_design(name: str, gflops: flo
     with torch.device("meta"):
         model = create_model(name)
     model.keep_branch("many")
-    assert count_gflops(fuse(model)) == pytest.approx(gflops, abs=0.006)
+    for module in model.modules():
+        if isinstance(module, Conv):
+            module.bn = None  # as once it is folded away
+    assert count_gflops(model) == pytest.approx(gflops, abs=0.006)
 
 
 @pytest.mark.parametrize("name", ["onelook5n", "onelookx-nano"])

@@ -20,6 +20,7 @@ import test_options
 import test_options_check
 import test_options_detect
 import test_options_export
+import test_options_head
 import test_options_learning
 import test_options_loader
 import test_options_processes
@@ -67,6 +68,7 @@ FILES = (
     test_options_check,
     test_options_detect,
     test_options_export,
+    test_options_head,
     test_options_learning,
     test_options_loader,
     test_options_processes,

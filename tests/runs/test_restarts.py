@@ -13,6 +13,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+from forked_ranks import ranks_below, require_loopback, start_command
+from rank_faults import At, freeze, get_stuck
 from rank_runs import (
     differences,
     in_processes,
@@ -25,12 +27,10 @@ from rank_runs import (
     wait_for,
 )
 
-from forked_ranks import ranks_below, require_loopback, start_command
 from onelook.errors import ProcessGroupError
 from onelook.recipes.launch import train_on_devices
 from onelook.recipes.train import train
 from onelook.settings.command_line import as_arguments
-from rank_faults import At, freeze, get_stuck
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="processes are looked at through /proc")
 Options = dict[str, Any]

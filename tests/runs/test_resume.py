@@ -13,14 +13,14 @@ from types import FrameType
 
 import pytest
 import torch
-from option_runs import covers
-
 from checkpoint_content import content_of
-from onelook.training.callback import Callback, StepEnd
-from onelook.runs.checkpoint import load_checkpoint
+from option_runs import covers
+from stop_at import StopAt
+
 from onelook.errors import CheckpointError, RunFolderError, SettingsError, StopRequested
 from onelook.recipes.train import train
-from stop_at import StopAt
+from onelook.runs.checkpoint import load_checkpoint
+from onelook.training.callback import Callback, StepEnd
 
 FILES = ("weights/last.safetensors", "weights/best.safetensors", "results.csv", "settings.yaml", "labels.json")
 EPOCHS = 8
@@ -218,18 +218,26 @@ def killed_at(step: int, settings: dict[str, object], tmp_path: Path) -> None:
 @pytest.mark.skipif(sys.platform == "win32", reason="needs fork")
 @pytest.mark.parametrize(("step", "more"), [(1, {}), (12, {"nosave": True})], ids=["first step", "nosave"])
 def test_a_run_in_a_reused_folder_never_resumes_the_one_before_it(
-    step: int, more: dict[str, object], tiny_settings: dict[str, object], tmp_path: Path, caplog: pytest.LogCaptureFixture
+    step: int,
+    more: dict[str, object],
+    tiny_settings: dict[str, object],
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     older = train({**tiny_settings, "save_period": 2}).run_folder
     last = older / "weights" / "last.safetensors"
     before = last.read_bytes()
     killed_at(step, {**tiny_settings, **more, "lr0": 0.02, "exist_ok": True}, tmp_path)
     for place in (older, last, older / "weights" / "epoch2.safetensors"):
-        with pytest.raises(CheckpointError, match="is of an earlier run in this folder; the last run, which began on 2"):
+        with pytest.raises(
+            CheckpointError, match="is of an earlier run in this folder; the last run, which began on 2"
+        ):
             train({"resume": str(place)})
     with pytest.raises(RunFolderError, match="nothing to resume"):
         train({"resume": True, "project": tiny_settings["project"]})
-    assert last.read_bytes() == before and not (older / "metrics.json").exists() and not (older / "report.html").exists()
+    assert (
+        last.read_bytes() == before and not (older / "metrics.json").exists() and not (older / "report.html").exists()
+    )
     again = train({**tiny_settings, "lr0": 0.02, "exist_ok": True}).run_folder
     assert "holds an earlier run of 2" in caplog.text
     quiet = train({**tiny_settings, "lr0": 0.02, "project": tmp_path / "quiet"}).run_folder

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from onelook.callbacks.peak_memory import memory_held
 from onelook.files.atomic import write_text_atomic
-from onelook.structures.results import METRICS, RATES
+from onelook.structures.results import BRANCH_METRICS, METRICS, RATES
 from onelook.training.callback import Callback, CheckpointWritten, EpochEnd, StepEnd
 
 logger = logging.getLogger(__name__)
@@ -16,14 +16,15 @@ logger = logging.getLogger(__name__)
 SPEED_COLUMNS = ("epoch", "train_seconds", "val_seconds", "save_seconds", "train_images_per_second", "memory_mib")
 
 
-def columns_of(loss_columns: Sequence[str]) -> tuple[str, ...]:
-    """The columns of `results.csv` for a loss with these terms.
+def columns_of(loss_columns: Sequence[str], branches: Sequence[str] = ()) -> tuple[str, ...]:
+    """The columns of `results.csv` for a loss with these terms, and a head with these branches.
 
     >>> columns_of(["box"])[:2]
     ('epoch', 'train/box_loss')
     """
+    of_branches = BRANCH_METRICS if len(branches) > 1 else ()
     trained, validated = ([f"{kind}/{name}_loss" for name in loss_columns] for kind in ("train", "val"))
-    return ("epoch", *trained, *METRICS, *validated, *RATES)
+    return ("epoch", *trained, *METRICS, *of_branches, *validated, *RATES)
 
 
 class ResultsCsv(Callback):
@@ -35,14 +36,21 @@ class ResultsCsv(Callback):
         path: of the file.
         history: the rows of the epochs that a resumed run has done before.
         loss_columns: names of the terms of the loss.
+        branches: of the head.
 
     Raises:
         OSError: the file cannot be written to begin with.
     """
 
-    def __init__(self, path: Path, history: Sequence[dict[str, float]], loss_columns: Sequence[str]) -> None:
+    def __init__(
+        self,
+        path: Path,
+        history: Sequence[dict[str, float]],
+        loss_columns: Sequence[str],
+        branches: Sequence[str] = (),
+    ) -> None:
         self._path = path
-        self._columns = columns_of(loss_columns)
+        self._columns = columns_of(loss_columns, branches)
         self._rows = list(history)
         write_text_atomic(path, self._text())
 

@@ -33,6 +33,7 @@ class Metadata:
         map_strides: pixels per cell of each output map, in the order of the boxes; None if the file does not say.
         weights: name of the file that was exported.
         imgsz: side of the images that it was trained on, pixels; None if the file does not say.
+        needs_nms: whether several boxes may come out for one object.
     """
 
     names: tuple[str, ...]
@@ -45,6 +46,7 @@ class Metadata:
     map_strides: tuple[int, ...] | None = None
     weights: str = ""
     imgsz: int | None = None
+    needs_nms: bool = True
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values, with the versions of the format and of Onelook."""
@@ -110,6 +112,7 @@ def _checked(content: Mapping[str, Any]) -> Metadata:
         map_strides=None if map_strides is None else tuple(_whole("map_strides", one, 1024) for one in map_strides),
         weights=str(content["weights"]),
         imgsz=None if imgsz is None else _whole("imgsz", imgsz, 2**14),
+        needs_nms=content.get("needs_nms", True) is not False,
     )
 
 

@@ -23,7 +23,8 @@ def with_suppression(model: Any, thresholds: Thresholds) -> Any:
     """`model` (an `onnx.ModelProto`), whose output is predictions (B, N, 5 + K), with suppression behind it.
 
     The new output `detections` is (B, n, 6) float32: x1, y1, x2, y2 in pixels of the images, score, class; n is
-    `max_det`, or N if that is less. Rows that are not used have score 0.
+    `max_det`, or N if that is less. Rows that are not used have score 0. At an IoU threshold of 1, which drops no box,
+    there is no search for overlaps in the graph.
     """
     import onnx
     from onnx import helper
@@ -56,6 +57,26 @@ def _suppress(add: _Nodes, thresholds: Thresholds) -> None:
     by_class = add("Mul", add("Slice", predictions, add.ints(5), add.ints(2**31), add.ints(2)), objectness)
     scores = add("ReduceMax", by_class, add.ints(2), keepdims=0)
     classes = add("ArgMax", by_class, axis=2, keepdims=1)
+    nothing = add("Sub", scores, scores)
+    if thresholds.iou_thres >= 1:
+        is_kept = add("Greater", scores, add.float(thresholds.conf_thres))
+        remaining = add("Where", is_kept, scores, nothing)
+    else:
+        remaining = _without_overlaps(add, thresholds, boxes, scores, classes, by_class)
+    num_rows = add("Slice", add("Shape", predictions), add.ints(1), add.ints(2))
+    best, rows = add.two("TopK", remaining, add("Min", num_rows, add.ints(thresholds.max_det)), axis=1)
+    rows = add("Unsqueeze", rows, add.ints(2))  # (B, n, 1)
+    of_boxes = add("Expand", rows, add.ints(1, 1, 4))
+    columns = (
+        add("GatherElements", boxes, of_boxes, axis=1),
+        add("Unsqueeze", best, add.ints(2)),
+        add("Cast", add("GatherElements", classes, rows, axis=1), to=1),
+    )
+    add("Concat", *columns, axis=2, output=DETECTIONS)
+
+
+def _without_overlaps(add: _Nodes, thresholds: Thresholds, boxes: str, scores: str, classes: str, by_class: str) -> str:
+    """Scores (B, N), 0 for the rows that suppression drops."""
     if thresholds.agnostic:
         contest = add("Unsqueeze", scores, add.ints(1))  # (B, 1, N)
     else:
@@ -67,25 +88,13 @@ def _suppress(add: _Nodes, thresholds: Thresholds) -> None:
         "NonMaxSuppression",
         boxes,
         contest,
-        add("Squeeze", add("Slice", add("Shape", predictions), add.ints(1), add.ints(2))),
+        add("Squeeze", add("Slice", add("Shape", boxes), add.ints(1), add.ints(2))),
         add.float(thresholds.iou_thres),
         add.float(thresholds.conf_thres),
     )
-    # A score for every row, 0 for those that did not survive; the best n of them, the first of equals first.
     places = add("Gather", survivors, add.ints(0, 2), axis=1)  # (M, 2) image, row
     kept_scores = add("GatherND", scores, places)
-    nothing = add("Sub", scores, scores)
-    remaining = add("ScatterND", nothing, places, kept_scores)  # (B, N)
-    num_rows = add("Slice", add("Shape", predictions), add.ints(1), add.ints(2))
-    best, rows = add.two("TopK", remaining, add("Min", num_rows, add.ints(thresholds.max_det)), axis=1)
-    rows = add("Unsqueeze", rows, add.ints(2))  # (B, n, 1)
-    of_boxes = add("Expand", rows, add.ints(1, 1, 4))
-    columns = (
-        add("GatherElements", boxes, of_boxes, axis=1),
-        add("Unsqueeze", best, add.ints(2)),
-        add("Cast", add("GatherElements", classes, rows, axis=1), to=1),
-    )
-    add("Concat", *columns, axis=2, output=DETECTIONS)
+    return add("ScatterND", add("Sub", scores, scores), places, kept_scores)
 
 
 class _Nodes:

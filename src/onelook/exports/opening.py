@@ -6,39 +6,49 @@ from pathlib import Path
 
 import torch
 
-from onelook.errors import CheckpointError, DeviceError
+from onelook.errors import CheckpointError, DeviceError, ModelError
 from onelook.exports.formats import EXPORTERS, format_of, require
 from onelook.exports.running import ExportedModel
 from onelook.inference.backend import Backend
 from onelook.models.detector import DetectionModel
 from onelook.processes.device import select_device
 from onelook.processes.threads import limit_threads
+from onelook.settings.head import HeadChoice
 from onelook.training.weights import is_foreign_onnx, load_detector
 
 
-def load_runnable(path: Path, device: str = "", *, local_rank: int = 0) -> DetectionModel | Backend:
+def load_runnable(
+    path: Path, device: str = "", *, local_rank: int = 0, head: HeadChoice = "auto"
+) -> DetectionModel | Backend:
     """The detector in a checkpoint, in evaluation mode and float32, or in an exported file or folder.
 
     Args:
         path: a checkpoint of ours or of YOLOv5, or what `onelook export` wrote.
         device: see `select_device`. Empty takes a GPU only if the format can use one.
         local_rank: see `select_device`.
+        head: which branch of its head it is to have; an exported model has one only.
 
     Raises:
         CheckpointError: the file is missing, damaged, or not ours.
         SettingsError: a package is missing.
         DeviceError: the device is absent, or the format cannot use it.
+        ModelError: it has no such branch.
     """
     limit_threads()
     chosen = select_device(device, local_rank)
     if format_of(path) is None or is_foreign_onnx(path):
-        return load_detector(path, chosen)
+        return load_detector(path, chosen, head=head)
     try:
-        return open_export(path, chosen)
+        export = open_export(path, chosen)
     except DeviceError:
         if device or chosen.type == "cpu":
             raise
-        return open_export(path, torch.device("cpu"))
+        export = open_export(path, torch.device("cpu"))
+    if head != "auto" and (head == "many") != export.needs_nms:
+        raise ModelError(
+            f"exported model `{path}` has no branch `{head}`", hint=f"export the checkpoint again with `--head {head}`"
+        )
+    return export
 
 
 def open_export(path: Path, device: torch.device) -> ExportedModel:

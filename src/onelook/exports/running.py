@@ -46,6 +46,7 @@ class ExportedModel:
         self.max_batch = metadata.batch
         self.imgsz = metadata.imgsz
         self.thresholds = metadata.thresholds
+        self.needs_nms = metadata.needs_nms
         self._run = run
         self._label = label
 

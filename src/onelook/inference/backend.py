@@ -81,6 +81,11 @@ class Backend(Protocol):
         ...
 
     @property
+    def needs_nms(self) -> bool:
+        """Whether several boxes may come out for one object, of which all but one are to be dropped."""
+        ...
+
+    @property
     def thresholds(self) -> Thresholds | None:
         """The suppression that is done inside; None if all boxes come out, as they do from a network."""
         ...
@@ -95,7 +100,7 @@ class Backend(Protocol):
 
 
 class TorchBackend:
-    """A fused copy of a PyTorch model.
+    """A fused copy of a PyTorch model; of one with two branches, the branch that needs NMS.
 
     Args:
         model: not changed.
@@ -119,7 +124,10 @@ class TorchBackend:
         if half and self.device.type == "cpu":
             raise SettingsError("setting `half` needs a GPU, the device is `cpu`", hint="drop `half`")
         self._half = half
-        fused = fuse(model).to(self.device)
+        fused = fuse(model)
+        fused.keep_branch(fused.branches[0])
+        fused.to(self.device)
+        self.needs_nms = fused.head.needs_nms
         fused.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self._model = halved(fused) if half else fused
 
@@ -149,6 +157,11 @@ def usual_hw(detectors: Sequence[DetectionModel | Backend]) -> tuple[int, int]:
     return side, side
 
 
+def iou_threshold(asked: float, *, needs_nms: bool) -> float:
+    """The overlap above which boxes are dropped: what is asked for, or 1, which drops none, where NMS is not needed."""
+    return asked if needs_nms else 1.0
+
+
 def check_thresholds(backend: Backend, asked: Thresholds) -> None:
     """Refuse thresholds that a back end with suppression inside cannot meet.
 
@@ -158,11 +171,12 @@ def check_thresholds(backend: Backend, asked: Thresholds) -> None:
     done = backend.thresholds
     if done is None:
         return
+    same_iou = asked.iou_thres == done.iou_thres or not backend.needs_nms
     problems = [
         text
         for text, is_met in (
             (f"`conf_thres` is {asked.conf_thres}, done is {done.conf_thres}", asked.conf_thres >= done.conf_thres),
-            (f"`iou_thres` is {asked.iou_thres}, done is {done.iou_thres}", asked.iou_thres == done.iou_thres),
+            (f"`iou_thres` is {asked.iou_thres}, done is {done.iou_thres}", same_iou),
             (f"`max_det` is {asked.max_det}, done is {done.max_det}", asked.max_det <= done.max_det),
             (f"`agnostic_nms` is {asked.agnostic}, done is {done.agnostic}", asked.agnostic == done.agnostic),
         )

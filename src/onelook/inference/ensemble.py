@@ -55,6 +55,7 @@ class Ensemble:
         self.frame_hw: tuple[int, int] | None = next(iter(sizes), None)
         self.max_batch: int | None = None
         self.imgsz: int | None = max((one.imgsz for one in self._members if one.imgsz), default=None)
+        self.needs_nms = True
         self.thresholds: Thresholds | None = None
 
     def predict(self, images: Tensor) -> Tensor:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import copy
 import time
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
 from operator import itemgetter
-from typing import TypeVar
+from typing import TypeVar, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -16,11 +17,11 @@ from torch import Tensor
 
 from onelook.errors import MemoryShortage
 from onelook.geometry.nms import non_max_suppression
-from onelook.inference.backend import Backend, predict_all
+from onelook.inference.backend import Backend, iou_threshold, predict_all
 from onelook.inference.hybrid_labels import with_labels
 from onelook.losses.protocol import FamilyLoss
 from onelook.metrics.detection_metrics import evaluate
-from onelook.models.detector import DetectionModel
+from onelook.models.detector import Branch, DetectionModel
 from onelook.processes.memory import is_out_of_memory
 from onelook.processes.process_group import ProcessGroup
 from onelook.processes.stop_signal import StopSignal
@@ -30,6 +31,10 @@ from onelook.structures.detections import Detections
 from onelook.structures.metrics import DetectionMetrics, as_arrays, from_arrays
 
 Part = TypeVar("Part")
+
+
+Decoders = dict[Branch, Callable[[list[Tensor]], Tensor]]
+"""What makes predictions of the outputs of a model, for each branch of its head."""
 
 
 @dataclass(frozen=True)
@@ -64,12 +69,16 @@ class Evaluation:
         losses: terms of the loss by name, mean over images; empty if no loss was given.
         milliseconds: per image that this process has seen: "load", "inference", "nms", "metrics".
         detections: one entry per image of the index, in its order.
+        branch: which branch of the head all this is about: of two, the one of higher fitness.
+        by_branch: the numbers of each branch.
     """
 
     metrics: DetectionMetrics
     losses: dict[str, float]
     milliseconds: dict[str, float]
     detections: tuple[Detections, ...]
+    branch: Branch = "many"
+    by_branch: Mapping[Branch, DetectionMetrics] = field(default_factory=dict)
 
 
 class Evaluator:
@@ -114,7 +123,7 @@ class Evaluator:
         stop: StopSignal | None = None,
         on_batch: Callable[[int], None] | None = None,
     ) -> Evaluation:
-        """Evaluate `model`, which must be in evaluation mode and the same in all processes.
+        """Evaluate `model`, which must be in evaluation mode and the same in all processes; of two branches, both.
 
         Args:
             model: moved nowhere; batches follow its device.
@@ -133,13 +142,15 @@ class Evaluator:
                 outputs = self._raw_maps(model, prepare_images(batch.images, next(model.parameters()).device))
                 if loss is not None:
                     found.add_losses(_losses(loss, outputs, batch))
-                decode: Callable[[list[Tensor]], Tensor] = model.decode
+                decoders: Decoders = {one: partial(model.decode_branch, branch=one) for one in model.branches}
             else:
-                outputs, decode = self._predictions(model, prepare_images(batch.images, model.device)), itemgetter(0)
+                outputs = self._predictions(model, prepare_images(batch.images, model.device))
+                decoders = {"many" if model.needs_nms else "one": itemgetter(0)}
             if outputs[0].is_cuda:  # so that the time of the network is not that of NMS
                 torch.cuda.synchronize(outputs[0].device)
             found.lap("inference")
-            found.add_detections(self._detections(outputs, decode, batch), batch.infos)
+            for branch, decode in decoders.items():
+                found.add_detections(branch, self._detections(outputs, decode, batch, branch), batch.infos)
             found.lap("nms")
             if stop is not None and stop.requested:
                 break
@@ -149,9 +160,17 @@ class Evaluator:
         if stop is not None:
             self._group.check(stop)
         detections, losses = found.of_all(len(self._index))
-        metrics = self._measure(detections)
+        metrics = {branch: self._measure(rows) for branch, rows in detections.items()}
+        best = max(metrics, key=lambda branch: metrics[branch].fitness)  # the first of equal ones
         found.lap("metrics")
-        return Evaluation(metrics, dict(zip(columns, losses, strict=True)), found.milliseconds(), detections)
+        return Evaluation(
+            metrics=metrics[best],
+            losses=dict(zip(columns, losses, strict=True)),
+            milliseconds=found.milliseconds(),
+            detections=detections[best],
+            branch=best,
+            by_branch=metrics,
+        )
 
     def _raw_maps(self, model: DetectionModel, images: Tensor) -> list[Tensor]:
         amp = self._settings.amp
@@ -173,7 +192,7 @@ class Evaluator:
         ]
 
     def _detections(
-        self, outputs: Sequence[Tensor], decode: Callable[[list[Tensor]], Tensor], batch: Batch
+        self, outputs: Sequence[Tensor], decode: Callable[[list[Tensor]], Tensor], batch: Batch, branch: Branch
     ) -> list[Tensor]:
         """What is left of the boxes of every image of a batch after NMS, in main memory."""
 
@@ -183,17 +202,17 @@ class Evaluator:
                 targets = batch.part(first, last).targets
                 frame_hw = (batch.images.shape[2], batch.images.shape[3])
                 predictions = with_labels(predictions, targets, frame_hw=frame_hw)
-            rows = self._suppress(predictions)
+            rows = self._suppress(predictions, branch)
             return list(torch.split(torch.cat(list(rows)).cpu(), [len(found) for found in rows]))
 
         parts = as_memory_allows(of_part, len(batch.images), batch.images.shape)
         return [rows for part in parts for rows in part]
 
-    def _suppress(self, predictions: Tensor) -> Sequence[Tensor]:
+    def _suppress(self, predictions: Tensor, branch: Branch) -> Sequence[Tensor]:
         return non_max_suppression(
             predictions,
             conf_thres=self._settings.conf_thres,
-            iou_thres=self._settings.iou_thres,
+            iou_thres=iou_threshold(self._settings.iou_thres, needs_nms=branch == "many"),
             max_det=self._settings.max_det,
             multi_label=self._settings.multi_label,
             agnostic=self._settings.agnostic,
@@ -258,7 +277,7 @@ class _Found:
     def __init__(self, group: ProcessGroup, *, num_terms: int) -> None:
         self._group = group
         self._num_terms = num_terms
-        self._detections: dict[int, Detections] = {}
+        self._detections: dict[Branch, dict[int, Detections]] = {}
         self._losses: list[list[float]] = []
         self._seconds = dict.fromkeys(("load", "inference", "nms", "metrics"), 0.0)
         self._mark = time.perf_counter()
@@ -266,7 +285,7 @@ class _Found:
     @property
     def num_images(self) -> int:
         """Images done by this process."""
-        return len(self._detections)
+        return max((len(found) for found in self._detections.values()), default=0)
 
     def lap(self, name: str) -> None:
         """Count the time since the last call as that of `name`."""
@@ -279,22 +298,45 @@ class _Found:
         """Note the losses of the next batch, summed over its images."""
         self._losses.append(sums)
 
-    def add_detections(self, rows: Sequence[Tensor], infos: Sequence[ImageInfo]) -> None:
-        """Note what was found in the images of a batch."""
+    def add_detections(self, branch: Branch, rows: Sequence[Tensor], infos: Sequence[ImageInfo]) -> None:
+        """Note what a branch has found in the images of a batch."""
+        found = self._detections.setdefault(branch, {})
         for info, row in zip(infos, rows, strict=True):
-            self._detections[info.index] = to_original(row, info)
+            found[info.index] = to_original(row, info)
 
     def milliseconds(self) -> dict[str, float]:
         """Per image of this process."""
         return {name: 1000 * seconds / max(self.num_images, 1) for name, seconds in self._seconds.items()}
 
-    def of_all(self, num_images: int) -> tuple[tuple[Detections, ...], list[float]]:
-        """Detections in the order of the index, and mean losses, of all processes together.
+    def of_all(self, num_images: int) -> tuple[dict[Branch, tuple[Detections, ...]], list[float]]:
+        """Detections of each branch in the order of the index, and mean losses, of all processes together.
 
         Losses are added up in the order of the batches, so that the sum does not depend on who computed them.
         """
-        numbers = torch.tensor([[image, len(found)] for image, found in self._detections.items()], dtype=torch.int64)
-        rows = [_row(found) for found in self._detections.values()]
+        merged, seen = {}, 0
+        for branch in self._branches():
+            merged[branch], seen = self._merged(self._detections.get(branch, {}), num_images)
+        by_process = self._group.gather_rows(
+            torch.tensor(self._losses, dtype=torch.float64).reshape(len(self._losses), self._num_terms)
+        )
+        total = np.zeros(self._num_terms)
+        for number in range(max(len(losses) for losses in by_process)):
+            for losses in by_process:
+                total += losses[number].numpy() if number < len(losses) else 0.0
+        means: list[float] = (total / max(seen, 1)).tolist()
+        return merged, means
+
+    def _branches(self) -> list[Branch]:
+        """Those that any process has seen: one without images knows of none."""
+        known: tuple[Branch, ...] = get_args(Branch)
+        own = torch.tensor([[branch in self._detections for branch in known]], dtype=torch.int64)
+        seen = torch.cat(self._group.gather_rows(own)).any(dim=0).tolist()
+        return [branch for branch, is_seen in zip(known, seen, strict=True) if is_seen] or [known[0]]
+
+    def _merged(self, detections: Mapping[int, Detections], num_images: int) -> tuple[tuple[Detections, ...], int]:
+        """Those of all processes, in the order of the index, and of how many images."""
+        numbers = torch.tensor([[image, len(found)] for image, found in detections.items()], dtype=torch.int64)
+        rows = [_row(found) for found in detections.values()]
         flat = torch.from_numpy(np.concatenate([np.zeros((0, 6), np.float32), *rows]))
         merged = [Detections.empty()] * num_images
         seen = 0
@@ -305,15 +347,7 @@ class _Found:
             for image, part in zip(pairs[:, 0].tolist(), parts, strict=True):
                 merged[image] = _detections(part)
             seen += len(pairs)
-        by_process = self._group.gather_rows(
-            torch.tensor(self._losses, dtype=torch.float64).reshape(len(self._losses), self._num_terms)
-        )
-        total = np.zeros(self._num_terms)
-        for number in range(max(len(losses) for losses in by_process)):
-            for losses in by_process:
-                total += losses[number].numpy() if number < len(losses) else 0.0
-        means: list[float] = (total / max(seen, 1)).tolist()
-        return tuple(merged), means
+        return tuple(merged), seen
 
 
 def prepare_images(images: Tensor, device: torch.device) -> Tensor:

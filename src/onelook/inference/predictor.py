@@ -17,7 +17,15 @@ from onelook.data.augment.resize import put_into_frame, shrunk
 from onelook.errors import SettingsError
 from onelook.geometry.letterbox import Letterbox, letterbox
 from onelook.geometry.nms import non_max_suppression
-from onelook.inference.backend import DEFAULT_IMGSZ, Backend, Thresholds, check_thresholds, predict_all, usual_hw
+from onelook.inference.backend import (
+    DEFAULT_IMGSZ,
+    Backend,
+    Thresholds,
+    check_thresholds,
+    iou_threshold,
+    predict_all,
+    usual_hw,
+)
 from onelook.inference.ensemble import assembled
 from onelook.inference.evaluator import prepare_images, to_original
 from onelook.inference.image_inputs import check_image
@@ -125,7 +133,7 @@ class Predictor:
         rows = non_max_suppression(
             predict_all(self._backend, pixels),
             conf_thres=self.settings.conf_thres,
-            iou_thres=self.settings.iou_thres,
+            iou_thres=iou_threshold(self.settings.iou_thres, needs_nms=self._backend.needs_nms),
             max_det=self.settings.max_det,
             multi_label=False,
             agnostic=self.settings.agnostic_nms,

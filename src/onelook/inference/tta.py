@@ -69,6 +69,7 @@ class AugmentedDetector:
         self.frame_hw: tuple[int, int] | None = None
         self.max_batch: int | None = None
         self.imgsz = detector.imgsz
+        self.needs_nms = True
         self.thresholds: Thresholds | None = None
 
     @torch.inference_mode()

@@ -169,8 +169,14 @@ class DetectionModel(nn.Module):
         return [outputs[source] for source in self.plans[-1].sources]
 
     def decode(self, raw_maps: Sequence[Tensor]) -> Tensor:
-        """Boxes and scores of raw maps, (B, N, 5 + K) float32, see `Head.decode`."""
-        return self.head.decode(raw_maps)
+        """Boxes and scores of the first branch, (B, N, 5 + K) float32, see `Head.decode`."""
+        return self.head.decode(raw_maps[: len(self.stride_px)])
+
+    def decode_branch(self, raw_maps: Sequence[Tensor], branch: Branch) -> Tensor:
+        """Boxes and scores of one of `branches`, from the raw maps of all."""
+        half = len(self.stride_px)
+        first = self.branches.index(branch) * half
+        return self.head.decode(raw_maps[first : first + half])
 
 
 def create_model(

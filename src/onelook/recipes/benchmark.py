@@ -31,7 +31,7 @@ from onelook.settings.export import ExportSettings
 
 PYTORCH = "pytorch"
 WARM_UP = 3
-SHARED = ("weights", "format", "data", "imgsz", "batch_size", "half", "int8", "device")
+SHARED = ("weights", "head", "format", "data", "imgsz", "batch_size", "half", "int8", "device")
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ from onelook.models.detector import DetectionModel
 from onelook.models.fuse import fuse
 from onelook.runs.checkpoint import load_checkpoint, save_checkpoint
 from onelook.training.state import KIND_DETECTOR, KIND_TRAINING
-from onelook.training.weights import detector_of, load_detector
+from onelook.training.weights import load_detector, model_of
 
 OUR_SUFFIX = ".safetensors"
 KEPT = ("data", "metrics", "settings", "origin")
@@ -135,7 +135,7 @@ def _of_ours(path: Path) -> tuple[DetectionModel, Source, dict[str, Any]]:
     source = Source("ema", epoch, "")
     kept = {name: document[name] for name in (*KEPT, "is_fused") if name in document}
     return (
-        detector_of(checkpoint, path),
+        model_of(checkpoint, "ema/", path),
         source,
         {**kept, **_document(document["names"], document["definition"], source, path)},
     )

@@ -33,6 +33,7 @@ from onelook.recipes.prediction import prediction_settings
 from onelook.runs.run_dir import RunDir
 from onelook.settings.build import build_settings
 from onelook.settings.detect import DetectSettings
+from onelook.settings.head import head_for_merging
 from onelook.structures.coco_classes import are_numbers
 
 logger = logging.getLogger(__name__)
@@ -111,7 +112,8 @@ def open_predictor(settings: DetectSettings) -> Predictor:
     Raises:
         OnelookError: the weights cannot be used, or not as the settings ask.
     """
-    return _predictor([load_runnable(path, settings.device) for path in settings.weights], settings)
+    head = head_for_merging(settings)
+    return _predictor([load_runnable(path, settings.device, head=head) for path in settings.weights], settings)
 
 
 def _predictor(models: Sequence[DetectionModel | Backend], settings: DetectSettings) -> Predictor:
@@ -131,7 +133,7 @@ def _looker(settings: DetectSettings, sources: Sources) -> FramePredictor:
             f"setting `visualize` writes some 20 MB a frame, and `{sources.live[0].name}` has no end",
             hint="give images or a video",
         )
-    model = load_runnable(settings.weights[0], settings.device)
+    model = load_runnable(settings.weights[0], settings.device, head=head_for_merging(settings))
     if not isinstance(model, DetectionModel):
         raise SettingsError("setting `visualize` is for PyTorch models: exported ones do not show their layers")
     maps = FeatureMaps(model)

@@ -16,7 +16,7 @@ from onelook.exports.opening import load_runnable
 from onelook.exports.parity import compare, shapes_for
 from onelook.exports.plan import ExportPlan
 from onelook.files.overwriting import refuse_to_replace
-from onelook.inference.backend import Thresholds, TorchBackend, usual_hw
+from onelook.inference.backend import Thresholds, TorchBackend, iou_threshold, usual_hw
 from onelook.models.detector import DetectionModel
 from onelook.models.fuse import fuse
 from onelook.processes.stop_signal import StopSignal
@@ -112,7 +112,7 @@ def prepare_export(settings: ExportSettings, stop: StopSignal) -> ExportWork:
     """
     refuse_what_cannot_be_done(settings)
     limit_threads()
-    model = fuse(load_detector(settings.weights))
+    model = fuse(load_detector(settings.weights, head=settings.head))
     imgsz_hw = frame_of(settings.imgsz, model)
     data = read_export_data(settings, model, imgsz_hw, stop=stop) if settings.data else None
     return ExportWork(settings, model, imgsz_hw, data)
@@ -224,11 +224,12 @@ class ExportWork:
             frame_hw=None if settings.dynamic else self.imgsz_hw,
             batch=batch if "batch_size" in takes else 1,
             precision="fp16" if settings.half else "int8" if settings.int8 else "fp32",
-            thresholds=_thresholds(settings) if settings.nms else None,
+            thresholds=_thresholds(settings, self.model) if settings.nms else None,
             decoding=self.model.head.decoding() if name == "ncnn" else None,
             map_strides=self.model.stride_px,
             weights=settings.weights.name,
             imgsz=self.model.imgsz,
+            needs_nms=self.model.head.needs_nms,
         )
         return ExportPlan(
             model=self.model,
@@ -262,8 +263,9 @@ class ExportWork:
         return Checks(tuple(cases), self.data.compare(self.model, runnable) if self.data is not None else None)
 
 
-def _thresholds(settings: ExportSettings) -> Thresholds:
-    return Thresholds(settings.conf_thres, settings.iou_thres, settings.max_det, settings.agnostic_nms)
+def _thresholds(settings: ExportSettings, model: DetectionModel) -> Thresholds:
+    overlap = iou_threshold(settings.iou_thres, needs_nms=model.head.needs_nms)
+    return Thresholds(settings.conf_thres, overlap, settings.max_det, settings.agnostic_nms)
 
 
 def _put_into_place(made: Path, target: Path, aside: Path) -> None:

@@ -17,7 +17,7 @@ from onelook.training.weights import PROGRAMS
 logger = logging.getLogger(__name__)
 
 ENDING = "_inference.safetensors"
-KEPT = ("names", "definition", "settings", "metrics", "made_with", "source", "origin")
+KEPT = ("names", "definition", "settings", "metrics", "made_with", "source", "origin", "branch")
 
 
 def write_inference_file(weights: Path) -> Path:

@@ -28,7 +28,7 @@ from onelook.settings.info import InfoSettings
 from onelook.settings.train import TrainSettings
 from onelook.structures.origin import YOLOV5, YOLOX, Origin, origin_of
 from onelook.training.state import KIND_DETECTOR, KIND_TRAINING
-from onelook.training.weights import is_foreign_onnx, load_detector, located
+from onelook.training.weights import is_foreign_onnx, located, read_weights, whole_model
 
 METRICS = ("precision", "recall", "map50", "map50_95")
 
@@ -103,7 +103,7 @@ def info(given: Mapping[str, Any], *, file: Path | None = None) -> InfoResult:
             )
         return _of_export(settings)
     result = _of_checkpoint(settings) if path.suffix == ".safetensors" else _of_foreign(settings)
-    model = load_detector(path)
+    model = whole_model(read_weights(path))
     layers: tuple[LayerSparsity, ...] = ()
     if settings.sparsity or settings.prune:
         layers = measure_sparsity(model, threshold=settings.threshold, percentages=settings.prune)

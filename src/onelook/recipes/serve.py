@@ -86,7 +86,9 @@ def serving(given: Mapping[str, Any], *, file: Path | None = None) -> Iterator[S
     from onelook.service.app import create_app
     from onelook.service.server import running
 
-    predictor = Predictor(load_runnable(settings.weights, settings.device), prediction_settings(settings))
+    predictor = Predictor(
+        load_runnable(settings.weights, settings.device, head=settings.head), prediction_settings(settings)
+    )
     predictor.predict([np.zeros((*predictor.settings.frame_hw, 3), np.uint8)])  # what fails is to fail now
     limits = Limits(
         queue_size=settings.queue_size,

@@ -153,7 +153,8 @@ def _fit(prepared: Prepared, evaluator: Evaluator, observers: Observers, stop: S
     state = _state(prepared, schedule)
     keeper: Keeper = NoCheckpoints()
     if group.is_first:
-        observers.add_first(ResultsCsv(run.results, state.progress.history, state.loss.columns), SpeedCsv(run.speeds))
+        results = ResultsCsv(run.results, state.progress.history, state.loss.columns, prepared.model.branches)
+        observers.add_first(results, SpeedCsv(run.speeds))
         keeper = CheckpointKeeper(
             run,
             settings,

@@ -36,6 +36,7 @@ from onelook.recipes.validation_pass import (
 from onelook.recipes.validation_series import Measurement, measure_series
 from onelook.runs.run_dir import RunDir
 from onelook.settings.build import build_settings
+from onelook.settings.head import head_for_merging
 from onelook.settings.validate import ValidateSettings
 from onelook.structures.dataset_index import DatasetIndex
 from onelook.structures.metrics import DetectionMetrics, as_arrays
@@ -75,7 +76,10 @@ def validate(given: Mapping[str, Any], *, file: Path | None = None) -> ValidateR
     """
     settings = build_settings(ValidateSettings, given, file=file)
     with StopSignal() as stop, joined_group(stop) as group, reasons_given(group):
-        models = [load_runnable(path, settings.device, local_rank=group.local_rank) for path in settings.weights]
+        head = head_for_merging(settings)
+        models = [
+            load_runnable(path, settings.device, local_rank=group.local_rank, head=head) for path in settings.weights
+        ]
         if settings.imgsz is None:
             settings = settings.model_copy(update={"imgsz": max(usual_hw(models))})
         series = each_alone(models, settings) if settings.is_series else []

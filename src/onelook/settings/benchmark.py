@@ -7,6 +7,7 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from onelook.settings.export import FormatNames
+from onelook.settings.head import HeadChoice
 from onelook.settings.train import IMGSZ_ALIASES
 from onelook.settings.unused_options import refuse_idle
 
@@ -18,6 +19,9 @@ class BenchmarkSettings(BaseModel):
 
     weights: Path
     """Checkpoint (.safetensors, or .pt of YOLOv5) whose exports are measured."""
+    head: HeadChoice = Field("auto")
+    """Branch of a head with two: many boxes for an object, which need NMS, or one; auto takes the better in validation.
+    """
     format: FormatNames = Field(
         ["onnx", "openvino", "torchscript"], min_length=1, json_schema_extra={"aliases": ["--include"]}
     )

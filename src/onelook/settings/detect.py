@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 
 from onelook.errors import SettingsError
 from onelook.settings.classes import ClassList
+from onelook.settings.head import HeadChoice
 from onelook.settings.train import IMGSZ_ALIASES
 
 
@@ -18,6 +19,9 @@ class DetectSettings(BaseModel):
 
     weights: list[Path] = Field(min_length=1)
     """Checkpoint to use, .safetensors or .pt of YOLOv5, or an exported model; several are an ensemble."""
+    head: HeadChoice = Field("auto")
+    """Branch of a head with two: many boxes for an object, which need NMS, or one; auto takes the better in validation.
+    Where NMS is needed anyway (augment, several weights) auto takes many."""
     source: list[str] = Field(min_length=1)
     """Files, folders, "patterns", .txt lists and web files to look at; or cameras, streams, screens, .streams lists."""
     imgsz: list[int] = Field([], max_length=2, json_schema_extra=IMGSZ_ALIASES)

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from onelook.errors import SettingsError
+from onelook.settings.head import HeadChoice
 from onelook.settings.nearest_name import nearest_name
 from onelook.settings.train import IMGSZ_ALIASES
 from onelook.settings.unused_options import refuse_idle
@@ -56,6 +57,9 @@ class ExportSettings(BaseModel):
 
     weights: Path
     """Checkpoint (.safetensors, or .pt of YOLOv5) to export."""
+    head: HeadChoice = Field("auto")
+    """Branch of a head with two: many boxes for an object, which need NMS, or one; auto takes the better in validation.
+    """
     format: FormatNames = Field(["onnx"], min_length=1, json_schema_extra={"aliases": ["--include"]})
     """One or several of onnx, openvino, torchscript, ncnn, executorch, coreml, litert, tensorrt."""
     data: str = Field("")

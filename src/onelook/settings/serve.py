@@ -7,6 +7,7 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict, Field
 
 from onelook.settings.classes import ClassList
+from onelook.settings.head import HeadChoice
 from onelook.settings.train import IMGSZ_ALIASES
 
 
@@ -17,6 +18,9 @@ class ServeSettings(BaseModel):
 
     weights: Path
     """Detector to use: .safetensors, .pt of YOLOv5, or what `onelook export` wrote."""
+    head: HeadChoice = Field("auto")
+    """Branch of a head with two: many boxes for an object, which need NMS, or one; auto takes the better in validation.
+    """
     host: str = Field("127.0.0.1", min_length=1)
     """Address to listen at; the default is for this machine alone, 0.0.0.0 for everybody who reaches it."""
     port: int = Field(8000, ge=0, le=65535)

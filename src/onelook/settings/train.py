@@ -57,6 +57,9 @@ class TrainSettings(Hyperparameters):
     """Validate only after the last epoch."""
     noautoanchor: bool = Field(False)
     """Do not check the anchors against the labels."""
+    no_one: bool = Field(False)
+    """Train no second branch of the head, which finds each object once and needs no NMS; heads with anchors have none.
+    """
     noplots: bool = Field(False, json_schema_extra=resumed(FREE, of_trial=True))
     """Write no images."""
     noreport: bool = Field(False, json_schema_extra=resumed(FREE, of_trial=True))

@@ -8,6 +8,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from onelook.errors import SettingsError
+from onelook.settings.head import HeadChoice
 from onelook.settings.train import IMGSZ_ALIASES
 
 STUDY_SIZE, STUDY_STEP = 256, 128
@@ -25,6 +26,9 @@ class ValidateSettings(BaseModel):
 
     weights: list[Path] = Field(min_length=1)
     """Checkpoint to validate, .safetensors or .pt of YOLOv5, or an exported model; several are an ensemble."""
+    head: HeadChoice = Field("auto")
+    """Branch of a head with two: many boxes for an object, which need NMS, or one; auto takes the better in validation.
+    Where NMS is needed anyway (augment, several weights) auto takes many."""
     data: Path = Field(Path("data.yaml"))
     """Dataset: a YAML that says where the images are and what the classes are called, or a folder or file in a layout
     that is known."""

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, TypeVar
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import numpy.typing as npt
 
@@ -13,6 +14,8 @@ PRECISION, RECALL = "metrics/precision", "metrics/recall"
 MAP50, MAP50_95 = "metrics/mAP_0.5", "metrics/mAP_0.5:0.95"
 METRICS = (PRECISION, RECALL, MAP50, MAP50_95)
 VAL_LOSSES = ("val/box_loss", "val/obj_loss", "val/cls_loss")
+BRANCH_METRICS = tuple(f"metrics/{branch}_{name}" for branch in ("many", "one") for name in ("mAP_0.5", "mAP_0.5:0.95"))
+"""Of each branch of a head with two."""
 RATES = ("x/lr0", "x/lr1", "x/lr2")
 Value = TypeVar("Value", float, "npt.NDArray[Any]")
 
@@ -30,3 +33,9 @@ def metrics_row(metrics: DetectionMetrics) -> dict[str, float]:
     """The part of a line that a validation gives, its losses apart."""
     values = metrics.precision, metrics.recall, metrics.map50, metrics.map50_95
     return dict(zip(METRICS, values, strict=True))
+
+
+def branches_row(by_branch: Mapping[Literal["many", "one"], DetectionMetrics]) -> dict[str, float]:
+    """The part of a line about each of two branches of a head."""
+    values = [value for branch in ("many", "one") for value in (by_branch[branch].map50, by_branch[branch].map50_95)]
+    return dict(zip(BRANCH_METRICS, values, strict=True))

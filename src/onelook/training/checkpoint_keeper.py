@@ -107,7 +107,7 @@ class CheckpointKeeper:
     def remember_best(self, state: TrainState, metrics: dict[str, Any]) -> None:
         """Copy the averaged weights of the epoch that has just become the best."""
         tensors = {name: tensor.detach().clone() for name, tensor in detector_tensors(state.ema).items()}
-        self._best = tensors, {"kind": KIND_DETECTOR, "metrics": metrics}
+        self._best = tensors, {"kind": KIND_DETECTOR, "metrics": metrics, "branch": state.progress.branch}
 
     def is_due(self, *, epoch_ended: bool) -> bool:
         """Whether to save now: at the end of an epoch or when the interval has passed, unless it has cost too much."""

@@ -12,8 +12,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from onelook.losses.detection_loss import DetectionLoss
-from onelook.losses.points.yolox_loss import YoloxLoss
+from onelook.losses.points.distance_loss import DistanceLoss
+from onelook.losses.points.yolox_loss import Assigner, YoloxLoss
 from onelook.losses.protocol import FamilyLoss
+from onelook.losses.two_branches import TwoBranchLoss
 from onelook.models.detector import DetectionModel
 from onelook.settings.train import TrainSettings
 
@@ -48,16 +50,41 @@ def _anchor_loss(model: DetectionModel, settings: TrainSettings) -> FamilyLoss:
 
 
 def _yolox_loss(model: DetectionModel, settings: TrainSettings) -> FamilyLoss:
-    closing = settings.mosaic_epochs / settings.epochs  # the last epochs, of plain images, are for exact boxes
-    return YoloxLoss(model.stride_px, num_classes=model.num_classes, hyperparameters=settings, l1_from=closing)
+    def loss(assigner: Assigner) -> FamilyLoss:
+        closing = settings.mosaic_epochs / settings.epochs  # the last epochs, of plain images, are for exact boxes
+        return YoloxLoss(
+            model.stride_px,
+            num_classes=model.num_classes,
+            hyperparameters=settings,
+            assigner=assigner,
+            l1_from=closing,
+        )
+
+    many = loss("simota")
+    return many if len(model.branches) == 1 else TwoBranchLoss(many, loss("one_to_one"))
+
+
+def _distance_loss(model: DetectionModel, settings: TrainSettings) -> FamilyLoss:
+    def loss(one_to_one: bool) -> FamilyLoss:
+        return DistanceLoss(
+            model.stride_px, num_classes=model.num_classes, hyperparameters=settings, one_to_one=one_to_one
+        )
+
+    many = loss(one_to_one=False)
+    return many if len(model.branches) == 1 else TwoBranchLoss(many, loss(one_to_one=True))
 
 
 FAMILIES: dict[str, Family] = {
-    "Detect": Family(_anchor_loss),
-    "Segment": Family(_anchor_loss),
+    "Detect": Family(_anchor_loss, without_effect=("no_one",)),
+    "Segment": Family(_anchor_loss, without_effect=("no_one",)),
     "YoloX": Family(
         _yolox_loss,
         without_effect=("anchor_t", "anchors", "auto_balance", "noautoanchor"),
+        defaults={"close_mosaic": 0.15},
+    ),
+    "Look": Family(
+        _distance_loss,
+        without_effect=("obj", "obj_pw", "anchor_t", "anchors", "auto_balance", "noautoanchor"),
         defaults={"close_mosaic": 0.15},
     ),
 }

@@ -33,6 +33,7 @@ class Progress:
         best_fitness, best_epoch: -1 before the first validation.
         stopped_early: patience ran out.
         class_ap: mAP50-95 of every class in the last validation, 0 for those without labels; empty before the first.
+        branch: the branch of the head that was better in the last validation.
         val_batch: images of a batch in validation, as settled when the run began; 0 before that.
         shards: parts that every batch is computed in, one after the other or in as many processes; 0 before the start.
         history: the rows of `results.csv`.
@@ -48,6 +49,7 @@ class Progress:
     best_epoch: int = -1
     stopped_early: bool = False
     class_ap: list[float] = field(default_factory=list)
+    branch: str = "many"
     val_batch: int = 0
     shards: int = 0
     history: list[dict[str, float]] = field(default_factory=list)
@@ -88,6 +90,7 @@ class TrainState:
         return {
             "kind": KIND_TRAINING,
             "progress": asdict(self.progress),
+            "branch": self.progress.branch,
             "ema_updates": self.ema.updates,
             "loss": self.loss.state_dict(),
         }

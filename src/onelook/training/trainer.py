@@ -29,7 +29,7 @@ from onelook.processes.process_group import ProcessGroup
 from onelook.processes.stop_signal import StopSignal
 from onelook.structures.batch import Batch
 from onelook.structures.metrics import DetectionMetrics
-from onelook.structures.results import metrics_row
+from onelook.structures.results import branches_row, metrics_row
 from onelook.training.batch_gradient import Arithmetic, BatchGradient
 from onelook.training.callback import EpochEnd, FitEnd, Observers, StepEnd
 from onelook.training.checkpoint_keeper import Keeper
@@ -174,6 +174,7 @@ class Trainer:
             progress.best_fitness, progress.best_epoch = evaluation.metrics.fitness, progress.epoch
         if evaluation is not None:
             progress.class_ap = _ap_of_all_classes(evaluation.metrics, state.loss.num_classes)
+            progress.branch = evaluation.branch
         progress.history.append(row)
         progress.stopped_early = self._is_patience_over()
         epoch = progress.epoch
@@ -247,8 +248,10 @@ def _ap_of_all_classes(metrics: DetectionMetrics, num_classes: int) -> list[floa
 
 def validation_row(evaluation: Evaluation) -> dict[str, float]:
     """The part of a line of `results.csv` that a validation gives."""
-    losses = {f"val/{name}_loss": value for name, value in evaluation.losses.items()}
-    return metrics_row(evaluation.metrics) | losses
+    row = metrics_row(evaluation.metrics)
+    if len(evaluation.by_branch) > 1:
+        row |= branches_row(evaluation.by_branch)
+    return row | {f"val/{name}_loss": value for name, value in evaluation.losses.items()}
 
 
 def metrics_document(metrics: DetectionMetrics, epoch: int) -> dict[str, float]:

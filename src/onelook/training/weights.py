@@ -19,11 +19,12 @@ from onelook.interop.published_weights import PUBLISHED_WEIGHTS
 from onelook.interop.yolov5_weights import SUFFIXES, read_yolov5
 from onelook.interop.yolox_weights import YoloXWeights, read_yolox, read_yolox_onnx
 from onelook.models.catalog import find_definition
-from onelook.models.detector import DetectionModel, create_model
+from onelook.models.detector import Branch, DetectionModel, create_model
 from onelook.models.fuse import fuse
 from onelook.models.inflate import inflated
 from onelook.models.transfer import TransferReport, transfer_detector
 from onelook.runs.checkpoint import Checkpoint, load_checkpoint
+from onelook.settings.head import HeadChoice
 from onelook.settings.train import TrainSettings
 from onelook.structures.origin import FROM_SCRATCH, YOLOV5, YOLOX, Origin, origin_of
 
@@ -68,6 +69,7 @@ class Weights:
         is_fused: batch-norms are folded into the convolutions; a training finds new ones first, see `inflated`.
         origin: where they come from; None if an older checkpoint does not say.
         imgsz: side of the images that it was trained on, pixels; None if the file does not say.
+        branch: of the branches of the head, the one that was better in validation.
     """
 
     definition: dict[str, Any]
@@ -76,6 +78,7 @@ class Weights:
     is_fused: bool = False
     origin: Origin | None = None
     imgsz: int | None = None
+    branch: Branch = "many"
 
 
 def read_weights(path: Path) -> Weights:
@@ -139,22 +142,41 @@ def _of_yolox(found: YoloXWeights) -> Weights:
     return Weights(found.definition, found.names, found.tensors, is_fused=found.is_fused, origin=YOLOX)
 
 
-def load_detector(path: Path, device: torch.device | None = None) -> DetectionModel:
+def load_detector(path: Path, device: torch.device | None = None, *, head: HeadChoice = "auto") -> DetectionModel:
     """The averaged model of a file of weights, with its class names, in evaluation mode and float32.
+
+    Args:
+        path: of the file.
+        device: where the model goes; None means the CPU.
+        head: which branch of its head it keeps; "auto" the one that was better in validation.
 
     Raises:
         CheckpointError: see `read_weights`.
+        ModelError: the model has no such branch.
     """
-    return _for_inference(_built(read_weights(path)), device)
+    weights = read_weights(path)
+    return _for_inference(_with_branch(_built(weights), weights, head), device)
 
 
 def detector_of(checkpoint: Checkpoint, path: Path, device: torch.device | None = None) -> DetectionModel:
-    """The averaged model of the checkpoint that was read from `path`, in evaluation mode and float32.
+    """The averaged model of the checkpoint that was read from `path`, with the better branch; as `load_detector`.
 
     Raises:
         CheckpointError: it holds no such model.
     """
-    return _for_inference(model_of(checkpoint, "ema/", path), device)
+    weights = _weights_of(checkpoint, "ema/", path)
+    return _for_inference(_with_branch(_built(weights), weights, "auto"), device)
+
+
+def whole_model(weights: Weights) -> DetectionModel:
+    """The averaged model with all branches of its head, in evaluation mode and float32, on the CPU."""
+    return _for_inference(_built(weights), None)
+
+
+def _with_branch(model: DetectionModel, weights: Weights, head: HeadChoice) -> DetectionModel:
+    better = weights.branch if weights.branch in model.branches else model.branches[0]
+    model.keep_branch(better if head == "auto" else head)
+    return model
 
 
 def starting_model(
@@ -176,7 +198,7 @@ def starting_model(
     if not settings.weights:
         name = settings.cfg or DEFAULT_MODEL
         anchors = _anchors_for(name, settings)
-        model = create_model(name, num_classes=len(names), anchors=anchors, names=names, seed=settings.seed)
+        model = _new_model(name, anchors, names, settings)
         return StartingModel(model, Path(name).stem, None, has_new_anchors=True, origin=FROM_SCRATCH)
     path = Path(settings.weights)
     given = read_weights(path)
@@ -185,12 +207,25 @@ def starting_model(
         given = replace(given, tensors=inflated(_built(given).eval(), images()), is_fused=False)
     definition = settings.cfg or given.definition
     anchors = _anchors_for(definition, settings)
-    model = create_model(definition, num_classes=len(names), anchors=anchors, names=names, seed=settings.seed)
+    model = _new_model(definition, anchors, names, settings)
     keeps_anchors = not settings.cfg and anchors is None
     exclude = () if keeps_anchors else ("anchor",)
     report = transfer_detector(model, given.tensors, given.names, exclude=exclude)
     label = Path(settings.cfg).stem or path.stem
     return StartingModel(model, label, report, has_new_anchors=not keeps_anchors, origin=given.origin)
+
+
+def _new_model(
+    definition: str | Mapping[str, Any], anchors: int | None, names: tuple[str, ...], settings: TrainSettings
+) -> DetectionModel:
+    return create_model(
+        definition,
+        num_classes=len(names),
+        anchors=anchors,
+        names=names,
+        one_to_one=not settings.no_one,
+        seed=settings.seed,
+    )
 
 
 def definition_of(settings: TrainSettings) -> Mapping[str, Any]:
@@ -245,6 +280,7 @@ def _weights_of(checkpoint: Checkpoint, prefix: str, path: Path) -> Weights:
         is_fused=document.get("is_fused") is True,
         origin=origin_of(document.get("origin")),
         imgsz=_training_size(document.get("settings")),
+        branch="one" if document.get("branch") == "one" else "many",
     )
     return _checked(weights, path)
 
