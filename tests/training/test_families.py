@@ -1,0 +1,55 @@
+"""What a family settles about a run: its loss, its own defaults, and which settings it makes no use of."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+import pytest
+
+from onelook.models.detector import create_model
+from onelook.settings.train import TrainSettings
+from onelook.training.families import create_loss, report_without_effect, with_family_defaults
+
+
+@pytest.mark.parametrize(
+    ("name", "settings", "named"),
+    [
+        ("yolox-nano", {"anchor_t": 3.0, "auto_balance": True}, "ends with YoloX: `anchor_t`, `auto_balance`"),
+        ("yolox-nano", {"box": 0.1, "obj": 0.7, "label_smoothing": 0.1}, ""),
+        ("yolov5n", {"anchor_t": 3.0, "auto_balance": True}, ""),
+    ],
+)
+def test_settings_without_effect_are_named(
+    name: str, settings: dict[str, Any], named: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.WARNING):
+        report_without_effect(create_model(name, num_classes=2), TrainSettings(**settings))
+    assert (named in caplog.text) if named else not caplog.text
+
+
+@pytest.mark.parametrize(
+    ("name", "settings", "expected"),
+    [
+        ("yolox-nano", {}, 0.15),
+        ("yolox-nano", {"close_mosaic": 0.0}, 0.0),
+        ("yolov5n", {}, 0.0),
+    ],
+)
+def test_a_family_has_defaults_of_its_own(name: str, settings: dict[str, Any], expected: float) -> None:
+    model = create_model(name, num_classes=2)
+    assert with_family_defaults(model, TrainSettings(**settings)).close_mosaic == expected
+
+
+@pytest.mark.parametrize(
+    ("epochs", "close_mosaic", "expected"),
+    [(20, 0.15, 17), (3, 0.15, 2), (2, 0.15, 1), (1, 0.15, 1), (4, 0, 4), (4, 1, 0)],
+)
+def test_at_least_one_epoch_is_without_mosaic_if_any(epochs: int, close_mosaic: float, expected: int) -> None:
+    assert TrainSettings(epochs=epochs, close_mosaic=close_mosaic).mosaic_epochs == expected
+
+
+def test_raw_boxes_are_learnt_in_the_epochs_without_mosaic() -> None:
+    model = create_model("yolox-nano", num_classes=2)
+    loss = create_loss(model, TrainSettings(epochs=20, close_mosaic=0.15))
+    assert loss.l1_from == pytest.approx(17 / 20)  # type: ignore[attr-defined]
