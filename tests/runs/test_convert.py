@@ -216,7 +216,7 @@ def test_fused_checkpoint_serves_everything_and_is_given_norms_for_training(
     assert is_fused(load_detector(fused.with_name("best-fused-half.safetensors")))
     assert run(texts("info", fused), capsys).out.count("is fused: True") == 1
     outcome = run(group.train("--weights", fused, "--cfg", ""), capsys)
-    assert outcome.code == 0 and "have no batch-norms: they are found on images of the training split" in outcome.err
+    assert outcome.code == 0 and "have no batch-norms: they are found on images of the training split" in outcome.out
     assert not is_fused(load_detector(group.work / "runs/train/exp/weights/last.safetensors"))
 
 

@@ -57,7 +57,8 @@ def test_checkpoint_of_yolov5_is_described(tiny_weights: Path, tmp_path: Path) -
     path.write_bytes(stripped(model, Look(names_as_mapping=True)))
     result = info({"weights": path})
     assert (result.kind, result.names) == ("YOLOv5 checkpoint", ("square", "disc"))
-    assert result.facts == {"weights": "as stored", "date": DATE}
+    assert (result.facts["weights"], result.facts["date"]) == ("as stored", DATE)
+    assert result.facts["origin"].endswith("licence AGPL-3.0")
     assert result.summary == summarise(model)
 
 

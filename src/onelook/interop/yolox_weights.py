@@ -57,28 +57,28 @@ def read_yolox_onnx(path: Path) -> YoloXWeights:
 
 
 def read_yolox(path: Path) -> YoloXWeights | None:
-    """The detector in a checkpoint of YOLOX; None if the file is whole, but not of YOLOX.
+    """The detector in a checkpoint of YOLOX; None if the file is not of YOLOX.
 
     What its trainer keeps beside the model, such as the best score so far, is not looked at.
 
     Raises:
-        CheckpointError: the file is damaged, wants to run code, or holds a YOLOX of no known size.
+        CheckpointError: it is a YOLOX of no known size, or damaged.
     """
-    with open_members(path) as members:
-        try:
-            folder = pickle_folder(members)
-            content = read_pickle(members.read(f"{folder}data.pkl", MAX_BYTES))
-        except CheckpointError:
-            return None  # which the reader of YOLOv5 refuses, in words that suit it
-        state = content.get("model", content) if isinstance(content, dict) else None
-        if not isinstance(state, dict) or STEM not in state:
-            return None
-        try:
-            return _read(state, content.get("start_epoch"), StoredTensors(members, folder))
-        except (CheckpointError, ModelError) as problem:
-            raise CheckpointError(
-                f"weights `{printable(path)}` cannot be used: {problem.message}", hint=problem.hint
-            ) from problem
+    try:
+        with open_members(path) as members:
+            content = read_pickle(members.read(f"{pickle_folder(members)}data.pkl", MAX_BYTES))
+    except CheckpointError:
+        return None  # which the reader of YOLOv5 refuses, in words that suit it
+    state = content.get("model", content) if isinstance(content, dict) else None
+    if not isinstance(state, dict) or STEM not in state:
+        return None
+    try:
+        with open_members(path) as members:
+            return _read(state, content.get("start_epoch"), StoredTensors(members, pickle_folder(members)))
+    except (CheckpointError, ModelError) as problem:
+        raise CheckpointError(
+            f"weights `{printable(path)}` cannot be used: {problem.message}", hint=problem.hint
+        ) from problem
 
 
 def _read(state: dict[Any, Any], epoch: Any, stored: StoredTensors) -> YoloXWeights:

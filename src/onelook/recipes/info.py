@@ -15,7 +15,7 @@ from onelook.errors import CheckpointError
 from onelook.exports.formats import format_of
 from onelook.exports.opening import open_export
 from onelook.files.bounded import printable
-from onelook.interop.yolov5_weights import read_yolov5
+from onelook.interop.yolov5_weights import SUFFIXES, read_yolov5
 from onelook.interop.yolox_weights import YoloXWeights, read_yolox, read_yolox_onnx
 from onelook.models.count import ModelSummary, summarise
 from onelook.models.detector import DetectionModel
@@ -102,7 +102,8 @@ def info(given: Mapping[str, Any], *, file: Path | None = None) -> InfoResult:
                 hint="give the checkpoint that it was made of",
             )
         return _of_export(settings)
-    result = _of_checkpoint(settings) if path.suffix == ".safetensors" else _of_foreign(settings)
+    is_foreign = path.suffix.lower() in SUFFIXES or is_foreign_onnx(path)
+    result = _of_foreign(settings) if is_foreign else _of_checkpoint(settings)
     model = whole_model(read_weights(path))
     layers: tuple[LayerSparsity, ...] = ()
     if settings.sparsity or settings.prune:
