@@ -31,6 +31,7 @@ import test_options_wandb
 import test_report
 import test_resume
 import test_serve
+import test_serve_fields
 import test_split
 from option_runs import COVERED
 from pydantic import BaseModel
@@ -80,6 +81,7 @@ FILES = (
     test_resume,
     test_split,
     test_serve,
+    test_serve_fields,
 )
 ELSEWHERE = {
     "train": set[str](),

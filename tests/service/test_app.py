@@ -8,6 +8,7 @@ from contextlib import contextmanager
 import pytest
 from http_asking import ask, png
 
+from onelook.inference.predictor import PredictionSettings
 from onelook.service.answers import ModelInfo
 from onelook.service.app import create_app
 from onelook.service.batching import Batcher, Image
@@ -34,7 +35,14 @@ def asked() -> Iterator[tuple[str, Batcher]]:
         name="bees", classes=class_infos(NAMES), imgsz=(64, 64), conf_thres=0.25, iou_thres=0.45, max_det=9,
         max_bytes=limits.max_bytes, max_pixels=limits.max_pixels, version="0",
     )  # fmt: skip
-    app = create_app(RequestHandler(batcher, NAMES, conf_thres=0.25, limits=limits), model)
+    handler = RequestHandler(
+        batcher,
+        NAMES,
+        settings=PredictionSettings(imgsz=(64, 64)),
+        limits=limits,
+        predict_with=lambda _: fails_at_13_rows,
+    )
+    app = create_app(handler, model)
     try:
         with running(app, "127.0.0.1", 0) as server:
             yield server.url, batcher

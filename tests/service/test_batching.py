@@ -12,6 +12,7 @@ import pytest
 from http_asking import png
 
 from onelook.files.image_headers import DamagedImage
+from onelook.files.images import decode_image
 from onelook.service.batching import Batcher, Image
 from onelook.structures.detections import Detections
 
@@ -27,7 +28,10 @@ def batcher(look: Callable[[Sequence[Image]], None], **changes: Any) -> Any:
         look(images)
         return [Detections.empty() for _ in images]
 
-    made = Batcher(predict, **{"batch_size": 4, "wait_seconds": 0.0, "max_pixels": 10_000, "decoders": 2, **changes})
+    made = Batcher(
+        predict,
+        **{"batch_size": 4, "wait_seconds": 0.0, "max_pixels": 10_000, "decoders": [decode_image] * 2, **changes},
+    )
     try:
         yield made
     finally:
@@ -93,7 +97,7 @@ def test_close_answers_what_was_given_and_skips_what_was_given_up() -> None:
         gate.wait(10)
         seen.extend(np.shape(image) for image in images)
 
-    with batcher(look, decoders=1, max_pixels=200) as made:
+    with batcher(look, decoders=[decode_image] * 1, max_pixels=200) as made:
         first, second, third = (made.submit(SMALL, 200) for _ in range(3))
         assert third.cancel()
         gate.set()

@@ -5,6 +5,7 @@ Letters: B images of one frame size, H, W pixels.
 
 from __future__ import annotations
 
+import copy
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -104,6 +105,18 @@ class Predictor:
         self.names: tuple[str, ...] = self._backend.names
         self._class_ids = class_ids_of(self.settings.classes or (), self.names) or None
         self._check()
+
+    def with_settings(self, settings: PredictionSettings) -> Predictor:
+        """The same model with other thresholds and sizes; `half` and `augment` stay.
+
+        Raises:
+            SettingsError: see the class.
+        """
+        other = copy.copy(self)
+        other.settings = replace(settings, half=self.settings.half, augment=self.settings.augment)
+        other._class_ids = class_ids_of(settings.classes or (), self.names) or None
+        other._check()
+        return other
 
     @torch.inference_mode()
     def predict(self, images: Sequence[Image]) -> list[Detections]:

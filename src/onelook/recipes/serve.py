@@ -22,17 +22,17 @@ from onelook.recipes.prediction import prediction_settings
 from onelook.service.answers import Health, ModelInfo
 from onelook.service.batching import Batcher
 from onelook.service.guard import Guard, allowed_names, is_loopback
-from onelook.service.request_handler import Limits, RequestHandler, class_infos
 from onelook.settings.build import build_settings
 from onelook.settings.serve import ServeSettings
 
 if TYPE_CHECKING:
+    from onelook.service.request_handler import Limits, RequestHandler
     from onelook.service.server import Running
 
 logger = logging.getLogger(__name__)
 
 LOOK_SECONDS = 0.2
-PACKAGES = ("fastapi", "uvicorn")
+PACKAGES = {"fastapi": "fastapi", "uvicorn": "uvicorn", "python_multipart": "python-multipart"}
 
 
 @dataclass(frozen=True)
@@ -84,6 +84,8 @@ def serving(given: Mapping[str, Any], *, file: Path | None = None) -> Iterator[S
     settings = build_settings(ServeSettings, given, file=file)
     _require_packages()
     from onelook.service.app import create_app
+    from onelook.service.decoding import Decoder
+    from onelook.service.request_handler import Limits, RequestHandler
     from onelook.service.server import running
 
     predictor = Predictor(
@@ -96,15 +98,22 @@ def serving(given: Mapping[str, Any], *, file: Path | None = None) -> Iterator[S
         max_pixels=round(1e6 * settings.max_megapixels),
         upload_seconds=settings.upload_seconds,
     )
+    decoders = [Decoder(settings.decode_seconds) for _ in range(min(4, available_processors()))]
     batcher = Batcher(
         predictor.predict,
         batch_size=settings.batch_size,
         wait_seconds=settings.batch_wait / 1000,
         max_pixels=limits.max_pixels,
-        decoders=min(4, available_processors()),
+        decoders=decoders,
     )
     try:
-        desk = RequestHandler(batcher, predictor.names, conf_thres=settings.conf_thres, limits=limits)
+        desk = RequestHandler(
+            batcher,
+            predictor.names,
+            settings=predictor.settings,
+            limits=limits,
+            predict_with=lambda asked: predictor.with_settings(asked).predict,
+        )
         model = _model_info(settings, predictor, limits)
         app = Guard(create_app(desk, model), allowed_names(settings.host, settings.allowed_hosts))
         with running(app, settings.host, settings.port) as server:
@@ -113,11 +122,15 @@ def serving(given: Mapping[str, Any], *, file: Path | None = None) -> Iterator[S
                     "`host` is %s: whoever reaches %s can use it, without a password", settings.host, server.url
                 )
             yield Service(server.url, model, desk, server)
-    finally:
-        batcher.close()
+    finally:  # whoever was to be answered has been
+        for decoder in decoders:
+            decoder.close()
+        batcher.close(finish=False)
 
 
 def _model_info(settings: ServeSettings, predictor: Predictor, limits: Limits) -> ModelInfo:
+    from onelook.service.request_handler import class_infos
+
     return ModelInfo(
         name=settings.weights.name,
         classes=class_infos(predictor.names),
@@ -132,7 +145,7 @@ def _model_info(settings: ServeSettings, predictor: Predictor, limits: Limits) -
 
 
 def _require_packages() -> None:
-    missing = [name for name in PACKAGES if find_spec(name) is None]
+    missing = [name for module, name in PACKAGES.items() if find_spec(module) is None]
     if missing:
         raise SettingsError(
             f"`onelook serve` needs {' and '.join(f'`{name}`' for name in missing)}",

@@ -67,11 +67,12 @@ class ModelInfo(BaseModel):
 class Health(BaseModel):
     """Whether images are taken, and what was done since the start."""
 
-    status: str = Field(description="ok or failed")
+    status: str = Field(description="ok; or failed: the network has ended, or takes more than a minute for a batch")
     waiting: int = Field(description="images inside, being uploaded, decoded or looked at")
     answered: int
     refused: int
     failed: int
+    left: int = Field(description="requests whose client had left")
 
 
 class Problem(BaseModel):

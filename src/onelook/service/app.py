@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import logging
+from collections.abc import AsyncIterator
 from importlib import resources
-from typing import Annotated, Any
+from typing import Any
 
-from fastapi import FastAPI, Query, Request, Response
+from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
@@ -15,9 +18,11 @@ from starlette.responses import JSONResponse
 from onelook.service.answers import Answer, Health, ModelInfo, Problem
 from onelook.service.refusal import Refusal
 from onelook.service.request_handler import RequestHandler
+from onelook.service.request_options import RequestOptions
 
 logger = logging.getLogger(__name__)
 
+DISCARD_SECONDS = 2.0
 PAGE = {
     "/": ("index.html", "text/html; charset=utf-8"),
     "/page.css": ("page.css", "text/css; charset=utf-8"),
@@ -39,7 +44,7 @@ REFUSALS: dict[int | str, dict[str, Any]] = {
     400: {"model": Problem, "description": "Malformed request"},
     408: {"model": Problem, "description": "The upload took too long"},
     413: {"model": Problem, "description": "Too many bytes or pixels"},
-    422: {"model": Problem, "description": "No image, or a damaged one"},
+    422: {"model": Problem, "description": "No image, a damaged one, or a field that is not known"},
     503: {"model": Problem, "description": "Too many are waiting; `Retry-After` says when to ask again"},
 }
 
@@ -54,12 +59,20 @@ def create_app(desk: RequestHandler, model: ModelInfo) -> FastAPI:
         redoc_url=None,
     )
 
-    async def detect(request: Request, conf_thres: Annotated[float | None, Query(ge=0, le=1)] = None) -> Response:
-        """Find objects in an image."""
+    async def detect(request: Request) -> Response:
+        """Find objects in an image, or in each of several."""
         content_type = request.headers.get("content-type", "")
-        desk.refuse_length(request.headers.get("content-length", ""), content_type)
-        answer = await desk.answer(request.stream(), content_type, conf_thres)
-        return Response(answer.model_dump_json(), media_type="application/json")
+        chunks = request.stream()
+        try:
+            desk.refuse_length(request.headers.get("content-length", ""), content_type)
+            answer = await desk.answer(chunks, content_type, request.query_params.multi_items())
+        except Refusal:
+            if "expect" not in request.headers:  # else the client waits for our answer before it sends anything
+                await _discard(chunks, desk.limits.max_bytes)
+            raise
+        answers = answer if isinstance(answer, list) else [answer]
+        content = ",".join(one.model_dump_json() for one in answers)
+        return Response(f"[{content}]" if isinstance(answer, list) else content, media_type="application/json")
 
     async def health() -> Response:
         """Whether the service works, and what it has done."""
@@ -75,11 +88,12 @@ def create_app(desk: RequestHandler, model: ModelInfo) -> FastAPI:
         "/detect",
         detect,
         methods=["POST"],
-        response_model=Answer,
+        response_model=Answer | list[Answer],
         responses=REFUSALS,
-        openapi_extra={"requestBody": BODY},
+        openapi_extra={"requestBody": BODY, "parameters": _parameters()},
     )
     app.add_api_route("/health", health, methods=["GET"], response_model=Health)
+    app.add_api_route("/health", health, methods=["HEAD"], include_in_schema=False)
     app.add_api_route("/model", about, methods=["GET"], response_model=ModelInfo)
     for path, (name, kind) in PAGE.items():
         app.add_api_route(path, _file(name, kind), methods=["GET"], include_in_schema=False)
@@ -89,6 +103,29 @@ def create_app(desk: RequestHandler, model: ModelInfo) -> FastAPI:
     app.add_exception_handler(ClientDisconnect, _gone)
     app.add_exception_handler(Exception, _failed)
     return app
+
+
+async def _discard(chunks: AsyncIterator[bytes], max_bytes: int) -> None:
+    """Read a little of an upload that is refused, so that its client sees why; then it is cut."""
+
+    async def read() -> None:
+        count = 0
+        async for chunk in chunks:
+            count += len(chunk)
+            if count > max_bytes:
+                return
+
+    with contextlib.suppress(asyncio.TimeoutError, ClientDisconnect, RuntimeError):
+        await asyncio.wait_for(read(), DISCARD_SECONDS)
+
+
+def _parameters() -> list[dict[str, Any]]:
+    """The fields of a query, for the description."""
+    properties = RequestOptions.model_json_schema()["properties"]
+    return [
+        {"name": name, "in": "query", "required": False, "description": schema.pop("description", ""), "schema": schema}
+        for name, schema in properties.items()
+    ]
 
 
 def _file(name: str, kind: str) -> Any:
@@ -103,6 +140,7 @@ def _file(name: str, kind: str) -> Any:
 async def _refused(request: Request, refusal: Exception) -> Response:
     assert isinstance(refusal, Refusal)
     headers = {} if refusal.retry_seconds is None else {"Retry-After": str(refusal.retry_seconds)}
+    headers["Connection"] = "close"  # more of the upload may come, and nobody is to read it
     return _problem(refusal.status, refusal.message, refusal.hint, headers)
 
 

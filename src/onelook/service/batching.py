@@ -7,6 +7,7 @@ decoded at a time has a limit in pixels, whatever comes.
 from __future__ import annotations
 
 import logging
+import queue
 import threading
 import time
 from collections import deque
@@ -22,6 +23,9 @@ from onelook.structures.detections import Detections
 
 Image = npt.NDArray[np.uint8]
 Predict = Callable[[Sequence[Image]], Sequence[Detections]]
+Decode = Callable[[bytes], Image]
+STALL_SECONDS = 60.0
+"""A batch that takes longer is a fault."""
 logger = logging.getLogger(__name__)
 
 
@@ -48,6 +52,7 @@ class ImageAnswer:
 class _Image:
     data: bytes
     pixels: int
+    predict: Predict
     answer: Future[ImageAnswer] = field(default_factory=Future)
     begun: float = field(default_factory=time.perf_counter)
     decode_seconds: float = 0.0
@@ -62,14 +67,20 @@ class Batcher:
         batch_size: most images at a time.
         wait_seconds: how long an image that is ready waits for others.
         max_pixels: most pixels that are decoded and not yet looked at; a single image may have more.
-        decoders: threads that decode.
+        decoders: each decodes in a thread of its own.
 
     Attributes:
         seconds_per_image: lately, of the network; 0 before the first image.
     """
 
     def __init__(
-        self, predict: Predict, *, batch_size: int, wait_seconds: float, max_pixels: int, decoders: int = 2
+        self,
+        predict: Predict,
+        *,
+        batch_size: int,
+        wait_seconds: float,
+        max_pixels: int,
+        decoders: Sequence[Decode] = (decode_image, decode_image),
     ) -> None:
         self.seconds_per_image = 0.0
         self._predict = predict
@@ -80,29 +91,35 @@ class Batcher:
         self._pixels = 0
         self._closing = False
         self._changed = threading.Condition()
-        self._decoders = ThreadPoolExecutor(max_workers=decoders, thread_name_prefix="onelook-decode")
+        self._looking_since = 0.0
+        self._free: queue.SimpleQueue[Decode] = queue.SimpleQueue()
+        for decoder in decoders:
+            self._free.put(decoder)
+        self._decoders = ThreadPoolExecutor(max_workers=len(decoders), thread_name_prefix="onelook-decode")
         self._looker = threading.Thread(target=self._look, name="onelook-predict", daemon=True)
         self._looker.start()
 
     @property
     def is_alive(self) -> bool:
-        """Whether images are still looked at."""
-        return self._looker.is_alive()
+        """Whether images are still looked at, and none for much too long."""
+        since = self._looking_since
+        return self._looker.is_alive() and not (since and time.perf_counter() - since > STALL_SECONDS)
 
-    def submit(self, data: bytes, pixels: int) -> Future[ImageAnswer]:
+    def submit(self, data: bytes, pixels: int, predict: Predict | None = None) -> Future[ImageAnswer]:
         """What will be found in an image; the future has `DamagedImage` if it cannot be decoded.
 
         Args:
             data: of an image file.
             pixels: that it has by its header.
+            predict: in place of the batcher's own; images with equal ones go together.
         """
-        image = _Image(data, pixels)
+        image = _Image(data, pixels, predict or self._predict)
         self._decoders.submit(self._decode, image)
         return image.answer
 
-    def close(self) -> None:
-        """Look at all that was given, then stop."""
-        self._decoders.shutdown(wait=True)
+    def close(self, *, finish: bool = True) -> None:
+        """Look at all that was given, or only at what has been begun, then stop."""
+        self._decoders.shutdown(wait=True, cancel_futures=not finish)
         with self._changed:
             self._closing = True
             self._changed.notify_all()
@@ -116,7 +133,7 @@ class Batcher:
             self._pixels += image.pixels
         mark = time.perf_counter()
         try:
-            image.image = decode_image(image.data)
+            image.image = self._decoded(image.data)
         except Exception as problem:  # noqa: BLE001 - whatever it is, it belongs to this image
             self._release(image)
             image.answer.set_exception(problem)
@@ -127,9 +144,19 @@ class Batcher:
             self._ready.append(image)
             self._changed.notify_all()
 
+    def _decoded(self, data: bytes) -> Image:
+        decoder = self._free.get()
+        try:
+            return decoder(data)
+        finally:
+            self._free.put(decoder)
+
     def _look(self) -> None:
         while batch := self._next_batch():
-            self._answer(batch)
+            self._looking_since = time.perf_counter()
+            for predict in dict.fromkeys(image.predict for image in batch):
+                self._answer([image for image in batch if image.predict == predict])
+            self._looking_since = 0.0
 
     def _next_batch(self) -> list[_Image]:
         """Those that are ready, at most a batch; none at the end."""
@@ -143,7 +170,7 @@ class Batcher:
     def _answer(self, batch: list[_Image]) -> None:
         mark = time.perf_counter()
         try:
-            found = self._predict([image.image for image in batch if image.image is not None])
+            found = batch[0].predict([image.image for image in batch if image.image is not None])
         except Exception as problem:
             if len(batch) > 1:  # one of them may be to blame
                 for image in batch:

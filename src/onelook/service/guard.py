@@ -24,6 +24,8 @@ HEADERS = (
     (b"cross-origin-resource-policy", b"same-origin"),
     (b"cache-control", b"no-store"),
 )
+MAX_HEAD_BYTES = 1 << 15
+"""Of a request: method, address and headers."""
 LOOPBACK_NAMES = ("localhost", "127.0.0.1", "::1")
 
 
@@ -70,6 +72,10 @@ class Guard:
                 message["headers"] = [*message.get("headers", []), *HEADERS]
             await send(message)
 
+        if scope["type"] == "http" and _head_bytes(scope) > MAX_HEAD_BYTES:
+            text = f"the head of the request has more than {MAX_HEAD_BYTES} bytes"
+            await _refuse(431, text, "send shorter headers", send_with_headers)
+            return
         host, origin = _header(scope, b"host"), _header(scope, b"origin")
         if scope["type"] == "http" and self._names is not None and _without_port(host).lower() not in self._names:
             await _refuse(
@@ -79,6 +85,12 @@ class Guard:
             await _refuse(403, f"pages of {origin} may not ask this service", "ask from a program", send_with_headers)
         else:
             await self._app(scope, receive, send_with_headers)
+
+
+def _head_bytes(scope: Scope) -> int:
+    """Of the method, the address and the headers, as they were sent."""
+    headers = sum(len(name) + len(value) + 4 for name, value in scope.get("headers", []))
+    return headers + len(scope.get("raw_path") or b"") + len(scope.get("query_string") or b"")
 
 
 def _header(scope: Scope, wanted: bytes) -> str:
@@ -93,6 +105,8 @@ def _without_port(host: str) -> str:
 
 async def _refuse(status: int, text: str, hint: str, send: Send) -> None:
     body = json.dumps({"error": text, "hint": hint}).encode()
-    headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
+    headers = [
+        (b"content-type", b"application/json"), (b"content-length", str(len(body)).encode()), (b"connection", b"close"),
+    ]  # fmt: skip
     await send({"type": "http.response.start", "status": status, "headers": headers})
     await send({"type": "http.response.body", "body": body})

@@ -1,14 +1,51 @@
-"""The file in a form that a browser or `curl -F` sends (RFC 7578), found in bytes that are all there."""
+"""The parts of a form that a browser or `curl -F` sends (RFC 7578), taken apart by python-multipart, within limits."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from email.message import Message
+from typing import TYPE_CHECKING
+
+from python_multipart.exceptions import MultipartParseError
+from python_multipart.multipart import MultipartParser, parse_options_header
 
 from onelook.service.refusal import Refusal
 
+if TYPE_CHECKING:
+    from python_multipart.multipart import MultipartCallbacks
+
 MAX_PARTS = 32
-MAX_HEADER_BYTES = 8192
+MAX_HEADER_BYTES, MAX_HEADERS = 8192, 8
 MAX_BOUNDARY_BYTES = 70  # RFC 2046, section 5.1.1
+MAX_TEXT_BYTES = 1000
+
+
+@dataclass
+class Part:
+    """A field of a form.
+
+    Attributes:
+        name: of the field.
+        is_file: it has a file name.
+        content: as it was sent.
+    """
+
+    name: str = ""
+    is_file: bool = False
+    content: bytes = b""
+
+
+@dataclass(frozen=True)
+class Form:
+    """What a form holds.
+
+    Attributes:
+        files: contents, in their order.
+        fields: name and text of all others.
+    """
+
+    files: tuple[bytes, ...]
+    fields: tuple[tuple[str, str], ...]
 
 
 def is_form(content_type: str) -> bool:
@@ -20,32 +57,81 @@ def is_form(content_type: str) -> bool:
     return content_type.split(";")[0].strip().lower() == "multipart/form-data"
 
 
-def file_in_form(body: bytes, content_type: str) -> bytes:
-    """The content of the first part with a file name.
+def read_form(body: bytes, content_type: str) -> Form:
+    """The files and texts of a form.
 
     Args:
         body: of the request.
         content_type: of the request; carries the boundary.
 
     Raises:
-        Refusal: the body is no such form, or has no file.
+        Refusal: the body is no such form, has no file, or more than the limits allow.
     """
-    mark = b"--" + _boundary(content_type)
-    place = 0 if body.startswith(mark) else _after(body, b"\r\n" + mark, 0, "its boundary is missing") - len(mark)
-    for _ in range(MAX_PARTS):
-        place += len(mark)
-        if body.startswith(b"--", place):
-            raise Refusal(400, "the form has no file", hint="`curl -F file=@image.jpg ...` sends one")
-        if not body.startswith(b"\r\n", place):
-            raise Refusal(400, "the form is damaged: a boundary is followed by neither an end nor a part")
-        start = _after(body, b"\r\n\r\n", place, "the header of a part has no end")
-        end = _after(body, b"\r\n" + mark, start, "a part has no end") - len(mark) - 2
-        if start - place > MAX_HEADER_BYTES:
-            raise Refusal(400, f"the form is damaged: the header of a part has more than {MAX_HEADER_BYTES} bytes")
-        if b"filename" in body[place:start].lower():
-            return body[start:end]
-        place = end + 2
-    raise Refusal(400, f"the form has more than {MAX_PARTS} parts and no file among them")
+    reader = _Reader()
+    try:
+        parser = MultipartParser(
+            _boundary(content_type), reader.callbacks(), max_header_count=MAX_HEADERS, max_header_size=MAX_HEADER_BYTES
+        )
+        parser.write(body)
+        parser.finalize()
+    except MultipartParseError as problem:
+        raise Refusal(400, f"the form is damaged: {problem}") from problem
+    if not reader.is_complete:
+        raise Refusal(400, "the form is damaged: it has no end")
+    files = tuple(part.content for part in reader.parts if part.is_file)
+    if not files:
+        raise Refusal(400, "the form has no file", hint="`curl -F file=@image.jpg ...` sends one")
+    return Form(files, tuple((part.name, _text(part)) for part in reader.parts if not part.is_file))
+
+
+class _Reader:
+    """Collects what the parser finds."""
+
+    def __init__(self) -> None:
+        self.parts: list[Part] = []
+        self.is_complete = False
+        self._content = bytearray()
+        self._header = bytearray()
+        self._value = bytearray()
+
+    def callbacks(self) -> MultipartCallbacks:
+        """For the parser."""
+        return {
+            "on_part_begin": self._begin,
+            "on_header_field": lambda data, start, end: self._header.extend(data[start:end]),
+            "on_header_value": lambda data, start, end: self._value.extend(data[start:end]),
+            "on_header_end": self._note_header,
+            "on_part_data": lambda data, start, end: self._content.extend(data[start:end]),
+            "on_part_end": self._end_part,
+            "on_end": self._end,
+        }
+
+    def _begin(self) -> None:
+        if len(self.parts) == MAX_PARTS:
+            raise Refusal(400, f"the form has more than {MAX_PARTS} parts")
+        self.parts.append(Part())
+
+    def _note_header(self) -> None:
+        if self._header.lower() == b"content-disposition":
+            _, options = parse_options_header(bytes(self._value))
+            part = self.parts[-1]
+            part.name = options.get(b"name", b"").decode("utf-8", "replace")
+            part.is_file = b"filename" in options or b"filename*" in options
+        self._header.clear()
+        self._value.clear()
+
+    def _end_part(self) -> None:
+        self.parts[-1].content = bytes(self._content)
+        self._content.clear()
+
+    def _end(self) -> None:
+        self.is_complete = True
+
+
+def _text(part: Part) -> str:
+    if len(part.content) > MAX_TEXT_BYTES:
+        raise Refusal(400, f"form field `{part.name[:40]}` has more than {MAX_TEXT_BYTES} bytes and is no file")
+    return part.content.decode("utf-8", "replace")
 
 
 def _boundary(content_type: str) -> bytes:
@@ -58,11 +144,3 @@ def _boundary(content_type: str) -> bytes:
     if not 0 < len(boundary) <= MAX_BOUNDARY_BYTES:
         raise Refusal(400, f"the form has a boundary of {len(boundary)} characters, 1 to {MAX_BOUNDARY_BYTES} are used")
     return boundary.encode("latin-1", "replace")
-
-
-def _after(body: bytes, wanted: bytes, start: int, problem: str) -> int:
-    """The place behind the next `wanted`."""
-    place = body.find(wanted, start)
-    if place < 0:
-        raise Refusal(400, f"the form is damaged: {problem}")
-    return place + len(wanted)

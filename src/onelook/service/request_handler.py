@@ -6,13 +6,18 @@ import asyncio
 import logging
 import math
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import lru_cache
+
+from starlette.requests import ClientDisconnect
 
 from onelook.drawing.palette import RGB, class_colour, text_colour
+from onelook.errors import SettingsError
 from onelook.files.image_headers import DamagedImage, read_header
 from onelook.files.images import check_limits
+from onelook.inference.predictor import PredictionSettings
 from onelook.service.answers import (
     BOX_DECIMALS,
     SCORE_DECIMALS,
@@ -23,14 +28,16 @@ from onelook.service.answers import (
     Milliseconds,
     Size,
 )
-from onelook.service.batching import Batcher, ImageAnswer
-from onelook.service.multipart import file_in_form, is_form
+from onelook.service.batching import Batcher, ImageAnswer, Predict
+from onelook.service.multipart import Form, is_form, read_form
 from onelook.service.refusal import Refusal
+from onelook.service.request_options import RequestOptions, read_options, settings_for
 
 logger = logging.getLogger(__name__)
 
 FORM_BYTES = 16384  # boundaries and headers of a form, beside the image
 MAX_RETRY_SECONDS = 60
+KEPT_SETTINGS = 32  # ways to look that requests have asked for lately
 
 
 @dataclass(frozen=True)
@@ -56,16 +63,26 @@ class RequestHandler:
     Args:
         batcher: looks at them.
         names: of the classes.
-        conf_thres: least score of what the batcher finds.
+        settings: how the batcher looks at images, with a size.
         limits: what is taken.
+        predict_with: looks at images in another way; raises SettingsError if it cannot.
     """
 
-    def __init__(self, batcher: Batcher, names: tuple[str, ...], *, conf_thres: float, limits: Limits) -> None:
+    def __init__(
+        self,
+        batcher: Batcher,
+        names: tuple[str, ...],
+        *,
+        settings: PredictionSettings,
+        limits: Limits,
+        predict_with: Callable[[PredictionSettings], Predict],
+    ) -> None:
         self._batcher = batcher
         self._names = names
-        self._conf_thres = conf_thres
+        self._settings = settings
+        self._predict_with = lru_cache(maxsize=KEPT_SETTINGS)(predict_with)
         self.limits = limits
-        self._inside = self._answered = self._refused = self._failed = 0
+        self._inside = self._answered = self._refused = self._failed = self._left = 0
 
     def health(self) -> Health:
         """How it goes."""
@@ -75,35 +92,43 @@ class RequestHandler:
             answered=self._answered,
             refused=self._refused,
             failed=self._failed,
+            left=self._left,
         )
 
-    async def answer(self, chunks: AsyncIterator[bytes], content_type: str, conf_thres: float | None) -> Answer:
-        """What is found in an uploaded image.
+    async def answer(
+        self, chunks: AsyncIterator[bytes], content_type: str, fields: Sequence[tuple[str, str]]
+    ) -> Answer | list[Answer]:
+        """What is found in an uploaded image; for a form with several, a list in their order.
 
         Args:
             chunks: of the body of the request.
             content_type: of the request; a form, or anything else for the bytes of an image file.
-            conf_thres: least score; None takes that of the service.
+            fields: of the query: name and text.
 
         Raises:
-            Refusal: the service is busy, or the image is too large, too slow, or none.
+            Refusal: the service is busy, a field is unknown or impossible, or the image too large, too slow, or none.
+            ClientDisconnect: whoever asks has left.
         """
         try:
             with self._place():
-                least = self._least(conf_thres)
+                read_options(fields)  # what is wrong there needs no upload
                 data = await self._read(chunks, has_form := is_form(content_type))
                 mark = time.perf_counter()
-                if has_form:
-                    data = file_in_form(data, content_type)
-                answer = await self._looked_at(data, least, mark)
+                form = read_form(data, content_type) if has_form else Form((data,), ())
+                options = read_options([*fields, *form.fields])
+                predict = self._predict_as(options)
+                answers = await asyncio.gather(*(self._looked_at(file, predict, options, mark) for file in form.files))
         except Refusal:
             self._refused += 1
+            raise
+        except ClientDisconnect:
+            self._left += 1
             raise
         except Exception:
             self._failed += 1
             raise
-        self._answered += 1
-        return answer
+        self._answered += len(answers)
+        return answers[0] if len(answers) == 1 else list(answers)
 
     def refuse_length(self, length: str, content_type: str) -> None:
         """Refuse an upload for the length it announces, before it is sent.
@@ -132,14 +157,19 @@ class RequestHandler:
         finally:
             self._inside -= 1
 
-    def _least(self, conf_thres: float | None) -> float:
-        if conf_thres is not None and not self._conf_thres <= conf_thres <= 1:
-            raise Refusal(
-                400,
-                f"`conf_thres` is {conf_thres}; {self._conf_thres} to 1 can be asked for",
-                hint="start the service with a smaller `--conf-thres`",
-            )
-        return self._conf_thres if conf_thres is None else conf_thres
+    def _predict_as(self, options: RequestOptions) -> Predict | None:
+        """What looks at the images of a request; None for the service's own way.
+
+        With a larger `conf_thres` alone, images go in the batches of others: weak detections are dropped afterwards.
+        """
+        asked = settings_for(options, self._settings, self._names)
+        asked = replace(asked, conf_thres=self._settings.conf_thres)
+        if asked == self._settings:
+            return None
+        try:
+            return self._predict_with(asked)
+        except SettingsError as problem:
+            raise Refusal(400, problem.message, hint=problem.hint) from problem
 
     async def _read(self, chunks: AsyncIterator[bytes], has_form: bool) -> bytes:
         limit = self.limits.max_bytes + FORM_BYTES * has_form
@@ -161,9 +191,10 @@ class RequestHandler:
             ) from problem
         return bytes(data)
 
-    async def _looked_at(self, data: bytes, least: float, mark: float) -> Answer:
+    async def _looked_at(self, data: bytes, predict: Predict | None, options: RequestOptions, mark: float) -> Answer:
+        least = self._settings.conf_thres if options.conf_thres is None else options.conf_thres
         try:
-            looked = await asyncio.wrap_future(self._batcher.submit(data, self._pixels(data)))
+            looked = await asyncio.wrap_future(self._batcher.submit(data, self._pixels(data), predict))
         except DamagedImage as problem:
             raise Refusal(422, f"this image cannot be used: {problem}", hint="send a JPEG, PNG or WebP") from problem
         return self._told(looked, least, time.perf_counter() - mark)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import logging
 import os
 import socket
 import threading
@@ -12,10 +13,11 @@ from contextlib import contextmanager
 import uvicorn
 
 from onelook.errors import SettingsError
-from onelook.service.guard import App
+from onelook.service.guard import MAX_HEAD_BYTES, App
 
 BACKLOG = 256
-MAX_HEAD_BYTES = 1 << 15  # of a request: method, address and headers
+GRACE_SECONDS = 0.5
+"""At the end: time for requests that were sent before it to come in."""
 _HINTS = {
     errno.EADDRINUSE: "choose another `--port`; 0 takes a free one",
     errno.EACCES: "ports below 1024 are for the system: choose another `--port`",
@@ -44,7 +46,8 @@ class Running:
         return self._thread.is_alive()
 
     def stop(self) -> None:
-        """Take no more requests, answer those that are inside, and end."""
+        """Take no more requests, answer those that are inside or have been sent, and end."""
+        self._thread.join(GRACE_SECONDS)
         self._server.should_exit = True
         self._thread.join()
 
@@ -62,6 +65,7 @@ def running(app: App, host: str, port: int, *, stop_seconds: int = 30) -> Iterat
     Raises:
         SettingsError: the address cannot be used.
     """
+    logging.getLogger("python_multipart").setLevel(logging.CRITICAL)  # we say ourselves what is wrong with a form
     listener = _listener(host, port)
     config = uvicorn.Config(
         app,  # type: ignore[arg-type, unused-ignore]

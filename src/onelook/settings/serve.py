@@ -56,3 +56,5 @@ class ServeSettings(BaseModel):
     """Largest image, 10^6 pixels; also what is decoded at a time."""
     upload_seconds: float = Field(30.0, gt=0)
     """Longest time of an upload."""
+    decode_seconds: float = Field(5.0, gt=0)
+    """Longest time that decoding an image may take; then it is refused."""

@@ -1,0 +1,135 @@
+"""Decoding in a process of its own, which can be killed: some images of a few kilobytes take minutes."""
+
+from __future__ import annotations
+
+import signal
+import struct
+import subprocess
+import sys
+import threading
+from pathlib import Path
+from typing import IO
+
+import numpy as np
+import numpy.typing as npt
+
+from onelook.files.image_headers import DamagedImage
+from onelook.files.images import decode_image
+
+Image = npt.NDArray[np.uint8]
+
+READY, DECODED, DAMAGED = b"r", b"d", b"x"
+_SIZES = struct.Struct("<QQ")  # height and width; or 0 and the length of a text
+_LENGTH = struct.Struct("<Qd")  # bytes of a file, and the seconds that it may take
+_MORE_SECONDS = 2.0
+_PROGRAM = "import sys; sys.path.insert(0, sys.argv[1]); from onelook.service.decoding import work; work()"
+
+
+class SlowImage(DamagedImage):
+    """An image that is not decoded in time."""
+
+
+class Decoder:
+    """Decodes images one at a time in a process of its own, which ends with this one.
+
+    Args:
+        seconds: that an image may take; its process is killed then, and the next image gets a new one.
+    """
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+        self._closed = False
+        self._process = _started()
+
+    def __call__(self, data: bytes) -> Image:
+        """(H, W, 3) uint8 RGB of an image file, see `decode_image`.
+
+        Raises:
+            DamagedImage: it cannot be decoded.
+            SlowImage: not in time.
+        """
+        if self._process.poll() is not None and not self._closed:
+            self._process = _started()
+        process = self._process
+        assert process.stdin is not None and process.stdout is not None
+        try:
+            _read(process.stdout, len(READY))
+            timer = threading.Timer(self._seconds, process.kill)
+            timer.start()
+            try:
+                process.stdin.write(_LENGTH.pack(len(data), self._seconds) + data)
+                process.stdin.flush()
+                return _answer(process.stdout)
+            finally:
+                timer.cancel()
+        except (EOFError, OSError) as problem:
+            process.kill()
+            process.wait()
+            raise SlowImage(f"decoding it takes longer than {self._seconds:g} seconds") from problem
+
+    def close(self) -> None:
+        """End the process, whatever it does."""
+        self._closed = True
+        self._process.kill()
+        self._process.wait()
+
+
+def work() -> None:
+    """What the process does: decode what comes in, until nothing does."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the process that asks
+    source, target = sys.stdin.buffer, sys.stdout.buffer
+    while True:
+        target.write(READY)
+        target.flush()
+        try:
+            length, seconds = _LENGTH.unpack(_read(source, _LENGTH.size))
+        except EOFError:
+            return
+        data = _read(source, length)
+        _end_after(seconds + _MORE_SECONDS)  # even if the process that asks has been killed
+        try:
+            image = decode_image(bytes(data))
+            target.write(DECODED + _SIZES.pack(*image.shape[:2]))
+            target.write(image.data)
+        except DamagedImage as problem:
+            text = str(problem).encode()
+            target.write(DAMAGED + _SIZES.pack(0, len(text)) + text)
+        target.flush()
+        _end_after(0)
+
+
+def _end_after(seconds: float) -> None:
+    if hasattr(signal, "setitimer"):
+        signal.setitimer(signal.ITIMER_REAL, seconds)
+
+
+def _started() -> subprocess.Popen[bytes]:
+    root = str(Path(__file__).parents[2])
+    return subprocess.Popen(
+        [sys.executable, "-c", _PROGRAM, root], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+    )
+
+
+def _answer(source: IO[bytes]) -> Image:
+    kind = bytes(_read(source, 1))
+    height, width = _SIZES.unpack(_read(source, _SIZES.size))
+    if kind == DAMAGED:
+        raise DamagedImage(bytes(_read(source, width)).decode())
+    image = np.empty((height, width, 3), np.uint8)
+    _fill(source, image.data.cast("B"))
+    return image
+
+
+def _read(source: IO[bytes], length: int) -> bytearray:
+    data = bytearray(length)
+    _fill(source, memoryview(data))
+    return data
+
+
+def _fill(source: IO[bytes], target: memoryview) -> None:
+    place = 0
+    while place < len(target):
+        count = source.readinto(target[place:])  # type: ignore[attr-defined]
+        if not count:
+            raise EOFError
+        place += count
