@@ -23,14 +23,14 @@ NAMES = ("bee", "+wasp")
 
 
 def rows(frame: Frame) -> list[dict[str, object]]:
-    return detection_rows(frame, FOUND, NAMES)
+    return detection_rows(frame, FOUND, NAMES, image_id=frame.shown)
 
 
 def test_both_files_hold_the_rows_of_all_frames(tmp_path: Path) -> None:
     video = VideoInfo(fps=30, num_frames=0, size_hw=(40, 60))
     frames = [Frame(Path("=a.jpg"), IMAGE), Frame(Path("cam"), IMAGE, 7, video, address="camera 0", is_live=True)]
-    for name, kind in (("p.csv", CsvOfDetections), ("p.json", JsonOfDetections)):
-        file = kind(tmp_path / name)
+    files = {"p.csv": CsvOfDetections(tmp_path / "p.csv"), "p.json": JsonOfDetections(tmp_path / "p.json", NAMES)}
+    for name, file in files.items():
         for frame in frames:
             file.add(rows(frame))
             assert not (tmp_path / name).exists()
@@ -45,13 +45,14 @@ def test_both_files_hold_the_rows_of_all_frames(tmp_path: Path) -> None:
     ]  # fmt: skip
     assert [float(table[0][name]) for name in ("score", "x1", "y1", "x2", "y2")] == [0.75, 1, 2, 11, 22]
     assert entries[0] == {
-        "file_name": "=a.jpg", "category_id": 1, "category_name": "+wasp", "bbox": [1, 2, 10, 20], "score": 0.75,
+        "image_id": "=a.jpg", "file_name": "=a.jpg", "category_id": 1, "category_name": "+wasp",
+        "bbox": [1, 2, 10, 20], "score": 0.75,
     }  # fmt: skip
     assert [entry.get("frame") for entry in entries] == [None, None, 7, 7]
 
 
 def test_nothing_found_is_an_empty_list_and_a_head_line(tmp_path: Path) -> None:
-    for file in (CsvOfDetections(tmp_path / "p.csv"), JsonOfDetections(tmp_path / "p.json")):
+    for file in (CsvOfDetections(tmp_path / "p.csv"), JsonOfDetections(tmp_path / "p.json", NAMES)):
         file.add([])
         file.close()
     assert json.loads((tmp_path / "p.json").read_text()) == []

@@ -82,7 +82,7 @@ def when_ready(folder: Path, act: Callable[[], None], count: int = 2) -> threadi
 
 def test_the_processes_are_told_who_they_are(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
-    monkeypatch.setattr(os, "cpu_count", lambda: 7)
+    monkeypatch.setattr("onelook.processes.launcher.threads_for", lambda count: 7 // count)
     assert run("end", tmp_path, count=3, attempt=2) == LaunchEnd({})
     for rank in range(3):
         found = said(tmp_path, f"env{rank}")

@@ -99,7 +99,7 @@ def test_the_content_of_a_file_counts_not_its_name(
     assert all(len(frame.detections) == 2 for frame in result.frames[:5]) and not result.problems
     assert f"folder `{photos}`: 2 of 8 files passed over, no images or videos: .heic 1, .txt 1" in caplog.text
     drawn = sorted(path.name for path in result.run_folder.iterdir())
-    assert drawn == ["a.png", "b.jpg", "c.jpg", "d.jpg", "e.jpg", "f.mp4"]
+    assert drawn == ["a.png", "b.jfif", "c.jpg", "d.jpg", "e.jpg", "f.mp4"]
 
 
 def test_files_of_a_list_that_are_no_images_are_problems(photos: Path, weights: Path) -> None:

@@ -194,7 +194,7 @@ def test_devices_and_formats_that_do_not_suit_are_refused(bench: Bench) -> None:
         ({"workers": 1}, "`workers` has no effect without `data`"),
         ({"opset": 12}, "`opset` is `12`"),
         ({"weights": "none.safetensors"}, "`none.safetensors` does not exist"),
-        ({"weights": "best.onnx"}, "are an exported model"),
+        ({"weights": "best.onnx"}, "`best.onnx` is read, so it cannot be written"),
     ],
 )
 def test_what_cannot_be_done_is_refused_before_any_work(bench: Bench, given: dict[str, Any], says: str) -> None:

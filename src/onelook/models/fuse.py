@@ -6,7 +6,7 @@ import copy
 from typing import TypeVar
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from onelook.models.convolutions import Conv
 from onelook.models.detector import DetectionModel
@@ -47,13 +47,18 @@ def folded(convolution: nn.Conv2d, norm: nn.BatchNorm2d) -> nn.Conv2d:
 
     Computed in float64 and in main memory: not every device has float64.
     """
-    mean, variance = (norm.get_buffer(name).cpu().double() for name in ("running_mean", "running_var"))
-    gain = norm.weight.detach().cpu().double() / torch.sqrt(variance + norm.eps)
-    bias = torch.zeros_like(mean) if convolution.bias is None else convolution.bias.detach().cpu().double()
-    weight = convolution.weight.detach().cpu().double() * gain[:, None, None, None]
-    bias = norm.bias.detach().cpu().double() + (bias - mean) * gain
+    mean, variance = (_in_64_bits(norm.get_buffer(name)) for name in ("running_mean", "running_var"))
+    gain = _in_64_bits(norm.weight) / torch.sqrt(variance + norm.eps)
+    bias = torch.zeros_like(mean) if convolution.bias is None else _in_64_bits(convolution.bias)
+    weight = _in_64_bits(convolution.weight) * gain[:, None, None, None]
+    bias = _in_64_bits(norm.bias) + (bias - mean) * gain
     result = copy.deepcopy(convolution)
     old = convolution.weight
     result.weight = nn.Parameter(weight.to(old.dtype).to(old.device), requires_grad=False)
     result.bias = nn.Parameter(bias.to(old.dtype).to(old.device), requires_grad=False)
     return result
+
+
+def _in_64_bits(tensor: Tensor) -> Tensor:
+    """`tensor` in main memory, or without data if it has none, in float64."""
+    return (tensor if tensor.is_meta else tensor.detach().cpu()).double()

@@ -101,7 +101,11 @@ def read_weights(path: Path) -> Weights:
             Weights(foreign.definition, foreign.names, foreign.tensors, origin=YOLOV5, imgsz=foreign.imgsz), path
         )
     if is_foreign_onnx(path):
-        return _of_yolox(read_yolox_onnx(path))
+        try:
+            return _of_yolox(read_yolox_onnx(path))
+        except CheckpointError as problem:
+            hint = problem.hint or "give the checkpoint it was made of, or export the checkpoint again"
+            raise CheckpointError(problem.message, hint=hint) from problem
     if suffix in PROGRAMS:
         raise CheckpointError(
             f"weights `{path}` are an exported model: a `{path.suffix}` file may carry code and is not opened",
