@@ -58,8 +58,7 @@ class TrainSettings(Hyperparameters):
     noautoanchor: bool = Field(False)
     """Do not check the anchors against the labels."""
     no_one: bool = Field(False)
-    """Train no second branch of the head, which finds each object once and needs no NMS; heads with anchors have none.
-    """
+    """Train no second branch of the head, which finds each object once, without NMS; heads with anchors have none."""
     noplots: bool = Field(False, json_schema_extra=resumed(FREE, of_trial=True))
     """Write no images."""
     noreport: bool = Field(False, json_schema_extra=resumed(FREE, of_trial=True))
