@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from command_runs import ProcessGroup
+from command_runs import Home
 from option_runs import NO_AUGMENTATION, Options, Trained, fit
 from rank_runs import settings_of_20_steps
 
@@ -53,16 +53,16 @@ def tiny_weights(tiny_data: Path, tiny_model: Path, tmp_path_factory: pytest.Tem
 
 
 @pytest.fixture
-def group(
+def home(
     tiny_data: Path, tiny_model: Path, tiny_weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> ProcessGroup:
+) -> Home:
     """A dataset of the test's own, and an empty working folder beside it."""
     data, work = tmp_path / "data", tmp_path / "work"
     shutil.copytree(tiny_data.parent, data)
     work.mkdir()
     monkeypatch.chdir(work)
     monkeypatch.delenv("ONELOOK_DEBUG", raising=False)
-    return ProcessGroup(data, tiny_model, tiny_weights, work)
+    return Home(data, tiny_model, tiny_weights, work)
 
 
 @pytest.fixture(scope="session")

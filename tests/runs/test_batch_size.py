@@ -16,10 +16,10 @@ import pytest
 import torch
 from option_runs import Options, Trace, Trained, covers, fit
 
-from onelook.training.callback import Callback, StepEnd
-from onelook.runs.checkpoint import load_checkpoint
 from onelook.errors import StopRequested
 from onelook.recipes.train import train
+from onelook.runs.checkpoint import load_checkpoint
+from onelook.training.callback import Callback, StepEnd
 
 MIB = 2**20
 

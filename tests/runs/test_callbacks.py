@@ -6,15 +6,15 @@ import json
 from pathlib import Path
 
 import pytest
-from command_runs import ProcessGroup, run, state_of, texts
+from checkpoint_content import content_of
+from command_runs import Home, run, state_of, texts
 from option_runs import covers
 
 import onelook
-from checkpoint_content import content_of
-from onelook.runs.checkpoint import load_checkpoint, save_checkpoint
-from onelook.runs.run_dir import RunDir
 from onelook.errors import SettingsError
 from onelook.files.yaml import load_yaml
+from onelook.runs.checkpoint import load_checkpoint, save_checkpoint
+from onelook.runs.run_dir import RunDir
 
 EXAMPLES = Path(__file__).parents[2] / "examples" / "callbacks"
 SHORT = {"epochs": 2, "batch_size": 8, "imgsz": 64, "workers": 0, "device": "cpu", "noplots": True}
@@ -33,9 +33,9 @@ def lines_of(path: Path) -> list[dict[str, object]]:
 
 
 @covers("train", "callbacks")
-def test_files_on_the_command_line_watch_the_run(group: ProcessGroup, capsys: pytest.CaptureFixture[str]) -> None:
-    note = group.file("note.py", NOTE)
-    outcome = run(group.train("--epochs", 2, "--callbacks", note, EXAMPLES / "log_to_file.py"), capsys)
+def test_files_on_the_command_line_watch_the_run(home: Home, capsys: pytest.CaptureFixture[str]) -> None:
+    note = home.file("note.py", NOTE)
+    outcome = run(home.train("--epochs", 2, "--callbacks", note, EXAMPLES / "log_to_file.py"), capsys)
     assert (outcome.code, outcome.err) == (0, "")
     assert Path("noted").read_text() == "finished"
     events = lines_of(Path("runs/train/exp/events.jsonl"))
@@ -48,23 +48,23 @@ def test_files_on_the_command_line_watch_the_run(group: ProcessGroup, capsys: py
     assert "epoch 1/1" in outcome.out, "the progress display is there too"
 
 
-def test_the_example_ends_a_run_that_is_good_enough(group: ProcessGroup, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_example_ends_a_run_that_is_good_enough(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TARGET_MAP", "0")
     result = onelook.train(
-        group.yaml, cfg=group.model, callbacks=[EXAMPLES / "stop_at_target.py"], **{**SHORT, "epochs": 5}
+        home.yaml, cfg=home.model, callbacks=[EXAMPLES / "stop_at_target.py"], **{**SHORT, "epochs": 5}
     )
     assert result.outcome.epochs_done == 1
     assert result.outcome.reason == f"mAP50-95 {result.metrics.map50_95:.3f} reaches 0.0"
     monkeypatch.setenv("TARGET_MAP", "0.99")
     monkeypatch.setenv("MAX_MINUTES", "0")
-    result = onelook.train(group.yaml, cfg=group.model, callbacks=str(EXAMPLES / "stop_at_target.py"), **SHORT)
+    result = onelook.train(home.yaml, cfg=home.model, callbacks=str(EXAMPLES / "stop_at_target.py"), **SHORT)
     assert result.outcome.epochs_done == 1 and result.outcome.reason.endswith("minutes have passed")
     monkeypatch.delenv("MAX_MINUTES")
-    result = onelook.train(group.yaml, cfg=group.model, callbacks=[str(EXAMPLES / "stop_at_target.py")], **SHORT)
+    result = onelook.train(home.yaml, cfg=home.model, callbacks=[str(EXAMPLES / "stop_at_target.py")], **SHORT)
     assert result.outcome.epochs_done == 2 and result.outcome.reason == "finished"
 
 
-def test_observers_do_not_change_the_weights_and_a_run_that_one_ended_goes_on(group: ProcessGroup) -> None:
+def test_observers_do_not_change_the_weights_and_a_run_that_one_ended_goes_on(home: Home) -> None:
     class Stop(onelook.Callback):
         def on_fit_start(self, event: object) -> None:
             self.control = event.control  # type: ignore[attr-defined]
@@ -72,9 +72,9 @@ def test_observers_do_not_change_the_weights_and_a_run_that_one_ended_goes_on(gr
         def on_epoch_end(self, event: object) -> None:
             self.control.stop_training("enough")
 
-    plain = onelook.train(group.yaml, cfg=group.model, callbacks=[], **SHORT)
+    plain = onelook.train(home.yaml, cfg=home.model, callbacks=[], **SHORT)
     stopped = onelook.train(
-        group.yaml, cfg=group.model, callbacks=[EXAMPLES / "log_to_file.py", Stop()], name="stopped", **SHORT
+        home.yaml, cfg=home.model, callbacks=[EXAMPLES / "log_to_file.py", Stop()], name="stopped", **SHORT
     )
     assert (stopped.outcome.reason, stopped.outcome.epochs_done) == ("enough", 1)
     resumed = onelook.train(resume=stopped.run_folder, callbacks=[EXAMPLES / "log_to_file.py"])
@@ -83,30 +83,30 @@ def test_observers_do_not_change_the_weights_and_a_run_that_one_ended_goes_on(gr
     assert events.count("start") == events.count("end") == events.count("epoch") == 2
 
 
-def test_no_file_can_name_code(group: ProcessGroup, capsys: pytest.CaptureFixture[str]) -> None:
-    group.file("evil.py", "from pathlib import Path\nPath('owned').touch()\n")
+def test_no_file_can_name_code(home: Home, capsys: pytest.CaptureFixture[str]) -> None:
+    home.file("evil.py", "from pathlib import Path\nPath('owned').touch()\n")
     for name, option in (("settings.yaml", "--settings"), ("hyp.yaml", "--hyp")):
-        file = group.file(name, "# mine\nlr0: 0.01\ncallbacks: [evil.py]\n")
-        before = state_of(group.work, with_times=False)
-        outcome = run(group.train(option, file), capsys)
+        file = home.file(name, "# mine\nlr0: 0.01\ncallbacks: [evil.py]\n")
+        before = state_of(home.work, with_times=False)
+        outcome = run(home.train(option, file), capsys)
         assert outcome.code == 64 and f"{name}` line 3" in outcome.err and "callbacks" in outcome.err
-        assert state_of(group.work, with_times=False) == before
+        assert state_of(home.work, with_times=False) == before
     assert "which no file may do\nhint: type it: `--callbacks`" in run(
-        group.train("--settings", "settings.yaml"), capsys
+        home.train("--settings", "settings.yaml"), capsys
     ).err  # fmt: skip
-    group.describe(group.yaml.read_text() + "callbacks: [evil.py]\n")
-    assert run(group.train(), capsys).code == 65
+    home.describe(home.yaml.read_text() + "callbacks: [evil.py]\n")
+    assert run(home.train(), capsys).code == 65
     assert not Path("owned").exists()
 
 
-def test_a_checkpoint_neither_carries_nor_brings_code(group: ProcessGroup) -> None:
-    note = group.file("note.py", NOTE)
-    result = onelook.train(group.yaml, cfg=group.model, callbacks=[note], **SHORT)
+def test_a_checkpoint_neither_carries_nor_brings_code(home: Home) -> None:
+    note = home.file("note.py", NOTE)
+    result = onelook.train(home.yaml, cfg=home.model, callbacks=[note], **SHORT)
     assert Path("noted").is_file() and "callbacks" not in load_yaml(result.run_folder / "settings.yaml")
     checkpoint = load_checkpoint(result.last)
     assert "callbacks" not in checkpoint.document["settings"]
     Path("noted").unlink()
-    group.file("evil.py", "from pathlib import Path\nPath('owned').touch()\n" + NOTE)
+    home.file("evil.py", "from pathlib import Path\nPath('owned').touch()\n" + NOTE)
     checkpoint.document["settings"]["callbacks"] = ["evil.py", str(note)]
     save_checkpoint(RunDir(result.run_folder).last, checkpoint.tensors, checkpoint.document)
     onelook.train(resume=result.run_folder, epochs=3, callbacks=[])
@@ -124,19 +124,19 @@ def test_a_checkpoint_neither_carries_nor_brings_code(group: ProcessGroup) -> No
     ],
 )
 def test_a_wrong_file_is_refused_before_anything_is_written(
-    group: ProcessGroup, capsys: pytest.CaptureFixture[str], text: str | None, says: str
+    home: Home, capsys: pytest.CaptureFixture[str], text: str | None, says: str
 ) -> None:
     if text is not None:
-        group.file("watch.py", text)
-    before = state_of(group.work, with_times=False)
-    outcome = run([*group.train(), *texts("--callbacks", "watch.py")], capsys)
+        home.file("watch.py", text)
+    before = state_of(home.work, with_times=False)
+    outcome = run([*home.train(), *texts("--callbacks", "watch.py")], capsys)
     assert outcome.code == 64 and says in outcome.err and outcome.err.count("hint: ") == 1
-    assert state_of(group.work, with_times=False) == before
+    assert state_of(home.work, with_times=False) == before
 
 
-def test_what_is_neither_object_nor_file_is_refused(group: ProcessGroup) -> None:
+def test_what_is_neither_object_nor_file_is_refused(home: Home) -> None:
     with pytest.raises(SettingsError, match="neither a `Callback` nor the path of a Python file") as caught:
-        onelook.train(group.yaml, cfg=group.model, callbacks=[onelook.Callback], **SHORT)
+        onelook.train(home.yaml, cfg=home.model, callbacks=[onelook.Callback], **SHORT)
     assert "give objects, not classes" in (caught.value.hint or "")
     with pytest.raises(SettingsError, match="has 3, which is neither"):
-        onelook.train(group.yaml, cfg=group.model, callbacks=[3], **SHORT)
+        onelook.train(home.yaml, cfg=home.model, callbacks=[3], **SHORT)

@@ -11,13 +11,13 @@ from importlib.metadata import version
 from pathlib import Path
 
 import pytest
-from command_runs import ProcessGroup, run, state_of, texts
+from checkpoint_content import content_of
+from command_runs import Home, run, state_of, texts
 from pydantic import BaseModel
 
-from checkpoint_content import content_of
 from onelook.cli.main import COMMANDS
-from onelook.runs.checkpoint import load_checkpoint
 from onelook.files.yaml import load_yaml
+from onelook.runs.checkpoint import load_checkpoint
 from onelook.settings.build import build_settings
 from onelook.settings.detect import DetectSettings
 from onelook.settings.folds import FoldsSettings
@@ -47,9 +47,9 @@ def rows_of(path: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
-def test_from_training_to_detection(group: ProcessGroup, capsys: pytest.CaptureFixture[str]) -> None:
-    before = state_of(group.data)
-    words = group.train("--epochs", 2, "--noplots", "no", "--seed", 3)
+def test_from_training_to_detection(home: Home, capsys: pytest.CaptureFixture[str]) -> None:
+    before = state_of(home.data)
+    words = home.train("--epochs", 2, "--noplots", "no", "--seed", 3)
     outcome = run(words, capsys)
     assert (outcome.code, outcome.err) == (0, "")
     assert "train: 20 images: 20 with labels\n" in outcome.out
@@ -58,16 +58,16 @@ def test_from_training_to_detection(group: ProcessGroup, capsys: pytest.CaptureF
     train_leaves_what_it_should(Path("runs/train/exp"))
 
     best = Path("runs/train/exp/weights/best.safetensors")
-    outcome = run(group.val("--weights", best, "--task", "test", "--save-json", "--noplots", "no"), capsys)
+    outcome = run(home.val("--weights", best, "--task", "test", "--save-json", "--noplots", "no"), capsys)
     assert (outcome.code, outcome.err) == (0, "") and "milliseconds per image: load" in outcome.out
     val_leaves_what_it_should(Path("runs/val/exp"))
 
     save = ("--save-txt", "--save-conf", "--save-csv", "--save-json", "--save-crop")
-    outcome = run(group.detect("--weights", best, "--conf-thres", 0.001, "--max-det", 5, *save), capsys)
+    outcome = run(home.detect("--weights", best, "--conf-thres", 0.001, "--max-det", 5, *save), capsys)
     assert (outcome.code, outcome.err) == (0, "") and "4 images, " in outcome.out
     assert "a second; milliseconds per image: wait for images" in outcome.out
-    detect_leaves_what_it_should(Path("runs/detect/exp"), group)
-    assert state_of(group.data) == before, "the data are the user's"
+    detect_leaves_what_it_should(Path("runs/detect/exp"), home)
+    assert state_of(home.data) == before, "the data are the user's"
 
 
 def train_leaves_what_it_should(folder: Path) -> None:
@@ -98,14 +98,14 @@ def val_leaves_what_it_should(folder: Path) -> None:
     assert CURVES | {"confusion_matrix.png", "val_batch0.jpg"} <= {path.name for path in folder.iterdir()}
 
 
-def detect_leaves_what_it_should(folder: Path, group: ProcessGroup) -> None:
+def detect_leaves_what_it_should(folder: Path, home: Home) -> None:
     names = [f"{number:03}" for number in range(4)]
     assert sorted(path.name for path in folder.glob("*.jpg")) == [f"{name}.jpg" for name in names]
     rows = rows_of(folder / "predictions.csv")
     found = json.loads((folder / "predictions.json").read_text())
     lines = {name: (folder / "labels" / f"{name}.txt").read_text().splitlines() for name in names}
     assert len(rows) == len(found) == sum(map(len, lines.values())) > 0
-    assert {row["file"] for row in rows} <= {str(group.image("test", number)) for number in range(4)}
+    assert {row["file"] for row in rows} <= {str(home.image("test", number)) for number in range(4)}
     class_id, x, y, width, height, score = lines[Path(rows[0]["file"]).stem][0].split()
     assert class_id == rows[0]["class_id"] and float(score) == pytest.approx(float(rows[0]["score"]), abs=1e-4)
     left, right = (96 * (float(x) + sign * float(width) / 2) for sign in (-1, 1))
@@ -114,9 +114,9 @@ def detect_leaves_what_it_should(folder: Path, group: ProcessGroup) -> None:
     assert {path.parent.name for path in (folder / "crops").rglob("*.jpg")} <= {"square", "disc"}
 
 
-def test_equal_seeds_give_equal_weights_and_results(group: ProcessGroup, capsys: pytest.CaptureFixture[str]) -> None:
+def test_equal_seeds_give_equal_weights_and_results(home: Home, capsys: pytest.CaptureFixture[str]) -> None:
     for name, seed in (("one", 5), ("two", 5), ("other", 6)):
-        assert run(group.train("--epochs", 2, "--name", name, "--seed", seed), capsys).code == 0
+        assert run(home.train("--epochs", 2, "--name", name, "--seed", seed), capsys).code == 0
     for file in ("weights/best.safetensors", "weights/last.safetensors", "results.csv", "metrics.json"):
         one, two, other = (content_of(Path("runs/train", name, file)) for name in ("one", "two", "other"))
         if file != "metrics.json":  # it also tells how long an image took
@@ -124,40 +124,40 @@ def test_equal_seeds_give_equal_weights_and_results(group: ProcessGroup, capsys:
         assert one != other, file
 
 
-def test_check_accounts_for_every_row_and_writes_nothing(group: ProcessGroup, capsys: pytest.CaptureFixture[str]) -> None:
-    group.label(number=2).write_text("0 .5 .5 .2 .2\n0 .5 .5 .2 .2\n1 .9 .5 .4 .2\nx\n")
-    before = state_of(group.data), state_of(group.work)
-    outcome = run(texts("check", group.data), capsys)
+def test_check_accounts_for_every_row_and_writes_nothing(home: Home, capsys: pytest.CaptureFixture[str]) -> None:
+    home.label(number=2).write_text("0 .5 .5 .2 .2\n0 .5 .5 .2 .2\n1 .9 .5 .4 .2\nx\n")
+    before = state_of(home.data), state_of(home.work)
+    outcome = run(texts("check", home.data), capsys)
     assert outcome.code == 0
     assert "train: 20 images: 20 with labels" in outcome.out and "1 clipped, 1 repeated, 1 refused" in outcome.out
     assert "test: 4 images" in outcome.out
     assert "002.txt` line 2: the same row stands above" in outcome.out
     assert "002.txt` line 4: column 1 is `x`, not a number" in outcome.out
-    assert (state_of(group.data), state_of(group.work)) == before
+    assert (state_of(home.data), state_of(home.work)) == before
 
 
-def test_models_are_listed_with_their_sizes(group: ProcessGroup, capsys: pytest.CaptureFixture[str]) -> None:
-    outcome = run(texts("models", "yolov5n", group.model, "--rows"), capsys)
+def test_models_are_listed_with_their_sizes(home: Home, capsys: pytest.CaptureFixture[str]) -> None:
+    outcome = run(texts("models", "yolov5n", home.model, "--rows"), capsys)
     assert (outcome.code, outcome.err) == (0, "")
     assert "yolov5n" in outcome.out and "1,872,157" in outcome.out and "Detect" in outcome.out
-    assert str(group.model) in outcome.out
+    assert str(home.model) in outcome.out
 
 
 def test_autosplit_divides_a_folder_into_lists_that_training_takes(
-    group: ProcessGroup, capsys: pytest.CaptureFixture[str]
+    home: Home, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    before = state_of(group.data)
+    before = state_of(home.data)
     words = ("--output", "lists", "--fractions", 0.5, 0.3, 0.2, "--seed", 4, "--annotated-only")
-    outcome = run(texts("autosplit", group.data / "images", *words), capsys)
+    outcome = run(texts("autosplit", home.data / "images", *words), capsys)
     assert (outcome.code, outcome.err) == (0, "")
     lists = {name: Path(f"lists/autosplit_{name}.txt").read_text().splitlines() for name in ("train", "val", "test")}
     assert all(lists.values()) and len({line for lines in lists.values() for line in lines}) == 30
     assert f"{len(lists['train'])} images" in outcome.out
     entries = "".join(f"{name}: {Path(f'lists/autosplit_{name}.txt').absolute()}\n" for name in lists)
-    yaml = group.file("split.yaml", f"{entries}names: [square, disc]\n")
-    outcome = run(group.train("--data", yaml), capsys)
+    yaml = home.file("split.yaml", f"{entries}names: [square, disc]\n")
+    outcome = run(home.train("--data", yaml), capsys)
     assert outcome.code == 0 and f"train: {len(lists['train'])} images" in outcome.out
-    assert state_of(group.data) == before
+    assert state_of(home.data) == before
 
 
 @pytest.mark.parametrize("command", COMMANDS)
@@ -189,22 +189,22 @@ def test_the_program_says_its_version_and_its_commands(capsys: pytest.CaptureFix
         assert all(command in outcome.out and summary in outcome.out for command, summary in COMMANDS.items())
 
 
-def test_a_settings_file_is_weaker_than_what_is_typed(group: ProcessGroup, capsys: pytest.CaptureFixture[str]) -> None:
-    file = group.file("mine.yaml", "epochs: 3\nlr0: 0.002\nname: from-file\n")
-    command = [word for word in group.train("--settings", file, "--lr0", 0.003) if word not in ("--epochs", "1")]
+def test_a_settings_file_is_weaker_than_what_is_typed(home: Home, capsys: pytest.CaptureFixture[str]) -> None:
+    file = home.file("mine.yaml", "epochs: 3\nlr0: 0.002\nname: from-file\n")
+    command = [word for word in home.train("--settings", file, "--lr0", 0.003) if word not in ("--epochs", "1")]
     outcome = run(command, capsys)
     assert outcome.code == 0, outcome.err
     settings = load_yaml(Path("runs/train/from-file/settings.yaml"))
     assert (settings["epochs"], settings["lr0"]) == (3, 0.003)
 
 
-def test_logging_is_left_as_it_was(group: ProcessGroup, capsys: pytest.CaptureFixture[str]) -> None:
+def test_logging_is_left_as_it_was(home: Home, capsys: pytest.CaptureFixture[str]) -> None:
     import logging
 
     package = logging.getLogger("onelook")
     before = package.level, list(package.handlers), package.propagate
     run(["check", "nowhere.yaml"], capsys)
-    run(texts("check", group.yaml), capsys)
+    run(texts("check", home.yaml), capsys)
     assert (package.level, package.handlers, package.propagate) == before
 
 

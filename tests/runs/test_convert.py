@@ -7,20 +7,20 @@ from pathlib import Path
 
 import pytest
 import torch
-from command_runs import ProcessGroup, run, state_of, texts
+from command_runs import Home, run, state_of, texts
 from option_runs import Options, fit
+from yolov5_files import DATE, Look, halved, stripped, trained, unstripped
 
 from onelook.api import load
-from onelook.runs.checkpoint import load_checkpoint, save_checkpoint
-from onelook.inference.predictor import PredictionSettings, Predictor
-from onelook.training.weights import load_detector, starting_model
 from onelook.files.images import read_image
+from onelook.inference.predictor import PredictionSettings, Predictor
 from onelook.models.detector import DetectionModel
 from onelook.models.fuse import is_fused
 from onelook.recipes.detect import detect
 from onelook.recipes.validate import validate
+from onelook.runs.checkpoint import load_checkpoint, save_checkpoint
 from onelook.settings.train import TrainSettings
-from yolov5_files import DATE, Look, halved, stripped, trained, unstripped
+from onelook.training.weights import load_detector, starting_model
 
 
 @pytest.fixture(scope="module")
@@ -32,12 +32,12 @@ def detector(tiny_weights: Path) -> DetectionModel:
 
 
 @pytest.fixture
-def weights(detector: DetectionModel, group: ProcessGroup) -> Path:
-    return group.file("bees.pt", stripped(detector, Look(names_as_mapping=True)))
+def weights(detector: DetectionModel, home: Home) -> Path:
+    return home.file("bees.pt", stripped(detector, Look(names_as_mapping=True)))
 
 
 def test_convert_writes_the_same_detector(
-    weights: Path, detector: DetectionModel, group: ProcessGroup, capsys: pytest.CaptureFixture[str]
+    weights: Path, detector: DetectionModel, home: Home, capsys: pytest.CaptureFixture[str]
 ) -> None:
     outcome = run(texts("convert", weights), capsys)
     parameters = sum(parameter.numel() for parameter in detector.parameters())
@@ -46,24 +46,24 @@ def test_convert_writes_the_same_detector(
         f"weights, written {DATE}: {parameters:,} parameters, 2 classes (square, disc)\n"
         f"all 67 tensors are in {weights.with_suffix('.safetensors')}\n"
     )
-    checkpoint = load_checkpoint(group.work / "bees.safetensors")
+    checkpoint = load_checkpoint(home.work / "bees.safetensors")
     assert checkpoint.tensors_below("ema/").keys() == detector.state_dict().keys()
     for name, tensor in detector.state_dict().items():
         assert torch.equal(checkpoint.tensors[f"ema/{name}"], tensor), name
     document = checkpoint.document
     assert (document["kind"], document["names"]) == ("detector", ["square", "disc"])
     assert document["source"].items() >= {"file": "bees.pt", "part": "model", "epoch": -1, "date": DATE}.items()
-    image = group.image()
+    image = home.image()
     one, two = (load(path, device="cpu", imgsz=[64], conf_thres=0.001) for path in (weights, "bees.safetensors"))
     assert (one(image).boxes == two(image).boxes).all() and len(one(image)) > 0
 
 
 def test_convert_says_what_an_unfinished_run_holds(
-    detector: DetectionModel, tiny_model: Path, group: ProcessGroup, capsys: pytest.CaptureFixture[str]
+    detector: DetectionModel, tiny_model: Path, home: Home, capsys: pytest.CaptureFixture[str]
 ) -> None:
     names = [f"kind {number}" for number in range(12)]
     model, average = (trained(tiny_model, names, seed=seed) for seed in (1, 2))
-    path = group.file("last.pt", unstripped(model, average))
+    path = home.file("last.pt", unstripped(model, average))
     outcome = run(texts("convert", path, "--out", "other.safetensors"), capsys)
     assert outcome.code == 0 and outcome.out.startswith(f"averaged weights after epoch 7, written {DATE}: ")
     assert "12 classes (kind 0, " in outcome.out and "kind 9, ...)" in outcome.out
@@ -89,34 +89,34 @@ def test_convert_says_what_an_unfinished_run_holds(
     ],
 )
 def test_convert_refuses_in_one_line_and_writes_nothing(
-    weights: Path, words: tuple[str, ...], code: int, says: str, group: ProcessGroup, capsys: pytest.CaptureFixture[str]
+    weights: Path, words: tuple[str, ...], code: int, says: str, home: Home, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    group.file("taken.safetensors", "mine")
-    group.file("broken.pt", weights.read_bytes()[:-30])
-    before = state_of(group.work)
+    home.file("taken.safetensors", "mine")
+    home.file("broken.pt", weights.read_bytes()[:-30])
+    before = state_of(home.work)
     outcome = run(texts("convert", *words), capsys)
     assert outcome.code == code and says in outcome.err and outcome.err.count("error: ") == 1
-    assert state_of(group.work).keys() == before.keys() and Path("taken.safetensors").read_bytes() == b"mine"
+    assert state_of(home.work).keys() == before.keys() and Path("taken.safetensors").read_bytes() == b"mine"
 
 
-def test_convert_replaces_only_when_asked(weights: Path, group: ProcessGroup, capsys: pytest.CaptureFixture[str]) -> None:
-    path = group.file("bees.safetensors", "old")
+def test_convert_replaces_only_when_asked(weights: Path, home: Home, capsys: pytest.CaptureFixture[str]) -> None:
+    path = home.file("bees.safetensors", "old")
     assert run(texts("convert", weights, "--exist-ok"), capsys).code == 0
     assert load_checkpoint(path).document["kind"] == "detector"
 
 
-def test_validation_and_detection_take_them_as_they_are(weights: Path, group: ProcessGroup) -> None:
-    assert run_quietly(group, "convert", weights) == 0
+def test_validation_and_detection_take_them_as_they_are(weights: Path, home: Home) -> None:
+    assert run_quietly(home, "convert", weights) == 0
     fixed = {"imgsz": 64, "device": "cpu"}
     found = []
-    for path in (weights, group.work / "bees.safetensors"):
-        result = validate({"weights": path, "data": group.yaml, "workers": 0, "noplots": True, **fixed})
-        seen = detect({"weights": path, "source": group.image(), "nosave": True, "conf_thres": 0.001, **fixed})
+    for path in (weights, home.work / "bees.safetensors"):
+        result = validate({"weights": path, "data": home.yaml, "workers": 0, "noplots": True, **fixed})
+        seen = detect({"weights": path, "source": home.image(), "nosave": True, "conf_thres": 0.001, **fixed})
         found.append((result.metrics.map50_95, [tuple(box) for box in seen.frames[0].detections.boxes.tolist()]))
     assert found[0] == found[1] and found[0][1]
 
 
-def run_quietly(group: ProcessGroup, *words: object) -> int:
+def run_quietly(home: Home, *words: object) -> int:
     from onelook.cli.main import main
 
     return main(texts(*words))
@@ -133,9 +133,9 @@ def test_a_run_starts_from_them(
     assert all(torch.allclose(trained_tensors[name], given[name], atol=1e-6) for name in learned)
 
 
-def test_a_run_from_them_is_the_run_from_what_convert_wrote(weights: Path, group: ProcessGroup, options: Options) -> None:
-    assert run_quietly(group, "convert", weights) == 0
-    one, two = (fit(options, weights=path, cfg="") for path in (weights, group.work / "bees.safetensors"))
+def test_a_run_from_them_is_the_run_from_what_convert_wrote(weights: Path, home: Home, options: Options) -> None:
+    assert run_quietly(home, "convert", weights) == 0
+    one, two = (fit(options, weights=path, cfg="") for path in (weights, home.work / "bees.safetensors"))
     assert one.bits == two.bits
 
 
@@ -151,11 +151,11 @@ def test_a_run_from_them_is_the_run_from_what_convert_wrote(weights: Path, group
 )
 def test_anchors_and_classes_follow_the_rules(
     changes: Options, names: tuple[str, ...], copied: int, classes: tuple[str, ...], anchors: str, weights: Path,
-    detector: DetectionModel, tiny_model: Path, group: ProcessGroup,
+    detector: DetectionModel, tiny_model: Path, home: Home,
 ) -> None:  # fmt: skip
     if "cfg" in changes:
         text = tiny_model.read_text().replace("[6, 6, 10, 10, 14, 14]", "[5, 5, 9, 9, 13, 13]")
-        changes = {"cfg": str(group.file("other.yaml", text))}
+        changes = {"cfg": str(home.file("other.yaml", text))}
     start = starting_model(TrainSettings(weights=str(weights), **changes), names)
     assert start.report is not None and (start.report.copied, start.report.classes) == (copied, classes)
     assert start.has_new_anchors == (anchors != "theirs") and start.model.names == names
@@ -182,9 +182,9 @@ def answers(path: Path, image: Path) -> list[float]:
     ],
 )
 def test_convert_makes_checkpoints_of_ours_smaller(
-    words: tuple[str, ...], name: str, share: float, tolerance: float, group: ProcessGroup, capsys: pytest.CaptureFixture[str]
+    words: tuple[str, ...], name: str, share: float, tolerance: float, home: Home, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    last = group.file("last.safetensors", group.weights.with_name("last.safetensors").read_bytes())
+    last = home.file("last.safetensors", home.weights.with_name("last.safetensors").read_bytes())
     outcome = run(texts("convert", last, *words), capsys)
     assert (outcome.code, outcome.err) == (0, "")
     assert outcome.out.startswith("averaged weights after epoch 0: ")
@@ -195,7 +195,7 @@ def test_convert_makes_checkpoints_of_ours_smaller(
     assert {tensor_name.split("/")[0] for tensor_name in after.tensors} == {"ema"}
     assert after.document["settings"] == before.document["settings"]
     assert after.document["source"]["file_sha256"] == hashlib.sha256(last.read_bytes()).hexdigest()
-    image = group.image()
+    image = home.image()
     assert answers(path, image) == pytest.approx(answers(last, image), abs=tolerance)
     if "--fuse" in words:
         assert not any(".bn." in tensor_name for tensor_name in after.tensors)
@@ -206,35 +206,36 @@ def test_convert_makes_checkpoints_of_ours_smaller(
 
 
 def test_fused_checkpoint_serves_everything_and_is_given_norms_for_training(
-    group: ProcessGroup, capsys: pytest.CaptureFixture[str]) -> None:
-    best = group.file("best.safetensors", group.weights.read_bytes())
+    home: Home, capsys: pytest.CaptureFixture[str]
+) -> None:
+    best = home.file("best.safetensors", home.weights.read_bytes())
     assert run(texts("convert", best, "--fuse"), capsys).code == 0
     fused = best.with_name("best-fused.safetensors")
-    assert run(group.val("--weights", fused), capsys).code == 0
-    assert run(group.detect("--weights", fused), capsys).code == 0
+    assert run(home.val("--weights", fused), capsys).code == 0
+    assert run(home.detect("--weights", fused), capsys).code == 0
     assert run(texts("convert", fused, "--half"), capsys).code == 0
     assert is_fused(load_detector(fused.with_name("best-fused-half.safetensors")))
     assert run(texts("info", fused), capsys).out.count("is fused: True") == 1
-    outcome = run(group.train("--weights", fused, "--cfg", ""), capsys)
+    outcome = run(home.train("--weights", fused, "--cfg", ""), capsys)
     assert outcome.code == 0 and "have no batch-norms: they are found on images of the training split" in outcome.out
-    assert not is_fused(load_detector(group.work / "runs/train/exp/weights/last.safetensors"))
+    assert not is_fused(load_detector(home.work / "runs/train/exp/weights/last.safetensors"))
 
 
 def test_convert_fuses_and_halves_what_comes_from_yolov5(
-    weights: Path, group: ProcessGroup, capsys: pytest.CaptureFixture[str]
+    weights: Path, home: Home, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert run(texts("convert", weights, "--fuse", "--half", "--ema-only"), capsys).code == 0
     path = weights.with_suffix(".safetensors")
     assert is_fused(load_detector(path)) and load_checkpoint(path).document["source"]["file"] == "bees.pt"
-    image = group.image()
+    image = home.image()
     assert answers(path, image) == pytest.approx(answers(weights, image), abs=0.5)
 
 
-def test_weight_too_large_for_16_bits_is_refused(group: ProcessGroup, capsys: pytest.CaptureFixture[str]) -> None:
-    checkpoint = load_checkpoint(group.weights)
+def test_weight_too_large_for_16_bits_is_refused(home: Home, capsys: pytest.CaptureFixture[str]) -> None:
+    checkpoint = load_checkpoint(home.weights)
     checkpoint.tensors["ema/model.0.conv.weight"][0, 0, 0, 0] = 70_000
     document = {key: value for key, value in checkpoint.document.items() if key != "sha256"}
-    save_checkpoint(group.work / "large.safetensors", checkpoint.tensors, document)
+    save_checkpoint(home.work / "large.safetensors", checkpoint.tensors, document)
     outcome = run(texts("convert", "large.safetensors", "--half"), capsys)
     assert (outcome.code, "a weight of 70000, too large for 16 bits" in outcome.err) == (64, True)
     assert not Path("large-half.safetensors").exists()

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from command_runs import ProcessGroup, run, state_of, texts
+from command_runs import Home, run, state_of, texts
 from option_runs import Options, covers, fit
 
 from onelook.data.dataset_layout import open_dataset
@@ -53,13 +53,13 @@ def test_labels_come_back_to_the_bit(tiny_data: Path, tmp_path: Path, there: str
 
 
 @pytest.fixture
-def with_polygon(group: ProcessGroup) -> Path:
+def with_polygon(home: Home) -> Path:
     """A dataset with polygons, background, and rows that cannot be used."""
-    group.label(number=0).write_text(f"{POLYGON}1 0.5 0.5 0.25 0.3333333\n1 0.9 0.5 0.4 0.5\n0 nan 0 0 0\n")
-    group.label(number=1).write_text("")
-    group.label(number=2).unlink()
-    group.image(number=3).write_bytes(b"broken")
-    return group.yaml
+    home.label(number=0).write_text(f"{POLYGON}1 0.5 0.5 0.25 0.3333333\n1 0.9 0.5 0.4 0.5\n0 nan 0 0 0\n")
+    home.label(number=1).write_text("")
+    home.label(number=2).unlink()
+    home.image(number=3).write_bytes(b"broken")
+    return home.yaml
 
 
 @pytest.mark.parametrize("there", ["yolo", "coco"])
@@ -125,30 +125,30 @@ def test_images_are_copied_or_linked(tiny_data: Path, tmp_path: Path, images: st
         assert new.readlink() == old
 
 
-def test_images_of_voc_stand_in_one_folder_if_their_names_differ(group: ProcessGroup, tmp_path: Path) -> None:
+def test_images_of_voc_stand_in_one_folder_if_their_names_differ(home: Home, tmp_path: Path) -> None:
     for split in ("train", "val", "test"):
         for folder, suffix in (("images", ".jpg"), ("labels", ".txt")):
-            for path in (group.data / folder / split).glob(f"*{suffix}"):
+            for path in (home.data / folder / split).glob(f"*{suffix}"):
                 path.rename(path.with_name(f"{split}{path.name}"))
-    convert_data({"data": group.yaml, "to": "voc", "out": tmp_path / "new"})
+    convert_data({"data": home.yaml, "to": "voc", "out": tmp_path / "new"})
     assert (tmp_path / "new/JPEGImages/train007.jpg").is_file()
     assert (tmp_path / "new/Annotations/val003.xml").is_file()
-    assert_same(group.yaml, tmp_path / "new")
+    assert_same(home.yaml, tmp_path / "new")
     (tmp_path / "new/data.yaml").unlink()
     assert open_dataset(tmp_path / "new").names == ("disc", "square")  # in alphabetical order, for want of another
 
 
-def test_folders_and_suffixes_of_images_are_kept(group: ProcessGroup, tmp_path: Path) -> None:
+def test_folders_and_suffixes_of_images_are_kept(home: Home, tmp_path: Path) -> None:
     for name in ("a/images/x", "b/x"):
-        image = group.data / f"images/train/{name}.jpg"
+        image = home.data / f"images/train/{name}.jpg"
         image.parent.mkdir(parents=True)
-        shutil.copy(group.image(number=4), image)
-    (group.data / "images/train/a/labels").mkdir()
-    (group.data / "images/train/a/labels/x.txt").write_text(POLYGON)
+        shutil.copy(home.image(number=4), image)
+    (home.data / "images/train/a/labels").mkdir()
+    (home.data / "images/train/a/labels/x.txt").write_text(POLYGON)
     for to in FORMATS:
-        result = convert_data({"data": group.yaml, "to": to, "out": tmp_path / to, "images": "link"})
+        result = convert_data({"data": home.yaml, "to": to, "out": tmp_path / to, "images": "link"})
         lost = () if to != "voc" else ("polygon_offsets", "polygon_points")
-        assert_same(group.yaml, result.path, without=lost)
+        assert_same(home.yaml, result.path, without=lost)
 
 
 @covers("convert-data", "strict")
@@ -159,9 +159,9 @@ def test_nothing_is_missing_from_a_strict_conversion(with_polygon: Path, tmp_pat
 
 
 @covers("convert-data", "allow_unlabelled")
-def test_background_alone_is_converted_if_allowed(group: ProcessGroup, tmp_path: Path) -> None:
-    shutil.rmtree(group.data / "labels/train")
-    given = {"data": group.yaml, "to": "coco", "out": tmp_path / "new"}
+def test_background_alone_is_converted_if_allowed(home: Home, tmp_path: Path) -> None:
+    shutil.rmtree(home.data / "labels/train")
+    given = {"data": home.yaml, "to": "coco", "out": tmp_path / "new"}
     with pytest.raises(DataError, match="have no label file"):
         convert_data(given)
     result = convert_data({**given, "allow_unlabelled": True})
@@ -169,22 +169,22 @@ def test_background_alone_is_converted_if_allowed(group: ProcessGroup, tmp_path:
 
 
 def test_nothing_is_replaced_and_nothing_of_the_old_is_touched(
-    group: ProcessGroup, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    home: Home, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    before = state_of(group.data)
+    before = state_of(home.data)
     for out, message in (
-        (group.data, "is there already"),
-        (group.data / "images", "is there already"),
-        (group.data / "images/train/new", "whose images are converted"),
-        (group.file("taken", ""), "is there already"),
+        (home.data, "is there already"),
+        (home.data / "images", "is there already"),
+        (home.data / "images/train/new", "whose images are converted"),
+        (home.file("taken", ""), "is there already"),
     ):
-        outcome = run(texts("convert-data", group.yaml, "--to", "coco", "--out", out), capsys)
+        outcome = run(texts("convert-data", home.yaml, "--to", "coco", "--out", out), capsys)
         assert (outcome.code, outcome.out) == (SettingsError.exit_code, "")
         assert message in outcome.err
     (tmp_path / "nowhere").symlink_to(tmp_path / "gone")
     with pytest.raises(SettingsError, match="is there already"):
-        convert_data({"data": group.yaml, "to": "coco", "out": tmp_path / "nowhere"})
-    assert state_of(group.data) == before
+        convert_data({"data": home.yaml, "to": "coco", "out": tmp_path / "nowhere"})
+    assert state_of(home.data) == before
 
 
 @pytest.mark.parametrize(
@@ -201,10 +201,10 @@ def test_nothing_is_replaced_and_nothing_of_the_old_is_touched(
     ],
 )
 def test_names_that_the_format_cannot_tell_apart_are_refused_and_nothing_is_left(
-    group: ProcessGroup, tmp_path: Path, to: str, name: str, message: str
+    home: Home, tmp_path: Path, to: str, name: str, message: str
 ) -> None:
-    coco = convert_data({"data": group.yaml, "to": "coco", "out": tmp_path / "coco"}).path
-    shutil.copy(group.image(number=5), tmp_path / "coco/images/train" / name)
+    coco = convert_data({"data": home.yaml, "to": "coco", "out": tmp_path / "coco"}).path
+    shutil.copy(home.image(number=5), tmp_path / "coco/images/train" / name)
     path = tmp_path / "coco/annotations/instances_train.json"
     content = json.loads(path.read_text())
     content["images"].append({"id": 99, "file_name": name})
@@ -217,13 +217,13 @@ def test_names_that_the_format_cannot_tell_apart_are_refused_and_nothing_is_left
 
 
 @pytest.mark.parametrize("name", [" cat", "ca\tt"])
-def test_class_name_that_xml_does_not_keep_is_refused(group: ProcessGroup, tmp_path: Path, name: str) -> None:
-    group.describe(f"train: images/train\nval: images/val\nnames: [{json.dumps(name)}, '<&>\"é']\n")
+def test_class_name_that_xml_does_not_keep_is_refused(home: Home, tmp_path: Path, name: str) -> None:
+    home.describe(f"train: images/train\nval: images/val\nnames: [{json.dumps(name)}, '<&>\"é']\n")
     with pytest.raises(DataError, match="cannot stand in XML"):
-        convert_data({"data": group.yaml, "to": "voc", "out": tmp_path / "voc"})
-    assert_same(group.yaml, convert_data({"data": group.yaml, "to": "coco", "out": tmp_path / "coco"}).path)
-    group.describe("train: images/train\nval: images/val\nnames: [a, '<&>\"é']\n")
-    assert_same(group.yaml, convert_data({"data": group.yaml, "to": "voc", "out": tmp_path / "voc"}).path)
+        convert_data({"data": home.yaml, "to": "voc", "out": tmp_path / "voc"})
+    assert_same(home.yaml, convert_data({"data": home.yaml, "to": "coco", "out": tmp_path / "coco"}).path)
+    home.describe("train: images/train\nval: images/val\nnames: [a, '<&>\"é']\n")
+    assert_same(home.yaml, convert_data({"data": home.yaml, "to": "voc", "out": tmp_path / "voc"}).path)
 
 
 def test_image_that_vanishes_meanwhile_ends_the_conversion(

@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from option_runs import covers
-
 from colour_detector import write_squares
 from https_server import serving_files, trusting
+from option_runs import covers
+
 from onelook.data.sets import PUBLIC_SETS, description_of
 from onelook.errors import DataError, SettingsError
 from onelook.files.yaml import dump_yaml, load_yaml

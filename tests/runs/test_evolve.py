@@ -15,19 +15,19 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from command_runs import ProcessGroup, run
+from checkpoint_content import content_of
+from command_runs import Home, run
 from option_runs import Options, covers, fit
 from torch.nn.modules.module import register_module_forward_pre_hook
 
 import onelook
-from checkpoint_content import content_of
 from onelook.cli.main import main
-from onelook.search.history import Row
 from onelook.errors import RunFolderError, SettingsError, StopRequested
 from onelook.files.yaml import load_yaml
 from onelook.models.detector import DetectionModel
 from onelook.recipes.evolve import EvolveResult, evolve
 from onelook.runs.run_dir import RunDir
+from onelook.search.history import Row
 
 METHODS = ("genetic", "optuna")
 
@@ -279,9 +279,9 @@ def test_search_that_goes_on_cannot_change_what_it_searches(search: Options) -> 
     assert len(evolve({"resume_evolve": str(folder), "evolve": 2, "cache": "ram"}).rows) == 2
 
 
-def test_search_on_changed_data_does_not_go_on(search: Options, group: ProcessGroup) -> None:
-    folder = evolve(search | {"data": group.yaml, "evolve": 1}).run_folder
-    group.label().write_text("0 0.5 0.5 0.1 0.1\n")
+def test_search_on_changed_data_does_not_go_on(search: Options, home: Home) -> None:
+    folder = evolve(search | {"data": home.yaml, "evolve": 1}).run_folder
+    home.label().write_text("0 0.5 0.5 0.1 0.1\n")
     with pytest.raises(RunFolderError, match="have changed since search"):
         evolve({"resume_evolve": str(folder), "evolve": 2})
 
@@ -320,15 +320,15 @@ def test_library_says_as_much_after_a_search_as_before(search: Options) -> None:
     assert package.level == before
 
 
-def words(group: ProcessGroup, command: str, *others: object) -> list[str]:
-    return [command, *group.train(*others)[1:]]
+def words(home: Home, command: str, *others: object) -> list[str]:
+    return [command, *home.train(*others)[1:]]
 
 
 @pytest.mark.parametrize("command", ["evolve", "train"])
 def test_command_shows_a_line_per_trial_and_the_best(
-    command: str, group: ProcessGroup, capsys: pytest.CaptureFixture[str]
+    command: str, home: Home, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    outcome = run(words(group, command, "--evolve", 2, "--evolve-method", "genetic"), capsys)
+    outcome = run(words(home, command, "--evolve", 2, "--evolve-method", "genetic"), capsys)
     assert outcome.code == 0, outcome.err
     lines = outcome.out.splitlines()
     trials = [line for line in lines if line.startswith("trial ")]
@@ -337,35 +337,35 @@ def test_command_shows_a_line_per_trial_and_the_best(
     assert any(line.startswith("hyperparameter ") for line in lines)
     assert "2 trials (2 complete), 2 epochs trained; everything is in runs/evolve/exp" in lines
     assert any(line.startswith("  onelook train --data=") for line in lines)
-    outcome = run(words(group, command, "--resume-evolve", "runs/evolve/exp", "--evolve", 3), capsys)
+    outcome = run(words(home, command, "--resume-evolve", "runs/evolve/exp", "--evolve", 3), capsys)
     assert outcome.code == 0 and "trial 2: " in outcome.out and "trial 1: " not in outcome.out
 
 
-def test_stopped_command_ends_with_75_and_says_how_to_go_on(group: ProcessGroup, capsys: pytest.CaptureFixture[str]) -> None:
-    stop = group.file("stops.py", (
+def test_stopped_command_ends_with_75_and_says_how_to_go_on(home: Home, capsys: pytest.CaptureFixture[str]) -> None:
+    stop = home.file("stops.py", (
         "import os, signal, onelook\n"
         "class Stops(onelook.Callback):\n"
         "    def on_epoch_end(self, event): os.kill(os.getpid(), signal.SIGTERM)\n"
     ))  # fmt: skip
-    outcome = run(words(group, "evolve", "--evolve", 3, "--callbacks", stop), capsys)
+    outcome = run(words(home, "evolve", "--evolve", 3, "--callbacks", stop), capsys)
     assert outcome.code == 75
     assert "go on with: onelook evolve --resume-evolve runs/evolve/exp" in outcome.err
 
 
 @pytest.mark.parametrize("option", ["--bucket", "--evolve-storage", "--evolve-population", "--evolve-method"])
 def test_train_refuses_options_of_a_search_without_evolve(
-    option: str, group: ProcessGroup, capsys: pytest.CaptureFixture[str]
+    option: str, home: Home, capsys: pytest.CaptureFixture[str]
 ) -> None:
     value = "genetic" if option == "--evolve-method" else "somewhere"
-    outcome = run(words(group, "train", option, value), capsys)
+    outcome = run(words(home, "train", option, value), capsys)
     assert outcome.code == 64
     assert "has no effect without `evolve`" in outcome.err and "add `--evolve`" in outcome.err
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("place", ["--evolve-storage=shared.journal", "--exist-ok"])
-def test_two_commands_at_once_share_the_trials(place: str, group: ProcessGroup) -> None:
-    command = [sys.executable, "-m", "onelook", *words(group, "evolve", "--evolve", 8, place)]
+def test_two_commands_at_once_share_the_trials(place: str, home: Home) -> None:
+    command = [sys.executable, "-m", "onelook", *words(home, "evolve", "--evolve", 8, place)]
     both = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(2)]
     lines = [process.communicate(timeout=300)[0].splitlines() for process in both]
     assert [process.returncode for process in both] == [0, 0]

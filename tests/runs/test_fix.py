@@ -10,9 +10,9 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from colour_detector import write_squares
 from option_runs import covers
 
-from colour_detector import write_squares
 from onelook.data.dataset_layout import open_dataset
 from onelook.data.scan.index import ScanResult, scan_split
 from onelook.errors import DataError, SettingsError

@@ -12,22 +12,22 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from checkpoint_content import content_of
 from option_runs import Options, covers, fit
 
 import onelook
-from checkpoint_content import content_of
 from onelook.cli.main import main
-from onelook.training.callback import Callback, FitEnd, FitStart, StepEnd
-from onelook.training.auto_settings import settle
-from onelook.processes.stop_signal import StopSignal
 from onelook.errors import DataError, OnelookError, RunFolderError, SettingsError, StopRequested
 from onelook.files.yaml import load_yaml
-from onelook.recipes.split_dataset import divide
+from onelook.processes.stop_signal import StopSignal
 from onelook.recipes.folds import FoldsResult, train_folds
 from onelook.recipes.folds_preparation import prepare_folds
+from onelook.recipes.split_dataset import divide
 from onelook.settings.build import build_settings
 from onelook.settings.command_line import as_arguments
 from onelook.settings.folds import FoldsSettings
+from onelook.training.auto_settings import settle
+from onelook.training.callback import Callback, FitEnd, FitStart, StepEnd
 
 NUM_FOLDS = 2
 NUM_EPOCHS = 2

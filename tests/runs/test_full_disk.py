@@ -8,13 +8,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from command_runs import ProcessGroup, run, state_of, texts
-
 from checkpoint_content import content_of
-from onelook.training.callback import Callback, CheckpointWritten, EpochEnd
-from onelook.runs.checkpoint import load_checkpoint
+from command_runs import Home, run, state_of, texts
+
 from onelook.errors import RunFolderError
 from onelook.recipes.train import train
+from onelook.runs.checkpoint import load_checkpoint
+from onelook.training.callback import Callback, CheckpointWritten, EpochEnd
 
 EPOCHS = 6
 
@@ -95,10 +95,10 @@ def test_a_disk_that_was_full_for_a_while_costs_nothing(
 
 @pytest.mark.parametrize("command", ["train", "val", "detect"])
 def test_a_run_folder_that_cannot_be_written_is_refused_and_removed(
-    command: str, group: ProcessGroup, capsys: pytest.CaptureFixture[str], disk: Disk
+    command: str, home: Home, capsys: pytest.CaptureFixture[str], disk: Disk
 ) -> None:
-    words = {"train": group.train(), "val": group.val(), "detect": group.detect()}[command]
-    before = state_of(group.data), state_of(group.work, with_times=False)
+    words = {"train": home.train(), "val": home.val(), "detect": home.detect()}[command]
+    before = state_of(home.data), state_of(home.work, with_times=False)
     disk.is_full = True
     outcome = run(words, capsys)
     assert outcome.code == 73
@@ -107,11 +107,11 @@ def test_a_run_folder_that_cannot_be_written_is_refused_and_removed(
         f"error: run folder `{folder}` cannot be written: No space left on device\n"
         "hint: choose another place with `--project`, or free some space\n"
     )
-    assert (state_of(group.data), state_of(group.work, with_times=False)) == before
+    assert (state_of(home.data), state_of(home.work, with_times=False)) == before
 
 
 def test_results_that_do_not_fit_name_their_file(
-    group: ProcessGroup, capsys: pytest.CaptureFixture[str], disk: Disk, monkeypatch: pytest.MonkeyPatch
+    home: Home, capsys: pytest.CaptureFixture[str], disk: Disk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from onelook.recipes.validate import write_metrics
 
@@ -120,10 +120,10 @@ def test_results_that_do_not_fit_name_their_file(
         write_metrics(*given)  # type: ignore[arg-type]
 
     monkeypatch.setattr("onelook.recipes.validate.write_metrics", fill_and_write)
-    outcome = run(group.val(), capsys)
+    outcome = run(home.val(), capsys)
     assert outcome.code == 74
     assert outcome.err == "error: `runs/val/exp/metrics.json`: No space left on device\nhint: free some space\n"
     disk.is_full = True
-    outcome = run(texts("autosplit", group.data), capsys)
+    outcome = run(texts("autosplit", home.data), capsys)
     assert outcome.code == 74 and "autosplit_train.txt`: No space left" in outcome.err
-    assert not list(group.work.glob("autosplit*"))
+    assert not list(home.work.glob("autosplit*"))

@@ -1,4 +1,4 @@
-"""A run folder from a stranger chooses no code, package, program, host or place: what it names is not used on resume."""
+"""A run folder from a stranger chooses no code, package, program, host or place when it is resumed."""
 
 from __future__ import annotations
 
@@ -73,7 +73,9 @@ def hostile(tmp_path: Path) -> dict[str, Any]:
 def resumed(name: str, given: dict[str, Any]) -> dict[str, Any]:
     """What a process of its own has done while it resumed."""
     command = [sys.executable, "-c", CHILD, json.dumps([name, given])]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=300, env=os.environ | {"OMP_NUM_THREADS": "1"})
+    done = subprocess.run(
+        command, capture_output=True, text=True, timeout=300, env=os.environ | {"OMP_NUM_THREADS": "1"}
+    )
     assert done.returncode == 0, done.stderr
     answer: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
     return answer

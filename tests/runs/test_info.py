@@ -9,17 +9,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from command_runs import Outcome, ProcessGroup, run, texts
+from command_runs import Home, Outcome, run, texts
 from option_runs import covers
+from yolov5_files import DATE, Look, halved, stripped
 
-from onelook.runs.checkpoint import load_checkpoint
-from onelook.training.weights import load_detector
 from onelook.errors import OnelookError
 from onelook.models.count import summarise
 from onelook.models.sparsity import measure_sparsity
 from onelook.recipes.info import InfoResult, info
 from onelook.recipes.validate import validate
-from yolov5_files import DATE, Look, halved, stripped
+from onelook.runs.checkpoint import load_checkpoint
+from onelook.training.weights import load_detector
 
 
 def shown(capsys: pytest.CaptureFixture[str], *words: object) -> Outcome:
@@ -62,7 +62,7 @@ def test_checkpoint_of_yolov5_is_described(tiny_weights: Path, tmp_path: Path) -
     assert result.summary == summarise(model)
 
 
-def test_exported_model_is_described(tiny_weights: Path, group: ProcessGroup, capsys: pytest.CaptureFixture[str]) -> None:
+def test_exported_model_is_described(tiny_weights: Path, home: Home, capsys: pytest.CaptureFixture[str]) -> None:
     words = texts("export", "--weights", tiny_weights, "--include", "torchscript", "--img", 64, "--device", "cpu")
     assert run(words, capsys).code == 0
     path = tiny_weights.with_suffix(".torchscript")
@@ -164,10 +164,10 @@ def test_json_holds_everything(tiny_weights: Path, capsys: pytest.CaptureFixture
     ],
 )
 def test_what_cannot_be_looked_into_is_named(
-    words: tuple[str, ...], code: int, says: str, hint: str | None, group: ProcessGroup, capsys: pytest.CaptureFixture[str]
+    words: tuple[str, ...], code: int, says: str, hint: str | None, home: Home, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    group.file("text.safetensors", "hello, this is no checkpoint")
-    outcome = shown(capsys, *(word.format(weights=group.weights) for word in words))
+    home.file("text.safetensors", "hello, this is no checkpoint")
+    outcome = shown(capsys, *(word.format(weights=home.weights) for word in words))
     assert (outcome.code, outcome.out) == (code, "")
     assert says in outcome.err and (hint is None or f"hint: {hint}" in outcome.err or hint in outcome.err)
 

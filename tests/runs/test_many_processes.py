@@ -9,14 +9,14 @@ from typing import Any
 
 import pytest
 import torch
-from rank_runs import Settings, differences, in_processes, settings_of_20_steps, trained
-
 from forked_ranks import require_loopback
-from onelook.runs.checkpoint import load_checkpoint
+from rank_faults import At, Send
+from rank_runs import Settings, differences, in_processes, settings_of_20_steps, trained
+from stop_at import StopAt
+
 from onelook.errors import StopRequested
 from onelook.recipes.train import train
-from rank_faults import At, Send
-from stop_at import StopAt
+from onelook.runs.checkpoint import load_checkpoint
 
 
 @pytest.fixture

@@ -13,13 +13,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from command_runs import ProcessGroup
+from command_runs import Home
 from option_runs import Options, Trained, covers, fit
 
-from onelook.training.callback import Callback, FitEnd, FitStart, StepEnd
-from onelook.runs.checkpoint import load_checkpoint
 from onelook.errors import DataError, DeviceError, OnelookError, SettingsError
 from onelook.models.detector import create_model
+from onelook.runs.checkpoint import load_checkpoint
+from onelook.training.callback import Callback, FitEnd, FitStart, StepEnd
 
 
 @covers("train", "epochs", "batch_size")
@@ -57,13 +57,13 @@ def test_weights_are_where_the_run_starts(options: Options, plain: Trained, tiny
 
 @covers("train", "weights")
 def test_weights_of_other_classes_give_all_but_the_head(
-    group: ProcessGroup, options: Options, caplog: pytest.LogCaptureFixture
+    home: Home, options: Options, caplog: pytest.LogCaptureFixture
 ) -> None:
-    group.describe("train: images/train\nval: images/val\nnames: [square, disc, star]\n")
+    home.describe("train: images/train\nval: images/val\nnames: [square, disc, star]\n")
     with caplog.at_level("INFO", "onelook"):
-        run = fit(options, data=group.yaml, weights=group.weights, lr0=1e-12)
+        run = fit(options, data=home.yaml, weights=home.weights, lr0=1e-12)
     assert "tensors taken over, the outputs of 2 classes by name" in caplog.text
-    given, trained = load_checkpoint(group.weights).tensors_below("ema/"), run.tensors("model/")
+    given, trained = load_checkpoint(home.weights).tensors_below("ema/"), run.tensors("model/")
     assert torch.allclose(trained["model.4.conv.weight"], given["model.4.conv.weight"], atol=1e-6)
     assert trained["model.6.m.0.weight"].shape[0] == 3 * (5 + 3) and run.result.names == ("square", "disc", "star")
 
@@ -84,14 +84,14 @@ def test_nominal_batch_decides_how_often_weights_move(options: Options, nominal:
 
 
 @covers("train", "rect")
-def test_rect_fits_frames_to_the_images(group: ProcessGroup, options: Options) -> None:
+def test_rect_fits_frames_to_the_images(home: Home, options: Options) -> None:
     import cv2
 
     for split in ("train", "val", "test"):
-        for path in (group.data / "images" / split).iterdir():
+        for path in (home.data / "images" / split).iterdir():
             cv2.imwrite(str(path), cv2.imread(str(path))[:40])
     shapes = {
-        rect: fit(options, data=group.yaml, imgsz=128, rect=rect, mosaic=1).trace.inputs[0] for rect in (False, True)
+        rect: fit(options, data=home.yaml, imgsz=128, rect=rect, mosaic=1).trace.inputs[0] for rect in (False, True)
     }
     assert shapes == {False: (20, 3, 128, 128), True: (20, 3, 64, 128)}
 
@@ -165,12 +165,12 @@ class Hide(Callback):
 
 @covers("train", "cache")
 @pytest.mark.parametrize(("cache", "splits"), [("ram", ("train", "val")), ("val", ("val",))])
-def test_cached_images_are_not_read_again(group: ProcessGroup, options: Options, cache: str, splits: tuple[str, ...]) -> None:
-    hide = Hide(*(group.data / "images" / split for split in splits))
-    run = fit({**options, "data": group.yaml, "cache": cache}, hide)
-    assert run.bits == fit(options, data=group.yaml).bits
+def test_cached_images_are_not_read_again(home: Home, options: Options, cache: str, splits: tuple[str, ...]) -> None:
+    hide = Hide(*(home.data / "images" / split for split in splits))
+    run = fit({**options, "data": home.yaml, "cache": cache}, hide)
+    assert run.bits == fit(options, data=home.yaml).bits
     with pytest.raises(DataError, match="cannot be opened"):
-        fit({**options, "data": group.yaml}, hide)
+        fit({**options, "data": home.yaml}, hide)
 
 
 @covers("train", "cache")
@@ -281,13 +281,13 @@ def test_validation_uses_the_thresholds(options: Options, plain: Trained) -> Non
 
 
 @covers("train", "strict", "allow_unlabelled")
-def test_strict_and_allow_unlabelled_decide_what_data_are_good_enough(group: ProcessGroup, options: Options) -> None:
-    mine = {**options, "data": group.yaml}
-    group.label().write_text("0 .5 .5 .2\n")
+def test_strict_and_allow_unlabelled_decide_what_data_are_good_enough(home: Home, options: Options) -> None:
+    mine = {**options, "data": home.yaml}
+    home.label().write_text("0 .5 .5 .2\n")
     assert fit(mine).result.best.is_file()
     with pytest.raises(DataError, match=r"000\.txt` line 1"):
         fit(mine, strict=True)
-    shutil.rmtree(group.data / "labels" / "train")
+    shutil.rmtree(home.data / "labels" / "train")
     with pytest.raises(DataError, match="have no label file"):
         fit(mine)
     assert fit(mine, allow_unlabelled=True).row["train/box_loss"] == 0

@@ -10,9 +10,9 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
+from colour_detector import write_detector, write_squares
 from option_runs import covers
 
-from colour_detector import write_detector, write_squares
 from onelook.errors import DataError, DeviceError, RunFolderError
 from onelook.recipes.check import check
 

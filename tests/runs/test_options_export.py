@@ -11,11 +11,11 @@ import numpy as np
 import onnx
 import pytest
 import torch
+from colours import NAMES, Bench, checkpoint_of, colour_detector, write_data
 from onnx.numpy_helper import to_array
 from option_runs import covers
 
 import onelook
-from colours import NAMES, Bench, checkpoint_of, colour_detector, write_data
 from onelook.errors import DataError, DeviceError, ModelError, OnelookError, SettingsError
 from onelook.exports.formats import EXPORTERS
 from onelook.exports.onnx import open_onnx

@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 import pytest
-from command_runs import ProcessGroup
+from command_runs import Home
 from option_runs import Options, Trained, covers, fit
 
 from onelook.runs.checkpoint import load_checkpoint
@@ -118,10 +118,10 @@ def test_augmentations_change_what_is_learned_from(options: Options, plain: Trai
 
 
 @covers("train", "mixup", "copy_paste")
-def test_mixup_and_copy_paste_add_objects(group: ProcessGroup, options: Options) -> None:
-    for label in (group.data / "labels" / "train").iterdir():
+def test_mixup_and_copy_paste_add_objects(home: Home, options: Options) -> None:
+    for label in (home.data / "labels" / "train").iterdir():
         label.write_text("0 .1 .1 .3 .1 .3 .3 .1 .3\n")
-    mine = {**options, "data": group.yaml, "mosaic": 1}
+    mine = {**options, "data": home.yaml, "mosaic": 1}
     boxes = {name: fit(mine, **{name: 1}).trace.steps[0].num_boxes for name in ("mosaic", "mixup", "copy_paste")}
     assert boxes["mixup"] > 1.5 * boxes["mosaic"] and boxes["copy_paste"] > 1.5 * boxes["mosaic"], boxes
 

@@ -11,23 +11,23 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from command_runs import ProcessGroup as DataWorld
-from option_runs import Options, Trained, covers, fit
-
 from checkpoint_content import content_of
+from command_runs import Home
+from option_runs import Options, Trained, covers, fit
+from stop_at import StopAt
+
 from onelook.data.augment.keys import Purpose, SampleKey, generator
 from onelook.data.image_weights import ImageWeights
-from onelook.runs.checkpoint import load_checkpoint
-from onelook.processes.process_group import ProcessGroup
-from onelook.training.state import Progress
-from onelook.processes.stop_signal import StopSignal
 from onelook.errors import SettingsError, StopRequested
+from onelook.processes.process_group import ProcessGroup
+from onelook.processes.stop_signal import StopSignal
 from onelook.recipes.loading import training_batches, validation_evaluator
 from onelook.recipes.preparation import prepare
 from onelook.recipes.splits import read_splits, scan_options
 from onelook.recipes.train import train
+from onelook.runs.checkpoint import load_checkpoint
 from onelook.settings.command_line import as_arguments
-from stop_at import StopAt
+from onelook.training.state import Progress
 
 RESUMED_FILES = ("weights/last.safetensors", "weights/best.safetensors", "results.csv")
 
@@ -57,22 +57,22 @@ def test_quad_needs_batches_that_can_be_quartered(options: Options, batch_size: 
     assert caught.value.hint == f"use {fitting}"
 
 
-def rare_class(group: DataWorld) -> None:
+def rare_class(home: Home) -> None:
     """One image with nine labels of class 1, all others with one of class 0."""
-    for number, label in enumerate(sorted((group.data / "labels" / "train").iterdir())):
+    for number, label in enumerate(sorted((home.data / "labels" / "train").iterdir())):
         rows = [f"1 .{1 + i} .5 .1 .1" for i in range(9)] if number == 7 else ["0 .5 .5 .4 .4"]
         label.write_text("\n".join(rows) + "\n")
 
 
 @covers("train", "image_weights")
-def test_image_weights_show_rare_and_badly_detected_classes_more_often(group: DataWorld, options: Options) -> None:
-    rare_class(group)
-    mine = {**options, "data": group.yaml, "batch_size": 10, "epochs": 3, "save_period": 1}
+def test_image_weights_show_rare_and_badly_detected_classes_more_often(home: Home, options: Options) -> None:
+    rare_class(home)
+    mine = {**options, "data": home.yaml, "batch_size": 10, "epochs": 3, "save_period": 1}
     run = fit(mine, image_weights=True)
     assert [step.num_boxes for step in fit(mine, epochs=1).trace.steps] != [
         step.num_boxes for step in run.trace.steps[:2]
     ]
-    splits = read_splits(group.yaml, ("train",), options=scan_options(run.trace.start[0].settings))
+    splits = read_splits(home.yaml, ("train",), options=scan_options(run.trace.start[0].settings))
     index = splits.scans["train"].index
     weights = ImageWeights(index, num_classes=2, seed=0)
     checkpoints = [load_checkpoint(run.result.run_folder / f"weights/epoch{epoch}.safetensors") for epoch in (0, 1)]
@@ -97,10 +97,10 @@ def test_rect_and_image_weights_contradict_each_other(options: Options) -> None:
 
 
 @covers("train", "mosaic9")
-def test_mosaics_of_nine_show_more_objects(group: DataWorld, options: Options) -> None:
-    for label in (group.data / "labels" / "train").iterdir():
+def test_mosaics_of_nine_show_more_objects(home: Home, options: Options) -> None:
+    for label in (home.data / "labels" / "train").iterdir():
         label.write_text("0 .5 .5 .3 .3\n")
-    mine = {**options, "data": group.yaml, "mosaic": 1}
+    mine = {**options, "data": home.yaml, "mosaic": 1}
     four, some, nine = (fit(mine, mosaic9=share).trace.steps[0].num_boxes for share in (0, 0.5, 1))
     assert four < some < nine and nine > 1.3 * four
     assert fit(mine, mosaic=0, mosaic9=1).trace.steps[0].num_boxes == 20, "no mosaics at all"

@@ -11,14 +11,14 @@ from pathlib import Path
 
 import pytest
 import torch
-from command_runs import ProcessGroup
+from command_runs import Home
 from option_runs import Options, Trained, covers, fit
 from torch import Tensor
 
-from onelook.runs.checkpoint import load_checkpoint
 from onelook.errors import ProcessGroupError, SettingsError
 from onelook.recipes.launch import train_on_devices, validate_on_devices
 from onelook.recipes.train import train
+from onelook.runs.checkpoint import load_checkpoint
 
 IN_PARTS = {"batch_size": 20, "micro_batch": 5}  # four shards
 
@@ -96,8 +96,8 @@ def test_a_process_that_hangs_is_ended_and_started_anew_as_often_as_asked(
 
 
 @covers("val", "nproc")
-def test_two_processes_share_a_validation(group: ProcessGroup, capfd: pytest.CaptureFixture[str]) -> None:
-    given = {"weights": group.weights, "data": group.yaml, "imgsz": 64, "workers": 0, "device": "cpu", "noplots": True}
+def test_two_processes_share_a_validation(home: Home, capfd: pytest.CaptureFixture[str]) -> None:
+    given = {"weights": home.weights, "data": home.yaml, "imgsz": 64, "workers": 0, "device": "cpu", "noplots": True}
     assert validate_on_devices({**given, "nproc": 2}) is None
     shown = capfd.readouterr().out
     assert "mAP50-95" in shown and shown.count("everything is in") == 1

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from command_runs import Case, ProcessGroup, refuse, run
+from command_runs import Case, Home, refuse, run
 from option_runs import Options, covers, fit
 
 
@@ -34,15 +34,15 @@ def test_a_resumed_run_is_tracked_by_what_this_command_names_alone(
 @covers("train", "track")
 @pytest.mark.parametrize("words", [("tensorboard,none",), ("none", "tensorboard")])
 def test_a_command_takes_trackers_with_commas_or_spaces(
-    group: ProcessGroup, capsys: pytest.CaptureFixture[str], words: tuple[str, ...]
+    home: Home, capsys: pytest.CaptureFixture[str], words: tuple[str, ...]
 ) -> None:
-    outcome = run(group.train("--track", *words, "--seed", 1), capsys)
+    outcome = run(home.train("--track", *words, "--seed", 1), capsys)
     assert (outcome.code, outcome.err) == (0, "")
     assert len(event_files(Path("runs/train/exp"))) == 1
 
 
-def test_a_misspelt_tracker_is_refused(group: ProcessGroup, capsys: pytest.CaptureFixture[str]) -> None:
-    def words(group: ProcessGroup) -> list[str]:
-        return group.train("--track", "tensorbord")
+def test_a_misspelt_tracker_is_refused(home: Home, capsys: pytest.CaptureFixture[str]) -> None:
+    def words(home: Home) -> list[str]:
+        return home.train("--track", "tensorbord")
 
-    refuse(Case("misspelt", words, 64, ("`track`", "`tensorbord`"), "did you mean `tensorboard`?"), group, capsys)
+    refuse(Case("misspelt", words, 64, ("`track`", "`tensorbord`"), "did you mean `tensorboard`?"), home, capsys)

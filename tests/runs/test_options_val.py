@@ -9,16 +9,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from command_runs import ProcessGroup, texts
+from command_runs import Home, texts
 from option_runs import Options, covers, fit
 from test_options_val_detect import SIDE_PX, inputs_of, look, measure
 
 import onelook
 from onelook.cli.main import main
-from onelook.runs.checkpoint import save_checkpoint
 from onelook.errors import ModelError, SettingsError
 from onelook.geometry.iou import box_iou
 from onelook.models.detector import create_model
+from onelook.runs.checkpoint import save_checkpoint
 from onelook.settings.validate import ValidateSettings
 from onelook.structures.coco_classes import COCO_NAMES
 from onelook.structures.detections import Detections
@@ -36,68 +36,68 @@ def same(one: Detections, other: Detections) -> bool:
 
 
 @covers("detect", "augment")
-def test_augmented_detection_looks_three_times(group: ProcessGroup) -> None:
-    assert inputs_of(look, group, augment=True, imgsz=[96]) == [(4, 3, 96, 96), (4, 3, 96, 96), (4, 3, 64, 64)]
-    usual, augmented = (look(group, augment=augment).frames[0].detections for augment in (False, True))
+def test_augmented_detection_looks_three_times(home: Home) -> None:
+    assert inputs_of(look, home, augment=True, imgsz=[96]) == [(4, 3, 96, 96), (4, 3, 96, 96), (4, 3, 64, 64)]
+    usual, augmented = (look(home, augment=augment).frames[0].detections for augment in (False, True))
     assert not same(usual, augmented)
 
 
 @covers("detect", "weights")
-def test_several_weights_detect_as_one(group: ProcessGroup, other: Path) -> None:
+def test_several_weights_detect_as_one(home: Home, other: Path) -> None:
     found = [
-        look(group, weights=weights, iou_thres=1.0, max_det=100_000).frames[0].detections
-        for weights in (group.weights, [other], [group.weights, str(other)])
+        look(home, weights=weights, iou_thres=1.0, max_det=100_000).frames[0].detections
+        for weights in (home.weights, [other], [home.weights, str(other)])
     ]
     assert len(found[0]) + len(found[1]) == len(found[2]), "nothing is suppressed"
-    assert len(look(group, weights=[group.weights, group.weights], iou_thres=0.99).frames[0].detections) == len(
-        look(group, iou_thres=0.99).frames[0].detections
+    assert len(look(home, weights=[home.weights, home.weights], iou_thres=0.99).frames[0].detections) == len(
+        look(home, iou_thres=0.99).frames[0].detections
     ), "twice the same is once"
 
 
-def test_weights_of_other_classes_are_no_ensemble(group: ProcessGroup, options: Options) -> None:
+def test_weights_of_other_classes_are_no_ensemble(home: Home, options: Options) -> None:
     one = fit(options, single_cls=True).result.best
     with pytest.raises(ModelError, match=r"have 2 classes, `.*best\.safetensors` have 1"):
-        look(group, weights=[group.weights, one])
+        look(home, weights=[home.weights, one])
 
 
-def test_exports_of_any_size_are_augmented_and_those_of_one_size_are_refused(group: ProcessGroup) -> None:
+def test_exports_of_any_size_are_augmented_and_those_of_one_size_are_refused(home: Home) -> None:
     exported = {
-        dynamic: onelook.export(group.weights, format="torchscript", imgsz=64, device="cpu", dynamic=dynamic,
-                                output=group.work / str(dynamic)).exports[0].path
+        dynamic: onelook.export(home.weights, format="torchscript", imgsz=64, device="cpu", dynamic=dynamic,
+                                output=home.work / str(dynamic)).exports[0].path
         for dynamic in (True, False)
     }  # fmt: skip
-    expected = look(group, augment=True).frames[0].detections
-    assert same(look(group, weights=exported[True], augment=True).frames[0].detections, expected)
+    expected = look(home, augment=True).frames[0].detections
+    assert same(look(home, weights=exported[True], augment=True).frames[0].detections, expected)
     with pytest.raises(SettingsError, match="exported for 64 x 64 only"):
-        look(group, weights=exported[False], augment=True)
+        look(home, weights=exported[False], augment=True)
 
 
 @covers("val", "augment")
-def test_augmented_validation_looks_three_times(group: ProcessGroup) -> None:
-    assert inputs_of(measure, group, augment=True) == [(6, 3, 96, 96), (6, 3, 96, 96), (6, 3, 64, 64)]
-    usual, augmented = (measure(group, augment=augment).evaluation.detections for augment in (False, True))
+def test_augmented_validation_looks_three_times(home: Home) -> None:
+    assert inputs_of(measure, home, augment=True) == [(6, 3, 96, 96), (6, 3, 96, 96), (6, 3, 64, 64)]
+    usual, augmented = (measure(home, augment=augment).evaluation.detections for augment in (False, True))
     assert not same(usual[0], augmented[0])
 
 
 @covers("val", "weights")
-def test_several_weights_are_validated_as_one(group: ProcessGroup, other: Path, options: Options) -> None:
+def test_several_weights_are_validated_as_one(home: Home, other: Path, options: Options) -> None:
     free: Options = {"iou_thres": 1.0, "max_det": 100_000}
     one, two, both = (
-        measure(group, weights=weights, **free).evaluation.detections
-        for weights in (group.weights, [other], [group.weights, other])
+        measure(home, weights=weights, **free).evaluation.detections
+        for weights in (home.weights, [other], [home.weights, other])
     )
     assert [len(a) + len(b) for a, b in zip(one, two, strict=True)] == [len(found) for found in both]
     single = fit(options, single_cls=True).result.best
     with pytest.raises(ModelError, match=r"have 2 classes, `.*best\.safetensors` have 1"):
-        measure(group, weights=[group.weights, single])
+        measure(home, weights=[home.weights, single])
 
 
 @pytest.mark.slow
-def test_several_processes_validate_as_one_does(group: ProcessGroup, other: Path) -> None:
+def test_several_processes_validate_as_one_does(home: Home, other: Path) -> None:
     words = ["--augment", "--save-txt", "--save-conf", "--batch-size", 1, "--noplots"]
-    weights = [group.weights, other]
-    alone = measure(group, weights=weights, augment=True, save_txt=True, save_conf=True, batch_size=1)
-    given = ["--weights", *weights, "--data", group.yaml, "--imgsz", 64, "--workers", 0, "--device", "cpu"]
+    weights = [home.weights, other]
+    alone = measure(home, weights=weights, augment=True, save_txt=True, save_conf=True, batch_size=1)
+    given = ["--weights", *weights, "--data", home.yaml, "--imgsz", 64, "--workers", 0, "--device", "cpu"]
     assert main(texts("val", *given, *words, "--nproc", 2, "--name", "shared")) == 0
     shared = Path("runs/val/shared")
     for number in range(6):
@@ -108,19 +108,19 @@ def test_several_processes_validate_as_one_does(group: ProcessGroup, other: Path
 
 
 @covers("val", "half")
-def test_half_needs_a_gpu(group: ProcessGroup) -> None:
+def test_half_needs_a_gpu(home: Home) -> None:
     with pytest.raises(SettingsError, match="`half` needs a GPU, the device is `cpu`\nhint: drop `half`"):
-        measure(group, half=True)
+        measure(home, half=True)
 
 
 @covers("val", "save_txt", "save_conf")
-def test_text_labels_are_the_detections(group: ProcessGroup) -> None:
-    other = group.data / "images" / "val" / "more"
+def test_text_labels_are_the_detections(home: Home) -> None:
+    other = home.data / "images" / "val" / "more"
     other.mkdir()
-    shutil.copy(group.image("val"), other / "000.jpg")
-    assert not (measure(group).run_folder / "labels").exists()
+    shutil.copy(home.image("val"), other / "000.jpg")
+    assert not (measure(home).run_folder / "labels").exists()
     for scores in (False, True):
-        result = measure(group, save_txt=True, save_conf=scores, max_det=5, allow_unlabelled=True)
+        result = measure(home, save_txt=True, save_conf=scores, max_det=5, allow_unlabelled=True)
         written = sorted((result.run_folder / "labels").iterdir())
         assert [path.stem for path in written] == ["000", "000_2", *(f"{number:03}" for number in range(1, 6))]
         assert (written[0].read_text(), 5) == (written[1].read_text(), len(written[0].read_text().splitlines()))
@@ -130,17 +130,15 @@ def test_text_labels_are_the_detections(group: ProcessGroup) -> None:
         assert (class_id, left, right) == pytest.approx((first.class_ids[0], *first.boxes[0, [0, 2]]), abs=1e-3)
         assert score == pytest.approx([first.scores[0]] if scores else [], abs=1e-5) and 0 < y < 1 and height > 0
     with pytest.raises(SettingsError, match="`save_conf` has no effect"):
-        measure(group, save_conf=True)
+        measure(home, save_conf=True)
 
 
 @covers("val", "save_hybrid")
-def test_hybrid_labels_are_the_truth_and_what_is_found_beside_it(
-    group: ProcessGroup, caplog: pytest.LogCaptureFixture
-) -> None:
-    plain = measure(group, iou_thres=0.3)
-    result = measure(group, save_hybrid=True, save_conf=True, iou_thres=0.3)
+def test_hybrid_labels_are_the_truth_and_what_is_found_beside_it(home: Home, caplog: pytest.LogCaptureFixture) -> None:
+    plain = measure(home, iou_thres=0.3)
+    result = measure(home, save_hybrid=True, save_conf=True, iou_thres=0.3)
     assert "the numbers are not those of the model" in caplog.text
-    truth = np.loadtxt(group.label("val"), ndmin=2)
+    truth = np.loadtxt(home.label("val"), ndmin=2)
     rows = np.loadtxt(result.run_folder / "labels" / "000.txt", ndmin=2)
     certain = rows[rows[:, 5] == 1]
     np.testing.assert_allclose(certain[np.lexsort(certain.T[:2])][:, :5], truth[np.lexsort(truth.T[:2])], atol=1e-4)
@@ -152,19 +150,19 @@ def test_hybrid_labels_are_the_truth_and_what_is_found_beside_it(
     assert len(others) and np.where(same_class, overlap, 0).max() <= 0.3 + 1e-4, "labels suppress what is found there"
 
 
-def test_json_of_coco_has_its_own_ids(group: ProcessGroup, tiny_model: Path) -> None:
+def test_json_of_coco_has_its_own_ids(home: Home, tiny_model: Path) -> None:
     names = ", ".join(COCO_NAMES)
-    group.describe(f"path: .\ntrain: images/train\nval: images/val\nnames: [{names}]\n")
-    (group.data / "labels" / "val" / "000.txt").write_text("79 .5 .5 .2 .2\n")
+    home.describe(f"path: .\ntrain: images/train\nval: images/val\nnames: [{names}]\n")
+    (home.data / "labels" / "val" / "000.txt").write_text("79 .5 .5 .2 .2\n")
     for folder, suffix in (("images", "jpg"), ("labels", "txt")):
-        place = group.data / folder / "val"
+        place = home.data / folder / "val"
         (place / f"000.{suffix}").rename(place / f"000000397133.{suffix}")
-    weights = group.work / "coco.safetensors"
+    weights = home.work / "coco.safetensors"
     model = create_model(tiny_model, names=COCO_NAMES)
     tensors = {f"ema/{name}": tensor for name, tensor in model.state_dict().items()}
     document = {"kind": "detector", "names": list(COCO_NAMES), "definition": model.definition}
     save_checkpoint(weights, tensors, document)
-    folder = measure(group, weights=weights, save_json=True, conf_thres=1e-5).run_folder
+    folder = measure(home, weights=weights, save_json=True, conf_thres=1e-5).run_folder
     truth = json.loads((folder / "coco_truth.json").read_text())
     found = json.loads((folder / "coco_predictions.json").read_text())
     image = next(image for image in truth["images"] if image["id"] == 397133)
@@ -175,30 +173,30 @@ def test_json_of_coco_has_its_own_ids(group: ProcessGroup, tiny_model: Path) -> 
     assert max(row["category_id"] for row in found) > 80
 
 
-def test_json_of_other_data_sets_has_numbers_from_0(group: ProcessGroup) -> None:
-    folder = measure(group, save_json=True).run_folder
+def test_json_of_other_data_sets_has_numbers_from_0(home: Home) -> None:
+    folder = measure(home, save_json=True).run_folder
     truth = json.loads((folder / "coco_truth.json").read_text())
     assert [image["id"] for image in truth["images"]] == list(range(6))
     assert truth["categories"] == [{"id": 0, "name": "square"}, {"id": 1, "name": "disc"}]
 
 
 @covers("val", "task")
-def test_speed_measures_each_of_the_weights_at_the_thresholds_of_detection(group: ProcessGroup) -> None:
-    result = measure(group, task="speed", weights=[group.weights, group.weights])
-    assert [(one.weights, one.imgsz) for one in result.measurements] == [(group.weights, 64)] * 2
-    assert inputs_of(measure, group, task="speed") == [(1, 3, 64, 64), (6, 3, 64, 64)], "a first one, and no border"
+def test_speed_measures_each_of_the_weights_at_the_thresholds_of_detection(home: Home) -> None:
+    result = measure(home, task="speed", weights=[home.weights, home.weights])
+    assert [(one.weights, one.imgsz) for one in result.measurements] == [(home.weights, 64)] * 2
+    assert inputs_of(measure, home, task="speed") == [(1, 3, 64, 64), (6, 3, 64, 64)], "a first one, and no border"
     entries = json.loads((result.run_folder / "speed.json").read_text())
     assert [entry["num_images"] for entry in entries] == [6, 6]
     assert all(entry["milliseconds_per_image"]["inference"] > 0 for entry in entries)
-    settings = ValidateSettings(weights=[group.weights], task="speed")
+    settings = ValidateSettings(weights=[home.weights], task="speed")
     assert (settings.conf_thres, settings.iou_thres) == (0.25, 0.45)
-    assert ValidateSettings(weights=[group.weights], task="speed", conf_thres=0.1).conf_thres == 0.1
+    assert ValidateSettings(weights=[home.weights], task="speed", conf_thres=0.1).conf_thres == 0.1
 
 
 @covers("val", "task")
-def test_a_study_goes_through_the_sizes(group: ProcessGroup, other: Path) -> None:
-    weights = [group.weights, other]
-    result = measure(group, task="study", weights=weights, imgsz=384, noplots=False)
+def test_a_study_goes_through_the_sizes(home: Home, other: Path) -> None:
+    weights = [home.weights, other]
+    result = measure(home, task="study", weights=weights, imgsz=384, noplots=False)
     assert [one.imgsz for one in result.measurements] == [256, 384, 256, 384]
     assert {path.name for path in result.run_folder.iterdir()} == {
         "labels.json", "study.png", "study_data_best.txt", "study_data_best_2.txt",
@@ -206,8 +204,8 @@ def test_a_study_goes_through_the_sizes(group: ProcessGroup, other: Path) -> Non
     rows = np.loadtxt(result.run_folder / "study_data_best.txt")
     assert rows.shape == (2, 10) and (rows[:, 4:7] == 0).all() and (rows[:, 7:] > 0).all()
     assert rows[:, 3] == pytest.approx([one.metrics.map50_95 for one in result.measurements[:2]], rel=1e-3)
-    assert rows[1, 3] == pytest.approx(measure(group, imgsz=384).metrics.map50_95, rel=1e-2)
-    assert not (measure(group, task="study", imgsz=256).run_folder / "study.png").exists()
+    assert rows[1, 3] == pytest.approx(measure(home, imgsz=384).metrics.map50_95, rel=1e-2)
+    assert not (measure(home, task="study", imgsz=256).run_folder / "study.png").exists()
     assert ValidateSettings(weights=weights, task="study").sizes == tuple(range(256, 1537, 128))
 
 
@@ -223,27 +221,27 @@ def test_a_study_goes_through_the_sizes(group: ProcessGroup, other: Path) -> Non
     ],
     ids=str,
 )
-def test_series_refuse_what_they_would_ignore(group: ProcessGroup, changes: Options, words: str) -> None:
+def test_series_refuse_what_they_would_ignore(home: Home, changes: Options, words: str) -> None:
     with pytest.raises(SettingsError, match=words):
-        measure(group, **changes)
+        measure(home, **changes)
 
 
 @covers("val", "verbose")
 def test_many_classes_are_shown_on_demand(
-    group: ProcessGroup, tiny_model: Path, options: Options, capsys: pytest.CaptureFixture[str]
+    home: Home, tiny_model: Path, options: Options, capsys: pytest.CaptureFixture[str]
 ) -> None:
     names = [f"kind{number}" for number in range(50)]
-    group.describe(f"path: .\ntrain: images/train\nval: images/val\nnames: [{', '.join(names)}]\n")
-    weights = fit(options, data=group.yaml).result.best
+    home.describe(f"path: .\ntrain: images/train\nval: images/val\nnames: [{', '.join(names)}]\n")
+    weights = fit(options, data=home.yaml).result.best
     for words, shown in (([], False), (["--verbose"], True)):
-        assert main(group.val("--weights", weights, *words)) == 0
+        assert main(home.val("--weights", weights, *words)) == 0
         out = capsys.readouterr().out
         assert ("kind1 " in out) is shown and ("`--verbose` shows the 2 classes" in out) is not shown
 
 
 @pytest.mark.gpu
 @pytest.mark.parametrize("changes", [{}, {"augment": True}, {"task": "speed"}], ids=str)
-def test_validation_in_16_bits_is_close_to_that_in_32(group: ProcessGroup, changes: Options) -> None:
-    exact, rough = (measure(group, device="0", half=half, **changes) for half in (False, True))
+def test_validation_in_16_bits_is_close_to_that_in_32(home: Home, changes: Options) -> None:
+    exact, rough = (measure(home, device="0", half=half, **changes) for half in (False, True))
     assert rough.metrics.map50_95 == pytest.approx(exact.metrics.map50_95, abs=0.05)
     assert rough.evaluation.milliseconds["inference"] > 0

@@ -6,13 +6,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from command_runs import ProcessGroup, run
+from command_runs import Home, run
 from option_runs import Options, covers, fit
+from wandb_store import forget_wandb, offline_wandb, read_stores
 
 from onelook.callbacks.trackers.registry import trackers_for
 from onelook.settings.build import build_settings
 from onelook.settings.train import TrainSettings
-from wandb_store import forget_wandb, offline_wandb, read_stores
 
 
 @pytest.fixture(autouse=True)
@@ -42,8 +42,8 @@ def test_boxes_come_at_the_interval_and_at_the_end(options: Options, interval: i
     assert store.boxed_epochs() == epochs
 
 
-def test_a_command_sends_the_whole_data_set_unless_told_what(group: ProcessGroup, capsys: pytest.CaptureFixture[str]) -> None:
-    outcome = run(group.train("--track", "wandb", "--upload_dataset", "--bbox_interval", 0), capsys)
+def test_a_command_sends_the_whole_data_set_unless_told_what(home: Home, capsys: pytest.CaptureFixture[str]) -> None:
+    outcome = run(home.train("--track", "wandb", "--upload_dataset", "--bbox_interval", 0), capsys)
     assert (outcome.code, outcome.err) == (0, "")
     (store,) = read_stores(Path("runs/train/exp"))
     assert store.run.project == "onelook" and store.run.entity == ""

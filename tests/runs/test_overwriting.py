@@ -7,29 +7,29 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from command_runs import ProcessGroup, run, state_of, texts
+from command_runs import Home, run, state_of, texts
 
 from onelook.errors import SettingsError
 from onelook.files.overwriting import refuse_inputs_inside, refuse_to_replace
 
 
-def into_data(group: ProcessGroup) -> list[object]:
-    return ["--project", group.data.parent, "--name", group.data.name, "--exist-ok"]
+def into_data(home: Home) -> list[object]:
+    return ["--project", home.data.parent, "--name", home.data.name, "--exist-ok"]
 
 
-def beside_weights(group: ProcessGroup) -> list[object]:
+def beside_weights(home: Home) -> list[object]:
     """A run folder that holds the weights which are read."""
-    folder = group.work / "runs" / "old" / "weights"
+    folder = home.work / "runs" / "old" / "weights"
     folder.mkdir(parents=True)
-    shutil.copy(group.weights, folder / "last.safetensors")
+    shutil.copy(home.weights, folder / "last.safetensors")
     return ["--weights", folder / "last.safetensors", "--project", "runs", "--name", "old", "--exist-ok"]
 
 
-def run_folder(group: ProcessGroup) -> Path:
-    return group.weights.parents[1]
+def run_folder(home: Home) -> Path:
+    return home.weights.parents[1]
 
 
-CASES: dict[str, Callable[[ProcessGroup], list[str]]] = {
+CASES: dict[str, Callable[[Home], list[str]]] = {
     "train beside its weights": lambda w: w.train("--cfg", "", *beside_weights(w)),
     "train into its dataset": lambda w: w.train(*into_data(w)),
     "val into its dataset": lambda w: w.val("--save-txt", *into_data(w)),
@@ -42,7 +42,8 @@ CASES: dict[str, Callable[[ProcessGroup], list[str]]] = {
         "--data", shutil.copy(w.yaml, w.work / "a.onnx.report.json"),
     ),
     "convert over its weights": lambda w: texts(
-        "convert", shutil.copy(w.weights, w.work / "a.safetensors"), "--out", w.work / "a.safetensors", "--half", "--exist-ok",
+        "convert", shutil.copy(w.weights, w.work / "a.safetensors"),
+        "--out", w.work / "a.safetensors", "--half", "--exist-ok",
     ),
     "anchors over an image": lambda w: texts("anchors", w.yaml, "--output", w.image()),
     "report over the results": lambda w: texts(
@@ -55,13 +56,18 @@ CASES: dict[str, Callable[[ProcessGroup], list[str]]] = {
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_a_command_leaves_what_it_reads(name: str, group: ProcessGroup, capsys: pytest.CaptureFixture[str]) -> None:
-    words = CASES[name](group)
-    before = state_of(group.data), state_of(group.work)
+def test_a_command_leaves_what_it_reads(name: str, home: Home, capsys: pytest.CaptureFixture[str]) -> None:
+    words = CASES[name](home)
+    before = state_of(home.data), state_of(home.work)
     outcome = run(words, capsys)
     assert outcome.code != 0 and "error: " in outcome.err
-    after = state_of(group.data), state_of(group.work)
-    lost = [path for old, new in zip(before, after, strict=True) for path in old if new.get(path, (0, 0, b""))[2] != old[path][2]]
+    after = state_of(home.data), state_of(home.work)
+    lost = [
+        path
+        for old, new in zip(before, after, strict=True)
+        for path in old
+        if new.get(path, (0, 0, b""))[2] != old[path][2]
+    ]
     assert not lost, outcome.err
 
 

@@ -8,19 +8,19 @@ import time
 from pathlib import Path
 
 import pytest
-from command_runs import ProcessGroup, run
+from browser import Browser
+from command_runs import Home, run
+from hostile_names import HOSTILE_NAMES
 from option_runs import Options, Trained, covers, fit
 
 import onelook
-from browser import Browser
-from hostile_names import HOSTILE_NAMES
-from onelook.reports import report as report_module
 from onelook.cli.main import main
-from onelook.training.callback import Callback, EpochEnd
-from onelook.runs.run_dir import RunDir
 from onelook.errors import RunFolderError, SettingsError
 from onelook.recipes.report import report_finished_run
 from onelook.recipes.train import train
+from onelook.reports import report as report_module
+from onelook.runs.run_dir import RunDir
+from onelook.training.callback import Callback, EpochEnd
 
 IMAGES = {"noplots": False, "epochs": 2}
 
@@ -136,7 +136,7 @@ def test_a_usual_report_takes_less_than_a_second(plain: Trained) -> None:
 
 
 @covers("report", "runs")
-def test_runs_are_compared(options: Options, plain: Trained, group: ProcessGroup, capsys: pytest.CaptureFixture[str]) -> None:
+def test_runs_are_compared(options: Options, plain: Trained, home: Home, capsys: pytest.CaptureFixture[str]) -> None:
     other = fit(options, seed=5, lr0=0.02, optimizer="SGD").result.run_folder
     outcome = run(["report", str(plain.result.run_folder), str(other)], capsys)
     page = plain.result.run_folder / "comparison.html"
@@ -155,7 +155,7 @@ def test_runs_are_compared(options: Options, plain: Trained, group: ProcessGroup
     ],
 )
 def test_wrong_commands_are_told(
-    group: ProcessGroup, capsys: pytest.CaptureFixture[str], words: list[str], code: int, says: str
+    home: Home, capsys: pytest.CaptureFixture[str], words: list[str], code: int, says: str
 ) -> None:
     outcome = run(words, capsys)
     assert outcome.code == code and says in outcome.err

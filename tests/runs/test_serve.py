@@ -13,9 +13,9 @@ from urllib.parse import urlsplit
 import cv2
 import numpy as np
 import pytest
+from http_asking import Reply, ask, form, found_by_library, png
 from option_runs import Options, covers
 
-from http_asking import Reply, ask, form, found_by_library, png
 from onelook.errors import SettingsError
 from onelook.recipes.export import export
 from onelook.recipes.serve import Service, serving

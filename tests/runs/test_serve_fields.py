@@ -16,9 +16,9 @@ from urllib.parse import urlsplit
 import cv2
 import numpy as np
 import pytest
+from http_asking import Reply, ask, form, found_by_library, png
 from option_runs import Options, covers
 
-from http_asking import Reply, ask, form, found_by_library, png
 from onelook.recipes.serve import Service, serve, serving
 
 FILE = '; name="file"; filename="a.jpg"'
@@ -49,7 +49,8 @@ def detect(service: Service, data: bytes, query: str = "", **headers: str) -> Re
     [
         ("iou_thres=0.1", {"iou_thres": 0.1}), ("max_det=3", {"max_det": 3}), ("classes=1", {"classes": (1,)}),
         ("classes=disc", {"classes": (1,)}), ("classes=0&classes=1", {}), ("classes=0,disc", {}),
-        ("imgsz=64", {"imgsz": 64}), ("imgsz=64,96", {"imgsz": (64, 96)}), ("iou_thres=0.2&max_det=5", {"iou_thres": 0.2, "max_det": 5}),
+        ("imgsz=64", {"imgsz": 64}), ("imgsz=64,96", {"imgsz": (64, 96)}),
+        ("iou_thres=0.2&max_det=5", {"iou_thres": 0.2, "max_det": 5}),
     ],
 )  # fmt: skip
 def test_known_fields_act_in_query_and_form(
@@ -117,7 +118,7 @@ def test_an_upload_that_is_too_long_is_cut(service: Service) -> None:
     chunk = b"100000\r\n" + bytes(1 << 20) + b"\r\n"
     with socket.create_connection((str(place.hostname), int(place.port or 0)), timeout=20) as line:
         line.sendall(b"POST /detect HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n")
-        with pytest.raises(OSError):  # noqa: PT011 - reset or broken pipe, as the system likes
+        with pytest.raises(OSError):
             for _ in range(200):
                 line.sendall(chunk)
 

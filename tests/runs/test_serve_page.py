@@ -8,11 +8,11 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-
 from browser import Browser, Tab
 from http_asking import ask
-from onelook.runs.checkpoint import load_checkpoint, save_checkpoint
+
 from onelook.recipes.serve import Service, serving
+from onelook.runs.checkpoint import load_checkpoint, save_checkpoint
 
 HOSTILE = "<img src=x onerror=document.title='broken'>"
 

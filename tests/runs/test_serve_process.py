@@ -18,8 +18,8 @@ from urllib.parse import urlsplit
 import numpy as np
 import pytest
 from command_runs import texts
-
 from http_asking import Reply, ask, found_by_library, png
+
 from onelook.cli.main import main
 from onelook.recipes.serve import serve
 
@@ -60,9 +60,7 @@ def command(tiny_weights: Path) -> Iterator[Command]:
         yield Command(process, found[0])
         process.send_signal(signal.SIGTERM)
         assert process.wait(20) == 0
-        assert re.search(
-            r"^stopped: \d+ images answered, \d+ refused, 0 failed$", process.stdout.read(), re.MULTILINE
-        )
+        assert re.search(r"^stopped: \d+ images answered, \d+ refused, 0 failed$", process.stdout.read(), re.MULTILINE)
     finally:
         process.kill()
         process.wait()

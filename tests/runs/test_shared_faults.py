@@ -12,7 +12,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from forked_ranks import Faults, Ranks, require_loopback, run_command, start_ranks
 from option_runs import NO_AUGMENTATION
+from rank_faults import At, Delete, Send, get_stuck, run_out_of_memory, run_out_of_memory_on_the_cpu
 from rank_runs import (
     differences,
     in_processes,
@@ -25,13 +27,11 @@ from rank_runs import (
 )
 
 import onelook
-from forked_ranks import Faults, Ranks, require_loopback, run_command, start_ranks
 from onelook.data.sampler import EpochOrder
 from onelook.processes.stop_signal import REPEAT_SECONDS
 from onelook.recipes import agreement
 from onelook.recipes.train import train
 from onelook.settings.command_line import as_arguments
-from rank_faults import At, Delete, Send, get_stuck, run_out_of_memory, run_out_of_memory_on_the_cpu
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="processes are looked at through /proc")
 Options = dict[str, Any]

@@ -18,20 +18,20 @@ from types import FrameType
 import cv2
 import numpy as np
 import pytest
-from command_runs import ProcessGroup, run, texts
+from checkpoint_content import content_of
+from command_runs import Home, run, texts
 from rank_runs import status
 from torch import Tensor, nn
 from torch.nn.modules.module import register_module_forward_pre_hook
 
-from checkpoint_content import content_of
-from onelook.training.callback import Callback, FitEnd
+from onelook.errors import StopRequested
+from onelook.models.detector import DetectionModel
+from onelook.processes.stop_signal import REPEAT_SECONDS, SIGNALS
+from onelook.recipes.train import train
 from onelook.runs.checkpoint import load_checkpoint
 from onelook.runs.own_checkpoints import load_newest
 from onelook.runs.run_dir import RunDir
-from onelook.processes.stop_signal import REPEAT_SECONDS, SIGNALS
-from onelook.errors import StopRequested
-from onelook.models.detector import DetectionModel
-from onelook.recipes.train import train
+from onelook.training.callback import Callback, FitEnd
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="processes are looked at through /proc")
 
@@ -117,7 +117,7 @@ def wait(seconds: float) -> None:
         os.sched_yield()
 
 
-def members(group: int) -> list[int]:
+def members(session: int) -> list[int]:
     """Living processes of a session."""
     found = []
     for path in Path("/proc").glob("[0-9]*/stat"):
@@ -125,7 +125,7 @@ def members(group: int) -> list[int]:
             state, *numbers = path.read_text().rsplit(")", 1)[1].split()[:4]
         except OSError:
             continue  # it has ended meanwhile
-        if int(numbers[2]) == group and state != "Z":
+        if int(numbers[2]) == session and state != "Z":
             found.append(int(path.parent.name))
     return found
 
@@ -157,28 +157,28 @@ def signal_at_forward(number: signal.Signals, count: int) -> Iterator[list[int]]
         handle.remove()
 
 
-def training(group: ProcessGroup, name: str, until: str, **where: object) -> tuple[Command, Path]:
+def training(home: Home, name: str, until: str, **where: object) -> tuple[Command, Path]:
     """A command that stands still somewhere, and the file that is there when it does."""
-    mark = group.work / f"{name}.mark"
-    words = group.train("--epochs", 3, "--callbacks", group.file("hold.py", HOLD), "--name", name, "--workers", 1)
+    mark = home.work / f"{name}.mark"
+    words = home.train("--epochs", 3, "--callbacks", home.file("hold.py", HOLD), "--name", name, "--workers", 1)
     return start(words, HOLD_MARK=mark, HOLD_FOR=until, **where), mark
 
 
-def check_resume(group: ProcessGroup, name: str, least: int, most: int) -> None:
+def check_resume(home: Home, name: str, least: int, most: int) -> None:
     """A stopped run has done so many steps, and is finished as if nothing had been."""
     folder = Path("runs/train", name)
     assert least <= load_newest(RunDir(folder)).document["progress"]["step"] <= most
     train({"resume": str(folder), "workers": 0})
-    whole = train({**SHORT, "data": group.yaml, "cfg": group.model, "epochs": 3})
+    whole = train({**SHORT, "data": home.yaml, "cfg": home.model, "epochs": 3})
     assert learned(folder) == learned(whole.run_folder)
 
 
-def test_real_processes_obey(group: ProcessGroup) -> None:
+def test_real_processes_obey(home: Home) -> None:
     """Two at once, as importing torch takes seconds: an early signal, and one in training."""
-    early = start(group.train("--name", "early"))
+    early = start(home.train("--name", "early"))
     early.wait_until_it_listens()
     early.process.terminate()
-    one, mark = training(group, "one", "a signal", HOLD_STEP=4)
+    one, mark = training(home, "one", "a signal", HOLD_STEP=4)
     code, _, err = early.end()
     assert (code, err) == (STOPPED, "stopped on request of SIGTERM\n")
     assert not Path("runs/train/early").exists()
@@ -189,13 +189,13 @@ def test_real_processes_obey(group: ProcessGroup) -> None:
     code, _, err = one.end()
     assert code == STOPPED and "stopped on request of SIGUSR1" in err
     assert status(Path("runs/train/one")) == ("stopped", STOPPED)
-    check_resume(group, "one", 4, 4)
+    check_resume(home, "one", 4, 4)
 
 
 @pytest.mark.slow
-def test_real_processes_obey_a_second_signal_and_one_after_training(group: ProcessGroup) -> None:
-    two, two_mark = training(group, "two", "ever", HOLD_STEP=8)
-    late, late_mark = training(group, "late", "a signal", HOLD_EPOCH=3)
+def test_real_processes_obey_a_second_signal_and_one_after_training(home: Home) -> None:
+    two, two_mark = training(home, "two", "ever", HOLD_STEP=8)
+    late, late_mark = training(home, "late", "a signal", HOLD_EPOCH=3)
     two.wait_until(two_mark.exists)
     two.process.send_signal(signal.SIGINT)
     wait(REPEAT_SECONDS + 0.1)
@@ -207,14 +207,14 @@ def test_real_processes_obey_a_second_signal_and_one_after_training(group: Proce
     assert late.end()[0] == STOPPED
     assert status(Path("runs/train/two"))[0] == "running"
     assert status(Path("runs/train/late")) == ("stopped", STOPPED)
-    check_resume(group, "two", 3, 7)
-    check_resume(group, "late", 9, 9)
+    check_resume(home, "two", 3, 7)
+    check_resume(home, "late", 9, 9)
 
 
 @pytest.mark.parametrize("forward", [7, 8, 9])
-def test_a_run_stopped_in_validation_or_at_its_very_end_is_finished_by_resume(group: ProcessGroup, forward: int) -> None:
+def test_a_run_stopped_in_validation_or_at_its_very_end_is_finished_by_resume(home: Home, forward: int) -> None:
     """Two epochs of three batches, each with one batch of validation (4 and 8), and the final measurement (9)."""
-    given = {**SHORT, "data": group.yaml, "cfg": group.model, "epochs": 2}
+    given = {**SHORT, "data": home.yaml, "cfg": home.model, "epochs": 2}
     whole = train(given)
     end = Ends()
     with signal_at_forward(signal.SIGTERM, forward) as seen, pytest.raises(StopRequested):
@@ -229,12 +229,12 @@ def test_a_run_stopped_in_validation_or_at_its_very_end_is_finished_by_resume(gr
 
 
 @pytest.mark.parametrize("cache", ["ram", "disk"])
-def test_a_run_stopped_while_its_cache_is_filled_can_be_resumed(group: ProcessGroup, cache: str) -> None:
+def test_a_run_stopped_while_its_cache_is_filled_can_be_resumed(home: Home, cache: str) -> None:
     def interrupt(frame: FrameType, event: str, argument: object) -> None:
         if event == "call" and frame.f_code.co_name == f"{cache}_cache":
             signal.raise_signal(signal.SIGTERM)
 
-    given = {**SHORT, "data": group.yaml, "cfg": group.model, "epochs": 1}
+    given = {**SHORT, "data": home.yaml, "cfg": home.model, "epochs": 1}
     whole = train(given)
     sys.setprofile(interrupt)
     try:
@@ -248,15 +248,15 @@ def test_a_run_stopped_while_its_cache_is_filled_can_be_resumed(group: ProcessGr
     assert learned(folder) == learned(whole.run_folder)
 
 
-def test_val_obeys_and_leaves_nothing_half_written(group: ProcessGroup, capsys: pytest.CaptureFixture[str]) -> None:
+def test_val_obeys_and_leaves_nothing_half_written(home: Home, capsys: pytest.CaptureFixture[str]) -> None:
     with signal_at_forward(signal.SIGUSR1, 2) as seen:
-        outcome = run(group.val("--task", "train", "--batch-size", 4), capsys)
+        outcome = run(home.val("--task", "train", "--batch-size", 4), capsys)
     assert outcome.code == STOPPED and outcome.err == "stopped on request of SIGUSR1\n"
     assert len(seen) == 2 and not list(Path("runs").rglob("*.json"))
 
 
 @pytest.mark.parametrize("command", ["train", "val", "check", "anchors"])
-def test_reading_data_obeys(group: ProcessGroup, command: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_reading_data_obeys(home: Home, command: str, capsys: pytest.CaptureFixture[str]) -> None:
     """The signal comes when the library tells of its first split, or of what is amiss in it."""
 
     class Interrupt(logging.Handler):
@@ -264,8 +264,8 @@ def test_reading_data_obeys(group: ProcessGroup, command: str, capsys: pytest.Ca
             if "train: 20 images" in record.getMessage():
                 signal.raise_signal(signal.SIGTERM)
 
-    words = {"train": group.train(), "val": group.val("--task", "train"), "check": texts("check", group.yaml),
-             "anchors": texts("anchors", group.yaml, "--cfg", group.model)}[command]  # fmt: skip
+    words = {"train": home.train(), "val": home.val("--task", "train"), "check": texts("check", home.yaml),
+             "anchors": texts("anchors", home.yaml, "--cfg", home.model)}[command]  # fmt: skip
     handler = Interrupt()
     logging.getLogger("onelook").addHandler(handler)
     try:
@@ -276,14 +276,14 @@ def test_reading_data_obeys(group: ProcessGroup, command: str, capsys: pytest.Ca
     assert not list(Path("runs").rglob("*.json")) and not list(Path().rglob("*.safetensors"))
 
 
-def test_detect_leaves_a_video_that_plays(group: ProcessGroup, capsys: pytest.CaptureFixture[str]) -> None:
+def test_detect_leaves_a_video_that_plays(home: Home, capsys: pytest.CaptureFixture[str]) -> None:
     frames = [np.full((64, 96, 3), 40 + number, np.uint8) for number in range(40)]
     writer = cv2.VideoWriter("hive.mp4", cv2.CAP_FFMPEG, cv2.VideoWriter_fourcc(*"mp4v"), 10, (96, 64))
     for frame in frames:
         writer.write(frame)
     writer.release()
     with signal_at_forward(signal.SIGINT, 3):
-        outcome = run(group.detect("--source", "hive.mp4", "--batch-size", 4, "--save-csv"), capsys)
+        outcome = run(home.detect("--source", "hive.mp4", "--batch-size", 4, "--save-csv"), capsys)
     assert outcome.code == STOPPED and outcome.err == "stopped on request of SIGINT\n"
     folder = Path("runs/detect/exp")
     assert {path.name for path in folder.iterdir()} == {"hive.mp4", "predictions.csv"}
@@ -294,24 +294,24 @@ def test_detect_leaves_a_video_that_plays(group: ProcessGroup, capsys: pytest.Ca
     assert count == 12, "three batches of four, all of them drawn"
 
 
-def any_command(group: ProcessGroup, kind: str) -> tuple[list[str], Path]:
+def any_command(home: Home, kind: str) -> tuple[list[str], Path]:
     """A command line that does everything its command can do, and the run folder that it makes."""
     if kind == "train":
         options = ["--epochs", 25, "--workers", 1, "--noplots", "no", "--cache", "ram", "--name", "any"]
-        return group.train(*options), Path("runs/train/any")
+        return home.train(*options), Path("runs/train/any")
     if kind == "val":
-        return group.val("--task", "train", "--batch-size", 1, "--noplots", "no", "--name", "any"), Path("runs/val/any")
-    source = group.data / "images" / "train"
-    return group.detect("--source", source, "--batch-size", 1, "--name", "any"), Path("runs/detect/any")
+        return home.val("--task", "train", "--batch-size", 1, "--noplots", "no", "--name", "any"), Path("runs/val/any")
+    source = home.data / "images" / "train"
+    return home.detect("--source", source, "--batch-size", 1, "--name", "any"), Path("runs/detect/any")
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", range(20))
-def test_any_command_obeys_at_any_moment(group: ProcessGroup, seed: int) -> None:
+def test_any_command_obeys_at_any_moment(home: Home, seed: int) -> None:
     """A signal at a random moment, to the command or to its group; then `--resume` comes to the same end."""
     rng = np.random.default_rng(seed)
     kind = ("train", "train", "train", "val", "detect")[seed % 5]
-    words, folder = any_command(group, kind)
+    words, folder = any_command(home, kind)
     undisturbed = start(words)
     undisturbed.wait_until_it_listens()
     marks = [time.monotonic()]

@@ -9,9 +9,9 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
+from colour_detector import write_squares
 from option_runs import covers
 
-from colour_detector import write_squares
 from onelook.cli.main import main
 from onelook.data.dataset_spec import load_dataset_spec
 from onelook.data.scan.index import scan_split

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from command_runs import ProcessGroup, run
+from command_runs import Home, run
 from option_runs import Trace
 
 import onelook
@@ -22,18 +22,18 @@ def sides_in(trace: Trace) -> set[int]:
     return {max(shape[2:]) for shape in trace.inputs}
 
 
-def test_detect_and_load_look_at_the_size_of_training(group: ProcessGroup) -> None:
+def test_detect_and_load_look_at_the_size_of_training(home: Home) -> None:
     trace = Trace()
     with trace.watching():
-        onelook.detect(group.weights, group.image("test"), nosave=True, **CPU)
-        detector = onelook.load(group.weights, **CPU)
-        detector(group.image("test"))
+        onelook.detect(home.weights, home.image("test"), nosave=True, **CPU)
+        detector = onelook.load(home.weights, **CPU)
+        detector(home.image("test"))
     assert sides_in(trace) == {64} and detector.settings.frame_hw == (64, 64)
-    assert onelook.load(group.weights, imgsz=96, **CPU).settings.frame_hw == (96, 96)
+    assert onelook.load(home.weights, imgsz=96, **CPU).settings.frame_hw == (96, 96)
 
 
-def test_val_measures_at_the_size_of_training(group: ProcessGroup, capsys: pytest.CaptureFixture[str]) -> None:
-    words = ["val", "--data", str(group.yaml), "--weights", str(group.weights), "--workers", "0", "--device", "cpu"]
+def test_val_measures_at_the_size_of_training(home: Home, capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["val", "--data", str(home.yaml), "--weights", str(home.weights), "--workers", "0", "--device", "cpu"]
     tables = []
     for more in ([], ["--imgsz", "64"], ["--imgsz", "128"]):
         trace = Trace()
@@ -43,41 +43,41 @@ def test_val_measures_at_the_size_of_training(group: ProcessGroup, capsys: pytes
     assert tables[0] == tables[1] != tables[2]
 
 
-def test_the_service_looks_at_the_size_of_training(group: ProcessGroup) -> None:
-    with serving({"weights": group.weights, "port": 0, **CPU}) as service:
+def test_the_service_looks_at_the_size_of_training(home: Home) -> None:
+    with serving({"weights": home.weights, "port": 0, **CPU}) as service:
         assert service.model.imgsz == (64, 64)
 
 
 @pytest.mark.parametrize("dynamic", [False, True])
-def test_exports_and_what_runs_them_have_the_size_of_training(group: ProcessGroup, dynamic: bool) -> None:
-    weights = Path(shutil.copy(group.weights, group.work / "best.safetensors"))
+def test_exports_and_what_runs_them_have_the_size_of_training(home: Home, dynamic: bool) -> None:
+    weights = Path(shutil.copy(home.weights, home.work / "best.safetensors"))
     (made,) = onelook.export(weights, format="torchscript", dynamic=dynamic, **CPU).exports
     assert onelook.load(made.path, **CPU).settings.frame_hw == (64, 64)
-    result = onelook.validate(made.path, group.yaml, noplots=True, workers=0, **CPU)
-    expected = onelook.validate(made.path, group.yaml, imgsz=64, noplots=True, workers=0, **CPU)
+    result = onelook.validate(made.path, home.yaml, noplots=True, workers=0, **CPU)
+    expected = onelook.validate(made.path, home.yaml, imgsz=64, noplots=True, workers=0, **CPU)
     assert result.metrics.map50_95 == expected.metrics.map50_95
 
 
-def test_an_export_for_another_size_is_used_at_that_size(group: ProcessGroup) -> None:
-    weights = Path(shutil.copy(group.weights, group.work / "best.safetensors"))
+def test_an_export_for_another_size_is_used_at_that_size(home: Home) -> None:
+    weights = Path(shutil.copy(home.weights, home.work / "best.safetensors"))
     (made,) = onelook.export(weights, format="torchscript", imgsz=[32, 96], **CPU).exports
     assert onelook.load(made.path, **CPU).settings.frame_hw == (32, 96)
 
 
-def test_benchmark_and_check_take_the_size_of_training(group: ProcessGroup) -> None:
-    weights = Path(shutil.copy(group.weights, group.work / "best.safetensors"))
+def test_benchmark_and_check_take_the_size_of_training(home: Home) -> None:
+    weights = Path(shutil.copy(home.weights, home.work / "best.safetensors"))
     result = onelook.benchmark(weights, format="onnx", rounds=1, **CPU)
     assert open_onnx(result.run_folder / "best.onnx", torch.device("cpu")).frame_hw == (64, 64)
     trace = Trace()
     with trace.watching():
-        checked = onelook.check(group.yaml, weights=group.weights, **CPU)
+        checked = onelook.check(home.yaml, weights=home.weights, **CPU)
     assert sides_in(trace) == {64} and checked.diagnosis.imgsz == 64
-    assert onelook.check(group.yaml).diagnosis.imgsz == 640
+    assert onelook.check(home.yaml).diagnosis.imgsz == 640
 
 
-def test_files_made_of_a_checkpoint_keep_the_size(group: ProcessGroup) -> None:
-    weights = Path(shutil.copy(group.weights, group.work / "best.safetensors"))
+def test_files_made_of_a_checkpoint_keep_the_size(home: Home) -> None:
+    weights = Path(shutil.copy(home.weights, home.work / "best.safetensors"))
     apart = onelook.convert(weights, ema_only=True).path
-    result = onelook.detect(weights, group.image("test"), update=True, nosave=True, **CPU)
+    result = onelook.detect(weights, home.image("test"), update=True, nosave=True, **CPU)
     for path in (apart, *result.inference_files):
         assert onelook.load(path, **CPU).settings.frame_hw == (64, 64)

@@ -8,60 +8,60 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from command_runs import Case, ProcessGroup, refuse, run, state_of, texts
+from command_runs import Case, Home, refuse, run, state_of, texts
 
 SPLITS = "train: images/train\nval: images/val\n"
 
 
-def described(content: str, *words: object) -> Callable[[ProcessGroup], list[str]]:
+def described(content: str, *words: object) -> Callable[[Home], list[str]]:
     """Training on the dataset with another YAML."""
 
-    def arrange(group: ProcessGroup) -> list[str]:
-        group.describe(content)
-        return group.train(*words)
+    def arrange(home: Home) -> list[str]:
+        home.describe(content)
+        return home.train(*words)
 
     return arrange
 
 
 def changed(
-    change: Callable[[ProcessGroup], object], command: Callable[..., list[str]] = ProcessGroup.train
-) -> Callable[[ProcessGroup], list[str]]:
+    change: Callable[[Home], object], command: Callable[..., list[str]] = Home.train
+) -> Callable[[Home], list[str]]:
     """A command on the dataset after a change."""
 
-    def arrange(group: ProcessGroup) -> list[str]:
-        change(group)
-        return command(group)
+    def arrange(home: Home) -> list[str]:
+        change(home)
+        return command(home)
 
     return arrange
 
 
-def check(group: ProcessGroup, *words: object) -> list[str]:
-    return texts("check", group.yaml, *words)
+def check(home: Home, *words: object) -> list[str]:
+    return texts("check", home.yaml, *words)
 
 
-def empty_train(group: ProcessGroup) -> None:
-    for image in (group.data / "images" / "train").iterdir():
+def empty_train(home: Home) -> None:
+    for image in (home.data / "images" / "train").iterdir():
         image.rename(image.with_suffix(".jpg.bak"))
 
 
-def no_labels(group: ProcessGroup) -> None:
-    for label in (group.data / "labels" / "train").iterdir():
+def no_labels(home: Home) -> None:
+    for label in (home.data / "labels" / "train").iterdir():
         label.unlink()
 
 
-def few_labels(group: ProcessGroup) -> None:
+def few_labels(home: Home) -> None:
     for number in range(11):
-        group.label(number=number).unlink()
+        home.label(number=number).unlink()
 
 
-def all_broken(group: ProcessGroup) -> None:
-    for image in (group.data / "images" / "train").iterdir():
+def all_broken(home: Home) -> None:
+    for image in (home.data / "images" / "train").iterdir():
         image.write_bytes(image.read_bytes()[:500])
 
 
-def wrong_classes(group: ProcessGroup) -> None:
-    group.label(number=3).write_text("0 0.5 0.5 0.2 0.2\n\n2 0.5 0.5 0.1 0.1\n")
-    group.label(number=7).write_text("17 0.5 0.5 0.2 0.2\n")
+def wrong_classes(home: Home) -> None:
+    home.label(number=3).write_text("0 0.5 0.5 0.2 0.2\n\n2 0.5 0.5 0.1 0.1\n")
+    home.label(number=7).write_text("17 0.5 0.5 0.2 0.2\n")
 
 
 DATA_SETS = [
@@ -204,7 +204,7 @@ DATA_SETS = [
     ),
     Case(
         "wrong classes in val",
-        changed(lambda w: w.label("val").write_text("5 0.5 0.5 0.1 0.1\n"), ProcessGroup.val),
+        changed(lambda w: w.label("val").write_text("5 0.5 0.5 0.1 0.1\n"), Home.val),
         65,
         ("split `val`: class ids 5", "000.txt` line 1"),
         "to 1 (disc)",
@@ -280,9 +280,9 @@ SOURCES = [
 
 @pytest.mark.parametrize("case", [*DATA_SETS, *SOURCES], ids=str)
 def test_a_wrong_data_set_or_source_gets_one_clear_message(
-    case: Case, group: ProcessGroup, capsys: pytest.CaptureFixture[str]
+    case: Case, home: Home, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    refuse(case, group, capsys)
+    refuse(case, home, capsys)
 
 
 @dataclass(frozen=True)
@@ -323,12 +323,12 @@ FLAWS = [
     Flaw("empty image", IMAGE, lambda old: b"", "004.jpg`: "),
     Flaw("name that is no UTF-8", "images/train/b\udcffd.jpg", lambda old: b"GIF", "b\\xffd.jpg`: "),
 ]
-STRICT = {"train": ProcessGroup.train, "check": check}
+STRICT = {"train": Home.train, "check": check}
 
 
-def spoil(flaw: Flaw, group: ProcessGroup) -> str:
+def spoil(flaw: Flaw, home: Home) -> str:
     """Write the flaw; what the user must be told."""
-    path = group.data / flaw.file
+    path = home.data / flaw.file
     content = flaw.content(path.read_bytes() if path.exists() else b"")
     path.write_bytes(content)
     return flaw.says.format(line=content.count(b"\n"))
@@ -336,56 +336,56 @@ def spoil(flaw: Flaw, group: ProcessGroup) -> str:
 
 @pytest.mark.parametrize("flaw", FLAWS, ids=str)
 def test_one_flaw_is_told_and_left_out_or_with_strict_refused(
-    flaw: Flaw, group: ProcessGroup, capsys: pytest.CaptureFixture[str]
+    flaw: Flaw, home: Home, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    says = spoil(flaw, group)
-    before = state_of(group.data)
-    outcome = run(group.train("--project", "runs"), capsys)
+    says = spoil(flaw, home)
+    before = state_of(home.data)
+    outcome = run(home.train("--project", "runs"), capsys)
     assert outcome.code == 0, outcome.err
     warnings = [line for line in outcome.err.splitlines() if line.startswith("warning: ")]
     assert len(warnings) == 1 and says in warnings[0] and "left out" in warnings[0], outcome.err
     assert Path("runs/exp/weights/best.safetensors").is_file()
     for name, command in STRICT.items():
-        outcome = run(command(group, "--strict"), capsys)
+        outcome = run(command(home, "--strict"), capsys)
         assert outcome.code == 65 and says in outcome.err, outcome.err
         assert "hint: cure them, or go on without them by leaving out `--strict`" in outcome.err, name
     assert "Traceback" not in outcome.err and not Path("runs/train").exists()
-    assert state_of(group.data) == before
+    assert state_of(home.data) == before
 
 
-def test_names_that_are_no_utf8_are_used_like_any_other(group: ProcessGroup, capsys: pytest.CaptureFixture[str]) -> None:
+def test_names_that_are_no_utf8_are_used_like_any_other(home: Home, capsys: pytest.CaptureFixture[str]) -> None:
     strange = Path(os.fsdecode(b"caf\xe9 \xff.jpg"))
-    group.image().rename(group.image().with_name(strange.name))
-    group.label().rename(group.label().with_name(strange.with_suffix(".txt").name))
-    outcome = run(group.train("--project", "runs"), capsys)
+    home.image().rename(home.image().with_name(strange.name))
+    home.label().rename(home.label().with_name(strange.with_suffix(".txt").name))
+    outcome = run(home.train("--project", "runs"), capsys)
     assert outcome.code == 0 and outcome.err == "", outcome.err
     assert "20 images: 20 with labels" in outcome.out
-    outcome = run(group.detect("--source", group.data / "images" / "train", "--conf-thres", 0, "--save-csv"), capsys)
+    outcome = run(home.detect("--source", home.data / "images" / "train", "--conf-thres", 0, "--save-csv"), capsys)
     assert outcome.code == 0 and "caf\\xe9 \\xff.jpg: 96x96" in outcome.out, outcome.err
 
 
 def test_detection_goes_on_after_a_bad_image_and_says_so_at_the_end(
-    group: ProcessGroup, capsys: pytest.CaptureFixture[str]
+    home: Home, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    bad = group.image("test", 1)
+    bad = home.image("test", 1)
     bad.write_bytes(bad.read_bytes()[:700])
-    before = state_of(group.data)
-    outcome = run(group.detect("--save-txt", "--conf-thres", 0), capsys)
+    before = state_of(home.data)
+    outcome = run(home.detect("--save-txt", "--conf-thres", 0), capsys)
     assert outcome.code == 65
     warning, error = outcome.err.splitlines()
     assert warning == "warning: 1 of 4 files gave less than they should"
     assert error.startswith("error: ") and "test/001.jpg` cannot be used: the JPEG is truncated" in error
     assert sorted(path.name for path in Path("runs/detect/exp/labels").iterdir()) == ["000.txt", "002.txt", "003.txt"]
-    assert state_of(group.data) == before
+    assert state_of(home.data) == before
 
 
 def test_an_image_that_vanishes_during_training_is_named(
-    group: ProcessGroup, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    home: Home, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(
         "onelook.recipes.train._write_beginning",
-        lambda prepared: (prepared.run.weights.mkdir(), group.image(number=5).unlink()),
+        lambda prepared: (prepared.run.weights.mkdir(), home.image(number=5).unlink()),
     )
-    outcome = run(group.train("--project", "runs", "--mosaic", 0), capsys)
+    outcome = run(home.train("--project", "runs", "--mosaic", 0), capsys)
     assert outcome.code == 65 and "train/005.jpg` cannot be opened: No such file" in outcome.err, outcome.err
     assert "Traceback" not in outcome.err

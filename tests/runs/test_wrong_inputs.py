@@ -4,41 +4,46 @@ from __future__ import annotations
 
 import json
 import os
-import platform
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from command_runs import Case, ProcessGroup, refuse, run, state_of, texts
+from command_runs import Case, Home, refuse, run, state_of, texts
 
+from onelook.errors import StopRequested
+from onelook.runs.checkpoint import load_checkpoint, save_checkpoint
 from onelook.runs.run_dir import RunDir
 from onelook.runs.run_status import new_run
-from onelook.runs.checkpoint import load_checkpoint, save_checkpoint
-from onelook.errors import StopRequested
 
 
-def train(*words: object) -> Callable[[ProcessGroup], list[str]]:
-    return lambda group: group.train(*words)
+def train(*words: object) -> Callable[[Home], list[str]]:
+    return lambda home: home.train(*words)
 
 
-def val(*words: object) -> Callable[[ProcessGroup], list[str]]:
-    return lambda group: group.val(*words)
+def val(*words: object) -> Callable[[Home], list[str]]:
+    return lambda home: home.val(*words)
 
 
-def detect(*words: object) -> Callable[[ProcessGroup], list[str]]:
-    return lambda group: group.detect(*words)
+def detect(*words: object) -> Callable[[Home], list[str]]:
+    return lambda home: home.detect(*words)
 
 
-def words(*words: object) -> Callable[[ProcessGroup], list[str]]:
-    return lambda group: texts(*words)
+def words(*words: object) -> Callable[[Home], list[str]]:
+    return lambda home: texts(*words)
 
 
-def with_file(option: str, name: str, content: str) -> Callable[[ProcessGroup], list[str]]:
-    return lambda group: group.train(option, group.file(name, content))
+def with_file(option: str, name: str, content: str) -> Callable[[Home], list[str]]:
+    return lambda home: home.train(option, home.file(name, content))
 
 
 USAGE = [
-    Case("ambiguous option", train("--save", 3), 2, ("option `--save` is short for `--save-interval` or `--save-period`",), "type more of it"),
+    Case(
+        "ambiguous option",
+        train("--save", 3),
+        2,
+        ("option `--save` is short for `--save-interval` or `--save-period`",),
+        "type more of it",
+    ),
     Case("misspelt option", train("--btach-size=3"), 2, ("`--btach-size`",), "did you mean `--batch-size`?"),
     Case(
         "two misspelt options",
@@ -159,12 +164,12 @@ MODELS = [
 ]
 
 
-def table_with(line: str) -> Callable[[ProcessGroup], list[str]]:
+def table_with(line: str) -> Callable[[Home], list[str]]:
     """The tiny model with its third row replaced."""
 
-    def arrange(group: ProcessGroup) -> list[str]:
-        lines = group.model.read_text().replace("  - [-1, 1, C3, [8]]", line)
-        return group.train("--cfg", group.file("bent.yaml", lines))
+    def arrange(home: Home) -> list[str]:
+        lines = home.model.read_text().replace("  - [-1, 1, C3, [8]]", line)
+        return home.train("--cfg", home.file("bent.yaml", lines))
 
     return arrange
 
@@ -188,8 +193,8 @@ MODELS += [
 ]
 
 
-def damaged(change: Callable[[bytes], bytes], name: str = "bad.safetensors") -> Callable[[ProcessGroup], Path]:
-    return lambda group: group.file(name, change(group.weights.read_bytes()))
+def damaged(change: Callable[[bytes], bytes], name: str = "bad.safetensors") -> Callable[[Home], Path]:
+    return lambda home: home.file(name, change(home.weights.read_bytes()))
 
 
 def flipped(data: bytes) -> bytes:
@@ -201,10 +206,10 @@ def foreign(data: bytes) -> bytes:
     return len(header).to_bytes(8, "little") + header + b"\0\0\0\0"
 
 
-WEIGHTS: dict[str, tuple[Callable[[ProcessGroup], Path], tuple[str, ...], str]] = {
-    "missing": (lambda group: Path("none.safetensors"), ("`none.safetensors` does not exist",), ""),
+WEIGHTS: dict[str, tuple[Callable[[Home], Path], tuple[str, ...], str]] = {
+    "missing": (lambda home: Path("none.safetensors"), ("`none.safetensors` does not exist",), ""),
     "renamed": (damaged(bytes, "yolov5s.pt"), ("yolov5s.pt` cannot be used: it is a safetensors file",), "name it"),
-    "not fetched": (lambda group: Path("yolov5s.pt"), ("weights `yolov5s.pt` do not exist",), "nothing is downloaded"),
+    "not fetched": (lambda home: Path("yolov5s.pt"), ("weights `yolov5s.pt` do not exist",), "nothing is downloaded"),
     "noise": (damaged(lambda data: bytes(range(256)) * 40), ("bad.safetensors` is damaged",), "use another"),
     "empty": (damaged(lambda data: b""), ("bad.safetensors` is damaged", "too short"), "use another"),
     "half": (damaged(lambda data: data[: len(data) // 2]), ("bad.safetensors` is damaged",), "use another"),
@@ -216,12 +221,12 @@ WEIGHTS: dict[str, tuple[Callable[[ProcessGroup], Path], tuple[str, ...], str]] 
         "use the version of Onelook",
     ),
 }
-COMMANDS = {"train": ProcessGroup.train, "val": ProcessGroup.val, "detect": ProcessGroup.detect}
+COMMANDS = {"train": Home.train, "val": Home.val, "detect": Home.detect}
 
 
 def weights_cases() -> list[Case]:
-    def arrange(command: str, make: Callable[[ProcessGroup], Path]) -> Callable[[ProcessGroup], list[str]]:
-        return lambda group: COMMANDS[command](group, "--weights", make(group))
+    def arrange(command: str, make: Callable[[Home], Path]) -> Callable[[Home], list[str]]:
+        return lambda home: COMMANDS[command](home, "--weights", make(home))
 
     return [
         Case(f"{name} weights for {command}", arrange(command, make), 3, says, hint)
@@ -230,38 +235,38 @@ def weights_cases() -> list[Case]:
     ]
 
 
-def of_other_classes(group: ProcessGroup) -> list[str]:
-    group.describe("train: images/train\nval: images/val\nnames: [square, disc, star]\n")
-    return group.val()
+def of_other_classes(home: Home) -> list[str]:
+    home.describe("train: images/train\nval: images/val\nnames: [square, disc, star]\n")
+    return home.val()
 
 
-def of_other_model(group: ProcessGroup) -> list[str]:
-    checkpoint = load_checkpoint(group.weights)
-    path = group.work / "other.safetensors"
+def of_other_model(home: Home) -> list[str]:
+    checkpoint = load_checkpoint(home.weights)
+    path = home.work / "other.safetensors"
     document = {key: checkpoint.document[key] for key in ("kind", "names", "definition", "settings")}
     save_checkpoint(path, {f"ema/x{name}": tensor for name, tensor in checkpoint.tensors.items()}, document)
-    return group.train("--weights", path)
+    return home.train("--weights", path)
 
 
 EXPORTED = damaged(bytes, "yolov5s.onnx")
 OTHER_WEIGHTS = [
     Case(
         "exported weights for train",
-        lambda group: group.train("--weights", EXPORTED(group)),
+        lambda home: home.train("--weights", EXPORTED(home)),
         3,
         ("yolov5s.onnx` cannot be used",),
         "give the checkpoint",
     ),
     Case(
         "an export for val that is none",
-        lambda group: group.val("--weights", EXPORTED(group)),
+        lambda home: home.val("--weights", EXPORTED(home)),
         3,
         ("yolov5s.onnx` cannot be used",),
         "export the checkpoint again",
     ),
     Case(
         "an export for detect that is not there",
-        lambda group: group.detect("--weights", "none_openvino"),
+        lambda home: home.detect("--weights", "none_openvino"),
         3,
         ("none_openvino` does not exist",),
         "",
@@ -273,8 +278,8 @@ OTHER_WEIGHTS = [
 ]
 
 
-def project_is_a_file(command: str) -> Callable[[ProcessGroup], list[str]]:
-    return lambda group: COMMANDS[command](group, "--project", group.file("notes", "mine"))
+def project_is_a_file(command: str) -> Callable[[Home], list[str]]:
+    return lambda home: COMMANDS[command](home, "--project", home.file("notes", "mine"))
 
 
 NO_FOLDER = [
@@ -293,7 +298,7 @@ PLACES = [
     Case("no such run", train("--resume", "runs/train/exp7"), 73, ("run folder `runs/train/exp7` does not exist",)),
     Case(
         "resume of averaged weights",
-        lambda group: texts("train", "--resume", group.weights),
+        lambda home: texts("train", "--resume", home.weights),
         3,
         ("best.safetensors` holds only the averaged weights",),
         "last.safetensors",
@@ -304,24 +309,22 @@ PLACES = [
 @pytest.mark.parametrize(
     "case", [*USAGE, *SETTINGS, *DEVICES, *MODELS, *weights_cases(), *OTHER_WEIGHTS, *NO_FOLDER, *PLACES], ids=str
 )
-def test_a_wrong_input_gets_one_clear_message(case: Case, group: ProcessGroup, capsys: pytest.CaptureFixture[str]) -> None:
-    refuse(case, group, capsys)
+def test_a_wrong_input_gets_one_clear_message(case: Case, home: Home, capsys: pytest.CaptureFixture[str]) -> None:
+    refuse(case, home, capsys)
 
 
-def test_a_run_folder_in_use_is_refused(group: ProcessGroup, capsys: pytest.CaptureFixture[str]) -> None:
-    folder = RunDir.create(group.work / "runs", "exp")
+def test_a_run_folder_in_use_is_refused(home: Home, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = RunDir.create(home.work / "runs", "exp")
     with folder.lock():
         folder.begin(new_run())
         says = (f"runs/exp` is in use by process {os.getpid()} on ",)
-        case = Case("in use", lambda group: group.train("--project", "runs", "--exist-ok"), 73, says, "wait for it")
-        refuse(case, group, capsys)
+        case = Case("in use", lambda home: home.train("--project", "runs", "--exist-ok"), 73, says, "wait for it")
+        refuse(case, home, capsys)
 
 
-def test_a_finished_run_that_is_resumed_is_done_and_not_touched(
-    group: ProcessGroup, capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert run(group.train("--project", "runs", "--lr0", 0.01), capsys).code == 0
-    before = state_of(group.work)
+def test_a_finished_run_that_is_resumed_is_done_and_not_touched(home: Home, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(home.train("--project", "runs", "--lr0", 0.01), capsys).code == 0
+    before = state_of(home.work)
     for place in ("runs/exp", "runs/exp/weights/last.safetensors"):
         outcome = run(texts("train", "--resume", place), capsys)
         assert outcome.code == 0 and outcome.err == "", outcome.err
@@ -329,33 +332,33 @@ def test_a_finished_run_that_is_resumed_is_done_and_not_touched(
         assert "best weights: runs/exp/weights/best.safetensors" in outcome.out
     outcome = run(texts("train", "--resume", "runs/exp", "--lr0", 0.5), capsys)
     assert outcome.code == 64 and "`lr0` was 0.01 and would become 0.5" in outcome.err and "hint: " in outcome.err
-    assert state_of(group.work) == before
+    assert state_of(home.work) == before
 
 
 @pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="the superuser may write anywhere")
 @pytest.mark.parametrize("command", COMMANDS)
-def test_a_read_only_place_for_runs_is_refused(command: str, group: ProcessGroup, capsys: pytest.CaptureFixture[str]) -> None:
-    closed = group.work / "closed"
+def test_a_read_only_place_for_runs_is_refused(command: str, home: Home, capsys: pytest.CaptureFixture[str]) -> None:
+    closed = home.work / "closed"
     closed.mkdir(mode=0o555)
     says = ("closed/exp` cannot be written: Permission denied",)
-    refuse(Case(command, lambda w: COMMANDS[command](w, "--project", closed), 73, says, "--project"), group, capsys)
+    refuse(Case(command, lambda w: COMMANDS[command](w, "--project", closed), 73, says, "--project"), home, capsys)
 
 
 def test_a_bug_is_one_line_and_its_traceback_is_shown_on_demand(
-    group: ProcessGroup, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    home: Home, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail(*_: object, **__: object) -> None:
         raise ZeroDivisionError("a line\nand another")
 
     monkeypatch.setattr("onelook.recipes.validate.load_runnable", fail)
-    outcome = run(group.val(), capsys)
+    outcome = run(home.val(), capsys)
     assert outcome.code == 70
     assert outcome.err.splitlines()[0].endswith(
         "a bug in Onelook, not your fault: ZeroDivisionError: a line and another"
     )
     assert "ONELOOK_DEBUG=1" in outcome.err and "Traceback" not in outcome.err
     monkeypatch.setenv("ONELOOK_DEBUG", "1")
-    outcome = run(group.val(), capsys)
+    outcome = run(home.val(), capsys)
     assert outcome.code == 70 and "Traceback" in outcome.err and "in fail" in outcome.err
 
 
@@ -371,7 +374,7 @@ def test_a_bug_is_one_line_and_its_traceback_is_shown_on_demand(
     ids=lambda value: type(value).__name__,
 )
 def test_troubles_of_the_machine_are_named(
-    group: ProcessGroup,
+    home: Home,
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
     problem: BaseException,
@@ -382,6 +385,6 @@ def test_troubles_of_the_machine_are_named(
         raise problem
 
     monkeypatch.setattr("onelook.recipes.validate.load_runnable", fail)
-    outcome = run(group.val(), capsys)
+    outcome = run(home.val(), capsys)
     assert outcome.code == code and says in outcome.err and "Traceback" not in outcome.err
     assert outcome.err.startswith("error: ") or code in (75, 130), "to be stopped is no error"

@@ -15,7 +15,7 @@ State = dict[bytes, tuple[int, int, bytes]]
 
 
 @dataclass(frozen=True)
-class ProcessGroup:
+class Home:
     """Where a test lives.
 
     Attributes:
@@ -103,14 +103,14 @@ class Case:
 
     Attributes:
         name: of the test.
-        words: prepares the group and gives the command line.
+        words: prepares the home and gives the command line.
         code: the exit code.
         says: what the message names: file, line, value.
         hint: part of the hint; empty where the message itself says what is expected.
     """
 
     name: str
-    words: Callable[[ProcessGroup], list[str]]
+    words: Callable[[Home], list[str]]
     code: int
     says: tuple[str, ...]
     hint: str = ""
@@ -119,10 +119,10 @@ class Case:
         return self.name
 
 
-def refuse(case: Case, group: ProcessGroup, capsys: pytest.CaptureFixture[str]) -> None:
+def refuse(case: Case, home: Home, capsys: pytest.CaptureFixture[str]) -> None:
     """Run a case and check that it is refused in one clear message, before anything is written anywhere."""
-    words = case.words(group)
-    before = state_of(group.data), state_of(group.work, with_times=False)
+    words = case.words(home)
+    before = state_of(home.data), state_of(home.work, with_times=False)
     outcome = run(words, capsys)
     errors = [line for line in outcome.err.splitlines() if line.startswith("error: ")]
     message = outcome.err[outcome.err.find("error: ") :]
@@ -134,4 +134,4 @@ def refuse(case: Case, group: ProcessGroup, capsys: pytest.CaptureFixture[str]) 
     assert len(hints) == bool(case.hint), message
     assert case.hint in "".join(hints), message
     assert "Traceback" not in outcome.out + outcome.err
-    assert (state_of(group.data), state_of(group.work, with_times=False)) == before, "something was written"
+    assert (state_of(home.data), state_of(home.work, with_times=False)) == before, "something was written"

@@ -7,8 +7,8 @@ from pathlib import Path
 
 from onelook.errors import RunFolderError
 from onelook.runs.folds_folder import FoldsFolder
-from onelook.runs.run_dir import RunDir
 from onelook.runs.own_checkpoints import has_checkpoint
+from onelook.runs.run_dir import RunDir
 
 logger = logging.getLogger(__name__)
 

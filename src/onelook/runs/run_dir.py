@@ -9,10 +9,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from onelook.runs.run_status import RunStatus, begun, read_status
 from onelook.errors import RunFolderError
 from onelook.files.atomic import remove_orphans, write_bytes_atomic, write_text_atomic
 from onelook.files.bounded import printable
+from onelook.runs.run_status import RunStatus, begun, read_status
 
 logger = logging.getLogger(__name__)
 
