@@ -46,7 +46,7 @@ def train(
 
     Raises:
         OnelookError: a setting, the data or the model cannot be used.
-        StopRequested: Ctrl-C, SIGTERM or SIGUSR1; the run is saved, `train(resume=True)` goes on with it.
+        StopRequested: Ctrl-C, SIGTERM or SIGUSR1; the run is saved, `train(resume=True)` resumes it.
     """
     if "folds" in settings:
         raise SettingsError("`train` trains once, not on `folds`", hint="use `onelook.train_folds(folds, ...)`")
@@ -91,7 +91,7 @@ def evolve(
 
     Raises:
         OnelookError: a setting, the data or the model cannot be used.
-        StopRequested: Ctrl-C or SIGTERM; `evolve(resume_evolve=FOLDER)` goes on with the search.
+        StopRequested: Ctrl-C or SIGTERM; `evolve(resume_evolve=FOLDER)` resumes the search.
     """
     return evolution.evolve(_with("data", data, settings), observer=observer)
 

@@ -53,7 +53,7 @@ def shown(frames: list[FrameResult], *, is_terminal: bool = False, step: float =
     return [line for line in text.getvalue().replace("\r\x1b[2K", "\n").split("\n") if line]
 
 
-def test_a_image_has_its_line_with_its_number_and_what_was_found() -> None:
+def test_an_image_has_its_line_with_its_number_and_what_was_found() -> None:
     for is_terminal in (False, True):
         lines = shown([IMAGE, replace(IMAGE, place="b.jpg", detections=Detections.empty())], is_terminal=is_terminal)
         assert lines == ["2/7 hive.jpg: 64x48, 1 bee, 2 wasp, 12.3 ms", "2/7 b.jpg: 64x48, nothing, 12.3 ms"]

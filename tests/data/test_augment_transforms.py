@@ -145,7 +145,7 @@ def test_wrong_arguments_are_named_before_anything_begins(wrong: dict[str, Any],
     assert "it takes `" in str(caught.value.hint)
 
 
-def test_a_image_of_another_size_is_refused() -> None:
+def test_an_image_of_another_size_is_refused() -> None:
     transforms = UserTransforms([specification("RandomResizedCrop", size=[32, 48])])
     with pytest.raises(SettingsError, match="an image of 48 x 32 pixels of one of 64 x 64") as caught:
         applied(transforms, 0)

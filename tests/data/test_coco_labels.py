@@ -163,7 +163,7 @@ def test_unknown_category_stops_the_scan_unless_all_count_as_one(
         ({"width": 16, "height": 20}, None, "16 x 20 pixels, the image has 20 x 16, of another shape"),
     ],
 )
-def test_boxes_follow_a_image_that_has_another_size(
+def test_boxes_follow_an_image_that_has_another_size(
     tmp_path: Path, size: dict[str, Any], expected: list[float] | None, note: str | None
 ) -> None:
     images = [{"id": 1, "file_name": "a.png", **size}, {"id": 2, "file_name": "b.png", **SIZE}]

@@ -160,7 +160,7 @@ def test_lists_of_different_lengths_are_told(tmp_path: Path) -> None:
     assert (ledger.rows_used, ledger.rows_refused) == (1, 1)
 
 
-def test_row_without_a_image_is_told(tmp_path: Path) -> None:
+def test_row_without_an_image_is_told(tmp_path: Path) -> None:
     ledger = scan(tmp_path, [row(0), {**row(1), "image": {"bytes": None, "path": "elsewhere.png"}}]).ledger
     assert [entry.reason for entry in ledger.of("unusable image")] == ["the file is empty"]
     assert ledger.rows_refused == 1

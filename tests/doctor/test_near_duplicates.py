@@ -145,7 +145,7 @@ def test_looks_are_kept_by_content(tmp_path: Path) -> None:
     assert changed.hashes == looks_of(paths).hashes
 
 
-def test_a_image_that_is_gone_has_no_look(tmp_path: Path) -> None:
+def test_an_image_that_is_gone_has_no_look(tmp_path: Path) -> None:
     assert looks_of([str(tmp_path / "gone.jpg")]).is_flat.tolist() == [True]
 
 

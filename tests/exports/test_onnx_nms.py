@@ -1,4 +1,4 @@
-"""NmsSettings within an ONNX graph gives, to the bit, what our own gives."""
+"""NMS within an ONNX graph gives, bit for bit, what our own gives."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 import torch
 from onnx import helper
 
-from onelook.exports.onnx_nms import with_suppression
+from onelook.exports.onnx_nms import with_nms
 from onelook.geometry.nms import non_max_suppression
 from onelook.inference.backend import Thresholds
 
@@ -25,7 +25,7 @@ def graph(num_classes: int, thresholds: Thresholds) -> Any:
     copy = helper.make_node("Identity", ["images"], ["predictions"])
     opsets = [helper.make_opsetid("", 18)]
     model = helper.make_model(helper.make_graph([copy], "g", [given], [taken]), opset_imports=opsets, ir_version=10)
-    return with_suppression(model, thresholds)
+    return with_nms(model, thresholds)
 
 
 def session_of(model: Any) -> Any:

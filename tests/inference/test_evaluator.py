@@ -44,7 +44,7 @@ class Task:
         data, split: on what.
         model: YAML of the model.
         batch_size: images per batch.
-        conf_thres: least score; 1 finds nothing.
+        conf_thres: minimum confidence; 1 finds nothing.
         amp: type of mixed precision.
     """
 

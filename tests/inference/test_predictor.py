@@ -66,7 +66,7 @@ def test_boxes_are_cut_at_the_image() -> None:
     np.testing.assert_allclose(found.boxes, [[0, 0, 12, 12]], atol=1e-3)
 
 
-def test_a_image_has_the_same_result_whatever_is_beside_it() -> None:
+def test_an_image_has_the_same_result_whatever_is_beside_it() -> None:
     images = [
         sample_image(64, 64, (8, 8, 8, 0)),
         sample_image(128, 64, (16, 32, 16, 1)),

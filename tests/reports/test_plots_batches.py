@@ -59,7 +59,7 @@ def test_batch_without_boxes_and_with_awkward_names(tmp_path: Path) -> None:
     assert share_of_colour(boxed, 0) > 0
 
 
-def test_captions_say_how_many_images_a_image_holds(tmp_path: Path) -> None:
+def test_captions_say_how_many_images_an_image_holds(tmp_path: Path) -> None:
     batch = make_batch(1)
     plain = drawn(plot_batch(batch, NAMES, tmp_path / "plain.png"))
     grid = replace(batch, infos=(replace(batch.infos[0], num_images=4),))

@@ -44,7 +44,7 @@ def test_best_and_pruned_trials_look_different(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("rows", [[row(0)], [row(0, "failed"), row(1, "failed")]], ids=["one", "failed"])
-def test_search_with_little_to_show_has_a_image_too(tmp_path: Path, rows: list[Row]) -> None:
+def test_search_with_little_to_show_has_an_image_too(tmp_path: Path, rows: list[Row]) -> None:
     assert_chart(plot_evolution(rows, tmp_path / "evolve.png"))
 
 

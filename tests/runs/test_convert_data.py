@@ -29,7 +29,7 @@ def scans_of(data: Path) -> dict[str, ScanResult]:
 
 
 def assert_same(one: Path, other: Path, *, without: tuple[str, ...] = ()) -> None:
-    """All splits of two datasets have the same names and, to the bit, the same arrays."""
+    """All splits of two datasets have the same names and, bit for bit, the same arrays."""
     ours, theirs = scans_of(one), scans_of(other)
     assert list(ours) == list(theirs)
     for split, scan in ours.items():

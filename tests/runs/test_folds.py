@@ -80,7 +80,7 @@ def whole(folds: Path, tiny_model: Path, tmp_path_factory: pytest.TempPathFactor
 
 
 def contents(folder: Path) -> dict[str, bytes]:
-    """All that has to be equal to the bit; the number of the process that has trained is not."""
+    """All that has to be equal bit for bit; the number of the process that has trained is not."""
     runs = [f"fold{number}/{name}" for number in range(1, NUM_FOLDS + 1) for name in RUN_FILES]
     return {name: content_of(folder / name) for name in (*runs, *SUMMARY_FILES)}
 

@@ -1,4 +1,4 @@
-"""A run in many processes is the run in one that computes its batches in as many parts: the same to the bit."""
+"""A run in many processes is the run in one that computes its batches in as many parts: the same bit for bit."""
 
 from __future__ import annotations
 
@@ -131,10 +131,10 @@ def test_a_run_may_go_on_in_another_number_of_processes(
     run = tmp_path / "moved" / "exp"
     with pytest.raises(StopRequested):
         train({"resume": str(run)}, callbacks=[StopAt(13)])
-    assert "not equal to the bit" not in caplog.text
+    assert "not bit for bit the same" not in caplog.text
     ranks = in_processes(2, {"resume": str(run)}, tmp_path / "moved")
     assert ranks.join() == [0, 0], ranks.everything_said
-    assert "not equal to the bit" not in ranks.everything_said
+    assert "not bit for bit the same" not in ranks.everything_said
     assert differences(whole, run) == []
 
 

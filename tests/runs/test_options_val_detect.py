@@ -179,7 +179,7 @@ def test_strict_and_allow_unlabelled_decide_what_data_are_good_enough(home: Home
 
 
 @covers("detect", "source")
-def test_the_source_is_a_image_a_folder_a_pattern_or_a_list(home: Home) -> None:
+def test_the_source_is_an_image_a_folder_a_pattern_or_a_list(home: Home) -> None:
     folder = home.data / "images" / "val"
     listed = home.file("list.txt", f"{folder / '004.jpg'}\n{folder / '001.jpg'}\n")
     for source, names in (

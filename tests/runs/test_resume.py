@@ -1,4 +1,4 @@
-"""A run that was interrupted, anywhere and in any way, ends as if it had not been: every file equal to the bit."""
+"""A run that was interrupted, anywhere and in any way, ends as if it had not been: every file equal bit for bit."""
 
 from __future__ import annotations
 

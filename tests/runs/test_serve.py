@@ -270,7 +270,7 @@ def test_full_service_says_when_to_come_again(start: Start, image: Path) -> None
 
 
 @covers("serve", "max_megabytes", "max_megapixels")
-def test_limits_of_a_image_are_those_of_the_settings(start: Start) -> None:
+def test_limits_of_an_image_are_those_of_the_settings(start: Start) -> None:
     service = start(max_megabytes=0.002, max_megapixels=0.01)
     assert detect(service, png(100, 100, rows=100)).status == 200
     large = detect(service, png(101, 100, rows=100))

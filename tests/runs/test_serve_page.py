@@ -102,7 +102,7 @@ def test_slider_and_classes_choose_what_is_shown(tab: Tab, sample_image: Path) -
     assert (shown(tab), tab.evaluate("count.textContent")) == ([], "Nothing found")
 
 
-def test_page_says_why_a_image_is_refused(tab: Tab, sample_image: Path, tmp_path: Path) -> None:
+def test_page_says_why_an_image_is_refused(tab: Tab, sample_image: Path, tmp_path: Path) -> None:
     wrong = tmp_path / "wrong.png"
     wrong.write_bytes(sample_image.read_bytes()[:300])
     tab.drop(wrong, "#drop")

@@ -66,7 +66,7 @@ def contents(run: Path) -> dict[str, bytes]:
 
 
 def differences(run: Path, other: Path) -> list[str]:
-    """What is not the same to the bit in two run folders."""
+    """What is not the same bit for bit in two run folders."""
     first, second = contents(run), contents(other)
     return [name for name in {**first, **second} if first.get(name) != second.get(name)]
 

@@ -37,7 +37,7 @@ def follow(name: str, settings: Mapping[str, Any], *others: Callback, **changes:
 
 
 def bits_of(result: TrainResult) -> list[bytes]:
-    """All weights and the rows of a run, to the bit."""
+    """All weights and the rows of a run, bit for bit."""
     files = load_checkpoint(result.last).tensors, load_checkpoint(result.best).tensors
     weights = [tensors[name].numpy().tobytes() for tensors in files for name in sorted(tensors)]
     return [*weights, (result.run_folder / "results.csv").read_bytes()]

@@ -57,7 +57,7 @@ class AllImages:
 def doubled_findings(images: AllImages, max_bits: int) -> Iterator[Finding]:
     """Images of which there is another one: the same to the byte, or one that looks alike, mirrored or not.
 
-    One of a pair is told of: in two splits, the one in the smaller split, and in one split, the later one.
+    One of a pair is reported: in two splits, the one in the smaller split, and in one split, the later one.
 
     Args:
         images: of all splits.
@@ -77,7 +77,7 @@ def doubled_findings(images: AllImages, max_bits: int) -> Iterator[Finding]:
     for search, words in ((alike_pairs, "looks like"), (mirrored_pairs, "looks like the mirror image of")):
         alike: dict[int, list[int]] = defaultdict(list)
         for one, other in search(images.looks, max_bits).tolist():
-            if first_of[one] == one and first_of[other] == other and (one, other) not in told:  # else told of already
+            if first_of[one] == one and first_of[other] == other and (one, other) not in told:  # else reported already
                 alike[other].append(one)
                 told.add((one, other))
         for number in sorted(alike):

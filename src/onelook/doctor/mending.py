@@ -18,7 +18,7 @@ from onelook.files.images import KIND_OF_SUFFIX, MAX_FILE_BYTES
 from onelook.files.jpeg import mended_jpeg
 from onelook.structures.dataset_index import DatasetIndex
 
-# Of these a copy lacks the image, or the label, that is told of.
+# Of these a copy lacks the image, or the label, that is reported.
 DROPS_IMAGE = frozenset({"doubled-image", "leaked-image"})
 DROPS_LABEL = frozenset({"doubled-object"})
 ODD_FILE = "odd-file"

@@ -26,7 +26,7 @@ Array = npt.NDArray[Any]
 
 
 def doubled_object_findings(scans: Scans, names: Sequence[str]) -> Iterator[Finding]:
-    """Pairs of boxes that cover the same object; the later row of each pair is told of, once."""
+    """Pairs of boxes that cover the same object; the later row of each pair is reported, once."""
     for split, scan in scans.items():
         index = scan.index
         for image in np.flatnonzero(np.diff(index.offsets) > 1).tolist():

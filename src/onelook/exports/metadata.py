@@ -28,7 +28,7 @@ class Metadata:
         frame_hw: the only height and width of images, pixels; None if any multiple of the stride will do.
         batch: the only number of images of a call; None if any will do.
         precision: of the network: "fp32", "fp16" or "int8"; images and predictions are 32-bit floats in any case.
-        thresholds: the suppression inside; None if all boxes come out.
+        thresholds: the NMS inside; None if all boxes come out.
         decoding: for raw maps; None if decoded predictions come out.
         map_strides: pixels per cell of each output map, in the order of the boxes; None if the file does not say.
         weights: name of the file that was exported.

@@ -13,7 +13,7 @@ import torch
 from onelook.errors import CheckpointError, DeviceError
 from onelook.exports.int8 import quantised
 from onelook.exports.metadata import read_metadata
-from onelook.exports.onnx_nms import with_suppression
+from onelook.exports.onnx_nms import with_nms
 from onelook.exports.plan import ExportPlan, Images, Predictions
 from onelook.exports.quiet import quietly
 from onelook.exports.running import ExportedModel
@@ -42,7 +42,7 @@ def build_onnx(plan: ExportPlan) -> Any:
         exact = _decoding_nodes(model, plan)
         model = quantised(model, plan, exact=exact, silu=["Sigmoid", "Mul"], source=INPUT)
     if plan.metadata.thresholds is not None:
-        model = with_suppression(model, plan.metadata.thresholds)
+        model = with_nms(model, plan.metadata.thresholds)
     del model.metadata_props[:]
     for key, text in ((METADATA_KEY, plan.metadata.as_json()), *_for_other_readers(plan)):
         entry = model.metadata_props.add()

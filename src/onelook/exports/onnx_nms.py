@@ -19,8 +19,8 @@ from onelook.inference.backend import Thresholds
 DETECTIONS = "detections"
 
 
-def with_suppression(model: Any, thresholds: Thresholds) -> Any:
-    """`model` (an `onnx.ModelProto`), whose output is predictions (B, N, 5 + K), with suppression behind it.
+def with_nms(model: Any, thresholds: Thresholds) -> Any:
+    """`model` (an `onnx.ModelProto`), whose output is predictions (B, N, 5 + K), with NMS behind it.
 
     The new output `detections` is (B, n, 6) float32: x1, y1, x2, y2 in pixels of the images, score, class; n is
     `max_det`, or N if that is less. Rows that are not used have score 0. At an IoU threshold of 1, which drops no box,
@@ -76,7 +76,7 @@ def _suppress(add: _Nodes, thresholds: Thresholds) -> None:
 
 
 def _without_overlaps(add: _Nodes, thresholds: Thresholds, boxes: str, scores: str, classes: str, by_class: str) -> str:
-    """Scores (B, N), 0 for the rows that suppression drops."""
+    """Scores (B, N), 0 for the rows that NMS drops."""
     if thresholds.agnostic:
         contest = add("Unsqueeze", scores, add.ints(1))  # (B, 1, N)
     else:

@@ -30,7 +30,7 @@ class ExportedModel:
     Args:
         metadata: of the file.
         run: images, contiguous and in main memory, to the first output: predictions (B, N, 5 + K), or detections
-            (B, n, 6) if there is suppression inside, or, with `metadata.decoding`, the raw maps as a list. Several
+            (B, n, 6) if there is NMS inside, or, with `metadata.decoding`, the raw maps as a list. Several
             threads may call it at the same time: see `one_at_a_time`.
         label: the file, for messages.
     """

@@ -79,7 +79,7 @@ def non_max_suppression(
 
 
 def nms(boxes: Tensor, scores: Tensor, iou_threshold: float) -> Tensor:
-    """(n,) int64 positions of the boxes that plain greedy suppression keeps, highest score first.
+    """(n,) int64 positions of the boxes that plain greedy NMS keeps, highest score first.
 
     Boxes are taken by falling score (equal scores in the order given); one is dropped if its IoU with a box kept
     before is above the threshold. A box without area overlaps nothing.
@@ -108,7 +108,7 @@ def batched_nms(boxes: Tensor, scores: Tensor, class_ids: Tensor, iou_threshold:
 def _with_library(values: Tensor) -> tuple[Array, Any]:
     """`values`, as a NumPy view if they are in main memory, and the library that works on them.
 
-    NumPy's loops stay in the calling thread. Torch's thread pool makes the many small steps of suppression up to 20
+    NumPy's loops stay in the calling thread. Torch's thread pool makes the many small steps of NMS up to 20
     times slower as soon as other processes, such as those that load images, share the cores.
     """
     return (values.numpy(), np) if values.device.type == "cpu" else (values, torch)
@@ -171,7 +171,7 @@ def _greedy(boxes: Array, labels: Array | None, xp: Any, *, iou_threshold: float
 
 
 def _survivors(iou: Array, iou_threshold: float, xp: Any) -> Array:
-    """(n,) flags of the boxes that greedy suppression keeps, from their (n, n) IoU, of which the upper half is set.
+    """(n,) flags of the boxes that greedy NMS keeps, from their (n, n) IoU, of which the upper half is set.
 
     Only earlier boxes suppress later ones. Guess that all survive, and repeat: those survive that overlap no
     survivor. After round r the first r boxes are right for good, so the guess settles on the one greedy answer, as a

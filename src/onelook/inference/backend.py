@@ -1,4 +1,4 @@
-"""What runs a detector: one face for PyTorch and for every exported format. NmsSettings lives elsewhere.
+"""What runs a detector: one face for PyTorch and for every exported format. NMS lives elsewhere.
 
 Letters: B images, H, W pixels, N boxes of an image, K classes.
 """
@@ -22,10 +22,10 @@ DEFAULT_IMGSZ = 640
 
 @dataclass(frozen=True)
 class Thresholds:
-    """The suppression that a program does itself; it has dropped all other boxes for good.
+    """The NMS that a program does itself; it has dropped all other boxes for good.
 
     Attributes:
-        conf_thres: least score.
+        conf_thres: minimum confidence.
         iou_thres: overlap above which the weaker of two boxes of a class is dropped.
         max_det: most detections per image.
         agnostic: boxes of different classes suppress each other too.
@@ -87,7 +87,7 @@ class Backend(Protocol):
 
     @property
     def thresholds(self) -> Thresholds | None:
-        """The suppression that is done inside; None if all boxes come out, as they do from a network."""
+        """The NMS that is done inside; None if all boxes come out, as they do from a network."""
         ...
 
     def predict(self, images: Tensor) -> Tensor:
@@ -163,7 +163,7 @@ def iou_threshold(asked: float, *, needs_nms: bool) -> float:
 
 
 def check_thresholds(backend: Backend, asked: Thresholds) -> None:
-    """Refuse thresholds that a back end with suppression inside cannot meet.
+    """Refuse thresholds that a back end with NMS inside cannot meet.
 
     Raises:
         SettingsError: it has dropped boxes that are asked for.

@@ -15,7 +15,7 @@ from onelook.models.detector import DetectionModel
 
 
 class Ensemble:
-    """A `Backend` that gives the boxes of all its members, one after the other: one suppression merges them.
+    """A `Backend` that gives the boxes of all its members, one after the other: one NMS merges them.
 
     Frames suit all members: multiples of all strides, and the only size of those that take one size.
 

@@ -42,7 +42,7 @@ class EvaluationSettings:
     """What counts as a detection.
 
     Attributes:
-        conf_thres: least score.
+        conf_thres: minimum confidence.
         iou_thres: overlap above which the weaker of two boxes of a class is dropped.
         max_det: most detections per image.
         agnostic: whether boxes of different classes suppress each other.

@@ -45,7 +45,7 @@ class PredictionSettings:
     Attributes:
         imgsz: one side, or height and width, that images are fitted into, pixels; multiples of the model's stride.
             None takes what suits the model, see `usual_hw`; a predictor's own settings have that.
-        conf_thres: least score.
+        conf_thres: minimum confidence.
         iou_thres: overlap above which the weaker of two boxes of a class is dropped.
         max_det: most detections per image.
         classes: only these classes, by number or name; None means all.

@@ -67,7 +67,7 @@ def detect_in_tiles(
     tiling: Tiling,
     *,
     batch_size: int,
-    suppression: NmsSettings,
+    nms: NmsSettings,
 ) -> Detections:
     """The detections of an image, looked at as a whole, for large objects, and tile by tile, for small ones.
 
@@ -76,7 +76,7 @@ def detect_in_tiles(
         image: (H, W, 3) uint8 RGB; one that is no larger than a tile is looked at once.
         tiling: the tiles.
         batch_size: most images that `predict` is given at a time.
-        suppression: of detections of the same object in several tiles.
+        nms: of detections of the same object in several tiles.
     """
     size_hw = (image.shape[0], image.shape[1])
     areas = tiles_of(size_hw, tiling)
@@ -86,7 +86,7 @@ def detect_in_tiles(
     found: list[Detections] = []
     for start in range(0, len(views), batch_size):
         found += predict(views[start : start + batch_size])
-    return merged(found[0], list(zip(areas, found[1:], strict=True)), size_hw, tiling=tiling, suppression=suppression)
+    return merged(found[0], list(zip(areas, found[1:], strict=True)), size_hw, tiling=tiling, nms=nms)
 
 
 def merged(
@@ -95,7 +95,7 @@ def merged(
     size_hw: tuple[int, int],
     *,
     tiling: Tiling,
-    suppression: NmsSettings,
+    nms: NmsSettings,
 ) -> Detections:
     """One set of detections, highest score first, of those in an image and in its tiles.
 
@@ -108,7 +108,7 @@ def merged(
         parts: tiles and what was found there, pixels of the tile.
         size_hw: height and width of the image, pixels.
         tiling: the tiles.
-        suppression: thresholds.
+        nms: thresholds.
     """
     boxes = np.concatenate([whole.boxes, *(found.boxes + np.array(area[:2] * 2, np.float32) for area, found in parts)])
     scores = np.concatenate([whole.scores, *(found.scores for _, found in parts)])
@@ -119,12 +119,12 @@ def merged(
     kept = order[
         _survivors(
             boxes[order].astype(np.float64),
-            np.zeros_like(class_ids) if suppression.agnostic else class_ids[order],
+            np.zeros_like(class_ids) if nms.agnostic else class_ids[order],
             doubtful[order],
-            iou_thres=suppression.iou_thres,
+            iou_thres=nms.iou_thres,
         )
     ]
-    kept = kept[np.argsort(-scores[kept], kind="stable")][: suppression.max_det]
+    kept = kept[np.argsort(-scores[kept], kind="stable")][: nms.max_det]
     return Detections(boxes[kept], scores[kept], class_ids[kept])
 
 

@@ -1,4 +1,4 @@
-"""Test-time augmentation: a detector looks three times, smaller and mirrored; suppression lives elsewhere.
+"""Test-time augmentation: a detector looks three times, smaller and mirrored; NMS lives elsewhere.
 
 Letters: B images, H, W pixels, N boxes of an image, K classes.
 """

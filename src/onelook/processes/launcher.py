@@ -77,7 +77,7 @@ def _kill(started: Sequence[PContext]) -> None:
 
 
 def _watched(processes: PContext, stop: StopSignal) -> LaunchEnd:
-    """How the processes end; they are told of a signal, and have time to save then."""
+    """How the processes end; they get a signal, and have time to save then."""
     result = None
     while result is None and not stop.requested:
         result = processes.wait(timeout=0)

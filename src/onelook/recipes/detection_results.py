@@ -21,7 +21,7 @@ class FrameResult:
         size_hw: height and width, pixels.
         detections: boxes in pixels.
         names: class names.
-        milliseconds: of the network and suppression, this frame's share of its batch.
+        milliseconds: of the network and NMS, this frame's share of its batch.
         file_number: of the file among those of the run, from 1; 0 for a live source.
         num_files: how many there are; 0 for live sources.
         dropped: frames of a live source that were passed over so far; None for a file.

@@ -20,7 +20,7 @@ from onelook.search.genes import Individual
 from onelook.search.history import Row, ranked, read_history, write_history
 from onelook.search.search import GeneticSearch, Search
 
-# Told of every trial that is done, with all rows so far.
+# Called for every trial that is done, with all rows so far.
 Observer = Callable[[Row, Sequence[Row]], None]
 
 
@@ -55,7 +55,7 @@ def evolve(given: Mapping[str, Any], *, file: Path | None = None, observer: Obse
     Args:
         given: settings by name; see `EvolveSettings`.
         file: YAML file with more settings, weaker than `given`.
-        observer: told of every trial of this process.
+        observer: called for every trial of this process.
 
     Raises:
         OnelookError: a setting, the data or the model cannot be used.

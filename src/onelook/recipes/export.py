@@ -259,7 +259,7 @@ class ExportWork:
         assert not isinstance(runnable, DetectionModel)
         cases = compare(TorchBackend(self.model), runnable, shapes_for(plan.metadata, self.imgsz_hw))
         if self.data is None and all(case.detections == 0 for case in cases):
-            logger.warning("the model finds nothing in the made-up images: add `--data` to compare the suppression")
+            logger.warning("the model finds nothing in the made-up images: add `--data` to compare the NMS")
         return Checks(tuple(cases), self.data.compare(self.model, runnable) if self.data is not None else None)
 
 

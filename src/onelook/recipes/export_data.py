@@ -49,7 +49,7 @@ class ExportData:
     _measured: dict[object, float] = field(default_factory=dict)
 
     def compare(self, model: DetectionModel, export: Backend) -> MapComparison:
-        """mAP50-95 of the model and of its export, in the same frames and with the same suppression."""
+        """mAP50-95 of the model and of its export, in the same frames and with the same NMS."""
         key = (export.frame_hw, export.thresholds)
         if key not in self._measured:
             self._measured[key] = self._map(model, export.frame_hw, export.thresholds)

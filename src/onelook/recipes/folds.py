@@ -22,7 +22,7 @@ from onelook.training.callback import Callback
 
 logger = logging.getLogger(__name__)
 
-# Told of every fold that is done: its score, and how many folds there are.
+# Called for every fold that is done: its score, and how many folds there are.
 Observer = Callable[[FoldScore, int], None]
 
 
@@ -58,7 +58,7 @@ def train_folds(
         given: settings by name; see `FoldsSettings`.
         file: YAML file with more settings, weaker than `given`.
         callbacks: observers of all trainings.
-        observer: told of every fold that is done, those of earlier calls included.
+        observer: called for every fold that is done, those of earlier calls included.
 
     Raises:
         OnelookError: a setting, the model or the data of any fold cannot be used; nothing has been written then.

@@ -100,7 +100,7 @@ class FramePredictor:
                 image,
                 Tiling(settings.tile, settings.tile_overlap),
                 batch_size=settings.batch_size,
-                suppression=NmsSettings(settings.iou_thres, settings.max_det, agnostic=settings.agnostic_nms),
+                nms=NmsSettings(settings.iou_thres, settings.max_det, agnostic=settings.agnostic_nms),
             )
             for image in images
         ], nothing

@@ -56,7 +56,7 @@ class Prepared:
         label: what to call the model.
         device, amp: where and in which precision it is computed.
         run: the run folder.
-        resumed: the earlier run, if this goes on with one.
+        resumed: the earlier run, if this resumes one.
         group: the processes that train together.
         origin: of the weights that the first run of all began with; None if they do not say.
     """
@@ -99,7 +99,7 @@ def prepare(
         given, file: settings, the former stronger.
         stop: asked now and then.
         group: the processes that train together.
-        resumed: the earlier run, if this one goes on with it; its settings count then.
+        resumed: the earlier run, if this one resumes it; its settings count then.
 
     Raises:
         OnelookError: a setting, the data, the model or the device cannot be used, here or in another process.
@@ -279,5 +279,5 @@ def _warn_of_other_machine(resumed: Resumed, now: Mapping[str, str | int]) -> No
     changed = [f"{key} {before.get(key)} -> {now[key]}" for key in compared if before.get(key) != now[key]]
     if changed:
         logger.warning(
-            "resumed elsewhere (%s): the result is equally good, but not equal to the bit", ", ".join(changed)
+            "resumed elsewhere (%s): the result is equally good, but not bit for bit the same", ", ".join(changed)
         )

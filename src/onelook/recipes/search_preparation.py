@@ -1,4 +1,4 @@
-"""Everything that is settled before a search tries its first hyperparameters, or goes on with trying."""
+"""Everything that is settled before a search tries its first hyperparameters, or resumes."""
 
 from __future__ import annotations
 

@@ -213,7 +213,7 @@ def _cut_batches(state: TrainState, schedule: Schedule, group: ProcessGroup) -> 
     state.progress.shards = math.lcm(wanted, group.world_size)
     if before not in (0, state.progress.shards) and group.is_first:
         logger.warning(
-            "batches are computed in %d parts in place of %d: the result is equally good, but not equal to the bit",
+            "batches are computed in %d parts in place of %d: the result is equally good, but not bit for bit the same",
             state.progress.shards,
             before,
         )

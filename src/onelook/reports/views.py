@@ -26,7 +26,7 @@ MAX_NUMBERS = 100_000  # in the data of one slider; about 4 bytes each
 MAX_NAMED = 12
 UNIT = (0.0, 1.0)
 SCORES = {"mAP50-95": "map50_95", "mAP50": "map50", "Precision": "precision", "Recall": "recall", "F1": "f1"}
-STAGES = {"load": "loading", "inference": "network", "nms": "suppression", "metrics": "metrics"}
+STAGES = {"load": "loading", "inference": "network", "nms": "NMS", "metrics": "metrics"}
 
 
 def figures(run: RunRecord) -> list[tuple[str, str]]:

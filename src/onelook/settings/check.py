@@ -29,9 +29,9 @@ class CheckSettings(BaseModel):
     cfg: str = Field("")
     """Model whose anchors are measured: a shipped name or a YAML file; empty takes yolov5s."""
     weights: str = Field("")
-    """Detector trained on these classes; what it contradicts is told of, ranked. Without: labels are not judged."""
+    """Detector trained on these classes; what it contradicts is reported, ranked. Without: labels are not judged."""
     suspicions: int = Field(100, ge=1)
-    """Most labels that are told of because the detector contradicts them; the most suspicious ones."""
+    """Most labels that are reported because the detector contradicts them; the most suspicious ones."""
     device: str = Field("")
     """Where the detector runs: cpu or a GPU number; empty takes the first GPU if there is one."""
     output: str = Field("")

@@ -30,7 +30,7 @@ class DetectSettings(BaseModel):
     batch_size: int = Field(8, ge=1)
     """Images of the same shape that go through the network together; changes the speed only."""
     conf_thres: float = Field(0.25, ge=0, le=1)
-    """Least score of a detection."""
+    """Minimum confidence of a detection."""
     iou_thres: float = Field(0.45, ge=0, le=1)
     """Overlap above which the weaker of two detections is dropped."""
     max_det: int = Field(1000, ge=1)

@@ -80,7 +80,7 @@ class ExportSettings(BaseModel):
     nms: bool = Field(False)
     """Put non-maximum suppression into the graph, with the four thresholds that follow."""
     conf_thres: float = Field(0.25, ge=0, le=1)
-    """Least score of a detection, with nms."""
+    """Minimum confidence of a detection, with nms."""
     iou_thres: float = Field(0.45, ge=0, le=1)
     """Overlap above which the weaker of two detections is dropped, with nms."""
     max_det: int = Field(1000, ge=1)

@@ -31,7 +31,7 @@ class ServeSettings(BaseModel):
     """Size that images are fitted into, pixels: one side, or height and width; multiples of the model's stride. None
     given means the size of training, or the only size of an exported model."""
     conf_thres: float = Field(0.25, ge=0, le=1)
-    """Least score of a detection; a request may ask for a larger one."""
+    """Minimum confidence of a detection; a request may ask for a larger one."""
     iou_thres: float = Field(0.45, ge=0, le=1)
     """Overlap above which the weaker of two detections is dropped."""
     max_det: int = Field(1000, ge=1)

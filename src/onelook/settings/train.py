@@ -111,7 +111,7 @@ class TrainSettings(Hyperparameters):
     amp: Literal["auto", "off", "bf16", "fp16"] = Field("auto")
     """Mixed precision; auto uses bf16 on GPUs that have it, fp16 on other GPUs, nothing on the CPU."""
     conf_thres: float = Field(0.001, ge=0, le=1)
-    """Least score of a detection in validation."""
+    """Minimum confidence of a detection in validation."""
     iou_thres: float = Field(0.6, ge=0, le=1)
     """Overlap above which the weaker of two detections is dropped in validation."""
     max_det: int = Field(300, ge=1)

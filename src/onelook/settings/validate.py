@@ -41,7 +41,7 @@ class ValidateSettings(BaseModel):
     """Longest side of the images, pixels; a multiple of the model's largest stride. None given means the size of
     training, or that of an exported model."""
     conf_thres: float = Field(0.001, ge=0, le=1)
-    """Least score of a detection; anything above 0.001 lowers the metrics."""
+    """Minimum confidence of a detection; anything above 0.001 lowers the metrics."""
     iou_thres: float = Field(0.6, ge=0, le=1)
     """Overlap above which the weaker of two detections is dropped."""
     max_det: int = Field(300, ge=1)

@@ -252,7 +252,7 @@ class _Beginning:
 
     @torch.inference_mode()
     def validate(self, batch_size: int) -> None:
-        """The averaged model, its loss, and the suppression of as many boxes as there can be."""
+        """The averaged model, its loss, and NMS of as many boxes as there can be."""
         settings, model = self.settings, self.state.ema.module
         batch = self.noise(min(batch_size, max(self.request.num_val_images, 1)), self.request.val_frame_hw, 0)
         images = prepare_images(batch.images, self.device)

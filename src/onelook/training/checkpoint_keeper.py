@@ -73,7 +73,7 @@ class CheckpointKeeper:
         run: the run folder, with its `weights` folder.
         settings: `nosave`, `save_interval` and `save_period` are used.
         common: the part of the document that stays the same for the whole run.
-        observers: told of each checkpoint.
+        observers: notified of each checkpoint.
         resting: a context in which this process may stand still for any time: disks can be slow.
         trackers: the names by which trackers know the run, as far as they are known by now.
         clock: seconds that never go backwards.

@@ -48,7 +48,7 @@ class Attendants:
     Attributes:
         evaluator: measures the averaged model after each epoch.
         keeper: writes the checkpoints.
-        observers: told of what happens.
+        observers: notified of what happens.
         stop: asked after every update.
     """
 

@@ -167,7 +167,7 @@ def boxed_images(run: TrackedRun, detections: Sequence[Detections]) -> list[Labe
 
 
 def tracked_run(event: FitStart) -> TrackedRun:
-    """What trackers are told of a run at its start."""
+    """What trackers learn of a run at its start."""
     folder = event.run_folder.resolve()
     is_default = folder.parent.parts[-2:] == ("runs", "train")
     return TrackedRun(

@@ -143,7 +143,7 @@ WRITERS: dict[str, Callable[[], LabelWriter]] = {"yolo": YoloWriter, "coco": Coc
 
 
 def yolo_rows(index: DatasetIndex, image: int, is_box: Sequence[bool] | np.ndarray[Any, Any] | None = None) -> str:
-    """The label file of an image: class and box, or polygon, of each label, to the bit.
+    """The label file of an image: class and box, or polygon, of each label, bit for bit.
 
     Args:
         index: images and labels.

@@ -20,7 +20,7 @@ class StudyCurve:
     Attributes:
         name: of the model.
         sizes: longest sides of the images, pixels.
-        latency_ms: network and suppression, per image.
+        latency_ms: network and NMS, per image.
         map50_95: average precision.
     """
 
@@ -44,7 +44,7 @@ def plot_study(curves: Sequence[StudyCurve], path: Path) -> Path:
 
     with chart(path, height_in=HEIGHT_IN) as figure:
         axes = figure.subplots()
-        axes.set(xlabel="Network and suppression, ms per image", ylabel="mAP50-95")
+        axes.set(xlabel="Network and NMS, ms per image", ylabel="mAP50-95")
         light_grid(axes)
         for number, curve in enumerate(curves):
             look = line_look(number)
