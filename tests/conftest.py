@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,6 +15,8 @@ from hypothesis import settings
 
 settings.register_profile("same in every run", derandomize=True)
 settings.load_profile("same in every run")
+# Before torch is imported, here and in what tests start: two test processes share two processors.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 TABLE = """\
 # Three maps, a handful of channels.
@@ -67,6 +70,14 @@ def logging_from_the_start() -> None:
     for name, child in logging.root.manager.loggerDict.items():
         if isinstance(child, logging.Logger) and name.split(".")[0] == "onelook":
             child.disabled = False
+
+
+@pytest.fixture(autouse=True, scope="session")
+def cache_of_our_own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Nothing is left behind; for the whole session, since runs that tests share are made before any test."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("ONELOOK_CACHE", str(tmp_path_factory.getbasetemp() / "cache"))
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -16,7 +16,6 @@ from types import ModuleType
 from typing import Any
 
 import pytest
-import torch
 from documents import ROOT, Page, pages
 from yolov5_files import stripped
 
@@ -135,10 +134,7 @@ def reader(
     monkeypatch.setattr(onelook, "train", train_quickly)
     monkeypatch.setattr(onelook, "train_folds", train_folds_quickly)
     monkeypatch.setattr(onelook, "evolve", evolve_quickly)
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
     yield monkeypatch
-    torch.set_num_threads(threads)
 
 
 @pytest.mark.parametrize("page", [page for page in PAGES if page.blocks("python")], ids=str)

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 import pytest
-import torch
 
 
 @pytest.fixture
@@ -32,8 +31,6 @@ def tiny_run(
 
     monkeypatch.setattr(socket.socket, "connect", connect_within)
     monkeypatch.setattr(socket, "getaddrinfo", refuse)
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
     yield {
         "data": tiny_data,
         "cfg": str(tiny_model),
@@ -46,5 +43,4 @@ def tiny_run(
         "noplots": True,
         "project": tmp_path / "runs",
     }
-    torch.set_num_threads(threads)
     assert not tried, "nothing may be contacted"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import math
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -56,16 +55,6 @@ Settings = dict[str, Any]
 
 def test_every_family_is_here() -> None:
     assert set(TABLES) == set(FAMILIES)
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread_and_a_cache_of_our_own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("ONELOOK_CACHE", str(tmp_path_factory.getbasetemp() / "cache"))
-        yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="module", params=TABLES)

@@ -24,15 +24,6 @@ GIVEN = [images(1, 64, 96).roll(8 * shift, dims=3) for shift in range(THREADS)]
 """An image for each thread, all different."""
 
 
-@pytest.fixture(autouse=True)
-def one_thread_each() -> Iterator[None]:
-    """Eight threads that ask are enough for a small machine."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
 @contextmanager
 def frequent_switches() -> Iterator[None]:
     before = sys.getswitchinterval()

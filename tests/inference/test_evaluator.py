@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import os
 import pydoc
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -122,15 +121,6 @@ def differences(first: Arrays, second: Arrays) -> list[str]:
         or first[name].tobytes() != second[name].tobytes()
         or (first[name].shape, first[name].dtype) != (second[name].shape, second[name].dtype)
     ]
-
-
-@pytest.fixture(autouse=True)
-def one_thread_and_a_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.setenv("ONELOOK_CACHE", str(tmp_path_factory.getbasetemp() / "cache"))
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.mark.parametrize(

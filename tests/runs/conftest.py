@@ -1,32 +1,16 @@
-"""One thread, a cache of our own, settings and weights of a tiny run; data and model are those of all tests."""
+"""Settings and weights of a tiny run; data and model are those of all tests."""
 
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import torch
 from command_runs import Home
 from option_runs import NO_AUGMENTATION, Options, Trained, fit
 from rank_runs import settings_of_20_steps
 
 from onelook.recipes.train import train
-
-
-@pytest.fixture(autouse=True, scope="session")
-def one_thread_and_a_cache_of_our_own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """One thread, so that runs are fast and comparable; a cache of our own, so that nothing is left behind.
-
-    For the whole session: runs that several tests share are made before what surrounds a single test.
-    """
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("ONELOOK_CACHE", str(tmp_path_factory.getbasetemp() / "cache"))
-        yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture
@@ -46,10 +30,8 @@ def tiny_settings(tiny_data: Path, tiny_model: Path, tmp_path: Path) -> dict[str
 def tiny_weights(tiny_data: Path, tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A checkpoint of the tiny model after one epoch on squares and discs."""
     settings = {"data": tiny_data, "cfg": tiny_model, "epochs": 1, "batch_size": 4, "imgsz": 64, "workers": 0}
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("ONELOOK_CACHE", str(tmp_path_factory.getbasetemp() / "cache"))
-        fixed = {"device": "cpu", "noplots": True, "noautoanchor": True}
-        return train({**settings, **fixed, "project": tmp_path_factory.mktemp("weights")}).best
+    fixed = {"device": "cpu", "noplots": True, "noautoanchor": True}
+    return train({**settings, **fixed, "project": tmp_path_factory.mktemp("weights")}).best
 
 
 @pytest.fixture

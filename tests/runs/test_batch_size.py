@@ -13,7 +13,6 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
-import torch
 from option_runs import Options, Trace, Trained, covers, fit
 
 from onelook.errors import StopRequested
@@ -52,7 +51,6 @@ def test_a_found_batch_size_is_stored_kept_on_resuming_and_gives_the_run_of_that
 
 def _train_as(environment: Mapping[str, str], options: Options) -> None:
     os.environ.update(environment)
-    torch.set_num_threads(1)
     train(options)
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -23,7 +22,6 @@ from onelook.settings.train import TRACKER_NAMES
 # Does what `sys.argv[1]` says with all that Python tells of: sockets, programs, and packages that talk to others.
 CHILD = """
 import json, os, sys
-import torch
 import onelook.recipes.evolve, onelook.recipes.folds, onelook.recipes.train, onelook.search.study
 from onelook.processes.stop_signal import StopSignal
 seen = []
@@ -36,7 +34,6 @@ def watch(event, arguments):
         seen.append(f"import {arguments[0]}")
 
 sys.addaudithook(watch)
-torch.set_num_threads(1)
 name, given = json.loads(sys.argv[1])
 job = {"train": onelook.recipes.train.train, "folds": onelook.recipes.folds.train_folds,
        "search": onelook.recipes.evolve.evolve}[name]
@@ -73,9 +70,7 @@ def hostile(tmp_path: Path) -> dict[str, Any]:
 def resumed(name: str, given: dict[str, Any]) -> dict[str, Any]:
     """What a process of its own has done while it resumed."""
     command = [sys.executable, "-c", CHILD, json.dumps([name, given])]
-    done = subprocess.run(
-        command, capture_output=True, text=True, timeout=300, env=os.environ | {"OMP_NUM_THREADS": "1"}
-    )
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr
     answer: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
     return answer

@@ -25,7 +25,6 @@ IN_PARTS = {"batch_size": 20, "micro_batch": 5}  # four shards
 
 def train_as(environment: Mapping[str, str], options: Options) -> None:
     os.environ.update(environment)
-    torch.set_num_threads(1)
     train(options)
 
 

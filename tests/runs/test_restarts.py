@@ -81,7 +81,6 @@ class SlowDisk(Callback):
 def settings(tiny_data: Path, tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Options:
     """A run of 20 steps for two processes, which may import what is in the folder of the tests."""
     require_loopback()
-    monkeypatch.setenv("OMP_NUM_THREADS", "1")
     support = str(Path(__file__).parents[1] / "support")
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join([support, os.environ.get("PYTHONPATH", "")]))
     return {**settings_of_20_steps(tiny_data, tiny_model), **VARIED, "project": tmp_path / "runs"}

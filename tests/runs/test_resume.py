@@ -12,7 +12,6 @@ from pathlib import Path
 from types import FrameType
 
 import pytest
-import torch
 from checkpoint_content import content_of
 from option_runs import covers
 from stop_at import StopAt
@@ -40,7 +39,6 @@ def contents(run: Path) -> dict[str, bytes]:
 
 
 def train_quietly(settings: dict[str, object]) -> None:
-    torch.set_num_threads(1)
     train(settings)
 
 
@@ -258,7 +256,6 @@ def test_a_run_in_a_reused_folder_resumes_itself(tiny_settings: dict[str, object
 
 def train_until(settings: dict[str, object], function: str, count: int) -> None:
     """Train, and be killed when a function of the library is called for the `count`th time."""
-    torch.set_num_threads(1)
     left = count
 
     def kill(frame: FrameType, event: str, argument: object) -> None:

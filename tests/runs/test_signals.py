@@ -104,7 +104,7 @@ class Command:
 
 
 def start(words: list[str], **environment: object) -> Command:
-    variables = {**os.environ, "OMP_NUM_THREADS": "1", **{name: str(value) for name, value in environment.items()}}
+    variables = {**os.environ, **{name: str(value) for name, value in environment.items()}}
     command = [sys.executable, "-m", "onelook", *words]
     pipe = subprocess.PIPE
     process = subprocess.Popen(command, stdout=pipe, stderr=pipe, text=True, env=variables, start_new_session=True)

@@ -98,7 +98,6 @@ def unreadable_after_kills(folder: Path, write: Callable[..., None] | None, kill
     for _ in range(kills):
         child = os.fork()
         if child == 0:
-            torch.set_num_threads(1)
             number = 0
             while True:
                 number += 1
@@ -118,7 +117,6 @@ def unreadable_after_kills(folder: Path, write: Callable[..., None] | None, kill
 @pytest.mark.skipif(sys.platform == "win32", reason="needs fork")
 @pytest.mark.parametrize("kills", [40, pytest.param(200, marks=pytest.mark.slow)])
 def test_kills_while_saving_leave_a_whole_checkpoint_and_the_leftovers_are_removed(kills: int, tmp_path: Path) -> None:
-    torch.set_num_threads(1)
     assert unreadable_after_kills(tmp_path, None, kills) == 0
     remove_orphans(tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["last.safetensors"]
@@ -126,7 +124,6 @@ def test_kills_while_saving_leave_a_whole_checkpoint_and_the_leftovers_are_remov
 
 @pytest.mark.skipif(sys.platform == "win32", reason="needs fork")
 def test_the_kill_test_would_see_a_writer_that_writes_in_place(tmp_path: Path) -> None:
-    torch.set_num_threads(1)
     assert unreadable_after_kills(tmp_path, in_place, 40) > 0
 
 

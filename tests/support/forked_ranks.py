@@ -193,11 +193,9 @@ def ranks_below(launcher: int) -> dict[int, int]:
 def _in_process(
     environment: dict[str, str], output: Path, target: Callable[..., Any], arguments: tuple[Any, ...]
 ) -> None:
-    import torch
 
     os.environ.update(environment)
     multiprocessing.set_start_method("fork", force=True)  # for workers, as in a process that was not forked itself
-    torch.set_num_threads(1)
     descriptor = os.open(output, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     os.dup2(descriptor, 1)
     os.dup2(descriptor, 2)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -39,14 +38,9 @@ def test_sizes_of_multi_scale_are_multiples_of_the_stride_near_the_image_size(se
 
 
 @pytest.fixture
-def settings(
-    tiny_data: Path, tiny_model: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[Settings]:
+def settings(tiny_data: Path, tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Settings:
     """A run of 6 steps of up to 8 images, in one process; the last batch of an epoch has 4."""
-    monkeypatch.setenv("ONELOOK_CACHE", str(tmp_path_factory.getbasetemp() / "cache"))
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield {
+    return {
         "data": tiny_data,
         "cfg": tiny_model,
         "epochs": 2,
@@ -61,7 +55,6 @@ def settings(
         "auto_balance": True,
         "project": tmp_path_factory.mktemp("runs"),
     }
-    torch.set_num_threads(before)
 
 
 class Steps(Callback):
