@@ -17,6 +17,7 @@ from option_runs import Options, Trace, covers, fit
 
 from onelook.errors import DataError, DeviceError, ModelError, SettingsError
 from onelook.geometry.iou import box_iou
+from onelook.recipes.check import check
 from onelook.recipes.detect import DetectResult, detect
 from onelook.recipes.validate import ValidateResult, validate
 from onelook.structures.detections import Detections
@@ -176,6 +177,28 @@ def test_strict_and_allow_unlabelled_decide_what_data_are_good_enough(home: Home
     with pytest.raises(DataError, match="have no label file"):
         measure(home)
     assert measure(home, allow_unlabelled=True).metrics.num_labels == 0
+
+
+@covers("val", "max_pixels")
+@covers("detect", "max_pixels")
+@covers("train", "max_pixels")
+@covers("check", "max_pixels")
+def test_images_with_more_pixels_are_refused_by_every_command_unless_they_are_allowed(
+    home: Home, options: Options
+) -> None:
+    for split in ("train", "val", "test"):
+        cv2.imwrite(str(home.image(split)), cv2.resize(cv2.imread(str(home.image(split))), (200, 200)))
+    limits = {"max_pixels": SIDE_PX**2}
+    assert [measure(home, **given).metrics.num_images for given in ({}, limits)] == [6, 5]
+    assert [len(look(home, **given).frames) for given in ({}, limits)] == [4, 3]
+    refused = "200 x 200 pixels are more than the limit of 9,216: `--max-pixels 40000` would allow them"
+    assert refused in look(home, **limits).problems[0]
+    for given in ({"cache": "disk"}, {"noplots": False}):
+        with pytest.raises(DataError, match="the limit of 9,216"):
+            fit(options, data=home.yaml, strict=True, **limits, **given)
+        assert fit(options, data=home.yaml, strict=True, **given).result.best.is_file()
+    kinds = [[one.kind for one in check({"data": home.yaml, **given}).diagnosis.findings] for given in ({}, limits)]
+    assert [found.count("bomb") for found in kinds] == [0, 3]
 
 
 @covers("detect", "source")

@@ -269,9 +269,9 @@ def test_full_service_says_when_to_come_again(start: Start, image: Path) -> None
     assert detect(service, image.read_bytes()).status == 200
 
 
-@covers("serve", "max_megabytes", "max_megapixels")
+@covers("serve", "max_megabytes", "max_pixels")
 def test_limits_of_an_image_are_those_of_the_settings(start: Start) -> None:
-    service = start(max_megabytes=0.002, max_megapixels=0.01)
+    service = start(max_megabytes=0.002, max_pixels=10_000)
     assert detect(service, png(100, 100, rows=100)).status == 200
     large = detect(service, png(101, 100, rows=100))
     assert (large.status, "101 x 100 pixels, more than the limit of 10,000" in large.json["error"]) == (413, True)

@@ -153,7 +153,7 @@ def test_missing_package_is_named_with_its_cure(
         (("--host", "no such name"), 64, "cannot listen at `no such name` port 0"),
         (("--img", 65), 64, "use 96 96"),
         (("--queue-size", 0), 64, "queue_size"),
-        (("--max-megapixels", 101), 64, "max_megapixels"),
+        (("--max-pixels", 2_000_000_000), 64, "max_pixels"),
         (("--prot", 8000), 2, "did you mean `--port`?"),
         (("--settings", "none.yaml"), 64, "none.yaml"),
     ],

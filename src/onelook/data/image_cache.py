@@ -54,7 +54,7 @@ class ImageFiles:
         size_hw = self._size_hw(number)
         path = self.index.paths[number]
         scale = reduced_scale(size_hw, self.imgsz)
-        image = read_image(path, scale_hint=scale, is_checked=True)
+        image = read_image(path, scale_hint=scale, is_checked=True, max_pixels=self.index.max_pixels)
         reduced = tuple(-(-side // scale) for side in size_hw)
         if image.shape[:2] not in (size_hw, reduced):
             raise DataError(

@@ -11,6 +11,7 @@ import logging
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -22,8 +23,8 @@ from onelook.data.parallel_map import Work, each
 from onelook.data.scan.cache import load_scan, save_scan
 from onelook.errors import DataError
 from onelook.files.bounded import read_bounded
-from onelook.files.image_headers import DamagedImage, read_header
-from onelook.files.images import MAX_FILE_BYTES, decode_image
+from onelook.files.image_headers import MAX_PIXELS, DamagedImage, read_header
+from onelook.files.images import decode_image, max_file_bytes
 
 logger = logging.getLogger(__name__)
 
@@ -61,7 +62,12 @@ class ImageHashes:
 
 
 def look_at(
-    paths: Sequence[str], digests: npt.NDArray[np.uint8], *, work: Work, cache_folder: Path | None = None
+    paths: Sequence[str],
+    digests: npt.NDArray[np.uint8],
+    *,
+    work: Work,
+    cache_folder: Path | None = None,
+    max_pixels: int = MAX_PIXELS,
 ) -> ImageHashes:
     """The looks of images that a scan found usable; one that can no longer be read is taken for flat.
 
@@ -70,6 +76,7 @@ def look_at(
         digests: (N, 16) their content, see `ScanResult.image_digests`; the key of what is kept.
         work: threads, stop and progress.
         cache_folder: where an earlier result may be and the new one goes; None keeps none.
+        max_pixels: images with more are not looked at.
 
     Raises:
         StopRequested: `work.stop_requested` said so.
@@ -79,7 +86,7 @@ def look_at(
     kept = None if file is None else load_scan(file, np.frombuffer(key, np.uint8))
     if kept is not None and set(_KEPT) <= set(kept) and len(kept["hashes"]) == len(paths):
         return _looks(kept)
-    found = list(each(_look, paths, work, name=_NAME))
+    found = list(each(partial(_look, max_pixels=max_pixels), paths, work, name=_NAME))
     arrays: dict[str, npt.NDArray[Any]] = {
         "hashes": np.array([one[0] for one in found], np.uint64),
         "mirrored": np.array([one[1] for one in found], np.uint64),
@@ -103,11 +110,11 @@ def _looks(kept: Mapping[str, Any]) -> ImageHashes:
     return ImageHashes(kept["hashes"], kept["mirrored"], kept["thumbnails"], is_flat, kept["orientations"])
 
 
-def _look(path: str) -> tuple[int, int, npt.NDArray[np.uint8], int]:
+def _look(path: str, max_pixels: int) -> tuple[int, int, npt.NDArray[np.uint8], int]:
     try:
-        data = read_bounded(path, MAX_FILE_BYTES)
+        data = read_bounded(path, max_file_bytes(max_pixels))
         header = read_header(data)
-        rgb = decode_image(data, scale_hint=_scale(min(header.stored_hw)))
+        rgb = decode_image(data, scale_hint=_scale(min(header.stored_hw)), max_pixels=max_pixels)
     except (DataError, DamagedImage) as problem:
         logger.debug("no look at `%s`: %s", path, problem)
         return 0, 0, np.zeros(THUMBNAIL_SIDE**2, np.uint8), 1

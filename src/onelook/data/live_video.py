@@ -13,7 +13,7 @@ import numpy.typing as npt
 from onelook.data.ffmpeg_options import CAPTURE_OPTIONS, STREAMS
 from onelook.data.media import DEFAULT_FPS, opencv
 from onelook.errors import DataError
-from onelook.files.images import MAX_PIXELS
+from onelook.files.image_headers import MAX_PIXELS
 
 Image = npt.NDArray[np.uint8]
 

@@ -18,8 +18,8 @@ from onelook.data.video_container import HEAD_BYTES, Container, read_container, 
 from onelook.errors import DataError
 from onelook.files.atomic import TEMPORARY_MARK
 from onelook.files.bounded import printable, read_bounded
-from onelook.files.image_headers import DamagedImage, ShortOfBytes, read_header
-from onelook.files.images import KIND_OF_SUFFIX, MAX_PIXELS
+from onelook.files.image_headers import MAX_PIXELS, DamagedImage, ShortOfBytes, read_header
+from onelook.files.images import KIND_OF_SUFFIX
 
 Image = npt.NDArray[np.uint8]
 

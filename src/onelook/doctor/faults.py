@@ -34,7 +34,10 @@ FAULTS: dict[str, Fault] = {
         "error", "splits that cannot be read", "correct the entry of the dataset file, or remove it"
     ),
     "bomb": Fault(
-        "error", "images that would need far too much memory", "they may be forged: replace or remove", "left out"
+        "error",
+        "images that would need far too much memory",
+        "replace or remove them, or allow more `--max-pixels`",
+        "left out",
     ),
     "unknown-class": Fault(
         "error", "labels of a class that has no name", "add its name to the YAML, or correct the id", "left out"

@@ -6,6 +6,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from onelook.files.image_headers import MAX_PIXELS
 from onelook.files.images import encode_image, read_image
 
 SIDE_PX = 512
@@ -13,19 +14,20 @@ QUALITY = 80
 SCALE_HINTS = (8, 4, 2)
 
 
-def thumbnail(path: str, size_hw: tuple[int, int]) -> bytes:
+def thumbnail(path: str, size_hw: tuple[int, int], *, max_pixels: int = MAX_PIXELS) -> bytes:
     """A JPEG of an image file whose longest side has at most 512 pixels.
 
     Args:
         path: of the image.
         size_hw: its height and width, pixels.
+        max_pixels: see `read_image`.
 
     Raises:
         DataError: the image cannot be read any more.
     """
     longest = max(size_hw)
     hint = next((hint for hint in SCALE_HINTS if longest // hint >= 2 * SIDE_PX), 1)
-    return encode_image(_shrunk(read_image(path, scale_hint=hint)), ".jpg", quality=QUALITY)
+    return encode_image(_shrunk(read_image(path, scale_hint=hint, max_pixels=max_pixels)), ".jpg", quality=QUALITY)
 
 
 def _shrunk(image: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:

@@ -15,6 +15,10 @@ from onelook.files.tiff_header import TiffHeader, read_tiff_header
 
 PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 JPEG_END = b"\xff\xd9"
+MAX_PIXELS = 100_000_000
+"""Of an image, unless somebody says otherwise: 300 MB decoded, however few bytes a plan or a blank page takes."""
+MOST_PIXELS = 1 << 30
+"""Whatever anybody says."""
 
 _FOREIGN = (
     (b"GIF8", "a GIF"), (b"PF\n", "a PFM"), (b"Pf\n", "a PFM"), (b"\0\0\0\x0cjP  ", "a JPEG 2000"),

@@ -21,6 +21,8 @@ from onelook.files.atomic import write_bytes_atomic
 from onelook.files.bounded import StrPath, content_digest, printable, read_bounded
 from onelook.files.fault_kinds import Remark
 from onelook.files.image_headers import (
+    MAX_PIXELS,
+    MOST_PIXELS,
     DamagedImage,
     ImageHeader,
     ShortOfBytes,
@@ -39,14 +41,12 @@ KIND_OF_SUFFIX = {
 }  # fmt: skip
 WRITTEN_SUFFIXES = frozenset(KIND_OF_SUFFIX) - {".mpo"}
 MIN_SIDE_PX = 10
-MAX_PIXELS = 100_000_000
 MAX_FILE_BYTES = 1 << 29
-# More pixels per byte are taken for a bomb, beyond a size. Blank pages compress without limit and are harmless up to
-# 25 million pixels (75 MB decoded); a JPEG spends at least a bit on 512 pixels, so one that says more is cut or forged.
-BOMB_PIXELS_PER_BYTE = 1000
+_MAX_BYTES_PER_PIXEL = 8  # stored as they are, four channels of 16 bits
 # An image of 16 bits that uses no more than these becomes black, or nearly so, when it is reduced to 8.
 DARK_BITS = 14
-BOMB_PIXELS, JPEG_BOMB_PIXELS = 25_000_000, 1_000_000
+# A JPEG spends at least a bit on 512 pixels: one of this size that says more of itself is cut or forged.
+JPEG_PIXELS_PER_BYTE, SMALL_JPEG_PIXELS = 1000, 1_000_000
 
 _HEADER_BYTES = 1 << 16
 
@@ -68,7 +68,7 @@ class ImageReport:
     notes: tuple[Remark, ...] = ()
 
 
-def read_image(path: StrPath, *, scale_hint: int = 1, is_checked: bool = False) -> Image:
+def read_image(path: StrPath, *, scale_hint: int = 1, is_checked: bool = False, max_pixels: int = MAX_PIXELS) -> Image:
     """The pixels of an image file, (H, W, 3) uint8 RGB, upright.
 
     Args:
@@ -76,25 +76,26 @@ def read_image(path: StrPath, *, scale_hint: int = 1, is_checked: bool = False) 
         scale_hint: 1, 2, 4 or 8. A JPEG is decoded straight to ceil(H / scale_hint) x ceil(W / scale_hint), which is
             faster; other formats come at full size. The result's shape tells which.
         is_checked: `check_image` found nothing wrong with the file; a PNG is then not unpacked twice.
+        max_pixels: images with more are refused.
 
     Raises:
         DataError: missing, not an image that we read, too large, or damaged.
     """
-    data = read_bounded(path, MAX_FILE_BYTES)
+    data = read_bounded(path, max_file_bytes(max_pixels))
     try:
-        return decode_image(data, scale_hint=scale_hint, is_checked=is_checked)
+        return decode_image(data, scale_hint=scale_hint, is_checked=is_checked, max_pixels=max_pixels)
     except DamagedImage as problem:
         raise DataError(f"image `{printable(path)}` cannot be used: {problem}") from problem
 
 
-def decode_image(data: bytes, *, scale_hint: int = 1, is_checked: bool = False) -> Image:
+def decode_image(data: bytes, *, scale_hint: int = 1, is_checked: bool = False, max_pixels: int = MAX_PIXELS) -> Image:
     """As `read_image`, from the bytes of an image file.
 
     Raises:
         DamagedImage: the reason why not.
     """
     header = read_header(data)
-    check_limits(data, header)
+    check_limits(data, header, max_pixels)
     check_whole(data, header)
     if header.kind == "png" and not is_checked:
         check_png_pixels(data)
@@ -117,34 +118,42 @@ def read_image_size(path: StrPath) -> tuple[int, int]:
         raise DataError(f"image `{printable(path)}` cannot be used: {problem}") from problem
 
 
-def check_image(path: StrPath) -> ImageReport:
+def check_image(path: StrPath, *, max_pixels: int = MAX_PIXELS) -> ImageReport:
     """Read and decode an image file once, to know before training whether it can be used; never changes the file.
 
     JPEGs are decoded at an eighth of their size, which reads all their coded data at a fraction of the time.
     """
     try:
-        data = read_bounded(path, MAX_FILE_BYTES)
+        data = read_bounded(path, max_file_bytes(max_pixels))
     except DataError as problem:
         return ImageReport((0, 0), b"", Remark(problem.message))
     digest = content_digest(data)
     try:
         header = read_header(data)
-        return ImageReport(header.size_hw, digest, notes=tuple(_check_content(data, header, path)))
+        return ImageReport(header.size_hw, digest, notes=tuple(_check_content(data, header, path, max_pixels)))
     except DamagedImage as problem:
         return ImageReport((0, 0), digest, Remark(str(problem), problem.kind))
 
 
-def check_limits(data: bytes, header: ImageHeader) -> None:
+def max_file_bytes(max_pixels: int) -> int:
+    """Bytes of the largest file that is read where images may have so many pixels."""
+    return max(MAX_FILE_BYTES, _MAX_BYTES_PER_PIXEL * max_pixels) if max_pixels > MAX_PIXELS else MAX_FILE_BYTES
+
+
+def check_limits(data: bytes, header: ImageHeader, max_pixels: int) -> None:
     """Refuse an image by what its header says, before a pixel of it is decoded.
 
     Raises:
-        DamagedImage: it has more than `MAX_PIXELS`, or more than so few bytes can hold.
+        DamagedImage: it has more pixels than are allowed, or than so few bytes can hold.
     """
     height, width = header.size_hw
-    if height * width > MAX_PIXELS:
-        raise DamagedImage(f"{width} x {height} pixels are more than the limit of {MAX_PIXELS}", kind="bomb")
-    harmless = JPEG_BOMB_PIXELS if header.kind == "jpeg" else BOMB_PIXELS
-    if height * width > max(harmless, len(data) * BOMB_PIXELS_PER_BYTE):
+    if height * width > max_pixels:
+        raise DamagedImage(
+            f"{width} x {height} pixels are more than the limit of {max_pixels:,}: "
+            f"`--max-pixels {height * width}` would allow them",
+            kind="bomb",
+        )
+    if header.kind == "jpeg" and height * width > max(SMALL_JPEG_PIXELS, len(data) * JPEG_PIXELS_PER_BYTE):
         raise DamagedImage(
             f"{width} x {height} pixels from {len(data)} bytes: this looks like a decompression bomb", kind="bomb"
         )
@@ -195,8 +204,8 @@ def write_image(path: Path, rgb: Image, *, quality: int = 95) -> None:
 
 @functools.cache
 def _cv2() -> ModuleType:
-    """OpenCV, told to allocate no more than we allow and, unless the user has said otherwise, to be silent."""
-    os.environ.setdefault("OPENCV_IO_MAX_IMAGE_PIXELS", str(MAX_PIXELS))
+    """OpenCV, told to allocate no more than may ever be allowed and, unless the user says otherwise, to be silent."""
+    os.environ.setdefault("OPENCV_IO_MAX_IMAGE_PIXELS", str(MOST_PIXELS))
     import cv2
 
     if "OPENCV_LOG_LEVEL" not in os.environ:  # read at its first import, which may have been anywhere
@@ -204,9 +213,9 @@ def _cv2() -> ModuleType:
     return cv2  # type: ignore[no-any-return, unused-ignore]
 
 
-def _check_content(data: bytes, header: ImageHeader, path: StrPath) -> list[Remark]:
+def _check_content(data: bytes, header: ImageHeader, path: StrPath, max_pixels: int) -> list[Remark]:
     """Raise DamagedImage if the image cannot be used; return what is odd about it."""
-    check_limits(data, header)
+    check_limits(data, header, max_pixels)
     if min(header.stored_hw) < MIN_SIDE_PX:
         height, width = header.size_hw
         raise DamagedImage(f"{width} x {height} pixels: both sides must have at least {MIN_SIDE_PX}")

@@ -108,9 +108,15 @@ def check(given: Mapping[str, Any], *, file: Path | None = None) -> CheckResult:
         output, fixed = _output_folder(settings), None
         work = Work(available_processors(), stop_requested=lambda: stop.requested)
         cache_folder = default_cache_folder()
-        scans, unread = _scans(spec, work, cache_folder)
+        scans, unread = _scans(spec, work, cache_folder, settings.max_pixels)
         looks = {
-            split: look_at(scan.index.paths, scan.image_digests, work=work, cache_folder=cache_folder)
+            split: look_at(
+                scan.index.paths,
+                scan.image_digests,
+                work=work,
+                cache_folder=cache_folder,
+                max_pixels=settings.max_pixels,
+            )
             for split, scan in scans.items()
         }
         unlabelled = {split: _unlabelled(spec, split, scan) for split, scan in scans.items()}
@@ -133,7 +139,9 @@ def check(given: Mapping[str, Any], *, file: Path | None = None) -> CheckResult:
     return CheckResult(settings, spec, scans, diagnosis, first_missing, tuple(suspicions), fixed, unread)
 
 
-def _scans(spec: DatasetSpec, work: Work, cache_folder: Path) -> tuple[dict[str, ScanResult], dict[str, DataError]]:
+def _scans(
+    spec: DatasetSpec, work: Work, cache_folder: Path, max_pixels: int
+) -> tuple[dict[str, ScanResult], dict[str, DataError]]:
     """What the splits hold, and why others cannot be read; DataError if none can."""
     scans: dict[str, ScanResult] = {}
     unread: dict[str, DataError] = {}
@@ -142,7 +150,7 @@ def _scans(spec: DatasetSpec, work: Work, cache_folder: Path) -> tuple[dict[str,
             scans[split] = scan_split(
                 spec,
                 split,
-                options=ScanOptions(report_only=True),
+                options=ScanOptions(report_only=True, max_pixels=max_pixels),
                 workers=work.workers,
                 cache_folder=cache_folder,
                 stop_requested=work.stop_requested,

@@ -21,6 +21,7 @@ from onelook.doctor.rows import kind_of
 from onelook.errors import DataError, SettingsError
 from onelook.files.atomic import TEMPORARY_MARK, flush_folder
 from onelook.files.bounded import printable
+from onelook.files.image_headers import MOST_PIXELS
 from onelook.files.yaml import dump_yaml
 
 ACCOUNT_NAME, YAML_NAME = "fixes.json", "data.yaml"
@@ -117,7 +118,7 @@ def _require_clean(folder: Path, work: Work) -> None:
     """Read the copy as training will; a row or image of it that is not used as it stands is a fault of ours."""
     spec = open_dataset(folder / YAML_NAME)
     for split in spec.splits:
-        options = ScanOptions(report_only=True)
+        options = ScanOptions(report_only=True, max_pixels=MOST_PIXELS)
         ledger = scan_split(
             spec, split, options=options, workers=work.workers, stop_requested=work.stop_requested
         ).ledger

@@ -64,7 +64,13 @@ def opened(
         return
     with TemporaryDirectory(prefix="onelook-") as folder:
         paths, addresses = _at_hand(sources, Path(folder), stop)
-        read = read_frames(paths, vid_stride=settings.vid_stride, addresses=addresses, on_problem=on_problem)
+        read = read_frames(
+            paths,
+            vid_stride=settings.vid_stride,
+            addresses=addresses,
+            max_pixels=settings.max_pixels,
+            on_problem=on_problem,
+        )
         numbers = {path: number for number, path in reversed(list(enumerate(paths, start=1)))}
         with closing(read), closing(one_ahead(batches_of(read, settings.batch_size))) as batches:
             first = list(islice(batches, 1))

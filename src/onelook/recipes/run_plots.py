@@ -44,7 +44,7 @@ def draw_evaluation(run: RunDir, index: DatasetIndex, evaluation: Evaluation, na
     for number in range(0, wanted, IMAGES_PER_IMAGE):
         shown = chosen[number : number + IMAGES_PER_IMAGE]
         plot_truth_and_predictions(
-            [read_image(index.paths[image]) for image in shown],
+            [read_image(index.paths[image], max_pixels=index.max_pixels) for image in shown],
             [index.ground_truth(image) for image in shown],
             [evaluation.detections[image] for image in shown],
             names,

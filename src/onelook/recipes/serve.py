@@ -95,10 +95,10 @@ def serving(given: Mapping[str, Any], *, file: Path | None = None) -> Iterator[S
     limits = Limits(
         queue_size=settings.queue_size,
         max_bytes=round(1e6 * settings.max_megabytes),
-        max_pixels=round(1e6 * settings.max_megapixels),
+        max_pixels=settings.max_pixels,
         upload_seconds=settings.upload_seconds,
     )
-    decoders = [Decoder(settings.decode_seconds) for _ in range(min(4, available_processors()))]
+    decoders = [Decoder(settings.decode_seconds, limits.max_pixels) for _ in range(min(4, available_processors()))]
     batcher = Batcher(
         predictor.predict,
         batch_size=settings.batch_size,

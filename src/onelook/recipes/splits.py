@@ -82,6 +82,7 @@ def scan_options(settings: TrainSettings | ValidateSettings) -> ScanOptions:
         strict=settings.strict,
         allow_unlabelled=settings.allow_unlabelled,
         max_det=settings.max_det,
+        max_pixels=settings.max_pixels,
     )
 
 

@@ -102,7 +102,7 @@ def exhibits_of(found: Sequence[Suspicion], scans: Scans, names: Sequence[str]) 
         index = scans[one.split].index
         truth = index.ground_truth(one.image)
         try:
-            rgb = read_image(index.paths[one.image])
+            rgb = read_image(index.paths[one.image], max_pixels=index.max_pixels)
         except DataError as problem:  # it has changed since it was looked at
             logger.warning("%s", problem.message)
             continue
@@ -116,7 +116,7 @@ def _compared(predictor: Predictor, scans: Scans, split: str, stop: StopSignal) 
     for start in range(0, len(index), BATCH):
         stop.check()
         images = range(start, min(start + BATCH, len(index)))
-        found = predictor.predict([read_image(index.paths[image]) for image in images])
+        found = predictor.predict([read_image(index.paths[image], max_pixels=index.max_pixels) for image in images])
         for image, detections in zip(images, found, strict=True):
             truth = index.ground_truth(image)
             first = int(index.offsets[image])

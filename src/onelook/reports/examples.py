@@ -145,7 +145,7 @@ def _example(
 ) -> Example | None:
     height, width = index.sizes_hw[image].tolist()
     try:
-        jpeg = thumbnail(index.paths[image], (height, width))
+        jpeg = thumbnail(index.paths[image], (height, width), max_pixels=index.max_pixels)
     except DataError as problem:
         logger.warning("%s; the report goes without it", problem.message)
         return None

@@ -13,7 +13,7 @@ from typing import IO
 import numpy as np
 import numpy.typing as npt
 
-from onelook.files.image_headers import DamagedImage
+from onelook.files.image_headers import MAX_PIXELS, DamagedImage
 from onelook.files.images import decode_image
 
 Image = npt.NDArray[np.uint8]
@@ -22,7 +22,10 @@ READY, DECODED, DAMAGED = b"r", b"d", b"x"
 _SIZES = struct.Struct("<QQ")  # height and width; or 0 and the length of a text
 _LENGTH = struct.Struct("<Qd")  # bytes of a file, and the seconds that it may take
 _MORE_SECONDS = 2.0
-_PROGRAM = "import sys; sys.path.insert(0, sys.argv[1]); from onelook.service.decoding import work; work()"
+_PROGRAM = """
+import sys; sys.path.insert(0, sys.argv[1])
+from onelook.service.decoding import work; work(int(sys.argv[2]))
+"""
 
 
 class SlowImage(DamagedImage):
@@ -34,12 +37,14 @@ class Decoder:
 
     Args:
         seconds: that an image may take; its process is killed then, and the next image gets a new one.
+        max_pixels: images with more are refused.
     """
 
-    def __init__(self, seconds: float) -> None:
+    def __init__(self, seconds: float, max_pixels: int = MAX_PIXELS) -> None:
         self._seconds = seconds
+        self._max_pixels = max_pixels
         self._closed = False
-        self._process = _started()
+        self._process = _started(self._max_pixels)
 
     def __call__(self, data: bytes) -> Image:
         """(H, W, 3) uint8 RGB of an image file, see `decode_image`.
@@ -49,7 +54,7 @@ class Decoder:
             SlowImage: not in time.
         """
         if self._process.poll() is not None and not self._closed:
-            self._process = _started()
+            self._process = _started(self._max_pixels)
         process = self._process
         assert process.stdin is not None and process.stdout is not None
         try:
@@ -74,7 +79,7 @@ class Decoder:
         self._process.wait()
 
 
-def work() -> None:
+def work(max_pixels: int) -> None:
     """What the process does: decode what comes in, until nothing does."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the process that asks
     source, target = sys.stdin.buffer, sys.stdout.buffer
@@ -88,7 +93,7 @@ def work() -> None:
         data = _read(source, length)
         _end_after(seconds + _MORE_SECONDS)  # even if the process that asks has been killed
         try:
-            image = decode_image(bytes(data))
+            image = decode_image(bytes(data), max_pixels=max_pixels)
             target.write(DECODED + _SIZES.pack(*image.shape[:2]))
             target.write(image.data)
         except DamagedImage as problem:
@@ -103,10 +108,13 @@ def _end_after(seconds: float) -> None:
         signal.setitimer(signal.ITIMER_REAL, seconds)
 
 
-def _started() -> subprocess.Popen[bytes]:
+def _started(max_pixels: int) -> subprocess.Popen[bytes]:
     root = str(Path(__file__).parents[2])
     return subprocess.Popen(
-        [sys.executable, "-c", _PROGRAM, root], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+        [sys.executable, "-c", _PROGRAM, root, str(max_pixels)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
     )
 
 

@@ -208,9 +208,9 @@ class RequestHandler:
             raise Refusal(
                 413,
                 f"the image has {width} x {height} pixels, more than the limit of {self.limits.max_pixels:,}",
-                hint="send a smaller image, or start the service with a larger `--max-megapixels`",
+                hint="send a smaller image, or start the service with a larger `--max-pixels`",
             )
-        check_limits(data, header)
+        check_limits(data, header, self.limits.max_pixels)
         return height * width
 
     def _too_long(self) -> Refusal:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from onelook.files.image_headers import MAX_PIXELS, MOST_PIXELS
 from onelook.settings.train import IMGSZ_ALIASES
 from onelook.settings.unused_options import refuse_idle
 
@@ -24,6 +25,8 @@ class CheckSettings(BaseModel):
     """Fail if there is any error or warning, so that a script can tell by the exit code."""
     allow_unlabelled: bool = Field(False)
     """Accept that most images have no label file."""
+    max_pixels: int = Field(MAX_PIXELS, ge=100, le=MOST_PIXELS)
+    """Most pixels of an image; those with more are not used. Each that is decoded takes 3 bytes a pixel."""
     near: int = Field(6, ge=-1, le=7)
     """Most bits, of 64, that the hashes of images that look alike differ in; -1 looks for no such images."""
     cfg: str = Field("")

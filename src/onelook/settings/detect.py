@@ -7,6 +7,7 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from onelook.errors import SettingsError
+from onelook.files.image_headers import MAX_PIXELS, MOST_PIXELS
 from onelook.settings.classes import ClassList
 from onelook.settings.head import HeadChoice
 from onelook.settings.train import IMGSZ_ALIASES
@@ -49,6 +50,8 @@ class DetectSettings(BaseModel):
     """Look at every n-th frame of a video, camera, stream or screen."""
     reconnect: int = Field(10, ge=0)
     """How often in a row to try again when a camera, stream or screen breaks off, with growing waits."""
+    max_pixels: int = Field(MAX_PIXELS, ge=100, le=MOST_PIXELS)
+    """Most pixels of an image; those with more are not used. Each that is decoded takes 3 bytes a pixel."""
     tile: int = Field(0, ge=0)
     """Side of square tiles that larger images are also looked at in, pixels, for small objects; 0 makes none."""
     tile_overlap: float = Field(0.2, ge=0, le=0.9)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from onelook.files.image_headers import MOST_PIXELS
 from onelook.settings.classes import ClassList
 from onelook.settings.head import HeadChoice
 from onelook.settings.train import IMGSZ_ALIASES
@@ -52,8 +53,8 @@ class ServeSettings(BaseModel):
     """Most images inside at a time; further ones are refused with 503 and `Retry-After`."""
     max_megabytes: float = Field(16.0, gt=0, le=512)
     """Largest file, 10^6 bytes."""
-    max_megapixels: float = Field(25.0, gt=0, le=100)
-    """Largest image, 10^6 pixels; also what is decoded at a time."""
+    max_pixels: int = Field(25_000_000, ge=100, le=MOST_PIXELS)
+    """Most pixels of an image; also of all that are decoded at a time."""
     upload_seconds: float = Field(30.0, gt=0)
     """Longest time of an upload."""
     decode_seconds: float = Field(5.0, gt=0)

@@ -10,6 +10,7 @@ from pydantic import ConfigDict, Field, field_validator, model_validator
 from pydantic.config import JsonDict
 
 from onelook.errors import SettingsError
+from onelook.files.image_headers import MAX_PIXELS, MOST_PIXELS
 from onelook.settings.hyperparameters import Hyperparameters
 from onelook.settings.nearest_name import nearest_name
 from onelook.settings.series import EXTENDS, FREE, KEPT, OUTSIDE, PLACE, resumed
@@ -122,6 +123,8 @@ class TrainSettings(Hyperparameters):
     """Stop if any label row or image cannot be used, in place of going on without it."""
     allow_unlabelled: bool = Field(False)
     """Accept that most images have no label file: they are all background."""
+    max_pixels: int = Field(MAX_PIXELS, ge=100, le=MOST_PIXELS)
+    """Most pixels of an image; those with more are not used. Each that is decoded takes 3 bytes a pixel."""
     track: list[str] = Field([], json_schema_extra=resumed(OUTSIDE, of_trial=True))
     """Trackers that follow the run: tensorboard, mlflow, wandb, clearml, comet; joined by commas; `none` is none."""
     entity: str = Field("", json_schema_extra=resumed(OUTSIDE, of_trial=True))

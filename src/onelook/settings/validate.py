@@ -8,6 +8,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from onelook.errors import SettingsError
+from onelook.files.image_headers import MAX_PIXELS, MOST_PIXELS
 from onelook.settings.head import HeadChoice
 from onelook.settings.train import IMGSZ_ALIASES
 
@@ -80,6 +81,8 @@ class ValidateSettings(BaseModel):
     """Stop if any label row or image cannot be used, in place of going on without it."""
     allow_unlabelled: bool = Field(False)
     """Accept that most images have no label file: they are all background."""
+    max_pixels: int = Field(MAX_PIXELS, ge=100, le=MOST_PIXELS)
+    """Most pixels of an image; those with more are not used. Each that is decoded takes 3 bytes a pixel."""
 
     @property
     def split(self) -> str:

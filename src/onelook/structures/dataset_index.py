@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from onelook.files.image_headers import MAX_PIXELS
 from onelook.structures.sample import GroundTruth
 
 
@@ -26,6 +27,7 @@ class DatasetIndex:
             no points means a plain box.
         polygon_points: (P, 2) float32 x, y, as a fraction of the image's width and height.
         fingerprint: hex digest of paths, sizes and labels; equal for equal content.
+        max_pixels: the limit under which the images were found usable.
     """
 
     paths: Sequence[str]
@@ -36,6 +38,7 @@ class DatasetIndex:
     polygon_offsets: npt.NDArray[np.int64]
     polygon_points: npt.NDArray[np.float32]
     fingerprint: str
+    max_pixels: int = MAX_PIXELS
 
     def __len__(self) -> int:
         return len(self.paths)

@@ -12,6 +12,7 @@ from onelook.data.formats.label_rows import NO_ROWS, LabelBatch, batch_of, diges
 from onelook.data.formats.label_source import LabelSource, digest_of_file
 from onelook.data.parallel_map import Work, each, in_chunks
 from onelook.files.fault_kinds import Remark
+from onelook.files.image_headers import MAX_PIXELS
 from onelook.files.images import check_image
 
 NAME = "the scan of the dataset"
@@ -50,7 +51,7 @@ class ScanChunk:
         return np.concatenate([self.image_digests, self.labels.digests], axis=1)
 
 
-def scan_files(source: LabelSource, work: Work) -> Iterator[ScanChunk]:
+def scan_files(source: LabelSource, work: Work, *, max_pixels: int = MAX_PIXELS) -> Iterator[ScanChunk]:
     """Check each image, decoding it, and read its labels; pieces of the split, in order.
 
     Raises:
@@ -58,7 +59,7 @@ def scan_files(source: LabelSource, work: Work) -> Iterator[ScanChunk]:
     """
 
     def look(numbers: range) -> ScanChunk:
-        images = [check_image(source.images[number]) for number in numbers]
+        images = [check_image(source.images[number], max_pixels=max_pixels) for number in numbers]
         return ScanChunk(
             start=numbers.start,
             sizes_hw=np.array([image.size_hw for image in images], np.int32),

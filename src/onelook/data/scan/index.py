@@ -76,7 +76,7 @@ def scan_split(
     options = options or ScanOptions()
     source = FORMATS[spec.format](spec, split, options.single_cls)
     work = Work(workers, stop_requested, progress)
-    key = cache_key(source.files, source.states, root=spec.root, rules=source.rules)
+    key = cache_key(source.files, source.states, root=spec.root, rules=f"{source.rules} {options.max_pixels}")
     cache_file = None if cache_folder is None else cache_folder / _cache_name(spec, split, options)
 
     content = None if cache_file is None else _from_cache(cache_file, key, source.images)
@@ -85,7 +85,7 @@ def scan_split(
         content = None
     from_cache = content is not None
     if content is None:
-        content = pack(source, scan_files(source, work), split=split, root=spec.root)
+        content = pack(source, scan_files(source, work, max_pixels=options.max_pixels), split=split, root=spec.root)
         content.ledger.check()
         if cache_file is not None:
             save_scan(cache_file, {"key": key, **to_arrays(content)})
@@ -94,7 +94,7 @@ def scan_split(
     apply_rules(ledger, spec, options, first_label=source.first_missing)
     if not options.report_only:
         warn_of_doubts(ledger)
-    index = content.index
+    index = replace(content.index, max_pixels=options.max_pixels)
     if options.single_cls:
         index = replace(index, class_ids=np.zeros_like(index.class_ids))
     return ScanResult(index, ledger, content.image_digests, from_cache)

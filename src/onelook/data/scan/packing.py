@@ -18,6 +18,7 @@ from onelook.data.scan.files import ScanChunk
 from onelook.data.scan.ledger import Ledger, ledger_from_json
 from onelook.data.scan.ledger_count import LedgerCount
 from onelook.files.fault_kinds import Remark
+from onelook.files.image_headers import MAX_PIXELS
 from onelook.structures.dataset_index import DatasetIndex
 from onelook.structures.packed_texts import PackedTexts, joined_texts
 
@@ -64,7 +65,7 @@ def pack(source: LabelSource, pieces: Iterable[ScanChunk], *, split: str, root: 
     called = (
         [name for name, keep in zip(source.names, is_kept.tolist(), strict=True) if keep] if source.names else paths
     )
-    index = DatasetIndex(paths=paths, fingerprint=_fingerprint(called, root, arrays), **arrays)
+    index = DatasetIndex(paths=paths, fingerprint=_fingerprint(called, root, arrays), max_pixels=MAX_PIXELS, **arrays)
     return ScanContent(index, count.ledger(), contents[is_kept, :16], is_kept, contents)
 
 
@@ -93,6 +94,7 @@ def from_arrays(arrays: Arrays, images: Sequence[str]) -> ScanContent:
     index = DatasetIndex(
         paths=paths,
         fingerprint=arrays["fingerprint"].tobytes().decode(),
+        max_pixels=MAX_PIXELS,
         **{name: arrays[name] for name in _INDEX_FIELDS},
     )
     _require_order(index.offsets, len(paths), len(index.class_ids))

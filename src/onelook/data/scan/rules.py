@@ -12,6 +12,7 @@ from onelook.data.scan.ledger import Ledger, LedgerEntry
 from onelook.errors import DataError, OnelookError, combined
 from onelook.files.bounded import printable
 from onelook.files.fault_kinds import FaultKind
+from onelook.files.image_headers import MAX_PIXELS
 from onelook.structures.dataset_index import DatasetIndex
 
 logger = logging.getLogger(__name__)
@@ -29,6 +30,7 @@ class ScanOptions:
         allow_unlabelled: accept that most images have no label file, or that the training split has no label at all.
         verify: compare the content of all files with the cached result, not only their sizes and times.
         max_det: warn of images with more labels than so many detections that count; None does not.
+        max_pixels: images with more cannot be used.
         report_only: insist on nothing and warn of nothing; the ledger tells all.
     """
 
@@ -37,6 +39,7 @@ class ScanOptions:
     allow_unlabelled: bool = False
     verify: bool = False
     max_det: int | None = None
+    max_pixels: int = MAX_PIXELS
     report_only: bool = False
 
 

@@ -6,6 +6,7 @@ import glob
 import logging
 from collections import Counter
 from collections.abc import Callable, Generator, Iterable, Mapping
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,7 @@ from onelook.data.capacity import available_processors
 from onelook.data.media import VIDEO_SUFFIXES, is_still, media_kind, video_frames, video_info
 from onelook.errors import DataError, combined
 from onelook.files.bounded import printable, read_bounded
+from onelook.files.image_headers import MAX_PIXELS
 from onelook.files.images import KIND_OF_SUFFIX, read_image
 from onelook.inference.sources.addresses import kind_of
 from onelook.inference.sources.frame import Frame
@@ -81,6 +83,7 @@ def read_frames(
     *,
     vid_stride: int = 1,
     addresses: Mapping[Path, str] | None = None,
+    max_pixels: int = MAX_PIXELS,
     on_problem: Callable[[DataError], None] | None = None,
 ) -> Generator[Frame, None, None]:
     """The frames of all files, in order; threads decode the images that come next.
@@ -89,13 +92,15 @@ def read_frames(
         paths: see `find_media`.
         vid_stride: only every n-th frame of a video.
         addresses: where files come from that were downloaded.
+        max_pixels: images with more cannot be used.
         on_problem: told about a file that cannot be used, which is then passed over; without it the error is raised.
 
     Raises:
         DataError: a file cannot be used and `on_problem` is None.
     """
     threads = min(MAX_THREADS, available_processors())
-    for path, coming in ahead_in_threads(_image_of, paths, threads=threads, ahead=MAX_THREADS):
+    decode = partial(_image_of, max_pixels=max_pixels)
+    for path, coming in ahead_in_threads(decode, paths, threads=threads, ahead=MAX_THREADS):
         address = (addresses or {}).get(path, "")
         try:
             image = coming.result()
@@ -111,10 +116,10 @@ def read_frames(
             on_problem(problem)
 
 
-def _image_of(path: Path) -> Image | None:
+def _image_of(path: Path, max_pixels: int) -> Image | None:
     """The pixels of an image file; None for a video, whose frames are read one by one."""
     if media_kind(path) != "video":
-        return read_image(path)
+        return read_image(path, max_pixels=max_pixels)
     return next(pixels for _, pixels in video_frames(path)) if _is_still_gif(path) else None
 
 
