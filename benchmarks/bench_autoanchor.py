@@ -1,8 +1,8 @@
-"""Seconds that the search for anchors takes on a dataset of COCO's size, and what looking at a part of it costs.
+"""Seconds that the search for anchors takes on a dataset of COCO's size, and what using a part of it costs.
 
     python benchmarks/bench_autoanchor.py --labels 860000 --save
 
-Ours looks at 20,000 labels at most; "all labels" is the same search over every one of them. Both are judged on all
+Ours uses 20,000 labels at most; "all labels" is the same search over every one of them. Both are judged on all
 labels: fraction in reach, and mean ratio to the best anchor. Made-up sizes: log-normal, as those of images are,
 and long ones, which the usual anchors reach badly. Acceptance: ours below 10 s, and within 0.2 points of all labels.
 """
@@ -63,7 +63,7 @@ def cases(count: int) -> dict[str, np.ndarray]:
 
 
 def over_all_labels(sizes: np.ndarray, anchor_t: float) -> tuple[AnchorFit, float]:
-    """What the search finds if it looks at every label, and the seconds that it takes."""
+    """What the search finds if it uses every label, and the seconds that it takes."""
     with mock.patch.object(autoanchor, "SEARCH_LABELS", len(sizes)):
         start = time.perf_counter()
         found = search_anchors(sizes[(sizes >= autoanchor.LEAST_SIDE_PX).all(axis=1)], 9, anchor_t=anchor_t, seed=0)

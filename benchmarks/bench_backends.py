@@ -5,7 +5,7 @@
 One image at a time, from its pixels to its detections, in a square frame. `pytorch, eager` is the model as it was
 trained; `pytorch, best` is what `onelook detect` runs: batch-norm merged into convolutions, channels last. Every round
 calls each once, in another order, so that all meet the same disturbances; medians count. Acceptance: all that is not
-the network (frame, suppression, scaling back) takes at most 15 % of the whole with every one.
+the network (frame, NMS, scaling back) takes at most 15 % of the whole with every one.
 """
 
 from __future__ import annotations

@@ -170,7 +170,7 @@ class EnoughError(Exception):
 
 
 def reached(genetic: Sequence[Row]) -> Callable[[Row], bool]:
-    """Whether to go on after a row of the pruned search: until it is as good or has trained as long."""
+    """Whether to continue after a row of the pruned search: until it is as good or has trained as long."""
     target, left = max(row.fitness for row in genetic), sum(row.epochs for row in genetic)
 
     def is_wanted(row: Row) -> bool:

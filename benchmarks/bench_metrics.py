@@ -27,7 +27,7 @@ from record import append_rows
 from onelook.metrics.coco_json import to_coco_json
 from onelook.metrics.detection_metrics import evaluate
 from onelook.structures.detections import Detections
-from onelook.structures.sample import GroundTruth
+from onelook.structures.sample import ImageLabels
 
 SIDE_PX = 640
 NUM_CLASSES = 80
@@ -44,13 +44,13 @@ def main() -> None:
     parser.add_argument("--detections", type=int, default=100, help="per image")
     parser.add_argument("--save", action="store_true", help="append to results/metrics.csv")
     arguments = parser.parse_args()
-    truths, detections = made_case(arguments.images, arguments.objects, arguments.detections)
-    dataset, results = to_coco_json(truths, detections, num_classes=NUM_CLASSES)
+    labels, detections = made_case(arguments.images, arguments.objects, arguments.detections)
+    dataset, results = to_coco_json(labels, detections, num_classes=NUM_CLASSES)
     limit = arguments.detections
     fast = (faster_coco_eval.COCO, faster_coco_eval.COCOeval_faster)
     plain = (pycocotools.coco.COCO, pycocotools.cocoeval.COCOeval)
     ways: dict[str, Way] = {
-        OURS: lambda _: evaluate(truths, detections, num_classes=NUM_CLASSES, max_det=limit).map50_95,
+        OURS: lambda _: evaluate(labels, detections, num_classes=NUM_CLASSES, max_det=limit).map50_95,
         "faster-coco-eval": lambda own: coco_map(*fast, dataset, own, limit),
         "pycocotools": lambda own: coco_map(*plain, dataset, own, limit),
     }
@@ -66,7 +66,7 @@ def main() -> None:
         save(arguments, seconds, ratios)
 
 
-def made_case(num_images: int, num_objects: int, per_image: int) -> tuple[list[GroundTruth], list[Detections]]:
+def made_case(num_images: int, num_objects: int, per_image: int) -> tuple[list[ImageLabels], list[Detections]]:
     """Objects of COCO-like sizes and class frequencies; half of the detections are shaken copies of objects."""
     rng = np.random.Generator(np.random.Philox(key=0))
     image_of = np.sort(rng.integers(0, num_images, num_objects))
@@ -74,10 +74,10 @@ def made_case(num_images: int, num_objects: int, per_image: int) -> tuple[list[G
     class_ids = rng.choice(NUM_CLASSES, num_objects, p=frequency / frequency.sum())
     boxes = made_boxes(rng, num_objects)
     offsets = np.searchsorted(image_of, np.arange(num_images + 1))
-    truths, detections = [], []
+    labels, detections = [], []
     for start, stop in zip(offsets[:-1].tolist(), offsets[1:].tolist(), strict=True):
         own, own_ids = boxes[start:stop], class_ids[start:stop]
-        truths.append(GroundTruth(own, own_ids))
+        labels.append(ImageLabels(own, own_ids))
         found, found_ids = made_boxes(rng, per_image), rng.integers(0, NUM_CLASSES, per_image)
         scores = rng.beta(1, 8, per_image)
         copies = np.flatnonzero(rng.random(per_image) < 0.5) if stop > start else np.zeros(0, np.int64)
@@ -88,7 +88,7 @@ def made_case(num_images: int, num_objects: int, per_image: int) -> tuple[list[G
         scores[copies] = rng.beta(2, 3, len(copies))
         best = np.argsort(-scores)
         detections.append(Detections(found[best].astype(np.float32), scores[best].astype(np.float32), found_ids[best]))
-    return truths, detections
+    return labels, detections
 
 
 def made_boxes(rng: np.random.Generator, count: int) -> np.ndarray:
@@ -105,10 +105,10 @@ def ordered(boxes: np.ndarray) -> np.ndarray:
 def coco_map(coco: Any, evaluator: Any, dataset: dict, results: list, max_det: int) -> float:
     """mAP 50-95 by a library with the interface of pycocotools, loading included."""
     with contextlib.redirect_stdout(io.StringIO()):
-        truth = coco()
-        truth.dataset = dataset
-        truth.createIndex()
-        evaluation = evaluator(truth, truth.loadRes(results), "bbox")
+        coco_dataset = coco()
+        coco_dataset.dataset = dataset
+        coco_dataset.createIndex()
+        evaluation = evaluator(coco_dataset, coco_dataset.loadRes(results), "bbox")
         evaluation.params.maxDets = [max_det]
         evaluation.evaluate()
         evaluation.accumulate()

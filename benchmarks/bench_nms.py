@@ -1,4 +1,4 @@
-"""Milliseconds of suppression per image, ours against the plain PyTorch loop, rounds in turn.
+"""Milliseconds of NMS per image, ours against the plain PyTorch loop, rounds in turn.
 
     python benchmarks/bench_nms.py --rounds 7 --save
 
@@ -68,7 +68,7 @@ def cases(device: torch.device) -> dict[str, tuple[Callable[[], Tensor], Callabl
         rows = made(rng).to(device)
         found[name] = (
             lambda r=rows: non_max_suppression(r[None], conf_thres=CONF, iou_thres=IOU)[0],
-            lambda r=rows: plain_suppression(r),
+            lambda r=rows: plain_prediction_nms(r),
         )
     return found
 
@@ -102,7 +102,7 @@ def trained(rng: torch.Generator) -> Tensor:
     return rows
 
 
-def plain_suppression(rows: Tensor) -> Tensor:
+def plain_prediction_nms(rows: Tensor) -> Tensor:
     """The usual recipe: threshold, sort, shift boxes by class, loop over what is left, cut at the end."""
     scores = rows[:, 5:] * rows[:, 4:5]
     row, class_ids = ((scores > CONF) & (rows[:, 4:5] > CONF)).nonzero(as_tuple=True)

@@ -33,7 +33,7 @@ from onelook.training.ema import ModelEma
 from onelook.training.optimizer import create_optimizer, parameter_groups
 from onelook.training.schedule import Schedule
 from onelook.training.state import Progress, TrainState
-from onelook.training.trainer import Arithmetic, Attendants, Trainer
+from onelook.training.trainer import ComputeOptions, Trainer
 
 DECAY = 0.999
 
@@ -151,8 +151,11 @@ def loop_step(settings: TrainSettings, batch: Batch, device: torch.device) -> Ca
         state,
         endless(batch),
         schedule=schedule,
-        arithmetic=Arithmetic(device),
-        attendants=Attendants(Mock(), Mock(), Observers([ConsoleProgress()]), StopSignal()),
+        compute=ComputeOptions(device),
+        evaluator=Mock(),
+        keeper=Mock(),
+        observers=Observers([ConsoleProgress()]),
+        stop=StopSignal(),
     )
 
     def step() -> None:

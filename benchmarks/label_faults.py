@@ -1,4 +1,4 @@
-"""A copy of a dataset with planted faults in a share of its labels: moved, swapped, deleted. The truth is told."""
+"""A copy of a dataset with planted faults in a share of its labels: moved, swapped, deleted. Lists the faults."""
 
 from __future__ import annotations
 

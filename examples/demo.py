@@ -33,7 +33,7 @@ def main() -> None:
     print_table(result.metrics, result.names)
     found = onelook.detect(result.best, DATA / "images" / "val", imgsz=IMGSZ, project=result.run_folder, name="found")
     cells = sum(len(frame.detections) for frame in found.frames)
-    print(f"{cells} cells in {len(found.frames)} images; look at {sorted(found.run_folder.glob('*.jpg'))[0]}")
+    print(f"{cells} cells in {len(found.frames)} images; see {sorted(found.run_folder.glob('*.jpg'))[0]}")
     print(f"the report of the run: {result.run_folder / 'report.html'}")
 
 

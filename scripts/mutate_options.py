@@ -76,7 +76,7 @@ def tests_of_settings(wanted: Sequence[str]) -> dict[str, list[str]]:
 
 
 def outcomes(context: Any, setting: str, tests: Sequence[str], *, limit: float, log: Path) -> dict[str, str]:
-    """Test -> what became of it in a process where `setting` is ignored."""
+    """Test -> what happened to it in a process where `setting` is ignored."""
     receiver, sender = context.Pipe(duplex=False)
     process = context.Process(target=run_tests, args=(setting, list(tests), sender, log))
     process.start()
@@ -99,7 +99,7 @@ def outcomes(context: Any, setting: str, tests: Sequence[str], *, limit: float, 
 
 
 def run_tests(setting: str, tests: list[str], sender: Connection, log: Path) -> None:
-    """Run `tests` in this process without `setting`, and send what becomes of each."""
+    """Run `tests` in this process without `setting`, and send what happens to each."""
     os.setsid()
     os.chdir(ROOT)
     output = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
@@ -119,7 +119,7 @@ def run_tests(setting: str, tests: list[str], sender: Connection, log: Path) -> 
 
 
 class Verdicts:
-    """Sends what becomes of each test function; as soon as one of its cases fails, the others are left out."""
+    """Sends what happens to each test function; as soon as one of its cases fails, the others are left out."""
 
     def __init__(self, sender: Connection) -> None:
         self._sender = sender

@@ -180,7 +180,7 @@ def quick_pages() -> dict[str, str]:
         ),
         "split.md": _page(
             "onelook split",
-            "Splits a dataset anew. In Python: `onelook.split(data, output, **settings)`. See\n"
+            "Splits a dataset. In Python: `onelook.split(data, output, **settings)`. See\n"
             "[Split a dataset](../guides/split.md).",
             _own_fields(SplitSettings),
         ),

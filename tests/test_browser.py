@@ -22,7 +22,7 @@ document.querySelector("button").onclick = () => { zone.lang = "pressed"; };
 """
 
 
-def test_tab_runs_a_page_and_photographs_it(browser: Browser, tmp_path: Path) -> None:
+def test_tab_runs_a_page_and_captures_it(browser: Browser, tmp_path: Path) -> None:
     page, note = tmp_path / "page.html", tmp_path / "note.txt"
     page.write_text(PAGE)
     note.write_text("dropped")

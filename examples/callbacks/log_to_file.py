@@ -9,7 +9,7 @@ import onelook
 
 
 class LogToFile(onelook.Callback):
-    """Appends a line at the start, after every epoch and checkpoint, and at the end; a resumed run goes on in it."""
+    """Appends a line at the start, after every epoch and checkpoint, and at the end; a resumed run continues in it."""
 
     def on_fit_start(self, event):
         self.path = event.run_folder / "events.jsonl"

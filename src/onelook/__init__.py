@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from onelook.structures.batch import Batch, Targets
     from onelook.structures.detections import Detections
     from onelook.structures.metrics import DetectionMetrics
-    from onelook.structures.sample import GroundTruth
+    from onelook.structures.sample import ImageLabels
     from onelook.training.callback import Callback
     from onelook.training.trainer import Trainer
 
@@ -72,7 +72,7 @@ _NAMES = {
     "onelook.structures.batch": "Batch Targets",
     "onelook.structures.detections": "Detections",
     "onelook.structures.metrics": "DetectionMetrics",
-    "onelook.structures.sample": "GroundTruth",
+    "onelook.structures.sample": "ImageLabels",
     "onelook.training.callback": "Callback",
     "onelook.training.trainer": "Trainer",
 }
@@ -81,7 +81,7 @@ _HOMES = {name: module for module, names in _NAMES.items() for name in names.spl
 __all__ = [
     "Batch", "BenchmarkSettings", "Callback", "CheckResult", "CheckSettings", "DetectSettings", "DetectionMetrics",
     "DetectionModel", "Detections", "Detector", "DownloadSettings", "EvolveSettings", "ExportSettings",
-    "FoldsSettings", "GroundTruth", "ImageResult", "InfoSettings", "OnelookError", "Predictor", "ServeSettings",
+    "FoldsSettings", "ImageLabels", "ImageResult", "InfoSettings", "OnelookError", "Predictor", "ServeSettings",
     "SplitSettings", "Targets", "TrainSettings", "Trainer", "ValidateSettings", "benchmark", "check", "convert",
     "create_model", "detect", "download", "evolve", "export", "info", "load", "report", "serve", "split", "train",
     "train_folds", "validate"

@@ -22,7 +22,7 @@ from onelook.recipes import info as looking
 from onelook.recipes import launch
 from onelook.recipes import report as reporting
 from onelook.recipes import serve as serving
-from onelook.recipes import split_dataset as division
+from onelook.recipes import split_dataset as splitting
 from onelook.recipes import validate as validation
 from onelook.recipes.detection_results import DetectResult
 from onelook.recipes.detector import Detector
@@ -72,7 +72,7 @@ def train_folds(
 
     Raises:
         OnelookError: a setting, the model or the data of any fold cannot be used.
-        StopRequested: Ctrl-C, SIGTERM or SIGUSR1; `train_folds(resume=FOLDER)` goes on.
+        StopRequested: Ctrl-C, SIGTERM or SIGUSR1; `train_folds(resume=FOLDER)` resumes them.
     """
     observers, files = _observers_and_files([ConsoleProgress()] if callbacks is None else callbacks)
     given = _with("callbacks", files or None, settings)
@@ -147,7 +147,7 @@ def report(*runs: str | Path, out: str | Path = "") -> Path:
 
 
 def check(data: str | Path, **settings: Any) -> doctor.CheckResult:
-    """What is wrong with a dataset, and what became of every label row; the same as `onelook check`.
+    """What is wrong with a dataset, and what happened to every label row; the same as `onelook check`.
 
     Settings: see `CheckSettings`, for example `imgsz=320, weights="best.safetensors", output="bees-check"`.
 
@@ -159,12 +159,12 @@ def check(data: str | Path, **settings: Any) -> doctor.CheckResult:
     return result
 
 
-def split(data: str | Path, output: str | Path, **settings: Any) -> division.Division:
-    """Divide a dataset anew into lists of images, in a new folder; the same as `onelook split`.
+def split(data: str | Path, output: str | Path, **settings: Any) -> splitting.SplitResult:
+    """Split a dataset into lists of images, in a new folder; the same as `onelook split`.
 
     Settings: see `SplitSettings`, for example `fractions=[0.7, 0.2, 0.1]` or `folds=5, stratify=True`.
     """
-    return division.divide({"data": data, "output": output, **settings})
+    return splitting.split_dataset({"data": data, "output": output, **settings})
 
 
 def download(data: str | Path, **settings: Any) -> fetching.DownloadResult:

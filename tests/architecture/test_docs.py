@@ -22,7 +22,7 @@ from yolov5_files import stripped
 import onelook
 from onelook.cli.main import COMMANDS
 from onelook.models.catalog import MODELS
-from onelook.recipes.split_dataset import divide
+from onelook.recipes.split_dataset import split_dataset
 from onelook.settings.anchors import AnchorSettings
 from onelook.settings.benchmark import BenchmarkSettings
 from onelook.settings.build import build_settings
@@ -93,7 +93,7 @@ def finished_run(tiny_data: Path, tiny_model: Path, tmp_path_factory: pytest.Tem
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("ONELOOK_CACHE", str(folder / "cache"))
         patch.chdir(folder)
-        divide({"data": "bees.yaml", "output": "bees-folds", "folds": 2, "near": -1})
+        split_dataset({"data": "bees.yaml", "output": "bees-folds", "folds": 2, "near": -1})
         quiet: dict[str, Any] = {"workers": 0, "device": "cpu", "noplots": True, "noautoanchor": True, "batch_size": 8}
         run = onelook.train("bees.yaml", callbacks=[], cfg=tiny_model, epochs=2, imgsz=64, **quiet)
     assert run.run_folder == Path(EXPERIMENT)

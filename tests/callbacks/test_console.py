@@ -13,7 +13,7 @@ from rich.console import Console
 
 from onelook.callbacks.class_table import class_table
 from onelook.callbacks.console import ConsoleProgress, memory_in_use
-from onelook.callbacks.eta import Pace, duration
+from onelook.callbacks.eta import Eta, duration
 from onelook.settings.train import TrainSettings
 from onelook.structures.metrics import DetectionMetrics
 from onelook.training.callback import CheckpointWritten, EpochEnd, FitEnd, FitStart, StepEnd
@@ -123,8 +123,8 @@ def test_the_whole_live_line_fits_in_80_columns() -> None:
 
 
 def test_a_resumed_run_says_where_it_goes_on() -> None:
-    assert "going on at epoch 1, batch 4" in shown(terminal=False, start=fit_start(start_epoch=1, start_batch=4))
-    assert "going on" not in shown(terminal=False)
+    assert "resuming at epoch 1, batch 4" in shown(terminal=False, start=fit_start(start_epoch=1, start_batch=4))
+    assert "resuming" not in shown(terminal=False)
 
 
 def test_a_stopped_run_says_how_to_resume() -> None:
@@ -153,7 +153,7 @@ def test_names_and_folders_cannot_steer_the_terminal() -> None:
 
 
 def test_time_left_counts_the_rest_of_the_epoch_and_the_epochs_after_it() -> None:
-    pace = Pace(epoch=1, first_batch=2, since=10.0, num_images=64)
+    pace = Eta(epoch=1, first_batch=2, since=10.0, num_images=64)
     assert pace.images_per_second(14.0) == 16
     assert pace.time_left(6, 14.0, 10, 3) == (3.0, 3.0 + 2 * 10.0)
     pace.epoch_seconds = 25.0
@@ -161,7 +161,7 @@ def test_time_left_counts_the_rest_of_the_epoch_and_the_epochs_after_it() -> Non
 
 
 def test_time_left_is_unknown_at_first() -> None:
-    pace = Pace(epoch=0, first_batch=0, since=10.0)
+    pace = Eta(epoch=0, first_batch=0, since=10.0)
     assert math.isnan(pace.images_per_second(10.0))
     assert all(math.isnan(seconds) for seconds in pace.time_left(0, 10.0, 10, 3))
 

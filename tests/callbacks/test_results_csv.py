@@ -31,7 +31,7 @@ def test_speed_counts_the_images_and_the_saving_of_each_epoch(tmp_path: Path) ->
     ]
 
 
-def test_speed_goes_on_with_the_lines_of_earlier_processes_with_and_without_memory(tmp_path: Path) -> None:
+def test_speed_continues_the_lines_of_earlier_processes_with_and_without_memory(tmp_path: Path) -> None:
     path = tmp_path / "speed.csv"
     path.write_text("epoch,train_seconds,val_seconds,save_seconds,train_images_per_second\n0,2.000,1.000,0.250,10.00\n")
     table = SpeedCsv(path, memory=lambda: None)

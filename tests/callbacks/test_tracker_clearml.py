@@ -18,7 +18,7 @@ from PIL import ExifTags, Image
 from stop_at import StopAt
 from tracker_runs import Draw, bits_of, follow, results_of
 
-from onelook.callbacks.trackers.clearml import FOUND, TRUTH, drawn_boxes
+from onelook.callbacks.trackers.clearml import DETECTION_COLOUR, LABEL_COLOUR, drawn_boxes
 from onelook.callbacks.trackers.tracker import LabelledImage
 from onelook.errors import StopRequested
 from onelook.recipes.train import train
@@ -107,17 +107,17 @@ def test_a_resumed_run_has_a_session_of_its_own(tiny_run: Row, offline: Path) ->
     assert not (run_folder / "clearml_id").exists(), "no server knows an offline session"
 
 
-def test_boxes_are_drawn_where_they_are_on_an_upright_image(tmp_path: Path) -> None:
+def test_boxes_are_drawn_where_they_are_on_an_image_after_exif_rotation(tmp_path: Path) -> None:
     turned = Image.Exif()
     turned[ExifTags.Base.Orientation] = 6  # to be shown a quarter turn to the right
     Image.new("RGB", (40, 60)).save(tmp_path / "turned.png", exif=turned)
     found = Detections(
         np.array([[30, 5, 50, 35], [2, 2, 8, 8]], np.float32), np.array([0.9, 0.2], np.float32), np.array([1, 0])
     )
-    truth = np.array([[10.0, 12.0, 25.0, 30.0]])
-    image = LabelledImage(tmp_path / "turned.png", (40, 60), ("bee", "ant"), found, truth, np.array([0]))
+    boxes = np.array([[10.0, 12.0, 25.0, 30.0]])
+    image = LabelledImage(tmp_path / "turned.png", (40, 60), ("bee", "ant"), found, boxes, np.array([0]))
     pixels = np.asarray(drawn_boxes(image))
     assert pixels.shape == (40, 60, 3)
-    assert (pixels[30, 10:26] == TRUTH).all() and (pixels[12:31, 25] == TRUTH).all()
-    assert (pixels[35, 30:51] == FOUND).all() and (pixels[5:36, 50] == FOUND).all()
+    assert (pixels[30, 10:26] == LABEL_COLOUR).all() and (pixels[12:31, 25] == LABEL_COLOUR).all()
+    assert (pixels[35, 30:51] == DETECTION_COLOUR).all() and (pixels[5:36, 50] == DETECTION_COLOUR).all()
     assert not pixels[:9, :9].any(), "a score below what is shown"

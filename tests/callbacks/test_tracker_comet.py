@@ -101,22 +101,22 @@ def test_the_archive_agrees_with_the_run_folder(tiny_run: Row, offline: None, ca
     assert sys.excepthook is excepthook and sys.meta_path == finders
 
 
-def test_boxes_are_those_of_truth_and_detections(tiny_run: Row, offline: None) -> None:
+def test_boxes_are_those_of_labels_and_detections(tiny_run: Row, offline: None) -> None:
     result = follow("comet", tiny_run, epochs=1)
     (archive,) = archives(result.run_folder)
     data = tiny_run["data"].parent
     for image in archive.uploads("visualization"):
-        truth, detections = image["metadata"]["annotations"]
+        labels, detections = image["metadata"]["annotations"]
         label = (data / "labels" / "val" / image["additional_params"]["figName"]).with_suffix(".txt")
         rows = [line.split() for line in label.read_text().splitlines()]
-        assert [entry["label"] for entry in truth["data"]] == [("square", "disc")[int(row[0])] for row in rows]
-        x, y, width, height = np.array([entry["boxes"][0] for entry in truth["data"]]).T
+        assert [entry["label"] for entry in labels["data"]] == [("square", "disc")[int(row[0])] for row in rows]
+        x, y, width, height = np.array([entry["boxes"][0] for entry in labels["data"]]).T
         found = np.stack([x + width / 2, y + height / 2, width, height], axis=1) / 96
         np.testing.assert_allclose(found, np.array(rows, float)[:, 1:], atol=1e-5)
         assert all(0 < entry["score"] < 1 for entry in detections["data"])
 
 
-def test_a_resumed_run_goes_on_in_its_experiment(tiny_run: Row, offline: None) -> None:
+def test_a_resumed_run_continues_in_its_experiment(tiny_run: Row, offline: None) -> None:
     with pytest.raises(StopRequested):
         follow("comet", tiny_run, StopAt(7))
     run_folder = tiny_run["project"] / "exp"

@@ -62,25 +62,25 @@ def test_the_store_agrees_with_the_run_folder(
     assert bits_of(result) == bits_of(train(tiny_run))
 
 
-def test_boxes_are_those_of_truth_and_detections(tiny_run: dict[str, Any], offline: None) -> None:
+def test_boxes_are_those_of_labels_and_detections(tiny_run: dict[str, Any], offline: None) -> None:
     result = follow("wandb", tiny_run, epochs=1)
     (folder,) = result.run_folder.glob("wandb/offline-run-*/files/media/metadata/boxes2D")
     layers = [json.loads(path.read_text()) for path in sorted(folder.iterdir())]
-    truth = [layer for layer in layers if layer["box_data"] and "scores" not in layer["box_data"][0]]
+    label_layers = [layer for layer in layers if layer["box_data"] and "scores" not in layer["box_data"][0]]
     labels = (tiny_run["data"].parent / "labels" / "val").iterdir()
     wanted = [[float(number) for number in line.split()] for path in labels for line in path.read_text().splitlines()]
     found = []
-    for layer in truth:
+    for layer in label_layers:
         assert layer["class_labels"] == {"0": "square", "1": "disc"}
         for box in layer["box_data"]:
             left, top, right, bottom = (box["position"][key] for key in ("minX", "minY", "maxX", "maxY"))
             found.append([box["class_id"], (left + right) / 2, (top + bottom) / 2, right - left, bottom - top])
     np.testing.assert_allclose(sorted(found), sorted(wanted), atol=1e-5)
-    scores = [box["scores"]["score"] for layer in layers if layer not in truth for box in layer["box_data"]]
+    scores = [box["scores"]["score"] for layer in layers if layer not in label_layers for box in layer["box_data"]]
     assert scores and all(0 < score < 1 for score in scores)
 
 
-def test_a_resumed_run_goes_on_in_its_wandb_run(tiny_run: dict[str, Any], offline: None) -> None:
+def test_a_resumed_run_continues_in_its_wandb_run(tiny_run: dict[str, Any], offline: None) -> None:
     with pytest.raises(StopRequested):
         follow("wandb", tiny_run, StopAt(7))
     run_folder = tiny_run["project"] / "exp"
@@ -134,7 +134,7 @@ def test_a_wandb_of_another_kind_counts_as_broken(tmp_path: Path, monkeypatch: p
 
 
 @pytest.mark.parametrize("splits", [("train", "val"), ("val",)])
-def test_the_data_set_is_kept_as_the_run_reads_it(
+def test_the_dataset_is_kept_as_the_run_reads_it(
     tiny_run: dict[str, Any], offline: None, tmp_path: Path, splits: tuple[str, ...]
 ) -> None:
     data = tiny_run["data"]

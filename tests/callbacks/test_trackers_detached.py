@@ -119,15 +119,15 @@ def test_a_tracker_hears_of_the_whole_run_in_order(tiny_run: dict[str, Any]) -> 
 
 
 def check_boxes(notebook: Notebook, witness: Witness) -> None:
-    """They are those of the validation images, with their truth."""
+    """They are those of the validation images, with their labels."""
     index = witness.start.indexes["val"]
     for epoch, boxed in notebook.of("log_boxes"):
         assert [str(sample_image.path) for sample_image in boxed] == list(index.paths)
         for image, sample_image in enumerate(boxed):
             assert sample_image.detections is witness.epochs[epoch].detections[image]
             assert sample_image.size_hw == (96, 96)
-            assert np.array_equal(sample_image.truth_boxes, index.ground_truth(image).boxes)
-            assert np.array_equal(sample_image.truth_class_ids, index.ground_truth(image).class_ids)
+            assert np.array_equal(sample_image.label_boxes, index.image_labels(image).boxes)
+            assert np.array_equal(sample_image.label_class_ids, index.image_labels(image).class_ids)
 
 
 def test_boxes_come_ten_times_in_a_run(tmp_path: Path) -> None:
@@ -162,7 +162,7 @@ def test_a_tracker_that_fails_costs_one_warning(
     assert failing.calls[-1][0] == method and len(failing.of(method)) == 1, "it is not asked again"
     assert len(notebook.of("log_row")) == 2 and len(notebook.of("finish")) == 1
     warnings = [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING]
-    assert warnings == ["tracker `bad` failed and is switched off; the run goes on"]
+    assert warnings == ["tracker `bad` failed and is switched off; the run continues"]
 
 
 def test_a_blocked_tracker_holds_nobody_up_and_gets_all_rows_later(tmp_path: Path) -> None:

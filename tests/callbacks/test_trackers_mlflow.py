@@ -113,7 +113,7 @@ def test_a_run_reads_back_as_its_results(settings: dict[str, Any]) -> None:
     assert json.loads(tables["classes.json"].read_text()) == {"0": "square", "1": "disc"}
 
 
-def test_a_resumed_run_goes_on_in_the_same_mlflow_run(settings: dict[str, Any]) -> None:
+def test_a_resumed_run_continues_in_the_same_mlflow_run(settings: dict[str, Any]) -> None:
     client = client_of(settings["project"])
     with pytest.raises(StopRequested):
         follow("mlflow", {**settings, "epochs": 3}, StopAt(7))
@@ -142,7 +142,7 @@ def test_an_extended_run_says_what_has_changed(settings: dict[str, Any]) -> None
     check_metrics(client, run, result.run_folder, 3)
 
 
-def test_a_run_that_mlflow_has_lost_begins_anew(settings: dict[str, Any], caplog: pytest.LogCaptureFixture) -> None:
+def test_a_run_that_mlflow_has_lost_begins_again(settings: dict[str, Any], caplog: pytest.LogCaptureFixture) -> None:
     with pytest.raises(StopRequested):
         train(settings, callbacks=[StopAt(5)])
     (settings["project"] / "exp" / "mlflow_id").write_text("0123456789abcdef0123456789abcdef\n")

@@ -32,7 +32,7 @@ STREAM = replace(VIDEO, place="camera 0", num_frames=0, file_number=0, num_files
 
 
 class Clock:
-    """Seconds that go on by `step` every time they are asked for."""
+    """Seconds that advance by `step` every time they are asked for."""
 
     def __init__(self, step: float) -> None:
         self.now = 0.0

@@ -171,7 +171,7 @@ def test_several_looks_and_several_models_agree_with_one(run: TrainResult) -> No
     assert looks.shape[2] == one.shape[2] and one.shape[1] < looks.shape[1] < 3 * one.shape[1]
 
 
-def test_images_are_looked_at_whole_and_in_tiles(run: TrainResult, settings: Settings, tmp_path: Path) -> None:
+def test_images_are_predicted_whole_and_in_tiles(run: TrainResult, settings: Settings, tmp_path: Path) -> None:
     source = Path(settings["data"]).parent / "images" / "test"
     asked = {"weights": run.best, "source": str(source), "imgsz": 64, "device": "cpu", "conf_thres": 0.01}
     for number, changes in enumerate(({}, {"tile": 64}, {"augment": True})):

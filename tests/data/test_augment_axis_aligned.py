@@ -1,4 +1,4 @@
-"""Drawing upright images by resizing."""
+"""Drawing axis-aligned images by resizing."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from synthetic_index import smooth_image
 
-from onelook.data.augment.axis_aligned import draw_upright
+from onelook.data.augment.axis_aligned import draw_axis_aligned
 from onelook.geometry.affine import scaling, translation
 
 IMAGE = smooth_image(40, 60, 5)
@@ -24,7 +24,7 @@ def test_images_anchored_at_any_corner_and_mirrored_anyhow_are_resized(
     (left, top), (right, bottom) = np.ceil(np.sort(corners, axis=0) - 0.5 - 1e-6).astype(int).tolist()
     for box in ((left, top, right, bottom), (left + 4, top + 3, right - 4, bottom - 3)):
         target = np.zeros((box[3] - box[1], box[2] - box[0], 3), np.uint8)
-        assert draw_upright(IMAGE, matrix, box=box, target=target)
+        assert draw_axis_aligned(IMAGE, matrix, box=box, target=target)
         to_indices = translation(-0.5 - box[0], -0.5 - box[1]) @ matrix @ translation(0.5, 0.5)
         size = (target.shape[1], target.shape[0])
         expected = cv2.warpAffine(IMAGE, to_indices[:2], size, borderMode=cv2.BORDER_REPLICATE)
@@ -34,10 +34,10 @@ def test_images_anchored_at_any_corner_and_mirrored_anyhow_are_resized(
 def test_images_whose_edges_lie_between_pixels_are_left_to_a_warp() -> None:
     target = np.zeros((20, 20, 3), np.uint8)
     matrix = translation(0.5, 0) @ scaling(0.7, 0.7)
-    assert not draw_upright(IMAGE, matrix, box=(5, 5, 25, 25), target=target)
+    assert not draw_axis_aligned(IMAGE, matrix, box=(5, 5, 25, 25), target=target)
     assert not target.any()
 
 
 def test_small_parts_far_from_the_edge_are_left_to_a_warp() -> None:
     target = np.zeros((3, 3, 3), np.uint8)
-    assert not draw_upright(IMAGE, scaling(2, 2), box=(60, 40, 63, 43), target=target)
+    assert not draw_axis_aligned(IMAGE, scaling(2, 2), box=(60, 40, 63, 43), target=target)

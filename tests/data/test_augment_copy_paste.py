@@ -19,7 +19,7 @@ def test_copies_that_fit_are_chosen() -> None:
     assert draw_pastes(np.random.default_rng(0), index, 0, 0.0) == ()
 
 
-def test_label_numbers_count_over_the_whole_data_set() -> None:
+def test_label_numbers_count_over_the_whole_dataset() -> None:
     index = make_index([SIZE, SIZE], [[LEFT, LEFT], [LEFT]], polygons={2: LEFT_POLYGON})
     assert draw_pastes(np.random.default_rng(0), index, 1, 1.0) == (2,)
 

@@ -25,13 +25,13 @@ INDEX = make_index(SIZES)
 IMAGES = ArrayImages([smooth_image(h, w, n) for n, (h, w) in enumerate(SIZES)])
 NO_COLOUR = {"hsv_h": 0.0, "hsv_s": 0.0, "hsv_v": 0.0}
 # 0.6 of the size is the least here: below one half, pixels are averaged first
-UPRIGHT = Hyperparameters(**NO_COLOUR, scale=0.4, flipud=0.5)
+AXIS_ALIGNED = Hyperparameters(**NO_COLOUR, scale=0.4, flipud=0.5)
 TURNED = Hyperparameters(**NO_COLOUR, scale=0.3, degrees=30, shear=10, flipud=0.5)
 TILTED = Hyperparameters(**NO_COLOUR, scale=0.3, degrees=15, perspective=0.001)
 
 
 def sampled(image: npt.NDArray[np.uint8], x: npt.NDArray[np.float64], y: npt.NDArray[np.float64]):  # type: ignore[no-untyped-def]
-    """Bilinear values at continuous positions; the edge pixels go on."""
+    """Bilinear values at continuous positions; the edge pixels are repeated."""
     x, y = x - 0.5, y - 0.5
     left, top = np.floor(x).astype(int), np.floor(y).astype(int)
     fx, fy = (x - left)[:, None], (y - top)[:, None]
@@ -60,7 +60,7 @@ def by_hand(tiles: tuple[Tile, ...], images: ArrayImages, output_hw: tuple[int, 
     return output
 
 
-@pytest.mark.parametrize("hyperparameters", [UPRIGHT, TURNED, TILTED], ids=["upright", "turned", "tilted"])
+@pytest.mark.parametrize("hyperparameters", [AXIS_ALIGNED, TURNED, TILTED], ids=["axis-aligned", "turned", "tilted"])
 @pytest.mark.parametrize("mosaic", [0.0, 1.0])
 def test_pixels_are_those_of_the_plain_definition(hyperparameters: Hyperparameters, mosaic: float) -> None:
     for epoch in range(6):
@@ -109,7 +109,9 @@ def test_small_tiles_are_averaged_not_picked() -> None:
 
 
 def test_mix_up_blends_two_mosaics_by_the_ratio() -> None:
-    plan = draw_plan(INDEX, UPRIGHT.model_copy(update={"mixup": 1.0}), key=SampleKey(0, 0, 0), output_hw=(SIDE, SIDE))
+    plan = draw_plan(
+        INDEX, AXIS_ALIGNED.model_copy(update={"mixup": 1.0}), key=SampleKey(0, 0, 0), output_hw=(SIDE, SIDE)
+    )
     first = render_plan(replace(plan, partner=()), INDEX, IMAGES).astype(float)
     second = render_plan(replace(plan, tiles=plan.partner, partner=()), INDEX, IMAGES).astype(float)
     mixed = plan.partner_ratio * first + (1 - plan.partner_ratio) * second

@@ -1,4 +1,4 @@
-"""COCO files: what becomes of every image, category and annotation."""
+"""COCO files: what happens to every image, category and annotation."""
 
 from __future__ import annotations
 
@@ -99,7 +99,7 @@ def test_annotation_that_is_left_out_is_told_with_place_and_reason(
     assert str(entry).startswith(f"`{tmp_path / 'instances.json'}` annotations[1]: ")
 
 
-def test_crowds_are_no_fault_of_the_data_set(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_crowds_are_no_fault_of_the_dataset(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     spec = make_coco(tmp_path, [box(), box(iscrowd=1)])
     assert scan_split(spec, "train", options=ScanOptions(strict=True)).ledger.rows_ignored == 1
     assert not caplog.records
@@ -260,7 +260,7 @@ def test_yaml_that_describes_no_coco_files_is_an_error(tmp_path: Path, yaml: str
         load_dataset_spec(tmp_path / "data.yaml")
 
 
-def test_change_of_the_file_makes_the_scan_anew(tmp_path: Path) -> None:
+def test_change_of_the_file_makes_the_scan_again(tmp_path: Path) -> None:
     spec, cache = make_coco(tmp_path / "data", [box()]), tmp_path / "cache"
     before = tree_digest(tmp_path / "data")
     assert [scan_split(spec, "train", cache_folder=cache).from_cache for _ in range(2)] == [False, True]

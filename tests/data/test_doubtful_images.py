@@ -29,7 +29,7 @@ def deep(largest: int, kind: str = "PNG") -> bytes:
 
 @pytest.mark.parametrize("kind", ["PNG", "TIFF"])
 @pytest.mark.parametrize(("largest", "bits"), [(255, 8), (4095, 12), (16383, 14), (16384, None), (65535, None)])
-def test_images_that_use_few_of_their_16_bits_are_told_of(
+def test_images_that_use_few_of_their_16_bits_are_reported(
     kind: str, largest: int, bits: int | None, tmp_path: Path
 ) -> None:
     path = tmp_path / f"a.{kind.lower()}"

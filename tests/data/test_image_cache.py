@@ -89,7 +89,7 @@ def test_vanished_images_are_named_when_memory_is_filled(index: DatasetIndex) ->
         RamCache(ImageFiles(index, 64))
 
 
-def test_copies_lie_in_the_folder_given_and_the_data_set_is_left_alone(index: DatasetIndex, folder: Path) -> None:
+def test_copies_lie_in_the_folder_given_and_the_dataset_is_left_alone(index: DatasetIndex, folder: Path) -> None:
     images = Path(index.paths[0]).parent
     before = {path: path.stat().st_mtime_ns for path in images.iterdir()}
     cache = DiskCache(ImageFiles(index, 64), folder)
@@ -99,7 +99,7 @@ def test_copies_lie_in_the_folder_given_and_the_data_set_is_left_alone(index: Da
     assert {path: path.stat().st_mtime_ns for path in images.iterdir()} == before
 
 
-def test_copies_are_read_in_place_of_the_files(
+def test_copies_are_read_instead_of_the_files(
     index: DatasetIndex, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     cache = DiskCache(ImageFiles(index, 64), folder)

@@ -84,7 +84,7 @@ def test_batches_are_bitwise_equal_for_spawned_workers(index: DatasetIndex) -> N
 
 
 @pytest.mark.parametrize("workers", [0, 2])
-def test_a_run_goes_on_from_any_batch_with_the_same_batches(index: DatasetIndex, workers: int) -> None:
+def test_a_run_resumes_from_any_batch_with_the_same_batches(index: DatasetIndex, workers: int) -> None:
     assert digests(run_of(index, workers, start=(1, 2))) == digests(run_of(index, 0))[5:]
 
 

@@ -1,4 +1,4 @@
-"""Going through many things: in order, told of, stopped soon."""
+"""Going through many things: in order, with progress, stopped soon."""
 
 from __future__ import annotations
 

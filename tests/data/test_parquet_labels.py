@@ -62,7 +62,7 @@ def scan(folder: Path, rows: Sequence[dict[str, Any]], **more: Any) -> ScanResul
     return scan_split(open_dataset(folder), "train", options=OPTIONS)
 
 
-def test_images_and_objects_become_a_data_set(tmp_path: Path, cache: Path) -> None:
+def test_images_and_objects_become_a_dataset(tmp_path: Path, cache: Path) -> None:
     rows = [row(0), row(1, [BOX, [0, 0, 5, 5]], [1, 0]), row(2, [], [])]
     result = scan(tmp_path / "hf", rows)
     assert result.index.class_ids.tolist() == [0, 1, 0]
@@ -101,7 +101,7 @@ def test_verifying_finds_the_same_files_the_same(tmp_path: Path, cache: Path) ->
     assert [result.from_cache for result in results] == [False, True]
 
 
-def test_changed_file_is_unpacked_anew(tmp_path: Path) -> None:
+def test_changed_file_is_unpacked_again(tmp_path: Path) -> None:
     assert Path(scan(tmp_path / "hf", [row(0)]).index.paths[0]).read_bytes() == pixels(0)
     assert Path(scan(tmp_path / "hf", [row(5)]).index.paths[0]).read_bytes() == pixels(5)
 

@@ -42,7 +42,7 @@ def test_exact_multiples_do_not_grow_without_pad() -> None:
     assert found.frames_hw.tolist() == sizes.tolist()
 
 
-def test_equal_frames_keep_the_order_of_the_data_set() -> None:
+def test_equal_frames_keep_the_order_of_the_dataset() -> None:
     found = equal_frames(5, frame_hw=(64, 96), batch_size=2)
     assert [found.batch(number) for number in range(len(found))] == [[0, 1], [2, 3], [4]]
     assert {found.frame_of(number) for number in range(5)} == {(64, 96)}

@@ -33,7 +33,7 @@ def test_order_differs_between_epochs_and_between_seeds() -> None:
 
 @pytest.mark.parametrize("rectangles", [None, RECTANGLES])
 @pytest.mark.parametrize(("epoch", "batch"), [(0, 0), (0, 2), (1, 0), (1, 1), (2, 2), (3, 0)])
-def test_a_run_goes_on_from_any_batch(epoch: int, batch: int, rectangles: object) -> None:
+def test_a_run_resumes_from_any_batch(epoch: int, batch: int, rectangles: object) -> None:
     whole = EpochOrder(7, num_images=10, batch_size=4, epochs=3, rectangles=rectangles)  # type: ignore[arg-type]
     rest = EpochOrder(7, 10, 4, 3, start_epoch=epoch, start_batch=batch, rectangles=rectangles)  # type: ignore[arg-type]
     assert list(rest) == list(whole)[3 * epoch + batch :]

@@ -77,7 +77,7 @@ def test_labels_of_another_split_are_not_lost(tmp_path: Path) -> None:
 
 @pytest.mark.skipif(os.path.exists(__file__.upper()), reason="needs names that differ in case alone")  # noqa: PTH110
 @pytest.mark.parametrize("name", ["b.TXT", "B.txt", "B.Txt"])
-def test_label_file_of_nearly_the_same_name_is_used_and_told_of(tmp_path: Path, name: str) -> None:
+def test_label_file_of_nearly_the_same_name_is_used_and_reported(tmp_path: Path, name: str) -> None:
     spec = make_dataset(tmp_path, {"a": GOOD_ROW, "b": None})
     put_label(spec, name, OTHER_ROW)
     for _ in range(2):
@@ -100,7 +100,7 @@ def test_image_whose_label_file_is_not_clear_is_refused_and_gets_no_empty_one(tm
     assert fixed is not None and not list(fixed.parent.rglob("b.*"))
 
 
-def test_images_that_share_a_label_file_are_told_of_and_parted_in_a_copy(tmp_path: Path) -> None:
+def test_images_that_share_a_label_file_are_reported_and_parted_in_a_copy(tmp_path: Path) -> None:
     spec = make_dataset(tmp_path, {"a": GOOD_ROW}, images={"a.jpg": JPEG})
     result = scan_split(spec, "train")
     assert told(result) == [("shared-label", "a.png")]

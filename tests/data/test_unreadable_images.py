@@ -1,4 +1,4 @@
-"""Images that vanish while a run goes on: one in a thousand is done without, and said."""
+"""Images that vanish while a run continues: one in a thousand is done without, and said."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def test_one_in_a_thousand_is_done_without_and_warned_of_once(
     grey = [number for number, _, image in images if image.float().std() < 1]
     assert grey == [7, 7]
     assert [r.getMessage().split(";")[1] for r in caplog.records] == [
-        " the run goes on without it, and is not repeatable any more"
+        " the run continues without it, and is not repeatable any more"
     ]
     assert "007.gone` cannot be opened" in caplog.text
 
@@ -77,6 +77,6 @@ def test_more_than_that_ends_the_run(whole: DatasetIndex) -> None:
     assert "put them back and resume" in str(caught.value.hint)
 
 
-def test_a_small_data_set_can_do_without_none(tmp_path: Path) -> None:
+def test_a_small_dataset_can_do_without_none(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="cannot be opened"):
         list(run_of(without(write_jpegs(tmp_path, [(16, 16)] * 9), 3)))

@@ -1,4 +1,4 @@
-"""VisDrone's text files: what becomes of every row, and of files that are not what they should be."""
+"""VisDrone's text files: what happens to every row, and of files that are not what they should be."""
 
 from __future__ import annotations
 

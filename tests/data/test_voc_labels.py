@@ -1,4 +1,4 @@
-"""Pascal VOC files: what becomes of every object, and of XML that is not what it should be."""
+"""Pascal VOC files: what happens to every object, and of XML that is not what it should be."""
 
 from __future__ import annotations
 
@@ -256,4 +256,4 @@ def test_labels_that_are_elsewhere_are_looked_for_where_the_yaml_says(tmp_path: 
     with pytest.raises(DataError, match=r"2 of 3 images have no label file; looked for `.*/xml/b\.xml`") as error:
         scan_split(spec, "train")
     assert f"lies below `{tmp_path / 'xml'}` as the image lies below its folder" in str(error.value)
-    assert "in place of `images`" not in str(error.value)
+    assert "instead of `images`" not in str(error.value)

@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 import pytest
 
-from onelook.data.image_hashes import ImageHashes, look_at
+from onelook.data.image_hashes import ImageHashes, image_hashes
 from onelook.data.parallel_map import Work
 from onelook.doctor.images import AllImages, doubled_findings
 from onelook.doctor.near_duplicates import (
@@ -78,7 +78,7 @@ def test_images_of_the_same_look_alike_and_others_do_not(change: str, tmp_path: 
         cv2.imwrite(str(tmp_path / f"{seed:02}.jpg"), sample_image(seed))
         cv2.imwrite(str(tmp_path / f"{seed:02}x.png"), CHANGES[change](sample_image(seed)))
     paths = sorted(map(str, tmp_path.iterdir()))
-    pairs = alike_pairs(looks_of(paths), 6)
+    pairs = alike_pairs(hashes_of(paths), 6)
     assert pairs.tolist() == [[2 * seed, 2 * seed + 1] for seed in range(20)]
 
 
@@ -87,9 +87,9 @@ def test_mirror_images_are_found_and_are_no_plain_copies(change: str, tmp_path: 
     for seed in range(20):
         cv2.imwrite(str(tmp_path / f"{seed:02}.jpg"), sample_image(seed))
         cv2.imwrite(str(tmp_path / f"{seed:02}x.png"), CHANGES[change](cv2.flip(sample_image(seed), 1)))
-    looks = looks_of(sorted(map(str, tmp_path.iterdir())))
-    assert mirrored_pairs(looks, 6).tolist() == [[2 * seed, 2 * seed + 1] for seed in range(20)]
-    assert len(alike_pairs(looks, 6)) == 0
+    hashes = hashes_of(sorted(map(str, tmp_path.iterdir())))
+    assert mirrored_pairs(hashes, 6).tolist() == [[2 * seed, 2 * seed + 1] for seed in range(20)]
+    assert len(alike_pairs(hashes, 6)) == 0
 
 
 @pytest.mark.parametrize("flip", [0, -1], ids=["upside down", "turned by half"])
@@ -97,25 +97,25 @@ def test_images_that_are_turned_are_no_mirror_images(flip: int, tmp_path: Path) 
     for seed in range(20):
         cv2.imwrite(str(tmp_path / f"{seed:02}.jpg"), sample_image(seed))
         cv2.imwrite(str(tmp_path / f"{seed:02}x.jpg"), cv2.flip(sample_image(seed), flip))
-    looks = looks_of(sorted(map(str, tmp_path.iterdir())))
-    assert len(mirrored_pairs(looks, 7)) == len(alike_pairs(looks, 7)) == 0
+    hashes = hashes_of(sorted(map(str, tmp_path.iterdir())))
+    assert len(mirrored_pairs(hashes, 7)) == len(alike_pairs(hashes, 7)) == 0
 
 
 def test_symmetric_image_is_no_mirror_image_of_itself(tmp_path: Path) -> None:
     half = sample_image(3)[:, :320]
     cv2.imwrite(str(tmp_path / "a.png"), np.concatenate([half, half[:, ::-1]], axis=1))
     cv2.imwrite(str(tmp_path / "b.png"), sample_image(4))
-    assert len(mirrored_pairs(looks_of(sorted(map(str, tmp_path.iterdir()))), 7)) == 0
+    assert len(mirrored_pairs(hashes_of(sorted(map(str, tmp_path.iterdir()))), 7)) == 0
 
 
 def test_blank_images_look_like_nothing(tmp_path: Path) -> None:
     for number in range(4):
         cv2.imwrite(str(tmp_path / f"{number}.png"), np.full((64, 64, 3), 60 * number, np.uint8))
-    looks = looks_of(sorted(map(str, tmp_path.iterdir())))
-    assert looks.is_flat.all() and len(alike_pairs(looks, 7)) == len(mirrored_pairs(looks, 7)) == 0
+    hashes = hashes_of(sorted(map(str, tmp_path.iterdir())))
+    assert hashes.is_flat.all() and len(alike_pairs(hashes, 7)) == len(mirrored_pairs(hashes, 7)) == 0
 
 
-def test_copy_is_told_of_once_be_it_mirrored_or_symmetric(tmp_path: Path) -> None:
+def test_copy_is_reported_once_be_it_mirrored_or_symmetric(tmp_path: Path) -> None:
     half = sample_image(3)[:, :320]
     symmetric = np.concatenate([half, half[:, ::-1]], axis=1)
     train = {"a.png": sample_image(1), "b.png": sample_image(1)[1:], "c.png": symmetric}
@@ -124,7 +124,7 @@ def test_copy_is_told_of_once_be_it_mirrored_or_symmetric(tmp_path: Path) -> Non
     paths = tuple(sorted(map(str, tmp_path.iterdir())))
     digests = np.arange(5 * 16, dtype=np.uint8).reshape(5, 16)
     splits = ("train", "train", "train", "val", "val")
-    images = AllImages(splits, (0, 1, 2, 0, 1), paths, digests, looks_of(list(paths)))
+    images = AllImages(splits, (0, 1, 2, 0, 1), paths, digests, hashes_of(list(paths)))
     findings = list(doubled_findings(images, 6))
     assert [(one.kind, Path(one.file).name, one.detail.replace(f"{tmp_path}/", "")) for one in findings] == [
         ("doubled-look", "b.png", "looks like `a.png`"),
@@ -137,20 +137,20 @@ def test_copy_is_told_of_once_be_it_mirrored_or_symmetric(tmp_path: Path) -> Non
 def test_looks_are_kept_by_content(tmp_path: Path) -> None:
     paths = [str(tmp_path / "a.png")]
     cv2.imwrite(paths[0], sample_image(1))
-    first = looks_of(paths, tmp_path / "cache")
+    first = hashes_of(paths, tmp_path / "cache")
     cv2.imwrite(paths[0], sample_image(2))
-    assert looks_of(paths, tmp_path / "cache").hashes == first.hashes
-    changed = look_at(paths, np.ones((1, 16), np.uint8), work=Work(), cache_folder=tmp_path / "cache")
+    assert hashes_of(paths, tmp_path / "cache").hashes == first.hashes
+    changed = image_hashes(paths, np.ones((1, 16), np.uint8), work=Work(), cache_folder=tmp_path / "cache")
     assert changed.hashes != first.hashes
-    assert changed.hashes == looks_of(paths).hashes
+    assert changed.hashes == hashes_of(paths).hashes
 
 
 def test_an_image_that_is_gone_has_no_look(tmp_path: Path) -> None:
-    assert looks_of([str(tmp_path / "gone.jpg")]).is_flat.tolist() == [True]
+    assert hashes_of([str(tmp_path / "gone.jpg")]).is_flat.tolist() == [True]
 
 
-def looks_of(paths: list[str], cache_folder: Path | None = None) -> ImageHashes:
-    return look_at(paths, np.zeros((len(paths), 16), np.uint8), work=Work(2), cache_folder=cache_folder)
+def hashes_of(paths: list[str], cache_folder: Path | None = None) -> ImageHashes:
+    return image_hashes(paths, np.zeros((len(paths), 16), np.uint8), work=Work(2), cache_folder=cache_folder)
 
 
 def test_chains_of_images_that_look_alike_do_not_become_one_group() -> None:

@@ -16,7 +16,7 @@ def patient(tmp_path_factory: pytest.TempPathFactory) -> Patient:
 
 
 def blamed(result: CheckResult) -> dict[str, set[str]]:
-    """Kind -> stems of the files that are told of."""
+    """Kind -> stems of the files that are reported."""
     found: dict[str, set[str]] = {}
     for finding in result.diagnosis.findings:
         found.setdefault(finding.kind, set()).add(Path(finding.file).stem)

@@ -100,8 +100,8 @@ def test_a_detector_that_is_mostly_wrong_has_nothing_to_say() -> None:
     for image in range(50):
         corners = rng.uniform(0, 80, (4, 2)).astype(np.float32)
         seen = Detections(np.concatenate([corners, corners + 9], axis=1), np.full(4, 0.9, np.float32), np.zeros(4, int))
-        truth = np.array([[95.0, 95, 99, 99]])
-        images.append(ImageComparison("train", image, image, (100, 100), truth, np.zeros(1, int), seen))
+        labels = np.array([[95.0, 95, 99, 99]])
+        images.append(ImageComparison("train", image, image, (100, 100), labels, np.zeros(1, int), seen))
     assert suspicions(images, 1) == []
 
 
@@ -113,8 +113,8 @@ def test_a_class_that_the_detector_confuses_weighs_less() -> None:
         class_id = image % 2
         is_labelled = image not in (0, 1) and not (class_id == 1 and image % 8 == 3)
         seen = Detections(box, np.array([0.8], np.float32), np.array([class_id]))
-        truth = (box, np.array([class_id])) if is_labelled else nothing
-        images.append(ImageComparison("train", image, image, (100, 100), *truth, seen))
+        labels = (box, np.array([class_id])) if is_labelled else nothing
+        images.append(ImageComparison("train", image, image, (100, 100), *labels, seen))
     found = suspicions(images, 2)
     assert found[0].image == 0 and found[0].strength > 0.9
     assert all(0.7 < one.strength < 0.85 and one.seen_class == 1 for one in found[1:]) and len(found) == 12

@@ -125,7 +125,7 @@ def test_8_bits_are_in_all_convolutions_but_the_last(tmp_path: Path) -> None:
     assert not torch.equal(found, expected)
 
 
-def test_suppression_inside_gives_the_detections_of_the_model(tmp_path: Path) -> None:
+def test_nms_inside_gives_the_detections_of_the_model(tmp_path: Path) -> None:
     backend = exported(plan_of(thresholds=Thresholds(0.25, 0.45, 40)), tmp_path / "x.onnx")
     given = images(3, 64, 96)
     keywords = {"conf_thres": 0.25, "iou_thres": 0.45, "max_det": 40, "multi_label": False}

@@ -17,7 +17,7 @@ from onelook.inference.backend import Thresholds
 
 
 def graph(num_classes: int, thresholds: Thresholds) -> Any:
-    """A graph that suppresses the predictions it is given."""
+    """A graph that applies NMS to the predictions it is given."""
     given, taken = (
         helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, ["batch", "rows", 5 + num_classes])
         for name in ("images", "predictions")

@@ -1,4 +1,4 @@
-"""OpenVINO folders: 8 bits, 16 bits, suppression, and no word to anybody about being used."""
+"""OpenVINO folders: 8 bits, 16 bits, NMS, and no word to anybody about being used."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def exported(plan: ExportPlan, folder: Path) -> ExportedModel:
     return open_openvino(folder, CPU)
 
 
-def test_any_size_number_and_suppression(tmp_path: Path) -> None:
+def test_any_size_number_and_nms(tmp_path: Path) -> None:
     plain = exported(plan_of(), tmp_path / "plain")
     inside = exported(plan_of(thresholds=Thresholds(0.25, 0.45, 40)), tmp_path / "inside")
     keywords: dict[str, Any] = {"conf_thres": 0.25, "iou_thres": 0.45, "max_det": 40, "multi_label": False}
@@ -90,7 +90,7 @@ def test_nothing_is_reported_to_the_makers(tmp_path: Path) -> None:
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="sigaltstack(2) is looked at as Linux lays it out")
+@pytest.mark.skipif(sys.platform != "linux", reason="sigaltstack(2) is read as Linux lays it out")
 def test_the_signal_stack_stays_ours(tmp_path: Path) -> None:
     """That of OpenVINO is freed with its model, and the next signal would end the process."""
 

@@ -32,7 +32,7 @@ class Changed(TorchBackend):
 
 @dataclass
 class Fixed:
-    """Gives the same two boxes whatever it sees; `thresholds` is the suppression that it claims to do."""
+    """Gives the same two boxes whatever it sees; `thresholds` are those of the NMS that it claims to apply."""
 
     rows: Tensor
     thresholds: Thresholds | None = None

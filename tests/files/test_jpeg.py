@@ -91,7 +91,7 @@ def test_changed_bytes_are_refused_or_are_what_the_file_says(
 
 
 @pytest.mark.parametrize("padding", [bytes(1), bytes(300)])
-def test_padding_before_the_end_is_told_of_and_mended(padding: bytes, tmp_path: Path) -> None:
+def test_padding_before_the_end_is_reported_and_mended(padding: bytes, tmp_path: Path) -> None:
     data = jpeg()
     padded = data[:-2] + padding + END
     report = report_on(tmp_path, padded)

@@ -179,7 +179,7 @@ def test_only_plain_https_addresses_are_asked(url: str, tmp_path: Path) -> None:
     assert "secret" not in str(caught.value) and names_in(tmp_path) == []
 
 
-def test_a_download_goes_on_where_it_ended_and_the_whole_is_checked(address: str, tmp_path: Path) -> None:
+def test_a_download_resumes_where_it_ended_and_the_whole_is_checked(address: str, tmp_path: Path) -> None:
     (tmp_path / "x.part").write_bytes(CONTENT[:1000])
     wanted = WebFile(f"{address}/good", len(CONTENT), SHA256)
     fetch(wanted, tmp_path / "x", transport=trusting())

@@ -49,7 +49,7 @@ def test_product_applies_the_right_factor_first() -> None:
 
 
 @pytest.mark.parametrize(
-    ("matrix", "upright"),
+    ("matrix", "is_aligned"),
     [
         (scaling(-2, 3) @ translation(1, 1), True),
         (rotation(1), False),
@@ -57,8 +57,8 @@ def test_product_applies_the_right_factor_first() -> None:
         (projection(1e-4, 0), False),
     ],
 )
-def test_only_stretch_mirror_and_shift_are_axis_aligned(matrix: np.ndarray, upright: bool) -> None:
-    assert is_axis_aligned(matrix) is upright
+def test_only_stretch_mirror_and_shift_are_axis_aligned(matrix: np.ndarray, is_aligned: bool) -> None:
+    assert is_axis_aligned(matrix) is is_aligned
 
 
 def test_boxes_stay_ordered_when_mirrored_and_grow_when_rotated() -> None:

@@ -68,14 +68,14 @@ def test_chain_of_boxes_keeps_every_other_one_across_all_blocks() -> None:
     assert kept.tolist() == list(range(0, 1500, 2))
 
 
-def test_kept_boxes_of_all_earlier_tiles_suppress() -> None:
+def test_kept_boxes_of_all_earlier_tiles_count() -> None:
     left = torch.arange(3000, dtype=torch.float32) * 20
     apart = torch.stack([left, torch.zeros(3000), left + 10, torch.full((3000,), 10.0)], dim=1)
     kept = nms(torch.cat([apart, apart + 1]), torch.cat([torch.full((3000,), 0.9), torch.full((3000,), 0.8)]), 0.5)
     assert kept.tolist() == list(range(3000))
 
 
-def slow_suppression(
+def slow_prediction_nms(
     rows: np.ndarray, *, conf: float, iou: float, max_det: int, multi_label: bool, agnostic: bool,
     classes: list[int] | None, max_candidates: int,
 ) -> list[list[float]]:  # fmt: skip
@@ -119,7 +119,7 @@ def test_predictions_give_what_the_definition_says(
             classes=classes, max_det=max_det, max_candidates=max_candidates,
         )  # fmt: skip
         for image, result in zip(rows, found, strict=True):
-            expected = slow_suppression(
+            expected = slow_prediction_nms(
                 image, conf=0.3, iou=0.4, multi_label=multi_label, agnostic=agnostic, classes=classes,
                 max_det=max_det, max_candidates=max_candidates,
             )  # fmt: skip
@@ -145,7 +145,7 @@ def test_every_image_of_a_hard_batch_gets_its_result() -> None:
 
 
 @pytest.mark.parametrize("bad", [float("nan"), float("inf"), 1e12])
-def test_a_row_with_a_broken_box_does_not_suppress_the_others(bad: float) -> None:
+def test_a_row_with_a_broken_box_does_not_remove_the_others(bad: float) -> None:
     rows = torch.tensor([[[8.0, 8.0, 4.0, bad, 0.99, 1.0], [8.0, 8.0, 4.0, 4.0, 0.9, 1.0]]])
     (found,) = non_max_suppression(rows, conf_thres=0.25, iou_thres=0.45)
     assert found.tolist() == [[6.0, 6.0, 10.0, 10.0, pytest.approx(0.9), 0.0]]

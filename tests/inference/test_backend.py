@@ -1,4 +1,4 @@
-"""The face that all back ends share: PyTorch's copy, batches in parts, thresholds of exports that suppress."""
+"""The face that all back ends share: PyTorch's copy, batches in parts, thresholds of exports that apply NMS."""
 
 from __future__ import annotations
 

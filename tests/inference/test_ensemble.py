@@ -1,4 +1,4 @@
-"""Several detectors as one: all boxes, merged by one suppression; the same classes and sizes, or a clear message."""
+"""Several detectors as one: all boxes, merged by one NMS; the same classes and sizes, or a clear message."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def test_members_with_limits_are_asked_within_them() -> None:
         ({"num_classes": 3}, ModelError, "`a.pt` have 2 classes, `b.onnx` have 3"),
         ({"names": ("red", "blue")}, ModelError, "class 1 is `green` in weights `a.pt` and `blue` in `b.onnx`"),
         ({"frame_hw": (32, 96)}, SettingsError, "`a.pt` for 64 x 64, `b.onnx` for 32 x 96"),
-        ({"thresholds": Thresholds(0.2, 0.4, 9)}, SettingsError, "weights `b.onnx` suppress boxes themselves"),
+        ({"thresholds": Thresholds(0.2, 0.4, 9)}, SettingsError, "weights `b.onnx` apply NMS themselves"),
     ],
 )
 def test_detectors_that_do_not_go_together_are_refused(

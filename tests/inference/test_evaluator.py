@@ -126,7 +126,7 @@ def differences(first: Arrays, second: Arrays) -> list[str]:
 @pytest.mark.parametrize(
     ("what", "size"), [("shapes in 3 batches", 2), ("shapes in 3 batches", 3), ("shapes in 1 batch", 3), ("nothing", 2)]
 )
-def test_any_number_of_processes_gives_the_same_to_the_bit(
+def test_any_number_of_processes_gives_the_same_bit_for_bit(
     what: str, size: int, tiny_data: Path, tiny_model: Path, tmp_path: Path
 ) -> None:
     require_loopback()

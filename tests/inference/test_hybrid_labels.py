@@ -23,10 +23,10 @@ def test_each_image_gets_its_own_labels() -> None:
     assert not found[1, 4:].any() and not found[0, 5:].any()
 
 
-def test_labels_suppress_what_is_found_at_their_place() -> None:
+def test_labels_win_over_what_is_found_at_their_place() -> None:
     sure = torch.tensor([[[50.0, 50, 20, 20, 0.9, 0.9, 0.1], [20, 20, 10, 10, 0.9, 0.9, 0.1]]])
-    truth = Targets(torch.tensor([0]), torch.tensor([0]), torch.tensor([[0.51, 0.5, 0.2, 0.2]]))
-    hybrid = with_labels(sure, truth, frame_hw=(100, 100))
+    targets = Targets(torch.tensor([0]), torch.tensor([0]), torch.tensor([[0.51, 0.5, 0.2, 0.2]]))
+    hybrid = with_labels(sure, targets, frame_hw=(100, 100))
     (kept,) = non_max_suppression(hybrid, conf_thres=0.25, iou_thres=0.5)
     assert kept[:, 4].tolist() == [1.0, kept[1, 4].item()]
     torch.testing.assert_close(kept[:, :4], torch.tensor([[41.0, 40, 61, 60], [15, 15, 25, 25]]))

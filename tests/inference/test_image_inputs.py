@@ -51,7 +51,7 @@ def test_several_images_come_as_lists_folders_patterns_and_batches(folder: Path)
     assert pixels_of([]) == ([], False)
 
 
-def test_images_of_pillow_are_turned_upright_and_coloured(folder: Path) -> None:
+def test_images_of_pillow_are_rotated_by_exif_and_coloured(folder: Path) -> None:
     image_module = pytest.importorskip("PIL.Image")
     image = image_module.fromarray(np.ascontiguousarray(np.rot90(SHOT)))
     image.getexif()[0x0112] = 6  # a quarter turn to the right is needed

@@ -93,7 +93,7 @@ def test_settings_choose_what_counts() -> None:
     assert len(predictor(conf_thres=1.0).predict([image])[0]) == 0
 
 
-def test_agnostic_suppression_goes_across_classes() -> None:
+def test_agnostic_nms_goes_across_classes() -> None:
     model = colour_detector()
     model.set_anchors(torch.tensor([[[64.0, 64.0]]]))
     image = sample_image(64, 64, (24, 24, 8, 0), (32, 24, 8, 1))

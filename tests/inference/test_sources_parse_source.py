@@ -65,7 +65,7 @@ def test_live_sources_have_names_without_passwords_and_stems_of_their_own() -> N
 
 
 def test_files_and_live_sources_do_not_mix(here: Path) -> None:
-    with pytest.raises(DataError, match="`camera 0` has no end, so it cannot be looked at together with files"):
+    with pytest.raises(DataError, match="`camera 0` has no end, so it cannot be used together with files"):
         find_sources(["a.png", "0"])
 
 

@@ -120,7 +120,7 @@ def test_what_the_shrunken_image_does_not_show_the_tiles_do() -> None:
     assert boxes_of(result) == [list(map(float, box)) for box in boxes]
 
 
-def test_an_image_no_larger_than_a_tile_is_looked_at_once() -> None:
+def test_an_image_no_larger_than_a_tile_is_predicted_once() -> None:
     eye = Eye(100)
     image = scene((80, 100), [(3, 3, 15, 15)], [1])
     assert len(detect_in_tiles(eye, image, Tiling(100), batch_size=8, nms=USUAL)) == 1
@@ -152,7 +152,7 @@ def test_which_of_two_detections_stays(
     assert result.scores.tolist() == pytest.approx(expected)
 
 
-def test_other_classes_suppress_if_asked_and_no_more_are_kept_than_allowed() -> None:
+def test_nms_goes_across_classes_if_asked_and_no_more_are_kept_than_allowed() -> None:
     parts = list(zip(AREAS, (found((85, 40, 95, 50, 0.5, 0)), found((5, 40, 15, 50, 0.6, 1))), strict=True))
     nothing = found()
     for nms, expected in (

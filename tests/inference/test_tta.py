@@ -126,7 +126,7 @@ def test_boxes_of_large_objects_agree_over_the_views() -> None:
     ("detector", "words"),
     [
         (Fixed(frame_hw=(64, 96)), "exported for 64 x 96 only\nhint: drop `--augment`, or export with `--dynamic`"),
-        (Fixed(thresholds=Thresholds(0.25, 0.45, 10)), "needs all boxes; the export suppresses"),
+        (Fixed(thresholds=Thresholds(0.25, 0.45, 10)), "needs all boxes; the export applies NMS"),
         (Fixed(map_strides=None), "needs to know the model's maps"),
     ],
 )

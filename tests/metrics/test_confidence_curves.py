@@ -12,13 +12,13 @@ BOX = [0.0, 0.0, 10.0, 10.0]
 def curves_of(scores: list[float], *, right: list[bool], labels: int = 4, max_det: int = 300) -> ConfidenceCurves:
     """One image, one class; the labels and the right detections side by side, the wrong detections elsewhere."""
     places = np.array([[20.0 * place, 0, 10, 10] for place in range(labels)])
-    truths = PackedLabels(
+    packed = PackedLabels(
         np.zeros(labels, int), np.zeros(labels, int), places, np.zeros(labels, bool), np.full(labels, 100.0)
     )
     order = np.cumsum(right) - 1
     boxes = np.where(np.array(right)[:, None], places[order], [500.0, 500, 10, 10])
     found = PackedDetections(np.zeros(len(scores), int), np.zeros(len(scores), int), boxes, np.array(scores))
-    return confidence_curves(truths, found, class_ids=np.array([0]), num_labels=np.array([labels]), max_det=max_det)
+    return confidence_curves(packed, found, class_ids=np.array([0]), num_labels=np.array([labels]), max_det=max_det)
 
 
 def at(curves: ConfidenceCurves, confidence: float) -> tuple[float, float]:
@@ -72,9 +72,9 @@ def test_class_without_detections_is_0_throughout() -> None:
 
 def test_without_classes_the_best_point_is_the_first() -> None:
     none = np.zeros(0, np.int64)
-    truths = PackedLabels(none, none, np.zeros((0, 4)), none.astype(bool), np.zeros(0))
+    packed = PackedLabels(none, none, np.zeros((0, 4)), none.astype(bool), np.zeros(0))
     found = PackedDetections(none, none, np.zeros((0, 4)), np.zeros(0))
-    curves = confidence_curves(truths, found, class_ids=none, num_labels=none, max_det=300)
+    curves = confidence_curves(packed, found, class_ids=none, num_labels=none, max_det=300)
     assert curves.f1.shape == (0, 1000)
     assert curves.best_point() == 0
 

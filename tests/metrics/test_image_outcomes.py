@@ -7,13 +7,13 @@ from onelook.errors import DataError
 from onelook.metrics.detection_metrics import evaluate
 from onelook.metrics.image_outcomes import image_outcomes
 from onelook.structures.detections import Detections
-from onelook.structures.sample import GroundTruth
+from onelook.structures.sample import ImageLabels
 
 A, B, FAR = [0, 0, 10, 10], [20, 0, 30, 10], [50, 50, 60, 60]
 
 
-def labels(*boxes: tuple[list[int], int], crowd: tuple[bool, ...] | None = None) -> GroundTruth:
-    return GroundTruth(
+def labels(*boxes: tuple[list[int], int], crowd: tuple[bool, ...] | None = None) -> ImageLabels:
+    return ImageLabels(
         np.array([box for box, _ in boxes], np.float64).reshape(-1, 4),
         np.array([class_id for _, class_id in boxes], np.int64),
         is_crowd=None if crowd is None else np.array(crowd),
@@ -42,19 +42,19 @@ CASES = (
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case[0])
-def test_outcome_of_an_image(case: tuple[str, GroundTruth, Detections, tuple[int, int, int]]) -> None:
-    _, truth, detections, expected = case
+def test_outcome_of_an_image(case: tuple[str, ImageLabels, Detections, tuple[int, int, int]]) -> None:
+    _, own, detections, expected = case
     others = (labels((B, 1)), found((B, 1, 0.9))), (labels((A, 0)), found())
-    truths, detected = zip(others[0], (truth, detections), others[1], strict=True)
-    outcome = image_outcomes(truths, detected, num_classes=2, confidence=0.5)[1]
+    all_labels, detected = zip(others[0], (own, detections), others[1], strict=True)
+    outcome = image_outcomes(all_labels, detected, num_classes=2, confidence=0.5)[1]
     assert (outcome.num_right, outcome.num_missed, outcome.num_wrong) == expected
-    assert len(outcome.is_found) == len(truth.class_ids) and len(outcome.is_right) == len(detections)
+    assert len(outcome.is_found) == len(own.class_ids) and len(outcome.is_right) == len(detections)
 
 
 def test_flags_follow_the_order_given_not_that_of_scores() -> None:
-    truth = labels((B, 1), (A, 0), (FAR, 0))
+    own = labels((B, 1), (A, 0), (FAR, 0))
     detections = found((A, 0, 0.6), (FAR, 1, 0.7), (B, 1, 0.9), (A, 1, 0.1))
-    (outcome,) = image_outcomes([truth], [detections], num_classes=2, confidence=0.5)
+    (outcome,) = image_outcomes([own], [detections], num_classes=2, confidence=0.5)
     assert outcome.is_found.tolist() == [True, True, False]
     assert outcome.is_right.tolist() == [True, False, True, False]
     assert outcome.is_shown.tolist() == [True, True, True, False]
@@ -63,19 +63,19 @@ def test_flags_follow_the_order_given_not_that_of_scores() -> None:
 
 def test_counts_agree_with_precision_and_recall_of_the_metrics() -> None:
     rng = np.random.default_rng(0)
-    truths, detections = [], []
+    all_labels, detections = [], []
     for _ in range(40):
         corners = rng.uniform(0, 80, (6, 2))
         boxes = np.concatenate([corners, corners + rng.uniform(8, 20, (6, 2))], axis=1)
-        truths.append(GroundTruth(boxes, rng.integers(0, 3, 6)))
+        all_labels.append(ImageLabels(boxes, rng.integers(0, 3, 6)))
         moved = (boxes + rng.normal(0, 2, boxes.shape)).astype(np.float32)
         scores = rng.permutation(1000)[:6].astype(np.float32) / 1000
-        classes = np.where(rng.random(6) < 0.2, rng.integers(0, 3, 6), truths[-1].class_ids)
+        classes = np.where(rng.random(6) < 0.2, rng.integers(0, 3, 6), all_labels[-1].class_ids)
         detections.append(Detections(moved, scores, classes))
-    metrics = evaluate(truths, detections, num_classes=3)
+    metrics = evaluate(all_labels, detections, num_classes=3)
     at = 400
     confidence = float(metrics.curves.confidence[at])
-    outcomes = image_outcomes(truths, detections, num_classes=3, confidence=confidence)
+    outcomes = image_outcomes(all_labels, detections, num_classes=3, confidence=confidence)
     right = sum(outcome.num_right for outcome in outcomes)
     expected = float((metrics.curves.recall[:, at] * metrics.class_num_labels).sum())
     assert right == pytest.approx(expected, abs=3)  # the curves are straight lines between the scores that occur

@@ -116,7 +116,7 @@ def outputs_of(model: DetectionModel, part: str, map_index: int = 0) -> torch.Te
 
 @pytest.mark.parametrize("name", ["yolov3-tiny", "yolov5n-seg"])
 @pytest.mark.parametrize("part", ["weight", "bias"])
-def test_classes_are_found_by_name_and_new_ones_start_anew(name: str, part: str) -> None:
+def test_classes_are_found_by_name_and_new_ones_start_again(name: str, part: str) -> None:
     source = create_model(name, names=("cat", "dog", "owl", "bee"), seed=1)
     target = create_model(name, names=("bee", "fox", "cat"), seed=2)
     before = outputs_of(target, part).clone()

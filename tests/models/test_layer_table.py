@@ -106,7 +106,7 @@ BAD_ROWS: dict[str, tuple[list[Any], str]] = {
     "source before the image": ([-3, 1, "Conv", [16]], "`from` is -3, which is no earlier row"),
     "image as a late source": ([-2, 1, "Conv", [16]], "`from` is -2, which is no earlier row"),
     "source as text": (["x", 1, "Conv", [16]], "`from` is `x`"),
-    "source as truth": ([True, 1, "Conv", [16]], "`from` is `True`"),
+    "source as yes or no": ([True, 1, "Conv", [16]], "`from` is `True`"),
     "no source": ([[], 1, "Concat", [1]], "`from` names 0 rows"),
     "two sources for one": ([[-1, 0], 1, "Conv", [16]], "takes one map\nhint: join maps by Concat or Sum"),
     "repeats 0": ([-1, 0, "Conv", [16]], "`repeats` is `0`"),
@@ -126,8 +126,8 @@ BAD_ROWS: dict[str, tuple[list[Any], str]] = {
     "kernel 0": ([-1, 1, "Conv", [16, 0]], "argument `kernel` is `0`"),
     "kernel as text": ([-1, 1, "Conv", [16, "three"]], "argument `kernel` is `three`"),
     "huge kernel": ([-1, 1, "Conv", [16, 10**9]], "argument `kernel` is `1000000000`"),
-    "truth as a number": ([-1, 1, "Conv", [16, True]], "argument `kernel` is `True`"),
-    "number as truth": ([-1, 1, "C3", [16, 1]], "argument `shortcut` is `1`\nhint: expected True or False"),
+    "yes or no as a number": ([-1, 1, "Conv", [16, True]], "argument `kernel` is `True`"),
+    "number as yes or no": ([-1, 1, "C3", [16, 1]], "argument `shortcut` is `1`\nhint: expected True or False"),
     "code as text": ([-1, 1, "Conv", [16, "__import__('os').system('id')"]], "argument `kernel` is `__import__"),
     "code as activation": (
         [-1, 1, "Conv", [16, 1, 1, None, 1, 1, "exit()"]],
@@ -140,7 +140,7 @@ BAD_ROWS: dict[str, tuple[list[Any], str]] = {
     "heads that do not divide": ([-1, 1, "TransformerBlock", [16, 3]], "model row 1 (TransformerBlock):"),
     "repeat that changes channels": (
         [-1, 2, "Contract", [2]],
-        "model row 1 (Contract) gives 256 channels in place of 64",
+        "model row 1 (Contract) gives 256 channels instead of 64",
     ),
     "odd size": ([-1, 1, "Conv", [16, 3, 3]], "model row 1: a 256 px image becomes 43 x 43 cells"),
     "maps of unequal size": (

@@ -8,7 +8,7 @@ import pytest
 from onelook.metrics.detection_metrics import evaluate
 from onelook.structures.detections import Detections
 from onelook.structures.metrics import DetectionMetrics
-from onelook.structures.sample import GroundTruth
+from onelook.structures.sample import ImageLabels
 
 SCORES = np.array([0.9, 0.8, 0.7, 0.6, 0.5], np.float32)
 IS_RIGHT = np.array([True, True, False, True, False])
@@ -16,11 +16,11 @@ IS_RIGHT = np.array([True, True, False, True, False])
 
 def four_labels_five_detections() -> DetectionMetrics:
     left = np.arange(4)[:, None] * 20.0
-    labels = np.concatenate([left, left * 0, left + 10, left * 0 + 10], axis=1)
+    boxes_of_labels = np.concatenate([left, left * 0, left + 10, left * 0 + 10], axis=1)
     boxes = np.tile(np.array([200.0, 200.0, 210.0, 210.0]), (5, 1))
-    boxes[IS_RIGHT] = labels[:3]
-    truth = GroundTruth(labels, np.zeros(4, np.int64))
-    return evaluate([truth], [Detections(boxes.astype(np.float32), SCORES, np.zeros(5, np.int64))], num_classes=1)
+    boxes[IS_RIGHT] = boxes_of_labels[:3]
+    labels = ImageLabels(boxes_of_labels, np.zeros(4, np.int64))
+    return evaluate([labels], [Detections(boxes.astype(np.float32), SCORES, np.zeros(5, np.int64))], num_classes=1)
 
 
 @pytest.mark.parametrize(("name", "expected"), [("precision", 0.72237), ("recall", 0.75), ("f1", 0.73593)])

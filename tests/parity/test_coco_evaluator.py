@@ -13,9 +13,9 @@ from coco_random_cases import Case, random_case
 from onelook.metrics.coco_json import to_coco_json
 from onelook.metrics.confidence_curves import judge
 from onelook.metrics.detection_metrics import evaluate
-from onelook.metrics.packing import pack_detections, pack_truths
+from onelook.metrics.packing import pack_detections, pack_labels
 from onelook.structures.detections import Detections
-from onelook.structures.sample import GroundTruth
+from onelook.structures.sample import ImageLabels
 
 pycocotools_coco = pytest.importorskip("pycocotools.coco")
 pycocotools_eval = pytest.importorskip("pycocotools.cocoeval")
@@ -25,8 +25,8 @@ AREAS = {"map_small": 1, "map_medium": 2, "map_large": 3}
 
 
 def reference(case: Case, max_det: int) -> Any:
-    truths, detections, num_classes = case
-    dataset, results = to_coco_json(truths, detections, num_classes=num_classes)
+    labels, detections, num_classes = case
+    dataset, results = to_coco_json(labels, detections, num_classes=num_classes)
     with contextlib.redirect_stdout(io.StringIO()):
         coco = pycocotools_coco.COCO()
         coco.dataset = dataset
@@ -50,8 +50,8 @@ def mean(precision: np.ndarray) -> float:
 
 
 def check(case: Case, max_det: int) -> None:
-    truths, detections, num_classes = case
-    ours = evaluate(truths, detections, num_classes=num_classes, max_det=max_det)
+    labels, detections, num_classes = case
+    ours = evaluate(labels, detections, num_classes=num_classes, max_det=max_det)
     oracle = reference(case, max_det)
     precision = oracle.eval["precision"][..., 0]  # (T, R, C, A)
     expected = {
@@ -82,10 +82,10 @@ def test_average_precision_is_that_of_pycocotools_on_300_random_cases(tens: int)
 def test_hits_and_ignored_detections_are_those_of_pycocotools() -> None:
     for seed in range(60):
         case = random_case(1000 + seed)
-        truths, detections, num_classes = case
+        labels, detections, num_classes = case
         packed = pack_detections(detections, num_classes=num_classes)
         ranked = packed.rows(np.lexsort((-packed.scores, packed.class_ids, packed.image_ids)))
-        is_hit, is_ignored = judge(pack_truths(truths, num_classes=num_classes), ranked)
+        is_hit, is_ignored = judge(pack_labels(labels, num_classes=num_classes), ranked)
         oracle = reference(case, 300)
         everything = oracle.params.areaRng[0]
         # results per class, then area, then image; all of class-and-image order below
@@ -98,21 +98,21 @@ def test_hits_and_ignored_detections_are_those_of_pycocotools() -> None:
 
 
 @pytest.mark.parametrize(
-    ("truths", "detections"),
+    ("labels", "detections"),
     [
         ([], []),
-        ([GroundTruth(np.zeros((0, 4)), np.zeros(0, np.int64))], [Detections.empty()]),
-        ([GroundTruth(np.array([[0.0, 0, 9, 9]]), np.array([1]))], [Detections.empty()]),
+        ([ImageLabels(np.zeros((0, 4)), np.zeros(0, np.int64))], [Detections.empty()]),
+        ([ImageLabels(np.array([[0.0, 0, 9, 9]]), np.array([1]))], [Detections.empty()]),
         (
-            [GroundTruth(np.zeros((0, 4)), np.zeros(0, np.int64))],
+            [ImageLabels(np.zeros((0, 4)), np.zeros(0, np.int64))],
             [Detections(np.array([[0, 0, 9, 9]], np.float32), np.ones(1, np.float32), np.array([0]))],
         ),
         (
-            [GroundTruth(np.array([[3.0, 3, 3, 3]]), np.array([0]))],
+            [ImageLabels(np.array([[3.0, 3, 3, 3]]), np.array([0]))],
             [Detections(np.array([[3, 3, 3, 3]], np.float32), np.ones(1, np.float32), np.array([0]))],
         ),
     ],
     ids=["no images", "nothing", "labels only", "detections only", "boxes without area"],
 )
-def test_bare_cases_are_as_in_pycocotools(truths: list[GroundTruth], detections: list[Detections]) -> None:
-    check((truths, detections, 2), max_det=100)
+def test_bare_cases_are_as_in_pycocotools(labels: list[ImageLabels], detections: list[Detections]) -> None:
+    check((labels, detections, 2), max_det=100)

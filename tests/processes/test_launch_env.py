@@ -94,7 +94,7 @@ def grandchild_ends(*, late: bool, launched: bool = True) -> str:
         stop_with_launcher()
         os.write(asked_write, b".")
         time.sleep(2)
-        os.write(write, b"went on")
+        os.write(write, b"continued")
         os._exit(0)
     os.close(write)
     os.waitpid(launcher, 0)
@@ -110,4 +110,4 @@ def test_a_process_is_told_to_stop_when_its_launcher_has_died(late: bool) -> Non
 
 @pytest.mark.skipif(sys.platform != "linux", reason="see above")
 def test_a_process_without_a_launcher_goes_on_when_its_parent_dies() -> None:
-    assert grandchild_ends(late=False, launched=False) == "went on"
+    assert grandchild_ends(late=False, launched=False) == "continued"

@@ -1,6 +1,6 @@
 """The launcher: what its processes are told, how it learns of their end, and how it passes signals on.
 
-The processes are a shell script in place of Python: it starts in a millisecond, and does what a rank may do.
+The processes are a shell script instead of Python: it starts in a millisecond, and does what a rank may do.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ while :; do sleep 0.02; done
 
 
 @pytest.fixture(autouse=True)
-def script_in_place_of_python(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def script_instead_of_python(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     require_loopback()
     script = tmp_path / "python"
     script.write_text(SCRIPT)
@@ -194,5 +194,5 @@ def children_of(launching: int) -> list[str]:
             if told in (place / "environ").read_bytes().split(b"\0"):
                 found.append(place.name)
         except OSError:
-            continue  # it has ended, or is not ours to look at
+            continue  # it has ended, or is not ours to see
     return found

@@ -138,7 +138,7 @@ def test_every_exchange_gives_all_processes_the_same(tmp_path: Path) -> None:
         }
 
 
-def test_a_world_of_one_gives_back_what_was_put_in() -> None:
+def test_a_group_of_one_gives_back_what_was_put_in() -> None:
     found = exchange_everything(ProcessGroup())
     assert found == {
         "add_up": [1.5, 0.0],
@@ -289,7 +289,7 @@ def test_half_of_a_launchers_environment_is_refused(missing: str, monkeypatch: p
     assert caught.value.hint == "start with `torchrun`, or unset RANK and WORLD_SIZE"
 
 
-def test_without_a_launcher_there_is_a_world_of_one(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_a_launcher_there_is_a_group_of_one(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("RANK", raising=False)
     with joined_group() as group:
         assert (group.rank, group.world_size, group.is_first) == (0, 1, True)

@@ -33,7 +33,7 @@ class Made:
 
 
 @st.composite
-def data_sets(draw: st.DrawFn) -> Made:
+def datasets(draw: st.DrawFn) -> Made:
     rng = np.random.default_rng(draw(st.integers(0, 10**6)))
     num_images = draw(st.integers(1, 6))
     sizes = [(SIDE, int(rng.integers(1, SIDE + 1)))[:: rng.choice([1, -1])] for _ in range(num_images)]
@@ -72,7 +72,7 @@ FRAMES = st.sampled_from([(SIDE, SIDE), (32, SIDE), (SIDE, 96)])
 
 
 @settings(max_examples=120, deadline=None)
-@given(data_sets(), HYPERPARAMETERS, KEYS, FRAMES)
+@given(datasets(), HYPERPARAMETERS, KEYS, FRAMES)
 def test_samples_are_whole_and_their_boxes_inside_and_not_empty(
     made: Made, hyperparameters: Hyperparameters, key: SampleKey, frame: tuple[int, int]
 ) -> None:
@@ -90,7 +90,7 @@ def test_samples_are_whole_and_their_boxes_inside_and_not_empty(
 
 
 @settings(max_examples=100, deadline=None)
-@given(data_sets(), HYPERPARAMETERS, KEYS)
+@given(datasets(), HYPERPARAMETERS, KEYS)
 def test_tiles_of_a_mosaic_share_no_pixel(made: Made, hyperparameters: Hyperparameters, key: SampleKey) -> None:
     plan = draw_plan(made.index, hyperparameters, key=key, output_hw=(SIDE, SIDE))
     covered = np.zeros((SIDE, SIDE), int)
@@ -117,7 +117,7 @@ def clearly_kept(boxes: np.ndarray) -> np.ndarray:
 
 
 @settings(max_examples=60, deadline=None)
-@given(data_sets(), KEYS)
+@given(datasets(), KEYS)
 def test_boxes_follow_the_pixels_of_a_flip(made: Made, key: SampleKey) -> None:
     straight, flipped = (
         draw_plan(made.index, hyperparameters, key=key, output_hw=(SIDE, SIDE))

@@ -15,7 +15,7 @@ from onelook.data.sampler import EpochOrder, fixed_order
 EPOCHS = 2
 COUNTS = st.integers(1, 70)
 BATCHES = st.integers(1, 33)
-WORLDS = st.integers(1, 9)
+WORLD_SIZES = st.integers(1, 9)
 
 
 def order_of(
@@ -29,7 +29,7 @@ def order_of(
 
 
 @settings(max_examples=300, deadline=None)
-@given(COUNTS, BATCHES, WORLDS, st.booleans(), st.booleans())
+@given(COUNTS, BATCHES, WORLD_SIZES, st.booleans(), st.booleans())
 def test_shares_of_all_processes_make_the_batches_of_one(
     num_images: int, batch_size: int, world_size: int, rect: bool, twice: bool
 ) -> None:
@@ -69,7 +69,7 @@ def test_each_image_comes_exactly_once_per_epoch_and_sizes_keep_their_places(
 
 
 @settings(max_examples=100, deadline=None)
-@given(COUNTS, BATCHES, WORLDS)
+@given(COUNTS, BATCHES, WORLD_SIZES)
 def test_every_image_is_validated_by_exactly_one_process(num_images: int, batch_size: int, world_size: int) -> None:
     rectangles = equal_frames(num_images, frame_hw=(64, 64), batch_size=batch_size)
     dealt = [fixed_order(rectangles, rank=rank, world_size=world_size) for rank in range(world_size)]

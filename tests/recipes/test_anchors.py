@@ -140,9 +140,11 @@ def test_placeholders_are_said_to_be_replaced(tiny_data: Path, tiny_model: Path,
     assert study_anchors({"data": tiny_data, "cfg": "open.yaml", "imgsz": 96}).would_be_replaced
 
 
-def test_what_cannot_be_looked_at_is_refused(tiny_data: Path, tiny_model: Path, place: Path) -> None:
+def test_what_cannot_be_measured_is_refused(tiny_data: Path, tiny_model: Path, place: Path) -> None:
     given = {"data": tiny_data, "cfg": tiny_model, "imgsz": 96}
-    with pytest.raises(SettingsError, match=r"`cfg` is `.*` and `weights` is `w`, but one model is looked at") as both:
+    with pytest.raises(
+        SettingsError, match=r"`cfg` is `.*` and `weights` is `w`, but only one model is measured"
+    ) as both:
         study_anchors({**given, "weights": "w"})
     assert "drop `--weights`" in (both.value.hint or "")
     with pytest.raises(SettingsError, match="`anchor_t` is `1`"):

@@ -1,4 +1,4 @@
-"""A detection run says what it lost, goes on with what is left, and never writes over what it reads."""
+"""A detection run says what it lost, continues with what is left, and never writes over what it reads."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def film(path: Path, *, num_frames: int = 12, fps: float = 10.0) -> Path:
     return path
 
 
-def test_a_damaged_video_is_looked_at_to_its_end_and_named(photos: Path, weights: Path) -> None:
+def test_a_damaged_video_is_processed_to_its_end_and_named(photos: Path, weights: Path) -> None:
     data = film(photos / "a.mp4", num_frames=40).read_bytes()
     start, size = len(data) // 3, len(data) // 5
     (photos / "a.mp4").write_bytes(data[:start] + bytes(size) + data[start + size :])
@@ -148,13 +148,13 @@ def test_predictions_load_in_pycocotools_and_agree_with_results_of_one_image(
     for stem in stems:
         write_image(photos / f"{stem}.png", spotted())
     folder = run(weights, photos, save_json=True, nosave=True).run_folder
-    truth = COCO()
-    truth.dataset = {
+    dataset = COCO()
+    dataset.dataset = {
         "images": [{"id": one} for one in image_ids], "annotations": [],
         "categories": [{"id": one} for one in range(1, 91)],
     }  # fmt: skip
-    truth.createIndex()
-    loaded = truth.loadRes(str(folder / "predictions.json"))
+    dataset.createIndex()
+    loaded = dataset.loadRes(str(folder / "predictions.json"))
     rows = json.loads((folder / "predictions.json").read_text())
     assert loaded.getImgIds() == image_ids and {row["category_id"] for row in rows} == {1, 2}
     detector = onelook.load(weights, imgsz=96, device="cpu")

@@ -1,6 +1,6 @@
-"""What becomes of a training when its processes end: it starts anew, or ends for the reason that they gave.
+"""What happens to a training when its processes end: it restarts, or ends for the reason that they gave.
 
-The processes are a shell script in place of Python: process 1 ends in some way, and the launcher then stops process 0.
+The processes are a shell script instead of Python: process 1 ends in some way, and the launcher then stops process 0.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ while [ ! -e {folder}/0 ] || [ ! -e {folder}/1 ]; do sleep 0.01; done
 [ $RANK = 0 ] || SECOND
 while :; do sleep 0.02; done
 """
-STARTED_ANEW = "^the processes have ended well, but their run folder is not to be found$"
+RESTARTED = "^the processes have ended well, but their run folder is not to be found$"
 
 
 def train_with(tmp_path: Path, first: int, second: str, **more: Any) -> None:
@@ -42,13 +42,13 @@ def train_with(tmp_path: Path, first: int, second: str, **more: Any) -> None:
 @pytest.mark.parametrize(
     ("second", "how"), [("kill -9 $$", "was killed by SIGKILL"), ("exit 1", "ended with exit code 1")]
 )
-def test_a_process_that_died_is_named_and_all_start_anew_whatever_the_others_did(
+def test_a_process_that_died_is_named_and_all_start_again_whatever_the_others_did(
     first: int, second: str, how: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    with pytest.raises(ProcessGroupError, match=STARTED_ANEW):
+    with pytest.raises(ProcessGroupError, match=RESTARTED):
         train_with(tmp_path, first, second)
     if first != 1:
-        assert f"process 1 {how}; starting anew from the newest checkpoint (restart 1)" in caplog.text
+        assert f"process 1 {how}; restarting from the newest checkpoint (restart 1)" in caplog.text
 
 
 @pytest.mark.parametrize(
@@ -63,7 +63,7 @@ def test_a_reason_that_stays_ends_the_run(first: int, second: str, kind: type[On
     assert caught.value.is_told
 
 
-def test_a_run_is_started_anew_as_often_as_was_set(tmp_path: Path) -> None:
+def test_a_run_is_started_again_as_often_as_was_set(tmp_path: Path) -> None:
     with pytest.raises(ProcessGroupError, match=r"^process 1 was killed by SIGKILL\nhint") as caught:
         train_with(tmp_path, 75, "kill -9 $$", max_restarts=0)
-    assert caught.value.hint == "see the messages above; `--resume` goes on from the newest checkpoint"
+    assert caught.value.hint == "see the messages above; `--resume` continues from the newest checkpoint"

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from thread_group import SECONDS, ThreadWorld, in_threads
+from thread_group import SECONDS, ThreadGroup, in_threads
 from torch import Tensor
 
 from onelook.data.dataset_spec import load_dataset_spec
@@ -32,7 +32,7 @@ def eager_model(table: Path, seed: int) -> DetectionModel:
     return model
 
 
-def of_the_first(group: ThreadWorld, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+def of_the_first(group: ThreadGroup, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
     """What process 0 gives, for all."""
     assert group.table is not None
     group.table.tensors[group.rank] = tensors
@@ -47,7 +47,7 @@ def test_times_are_measured_by_one_process(task: str, tiny_data: Path) -> None:
     settings = ValidateSettings(weights=[Path("a.pt")], data=tiny_data, task=task)  # type: ignore[arg-type]
     splits = Splits(load_dataset_spec(tiny_data), ("square", "disc"), {})
     with pytest.raises(SettingsError, match=f"task `{task}` measures times, which 2 processes would disturb"):
-        ValidationPass(settings, splits, ThreadWorld(0, 2, 0), StopSignal())
+        ValidationPass(settings, splits, ThreadGroup(0, 2, 0), StopSignal())
 
 
 @pytest.mark.parametrize(
@@ -57,7 +57,7 @@ def test_any_number_of_processes_finds_the_same(
     extra: dict[str, Any], tiny_data: Path, tiny_model: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setenv("ONELOOK_CACHE", str(tmp_path))
-    monkeypatch.setattr(ThreadWorld, "share_tensors", of_the_first)
+    monkeypatch.setattr(ThreadGroup, "share_tensors", of_the_first)
     models = [eager_model(tiny_model, seed) for seed in ((1, 2) if extra.pop("ensemble", False) else (1,))]
     settings = ValidateSettings(
         weights=[Path(str(number)) for number in range(len(models))], data=tiny_data, imgsz=64, batch_size=1, workers=0,

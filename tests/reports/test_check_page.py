@@ -66,7 +66,7 @@ def test_long_lists_are_cut_and_say_so(result: CheckResult) -> None:
     assert "all are in the JSON file" in text
 
 
-def test_a_clean_data_set_has_a_page_as_well(tmp_path: Path) -> None:
+def test_a_clean_dataset_has_a_page_as_well(tmp_path: Path) -> None:
     clean = check({"data": write_squares(tmp_path / "data"), "near": -1})
     text = Reader(check_page(clean.diagnosis)).text
     assert "Nothing found: fit to train on." in text and "Nothing was found." in text

@@ -1,4 +1,4 @@
-"""Mosaics of training batches, and of truth beside prediction."""
+"""Mosaics of training batches, and of labels beside predictions."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ import pytest
 from plots_examples import AWKWARD_NAMES, drawn, make_batch
 
 from onelook.drawing.palette import class_colour
-from onelook.reports.plots.batches import MOSAIC_WIDTH_PX, plot_batch, plot_truth_and_predictions, write_image
+from onelook.reports.plots.batches import MOSAIC_WIDTH_PX, plot_batch, plot_labels_and_predictions, write_image
 from onelook.structures.detections import Detections
-from onelook.structures.sample import GroundTruth
+from onelook.structures.sample import ImageLabels
 
 NAMES = ("WBC", "RBC", "Platelets")
-NO_TRUTH = GroundTruth(np.zeros((0, 4)), np.zeros(0, np.int64))
+NO_LABELS = ImageLabels(np.zeros((0, 4)), np.zeros(0, np.int64))
 
 
 def share_of_colour(image: np.ndarray, class_id: int) -> float:
@@ -24,10 +24,10 @@ def share_of_colour(image: np.ndarray, class_id: int) -> float:
     return float((distance < 40).mean())
 
 
-def box(class_id: int, score: float | None = None) -> GroundTruth | Detections:
+def box(class_id: int, score: float | None = None) -> ImageLabels | Detections:
     corners, ids = np.array([[20.0, 30.0, 90.0, 80.0]]), np.array([class_id])
     if score is None:
-        return GroundTruth(corners, ids)
+        return ImageLabels(corners, ids)
     return Detections(corners.astype(np.float32), np.array([score], np.float32), ids)
 
 
@@ -93,9 +93,9 @@ def test_every_image_has_its_own_boxes(tmp_path: Path) -> None:
         assert share_of_colour(half, 1 - own) == 0
 
 
-def test_truth_stands_left_and_prediction_right(tmp_path: Path) -> None:
+def test_labels_stand_left_and_prediction_right(tmp_path: Path) -> None:
     grey = np.full((100, 120, 3), 128, np.uint8)
-    path = plot_truth_and_predictions([grey], [box(0)], [box(1, 0.9)], NAMES, tmp_path / "val_batch0.jpg")
+    path = plot_labels_and_predictions([grey], [box(0)], [box(1, 0.9)], NAMES, tmp_path / "val_batch0.jpg")
     image = drawn(path)
     left, right = image[:, : image.shape[1] // 2], image[:, image.shape[1] // 2 :]
     assert share_of_colour(left, 0) > 0.001 > share_of_colour(left, 1)
@@ -105,8 +105,8 @@ def test_truth_stands_left_and_prediction_right(tmp_path: Path) -> None:
 def test_unsure_predictions_are_left_out(tmp_path: Path) -> None:
     grey = np.full((100, 120, 3), 128, np.uint8)
     for conf_thres, is_seen in ((0.25, False), (0.1, True)):
-        path = plot_truth_and_predictions(
-            [grey], [NO_TRUTH], [box(1, 0.2)], NAMES, tmp_path / "val.jpg", conf_thres=conf_thres
+        path = plot_labels_and_predictions(
+            [grey], [NO_LABELS], [box(1, 0.2)], NAMES, tmp_path / "val.jpg", conf_thres=conf_thres
         )
         assert (share_of_colour(drawn(path), 1) > 0.001) == is_seen
 
@@ -114,8 +114,8 @@ def test_unsure_predictions_are_left_out(tmp_path: Path) -> None:
 @pytest.mark.parametrize("sizes", [[(100, 120)], [(300, 40), (40, 300), (7, 5)], [(480, 640)] * 12, []])
 def test_images_of_any_size_and_number_without_boxes(tmp_path: Path, sizes: list[tuple[int, int]]) -> None:
     images = [np.full((*size, 3), 90, np.uint8) for size in sizes]
-    path = plot_truth_and_predictions(
-        images, [NO_TRUTH] * len(sizes), [Detections.empty()] * len(sizes), NAMES, tmp_path / "val.jpg"
+    path = plot_labels_and_predictions(
+        images, [NO_LABELS] * len(sizes), [Detections.empty()] * len(sizes), NAMES, tmp_path / "val.jpg"
     )
     image = drawn(path)
     assert image.shape[1] <= MOSAIC_WIDTH_PX + 50
@@ -123,7 +123,7 @@ def test_images_of_any_size_and_number_without_boxes(tmp_path: Path, sizes: list
 
 def test_unequal_lists_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="zip"):
-        plot_truth_and_predictions([np.zeros((9, 9, 3), np.uint8)], [], [], NAMES, tmp_path / "val.jpg")
+        plot_labels_and_predictions([np.zeros((9, 9, 3), np.uint8)], [], [], NAMES, tmp_path / "val.jpg")
 
 
 def test_jpeg_keeps_the_colour_of_thin_lines(tmp_path: Path) -> None:

@@ -86,7 +86,7 @@ def test_confusion_matrix_without_any_box_is_blank_but_whole(tmp_path: Path) -> 
 
 
 def test_confusion_columns_are_shares_and_small_cells_blank(tmp_path: Path) -> None:
-    """Class 0 is found always, class 1 in half of the cases; a cell of 0.4 % looks as an empty one."""
+    """Class 0 is found always, class 1 in half of the cases; a cell of 0.4 % looks like an empty one."""
     full = np.array([[250, 0, 0], [0, 100, 0], [0, 100, 0]])
     with_speck = np.array([[250, 0, 0], [1, 100, 0], [0, 100, 0]])
     scaled = np.array([[25, 0, 0], [0, 50, 0], [0, 50, 0]])

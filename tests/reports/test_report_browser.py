@@ -111,7 +111,7 @@ def test_images_are_seen_grow_and_hide_their_boxes(browser: Browser, tmp_path: P
     tab.click(".image button")
     assert tab.evaluate(width) > 2 * small
     assert tab.evaluate(visible.format(".word.wrong")) and tab.evaluate(visible.format(".box.missed"))
-    tab.click("input[data-part='truth']")
+    tab.click("input[data-part='labels']")
     assert not tab.evaluate(visible.format(".box.missed")) and not tab.evaluate(visible.format(".box.found"))
     assert tab.evaluate(visible.format(".box.wrong"))
     tab.click("input[data-part='detections']")

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from onelook.callbacks.run_facts import RunFactsFile, facts_from_json
-from onelook.callbacks.warning_log import MOST, noted_warnings
+from onelook.callbacks.warning_log import MOST, logged_warnings
 from onelook.metrics.detection_metrics import evaluate
 from onelook.metrics.image_outcomes import ImageOutcome
 from onelook.reports.examples import choose_examples, examples_from_json, write_examples
@@ -84,7 +84,7 @@ def test_a_run_resumed_elsewhere_keeps_both_machines_and_all_warnings(tmp_path: 
 
 
 @pytest.mark.parametrize("content", ["", "[]", '{"format": 7}', "\x00"])
-def test_damaged_facts_of_a_resumed_run_are_written_anew(tmp_path: Path, content: str) -> None:
+def test_damaged_facts_of_a_resumed_run_are_written_again(tmp_path: Path, content: str) -> None:
     path = tmp_path / "run.json"
     path.write_text(content)
     RunFactsFile(path, []).on_fit_start(start(tmp_path, epoch=2))
@@ -98,7 +98,7 @@ def test_facts_that_cannot_be_written_cost_a_warning_only(tmp_path: Path, caplog
 
 def test_warnings_are_noted_once_and_only_while_asked_for() -> None:
     log = logging.getLogger("onelook.somewhere")
-    with noted_warnings() as messages:
+    with logged_warnings() as messages:
         for number in (1, 1, 2):
             log.warning("number %d", number)
         log.info("nothing")
@@ -138,8 +138,8 @@ def test_images_are_small_and_hold_their_boxes(tmp_path: Path, caplog: pytest.Lo
     index = make_index(tmp_path, 4)
     hit = Detections(np.array([[480, 240, 720, 360]], np.float32), np.array([0.9], np.float32), np.array([0]))
     detections = [hit, Detections.empty(), Detections(hit.boxes, hit.scores, np.array([1])), Detections.empty()]
-    truths = [index.ground_truth(image) for image in range(4)]
-    metrics = evaluate(truths, detections, num_classes=2)
+    all_labels = [index.image_labels(image) for image in range(4)]
+    metrics = evaluate(all_labels, detections, num_classes=2)
     Path(index.paths[3]).unlink()
     paths = [tmp_path / "one.json", tmp_path / "other.json"]
     for path in paths:

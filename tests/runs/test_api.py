@@ -86,7 +86,7 @@ def test_train_gives_metrics_and_paths(home: Home, capsys: pytest.CaptureFixture
     assert state_of(home.data) == before
 
 
-def test_train_goes_on_with_a_run_that_was_stopped(home: Home) -> None:
+def test_train_resumes_a_run_that_was_stopped(home: Home) -> None:
     class Stop(onelook.Callback):
         def on_step_end(self, event: StepEnd) -> None:
             if event.step == 2:
@@ -185,8 +185,8 @@ def test_validate_detect_and_check_do_what_their_commands_do(home: Home) -> None
 
 
 def test_split_download_convert_info_and_serve_do_what_their_commands_do(home: Home) -> None:
-    division = onelook.split(home.yaml, "folds", folds=3, near=-1)
-    assert division.data[2] == Path("folds/fold3/data.yaml").absolute() and division.num_groups == 30
+    result = onelook.split(home.yaml, "folds", folds=3, near=-1)
+    assert result.data[2] == Path("folds/fold3/data.yaml").absolute() and result.num_groups == 30
     with pytest.raises(SettingsError, match="fractions"):
         onelook.split(home.yaml, "other", fractions=[2.0, 1.0])
     with pytest.raises(onelook.OnelookError, match="download"):

@@ -44,8 +44,8 @@ def test_a_run_on_coco_classes_writes_its_json_and_says_the_official_numbers(
 
     predictions = json.loads((result.run_folder / "coco_predictions.json").read_text())
     assert {found["category_id"] for found in predictions} <= set(COCO_CATEGORY_IDS)
-    truth = COCO(str(result.run_folder / "coco_truth.json"))
-    judge = COCOeval(truth, truth.loadRes(predictions), "bbox")
+    dataset = COCO(str(result.run_folder / "coco_truth.json"))
+    judge = COCOeval(dataset, dataset.loadRes(predictions), "bbox")
     judge.params.maxDets = [1, 10, 300]
     judge.evaluate()
     judge.accumulate()

@@ -92,8 +92,8 @@ def train_leaves_what_it_should(folder: Path) -> None:
 def val_leaves_what_it_should(folder: Path) -> None:
     metrics = json.loads((folder / "metrics.json").read_text())
     assert metrics["num_images"] == 4 and [row["name"] for row in metrics["classes"]] == ["square", "disc"]
-    truth = json.loads((folder / "coco_truth.json").read_text())
-    assert len(truth["annotations"]) == metrics["num_labels"] and len(truth["images"]) == 4
+    dataset = json.loads((folder / "coco_truth.json").read_text())
+    assert len(dataset["annotations"]) == metrics["num_labels"] and len(dataset["images"]) == 4
     assert json.loads((folder / "coco_predictions.json").read_text())[0].keys() >= {"image_id", "bbox", "score"}
     assert CURVES | {"confusion_matrix.png", "val_batch0.jpg"} <= {path.name for path in folder.iterdir()}
 

@@ -42,7 +42,7 @@ def assert_same(one: Path, other: Path, *, without: tuple[str, ...] = ()) -> Non
 @covers("convert-data", "data", "to", "out")
 @pytest.mark.parametrize("there", FORMATS)
 @pytest.mark.parametrize("back", FORMATS)
-def test_labels_come_back_to_the_bit(tiny_data: Path, tmp_path: Path, there: str, back: str) -> None:
+def test_labels_come_back_bit_for_bit(tiny_data: Path, tmp_path: Path, there: str, back: str) -> None:
     first = convert_data({"data": tiny_data, "to": there, "out": tmp_path / "there"})
     second = convert_data({"data": tmp_path / "there", "to": back, "out": tmp_path / "back"})
     assert first.path == tmp_path / "there/data.yaml"
@@ -63,7 +63,7 @@ def with_polygon(home: Home) -> Path:
 
 
 @pytest.mark.parametrize("there", ["yolo", "coco"])
-def test_polygons_come_back_to_the_bit(with_polygon: Path, tmp_path: Path, there: str) -> None:
+def test_polygons_come_back_bit_for_bit(with_polygon: Path, tmp_path: Path, there: str) -> None:
     result = convert_data({"data": with_polygon, "to": there, "out": tmp_path / "there"})
     assert_same(with_polygon, result.path)
     assert not result.losses
@@ -105,11 +105,11 @@ def test_coco_file_is_what_pycocotools_reads(with_polygon: Path, tmp_path: Path)
     index = scans_of(with_polygon)["train"].index
     assert sorted(oracle.getImgIds()) == list(range(1, len(index) + 1))
     for number in range(len(index)):
-        boxes, truth = oracle.loadAnns(oracle.getAnnIds(number + 1)), index.ground_truth(number)
+        boxes, own = oracle.loadAnns(oracle.getAnnIds(number + 1)), index.image_labels(number)
         xywh = np.array([entry["bbox"] for entry in boxes]).reshape(-1, 4)
         xyxy = np.concatenate([xywh[:, :2], xywh[:, :2] + xywh[:, 2:]], axis=1)
-        assert np.abs(xyxy - truth.boxes).max(initial=0) < 0.01
-        assert [entry["category_id"] - 1 for entry in boxes] == truth.class_ids.tolist()
+        assert np.abs(xyxy - own.boxes).max(initial=0) < 0.01
+        assert [entry["category_id"] - 1 for entry in boxes] == own.class_ids.tolist()
     polygon = next(entry for entry in oracle.loadAnns(oracle.getAnnIds(1)) if entry["segmentation"])
     assert oracle.annToMask(polygon).sum() == pytest.approx(polygon["area"], rel=0.03)
 
@@ -240,7 +240,7 @@ def test_image_that_vanishes_meanwhile_ends_the_conversion(
 
 
 @pytest.mark.parametrize("to", ["coco", "voc"])
-def test_training_on_another_format_is_the_same_to_the_bit(
+def test_training_on_another_format_is_the_same_bit_for_bit(
     tiny_data: Path, tiny_model: Path, tmp_path: Path, to: str
 ) -> None:
     converted = convert_data({"data": tiny_data, "to": to, "out": tmp_path / "data", "images": "link"}).path

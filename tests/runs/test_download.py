@@ -59,7 +59,7 @@ def fetched(yaml: Path | str, **settings: Any) -> DownloadResult:
 
 
 @covers("download", "data", "keep")
-def test_a_data_set_is_fetched_once_and_ready_to_train_on(
+def test_a_dataset_is_fetched_once_and_ready_to_train_on(
     server: tuple[str, list[str]], archives: dict[str, bytes], tmp_path: Path
 ) -> None:
     address, asked = server

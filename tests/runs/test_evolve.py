@@ -103,7 +103,7 @@ def test_search_sets_out_from_what_a_plain_training_would_do(search: Options, me
                                       for part in ("box", "obj", "cls"))  # fmt: skip
 
 
-def test_command_at_the_end_repeats_the_best_trial_to_the_bit(search: Options, tmp_path: Path) -> None:
+def test_command_at_the_end_repeats_the_best_trial_bit_for_bit(search: Options, tmp_path: Path) -> None:
     result = evolve(search | {"evolve": 2, "epochs": 2, "evolve_method": "optuna", "label_smoothing": 0.05})
     assert result.best is not None and result.weights is not None
     words = shlex.split(result.command)
@@ -132,7 +132,7 @@ def test_search_that_is_stopped_goes_on_to_the_same_bits(search: Options, method
     with pytest.raises(StopRequested) as caught:
         evolve(given | {"name": "bees"}, observer=stop_after(0))
     folder = given["project"] / "bees"
-    assert f"go on with: onelook evolve --resume-evolve {folder}" in str(caught.value)
+    assert f"resume with: onelook evolve --resume-evolve {folder}" in str(caught.value)
     with pytest.raises(StopRequested):  # within a trial
         evolve({"resume_evolve": str(folder), "callbacks": [between]})
     assert [row["generation"] for row in rows_of(folder / "evolve.csv")] == ["0"]
@@ -144,7 +144,7 @@ def test_search_that_is_stopped_goes_on_to_the_same_bits(search: Options, method
 
 
 @pytest.mark.parametrize(("method", "way"), [("genetic", {"resume": True}), ("optuna", {"exist_ok": True})])
-def test_same_command_goes_on_where_it_may_use_the_folder(search: Options, method: str, way: dict[str, Any]) -> None:
+def test_same_command_resumes_where_it_may_use_the_folder(search: Options, method: str, way: dict[str, Any]) -> None:
     given = search | {"evolve_method": method}
     evolve(given | {"evolve": 1})
     result = evolve(given | way | {"evolve": 2})
@@ -349,7 +349,7 @@ def test_stopped_command_ends_with_75_and_says_how_to_go_on(home: Home, capsys: 
     ))  # fmt: skip
     outcome = run(words(home, "evolve", "--evolve", 3, "--callbacks", stop), capsys)
     assert outcome.code == 75
-    assert "go on with: onelook evolve --resume-evolve runs/evolve/exp" in outcome.err
+    assert "resume with: onelook evolve --resume-evolve runs/evolve/exp" in outcome.err
 
 
 @pytest.mark.parametrize("option", ["--bucket", "--evolve-storage", "--evolve-population", "--evolve-method"])

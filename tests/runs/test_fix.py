@@ -1,4 +1,4 @@
-"""The corrected copy: clean, faithful in all that was right, and never in place of the old one."""
+"""The corrected copy: clean, faithful in all that was right, and never instead of the old one."""
 
 from __future__ import annotations
 
@@ -108,7 +108,7 @@ def test_a_split_that_is_all_in_another_one_cannot_be_mended(data: Path, tmp_pat
     assert not (tmp_path / "fixed").exists() and not list(tmp_path.glob(".fixed*"))
 
 
-def test_a_clean_data_set_is_copied_as_it_is(data: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_clean_dataset_is_copied_as_it_is(data: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.WARNING):
         check({"data": data, "fix": str(tmp_path / "fixed"), "near": -1})
     for split in ("train", "val"):

@@ -22,7 +22,7 @@ from onelook.files.yaml import load_yaml
 from onelook.processes.stop_signal import StopSignal
 from onelook.recipes.folds import FoldsResult, train_folds
 from onelook.recipes.folds_preparation import prepare_folds
-from onelook.recipes.split_dataset import divide
+from onelook.recipes.split_dataset import split_dataset
 from onelook.settings.build import build_settings
 from onelook.settings.command_line import as_arguments
 from onelook.settings.folds import FoldsSettings
@@ -59,7 +59,7 @@ class Interrupts(Callback):
 def folds(tiny_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of 2 folds of 30 images."""
     folder = tmp_path_factory.mktemp("divided") / "folds"
-    divide({"data": tiny_data, "output": folder, "folds": NUM_FOLDS, "stratify": True, "near": -1})
+    split_dataset({"data": tiny_data, "output": folder, "folds": NUM_FOLDS, "stratify": True, "near": -1})
     return folder
 
 
@@ -127,7 +127,7 @@ def test_trainings_that_are_stopped_go_on_to_the_same_bits(whole: FoldsResult, o
     with pytest.raises(StopRequested) as caught:
         train_folds(options, callbacks=[Interrupts("fold2")])
     folder = options["project"] / "exp"
-    assert f"go on with all folds: onelook train --resume {folder}" in str(caught.value)
+    assert f"resume all folds: onelook train --resume {folder}" in str(caught.value)
     assert json.loads((folder / "status.json").read_text())["state"] == "stopped"
     first = folder / "fold1" / "weights" / "last.safetensors"
     before = first.stat().st_mtime_ns
@@ -161,7 +161,7 @@ def test_bare_resume_and_a_run_of_a_fold_mean_all_folds(
     assert main(["train", "--resume", "--project", str(options["project"])]) == 0
     assert contents(options["project"] / "exp") == contents(whole.run_folder)
     shown = capsys.readouterr().out
-    assert "fold1 of 2: mAP50" in shown and "fold 1 of 2" not in shown and "going on at epoch 1, batch 1" in shown
+    assert "fold1 of 2: mAP50" in shown and "fold 1 of 2" not in shown and "resuming at epoch 1, batch 1" in shown
 
 
 def test_trainings_that_are_done_are_only_summed_up_again(

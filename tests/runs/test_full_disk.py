@@ -1,4 +1,4 @@
-"""A disk that fills up: training goes on, what is on the disk stays whole, and the end says what is missing."""
+"""A disk that fills up: training continues, what is on the disk stays whole, and the end says what is missing."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def test_training_goes_on_beside_a_full_disk_and_can_be_resumed(
         train(settings, callbacks=[watch])
     folder = Path(str(settings["project"])) / "exp"
     assert caught.value.exit_code == 73 and "free some space and resume" in str(caught.value.hint)
-    assert watch.epochs == list(range(EPOCHS)), "training went on"
+    assert watch.epochs == list(range(EPOCHS)), "training continued"
     last = folder / "weights" / "last.safetensors"
     assert last.read_bytes() == watch.first and load_checkpoint(last).tensors, "the old checkpoint is untouched"
     assert not [path for path in folder.rglob("*") if "tmp" in path.name], "no leftovers"

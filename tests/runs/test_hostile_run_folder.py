@@ -14,12 +14,12 @@ import pytest
 from onelook.files.yaml import dump_yaml, load_yaml
 from onelook.recipes.evolve import evolve
 from onelook.recipes.folds import train_folds
-from onelook.recipes.split_dataset import divide
+from onelook.recipes.split_dataset import split_dataset
 from onelook.recipes.train import train
 from onelook.runs.checkpoint import load_checkpoint, save_checkpoint
 from onelook.settings.train import TRACKER_NAMES
 
-# Does what `sys.argv[1]` says with all that Python tells of: sockets, programs, and packages that talk to others.
+# Does what `sys.argv[1]` says with all that Python reports: sockets, programs, and packages that talk to others.
 CHILD = """
 import json, os, sys
 import onelook.recipes.evolve, onelook.recipes.folds, onelook.recipes.train, onelook.search.study
@@ -77,7 +77,7 @@ def resumed(name: str, given: dict[str, Any]) -> dict[str, Any]:
 
 
 def forge(checkpoint: Path, change: Callable[[dict[str, Any]], None]) -> None:
-    """Change the document of a checkpoint, and sign it anew: a digest keeps no forger out."""
+    """Change the document of a checkpoint, and sign it again: a digest keeps no forger out."""
     found = load_checkpoint(checkpoint)
     document = {key: value for key, value in found.document.items() if key not in ("sha256", "format", "version")}
     change(document)
@@ -125,7 +125,7 @@ def test_a_forged_search_is_resumed_without_sockets_programs_and_foreign_package
 def test_forged_folds_are_resumed_without_sockets_programs_and_foreign_packages(
     tiny_settings: dict[str, object], hostile: dict[str, Any], tmp_path: Path
 ) -> None:
-    divide({"data": tiny_settings["data"], "folds": 2, "output": tmp_path / "folds", "near": -1})
+    split_dataset({"data": tiny_settings["data"], "folds": 2, "output": tmp_path / "folds", "near": -1})
     given = {name: value for name, value in tiny_settings.items() if name != "data"}
     folder = train_folds({**given, "epochs": 1, "folds": tmp_path / "folds"}).run_folder
     beginning = load_yaml(folder / "folds.yaml")

@@ -70,7 +70,7 @@ def test_exported_model_is_described(tiny_weights: Path, home: Home, capsys: pyt
     assert (result.kind, result.names, result.summary) == ("torchscript", ("square", "disc"), None)
     assert (result.facts["frame_hw"], result.facts["precision"]) == ((64, 64), "fp32")
     outcome = shown(capsys, path, "--sparsity")
-    assert (outcome.code, "is an exported model: its layers are not looked at" in outcome.err) == (3, True)
+    assert (outcome.code, "is an exported model: its layers are not listed" in outcome.err) == (3, True)
 
 
 @covers("info", "rows")

@@ -120,7 +120,7 @@ def test_without_strict_sums_four_processes_agree_but_for_rounding(settings: dic
         assert torch.allclose(tensor, second[name], rtol=1e-4, atol=1e-6), name
 
 
-def test_a_run_may_go_on_in_another_number_of_processes(
+def test_a_run_may_resume_in_another_number_of_processes(
     settings: dict[str, Any], tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Stopped by a signal to one of two, gone on with in one, and stopped again: equal to the undisturbed one."""
@@ -144,7 +144,7 @@ def test_a_change_of_processes_that_moves_the_last_digits_is_said(settings: dict
         train({**settings, "epochs": 1, "project": tmp_path / "runs"}, callbacks=[StopAt(3)])
     ranks = in_processes(2, {"resume": str(tmp_path / "runs" / "exp")}, tmp_path / "two")
     assert ranks.join() == [0, 0], ranks.everything_said
-    assert "batches are computed in 2 parts in place of 1" in ranks.said(0)
+    assert "batches are computed in 2 parts instead of 1" in ranks.said(0)
 
 
 def test_synchronous_normalisation_makes_two_processes_one_batch(settings: dict[str, Any], tmp_path: Path) -> None:

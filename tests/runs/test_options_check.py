@@ -44,7 +44,7 @@ def kinds(data: Path, **settings: Any) -> Counter[str]:
 
 
 @covers("check", "data")
-def test_a_clean_data_set_is_clean(data: Path) -> None:
+def test_a_clean_dataset_is_clean(data: Path) -> None:
     result = check({"data": data, "strict": True})
     assert result.diagnosis.findings == () and "nothing found" in result.diagnosis.verdict
     assert result.ledgers["train"].rows_used == 24

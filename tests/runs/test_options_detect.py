@@ -84,7 +84,7 @@ def number_in(image: np.ndarray) -> int:
 
 
 @covers("detect", "source")
-def test_several_sources_are_looked_at_in_the_order_typed(home: Home) -> None:
+def test_several_sources_are_processed_in_the_order_typed(home: Home) -> None:
     sources = [home.image("test", 2), home.data / "images" / "val", home.image("test", 0)]
     result = look(home, source=sources)
     assert [frame.path.stem for frame in result.frames] == ["002", "000", "001", "002", "003", "004", "005", "000"]
@@ -125,7 +125,7 @@ def test_a_stream_that_breaks_off_is_connected_again_as_often_as_asked(
         assert sorted(path.name for path in (folder / "labels").iterdir()) == names
 
 
-def test_several_streams_are_looked_at_at_the_same_time(home: Home) -> None:
+def test_several_streams_are_processed_at_the_same_time(home: Home) -> None:
     with serving(lambda request: send_images(request, [40 if request.path == "/a" else 200] * 3)) as server:
         listed = home.file("yard.streams", f"# the yard\n{server.address}/a\n{server.address}/b\n")
         result = look(home, source=str(listed), reconnect=0, nosave=False, conf_thres=1)

@@ -147,7 +147,7 @@ def test_an_export_that_differs_is_not_kept_unless_asked(
 
 
 @covers("export", "nms", "conf_thres", "iou_thres", "max_det", "agnostic_nms")
-def test_suppression_is_in_the_graph_with_its_thresholds(bench: Bench, caplog: pytest.LogCaptureFixture) -> None:
+def test_nms_is_in_the_graph_with_its_thresholds(bench: Bench, caplog: pytest.LogCaptureFixture) -> None:
     asked = {"conf_thres": 0.5, "iou_thres": 0.3, "max_det": 7, "agnostic_nms": True}
     with caplog.at_level(logging.WARNING):
         result = export({**bench.given, "nms": True, **asked})
@@ -255,7 +255,7 @@ def test_thresholds_inside_an_export_bind_val_and_detect(bench: Bench) -> None:
     assert [len(frame.detections) for frame in found] == [len(frame.detections) for frame in expected]
     fitting = {"conf_thres": 0.25, "iou_thres": 0.45, "imgsz": 64, "workers": 0, "noplots": True}
     assert onelook.validate(made.path, bench.data, **fitting).metrics.map50_95 > 0.9
-    with pytest.raises(SettingsError, match=r"the export suppresses boxes itself: `conf_thres` is 0.001, done is 0.25"):
+    with pytest.raises(SettingsError, match=r"the export applies NMS itself: `conf_thres` is 0.001, done is 0.25"):
         onelook.validate(made.path, bench.data, imgsz=64, noplots=True)
 
 

@@ -83,7 +83,7 @@ class Freeze(onelook.Callback):
 
 @pytest.mark.skipif(sys.platform == "win32", reason="needs SIGSTOP")
 @covers("train", "nproc", "hang_timeout", "max_restarts")
-def test_a_process_that_hangs_is_ended_and_started_anew_as_often_as_asked(
+def test_a_process_that_hangs_is_ended_and_started_again_as_often_as_asked(
     options: Options, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     file = tmp_path / "freeze.py"

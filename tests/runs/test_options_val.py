@@ -48,7 +48,7 @@ def test_several_weights_detect_as_one(home: Home, other: Path) -> None:
         look(home, weights=weights, iou_thres=1.0, max_det=100_000).frames[0].detections
         for weights in (home.weights, [other], [home.weights, str(other)])
     ]
-    assert len(found[0]) + len(found[1]) == len(found[2]), "nothing is suppressed"
+    assert len(found[0]) + len(found[1]) == len(found[2]), "nothing is removed"
     assert len(look(home, weights=[home.weights, home.weights], iou_thres=0.99).frames[0].detections) == len(
         look(home, iou_thres=0.99).frames[0].detections
     ), "twice the same is once"
@@ -134,20 +134,22 @@ def test_text_labels_are_the_detections(home: Home) -> None:
 
 
 @covers("val", "save_hybrid")
-def test_hybrid_labels_are_the_truth_and_what_is_found_beside_it(home: Home, caplog: pytest.LogCaptureFixture) -> None:
+def test_hybrid_labels_are_the_labels_and_what_is_found_beside_it(home: Home, caplog: pytest.LogCaptureFixture) -> None:
     plain = measure(home, iou_thres=0.3)
     result = measure(home, save_hybrid=True, save_conf=True, iou_thres=0.3)
     assert "the numbers are not those of the model" in caplog.text
-    truth = np.loadtxt(home.label("val"), ndmin=2)
+    own = np.loadtxt(home.label("val"), ndmin=2)
     rows = np.loadtxt(result.run_folder / "labels" / "000.txt", ndmin=2)
     certain = rows[rows[:, 5] == 1]
-    np.testing.assert_allclose(certain[np.lexsort(certain.T[:2])][:, :5], truth[np.lexsort(truth.T[:2])], atol=1e-4)
+    np.testing.assert_allclose(certain[np.lexsort(certain.T[:2])][:, :5], own[np.lexsort(own.T[:2])], atol=1e-4)
     assert result.metrics.recall > 0.99 > plain.metrics.recall, "every label is found"
-    corners = torch.from_numpy(truth[:, 1:3] - truth[:, 3:] / 2), torch.from_numpy(truth[:, 1:3] + truth[:, 3:] / 2)
-    others = torch.from_numpy(result.evaluation.detections[0].boxes[len(truth) :] / SIDE_PX).double()
+    corners = torch.from_numpy(own[:, 1:3] - own[:, 3:] / 2), torch.from_numpy(own[:, 1:3] + own[:, 3:] / 2)
+    others = torch.from_numpy(result.evaluation.detections[0].boxes[len(own) :] / SIDE_PX).double()
     overlap = box_iou(torch.cat(corners, dim=1), others).numpy()
-    same_class = truth[:, :1] == result.evaluation.detections[0].class_ids[len(truth) :]
-    assert len(others) and np.where(same_class, overlap, 0).max() <= 0.3 + 1e-4, "labels suppress what is found there"
+    same_class = own[:, :1] == result.evaluation.detections[0].class_ids[len(own) :]
+    assert len(others) and np.where(same_class, overlap, 0).max() <= 0.3 + 1e-4, (
+        "NMS keeps the label and drops what is found there"
+    )
 
 
 def test_json_of_coco_has_its_own_ids(home: Home, tiny_model: Path) -> None:
@@ -163,21 +165,21 @@ def test_json_of_coco_has_its_own_ids(home: Home, tiny_model: Path) -> None:
     document = {"kind": "detector", "names": list(COCO_NAMES), "definition": model.definition}
     save_checkpoint(weights, tensors, document)
     folder = measure(home, weights=weights, save_json=True, conf_thres=1e-5).run_folder
-    truth = json.loads((folder / "coco_truth.json").read_text())
+    dataset = json.loads((folder / "coco_truth.json").read_text())
     found = json.loads((folder / "coco_predictions.json").read_text())
-    image = next(image for image in truth["images"] if image["id"] == 397133)
+    image = next(image for image in dataset["images"] if image["id"] == 397133)
     assert image == {"id": 397133, "file_name": "000000397133.jpg", "height": SIDE_PX, "width": SIDE_PX}
-    assert [row["category_id"] for row in truth["annotations"] if row["image_id"] == 397133] == [90]
-    assert {"id": 90, "name": "toothbrush"} in truth["categories"] and len(truth["categories"]) == 80
+    assert [row["category_id"] for row in dataset["annotations"] if row["image_id"] == 397133] == [90]
+    assert {"id": 90, "name": "toothbrush"} in dataset["categories"] and len(dataset["categories"]) == 80
     assert {row["image_id"] for row in found} <= {1, 2, 3, 4, 5, 397133}
     assert max(row["category_id"] for row in found) > 80
 
 
-def test_json_of_other_data_sets_has_numbers_from_0(home: Home) -> None:
+def test_json_of_other_datasets_has_numbers_from_0(home: Home) -> None:
     folder = measure(home, save_json=True).run_folder
-    truth = json.loads((folder / "coco_truth.json").read_text())
-    assert [image["id"] for image in truth["images"]] == list(range(6))
-    assert truth["categories"] == [{"id": 0, "name": "square"}, {"id": 1, "name": "disc"}]
+    dataset = json.loads((folder / "coco_truth.json").read_text())
+    assert [image["id"] for image in dataset["images"]] == list(range(6))
+    assert dataset["categories"] == [{"id": 0, "name": "square"}, {"id": 1, "name": "disc"}]
 
 
 @covers("val", "task")

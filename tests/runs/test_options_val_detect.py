@@ -124,11 +124,11 @@ def test_workers_load_the_images_and_change_nothing(home: Home, monkeypatch: pyt
     from onelook.inference import evaluator
 
     children: list[int] = []
-    suppress = evaluator.non_max_suppression
+    nms = evaluator.non_max_suppression
 
     def note(*arguments: Any, **options: Any) -> Any:
         children.append(len(multiprocessing.active_children()))
-        return suppress(*arguments, **options)
+        return nms(*arguments, **options)
 
     monkeypatch.setattr(evaluator, "non_max_suppression", note)
     alone, helped = measure(home, batch_size=2), measure(home, batch_size=2, workers=1)
@@ -222,7 +222,7 @@ def test_only_the_classes_asked_for_are_kept(home: Home) -> None:
 
 
 @covers("detect", "vid_stride")
-def test_vid_stride_looks_at_every_nth_frame(home: Home) -> None:
+def test_vid_stride_uses_every_nth_frame(home: Home) -> None:
     video = home.work / "clip.avi"
     writer = cv2.VideoWriter(str(video), cv2.VideoWriter_fourcc(*"MJPG"), 10, (96, 96))
     for _ in range(7):

@@ -24,7 +24,7 @@ def offline(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 
 @covers("train", "entity", "upload_dataset", "artifact_alias")
-def test_a_data_set_is_kept_for_whom_and_under_the_alias_that_was_asked_for(options: Options) -> None:
+def test_a_dataset_is_kept_for_whom_and_under_the_alias_that_was_asked_for(options: Options) -> None:
     asked = {"entity": "zoo", "upload_dataset": "val", "artifact_alias": "v7", "bbox_interval": 0}
     (store,) = read_stores(fit(options, track="wandb", **asked).result.run_folder)
     data, model = store.artifacts
@@ -42,7 +42,7 @@ def test_boxes_come_at_the_interval_and_at_the_end(options: Options, interval: i
     assert store.boxed_epochs() == epochs
 
 
-def test_a_command_sends_the_whole_data_set_unless_told_what(home: Home, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_command_sends_the_whole_dataset_unless_told_what(home: Home, capsys: pytest.CaptureFixture[str]) -> None:
     outcome = run(home.train("--track", "wandb", "--upload_dataset", "--bbox_interval", 0), capsys)
     assert (outcome.code, outcome.err) == (0, "")
     (store,) = read_stores(Path("runs/train/exp"))

@@ -73,7 +73,7 @@ def test_a_run_with_images_keeps_its_best_and_worst(imaged: Path) -> None:
     assert len(page) < 5_000_000
 
 
-def test_hostile_names_of_a_real_data_set_are_text(browser: Browser, hostile_data: Path, imaged: Path) -> None:
+def test_hostile_names_of_a_real_dataset_are_text(browser: Browser, hostile_data: Path, imaged: Path) -> None:
     tab = browser.open(imaged / "report.html")
     names = json.loads(hostile_data.read_text(encoding="utf-8"))["names"]
     assert len(names) > 40

@@ -1,4 +1,4 @@
-"""Processes that die, hang or are told to stop, and launchers that die: the run goes on, and ends as it would have."""
+"""Processes that die, hang or are told to stop, and launchers that die: the run ends as it would have."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ from onelook.recipes.launch import train_on_devices
 from onelook.recipes.train import train
 from onelook.settings.command_line import as_arguments
 
-pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="processes are looked at through /proc")
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="processes are examined through /proc")
 Options = dict[str, Any]
 VARIED = {"nominal_batch": 4, "multi_scale": True, "auto_balance": True}
 STANDALONE = ("--standalone", "--nproc-per-node", "2")
@@ -154,12 +154,12 @@ def test_a_run_of_which_a_process_is_killed_ends_as_the_undisturbed_one(
     killed: Callable[..., Options], undisturbed: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     result = train_on_devices(killed(9, 1))
-    assert "process 1 was killed by SIGKILL; starting anew from the newest checkpoint (restart 1)" in caplog.text
+    assert "process 1 was killed by SIGKILL; restarting from the newest checkpoint (restart 1)" in caplog.text
     assert differences(undisturbed, result.run_folder) == []
     assert status(result.run_folder) == ("finished", 0)
 
 
-def test_a_restart_in_a_reused_folder_begins_anew_and_not_where_the_run_before_had_ended(
+def test_a_restart_in_a_reused_folder_begins_again_and_not_where_the_run_before_had_ended(
     killed: Callable[..., Options], settings: Options, undisturbed: Path
 ) -> None:
     older = train({**settings, "nproc": 1, "lr0": 0.02, "epochs": 8}).run_folder
@@ -214,10 +214,10 @@ def test_a_run_that_gets_no_further_is_given_up(killed: Callable[..., Options], 
     assert status(run) == ("failed", 70)
 
 
-def test_an_error_that_only_the_user_can_mend_starts_nothing_anew(settings: Options, run: Path, tmp_path: Path) -> None:
+def test_an_error_that_only_the_user_can_mend_restarts_nothing(settings: Options, run: Path, tmp_path: Path) -> None:
     launcher = start_command(["train", *as_arguments({**settings, "batch_size": 5, "nproc": 2})], tmp_path / "said")
     assert launcher.join() == [64], launcher.everything_said
-    assert len(launcher.errors) == 1 and "anew" not in launcher.everything_said
+    assert len(launcher.errors) == 1 and "restart" not in launcher.everything_said
     assert not run.exists()
 
 
@@ -283,13 +283,13 @@ def torchrun(settings: Options, *words: str, environment: dict[str, str] | None 
 
 @pytest.mark.slow
 def test_torchrun_is_another_launcher(killed: Callable[..., Options], run: Path, undisturbed: Path) -> None:
-    """A process is killed; torchrun starts all anew, and they go on from the newest checkpoint."""
+    """A process is killed; torchrun restarts all, and they resume from the newest checkpoint."""
     wanted = killed(17, 1)
     del wanted["nproc"]
     process = torchrun(wanted, *STANDALONE, "--max-restarts", "2")
     said, _ = process.communicate(timeout=120)
     assert process.returncode == 0, said
-    assert "going on at epoch " in said
+    assert "resuming at epoch " in said
     assert differences(undisturbed, run) == []
 
 

@@ -162,7 +162,7 @@ def test_a_damaged_last_checkpoint_is_replaced_by_the_one_before(
     data[-5] ^= 4
     last.write_bytes(data)
     train({"resume": str(folder)})
-    assert "going on from" in caplog.text
+    assert "resuming from" in caplog.text
     assert contents(folder) == whole
 
 

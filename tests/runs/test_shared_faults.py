@@ -1,4 +1,4 @@
-"""What goes wrong in one process of a run reaches all: one message, one exit code, or a run that goes on together."""
+"""What goes wrong in one process of a run reaches all: one message, one exit code, or a run that continues together."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ from onelook.recipes import agreement
 from onelook.recipes.train import train
 from onelook.settings.command_line import as_arguments
 
-pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="processes are looked at through /proc")
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="processes are examined through /proc")
 Options = dict[str, Any]
 VARIED = {"multi_scale": True, "auto_balance": True}
 

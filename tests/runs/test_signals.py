@@ -33,7 +33,7 @@ from onelook.runs.own_checkpoints import load_newest
 from onelook.runs.run_dir import RunDir
 from onelook.training.callback import Callback, FitEnd
 
-pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="processes are looked at through /proc")
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="processes are examined through /proc")
 
 STOPPED = 75
 SHORT = {"batch_size": 8, "imgsz": 64, "workers": 0, "device": "cpu", "noplots": True, "noautoanchor": True}
@@ -141,7 +141,7 @@ def learned(folder: Path) -> bytes:
 
 @contextmanager
 def signal_at_forward(number: signal.Signals, count: int) -> Iterator[list[int]]:
-    """Raise a signal when a detector is about to look at its `count`-th batch; counts them."""
+    """Raise a signal when a detector is about to predict on its `count`-th batch; counts them."""
     seen: list[int] = []
 
     def note(module: nn.Module, given: tuple[Tensor, ...]) -> None:
@@ -257,7 +257,7 @@ def test_val_obeys_and_leaves_nothing_half_written(home: Home, capsys: pytest.Ca
 
 @pytest.mark.parametrize("command", ["train", "val", "check", "anchors"])
 def test_reading_data_obeys(home: Home, command: str, capsys: pytest.CaptureFixture[str]) -> None:
-    """The signal comes when the library tells of its first split, or of what is amiss in it."""
+    """The signal comes when the library reports its first split, or of what is amiss in it."""
 
     class Interrupt(logging.Handler):
         def emit(self, record: logging.LogRecord) -> None:

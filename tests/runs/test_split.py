@@ -16,7 +16,7 @@ from onelook.cli.main import main
 from onelook.data.dataset_spec import load_dataset_spec
 from onelook.data.scan.index import scan_split
 from onelook.errors import DataError, SettingsError
-from onelook.recipes.split_dataset import Division, divide
+from onelook.recipes.split_dataset import SplitResult, split_dataset
 
 
 @pytest.fixture
@@ -24,8 +24,8 @@ def data(tmp_path: Path) -> Path:
     return write_squares(tmp_path / "data", train=40, val=10)
 
 
-def divided(data: Path, out: str = "out", **settings: Any) -> Division:
-    return divide({"data": data, "output": data.parents[1] / out, "near": -1, **settings})
+def divided(data: Path, out: str = "out", **settings: Any) -> SplitResult:
+    return split_dataset({"data": data, "output": data.parents[1] / out, "near": -1, **settings})
 
 
 def stems(folder: Path) -> dict[str, list[str]]:
@@ -35,14 +35,14 @@ def stems(folder: Path) -> dict[str, list[str]]:
 
 
 @covers("split", "data", "output")
-def test_all_images_of_a_data_set_are_divided_anew(data: Path, tmp_path: Path) -> None:
-    division = divided(data)
-    assert division.data == (tmp_path / "out" / "data.yaml",) and division.names == ("green", "blue")
+def test_all_images_of_a_dataset_are_split_again(data: Path, tmp_path: Path) -> None:
+    result = divided(data)
+    assert result.data == (tmp_path / "out" / "data.yaml",) and result.names == ("green", "blue")
     lists = stems(tmp_path / "out")
-    assert set(lists) == {"train", "val"} and len(set(lists["train"] + lists["val"])) == 50 == division.num_groups
-    spec = load_dataset_spec(division.data[0])
+    assert set(lists) == {"train", "val"} and len(set(lists["train"] + lists["val"])) == 50 == result.num_groups
+    spec = load_dataset_spec(result.data[0])
     scans = {split: scan_split(spec, split) for split in spec.splits}
-    assert {split: len(scan.index) for split, scan in scans.items()} == division.images[0]
+    assert {split: len(scan.index) for split, scan in scans.items()} == result.images[0]
     assert all(scan.ledger.entries == () and scan.ledger.images_found for scan in scans.values())
     with pytest.raises(SettingsError, match="out` is there already"):
         divided(data)
@@ -50,8 +50,8 @@ def test_all_images_of_a_data_set_are_divided_anew(data: Path, tmp_path: Path) -
 
 @covers("split", "fractions")
 def test_the_parts_have_the_fractions_asked_for(data: Path) -> None:
-    division = divided(data, fractions=[0.5, 0.3, 0.2], stratify=True)
-    assert list(division.images[0].values()) == pytest.approx([25, 15, 10], abs=1)
+    result = divided(data, fractions=[0.5, 0.3, 0.2], stratify=True)
+    assert list(result.images[0].values()) == pytest.approx([25, 15, 10], abs=1)
     for fractions in ([0.5, 0.6], [1.0, 0.0], [-0.5, 1.5]):
         with pytest.raises(SettingsError, match="`fractions` are"):
             divided(data, "other", fractions=fractions)
@@ -93,10 +93,10 @@ def test_groups_stay_together(group: str, data: Path, tmp_path: Path) -> None:
         for kind, one in ((images, path), (labels, labels / "train" / f"{path.stem}.txt")):
             (kind / "train" / path.stem[0]).mkdir(exist_ok=True)
             one.rename(kind / "train" / path.stem[0] / one.name)
-    division = divided(data, group=group, fractions=[0.6, 0.4], seed=1)
+    result = divided(data, group=group, fractions=[0.6, 0.4], seed=1)
     lists = stems(tmp_path / "out")
     tens = {split: {stem[-2] for stem in found} for split, found in lists.items()}
-    assert not tens["train"] & (tens["val"] - {"0"}) and division.num_groups <= 5
+    assert not tens["train"] & (tens["val"] - {"0"}) and result.num_groups <= 5
     assert divided(data, "plain").num_groups == 50
 
 
@@ -107,7 +107,7 @@ def test_images_that_look_alike_stay_together(data: Path) -> None:
         cv2.imwrite(str(data.parent / f"images/val/7{number}.png"), image if number < 4 else cv2.flip(image, 1))
         (data.parent / f"labels/val/7{number}.txt").write_text("")
     assert divided(data).num_groups == 58
-    together = divide({"data": data, "output": data.parents[1] / "near"})
+    together = split_dataset({"data": data, "output": data.parents[1] / "near"})
     assert together.num_groups <= 50
     lists = stems(data.parents[1] / "near")
     for number in range(8):
@@ -116,9 +116,9 @@ def test_images_that_look_alike_stay_together(data: Path) -> None:
 
 @covers("split", "folds")
 def test_each_image_is_validated_on_in_one_fold(data: Path, tmp_path: Path) -> None:
-    division = divided(data, folds=4, stratify=True)
-    assert [path.parent.name for path in division.data] == ["fold1", "fold2", "fold3", "fold4"]
-    lists = [stems(path.parent) for path in division.data]
+    result = divided(data, folds=4, stratify=True)
+    assert [path.parent.name for path in result.data] == ["fold1", "fold2", "fold3", "fold4"]
+    lists = [stems(path.parent) for path in result.data]
     validated = [stem for one in lists for stem in one["val"]]
     assert len(validated) == 50 == len(set(validated))
     assert all(set(one["train"]) | set(one["val"]) == set(validated) and len(one["train"]) + len(one["val"]) == 50
@@ -135,8 +135,8 @@ def test_too_many_folds_for_few_groups_are_refused(data: Path, tmp_path: Path) -
 
 
 def test_a_folder_of_images_gets_lists_only(data: Path, tmp_path: Path) -> None:
-    division = divided(data.parent / "images", "data/lists")
-    assert division.names == () and {path.name for path in (tmp_path / "data/lists").iterdir()} == {
+    result = divided(data.parent / "images", "data/lists")
+    assert result.names == () and {path.name for path in (tmp_path / "data/lists").iterdir()} == {
         "train.txt",
         "val.txt",
     }
@@ -167,13 +167,13 @@ def test_frames_of_a_camera_that_stands_still_are_divided_by_the_fractions(tmp_p
         x, y = int(rng.integers(0, 320 - side)), int(rng.integers(0, 240 - side))
         cv2.rectangle(image, (x, y), (x + side, y + side), rng.integers(0, 255, 3).tolist(), -1)
         cv2.imwrite(str(tmp_path / f"frames/{number:03}.jpg"), image)
-    division = divide({"data": tmp_path / "frames", "output": tmp_path / "out", "folds": 5})
-    sizes = [one["val"] for one in division.images]
-    assert division.num_groups > 60 and max(sizes) <= 30 and sum(sizes) == 120
+    result = split_dataset({"data": tmp_path / "frames", "output": tmp_path / "out", "folds": 5})
+    sizes = [one["val"] for one in result.images]
+    assert result.num_groups > 60 and max(sizes) <= 30 and sum(sizes) == 120
 
 
 def test_parts_that_miss_their_fractions_are_reported_with_the_cure(
     data: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     divided(data, group="folder", fractions=[0.6, 0.4], stratify=True)
-    assert "train 80.0 % in place of 60.0 %" in caplog.text and "see `--near` and `--group`" in caplog.text
+    assert "train 80.0 % instead of 60.0 %" in caplog.text and "see `--near` and `--group`" in caplog.text

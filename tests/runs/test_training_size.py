@@ -22,7 +22,7 @@ def sides_in(trace: Trace) -> set[int]:
     return {max(shape[2:]) for shape in trace.inputs}
 
 
-def test_detect_and_load_look_at_the_size_of_training(home: Home) -> None:
+def test_detect_and_load_use_the_size_of_training(home: Home) -> None:
     trace = Trace()
     with trace.watching():
         onelook.detect(home.weights, home.image("test"), nosave=True, **CPU)
@@ -43,7 +43,7 @@ def test_val_measures_at_the_size_of_training(home: Home, capsys: pytest.Capture
     assert tables[0] == tables[1] != tables[2]
 
 
-def test_the_service_looks_at_the_size_of_training(home: Home) -> None:
+def test_the_service_uses_the_size_of_training(home: Home) -> None:
     with serving({"weights": home.weights, "port": 0, **CPU}) as service:
         assert service.model.imgsz == (64, 64)
 

@@ -47,7 +47,7 @@ def drones(tiny_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "data.yaml"
 
 
-def test_training_is_that_on_the_same_labels_of_yolo_to_the_bit(
+def test_training_is_that_on_the_same_labels_of_yolo_bit_for_bit(
     tiny_data: Path, tiny_model: Path, drones: Path, tmp_path: Path
 ) -> None:
     options: Options = {
@@ -59,7 +59,7 @@ def test_training_is_that_on_the_same_labels_of_yolo_to_the_bit(
     assert runs[0].row == runs[1].row
 
 
-def test_labels_are_written_in_other_formats_to_the_bit(tiny_data: Path, drones: Path, tmp_path: Path) -> None:
+def test_labels_are_written_in_other_formats_bit_for_bit(tiny_data: Path, drones: Path, tmp_path: Path) -> None:
     converted = convert_data({"data": drones, "to": "yolo", "out": tmp_path / "yolo", "images": "link"})
     assert converted.splits.scans["train"].ledger.rows_ignored == 20
     for split, scan in scans_of(converted.path).items():
@@ -68,7 +68,7 @@ def test_labels_are_written_in_other_formats_to_the_bit(tiny_data: Path, drones:
         assert scan.ledger.rows_ignored == 0
 
 
-def test_doctor_tells_of_rows_with_their_line(drones: Path) -> None:
+def test_doctor_reports_rows_with_their_line(drones: Path) -> None:
     path = drones.parent / "val/annotations/000.txt"
     before = path.read_text()
     path.write_text(f"{before}9,9,0,4,1,1,0,0\n900,9,4,4,1,1,0,0\n{before}1,1,4,4,0.9,1,-1,-1\n")

@@ -64,7 +64,7 @@ def wrong_classes(home: Home) -> None:
     home.label(number=7).write_text("17 0.5 0.5 0.2 0.2\n")
 
 
-DATA_SETS = [
+DATASETS = [
     Case(
         "missing dataset",
         lambda w: w.train("--data", "no/d.yaml"),
@@ -278,8 +278,8 @@ SOURCES = [
 ]
 
 
-@pytest.mark.parametrize("case", [*DATA_SETS, *SOURCES], ids=str)
-def test_a_wrong_data_set_or_source_gets_one_clear_message(
+@pytest.mark.parametrize("case", [*DATASETS, *SOURCES], ids=str)
+def test_a_wrong_dataset_or_source_gets_one_clear_message(
     case: Case, home: Home, capsys: pytest.CaptureFixture[str]
 ) -> None:
     refuse(case, home, capsys)
@@ -348,7 +348,7 @@ def test_one_flaw_is_told_and_left_out_or_with_strict_refused(
     for name, command in STRICT.items():
         outcome = run(command(home, "--strict"), capsys)
         assert outcome.code == 65 and says in outcome.err, outcome.err
-        assert "hint: cure them, or go on without them by leaving out `--strict`" in outcome.err, name
+        assert "hint: cure them, or continue without them by leaving out `--strict`" in outcome.err, name
     assert "Traceback" not in outcome.err and not Path("runs/train").exists()
     assert state_of(home.data) == before
 

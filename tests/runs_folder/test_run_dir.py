@@ -76,7 +76,7 @@ def test_what_a_lock_or_a_record_holds_blocks_nothing(content: str, tmp_path: Pa
         run.begin(new_run())
 
 
-def test_a_pipe_in_place_of_lock_or_record_blocks_nothing(tmp_path: Path) -> None:
+def test_a_pipe_instead_of_lock_or_record_blocks_nothing(tmp_path: Path) -> None:
     run = RunDir.create(tmp_path, "exp")
     for path in (run.lock_file, run.status):
         os.mkfifo(path)

@@ -140,7 +140,7 @@ def test_search_interrupted_at_any_generation_goes_on_to_the_same_bits(generatio
     assert hill.seen[-1].genes == read_history(whole.encode(), "", defaults=START)[generation].genes
 
 
-def test_other_seed_other_search_and_more_trials_go_on_with_the_same() -> None:
+def test_other_seed_other_search_and_more_trials_begin_with_the_same() -> None:
     rows = run(GeneticSearch(plan(5)), Hill())
     assert rows[0].genes == run(GeneticSearch(plan(2, seed=1)), Hill())[0].genes
     assert rows[1].genes != run(GeneticSearch(plan(2, seed=1)), Hill())[1].genes

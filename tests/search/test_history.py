@@ -9,7 +9,7 @@ import pytest
 from search_landscape import START
 
 from onelook.errors import RunFolderError, SettingsError
-from onelook.search.best_hyp import winner_text
+from onelook.search.best_hyp import best_hyp_text
 from onelook.search.genes import in_range
 from onelook.search.history import RESULTS, Row, merged, ranked, read_history, write_history
 from onelook.search.population import read_population
@@ -28,7 +28,7 @@ def read(text: str, **defaults: float) -> list[Row]:
     return read_history(text.encode(), "evolve.csv", defaults={**START, **defaults})
 
 
-def test_history_reads_back_to_the_bit() -> None:
+def test_history_reads_back_bit_for_bit() -> None:
     text = write_history(ROWS)
     again = read(text)
     assert write_history(again) == text
@@ -103,7 +103,7 @@ def test_values_out_of_range_are_brought_back() -> None:
     assert read(write_history(ROWS[:1]).replace("0.01234", "99"))[0].genes["lr0"] == 0.1
 
 
-def test_only_complete_trials_are_ranked_and_the_earlier_of_equals_is_better() -> None:
+def test_only_complete_trials_are_ranked_and_among_ties_the_earlier_is_better() -> None:
     equal = [Row(3, 0, START, ROWS[0].results, 1 / 7, 8), *ROWS]
     assert [row.generation for row in ranked(equal)] == [0, 3]
 
@@ -116,7 +116,9 @@ def test_merged_keeps_one_row_per_seed_and_generation_and_prefers_ours() -> None
 
 def test_file_of_the_best_is_taken_by_hyp_as_it_is(tmp_path: Path) -> None:
     path = tmp_path / "hyp_evolve.yaml"
-    path.write_text(winner_text(ROWS, {"label_smoothing": 0.1, "auto_balance": True}, "onelook train --data bees.yaml"))
+    path.write_text(
+        best_hyp_text(ROWS, {"label_smoothing": 0.1, "auto_balance": True}, "onelook train --data bees.yaml")
+    )
     settings = build_settings(TrainSettings, {"hyp": str(path)})
     assert {name: getattr(settings, name) for name in START} == ROWS[0].genes
     assert settings.label_smoothing == 0.1 and settings.auto_balance

@@ -83,7 +83,7 @@ def test_search_interrupted_at_any_trial_goes_on_to_the_same_bits(at: int, whole
     assert write_history(run(search_in(journal, plan(14)), Hill())) == write_history(whole)
 
 
-def test_search_goes_on_with_more_trials_as_if_they_had_been_asked_for(whole: list[Row], journal: str) -> None:
+def test_search_resumes_with_more_trials_as_if_they_had_been_asked_for(whole: list[Row], journal: str) -> None:
     run(search_in(journal, plan(5)), Hill())
     assert search_in(journal, plan(5)).step(Hill()) is None
     assert run(search_in(journal, plan(14)), Hill()) == whole
@@ -187,7 +187,7 @@ def test_trials_of_other_searches_are_known_but_not_counted(journal: str) -> Non
 
 def test_process_that_comes_too_late_for_the_last_trial_does_none() -> None:
     class Busy(optuna.storages.InMemoryStorage):
-        """Where another process takes a trial between our look at the list and our entry in it."""
+        """Where another process takes a trial between our reading of the list and our entry in it."""
 
         other: OptunaSearch | None = None
 

@@ -74,10 +74,10 @@ def test_file_of_somebody_else_is_never_written_over(tmp_path: Path, caplog: pyt
     assert (tmp_path / "evolve.csv").read_text() == "name,weight\nqueen,0.2\n"
     read, written = (record.message for record in caplog.records)
     assert read.startswith(f"bucket: `{tmp_path}/evolve.csv` was not read: RunFolderError: ")
-    assert read.endswith("has no column `metrics/precision`; going on without it") and "was not written" in written
+    assert read.endswith("has no column `metrics/precision`; continuing without it") and "was not written" in written
 
 
-def test_search_goes_on_with_a_warning_when_the_bucket_cannot_be_reached(
+def test_search_continues_with_a_warning_when_the_bucket_cannot_be_reached(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     (tmp_path / "file").write_text("")

@@ -28,7 +28,7 @@ def fails_at_13_rows(images: Sequence[Image]) -> list[Detections]:
 
 @contextmanager
 def asked() -> Iterator[tuple[str, Batcher]]:
-    """The address of a service, and what looks at its images."""
+    """The address of a service, and its batcher."""
     batcher = Batcher(fails_at_13_rows, batch_size=2, wait_seconds=0, max_pixels=10_000)
     limits = Limits(queue_size=4, max_bytes=10_000, max_pixels=10_000, upload_seconds=5)
     model = ModelInfo(

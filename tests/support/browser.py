@@ -100,7 +100,7 @@ class Browser:
                 return result
 
     def next_message(self, until: float, what: str) -> dict[str, Any]:
-        """The next answer or event, which its tab is told of; fails if none comes before the time `until`."""
+        """The next answer or event that its tab is sent; fails if none comes before the time `until`."""
         while b"\0" not in self._received:
             ready, _, _ = select.select([self._in], [], [], max(0.0, until - time.monotonic()))
             assert ready, f"the browser does not answer to {what}"
@@ -175,7 +175,7 @@ class Tab:
         return answer["result"].get("value")
 
     def wait_for(self, javascript: str, *, seconds: float = SECONDS) -> Any:
-        """The value of an expression as soon as it is true; looks at every frame that is drawn."""
+        """The value of an expression as soon as it is true; polls at every frame that is drawn."""
         look = (
             "new Promise((done, fail) => { const end = performance.now() + %d;"
             "const look = () => { const value = (%s); if (value) done(value);"

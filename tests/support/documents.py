@@ -39,7 +39,7 @@ class Page:
         return [code for name, code in FENCE.findall(self.text) if name == language]
 
     def shell_lines(self) -> list[str]:
-        """Each command of the `sh` blocks; `&&` joins several, a backslash at the end goes on."""
+        """Each command of the `sh` blocks; `&&` joins several, a backslash at the end continues the line."""
         text = "\n".join(self.blocks("sh")).replace("\\\n", " ")
         commands = [part.strip() for line in text.splitlines() for part in line.split(" && ")]
         return [command for command in commands if command and not command.startswith("#")]

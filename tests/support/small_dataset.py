@@ -1,4 +1,4 @@
-"""A dataset of a few tiny images, made anew for each test."""
+"""A dataset of a few tiny images, made again for each test."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def make_dataset(
     Args:
         folder: an existing folder.
         labels: image name without suffix -> label text.
-        images: image name with suffix -> bytes, in place of or on top of the generated ones.
+        images: image name with suffix -> bytes, instead of or on top of the generated ones.
     """
     for part in ("images/train", "labels/train", "images/val", "labels/val"):
         (folder / part).mkdir(parents=True, exist_ok=True)

@@ -25,7 +25,7 @@ class _Table:
 
 
 @dataclass(frozen=True)
-class ThreadWorld(ProcessGroup):
+class ThreadGroup(ProcessGroup):
     """One thread among `size`; adds up as two real processes do, and more of them in the reverse order."""
 
     table: _Table | None = field(default=None, repr=False)
@@ -54,7 +54,7 @@ def in_threads(size: int, work: Callable[[ProcessGroup], T]) -> list[T]:
 
     def one(rank: int) -> T:
         try:
-            return work(ThreadWorld(rank, size, rank, table=table))
+            return work(ThreadGroup(rank, size, rank, table=table))
         except BaseException:
             table.barrier.abort()
             raise

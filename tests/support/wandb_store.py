@@ -62,7 +62,7 @@ def offline_wandb(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def forget_wandb() -> None:
-    """Let W&B write all that waits, as at exit, and read the environment anew the next time."""
+    """Let W&B write all that waits, as at exit, and read the environment again the next time."""
     import wandb
 
     wandb.teardown()

@@ -43,7 +43,7 @@ class Look:
     Attributes:
         model_class: `Model` before 6.2, `DetectionModel` since.
         names_as_mapping: as 7.0 keeps the class names.
-        rename: class -> what it is called in the file, in place of `models.common.X` or `models.yolo.X`.
+        rename: class -> what it is called in the file, instead of `models.common.X` or `models.yolo.X`.
         sync_norm: batch-norms of a run in many processes.
         old_grid: the buffer `anchor_grid` that versions before 6.0 had.
         dtype: of the numbers.

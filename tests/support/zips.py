@@ -12,7 +12,7 @@ FOLDER = "archive"
 
 @dataclass(frozen=True)
 class Part:
-    """One member and what its headers say about it; None tells the truth.
+    """One member and what its headers say about it; None says what is true.
 
     Attributes:
         name, content: as stored.
@@ -36,7 +36,7 @@ class Part:
 
 @dataclass(frozen=True)
 class End:
-    """What the end of the archive says; None tells the truth."""
+    """What the end of the archive says; None says what is true."""
 
     count: int | None = None
     length: int | None = None

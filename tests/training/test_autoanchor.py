@@ -139,7 +139,7 @@ def test_thin_objects_get_anchors_that_reach_them() -> None:
 
 
 @pytest.mark.slow
-def test_a_large_data_set_takes_less_than_ten_seconds() -> None:
+def test_a_large_dataset_takes_less_than_ten_seconds() -> None:
     sizes = long_sizes(860_000)
     start = time.perf_counter()
     report = fit_anchors(sizes, GRID, anchor_t=2.5, seed=0)

@@ -21,14 +21,14 @@ from onelook.processes.process_group import ProcessGroup
 from onelook.processes.stop_signal import StopSignal
 from onelook.settings.train import TrainSettings
 from onelook.structures.batch import Batch, ImageInfo, Targets
-from onelook.training.batch_gradient import Arithmetic, BatchGradient
+from onelook.training.batch_gradient import BatchGradient, ComputeOptions
 from onelook.training.callback import Observers
 from onelook.training.checkpoint_keeper import NoCheckpoints
 from onelook.training.ema import ModelEma
 from onelook.training.optimizer import create_optimizer
 from onelook.training.schedule import Schedule
 from onelook.training.state import Progress, TrainState
-from onelook.training.trainer import Attendants, Trainer, widest_float
+from onelook.training.trainer import Trainer, widest_float
 
 MOST_OPERATIONS = 750
 WAITS = ("aten::_local_scalar_dense", "aten::nonzero", "aten::is_nonzero", "aten::equal", "aten::masked_select")
@@ -86,8 +86,11 @@ def trainer(**given: Any) -> Trainer:
         state_on(torch.device("cpu"), settings, schedule),
         iter(()),
         schedule=schedule,
-        arithmetic=Arithmetic(torch.device("cpu")),
-        attendants=Attendants(evaluator, NoCheckpoints(), Observers([]), StopSignal()),
+        compute=ComputeOptions(torch.device("cpu")),
+        evaluator=evaluator,
+        keeper=NoCheckpoints(),
+        observers=Observers([]),
+        stop=StopSignal(),
     )
 
 
@@ -108,7 +111,7 @@ def test_forward_loss_and_backward_need_no_float64() -> None:
     settings = TrainSettings.model_validate({**SETTINGS, "optimizer": "SGD"})
     schedule, device = Schedule(settings, num_images=40), torch.device("cpu")
     state = state_on(device, settings, schedule)
-    gradient = BatchGradient(state, ProcessGroup(), schedule=schedule, arithmetic=Arithmetic(device))
+    gradient = BatchGradient(state, ProcessGroup(), schedule=schedule, compute=ComputeOptions(device))
     with Operations() as step:
         gradient.add(batch_of(7), schedule.at(0))
     assert all(parameter.grad is not None for parameter in state.model.parameters())

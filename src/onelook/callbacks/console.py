@@ -1,4 +1,4 @@
-"""What a person sees while a run goes on: a live line in a terminal, one plain line per epoch in a log file."""
+"""What a person sees during a run: a live line in a terminal, one plain line per epoch in a log file."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from rich.control import Control
 from rich.segment import ControlType
 from rich.text import Text
 
-from onelook.callbacks.eta import Pace, duration
+from onelook.callbacks.eta import Eta, duration
 from onelook.callbacks.peak_memory import memory_held
 from onelook.settings.command_line import as_arguments
 from onelook.settings.series import PLACE, names_of
@@ -46,7 +46,7 @@ class ConsoleProgress(Callback):
         self._is_live = self._console.is_terminal and not self._console.is_dumb_terminal
         self._clock = clock
         self._loss_columns: tuple[str, ...] = ()
-        self._pace: Pace | None = None
+        self._pace: Eta | None = None
         self._last_step: StepEnd | None = None
         self._last_shown = -math.inf
         self._last_epoch = 0
@@ -69,7 +69,7 @@ class ConsoleProgress(Callback):
             f"{len(event.names)} classes; {event.batches_per_epoch:,} batches an epoch, {settings.imgsz} pixels"
         )
         if (event.start_epoch, event.start_batch) != (0, 0):
-            self._say(f"going on at epoch {event.start_epoch}, batch {event.start_batch}")
+            self._say(f"resuming at epoch {event.start_epoch}, batch {event.start_batch}")
         self._say_settings(event)
         self._say(f"run folder: {event.run_folder}")
 
@@ -78,7 +78,7 @@ class ConsoleProgress(Callback):
         now = self._clock()
         if self._pace is None or self._pace.epoch != event.epoch:
             seconds = self._pace.epoch_seconds if self._pace is not None else None
-            self._pace = Pace(event.epoch, event.batch, now, epoch_seconds=seconds)
+            self._pace = Eta(event.epoch, event.batch, now, epoch_seconds=seconds)
             self._last_shown = -math.inf
             if self._is_live:
                 self._say(_titles(self._step_columns), style="bold")
@@ -117,14 +117,14 @@ class ConsoleProgress(Callback):
         self._saved = event.path
 
     def on_fit_end(self, event: FitEnd) -> None:
-        """Say how the run ended, which epoch was best, and how to go on if it was stopped."""
+        """Say how the run ended, which epoch was best, and how to resume if it was stopped."""
         if self._is_live:
             self._erase_line()
         done = f"{event.epochs_done} {'epoch' if event.epochs_done == 1 else 'epochs'}"
         best = f"; best: epoch {event.best_epoch}, fitness {event.best_fitness:.4f}" if event.best_epoch >= 0 else ""
         self._say(f"{event.reason} after {done}, {duration(event.seconds)}{best}")
         if event.reason == "stop requested" and self._saved is not None:
-            self._say(f"saved as {self._saved}; go on with: {self._way_on}")
+            self._say(f"saved as {self._saved}; resume with: {self._way_on}")
 
     @property
     def _step_columns(self) -> tuple[tuple[str, int], ...]:

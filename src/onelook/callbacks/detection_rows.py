@@ -1,4 +1,4 @@
-"""One CSV and one JSON of all detections of a run, written as they are found: a stream may go on for days."""
+"""One CSV and one JSON of all detections of a run, written as they are found: a stream may last for days."""
 
 from __future__ import annotations
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 
 @dataclass
-class Pace:
+class Eta:
     """Speed of one epoch, measured from the end of its first batch on: that one also warms everything up.
 
     Attributes:

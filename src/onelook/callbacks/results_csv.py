@@ -28,7 +28,7 @@ def columns_of(loss_columns: Sequence[str], branches: Sequence[str] = ()) -> tup
 
 
 class ResultsCsv(Callback):
-    """Keeps `results.csv` whole and in step with the checkpoints: it is written anew, atomically, after each epoch.
+    """Keeps `results.csv` whole and in step with the checkpoints: it is written again, atomically, after each epoch.
 
     Numbers have all their digits, so that equal runs give equal files; cells of epochs without validation are empty.
 

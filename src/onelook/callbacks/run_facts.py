@@ -46,7 +46,7 @@ class RunFacts:
         splits: by name.
         environments: versions and machine, by what they are; one for each change that a resumed run met.
         warnings: of the whole run, each once.
-        reason: how training ended: "finished", "early stop", ...; empty while it goes on.
+        reason: how training ended: "finished", "early stop", ...; empty until then.
     """
 
     model: str
@@ -62,7 +62,7 @@ class RunFactsFile(Callback):
 
     Args:
         path: of the file.
-        warnings: a list that grows while the run goes on.
+        warnings: a list that grows during the run.
     """
 
     def __init__(self, path: Path, warnings: Sequence[str]) -> None:

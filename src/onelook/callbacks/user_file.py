@@ -22,7 +22,7 @@ def load_callbacks(paths: Sequence[str | Path]) -> list[Callback]:
     """One object of every `Callback` class that the files define, in the order of files and lines.
 
     Left out are classes that a file only imports, whose name begins with `_`, or, with a warning, whose objects need
-    arguments. The files are run anew at every call.
+    arguments. The files are run again at every call.
 
     Args:
         paths: as typed by the user; never from a file of settings or a checkpoint.

@@ -23,7 +23,7 @@ class _Notes(logging.Handler):
 
 
 @contextmanager
-def noted_warnings() -> Iterator[list[str]]:
+def logged_warnings() -> Iterator[list[str]]:
     """A list to which every warning of the library is added while the block runs; at most 200, none twice."""
     notes, package = _Notes(), logging.getLogger("onelook")
     package.addHandler(notes)

@@ -33,4 +33,4 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _became(count: LiveCount) -> str:
     again = f", connected again {count.reconnected} times" if count.reconnected else ""
-    return f"{count.name}: {count.taken} frames looked at, {count.dropped} passed over{again}"
+    return f"{count.name}: {count.taken} frames processed, {count.dropped} passed over{again}"

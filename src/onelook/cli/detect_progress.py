@@ -1,4 +1,4 @@
-"""What a person sees while images are looked at: a line for each, or one that follows a video in a terminal."""
+"""What a person sees while images are processed: a line for each, or one that follows a video in a terminal."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class DetectProgress:
         self._last_shown: dict[str, float] = {}
 
     def show(self, frame: FrameResult) -> None:
-        """Tell of a frame that is done."""
+        """Report a frame that is done."""
         now = self._clock()
         self._times.append(now)
         while self._times[0] < now - RATE_SECONDS:

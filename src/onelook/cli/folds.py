@@ -12,23 +12,23 @@ from onelook.errors import SettingsError
 from onelook.metrics.fold_summary import FoldScore
 from onelook.processes.launch_env import is_launched
 from onelook.recipes.folds import FoldsResult, train_folds
-from onelook.recipes.folds_preparation import folder_to_go_on_with
+from onelook.recipes.folds_preparation import folder_to_resume
 from onelook.settings.command_line import typed_options
 from onelook.settings.evolve import SearchSettings
 from onelook.settings.folds import FoldsSettings
 
 
 def is_wanted(arguments: argparse.Namespace) -> bool:
-    """Whether the arguments of `onelook train` ask for trainings on folds, or to go on with some.
+    """Whether the arguments of `onelook train` ask for trainings on folds, or to resume some.
 
     Raises:
         SettingsError: they ask for a search, too.
-        RunFolderError: they ask to go on with the newest run, and there is none.
+        RunFolderError: they ask to resume the newest run, and there is none.
     """
     typed = typed_options(arguments, FoldsSettings)
     search = sorted(typed_options(arguments, SearchSettings))
     if "folds" not in typed:
-        return not search and not is_launched() and folder_to_go_on_with(typed) is not None
+        return not search and not is_launched() and folder_to_resume(typed) is not None
     if search:
         raise SettingsError(
             f"settings `folds` and `{search[0]}` cannot be used together",

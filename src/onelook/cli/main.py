@@ -30,7 +30,7 @@ COMMANDS = {
     "convert": "write weights of YOLOv5 in Onelook's format, or smaller files",
     "convert-data": "write a dataset in another format of labels",
     "download": "fetch a dataset that a YAML describes, or a public one",
-    "split": "divide a dataset anew: by hash, class or group, or in folds",
+    "split": "split a dataset: by hash, class or group, or in folds",
     "autosplit": "divide a folder of images into train, val and test lists",
 }
 

@@ -1,4 +1,4 @@
-"""The reader of command lines: clear abbreviations, suggestions for misspelt options, our errors in place of exits."""
+"""The reader of command lines: clear abbreviations, suggestions for misspelt options, our errors instead of exits."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`onelook split`: divides a dataset anew, and tells what is in each part."""
+"""`onelook split`: splits a dataset, and shows what is in each part."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from onelook.callbacks.number_table import number_table
-from onelook.recipes.split_dataset import Division, divide
+from onelook.recipes.split_dataset import SplitResult, split_dataset
 from onelook.settings.command_line import settings_arguments, typed_options
 from onelook.settings.split import SplitSettings
 
@@ -18,27 +18,27 @@ add_arguments = settings_arguments(SplitSettings, positional=("data",))
 
 def run(arguments: argparse.Namespace) -> int:
     """Divide; the exit code."""
-    division = divide(typed_options(arguments, SplitSettings), file=arguments.settings)
-    total = sum(division.images[0].values())
-    print(f"{total:,} images; those that stay together count as one: {division.num_groups:,} to divide")
-    Console().print(_table(division))
-    for path in division.data:
+    result = split_dataset(typed_options(arguments, SplitSettings), file=arguments.settings)
+    total = sum(result.images[0].values())
+    print(f"{total:,} images; those that stay together count as one: {result.num_groups:,} to divide")
+    Console().print(_table(result))
+    for path in result.data:
         print(path)
     return 0
 
 
-def _table(division: Division) -> Table:
+def _table(result: SplitResult) -> Table:
     """A line per class, a column per split of each dataset."""
-    several = len(division.images) > 1
+    several = len(result.images) > 1
     titles, columns = [], []
-    for number, images in enumerate(division.images):
+    for number, images in enumerate(result.images):
         shown = ["val"] if several else list(images)  # of folds, the rest is what the others validate on
         for split in shown:
             titles.append(f"fold {number + 1}" if several else split)
             columns.append((number, split))
     table = number_table("", *titles)
-    table.add_row("images", *(f"{division.images[number][split]:,}" for number, split in columns))
-    for class_id, name in enumerate(division.names):
-        cells = (f"{division.class_labels[number][split][class_id]:,}" for number, split in columns)
+    table.add_row("images", *(f"{result.images[number][split]:,}" for number, split in columns))
+    for class_id, name in enumerate(result.names):
+        cells = (f"{result.class_labels[number][split][class_id]:,}" for number, split in columns)
         table.add_row(escape(name), *cells)
     return table

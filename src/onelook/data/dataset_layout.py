@@ -162,7 +162,7 @@ def _beside(train: Path) -> DatasetSpec:
     if "val" not in files:
         raise DataError(
             f"`{printable(train)}` is one COCO file, and a dataset has two: no file beside it is called alike, with "
-            "`val` in place of `train`",
+            "`val` instead of `train`",
             hint="give the one for training, or describe both in a dataset YAML with `format: coco`",
         )
     root = train.parent.parent if train.parent.name == "annotations" else train.parent

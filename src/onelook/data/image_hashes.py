@@ -35,7 +35,7 @@ FLAT_LEVELS = 2.0
 
 _HASHED_SIDE = 32
 _LEAST_DECODED_SIDE = 64
-_NAME = "the look at the images"
+_NAME = "the comparison of the images"
 _KEPT = ("hashes", "mirrored", "thumbnails", "orientations")
 
 
@@ -61,7 +61,7 @@ class ImageHashes:
         return len(self.hashes)
 
 
-def look_at(
+def image_hashes(
     paths: Sequence[str],
     digests: npt.NDArray[np.uint8],
     *,
@@ -69,7 +69,7 @@ def look_at(
     cache_folder: Path | None = None,
     max_pixels: int = MAX_PIXELS,
 ) -> ImageHashes:
-    """The looks of images that a scan found usable; one that can no longer be read is taken for flat.
+    """The hashes of images that a scan found usable; one that can no longer be read is taken for flat.
 
     Args:
         paths: the files.
@@ -82,11 +82,11 @@ def look_at(
         StopRequested: `work.stop_requested` said so.
     """
     key = hashlib.sha256(f"{FORMAT} ".encode() + digests.tobytes()).digest()
-    file = None if cache_folder is None else cache_folder / f"looks-{_name_of(paths)}.cache"
+    file = None if cache_folder is None else cache_folder / f"hashes-{_name_of(paths)}.cache"
     kept = None if file is None else load_scan(file, np.frombuffer(key, np.uint8))
     if kept is not None and set(_KEPT) <= set(kept) and len(kept["hashes"]) == len(paths):
-        return _looks(kept)
-    found = list(each(partial(_look, max_pixels=max_pixels), paths, work, name=_NAME))
+        return _hashes(kept)
+    found = list(each(partial(_image_hash, max_pixels=max_pixels), paths, work, name=_NAME))
     arrays: dict[str, npt.NDArray[Any]] = {
         "hashes": np.array([one[0] for one in found], np.uint64),
         "mirrored": np.array([one[1] for one in found], np.uint64),
@@ -95,7 +95,7 @@ def look_at(
     }
     if file is not None:
         save_scan(file, {"key": np.frombuffer(key, np.uint8), **arrays})
-    return _looks(arrays)
+    return _hashes(arrays)
 
 
 def perceptual_hash(grey: npt.NDArray[np.uint8]) -> int:
@@ -105,18 +105,18 @@ def perceptual_hash(grey: npt.NDArray[np.uint8]) -> int:
     return int.from_bytes(bits.tobytes(), "big")
 
 
-def _looks(kept: Mapping[str, Any]) -> ImageHashes:
+def _hashes(kept: Mapping[str, Any]) -> ImageHashes:
     is_flat = kept["thumbnails"].std(axis=1) < FLAT_LEVELS
     return ImageHashes(kept["hashes"], kept["mirrored"], kept["thumbnails"], is_flat, kept["orientations"])
 
 
-def _look(path: str, max_pixels: int) -> tuple[int, int, npt.NDArray[np.uint8], int]:
+def _image_hash(path: str, max_pixels: int) -> tuple[int, int, npt.NDArray[np.uint8], int]:
     try:
         data = read_bounded(path, max_file_bytes(max_pixels))
         header = read_header(data)
         rgb = decode_image(data, scale_hint=_scale(min(header.stored_hw)), max_pixels=max_pixels)
     except (DataError, DamagedImage) as problem:
-        logger.debug("no look at `%s`: %s", path, problem)
+        logger.debug("no hash of `%s`: %s", path, problem)
         return 0, 0, np.zeros(THUMBNAIL_SIDE**2, np.uint8), 1
     cv2 = _cv2()
     grey = cv2.resize(cv2.cvtColor(rgb, cv2.COLOR_RGB2GRAY), (_HASHED_SIDE, _HASHED_SIDE), interpolation=cv2.INTER_AREA)

@@ -1,4 +1,4 @@
-"""One image of a batch with its truth, and how such items become a batch."""
+"""One image of a batch with its labels, and how such items become a batch."""
 
 from __future__ import annotations
 

@@ -112,11 +112,11 @@ def video_frames(path: Path, *, stride: int = 1) -> Iterator[tuple[int, Image]]:
     if tally.num_good == 0:
         raise DataError(f"video `{printable(path)}` cannot be used: no frame of it can be decoded")
     if loss := tally.loss():
-        raise DataError(f"video `{printable(path)}` is damaged: {loss}", hint="all others were looked at")
+        raise DataError(f"video `{printable(path)}` is damaged: {loss}", hint="all others were processed")
 
 
 def _grab(capture: Any, tally: _Tally) -> bool:
-    """Go on to the next frame that can be decoded; False if there is none."""
+    """Move to the next frame that can be decoded; False if there is none."""
     for failed in range(MAX_FAILURES):
         if capture.grab():
             tally.num_failed += failed

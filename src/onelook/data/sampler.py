@@ -44,7 +44,7 @@ class EpochOrder:
         batch_size: images per batch, in all processes together, without `quad`; the last batch of an epoch may have
             fewer.
         epochs: length of the run.
-        start_epoch, start_batch: the first batch that is given, counted from 0; to go on with an interrupted run.
+        start_epoch, start_batch: the first batch that is given, counted from 0; to resume an interrupted run.
         rectangles: if given, the batches are these, and only the order of the full ones changes from epoch to epoch.
         rank, world_size: number of this process, and of all that train together; a share may be empty.
         quad: whether places may hold several images, see `quad.py`.

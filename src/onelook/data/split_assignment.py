@@ -64,7 +64,7 @@ def stratified(
     """The part of each group, (G,), such that each class is divided as nearly by `fractions` as groups allow.
 
     Iterative stratification: "On the stratification of multi-label data" (Sechidis, Tsoumakas, Vlahavas 2011), with
-    groups in place of single images and numbers of labels in place of yes and no. The rarest class goes first, and of
+    groups instead of single images and numbers of labels instead of yes and no. The rarest class goes first, and of
     a class the groups with most of it; equals go by their hash.
 
     Args:
@@ -98,7 +98,7 @@ def stratified(
 
 
 def _neediest(wanted: Array, wanted_images: Array, shares: Array) -> int:
-    """The part that most is wanting in; of equals the one with most images wanting, then the first."""
+    """The part that most is wanting in; among ties the one with most images wanting, then the first."""
     usable = np.flatnonzero(shares > 0)
     best = usable[wanted[usable] >= wanted[usable].max() - 1e-9]
     return int(best[np.argmax(wanted_images[best])])

@@ -1,6 +1,6 @@
-"""Going on without a few images that have vanished or changed since the scan: counted, named, and within a limit.
+"""Doing without a few images that have vanished or changed since the scan: counted, named, and within a limit.
 
-A long run should not die of one file in a hundred thousand, and should not go on with half of them gone.
+A long run should not die of one file in a hundred thousand, and should not continue with half of them gone.
 """
 
 from __future__ import annotations
@@ -61,5 +61,5 @@ def within_limit(batches: Generator[Batch, None, None], *, num_images: int) -> G
                         "and now cannot",
                         hint="put them back and resume; or scan again, with a new run",
                     )
-                logger.warning("%s; the run goes on without it, and is not repeatable any more", problem)
+                logger.warning("%s; the run continues without it, and is not repeatable any more", problem)
             yield batch

@@ -77,7 +77,7 @@ class Diagnosis:
 
 @dataclass(frozen=True)
 class DiagnosisOptions:
-    """What is looked at, and how closely.
+    """What is checked, and how closely.
 
     Attributes:
         path: the dataset YAML.
@@ -100,31 +100,31 @@ class DiagnosisOptions:
 
 def diagnose(
     scans: Scans,
-    looks: Mapping[str, ImageHashes],
+    hashes: Mapping[str, ImageHashes],
     unlabelled: Mapping[str, Collection[str]],
-    question: DiagnosisOptions,
+    options: DiagnosisOptions,
 ) -> Diagnosis:
     """All faults that can be told without a model.
 
     Args:
         scans: what was read, by split.
-        looks: of the usable images of each split.
+        hashes: of the usable images of each split.
         unlabelled: paths of the images of each split that nobody has said anything about.
-        question: what is looked at.
+        options: what is checked.
     """
-    names, imgsz = question.names, question.imgsz
+    names, imgsz = options.names, options.imgsz
     statistics = {
         split: statistics_of(scan.index, num_classes=len(names), imgsz=imgsz) for split, scan in scans.items()
     }
     fit = None
-    if "train" in scans and question.anchors_px is not None:
-        fit = measure_anchors(label_sizes_px(scans["train"].index, imgsz), question.anchors_px, anchor_t=ANCHOR_T)
+    if "train" in scans and options.anchors_px is not None:
+        fit = measure_anchors(label_sizes_px(scans["train"].index, imgsz), options.anchors_px, anchor_t=ANCHOR_T)
     findings = [
         *ledger_findings(scans),
-        *doubled_findings(AllImages.of(scans, looks), question.near_bits),
-        *turned_findings(scans, looks),
-        *flat_findings(scans, looks),
-        *crowded_findings(scans, question.max_det),
+        *doubled_findings(AllImages.of(scans, hashes), options.near_bits),
+        *turned_findings(scans, hashes),
+        *flat_findings(scans, hashes),
+        *crowded_findings(scans, options.max_det),
         *unlabelled_findings(scans, unlabelled),
         *doubled_object_findings(scans, names),
         *tiny_object_findings(scans, names, imgsz),
@@ -132,7 +132,7 @@ def diagnose(
         *size_findings(statistics, imgsz),
         *(anchor_findings(fit, imgsz) if fit is not None else ()),
     ]
-    return Diagnosis(printable(question.path), names, imgsz, statistics, tuple(findings), fit, question.model)
+    return Diagnosis(printable(options.path), names, imgsz, statistics, tuple(findings), fit, options.model)
 
 
 def unlabelled_findings(scans: Scans, unlabelled: Mapping[str, Collection[str]]) -> Iterator[Finding]:

@@ -59,7 +59,7 @@ FAULTS: dict[str, Fault] = {
     "dark-image": Fault(
         "warning", "images of 16 bits that become dark or black", "scale their values to 0 to 65535, or save 8 bits"
     ),
-    "flat-image": Fault("warning", "images that show next to nothing", "look at them; remove them if they are broken"),
+    "flat-image": Fault("warning", "images that show next to nothing", "view them; remove them if they are broken"),
     "crowded-image": Fault(
         "warning", "images with more objects than detections count", "raise `--max-det` of train, val and detect"
     ),
@@ -67,7 +67,7 @@ FAULTS: dict[str, Fault] = {
         "warning", "label files without an image", "put the image back, or remove the label file", "left out"
     ),
     "near-label": Fault(
-        "warning", "label files whose names are nearly those of images", "give both the same name", "named anew"
+        "warning", "label files whose names are nearly those of images", "give both the same name", "renamed"
     ),
     "shared-label": Fault(
         "warning", "images that share a label file with another", "give each a name of its own", "each has its own"
@@ -78,7 +78,7 @@ FAULTS: dict[str, Fault] = {
     "keypoint-row": Fault(
         "warning", "polygons that may be boxes with keypoints", "say `kpt_shape: [number, 2 or 3]` in the YAML"
     ),
-    "whole-image": Fault("warning", "boxes that have become the whole image", "look at them; draw them again"),
+    "whole-image": Fault("warning", "boxes that have become the whole image", "view them; draw them again"),
     "clipped-box": Fault("warning", "boxes that leave their image", "draw them up to the edge", "clipped"),
     "repeated-row": Fault("warning", "labels that are there twice", "remove the repetition", "removed"),
     "doubled-object": Fault(
@@ -97,7 +97,7 @@ FAULTS: dict[str, Fault] = {
         "warning", "anchors that many objects are out of reach of", "leave it to training, or see `onelook anchors`"
     ),
     "doubled-look": Fault("note", "images that look alike", "near-repetitions teach little; keep the best of them"),
-    "odd-file": Fault("note", "files that are not quite what they say", "save them anew", "mended"),
+    "odd-file": Fault("note", "files that are not quite what they say", "save them again", "mended"),
     "set-aside": Fault(
         "note", "objects that their format sets aside", "nothing, if they are crowds or difficult ones", "left out"
     ),
@@ -108,8 +108,8 @@ FAULTS: dict[str, Fault] = {
     "rare-class": Fault("note", "classes with few labels", "collect more, or see `--image-weights`"),
     "imbalance": Fault("note", "classes that far outnumber others", "see `--image-weights`"),
     "small-objects": Fault("note", "many small objects", "train at a larger `--imgsz`, or take a model with a P2 map"),
-    "suspect-missing": Fault("note", "objects that seem to have no label", "look at them, the first ones first"),
-    "suspect-class": Fault("note", "labels that seem to have the wrong class", "look at them, the first ones first"),
-    "suspect-place": Fault("note", "labels that seem to be misplaced", "look at them, the first ones first"),
-    "suspect-extra": Fault("note", "labels of what seems to be nothing", "look at them, the first ones first"),
+    "suspect-missing": Fault("note", "objects that seem to have no label", "review them, the first ones first"),
+    "suspect-class": Fault("note", "labels that seem to have the wrong class", "review them, the first ones first"),
+    "suspect-place": Fault("note", "labels that seem to be misplaced", "review them, the first ones first"),
+    "suspect-extra": Fault("note", "labels of what seems to be nothing", "review them, the first ones first"),
 }  # fmt: skip

@@ -26,22 +26,22 @@ class AllImages:
         images: of each, its number in the index of its split.
         paths: of each, its file.
         digests: (N, 16) content.
-        looks: of all.
+        hashes: of all.
     """
 
     splits: tuple[str, ...]
     images: tuple[int, ...]
     paths: tuple[str, ...]
     digests: npt.NDArray[np.uint8]
-    looks: ImageHashes
+    hashes: ImageHashes
 
     @staticmethod
-    def of(scans: Scans, looks: Mapping[str, ImageHashes]) -> AllImages:
+    def of(scans: Scans, hashes: Mapping[str, ImageHashes]) -> AllImages:
         """The images of all splits, the largest split first."""
         order = sorted(scans, key=lambda split: -len(scans[split].index))
         joined = ImageHashes(
             *(
-                np.concatenate([getattr(looks[split], name) for split in order])
+                np.concatenate([getattr(hashes[split], name) for split in order])
                 for name in ("hashes", "mirrored", "thumbnails", "is_flat", "orientations")
             )
         )
@@ -76,7 +76,7 @@ def doubled_findings(images: AllImages, max_bits: int) -> Iterator[Finding]:
     told: set[tuple[int, int]] = set()
     for search, words in ((alike_pairs, "looks like"), (mirrored_pairs, "looks like the mirror image of")):
         alike: dict[int, list[int]] = defaultdict(list)
-        for one, other in search(images.looks, max_bits).tolist():
+        for one, other in search(images.hashes, max_bits).tolist():
             if first_of[one] == one and first_of[other] == other and (one, other) not in told:  # else reported already
                 alike[other].append(one)
                 told.add((one, other))
@@ -84,20 +84,20 @@ def doubled_findings(images: AllImages, max_bits: int) -> Iterator[Finding]:
             yield _finding(images, number, _twin(images, number, alike[number]), "look", words)
 
 
-def flat_findings(scans: Scans, looks: Mapping[str, ImageHashes]) -> Iterator[Finding]:
+def flat_findings(scans: Scans, hashes: Mapping[str, ImageHashes]) -> Iterator[Finding]:
     """Images that have nearly one grey level all over."""
     for split, scan in scans.items():
-        for image in np.flatnonzero(looks[split].is_flat).tolist():
-            level = int(looks[split].thumbnails[image].mean())
+        for image in np.flatnonzero(hashes[split].is_flat).tolist():
+            level = int(hashes[split].thumbnails[image].mean())
             told = f"nearly one grey level all over, {level} of 255"
             yield Finding("flat-image", split, printable(scan.index.paths[image]), told, image=image)
 
 
-def turned_findings(scans: Scans, looks: Mapping[str, ImageHashes]) -> Iterator[Finding]:
+def turned_findings(scans: Scans, hashes: Mapping[str, ImageHashes]) -> Iterator[Finding]:
     """Images that are stored lying, mirrored or upside down, with a note in EXIF."""
     for split, scan in scans.items():
-        for image in np.flatnonzero(looks[split].orientations != 1).tolist():
-            code = int(looks[split].orientations[image])
+        for image in np.flatnonzero(hashes[split].orientations != 1).tolist():
+            code = int(hashes[split].orientations[image])
             told = f"stored {_TURNED.get(code, 'on its side')} (EXIF orientation {code})"
             yield Finding("turned-image", split, printable(scan.index.paths[image]), told, image=image)
 

@@ -56,7 +56,7 @@ def mended_split(split: str, index: DatasetIndex, findings: Iterable[Finding]) -
     if len(kept) == 0:
         raise DataError(
             f"all images of split `{split}` are in a larger split too: none would be left",
-            hint="divide the data anew: `onelook split`",
+            hint="split the dataset again: `onelook split`",
         )
     told = {finding.file for finding in ours if finding.kind == ODD_FILE}
     odd = frozenset(path for path in kept.paths if printable(path) in told)

@@ -32,30 +32,30 @@ _AS_IT_IS = np.arange(THUMBNAIL_SIDE**2)
 _MIRRORED = _AS_IT_IS.reshape(THUMBNAIL_SIDE, THUMBNAIL_SIDE)[:, ::-1].reshape(-1)
 
 
-def alike_pairs(looks: ImageHashes, max_bits: int) -> Pairs:
+def alike_pairs(hashes: ImageHashes, max_bits: int) -> Pairs:
     """Pairs of images that look alike, (P, 2) numbers, the smaller one first, sorted; flat images are in none.
 
     Args:
-        looks: of all images.
+        hashes: of all images.
         max_bits: most bits that two hashes may differ in, 0 to 7.
     """
-    usable = np.flatnonzero(~looks.is_flat)
-    pairs = near_pairs(looks.hashes[usable], max_bits)
+    usable = np.flatnonzero(~hashes.is_flat)
+    pairs = near_pairs(hashes.hashes[usable], max_bits)
     pairs = usable[pairs]
-    kept = _are_alike(looks.thumbnails, pairs, _AS_IT_IS)
-    return _sorted_once(pairs[kept], len(looks))
+    kept = _are_alike(hashes.thumbnails, pairs, _AS_IT_IS)
+    return _sorted_once(pairs[kept], len(hashes))
 
 
-def mirrored_pairs(looks: ImageHashes, max_bits: int) -> Pairs:
+def mirrored_pairs(hashes: ImageHashes, max_bits: int) -> Pairs:
     """Pairs of images of which one looks like the other with left and right exchanged; else as `alike_pairs`."""
-    usable = np.flatnonzero(~looks.is_flat)
+    usable = np.flatnonzero(~hashes.is_flat)
     count = len(usable)
-    pairs = near_pairs(np.concatenate([looks.hashes[usable], looks.mirrored[usable]]), max_bits)
+    pairs = near_pairs(np.concatenate([hashes.hashes[usable], hashes.mirrored[usable]]), max_bits)
     pairs = pairs[(pairs[:, 0] < count) & (pairs[:, 1] >= count)]
     pairs = usable[pairs - [0, count]]
     pairs = pairs[pairs[:, 0] != pairs[:, 1]]
-    kept = _are_alike(looks.thumbnails, pairs, _MIRRORED)
-    return _sorted_once(pairs[kept], len(looks))
+    kept = _are_alike(hashes.thumbnails, pairs, _MIRRORED)
+    return _sorted_once(pairs[kept], len(hashes))
 
 
 def near_pairs(hashes: npt.NDArray[np.uint64], max_bits: int) -> Pairs:

@@ -35,7 +35,7 @@ def draw_detections(
         image_rgb: (H, W, 3) uint8 RGB; not changed.
         boxes_xyxy: (N, 4) pixels.
         class_ids: (N,) integers.
-        scores: (N,) 0 to 1, or None for truth.
+        scores: (N,) 0 to 1, or None for labels.
         names: class names; an id beyond them is written `class 7`.
         line_thickness: of the boxes, pixels; None takes one that suits the image.
         hide_labels: boxes only.

@@ -1,4 +1,4 @@
-"""A window that shows images as they are looked at, if this machine has a display and OpenCV can draw on it."""
+"""A window that shows images as they are processed, if this machine has a display and OpenCV can draw on it."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def _check_possible() -> None:
     if kind is None or kind[1] == "NONE":
         raise SettingsError(
             "setting `view_img` needs windows, and this build of OpenCV has none",
-            hint="run: pip uninstall opencv-python-headless, then: pip install opencv-python; or look at the files",
+            hint="run: pip uninstall opencv-python-headless, then: pip install opencv-python; or open the files",
         )
     if sys.platform.startswith("linux") and not (os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")):
-        raise SettingsError("setting `view_img` needs a display, and this session has none", hint="look at the files")
+        raise SettingsError("setting `view_img` needs a display, and this session has none", hint="open the files")

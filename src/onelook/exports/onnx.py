@@ -125,7 +125,7 @@ def _gpu(onnxruntime: Any, device: torch.device) -> tuple[str, dict[str, int]]:
     if device.type != "cuda" or "CUDAExecutionProvider" not in onnxruntime.get_available_providers():
         raise DeviceError(
             f"this build of ONNX Runtime cannot use the device `{device}`",
-            hint="use `--device cpu`, or install `onnxruntime-gpu` in place of `onnxruntime`",
+            hint="use `--device cpu`, or install `onnxruntime-gpu` instead of `onnxruntime`",
         )
     return "CUDAExecutionProvider", {"device_id": device.index or 0}
 

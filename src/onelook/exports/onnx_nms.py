@@ -1,4 +1,4 @@
-"""Non-maximum suppression as a part of an ONNX graph, in standard operators.
+"""NMS as a part of an ONNX graph, in standard operators.
 
 The result is that of `geometry.nms.non_max_suppression` with `multi_label=False`: the best class of every row, score =
 objectness times class score, greedy within a class, highest score first, equal scores in the order of the rows.
@@ -36,7 +36,7 @@ def with_nms(model: Any, thresholds: Thresholds) -> Any:
     dims = predictions.type.tensor_type.shape.dim
     batch = dims[0].dim_param or dims[0].dim_value
     nodes = _Nodes(predictions.name)
-    _suppress(nodes, thresholds)
+    _add_nms(nodes, thresholds)
     graph.node.extend(nodes.nodes)
     graph.initializer.extend(nodes.constants)
     del graph.output[:]
@@ -46,7 +46,7 @@ def with_nms(model: Any, thresholds: Thresholds) -> Any:
     return result
 
 
-def _suppress(add: _Nodes, thresholds: Thresholds) -> None:
+def _add_nms(add: _Nodes, thresholds: Thresholds) -> None:
     predictions = add.source
     # Corners, with the arithmetic of `cxcywh_to_xyxy`: (B, N, 4)
     centres = add("Slice", predictions, add.ints(0), add.ints(2), add.ints(2))

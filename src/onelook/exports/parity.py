@@ -125,7 +125,7 @@ def _largest(differences: Tensor) -> float:
 def _detections(expected: Tensor, found: Tensor, thresholds: Thresholds) -> tuple[float, float, int, int]:
     """Difference of what is detected, and how much; the two are paired by class and place."""
     box_px, score, unpaired, count = 0.0, 0.0, 0, 0
-    for ours, theirs in zip(_suppressed(expected, thresholds), _suppressed(found, thresholds), strict=True):
+    for ours, theirs in zip(_after_nms(expected, thresholds), _after_nms(found, thresholds), strict=True):
         free, count = torch.ones(len(theirs), dtype=torch.bool), count + len(ours)
         for row in ours:
             apart = (theirs[:, :4] - row[:4]).abs().amax(1) + torch.where(free & (theirs[:, 5] == row[5]), 0, torch.inf)
@@ -140,7 +140,7 @@ def _detections(expected: Tensor, found: Tensor, thresholds: Thresholds) -> tupl
     return box_px, score, unpaired, count
 
 
-def _suppressed(predictions: Tensor, thresholds: Thresholds) -> list[Tensor]:
+def _after_nms(predictions: Tensor, thresholds: Thresholds) -> list[Tensor]:
     return non_max_suppression(
         predictions,
         conf_thres=thresholds.conf_thres,

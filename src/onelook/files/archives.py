@@ -134,7 +134,7 @@ def _content(archive: zipfile.ZipFile, member: zipfile.ZipInfo, path: Path) -> I
 
 
 def _checked(archive: zipfile.ZipFile, path: Path, limits: ArchiveLimits) -> list[zipfile.ZipInfo]:
-    """The members to unpack, in the order of the archive, after all of them were looked at."""
+    """The members to unpack, in the order of the archive, after all of them were checked."""
     members = [member for member in archive.infolist() if not member.orig_filename.startswith(_LITTER)]
     if len(members) > limits.max_members:
         raise _refused(path, "", f"it has {len(members)} members, more than the limit of {limits.max_members}")

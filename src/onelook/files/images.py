@@ -69,7 +69,7 @@ class ImageReport:
 
 
 def read_image(path: StrPath, *, scale_hint: int = 1, is_checked: bool = False, max_pixels: int = MAX_PIXELS) -> Image:
-    """The pixels of an image file, (H, W, 3) uint8 RGB, upright.
+    """The pixels of an image file, (H, W, 3) uint8 RGB, after EXIF rotation.
 
     Args:
         path: any file name, UTF-8 or not.
@@ -104,7 +104,7 @@ def decode_image(data: bytes, *, scale_hint: int = 1, is_checked: bool = False, 
 
 
 def read_image_size(path: StrPath) -> tuple[int, int]:
-    """Height and width of an image file in pixels, upright, from its header alone.
+    """Height and width of an image file in pixels after EXIF rotation, from its header alone.
 
     Raises:
         DataError: missing, not an image that we read, or its header is damaged.
@@ -282,9 +282,9 @@ def _for_opencv(data: bytes, header: ImageHeader) -> bytes:
         return image_of_png(data)
     if header.tiff is None or header.orientation == 1:
         return data
-    upright = bytearray(data)
-    struct.pack_into(header.tiff.byte_order + "H", upright, header.tiff.orientation_at, 1)
-    return bytes(upright)
+    turned = bytearray(data)
+    struct.pack_into(header.tiff.byte_order + "H", turned, header.tiff.orientation_at, 1)
+    return bytes(turned)
 
 
 def _rotated(image: Image, orientation: int) -> Image:

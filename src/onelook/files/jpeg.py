@@ -1,6 +1,6 @@
 """JPEG: whether all of its scans are there, and its pixels, unless something is wrong with them.
 
-Where data are missing or wrong, libjpeg fills in grey, prints a warning and goes on. Here each warning is an error,
+Where data are missing or wrong, libjpeg fills in grey, prints a warning and continues. Here each warning is an error,
 or a remark if no pixel can have suffered.
 """
 

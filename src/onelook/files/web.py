@@ -32,7 +32,7 @@ PART_SUFFIX = ".part"
 LEAST_BYTES_PER_S = 1000
 
 _CHUNK = 1 << 20
-_AGAIN = "start again: it goes on where it ended, if the SHA-256 is given"
+_AGAIN = "start again, it resumes where it ended, if the SHA-256 is given"
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _RANGE = re.compile(r"bytes (\d{1,18})-\d+/(\d+|\*)")
 _PLAIN = "%/?:@!$&'()*+,;=~-._[]"  # what an address may hold as it is; all else is written as %..
@@ -89,7 +89,7 @@ def fetch(
     """Fetch a file; its SHA-256.
 
     It grows as `path` with `.part` added, and takes its name when it is whole and right. If a download was broken off
-    and the SHA-256 is known, it goes on where it ended.
+    and the SHA-256 is known, it resumes where it ended.
 
     Args:
         wanted: address, size and hash.
@@ -119,7 +119,7 @@ def fetch(
             raise
         raise DataError(
             f"`{shown(wanted.url)}` cannot be fetched: {str(problem) or type(problem).__name__}",
-            hint="check the network and the address; started again, it goes on where it ended",
+            hint="check the network and the address; started again, it resumes where it ended",
         ) from problem
     digest = receiving.digest.hexdigest()
     if wanted.sha256 and digest != wanted.sha256.lower():

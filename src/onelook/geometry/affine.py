@@ -58,7 +58,7 @@ def mirror(width: float, height: float, *, left_right: bool, up_down: bool) -> M
 
 
 def is_axis_aligned(matrix: Matrix) -> bool:
-    """Whether rectangles stay upright rectangles: stretch, mirror and shift only."""
+    """Whether rectangles stay axis-aligned rectangles: stretch, mirror and shift only."""
     return not (matrix[0, 1] or matrix[1, 0] or matrix[2, 0] or matrix[2, 1])
 
 
@@ -72,7 +72,7 @@ def transform_points(matrix: Matrix, points: npt.NDArray[np.float64]) -> npt.NDA
 
 
 def transform_boxes(matrix: Matrix, boxes_xyxy: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    """Upright boxes (N, 4) xyxy around the four moved corners of each box.
+    """Axis-aligned boxes (N, 4) xyxy around the four moved corners of each box.
 
     >>> transform_boxes(rotation(90), np.array([[1.0, 0.0, 3.0, 1.0]])).round(6).tolist()
     [[0.0, -3.0, 1.0, -1.0]]

@@ -49,9 +49,9 @@ def non_max_suppression(
         iou_thres: of two boxes with an IoU above this the one of lower score is dropped, 0 to 1; at 1 none is.
         max_det: most detections per image.
         multi_label: every class of a row above `conf_thres` is a candidate; otherwise only its best class.
-        agnostic: boxes suppress boxes of other classes too.
+        agnostic: NMS across classes instead of within each.
         classes: only these classes; None means all.
-        max_candidates: most candidates per image that are looked at, the best ones.
+        max_candidates: most candidates per image that are kept, the best ones.
 
     Raises:
         SettingsError: a threshold is outside 0 to 1.
@@ -65,7 +65,8 @@ def non_max_suppression(
     found = []
     for image in predictions.detach().float():
         rows, xp = _with_library(image)
-        (likely,) = xp.where(rows[:, 4] > conf_thres)  # first: to look at all boxes takes longer than all that follows
+        # first: to go through all boxes takes longer than all that follows
+        (likely,) = xp.where(rows[:, 4] > conf_thres)
         rows = rows[likely[xp.amax(xp.abs(rows[likely, :4]), 1) < MAX_COORDINATE]]
         scores = _scores(rows, xp, multi_label=multi_label, classes=classes)
         num_classes, scores = scores.shape[1], scores.ravel()
@@ -150,7 +151,7 @@ def _greedy(boxes: Array, labels: Array | None, xp: Any, *, iou_threshold: float
     """Positions of the first `max_keep` boxes that survive, from (n, 4) boxes sorted best first and (n,) labels.
 
     Works through the boxes in blocks, so that time is spent on the boxes kept and not on all pairs: a block loses
-    what the boxes kept so far suppress, then settles the rest within itself. It stops as soon as enough are kept.
+    what the boxes kept so far exclude, then settles the rest within itself. It stops as soon as enough are kept.
     """
     if iou_threshold >= 1:
         return _positions(boxes[:max_keep], xp)
@@ -173,7 +174,7 @@ def _greedy(boxes: Array, labels: Array | None, xp: Any, *, iou_threshold: float
 def _survivors(iou: Array, iou_threshold: float, xp: Any) -> Array:
     """(n,) flags of the boxes that greedy NMS keeps, from their (n, n) IoU, of which the upper half is set.
 
-    Only earlier boxes suppress later ones. Guess that all survive, and repeat: those survive that overlap no
+    Only earlier boxes exclude later ones. Guess that all survive, and repeat: those survive that overlap no
     survivor. After round r the first r boxes are right for good, so the guess settles on the one greedy answer, as a
     rule in a handful of rounds (the longest chain of overlaps).
     """

@@ -28,7 +28,7 @@ class Thresholds:
         conf_thres: minimum confidence.
         iou_thres: overlap above which the weaker of two boxes of a class is dropped.
         max_det: most detections per image.
-        agnostic: boxes of different classes suppress each other too.
+        agnostic: NMS across classes instead of within each.
     """
 
     conf_thres: float
@@ -184,7 +184,7 @@ def check_thresholds(backend: Backend, asked: Thresholds) -> None:
     ]
     if problems:
         raise SettingsError(
-            f"the export suppresses boxes itself: {'; '.join(problems)}",
+            f"the export applies NMS itself: {'; '.join(problems)}",
             hint=f"use `--conf-thres {done.conf_thres} --iou-thres {done.iou_thres} --max-det {done.max_det}`, "
             "or export without `--nms`",
         )

@@ -25,7 +25,7 @@ class Ensemble:
 
     Raises:
         ModelError: members have other classes than the first.
-        SettingsError: members take different sizes only, or one suppresses boxes itself.
+        SettingsError: members take different sizes only, or one applies NMS itself.
     """
 
     def __init__(self, members: Sequence[Backend], labels: Sequence[str] = ()) -> None:
@@ -36,7 +36,7 @@ class Ensemble:
             _refuse_other_classes(first, member, labels=(labels[0], label))
             if member.thresholds is not None:
                 raise SettingsError(
-                    f"weights `{label}` suppress boxes themselves; an ensemble needs all boxes",
+                    f"weights `{label}` apply NMS themselves; an ensemble needs all boxes",
                     hint="export without `--nms`",
                 )
         sizes = {member.frame_hw: label for member, label in zip(self._members, labels, strict=True)}
@@ -78,7 +78,7 @@ def assembled(
         models: at least one; not changed.
         device: where copies of PyTorch models run; None means where each is.
         half: 16-bit arithmetic in PyTorch models; GPUs only.
-        augment: look at each image in three ways, see `AugmentedDetector`.
+        augment: test-time augmentation, see `AugmentedDetector`.
         labels: names of the models for messages.
 
     Raises:

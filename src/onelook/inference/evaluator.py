@@ -45,10 +45,10 @@ class EvaluationSettings:
         conf_thres: minimum confidence.
         iou_thres: overlap above which the weaker of two boxes of a class is dropped.
         max_det: most detections per image.
-        agnostic: whether boxes of different classes suppress each other.
+        agnostic: whether NMS goes across classes.
         amp: type of mixed-precision arithmetic in the forward pass, or None.
         multi_label: every class of a box counts, and not only its best one.
-        hybrid: labels count as detections of full certainty, which suppress others; the numbers are not the model's.
+        hybrid: labels count as detections of full certainty, which NMS keeps; the numbers are not the model's.
     """
 
     conf_thres: float = 0.001
@@ -85,7 +85,7 @@ class Evaluator:
     """Evaluates models on one split, again and again.
 
     Args:
-        index: the split; truth is taken from here, exact to the label files.
+        index: the split; labels are taken from here, exact to the label files.
         loader: gives the batches of one pass: number r, r + W, r + 2 W and so on in process r of W.
         num_classes: of the model.
         settings: thresholds.
@@ -106,7 +106,7 @@ class Evaluator:
         self._num_classes = num_classes
         self._settings = settings
         self._group = ProcessGroup() if group is None else group
-        self._truths = [index.ground_truth(image) for image in range(len(index))]
+        self._labels = [index.image_labels(image) for image in range(len(index))]
 
     def with_iou_thres(self, iou_thres: float) -> Evaluator:
         """The same with another threshold of NMS."""
@@ -202,13 +202,13 @@ class Evaluator:
                 targets = batch.part(first, last).targets
                 frame_hw = (batch.images.shape[2], batch.images.shape[3])
                 predictions = with_labels(predictions, targets, frame_hw=frame_hw)
-            rows = self._suppress(predictions, branch)
+            rows = self._apply_nms(predictions, branch)
             return list(torch.split(torch.cat(list(rows)).cpu(), [len(found) for found in rows]))
 
         parts = as_memory_allows(of_part, len(batch.images), batch.images.shape)
         return [rows for part in parts for rows in part]
 
-    def _suppress(self, predictions: Tensor, branch: Branch) -> Sequence[Tensor]:
+    def _apply_nms(self, predictions: Tensor, branch: Branch) -> Sequence[Tensor]:
         return non_max_suppression(
             predictions,
             conf_thres=self._settings.conf_thres,
@@ -222,7 +222,7 @@ class Evaluator:
         """The numbers, computed in process 0."""
         arrays: dict[str, Tensor] = {}
         if self._group.is_first:
-            metrics = evaluate(self._truths, detections, num_classes=self._num_classes, max_det=self._settings.max_det)
+            metrics = evaluate(self._labels, detections, num_classes=self._num_classes, max_det=self._settings.max_det)
             if self._group.world_size == 1:
                 return metrics
             arrays = {name: torch.from_numpy(np.array(values)) for name, values in as_arrays(metrics).items()}

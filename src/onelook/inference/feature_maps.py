@@ -1,4 +1,4 @@
-"""What goes on inside a network: the maps that its layers put out, noted while it looks at an image."""
+"""What happens inside a network: the maps that its layers put out, noted while it predicts on an image."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class FeatureMaps:
             layer.register_forward_hook(_note_into(self._noted, plan.row))
 
     def take(self) -> tuple[FeatureMap, ...]:
-        """The maps of the images looked at since the last call, of each batch the first image."""
+        """The maps of the images since the last call, of each batch the first image."""
         noted = tuple(self._noted)
         self._noted.clear()
         return noted

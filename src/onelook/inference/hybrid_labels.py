@@ -1,4 +1,4 @@
-"""Truth among predictions, as boxes of full certainty: what is labelled already takes the place of what is found there.
+"""Labels among predictions, as boxes of full certainty: what is labelled already replaces what is found there.
 
 Letters: B images, N boxes of an image, K classes, M labels of an image.
 """
@@ -24,8 +24,8 @@ def with_labels(predictions: Tensor, targets: Targets, *, frame_hw: tuple[int, i
         (B, N + M, 5 + K) with the largest M; images with fewer labels have rows of zeros, which are never detections.
 
     >>> nothing = torch.zeros(1, 0, 7)
-    >>> truth = Targets(torch.tensor([0]), torch.tensor([1]), torch.tensor([[0.5, 0.5, 0.25, 0.25]]))
-    >>> with_labels(nothing, truth, frame_hw=(64, 96)).tolist()
+    >>> targets = Targets(torch.tensor([0]), torch.tensor([1]), torch.tensor([[0.5, 0.5, 0.25, 0.25]]))
+    >>> with_labels(nothing, targets, frame_hw=(64, 96)).tolist()
     [[[48.0, 32.0, 24.0, 16.0, 1.0, 0.0, 1.0]]]
     """
     num_images, num_classes = len(predictions), predictions.shape[2] - 5

@@ -1,4 +1,4 @@
-"""From images to detections: fit, run the model, decode, suppress, and scale back.
+"""From images to detections: fit, run the model, decode, apply NMS, and scale back.
 
 Letters: B images of one frame size, H, W pixels.
 """
@@ -40,7 +40,7 @@ Image = npt.NDArray[np.uint8]
 
 @dataclass(frozen=True)
 class PredictionSettings:
-    """How images are looked at, and what counts as a detection.
+    """How images are prepared, and what counts as a detection.
 
     Attributes:
         imgsz: one side, or height and width, that images are fitted into, pixels; multiples of the model's stride.
@@ -49,9 +49,9 @@ class PredictionSettings:
         iou_thres: overlap above which the weaker of two boxes of a class is dropped.
         max_det: most detections per image.
         classes: only these classes, by number or name; None means all.
-        agnostic_nms: boxes of different classes suppress each other too.
+        agnostic_nms: NMS across classes instead of within each.
         half: 16-bit arithmetic in the network; GPUs only. Boxes are decoded in 32 bits all the same.
-        augment: look at each image in three ways, smaller and mirrored: slower, and better at small objects.
+        augment: test-time augmentation: three sizes, one mirrored; slower, better on small objects.
     """
 
     imgsz: int | tuple[int, int] | None = None

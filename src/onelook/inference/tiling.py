@@ -21,7 +21,7 @@ BORDER_SHARE = 0.01
 
 @dataclass(frozen=True)
 class Tiling:
-    """How an image is looked at in parts.
+    """How an image is split into tiles.
 
     Attributes:
         side: of a tile, pixels of the image.
@@ -69,11 +69,11 @@ def detect_in_tiles(
     batch_size: int,
     nms: NmsSettings,
 ) -> Detections:
-    """The detections of an image, looked at as a whole, for large objects, and tile by tile, for small ones.
+    """The detections of an image, predicted as a whole, for large objects, and tile by tile, for small ones.
 
     Args:
         predict: finds the objects in images.
-        image: (H, W, 3) uint8 RGB; one that is no larger than a tile is looked at once.
+        image: (H, W, 3) uint8 RGB; one that is no larger than a tile is predicted once.
         tiling: the tiles.
         batch_size: most images that `predict` is given at a time.
         nms: of detections of the same object in several tiles.

@@ -1,4 +1,4 @@
-"""Test-time augmentation: a detector looks three times, smaller and mirrored; NMS lives elsewhere.
+"""Test-time augmentation: a detector predicts three times, smaller and mirrored; NMS lives elsewhere.
 
 Letters: B images, H, W pixels, N boxes of an image, K classes.
 """
@@ -20,7 +20,7 @@ BORDER = 0.447
 
 @dataclass(frozen=True)
 class View:
-    """One way to look at an image.
+    """One size and orientation of an image.
 
     Attributes:
         scale: of the image.
@@ -44,7 +44,7 @@ class AugmentedDetector:
         detector: sees each view with a border at the right and the bottom, up to multiples of its stride.
 
     Raises:
-        SettingsError: the detector takes one size only, suppresses boxes itself, or does not tell its maps apart.
+        SettingsError: the detector takes one size only, applies NMS itself, or does not tell its maps apart.
     """
 
     def __init__(self, detector: Backend) -> None:
@@ -56,7 +56,7 @@ class AugmentedDetector:
                 hint=hint,
             )
         if detector.thresholds is not None:
-            raise SettingsError("setting `augment` needs all boxes; the export suppresses boxes itself", hint=hint)
+            raise SettingsError("setting `augment` needs all boxes; the export applies NMS itself", hint=hint)
         if detector.map_strides is None:
             raise SettingsError("setting `augment` needs to know the model's maps; the export does not tell", hint=hint)
         self._detector = detector

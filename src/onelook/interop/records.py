@@ -95,7 +95,7 @@ def storage_record(persistent_id: Any) -> StorageRecord:
         CheckpointError: it names something else; the message lacks the place.
     """
     if not isinstance(persistent_id, tuple) or len(persistent_id) != 5 or persistent_id[0] != "storage":
-        raise CheckpointError(f"a persistent id is {described(persistent_id)} in place of a storage")
+        raise CheckpointError(f"a persistent id is {described(persistent_id)} instead of a storage")
     _, kind, key, device, count = persistent_id
     texts = isinstance(kind, Global) and isinstance(key, str) and isinstance(device, str)
     if not texts or not key.isascii() or not key.isdigit() or len(key) > 9:

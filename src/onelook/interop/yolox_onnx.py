@@ -52,7 +52,7 @@ class _Walk:
         """The four pixel phases of the image, side by side."""
         images = [name for name in self._graph.inputs if name not in self._graph.weights]
         if len(images) != 1:
-            raise CheckpointError(f"it takes {len(images)} inputs in place of one image")
+            raise CheckpointError(f"it takes {len(images)} inputs instead of one image")
         reached, found = list(images), set()
         for tensor in reached:  # which grows
             for node in self._readers(tensor):
@@ -95,7 +95,7 @@ class _Walk:
         tensor = self._block(f"model.24.stems.{level}", stem)
         branches = self._convs(tensor)
         if len(branches) != 2:
-            raise CheckpointError(f"{len(branches)} branches in place of 2 read the stem of level {level} of its head")
+            raise CheckpointError(f"{len(branches)} branches instead of 2 read the stem of level {level} of its head")
         for first in branches:
             # Whether it is the branch of boxes is seen at its end: two convolutions read that.
             passed: dict[str, Tensor] = {}
@@ -154,7 +154,7 @@ class _Walk:
         inputs = joined[0].inputs if joined else ()
         sizes = tuple(pools[one].numbers.get("kernel_shape", (0,))[0] for one in inputs if one in pools)
         if sizes != POOLS or joined[0].inputs[0] != start:
-            raise CheckpointError(f"its pooling has the sizes {sizes} in place of {POOLS}")
+            raise CheckpointError(f"its pooling has the sizes {sizes} instead of {POOLS}")
         return self._block(f"{name}.cv2", self._conv(joined[0].outputs[0]))
 
     def _resized(self, tensor: str) -> str:
@@ -218,7 +218,7 @@ class _Walk:
             if stride in (None, conv.numbers.get("strides", (1,))[0]) and kernel in (None, self._kernel(conv))
         ]
         if len(found) != 1:
-            raise CheckpointError(f"{len(found)} convolutions read `{tensor[:40]}` in place of one")
+            raise CheckpointError(f"{len(found)} convolutions read `{tensor[:40]}` instead of one")
         return found[0]
 
     def _convs(self, tensor: str) -> list[Node]:

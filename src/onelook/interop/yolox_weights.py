@@ -59,7 +59,7 @@ def read_yolox_onnx(path: Path) -> YoloXWeights:
 def read_yolox(path: Path) -> YoloXWeights | None:
     """The detector in a checkpoint of YOLOX; None if the file is not of YOLOX.
 
-    What its trainer keeps beside the model, such as the best score so far, is not looked at.
+    What its trainer keeps beside the model, such as the best score so far, is not used.
 
     Raises:
         CheckpointError: it is a YOLOX of no known size, or damaged.

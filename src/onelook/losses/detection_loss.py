@@ -124,7 +124,7 @@ class DetectionLoss:
         return {"balance": [float(weight) for weight in self.balance.tolist()]}
 
     def load_state_dict(self, state: dict[str, list[float]]) -> None:
-        """Go on from what `state_dict` gave."""
+        """Continue from what `state_dict` gave."""
         self.balance = torch.tensor(state["balance"], dtype=torch.float32)
 
     def _by_map(self, raw_maps: Sequence[Tensor], candidates: Candidates) -> tuple[Tensor, Tensor, Tensor]:

@@ -1,4 +1,4 @@
-"""Reading objectness and candidates out of raw maps, with one gradient map in place of two and fixed sums.
+"""Reading objectness and candidates out of raw maps, with one gradient map instead of two and fixed sums.
 
 Letters: B images, L maps, A anchors, H, W cells, K classes; N = B A H W cells of a map; R rows that are read.
 """

@@ -1,1 +1,1 @@
-"""From detections and truth to numbers."""
+"""From detections and labels to numbers."""

@@ -39,7 +39,7 @@ class PrecisionTable:
 
 
 def precision_table(
-    truths: PackedLabels, detections: PackedDetections, *, num_images: int, num_classes: int, max_det: int
+    labels: PackedLabels, detections: PackedDetections, *, num_images: int, num_classes: int, max_det: int
 ) -> PrecisionTable:
     """COCO's evaluation of boxes: `pycocotools.COCOeval` with `maxDets=[max_det]` gives the same numbers.
 
@@ -49,11 +49,11 @@ def precision_table(
     dataset = hotcoco.COCO.from_arrays(
         [{"id": image, "width": 0, "height": 0} for image in range(num_images)],
         [{"id": class_id, "name": str(class_id)} for class_id in range(num_classes)],
-        truths.image_ids,
-        truths.class_ids,
-        truths.boxes_xywh,
-        area=truths.areas,
-        iscrowd=truths.is_crowd,
+        labels.image_ids,
+        labels.class_ids,
+        labels.boxes_xywh,
+        area=labels.areas,
+        iscrowd=labels.is_crowd,
     )
     columns = (detections.image_ids, detections.boxes_xywh, detections.scores, detections.class_ids)
     results = dataset.load_res(np.column_stack(columns))

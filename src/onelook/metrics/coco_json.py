@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from pathlib import PurePath
 from typing import Any
 
-from onelook.metrics.packing import pack_detections, pack_truths
+from onelook.metrics.packing import pack_detections, pack_labels
 from onelook.structures.coco_classes import category_ids, image_ids
 from onelook.structures.dataset_index import DatasetIndex
 from onelook.structures.detections import Detections
-from onelook.structures.sample import GroundTruth
+from onelook.structures.sample import ImageLabels
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ def labelling_of(index: DatasetIndex, names: Sequence[str]) -> CocoLabelling:
 
 
 def to_coco_json(
-    truths: Sequence[GroundTruth],
+    labels: Sequence[ImageLabels],
     detections: Sequence[Detections],
     *,
     num_classes: int,
@@ -61,19 +61,19 @@ def to_coco_json(
     """A dataset and results that `pycocotools` can load, nothing rounded; ids of annotations count from 1.
 
     Args:
-        truths: one per image.
+        labels: one per image.
         detections: one per image.
         num_classes: class ids are below it.
         labelling: what images and classes are called; by default, their positions.
 
     >>> import numpy as np
-    >>> truth = GroundTruth(boxes=np.array([[0.0, 0.0, 4.0, 2.0]]), class_ids=np.array([0]))
-    >>> dataset, results = to_coco_json([truth], [Detections.empty()], num_classes=1)
+    >>> one = ImageLabels(boxes=np.array([[0.0, 0.0, 4.0, 2.0]]), class_ids=np.array([0]))
+    >>> dataset, results = to_coco_json([one], [Detections.empty()], num_classes=1)
     >>> dataset["annotations"][0]["bbox"], results
     ([0.0, 0.0, 4.0, 2.0], [])
     """
-    called = labelling or CocoLabelling.by_position(len(truths), num_classes)
-    packed = pack_truths(truths, num_classes=num_classes)
+    called = labelling or CocoLabelling.by_position(len(labels), num_classes)
+    packed = pack_labels(labels, num_classes=num_classes)
     columns = (packed.image_ids, packed.class_ids, packed.boxes_xywh, packed.areas, packed.is_crowd)
     annotations = [
         {

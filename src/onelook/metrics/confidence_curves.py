@@ -32,7 +32,7 @@ class ConfidenceCurves:
 
 
 def confidence_curves(
-    truths: PackedLabels, detections: PackedDetections, *, class_ids: Ints, num_labels: Ints, max_det: int
+    labels: PackedLabels, detections: PackedDetections, *, class_ids: Ints, num_labels: Ints, max_det: int
 ) -> ConfidenceCurves:
     """Curves of the classes `class_ids` (K,), which have `num_labels` (K,) labels each, none of them 0.
 
@@ -41,7 +41,7 @@ def confidence_curves(
     without detections has 0 throughout.
     """
     ranked = _ranked(detections, max_det)
-    is_hit, is_ignored = judge(truths, ranked)
+    is_hit, is_ignored = judge(labels, ranked)
     counted = np.flatnonzero(~is_ignored)
     is_hit, scores, classes = is_hit[counted], ranked.scores[counted], ranked.class_ids[counted]
     bounds = np.searchsorted(classes, np.stack([class_ids, class_ids + 1]))
@@ -61,22 +61,22 @@ def confidence_curves(
     return ConfidenceCurves(confidence, precision, recall, f1)
 
 
-def judge(truths: PackedLabels, detections: PackedDetections) -> tuple[Flags, Flags]:
+def judge(labels: PackedLabels, detections: PackedDetections) -> tuple[Flags, Flags]:
     """Two (D,) flags: the detection hits a label at IoU 0.50; it does not, but lies on a crowd region of its class.
 
     `detections` must be sorted by falling score within each image and class.
     """
-    pairs = overlapping_pairs(truths, detections, min_iou=IOU, same_class=True)
-    with_crowd = truths.is_crowd[pairs.truth]
+    pairs = overlapping_pairs(labels, detections, min_iou=IOU, same_class=True)
+    with_crowd = labels.is_crowd[pairs.label]
     num_detections = len(detections.scores)
-    is_hit = match_by_score(pairs.rows(~with_crowd), num_detections=num_detections, num_truths=len(truths.areas))
+    is_hit = match_by_score(pairs.rows(~with_crowd), num_detections=num_detections, num_labels=len(labels.areas))
     is_ignored = np.zeros(num_detections, np.bool_)
     is_ignored[pairs.detection[with_crowd]] = True
     return is_hit, is_ignored & ~is_hit
 
 
 def smooth(values: Floats, fraction: float) -> Floats:
-    """Moving mean of `values` (N,) over about `fraction` of its length; beyond the ends the end values go on.
+    """Moving mean of `values` (N,) over about `fraction` of its length; beyond the ends the end values are repeated.
 
     >>> smooth(np.array([0.0, 0.0, 3.0, 0.0, 0.0]), 0.4).tolist()
     [0.0, 1.0, 1.0, 1.0, 0.0]

@@ -11,7 +11,7 @@ MIN_SCORE = 0.25
 MIN_IOU = 0.45
 
 
-def confusion_matrix(truths: PackedLabels, detections: PackedDetections, *, num_classes: int) -> Ints:
+def confusion_matrix(labels: PackedLabels, detections: PackedDetections, *, num_classes: int) -> Ints:
     """(num_classes + 1, num_classes + 1) counts: rows predicted, columns true, the last of each is background.
 
     Detections with a score above 0.25 and labels of any class are paired where their IoU is above 0.45: every
@@ -20,29 +20,29 @@ def confusion_matrix(truths: PackedLabels, detections: PackedDetections, *, num_
     with or without labels. Crowd regions are no labels; a detection left alone on one of its class is not counted.
     """
     confident = detections.rows(np.flatnonzero(detections.scores > MIN_SCORE))
-    pairs = overlapping_pairs(truths, confident, min_iou=MIN_IOU, same_class=False)
+    pairs = overlapping_pairs(labels, confident, min_iou=MIN_IOU, same_class=False)
     pairs = pairs.rows(pairs.iou > MIN_IOU)
-    with_crowd = truths.is_crowd[pairs.truth]
+    with_crowd = labels.is_crowd[pairs.label]
     chosen = _choose_both_ways(pairs.rows(~with_crowd))
-    is_lone_truth = ~truths.is_crowd
-    is_lone_truth[chosen.truth] = False
+    is_lone_label = ~labels.is_crowd
+    is_lone_label[chosen.label] = False
     is_lone = np.ones(len(confident.scores), np.bool_)
-    is_lone[_on_crowd_of_own_class(pairs.rows(with_crowd), truths, confident)] = False
+    is_lone[_on_crowd_of_own_class(pairs.rows(with_crowd), labels, confident)] = False
     is_lone[chosen.detection] = False
-    missed, invented = truths.class_ids[is_lone_truth], confident.class_ids[is_lone]
+    missed, invented = labels.class_ids[is_lone_label], confident.class_ids[is_lone]
     predicted = [confident.class_ids[chosen.detection], np.full_like(missed, num_classes), invented]
-    true = [truths.class_ids[chosen.truth], missed, np.full_like(invented, num_classes)]
+    true = [labels.class_ids[chosen.label], missed, np.full_like(invented, num_classes)]
     cells = np.concatenate(predicted) * (num_classes + 1) + np.concatenate(true)
     counts = np.bincount(cells, minlength=(num_classes + 1) ** 2)
     return counts.reshape(num_classes + 1, num_classes + 1)
 
 
 def _choose_both_ways(pairs: DetectionPairs) -> DetectionPairs:
-    """The best pair of every detection, then of those the best pair of every label; the first of equals."""
-    pairs = pairs.rows(np.lexsort((pairs.truth, -pairs.iou, pairs.detection)))
+    """The best pair of every detection, then of those the best pair of every label; the first of ties."""
+    pairs = pairs.rows(np.lexsort((pairs.label, -pairs.iou, pairs.detection)))
     pairs = pairs.rows(_is_first(pairs.detection))
-    pairs = pairs.rows(np.lexsort((pairs.detection, -pairs.iou, pairs.truth)))
-    return pairs.rows(_is_first(pairs.truth))
+    pairs = pairs.rows(np.lexsort((pairs.detection, -pairs.iou, pairs.label)))
+    return pairs.rows(_is_first(pairs.label))
 
 
 def _is_first(sorted_ids: Ints) -> Flags:
@@ -50,7 +50,7 @@ def _is_first(sorted_ids: Ints) -> Flags:
     return is_first
 
 
-def _on_crowd_of_own_class(pairs: DetectionPairs, truths: PackedLabels, detections: PackedDetections) -> Ints:
-    same = truths.class_ids[pairs.truth] == detections.class_ids[pairs.detection]
+def _on_crowd_of_own_class(pairs: DetectionPairs, labels: PackedLabels, detections: PackedDetections) -> Ints:
+    same = labels.class_ids[pairs.label] == detections.class_ids[pairs.detection]
     on_crowd: Ints = pairs.detection[same]
     return on_crowd

@@ -9,9 +9,9 @@ import numpy as np
 
 from onelook.metrics.confidence_curves import IOU
 from onelook.metrics.matching import label_holders, overlapping_pairs
-from onelook.metrics.packing import Flags, pack_detections, pack_truths
+from onelook.metrics.packing import Flags, pack_detections, pack_labels
 from onelook.structures.detections import Detections
-from onelook.structures.sample import GroundTruth
+from onelook.structures.sample import ImageLabels
 
 
 @dataclass(frozen=True)
@@ -54,12 +54,12 @@ class ImageOutcome:
 
 
 def image_outcomes(
-    truths: Sequence[GroundTruth], detections: Sequence[Detections], *, num_classes: int, confidence: float
+    labels: Sequence[ImageLabels], detections: Sequence[Detections], *, num_classes: int, confidence: float
 ) -> list[ImageOutcome]:
     """The outcome of each image, matched just as for precision and recall.
 
     Args:
-        truths, detections: one each per image, in the same order; class ids below `num_classes`.
+        labels, detections: one each per image, in the same order; class ids below `num_classes`.
         num_classes: of the model.
         confidence: detections with a lower score count for nothing.
 
@@ -67,16 +67,16 @@ def image_outcomes(
         DataError: a class id is out of range.
         NumericsError: a box or score is not finite.
     """
-    labels, found = (
-        pack_truths(truths, num_classes=num_classes),
+    packed, found = (
+        pack_labels(labels, num_classes=num_classes),
         pack_detections(detections, num_classes=num_classes),
     )
     ranks = np.lexsort((-found.scores, found.class_ids))  # as `judge` wants them
     ranks = ranks[found.scores[ranks] >= confidence]
     ranked = found.rows(ranks)
-    pairs = overlapping_pairs(labels, ranked, min_iou=IOU, same_class=True)
-    on_crowd = labels.is_crowd[pairs.truth]
-    holders = label_holders(pairs.rows(~on_crowd), num_detections=len(ranks), num_truths=len(labels.class_ids))
+    pairs = overlapping_pairs(packed, ranked, min_iou=IOU, same_class=True)
+    on_crowd = packed.is_crowd[pairs.label]
+    holders = label_holders(pairs.rows(~on_crowd), num_detections=len(ranks), num_labels=len(packed.class_ids))
     is_found = holders < len(ranks)
     is_right = np.zeros(len(found.scores), np.bool_)
     is_right[ranks[holders[is_found]]] = True
@@ -84,12 +84,12 @@ def image_outcomes(
     is_shown[ranks] = True
     is_shown[ranks[pairs.detection[on_crowd]]] = False
     is_shown |= is_right
-    label_cuts = np.cumsum([len(truth.class_ids) for truth in truths])[:-1]
+    label_cuts = np.cumsum([len(one.class_ids) for one in labels])[:-1]
     found_cuts = np.cumsum([len(one) for one in detections])[:-1]
     columns = (
         np.split(is_found, label_cuts),
-        np.split(~labels.is_crowd, label_cuts),
+        np.split(~packed.is_crowd, label_cuts),
         np.split(is_shown, found_cuts),
         np.split(is_right, found_cuts),
     )
-    return [ImageOutcome(*parts) for parts in zip(*columns, strict=True)][: len(truths)]
+    return [ImageOutcome(*parts) for parts in zip(*columns, strict=True)][: len(labels)]

@@ -23,31 +23,31 @@ class DetectionPairs:
 
     Attributes:
         detection: (P,) row of the detection.
-        truth: (P,) row of the label.
+        label: (P,) row of the label.
         iou: (P,) intersection over union; over the detection's own area where the label is a crowd.
     """
 
     detection: Ints
-    truth: Ints
+    label: Ints
     iou: Floats
 
     def rows(self, index: npt.NDArray[Any]) -> DetectionPairs:
         """The pairs that `index` (positions or flags) names, in that order."""
-        return DetectionPairs(self.detection[index], self.truth[index], self.iou[index])
+        return DetectionPairs(self.detection[index], self.label[index], self.iou[index])
 
 
 def overlapping_pairs(
-    truths: PackedLabels, detections: PackedDetections, *, min_iou: float, same_class: bool
+    labels: PackedLabels, detections: PackedDetections, *, min_iou: float, same_class: bool
 ) -> DetectionPairs:
     """All pairs of a detection and a label of the same image (and class, if asked) with an IoU of at least `min_iou`.
 
-    Memory stays bounded: about half a million candidate pairs are looked at at a time.
+    Memory stays bounded: about half a million candidate pairs are compared at a time.
     """
-    num_classes = 1 + max(truths.class_ids.max(initial=0), detections.class_ids.max(initial=0)) if same_class else 1
-    truth_group = truths.image_ids * num_classes + (truths.class_ids if same_class else 0)
+    num_classes = 1 + max(labels.class_ids.max(initial=0), detections.class_ids.max(initial=0)) if same_class else 1
+    label_group = labels.image_ids * num_classes + (labels.class_ids if same_class else 0)
     detection_group = detections.image_ids * num_classes + (detections.class_ids if same_class else 0)
-    by_group = np.argsort(truth_group, kind="stable")
-    groups, first, size = np.unique(truth_group[by_group], return_index=True, return_counts=True)
+    by_group = np.argsort(label_group, kind="stable")
+    groups, first, size = np.unique(label_group[by_group], return_index=True, return_counts=True)
     group = np.searchsorted(groups, detection_group)
     group[np.append(groups, -1)[group] != detection_group] = len(groups)
     first, count = np.append(first, 0)[group], np.append(size, 0)[group]
@@ -57,21 +57,21 @@ def overlapping_pairs(
         detection = np.repeat(rows, count[rows])
         ends = np.cumsum(count[rows])
         step = np.arange(len(detection)) - np.repeat(ends - count[rows], count[rows])
-        truth = by_group[first[detection] + step]
-        iou = coco_iou(detections.boxes_xywh[detection], truths.boxes_xywh[truth], truths.is_crowd[truth])
-        found.append(DetectionPairs(detection, truth, iou).rows(np.flatnonzero(iou >= min_iou)))
+        label = by_group[first[detection] + step]
+        iou = coco_iou(detections.boxes_xywh[detection], labels.boxes_xywh[label], labels.is_crowd[label])
+        found.append(DetectionPairs(detection, label, iou).rows(np.flatnonzero(iou >= min_iou)))
     return _join(found)
 
 
-def match_by_score(pairs: DetectionPairs, *, num_detections: int, num_truths: int) -> Flags:
+def match_by_score(pairs: DetectionPairs, *, num_detections: int, num_labels: int) -> Flags:
     """(D,) which detections win a label; see `label_holders`."""
-    holders = label_holders(pairs, num_detections=num_detections, num_truths=num_truths)
+    holders = label_holders(pairs, num_detections=num_detections, num_labels=num_labels)
     won = np.zeros(num_detections + 1, np.bool_)
     won[holders] = True
     return won[:-1]
 
 
-def label_holders(pairs: DetectionPairs, *, num_detections: int, num_truths: int) -> Ints:
+def label_holders(pairs: DetectionPairs, *, num_detections: int, num_labels: int) -> Ints:
     """(M,) which detection wins each label when each, best score first, takes the free label it overlaps most.
 
     A label that none wins has D. Detections must be numbered by falling score within their image and class. Between
@@ -82,13 +82,13 @@ def label_holders(pairs: DetectionPairs, *, num_detections: int, num_truths: int
     same, after a few rounds over whole arrays (Gale and Shapley, College Admissions and the Stability of Marriage,
     1962).
     """
-    pairs = pairs.rows(np.lexsort((-pairs.truth, -pairs.iou, pairs.detection)))
+    pairs = pairs.rows(np.lexsort((-pairs.label, -pairs.iou, pairs.detection)))
     next_pair = np.searchsorted(pairs.detection, np.arange(num_detections + 1))
     end = next_pair[1:].copy()
-    holder = np.full(num_truths, num_detections)
+    holder = np.full(num_labels, num_detections)
     asking = np.flatnonzero(next_pair[:-1] < end)
     while len(asking):
-        wanted = pairs.truth[next_pair[asking]]
+        wanted = pairs.label[next_pair[asking]]
         next_pair[asking] += 1
         before = holder[wanted]
         np.minimum.at(holder, wanted, asking)
@@ -110,6 +110,6 @@ def _join(found: list[DetectionPairs]) -> DetectionPairs:
         return DetectionPairs(np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0))
     return DetectionPairs(
         np.concatenate([p.detection for p in found]),
-        np.concatenate([p.truth for p in found]),
+        np.concatenate([p.label for p in found]),
         np.concatenate([p.iou for p in found]),
     )

@@ -15,7 +15,7 @@ import numpy.typing as npt
 from onelook.errors import DataError, NumericsError
 from onelook.geometry.boxes import xyxy_to_xywh
 from onelook.structures.detections import Detections
-from onelook.structures.sample import GroundTruth
+from onelook.structures.sample import ImageLabels
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
@@ -57,21 +57,21 @@ class PackedDetections:
         )
 
 
-def pack_truths(truths: Sequence[GroundTruth], *, num_classes: int) -> PackedLabels:
+def pack_labels(labels: Sequence[ImageLabels], *, num_classes: int) -> PackedLabels:
     """The labels of all images.
 
     Raises:
         DataError: a class id is not below `num_classes`.
         NumericsError: a box is not finite.
     """
-    image_ids, class_ids, boxes = _pack([t.class_ids for t in truths], [t.boxes for t in truths])
+    image_ids, class_ids, boxes = _pack([one.class_ids for one in labels], [one.boxes for one in labels])
     _check(class_ids, boxes, image_ids, num_classes=num_classes, what="label")
     boxes_xywh = xyxy_to_xywh(boxes)
-    crowd = [np.zeros(len(t.class_ids), np.bool_) if t.is_crowd is None else t.is_crowd for t in truths]
+    crowd = [np.zeros(len(one.class_ids), np.bool_) if one.is_crowd is None else one.is_crowd for one in labels]
     areas = boxes_xywh[:, 2] * boxes_xywh[:, 3]
-    given = [t.areas for t in truths]
+    given = [one.areas for one in labels]
     if any(area is not None for area in given):
-        computed = np.split(areas, np.cumsum([len(t.class_ids) for t in truths])[:-1])
+        computed = np.split(areas, np.cumsum([len(one.class_ids) for one in labels])[:-1])
         areas = np.concatenate([own if area is None else area for own, area in zip(computed, given, strict=True)])
     return PackedLabels(image_ids, class_ids, boxes_xywh, _join(crowd, np.bool_), areas.astype(np.float64))
 

@@ -29,7 +29,7 @@ MODELS: dict[str, str] = {
     "yolov5x-seg": "extra large with a mask head",
     "yolov5s-ghost": "small, of ghost convolutions",
     "yolov5s-transformer": "small, with attention in the last backbone stage",
-    "yolov5s-LeakyReLU": "small, with LeakyReLU in place of SiLU",
+    "yolov5s-LeakyReLU": "small, with LeakyReLU instead of SiLU",
     "yolov5-p2": "large, strides 4 to 32, for small objects",
     "yolov5-p34": "small, strides 8 and 16 only",
     "yolov5-p6": "large, strides 8 to 64, anchors from the data",

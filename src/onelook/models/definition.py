@@ -56,7 +56,7 @@ class Definition:
         activation: of every convolution block, as text.
         inplace: whether activations may overwrite their input.
         backbone: rows `[from, repeats, block, arguments]`.
-        head: more rows; they go on counting where the backbone stops.
+        head: more rows; they continue the count where the backbone stops.
     """
 
     num_classes: int

@@ -124,7 +124,7 @@ def trace_shapes(layers: nn.Sequential, plans: Sequence[LayerPlan], image: Tenso
             ) from problem
         if outputs[plan.row].shape[1] != plan.channels_out:
             raise ModelError(
-                f"model row {plan.row} ({plan.block}) gives {outputs[plan.row].shape[1]} channels in place of "
+                f"model row {plan.row} ({plan.block}) gives {outputs[plan.row].shape[1]} channels instead of "
                 f"{plan.channels_out}",
                 hint="this block cannot be repeated or cannot divide its channels so",
             )

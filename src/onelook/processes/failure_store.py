@@ -12,7 +12,7 @@ from onelook.errors import OnelookError
 
 KEY = "onelook/error"
 SECONDS_TO_WAIT = 1.0
-SECONDS_BETWEEN_LOOKS = 0.02
+SECONDS_BETWEEN_POLLS = 0.02
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ class FailureStore:
             while not self.store.check([KEY]):
                 if time.monotonic() > limit:
                     return None
-                time.sleep(SECONDS_BETWEEN_LOOKS)
+                time.sleep(SECONDS_BETWEEN_POLLS)
             return rebuilt(json.loads(self.store.get(KEY)))
         except RuntimeError:  # who keeps the store is gone
             return None

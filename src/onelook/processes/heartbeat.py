@@ -1,4 +1,4 @@
-"""Finds the process of a run that hangs, names it, and ends the run so that it can start anew.
+"""Finds the process of a run that hangs, names it, and ends the run so that it can restart.
 
 Each process writes into the common store how far it has come. A process is frozen if nothing new comes from it at all,
 and stuck if its main thread makes no progress while it is not waiting for others.
@@ -74,7 +74,7 @@ class Heartbeat:
         self._seconds = seconds
 
     def beat(self, place: str) -> None:
-        """Note progress of the main thread; from now on it has to go on moving, until it rests.
+        """Note progress of the main thread; from now on it has to keep moving, until it rests.
 
         Args:
             place: where it is, in words.
@@ -109,10 +109,10 @@ class Heartbeat:
         while not self._ended.wait(min(1.0, self._seconds / 8)):
             tick += 1
             self._write(self._note(tick))
-            self._look_at_own_progress()
+            self._check_own_progress()
             for rank in range(self._size):
                 if rank != self._rank:
-                    self._look_at(rank)
+                    self._check_rank(rank)
 
     def _note(self, tick: int) -> dict[str, Any]:
         return {
@@ -130,7 +130,7 @@ class Heartbeat:
         except RuntimeError as problem:
             logger.debug("heartbeat: %s", problem)
 
-    def _look_at(self, rank: int) -> None:
+    def _check_rank(self, rank: int) -> None:
         note = self._read(rank)
         now = time.monotonic()
         seen = self._others.get(rank)
@@ -156,7 +156,7 @@ class Heartbeat:
             logger.debug("heartbeat: %s", problem)
             return None
 
-    def _look_at_own_progress(self) -> None:
+    def _check_own_progress(self) -> None:
         """If the main thread is stuck, show where, before the others end it."""
         progress, since = self._own_progress
         now = time.monotonic()

@@ -1,4 +1,4 @@
-"""What a launcher has told this process in its environment, and what becomes of this process when the launcher dies.
+"""What a launcher has told this process in its environment, and what happens to this process when the launcher dies.
 
 Imports nothing heavy: a command asks for this before it imports torch.
 """
@@ -37,7 +37,7 @@ def shows_result() -> bool:
 
 
 def restarts_so_far() -> int:
-    """How often the launcher has started the processes of this run anew."""
+    """How often the launcher has restarted the processes of this run."""
     return int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0"))
 
 

@@ -24,7 +24,7 @@ from onelook.processes.stop_signal import StopSignal
 from onelook.processes.threads import VARIABLE, threads_for
 
 SECONDS_TO_SAVE = 60
-SECONDS_BETWEEN_LOOKS = 0.1
+SECONDS_BETWEEN_POLLS = 0.1
 HOST = "127.0.0.1"
 SIGNALS_OF_TORCH = "TORCHELASTIC_SIGNALS_TO_HANDLE"
 
@@ -51,7 +51,7 @@ def run_processes(arguments: Sequence[str], count: int, *, launch: str, attempt:
         arguments: of the command line.
         count: processes.
         launch: what the processes of all attempts have in common.
-        attempt: 0, and one more for every time that they were started anew.
+        attempt: 0, and one more for every time that they were restarted.
     """
     store = TCPStore(HOST, 0, is_master=True, wait_for_workers=False)
     started: list[PContext] = []
@@ -81,7 +81,7 @@ def _watched(processes: PContext, stop: StopSignal) -> LaunchEnd:
     result = None
     while result is None and not stop.requested:
         result = processes.wait(timeout=0)
-        time.sleep(SECONDS_BETWEEN_LOOKS)
+        time.sleep(SECONDS_BETWEEN_POLLS)
     processes.close(signal.Signals[stop.name] if stop.requested else None, timeout=SECONDS_TO_SAVE)
     failures = {} if result is None else {rank: failure.exitcode for rank, failure in result.failures.items()}
     return LaunchEnd(failures, stop.name)

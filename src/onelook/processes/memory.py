@@ -26,7 +26,7 @@ OUT_OF_MEMORY_TEXTS = (
 def is_out_of_memory(problem: BaseException) -> bool:
     """Whether `problem` says that memory, of the machine or of a device, did not suffice.
 
-    Libraries name this in many ways, most of them plain `RuntimeError`; so their texts are looked at too. Errors that
+    Libraries name this in many ways, most of them plain `RuntimeError`; so their texts are searched too. Errors that
     were raised from such a problem count as well.
     """
     if isinstance(problem, (MemoryError, torch.OutOfMemoryError)):

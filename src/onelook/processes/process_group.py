@@ -131,7 +131,7 @@ class ProcessGroup:
         return [json.loads(text.numpy().tobytes()) for text in self.gather_rows(_text(value))]
 
     def share(self, value: T) -> T:
-        """The `value` of process 0, plain JSON; what the others give is not looked at."""
+        """The `value` of process 0, plain JSON; what the others give is not used."""
         if self.world_size == 1:
             return value
         text = _text(value) if self.is_first else torch.empty(0, dtype=torch.uint8)
@@ -143,7 +143,7 @@ class ProcessGroup:
         return json.loads(text.numpy().tobytes())  # type: ignore[no-any-return]
 
     def share_tensors(self, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """The named `tensors` of process 0, on the CPU; what the others give is not looked at."""
+        """The named `tensors` of process 0, on the CPU; what the others give is not used."""
         if self.world_size == 1:
             return dict(tensors)
         described = self.share([(name, list(t.shape), str(t.dtype).split(".")[1]) for name, t in tensors.items()])
@@ -289,7 +289,7 @@ class ProcessGroup:
         """Why an exchange failed: what another process said before it ended, or that it said nothing."""
         return FailureStore(self.rank, self.store).given() or ProcessGroupError(
             f"process {self.rank} lost contact with another process of the run: {_first_sentence(problem)}",
-            hint="it may have been killed, or have run out of memory; `--resume` goes on from the last checkpoint",
+            hint="it may have been killed, or have run out of memory; `--resume` continues from the last checkpoint",
         )
 
 

@@ -1,4 +1,4 @@
-"""A look at the anchors: how well those of a model suit the labels of a dataset, and which would suit better."""
+"""Measures anchors: how well those of a model suit the labels of a dataset, and which would suit better."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg")
 
 @dataclass(frozen=True)
 class AnchorStudy:
-    """What a look at the anchors gives.
+    """What a measurement of anchors gives.
 
     Attributes:
         settings: what was asked for.
@@ -137,7 +137,7 @@ def _measured(
         raise DataError(
             f"no label of the {len(sizes_px)} in split `train` of `{settings.data}` is {LEAST_SIDE_PX:g} pixels wide "
             f"or high in images of {settings.imgsz} pixels",
-            hint="label objects, or look at a larger `--imgsz`",
+            hint="label objects, or try a larger `--imgsz`",
         )
     grid = model.anchor_grid
     if grid is None:

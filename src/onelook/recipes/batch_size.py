@@ -36,7 +36,7 @@ def with_batch_size(
     group: ProcessGroup,
     stop: StopSignal,
 ) -> TrainSettings:
-    """The settings, with a number found in place of -1 as `batch_size`.
+    """The settings, with a number found instead of -1 as `batch_size`.
 
     On the CPU one process of each machine tries, as all share its memory; beside GPUs each tries its own. The least
     answer counts for all.

@@ -23,7 +23,7 @@ from onelook.inference.backend import Backend, TorchBackend
 from onelook.models.detector import DetectionModel
 from onelook.processes.device import select_device
 from onelook.processes.stop_signal import StopSignal
-from onelook.recipes.export import ExportWork, prepare_export
+from onelook.recipes.export import PreparedExport, prepare_export
 from onelook.runs.run_dir import RunDir
 from onelook.settings.benchmark import BenchmarkSettings
 from onelook.settings.build import build_settings
@@ -132,7 +132,7 @@ def _export_settings(settings: BenchmarkSettings, output: str) -> ExportSettings
     return ExportSettings(**given, output=output, allow_mismatch=True, exist_ok=True)
 
 
-def _exported(name: str, work: ExportWork, rows: Mapping[str, BenchmarkRow]) -> dict[str, BenchmarkRow]:
+def _exported(name: str, work: PreparedExport, rows: Mapping[str, BenchmarkRow]) -> dict[str, BenchmarkRow]:
     """The row of a format, and that of PyTorch with what was found out about it."""
     try:
         made = work.export(name)

@@ -1,4 +1,4 @@
-"""The data doctor at work: reads a dataset, looks at its images, and tells all that is wrong with it."""
+"""Reads a dataset, checks its images, and reports all that is wrong with it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from onelook.data.capacity import available_processors
 from onelook.data.dataset_layout import open_dataset
 from onelook.data.dataset_spec import DatasetSpec
 from onelook.data.formats.registry import FORMATS
-from onelook.data.image_hashes import look_at
+from onelook.data.image_hashes import image_hashes
 from onelook.data.parallel_map import Work
 from onelook.data.scan.index import ScanResult, scan_split
 from onelook.data.scan.ledger import Ledger
@@ -45,7 +45,7 @@ JSON_NAME, PAGE_NAME = "check.json", "check.html"
 
 @dataclass(frozen=True)
 class CheckResult:
-    """What a look at a dataset gives.
+    """What a check of a dataset gives.
 
     Attributes:
         settings: what was asked for.
@@ -69,7 +69,7 @@ class CheckResult:
 
     @property
     def ledgers(self) -> dict[str, Ledger]:
-        """What became of every label row, split by split."""
+        """What happened to every label row, split by split."""
         return {split: scan.ledger for split, scan in self.scans.items()}
 
     def insist(self) -> None:
@@ -109,8 +109,8 @@ def check(given: Mapping[str, Any], *, file: Path | None = None) -> CheckResult:
         work = Work(available_processors(), stop_requested=lambda: stop.requested)
         cache_folder = default_cache_folder()
         scans, unread = _scans(spec, work, cache_folder, settings.max_pixels)
-        looks = {
-            split: look_at(
+        hashes = {
+            split: image_hashes(
                 scan.index.paths,
                 scan.image_digests,
                 work=work,
@@ -123,8 +123,8 @@ def check(given: Mapping[str, Any], *, file: Path | None = None) -> CheckResult:
         model, anchors_px = _anchors(settings, len(spec.names))
         judge = open_judge(settings, spec) if settings.weights else None
         imgsz = settings.imgsz or (DEFAULT_IMGSZ if judge is None else max(judge.settings.frame_hw))
-        question = DiagnosisOptions(spec.path, spec.names, imgsz, settings.near, MAX_DET, model, anchors_px)
-        diagnosis = diagnose(scans, looks, {split: one.images for split, one in unlabelled.items()}, question)
+        options = DiagnosisOptions(spec.path, spec.names, imgsz, settings.near, MAX_DET, model, anchors_px)
+        diagnosis = diagnose(scans, hashes, {split: one.images for split, one in unlabelled.items()}, options)
         suspicions = [] if judge is None else find_suspicions(judge, scans, settings.suspicions, stop)
         diagnosis = diagnosis.with_more(suspicion_findings(suspicions, scans, spec.names))
         diagnosis = diagnosis.with_more([Finding("unread-split", split, "", str(why)) for split, why in unread.items()])

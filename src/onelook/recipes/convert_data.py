@@ -139,7 +139,7 @@ _PUT: dict[str, Callable[[str, Path], None]] = {"copy": _copy, "link": _link}
 
 
 def _write(path: Path, content: bytes) -> None:
-    """Write a file of a folder that nobody looks at before it is complete."""
+    """Write a file of a folder that nobody reads before it is complete."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("xb") as file:
         file.write(content)

@@ -62,14 +62,14 @@ def detect(
 
     Raises:
         OnelookError: a setting, the weights or the source cannot be used, or no file of the source can.
-        StopRequested: Ctrl-C, SIGTERM or SIGUSR1; the files of what was looked at are complete.
+        StopRequested: Ctrl-C, SIGTERM or SIGUSR1; the files of what was processed are complete.
     """
     problems: list[DataError] = []
     with ExitStack() as stack:
         stop = stack.enter_context(StopSignal())
         settings = build_settings(DetectSettings, given, file=file)
         sources = find_sources(settings.source)
-        looker = _looker(settings, sources)
+        frame_predictor = _frame_predictor(settings, sources)
         window = stack.enter_context(Window()) if settings.view_img else None
         stop.check()
         updated = tuple(write_inference_file(path) for path in settings.weights) if settings.update else ()
@@ -78,9 +78,11 @@ def detect(
         if reading.is_empty:
             raise _nothing(settings, reading, problems)
         run = _run_dir(settings, [*reading.file_numbers, *([file] if file else [])])
-        files = stack.enter_context(_files(run, settings, looker.predictor.names, reading, on_problem=problems.append))
-        writer = FrameWriter(settings, files, looker.predictor.names, keeps_images=window is not None)
-        written = behind(writer.write, looker.look(reading, stop.check), waiting=BATCHES_TO_WRITE)
+        files = stack.enter_context(
+            _files(run, settings, frame_predictor.predictor.names, reading, on_problem=problems.append)
+        )
+        writer = FrameWriter(settings, files, frame_predictor.predictor.names, keeps_images=window is not None)
+        written = behind(writer.write, frame_predictor.predict(reading, stop.check), waiting=BATCHES_TO_WRITE)
         kept: deque[FrameResult] = deque(maxlen=KEPT_LIVE_FRAMES if sources.live else None)
         num_frames, begun = 0, time.perf_counter()
         for found in (found for batch in stack.enter_context(closing(written)) for found in batch):
@@ -92,11 +94,11 @@ def detect(
         stop.check()
     if problems:
         logger.warning("%d of %d files gave less than they should", len(problems), len(reading.file_numbers))
-    seconds = {**looker.seconds, "write": writer.seconds}
+    seconds = {**frame_predictor.seconds, "write": writer.seconds}
     return DetectResult(
         frames=tuple(kept),
         num_frames=num_frames,
-        names=looker.predictor.names,
+        names=frame_predictor.predictor.names,
         run_folder=run.path if run else None,
         problems=_told(reading, problems),
         milliseconds={name: 1000 * value / max(num_frames, 1) for name, value in seconds.items()},
@@ -120,8 +122,8 @@ def _predictor(models: Sequence[DetectionModel | Backend], settings: DetectSetti
     return Predictor(models, prediction_settings(settings), labels=[str(path) for path in settings.weights])
 
 
-def _looker(settings: DetectSettings, sources: Sources) -> FramePredictor:
-    """What looks at frames as the settings ask.
+def _frame_predictor(settings: DetectSettings, sources: Sources) -> FramePredictor:
+    """The predictor of frames that the settings ask for.
 
     Raises:
         OnelookError: the weights cannot be used, or not as the settings ask.
@@ -155,7 +157,7 @@ def _run_dir(settings: DetectSettings, inputs: Sequence[Path]) -> RunDir | None:
 
 
 def _shown(found: FrameDetections, observer: Callable[[FrameResult], None] | None, window: Window | None) -> bool:
-    """Tell of a frame that is done; whether to go on. Images in a window wait for a key."""
+    """Report a frame that is done; whether to continue. Images in a window wait for a key."""
     if observer is not None:
         observer(found.result)
     if window is None or found.drawn is None:

@@ -45,14 +45,14 @@ class DetectResult:
     """What a detection run gives.
 
     Attributes:
-        frames: one entry per image and per frame looked at, in order; of live sources the last 1000.
-        num_frames: how many were looked at.
+        frames: one entry per image and per frame, in order; of live sources the last 1000.
+        num_frames: how many were processed.
         names: class names.
         run_folder: where the files are; None if none were asked for.
         problems: files and live sources that could not be used or broke off, each with the reason.
-        milliseconds: per frame: "wait for images", "predict", "write". These go on at the same time.
+        milliseconds: per frame: "wait for images", "predict", "write". These overlap in time.
         frames_per_second: in all.
-        live: what became of each live source.
+        live: what happened to each live source.
         inference_files: what `update` wrote, or the weights that hold no training state.
     """
 

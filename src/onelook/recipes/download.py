@@ -79,7 +79,7 @@ def download(
     Raises:
         SettingsError: there is nothing to fetch, no hash is given, or the data would go outside the folder of the YAML.
         DataError: an archive cannot be fetched, is another than it should be, or holds what must not be unpacked.
-        StopRequested: Ctrl-C or SIGTERM; started again, it goes on where it ended.
+        StopRequested: Ctrl-C or SIGTERM; started again, it resumes where it ended.
     """
     with StopSignal() as stop:
         settings = build_settings(DownloadSettings, given, file=file)

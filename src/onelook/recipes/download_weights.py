@@ -44,7 +44,7 @@ def download_weights(name: str, *, folder: Path | None = None, transport: Transp
 
     Raises:
         DataError: the file cannot be fetched, or is another than it should be.
-        StopRequested: Ctrl-C or SIGTERM; started again, it goes on where it ended.
+        StopRequested: Ctrl-C or SIGTERM; started again, it resumes where it ended.
     """
     published = PUBLISHED_WEIGHTS[name]
     place = weights_folder() if folder is None else folder

@@ -15,7 +15,7 @@ from onelook.recipes.search_preparation import PreparedSearch, prepare_search
 from onelook.recipes.trial import TrainingTrial, drop_worse_weights
 from onelook.reports.plots.search import plot_evolution
 from onelook.runs.run_dir import RunDir
-from onelook.search.best_hyp import winner_text
+from onelook.search.best_hyp import best_hyp_text
 from onelook.search.genes import Individual
 from onelook.search.history import Row, ranked, read_history, write_history
 from onelook.search.search import GeneticSearch, Search
@@ -50,7 +50,7 @@ class EvolveResult:
 
 
 def evolve(given: Mapping[str, Any], *, file: Path | None = None, observer: Observer | None = None) -> EvolveResult:
-    """Search hyperparameters, or go on with a search.
+    """Search hyperparameters, or resume a search.
 
     Args:
         given: settings by name; see `EvolveSettings`.
@@ -59,7 +59,7 @@ def evolve(given: Mapping[str, Any], *, file: Path | None = None, observer: Obse
 
     Raises:
         OnelookError: a setting, the data or the model cannot be used.
-        StopRequested: Ctrl-C or SIGTERM; the trial under way is lost, and the search can go on from there.
+        StopRequested: Ctrl-C or SIGTERM; the trial under way is lost, and the search can resume from there.
     """
     with StopSignal() as stop:
         prepared = prepare_search(given, file, stop)
@@ -116,7 +116,7 @@ def _way_to_go_on(prepared: PreparedSearch) -> Iterator[None]:
     try:
         yield
     except StopRequested as problem:
-        hint = f"go on with: onelook evolve --resume-evolve {prepared.folder.path}"
+        hint = f"resume with: onelook evolve --resume-evolve {prepared.folder.path}"
         again = [name for name in ("evolve_storage", "bucket") if getattr(prepared.settings, name)]
         hint += "".join(f", and the same `--{name.replace('_', '-')}`" for name in again)
         raise StopRequested(problem.message, hint=hint) from problem
@@ -126,7 +126,7 @@ def _write(prepared: PreparedSearch, rows: Sequence[Row]) -> None:
     folder = prepared.folder
     write_text_atomic(folder.history, write_history(rows))
     if ranked(rows):
-        write_text_atomic(folder.hyp, winner_text(rows, prepared.fixed_hyperparameters, prepared.command()))
+        write_text_atomic(folder.hyp, best_hyp_text(rows, prepared.fixed_hyperparameters, prepared.command()))
     drop_worse_weights(folder, rows, prepared.plan.seed)
 
 

@@ -103,7 +103,7 @@ def export(
     return ExportResult(tuple(exports), work.model.names)
 
 
-def prepare_export(settings: ExportSettings, stop: StopSignal) -> ExportWork:
+def prepare_export(settings: ExportSettings, stop: StopSignal) -> PreparedExport:
     """Everything that comes before the first export: checks, the model, the data.
 
     Raises:
@@ -115,7 +115,7 @@ def prepare_export(settings: ExportSettings, stop: StopSignal) -> ExportWork:
     model = fuse(load_detector(settings.weights, head=settings.head))
     imgsz_hw = frame_of(settings.imgsz, model)
     data = read_export_data(settings, model, imgsz_hw, stop=stop) if settings.data else None
-    return ExportWork(settings, model, imgsz_hw, data)
+    return PreparedExport(settings, model, imgsz_hw, data)
 
 
 def refuse_what_cannot_be_done(settings: ExportSettings) -> None:
@@ -165,7 +165,7 @@ def frame_of(imgsz: list[int], model: DetectionModel) -> tuple[int, int]:
 
 
 @dataclass(frozen=True)
-class ExportWork:
+class PreparedExport:
     """What all formats of a run share.
 
     Attributes:

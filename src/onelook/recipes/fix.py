@@ -128,7 +128,7 @@ def _require_clean(folder: Path, work: Work) -> None:
 
 
 def _write(path: Path, content: bytes) -> None:
-    """Write a file of a folder that nobody looks at before it is complete."""
+    """Write a file of a folder that nobody reads before it is complete."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("xb") as file:
         file.write(content)

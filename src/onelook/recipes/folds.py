@@ -50,9 +50,9 @@ def train_folds(
     callbacks: Sequence[Callback] = (),
     observer: Observer | None = None,
 ) -> FoldsResult:
-    """Train on each of the datasets that `onelook split --folds` made, or go on with that, and sum up.
+    """Train on each of the datasets that `onelook split --folds` made, or resume, and sum up.
 
-    Folds that are done are not trained on again, one that was interrupted goes on where it was.
+    Folds that are done are not trained on again, one that was interrupted resumes where it was.
 
     Args:
         given: settings by name; see `FoldsSettings`.
@@ -130,7 +130,7 @@ def _way_to_go_on(prepared: PreparedFolds) -> Iterator[None]:
     except StopRequested as problem:
         if not prepared.folder.beginning.is_file():
             raise
-        hint = f"go on with all folds: onelook train --resume {prepared.folder.path}"
+        hint = f"resume all folds: onelook train --resume {prepared.folder.path}"
         if problem.is_told:  # by the processes that have trained
             logger.info("%s", hint)
             raise

@@ -34,7 +34,7 @@ def score_of(run: RunDir) -> FoldScore:
         why = record.absent.get(file.name) or "it is not there, or has no numbers"
         raise RunFolderError(
             f"training on `{run.path.name}` is finished, but `{file}` cannot be read: {why}",
-            hint=f"delete the folder `{run.path}` to train on this fold anew",
+            hint=f"delete the folder `{run.path}` to train on this fold again",
         )
     environments = record.facts.environments if record.facts is not None else ()
     epochs = int(record.results[-1]["epoch"]) + 1

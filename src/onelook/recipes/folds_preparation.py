@@ -34,7 +34,7 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class PreparedFolds:
-    """Trainings that are ready to begin or to go on.
+    """Trainings that are ready to begin or to resume.
 
     Attributes:
         settings: that all folds have in common.
@@ -55,7 +55,7 @@ class PreparedFolds:
     is_new: bool
 
     def order(self, number: int) -> dict[str, Any]:
-        """What to give to a training on a fold, which begins or goes on."""
+        """What to give to a training on a fold, which begins or resumes."""
         data, run = self.data[number - 1], self.folder.fold(number)
         if has_checkpoint(run):
             return {**self.changed, "data": data, "resume": str(run.path)}
@@ -68,7 +68,7 @@ class PreparedFolds:
         return {name: getattr(self.settings, name) for name in names}
 
 
-def folder_to_go_on_with(given: Mapping[str, Any]) -> FoldsFolder | None:
+def folder_to_resume(given: Mapping[str, Any]) -> FoldsFolder | None:
     """The trainings on folds that `resume` means: their folder, a run in it, or True if the newest run is in one.
 
     Raises:
@@ -85,7 +85,7 @@ def prepare_folds(given: Mapping[str, Any], file: Path | None, stop: StopSignal)
     """Settle everything; the folder comes last, so that trainings that are refused leave nothing behind.
 
     Raises:
-        OnelookError: a setting or the data of any fold cannot be used, or there is nothing to go on with.
+        OnelookError: a setting or the data of any fold cannot be used, or there is nothing to resume.
         StopRequested: `stop` was set.
     """
     if is_launched():
@@ -156,13 +156,13 @@ def _typed(given: Mapping[str, Any], file: Path | None) -> FoldsSettings:
 
 
 def _earlier(given: Mapping[str, Any], typed: FoldsSettings) -> FoldsFolder | None:
-    """Trainings to go on with; None to begin."""
-    folder = folder_to_go_on_with(given)
+    """Trainings to resume; None to begin."""
+    folder = folder_to_resume(given)
     if isinstance(typed.resume, str) and folder is None:
         raise RunFolderError(
             f"`{printable(typed.resume)}` is not the folder of trainings on folds: it lacks "
             f"`{FoldsFolder(Path()).beginning.name}`",
-            hint="drop `--folds` to go on with a single run",
+            hint="drop `--folds` to resume a single run",
         )
     if folder is None and (typed.resume or typed.exist_ok):
         there = FoldsFolder(typed.project / typed.name)
@@ -216,7 +216,7 @@ def _refuse_other_classes(data: Sequence[Path], found: Sequence[Splits]) -> None
     ]
     if others:
         title = f"the classes of all folds must be those of `{printable(data[0])}`: {_listed(first)}; but"
-        raise combined(DataError, title, others, hint="make the folds anew with `onelook split --folds`")
+        raise combined(DataError, title, others, hint="make the folds again with `onelook split --folds`")
 
 
 def _listed(names: Sequence[str]) -> str:
@@ -256,7 +256,7 @@ def _new_folder(settings: FoldsSettings) -> FoldsFolder:
 
 
 def _remember(prepared: PreparedFolds, settings: FoldsSettings) -> None:
-    """Write what it takes to go on: what was given, so that all the rest follows from it once more."""
+    """Write what it takes to resume: what was given, so that all the rest follows from it once more."""
     names = storable(FoldsSettings, dict.fromkeys(settings.model_fields_set)).keys() - {"data"}
     given = settings.model_dump(mode="json", include=set(names))
     content = {

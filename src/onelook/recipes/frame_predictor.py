@@ -1,4 +1,4 @@
-"""The two stages of a detection run that go on at the same time: look at frames, and write what was found."""
+"""The two stages of a detection run that overlap in time: predict on frames, and write the detections."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class FrameDetections:
     """What was found in a frame, on its way from the network to the disk, and then with its image to the window.
 
     Attributes:
-        frame: what was looked at.
+        frame: the input.
         result: what was found.
         maps: what the layers of the network put out, if that is asked for.
         drawn: the frame with its detections, (H, W, 3) uint8 RGB, if that is asked for.
@@ -41,8 +41,8 @@ class FramePredictor:
     Attributes:
         settings: of the run.
         predictor: finds objects in images.
-        maps: notes what its layers put out; frames are looked at one by one then.
-        seconds: spent on waiting for images, and on looking at them.
+        maps: notes what its layers put out; frames are processed one by one then.
+        seconds: spent on waiting for images, and on predicting.
     """
 
     settings: DetectSettings
@@ -50,16 +50,16 @@ class FramePredictor:
     maps: FeatureMaps | None = None
     seconds: dict[str, float] = field(default_factory=lambda: dict.fromkeys(("wait for images", "predict"), 0.0))
 
-    def look(self, sources: OpenSources, check: Callable[[], None]) -> Iterator[list[FrameDetections]]:
+    def predict(self, sources: OpenSources, check: Callable[[], None]) -> Iterator[list[FrameDetections]]:
         """What is found in each batch; `check` is called after every one, and what it raises ends the run."""
         mark = time.perf_counter()
         for batch in sources.batches:
             self.seconds["wait for images"] += time.perf_counter() - mark
-            yield self._look_at(batch, sources)
+            yield self._predict_batch(batch, sources)
             check()
             mark = time.perf_counter()
 
-    def _look_at(self, batch: Sequence[Frame], sources: OpenSources) -> list[FrameDetections]:
+    def _predict_batch(self, batch: Sequence[Frame], sources: OpenSources) -> list[FrameDetections]:
         mark = time.perf_counter()
         found, maps = self._find([frame.image for frame in batch])
         spent = time.perf_counter() - mark

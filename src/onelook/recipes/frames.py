@@ -28,7 +28,7 @@ class OpenSources:
         batches: frames that came at about the same time, at most `batch_size` of them.
         is_empty: there are none: nothing could be opened.
         file_numbers: of the files, from 1; empty for live sources.
-        live: what becomes of the live sources, up to date at any time.
+        live: what happens to the live sources, up to date at any time.
     """
 
     batches: Iterator[list[Frame]]
@@ -43,7 +43,7 @@ def opened(
 ) -> Iterator[OpenSources]:
     """Read files one batch ahead, or live sources as their frames come; files in the web are fetched first.
 
-    The first batch is waited for, so that it is known whether there is anything to look at.
+    The first batch is waited for, so that it is known whether there is any input.
 
     Args:
         sources: see `find_sources`.

@@ -36,7 +36,7 @@ def write_inference_file(weights: Path) -> Path:
     if weights.suffix.lower() in (*SUFFIXES, *PROGRAMS) or format_of(weights) is not None:
         raise SettingsError(
             f"setting `update` is for checkpoints of Onelook, which `{printable(weights)}` is not",
-            hint="`onelook convert` writes those of YOLOv5 anew; exported models hold no training state",
+            hint="`onelook convert` rewrites those of YOLOv5; exported models hold no training state",
         )
     checkpoint = load_checkpoint(weights)
     if checkpoint.document.get("kind") == KIND_DETECTOR:

@@ -98,7 +98,7 @@ def info(given: Mapping[str, Any], *, file: Path | None = None) -> InfoResult:
     if format_of(path) is not None and not is_foreign_onnx(path):
         if settings.rows or settings.sparsity or settings.prune:
             raise CheckpointError(
-                f"`{printable(path)}` is an exported model: its layers are not looked at",
+                f"`{printable(path)}` is an exported model: its layers are not listed",
                 hint="give the checkpoint that it was made of",
             )
         return _of_export(settings)

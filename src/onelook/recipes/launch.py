@@ -1,4 +1,4 @@
-"""Training in several processes on this machine: start them, start them anew if they die, give their result."""
+"""Training in several processes on this machine: start them, restart them if they die, give their result."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from onelook.training.callback import Callback
 
 logger = logging.getLogger(__name__)
 
-# Starting anew would end in the same way: the user has to change something first.
+# Restarting would end in the same way: the user has to change something first.
 FINAL_CODES = frozenset(kind.exit_code for kind in OnelookError.__subclasses__()) - {ProcessGroupError.exit_code}
 
 
@@ -123,7 +123,7 @@ def _processes_wanted(settings: TrainSettings | ValidateSettings) -> int:
 
 
 def _train_in_processes(plan: _Plan) -> TrainResult:
-    """Train in several processes on this machine; if some die, all start anew from the newest checkpoint."""
+    """Train in several processes on this machine; if some die, all restart from the newest checkpoint."""
     launch = uuid.uuid4().hex
     begun = time.monotonic()
     attempt = failures_without_progress = 0
@@ -142,17 +142,17 @@ def _train_in_processes(plan: _Plan) -> TrainResult:
         if failures_without_progress > plan.settings.max_restarts:
             problem = ProcessGroupError(
                 _described(end) + (f"; {attempt} restarts have not helped" if attempt else ""),
-                hint="see the messages above; `--resume` goes on from the newest checkpoint",
+                hint="see the messages above; `--resume` continues from the newest checkpoint",
             )
             if run is not None:
                 run.write_status("failed", exit_code=problem.exit_code, message=problem.message)
             raise problem
         attempt += 1
-        logger.warning("%s; starting anew from the newest checkpoint (restart %d)", _described(end), attempt)
+        logger.warning("%s; restarting from the newest checkpoint (restart %d)", _described(end), attempt)
 
 
 def _refuse_to_go_on(end: LaunchEnd) -> None:
-    """Raise if starting anew is not wanted or of no use.
+    """Raise if restarting is not wanted or of no use.
 
     Raises:
         StopRequested: a signal came.

@@ -181,7 +181,7 @@ def validation_batches(
         batch_size=settings.batch_size,
         stride=stride,
         frame_hw=frame_hw,
-        pad=0.0 if settings.task == "speed" else 0.5,  # no more than detection would look at
+        pad=0.0 if settings.task == "speed" else 0.5,  # no more than detection would see
     )
     return _validation_batches(dataset, settings.workers, device=device, rank=rank, world_size=world_size)
 

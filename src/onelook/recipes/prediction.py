@@ -8,7 +8,7 @@ from onelook.settings.serve import ServeSettings
 
 
 def prediction_settings(settings: DetectSettings | ServeSettings) -> PredictionSettings:
-    """The part of the settings that the predictor needs; a service never looks at an image in three ways."""
+    """The part of the settings that the predictor needs; a service never uses TTA."""
     return PredictionSettings(
         imgsz=(settings.imgsz[0], settings.imgsz[-1]) if settings.imgsz else None,
         conf_thres=settings.conf_thres,

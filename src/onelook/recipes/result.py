@@ -33,7 +33,7 @@ Image = npt.NDArray[np.uint8]
 class ImageResult(Detections):
     """What was found in one image, highest score first; `Detections` that know their image.
 
-    An image from a file is read anew when its pixels are needed.
+    An image from a file is read again when its pixels are needed.
 
     Attributes:
         image_input: the file or the pixels.

@@ -128,7 +128,7 @@ def _open(path: Path) -> tuple[RunDir, Checkpoint]:
     if FoldsFolder(path).beginning.is_file():
         raise RunFolderError(
             f"`{path}` is the folder of trainings on folds, not of a run",
-            hint=f"go on with all: `onelook.train_folds(resume={str(path)!r})`",
+            hint=f"resume all: `onelook.train_folds(resume={str(path)!r})`",
         )
     run = RunDir.open(path)
     return run, load_newest(run)

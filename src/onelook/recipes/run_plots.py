@@ -9,7 +9,7 @@ from onelook.files.images import read_image
 from onelook.inference.evaluator import Evaluation
 from onelook.recipes.loading import training_set
 from onelook.recipes.preparation import Prepared
-from onelook.reports.plots.batches import plot_batch, plot_truth_and_predictions
+from onelook.reports.plots.batches import plot_batch, plot_labels_and_predictions
 from onelook.reports.plots.confusion_matrix import plot_confusion_matrix
 from onelook.reports.plots.curves import plot_curves
 from onelook.reports.plots.label_statistics import plot_label_correlogram, plot_label_statistics
@@ -36,16 +36,16 @@ def draw_data(prepared: Prepared) -> None:
 
 
 def draw_evaluation(run: RunDir, index: DatasetIndex, evaluation: Evaluation, names: tuple[str, ...]) -> None:
-    """Write the curves, the confusion matrix, and truth beside prediction for images spread over the split."""
+    """Write the curves, the confusion matrix, and labels beside predictions for images spread over the split."""
     plot_curves(evaluation.metrics, names, run.path)
     plot_confusion_matrix(evaluation.metrics.confusion, names, run.image("confusion_matrix.png"))
     wanted = min(NUM_VAL_IMAGES * IMAGES_PER_IMAGE, len(index))
     chosen = np.linspace(0, len(index) - 1, wanted).astype(int).tolist()
     for number in range(0, wanted, IMAGES_PER_IMAGE):
         shown = chosen[number : number + IMAGES_PER_IMAGE]
-        plot_truth_and_predictions(
+        plot_labels_and_predictions(
             [read_image(index.paths[image], max_pixels=index.max_pixels) for image in shown],
-            [index.ground_truth(image) for image in shown],
+            [index.image_labels(image) for image in shown],
             [evaluation.detections[image] for image in shown],
             names,
             run.image(f"val_batch{number // IMAGES_PER_IMAGE}.jpg"),

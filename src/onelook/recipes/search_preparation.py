@@ -40,7 +40,7 @@ DEFAULT_ANCHORS = 3.0
 
 @dataclass(frozen=True)
 class PreparedSearch:
-    """A search that is ready to begin or to go on.
+    """A search that is ready to begin or to resume.
 
     Attributes:
         settings: with the method, the optimiser and the batch that the trials use.
@@ -100,7 +100,7 @@ def prepare_search(given: Mapping[str, Any], file: Path | None, stop: StopSignal
     """Settle everything; the folder comes last, so that a search that is refused leaves nothing behind.
 
     Raises:
-        OnelookError: a setting or the data cannot be used, or there is no search to go on with.
+        OnelookError: a setting or the data cannot be used, or there is no search to resume.
         StopRequested: `stop` was set.
     """
     if is_launched():
@@ -134,7 +134,7 @@ def prepare_search(given: Mapping[str, Any], file: Path | None, stop: StopSignal
 
 
 def _earlier(settings: EvolveSettings) -> SearchFolder | None:
-    """The search to go on with; None to begin one."""
+    """The search to resume; None to begin one."""
     place = settings.resume_evolve or (settings.resume if isinstance(settings.resume, str) else "")
     if place:
         path = Path(place)
@@ -195,7 +195,7 @@ def _settled(settings: EvolveSettings, num_images: int) -> EvolveSettings:
     settled = settle(settings, num_images)
     assert isinstance(settled, EvolveSettings)
     if settled.evolve_method == "genetic" and "noval" not in settings.model_fields_set:
-        settled = settled.model_copy(update={"noval": True})  # it looks at the end of a trial only
+        settled = settled.model_copy(update={"noval": True})  # it only uses the end of a trial
     return settled
 
 
@@ -216,7 +216,7 @@ def _plan(settings: EvolveSettings) -> Plan:
 
 
 def _remember(prepared: PreparedSearch, settings: EvolveSettings) -> None:
-    """Write what it takes to go on: what was given, so that all the rest follows from it once more."""
+    """Write what it takes to resume: what was given, so that all the rest follows from it once more."""
     names = {*storable(EvolveSettings, dict.fromkeys(settings.model_fields_set)), "evolve_method", "name"}
     given = settings.model_dump(mode="json", include=names)
     write_text_atomic(prepared.folder.settings, dump_yaml({name: given[name] for name in sorted(given)}))

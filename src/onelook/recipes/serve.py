@@ -42,13 +42,13 @@ class Service:
     Attributes:
         url: where.
         model: what it says of itself.
-        desk: takes the images.
+        handler: takes the images.
         server: to be waited for.
     """
 
     url: str
     model: ModelInfo
-    desk: RequestHandler
+    handler: RequestHandler
     server: Running
 
 
@@ -75,7 +75,7 @@ def serve(
             while not stop.requested:
                 if not service.server.wait(LOOK_SECONDS):
                     raise OnelookError("the server ended by itself")
-        return service.desk.health()
+        return service.handler.health()
 
 
 @contextmanager
@@ -107,7 +107,7 @@ def serving(given: Mapping[str, Any], *, file: Path | None = None) -> Iterator[S
         decoders=decoders,
     )
     try:
-        desk = RequestHandler(
+        handler = RequestHandler(
             batcher,
             predictor.names,
             settings=predictor.settings,
@@ -115,13 +115,13 @@ def serving(given: Mapping[str, Any], *, file: Path | None = None) -> Iterator[S
             predict_with=lambda asked: predictor.with_settings(asked).predict,
         )
         model = _model_info(settings, predictor, limits)
-        app = Guard(create_app(desk, model), allowed_names(settings.host, settings.allowed_hosts))
+        app = Guard(create_app(handler, model), allowed_names(settings.host, settings.allowed_hosts))
         with running(app, settings.host, settings.port) as server:
             if not is_loopback(settings.host):
                 logger.warning(
                     "`host` is %s: whoever reaches %s can use it, without a password", settings.host, server.url
                 )
-            yield Service(server.url, model, desk, server)
+            yield Service(server.url, model, handler, server)
     finally:  # whoever was to be answered has been
         for decoder in decoders:
             decoder.close()

@@ -1,4 +1,4 @@
-"""Divides a dataset anew: lists of images and YAML files in a new folder, everything else stays where it is."""
+"""Splits a dataset again: lists of images and YAML files in a new folder, everything else stays where it is."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ import numpy as np
 from onelook.data.capacity import available_processors
 from onelook.data.dataset_spec import SPLITS, DatasetSpec, list_images, load_dataset_spec
 from onelook.data.image_files import images_in_folder
-from onelook.data.image_hashes import look_at
+from onelook.data.image_hashes import image_hashes
 from onelook.data.parallel_map import Work, each
 from onelook.data.scan.index import ScanResult, scan_split
 from onelook.data.scan.rules import ScanOptions
@@ -40,8 +40,8 @@ MOST_MISSED, LARGE_GROUP = 0.03, 0.05
 
 
 @dataclass(frozen=True)
-class Division:
-    """What a division gave.
+class SplitResult:
+    """What a split gave.
 
     Attributes:
         data: the YAML files that were written, or the folder of lists where there are no class names.
@@ -72,7 +72,7 @@ class _Pool:
         return os.path.relpath(self.paths[image], self.root).replace(os.sep, "/")
 
 
-def divide(given: Mapping[str, Any], *, file: Path | None = None) -> Division:
+def split_dataset(given: Mapping[str, Any], *, file: Path | None = None) -> SplitResult:
     """Divide the images of a dataset, or of a folder, and write lists that name them.
 
     Args:
@@ -103,7 +103,7 @@ def divide(given: Mapping[str, Any], *, file: Path | None = None) -> Division:
     if not settings.folds:
         _warn_of_other_fractions(divided[0], groups, settings)
     data = _write(out, pool, divided, [f"fold{number + 1}" for number in range(settings.folds)])
-    return Division(
+    return SplitResult(
         data=tuple(data),
         names=pool.names,
         images=tuple({split: len(images) for split, images in one.items()} for one in divided),
@@ -160,17 +160,17 @@ def _groups(pool: _Pool, settings: SplitSettings, work: Work) -> Array:
     """The group of each image, (N,): the number of its first member."""
     pairs = [np.zeros((0, 2), np.int64)]
     if settings.group:
-        pairs.append(_pairs_of_equals([_key(pool.name_of(image), settings.group) for image in range(len(pool.paths))]))
+        pairs.append(_tied_pairs([_key(pool.name_of(image), settings.group) for image in range(len(pool.paths))]))
     if settings.near >= 0:
-        digests = list(each(_digest, pool.paths, work, name="the look at the images"))
-        pairs.append(_pairs_of_equals(digests))
-        looks = look_at(
+        digests = list(each(_digest, pool.paths, work, name="the comparison of the images"))
+        pairs.append(_tied_pairs(digests))
+        hashes = image_hashes(
             pool.paths,
             np.frombuffer(b"".join(digests), np.uint8).reshape(-1, 16),
             work=work,
             cache_folder=default_cache_folder(),
         )
-        alike = np.concatenate([alike_pairs(looks, settings.near), mirrored_pairs(looks, settings.near)])
+        alike = np.concatenate([alike_pairs(hashes, settings.near), mirrored_pairs(hashes, settings.near)])
         return groups_around_leaders(groups_of(np.concatenate(pairs), len(pool.paths)), alike)
     return groups_of(np.concatenate(pairs), len(pool.paths))
 
@@ -184,7 +184,7 @@ def _key(name: str, group: str) -> str:
     return "\0".join(part or "" for part in match.groups()) if match.groups() else match[0]
 
 
-def _pairs_of_equals(keys: Sequence[object]) -> Array:
+def _tied_pairs(keys: Sequence[object]) -> Array:
     """Each number with the first one that has the same key."""
     first: dict[object, int] = {}
     return np.array([(first.setdefault(key, number), number) for number, key in enumerate(keys)], np.int64)
@@ -219,7 +219,7 @@ def _warn_of_other_fractions(divided: Mapping[str, Array], groups: Array, settin
     """Say so if a split has much less or more of the images than was asked for, and what cures it."""
     shares = {split: len(divided.get(split, ())) / len(groups) for split in SPLITS}
     missed = [
-        f"{split} {100 * shares[split]:.1f} % in place of {100 * wanted:.1f} %"
+        f"{split} {100 * shares[split]:.1f} % instead of {100 * wanted:.1f} %"
         for split, wanted in zip(SPLITS, settings.fractions, strict=False)
         if abs(shares[split] - wanted) > MOST_MISSED
     ]

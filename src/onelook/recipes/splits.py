@@ -87,6 +87,6 @@ def scan_options(settings: TrainSettings | ValidateSettings) -> ScanOptions:
 
 
 def write_ledgers(splits: Splits, path: Path) -> None:
-    """Write what became of every label row, as JSON."""
+    """Write what happened to every label row, as JSON."""
     content = {split: json.loads(scan.ledger.to_json()) for split, scan in splits.scans.items()}
     write_text_atomic(path, json.dumps(content, indent=1, ensure_ascii=True) + "\n")

@@ -1,4 +1,4 @@
-"""Has a detector look at all images of a dataset, and compares what it says with the labels."""
+"""Runs a detector on all images of a dataset, and compares its detections with the labels."""
 
 from __future__ import annotations
 
@@ -100,13 +100,13 @@ def exhibits_of(found: Sequence[Suspicion], scans: Scans, names: Sequence[str]) 
     """Images of the first suspicions."""
     for rank, one in enumerate(found[:MAX_EXHIBITS], start=1):
         index = scans[one.split].index
-        truth = index.ground_truth(one.image)
+        labels = index.image_labels(one.image)
         try:
             rgb = read_image(index.paths[one.image], max_pixels=index.max_pixels)
-        except DataError as problem:  # it has changed since it was looked at
+        except DataError as problem:  # it has changed since it was read
             logger.warning("%s", problem.message)
             continue
-        drawn = draw_suspicion(rgb, one, truth.boxes, truth.class_ids, names)
+        drawn = draw_suspicion(rgb, one, labels.boxes, labels.class_ids, names)
         caption = f"{rank}. {Path(printable(index.paths[one.image])).name}: {told(one, names)}"
         yield CaptionedImage(encode_image(drawn, ".jpg", quality=85), caption)
 
@@ -118,8 +118,8 @@ def _compared(predictor: Predictor, scans: Scans, split: str, stop: StopSignal) 
         images = range(start, min(start + BATCH, len(index)))
         found = predictor.predict([read_image(index.paths[image], max_pixels=index.max_pixels) for image in images])
         for image, detections in zip(images, found, strict=True):
-            truth = index.ground_truth(image)
+            labels = index.image_labels(image)
             first = int(index.offsets[image])
             height, width = index.sizes_hw[image].tolist()
-            boxes = np.asarray(truth.boxes)
-            yield ImageComparison(split, image, first, (height, width), boxes, truth.class_ids, detections)
+            boxes = np.asarray(labels.boxes)
+            yield ImageComparison(split, image, first, (height, width), boxes, labels.class_ids, detections)

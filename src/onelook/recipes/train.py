@@ -19,7 +19,7 @@ from onelook.callbacks.run_facts import RunFactsFile
 from onelook.callbacks.trackers.identity import known_identities
 from onelook.callbacks.trackers.registry import trackers_for
 from onelook.callbacks.user_file import load_callbacks
-from onelook.callbacks.warning_log import noted_warnings
+from onelook.callbacks.warning_log import logged_warnings
 from onelook.errors import OnelookError, StopRequested
 from onelook.files.atomic import write_text_atomic
 from onelook.files.yaml import dump_yaml
@@ -44,7 +44,7 @@ from onelook.runs.run_status import RunStatus, new_run
 from onelook.settings.train import TRACKER_NAMES
 from onelook.structures.coco_classes import is_coco
 from onelook.structures.metrics import DetectionMetrics
-from onelook.training.batch_gradient import Arithmetic, shards_for
+from onelook.training.batch_gradient import ComputeOptions, shards_for
 from onelook.training.callback import Callback, FitEnd, FitStart, Observers, RunControl
 from onelook.training.checkpoint_keeper import CheckpointKeeper, Keeper, NoCheckpoints
 from onelook.training.ema import ModelEma
@@ -54,7 +54,7 @@ from onelook.training.optimizer import create_optimizer
 from onelook.training.schedule import Schedule
 from onelook.training.state import Progress, TrainState
 from onelook.training.sync_norm import synchronise_normalisation
-from onelook.training.trainer import STOP_REQUESTED, Attendants, Trainer
+from onelook.training.trainer import STOP_REQUESTED, Trainer
 from onelook.training.weights import detector_of
 
 logger = logging.getLogger(__name__)
@@ -64,7 +64,7 @@ COCO_IOU_THRES = 0.65
 
 
 def train(given: Mapping[str, Any], *, file: Path | None = None, callbacks: Sequence[Callback] = ()) -> TrainResult:
-    """Train a detector, or go on training one.
+    """Train a detector, or resume training one.
 
     Args:
         given: settings by name; see `TrainSettings`.
@@ -75,7 +75,7 @@ def train(given: Mapping[str, Any], *, file: Path | None = None, callbacks: Sequ
         OnelookError: a setting, the data or the model cannot be used; nothing has been written then.
         StopRequested: Ctrl-C, SIGTERM or SIGUSR1; the run is saved and can be resumed.
     """
-    with StopSignal() as stop, joined_group(stop) as group, reasons_given(group), noted_warnings() as warnings:
+    with StopSignal() as stop, joined_group(stop) as group, reasons_given(group), logged_warnings() as warnings:
         files = given.get("callbacks", ())
         users = group.together(lambda: [*callbacks, *load_callbacks(files)] if group.is_first else [])
         resumed = resumed_everywhere(given, file, group)
@@ -171,8 +171,11 @@ def _fit(prepared: Prepared, evaluator: Evaluator, observers: Observers, stop: S
         state,
         batches,
         schedule=schedule,
-        arithmetic=Arithmetic(prepared.device, prepared.amp, prepared.model.max_stride, frozen),
-        attendants=Attendants(evaluator, keeper, observers, stop),
+        compute=ComputeOptions(prepared.device, prepared.amp, prepared.model.max_stride, frozen),
+        evaluator=evaluator,
+        keeper=keeper,
+        observers=observers,
+        stop=stop,
         group=group,
     )
     observers.send(_fit_start(prepared, schedule, state, observers.control))
@@ -213,7 +216,7 @@ def _cut_batches(state: TrainState, schedule: Schedule, group: ProcessGroup) -> 
     state.progress.shards = math.lcm(wanted, group.world_size)
     if before not in (0, state.progress.shards) and group.is_first:
         logger.warning(
-            "batches are computed in %d parts in place of %d: the result is equally good, but not bit for bit the same",
+            "batches are computed in %d parts instead of %d: the result is equally good, but not bit for bit the same",
             state.progress.shards,
             before,
         )

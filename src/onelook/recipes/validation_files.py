@@ -33,11 +33,11 @@ def write_labels(
 
 
 def write_coco(index: DatasetIndex, detections: Sequence[Detections], names: Sequence[str], run: RunDir) -> None:
-    """Write truth and predictions of a split in COCO's format."""
-    truths = [index.ground_truth(image) for image in range(len(index))]
+    """Write labels and predictions of a split in COCO's format."""
+    labels = [index.image_labels(image) for image in range(len(index))]
     labelling = labelling_of(index, names)
-    truth, predictions = to_coco_json(truths, detections, num_classes=len(names), labelling=labelling)
-    write_text_atomic(run.image("coco_truth.json"), json.dumps(truth))
+    dataset, predictions = to_coco_json(labels, detections, num_classes=len(names), labelling=labelling)
+    write_text_atomic(run.image("coco_truth.json"), json.dumps(dataset))
     write_text_atomic(run.image("coco_predictions.json"), json.dumps(predictions))
 
 

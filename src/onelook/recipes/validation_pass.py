@@ -24,7 +24,7 @@ Runnable = DetectionModel | Backend
 
 @dataclass(frozen=True)
 class ValidationPass:
-    """A split, and how it is looked at.
+    """A split, and how it is validated.
 
     Attributes:
         settings: thresholds, sizes of batches.
@@ -128,7 +128,7 @@ def refuse_other_sizes(model: Runnable, settings: ValidateSettings) -> None:
     """Refuse sizes and thresholds that an exported model was not made for.
 
     Raises:
-        SettingsError: the model takes another size only, or suppresses boxes that are asked for.
+        SettingsError: the model takes another size only, or its NMS drops boxes that are asked for.
     """
     if isinstance(model, DetectionModel):
         return

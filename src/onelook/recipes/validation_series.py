@@ -42,7 +42,7 @@ def measure_series(
     """Measure every model at every size of the settings, and write what comes out.
 
     Args:
-        passes: how the split is looked at.
+        passes: how the split is validated.
         models: one for each of the weights.
         run: where the files go; those of a study are written model by model.
 
@@ -77,7 +77,7 @@ def _evaluations(passes: ValidationPass, model: Backend) -> Iterator[tuple[int, 
 
 
 def study_text(measurements: Sequence[Measurement]) -> str:
-    """A line for each size: precision, recall, mAP50, mAP50-95, three zeros, milliseconds to load, infer, suppress.
+    """A line for each size: precision, recall, mAP50, mAP50-95, three zeros, milliseconds to load, infer, apply NMS.
 
     These are the ten columns of YOLOv5's studies; the zeros stand where it has losses, which validation alone has not.
     """

@@ -22,7 +22,7 @@ from onelook.metrics.image_outcomes import ImageOutcome, image_outcomes
 from onelook.structures.dataset_index import DatasetIndex
 from onelook.structures.detections import Detections
 from onelook.structures.metrics import DetectionMetrics
-from onelook.structures.sample import GroundTruth
+from onelook.structures.sample import ImageLabels
 
 logger = logging.getLogger(__name__)
 
@@ -81,8 +81,8 @@ class Examples:
 
     Attributes:
         confidence: detections with a lower score count for nothing.
-        worst: least F1 first, of equals the one with the most errors.
-        best: highest F1 first, of equals the one with the most labels.
+        worst: least F1 first; among ties, the one with the most errors.
+        best: highest F1 first; among ties, the one with the most labels.
     """
 
     confidence: float
@@ -97,13 +97,13 @@ def write_examples(
 
     A disk that is full costs a warning only.
     """
-    truths = [index.ground_truth(image) for image in range(len(index))]
+    labels = [index.image_labels(image) for image in range(len(index))]
     num_classes = len(metrics.confusion) - 1
-    outcomes = image_outcomes(truths, detections, num_classes=num_classes, confidence=metrics.best_confidence)
+    outcomes = image_outcomes(labels, detections, num_classes=num_classes, confidence=metrics.best_confidence)
     worst, best = choose_examples(outcomes)
 
     def shown(images: Sequence[int]) -> tuple[Example, ...]:
-        made = (_example(index, image, truths[image], detections[image], outcomes[image]) for image in images)
+        made = (_example(index, image, labels[image], detections[image], outcomes[image]) for image in images)
         return tuple(example for example in made if example is not None)
 
     content = asdict(Examples(metrics.best_confidence, shown(worst), shown(best)))
@@ -141,7 +141,7 @@ def examples_from_json(text: str | bytes) -> Examples:
 
 
 def _example(
-    index: DatasetIndex, image: int, truth: GroundTruth, found: Detections, outcome: ImageOutcome
+    index: DatasetIndex, image: int, own: ImageLabels, found: Detections, outcome: ImageOutcome
 ) -> Example | None:
     height, width = index.sizes_hw[image].tolist()
     try:
@@ -149,7 +149,7 @@ def _example(
     except DataError as problem:
         logger.warning("%s; the report goes without it", problem.message)
         return None
-    labels = _boxes(truth.boxes, truth.class_ids, outcome.is_found)
+    labels = _boxes(own.boxes, own.class_ids, outcome.is_found)
     kept = outcome.is_shown
     return Example(
         file=printable(index.paths[image]),

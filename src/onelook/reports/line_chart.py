@@ -49,7 +49,7 @@ class Axes:
         x_label: below the chart.
         x_limits, y_limits: (low, high); None takes those of the values.
         x_is_whole: x counts things.
-        mark: (x, word) of a dotted upright line.
+        mark: (x, word) of a dotted vertical line.
         shows_ends: the legend says the last value of each line while none is pointed at.
     """
 
@@ -70,7 +70,7 @@ class Chart:
         title: above the chart.
         x_label: below it.
         x_ticks, y_ticks: (place, number as it is written).
-        mark: (x, word) of an upright line.
+        mark: (x, word) of a vertical line.
         curves: (classes, places) of each part of a line between gaps; one place is a dot. None means no values.
         legend: (classes, name).
         data: what the script of charts needs.

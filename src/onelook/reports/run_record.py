@@ -62,7 +62,7 @@ class RunRecord:
         settings: of the run, by name.
         results, speeds: lines of `results.csv` and `speed.csv`; cells without a number are nan.
         status: what `status.json` says: state and message.
-        ledgers: what became of the labels, by split.
+        ledgers: what happened to the labels, by split.
         metrics: of the final evaluation.
         milliseconds: of the final evaluation, per image, by what was done.
         class_names: names of the classes that have metrics, in their order.

@@ -20,7 +20,7 @@ class FoldsFolder:
 
     @property
     def beginning(self) -> Path:
-        """What the user gave, and digests of the content of the data: all that it takes to go on."""
+        """What the user gave, and digests of the content of the data: all that it takes to resume."""
         return self.path / "folds.yaml"
 
     @property

@@ -38,7 +38,7 @@ def load_newest(run: RunDir) -> Checkpoint:
             checkpoint = load_own(run, run.previous)
         except CheckpointError as second:
             raise CheckpointError(f"{problem.message}; and {second.message}", hint="start a new run") from second
-        logger.warning("%s; going on from `%s`", problem.message, run.previous)
+        logger.warning("%s; resuming from `%s`", problem.message, run.previous)
         return checkpoint
 
 

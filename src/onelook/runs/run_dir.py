@@ -118,7 +118,7 @@ class RunDir:
 
     @property
     def ledger(self) -> Path:
-        """What became of every label row."""
+        """What happened to every label row."""
         return self.path / "labels.json"
 
     @property
@@ -164,10 +164,10 @@ class RunDir:
         """Write down, before anything else, that this process works on the run `identity` in this folder.
 
         What an earlier run has left in the folder is not taken for results of this one: its checkpoints stay, unused,
-        until others replace them; what would tell of its end is removed.
+        until others replace them; what would show its end is removed.
 
         Args:
-            identity: of a new run, or of the one that goes on.
+            identity: of a new run, or of the one that resumes.
             launch: what the processes of one launch have in common.
 
         Raises:

@@ -8,7 +8,7 @@ from onelook.files.yaml import dump_yaml
 from onelook.search.history import RESULTS, Row, ranked
 
 
-def winner_text(rows: Sequence[Row], others: Mapping[str, float | bool], command: str) -> str:
+def best_hyp_text(rows: Sequence[Row], others: Mapping[str, float | bool], command: str) -> str:
     """The file: what the numbers are worth, how to train with them, and the numbers.
 
     Args:

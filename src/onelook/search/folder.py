@@ -20,7 +20,7 @@ class SearchFolder:
 
     @property
     def settings(self) -> Path:
-        """What the user gave, to go on with the search."""
+        """What the user gave, to resume the search."""
         return self.path / "settings.yaml"
 
     @property

@@ -14,7 +14,7 @@ def read_population(folder: Path, start: Individual) -> tuple[Individual, ...]:
     """The hyperparameters of every YAML file in `folder`, by name of the file.
 
     Args:
-        folder: its sub-folders are not looked at.
+        folder: its sub-folders are not searched.
         start: what holds for hyperparameters that a file does not give.
 
     Raises:

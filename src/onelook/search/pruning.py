@@ -1,7 +1,7 @@
-"""Whether a trial is worth its remaining epochs, judged by how complete trials went on from the same epoch.
+"""Whether a trial is worth its remaining epochs, judged by how complete trials developed from the same epoch.
 
 How far an early fitness tells where a trial ends differs from task to task: hardly at all where the learning rate has
-to fall first, almost surely where curves run side by side. Looks at fixed epochs come too early for the ones and too
+to fall first, almost surely where curves run side by side. Checks at fixed epochs come too early for the ones and too
 late for the others; so what decides is how unlike each other complete trials rose from there on.
 """
 

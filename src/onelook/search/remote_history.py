@@ -47,7 +47,7 @@ class Bucket:
         try:
             return self._read()
         except Exception as problem:  # noqa: BLE001 - each kind of storage has errors of its own
-            logger.warning("bucket: `%s` was not read: %s; going on without it", self._place, _first_line(problem))
+            logger.warning("bucket: `%s` was not read: %s; continuing without it", self._place, _first_line(problem))
             return []
 
     def push(self, rows: Sequence[Row]) -> None:

@@ -1,4 +1,4 @@
-"""What all searches have in common, and the genetic one: keyed, so that it goes on from any trial as it would have."""
+"""What all searches have in common, and the genetic one: keyed, so it can resume after any trial."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ class Search(Protocol):
 class GeneticSearch:
     """Children of the best so far, one after the other.
 
-    Generation g is a function of the seed, of g and of the rows before it, so a search that was interrupted goes on
+    Generation g is a function of the seed, of g and of the rows before it, so a resumed search continues
     as if it had not been.
 
     Args:

@@ -29,7 +29,7 @@ class OptunaSearch:
     """A study, trial by trial.
 
     Every trial that counts has a slot, from 0; what is tried in it is a function of the seed, of the slot and of the
-    trials before, so a search by one process that was interrupted goes on as if it had not been.
+    trials before, so a search by one process that was interrupted resumes as if it had not been.
 
     Args:
         plan: what to search.

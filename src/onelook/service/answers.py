@@ -11,14 +11,16 @@ SCORE_DECIMALS = 5
 class FoundObject(BaseModel):
     """One detection."""
 
-    box: tuple[float, float, float, float] = Field(description="x1, y1, x2, y2 in pixels of the upright image")
+    box: tuple[float, float, float, float] = Field(
+        description="x1, y1, x2, y2 in pixels of the image after EXIF rotation"
+    )
     score: float = Field(description="0 to 1")
     class_id: int
     name: str = Field(description="of the class")
 
 
 class Size(BaseModel):
-    """Of the upright image, pixels."""
+    """Of the image after EXIF rotation, pixels."""
 
     width: int
     height: int
@@ -68,7 +70,7 @@ class Health(BaseModel):
     """Whether images are taken, and what was done since the start."""
 
     status: str = Field(description="ok; or failed: the network has ended, or takes more than a minute for a batch")
-    waiting: int = Field(description="images inside, being uploaded, decoded or looked at")
+    waiting: int = Field(description="images inside, being uploaded, decoded or predicted")
     answered: int
     refused: int
     failed: int

@@ -49,7 +49,7 @@ REFUSALS: dict[int | str, dict[str, Any]] = {
 }
 
 
-def create_app(desk: RequestHandler, model: ModelInfo) -> FastAPI:
+def create_app(handler: RequestHandler, model: ModelInfo) -> FastAPI:
     """The service as an ASGI application."""
     app = FastAPI(
         title="Onelook",
@@ -64,11 +64,11 @@ def create_app(desk: RequestHandler, model: ModelInfo) -> FastAPI:
         content_type = request.headers.get("content-type", "")
         chunks = request.stream()
         try:
-            desk.refuse_length(request.headers.get("content-length", ""), content_type)
-            answer = await desk.answer(chunks, content_type, request.query_params.multi_items())
+            handler.refuse_length(request.headers.get("content-length", ""), content_type)
+            answer = await handler.answer(chunks, content_type, request.query_params.multi_items())
         except Refusal:
             if "expect" not in request.headers:  # else the client waits for our answer before it sends anything
-                await _discard(chunks, desk.limits.max_bytes)
+                await _discard(chunks, handler.limits.max_bytes)
             raise
         answers = answer if isinstance(answer, list) else [answer]
         content = ",".join(one.model_dump_json() for one in answers)
@@ -76,7 +76,7 @@ def create_app(desk: RequestHandler, model: ModelInfo) -> FastAPI:
 
     async def health() -> Response:
         """Whether the service works, and what it has done."""
-        state = desk.health()
+        state = handler.health()
         status = 200 if state.status == "ok" else 503
         return Response(state.model_dump_json(), status_code=status, media_type="application/json")
 

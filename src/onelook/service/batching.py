@@ -31,7 +31,7 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class ImageAnswer:
-    """What became of an image.
+    """What happened to an image.
 
     Attributes:
         detections: highest score first.
@@ -60,13 +60,13 @@ class _Image:
 
 
 class Batcher:
-    """Looks at images in batches; `close` finishes what was given.
+    """Predicts on images in batches; `close` finishes what was given.
 
     Args:
         predict: detections of (H, W, 3) uint8 RGB images; called in one thread only.
         batch_size: most images at a time.
         wait_seconds: how long an image that is ready waits for others.
-        max_pixels: most pixels that are decoded and not yet looked at; a single image may have more.
+        max_pixels: most pixels that are decoded and not yet predicted; a single image may have more.
         decoders: each decodes in a thread of its own.
 
     Attributes:
@@ -96,14 +96,14 @@ class Batcher:
         for decoder in decoders:
             self._free.put(decoder)
         self._decoders = ThreadPoolExecutor(max_workers=len(decoders), thread_name_prefix="onelook-decode")
-        self._looker = threading.Thread(target=self._look, name="onelook-predict", daemon=True)
-        self._looker.start()
+        self._thread = threading.Thread(target=self._look, name="onelook-predict", daemon=True)
+        self._thread.start()
 
     @property
     def is_alive(self) -> bool:
-        """Whether images are still looked at, and none for much too long."""
+        """Whether images are still processed, and none for much too long."""
         since = self._looking_since
-        return self._looker.is_alive() and not (since and time.perf_counter() - since > STALL_SECONDS)
+        return self._thread.is_alive() and not (since and time.perf_counter() - since > STALL_SECONDS)
 
     def submit(self, data: bytes, pixels: int, predict: Predict | None = None) -> Future[ImageAnswer]:
         """What will be found in an image; the future has `DamagedImage` if it cannot be decoded.
@@ -111,19 +111,19 @@ class Batcher:
         Args:
             data: of an image file.
             pixels: that it has by its header.
-            predict: in place of the batcher's own; images with equal ones go together.
+            predict: instead of the batcher's own; images with equal ones go together.
         """
         image = _Image(data, pixels, predict or self._predict)
         self._decoders.submit(self._decode, image)
         return image.answer
 
     def close(self, *, finish: bool = True) -> None:
-        """Look at all that was given, or only at what has been begun, then stop."""
+        """Finish all that was given, or only what has been begun, then stop."""
         self._decoders.shutdown(wait=True, cancel_futures=not finish)
         with self._changed:
             self._closing = True
             self._changed.notify_all()
-        self._looker.join()
+        self._thread.join()
 
     def _decode(self, image: _Image) -> None:
         if not image.answer.set_running_or_notify_cancel():
@@ -176,7 +176,7 @@ class Batcher:
                 for image in batch:
                     self._answer([image])
                 return
-            logger.exception("an image could not be looked at")
+            logger.exception("the prediction on an image failed")
             self._release(batch[0])
             batch[0].answer.set_exception(problem)
             return

@@ -1,4 +1,4 @@
-"""The desk at which images are handed in: a place for each, limits, and the answer."""
+"""Takes in the images of requests: a queue, limits, and the answer."""
 
 from __future__ import annotations
 
@@ -61,11 +61,11 @@ class RequestHandler:
     """Takes images and gives answers; lives in one event loop.
 
     Args:
-        batcher: looks at them.
+        batcher: predicts on them.
         names: of the classes.
-        settings: how the batcher looks at images, with a size.
+        settings: how the batcher predicts, with a size.
         limits: what is taken.
-        predict_with: looks at images in another way; raises SettingsError if it cannot.
+        predict_with: predicts with other settings; raises SettingsError if it cannot.
     """
 
     def __init__(
@@ -158,7 +158,7 @@ class RequestHandler:
             self._inside -= 1
 
     def _predict_as(self, options: RequestOptions) -> Predict | None:
-        """What looks at the images of a request; None for the service's own way.
+        """The predictor of a request; None for the service's own way.
 
         With a larger `conf_thres` alone, images go in the batches of others: weak detections are dropped afterwards.
         """

@@ -64,7 +64,7 @@ def read_options(fields: Iterable[tuple[str, str]]) -> RequestOptions:
 
 
 def settings_for(options: RequestOptions, own: PredictionSettings, names: tuple[str, ...]) -> PredictionSettings:
-    """How an image is looked at: as the service does, but for what the request asks for.
+    """How an image is predicted: as the service does, but for what the request asks for.
 
     Raises:
         Refusal: it asks for more than the service gives.

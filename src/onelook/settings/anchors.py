@@ -1,4 +1,4 @@
-"""Every option of a look at the anchors. The text under each field is `--help`, reference page and comment at once."""
+"""Every option of `onelook anchors`. The text under each field is `--help`, reference page and comment at once."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ class AnchorSettings(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True, validate_default=True)
 
     data: Path
-    """Dataset, by its YAML or in a layout that is known; its training labels are looked at."""
+    """Dataset, by its YAML or in a layout that is known; its training labels are used."""
     cfg: str = Field("")
     """Model whose anchors are measured: a shipped name or a YAML file; empty takes that of the weights, or yolov5s."""
     weights: str = Field("")
-    """Checkpoint (.safetensors or .pt) whose anchors are measured, in place of those of a model definition."""
+    """Checkpoint (.safetensors or .pt) whose anchors are measured, instead of those of a model definition."""
     imgsz: int = Field(640, ge=32, json_schema_extra=IMGSZ_ALIASES)
     """Size of the training images, pixels; anchors suit labels at one size."""
     anchor_t: float = Field(4.0, gt=1)
@@ -36,7 +36,7 @@ class AnchorSettings(BaseModel):
     def _refuse_two_models(self) -> AnchorSettings:
         if self.cfg and self.weights:
             raise SettingsError(
-                f"`cfg` is `{self.cfg}` and `weights` is `{self.weights}`, but one model is looked at",
+                f"`cfg` is `{self.cfg}` and `weights` is `{self.weights}`, but only one model is measured",
                 hint="drop `--weights`: training with both takes the anchors of `--cfg`",
             )
         return self

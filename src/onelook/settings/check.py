@@ -17,7 +17,7 @@ class CheckSettings(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True, validate_default=True)
 
     data: Path
-    """Dataset, by its YAML or in a layout that is known; all its splits are looked at."""
+    """Dataset, by its YAML or in a layout that is known; all its splits are checked."""
     imgsz: int | None = Field(None, ge=32, json_schema_extra=IMGSZ_ALIASES)
     """Size at which training will see the images, pixels: objects too small for it are reported. None given means that
     of the training of `weights`, or 640."""

@@ -24,7 +24,7 @@ class DetectSettings(BaseModel):
     """Branch of a head with two: many boxes for an object, which need NMS, or one; auto takes the better in validation.
     Where NMS is needed anyway (augment, several weights) auto takes many."""
     source: list[str] = Field(min_length=1)
-    """Files, folders, "patterns", .txt lists and web files to look at; or cameras, streams, screens, .streams lists."""
+    """Files, folders, "patterns", .txt lists and web files; or cameras, streams, screens, .streams lists."""
     imgsz: list[int] = Field([], max_length=2, json_schema_extra=IMGSZ_ALIASES)
     """Size that images are fitted into, pixels: one side, or height and width; multiples of the model's stride. None
     given means the size of training, or the only size of an exported model."""
@@ -39,21 +39,21 @@ class DetectSettings(BaseModel):
     classes: ClassList = Field([])
     """Only these classes, by number or name, with commas or spaces between; none given means all."""
     agnostic_nms: bool = Field(False)
-    """Detections of different classes suppress each other too."""
+    """Apply NMS across classes instead of within each."""
     device: str = Field("")
     """cpu, a GPU number, or mps; empty takes the first GPU if there is one."""
     half: bool = Field(False)
     """16-bit arithmetic in the network; GPUs only."""
     augment: bool = Field(False)
-    """Look at each image in three ways, smaller and mirrored: slower, and better at small objects."""
+    """Test-time augmentation: predict on each image in three sizes, one mirrored; slower, better on small objects."""
     vid_stride: int = Field(1, ge=1)
-    """Look at every n-th frame of a video, camera, stream or screen."""
+    """Use every n-th frame of a video, camera, stream or screen."""
     reconnect: int = Field(10, ge=0)
     """How often in a row to try again when a camera, stream or screen breaks off, with growing waits."""
     max_pixels: int = Field(MAX_PIXELS, ge=100, le=MOST_PIXELS)
     """Most pixels of an image; those with more are not used. Each that is decoded takes 3 bytes a pixel."""
     tile: int = Field(0, ge=0)
-    """Side of square tiles that larger images are also looked at in, pixels, for small objects; 0 makes none."""
+    """Side of square tiles that larger images are also predicted in, pixels, for small objects; 0 makes none."""
     tile_overlap: float = Field(0.2, ge=0, le=0.9)
     """What neighbouring tiles have in common, as a share of their side: at least the size of the small objects."""
     nosave: bool = Field(False)

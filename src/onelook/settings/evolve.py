@@ -26,7 +26,7 @@ class SearchSettings(BaseModel):
     evolve_population: str = Field("")
     """Folder of hyperparameter YAMLs that are tried first, after the starting point."""
     resume_evolve: str = Field("", json_schema_extra=resumed(PLACE))
-    """Go on with an earlier search: its folder, or a file in it; the command may raise the number of trials."""
+    """Resume an earlier search: its folder, or a file in it; the command may raise the number of trials."""
     evolve_storage: str = Field("", json_schema_extra=resumed(OUTSIDE))
     """Where Optuna keeps the search: a file, or the URL of an SQL data base; empty takes a file in the run folder."""
     bucket: str = Field("", json_schema_extra=resumed(OUTSIDE))

@@ -78,7 +78,7 @@ class ExportSettings(BaseModel):
     calibration_images: int = Field(100, ge=1)
     """Training images on which int8 measures the ranges of activations."""
     nms: bool = Field(False)
-    """Put non-maximum suppression into the graph, with the four thresholds that follow."""
+    """Put NMS into the graph, with the four thresholds that follow."""
     conf_thres: float = Field(0.25, ge=0, le=1)
     """Minimum confidence of a detection, with nms."""
     iou_thres: float = Field(0.45, ge=0, le=1)
@@ -86,7 +86,7 @@ class ExportSettings(BaseModel):
     max_det: int = Field(1000, ge=1)
     """Most detections per image, with nms."""
     agnostic_nms: bool = Field(False)
-    """Detections of different classes suppress each other too, with nms."""
+    """Apply NMS across classes instead of within each, with nms."""
     simplify: bool = Field(True)
     """Fold constants of the ONNX graph and drop its idle nodes; off writes the graph as it was traced."""
     opset: int = Field(20, ge=18, le=23)

@@ -41,7 +41,7 @@ class Hyperparameters(BaseModel):
     anchor_t: float = Field(4.0, gt=1)
     """An anchor is matched to a box if no side differs by more than this factor."""
     anchors: float = Field(0.0, ge=0, le=20)
-    """Anchors per output map, found anew from the data (rounded); 0 keeps those of the model."""
+    """Anchors per output map, computed from the data (rounded); 0 keeps those of the model."""
     fl_gamma: float = Field(0.0, ge=0, le=10)
     """Focal loss gamma for class and objectness; 0 is plain cross-entropy."""
     auto_balance: bool = Field(False)

@@ -18,8 +18,8 @@ from onelook.errors import SettingsError, combined
 SettingsT = TypeVar("SettingsT", bound=BaseModel)
 
 KEPT = "kept"  # decides what is learned: a resumed series has it as it was
-EXTENDS = "extends"  # how long a run goes on: a single run may be given more
-FREE = "free"  # how the work is done, not what is learned: as it was, unless it is given anew
+EXTENDS = "extends"  # how long a run is: a single run may be given more
+FREE = "free"  # how the work is done, not what is learned: as it was, unless it is given again
 PLACE = "place"  # where the series is: its folder answers that
 OUTSIDE = "outside"  # reaches beyond the run folder, to code or other hosts: only what is given with this very call
 _POLICIES = (KEPT, EXTENDS, FREE, PLACE, OUTSIDE)

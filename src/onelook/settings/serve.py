@@ -40,7 +40,7 @@ class ServeSettings(BaseModel):
     classes: ClassList = Field([])
     """Only these classes, by number or name, with commas or spaces between; none given means all."""
     agnostic_nms: bool = Field(False)
-    """Detections of different classes suppress each other too."""
+    """Apply NMS across classes instead of within each."""
     device: str = Field("")
     """cpu, a GPU number, or mps; empty takes the first GPU if there is one."""
     half: bool = Field(False)

@@ -18,7 +18,7 @@ class SplitSettings(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True, validate_default=True)
 
     data: Path
-    """Dataset YAML, whose splits are put together and divided anew; or a folder of images, searched at all depths."""
+    """Dataset YAML, whose splits are put together and split again; or a folder of images, searched at all depths."""
     output: Path
     """New folder for the lists of images and the dataset YAML; images and labels stay where they are."""
     fractions: list[float] = Field([0.8, 0.2], min_length=2, max_length=3)
@@ -30,7 +30,7 @@ class SplitSettings(BaseModel):
     group: str = Field("")
     """Keep images together: `folder` those of a folder; or a regular expression, those whose first match is equal."""
     near: int = Field(6, ge=-1, le=7)
-    """Keep images together that are the same or look alike; see `onelook check`. -1 does not look at them."""
+    """Keep images together that are the same or look alike; see `onelook check`. -1 does not compare images."""
     seed: int = Field(0, ge=0, lt=2**63)
     """Another seed, another division."""
 

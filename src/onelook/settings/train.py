@@ -49,9 +49,9 @@ class TrainSettings(Hyperparameters):
     quad: bool = Field(False)
     """Images of twice the size, a quarter as many per batch: one image enlarged, or four in a grid, half and half."""
     image_weights: bool = Field(False)
-    """Draw images with labels of rare and badly detected classes more often, anew for each epoch."""
+    """Draw images with labels of rare and badly detected classes more often, drawn again for each epoch."""
     resume: bool | str = Field(False, json_schema_extra=resumed(PLACE))
-    """Go on with an interrupted run: the newest one below --project, or the run folder or checkpoint given."""
+    """Resume an interrupted run: the newest one below --project, or the run folder or checkpoint given."""
     nosave: bool = Field(False, json_schema_extra=resumed(FREE, of_trial=True))
     """Write a checkpoint only at the end (and when the run is told to stop)."""
     noval: bool = Field(False, json_schema_extra=resumed(KEPT, of_trial=True))
@@ -75,9 +75,9 @@ class TrainSettings(Hyperparameters):
     strict_reduce: bool = Field(False)
     """Add gradients in an order that does not depend on the number of processes: slower, same bits for any number."""
     hang_timeout: float = Field(60.0, gt=0, json_schema_extra=resumed(FREE))
-    """Seconds without progress after which a process counts as hung, is named and ended, and the run starts anew."""
+    """Seconds without progress after which a process counts as hung, is named and ended, and the run restarts."""
     max_restarts: int = Field(3, ge=0, json_schema_extra=resumed(FREE))
-    """How often processes that died are started anew, from the newest checkpoint, without progress in between."""
+    """How often processes that died are restarted, from the newest checkpoint, without progress in between."""
     local_rank: int = Field(-1, ge=-1, json_schema_extra=resumed(PLACE))
     """Given by old launchers to say which process this is; checked against LOCAL_RANK, -1 for none."""
     close_mosaic: float = Field(0.0, ge=0, le=1)
@@ -98,7 +98,7 @@ class TrainSettings(Hyperparameters):
     exist_ok: bool = Field(False, json_schema_extra=resumed(PLACE))
     """Write into the run folder even if it is there already."""
     cos_lr: bool = Field(False)
-    """Cosine learning-rate schedule in place of the linear one."""
+    """Cosine learning-rate schedule instead of the linear one."""
     patience: int = Field(100, ge=0, json_schema_extra=resumed(EXTENDS))
     """Stop after this many epochs without a better fitness; 0 never stops early."""
     freeze: list[int] = Field([0])
@@ -120,7 +120,7 @@ class TrainSettings(Hyperparameters):
     callbacks: list[Path] = Field([], json_schema_extra=resumed(OUTSIDE))
     """Python files whose `Callback` classes watch the run; only as typed, never from a file of settings."""
     strict: bool = Field(False)
-    """Stop if any label row or image cannot be used, in place of going on without it."""
+    """Stop if any label row or image cannot be used, instead of continuing without it."""
     allow_unlabelled: bool = Field(False)
     """Accept that most images have no label file: they are all background."""
     max_pixels: int = Field(MAX_PIXELS, ge=100, le=MOST_PIXELS)

@@ -56,7 +56,7 @@ class ValidateSettings(BaseModel):
     single_cls: bool = Field(False)
     """Treat all classes as one."""
     augment: bool = Field(False)
-    """Look at each image in three ways, smaller and mirrored: slower, and better at small objects."""
+    """Test-time augmentation: predict on each image in three sizes, one mirrored; slower, better on small objects."""
     half: bool = Field(False)
     """16-bit arithmetic in the network; GPUs only."""
     verbose: bool = Field(False)
@@ -68,7 +68,7 @@ class ValidateSettings(BaseModel):
     save_hybrid: bool = Field(False)
     """Write labels/*.txt with the labels and what is found beside them; the numbers are not those of the model then."""
     save_json: bool = Field(False)
-    """Write truth and predictions in COCO's format, for other evaluators; with COCO's own ids if its classes are."""
+    """Write labels and predictions in COCO's format, for other evaluators; with COCO's own ids if its classes are."""
     noplots: bool = Field(False)
     """Write no images."""
     project: Path = Field(Path("runs/val"))
@@ -78,7 +78,7 @@ class ValidateSettings(BaseModel):
     exist_ok: bool = Field(False)
     """Write into the run folder even if it is there already."""
     strict: bool = Field(False)
-    """Stop if any label row or image cannot be used, in place of going on without it."""
+    """Stop if any label row or image cannot be used, instead of continuing without it."""
     allow_unlabelled: bool = Field(False)
     """Accept that most images have no label file: they are all background."""
     max_pixels: int = Field(MAX_PIXELS, ge=100, le=MOST_PIXELS)
@@ -86,7 +86,7 @@ class ValidateSettings(BaseModel):
 
     @property
     def split(self) -> str:
-        """Split that is looked at."""
+        """Split that is validated."""
         return "val" if self.is_series else self.task
 
     @property

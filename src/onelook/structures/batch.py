@@ -11,7 +11,7 @@ from torch.nn import functional
 
 @dataclass(frozen=True)
 class Targets:
-    """The truth of a batch.
+    """What the loss compares a batch with.
 
     Attributes:
         image_index: (M,) int64, the image within the batch that the box belongs to.
@@ -77,7 +77,7 @@ class ImageInfo:
 
 @dataclass(frozen=True)
 class Batch:
-    """Images, truth and origin.
+    """Images, targets and origin.
 
     Attributes:
         images: (B, 3, H, W) uint8 RGB; divided by 255 on the device, not before.

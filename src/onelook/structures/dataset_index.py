@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from onelook.files.image_headers import MAX_PIXELS
-from onelook.structures.sample import GroundTruth
+from onelook.structures.sample import ImageLabels
 
 
 @dataclass(frozen=True)
@@ -52,11 +52,11 @@ class DatasetIndex:
         start, stop = int(self.polygon_offsets[label]), int(self.polygon_offsets[label + 1])
         return self.polygon_points[start:stop] if stop > start else None
 
-    def ground_truth(self, image: int) -> GroundTruth:
+    def image_labels(self, image: int) -> ImageLabels:
         """Labels of image number `image` in pixels of the original image, float64, exact to the label file."""
         rows = self.labels_of(image)
         height, width = self.sizes_hw[image].tolist()
         boxes = self.boxes[rows].astype(np.float64) * np.array([width, height, width, height], np.float64)
         half = boxes[:, 2:4] / 2
         corners: npt.NDArray[Any] = np.concatenate([boxes[:, 0:2] - half, boxes[:, 0:2] + half], axis=1)
-        return GroundTruth(boxes=corners, class_ids=self.class_ids[rows])
+        return ImageLabels(boxes=corners, class_ids=self.class_ids[rows])

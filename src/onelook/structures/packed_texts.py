@@ -1,6 +1,6 @@
 """Many texts in two arrays, which processes that are forked share for good.
 
-A list of texts is copied page by page as soon as its texts are looked at: looking changes their counts of references.
+A list of texts is copied page by page as soon as its texts are read: reading changes their counts of references.
 """
 
 from __future__ import annotations

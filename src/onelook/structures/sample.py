@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 
 @dataclass(frozen=True)
-class GroundTruth:
+class ImageLabels:
     """The labels of one image, in pixels of the original image, as the metrics need them.
 
     Attributes:

@@ -18,7 +18,7 @@ SHORT_RUN_BIAS_LR = 0.0
 
 
 def settle(settings: TrainSettings, num_images: int) -> TrainSettings:
-    """The settings with numbers in place of `auto`: batch, images per update, and the optimiser with its rates.
+    """The settings with numbers instead of `auto`: batch, images per update, and the optimiser with its rates.
 
     A run of fewer than 1000 updates takes batches of 8, unless the user set `batch_size`. A run of fewer than 2000
     updates is trained with AdamW, unless the user chose an optimiser or any number that belongs to one (`lr0`,

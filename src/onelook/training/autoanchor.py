@@ -23,7 +23,7 @@ from onelook.structures.dataset_index import DatasetIndex
 GOOD_RECALL = 0.98
 LEAST_SIDE_PX = 2.0
 SMALL_SIDE_PX = 3.0
-# The search looks at this many labels at most: the error of a recall measured on them is below 0.2 percentage points.
+# The search uses this many labels at most: the error of a recall measured on them is below 0.2 percentage points.
 SEARCH_LABELS = 20_000
 GENERATIONS = 1000
 KMEANS_ROUNDS = 30
@@ -169,7 +169,7 @@ def fit_anchors(
 
 
 def searchable(sizes_px: Array) -> Array:
-    """The labels that a search looks at, (M, 2) of (N, 2): all but those with both sides below 2 px."""
+    """The labels that a search uses, (M, 2) of (N, 2): all but those with both sides below 2 px."""
     found: Array = sizes_px[(sizes_px >= LEAST_SIDE_PX).any(axis=1)]
     return found
 
@@ -220,7 +220,7 @@ def search_anchors(
 ) -> Array:
     """Anchors that suit the labels, (num_anchors, 2) float64 pixels, smallest area first; no side below 2 px.
 
-    Looks at a keyed random choice of at most 20,000 labels.
+    Uses a keyed random choice of at most 20,000 labels.
 
     Args:
         sizes_px: (M, 2) width, height, M >= 1, all above 0.

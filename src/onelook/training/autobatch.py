@@ -25,7 +25,7 @@ MIB = 2**20
 SHARE = 0.97
 """Of a limit, that a run is to take at its peak."""
 DRIFT = 0.15
-"""What the allocator loses between blocks as a run goes on, as a share of what a trial takes."""
+"""What the allocator loses between blocks during a run, as a share of what a trial takes."""
 DRIFT_OF_SIZES = 0.3
 """The same where the sizes of images vary."""
 DRIFT_ON_DEVICE = 0.05

@@ -28,7 +28,7 @@ PURPOSE_SIZE = 0x512E
 
 
 @dataclass(frozen=True)
-class Arithmetic:
+class ComputeOptions:
     """How the steps are computed.
 
     Attributes:
@@ -66,15 +66,15 @@ class BatchGradient:
         state: the model, the loss, and how many shards there are.
         group: the processes of the run.
         schedule: sizes of the batches, and the settings of the run.
-        arithmetic: device and precision.
+        compute: device and precision.
     """
 
-    def __init__(self, state: TrainState, group: ProcessGroup, *, schedule: Schedule, arithmetic: Arithmetic) -> None:
+    def __init__(self, state: TrainState, group: ProcessGroup, *, schedule: Schedule, compute: ComputeOptions) -> None:
         self._state = state
         self._group = group
         self._schedule = schedule
         self._settings = schedule.settings
-        self._arithmetic = arithmetic
+        self._compute = compute
         shards = state.progress.shards
         self._sum = GradientSum(state.model, group, num_shards=shards, strict=self._settings.strict_reduce)
         self._statistics = SharedStatistics(state.model, state.loss, group)
@@ -139,7 +139,7 @@ class BatchGradient:
 
     def _shard(self, part: Batch, plan: StepPlan) -> Tensor:
         """(C,) terms of the loss of some images; their gradients are there when it returns."""
-        device, amp, state = self._arithmetic.device, self._arithmetic.amp, self._state
+        device, amp, state = self._compute.device, self._compute.amp, self._state
         images = self._resized(prepare_images(part.images, device))
         with torch.autocast(device.type, dtype=amp, enabled=amp is not None):
             raw_maps = state.model(images)
@@ -154,7 +154,7 @@ class BatchGradient:
     def _added_up(self, terms: list[Tensor]) -> Tensor:
         """The terms of all processes together, added in the order of the shards."""
         own_shards = self._state.progress.shards // self._group.world_size
-        nothing = torch.zeros(len(self._state.loss.columns), device=self._arithmetic.device)
+        nothing = torch.zeros(len(self._state.loss.columns), device=self._compute.device)
         total = nothing
         for shards in self._group.gather(torch.stack([*terms, *[nothing] * (own_shards - len(terms))])):
             for shard in shards:
@@ -172,7 +172,7 @@ class BatchGradient:
             )
         progress.shards *= 2
         self._sum.cut(progress.shards)
-        if self._arithmetic.device.type == "cuda":
+        if self._compute.device.type == "cuda":
             torch.cuda.empty_cache()
         if group.is_first:
             logger.warning(
@@ -192,7 +192,7 @@ class BatchGradient:
 
     def _size_hw(self, images: Tensor) -> tuple[int, int]:
         """Height and width of `images` as the network sees them, pixels."""
-        settings, stride = self._settings, self._arithmetic.max_stride
+        settings, stride = self._settings, self._compute.max_stride
         height, width = images.shape[2:]
         if not settings.multi_scale:
             return height, width

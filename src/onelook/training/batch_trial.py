@@ -35,7 +35,7 @@ from onelook.processes.stop_signal import StopSignal
 from onelook.runs.checkpoint import encode
 from onelook.settings.train import TrainSettings
 from onelook.structures.batch import Batch, ImageInfo, Targets
-from onelook.training.batch_gradient import Arithmetic, BatchGradient, multi_scale_size, shards_for
+from onelook.training.batch_gradient import BatchGradient, ComputeOptions, multi_scale_size, shards_for
 from onelook.training.ema import ModelEma
 from onelook.training.families import create_loss
 from onelook.training.freeze import frozen_rows, set_training_mode, stop_learning
@@ -48,7 +48,7 @@ STEPS_LOOKED_AT = 1000
 # The loss of a batch is not to move the weights; the learning rates are 0 too.
 PLAN = StepPlan(lr_bias=0.0, lr=0.0, momentum=0.9, is_update=True, loss_scale=1.0)
 PR_SET_PDEATHSIG = 1
-SECONDS_BETWEEN_LOOKS = 0.1
+SECONDS_BETWEEN_POLLS = 0.1
 
 Growth = dict[str, int]
 """Bytes that were added at the peak, by kind: address_space, data, resident, device."""
@@ -110,7 +110,7 @@ def try_in_process(request: TrialRequest, batch_size: int, stop: StopSignal | No
     answers: list[dict[str, Any]] = []
     try:
         while len(answers) < 2:  # that it has begun, and what it found
-            while not ours.poll(SECONDS_BETWEEN_LOOKS):
+            while not ours.poll(SECONDS_BETWEEN_POLLS):
                 if stop is not None:
                     stop.check()
             answers.append(json.loads(ours.recv_bytes()))
@@ -199,8 +199,8 @@ class _Beginning:
         settings = self.settings
         self.amp = amp_dtype(settings.amp, self.device)
         self.stride = model.max_stride
-        self.arithmetic = Arithmetic(self.device, self.amp, self.stride, tuple(frozen_rows(model, settings.freeze)))
-        stop_learning(self.arithmetic.frozen)
+        self.compute = ComputeOptions(self.device, self.amp, self.stride, tuple(frozen_rows(model, settings.freeze)))
+        stop_learning(self.compute.frozen)
         model = model.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         of_batch = settings.model_copy(update={"batch_size": batch_size, "sync_bn": False})
         schedule = Schedule(of_batch, max(request.num_images, batch_size))
@@ -217,7 +217,7 @@ class _Beginning:
         # With others, the sums of earlier batches and what is being sent are kept beside the gradients.
         copies = 0 if request.processes == 1 else 4 if settings.strict_reduce else 2
         self.kept = [torch.zeros_like(one) for one in model.parameters() if one.requires_grad for _ in range(copies)]
-        self.gradient = BatchGradient(self.state, ProcessGroup(), schedule=schedule, arithmetic=self.arithmetic)
+        self.gradient = BatchGradient(self.state, ProcessGroup(), schedule=schedule, compute=self.compute)
         self.random = torch.Generator().manual_seed(0)
 
     def run(self) -> None:
@@ -237,7 +237,7 @@ class _Beginning:
     def train(self, steps: list[int]) -> None:
         """Every second batch is followed by an update, so that gradients are there while one is computed."""
         state, scale = self.state, 2 if self.settings.quad else 1
-        set_training_mode(state.model, self.arithmetic.frozen)
+        set_training_mode(state.model, self.compute.frozen)
         size_hw = scale * self.request.frame_hw[0], scale * self.request.frame_hw[1]
         for number, step in enumerate(steps):
             state.progress.step = step

@@ -157,7 +157,7 @@ class FitEnd:
 
 
 class Callback:
-    """An observer; override what you need. Exceptions in it are logged and silence it, the run goes on."""
+    """An observer; override what you need. Exceptions in it are logged and silence it, the run continues."""
 
     def on_fit_start(self, event: FitStart) -> None:
         """Before the first step."""

@@ -149,7 +149,7 @@ class CheckpointKeeper:
                 f"the last checkpoint could not be written below `{self._run.path}`: {_reason(self._failure)}",
                 hint="free some space and resume; the checkpoint before it is whole"
                 if self._has_last
-                else "free some space and start anew: nothing of this run is saved",
+                else "free some space and start again: nothing of this run is saved",
             ) from self._failure
 
     def _write_last(self, state: TrainState) -> None:

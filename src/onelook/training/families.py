@@ -28,7 +28,7 @@ class Family:
 
     Attributes:
         create_loss: for a model of this family and the settings of a run.
-        without_effect: settings that nothing of this family looks at.
+        without_effect: settings that nothing of this family uses.
         defaults: settings that this family has other defaults for.
     """
 

@@ -141,7 +141,7 @@ class GradientSum:
 
 
 class _Buckets:
-    """Sums gradients over processes while the backward pass still goes on, in pieces that are sent in one fixed order.
+    """Sums gradients over processes during the backward pass, in pieces that are sent in one fixed order.
 
     Args:
         parameters: all that learn; a parameter without a gradient counts as one of zeros.

@@ -1,4 +1,4 @@
-"""Everything that changes while a run goes on, and its way into a checkpoint and back."""
+"""Everything that changes during a run, and its way into a checkpoint and back."""
 
 from __future__ import annotations
 

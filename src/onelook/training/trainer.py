@@ -18,7 +18,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -30,7 +29,7 @@ from onelook.processes.stop_signal import StopSignal
 from onelook.structures.batch import Batch
 from onelook.structures.metrics import DetectionMetrics
 from onelook.structures.results import branches_row, metrics_row
-from onelook.training.batch_gradient import Arithmetic, BatchGradient
+from onelook.training.batch_gradient import BatchGradient, ComputeOptions
 from onelook.training.callback import EpochEnd, FitEnd, Observers, StepEnd
 from onelook.training.checkpoint_keeper import Keeper
 from onelook.training.freeze import set_training_mode
@@ -41,23 +40,6 @@ from onelook.training.weight_update import WeightUpdate
 STOP_REQUESTED = "stop requested"
 
 
-@dataclass(frozen=True)
-class Attendants:
-    """Who is asked and told while the loop runs.
-
-    Attributes:
-        evaluator: measures the averaged model after each epoch.
-        keeper: writes the checkpoints.
-        observers: notified of what happens.
-        stop: asked after every update.
-    """
-
-    evaluator: Evaluator
-    keeper: Keeper
-    observers: Observers
-    stop: StopSignal
-
-
 class Trainer:
     """Trains what `state` holds, from where it stands, to the end of the schedule.
 
@@ -65,8 +47,11 @@ class Trainer:
         state: changed in place.
         batches: all batches from the place where `state` stands to the end of the run.
         schedule: learning rates and updates by step, and the settings of the run.
-        arithmetic: device and precision.
-        attendants: evaluator, keeper, observers, stop signal.
+        compute: device and precision.
+        evaluator: measures the averaged model after each epoch.
+        keeper: writes the checkpoints.
+        observers: notified of what happens.
+        stop: asked after every update.
         group: the processes that train together; `batches` gives this one's share.
     """
 
@@ -76,21 +61,24 @@ class Trainer:
         batches: Iterator[Batch],
         *,
         schedule: Schedule,
-        arithmetic: Arithmetic,
-        attendants: Attendants,
+        compute: ComputeOptions,
+        evaluator: Evaluator,
+        keeper: Keeper,
+        observers: Observers,
+        stop: StopSignal,
         group: ProcessGroup | None = None,
     ) -> None:
         self.state = state
         self.batches = batches
         self.schedule = schedule
         self.settings = schedule.settings
-        self.arithmetic = arithmetic
-        self.evaluator = attendants.evaluator
-        self.keeper = attendants.keeper
-        self.observers = attendants.observers
-        self.stop = attendants.stop
+        self.compute = compute
+        self.evaluator = evaluator
+        self.keeper = keeper
+        self.observers = observers
+        self.stop = stop
         self.group = ProcessGroup() if group is None else group
-        self.gradient = BatchGradient(state, self.group, schedule=schedule, arithmetic=arithmetic)
+        self.gradient = BatchGradient(state, self.group, schedule=schedule, compute=compute)
         self.update = WeightUpdate(state)
         self._columns = state.loss.columns
         self._loss_sums = self._sums_so_far()
@@ -124,7 +112,7 @@ class Trainer:
     def train_epoch(self) -> None:
         """Train on the batches that this epoch still has; the last one is always followed by an update."""
         self._epoch_begun = time.perf_counter()
-        set_training_mode(self.state.model, self.arithmetic.frozen)
+        set_training_mode(self.state.model, self.compute.frozen)
         self._loss_sums = self._sums_so_far()
         while self.state.progress.batch < self.schedule.batches_per_epoch:
             updated = self.train_step(next(self.batches))
@@ -162,7 +150,7 @@ class Trainer:
         return plan.is_update
 
     def finish_epoch(self) -> None:
-        """Validate, write down, choose the best, decide whether to go on, and save."""
+        """Validate, write down, choose the best, decide whether to continue, and save."""
         state, progress = self.state, self.state.progress
         trained = time.perf_counter()
         is_last = progress.epoch + 1 == self.settings.epochs
@@ -209,7 +197,7 @@ class Trainer:
 
     def _sums_so_far(self) -> Tensor:
         """(C,) of the epoch under way, on the device."""
-        device, sums = self.arithmetic.device, self.state.progress.loss_sums or [0.0] * len(self._columns)
+        device, sums = self.compute.device, self.state.progress.loss_sums or [0.0] * len(self._columns)
         return torch.tensor(sums, dtype=widest_float(device), device=device)
 
     def _settle(self) -> None:

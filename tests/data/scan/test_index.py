@@ -40,7 +40,7 @@ def test_index_holds_every_usable_image_and_label_in_order(tmp_path: Path) -> No
     ]  # fmt: skip
 
 
-def test_ledger_tells_what_became_of_everything(tmp_path: Path) -> None:
+def test_ledger_accounts_for_everything(tmp_path: Path) -> None:
     spec = make_dataset(tmp_path, {**MIXED, "e": GOOD_ROW * 2}, images={"e.png": b"broken"})
     ledger = scan_split(spec, "train").ledger
     ledger.check()

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 NAME = "clearml"
 MIN_SCORE = 0.25
-TRUTH, FOUND = (0, 200, 0), (230, 60, 0)  # RGB
+LABEL_COLOUR, DETECTION_COLOUR = (0, 200, 0), (230, 60, 0)  # RGB
 OFFLINE = "offline-"
 # What ClearML takes hold of by itself; `detect_repository` also asks a server of theirs for newer versions.
 FRAMEWORKS = (
@@ -29,7 +29,7 @@ OVERRIDES = {"sdk": {"development": {"report_use_subprocess": False, "support_st
 class ClearMlTracker:
     """Settings as a section of parameters, rows as scalars with the epoch as iteration; debug samples; artifacts.
 
-    A resumed run goes on in the task that it began, unless that was offline: then it has a session of its own.
+    A resumed run continues in the task that it began, unless that was offline: then it has a session of its own.
     """
 
     _task: Task
@@ -47,13 +47,13 @@ class ClearMlTracker:
         self._init = Task.init
 
     def start(self, run: TrackedRun) -> None:
-        """Begin a task, or go on with that of a resumed run."""
+        """Begin a task, or continue that of a resumed run."""
         identity = recall_identity(run.run_folder, NAME) if run.is_resumed else None
         self._task = self._init(
             project_name=run.project,
             task_name=run.name,
             reuse_last_task_id=identity or False,
-            continue_last_task=False if identity is None else 0,  # 0: go on, without an offset of the iterations
+            continue_last_task=False if identity is None else 0,  # 0: continue, without an offset of the iterations
             auto_connect_arg_parser=False,
             auto_connect_frameworks=dict.fromkeys(FRAMEWORKS, False),
             auto_connect_streams=False,
@@ -78,7 +78,7 @@ class ClearMlTracker:
             self._task.get_logger().report_image("images", path.name, self._epoch, local_path=str(path))
 
     def log_boxes(self, epoch: int, images: Sequence[LabelledImage]) -> None:
-        """Log images with truth and detections drawn on them as debug samples."""
+        """Log images with labels and detections drawn on them as debug samples."""
         for labelled in images:
             self._task.get_logger().report_image("boxes", labelled.path.name, epoch, image=drawn_boxes(labelled))
 
@@ -95,18 +95,18 @@ class ClearMlTracker:
 
 
 def drawn_boxes(labelled: LabelledImage) -> Image:
-    """The image, upright, with truth in green and detections of at least `MIN_SCORE` in red."""
+    """The image after EXIF rotation, with labels in green and detections of at least `MIN_SCORE` in red."""
     from PIL import Image, ImageDraw, ImageOps
 
     with Image.open(labelled.path) as file:
         image = ImageOps.exif_transpose(file).convert("RGB")
     draw = ImageDraw.Draw(image)
     found = labelled.detections
-    for box, class_id in zip(labelled.truth_boxes.tolist(), labelled.truth_class_ids.tolist(), strict=True):
-        _draw_box(draw, box, labelled.names[class_id], TRUTH)
+    for box, class_id in zip(labelled.label_boxes.tolist(), labelled.label_class_ids.tolist(), strict=True):
+        _draw_box(draw, box, labelled.names[class_id], LABEL_COLOUR)
     for box, class_id, score in zip(found.boxes.tolist(), found.class_ids.tolist(), found.scores.tolist(), strict=True):
         if score >= MIN_SCORE:
-            _draw_box(draw, box, f"{labelled.names[class_id]} {score:.2f}", FOUND)
+            _draw_box(draw, box, f"{labelled.names[class_id]} {score:.2f}", DETECTION_COLOUR)
     return image
 
 

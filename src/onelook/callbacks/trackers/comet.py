@@ -45,7 +45,7 @@ UNASKED: dict[str, Any] = {
 class CometTracker:
     """Settings as parameters, rows as metrics with the epoch as step and epoch; images, boxes, models.
 
-    A resumed run goes on in the experiment that it began.
+    A resumed run continues in the experiment that it began.
     """
 
     _experiment: CometExperiment
@@ -61,7 +61,7 @@ class CometTracker:
         self._config = comet_ml.ExperimentConfig
 
     def start(self, run: TrackedRun) -> None:
-        """Begin an experiment, or go on with that of a resumed run."""
+        """Begin an experiment, or continue that of a resumed run."""
         self._experiment = self._begin(
             workspace=run.settings["entity"] or None,
             project_name=os.environ.get("COMET_PROJECT_NAME") or run.project,
@@ -83,10 +83,10 @@ class CometTracker:
             self._experiment.log_image(str(path), name=path.name, overwrite=True)
 
     def log_boxes(self, epoch: int, images: Sequence[LabelledImage]) -> None:
-        """Log images with truth and detections in two layers."""
+        """Log images with labels and detections in two layers."""
         for image in images:
             layers: list[Any] = [
-                {"name": "truth", "data": _boxes(image, image.truth_boxes, image.truth_class_ids, None)},
+                {"name": "labels", "data": _boxes(image, image.label_boxes, image.label_class_ids, None)},
                 {"name": "detections", "data": _boxes(image, *_arrays(image))},
             ]
             self._experiment.log_image(str(image.path), name=image.path.name, step=epoch, annotations=layers)
@@ -109,7 +109,7 @@ def _arrays(image: LabelledImage) -> tuple[Any, Any, Any]:
 
 
 def _boxes(image: LabelledImage, xyxy: Any, class_ids: Any, scores: Any | None) -> list[dict[str, Any]]:
-    """Rows as Comet takes them: top-left corner and size in pixels; truth has score 1."""
+    """Rows as Comet takes them: top-left corner and size in pixels; labels have score 1."""
     return [
         {
             "boxes": [[left, top, right - left, bottom - top]],

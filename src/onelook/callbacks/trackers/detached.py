@@ -155,14 +155,14 @@ class Detached(Callback):
 
 
 def boxed_images(run: TrackedRun, detections: Sequence[Detections]) -> list[LabelledImage]:
-    """Truth and detections of at most 16 images spread over the validation split, always the same ones."""
+    """Labels and detections of at most 16 images spread over the validation split, always the same ones."""
     index = run.indexes["val"]
     boxed = []
     for image in np.linspace(0, len(index) - 1, min(MAX_BOXED_IMAGES, len(index))).astype(int).tolist():
         height, width = index.sizes_hw[image].tolist()
-        truth = index.ground_truth(image)
+        labels = index.image_labels(image)
         path = Path(index.paths[image]).absolute()
-        boxed.append(LabelledImage(path, (height, width), run.names, detections[image], truth.boxes, truth.class_ids))
+        boxed.append(LabelledImage(path, (height, width), run.names, detections[image], labels.boxes, labels.class_ids))
     return boxed
 
 

@@ -28,7 +28,7 @@ TABLES = ("settings.yaml", "results.csv", "metrics.json")
 class MlflowTracker:
     """Settings as parameters, rows as metrics with the epoch as step; images, tables and models as artifacts.
 
-    A resumed run goes on in the MLflow run that it began; epochs that are done again are not logged again.
+    A resumed run continues in the MLflow run that it began; epochs that are done again are not logged again.
     """
 
     _client: MlflowClient
@@ -40,7 +40,7 @@ class MlflowTracker:
         self._logged: set[int] = set()
 
     def start(self, run: TrackedRun) -> None:
-        """Go on with the MLflow run that this run has begun, or create one, and log the settings."""
+        """Continue the MLflow run that this run has begun, or create one, and log the settings."""
         from mlflow import MlflowClient
 
         self._folder = run.run_folder

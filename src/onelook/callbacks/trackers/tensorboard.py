@@ -28,7 +28,7 @@ RGB = 3
 class TensorBoardTracker:
     """Scalars by the names of `results.csv` with the epoch as step, settings as text, images as they are.
 
-    A resumed run goes on in a file of its own; TensorBoard shows both as one and hides what is done again.
+    A resumed run continues in a file of its own; TensorBoard shows both as one and hides what is done again.
     """
 
     _folder: Path

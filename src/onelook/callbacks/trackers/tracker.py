@@ -44,23 +44,23 @@ class TrackedRun:
 
 @dataclass(frozen=True)
 class LabelledImage:
-    """One validation image with its truth and what the model found.
+    """One validation image with its labels and what the model found.
 
     Attributes:
         path: the image file.
         size_hw: of the image after EXIF rotation, pixels.
         names: class names.
         detections: what was found; boxes in pixels of the image.
-        truth_boxes: (N, 4) float64 xyxy, pixels of the image.
-        truth_class_ids: (N,) int64.
+        label_boxes: (N, 4) float64 xyxy, pixels of the image.
+        label_class_ids: (N,) int64.
     """
 
     path: Path
     size_hw: tuple[int, int]
     names: tuple[str, ...]
     detections: Detections
-    truth_boxes: npt.NDArray[np.float64]
-    truth_class_ids: npt.NDArray[np.int64]
+    label_boxes: npt.NDArray[np.float64]
+    label_class_ids: npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -86,13 +86,13 @@ class Tracker(Protocol):
     """Keeps what a run tells it, in the way of one package.
 
     It is made in the main thread, where it imports its package, and does all the rest in a thread of its own, in the
-    order `start`, any number of `log_...`, `finish`. It may take its time, and raise: the run goes on and the tracker
+    order `start`, any number of `log_...`, `finish`. It may take its time, and raise: the run continues and the tracker
     is switched off with a warning. It must not use torch or OpenCV: their locks would be copied, shut, into the
     loader processes that the main thread forks meanwhile.
     """
 
     def start(self, run: TrackedRun) -> None:
-        """Begin to follow a run, or go on with it, and keep its settings."""
+        """Begin to follow a run, or resume it, and keep its settings."""
 
     def log_row(self, epoch: int, row: Mapping[str, float]) -> None:
         """Keep the line of `results.csv` of `epoch`, by its column names, `epoch` left out.
@@ -121,4 +121,4 @@ class ShowsBoxes(Protocol):
     """A tracker that can show boxes on images."""
 
     def log_boxes(self, epoch: int, images: Sequence[LabelledImage]) -> None:
-        """Keep validation images with truth and detections of `epoch`."""
+        """Keep validation images with labels and detections of `epoch`."""

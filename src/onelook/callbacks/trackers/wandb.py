@@ -39,7 +39,7 @@ UNASKED: dict[str, Any] = {
 class WandbTracker:
     """Settings as configuration; rows with `epoch` as their axis; images, boxes; models and dataset as artifacts.
 
-    A resumed run goes on in the W&B run that it began. W&B takes no value for a step that has passed, therefore the
+    A resumed run continues in the W&B run that it began. W&B takes no value for a step that has passed, therefore the
     steps only follow the epochs as long as these come in order.
     """
 
@@ -57,7 +57,7 @@ class WandbTracker:
         self._has_row = False
 
     def start(self, run: TrackedRun) -> None:
-        """Begin a W&B run, or go on with that of a resumed run, and send the dataset if that is asked for.
+        """Begin a W&B run, or continue that of a resumed run, and send the dataset if that is asked for.
 
         Raises:
             SettingsError: W&B is to be contacted and there is no key; it would ask for one, and training would wait.
@@ -83,7 +83,7 @@ class WandbTracker:
             self._log_dataset(run, SPLITS[run.settings["upload_dataset"]])
 
     def _begin(self, run: TrackedRun, mode: Literal["offline"] | None = None) -> Run:
-        """The W&B run, which a resumed run goes on in.
+        """The W&B run, which a resumed run continues in.
 
         Raises:
             CommError: there is no answer, or it is a refusal.
@@ -117,7 +117,7 @@ class WandbTracker:
         self._run.log({f"images/{path.stem}": wandb.Image(str(path)) for path in paths}, step=self._step)
 
     def log_boxes(self, epoch: int, images: Sequence[LabelledImage]) -> None:
-        """Log images with truth and detections in two layers, the latter with their scores to choose by."""
+        """Log images with labels and detections in two layers, the latter with their scores to choose by."""
         self._run.log({"epoch": epoch, "boxes": [_boxed(image) for image in images]}, step=self._step)
 
     def log_model(self, path: Path, aliases: Sequence[str], metadata: Mapping[str, float]) -> None:
@@ -155,7 +155,7 @@ def _boxed(image: LabelledImage) -> Image:
     found = image.detections
     layers: list[tuple[str, Any, Any, Any]] = [
         ("predictions", found.boxes, found.class_ids, found.scores),
-        ("ground_truth", image.truth_boxes, image.truth_class_ids, None),
+        ("labels", image.label_boxes, image.label_class_ids, None),
     ]
     class_labels = dict(enumerate(image.names))
     boxes: dict[str, Any] = {}

@@ -72,7 +72,7 @@ class TrackerThread:
                 logger.warning(MISSING, self.name, problem.name)
                 self._switch_off()
             except (Exception, SystemExit):
-                logger.warning("tracker `%s` failed and is switched off; the run goes on", self.name, exc_info=True)
+                logger.warning("tracker `%s` failed and is switched off; the run continues", self.name, exc_info=True)
                 self._switch_off()
 
     def _switch_off(self) -> None:

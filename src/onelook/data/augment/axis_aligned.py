@@ -35,12 +35,12 @@ class _PixelRun:
     to_end: bool
 
 
-def draw_upright(image: Image, to_output: Matrix, *, box: tuple[int, int, int, int], target: Image) -> bool:
+def draw_axis_aligned(image: Image, to_output: Matrix, *, box: tuple[int, int, int, int], target: Image) -> bool:
     """Fill `target` by resizing, if that is exact and worth it; whether it was done.
 
     Args:
         image: (H, W, 3) uint8.
-        to_output: (3, 3) upright matrix from image pixels to output pixels.
+        to_output: (3, 3) axis-aligned matrix from image pixels to output pixels.
         box: left, top, right, bottom: the output pixels that `target` stands for; their centres lie in the image.
         target: (bottom - top, right - left, 3), written to.
     """

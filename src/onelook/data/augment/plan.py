@@ -76,7 +76,7 @@ def draw_plan(
         key: run, epoch and image number.
         output_hw: height and width of the result, pixels; square if a mosaic is allowed.
         mosaic_allowed: with False, no mosaic and no mix-up.
-        drawn: (N,) image numbers that stand in place of those of the dataset; `key` then counts in here.
+        drawn: (N,) image numbers that stand instead of those of the dataset; `key` then counts in here.
     """
     numbers = ImageNumbers(index, drawn)
     layout, mixing = generator(key, Purpose.LAYOUT), generator(key, Purpose.MIXUP)

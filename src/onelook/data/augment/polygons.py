@@ -9,10 +9,10 @@ from onelook.data.augment.region import Points, half_planes
 
 
 def boxes_of_polygons(points: Points, label_of: npt.NDArray[np.int64], region: Points) -> npt.NDArray[np.float64]:
-    """Upright boxes around the part of each closed polygon that lies in a convex region.
+    """Axis-aligned boxes around the part of each closed polygon that lies in a convex region.
 
     The extreme points of that part are corners of the polygon within the region, crossings of the two borders, or
-    corners of the region within the polygon; all three are looked at.
+    corners of the region within the polygon; all three are used.
 
     Args:
         points: (P, 2) x, y in output pixels, polygon after polygon.

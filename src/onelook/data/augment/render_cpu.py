@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from onelook.data.augment.axis_aligned import draw_upright
+from onelook.data.augment.axis_aligned import draw_axis_aligned
 from onelook.data.augment.colour import change_colours
 from onelook.data.augment.copy_paste import paste_mirrored
 from onelook.data.augment.mixup import blend
@@ -73,13 +73,13 @@ def _render_tiles(
             warped = np.empty_like(part, order="C")
             _warp(image, to_output, box=box, target=warped)
             cv2.copyTo(warped, pixel_mask(region, box), dst=part)
-        elif not draw_upright(image, to_output, box=box, target=part):
+        elif not draw_axis_aligned(image, to_output, box=box, target=part):
             _warp(image, to_output, box=box, target=part)
     return output
 
 
 def _warp(image: Image, to_output: Matrix, *, box: tuple[int, int, int, int], target: Image) -> None:
-    """Fill `target`, the output pixels of `box`, with the image that `to_output` moves; its edge pixels go on."""
+    """Fill `target`, the output pixels of `box`, with the image that `to_output` moves; edge pixels are repeated."""
     # OpenCV counts from pixel centres, we from pixel edges
     inverse = translation(-0.5, -0.5) @ np.linalg.inv(to_output) @ translation(box[0] + 0.5, box[1] + 0.5)
     size, flags = (target.shape[1], target.shape[0]), cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP

@@ -121,7 +121,7 @@ def check_transforms(specifications: Sequence[Specification]) -> None:
 
 
 def _library() -> ModuleType:
-    """Albumentations, without its look at the network for a newer version."""
+    """Albumentations, without its request for a newer version."""
     try:
         version = metadata.version(PACKAGE)
     except metadata.PackageNotFoundError:
@@ -165,7 +165,7 @@ def _made(library: ModuleType, specification: Specification, place: str) -> Any:
         arguments = {"transforms": parts, **arguments}
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("error")  # the library would go on with other arguments than those given
+            warnings.simplefilter("error")  # the library would use other arguments than those given
             return kind(**arguments)
     except (*FAILURES, UserWarning) as problem:
         message = f"{place} of `transforms`, `{name}`: {_first_line(problem)}"

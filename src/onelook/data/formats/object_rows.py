@@ -34,7 +34,7 @@ class ImageFrame:
 
 
 def frame_of(declared_hw: SizeHw, actual_hw: SizeHw) -> ImageFrame:
-    """The frame of boxes whose file says one size and whose image has, upright, another.
+    """The frame of boxes whose file says one size and whose image has another after EXIF rotation.
 
     An image that was made larger or smaller keeps its shape, to within a pixel, and its boxes scale with it. Either
     size may be (0, 0), unknown: then the other counts.

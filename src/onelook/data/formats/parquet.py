@@ -175,7 +175,7 @@ def _unpacked(file: ParquetFile) -> list[str]:
         raise DataError(
             f"the cache folder `{printable(folder)}` has {len(names)} images of the {file.num_rows} in "
             f"`{printable(file.path)}`",
-            hint="remove it; the images are unpacked anew",
+            hint="remove it; the images are unpacked again",
         )
     return [f"{folder}{os.sep}{name}" for name in names]
 

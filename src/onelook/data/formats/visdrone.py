@@ -43,7 +43,7 @@ def read_visdrone(path: str, size_hw: SizeHw, num_classes: int, *, single_cls: b
 
     Args:
         path: the label file.
-        size_hw: height and width of the image, upright, in pixels; (0, 0) if it cannot be read.
+        size_hw: height and width of the image after EXIF rotation, pixels; (0, 0) if it cannot be read.
         num_classes: category 1 is class 0 and so on; with more than ten classes, category 11 is one of them.
         single_cls: all objects become class 0, whatever category they have.
     """

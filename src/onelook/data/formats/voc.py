@@ -45,7 +45,7 @@ def read_voc(path: str, size_hw: SizeHw, class_of_name: Mapping[str, int] | None
 
     Args:
         path: the XML file.
-        size_hw: height and width of the image, upright, in pixels; (0, 0) if it cannot be read.
+        size_hw: height and width of the image after EXIF rotation, pixels; (0, 0) if it cannot be read.
         class_of_name: class name -> class id; None makes all objects class 0.
         keep_difficult: use objects that are marked as difficult, like all others.
     """

@@ -1,4 +1,4 @@
-"""Looking at every image and label file of a split once, many at a time, in a fixed order."""
+"""Reading every image and label file of a split once, many at a time, in a fixed order."""
 
 from __future__ import annotations
 

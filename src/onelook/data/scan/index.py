@@ -33,7 +33,7 @@ class ScanResult:
 
     Attributes:
         index: usable images with their labels.
-        ledger: what became of every image and every label row.
+        ledger: what happened to every image and every label row.
         image_digests: (N, 16) uint8, equal for images of equal content.
         from_cache: no image had to be decoded.
     """
@@ -81,7 +81,7 @@ def scan_split(
 
     content = None if cache_file is None else _from_cache(cache_file, key, source.images)
     if content is not None and options.verify and not np.array_equal(content_hashes(source, work), content.contents):
-        logger.debug("files changed although their sizes and times did not: scanning anew")
+        logger.debug("files changed although their sizes and times did not: scanning again")
         content = None
     from_cache = content is not None
     if content is None:

@@ -1,4 +1,4 @@
-"""The account of a scan: what became of every image and of every label row. Nothing is dropped without an entry."""
+"""The account of a scan: what happened to every image and every label row. Nothing is dropped without an entry."""
 
 from __future__ import annotations
 

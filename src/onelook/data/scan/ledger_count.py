@@ -1,4 +1,4 @@
-"""The ledger of a scan, added up while the scan goes on."""
+"""The ledger of a scan, added up during the scan."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a scan's findings mean: when to stop, when to warn, when to go on."""
+"""What a scan's findings mean: when to stop, when to warn, when to continue."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def apply_rules(ledger: Ledger, spec: DatasetSpec, options: ScanOptions, *, firs
             DataError,
             f"split `{ledger.split}`: cannot use {ledger.images_unusable} images and {ledger.rows_refused} label rows:",
             [str(entry) for entry in bad],
-            hint="cure them, or go on without them by leaving out `--strict`",
+            hint="cure them, or continue without them by leaving out `--strict`",
         )
     if ledger.images_unusable == ledger.images_listed:
         raise combined(
@@ -147,6 +147,6 @@ def _require_labels(ledger: Ledger, spec: DatasetSpec, first_label: str | None) 
 
 def _place_of_labels(split: str, spec: DatasetSpec) -> str:
     if split not in spec.annotations:
-        return "labels lie beside images, or in a folder `labels` in place of `images`"
+        return "labels lie beside images, or in a folder `labels` instead of `images`"
     folder = printable(spec.annotations[split])
     return f"the label file of an image lies below `{folder}` as the image lies below its folder, with the same name"

@@ -1,4 +1,4 @@
-"""What to look at: from what the user typed to frames."""
+"""Sources: from what the user typed to frames."""
 
 from __future__ import annotations
 

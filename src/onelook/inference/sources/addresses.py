@@ -25,7 +25,7 @@ MAX_STEM = 80
 
 @dataclass(frozen=True)
 class ScreenArea:
-    """What to look at on the screen.
+    """Which part of the screen to capture.
 
     Attributes:
         number: of the monitor, from 1; 0 is all of them together.

@@ -40,7 +40,7 @@ def find_media(source: str | Path) -> list[Path]:
     image or video fails when its turn comes.
 
     Args:
-        source: an image, a video, a folder (looked at without its sub-folders), a pattern such as `shots/**/*.jpg`, or
+        source: an image, a video, a folder (without its sub-folders), a pattern such as `shots/**/*.jpg`, or
             a `.txt` file with one path per line, relative to that file or to the current folder.
 
     Raises:

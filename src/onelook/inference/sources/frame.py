@@ -1,4 +1,4 @@
-"""One image to look at, and where it is from."""
+"""One input image, and where it is from."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from onelook.files.bounded import printable
 
 @dataclass(frozen=True)
 class Frame:
-    """One image to look at.
+    """One input image.
 
     Attributes:
         path: the image or video file; of a camera, stream or screen a name that files can bear.

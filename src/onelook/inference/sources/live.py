@@ -68,7 +68,7 @@ class LivePolicy:
     """How live sources are read.
 
     Attributes:
-        stride: only every n-th frame is looked at.
+        stride: only every n-th frame is used.
         attempts: how often in a row to try again when a source breaks off.
         first_wait: seconds before the first attempt; before each further one it doubles, up to 30.
     """
@@ -80,11 +80,11 @@ class LivePolicy:
 
 @dataclass
 class LiveCount:
-    """What became of a live source.
+    """What happened to a live source.
 
     Attributes:
         name: for people.
-        taken: frames that were looked at.
+        taken: frames that were processed.
         dropped: frames that were passed over, because newer ones were there.
         reconnected: how often it broke off and came back.
         problem: why it ended; empty if it did not end by itself.
@@ -111,7 +111,7 @@ class LiveFrames:
         stop_requested: asked ten times a second; a yes ends the frames.
 
     Attributes:
-        counts: what became of each source, in order.
+        counts: what happened to each source, in order.
     """
 
     def __init__(

@@ -40,7 +40,7 @@ class WebSource:
 
 @dataclass(frozen=True)
 class Sources:
-    """What to look at; either files or live sources.
+    """The sources; either files or live ones.
 
     Attributes:
         files: in the order typed.
@@ -80,7 +80,7 @@ def find_sources(typed: Sequence[str]) -> Sources:
             live.append(_live_source(text, taken=live))
     if files and live:
         raise DataError(
-            f"`{live[0].name}` has no end, so it cannot be looked at together with files",
+            f"`{live[0].name}` has no end, so it cannot be used together with files",
             hint="run the command twice",
         )
     return Sources(tuple(files), tuple(live))

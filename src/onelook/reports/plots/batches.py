@@ -18,7 +18,7 @@ from onelook.files.atomic import write_bytes_atomic
 from onelook.geometry.boxes import cxcywh_to_xyxy
 from onelook.structures.batch import Batch
 from onelook.structures.detections import Detections
-from onelook.structures.sample import GroundTruth
+from onelook.structures.sample import ImageLabels
 
 Image = npt.NDArray[np.uint8]
 
@@ -63,9 +63,9 @@ def plot_batch(batch: Batch, names: Sequence[str], path: Path, *, max_images: in
     return path
 
 
-def plot_truth_and_predictions(
+def plot_labels_and_predictions(
     images: Sequence[Image],
-    truths: Sequence[GroundTruth],
+    labels: Sequence[ImageLabels],
     detections: Sequence[Detections],
     names: Sequence[str],
     path: Path,
@@ -76,7 +76,7 @@ def plot_truth_and_predictions(
 
     Args:
         images: (H, W, 3) uint8 RGB each, at any size.
-        truths: labels in pixels of the original image; one per image.
+        labels: labels in pixels of the original image; one per image.
         detections: boxes in pixels of the original image; one per image.
         names: class names.
         path: a .jpg or .png file; its folder must exist.
@@ -85,22 +85,22 @@ def plot_truth_and_predictions(
     Returns:
         `path`.
     """
-    shown = list(zip(images, truths, detections, strict=True))[:MAX_PAIRS]
+    shown = list(zip(images, labels, detections, strict=True))[:MAX_PAIRS]
     pairs_per_row = 1 if len(shown) == 1 else 2
     cell_px = (MOSAIC_WIDTH_PX - GUTTER_PX) // (2 * pairs_per_row) - 2 * GUTTER_PX
     aspect = max((image.shape[0] / image.shape[1] for image, _, _ in shown), default=1.0)
     cell_height = round(cell_px * min(aspect, MAX_ASPECT))
     cells = []
-    for image, truth, found in shown:
+    for image, own, found in shown:
         view = _resized(image, cell_px, cell_height)
         scale = view.shape[1] / image.shape[1], view.shape[0] / image.shape[0]
         gain = np.array([*scale, *scale])
         kept = found.scores > conf_thres
-        left = draw_detections(view, truth.boxes * gain, truth.class_ids, None, names)
+        left = draw_detections(view, own.boxes * gain, own.class_ids, None, names)
         right = draw_detections(view, found.boxes[kept] * gain, found.class_ids[kept], found.scores[kept], names)
         cells.append(
             _beside(
-                _captioned(left, f"Truth: {_count(len(truth.class_ids), 'label')}"),
+                _captioned(left, f"Labels: {_count(len(own.class_ids), 'label')}"),
                 _captioned(right, f"Prediction: {_count(int(kept.sum()), 'box', 'boxes')} above {conf_thres:g}"),
             )
         )

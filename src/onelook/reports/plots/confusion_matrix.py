@@ -25,7 +25,7 @@ CELL_WITH_NAME_IN = 0.135
 
 
 def plot_confusion_matrix(confusion: Array, names: Sequence[str], path: Path, *, counts: bool = False) -> Path:
-    """Write the confusion matrix: columns are the truth, rows the prediction, the last of each is the background.
+    """Write the confusion matrix: columns are the labels, rows the predictions, the last of each is the background.
 
     The background row holds objects that were missed, the background column detections of nothing. Cells carry
     numbers if there are fewer than 30 classes; classes are named if there are fewer than 99.
