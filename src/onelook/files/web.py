@@ -32,7 +32,7 @@ PART_SUFFIX = ".part"
 LEAST_BYTES_PER_S = 1000
 
 _CHUNK = 1 << 20
-_AGAIN = "start again, it resumes where it ended, if the SHA-256 is given"
+_AGAIN = "start again: it resumes where it ended, if the SHA-256 is given"
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _RANGE = re.compile(r"bytes (\d{1,18})-\d+/(\d+|\*)")
 _PLAIN = "%/?:@!$&'()*+,;=~-._[]"  # what an address may hold as it is; all else is written as %..
