@@ -70,7 +70,6 @@ def detect(
         settings = build_settings(DetectSettings, given, file=file)
         sources = find_sources(settings.source)
         frame_predictor = _frame_predictor(settings, sources)
-        names = frame_predictor.predictor.names
         window = stack.enter_context(Window()) if settings.view_img else None
         stop.check()
         updated = tuple(write_inference_file(path) for path in settings.weights) if settings.update else ()
@@ -79,8 +78,8 @@ def detect(
         if reading.is_empty:
             raise _nothing(settings, reading, problems)
         run = _run_dir(settings, [*reading.file_numbers, *([file] if file else [])])
-        files = stack.enter_context(_files(run, settings, names, reading, on_problem=problems.append))
-        writer = FrameWriter(settings, files, names, keeps_images=window is not None)
+        files = stack.enter_context(_files(run, settings, frame_predictor.names, reading, on_problem=problems.append))
+        writer = FrameWriter(settings, files, frame_predictor.names, keeps_images=window is not None)
         written = behind(writer.write, frame_predictor.predict(reading, stop.check), waiting=BATCHES_TO_WRITE)
         kept: deque[FrameResult] = deque(maxlen=KEPT_LIVE_FRAMES if sources.live else None)
         num_frames, begun = 0, time.perf_counter()
@@ -97,7 +96,7 @@ def detect(
     return DetectResult(
         frames=tuple(kept),
         num_frames=num_frames,
-        names=names,
+        names=frame_predictor.names,
         run_folder=run.path if run else None,
         problems=_told(reading, problems),
         milliseconds={name: 1000 * value / max(num_frames, 1) for name, value in seconds.items()},

@@ -50,6 +50,11 @@ class FramePredictor:
     maps: FeatureMaps | None = None
     seconds: dict[str, float] = field(default_factory=lambda: dict.fromkeys(("wait for images", "predict"), 0.0))
 
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The class names of the detections."""
+        return self.predictor.names
+
     def predict(self, sources: OpenSources, check: Callable[[], None]) -> Iterator[list[FrameDetections]]:
         """What is found in each batch; `check` is called after every one, and what it raises ends the run."""
         mark = time.perf_counter()
