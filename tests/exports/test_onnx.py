@@ -137,6 +137,17 @@ def test_nms_inside_gives_the_detections_of_the_model(tmp_path: Path) -> None:
     assert backend.thresholds == Thresholds(0.25, 0.45, 40)
 
 
+@pytest.mark.parametrize("name", [None, "onelook5n", "onelookx-nano"])
+@pytest.mark.parametrize("opset", [12, 17])
+def test_older_operators_compute_the_same(opset: int, name: str | None, tiny_plan: ExportPlan, tmp_path: Path) -> None:
+    model = tiny_plan.model if name is None else create_model(name, num_classes=2)
+    plan = replace(plan_of(model, frame_hw=(64, 96), batch=2), opset=opset)
+    found = exported(plan, tmp_path / "x.onnx").predict(images(2, 64, 96))
+    torch.testing.assert_close(found, TorchBackend(model).predict(images(2, 64, 96)), atol=1e-3, rtol=1e-4)
+    versions = {item.version for item in onnx.load(tmp_path / "x.onnx").opset_import if not item.domain}
+    assert (versions, str(Path.cwd()).encode() in (tmp_path / "x.onnx").read_bytes()) == ({opset}, False)
+
+
 @pytest.mark.parametrize("opset", [18, pytest.param(23, marks=pytest.mark.slow)])
 def test_other_versions_of_the_operators_can_be_had(opset: int, tmp_path: Path) -> None:
     plan = replace(plan_of(frame_hw=(64, 96), batch=1), opset=opset)

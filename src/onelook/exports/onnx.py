@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -22,6 +23,8 @@ from onelook.files.bounded import read_bounded
 from onelook.training.weights import METADATA_KEY
 
 INPUT, OUTPUT = "images", "predictions"
+DYNAMO_OPSET = 18
+"""The first that torch's newer exporter writes."""
 MAX_BYTES = 2**31
 """Of a file; protobuf allows no more."""
 OTHER_FILES = "session.model_external_initializers_file_folder_path"
@@ -55,6 +58,8 @@ def build_onnx(plan: ExportPlan) -> Any:
 def traced(plan: ExportPlan) -> Any:
     """The network with decoded boxes as `onnx.ModelProto`, in standard operators."""
     network = Predictions(plan.model, half=plan.metadata.precision == "fp16").eval()
+    if plan.opset < DYNAMO_OPSET:
+        return _scripted(network, plan)
     with quietly():
         program = torch.onnx.export(
             network,
@@ -69,6 +74,27 @@ def traced(plan: ExportPlan) -> Any:
             verbose=False,
         )
     model = program.model_proto  # type: ignore[union-attr]
+    _forget_the_source(model)
+    return model
+
+
+def _scripted(network: Predictions, plan: ExportPlan) -> Any:
+    """As `traced`, of one size, by torch's older exporter, which writes older operators."""
+    import onnx
+
+    written = io.BytesIO()
+    with quietly():
+        torch.onnx.export(
+            network,
+            (plan.example(),),
+            written,  # type: ignore[arg-type]
+            dynamo=False,
+            input_names=[INPUT],
+            output_names=[OUTPUT],
+            opset_version=plan.opset,
+            do_constant_folding=plan.simplify,
+        )
+    model = onnx.load_model_from_string(written.getvalue())
     _forget_the_source(model)
     return model
 

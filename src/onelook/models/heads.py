@@ -59,7 +59,7 @@ class Detect(nn.Module):
         """Everything that the convolutions give, L tensors (B, A, H, W, num_outputs)."""
         # (B, A * outputs, H, W) -> (B, A, outputs, H, W) -> (B, A, H, W, outputs)
         return [
-            torch.unflatten(x, 1, (self.num_anchors, self.num_outputs)).permute(0, 1, 3, 4, 2)
+            x.view(x.shape[0], self.num_anchors, self.num_outputs, *x.shape[2:]).permute(0, 1, 3, 4, 2)
             for x in self.flat_maps(features)
         ]
 

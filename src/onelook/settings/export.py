@@ -89,8 +89,8 @@ class ExportSettings(BaseModel):
     """Apply NMS across classes instead of within each, with nms."""
     simplify: bool = Field(True)
     """Fold constants of the ONNX graph and drop its idle nodes; off writes the graph as it was traced."""
-    opset: int = Field(20, ge=18, le=23)
-    """Version of the operators of ONNX."""
+    opset: int = Field(20, ge=12, le=23)
+    """Version of the operators of ONNX; dynamic, int8 and nms need 18."""
     workspace: float = Field(4.0, gt=0)
     """Memory that TensorRT may use while it builds, GiB."""
     device: str = Field("")
@@ -112,6 +112,12 @@ class ExportSettings(BaseModel):
             raise SettingsError("`half` and `int8` exclude each other", hint="drop one, or export twice")
         if self.int8 and not self.data:
             raise SettingsError("`int8` needs images to measure ranges on", hint="add `--data`")
+        clashing = [name for name in ("dynamic", "int8", "nms") if getattr(self, name)]
+        if self.opset < 18 and clashing:
+            raise SettingsError(
+                f"setting `opset` is {self.opset}; `{clashing[0]}` needs at least 18",
+                hint=f"use `--opset 18`, or drop `{clashing[0]}`",
+            )
         refuse_idle(self, ("conf_thres", "iou_thres", "max_det", "agnostic_nms"), without="nms")
         refuse_idle(self, ("calibration_images",), without="int8")
         refuse_idle(self, ("max_loss", "workers"), without="data")
