@@ -50,3 +50,21 @@ def test_very_short_runs_take_small_batches_unless_the_user_chose(
     settled = settle(build_settings(TrainSettings, given), num_images)
     assert settled.batch_size == batch_size
     assert settle(settled, num_images) == settled
+
+
+@pytest.mark.parametrize(
+    ("given", "num_images", "expected"),
+    [
+        ({"epochs": 40, "weights": "a.pt"}, 205, (2.0, 0.2)),
+        ({"epochs": 40, "weights": "a.pt", "cls": 0.5}, 205, (0.5, 0.2)),
+        ({"epochs": 40, "weights": "a.pt", "close_mosaic": 0}, 205, (2.0, 0.0)),
+        ({"epochs": 40, "weights": ""}, 205, (0.5, 0.0)),
+        ({"epochs": 40, "weights": "a.pt", "hyp": "scratch-low"}, 205, (0.5, 0.0)),
+        ({"epochs": 300, "weights": "a.pt"}, 118287, (0.5, 0.0)),
+    ],
+)
+def test_short_runs_from_weights_take_what_the_family_needs_to_learn_classes(
+    given: dict[str, object], num_images: int, expected: tuple[float, float]
+) -> None:
+    settled = settle(build_settings(TrainSettings, given), num_images, {"cls": 2.0, "close_mosaic": 0.2})
+    assert (settled.cls, settled.close_mosaic) == expected

@@ -35,7 +35,7 @@ from onelook.structures.anchors import AnchorGrid
 from onelook.structures.origin import Origin, origin_of
 from onelook.training.auto_settings import settle
 from onelook.training.autoanchor import GOOD_RECALL, check_anchors
-from onelook.training.families import report_without_effect, with_family_defaults
+from onelook.training.families import family_of, report_without_effect, with_family_defaults
 from onelook.training.freeze import frozen_rows
 from onelook.training.weights import model_of, starting_model
 
@@ -124,7 +124,8 @@ def prepare(
     if resumed is None:
         settings = with_family_defaults(model, settings)
         settings = with_batch_size(settings, splits, model=model, device=device, group=group, stop=stop)
-        settings = settle(settings, len(splits.scans["train"].index))
+        fine_tuning = family_of(model.definition).fine_tuning
+        settings = settle(settings, len(splits.scans["train"].index), fine_tuning)
     _refuse_uneven_shares(settings, group)
     refuse_disagreement(settings, splits, model, group)
     group.check(stop)

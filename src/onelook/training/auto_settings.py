@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any
 
 from onelook.settings.train import TrainSettings
@@ -17,16 +19,19 @@ SHORT_RUN_MOMENTUM = 0.9
 SHORT_RUN_BIAS_LR = 0.0
 
 
-def settle(settings: TrainSettings, num_images: int) -> TrainSettings:
+def settle(
+    settings: TrainSettings, num_images: int, fine_tuning: Mapping[str, Any] = MappingProxyType({})
+) -> TrainSettings:
     """The settings with numbers instead of `auto`: batch, images per update, and the optimiser with its rates.
 
     A run of fewer than 1000 updates takes batches of 8, unless the user set `batch_size`. A run of fewer than 2000
     updates is trained with AdamW, unless the user chose an optimiser or any number that belongs to one (`lr0`,
-    `momentum`, `warmup_bias_lr`); all others with SGD.
+    `momentum`, `warmup_bias_lr`); all others with SGD. If it also starts from weights, `fine_tuning` applies.
 
     Args:
         settings: of the run.
         num_images: images of the training split.
+        fine_tuning: settings that the family has other defaults for in a short run from weights.
     """
     if "batch_size" not in settings.model_fields_set and _updates(settings, num_images) < VERY_SHORT_RUN:
         settings = settings.model_copy(update={"batch_size": VERY_SHORT_RUN_BATCH})
@@ -42,6 +47,8 @@ def settle(settings: TrainSettings, num_images: int) -> TrainSettings:
                 "momentum": SHORT_RUN_MOMENTUM,
                 "warmup_bias_lr": SHORT_RUN_BIAS_LR,
             }
+            if settings.weights:
+                settled |= {key: fine_tuning[key] for key in fine_tuning if key not in settings.model_fields_set}
         else:
             settled["optimizer"] = "SGD"
         logger.info("%d updates: optimizer %s", updates, settled["optimizer"])

@@ -30,11 +30,13 @@ class Family:
         create_loss: for a model of this family and the settings of a run.
         without_effect: settings that nothing of this family uses.
         defaults: settings that this family has other defaults for.
+        fine_tuning: the same for short runs from weights; see docs/concepts/small-datasets.md.
     """
 
     create_loss: Callable[[DetectionModel, TrainSettings], FamilyLoss]
     without_effect: tuple[str, ...] = ()
     defaults: Mapping[str, Any] = field(default_factory=dict)
+    fine_tuning: Mapping[str, Any] = field(default_factory=dict)
 
 
 def _anchor_loss(model: DetectionModel, settings: TrainSettings) -> FamilyLoss:
@@ -74,9 +76,12 @@ def _distance_loss(model: DetectionModel, settings: TrainSettings) -> FamilyLoss
     return many if len(model.branches) == 1 else TwoBranchLoss(many, loss(one_to_one=True))
 
 
+# Few updates teach boxes long before classes: with four times the weight they learn both.
+_ANCHOR_FINE_TUNING = {"cls": 2.0, "close_mosaic": 0.2}
+
 FAMILIES: dict[str, Family] = {
-    "Detect": Family(_anchor_loss, without_effect=("no_one",)),
-    "Segment": Family(_anchor_loss, without_effect=("no_one",)),
+    "Detect": Family(_anchor_loss, without_effect=("no_one",), fine_tuning=_ANCHOR_FINE_TUNING),
+    "Segment": Family(_anchor_loss, without_effect=("no_one",), fine_tuning=_ANCHOR_FINE_TUNING),
     "YoloX": Family(
         _yolox_loss,
         without_effect=("anchor_t", "anchors", "auto_balance", "noautoanchor"),
