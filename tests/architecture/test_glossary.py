@@ -39,6 +39,7 @@ ALLOWED = [
     r"contextlib import [\w, ]+|\bsuppress\([\w, ]+\)|contextlib\.suppress|argparse\.SUPPRESS",
     r"world_?[ -]?size|WORLD_SIZE",
     r"coco_truth\.json",
+    r"\bground_truth\b",  # of Label Studio
     r"Picture/Frame|Bottle, Desk",
     r"outline(-offset)?: |\.outline\b|\boutline=",
     r"suppress_health_check",

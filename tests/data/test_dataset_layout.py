@@ -136,12 +136,6 @@ def two_visdrones(folder: Path) -> Path:
     return folder
 
 
-def no_val(folder: Path) -> Path:
-    coco_2017(folder)
-    (folder / "annotations/instances_val2017.json").unlink()
-    return folder / "annotations/instances_train2017.json"
-
-
 def no_image_files(folder: Path) -> Path:
     coco_2017(folder)
     shutil.rmtree(folder / "train2017")
@@ -162,7 +156,6 @@ UNKNOWN: dict[str, tuple[Callable[[Path], Path], str]] = {
     ),
     "two": (two_files, "several COCO files for the split `val`: `instances_val2014.json`, `instances_val2017.json`"),
     "two of VisDrone": (two_visdrones, "one split of VisDrone: `VisDrone2018-DET-val`, `VisDrone2019-DET-val`"),
-    "one": (no_val, "is one COCO file, and a dataset has two"),
     "no image files": (
         no_image_files,
         "its first image, `a.png`, was not found; looked in .*/annotations`, .*/train2017`, ",

@@ -12,9 +12,10 @@ from voc_dataset import BOX, SIZE, document, make_voc, thing
 from onelook.data.dataset_spec import load_dataset_spec
 from onelook.data.formats.label_paths import path_below
 from onelook.data.formats.label_rows import LabelRows
+from onelook.data.formats.plain_xml import MAX_DEPTH
 from onelook.data.formats.row_rules import RefusedRow
 from onelook.data.formats.voc import voc_rows
-from onelook.data.formats.voc_file import MAX_DEPTH, parse_voc
+from onelook.data.formats.voc_file import parse_voc
 from onelook.data.scan.index import scan_split
 from onelook.data.scan.rules import ScanOptions
 from onelook.errors import DataError

@@ -22,6 +22,10 @@ from onelook.data.dataset_spec import DatasetSpec, load_dataset_spec
 from onelook.data.formats import coco_file
 from onelook.data.formats.coco import open_coco
 from onelook.data.formats.label_rows import LabelRows
+from onelook.data.formats.labelme import labelme_rows
+from onelook.data.formats.listing import collect
+from onelook.data.formats.listing_file import LISTINGS, listed_paths
+from onelook.data.formats.object_rows import RowCollector
 from onelook.data.formats.visdrone import visdrone_rows
 from onelook.data.formats.voc import voc_rows
 from onelook.data.formats.yolo import parse_labels
@@ -101,9 +105,35 @@ def read_coco(data: bytes, folder: Path) -> None:
     assert read + len(source.lost_rows()) == len(json.loads(data.decode("utf-8-sig"))["annotations"])
 
 
+def read_labelme_file(data: bytes, folder: Path) -> None:
+    for size_hw in (IMAGE, (0, 0)):
+        check_rows(labelme_rows(data, size_hw, CLASSES))
+
+
+def listing_reader(label_format: str) -> Callable[[bytes, Path], None]:
+    """Reads a file that lists images: each object is used, or told, once."""
+
+    def read(data: bytes, folder: Path) -> None:
+        path = folder / "list"
+        path.write_bytes(data)
+        listing = LISTINGS[label_format](path)
+        listed_paths(str(folder), listing, label_format)
+        count = 0
+        for image in listing.images:
+            for size_hw in (IMAGE, (0, 0)):
+                rows = RowCollector()
+                collect(rows, image, size_hw, CLASSES)
+                count = check_rows(rows.rows(b""))
+                assert count == len(image.objects)
+        assert all(problem.reason.isprintable() and problem.value.isprintable() for problem in listing.lost)
+
+    return read
+
+
 READERS: dict[str, Callable[[bytes, Path], None]] = {
     "labels": read_labels, "list": read_list, "yaml": read_yaml, "coco": read_coco, "voc": read_voc,
-    "visdrone": read_visdrone,
+    "visdrone": read_visdrone, "labelme": read_labelme_file,
+    **{name: listing_reader(name) for name in LISTINGS},
 }  # fmt: skip
 
 

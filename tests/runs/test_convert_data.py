@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from command_runs import Home, run, state_of, texts
 from option_runs import Options, covers, fit
+from tool_exports import EXPORTS, labelled_images
 
 from onelook.data.dataset_layout import open_dataset
 from onelook.data.scan.index import ScanResult, scan_split
@@ -18,7 +19,7 @@ from onelook.data.scan.rules import ScanOptions
 from onelook.errors import DataError, SettingsError
 from onelook.recipes.convert_data import convert_data
 
-FORMATS = ("yolo", "coco", "voc")
+FORMATS = ("yolo", "coco", "voc", "labelme", "cvat")
 ARRAYS = ("sizes_hw", "offsets", "class_ids", "boxes", "polygon_offsets", "polygon_points")
 POLYGON = "0 0.1 0.2 0.5 0.2 0.523456 0.812345\n"
 
@@ -52,6 +53,26 @@ def test_labels_come_back_bit_for_bit(tiny_data: Path, tmp_path: Path, there: st
     assert not first.losses and not second.losses
 
 
+@covers("convert-data", "split", "seed")
+def test_export_of_a_tool_is_divided_on_its_way(tiny_data: Path, tmp_path: Path) -> None:
+    export = EXPORTS["labelme"](labelled_images(tiny_data), tmp_path / "export")
+    with pytest.raises(DataError, match="is not divided into train and val") as refused:
+        convert_data({"data": export, "to": "yolo", "out": tmp_path / "no"})
+    assert "--split 0.8" in str(refused.value.hint)
+    val = []
+    for seed in (0, 0, 1):
+        out = tmp_path / f"out{len(val)}"
+        given = {"data": export, "to": "yolo", "out": out, "split": 0.7, "seed": seed}
+        path = convert_data(given).path
+        scans = scans_of(path)
+        assert sum(len(scan.index) for scan in scans.values()) == 20
+        assert len(scans["val"].index) == pytest.approx(6, abs=1)
+        val.append([Path(image).name for image in scans["val"].index.paths])
+    assert val[0] == val[1] != val[2]
+    with pytest.raises(DataError, match="has its splits already: train, val, test"):
+        convert_data({"data": tiny_data, "to": "voc", "out": tmp_path / "no", "split": 0.5})
+
+
 @pytest.fixture
 def with_polygon(home: Home) -> Path:
     """A dataset with polygons, background, and rows that cannot be used."""
@@ -60,6 +81,17 @@ def with_polygon(home: Home) -> Path:
     home.label(number=2).unlink()
     home.image(number=3).write_bytes(b"broken")
     return home.yaml
+
+
+@pytest.mark.parametrize("there", ["labelme", "cvat"])
+def test_polygons_of_tools_come_back_and_their_boxes_but_for_the_last_digit(
+    with_polygon: Path, tmp_path: Path, there: str
+) -> None:
+    result = convert_data({"data": with_polygon, "to": there, "out": tmp_path / "there"})
+    assert_same(with_polygon, result.path, without=("boxes",))
+    ours, theirs = scans_of(with_polygon), scans_of(result.path)
+    assert all(np.abs(ours[split].index.boxes - theirs[split].index.boxes).max() < 1e-6 for split in ours)
+    assert not result.losses
 
 
 @pytest.mark.parametrize("there", ["yolo", "coco"])
@@ -147,7 +179,7 @@ def test_folders_and_suffixes_of_images_are_kept(home: Home, tmp_path: Path) -> 
     (home.data / "images/train/a/labels/x.txt").write_text(POLYGON)
     for to in FORMATS:
         result = convert_data({"data": home.yaml, "to": to, "out": tmp_path / to, "images": "link"})
-        lost = () if to != "voc" else ("polygon_offsets", "polygon_points")
+        lost = {"voc": ("polygon_offsets", "polygon_points"), "labelme": ("boxes",), "cvat": ("boxes",)}.get(to, ())
         assert_same(home.yaml, result.path, without=lost)
 
 

@@ -38,6 +38,35 @@ YAMLS = (
 WORDS = (
     "a", "images", "x.txt", "coco", "voc", "yolo", "parquet", "visdrone", ".", "'cat'", "a*b", "/", "~", "é",
 )  # fmt: skip
+CSV = (
+    b"filename,width,height,class,xmin,ymin,xmax,ymax\na.png,20,16,cat,2,3,12,11\nb.png,,,dog,1,1,5,5\r\nb.png,,,,,,,\n"
+)
+CVAT = (
+    b"<?xml version='1.0' encoding='utf-8'?><annotations><meta><task><labels><label><name>cat</name></label></labels>"
+    b"</task></meta><image name='a.png' width='20' height='16'><box label='cat' xtl='2' ytl='3' xbr='12' ybr='11'/>"
+    b"<polygon label='cat' points='1,1;5,1;5,5'/></image><image name='b.png'><ellipse label='cat' cx='5' cy='5' rx='3'"
+    b" ry='2' rotation='30'/><tag label='cat'/></image></annotations>"
+)
+LABELME = {
+    "shapes": [
+        {"label": "cat", "points": [[2, 3], [12, 11]], "shape_type": "rectangle", "group_id": None},
+        {"label": "dog", "points": [[1, 1], [5, 1], [5, 5]], "shape_type": "polygon", "group_id": 1},
+        {"label": "dog", "points": [[9, 9], [9, 12]], "shape_type": "circle", "group_id": 1},
+    ],
+    "imagePath": "a.png", "imageWidth": 20, "imageHeight": 16,
+}  # fmt: skip
+TASKS = [
+    {
+        "data": {"image": "/data/upload/1/0a1b2c3d-a.png"},
+        "annotations": [
+            {"result": [{"type": "rectanglelabels", "original_width": 20, "original_height": 16, "id": "r",
+                         "value": {"x": 10, "y": 10, "width": 50, "height": 50, "rotation": 5,
+                                   "rectanglelabels": ["cat"]}}]},
+            {"result": [{"value": {"points": [[1, 1], [50, 1], [50, 50]], "polygonlabels": ["dog"]}}]},
+        ],
+    },
+    {"image": "b.png", "label": [{"x": 5, "y": 5, "radiusX": 3, "radiusY": 2, "ellipselabels": ["cat"]}]},
+]  # fmt: skip
 VISDRONE = b"2,3,10,8,1,4,0,0\n0,0,9,9,0,0,0,0,\r\n\t1, 1,5,5,1,11,0,1\n5,5,30,4,1,10,1,2\n"
 LABELS = b"0 0.5 0.5 0.2 0.1\n1 0.1 0.2 0.5 0.2 0.5 0.8\r\n\t2 0.9 0.5 0.4 0.5 \n"
 LIST = "a.png\n./b c.jpg\n/data/x.png -1\n\n../e\tf.png\r\né.png\n".encode()
@@ -58,6 +87,22 @@ TOKENS: dict[str, tuple[bytes, ...]] = {
         b"\n", b",", b",,", b"\t", b"\0", b"\xff", b"\xef\xbb\xbf", b"\xfe\xff", b"nan,", b"1e400,",
         b"1,2,3,4,1,5,0,0\n",
     ),
+    "csv": (b"\n", b",", b"\"", b"\r", b"\0", b"\xff", b"nan,", b"1e400,", b"a.png,,,cat,1,2,3,4\n", b"filename,",
+            b";"),
+    "labelme": (
+        b"[", b"]", b"{", b"}", b",", b":", b"null", b"NaN", b"1e999", b"\"", b"\\ud800", b"\xff", b"[[[[[[[[",
+        b"9" * 60, b"\"shape_type\":\"mask\",", b"\"group_id\":1,", b"true",
+    ),
+    "labelstudio": (
+        b"[", b"]", b"{", b"}", b",", b":", b"null", b"NaN", b"1e999", b"\"", b"\\ud800", b"\xff", b"[[[[[[[[",
+        b"9" * 60, b"\"rotation\":1e308,",
+        b"\"rle\":[],", b"\"image\":\"http://[x/?d=a.png\",", b"\"was_cancelled\":true,",
+    ),
+    "cvat": (
+        b"<", b">", b"</image>", b"<image name='b.png'>", b"<box label='cat'/>", b"&b;", b"<!DOCTYPE a [", b"]>",
+        b"<!ENTITY b SYSTEM 'file:///etc/passwd'>", b"<![CDATA[", b"\xff", b"\0", b"nan", b"<a b='c'>", b"<track/>",
+        b"points=''", b"rotation='1e308' ", b"width='9999999999' ", b"<skeleton><points/></skeleton>", b"<meta>",
+    ),
     "voc": (
         b"<", b">", b"</object>", b"<object>", b"<name>", b"&lt;", b"&#0;", b"&#x110000;", b"&b;", b"<!DOCTYPE a [",
         b"]>", b"<!ENTITY b SYSTEM 'file:///etc/passwd'>", b"<![CDATA[", b"]]>", b"<!--", b"<?x ?>", b"\xff", b"\0",
@@ -67,7 +112,7 @@ TOKENS: dict[str, tuple[bytes, ...]] = {
 
 
 def make_input(kind: str, number: int) -> bytes:
-    """Input `number` for the reader of `kind`: labels, list, yaml, coco, voc or visdrone."""
+    """Input `number` for the reader of `kind`, a key of `GRAMMARS`."""
     rng = np.random.Generator(np.random.Philox(key=number, counter=sorted(TOKENS).index(kind)))
     made = GRAMMARS[kind](rng)
     return made if rng.random() < 0.5 else damaged(made, rng, TOKENS[kind])
@@ -177,7 +222,29 @@ def _voc(rng: Rng) -> bytes:
     return f"<annotation>{''.join(element(0) for _ in range(int(rng.integers(0, 5))))}</annotation>".encode()
 
 
+def _changed(content: Any, rng: Rng) -> Any:
+    """JSON with up to three of its values, anywhere, replaced by others."""
+    content = json.loads(json.dumps(content))
+    for _ in range(int(rng.integers(0, 4))):
+        place = content
+        while True:
+            keys = list(place) if isinstance(place, dict) else list(range(len(place)))
+            if not keys:
+                break
+            key = _pick(rng, keys)
+            if isinstance(place[key], dict | list) and rng.random() < 0.8:
+                place = place[key]
+                continue
+            place[key] = _json_value(rng)
+            break
+    return content
+
+
 _COCO_TEXT = json.dumps(COCO)
 GRAMMARS: dict[str, Callable[[Rng], bytes]] = {
     "labels": _labels, "list": _list, "yaml": _yaml, "coco": _coco, "voc": _voc, "visdrone": _visdrone,
+    "csv": lambda rng: CSV,
+    "cvat": lambda rng: CVAT,
+    "labelme": lambda rng: json.dumps(_changed(LABELME, rng)).encode(),
+    "labelstudio": lambda rng: json.dumps(_changed(TASKS, rng)).encode(),
 }  # fmt: skip

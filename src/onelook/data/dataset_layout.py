@@ -6,12 +6,10 @@ import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from onelook.data.dataset_names import names_in_coco, names_in_parquet, names_in_voc
-from onelook.data.dataset_spec import DatasetSpec, load_dataset_spec
-from onelook.data.formats.coco_file import read_coco_file
-from onelook.data.formats.coco_paths import image_paths
+from onelook.data.annotation_places import AnnotationPlace, place_in_folder, place_of_file
+from onelook.data.dataset_names import names_in_labels, names_in_parquet, names_in_voc
+from onelook.data.dataset_spec import UNDIVIDED, DatasetSpec, load_dataset_spec
 from onelook.data.formats.visdrone_file import NAMES
-from onelook.data.image_files import exists
 from onelook.errors import DataError
 from onelook.files.bounded import printable
 
@@ -24,6 +22,8 @@ LOOKED_FOR = (
     "Parquet: train*.parquet and validation*.parquet, there or in data/",
     "Pascal VOC: Annotations/, JPEGImages/, ImageSets/Main/train.txt and ImageSets/Main/val.txt",
     "VisDrone: VisDrone*-DET-train/ and VisDrone*-DET-val/, each with images/ and annotations/",
+    "one file of COCO, Label Studio, CVAT or CSV, there or in annotations/; or in train/ and in valid/",
+    "Pascal VOC or LabelMe: an .xml or .json beside each image, or in annotations/; or so in train/ and in valid/",
 )
 _SPLIT_WORDS = {"train": ("train",), "val": ("val", "valid", "validation"), "test": ("test",)}
 
@@ -32,18 +32,19 @@ def open_dataset(path: str | os.PathLike[str]) -> DatasetSpec:
     """The dataset that a path names.
 
     Args:
-        path: a dataset YAML; a folder with one, or in a layout that is known; or the COCO file of the
-            training split, beside which lies that of the validation split.
+        path: a dataset YAML; a folder with one, or in a layout that is known; or a file of labels, of the training
+            split, beside which lies that of the validation split, or of all images: then the dataset is undivided.
 
     Raises:
         DataError: no dataset is there, or it cannot be used.
     """
     place = Path(os.path.abspath(os.path.expanduser(path)))  # noqa: PTH100, PTH111 - no HOME is fine
-    if place.suffix.lower() == ".json" and place.is_file():
-        return _beside(place)
+    if place.suffix.lower() in (".json", ".csv", ".xml") and place.is_file():
+        return _of_file(place)
     if not place.is_dir() or _has_yaml(place):
         return load_dataset_spec(place)
-    for layout in (_coco_folder, _coco_files_by_split, _parquet_folder, _voc_folder, _visdrone_folder):
+    for layout in (_coco_folder, _coco_files_by_split, _parquet_folder, _voc_folder, _visdrone_folder, _split_folders,
+                   _undivided_folder):  # fmt: skip
         spec = layout(place)
         if spec is not None:
             return spec
@@ -150,55 +151,51 @@ def _visdrone_folder(folder: Path) -> DatasetSpec | None:
     )
 
 
-def _beside(train: Path) -> DatasetSpec:
-    """The dataset of a COCO file with `train` in its name, and of those called alike with `val` or `test` there."""
-    head, found, tail = train.name.rpartition("train")
-    files = {"train": train}
+def _split_folders(folder: Path) -> DatasetSpec | None:
+    """`train/` and `valid/`, each with its images and its labels in a format of an annotation tool."""
+    places = {
+        split: place
+        for split, words in _SPLIT_WORDS.items()
+        for path in [folder / word for word in reversed(words)]
+        if path.is_dir() and (place := place_in_folder(path)) is not None
+    }
+    if not {"train", "val"} <= set(places) or len({place.format for place in places.values()}) > 1:
+        return None
+    return _spec_of(folder, folder, places)
+
+
+def _undivided_folder(folder: Path) -> DatasetSpec | None:
+    place = place_in_folder(folder)
+    return None if place is None else _spec_of(folder, folder, {UNDIVIDED: place})
+
+
+def _of_file(file: Path) -> DatasetSpec:
+    """The dataset of a file: divided, if `train` in its name can be replaced by `val` or `test`; else undivided."""
+    head, found, tail = file.name.rpartition("train")
+    files = {"train": file}
     for split, words in _SPLIT_WORDS.items():
-        others = [train.with_name(f"{head}{word}{tail}") for word in words]
+        others = [file.with_name(f"{head}{word}{tail}") for word in words]
         there = [path for path in others if found and path.is_file()]
         if there and split != "train":
             files[split] = there[0]
     if "val" not in files:
-        raise DataError(
-            f"`{printable(train)}` is one COCO file, and a dataset has two: no file beside it is called alike, with "
-            "`val` instead of `train`",
-            hint="give the one for training, or describe both in a dataset YAML with `format: coco`",
-        )
-    root = train.parent.parent if train.parent.name == "annotations" else train.parent
-    return _coco_spec(train, root, files)
+        files = {UNDIVIDED: file}
+    root = file.parent.parent if file.parent.name == "annotations" else file.parent
+    return _spec_of(file, root, {split: place_of_file(path, split) for split, path in files.items()})
 
 
 def _coco_spec(path: Path, root: Path, files: Mapping[str, Path]) -> DatasetSpec:
+    return _spec_of(path, root, {split: place_of_file(file, split) for split, file in files.items()})
+
+
+def _spec_of(path: Path, root: Path, places: Mapping[str, AnnotationPlace]) -> DatasetSpec:
+    label_format = next(iter(places.values())).format
+    annotations = {split: place.annotations for split, place in places.items()}
     return DatasetSpec(
         path=path,
         root=root,
-        splits={split: (_images_of(file, split, root),) for split, file in files.items()},
-        names=names_in_coco({split: (file,) for split, file in files.items()}),
-        format="coco",
-        annotations=files,
+        splits={split: (place.images,) for split, place in places.items()},
+        names=names_in_labels({split: (place,) for split, place in annotations.items()}, label_format),
+        format=label_format,
+        annotations=annotations,
     )
-
-
-def _images_of(file: Path, split: str, root: Path) -> Path:
-    """The folder that holds the first image of a COCO file: the names in the file count from it."""
-    images = read_coco_file(file).images
-    part = file.stem.removeprefix("instances_")
-    places = [
-        file.parent,
-        root / part,
-        root / "images" / part,
-        root / split,
-        root / "images" / split,
-        root / "images",
-        root,
-    ]
-    found = [place for place in places if images and exists(image_paths(str(place), [images[0].file_name])[0])]
-    if not found:
-        first = f"`{printable(images[0].file_name)}`" if images else "an image"
-        raise DataError(
-            f"COCO file `{printable(file)}`: its first image, {first}, was not found; looked in "
-            f"{', '.join(f'`{printable(place)}`' for place in dict.fromkeys(places))}",
-            hint="say in a dataset YAML where the images are",
-        )
-    return found[0]

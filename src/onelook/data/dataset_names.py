@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -9,6 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from onelook.data.formats.coco_file import read_coco_file
+from onelook.data.formats.labelme_file import MAX_BYTES as MAX_LABELME_BYTES
+from onelook.data.formats.labelme_file import parse_labelme
+from onelook.data.formats.listing import used_names
+from onelook.data.formats.listing_file import LISTINGS, read_listing
 from onelook.data.formats.parquet_file import parquet_files, read_parquet_file
 from onelook.data.formats.row_rules import RefusedRow
 from onelook.data.formats.visdrone_file import NAMES
@@ -36,8 +41,17 @@ def names_of(content: Mapping[str, Any], path: Path, *, label_format: str, label
         DataError: no name, or names that are no text, doubled, have gaps or do not fit `nc`.
     """
     if content.get("names") is None and content.get("nc") is None and label_format in _OF_LABELS:
-        return _OF_LABELS[label_format](labels)
+        return names_in_labels(labels, label_format)
     return _names_in_yaml(content, path)
+
+
+def names_in_labels(labels: Labels, label_format: str) -> tuple[str, ...]:
+    """The class names that the labels themselves give, of any format but YOLO.
+
+    Raises:
+        DataError: they give none, or cannot be read.
+    """
+    return _OF_LABELS[label_format](labels)
 
 
 def names_in_coco(labels: Labels) -> tuple[str, ...]:
@@ -65,27 +79,64 @@ def names_in_voc(labels: Labels) -> tuple[str, ...]:
     Raises:
         DataError: no object has a name.
     """
+    return _names_in_files(labels, ".xml", _voc_names, "VOC annotations")
+
+
+def names_in_labelme(labels: Labels) -> tuple[str, ...]:
+    """The labels of all shapes in the JSON files of all splits, in alphabetical order.
+
+    Raises:
+        DataError: no shape has a label.
+    """
+    return _names_in_files(labels, ".json", _labelme_names, "files of LabelMe")
+
+
+def names_in_listing(labels: Labels, label_format: str) -> tuple[str, ...]:
+    """The classes that the file of the first split declares, or those in use in alphabetical order.
+
+    Raises:
+        DataError: the file cannot be used, or has no classes.
+    """
+    path = next(iter(labels.values()))[0]
+    names = read_listing(path, label_format).class_names
+    if not names:
+        raise DataError(f"`{printable(path)}` has no object with a class", hint="give the `names` in a dataset YAML")
+    return names
+
+
+def _voc_names(path: Path) -> Iterable[str]:
+    return (entry.texts.get("name", "") for entry in parse_voc(read_bounded(path, MAX_BYTES)).objects)
+
+
+def _labelme_names(path: Path) -> Iterable[str]:
+    return used_names([parse_labelme(read_bounded(path, MAX_LABELME_BYTES))])
+
+
+def _names_in_files(
+    labels: Labels, suffix: str, names_in: Callable[[Path], Iterable[str]], what: str
+) -> tuple[str, ...]:
     names: set[str] = set()
     problems: list[str] = []
     num_files = 0
     folders = list(dict.fromkeys(place for places in labels.values() for place in places))
     for folder in folders:
-        for path in sorted(folder.rglob("*.xml")):
+        for path in sorted(folder.rglob(f"*{suffix}")):
             num_files += 1
             try:
-                names.update(entry.texts.get("name", "") for entry in parse_voc(read_bounded(path, MAX_BYTES)).objects)
+                names.update(names_in(path))
             except (DataError, RefusedRow) as problem:
                 logger.debug("no class names from `%s`: %s", printable(path), problem)
                 problems.append(f"`{printable(path)}`: {problem}")
     found = tuple(sorted(names - {""}))
+    kind = suffix[1:].upper()
     if not found:
         places = _joined(f"`{printable(folder)}`" for folder in folders)
-        told = f"the XML files below {places} have no object with a name"
+        told = f"the {kind} files below {places} have no object with a name"
         if problems:
             told = f"{told}; {len(problems)} of {num_files} cannot be read:"
             raise combined(DataError, told, problems[:3], hint="correct these, or name the classes in a dataset YAML")
-        raise DataError(told, hint="are they VOC annotations?")
-    logger.info("the classes are those that the XML files use: %s", _joined(map(printable, found[:20])))
+        raise DataError(told, hint=f"are they {what}?")
+    logger.info("the classes are those that the %s files use: %s", kind, _joined(map(printable, found[:20])))
     return found
 
 
@@ -175,4 +226,6 @@ _OF_LABELS: dict[str, Callable[[Labels], tuple[str, ...]]] = {
     "voc": names_in_voc,
     "parquet": names_in_parquet,
     "visdrone": lambda labels: NAMES,
+    "labelme": names_in_labelme,
+    **{name: functools.partial(names_in_listing, label_format=name) for name in LISTINGS},
 }

@@ -21,14 +21,20 @@ from onelook.settings.nearest_name import nearest_name
 logger = logging.getLogger(__name__)
 
 SPLITS = ("train", "val", "test")
+UNDIVIDED = "all"
+"""The split of a dataset that nobody has divided: a file or a folder of an annotation tool."""
 KEYS = ("path", *SPLITS, "nc", "names", "download", "format", "difficult", "kpt_shape")
 # For each format: what a split is described by, where that is more than the place of its images; what may be left out.
 FORMAT_PLACES: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "yolo": ((), ()),
-    "coco": (("images", "annotations"), ()),
+    "coco": (("images", "annotations"), ("list",)),
     "voc": (("images", "annotations"), ("list",)),
     "parquet": ((), ()),
     "visdrone": (("images", "annotations"), ()),
+    "labelme": (("images", "annotations"), ("list",)),
+    "labelstudio": (("images", "annotations"), ("list",)),
+    "cvat": (("images", "annotations"), ("list",)),
+    "csv": (("images", "annotations"), ("list",)),
 }
 MAX_KEYPOINTS = 10_000
 DIFFICULT = ("ignore", "use")
@@ -47,14 +53,17 @@ class DatasetSpec:
     Attributes:
         path: the YAML file, absolute.
         root: the folder that relative entries start from, absolute.
-        splits: `train`, `val` and, if given, `test`: folders of images and text files that list images, absolute.
+        splits: `train`, `val` and, if given, `test`: folders of images and text files that list images, absolute; or
+            `UNDIVIDED` alone.
         names: class names; the position is the class id.
         has_download: the YAML says how to fetch the data; that is never done.
         format: of the labels, a key of `FORMAT_PLACES`.
         annotations: of formats that keep labels apart from images: a file or folder for each split, absolute.
-        lists: text files that name, without suffix, the images of a split; absolute. Without one, all are used.
+        lists: text files that name the images of a split, of the format voc without suffix; absolute. Without one, all
+            are used.
         keep_difficult: objects that are marked as difficult are used like all others.
         keypoint_columns: numbers of keypoints that may follow a box of the format yolo, which are read past.
+        chosen: images of each split, absolute, of a dataset that was divided by us; they go before `lists`.
     """
 
     path: Path
@@ -67,9 +76,30 @@ class DatasetSpec:
     lists: Mapping[str, Path] = field(default_factory=dict)
     keep_difficult: bool = False
     keypoint_columns: int = 0
+    chosen: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+
+    @property
+    def is_undivided(self) -> bool:
+        """Whether nobody has said which images are for training and which for validation."""
+        return UNDIVIDED in self.splits
+
+    def chosen_images(self, split: str) -> tuple[str, ...] | None:
+        """The images of a split that are used, absolute, where its places hold more; None for all."""
+        if split in self.chosen:
+            return self.chosen[split]
+        if split not in self.lists:
+            return None
+        if self.format == "voc":
+            return tuple(image for entry in self.splits[split] for image in images_by_stem(self.lists[split], entry))
+        return tuple(images_in_list(self.lists[split], self.splits[split][0]))
 
     def require(self, split: str) -> None:
         """Raise DataError if the dataset has no such split."""
+        if self.is_undivided and split != UNDIVIDED:
+            raise DataError(
+                f"`{printable(self.path)}` is not divided into train and val",
+                hint="`onelook split DATA --output FOLDER --stratify` divides it; or `onelook train --split 0.8`",
+            )
         if split not in self.splits:
             raise DataError(
                 f"dataset `{printable(self.path)}` has no split `{split}`; it has {', '.join(self.splits)}",
@@ -151,13 +181,12 @@ def split_images(spec: DatasetSpec, split: str) -> SplitImages:
         DataError: the split is not in the YAML, one of its entries does not exist, or it holds no image.
     """
     spec.require(split)
-    found: list[str] = []
+    chosen = spec.chosen_images(split)
+    found: list[str] = list(chosen or ())
     unread: list[str] = []
     others: Counter[str] = Counter()
-    for entry in spec.splits[split]:
-        if split in spec.lists:
-            images = images_by_stem(spec.lists[split], entry)
-        elif os.path.isdir(entry):  # noqa: PTH112 - no error where a folder above is closed
+    for entry in spec.splits[split] if chosen is None else ():
+        if os.path.isdir(entry):  # noqa: PTH112 - no error where a folder above is closed
             images, passed_over, looks_like_images = images_in_folder(entry)
             others += passed_over
             unread += looks_like_images

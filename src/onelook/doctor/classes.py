@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 
+from onelook.data.dataset_spec import UNDIVIDED
 from onelook.doctor.findings import Finding
 from onelook.doctor.statistics import CELL_PX, SplitStatistics
 from onelook.training.autoanchor import GOOD_RECALL, AnchorFit
@@ -11,6 +12,7 @@ from onelook.training.autoanchor import GOOD_RECALL, AnchorFit
 RARE_LABELS = 10
 IMBALANCE = 50.0
 MANY_SMALL = 0.1
+TRAINED_ON = frozenset({"train", UNDIVIDED})
 
 Statistics = Mapping[str, SplitStatistics]
 
@@ -20,12 +22,12 @@ def class_findings(statistics: Statistics, names: Sequence[str]) -> Iterator[Fin
     for split, numbers in statistics.items():
         for name, count in zip(names, numbers.class_labels, strict=True):
             if count == 0:
-                kind = "absent-class" if split == "train" else "untested-class"
+                kind = "absent-class" if split in TRAINED_ON else "untested-class"
                 yield Finding(kind, split, "", f"class `{name}` has no label")
-            elif split == "train" and count < RARE_LABELS:
+            elif split in TRAINED_ON and count < RARE_LABELS:
                 yield Finding("rare-class", split, "", f"class `{name}` has {count} labels")
-    if "train" in statistics:
-        yield from _imbalance(statistics["train"], names)
+    for split in TRAINED_ON & statistics.keys():
+        yield from _imbalance(statistics[split], split, names)
 
 
 def size_findings(statistics: Statistics, imgsz: int) -> Iterator[Finding]:
@@ -36,17 +38,17 @@ def size_findings(statistics: Statistics, imgsz: int) -> Iterator[Finding]:
             yield Finding("small-objects", split, "", f"{told} at {imgsz}")
 
 
-def anchor_findings(fit: AnchorFit, imgsz: int) -> Iterator[Finding]:
+def anchor_findings(fit: AnchorFit, split: str, imgsz: int) -> Iterator[Finding]:
     """Anchors that reach no more objects than training puts up with."""
     if fit.best_possible_recall <= GOOD_RECALL:
         missed = 100 * (1 - fit.best_possible_recall)
-        yield Finding("far-anchors", "train", "", f"{missed:.1f} % of the objects are out of reach at {imgsz}")
+        yield Finding("far-anchors", split, "", f"{missed:.1f} % of the objects are out of reach at {imgsz}")
 
 
-def _imbalance(numbers: SplitStatistics, names: Sequence[str]) -> Iterator[Finding]:
+def _imbalance(numbers: SplitStatistics, split: str, names: Sequence[str]) -> Iterator[Finding]:
     present = [(count, name) for count, name in zip(numbers.class_labels, names, strict=True) if count]
     if not present:
         return
     (least, rare), (most, frequent) = min(present), max(present)
     if most > IMBALANCE * least:
-        yield Finding("imbalance", "train", "", f"{most} labels of `{frequent}`, {least} of `{rare}`")
+        yield Finding("imbalance", split, "", f"{most} labels of `{frequent}`, {least} of `{rare}`")

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from onelook.data.image_hashes import ImageHashes
-from onelook.doctor.classes import anchor_findings, class_findings, size_findings
+from onelook.doctor.classes import TRAINED_ON, anchor_findings, class_findings, size_findings
 from onelook.doctor.faults import FAULTS
 from onelook.doctor.findings import Finding, Scans, by_kind, by_severity, verdict
 from onelook.doctor.images import AllImages, doubled_findings, flat_findings, turned_findings
@@ -116,9 +116,9 @@ def diagnose(
     statistics = {
         split: statistics_of(scan.index, num_classes=len(names), imgsz=imgsz) for split, scan in scans.items()
     }
-    fit = None
-    if "train" in scans and options.anchors_px is not None:
-        fit = measure_anchors(label_sizes_px(scans["train"].index, imgsz), options.anchors_px, anchor_t=ANCHOR_T)
+    fit, learned = None, next(iter(TRAINED_ON & scans.keys()), "")
+    if learned and options.anchors_px is not None:
+        fit = measure_anchors(label_sizes_px(scans[learned].index, imgsz), options.anchors_px, anchor_t=ANCHOR_T)
     findings = [
         *ledger_findings(scans),
         *doubled_findings(AllImages.of(scans, hashes), options.near_bits),
@@ -130,7 +130,7 @@ def diagnose(
         *tiny_object_findings(scans, names, imgsz),
         *class_findings(statistics, names),
         *size_findings(statistics, imgsz),
-        *(anchor_findings(fit, imgsz) if fit is not None else ()),
+        *(anchor_findings(fit, learned, imgsz) if fit is not None else ()),
     ]
     return Diagnosis(printable(options.path), names, imgsz, statistics, tuple(findings), fit, options.model)
 

@@ -105,6 +105,8 @@ def check(given: Mapping[str, Any], *, file: Path | None = None) -> CheckResult:
     with StopSignal() as stop:
         settings = build_settings(CheckSettings, given, file=file)
         spec = open_dataset(settings.data)
+        if settings.fix:
+            spec.require("train")
         output, fixed = _output_folder(settings), None
         work = Work(available_processors(), stop_requested=lambda: stop.requested)
         cache_folder = default_cache_folder()

@@ -12,7 +12,8 @@ from typing import Any
 
 from onelook.data.capacity import available_processors
 from onelook.data.dataset_layout import open_dataset
-from onelook.data.formats.writers import WRITERS, LabelWriter, SplitToWrite
+from onelook.data.formats.tool_writers import WRITERS
+from onelook.data.formats.writers import LabelWriter, SplitToWrite
 from onelook.data.parallel_map import Work, each
 from onelook.data.scan.rules import ScanOptions
 from onelook.errors import DataError, SettingsError
@@ -20,7 +21,8 @@ from onelook.files.atomic import TEMPORARY_MARK, flush_folder
 from onelook.files.bounded import printable
 from onelook.files.yaml import dump_yaml
 from onelook.processes.stop_signal import StopSignal
-from onelook.recipes.splits import Splits, read_splits, write_ledgers
+from onelook.recipes.division import divided
+from onelook.recipes.splits import Splits, read_splits_of, write_ledgers
 from onelook.settings.build import build_settings
 from onelook.settings.convert_data import ConvertDataSettings
 
@@ -60,9 +62,16 @@ def convert_data(given: Mapping[str, Any], *, file: Path | None = None) -> Conve
     out = Path(os.path.abspath(os.path.expanduser(settings.out)))  # noqa: PTH100, PTH111 - no HOME is fine
     with StopSignal() as stop:
         spec = open_dataset(settings.data)
+        if settings.split:
+            spec = divided(spec, settings.split, seed=settings.seed, stop=stop)
+        elif spec.is_undivided:
+            raise DataError(
+                f"`{printable(spec.path)}` is not divided into train and val",
+                hint="add `--split 0.8`, or divide it first with `onelook split`",
+            )
         _require_place(out, [folder for folders in spec.splits.values() for folder in folders])
         options = ScanOptions(strict=settings.strict, allow_unlabelled=settings.allow_unlabelled)
-        splits = read_splits(settings.data, tuple(spec.splits), options=options, stop=stop)
+        splits = read_splits_of(spec, tuple(spec.splits), options=options, stop=stop)
         writer = WRITERS[settings.to]()
         parts = _parts(splits, writer)
         work = Work(available_processors(), lambda: stop.requested)

@@ -16,8 +16,8 @@ from onelook.files.bounded import printable
 from onelook.files.yaml import dump_yaml, load_yaml
 from onelook.processes.launch_env import is_launched
 from onelook.processes.stop_signal import StopSignal
-from onelook.recipes.split_dataset import YAML_NAME
-from onelook.recipes.splits import Splits, read_splits, scan_options
+from onelook.recipes.division import YAML_NAME, training_splits
+from onelook.recipes.splits import Splits
 from onelook.recipes.training_series import quiet
 from onelook.runs.folds_folder import FoldsFolder, folds_folder_around
 from onelook.runs.newest_run import newest_run
@@ -195,7 +195,7 @@ def _read(data: Sequence[Path], settings: FoldsSettings, stop: StopSignal) -> li
     with quiet(logging.CRITICAL):
         for path in data:
             try:
-                found.append(read_splits(path, ("train", "val"), options=scan_options(settings), stop=stop))
+                found.append(training_splits(settings.model_copy(update={"data": path}), {}, stop=stop))
             except DataError as problem:
                 problems.append(DataError(f"{path.parent.name}: {problem.message}", hint=problem.hint))
     if len(problems) == 1:

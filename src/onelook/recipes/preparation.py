@@ -25,8 +25,9 @@ from onelook.processes.stop_signal import StopSignal
 from onelook.processes.threads import limit_threads
 from onelook.recipes.agreement import refuse_disagreement
 from onelook.recipes.batch_size import with_batch_size
+from onelook.recipes.division import recorded_lists, training_splits
 from onelook.recipes.resume import Resumed
-from onelook.recipes.splits import Splits, read_splits, scan_options
+from onelook.recipes.splits import Splits
 from onelook.runs.run_dir import RunDir, run_of_launch
 from onelook.settings.build import build_settings
 from onelook.settings.series import storable
@@ -114,8 +115,8 @@ def prepare(
     if device.type == "cuda":
         torch.cuda.set_device(device)
     amp = amp_dtype(settings.amp, device)
-    options = scan_options(settings)
-    splits = group.first_then_others(lambda: read_splits(settings.data, ("train", "val"), options=options, stop=stop))
+    recorded = group.first(lambda: recorded_lists(resumed.run.division) if resumed else {})
+    splits = group.first_then_others(lambda: training_splits(settings, recorded, stop=stop))
     if resumed is not None:
         _refuse_other_data(resumed, splits)
         _warn_of_other_machine(resumed, _made_with(device, group))

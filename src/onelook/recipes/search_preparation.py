@@ -15,7 +15,7 @@ from onelook.files.atomic import write_text_atomic
 from onelook.files.yaml import dump_yaml, load_yaml
 from onelook.processes.launch_env import is_launched
 from onelook.processes.stop_signal import StopSignal
-from onelook.recipes.splits import read_splits, scan_options
+from onelook.recipes.division import training_splits
 from onelook.runs.run_dir import RunDir
 from onelook.search.folder import SearchFolder
 from onelook.search.genes import GENES, Individual, in_range
@@ -115,7 +115,7 @@ def prepare_search(given: Mapping[str, Any], file: Path | None, stop: StopSignal
     if earlier is not None:
         settings = _going_on(earlier, settings)
     settings = settings.model_copy(update={"evolve_method": _method(settings)})
-    splits = read_splits(settings.data, ("train", "val"), options=scan_options(settings), stop=stop)
+    splits = training_splits(settings, {}, stop=stop)
     settled = _settled(settings, len(splits.scans["train"].index))
     plan = _plan(settled)
     bucket = Bucket(settled.bucket, defaults=plan.firsts[0]) if settled.bucket else None

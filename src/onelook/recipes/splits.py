@@ -16,6 +16,7 @@ from onelook.data.scan.overlap import warn_of_overlap
 from onelook.data.scan.rules import ScanOptions, warn_of_crowds
 from onelook.errors import DataError
 from onelook.files.atomic import write_text_atomic
+from onelook.files.bounded import printable
 from onelook.files.cache_folder import default_cache_folder
 from onelook.processes.stop_signal import StopSignal
 from onelook.settings.train import TrainSettings
@@ -50,7 +51,13 @@ def read_splits(data: Path, splits: tuple[str, ...], *, options: ScanOptions, st
         DataError: the file, a split, or too many labels cannot be used.
         StopRequested: `stop` was set while reading.
     """
-    spec = open_dataset(data)
+    return read_splits_of(open_dataset(data), splits, options=options, stop=stop)
+
+
+def read_splits_of(
+    spec: DatasetSpec, splits: tuple[str, ...], *, options: ScanOptions, stop: StopSignal | None = None
+) -> Splits:
+    """As `read_splits`, of a dataset that has been opened."""
     scans = {}
     for split in splits:
         result = scan_split(
@@ -63,7 +70,7 @@ def read_splits(data: Path, splits: tuple[str, ...], *, options: ScanOptions, st
         )
         logger.info("%s", result.ledger.summary())
         if len(result.index) == 0:
-            raise DataError(f"split `{split}` of `{data}` has no usable image")
+            raise DataError(f"split `{split}` of `{printable(spec.path)}` has no usable image")
         if options.max_det is not None:
             warn_of_crowds(result.index, split, options.max_det)
         scans[split] = result

@@ -28,6 +28,7 @@ from onelook.processes.device import describe_device
 from onelook.processes.launch_env import launch_id
 from onelook.processes.process_group import ProcessGroup, joined_group, reasons_given
 from onelook.processes.stop_signal import StopSignal
+from onelook.recipes.division import write_split
 from onelook.recipes.loading import training_batches, validation_batch_size, validation_evaluator
 from onelook.recipes.preparation import Prepared, prepare
 from onelook.recipes.report import report_finished_run
@@ -143,6 +144,10 @@ def _write_beginning(prepared: Prepared) -> None:
     run.weights.mkdir(exist_ok=True)
     write_text_atomic(run.settings, dump_yaml(prepared.stored_settings()))
     write_ledgers(prepared.splits, run.ledger)
+    spec = prepared.splits.spec
+    if spec.chosen:
+        run.division.mkdir(exist_ok=True)
+        write_split(run.division, spec, spec.chosen, final=run.division)
     if not prepared.settings.noplots and prepared.resumed is None:
         draw_data(prepared)
 

@@ -22,8 +22,9 @@ from onelook.inference.backend import usual_hw
 from onelook.inference.evaluator import Evaluation
 from onelook.processes.process_group import joined_group, reasons_given
 from onelook.processes.stop_signal import StopSignal
+from onelook.recipes.division import validation_spec
 from onelook.recipes.run_plots import draw_evaluation
-from onelook.recipes.splits import Splits, read_splits, scan_options, write_ledgers
+from onelook.recipes.splits import Splits, read_splits_of, scan_options, write_ledgers
 from onelook.recipes.validation_files import write_coco, write_labels
 from onelook.recipes.validation_pass import (
     Runnable,
@@ -88,7 +89,9 @@ def validate(given: Mapping[str, Any], *, file: Path | None = None) -> ValidateR
             refuse_other_sizes(model, settings)
         options = scan_options(settings)
         splits = group.first_then_others(
-            lambda: read_splits(settings.data, (settings.split,), options=options, stop=stop)
+            lambda: read_splits_of(
+                validation_spec(settings.data, settings.weights[0]), (settings.split,), options=options, stop=stop
+            )
         )
         for model in validated:
             refuse_other_classes(model, splits, settings)

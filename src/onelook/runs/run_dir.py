@@ -117,6 +117,11 @@ class RunDir:
         return self.path / ".lock"
 
     @property
+    def division(self) -> Path:
+        """Folder of the lists of images, where the run has divided its data."""
+        return self.path / "split"
+
+    @property
     def ledger(self) -> Path:
         """What happened to every label row."""
         return self.path / "labels.json"

@@ -15,10 +15,14 @@ class ConvertDataSettings(BaseModel):
 
     data: Path
     """Dataset to convert: its YAML, or a folder or file in a layout that is known."""
-    to: Literal["yolo", "coco", "voc"]
+    to: Literal["yolo", "coco", "voc", "labelme", "cvat"]
     """Format of the labels that are written."""
     out: Path
     """Folder of the new dataset; it must not be there yet."""
+    split: float = Field(0.0, ge=0, lt=1)
+    """Share of the images for training, the rest for validation, of data that have no splits yet; 0 keeps their own."""
+    seed: int = Field(0, ge=0, lt=2**63)
+    """Of `split`: another seed, another division."""
     images: Literal["copy", "link"] = Field("copy")
     """Whether the images are copied, or symbolic links to the old ones are made, which need no room."""
     strict: bool = Field(False)

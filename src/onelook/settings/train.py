@@ -27,6 +27,9 @@ class TrainSettings(Hyperparameters):
     data: Path = Field(Path("data.yaml"), json_schema_extra=resumed(FREE))
     """Dataset: a YAML that says where the images are and what the classes are called, or a folder or file in a layout
     that is known."""
+    split: float = Field(0.0, ge=0, lt=1)
+    """Share of the images for training, the rest for validation, of data that have no splits yet: the file or folder of
+    an annotation tool. The run folder keeps the division. 0 takes the splits of the data."""
     weights: str = Field("")
     """Checkpoint to start from, .safetensors or .pt of YOLOv5; empty trains from scratch."""
     cfg: str = Field("")

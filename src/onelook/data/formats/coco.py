@@ -31,7 +31,8 @@ from onelook.errors import DataError
 from onelook.files.bounded import file_digest, printable
 from onelook.files.states import file_states
 
-_NO_IMAGE = -1
+_NO_IMAGE, _OF_ANOTHER_SPLIT = -1, -2
+_UNKNOWN = CocoImage(0, "", (0, 0))
 
 
 def open_coco(spec: DatasetSpec, split: str, single_cls: bool) -> LabelSource:
@@ -46,18 +47,23 @@ def open_coco(spec: DatasetSpec, split: str, single_cls: bool) -> LabelSource:
     if not file.images:
         raise DataError(f"split `{split}`: COCO file `{printable(path)}` names no images")
     paths = image_paths(str(spec.splits[split][0]), [image.file_name for image in file.images])
-    images = sorted(set(paths))
+    chosen = spec.chosen_images(split)
+    images = sorted(set(paths) if chosen is None else set(chosen))
     place = {image: number for number, image in enumerate(images)}
     entry_of = dict(
         zip(reversed(paths), reversed(file.images), strict=True)
     )  # the first, where several are of one file
-    number_of_id = {entry.id: place[image] for image, entry in zip(paths, file.images, strict=True)}
+    number_of_id = {
+        entry.id: place.get(image, _OF_ANOTHER_SPLIT) for image, entry in zip(paths, file.images, strict=True)
+    }
     names = None if single_cls else spec.names
-    reader = _CocoReader(file.path, names, [entry_of[image] for image in images], number_of_id, file.categories)
+    reader = _CocoReader(
+        file.path, names, [entry_of.get(image, _UNKNOWN) for image in images], number_of_id, file.categories
+    )
     return LabelSource(
         images=images,
         label_files=[file.path] * len(images),
-        has_labels=np.ones(len(images), bool),
+        has_labels=np.array([image in entry_of for image in images]),
         files=[*images, file.path],
         states=file_states([*images, file.path]),
         rules=f"coco {'any' if single_cls else json.dumps(spec.names)}",

@@ -7,6 +7,8 @@ from collections.abc import Callable
 from onelook.data.dataset_spec import DatasetSpec
 from onelook.data.formats.coco import open_coco
 from onelook.data.formats.label_source import LabelSource
+from onelook.data.formats.labelme import open_labelme
+from onelook.data.formats.listed import open_listed
 from onelook.data.formats.parquet import open_parquet
 from onelook.data.formats.visdrone import open_visdrone
 from onelook.data.formats.voc import open_voc
@@ -19,4 +21,8 @@ FORMATS: dict[str, Callable[[DatasetSpec, str, bool], LabelSource]] = {
     "voc": open_voc,
     "parquet": open_parquet,
     "visdrone": open_visdrone,
+    "labelme": open_labelme,
+    "labelstudio": open_listed,
+    "cvat": open_listed,
+    "csv": open_listed,
 }

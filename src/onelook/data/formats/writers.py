@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 from xml.sax.saxutils import escape
@@ -67,8 +67,8 @@ class YoloWriter:
         return f"images/{split}"
 
     def texts(self, part: SplitToWrite, names: Sequence[str]) -> Iterator[tuple[str, bytes]]:
-        _require_stems(part)
-        is_box = _has_another_box(part.index)
+        require_stems(part)
+        is_box = has_another_box(part.index)
         for image, inside in enumerate(part.inside):
             path = label_path_of(f"{os.sep}{part.folder}/{inside}")[1:]
             yield path, yolo_rows(part.index, image, is_box).encode()
@@ -77,7 +77,7 @@ class YoloWriter:
         return {"path": ".", **{part.split: part.folder for part in parts}, "names": list(names)}
 
     def losses(self, index: DatasetIndex) -> Mapping[str, int]:
-        return {"polygons that are not in the box of their object": int(_has_another_box(index).sum())}
+        return {"polygons that are not in the box of their object": int(has_another_box(index).sum())}
 
 
 class CocoWriter:
@@ -117,11 +117,11 @@ class VocWriter:
         return "JPEGImages" if names_differ else f"JPEGImages/{split}"
 
     def texts(self, part: SplitToWrite, names: Sequence[str]) -> Iterator[tuple[str, bytes]]:
-        _require_stems(part)
-        _require_plain(names)
+        require_stems(part)
+        require_plain(names)
         boxes = boxes_xyxy_px(part.index).tolist()
         for image, inside in enumerate(part.inside):
-            yield f"{_annotations_of(part)}/{_stem(inside)}.xml", _voc_document(part, image, boxes, names).encode()
+            yield f"{_annotations_of(part)}/{stem_of(inside)}.xml", _voc_document(part, image, boxes, names).encode()
         yield f"ImageSets/Main/{part.split}.txt", b"".join(map(_line, part.inside))
 
     def description(self, parts: Sequence[SplitToWrite], names: Sequence[str]) -> dict[str, Any]:
@@ -137,9 +137,6 @@ class VocWriter:
 
     def losses(self, index: DatasetIndex) -> Mapping[str, int]:
         return {"polygons": len(boxes_around_polygons(index)[0])}
-
-
-WRITERS: dict[str, Callable[[], LabelWriter]] = {"yolo": YoloWriter, "coco": CocoWriter, "voc": VocWriter}
 
 
 def yolo_rows(index: DatasetIndex, image: int, is_box: Sequence[bool] | np.ndarray[Any, Any] | None = None) -> str:
@@ -205,7 +202,7 @@ def _annotations_of(part: SplitToWrite) -> str:
     return part.folder.replace("JPEGImages", "Annotations", 1)
 
 
-def _has_another_box(index: DatasetIndex) -> np.ndarray[Any, np.dtype[np.bool_]]:
+def has_another_box(index: DatasetIndex) -> np.ndarray[Any, np.dtype[np.bool_]]:
     """(M,) labels with a polygon whose box is not the one around it."""
     labels, around = boxes_around_polygons(index)
     sides = np.repeat(index.sizes_hw[:, ::-1], np.diff(index.offsets), axis=0)[labels]
@@ -214,11 +211,11 @@ def _has_another_box(index: DatasetIndex) -> np.ndarray[Any, np.dtype[np.bool_]]
     return is_apart
 
 
-def _require_stems(part: SplitToWrite) -> None:
+def require_stems(part: SplitToWrite) -> None:
     """Raise DataError if two images differ in their suffix only, and so would have one label file."""
     first: dict[str, str] = {}
     for inside in part.inside:
-        other = first.setdefault(_stem(inside), inside)
+        other = first.setdefault(stem_of(inside), inside)
         if other != inside:
             raise DataError(
                 f"images `{printable(other)}` and `{printable(inside)}` of split `{part.split}` would have the same "
@@ -227,20 +224,21 @@ def _require_stems(part: SplitToWrite) -> None:
             )
 
 
-def _require_plain(names: Sequence[str]) -> None:
+def require_plain(names: Sequence[str]) -> None:
     """Raise DataError if a class name would not come back from XML as it is."""
     for name in names:
         if not name.isprintable() or name != name.strip():
             raise DataError(f"class name `{printable(name)}` cannot stand in XML", hint="rename it, or `--to coco`")
 
 
-def _stem(inside: str) -> str:
+def stem_of(inside: str) -> str:
+    """A name without its suffix."""
     dot = inside.rfind(".")
     return inside[:dot] if dot > inside.rfind("/") + 1 else inside
 
 
 def _line(inside: str) -> bytes:
-    line = os.fsencode(_stem(inside))
+    line = os.fsencode(stem_of(inside))
     if b"\n" in line or b"\r" in line or line != line.strip():
         raise DataError(f"image `{printable(inside)}` cannot stand in a list", hint="rename it, or `--to coco`")
     return line + b"\n"

@@ -1,0 +1,109 @@
+"""A CSV with a row per object: file, size of the image, class and corners in pixels. Rows are judged alone."""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+from collections.abc import Mapping
+
+from onelook.data.formats.label_rows import RowProblem
+from onelook.data.formats.listing import ListedImage, ListedObject, Listing, name_problem, size_of
+from onelook.data.formats.object_rows import shown
+from onelook.data.formats.row_rules import RefusedRow
+from onelook.errors import DataError
+from onelook.files.bounded import StrPath, printable, read_bounded
+
+MAX_BYTES = 1 << 30
+# Column -> what it may be called, in lower case and without `_`, `-` and spaces.
+COLUMNS = {
+    "filename": ("filename", "file", "image", "imagepath", "path", "imagename", "imageid", "img"),
+    "class": ("class", "label", "classname", "category", "name"),
+    "xmin": ("xmin", "x1", "left"),
+    "ymin": ("ymin", "y1", "top"),
+    "xmax": ("xmax", "x2", "right"),
+    "ymax": ("ymax", "y2", "bottom"),
+    "width": ("width", "imagewidth", "imgwidth"),
+    "height": ("height", "imageheight", "imgheight"),
+}
+CORNERS = ("xmin", "ymin", "xmax", "ymax")
+_OPTIONAL = ("width", "height")
+_NUMBER = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]{1,9})?")
+
+
+def read_csv(path: StrPath) -> Listing:
+    """The images and objects of a CSV file with a header; a row without class and corners is an image without objects.
+
+    Raises:
+        DataError: it cannot be read, is no CSV, or its header lacks a column.
+    """
+    where = f"CSV file `{printable(path)}`"
+    data = read_bounded(path, MAX_BYTES)
+    try:
+        text = data.decode("utf-8-sig")
+    except UnicodeDecodeError as problem:
+        raise DataError(f"{where} is not UTF-8 text: byte {problem.start}", hint="save it as UTF-8") from problem
+    header = text[: text.find("\n")] if "\n" in text else text
+    delimiter = max(",;\t", key=header.count)
+    rows = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)
+    images: dict[tuple[str, tuple[int, int]], list[ListedObject]] = {}
+    lost: list[RowProblem] = []
+    try:
+        columns = _columns(next(rows, []), where)
+        for row in rows:
+            if not any(map(str.strip, row)):
+                continue
+            line, written = rows.line_num, shown(delimiter.join(row))
+            cells = {column: row[place].strip() if place < len(row) else "" for column, place in columns.items()}
+            wrong = name_problem(cells["filename"])
+            if wrong:
+                lost.append(RowProblem(line, written, f"`filename`: {wrong}", "refused"))
+                continue
+            size_hw = size_of(cells.get("width"), cells.get("height"))
+            things = images.setdefault((cells["filename"], size_hw), [])
+            if any(cells[column] for column in (*CORNERS, "class")):
+                things.append(_object(cells, line, written))
+    except csv.Error as problem:
+        raise DataError(f"{where} line {rows.line_num} is no CSV: {problem}", hint="is a quote missing?") from problem
+    return Listing(tuple(ListedImage(name, size_hw, things) for (name, size_hw), things in images.items()), (),
+                   tuple(lost))  # fmt: skip
+
+
+def is_header(line: str) -> bool:
+    """Whether a line names all the columns that are needed."""
+    names = _plain(next(csv.reader([line], delimiter=max(",;\t", key=line.count)), []))
+    return all(set(spellings) & set(names) for column, spellings in COLUMNS.items() if column not in _OPTIONAL)
+
+
+def _columns(header: list[str], where: str) -> dict[str, int]:
+    plain = _plain(header)
+    columns = {}
+    for column, spellings in COLUMNS.items():
+        place = next((plain.index(spelling) for spelling in spellings if spelling in plain), None)
+        if place is not None:
+            columns[column] = place
+    missing = [column for column in COLUMNS if column not in columns and column not in _OPTIONAL]
+    if missing:
+        raise DataError(
+            f"{where} has no column {', '.join(f'`{column}`' for column in missing)} in its first line; found "
+            f"{shown(', '.join(header))}",
+            hint="the first line is `filename,width,height,class,xmin,ymin,xmax,ymax`; width and height are optional",
+        )
+    return columns
+
+
+def _plain(header: list[str]) -> list[str]:
+    return [re.sub(r"[\s_-]", "", name).lower() for name in header]
+
+
+def _object(cells: Mapping[str, str], line: int, written: str) -> ListedObject:
+    try:
+        for corner in CORNERS:
+            if not _NUMBER.fullmatch(cells[corner]):
+                raise RefusedRow(f"`{corner}` is `{shown(cells[corner])}`, not a number")
+        if not cells["class"]:
+            raise RefusedRow("`class` is empty")
+    except RefusedRow as problem:
+        return ListedObject(line, written, cells["class"], problem=problem)
+    left, top, right, bottom = (float(cells[corner]) for corner in CORNERS)
+    return ListedObject(line, written, cells["class"], (left, top, right, bottom))

@@ -1,0 +1,155 @@
+"""CVAT's XML, "CVAT for images 1.1": all images of a task in one file, with their shapes in pixels."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+
+import numpy as np
+
+from onelook.data.formats.label_rows import RowProblem
+from onelook.data.formats.listing import (
+    ListedImage,
+    ListedObject,
+    Listing,
+    ellipse_points,
+    name_problem,
+    rectangle_points,
+    size_of,
+    turned,
+)
+from onelook.data.formats.object_rows import shown
+from onelook.data.formats.plain_xml import read_elements
+from onelook.data.formats.row_rules import RefusedRow, Values
+from onelook.errors import DataError
+from onelook.files.bounded import StrPath, printable, read_bounded
+
+MAX_BYTES = 1 << 30
+MAX_ELEMENTS = 20_000_000
+ROOT = "annotations"
+
+_NUMBER = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]{1,9})?")
+_POINT = re.compile(rf"({_NUMBER.pattern}),({_NUMBER.pattern})")
+_IMAGE = (ROOT, "image")
+_LABEL = "label"
+_WITHOUT_AREA = {"polyline": "a line", "points": "points", "skeleton": "a skeleton", "cuboid": "a cuboid"}
+
+Attributes = Mapping[str, str]
+
+
+def read_cvat(path: StrPath) -> Listing:
+    """The images and objects of a CVAT file.
+
+    Raises:
+        DataError: it cannot be read, is no XML of CVAT, or one of videos.
+    """
+    found = _CvatElements()
+    try:
+        read_elements(read_bounded(path, MAX_BYTES), found, max_elements=MAX_ELEMENTS)
+    except RefusedRow as problem:
+        raise DataError(f"CVAT file `{printable(path)}`: {problem}", hint="export it as `CVAT for images 1.1`") from (
+            problem
+        )
+    return Listing(tuple(found.images), tuple(dict.fromkeys(found.names)), tuple(found.lost))
+
+
+class _CvatElements:
+    """Takes the elements as they come, and keeps images, shapes and the names of labels."""
+
+    def __init__(self) -> None:
+        self.images: list[ListedImage] = []
+        self.names: list[str] = []
+        self.lost: list[RowProblem] = []
+        self._things: list[ListedObject] = []
+        self._name = ""
+        self._is_part = False
+
+    def start(self, path: tuple[str, ...], attributes: Attributes, line: int) -> None:
+        if path[0] != ROOT:
+            raise RefusedRow(f"the XML is `{shown(path[0])}`, not the `{ROOT}` of CVAT")
+        if path == (ROOT, "track"):
+            raise RefusedRow(f"line {line} is a track of a video, whose frames are no image files")
+        if path == _IMAGE:
+            problem = name_problem(attributes.get("name"))
+            self._things = []
+            if problem:
+                self.lost.append(RowProblem(line, shown(str(dict(attributes))), f"`name`: {problem}", "refused"))
+            else:
+                size_hw = size_of(attributes.get("width"), attributes.get("height"))
+                self.images.append(ListedImage(attributes["name"].strip(), size_hw, self._things))
+        elif len(path) == 3 and path[:2] == _IMAGE:
+            self._things.append(_object(path[2], attributes, line))
+
+    def end(self, path: tuple[str, ...], text: str) -> None:
+        if path == _IMAGE and self._things and (not self.images or self.images[-1].objects is not self._things):
+            self.lost += [RowProblem(thing.place if isinstance(thing.place, int) else 0, thing.text,
+                                     "its image has no name", "refused") for thing in self._things]  # fmt: skip
+        if path[0:2] != (ROOT, "meta") or len(path) < 2:
+            return
+        if path[-3:] == ("labels", _LABEL, "name"):
+            self._name = text
+        elif path[-3:] == ("labels", _LABEL, "parent"):
+            self._is_part = True  # a point of a skeleton
+        elif path[-2:] == ("labels", _LABEL):
+            self.names += [self._name] if self._name and not self._is_part else []
+            self._name, self._is_part = "", False
+
+
+def _object(kind: str, attributes: Attributes, line: int) -> ListedObject:
+    label = attributes.get("label", "").strip()
+    written = shown(f"{kind} {label} " + " ".join(attributes.get(name, "") for name in ("xtl", "ytl", "xbr", "ybr")))
+    try:
+        if kind == "tag":
+            raise RefusedRow("a tag, which says something about the image and not where", "ignored")
+        if kind in _WITHOUT_AREA:
+            raise RefusedRow(f"{_WITHOUT_AREA[kind]}, which has no box")
+        if kind not in _SHAPES:
+            raise RefusedRow(f"`{shown(kind)}` is no shape that is known")
+        shape = _SHAPES[kind](attributes)
+        if not label:
+            raise RefusedRow("no `label`")
+    except RefusedRow as problem:
+        return ListedObject(line, written, label, problem=problem)
+    if isinstance(shape, tuple):
+        return ListedObject(line, written, label, corners=shape)
+    return ListedObject(line, written, label, polygon=shape)
+
+
+def _number(attributes: Attributes, name: str, otherwise: str | None = None) -> float:
+    text = attributes.get(name, otherwise)
+    if text is None:
+        raise RefusedRow(f"no `{name}`")
+    if not _NUMBER.fullmatch(text.strip()):
+        raise RefusedRow(f"`{name}` is `{shown(text)}`, not a number")
+    return float(text)
+
+
+def _box(attributes: Attributes) -> tuple[float, float, float, float] | Values:
+    left, top, right, bottom = (_number(attributes, name) for name in ("xtl", "ytl", "xbr", "ybr"))
+    degrees = _number(attributes, "rotation", "0")
+    if degrees % 360 == 0:
+        return left, top, right, bottom
+    return turned(rectangle_points(left, top, right, bottom), ((left + right) / 2, (top + bottom) / 2), degrees)
+
+
+def _polygon(attributes: Attributes) -> Values:
+    written = attributes.get("points", "")
+    points = [_POINT.fullmatch(point.strip()) for point in written.split(";")]
+    if len(points) < 3 or not all(points):
+        raise RefusedRow(f"`points` is `{shown(written)}`, not three points or more as `x,y;x,y;x,y`")
+    return np.array([[float(point[1]), float(point[2])] for point in points if point])
+
+
+def _ellipse(attributes: Attributes) -> Values:
+    cx, cy, rx, ry = (_number(attributes, name) for name in ("cx", "cy", "rx", "ry"))
+    return ellipse_points((cx, cy), (rx, ry), _number(attributes, "rotation", "0"))
+
+
+def _mask(attributes: Attributes) -> tuple[float, float, float, float]:
+    left, top, width, height = (_number(attributes, name) for name in ("left", "top", "width", "height"))
+    return left, top, left + width, top + height
+
+
+_SHAPES: dict[str, Callable[[Attributes], tuple[float, float, float, float] | Values]] = {
+    "box": _box, "polygon": _polygon, "ellipse": _ellipse, "mask": _mask,
+}  # fmt: skip

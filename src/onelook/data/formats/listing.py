@@ -1,0 +1,220 @@
+"""What files of annotation tools say: images by name, and on each the objects that were drawn, with their classes.
+
+Shared by CSV, Label Studio, CVAT and LabelMe; each object is judged alone.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from onelook.data.formats.label_rows import RowProblem
+from onelook.data.formats.label_source import SizeHw
+from onelook.data.formats.object_rows import RowCollector, box_of_polygon, frame_of, shown
+from onelook.data.formats.row_rules import RefusedRow, Values
+from onelook.errors import DataError
+
+MAX_SIDE = 1 << 20
+PERCENT: SizeHw = (100, 100)
+ELLIPSE_POINTS = 64
+
+
+@dataclass(frozen=True, slots=True)
+class ListedObject:
+    """An object as it stands.
+
+    Attributes:
+        place: where in the file: the number of a line, or words.
+        text: as written, for messages.
+        label: name of its class.
+        corners: xyxy; None if `polygon` says it.
+        polygon: (P, 2) points; None for a plain box.
+        problem: why it cannot be used, if so.
+        units_hw: what coordinates are measured in where that is not the pixel: `PERCENT`, or None.
+    """
+
+    place: str | int
+    text: str
+    label: str = ""
+    corners: tuple[float, float, float, float] | None = None
+    polygon: Values | None = None
+    problem: RefusedRow | None = None
+    units_hw: SizeHw | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ListedImage:
+    """An image with its objects; `size_hw` is (0, 0) if the file does not say."""
+
+    name: str
+    size_hw: SizeHw
+    objects: Sequence[ListedObject]
+
+
+@dataclass(frozen=True)
+class Listing:
+    """What a file says.
+
+    Attributes:
+        images: in the order of the file; several may be of one name.
+        names: of classes, those that the file declares, in its order; else none.
+        lost: what belongs to no image.
+    """
+
+    images: tuple[ListedImage, ...]
+    names: tuple[str, ...] = ()
+    lost: tuple[RowProblem, ...] = ()
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """The declared names, or those in use in alphabetical order."""
+        return self.names or used_names(self.images)
+
+
+def used_names(images: Iterable[ListedImage]) -> tuple[str, ...]:
+    """The classes of all objects in alphabetical order."""
+    return tuple(sorted({thing.label for image in images for thing in image.objects if thing.label}))
+
+
+def collect(rows: RowCollector, image: ListedImage, size_hw: SizeHw, class_of_name: Mapping[str, int] | None) -> None:
+    """Judge the objects of an image.
+
+    Args:
+        rows: takes them.
+        image: as the file has it.
+        size_hw: its height and width after EXIF rotation, in pixels; (0, 0) if it cannot be read.
+        class_of_name: class name -> class id; None makes all objects class 0.
+    """
+    for thing in image.objects:
+        try:
+            if thing.problem is not None:
+                raise thing.problem
+            class_id = _class_of(thing.label, class_of_name)
+            frame = frame_of(image.size_hw, size_hw)
+            height, width = frame.size_hw if thing.units_hw is None else thing.units_hw
+            polygon = None if thing.polygon is None else thing.polygon / [width, height]
+            box = _box_of(thing, width, height) if polygon is None else box_of_polygon(polygon)
+        except RefusedRow as problem:
+            rows.refuse(thing.place, thing.text.__str__, problem)
+            continue
+        if frame.note:
+            rows.note(frame.note, place=f"image {shown(image.name)}")
+        rows.add(thing.place, thing.text.__str__, class_id=class_id, box=box, polygon=polygon)
+
+
+def size_of(width: Any, height: Any) -> SizeHw:
+    """Height and width in pixels of numbers as they are written; (0, 0) unless both are whole and usable.
+
+    >>> size_of("640", 480.0), size_of("x", 3)
+    ((480, 640), (0, 0))
+    """
+    try:
+        sides = [float(side) if not isinstance(side, bool) else 0.0 for side in (height, width)]
+    except (TypeError, ValueError, OverflowError):
+        return 0, 0
+    usable = all(side.is_integer() and 0 < side <= MAX_SIDE for side in sides)
+    return (int(sides[0]), int(sides[1])) if usable else (0, 0)
+
+
+def number_of(value: Any, what: str) -> float:
+    """A coordinate from JSON.
+
+    Raises:
+        RefusedRow: it is no number.
+    """
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise RefusedRow(f"`{what}` is `{shown(value)}`, not a number")
+    try:
+        return float(value)
+    except OverflowError:
+        return math.inf
+
+
+def points_of(value: Any, *, least: int) -> Values:
+    """(P, 2) points from JSON: a list of x and y.
+
+    Raises:
+        RefusedRow: there are fewer than `least`, or something else stands there.
+    """
+    if not isinstance(value, list) or len(value) < least:
+        raise RefusedRow(f"`points` is {shown(value)}, not a list of {least} points or more")
+    points = []
+    for point in value:
+        if not isinstance(point, list) or len(point) != 2:
+            raise RefusedRow(f"`points` holds {shown(point)}, not x and y")
+        points.append([number_of(point[0], "x"), number_of(point[1], "y")])
+    return np.array(points)
+
+
+def ellipse_points(centre: tuple[float, float], radii: tuple[float, float], degrees: float = 0.0) -> Values:
+    """(64, 2) points on an ellipse that is turned clockwise around its centre."""
+    angles = np.linspace(0, 2 * np.pi, ELLIPSE_POINTS, endpoint=False)
+    return turned(np.stack([np.cos(angles) * radii[0], np.sin(angles) * radii[1]], axis=1) + centre, centre, degrees)
+
+
+def turned(points: Values, pivot: tuple[float, float], degrees: float) -> Values:
+    """Points, (P, 2), turned clockwise around `pivot`."""
+    if not math.isfinite(degrees):
+        raise RefusedRow(f"`rotation` is {degrees}")
+    angle = math.radians(degrees % 360)
+    matrix = np.array([[math.cos(angle), math.sin(angle)], [-math.sin(angle), math.cos(angle)]])
+    return np.asarray((points - pivot) @ matrix + pivot)
+
+
+def rectangle_points(left: float, top: float, right: float, bottom: float) -> Values:
+    """(4, 2) corners."""
+    return np.array([[left, top], [right, top], [right, bottom], [left, bottom]])
+
+
+def json_of(data: bytes, where: str) -> Any:
+    """JSON from the bytes of a file.
+
+    Args:
+        data: UTF-8, with or without a mark.
+        where: names the file in messages.
+
+    Raises:
+        DataError: no UTF-8, no JSON, or nested too deeply.
+    """
+    try:
+        return json.loads(data.decode("utf-8-sig"))
+    except UnicodeDecodeError as problem:
+        raise DataError(f"{where} is not UTF-8 text: byte {problem.start}", hint="save it as UTF-8") from problem
+    except RecursionError as problem:
+        raise DataError(f"{where} is nested too deeply") from problem
+    except ValueError as problem:  # no JSON, or a number of thousands of digits
+        raise DataError(f"{where} is not valid JSON: {shown(str(problem))}") from problem
+
+
+def name_problem(name: Any) -> str:
+    """What is wrong with the name of an image; empty if nothing is."""
+    if not isinstance(name, str) or not name.strip() or "\0" in name:
+        return f"`{shown(name)}` is not the name of a file"
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return f"`{shown(name)}` is no valid text"
+    return ""
+
+
+def _class_of(label: str, class_of_name: Mapping[str, int] | None) -> int:
+    if class_of_name is None:
+        return 0
+    if not label:
+        raise RefusedRow("no class is given")
+    if label not in class_of_name:
+        reason = f"class `{shown(label)}` is not among the {len(class_of_name)} classes"
+        raise RefusedRow(reason, "unknown class", shown(label))
+    return class_of_name[label]
+
+
+def _box_of(thing: ListedObject, width: float, height: float) -> Values:
+    assert thing.corners is not None, "an object without a problem has a polygon or corners"
+    left, top, right, bottom = thing.corners
+    return np.array([(left + right) / 2 / width, (top + bottom) / 2 / height, (right - left) / width,
+                     (bottom - top) / height])  # fmt: skip

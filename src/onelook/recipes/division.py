@@ -1,0 +1,318 @@
+"""Which images of a dataset go to which split: images that belong together stay so, and classes are divided alike."""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from onelook.data.annotation_places import place_in_folder
+from onelook.data.capacity import available_processors
+from onelook.data.dataset_layout import open_dataset
+from onelook.data.dataset_spec import SPLITS, UNDIVIDED, DatasetSpec, load_dataset_spec
+from onelook.data.formats.registry import FORMATS
+from onelook.data.image_files import MAX_LIST_BYTES, images_in_folder
+from onelook.data.image_hashes import image_hashes
+from onelook.data.parallel_map import Work, each
+from onelook.data.scan.index import ScanResult, scan_split
+from onelook.data.scan.rules import ScanOptions
+from onelook.data.split_assignment import Array, balanced, by_hash, stratified
+from onelook.doctor.near_duplicates import alike_pairs, groups_around_leaders, groups_of, mirrored_pairs
+from onelook.errors import DataError, SettingsError
+from onelook.files.atomic import write_bytes_atomic
+from onelook.files.bounded import content_digest, printable, read_bounded
+from onelook.files.cache_folder import default_cache_folder
+from onelook.files.images import MAX_FILE_BYTES
+from onelook.files.yaml import dump_yaml
+from onelook.processes.stop_signal import StopSignal
+from onelook.recipes.splits import Splits, read_splits_of, scan_options
+from onelook.runs.run_dir import RunDir
+from onelook.settings.split import FOLDER, SplitSettings
+from onelook.settings.train import TrainSettings
+
+logger = logging.getLogger(__name__)
+
+YAML_NAME = "data.yaml"
+
+
+@dataclass(frozen=True)
+class ImagePool:
+    """All images that are divided: N paths in order, their root, class names, and (N, K) labels of each class.
+
+    Attributes:
+        spec: the dataset; None for a folder of images.
+    """
+
+    paths: tuple[str, ...]
+    root: Path
+    names: tuple[str, ...]
+    class_labels: Array
+    spec: DatasetSpec | None = None
+
+    def name_of(self, image: int) -> str:
+        """What an image is called wherever the dataset lies."""
+        return os.path.relpath(self.paths[image], self.root).replace(os.sep, "/")
+
+
+def pool_of(settings: SplitSettings, work: Work) -> ImagePool:
+    """The images that the settings name.
+
+    Raises:
+        SettingsError: classes are to be divided alike, and they are not known.
+        DataError: the data cannot be read, or are divided in a format that has no lists of images.
+    """
+    spec = _dataset_at(settings.data)
+    if spec is None:
+        folder = Path(os.path.abspath(settings.data))  # noqa: PTH100
+        if settings.stratify:
+            raise SettingsError(f"`{folder}` is a folder of images: its classes are not known", hint="give a YAML")
+        paths = tuple(images_in_folder(folder).images)
+        if not paths:
+            raise DataError(f"folder `{printable(folder)}` has no images")
+        return ImagePool(paths, folder, (), np.zeros((len(paths), 0), np.int64))
+    if spec.format != "yolo" and not spec.is_undivided:
+        raise DataError(
+            f"`{printable(spec.path)}` is in the format {spec.format}, whose splits cannot be lists of images",
+            hint="`onelook convert-data DATA --to yolo --out FOLDER` first",
+        )
+    return pool_in(spec, work)
+
+
+def pool_in(spec: DatasetSpec, work: Work) -> ImagePool:
+    """All images of a dataset."""
+    paths = tuple(sorted({path for split in spec.splits for path in FORMATS[spec.format](spec, split, False).images}))
+    return ImagePool(paths, spec.root, spec.names, _labels_of(spec, paths, work), spec)
+
+
+def _dataset_at(path: Path) -> DatasetSpec | None:
+    """The dataset; None for a folder of images."""
+    if not path.is_dir():
+        return open_dataset(path)
+    if any(entry.suffix in (".yaml", ".yml") for entry in path.iterdir()):
+        return load_dataset_spec(path)
+    return None if place_in_folder(Path(os.path.abspath(path))) is None else open_dataset(path)  # noqa: PTH100
+
+
+def _labels_of(spec: DatasetSpec, paths: Sequence[str], work: Work) -> Array:
+    """(N, K) labels of each class; images that cannot be used have none."""
+    counts: dict[str, Array] = {}
+    for split in spec.splits:
+        index = _scanned(spec, split, work).index
+        for image, path in enumerate(index.paths):
+            counts[path] = np.bincount(index.class_ids[index.labels_of(image)], minlength=len(spec.names))
+    nothing = np.zeros(len(spec.names), np.int64)
+    return np.array([counts.get(path, nothing) for path in paths]).reshape(-1, len(spec.names))
+
+
+def _scanned(spec: DatasetSpec, split: str, work: Work) -> ScanResult:
+    return scan_split(
+        spec,
+        split,
+        options=ScanOptions(report_only=True),
+        workers=work.workers,
+        cache_folder=default_cache_folder(),
+        stop_requested=work.stop_requested,
+    )
+
+
+def groups_in(pool: ImagePool, settings: SplitSettings, work: Work) -> Array:
+    """The group of each image, (N,): the number of its first member."""
+    pairs = [np.zeros((0, 2), np.int64)]
+    if settings.group:
+        pairs.append(_tied_pairs([_key(pool.name_of(image), settings.group) for image in range(len(pool.paths))]))
+    if settings.near >= 0:
+        digests = list(each(_digest, pool.paths, work, name="the comparison of the images"))
+        pairs.append(_tied_pairs(digests))
+        hashes = image_hashes(
+            pool.paths,
+            np.frombuffer(b"".join(digests), np.uint8).reshape(-1, 16),
+            work=work,
+            cache_folder=default_cache_folder(),
+        )
+        alike = np.concatenate([alike_pairs(hashes, settings.near), mirrored_pairs(hashes, settings.near)])
+        return groups_around_leaders(groups_of(np.concatenate(pairs), len(pool.paths)), alike)
+    return groups_of(np.concatenate(pairs), len(pool.paths))
+
+
+def _key(name: str, group: str) -> str:
+    if group == FOLDER:
+        return name.rpartition("/")[0]
+    match = re.search(group, name)
+    if match is None:
+        return f"\0{name}"  # a group of its own
+    return "\0".join(part or "" for part in match.groups()) if match.groups() else match[0]
+
+
+def _tied_pairs(keys: Sequence[object]) -> Array:
+    """Each number with the first one that has the same key."""
+    first: dict[object, int] = {}
+    return np.array([(first.setdefault(key, number), number) for number, key in enumerate(keys)], np.int64)
+
+
+def _digest(path: str) -> bytes:
+    try:
+        return content_digest(read_bounded(path, MAX_FILE_BYTES))
+    except DataError:
+        return content_digest(os.fsencode(path))
+
+
+def parts_of(pool: ImagePool, groups: Array, settings: SplitSettings) -> Array:
+    """The part of each image, (N,): the number of its split or fold."""
+    firsts, members = np.unique(groups, return_inverse=True)
+    names = [pool.name_of(int(first)) for first in firsts]
+    fractions = [1 / settings.folds] * settings.folds if settings.folds else settings.fractions
+    if settings.folds and not settings.stratify:
+        return balanced(names, np.bincount(members), settings.folds, settings.seed)[members]
+    if not settings.stratify:
+        return by_hash(names, fractions, settings.seed)[members]
+    labels = np.zeros((len(firsts), len(pool.names)), np.int64)
+    np.add.at(labels, members, pool.class_labels)
+    return stratified(names, np.bincount(members), labels, fractions, settings.seed)[members]
+
+
+def divided(spec: DatasetSpec, share: float, *, seed: int, stop: StopSignal) -> DatasetSpec:
+    """An undivided dataset in train and val, as `onelook split --stratify` does it with the same seed.
+
+    Args:
+        spec: of a file or folder of an annotation tool.
+        share: of the images that are trained on, above 0 and below 1.
+        seed: another seed, another division.
+        stop: asked now and then.
+
+    Raises:
+        DataError: the data are divided already, cannot be read, or a split would be empty.
+        StopRequested: `stop` was set.
+    """
+    require_undivided(spec)
+    work = Work(available_processors(), lambda: stop.requested)
+    given = {"data": spec.path, "output": Path(), "fractions": [share, 1 - share], "stratify": True, "seed": seed}
+    settings = SplitSettings.model_validate(given)
+    pool = pool_in(spec, work)
+    parts = parts_of(pool, groups_in(pool, settings, work), settings)
+    stop.check()
+    images = {split: tuple(np.array(pool.paths)[parts == part].tolist()) for part, split in enumerate(SPLITS[:2])}
+    for split, chosen in images.items():
+        if not chosen:
+            raise DataError(
+                f"split `{split}` would have no image: there are {len(pool.paths)} images, and those that look alike "
+                "stay together",
+                hint="give another share, or divide them by hand with `onelook split`",
+            )
+    return with_images(spec, images)
+
+
+def training_splits(settings: TrainSettings, recorded: Mapping[str, Sequence[str]], *, stop: StopSignal) -> Splits:
+    """The training and the validation data, of an undivided dataset as it is divided by the settings.
+
+    Args:
+        settings: of a training.
+        recorded: see `recorded_lists`, of a run that is resumed; else none.
+        stop: asked now and then.
+
+    Raises:
+        DataError: they cannot be used.
+        StopRequested: `stop` was set.
+    """
+    spec = open_dataset(settings.data)
+    if settings.split:
+        require_undivided(spec)
+        share, seed = settings.split, settings.seed
+        spec = _as_recorded(spec, recorded) if recorded else divided(spec, share, seed=seed, stop=stop)
+    return read_splits_of(spec, ("train", "val"), options=scan_options(settings), stop=stop)
+
+
+def validation_spec(data: Path, weights: Path) -> DatasetSpec:
+    """The dataset of a validation; one that is undivided is divided as the run has recorded that made the weights."""
+    spec = open_dataset(data)
+    folder = RunDir(weights.parent.parent).division
+    if not spec.is_undivided or not (folder / YAML_NAME).is_file():
+        return spec
+    of_run = load_dataset_spec(folder / YAML_NAME)
+    if set(of_run.annotations.values()) != set(spec.annotations.values()):
+        return spec
+    logger.info("`%s` is divided as the run has recorded in `%s`", printable(spec.path), printable(folder))
+    return _as_recorded(spec, recorded_lists(folder))
+
+
+def require_undivided(spec: DatasetSpec) -> None:
+    """Raise DataError if a dataset says itself which images are for training and which for validation."""
+    if not spec.is_undivided:
+        raise DataError(
+            f"`{printable(spec.path)}` has its splits already: {', '.join(spec.splits)}",
+            hint="leave out `--split`; `onelook split` divides a dataset again",
+        )
+
+
+def with_images(spec: DatasetSpec, images: Mapping[str, tuple[str, ...]]) -> DatasetSpec:
+    """An undivided dataset with these images, absolute, in its splits."""
+    return replace(
+        spec,
+        splits=dict.fromkeys(images, spec.splits[UNDIVIDED]),
+        annotations=dict.fromkeys(images, spec.annotations[UNDIVIDED]),
+        chosen=images,
+    )
+
+
+def write_split(folder: Path, spec: DatasetSpec | None, images: Mapping[str, Sequence[str]], *, final: Path) -> None:
+    """Write lists of images and a dataset YAML; images and labels stay where they are.
+
+    Args:
+        folder: for the files.
+        spec: whose images they are, of the format yolo or undivided; None for images without labels: lists only.
+        images: of each split, absolute.
+        final: where the folder will be in the end.
+
+    Raises:
+        DataError: the name of an image cannot stand in a list.
+    """
+    is_yolo = spec is None or spec.format == "yolo"
+    base = final if spec is None or is_yolo else next(iter(spec.splits.values()))[0]
+    for split, paths in images.items():
+        lines = [_list_line(path, base, mark="./" if is_yolo else "") for path in paths]
+        write_bytes_atomic(folder / f"{split}.txt", b"".join(lines))
+    if spec is None:
+        return
+    places: dict[str, object] = {split: f"{split}.txt" for split in images}
+    if not is_yolo:
+        labels = str(next(iter(spec.annotations.values())))
+        where = {"images": str(base), "annotations": labels}
+        places = {"format": spec.format, **{split: {**where, "list": f"{split}.txt"} for split in images}}
+    content = {"path": ".", **places, "names": list(spec.names)}
+    write_bytes_atomic(folder / YAML_NAME, dump_yaml(content).encode())
+
+
+def _list_line(path: str, base: Path, *, mark: str) -> bytes:
+    """The line of a list that names an image: counted from `base` where it lies below, else absolute."""
+    inside = Path(path).is_relative_to(base)
+    line = os.fsencode(f"{mark}{Path(path).relative_to(base).as_posix()}" if inside else path)
+    if b"\n" in line or b"\r" in line:
+        raise DataError(f"image `{printable(path)}` has a line break in its name and cannot stand in a list")
+    return line + b"\n"
+
+
+def recorded_lists(folder: Path) -> dict[str, list[str]]:
+    """The lines of the lists of each split, as `write_split` wrote them; none if it did not.
+
+    Raises:
+        DataError: a list cannot be read.
+    """
+    lists = {split: folder / f"{split}.txt" for split in SPLITS[:2]}
+    if not all(path.is_file() for path in lists.values()):
+        return {}
+    return {
+        split: [os.fsdecode(line) for line in read_bounded(path, MAX_LIST_BYTES).split(b"\n") if line]
+        for split, path in lists.items()
+    }
+
+
+def _as_recorded(spec: DatasetSpec, lists: Mapping[str, Sequence[str]]) -> DatasetSpec:
+    """An undivided dataset with the images in its splits that the lines of lists name."""
+    images = str(spec.splits[UNDIVIDED][0])
+    places = {split: tuple(os.path.normpath(f"{images}/{line}") if not os.path.isabs(line) else line for line in lines)  # noqa: PTH117
+              for split, lines in lists.items()}  # fmt: skip
+    return with_images(spec, places)

@@ -1,0 +1,266 @@
+"""What annotation tools export: one file or folder without splits, each object judged alone."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+from small_dataset import pixels, tree_digest
+from tool_exports import EXPORTS, labelled_images
+
+from onelook.data.dataset_layout import open_dataset
+from onelook.data.dataset_spec import UNDIVIDED
+from onelook.data.scan.index import ScanResult, scan_split
+from onelook.data.scan.rules import ScanOptions
+from onelook.errors import DataError
+
+
+def scanned(path: Path) -> ScanResult:
+    return scan_split(open_dataset(path), UNDIVIDED, options=ScanOptions(report_only=True))
+
+
+@pytest.mark.parametrize("of_folder", [False, True])
+@pytest.mark.parametrize("tool", EXPORTS)
+def test_every_object_of_an_export_is_found(tiny_data: Path, tmp_path: Path, tool: str, of_folder: bool) -> None:
+    images = labelled_images(tiny_data)
+    path = EXPORTS[tool](images, tmp_path / "export")
+    before = tree_digest(tmp_path)
+    spec = open_dataset(tmp_path / "export" if of_folder else path)
+    assert spec.names == ("disc", "square") and list(spec.splits) == [UNDIVIDED] and spec.is_undivided
+    scan = scanned(path)
+    assert [Path(image).name for image in scan.index.paths] == [Path(image[0]).name for image in images]
+    assert scan.ledger.rows_read == scan.ledger.rows_used == sum(len(image[3]) for image in images)
+    for number, (_, _, _, boxes) in enumerate(images):
+        found = scan.index.image_labels(number)
+        assert np.abs(found.boxes - np.array([box[1:] for box in boxes])).max() < 2e-3
+        assert [spec.names[class_id] for class_id in found.class_ids.tolist()] == [box[0] for box in boxes]
+    assert tree_digest(tmp_path) == before
+
+
+def image_in(folder: Path, name: str = "a.png") -> None:
+    folder.mkdir(exist_ok=True)
+    (folder / name).write_bytes(pixels(0))
+
+
+def labelme_of(*shapes: object) -> str:
+    return json.dumps({"shapes": shapes, "imagePath": "a.png", "imageWidth": 20, "imageHeight": 16})
+
+
+def shape(kind: str, *points: list[float], label: str = "cat", **more: object) -> dict[str, object]:
+    return {"label": label, "points": points, "shape_type": kind, **more}
+
+
+def tasks_of(*regions: object, name: str = "a.png", **more: object) -> str:
+    return json.dumps([{"data": {"image": name}, "annotations": [{"result": regions}], **more}])
+
+
+def region(kind: str = "rectanglelabels", **value: object) -> dict[str, object]:
+    return {"type": kind, "original_width": 20, "original_height": 16, "value": {kind: ["cat"], **value}}
+
+
+def cvat_of(inner: str, image: str = 'name="a.png" width="20" height="16"') -> str:
+    return f"<annotations><image {image}>\n{inner}\n</image></annotations>"
+
+
+HEAD = "filename,width,height,class,xmin,ymin,xmax,ymax\n"
+ROW = {"x": 10, "y": 25, "width": 50, "height": 50}
+# file, its text, xyxy in pixels of the one object that is used
+SHAPES: dict[str, tuple[str, str, tuple[float, float, float, float]]] = {
+    "csv": ("a.csv", f"{HEAD}a.png,20,16,cat,2,4,12,12\n", (2, 4, 12, 12)),
+    "csv of other words": ("a.csv", "image;label;x1;y1;x2;y2\r\na.png;cat;2;4;12;12\r\n", (2, 4, 12, 12)),
+    "csv with a mark": ("a.csv", f"\ufeff{HEAD}a.png,20,16,cat,2,4,12,12", (2, 4, 12, 12)),
+    "polygon of LabelMe": ("a.json", labelme_of(shape("polygon", [2, 4], [12, 4], [7, 12])), (2, 4, 12, 12)),
+    "circle of LabelMe": ("a.json", labelme_of(shape("circle", [8, 8], [8, 12])), (4, 4, 12, 12)),
+    "parts of LabelMe": (
+        "a.json",
+        labelme_of(
+            shape("rectangle", [2, 4], [4, 6], group_id=1), shape("polygon", [9, 9], [12, 9], [9, 12], group_id=1)
+        ),
+        (2, 4, 12, 12),
+    ),
+    "rectangle of Label Studio": ("a.json", tasks_of(region(**ROW)), (2, 4, 12, 12)),
+    "turned rectangle of Label Studio": (
+        "a.json",
+        tasks_of(region(x=60, y=25, width=50, height=25, rotation=90)),
+        (8, 4, 12, 14),
+    ),
+    "ellipse of Label Studio": (
+        "a.json",
+        tasks_of(region("ellipselabels", x=50, y=50, radiusX=25, radiusY=25)),
+        (5, 4, 15, 12),
+    ),
+    "polygon of Label Studio": (
+        "a.json",
+        tasks_of(region("polygonlabels", points=[[10, 25], [60, 25], [30, 75]])),
+        (2, 4, 12, 12),
+    ),
+    "region with its label apart": (
+        "a.json",
+        tasks_of(
+            {"id": "r", "type": "rectangle", "value": ROW},
+            {"id": "r", "type": "labels", "value": {**ROW, "labels": ["cat"]}},
+        ),
+        (2, 4, 12, 12),
+    ),
+    "box of CVAT": ("a.xml", cvat_of('<box label="cat" xtl="2" ytl="4" xbr="12" ybr="12"/>'), (2, 4, 12, 12)),
+    "turned box of CVAT": (
+        "a.xml",
+        cvat_of('<box label="cat" xtl="3" ytl="6" xbr="13" ybr="10" rotation="90"/>'),
+        (6, 3, 10, 13),
+    ),
+    "polygon of CVAT": ("a.xml", cvat_of('<polygon label="cat" points="2,4;12,4;7.0,12"/>'), (2, 4, 12, 12)),
+    "ellipse of CVAT": ("a.xml", cvat_of('<ellipse label="cat" cx="8" cy="8" rx="4" ry="2"/>'), (4, 6, 12, 10)),
+    "mask of CVAT": (
+        "a.xml",
+        cvat_of('<mask label="cat" rle="3, 1" left="2" top="4" width="10" height="8"/>'),
+        (2, 4, 12, 12),
+    ),
+}
+
+
+@pytest.mark.parametrize("case", SHAPES)
+def test_shape_of_a_tool_becomes_its_box(tmp_path: Path, case: str) -> None:
+    name, text, box = SHAPES[case]
+    image_in(tmp_path)
+    (tmp_path / name).write_text(text)
+    scan = scanned(tmp_path)
+    assert open_dataset(tmp_path).names == ("cat",) and len(scan.index.class_ids) == 1
+    assert scan.index.image_labels(0).boxes[0].tolist() == pytest.approx(box, abs=0.02)
+    scan.ledger.check()
+
+
+CSV, LABELME, TASKS, CVAT = "b.csv", "a.json", "b.json", "b.xml"
+GOOD: dict[str, str] = {
+    CSV: "a.png,20,16,cat,2,4,12,12\n",
+    LABELME: "",
+    TASKS: "",
+    CVAT: '<box label="cat" xtl="2" ytl="4" xbr="12" ybr="12"/>\n',
+}
+REFUSED: dict[str, tuple[str, str, str]] = {
+    "csv: no number": (CSV, f"{HEAD}{GOOD[CSV]}a.png,20,16,cat,2,x,12,12", "line 3.*`ymin` is `x`, not a number"),
+    "csv: no class": (CSV, f"{HEAD}{GOOD[CSV]}a.png,20,16,,2,3,12,12", "line 3.*`class` is empty"),
+    "csv: short": (CSV, f"{HEAD}{GOOD[CSV]}a.png,20,16,cat,2,3", "line 3.*`xmax` is ``, not a number"),
+    "csv: no name": (CSV, f"{HEAD}{GOOD[CSV]},20,16,cat,2,3,4,5", "line 3.*`filename`: `` is not the name of a file"),
+    "csv: turned": (CSV, f"{HEAD}{GOOD[CSV]}a.png,20,16,cat,12,3,4,5", "line 3.*a width or height is negative"),
+    "csv: other size": (CSV, f"{HEAD}{GOOD[CSV]}a.png,99,16,cat,1,3,4,5", "line 3.*the file says 99 x 16 pixels"),
+    "labelme: a line": (
+        LABELME, labelme_of(shape("rectangle", [2, 4], [12, 12]), shape("linestrip", [1, 1], [2, 2])),
+        r"shapes\[1\].*a linestrip, which has no box",
+    ),
+    "labelme: points": (
+        LABELME, labelme_of(shape("rectangle", [2, 4], [12, 12]), shape("rectangle", [1, 1])),
+        r"shapes\[1\].*`points` is .*, not a list of 2 points or more",
+    ),
+    "labelme: no number": (
+        LABELME, labelme_of(shape("rectangle", [2, 4], [12, 12]), shape("rectangle", [1, "x"], [2, 2])),  # type: ignore[list-item]
+        r"shapes\[1\].*`y` is `x`, not a number",
+    ),
+    "labelme: no label": (
+        LABELME, labelme_of(shape("rectangle", [2, 4], [12, 12]), shape("rectangle", [1, 1], [2, 2], label="")),
+        r"shapes\[1\].*no `label`",
+    ),
+    "tasks: brush": (
+        TASKS, tasks_of(region(**ROW), region("brushlabels", format="rle", rle=[1], labels=["cat"])),
+        r"\[0\]\.annotations\[0\]\.result\[1\].*a brush mask, which is not read",
+    ),
+    "tasks: two labels": (
+        TASKS, tasks_of(region(**ROW), region(**ROW, labels=["cat"]) | {"value": {**ROW, "labels": ["cat", "dog"]}}),
+        r"result\[1\].*2 labels; a region has one",
+    ),
+    "tasks: choices": (
+        TASKS, tasks_of(region(**ROW), {"type": "choices", "value": {"choices": ["day"]}}),
+        r"result\[1\].*`choices` says something about the image and not where",
+    ),
+    "tasks: turned": (
+        TASKS, tasks_of(region(**ROW), {"type": "rectanglelabels",
+                                        "value": {**ROW, "rotation": 5, "rectanglelabels": ["cat"]}}),
+        r"result\[1\].*turned by 5 degrees, and `original_width`",
+    ),
+    "cvat: polyline": (CVAT, cvat_of(f'{GOOD[CVAT]}<polyline label="cat" points="1,1;2,2"/>'), "line 3.*a line, which"),
+    "cvat: no number": (
+        CVAT, cvat_of(f'{GOOD[CVAT]}<box label="cat" xtl="a" ytl="4" xbr="12" ybr="12"/>'),
+        "line 3.*`xtl` is `a`, not a number",
+    ),
+    "cvat: points": (
+        CVAT, cvat_of(f'{GOOD[CVAT]}<polygon label="cat" points="1,1;2;3,3"/>'), "line 3.*`points` is `1,1;2;3,3`",
+    ),
+    "cvat: tag": (CVAT, cvat_of(f'{GOOD[CVAT]}<tag label="cat"/>'), "line 3.*a tag, which says something"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_object_that_cannot_be_used_is_told_with_its_place(tmp_path: Path, case: str) -> None:
+    name, text, reason = REFUSED[case]
+    image_in(tmp_path)
+    (tmp_path / name).write_text(text)
+    scan = scanned(tmp_path)
+    scan.ledger.check()
+    assert len(scan.index.class_ids) == 1
+    (entry,) = (entry for entry in scan.ledger.entries if entry.outcome != "note")
+    assert re.search(reason, str(entry)), str(entry)
+    assert scan.ledger.rows_read == 2
+
+
+DEEP = "[" * 200_000
+WRONG: dict[str, tuple[str, str, str]] = {
+    "entities": (
+        "b.xml", '<!DOCTYPE a [<!ENTITY b "cc">]><annotations><image name="&b;"/></annotations>', "has a document type",
+    ),
+    "deep XML": ("b.xml", f"<annotations>{'<a>' * 40}{'</a>' * 40}</annotations>", "nested deeper than 32"),
+    "video": ("b.xml", "<annotations><track id='0' label='cat'/></annotations>", "track of a video"),
+    "deep JSON": ("b.json", f'[{{"data": {{"image": "a.png"}}, "x": {DEEP}', "nested too deeply|not valid JSON"),
+    "no JSON": ("b.json", "[{]", "is not valid JSON"),
+    "no UTF-8": ("b.csv", "filename,class,xmin,ymin,xmax,ymax\né", "is not UTF-8 text: byte"),
+    "lacking column": ("b.csv", "filename,class,xmin\n", "is no file of labels that is known"),
+    "image elsewhere": ("b.csv", f"{HEAD}no.png,20,16,cat,2,4,12,12\n", "its first image, `no.png`, was not found"),
+    "one image": ("a.json", labelme_of(shape("rectangle", [2, 4], [12, 12])), "holds the labels of one image"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", WRONG)
+def test_file_that_cannot_be_used_is_an_error_that_says_why(tmp_path: Path, case: str) -> None:
+    name, text, reason = WRONG[case]
+    image_in(tmp_path)
+    (tmp_path / name).write_bytes(text.encode("latin-1"))
+    with pytest.raises(DataError, match=reason):
+        open_dataset(tmp_path / name)
+
+
+def test_name_that_leaves_the_folder_is_only_ever_read_as_an_image(tmp_path: Path) -> None:
+    (tmp_path / "secret.txt").write_text("secret")
+    folder = tmp_path / "data"
+    image_in(folder)
+    (folder / "b.csv").write_text(f"{HEAD}{GOOD[CSV]}../secret.txt,20,16,cat,2,4,12,12\n")
+    ledger = scanned(folder).ledger
+    assert ledger.images_listed == 2 and ledger.images_unusable == 1
+    assert "secret" not in str(ledger.of("unusable image")[0]).replace("secret.txt", "")
+
+
+def test_annotations_of_others_and_predictions_do_not_count(tmp_path: Path) -> None:
+    image_in(tmp_path)
+    other = {"result": [region(x=1, y=1, width=5, height=5)]}
+    task = {"data": {"image": "s3://b/a.png"}, "predictions": [other],
+            "annotations": [{**other, "was_cancelled": True}, {"result": [region(**ROW)]}, other]}  # fmt: skip
+    (tmp_path / "b.json").write_text(json.dumps([task]))
+    scan = scanned(tmp_path)
+    assert scan.index.image_labels(0).boxes.round(3).tolist() == [[2, 4, 12, 12]]
+    assert scan.ledger.rows_read == 3 and scan.ledger.rows_ignored == 2
+
+
+def test_several_files_of_labels_are_not_guessed_among(tmp_path: Path) -> None:
+    image_in(tmp_path)
+    for name in ("a.csv", "b.csv"):
+        (tmp_path / name).write_text(HEAD + GOOD[CSV])
+    with pytest.raises(DataError, match=r"has 2 files of labels: `a\.csv`, `b\.csv`"):
+        open_dataset(tmp_path)
+
+
+@pytest.mark.parametrize("tool", ["labelimg", "labelme", "csv", "labelstudio", "cvat"])
+def test_folders_called_train_and_valid_are_the_splits(tiny_data: Path, tmp_path: Path, tool: str) -> None:
+    for split, name in (("train", "train"), ("val", "valid")):
+        EXPORTS[tool](labelled_images(tiny_data, split), tmp_path / name)
+    spec = open_dataset(tmp_path)
+    assert {split: len(scan_split(spec, split).index) for split in spec.splits} == {"train": 20, "val": 6}
