@@ -3,8 +3,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from onelook.metrics.confusion import confusion_matrix
+from onelook.metrics.confusion import confusion_cells
 from onelook.metrics.packing import pack_detections, pack_labels
+from onelook.structures.confusion_cells import cells_of, matrix_of
 from onelook.structures.detections import Detections
 from onelook.structures.sample import ImageLabels
 
@@ -27,10 +28,9 @@ def image(labels: list[Box], found: list[Found], crowd: list[bool] | None = None
 
 def cells(images: list[tuple[ImageLabels, Detections]]) -> dict[tuple[int, int], int]:
     packed = pack_labels([own for own, _ in images], num_classes=2)
-    matrix = confusion_matrix(packed, pack_detections([d for _, d in images], num_classes=2), num_classes=2)
-    assert matrix.shape == (3, 3)
-    rows, columns = np.nonzero(matrix)
-    return {(int(r), int(c)): int(matrix[r, c]) for r, c in zip(rows, columns, strict=True)}
+    found = confusion_cells(packed, pack_detections([d for _, d in images], num_classes=2), num_classes=2)
+    assert np.array_equal(cells_of(matrix_of(found, 2)), found)
+    return {(predicted, true): count for predicted, true, count in found.tolist()}
 
 
 @pytest.mark.parametrize(
@@ -106,4 +106,4 @@ def test_counts_are_those_of_the_loop_on_random_images() -> None:
             detections.append(Detections(boxes(found).astype(np.float32), scores, rng.integers(0, 3, found)))
         packed = pack_labels(all_labels, num_classes=3), pack_detections(detections, num_classes=3)
         expected = sum(slow_confusion(t, d, 3) for t, d in zip(all_labels, detections, strict=True))
-        assert confusion_matrix(*packed, num_classes=3).tolist() == expected.tolist()
+        assert matrix_of(confusion_cells(*packed, num_classes=3), 3).tolist() == expected.tolist()

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from onelook.metrics.fold_summary import CLASS_MEASURES, MEASURES, Spread, spread, sum_up
+from onelook.structures.confusion_cells import cells_of
 from onelook.structures.metrics import DetectionMetrics, MetricCurves
 
 
@@ -29,7 +30,8 @@ def metrics_of(class_ids: list[int], seed: int) -> DetectionMetrics:
         num_labels=int(rng.integers(100, 900)),
         best_confidence=0.5,
         curves=curves,
-        confusion=rng.integers(0, 9, (4, 4)),
+        num_classes=3,
+        confusion_cells=cells_of(rng.integers(0, 9, (4, 4))),
     )
     return replace(nothing)
 
@@ -61,7 +63,8 @@ def test_summary_covers_every_measure_and_adds_up_the_counts() -> None:
     summary = sum_up(folds)
     assert summary.num_images == sum(fold.num_images for fold in folds)
     assert summary.num_labels == sum(fold.num_labels for fold in folds)
-    assert (summary.confusion == sum(fold.confusion for fold in folds)).all()
+    total = sum(fold.confusion for fold in folds)
+    assert (summary.confusion_cells == cells_of(np.asarray(total))).all()
     for name in MEASURES:
         values = [getattr(fold, name) for fold in folds]
         assert summary.spreads[name] == spread(values), name

@@ -19,6 +19,7 @@ from onelook.reports.plots.curves import KINDS, plot_curve, plot_curves
 from onelook.reports.plots.label_statistics import plot_label_correlogram, plot_label_statistics
 from onelook.reports.plots.results import plot_results, smoothed
 from onelook.reports.plots.style import DPI, chart
+from onelook.structures.confusion_cells import cells_of
 
 MANY_NAMES = tuple(f"kind of thing number {number}" for number in range(365))
 
@@ -75,14 +76,20 @@ def test_the_mean_is_drawn_where_it_lies(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("num_classes", "counts"), [(1, False), (6, True), (29, False), (40, True), (365, False)])
 def test_confusion_matrix_for_any_number_of_classes(tmp_path: Path, num_classes: int, counts: bool) -> None:
-    names = [*AWKWARD_NAMES, *MANY_NAMES]
-    confusion = make_metrics(1, num_classes=num_classes).confusion
-    image = assert_chart(plot_confusion_matrix(confusion, names, tmp_path / "confusion_matrix.png", counts=counts))
+    names = [*AWKWARD_NAMES, *MANY_NAMES][:num_classes]
+    cells = make_metrics(1, num_classes=num_classes).confusion_cells
+    image = assert_chart(plot_confusion_matrix(cells, names, tmp_path / "confusion_matrix.png", counts=counts))
     assert max(image.shape) < 16 * DPI
 
 
+def test_of_many_classes_those_confused_most_are_drawn(tmp_path: Path) -> None:
+    names = [f"class {number}" for number in range(10_000)]
+    cells = np.array([[7, 7, 50], [9_000, 7, 9], [10_000, 123, 4], [5, 10_000, 3]])
+    assert_chart(plot_confusion_matrix(cells, names, tmp_path / "a.png"))
+
+
 def test_confusion_matrix_without_any_box_is_blank_but_whole(tmp_path: Path) -> None:
-    assert_chart(plot_confusion_matrix(np.zeros((4, 4), np.int64), AWKWARD_NAMES, tmp_path / "zero.png"))
+    assert_chart(plot_confusion_matrix(np.zeros((0, 3), np.int64), AWKWARD_NAMES, tmp_path / "zero.png"))
 
 
 def test_confusion_columns_are_shares_and_small_cells_blank(tmp_path: Path) -> None:
@@ -92,7 +99,7 @@ def test_confusion_columns_are_shares_and_small_cells_blank(tmp_path: Path) -> N
     scaled = np.array([[25, 0, 0], [0, 50, 0], [0, 50, 0]])
     with_spot = np.array([[250, 0, 0], [25, 100, 0], [0, 100, 0]])
     images = [
-        drawn(plot_confusion_matrix(confusion, ["a", "b"], tmp_path / f"{number}.png"))
+        drawn(plot_confusion_matrix(cells_of(confusion), ["a", "b"], tmp_path / f"{number}.png"))
         for number, confusion in enumerate((full, with_speck, scaled, with_spot))
     ]
     assert np.array_equal(images[0], images[2])

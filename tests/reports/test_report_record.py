@@ -92,6 +92,8 @@ DAMAGES: tuple[tuple[str, bytes | str], ...] = (
     ("labels.json", '{"train": 7}'),
     ("metrics.npz", metrics_npz(class_ap=np.zeros(5))),
     ("metrics.npz", metrics_npz(confusion=np.zeros(3))),
+    ("metrics.npz", metrics_npz(confusion_cells=np.array([[0, 3, 1]]))),
+    ("metrics.npz", metrics_npz(confusion_cells=np.zeros((2, 3)))),
     ("metrics.npz", metrics_npz(class_ids=np.array(["a", "b"]))),
     ("metrics.npz", metrics_npz()[:-40]),
     ("metrics.json", '{"classes": [{}]}'),

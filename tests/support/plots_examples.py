@@ -9,6 +9,7 @@ import numpy as np
 import torch
 
 from onelook.structures.batch import Batch, ImageInfo, Targets
+from onelook.structures.confusion_cells import cells_of
 from onelook.structures.dataset_index import DatasetIndex
 from onelook.structures.metrics import DetectionMetrics, MetricCurves
 
@@ -48,7 +49,8 @@ def make_metrics(num_labelled: int, *, num_classes: int | None = None, seed: int
         class_f1=f1[:, best], class_ap50=ap, class_ap=ap * 0.5,
         class_num_images=rng.integers(1, 50, num_labelled), class_num_labels=rng.integers(50, 500, num_labelled),
         num_images=60, num_labels=1000, best_confidence=float(confidence[best]),
-        curves=MetricCurves(confidence, precision, recall, f1, recall_points, at_recall), confusion=confusion,
+        curves=MetricCurves(confidence, precision, recall, f1, recall_points, at_recall),
+        num_classes=num_classes, confusion_cells=cells_of(confusion),
     )  # fmt: skip
 
 

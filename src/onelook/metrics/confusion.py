@@ -11,8 +11,8 @@ MIN_SCORE = 0.25
 MIN_IOU = 0.45
 
 
-def confusion_matrix(labels: PackedLabels, detections: PackedDetections, *, num_classes: int) -> Ints:
-    """(num_classes + 1, num_classes + 1) counts: rows predicted, columns true, the last of each is background.
+def confusion_cells(labels: PackedLabels, detections: PackedDetections, *, num_classes: int) -> Ints:
+    """The (C, 3) cells of the confusion matrix, see `confusion_cells.py` in `structures`.
 
     Detections with a score above 0.25 and labels of any class are paired where their IoU is above 0.45: every
     detection chooses the label it overlaps most, then every label the detection that overlaps it most. A label
@@ -32,9 +32,9 @@ def confusion_matrix(labels: PackedLabels, detections: PackedDetections, *, num_
     missed, invented = labels.class_ids[is_lone_label], confident.class_ids[is_lone]
     predicted = [confident.class_ids[chosen.detection], np.full_like(missed, num_classes), invented]
     true = [labels.class_ids[chosen.label], missed, np.full_like(invented, num_classes)]
-    cells = np.concatenate(predicted) * (num_classes + 1) + np.concatenate(true)
-    counts = np.bincount(cells, minlength=(num_classes + 1) ** 2)
-    return counts.reshape(num_classes + 1, num_classes + 1)
+    pairs_of_classes = np.concatenate(predicted) * (num_classes + 1) + np.concatenate(true)
+    cells, counts = np.unique(pairs_of_classes, return_counts=True)
+    return np.stack([*np.divmod(cells, num_classes + 1), counts], axis=1).astype(np.int64)
 
 
 def _choose_both_ways(pairs: DetectionPairs) -> DetectionPairs:

@@ -9,7 +9,7 @@ import numpy as np
 from onelook.errors import DataError
 from onelook.metrics.average_precision import PrecisionTable, precision_table
 from onelook.metrics.confidence_curves import ConfidenceCurves, confidence_curves
-from onelook.metrics.confusion import confusion_matrix
+from onelook.metrics.confusion import confusion_cells
 from onelook.metrics.packing import Floats, Ints, PackedLabels, pack_detections, pack_labels
 from onelook.structures.detections import Detections
 from onelook.structures.metrics import DetectionMetrics, MetricCurves
@@ -76,7 +76,8 @@ def evaluate(
         num_labels=int(num_labels.sum()),
         best_confidence=float(curves.confidence[best]),
         curves=_for_plots(curves, table, class_ids),
-        confusion=confusion_matrix(packed_labels, packed, num_classes=num_classes),
+        num_classes=num_classes,
+        confusion_cells=confusion_cells(packed_labels, packed, num_classes=num_classes),
     )
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from onelook.structures.confusion_cells import sum_of_cells
 from onelook.structures.metrics import Array, DetectionMetrics
 
 # Name -> attribute of `DetectionMetrics`, and the same for the numbers of a class.
@@ -93,14 +94,16 @@ class FoldSummary:
         num_images, num_labels: validated, in all folds together.
         spreads: by the names of `MEASURES`.
         classes: those that have labels in any validation split, by number.
-        confusion: sum of the confusion matrices: each image counts in the one fold that validates on it.
+        num_classes: of the dataset.
+        confusion_cells: sum of those of the folds: each image counts in the one fold that validates on it.
     """
 
     num_images: int
     num_labels: int
     spreads: Mapping[str, Spread]
     classes: tuple[ClassSummary, ...]
-    confusion: Array
+    num_classes: int
+    confusion_cells: Array
 
 
 def spread(values: Sequence[float]) -> Spread:
@@ -128,7 +131,8 @@ def sum_up(folds: Sequence[DetectionMetrics]) -> FoldSummary:
             name: spread([getattr(metrics, attribute) for metrics in folds]) for name, attribute in MEASURES.items()
         },
         classes=tuple(_class_summary(folds, class_id) for class_id in class_ids),
-        confusion=np.sum([metrics.confusion for metrics in folds], axis=0),
+        num_classes=folds[0].num_classes,
+        confusion_cells=sum_of_cells([metrics.confusion_cells for metrics in folds]),
     )
 
 

@@ -17,6 +17,7 @@ from onelook.recipes.folds_preparation import PreparedFolds
 from onelook.reports.plots.confusion_matrix import plot_confusion_matrix
 from onelook.reports.run_record import read_run
 from onelook.runs.run_dir import RunDir
+from onelook.structures.confusion_cells import as_document
 
 FORMAT = 1
 COLUMNS = ("fold", "epochs", "best_epoch", "images", "labels", *MEASURES)
@@ -62,7 +63,7 @@ def write_summary(prepared: PreparedFolds, scores: Sequence[FoldScore], summary:
             }
             for one in summary.classes
         ],
-        "confusion": summary.confusion.tolist(),
+        **as_document(summary.confusion_cells, summary.num_classes),
         "names": list(prepared.names),
         "settings": prepared.settings.model_copy(update=prepared.training_settings()).model_dump(
             mode="json", include={"folds", *prepared.training_settings()}
@@ -72,9 +73,8 @@ def write_summary(prepared: PreparedFolds, scores: Sequence[FoldScore], summary:
     }
     write_text_atomic(prepared.folder.document, json.dumps(content, indent=1) + "\n")
     if is_complete and not prepared.settings.noplots:
-        plot_confusion_matrix(
-            summary.confusion, prepared.names, RunDir(prepared.folder.path).image("confusion_matrix.png")
-        )
+        image = RunDir(prepared.folder.path).image("confusion_matrix.png")
+        plot_confusion_matrix(summary.confusion_cells, prepared.names, image)
 
 
 def table_text(scores: Sequence[FoldScore], summary: FoldSummary | None) -> str:

@@ -38,7 +38,7 @@ def draw_data(prepared: Prepared) -> None:
 def draw_evaluation(run: RunDir, index: DatasetIndex, evaluation: Evaluation, names: tuple[str, ...]) -> None:
     """Write the curves, the confusion matrix, and labels beside predictions for images spread over the split."""
     plot_curves(evaluation.metrics, names, run.path)
-    plot_confusion_matrix(evaluation.metrics.confusion, names, run.image("confusion_matrix.png"))
+    plot_confusion_matrix(evaluation.metrics.confusion_cells, names, run.image("confusion_matrix.png"))
     wanted = min(NUM_VAL_IMAGES * IMAGES_PER_IMAGE, len(index))
     chosen = np.linspace(0, len(index) - 1, wanted).astype(int).tolist()
     for number in range(0, wanted, IMAGES_PER_IMAGE):

@@ -39,6 +39,7 @@ from onelook.runs.run_dir import RunDir
 from onelook.settings.build import build_settings
 from onelook.settings.head import head_for_merging
 from onelook.settings.validate import ValidateSettings
+from onelook.structures.confusion_cells import as_document
 from onelook.structures.dataset_index import DatasetIndex
 from onelook.structures.metrics import DetectionMetrics, as_arrays
 
@@ -152,7 +153,7 @@ def write_metrics(evaluation: Evaluation, names: tuple[str, ...], run: RunDir) -
         }
         for row, class_id in enumerate(metrics.class_ids)
     ]
-    content["confusion"] = metrics.confusion.tolist()
+    content |= as_document(metrics.confusion_cells, metrics.num_classes)
     content["milliseconds_per_image"] = {name: round(value, 3) for name, value in evaluation.milliseconds.items()}
     write_text_atomic(run.metrics, json.dumps(content, indent=1) + "\n")
     arrays = io.BytesIO()

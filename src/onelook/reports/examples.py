@@ -98,8 +98,7 @@ def write_examples(
     A disk that is full costs a warning only.
     """
     labels = [index.image_labels(image) for image in range(len(index))]
-    num_classes = len(metrics.confusion) - 1
-    outcomes = image_outcomes(labels, detections, num_classes=num_classes, confidence=metrics.best_confidence)
+    outcomes = image_outcomes(labels, detections, num_classes=metrics.num_classes, confidence=metrics.best_confidence)
     worst, best = choose_examples(outcomes)
 
     def shown(images: Sequence[int]) -> tuple[Example, ...]:

@@ -244,12 +244,13 @@ def _arrays(data: bytes) -> DetectionMetrics:
     per_class = (metrics.class_precision, metrics.class_recall, metrics.class_f1, metrics.class_ap50, metrics.class_ap)
     counts = (metrics.class_num_images, metrics.class_num_labels)
     curves = (metrics.curves.precision, metrics.curves.recall, metrics.curves.f1)
-    side = metrics.confusion.shape[0]
+    cells = metrics.confusion_cells
     is_whole = (
         all(array.shape == (num_classes,) for array in (*per_class, *counts))
         and all(array.shape == (num_classes, points) for array in curves)
         and metrics.curves.precision_at_recall.shape == (num_classes, len(metrics.curves.recall_points))
-        and metrics.confusion.shape == (side, side)
+        and (cells.ndim, cells.shape[-1], cells.dtype.kind) == (2, 3, "i")
+        and bool(((cells[:, :2] >= 0) & (cells[:, :2] <= metrics.num_classes)).all())
         and points > 1
     )
     if not is_whole or not np.issubdtype(metrics.class_ids.dtype, np.integer):

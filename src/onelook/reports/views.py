@@ -57,16 +57,14 @@ def shares(metrics: DetectionMetrics) -> Array:
 
 def confusions(metrics: DetectionMetrics) -> list[Confusion]:
     """The largest cells off the diagonal."""
-    counts, share = metrics.confusion, shares(metrics)
-    background = len(counts) - 1
-    off = np.where(np.eye(len(counts), dtype=bool), 0, counts)
-    places = np.argsort(-off, axis=None, kind="stable")[:NUM_CONFUSIONS]
+    cells, background = metrics.confusion_cells, metrics.num_classes
+    totals = np.bincount(cells[:, 1], cells[:, 2], minlength=background + 1)
+    wrong = cells[cells[:, 0] != cells[:, 1]]
     found = []
-    for row, column in zip(*np.unravel_index(places, off.shape), strict=True):
-        if off[row, column]:
-            true, predicted = (None if one == background else int(one) for one in (column, row))
-            of_true = math.nan if true is None else float(share[row, column])
-            found.append(Confusion(true, predicted, int(off[row, column]), of_true))
+    for row, column, count in wrong[np.argsort(-wrong[:, 2], kind="stable")[:NUM_CONFUSIONS]].tolist():
+        true, predicted = (None if one == background else one for one in (column, row))
+        of_true = math.nan if true is None else float(count / totals[column])
+        found.append(Confusion(true, predicted, count, of_true))
     return found
 
 

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from onelook.structures.confusion_cells import cells_of, matrix_of
 from onelook.structures.results import fitness_of
 
 Array = npt.NDArray[Any]
@@ -49,7 +50,8 @@ class DetectionMetrics:
         num_images, num_labels: totals, images without labels counted.
         best_confidence: see above.
         curves: what the plots draw.
-        confusion: (num_classes + 1, num_classes + 1) int counts, rows predicted, columns true, last is background.
+        num_classes: of the model, with labels or not.
+        confusion_cells: see `confusion_cells.py`.
     """
 
     precision: float
@@ -73,7 +75,16 @@ class DetectionMetrics:
     num_labels: int
     best_confidence: float
     curves: MetricCurves
-    confusion: Array
+    num_classes: int
+    confusion_cells: Array
+
+    @property
+    def confusion(self) -> Array:
+        """(num_classes + 1, num_classes + 1) int counts, rows predicted, columns true, the last of each is background.
+
+        Built on every access; of 10,000 classes it has 800 MB.
+        """
+        return matrix_of(self.confusion_cells, self.num_classes)
 
     @property
     def fitness(self) -> float:
@@ -96,5 +107,8 @@ def from_arrays(arrays: Mapping[str, Array]) -> DetectionMetrics:
     """
     curves = MetricCurves(**{field.name: arrays[f"curves/{field.name}"] for field in fields(MetricCurves)})
     names = [field.name for field in fields(DetectionMetrics) if field.name != "curves"]
+    if "confusion" in arrays:  # of runs before cells were stored
+        dense = arrays["confusion"]
+        arrays = {**arrays, "num_classes": np.array(len(dense) - 1), "confusion_cells": cells_of(dense)}
     plain: dict[str, Any] = {name: arrays[name].item() if arrays[name].ndim == 0 else arrays[name] for name in names}
     return DetectionMetrics(curves=curves, **plain)

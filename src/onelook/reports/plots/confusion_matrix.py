@@ -10,6 +10,7 @@ import numpy as np
 
 from onelook.drawing.lettering import shown_name
 from onelook.reports.plots.style import FONT_PT, TEXT_WIDTH_IN, chart, white_to_blue
+from onelook.structures.confusion_cells import matrix_of, most_confused
 from onelook.structures.metrics import Array
 
 if TYPE_CHECKING:
@@ -18,31 +19,39 @@ if TYPE_CHECKING:
 MIN_SHARE = 0.005  # cells below are left blank
 MAX_CLASSES_WITH_NUMBERS = 29
 MAX_CLASSES_WITH_NAMES = 98
-BACKGROUND = "background"
+MAX_CLASSES = 1000
+"""Of more, those that are confused most are drawn, with all others as one."""
+OTHERS, BACKGROUND = "others", "background"
 WHITE_LETTERS_FROM = 0.6  # of the colour scale, which runs from light to dark
 CELL_WITH_NUMBER_IN = 0.3
 CELL_WITH_NAME_IN = 0.135
 
 
-def plot_confusion_matrix(confusion: Array, names: Sequence[str], path: Path, *, counts: bool = False) -> Path:
+def plot_confusion_matrix(cells: Array, names: Sequence[str], path: Path, *, counts: bool = False) -> Path:
     """Write the confusion matrix: columns are the labels, rows the predictions, the last of each is the background.
 
     The background row holds objects that were missed, the background column detections of nothing. Cells carry
-    numbers if there are fewer than 30 classes; classes are named if there are fewer than 99.
+    numbers if there are fewer than 30 classes; classes are named if there are fewer than 99. Of more than 1,000 classes
+    the 97 that are confused most are drawn, and all others as one.
 
     Args:
-        confusion: (num_classes + 1, num_classes + 1) counts, as in `DetectionMetrics.confusion`.
-        names: class names.
+        cells: as in `DetectionMetrics.confusion_cells`.
+        names: of all classes.
         path: a .png or .jpg file; its folder must exist.
         counts: show counts instead of shares of each column.
 
     Returns:
         `path`.
     """
-    num_classes = len(confusion) - 1
+    labels = [shown_name(names, class_id) for class_id in range(len(names))]
+    if len(names) > MAX_CLASSES:
+        cells, shown = most_confused(cells, len(names), MAX_CLASSES_WITH_NAMES - 1)
+        labels = [*(labels[class_id] for class_id in shown), OTHERS]
+    num_classes = len(labels)
+    confusion = matrix_of(cells, num_classes)
     shares = confusion / np.maximum(confusion.sum(axis=0, keepdims=True), 1)
     values = np.where(shares < MIN_SHARE, np.nan, confusion if counts else shares)
-    labels = [*(shown_name(names, class_id) for class_id in range(num_classes)), BACKGROUND]
+    labels.append(BACKGROUND)
     side = _side_in(num_classes, counts=counts)
     margin = 0.5 + 0.062 * max(map(len, labels)) if num_classes <= MAX_CLASSES_WITH_NAMES else 0.6
     with chart(path, width_in=max(side + margin + 0.9, 3.2), height_in=max(side + margin, 2.4)) as figure:
