@@ -16,6 +16,7 @@ from option_runs import covers
 from onelook.data.dataset_layout import open_dataset
 from onelook.data.scan.index import ScanResult, scan_split
 from onelook.errors import DataError, SettingsError
+from onelook.files.images import read_image
 from onelook.recipes.check import check
 
 
@@ -52,6 +53,27 @@ def spoil(data: Path) -> None:
         f"{rows}{rows}{nearly}\n0 .95 .5 .2 .2\n0 .5 .5 nan 1\n0 1.5 .5 .1 .1\n0 .5 .5 0 .1\n1 .5 .5 .1\n"
     )
     (labels / "07.txt").write_text("0 0.1 0.1 0.4 0.15 0.3 0.62\n1 1.02 .5 .7 .6 .7 .4\n")
+
+
+@pytest.mark.parametrize("suffix", [".png", ".tif"])
+def test_dark_images_of_16_bits_are_scaled_by_one_factor_in_all_splits(suffix: str, data: Path, tmp_path: Path) -> None:
+    """12 bits in training, 10 in validation: both become 16 times as bright, and models see the same in both."""
+    dark = {"train/00": (4095, 700), "train/01": (1023, 3), "val/02": (900, 20)}
+    for name, (largest, other) in dark.items():
+        values = np.full((64, 64), other, np.uint16)
+        values[5:20, 5:20] = largest
+        (data.parent / f"images/{name}.png").unlink(missing_ok=True)
+        cv2.imwrite(str(data.parent / f"images/{name}{suffix}"), values)
+        (data.parent / f"labels/{name}.txt").write_text("0 .2 .2 .2 .2\n")
+    result = check({"data": data, "fix": str(tmp_path / "fixed"), "near": -1})
+    assert [one.kind for one in result.diagnosis.findings].count("dark-image") == 3
+    for name, values in dark.items():
+        after = read_image(tmp_path / f"fixed/images/{name}{suffix}")
+        assert np.unique(after).tolist() == pytest.approx(sorted(value * 16 / 256 for value in values), abs=1)
+    account = json.loads((tmp_path / "fixed/fixes.json").read_text())
+    assert [one["kind"] for one in account["corrected"]].count("dark-image") == 3
+    full = cv2.imread(str(tmp_path / f"fixed/images/train/00{suffix}"), cv2.IMREAD_UNCHANGED)
+    assert (full.dtype, full.max()) == (np.uint16, 4095 * 16)
 
 
 @covers("check", "fix")

@@ -57,7 +57,10 @@ FAULTS: dict[str, Fault] = {
     ),
     "doubled-image": Fault("warning", "images that are there twice", "keep one of them", "one is kept"),
     "dark-image": Fault(
-        "warning", "images of 16 bits that become dark or black", "scale their values to 0 to 65535, or save 8 bits"
+        "warning",
+        "images of 16 bits that become dark or black",
+        "`--fix` scales all images alike; do so with every image that you detect in, too",
+        "all images of 16 bits are scaled by one factor",
     ),
     "flat-image": Fault("warning", "images that show next to nothing", "view them; remove them if they are broken"),
     "crowded-image": Fault(

@@ -14,7 +14,7 @@ from onelook.doctor.findings import Finding
 from onelook.errors import DataError
 from onelook.files.bounded import printable, read_bounded
 from onelook.files.image_headers import read_header
-from onelook.files.images import KIND_OF_SUFFIX, MAX_FILE_BYTES
+from onelook.files.images import KIND_OF_SUFFIX, MAX_FILE_BYTES, brightened, used_bits
 from onelook.files.jpeg import mended_jpeg
 from onelook.structures.dataset_index import DatasetIndex
 
@@ -89,15 +89,27 @@ def without(index: DatasetIndex, images: Collection[int], labels: Collection[int
     )
 
 
-def mended_file(path: str) -> bytes:
-    """The bytes of a usable image file as a JPEG should end.
+def shift_of(paths: Iterable[str]) -> int:
+    """By how many bits the values of images with 16 bits can be raised, the same for all, before one would be lost.
+
+    Raises:
+        DataError: an image can no longer be read.
+    """
+    used = max((used_bits(read_bounded(path, MAX_FILE_BYTES)) for path in paths), default=0)
+    return 16 - used if used else 0
+
+
+def mended_file(path: str, shift: int = 0) -> bytes:
+    """The bytes of a usable image file as a JPEG should end, and with values of 16 bits raised by `shift` bits.
 
     Raises:
         DataError: it can no longer be read.
     """
     data = read_bounded(path, MAX_FILE_BYTES)
     header = read_header(data)
-    return data if header.jpeg is None else mended_jpeg(data, header.jpeg)
+    if header.jpeg is not None:
+        return mended_jpeg(data, header.jpeg)
+    return brightened(data, shift) if shift else data
 
 
 def _names_inside(paths: Sequence[str], odd: Collection[str]) -> list[str]:

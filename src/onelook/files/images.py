@@ -12,6 +12,7 @@ import struct
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -34,6 +35,7 @@ from onelook.files.image_headers import (
 from onelook.files.jpeg import decode_jpeg
 
 Image = npt.NDArray[np.uint8]
+AnyImage = TypeVar("AnyImage", npt.NDArray[np.uint8], npt.NDArray[np.uint16])
 
 KIND_OF_SUFFIX = {
     ".bmp": "bmp", ".jfif": "jpeg", ".jpe": "jpeg", ".jpeg": "jpeg", ".jpg": "jpeg", ".mpo": "jpeg",
@@ -258,14 +260,44 @@ def _check_size(pixels: Image, header: ImageHeader, scale: int) -> None:
         )
 
 
-def _darkness(data: bytes, header: ImageHeader) -> list[Remark]:
-    """A remark on an image of 16 bits that uses so few of them that little is left of it as 8 bits."""
+def used_bits(data: bytes) -> int:
+    """Of the 16 bits of an image, how many its largest value takes; 0 of images with 8 bits, or that cannot be read."""
+    header = read_header(data)
     if header.bits != 16:
-        return []
+        return 0
+    values = _sixteen_bits(data, header)
+    return 0 if values is None else int(values.max()).bit_length()
+
+
+def brightened(data: bytes, shift: int) -> bytes:
+    """An image of 16 bits, stored as it is to be seen, with all values times 2 ** `shift`; others unchanged.
+
+    Raises:
+        DamagedImage: it cannot be decoded.
+    """
+    header = read_header(data)
+    if header.bits != 16:
+        return data
+    cv2 = _cv2()
+    values = _sixteen_bits(data, header)
+    is_done, encoded = (False, b"") if values is None else cv2.imencode(f".{header.kind}", values << shift)
+    if not is_done:
+        raise DamagedImage("it has 16 bits and cannot be written with larger values")
+    return bytes(encoded)
+
+
+def _sixteen_bits(data: bytes, header: ImageHeader) -> npt.NDArray[np.uint16] | None:
+    """The values of an image with 16 bits, (H, W, 3) BGR as it is to be seen; None if they cannot be had."""
     cv2 = _cv2()
     flags = cv2.IMREAD_ANYDEPTH | cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION
     values = cv2.imdecode(np.frombuffer(_for_opencv(data, header), np.uint8), flags)
-    if values is None or values.dtype != np.uint16 or values.max() >> DARK_BITS:
+    return None if values is None or values.dtype != np.uint16 else _rotated(values, header.orientation)
+
+
+def _darkness(data: bytes, header: ImageHeader) -> list[Remark]:
+    """A remark on an image of 16 bits that uses so few of them that little is left of it as 8 bits."""
+    values = _sixteen_bits(data, header) if header.bits == 16 else None
+    if values is None or values.max() >> DARK_BITS:
         return []
     largest = int(values.max())
     bits = max(largest.bit_length(), 1)
@@ -287,7 +319,7 @@ def _for_opencv(data: bytes, header: ImageHeader) -> bytes:
     return bytes(turned)
 
 
-def _rotated(image: Image, orientation: int) -> Image:
+def _rotated(image: AnyImage, orientation: int) -> AnyImage:
     """The image as it should be seen, for EXIF codes 1 to 8."""
     if orientation == 1:
         return image

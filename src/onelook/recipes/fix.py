@@ -16,7 +16,7 @@ from onelook.data.scan.index import scan_split
 from onelook.data.scan.rules import ScanOptions
 from onelook.doctor.faults import FAULTS
 from onelook.doctor.findings import Finding, Scans
-from onelook.doctor.mending import MendedSplit, mended_file, mended_split
+from onelook.doctor.mending import MendedSplit, mended_file, mended_split, shift_of
 from onelook.doctor.rows import kind_of
 from onelook.errors import DataError, SettingsError
 from onelook.files.atomic import TEMPORARY_MARK, flush_folder
@@ -47,6 +47,8 @@ def write_fixed(out: Path, scans: Scans, findings: Sequence[Finding], names: tup
     out = Path(os.path.abspath(out))  # noqa: PTH100 - links in it are kept
     require_place(out, scans)
     mended = [mended_split(split, scan.index, findings) for split, scan in scans.items()]
+    is_dark = any(finding.kind == "dark-image" for finding in findings)
+    shift = shift_of(path for one in mended for path in one.index.paths) if is_dark else 0
     unfinished = out.with_name(f".{out.name}{TEMPORARY_MARK}{os.getpid()}")
     writer = YoloWriter()
     try:
@@ -55,7 +57,7 @@ def write_fixed(out: Path, scans: Scans, findings: Sequence[Finding], names: tup
         for one, part in zip(mended, parts, strict=True):
             for inside, content in writer.texts(part, names):
                 _write(unfinished / inside, content)
-            _put_images(one, unfinished / part.folder, work)
+            _put_images(one, unfinished / part.folder, shift, work)
         _write(unfinished / YAML_NAME, dump_yaml(writer.description(parts, names)).encode())
         _write(unfinished / ACCOUNT_NAME, _account(findings).encode())
         _require_clean(unfinished, work)
@@ -88,12 +90,12 @@ def _part(mended: MendedSplit, writer: YoloWriter) -> SplitToWrite:
     return SplitToWrite(mended.split, mended.index, mended.inside, folder)
 
 
-def _put_images(mended: MendedSplit, folder: Path, work: Work) -> None:
+def _put_images(mended: MendedSplit, folder: Path, shift: int, work: Work) -> None:
     def put(number: int) -> None:
         path, target = mended.index.paths[number], folder / mended.inside[number]
         target.parent.mkdir(parents=True, exist_ok=True)
-        if path in mended.odd:
-            _write(target, mended_file(path))
+        if path in mended.odd or shift:
+            _write(target, mended_file(path, shift))
             return
         try:
             shutil.copyfile(path, target)
@@ -122,7 +124,8 @@ def _require_clean(folder: Path, work: Work) -> None:
         ledger = scan_split(
             spec, split, options=options, workers=work.workers, stop_requested=work.stop_requested
         ).ledger
-        left = [entry for entry in ledger.entries if FAULTS[kind_of(entry)].fixed]
+        # An image that is dark beside the others of the dataset is to stay so.
+        left = [entry for entry in ledger.entries if FAULTS[kind_of(entry)].fixed and entry.kind != "dark-image"]
         if left:
             raise AssertionError(f"the corrected copy is not clean: {left[0]}")
 
