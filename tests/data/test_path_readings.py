@@ -78,10 +78,13 @@ LISTS = [
 
 
 @pytest.mark.parametrize("text", [text for _, text in LISTS], ids=[name for name, _ in LISTS])
-def test_list_files_are_read_as_they_are_meant(tmp_path: Path, text: str) -> None:
+def test_list_files_are_read_as_they_are_meant(tmp_path: Path, text: str, caplog: pytest.LogCaptureFixture) -> None:
     make_dataset(tmp_path, {"a": GOOD_ROW, "b": GOOD_ROW})
     (tmp_path / "list.txt").write_text(text)
-    assert images_in_list(tmp_path / "list.txt", tmp_path) == [str(tmp_path / f"images/train/{x}.png") for x in "ab"]
+    with caplog.at_level(logging.INFO):
+        found = images_in_list(tmp_path / "list.txt", tmp_path)
+    assert found == [str(tmp_path / f"images/train/{x}.png") for x in "ab"]
+    assert len(caplog.messages) == 1, "another reading than the literal one is told"
 
 
 def test_files_of_one_name_in_two_folders_stay_two(tmp_path: Path) -> None:
@@ -100,16 +103,21 @@ def test_lists_of_voc_may_have_suffixes_and_folders(tmp_path: Path, line: str) -
 
 
 @pytest.mark.parametrize("name", ["a.png", "images\\a.png", "x\\a.png", "some/where/a.png", "/content/x/a.png"])
-def test_names_of_coco_are_read_as_they_are_meant(tmp_path: Path, name: str) -> None:
+def test_names_of_coco_are_read_as_they_are_meant(tmp_path: Path, name: str, caplog: pytest.LogCaptureFixture) -> None:
     make_coco(tmp_path, [box()])
     path = tmp_path / "instances.json"
     path.write_text(json.dumps({**json.loads(path.read_text()), "images": [{"id": 1, "file_name": name}]}))
-    result = scan_split(load_dataset_spec(tmp_path / "data.yaml"), "train")
+    with caplog.at_level(logging.INFO):
+        result = scan_split(load_dataset_spec(tmp_path / "data.yaml"), "train")
     assert result.index.paths == (str(tmp_path / "images/a.png"),)
+    told = [message for message in caplog.messages if "backslashes" in message or "are not there" in message]
+    assert bool(told) is (name != "a.png")
 
 
 @pytest.mark.parametrize(("of_image", "of_annotation"), [("1", 1), (1, "1"), ("1", "1"), (1, 1.0)])
-def test_ids_of_coco_may_be_text_on_one_side(tmp_path: Path, of_image: object, of_annotation: object) -> None:
+def test_ids_of_coco_may_be_text_on_one_side(
+    tmp_path: Path, of_image: object, of_annotation: object, caplog: pytest.LogCaptureFixture
+) -> None:
     make_coco(tmp_path, [box()])
     path = tmp_path / "instances.json"
     content = json.loads(path.read_text())
@@ -119,8 +127,10 @@ def test_ids_of_coco_may_be_text_on_one_side(tmp_path: Path, of_image: object, o
     for category in content["categories"]:
         category["id"] = str(category["id"])
     path.write_text(json.dumps(content))
-    ledger = scan_split(load_dataset_spec(tmp_path / "data.yaml"), "train").ledger
+    with caplog.at_level(logging.INFO):
+        ledger = scan_split(load_dataset_spec(tmp_path / "data.yaml"), "train").ledger
     assert (ledger.rows_used, ledger.rows_refused) == (1, 0)
+    assert ("1 of 1 annotations give `image_id` as text" in caplog.text) is (of_annotation == "1")
 
 
 def test_check_reports_the_rest_if_the_test_split_is_missing(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

@@ -39,7 +39,7 @@ def test_every_class_is_divided_by_the_fractions(fractions: list[float]) -> None
     for class_id in range(4):
         in_parts = np.bincount(parts, labels[:, class_id], len(fractions))
         assert np.abs(in_parts - np.array(fractions) * labels[:, class_id].sum()).max() <= 1.001 + 0.01 * in_parts.max()
-    assert np.abs(np.bincount(parts) - 2000 * np.array(fractions)).max() < 20
+    assert np.abs(np.bincount(parts) - 2000 * np.array(fractions)).max() < 1
 
 
 def test_hashing_leaves_rare_classes_to_chance() -> None:
@@ -60,6 +60,18 @@ def test_equal_seeds_divide_alike() -> None:
     labels = rare_and_frequent()
     one, two, other = (stratified(NAMES, np.ones(2000), labels, [0.8, 0.2], seed) for seed in (1, 1, 2))
     assert np.array_equal(one, two) and not np.array_equal(one, other)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_stratified_folds_of_groups_differ_by_at_most_one_group(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    sizes = rng.integers(1, 9, 80)
+    labels = rng.poisson([4, 1, 0.2], (80, 3)) * sizes[:, None] * rng.integers(0, 2, (80, 1))
+    filled = np.bincount(stratified([str(n) for n in range(80)], sizes, labels, [0.2] * 5, seed), sizes)
+    assert filled.max() - filled.min() <= sizes.max()
+    names = [str(n) for n in range(83)]
+    alone = np.bincount(stratified(names, np.ones(83, np.int64), labels.repeat(2, 0)[:83], [0.2] * 5, seed))
+    assert alone.max() - alone.min() <= 1
 
 
 @pytest.mark.parametrize(("count", "parts"), [(100, 5), (103, 5), (7, 3), (12, 12)])

@@ -99,6 +99,12 @@ def images_in_list(list_path: Path, root: Path) -> list[str]:
                 printable(list_path), printable(lines[0]), printable(moved[0]),
             )  # fmt: skip
             return moved
+    changed = [line for line, place in zip(lines, places, strict=True) if "\\" in line and "\\" not in place]
+    if changed:
+        logger.info(
+            "list file `%s`: %d of %d lines have backslashes, which are read as `/`; first: `%s`",
+            printable(list_path), len(changed), len(lines), printable(changed[0]),
+        )  # fmt: skip
     return places
 
 

@@ -65,7 +65,8 @@ def stratified(
 
     Iterative stratification: "On the stratification of multi-label data" (Sechidis, Tsoumakas, Vlahavas 2011), with
     groups instead of single images and numbers of labels instead of yes and no. The rarest class goes first, and of
-    a class the groups with most of it; equals go by their hash.
+    a class the groups with most of it; equals go by their hash. As long as two parts then
+    miss their sizes by more than a group, the fuller one gives the other the group that disturbs the classes least.
 
     Args:
         names: of the groups, each once.
@@ -94,7 +95,24 @@ def stratified(
     for group in waiting[np.lexsort((places[waiting], -np.asarray(sizes)[waiting]))].tolist():
         parts[group] = _neediest(wanted_images, wanted_images, shares)
         wanted_images[parts[group]] -= sizes[group]
-    return parts
+    return _evened_out(parts, np.asarray(sizes), class_labels, shares, places)
+
+
+def _evened_out(parts: Array, sizes: Array, class_labels: Array, shares: Array, places: Array) -> Array:
+    """The parts, (G,), with sizes that miss `shares` by no more than one group."""
+    parts, totals = parts.copy(), class_labels.sum(axis=0)
+    weights = 1 / np.maximum(totals, 1)
+    while True:
+        surplus = np.bincount(parts, sizes, len(shares)) - shares * sizes.sum()
+        giver = int(np.argmax(np.where(shares > 0, surplus, -np.inf)))
+        taker = int(np.argmin(np.where(shares > 0, surplus, np.inf)))
+        movable = np.flatnonzero((parts == giver) & (sizes < surplus[giver] - surplus[taker] - 1e-6))
+        if not len(movable):
+            return parts
+        given, taken = (class_labels[parts == part].sum(axis=0) - shares[part] * totals for part in (giver, taker))
+        moved = class_labels[movable]
+        harm = ((np.abs(given - moved) + np.abs(taken + moved)) * weights).sum(axis=1)
+        parts[movable[np.lexsort((places[movable], harm))[0]]] = taker
 
 
 def _neediest(wanted: Array, wanted_images: Array, shares: Array) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from array import array
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -30,6 +31,8 @@ from onelook.data.formats.row_rules import RefusedRow, Values
 from onelook.errors import DataError
 from onelook.files.bounded import file_digest, printable
 from onelook.files.states import file_states
+
+logger = logging.getLogger(__name__)
 
 _NO_IMAGE, _OF_ANOTHER_SPLIT = -1, -2
 _UNKNOWN = CocoImage(0, "", (0, 0))
@@ -159,6 +162,12 @@ def _by_image(
     entries: Sequence[CocoAnnotation | Any], number_of_id: Mapping[int | str, int], num_images: int
 ) -> _Annotations:
     numbers = np.array([_image_of(entry, number_of_id) for entry in entries], np.int64)
+    as_text = sum(
+        isinstance(entry, CocoAnnotation) and isinstance(entry.image_id, str) and type(whole_id(entry.image_id)) is int
+        for entry in entries
+    )
+    if as_text:
+        logger.info("%d of %d annotations give `image_id` as text, which is read as a number", as_text, len(entries))
     offsets = np.searchsorted(np.sort(numbers), np.arange(_NO_IMAGE, num_images + 1))
     return _Annotations(entries, np.argsort(numbers, kind="stable"), offsets)
 

@@ -22,7 +22,14 @@ def image_paths(folder: str, names: Sequence[str]) -> list[str]:
     `images/v1/patch0/1.jpg` may be there `v1/patch0` or `patch0`; and where nothing is, the files alone, if no two have
     the same name. Two paths stay two. A backslash stands for `/` unless there is a file with one in its name.
     """
+    written = names
     names = [name if "\\" not in name or _exists(folder, name) else name.replace("\\", "/") for name in names]
+    changed = [old for old, new in zip(written, names, strict=True) if old != new]
+    if changed:
+        logger.info(
+            "%d of %d file names have backslashes, which are read as `/`; first: `%s`",
+            len(changed), len(names), printable(changed[0]),
+        )  # fmt: skip
     paths = _paths_with_folders(folder, names)
     if not any(map(os.path.exists, paths[:_TRIED])):
         alone = [name.rpartition("/")[2] for name in names]
