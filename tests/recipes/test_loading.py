@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,12 +11,16 @@ from onelook.data.image_cache import MARGIN, ImageFiles
 from onelook.processes.process_group import ProcessGroup
 from onelook.processes.stop_signal import StopSignal
 from onelook.recipes.loading import training_batches
-from onelook.recipes.preparation import Prepared, prepare
+from onelook.recipes.preparation import Run, prepare
+from onelook.recipes.run_model import RunModel
+from onelook.recipes.splits import Splits
 from onelook.training.state import Progress
 
 
 @pytest.fixture
-def prepared(tiny_data: Path, tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Prepared:
+def prepared(
+    tiny_data: Path, tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> tuple[Splits, RunModel, Run]:
     monkeypatch.setenv("ONELOOK_CACHE", str(tmp_path / "cache"))
     settings = {
         "data": tiny_data,
@@ -33,11 +38,17 @@ def prepared(tiny_data: Path, tiny_model: Path, tmp_path: Path, monkeypatch: pyt
 
 @pytest.mark.parametrize(("here", "is_ignored"), [(2, False), (4, True)])
 def test_memory_has_to_hold_the_images_of_the_processes_on_this_machine(
-    here: int, is_ignored: bool, prepared: Prepared, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    here: int,
+    is_ignored: bool,
+    prepared: tuple[Splits, RunModel, Run],
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
-    needed = int(ImageFiles(prepared.splits.scans["train"].index, 64).num_bytes().sum())
+    data, model, run = prepared
+    needed = int(ImageFiles(data.scans["train"].index, 64).num_bytes().sum())
     monkeypatch.setattr("onelook.data.image_cache.available_memory", lambda: round(3 * MARGIN * needed))
     for name, value in (("RANK", 1), ("WORLD_SIZE", 4), ("LOCAL_WORLD_SIZE", here)):
         monkeypatch.setenv(name, str(value))
-    training_batches(prepared, Progress(), rank=1, world_size=4).close()
+    second = replace(run, group=ProcessGroup(rank=1, world_size=4))
+    training_batches(data, model, second, Progress()).close()
     assert ("setting `cache` is ignored" in caplog.text) == is_ignored

@@ -166,10 +166,10 @@ def test_a_stop_while_a_cache_is_filled_lets_the_run_come_to_its_checkpoint(
 ) -> None:
     monkeypatch.setenv("ONELOOK_CACHE", str(tmp_path / "cache"))
     stop = StopSignal()
-    prepared = prepare({**options, "cache": cache}, None, stop, ProcessGroup(), resumed=None)
+    data, model, run = prepare({**options, "cache": cache}, None, stop, ProcessGroup(), resumed=None)
     stop.request()
-    assert validation_evaluator(prepared, stop=stop)
-    batches = training_batches(prepared, Progress(), stop=stop)
+    assert validation_evaluator(data, model, run, stop)
+    batches = training_batches(data, model, run, Progress(), stop)
     assert isinstance(next(batches).images, torch.Tensor)
     batches.close()
 

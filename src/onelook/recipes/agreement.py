@@ -1,19 +1,24 @@
-"""Makes sure, before a run in many processes begins, that they are all about to do the same."""
+"""Makes sure, before a run begins, that all its processes do the same, and a resumed run the same as before."""
 
 from __future__ import annotations
 
 import hashlib
 import json
+import logging
+from collections.abc import Mapping
 from importlib.metadata import version
 from pathlib import Path
 
 import torch
 
-from onelook.errors import SettingsError, combined
+from onelook.errors import CheckpointError, SettingsError, combined
 from onelook.models.detector import DetectionModel
 from onelook.processes.process_group import ProcessGroup
+from onelook.recipes.resume import Resumed
 from onelook.recipes.splits import Splits
 from onelook.settings.train import TrainSettings
+
+logger = logging.getLogger(__name__)
 
 # What may differ from process to process: the part of the command line that says which one it is.
 _OWN = {"local_rank"}
@@ -46,6 +51,41 @@ def refuse_disagreement(settings: TrainSettings, splits: Splits, model: Detectio
             "the processes of this run are not about to do the same:",
             problems,
             hint="give all of them the same command, the same files and the same installation",
+        )
+
+
+def refuse_other_data(resumed: Resumed, splits: Splits) -> None:
+    """Raise CheckpointError if images or labels have changed since the run was saved."""
+    if resumed.checkpoint.document["data"] != splits.fingerprints():
+        raise CheckpointError(
+            f"the images or labels of `{resumed.settings.data}` have changed since run `{resumed.run.path}` was saved",
+            hint="put them back, or start a new run with `--weights`",
+        )
+
+
+def made_with(device: torch.device, group: ProcessGroup) -> dict[str, str | int]:
+    """What the bits of a result may depend on, beside settings and data."""
+    return {
+        "onelook": version("onelook"),
+        "torch": torch.__version__,
+        "device": device.type,
+        "threads": torch.get_num_threads(),
+        "processes": group.world_size,
+    }
+
+
+def warn_of_other_machine(resumed: Resumed, now: Mapping[str, str | int]) -> None:
+    """Warn if the run was saved by another version, on other hardware or by other processes."""
+    before = resumed.checkpoint.document["made_with"]
+    settings = resumed.settings
+    # Two numbers have one sum; of more, each number of processes has an order of its own, see `gradients.py`.
+    two_shards = resumed.checkpoint.document["progress"]["shards"] <= 2
+    any_number = (settings.strict_reduce or two_shards) and not settings.sync_bn
+    compared = [key for key in now if not (key == "processes" and any_number)]
+    changed = [f"{key} {before.get(key)} -> {now[key]}" for key in compared if before.get(key) != now[key]]
+    if changed:
+        logger.warning(
+            "resumed elsewhere (%s): the result is equally good, but not bit for bit the same", ", ".join(changed)
         )
 
 

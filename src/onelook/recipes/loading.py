@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import torch
 
@@ -21,10 +21,14 @@ from onelook.data.sampler import EpochOrder
 from onelook.errors import StopRequested
 from onelook.files.cache_folder import default_cache_folder
 from onelook.inference.evaluator import EvaluationSettings, Evaluator
+from onelook.models.detector import DetectionModel
 from onelook.processes.launch_env import processes_here
+from onelook.processes.process_group import ProcessGroup
 from onelook.processes.stop_signal import StopSignal
-from onelook.recipes.preparation import Prepared
+from onelook.recipes.preparation import Run
 from onelook.recipes.progress import said_now_and_then
+from onelook.recipes.run_model import RunModel
+from onelook.recipes.splits import Splits
 from onelook.settings.validate import ValidateSettings
 from onelook.structures.batch import Batch
 from onelook.structures.dataset_index import DatasetIndex
@@ -33,22 +37,16 @@ from onelook.training.state import Progress
 
 
 def training_set(
-    prepared: Prepared,
-    progress: Progress,
-    *,
-    cache: ImageSource | None = None,
-    rank: int = 0,
-    world_size: int = 1,
+    data: Splits, model: DetectionModel, run: Run, progress: Progress, *, cache: ImageSource | None = None
 ) -> tuple[TrainDataset, EpochOrder]:
     """The augmented training images, and the order of their batches from where `progress` stands.
 
     Args:
-        prepared: the run.
+        data, model, run: what is trained on, what learns, and how.
         progress: where it stands.
         cache: the decoded images, if they are kept.
-        rank, world_size: number of this process, and of all that train together.
     """
-    settings, index = prepared.settings, prepared.splits.scans["train"].index
+    settings, index = run.settings, data.scans["train"].index
     order = EpochOrder(
         seed=settings.seed,
         num_images=len(index),
@@ -56,22 +54,22 @@ def training_set(
         epochs=settings.epochs,
         start_epoch=progress.epoch,
         start_batch=progress.batch,
-        rank=rank,
-        world_size=world_size,
+        rank=run.group.rank,
+        world_size=run.group.world_size,
         quad=settings.quad,
         class_ap=(lambda: progress.class_ap) if settings.image_weights else None,
     )
     if settings.rect:
-        stride = prepared.model.max_stride
-        rectangles = similar_shapes(
-            index.sizes_hw, imgsz=settings.imgsz, batch_size=order.images_per_batch, stride=stride, pad=0.0
-        )
+        stride, size = model.max_stride, order.images_per_batch
+        rectangles = similar_shapes(index.sizes_hw, imgsz=settings.imgsz, batch_size=size, stride=stride, pad=0.0)
         order = replace(order, rectangles=rectangles)
     arrangement = Arrangement(
         rectangles=order.rectangles,
         mosaic_epochs=settings.mosaic_epochs,
         quad=settings.quad,
-        weights=_image_weights(prepared),
+        weights=ImageWeights(index, num_classes=model.num_classes, seed=settings.seed)
+        if settings.image_weights
+        else None,
     )
     dataset = TrainDataset(
         index, settings, imgsz=settings.imgsz, seed=settings.seed, arrangement=arrangement, cache=cache
@@ -79,84 +77,72 @@ def training_set(
     return dataset, order
 
 
-def _image_weights(prepared: Prepared) -> ImageWeights | None:
-    if not prepared.settings.image_weights:
-        return None
-    index, num_classes = prepared.splits.scans["train"].index, prepared.model.num_classes
-    return ImageWeights(index, num_classes=num_classes, seed=prepared.settings.seed)
-
-
 def training_batches(
-    prepared: Prepared, progress: Progress, *, rank: int = 0, world_size: int = 1, stop: StopSignal | None = None
+    data: Splits, model: RunModel, run: Run, progress: Progress, stop: StopSignal | None = None
 ) -> Batches:
-    """All batches from where `progress` stands to the end of the run, of each the share of process `rank`.
+    """All batches from where `progress` stands to the end of the run, of each the share of this process.
 
     Args:
-        prepared: the run; its `cache` is filled now.
+        data, model, run: what is trained on, what learns, and how; the `cache` of the run is filled now.
         progress: where it stands.
-        rank, world_size: number of this process, and of all that train together.
         stop: asked while the cache is filled; there is none then, and the run is to be saved and to end.
 
     Raises:
         DataError: an image for the cache cannot be read.
     """
-    settings, device_type = prepared.settings, prepared.device.type
-    filling = _Filling(rank, world_size, stop)
-    cache = filling.cache(prepared.splits.scans["train"].index, settings.imgsz, settings.cache)
-    dataset, order = training_set(prepared, progress, cache=cache, rank=rank, world_size=world_size)
+    settings, group = run.settings, run.group
+    cache = _filled_cache(data.scans["train"].index, settings.imgsz, settings.cache, group, stop)
+    dataset, order = training_set(data, model.model, run, progress, cache=cache)
     workers = choose_workers(
         settings.workers,
         order.batch_size,
-        device_type=device_type,
-        world_size=world_size,
+        device_type=model.device.type,
+        world_size=group.world_size,
         processes_here=processes_here(),
     )
-    return train_loader(dataset, order, workers=workers, pin_memory=device_type == "cuda")
+    return train_loader(dataset, order, workers=workers, pin_memory=model.device.type == "cuda")
 
 
-def validation_evaluator(
-    prepared: Prepared, *, rank: int = 0, world_size: int = 1, stop: StopSignal | None = None
-) -> Evaluator:
+def validation_evaluator(data: Splits, model: RunModel, run: Run, stop: StopSignal | None = None) -> Evaluator:
     """Measures models on the validation split with the thresholds of the run.
 
-    Process `rank` of `world_size` is given every `world_size`-th batch; what a batch holds does not depend on that.
+    With n processes each is given every n-th batch; what a batch holds does not depend on that.
     Cache and errors as of `training_batches`.
     """
-    settings, index = prepared.settings, prepared.splits.scans["val"].index
+    settings, group, index = run.settings, run.group, data.scans["val"].index
+    kind = "ram" if settings.cache == "val" else settings.cache
     dataset = ValidationDataset(
         index,
         imgsz=settings.imgsz,
-        batch_size=validation_batch_size(prepared),
-        stride=prepared.model.max_stride,
-        cache=_Filling(rank, world_size, stop).cache(
-            index, settings.imgsz, "ram" if settings.cache == "val" else settings.cache
-        ),
+        batch_size=validation_batch_size(run),
+        stride=model.model.max_stride,
+        cache=_filled_cache(index, settings.imgsz, kind, group, stop),
     )
     return Evaluator(
         index,
         lambda: _validation_batches(
-            dataset, settings.workers, device=prepared.device, rank=rank, world_size=world_size
+            dataset, settings.workers, device=model.device, rank=group.rank, world_size=group.world_size
         ),
-        num_classes=prepared.model.num_classes,
+        num_classes=model.model.num_classes,
         settings=EvaluationSettings(
             conf_thres=settings.conf_thres,
             iou_thres=settings.iou_thres,
             max_det=settings.max_det,
             agnostic=settings.single_cls,
-            amp=prepared.amp,
+            amp=model.amp,
         ),
-        group=prepared.group,
+        group=group,
     )
 
 
-def validation_batch_size(prepared: Prepared) -> int:
+def validation_batch_size(run: Run) -> int:
     """Images of a batch in validation: twice what a process trains on at a time; a resumed run keeps its number."""
-    settled = prepared.resumed.checkpoint.document["progress"].get("val_batch", 0) if prepared.resumed else 0
-    settings = prepared.settings
+    settled = run.resumed.checkpoint.document["progress"].get("val_batch", 0) if run.resumed else 0
+    settings = run.settings
     full, area = settings.batch_size, 1
     if settings.quad:
         full, area = quad.num_places(quad.num_images(full), full), quad.GRID
-    shards = shards_for(full, settings.micro_batch, prepared.group.world_size)
+    shards = shards_for(full, settings.micro_batch, run.group.world_size)
     return settled or 2 * area * math.ceil(full / shards)
 
 
@@ -197,28 +183,22 @@ def _validation_batches(
     return validation_loader(dataset, workers=count, pin_memory=device.type == "cuda", rank=rank, world_size=world_size)
 
 
-@dataclass(frozen=True)
-class _Filling:
-    """Who fills caches: process `rank` of `world_size`, which stops when it is told to."""
-
-    rank: int
-    world_size: int
-    stop: StopSignal | None
-
-    def cache(self, index: DatasetIndex, imgsz: int, kind: str) -> ImageSource | None:
-        """The images of a dataset, decoded and kept; None if `kind` asks for no cache, or there is no room or time."""
-        files, stop = ImageFiles(index, imgsz), self.stop
-        work = Work(
-            workers=max(1, available_processors() // processes_here()),
-            stop_requested=None if stop is None else lambda: stop.requested,
-            progress=said_now_and_then(f"images decoded for `cache: {kind}`"),
-        )
-        try:
-            if kind == "ram":
-                return ram_cache(files, work, num_processes=processes_here())
-            if kind == "disk":
-                folder = default_cache_folder() / "images"
-                return disk_cache(files, folder, work, rank=self.rank, world_size=self.world_size)
-        except StopRequested:  # the run has a folder already: it must come to a checkpoint to be resumed
-            return None
+def _filled_cache(
+    index: DatasetIndex, imgsz: int, kind: str, group: ProcessGroup, stop: StopSignal | None
+) -> ImageSource | None:
+    """The images of a dataset, decoded and kept; None if `kind` asks for no cache, or there is no room or time."""
+    files = ImageFiles(index, imgsz)
+    work = Work(
+        workers=max(1, available_processors() // processes_here()),
+        stop_requested=None if stop is None else lambda: stop.requested,
+        progress=said_now_and_then(f"images decoded for `cache: {kind}`"),
+    )
+    try:
+        if kind == "ram":
+            return ram_cache(files, work, num_processes=processes_here())
+        if kind == "disk":
+            folder = default_cache_folder() / "images"
+            return disk_cache(files, folder, work, rank=group.rank, world_size=group.world_size)
+    except StopRequested:  # the run has a folder already: it must come to a checkpoint to be resumed
         return None
+    return None

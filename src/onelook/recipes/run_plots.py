@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from onelook.data.item import collate
 from onelook.files.images import read_image
 from onelook.inference.evaluator import Evaluation
+from onelook.models.detector import DetectionModel
 from onelook.recipes.loading import training_set
-from onelook.recipes.preparation import Prepared
+from onelook.recipes.preparation import Run
+from onelook.recipes.splits import Splits
 from onelook.reports.plots.batches import plot_batch, plot_labels_and_predictions
 from onelook.reports.plots.confusion_matrix import plot_confusion_matrix
 from onelook.reports.plots.curves import plot_curves
@@ -24,15 +28,16 @@ IMAGES_PER_IMAGE = 4
 SHOWN_IMAGES = 16
 
 
-def draw_data(prepared: Prepared) -> None:
+def draw_data(data: Splits, model: DetectionModel, run: Run) -> None:
     """Write the label statistics and the first training batches, exactly as the model will see them."""
-    run, index, names = prepared.run, prepared.splits.scans["train"].index, prepared.splits.names
-    plot_label_statistics(index, names, run.image("labels.png"))
-    plot_label_correlogram(index, run.image("labels_correlogram.png"))
-    dataset, order = training_set(prepared, Progress())
-    for number, keys in zip(range(NUM_TRAIN_BATCHES), order, strict=False):
+    folder, index, names = run.folder, data.scans["train"].index, data.names
+    plot_label_statistics(index, names, folder.image("labels.png"))
+    plot_label_correlogram(index, folder.image("labels_correlogram.png"))
+    dataset, order = training_set(data, model, run, Progress())
+    whole = replace(order, rank=0, world_size=1)
+    for number, keys in zip(range(NUM_TRAIN_BATCHES), whole, strict=False):
         batch = collate([dataset[key] for key in keys[:SHOWN_IMAGES]])
-        plot_batch(batch, names, run.image(f"train_batch{number}.jpg"))
+        plot_batch(batch, names, folder.image(f"train_batch{number}.jpg"))
 
 
 def draw_evaluation(run: RunDir, index: DatasetIndex, evaluation: Evaluation, names: tuple[str, ...]) -> None:

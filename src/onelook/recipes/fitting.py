@@ -1,0 +1,144 @@
+"""Builds the trainer of a run from data, model and settings, and lets it train."""
+
+from __future__ import annotations
+
+import logging
+import math
+from contextlib import closing
+
+import torch
+
+from onelook.callbacks.dropped_boxes import DroppedBoxes, warn_of_dropped_boxes
+from onelook.callbacks.results_csv import ResultsCsv, SpeedCsv
+from onelook.callbacks.trackers.identity import known_identities
+from onelook.inference.evaluator import Evaluator
+from onelook.processes.device import describe_device
+from onelook.processes.process_group import ProcessGroup
+from onelook.processes.stop_signal import StopSignal
+from onelook.recipes.loading import training_batches, validation_batch_size
+from onelook.recipes.preparation import Run, common_document
+from onelook.recipes.run_model import RunModel
+from onelook.recipes.splits import Splits
+from onelook.settings.train import TRACKER_NAMES
+from onelook.training.batch_gradient import ComputeOptions, shards_for
+from onelook.training.callback import FitEnd, FitStart, Observers, RunControl
+from onelook.training.checkpoint_keeper import CheckpointKeeper, Keeper, NoCheckpoints
+from onelook.training.ema import ModelEma
+from onelook.training.families import create_loss
+from onelook.training.freeze import frozen_rows, stop_learning
+from onelook.training.optimizer import create_optimizer
+from onelook.training.schedule import Schedule
+from onelook.training.state import Progress, TrainState
+from onelook.training.sync_norm import synchronise_normalisation
+from onelook.training.trainer import Trainer
+
+logger = logging.getLogger(__name__)
+
+
+def fit(
+    data: Splits, model: RunModel, run: Run, evaluator: Evaluator, *, observers: Observers, stop: StopSignal
+) -> FitEnd:
+    """Train until the end of the schedule, or until `stop` is set; checkpoints and rows of results are written.
+
+    Args:
+        data, model, run: what is trained on, what learns, and how.
+        evaluator: measures the averaged model after each epoch.
+        observers: notified of what happens; those of process 0 write.
+        stop: asked after every update.
+
+    Raises:
+        OnelookError: see `Trainer.fit`.
+    """
+    settings, group = run.settings, run.group
+    schedule = Schedule(settings, len(data.scans["train"].index))
+    state = _state(model, run, schedule)
+    keeper: Keeper = NoCheckpoints()
+    if group.is_first:
+        results = ResultsCsv(run.folder.results, state.progress.history, state.loss.columns, model.model.branches)
+        observers.add_first(results, SpeedCsv(run.folder.speeds))
+        keeper = CheckpointKeeper(
+            run.folder,
+            settings,
+            common=common_document(data, model, run),
+            observers=observers,
+            resting=group.resting,
+            trackers=lambda: known_identities(run.folder.path, TRACKER_NAMES),
+        )
+    batches = group.together(lambda: training_batches(data, model, run, state.progress, stop))
+    frozen = tuple(frozen_rows(model.model, settings.freeze))
+    trainer = Trainer(
+        state,
+        batches,
+        schedule=schedule,
+        compute=ComputeOptions(model.device, model.amp, model.model.max_stride, frozen),
+        evaluator=evaluator,
+        keeper=keeper,
+        observers=observers,
+        stop=stop,
+        group=group,
+    )
+    observers.send(_fit_start(data, model, run, schedule, state, observers.control))
+    dropped = DroppedBoxes()
+    observers.add_first(dropped)
+    with closing(batches):
+        outcome = trainer.fit()
+    counts = group.gather_values(dropped.counts)
+    if group.is_first:
+        warn_of_dropped_boxes(counts)
+    return outcome
+
+
+def _state(model: RunModel, run: Run, schedule: Schedule) -> TrainState:
+    settings, network = run.settings, model.model
+    stop_learning(frozen_rows(network, settings.freeze))
+    state = TrainState(
+        model=network,
+        ema=ModelEma(network, total_updates=schedule.total_updates),
+        optimizer=create_optimizer(network, settings, schedule.weight_decay),
+        scaler=torch.amp.GradScaler(model.device.type, enabled=model.amp == torch.float16),
+        loss=create_loss(network, settings),
+        progress=Progress(),
+    )
+    if run.resumed is not None:
+        state.restore(run.resumed.checkpoint)
+    _cut_batches(state, schedule, run.group)
+    state.progress.val_batch = validation_batch_size(run)
+    if settings.sync_bn:
+        synchronise_normalisation(network, run.group)
+    return state
+
+
+def _cut_batches(state: TrainState, schedule: Schedule, group: ProcessGroup) -> None:
+    """Settle in how many shards batches are computed; a resumed run keeps its number if the processes can share it."""
+    before = state.progress.shards
+    wanted = max(before, shards_for(schedule.places_in(0), schedule.settings.micro_batch, group.world_size))
+    state.progress.shards = math.lcm(wanted, group.world_size)
+    if before not in (0, state.progress.shards) and group.is_first:
+        logger.warning(
+            "batches are computed in %d parts instead of %d: the result is equally good, but not bit for bit the same",
+            state.progress.shards,
+            before,
+        )
+
+
+def _fit_start(
+    data: Splits, model: RunModel, run: Run, schedule: Schedule, state: TrainState, control: RunControl
+) -> FitStart:
+    scans = data.scans
+    parameters = sum(parameter.numel() for parameter in model.model.parameters())
+    return FitStart(
+        settings=run.settings,
+        run_folder=run.folder.path,
+        names=data.names,
+        num_train_images=len(scans["train"].index),
+        num_val_images=len(scans["val"].index),
+        batches_per_epoch=schedule.batches_per_epoch,
+        start_epoch=state.progress.epoch,
+        start_batch=state.progress.batch,
+        device=describe_device(model.device, run.group.world_size),
+        model_summary=f"{model.label}, {parameters:,} parameters",
+        indexes={split: scan.index for split, scan in scans.items()},
+        control=control,
+        weight_decay=schedule.weight_decay,
+        loss_columns=state.loss.columns,
+    )

@@ -1,0 +1,163 @@
+"""The model of a training: built or resumed, checked against the settings, its anchors fitted to the labels."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from onelook.data.dataset import ValidationDataset
+from onelook.errors import SettingsError
+from onelook.models.detector import DetectionModel
+from onelook.processes.stop_signal import StopSignal
+from onelook.recipes.resume import Resumed
+from onelook.recipes.splits import Splits
+from onelook.settings.train import TrainSettings
+from onelook.structures.anchors import AnchorGrid
+from onelook.structures.origin import Origin, origin_of
+from onelook.training.autoanchor import GOOD_RECALL, check_anchors
+from onelook.training.families import report_without_effect
+from onelook.training.freeze import frozen_rows
+from onelook.training.weights import model_of, starting_model
+
+logger = logging.getLogger(__name__)
+
+NUM_IMAGES_FOR_NORMS = 100
+BATCH_FOR_NORMS = 10
+
+
+@dataclass(frozen=True)
+class RunModel:
+    """The model of a run, and how it is computed.
+
+    Attributes:
+        model: the network.
+        label: what to call it.
+        device, amp: where and in which precision it is computed.
+        origin: of the weights that the first run of all began with; None if they do not say.
+    """
+
+    model: DetectionModel
+    label: str
+    device: torch.device
+    amp: torch.dtype | None
+    origin: Origin | None = None
+
+    def on_device(self) -> RunModel:
+        """The same with the network moved to its device."""
+        moved = self.model.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        return replace(self, model=moved)
+
+
+def model_of_run(
+    settings: TrainSettings,
+    splits: Splits,
+    resumed: Resumed | None,
+    *,
+    device: torch.device,
+    amp: torch.dtype | None,
+    stop: StopSignal,
+) -> RunModel:
+    """The model that a run begins with or is resumed with, on the CPU, with anchors that suit the data.
+
+    Raises:
+        OnelookError: the definition or the weights cannot be used, or not with these settings.
+        StopRequested: `stop` was set during the search for anchors.
+    """
+    model, label, origin = _model(settings, splits, resumed, stop)
+    return RunModel(model, label, device, amp, origin)
+
+
+def _model(
+    settings: TrainSettings, splits: Splits, resumed: Resumed | None, stop: StopSignal
+) -> tuple[DetectionModel, str, Origin | None]:
+    if resumed is not None:
+        model = model_of(resumed.checkpoint, "model/", resumed.run.last)
+        _check_image_size(settings, model)
+        return model, Path(settings.cfg).stem or "model", origin_of(resumed.checkpoint.document.get("origin"))
+    start = starting_model(settings, splits.names, lambda: _some_images(settings, splits))
+    _check_image_size(settings, start.model)
+    frozen_rows(start.model, settings.freeze)
+    if start.report is not None:
+        logger.info("weights `%s`: %s", settings.weights, start.report)
+        if start.origin is not None:
+            logger.info("weights `%s`: %s", settings.weights, start.origin)
+        start.model.head.expect_classes(_frequencies(splits, start.report.new_classes))
+    report_without_effect(start.model, settings)
+    if start.model.anchor_grid is None:
+        return start.model, start.label, start.origin
+    placeholders = start.has_new_anchors and isinstance(start.model.definition["anchors"], int)
+    if not settings.noautoanchor:
+        _fit_anchors(start.model, start.model.anchor_grid, settings, splits, placeholders, stop)
+    elif placeholders:
+        raise SettingsError(
+            f"model `{settings.cfg}` says only how many anchors it has, and `noautoanchor` forbids to find them",
+            hint="drop `noautoanchor`, or write the anchors into the definition",
+        )
+    return start.model, start.label, start.origin
+
+
+def _frequencies(splits: Splits, classes: Sequence[str]) -> dict[int, float]:
+    """Class id -> mean number of its labels in a training image, for these classes."""
+    index = splits.scans["train"].index
+    counts = np.bincount(index.class_ids, minlength=len(splits.names)) / len(index)
+    return {class_id: float(counts[class_id]) for class_id, name in enumerate(splits.names) if name in classes}
+
+
+def _some_images(settings: TrainSettings, splits: Splits) -> Iterator[Tensor]:
+    """Up to 100 training images, evenly spread over the split, in batches (B, 3, S, S) from 0 to 1."""
+    index, side = splits.scans["train"].index, settings.imgsz
+    dataset = ValidationDataset(index, imgsz=side, batch_size=1, frame_hw=(side, side))
+    numbers = np.linspace(0, len(index) - 1, min(NUM_IMAGES_FOR_NORMS, len(index))).round().astype(int).tolist()
+    for start in range(0, len(numbers), BATCH_FOR_NORMS):
+        batch = [dataset.sample(number).image for number in numbers[start : start + BATCH_FOR_NORMS]]
+        yield torch.stack(batch).float() / 255
+
+
+def _check_image_size(settings: TrainSettings, model: DetectionModel) -> None:
+    stride = model.max_stride
+    if settings.imgsz % stride or settings.imgsz < 2 * stride:
+        fitting = max(-(-settings.imgsz // stride), 2) * stride
+        raise SettingsError(
+            f"setting `imgsz` is {settings.imgsz}; this model needs a multiple of {stride}, at least {2 * stride}",
+            hint=f"use `--imgsz {fitting}`",
+        )
+
+
+def _fit_anchors(
+    model: DetectionModel,
+    grid: AnchorGrid,
+    settings: TrainSettings,
+    splits: Splits,
+    placeholders: bool,
+    stop: StopSignal,
+) -> None:
+    report = check_anchors(
+        splits.scans["train"].index,
+        grid,
+        imgsz=settings.imgsz,
+        anchor_t=settings.anchor_t,
+        seed=settings.seed,
+        placeholders=placeholders,
+        stop_requested=lambda: stop.requested,
+    )
+    if report.new_best_possible_recall <= GOOD_RECALL:
+        logger.warning(
+            "the anchors can match only %.1f %% of the labels and no better ones were found; the other objects cannot "
+            "be learned: use a larger `--imgsz` if they are small or thin, or a larger `anchor_t`",
+            100 * report.new_best_possible_recall,
+        )
+    if report.kept:
+        logger.info("anchors kept: they can match %.1f %% of the labels", 100 * report.best_possible_recall)
+        return
+    logger.info(
+        "anchors replaced: the old ones could match %.1f %% of the labels, the new ones %.1f %%",
+        100 * report.best_possible_recall,
+        100 * report.new_best_possible_recall,
+    )
+    model.set_anchors(report.anchors)
