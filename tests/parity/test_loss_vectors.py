@@ -6,7 +6,7 @@ import pytest
 import torch
 from plain_loss import LayerMatches, assign
 
-from onelook.geometry.iou import ciou, diou, giou, iou
+from onelook.geometry.iou import ciou, iou
 from onelook.losses.detection_loss import DetectionLoss
 from onelook.settings.hyperparameters import Hyperparameters
 from onelook.structures.anchors import AnchorGrid
@@ -109,9 +109,7 @@ def test_one_class_has_no_class_term() -> None:
     assert [terms.box.item(), terms.obj.item()] == pytest.approx([0.160155, 0.685416], abs=1.5e-6)
 
 
-@pytest.mark.parametrize(
-    ("flavour", "expected"), [(iou, 0.333333), (giou, 0.224242), (diou, 0.275530), (ciou, 0.275164)]
-)
+@pytest.mark.parametrize(("flavour", "expected"), [(iou, 0.333333), (ciou, 0.275164)])
 def test_iou_flavours_equal_the_published_ones(flavour: object, expected: float) -> None:
     found = flavour(torch.tensor([[10.0, 10.0, 4.0, 6.0]]), torch.tensor([[11.0, 12.0, 5.0, 5.0]]))  # type: ignore[operator]
     assert found.item() == pytest.approx(expected, abs=1e-6)

@@ -14,11 +14,12 @@ from colour_detector import write_squares
 from https_server import serving_files, trusting
 from option_runs import covers
 
+from onelook.data.download_entries import archives_of
 from onelook.data.sets import PUBLIC_SETS, description_of
 from onelook.errors import DataError, SettingsError
 from onelook.files.yaml import dump_yaml, load_yaml
 from onelook.recipes.check import check
-from onelook.recipes.download import DownloadResult, archives_of, download
+from onelook.recipes.download import DownloadResult, download
 
 
 @pytest.fixture(scope="module")

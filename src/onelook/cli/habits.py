@@ -25,7 +25,7 @@ OPTION_HABITS = {
     "nms": "iou-thres", "include": "format", "formats": "format", "img": "imgsz", "img_size": "imgsz", "size": "imgsz",
     "image_size": "imgsz", "resolution": "imgsz", "input_size": "imgsz", "lr": "lr0", "learning_rate": "lr0",
     "gpu": "device", "gpus": "device", "devices": "device", "num_workers": "workers", "config": "cfg", "yaml": "data",
-    "dataset": "data", "input": "source", "images": "source", "path": "source", "name_prefix": "name",
+    "dataset": "data", "input": "source", "images": "source", "path": "source",
     "weight": "weights", "checkpoint": "weights", "ckpt": "weights", "pretrained": "weights", "save_dir": "project",
     "num_epochs": "epochs", "epoch": "epochs", "max_epochs": "epochs", "label_smooth": "label-smoothing",
     "random_seed": "seed", "single_class": "single-cls", "vid_step": "vid-stride", "max_dets": "max-det",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,6 +9,7 @@ from pathlib import Path
 from onelook.data.dataset_spec import SPLITS
 from onelook.data.formats.yolo import label_path_of
 from onelook.data.image_files import images_in_folder
+from onelook.data.split_assignment import by_hash
 from onelook.errors import DataError
 from onelook.files.atomic import write_bytes_atomic
 from onelook.files.bounded import printable
@@ -60,29 +60,22 @@ def autosplit(
         if path.exists():
             raise DataError(f"list `{printable(path)}` exists already", hint="remove it, or give another output folder")
     lines: dict[str, list[bytes]] = {split: [] for split in lists}
-    for image in images:
-        lines[_split_of(image.relative_to(images_folder), seed, fractions)].append(_line(image, output_folder))
+    parts = by_hash([image.relative_to(images_folder).as_posix() for image in images], fractions, seed)
+    for image, part in zip(images, parts.tolist(), strict=True):
+        lines[SPLITS[part]].append(list_line(image, output_folder))
     output_folder.mkdir(parents=True, exist_ok=True)
     for split, path in lists.items():
         write_bytes_atomic(path, b"".join(lines[split]))
     return lists
 
 
-def _split_of(name: Path, seed: int, fractions: Sequence[float]) -> str:
-    digest = hashlib.sha256(f"{seed}\0".encode() + os.fsencode(name.as_posix())).digest()
-    place = int.from_bytes(digest[:8], "big") / 2**64
-    used = [split for split, part in zip(SPLITS, fractions, strict=True) if part]
-    reached = 0.0
-    for split, part in zip(SPLITS, fractions, strict=True):
-        reached += part
-        if part and place < reached:
-            return split
-    return used[-1]  # rounding left the sum a little below 1
+def list_line(image: Path, base: Path, *, mark: str = "./") -> bytes:
+    """The line of a list that names an image: counted from `base`, after `mark`, where it lies below, else absolute.
 
-
-def _line(image: Path, output_folder: Path) -> bytes:
-    is_inside = image.is_relative_to(output_folder)
-    line = os.fsencode(f"./{image.relative_to(output_folder).as_posix()}" if is_inside else image)
+    Raises:
+        DataError: its name has a line break.
+    """
+    line = os.fsencode(f"{mark}{image.relative_to(base).as_posix()}" if image.is_relative_to(base) else image)
     if b"\n" in line or b"\r" in line:
         raise DataError(f"image `{printable(image)}` has a line break in its name and cannot stand in a list")
     return line + b"\n"

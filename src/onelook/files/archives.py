@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import filecmp
 import os
 import shutil
 import stat
@@ -235,3 +236,34 @@ def _refuse_full_disk(path: Path, needed: int, folder: Path) -> None:
 def _refused(path: Path, member: str, reason: str) -> DataError:
     place = f"archive `{printable(path)}`" + (f", member `{printable(member)[:200]}`" if member else "")
     return DataError(f"{place}: {reason}", hint="nothing was unpacked; ask where the archive comes from")
+
+
+def merge_folder(source: Path, target: Path) -> None:
+    """Move what is in `source` to `target`, all of it or nothing.
+
+    Raises:
+        DataError: another file is there already, or a link is in the way.
+    """
+    moves = list(_moves(source, target))
+    target.mkdir(parents=True, exist_ok=True)
+    for entry, place in moves:
+        entry.rename(place)
+
+
+def _moves(source: Path, target: Path) -> Iterator[tuple[Path, Path]]:
+    """What goes where; files that are there already, as a download that was broken off leaves them, stay."""
+    if target.is_symlink() or (target.exists() and not target.is_dir()):
+        raise DataError(f"`{printable(target)}` is in the way", hint="move it elsewhere")
+    for entry in sorted(source.iterdir()):
+        place = target / entry.name
+        if not os.path.lexists(place):
+            yield entry, place
+        elif entry.is_dir() and place.is_dir():
+            yield from _moves(entry, place)
+        elif not _is_same_file(entry, place):
+            raise DataError(f"`{printable(place)}` is there already", hint="move it elsewhere; nothing is replaced")
+
+
+def _is_same_file(entry: Path, place: Path) -> bool:
+    are_files = entry.is_file() and place.is_file() and not place.is_symlink()
+    return are_files and filecmp.cmp(entry, place, shallow=False)

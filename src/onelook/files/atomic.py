@@ -51,6 +51,13 @@ def write_text_atomic(path: Path, text: str) -> None:
     write_bytes_atomic(path, text.encode("utf-8"))
 
 
+def write_new(path: Path, content: bytes) -> None:
+    """Write a new file, and its folders, where nobody reads before all is complete."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("xb") as file:
+        file.write(content)
+
+
 def flush_folder(folder: Path) -> None:
     """Make renames within `folder` last through a power cut, where the system can."""
     if os.name != "posix":

@@ -44,6 +44,15 @@ def read_bounded(path: StrPath, max_bytes: int, *, prefix: bool = False) -> byte
         os.close(descriptor)
 
 
+def sha256_of(path: StrPath) -> str:
+    """The SHA-256 of a file of any size, in hexadecimal."""
+    digest = hashlib.sha256()
+    with open(path, "rb") as file:  # noqa: PTH123 - names of any kind
+        while chunk := file.read(1 << 20):
+            digest.update(chunk)
+    return digest.hexdigest()
+
+
 def read_short(paths: Sequence[StrPath], max_bytes: int) -> list[bytes | None]:
     """The bytes of many small files in half the time; None for each that is not there, not regular or not small.
 

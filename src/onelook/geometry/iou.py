@@ -90,11 +90,6 @@ class IouTerms:
     centre_distance_sq: Tensor
 
     @property
-    def enclosing_area(self) -> Tensor:
-        """Area of the smallest box around both."""
-        return _product(self.enclosing_wh)
-
-    @property
     def enclosing_diagonal_sq(self) -> Tensor:
         """Squared diagonal of the smallest box around both."""
         return self.enclosing_wh.square().sum(dim=-1)
@@ -108,17 +103,6 @@ def iou_terms(boxes_a_cxcywh: Tensor, boxes_b_cxcywh: Tensor) -> IouTerms:
 def iou(boxes_a_cxcywh: Tensor, boxes_b_cxcywh: Tensor) -> Tensor:
     """Intersection over union of matched pairs, (N,)."""
     return iou_terms(boxes_a_cxcywh, boxes_b_cxcywh).iou
-
-
-def giou(boxes_a_cxcywh: Tensor, boxes_b_cxcywh: Tensor) -> Tensor:
-    """Generalised IoU of matched pairs, (N,), -1 to 1 (Rezatofighi et al. 2019, section 3)."""
-    terms = iou_terms(boxes_a_cxcywh, boxes_b_cxcywh)
-    return terms.iou - (terms.enclosing_area - terms.union).clamp(min=0) / (terms.enclosing_area + EPSILON)
-
-
-def diou(boxes_a_cxcywh: Tensor, boxes_b_cxcywh: Tensor) -> Tensor:
-    """Distance IoU of matched pairs, (N,), -1 to 1 (Zheng et al. 2020, "Distance-IoU Loss", section 3)."""
-    return _diou(iou_terms(boxes_a_cxcywh, boxes_b_cxcywh))
 
 
 def ciou(boxes_a_cxcywh: Tensor, boxes_b_cxcywh: Tensor) -> Tensor:

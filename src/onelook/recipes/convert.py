@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -13,7 +12,7 @@ import torch
 from torch import Tensor
 
 from onelook.errors import CheckpointError, ModelError, SettingsError
-from onelook.files.bounded import printable
+from onelook.files.bounded import printable, sha256_of
 from onelook.interop.yolov5_weights import SUFFIXES, read_yolov5
 from onelook.models.detector import DetectionModel
 from onelook.models.fuse import fuse
@@ -149,7 +148,7 @@ def _document(names: Any, definition: Mapping[str, Any], source: Source, path: P
         "made_with": {"onelook": version("onelook"), "torch": torch.__version__},
         "source": {
             "file": printable(path.name),
-            "file_sha256": _digest(path),
+            "file_sha256": sha256_of(path),
             "part": source.part,
             "epoch": source.epoch,
             "date": source.date,
@@ -167,11 +166,3 @@ def _in_16_bits(name: str, tensor: Tensor) -> Tensor:
             f"`{name}` has a weight of {float(tensor.abs().max()):g}, too large for 16 bits", hint="drop `--half`"
         )
     return half
-
-
-def _digest(path: Path) -> str:
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while chunk := file.read(1 << 20):
-            digest.update(chunk)
-    return digest.hexdigest()

@@ -17,7 +17,7 @@ from onelook.data.formats.writers import LabelWriter, SplitToWrite
 from onelook.data.parallel_map import Work, each
 from onelook.data.scan.rules import ScanOptions
 from onelook.errors import DataError, SettingsError
-from onelook.files.atomic import TEMPORARY_MARK, flush_folder
+from onelook.files.atomic import TEMPORARY_MARK, flush_folder, write_new
 from onelook.files.bounded import printable
 from onelook.files.yaml import dump_yaml
 from onelook.processes.stop_signal import StopSignal
@@ -81,7 +81,7 @@ def convert_data(given: Mapping[str, Any], *, file: Path | None = None) -> Conve
             for part in parts:
                 _write_split(part, splits.names, writer, unfinished)
                 _put_images(part, unfinished, put=_PUT[settings.images], work=work)
-            _write(unfinished / "data.yaml", dump_yaml(writer.description(parts, splits.names)).encode())
+            write_new(unfinished / "data.yaml", dump_yaml(writer.description(parts, splits.names)).encode())
             write_ledgers(splits, unfinished / LEDGER_NAME)
             unfinished.rename(out)
         finally:
@@ -120,7 +120,7 @@ def _parts(splits: Splits, writer: LabelWriter) -> list[SplitToWrite]:
 
 def _write_split(part: SplitToWrite, names: Sequence[str], writer: LabelWriter, folder: Path) -> None:
     for inside, content in writer.texts(part, names):
-        _write(folder / inside, content)
+        write_new(folder / inside, content)
 
 
 def _put_images(part: SplitToWrite, folder: Path, *, put: Callable[[str, Path], None], work: Work) -> None:
@@ -145,10 +145,3 @@ def _link(path: str, target: Path) -> None:
 
 
 _PUT: dict[str, Callable[[str, Path], None]] = {"copy": _copy, "link": _link}
-
-
-def _write(path: Path, content: bytes) -> None:
-    """Write a file of a folder that nobody reads before it is complete."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("xb") as file:
-        file.write(content)

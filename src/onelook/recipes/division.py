@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import os
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -17,22 +16,21 @@ from onelook.data.dataset_layout import open_dataset
 from onelook.data.dataset_spec import SPLITS, UNDIVIDED, DatasetSpec, load_dataset_spec
 from onelook.data.formats.registry import FORMATS
 from onelook.data.image_files import MAX_LIST_BYTES, images_in_folder
-from onelook.data.image_hashes import image_hashes
-from onelook.data.parallel_map import Work, each
+from onelook.data.parallel_map import Work
 from onelook.data.scan.index import ScanResult, scan_split
 from onelook.data.scan.rules import ScanOptions
 from onelook.data.split_assignment import Array, balanced, by_hash, stratified
-from onelook.doctor.near_duplicates import alike_pairs, groups_around_leaders, groups_of, mirrored_pairs
+from onelook.data.split_folder import list_line
+from onelook.doctor.image_groups import image_groups
 from onelook.errors import DataError, SettingsError
 from onelook.files.atomic import write_bytes_atomic
-from onelook.files.bounded import content_digest, printable, read_bounded
+from onelook.files.bounded import printable, read_bounded
 from onelook.files.cache_folder import default_cache_folder
-from onelook.files.images import MAX_FILE_BYTES
 from onelook.files.yaml import dump_yaml
 from onelook.processes.stop_signal import StopSignal
 from onelook.recipes.splits import Splits, read_splits_of, scan_options
 from onelook.runs.run_dir import RunDir
-from onelook.settings.split import FOLDER, SplitSettings
+from onelook.settings.split import SplitSettings
 from onelook.settings.train import TrainSettings
 
 logger = logging.getLogger(__name__)
@@ -122,43 +120,8 @@ def _scanned(spec: DatasetSpec, split: str, work: Work) -> ScanResult:
 
 def groups_in(pool: ImagePool, settings: SplitSettings, work: Work) -> Array:
     """The group of each image, (N,): the number of its first member."""
-    pairs = [np.zeros((0, 2), np.int64)]
-    if settings.group:
-        pairs.append(_tied_pairs([_key(pool.name_of(image), settings.group) for image in range(len(pool.paths))]))
-    if settings.near >= 0:
-        digests = list(each(_digest, pool.paths, work, name="the comparison of the images"))
-        pairs.append(_tied_pairs(digests))
-        hashes = image_hashes(
-            pool.paths,
-            np.frombuffer(b"".join(digests), np.uint8).reshape(-1, 16),
-            work=work,
-            cache_folder=default_cache_folder(),
-        )
-        alike = np.concatenate([alike_pairs(hashes, settings.near), mirrored_pairs(hashes, settings.near)])
-        return groups_around_leaders(groups_of(np.concatenate(pairs), len(pool.paths)), alike)
-    return groups_of(np.concatenate(pairs), len(pool.paths))
-
-
-def _key(name: str, group: str) -> str:
-    if group == FOLDER:
-        return name.rpartition("/")[0]
-    match = re.search(group, name)
-    if match is None:
-        return f"\0{name}"  # a group of its own
-    return "\0".join(part or "" for part in match.groups()) if match.groups() else match[0]
-
-
-def _tied_pairs(keys: Sequence[object]) -> Array:
-    """Each number with the first one that has the same key."""
-    first: dict[object, int] = {}
-    return np.array([(first.setdefault(key, number), number) for number, key in enumerate(keys)], np.int64)
-
-
-def _digest(path: str) -> bytes:
-    try:
-        return content_digest(read_bounded(path, MAX_FILE_BYTES))
-    except DataError:
-        return content_digest(os.fsencode(path))
+    names = [pool.name_of(image) for image in range(len(pool.paths))]
+    return image_groups(pool.paths, names, group=settings.group, near=settings.near, work=work)
 
 
 def parts_of(pool: ImagePool, groups: Array, settings: SplitSettings) -> Array:
@@ -273,7 +236,7 @@ def write_split(folder: Path, spec: DatasetSpec | None, images: Mapping[str, Seq
     is_yolo = spec is None or spec.format == "yolo"
     base = final if spec is None or is_yolo else next(iter(spec.splits.values()))[0]
     for split, paths in images.items():
-        lines = [_list_line(path, base, mark="./" if is_yolo else "") for path in paths]
+        lines = [list_line(Path(path), base, mark="./" if is_yolo else "") for path in paths]
         write_bytes_atomic(folder / f"{split}.txt", b"".join(lines))
     if spec is None:
         return
@@ -284,15 +247,6 @@ def write_split(folder: Path, spec: DatasetSpec | None, images: Mapping[str, Seq
         places = {"format": spec.format, **{split: {**where, "list": f"{split}.txt"} for split in images}}
     content = {"path": ".", **places, "names": list(spec.names)}
     write_bytes_atomic(folder / YAML_NAME, dump_yaml(content).encode())
-
-
-def _list_line(path: str, base: Path, *, mark: str) -> bytes:
-    """The line of a list that names an image: counted from `base` where it lies below, else absolute."""
-    inside = Path(path).is_relative_to(base)
-    line = os.fsencode(f"{mark}{Path(path).relative_to(base).as_posix()}" if inside else path)
-    if b"\n" in line or b"\r" in line:
-        raise DataError(f"image `{printable(path)}` has a line break in its name and cannot stand in a list")
-    return line + b"\n"
 
 
 def recorded_lists(folder: Path) -> dict[str, list[str]]:

@@ -2,25 +2,24 @@
 
 from __future__ import annotations
 
-import filecmp
 import hashlib
 import json
 import logging
 import os
 import re
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from onelook.data.download_entries import Archive, archives_of, download_root
 from onelook.data.sets import PUBLIC_SETS, description_of
 from onelook.errors import DataError, SettingsError
-from onelook.files.archive_names import refusal_of
-from onelook.files.archives import unpack_zip
+from onelook.files.archives import merge_folder, unpack_zip
 from onelook.files.atomic import write_bytes_atomic, write_text_atomic
 from onelook.files.bounded import printable
-from onelook.files.web import Transport, WebFile, fetch, shown
+from onelook.files.web import Transport, fetch, shown
 from onelook.files.yaml import load_yaml
 from onelook.processes.stop_signal import StopSignal
 from onelook.recipes.progress import said_now_and_then
@@ -32,21 +31,6 @@ logger = logging.getLogger(__name__)
 WORK_FOLDER = ".onelook-download"
 DONE_NAME = "done.json"
 MAX_NAME = 100
-_KEYS = ("url", "size", "sha256", "to")
-_EXAMPLE = "write `download: [{url: https://..., size: 123, sha256: ...}]`; archives are zip files"
-
-
-@dataclass(frozen=True)
-class Archive:
-    """An archive of a dataset.
-
-    Attributes:
-        file: where it is and what it must be.
-        to: folder below the root of the dataset that its content goes to; empty for the root itself.
-    """
-
-    file: WebFile
-    to: str = ""
 
 
 @dataclass(frozen=True)
@@ -86,7 +70,7 @@ def download(
         yaml_path = _described(settings)
         content = load_yaml(yaml_path, error=DataError)
         archives = archives_of(content, yaml_path, no_hash=settings.no_hash)
-        root = _root_of(content.get("path"), yaml_path)
+        root = download_root(content.get("path"), yaml_path)
         work = root / WORK_FOLDER
         work.mkdir(parents=True, exist_ok=True)
         done = _done(work)
@@ -119,44 +103,6 @@ def _name_of(archive: Archive, key: str) -> str:
     return f"{hashlib.sha256(key.encode()).hexdigest()[:16]}-{name}"
 
 
-def archives_of(content: Mapping[str, Any], path: Path, *, no_hash: bool) -> list[Archive]:
-    """What a dataset YAML says to fetch.
-
-    Raises:
-        SettingsError: nothing, a script, something without hash, or something that cannot be understood.
-    """
-    told = content.get("download")
-    where = f"dataset file `{printable(path)}`"
-    if told in (None, "", []):
-        raise SettingsError(f"{where} names nothing to fetch", hint=f"see the comments in it, or {_EXAMPLE}")
-    if isinstance(told, str):
-        what = "an address without size and SHA-256" if told.strip().startswith("http") else "a script"
-        raise SettingsError(f"{where}: `download` is {what}, which Onelook never runs or fetches", hint=_EXAMPLE)
-    entries = told if isinstance(told, list) else [told]
-    return [_archive(entry, f"{where}: `download` number {n}", no_hash) for n, entry in enumerate(entries, start=1)]
-
-
-def _archive(entry: object, where: str, no_hash: bool) -> Archive:
-    if not isinstance(entry, dict) or not isinstance(entry.get("url"), str):
-        raise SettingsError(f"{where} has no `url`", hint=_EXAMPLE)
-    unknown = [str(key) for key in entry if key not in _KEYS]
-    if unknown:
-        raise SettingsError(f"{where}: unknown key `{unknown[0]}`", hint=f"the keys are {', '.join(_KEYS)}")
-    size, sha256, to = entry.get("size"), str(entry.get("sha256") or ""), entry.get("to", "")
-    if size is not None and (type(size) is not int or size < 1):
-        raise SettingsError(f"{where}: `size` is {size!r}, not a number of bytes")
-    if sha256 and (len(sha256) != 64 or not set(sha256.lower()) <= set("0123456789abcdef")):
-        raise SettingsError(f"{where}: `sha256` is `{sha256[:80]}`, not 64 hexadecimal digits")
-    if (not sha256 or size is None) and not no_hash:
-        raise SettingsError(
-            f"{where} gives no {'size' if sha256 else 'SHA-256'} for `{shown(entry['url'])}`: anything could arrive",
-            hint="ask who made the YAML, or type `--no-hash` to take what comes",
-        )
-    if to and (not isinstance(to, str) or refusal_of(to) is not None):
-        raise SettingsError(f"{where}: `to` is {to!r}", hint="give the name of a folder below that of the dataset")
-    return Archive(WebFile(entry["url"], size, sha256), to)
-
-
 def _described(settings: DownloadSettings) -> Path:
     """The YAML; that of a public dataset is copied to where its data go."""
     if settings.data not in PUBLIC_SETS:
@@ -174,60 +120,15 @@ def _described(settings: DownloadSettings) -> Path:
     return path
 
 
-def _root_of(told: object, yaml_path: Path) -> Path:
-    """Where the data go: below the folder of the YAML, whoever wrote it."""
-    folder = yaml_path.parent
-    if told not in (None, "") and not isinstance(told, str):
-        raise SettingsError(f"dataset file `{printable(yaml_path)}`: `path` is {told!r}, not the name of a folder")
-    root = Path(os.path.normpath(folder / str(told or ".")))
-    if not root.is_relative_to(folder) or not root.resolve().is_relative_to(folder.resolve()):
-        raise SettingsError(
-            f"dataset file `{printable(yaml_path)}`: `path` is `{told}`, outside the folder of the file",
-            hint="put the file where the data shall be, with `path: .`",
-        )
-    return root
-
-
 def _unpack(path: Path, target: Path, work: Path, stop: StopSignal) -> int:
     """Unpack an archive into `target`, where nothing is replaced; how many files there were."""
     fresh = work / "unpacked"
     shutil.rmtree(fresh, ignore_errors=True)
     told = said_now_and_then(f"bytes unpacked of `{path.name}`")
     files = unpack_zip(path, fresh, stop_requested=lambda: stop.requested, progress=told)
-    _merge(fresh, target)
+    merge_folder(fresh, target)
     shutil.rmtree(fresh, ignore_errors=True)
     return files
-
-
-def _merge(source: Path, target: Path) -> None:
-    """Move what is in `source` to `target`, all of it or nothing.
-
-    Raises:
-        DataError: another file is there already, or a link is in the way.
-    """
-    moves = list(_moves(source, target))
-    target.mkdir(parents=True, exist_ok=True)
-    for entry, place in moves:
-        entry.rename(place)
-
-
-def _moves(source: Path, target: Path) -> Iterator[tuple[Path, Path]]:
-    """What goes where; files that are there already, as a download that was broken off leaves them, stay."""
-    if target.is_symlink() or (target.exists() and not target.is_dir()):
-        raise DataError(f"`{printable(target)}` is in the way", hint="move it elsewhere")
-    for entry in sorted(source.iterdir()):
-        place = target / entry.name
-        if not os.path.lexists(place):
-            yield entry, place
-        elif entry.is_dir() and place.is_dir():
-            yield from _moves(entry, place)
-        elif not _is_same_file(entry, place):
-            raise DataError(f"`{printable(place)}` is there already", hint="move it elsewhere; nothing is replaced")
-
-
-def _is_same_file(entry: Path, place: Path) -> bool:
-    are_files = entry.is_file() and place.is_file() and not place.is_symlink()
-    return are_files and filecmp.cmp(entry, place, shallow=False)
 
 
 def _done(work: Path) -> list[str]:

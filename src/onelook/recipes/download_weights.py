@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
 import logging
 from dataclasses import dataclass
 from pathlib import Path
 
+from onelook.files.bounded import sha256_of
 from onelook.files.web import Transport, WebFile, fetch, shown
 from onelook.interop.published_weights import PUBLISHED_WEIGHTS
 from onelook.processes.stop_signal import StopSignal
@@ -49,7 +49,7 @@ def download_weights(name: str, *, folder: Path | None = None, transport: Transp
     published = PUBLISHED_WEIGHTS[name]
     place = weights_folder() if folder is None else folder
     path = place / published.file_name
-    if path.is_file() and _sha256(path) == published.sha256:
+    if path.is_file() and sha256_of(path) == published.sha256:
         return WeightsDownload(name, path, published.origin, is_new=False)
     place.mkdir(parents=True, exist_ok=True)
     with StopSignal() as stop:
@@ -62,11 +62,3 @@ def download_weights(name: str, *, folder: Path | None = None, transport: Transp
             progress=said_now_and_then(f"bytes of `{published.file_name}`"),
         )
     return WeightsDownload(name, path, published.origin, is_new=True)
-
-
-def _sha256(path: Path) -> str:
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while chunk := file.read(1 << 20):
-            digest.update(chunk)
-    return digest.hexdigest()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import math
 from dataclasses import asdict, dataclass
@@ -14,6 +13,7 @@ from onelook.exports.formats import EXPORTERS
 from onelook.exports.parity import TOLERANCES, Case
 from onelook.exports.plan import ExportPlan
 from onelook.files.atomic import write_text_atomic
+from onelook.files.bounded import sha256_of
 from onelook.settings.export import ExportSettings
 
 DISTRIBUTIONS = {"litert_torch": "litert-torch", "ai_edge_litert": "ai-edge-litert"}
@@ -71,10 +71,7 @@ def report_path(target: Path) -> Path:
 def contents(made: Path) -> list[tuple[str, int, str]]:
     """Name, bytes and SHA-256 of every file of an export."""
     files = sorted(item for item in made.rglob("*") if item.is_file()) if made.is_dir() else [made]
-    return [
-        (path.relative_to(made.parent).as_posix(), path.stat().st_size, hashlib.sha256(path.read_bytes()).hexdigest())
-        for path in files
-    ]
+    return [(path.relative_to(made.parent).as_posix(), path.stat().st_size, sha256_of(path)) for path in files]
 
 
 def report_of(

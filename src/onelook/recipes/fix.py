@@ -19,7 +19,7 @@ from onelook.doctor.findings import Finding, Scans
 from onelook.doctor.mending import MendedSplit, mended_file, mended_split, shift_of
 from onelook.doctor.rows import kind_of
 from onelook.errors import DataError, SettingsError
-from onelook.files.atomic import TEMPORARY_MARK, flush_folder
+from onelook.files.atomic import TEMPORARY_MARK, flush_folder, write_new
 from onelook.files.bounded import printable
 from onelook.files.image_headers import MOST_PIXELS
 from onelook.files.yaml import dump_yaml
@@ -56,10 +56,10 @@ def write_fixed(out: Path, scans: Scans, findings: Sequence[Finding], names: tup
         parts = [_part(one, writer) for one in mended]
         for one, part in zip(mended, parts, strict=True):
             for inside, content in writer.texts(part, names):
-                _write(unfinished / inside, content)
+                write_new(unfinished / inside, content)
             _put_images(one, unfinished / part.folder, shift, work)
-        _write(unfinished / YAML_NAME, dump_yaml(writer.description(parts, names)).encode())
-        _write(unfinished / ACCOUNT_NAME, _account(findings).encode())
+        write_new(unfinished / YAML_NAME, dump_yaml(writer.description(parts, names)).encode())
+        write_new(unfinished / ACCOUNT_NAME, _account(findings).encode())
         _require_clean(unfinished, work)
         unfinished.rename(out)
     finally:
@@ -95,7 +95,7 @@ def _put_images(mended: MendedSplit, folder: Path, shift: int, work: Work) -> No
         path, target = mended.index.paths[number], folder / mended.inside[number]
         target.parent.mkdir(parents=True, exist_ok=True)
         if path in mended.odd or shift:
-            _write(target, mended_file(path, shift))
+            write_new(target, mended_file(path, shift))
             return
         try:
             shutil.copyfile(path, target)
@@ -128,10 +128,3 @@ def _require_clean(folder: Path, work: Work) -> None:
         left = [entry for entry in ledger.entries if FAULTS[kind_of(entry)].fixed and entry.kind != "dark-image"]
         if left:
             raise AssertionError(f"the corrected copy is not clean: {left[0]}")
-
-
-def _write(path: Path, content: bytes) -> None:
-    """Write a file of a folder that nobody reads before it is complete."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("xb") as file:
-        file.write(content)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -14,7 +13,7 @@ import torch
 from onelook.errors import CheckpointError
 from onelook.exports.formats import format_of
 from onelook.exports.opening import open_export
-from onelook.files.bounded import printable
+from onelook.files.bounded import printable, sha256_of
 from onelook.interop.yolov5_weights import SUFFIXES, read_yolov5
 from onelook.interop.yolox_weights import YoloXWeights, read_yolox, read_yolox_onnx
 from onelook.models.count import ModelSummary, summarise
@@ -174,16 +173,11 @@ def _of_export(asked: InfoSettings) -> InfoResult:
 def _of_file(asked: InfoSettings, kind: str) -> InfoResult:
     path = asked.weights
     files = [path] if path.is_file() else [file for file in path.rglob("*") if file.is_file()]
-    digest = hashlib.sha256()
-    if path.is_file():
-        with path.open("rb") as file:
-            while chunk := file.read(1 << 20):
-                digest.update(chunk)
     return InfoResult(
         asked=asked,
         path=path,
         num_bytes=sum(file.stat().st_size for file in files),
-        sha256=digest.hexdigest() if path.is_file() else "",
+        sha256=sha256_of(path) if path.is_file() else "",
         kind=kind,
         names=(),
         facts={},

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -169,10 +171,8 @@ class ImageResult(Detections):
         Raises:
             SettingsError: pandas is not installed.
         """
-        try:
+        with _needed("pandas"):
             import pandas
-        except ImportError as problem:
-            raise _missing("pandas") from problem
         columns = {
             "file": [None if self.path is None else str(self.path)] * len(self),
             "class_id": self.class_ids,
@@ -188,10 +188,8 @@ class ImageResult(Detections):
         Raises:
             SettingsError: supervision is not installed.
         """
-        try:
+        with _needed("supervision"):
             import supervision
-        except ImportError as problem:
-            raise _missing("supervision") from problem
         return supervision.Detections(
             xyxy=self.boxes.copy(),
             confidence=self.scores.copy(),
@@ -203,5 +201,10 @@ class ImageResult(Detections):
         return list(zip(self.boxes.tolist(), self.scores.tolist(), self.class_ids.tolist(), strict=True))
 
 
-def _missing(package: str) -> SettingsError:
-    return SettingsError(f"the package `{package}` is not installed", hint='pip install "onelook[results]"')
+@contextmanager
+def _needed(package: str) -> Iterator[None]:
+    try:
+        yield
+    except ImportError as problem:
+        hint = 'pip install "onelook[results]"'
+        raise SettingsError(f"the package `{package}` is not installed", hint=hint) from problem
