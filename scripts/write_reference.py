@@ -135,6 +135,9 @@ def main() -> None:
     for name, text in {**quick_pages(), "models.md": models_page()}.items():
         (FOLDER / name).write_text(text, encoding="utf-8")
         print(FOLDER / name)
+    import write_keywords
+
+    write_keywords.main()
 
 
 def quick_pages() -> dict[str, str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from onelook.callbacks.console import ConsoleProgress
 from onelook.errors import SettingsError
@@ -30,12 +30,34 @@ from onelook.recipes.train_result import TrainResult
 from onelook.service.answers import Health
 from onelook.settings.build import build_settings
 from onelook.settings.detect import DetectSettings
+from onelook.settings.foreign_names import our_name
 from onelook.settings.nearest_name import nearest_name
 from onelook.training.callback import Callback
 
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
+    from onelook.settings.keywords import (
+        BenchmarkKeywords,
+        CheckKeywords,
+        DetectKeywords,
+        DownloadKeywords,
+        EvolveKeywords,
+        ExportKeywords,
+        InfoKeywords,
+        LoadKeywords,
+        ServeKeywords,
+        SplitKeywords,
+        TrainKeywords,
+        ValidateKeywords,
+    )
+
 
 def train(
-    data: str | Path | None = None, *, callbacks: Sequence[Callback | str | Path] | None = None, **settings: Any
+    data: str | Path | None = None,
+    *,
+    callbacks: Sequence[Callback | str | Path] | None = None,
+    **settings: Unpack[TrainKeywords],
 ) -> TrainResult:
     """Train a detector; the same as `onelook train`.
 
@@ -60,7 +82,7 @@ def train_folds(
     *,
     callbacks: Sequence[Callback | str | Path] | None = None,
     observer: training_on_folds.Observer | None = None,
-    **settings: Any,
+    **settings: Unpack[TrainKeywords],
 ) -> training_on_folds.FoldsResult:
     """Train on each fold of a dataset with the same settings and sum up; the same as `onelook train --folds`.
 
@@ -80,7 +102,7 @@ def train_folds(
 
 
 def evolve(
-    data: str | Path | None = None, *, observer: evolution.Observer | None = None, **settings: Any
+    data: str | Path | None = None, *, observer: evolution.Observer | None = None, **settings: Unpack[EvolveKeywords]
 ) -> evolution.EvolveResult:
     """Search for better hyperparameters; the same as `onelook evolve`.
 
@@ -97,7 +119,7 @@ def evolve(
 
 
 def validate(
-    weights: str | Path | Sequence[str | Path], data: str | Path, **settings: Any
+    weights: str | Path | Sequence[str | Path], data: str | Path, **settings: Unpack[ValidateKeywords]
 ) -> validation.ValidateResult:
     """Measure a checkpoint on a split, or several as an ensemble; the same as `onelook val`.
 
@@ -112,7 +134,9 @@ def validate(
 
 
 def detect(
-    weights: str | Path | Sequence[str | Path], source: str | Path | int | Sequence[str | Path | int], **settings: Any
+    weights: str | Path | Sequence[str | Path],
+    source: str | Path | int | Sequence[str | Path | int],
+    **settings: Unpack[DetectKeywords],
 ) -> DetectResult:
     """Find objects in images, videos and streams and write the results; the same as `onelook detect`.
 
@@ -121,7 +145,7 @@ def detect(
     return detection.detect({"weights": weights, "source": source, **settings})
 
 
-def export(weights: str | Path, **settings: Any) -> exporting.ExportResult:
+def export(weights: str | Path, **settings: Unpack[ExportKeywords]) -> exporting.ExportResult:
     """Write a detector for other run times and compare it; the same as `onelook export`.
 
     Settings: see `ExportSettings`, for example `format="onnx,openvino", imgsz=320, dynamic=True`.
@@ -132,7 +156,7 @@ def export(weights: str | Path, **settings: Any) -> exporting.ExportResult:
     return exporting.export({"weights": weights, **settings})
 
 
-def benchmark(weights: str | Path, **settings: Any) -> benchmarking.BenchmarkResult:
+def benchmark(weights: str | Path, **settings: Unpack[BenchmarkKeywords]) -> benchmarking.BenchmarkResult:
     """Measure a detector in several formats; the same as `onelook benchmark`. Settings: see `BenchmarkSettings`."""
     return benchmarking.benchmark({"weights": weights, **settings})
 
@@ -146,7 +170,7 @@ def report(*runs: str | Path, out: str | Path = "") -> Path:
     return reporting.report({"runs": list(runs), "out": out})
 
 
-def check(data: str | Path, **settings: Any) -> doctor.CheckResult:
+def check(data: str | Path, **settings: Unpack[CheckKeywords]) -> doctor.CheckResult:
     """What is wrong with a dataset, and what happened to every label row; the same as `onelook check`.
 
     Settings: see `CheckSettings`, for example `imgsz=320, weights="best.safetensors", output="bees-check"`.
@@ -159,7 +183,7 @@ def check(data: str | Path, **settings: Any) -> doctor.CheckResult:
     return result
 
 
-def split(data: str | Path, output: str | Path, **settings: Any) -> splitting.SplitResult:
+def split(data: str | Path, output: str | Path, **settings: Unpack[SplitKeywords]) -> splitting.SplitResult:
     """Split a dataset into lists of images, in a new folder; the same as `onelook split`.
 
     Settings: see `SplitSettings`, for example `fractions=[0.7, 0.2, 0.1]` or `folds=5, stratify=True`.
@@ -167,7 +191,7 @@ def split(data: str | Path, output: str | Path, **settings: Any) -> splitting.Sp
     return splitting.split_dataset({"data": data, "output": output, **settings})
 
 
-def download(data: str | Path, **settings: Any) -> fetching.DownloadResult:
+def download(data: str | Path, **settings: Unpack[DownloadKeywords]) -> fetching.DownloadResult:
     """Fetch and unpack what is missing of a dataset; the same as `onelook download`. Settings: see `DownloadSettings`.
 
     Raises:
@@ -200,12 +224,14 @@ def convert(
     return conversion.convert(Path(weights), target, exist_ok=exist_ok, ema_only=ema_only, fused=fuse, half=half)
 
 
-def info(weights: str | Path, **settings: Any) -> looking.InfoResult:
+def info(weights: str | Path, **settings: Unpack[InfoKeywords]) -> looking.InfoResult:
     """What a file of weights holds; the same as `onelook info`. Settings: see `InfoSettings`."""
     return looking.info({"weights": weights, **settings})
 
 
-def serve(weights: str | Path, *, on_start: Callable[[serving.Service], None] | None = None, **settings: Any) -> Health:
+def serve(
+    weights: str | Path, *, on_start: Callable[[serving.Service], None] | None = None, **settings: Unpack[ServeKeywords]
+) -> Health:
     """Answer requests for detections over HTTP until a signal comes; the same as `onelook serve`.
 
     Args:
@@ -219,7 +245,7 @@ def serve(weights: str | Path, *, on_start: Callable[[serving.Service], None] | 
     return serving.serve({"weights": weights, **settings}, on_start=on_start)
 
 
-def load(weights: str | Path | Sequence[str | Path], *, device: str = "", **settings: Any) -> Detector:
+def load(weights: str | Path | Sequence[str | Path], *, device: str = "", **settings: Unpack[LoadKeywords]) -> Detector:
     """A detector to call on images: files, folders, (H, W, 3) uint8 RGB arrays, tensors, Pillow's images, or lists.
 
     It gives a `ImageResult` for one image, a list of them for several.
@@ -237,7 +263,9 @@ def load(weights: str | Path | Sequence[str | Path], *, device: str = "", **sett
     known = [field.name for field in fields(PredictionSettings)]
     for name in settings:
         if name not in known:
-            raise SettingsError(f"setting `{name}` is not known to `load`", hint=nearest_name(name, known))
+            ours = our_name(name, known)
+            hint = f"did you mean `{ours}`?" if ours else nearest_name(name, known)
+            raise SettingsError(f"setting `{name}` is not known to `load`", hint=hint)
     given = {"weights": weights, "source": "what is asked later", "device": device, **settings}
     checked = build_settings(DetectSettings, given)
     return Detector(detection.open_predictor(checked))

@@ -160,7 +160,7 @@ DEVICES = [
 MODELS = [
     Case("unknown model", train("--cfg", "yolov5q"), 64, ("model `yolov5q`",), "did you mean `yolov5"),
     Case("missing model file", train("--cfg", "my.yaml"), 64, ("model `my.yaml`",), "onelook models"),
-    Case("unknown name in the list", words("models", "yolov9"), 64, ("model `yolov9`",), "did you mean `yolov"),
+    Case("unknown name in the list", words("models", "yolov9"), 64, ("model `yolov9`",), "such as `yolox-"),
 ]
 
 

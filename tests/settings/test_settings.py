@@ -82,6 +82,10 @@ def test_the_defaults_are_the_preset_scratch_low() -> None:
     [
         ({"epoch": 3}, "did you mean `epochs`"),
         ({"batchsize": 3}, "did you mean `batch_size`"),
+        ({"batch": 3}, "did you mean `batch_size`"),
+        ({"model": "yolov5n"}, "did you mean `weights`, or `cfg` for a model without weights?"),
+        ({"conf": 0.3}, "did you mean `conf_thres`"),
+        ({"gpu": 0}, "did you mean `device`"),
         ({"epochs": "many"}, "`epochs` is `many`"),
         ({"epochs": 0}, "greater than or equal to 1"),
         ({"optimizer": "SGDD"}, "'SGD', 'Adam' or 'AdamW'"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Iterator
 from pathlib import Path
 
 from onelook.data.sets import PUBLIC_SETS
@@ -18,19 +19,28 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of the command."""
     parser.add_argument("--settings", type=Path, metavar="PATH", help="YAML file with any of the settings below")
     add_options(parser, DownloadSettings, positional=("data",))
-    datasets = "; ".join(f"{name}: {what}" for name, what in PUBLIC_SETS.items())
-    parser.epilog = f"Public datasets: {datasets}. Published weights: {', '.join(PUBLISHED_WEIGHTS)}."
+    parser.epilog = "Without DATA: lists the datasets and weights that are known by name."
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Fetch; the exit code."""
     given = typed_options(arguments, DownloadSettings)
+    if not given.get("data"):
+        print("Datasets:", *(f"  {name:<12}{what}" for name, what in PUBLIC_SETS.items()), sep="\n")
+        print("Weights, trained on COCO:", *_known_weights(), "Fetch one with `onelook download NAME`.", sep="\n")
+        return 0
     if given.get("data") in PUBLISHED_WEIGHTS:
         return _weights(build_settings(DownloadSettings, given, file=arguments.settings))
     result = download(given, file=arguments.settings)
     print(f"{len(result.fetched)} archives with {result.files:,} files are in {result.root}")
     print(f"train with `--data {result.data}`")
     return 0
+
+
+def _known_weights() -> Iterator[str]:
+    for name, weights in PUBLISHED_WEIGHTS.items():
+        size = f"{weights.size / 1e6:.0f} MB, " if weights.size else ""
+        yield f"  {name:<12}{size}{weights.origin.licence}"
 
 
 def _weights(settings: DownloadSettings) -> int:

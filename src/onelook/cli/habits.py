@@ -6,34 +6,30 @@ import re
 import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import pairwise
+from pathlib import Path
 
 from onelook.errors import UsageError
+from onelook.settings.foreign_names import RENAMED, our_name, plain_name
 
-# word typed as the command -> our command
+# word typed as the command -> our command, or its beginning
 COMMAND_HABITS = {
-    "predict": "detect", "infer": "detect", "inference": "detect", "test": "val", "validate": "val", "eval": "val",
-    "evaluate": "val", "fit": "train", "tune": "evolve", "hyp": "evolve", "bench": "benchmark",
-    "benchmarks": "benchmark", "convert_data": "convert-data", "doctor": "check", "summary": "info",
+    "predict": "detect", "infer": "detect", "inference": "detect", "track": "detect", "test": "val",
+    "validate": "val", "eval": "val", "evaluate": "val", "fit": "train", "resume": "train --resume",
+    "tune": "evolve", "hyp": "evolve", "bench": "benchmark", "benchmarks": "benchmark",
+    "convert_data": "convert-data", "doctor": "check", "summary": "info", "checks": "env", "version": "--version",
+    "help": "--help", "list": "models", "zoo": "models", "web": "serve", "server": "serve",
 }  # fmt: skip
+OTHER_TASKS = ("segment", "classify", "pose", "obb")
 # Words that other command lines put before the command: the task, or a program.
 TASKS = ("detect", "yolo", "task=detect")
 SIZES = re.compile(r"yolo(?:v|x|)[-_]?\d*[-_]?(?:n|s|m|l|x|nano|tiny)6?(?:\.yaml)?", re.IGNORECASE)
-
-# option name without dashes, `-` written `_` -> our option, for every command that has it
-OPTION_HABITS = {
-    "batch": "batch-size", "model": "weights", "conf": "conf-thres", "confidence": "conf-thres", "iou": "iou-thres",
-    "nms": "iou-thres", "include": "format", "formats": "format", "img": "imgsz", "img_size": "imgsz", "size": "imgsz",
-    "image_size": "imgsz", "resolution": "imgsz", "input_size": "imgsz", "lr": "lr0", "learning_rate": "lr0",
-    "gpu": "device", "gpus": "device", "devices": "device", "num_workers": "workers", "config": "cfg", "yaml": "data",
-    "dataset": "data", "input": "source", "images": "source", "path": "source",
-    "weight": "weights", "checkpoint": "weights", "ckpt": "weights", "pretrained": "weights", "save_dir": "project",
-    "num_epochs": "epochs", "epoch": "epochs", "max_epochs": "epochs", "label_smooth": "label-smoothing",
-    "random_seed": "seed", "single_class": "single-cls", "vid_step": "vid-stride", "max_dets": "max-det",
-    "agnostic": "agnostic-nms", "exist": "exist-ok", "show": "view-img", "save_frames": "save-format",
-    "line_width": "line-thickness", "show_labels": "hide-labels", "show_conf": "hide-conf",
-    "optimiser": "optimizer", "box_gain": "box", "cls_gain": "cls", "tracker": "track", "loggers": "track",
-}  # fmt: skip
 NEGATED = ("show_labels", "show_conf")
+OPTION_OF_SUFFIX = {
+    **dict.fromkeys((".yaml", ".yml"), "data"),
+    **dict.fromkeys((".pt", ".pth", ".safetensors", ".onnx"), "weights"),
+    **dict.fromkeys((".jpg", ".jpeg", ".png", ".mp4", ".avi", ".mov"), "source"),
+}
+"""Ending of a file that is given without an option -> the option that it belongs to."""
 
 
 def corrected_command(typed: Sequence[str], commands: Mapping[str, str]) -> UsageError | None:
@@ -46,11 +42,14 @@ def corrected_command(typed: Sequence[str], commands: Mapping[str, str]) -> Usag
     words = list(typed)
     while len(words) > 1 and words[0] in TASKS and _command_of(words[1], commands):
         words = words[1:]  # `yolo detect train ...`: the task comes first
+    if words and words[0].removeprefix("task=") in OTHER_TASKS:
+        task = words[0].removeprefix("task=")
+        return UsageError(f"`{task}` is a task that Onelook does not have", hint="it detects objects, in boxes")
     command = _command_of(words[0], commands) if words else None
     if command is None or command == typed[0]:
         return None
-    rest = [_option(word, command, None) for word in words[1:]]
-    line = shlex.join(["onelook", command, *(word for each in rest for word in each)])
+    rest = [_option(word, command, None, value=after) for word, after in pairwise([*words[1:], ""])]
+    line = shlex.join(["onelook", *command.split(), *(word for each in rest for word in each)])
     return UsageError(
         f"command `{' '.join(typed[: len(typed) - len(rest)])}` is called `{command}` here", hint=f"type `{line}`"
     )
@@ -67,15 +66,20 @@ def corrected_options(
         known: the options of the command, with their dashes.
         positional: names of the arguments of the command that stand alone.
     """
-    names = {name.replace("_", "-") for name in known}
+    names = {plain_name(name) for name in known if name.startswith("--")}
     words: list[str] = []
     foreign: list[str] = []
-    for before, word in pairwise(["", *typed]):
+    is_leading = not positional
+    for before, word, after in zip(["", *typed], typed, [*typed[1:], ""], strict=False):
+        is_leading = is_leading and not word.startswith("-")
         is_value = before.startswith("--") and "=" not in before
-        if not _is_foreign(word, names, positional) or (is_value and not word.startswith("--")):
-            words.append(word)
-            continue
-        ours = _option(word, command, names, positional)
+        option = OPTION_OF_SUFFIX.get(Path(word).suffix.lower()) if is_leading and "=" not in word else None
+        if option in names:
+            ours = [f"--{option}", word]
+        elif not _is_foreign(word, names, positional) or (is_value and not word.startswith("--")):
+            ours = [word]
+        else:
+            ours = _option(word, command, names, positional, value=after)
         if ours != [word]:
             foreign.append(word.partition("=")[0] if word.startswith("-") else word)
         words += ours
@@ -88,38 +92,44 @@ def corrected_options(
 
 
 def _command_of(word: str, commands: Mapping[str, str]) -> str | None:
-    return word if word in commands else COMMAND_HABITS.get(word.lower())
+    name = word.removeprefix("mode=").lower()
+    return name if name in commands else COMMAND_HABITS.get(name)
 
 
 def _is_foreign(word: str, known: set[str], positional: Sequence[str]) -> bool:
     """Whether a word is an option under a foreign name, or an assignment to an option: `imgsz=640`."""
-    name, equals, _ = word.partition("=")
-    option = "--" + _plain(name).replace("_", "-")
+    typed, equals, _ = word.partition("=")
+    name = plain_name(typed)
     if word.startswith("--"):
-        is_known = option in known or sum(each.startswith(option) for each in known) == 1
-        return not is_known and _plain(name) in OPTION_HABITS
-    return bool(equals) and name.isidentifier() and (option in known or name in (*positional, *OPTION_HABITS))
+        is_known = name in known or sum(each.startswith(name) for each in known) == 1
+        return not is_known and name in RENAMED
+    return bool(equals) and typed.isidentifier() and (name in known or name in RENAMED or typed in positional)
 
 
-def _option(word: str, command: str, known: set[str] | None, positional: Sequence[str] = ()) -> list[str]:
-    """`word` as it is written here; `known` None means that any of our options may stand."""
-    name, equals, value = word.partition("=")
-    plain = _plain(name)
-    if not word.startswith("--") and not (equals and name.isidentifier()):
+def _option(
+    word: str, command: str, known: set[str] | None, positional: Sequence[str] = (), *, value: str = ""
+) -> list[str]:
+    """`word` as it is written here; `known` None means that any of our options may stand; `value` is the next word."""
+    typed, equals, assigned = word.partition("=")
+    value = assigned if equals else value
+    name = plain_name(typed)
+    if not word.startswith("--") and not (equals and typed.isidentifier()):
         return [word]
-    ours = OPTION_HABITS.get(plain, plain).replace("_", "-")
-    if plain == "model" and command == "train" and SIZES.fullmatch(value):
+    if known is None:
+        ours = RENAMED.get(name, name)
+    else:
+        ours = name if name in known else our_name(name, {*known, *positional}) or name
+    if name == "model" and command == "train" and SIZES.fullmatch(value):
         ours = "cfg"  # the name of a model, not a file of weights
-    if plain in NEGATED:
-        return [f"--{ours}"] if value.lower() in ("false", "0", "no") else []
+    if name in NEGATED:
+        return [f"--{ours.replace('_', '-')}"] if value.lower() in ("false", "0", "no") else []
     if ours in positional:
         return [value] if equals else []
-    if known is not None and f"--{ours}" not in known:
+    if known is not None and ours not in known:
         return [word]
+    option = f"--{ours.replace('_', '-')}"
     if word.startswith("--"):
-        return [f"--{ours}={value}" if equals else f"--{ours}"]
-    return [f"--{ours}", value]
-
-
-def _plain(name: str) -> str:
-    return name.lstrip("-").replace("-", "_").lower()
+        return [f"{option}={value}" if equals else option]
+    if value.lower() == "true":
+        return [option]
+    return [option, value]

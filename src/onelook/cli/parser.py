@@ -9,13 +9,11 @@ from collections.abc import Iterable, Sequence
 from typing import Any, NoReturn
 
 from onelook.errors import UsageError
+from onelook.settings.foreign_names import EXPLAINED, plain_name
 from onelook.settings.nearest_name import nearest_name
 
-# Options of other trainers of this family that are left out, with the reason: a guessed name would lead astray.
-NOT_OFFERED = {
-    "--dnn": "drop `--dnn`: ONNX files are run by ONNX Runtime, not by OpenCV",
-    "--data": "drop `--data`: this command needs no dataset, or takes it without an option; names are in the weights",
-}
+SIMILAR = 0.75
+"""Of difflib: lower, and the options suggested have little in common with what was typed."""
 
 
 class Parser(argparse.ArgumentParser):
@@ -38,7 +36,7 @@ class Parser(argparse.ArgumentParser):
         """`--conf=0.3` as `--conf-thres=0.3`; every other word as it is."""
         name, sign, value = word.partition("=")
         known = self._option_string_actions
-        if not name.startswith("--") or name in known or name in NOT_OFFERED:
+        if not name.startswith("--") or name in known or plain_name(name) in EXPLAINED:
             return word
         # of each option that begins so, one spelling
         options = {id(known[full]): full for full in reversed(known) if full.startswith(name)}
@@ -80,10 +78,12 @@ class Parser(argparse.ArgumentParser):
 
     def _hint(self, options: Iterable[str]) -> str:
         known = list(self._option_string_actions)
-        reasons = [NOT_OFFERED[option] for option in options if option in NOT_OFFERED]
+        reasons = [EXPLAINED[name] for option in options if (name := plain_name(option)) in EXPLAINED]
         if reasons:
             return "; ".join(reasons)
-        nearest = [near[0] for option in options if (near := difflib.get_close_matches(option, known, n=1))]
+        nearest = [
+            near[0] for option in options if (near := difflib.get_close_matches(option, known, n=1, cutoff=SIMILAR))
+        ]
         if not nearest:
             return f"`{self.prog} --help` lists the options"
         return f"did you mean {', '.join(f'`{name}`' for name in dict.fromkeys(nearest))}?"

@@ -10,6 +10,7 @@ from onelook.data.annotation_places import AnnotationPlace, place_in_folder, pla
 from onelook.data.dataset_names import names_in_labels, names_in_parquet, names_in_voc
 from onelook.data.dataset_spec import UNDIVIDED, DatasetSpec, load_dataset_spec
 from onelook.data.formats.visdrone_file import NAMES
+from onelook.data.sets import PUBLIC_SETS
 from onelook.errors import DataError
 from onelook.files.bounded import printable
 
@@ -41,6 +42,11 @@ def open_dataset(path: str | os.PathLike[str]) -> DatasetSpec:
     place = Path(os.path.abspath(os.path.expanduser(path)))  # noqa: PTH100, PTH111 - no HOME is fine
     if place.suffix.lower() in (".json", ".csv", ".xml") and place.is_file():
         return _of_file(place)
+    if place.stem in PUBLIC_SETS and not place.exists():
+        raise DataError(
+            f"dataset `{printable(os.fspath(path))}` is not on this machine",
+            hint=f"fetch it with `onelook download {place.stem}`, which says what to give as `--data`",
+        )
     if not place.is_dir() or _has_yaml(place):
         return load_dataset_spec(place)
     for layout in (_coco_folder, _coco_files_by_split, _parquet_folder, _voc_folder, _visdrone_folder, _split_folders,

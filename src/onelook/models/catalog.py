@@ -7,6 +7,7 @@ from typing import Any
 
 from onelook.errors import ModelError
 from onelook.files.yaml import load_yaml
+from onelook.models.foreign_names import READ, known_elsewhere
 from onelook.settings.nearest_name import nearest_name
 
 ZOO = Path(__file__).parent / "zoo"
@@ -75,5 +76,9 @@ def find_definition(name_or_path: str | Path) -> tuple[dict[str, Any], str]:
     name = path.stem if is_yaml else str(name_or_path)
     if name in MODELS and len(path.parts) == 1:
         return load_yaml(ZOO / f"{name}.yaml", error=ModelError), name
+    foreign = known_elsewhere(name)
+    if foreign is not None and foreign[0] not in READ:
+        hint = f"Onelook has YOLOv3, YOLOv5 and YOLOX, such as `{foreign[1]}`; `onelook models` lists them"
+        raise ModelError(f"model `{name_or_path}` is not one that Onelook has", hint=hint)
     hint = nearest_name(name, MODELS, otherwise="`onelook models` lists the shipped ones; a file ends in .yaml")
     raise ModelError(f"model `{name_or_path}` is neither a shipped name nor a YAML file", hint=hint)

@@ -17,6 +17,7 @@ from onelook.interop.yolov5_weights import SUFFIXES, read_yolov5
 from onelook.models.detector import DetectionModel
 from onelook.models.fuse import fuse
 from onelook.runs.checkpoint import load_checkpoint, save_checkpoint
+from onelook.settings.run_weights import file_of_run
 from onelook.training.state import KIND_DETECTOR, KIND_TRAINING
 from onelook.training.weights import load_detector, model_of
 
@@ -84,6 +85,7 @@ def convert(
         SettingsError: `out` is taken or has another suffix, or there is nothing to change.
         OSError: `out` cannot be written.
     """
+    weights = Path(file_of_run(weights))
     is_foreign = weights.suffix.lower() in SUFFIXES
     if not is_foreign and weights.suffix != OUR_SUFFIX:
         raise CheckpointError(

@@ -21,6 +21,7 @@ from onelook.files.atomic import write_bytes_atomic, write_text_atomic
 from onelook.files.bounded import printable
 from onelook.files.web import Transport, fetch, shown
 from onelook.files.yaml import load_yaml
+from onelook.interop.published_weights import PUBLISHED_WEIGHTS
 from onelook.processes.stop_signal import StopSignal
 from onelook.recipes.progress import said_now_and_then
 from onelook.settings.build import build_settings
@@ -111,6 +112,7 @@ def _described(settings: DownloadSettings) -> Path:
                 f"setting `output` has no effect with `{printable(settings.data)}`: data go to where their YAML is",
                 hint="leave out `--output`, or put the YAML where the data shall be",
             )
+        _refuse_unknown_name(settings.data)
         return Path(os.path.abspath(settings.data))  # noqa: PTH100
     folder = Path(os.path.abspath(settings.output)) / settings.data  # noqa: PTH100
     path = folder / f"{settings.data}.yaml"
@@ -118,6 +120,16 @@ def _described(settings: DownloadSettings) -> Path:
         folder.mkdir(parents=True, exist_ok=True)
         write_bytes_atomic(path, description_of(settings.data).read_bytes())
     return path
+
+
+def _refuse_unknown_name(data: str) -> None:
+    """Refuse what is neither a file here nor looks like the path of one."""
+    path = Path(data)
+    if not data or not (path.exists() or len(path.parts) > 1 or path.suffix.lower() in (".yaml", ".yml")):
+        raise SettingsError(
+            f"`{printable(data)}` is neither a dataset YAML nor known by name",
+            hint=f"known datasets are {', '.join(PUBLIC_SETS)}; known weights are {', '.join(PUBLISHED_WEIGHTS)}",
+        )
 
 
 def _unpack(path: Path, target: Path, work: Path, stop: StopSignal) -> int:

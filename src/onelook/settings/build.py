@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import typing
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib import resources
 from pathlib import Path
 from typing import Any, TypeVar
@@ -15,8 +15,10 @@ from pydantic_core import ErrorDetails
 
 from onelook.errors import SettingsError, combined
 from onelook.files.yaml import line_of, load_yaml
+from onelook.settings.foreign_names import our_name
 from onelook.settings.hyperparameters import Hyperparameters
 from onelook.settings.nearest_name import nearest_name
+from onelook.settings.run_weights import file_of_run
 from onelook.settings.series import OUTSIDE, names_of
 from onelook.settings.train import TrainSettings
 
@@ -89,7 +91,7 @@ def _known(kind: type[BaseModel], given: Mapping[str, Any], file: Path | None = 
     names = list(kind.model_fields)
     unknown = [key for key in given if key not in names and key not in RETIRED]
     if unknown:
-        problems = [f"`{key}` in {_place(file, key)}; {nearest_name(str(key), names)}" for key in unknown]
+        problems = [f"`{key}` in {_place(file, key)}; {_cure_for(str(key), names)}" for key in unknown]
         raise combined(SettingsError, "unknown settings:", problems)
     if file is not None:
         _refuse_outside(kind, given, file)
@@ -97,6 +99,13 @@ def _known(kind: type[BaseModel], given: Mapping[str, Any], file: Path | None = 
         if key in given:
             logger.warning("setting `%s` in %s has no effect and is left out", key, _place(file, key))
     return {key: _as_typed(kind, key, value) for key, value in given.items() if key not in RETIRED}
+
+
+def _cure_for(unknown: str, known: Sequence[str]) -> str:
+    ours = our_name(unknown, known)
+    if ours is not None:
+        return f"did you mean `{ours}`{', or `cfg` for a model without weights' if unknown == 'model' else ''}?"
+    return nearest_name(unknown, known)
 
 
 def _refuse_outside(kind: type[BaseModel], given: Mapping[str, Any], file: Path) -> None:
@@ -117,6 +126,8 @@ def _place(file: Path | None, key: str) -> str:
 
 def _as_typed(kind: type[BaseModel], name: str, value: Any) -> Any:
     """`value` as the command line would give it: a path as text, and one number or path where several may stand."""
+    if name == "weights":
+        value = file_of_run(value)
     if isinstance(value, os.PathLike):
         value = os.fspath(value)
     annotation = kind.model_fields[name].annotation

@@ -13,6 +13,7 @@ from typing import Any, Literal
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
+from onelook.settings.run_weights import file_of_run
 from onelook.settings.series import extra
 
 LIST_METAVARS = {str: "NAME", Path: "PATH", dict[str, Any]: "FILE"}
@@ -33,8 +34,10 @@ def add_options(parser: argparse.ArgumentParser, kind: type[BaseModel], *, posit
     parser.usage = " ".join([parser.prog, *required, "[options]"])
     for name in positional:
         field = kind.model_fields[name]
-        several: dict[str, Any] = {"nargs": "+"} if typing.get_origin(field.annotation) is list else {}
-        parser.add_argument(name, metavar=name.upper(), help=field.description or "", **several)
+        count: dict[str, Any] = {"nargs": "+"} if typing.get_origin(field.annotation) is list else {}
+        if not field.is_required():
+            count = {"nargs": "?", "default": argparse.SUPPRESS}
+        parser.add_argument(name, metavar=name.upper(), help=field.description or "", **count)
     parts = [part for part in kind.__mro__ if issubclass(part, BaseModel) and part.model_fields]
     groups = {title: parser.add_argument_group(title) for title in dict.fromkeys(map(_title, parts))}
     home = {name: _title(part) for part in parts for name in part.model_fields}  # the last part that has it: its origin
@@ -57,8 +60,9 @@ def settings_arguments(
 
 
 def typed_options(arguments: argparse.Namespace, kind: type[BaseModel]) -> dict[str, Any]:
-    """What the user typed, by the names of the fields of `kind`."""
-    return {name: value for name, value in vars(arguments).items() if name in kind.model_fields}
+    """What the user typed, by the names of the fields of `kind`; the folder of a run as its best weights."""
+    typed = {name: value for name, value in vars(arguments).items() if name in kind.model_fields}
+    return {**typed, "weights": file_of_run(typed["weights"])} if "weights" in typed else typed
 
 
 def as_arguments(given: Mapping[str, Any]) -> list[str]:

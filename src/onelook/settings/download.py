@@ -14,7 +14,7 @@ class DownloadSettings(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True, validate_default=True)
 
-    data: str
+    data: str = Field("")
     """YAML with a `download` key; public dataset: coco, coco-val, voc2007, voc2012, visdrone, objects365, lvis; or
     published weights: yolox-nano, yolox-tiny, yolox-s, yolox-m, yolox-l, yolox-x."""
     output: Path = Field(Path("datasets"))

@@ -14,6 +14,7 @@ from torch import Tensor
 from onelook.errors import CheckpointError, ModelError
 from onelook.files.bounded import printable
 from onelook.files.cache_folder import default_cache_folder
+from onelook.interop.missing_weights import refuse_known_names
 from onelook.interop.onnx_graph import onnx_metadata
 from onelook.interop.published_weights import PUBLISHED_WEIGHTS
 from onelook.interop.yolov5_weights import SUFFIXES, read_yolov5
@@ -118,10 +119,18 @@ def located(path: Path) -> Path:
     """`path`; for a name in `PUBLISHED_WEIGHTS` that is no file here, where `onelook download` puts the file.
 
     Raises:
-        CheckpointError: that has not been fetched.
+        CheckpointError: that has not been fetched; the path is a folder, or a name of weights known from elsewhere.
     """
+    if path.is_dir():
+        raise CheckpointError(
+            f"weights `{printable(path)}` are a folder, which holds neither a run with its best weights nor an export",
+            hint="give a run folder, such as `runs/train/exp`, or a file",
+        )
+    if path.exists():
+        return path
     published = PUBLISHED_WEIGHTS.get(str(path))
-    if published is None or path.exists():
+    if published is None:
+        refuse_known_names(path)
         return path
     found = weights_folder() / published.file_name
     if not found.is_file():

@@ -1,0 +1,35 @@
+"""Names of models that people know from elsewhere, and what here comes nearest in size."""
+
+from __future__ import annotations
+
+import re
+
+_NAME = re.compile(
+    r"(?:yolo|rt-?detr)[-_]?(?P<generation>v\d+|x|nas|\d+|)[-_]?(?P<size>nano|tiny|[nstmlxbce])?(?:[-_.]\w+)*",
+    re.IGNORECASE,
+)
+_YOLOX_OF_SIZE = {
+    "n": "nano",
+    "nano": "nano",
+    "t": "tiny",
+    "tiny": "tiny",
+    "s": "s",
+    "m": "m",
+    "b": "l",
+    "c": "l",
+    "l": "l",
+}
+READ = ("v3", "v5", "x")
+"""Generations of which Onelook has the models."""
+
+
+def known_elsewhere(name: str) -> tuple[str, str] | None:
+    """Generation, as in `READ`, and the nearest YOLOX of a model that is well known; None for any other name.
+
+    >>> known_elsewhere("yolo11n"), known_elsewhere("yolov5x6"), known_elsewhere("mine")
+    (('11', 'yolox-nano'), ('v5', 'yolox-x'), None)
+    """
+    match = _NAME.fullmatch(name.removesuffix("6") if name[-2:-1].isalpha() else name)
+    if match is None:
+        return None
+    return match["generation"].lower(), f"yolox-{_YOLOX_OF_SIZE.get((match['size'] or 's').lower(), 'x')}"
