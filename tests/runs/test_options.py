@@ -14,12 +14,12 @@ import numpy as np
 import pytest
 import torch
 from command_runs import Home
-from option_runs import Options, Trained, covers, fit
+from option_runs import Hide, Options, Trained, covers, fit
 
 from onelook.errors import DataError, DeviceError, OnelookError, SettingsError
 from onelook.models.detector import create_model
 from onelook.runs.checkpoint import load_checkpoint
-from onelook.training.callback import Callback, FitEnd, FitStart, StepEnd
+from onelook.training.callback import Callback, StepEnd
 
 
 @covers("train", "epochs", "batch_size")
@@ -146,21 +146,6 @@ def test_noplots_writes_no_images(options: Options, plain: Trained) -> None:
     assert not [path for path in plain.result.run_folder.iterdir() if path.suffix in (".png", ".jpg")]
     folder = fit(options, noplots=False).result.run_folder
     assert len([path for path in folder.iterdir() if path.suffix in (".png", ".jpg")]) > 8
-
-
-class Hide(Callback):
-    """Takes images away while the epochs last."""
-
-    def __init__(self, *folders: Path) -> None:
-        self.folders = folders
-
-    def on_fit_start(self, event: FitStart) -> None:
-        for folder in self.folders:
-            folder.rename(folder.with_suffix(".hidden"))
-
-    def on_fit_end(self, event: FitEnd) -> None:
-        for folder in self.folders:
-            folder.with_suffix(".hidden").rename(folder)
 
 
 @covers("train", "cache")

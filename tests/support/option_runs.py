@@ -17,7 +17,7 @@ from onelook.models.detector import DetectionModel
 from onelook.recipes.train import train
 from onelook.recipes.train_result import TrainResult
 from onelook.runs.checkpoint import load_checkpoint
-from onelook.training.callback import Callback, CheckpointWritten, EpochEnd, FitStart, StepEnd
+from onelook.training.callback import Callback, CheckpointWritten, EpochEnd, FitEnd, FitStart, StepEnd
 from onelook.training.weights import load_detector
 
 Options = dict[str, Any]
@@ -131,6 +131,21 @@ class Trained:
     def anchors(self) -> Tensor:
         """(L, A, 2) width, height in pixels."""
         return load_detector(self.result.best).anchor_grid.anchors
+
+
+class Hide(Callback):
+    """Takes images away while the epochs last."""
+
+    def __init__(self, *folders: Path) -> None:
+        self.folders = folders
+
+    def on_fit_start(self, event: FitStart) -> None:
+        for folder in self.folders:
+            folder.rename(folder.with_suffix(".hidden"))
+
+    def on_fit_end(self, event: FitEnd) -> None:
+        for folder in self.folders:
+            folder.with_suffix(".hidden").rename(folder)
 
 
 def fit(options: Options, *others: Callback, **changes: Any) -> Trained:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import TypeVar
 
 import numpy as np
 
@@ -15,7 +17,7 @@ from onelook.data.augment.resize import put_into_frame
 from onelook.data.augment.transforms import Transformed, UserTransforms
 from onelook.data.image_cache import ImageFiles
 from onelook.data.image_weights import ImageWeights
-from onelook.data.item import Item, make_item
+from onelook.data.item import Item, collate, empty_batch, make_item
 from onelook.data.quad import at_twice_the_size
 from onelook.data.rectangles import Rectangles, equal_frames, own_frames
 from onelook.data.sampler import EpochItem, Place
@@ -24,8 +26,10 @@ from onelook.errors import DataError
 from onelook.geometry.boxes import cxcywh_to_xyxy
 from onelook.geometry.letterbox import fitted_size, letterbox
 from onelook.settings.hyperparameters import Hyperparameters
-from onelook.structures.batch import ImageInfo
+from onelook.structures.batch import Batch, ImageInfo
 from onelook.structures.dataset_index import DatasetIndex
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -43,6 +47,19 @@ class Arrangement:
     mosaic_epochs: int | None = None
     quad: bool = False
     weights: ImageWeights | None = None
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """How a training image was made.
+
+    Attributes:
+        plan: its plan, without images that could not be read.
+        info: where it came from.
+    """
+
+    plan: AugmentPlan
+    info: ImageInfo
 
 
 class TrainDataset:
@@ -99,28 +116,33 @@ class TrainDataset:
                 without it.
             SettingsError: a transform that the user has named fails.
         """
-        plan = self.plan(slot)
-        lost: tuple[str, ...] = ()
-        try:
-            image = render_before_colours(plan, self.index, self.images)
-        except DataError:
-            if len(self.index) < IMAGES_PER_LOST_ONE:
-                raise
-            plan, lost = readable_part(plan, self.images)
-            image = render_before_colours(plan, self.index, self.images)
+        made, image = self.drawn(slot, lambda plan: render_before_colours(plan, self.index, self.images))
+        plan = made.plan
         found = Transformed(image, *labels_of_plan(self.index, plan), num_dropped=0)
         if self._transforms is not None:
             key = SampleKey(self.seed, slot.epoch, slot.number)
             found = self._transforms.apply(image, found.boxes, found.class_ids, key=key)
         change_colours(found.image, plan.colour_gains)
-        info = ImageInfo(
-            index=plan.image,
-            path=self.index.paths[plan.image],
-            size_hw=_size_of(self.index, plan.image),
-            num_dropped_boxes=found.num_dropped,
-            lost=lost,
-        )
+        info = replace(made.info, num_dropped_boxes=found.num_dropped)
         return make_item(found.image, found.boxes, found.class_ids, info)
+
+    def drawn(self, slot: EpochItem, draw: Callable[[AugmentPlan], T]) -> tuple[Drawn, T]:
+        """What `draw` makes of the plan of an image, without the images that can no longer be read.
+
+        Raises:
+            DataError: `draw` has raised it, in a dataset that is too small to do without an image.
+        """
+        plan = self.plan(slot)
+        lost: tuple[str, ...] = ()
+        try:
+            result = draw(plan)
+        except DataError:
+            if len(self.index) < IMAGES_PER_LOST_ONE:
+                raise
+            plan, lost = readable_part(plan, self.images)
+            result = draw(plan)
+        size_hw = _size_of(self.index, plan.image)
+        return Drawn(plan, ImageInfo(plan.image, self.index.paths[plan.image], size_hw, lost=lost)), result
 
     @property
     def full_hw(self) -> tuple[int, int]:
@@ -132,6 +154,10 @@ class TrainDataset:
         """The image at a place of a batch."""
         items = [self.sample(slot) for slot in place]
         return at_twice_the_size(items) if self.arrangement.quad else items[0]
+
+    def batch(self, places: Sequence[Place]) -> Batch:
+        """The images at some places."""
+        return collate([self[place] for place in places]) if places else empty_batch(self.full_hw)
 
 
 class ValidationDataset:
@@ -201,6 +227,10 @@ class ValidationDataset:
 
     def __getitem__(self, number: int) -> Item:
         return self.sample(number)
+
+    def batch(self, numbers: Sequence[int]) -> Batch:
+        """Some images of one frame."""
+        return collate([self.sample(number) for number in numbers]) if numbers else empty_batch(self.full_hw)
 
 
 def _size_of(index: DatasetIndex, number: int) -> tuple[int, int]:

@@ -38,19 +38,30 @@ def make_item(
     height, width = rgb.shape[:2]
     planes = np.empty((3, height, width), np.uint8)
     cv2.split(rgb, [planes[0], planes[1], planes[2]])
-    norm = (xyxy_to_cxcywh(boxes_xyxy) / (width, height, width, height)).astype(np.float32)
-    return Item(torch.from_numpy(planes), torch.from_numpy(norm), torch.from_numpy(class_ids.copy()), info)
+    norm = normalised(boxes_xyxy, (height, width))
+    return Item(torch.from_numpy(planes), norm, torch.from_numpy(class_ids.copy()), info)
+
+
+def normalised(boxes_xyxy: npt.NDArray[Any], size_hw: tuple[int, int]) -> Tensor:
+    """(N, 4) float32 cxcywh as a fraction of an image, from boxes (N, 4) xyxy in its pixels."""
+    height, width = size_hw
+    return torch.from_numpy((xyxy_to_cxcywh(boxes_xyxy) / (width, height, width, height)).astype(np.float32))
 
 
 def collate(items: Sequence[Item]) -> Batch:
     """A batch of items with images of one size."""
-    counts = torch.tensor([len(item.class_ids) for item in items])
-    targets = Targets(
-        image_index=torch.repeat_interleave(torch.arange(len(items)), counts),
-        class_ids=torch.cat([item.class_ids for item in items]),
-        boxes=torch.cat([item.boxes_cxcywh_norm for item in items]),
-    )
+    targets = collate_targets([item.boxes_cxcywh_norm for item in items], [item.class_ids for item in items])
     return Batch(torch.stack([item.image for item in items]), targets, tuple(item.info for item in items))
+
+
+def collate_targets(boxes: Sequence[Tensor], class_ids: Sequence[Tensor]) -> Targets:
+    """The targets of a batch from the boxes and classes of each of its images, see `Item`."""
+    counts = torch.tensor([len(own) for own in class_ids])
+    return Targets(
+        image_index=torch.repeat_interleave(torch.arange(len(counts)), counts),
+        class_ids=torch.cat(list(class_ids)),
+        boxes=torch.cat(list(boxes)),
+    )
 
 
 def empty_batch(size_hw: tuple[int, int]) -> Batch:

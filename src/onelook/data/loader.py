@@ -13,9 +13,8 @@ import torch
 from torch.utils.data import DataLoader, Dataset
 
 from onelook.data.capacity import available_processors
-from onelook.data.dataset import TrainDataset, ValidationDataset
+from onelook.data.dataset import ValidationDataset
 from onelook.data.forked import opencv_threads_at_rest
-from onelook.data.item import Item, collate, empty_batch
 from onelook.data.sampler import EpochOrder, fixed_order
 from onelook.data.unreadable_images import within_limit
 from onelook.data.worker_signals import live_with_parent, signals_held_back, start_method_of_workers
@@ -26,7 +25,7 @@ Batches = Generator[Batch, None, None]
 
 
 def train_loader(
-    dataset: TrainDataset,
+    dataset: Items,
     order: EpochOrder,
     *,
     workers: int,
@@ -38,7 +37,7 @@ def train_loader(
     The same batches, bit by bit, for any number of workers. Closing the generator ends the workers.
 
     Args:
-        dataset: what is loaded.
+        dataset: makes batches of the places in `order`.
         order: which images, from where on.
         workers: processes; 0 loads in this one. See `choose_workers`.
         pin_memory: put batches into page-locked memory, for a GPU.
@@ -87,22 +86,25 @@ def choose_workers(
     return min(requested, spare, own_images if own_images > 1 else 0)
 
 
-class _Items(Protocol):
-    @property
-    def full_hw(self) -> tuple[int, int]: ...
+class Items(Protocol):
+    """What batches are made of."""
 
-    def __getitem__(self, key: Any, /) -> Item: ...
+    def __len__(self) -> int:
+        """Images of the dataset."""
+
+    def batch(self, keys: list[Any], /) -> Any:
+        """The batch of these keys."""
 
 
 class _Batches(Dataset[Any]):
     """Whole batches by their keys; an error of ours is handed over as a value, so that it arrives as it was raised."""
 
-    def __init__(self, items: _Items) -> None:
+    def __init__(self, items: Items) -> None:
         self._items = items
 
-    def __getitems__(self, keys: list[Any]) -> Batch | OnelookError:
+    def __getitems__(self, keys: list[Any]) -> Any:
         try:
-            return collate([self._items[key] for key in keys]) if keys else empty_batch(self._items.full_hw)
+            return self._items.batch(keys)
         except OnelookError as problem:
             return problem
 

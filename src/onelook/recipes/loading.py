@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Iterable
 from dataclasses import replace
@@ -12,10 +13,12 @@ from onelook.data import quad
 from onelook.data.augment.render_cpu import ImageSource
 from onelook.data.capacity import available_processors
 from onelook.data.dataset import Arrangement, TrainDataset, ValidationDataset
+from onelook.data.device_images import DeviceImages, device_images
 from onelook.data.image_cache import ImageFiles, disk_cache, ram_cache
 from onelook.data.image_weights import ImageWeights
 from onelook.data.loader import Batches, choose_workers, train_loader, validation_loader
 from onelook.data.parallel_map import Work
+from onelook.data.planned import PlannedDataset, rendered
 from onelook.data.rectangles import similar_shapes
 from onelook.data.sampler import EpochOrder
 from onelook.errors import StopRequested
@@ -29,11 +32,14 @@ from onelook.recipes.preparation import Run
 from onelook.recipes.progress import said_now_and_then
 from onelook.recipes.run_model import RunModel
 from onelook.recipes.splits import Splits
+from onelook.settings.train import TrainSettings
 from onelook.settings.validate import ValidateSettings
 from onelook.structures.batch import Batch
 from onelook.structures.dataset_index import DatasetIndex
 from onelook.training.batch_gradient import shards_for
 from onelook.training.state import Progress
+
+logger = logging.getLogger(__name__)
 
 
 def training_set(
@@ -90,17 +96,40 @@ def training_batches(
     Raises:
         DataError: an image for the cache cannot be read.
     """
-    settings, group = run.settings, run.group
-    cache = _filled_cache(data.scans["train"].index, settings.imgsz, settings.cache, group, stop)
+    settings, group, device = run.settings, run.group, model.device
+    index = data.scans["train"].index
+    is_rendered = _renders(settings, device, is_first=group.is_first)
+    cache = _filled_cache(index, settings.imgsz, settings.cache, group, stop)
+    kept = _kept_images(index, settings, device, stop) if is_rendered and settings.cache == "gpu" else None
     dataset, order = training_set(data, model.model, run, progress, cache=cache)
     workers = choose_workers(
         settings.workers,
         order.batch_size,
-        device_type=model.device.type,
+        device_type=device.type,
         world_size=group.world_size,
         processes_here=processes_here(),
     )
-    return train_loader(dataset, order, workers=workers, pin_memory=model.device.type == "cuda")
+    pin_memory = device.type == "cuda"
+    if not is_rendered:
+        return train_loader(dataset, order, workers=workers, pin_memory=pin_memory)
+    planned = PlannedDataset(dataset, None if kept is None else kept.places)
+    batches = train_loader(planned, order, workers=workers, pin_memory=pin_memory)
+    return rendered(batches, device, None if kept is None else kept.pixels)
+
+
+def _renders(settings: TrainSettings, device: torch.device, *, is_first: bool) -> bool:
+    """Whether the device makes the pixels; if it was to and cannot, process 0 says so."""
+    if settings.renderer == "cpu":
+        return False
+    reasons = {
+        "`transforms` need the pixels before": bool(settings.transforms),
+        "`quad` puts images together before": settings.quad,
+        "it needs float64": device.type == "mps",
+    }
+    reason = next((text for text, applies in reasons.items() if applies), None)
+    if reason is not None and is_first:
+        logger.warning("setting `renderer` is ignored, images are made by the loader processes: %s", reason)
+    return reason is None
 
 
 def validation_evaluator(data: Splits, model: RunModel, run: Run, stop: StopSignal | None = None) -> Evaluator:
@@ -110,7 +139,7 @@ def validation_evaluator(data: Splits, model: RunModel, run: Run, stop: StopSign
     Cache and errors as of `training_batches`.
     """
     settings, group, index = run.settings, run.group, data.scans["val"].index
-    kind = "ram" if settings.cache == "val" else settings.cache
+    kind = "ram" if settings.cache in ("val", "gpu") else settings.cache
     dataset = ValidationDataset(
         index,
         imgsz=settings.imgsz,
@@ -187,12 +216,7 @@ def _filled_cache(
     index: DatasetIndex, imgsz: int, kind: str, group: ProcessGroup, stop: StopSignal | None
 ) -> ImageSource | None:
     """The images of a dataset, decoded and kept; None if `kind` asks for no cache, or there is no room or time."""
-    files = ImageFiles(index, imgsz)
-    work = Work(
-        workers=max(1, available_processors() // processes_here()),
-        stop_requested=None if stop is None else lambda: stop.requested,
-        progress=said_now_and_then(f"images decoded for `cache: {kind}`"),
-    )
+    files, work = ImageFiles(index, imgsz), _filling(kind, stop)
     try:
         if kind == "ram":
             return ram_cache(files, work, num_processes=processes_here())
@@ -202,3 +226,23 @@ def _filled_cache(
     except StopRequested:  # the run has a folder already: it must come to a checkpoint to be resumed
         return None
     return None
+
+
+def _kept_images(
+    index: DatasetIndex, settings: TrainSettings, device: torch.device, stop: StopSignal | None
+) -> DeviceImages | None:
+    """The training images in the memory of the device; None if there is no room or time."""
+    files, work = ImageFiles(index, settings.imgsz), _filling(settings.cache, stop)
+    sharing = processes_here() if device.type == "cpu" else 1
+    try:
+        return device_images(files, device, scale=settings.scale, work=work, num_processes=sharing)
+    except StopRequested:  # as above
+        return None
+
+
+def _filling(kind: str, stop: StopSignal | None) -> Work:
+    return Work(
+        workers=max(1, available_processors() // processes_here()),
+        stop_requested=None if stop is None else lambda: stop.requested,
+        progress=said_now_and_then(f"images decoded for `cache: {kind}`"),
+    )

@@ -67,8 +67,11 @@ class TrainSettings(Hyperparameters):
     """Write no images."""
     noreport: bool = Field(False, json_schema_extra=resumed(FREE, of_trial=True))
     """Write no report at the end; `onelook report` writes one later."""
-    cache: Literal["none", "ram", "disk", "val"] = Field("none", json_schema_extra=resumed(FREE, bare="ram"))
-    """Keep decoded images in memory (ram; val: only the validation set) or as raw arrays in the cache folder (disk)."""
+    cache: Literal["none", "ram", "disk", "val", "gpu"] = Field("none", json_schema_extra=resumed(FREE, bare="ram"))
+    """Keep decoded images in memory (ram; val: only the validation set), as raw arrays in the cache folder (disk), or
+    the training images on the device that renders them (gpu)."""
+    renderer: Literal["cpu", "device"] = Field("cpu")
+    """What makes the pixels of training images: the loader processes (cpu), or the device that trains (device)."""
     device: str = Field("", json_schema_extra=resumed(FREE))
     """cpu, a GPU number, several as in 0,1,2,3 (one process each), or mps; empty takes the first GPU if any."""
     nproc: int = Field(0, ge=0, json_schema_extra=resumed(FREE))
@@ -173,6 +176,14 @@ class TrainSettings(Hyperparameters):
             )
         if self.rect and self.multi_scale:
             raise SettingsError("settings `rect` and `multi_scale` cannot be used together", hint="drop one of them")
+        if self.cache == "gpu" and self.renderer != "device":
+            raise SettingsError("`cache: gpu` needs `renderer: device`", hint="add `--renderer device`")
+        if self.cache == "gpu" and (self.copy_paste or self.transforms or self.quad):
+            raise SettingsError(
+                "`cache: gpu` cannot be used with `copy_paste`, `transforms` or `quad`, which are done by the loader "
+                "processes",
+                hint="use `--cache ram`",
+            )
         if self.nosave and self.save_period > 0:
             raise SettingsError(f"settings `nosave` and `save_period: {self.save_period}` contradict each other")
         if self.imgsz % 32:

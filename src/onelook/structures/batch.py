@@ -40,6 +40,10 @@ class Targets:
             functional.pad(self.boxes, (0, 0, 0, missing)),
         )
 
+    def pin_memory(self) -> Targets:
+        """The same in page-locked memory."""
+        return Targets(self.image_index.pin_memory(), self.class_ids.pin_memory(), self.boxes.pin_memory())
+
     def to(self, device: torch.device) -> Targets:
         """The same on `device`, in one copy that does not wait; image and class numbers are below 2^24."""
         if self.boxes.device == device:
@@ -100,9 +104,4 @@ class Batch:
 
     def pin_memory(self) -> Batch:
         """The same batch in page-locked memory, so that the copy to a GPU can overlap; called by torch's loader."""
-        targets = Targets(
-            self.targets.image_index.pin_memory(),
-            self.targets.class_ids.pin_memory(),
-            self.targets.boxes.pin_memory(),
-        )
-        return Batch(self.images.pin_memory(), targets, self.infos)
+        return Batch(self.images.pin_memory(), self.targets.pin_memory(), self.infos)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
@@ -17,10 +17,11 @@ MAX_WASTE = 2.0  # pixels resized per pixel used; beyond that a warp is as fast
 
 
 @dataclass(frozen=True)
-class _PixelRun:
+class PixelRun:
     """How one axis is resized, from the edge of the image that lies on a whole output pixel.
 
     Attributes:
+        edge: that output pixel.
         source: pixels of the image that are resized.
         from_end: resized from its last pixel on, so the image is mirrored first.
         gain: output pixels per image pixel, positive.
@@ -28,11 +29,17 @@ class _PixelRun:
         to_end: they run towards lower output pixels, so the result is mirrored.
     """
 
+    edge: int
     source: slice
     from_end: bool
     gain: float
     used: slice
     to_end: bool
+
+    @property
+    def num_pixels(self) -> int:
+        """Of the image, that are resized."""
+        return int(self.source.stop - self.source.start)
 
 
 def draw_axis_aligned(image: Image, to_output: Matrix, *, box: tuple[int, int, int, int], target: Image) -> bool:
@@ -44,17 +51,33 @@ def draw_axis_aligned(image: Image, to_output: Matrix, *, box: tuple[int, int, i
         box: left, top, right, bottom: the output pixels that `target` stands for; their centres lie in the image.
         target: (bottom - top, right - left, 3), written to.
     """
-    across = _run(to_output[0, 0], to_output[0, 2], image.shape[1], wanted=(box[0], box[2]))
-    down = _run(to_output[1, 1], to_output[1, 2], image.shape[0], wanted=(box[1], box[3]))
-    if across is None or down is None or across.used.stop * down.used.stop > MAX_WASTE * target[..., 0].size:
+    runs = pixel_runs(image.shape[:2], to_output, box=box)
+    if runs is None:
         return False
+    across, down = runs
     part = _mirrored(image[down.source, across.source], left_right=across.from_end, up_down=down.from_end)
     resized = np.asarray(cv2.resize(part, None, fx=across.gain, fy=down.gain, interpolation=cv2.INTER_LINEAR), np.uint8)
     target[:] = _mirrored(resized[down.used, across.used], left_right=across.to_end, up_down=down.to_end)
     return True
 
 
-def _run(gain: float, shift: float, num_pixels: int, *, wanted: tuple[int, int]) -> _PixelRun | None:
+def pixel_runs(
+    size_hw: tuple[int, ...], to_output: Matrix, *, box: tuple[int, int, int, int]
+) -> tuple[PixelRun, PixelRun] | None:
+    """How to resize an image across and down; None if that is not exact or not worth it. See `draw_axis_aligned`."""
+    across = _run(to_output[0, 0], to_output[0, 2], size_hw[1], wanted=(box[0], box[2]))
+    down = _run(to_output[1, 1], to_output[1, 2], size_hw[0], wanted=(box[1], box[3]))
+    if across is None or down is None:
+        return None
+    is_wasteful = across.used.stop * down.used.stop > MAX_WASTE * (box[2] - box[0]) * (box[3] - box[1])
+    if is_wasteful:
+        return None
+    if all(round(run.num_pixels * run.gain) == run.num_pixels for run in (across, down)):
+        return replace(across, gain=1.0), replace(down, gain=1.0)  # what OpenCV makes of it: a copy
+    return across, down
+
+
+def _run(gain: float, shift: float, num_pixels: int, *, wanted: tuple[int, int]) -> PixelRun | None:
     """The cheaper of the two ways to resize along one axis; None if neither edge lies on a whole pixel.
 
     Args:
@@ -72,7 +95,7 @@ def _run(gain: float, shift: float, num_pixels: int, *, wanted: tuple[int, int])
         count = min(num_pixels, math.ceil(far / abs(gain)) + 1)
         if abs(edge - whole) < TOLERANCE_PX and near >= 0 and round(count * abs(gain)) >= far:
             source = slice(num_pixels - count, num_pixels) if from_end else slice(0, count)
-            runs.append(_PixelRun(source, from_end, abs(gain), slice(near, far), to_end))
+            runs.append(PixelRun(whole, source, from_end, abs(gain), slice(near, far), to_end))
     return min(runs, key=lambda run: run.used.stop, default=None)
 
 

@@ -46,8 +46,29 @@ def pixel_box(region: Points) -> tuple[int, int, int, int]:
     return left, top, right, bottom
 
 
+def visible_part(tile: Tile, output_hw: tuple[int, int]) -> tuple[Points, tuple[int, int, int, int]] | None:
+    """The visible region of a tile and its pixel box; None if no pixel's centre lies within its bounds."""
+    region = visible_region(tile, output_hw)
+    if not len(region):
+        return None
+    box = pixel_box(region)
+    return None if box[0] >= box[2] or box[1] >= box[3] else (region, box)
+
+
 def pixel_mask(region: Points, box: tuple[int, int, int, int]) -> npt.NDArray[np.uint8]:
     """(bottom - top, right - left), 255 for the pixels of the region's `pixel_box` whose centres lie in the region."""
+    first, last = row_spans(region, box)
+    columns = np.arange(box[0], box[2])
+    inside = (columns >= first[:, None]) & (columns < last[:, None])
+    mask: npt.NDArray[np.uint8] = inside.view(np.uint8) * np.uint8(255)
+    return mask
+
+
+def row_spans(region: Points, box: tuple[int, int, int, int]) -> tuple[Points, Points]:
+    """For each row of a region's `pixel_box`, its first pixel whose centre lies in the region, and that after the last.
+
+    Both are (bottom - top,) output columns; the second may be smaller where a row has none.
+    """
     left, top, right, bottom = box
     rows = np.arange(top, bottom) + 0.5
     first, last = np.full(len(rows), float(left)), np.full(len(rows), float(right))
@@ -57,11 +78,7 @@ def pixel_mask(region: Points, box: tuple[int, int, int, int]) -> npt.NDArray[np
             first = np.maximum(first, -rest / a)
         elif a < 0:
             last = np.minimum(last, -rest / a)
-    first_pixel, last_pixel = (np.ceil(edge - 0.5 - EDGE_SLACK)[:, None] for edge in (first, last))
-    columns = np.arange(left, right)
-    inside = (columns >= first_pixel) & (columns < last_pixel)
-    mask: npt.NDArray[np.uint8] = inside.view(np.uint8) * np.uint8(255)
-    return mask
+    return np.ceil(first - 0.5 - EDGE_SLACK), np.ceil(last - 0.5 - EDGE_SLACK)
 
 
 def _cut(corners: list[list[float]], distances: list[float]) -> list[list[float]]:

@@ -18,8 +18,8 @@ from onelook.data.augment.colour import change_colours
 from onelook.data.augment.copy_paste import paste_mirrored
 from onelook.data.augment.mixup import blend
 from onelook.data.augment.plan import AugmentPlan, Tile
-from onelook.data.augment.region import pixel_box, pixel_mask, visible_region
-from onelook.data.augment.resize import FILL
+from onelook.data.augment.region import pixel_mask, visible_part
+from onelook.data.augment.resize import FILL, halved, num_halvings
 from onelook.geometry.affine import Matrix, is_axis_aligned, scaling, translation
 from onelook.structures.dataset_index import DatasetIndex
 
@@ -57,16 +57,14 @@ def _render_tiles(
 ) -> Image:
     output = np.full((*output_hw, 3), FILL, np.uint8)
     for tile in tiles:
-        region = visible_region(tile, output_hw)
-        if not len(region):
+        part_seen = visible_part(tile, output_hw)
+        if part_seen is None:
             continue
-        box = pixel_box(region)
-        if box[0] >= box[2] or box[1] >= box[3]:
-            continue
+        region, box = part_seen
         image = source.image(tile.source)
         if tile.pasted:
             image = paste_mirrored(image, index, tile.pasted)
-        image = _halved(image, tile.extent_wh)
+        image = halved(image, num_halvings(image.shape, tile.extent_wh))
         to_output = tile.matrix @ scaling(1 / image.shape[1], 1 / image.shape[0])
         part = output[box[1] : box[3], box[0] : box[2]]
         if not is_axis_aligned(tile.matrix):
@@ -78,20 +76,18 @@ def _render_tiles(
     return output
 
 
+def to_source(to_output: Matrix, origin_xy: tuple[int, int] = (0, 0)) -> Matrix:
+    """The way back: from output pixels, from `origin_xy` on, to image pixels; from centre to centre, as in OpenCV."""
+    x, y = origin_xy
+    matrix: Matrix = translation(-0.5, -0.5) @ np.linalg.inv(to_output) @ translation(x + 0.5, y + 0.5)
+    return matrix
+
+
 def _warp(image: Image, to_output: Matrix, *, box: tuple[int, int, int, int], target: Image) -> None:
     """Fill `target`, the output pixels of `box`, with the image that `to_output` moves; edge pixels are repeated."""
-    # OpenCV counts from pixel centres, we from pixel edges
-    inverse = translation(-0.5, -0.5) @ np.linalg.inv(to_output) @ translation(box[0] + 0.5, box[1] + 0.5)
+    inverse = to_source(to_output, box[:2])
     size, flags = (target.shape[1], target.shape[0]), cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
     if to_output[2, 0] or to_output[2, 1]:
         cv2.warpPerspective(image, inverse, size, dst=target, flags=flags, borderMode=cv2.BORDER_REPLICATE)
     else:
         cv2.warpAffine(image, inverse[:2], size, dst=target, flags=flags, borderMode=cv2.BORDER_REPLICATE)
-
-
-def _halved(image: Image, extent_wh: tuple[float, float]) -> Image:
-    """The image, halved by averaging until it is less than twice as large as it will be seen."""
-    while image.shape[1] >= 2 * extent_wh[0] and image.shape[0] >= 2 * extent_wh[1] and min(image.shape[:2]) >= 2:
-        half = (image.shape[1] // 2, image.shape[0] // 2)
-        image = np.asarray(cv2.resize(image, half, interpolation=cv2.INTER_AREA), np.uint8)
-    return image

@@ -60,3 +60,23 @@ def shrunk(image: Image, size_hw: tuple[int, int], side: int) -> Image:
     x, y = width * cover_x / image.shape[1], height * cover_y / image.shape[0]
     resized = np.asarray(cv2.resize(image, None, fx=x, fy=y, interpolation=cv2.INTER_LINEAR), np.uint8)
     return np.ascontiguousarray(resized[:height, :width])
+
+
+def num_halvings(size_hw: tuple[int, ...], extent_wh: tuple[float, float]) -> int:
+    """How often an image is halved until it is less than twice as large as it will be seen.
+
+    >>> num_halvings((480, 640), (100, 75))
+    2
+    """
+    (height, width), count = size_hw[:2], 0
+    while width >= 2 * extent_wh[0] and height >= 2 * extent_wh[1] and min(height, width) >= 2:
+        height, width, count = height // 2, width // 2, count + 1
+    return count
+
+
+def halved(image: Image, times: int) -> Image:
+    """The image (H, W, 3) at half of its size, rounded down, so many times; pixels are averaged."""
+    for _ in range(times):
+        half = (image.shape[1] // 2, image.shape[0] // 2)
+        image = np.asarray(cv2.resize(image, half, interpolation=cv2.INTER_AREA), np.uint8)
+    return image

@@ -1,0 +1,154 @@
+"""Training batches whose pixels are still to be made: loader processes send plans, labels and pieces of the images."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from onelook.data.augment.colour import colour_tables
+from onelook.data.augment.labels import labels_of_plan
+from onelook.data.augment.plan import AugmentPlan
+from onelook.data.augment.render_cpu import Image
+from onelook.data.augment.render_gpu import Drawing, Layer, render
+from onelook.data.augment.tile_tables import Field, Kind, PixelPlaces, SentPixels, TileTables, layers_of, stacked
+from onelook.data.dataset import Drawn, TrainDataset
+from onelook.data.item import collate_targets, empty_batch, normalised
+from onelook.data.sampler import Place
+from onelook.structures.batch import Batch, ImageInfo, Targets
+
+
+@dataclass(frozen=True)
+class PlannedBatch:
+    """A batch that a device has to render.
+
+    Attributes:
+        drawing: what the images look like.
+        pixels: (P, 3) uint8 of all sources; none if the device has them already.
+        targets: all boxes of the batch.
+        infos: one per image.
+    """
+
+    drawing: Drawing
+    pixels: Tensor
+    targets: Targets
+    infos: tuple[ImageInfo, ...]
+
+    def pin_memory(self) -> PlannedBatch:
+        """The same in page-locked memory, so that the copy to a GPU can overlap; called by torch's loader."""
+        drawing = self.drawing.map(Tensor.pin_memory)
+        return PlannedBatch(drawing, self.pixels.pin_memory(), self.targets.pin_memory(), self.infos)
+
+    def rendered(self, device: torch.device, kept: Tensor | None = None) -> Batch:
+        """The batch with its images, on `device`, which has the pixels if they are `kept` there."""
+
+        def moved(tensor: Tensor) -> Tensor:
+            return tensor.to(device, non_blocking=True)
+
+        pixels = moved(self.pixels) if kept is None else kept
+        return Batch(render(self.drawing.map(moved), pixels), self.targets, self.infos)
+
+
+class _Planned(NamedTuple):
+    """One image of a batch."""
+
+    drawn: Drawn
+    layers: list[TileTables]
+    parts: list[Image]
+
+
+class PlannedDataset:
+    """Batches of a dataset as plans.
+
+    Args:
+        dataset: with one image a place, and no transforms of users, which need pixels.
+        kept: where the images lie if the device has them; without, what is seen of them is sent along.
+    """
+
+    def __init__(self, dataset: TrainDataset, kept: PixelPlaces | None = None) -> None:
+        self._dataset = dataset
+        self._kept = kept
+
+    def __len__(self) -> int:
+        return len(self._dataset)
+
+    def batch(self, places: Sequence[Place]) -> PlannedBatch | Batch:
+        """The images at some places.
+
+        Raises:
+            DataError: see `TrainDataset.sample`.
+        """
+        if not places:
+            return empty_batch(self._dataset.full_hw)
+        return self._collate([self._planned(place) for place in places])
+
+    def _planned(self, place: Place) -> _Planned:
+        def sent(plan: AugmentPlan) -> tuple[list[TileTables], list[Image]]:
+            if self._kept is not None:
+                return layers_of(plan, self._kept), []
+            pixels = SentPixels(self._dataset.index, self._dataset.images)
+            return layers_of(plan, pixels), pixels.parts
+
+        (slot,) = place
+        drawn, (layers, parts) = self._dataset.drawn(slot, sent)
+        return _Planned(drawn, layers, parts)
+
+    def _collate(self, items: Sequence[_Planned]) -> PlannedBatch:
+        plans = [item.drawn.plan for item in items]
+        sizes = [sum(part.shape[0] * part.shape[1] for part in item.parts) for item in items]
+        for item, start in zip(items, np.cumsum([0, *sizes[:-1]]), strict=True):
+            for layer in item.layers:
+                layer.fields[..., Field.START] += start
+        pixels = np.empty((sum(sizes), 3), np.uint8)
+        _copy_into(pixels, [part for item in items for part in item.parts])
+        labels = [labels_of_plan(self._dataset.index, plan) for plan in plans]
+        return PlannedBatch(
+            drawing=_drawing(plans, [item.layers for item in items]),
+            pixels=torch.from_numpy(pixels),
+            targets=collate_targets(
+                [normalised(boxes, plan.output_hw) for (boxes, _), plan in zip(labels, plans, strict=True)],
+                [torch.from_numpy(class_ids) for _, class_ids in labels],
+            ),
+            infos=tuple(item.drawn.info for item in items),
+        )
+
+
+def rendered(
+    batches: Generator[PlannedBatch | Batch, None, None], device: torch.device, kept: Tensor | None = None
+) -> Generator[Batch, None, None]:
+    """The batches with their images, on `device`; `batches` are closed with it. See `PlannedBatch.rendered`."""
+    with closing(batches):
+        for batch in batches:
+            yield batch.rendered(device, kept) if isinstance(batch, PlannedBatch) else batch
+
+
+def _copy_into(pixels: Image, parts: Sequence[Image]) -> None:
+    end = 0
+    for part in parts:
+        start, end = end, end + part.shape[0] * part.shape[1]
+        pixels[start:end].reshape(part.shape)[:] = part
+
+
+def _drawing(plans: Sequence[AugmentPlan], layers: Sequence[Sequence[TileTables]]) -> Drawing:
+    height, width = plans[0].output_hw
+    made = []
+    for number in range(max(len(own) for own in layers)):
+        table = stacked([own[number] if number < len(own) else None for own in layers], height)
+        kinds = table.fields[..., Field.KIND]
+        images_of = {
+            kind: tuple(np.flatnonzero((kinds == kind).any(axis=1)).tolist()) for kind in (Kind.RESIZED, Kind.WARPED)
+        }
+        made.append(Layer(torch.from_numpy(table.fields), torch.from_numpy(table.spans), images_of))
+    gains = [plan.colour_gains for plan in plans]
+    return Drawing(
+        layers=tuple(made),
+        ratios=torch.tensor([plan.partner_ratio for plan in plans]),
+        tables=torch.from_numpy(np.stack([colour_tables(own) for own in gains])),
+        is_recoloured=torch.tensor([own != (1.0, 1.0, 1.0) for own in gains]),
+        width=width,
+    )
