@@ -48,6 +48,24 @@ class Kill(Callback):
         if (step, attempt) == (event.step, int(os.environ["TORCHELASTIC_RESTART_COUNT"])):
             os.kill(ranks_below(os.getppid())[rank], number)
 """
+KILL_IN_PHASE = """
+import os, signal, sys
+from pathlib import Path
+
+function, count, rank = os.environ["KILL_IN_PHASE"].split()
+left = int(count)
+
+def kill(frame, event, argument):
+    global left
+    if event == "call" and frame.f_code.co_name == function and "onelook" in frame.f_code.co_filename:
+        if (os.environ.get("RANK"), os.environ.get("TORCHELASTIC_RESTART_COUNT")) == (rank, "0"):
+            left -= 1
+            if left == 0:
+                Path(__file__).with_name("killed").write_text(function)
+                os.kill(os.getpid(), signal.SIGKILL)
+
+sys.setprofile(kill)
+"""
 HOLD = """
 import time
 from pathlib import Path
@@ -166,6 +184,35 @@ def test_a_restart_in_a_reused_folder_begins_again_and_not_where_the_run_before_
     result = train_on_devices({**killed(3, 1), "exist_ok": True, "nosave": True})
     assert result.run_folder == older
     assert differences(undisturbed, result.run_folder) == []
+
+
+PHASES_OF_BOTH = [("read_splits", 1), ("train_step", 1), ("train_step", 12), ("_validate", 2), ("_measure_best", 1)]
+PHASES_OF_FIRST = [
+    ("begin", 1), ("_write_beginning", 1), ("save_checkpoint", 1), ("save_checkpoint", 5), ("_second_name", 1),
+    ("draw_evaluation", 1), ("write_status", 1), ("report_finished_run", 1),
+]  # fmt: skip
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("is_reused", [False, True], ids=["new folder", "reused folder"])
+@pytest.mark.parametrize(
+    ("function", "count", "rank"),
+    [(*phase, rank) for rank in (0, 1) for phase in PHASES_OF_BOTH] + [(*phase, 0) for phase in PHASES_OF_FIRST],
+)
+def test_two_processes_of_which_one_is_killed_in_any_phase_end_as_the_undisturbed_run(
+    function: str, count: int, rank: int, is_reused: bool, settings: Options, run: Path, tmp_path: Path,
+    undisturbed: Path, monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    if is_reused:
+        train({**settings, "nproc": 1, "lr0": 0.02, "epochs": 8})
+    (tmp_path / "sitecustomize.py").write_text(KILL_IN_PHASE)
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(tmp_path), os.environ["PYTHONPATH"]]))
+    monkeypatch.setenv("KILL_IN_PHASE", f"{function} {count} {rank}")
+    result = train_on_devices({**settings, "nproc": 2, "save_interval": 0, "noplots": False, "exist_ok": is_reused})
+    assert (tmp_path / "killed").exists(), "the phase was never reached"
+    assert (result.run_folder, status(result.run_folder)) == (run, ("finished", 0))
+    assert differences(undisturbed, run) == []
+    assert not [path for path in run.rglob("*") if "onelook-tmp" in path.name]
 
 
 @pytest.mark.slow

@@ -254,8 +254,8 @@ def test_a_run_in_a_reused_folder_resumes_itself(tiny_settings: dict[str, object
     assert contents(train({"resume": True, "project": tiny_settings["project"]}).run_folder) == contents(quiet)
 
 
-def train_until(settings: dict[str, object], function: str, count: int) -> None:
-    """Train, and be killed when a function of the library is called for the `count`th time."""
+def train_until(settings: dict[str, object], function: str, count: int, number: int = signal.SIGKILL) -> None:
+    """Train, and get a signal when a function of the library is called for the `count`th time."""
     left = count
 
     def kill(frame: FrameType, event: str, argument: object) -> None:
@@ -263,7 +263,7 @@ def train_until(settings: dict[str, object], function: str, count: int) -> None:
         if event == "call" and frame.f_code.co_name == function and "onelook" in frame.f_code.co_filename:
             left -= 1
             if left == 0:
-                os.kill(os.getpid(), signal.SIGKILL)
+                os.kill(os.getpid(), number)
 
     sys.setprofile(kill)
     train(settings)
@@ -289,20 +289,21 @@ PHASES = {
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="needs fork")
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
 @pytest.mark.parametrize(
     "phase", [pytest.param(phase, marks=[] if phase == "first last" else pytest.mark.slow) for phase in PHASES]
 )
 def test_a_run_killed_in_any_phase_in_a_reused_folder_ends_as_the_undisturbed_one(
-    phase: str, tiny_settings: dict[str, object], tmp_path: Path
+    phase: str, number: signal.Signals, tiny_settings: dict[str, object], tmp_path: Path
 ) -> None:
     settings = {**tiny_settings, "save_interval": 0, "cache": "ram", "noplots": False}
     train({**tiny_settings, "lr0": 0.02, "epochs": 6})
     quiet = train({**settings, "project": tmp_path / "quiet"}).run_folder
     context = multiprocessing.get_context("forkserver")
-    child = context.Process(target=train_until, args=({**settings, "exist_ok": True}, *PHASES[phase]))
+    child = context.Process(target=train_until, args=({**settings, "exist_ok": True}, *PHASES[phase], number))
     child.start()
     child.join()
-    assert child.exitcode == -signal.SIGKILL
+    assert number == signal.SIGTERM or child.exitcode == -signal.SIGKILL
     folder = Path(str(tiny_settings["project"])) / "exp"
     try:
         train({"resume": str(folder)})
