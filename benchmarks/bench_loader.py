@@ -24,11 +24,13 @@ from onelook.data.augment.keys import SampleKey
 from onelook.data.augment.labels import labels_of_plan
 from onelook.data.dataset import TrainDataset
 from onelook.data.image_cache import ram_cache
-from onelook.data.sampler import EpochItem
+from onelook.data.planned import PlannedDataset
+from onelook.data.sampler import EpochItem, Place
 from onelook.files.images import read_image_size
 from onelook.settings.hyperparameters import Hyperparameters
 from onelook.structures.dataset_index import DatasetIndex
 
+Way = Callable[[list[EpochItem]], object]
 SUFFIXES = {".jpg", ".jpeg", ".png"}
 
 
@@ -50,10 +52,15 @@ def main() -> None:
         hyp = Hyperparameters(mosaic=1.0)
         dataset = TrainDataset(index, hyp, imgsz=arguments.imgsz, seed=0)
         cached = TrainDataset(index, hyp, imgsz=arguments.imgsz, seed=0, cache=ram_cache(dataset.images))
+        planned = PlannedDataset(dataset)
         ways = {
-            "naive": lambda epoch, number: naive_sample(dataset, epoch, number),
-            "ours": lambda epoch, number: dataset.sample(EpochItem(epoch, number)),
-            "ours, in memory": lambda epoch, number: cached.sample(EpochItem(epoch, number)),
+            "naive": one_by_one(lambda slot: naive_sample(dataset, slot.epoch, slot.number)),
+            "ours": one_by_one(dataset.sample),
+            "ours, in memory": one_by_one(cached.sample),
+            "partners of the batch": lambda slots: dataset.batch(with_partners(slots)),
+            "the same, in memory": lambda slots: cached.batch(with_partners(slots)),
+            "plans for a device": lambda slots: planned.batch([(slot,) for slot in slots]),
+            "the same, partners of the batch": lambda slots: planned.batch(with_partners(slots)),
         }
         seconds = measure(ways, len(index), rounds=arguments.rounds, samples=arguments.samples)
         rows = [
@@ -76,18 +83,27 @@ def naive_sample(dataset: TrainDataset, epoch: int, number: int) -> object:
     return image, labels_of_plan(dataset.index, plan)
 
 
-def measure(
-    ways: dict[str, Callable[[int, int], object]], num_images: int, *, rounds: int, samples: int
-) -> dict[str, list[float]]:
-    """Seconds per image of each way in each round; a round runs all ways on the same images, so compare within it."""
+def one_by_one(sample: Callable[[EpochItem], object]) -> Way:
+    """Each image by itself."""
+    return lambda slots: [sample(slot) for slot in slots]
+
+
+def with_partners(slots: list[EpochItem]) -> list[Place]:
+    """The places of a batch whose mosaics are made of its own images."""
+    numbers = tuple(slot.number for slot in slots)
+    return [(slot._replace(partners=numbers),) for slot in slots]
+
+
+def measure(ways: dict[str, Way], num_images: int, *, rounds: int, samples: int) -> dict[str, list[float]]:
+    """Processor seconds per image of each way in each round; compare within a round, which has the same images."""
     seconds: dict[str, list[float]] = {name: [] for name in ways}
     for turn in range(rounds + 1):
-        for name, sample in ways.items():
-            start = time.perf_counter()
-            for number in range(samples):
-                sample(turn, (turn * samples + number) % num_images)
+        slots = [EpochItem(turn, (turn * samples + number) % num_images) for number in range(samples)]
+        for name, make in ways.items():
+            start = time.process_time()
+            make(slots)
             if turn:  # the first round warms up
-                seconds[name].append((time.perf_counter() - start) / samples)
+                seconds[name].append((time.process_time() - start) / samples)
     return seconds
 
 

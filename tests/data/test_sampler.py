@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from onelook.data.rectangles import similar_shapes
-from onelook.data.sampler import EpochOrder, Place, fixed_order, share_of
+from onelook.data.sampler import EpochItem, EpochOrder, Place, fixed_order, share_of
 
 RECTANGLES = similar_shapes(np.array([[10 + i, 40] for i in range(10)], np.int32), imgsz=64, batch_size=4)
 
@@ -68,3 +68,14 @@ def test_shares_are_as_near_to_equal_as_can_be(count: int, world_size: int, size
 def test_validation_batches_are_dealt_out_whole() -> None:
     whole = fixed_order(RECTANGLES)
     assert [fixed_order(RECTANGLES, rank=rank, world_size=2) for rank in (0, 1)] == [[whole[0], whole[2]], [whole[1]]]
+
+
+def test_partners_are_the_images_of_the_batch_of_all_processes() -> None:
+    def shares(rank: int, world_size: int) -> list[list[tuple[EpochItem, ...]]]:
+        return list(EpochOrder(3, 20, 8, 2, rank=rank, world_size=world_size, partners_of_batch=True))
+
+    whole = shares(0, 1)
+    assert [a + b for a, b in zip(shares(0, 2), shares(1, 2), strict=True)] == whole
+    for batch in whole:
+        numbers = tuple(place[0].number for place in batch)
+        assert {place[0].partners for place in batch} == {numbers if len(batch) == 8 else ()}

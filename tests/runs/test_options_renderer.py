@@ -12,6 +12,7 @@ from command_runs import Home
 from option_runs import Hide, Options, covers, fit
 from stop_at import StopAt
 
+from onelook.data.image_cache import ImageFiles
 from onelook.data.planned import PlannedDataset
 from onelook.errors import SettingsError, StopRequested
 from onelook.processes.process_group import ProcessGroup
@@ -61,6 +62,7 @@ def test_images_that_do_not_fit_on_the_device_are_left_out_with_numbers(
         ({"cache": "gpu"}, "`cache: gpu` needs `renderer: device`"),
         ({"cache": "gpu", "renderer": "device", "copy_paste": 0.5}, "cannot be used with `copy_paste`"),
         ({"cache": "gpu", "renderer": "device", "quad": True}, "cannot be used with `copy_paste`"),
+        ({"cache": "gpu", "renderer": "device", "batch_size": -1}, "leaves no memory"),
     ],
 )
 def test_images_on_the_device_are_refused_where_nothing_there_draws_them(
@@ -92,3 +94,19 @@ def test_the_shares_of_two_processes_are_the_batch_of_one(options: Options) -> N
 
     for whole, first, second in zip(images(0, 1), images(0, 2), images(1, 2), strict=True):
         assert torch.equal(whole, torch.cat([first, second]))
+
+
+@covers("train", "mosaic_partners")
+@pytest.mark.parametrize("renderer", ["cpu", "device"])
+def test_partners_of_the_batch_are_read_once_and_the_same_for_any_number_of_workers(
+    options: Options, renderer: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given = {**options, **AUGMENTED, "renderer": renderer, "batch_size": 10}
+    reads: list[int] = []
+    plain = ImageFiles.image
+    monkeypatch.setattr(ImageFiles, "image", lambda files, number: reads.append(number) or plain(files, number))
+    run = fit(given, mosaic_partners="batch")
+    of_batches, reads[:] = len(reads), []
+    assert run.bits != fit(given).bits
+    assert of_batches < len(reads) - 10, "20 for training, and those of validation"
+    assert fit(given, mosaic_partners="batch", workers=2).bits == run.bits

@@ -15,7 +15,7 @@ from onelook.data.augment.plan import AugmentPlan, draw_plan
 from onelook.data.augment.render_cpu import ImageSource, render_before_colours
 from onelook.data.augment.resize import put_into_frame
 from onelook.data.augment.transforms import Transformed, UserTransforms
-from onelook.data.image_cache import ImageFiles
+from onelook.data.image_cache import ImageFiles, OnceABatch
 from onelook.data.image_weights import ImageWeights
 from onelook.data.item import Item, collate, empty_batch, make_item
 from onelook.data.quad import at_twice_the_size
@@ -90,6 +90,7 @@ class TrainDataset:
         self.seed = seed
         self.arrangement = arrangement or Arrangement()
         self.images: ImageSource = cache if cache is not None else ImageFiles(index, imgsz)
+        self.source = OnceABatch(self.images)
         self._transforms = UserTransforms(hyperparameters.transforms) if hyperparameters.transforms else None
 
     def __len__(self) -> int:
@@ -106,6 +107,7 @@ class TrainDataset:
             output_hw=(self.imgsz, self.imgsz) if rectangles is None else rectangles.frame_of(slot.number),
             mosaic_allowed=rectangles is None and (mosaic_epochs is None or slot.epoch < mosaic_epochs),
             drawn=None if weights is None else weights.draw(slot.epoch, slot.class_ap),
+            pool=slot.partners,
         )
 
     def sample(self, slot: EpochItem) -> Item:
@@ -116,7 +118,7 @@ class TrainDataset:
                 without it.
             SettingsError: a transform that the user has named fails.
         """
-        made, image = self.drawn(slot, lambda plan: render_before_colours(plan, self.index, self.images))
+        made, image = self.drawn(slot, lambda plan: render_before_colours(plan, self.index, self.source))
         plan = made.plan
         found = Transformed(image, *labels_of_plan(self.index, plan), num_dropped=0)
         if self._transforms is not None:
@@ -139,7 +141,7 @@ class TrainDataset:
         except DataError:
             if len(self.index) < IMAGES_PER_LOST_ONE:
                 raise
-            plan, lost = readable_part(plan, self.images)
+            plan, lost = readable_part(plan, self.source)
             result = draw(plan)
         size_hw = _size_of(self.index, plan.image)
         return Drawn(plan, ImageInfo(plan.image, self.index.paths[plan.image], size_hw, lost=lost)), result
@@ -157,7 +159,10 @@ class TrainDataset:
 
     def batch(self, places: Sequence[Place]) -> Batch:
         """The images at some places."""
-        return collate([self[place] for place in places]) if places else empty_batch(self.full_hw)
+        if not places:
+            return empty_batch(self.full_hw)
+        with self.source.remembering():
+            return collate([self[place] for place in places])
 
 
 class ValidationDataset:

@@ -10,6 +10,8 @@ import logging
 import math
 import os
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,6 +19,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from onelook.data.augment.render_cpu import ImageSource
 from onelook.data.augment.resize import reduced_scale, shrunk
 from onelook.data.capacity import available_memory
 from onelook.data.parallel_map import Work, each
@@ -79,6 +82,31 @@ class ImageFiles:
         shapes = np.array([self.shape(number) for number in range(len(self.index))], np.int64)
         num_bytes: npt.NDArray[np.int64] = shapes.reshape(-1, 3).prod(axis=1)
         return num_bytes
+
+
+class OnceABatch:
+    """The images of `source`; while a batch is made, each is decoded once, however many mosaics it is part of."""
+
+    def __init__(self, source: ImageSource) -> None:
+        self._source = source
+        self._kept: dict[int, Image] | None = None
+
+    @contextmanager
+    def remembering(self) -> Iterator[None]:
+        """While a batch is made."""
+        self._kept = {}
+        try:
+            yield
+        finally:
+            self._kept = None
+
+    def image(self, number: int) -> Image:
+        """See `ImageSource`."""
+        if self._kept is None:
+            return self._source.image(number)
+        if number not in self._kept:
+            self._kept[number] = self._source.image(number)
+        return self._kept[number]
 
 
 class RamCache:

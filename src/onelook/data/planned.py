@@ -85,13 +85,14 @@ class PlannedDataset:
         """
         if not places:
             return empty_batch(self._dataset.full_hw)
-        return self._collate([self._planned(place) for place in places])
+        with self._dataset.source.remembering():
+            return self._collate([self._planned(place) for place in places])
 
     def _planned(self, place: Place) -> _Planned:
         def sent(plan: AugmentPlan) -> tuple[list[TileTables], list[Image]]:
             if self._kept is not None:
                 return layers_of(plan, self._kept), []
-            pixels = SentPixels(self._dataset.index, self._dataset.images)
+            pixels = SentPixels(self._dataset.index, self._dataset.source)
             return layers_of(plan, pixels), pixels.parts
 
         (slot,) = place

@@ -21,14 +21,17 @@ class EpochItem(NamedTuple):
         epoch: from 0.
         number: of the image in the dataset; if images are drawn, of the draw within the epoch.
         class_ap: what the draws of this epoch depend on; see `ImageWeights`.
+        partners: numbers of the images that mosaics are made of; empty for all of the dataset.
     """
 
     epoch: int
     number: int
     class_ap: tuple[float, ...] = ()
+    partners: tuple[int, ...] = ()
 
 
 Place = tuple[EpochItem, ...]
+LEAST_PARTNERS = 8  # of a smaller batch, too many mosaics would have the same images
 
 
 @dataclass(frozen=True)
@@ -49,6 +52,8 @@ class EpochOrder:
         rank, world_size: number of this process, and of all that train together; a share may be empty.
         quad: whether places may hold several images, see `quad.py`.
         class_ap: asked at the beginning of every epoch, for drawing its images; None if images are not drawn.
+        partners_of_batch: whether mosaics are made of the images of their batch, that of all processes together; one of
+            fewer than 8 images takes those of the dataset.
     """
 
     seed: int
@@ -62,6 +67,7 @@ class EpochOrder:
     world_size: int = 1
     quad: bool = False
     class_ap: Callable[[], Sequence[float]] | None = None
+    partners_of_batch: bool = False
 
     @property
     def images_per_batch(self) -> int:
@@ -90,7 +96,9 @@ class EpochOrder:
 
     def _share(self, epoch: int, class_ap: tuple[float, ...], numbers: list[int]) -> list[Place]:
         """What this process gets of a batch."""
-        slots = [EpochItem(epoch, number, class_ap) for number in numbers]
+        is_pool = self.partners_of_batch and len(numbers) >= LEAST_PARTNERS
+        partners = tuple(numbers) if is_pool else ()
+        slots = [EpochItem(epoch, number, class_ap, partners) for number in numbers]
         places: list[Place] = quad.grouped(slots, self.batch_size) if self.quad else [(slot,) for slot in slots]
         return share_of(places, self.rank, self.world_size)
 

@@ -64,6 +64,7 @@ def training_set(
         world_size=run.group.world_size,
         quad=settings.quad,
         class_ap=(lambda: progress.class_ap) if settings.image_weights else None,
+        partners_of_batch=settings.mosaic_partners == "batch",
     )
     if settings.rect:
         stride, size = model.max_stride, order.images_per_batch

@@ -61,7 +61,9 @@ class TrainKeywords(TypedDict, total=False):
     no_one: bool
     noplots: bool
     noreport: bool
-    cache: Literal["none", "ram", "disk", "val"]
+    cache: Literal["none", "ram", "disk", "val", "gpu"]
+    mosaic_partners: Literal["dataset", "batch"]
+    renderer: Literal["cpu", "device"]
     device: str
     nproc: int
     sync_bn: bool

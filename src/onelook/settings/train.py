@@ -70,6 +70,9 @@ class TrainSettings(Hyperparameters):
     cache: Literal["none", "ram", "disk", "val", "gpu"] = Field("none", json_schema_extra=resumed(FREE, bare="ram"))
     """Keep decoded images in memory (ram; val: only the validation set), as raw arrays in the cache folder (disk), or
     the training images on the device that renders them (gpu)."""
+    mosaic_partners: Literal["dataset", "batch"] = Field("dataset")
+    """Where the other images of a mosaic come from: the dataset, or the same batch, whose images are decoded once each;
+    of fewer than 8 images, the dataset."""
     renderer: Literal["cpu", "device"] = Field("cpu")
     """What makes the pixels of training images: the loader processes (cpu), or the device that trains (device)."""
     device: str = Field("", json_schema_extra=resumed(FREE))
@@ -183,6 +186,11 @@ class TrainSettings(Hyperparameters):
                 "`cache: gpu` cannot be used with `copy_paste`, `transforms` or `quad`, which are done by the loader "
                 "processes",
                 hint="use `--cache ram`",
+            )
+        if self.cache == "gpu" and self.batch_size == -1:
+            raise SettingsError(
+                "`batch_size: -1` leaves no memory for `cache: gpu`",
+                hint="use `--cache ram`, or a smaller batch than -1 finds",
             )
         if self.nosave and self.save_period > 0:
             raise SettingsError(f"settings `nosave` and `save_period: {self.save_period}` contradict each other")

@@ -40,14 +40,27 @@ class ImageNumbers:
     Attributes:
         index: the dataset.
         drawn: (N,) image numbers, if they do not mean the images of the dataset one by one.
+        pool: the numbers that the other images of a mosaic are drawn from; all, if it is empty.
     """
 
     index: DatasetIndex
     drawn: npt.NDArray[np.int64] | None = None
+    pool: tuple[int, ...] = ()
 
     def image(self, number: int) -> int:
         """Image number in the dataset."""
         return number if self.drawn is None else int(self.drawn[number])
+
+    def any(self, rng: np.random.Generator) -> int:
+        """A number drawn from the pool."""
+        return self.pool[int(rng.integers(len(self.pool)))] if self.pool else int(rng.integers(len(self.index)))
+
+    def with_others(self, rng: np.random.Generator, current: int, *, count: int) -> list[int]:
+        """`current` and `count` - 1 others of the pool, see `draw_mosaic_images`."""
+        if not self.pool:
+            return draw_mosaic_images(rng, current, len(self.index), count=count)
+        places = draw_mosaic_images(rng, self.pool.index(current), len(self.pool), count=count)
+        return [self.pool[place] for place in places]
 
     def size_hw(self, image: int, side: int) -> tuple[int, int]:
         """Height and width of an image whose longer side is scaled to `side` pixels."""
@@ -88,7 +101,7 @@ def draw_mosaic(
 
 def _draw_four(rng: np.random.Generator, numbers: ImageNumbers, current: int, *, side: int) -> Canvas:
     """Four images, each scaled to a longer side of `side` pixels, around a random point of a canvas twice as large."""
-    drawn = draw_mosaic_images(rng, current, len(numbers.index), count=4)
+    drawn = numbers.with_others(rng, current, count=4)
     sources = tuple(numbers.image(number) for number in drawn)
     sizes = [numbers.size_hw(source, side) for source in sources]
     centre = draw_centre(rng, side)
@@ -102,7 +115,7 @@ def _draw_nine(rng: np.random.Generator, numbers: ImageNumbers, current: int, *,
 
     They lie around the one in the middle of a larger canvas; where the window lies on it is random.
     """
-    drawn = draw_mosaic_images(rng, current, len(numbers.index), count=9)
+    drawn = numbers.with_others(rng, current, count=9)
     sources = tuple(numbers.image(number) for number in drawn)
     sizes = [numbers.size_hw(source, side) for source in sources]
     x, y = draw_corner(rng, side)

@@ -67,6 +67,7 @@ def draw_plan(
     output_hw: tuple[int, int],
     mosaic_allowed: bool = True,
     drawn: npt.NDArray[np.int64] | None = None,
+    pool: tuple[int, ...] = (),
 ) -> AugmentPlan:
     """The plan of one training image: a pure function of its arguments.
 
@@ -77,8 +78,9 @@ def draw_plan(
         output_hw: height and width of the result, pixels; square if a mosaic is allowed.
         mosaic_allowed: with False, no mosaic and no mix-up.
         drawn: (N,) image numbers that stand instead of those of the dataset; `key` then counts in here.
+        pool: numbers that the other images of mosaics are drawn from; empty for all of the dataset.
     """
-    numbers = ImageNumbers(index, drawn)
+    numbers = ImageNumbers(index, drawn, pool)
     layout, mixing = generator(key, Purpose.LAYOUT), generator(key, Purpose.MIXUP)
     nines = [generator(key, Purpose.MOSAIC9, layer=layer) for layer in (0, 1)]
     side, share_of_nine = output_hw[0], hyperparameters.mosaic9
@@ -88,7 +90,7 @@ def draw_plan(
         canvas = draw_mosaic(numbers, key.index, four=layout, nine=nines[0], share_of_nine=share_of_nine, side=side)
         if mixing.random() < hyperparameters.mixup:
             ratio = draw_ratio(mixing)
-            other = int(mixing.integers(len(index)))
+            other = numbers.any(mixing)
             second = draw_mosaic(numbers, other, four=mixing, nine=nines[1], share_of_nine=share_of_nine, side=side)
             partner = _draw_tiles(index, hyperparameters, key=key, canvas=second, output_hw=output_hw, layer=1)
     else:
