@@ -77,7 +77,7 @@ def test_a_log_file_gets_one_plain_line_per_epoch() -> None:
     text = shown(terminal=False)
     assert "\x1b" not in text
     assert "\r" not in text
-    lines = [line for line in text.splitlines() if line.startswith("epoch ")]
+    lines = [line for line in text.split("\n") if line.startswith("epoch ")]
     assert len(lines) == NUM_EPOCHS
     assert "epoch 0/2: box 0.0512 obj 0.0345 cls 0.0123 lr 0.0101 40 boxes 640 px" in lines[0]
     assert "mAP50" not in lines[0]
@@ -90,36 +90,75 @@ def test_a_log_file_does_not_wrap_its_lines() -> None:
     assert shown(terminal=False, width=20) == shown(terminal=False, width=200)
 
 
-def test_a_terminal_gets_a_live_line_twice_a_second() -> None:
-    text = shown(terminal=True)
-    first_epoch = text.split("   epoch")[1]
+def test_a_log_file_says_every_30_seconds_where_an_epoch_is() -> None:
+    now = [0.0]
+    console = Console(file=io.StringIO(), force_terminal=False, width=80)
+    progress = ConsoleProgress(console, clock=lambda: now[0])
+    progress.on_fit_start(fit_start())
+    for batch in range(BATCHES_PER_EPOCH):
+        progress.on_step_end(step_end(0, batch))
+        now[0] += 10.0
+    lines = [line for line in console.file.getvalue().splitlines() if line.startswith("epoch ")]
+    assert lines == ["epoch 0/2: 4/8, 1.6 img/s, 0:40 left, run 3:20", "epoch 0/2: 7/8, 1.6 img/s, 0:10 left, run 2:50"]
+
+
+def test_a_terminal_gets_a_bar_twice_a_second() -> None:
+    text = shown(terminal=True, width=120)
+    first_epoch = text.split("epoch    box")[0].split("run folder")[1]
     assert first_epoch.count("\r") == 1 + BATCHES_PER_EPOCH * SECONDS_PER_BATCH / 0.5
-    assert "0/2" in first_epoch
-    assert "64.0" in first_epoch, "16 images in a quarter of a second"
-    assert "validated" not in first_epoch
+    assert "0/2 ━━╌" in first_epoch
+    assert "7/8  64.0 img/s  0:00 left  run 0:04  box 0.0512" in first_epoch, "16 images in a quarter of a second"
+
+
+def test_a_terminal_gets_one_heading_and_a_line_for_each_epoch() -> None:
+    text = shown(terminal=True).replace("\x1b[2K", "")
+    assert text.count("mAP50-95") == 1
+    last = [line.split("\r")[-1].split() for line in text.split("\n")][4:8]
+    assert [line[0] for line in last] == ["epoch", "0/2", "★", "2/2"]
+    assert last[1][4:8] == ["-"] * 4
+    assert last[3][6] == f"{METRICS.map50:.4f}"
+
+
+def test_narrow_terminals_keep_every_column() -> None:
+    text = shown(terminal=True, width=60).replace("\x1b[2K", "")
+    shown_last = [line.split("\r")[-1] for line in text.split("\n")]
+    heading = next(line for line in shown_last if line.split()[:1] == ["epoch"])
+    rows = [line for line in shown_last if "/2 " in line]
+    assert heading.split() == ["epoch", "box", "obj", "cls", "P", "R", "AP50", "AP", "took", "left"]
+    assert [len(row) for row in rows] == [len(heading)] * NUM_EPOCHS
+    table = "\n".join(rendered(METRICS, ("a class with a long name", "b"), width=60))
+    assert all(title in table for title in ("Images", "Labels", "mAP50-95"))
+    assert "…" not in table
+    assert [line[:6].strip() for line in table.split("\n")[3:7]] == ["a", "class", "with a", "long"]
+
+
+def test_messages_are_whole_however_narrow_the_terminal_is() -> None:
+    folder = Path("runs/train/a-long-name-of-a-run-folder")
+    start = FitStart(**{**vars(fit_start()), "run_folder": folder})
+    text = shown(terminal=True, width=30, start=start, end=fit_end("stop requested"))
+    assert f"run folder: {folder}\n" in text
+    assert f"onelook train --resume {folder}\n" in text
 
 
 def test_a_terminal_marks_the_best_epoch() -> None:
-    lines = [line for line in shown(terminal=True).splitlines() if "best" in line]
+    lines = [line for line in shown(terminal=True).splitlines() if "★" in line or "best" in line]
     assert len(lines) == 2
     assert f"{METRICS.map50:.4f}" in lines[0]
     assert lines[1].endswith("finished after 3 epochs, 1:02:05; best: epoch 1, fitness 0.4321")
 
 
-@pytest.mark.parametrize("width", [20, 80, 200])
-def test_no_line_in_a_terminal_wraps(width: int) -> None:
-    for line in shown(terminal=True, width=width).replace("\x1b[2K", "").splitlines():
-        assert all(len(part) < width for part in line.split("\r"))
+@pytest.mark.parametrize("width", [60, 80, 200])
+def test_no_bar_and_no_line_of_an_epoch_wraps(width: int) -> None:
+    text = shown(terminal=True, width=width).replace("\x1b[2K", "")
+    for line in text[text.index("\r") :].split("\n"):
+        is_message = line.split("\r")[-1].startswith("finished")
+        assert is_message or all(len(part) < width for part in line.split("\r"))
 
 
 @pytest.mark.parametrize("terminal", [True, False])
 def test_a_second_run_is_shown_like_the_first(terminal: bool) -> None:
     first, second = shown_by_several(2, terminal=terminal)
     assert first == second
-
-
-def test_the_whole_live_line_fits_in_80_columns() -> None:
-    assert "run left" in shown(terminal=True, width=80)
 
 
 def test_a_resumed_run_says_where_it_goes_on() -> None:
@@ -178,8 +217,8 @@ def test_memory_is_given_in_gigabytes() -> None:
     assert memory_in_use().endswith(" GB")
 
 
-def rendered(metrics: DetectionMetrics, names: tuple[str, ...]) -> list[str]:
-    console = Console(file=io.StringIO(), width=100)
+def rendered(metrics: DetectionMetrics, names: tuple[str, ...], *, width: int = 100) -> list[str]:
+    console = Console(file=io.StringIO(), width=width)
     console.print(class_table(metrics, names))
     return [line.rstrip() for line in console.file.getvalue().splitlines()]
 

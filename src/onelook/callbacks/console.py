@@ -1,4 +1,4 @@
-"""What a person sees during a run: a live line in a terminal, one plain line per epoch in a log file."""
+"""What a person sees while a run goes on: a bar within an epoch and a line for each; in a log file plain lines."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import math
 import shlex
 import textwrap
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from rich.console import Console
@@ -22,19 +22,20 @@ from onelook.structures.metrics import DetectionMetrics
 from onelook.training.callback import Callback, CheckpointWritten, EpochEnd, FitEnd, FitStart, StepEnd
 
 REFRESH_SECONDS = 0.5  # reading the losses makes a GPU wait: not after every batch
+LOG_SECONDS = 30.0
+BAR_CELLS = 20
 # Titles and widths; with three losses a line fits into 80 columns.
-BEFORE_LOSSES = (("epoch", 8), ("memory", 8))
-AFTER_LOSSES = (("lr", 8), ("boxes", 6), ("size", 5), ("img/s", 6), ("left", 8), ("run left", 9))
-EPOCH_COLUMNS = (
-    ("", 8), ("P", 8), ("R", 8), ("mAP50", 8), ("mAP50-95", 10), ("fitness", 9), ("trained", 9), ("validated", 11),
-)  # fmt: skip
+METRIC_COLUMNS = (("P", 7), ("R", 7), ("mAP50", 7), ("mAP50-95", 9), ("took", 8), ("left", 9))
+SHORT = {"mAP50": "AP50", "mAP50-95": "AP"}
+"""Titles where the terminal is narrow."""
 
 
 class ConsoleProgress(Callback):
     """Shows a run on the console.
 
-    In a terminal: a line that follows the batches (losses are means over the epoch so far), then one with what
-    the validation found. Elsewhere: one line per epoch, without colours or movements of the cursor.
+    In a terminal: a bar that follows the batches of an epoch (losses are means over the epoch so far), then a line
+    with what the epoch brought, all under one heading. Elsewhere: a line for each epoch, and one every 30 seconds
+    within it, without colours or movements of the cursor.
 
     Args:
         console: where to write; standard output by default.
@@ -51,13 +52,14 @@ class ConsoleProgress(Callback):
         self._last_shown = -math.inf
         self._last_epoch = 0
         self._batches_per_epoch = 0
+        self._has_heading = False
         self._way_on = ""
         self._saved: Path | None = None
 
     def on_fit_start(self, event: FitStart) -> None:
         """Say what is trained, on what, where; what was known of an earlier run is forgotten."""
         settings = event.settings
-        self._pace, self._last_step, self._saved = None, None, None
+        self._pace, self._last_step, self._saved, self._has_heading = None, None, None, False
         self._last_epoch = settings.epochs - 1
         self._loss_columns = event.loss_columns
         self._batches_per_epoch = event.batches_per_epoch
@@ -74,26 +76,26 @@ class ConsoleProgress(Callback):
         self._say(f"run folder: {event.run_folder}")
 
     def on_step_end(self, event: StepEnd) -> None:
-        """Bring the live line up to date, twice a second at most."""
+        """Bring the bar up to date, twice a second at most; without a terminal, say every 30 seconds where it is."""
         now = self._clock()
         if self._pace is None or self._pace.epoch != event.epoch:
             seconds = self._pace.epoch_seconds if self._pace is not None else None
             self._pace = Eta(event.epoch, event.batch, now, epoch_seconds=seconds)
-            self._last_shown = -math.inf
-            if self._is_live:
-                self._say(_titles(self._step_columns), style="bold")
+            self._last_shown = -math.inf if self._is_live else now
         else:
             self._pace.num_images += event.num_images
         self._last_step = event
-        if self._is_live and now - self._last_shown >= REFRESH_SECONDS:
-            self._last_shown = now
-            left = self._pace.time_left(event.batch, now, self._batches_per_epoch, self._last_epoch)
-            losses = event.mean_losses.tolist()
+        if now - self._last_shown < (REFRESH_SECONDS if self._is_live else LOG_SECONDS):
+            return
+        self._last_shown = now
+        if self._is_live:
             self._erase_line()
-            self._say(self._step_line(event, losses, now, left=left), end="")
+            self._follow(self._bar(event, now))
+        else:
+            self._say(f"epoch {event.epoch}/{self._last_epoch}: {', '.join(self._position(event, now))}")
 
     def on_epoch_end(self, event: EpochEnd) -> None:
-        """Close the line of the epoch and show what the validation found."""
+        """Put what the epoch brought where the bar was."""
         losses = [event.row.get(f"train/{part}_loss", math.nan) for part in self._loss_columns]
         took = event.train_seconds + event.val_seconds
         if self._pace is not None:
@@ -102,15 +104,13 @@ class ConsoleProgress(Callback):
             self._say(self._plain_line(event, losses))
             return
         self._erase_line()
-        step = self._last_step
-        if step is not None and step.epoch == event.epoch:
-            left = 0.0, took * (self._last_epoch - event.epoch)
-            self._say(self._step_line(step, losses, self._clock(), left=left))
-        if event.metrics is not None:
-            best = f" {self._star} best" if event.is_best else ""
-            times = duration(event.train_seconds), duration(event.val_seconds)
-            self._say(_titles(EPOCH_COLUMNS), style="dim")
-            self._say(_cells(("", *_figures(event.metrics), *times), EPOCH_COLUMNS) + best)
+        if not self._has_heading:
+            self._say(self._row(["epoch", *self._loss_columns, *(title for title, _ in METRIC_COLUMNS)]), style="bold")
+            self._has_heading = True
+        figures = _figures(event.metrics)[:-1] if event.metrics is not None else ("-",) * 4
+        times = duration(took), duration(took * (self._last_epoch - event.epoch))
+        epoch = f"{self._star if event.is_best else ''} {event.epoch}/{self._last_epoch}"
+        self._say(self._row([epoch, *map(_number, losses), *figures, *times]))
 
     def on_checkpoint_written(self, event: CheckpointWritten) -> None:
         """Remember where the run can be resumed from, to say so if it is stopped."""
@@ -126,27 +126,46 @@ class ConsoleProgress(Callback):
         if event.reason == "stop requested" and self._saved is not None:
             self._say(f"saved as {self._saved}; resume with: {self._way_on}")
 
-    @property
-    def _step_columns(self) -> tuple[tuple[str, int], ...]:
-        return (*BEFORE_LOSSES, *((name, 7) for name in self._loss_columns), *AFTER_LOSSES)
+    def _row(self, cells: Iterable[str]) -> str:
+        """Cells under their titles; without the last digit, and in narrower columns, where the terminal is narrow."""
+        widths = [8, *(7 for _ in self._loss_columns), *(width for _, width in METRIC_COLUMNS)]
+        if sum(widths) + 3 <= self._console.width:
+            return "".join(text.rjust(width) for text, width in zip(cells, widths, strict=True))
+        short = [SHORT.get(text, text[:5] if text.startswith("0.") else text) for text in cells]
+        return "".join(text.rjust(6 if number else 5) for number, text in enumerate(short))[: self._console.width - 1]
 
     @property
     def _star(self) -> str:
         return "*" if self._console.options.ascii_only else "★"
 
-    def _step_line(self, step: StepEnd, losses: list[float], now: float, *, left: tuple[float, float]) -> str:
-        speed = self._pace.images_per_second(now) if self._pace is not None else math.nan
-        values = (
-            f"{step.epoch}/{self._last_epoch}",
+    def _position(self, step: StepEnd, now: float) -> list[str]:
+        """Where an epoch is: batches, images per second, time left of the epoch and of the run."""
+        assert self._pace is not None
+        speed = self._pace.images_per_second(now)
+        rate = "-" if math.isnan(speed) else f"{speed:.{1 if speed < 1000 else 0}f}"
+        epoch_left, run_left = self._pace.time_left(step.batch, now, self._batches_per_epoch, self._last_epoch)
+        batches = f"{step.batch + 1}/{self._batches_per_epoch}"
+        return [batches, f"{rate} img/s", f"{duration(epoch_left)} left", f"run {duration(run_left)}"]
+
+    def _bar(self, step: StepEnd, now: float) -> str:
+        """The line that follows the batches, and as much about them as the terminal has room for."""
+        filled = BAR_CELLS * (step.batch + 1) // self._batches_per_epoch
+        full, empty = ("#", "-") if self._console.options.ascii_only else ("━", "╌")
+        line = f"{step.epoch}/{self._last_epoch}".rjust(8) + f" {full * filled}{empty * (BAR_CELLS - filled)}"
+        losses = zip(self._loss_columns, step.mean_losses.tolist(), strict=True)
+        more = [
+            *self._position(step, now),
+            *(f"{name} {_number(loss)}" for name, loss in losses),
             memory_in_use(),
-            *(_number(loss) for loss in losses),
-            f"{step.learning_rates[1]:.3g}",
-            str(step.num_boxes),
-            str(step.imgsz),
-            "-" if math.isnan(speed) else f"{speed:.{1 if speed < 1000 else 0}f}",
-            *(duration(seconds) for seconds in left),
-        )
-        return _cells(values, self._step_columns)
+            f"lr {step.learning_rates[1]:.3g}",
+            f"{step.num_boxes} boxes",
+            f"{step.imgsz} px",
+        ]
+        for part in more:
+            if len(line) + len(part) + 3 > self._console.width:
+                break
+            line += f"  {part}"
+        return line
 
     def _plain_line(self, event: EpochEnd, losses: list[float]) -> str:
         step = self._last_step
@@ -174,15 +193,21 @@ class ConsoleProgress(Callback):
         changed = [f"{name} {value}" for name, value in values.items() if value != fields[name].default]
         text = f"settings: {', '.join(changed) or 'the defaults'}; weight decay of an update: {event.weight_decay:.3g}"
         width = max(20, self._console.width - 1) if self._is_live else len(text)
-        for line in textwrap.wrap(printable(text), width, subsequent_indent="  "):
+        wrapped = textwrap.wrap(
+            printable(text), width, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False
+        )
+        for line in wrapped:
             self._say(line)
 
-    def _say(self, text: str, *, style: str = "", end: str = "\n") -> None:
-        """One line, cut at the right edge of a terminal; nothing in it is taken for markup."""
-        line = Text(printable(text), style=style)
-        if self._is_live:
-            line.truncate(self._console.width - 1, overflow="crop")
-        self._console.print(line, end=end, soft_wrap=True)
+    def _say(self, text: str, *, style: str = "") -> None:
+        """A message, whole, however narrow the terminal is; nothing in it is taken for markup."""
+        self._console.print(Text(printable(text), style=style), soft_wrap=True)
+
+    def _follow(self, text: str) -> None:
+        """A line that the next one will replace, cut at the right edge of the terminal."""
+        line = Text(printable(text))
+        line.truncate(self._console.width - 1, overflow="crop")
+        self._console.print(line, end="", soft_wrap=True)
 
     def _erase_line(self) -> None:
         self._console.control(Control(ControlType.CARRIAGE_RETURN, (ControlType.ERASE_IN_LINE, 2)))
@@ -210,11 +235,3 @@ def _figures(metrics: DetectionMetrics) -> tuple[str, ...]:
 
 def _number(value: float) -> str:
     return f"{value:.4f}" if math.isfinite(value) else str(value)
-
-
-def _titles(columns: tuple[tuple[str, int], ...]) -> str:
-    return "".join(title.rjust(width) for title, width in columns)
-
-
-def _cells(values: tuple[str, ...], columns: tuple[tuple[str, int], ...]) -> str:
-    return "".join(value.rjust(width) for value, (_, width) in zip(values, columns, strict=True))

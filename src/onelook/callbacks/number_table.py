@@ -8,12 +8,12 @@ from rich.text import Text
 
 
 def number_table(first: str, *others: str) -> Table:
-    """An empty table: names in the column `first`, folded if they are long, numbers in `others`, at the right.
+    """An empty table: names in the column `first`, folded if they are long, then numbers.
 
     Titles of columns are shown as they are; cells that hold names of the user must be `Text`, or escaped.
     """
-    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False)
-    table.add_column(Text(first), overflow="fold")
+    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, collapse_padding=True)
+    table.add_column(Text(first), overflow="fold", min_width=6)
     for column in others:
         table.add_column(Text(column), justify="right", no_wrap=True)
     return table

@@ -12,6 +12,7 @@ from onelook.callbacks.dropped_boxes import DroppedBoxes, warn_of_dropped_boxes
 from onelook.callbacks.results_csv import ResultsCsv, SpeedCsv
 from onelook.callbacks.trackers.identity import known_identities
 from onelook.inference.evaluator import Evaluator
+from onelook.models.count import summarise
 from onelook.processes.device import describe_device
 from onelook.processes.process_group import ProcessGroup
 from onelook.processes.stop_signal import StopSignal
@@ -121,11 +122,16 @@ def _cut_batches(state: TrainState, schedule: Schedule, group: ProcessGroup) -> 
         )
 
 
+def _model_summary(model: RunModel, imgsz: int) -> str:
+    numbers = summarise(model.model, imgsz=imgsz)
+    size = f"{numbers.gflops:.1f} GFLOPs at {imgsz} x {imgsz}"
+    return f"{model.label}, {numbers.layers} layers, {numbers.parameters:,} parameters, {size}"
+
+
 def _fit_start(
     data: Splits, model: RunModel, run: Run, schedule: Schedule, state: TrainState, control: RunControl
 ) -> FitStart:
     scans = data.scans
-    parameters = sum(parameter.numel() for parameter in model.model.parameters())
     return FitStart(
         settings=run.settings,
         run_folder=run.folder.path,
@@ -136,7 +142,7 @@ def _fit_start(
         start_epoch=state.progress.epoch,
         start_batch=state.progress.batch,
         device=describe_device(model.device, run.group.world_size),
-        model_summary=f"{model.label}, {parameters:,} parameters",
+        model_summary=_model_summary(model, run.settings.imgsz),
         indexes={split: scan.index for split, scan in scans.items()},
         control=control,
         weight_decay=schedule.weight_decay,

@@ -23,6 +23,7 @@ from onelook.recipes.division import recorded_lists, training_splits
 from onelook.recipes.resume import Resumed
 from onelook.recipes.run_model import RunModel, model_of_run
 from onelook.recipes.splits import Splits
+from onelook.recipes.start import check_start
 from onelook.runs.run_dir import RunDir, run_of_launch
 from onelook.settings.build import build_settings
 from onelook.settings.series import storable
@@ -79,6 +80,8 @@ def prepare(
     if device.type == "cuda":
         torch.cuda.set_device(device)
     amp = amp_dtype(settings.amp, device)
+    if resumed is None:
+        check_start(settings)
     recorded = group.first(lambda: recorded_lists(resumed.run.division) if resumed else {})
     data = group.first_then_others(lambda: training_splits(settings, recorded, stop=stop))
     if resumed is not None:

@@ -17,12 +17,12 @@ from onelook.models.detector import DetectionModel
 from onelook.processes.stop_signal import StopSignal
 from onelook.recipes.resume import Resumed
 from onelook.recipes.splits import Splits
+from onelook.recipes.start import check_image_size, say_start
 from onelook.settings.train import TrainSettings
 from onelook.structures.anchors import AnchorGrid
 from onelook.structures.origin import Origin, origin_of
 from onelook.training.autoanchor import GOOD_RECALL, check_anchors
 from onelook.training.families import report_without_effect
-from onelook.training.freeze import frozen_rows
 from onelook.training.weights import model_of, starting_model
 
 logger = logging.getLogger(__name__)
@@ -78,15 +78,12 @@ def _model(
 ) -> tuple[DetectionModel, str, Origin | None]:
     if resumed is not None:
         model = model_of(resumed.checkpoint, "model/", resumed.run.last)
-        _check_image_size(settings, model)
+        check_image_size(settings, model)
         return model, Path(settings.cfg).stem or "model", origin_of(resumed.checkpoint.document.get("origin"))
     start = starting_model(settings, splits.names, lambda: _some_images(settings, splits))
-    _check_image_size(settings, start.model)
-    frozen_rows(start.model, settings.freeze)
+    say_start(settings, start.origin)
     if start.report is not None:
         logger.info("weights `%s`: %s", settings.weights, start.report)
-        if start.origin is not None:
-            logger.info("weights `%s`: %s", settings.weights, start.origin)
         start.model.head.expect_classes(_frequencies(splits, start.report.new_classes))
     report_without_effect(start.model, settings)
     if start.model.anchor_grid is None:
@@ -117,16 +114,6 @@ def _some_images(settings: TrainSettings, splits: Splits) -> Iterator[Tensor]:
     for start in range(0, len(numbers), BATCH_FOR_NORMS):
         batch = [dataset.sample(number).image for number in numbers[start : start + BATCH_FOR_NORMS]]
         yield torch.stack(batch).float() / 255
-
-
-def _check_image_size(settings: TrainSettings, model: DetectionModel) -> None:
-    stride = model.max_stride
-    if settings.imgsz % stride or settings.imgsz < 2 * stride:
-        fitting = max(-(-settings.imgsz // stride), 2) * stride
-        raise SettingsError(
-            f"setting `imgsz` is {settings.imgsz}; this model needs a multiple of {stride}, at least {2 * stride}",
-            hint=f"use `--imgsz {fitting}`",
-        )
 
 
 def _fit_anchors(

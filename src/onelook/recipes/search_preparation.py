@@ -16,6 +16,7 @@ from onelook.files.yaml import dump_yaml, load_yaml
 from onelook.processes.launch_env import is_launched
 from onelook.processes.stop_signal import StopSignal
 from onelook.recipes.division import training_splits
+from onelook.recipes.start import check_start
 from onelook.runs.run_dir import RunDir
 from onelook.search.folder import SearchFolder
 from onelook.search.genes import GENES, Individual, in_range
@@ -115,6 +116,7 @@ def prepare_search(given: Mapping[str, Any], file: Path | None, stop: StopSignal
     if earlier is not None:
         settings = _going_on(earlier, settings)
     settings = settings.model_copy(update={"evolve_method": _method(settings)})
+    check_start(settings)
     splits = training_splits(settings, {}, stop=stop)
     settled = _settled(settings, len(splits.scans["train"].index))
     plan = _plan(settled)

@@ -1,0 +1,63 @@
+"""What a run starts from: checked before any image is read, and said."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+import torch
+
+from onelook.errors import SettingsError
+from onelook.models.detector import DetectionModel, create_model
+from onelook.settings.train import TrainSettings
+from onelook.structures.origin import Origin
+from onelook.training.freeze import frozen_rows
+from onelook.training.weights import definition_of, read_weights
+
+logger = logging.getLogger(__name__)
+
+OTHER_STARTS = (
+    "on small datasets, weights matter most: `--weights` takes `yolox-nano` to `yolox-x` (COCO, Apache-2.0, fetched "
+    "by `onelook download yolox-nano`), a `.pt` of YOLOv5, or an earlier run"
+)
+
+
+def check_start(settings: TrainSettings) -> None:
+    """Check model, weights, image size and frozen layers of a new run; takes no memory for the model.
+
+    Raises:
+        ModelError: the definition is missing or cannot be built.
+        CheckpointError: the weights cannot be read.
+        SettingsError: the image size or the frozen layers do not fit the model.
+    """
+    definition = definition_of(settings)
+    if settings.cfg and settings.weights:
+        read_weights(Path(settings.weights))
+    with torch.device("meta"):
+        model = create_model(definition, num_classes=1)
+    check_image_size(settings, model)
+    frozen_rows(model, settings.freeze)
+
+
+def check_image_size(settings: TrainSettings, model: DetectionModel) -> None:
+    """Refuse images that the maps of the model do not divide.
+
+    Raises:
+        SettingsError: `imgsz` is no multiple of the largest stride, or less than two of them.
+    """
+    stride = model.max_stride
+    if settings.imgsz % stride or settings.imgsz < 2 * stride:
+        fitting = max(-(-settings.imgsz // stride), 2) * stride
+        raise SettingsError(
+            f"setting `imgsz` is {settings.imgsz}; this model needs a multiple of {stride}, at least {2 * stride}",
+            hint=f"use `--imgsz {fitting}`",
+        )
+
+
+def say_start(settings: TrainSettings, origin: Origin | None) -> None:
+    """Say in one line what the run starts from, under which licence, and what else could be taken."""
+    if settings.weights:
+        known = "which do not say where they come from" if origin is None else str(origin)
+        logger.info("starts from weights `%s`: %s", settings.weights, known)
+    else:
+        logger.info("starts from random weights; %s", OTHER_STARTS)
