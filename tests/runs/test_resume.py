@@ -16,6 +16,7 @@ from checkpoint_content import content_of
 from option_runs import covers
 from stop_at import StopAt
 
+import onelook
 from onelook.errors import CheckpointError, RunFolderError, SettingsError, StopRequested
 from onelook.recipes.train import train
 from onelook.runs.checkpoint import load_checkpoint
@@ -270,7 +271,7 @@ def train_until(settings: dict[str, object], function: str, count: int, number: 
 
 
 PHASES = {
-    "scan": ("read_splits", 1),
+    "scan": ("scan_split", 1),
     "folder": ("begin", 1),
     "start": ("_write_beginning", 1),
     "cache": ("ram_cache", 1),
@@ -281,11 +282,16 @@ PHASES = {
     "between link and last": ("_second_name", 1),
     "a later save": ("save_checkpoint", 5),
     "validation": ("_validate", 2),
-    "final measurement": ("_measure_best", 1),
+    "final measurement": ("measure_best", 1),
     "plots": ("draw_evaluation", 1),
     "end": ("write_status", 1),
     "report": ("report_finished_run", 1),
 }
+
+
+def test_the_phases_are_functions_of_the_library() -> None:
+    source = "".join(path.read_text(encoding="utf-8") for path in Path(onelook.__file__).parent.rglob("*.py"))
+    assert not [name for name, _ in PHASES.values() if f"def {name}(" not in source]
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="needs fork")
