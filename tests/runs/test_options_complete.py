@@ -15,6 +15,7 @@ import test_download
 import test_evolve
 import test_fix
 import test_folds
+import test_followed_objects
 import test_info
 import test_options
 import test_options_check
@@ -65,6 +66,7 @@ FILES = (
     test_evolve,
     test_fix,
     test_folds,
+    test_followed_objects,
     test_info,
     test_options,
     test_options_check,

@@ -70,7 +70,7 @@ class DetectionFiles:
         self._at_end = ExitStack()
         self._rows: list[CsvOfDetections | JsonOfDetections] = []
         if settings.save_csv:
-            self._rows.append(CsvOfDetections(folder / "predictions.csv"))
+            self._rows.append(CsvOfDetections(folder / "predictions.csv", has_objects=settings.tracker != "none"))
         if settings.save_json:
             self._rows.append(JsonOfDetections(folder / "predictions.json", names))
         for rows in self._rows:
@@ -206,13 +206,15 @@ def drawn_frame(frame: Frame, detections: Detections, names: Sequence[str], sett
         detections.scores,
         names,
         line_thickness=settings.line_thickness or None,
+        object_ids=detections.object_ids,
         hide_labels=settings.hide_labels,
         hide_conf=settings.hide_conf,
     )
 
 
 def label_lines(detections: Detections, *, size_hw: Sequence[int], save_conf: bool, corners: bool = False) -> str:
-    """One line `class x y w h` per detection, centre and size as fractions of the image; the score last if wanted.
+    """One line `class x y w h` per detection, centre and size as fractions of the image; then the score if wanted, and
+    the id of an object that is followed.
 
     With `corners`, the line is `class x1 y1 x2 y2`, left, top, right and bottom in pixels. Numbers have six significant
     digits.
@@ -227,9 +229,10 @@ def label_lines(detections: Detections, *, size_hw: Sequence[int], save_conf: bo
     fractions = xyxy_to_cxcywh(detections.boxes) / np.array([width, height, width, height], np.float32)
     boxes: npt.NDArray[Any] = detections.boxes if corners else fractions
     columns: list[npt.NDArray[Any]] = [boxes, detections.scores[:, None]] if save_conf else [boxes]
+    ids = [[]] * len(detections) if detections.object_ids is None else detections.object_ids[:, None].tolist()
     lines = [
-        " ".join([str(int(class_id)), *(f"{value:g}" for value in row)])
-        for class_id, row in zip(detections.class_ids, np.concatenate(columns, axis=1).tolist(), strict=True)
+        " ".join([str(int(class_id)), *(f"{value:g}" for value in row), *map(str, tail)])
+        for class_id, row, tail in zip(detections.class_ids, np.concatenate(columns, axis=1).tolist(), ids, strict=True)
     ]
     return "".join(f"{line}\n" for line in lines)
 

@@ -18,6 +18,7 @@ from onelook.inference.sources import Frame
 from onelook.structures.coco_classes import category_ids
 from onelook.structures.detections import Detections
 
+OBJECT_COLUMN = "object"
 CSV_COLUMNS = ("file", "frame", "class_id", "class", "score", "x1", "y1", "x2", "y2")
 
 
@@ -59,11 +60,17 @@ class GrowingText:
 
 
 class CsvOfDetections:
-    """`predictions.csv`: a line per detection."""
+    """`predictions.csv`: a line per detection.
 
-    def __init__(self, path: Path) -> None:
+    Args:
+        path: final name; its folder must exist.
+        has_objects: a last column holds the ids of objects that are followed; it is empty in single images.
+    """
+
+    def __init__(self, path: Path, *, has_objects: bool = False) -> None:
         self._text = GrowingText(path)
-        self._text.append(",".join(CSV_COLUMNS) + "\n")
+        self._has_objects = has_objects
+        self._text.append(",".join([*CSV_COLUMNS, *([OBJECT_COLUMN] if has_objects else [])]) + "\n")
 
     def add(self, rows: Sequence[dict[str, Any]]) -> None:
         """Add the rows of a frame, see `detection_rows`."""
@@ -71,7 +78,8 @@ class CsvOfDetections:
         writer = csv.writer(text, lineterminator="\n")
         for row in rows:
             head = [_harmless(row["file"]), row["frame"], row["class_id"], _harmless(row["class"]), row["score"]]
-            writer.writerow([*head, *(f"{value:.3f}" for value in row["box_xyxy"])])
+            tail = [row["object_id"]] if self._has_objects else []
+            writer.writerow([*head, *(f"{value:.3f}" for value in row["box_xyxy"]), *tail])
         self._text.append(text.getvalue())
 
     def close(self) -> None:
@@ -106,6 +114,8 @@ class JsonOfDetections:
             }
             if row["frame"] is not None:
                 entry["frame"] = row["frame"]
+            if row["object_id"] is not None:
+                entry["object_id"] = row["object_id"]
             entry["bbox"] = [round(value, 3) for value in (left, top, width, height)]
             self._text.append(f"{self._before}\n {json.dumps({**entry, 'score': row['score']})}")
             self._before = ","
@@ -129,9 +139,14 @@ def detection_rows(
             "class": names[class_id],
             "score": round(score, 5),
             "box_xyxy": box,
+            "object_id": object_id,
         }
-        for box, score, class_id in zip(
-            detections.boxes.tolist(), detections.scores.tolist(), detections.class_ids.tolist(), strict=True
+        for box, score, class_id, object_id in zip(
+            detections.boxes.tolist(),
+            detections.scores.tolist(),
+            detections.class_ids.tolist(),
+            [None] * len(detections) if detections.object_ids is None else detections.object_ids.tolist(),
+            strict=True,
         )
     ]
 

@@ -22,6 +22,7 @@ def draw_detections(
     scores: npt.NDArray[Any] | None,
     names: Sequence[str],
     *,
+    object_ids: npt.NDArray[Any] | None = None,
     line_thickness: int | None = None,
     hide_labels: bool = False,
     hide_conf: bool = False,
@@ -37,6 +38,7 @@ def draw_detections(
         class_ids: (N,) integers.
         scores: (N,) 0 to 1, or None for labels.
         names: class names; an id beyond them is written `class 7`.
+        object_ids: (N,) of objects that are followed through a video, written as `#7`.
         line_thickness: of the boxes, pixels; None takes one that suits the image.
         hide_labels: boxes only.
         hide_conf: names without scores.
@@ -66,7 +68,7 @@ def draw_detections(
         left, top = corners[row, :2].tolist()
         class_id = int(class_ids[row])
         colour = class_colour(class_id)
-        words = [shown_name(names, class_id)]
+        words = [shown_name(names, class_id), *([] if object_ids is None else [f"#{int(object_ids[row])}"])]
         if scores is not None and not hide_conf:
             words.append(f"{float(scores[row]):.2f}")
         patch = text_patch(words, font_px, ink=text_colour(colour), paper=colour)

@@ -21,7 +21,7 @@ from onelook.inference.feature_maps import FeatureMaps
 from onelook.inference.predictor import Predictor
 from onelook.inference.sources.addresses import shown_source
 from onelook.inference.sources.files import is_video
-from onelook.inference.sources.parse_source import Sources, find_sources
+from onelook.inference.sources.parse_source import Sources, WebSource, find_sources
 from onelook.inference.sources.prefetch import behind
 from onelook.models.detector import DetectionModel
 from onelook.processes.stop_signal import StopSignal
@@ -106,6 +106,18 @@ def detect(
     )
 
 
+def _require_frames(settings: DetectSettings, sources: Sources) -> None:
+    """Refuse to follow objects where there is nothing but single images."""
+    if settings.tracker == "none" or sources.live:
+        return
+    if not any(isinstance(file, WebSource) or is_video(file) for file in sources.files):
+        typed = " ".join(map(shown_source, settings.source))
+        raise SettingsError(
+            f"setting `tracker` follows objects from frame to frame, and `{typed}` has no video",
+            hint="give a video or a stream; in Python, `detector.track(images)` takes images in the order of time",
+        )
+
+
 def open_predictor(settings: DetectSettings) -> Predictor:
     """What finds objects with the weights and thresholds of the settings.
 
@@ -126,6 +138,7 @@ def _frame_predictor(settings: DetectSettings, sources: Sources) -> FramePredict
     Raises:
         OnelookError: the weights cannot be used, or not as the settings ask.
     """
+    _require_frames(settings, sources)
     if not settings.visualize:
         return FramePredictor(settings, open_predictor(settings))
     if sources.live:

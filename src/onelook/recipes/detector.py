@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from itertools import islice
 from typing import Any
 
-from onelook.inference.image_inputs import given_images
+from onelook.inference.byte_track import LOW_CONFIDENCE, ByteTrack
+from onelook.inference.image_inputs import Image, ImageInput, given_images
 from onelook.inference.predictor import PredictionSettings, Predictor
 from onelook.recipes.result import ImageResult
+from onelook.structures.detections import Detections
 
 IMAGES_AT_A_TIME = 8
 
@@ -48,15 +52,37 @@ class Detector:
         coming = iter(inputs)
         while group := list(islice(coming, IMAGES_AT_A_TIME)):
             images = [each.pixels() for each in group]
-            for each, image, found in zip(group, images, self._predictor.predict(images), strict=True):
-                results.append(
-                    ImageResult(
-                        boxes=found.boxes,
-                        scores=found.scores,
-                        class_ids=found.class_ids,
-                        image_input=each,
-                        size_hw=(image.shape[0], image.shape[1]),
-                        names=self.names,
-                    )
-                )
+            found = self._predictor.predict(images)
+            results += [self._result(*one) for one in zip(group, images, found, strict=True)]
         return results[0] if is_single else results
+
+    def track(self, frames: Iterable[Any]) -> Iterator[ImageResult]:
+        """What is in each frame of a video, with ids that objects keep from frame to frame, see `ByteTrack`.
+
+        Args:
+            frames: images in the order of time, each as `given_images` takes a single one.
+
+        Yields:
+            A result for each frame as it comes, with `object_ids`.
+
+        Raises:
+            DataError: a frame cannot be used.
+        """
+        conf_thres = self.settings.conf_thres
+        predictor = self._predictor.with_settings(replace(self.settings, conf_thres=min(conf_thres, LOW_CONFIDENCE)))
+        tracks = ByteTrack(conf_thres)
+        for frame in frames:
+            (given,), _ = given_images(frame)
+            image = given.pixels()
+            yield self._result(given, image, tracks.update(predictor.predict([image])[0]))
+
+    def _result(self, given: ImageInput, image: Image, found: Detections) -> ImageResult:
+        return ImageResult(
+            boxes=found.boxes,
+            scores=found.scores,
+            class_ids=found.class_ids,
+            object_ids=found.object_ids,
+            image_input=given,
+            size_hw=(image.shape[0], image.shape[1]),
+            names=self.names,
+        )

@@ -5,8 +5,10 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 from onelook.callbacks.detection_files import DetectionFiles, drawn_frame
+from onelook.inference.byte_track import ByteTrack
 from onelook.inference.feature_maps import FeatureMap, FeatureMaps
 from onelook.inference.predictor import Image, Predictor
 from onelook.inference.sources.frame import Frame
@@ -14,7 +16,7 @@ from onelook.inference.tiling import NmsSettings, Tiling, detect_in_tiles
 from onelook.recipes.detection_results import FrameResult
 from onelook.recipes.frames import OpenSources
 from onelook.settings.detect import DetectSettings
-from onelook.structures.detections import Detections
+from onelook.structures.detections import Detections, chosen
 
 
 @dataclass(frozen=True)
@@ -49,6 +51,7 @@ class FramePredictor:
     predictor: Predictor
     maps: FeatureMaps | None = None
     seconds: dict[str, float] = field(default_factory=lambda: dict.fromkeys(("wait for images", "predict"), 0.0))
+    _tracks: dict[Path, tuple[ByteTrack, int]] = field(default_factory=dict)
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -67,6 +70,8 @@ class FramePredictor:
     def _predict_batch(self, batch: Sequence[Frame], sources: OpenSources) -> list[FrameDetections]:
         mark = time.perf_counter()
         found, maps = self._find([frame.image for frame in batch])
+        if self.settings.tracker != "none":
+            found = [self._followed(frame, detections) for frame, detections in zip(batch, found, strict=True)]
         spent = time.perf_counter() - mark
         self.seconds["predict"] += spent
         return [
@@ -89,6 +94,16 @@ class FramePredictor:
             )
             for frame, detections, part in zip(batch, found, maps, strict=True)
         ]
+
+    def _followed(self, frame: Frame, detections: Detections) -> Detections:
+        """The detections of objects that are followed; of a single image those with the confidence asked for."""
+        if frame.video is None:
+            return chosen(detections, detections.scores >= self.settings.conf_thres)
+        tracks, before = self._tracks.get(frame.path, (ByteTrack(self.settings.conf_thres), frame.number - 1))
+        if not frame.is_live:
+            self._tracks.clear()  # files come one after the other
+        self._tracks[frame.path] = (tracks, frame.number)
+        return tracks.update(detections, frames=max(frame.number - before, 1))
 
     def _find(self, images: list[Image]) -> tuple[list[Detections], list[tuple[FeatureMap, ...]]]:
         """Detections of each image, and feature maps of each."""

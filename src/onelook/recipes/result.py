@@ -77,6 +77,7 @@ class ImageResult(Detections):
             self.class_ids,
             self.scores,
             self.names,
+            object_ids=self.object_ids,
             line_thickness=line_thickness or None,
             hide_labels=hide_labels,
             hide_conf=hide_conf,
@@ -132,14 +133,14 @@ class ImageResult(Detections):
         return written
 
     def to_json(self) -> str:
-        """The image's file and size, and each detection: class, score, corners in pixels."""
+        """The image's file and size, and each detection: class, score, corners in pixels, id of a followed object."""
         content = {
             "file": None if self.path is None else str(self.path),
             "height": self.size_hw[0],
             "width": self.size_hw[1],
             "detections": [
-                {"class_id": class_id, "class": self.names[class_id], "score": score, "box_xyxy": box}
-                for box, score, class_id in self._rows()
+                {"class_id": class_id, "class": self.names[class_id], "score": score, "box_xyxy": box, **followed}
+                for (box, score, class_id), followed in zip(self._rows(), self._followed(), strict=True)
             ],
         }
         return json.dumps(content)
@@ -180,6 +181,8 @@ class ImageResult(Detections):
             "score": self.scores,
             **{name: self.boxes[:, column] for column, name in enumerate(("x1", "y1", "x2", "y2"))},
         }
+        if self.object_ids is not None:
+            columns["object"] = self.object_ids
         return pandas.DataFrame(columns)
 
     def to_supervision(self) -> SupervisionDetections:
@@ -194,8 +197,15 @@ class ImageResult(Detections):
             xyxy=self.boxes.copy(),
             confidence=self.scores.copy(),
             class_id=self.class_ids.astype(int),
+            tracker_id=None if self.object_ids is None else self.object_ids.astype(int),
             data={"class_name": np.array([self.names[class_id] for class_id in self.class_ids.tolist()], dtype=str)},
         )
+
+    def _followed(self) -> list[dict[str, int]]:
+        """For each detection the id of its object, if it is followed."""
+        if self.object_ids is None:
+            return [{}] * len(self)
+        return [{"object_id": object_id} for object_id in self.object_ids.tolist()]
 
     def _rows(self) -> list[tuple[list[float], float, int]]:
         return list(zip(self.boxes.tolist(), self.scores.tolist(), self.class_ids.tolist(), strict=True))

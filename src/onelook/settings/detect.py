@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
@@ -56,6 +57,9 @@ class DetectSettings(BaseModel):
     """Side of square tiles that larger images are also predicted in, pixels, for small objects; 0 makes none."""
     tile_overlap: float = Field(0.2, ge=0, le=0.9)
     """What neighbouring tiles have in common, as a share of their side: at least the size of the small objects."""
+    tracker: Literal["none", "bytetrack"] = Field("none")
+    """Follow objects through videos and streams, and give each an id that it keeps: bytetrack, by motion and overlap.
+    Detections below conf_thres, down to 0.1, keep an id alive."""
     nosave: bool = Field(False)
     """Write no images and no videos."""
     line_thickness: int = Field(0, ge=0, le=100)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -16,11 +16,13 @@ class Detections:
         boxes: (N, 4) float32 xyxy, pixels of the original image.
         scores: (N,) float32, 0 to 1.
         class_ids: (N,) int64.
+        object_ids: (N,) int64 from 1 on, the same for one object in all frames of a video; None if it is not followed.
     """
 
     boxes: npt.NDArray[np.float32]
     scores: npt.NDArray[np.float32]
     class_ids: npt.NDArray[np.int64]
+    object_ids: npt.NDArray[np.int64] | None = field(default=None, kw_only=True)
 
     def __len__(self) -> int:
         return len(self.scores)
@@ -29,3 +31,10 @@ class Detections:
     def empty() -> Detections:
         """No boxes at all."""
         return Detections(np.zeros((0, 4), np.float32), np.zeros(0, np.float32), np.zeros(0, np.int64))
+
+
+def chosen(detections: Detections, keep: npt.NDArray[np.bool_]) -> Detections:
+    """Those of the detections that are kept, (N,) bool."""
+    ids = None if detections.object_ids is None else detections.object_ids[keep]
+    boxes, scores = detections.boxes[keep], detections.scores[keep]
+    return replace(detections, boxes=boxes, scores=scores, class_ids=detections.class_ids[keep], object_ids=ids)
