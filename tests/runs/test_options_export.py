@@ -146,6 +146,24 @@ def test_an_export_that_differs_is_not_kept_unless_asked(
     assert len(report_of(kept)["problems"]) == 1, "the loss is accepted"
 
 
+@covers("export", "layout")
+def test_the_layout_is_the_one_asked_for_and_suits_the_head(bench: Bench) -> None:
+    made = export({**bench.given, "layout": "channels-first", "data": str(bench.data), "workers": 0}).exports[0]
+    assert made.checks.map_comparison is not None and made.checks.map_comparison.loss_points == 0
+    (output,) = onnx.load(made.path).graph.output
+    assert [dim.dim_value for dim in output.type.tensor_type.shape.dim] == [1, 4 + len(NAMES), 64]
+    for layout, reason in (
+        ("yolox", "is for heads of YOLOX; this model ends with Detect"),
+        ("end-to-end", "needs NMS"),
+    ):
+        with pytest.raises(SettingsError, match=reason):
+            export({**bench.given, "layout": layout, "output": "other"})
+    with pytest.raises(SettingsError, match="`nms` has a layout of its own"):
+        export({**bench.given, "layout": "channels-first", "nms": True})
+    with pytest.raises(SettingsError, match="gives 300 detections, which images of any size may not have"):
+        export({**bench.given, "layout": "end-to-end", "dynamic": True})
+
+
 @covers("export", "nms", "conf_thres", "iou_thres", "max_det", "agnostic_nms")
 def test_nms_is_in_the_graph_with_its_thresholds(bench: Bench, caplog: pytest.LogCaptureFixture) -> None:
     asked = {"conf_thres": 0.5, "iou_thres": 0.3, "max_det": 7, "agnostic_nms": True}

@@ -23,7 +23,9 @@ def export_coreml(plan: ExportPlan, package: Path) -> None:
     with quietly():
         import coremltools
 
-        program = torch.export.export(Predictions(plan.model).eval(), (plan.example(),)).run_decompositions({})
+        program = torch.export.export(
+            Predictions(plan.model, plan.metadata).eval(), (plan.example(),)
+        ).run_decompositions({})
         half = plan.metadata.precision == "fp16"
         model = coremltools.convert(
             program,

@@ -24,7 +24,7 @@ def export_executorch(plan: ExportPlan, folder: Path) -> None:
         from executorch.backends.xnnpack.partition.xnnpack_partitioner import XnnpackPartitioner
         from executorch.exir import to_edge_transform_and_lower
 
-        program = torch.export.export(Predictions(plan.model).eval(), (plan.example(),))
+        program = torch.export.export(Predictions(plan.model, plan.metadata).eval(), (plan.example(),))
         lowered = to_edge_transform_and_lower(program, partitioner=[XnnpackPartitioner()]).to_executorch()
     write_bytes_atomic(folder / MODEL, lowered.buffer)
     write_folder_metadata(folder, plan.metadata)

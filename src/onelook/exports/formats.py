@@ -35,7 +35,7 @@ class Format:
         makers: packages that `write` needs.
         runners: packages that `open` needs.
         install: the command that installs them.
-        takes: which of half, int8, dynamic, nms, simplify, opset, workspace and batch_size it can follow.
+        takes: which of half, int8, dynamic, nms, layout, simplify, opset, workspace and batch_size it can follow.
         is_package: a folder that `write` makes itself.
         system: the only operating system that it runs on; empty for all.
     """
@@ -73,7 +73,7 @@ EXPORTERS: dict[str, Format] = {
         open_onnx,
         makers=ONNX,
         runners=("onnxruntime",),
-        takes=frozenset({"half", "int8", "dynamic", "nms", "simplify", "opset", "batch_size"}),
+        takes=frozenset({"half", "int8", "dynamic", "nms", "layout", "simplify", "opset", "batch_size"}),
     ),
     "openvino": Format(
         "Intel processors",
@@ -82,14 +82,14 @@ EXPORTERS: dict[str, Format] = {
         open_openvino,
         makers=(*ONNX, "openvino"),
         runners=("openvino",),
-        takes=frozenset({"half", "int8", "dynamic", "nms", "batch_size"}),
+        takes=frozenset({"half", "int8", "dynamic", "nms", "layout", "batch_size"}),
     ),
     "torchscript": Format(
         "C++ programs with LibTorch",
         ".torchscript",
         export_torchscript,
         open_torchscript,
-        takes=frozenset({"half", "dynamic", "batch_size"}),
+        takes=frozenset({"half", "dynamic", "layout", "batch_size"}),
     ),
     "ncnn": Format(
         "phones and boards without a GPU",

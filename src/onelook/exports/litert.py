@@ -22,7 +22,9 @@ def export_litert(plan: ExportPlan, folder: Path) -> None:
     with quietly():
         import litert_torch
 
-        litert_torch.convert(Predictions(plan.model).eval(), (plan.example(),)).export(str(folder / MODEL))
+        litert_torch.convert(Predictions(plan.model, plan.metadata).eval(), (plan.example(),)).export(
+            str(folder / MODEL)
+        )
     write_folder_metadata(folder, plan.metadata)
 
 

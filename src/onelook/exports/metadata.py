@@ -16,6 +16,7 @@ FORMAT_VERSION = 1
 MAX_CHARACTERS = 4_000_000
 MAX_CLASSES = 100_000
 PRECISIONS = ("fp32", "fp16", "int8")
+LAYOUTS = ("rows", "channels-first", "end-to-end", "yolox")
 
 
 @dataclass(frozen=True)
@@ -30,6 +31,7 @@ class Metadata:
         precision: of the network: "fp32", "fp16" or "int8"; images and predictions are 32-bit floats in any case.
         thresholds: the NMS inside; None if all boxes come out.
         decoding: for raw maps; None if decoded predictions come out.
+        layout: of predictions: "rows", "channels-first", "end-to-end", or "yolox", which has a decoding.
         map_strides: pixels per cell of each output map, in the order of the boxes; None if the file does not say.
         weights: name of the file that was exported.
         imgsz: side of the images that it was trained on, pixels; None if the file does not say.
@@ -47,6 +49,7 @@ class Metadata:
     weights: str = ""
     imgsz: int | None = None
     needs_nms: bool = True
+    layout: str = "rows"
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values, with the versions of the format and of Onelook."""
@@ -101,6 +104,9 @@ def _checked(content: Mapping[str, Any]) -> Metadata:
         raise ValueError(f"`frame_hw` {frame_hw} is no multiple of the stride {stride}")
     thresholds, decoding, map_strides = content["thresholds"], content["decoding"], content.get("map_strides")
     imgsz = content.get("imgsz")
+    layout = content.get("layout", "rows")
+    if layout not in LAYOUTS or (layout != "rows" and (decoding is not None) != (layout == "yolox")):
+        raise ValueError(f"`layout` is {layout!r}, {'with' if decoding is not None else 'without'} a decoding")
     return Metadata(
         names=tuple(names),
         stride=stride,
@@ -113,6 +119,7 @@ def _checked(content: Mapping[str, Any]) -> Metadata:
         weights=str(content["weights"]),
         imgsz=None if imgsz is None else _whole("imgsz", imgsz, 2**14),
         needs_nms=content.get("needs_nms", True) is not False,
+        layout=layout,
     )
 
 

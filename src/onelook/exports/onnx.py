@@ -57,7 +57,7 @@ def build_onnx(plan: ExportPlan) -> Any:
 
 def traced(plan: ExportPlan) -> Any:
     """The network with decoded boxes as `onnx.ModelProto`, in standard operators."""
-    network = Predictions(plan.model, half=plan.metadata.precision == "fp16").eval()
+    network = Predictions(plan.model, plan.metadata).eval()
     if plan.opset < DYNAMO_OPSET:
         return _scripted(network, plan)
     with quietly():

@@ -71,11 +71,12 @@ def import_openvino() -> Any:
 
 def _decoding_operators(model: Any, plan: ExportPlan) -> list[str]:
     """Names of the head's last convolutions and of all that follows them."""
-    prefix = f"model.{len(plan.model.model) - 1}.m."
+    row = len(plan.model.model) - 1
+    prefixes = [f"model.{row}.{name}." for name in plan.model.head.last_convolutions]
     waiting = [
         target.get_node()
         for node in model.get_ordered_ops()
-        if node.get_type_name() == "Constant" and prefix in node.get_friendly_name()
+        if node.get_type_name() == "Constant" and any(prefix in node.get_friendly_name() for prefix in prefixes)
         for target in node.output(0).get_target_inputs()
     ]
     found: dict[str, None] = {}

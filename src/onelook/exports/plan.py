@@ -13,6 +13,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
+from onelook.exports.layouts import best_pairs, channels_first, undecoded
 from onelook.exports.metadata import Metadata
 from onelook.models.detector import DetectionModel
 from onelook.models.fuse import halved
@@ -51,20 +52,27 @@ class ExportPlan:
 
 
 class Predictions(nn.Module):
-    """A detector with its boxes decoded: (B, 3, H, W) float32 -> (B, N, 5 + K) float32.
+    """A detector with what it predicts in one of the layouts: (B, 3, H, W) float32 -> (B, N, 5 + K) float32, or others.
 
     Args:
         model: not changed.
-        half: the network, not the decoding, in 16 bits.
+        metadata: says in which layout, and whether the network, but not the decoding, computes in 16 bits.
     """
 
-    def __init__(self, model: DetectionModel, *, half: bool = False) -> None:
+    def __init__(self, model: DetectionModel, metadata: Metadata) -> None:
         super().__init__()
-        self.network = halved(model) if half else model
-        self.half_precision = half
+        self.half_precision = metadata.precision == "fp16"
+        self.network = halved(model) if self.half_precision else model
+        self.layout = metadata.layout
 
     def forward(self, images: Tensor) -> Tensor:
-        return self.network.decode(self.network(images.half() if self.half_precision else images))
+        raw_maps = self.network(images.half() if self.half_precision else images)
+        if self.layout == "yolox":
+            return undecoded(raw_maps)
+        predictions = self.network.decode(raw_maps)
+        if self.layout == "channels-first":
+            return channels_first(predictions)
+        return best_pairs(predictions) if self.layout == "end-to-end" else predictions
 
 
 class HeadMaps(nn.Module):

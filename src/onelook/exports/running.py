@@ -13,14 +13,13 @@ import torch
 from torch import Tensor
 
 from onelook.errors import ModelError
+from onelook.exports.layouts import WIDTH_OF_DETECTIONS, from_channels_first, from_detections, from_undecoded
 from onelook.exports.metadata import Metadata
 from onelook.exports.plan import Images
-from onelook.geometry.boxes import xyxy_to_cxcywh
 from onelook.models.decoding import Decoding, decoded
 from onelook.models.heads import NUM_BOX_OUTPUTS
 
 CPU = torch.device("cpu")
-WIDTH_OF_DETECTIONS = 6
 RUN_ERRORS = (RuntimeError, ValueError, LookupError, TypeError)
 
 
@@ -29,9 +28,9 @@ class ExportedModel:
 
     Args:
         metadata: of the file.
-        run: images, contiguous and in main memory, to the first output: predictions (B, N, 5 + K), or detections
-            (B, n, 6) if there is NMS inside, or, with `metadata.decoding`, the raw maps as a list. Several
-            threads may call it at the same time: see `one_at_a_time`.
+        run: images, contiguous and in main memory, to the first output: predictions in the layout of the metadata, or
+            detections (B, n, 6) if there is NMS inside, or the raw maps as a list. Several threads may call it at the
+            same time: see `one_at_a_time`.
         label: the file, for messages.
     """
 
@@ -72,15 +71,25 @@ class ExportedModel:
         return predictions[:count]
 
     def _predictions(self, images: Images) -> Tensor:
-        output, decoding = self._run(images), self.metadata.decoding
-        if decoding is not None:
+        output, decoding, layout = self._run(images), self.metadata.decoding, self.metadata.layout
+        if decoding is not None and layout == "rows":
             table = predictions_of(list(output), decoding, self.num_classes)
         else:
             table = torch.from_numpy(np.asarray(output, np.float32))
-        width = NUM_BOX_OUTPUTS + self.num_classes if self.thresholds is None else WIDTH_OF_DETECTIONS
+        is_detections = layout == "end-to-end" or self.thresholds is not None
+        width = WIDTH_OF_DETECTIONS if is_detections else NUM_BOX_OUTPUTS + self.num_classes
+        if layout == "channels-first":
+            width, table = width - 1, table.transpose(1, 2) if table.ndim == 3 else table
         if table.ndim != 3 or table.shape[2] != width or len(table) != len(images):
             raise ValueError(f"it gives {tuple(table.shape)}, expected {len(images)} x boxes x {width}")
-        return table if self.thresholds is None else as_predictions(table, self.num_classes)
+        if is_detections:
+            return from_detections(table, self.num_classes)
+        if layout == "channels-first":
+            return from_channels_first(table.transpose(1, 2))
+        if layout == "yolox":
+            assert decoding is not None, "checked when the metadata was read"
+            return from_undecoded(table, decoding.strides, (images.shape[2], images.shape[3]))
+        return table
 
 
 def one_at_a_time(run: Callable[[Images], Images]) -> Callable[[Images], Images]:
@@ -105,10 +114,3 @@ def predictions_of(flat_maps: Sequence[Images], decoding: Decoding, num_classes:
         if raw_maps[-1].shape[-1] != width:
             raise ValueError(f"a map has {raw.shape[2]} outputs per box for {num_classes} classes")
     return decoded(raw_maps, decoding)
-
-
-def as_predictions(detections: Tensor, num_classes: int) -> Tensor:
-    """Detections (B, n, 6) x1, y1, x2, y2, score, class as predictions (B, n, 5 + K) that stand for just these."""
-    boxes = xyxy_to_cxcywh(detections[..., :4])
-    classes = torch.nn.functional.one_hot(detections[..., 5].long(), num_classes)
-    return torch.cat([boxes, detections[..., 4:5], classes.to(detections)], dim=-1)

@@ -22,7 +22,7 @@ METADATA = "metadata.json"
 
 def export_torchscript(plan: ExportPlan, path: Path) -> None:
     """Write `plan` to the file `path`."""
-    network = Predictions(plan.model, half=plan.metadata.precision == "fp16").eval()
+    network = Predictions(plan.model, plan.metadata).eval()
     buffer = io.BytesIO()
     with quietly(), torch.no_grad():
         program = torch.jit.trace(network, plan.example(), check_trace=False)  # type: ignore[no-untyped-call]

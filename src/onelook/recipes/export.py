@@ -11,6 +11,7 @@ from typing import Any
 
 from onelook.errors import ModelError, OnelookError, RunFolderError, SettingsError, combined
 from onelook.exports.formats import EXPORTERS, Format, require
+from onelook.exports.layouts import END_TO_END_DETECTIONS
 from onelook.exports.metadata import Metadata
 from onelook.exports.opening import load_runnable
 from onelook.exports.parity import compare, shapes_for
@@ -31,7 +32,7 @@ logger = logging.getLogger(__name__)
 
 # What the converters raise for a network that they cannot convert.
 CONVERTER_ERRORS = (RuntimeError, ValueError, TypeError, KeyError, AssertionError, AttributeError)
-OPTIONS = ("half", "int8", "dynamic", "nms", "simplify", "opset", "workspace", "batch_size")
+OPTIONS = ("half", "int8", "dynamic", "nms", "layout", "simplify", "opset", "workspace", "batch_size")
 
 
 @dataclass(frozen=True)
@@ -113,6 +114,7 @@ def prepare_export(settings: ExportSettings, stop: StopSignal) -> PreparedExport
     refuse_what_cannot_be_done(settings)
     limit_threads()
     model = fuse(load_detector(settings.weights, head=settings.head))
+    _refuse_unsuitable_layout(settings, model)
     imgsz_hw = frame_of(settings.imgsz, model)
     data = read_export_data(settings, model, imgsz_hw, stop=stop) if settings.data else None
     return PreparedExport(settings, model, imgsz_hw, data)
@@ -137,6 +139,21 @@ def refuse_what_cannot_be_done(settings: ExportSettings) -> None:
             refuse_to_replace(written, filter(None, [settings.weights, settings.data]))
         if target.exists() and not settings.exist_ok:
             raise SettingsError(f"`{target}` is there already", hint="add `--exist-ok` to replace it")
+
+
+def _refuse_unsuitable_layout(settings: ExportSettings, model: DetectionModel) -> None:
+    head = model.head
+    if settings.layout == "yolox" and head.decoding().rule != "points":
+        raise SettingsError(
+            f"`layout: yolox` is for heads of YOLOX; this model ends with {type(head).__name__}, which decodes boxes "
+            "in another way",
+            hint="use `--layout rows` or `--layout channels-first`",
+        )
+    if settings.layout == "end-to-end" and head.needs_nms:
+        raise SettingsError(
+            "`layout: end-to-end` is for heads that find each object once; this one needs NMS",
+            hint="use `--nms --max-det 300`, which has the same form, or `--head one` if the model has that branch",
+        )
 
 
 def target_of(settings: ExportSettings, kind: Format) -> Path:
@@ -225,8 +242,9 @@ class PreparedExport:
             batch=batch if "batch_size" in takes else 1,
             precision="fp16" if settings.half else "int8" if settings.int8 else "fp32",
             thresholds=_thresholds(settings, self.model) if settings.nms else None,
-            decoding=self.model.head.decoding() if name == "ncnn" else None,
-            map_strides=self.model.stride_px,
+            decoding=self.model.head.decoding() if name == "ncnn" or settings.layout == "yolox" else None,
+            layout=settings.layout,
+            map_strides=None if settings.layout == "end-to-end" else self.model.stride_px,
             weights=settings.weights.name,
             imgsz=self.model.imgsz,
             needs_nms=self.model.head.needs_nms,
@@ -257,7 +275,8 @@ class PreparedExport:
             return Checks()
         runnable = load_runnable(made, self.settings.device)
         assert not isinstance(runnable, DetectionModel)
-        cases = compare(TorchBackend(self.model), runnable, shapes_for(plan.metadata, self.imgsz_hw))
+        best = END_TO_END_DETECTIONS if plan.metadata.layout == "end-to-end" else None
+        cases = compare(TorchBackend(self.model), runnable, shapes_for(plan.metadata, self.imgsz_hw), best=best)
         if self.data is None and all(case.detections == 0 for case in cases):
             logger.warning("the model finds nothing in the made-up images: add `--data` to compare the NMS")
         return Checks(tuple(cases), self.data.compare(self.model, runnable) if self.data is not None else None)

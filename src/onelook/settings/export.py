@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
@@ -87,6 +87,9 @@ class ExportSettings(BaseModel):
     """Most detections per image, with nms."""
     agnostic_nms: bool = Field(False)
     """Apply NMS across classes instead of within each, with nms."""
+    layout: Literal["rows", "channels-first", "end-to-end", "yolox"] = Field("rows")
+    """Form of the output: rows of boxes; channels-first, with the boxes along the last axis; end-to-end, the 300 best
+    detections of a head that needs no NMS; yolox, the boxes of a YOLOX head as YOLOX itself exports them."""
     simplify: bool = Field(True)
     """Fold constants of the ONNX graph and drop its idle nodes; off writes the graph as it was traced."""
     opset: int = Field(20, ge=12, le=23)
@@ -117,6 +120,16 @@ class ExportSettings(BaseModel):
             raise SettingsError(
                 f"setting `opset` is {self.opset}; `{clashing[0]}` needs at least 18",
                 hint=f"use `--opset 18`, or drop `{clashing[0]}`",
+            )
+        if self.layout != "rows" and self.nms:
+            raise SettingsError(
+                f"`nms` has a layout of its own, x1, y1, x2, y2, confidence, class, and `layout` is `{self.layout}`",
+                hint="drop one of them",
+            )
+        if self.layout == "end-to-end" and self.dynamic:
+            raise SettingsError(
+                "`layout: end-to-end` gives 300 detections, which images of any size may not have",
+                hint="drop `dynamic`, or use `--layout rows`",
             )
         refuse_idle(self, ("conf_thres", "iou_thres", "max_det", "agnostic_nms"), without="nms")
         refuse_idle(self, ("calibration_images",), without="int8")
