@@ -135,12 +135,15 @@ def test_both_branches_of_a_head_are_measured_and_the_better_is_taken(
     with (run.run_folder / "results.csv").open(newline="") as file:
         row = list(csv.DictReader(file))[document["metrics"]["epoch"]]
     if "metrics/one_mAP_0.5" not in row:
+        assert "better branch in validation" not in info({"weights": run.best}).facts
         assert found["auto"] == found["many"]
         with pytest.raises(ModelError, match="no branch `one`"):
             validate({**asked, "head": "one", "project": tmp_path / "one"})
         return
     found["one"] = validate({**asked, "head": "one", "project": tmp_path / "one"}).metrics.map50_95
     assert found["auto"] == found[document["branch"]]
+    better = info({"weights": run.best}).facts["better branch in validation"]
+    assert better.startswith(document["branch"]) and ("no NMS" in better) == (document["branch"] == "one")
     for branch in ("many", "one"):
         assert found[branch] == pytest.approx(float(row[f"metrics/{branch}_mAP_0.5:0.95"]), abs=1e-3)
     with pytest.raises(SettingsError, match="need NMS"):

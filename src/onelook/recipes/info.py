@@ -103,7 +103,11 @@ def info(given: Mapping[str, Any], *, file: Path | None = None) -> InfoResult:
         return _of_export(settings)
     is_foreign = path.suffix.lower() in SUFFIXES or is_foreign_onnx(path)
     result = _of_foreign(settings) if is_foreign else _of_checkpoint(settings)
-    model = whole_model(read_weights(path))
+    weights = read_weights(path)
+    model = whole_model(weights)
+    if len(model.branches) > 1:
+        better = f"{weights.branch}, {'which needs no NMS' if weights.branch == 'one' else 'with NMS'}"
+        result = replace(result, facts={**result.facts, "better branch in validation": better})
     layers: tuple[LayerSparsity, ...] = ()
     if settings.sparsity or settings.prune:
         layers = measure_sparsity(model, threshold=settings.threshold, percentages=settings.prune)
