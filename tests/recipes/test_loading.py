@@ -10,11 +10,10 @@ import pytest
 from onelook.data.image_cache import MARGIN, ImageFiles
 from onelook.processes.process_group import ProcessGroup
 from onelook.processes.stop_signal import StopSignal
-from onelook.recipes.loading import training_batches
+from onelook.recipes.loading import training_cache
 from onelook.recipes.preparation import Run, prepare
 from onelook.recipes.run_model import RunModel
 from onelook.recipes.splits import Splits
-from onelook.training.state import Progress
 
 
 @pytest.fixture
@@ -50,5 +49,5 @@ def test_memory_has_to_hold_the_images_of_the_processes_on_this_machine(
     for name, value in (("RANK", 1), ("WORLD_SIZE", 4), ("LOCAL_WORLD_SIZE", here)):
         monkeypatch.setenv(name, str(value))
     second = replace(run, group=ProcessGroup(rank=1, world_size=4))
-    training_batches(data, model, second, Progress()).close()
+    training_cache(data, model, second)
     assert ("setting `cache` is ignored" in caplog.text) == is_ignored

@@ -25,6 +25,8 @@ import test_options_head
 import test_options_learning
 import test_options_loader
 import test_options_processes
+import test_options_teacher
+import test_options_time
 import test_options_trackers
 import test_options_val
 import test_options_val_detect
@@ -76,6 +78,8 @@ FILES = (
     test_options_learning,
     test_options_loader,
     test_options_processes,
+    test_options_teacher,
+    test_options_time,
     test_options_trackers,
     test_options_val,
     test_options_val_detect,

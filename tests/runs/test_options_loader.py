@@ -20,7 +20,7 @@ from onelook.data.image_weights import ImageWeights
 from onelook.errors import SettingsError, StopRequested
 from onelook.processes.process_group import ProcessGroup
 from onelook.processes.stop_signal import StopSignal
-from onelook.recipes.loading import training_batches, validation_evaluator
+from onelook.recipes.loading import TrainingCache, training_batches, training_cache, validation_evaluator
 from onelook.recipes.preparation import prepare
 from onelook.recipes.splits import read_splits, scan_options
 from onelook.recipes.train import train
@@ -169,7 +169,8 @@ def test_a_stop_while_a_cache_is_filled_lets_the_run_come_to_its_checkpoint(
     data, model, run = prepare({**options, "cache": cache}, None, stop, ProcessGroup(), resumed=None)
     stop.request()
     assert validation_evaluator(data, model, run, stop)
-    batches = training_batches(data, model, run, Progress(), stop)
+    assert training_cache(data, model, run, stop) == TrainingCache()
+    batches = training_batches(data, model, run, Progress())
     assert isinstance(next(batches).images, torch.Tensor)
     batches.close()
 

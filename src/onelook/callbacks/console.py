@@ -96,6 +96,8 @@ class ConsoleProgress(Callback):
 
     def on_epoch_end(self, event: EpochEnd) -> None:
         """Put what the epoch brought where the bar was."""
+        if event.epochs:
+            self._last_epoch = event.epochs - 1
         losses = [event.row.get(f"train/{part}_loss", math.nan) for part in self._loss_columns]
         took = event.train_seconds + event.val_seconds
         if self._pace is not None:

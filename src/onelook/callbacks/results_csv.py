@@ -16,14 +16,17 @@ logger = logging.getLogger(__name__)
 SPEED_COLUMNS = ("epoch", "train_seconds", "val_seconds", "save_seconds", "train_images_per_second", "memory_mib")
 
 
-def columns_of(loss_columns: Sequence[str], branches: Sequence[str] = ()) -> tuple[str, ...]:
-    """The columns of `results.csv` for a loss with these terms, and a head with these branches.
+def columns_of(
+    loss_columns: Sequence[str], branches: Sequence[str] = (), trained_only: Sequence[str] = ()
+) -> tuple[str, ...]:
+    """The columns of `results.csv` for these terms of the loss, those of training only, and the branches of the head.
 
     >>> columns_of(["box"])[:2]
     ('epoch', 'train/box_loss')
     """
     of_branches = BRANCH_METRICS if len(branches) > 1 else ()
-    trained, validated = ([f"{kind}/{name}_loss" for name in loss_columns] for kind in ("train", "val"))
+    trained = [f"train/{name}_loss" for name in (*loss_columns, *trained_only)]
+    validated = [f"val/{name}_loss" for name in loss_columns]
     return ("epoch", *trained, *METRICS, *of_branches, *validated, *RATES)
 
 
@@ -37,6 +40,7 @@ class ResultsCsv(Callback):
         history: the rows of the epochs that a resumed run has done before.
         loss_columns: names of the terms of the loss.
         branches: of the head.
+        trained_only: names of terms that validation does not measure.
 
     Raises:
         OSError: the file cannot be written to begin with.
@@ -48,9 +52,10 @@ class ResultsCsv(Callback):
         history: Sequence[dict[str, float]],
         loss_columns: Sequence[str],
         branches: Sequence[str] = (),
+        trained_only: Sequence[str] = (),
     ) -> None:
         self._path = path
-        self._columns = columns_of(loss_columns, branches)
+        self._columns = columns_of(loss_columns, branches, trained_only)
         self._rows = list(history)
         write_text_atomic(path, self._text())
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import logging
 import math
+import time
 from contextlib import closing
+from dataclasses import replace
 
 import torch
 
@@ -12,14 +14,16 @@ from onelook.callbacks.dropped_boxes import DroppedBoxes, warn_of_dropped_boxes
 from onelook.callbacks.results_csv import ResultsCsv, SpeedCsv
 from onelook.callbacks.trackers.identity import known_identities
 from onelook.inference.evaluator import Evaluator
+from onelook.losses.distillation import COLUMNS
 from onelook.models.count import summarise
 from onelook.processes.device import describe_device
 from onelook.processes.process_group import ProcessGroup
 from onelook.processes.stop_signal import StopSignal
-from onelook.recipes.loading import training_batches, validation_batch_size
+from onelook.recipes.loading import training_batches, training_cache, validation_batch_size
 from onelook.recipes.preparation import Run, common_document
 from onelook.recipes.run_model import RunModel
 from onelook.recipes.splits import Splits
+from onelook.recipes.teacher import Taught
 from onelook.settings.train import TRACKER_NAMES
 from onelook.training.batch_gradient import ComputeOptions, shards_for
 from onelook.training.callback import FitEnd, FitStart, Observers, RunControl
@@ -31,13 +35,21 @@ from onelook.training.optimizer import create_optimizer
 from onelook.training.schedule import Schedule
 from onelook.training.state import Progress, TrainState
 from onelook.training.sync_norm import synchronise_normalisation
-from onelook.training.trainer import Trainer
+from onelook.training.time_budget import TimeBudget
+from onelook.training.trainer import LENGTH_CHANGED, Trainer
 
 logger = logging.getLogger(__name__)
 
 
 def fit(
-    data: Splits, model: RunModel, run: Run, evaluator: Evaluator, *, observers: Observers, stop: StopSignal
+    data: Splits,
+    model: RunModel,
+    run: Run,
+    evaluator: Evaluator,
+    *,
+    observers: Observers,
+    stop: StopSignal,
+    taught: Taught | None = None,
 ) -> FitEnd:
     """Train until the end of the schedule, or until `stop` is set; checkpoints and rows of results are written.
 
@@ -46,47 +58,75 @@ def fit(
         evaluator: measures the averaged model after each epoch.
         observers: notified of what happens; those of process 0 write.
         stop: asked after every update.
+        taught: the teacher that the model learns from besides, if there is one.
 
     Raises:
         OnelookError: see `Trainer.fit`.
     """
     settings, group = run.settings, run.group
-    schedule = Schedule(settings, len(data.scans["train"].index))
+    before = run.resumed.checkpoint.document["progress"] if run.resumed else {}
+    schedule = Schedule(settings, len(data.scans["train"].index), tuple(before.get("turns", ())))
+    of_teacher = COLUMNS if taught is not None else ()
     state = _state(model, run, schedule)
     keeper: Keeper = NoCheckpoints()
     if group.is_first:
-        results = ResultsCsv(run.folder.results, state.progress.history, state.loss.columns, model.model.branches)
+        results = ResultsCsv(
+            run.folder.results, state.progress.history, state.loss.columns, model.model.branches, of_teacher
+        )
         observers.add_first(results, SpeedCsv(run.folder.speeds))
         keeper = CheckpointKeeper(
             run.folder,
             settings,
-            common=common_document(data, model, run),
+            common={**common_document(data, model, run), **(taught.document() if taught is not None else {})},
             observers=observers,
             resting=group.resting,
             trackers=lambda: known_identities(run.folder.path, TRACKER_NAMES),
         )
-    batches = group.together(lambda: training_batches(data, model, run, state.progress, stop))
+    cache = group.together(lambda: training_cache(data, model, run, stop))
     frozen = tuple(frozen_rows(model.model, settings.freeze))
-    trainer = Trainer(
-        state,
-        batches,
-        schedule=schedule,
-        compute=ComputeOptions(model.device, model.amp, model.model.max_stride, frozen),
-        evaluator=evaluator,
-        keeper=keeper,
-        observers=observers,
-        stop=stop,
-        group=group,
-    )
-    observers.send(_fit_start(data, model, run, schedule, state, observers.control))
+    compute = ComputeOptions(model.device, model.amp, model.model.max_stride, frozen)
+    budget = TimeBudget(settings.time, began=run.began, before=state.progress.seconds)
+    start = _fit_start(data, model, run, schedule, state, observers.control)
+    observers.send(replace(start, loss_columns=(*start.loss_columns, *of_teacher)))
     dropped = DroppedBoxes()
     observers.add_first(dropped)
-    with closing(batches):
-        outcome = trainer.fit()
+    began = time.perf_counter()
+    while True:
+        batches = training_batches(data, model, run, state.progress, cache=cache)
+        trainer = Trainer(
+            state,
+            batches,
+            schedule=schedule,
+            compute=compute,
+            evaluator=evaluator,
+            keeper=keeper,
+            observers=observers,
+            stop=stop,
+            group=group,
+            teacher=taught.teacher if taught is not None else None,
+            budget=budget,
+        )
+        with closing(batches):
+            outcome = trainer.fit()
+        if outcome.reason != LENGTH_CHANGED:
+            break
+        schedule = _change_length(model, run, state, schedule)
     counts = group.gather_values(dropped.counts)
     if group.is_first:
         warn_of_dropped_boxes(counts)
-    return outcome
+    return replace(outcome, seconds=time.perf_counter() - began)
+
+
+def _change_length(model: RunModel, run: Run, state: TrainState, schedule: Schedule) -> Schedule:
+    """The schedule of the run's new length, which the average of the weights and the loss follow, too."""
+    changed = replace(schedule, turns=tuple(state.progress.turns))
+    if run.group.is_first:
+        logger.info("the time allows %d epochs, not %d", changed.settings.epochs, schedule.settings.epochs)
+    loss = create_loss(model.model, run.settings, closing=changed.closing_share)
+    loss.load_state_dict(state.loss.state_dict())
+    state.loss = loss
+    state.ema.plan_for(changed.total_updates)
+    return changed
 
 
 def _state(model: RunModel, run: Run, schedule: Schedule) -> TrainState:
@@ -97,7 +137,7 @@ def _state(model: RunModel, run: Run, schedule: Schedule) -> TrainState:
         ema=ModelEma(network, total_updates=schedule.total_updates),
         optimizer=create_optimizer(network, settings, schedule.weight_decay),
         scaler=torch.amp.GradScaler(model.device.type, enabled=model.amp == torch.float16),
-        loss=create_loss(network, settings),
+        loss=create_loss(network, settings, closing=schedule.closing_share),
         progress=Progress(),
     )
     if run.resumed is not None:
@@ -133,7 +173,7 @@ def _fit_start(
 ) -> FitStart:
     scans = data.scans
     return FitStart(
-        settings=run.settings,
+        settings=schedule.settings,
         run_folder=run.folder.path,
         names=data.names,
         num_train_images=len(scans["train"].index),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Iterable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import torch
 
@@ -37,6 +37,7 @@ from onelook.settings.validate import ValidateSettings
 from onelook.structures.batch import Batch
 from onelook.structures.dataset_index import DatasetIndex
 from onelook.training.batch_gradient import shards_for
+from onelook.training.schedule import at_length
 from onelook.training.state import Progress
 
 logger = logging.getLogger(__name__)
@@ -52,7 +53,7 @@ def training_set(
         progress: where it stands.
         cache: the decoded images, if they are kept.
     """
-    settings, index = run.settings, data.scans["train"].index
+    settings, index = at_length(run.settings, progress.turns), data.scans["train"].index
     order = EpochOrder(
         seed=settings.seed,
         num_images=len(index),
@@ -84,25 +85,51 @@ def training_set(
     return dataset, order
 
 
+@dataclass(frozen=True)
+class TrainingCache:
+    """The training images that `cache` keeps.
+
+    Attributes:
+        decoded: in memory or on the disk, if they are.
+        on_device: in the memory of the device, if they are.
+    """
+
+    decoded: ImageSource | None = None
+    on_device: DeviceImages | None = None
+
+
+def training_cache(data: Splits, model: RunModel, run: Run, stop: StopSignal | None = None) -> TrainingCache:
+    """What `cache` asks for, filled.
+
+    Args:
+        data, model, run: what is trained on, what learns, and how.
+        stop: asked while the cache is filled; it is empty then, and the run is to be saved and to end.
+
+    Raises:
+        DataError: an image cannot be read.
+    """
+    settings, group, index = run.settings, run.group, data.scans["train"].index
+    is_rendered = _renders(settings, model.device, is_first=group.is_first)
+    return TrainingCache(
+        _filled_cache(index, settings.imgsz, settings.cache, group, stop),
+        _kept_images(index, settings, model.device, stop) if is_rendered and settings.cache == "gpu" else None,
+    )
+
+
 def training_batches(
-    data: Splits, model: RunModel, run: Run, progress: Progress, stop: StopSignal | None = None
+    data: Splits, model: RunModel, run: Run, progress: Progress, *, cache: TrainingCache | None = None
 ) -> Batches:
     """All batches from where `progress` stands to the end of the run, of each the share of this process.
 
     Args:
-        data, model, run: what is trained on, what learns, and how; the `cache` of the run is filled now.
+        data, model, run: what is trained on, what learns, and how.
         progress: where it stands.
-        stop: asked while the cache is filled; there is none then, and the run is to be saved and to end.
-
-    Raises:
-        DataError: an image for the cache cannot be read.
+        cache: of the run; None decodes every image each time.
     """
     settings, group, device = run.settings, run.group, model.device
-    index = data.scans["train"].index
-    is_rendered = _renders(settings, device, is_first=group.is_first)
-    cache = _filled_cache(index, settings.imgsz, settings.cache, group, stop)
-    kept = _kept_images(index, settings, device, stop) if is_rendered and settings.cache == "gpu" else None
-    dataset, order = training_set(data, model.model, run, progress, cache=cache)
+    kept = cache.on_device if cache is not None else None
+    decoded = cache.decoded if cache is not None else None
+    dataset, order = training_set(data, model.model, run, progress, cache=decoded)
     workers = choose_workers(
         settings.workers,
         order.batch_size,
@@ -111,7 +138,7 @@ def training_batches(
         processes_here=processes_here(),
     )
     pin_memory = device.type == "cuda"
-    if not is_rendered:
+    if not _renders(settings, device, is_first=False):
         return train_loader(dataset, order, workers=workers, pin_memory=pin_memory)
     planned = PlannedDataset(dataset, None if kept is None else kept.places)
     batches = train_loader(planned, order, workers=workers, pin_memory=pin_memory)
@@ -137,7 +164,7 @@ def validation_evaluator(data: Splits, model: RunModel, run: Run, stop: StopSign
     """Measures models on the validation split with the thresholds of the run.
 
     With n processes each is given every n-th batch; what a batch holds does not depend on that.
-    Cache and errors as of `training_batches`.
+    Cache and errors as of `training_cache`.
     """
     settings, group, index = run.settings, run.group, data.scans["val"].index
     kind = "ram" if settings.cache in ("val", "gpu") else settings.cache

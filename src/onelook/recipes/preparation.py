@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from time import monotonic
 from typing import Any
 
 import torch
@@ -41,20 +42,32 @@ class Run:
         folder: the run folder.
         resumed: the earlier run, if this resumes one.
         group: the processes that train together.
+        began: when the preparation began, by `monotonic`.
     """
 
     settings: TrainSettings
     folder: RunDir
     resumed: Resumed | None
     group: ProcessGroup
+    began: float = 0.0
 
     def stored_settings(self) -> dict[str, Any]:
         """The settings that make the run what it is, for the run folder and the checkpoints."""
         return storable(TrainSettings, self.settings.model_dump(mode="json"))
 
 
+EpochsWithin = Callable[[Splits, RunModel, Run], int]
+"""Finds how many epochs the `time` of a run allows."""
+
+
 def prepare(
-    given: Mapping[str, Any], file: Path | None, stop: StopSignal, group: ProcessGroup, *, resumed: Resumed | None
+    given: Mapping[str, Any],
+    file: Path | None,
+    stop: StopSignal,
+    group: ProcessGroup,
+    *,
+    resumed: Resumed | None,
+    epochs_within: EpochsWithin | None = None,
 ) -> tuple[Splits, RunModel, Run]:
     """Settle everything; the run folder comes last, so that a refused run leaves nothing behind.
 
@@ -63,6 +76,7 @@ def prepare(
         stop: asked now and then.
         group: the processes that train together.
         resumed: the earlier run, if this one resumes it; its settings count then.
+        epochs_within: finds how many epochs a run with a budget of time begins with; None leaves `epochs` as it is.
 
     Returns:
         The training and validation data, the model on its device, and the run.
@@ -71,6 +85,7 @@ def prepare(
         OnelookError: a setting, the data, the model or the device cannot be used, here or in another process.
         StopRequested: `stop` was set.
     """
+    began = monotonic()
     settings = resumed.settings if resumed else build_settings(TrainSettings, given, file=file)
     group.set_patience(settings.hang_timeout)
     _check_local_rank(settings, group)
@@ -92,13 +107,16 @@ def prepare(
     if resumed is None:
         settings = with_family_defaults(model.model, settings)
         settings = with_batch_size(settings, data, model=model.model, device=device, group=group, stop=stop)
+        if settings.time and epochs_within is not None:
+            pilot = Run(settings, RunDir(Path()), None, group, began)
+            settings = settings.model_copy(update={"epochs": epochs_within(data, model, pilot)})
         fine_tuning = family_of(model.model.definition).fine_tuning
         settings = settle(settings, len(data.scans["train"].index), fine_tuning)
     _refuse_uneven_shares(settings, group)
     refuse_disagreement(settings, data, model.model, group)
     group.check(stop)
     folder = resumed.run if resumed else RunDir(Path(group.first(lambda: str(_new_run(settings, model.label).path))))
-    return data, model.on_device(), Run(settings, folder, resumed, group)
+    return data, model.on_device(), Run(settings, folder, resumed, group, began)
 
 
 def common_document(data: Splits, model: RunModel, run: Run) -> dict[str, Any]:

@@ -21,6 +21,7 @@ from onelook.runs.run_dir import RunDir, run_of_launch
 from onelook.settings.build import build_settings
 from onelook.settings.series import OUTSIDE, names_of, resume_settings, storable
 from onelook.settings.train import TRACKER_NAMES, TrainSettings
+from onelook.training.schedule import at_length
 from onelook.training.state import KIND_TRAINING
 
 logger = logging.getLogger(__name__)
@@ -68,6 +69,9 @@ def resume_run(given: Mapping[str, Any]) -> Resumed:
     stored = storable(TrainSettings, document["settings"])
     before = build_settings(TrainSettings, {**stored, "hyp": ""}).model_copy(update={"hyp": stored.get("hyp", "")})
     settings = resume_settings(before, build_settings(TrainSettings, given), series="run", extends=True)
+    if settings.time and "epochs" in given:  # the run goes on for so many epochs, however long that takes
+        settings = settings.model_copy(update={"time": 0.0})
+        document["progress"]["turns"] = []
     _refuse_many_processes(before, given)
     _name_trackers(run, settings)
     is_whole = run.is_finished and run.best.is_file() and run.metrics_arrays.is_file()
@@ -161,6 +165,7 @@ def _done(checkpoint: Checkpoint, settings: TrainSettings) -> str:
             progress["stopped_early"] = False
             return ""
         return f"stopped early after epoch {progress['epoch'] - 1}; more patience: `--patience {2 * patience}`"
+    settings = at_length(settings, progress.get("turns", ()))
     if progress["epoch"] >= settings.epochs:
         more = progress["epoch"] + max(settings.epochs // 2, 1)
         return f"has finished its {progress['epoch']} epochs; for more: `--epochs {more}`"

@@ -6,6 +6,7 @@ import logging
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,8 @@ from onelook.recipes.resume import Resumed, resumed_everywhere
 from onelook.recipes.run_model import RunModel
 from onelook.recipes.run_plots import draw_data
 from onelook.recipes.splits import Splits, write_ledgers
+from onelook.recipes.teacher import measure_teacher, teacher_of
+from onelook.recipes.time_budget import epochs_within_budget
 from onelook.recipes.train_result import TrainResult, result_of_finished
 from onelook.runs.checkpoint import run_id_in
 from onelook.runs.run_dir import RunDir
@@ -60,7 +63,9 @@ def train(given: Mapping[str, Any], *, file: Path | None = None, callbacks: Sequ
             return group.together(lambda: result_of_finished(resumed, is_first=group.is_first))
         for problem in unmet_requirements() if group.is_first else ():
             logger.warning("%s", problem)
-        data, model, run = prepare(given, file, stop, group, resumed=resumed)
+        data, model, run = prepare(
+            given, file, stop, group, resumed=resumed, epochs_within=partial(epochs_within_budget, stop=stop)
+        )
         with _claimed_folder(run):
             trackers = trackers_for(run.settings) if group.is_first else []
             facts = [RunFactsFile(run.folder.facts, warnings)] if group.is_first else []
@@ -72,7 +77,9 @@ def _train(data: Splits, model: RunModel, run: Run, observers: Observers, stop: 
     if run.group.is_first:
         _write_beginning(data, model, run)
     evaluator = run.group.together(lambda: validation_evaluator(data, model, run, stop))
-    outcome = fit(data, model, run, evaluator, observers=observers, stop=stop)
+    taught = teacher_of(model, run)
+    own = measure_teacher(taught, evaluator, run, stop) if taught is not None else None
+    outcome = fit(data, model, run, evaluator, observers=observers, stop=stop, taught=taught)
     if outcome.reason == STOP_REQUESTED:
         observers.send(outcome)
         stop.check()
@@ -81,6 +88,8 @@ def _train(data: Splits, model: RunModel, run: Run, observers: Observers, stop: 
     except StopRequested:
         observers.send(replace(outcome, reason=STOP_REQUESTED))
         raise
+    if own is not None and own.map50_95 < metrics.map50_95 and run.group.is_first:
+        logger.warning("the student is better than its teacher (mAP50-95 %.4f): train it without", own.map50_95)
     outcome = replace(outcome, metrics=metrics)
     observers.send(outcome)
     folder = run.folder

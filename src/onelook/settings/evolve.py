@@ -50,6 +50,11 @@ class EvolveSettings(SearchSettings, TrainSettings):
                 "setting `evolve_storage` has no effect on the genetic search, which keeps evolve.csv only",
                 hint="drop it, or use `--evolve-method optuna`",
             )
+        if self.time:
+            raise SettingsError(
+                "setting `time` has no meaning in a search: trials of different lengths cannot be compared",
+                hint="use `--epochs`",
+            )
         if "," in self.device or self.nproc > 1:
             raise SettingsError(
                 f"a search trains on one device at a time, not on `device: {self.device}`, `nproc: {self.nproc}`",

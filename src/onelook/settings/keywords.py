@@ -44,9 +44,11 @@ class TrainKeywords(TypedDict, total=False):
     transforms: str | Path | Mapping[str, Any] | Sequence[Mapping[str, Any]]
     split: float
     weights: str | Path
+    teacher: str
     cfg: str | Path
     hyp: str | Path
     epochs: int
+    time: float
     batch_size: int
     micro_batch: int
     nominal_batch: int
@@ -183,6 +185,7 @@ class ExportKeywords(TypedDict, total=False):
     iou_thres: float
     max_det: int
     agnostic_nms: bool
+    layout: Literal["rows", "channels-first", "end-to-end", "yolox"]
     simplify: bool
     opset: int
     workspace: float

@@ -32,6 +32,8 @@ class TrainSettings(Hyperparameters):
     an annotation tool. The run folder keeps the division. 0 takes the splits of the data."""
     weights: str = Field("")
     """Checkpoint to start from, .safetensors or .pt of YOLOv5; empty trains from scratch."""
+    teacher: str = Field("", json_schema_extra=resumed(FREE))
+    """Weights of a larger detector that knows the dataset, to learn from its predictions too; empty for none."""
     cfg: str = Field("")
     """Model: a shipped name (`onelook models`) or a YAML file; empty takes that of the weights, or yolov5s."""
     hyp: str = Field("", json_schema_extra=resumed(KEPT, of_trial=True))
@@ -39,6 +41,8 @@ class TrainSettings(Hyperparameters):
     settings.yaml of a run."""
     epochs: int = Field(100, ge=1, json_schema_extra=resumed(EXTENDS))
     """Passes over the training images; also the length of the learning-rate schedule."""
+    time: float = Field(0.0, ge=0, allow_inf_nan=False)
+    """Hours that the run may take, instead of `epochs`: it has as many epochs as fit; 0 for any time."""
     batch_size: int = Field(16, ge=-1)
     """Images per batch; if you do not set it, runs of under 1000 updates take 8. -1 finds what the memory allows."""
     micro_batch: int = Field(0, ge=0, json_schema_extra=resumed(FREE))

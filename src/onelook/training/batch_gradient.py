@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from onelook.errors import MemoryShortage
 from onelook.inference.evaluator import prepare_images
+from onelook.losses.distillation import COLUMNS, distillation_terms
 from onelook.processes.memory import is_out_of_memory
 from onelook.processes.process_group import ProcessGroup
 from onelook.structures.batch import Batch
@@ -21,6 +22,7 @@ from onelook.training.batch_norm_statistics import SharedStatistics
 from onelook.training.gradients import GradientSum, shard_bounds
 from onelook.training.schedule import Schedule, StepPlan
 from onelook.training.state import TrainState
+from onelook.training.teacher import Teacher
 
 logger = logging.getLogger(__name__)
 
@@ -67,10 +69,21 @@ class BatchGradient:
         group: the processes of the run.
         schedule: sizes of the batches, and the settings of the run.
         compute: device and precision.
+        teacher: a detector to learn from besides; its terms follow those of the loss.
     """
 
-    def __init__(self, state: TrainState, group: ProcessGroup, *, schedule: Schedule, compute: ComputeOptions) -> None:
+    def __init__(
+        self,
+        state: TrainState,
+        group: ProcessGroup,
+        *,
+        schedule: Schedule,
+        compute: ComputeOptions,
+        teacher: Teacher | None = None,
+    ) -> None:
         self._state = state
+        self._teacher = teacher
+        self.columns = (*state.loss.columns, *(COLUMNS if teacher is not None else ()))
         self._group = group
         self._schedule = schedule
         self._settings = schedule.settings
@@ -145,16 +158,21 @@ class BatchGradient:
             raw_maps = state.model(images)
         if len(part.images) == 0:  # nothing to learn, but the other processes wait for its share of the statistics
             torch.stack([raw_map.sum() for raw_map in raw_maps]).sum().backward()  # type: ignore[no-untyped-call]
-            return torch.zeros(len(state.loss.columns), device=device)
-        share_done = state.progress.step / max(self._schedule.total_steps - 1, 1)
+            return torch.zeros(len(self.columns), device=device)
+        share_done = self._schedule.share_done(state.progress.step, end=1)
         terms = state.loss(raw_maps, part.targets, share_done)
-        state.scaler.scale(terms.total * plan.loss_scale).backward()  # type: ignore[no-untyped-call]
-        return terms.values
+        total, values = terms.total, terms.values
+        if self._teacher is not None:
+            lesson = self._teacher.lesson(images, raw_maps)
+            taught = distillation_terms(state.model.decode(raw_maps), lesson)  # type: ignore[operator]
+            total, values = total + taught.total, torch.cat([values, taught.values])
+        state.scaler.scale(total * plan.loss_scale).backward()  # type: ignore[no-untyped-call]
+        return values
 
     def _added_up(self, terms: list[Tensor]) -> Tensor:
         """The terms of all processes together, added in the order of the shards."""
         own_shards = self._state.progress.shards // self._group.world_size
-        nothing = torch.zeros(len(self._state.loss.columns), device=self._compute.device)
+        nothing = torch.zeros(len(self.columns), device=self._compute.device)
         total = nothing
         for shards in self._group.gather(torch.stack([*terms, *[nothing] * (own_shards - len(terms))])):
             for shard in shards:

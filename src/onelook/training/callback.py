@@ -112,6 +112,7 @@ class EpochEnd:
         is_best: whether the fitness is the best so far.
         train_seconds, val_seconds: wall time.
         detections: what was found image by image, in the order of the "val" index; empty without a validation.
+        epochs: of the whole run, as planned by now; 0 if whoever sends this does not know.
     """
 
     epoch: int
@@ -121,6 +122,7 @@ class EpochEnd:
     train_seconds: float
     val_seconds: float
     detections: tuple[Detections, ...] = ()
+    epochs: int = 0
 
 
 @dataclass(frozen=True)

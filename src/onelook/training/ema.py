@@ -29,9 +29,13 @@ class ModelEma:
     def __init__(self, model: nn.Module, *, total_updates: int) -> None:
         self.module = copy.deepcopy(model).eval().requires_grad_(False)
         self.updates = 0
+        self.plan_for(total_updates)
+        self._averaged, self._sources, self._copied, self._originals = _pairs(self.module, model)
+
+    def plan_for(self, total_updates: int) -> None:
+        """Set memory and ramp for a run of this length."""
         self._max_decay = min(MAX_DECAY, 1 - 1 / max(MEMORY_SHARE * total_updates, 1))
         self._ramp = min(RAMP_UPDATES, max(RAMP_SHARE * total_updates, 1))
-        self._averaged, self._sources, self._copied, self._originals = _pairs(self.module, model)
 
     def decay_at(self, updates: int) -> float:
         """Share of the old average that update number `updates`, from 1, keeps."""

@@ -27,19 +27,19 @@ class Family:
     """What a head needs besides itself.
 
     Attributes:
-        create_loss: for a model of this family and the settings of a run.
+        create_loss: for a model of this family, the settings of a run, and its share after which mosaic is closed.
         without_effect: settings that nothing of this family uses.
         defaults: settings that this family has other defaults for.
         fine_tuning: the same for short runs from weights; see docs/concepts/small-datasets.md.
     """
 
-    create_loss: Callable[[DetectionModel, TrainSettings], FamilyLoss]
+    create_loss: Callable[[DetectionModel, TrainSettings, float], FamilyLoss]
     without_effect: tuple[str, ...] = ()
     defaults: Mapping[str, Any] = field(default_factory=dict)
     fine_tuning: Mapping[str, Any] = field(default_factory=dict)
 
 
-def _anchor_loss(model: DetectionModel, settings: TrainSettings) -> FamilyLoss:
+def _anchor_loss(model: DetectionModel, settings: TrainSettings, _closing: float) -> FamilyLoss:
     grid = model.anchor_grid
     assert grid is not None, "only heads with anchors are taught by this loss"
     return DetectionLoss(
@@ -51,22 +51,21 @@ def _anchor_loss(model: DetectionModel, settings: TrainSettings) -> FamilyLoss:
     )
 
 
-def _yolox_loss(model: DetectionModel, settings: TrainSettings) -> FamilyLoss:
+def _yolox_loss(model: DetectionModel, settings: TrainSettings, closing: float) -> FamilyLoss:
     def loss(assigner: Assigner) -> FamilyLoss:
-        closing = settings.mosaic_epochs / settings.epochs  # the last epochs, of plain images, are for exact boxes
         return YoloxLoss(
             model.stride_px,
             num_classes=model.num_classes,
             hyperparameters=settings,
             assigner=assigner,
-            l1_from=closing,
+            l1_from=closing,  # the last epochs, of plain images, are for exact boxes
         )
 
     many = loss("simota")
     return many if len(model.branches) == 1 else TwoBranchLoss(many, loss("one_to_one"))
 
 
-def _distance_loss(model: DetectionModel, settings: TrainSettings) -> FamilyLoss:
+def _distance_loss(model: DetectionModel, settings: TrainSettings, _closing: float) -> FamilyLoss:
     def loss(one_to_one: bool) -> FamilyLoss:
         return DistanceLoss(
             model.stride_px, num_classes=model.num_classes, hyperparameters=settings, one_to_one=one_to_one
@@ -102,9 +101,16 @@ def family_of(definition: Mapping[str, Any]) -> Family:
     return FAMILIES[block]
 
 
-def create_loss(model: DetectionModel, settings: TrainSettings) -> FamilyLoss:
-    """What teaches `model`."""
-    return family_of(model.definition).create_loss(model, settings)
+def create_loss(model: DetectionModel, settings: TrainSettings, *, closing: float | None = None) -> FamilyLoss:
+    """What teaches `model`.
+
+    Args:
+        model, settings: of the run.
+        closing: share of the run after which mosaic is closed; None if the length of the run has never changed.
+    """
+    if closing is None:
+        closing = settings.mosaic_epochs / settings.epochs
+    return family_of(model.definition).create_loss(model, settings, closing)
 
 
 def with_family_defaults(model: DetectionModel, settings: TrainSettings) -> TrainSettings:

@@ -63,17 +63,34 @@ def nominal_batch(settings: TrainSettings, num_images: int) -> int:
     return batch * accumulate
 
 
+def at_length(settings: TrainSettings, turns: Sequence[Sequence[int]]) -> TrainSettings:
+    """The settings of a run whose length has changed: with the number of epochs that it has now.
+
+    Args:
+        settings: of the run as it began.
+        turns: (epoch, epochs from then on) of each change.
+    """
+    return settings.model_copy(update={"epochs": turns[-1][1]}) if turns else settings
+
+
 @dataclass(frozen=True)
 class Schedule:
     """The plan of a whole run.
 
     Args:
-        settings: learning rate, warm-up, momentum, epochs and batch size.
+        begun_with: learning rate, warm-up, momentum, epochs and batch size.
         num_images: images of the training split.
+        turns: (epoch, epochs from then on) of each change of the run's length.
     """
 
-    settings: TrainSettings
+    begun_with: TrainSettings
     num_images: int
+    turns: Sequence[Sequence[int]] = ()
+
+    @cached_property
+    def settings(self) -> TrainSettings:
+        """Those of the run, with the number of epochs that it has now."""
+        return at_length(self.begun_with, self.turns)
 
     @cached_property
     def batch_size(self) -> int:
@@ -131,7 +148,7 @@ class Schedule:
     def at(self, step: int) -> StepPlan:
         """The plan of step number `step`, from 0."""
         settings = self.settings
-        factor = decay_factor(step / self.total_steps, settings.lrf, cosine=settings.cos_lr)
+        factor = decay_factor(self.share_done(step), settings.lrf, cosine=settings.cos_lr)
         lr_bias = lr = settings.lr0 * factor
         momentum = settings.momentum
         if step < self.warmup_steps:
@@ -141,6 +158,29 @@ class Schedule:
             momentum = _between(settings.warmup_momentum, settings.momentum, share)
         epoch, batch = divmod(step, self.batches_per_epoch)
         return StepPlan(lr_bias, lr, momentum, *self._plan_of(epoch)[batch])
+
+    def share_done(self, step: int, *, end: int = 0) -> float:
+        """Share of the run that is done before step number `step`.
+
+        It is the same for the past if the length of the run changes: only how fast it grows from there on is another.
+
+        Args:
+            step: from 0.
+            end: how many steps before the end it is 1.
+        """
+        share, begun, epochs = 0.0, 0, self.begun_with.epochs
+        for epoch, epochs_then in self.turns:
+            turn = epoch * self.batches_per_epoch
+            if step < turn:
+                break
+            share += (1 - share) * (turn - begun) / max(epochs * self.batches_per_epoch - end - begun, 1)
+            begun, epochs = turn, epochs_then
+        return share + (1 - share) * (step - begun) / max(epochs * self.batches_per_epoch - end - begun, 1)
+
+    @cached_property
+    def closing_share(self) -> float:
+        """Share of the run after which mosaic is closed."""
+        return self.share_done(self.settings.mosaic_epochs * self.batches_per_epoch)
 
     def is_update(self, step: int) -> bool:
         """Whether an update follows step number `step`; the last step of an epoch always has one."""

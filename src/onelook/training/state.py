@@ -36,6 +36,9 @@ class Progress:
         branch: the branch of the head that was better in the last validation.
         val_batch: images of a batch in validation, as settled when the run began; 0 before that.
         shards: parts that every batch is computed in, one after the other or in as many processes; 0 before the start.
+        turns: (epoch, epochs of the run from then on) of each change of its length, see `time_budget.py`.
+        seconds, epoch_began, epoch_seconds: with a budget of time, what the run has taken, when the epoch under way
+            began, and what the last epochs took.
         history: the rows of `results.csv`.
         scaler: the state of the fp16 loss scaler, empty without it.
     """
@@ -52,6 +55,10 @@ class Progress:
     branch: str = "many"
     val_batch: int = 0
     shards: int = 0
+    turns: list[list[int]] = field(default_factory=list)
+    seconds: float = 0.0
+    epoch_began: float = 0.0
+    epoch_seconds: list[float] = field(default_factory=list)
     history: list[dict[str, float]] = field(default_factory=list)
     scaler: dict[str, Any] = field(default_factory=dict)
 

@@ -35,9 +35,12 @@ from onelook.training.checkpoint_keeper import Keeper
 from onelook.training.freeze import set_training_mode
 from onelook.training.schedule import Schedule
 from onelook.training.state import TrainState
+from onelook.training.teacher import Teacher
+from onelook.training.time_budget import TimeBudget
 from onelook.training.weight_update import WeightUpdate
 
 STOP_REQUESTED = "stop requested"
+LENGTH_CHANGED = "length changed"
 
 
 class Trainer:
@@ -53,6 +56,8 @@ class Trainer:
         observers: notified of what happens.
         stop: asked after every update.
         group: the processes that train together; `batches` gives this one's share.
+        teacher: a detector that the model learns from besides.
+        budget: asked after every epoch how many the run will have; None keeps them as they are.
     """
 
     def __init__(
@@ -67,6 +72,8 @@ class Trainer:
         observers: Observers,
         stop: StopSignal,
         group: ProcessGroup | None = None,
+        teacher: Teacher | None = None,
+        budget: TimeBudget | None = None,
     ) -> None:
         self.state = state
         self.batches = batches
@@ -77,15 +84,18 @@ class Trainer:
         self.keeper = keeper
         self.observers = observers
         self.stop = stop
+        self.budget = TimeBudget() if budget is None else budget
         self.group = ProcessGroup() if group is None else group
-        self.gradient = BatchGradient(state, self.group, schedule=schedule, compute=compute)
+        self.gradient = BatchGradient(state, self.group, schedule=schedule, compute=compute, teacher=teacher)
         self.update = WeightUpdate(state)
-        self._columns = state.loss.columns
+        self._columns = self.gradient.columns
         self._loss_sums = self._sums_so_far()
         self._epoch_begun = time.perf_counter()
 
     def fit(self) -> FitEnd:
         """Train until the last epoch is done, patience runs out, or a signal or an observer asks for an end.
+
+        Also ends where the length of the run changes: another trainer, with the schedule of that length, continues.
 
         Raises:
             NumericsError: the loss is not finite, update after update.
@@ -96,6 +106,8 @@ class Trainer:
         reason = "finished"
         try:
             while progress.epoch < self.settings.epochs and not progress.stopped_early:
+                if len(progress.turns) > len(self.schedule.turns):
+                    return self._fit_end(LENGTH_CHANGED, begun)
                 self.group.check(self.stop)
                 self.train_epoch()
                 self.finish_epoch()
@@ -112,6 +124,7 @@ class Trainer:
     def train_epoch(self) -> None:
         """Train on the batches that this epoch still has; the last one is always followed by an update."""
         self._epoch_begun = time.perf_counter()
+        self.budget.begin_epoch(self.state.progress)
         set_training_mode(self.state.model, self.compute.frozen)
         self._loss_sums = self._sums_so_far()
         while self.state.progress.batch < self.schedule.batches_per_epoch:
@@ -167,6 +180,7 @@ class Trainer:
         progress.stopped_early = self._is_patience_over()
         epoch = progress.epoch
         progress.epoch, progress.batch, progress.loss_sums = epoch + 1, 0, []
+        self._settle_length()
         if evaluation is not None and is_best:
             self.keeper.remember_best(state, metrics_document(evaluation.metrics, epoch))
         self.keeper.save_numbered(state, epoch)
@@ -175,7 +189,15 @@ class Trainer:
         metrics = evaluation.metrics if evaluation is not None else None
         detections = evaluation.detections if evaluation is not None else ()
         seconds = trained - self._epoch_begun, validated - trained
-        self.observers.send(EpochEnd(epoch, row, metrics, is_best, *seconds, detections))
+        length = progress.turns[-1][1] if progress.turns else self.settings.epochs
+        self.observers.send(EpochEnd(epoch, row, metrics, is_best, *seconds, detections, epochs=length))
+
+    def _settle_length(self) -> None:
+        """Let the budget of time decide how many epochs the run has, and write the decision into its state."""
+        progress, epochs = self.state.progress, self.settings.epochs
+        length = self.group.first(lambda: self.budget.length_after(progress, epochs))
+        if length != epochs:
+            progress.turns.append([progress.epoch, length])
 
     def _validate(self) -> Evaluation:
         model = self.state.ema.module
@@ -207,6 +229,7 @@ class Trainer:
             NumericsError: the last update was one too many that was not finite.
         """
         self.update.settle()
+        self.budget.note(self.state.progress)
         if self.state.progress.batch:
             self.state.progress.loss_sums = self._loss_sums.tolist()
 

@@ -1,0 +1,103 @@
+"""How many epochs a run with a budget of time begins with: its first steps are tried on a copy of the model."""
+
+from __future__ import annotations
+
+import logging
+from contextlib import closing
+from copy import deepcopy
+from dataclasses import replace
+from time import monotonic
+
+import torch
+
+from onelook.callbacks.eta import duration
+from onelook.errors import SettingsError
+from onelook.processes.stop_signal import StopSignal
+from onelook.recipes.loading import training_batches
+from onelook.recipes.preparation import Run
+from onelook.recipes.run_model import RunModel
+from onelook.recipes.splits import Splits
+from onelook.training.batch_gradient import BatchGradient, ComputeOptions, shards_for
+from onelook.training.ema import ModelEma
+from onelook.training.families import create_loss
+from onelook.training.freeze import frozen_rows, set_training_mode, stop_learning
+from onelook.training.optimizer import create_optimizer
+from onelook.training.schedule import Schedule
+from onelook.training.state import Progress, TrainState
+from onelook.training.time_budget import epochs_that_fit
+from onelook.training.weight_update import WeightUpdate
+
+logger = logging.getLogger(__name__)
+
+PILOT_STEPS = 8
+PILOT_SHARE = 0.05  # of the budget
+VALIDATED_IMAGE = 0.5  # of the time that an image takes in training
+
+
+def epochs_within_budget(data: Splits, model: RunModel, run: Run, *, stop: StopSignal) -> int:
+    """Epochs that `time` allows, as far as the first steps can tell; the run corrects it after its first epochs.
+
+    Args:
+        data, model, run: all but the number of epochs, and what follows from it.
+        stop: asked after every step.
+
+    Raises:
+        SettingsError: `epochs` was set, too; or there is no time for a single epoch.
+        StopRequested: `stop` was set.
+    """
+    settings, scans = run.settings, data.scans
+    if "epochs" in settings.model_fields_set:
+        raise SettingsError(
+            f"settings `time: {settings.time:g}` and `epochs: {settings.epochs}` cannot be used together: the time "
+            "decides how many epochs there are",
+            hint="drop one of them",
+        )
+    per_image = _seconds_per_image(data, model, run, stop)
+    one_epoch = per_image * (len(scans["train"].index) + VALIDATED_IMAGE * len(scans["val"].index))
+    epochs = epochs_that_fit(3600 * settings.time, monotonic() - run.began, 0, one_epoch)
+    one_epoch, epochs = run.group.first(lambda: (one_epoch, epochs))
+    if epochs < 1:
+        needed = (monotonic() - run.began + 2 * one_epoch) / 3600
+        raise SettingsError(
+            f"`time: {settings.time:g}` hours are not enough for one epoch, which takes about {duration(one_epoch)}",
+            hint=f"use `--time {needed:.2g}` or more, a smaller `--imgsz`, or a smaller model",
+        )
+    if run.group.is_first:
+        logger.info("%g hours: about %d epochs of %s", settings.time, epochs, duration(one_epoch))
+    return epochs
+
+
+def _seconds_per_image(data: Splits, model: RunModel, run: Run, stop: StopSignal) -> float:
+    """Of a training step that is really made, loading included; the first one, which warms everything up, left out."""
+    group, device = run.group, model.device
+    settings = run.settings.model_copy(update={"sync_bn": False, "optimizer": "AdamW"})
+    copy = replace(model, model=deepcopy(model.model)).on_device()
+    network = copy.model
+    compute = ComputeOptions(device, model.amp, network.max_stride, tuple(frozen_rows(network, settings.freeze)))
+    stop_learning(compute.frozen)
+    schedule = Schedule(settings, len(data.scans["train"].index))
+    state = TrainState(
+        model=network,
+        ema=ModelEma(network, total_updates=1),
+        optimizer=create_optimizer(network, settings, 0.0),
+        scaler=torch.amp.GradScaler(device.type, enabled=model.amp == torch.float16),
+        loss=create_loss(network, settings),
+        progress=Progress(shards=shards_for(schedule.places_in(0), settings.micro_batch, group.world_size)),
+    )
+    gradient, update = BatchGradient(state, group, schedule=schedule, compute=compute), WeightUpdate(state)
+    set_training_mode(network, compute.frozen)
+    began, images = monotonic(), 0
+    with closing(training_batches(data, copy, replace(run, settings=settings), Progress())) as batches:
+        for step in range(min(PILOT_STEPS, schedule.batches_per_epoch)):
+            plan = replace(schedule.at(step), is_update=True)
+            gradient.add(next(batches), plan)
+            update.apply(plan)
+            update.settle()  # waits for the device
+            group.check(stop)
+            if step == 0 and schedule.batches_per_epoch > 1:
+                began = monotonic()
+                continue
+            images += schedule.images_in(step)
+            if group.any(monotonic() - began > 3600 * settings.time * PILOT_SHARE):
+                break
+    return (monotonic() - began) / images

@@ -1,0 +1,87 @@
+"""A finished detector that teaches another: frozen, shown the same images, its classes matched by name.
+
+Letters: B images, N rows of a prediction, K classes of the student, T of the teacher, A boxes of a cell.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from onelook.errors import ModelError
+from onelook.inference.backend import TorchBackend
+from onelook.losses.distillation import Lesson
+from onelook.models.detector import DetectionModel
+
+
+class Teacher(TorchBackend):
+    """A back end whose predictions are those of a model, in the classes of another model, its student.
+
+    Args:
+        model: that teaches; not changed. Of two branches, the one that was kept when it was loaded.
+        student: the model that learns from it.
+        amp: the precision that the network, but not the decoding, computes in; None for 32 bits.
+
+    Raises:
+        ModelError: its predictions cannot be compared with the student's, or no class has the same name.
+    """
+
+    def __init__(self, model: DetectionModel, student: DetectionModel, *, amp: torch.dtype | None = None) -> None:
+        super().__init__(model, next(student.parameters()).device)
+        self._amp = amp
+        self._own_boxes, self._wanted_boxes = (one.head.decoding().boxes_per_cell for one in (model, student))
+        if model.stride_px != student.stride_px or self._wanted_boxes not in (1, self._own_boxes):
+            raise ModelError(
+                f"the teacher has maps of strides {_shown(model.stride_px)} with {self._own_boxes} boxes per cell, the "
+                f"student {_shown(student.stride_px)} with {self._wanted_boxes}",
+                hint="take a teacher with the same strides; to a student with anchors, one with as many of them",
+            )
+        common = {name: number for number, name in enumerate(model.names) if name in student.names}
+        if not common:
+            raise ModelError(
+                f"the teacher knows none of the classes {_shown(student.names)}; it knows {_shown(model.names)}",
+                hint="take a teacher that was trained on this dataset",
+            )
+        self.known = torch.tensor([name in common for name in student.names], device=self.device)
+        self._columns = torch.tensor([common.get(name, 0) for name in student.names], device=self.device)
+        self.names = student.names
+        self.num_classes = student.num_classes
+
+    def predict(self, images: Tensor) -> Tensor:
+        """Decoded predictions (B, N, 5 + K) in the student's classes; those that it does not know have score 0."""
+        with torch.autocast(self.device.type, dtype=self._amp, enabled=self._amp is not None):
+            found = super().predict(images)
+        return torch.cat([found[..., :5], found[..., 5 + self._columns] * self.known], dim=-1)
+
+    def lesson(self, images: Tensor, raw_maps: Sequence[Tensor]) -> Lesson:
+        """What it says about `images`, in the rows of its student.
+
+        Args:
+            images: (B, 3, H, W) from 0 to 1.
+            raw_maps: the student's, of which the first L are (B, A, H / s, W / s, ...); only these sizes count.
+        """
+        assert self.map_strides is not None
+        predictions = self.predict(images).clone()  # outside of inference mode, so that it can take part in gradients
+        cells = [raw.shape[2] * raw.shape[3] for raw in raw_maps[: len(self.map_strides)]]
+        if self._own_boxes > self._wanted_boxes:
+            maps = torch.split(predictions, [self._own_boxes * count for count in cells], dim=1)
+            predictions = torch.cat([_best_of_cell(rows, self._own_boxes) for rows in maps], dim=1)
+        strides = [
+            torch.full((self._wanted_boxes * count,), float(stride), device=self.device)
+            for count, stride in zip(cells, self.map_strides, strict=True)
+        ]
+        return Lesson(predictions, torch.cat(strides), self.known)
+
+
+def _best_of_cell(rows: Tensor, boxes_per_cell: int) -> Tensor:
+    """(B, A * cells, 5 + K) of one map -> (B, cells, 5 + K): of each cell the box that is surest of a class."""
+    table = rows.reshape(len(rows), boxes_per_cell, -1, rows.shape[2])  # (B, A, cells, 5 + K)
+    surest = (table[..., 4] * table[..., 5:].amax(dim=-1)).argmax(dim=1)  # (B, cells)
+    return table.gather(1, surest[:, None, :, None].expand(-1, 1, -1, table.shape[-1]))[:, 0]
+
+
+def _shown(values: Sequence[object]) -> str:
+    shown = [f"`{value}`" for value in values[:5]]
+    return ", ".join(shown) + (f" and {len(values) - 5} more" if len(values) > 5 else "")

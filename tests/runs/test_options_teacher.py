@@ -1,0 +1,106 @@
+"""`--teacher`: the student learns from it, its file is remembered, and a resumed run ends as an undisturbed one."""
+
+from __future__ import annotations
+
+import csv
+import logging
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from checkpoint_content import content_of
+from colours import checkpoint_of
+from option_runs import covers, fit
+from rank_runs import differences, trained
+from stop_at import StopAt
+
+from onelook.errors import CheckpointError, ModelError, StopRequested
+from onelook.models.detector import create_model
+from onelook.recipes.train import train
+from onelook.runs.checkpoint import load_checkpoint
+
+BODY = "backbone:\n  - [-1, 1, Conv, [8, 3, 2]]\n  - [-1, 1, Conv, [8, 3, 2]]\n  - [-1, 1, Conv, [8, 3, 2]]\n"
+
+
+def table(folder: Path, head: str) -> Path:
+    path = folder / "student.yaml"
+    path.write_text(f"nc: 2\ndepth_multiple: 1.0\nwidth_multiple: 1.0\n{BODY}head:\n  - [[2], 1, {head}]\n")
+    return path
+
+
+def made_up_teacher(path: Path, *, seed: int = 0) -> Path:
+    """A model of one map that sees something everywhere."""
+    model = create_model(table(path.parent, "YoloX, [nc, 16]"), names=("square", "disc"), seed=seed)
+    for name, parameter in model.named_parameters():
+        if name.endswith(("cls_preds.0.bias", "obj_preds.0.bias")):
+            torch.nn.init.constant_(parameter, 1.0)
+    return checkpoint_of(model, path)
+
+
+@pytest.fixture
+def teacher(tmp_path: Path) -> Path:
+    return made_up_teacher(tmp_path / "teacher.safetensors")
+
+
+@pytest.fixture
+def settings(tiny_data: Path, teacher: Path, tmp_path: Path) -> dict[str, Any]:
+    fixed = {"imgsz": 64, "batch_size": 4, "workers": 0, "device": "cpu", "noplots": True, "noreport": True}
+    folder = tmp_path / "student"
+    folder.mkdir()
+    student = table(folder, "Look, [nc, 8, 8]")
+    return {"data": tiny_data, "cfg": student, "epochs": 2, **fixed, "teacher": str(teacher)}
+
+
+@covers("train", "teacher")
+def test_a_student_learns_from_its_teacher(
+    settings: dict[str, Any], teacher: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    taught = fit({**settings, "project": tmp_path / "taught"})
+    alone = fit({**settings, "teacher": "", "project": tmp_path / "alone"})
+    assert taught.bits != alone.bits
+    (said,) = [line for line in caplog.messages if line.startswith("teacher `")]
+    assert str(teacher) in said and "mAP50-95" in said
+    with (taught.result.run_folder / "results.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert all(float(row["train/teach_cls_loss"]) > 0 for row in rows)
+    assert "val/teach_cls_loss" not in rows[0]
+    assert taught.trace.start[0].loss_columns[-2:] == ("teach_box", "teach_cls")
+    names = set(load_checkpoint(taught.result.best).tensors)
+    assert names == set(load_checkpoint(alone.result.best).tensors), "nothing of the teacher is in the weights"
+    assert len(load_checkpoint(taught.result.last).document["teacher"]["digest"]) == 64
+
+
+def test_a_stopped_run_ends_as_the_undisturbed_one_if_its_teacher_is_the_same_file(
+    settings: dict[str, Any], teacher: Path, tmp_path: Path
+) -> None:
+    whole = train({**settings, "project": tmp_path / "whole"}).run_folder
+    folder = tmp_path / "stopped" / "exp"
+    moved = Path(shutil.copyfile(teacher, tmp_path / "moved.safetensors"))
+    with pytest.raises(StopRequested):
+        train({**settings, "project": folder.parent}, callbacks=[StopAt(7)])
+    other = made_up_teacher(tmp_path / "other.safetensors", seed=1)
+    with pytest.raises(CheckpointError, match=r"other\.safetensors` is not the file that taught run"):
+        train({"resume": str(folder), "teacher": str(other)})
+    train({"resume": str(folder), "teacher": str(moved)})
+    assert content_of(folder / "results.csv") == content_of(whole / "results.csv")
+    tensors = [load_checkpoint(run / "weights" / "last.safetensors").tensors for run in (folder, whole)]
+    assert all(tensors[0][name].equal(tensors[1][name]) for name in tensors[1])
+
+
+def test_two_processes_give_the_bits_of_one(settings: dict[str, Any], tmp_path: Path) -> None:
+    one = trained(1, {**settings, "micro_batch": 2}, tmp_path / "one")
+    two = trained(2, settings, tmp_path / "two")
+    assert differences(one, two) == []
+
+
+def test_a_teacher_that_cannot_teach_is_refused(settings: dict[str, Any], tmp_path: Path) -> None:
+    data = tmp_path / "data.yaml"
+    folder = Path(settings["data"]).parent
+    data.write_text(f"path: {folder}\ntrain: images/train\nval: images/val\nnames: [cat, dog]\n")
+    with pytest.raises(ModelError, match="the teacher knows none of the classes `cat`, `dog`"):
+        train({**settings, "data": data, "project": tmp_path / "runs"})
+    with pytest.raises(CheckpointError, match="does not exist"):
+        train({**settings, "teacher": str(tmp_path / "absent.safetensors"), "project": tmp_path / "runs"})

@@ -1,0 +1,74 @@
+"""A teacher of any family: its classes by name, its boxes cell by cell."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from onelook.errors import ModelError
+from onelook.models.detector import DetectionModel, create_model
+from onelook.training.teacher import Teacher
+
+BODY = [[-1, 1, "Conv", [8, 3, 2]]] * 3 + [[-1, 1, "Conv", [16, 3, 2]]]
+HEADS = {"YoloX": ["nc", 16], "Look": ["nc", 8, 8], "Detect": ["nc", "anchors"]}
+ANCHORS = [[6, 6, 10, 10], [18, 18, 24, 24]]
+
+
+def model_with(head: str, names: tuple[str, ...] = ("a", "b"), *, anchors: int = 2) -> DetectionModel:
+    """Two maps, of strides 8 and 16."""
+    table = {"nc": 2, "depth_multiple": 1.0, "width_multiple": 1.0, "backbone": BODY}
+    table |= {"head": [[[2, 3], 1, head, HEADS[head]]]}
+    if head == "Detect":
+        table["anchors"] = [sides[: 2 * anchors] for sides in ANCHORS]
+    return create_model(table, names=names, seed=len(head)).eval()
+
+
+def images() -> torch.Tensor:
+    return torch.rand((2, 3, 64, 32), generator=torch.Generator().manual_seed(1))
+
+
+@pytest.mark.parametrize("student", HEADS)
+@pytest.mark.parametrize("teacher", HEADS)
+def test_a_lesson_has_the_rows_of_the_student(teacher: str, student: str) -> None:
+    learner = model_with(student)
+    if student == "Detect" != teacher:
+        with pytest.raises(ModelError, match=r"8`, `16` with 1 boxes per cell, the student `8`, `16` with 2\nhint: "):
+            Teacher(model_with(teacher), learner)
+        return
+    raw_maps = learner(images())
+    lesson = Teacher(model_with(teacher), learner).lesson(images(), raw_maps)
+    assert lesson.predictions.shape == learner.decode(raw_maps).shape
+    rows = 2 if student == "Detect" else 1
+    assert lesson.strides.tolist() == [8.0] * (8 * 4 * rows) + [16.0] * (4 * 2 * rows)
+    centres = lesson.predictions[0, :, :2]
+    if student != "Detect":
+        cells = [(x, y, s) for s in (8, 16) for y in range(64 // s) for x in range(32 // s)]
+        for (x, y, stride), centre in zip(cells, centres.tolist(), strict=True):
+            assert abs(centre[0] - (x + 0.5) * stride) <= stride and abs(centre[1] - (y + 0.5) * stride) <= stride
+
+
+def test_of_the_boxes_of_a_cell_the_surest_teaches() -> None:
+    model, student = model_with("Detect"), model_with("YoloX")
+    predictions = model.decode(model(images()))
+    lesson = Teacher(model, student).lesson(images(), student(images()))
+    first, second = predictions[:, :32], predictions[:, 32:64]
+    confidences = [(rows[..., 4:5] * rows[..., 5:]).amax(-1, keepdim=True) for rows in (first, second)]
+    expected = torch.where(confidences[0] >= confidences[1], first, second)
+    torch.testing.assert_close(lesson.predictions[:, :32], expected, atol=1e-4, rtol=1e-4)
+
+
+def test_classes_are_matched_by_name() -> None:
+    model = model_with("YoloX", ("b", "c", "a"))
+    teacher = Teacher(model, model_with("YoloX", ("a", "x", "b")))
+    found, own = teacher.predict(images()), model.decode(model(images()))
+    torch.testing.assert_close(found[..., [5, 7]], own[..., [7, 5]], atol=1e-5, rtol=1e-4)
+    assert not found[..., 6].any() and teacher.known.tolist() == [True, False, True]
+    with pytest.raises(ModelError, match="knows none of the classes `x`, `y`; it knows `b`, `c`, `a`"):
+        Teacher(model, model_with("YoloX", ("x", "y")))
+
+
+def test_a_teacher_neither_changes_nor_is_part_of_the_gradient() -> None:
+    student, model = model_with("Look"), model_with("YoloX")
+    teacher = Teacher(model, student)
+    lesson = teacher.lesson(images(), student(images()))
+    assert not lesson.predictions.requires_grad and not lesson.predictions.is_inference()
