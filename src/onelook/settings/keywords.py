@@ -150,6 +150,7 @@ class DetectKeywords(TypedDict, total=False):
     max_pixels: int
     tile: int
     tile_overlap: float
+    tracker: Literal["none", "bytetrack"]
     nosave: bool
     line_thickness: int
     hide_labels: bool
