@@ -66,28 +66,14 @@ def fit(
     settings, group = run.settings, run.group
     before = run.resumed.checkpoint.document["progress"] if run.resumed else {}
     schedule = Schedule(settings, len(data.scans["train"].index), tuple(before.get("turns", ())))
-    of_teacher = COLUMNS if taught is not None else ()
     state = _state(model, run, schedule)
-    keeper: Keeper = NoCheckpoints()
-    if group.is_first:
-        results = ResultsCsv(
-            run.folder.results, state.progress.history, state.loss.columns, model.model.branches, of_teacher
-        )
-        observers.add_first(results, SpeedCsv(run.folder.speeds))
-        keeper = CheckpointKeeper(
-            run.folder,
-            settings,
-            common={**common_document(data, model, run), **(taught.document() if taught is not None else {})},
-            observers=observers,
-            resting=group.resting,
-            trackers=lambda: known_identities(run.folder.path, TRACKER_NAMES),
-        )
+    keeper = _keeper(data, model, run, state, observers=observers, taught=taught)
     cache = group.together(lambda: training_cache(data, model, run, stop))
     frozen = tuple(frozen_rows(model.model, settings.freeze))
     compute = ComputeOptions(model.device, model.amp, model.model.max_stride, frozen)
     budget = TimeBudget(settings.time, began=run.began, before=state.progress.seconds)
     start = _fit_start(data, model, run, schedule, state, observers.control)
-    observers.send(replace(start, loss_columns=(*start.loss_columns, *of_teacher)))
+    observers.send(replace(start, loss_columns=(*start.loss_columns, *_columns_of(taught))))
     dropped = DroppedBoxes()
     observers.add_first(dropped)
     began = time.perf_counter()
@@ -115,6 +101,30 @@ def fit(
     if group.is_first:
         warn_of_dropped_boxes(counts)
     return replace(outcome, seconds=time.perf_counter() - began)
+
+
+def _keeper(
+    data: Splits, model: RunModel, run: Run, state: TrainState, *, observers: Observers, taught: Taught | None
+) -> Keeper:
+    """What writes the checkpoints, in process 0; there, `observers` get what writes the tables, too."""
+    folder, group = run.folder, run.group
+    if not group.is_first:
+        return NoCheckpoints()
+    history, branches = state.progress.history, model.model.branches
+    results = ResultsCsv(folder.results, history, state.loss.columns, branches, _columns_of(taught))
+    observers.add_first(results, SpeedCsv(folder.speeds))
+    return CheckpointKeeper(
+        folder,
+        run.settings,
+        common={**common_document(data, model, run), **(taught.document() if taught is not None else {})},
+        observers=observers,
+        resting=group.resting,
+        trackers=lambda: known_identities(folder.path, TRACKER_NAMES),
+    )
+
+
+def _columns_of(taught: Taught | None) -> tuple[str, ...]:
+    return COLUMNS if taught is not None else ()
 
 
 def _change_length(model: RunModel, run: Run, state: TrainState, schedule: Schedule) -> Schedule:
