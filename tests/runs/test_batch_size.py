@@ -86,7 +86,7 @@ print(json.dumps([memory_use().peak_address_space, str(result.run_folder)]))
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("limit_mib", [2200, 3000])
+@pytest.mark.parametrize("limit_mib", [2400, 3000])
 def test_a_run_uses_most_of_a_limit_and_keeps_it(options: Options, limit_mib: int) -> None:
     """No guard and no `-m`: the script is not started again by the processes that try batches."""
     options = {**options, "cfg": "yolov5n", "imgsz": 640, "batch_size": -1, "epochs": 3, "noplots": False}
