@@ -41,6 +41,15 @@ def test_columns_are_results_then_genes_then_account() -> None:
     assert titles == [*RESULTS, *START, "fitness", "generation", "seed", "epochs", "state", "note"]
 
 
+def test_a_loss_that_the_model_does_not_have_has_no_column() -> None:
+    rows = [Row(0, 0, START, (0.1, 0.2, 0.3, 0.4, 1.5, math.nan, 3.0), 0.39, 8)]
+    text = write_history(rows)
+    assert "val/obj_loss" not in text and "val/box_loss,val/cls_loss" in text
+    again = read(text)
+    assert write_history(again) == text and math.isnan(again[0].results[5]) and again[0].results[6] == 3.0
+    assert "obj_loss" not in best_hyp_text(rows, {}, "onelook train")
+
+
 def test_columns_may_stand_in_any_order_and_strange_ones_are_left_out() -> None:
     lines = [line.split(",") for line in write_history(ROWS[:1]).splitlines()]
     turned = "\n".join(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 
 from onelook.files.yaml import dump_yaml
@@ -17,7 +18,8 @@ def best_hyp_text(rows: Sequence[Row], others: Mapping[str, float | bool], comma
         command: that trains with the file.
     """
     best = ranked(rows)[0]
-    results = [f"# {name}: {value!r}" for name, value in zip(RESULTS, best.results, strict=True)]
+    found = zip(RESULTS, best.results, strict=True)
+    results = [f"# {name}: {value!r}" for name, value in found if math.isfinite(value)]
     lines = [
         "# Hyperparameters found by `onelook evolve`; to train with them:",
         f"#   {command}",

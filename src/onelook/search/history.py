@@ -63,15 +63,19 @@ def merged(own: Iterable[Row], others: Iterable[Row]) -> list[Row]:
 
 
 def write_history(rows: Sequence[Row]) -> str:
-    """The text of `evolve.csv`: results, hyperparameters, account; numbers with all their digits."""
+    """The text of `evolve.csv`: results, hyperparameters, account; numbers with all their digits.
+
+    Losses that the model does not have, such as an objectness loss, have no column.
+    """
+    known = [number for number, name in enumerate(RESULTS) if name in METRICS or _is_known(rows, number)]
     names = [name for name in GENES if any(name in row.genes for row in rows)]
     buffer = io.StringIO()
     writer = csv.writer(buffer, lineterminator="\n")
-    writer.writerow([*RESULTS, *names, *ACCOUNT])
+    writer.writerow([*(RESULTS[number] for number in known), *names, *ACCOUNT])
     for row in rows:
         genes = (_cell(row.genes.get(name, math.nan)) for name in names)
         account = repr(row.fitness), row.generation, row.seed, row.epochs, row.state, _one_line(row.note)
-        writer.writerow([*map(_cell, row.results), *genes, *account])
+        writer.writerow([*(_cell(row.results[number]) for number in known), *genes, *account])
     return buffer.getvalue()
 
 
@@ -94,7 +98,7 @@ def read_history(content: bytes, place: str, *, defaults: Mapping[str, float]) -
         raise RunFolderError(f"file `{place}` is not UTF-8 text: byte {problem.start}") from problem
     lines = _table(text, place)
     titles = next(lines, (0, []))[1]
-    missing = [name for name in RESULTS if name not in titles]
+    missing = [name for name in METRICS if name not in titles]
     if missing:
         raise RunFolderError(
             f"file `{place}` has no column `{missing[0]}`", hint="it is not the `evolve.csv` of a search"
@@ -114,6 +118,10 @@ def read_history(content: bytes, place: str, *, defaults: Mapping[str, float]) -
     return rows
 
 
+def _is_known(rows: Sequence[Row], number: int) -> bool:
+    return any(math.isfinite(row.results[number]) for row in rows)
+
+
 def _table(text: str, place: str) -> Iterator[tuple[int, list[str]]]:
     reader = csv.reader(io.StringIO(text))
     try:
@@ -126,7 +134,7 @@ def _table(text: str, place: str) -> Iterator[tuple[int, list[str]]]:
 
 def _row(cells: Mapping[str, str], position: int, defaults: Mapping[str, float]) -> Row:
     given = {name: _number(cells, name) for name in GENES if cells.get(name, "") != ""}
-    results = tuple(_number(cells, name) if cells[name] else math.nan for name in RESULTS)
+    results = tuple(_number(cells, name) if cells.get(name) else math.nan for name in RESULTS)
     state = cells.get("state", "complete")
     if state not in get_args(State):
         raise ValueError(f"state `{state}` is none of {', '.join(get_args(State))}")
