@@ -56,7 +56,7 @@ NOT_KEYWORDS: dict[str, tuple[type[BaseModel], tuple[str, ...]]] = {
 
 
 ACCEPTED = {
-    **dict.fromkeys(("weights", "cfg", "hyp", "data", "output", "fix", "evolve_population"), "str | Path"),
+    **dict.fromkeys(("weights", "teacher", "cfg", "hyp", "data", "output", "fix", "evolve_population"), "str | Path"),
     "resume": "bool | str | Path",
     "resume_evolve": "bool | str | Path",
     "classes": "str | int | Sequence[str | int]",

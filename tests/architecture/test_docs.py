@@ -162,7 +162,7 @@ def test_shell_blocks_give_commands_that_exist(page: Page, finished_run: Path, m
 
 @pytest.mark.parametrize("page", PAGES, ids=str)
 def test_options_in_the_text_exist(page: Page) -> None:
-    known = {option for command in COMMANDS for option in parser_of(command)._option_string_actions}
+    known = {"--help-all", *(option for command in COMMANDS for option in parser_of(command)._option_string_actions)}
     foreign = page.first_cells() if page.name == "coming-from-yolov5.md" else set()
     for code in page.inline_code() - foreign:
         for option in re.findall(r"(?:^| )(--[a-z0-9_-]+)", code):

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import shlex
 from importlib import import_module
 
 import numpy as np
 import pytest
 from colours import colour_detector
 
+from onelook.cli.common_options import COMMON, EXAMPLES
+from onelook.cli.main import COMMANDS, main
 from onelook.cli.parser import Parser
 from onelook.errors import SettingsError, UsageError
 from onelook.inference.predictor import PredictionSettings, Predictor
@@ -85,3 +88,28 @@ def test_a_class_that_is_not_there_is_refused(wanted: str, says: str) -> None:
     with pytest.raises(SettingsError) as caught:
         Predictor(colour_detector(), PredictionSettings(imgsz=64, classes=(wanted,)))
     assert says in str(caught.value)
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_help_begins_with_an_example_that_parses(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([command, "--help"]) == 0
+    example, _, rest = capsys.readouterr().out.partition("\n")
+    assert example == EXAMPLES[command]
+    parser = Parser(prog=f"onelook {command}")
+    import_module(f"onelook.cli.{command.replace('-', '_')}").add_arguments(parser)
+    known = parser.parse_known_args(shlex.split(example)[2:])
+    assert known[1] == []
+    assert rest.startswith("\nusage: ")
+
+
+@pytest.mark.parametrize("command", COMMON)
+def test_help_shows_ten_options_and_help_all_the_others(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    main([command, "--help"])
+    short = capsys.readouterr().out
+    options = [line.split()[0].rstrip(",") for line in short.splitlines() if line.startswith("  --")]
+    common = [f"--{name.replace('_', '-')}" for name in COMMON[command].split()]
+    assert sorted(options) == sorted(["--help-all", *common])
+    main([command, "--help-all"])
+    everything = capsys.readouterr().out
+    assert everything.startswith(EXAMPLES[command])
+    assert set(options) < {line.split()[0].rstrip(",") for line in everything.splitlines() if line.startswith("  --")}

@@ -192,3 +192,8 @@ def test_a_missing_package_is_named_with_the_command_that_installs_it(
     monkeypatch.setitem(sys.modules, package, None)
     with pytest.raises(SettingsError, match=rf'`{package}` is not installed\nhint: pip install "onelook\[results\]"'):
         getattr(found, method)()
+
+
+def test_notebooks_show_the_drawn_image(file: Path) -> None:
+    shown = result_of(file)._repr_png_()
+    assert shown.startswith(b"\x89PNG")

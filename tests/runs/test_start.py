@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 from command_runs import Home, run
+
+import onelook
 
 WRONG: dict[str, tuple[Callable[[Home], list[str]], str]] = {
     "model": (lambda home: home.train("--cfg", "yolov5q"), "model `yolov5q`"),
@@ -40,3 +43,16 @@ def test_weights_that_a_run_starts_from_are_said_with_their_origin(
     out = run(home.train("--weights", home.weights, "--noval", "--noreport"), capsys).out
     assert f"starts from weights `{home.weights}`: trained from scratch: the weights are yours" in out
     assert "random weights" not in out
+
+
+def test_result_of_a_training_prints_ten_lines(home: Home, tmp_path: Path) -> None:
+    result = onelook.train(
+        home.yaml, cfg=home.model, epochs=1, batch_size=8, imgsz=64, workers=0, device="cpu", noplots=True,
+        noautoanchor=True, noreport=True, project=tmp_path, callbacks=[],
+    )  # fmt: skip
+    lines = str(result).splitlines()
+    assert len(lines) == 10
+    assert lines[0].split() == ["run", "folder", str(tmp_path / "exp")]
+    assert lines[-1] == f"mAP50-95     {result.metrics.map50_95:.4f}"
+    assert len(repr(result)) < 200
+    assert f'<a href="{tmp_path / "exp" / "report.html"}">' in result._repr_html_()

@@ -13,7 +13,7 @@ from onelook.settings.foreign_names import RENAMED, our_name, plain_name
 
 # word typed as the command -> our command, or its beginning
 COMMAND_HABITS = {
-    "predict": "detect", "infer": "detect", "inference": "detect", "track": "detect", "test": "val",
+    "predict": "detect", "infer": "detect", "inference": "detect", "track": "detect --tracker bytetrack", "test": "val",
     "validate": "val", "eval": "val", "evaluate": "val", "fit": "train", "resume": "train --resume",
     "tune": "evolve", "hyp": "evolve", "bench": "benchmark", "benchmarks": "benchmark",
     "convert_data": "convert-data", "doctor": "check", "summary": "info", "checks": "env", "version": "--version",

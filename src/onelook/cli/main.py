@@ -7,6 +7,7 @@ import sys
 from collections.abc import Sequence
 from importlib import import_module
 
+from onelook.cli.common_options import COMMON, EXAMPLES
 from onelook.cli.habits import corrected_command, corrected_options
 from onelook.cli.messages import messages, report
 from onelook.cli.parser import Parser, nearest_command
@@ -76,7 +77,13 @@ def _dispatch(typed: list[str]) -> int:
         raise nearest_command(wanted, COMMANDS)
     active = parser
     for name, summary in COMMANDS.items():
-        command = commands.add_parser(name, help=summary, description=f"{summary[0].upper()}{summary[1:]}.")
+        command = commands.add_parser(
+            name,
+            help=summary,
+            description=f"{summary[0].upper()}{summary[1:]}.",
+            example=EXAMPLES[name],
+            common=COMMON.get(name, ""),
+        )
         if name == wanted:
             active = command
             # Only the module of this command is imported, since torch takes seconds.

@@ -22,7 +22,7 @@ def run(arguments: argparse.Namespace) -> int:
     for name in arguments.names or MODELS:
         summary = describe(name, num_classes=NUM_CLASSES)
         strides = " ".join(str(int(stride)) for stride in summary.strides)
-        what = MODELS.get(name, "")
+        what = MODELS.get(name, "").replace("mask head", "mask head; trains boxes only")
         print(f"{name:<22}{summary.layers:>7}{summary.parameters:>13,}{summary.gflops:>8.1f}  {strides:<14}{what}")
         if arguments.rows:
             for row in summary.rows:

@@ -19,8 +19,31 @@ SIMILAR = 0.75
 class Parser(argparse.ArgumentParser):
     """Completes the beginning of an option if only one option begins so, and raises instead of exiting."""
 
-    def __init__(self, **options: Any) -> None:
+    def __init__(self, *, example: str = "", common: str = "", **options: Any) -> None:
         super().__init__(allow_abbrev=False, **options)
+        self._example, self._common = example, common.split()
+        if self._common:
+            self.add_argument("--help-all", action=_HelpAll, nargs=0, help="show all options and end")
+
+    def format_help(self) -> str:
+        """One example first, then the options that people use."""
+        hidden = [action for action in self._actions if self._common and not self._is_common(action)]
+        helps = [action.help for action in hidden]
+        for action in hidden:
+            action.help = argparse.SUPPRESS
+        try:
+            text = self.format_all_help()
+        finally:
+            for action, help_text in zip(hidden, helps, strict=True):
+                action.help = help_text
+        return f"{text}\n`{self.prog} --help-all` shows {len(hidden)} more options.\n" if hidden else text
+
+    def format_all_help(self) -> str:
+        """One example first, then all options."""
+        return (f"{self._example}\n\n" if self._example else "") + super().format_help()
+
+    def _is_common(self, action: argparse.Action) -> bool:
+        return action.dest in ("help", "help_all", *self._common) or not action.option_strings
 
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
         """As argparse does it, with options completed first.
@@ -87,6 +110,15 @@ class Parser(argparse.ArgumentParser):
         if not nearest:
             return f"`{self.prog} --help` lists the options"
         return f"did you mean {', '.join(f'`{name}`' for name in dict.fromkeys(nearest))}?"
+
+
+class _HelpAll(argparse.Action):
+    """Shows every option of a command, and ends."""
+
+    def __call__(self, parser: argparse.ArgumentParser, *arguments: object) -> NoReturn:
+        assert isinstance(parser, Parser)
+        sys.stdout.write(parser.format_all_help())
+        parser.exit()
 
 
 def nearest_command(word: str, commands: Iterable[str]) -> UsageError:

@@ -63,6 +63,10 @@ class ImageResult(Detections):
         place = f"{self.size_hw[1]} x {self.size_hw[0]} pixels" if self.path is None else printable(self.path)
         return f"<ImageResult of {place}: {found}>"
 
+    def _repr_png_(self) -> bytes:
+        """For notebooks: the drawn image."""
+        return encode_image(self.plot(), ".png")
+
     def plot(self, *, line_thickness: int = 0, hide_labels: bool = False, hide_conf: bool = False) -> Image:
         """The image with boxes, names and scores drawn in, (H, W, 3) uint8 RGB.
 

@@ -5,9 +5,11 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
+from html import escape
 from pathlib import Path
 from typing import Any
 
+from onelook.callbacks.eta import duration
 from onelook.errors import RunFolderError
 from onelook.recipes.report import report_finished_run
 from onelook.recipes.resume import Resumed
@@ -19,7 +21,7 @@ from onelook.training.callback import FitEnd
 logger = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class TrainResult:
     """What a finished run gives.
 
@@ -38,6 +40,32 @@ class TrainResult:
     run_folder: Path
     names: tuple[str, ...]
     outcome: FitEnd
+
+    def __str__(self) -> str:
+        found, done = self.metrics, self.outcome
+        epochs = f"{done.epochs_done} epochs, best {done.best_epoch}" if done.best_epoch >= 0 else "no epoch"
+        return "\n".join(
+            (
+                f"run folder   {self.run_folder}",
+                f"best weights {self.best}",
+                f"last weights {self.last}",
+                f"ended        {done.reason}, {epochs}, {duration(done.seconds)}",
+                f"classes      {len(self.names)}",
+                f"images       {found.num_images:,} with {found.num_labels:,} labels to validate",
+                f"precision    {found.precision:.4f}",
+                f"recall       {found.recall:.4f}",
+                f"mAP50        {found.map50:.4f}",
+                f"mAP50-95     {found.map50_95:.4f}",
+            )
+        )
+
+    def __repr__(self) -> str:
+        return f"<TrainResult of {self.run_folder}: mAP50 {self.metrics.map50:.4f}>"
+
+    def _repr_html_(self) -> str:
+        """For notebooks: the same, and the report to open."""
+        report = escape(str(self.run_folder / "report.html"))
+        return f'<pre>{escape(str(self))}</pre><a href="{report}">{report}</a>'
 
 
 def result_of(run: RunDir, document: Mapping[str, Any], *, seconds: float) -> TrainResult:

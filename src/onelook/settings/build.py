@@ -126,7 +126,7 @@ def _place(file: Path | None, key: str) -> str:
 
 def _as_typed(kind: type[BaseModel], name: str, value: Any) -> Any:
     """`value` as the command line would give it: a path as text, and one number or path where several may stand."""
-    if name == "weights":
+    if name in ("weights", "teacher"):
         value = file_of_run(value)
     if isinstance(value, os.PathLike):
         value = os.fspath(value)

@@ -44,7 +44,7 @@ class TrainKeywords(TypedDict, total=False):
     transforms: str | Path | Mapping[str, Any] | Sequence[Mapping[str, Any]]
     split: float
     weights: str | Path
-    teacher: str
+    teacher: str | Path
     cfg: str | Path
     hyp: str | Path
     epochs: int

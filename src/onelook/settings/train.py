@@ -31,7 +31,8 @@ class TrainSettings(Hyperparameters):
     """Share of the images for training, the rest for validation, of data that have no splits yet: the file or folder of
     an annotation tool. The run folder keeps the division. 0 takes the splits of the data."""
     weights: str = Field("")
-    """Checkpoint to start from, .safetensors or .pt of YOLOv5; empty trains from scratch."""
+    """Where to start: a checkpoint (.safetensors, .pt of YOLOv5), a run folder, or yolox-nano to yolox-x; empty trains
+    from scratch."""
     teacher: str = Field("", json_schema_extra=resumed(FREE))
     """Weights of a larger detector that knows the dataset, to learn from its predictions too; empty for none."""
     cfg: str = Field("")
