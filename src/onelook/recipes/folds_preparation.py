@@ -23,7 +23,7 @@ from onelook.runs.folds_folder import FoldsFolder, folds_folder_around
 from onelook.runs.newest_run import newest_run
 from onelook.runs.own_checkpoints import has_checkpoint
 from onelook.runs.run_dir import RunDir
-from onelook.settings.build import build_settings
+from onelook.settings.build import build_settings, stored_settings
 from onelook.settings.folds import FoldsSettings
 from onelook.settings.series import EXTENDS, FREE, KEPT, OUTSIDE, names_of, resume_settings, storable
 from onelook.settings.train import TrainSettings
@@ -180,7 +180,7 @@ def _going_on(folder: FoldsFolder, typed: FoldsSettings) -> FoldsSettings:
     if not isinstance(stored, dict):
         raise RunFolderError(f"file `{folder.beginning}` has no `settings`", hint="start new trainings")
     stored = storable(FoldsSettings, stored)
-    before = build_settings(FoldsSettings, {**stored, "hyp": ""}).model_copy(update={"hyp": stored.get("hyp", "")})
+    before = stored_settings(FoldsSettings, stored)
     return resume_settings(before, typed, series="series of trainings on folds")
 
 

@@ -18,7 +18,7 @@ from onelook.runs.folds_folder import FoldsFolder
 from onelook.runs.newest_run import newest_run
 from onelook.runs.own_checkpoints import has_checkpoint, load_newest, load_own
 from onelook.runs.run_dir import RunDir, run_of_launch
-from onelook.settings.build import build_settings
+from onelook.settings.build import build_settings, stored_settings
 from onelook.settings.series import OUTSIDE, names_of, resume_settings, storable
 from onelook.settings.train import TRACKER_NAMES, TrainSettings
 from onelook.training.schedule import at_length
@@ -67,7 +67,7 @@ def resume_run(given: Mapping[str, Any]) -> Resumed:
             hint="resume from `last.safetensors`, or start a new run with `--weights`",
         )
     stored = storable(TrainSettings, document["settings"])
-    before = build_settings(TrainSettings, {**stored, "hyp": ""}).model_copy(update={"hyp": stored.get("hyp", "")})
+    before = stored_settings(TrainSettings, stored)
     settings = resume_settings(before, build_settings(TrainSettings, given), series="run", extends=True)
     if settings.time and "epochs" in given:  # the run goes on for so many epochs, however long that takes
         settings = settings.model_copy(update={"time": 0.0})

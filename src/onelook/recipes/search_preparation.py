@@ -23,7 +23,7 @@ from onelook.search.genes import GENES, Individual, in_range
 from onelook.search.population import read_population
 from onelook.search.remote_history import Bucket
 from onelook.search.search import Plan
-from onelook.settings.build import build_settings
+from onelook.settings.build import build_settings, stored_settings
 from onelook.settings.command_line import as_arguments
 from onelook.settings.evolve import EvolveSettings
 from onelook.settings.hyperparameters import Hyperparameters
@@ -160,7 +160,7 @@ def _going_on(folder: SearchFolder, typed: EvolveSettings) -> EvolveSettings:
         SettingsError: what was typed would change what hyperparameters are worth.
     """
     stored = load_yaml(folder.settings, error=RunFolderError)
-    before = build_settings(EvolveSettings, {**stored, "hyp": ""}).model_copy(update={"hyp": stored.get("hyp", "")})
+    before = stored_settings(EvolveSettings, stored)
     if typed.evolve_method == "auto":
         typed = typed.model_copy(update={"evolve_method": before.evolve_method})
     settings = resume_settings(before, typed, series="search")

@@ -60,6 +60,15 @@ def build_settings(kind: type[SettingsT], given: Mapping[str, Any], *, file: Pat
         raise combined(SettingsError, "these settings cannot be used:", problems) from problem
 
 
+def stored_settings(kind: type[SettingsT], stored: Mapping[str, Any]) -> SettingsT:
+    """Checked settings as a run or a series has stored them: the file that `hyp` names, long read, may be gone.
+
+    Raises:
+        SettingsError: see `build_settings`.
+    """
+    return build_settings(kind, {**stored, "hyp": ""}).model_copy(update={"hyp": stored.get("hyp", "")})
+
+
 def _hyperparameters_in(file: Path) -> dict[str, Any]:
     """What a file of hyperparameters holds; of a run's `settings.yaml`, its hyperparameters alone."""
     content = load_yaml(file)
