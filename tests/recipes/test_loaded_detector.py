@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 from pathlib import Path
 from typing import Any
@@ -184,13 +185,17 @@ def test_supervision_gets_the_boxes_with_their_names(file: Path) -> None:
     assert len(result_of(np.zeros_like(IMAGE)).to_supervision()) == 0
 
 
-@pytest.mark.parametrize(("package", "method"), [("pandas", "to_pandas"), ("supervision", "to_supervision")])
+@pytest.mark.parametrize(
+    ("package", "method", "command"),
+    [("pandas", "to_pandas", "onelook[results]"), ("supervision", "to_supervision", "supervision>=0.31")],
+)
 def test_a_missing_package_is_named_with_the_command_that_installs_it(
-    package: str, method: str, monkeypatch: pytest.MonkeyPatch
+    package: str, method: str, command: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     found = result_of(IMAGE)
     monkeypatch.setitem(sys.modules, package, None)
-    with pytest.raises(SettingsError, match=rf'`{package}` is not installed\nhint: pip install "onelook\[results\]"'):
+    told = re.escape(f'`{package}` is not installed\nhint: pip install "{command}"')
+    with pytest.raises(SettingsError, match=told):
         getattr(found, method)()
 
 

@@ -220,5 +220,5 @@ def _needed(package: str) -> Iterator[None]:
     try:
         yield
     except ImportError as problem:
-        hint = 'pip install "onelook[results]"'
+        hint = 'pip install "supervision>=0.31"' if package == "supervision" else 'pip install "onelook[results]"'
         raise SettingsError(f"the package `{package}` is not installed", hint=hint) from problem
