@@ -74,11 +74,11 @@ def test_the_mean_is_drawn_where_it_lies(tmp_path: Path) -> None:
     assert height_of_black(0.9) < 0.2 < height_of_black(0.5) < 0.6
 
 
-@pytest.mark.parametrize(("num_classes", "counts"), [(1, False), (6, True), (29, False), (40, True), (365, False)])
-def test_confusion_matrix_for_any_number_of_classes(tmp_path: Path, num_classes: int, counts: bool) -> None:
+@pytest.mark.parametrize("num_classes", [1, 6, 29, 40, 365])
+def test_confusion_matrix_for_any_number_of_classes(tmp_path: Path, num_classes: int) -> None:
     names = [*AWKWARD_NAMES, *MANY_NAMES][:num_classes]
     cells = make_metrics(1, num_classes=num_classes).confusion_cells
-    image = assert_chart(plot_confusion_matrix(cells, names, tmp_path / "confusion_matrix.png", counts=counts))
+    image = assert_chart(plot_confusion_matrix(cells, names, tmp_path / "confusion_matrix.png"))
     assert max(image.shape) < 16 * DPI
 
 
@@ -92,7 +92,7 @@ def test_confusion_matrix_without_any_box_is_blank_but_whole(tmp_path: Path) -> 
     assert_chart(plot_confusion_matrix(np.zeros((0, 3), np.int64), AWKWARD_NAMES, tmp_path / "zero.png"))
 
 
-def test_confusion_columns_are_shares_and_small_cells_blank(tmp_path: Path) -> None:
+def test_confusion_cells_are_counts_on_the_colour_of_their_share_and_small_ones_blank(tmp_path: Path) -> None:
     """Class 0 is found always, class 1 in half of the cases; a cell of 0.4 % looks like an empty one."""
     full = np.array([[250, 0, 0], [0, 100, 0], [0, 100, 0]])
     with_speck = np.array([[250, 0, 0], [1, 100, 0], [0, 100, 0]])
@@ -102,7 +102,8 @@ def test_confusion_columns_are_shares_and_small_cells_blank(tmp_path: Path) -> N
         drawn(plot_confusion_matrix(cells_of(confusion), ["a", "b"], tmp_path / f"{number}.png"))
         for number, confusion in enumerate((full, with_speck, scaled, with_spot))
     ]
-    assert np.array_equal(images[0], images[2])
+    is_other = (images[0] != images[2]).any(axis=2)
+    assert 0 < is_other.mean() < 0.02, "the same colours with other numbers"
     is_blank = [(image == 255).all(axis=2) for image in images]
     assert (is_blank[0] != is_blank[1]).mean() < 0.001
     assert (is_blank[0] != is_blank[3]).mean() > 0.02

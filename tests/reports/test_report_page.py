@@ -11,6 +11,7 @@ import pytest
 from hostile_names import HOSTILE_NAMES, Reader
 from report_runs import make_run
 
+from onelook.callbacks.run_facts import SplitFacts
 from onelook.reports.report import SECTIONS, report_page
 from onelook.reports.run_record import RunRecord
 
@@ -144,3 +145,26 @@ def test_many_classes_make_a_page_of_less_than_5_mb(num_classes: int) -> None:
 def test_classes_without_labels_are_named() -> None:
     page = report_page([make_run(names=("bee", "wasp", "fly"))])
     assert "Without labels in train: <bdi>wasp</bdi>, <bdi>fly</bdi>" in page
+
+
+def test_data_image_size_and_start_of_a_run_are_in_its_summary() -> None:
+    def summary(*runs: RunRecord) -> str:
+        return report_page(runs).split('<section id="summary">')[1].split("</section>")[0]
+
+    scratch, tuned = make_run("a", imgsz=320), make_run("b", weights="bees.safetensors", data="hive.yaml")
+    assert "Data <bdi>plain</bdi>, image size 320 px, start <bdi>random weights</bdi>." in summary(scratch)
+    assert "start <bdi>bees.safetensors</bdi>." in summary(tuned)
+    both = summary(scratch, tuned)
+    for text in ("320 px", "640 px", "random weights", "bees.safetensors", "hive.yaml"):
+        assert f"<td><bdi>{text}</bdi></td>" in both
+
+
+def test_runs_on_other_images_or_labels_are_not_compared_without_a_warning() -> None:
+    warning = "The runs differ in their images or labels"
+    runs = [make_run("a"), make_run("b", seed=1)]
+    assert warning not in report_page(runs)
+    facts = runs[1].facts
+    assert facts is not None
+    more = replace(facts, splits={**facts.splits, "train": SplitFacts(101, facts.splits["train"].labels)})
+    assert warning in report_page([runs[0], replace(runs[1], facts=more)])
+    assert warning not in report_page([runs[0], replace(runs[1], facts=None)])

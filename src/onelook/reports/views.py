@@ -165,6 +165,20 @@ def missing_classes(run: RunRecord) -> dict[str, list[str]]:
     }
 
 
+def basis(run: RunRecord) -> list[str]:
+    """What a run was made from: its data, the side of its images, and its weights at the start."""
+    known = run.settings
+    start = str(known.get("weights") or "") or ("random weights" if known else NOTHING)
+    size = f"{known['imgsz']} px" if "imgsz" in known else NOTHING
+    return [setting_text(run, "data"), size, start]
+
+
+def differ_in_data(runs: Sequence[RunRecord]) -> bool:
+    """Whether two runs are known to have had other images or labels."""
+    known = [(run.facts.names, run.facts.splits, run.ledgers) for run in runs if run.facts is not None]
+    return any(one != known[0] for one in known)
+
+
 def same_data(run: RunRecord, others: Sequence[RunRecord]) -> RunRecord | None:
     """The first of the others that was on the same data."""
 

@@ -23,22 +23,22 @@ MAX_CLASSES = 1000
 """Of more, those that are confused most are drawn, with all others as one."""
 OTHERS, BACKGROUND = "others", "background"
 WHITE_LETTERS_FROM = 0.6  # of the colour scale, which runs from light to dark
-CELL_WITH_NUMBER_IN = 0.3
+CELL_WITH_NUMBER_IN = 0.4
 CELL_WITH_NAME_IN = 0.135
 
 
-def plot_confusion_matrix(cells: Array, names: Sequence[str], path: Path, *, counts: bool = False) -> Path:
+def plot_confusion_matrix(cells: Array, names: Sequence[str], path: Path) -> Path:
     """Write the confusion matrix: columns are the labels, rows the predictions, the last of each is the background.
 
-    The background row holds objects that were missed, the background column detections of nothing. Cells carry
-    numbers if there are fewer than 30 classes; classes are named if there are fewer than 99. Of more than 1,000 classes
+    The background row holds objects that were missed, the background column detections of nothing. Cells are as dark as
+    their share of the column, and carry counts if there are fewer than 30 classes; classes are named if there are fewer
+    than 99. Of more than 1,000 classes
     the 97 that are confused most are drawn, and all others as one.
 
     Args:
         cells: as in `DetectionMetrics.confusion_cells`.
         names: of all classes.
         path: a .png or .jpg file; its folder must exist.
-        counts: show counts instead of shares of each column.
 
     Returns:
         `path`.
@@ -50,31 +50,28 @@ def plot_confusion_matrix(cells: Array, names: Sequence[str], path: Path, *, cou
     num_classes = len(labels)
     confusion = matrix_of(cells, num_classes)
     shares = confusion / np.maximum(confusion.sum(axis=0, keepdims=True), 1)
-    values = np.where(shares < MIN_SHARE, np.nan, confusion if counts else shares)
+    shares[shares < MIN_SHARE] = np.nan
     labels.append(BACKGROUND)
-    side = _side_in(num_classes, counts=counts)
+    side = _side_in(num_classes)
     margin = 0.5 + 0.062 * max(map(len, labels)) if num_classes <= MAX_CLASSES_WITH_NAMES else 0.6
     with chart(path, width_in=max(side + margin + 0.9, 3.2), height_in=max(side + margin, 2.4)) as figure:
         axes = figure.subplots()
-        top = float(np.nanmax(values, initial=1.0)) if counts else 1.0
-        image = axes.imshow(values, cmap=white_to_blue(), vmin=0, vmax=top, interpolation="nearest")
+        image = axes.imshow(shares, cmap=white_to_blue(), vmin=0, vmax=1, interpolation="nearest")
         axes.set(xlabel="True class", ylabel="Predicted class")
         _name_ticks(axes, labels if num_classes <= MAX_CLASSES_WITH_NAMES else [])
         if num_classes <= MAX_CLASSES_WITH_NUMBERS:
-            _write_numbers(axes, values, top, counts=counts)
+            _write_numbers(axes, confusion, shares)
         bar = figure.colorbar(image, ax=axes, shrink=0.7, aspect=25, pad=0.02)
-        bar.set_label("Boxes" if counts else "Share of the true class")
+        bar.set_label("Share of the true class")
         bar.outline.set_visible(False)
     return path
 
 
-def _side_in(num_classes: int, *, counts: bool) -> float:
+def _side_in(num_classes: int) -> float:
     """Side of the matrix, inches: as large as its text needs, at least a third of a page."""
     if num_classes > MAX_CLASSES_WITH_NAMES:
         return TEXT_WIDTH_IN - 1.5
     cell = CELL_WITH_NAME_IN if num_classes > MAX_CLASSES_WITH_NUMBERS else CELL_WITH_NUMBER_IN
-    if counts and num_classes <= MAX_CLASSES_WITH_NUMBERS:
-        cell *= 1.5
     return max(2.0, cell * (num_classes + 1))
 
 
@@ -85,9 +82,7 @@ def _name_ticks(axes: Axes, labels: Sequence[str]) -> None:
     axes.spines[:].set_visible(True)
 
 
-def _write_numbers(axes: Axes, values: Array, top: float, *, counts: bool) -> None:
-    for row, column in np.argwhere(~np.isnan(values)).tolist():
-        value = float(values[row, column])
-        text = f"{value:.0f}" if counts else f"{value:.2f}".removeprefix("0")
-        ink = "white" if value > WHITE_LETTERS_FROM * top else "black"
-        axes.text(column, row, text, ha="center", va="center", color=ink, fontsize=FONT_PT)
+def _write_numbers(axes: Axes, counts: Array, shares: Array) -> None:
+    for row, column in np.argwhere(~np.isnan(shares)).tolist():
+        ink = "white" if shares[row, column] > WHITE_LETTERS_FROM else "black"
+        axes.text(column, row, f"{counts[row, column]:.0f}", ha="center", va="center", color=ink, fontsize=FONT_PT)
