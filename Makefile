@@ -6,7 +6,7 @@ PIP = $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constr
 INSTALLED = $(VENV)/.installed
 READY = $(VENV)/.ready
 
-.PHONY: demo test lint install wheel clean
+.PHONY: demo test lint install docs wheel clean
 
 install: $(READY)
 
@@ -29,6 +29,11 @@ test: lint
 lint: $(READY)
 	$(BIN)/ruff check --no-cache .
 	$(BIN)/mypy
+
+# the site of the docs, in build/site; a broken link is an error
+docs: $(INSTALLED)
+	$(PIP) -e ".[docs]"
+	$(BIN)/mkdocs build --quiet
 
 wheel: $(READY)
 	$(BIN)/python -m build --outdir dist .

@@ -136,8 +136,10 @@ def main() -> None:
         (FOLDER / name).write_text(text, encoding="utf-8")
         print(FOLDER / name)
     import write_keywords
+    import write_llms
 
     write_keywords.main()
+    write_llms.main()
 
 
 def quick_pages() -> dict[str, str]:
