@@ -25,6 +25,7 @@ import test_options_head
 import test_options_learning
 import test_options_loader
 import test_options_processes
+import test_options_renderer
 import test_options_teacher
 import test_options_time
 import test_options_trackers
@@ -78,6 +79,7 @@ FILES = (
     test_options_learning,
     test_options_loader,
     test_options_processes,
+    test_options_renderer,
     test_options_teacher,
     test_options_time,
     test_options_trackers,
