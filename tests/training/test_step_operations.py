@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from synthetic_index import make_index
+from thread_group import ThreadGroup, in_threads
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
@@ -52,6 +54,17 @@ class Operations(TorchDispatchMode):
         if any(isinstance(value, Tensor) and value.dtype == torch.float64 for value in tree_leaves(result)):
             self.float64.append(name)
         return result
+
+
+@dataclass(frozen=True)
+class Counted(ThreadGroup):
+    """Notes each exchange."""
+
+    made: list[int] = field(default_factory=list)
+
+    def gather(self, tensor: Tensor) -> list[Tensor]:
+        self.made.append(tensor.numel())
+        return super().gather(tensor)
 
 
 def batch_of(boxes_per_image: int) -> Batch:
@@ -105,6 +118,27 @@ def test_a_nano_step_stays_within_its_budget_and_waits_for_nothing(given: dict[s
             loop.train_step(batch_of(boxes))
         assert step.counts.total() <= MOST_OPERATIONS, step.counts.most_common(20)
         assert not [name for name in WAITS if step.counts[name]]
+
+
+def test_two_processes_exchange_two_tensors_a_step_beside_the_gradient() -> None:
+    """Whether memory sufficed; and in one piece statistics and losses. The first step also agrees on what is used."""
+    settings = TrainSettings.model_validate({**SETTINGS, "optimizer": "SGD"})
+    schedule, device = Schedule(settings, num_images=40), torch.device("cpu")
+
+    def exchanges(group: ProcessGroup) -> list[int]:
+        counted = Counted(group.rank, group.world_size, table=group.table)  # type: ignore[attr-defined]
+        state = state_on(device, settings, schedule)
+        state.progress.shards = 2
+        gradient = BatchGradient(state, counted, schedule=schedule, compute=ComputeOptions(device))
+        batch, counts = batch_of(5).part(2 * group.rank, 2 * group.rank + 2), []
+        for _ in range(3):
+            counted.made.clear()
+            gradient.add(batch, schedule.at(0))
+            counts.append(len(counted.made))
+        return counts
+
+    buckets = 1  # all gradients of a nano model are less than 25 MiB
+    assert in_threads(2, exchanges) == [[3 + buckets, 2 + buckets, 2 + buckets]] * 2
 
 
 def test_forward_loss_and_backward_need_no_float64() -> None:

@@ -116,8 +116,8 @@ class BatchGradient:
                 raise
             if is_done:
                 self._sum.accept()
-                self._statistics.finish()
-                return BatchLosses(self._added_up(terms), max(self._size_hw(batch.images)))
+                sent = self._statistics.finish(self._of_own_shards(terms))
+                return BatchLosses(self._added_up(sent), max(self._size_hw(batch.images)))
             self._sum.discard()
             self._statistics.discard()
             self._double_shards(problem)
@@ -169,12 +169,16 @@ class BatchGradient:
         state.scaler.scale(total * plan.loss_scale).backward()  # type: ignore[no-untyped-call]
         return values
 
-    def _added_up(self, terms: list[Tensor]) -> Tensor:
-        """The terms of all processes together, added in the order of the shards."""
+    def _of_own_shards(self, terms: list[Tensor]) -> Tensor:
+        """(S, C) terms of the shards of this process; those without images add nothing."""
         own_shards = self._state.progress.shards // self._group.world_size
         nothing = torch.zeros(len(self.columns), device=self._compute.device)
-        total = nothing
-        for shards in self._group.gather(torch.stack([*terms, *[nothing] * (own_shards - len(terms))])):
+        return torch.stack([*terms, *[nothing] * (own_shards - len(terms))])
+
+    def _added_up(self, sent: list[Tensor]) -> Tensor:
+        """The terms of all processes together, added in the order of the shards."""
+        total = torch.zeros(len(self.columns), device=self._compute.device)
+        for shards in sent:
             for shard in shards:
                 total = total + shard
         return total

@@ -65,31 +65,45 @@ class SharedStatistics:
             self._found.append(self._now())
             self._put(self._start)
 
-    def finish(self) -> None:
-        """Leave the mean over all shards that were computed, as far as the batch counts."""
+    def finish(self, terms: Tensor | None = None) -> list[Tensor]:
+        """Leave the mean over all shards that were computed, as far as the batch counts.
+
+        Args:
+            terms: (S, C) float32 numbers of this process's S shards that are to be sent along.
+
+        Returns:
+            The `terms` of every process, in the order of their ranks.
+        """
+        if terms is None:
+            terms = self._start.new_zeros((len(self._is_used) // self._group.world_size, 0))
+        sent = [terms]
         if len(self._is_used) > 1:
-            self._put(self._weighed(self._mean()))
+            mean, sent = self._mean(terms)
+            self._put(self._weighed(mean))
         elif self._share < 1:
             self._put(self._weighed(self._now()))
         if self._counters:
             torch._foreach_add_([count for _, count in self._counters], 1)
         self._give_counters_back()
+        return sent
 
     def discard(self) -> None:
         """Put everything back to where the shards started."""
         self._put(self._start)
         self._give_counters_back()
 
-    def _mean(self) -> Tensor:
-        own_shards = len(self._is_used) // self._group.world_size
+    def _mean(self, terms: Tensor) -> tuple[Tensor, list[Tensor]]:
+        """The mean over the shards, and the `terms` of all processes; in one exchange."""
+        own_shards, count = len(self._is_used) // self._group.world_size, len(self._start)
         rows = torch.stack([*self._found, *[self._start] * (own_shards - len(self._found))])
         used = iter(self._is_used)
-        total = torch.zeros_like(self._start)
-        for found in self._group.gather(rows):
+        total, sent = torch.zeros_like(self._start), []
+        for found in self._group.gather(torch.cat([rows, terms.detach().to(rows)], dim=1)):
             mine = [next(used) for _ in range(own_shards)]
-            for row in found[: sum(mine)]:
+            for row in found[: sum(mine), :count]:
                 total = total + row
-        return total / sum(self._is_used)
+            sent.append(found[:, count:])
+        return total / sum(self._is_used), sent
 
     def _weighed(self, values: Tensor) -> Tensor:
         return values if self._share == 1 else self._start.lerp(values, self._share)
