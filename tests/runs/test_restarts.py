@@ -188,7 +188,7 @@ def test_a_restart_in_a_reused_folder_begins_again_and_not_where_the_run_before_
 
 PHASES_OF_BOTH = [("scan_split", 1), ("train_step", 1), ("train_step", 12), ("_validate", 2), ("measure_best", 1)]
 PHASES_OF_FIRST = [
-    ("begin", 1), ("_write_beginning", 1), ("save_checkpoint", 1), ("save_checkpoint", 5), ("_second_name", 1),
+    ("begin", 1), ("_write_beginning", 1), ("save_checkpoint", 1), ("save_checkpoint", 3), ("_second_name", 1),
     ("draw_evaluation", 1), ("write_status", 1), ("report_finished_run", 1),
 ]  # fmt: skip
 

@@ -280,7 +280,7 @@ PHASES = {
     "first best": ("save_checkpoint", 1),
     "first last": ("save_checkpoint", 2),
     "between link and last": ("_second_name", 1),
-    "a later save": ("save_checkpoint", 5),
+    "a later save": ("save_checkpoint", 3),
     "validation": ("_validate", 2),
     "final measurement": ("measure_best", 1),
     "plots": ("draw_evaluation", 1),
