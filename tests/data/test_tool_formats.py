@@ -12,14 +12,14 @@ from small_dataset import pixels, tree_digest
 from tool_exports import EXPORTS, labelled_images
 
 from onelook.data.dataset_layout import open_dataset
-from onelook.data.dataset_spec import UNDIVIDED
+from onelook.data.dataset_spec import UNSPLIT
 from onelook.data.scan.index import ScanResult, scan_split
 from onelook.data.scan.rules import ScanOptions
 from onelook.errors import DataError
 
 
 def scanned(path: Path) -> ScanResult:
-    return scan_split(open_dataset(path), UNDIVIDED, options=ScanOptions(report_only=True))
+    return scan_split(open_dataset(path), UNSPLIT, options=ScanOptions(report_only=True))
 
 
 @pytest.mark.parametrize("of_folder", [False, True])
@@ -29,7 +29,7 @@ def test_every_object_of_an_export_is_found(tiny_data: Path, tmp_path: Path, too
     path = EXPORTS[tool](images, tmp_path / "export")
     before = tree_digest(tmp_path)
     spec = open_dataset(tmp_path / "export" if of_folder else path)
-    assert spec.names == ("disc", "square") and list(spec.splits) == [UNDIVIDED] and spec.is_undivided
+    assert spec.names == ("disc", "square") and list(spec.splits) == [UNSPLIT] and spec.is_unsplit
     scan = scanned(path)
     assert [Path(image).name for image in scan.index.paths] == [Path(image[0]).name for image in images]
     assert scan.ledger.rows_read == scan.ledger.rows_used == sum(len(image[3]) for image in images)

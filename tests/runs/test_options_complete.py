@@ -37,7 +37,7 @@ import test_resume
 import test_serve
 import test_serve_fields
 import test_split
-import test_undivided_data
+import test_unsplit_data
 from option_runs import COVERED
 from pydantic import BaseModel
 from yolov5_options import OPTIONS, Option
@@ -89,7 +89,7 @@ FILES = (
     test_report,
     test_resume,
     test_split,
-    test_undivided_data,
+    test_unsplit_data,
     test_serve,
     test_serve_fields,
 )

@@ -24,7 +24,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar=("TRAIN", "VAL", "TEST"),
         help="parts that add up to 1 (default: 0.9 0.1 0)",
     )
-    parser.add_argument("--seed", type=int, default=0, metavar="N", help="another seed, another division (default: 0)")
+    parser.add_argument("--seed", type=int, default=0, metavar="N", help="another seed, another split (default: 0)")
     parser.add_argument("--annotated-only", action="store_true", help="leave out images without a label file")
 
 

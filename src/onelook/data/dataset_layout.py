@@ -8,7 +8,7 @@ from pathlib import Path
 
 from onelook.data.annotation_places import AnnotationPlace, place_in_folder, place_of_file
 from onelook.data.dataset_names import names_in_labels, names_in_parquet, names_in_voc
-from onelook.data.dataset_spec import UNDIVIDED, DatasetSpec, load_dataset_spec
+from onelook.data.dataset_spec import UNSPLIT, DatasetSpec, load_dataset_spec
 from onelook.data.formats.visdrone_file import NAMES
 from onelook.data.sets import PUBLIC_SETS
 from onelook.errors import DataError
@@ -34,7 +34,7 @@ def open_dataset(path: str | os.PathLike[str]) -> DatasetSpec:
 
     Args:
         path: a dataset YAML; a folder with one, or in a layout that is known; or a file of labels, of the training
-            split, beside which lies that of the validation split, or of all images: then the dataset is undivided.
+            split, beside which lies that of the validation split, or of all images: then it has no splits.
 
     Raises:
         DataError: no dataset is there, or it cannot be used.
@@ -50,7 +50,7 @@ def open_dataset(path: str | os.PathLike[str]) -> DatasetSpec:
     if not place.is_dir() or _has_yaml(place):
         return load_dataset_spec(place)
     for layout in (_coco_folder, _coco_files_by_split, _parquet_folder, _voc_folder, _visdrone_folder, _split_folders,
-                   _undivided_folder):  # fmt: skip
+                   _unsplit_folder):  # fmt: skip
         spec = layout(place)
         if spec is not None:
             return spec
@@ -170,13 +170,13 @@ def _split_folders(folder: Path) -> DatasetSpec | None:
     return _spec_of(folder, folder, places)
 
 
-def _undivided_folder(folder: Path) -> DatasetSpec | None:
+def _unsplit_folder(folder: Path) -> DatasetSpec | None:
     place = place_in_folder(folder)
-    return None if place is None else _spec_of(folder, folder, {UNDIVIDED: place})
+    return None if place is None else _spec_of(folder, folder, {UNSPLIT: place})
 
 
 def _of_file(file: Path) -> DatasetSpec:
-    """The dataset of a file: divided, if `train` in its name can be replaced by `val` or `test`; else undivided."""
+    """The dataset of a file: split, if `train` in its name can be replaced by `val` or `test`; else without splits."""
     head, found, tail = file.name.rpartition("train")
     files = {"train": file}
     for split, words in _SPLIT_WORDS.items():
@@ -185,7 +185,7 @@ def _of_file(file: Path) -> DatasetSpec:
         if there and split != "train":
             files[split] = there[0]
     if "val" not in files:
-        files = {UNDIVIDED: file}
+        files = {UNSPLIT: file}
     root = file.parent.parent if file.parent.name == "annotations" else file.parent
     return _spec_of(file, root, {split: place_of_file(path, split) for split, path in files.items()})
 

@@ -21,7 +21,7 @@ from onelook.settings.nearest_name import nearest_name
 logger = logging.getLogger(__name__)
 
 SPLITS = ("train", "val", "test")
-UNDIVIDED = "all"
+UNSPLIT = "all"
 """The split of a dataset that nobody has divided: a file or a folder of an annotation tool."""
 KEYS = ("path", *SPLITS, "nc", "names", "download", "format", "difficult", "kpt_shape")
 # For each format: what a split is described by, where that is more than the place of its images; what may be left out.
@@ -54,7 +54,7 @@ class DatasetSpec:
         path: the YAML file, absolute.
         root: the folder that relative entries start from, absolute.
         splits: `train`, `val` and, if given, `test`: folders of images and text files that list images, absolute; or
-            `UNDIVIDED` alone.
+            `UNSPLIT` alone.
         names: class names; the position is the class id.
         has_download: the YAML says how to fetch the data; that is never done.
         format: of the labels, a key of `FORMAT_PLACES`.
@@ -79,9 +79,9 @@ class DatasetSpec:
     chosen: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     @property
-    def is_undivided(self) -> bool:
+    def is_unsplit(self) -> bool:
         """Whether nobody has said which images are for training and which for validation."""
-        return UNDIVIDED in self.splits
+        return UNSPLIT in self.splits
 
     def chosen_images(self, split: str) -> tuple[str, ...] | None:
         """The images of a split that are used, absolute, where its places hold more; None for all."""
@@ -95,7 +95,7 @@ class DatasetSpec:
 
     def require(self, split: str) -> None:
         """Raise DataError if the dataset has no such split."""
-        if self.is_undivided and split != UNDIVIDED:
+        if self.is_unsplit and split != UNSPLIT:
             raise DataError(
                 f"`{printable(self.path)}` is not divided into train and val",
                 hint="`onelook split DATA --output FOLDER --stratify` divides it; or `onelook train --split 0.8`",

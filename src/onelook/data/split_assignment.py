@@ -30,7 +30,7 @@ def by_hash(names: Sequence[str], fractions: Sequence[float], seed: int) -> npt.
     Args:
         names: of the groups, each once.
         fractions: of the parts, sum 1.
-        seed: another seed, another division.
+        seed: another seed, another split.
     """
     ends = np.cumsum(fractions)
     used = np.flatnonzero(np.asarray(fractions) > 0)
@@ -49,7 +49,7 @@ def balanced(names: Sequence[str], sizes: Array, num_parts: int, seed: int) -> n
         names: of the groups, each once.
         sizes: (G,) images of each group.
         num_parts: how many parts of equal size.
-        seed: another seed, another division.
+        seed: another seed, another split.
     """
     parts, filled = np.zeros(len(names), np.int64), np.zeros(num_parts, np.int64)
     for group in np.lexsort((places_of(names, seed), -np.asarray(sizes))).tolist():
@@ -73,7 +73,7 @@ def stratified(
         sizes: (G,) images of each group.
         class_labels: (G, K) labels of each class in each group.
         fractions: of the parts, sum 1.
-        seed: another seed, another division.
+        seed: another seed, another split.
     """
     places, parts = places_of(names, seed), np.full(len(names), -1, np.int64)
     shares = np.asarray(fractions, np.float64)

@@ -33,14 +33,14 @@ def autosplit(
         output_folder: where the lists go; made if need be. Lines start with `./` if it holds the images, and are
             absolute otherwise.
         fractions: parts of train, val and test, sum 1; a part of 0 gets no list.
-        seed: another seed, another division.
+        seed: another seed, another split.
         annotated_only: leave out images without a label file.
 
     Returns:
         Split name -> list file.
 
     Raises:
-        DataError: the folder has no images, a list exists already, the fractions are no division, or a file name
+        DataError: the folder has no images, a list exists already, the fractions do not add up, or a file name
             cannot stand in a list.
     """
     if len(fractions) != 3 or min(fractions) < 0 or abs(sum(fractions) - 1) > 1e-6:

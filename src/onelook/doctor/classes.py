@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 
-from onelook.data.dataset_spec import UNDIVIDED
+from onelook.data.dataset_spec import UNSPLIT
 from onelook.doctor.findings import Finding
 from onelook.doctor.statistics import CELL_PX, SplitStatistics
 from onelook.training.autoanchor import GOOD_RECALL, AnchorFit
@@ -12,7 +12,7 @@ from onelook.training.autoanchor import GOOD_RECALL, AnchorFit
 RARE_LABELS = 10
 IMBALANCE = 50.0
 MANY_SMALL = 0.1
-TRAINED_ON = frozenset({"train", UNDIVIDED})
+TRAINED_ON = frozenset({"train", UNSPLIT})
 
 Statistics = Mapping[str, SplitStatistics]
 

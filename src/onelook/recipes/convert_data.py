@@ -21,7 +21,7 @@ from onelook.files.atomic import TEMPORARY_MARK, flush_folder, write_new
 from onelook.files.bounded import printable
 from onelook.files.yaml import dump_yaml
 from onelook.processes.stop_signal import StopSignal
-from onelook.recipes.division import divided
+from onelook.recipes.split_images import split_by_share
 from onelook.recipes.splits import Splits, read_splits_of, write_ledgers
 from onelook.settings.build import build_settings
 from onelook.settings.convert_data import ConvertDataSettings
@@ -63,8 +63,8 @@ def convert_data(given: Mapping[str, Any], *, file: Path | None = None) -> Conve
     with StopSignal() as stop:
         spec = open_dataset(settings.data)
         if settings.split:
-            spec = divided(spec, settings.split, seed=settings.seed, stop=stop)
-        elif spec.is_undivided:
+            spec = split_by_share(spec, settings.split, seed=settings.seed, stop=stop)
+        elif spec.is_unsplit:
             raise DataError(
                 f"`{printable(spec.path)}` is not divided into train and val",
                 hint="add `--split 0.8`, or divide it first with `onelook split`",

@@ -16,7 +16,7 @@ from onelook.files.bounded import printable
 from onelook.files.yaml import dump_yaml, load_yaml
 from onelook.processes.launch_env import is_launched
 from onelook.processes.stop_signal import StopSignal
-from onelook.recipes.division import YAML_NAME, training_splits
+from onelook.recipes.split_images import YAML_NAME, training_splits
 from onelook.recipes.splits import Splits
 from onelook.recipes.training_series import quiet
 from onelook.runs.folds_folder import FoldsFolder, folds_folder_around

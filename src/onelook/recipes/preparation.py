@@ -20,9 +20,9 @@ from onelook.processes.stop_signal import StopSignal
 from onelook.processes.threads import limit_threads
 from onelook.recipes.agreement import made_with, refuse_disagreement, refuse_other_data, warn_of_other_machine
 from onelook.recipes.batch_size import with_batch_size
-from onelook.recipes.division import recorded_lists, training_splits
 from onelook.recipes.resume import Resumed
 from onelook.recipes.run_model import RunModel, model_of_run
+from onelook.recipes.split_images import recorded_lists, training_splits
 from onelook.recipes.splits import Splits
 from onelook.recipes.start import check_start
 from onelook.runs.run_dir import RunDir, run_of_launch
@@ -97,7 +97,7 @@ def prepare(
     amp = amp_dtype(settings.amp, device)
     if resumed is None:
         check_start(settings)
-    recorded = group.first(lambda: recorded_lists(resumed.run.division) if resumed else {})
+    recorded = group.first(lambda: recorded_lists(resumed.run.split_lists) if resumed else {})
     data = group.first_then_others(lambda: training_splits(settings, recorded, stop=stop))
     if resumed is not None:
         refuse_other_data(resumed, data)

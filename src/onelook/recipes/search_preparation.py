@@ -15,7 +15,7 @@ from onelook.files.atomic import write_text_atomic
 from onelook.files.yaml import dump_yaml, load_yaml
 from onelook.processes.launch_env import is_launched
 from onelook.processes.stop_signal import StopSignal
-from onelook.recipes.division import training_splits
+from onelook.recipes.split_images import training_splits
 from onelook.recipes.start import check_start
 from onelook.runs.run_dir import RunDir
 from onelook.search.folder import SearchFolder

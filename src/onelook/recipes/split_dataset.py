@@ -20,7 +20,7 @@ from onelook.errors import DataError, SettingsError
 from onelook.files.atomic import TEMPORARY_MARK
 from onelook.files.bounded import printable
 from onelook.processes.stop_signal import StopSignal
-from onelook.recipes.division import YAML_NAME, ImagePool, groups_in, parts_of, pool_of, write_split
+from onelook.recipes.split_images import YAML_NAME, ImagePool, groups_in, parts_of, pool_of, write_split
 from onelook.settings.build import build_settings
 from onelook.settings.split import SplitSettings
 
@@ -73,20 +73,20 @@ def split_dataset(given: Mapping[str, Any], *, file: Path | None = None) -> Spli
         stop.check()
     count = len(np.unique(groups))
     if settings.folds:
-        divided = [_fold(parts, fold) for fold in range(settings.folds)]
+        splits = [_fold(parts, fold) for fold in range(settings.folds)]
     else:
-        divided = [{split: np.flatnonzero(parts == part) for part, split in enumerate(SPLITS) if (parts == part).any()}]
-    _require_full(divided, settings, count)
+        splits = [{split: np.flatnonzero(parts == part) for part, split in enumerate(SPLITS) if (parts == part).any()}]
+    _require_full(splits, settings, count)
     if not settings.folds:
-        _warn_of_other_fractions(divided[0], groups, settings)
-    data = _write(out, pool, divided, [f"fold{number + 1}" for number in range(settings.folds)])
+        _warn_of_other_fractions(splits[0], groups, settings)
+    data = _write(out, pool, splits, [f"fold{number + 1}" for number in range(settings.folds)])
     return SplitResult(
         data=tuple(data),
         names=pool.names,
-        images=tuple({split: len(images) for split, images in one.items()} for one in divided),
+        images=tuple({split: len(images) for split, images in one.items()} for one in splits),
         class_labels=tuple(
             {split: tuple(pool.class_labels[images].sum(axis=0).tolist()) for split, images in one.items()}
-            for one in divided
+            for one in splits
         ),
         num_groups=count,
     )
@@ -96,9 +96,9 @@ def _fold(parts: Array, fold: int) -> dict[str, Array]:
     return {"train": np.flatnonzero(parts != fold), "val": np.flatnonzero(parts == fold)}
 
 
-def _warn_of_other_fractions(divided: Mapping[str, Array], groups: Array, settings: SplitSettings) -> None:
+def _warn_of_other_fractions(splits: Mapping[str, Array], groups: Array, settings: SplitSettings) -> None:
     """Say so if a split has much less or more of the images than was asked for, and what cures it."""
-    shares = {split: len(divided.get(split, ())) / len(groups) for split in SPLITS}
+    shares = {split: len(splits.get(split, ())) / len(groups) for split in SPLITS}
     missed = [
         f"{split} {100 * shares[split]:.1f} % instead of {100 * wanted:.1f} %"
         for split, wanted in zip(SPLITS, settings.fractions, strict=False)
@@ -113,9 +113,9 @@ def _warn_of_other_fractions(divided: Mapping[str, Array], groups: Array, settin
     logger.warning("the parts miss the fractions that were asked for: %s; %s", ", ".join(missed), cure)
 
 
-def _require_full(divided: Sequence[Mapping[str, Array]], settings: SplitSettings, num_groups: int) -> None:
+def _require_full(splits: Sequence[Mapping[str, Array]], settings: SplitSettings, num_groups: int) -> None:
     wanted = {split for split, part in zip(SPLITS, settings.fractions, strict=False) if part}
-    for one in divided:
+    for one in splits:
         empty = {split for split in (("train", "val") if settings.folds else wanted) if not len(one.get(split, ()))}
         if empty:
             raise DataError(
@@ -124,12 +124,12 @@ def _require_full(divided: Sequence[Mapping[str, Array]], settings: SplitSetting
             )
 
 
-def _write(out: Path, pool: ImagePool, divided: Sequence[Mapping[str, Array]], folders: Sequence[str]) -> list[Path]:
+def _write(out: Path, pool: ImagePool, splits: Sequence[Mapping[str, Array]], folders: Sequence[str]) -> list[Path]:
     """Write a folder of lists for each dataset, all or none; their YAML files, or without names the folders."""
     unfinished = out.with_name(f".{out.name}{TEMPORARY_MARK}{os.getpid()}")
     try:
         unfinished.mkdir(parents=True)
-        for one, name in zip(divided, folders or [""], strict=True):
+        for one, name in zip(splits, folders or [""], strict=True):
             place = unfinished / name
             place.mkdir(exist_ok=True)
             images = {split: [pool.paths[image] for image in numbers.tolist()] for split, numbers in one.items()}

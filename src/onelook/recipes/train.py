@@ -22,7 +22,6 @@ from onelook.processes.launch_env import launch_id
 from onelook.processes.process_group import joined_group, reasons_given
 from onelook.processes.stop_signal import StopSignal
 from onelook.recipes.best_weights import measure_best
-from onelook.recipes.division import write_split
 from onelook.recipes.fitting import fit
 from onelook.recipes.loading import validation_evaluator
 from onelook.recipes.preparation import Run, prepare
@@ -30,6 +29,7 @@ from onelook.recipes.report import report_finished_run
 from onelook.recipes.resume import Resumed, resumed_everywhere
 from onelook.recipes.run_model import RunModel
 from onelook.recipes.run_plots import draw_data
+from onelook.recipes.split_images import write_split
 from onelook.recipes.splits import Splits, write_ledgers
 from onelook.recipes.teacher import measure_teacher, teacher_of
 from onelook.recipes.time_budget import epochs_within_budget
@@ -130,7 +130,7 @@ def _write_beginning(data: Splits, model: RunModel, run: Run) -> None:
     write_text_atomic(folder.settings, dump_yaml(run.stored_settings()))
     write_ledgers(data, folder.ledger)
     if data.spec.chosen:
-        folder.division.mkdir(exist_ok=True)
-        write_split(folder.division, data.spec, data.spec.chosen, final=folder.division)
+        folder.split_lists.mkdir(exist_ok=True)
+        write_split(folder.split_lists, data.spec, data.spec.chosen, final=folder.split_lists)
     if not run.settings.noplots and run.resumed is None:
         draw_data(data, model.model, run)

@@ -22,8 +22,8 @@ from onelook.inference.backend import usual_hw
 from onelook.inference.evaluator import Evaluation
 from onelook.processes.process_group import joined_group, reasons_given
 from onelook.processes.stop_signal import StopSignal
-from onelook.recipes.division import validation_spec
 from onelook.recipes.run_plots import draw_evaluation
+from onelook.recipes.split_images import validation_spec
 from onelook.recipes.splits import Splits, read_splits_of, scan_options, write_ledgers
 from onelook.recipes.validation_files import write_coco, write_labels
 from onelook.recipes.validation_pass import (

@@ -117,7 +117,7 @@ class RunDir:
         return self.path / ".lock"
 
     @property
-    def division(self) -> Path:
+    def split_lists(self) -> Path:
         """Folder of the lists of images, where the run has divided its data."""
         return self.path / "split"
 

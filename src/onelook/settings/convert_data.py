@@ -22,7 +22,7 @@ class ConvertDataSettings(BaseModel):
     split: float = Field(0.0, ge=0, lt=1)
     """Share of the images for training, the rest for validation, of data that have no splits yet; 0 keeps their own."""
     seed: int = Field(0, ge=0, lt=2**63)
-    """Of `split`: another seed, another division."""
+    """Of `split`: another seed, another split."""
     images: Literal["copy", "link"] = Field("copy")
     """Whether the images are copied, or symbolic links to the old ones are made, which need no room."""
     strict: bool = Field(False)

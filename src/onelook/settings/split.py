@@ -1,4 +1,4 @@
-"""Every option of the division of a dataset. The text under each field is `--help`, reference page and comment."""
+"""Every option of the split of a dataset. The text under each field is `--help`, reference page and comment."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class SplitSettings(BaseModel):
     near: int = Field(6, ge=-1, le=7)
     """Keep images together that are the same or look alike; see `onelook check`. -1 does not compare images."""
     seed: int = Field(0, ge=0, lt=2**63)
-    """Another seed, another division."""
+    """Another seed, another split."""
 
     @field_validator("fractions")
     @classmethod

@@ -29,7 +29,7 @@ class TrainSettings(Hyperparameters):
     that is known."""
     split: float = Field(0.0, ge=0, lt=1)
     """Share of the images for training, the rest for validation, of data that have no splits yet: the file or folder of
-    an annotation tool. The run folder keeps the division. 0 takes the splits of the data."""
+    an annotation tool. The run folder keeps the split. 0 takes the splits of the data."""
     weights: str = Field("")
     """Where to start: a checkpoint (.safetensors, .pt of YOLOv5), a run folder, or yolox-nano to yolox-x; empty trains
     from scratch."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from onelook.data.dataset_spec import UNDIVIDED, DatasetSpec
+from onelook.data.dataset_spec import UNSPLIT, DatasetSpec
 from onelook.data.scan.ledger import Ledger, LedgerEntry
 from onelook.errors import DataError, OnelookError, combined
 from onelook.files.bounded import printable
@@ -135,7 +135,7 @@ def _require_labels(ledger: Ledger, spec: DatasetSpec, first_label: str | None) 
             f"looked for `{printable(first_label)}`, for one",
             hint=f"{_place_of_labels(ledger.split, spec)}; if these are all background, add `--allow-unlabelled`",
         )
-    if ledger.split in ("train", UNDIVIDED) and ledger.rows_used == 0:
+    if ledger.split in ("train", UNSPLIT) and ledger.rows_used == 0:
         bad = [str(entry) for entry in ledger.of("refused", "ignored", "unusable image")]
         raise combined(
             DataError,

@@ -13,7 +13,7 @@ import numpy as np
 from onelook.data.annotation_places import place_in_folder
 from onelook.data.capacity import available_processors
 from onelook.data.dataset_layout import open_dataset
-from onelook.data.dataset_spec import SPLITS, UNDIVIDED, DatasetSpec, load_dataset_spec
+from onelook.data.dataset_spec import SPLITS, UNSPLIT, DatasetSpec, load_dataset_spec
 from onelook.data.formats.registry import FORMATS
 from onelook.data.image_files import MAX_LIST_BYTES, images_in_folder
 from onelook.data.parallel_map import Work
@@ -73,7 +73,7 @@ def pool_of(settings: SplitSettings, work: Work) -> ImagePool:
         if not paths:
             raise DataError(f"folder `{printable(folder)}` has no images")
         return ImagePool(paths, folder, (), np.zeros((len(paths), 0), np.int64))
-    if spec.format != "yolo" and not spec.is_undivided:
+    if spec.format != "yolo" and not spec.is_unsplit:
         raise DataError(
             f"`{printable(spec.path)}` is in the format {spec.format}, whose splits cannot be lists of images",
             hint="`onelook convert-data DATA --to yolo --out FOLDER` first",
@@ -138,20 +138,20 @@ def parts_of(pool: ImagePool, groups: Array, settings: SplitSettings) -> Array:
     return stratified(names, np.bincount(members), labels, fractions, settings.seed)[members]
 
 
-def divided(spec: DatasetSpec, share: float, *, seed: int, stop: StopSignal) -> DatasetSpec:
-    """An undivided dataset in train and val, as `onelook split --stratify` does it with the same seed.
+def split_by_share(spec: DatasetSpec, share: float, *, seed: int, stop: StopSignal) -> DatasetSpec:
+    """A dataset without splits in train and val, as `onelook split --stratify` does it with the same seed.
 
     Args:
         spec: of a file or folder of an annotation tool.
         share: of the images that are trained on, above 0 and below 1.
-        seed: another seed, another division.
+        seed: another seed, another split.
         stop: asked now and then.
 
     Raises:
         DataError: the data are divided already, cannot be read, or a split would be empty.
         StopRequested: `stop` was set.
     """
-    require_undivided(spec)
+    require_unsplit(spec)
     work = Work(available_processors(), lambda: stop.requested)
     given = {"data": spec.path, "output": Path(), "fractions": [share, 1 - share], "stratify": True, "seed": seed}
     settings = SplitSettings.model_validate(given)
@@ -170,7 +170,7 @@ def divided(spec: DatasetSpec, share: float, *, seed: int, stop: StopSignal) -> 
 
 
 def training_splits(settings: TrainSettings, recorded: Mapping[str, Sequence[str]], *, stop: StopSignal) -> Splits:
-    """The training and the validation data, of an undivided dataset as it is divided by the settings.
+    """The training and the validation data, of a dataset without splits as the settings split it.
 
     Args:
         settings: of a training.
@@ -183,28 +183,28 @@ def training_splits(settings: TrainSettings, recorded: Mapping[str, Sequence[str
     """
     spec = open_dataset(settings.data)
     if settings.split:
-        require_undivided(spec)
+        require_unsplit(spec)
         share, seed = settings.split, settings.seed
-        spec = _as_recorded(spec, recorded) if recorded else divided(spec, share, seed=seed, stop=stop)
+        spec = _as_recorded(spec, recorded) if recorded else split_by_share(spec, share, seed=seed, stop=stop)
     return read_splits_of(spec, ("train", "val"), options=scan_options(settings), stop=stop)
 
 
 def validation_spec(data: Path, weights: Path) -> DatasetSpec:
-    """The dataset of a validation; one that is undivided is divided as the run has recorded that made the weights."""
+    """The dataset of a validation; one without splits is split as the run has recorded that made the weights."""
     spec = open_dataset(data)
-    folder = RunDir(weights.parent.parent).division
-    if not spec.is_undivided or not (folder / YAML_NAME).is_file():
+    folder = RunDir(weights.parent.parent).split_lists
+    if not spec.is_unsplit or not (folder / YAML_NAME).is_file():
         return spec
     of_run = load_dataset_spec(folder / YAML_NAME)
     if set(of_run.annotations.values()) != set(spec.annotations.values()):
         return spec
-    logger.info("`%s` is divided as the run has recorded in `%s`", printable(spec.path), printable(folder))
+    logger.info("`%s` is split as the run has recorded in `%s`", printable(spec.path), printable(folder))
     return _as_recorded(spec, recorded_lists(folder))
 
 
-def require_undivided(spec: DatasetSpec) -> None:
+def require_unsplit(spec: DatasetSpec) -> None:
     """Raise DataError if a dataset says itself which images are for training and which for validation."""
-    if not spec.is_undivided:
+    if not spec.is_unsplit:
         raise DataError(
             f"`{printable(spec.path)}` has its splits already: {', '.join(spec.splits)}",
             hint="leave out `--split`; `onelook split` divides a dataset again",
@@ -212,11 +212,11 @@ def require_undivided(spec: DatasetSpec) -> None:
 
 
 def with_images(spec: DatasetSpec, images: Mapping[str, tuple[str, ...]]) -> DatasetSpec:
-    """An undivided dataset with these images, absolute, in its splits."""
+    """A dataset without splits with these images, absolute, in its splits."""
     return replace(
         spec,
-        splits=dict.fromkeys(images, spec.splits[UNDIVIDED]),
-        annotations=dict.fromkeys(images, spec.annotations[UNDIVIDED]),
+        splits=dict.fromkeys(images, spec.splits[UNSPLIT]),
+        annotations=dict.fromkeys(images, spec.annotations[UNSPLIT]),
         chosen=images,
     )
 
@@ -226,7 +226,7 @@ def write_split(folder: Path, spec: DatasetSpec | None, images: Mapping[str, Seq
 
     Args:
         folder: for the files.
-        spec: whose images they are, of the format yolo or undivided; None for images without labels: lists only.
+        spec: whose images they are, of the format yolo or without splits; None for images without labels: lists only.
         images: of each split, absolute.
         final: where the folder will be in the end.
 
@@ -265,8 +265,8 @@ def recorded_lists(folder: Path) -> dict[str, list[str]]:
 
 
 def _as_recorded(spec: DatasetSpec, lists: Mapping[str, Sequence[str]]) -> DatasetSpec:
-    """An undivided dataset with the images in its splits that the lines of lists name."""
-    images = str(spec.splits[UNDIVIDED][0])
+    """A dataset without splits with the images in its splits that the lines of lists name."""
+    images = str(spec.splits[UNSPLIT][0])
     places = {split: tuple(os.path.normpath(f"{images}/{line}") if not os.path.isabs(line) else line for line in lines)  # noqa: PTH117
               for split, lines in lists.items()}  # fmt: skip
     return with_images(spec, places)
