@@ -57,7 +57,11 @@ def test_every_family_is_here() -> None:
     assert set(TABLES) == set(FAMILIES)
 
 
-@pytest.fixture(scope="module", params=TABLES)
+# Segment has the loss and the box head of Detect: minutes for what Detect tells already.
+@pytest.fixture(
+    scope="module",
+    params=[pytest.param(name, marks=pytest.mark.slow) if name == "Segment" else name for name in TABLES],
+)
 def family(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 

@@ -19,8 +19,8 @@ def test_each_epoch_shows_every_image_once_and_keeps_the_last_short_batch() -> N
     batches = list(EpochOrder(seed=1, num_images=10, batch_size=4, epochs=3))
     assert [len(batch) for batch in batches] == [4, 4, 2] * 3
     for epoch in range(3):
-        keys = [key for batch in batches[3 * epoch : 3 * epoch + 3] for place in batch for key in place]
-        assert sorted(keys) == [(epoch, image, ()) for image in range(10)]
+        items = [item for batch in batches[3 * epoch : 3 * epoch + 3] for place in batch for item in place]
+        assert sorted((item.epoch, item.number) for item in items) == [(epoch, image) for image in range(10)]
 
 
 def test_order_differs_between_epochs_and_between_seeds() -> None:

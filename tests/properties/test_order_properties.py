@@ -62,9 +62,8 @@ def test_each_image_comes_exactly_once_per_epoch_and_sizes_keep_their_places(
         sizes = [quad.num_places(size, batch_size) for size in sizes]
     for epoch in range(EPOCHS):
         own = batches[epoch * per_epoch : (epoch + 1) * per_epoch]
-        assert sorted(key for batch in own for place in batch for key in place) == [
-            (epoch, image, ()) for image in range(num_images)
-        ]
+        items = [item for batch in own for place in batch for item in place]
+        assert sorted((item.epoch, item.number) for item in items) == [(epoch, image) for image in range(num_images)]
         assert [len(batch) for batch in own] == sizes
 
 

@@ -106,7 +106,7 @@ def test_a_forged_run_does_not_choose_how_many_processes_start(tiny_settings: di
     assert answer["seen"] == [] and "say how many to start: `--nproc " in answer["problem"]
 
 
-@pytest.mark.parametrize("method", ["genetic", "optuna"])
+@pytest.mark.parametrize("method", ["genetic", pytest.param("optuna", marks=pytest.mark.slow)])
 def test_a_forged_search_is_resumed_without_sockets_programs_and_foreign_packages(
     method: str, tiny_settings: dict[str, object], hostile: dict[str, Any], tmp_path: Path
 ) -> None:

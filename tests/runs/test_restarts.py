@@ -177,6 +177,7 @@ def test_a_run_of_which_a_process_is_killed_ends_as_the_undisturbed_one(
     assert status(result.run_folder) == ("finished", 0)
 
 
+@pytest.mark.slow
 def test_a_restart_in_a_reused_folder_begins_again_and_not_where_the_run_before_had_ended(
     killed: Callable[..., Options], settings: Options, undisturbed: Path
 ) -> None:

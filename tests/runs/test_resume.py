@@ -295,7 +295,7 @@ def test_the_phases_are_functions_of_the_library() -> None:
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="needs fork")
-@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGKILL, pytest.param(signal.SIGTERM, marks=pytest.mark.slow)])
 @pytest.mark.parametrize(
     "phase", [pytest.param(phase, marks=[] if phase == "first last" else pytest.mark.slow) for phase in PHASES]
 )

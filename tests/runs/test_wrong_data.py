@@ -384,7 +384,7 @@ def test_an_image_that_vanishes_during_training_is_named(
 ) -> None:
     monkeypatch.setattr(
         "onelook.recipes.train._write_beginning",
-        lambda prepared: (prepared.run.weights.mkdir(), home.image(number=5).unlink()),
+        lambda data, model, run: (run.folder.weights.mkdir(), home.image(number=5).unlink()),
     )
     outcome = run(home.train("--project", "runs", "--mosaic", 0), capsys)
     assert outcome.code == 65 and "train/005.jpg` cannot be opened: No such file" in outcome.err, outcome.err

@@ -19,8 +19,8 @@ _YOLOX_OF_SIZE = {
     "c": "l",
     "l": "l",
 }
-READ = ("v3", "v5", "x")
-"""Generations of which Onelook has the models."""
+READ = ("v3", "v5", "3", "5", "x")
+"""Generations of which Onelook has the models, also with the `v` forgotten."""
 
 
 def known_elsewhere(name: str) -> tuple[str, str] | None:

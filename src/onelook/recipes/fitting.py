@@ -9,6 +9,7 @@ from contextlib import closing
 from dataclasses import replace
 
 import torch
+from torch import nn
 
 from onelook.callbacks.dropped_boxes import DroppedBoxes, warn_of_dropped_boxes
 from onelook.callbacks.results_csv import ResultsCsv, SpeedCsv
@@ -172,10 +173,10 @@ def _cut_batches(state: TrainState, schedule: Schedule, group: ProcessGroup) -> 
         )
 
 
-def _model_summary(model: RunModel, imgsz: int) -> str:
-    numbers = summarise(model.model, imgsz=imgsz)
+def _model_summary(model: nn.Module, label: str, imgsz: int) -> str:
+    numbers = summarise(model, imgsz=imgsz)  # type: ignore[arg-type]
     size = f"{numbers.gflops:.1f} GFLOPs at {imgsz} x {imgsz}"
-    return f"{model.label}, {numbers.layers} layers, {numbers.parameters:,} parameters, {size}"
+    return f"{label}, {numbers.layers} layers, {numbers.parameters:,} parameters, {size}"
 
 
 def _fit_start(
@@ -192,7 +193,7 @@ def _fit_start(
         start_epoch=state.progress.epoch,
         start_batch=state.progress.batch,
         device=describe_device(model.device, run.group.world_size),
-        model_summary=_model_summary(model, run.settings.imgsz),
+        model_summary=_model_summary(state.ema.module, model.label, run.settings.imgsz),
         indexes={split: scan.index for split, scan in scans.items()},
         control=control,
         weight_decay=schedule.weight_decay,

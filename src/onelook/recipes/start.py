@@ -12,7 +12,7 @@ from onelook.models.detector import DetectionModel, create_model
 from onelook.settings.train import TrainSettings
 from onelook.structures.origin import Origin
 from onelook.training.freeze import frozen_rows
-from onelook.training.weights import definition_of, read_weights
+from onelook.training.weights import DEFAULT_MODEL, read_weights
 
 logger = logging.getLogger(__name__)
 
@@ -30,9 +30,8 @@ def check_start(settings: TrainSettings) -> None:
         CheckpointError: the weights cannot be read.
         SettingsError: the image size or the frozen layers do not fit the model.
     """
-    definition = definition_of(settings)
-    if settings.cfg and settings.weights:
-        read_weights(Path(settings.weights))
+    weights = read_weights(Path(settings.weights)) if settings.weights else None
+    definition = settings.cfg or (weights.definition if weights else DEFAULT_MODEL)
     with torch.device("meta"):
         model = create_model(definition, num_classes=1)
     check_image_size(settings, model)
