@@ -1,8 +1,8 @@
-"""Draw the picture at the top of the README: an image with detections, and the report of the run that learnt them.
+"""Draw the image at the top of the README: an image with detections, and the report of the run that learnt them.
 
-    python scripts/draw_first_screen.py --run runs/train/exp --image photo.jpg --output docs/images/first-screen.webp
+    python scripts/draw_first_screen.py --run runs/train/exp --image bees.jpg --output docs/images/first-screen.webp
 
-The run needs its `report.html`; the page is photographed by the Chromium that is installed.
+The run needs its `report.html`; the screenshot of the page is taken by the Chromium that is installed.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ CHROMIUM = ("chromium", "chromium-browser", "google-chrome")
 
 
 def main() -> None:
-    """Detect, photograph and join."""
+    """Detect, take the screenshot and join."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--run", type=Path, required=True)
     parser.add_argument("--image", type=Path, required=True)
     parser.add_argument("--output", type=Path, required=True, help="a .webp file")
     arguments = parser.parse_args()
     detections = onelook.load(arguments.run / "weights/best.safetensors")(arguments.image)
-    parts = [cv2.cvtColor(detections.plot(), cv2.COLOR_RGB2BGR), photograph(arguments.run / "report.html")]
+    parts = [cv2.cvtColor(detections.plot(), cv2.COLOR_RGB2BGR), screenshot(arguments.run / "report.html")]
     parts = [cv2.resize(part, (part.shape[1] * HEIGHT // part.shape[0], HEIGHT), interpolation=cv2.INTER_AREA)
              for part in parts]  # fmt: skip
     gap = np.full((HEIGHT, GAP, 3), 255, np.uint8)
@@ -39,7 +39,7 @@ def main() -> None:
     cv2.imwrite(str(arguments.output), np.hstack([parts[0], gap, parts[1]]), [cv2.IMWRITE_WEBP_QUALITY, 80])
 
 
-def photograph(page: Path) -> np.ndarray:
+def screenshot(page: Path) -> np.ndarray:
     """(H, W, 3) uint8 BGR: the first screen of a page.
 
     Raises:
