@@ -34,6 +34,9 @@ LINES = [
     ("val --weights a.pt --split test", 2, "type `onelook val --weights a.pt --task test`"),
     ("val model=a.pt data=b.yaml split=test", 2, "type `onelook val --weights a.pt --data b.yaml --task test`"),
     ("serve --weights a.pt --bind 0.0.0.0", 2, "type `onelook serve --weights a.pt --host 0.0.0.0`"),
+    ("check --data b.yaml", 2, "type `onelook check b.yaml`"),
+    ("info --weights a.pt", 2, "type `onelook info a.pt`"),
+    ("split --data=b.yaml --out lists", 2, "type `onelook split b.yaml --out lists`"),
     # options that have no counterpart
     ("train --data b.yaml --adam", 2, "write `--optimizer Adam`"),
     ("train --data b.yaml --linear-lr", 2, "drop it: the learning rate falls linearly"),

@@ -102,7 +102,7 @@ def _is_foreign(word: str, known: set[str], positional: Sequence[str]) -> bool:
     name = plain_name(typed)
     if word.startswith("--"):
         is_known = name in known or sum(each.startswith(name) for each in known) == 1
-        return not is_known and name in RENAMED
+        return not is_known and (name in RENAMED or name in positional)
     return bool(equals) and typed.isidentifier() and (name in known or name in RENAMED or typed in positional)
 
 
