@@ -2,7 +2,8 @@
 
 `python benchmarks/bench_families.py bccd=bccd/data.yaml:25 cards=cards/data.yaml:20 --start yolox-nano=yolox_nano.pth`
 trains each start on each dataset with the defaults. A start without weights begins from scratch. Rows are added to
-`results/families.csv`; a run that is there already is not done again.
+`results/families.csv`; a run that is there already is not done again. The columns `many_...` and `one_...` are the
+branches with and without NMS in the best epoch, empty for a head with one branch.
 """
 
 from __future__ import annotations
@@ -19,9 +20,21 @@ import torch
 from record import RESULTS, append_rows
 
 import onelook
+from onelook.recipes.train_result import TrainResult
 
 NAME = "families"
-HEADER = ("start", "dataset", "seed", "epochs", "imgsz", "map50", "map50_95", "seconds")
+HEADER = (
+    "start",
+    "dataset",
+    "seed",
+    "epochs",
+    "imgsz",
+    "map50",
+    "map50_95",
+    "many_map50_95",
+    "one_map50_95",
+    "seconds",
+)
 Run = tuple[str, str, str, str, str]
 
 
@@ -55,7 +68,7 @@ def train_once(dataset: str, start: str, seed: int, arguments: argparse.Namespac
         return
     begin: dict[str, Any] = {"weights": weights} if weights else {"cfg": model}
     begun = time.perf_counter()
-    metrics = onelook.train(
+    result = onelook.train(
         yaml,
         **begin,
         epochs=int(epochs),
@@ -67,9 +80,19 @@ def train_once(dataset: str, start: str, seed: int, arguments: argparse.Namespac
         device="cpu",
         project=arguments.project,
         name=f"{label.replace(' ', '-')}-{name}-{seed}",
-    ).metrics
+    )
     seconds = round(time.perf_counter() - begun)
-    append_rows(NAME, HEADER, [(*key, f"{metrics.map50:.4f}", f"{metrics.map50_95:.4f}", seconds)])
+    metrics = result.metrics
+    figures = (f"{metrics.map50:.4f}", f"{metrics.map50_95:.4f}", *branches(result))
+    append_rows(NAME, HEADER, [(*key, *figures, seconds)])
+
+
+def branches(result: TrainResult) -> list[str]:
+    """mAP50-95 of the branches with and without NMS in the best epoch; empty for a head with one branch."""
+    with (result.run_folder / "results.csv").open(newline="", encoding="utf-8") as file:
+        best = list(csv.DictReader(file))[result.outcome.best_epoch]
+    found = (best.get(f"metrics/{branch}_mAP_0.5:0.95") for branch in ("many", "one"))
+    return ["" if value is None else f"{float(value):.4f}" for value in found]
 
 
 def rows() -> list[dict[str, str]]:
@@ -83,12 +106,17 @@ def rows() -> list[dict[str, str]]:
 
 def show() -> None:
     """Mean and spread by dataset and start."""
-    found: dict[tuple[str, str], list[float]] = defaultdict(list)
+    found: dict[tuple[str, str], list[dict[str, str]]] = defaultdict(list)
     for row in rows():
-        found[row["dataset"], row["start"]].append(float(row["map50_95"]))
-    for (dataset, start), values in sorted(found.items()):
-        spread = statistics.stdev(values) if len(values) > 1 else 0.0
-        print(f"{dataset:<12}{start:<32}mAP50-95 {statistics.mean(values):.4f} +- {spread:.4f} ({len(values)} seeds)")
+        found[row["dataset"], f"{row['start']}, {row['epochs']} epochs"].append(row)
+    for (dataset, start), runs in sorted(found.items()):
+        print(f"{dataset:<8}{start:<32}{len(runs)} seeds", end="")
+        for name in ("map50", "map50_95", "many_map50_95", "one_map50_95"):
+            values = [float(row[name]) for row in runs if row[name]]
+            if values:
+                spread = statistics.stdev(values) if len(values) > 1 else 0.0
+                print(f"  {name.replace('_map50_95', '')} {statistics.mean(values):.4f} +- {spread:.4f}", end="")
+        print()
 
 
 if __name__ == "__main__":

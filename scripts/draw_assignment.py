@@ -56,8 +56,8 @@ def main() -> None:
     half = len(raw_maps) // 2
     panels = {
         "anchors: shape and place decide": list(of_anchors(batch, side)),
-        "SimOTA: predictions decide": list(of_points(model, batch, raw_maps[:half], "simota")),
-        "one-to-one: one cell per object": list(of_points(model, batch, raw_maps[half:], "one_to_one")),
+        "SimOTA: predictions decide": list(of_points(model, batch, raw_maps[:half], one_to_one=False)),
+        "one-to-one: one cell per object": list(of_points(model, batch, raw_maps[half:], one_to_one=True)),
     }
     draw(batch, panels, arguments.output)
     for title, cells in panels.items():
@@ -77,15 +77,15 @@ def of_anchors(batch: Batch, side: int) -> Iterator[Cell]:
         yield target, column * stride, row * stride, stride
 
 
-def of_points(model: DetectionModel, batch: Batch, raw_maps: list[torch.Tensor], assigner: str) -> Iterator[Cell]:
+def of_points(model: DetectionModel, batch: Batch, raw_maps: list[torch.Tensor], *, one_to_one: bool) -> Iterator[Cell]:
     """The cells that a rule of heads without anchors lets learn each target."""
     loss = YoloxLoss(
         model.stride_px,
         num_classes=model.num_classes,
         hyperparameters=TrainSettings(),
-        assigner=assigner,  # type: ignore[arg-type]
+        one_to_one=one_to_one,
     )
-    positives = loss.assign(raw_maps, batch.targets)[0]
+    positives = loss.assign(raw_maps, batch.targets).objects
     cells, strides = point_grid(raw_maps, model.stride_px).at(positives.place)
     for target, (column, row), stride in zip(positives.target.tolist(), cells.tolist(), strides.tolist(), strict=True):
         yield target, column * stride, row * stride, stride

@@ -13,7 +13,7 @@ from typing import Any
 
 from onelook.losses.detection_loss import DetectionLoss
 from onelook.losses.points.distance_loss import DistanceLoss
-from onelook.losses.points.yolox_loss import Assigner, YoloxLoss
+from onelook.losses.points.yolox_loss import YoloxLoss
 from onelook.losses.protocol import FamilyLoss
 from onelook.losses.two_branches import TwoBranchLoss
 from onelook.models.detector import DetectionModel
@@ -52,17 +52,17 @@ def _anchor_loss(model: DetectionModel, settings: TrainSettings, _closing: float
 
 
 def _yolox_loss(model: DetectionModel, settings: TrainSettings, closing: float) -> FamilyLoss:
-    def loss(assigner: Assigner) -> FamilyLoss:
+    def loss(one_to_one: bool) -> FamilyLoss:
         return YoloxLoss(
             model.stride_px,
             num_classes=model.num_classes,
             hyperparameters=settings,
-            assigner=assigner,
+            one_to_one=one_to_one,
             l1_from=closing,  # the last epochs, of plain images, are for exact boxes
         )
 
-    many = loss("simota")
-    return many if len(model.branches) == 1 else TwoBranchLoss(many, loss("one_to_one"))
+    many = loss(one_to_one=False)
+    return many if len(model.branches) == 1 else TwoBranchLoss(many, loss(one_to_one=True))
 
 
 def _distance_loss(model: DetectionModel, settings: TrainSettings, _closing: float) -> FamilyLoss:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
+from onelook.geometry.iou import iou
+from onelook.losses.points.pairs import Positives
 from onelook.losses.points.yolox_loss import Assigner, YoloxLoss, decode_boxes, encode_boxes
 from onelook.losses.protocol import NOMINAL_IMAGES
 from onelook.settings.hyperparameters import Hyperparameters
@@ -60,7 +62,7 @@ def test_owners_and_terms_are_those_of_the_worked_examples(
 ) -> None:
     loss = criterion(rescue=False)
     raw = reference_map(larger)
-    positives = loss.assign([raw], targets)[0]
+    positives = loss.assign([raw], targets).positives
     assert dict(zip(positives.place.tolist(), positives.target.tolist(), strict=True)) == owners
     found = loss([raw], targets, progress=1.0)
     assert found.values.tolist() == pytest.approx(terms, abs=2e-8)
@@ -76,13 +78,51 @@ def test_the_gradient_is_that_of_the_worked_example() -> None:
 
 @pytest.mark.parametrize("assigner", ["simota", "task_aligned"])
 def test_every_target_with_candidates_learns_with_the_rescue(assigner: Assigner) -> None:
-    assert criterion(rescue=False, assigner=assigner).assign([reference_map()], THREE)[0].per_target(3)[2] == 0
-    assert criterion(assigner=assigner).assign([reference_map()], THREE)[0].per_target(3).min() == 1
+    assert criterion(rescue=False, assigner=assigner).assign([reference_map()], THREE).positives.per_target(3)[2] == 0
+    assert criterion(assigner=assigner).assign([reference_map()], THREE).positives.per_target(3).min() == 1
 
 
-def test_one_to_one_gives_each_target_one_point() -> None:
-    positives = criterion(assigner="one_to_one").assign([reference_map()], THREE)[0]
-    assert positives.per_target(3).tolist() == [1, 1, 1]
+@pytest.mark.parametrize("assigner", ["simota", "task_aligned"])
+def test_one_to_one_makes_one_point_of_a_target_its_object(assigner: Assigner) -> None:
+    many, one = (
+        criterion(assigner=assigner, one_to_one=one_to_one).assign([reference_map()], THREE)
+        for one_to_one in (False, True)
+    )
+    assert torch.equal(one.positives.place, many.positives.place)
+    assert torch.equal(many.objects.place, many.positives.place)
+    assert one.objects.per_target(3).tolist() == [1, 1, 1]
+    assert set(one.objects.place.tolist()) < set(one.positives.place.tolist())
+
+
+def test_the_object_of_a_target_is_where_class_and_box_agree_best() -> None:
+    raw = reference_map()
+    found = criterion(one_to_one=True).assign([raw], THREE)
+    points = raw.detach()[0, 0].flatten(0, 1)
+    for target, place in zip(found.objects.target.tolist(), found.objects.place.tolist(), strict=True):
+        own = found.positives.target == target
+        here = points[found.positives.place[own]]
+        cells = torch.stack([found.positives.place[own] % 4, found.positives.place[own] // 4], dim=1)
+        overlap = iou(decode_boxes(here[:, :4], cells, torch.full((len(here),), 8.0)), found.boxes[own])
+        score = here[:, 4].sigmoid() * here[torch.arange(len(here)), 5 + found.class_ids[own]].sigmoid()
+        assert place == found.positives.place[own][(score * overlap**6).argmax()]
+
+
+def test_a_point_that_is_no_object_of_its_target_learns_to_be_none_and_still_its_class() -> None:
+    raw = reference_map()
+    loss = criterion(one_to_one=True)
+    found = loss.assign([raw], THREE)
+    loss([raw], THREE).total.backward()
+    assert raw.grad is not None
+    gradient = raw.grad[0, 0].flatten(0, 1)
+    objects = torch.isin(found.positives.place, found.objects.place)
+    assert (gradient[found.positives.place[objects], 4] < 0).all()
+    assert (gradient[found.positives.place[~objects], 4] > 0).all()
+    assert (gradient[found.positives.place, 5:] != 0).all()
+
+
+def test_of_equal_points_the_first_is_the_object() -> None:
+    positives = Positives(torch.tensor([3, 4, 5, 6]), torch.tensor([0, 1, 1, 0]), torch.arange(4))
+    assert positives.best(torch.tensor([0.5, 0.2, 0.2, 0.5]), 3).place.tolist() == [3, 4]
 
 
 def test_without_targets_only_objectness_learns() -> None:
@@ -116,22 +156,28 @@ def random_targets(number: int, num_classes: int) -> Targets:
     return Targets(index, torch.randint(0, num_classes, (number,), generator=generator), boxes)
 
 
-@pytest.mark.parametrize("assigner", ["simota", "task_aligned", "one_to_one"])
+@pytest.mark.parametrize("assigner", ["simota", "task_aligned"])
+@pytest.mark.parametrize("one_to_one", [False, True])
 @pytest.mark.parametrize("scale", [0.0, 1.0, 100.0, 1e8, 1e30])
-def test_loss_and_gradient_are_finite_for_every_finite_output(assigner: Assigner, scale: float) -> None:
+def test_loss_and_gradient_are_finite_for_every_finite_output(
+    assigner: Assigner, one_to_one: bool, scale: float
+) -> None:
     raw = [(raw_map * scale).requires_grad_() for raw_map in random_maps(torch.float32, 3)]
     boxes = torch.tensor([[0.5, 0.5, 0, 0], [0.0, 0.0, 1.0, 1.0], [2.0, 2.0, 0.1, 0.1]])
     targets = Targets(torch.tensor([0, 0, 1]), torch.tensor([0, 1, 2]), boxes)
-    found = criterion(3, STRIDES, assigner=assigner)(raw, targets, progress=1.0)
+    found = criterion(3, STRIDES, assigner=assigner, one_to_one=one_to_one)(raw, targets, progress=1.0)
     found.total.backward()
     assert found.total.isfinite()
     assert all(raw_map.grad is not None and raw_map.grad.isfinite().all() for raw_map in raw)
 
 
-@pytest.mark.parametrize("assigner", ["simota", "task_aligned", "one_to_one"])
+@pytest.mark.parametrize("assigner", ["simota", "task_aligned"])
+@pytest.mark.parametrize("one_to_one", [False, True])
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
-def test_the_loss_of_half_precision_maps_is_computed_in_float32(assigner: Assigner, dtype: torch.dtype) -> None:
-    loss, targets = criterion(3, STRIDES, assigner=assigner), random_targets(9, 3)
+def test_the_loss_of_half_precision_maps_is_computed_in_float32(
+    assigner: Assigner, one_to_one: bool, dtype: torch.dtype
+) -> None:
+    loss, targets = criterion(3, STRIDES, assigner=assigner, one_to_one=one_to_one), random_targets(9, 3)
     halves = random_maps(dtype, 3)
     with torch.autocast("cpu", dtype=torch.bfloat16):
         found = loss(halves, targets, progress=1.0)
@@ -139,14 +185,19 @@ def test_the_loss_of_half_precision_maps_is_computed_in_float32(assigner: Assign
     assert torch.equal(found.values, loss([raw_map.float() for raw_map in halves], targets, progress=1.0).values)
 
 
-@pytest.mark.parametrize("assigner", ["simota", "task_aligned", "one_to_one"])
-def test_targets_of_one_image_do_not_depend_on_those_of_another(assigner: Assigner) -> None:
-    loss, targets, raw = criterion(3, STRIDES, assigner=assigner), random_targets(12, 3), random_maps(torch.float32, 3)
-    both = loss.assign(raw, targets)[0]
+@pytest.mark.parametrize("assigner", ["simota", "task_aligned"])
+@pytest.mark.parametrize("one_to_one", [False, True])
+def test_targets_of_one_image_do_not_depend_on_those_of_another(assigner: Assigner, one_to_one: bool) -> None:
+    loss, targets, raw = (
+        criterion(3, STRIDES, assigner=assigner, one_to_one=one_to_one),
+        random_targets(12, 3),
+        random_maps(torch.float32, 3),
+    )
+    both = loss.assign(raw, targets).objects
     num_points = both.place.new_tensor(sum(raw_map[0, ..., 0].numel() for raw_map in raw))
     second = targets.image_index == 1
     alone = Targets(targets.image_index[second] - 1, targets.class_ids[second], targets.boxes[second])
-    single = loss.assign([raw_map[1:] for raw_map in raw], alone)[0]
+    single = loss.assign([raw_map[1:] for raw_map in raw], alone).objects
     assert (both.place[both.place >= num_points] - num_points).tolist() == single.place.tolist()
 
 

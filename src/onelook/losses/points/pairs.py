@@ -57,6 +57,19 @@ class Positives:
         """(M,) int64 how many points answer for each target."""
         return torch.bincount(self.target, minlength=num_targets)
 
+    def best(self, key: Tensor, num_targets: int) -> Positives:
+        """One positive a target, that of the largest key; of equal ones the first.
+
+        Args:
+            key: (n,), never NaN.
+        """
+        largest = key.new_full((num_targets,), -torch.inf).scatter_reduce(0, self.target, key, "amax")
+        order = torch.arange(len(self), device=key.device)
+        contest = order.masked_fill(key < largest[self.target], len(self))
+        first = order.new_full((num_targets,), len(self)).scatter_reduce(0, self.target, contest, "amin")
+        kept = (order == first[self.target]).nonzero().flatten()
+        return Positives(self.place[kept], self.target[kept], self.pair[kept])
+
 
 def pairs_inside(
     regions_xyxy: Tensor,

@@ -6,6 +6,7 @@ Ge et al., YOLOX, 2021. Letters: B images, L maps, P points of an image, K class
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Literal
 
 import torch
@@ -17,13 +18,13 @@ from onelook.losses.points.candidates import find_candidates
 from onelook.losses.points.grid import flatten_maps, point_grid
 from onelook.losses.points.pairs import Positives
 from onelook.losses.points.simota import centre_regions, choose_cheapest, pair_costs, points_wanted
-from onelook.losses.points.task_aligned import choose_aligned, surrogate_regions
+from onelook.losses.points.task_aligned import IOU_POWER, choose_aligned, surrogate_regions
 from onelook.losses.protocol import NOMINAL_IMAGES, FamilyLossTerms
 from onelook.losses.terms import cross_entropy
 from onelook.settings.hyperparameters import Hyperparameters
 from onelook.structures.batch import Targets
 
-Assigner = Literal["simota", "task_aligned", "one_to_one"]
+Assigner = Literal["simota", "task_aligned"]
 
 # Factors on the settings `box` 0.05, `obj` 1 and `cls` 0.5 that give the weights of the paper: 5, 1 and 1.
 _BOX_FACTOR, _OBJECTNESS_FACTOR, _CLASS_FACTOR = 100.0, 1.0, 2.0
@@ -34,11 +35,34 @@ _LARGEST_LOG = 15.0
 _LEAST_SIDE = 1e-6
 
 
+@dataclass(frozen=True)
+class Assignment:
+    """Which points learn which targets.
+
+    Attributes:
+        positives: n points that learn box and class.
+        objects: those of them that say "here is an object".
+        class_ids: (n,) int64 that each answers for.
+        boxes: (n, 4) cxcywh in pixels that each answers for.
+        quality: (n,) how sure of its class each is to be; None for as sure as its box overlaps.
+    """
+
+    positives: Positives
+    objects: Positives
+    class_ids: Tensor
+    boxes: Tensor
+    quality: Tensor | None
+
+
 class YoloxLoss:
     """Computes the loss from raw maps and targets, in float32 even under autocast. It keeps nothing between calls.
 
-    The divisor of every term is the number of positives of the images that went through the network together, at least
-    1, so that the loss does not depend on how many processes share a batch.
+    The divisor of every term is the number of points that it teaches in the images that went through the network
+    together, at least 1, so that the loss does not depend on how many processes share a batch.
+
+    One-to-one, a single point of each target is taught to be an object: where class and box agree best, as in
+    task-aligned assignment. Boxes and classes are still learned at all positives. They count where there is an object
+    alone, so they can't cause a second box, and learn from ten times the examples.
 
     Attributes:
         columns: names of the terms.
@@ -47,7 +71,8 @@ class YoloxLoss:
     Args:
         strides: pixels per cell of each map.
         hyperparameters: box, obj, cls, cls_pw, obj_pw, fl_gamma and label_smoothing are used.
-        assigner: which points learn which target: SimOTA, task-aligned, or one point only for each target.
+        assigner: which points learn which target: SimOTA or task-aligned.
+        one_to_one: let one point only of each target be an object, so that no NMS is needed.
         l1_from: share of the run after which the raw boxes are compared too; above 1 they never are.
         rescue: see `rescue_orphans`.
     """
@@ -61,6 +86,7 @@ class YoloxLoss:
         num_classes: int,
         hyperparameters: Hyperparameters,
         assigner: Assigner = "simota",
+        one_to_one: bool = False,
         l1_from: float = 0.85,
         rescue: bool = True,
     ) -> None:
@@ -68,6 +94,7 @@ class YoloxLoss:
         self.num_classes = num_classes
         self.hyperparameters = hyperparameters
         self.assigner = assigner
+        self.one_to_one = one_to_one
         self.l1_from = l1_from
         self.rescue = rescue
         self.balance = torch.empty(0)  # nothing moves
@@ -83,21 +110,23 @@ class YoloxLoss:
         with torch.autocast(raw_maps[0].device.type, enabled=False):
             grid = point_grid(raw_maps, self.strides)
             outputs = flatten_maps(raw_maps)  # (B, P, 5 + K)
-            positives, class_ids, goals, quality = self.assign(raw_maps, targets)
-            matched = outputs.flatten(0, 1)[positives.place]
-            cells, stride_px = grid.at(positives.place)
+            assigned = self.assign(raw_maps, targets)
+            place, goals = assigned.positives.place, assigned.boxes
+            matched = outputs.flatten(0, 1)[place]
+            cells, stride_px = grid.at(place)
             overlap = iou(decode_boxes(matched[:, 0:4], cells, stride_px), goals)
-            strength = overlap.detach() if quality is None else quality
+            strength = overlap.detach() if assigned.quality is None else assigned.quality
             box = (1 - overlap.square()).sum()
             l1 = (matched[:, 0:4] - encode_boxes(goals, cells, stride_px)).abs().sum()
+            num_positives, num_objects = max(len(place), 1), max(len(assigned.objects), 1)
             terms = torch.stack(
                 [
-                    box * (_BOX_FACTOR * self.hyperparameters.box),
-                    self._objectness_term(outputs[..., _OBJECTNESS], positives),
-                    self._class_term(matched[:, _FIRST_CLASS:], class_ids, strength),
-                    l1 if progress >= self.l1_from else l1.detach() * 0,
+                    box * (_BOX_FACTOR * self.hyperparameters.box) / num_positives,
+                    self._objectness_term(outputs[..., _OBJECTNESS], assigned.objects) / num_objects,
+                    self._class_term(matched[:, _FIRST_CLASS:], assigned.class_ids, strength) / num_positives,
+                    (l1 if progress >= self.l1_from else l1.detach() * 0) / num_positives,
                 ]
-            ) / max(len(positives), 1)
+            )
             return FamilyLossTerms(terms.sum() * (len(outputs) / NOMINAL_IMAGES), terms.detach())
 
     def state_dict(self) -> dict[str, list[float]]:
@@ -108,13 +137,8 @@ class YoloxLoss:
         """There is nothing to resume from."""
 
     @torch.no_grad()
-    def assign(self, raw_maps: Sequence[Tensor], targets: Targets) -> tuple[Positives, Tensor, Tensor, Tensor | None]:
-        """Which points learn which targets.
-
-        Returns:
-            The n positives; the class and the box, (n, 4) cxcywh in pixels, that each answers for; and how sure of its
-            class each is to be, None for as sure as its box overlaps.
-        """
+    def assign(self, raw_maps: Sequence[Tensor], targets: Targets) -> Assignment:
+        """Which points learn which targets, from what the network predicts now."""
         regions = centre_regions if self.assigner == "simota" else surrogate_regions
         candidates = find_candidates(raw_maps, targets, self.strides, regions)
         pairs = candidates.pairs
@@ -123,6 +147,7 @@ class YoloxLoss:
         ious = iou(predicted, candidates.boxes[pairs.target])
         classes = candidates.class_ids[pairs.target]
         objectness, class_logits = outputs[:, _OBJECTNESS], outputs[:, _FIRST_CLASS:]
+        scores = objectness.sigmoid() * class_logits.gather(1, classes[:, None])[:, 0].sigmoid()
         quality = None
         if self.assigner == "simota":
             wanted = points_wanted(
@@ -134,10 +159,13 @@ class YoloxLoss:
             costs = pair_costs(objectness, class_logits, classes, ious)
             positives = choose_cheapest(pairs, costs, wanted, rescue=self.rescue)
         else:
-            scores = objectness.sigmoid() * class_logits.gather(1, classes[:, None])[:, 0].sigmoid()
-            one = self.assigner == "one_to_one"
-            positives, quality = choose_aligned(pairs, scores, ious, one_to_one=one, rescue=self.rescue)
-        return positives, candidates.class_ids[positives.target], candidates.boxes[positives.target], quality
+            positives, quality = choose_aligned(pairs, scores, ious, rescue=self.rescue)
+        objects = positives
+        if self.one_to_one:
+            alignment = (scores * ious**IOU_POWER).nan_to_num(nan=0.0)[positives.pair]
+            objects = positives.best(alignment, pairs.num_targets)
+        target = positives.target
+        return Assignment(positives, objects, candidates.class_ids[target], candidates.boxes[target], quality)
 
     def _objectness_term(self, logits: Tensor, positives: Positives) -> Tensor:
         settings = self.hyperparameters
