@@ -127,6 +127,21 @@ one kind are listed together. In Python, all errors that a user can cause are an
 
 Exit code 75 means that Ctrl-C, SIGTERM or SIGUSR1 stopped the command; a run continues with `--resume`.
 `onelook detect` exits with 65 if any file of its source could not be used; the results of the others are complete.
+
+## Output for programs
+
+With `--json`, every command prints one JSON document on standard output, and all text for people, progress included, on
+standard error:
+
+```sh
+onelook val --weights runs/train/exp --data bees.yaml --json
+```
+
+The document holds the result and `exit_code`. After an error it holds `error`, `hint` (or null) and `exit_code`; a
+command that fails with a result, such as `onelook check --strict` or `onelook detect` with a damaged image, gives all
+of these. Numbers that are undefined are null. `train` and `val` give `run_folder` and, as `metrics`, the content of
+`metrics.json`; `check` gives that of `check.json`; `detect` gives all detections. A bug gives a document too; only a
+process that is killed, or ended at once by a second Ctrl-C, prints none.
 """
 
 

@@ -27,6 +27,7 @@ from onelook.recipes import validate as validation
 from onelook.recipes.detection_results import DetectResult
 from onelook.recipes.detector import Detector
 from onelook.recipes.train_result import TrainResult
+from onelook.runs.run_dir import RunDir
 from onelook.service.answers import Health
 from onelook.settings.build import build_settings
 from onelook.settings.detect import DetectSettings
@@ -126,7 +127,7 @@ def validate(
     Settings: see `ValidateSettings`.
     """
     result = launch.validate_on_devices({"weights": weights, "data": data, **settings})
-    if result is None:
+    if isinstance(result, RunDir):
         raise SettingsError(
             "a validation in several processes shows its result and gives none", hint="use one device, or the command"
         )

@@ -139,11 +139,10 @@ def test_settings_of_the_measurement_reach_it(
     assert [(given["workers"], given["device"], given["batch_size"]) for given in seen] == [(1, "cpu", 2)] * 2
 
 
-@covers("info", "json_output")
 def test_json_holds_everything(tiny_weights: Path, capsys: pytest.CaptureFixture[str]) -> None:
     outcome = shown(capsys, tiny_weights, "--json", "--prune", 50)
     content = json.loads(outcome.out)
-    assert set(content) == set(InfoResult.__dataclass_fields__)
+    assert set(content) == {*InfoResult.__dataclass_fields__, "exit_code"}
     assert content["settings"]["lrf"] == 0.01 and content["summary"]["parameters"] > 1000
     assert content["layers"][0]["name"] == "model.0.conv" and content["asked"]["prune"] == [50]
 

@@ -19,6 +19,7 @@ from onelook.errors import ProcessGroupError, SettingsError
 from onelook.recipes.launch import train_on_devices, validate_on_devices
 from onelook.recipes.train import train
 from onelook.runs.checkpoint import load_checkpoint
+from onelook.runs.run_dir import RunDir
 
 IN_PARTS = {"batch_size": 20, "micro_batch": 5}  # four shards
 
@@ -97,6 +98,6 @@ def test_a_process_that_hangs_is_ended_and_started_again_as_often_as_asked(
 @covers("val", "nproc")
 def test_two_processes_share_a_validation(home: Home, capfd: pytest.CaptureFixture[str]) -> None:
     given = {"weights": home.weights, "data": home.yaml, "imgsz": 64, "workers": 0, "device": "cpu", "noplots": True}
-    assert validate_on_devices({**given, "nproc": 2}) is None
+    assert isinstance(validate_on_devices({**given, "nproc": 2}), RunDir)
     shown = capfd.readouterr().out
     assert "mAP50-95" in shown and shown.count("everything is in") == 1

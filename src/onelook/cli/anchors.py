@@ -8,6 +8,7 @@ from rich.console import Console
 from rich.table import Table
 
 from onelook.callbacks.number_table import number_table
+from onelook.cli.command_result import CommandResult
 from onelook.recipes.anchors import AnchorStudy, draw_study, study_anchors
 from onelook.settings.anchors import AnchorSettings
 from onelook.settings.command_line import settings_arguments, typed_options
@@ -16,8 +17,8 @@ from onelook.training.autoanchor import GOOD_RECALL, SMALL_SIDE_PX, AnchorFit
 add_arguments = settings_arguments(AnchorSettings, positional=("data",))
 
 
-def run(arguments: argparse.Namespace) -> int:
-    """Measure, look for better ones, draw; the exit code."""
+def run(arguments: argparse.Namespace) -> CommandResult:
+    """Measure, look for better ones, draw."""
     study = study_anchors(typed_options(arguments, AnchorSettings), file=arguments.settings)
     small = f", {study.num_small:,} with a side below {SMALL_SIDE_PX:g} pixels" if study.num_small else ""
     print(f"{len(study.sizes_px):,} labels at an image size of {study.settings.imgsz}{small}")
@@ -25,8 +26,10 @@ def run(arguments: argparse.Namespace) -> int:
     for table in (_summary(study), _maps("anchors", study.current, study), _maps("new anchors", study.found, study)):
         console.print()
         console.print(table)
-    print(f"\n{_advice(study)}\n\n{study.yaml_lines()}\n\nthe image is {draw_study(study)}")
-    return 0
+    image = draw_study(study)
+    print(f"\n{_advice(study)}\n\n{study.yaml_lines()}\n\nthe image is {image}")
+    shown = {"model": study.model, "strides": study.strides, "current": study.current, "found": study.found}
+    return CommandResult({**shown, "labels": len(study.sizes_px), "image": image})
 
 
 def _summary(study: AnchorStudy) -> Table:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from onelook.cli.command_result import CommandResult
 from onelook.data.split_folder import autosplit
 
 NEWLINE = b"\n"
@@ -28,8 +29,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--annotated-only", action="store_true", help="leave out images without a label file")
 
 
-def run(arguments: argparse.Namespace) -> int:
-    """Divide; the exit code."""
+def run(arguments: argparse.Namespace) -> CommandResult:
+    """Divide."""
     lists = autosplit(
         arguments.images,
         output_folder=arguments.output,
@@ -37,6 +38,7 @@ def run(arguments: argparse.Namespace) -> int:
         seed=arguments.seed,
         annotated_only=arguments.annotated_only,
     )
+    counts = {split: path.read_bytes().count(NEWLINE) for split, path in lists.items()}
     for split, path in lists.items():
-        print(f"{split}: {path.read_bytes().count(NEWLINE)} images, listed in {path}")
-    return 0
+        print(f"{split}: {counts[split]} images, listed in {path}")
+    return CommandResult({"lists": lists, "images": counts})

@@ -7,6 +7,7 @@ import argparse
 from rich.console import Console
 from rich.table import Table
 
+from onelook.cli.command_result import CommandResult
 from onelook.recipes.benchmark import BenchmarkRow, benchmark
 from onelook.settings.benchmark import BenchmarkSettings
 from onelook.settings.command_line import settings_arguments, typed_options
@@ -14,8 +15,8 @@ from onelook.settings.command_line import settings_arguments, typed_options
 add_arguments = settings_arguments(BenchmarkSettings)
 
 
-def run(arguments: argparse.Namespace) -> int:
-    """Measure; the exit code."""
+def run(arguments: argparse.Namespace) -> CommandResult:
+    """Measure."""
     result = benchmark(typed_options(arguments, BenchmarkSettings), file=arguments.settings, observer=print)
     table = Table("format", "MB", "ms per image", "mAP50-95", "boxes apart, px", "scores apart")
     for row in result.rows:
@@ -25,7 +26,7 @@ def run(arguments: argparse.Namespace) -> int:
         if row.problem:
             print(f"{row.format}: {row.problem}")
     print(f"everything is in {result.run_folder}")
-    return 0
+    return CommandResult(result)
 
 
 def _cells(row: BenchmarkRow) -> list[str]:

@@ -11,9 +11,11 @@ from rich.markup import escape
 from rich.table import Table
 
 from onelook.callbacks.number_table import number_table
+from onelook.cli.command_result import CommandResult
 from onelook.doctor.diagnosis import Diagnosis
 from onelook.doctor.faults import FAULTS
 from onelook.doctor.findings import Finding, by_kind
+from onelook.errors import DataError
 from onelook.recipes.check import CheckResult, check
 from onelook.settings.check import CheckSettings
 from onelook.settings.command_line import settings_arguments, typed_options
@@ -24,8 +26,8 @@ MAX_ENTRIES = 8
 add_arguments = settings_arguments(CheckSettings, positional=("data",))
 
 
-def run(arguments: argparse.Namespace) -> int:
-    """Check all splits that the file names; the exit code."""
+def run(arguments: argparse.Namespace) -> CommandResult:
+    """Check all splits that the file names."""
     result = check(typed_options(arguments, CheckSettings), file=arguments.settings)
     found = by_kind(result.diagnosis.findings)
     console = Console()
@@ -39,8 +41,12 @@ def run(arguments: argparse.Namespace) -> int:
         console.print(_cures(found))
     print(f"\n{result.diagnosis.verdict}")
     _say_where(result)
-    result.insist()
-    return 0
+    document = {**result.diagnosis.document(), "output": result.settings.output or None, "fixed": result.fixed}
+    try:
+        result.insist()
+    except DataError as problem:
+        return CommandResult(document, problem)
+    return CommandResult(document)
 
 
 def _print_some(findings: Sequence[Finding]) -> None:

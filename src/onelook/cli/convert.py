@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from onelook.cli.command_result import CommandResult
 from onelook.recipes.convert import convert
 
 
@@ -26,8 +27,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--half", action="store_true", help="store the weights in 16 bits; half the size")
 
 
-def run(arguments: argparse.Namespace) -> int:
-    """Convert; the exit code."""
+def run(arguments: argparse.Namespace) -> CommandResult:
+    """Convert."""
     conversion = convert(
         arguments.weights,
         arguments.out,
@@ -45,4 +46,4 @@ def run(arguments: argparse.Namespace) -> int:
     names = ", ".join(conversion.names[:10]) + (", ..." if len(conversion.names) > 10 else "")
     print(f"{origin}: {conversion.num_parameters:,} parameters, {len(conversion.names)} classes ({names})")
     print(f"all {conversion.num_tensors} tensors are in {conversion.path}")
-    return 0
+    return CommandResult(conversion)

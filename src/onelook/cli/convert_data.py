@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 
+from onelook.cli.command_result import CommandResult
 from onelook.recipes.convert_data import LEDGER_NAME, convert_data
 from onelook.settings.command_line import settings_arguments, typed_options
 from onelook.settings.convert_data import ConvertDataSettings
@@ -11,15 +12,18 @@ from onelook.settings.convert_data import ConvertDataSettings
 add_arguments = settings_arguments(ConvertDataSettings, positional=("data",))
 
 
-def run(arguments: argparse.Namespace) -> int:
-    """Convert; the exit code."""
+def run(arguments: argparse.Namespace) -> CommandResult:
+    """Convert."""
     result = convert_data(typed_options(arguments, ConvertDataSettings), file=arguments.settings)
+    splits = {}
     for split, scan in result.splits.scans.items():
-        print(f"{split}: {len(scan.index)} images, {len(scan.index.class_ids)} labels")
+        kept = {"images": len(scan.index), "labels": len(scan.index.class_ids)}
+        print(f"{split}: {kept['images']} images, {kept['labels']} labels")
         left_out = scan.ledger.images_unusable, scan.ledger.rows_read - scan.ledger.rows_used
         if any(left_out):
             print(f"{split}: left out: {left_out[0]} images, {left_out[1]} label rows; see {LEDGER_NAME}")
+        splits[split] = {**kept, "images_left_out": left_out[0], "rows_left_out": left_out[1]}
     for what, count in result.losses.items():
         print(f"the format has no place for {count} {what}")
     print(f"the dataset is in {result.path.parent}; use it with --data {result.path}")
-    return 0
+    return CommandResult({"data": result.path, "splits": splits, "losses": result.losses})

@@ -3,24 +3,25 @@
 from __future__ import annotations
 
 import argparse
-import sys
+from collections.abc import Sequence
+from typing import Any
 
+from onelook.cli.command_result import CommandResult
 from onelook.cli.detect_progress import DetectProgress
-from onelook.errors import DataError
+from onelook.errors import DataError, OnelookError, combined
 from onelook.inference.sources.live import LiveCount
 from onelook.recipes.detect import detect
+from onelook.recipes.detection_results import DetectResult, described
 from onelook.settings.command_line import settings_arguments, typed_options
 from onelook.settings.detect import DetectSettings
 
 add_arguments = settings_arguments(DetectSettings)
 
 
-def run(arguments: argparse.Namespace) -> int:
-    """Detect; the exit code, that of a data error if a file of the source could not be used."""
+def run(arguments: argparse.Namespace) -> CommandResult:
+    """Detect."""
     with DetectProgress() as progress:
         result = detect(typed_options(arguments, DetectSettings), file=arguments.settings, observer=progress.show)
-    for problem in result.problems:
-        print(f"error: {problem}", file=sys.stderr)
     for count in result.live:
         print(_became(count))
     times = ", ".join(f"{name} {value:.1f}" for name, value in result.milliseconds.items())
@@ -28,7 +29,25 @@ def run(arguments: argparse.Namespace) -> int:
     print(f"{result.num_frames} {images}, {result.frames_per_second:.1f} a second; milliseconds per image: {times}")
     if result.run_folder is not None:
         print(f"everything is in {result.run_folder}")
-    return DataError.exit_code if result.problems else 0
+    return CommandResult(_document(result), _problem(result.problems))
+
+
+def _document(result: DetectResult) -> dict[str, Any]:
+    frames = [
+        {"file": frame.place, "frame": frame.number, "height": frame.size_hw[0], "width": frame.size_hw[1],
+         "detections": described(frame.detections, frame.names)}
+        for frame in result.frames
+    ]  # fmt: skip
+    return {**vars(result), "frames": frames}
+
+
+def _problem(problems: Sequence[str]) -> OnelookError | None:
+    """One error for all files that could not be used."""
+    if not problems:
+        return None
+    if len(problems) == 1:
+        return DataError(problems[0])
+    return combined(DataError, f"{len(problems)} files or streams gave less than they should:", problems)
 
 
 def _became(count: LiveCount) -> str:

@@ -6,6 +6,7 @@ import argparse
 from collections.abc import Iterator
 from pathlib import Path
 
+from onelook.cli.command_result import CommandResult
 from onelook.data.sets import PUBLIC_SETS
 from onelook.interop.published_weights import PUBLISHED_WEIGHTS
 from onelook.recipes.download import download
@@ -22,19 +23,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.epilog = "Without DATA: lists the datasets and weights that are known by name."
 
 
-def run(arguments: argparse.Namespace) -> int:
-    """Fetch; the exit code."""
+def run(arguments: argparse.Namespace) -> CommandResult:
+    """Fetch."""
     given = typed_options(arguments, DownloadSettings)
     if not given.get("data"):
         print("Datasets:", *(f"  {name:<12}{what}" for name, what in PUBLIC_SETS.items()), sep="\n")
         print("Weights, trained on COCO:", *_known_weights(), "Fetch one with `onelook download NAME`.", sep="\n")
-        return 0
+        return CommandResult({"datasets": PUBLIC_SETS, "weights": PUBLISHED_WEIGHTS})
     if given.get("data") in PUBLISHED_WEIGHTS:
         return _weights(build_settings(DownloadSettings, given, file=arguments.settings))
     result = download(given, file=arguments.settings)
     print(f"{len(result.fetched)} archives with {result.files:,} files are in {result.root}")
     print(f"train with `--data {result.data}`")
-    return 0
+    return CommandResult(result)
 
 
 def _known_weights() -> Iterator[str]:
@@ -43,10 +44,10 @@ def _known_weights() -> Iterator[str]:
         yield f"  {name:<12}{size}{weights.origin.licence}"
 
 
-def _weights(settings: DownloadSettings) -> int:
+def _weights(settings: DownloadSettings) -> CommandResult:
     is_elsewhere = "output" in settings.model_fields_set
     result = download_weights(settings.data, folder=settings.output if is_elsewhere else None)
     print(f"{'fetched' if result.is_new else 'here already'}: {result.path}")
     print(f"{result.origin}; {result.origin.notice}")
     print(f"train with `--weights {result.path if is_elsewhere else result.name}`")
-    return 0
+    return CommandResult(result)

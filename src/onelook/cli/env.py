@@ -6,6 +6,7 @@ import argparse
 
 from onelook.callbacks.installation import installed_version, required_packages, unmet_requirements
 from onelook.callbacks.run_facts import environment
+from onelook.cli.command_result import CommandResult
 from onelook.processes.device import describe_device, select_device
 
 
@@ -13,13 +14,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The command has no options."""
 
 
-def run(arguments: argparse.Namespace) -> int:
-    """Print a line for each thing, then what does not fit; the exit code."""
+def run(arguments: argparse.Namespace) -> CommandResult:
+    """Print a line for each thing, then what does not fit."""
     found = environment(describe_device(select_device(""), 1))
     packages = {package: installed_version(package) for package in sorted(required_packages(extras=True))}
     found |= {package: number for package, number in packages.items() if number and package not in found}
     for name, value in found.items():
         print(f"{name}: {value}")
-    for problem in unmet_requirements():
+    problems = list(unmet_requirements())
+    for problem in problems:
         print(f"problem: {problem}")
-    return 0
+    return CommandResult({**found, "problems": problems})

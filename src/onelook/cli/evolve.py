@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.table import Table
 
 from onelook.callbacks.number_table import number_table
+from onelook.cli.command_result import CommandResult
 from onelook.errors import SettingsError
 from onelook.recipes.evolve import EvolveResult, evolve
 from onelook.search.history import Row, ranked
@@ -37,8 +38,8 @@ def is_wanted(arguments: argparse.Namespace) -> bool:
     return False
 
 
-def run(arguments: argparse.Namespace) -> int:
-    """Search; the exit code."""
+def run(arguments: argparse.Namespace) -> CommandResult:
+    """Search."""
     given = typed_options(arguments, EvolveSettings)
     result = evolve(given, file=arguments.settings, observer=lambda row, rows: print(_line(row, rows), flush=True))
     console = Console()
@@ -46,7 +47,7 @@ def run(arguments: argparse.Namespace) -> int:
     if result.best is not None:
         console.print(_best_hyperparameters(result, result.best))
     print(_ending(result))
-    return 0
+    return CommandResult(result)
 
 
 def _line(row: Row, rows: Sequence[Row]) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 
+from onelook.cli.command_result import CommandResult
 from onelook.recipes.export import Exported, export
 from onelook.settings.command_line import settings_arguments, typed_options
 from onelook.settings.export import ExportSettings
@@ -11,10 +12,10 @@ from onelook.settings.export import ExportSettings
 add_arguments = settings_arguments(ExportSettings)
 
 
-def run(arguments: argparse.Namespace) -> int:
-    """Export; the exit code."""
-    export(typed_options(arguments, ExportSettings), file=arguments.settings, observer=lambda made: print(_text(made)))
-    return 0
+def run(arguments: argparse.Namespace) -> CommandResult:
+    """Export."""
+    given = typed_options(arguments, ExportSettings)
+    return CommandResult(export(given, file=arguments.settings, observer=lambda made: print(_text(made))))
 
 
 def _text(made: Exported) -> str:

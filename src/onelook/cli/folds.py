@@ -8,11 +8,13 @@ from rich.console import Console
 
 from onelook.callbacks.console import ConsoleProgress
 from onelook.callbacks.fold_tables import class_spread_table, fold_table
+from onelook.cli.command_result import CommandResult, document_of
 from onelook.errors import SettingsError
 from onelook.metrics.fold_summary import FoldScore
 from onelook.processes.launch_env import is_launched
 from onelook.recipes.folds import FoldsResult, train_folds
 from onelook.recipes.folds_preparation import folder_to_resume
+from onelook.runs.folds_folder import FoldsFolder
 from onelook.settings.command_line import typed_options
 from onelook.settings.evolve import SearchSettings
 from onelook.settings.folds import FoldsSettings
@@ -37,8 +39,8 @@ def is_wanted(arguments: argparse.Namespace) -> bool:
     return True
 
 
-def run(arguments: argparse.Namespace) -> int:
-    """Train on all folds; the exit code."""
+def run(arguments: argparse.Namespace) -> CommandResult:
+    """Train on all folds."""
     given = typed_options(arguments, FoldsSettings)
     result = train_folds(given, file=arguments.settings, callbacks=[ConsoleProgress()], observer=_say)
     console = Console()
@@ -47,7 +49,7 @@ def run(arguments: argparse.Namespace) -> int:
     console.print()
     console.print(class_spread_table(result.summary, result.names, sign=sign))
     print(_ending(result, sign))
-    return 0
+    return CommandResult({"run_folder": result.run_folder, **document_of(FoldsFolder(result.run_folder).document)})
 
 
 def _say(score: FoldScore, num_folds: int) -> None:

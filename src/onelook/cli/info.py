@@ -1,14 +1,12 @@
-"""`onelook info`: what a file of weights holds, for people or as JSON."""
+"""`onelook info`: what a file of weights holds."""
 
 from __future__ import annotations
 
 import argparse
-import json
 from collections.abc import Iterator
-from dataclasses import asdict
 from operator import mul
-from typing import Any
 
+from onelook.cli.command_result import CommandResult
 from onelook.files.bounded import printable
 from onelook.recipes.info import InfoResult, info
 from onelook.settings.command_line import settings_arguments, typed_options
@@ -20,12 +18,9 @@ MAX_NAMES = 10
 add_arguments = settings_arguments(InfoSettings, positional=("weights",))
 
 
-def run(arguments: argparse.Namespace) -> int:
-    """Show what is in the file; the exit code."""
+def run(arguments: argparse.Namespace) -> CommandResult:
+    """Show what is in the file."""
     result = info(typed_options(arguments, InfoSettings), file=arguments.settings)
-    if result.asked.json_output:
-        print(json.dumps(_plain(result), indent=1, ensure_ascii=False))
-        return 0
     for line in _lines(result):
         print(line)
     if result.asked.rows:
@@ -36,11 +31,7 @@ def run(arguments: argparse.Namespace) -> int:
             print(line)
     for measured in result.pruned:
         print(f"{measured.percentage:>5g} % pruned: mAP50 {measured.map50:.4f}, mAP50-95 {measured.map50_95:.4f}")
-    return 0
-
-
-def _plain(result: InfoResult) -> dict[str, Any]:
-    return {**asdict(result), "path": printable(result.path), "asked": result.asked.model_dump(mode="json")}
+    return CommandResult(result)
 
 
 def _lines(result: InfoResult) -> Iterator[str]:

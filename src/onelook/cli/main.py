@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import argparse
 import os
 import sys
 from collections.abc import Sequence
 from importlib import import_module
+from importlib.metadata import version
 
+from onelook.cli.command_result import JSON_HELP, JSON_OPTION, CommandResult
 from onelook.cli.common_options import COMMON, EXAMPLES
 from onelook.cli.habits import corrected_command, corrected_options
-from onelook.cli.messages import messages, report
+from onelook.cli.messages import explained, messages, report, speaks_to_the_user
 from onelook.cli.parser import Parser, nearest_command
 from onelook.processes.launch_env import stop_with_launcher
 from onelook.processes.stop_signal import StopSignal, ignore_signals_at_the_end, keep_exit_code
@@ -51,7 +54,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _run(typed: Sequence[str]) -> int:
     with messages():
         try:
-            code = _dispatch(list(typed))
+            code = _run_for_program(typed) if JSON_OPTION in typed else _ended(_dispatch(list(typed)))
             sys.stdout.flush()
             return code
         except BrokenPipeError:  # who read our output has seen enough
@@ -61,13 +64,33 @@ def _run(typed: Sequence[str]) -> int:
             return report(problem)
 
 
-def _dispatch(typed: list[str]) -> int:
+def _run_for_program(typed: Sequence[str]) -> int:
+    """Run with one JSON document on standard output, whatever happens; the exit code."""
+    from onelook.cli.json_output import json_text, output_on_stderr
+
+    with output_on_stderr():
+        try:
+            result = _dispatch(list(typed))
+        except (Exception, KeyboardInterrupt) as problem:  # noqa: BLE001 - it goes into the document
+            result = CommandResult(problem=problem)
+        code = _ended(result)
+    if speaks_to_the_user():
+        print(json_text(result.value, {"exit_code": 0} if result.problem is None else explained(result.problem)))
+    return code
+
+
+def _ended(result: CommandResult) -> int:
+    return 0 if result.problem is None else report(result.problem)
+
+
+def _dispatch(typed: list[str]) -> CommandResult:
     parser = Parser(
         prog="onelook",
         description="Train, validate and run object detectors.",
         epilog="`onelook COMMAND --help` lists the options of a command.",
     )
     parser.add_argument("--version", action="store_true", help="show the version and end")
+    parser.add_argument(JSON_OPTION, action="store_true", help=JSON_HELP)
     commands = parser.add_subparsers(dest="command", metavar="COMMAND")
     wanted = next((word for word in typed if not word.startswith("-")), None)
     foreign = corrected_command(typed, COMMANDS)
@@ -89,6 +112,7 @@ def _dispatch(typed: list[str]) -> int:
             # Only the module of this command is imported, since torch takes seconds.
             module = import_module(f"onelook.cli.{name.replace('-', '_')}")
             module.add_arguments(command)
+            command.add_argument(JSON_OPTION, action="store_true", default=argparse.SUPPRESS, help=JSON_HELP)
             command.set_defaults(run=module.run)
     if wanted is not None:
         foreign = corrected_options(wanted, typed[typed.index(wanted) + 1 :], active.options, active.positionals)
@@ -96,20 +120,16 @@ def _dispatch(typed: list[str]) -> int:
             raise foreign
     try:
         parsed, unknown = parser.parse_known_args(typed)
-    except SystemExit as end:  # --help
-        return int(end.code or 0)
+    except SystemExit:  # --help
+        return CommandResult({"help": active.format_all_help()})
     if unknown:
         active.refuse(unknown)
     if parsed.version:
-        print(_version())
-        return 0
+        print(f"onelook {version('onelook')}")
+        return CommandResult({"version": version("onelook")})
     if parsed.command is None:
         parser.print_help()
-        return 0
-    return int(parsed.run(parsed))
-
-
-def _version() -> str:
-    from importlib.metadata import version
-
-    return f"onelook {version('onelook')}"
+        return CommandResult({"help": parser.format_help()})
+    result = parsed.run(parsed)
+    assert isinstance(result, CommandResult)
+    return result

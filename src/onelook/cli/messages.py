@@ -10,6 +10,7 @@ import sys
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import TypedDict
 
 from onelook.errors import OnelookError, StopRequested
 
@@ -63,10 +64,13 @@ def report(problem: BaseException) -> int:
     """Say on standard error what went wrong and what to do about it; the exit code."""
     if _is_debugging():
         traceback.print_exception(problem)
-    text, code = _explained(problem)
+    found = explained(problem)
     if not (isinstance(problem, OnelookError) and problem.is_told):
-        print(text, file=sys.stderr)
-    return code
+        is_fault = not isinstance(problem, StopRequested | KeyboardInterrupt)
+        print(f"{'error: ' if is_fault else ''}{found['error']}", file=sys.stderr)
+        if found["hint"] is not None:
+            print(f"hint: {found['hint']}", file=sys.stderr)
+    return found["exit_code"]
 
 
 def speaks_to_the_user() -> bool:
@@ -74,24 +78,31 @@ def speaks_to_the_user() -> bool:
     return os.environ.get("RANK", "0") == "0"
 
 
-def _explained(problem: BaseException) -> tuple[str, int]:
-    if isinstance(problem, StopRequested):
-        return str(problem), problem.exit_code
+class Explanation(TypedDict):
+    """What went wrong, the cure if we know it, and the exit code."""
+
+    error: str
+    hint: str | None
+    exit_code: int
+
+
+def explained(problem: BaseException) -> Explanation:
+    """`problem` for people and programs."""
     if isinstance(problem, OnelookError):
-        return f"error: {problem}", problem.exit_code
+        return Explanation(error=problem.message, hint=problem.hint, exit_code=problem.exit_code)
     if isinstance(problem, KeyboardInterrupt):
-        return "interrupted", EXIT_INTERRUPTED
+        return Explanation(error="interrupted", hint=None, exit_code=EXIT_INTERRUPTED)
     if _is_memory_shortage(problem):
-        return "error: not enough memory\nhint: use a smaller `--batch-size` or `--imgsz`", EXIT_MEMORY
+        hint = "use a smaller `--batch-size` or `--imgsz`"
+        return Explanation(error="not enough memory", hint=hint, exit_code=EXIT_MEMORY)
     if isinstance(problem, OSError):
         place = f"`{os.fsdecode(problem.filename)}`: " if isinstance(problem.filename, (str, bytes)) else ""
-        hint = _HINTS.get(problem.errno or 0)
-        text = f"error: {place}{problem.strerror or problem}"
-        return text if hint is None else f"{text}\nhint: {hint}", EXIT_IO
-    return (
-        f"error: this is a bug in Onelook, not your fault: {_named(problem)}\n"
-        f"hint: please report it with the traceback that `{DEBUG_VARIABLE}=1` before the command shows",
-        EXIT_SOFTWARE,
+        text = f"{place}{problem.strerror or problem}"
+        return Explanation(error=text, hint=_HINTS.get(problem.errno or 0), exit_code=EXIT_IO)
+    return Explanation(
+        error=f"this is a bug in Onelook, not your fault: {_named(problem)}",
+        hint=f"please report it with the traceback that `{DEBUG_VARIABLE}=1` before the command shows",
+        exit_code=EXIT_SOFTWARE,
     )
 
 

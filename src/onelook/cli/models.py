@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import argparse
+from dataclasses import asdict
 
+from onelook.cli.command_result import CommandResult
 from onelook.models.catalog import MODELS
 from onelook.models.count import describe
 
@@ -16,9 +18,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--rows", action="store_true", help="also list the rows of the layer tables")
 
 
-def run(arguments: argparse.Namespace) -> int:
-    """List; the exit code."""
+def run(arguments: argparse.Namespace) -> CommandResult:
+    """List."""
     print(f"{'model':<22}{'layers':>7}{'parameters':>13}{'GFLOPs':>8}  strides       ({NUM_CLASSES} classes, 640 px)")
+    shown = []
     for name in arguments.names or MODELS:
         summary = describe(name, num_classes=NUM_CLASSES)
         strides = " ".join(str(int(stride)) for stride in summary.strides)
@@ -28,4 +31,5 @@ def run(arguments: argparse.Namespace) -> int:
             for row in summary.rows:
                 sources = ",".join(map(str, row.sources))
                 print(f"  {row.row:>3} from {sources:<12}{row.block:<18}x{row.repeats:<3}{row.parameters:>12,}")
-    return 0
+        shown.append({"name": name, "what": what, **asdict(summary)})
+    return CommandResult({"models": shown})

@@ -8,6 +8,7 @@ import sys
 from collections.abc import Iterable, Sequence
 from typing import Any, NoReturn
 
+from onelook.cli.command_result import JSON_OPTION
 from onelook.errors import UsageError
 from onelook.settings.foreign_names import EXPLAINED, plain_name
 from onelook.settings.nearest_name import nearest_name
@@ -62,7 +63,7 @@ class Parser(argparse.ArgumentParser):
         if not name.startswith("--") or name in known or plain_name(name) in EXPLAINED:
             return word
         # of each option that begins so, one spelling
-        options = {id(known[full]): full for full in reversed(known) if full.startswith(name)}
+        options = {id(known[full]): full for full in reversed(known) if full.startswith(name) and full != JSON_OPTION}
         if len(options) > 1:
             shown = " or ".join(f"`{full}`" for full in sorted(options.values()))
             raise UsageError(f"{self.prog}: option `{name}` is short for {shown}", hint="type more of it")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 
+from onelook.cli.command_result import CommandResult
 from onelook.recipes.report import report
 from onelook.settings.command_line import settings_arguments, typed_options
 from onelook.settings.report import ReportSettings
@@ -11,8 +12,8 @@ from onelook.settings.report import ReportSettings
 add_arguments = settings_arguments(ReportSettings, positional=("runs",))
 
 
-def run(arguments: argparse.Namespace) -> int:
-    """Write the page; the exit code."""
+def run(arguments: argparse.Namespace) -> CommandResult:
+    """Write the page."""
     path = report(typed_options(arguments, ReportSettings), file=arguments.settings)
     print(f"the report is {path}")
-    return 0
+    return CommandResult({"report": path})

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 
+from onelook.cli.command_result import CommandResult
 from onelook.recipes.serve import Service, serve
 from onelook.settings.command_line import settings_arguments, typed_options
 from onelook.settings.serve import ServeSettings
@@ -11,11 +12,11 @@ from onelook.settings.serve import ServeSettings
 add_arguments = settings_arguments(ServeSettings)
 
 
-def run(arguments: argparse.Namespace) -> int:
-    """Serve until a signal comes; the exit code."""
+def run(arguments: argparse.Namespace) -> CommandResult:
+    """Serve until a signal comes."""
     done = serve(typed_options(arguments, ServeSettings), file=arguments.settings, on_start=_announce)
     print(f"stopped: {done.answered} images answered, {done.refused} refused, {done.failed} failed")
-    return 0
+    return CommandResult(done.model_dump(include={"answered", "refused", "failed", "left"}))
 
 
 def _announce(service: Service) -> None:

@@ -9,6 +9,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from onelook.callbacks.number_table import number_table
+from onelook.cli.command_result import CommandResult
 from onelook.recipes.split_dataset import SplitResult, split_dataset
 from onelook.settings.command_line import settings_arguments, typed_options
 from onelook.settings.split import SplitSettings
@@ -16,15 +17,15 @@ from onelook.settings.split import SplitSettings
 add_arguments = settings_arguments(SplitSettings, positional=("data",))
 
 
-def run(arguments: argparse.Namespace) -> int:
-    """Divide; the exit code."""
+def run(arguments: argparse.Namespace) -> CommandResult:
+    """Divide."""
     result = split_dataset(typed_options(arguments, SplitSettings), file=arguments.settings)
     total = sum(result.images[0].values())
     print(f"{total:,} images; those that stay together count as one: {result.num_groups:,} to divide")
     Console().print(_table(result))
     for path in result.data:
         print(path)
-    return 0
+    return CommandResult(result)
 
 
 def _table(result: SplitResult) -> Table:

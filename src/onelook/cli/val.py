@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from rich.console import Console
 
 from onelook.callbacks.class_table import class_table
 from onelook.callbacks.series_table import series_table
+from onelook.cli.command_result import CommandResult, document_of
 from onelook.cli.messages import speaks_to_the_user
 from onelook.recipes.launch import validate_on_devices
 from onelook.recipes.validate import ValidateResult
+from onelook.recipes.validation_series import Measurement
+from onelook.runs.run_dir import RunDir
 from onelook.settings.build import build_settings
 from onelook.settings.command_line import settings_arguments, typed_options
 from onelook.settings.validate import ValidateSettings
@@ -23,20 +27,33 @@ MANY_CLASSES = 50
 add_arguments = settings_arguments(ValidateSettings)
 
 
-def run(arguments: argparse.Namespace) -> int:
-    """Validate; the exit code."""
+def run(arguments: argparse.Namespace) -> CommandResult:
+    """Validate."""
     given = typed_options(arguments, ValidateSettings)
     settings = build_settings(ValidateSettings, given, file=arguments.settings)
     result = validate_on_devices(given, file=arguments.settings)
-    if result is None or not speaks_to_the_user():
-        return 0
+    if isinstance(result, RunDir):  # processes started for it have shown the numbers
+        return CommandResult(_document(result, ()))
+    if not speaks_to_the_user():
+        return CommandResult()
     if result.measurements:
         rows = [(str(one.weights), one.imgsz, one.metrics, one.milliseconds) for one in result.measurements]
         Console().print(series_table(rows))
     else:
         _show_metrics(result, verbose=settings.verbose)
     print(f"everything is in {result.run_folder}")
-    return 0
+    return CommandResult(_document(RunDir(result.run_folder), result.measurements))
+
+
+def _document(run: RunDir, measurements: Sequence[Measurement]) -> dict[str, Any]:
+    if run.metrics.exists():
+        return {"run_folder": run.path, "metrics": document_of(run.metrics)}
+    rows = [
+        {"weights": one.weights, "imgsz": one.imgsz, "map50": one.metrics.map50, "map50_95": one.metrics.map50_95,
+         "milliseconds_per_image": one.milliseconds}
+        for one in measurements
+    ]  # fmt: skip
+    return {"run_folder": run.path, "measurements": rows}
 
 
 def _show_metrics(result: ValidateResult, *, verbose: bool) -> None:

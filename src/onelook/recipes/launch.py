@@ -7,6 +7,7 @@ import signal
 import time
 import uuid
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -82,8 +83,8 @@ def train_on_devices(
     return _train_in_processes(plan)
 
 
-def validate_on_devices(given: Mapping[str, Any], *, file: Path | None = None) -> ValidateResult | None:
-    """Validate in this process; or, if the settings ask for several, in others, which show the result: then None.
+def validate_on_devices(given: Mapping[str, Any], *, file: Path | None = None) -> ValidateResult | RunDir:
+    """Validate in this process; or, if the settings ask for several, in others, which show the result: then its folder.
 
     Raises:
         OnelookError: see `validate`.
@@ -93,12 +94,16 @@ def validate_on_devices(given: Mapping[str, Any], *, file: Path | None = None) -
     count = _processes_wanted(settings)
     if is_launched() or count == 1:
         return validate(given, file=file)
+    run = RunDir.create(settings.project, settings.name, exist_ok=settings.exist_ok)
+    given = {**given, "project": run.path.parent, "name": run.path.name, "exist_ok": True}
     arguments = ["val", *([f"--settings={file}"] if file is not None else []), *as_arguments(given)]
     end = run_processes(arguments, count, launch=uuid.uuid4().hex, attempt=0)
     if end.failures or end.signal_name:
+        with suppress(OSError):  # something is in it
+            run.path.rmdir()
         _refuse_to_go_on(end)
         raise ProcessGroupError(_described(end), hint="see the messages above")
-    return None
+    return run
 
 
 def _plan(given: Mapping[str, Any], file: Path | None) -> _Plan:

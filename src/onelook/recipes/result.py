@@ -21,6 +21,7 @@ from onelook.files.bounded import printable
 from onelook.files.images import WRITTEN_SUFFIXES, encode_image, write_image
 from onelook.geometry.boxes import xyxy_to_xywh
 from onelook.inference.image_inputs import ImageInput
+from onelook.recipes.detection_results import described
 from onelook.structures.coco_classes import category_ids, image_ids
 from onelook.structures.detections import Detections
 
@@ -142,10 +143,7 @@ class ImageResult(Detections):
             "file": None if self.path is None else str(self.path),
             "height": self.size_hw[0],
             "width": self.size_hw[1],
-            "detections": [
-                {"class_id": class_id, "class": self.names[class_id], "score": score, "box_xyxy": box, **followed}
-                for (box, score, class_id), followed in zip(self._rows(), self._followed(), strict=True)
-            ],
+            "detections": described(self, self.names),
         }
         return json.dumps(content)
 
@@ -204,12 +202,6 @@ class ImageResult(Detections):
             tracker_id=None if self.object_ids is None else self.object_ids.astype(int),
             data={"class_name": np.array([self.names[class_id] for class_id in self.class_ids.tolist()], dtype=str)},
         )
-
-    def _followed(self) -> list[dict[str, int]]:
-        """For each detection the id of its object, if it is followed."""
-        if self.object_ids is None:
-            return [{}] * len(self)
-        return [{"object_id": object_id} for object_id in self.object_ids.tolist()]
 
     def _rows(self) -> list[tuple[list[float], float, int]]:
         return list(zip(self.boxes.tolist(), self.scores.tolist(), self.class_ids.tolist(), strict=True))

@@ -36,8 +36,6 @@ class InfoSettings(BaseModel):
     """Most processes that load images of `data`."""
     device: str = Field("")
     """cpu, a GPU number, or mps, for `data`; empty takes the first GPU if there is one."""
-    json_output: bool = Field(False, json_schema_extra={"aliases": ["--json"]})
-    """Print everything as JSON, the settings of the training included."""
 
     @model_validator(mode="after")
     def _refuse_options_without_effect(self) -> InfoSettings:

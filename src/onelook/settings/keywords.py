@@ -264,7 +264,6 @@ class InfoKeywords(TypedDict, total=False):
     batch_size: int
     workers: int
     device: str
-    json_output: bool
 
 
 class ServeKeywords(TypedDict, total=False):
