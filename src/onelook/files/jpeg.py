@@ -23,8 +23,9 @@ Image = npt.NDArray[np.uint8]
 # Encoders write about ten. Each scan costs a pass over the whole image and may be a dozen bytes long.
 MAX_SCANS = 100
 
-# A marker within the coded data: not a stuffed zero, not a restart, not filling.
-_MARKER = re.compile(rb"\xff+([^\x00\xff\xd0-\xd7])")
+# A marker within the coded data: not a stuffed zero, not a restart, not filling. A pattern that begins with one plain
+# byte is looked for at the speed of memory; `\xff+`, which finds the same, takes twenty times as long.
+_MARKER = re.compile(rb"\xff([^\x00\xff\xd0-\xd7])")
 _SCAN, _END = 0xDA, 0xD9
 _SEQUENTIAL, _PROGRESSIVE = frozenset({0xC0, 0xC1, 0xC9}), frozenset({0xC2, 0xCA})
 _NOT_SENT, _NUM_COEFFICIENTS = 255, 64
