@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from onelook.data.augment.colour import colour_tables
+from onelook.data.augment.colour import ColourChange, colour_tables
 from onelook.data.augment.keys import Purpose, SampleKey, generator
 from onelook.data.augment.plan import AugmentPlan
 from onelook.geometry.affine import mirror, scaling, translation
@@ -50,7 +50,9 @@ def render_naively(plan: AugmentPlan, index: DatasetIndex, key: SampleKey, hyp: 
         output = cv2.warpPerspective(canvas, indices, (side, side), borderValue=GREY)
     else:
         output = cv2.warpAffine(canvas, indices[:2], (side, side), borderValue=GREY)
-    output = _colours(output, colour_tables(plan.colour_gains))
+    for step in plan.steps:
+        if isinstance(step, ColourChange):
+            output = _colours(output, colour_tables(step.gains))
     if up_down:
         output = np.flipud(output)
     if left_right:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from synthetic_index import make_index
 
-from onelook.data.augment.copy_paste import Neighbours, draw_pastes, paste_mirrored
+from onelook.data.augment.copy_paste import Neighbours, Paste, draw_pastes
 
 LEFT = (1, 0.2, 0.5, 0.2, 0.4)
 LEFT_POLYGON = [[0.1, 0.3], [0.3, 0.3], [0.3, 0.7], [0.1, 0.7]]
@@ -48,7 +48,7 @@ def test_pasting_copies_the_object_mirrored_with_its_black_pixels_and_nothing_el
     image[15:35, 10:30] = 0  # a black object ...
     image[15:35, 10:15] = (255, 10, 20)  # ... with a red left edge
     before = image.copy()
-    result = paste_mirrored(image, index, (0,))
+    result = Paste((0,)).pixels(image, index)
     np.testing.assert_array_equal(image, before)
     assert (result[17:33, 72:84] == 0).all()
     assert (result[17:33, 86:89] == (255, 10, 20)).all()

@@ -6,9 +6,11 @@ import numpy as np
 import pytest
 from synthetic_index import make_index
 
+from onelook.data.augment.augmentations import draw_plan
+from onelook.data.augment.copy_paste import Paste
 from onelook.data.augment.keys import SampleKey
 from onelook.data.augment.labels import is_worth_keeping, labels_of_plan
-from onelook.data.augment.plan import AugmentPlan, Tile, draw_plan
+from onelook.data.augment.plan import AugmentPlan, Tile
 from onelook.geometry.affine import Matrix, rotation, scaling, translation
 from onelook.settings.hyperparameters import Hyperparameters
 from onelook.structures.dataset_index import DatasetIndex
@@ -17,8 +19,8 @@ CENTRED = (1, 0.5, 0.5, 0.2, 0.4)
 
 
 def plan_with(matrix: Matrix, window: tuple[float, float, float, float] = (0, 0, 1, 1), pasted: tuple[int, ...] = ()):  # type: ignore[no-untyped-def]
-    tile = Tile(0, matrix, window, (100.0, 100.0), pasted)
-    return AugmentPlan(0, (100, 100), (tile,), (), 1.0, (1.0, 1.0, 1.0))
+    tile = Tile(0, matrix, window, (100.0, 100.0), (Paste(pasted),) if pasted else ())
+    return AugmentPlan(0, (100, 100), (tile,))
 
 
 def boxes_of(index: DatasetIndex, plan: AugmentPlan) -> list[list[float]]:
@@ -101,8 +103,8 @@ def test_both_mosaics_of_a_mix_keep_all_their_labels() -> None:
     counts = []
     for epoch in range(20):
         plan = draw_plan(index, h, key=SampleKey(0, epoch, 0), output_hw=(64, 64))
-        alone = AugmentPlan(0, plan.output_hw, plan.tiles, (), 1.0, plan.colour_gains)
-        partner = AugmentPlan(0, plan.output_hw, plan.partner, (), 1.0, plan.colour_gains)
+        alone = AugmentPlan(0, plan.output_hw, plan.tiles)
+        partner = AugmentPlan(0, plan.output_hw, plan.partner)
         counts.append(len(boxes_of(index, plan)))
         assert counts[-1] == len(boxes_of(index, alone)) + len(boxes_of(index, partner))
     assert sum(counts) > 20

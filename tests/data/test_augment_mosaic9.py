@@ -9,11 +9,12 @@ import numpy as np
 import pytest
 from synthetic_index import ArrayImages, Image, make_index, smooth_image
 
+from onelook.data.augment.augmentations import draw_plan
 from onelook.data.augment.keys import Purpose, SampleKey, generator
 from onelook.data.augment.labels import labels_of_plan
 from onelook.data.augment.mosaic import draw_corner, draw_mosaic_images, place_nine
 from onelook.data.augment.perspective import draw_perspective
-from onelook.data.augment.plan import AugmentPlan, draw_plan
+from onelook.data.augment.plan import AugmentPlan
 from onelook.data.augment.render_cpu import render_plan
 from onelook.geometry.affine import translation
 from onelook.settings.hyperparameters import Hyperparameters
@@ -128,7 +129,7 @@ def test_nine_are_as_frequent_as_asked_and_move_nothing_else() -> None:
     assert set(sizes) == {4, 9} and np.mean(np.array(sizes) == 9) == pytest.approx(0.3, abs=0.06)
     without = [plan_of(NINE.model_copy(update={"mosaic9": 0.0}), epoch) for epoch in range(600)]
     for plan, plain in zip(plans, without, strict=True):
-        assert plan.colour_gains == plain.colour_gains
+        assert plan.steps == plain.steps
         assert len(plan.tiles) == 9 or repr(plan.tiles) == repr(plain.tiles)
 
 

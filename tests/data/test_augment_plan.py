@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 from synthetic_index import make_index
 
+from onelook.data.augment.augmentations import draw_plan
 from onelook.data.augment.keys import Purpose, SampleKey, generator
 from onelook.data.augment.mosaic import draw_centre, draw_mosaic_images
 from onelook.data.augment.perspective import MIN_DENOMINATOR, draw_perspective
-from onelook.data.augment.plan import AugmentPlan, draw_plan
+from onelook.data.augment.plan import AugmentPlan
 from onelook.geometry.affine import is_axis_aligned, transform_points
 from onelook.settings.hyperparameters import Hyperparameters
 
@@ -96,7 +97,7 @@ def test_without_any_augmentation_the_image_is_letterboxed() -> None:
     (tile,) = plan_of(NONE, image=3).tiles  # 30 x 64 in 64 x 64
     corners = transform_points(tile.matrix, np.array([[0.0, 0.0], [1.0, 1.0]]))
     np.testing.assert_allclose(corners, [[0, 17], [64, 47]], atol=1e-9)
-    assert plan_of(NONE).colour_gains == (1.0, 1.0, 1.0)
+    assert plan_of(NONE).steps == ()
 
 
 def test_tiles_of_a_mosaic_meet_in_one_point_on_a_whole_pixel() -> None:

@@ -10,9 +10,10 @@ import numpy.typing as npt
 import pytest
 from synthetic_index import ArrayImages, make_index, smooth_image
 
+from onelook.data.augment.augmentations import draw_plan
 from onelook.data.augment.colour import change_colours
 from onelook.data.augment.keys import SampleKey
-from onelook.data.augment.plan import AugmentPlan, Tile, draw_plan
+from onelook.data.augment.plan import AugmentPlan, Tile
 from onelook.data.augment.render_cpu import render_plan
 from onelook.data.augment.resize import put_into_frame, shrunk
 from onelook.geometry.affine import scaling, translation
@@ -83,7 +84,7 @@ def test_only_images_that_are_seen_are_asked_for() -> None:
     seen = Tile(0, scaling(96, 96), (0, 0, 1, 1), (96, 96))
     unseen = Tile(1, translation(96, 0) @ scaling(96, 96), (0, 0, 1, 1), (96, 96))
     off_canvas = Tile(2, scaling(96, 96), (1.2, 0, 1, 1), (96, 96))
-    plan = AugmentPlan(0, (SIDE, SIDE), (seen, unseen, off_canvas), (), 1.0, (1.0, 1.0, 1.0))
+    plan = AugmentPlan(0, (SIDE, SIDE), (seen, unseen, off_canvas))
     render_plan(plan, INDEX, Watched(IMAGES.arrays))
     assert asked == [0]
 
@@ -103,7 +104,7 @@ def test_flipped_images_are_exactly_mirrored() -> None:
 def test_small_tiles_are_averaged_not_picked() -> None:
     stripes = np.zeros((96, 96, 3), np.uint8)
     stripes[:, ::2] = 255
-    plan = AugmentPlan(0, (24, 24), (Tile(0, scaling(24, 24), (0, 0, 1, 1), (24, 24)),), (), 1.0, (1.0, 1.0, 1.0))
+    plan = AugmentPlan(0, (24, 24), (Tile(0, scaling(24, 24), (0, 0, 1, 1), (24, 24)),))
     result = render_plan(plan, INDEX, ArrayImages([stripes]))
     assert np.abs(result.astype(int) - 127).max() <= 1
 
@@ -129,13 +130,6 @@ def test_colours_change_as_the_definition_of_the_tables_says() -> None:
     change_colours(changed, gains)
     np.testing.assert_array_equal(changed, expected)
     assert (changed != image).any()
-
-
-def test_gains_of_one_leave_the_image_alone() -> None:
-    image = smooth_image(40, 50, 3)
-    changed = image.copy()
-    change_colours(changed, (1.0, 1.0, 1.0))
-    np.testing.assert_array_equal(changed, image)
 
 
 def test_letterboxed_images_have_grey_borders_and_whole_content() -> None:

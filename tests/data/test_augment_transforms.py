@@ -16,9 +16,11 @@ import pytest
 import torch
 from synthetic_index import smooth_image, write_jpegs
 
+from onelook.data.augment.colour import ColourChange
 from onelook.data.augment.keys import SampleKey
 from onelook.data.augment.labels import MIN_SIDE_PX
-from onelook.data.augment.transforms import Transformed, UserTransforms, check_transforms
+from onelook.data.augment.plan import Sample
+from onelook.data.augment.transforms import UserTransforms, check_transforms
 from onelook.data.dataset import Arrangement, TrainDataset
 from onelook.data.loader import train_loader
 from onelook.data.sampler import EpochItem, EpochOrder
@@ -51,11 +53,11 @@ def specification(name: str, **changes: Any) -> dict[str, Any]:
     return {"name": name, "p": 1, **NEEDED.get(name, {}), **changes}
 
 
-def applied(transforms: UserTransforms, number: int) -> Transformed:
+def applied(transforms: UserTransforms, number: int) -> Sample:
     return transforms.apply(IMAGE.copy(), BOXES, CLASS_IDS, key=SampleKey(7, number, 1))
 
 
-def equal(first: Transformed, second: Transformed) -> bool:
+def equal(first: Sample, second: Sample) -> bool:
     return all(np.array_equal(a, b) for a, b in zip(first, second, strict=True))
 
 
@@ -201,7 +203,7 @@ def test_transforms_come_before_colours_and_grids(tmp_path: Path) -> None:
     plain = TrainDataset(index, Hyperparameters(**still | {"hsv_v": 0.0}), imgsz=64, seed=0)[(slots[0],)]
     only = Hyperparameters(**still, transforms=[specification("InvertImg")])
     changed = TrainDataset(index, only, imgsz=64, seed=0)
-    gain = changed.plan(slots[0]).colour_gains[2]
+    gain = next(step.gains[2] for step in changed.plan(slots[0]).steps if isinstance(step, ColourChange))
     value = (255 - plain.image.numpy().transpose(1, 2, 0)).max(axis=2)
     expected = np.clip(value * gain, 0, 255).astype(np.uint8)
     got = changed[(slots[0],)].image.numpy().max(axis=0)

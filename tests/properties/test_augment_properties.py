@@ -9,9 +9,9 @@ import numpy.typing as npt
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from onelook.data.augment.augmentations import draw_plan
 from onelook.data.augment.keys import SampleKey
 from onelook.data.augment.labels import MIN_SIDE_PX, labels_of_plan
-from onelook.data.augment.plan import draw_plan
 from onelook.data.augment.region import pixel_box, pixel_mask, visible_region
 from onelook.data.augment.render_cpu import render_plan
 from onelook.geometry.affine import mirror, transform_points

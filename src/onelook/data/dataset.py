@@ -4,20 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TypeVar
 
 import numpy as np
+from torch import Tensor
 
-from onelook.data.augment.colour import change_colours
+from onelook.data.augment.augmentations import draw_plan
 from onelook.data.augment.keys import SampleKey
-from onelook.data.augment.labels import labels_of_plan
-from onelook.data.augment.plan import AugmentPlan, draw_plan
-from onelook.data.augment.render_cpu import ImageSource, render_before_colours
+from onelook.data.augment.labels import labels_of_plan, labels_of_plans
+from onelook.data.augment.plan import AugmentPlan, Boxes, ClassIds, Sample
+from onelook.data.augment.render_cpu import ImageSource, render_plan
 from onelook.data.augment.resize import put_into_frame
-from onelook.data.augment.transforms import Transformed, UserTransforms
+from onelook.data.augment.transforms import KeyedTransforms, UserTransforms
 from onelook.data.image_cache import ImageFiles, OnceABatch
 from onelook.data.image_weights import ImageWeights
-from onelook.data.item import Item, collate, empty_batch, make_item
+from onelook.data.item import Item, batch_images, collate, empty_batch, make_item
 from onelook.data.quad import at_twice_the_size
 from onelook.data.rectangles import Rectangles, equal_frames, own_frames
 from onelook.data.sampler import EpochItem, Place
@@ -91,7 +93,8 @@ class TrainDataset:
         self.arrangement = arrangement or Arrangement()
         self.images: ImageSource = cache if cache is not None else ImageFiles(index, imgsz)
         self.source = OnceABatch(self.images)
-        self._transforms = UserTransforms(hyperparameters.transforms) if hyperparameters.transforms else None
+        named = hyperparameters.transforms
+        self._transform = partial(KeyedTransforms, UserTransforms(named)) if named else None
 
     def __len__(self) -> int:
         return len(self.index)
@@ -108,6 +111,7 @@ class TrainDataset:
             mosaic_allowed=rectangles is None and (mosaic_epochs is None or slot.epoch < mosaic_epochs),
             drawn=None if weights is None else weights.draw(slot.epoch, slot.class_ap),
             pool=slot.partners,
+            transform=self._transform,
         )
 
     def sample(self, slot: EpochItem) -> Item:
@@ -118,23 +122,30 @@ class TrainDataset:
                 without it.
             SettingsError: a transform that the user has named fails.
         """
-        made, image = self.drawn(slot, lambda plan: render_before_colours(plan, self.index, self.source))
-        plan = made.plan
-        found = Transformed(image, *labels_of_plan(self.index, plan), num_dropped=0)
-        if self._transforms is not None:
-            key = SampleKey(self.seed, slot.epoch, slot.number)
-            found = self._transforms.apply(image, found.boxes, found.class_ids, key=key)
-        change_colours(found.image, plan.colour_gains)
-        info = replace(made.info, num_dropped_boxes=found.num_dropped)
-        return make_item(found.image, found.boxes, found.class_ids, info)
+        return self._samples([slot], [None])[0]
 
-    def drawn(self, slot: EpochItem, draw: Callable[[AugmentPlan], T]) -> tuple[Drawn, T]:
-        """What `draw` makes of the plan of an image, without the images that can no longer be read.
+    def _samples(self, slots: Sequence[EpochItem], planes: Sequence[Tensor | None]) -> list[Item]:
+        """The images of one size; each is written into its `planes`, if given, see `make_item`."""
+        plans = [self.plan(slot) for slot in slots]
+        labels = labels_of_plans(self.index, plans)
+        return [self._sample(*one) for one in zip(plans, labels, planes, strict=True)]
+
+    def _sample(self, plan: AugmentPlan, labels: tuple[Boxes, ClassIds], planes: Tensor | None) -> Item:
+        made, image = self.drawn(plan, lambda readable: render_plan(readable, self.index, self.source))
+        if made.info.lost:
+            labels = labels_of_plan(self.index, made.plan)
+        sample = Sample(image, *labels)
+        for step in plan.steps:
+            sample = step.apply(sample)
+        info = replace(made.info, num_dropped_boxes=sample.num_dropped)
+        return make_item(sample.image, sample.boxes, sample.class_ids, info, planes)
+
+    def drawn(self, plan: AugmentPlan, draw: Callable[[AugmentPlan], T]) -> tuple[Drawn, T]:
+        """What `draw` makes of a plan, without the images that can no longer be read.
 
         Raises:
             DataError: `draw` has raised it, in a dataset that is too small to do without an image.
         """
-        plan = self.plan(slot)
         lost: tuple[str, ...] = ()
         try:
             result = draw(plan)
@@ -154,7 +165,7 @@ class TrainDataset:
 
     def __getitem__(self, place: Place) -> Item:
         """The image at a place of a batch."""
-        items = [self.sample(slot) for slot in place]
+        items = self._samples(place, [None] * len(place))
         return at_twice_the_size(items) if self.arrangement.quad else items[0]
 
     def batch(self, places: Sequence[Place]) -> Batch:
@@ -162,7 +173,13 @@ class TrainDataset:
         if not places:
             return empty_batch(self.full_hw)
         with self.source.remembering():
-            return collate([self[place] for place in places])
+            if self.arrangement.quad:
+                return collate([self[place] for place in places])
+            slots = [slot for (slot,) in places]
+            rectangles = self.arrangement.rectangles
+            size_hw = self.full_hw if rectangles is None else rectangles.frame_of(slots[0].number)
+            images = batch_images(len(slots), size_hw)
+            return collate(self._samples(slots, list(images)), images)
 
 
 class ValidationDataset:
@@ -201,8 +218,8 @@ class ValidationDataset:
     def __len__(self) -> int:
         return len(self.index)
 
-    def sample(self, number: int) -> Item:
-        """Image `number` in its frame.
+    def sample(self, number: int, planes: Tensor | None = None) -> Item:
+        """Image `number` in its frame; written into `planes`, if given, see `make_item`.
 
         Raises:
             DataError: the image file has vanished or changed since the scan.
@@ -223,7 +240,7 @@ class ValidationDataset:
             pad_xy=(float(fitted.origin_xy[0]), float(fitted.origin_xy[1])),
         )
         has_area = (boxes[:, 2:] > boxes[:, :2]).all(axis=1)
-        return make_item(image, boxes[has_area], self.index.class_ids[rows][has_area], info)
+        return make_item(image, boxes[has_area], self.index.class_ids[rows][has_area], info, planes)
 
     @property
     def full_hw(self) -> tuple[int, int]:
@@ -235,7 +252,10 @@ class ValidationDataset:
 
     def batch(self, numbers: Sequence[int]) -> Batch:
         """Some images of one frame."""
-        return collate([self.sample(number) for number in numbers]) if numbers else empty_batch(self.full_hw)
+        if not numbers:
+            return empty_batch(self.full_hw)
+        images = batch_images(len(numbers), self.rectangles.frame_of(numbers[0]))
+        return collate([self.sample(*one) for one in zip(numbers, images, strict=True)], images)
 
 
 def _size_of(index: DatasetIndex, number: int) -> tuple[int, int]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -10,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
+from torch.utils.data import get_worker_info
 
 from onelook.geometry.boxes import xyxy_to_cxcywh
 from onelook.structures.batch import Batch, ImageInfo, Targets
@@ -32,14 +34,20 @@ class Item(NamedTuple):
 
 
 def make_item(
-    rgb: npt.NDArray[np.uint8], boxes_xyxy: npt.NDArray[Any], class_ids: npt.NDArray[np.int64], info: ImageInfo
+    rgb: npt.NDArray[np.uint8],
+    boxes_xyxy: npt.NDArray[Any],
+    class_ids: npt.NDArray[np.int64],
+    info: ImageInfo,
+    planes: Tensor | None = None,
 ) -> Item:
-    """An item from an RGB image (H, W, 3), boxes (N, 4) xyxy in its pixels, and class ids (N,)."""
+    """An item from an RGB image (H, W, 3), boxes (N, 4) xyxy in its pixels, and class ids (N,).
+
+    Its image is `planes`, (3, H, W) uint8 and contiguous, which is written to; without it, one of its own.
+    """
     height, width = rgb.shape[:2]
-    planes = np.empty((3, height, width), np.uint8)
-    cv2.split(rgb, [planes[0], planes[1], planes[2]])
-    norm = normalised(boxes_xyxy, (height, width))
-    return Item(torch.from_numpy(planes), norm, torch.from_numpy(class_ids.copy()), info)
+    image = torch.empty((3, height, width), dtype=torch.uint8) if planes is None else planes
+    cv2.split(rgb, list(image.numpy()))
+    return Item(image, normalised(boxes_xyxy, (height, width)), torch.from_numpy(class_ids.copy()), info)
 
 
 def normalised(boxes_xyxy: npt.NDArray[Any], size_hw: tuple[int, int]) -> Tensor:
@@ -48,10 +56,24 @@ def normalised(boxes_xyxy: npt.NDArray[Any], size_hw: tuple[int, int]) -> Tensor
     return torch.from_numpy((xyxy_to_cxcywh(boxes_xyxy) / (width, height, width, height)).astype(np.float32))
 
 
-def collate(items: Sequence[Item]) -> Batch:
-    """A batch of items with images of one size."""
+def batch_images(count: int, size_hw: tuple[int, int]) -> Tensor:
+    """(count, 3, H, W) uint8, not filled.
+
+    In a loader process it lies in memory that the training process shares, as torch's own collation does it: a batch
+    that is made elsewhere would be copied there.
+    """
+    shape = (count, 3, *size_hw)
+    if get_worker_info() is None:
+        return torch.empty(shape, dtype=torch.uint8)
+    shared = torch.UntypedStorage._new_shared(math.prod(shape))  # type: ignore[no-untyped-call]
+    return torch.empty(0, dtype=torch.uint8).set_(shared).reshape(shape)
+
+
+def collate(items: Sequence[Item], images: Tensor | None = None) -> Batch:
+    """A batch of items with images of one size, which lie in `images` (B, 3, H, W) already, if given."""
     targets = collate_targets([item.boxes_cxcywh_norm for item in items], [item.class_ids for item in items])
-    return Batch(torch.stack([item.image for item in items]), targets, tuple(item.info for item in items))
+    stacked = torch.stack([item.image for item in items]) if images is None else images
+    return Batch(stacked, targets, tuple(item.info for item in items))
 
 
 def collate_targets(boxes: Sequence[Tensor], class_ids: Sequence[Tensor]) -> Targets:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -11,15 +11,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from onelook.data.augment.colour import colour_tables
-from onelook.data.augment.labels import labels_of_plan
-from onelook.data.augment.plan import AugmentPlan
-from onelook.data.augment.render_cpu import Image
+from onelook.data.augment.augmentations import AUGMENTATIONS
+from onelook.data.augment.labels import labels_of_plans
+from onelook.data.augment.plan import AugmentPlan, DeviceStep, Image
 from onelook.data.augment.render_gpu import Drawing, Layer, render
 from onelook.data.augment.tile_tables import Field, Kind, PixelPlaces, SentPixels, TileTables, layers_of, stacked
 from onelook.data.dataset import Drawn, TrainDataset
 from onelook.data.item import collate_targets, empty_batch, normalised
-from onelook.data.sampler import Place
+from onelook.data.sampler import EpochItem, Place
 from onelook.structures.batch import Batch, ImageInfo, Targets
 
 
@@ -86,17 +85,16 @@ class PlannedDataset:
         if not places:
             return empty_batch(self._dataset.full_hw)
         with self._dataset.source.remembering():
-            return self._collate([self._planned(place) for place in places])
+            return self._collate([self._planned(slot) for (slot,) in places])
 
-    def _planned(self, place: Place) -> _Planned:
+    def _planned(self, slot: EpochItem) -> _Planned:
         def sent(plan: AugmentPlan) -> tuple[list[TileTables], list[Image]]:
             if self._kept is not None:
                 return layers_of(plan, self._kept), []
             pixels = SentPixels(self._dataset.index, self._dataset.source)
             return layers_of(plan, pixels), pixels.parts
 
-        (slot,) = place
-        drawn, (layers, parts) = self._dataset.drawn(slot, sent)
+        drawn, (layers, parts) = self._dataset.drawn(self._dataset.plan(slot), sent)
         return _Planned(drawn, layers, parts)
 
     def _collate(self, items: Sequence[_Planned]) -> PlannedBatch:
@@ -107,7 +105,7 @@ class PlannedDataset:
                 layer.fields[..., Field.START] += start
         pixels = np.empty((sum(sizes), 3), np.uint8)
         _copy_into(pixels, [part for item in items for part in item.parts])
-        labels = [labels_of_plan(self._dataset.index, plan) for plan in plans]
+        labels = labels_of_plans(self._dataset.index, plans)
         return PlannedBatch(
             drawing=_drawing(plans, [item.layers for item in items]),
             pixels=torch.from_numpy(pixels),
@@ -145,11 +143,18 @@ def _drawing(plans: Sequence[AugmentPlan], layers: Sequence[Sequence[TileTables]
             kind: tuple(np.flatnonzero((kinds == kind).any(axis=1)).tolist()) for kind in (Kind.RESIZED, Kind.WARPED)
         }
         made.append(Layer(torch.from_numpy(table.fields), torch.from_numpy(table.spans), images_of))
-    gains = [plan.colour_gains for plan in plans]
     return Drawing(
         layers=tuple(made),
         ratios=torch.tensor([plan.partner_ratio for plan in plans]),
-        tables=torch.from_numpy(np.stack([colour_tables(own) for own in gains])),
-        is_recoloured=torch.tensor([own != (1.0, 1.0, 1.0) for own in gains]),
+        steps=tuple(_steps(plans)),
         width=width,
     )
+
+
+def _steps(plans: Sequence[AugmentPlan]) -> Iterator[tuple[type[DeviceStep], tuple[Tensor, ...]]]:
+    """What is done to the images of these plans, one kind of step after the other."""
+    for kind in [augmentation.step for augmentation in AUGMENTATIONS.values()]:
+        if kind is not None and issubclass(kind, DeviceStep):
+            steps = [next((step for step in plan.steps if isinstance(step, kind)), None) for plan in plans]
+            if any(steps):
+                yield kind, kind.packed(steps)

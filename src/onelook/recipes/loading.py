@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 import torch
 
 from onelook.data import quad
+from onelook.data.augment.augmentations import without_device
 from onelook.data.augment.render_cpu import ImageSource
 from onelook.data.capacity import available_processors
 from onelook.data.dataset import Arrangement, TrainDataset, ValidationDataset
@@ -150,11 +151,11 @@ def _renders(settings: TrainSettings, device: torch.device, *, is_first: bool) -
     if settings.renderer == "cpu":
         return False
     reasons = {
-        "`transforms` need the pixels before": bool(settings.transforms),
         "`quad` puts images together before": settings.quad,
         "it needs float64": device.type == "mps",
     }
-    reason = next((text for text, applies in reasons.items() if applies), None)
+    found = [f"{name} can only be done there" for name in without_device(settings)]
+    reason = next(iter([*found, *(text for text, applies in reasons.items() if applies)]), None)
     if reason is not None and is_first:
         logger.warning("setting `renderer` is ignored, images are made by the loader processes: %s", reason)
     return reason is None

@@ -8,11 +8,14 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
 import numpy.typing as npt
 
+from onelook.data.augment.draft import Draft, Stream
+from onelook.data.augment.plan import Image, TileLabels
 from onelook.geometry.boxes import cxcywh_to_xyxy
 from onelook.structures.dataset_index import DatasetIndex
 
@@ -21,6 +24,55 @@ MAX_GRID = 64
 LARGE_CELLS = 64
 
 Box = Sequence[float]
+
+
+def draw(draft: Draft, stream: Stream) -> None:
+    """For every image the objects that are pasted, a fraction `copy_paste` of those with a polygon."""
+    fraction = draft.hyperparameters.copy_paste
+    if not fraction:
+        return
+    for layer, canvas in enumerate(draft.canvases):
+        rng = stream(layer)
+        pasted = [draw_pastes(rng, draft.numbers.index, source, fraction) for source in canvas.sources]
+        draft.canvases[layer] = replace(canvas, changes=tuple((Paste(own),) if own else () for own in pasted))
+
+
+@dataclass(frozen=True)
+class Paste:
+    """Mirrored copies in an image.
+
+    Attributes:
+        copied: numbers of the labels, with polygons, that are copied.
+    """
+
+    copied: tuple[int, ...]
+
+    def pixels(self, image: Image, index: DatasetIndex) -> Image:
+        """See `TileChange`."""
+        height, width = image.shape[:2]
+        mask = np.zeros((height, width), np.uint8)
+        for label in self.copied:
+            polygon = index.polygon_of(label)
+            if polygon is not None:
+                # sixteenths of a pixel, counted from pixel centres
+                points = np.round((polygon * (width, height) - 0.5) * 16).astype(np.int32)
+                cv2.fillPoly(mask, [points], 1, shift=4)
+        result: Image = image.copy()
+        cv2.copyTo(cv2.flip(image, 1), cv2.flip(mask, 1), dst=result)
+        return result
+
+    def labels(self, labels: TileLabels, index: DatasetIndex) -> TileLabels:
+        """See `TileChange`: a copy has the class of its original."""
+        rows = np.array(self.copied, np.int64)
+        num_points = index.polygon_offsets[rows + 1] - index.polygon_offsets[rows]
+        points = np.concatenate([labels.points, *(index.polygon_points[_points_of(index, row)] for row in self.copied)])
+        points[len(labels.points) :, 0] = 1 - points[len(labels.points) :, 0]
+        return TileLabels(
+            boxes=np.concatenate([labels.boxes, mirrored(cxcywh_to_xyxy(index.boxes[rows].astype(np.float64)))]),
+            class_ids=np.concatenate([labels.class_ids, index.class_ids[rows]]),
+            num_points=np.concatenate([labels.num_points, num_points]),
+            points=points,
+        )
 
 
 def draw_pastes(rng: np.random.Generator, index: DatasetIndex, image: int, fraction: float) -> tuple[int, ...]:
@@ -50,19 +102,8 @@ def mirrored(boxes_xyxy: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
     return result
 
 
-def paste_mirrored(image: npt.NDArray[np.uint8], index: DatasetIndex, labels: tuple[int, ...]) -> npt.NDArray[np.uint8]:
-    """A copy of `image` (H, W, 3) with mirrored copies of these labels' objects."""
-    height, width = image.shape[:2]
-    mask = np.zeros((height, width), np.uint8)
-    for label in labels:
-        polygon = index.polygon_of(label)
-        if polygon is not None:
-            # sixteenths of a pixel, counted from pixel centres
-            points = np.round((polygon * (width, height) - 0.5) * 16).astype(np.int32)
-            cv2.fillPoly(mask, [points], 1, shift=4)
-    result: npt.NDArray[np.uint8] = image.copy()
-    cv2.copyTo(cv2.flip(image, 1), cv2.flip(mask, 1), dst=result)
-    return result
+def _points_of(index: DatasetIndex, label: int) -> slice:
+    return slice(int(index.polygon_offsets[label]), int(index.polygon_offsets[label + 1]))
 
 
 class Neighbours:

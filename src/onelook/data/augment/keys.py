@@ -41,7 +41,7 @@ class SampleKey:
     index: int
 
 
-def generator(key: SampleKey, purpose: Purpose, *, layer: int = 0) -> np.random.Generator:
+def generator(key: SampleKey, purpose: int, layer: int = 0) -> np.random.Generator:
     """The random numbers of one image for one purpose.
 
     Philox is a counter-based generator (Salmon et al., "Parallel random numbers: as easy as 1, 2, 3", 2011): streams
@@ -49,7 +49,7 @@ def generator(key: SampleKey, purpose: Purpose, *, layer: int = 0) -> np.random.
 
     Args:
         key: the image.
-        purpose: what for.
+        purpose: what for: a `Purpose`, or the number of an augmentation that has none, below 16.
         layer: 0, or 1 for the second mosaic of a mix-up.
 
     Raises:
@@ -57,5 +57,5 @@ def generator(key: SampleKey, purpose: Purpose, *, layer: int = 0) -> np.random.
     """
     if not (0 <= key.epoch < MAX_EPOCHS and 0 <= key.index < MAX_IMAGES):
         raise ValueError(f"epoch {key.epoch} or image {key.index} is too large for a random stream of its own")
-    word = key.epoch << 40 | key.index << 8 | layer << 4 | int(purpose)
+    word = key.epoch << 40 | key.index << 8 | layer << 4 | purpose
     return np.random.Generator(np.random.Philox(key=np.array([key.seed, word], np.uint64)))

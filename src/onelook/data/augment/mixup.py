@@ -1,4 +1,4 @@
-"""Blending two images: H. Zhang et al., "mixup: Beyond Empirical Risk Minimization", 2018.
+"""Blending two mosaics: H. Zhang et al., "mixup: Beyond Empirical Risk Minimization", 2018.
 
 Both keep their labels at full weight, as usual in detection.
 """
@@ -6,17 +6,34 @@ Both keep their labels at full weight, as usual in detection.
 from __future__ import annotations
 
 import cv2
-import numpy as np
-import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from onelook.data.augment.draft import Draft, Stream
+from onelook.data.augment.mosaic import mosaic_with
+from onelook.data.augment.plan import Image
 
 CONCENTRATION = 32.0  # of the beta distribution: ratios stay near one half
 
 
-def draw_ratio(rng: np.random.Generator) -> float:
-    """Share of the first image, 0 to 1."""
-    return float(rng.beta(CONCENTRATION, CONCENTRATION))
+def draw(draft: Draft, stream: Stream) -> None:
+    """A second mosaic beside the first, by the probability `mixup`; an image alone is left alone."""
+    is_mosaic = len(draft.canvases[0].sources) > 1
+    if not is_mosaic or not draft.hyperparameters.mixup:
+        return
+    rng = stream(0)
+    if rng.random() < draft.hyperparameters.mixup:
+        draft.ratio = float(rng.beta(CONCENTRATION, CONCENTRATION))
+        draft.canvases.append(mosaic_with(draft, draft.numbers.any(rng), rng, layer=1))
 
 
-def blend(first: npt.NDArray[np.uint8], second: npt.NDArray[np.uint8], ratio: float) -> None:
+def blend(first: Image, second: Image, ratio: float) -> None:
     """Mix `second` into `first`, in place, `first` with weight `ratio`."""
     cv2.addWeighted(first, ratio, second, 1 - ratio, 0.0, dst=first)
+
+
+def blended_on_device(first: Tensor, second: Tensor, ratios: Tensor) -> Tensor:
+    """Images (B, H, W, 3) uint8 with others mixed in, `first` with weights (B,) float32; at 1 they stay as they are."""
+    weights = ratios[:, None, None, None]
+    mixed = (first.float() * weights + second.float() * (1 - weights)).round_().to(torch.uint8)
+    return torch.where(weights < 1, mixed, first)

@@ -1,109 +1,50 @@
 """Images side by side before the random perspective: one alone, or a mosaic of four or nine.
 
 Four images around a random point: A. Bochkovskiy, C.-Y. Wang, H.-Y. M. Liao, "YOLOv4", 2020, section 3.4. Nine around
-one of them are the same idea with smaller parts of more images.
+one of them are the same idea with smaller parts of more images. Renderers draw each image straight into the output, cut
+to its part of the canvas, and labels are cut with it; so nothing is left to do here but to say where the images lie.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
-from onelook.geometry.letterbox import fitted_size, letterbox
-from onelook.structures.dataset_index import DatasetIndex
-
-
-@dataclass(frozen=True)
-class Canvas:
-    """Images side by side.
-
-    Attributes:
-        size_hw: height and width, pixels.
-        sources: image numbers.
-        boxes_xywh: left, top, width, height of each image on the canvas, pixels; it may reach beyond the border.
-        anchor_xy: a corner that several images share, pixels.
-    """
-
-    size_hw: tuple[int, int]
-    sources: tuple[int, ...]
-    boxes_xywh: tuple[tuple[int, int, int, int], ...]
-    anchor_xy: tuple[int, int]
+from onelook.data.augment.draft import Canvas, Draft, ImageNumbers, Stream
+from onelook.data.augment.keys import Purpose, generator
+from onelook.geometry.letterbox import fitted_size
 
 
-@dataclass(frozen=True)
-class ImageNumbers:
-    """What the numbers of images mean.
-
-    Attributes:
-        index: the dataset.
-        drawn: (N,) image numbers, if they do not mean the images of the dataset one by one.
-        pool: the numbers that the other images of a mosaic are drawn from; all, if it is empty.
-    """
-
-    index: DatasetIndex
-    drawn: npt.NDArray[np.int64] | None = None
-    pool: tuple[int, ...] = ()
-
-    def image(self, number: int) -> int:
-        """Image number in the dataset."""
-        return number if self.drawn is None else int(self.drawn[number])
-
-    def any(self, rng: np.random.Generator) -> int:
-        """A number drawn from the pool."""
-        return self.pool[int(rng.integers(len(self.pool)))] if self.pool else int(rng.integers(len(self.index)))
-
-    def with_others(self, rng: np.random.Generator, current: int, *, count: int) -> list[int]:
-        """`current` and `count` - 1 others of the pool, see `draw_mosaic_images`."""
-        if not self.pool:
-            return draw_mosaic_images(rng, current, len(self.index), count=count)
-        places = draw_mosaic_images(rng, self.pool.index(current), len(self.pool), count=count)
-        return [self.pool[place] for place in places]
-
-    def size_hw(self, image: int, side: int) -> tuple[int, int]:
-        """Height and width of an image whose longer side is scaled to `side` pixels."""
-        height, width = self.index.sizes_hw[image].tolist()
-        return fitted_size((height, width), side)
+def draw(draft: Draft, stream: Stream) -> None:
+    """Instead of one image alone, a mosaic with it, by the probability `mosaic`."""
+    if not draft.mosaic_allowed or not draft.hyperparameters.mosaic:
+        return
+    rng = stream(0)
+    if rng.random() < draft.hyperparameters.mosaic:
+        draft.canvases = [mosaic_with(draft, draft.key.index, rng, layer=0)]
 
 
-def alone(index: DatasetIndex, image: int, canvas_hw: tuple[int, int]) -> Canvas:
-    """One image, fitted into the middle of the canvas."""
-    height, width = index.sizes_hw[image].tolist()
-    fitted = letterbox((height, width), canvas_hw)
-    box = (*fitted.origin_xy, fitted.content_hw[1], fitted.content_hw[0])
-    return Canvas(canvas_hw, (image,), (box,), fitted.origin_xy)
-
-
-def draw_mosaic(
-    numbers: ImageNumbers,
-    current: int,
-    *,
-    four: np.random.Generator,
-    nine: np.random.Generator,
-    share_of_nine: float,
-    side: int,
-) -> Canvas:
-    """A mosaic of the current image and three others, or eight.
+def mosaic_with(draft: Draft, current: int, four: np.random.Generator, *, layer: int) -> Canvas:
+    """A mosaic of four images, or by the probability `mosaic9` of nine.
 
     Args:
-        numbers: what is drawn from.
+        draft: what is drawn from; the canvas is twice as large as its output.
         current: number of the image that is shown in any case.
-        four, nine: random numbers for either kind, so that neither moves those of the other.
-        share_of_nine: probability of nine images.
-        side: of the longer side of each image, pixels; the canvas is twice as large.
+        four: random numbers for four images; nine have a stream of their own, so that neither moves the other.
+        layer: number of the canvas.
     """
-    if nine.random() < share_of_nine:
-        return _draw_nine(nine, numbers, current, side=side)
-    return _draw_four(four, numbers, current, side=side)
+    side, share_of_nine = draft.output_hw[0], draft.hyperparameters.mosaic9
+    if share_of_nine:
+        nine = generator(draft.key, Purpose.MOSAIC9, layer=layer)
+        if nine.random() < share_of_nine:
+            return _draw_nine(nine, draft.numbers, current, side=side)
+    return _draw_four(four, draft.numbers, current, side=side)
 
 
 def _draw_four(rng: np.random.Generator, numbers: ImageNumbers, current: int, *, side: int) -> Canvas:
     """Four images, each scaled to a longer side of `side` pixels, around a random point of a canvas twice as large."""
-    drawn = numbers.with_others(rng, current, count=4)
-    sources = tuple(numbers.image(number) for number in drawn)
-    sizes = [numbers.size_hw(source, side) for source in sources]
+    sources, sizes = _draw_images(rng, numbers, current, count=4, side=side)
     centre = draw_centre(rng, side)
     corners = place_around(centre, sizes)
     boxes = tuple((left, top, width, height) for (left, top), (height, width) in zip(corners, sizes, strict=True))
@@ -115,15 +56,27 @@ def _draw_nine(rng: np.random.Generator, numbers: ImageNumbers, current: int, *,
 
     They lie around the one in the middle of a larger canvas; where the window lies on it is random.
     """
-    drawn = numbers.with_others(rng, current, count=9)
-    sources = tuple(numbers.image(number) for number in drawn)
-    sizes = [numbers.size_hw(source, side) for source in sources]
+    sources, sizes = _draw_images(rng, numbers, current, count=9, side=side)
     x, y = draw_corner(rng, side)
     boxes = tuple(
         (left - x, top - y, width, height)
         for (left, top), (height, width) in zip(place_nine(side, sizes), sizes, strict=True)
     )
     return Canvas((2 * side, 2 * side), sources, boxes, boxes[0][:2])
+
+
+def _draw_images(
+    rng: np.random.Generator, numbers: ImageNumbers, current: int, *, count: int, side: int
+) -> tuple[tuple[int, ...], list[tuple[int, int]]]:
+    """`count` images in random order, `current` among them, and their heights and widths at that side, pixels."""
+    pool = numbers.pool
+    if pool:
+        drawn = [pool[place] for place in draw_mosaic_images(rng, pool.index(current), len(pool), count=count)]
+    else:
+        drawn = draw_mosaic_images(rng, current, len(numbers.index), count=count)
+    sources = tuple(numbers.image(number) for number in drawn)
+    sizes = numbers.index.sizes_hw[list(sources)].tolist()
+    return sources, [fitted_size((height, width), side) for height, width in sizes]
 
 
 def draw_mosaic_images(rng: np.random.Generator, current: int, num_images: int, *, count: int) -> list[int]:

@@ -1,13 +1,26 @@
-"""Random rotation, scale, shear, perspective and shift of a canvas, as one matrix."""
+"""Random rotation, scale, shear, perspective and shift of a canvas, as one matrix; labels and pixels follow it."""
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
-from onelook.geometry.affine import Matrix, projection, rotation, shear, translation
+from onelook.data.augment.draft import Draft, Stream
+from onelook.geometry.affine import Matrix, projection, rotation, shear, transform_points, translation
 from onelook.settings.hyperparameters import Hyperparameters
 
 MIN_DENOMINATOR = 0.1  # of the perspective division, anywhere on the canvas: keeps the horizon out of the image
+
+
+def draw(draft: Draft, stream: Stream) -> None:
+    """How each canvas comes into the output: with all settings at 0, its middle onto that of the output."""
+    for layer, canvas in enumerate(draft.canvases):
+        matrix, gain = draw_perspective(
+            stream(layer), draft.hyperparameters, canvas_hw=canvas.size_hw, output_hw=draft.output_hw
+        )
+        onto_pixel = _onto_whole_pixel(matrix, canvas.anchor_xy)
+        draft.canvases[layer] = replace(canvas, to_output=onto_pixel, gain=gain)
 
 
 def draw_perspective(
@@ -41,3 +54,9 @@ def draw_perspective(
         @ translation(-width / 2, -height / 2)
     )
     return matrix, gain
+
+
+def _onto_whole_pixel(matrix: Matrix, point_xy: tuple[int, int]) -> Matrix:
+    """The matrix, shifted by at most half a pixel so that a point lands on a pixel edge: renderers can then resize."""
+    x, y = transform_points(matrix, np.array(point_xy, np.float64)).tolist()
+    return translation(round(x) - x, round(y) - y) @ matrix

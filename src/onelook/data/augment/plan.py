@@ -1,21 +1,84 @@
-"""Everything random about one training image, drawn before any pixel is touched."""
+"""What an `AugmentPlan` is made of: everything random about one training image, before any pixel is touched."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
+from torch import Tensor
 
-from onelook.data.augment.colour import Gains, draw_colour_gains
-from onelook.data.augment.copy_paste import draw_pastes
-from onelook.data.augment.keys import Purpose, SampleKey, generator
-from onelook.data.augment.mixup import draw_ratio
-from onelook.data.augment.mosaic import Canvas, ImageNumbers, alone, draw_mosaic
-from onelook.data.augment.perspective import draw_perspective
-from onelook.geometry.affine import Matrix, mirror, scaling, transform_points, translation
-from onelook.settings.hyperparameters import Hyperparameters
+from onelook.geometry.affine import Matrix
 from onelook.structures.dataset_index import DatasetIndex
+
+Image = npt.NDArray[np.uint8]
+Boxes = npt.NDArray[np.float64]
+ClassIds = npt.NDArray[np.int64]
+
+
+class Sample(NamedTuple):
+    """A training image that is put together, and its labels.
+
+    Attributes:
+        image: (H, W, 3) uint8 RGB.
+        boxes: (N, 4) float64 xyxy, pixels, inside the image.
+        class_ids: (N,) int64.
+        num_dropped: boxes that steps have taken away.
+    """
+
+    image: Image
+    boxes: Boxes
+    class_ids: ClassIds
+    num_dropped: int = 0
+
+
+class Step(Protocol):
+    """What an augmentation has drawn for an image that is put together."""
+
+    def apply(self, sample: Sample) -> Sample:
+        """The sample after it, of the same size; the image that is given may be written to."""
+
+
+@runtime_checkable
+class DeviceStep(Step, Protocol):
+    """A step that a device can do to the images of a batch; without this, the loader makes the pixels."""
+
+    @classmethod
+    def packed(cls, steps: Sequence[Any]) -> tuple[Tensor, ...]:
+        """What a device needs of B images, tensors (B, ...); of each image its step of this class, or None."""
+
+    @classmethod
+    def apply_on_device(cls, images: Tensor, *packed: Tensor) -> Tensor:
+        """(B, H, W, 3) uint8 images after it; they depend on their own rows of `packed` only."""
+
+
+@dataclass(frozen=True)
+class TileLabels:
+    """The labels of an image before it is put into its place; of several, one after the other.
+
+    Attributes:
+        boxes: (L, 4) float64 xyxy, as a fraction of the image.
+        class_ids: (L,) int64.
+        num_points: (L,) int64 points of the polygon of each label; 0 for a plain box.
+        points: (P, 2) float64 x, y of all polygons, as a fraction of the image.
+    """
+
+    boxes: Boxes
+    class_ids: ClassIds
+    num_points: npt.NDArray[np.int64]
+    points: npt.NDArray[np.float64]
+
+
+class TileChange(Protocol):
+    """What an augmentation has drawn for an image of the dataset before it is put into its place."""
+
+    def pixels(self, image: Image, index: DatasetIndex) -> Image:
+        """The image (H, W, 3) after it, of the same size; `image` is not written to."""
+
+    def labels(self, labels: TileLabels, index: DatasetIndex) -> TileLabels:
+        """Its labels after it."""
 
 
 @dataclass(frozen=True)
@@ -28,14 +91,14 @@ class Tile:
         window: left, top, right, bottom of the part that may be seen, as fractions of the image: what lies on the
             canvas.
         extent_wh: width and height of the whole image in output pixels, before rotation, shear and perspective.
-        pasted: label numbers whose mirrored copies are pasted into the image.
+        changes: what is done to the image before.
     """
 
     source: int
     matrix: Matrix
     window: tuple[float, float, float, float]
     extent_wh: tuple[float, float]
-    pasted: tuple[int, ...] = ()
+    changes: tuple[TileChange, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -48,105 +111,12 @@ class AugmentPlan:
         tiles: one image, or the four or nine of a mosaic; they do not overlap.
         partner: the tiles of a second mosaic that is blended in; empty if there is none.
         partner_ratio: weight of the first mosaic in the blend.
-        colour_gains: factors for hue, saturation and value, applied last.
+        steps: what is done to the result, in this order.
     """
 
     image: int
     output_hw: tuple[int, int]
     tiles: tuple[Tile, ...]
-    partner: tuple[Tile, ...]
-    partner_ratio: float
-    colour_gains: Gains
-
-
-def draw_plan(
-    index: DatasetIndex,
-    hyperparameters: Hyperparameters,
-    *,
-    key: SampleKey,
-    output_hw: tuple[int, int],
-    mosaic_allowed: bool = True,
-    drawn: npt.NDArray[np.int64] | None = None,
-    pool: tuple[int, ...] = (),
-) -> AugmentPlan:
-    """The plan of one training image: a pure function of its arguments.
-
-    Args:
-        index: sizes and labels of the images; no pixels are needed.
-        hyperparameters: probabilities and ranges.
-        key: run, epoch and image number.
-        output_hw: height and width of the result, pixels; square if a mosaic is allowed.
-        mosaic_allowed: with False, no mosaic and no mix-up.
-        drawn: (N,) image numbers that stand instead of those of the dataset; `key` then counts in here.
-        pool: numbers that the other images of mosaics are drawn from; empty for all of the dataset.
-    """
-    numbers = ImageNumbers(index, drawn, pool)
-    layout, mixing = generator(key, Purpose.LAYOUT), generator(key, Purpose.MIXUP)
-    nines = [generator(key, Purpose.MOSAIC9, layer=layer) for layer in (0, 1)]
-    side, share_of_nine = output_hw[0], hyperparameters.mosaic9
     partner: tuple[Tile, ...] = ()
-    ratio = 1.0
-    if mosaic_allowed and layout.random() < hyperparameters.mosaic:
-        canvas = draw_mosaic(numbers, key.index, four=layout, nine=nines[0], share_of_nine=share_of_nine, side=side)
-        if mixing.random() < hyperparameters.mixup:
-            ratio = draw_ratio(mixing)
-            other = numbers.any(mixing)
-            second = draw_mosaic(numbers, other, four=mixing, nine=nines[1], share_of_nine=share_of_nine, side=side)
-            partner = _draw_tiles(index, hyperparameters, key=key, canvas=second, output_hw=output_hw, layer=1)
-    else:
-        canvas = alone(index, numbers.image(key.index), output_hw)
-    return AugmentPlan(
-        image=numbers.image(key.index),
-        output_hw=output_hw,
-        tiles=_draw_tiles(index, hyperparameters, key=key, canvas=canvas, output_hw=output_hw, layer=0),
-        partner=partner,
-        partner_ratio=ratio,
-        colour_gains=draw_colour_gains(generator(key, Purpose.COLOUR), hyperparameters),
-    )
-
-
-def _draw_tiles(
-    index: DatasetIndex,
-    hyperparameters: Hyperparameters,
-    *,
-    key: SampleKey,
-    canvas: Canvas,
-    output_hw: tuple[int, int],
-    layer: int,
-) -> tuple[Tile, ...]:
-    """The images of a canvas under one random perspective; both layers of a mix-up are flipped alike."""
-    left_right, up_down = generator(key, Purpose.FLIP).random(2).tolist()
-    flip = mirror(
-        output_hw[1],
-        output_hw[0],
-        left_right=left_right < hyperparameters.fliplr,
-        up_down=up_down < hyperparameters.flipud,
-    )
-    geometry = generator(key, Purpose.GEOMETRY, layer=layer)
-    perspective, gain = draw_perspective(geometry, hyperparameters, canvas_hw=canvas.size_hw, output_hw=output_hw)
-    to_output = flip @ _onto_whole_pixel(perspective, canvas.anchor_xy)
-    pasting = generator(key, Purpose.COPY_PASTE, layer=layer)
-    tiles = []
-    for source, (left, top, width, height) in zip(canvas.sources, canvas.boxes_xywh, strict=True):
-        pasted = draw_pastes(pasting, index, source, hyperparameters.copy_paste) if hyperparameters.copy_paste else ()
-        tiles.append(
-            Tile(
-                source=source,
-                matrix=to_output @ translation(left, top) @ scaling(width, height),
-                window=(
-                    max(0.0, -left / width),
-                    max(0.0, -top / height),
-                    min(1.0, (canvas.size_hw[1] - left) / width),
-                    min(1.0, (canvas.size_hw[0] - top) / height),
-                ),
-                extent_wh=(width * gain, height * gain),
-                pasted=pasted,
-            )
-        )
-    return tuple(tiles)
-
-
-def _onto_whole_pixel(matrix: Matrix, point_xy: tuple[int, int]) -> Matrix:
-    """The matrix, shifted by at most half a pixel so that a point lands on a pixel edge: renderers can then resize."""
-    x, y = transform_points(matrix, np.array(point_xy, np.float64)).tolist()
-    return translation(round(x) - x, round(y) - y) @ matrix
+    partner_ratio: float = 1.0
+    steps: tuple[Step, ...] = ()

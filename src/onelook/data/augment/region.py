@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from onelook.data.augment.plan import Tile
-from onelook.geometry.affine import transform_points
+from onelook.geometry.affine import is_axis_aligned, transform_points
 
 Points = npt.NDArray[np.float64]
 EDGE_SLACK = 1e-6  # pixels: two tiles that share an edge round it alike
@@ -20,11 +20,17 @@ def visible_region(tile: Tile, output_hw: tuple[int, int]) -> Points:
     left, top, right, bottom = tile.window
     if left >= right or top >= bottom:
         return np.zeros((0, 2))
+    height, width = output_hw
+    if is_axis_aligned(tile.matrix):
+        (gain_x, _, shift_x), (_, gain_y, shift_y), _ = tile.matrix.tolist()
+        x1, x2 = sorted((gain_x * left + shift_x, gain_x * right + shift_x))
+        y1, y2 = sorted((gain_y * top + shift_y, gain_y * bottom + shift_y))
+        x1, y1, x2, y2 = max(x1, 0.0), max(y1, 0.0), min(x2, width), min(y2, height)
+        return np.array([[x1, y1], [x2, y1], [x2, y2], [x1, y2]] if x1 <= x2 and y1 <= y2 else np.zeros((0, 2)))
     window = np.array([[left, top], [right, top], [right, bottom], [left, bottom]], np.float64)
     corners = transform_points(tile.matrix, window).tolist()
     if _signed_area(corners) < 0:
         corners.reverse()
-    height, width = output_hw
     for axis, sign, limit in ((0, 1, 0), (0, -1, -width), (1, 1, 0), (1, -1, -height)):
         corners = _cut(corners, [sign * corner[axis] - limit for corner in corners])
     return np.array(corners, np.float64).reshape(-1, 2)

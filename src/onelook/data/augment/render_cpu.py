@@ -11,19 +11,14 @@ from typing import Protocol
 
 import cv2
 import numpy as np
-import numpy.typing as npt
 
 from onelook.data.augment.axis_aligned import draw_axis_aligned
-from onelook.data.augment.colour import change_colours
-from onelook.data.augment.copy_paste import paste_mirrored
 from onelook.data.augment.mixup import blend
-from onelook.data.augment.plan import AugmentPlan, Tile
+from onelook.data.augment.plan import AugmentPlan, Image, Tile
 from onelook.data.augment.region import pixel_mask, visible_part
 from onelook.data.augment.resize import FILL, halved, num_halvings
 from onelook.geometry.affine import Matrix, is_axis_aligned, scaling, translation
 from onelook.structures.dataset_index import DatasetIndex
-
-Image = npt.NDArray[np.uint8]
 
 
 class ImageSource(Protocol):
@@ -34,22 +29,23 @@ class ImageSource(Protocol):
 
 
 def render_plan(plan: AugmentPlan, index: DatasetIndex, source: ImageSource) -> Image:
-    """The training image of a plan, (H, W, 3) uint8 RGB.
+    """The image of a plan before its steps, (H, W, 3) uint8 RGB.
 
     Raises:
         DataError: an image file has vanished or changed since the scan.
     """
-    output = render_before_colours(plan, index, source)
-    change_colours(output, plan.colour_gains)
-    return output
-
-
-def render_before_colours(plan: AugmentPlan, index: DatasetIndex, source: ImageSource) -> Image:
-    """As `render_plan`, but for the last step, the change of colours."""
     output = _render_tiles(plan.tiles, index, source, output_hw=plan.output_hw)
     if plan.partner:
         blend(output, _render_tiles(plan.partner, index, source, output_hw=plan.output_hw), plan.partner_ratio)
     return output
+
+
+def pixels_before(tile: Tile, index: DatasetIndex, source: ImageSource) -> Image:
+    """The image of a tile before it is put into its place, (H, W, 3) uint8 RGB: changed, and halved as it has to be."""
+    image = source.image(tile.source)
+    for change in tile.changes:
+        image = change.pixels(image, index)
+    return halved(image, num_halvings(image.shape, tile.extent_wh))
 
 
 def _render_tiles(
@@ -61,10 +57,7 @@ def _render_tiles(
         if part_seen is None:
             continue
         region, box = part_seen
-        image = source.image(tile.source)
-        if tile.pasted:
-            image = paste_mirrored(image, index, tile.pasted)
-        image = halved(image, num_halvings(image.shape, tile.extent_wh))
+        image = pixels_before(tile, index, source)
         to_output = tile.matrix @ scaling(1 / image.shape[1], 1 / image.shape[0])
         part = output[box[1] : box[3], box[0] : box[2]]
         if not is_axis_aligned(tile.matrix):

@@ -15,7 +15,8 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from onelook.data.augment.colour_tensors import changed_colours
+from onelook.data.augment.mixup import blended_on_device
+from onelook.data.augment.plan import DeviceStep
 from onelook.data.augment.resize import FILL
 from onelook.data.augment.tile_tables import Field, Kind
 
@@ -53,27 +54,27 @@ class Drawing:
     Attributes:
         layers: one, or two if any image has a second mosaic blended in.
         ratios: (B,) float32 weight of the first layer.
-        tables: (B, 3, 256) uint8 new hue, saturation and value for each old one.
-        is_recoloured: (B,) bool whether they are to be used.
+        steps: what is done to the result, and for each the tensors (B, ...) that it needs.
         width: of the output, pixels.
     """
 
     layers: tuple[Layer, ...]
     ratios: Tensor
-    tables: Tensor
-    is_recoloured: Tensor
+    steps: tuple[tuple[type[DeviceStep], tuple[Tensor, ...]], ...]
     width: int
 
     def map(self, action: Callable[[Tensor], Tensor]) -> Drawing:
         """The same with `action` done to every tensor."""
         layers = tuple(replace(one, fields=action(one.fields), spans=action(one.spans)) for one in self.layers)
-        return Drawing(layers, action(self.ratios), action(self.tables), action(self.is_recoloured), self.width)
+        steps = tuple((step, tuple(action(one) for one in packed)) for step, packed in self.steps)
+        return Drawing(layers, action(self.ratios), steps, self.width)
 
     def part(self, first: int, last: int) -> Drawing:
         """The images from number `first` up to, but without, number `last`."""
         own = slice(first, last)
         layers = tuple(layer.part(first, last) for layer in self.layers)
-        return Drawing(layers, self.ratios[own], self.tables[own], self.is_recoloured[own], self.width)
+        steps = tuple((step, tuple(one[own] for one in packed)) for step, packed in self.steps)
+        return Drawing(layers, self.ratios[own], steps, self.width)
 
 
 def render(drawing: Drawing, pixels: Tensor) -> Tensor:
@@ -98,11 +99,10 @@ def _render_part(drawing: Drawing, pixels: Tensor) -> Tensor:
     """(B, H, W, 3)."""
     images = _render_layer(drawing.layers[0], pixels, drawing.width)
     for second in drawing.layers[1:]:
-        ratios = drawing.ratios[:, None, None, None]
-        other = _render_layer(second, pixels, drawing.width)
-        blended = (images.float() * ratios + other.float() * (1 - ratios)).round_().to(torch.uint8)
-        images = torch.where(ratios < 1, blended, images)
-    return changed_colours(images, drawing.tables, drawing.is_recoloured)
+        images = blended_on_device(images, _render_layer(second, pixels, drawing.width), drawing.ratios)
+    for step, packed in drawing.steps:
+        images = step.apply_on_device(images, *packed)
+    return images
 
 
 def _render_layer(layer: Layer, pixels: Tensor, width: int) -> Tensor:

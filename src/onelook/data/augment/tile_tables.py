@@ -15,11 +15,9 @@ import numpy as np
 import numpy.typing as npt
 
 from onelook.data.augment.axis_aligned import pixel_runs
-from onelook.data.augment.copy_paste import paste_mirrored
-from onelook.data.augment.plan import AugmentPlan, Tile
+from onelook.data.augment.plan import AugmentPlan, Image, Tile
 from onelook.data.augment.region import row_spans, visible_part
-from onelook.data.augment.render_cpu import Image, ImageSource, to_source
-from onelook.data.augment.resize import halved, num_halvings
+from onelook.data.augment.render_cpu import ImageSource, pixels_before, to_source
 from onelook.geometry.affine import Matrix, is_axis_aligned, scaling, transform_points
 from onelook.structures.dataset_index import DatasetIndex
 
@@ -71,7 +69,7 @@ class PixelPlaces(Protocol):
 
 @dataclass(frozen=True)
 class SentPixels:
-    """Images go with the tiles: halved, with their copies pasted, and only the part that is seen.
+    """Images go with the tiles: halved, changed, and only the part that is seen.
 
     Attributes:
         index: labels, for pasting.
@@ -89,10 +87,7 @@ class SentPixels:
         Raises:
             DataError: an image file has vanished or changed since the scan.
         """
-        image = self.source.image(tile.source)
-        if tile.pasted:
-            image = paste_mirrored(image, self.index, tile.pasted)
-        image = halved(image, num_halvings(image.shape, tile.extent_wh))
+        image = pixels_before(tile, self.index, self.source)
         height, width = image.shape[:2]
         back = np.asarray(np.linalg.inv(tile.matrix @ scaling(1 / width, 1 / height)), np.float64)
         corners = transform_points(back, region)

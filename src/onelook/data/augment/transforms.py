@@ -7,22 +7,22 @@ import os
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from importlib import metadata
 from types import ModuleType
-from typing import Any, NamedTuple
+from typing import Any
 
 import cv2
 import numpy as np
-import numpy.typing as npt
 from pydantic import ValidationError
 
+from onelook.data.augment.draft import Draft, Stream
 from onelook.data.augment.keys import Purpose, SampleKey, generator
 from onelook.data.augment.labels import MIN_AREA_KEPT, MIN_SIDE_PX
+from onelook.data.augment.plan import Boxes, ClassIds, Image, Sample
 from onelook.errors import SettingsError
 from onelook.settings.transforms import COMPOSITIONS, PIXEL_TRANSFORMS
 
-Image = npt.NDArray[np.uint8]
-Boxes = npt.NDArray[np.float64]
 Specification = Mapping[str, Any]
 PACKAGE = "albumentations"
 VERSION = "2.0.8"  # the last one under the MIT licence; another one would also give other images
@@ -30,20 +30,10 @@ NO_UPDATE_CHECK = "NO_ALBUMENTATIONS_UPDATE"
 FAILURES = (ValueError, TypeError, ArithmeticError, LookupError, RuntimeError, cv2.error)
 
 
-class Transformed(NamedTuple):
-    """An image and what is left of its boxes.
-
-    Attributes:
-        image: (H, W, 3) uint8 RGB, of the size it had.
-        boxes: (N, 4) float64 xyxy, pixels, inside the image.
-        class_ids: (N,) int64.
-        num_dropped: boxes that are gone, or too little of them is left.
-    """
-
-    image: Image
-    boxes: Boxes
-    class_ids: npt.NDArray[np.int64]
-    num_dropped: int
+def draw(draft: Draft, _stream: Stream) -> None:
+    """The transforms that the user has named; the library draws what they do when it is done, with the same key."""
+    if draft.transform is not None:
+        draft.steps.append(draft.transform(draft.key))
 
 
 class UserTransforms:
@@ -75,7 +65,7 @@ class UserTransforms:
         """Loader processes make their own."""
         return (UserTransforms, (self._specifications,))
 
-    def apply(self, image: Image, boxes: Boxes, class_ids: npt.NDArray[np.int64], *, key: SampleKey) -> Transformed:
+    def apply(self, image: Image, boxes: Boxes, class_ids: ClassIds, *, key: SampleKey) -> Sample:
         """The image, changed.
 
         Args:
@@ -102,12 +92,33 @@ class UserTransforms:
             raise SettingsError(f"`transforms` failed on an image: {_first_line(problem)}") from problem
         changed = _same_size(found["image"], image.shape)
         if not self._moves_boxes:
-            return Transformed(changed, boxes, class_ids, 0)
+            return Sample(changed, boxes, class_ids, 0)
         numbers = np.asarray(found["numbers"], np.int64)
         left = (np.asarray(found["bboxes"], np.float64).reshape(-1, 4) * gain).clip(0, gain)
         keep = (left[:, 2:] - left[:, :2]).min(axis=1, initial=np.inf) > MIN_SIDE_PX
         num_kept = len(np.unique(numbers[keep]))  # reflecting borders give some boxes twice
-        return Transformed(changed, left[keep], class_ids[numbers[keep]], len(boxes) - num_kept)
+        return Sample(changed, left[keep], class_ids[numbers[keep]], len(boxes) - num_kept)
+
+
+@dataclass(frozen=True)
+class KeyedTransforms:
+    """The transforms as they are for one image.
+
+    Attributes:
+        transforms: of the run.
+        key: what their random numbers depend on.
+    """
+
+    transforms: UserTransforms
+    key: SampleKey
+
+    def apply(self, sample: Sample) -> Sample:
+        """See `Step`.
+
+        Raises:
+            SettingsError: see `UserTransforms.apply`.
+        """
+        return self.transforms.apply(sample.image, sample.boxes, sample.class_ids, key=self.key)
 
 
 def check_transforms(specifications: Sequence[Specification]) -> None:
