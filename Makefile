@@ -6,7 +6,7 @@ PIP = $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constr
 INSTALLED = $(VENV)/.installed
 READY = $(VENV)/.ready
 
-.PHONY: demo test lint install docs wheel clean
+.PHONY: demo test release-check lint install docs wheel clean
 
 install: $(READY)
 
@@ -25,6 +25,10 @@ demo: $(INSTALLED)
 
 test: lint
 	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile
+
+# what is shipped: the wheel in an environment without the checkout, the notebook, and systems that are not Linux
+release-check: $(READY)
+	$(BIN)/python -m pytest -m slow tests/release
 
 lint: $(READY)
 	$(BIN)/ruff check --no-cache .
