@@ -57,7 +57,7 @@ def open_dataset(path: str | os.PathLike[str]) -> DatasetSpec:
     looked_for = "\n".join(f"  - {what}" for what in LOOKED_FOR)
     raise DataError(
         f"folder `{printable(place)}` holds no dataset that is known; looked for:\n{looked_for}",
-        hint="describe it in a dataset YAML, see docs/guides/data-formats.md",
+        hint="describe it in a YAML with `path`, `train` and `val` (folders of images) and `names`",
     )
 
 
