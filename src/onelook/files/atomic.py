@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Callable
 from pathlib import Path
 
+from onelook.files.running import is_running
+
 TEMPORARY_MARK = ".onelook-tmp-"
+# Said by network file systems that cannot flush a folder, and where it may be written but not read.
+CANNOT_FLUSH = {errno.EINVAL, errno.ENOTSUP, errno.EACCES}
 
 
 def write_bytes_atomic(
@@ -62,11 +67,15 @@ def flush_folder(folder: Path) -> None:
     """Make renames within `folder` last through a power cut, where the system can."""
     if os.name != "posix":
         return
-    descriptor = os.open(folder, os.O_RDONLY)
     try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+    except OSError as problem:
+        if problem.errno not in CANNOT_FLUSH:
+            raise
 
 
 def remove_orphans(folder: Path) -> int:
@@ -79,12 +88,4 @@ def remove_orphans(folder: Path) -> int:
 
 def _is_alive(temporary: Path) -> bool:
     pid_text = temporary.name.rpartition(TEMPORARY_MARK)[2]
-    if not pid_text.isdigit() or int(pid_text) == os.getpid():
-        return False
-    try:
-        os.kill(int(pid_text), 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True
+    return pid_text.isdigit() and int(pid_text) != os.getpid() and is_running(int(pid_text))

@@ -11,7 +11,6 @@ import json
 import logging
 import os
 import platform
-import signal
 import sys
 import threading
 import time
@@ -21,6 +20,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from onelook.errors import ProcessGroupError
+from onelook.files.running import KILL
 from onelook.processes.failure_store import FailureStore
 
 logger = logging.getLogger(__name__)
@@ -176,9 +176,9 @@ class Heartbeat:
         )
         if FailureStore(self._rank, self._store).give(problem):  # all others see it as well
             self._say(f"error: {problem}")
-        if note["host"] == platform.node() and sys.platform != "win32":
+        if note["host"] == platform.node():
             try:
-                os.kill(note["pid"], signal.SIGKILL)  # else the launcher would wait half a minute for it
+                os.kill(note["pid"], KILL)  # else the launcher would wait half a minute for it
             except OSError as refusal:
                 logger.debug("process %s cannot be ended: %s", note["pid"], refusal)
         os._exit(problem.exit_code)

@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from torch.distributed import TCPStore  # type: ignore[attr-defined]
 from torch.distributed.elastic.multiprocessing import DefaultLogsSpecs, PContext, start_processes
 
+from onelook.files.running import kill_group
 from onelook.processes.launch_env import LAUNCHED_BY
 from onelook.processes.stop_signal import StopSignal
 from onelook.processes.threads import VARIABLE, threads_for
@@ -73,7 +74,7 @@ def run_processes(arguments: Sequence[str], count: int, *, launch: str, attempt:
 def _kill(started: Sequence[PContext]) -> None:
     for number in (number for processes in started for number in processes.pids().values()):
         with suppress(OSError):  # it has ended
-            os.killpg(number, signal.SIGKILL)
+            kill_group(number)
 
 
 def _watched(processes: PContext, stop: StopSignal) -> LaunchEnd:

@@ -8,9 +8,10 @@ from __future__ import annotations
 import os
 import platform
 from collections.abc import Mapping
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
+
+from onelook.files.running import is_running
 
 MAX_PID = 1 << 31
 
@@ -28,12 +29,7 @@ def is_alive(owner: Mapping[str, Any]) -> bool | None:
     if owner.get("boot") != boot_id():
         return False
     number = owner.get("pid")
-    if not isinstance(number, int) or not 0 < number < MAX_PID:
-        return False
-    try:
-        with suppress(PermissionError):  # it is there, and not ours
-            os.kill(number, 0)
-    except ProcessLookupError:
+    if not isinstance(number, int) or not 0 < number < MAX_PID or not is_running(number):
         return False
     return begin_of(number) == owner.get("began")
 

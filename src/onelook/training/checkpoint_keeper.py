@@ -198,8 +198,8 @@ def _second_name(last: Path, previous: Path) -> Path | None:
     link = previous.with_name(f"{previous.name}{TEMPORARY_MARK}{os.getpid()}")
     try:
         link.unlink(missing_ok=True)
-        os.link(last, link)
-    except OSError as problem:
+        link.hardlink_to(last)
+    except (OSError, NotImplementedError) as problem:
         logger.debug("no second name for `%s`: %s", last, problem)
         return None
     return link
