@@ -17,6 +17,7 @@ from option_runs import covers
 from stop_at import StopAt
 
 import onelook
+from onelook.cli.main import main
 from onelook.errors import CheckpointError, RunFolderError, SettingsError, StopRequested
 from onelook.recipes.train import train
 from onelook.runs.checkpoint import load_checkpoint
@@ -140,7 +141,9 @@ def test_hyperparameters_come_from_the_checkpoint_when_their_file_is_gone(
 
 
 @covers("train", "resume")
-def test_bare_resume_takes_the_newest_run(tiny_settings: dict[str, object]) -> None:
+def test_bare_resume_takes_the_newest_run_and_says_so_once(
+    tiny_settings: dict[str, object], capsys: pytest.CaptureFixture[str]
+) -> None:
     project = Path(str(tiny_settings["project"]))
     with pytest.raises(RunFolderError, match="nothing to resume"):
         train({"resume": True, "project": project})
@@ -148,6 +151,8 @@ def test_bare_resume_takes_the_newest_run(tiny_settings: dict[str, object]) -> N
         with pytest.raises(StopRequested):
             train({**tiny_settings, "name": name}, callbacks=[StopAt(3)])
     assert train({"resume": True, "project": project}).run_folder.name == "second"
+    assert main(["train", "--resume", "--project", str(project)]) == 0
+    assert capsys.readouterr().out.count("first`, the newest interrupted run") == 1
 
 
 def test_a_damaged_last_checkpoint_is_replaced_by_the_one_before(

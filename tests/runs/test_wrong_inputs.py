@@ -328,7 +328,7 @@ def test_a_finished_run_that_is_resumed_is_done_and_not_touched(home: Home, caps
     for place in ("runs/exp", "runs/exp/weights/last.safetensors"):
         outcome = run(texts("train", "--resume", place), capsys)
         assert outcome.code == 0 and outcome.err == "", outcome.err
-        assert "run `runs/exp` has finished its 1 epochs; for more: `--epochs 2`; nothing is left to do" in outcome.out
+        assert "run `runs/exp` has finished its epoch; for more: `--epochs 2`; nothing is left to do" in outcome.out
         assert "best weights: runs/exp/weights/best.safetensors" in outcome.out
     outcome = run(texts("train", "--resume", "runs/exp", "--lr0", 0.5), capsys)
     assert outcome.code == 64 and "`lr0` was 0.01 and would become 0.5" in outcome.err and "hint: " in outcome.err

@@ -74,7 +74,8 @@ def describe_device(device: torch.device, num_processes: int = 1) -> str:
         properties = torch.cuda.get_device_properties(device)
         text = f"{properties.name}, {properties.total_memory / 2**30:.0f} GiB"
     if device.type == "cpu":
-        text = f"CPU ({platform.machine()}), {torch.get_num_threads()} threads"
+        threads = torch.get_num_threads()
+        text = f"CPU ({platform.machine()}), {threads} thread{'s' if threads != 1 else ''}"
     return text if num_processes == 1 else f"{num_processes} processes, each {text}"
 
 

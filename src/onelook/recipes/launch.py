@@ -41,12 +41,14 @@ class _Plan:
     """A training that is about to be started.
 
     Attributes:
+        given: settings as typed, with the run that a bare `resume` found.
         arguments: of the command line.
         settings: as given, or those of the run that is resumed.
         resumed: the earlier run, if one is resumed.
         count: processes.
     """
 
+    given: Mapping[str, Any]
     arguments: list[str]
     settings: TrainSettings
     resumed: Resumed | None
@@ -74,7 +76,7 @@ def train_on_devices(
     if plan.resumed is not None and plan.resumed.done:
         return result_of_finished(plan.resumed)
     if plan.count == 1:
-        return train(given, file=file, callbacks=callbacks)
+        return train(plan.given, file=file, callbacks=callbacks)
     if any(not isinstance(callback, ConsoleProgress) for callback in callbacks):
         raise SettingsError(
             f"callbacks are objects of this process, but the run takes {plan.count} of its own",
@@ -112,7 +114,7 @@ def _plan(given: Mapping[str, Any], file: Path | None) -> _Plan:
     if resumed is not None and given["resume"] is True:  # another run may be the newest after a restart
         given = {**given, "resume": str(resumed.run.path)}
     arguments = ["train", *([f"--settings={file}"] if file is not None else []), *as_arguments(given)]
-    return _Plan(arguments, settings, resumed, _processes_wanted(settings))
+    return _Plan(given, arguments, settings, resumed, _processes_wanted(settings))
 
 
 def _processes_wanted(settings: TrainSettings | ValidateSettings) -> int:

@@ -60,6 +60,8 @@ def resume_run(given: Mapping[str, Any]) -> Resumed:
     project = Path(given.get("project", TrainSettings.model_fields["project"].default))
     path = newest_run(project) if place is True else Path(str(place))
     run, checkpoint = _open(path)
+    if place is True:
+        logger.info("resuming `%s`, the newest %s", path, "run" if run.is_finished else "interrupted run")
     document = checkpoint.document
     if document.get("kind") != KIND_TRAINING:
         raise CheckpointError(
@@ -168,5 +170,6 @@ def _done(checkpoint: Checkpoint, settings: TrainSettings) -> str:
     settings = at_length(settings, progress.get("turns", ()))
     if progress["epoch"] >= settings.epochs:
         more = progress["epoch"] + max(settings.epochs // 2, 1)
-        return f"has finished its {progress['epoch']} epochs; for more: `--epochs {more}`"
+        epochs = "epoch" if progress["epoch"] == 1 else f"{progress['epoch']} epochs"
+        return f"has finished its {epochs}; for more: `--epochs {more}`"
     return ""

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import logging
 from pathlib import Path
 
 from onelook.errors import RunFolderError
 from onelook.runs.folds_folder import FoldsFolder
 from onelook.runs.own_checkpoints import has_checkpoint
 from onelook.runs.run_dir import RunDir
-
-logger = logging.getLogger(__name__)
 
 
 def newest_run(project: Path) -> Path:
@@ -30,10 +27,7 @@ def newest_run(project: Path) -> Path:
             f"nothing to resume: no run with a checkpoint of its own below `{project}`",
             hint="give the run folder: `--resume runs/train/exp`",
         )
-    is_interrupted, _, newest = found[-1]
-    if len(found) > 1:
-        logger.info("resuming `%s`, the newest %s", newest, "interrupted run" if is_interrupted else "run")
-    return newest
+    return found[-1][2]
 
 
 def _can_go_on(run: RunDir) -> bool:
