@@ -264,3 +264,29 @@ def test_folders_called_train_and_valid_are_the_splits(tiny_data: Path, tmp_path
         EXPORTS[tool](labelled_images(tiny_data, split), tmp_path / name)
     spec = open_dataset(tmp_path)
     assert {split: len(scan_split(spec, split).index) for split in spec.splits} == {"train": 20, "val": 6}
+
+
+def quoted(text: str) -> str:
+    return json.dumps(text)[1:-1]
+
+
+# file, its text for an image of a name
+NAMED = {
+    "csv": ("a.csv", lambda name: f"{HEAD}{name},20,16,cat,2,4,12,12\n"),
+    "cvat": (
+        "a.xml",
+        lambda name: cvat_of('<box label="cat" xtl="2" ytl="4" xbr="12" ybr="12"/>').replace("a.png", name),
+    ),
+    "labelme": ("a.json", lambda name: labelme_of(shape("rectangle", [2, 4], [12, 12])).replace("a.png", quoted(name))),
+    "labelstudio": ("a.json", lambda name: tasks_of(region(**ROW), name=name)),
+}
+
+
+@pytest.mark.parametrize("name", ["C:\\me\\bees\\a.png", "C:/me/a.png", "\\\\nas\\bees\\a.png", "bees\\a.png"])
+@pytest.mark.parametrize("tool", NAMED)
+def test_images_that_were_named_on_windows_are_found_beside_the_labels(tmp_path: Path, tool: str, name: str) -> None:
+    file, text_of = NAMED[tool]
+    image_in(tmp_path)
+    (tmp_path / file).write_text(text_of(name))
+    scan = scanned(tmp_path if tool == "labelme" else tmp_path / file)
+    assert (scan.index.paths, scan.ledger.rows_used) == ((str(tmp_path / "a.png"),), 1)
