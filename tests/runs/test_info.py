@@ -15,9 +15,7 @@ from yolov5_files import DATE, Look, halved, stripped
 
 from onelook.errors import OnelookError
 from onelook.models.count import summarise
-from onelook.models.sparsity import measure_sparsity
 from onelook.recipes.info import InfoResult, info
-from onelook.recipes.validate import validate
 from onelook.runs.checkpoint import load_checkpoint
 from onelook.training.weights import load_detector
 
@@ -69,7 +67,7 @@ def test_exported_model_is_described(tiny_weights: Path, home: Home, capsys: pyt
     result = info({"weights": path})
     assert (result.kind, result.names, result.summary) == ("torchscript", ("square", "disc"), None)
     assert (result.facts["frame_hw"], result.facts["precision"]) == ((64, 64), "fp32")
-    outcome = shown(capsys, path, "--sparsity")
+    outcome = shown(capsys, path, "--rows")
     assert (outcome.code, "is an exported model: its layers are not listed" in outcome.err) == (3, True)
 
 
@@ -91,60 +89,11 @@ def summary_of(path: Path) -> Any:
     return summarise(load_detector(path))
 
 
-@covers("info", "sparsity", "threshold", "prune")
-def test_small_weights_are_listed(tiny_weights: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    lines = shown(capsys, tiny_weights, "--sparsity", "--threshold", 0.03, "--prune", 25, 50).out.splitlines()
-    layers = measure_sparsity(load_detector(tiny_weights), threshold=0.03, percentages=(25, 50))
-    place = next(number for number, line in enumerate(lines) if line.startswith("layer "))
-    assert lines[place].split() == ["layer", "weights", "below", "0.03", "pruned", "25", "%", "pruned", "50", "%"]
-    for line, layer in zip(lines[place + 1 :], layers, strict=False):
-        shares = " % ".join(f"{100 * share:.1f}" for share in (layer.below, *layer.pruned))
-        assert " ".join(line.split()) == f"{layer.name} {layer.weights:,} {shares} %"
-    assert re.fullmatch(r"all +[\d,]+ +[\d.]+ % +25\.0 % +50\.0 %", lines[-1])
-    assert len(lines) == place + len(layers) + 2
-    assert info({"weights": tiny_weights}).layers == ()
-
-
-@covers("info", "data", "prune", "imgsz")
-def test_pruned_model_is_measured_and_the_file_is_not_changed(tiny_weights: Path, tiny_data: Path) -> None:
-    before = tiny_weights.read_bytes()
-    given = {"weights": tiny_weights, "data": tiny_data, "imgsz": 64, "workers": 0, "device": "cpu"}
-    result = info({**given, "prune": [0, 95]})
-    assert [item.percentage for item in result.pruned] == [0, 0, 95]
-    whole, same, little = ((item.map50, item.map50_95) for item in result.pruned)
-    assert whole == same != little
-    assert whole == measured({**given, "weights": tiny_weights}) and tiny_weights.read_bytes() == before
-    assert info({**given, "prune": [0], "imgsz": 96}).pruned[0].map50 != whole[0]
-
-
-def measured(given: dict[str, Any]) -> tuple[float, float]:
-    folder = Path(given["data"]).parent / "measured"
-    metrics = validate({**given, "noplots": True, "project": folder}).metrics
-    return metrics.map50, metrics.map50_95
-
-
-@covers("info", "batch_size", "workers", "device")
-def test_settings_of_the_measurement_reach_it(
-    tiny_weights: Path, tiny_data: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    seen: list[dict[str, Any]] = []
-
-    def watched(given: dict[str, Any]) -> Any:
-        seen.append(given)
-        return validate(given)
-
-    monkeypatch.setattr("onelook.recipes.info.validate", watched)
-    info({"weights": tiny_weights, "data": tiny_data, "imgsz": 64, "prune": [50],
-          "workers": 1, "device": "cpu", "batch_size": 2})  # fmt: skip
-    assert [(given["workers"], given["device"], given["batch_size"]) for given in seen] == [(1, "cpu", 2)] * 2
-
-
 def test_json_holds_everything(tiny_weights: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    outcome = shown(capsys, tiny_weights, "--json", "--prune", 50)
+    outcome = shown(capsys, tiny_weights, "--json")
     content = json.loads(outcome.out)
     assert set(content) == {*InfoResult.__dataclass_fields__, "exit_code"}
     assert content["settings"]["lrf"] == 0.01 and content["summary"]["parameters"] > 1000
-    assert content["layers"][0]["name"] == "model.0.conv" and content["asked"]["prune"] == [50]
 
 
 @pytest.mark.parametrize(
@@ -154,12 +103,7 @@ def test_json_holds_everything(tiny_weights: Path, capsys: pytest.CaptureFixture
         (("none.pt",), 3, "weights `none.pt` do not exist", "nothing is downloaded"),
         (("none.onnx",), 3, "`none.onnx` does not exist", None),
         (("text.safetensors",), 3, "is damaged or not a Onelook checkpoint", "use another"),
-        (("{weights}", "--data", "bees.yaml"), 64, "`data` has no effect without `prune`", "--prune 50"),
-        (("{weights}", "--threshold", "1"), 64, "`threshold` has no effect without `sparsity`", "--sparsity"),
-        (("{weights}", "--workers", "1"), 64, "`workers` has no effect without `data`", "--data"),
-        (("{weights}", "--prune", "100"), 64, "`prune` has 100; percentages are from 0 to below 100", None),
         (("{weights}", "--img", "65"), 64, "imgsz", None),
-        (("{weights}", "--prune", "5", "--data", "none.yaml"), 65, "none.yaml", None),
     ],
 )
 def test_what_cannot_be_looked_into_is_named(

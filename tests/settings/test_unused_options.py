@@ -12,7 +12,6 @@ from onelook.settings.benchmark import BenchmarkSettings
 from onelook.settings.build import build_settings
 from onelook.settings.check import CheckSettings
 from onelook.settings.export import ExportSettings
-from onelook.settings.info import InfoSettings
 from onelook.settings.split import SplitSettings
 
 SPLIT = {"data": "bees.yaml", "output": "parts", "fractions": [0.7, 0.3]}
@@ -25,8 +24,6 @@ IDLE: list[tuple[type[BaseModel], dict[str, Any], dict[str, Any], dict[str, Any]
     (ExportSettings, WEIGHTS, {"max_loss": 1.0}, DATA),
     (ExportSettings, WEIGHTS, {"calibration_images": 5}, {"int8": True, **DATA}),
     (ExportSettings, WEIGHTS, {"conf_thres": 0.5}, {"nms": True}),
-    (InfoSettings, WEIGHTS, {"workers": 1}, {**DATA, "prune": [50.0]}),
-    (InfoSettings, WEIGHTS, {"data": "bees.yaml"}, {"prune": [50.0]}),
 ]
 
 

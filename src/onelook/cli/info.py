@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Iterator
-from operator import mul
 
 from onelook.cli.command_result import CommandResult
 from onelook.files.bounded import printable
@@ -26,11 +25,6 @@ def run(arguments: argparse.Namespace) -> CommandResult:
     if result.asked.rows:
         for line in _rows(result):
             print(line)
-    if result.layers:
-        for line in _sparsity(result):
-            print(line)
-    for measured in result.pruned:
-        print(f"{measured.percentage:>5g} % pruned: mAP50 {measured.map50:.4f}, mAP50-95 {measured.map50_95:.4f}")
     return CommandResult(result)
 
 
@@ -39,12 +33,7 @@ def _lines(result: InfoResult) -> Iterator[str]:
     if result.sha256:
         yield f"SHA-256: {result.sha256}"
     if result.summary is not None:
-        summary = result.summary
-        strides = " ".join(map(str, summary.strides))
-        yield (
-            f"model: {summary.layers} layers, {summary.parameters:,} parameters, "
-            f"{summary.gflops:.1f} GFLOPs at {summary.imgsz} x {summary.imgsz}, strides {strides}"
-        )
+        yield f"model: {result.summary}, strides {' '.join(map(str, result.summary.strides))}"
     names = ", ".join(map(repr, result.names[:MAX_NAMES]))
     yield f"classes: {len(result.names)} ({names}{', ...' if len(result.names) > MAX_NAMES else ''})"
     for name, value in result.facts.items():
@@ -60,16 +49,3 @@ def _rows(result: InfoResult) -> Iterator[str]:
     for row in result.summary.rows:
         sources = ",".join(map(str, row.sources))
         yield f"  {row.row:>3} from {sources:<12}{row.block:<18}x{row.repeats:<3}{row.parameters:>12,}"
-
-
-def _sparsity(result: InfoResult) -> Iterator[str]:
-    heads = "".join(f"{f'pruned {percentage:g} %':>14}" for percentage in result.asked.prune)
-    yield f"{'layer':<32}{'weights':>12}{f'below {result.asked.threshold:g}':>14}{heads}"
-    for layer in result.layers:
-        cells = "".join(f"{100 * share:>12.1f} %" for share in (layer.below, *layer.pruned))
-        yield f"{layer.name:<32}{layer.weights:>12,}{cells}"
-    total = sum(layer.weights for layer in result.layers)
-    shares = zip(*((layer.below, *layer.pruned) for layer in result.layers), strict=True)
-    sizes = [layer.weights / total for layer in result.layers]
-    cells = "".join(f"{100 * sum(map(mul, sizes, column)):>12.1f} %" for column in shares)
-    yield f"{'all':<32}{total:>12,}{cells}"

@@ -61,6 +61,10 @@ class ModelSummary:
     strides: tuple[int, ...]
     rows: tuple[RowSummary, ...]
 
+    def __str__(self) -> str:
+        size = f"{self.gflops:.1f} GFLOPs at {self.imgsz} x {self.imgsz}"
+        return f"{self.layers} layers, {self.parameters:,} parameters, {size}"
+
 
 def describe(
     name_or_path: str | Path | Mapping[str, Any], *, imgsz: int = 640, num_classes: int | None = None

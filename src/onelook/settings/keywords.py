@@ -257,13 +257,6 @@ class InfoKeywords(TypedDict, total=False):
 
     imgsz: int
     rows: bool
-    sparsity: bool
-    threshold: float
-    prune: float | Sequence[float]
-    data: str | Path
-    batch_size: int
-    workers: int
-    device: str
 
 
 class ServeKeywords(TypedDict, total=False):
