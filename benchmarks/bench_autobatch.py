@@ -81,7 +81,7 @@ def run_under_limit(given: dict[str, Any]) -> None:
     """Train under the limit, and print what happened as JSON."""
     import torch
 
-    import onelook.recipes.batch_size as recipe
+    import onelook.training.batch_size as recipe
     from onelook.recipes.train import train
     from onelook.training.autobatch import BatchChoice, find_batch_size
 

@@ -27,7 +27,8 @@ from onelook.recipes.evolve import evolve
 from onelook.search.folder import SearchFolder
 from onelook.search.genes import GENES, Individual, in_range
 from onelook.search.history import Row
-from onelook.search.search import GeneticSearch, Plan, Search, Trial, TrialScore
+from onelook.search.plan import Plan
+from onelook.search.search import GeneticSearch, Search, Trial, TrialScore
 from onelook.search.study import OptunaSearch
 from onelook.settings.hyperparameters import Hyperparameters
 

@@ -95,7 +95,7 @@ def scans(spec: DatasetSpec, workers: int, cache_folder: Path) -> list[Row]:
     for what in ("scan", "reload"):
         start = time.perf_counter()
         with MemoryWatch() as memory:
-            result = scan_split(spec, "train", workers=workers, cache_folder=cache_folder)
+            result = scan_split(spec, "train", work=Work(workers), cache_folder=cache_folder)
         found.append((what, workers, time.perf_counter() - start, memory.peak_mib, ""))
         assert result.from_cache == (what == "reload")
         del result

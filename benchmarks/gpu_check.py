@@ -26,11 +26,11 @@ from onelook.errors import OnelookError, StopRequested
 from onelook.processes.device import describe_device, select_device
 from onelook.processes.process_group import ProcessGroup
 from onelook.processes.stop_signal import StopSignal
-from onelook.recipes.loading import training_batches
 from onelook.recipes.preparation import prepare
 from onelook.recipes.train import train
 from onelook.runs.checkpoint import load_checkpoint
 from onelook.training.callback import Callback, StepEnd
+from onelook.training.loading import training_batches
 from onelook.training.state import Progress
 
 HEADER = ["part", "what", "value", "unit", "torch"]

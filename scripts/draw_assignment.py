@@ -20,12 +20,12 @@ from matplotlib.patches import Rectangle
 
 from onelook.data.dataset import ValidationDataset
 from onelook.data.item import collate
+from onelook.data.splits import read_splits, scan_options
 from onelook.drawing.palette import class_colour
 from onelook.losses.assignment import find_candidates
 from onelook.losses.points.grid import point_grid
 from onelook.losses.points.yolox_loss import YoloxLoss
 from onelook.models.detector import DetectionModel, create_model
-from onelook.recipes.splits import read_splits, scan_options
 from onelook.settings.train import TrainSettings
 from onelook.structures.batch import Batch
 from onelook.training.weights import read_weights, whole_model

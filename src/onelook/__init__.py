@@ -22,11 +22,11 @@ if TYPE_CHECKING:
         validate,
     )
     from onelook.errors import OnelookError
+    from onelook.inference.detector import Detector
+    from onelook.inference.image_result import ImageResult
     from onelook.inference.predictor import Predictor
     from onelook.models.detector import DetectionModel, create_model
     from onelook.recipes.check import CheckResult
-    from onelook.recipes.detector import Detector
-    from onelook.recipes.result import ImageResult
     from onelook.settings.benchmark import BenchmarkSettings
     from onelook.settings.check import CheckSettings
     from onelook.settings.detect import DetectSettings
@@ -55,8 +55,8 @@ _NAMES = {
     "onelook.inference.predictor": "Predictor",
     "onelook.models.detector": "DetectionModel create_model",
     "onelook.recipes.check": "CheckResult",
-    "onelook.recipes.detector": "Detector",
-    "onelook.recipes.result": "ImageResult",
+    "onelook.inference.detector": "Detector",
+    "onelook.inference.image_result": "ImageResult",
     "onelook.settings.benchmark": "BenchmarkSettings",
     "onelook.settings.check": "CheckSettings",
     "onelook.settings.detect": "DetectSettings",

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from onelook.callbacks.console import ConsoleProgress
 from onelook.errors import SettingsError
+from onelook.inference.detection_results import DetectResult
+from onelook.inference.detector import Detector
 from onelook.inference.predictor import PredictionSettings
 from onelook.recipes import benchmark as benchmarking
 from onelook.recipes import check as doctor
@@ -24,8 +26,6 @@ from onelook.recipes import report as reporting
 from onelook.recipes import serve as serving
 from onelook.recipes import split_dataset as splitting
 from onelook.recipes import validate as validation
-from onelook.recipes.detection_results import DetectResult
-from onelook.recipes.detector import Detector
 from onelook.recipes.train_result import TrainResult
 from onelook.runs.run_dir import RunDir
 from onelook.service.answers import Health

@@ -13,10 +13,10 @@ from rich.console import Console
 
 from onelook.callbacks.class_table import class_table
 from onelook.callbacks.console import ConsoleProgress, memory_in_use
-from onelook.callbacks.eta import Eta, duration
 from onelook.settings.train import TrainSettings
 from onelook.structures.metrics import DetectionMetrics
 from onelook.training.callback import CheckpointWritten, EpochEnd, FitEnd, FitStart, StepEnd
+from onelook.training.eta import Eta, duration
 
 NUM_EPOCHS, BATCHES_PER_EPOCH = 3, 8
 SECONDS_PER_BATCH = 0.25

@@ -12,7 +12,7 @@ import pytest
 from rich.console import Console
 
 from onelook.cli.detect_progress import DetectProgress
-from onelook.recipes.detection_results import FrameResult
+from onelook.inference.detection_results import FrameResult
 from onelook.structures.detections import Detections
 
 IMAGE = FrameResult(

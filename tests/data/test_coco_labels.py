@@ -17,6 +17,7 @@ from onelook.data.formats import coco_file
 from onelook.data.formats.coco import open_coco
 from onelook.data.formats.masks import box_of_mask
 from onelook.data.formats.row_rules import RefusedRow
+from onelook.data.parallel_map import Work
 from onelook.data.scan.index import ScanResult, scan_split
 from onelook.data.scan.rules import ScanOptions
 from onelook.errors import DataError
@@ -289,7 +290,7 @@ def test_threads_change_nothing(tmp_path: Path, workers: int) -> None:
     images = [{"id": i, "file_name": f"{i}.png"} for i in range(40)]
     annotations = [box(image=i % 40, bbox=[i % 9, i % 7, 3, 3]) for i in range(120)]
     spec = make_coco(tmp_path, annotations, images=images)
-    result = scan_split(spec, "train", workers=workers)
+    result = scan_split(spec, "train", work=Work(workers))
     assert result.index.offsets.tolist() == list(range(0, 121, 3))
     assert result.ledger.rows_used == 120
 

@@ -13,9 +13,9 @@ from small_dataset import GOOD_ROW, make_dataset
 
 from onelook.data.scan.index import scan_split
 from onelook.data.scan.rules import ScanOptions
+from onelook.data.splits import read_splits
 from onelook.files.images import check_image
 from onelook.recipes.check import check
-from onelook.recipes.splits import read_splits
 
 
 def deep(largest: int, kind: str = "PNG") -> bytes:

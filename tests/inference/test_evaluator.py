@@ -20,13 +20,13 @@ from torch.nn.modules.module import register_module_forward_hook
 from onelook.data.dataset import ValidationDataset
 from onelook.data.loader import validation_loader
 from onelook.data.scan.rules import ScanOptions
+from onelook.data.splits import read_splits
 from onelook.errors import MemoryShortage
 from onelook.inference.evaluator import Evaluation, EvaluationSettings, Evaluator
 from onelook.losses.detection_loss import DetectionLoss
 from onelook.models.detector import DetectionModel, create_model
 from onelook.models.heads import Detect
 from onelook.processes.process_group import ProcessGroup, joined_group
-from onelook.recipes.splits import read_splits
 from onelook.settings.hyperparameters import Hyperparameters
 from onelook.structures.metrics import as_arrays
 

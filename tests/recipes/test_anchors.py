@@ -13,11 +13,11 @@ import pytest
 import torch
 
 from onelook.cli.main import main
+from onelook.data.splits import ScanOptions, read_splits
 from onelook.errors import DataError, RunFolderError, SettingsError, StopRequested
 from onelook.files.yaml import load_yaml
 from onelook.models.detector import create_model
 from onelook.recipes.anchors import AnchorStudy, draw_study, study_anchors
-from onelook.recipes.splits import ScanOptions, read_splits
 from onelook.runs.checkpoint import load_checkpoint, save_checkpoint
 from onelook.settings.anchors import AnchorSettings
 from onelook.training.autoanchor import check_anchors, label_sizes_px
@@ -150,7 +150,7 @@ def test_what_cannot_be_measured_is_refused(tiny_data: Path, tiny_model: Path, p
     with pytest.raises(SettingsError, match="`anchor_t` is `1`"):
         study_anchors({**given, "anchor_t": 1})
     (place / "taken").write_text("")
-    with pytest.raises(RunFolderError, match=r"image `taken/data-96\.png` cannot be written") as no_place:
+    with pytest.raises(RunFolderError, match=r"folder `taken` cannot be made") as no_place:
         draw_study(study_anchors({**given, "output": "taken"}))
     assert "--output" in (no_place.value.hint or "")
     background = place / "background"

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from colours import checkpoint_of, colour_detector
 
-from onelook.callbacks.detection_files import crop, folder_name
 from onelook.data.media import VideoWriter, video_frames, video_info
+from onelook.drawing.crops import crop, folder_name
 from onelook.errors import DataError, SettingsError
 from onelook.files.images import read_image, write_image
 from onelook.recipes.detect import FrameResult, detect

@@ -113,13 +113,13 @@ def test_a_run_folder_that_cannot_be_written_is_refused_and_removed(
 def test_results_that_do_not_fit_name_their_file(
     home: Home, capsys: pytest.CaptureFixture[str], disk: Disk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from onelook.recipes.validate import write_metrics
+    from onelook.reports.evaluation_files import write_metrics
 
     def fill_and_write(*given: object) -> None:
         disk.is_full = True
         write_metrics(*given)  # type: ignore[arg-type]
 
-    monkeypatch.setattr("onelook.recipes.validate.write_metrics", fill_and_write)
+    monkeypatch.setattr("onelook.reports.evaluation_files.write_metrics", fill_and_write)
     outcome = run(home.val(), capsys)
     assert outcome.code == 74
     assert outcome.err == "error: `runs/val/exp/metrics.json`: No space left on device\nhint: free some space\n"

@@ -20,8 +20,8 @@ from onelook.cli.parser import Parser
 from onelook.data.media import VideoWriter, video_frames, video_info
 from onelook.errors import DataError, SettingsError, StopRequested
 from onelook.files.images import read_image, write_image
+from onelook.inference.detection_results import FrameResult
 from onelook.recipes.detect import DetectResult, detect
-from onelook.recipes.detection_results import FrameResult
 from onelook.runs.checkpoint import load_checkpoint
 from onelook.settings.command_line import typed_options
 from onelook.settings.detect import DetectSettings
@@ -109,7 +109,7 @@ def test_a_file_in_the_web_is_fetched_looked_at_and_removed(home: Home) -> None:
 def test_a_stream_that_breaks_off_is_connected_again_as_often_as_asked(
     home: Home, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr("onelook.recipes.frames.FIRST_WAIT_SECONDS", 0.01)
+    monkeypatch.setattr("onelook.inference.sources.open_sources.FIRST_WAIT_SECONDS", 0.01)
     for attempts, connections, expected in ((0, [5], 1), (3, [5, 4, 3], 3 + 3)):
         left = iter(connections)
         with serving(lambda request, left=left: send_images(request, [90] * next(left, 0))) as server:  # type: ignore[misc]
@@ -253,7 +253,7 @@ def test_update_writes_the_detector_beside_the_checkpoint(home: Home, caplog: py
 
 @pytest.mark.parametrize("name", ["a.pt", "a.onnx"])
 def test_update_is_for_our_checkpoints(name: str, home: Home) -> None:
-    from onelook.recipes.inference_file import write_inference_file
+    from onelook.training.detector_file import write_inference_file
 
     with pytest.raises(SettingsError, match=rf"for checkpoints of Onelook, which `{name}` is not"):
         write_inference_file(Path(name))

@@ -17,15 +17,15 @@ from stop_at import StopAt
 
 from onelook.data.augment.keys import Purpose, SampleKey, generator
 from onelook.data.image_weights import ImageWeights
+from onelook.data.splits import read_splits, scan_options
 from onelook.errors import SettingsError, StopRequested
 from onelook.processes.process_group import ProcessGroup
 from onelook.processes.stop_signal import StopSignal
-from onelook.recipes.loading import TrainingCache, training_batches, training_cache, validation_evaluator
 from onelook.recipes.preparation import prepare
-from onelook.recipes.splits import read_splits, scan_options
 from onelook.recipes.train import train
 from onelook.runs.checkpoint import load_checkpoint
 from onelook.settings.command_line import as_arguments
+from onelook.training.loading import TrainingCache, training_batches, training_cache, validation_evaluator
 from onelook.training.state import Progress
 
 RESUMED_FILES = ("weights/last.safetensors", "weights/best.safetensors", "results.csv")

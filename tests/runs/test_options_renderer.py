@@ -17,9 +17,9 @@ from onelook.data.planned import PlannedDataset
 from onelook.errors import SettingsError, StopRequested
 from onelook.processes.process_group import ProcessGroup
 from onelook.processes.stop_signal import StopSignal
-from onelook.recipes.loading import training_set
 from onelook.recipes.preparation import prepare
 from onelook.recipes.train import train
+from onelook.training.loading import training_set
 from onelook.training.state import Progress
 
 AUGMENTED = {"mosaic": 1, "scale": 0.5, "translate": 0.1, "fliplr": 0.5, "hsv_s": 0.5, "batch_size": 8}

@@ -44,7 +44,7 @@ def settings(tiny_settings: dict[str, Any]) -> dict[str, Any]:
 @pytest.fixture(autouse=True)
 def three_epochs_at_first(monkeypatch: pytest.MonkeyPatch) -> None:
     """The clock stands still in the first try of a few steps: what it finds is given."""
-    monkeypatch.setattr("onelook.recipes.time_budget._seconds_per_image", lambda *_: 1.5)
+    monkeypatch.setattr("onelook.training.pilot._seconds_per_image", lambda *_: 1.5)
 
 
 @covers("train", "time")

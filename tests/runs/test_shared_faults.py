@@ -29,9 +29,9 @@ from rank_runs import (
 import onelook
 from onelook.data.sampler import EpochOrder
 from onelook.processes.stop_signal import REPEAT_SECONDS
-from onelook.recipes import agreement
 from onelook.recipes.train import train
 from onelook.settings.command_line import as_arguments
+from onelook.training import agreement
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="processes are examined through /proc")
 Options = dict[str, Any]

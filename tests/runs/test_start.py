@@ -26,7 +26,7 @@ def test_start_is_checked_before_any_image_is_read(
     def no_image_is_to_be_read(*arguments: object, **keywords: object) -> None:
         raise AssertionError("the dataset was read first")
 
-    monkeypatch.setattr("onelook.recipes.splits.scan_split", no_image_is_to_be_read)
+    monkeypatch.setattr("onelook.data.splits.scan_split", no_image_is_to_be_read)
     make, says = WRONG[what]
     assert says in run(make(home), capsys).err
 

@@ -20,8 +20,9 @@ from onelook.runs.run_status import new_run
 from onelook.search.folder import SearchFolder
 from onelook.search.genes import GENES, in_range
 from onelook.search.history import Row, write_history
+from onelook.search.plan import Plan
 from onelook.search.sampler import FOREIGN, SLOT, free_slot
-from onelook.search.search import GeneticSearch, Plan, Search, Trial, TrialScore
+from onelook.search.search import GeneticSearch, Search, Trial, TrialScore
 from onelook.search.storage import open_storage
 from onelook.search.study import OptunaSearch
 

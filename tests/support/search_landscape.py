@@ -6,7 +6,8 @@ import math
 from dataclasses import dataclass, field
 
 from onelook.search.genes import GENES, Individual, in_range
-from onelook.search.search import Plan, Trial, TrialScore
+from onelook.search.plan import Plan
+from onelook.search.search import Trial, TrialScore
 
 START: Individual = in_range({"lr0": 0.01, "momentum": 0.937, "cls": 0.5, "hsv_s": 0.7, "degrees": 0.0, "fliplr": 0.5})
 PEAK: Individual = in_range({"lr0": 0.004, "momentum": 0.88, "cls": 1.1, "hsv_s": 0.4, "degrees": 4.0, "fliplr": 0.5})

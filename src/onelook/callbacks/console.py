@@ -14,12 +14,12 @@ from rich.control import Control
 from rich.segment import ControlType
 from rich.text import Text
 
-from onelook.callbacks.eta import Eta, duration
 from onelook.callbacks.peak_memory import memory_held
 from onelook.settings.command_line import as_arguments
 from onelook.settings.series import PLACE, names_of
 from onelook.structures.metrics import DetectionMetrics
 from onelook.training.callback import Callback, CheckpointWritten, EpochEnd, FitEnd, FitStart, StepEnd
+from onelook.training.eta import Eta, duration
 
 REFRESH_SECONDS = 0.5  # reading the losses makes a GPU wait: not after every batch
 LOG_SECONDS = 30.0

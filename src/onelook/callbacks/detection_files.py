@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import io
+import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -16,12 +18,14 @@ import numpy.typing as npt
 from onelook.callbacks.detection_rows import CsvOfDetections, JsonOfDetections, detection_rows
 from onelook.data.media import VideoWriter
 from onelook.drawing.boxes import draw_detections
+from onelook.drawing.crops import crop, folder_name
 from onelook.drawing.feature_maps import draw_feature_maps
 from onelook.errors import DataError
 from onelook.files.atomic import write_bytes_atomic, write_text_atomic
-from onelook.files.images import WRITTEN_SUFFIXES, write_image
+from onelook.files.images import drawn_name, write_image
 from onelook.geometry.boxes import xyxy_to_cxcywh
 from onelook.inference.feature_maps import FeatureMap
+from onelook.inference.frame_predictor import FrameDetections
 from onelook.inference.sources import Frame
 from onelook.settings.detect import DetectSettings
 from onelook.structures.detections import Detections
@@ -29,10 +33,6 @@ from onelook.structures.detections import Detections
 Image = npt.NDArray[np.uint8]
 
 CORNERS = 1  # the value of the setting `save_format`
-CROP_GAIN = 1.02
-CROP_BORDER_PX = 10
-MAX_FOLDER_NAME, MAX_FOLDER_BYTES = 100, 200
-DRAWN_SUFFIX = ".jpg"  # where we cannot write what the source is
 
 
 class DetectionFiles:
@@ -136,8 +136,7 @@ class DetectionFiles:
 
     def _write_drawn(self, frame: Frame, drawn: Image, stem: str) -> None:
         if frame.video is None:
-            suffix = frame.path.suffix if frame.path.suffix.lower() in WRITTEN_SUFFIXES else DRAWN_SUFFIX
-            write_image(self._folder / f"{stem}{suffix}", drawn)
+            write_image(self._folder / drawn_name(frame.path, stem), drawn)
             return
         if frame.path not in self._videos:
             if not frame.is_live:  # files come one after the other, streams at the same time
@@ -197,6 +196,40 @@ class _Names:
         return name
 
 
+@dataclass
+class FrameWriter:
+    """Draws and writes what was found.
+
+    Attributes:
+        settings: of the run.
+        files: where to; None writes nothing.
+        names: class names.
+        keeps_images: drawn images are kept to be shown.
+        seconds: spent so far.
+    """
+
+    settings: DetectSettings
+    files: DetectionFiles | None
+    names: Sequence[str]
+    keeps_images: bool = False
+    seconds: float = 0.0
+
+    def write(self, batch: Sequence[FrameDetections]) -> list[FrameDetections]:
+        """The batch, its files written; with the drawn images if they are to be kept."""
+        mark = time.perf_counter()
+        written = [self._write(found) for found in batch]
+        self.seconds += time.perf_counter() - mark
+        return written
+
+    def _write(self, found: FrameDetections) -> FrameDetections:
+        frame, detections = found.frame, found.result.detections
+        is_drawn = self.keeps_images or not self.settings.nosave
+        drawn = drawn_frame(frame, detections, self.names, self.settings) if is_drawn else None
+        if self.files is not None:
+            self.files.write(frame, detections, drawn=drawn, maps=found.maps)
+        return replace(found, maps=(), drawn=drawn if self.keeps_images else None)
+
+
 def drawn_frame(frame: Frame, detections: Detections, names: Sequence[str], settings: DetectSettings) -> Image:
     """(H, W, 3) uint8 RGB: the frame with its detections drawn as the settings ask."""
     return draw_detections(
@@ -235,28 +268,3 @@ def label_lines(detections: Detections, *, size_hw: Sequence[int], save_conf: bo
         for class_id, row, tail in zip(detections.class_ids, np.concatenate(columns, axis=1).tolist(), ids, strict=True)
     ]
     return "".join(f"{line}\n" for line in lines)
-
-
-def crop(image: Image, box_xyxy: npt.NDArray[Any]) -> Image:
-    """The part of an image within a box, 2 % larger and with a border of 10 px in all, as far as the image goes.
-
-    Args:
-        image: (H, W, 3).
-        box_xyxy: (4,) pixels.
-    """
-    x, y, width, height = xyxy_to_cxcywh(np.asarray(box_xyxy, np.float64)).tolist()
-    half_width, half_height = (width * CROP_GAIN + CROP_BORDER_PX) / 2, (height * CROP_GAIN + CROP_BORDER_PX) / 2
-    top, bottom = max(0, int(y - half_height)), max(0, int(y + half_height))
-    left, right = max(0, int(x - half_width)), max(0, int(x + half_width))
-    return image[top:bottom, left:right]
-
-
-def folder_name(class_name: str, class_id: int) -> str:
-    """A class name as the name of one folder: what could lead elsewhere or upset a system becomes `_`.
-
-    >>> folder_name("../traffic light", 9), folder_name("", 2)
-    ('.._traffic light', 'class2')
-    """
-    safe = "".join(c if c.isprintable() and c not in '<>:"/\\|?*' else "_" for c in class_name)
-    safe = safe.strip().rstrip(".")[:MAX_FOLDER_NAME].encode()[:MAX_FOLDER_BYTES].decode(errors="ignore")
-    return safe if safe.strip(".") else f"class{class_id}"

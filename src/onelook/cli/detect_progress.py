@@ -13,7 +13,7 @@ from rich.segment import ControlType
 from rich.text import Text
 
 from onelook.callbacks.console import printable
-from onelook.recipes.detection_results import FrameResult
+from onelook.inference.detection_results import FrameResult
 
 REFRESH_SECONDS = 0.1
 LOG_SECONDS = 1.0

@@ -5,7 +5,8 @@ from __future__ import annotations
 import argparse
 
 from onelook.cli.command_result import CommandResult
-from onelook.recipes.export import Exported, export
+from onelook.exports.checked_export import Exported
+from onelook.recipes.export import export
 from onelook.settings.command_line import settings_arguments, typed_options
 from onelook.settings.export import ExportSettings
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
@@ -12,6 +14,9 @@ from typing import TypeVar
 from onelook.data.forked import can_fork, do_inherited, forked_pool
 from onelook.errors import OnelookError, StopRequested
 
+logger = logging.getLogger(__name__)
+
+SECONDS_BETWEEN_REPORTS = 10.0
 # Things in a chunk: for processes more at most, since what they find goes through a pipe.
 _CHUNK, _MOST_IN_CHUNK, _MOST_FOR_PROCESS = 16, 256, 1024
 _CHUNKS_AHEAD = 16  # per thread; results that wait for their turn take memory
@@ -35,6 +40,23 @@ class Work:
     workers: int = 0
     stop_requested: StopTest | None = None
     progress: Progress | None = None
+
+
+def said_now_and_then(what: str) -> Progress:
+    """Takes (done, in all, or 0 if that is not known) and logs it, if the work takes long.
+
+    Args:
+        what: is counted.
+    """
+    said = time.monotonic()
+
+    def report(done: int, total: int) -> None:
+        nonlocal said
+        if time.monotonic() - said > SECONDS_BETWEEN_REPORTS:
+            said = time.monotonic()
+            logger.info("%s: %s%s", what, f"{done:,}", f" of {total:,}" if total else "")
+
+    return report
 
 
 def each(do: Callable[[Thing], Result], things: Sequence[Thing], work: Work, *, name: str) -> Iterator[Result]:

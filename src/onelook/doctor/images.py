@@ -10,8 +10,8 @@ import numpy as np
 import numpy.typing as npt
 
 from onelook.data.image_hashes import ImageHashes
+from onelook.data.near_duplicates import alike_pairs, mirrored_pairs
 from onelook.doctor.findings import Finding, Scans
-from onelook.doctor.near_duplicates import alike_pairs, mirrored_pairs
 from onelook.files.bounded import printable
 
 _TURNED = {2: "mirrored", 3: "upside down", 4: "mirrored upside down"}

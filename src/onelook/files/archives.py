@@ -15,7 +15,7 @@ from pathlib import Path
 
 from onelook.errors import DataError, StopRequested
 from onelook.files.archive_names import key_of, refusal_of
-from onelook.files.atomic import TEMPORARY_MARK
+from onelook.files.atomic import new_folder
 from onelook.files.bounded import printable
 
 StopTest = Callable[[], bool]
@@ -77,24 +77,18 @@ def unpack_zip(
     limits = limits or ArchiveLimits()
     if os.path.lexists(folder):
         raise DataError(f"folder `{printable(folder)}` is there already", hint="remove it, or choose another place")
-    temporary = folder.with_name(f"{folder.name}{TEMPORARY_MARK}{os.getpid()}")
-    shutil.rmtree(temporary, ignore_errors=True)
     try:
         _refuse_large_directory(path, limits)
-        with zipfile.ZipFile(path) as archive:
+        with zipfile.ZipFile(path) as archive, new_folder(folder) as unfinished:
             members = _checked(archive, path, limits)
             _refuse_full_disk(path, sum(member.file_size for member in members), folder.parent)
-            temporary.mkdir()
-            for done, total in _write_all(archive, members, folder=temporary, path=path):
+            for done, total in _write_all(archive, members, folder=unfinished, path=path):
                 if stop_requested is not None and stop_requested():
                     raise StopRequested(f"unpacking `{printable(path)}` was stopped", hint="start again")
                 if progress is not None:
                     progress(done, total)
-        temporary.rename(folder)
     except DAMAGE as problem:
         raise DataError(f"archive `{printable(path)}` is damaged: {problem}", hint="fetch it again") from problem
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
     return sum(not member.is_dir() for member in members)
 
 

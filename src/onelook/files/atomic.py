@@ -3,9 +3,15 @@
 from __future__ import annotations
 
 import errno
+import json
+import math
 import os
-from collections.abc import Callable
+import shutil
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
+
+import numpy as np
 
 from onelook.files.running import is_running
 
@@ -56,11 +62,43 @@ def write_text_atomic(path: Path, text: str) -> None:
     write_bytes_atomic(path, text.encode("utf-8"))
 
 
+def write_json_atomic(path: Path, content: object) -> None:
+    """Write plain values as JSON, numbers that are not finite as null, as `write_bytes_atomic` does."""
+    write_text_atomic(path, json.dumps(_finite(content), indent=1) + "\n")
+
+
+def _finite(value: object) -> object:
+    if isinstance(value, Mapping):
+        return {key: _finite(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(item) for item in value]
+    if isinstance(value, float | np.floating):
+        return float(value) if math.isfinite(value) else None
+    return value
+
+
 def write_new(path: Path, content: bytes) -> None:
     """Write a new file, and its folders, where nobody reads before all is complete."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("xb") as file:
         file.write(content)
+
+
+@contextmanager
+def new_folder(path: Path) -> Iterator[Path]:
+    """A folder to fill, which is called `path` at the end; if that is not reached, nothing of it is left.
+
+    Args:
+        path: must not exist; its parent is made if need be.
+    """
+    unfinished = path.with_name(f".{path.name}{TEMPORARY_MARK}{os.getpid()}")
+    try:
+        unfinished.mkdir(parents=True)
+        yield unfinished
+        unfinished.rename(path)
+        flush_folder(path.parent)
+    finally:
+        shutil.rmtree(unfinished, ignore_errors=True)
 
 
 def flush_folder(folder: Path) -> None:

@@ -161,6 +161,11 @@ def check_limits(data: bytes, header: ImageHeader, max_pixels: int) -> None:
         )
 
 
+def drawn_name(source: Path, stem: str) -> str:
+    """What a drawn copy of an image is called: `stem`, with the suffix of `source` where we can write such files."""
+    return f"{stem}{source.suffix if source.suffix.lower() in WRITTEN_SUFFIXES else '.jpg'}"
+
+
 def encode_image(rgb: Image, suffix: str, *, quality: int = 95) -> bytes:
     """The bytes of an image file.
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
-from onelook.errors import SettingsError
+from onelook.errors import RunFolderError, SettingsError
 from onelook.files.bounded import StrPath, printable
 
 
@@ -31,6 +31,25 @@ def refuse_inputs_inside(folder: Path, inputs: Iterable[StrPath]) -> None:
                 hint="choose another `--project` or `--name`, or leave out `--exist-ok`",
             )
         clear.add(path.parent)
+
+
+def make_folder(folder: Path, *, option: str) -> None:
+    """Make a folder that is to be written into, and those around it.
+
+    Args:
+        folder: may be there already.
+        option: where the user says it.
+
+    Raises:
+        RunFolderError: it cannot be made.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as problem:
+        raise RunFolderError(
+            f"folder `{printable(folder)}` cannot be made: {problem.strerror or problem}",
+            hint=f"choose another `{option}`",
+        ) from problem
 
 
 def refuse_to_replace(target: Path, inputs: Iterable[StrPath]) -> None:

@@ -27,11 +27,14 @@ from onelook.inference.backend import (
     predict_all,
     usual_hw,
 )
+from onelook.inference.byte_track import LOW_CONFIDENCE
 from onelook.inference.ensemble import assembled
 from onelook.inference.evaluator import prepare_images, to_original
 from onelook.inference.image_inputs import check_image
 from onelook.models.detector import DetectionModel
 from onelook.settings.classes import class_ids_of
+from onelook.settings.detect import DetectSettings
+from onelook.settings.serve import ServeSettings
 from onelook.structures.batch import ImageInfo
 from onelook.structures.detections import Detections
 
@@ -68,6 +71,24 @@ class PredictionSettings:
         """Height and width of the largest frame, pixels."""
         imgsz = DEFAULT_IMGSZ if self.imgsz is None else self.imgsz
         return (imgsz, imgsz) if isinstance(imgsz, int) else imgsz
+
+
+def prediction_settings(settings: DetectSettings | ServeSettings) -> PredictionSettings:
+    """The part of the settings of a command that the predictor needs; a service uses no TTA, and follows nothing."""
+    augment, is_followed = False, False
+    if isinstance(settings, DetectSettings):
+        augment, is_followed = settings.augment, settings.tracker != "none"
+    return PredictionSettings(
+        imgsz=(settings.imgsz[0], settings.imgsz[-1]) if settings.imgsz else None,
+        # weak detections keep the ids of objects alive
+        conf_thres=min(settings.conf_thres, LOW_CONFIDENCE) if is_followed else settings.conf_thres,
+        iou_thres=settings.iou_thres,
+        max_det=settings.max_det,
+        classes=tuple(settings.classes) or None,
+        agnostic_nms=settings.agnostic_nms,
+        half=settings.half,
+        augment=augment,
+    )
 
 
 class Predictor:

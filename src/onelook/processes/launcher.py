@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from torch.distributed import TCPStore  # type: ignore[attr-defined]
 from torch.distributed.elastic.multiprocessing import DefaultLogsSpecs, PContext, start_processes
 
+from onelook.errors import OnelookError, ProcessGroupError, StopRequested
 from onelook.files.running import kill_group
 from onelook.processes.launch_env import LAUNCHED_BY
 from onelook.processes.stop_signal import StopSignal
@@ -41,6 +42,34 @@ class LaunchEnd:
 
     failures: dict[int, int]
     signal_name: str = ""
+
+    def __str__(self) -> str:
+        followed = (ProcessGroupError.exit_code, StopRequested.exit_code)  # what others end with once one has failed
+        rank, code = min(self.failures.items(), key=lambda item: (item[1] in followed, item))
+        how = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
+        return f"process {rank} {how}"
+
+    def raise_if_final(self) -> None:
+        """Raise if restarting is not wanted or of no use.
+
+        Raises:
+            StopRequested: a signal came.
+            OnelookError: with the exit code that the processes agreed on.
+        """
+        if self.signal_name:
+            stopped = StopRequested(f"stopped on request of {self.signal_name}")
+            stopped.is_told = True
+            raise stopped
+        codes = set(self.failures.values())
+        if codes != {StopRequested.exit_code}:
+            codes.discard(StopRequested.exit_code)  # of those that were told to end because another one had failed
+        # Restarting would end in the same way: the user has to change something first.
+        kinds = {kind.exit_code: kind for kind in reversed(OnelookError.__subclasses__())}
+        final = sorted(codes & (kinds.keys() - {ProcessGroupError.exit_code}))
+        if final:
+            problem = kinds[final[0]](f"{self}: see its message above")
+            problem.is_told = True
+            raise problem
 
 
 def run_processes(arguments: Sequence[str], count: int, *, launch: str, attempt: int) -> LaunchEnd:

@@ -69,6 +69,10 @@ class StopSignal:
         """Of the signal, or of whoever else asked for a stop; empty before that."""
         return self._name
 
+    def __call__(self) -> bool:
+        """`requested`, for whatever takes a function to ask now and then."""
+        return self.requested
+
     def request(self, name: str = "a caller") -> None:
         """Ask for a stop from within the program."""
         self.requested = True

@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 
 from onelook.data.scan.rules import ScanOptions
-from onelook.errors import DataError, ModelError, RunFolderError
-from onelook.files.overwriting import refuse_to_replace
+from onelook.data.splits import read_splits
+from onelook.errors import DataError, ModelError
+from onelook.files.overwriting import make_folder, refuse_to_replace
 from onelook.models.detector import DetectionModel, create_model
 from onelook.processes.stop_signal import StopSignal
-from onelook.recipes.splits import read_splits
 from onelook.reports.plots.anchors import plot_anchors
 from onelook.settings.anchors import AnchorSettings
 from onelook.settings.build import build_settings
@@ -111,12 +111,7 @@ def draw_study(study: AnchorStudy) -> Path:
         path /= f"{settings.data.stem}-{settings.imgsz}.png"
     texts = [str(given) for given in (settings.data, settings.weights, settings.cfg) if given]
     refuse_to_replace(path, [*texts, *study.images])
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as problem:
-        raise RunFolderError(
-            f"image `{path}` cannot be written: {problem.strerror or problem}", hint="choose another `--output`"
-        ) from problem
+    make_folder(path.parent, option="--output")
     fits = {f"Anchors of {study.model}": study.current, "New anchors": study.found}
     return plot_anchors(study.sizes_px, fits, study.strides, path, anchor_t=settings.anchor_t, imgsz=settings.imgsz)
 
@@ -148,7 +143,7 @@ def _measured(
         len(current) * (settings.num or current.shape[1]),
         anchor_t=settings.anchor_t,
         seed=settings.seed,
-        stop_requested=lambda: stop.requested,
+        stop_requested=stop,
     )
     found = np.round(in_order_of_strides(search, model.strides).double().numpy(), 1)
     return (

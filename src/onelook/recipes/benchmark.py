@@ -14,6 +14,7 @@ from typing import Any
 from torch import Tensor
 
 from onelook.errors import ModelError
+from onelook.exports.checked_export import CheckedExport
 from onelook.exports.formats import EXPORTERS
 from onelook.exports.opening import load_runnable
 from onelook.exports.parity import made_up_images
@@ -23,7 +24,7 @@ from onelook.inference.backend import Backend, TorchBackend
 from onelook.models.detector import DetectionModel
 from onelook.processes.device import select_device
 from onelook.processes.stop_signal import StopSignal
-from onelook.recipes.export import PreparedExport, prepare_export
+from onelook.recipes.export import prepare_export
 from onelook.runs.run_dir import RunDir
 from onelook.settings.benchmark import BenchmarkSettings
 from onelook.settings.build import build_settings
@@ -132,7 +133,7 @@ def _export_settings(settings: BenchmarkSettings, output: str) -> ExportSettings
     return ExportSettings(**given, output=output, allow_mismatch=True, exist_ok=True)
 
 
-def _exported(name: str, work: PreparedExport, rows: Mapping[str, BenchmarkRow]) -> dict[str, BenchmarkRow]:
+def _exported(name: str, work: CheckedExport, rows: Mapping[str, BenchmarkRow]) -> dict[str, BenchmarkRow]:
     """The row of a format, and that of PyTorch with what was found out about it."""
     try:
         made = work.export(name)

@@ -6,18 +6,17 @@ import logging
 
 import torch
 
+from onelook.data.splits import Splits
 from onelook.inference.evaluator import Evaluator
 from onelook.processes.stop_signal import StopSignal
-from onelook.recipes.preparation import Run
-from onelook.recipes.run_plots import draw_evaluation, draw_results
-from onelook.recipes.splits import Splits
-from onelook.recipes.validate import write_metrics
-from onelook.recipes.validation_files import write_coco
+from onelook.reports.evaluation_files import write_coco, write_metrics
 from onelook.reports.examples import write_examples
+from onelook.reports.run_plots import draw_evaluation, draw_results
 from onelook.runs.checkpoint import load_checkpoint
 from onelook.structures.coco_classes import is_coco
 from onelook.structures.metrics import DetectionMetrics
 from onelook.training.callback import FitEnd
+from onelook.training.run import Run
 from onelook.training.weights import detector_of
 
 logger = logging.getLogger(__name__)

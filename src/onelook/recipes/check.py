@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,32 +10,31 @@ from typing import Any
 from onelook.data.capacity import available_processors
 from onelook.data.dataset_layout import open_dataset
 from onelook.data.dataset_spec import DatasetSpec
-from onelook.data.formats.registry import FORMATS
 from onelook.data.image_hashes import image_hashes
 from onelook.data.parallel_map import Work
-from onelook.data.scan.index import ScanResult, scan_split
+from onelook.data.scan.index import ScanResult
 from onelook.data.scan.ledger import Ledger
 from onelook.data.scan.rules import ScanOptions, apply_rules
 from onelook.doctor.diagnosis import Diagnosis, DiagnosisOptions, diagnose
 from onelook.doctor.findings import Finding, by_severity
+from onelook.doctor.fixed_copy import write_fixed
+from onelook.doctor.judge import find_suspicions, open_judge, suspicion_findings
+from onelook.doctor.reading import read_splits, require_splits, unlabelled_in
 from onelook.doctor.suspicions import Suspicion
 from onelook.errors import DataError, RunFolderError
-from onelook.files.atomic import write_text_atomic
+from onelook.files.atomic import write_json_atomic, write_text_atomic
 from onelook.files.cache_folder import default_cache_folder
-from onelook.files.overwriting import refuse_to_replace
+from onelook.files.overwriting import make_folder, refuse_to_replace
 from onelook.inference.backend import DEFAULT_IMGSZ
 from onelook.models.detector import create_model
 from onelook.processes.stop_signal import StopSignal
-from onelook.recipes.fix import write_fixed
-from onelook.recipes.suspects import exhibits_of, find_suspicions, open_judge, suspicion_findings
 from onelook.reports.check_page import check_page
+from onelook.reports.plots.suspects import exhibits_of
 from onelook.settings.build import build_settings
 from onelook.settings.check import CheckSettings
 from onelook.settings.train import TrainSettings
 from onelook.training.autoanchor import Array
 from onelook.training.weights import DEFAULT_MODEL
-
-logger = logging.getLogger(__name__)
 
 MAX_DET: int = TrainSettings.model_fields["max_det"].default
 JSON_NAME, PAGE_NAME = "check.json", "check.html"
@@ -79,7 +76,7 @@ class CheckResult:
             DataError: why.
         """
         settings = self.settings
-        _require_splits(self.unread)
+        require_splits(self.unread)
         options = ScanOptions(strict=settings.strict, allow_unlabelled=settings.allow_unlabelled)
         for split, scan in self.scans.items():
             apply_rules(scan.ledger, self.spec, options, first_label=self.first_missing[split])
@@ -108,9 +105,9 @@ def check(given: Mapping[str, Any], *, file: Path | None = None) -> CheckResult:
         if settings.fix:
             spec.require("train")
         output, fixed = _output_folder(settings), None
-        work = Work(available_processors(), stop_requested=lambda: stop.requested)
+        work = Work(available_processors(), stop_requested=stop)
         cache_folder = default_cache_folder()
-        scans, unread = _scans(spec, work, cache_folder, settings.max_pixels)
+        scans, unread = read_splits(spec, work, cache_folder, settings.max_pixels)
         hashes = {
             split: image_hashes(
                 scan.index.paths,
@@ -121,7 +118,7 @@ def check(given: Mapping[str, Any], *, file: Path | None = None) -> CheckResult:
             )
             for split, scan in scans.items()
         }
-        unlabelled = {split: _unlabelled(spec, split, scan) for split, scan in scans.items()}
+        unlabelled = {split: unlabelled_in(spec, split, scan) for split, scan in scans.items()}
         model, anchors_px = _anchors(settings, len(spec.names))
         judge = open_judge(settings, spec) if settings.weights else None
         imgsz = settings.imgsz or (DEFAULT_IMGSZ if judge is None else max(judge.settings.frame_hw))
@@ -131,62 +128,14 @@ def check(given: Mapping[str, Any], *, file: Path | None = None) -> CheckResult:
         diagnosis = diagnosis.with_more(suspicion_findings(suspicions, scans, spec.names))
         diagnosis = diagnosis.with_more([Finding("unread-split", split, "", str(why)) for split, why in unread.items()])
         if settings.fix:
-            _require_splits(unread)
+            require_splits(unread)
             fixed = write_fixed(Path(settings.fix), scans, diagnosis.findings, spec.names, work=work)
         if output is not None:
-            write_text_atomic(output / JSON_NAME, json.dumps(diagnosis.document(), indent=1) + "\n")
+            write_json_atomic(output / JSON_NAME, diagnosis.document())
             exhibits = list(exhibits_of(suspicions, scans, spec.names))
             write_text_atomic(output / PAGE_NAME, check_page(diagnosis, exhibits))
     first_missing = {split: found.first for split, found in unlabelled.items()}
     return CheckResult(settings, spec, scans, diagnosis, first_missing, tuple(suspicions), fixed, unread)
-
-
-def _scans(
-    spec: DatasetSpec, work: Work, cache_folder: Path, max_pixels: int
-) -> tuple[dict[str, ScanResult], dict[str, DataError]]:
-    """What the splits hold, and why others cannot be read; DataError if none can."""
-    scans: dict[str, ScanResult] = {}
-    unread: dict[str, DataError] = {}
-    for split in spec.splits:
-        try:
-            scans[split] = scan_split(
-                spec,
-                split,
-                options=ScanOptions(report_only=True, max_pixels=max_pixels),
-                workers=work.workers,
-                cache_folder=cache_folder,
-                stop_requested=work.stop_requested,
-            )
-        except DataError as problem:
-            unread[split] = problem
-        else:
-            logger.info("%s", scans[split].ledger.summary())
-    if not scans:
-        raise next(iter(unread.values()))
-    return scans, unread
-
-
-def _require_splits(unread: Mapping[str, DataError]) -> None:
-    """Raise the reason why a split cannot be read that training needs."""
-    for split in ("train", "val"):
-        if split in unread:
-            raise unread[split]
-
-
-@dataclass(frozen=True)
-class _Unlabelled:
-    """Images that nobody has said anything about: their paths, and the first label file that was looked for."""
-
-    images: frozenset[str] = frozenset()
-    first: str | None = None
-
-
-def _unlabelled(spec: DatasetSpec, split: str, scan: ScanResult) -> _Unlabelled:
-    if scan.ledger.images_missing == 0:
-        return _Unlabelled()
-    source = FORMATS[spec.format](spec, split, False)
-    images = (path for path, has in zip(source.images, source.has_labels.tolist(), strict=True) if not has)
-    return _Unlabelled(frozenset(images), source.first_missing)
 
 
 def _anchors(settings: CheckSettings, num_classes: int) -> tuple[str, Array | None]:
@@ -205,10 +154,5 @@ def _output_folder(settings: CheckSettings) -> Path | None:
         refuse_to_replace(folder / name, filter(None, [settings.data, settings.weights, settings.cfg]))
     if folder.exists() and not settings.exist_ok:
         raise RunFolderError(f"folder `{folder}` is there already", hint="choose another `--output`, or `--exist-ok`")
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as problem:
-        raise RunFolderError(
-            f"folder `{folder}` cannot be made: {problem.strerror or problem}", hint="choose another `--output`"
-        ) from problem
+    make_folder(folder, option="--output")
     return folder

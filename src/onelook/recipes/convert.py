@@ -2,43 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from importlib.metadata import version
 from pathlib import Path
-from typing import Any
 
-import torch
-from torch import Tensor
-
-from onelook.errors import CheckpointError, ModelError, SettingsError
-from onelook.files.bounded import printable, sha256_of
-from onelook.interop.yolov5_weights import SUFFIXES, read_yolov5
-from onelook.models.detector import DetectionModel
+from onelook.errors import CheckpointError, SettingsError
+from onelook.files.bounded import printable
+from onelook.interop.yolov5_weights import SUFFIXES
 from onelook.models.fuse import fuse
-from onelook.runs.checkpoint import load_checkpoint, save_checkpoint
+from onelook.runs.checkpoint import save_checkpoint
 from onelook.settings.run_weights import file_of_run
-from onelook.training.state import KIND_DETECTOR, KIND_TRAINING
-from onelook.training.weights import load_detector, model_of
+from onelook.training.detector_file import Source, detector_in_ours, detector_in_yolov5, in_16_bits
 
 OUR_SUFFIX = ".safetensors"
-KEPT = ("data", "metrics", "settings", "origin")
-"""Parts of our documents that a converted checkpoint keeps."""
-
-
-@dataclass(frozen=True)
-class Source:
-    """Where a detector comes from.
-
-    Attributes:
-        part: `ema` for averaged weights, `model` for others.
-        epoch: last finished one; -1 if the file does not say.
-        date: when the file was written, as it says; empty if it does not.
-    """
-
-    part: str
-    epoch: int
-    date: str
 
 
 @dataclass(frozen=True)
@@ -100,12 +75,12 @@ def convert(
     stem = weights.stem if is_foreign else "-".join([weights.stem, *(changes or ["ema"])])
     target = weights.with_name(stem + OUR_SUFFIX) if out is None else out
     _check_target(target, weights, exist_ok=exist_ok)
-    model, source, document = _of_yolov5(weights) if is_foreign else _of_ours(weights)
+    model, source, document = (detector_in_yolov5 if is_foreign else detector_in_ours)(weights)
     num_parameters = sum(parameter.numel() for parameter in model.parameters())
     converted = fuse(model) if fused else model
     tensors = {f"ema/{name}": tensor for name, tensor in converted.state_dict().items()}
     if half:
-        tensors = {name: _in_16_bits(name, tensor) for name, tensor in tensors.items()}
+        tensors = {name: in_16_bits(name, tensor) for name, tensor in tensors.items()}
     flags = {"is_fused": True} if fused or document.get("is_fused") else {}
     save_checkpoint(target, tensors, {**document, **flags})
     return Conversion(source, tuple(model.names), num_parameters, len(tensors), target)
@@ -120,51 +95,3 @@ def _check_target(target: Path, weights: Path, *, exist_ok: bool) -> None:
         raise SettingsError(
             f"`{printable(target)}` is there already", hint="choose another `--out`, or add `--exist-ok` to replace it"
         )
-
-
-def _of_yolov5(path: Path) -> tuple[DetectionModel, Source, dict[str, Any]]:
-    found = read_yolov5(path)
-    source = Source(found.part, found.epoch, found.date)
-    return load_detector(path), source, _document(found.names, found.definition, source, path)
-
-
-def _of_ours(path: Path) -> tuple[DetectionModel, Source, dict[str, Any]]:
-    checkpoint = load_checkpoint(path)
-    document = checkpoint.document
-    is_training = document.get("kind") == KIND_TRAINING
-    epoch = document["progress"]["epoch"] - 1 if is_training else document.get("metrics", {}).get("epoch", -1)
-    source = Source("ema", epoch, "")
-    kept = {name: document[name] for name in (*KEPT, "is_fused") if name in document}
-    return (
-        model_of(checkpoint, "ema/", path),
-        source,
-        {**kept, **_document(document["names"], document["definition"], source, path)},
-    )
-
-
-def _document(names: Any, definition: Mapping[str, Any], source: Source, path: Path) -> dict[str, Any]:
-    return {
-        "kind": KIND_DETECTOR,
-        "names": list(names),
-        "definition": definition,
-        "made_with": {"onelook": version("onelook"), "torch": torch.__version__},
-        "source": {
-            "file": printable(path.name),
-            "file_sha256": sha256_of(path),
-            "part": source.part,
-            "epoch": source.epoch,
-            "date": source.date,
-        },
-    }
-
-
-def _in_16_bits(name: str, tensor: Tensor) -> Tensor:
-    """Weights of convolutions; what is short or must be exact stays as it is: biases, batch-norms, anchors."""
-    if tensor.ndim < 2 or not tensor.is_floating_point() or name.endswith(".anchors"):
-        return tensor
-    half = tensor.half()
-    if not bool(half.isfinite().all()):
-        raise ModelError(
-            f"`{name}` has a weight of {float(tensor.abs().max()):g}, too large for 16 bits", hint="drop `--half`"
-        )
-    return half

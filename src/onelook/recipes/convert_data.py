@@ -5,29 +5,27 @@ from __future__ import annotations
 import os
 import shutil
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from onelook.data.capacity import available_processors
+from onelook.data.dataset_copy import YAML_NAME, dataset_copy, require_new_place
 from onelook.data.dataset_layout import open_dataset
 from onelook.data.formats.tool_writers import WRITERS
 from onelook.data.formats.writers import LabelWriter, SplitToWrite
-from onelook.data.parallel_map import Work, each
+from onelook.data.parallel_map import Work
 from onelook.data.scan.rules import ScanOptions
-from onelook.errors import DataError, SettingsError
-from onelook.files.atomic import TEMPORARY_MARK, flush_folder, write_new
+from onelook.data.split_images import split_by_share
+from onelook.data.splits import Splits, read_splits_of, write_ledgers
+from onelook.errors import DataError
 from onelook.files.bounded import printable
-from onelook.files.yaml import dump_yaml
 from onelook.processes.stop_signal import StopSignal
-from onelook.recipes.split_images import split_by_share
-from onelook.recipes.splits import Splits, read_splits_of, write_ledgers
 from onelook.settings.build import build_settings
 from onelook.settings.convert_data import ConvertDataSettings
 
 LEDGER_NAME = "labels.json"
-WORK_NAME = "the conversion"
 
 
 @dataclass(frozen=True)
@@ -69,39 +67,19 @@ def convert_data(given: Mapping[str, Any], *, file: Path | None = None) -> Conve
                 f"`{printable(spec.path)}` is not divided into train and val",
                 hint="add `--split 0.8`, or divide it first with `onelook split`",
             )
-        _require_place(out, [folder for folders in spec.splits.values() for folder in folders])
+        folders = (folder for folders in spec.splits.values() for folder in folders)
+        require_new_place(out, folders, option="--out")
         options = ScanOptions(strict=settings.strict, allow_unlabelled=settings.allow_unlabelled)
         splits = read_splits_of(spec, tuple(spec.splits), options=options, stop=stop)
         writer = WRITERS[settings.to]()
         parts = _parts(splits, writer)
-        work = Work(available_processors(), lambda: stop.requested)
-        unfinished = out.with_name(f".{out.name}{TEMPORARY_MARK}{os.getpid()}")
-        try:
-            unfinished.mkdir(parents=True)
-            for part in parts:
-                _write_split(part, splits.names, writer, unfinished)
-                _put_images(part, unfinished, put=_PUT[settings.images], work=work)
-            write_new(unfinished / "data.yaml", dump_yaml(writer.description(parts, splits.names)).encode())
-            write_ledgers(splits, unfinished / LEDGER_NAME)
-            unfinished.rename(out)
-        finally:
-            shutil.rmtree(unfinished, ignore_errors=True)
-    flush_folder(out.parent)
+        put = shutil.copyfile if settings.images == "copy" else _link
+        with dataset_copy(out, parts, splits.names, writer, put, Work(available_processors(), stop)) as folder:
+            write_ledgers(splits, folder / LEDGER_NAME)
     losses: Counter[str] = Counter()
     for part in parts:
         losses.update(writer.losses(part.index))
-    return ConvertedData(out / "data.yaml", splits, {what: count for what, count in losses.items() if count})
-
-
-def _require_place(out: Path, image_folders: Sequence[Path]) -> None:
-    if out.exists() or out.is_symlink():
-        raise SettingsError(f"`{printable(out)}` is there already", hint="choose another `--out`; nothing is replaced")
-    for folder in image_folders:
-        if out.is_relative_to(folder):
-            raise SettingsError(
-                f"`{printable(out)}` lies within `{printable(folder)}`, whose images are converted",
-                hint="choose an `--out` outside the dataset",
-            )
+    return ConvertedData(out / YAML_NAME, splits, {what: count for what, count in losses.items() if count})
 
 
 def _parts(splits: Splits, writer: LabelWriter) -> list[SplitToWrite]:
@@ -118,30 +96,5 @@ def _parts(splits: Splits, writer: LabelWriter) -> list[SplitToWrite]:
     ]
 
 
-def _write_split(part: SplitToWrite, names: Sequence[str], writer: LabelWriter, folder: Path) -> None:
-    for inside, content in writer.texts(part, names):
-        write_new(folder / inside, content)
-
-
-def _put_images(part: SplitToWrite, folder: Path, *, put: Callable[[str, Path], None], work: Work) -> None:
-    def put_image(number: int) -> None:
-        path, target = part.index.paths[number], folder / part.folder / part.inside[number]
-        target.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            put(path, target)
-        except FileNotFoundError as problem:
-            raise DataError(f"image `{printable(path)}` is no longer there", hint="convert again") from problem
-
-    for _ in each(put_image, range(len(part.inside)), work, name=WORK_NAME):
-        pass
-
-
-def _copy(path: str, target: Path) -> None:
-    shutil.copyfile(path, target)
-
-
 def _link(path: str, target: Path) -> None:
     target.symlink_to(path)
-
-
-_PUT: dict[str, Callable[[str, Path], None]] = {"copy": _copy, "link": _link}

@@ -6,35 +6,32 @@ import logging
 import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack, closing, nullcontext
+from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import Any
 
-from onelook.callbacks.detection_files import DetectionFiles
+from onelook.callbacks.detection_files import DetectionFiles, FrameWriter
 from onelook.drawing.window import Window
 from onelook.errors import DataError, OnelookError, SettingsError, combined
 from onelook.exports.opening import load_runnable
 from onelook.files.bounded import StrPath
 from onelook.files.overwriting import refuse_inputs_inside
-from onelook.inference.backend import Backend
+from onelook.inference.detection_results import DetectResult, FrameResult
 from onelook.inference.feature_maps import FeatureMaps
-from onelook.inference.predictor import Predictor
+from onelook.inference.frame_predictor import FrameDetections, FramePredictor
+from onelook.inference.predictor import Predictor, prediction_settings
 from onelook.inference.sources.addresses import shown_source
 from onelook.inference.sources.files import is_video
+from onelook.inference.sources.open_sources import OpenSources, opened
 from onelook.inference.sources.parse_source import Sources, WebSource, find_sources
 from onelook.inference.sources.prefetch import behind
 from onelook.models.detector import DetectionModel
 from onelook.processes.stop_signal import StopSignal
-from onelook.recipes.detection_results import DetectResult, FrameResult
-from onelook.recipes.frame_predictor import FrameDetections, FramePredictor, FrameWriter
-from onelook.recipes.frames import OpenSources, opened
-from onelook.recipes.inference_file import write_inference_file
-from onelook.recipes.prediction import prediction_settings
 from onelook.runs.run_dir import RunDir
 from onelook.settings.build import build_settings
 from onelook.settings.detect import DetectSettings
 from onelook.settings.head import head_for_merging
-from onelook.structures.coco_classes import are_numbers
+from onelook.training.detector_file import write_inference_file
 
 logger = logging.getLogger(__name__)
 
@@ -78,7 +75,13 @@ def detect(
         if reading.is_empty:
             raise _nothing(settings, reading, problems)
         run = _run_dir(settings, [*reading.file_numbers, *([file] if file else [])])
-        files = stack.enter_context(_files(run, settings, frame_predictor.names, reading, on_problem=problems.append))
+        files = None
+        if run is not None:
+            numbers = reading.have_numbers
+            files = DetectionFiles(
+                run.path, settings, frame_predictor.names, has_numbers=numbers, on_problem=problems.append
+            )
+            stack.enter_context(files)
         writer = FrameWriter(settings, files, frame_predictor.names, keeps_images=window is not None)
         written = behind(writer.write, frame_predictor.predict(reading, stop.check), waiting=BATCHES_TO_WRITE)
         kept: deque[FrameResult] = deque(maxlen=KEPT_LIVE_FRAMES if sources.live else None)
@@ -98,7 +101,7 @@ def detect(
         num_frames=num_frames,
         names=frame_predictor.names,
         run_folder=run.path if run else None,
-        problems=_told(reading, problems),
+        problems=reading.problems(problems),
         milliseconds={name: 1000 * value / max(num_frames, 1) for name, value in seconds.items()},
         frames_per_second=num_frames / max(spent, 1e-9),
         live=reading.live,
@@ -124,12 +127,9 @@ def open_predictor(settings: DetectSettings) -> Predictor:
     Raises:
         OnelookError: the weights cannot be used, or not as the settings ask.
     """
-    head = head_for_merging(settings)
-    return _predictor([load_runnable(path, settings.device, head=head) for path in settings.weights], settings)
-
-
-def _predictor(models: Sequence[DetectionModel | Backend], settings: DetectSettings) -> Predictor:
-    return Predictor(models, prediction_settings(settings), labels=[str(path) for path in settings.weights])
+    head, paths = head_for_merging(settings), settings.weights
+    models = [load_runnable(path, settings.device, head=head) for path in paths]
+    return Predictor(models, prediction_settings(settings), labels=[str(path) for path in paths])
 
 
 def _frame_predictor(settings: DetectSettings, sources: Sources) -> FramePredictor:
@@ -150,7 +150,9 @@ def _frame_predictor(settings: DetectSettings, sources: Sources) -> FramePredict
     if not isinstance(model, DetectionModel):
         raise SettingsError("setting `visualize` is for PyTorch models: exported ones do not show their layers")
     maps = FeatureMaps(model)
-    return FramePredictor(settings, _predictor([model], settings), maps)
+    return FramePredictor(
+        settings, Predictor(model, prediction_settings(settings), labels=[str(settings.weights[0])]), maps
+    )
 
 
 def _run_dir(settings: DetectSettings, inputs: Sequence[Path]) -> RunDir | None:
@@ -177,33 +179,7 @@ def _shown(found: FrameDetections, observer: Callable[[FrameResult], None] | Non
     return window.show(name, found.drawn, wait=found.frame.video is None)
 
 
-def _told(reading: OpenSources, problems: Sequence[DataError]) -> tuple[str, ...]:
-    """What could not be used or broke off, each with its reason."""
-    live = [count.problem for count in reading.live if count.problem]
-    return tuple([problem.message for problem in problems] + live)
-
-
-def _files(
-    run: RunDir | None,
-    settings: DetectSettings,
-    names: tuple[str, ...],
-    reading: OpenSources,
-    *,
-    on_problem: Callable[[DataError], None],
-) -> DetectionFiles | nullcontext[None]:
-    """What writes to the run folder; nothing without one."""
-    if run is None:
-        return nullcontext()
-    return DetectionFiles(run.path, settings, names, has_numbers=_have_numbers(reading), on_problem=on_problem)
-
-
-def _have_numbers(reading: OpenSources) -> bool:
-    """Whether all sources are images whose names are distinct numbers."""
-    paths = list(reading.file_numbers)
-    return bool(paths) and are_numbers([path.stem for path in paths]) and not any(map(is_video, paths))
-
-
 def _nothing(settings: DetectSettings, reading: OpenSources, problems: Sequence[DataError]) -> OnelookError:
     hints = [problem.hint for problem in problems] + [count.hint for count in reading.live]
     title = f"no source of `{' '.join(map(shown_source, settings.source))}` can be used:"
-    return combined(DataError, title, _told(reading, problems), hint=next(filter(None, hints), None))
+    return combined(DataError, title, reading.problems(problems), hint=next(filter(None, hints), None))

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from onelook.data.download_entries import Archive, archives_of, download_root
+from onelook.data.parallel_map import said_now_and_then
 from onelook.data.sets import PUBLIC_SETS, description_of
 from onelook.errors import DataError, SettingsError
 from onelook.files.archives import merge_folder, unpack_zip
@@ -23,7 +24,6 @@ from onelook.files.web import Transport, fetch, shown
 from onelook.files.yaml import load_yaml
 from onelook.interop.published_weights import PUBLISHED_WEIGHTS
 from onelook.processes.stop_signal import StopSignal
-from onelook.recipes.progress import said_now_and_then
 from onelook.settings.build import build_settings
 from onelook.settings.download import DownloadSettings
 
@@ -85,9 +85,7 @@ def download(
             if not path.is_file():
                 logger.info("fetching `%s`", shown(archive.file.url))
                 told = said_now_and_then(f"bytes of `{shown(archive.file.url)}`")
-                digest = fetch(
-                    archive.file, path, transport=transport, stop_requested=lambda: stop.requested, progress=told
-                )
+                digest = fetch(archive.file, path, transport=transport, stop_requested=stop, progress=told)
                 logger.info("its SHA-256 is %s", digest)
             files += _unpack(path, root / archive.to, work, stop)
             done.append(key)
@@ -137,7 +135,7 @@ def _unpack(path: Path, target: Path, work: Path, stop: StopSignal) -> int:
     fresh = work / "unpacked"
     shutil.rmtree(fresh, ignore_errors=True)
     told = said_now_and_then(f"bytes unpacked of `{path.name}`")
-    files = unpack_zip(path, fresh, stop_requested=lambda: stop.requested, progress=told)
+    files = unpack_zip(path, fresh, stop_requested=stop, progress=told)
     merge_folder(fresh, target)
     shutil.rmtree(fresh, ignore_errors=True)
     return files

@@ -6,11 +6,11 @@ import logging
 from dataclasses import dataclass
 from pathlib import Path
 
+from onelook.data.parallel_map import said_now_and_then
 from onelook.files.bounded import sha256_of
 from onelook.files.web import Transport, WebFile, fetch, shown
 from onelook.interop.published_weights import PUBLISHED_WEIGHTS
 from onelook.processes.stop_signal import StopSignal
-from onelook.recipes.progress import said_now_and_then
 from onelook.structures.origin import Origin
 from onelook.training.weights import weights_folder
 
@@ -58,7 +58,7 @@ def download_weights(name: str, *, folder: Path | None = None, transport: Transp
             WebFile(published.url, published.size, published.sha256),
             path,
             transport=transport,
-            stop_requested=lambda: stop.requested,
+            stop_requested=stop,
             progress=said_now_and_then(f"bytes of `{published.file_name}`"),
         )
     return WeightsDownload(name, path, published.origin, is_new=True)

@@ -11,13 +11,14 @@ from typing import Any
 from onelook.errors import RunFolderError, StopRequested
 from onelook.files.atomic import write_text_atomic
 from onelook.processes.stop_signal import StopSignal
-from onelook.recipes.search_preparation import PreparedSearch, prepare_search
+from onelook.recipes.search_preparation import prepare_search
 from onelook.recipes.trial import TrainingTrial, drop_worse_weights
 from onelook.reports.plots.search import plot_evolution
 from onelook.runs.run_dir import RunDir
 from onelook.search.best_hyp import best_hyp_text
 from onelook.search.genes import Individual
 from onelook.search.history import Row, ranked, read_history, write_history
+from onelook.search.plan import PreparedSearch
 from onelook.search.search import GeneticSearch, Search
 
 # Called for every trial that is done, with all rows so far.

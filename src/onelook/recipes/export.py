@@ -2,56 +2,20 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
-from onelook.errors import ModelError, OnelookError, RunFolderError, SettingsError, combined
-from onelook.exports.formats import EXPORTERS, Format, require
-from onelook.exports.layouts import END_TO_END_DETECTIONS
-from onelook.exports.metadata import Metadata
-from onelook.exports.opening import load_runnable
-from onelook.exports.parity import compare, shapes_for
-from onelook.exports.plan import ExportPlan
-from onelook.files.overwriting import refuse_to_replace
-from onelook.inference.backend import Thresholds, TorchBackend, iou_threshold, usual_hw
-from onelook.models.detector import DetectionModel
+from onelook.errors import ModelError, OnelookError, combined
+from onelook.exports.checked_export import CheckedExport, Exported, frame_of, refuse_layout, refuse_what_cannot_be_done
+from onelook.exports.export_data import read_export_data
 from onelook.models.fuse import fuse
 from onelook.processes.stop_signal import StopSignal
 from onelook.processes.threads import limit_threads
-from onelook.recipes.export_data import ExportData, read_export_data
-from onelook.recipes.export_report import Checks, contents, report_of, report_path, write_report
 from onelook.settings.build import build_settings
 from onelook.settings.export import ExportSettings
 from onelook.training.weights import load_detector
-
-logger = logging.getLogger(__name__)
-
-# What the converters raise for a network that they cannot convert.
-CONVERTER_ERRORS = (RuntimeError, ValueError, TypeError, KeyError, AssertionError, AttributeError)
-OPTIONS = ("half", "int8", "dynamic", "nms", "layout", "simplify", "opset", "workspace", "batch_size")
-
-
-@dataclass(frozen=True)
-class Exported:
-    """One export.
-
-    Attributes:
-        format: its name in `EXPORTERS`.
-        path: the file or folder.
-        report: the JSON file beside it.
-        checks: how far it is from the model.
-        num_bytes: size of the file, or of all files in the folder.
-    """
-
-    format: str
-    path: Path
-    report: Path
-    checks: Checks
-    num_bytes: int
 
 
 @dataclass(frozen=True)
@@ -104,7 +68,7 @@ def export(
     return ExportResult(tuple(exports), work.model.names)
 
 
-def prepare_export(settings: ExportSettings, stop: StopSignal) -> PreparedExport:
+def prepare_export(settings: ExportSettings, stop: StopSignal) -> CheckedExport:
     """Everything that comes before the first export: checks, the model, the data.
 
     Raises:
@@ -114,181 +78,7 @@ def prepare_export(settings: ExportSettings, stop: StopSignal) -> PreparedExport
     refuse_what_cannot_be_done(settings)
     limit_threads()
     model = fuse(load_detector(settings.weights, head=settings.head))
-    _refuse_unsuitable_layout(settings, model)
+    refuse_layout(settings, model)
     imgsz_hw = frame_of(settings.imgsz, model)
     data = read_export_data(settings, model, imgsz_hw, stop=stop) if settings.data else None
-    return PreparedExport(settings, model, imgsz_hw, data)
-
-
-def refuse_what_cannot_be_done(settings: ExportSettings) -> None:
-    """Refuse, before any work, what a format cannot follow or lacks, and names that are taken.
-
-    Raises:
-        SettingsError: an option does not suit a format, a package is missing, or an export is there already.
-    """
-    for name in settings.format:
-        kind = EXPORTERS[name]
-        for option in OPTIONS:
-            is_asked = getattr(settings, option) != ExportSettings.model_fields[option].default
-            if is_asked and option not in kind.takes:
-                able = ", ".join(other for other, that in EXPORTERS.items() if option in that.takes)
-                raise SettingsError(f"format `{name}` cannot follow `{option}`", hint=f"these can: {able}")
-        require(name, (*kind.makers, *kind.runners, *(("nncf",) if settings.int8 else ())))
-        target = target_of(settings, kind)
-        for written in (target, report_path(target)):
-            refuse_to_replace(written, filter(None, [settings.weights, settings.data]))
-        if target.exists() and not settings.exist_ok:
-            raise SettingsError(f"`{target}` is there already", hint="add `--exist-ok` to replace it")
-
-
-def _refuse_unsuitable_layout(settings: ExportSettings, model: DetectionModel) -> None:
-    head = model.head
-    if settings.layout == "yolox" and head.decoding().rule != "points":
-        raise SettingsError(
-            f"`layout: yolox` is for heads of YOLOX; this model ends with {type(head).__name__}, which decodes boxes "
-            "in another way",
-            hint="use `--layout rows` or `--layout channels-first`",
-        )
-    if settings.layout == "end-to-end" and head.needs_nms:
-        raise SettingsError(
-            "`layout: end-to-end` is for heads that find each object once; this one needs NMS",
-            hint="use `--nms --max-det 300`, which has the same form, or `--head one` if the model has that branch",
-        )
-
-
-def target_of(settings: ExportSettings, kind: Format) -> Path:
-    """Where an export goes: the stem of the weights with the ending of the format."""
-    folder = Path(settings.output) if settings.output else settings.weights.parent
-    return folder / f"{settings.weights.stem}{kind.ending}"
-
-
-def frame_of(imgsz: list[int], model: DetectionModel) -> tuple[int, int]:
-    """Height and width, pixels; those of training if none are given.
-
-    Raises:
-        SettingsError: they are no multiples of the model's stride.
-    """
-    if not imgsz:
-        return usual_hw([model])
-    height, width = imgsz[0], imgsz[-1]
-    stride = model.max_stride
-    if any(side < stride or side % stride for side in (height, width)):
-        fitting = " ".join(str(max(1, -(-side // stride)) * stride) for side in imgsz)
-        raise SettingsError(
-            f"setting `imgsz` is {' '.join(map(str, imgsz))}; the model needs multiples of {stride}",
-            hint=f"use {fitting}",
-        )
-    return height, width
-
-
-@dataclass(frozen=True)
-class PreparedExport:
-    """What all formats of a run share.
-
-    Attributes:
-        settings: of the run.
-        model: fused, on the CPU.
-        imgsz_hw: size of the images, pixels.
-        data: images to compare on; None without.
-    """
-
-    settings: ExportSettings
-    model: DetectionModel
-    imgsz_hw: tuple[int, int]
-    data: ExportData | None
-
-    def export(self, name: str) -> Exported:
-        """Make one export, compare it, write its report, and put it in its place.
-
-        Raises:
-            ModelError: it cannot be made, or differs too much.
-        """
-        kind, settings, plan = EXPORTERS[name], self.settings, self.plan(name)
-        target = target_of(settings, kind)
-        try:
-            target.parent.mkdir(parents=True, exist_ok=True)
-            scratch = TemporaryDirectory(prefix=".onelook-export-", dir=target.parent)
-        except OSError as problem:
-            raise RunFolderError(
-                f"folder `{target.parent}` cannot be written: {problem.strerror}",
-                hint="choose another place with `--output`",
-            ) from problem
-        with scratch as folder:
-            made = Path(folder, target.name)
-            self._write(name, plan, made)
-            checks = self._checks(name, plan, made)
-            problems = checks.problems(plan.metadata.precision, settings.max_loss)
-            exported = Exported(name, target, report_path(target), checks, sum(size for _, size, _ in contents(made)))
-            write_report(exported.report, report_of(plan, settings, format_name=name, made=made, checks=checks))
-            if problems and not settings.allow_mismatch:
-                raise ModelError(
-                    f"the {name} export differs from the model: {'; '.join(problems)}; it is not kept, "
-                    f"see `{exported.report}`",
-                    hint="`--allow-mismatch` keeps it all the same",
-                )
-            for difference in problems:
-                logger.warning("the %s export differs from the model: %s", name, difference)
-            _put_into_place(made, target, Path(folder, "replaced"))
-        return exported
-
-    def plan(self, name: str) -> ExportPlan:
-        """What a format is to write."""
-        settings, takes = self.settings, EXPORTERS[name].takes
-        batch = None if settings.dynamic else settings.batch_size
-        metadata = Metadata(
-            names=self.model.names,
-            stride=self.model.max_stride,
-            frame_hw=None if settings.dynamic else self.imgsz_hw,
-            batch=batch if "batch_size" in takes else 1,
-            precision="fp16" if settings.half else "int8" if settings.int8 else "fp32",
-            thresholds=_thresholds(settings, self.model) if settings.nms else None,
-            decoding=self.model.head.decoding() if name == "ncnn" or settings.layout == "yolox" else None,
-            layout=settings.layout,
-            map_strides=None if settings.layout == "end-to-end" else self.model.stride_px,
-            weights=settings.weights.name,
-            imgsz=self.model.imgsz,
-            needs_nms=self.model.head.needs_nms,
-        )
-        return ExportPlan(
-            model=self.model,
-            metadata=metadata,
-            example_hw=self.imgsz_hw,
-            example_batch=metadata.batch or 2,
-            opset=settings.opset,
-            simplify=settings.simplify,
-            workspace_gib=settings.workspace,
-            calibration=self.data.calibration(metadata.batch or 1) if self.data is not None else None,
-        )
-
-    def _write(self, name: str, plan: ExportPlan, path: Path) -> None:
-        if EXPORTERS[name].is_folder:
-            path.mkdir()
-        try:
-            EXPORTERS[name].write(plan, path)
-        except CONVERTER_ERRORS as problem:
-            text = " ".join(str(problem).split())
-            raise ModelError(f"the {name} export cannot be made: {type(problem).__name__}: {text[:500]}") from problem
-
-    def _checks(self, name: str, plan: ExportPlan, made: Path) -> Checks:
-        if not EXPORTERS[name].runs_here:
-            logger.warning("a %s export cannot run on this machine: it is not compared with the model", name)
-            return Checks()
-        runnable = load_runnable(made, self.settings.device)
-        assert not isinstance(runnable, DetectionModel)
-        best = END_TO_END_DETECTIONS if plan.metadata.layout == "end-to-end" else None
-        cases = compare(TorchBackend(self.model), runnable, shapes_for(plan.metadata, self.imgsz_hw), best=best)
-        if self.data is None and all(case.detections == 0 for case in cases):
-            logger.warning("the model finds nothing in the made-up images: add `--data` to compare the NMS")
-        return Checks(tuple(cases), self.data.compare(self.model, runnable) if self.data is not None else None)
-
-
-def _thresholds(settings: ExportSettings, model: DetectionModel) -> Thresholds:
-    overlap = iou_threshold(settings.iou_thres, needs_nms=model.head.needs_nms)
-    return Thresholds(settings.conf_thres, overlap, settings.max_det, settings.agnostic_nms)
-
-
-def _put_into_place(made: Path, target: Path, aside: Path) -> None:
-    """Rename `made` to `target`; what is there goes to `aside`."""
-    if target.exists():
-        target.rename(aside)
-    made.rename(target)
+    return CheckedExport(settings, model, imgsz_hw, data)

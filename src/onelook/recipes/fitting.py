@@ -3,39 +3,31 @@
 from __future__ import annotations
 
 import logging
-import math
 import time
 from contextlib import closing
 from dataclasses import replace
 
-import torch
-from torch import nn
-
 from onelook.callbacks.dropped_boxes import DroppedBoxes, warn_of_dropped_boxes
 from onelook.callbacks.results_csv import ResultsCsv, SpeedCsv
 from onelook.callbacks.trackers.identity import known_identities
+from onelook.data.splits import Splits
 from onelook.inference.evaluator import Evaluator
 from onelook.losses.distillation import COLUMNS
 from onelook.models.count import summarise
 from onelook.processes.device import describe_device
-from onelook.processes.process_group import ProcessGroup
 from onelook.processes.stop_signal import StopSignal
-from onelook.recipes.loading import training_batches, training_cache, validation_batch_size
-from onelook.recipes.preparation import Run, common_document
-from onelook.recipes.run_model import RunModel
-from onelook.recipes.splits import Splits
-from onelook.recipes.teacher import Taught
 from onelook.settings.train import TRACKER_NAMES
-from onelook.training.batch_gradient import ComputeOptions, shards_for
+from onelook.training.batch_gradient import ComputeOptions
 from onelook.training.callback import FitEnd, FitStart, Observers, RunControl
 from onelook.training.checkpoint_keeper import CheckpointKeeper, Keeper, NoCheckpoints
-from onelook.training.ema import ModelEma
-from onelook.training.families import create_loss
-from onelook.training.freeze import frozen_rows, stop_learning
-from onelook.training.optimizer import create_optimizer
+from onelook.training.freeze import frozen_rows
+from onelook.training.loading import training_batches, training_cache
+from onelook.training.run import Run, common_document
+from onelook.training.run_model import RunModel
+from onelook.training.run_state import change_length, state_of
 from onelook.training.schedule import Schedule
-from onelook.training.state import Progress, TrainState
-from onelook.training.sync_norm import synchronise_normalisation
+from onelook.training.state import TrainState
+from onelook.training.teacher import Taught
 from onelook.training.time_budget import TimeBudget
 from onelook.training.trainer import LENGTH_CHANGED, Trainer
 
@@ -67,7 +59,7 @@ def fit(
     settings, group = run.settings, run.group
     before = run.resumed.checkpoint.document["progress"] if run.resumed else {}
     schedule = Schedule(settings, len(data.scans["train"].index), tuple(before.get("turns", ())))
-    state = _state(model, run, schedule)
+    state = state_of(model, run, schedule)
     keeper = _keeper(data, model, run, state, observers=observers, taught=taught)
     cache = group.together(lambda: training_cache(data, model, run, stop))
     frozen = tuple(frozen_rows(model.model, settings.freeze))
@@ -97,7 +89,7 @@ def fit(
             outcome = trainer.fit()
         if outcome.reason != LENGTH_CHANGED:
             break
-        schedule = _change_length(model, run, state, schedule)
+        schedule = change_length(model, run, state, schedule)
     counts = group.gather_values(dropped.counts)
     if group.is_first:
         warn_of_dropped_boxes(counts)
@@ -128,57 +120,6 @@ def _columns_of(taught: Taught | None) -> tuple[str, ...]:
     return COLUMNS if taught is not None else ()
 
 
-def _change_length(model: RunModel, run: Run, state: TrainState, schedule: Schedule) -> Schedule:
-    """The schedule of the run's new length, which the average of the weights and the loss follow, too."""
-    changed = replace(schedule, turns=tuple(state.progress.turns))
-    if run.group.is_first:
-        logger.info("the time allows %d epochs, not %d", changed.settings.epochs, schedule.settings.epochs)
-    loss = create_loss(model.model, run.settings, closing=changed.closing_share)
-    loss.load_state_dict(state.loss.state_dict())
-    state.loss = loss
-    state.ema.plan_for(changed.total_updates)
-    return changed
-
-
-def _state(model: RunModel, run: Run, schedule: Schedule) -> TrainState:
-    settings, network = run.settings, model.model
-    stop_learning(frozen_rows(network, settings.freeze))
-    state = TrainState(
-        model=network,
-        ema=ModelEma(network, total_updates=schedule.total_updates),
-        optimizer=create_optimizer(network, settings, schedule.weight_decay),
-        scaler=torch.amp.GradScaler(model.device.type, enabled=model.amp == torch.float16),
-        loss=create_loss(network, settings, closing=schedule.closing_share),
-        progress=Progress(),
-    )
-    if run.resumed is not None:
-        state.restore(run.resumed.checkpoint)
-    _cut_batches(state, schedule, run.group)
-    state.progress.val_batch = validation_batch_size(run)
-    if settings.sync_bn:
-        synchronise_normalisation(network, run.group)
-    return state
-
-
-def _cut_batches(state: TrainState, schedule: Schedule, group: ProcessGroup) -> None:
-    """Settle in how many shards batches are computed; a resumed run keeps its number if the processes can share it."""
-    before = state.progress.shards
-    wanted = max(before, shards_for(schedule.places_in(0), schedule.settings.micro_batch, group.world_size))
-    state.progress.shards = math.lcm(wanted, group.world_size)
-    if before not in (0, state.progress.shards) and group.is_first:
-        logger.warning(
-            "batches are computed in %d parts instead of %d: the result is equally good, but not bit for bit the same",
-            state.progress.shards,
-            before,
-        )
-
-
-def _model_summary(model: nn.Module, label: str, imgsz: int) -> str:
-    numbers = summarise(model, imgsz=imgsz)  # type: ignore[arg-type]
-    size = f"{numbers.gflops:.1f} GFLOPs at {imgsz} x {imgsz}"
-    return f"{label}, {numbers.layers} layers, {numbers.parameters:,} parameters, {size}"
-
-
 def _fit_start(
     data: Splits, model: RunModel, run: Run, schedule: Schedule, state: TrainState, control: RunControl
 ) -> FitStart:
@@ -193,7 +134,7 @@ def _fit_start(
         start_epoch=state.progress.epoch,
         start_batch=state.progress.batch,
         device=describe_device(model.device, run.group.world_size),
-        model_summary=_model_summary(state.ema.module, model.label, run.settings.imgsz),
+        model_summary=f"{model.label}, {summarise(state.ema.module, imgsz=run.settings.imgsz)}",  # type: ignore[arg-type]
         indexes={split: scan.index for split, scan in scans.items()},
         control=control,
         weight_decay=schedule.weight_decay,

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
 from onelook.errors import RunFolderError
-from onelook.files.atomic import write_text_atomic
-from onelook.metrics.fold_summary import MEASURES, FoldScore, FoldSummary, Spread
+from onelook.files.atomic import write_json_atomic, write_text_atomic
+from onelook.metrics.fold_summary import MEASURES, FoldScore, FoldSummary
 from onelook.recipes.folds_preparation import PreparedFolds
 from onelook.reports.plots.confusion_matrix import plot_confusion_matrix
 from onelook.reports.run_record import read_run
@@ -52,14 +51,14 @@ def write_summary(prepared: PreparedFolds, scores: Sequence[FoldScore], summary:
         "num_folds": len(prepared.data),
         "images": summary.num_images,
         "labels": summary.num_labels,
-        "metrics": {name: _as_json(spread) for name, spread in summary.spreads.items()},
+        "metrics": {name: asdict(spread) for name, spread in summary.spreads.items()},
         "classes": [
             {
                 "name": prepared.names[one.class_id],
                 "folds": one.num_folds,
                 "images": one.num_images,
                 "labels": one.num_labels,
-                **{name: _as_json(spread) for name, spread in one.spreads.items()},
+                **{name: asdict(spread) for name, spread in one.spreads.items()},
             }
             for one in summary.classes
         ],
@@ -71,7 +70,7 @@ def write_summary(prepared: PreparedFolds, scores: Sequence[FoldScore], summary:
         "fingerprints": prepared.fingerprints,
         "environments": {score.name: list(score.environments) for score in scores},
     }
-    write_text_atomic(prepared.folder.document, json.dumps(content, indent=1) + "\n")
+    write_json_atomic(prepared.folder.document, content)
     if is_complete and not prepared.settings.noplots:
         image = RunDir(prepared.folder.path).image("confusion_matrix.png")
         plot_confusion_matrix(summary.confusion_cells, prepared.names, image)
@@ -96,16 +95,8 @@ def _numbers(score: FoldScore) -> dict[str, Any]:
     metrics = score.metrics
     counts = {"epochs": score.epochs, "best_epoch": score.best_epoch}
     counts |= {"images": metrics.num_images, "labels": metrics.num_labels}
-    return counts | {name: _finite(getattr(metrics, attribute)) for name, attribute in MEASURES.items()}
+    return counts | {name: float(getattr(metrics, attribute)) for name, attribute in MEASURES.items()}
 
 
-def _as_json(spread: Spread) -> Mapping[str, float | None]:
-    return {name: _finite(value) for name, value in asdict(spread).items()}
-
-
-def _finite(value: float) -> float | None:
-    return float(value) if math.isfinite(value) else None
-
-
-def _cell(value: float | None) -> str:
-    return "" if value is None or not math.isfinite(value) else repr(value)
+def _cell(value: float) -> str:
+    return repr(value) if math.isfinite(value) else ""

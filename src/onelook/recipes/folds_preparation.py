@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 import logging
-import re
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from onelook.data.folds import fold_files, refuse_other_classes, warn_of_repetitions
+from onelook.data.split_images import training_splits
+from onelook.data.splits import Splits
 from onelook.errors import DataError, RunFolderError, SettingsError, combined
 from onelook.files.atomic import write_text_atomic
 from onelook.files.bounded import printable
 from onelook.files.yaml import dump_yaml, load_yaml
 from onelook.processes.launch_env import is_launched
 from onelook.processes.stop_signal import StopSignal
-from onelook.recipes.split_images import YAML_NAME, training_splits
-from onelook.recipes.splits import Splits
 from onelook.recipes.training_series import quiet
 from onelook.runs.folds_folder import FoldsFolder, folds_folder_around
 from onelook.runs.newest_run import newest_run
@@ -25,7 +24,7 @@ from onelook.runs.own_checkpoints import has_checkpoint
 from onelook.runs.run_dir import RunDir
 from onelook.settings.build import build_settings, stored_settings
 from onelook.settings.folds import FoldsSettings
-from onelook.settings.series import EXTENDS, FREE, KEPT, OUTSIDE, names_of, resume_settings, storable
+from onelook.settings.series import EXTENDS, FREE, KEPT, OUTSIDE, named_after_model, names_of, resume_settings, storable
 from onelook.settings.train import TrainSettings
 from onelook.training.auto_settings import settle
 
@@ -114,34 +113,6 @@ def prepare_folds(given: Mapping[str, Any], file: Path | None, stop: StopSignal)
     return prepared
 
 
-def fold_files(folder: Path) -> tuple[Path, ...]:
-    """The YAML files of the folds in `folder`, in their order.
-
-    Raises:
-        DataError: it has none or one, or there are gaps between them.
-    """
-    hint = "`onelook split DATA --folds 5 --output FOLDER` makes such a folder"
-    if not folder.is_dir():
-        raise DataError(f"folder of folds `{printable(folder)}` does not exist", hint=hint)
-    matches = (re.fullmatch(r"fold([1-9]\d{0,5})", entry.name) for entry in folder.iterdir())
-    numbers = sorted(int(match[1]) for match in matches if match)
-    if not numbers:
-        is_fold = folder.absolute().name.startswith("fold") and (folder / YAML_NAME).is_file()
-        raise DataError(
-            f"folder `{printable(folder)}` has no `fold1/{YAML_NAME}`",
-            hint=f"give the folder that holds all folds: `--folds {printable(folder.parent)}`" if is_fold else hint,
-        )
-    files = [folder / f"fold{number}" / YAML_NAME for number in range(1, max(numbers[-1], 2) + 1)]
-    missing = [f"`{printable(file)}`" for file in files if not file.is_file()]
-    if missing:
-        raise DataError(
-            f"folds in `{printable(folder)}` count from 1 without gaps, at least to 2; not there: "
-            f"{', '.join(missing[:5])}{' and others' if len(missing) > 5 else ''}",
-            hint=hint,
-        )
-    return tuple(files)
-
-
 def _typed(given: Mapping[str, Any], file: Path | None) -> FoldsSettings:
     if "data" in given:
         raise SettingsError(
@@ -150,9 +121,7 @@ def _typed(given: Mapping[str, Any], file: Path | None) -> FoldsSettings:
     settings = build_settings(FoldsSettings, given, file=file)
     if "data" in settings.model_fields_set:
         logger.info("`data` of file `%s` is not used: `folds` names the data", file)
-    if settings.name == "cfg":
-        settings = settings.model_copy(update={"name": Path(settings.cfg or settings.weights).stem or "exp"})
-    return settings
+    return named_after_model(settings)
 
 
 def _earlier(given: Mapping[str, Any], typed: FoldsSettings) -> FoldsFolder | None:
@@ -202,37 +171,11 @@ def _read(data: Sequence[Path], settings: FoldsSettings, stop: StopSignal) -> li
         raise problems[0]
     if problems:
         raise combined(DataError, "these folds cannot be used:", [problem.message for problem in problems])
-    _refuse_other_classes(data, found)
-    _warn_of_repetitions(found)
+    refuse_other_classes(data, found)
+    warn_of_repetitions(found)
     count = len({path for of in found for path in of.scans["val"].index.paths})
     logger.info("%d folds of %s images in all, %d classes", len(data), f"{count:,}", len(found[0].names))
     return found
-
-
-def _refuse_other_classes(data: Sequence[Path], found: Sequence[Splits]) -> None:
-    first = found[0].names
-    others = [
-        f"`{printable(path)}`: {_listed(of.names)}" for path, of in zip(data, found, strict=True) if of.names != first
-    ]
-    if others:
-        title = f"the classes of all folds must be those of `{printable(data[0])}`: {_listed(first)}; but"
-        raise combined(DataError, title, others, hint="make the folds again with `onelook split --folds`")
-
-
-def _listed(names: Sequence[str]) -> str:
-    shown = ", ".join(printable(name) for name in names[:8])
-    return f"{len(names)} ({shown}{', ...' if len(names) > 8 else ''})"
-
-
-def _warn_of_repetitions(found: Sequence[Splits]) -> None:
-    counts = Counter(path for of in found for path in of.scans["val"].index.paths)
-    repeated = [path for path, count in counts.items() if count > 1]
-    if repeated:
-        logger.warning(
-            "%s images are validated on in more than one fold, such as `%s`: the folds are not independent",
-            f"{len(repeated):,}",
-            printable(repeated[0]),
-        )
 
 
 def _refuse_other_data(folder: FoldsFolder, now: Mapping[str, Mapping[str, str]], place: Path) -> None:

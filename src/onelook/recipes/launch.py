@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import signal
 import time
 import uuid
 from collections.abc import Mapping, Sequence
@@ -13,11 +12,10 @@ from pathlib import Path
 from typing import Any
 
 from onelook.callbacks.console import ConsoleProgress
-from onelook.errors import OnelookError, ProcessGroupError, SettingsError, StopRequested
+from onelook.errors import ProcessGroupError, SettingsError
 from onelook.processes.device import device_names, select_device
 from onelook.processes.launch_env import is_launched
-from onelook.processes.launcher import LaunchEnd, run_processes
-from onelook.recipes.resume import Resumed, resume_run
+from onelook.processes.launcher import run_processes
 from onelook.recipes.train import train
 from onelook.recipes.train_result import TrainResult, result_of, result_of_finished
 from onelook.recipes.validate import ValidateResult, validate
@@ -29,11 +27,9 @@ from onelook.settings.command_line import as_arguments
 from onelook.settings.train import TrainSettings
 from onelook.settings.validate import ValidateSettings
 from onelook.training.callback import Callback
+from onelook.training.resume import Resumed, resume_run
 
 logger = logging.getLogger(__name__)
-
-# Restarting would end in the same way: the user has to change something first.
-FINAL_CODES = frozenset(kind.exit_code for kind in OnelookError.__subclasses__()) - {ProcessGroupError.exit_code}
 
 
 @dataclass(frozen=True)
@@ -98,13 +94,12 @@ def validate_on_devices(given: Mapping[str, Any], *, file: Path | None = None) -
         return validate(given, file=file)
     run = RunDir.create(settings.project, settings.name, exist_ok=settings.exist_ok)
     given = {**given, "project": run.path.parent, "name": run.path.name, "exist_ok": True}
-    arguments = ["val", *([f"--settings={file}"] if file is not None else []), *as_arguments(given)]
-    end = run_processes(arguments, count, launch=uuid.uuid4().hex, attempt=0)
+    end = run_processes(_arguments("val", given, file), count, launch=uuid.uuid4().hex, attempt=0)
     if end.failures or end.signal_name:
         with suppress(OSError):  # something is in it
             run.path.rmdir()
-        _refuse_to_go_on(end)
-        raise ProcessGroupError(_described(end), hint="see the messages above")
+        end.raise_if_final()
+        raise ProcessGroupError(str(end), hint="see the messages above")
     return run
 
 
@@ -113,8 +108,11 @@ def _plan(given: Mapping[str, Any], file: Path | None) -> _Plan:
     settings = resumed.settings if resumed else build_settings(TrainSettings, given, file=file)
     if resumed is not None and given["resume"] is True:  # another run may be the newest after a restart
         given = {**given, "resume": str(resumed.run.path)}
-    arguments = ["train", *([f"--settings={file}"] if file is not None else []), *as_arguments(given)]
-    return _Plan(given, arguments, settings, resumed, _processes_wanted(settings))
+    return _Plan(given, _arguments("train", given, file), settings, resumed, _processes_wanted(settings))
+
+
+def _arguments(command: str, given: Mapping[str, Any], file: Path | None) -> list[str]:
+    return [command, *([f"--settings={file}"] if file is not None else []), *as_arguments(given)]
 
 
 def _processes_wanted(settings: TrainSettings | ValidateSettings) -> int:
@@ -142,52 +140,23 @@ def _train_in_processes(plan: _Plan) -> TrainResult:
             if run is None:
                 raise ProcessGroupError("the processes have ended well, but their run folder is not to be found")
             return result_of(run, load_checkpoint(run.last).document, seconds=time.monotonic() - begun)
-        _refuse_to_go_on(end)
+        end.raise_if_final()
         step = _steps_done(run)
         failures_without_progress = 1 if step > last_step else failures_without_progress + 1
         last_step = step
         if failures_without_progress > plan.settings.max_restarts:
             problem = ProcessGroupError(
-                _described(end) + (f"; {attempt} restarts have not helped" if attempt else ""),
+                f"{end}; {attempt} restarts have not helped" if attempt else str(end),
                 hint="see the messages above; `--resume` continues from the newest checkpoint",
             )
             if run is not None:
                 run.write_status("failed", exit_code=problem.exit_code, message=problem.message)
             raise problem
         attempt += 1
-        logger.warning("%s; restarting from the newest checkpoint (restart %d)", _described(end), attempt)
-
-
-def _refuse_to_go_on(end: LaunchEnd) -> None:
-    """Raise if restarting is not wanted or of no use.
-
-    Raises:
-        StopRequested: a signal came.
-        OnelookError: with the exit code that the processes agreed on.
-    """
-    if end.signal_name:
-        stopped = StopRequested(f"stopped on request of {end.signal_name}")
-        stopped.is_told = True
-        raise stopped
-    codes = set(end.failures.values())
-    if codes != {StopRequested.exit_code}:
-        codes.discard(StopRequested.exit_code)  # of those that were told to end because another one had failed
-    final = sorted(codes & FINAL_CODES)
-    if final:
-        kinds = {kind.exit_code: kind for kind in reversed(OnelookError.__subclasses__())}
-        problem = kinds[final[0]](f"{_described(end)}: see its message above")
-        problem.is_told = True
-        raise problem
+        logger.warning("%s; restarting from the newest checkpoint (restart %d)", end, attempt)
 
 
 def _steps_done(run: RunDir | None) -> int:
     if run is None or not has_checkpoint(run):
         return -1
     return int(load_newest(run).document["progress"]["step"])
-
-
-def _described(end: LaunchEnd) -> str:
-    followed = (ProcessGroupError.exit_code, StopRequested.exit_code)  # what others end with once one has failed
-    rank, code = min(end.failures.items(), key=lambda item: (item[1] in followed, item))
-    how = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
-    return f"process {rank} {how}"

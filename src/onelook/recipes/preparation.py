@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
 from pathlib import Path
 from time import monotonic
 from typing import Any
 
 import torch
 
+from onelook.callbacks.trackers.identity import known_identities
 from onelook.data.augment.transforms import check_transforms
+from onelook.data.split_images import recorded_lists, training_splits
+from onelook.data.splits import Splits
 from onelook.errors import SettingsError
 from onelook.files.overwriting import refuse_inputs_inside
 from onelook.processes.device import amp_dtype, select_device
@@ -18,43 +21,19 @@ from onelook.processes.launch_env import launch_id, restarts_so_far
 from onelook.processes.process_group import ProcessGroup
 from onelook.processes.stop_signal import StopSignal
 from onelook.processes.threads import limit_threads
-from onelook.recipes.agreement import made_with, refuse_disagreement, refuse_other_data, warn_of_other_machine
-from onelook.recipes.batch_size import with_batch_size
-from onelook.recipes.resume import Resumed
-from onelook.recipes.run_model import RunModel, model_of_run
-from onelook.recipes.split_images import recorded_lists, training_splits
-from onelook.recipes.splits import Splits
-from onelook.recipes.start import check_start
 from onelook.runs.run_dir import RunDir, run_of_launch
 from onelook.settings.build import build_settings
-from onelook.settings.series import storable
-from onelook.settings.train import TrainSettings
+from onelook.settings.train import TRACKER_NAMES, TrainSettings
+from onelook.training.agreement import made_with, refuse_disagreement, refuse_other_data, warn_of_other_machine
 from onelook.training.auto_settings import settle
+from onelook.training.batch_size import with_batch_size
 from onelook.training.families import family_of, with_family_defaults
+from onelook.training.resume import Resumed
+from onelook.training.run import Run
+from onelook.training.run_model import RunModel, model_of_run
+from onelook.training.start import check_start
 
-
-@dataclass(frozen=True)
-class Run:
-    """What is done with data and model, where it is written, and by whom.
-
-    Attributes:
-        settings: checked.
-        folder: the run folder.
-        resumed: the earlier run, if this resumes one.
-        group: the processes that train together.
-        began: when the preparation began, by `monotonic`.
-    """
-
-    settings: TrainSettings
-    folder: RunDir
-    resumed: Resumed | None
-    group: ProcessGroup
-    began: float = 0.0
-
-    def stored_settings(self) -> dict[str, Any]:
-        """The settings that make the run what it is, for the run folder and the checkpoints."""
-        return storable(TrainSettings, self.settings.model_dump(mode="json"))
-
+logger = logging.getLogger(__name__)
 
 EpochsWithin = Callable[[Splits, RunModel, Run], int]
 """Finds how many epochs the `time` of a run allows."""
@@ -100,6 +79,8 @@ def prepare(
     recorded = group.first(lambda: recorded_lists(resumed.run.split_lists) if resumed else {})
     data = group.first_then_others(lambda: training_splits(settings, recorded, stop=stop))
     if resumed is not None:
+        if group.is_first:
+            _warn_of_missing_trackers(resumed)
         refuse_other_data(resumed, data)
         warn_of_other_machine(resumed, made_with(device, group))
     model = model_of_run(settings, data, resumed, device=device, amp=amp, stop=stop)
@@ -119,18 +100,11 @@ def prepare(
     return data, model.on_device(), Run(settings, folder, resumed, group, began)
 
 
-def common_document(data: Splits, model: RunModel, run: Run) -> dict[str, Any]:
-    """The part of a checkpoint's document that stays the same for the whole run."""
-    record = run.folder.record
-    return {
-        "run": {"id": record.run_id, "began": record.began},
-        "settings": run.stored_settings(),
-        "names": list(data.names),
-        "definition": model.model.definition,
-        "data": data.fingerprints(),
-        "made_with": made_with(model.device, run.group),
-        **({"origin": asdict(model.origin)} if model.origin is not None else {}),
-    }
+def _warn_of_missing_trackers(resumed: Resumed) -> None:
+    missing = known_identities(resumed.run.path, TRACKER_NAMES).keys() - set(resumed.settings.track)
+    if missing:
+        names = ",".join(sorted(missing))
+        logger.warning("the run was tracked by %s and is not any more: `--track %s` resumes that, too", names, names)
 
 
 def _check_local_rank(settings: TrainSettings, group: ProcessGroup) -> None:

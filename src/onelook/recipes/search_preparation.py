@@ -2,99 +2,25 @@
 
 from __future__ import annotations
 
-import logging
-import shlex
 from collections.abc import Mapping
-from dataclasses import dataclass
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from onelook.data.split_images import training_splits
 from onelook.errors import RunFolderError, SettingsError
 from onelook.files.atomic import write_text_atomic
 from onelook.files.yaml import dump_yaml, load_yaml
 from onelook.processes.launch_env import is_launched
 from onelook.processes.stop_signal import StopSignal
-from onelook.recipes.split_images import training_splits
-from onelook.recipes.start import check_start
 from onelook.runs.run_dir import RunDir
 from onelook.search.folder import SearchFolder
-from onelook.search.genes import GENES, Individual, in_range
-from onelook.search.population import read_population
+from onelook.search.plan import PreparedSearch, method_of, plan_of
 from onelook.search.remote_history import Bucket
-from onelook.search.search import Plan
 from onelook.settings.build import build_settings, stored_settings
-from onelook.settings.command_line import as_arguments
 from onelook.settings.evolve import EvolveSettings
-from onelook.settings.hyperparameters import Hyperparameters
-from onelook.settings.series import FREE, names_of, resume_settings, storable, trial_names
-from onelook.settings.train import TrainSettings
+from onelook.settings.series import named_after_model, resume_settings, storable
 from onelook.training.auto_settings import settle
-from onelook.training.families import family_of
-from onelook.training.weights import definition_of
-
-logger = logging.getLogger(__name__)
-
-INSTALL = 'pip install "onelook[tune]"'
-DEFAULT_ANCHORS = 3.0
-
-
-@dataclass(frozen=True)
-class PreparedSearch:
-    """A search that is ready to begin or to resume.
-
-    Attributes:
-        settings: with the method, the optimiser and the batch that the trials use.
-        plan: what is tried.
-        folder: of the search.
-        fingerprints: of the data.
-        bucket: to exchange trials through, if there is one.
-    """
-
-    settings: EvolveSettings
-    plan: Plan
-    folder: SearchFolder
-    fingerprints: Mapping[str, str]
-    bucket: Bucket | None
-
-    @property
-    def start(self) -> Individual:
-        """The hyperparameters that are tried first."""
-        return self.plan.firsts[0]
-
-    @property
-    def fixed_hyperparameters(self) -> dict[str, float | bool]:
-        """Those that are the same in all trials."""
-        return {name: getattr(self.settings, name) for name in Hyperparameters.model_fields if name not in self.start}
-
-    @property
-    def storage(self) -> str:
-        """Where Optuna keeps the study."""
-        return self.settings.evolve_storage or str(self.folder.journal)
-
-    def training_settings(self) -> dict[str, Any]:
-        """What all trials have in common with a training."""
-        return {
-            name: getattr(self.settings, name)
-            for name in TrainSettings.model_fields
-            if name in storable(TrainSettings, {name: None}) and name not in self.start
-        }
-
-    def identity(self) -> dict[str, Any]:
-        """What searches that share one storage must agree on; plain JSON."""
-        names = set(self.training_settings()) - names_of(EvolveSettings, FREE) - trial_names(EvolveSettings)
-        settings = self.settings.model_dump(mode="json", include=names)
-        firsts = [dict(genes) for genes in self.plan.firsts]
-        return {**settings, "epochs": self.plan.epochs, "fingerprints": dict(self.fingerprints), "firsts": firsts}
-
-    def command(self) -> str:
-        """The command that trains with the best hyperparameters and otherwise as the trials did."""
-        defaults = {name: field.default for name, field in TrainSettings.model_fields.items()}
-        other = Hyperparameters.model_fields.keys() | trial_names(TrainSettings)
-        common = self.training_settings().items()
-        given = {name: value for name, value in common if name not in other and value != defaults[name]}
-        words = as_arguments({"data": self.settings.data, "hyp": self.folder.hyp, **given})
-        return shlex.join(["onelook", "train", *words])
+from onelook.training.start import check_start
 
 
 def prepare_search(given: Mapping[str, Any], file: Path | None, stop: StopSignal) -> PreparedSearch:
@@ -109,17 +35,15 @@ def prepare_search(given: Mapping[str, Any], file: Path | None, stop: StopSignal
             "a search trains on one device at a time and was started by a launcher of many processes",
             hint="start it without `torchrun`, once per device, with `--evolve-storage` naming the same storage",
         )
-    settings = build_settings(EvolveSettings, given, file=file)
-    if settings.name == "cfg":
-        settings = settings.model_copy(update={"name": Path(settings.cfg or settings.weights).stem or "exp"})
+    settings = named_after_model(build_settings(EvolveSettings, given, file=file))
     earlier = _earlier(settings)
     if earlier is not None:
         settings = _going_on(earlier, settings)
-    settings = settings.model_copy(update={"evolve_method": _method(settings)})
+    settings = settings.model_copy(update={"evolve_method": method_of(settings)})
     check_start(settings)
     splits = training_splits(settings, {}, stop=stop)
     settled = _settled(settings, len(splits.scans["train"].index))
-    plan = _plan(settled)
+    plan = plan_of(settled)
     bucket = Bucket(settled.bucket, defaults=plan.firsts[0]) if settled.bucket else None
     folder = earlier or SearchFolder(
         RunDir.create(settings.project, settings.name, exist_ok=settings.exist_ok or settings.resume is True).path
@@ -173,20 +97,6 @@ def _going_on(folder: SearchFolder, typed: EvolveSettings) -> EvolveSettings:
     return settings
 
 
-def _method(settings: EvolveSettings) -> str:
-    """The method, Optuna if that is there and nothing else was asked for.
-
-    Raises:
-        SettingsError: Optuna is asked for and not installed.
-    """
-    if settings.evolve_method == "genetic" or find_spec("optuna") is not None:
-        return "optuna" if settings.evolve_method == "auto" else settings.evolve_method
-    if settings.evolve_method == "optuna" or settings.evolve_storage:
-        raise SettingsError("the search by Optuna needs the package `optuna`, which is not installed", hint=INSTALL)
-    logger.info("optuna is not installed: the genetic search takes its place, which needs more epochs (%s)", INSTALL)
-    return "genetic"
-
-
 def _settled(settings: EvolveSettings, num_images: int) -> EvolveSettings:
     """The settings with what a training of this length chooses: the search sets out from what a plain run would use."""
     if settings.batch_size < 1:
@@ -199,22 +109,6 @@ def _settled(settings: EvolveSettings, num_images: int) -> EvolveSettings:
     if settled.evolve_method == "genetic" and "noval" not in settings.model_fields_set:
         settled = settled.model_copy(update={"noval": True})  # it only uses the end of a trial
     return settled
-
-
-def _plan(settings: EvolveSettings) -> Plan:
-    idle = set(family_of(definition_of(settings)).without_effect)
-    if settings.noautoanchor:
-        idle.add("anchors")
-    values = {name: float(getattr(settings, name)) for name in GENES if name not in idle}
-    if "anchors" in values and round(values["anchors"]) == 0:
-        values["anchors"] = DEFAULT_ANCHORS
-    start = in_range(values)
-    for name, value in start.items():
-        if not GENES[name].low <= values[name] <= GENES[name].high:
-            logger.warning("`%s` %g lies outside of what is searched: starting from %g", name, values[name], value)
-    population = settings.evolve_population
-    others = read_population(Path(population), start) if population else ()
-    return Plan(settings.evolve, settings.seed, settings.epochs, (start, *others))
 
 
 def _remember(prepared: PreparedSearch, settings: EvolveSettings) -> None:

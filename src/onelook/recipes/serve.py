@@ -16,9 +16,8 @@ import numpy as np
 from onelook.data.capacity import available_processors
 from onelook.errors import OnelookError, SettingsError
 from onelook.exports.opening import load_runnable
-from onelook.inference.predictor import Predictor
+from onelook.inference.predictor import Predictor, prediction_settings
 from onelook.processes.stop_signal import StopSignal
-from onelook.recipes.prediction import prediction_settings
 from onelook.service.answers import Health, ModelInfo
 from onelook.service.batching import Batcher
 from onelook.service.guard import Guard, allowed_names, is_loopback

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import os
-import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,14 +12,15 @@ from typing import Any
 import numpy as np
 
 from onelook.data.capacity import available_processors
+from onelook.data.dataset_copy import YAML_NAME
 from onelook.data.dataset_spec import SPLITS
 from onelook.data.parallel_map import Work
 from onelook.data.split_assignment import Array
+from onelook.data.split_images import ImagePool, groups_in, parts_of, pool_of, write_split
 from onelook.errors import DataError, SettingsError
-from onelook.files.atomic import TEMPORARY_MARK
+from onelook.files.atomic import new_folder
 from onelook.files.bounded import printable
 from onelook.processes.stop_signal import StopSignal
-from onelook.recipes.split_images import YAML_NAME, ImagePool, groups_in, parts_of, pool_of, write_split
 from onelook.settings.build import build_settings
 from onelook.settings.split import SplitSettings
 
@@ -66,7 +66,7 @@ def split_dataset(given: Mapping[str, Any], *, file: Path | None = None) -> Spli
         out = Path(os.path.abspath(settings.output))  # noqa: PTH100 - links in it are kept
         if os.path.lexists(out):
             raise SettingsError(f"`{printable(out)}` is there already", hint="choose another `--output`")
-        work = Work(available_processors(), lambda: stop.requested)
+        work = Work(available_processors(), stop)
         pool = pool_of(settings, work)
         groups = groups_in(pool, settings, work)
         parts = parts_of(pool, groups, settings)
@@ -126,15 +126,10 @@ def _require_full(splits: Sequence[Mapping[str, Array]], settings: SplitSettings
 
 def _write(out: Path, pool: ImagePool, splits: Sequence[Mapping[str, Array]], folders: Sequence[str]) -> list[Path]:
     """Write a folder of lists for each dataset, all or none; their YAML files, or without names the folders."""
-    unfinished = out.with_name(f".{out.name}{TEMPORARY_MARK}{os.getpid()}")
-    try:
-        unfinished.mkdir(parents=True)
+    with new_folder(out) as unfinished:
         for one, name in zip(splits, folders or [""], strict=True):
             place = unfinished / name
             place.mkdir(exist_ok=True)
             images = {split: [pool.paths[image] for image in numbers.tolist()] for split, numbers in one.items()}
             write_split(place, pool.spec, images, final=out / name)
-        unfinished.rename(out)
-    finally:
-        shutil.rmtree(unfinished, ignore_errors=True)
     return [out / name / YAML_NAME if pool.names else out / name for name in folders or [""]]

@@ -15,6 +15,8 @@ from onelook.callbacks.run_facts import RunFactsFile
 from onelook.callbacks.trackers.registry import trackers_for
 from onelook.callbacks.user_file import load_callbacks
 from onelook.callbacks.warning_log import logged_warnings
+from onelook.data.split_images import write_split
+from onelook.data.splits import Splits, write_ledgers
 from onelook.errors import OnelookError, StopRequested
 from onelook.files.atomic import write_text_atomic
 from onelook.files.yaml import dump_yaml
@@ -23,21 +25,20 @@ from onelook.processes.process_group import joined_group, reasons_given
 from onelook.processes.stop_signal import StopSignal
 from onelook.recipes.best_weights import measure_best
 from onelook.recipes.fitting import fit
-from onelook.recipes.loading import validation_evaluator
-from onelook.recipes.preparation import Run, prepare
+from onelook.recipes.preparation import prepare
 from onelook.recipes.report import report_finished_run
-from onelook.recipes.resume import Resumed, resumed_everywhere
-from onelook.recipes.run_model import RunModel
-from onelook.recipes.run_plots import draw_data
-from onelook.recipes.split_images import write_split
-from onelook.recipes.splits import Splits, write_ledgers
-from onelook.recipes.teacher import measure_teacher, teacher_of
-from onelook.recipes.time_budget import epochs_within_budget
 from onelook.recipes.train_result import TrainResult, result_of_finished
+from onelook.reports.run_plots import draw_data
 from onelook.runs.checkpoint import run_id_in
 from onelook.runs.run_dir import RunDir
 from onelook.runs.run_status import RunStatus, new_run
 from onelook.training.callback import Callback, Observers
+from onelook.training.loading import validation_evaluator
+from onelook.training.pilot import epochs_within_budget
+from onelook.training.resume import Resumed, resumed_everywhere
+from onelook.training.run import Run
+from onelook.training.run_model import RunModel
+from onelook.training.teacher import measure_teacher, teacher_of
 from onelook.training.trainer import STOP_REQUESTED
 
 logger = logging.getLogger(__name__)

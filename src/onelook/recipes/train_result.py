@@ -9,14 +9,14 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
-from onelook.callbacks.eta import duration
 from onelook.errors import RunFolderError
 from onelook.recipes.report import report_finished_run
-from onelook.recipes.resume import Resumed
 from onelook.reports.run_record import read_run
 from onelook.runs.run_dir import RunDir
 from onelook.structures.metrics import DetectionMetrics
 from onelook.training.callback import FitEnd
+from onelook.training.eta import duration
+from onelook.training.resume import Resumed
 
 logger = logging.getLogger(__name__)
 

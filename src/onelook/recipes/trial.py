@@ -12,12 +12,12 @@ from typing import Any
 import torch
 
 from onelook.errors import MemoryShortage, NumericsError, OnelookError, StopRequested
-from onelook.recipes.search_preparation import PreparedSearch
 from onelook.recipes.train import train
 from onelook.recipes.train_result import TrainResult
 from onelook.recipes.training_series import let_go_of_memory, quiet
 from onelook.search.folder import SearchFolder
 from onelook.search.history import Row, ranked
+from onelook.search.plan import PreparedSearch
 from onelook.search.search import Trial, TrialScore
 from onelook.training.callback import Callback, EpochEnd, FitStart, RunControl
 

@@ -2,31 +2,24 @@
 
 from __future__ import annotations
 
-import io
-import json
 import logging
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
+from onelook.data.dataset_copy import YAML_NAME
+from onelook.data.dataset_layout import open_dataset
+from onelook.data.dataset_spec import DatasetSpec, load_dataset_spec
 from onelook.data.formats.yolo import label_path_of
+from onelook.data.split_images import as_recorded, recorded_lists
+from onelook.data.splits import Splits, read_splits_of, scan_options, write_ledgers
 from onelook.exports.opening import load_runnable
-from onelook.files.atomic import write_bytes_atomic, write_text_atomic
-from onelook.files.bounded import StrPath
+from onelook.files.bounded import StrPath, printable
 from onelook.files.overwriting import refuse_inputs_inside
 from onelook.inference.backend import usual_hw
 from onelook.inference.evaluator import Evaluation
-from onelook.processes.process_group import joined_group, reasons_given
-from onelook.processes.stop_signal import StopSignal
-from onelook.recipes.run_plots import draw_evaluation
-from onelook.recipes.split_images import validation_spec
-from onelook.recipes.splits import Splits, read_splits_of, scan_options, write_ledgers
-from onelook.recipes.validation_files import write_coco, write_labels
-from onelook.recipes.validation_pass import (
+from onelook.inference.validation_pass import (
     Runnable,
     ValidationPass,
     as_one,
@@ -34,14 +27,17 @@ from onelook.recipes.validation_pass import (
     refuse_other_classes,
     refuse_other_sizes,
 )
+from onelook.processes.process_group import joined_group, reasons_given
+from onelook.processes.stop_signal import StopSignal
 from onelook.recipes.validation_series import Measurement, measure_series
+from onelook.reports.evaluation_files import write_coco, write_labels, write_metrics
+from onelook.reports.run_plots import draw_evaluation
 from onelook.runs.run_dir import RunDir
 from onelook.settings.build import build_settings
 from onelook.settings.head import head_for_merging
 from onelook.settings.validate import ValidateSettings
-from onelook.structures.confusion_cells import as_document
 from onelook.structures.dataset_index import DatasetIndex
-from onelook.structures.metrics import DetectionMetrics, as_arrays
+from onelook.structures.metrics import DetectionMetrics
 
 logger = logging.getLogger(__name__)
 
@@ -91,7 +87,7 @@ def validate(given: Mapping[str, Any], *, file: Path | None = None) -> ValidateR
         options = scan_options(settings)
         splits = group.first_then_others(
             lambda: read_splits_of(
-                validation_spec(settings.data, settings.weights[0]), (settings.split,), options=options, stop=stop
+                _spec(settings.data, settings.weights[0]), (settings.split,), options=options, stop=stop
             )
         )
         for model in validated:
@@ -109,6 +105,19 @@ def validate(given: Mapping[str, Any], *, file: Path | None = None) -> ValidateR
     if group.is_first:
         _write(run, passes.index, evaluation, splits, settings)
     return ValidateResult(evaluation.metrics, evaluation, splits.names, run.path, measurements)
+
+
+def _spec(data: Path, weights: Path) -> DatasetSpec:
+    """The dataset of a validation; one without splits is split as the run has recorded that made the weights."""
+    spec = open_dataset(data)
+    folder = RunDir(weights.parent.parent).split_lists
+    if not spec.is_unsplit or not (folder / YAML_NAME).is_file():
+        return spec
+    of_run = load_dataset_spec(folder / YAML_NAME)
+    if set(of_run.annotations.values()) != set(spec.annotations.values()):
+        return spec
+    logger.info("`%s` is split as the run has recorded in `%s`", printable(spec.path), printable(folder))
+    return as_recorded(spec, recorded_lists(folder))
 
 
 def _new_run(settings: ValidateSettings) -> RunDir:
@@ -130,37 +139,3 @@ def _write(
         write_coco(index, evaluation.detections, splits.names, run)
     if not settings.noplots:
         draw_evaluation(run, index, evaluation, splits.names)
-
-
-def write_metrics(evaluation: Evaluation, names: tuple[str, ...], run: RunDir) -> None:
-    """Write the numbers of an evaluation as JSON, per class and in all, undefined ones as null; and all as arrays."""
-    metrics = evaluation.metrics
-    scalars = ("precision", "recall", "f1", "map50", "map75", "map50_95", "map_small", "map_medium", "map_large")
-    content: dict[str, Any] = {
-        name: _finite(getattr(metrics, name)) for name in (*scalars, "fitness", "best_confidence")
-    }
-    content |= {"num_images": metrics.num_images, "num_labels": metrics.num_labels}
-    content["classes"] = [
-        {
-            "name": names[int(class_id)],
-            "images": int(metrics.class_num_images[row]),
-            "labels": int(metrics.class_num_labels[row]),
-            "precision": _finite(metrics.class_precision[row]),
-            "recall": _finite(metrics.class_recall[row]),
-            "f1": _finite(metrics.class_f1[row]),
-            "ap50": _finite(metrics.class_ap50[row]),
-            "ap50_95": _finite(metrics.class_ap[row]),
-        }
-        for row, class_id in enumerate(metrics.class_ids)
-    ]
-    content |= as_document(metrics.confusion_cells, metrics.num_classes)
-    content["milliseconds_per_image"] = {name: round(value, 3) for name, value in evaluation.milliseconds.items()}
-    write_text_atomic(run.metrics, json.dumps(content, indent=1) + "\n")
-    arrays = io.BytesIO()
-    np.savez_compressed(arrays, allow_pickle=False, **as_arrays(metrics))
-    write_bytes_atomic(run.metrics_arrays, arrays.getvalue())
-
-
-def _finite(value: float) -> float | None:
-    number = float(value)
-    return number if math.isfinite(number) else None

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 
-from onelook.files.atomic import write_text_atomic
+from onelook.files.atomic import write_json_atomic, write_text_atomic
 from onelook.inference.backend import Backend, predict_all
 from onelook.inference.evaluator import Evaluation
-from onelook.recipes.validation_files import distinct
-from onelook.recipes.validation_pass import ValidationPass
+from onelook.inference.validation_pass import ValidationPass
+from onelook.reports.evaluation_files import distinct
 from onelook.reports.plots.study import StudyCurve, plot_study
 from onelook.runs.run_dir import RunDir
 from onelook.structures.metrics import DetectionMetrics
@@ -62,7 +62,7 @@ def measure_series(
         if settings.task == "study":
             write_text_atomic(run.path / f"study_{settings.data.stem}_{name}.txt", study_text(measured[-1]))
     if settings.task == "speed":
-        write_text_atomic(run.path / "speed.json", _speed_text(measured, settings.batch_size))
+        write_json_atomic(run.path / "speed.json", _speeds(measured, settings.batch_size))
     elif not settings.noplots:
         plot_study([_curve(name, of) for name, of in zip(names, measured, strict=True)], run.image("study.png"))
     return tuple(one for of in measured for one in of), evaluation
@@ -90,8 +90,8 @@ def study_text(measurements: Sequence[Measurement]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _speed_text(measured: Sequence[Sequence[Measurement]], batch_size: int) -> str:
-    entries = [
+def _speeds(measured: Sequence[Sequence[Measurement]], batch_size: int) -> list[dict[str, Any]]:
+    return [
         {
             "weights": str(one.weights),
             "imgsz": one.imgsz,
@@ -102,7 +102,6 @@ def _speed_text(measured: Sequence[Sequence[Measurement]], batch_size: int) -> s
         for of in measured
         for one in of
     ]
-    return json.dumps(entries, indent=1) + "\n"
 
 
 def _curve(name: str, measurements: Sequence[Measurement]) -> StudyCurve:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from onelook.callbacks.eta import duration
 from onelook.files.bounded import printable
 from onelook.reports import views
 from onelook.reports.curves import learning_charts, speed_charts
 from onelook.reports.html import render
 from onelook.reports.line_chart import look
 from onelook.reports.run_record import RunRecord
+from onelook.training.eta import duration
 
 SCRIPTS = ("charts.js", "explorer.js", "gallery.js")
 SECTIONS = (

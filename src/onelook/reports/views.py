@@ -11,13 +11,13 @@ from typing import Any
 
 import numpy as np
 
-from onelook.callbacks.eta import duration
 from onelook.data.scan.ledger import Ledger, LedgerEntry
 from onelook.reports.html import NOTHING, number
 from onelook.reports.line_chart import Axes, Chart, ChartLine, line_chart
 from onelook.reports.run_record import RunRecord
 from onelook.settings.train import TrainSettings
 from onelook.structures.metrics import Array, DetectionMetrics
+from onelook.training.eta import duration
 
 NUM_CONFUSIONS = 15
 MAX_ENTRIES = 100

@@ -17,7 +17,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from onelook.search.genes import GENES, Individual, in_range
 from onelook.search.mutation import generator, mutate
-from onelook.search.search import Plan
+from onelook.search.plan import Plan
 
 # Trials after the first ones that the estimator has no say in.
 NUM_BLIND = 3

@@ -9,23 +9,7 @@ from typing import Protocol
 from onelook.search.genes import Individual
 from onelook.search.history import NO_RESULTS, Row, State, merged, ranked
 from onelook.search.mutation import choose_parent, generator, mutate
-
-
-@dataclass(frozen=True)
-class Plan:
-    """What is to be searched.
-
-    Attributes:
-        trials: how many in all.
-        seed: decides what is tried.
-        epochs: of a trial that runs to its end.
-        firsts: tried before all others: the starting point, then the initial population; in range.
-    """
-
-    trials: int
-    seed: int
-    epochs: int
-    firsts: tuple[Individual, ...]
+from onelook.search.plan import Plan
 
 
 @dataclass(frozen=True)

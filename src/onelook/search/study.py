@@ -18,9 +18,10 @@ from onelook.runs.process_identity import is_alive, process_identity
 from onelook.search.folder import SearchFolder
 from onelook.search.genes import Individual, in_range
 from onelook.search.history import Row, merged
+from onelook.search.plan import Plan
 from onelook.search.pruning import TrialsSoFar, is_hopeless
 from onelook.search.sampler import FOREIGN, SLOT, KeyedSampler, is_ours
-from onelook.search.search import Objective, Plan, Trial, TrialScore, row_of
+from onelook.search.search import Objective, Trial, TrialScore, row_of
 
 SEARCH, WORTH, GENE_VALUES, OWNER = "search", "worth", "genes", "owner"
 

@@ -7,6 +7,7 @@ setting is kept.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
@@ -56,6 +57,14 @@ def storable(kind: type[BaseModel], settings: Mapping[str, Any]) -> dict[str, An
     """Those of `settings` that belong to a series: without its place, and without what reaches outside."""
     left_out = names_of(kind, PLACE, OUTSIDE)
     return {name: value for name, value in settings.items() if name not in left_out}
+
+
+def named_after_model(settings: SettingsT) -> SettingsT:
+    """The settings of a series with the name of its model instead of `cfg`."""
+    values = settings.model_dump(include={"name", "cfg", "weights"})
+    if values["name"] != "cfg":
+        return settings
+    return settings.model_copy(update={"name": Path(values["cfg"] or values["weights"]).stem or "exp"})
 
 
 def resume_settings(before: SettingsT, given: SettingsT, *, series: str, extends: bool = False) -> SettingsT:

@@ -36,12 +36,9 @@ from onelook.runs.checkpoint import encode
 from onelook.settings.train import TrainSettings
 from onelook.structures.batch import Batch, ImageInfo, Targets
 from onelook.training.batch_gradient import BatchGradient, ComputeOptions, multi_scale_size, shards_for
-from onelook.training.ema import ModelEma
-from onelook.training.families import create_loss
-from onelook.training.freeze import frozen_rows, set_training_mode, stop_learning
-from onelook.training.optimizer import create_optimizer
+from onelook.training.freeze import frozen_rows, set_training_mode
 from onelook.training.schedule import Schedule, StepPlan
-from onelook.training.state import Progress, TrainState, detector_tensors
+from onelook.training.state import detector_tensors, initial_state
 
 MAX_GRADIENT_NORM = 10.0
 STEPS_LOOKED_AT = 1000
@@ -200,20 +197,14 @@ class _Beginning:
         self.amp = amp_dtype(settings.amp, self.device)
         self.stride = model.max_stride
         self.compute = ComputeOptions(self.device, self.amp, self.stride, tuple(frozen_rows(model, settings.freeze)))
-        stop_learning(self.compute.frozen)
         model = model.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         of_batch = settings.model_copy(update={"batch_size": batch_size, "sync_bn": False})
         schedule = Schedule(of_batch, max(request.num_images, batch_size))
         self.places = schedule.places_in(0)
         optimizer = "AdamW" if settings.optimizer == "auto" else settings.optimizer  # which one is settled by the batch
-        self.state = TrainState(
-            model=model,
-            ema=ModelEma(model, total_updates=1),
-            optimizer=create_optimizer(model, settings.model_copy(update={"optimizer": optimizer, "lr0": 0.0}), 0.0),
-            scaler=torch.amp.GradScaler(self.device.type, enabled=self.amp == torch.float16),
-            loss=create_loss(model, settings),
-            progress=Progress(shards=shards_for(self.places, settings.micro_batch, 1)),
-        )
+        still = settings.model_copy(update={"optimizer": optimizer, "lr0": 0.0})
+        self.state = initial_state(model, still, schedule, device=self.device, amp=self.amp)
+        self.state.progress.shards = shards_for(self.places, settings.micro_batch, 1)
         # With others, the sums of earlier batches and what is being sent are kept beside the gradients.
         copies = 0 if request.processes == 1 else 4 if settings.strict_reduce else 2
         self.kept = [torch.zeros_like(one) for one in model.parameters() if one.requires_grad for _ in range(copies)]

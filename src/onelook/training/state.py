@@ -12,9 +12,14 @@ from torch.optim import Optimizer
 
 from onelook.errors import CheckpointError
 from onelook.losses.protocol import FamilyLoss
+from onelook.models.detector import DetectionModel
 from onelook.runs.checkpoint import Checkpoint
+from onelook.settings.train import TrainSettings
 from onelook.training.ema import ModelEma
-from onelook.training.optimizer import optimizer_tensors, restore_optimizer
+from onelook.training.families import create_loss
+from onelook.training.freeze import frozen_rows, stop_learning
+from onelook.training.optimizer import create_optimizer, optimizer_tensors, restore_optimizer
+from onelook.training.schedule import Schedule
 
 KIND_TRAINING = "training"
 KIND_DETECTOR = "detector"
@@ -122,6 +127,27 @@ class TrainState:
         self.loss.load_state_dict(document["loss"])
         if self.progress.scaler:
             self.scaler.load_state_dict(self.progress.scaler)
+
+
+def initial_state(
+    model: DetectionModel, settings: TrainSettings, schedule: Schedule, *, device: torch.device, amp: torch.dtype | None
+) -> TrainState:
+    """The state of a run that begins, its frozen rows set to learn nothing.
+
+    Args:
+        model: on its device.
+        settings, schedule: of the run.
+        device, amp: where and in which precision it is computed.
+    """
+    stop_learning(frozen_rows(model, settings.freeze))
+    return TrainState(
+        model=model,
+        ema=ModelEma(model, total_updates=schedule.total_updates),
+        optimizer=create_optimizer(model, settings, schedule.weight_decay),
+        scaler=torch.amp.GradScaler(device.type, enabled=amp == torch.float16),
+        loss=create_loss(model, settings, closing=schedule.closing_share),
+        progress=Progress(),
+    )
 
 
 def detector_tensors(ema: ModelEma) -> dict[str, Tensor]:

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from small_dataset import GOOD_ROW, make_dataset, pixels, tree_digest
 
+from onelook.data.parallel_map import Work
 from onelook.data.scan import files as scan_files
 from onelook.data.scan.index import scan_split
 from onelook.data.scan.overlap import warn_of_overlap
@@ -75,7 +76,7 @@ def test_image_whose_rows_are_all_refused_is_no_background(tmp_path: Path) -> No
 @pytest.mark.parametrize("workers", [1, 3])
 def test_threads_change_nothing(tmp_path: Path, workers: int) -> None:
     spec = make_dataset(tmp_path, {f"{n:03}": f"{n % 2} 0.5 0.5 0.{n + 1:03} 0.1" for n in range(50)})
-    alone, together = scan_split(spec, "train"), scan_split(spec, "train", workers=workers)
+    alone, together = scan_split(spec, "train"), scan_split(spec, "train", work=Work(workers))
     assert alone.index.fingerprint == together.index.fingerprint
     assert alone.index.paths == together.index.paths
     assert alone.ledger == together.ledger
@@ -98,7 +99,7 @@ def test_data_folder_is_never_touched(tmp_path: Path) -> None:
     for path in [data, *(p for p in data.rglob("*") if p.is_dir())]:
         path.chmod(0o555)
     for _ in range(2):
-        scan_split(spec, "train", cache_folder=cache, workers=2)
+        scan_split(spec, "train", cache_folder=cache, work=Work(2))
     assert tree_digest(data) == before
     assert any(cache.iterdir())
     for path in [data, *(p for p in data.rglob("*") if p.is_dir())]:
@@ -175,7 +176,7 @@ def test_processes_change_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     spec = make_dataset(tmp_path, {**MIXED, "e": GOOD_ROW, "f": None}, images={"e.png": b"broken"})
     alone = scan_split(spec, "train")
     monkeypatch.setattr(scan_files, "IMAGES_FOR_PROCESSES", 1)
-    together = scan_split(spec, "train", workers=2)
+    together = scan_split(spec, "train", work=Work(2))
     assert together.ledger == alone.ledger
     assert together.index.fingerprint == alone.index.fingerprint
     assert np.array_equal(together.image_digests, alone.image_digests)
@@ -186,16 +187,14 @@ def test_stop_request_ends_the_scan(tmp_path: Path, workers: int) -> None:
     spec = make_dataset(tmp_path, {f"{n:03}": GOOD_ROW for n in range(100)})
     seen: list[int] = []
     with pytest.raises(StopRequested):
-        scan_split(
-            spec, "train", workers=workers, stop_requested=lambda: bool(seen), progress=lambda d, _: seen.append(d)
-        )
+        scan_split(spec, "train", work=Work(workers, lambda: bool(seen), lambda d, _: seen.append(d)))
     assert seen == [16]
 
 
 def test_progress_counts_to_the_end(tmp_path: Path) -> None:
     spec = make_dataset(tmp_path, {f"{n:03}": GOOD_ROW for n in range(20)})
     seen: list[tuple[int, int]] = []
-    scan_split(spec, "train", progress=lambda *now: seen.append(now))
+    scan_split(spec, "train", work=Work(progress=lambda *now: seen.append(now)))
     assert seen == [(16, 20), (20, 20)]
 
 

@@ -35,7 +35,7 @@ from onelook.data.formats.parquet_file import (
 )
 from onelook.data.formats.row_rules import RefusedRow
 from onelook.errors import DataError
-from onelook.files.atomic import TEMPORARY_MARK
+from onelook.files.atomic import new_folder, write_new
 from onelook.files.bounded import file_digest, printable
 from onelook.files.cache_folder import default_cache_folder
 from onelook.files.states import file_states
@@ -190,20 +190,13 @@ def _unpack(file: ParquetFile, folder: Path, num_bytes: int) -> None:
             f"`{printable(folder.parent)}`, and {free / 1e9:.2f} GB are free",
             hint="make room, or set ONELOOK_CACHE to a folder with more",
         )
-    unfinished = folder.with_name(f"{folder.name}{TEMPORARY_MARK}{os.getpid()}")
-    shutil.rmtree(unfinished, ignore_errors=True)
-    unfinished.mkdir()
     try:
-        for name, content in _named(images_of(file)):
-            with (unfinished / name).open("xb") as image:
-                image.write(content)
-        try:
-            unfinished.rename(folder)
-        except OSError:
-            if not folder.is_dir():  # else another process was faster
-                raise
-    finally:
-        shutil.rmtree(unfinished, ignore_errors=True)
+        with new_folder(folder) as unfinished:
+            for name, content in _named(images_of(file)):
+                write_new(unfinished / name, content)
+    except OSError:
+        if not folder.is_dir():  # else another process was faster
+            raise
 
 
 def _named(images: Iterator[bytes]) -> Iterator[tuple[str, bytes]]:

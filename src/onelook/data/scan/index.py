@@ -15,7 +15,7 @@ import numpy.typing as npt
 from onelook.data.dataset_spec import DatasetSpec
 from onelook.data.formats.registry import FORMATS
 from onelook.data.formats.stray_files import StrayFile
-from onelook.data.parallel_map import Progress, StopTest, Work
+from onelook.data.parallel_map import Work
 from onelook.data.scan.cache import cache_key, load_scan, save_scan
 from onelook.data.scan.files import content_hashes, scan_files
 from onelook.data.scan.ledger import EntryOutcome, Ledger, LedgerEntry
@@ -49,10 +49,8 @@ def scan_split(
     split: str,
     *,
     options: ScanOptions | None = None,
-    workers: int = 0,
+    work: Work | None = None,
     cache_folder: Path | None = None,
-    stop_requested: StopTest | None = None,
-    progress: Progress | None = None,
 ) -> ScanResult:
     """Check all images of a split and read all its labels; the dataset is only ever read.
 
@@ -60,22 +58,19 @@ def scan_split(
         spec: the dataset.
         split: train, val or test.
         options: what to insist on; by default the milder choice of each.
-        workers: threads that decode, or processes in large sets of YOLO labels; 0 decodes in the calling thread. The
-            result is the same for any number.
+        work: threads that decode, or processes in large sets of YOLO labels, stop, and progress, unless the cache
+            answers; by default the calling thread decodes. The result is the same for any number of threads.
         cache_folder: where an earlier result may be and the new one goes, see `default_cache_folder`; None keeps none.
-        stop_requested: asked every few images; a yes ends the scan.
-        progress: told (images done, images in all) every few images; not called when the cache answers.
 
     Returns:
         The result; bad rows and images are left out of it, told in its ledger, and warned of once.
 
     Raises:
         DataError: no image, no usable image, class ids beyond the names, and what `options` insist on.
-        StopRequested: `stop_requested` said so.
+        StopRequested: `work.stop_requested` said so.
     """
-    options = options or ScanOptions()
+    options, work = options or ScanOptions(), work or Work()
     source = FORMATS[spec.format](spec, split, options.single_cls)
-    work = Work(workers, stop_requested, progress)
     key = cache_key(source.files, source.states, root=spec.root, rules=f"{source.rules} {options.max_pixels}")
     cache_file = None if cache_folder is None else cache_folder / _cache_name(spec, split, options)
 

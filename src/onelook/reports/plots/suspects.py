@@ -2,14 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import logging
+from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from onelook.doctor.findings import Scans
+from onelook.doctor.judge import told
 from onelook.doctor.suspicions import Suspicion
 from onelook.drawing.boxes import draw_detections
+from onelook.errors import DataError
+from onelook.files.bounded import printable
+from onelook.files.images import encode_image, read_image
+from onelook.reports.check_page import CaptionedImage
+
+logger = logging.getLogger(__name__)
+
+MAX_EXHIBITS = 60
 
 SIDE_PX = 240
 LEAST_VIEW_PX = 48
@@ -18,6 +30,21 @@ SURROUNDINGS = 2.2
 _GAP_PX = 6
 
 Image = npt.NDArray[np.uint8]
+
+
+def exhibits_of(found: Sequence[Suspicion], scans: Scans, names: Sequence[str]) -> Iterator[CaptionedImage]:
+    """Images of the first suspicions."""
+    for rank, one in enumerate(found[:MAX_EXHIBITS], start=1):
+        index = scans[one.split].index
+        labels = index.image_labels(one.image)
+        try:
+            rgb = read_image(index.paths[one.image], max_pixels=index.max_pixels)
+        except DataError as problem:  # it has changed since it was read
+            logger.warning("%s", problem.message)
+            continue
+        drawn = draw_suspicion(rgb, one, labels.boxes, labels.class_ids, names)
+        caption = f"{rank}. {Path(printable(index.paths[one.image])).name}: {told(one, names)}"
+        yield CaptionedImage(encode_image(drawn, ".jpg", quality=85), caption)
 
 
 def draw_suspicion(

@@ -9,9 +9,9 @@ from collections.abc import Sequence
 import numpy as np
 
 from onelook.data.image_hashes import image_hashes
+from onelook.data.near_duplicates import alike_pairs, groups_around_leaders, groups_of, mirrored_pairs
 from onelook.data.parallel_map import Work, each
 from onelook.data.split_assignment import Array
-from onelook.doctor.near_duplicates import alike_pairs, groups_around_leaders, groups_of, mirrored_pairs
 from onelook.errors import DataError
 from onelook.files.bounded import content_digest, read_bounded
 from onelook.files.cache_folder import default_cache_folder

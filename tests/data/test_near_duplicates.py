@@ -9,9 +9,7 @@ import numpy as np
 import pytest
 
 from onelook.data.image_hashes import ImageHashes, image_hashes
-from onelook.data.parallel_map import Work
-from onelook.doctor.images import AllImages, doubled_findings
-from onelook.doctor.near_duplicates import (
+from onelook.data.near_duplicates import (
     MAX_CROWD,
     alike_pairs,
     groups_around_leaders,
@@ -19,6 +17,8 @@ from onelook.doctor.near_duplicates import (
     mirrored_pairs,
     near_pairs,
 )
+from onelook.data.parallel_map import Work
+from onelook.doctor.images import AllImages, doubled_findings
 
 
 def plain_search(hashes: np.ndarray, max_bits: int) -> set[tuple[int, int]]:

@@ -9,23 +9,20 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
+from onelook.data.dataset_copy import YAML_NAME, dataset_copy, require_new_place
 from onelook.data.dataset_layout import open_dataset
 from onelook.data.formats.writers import SplitToWrite, YoloWriter
-from onelook.data.parallel_map import Work, each
+from onelook.data.parallel_map import Work
 from onelook.data.scan.index import scan_split
 from onelook.data.scan.rules import ScanOptions
 from onelook.doctor.faults import FAULTS
 from onelook.doctor.findings import Finding, Scans
-from onelook.doctor.mending import MendedSplit, mended_file, mended_split, shift_of
+from onelook.doctor.mending import mended_file, mended_split, shift_of
 from onelook.doctor.rows import kind_of
-from onelook.errors import DataError, SettingsError
-from onelook.files.atomic import TEMPORARY_MARK, flush_folder, write_new
-from onelook.files.bounded import printable
+from onelook.files.atomic import write_new
 from onelook.files.image_headers import MOST_PIXELS
-from onelook.files.yaml import dump_yaml
 
-ACCOUNT_NAME, YAML_NAME = "fixes.json", "data.yaml"
-WORK_NAME = "writing the corrected copy"
+ACCOUNT_NAME = "fixes.json"
 
 
 def write_fixed(out: Path, scans: Scans, findings: Sequence[Finding], names: tuple[str, ...], *, work: Work) -> Path:
@@ -45,65 +42,28 @@ def write_fixed(out: Path, scans: Scans, findings: Sequence[Finding], names: tup
         StopRequested: `work.stop_requested` said so; nothing is left behind.
     """
     out = Path(os.path.abspath(out))  # noqa: PTH100 - links in it are kept
-    require_place(out, scans)
+    folders = {os.path.dirname(path) for scan in scans.values() for path in scan.index.paths}  # noqa: PTH120 - many
+    require_new_place(out, folders, option="--fix")
     mended = [mended_split(split, scan.index, findings) for split, scan in scans.items()]
     is_dark = any(finding.kind == "dark-image" for finding in findings)
     shift = shift_of(path for one in mended for path in one.index.paths) if is_dark else 0
-    unfinished = out.with_name(f".{out.name}{TEMPORARY_MARK}{os.getpid()}")
+    odd = {path for one in mended for path in one.odd}
     writer = YoloWriter()
-    try:
-        unfinished.mkdir(parents=True)
-        parts = [_part(one, writer) for one in mended]
-        for one, part in zip(mended, parts, strict=True):
-            for inside, content in writer.texts(part, names):
-                write_new(unfinished / inside, content)
-            _put_images(one, unfinished / part.folder, shift, work)
-        write_new(unfinished / YAML_NAME, dump_yaml(writer.description(parts, names)).encode())
-        write_new(unfinished / ACCOUNT_NAME, _account(findings).encode())
-        _require_clean(unfinished, work)
-        unfinished.rename(out)
-    finally:
-        shutil.rmtree(unfinished, ignore_errors=True)
-    flush_folder(out.parent)
-    return out / YAML_NAME
+    parts = [
+        SplitToWrite(one.split, one.index, one.inside, writer.folder_of(one.split, names_differ=False))
+        for one in mended
+    ]
 
-
-def require_place(out: Path, scans: Scans) -> None:
-    """Refuse a folder for the copy that is there, or lies among the images.
-
-    Raises:
-        SettingsError: why.
-    """
-    if os.path.lexists(out):
-        raise SettingsError(f"`{printable(out)}` is there already", hint="choose another `--fix`; nothing is replaced")
-    for scan in scans.values():
-        for folder in {os.path.dirname(path) for path in scan.index.paths}:  # noqa: PTH120 - there are many
-            if out.is_relative_to(folder):
-                raise SettingsError(
-                    f"`{printable(out)}` lies within `{printable(folder)}`, whose images are copied",
-                    hint="choose a `--fix` outside the dataset",
-                )
-
-
-def _part(mended: MendedSplit, writer: YoloWriter) -> SplitToWrite:
-    folder = writer.folder_of(mended.split, names_differ=False)
-    return SplitToWrite(mended.split, mended.index, mended.inside, folder)
-
-
-def _put_images(mended: MendedSplit, folder: Path, shift: int, work: Work) -> None:
-    def put(number: int) -> None:
-        path, target = mended.index.paths[number], folder / mended.inside[number]
-        target.parent.mkdir(parents=True, exist_ok=True)
-        if path in mended.odd or shift:
+    def put(path: str, target: Path) -> None:
+        if path in odd or shift:
             write_new(target, mended_file(path, shift))
-            return
-        try:
+        else:
             shutil.copyfile(path, target)
-        except FileNotFoundError as problem:
-            raise DataError(f"image `{printable(path)}` is no longer there", hint="check the data again") from problem
 
-    for _ in each(put, range(len(mended.inside)), work, name=WORK_NAME):
-        pass
+    with dataset_copy(out, parts, names, writer, put, work) as folder:
+        write_new(folder / ACCOUNT_NAME, _account(findings).encode())
+        _require_clean(folder, work)
+    return out / YAML_NAME
 
 
 def _account(findings: Sequence[Finding]) -> str:
@@ -121,9 +81,7 @@ def _require_clean(folder: Path, work: Work) -> None:
     spec = open_dataset(folder / YAML_NAME)
     for split in spec.splits:
         options = ScanOptions(report_only=True, max_pixels=MOST_PIXELS)
-        ledger = scan_split(
-            spec, split, options=options, workers=work.workers, stop_requested=work.stop_requested
-        ).ledger
+        ledger = scan_split(spec, split, options=options, work=work).ledger
         # An image that is dark beside the others of the dataset is to stay so.
         left = [entry for entry in ledger.entries if FAULTS[kind_of(entry)].fixed and entry.kind != "dark-image"]
         if left:

@@ -13,15 +13,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from onelook.callbacks.detection_files import DRAWN_SUFFIX, crop, folder_name
 from onelook.drawing.boxes import draw_detections
+from onelook.drawing.crops import crop, folder_name
 from onelook.errors import SettingsError
 from onelook.files.atomic import write_bytes_atomic
 from onelook.files.bounded import printable
-from onelook.files.images import WRITTEN_SUFFIXES, encode_image, write_image
+from onelook.files.images import drawn_name, encode_image, write_image
 from onelook.geometry.boxes import xyxy_to_xywh
 from onelook.inference.image_inputs import ImageInput
-from onelook.recipes.detection_results import described
+from onelook.inference.detection_results import described
 from onelook.structures.coco_classes import category_ids, image_ids
 from onelook.structures.detections import Detections
 
@@ -112,8 +112,7 @@ class ImageResult(Detections):
                 raise SettingsError(
                     "the pixels were given, so the image has no name", hint="name a file: `save('drawn.jpg')`"
                 )
-            name = self.path.name
-            target /= name if self.path.suffix.lower() in WRITTEN_SUFFIXES else f"{self.path.stem}{DRAWN_SUFFIX}"
+            target /= drawn_name(self.path, self.path.stem)
         if self.path is not None and target.resolve() == self.path.resolve():
             raise SettingsError(f"`{printable(target)}` is the image itself", hint="name another file or folder")
         drawn = encode_image(self.plot(), target.suffix)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 import torch
@@ -17,27 +16,25 @@ from onelook.data.dataset import Arrangement, TrainDataset, ValidationDataset
 from onelook.data.device_images import DeviceImages, device_images
 from onelook.data.image_cache import ImageFiles, disk_cache, ram_cache
 from onelook.data.image_weights import ImageWeights
-from onelook.data.loader import Batches, choose_workers, train_loader, validation_loader
-from onelook.data.parallel_map import Work
+from onelook.data.loader import Batches, choose_workers, train_loader
+from onelook.data.parallel_map import Work, said_now_and_then
 from onelook.data.planned import PlannedDataset, rendered
 from onelook.data.rectangles import similar_shapes
 from onelook.data.sampler import EpochOrder
+from onelook.data.splits import Splits
 from onelook.errors import StopRequested
 from onelook.files.cache_folder import default_cache_folder
 from onelook.inference.evaluator import EvaluationSettings, Evaluator
+from onelook.inference.validation_pass import validation_batches
 from onelook.models.detector import DetectionModel
 from onelook.processes.launch_env import processes_here
 from onelook.processes.process_group import ProcessGroup
 from onelook.processes.stop_signal import StopSignal
-from onelook.recipes.preparation import Run
-from onelook.recipes.progress import said_now_and_then
-from onelook.recipes.run_model import RunModel
-from onelook.recipes.splits import Splits
 from onelook.settings.train import TrainSettings
-from onelook.settings.validate import ValidateSettings
-from onelook.structures.batch import Batch
 from onelook.structures.dataset_index import DatasetIndex
 from onelook.training.batch_gradient import shards_for
+from onelook.training.run import Run
+from onelook.training.run_model import RunModel
 from onelook.training.schedule import at_length
 from onelook.training.state import Progress
 
@@ -178,7 +175,7 @@ def validation_evaluator(data: Splits, model: RunModel, run: Run, stop: StopSign
     )
     return Evaluator(
         index,
-        lambda: _validation_batches(
+        lambda: validation_batches(
             dataset, settings.workers, device=model.device, rank=group.rank, world_size=group.world_size
         ),
         num_classes=model.model.num_classes,
@@ -202,43 +199,6 @@ def validation_batch_size(run: Run) -> int:
         full, area = quad.num_places(quad.num_images(full), full), quad.GRID
     shards = shards_for(full, settings.micro_batch, run.group.world_size)
     return settled or 2 * area * math.ceil(full / shards)
-
-
-def validation_batches(
-    index: DatasetIndex,
-    settings: ValidateSettings,
-    *,
-    imgsz: int,
-    stride: int,
-    device: torch.device,
-    frame_hw: tuple[int, int] | None = None,
-    rank: int = 0,
-    world_size: int = 1,
-) -> Iterable[Batch]:
-    """The batches of one stand-alone validation; process `rank` of `world_size` gets every `world_size`-th.
-
-    The longest side of an image becomes `imgsz`; frames are multiples of `stride`, or all of size `frame_hw`, pixels.
-    """
-    dataset = ValidationDataset(
-        index,
-        imgsz=imgsz,
-        batch_size=settings.batch_size,
-        stride=stride,
-        frame_hw=frame_hw,
-        pad=0.0 if settings.task == "speed" else 0.5,  # no more than detection would see
-    )
-    return _validation_batches(dataset, settings.workers, device=device, rank=rank, world_size=world_size)
-
-
-def _validation_batches(
-    dataset: ValidationDataset, workers: int, *, device: torch.device, rank: int, world_size: int
-) -> Iterable[Batch]:
-    # Every process has whole batches here: only the processors are shared.
-    all_images = dataset.rectangles.batch_size * world_size
-    count = choose_workers(
-        workers, all_images, device_type=device.type, world_size=world_size, processes_here=processes_here()
-    )
-    return validation_loader(dataset, workers=count, pin_memory=device.type == "cuda", rank=rank, world_size=world_size)
 
 
 def _filled_cache(
@@ -272,6 +232,6 @@ def _kept_images(
 def _filling(kind: str, stop: StopSignal | None) -> Work:
     return Work(
         workers=max(1, available_processors() // processes_here()),
-        stop_requested=None if stop is None else lambda: stop.requested,
+        stop_requested=stop,
         progress=said_now_and_then(f"images decoded for `cache: {kind}`"),
     )

@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import torch
 
+from onelook.data.dataset import ValidationDataset
+from onelook.data.loader import choose_workers, validation_loader
+from onelook.data.splits import Splits
 from onelook.errors import ModelError, SettingsError
 from onelook.inference.backend import Backend, Thresholds, check_thresholds
 from onelook.inference.ensemble import assembled
 from onelook.inference.evaluator import Evaluation, EvaluationSettings, Evaluator
 from onelook.models.detector import DetectionModel
+from onelook.processes.launch_env import processes_here
 from onelook.processes.process_group import ProcessGroup
 from onelook.processes.stop_signal import StopSignal
-from onelook.recipes.loading import validation_batches
-from onelook.recipes.splits import Splits
 from onelook.settings.validate import ValidateSettings
+from onelook.structures.batch import Batch
 from onelook.structures.dataset_index import DatasetIndex
 
 Runnable = DetectionModel | Backend
@@ -60,18 +63,23 @@ class ValidationPass:
             StopRequested: `stop` was set.
         """
         settings, group, index = self.settings, self.group, self.index
-        intake = intake_of(model)
+        frame_hw = None
+        if isinstance(model, DetectionModel):
+            device, stride = next(model.parameters()).device, model.max_stride
+        else:
+            device, stride, frame_hw = model.device, model.stride, model.frame_hw
+        dataset = ValidationDataset(
+            index,
+            imgsz=imgsz,
+            batch_size=settings.batch_size,
+            stride=stride,
+            frame_hw=frame_hw,
+            pad=0.0 if settings.task == "speed" else 0.5,  # no more than detection would see
+        )
         evaluator = Evaluator(
             index,
             lambda: validation_batches(
-                index,
-                settings,
-                imgsz=imgsz,
-                stride=intake.stride,
-                device=intake.device,
-                frame_hw=intake.frame_hw,
-                rank=group.rank,
-                world_size=group.world_size,
+                dataset, settings.workers, device=device, rank=group.rank, world_size=group.world_size
             ),
             num_classes=model.num_classes,
             settings=EvaluationSettings(
@@ -86,20 +94,23 @@ class ValidationPass:
         return evaluator.run(model, stop=self.stop)
 
 
-@dataclass(frozen=True)
-class ModelInput:
-    """What a model takes: where, and frames that are multiples of a stride, or only one, pixels."""
+def validation_batches(
+    dataset: ValidationDataset, workers: int, *, device: torch.device, rank: int = 0, world_size: int = 1
+) -> Iterable[Batch]:
+    """The batches of `dataset`; process `rank` of `world_size` gets every `world_size`-th.
 
-    device: torch.device
-    stride: int
-    frame_hw: tuple[int, int] | None = None
-
-
-def intake_of(model: Runnable) -> ModelInput:
-    """What the model takes."""
-    if isinstance(model, DetectionModel):
-        return ModelInput(next(model.parameters()).device, model.max_stride)
-    return ModelInput(model.device, model.stride, model.frame_hw)
+    Args:
+        dataset: in its order.
+        workers: most processes that load images.
+        device: that the images go to.
+        rank, world_size: of the processes that share the work.
+    """
+    # Every process has whole batches here: only the processors are shared.
+    all_images = dataset.rectangles.batch_size * world_size
+    count = choose_workers(
+        workers, all_images, device_type=device.type, world_size=world_size, processes_here=processes_here()
+    )
+    return validation_loader(dataset, workers=count, pin_memory=device.type == "cuda", rank=rank, world_size=world_size)
 
 
 def as_one(models: Sequence[Runnable], settings: ValidateSettings) -> Runnable:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import math
 from dataclasses import asdict, dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -12,7 +10,6 @@ from typing import Any
 from onelook.exports.formats import EXPORTERS
 from onelook.exports.parity import TOLERANCES, Case
 from onelook.exports.plan import ExportPlan
-from onelook.files.atomic import write_text_atomic
 from onelook.files.bounded import sha256_of
 from onelook.settings.export import ExportSettings
 
@@ -101,19 +98,6 @@ def report_of(
         },
         "versions": {package: _version(package) for package in dict.fromkeys(packages)},
     }
-
-
-def write_report(path: Path, report: dict[str, Any]) -> None:
-    """Write a report as JSON; numbers that are not finite are null."""
-    write_text_atomic(path, json.dumps(_without_infinities(report), indent=1, ensure_ascii=False) + "\n")
-
-
-def _without_infinities(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _without_infinities(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_without_infinities(item) for item in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _version(package: str) -> str:

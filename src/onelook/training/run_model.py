@@ -12,17 +12,17 @@ import torch
 from torch import Tensor
 
 from onelook.data.dataset import ValidationDataset
+from onelook.data.splits import Splits
 from onelook.errors import SettingsError
 from onelook.models.detector import DetectionModel
 from onelook.processes.stop_signal import StopSignal
-from onelook.recipes.resume import Resumed
-from onelook.recipes.splits import Splits
-from onelook.recipes.start import check_image_size, say_start
 from onelook.settings.train import TrainSettings
 from onelook.structures.anchors import AnchorGrid
 from onelook.structures.origin import Origin, origin_of
 from onelook.training.autoanchor import GOOD_RECALL, check_anchors
 from onelook.training.families import report_without_effect
+from onelook.training.resume import Resumed
+from onelook.training.start import check_image_size, say_start
 from onelook.training.weights import model_of, starting_model
 
 logger = logging.getLogger(__name__)
@@ -131,7 +131,7 @@ def _fit_anchors(
         anchor_t=settings.anchor_t,
         seed=settings.seed,
         placeholders=placeholders,
-        stop_requested=lambda: stop.requested,
+        stop_requested=stop,
     )
     if report.new_best_possible_recall <= GOOD_RECALL:
         logger.warning(

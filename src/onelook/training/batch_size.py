@@ -10,11 +10,11 @@ import torch
 from onelook.data.capacity import available_memory
 from onelook.data.image_cache import MARGIN, ImageFiles
 from onelook.data.rectangles import frame_for_aspects
+from onelook.data.splits import Splits
 from onelook.models.detector import DetectionModel
 from onelook.processes.launch_env import processes_here
 from onelook.processes.process_group import ProcessGroup
 from onelook.processes.stop_signal import StopSignal
-from onelook.recipes.splits import Splits
 from onelook.settings.train import TrainSettings
 from onelook.structures.dataset_index import DatasetIndex
 from onelook.training.autobatch import BatchChoice, find_batch_size

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from itertools import chain, islice
@@ -11,13 +11,14 @@ from tempfile import TemporaryDirectory
 
 from onelook.errors import DataError
 from onelook.inference.sources.download import download
-from onelook.inference.sources.files import read_frames
+from onelook.inference.sources.files import is_video, read_frames
 from onelook.inference.sources.frame import Frame
 from onelook.inference.sources.live import FIRST_WAIT_SECONDS, LiveCount, LiveFrames, LivePolicy
 from onelook.inference.sources.parse_source import Sources, WebSource
 from onelook.inference.sources.prefetch import batches_of, one_ahead
 from onelook.processes.stop_signal import StopSignal
 from onelook.settings.detect import DetectSettings
+from onelook.structures.coco_classes import are_numbers
 
 
 @dataclass(frozen=True)
@@ -35,6 +36,16 @@ class OpenSources:
     is_empty: bool
     file_numbers: Mapping[Path, int] = field(default_factory=dict)
     live: tuple[LiveCount, ...] = ()
+
+    @property
+    def have_numbers(self) -> bool:
+        """Whether all sources are images whose names are distinct numbers."""
+        paths = list(self.file_numbers)
+        return bool(paths) and are_numbers([path.stem for path in paths]) and not any(map(is_video, paths))
+
+    def problems(self, of_files: Sequence[DataError]) -> tuple[str, ...]:
+        """What could not be used or broke off, each with its reason: files, then live sources."""
+        return (*(problem.message for problem in of_files), *(count.problem for count in self.live if count.problem))
 
 
 @contextmanager
@@ -57,7 +68,7 @@ def opened(
     """
     if sources.live:
         policy = LivePolicy(settings.vid_stride, settings.reconnect, first_wait=FIRST_WAIT_SECONDS)
-        with LiveFrames(sources.live, policy, stop_requested=lambda: stop.requested) as frames:
+        with LiveFrames(sources.live, policy, stop_requested=stop) as frames:
             batches = (part for together in frames for part in batches_of(together, settings.batch_size))
             first = list(islice(batches, 1))
             yield OpenSources(chain(first, batches), not first, live=frames.counts)

@@ -7,18 +7,19 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
+import torch
 
 from onelook.data.dataset import ValidationDataset
-from onelook.data.loader import choose_workers, validation_loader
 from onelook.data.scan.rules import ScanOptions
+from onelook.data.splits import read_splits
 from onelook.errors import ModelError
 from onelook.exports.plan import Images
+from onelook.exports.report import MapComparison
 from onelook.inference.backend import Backend, Thresholds
 from onelook.inference.evaluator import EvaluationSettings, Evaluator
+from onelook.inference.validation_pass import validation_batches
 from onelook.models.detector import DetectionModel
 from onelook.processes.stop_signal import StopSignal
-from onelook.recipes.export_report import MapComparison
-from onelook.recipes.splits import read_splits
 from onelook.settings.export import ExportSettings
 from onelook.structures.dataset_index import DatasetIndex
 
@@ -79,10 +80,9 @@ class ExportData:
         dataset = ValidationDataset(
             self.val, imgsz=max(self.imgsz_hw), batch_size=BATCH_SIZE, stride=self.stride, frame_hw=frame_hw
         )
-        workers = choose_workers(self.workers, BATCH_SIZE, device_type="cpu", world_size=1)
         evaluator = Evaluator(
             self.val,
-            lambda: validation_loader(dataset, workers=workers, pin_memory=False, rank=0, world_size=1),
+            lambda: validation_batches(dataset, self.workers, device=torch.device("cpu")),
             num_classes=model.num_classes,
             settings=EvaluationSettings()
             if thresholds is None

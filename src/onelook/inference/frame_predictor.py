@@ -1,20 +1,19 @@
-"""The two stages of a detection run that overlap in time: predict on frames, and write the detections."""
+"""Finds objects in batches of frames."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 
-from onelook.callbacks.detection_files import DetectionFiles, drawn_frame
 from onelook.inference.byte_track import ByteTrack
+from onelook.inference.detection_results import FrameResult
 from onelook.inference.feature_maps import FeatureMap, FeatureMaps
 from onelook.inference.predictor import Image, Predictor
 from onelook.inference.sources.frame import Frame
+from onelook.inference.sources.open_sources import OpenSources
 from onelook.inference.tiling import NmsSettings, Tiling, detect_in_tiles
-from onelook.recipes.detection_results import FrameResult
-from onelook.recipes.frames import OpenSources
 from onelook.settings.detect import DetectSettings
 from onelook.structures.detections import Detections, chosen
 
@@ -124,37 +123,3 @@ class FramePredictor:
             )
             for image in images
         ], nothing
-
-
-@dataclass
-class FrameWriter:
-    """Draws and writes what was found.
-
-    Attributes:
-        settings: of the run.
-        files: where to; None writes nothing.
-        names: class names.
-        keeps_images: drawn images are kept to be shown.
-        seconds: spent so far.
-    """
-
-    settings: DetectSettings
-    files: DetectionFiles | None
-    names: Sequence[str]
-    keeps_images: bool = False
-    seconds: float = 0.0
-
-    def write(self, batch: Sequence[FrameDetections]) -> list[FrameDetections]:
-        """The batch, its files written; with the drawn images if they are to be kept."""
-        mark = time.perf_counter()
-        written = [self._write(found) for found in batch]
-        self.seconds += time.perf_counter() - mark
-        return written
-
-    def _write(self, found: FrameDetections) -> FrameDetections:
-        frame, detections = found.frame, found.result.detections
-        is_drawn = self.keeps_images or not self.settings.nosave
-        drawn = drawn_frame(frame, detections, self.names, self.settings) if is_drawn else None
-        if self.files is not None:
-            self.files.write(frame, detections, drawn=drawn, maps=found.maps)
-        return replace(found, maps=(), drawn=drawn if self.keeps_images else None)

@@ -7,12 +7,10 @@ from dataclasses import replace
 import numpy as np
 
 from onelook.data.item import collate
+from onelook.data.splits import Splits
 from onelook.files.images import read_image
 from onelook.inference.evaluator import Evaluation
 from onelook.models.detector import DetectionModel
-from onelook.recipes.loading import training_set
-from onelook.recipes.preparation import Run
-from onelook.recipes.splits import Splits
 from onelook.reports.plots.batches import plot_batch, plot_labels_and_predictions
 from onelook.reports.plots.confusion_matrix import plot_confusion_matrix
 from onelook.reports.plots.curves import plot_curves
@@ -20,6 +18,8 @@ from onelook.reports.plots.label_statistics import plot_label_correlogram, plot_
 from onelook.reports.plots.results import plot_results
 from onelook.runs.run_dir import RunDir
 from onelook.structures.dataset_index import DatasetIndex
+from onelook.training.loading import training_set
+from onelook.training.run import Run
 from onelook.training.state import Progress
 
 NUM_TRAIN_BATCHES = 3

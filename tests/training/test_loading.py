@@ -8,12 +8,13 @@ from pathlib import Path
 import pytest
 
 from onelook.data.image_cache import MARGIN, ImageFiles
+from onelook.data.splits import Splits
 from onelook.processes.process_group import ProcessGroup
 from onelook.processes.stop_signal import StopSignal
-from onelook.recipes.loading import training_cache
-from onelook.recipes.preparation import Run, prepare
-from onelook.recipes.run_model import RunModel
-from onelook.recipes.splits import Splits
+from onelook.recipes.preparation import prepare
+from onelook.training.loading import training_cache
+from onelook.training.run import Run
+from onelook.training.run_model import RunModel
 
 
 @pytest.fixture

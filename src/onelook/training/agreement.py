@@ -11,12 +11,12 @@ from pathlib import Path
 
 import torch
 
+from onelook.data.splits import Splits
 from onelook.errors import CheckpointError, SettingsError, combined
 from onelook.models.detector import DetectionModel
 from onelook.processes.process_group import ProcessGroup
-from onelook.recipes.resume import Resumed
-from onelook.recipes.splits import Splits
 from onelook.settings.train import TrainSettings
+from onelook.training.resume import Resumed
 
 logger = logging.getLogger(__name__)
 

@@ -15,10 +15,10 @@ import torch
 
 from onelook.errors import DataError, SettingsError
 from onelook.files.images import read_image, write_image
+from onelook.inference.detector import IMAGES_AT_A_TIME, Detector
+from onelook.inference.image_result import ImageResult
 from onelook.inference.predictor import PredictionSettings, Predictor
 from onelook.models.detector import DetectionModel, create_model
-from onelook.recipes.detector import IMAGES_AT_A_TIME, Detector
-from onelook.recipes.result import ImageResult
 from onelook.structures.coco_classes import COCO_NAMES
 from onelook.structures.detections import Detections
 

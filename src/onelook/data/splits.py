@@ -11,6 +11,7 @@ from pathlib import Path
 from onelook.data.capacity import available_processors
 from onelook.data.dataset_layout import open_dataset
 from onelook.data.dataset_spec import DatasetSpec
+from onelook.data.parallel_map import StopTest, Work
 from onelook.data.scan.index import ScanResult, scan_split
 from onelook.data.scan.overlap import warn_of_overlap
 from onelook.data.scan.rules import ScanOptions, warn_of_crowds
@@ -18,7 +19,6 @@ from onelook.errors import DataError
 from onelook.files.atomic import write_text_atomic
 from onelook.files.bounded import printable
 from onelook.files.cache_folder import default_cache_folder
-from onelook.processes.stop_signal import StopSignal
 from onelook.settings.train import TrainSettings
 from onelook.settings.validate import ValidateSettings
 
@@ -44,7 +44,7 @@ class Splits:
         return {split: scan.index.fingerprint for split, scan in self.scans.items()}
 
 
-def read_splits(data: Path, splits: tuple[str, ...], *, options: ScanOptions, stop: StopSignal | None = None) -> Splits:
+def read_splits(data: Path, splits: tuple[str, ...], *, options: ScanOptions, stop: StopTest | None = None) -> Splits:
     """Read the named splits of the dataset `data`.
 
     Raises:
@@ -55,19 +55,12 @@ def read_splits(data: Path, splits: tuple[str, ...], *, options: ScanOptions, st
 
 
 def read_splits_of(
-    spec: DatasetSpec, splits: tuple[str, ...], *, options: ScanOptions, stop: StopSignal | None = None
+    spec: DatasetSpec, splits: tuple[str, ...], *, options: ScanOptions, stop: StopTest | None = None
 ) -> Splits:
     """As `read_splits`, of a dataset that has been opened."""
-    scans = {}
+    scans, work = {}, Work(available_processors(), stop)
     for split in splits:
-        result = scan_split(
-            spec,
-            split,
-            options=options,
-            workers=available_processors(),
-            cache_folder=default_cache_folder(),
-            stop_requested=None if stop is None else lambda: stop.requested,
-        )
+        result = scan_split(spec, split, options=options, work=work, cache_folder=default_cache_folder())
         logger.info("%s", result.ledger.summary())
         if len(result.index) == 0:
             raise DataError(f"split `{split}` of `{printable(spec.path)}` has no usable image")

@@ -1,18 +1,52 @@
-"""Files of a validation about single detections: text labels, and COCO's JSON."""
+"""Files of a validation: its numbers, text labels, and COCO's JSON."""
 
 from __future__ import annotations
 
+import io
 import json
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path, PurePath
+from typing import Any
+
+import numpy as np
 
 from onelook.callbacks.detection_files import label_lines
-from onelook.files.atomic import write_text_atomic
+from onelook.files.atomic import write_bytes_atomic, write_json_atomic, write_text_atomic
+from onelook.inference.evaluator import Evaluation
 from onelook.metrics.coco_json import labelling_of, to_coco_json
 from onelook.runs.run_dir import RunDir
+from onelook.structures.confusion_cells import as_document
 from onelook.structures.dataset_index import DatasetIndex
 from onelook.structures.detections import Detections
+from onelook.structures.metrics import as_arrays
+
+
+def write_metrics(evaluation: Evaluation, names: tuple[str, ...], run: RunDir) -> None:
+    """Write the numbers of an evaluation as JSON, per class and in all, undefined ones as null; and all as arrays."""
+    metrics = evaluation.metrics
+    scalars = ("precision", "recall", "f1", "map50", "map75", "map50_95", "map_small", "map_medium", "map_large")
+    content: dict[str, Any] = {name: getattr(metrics, name) for name in (*scalars, "fitness", "best_confidence")}
+    content |= {"num_images": metrics.num_images, "num_labels": metrics.num_labels}
+    content["classes"] = [
+        {
+            "name": names[int(class_id)],
+            "images": int(metrics.class_num_images[row]),
+            "labels": int(metrics.class_num_labels[row]),
+            "precision": metrics.class_precision[row],
+            "recall": metrics.class_recall[row],
+            "f1": metrics.class_f1[row],
+            "ap50": metrics.class_ap50[row],
+            "ap50_95": metrics.class_ap[row],
+        }
+        for row, class_id in enumerate(metrics.class_ids)
+    ]
+    content |= as_document(metrics.confusion_cells, metrics.num_classes)
+    content["milliseconds_per_image"] = {name: round(value, 3) for name, value in evaluation.milliseconds.items()}
+    write_json_atomic(run.metrics, content)
+    arrays = io.BytesIO()
+    np.savez_compressed(arrays, allow_pickle=False, **as_arrays(metrics))
+    write_bytes_atomic(run.metrics_arrays, arrays.getvalue())
 
 
 def write_labels(

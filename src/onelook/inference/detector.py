@@ -9,8 +9,8 @@ from typing import Any
 
 from onelook.inference.byte_track import LOW_CONFIDENCE, ByteTrack
 from onelook.inference.image_inputs import Image, ImageInput, given_images
+from onelook.inference.image_result import ImageResult
 from onelook.inference.predictor import PredictionSettings, Predictor
-from onelook.recipes.result import ImageResult
 from onelook.structures.detections import Detections
 
 IMAGES_AT_A_TIME = 8

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -11,24 +10,19 @@ import numpy as np
 from onelook.data.dataset_spec import DatasetSpec
 from onelook.doctor.findings import Finding, Scans
 from onelook.doctor.suspicions import ImageComparison, Suspicion, suspicions
-from onelook.errors import DataError, SettingsError
+from onelook.errors import SettingsError
 from onelook.exports.opening import load_runnable
 from onelook.files.bounded import printable
-from onelook.files.images import encode_image, read_image
+from onelook.files.images import read_image
 from onelook.inference.predictor import PredictionSettings, Predictor
 from onelook.processes.stop_signal import StopSignal
-from onelook.reports.check_page import CaptionedImage
-from onelook.reports.plots.suspects import draw_suspicion
 from onelook.settings.check import CheckSettings
-
-logger = logging.getLogger(__name__)
 
 # Low, so that a class that is hardly seen still speaks for its labels; what such a detection is worth is measured.
 CONF_THRES = 0.05
 IOU_THRES = 0.5
 MAX_DET = 300
 BATCH = 8
-MAX_EXHIBITS = 60
 
 
 def open_judge(settings: CheckSettings, spec: DatasetSpec) -> Predictor:
@@ -94,21 +88,6 @@ def told(suspicion: Suspicion, names: Sequence[str]) -> str:
 def _centre(box: tuple[float, ...] | None) -> str:
     assert box is not None
     return f"({(box[0] + box[2]) / 2:.0f}, {(box[1] + box[3]) / 2:.0f})"
-
-
-def exhibits_of(found: Sequence[Suspicion], scans: Scans, names: Sequence[str]) -> Iterator[CaptionedImage]:
-    """Images of the first suspicions."""
-    for rank, one in enumerate(found[:MAX_EXHIBITS], start=1):
-        index = scans[one.split].index
-        labels = index.image_labels(one.image)
-        try:
-            rgb = read_image(index.paths[one.image], max_pixels=index.max_pixels)
-        except DataError as problem:  # it has changed since it was read
-            logger.warning("%s", problem.message)
-            continue
-        drawn = draw_suspicion(rgb, one, labels.boxes, labels.class_ids, names)
-        caption = f"{rank}. {Path(printable(index.paths[one.image])).name}: {told(one, names)}"
-        yield CaptionedImage(encode_image(drawn, ".jpg", quality=85), caption)
 
 
 def _compared(predictor: Predictor, scans: Scans, split: str, stop: StopSignal) -> Iterator[ImageComparison]:

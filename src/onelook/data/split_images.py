@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -12,30 +11,25 @@ import numpy as np
 
 from onelook.data.annotation_places import place_in_folder
 from onelook.data.capacity import available_processors
+from onelook.data.dataset_copy import YAML_NAME
 from onelook.data.dataset_layout import open_dataset
 from onelook.data.dataset_spec import SPLITS, UNSPLIT, DatasetSpec, load_dataset_spec
 from onelook.data.formats.registry import FORMATS
 from onelook.data.image_files import MAX_LIST_BYTES, images_in_folder
-from onelook.data.parallel_map import Work
-from onelook.data.scan.index import ScanResult, scan_split
+from onelook.data.image_groups import image_groups
+from onelook.data.parallel_map import StopTest, Work
+from onelook.data.scan.index import scan_split
 from onelook.data.scan.rules import ScanOptions
 from onelook.data.split_assignment import Array, balanced, by_hash, stratified
 from onelook.data.split_folder import list_line
-from onelook.doctor.image_groups import image_groups
+from onelook.data.splits import Splits, read_splits_of, scan_options
 from onelook.errors import DataError, SettingsError
 from onelook.files.atomic import write_bytes_atomic
 from onelook.files.bounded import printable, read_bounded
 from onelook.files.cache_folder import default_cache_folder
 from onelook.files.yaml import dump_yaml
-from onelook.processes.stop_signal import StopSignal
-from onelook.recipes.splits import Splits, read_splits_of, scan_options
-from onelook.runs.run_dir import RunDir
 from onelook.settings.split import SplitSettings
 from onelook.settings.train import TrainSettings
-
-logger = logging.getLogger(__name__)
-
-YAML_NAME = "data.yaml"
 
 
 @dataclass(frozen=True)
@@ -100,22 +94,12 @@ def _labels_of(spec: DatasetSpec, paths: Sequence[str], work: Work) -> Array:
     """(N, K) labels of each class; images that cannot be used have none."""
     counts: dict[str, Array] = {}
     for split in spec.splits:
-        index = _scanned(spec, split, work).index
+        options = ScanOptions(report_only=True)
+        index = scan_split(spec, split, options=options, work=work, cache_folder=default_cache_folder()).index
         for image, path in enumerate(index.paths):
             counts[path] = np.bincount(index.class_ids[index.labels_of(image)], minlength=len(spec.names))
     nothing = np.zeros(len(spec.names), np.int64)
     return np.array([counts.get(path, nothing) for path in paths]).reshape(-1, len(spec.names))
-
-
-def _scanned(spec: DatasetSpec, split: str, work: Work) -> ScanResult:
-    return scan_split(
-        spec,
-        split,
-        options=ScanOptions(report_only=True),
-        workers=work.workers,
-        cache_folder=default_cache_folder(),
-        stop_requested=work.stop_requested,
-    )
 
 
 def groups_in(pool: ImagePool, settings: SplitSettings, work: Work) -> Array:
@@ -138,7 +122,7 @@ def parts_of(pool: ImagePool, groups: Array, settings: SplitSettings) -> Array:
     return stratified(names, np.bincount(members), labels, fractions, settings.seed)[members]
 
 
-def split_by_share(spec: DatasetSpec, share: float, *, seed: int, stop: StopSignal) -> DatasetSpec:
+def split_by_share(spec: DatasetSpec, share: float, *, seed: int, stop: StopTest) -> DatasetSpec:
     """A dataset without splits in train and val, as `onelook split --stratify` does it with the same seed.
 
     Args:
@@ -149,15 +133,14 @@ def split_by_share(spec: DatasetSpec, share: float, *, seed: int, stop: StopSign
 
     Raises:
         DataError: the data are divided already, cannot be read, or a split would be empty.
-        StopRequested: `stop` was set.
+        StopRequested: `stop` said so.
     """
     require_unsplit(spec)
-    work = Work(available_processors(), lambda: stop.requested)
+    work = Work(available_processors(), stop)
     given = {"data": spec.path, "output": Path(), "fractions": [share, 1 - share], "stratify": True, "seed": seed}
     settings = SplitSettings.model_validate(given)
     pool = pool_in(spec, work)
     parts = parts_of(pool, groups_in(pool, settings, work), settings)
-    stop.check()
     images = {split: tuple(np.array(pool.paths)[parts == part].tolist()) for part, split in enumerate(SPLITS[:2])}
     for split, chosen in images.items():
         if not chosen:
@@ -169,7 +152,7 @@ def split_by_share(spec: DatasetSpec, share: float, *, seed: int, stop: StopSign
     return with_images(spec, images)
 
 
-def training_splits(settings: TrainSettings, recorded: Mapping[str, Sequence[str]], *, stop: StopSignal) -> Splits:
+def training_splits(settings: TrainSettings, recorded: Mapping[str, Sequence[str]], *, stop: StopTest) -> Splits:
     """The training and the validation data, of a dataset without splits as the settings split it.
 
     Args:
@@ -179,27 +162,14 @@ def training_splits(settings: TrainSettings, recorded: Mapping[str, Sequence[str
 
     Raises:
         DataError: they cannot be used.
-        StopRequested: `stop` was set.
+        StopRequested: `stop` said so.
     """
     spec = open_dataset(settings.data)
     if settings.split:
         require_unsplit(spec)
         share, seed = settings.split, settings.seed
-        spec = _as_recorded(spec, recorded) if recorded else split_by_share(spec, share, seed=seed, stop=stop)
+        spec = as_recorded(spec, recorded) if recorded else split_by_share(spec, share, seed=seed, stop=stop)
     return read_splits_of(spec, ("train", "val"), options=scan_options(settings), stop=stop)
-
-
-def validation_spec(data: Path, weights: Path) -> DatasetSpec:
-    """The dataset of a validation; one without splits is split as the run has recorded that made the weights."""
-    spec = open_dataset(data)
-    folder = RunDir(weights.parent.parent).split_lists
-    if not spec.is_unsplit or not (folder / YAML_NAME).is_file():
-        return spec
-    of_run = load_dataset_spec(folder / YAML_NAME)
-    if set(of_run.annotations.values()) != set(spec.annotations.values()):
-        return spec
-    logger.info("`%s` is split as the run has recorded in `%s`", printable(spec.path), printable(folder))
-    return _as_recorded(spec, recorded_lists(folder))
 
 
 def require_unsplit(spec: DatasetSpec) -> None:
@@ -264,7 +234,7 @@ def recorded_lists(folder: Path) -> dict[str, list[str]]:
     }
 
 
-def _as_recorded(spec: DatasetSpec, lists: Mapping[str, Sequence[str]]) -> DatasetSpec:
+def as_recorded(spec: DatasetSpec, lists: Mapping[str, Sequence[str]]) -> DatasetSpec:
     """A dataset without splits with the images in its splits that the lines of lists name."""
     images = str(spec.splits[UNSPLIT][0])
     places = {split: tuple(os.path.normpath(f"{images}/{line}") if not os.path.isabs(line) else line for line in lines)  # noqa: PTH117

@@ -13,12 +13,12 @@ from torch import Tensor
 
 from onelook.data.dataset_spec import load_dataset_spec
 from onelook.data.scan.rules import ScanOptions
+from onelook.data.splits import Splits, read_splits
 from onelook.errors import SettingsError
+from onelook.inference.validation_pass import ValidationPass, as_one
 from onelook.models.detector import DetectionModel, create_model
 from onelook.processes.process_group import ProcessGroup
 from onelook.processes.stop_signal import StopSignal
-from onelook.recipes.splits import Splits, read_splits
-from onelook.recipes.validation_pass import ValidationPass, as_one
 from onelook.settings.validate import ValidateSettings
 from onelook.structures.metrics import as_arrays
 

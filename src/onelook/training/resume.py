@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from onelook.callbacks.trackers.identity import known_identities
 from onelook.data.capacity import available_processors
 from onelook.errors import CheckpointError, RunFolderError, SettingsError
 from onelook.processes.launch_env import launch_id, restarts_so_far
@@ -20,11 +18,9 @@ from onelook.runs.own_checkpoints import has_checkpoint, load_newest, load_own
 from onelook.runs.run_dir import RunDir, run_of_launch
 from onelook.settings.build import build_settings, stored_settings
 from onelook.settings.series import OUTSIDE, names_of, resume_settings, storable
-from onelook.settings.train import TRACKER_NAMES, TrainSettings
+from onelook.settings.train import TrainSettings
 from onelook.training.schedule import at_length
 from onelook.training.state import KIND_TRAINING
-
-logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -75,7 +71,6 @@ def resume_run(given: Mapping[str, Any]) -> Resumed:
         settings = settings.model_copy(update={"time": 0.0})
         document["progress"]["turns"] = []
     _refuse_many_processes(before, given)
-    _name_trackers(run, settings)
     is_whole = run.is_finished and run.best.is_file() and run.metrics_arrays.is_file()
     done = _done(checkpoint, settings) if is_whole else ""
     return Resumed(settings, run, checkpoint, done)
@@ -148,13 +143,6 @@ def _refuse_many_processes(before: TrainSettings, given: Mapping[str, Any]) -> N
             f"the run was computed in {before.nproc} processes, and this machine has {most} processors",
             hint=f"say how many to start: `--nproc {most}`, or `--nproc {before.nproc}` all the same",
         )
-
-
-def _name_trackers(run: RunDir, settings: TrainSettings) -> None:
-    missing = known_identities(run.path, TRACKER_NAMES).keys() - set(settings.track)
-    if missing:
-        names = ",".join(sorted(missing))
-        logger.warning("the run was tracked by %s and is not any more: `--track %s` resumes that, too", names, names)
 
 
 def _done(checkpoint: Checkpoint, settings: TrainSettings) -> str:

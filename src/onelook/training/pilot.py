@@ -8,22 +8,17 @@ from copy import deepcopy
 from dataclasses import replace
 from time import monotonic
 
-import torch
-
-from onelook.callbacks.eta import duration
+from onelook.data.splits import Splits
 from onelook.errors import SettingsError
 from onelook.processes.stop_signal import StopSignal
-from onelook.recipes.loading import training_batches
-from onelook.recipes.preparation import Run
-from onelook.recipes.run_model import RunModel
-from onelook.recipes.splits import Splits
 from onelook.training.batch_gradient import BatchGradient, ComputeOptions, shards_for
-from onelook.training.ema import ModelEma
-from onelook.training.families import create_loss
-from onelook.training.freeze import frozen_rows, set_training_mode, stop_learning
-from onelook.training.optimizer import create_optimizer
+from onelook.training.eta import duration
+from onelook.training.freeze import frozen_rows, set_training_mode
+from onelook.training.loading import training_batches
+from onelook.training.run import Run
+from onelook.training.run_model import RunModel
 from onelook.training.schedule import Schedule
-from onelook.training.state import Progress, TrainState
+from onelook.training.state import Progress, initial_state
 from onelook.training.time_budget import epochs_that_fit
 from onelook.training.weight_update import WeightUpdate
 
@@ -74,16 +69,9 @@ def _seconds_per_image(data: Splits, model: RunModel, run: Run, stop: StopSignal
     copy = replace(model, model=deepcopy(model.model)).on_device()
     network = copy.model
     compute = ComputeOptions(device, model.amp, network.max_stride, tuple(frozen_rows(network, settings.freeze)))
-    stop_learning(compute.frozen)
     schedule = Schedule(settings, len(data.scans["train"].index))
-    state = TrainState(
-        model=network,
-        ema=ModelEma(network, total_updates=1),
-        optimizer=create_optimizer(network, settings, 0.0),
-        scaler=torch.amp.GradScaler(device.type, enabled=model.amp == torch.float16),
-        loss=create_loss(network, settings),
-        progress=Progress(shards=shards_for(schedule.places_in(0), settings.micro_batch, group.world_size)),
-    )
+    state = initial_state(network, settings, schedule, device=device, amp=model.amp)
+    state.progress.shards = shards_for(schedule.places_in(0), settings.micro_batch, group.world_size)
     gradient, update = BatchGradient(state, group, schedule=schedule, compute=compute), WeightUpdate(state)
     set_training_mode(network, compute.frozen)
     began, images = monotonic(), 0

@@ -1,0 +1,60 @@
+"""What the splits of a dataset hold, however bad they are, and why others cannot be read."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from onelook.data.dataset_spec import DatasetSpec
+from onelook.data.formats.registry import FORMATS
+from onelook.data.parallel_map import Work
+from onelook.data.scan.index import ScanResult, scan_split
+from onelook.data.scan.rules import ScanOptions
+from onelook.errors import DataError
+
+logger = logging.getLogger(__name__)
+
+
+def read_splits(
+    spec: DatasetSpec, work: Work, cache_folder: Path, max_pixels: int
+) -> tuple[dict[str, ScanResult], dict[str, DataError]]:
+    """What the splits hold, and why others cannot be read; DataError if none can."""
+    scans: dict[str, ScanResult] = {}
+    unread: dict[str, DataError] = {}
+    for split in spec.splits:
+        try:
+            options = ScanOptions(report_only=True, max_pixels=max_pixels)
+            scans[split] = scan_split(spec, split, options=options, work=work, cache_folder=cache_folder)
+        except DataError as problem:
+            unread[split] = problem
+        else:
+            logger.info("%s", scans[split].ledger.summary())
+    if not scans:
+        raise next(iter(unread.values()))
+    return scans, unread
+
+
+def require_splits(unread: Mapping[str, DataError]) -> None:
+    """Raise the reason why a split cannot be read that training needs."""
+    for split in ("train", "val"):
+        if split in unread:
+            raise unread[split]
+
+
+@dataclass(frozen=True)
+class Unlabelled:
+    """Images that nobody has said anything about: their paths, and the first label file that was looked for."""
+
+    images: frozenset[str] = frozenset()
+    first: str | None = None
+
+
+def unlabelled_in(spec: DatasetSpec, split: str, scan: ScanResult) -> Unlabelled:
+    """What of a split nobody has said anything about."""
+    if scan.ledger.images_missing == 0:
+        return Unlabelled()
+    source = FORMATS[spec.format](spec, split, False)
+    images = (path for path, has in zip(source.images, source.has_labels.tolist(), strict=True) if not has)
+    return Unlabelled(frozenset(images), source.first_missing)

@@ -1,0 +1,135 @@
+"""What a search is about to try, and by which method, as its settings ask."""
+
+from __future__ import annotations
+
+import logging
+import shlex
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from onelook.errors import SettingsError
+from onelook.search.folder import SearchFolder
+from onelook.search.genes import GENES, Individual, in_range
+from onelook.search.population import read_population
+from onelook.search.remote_history import Bucket
+from onelook.settings.command_line import as_arguments
+from onelook.settings.evolve import EvolveSettings
+from onelook.settings.hyperparameters import Hyperparameters
+from onelook.settings.series import FREE, names_of, storable, trial_names
+from onelook.settings.train import TrainSettings
+from onelook.training.families import family_of
+from onelook.training.weights import definition_of
+
+logger = logging.getLogger(__name__)
+
+INSTALL = 'pip install "onelook[tune]"'
+DEFAULT_ANCHORS = 3.0
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is to be searched.
+
+    Attributes:
+        trials: how many in all.
+        seed: decides what is tried.
+        epochs: of a trial that runs to its end.
+        firsts: tried before all others: the starting point, then the initial population; in range.
+    """
+
+    trials: int
+    seed: int
+    epochs: int
+    firsts: tuple[Individual, ...]
+
+
+@dataclass(frozen=True)
+class PreparedSearch:
+    """A search that is ready to begin or to resume.
+
+    Attributes:
+        settings: with the method, the optimiser and the batch that the trials use.
+        plan: what is tried.
+        folder: of the search.
+        fingerprints: of the data.
+        bucket: to exchange trials through, if there is one.
+    """
+
+    settings: EvolveSettings
+    plan: Plan
+    folder: SearchFolder
+    fingerprints: Mapping[str, str]
+    bucket: Bucket | None
+
+    @property
+    def start(self) -> Individual:
+        """The hyperparameters that are tried first."""
+        return self.plan.firsts[0]
+
+    @property
+    def fixed_hyperparameters(self) -> dict[str, float | bool]:
+        """Those that are the same in all trials."""
+        return {name: getattr(self.settings, name) for name in Hyperparameters.model_fields if name not in self.start}
+
+    @property
+    def storage(self) -> str:
+        """Where Optuna keeps the study."""
+        return self.settings.evolve_storage or str(self.folder.journal)
+
+    def training_settings(self) -> dict[str, Any]:
+        """What all trials have in common with a training."""
+        return {
+            name: getattr(self.settings, name)
+            for name in TrainSettings.model_fields
+            if name in storable(TrainSettings, {name: None}) and name not in self.start
+        }
+
+    def identity(self) -> dict[str, Any]:
+        """What searches that share one storage must agree on; plain JSON."""
+        names = set(self.training_settings()) - names_of(EvolveSettings, FREE) - trial_names(EvolveSettings)
+        settings = self.settings.model_dump(mode="json", include=names)
+        firsts = [dict(genes) for genes in self.plan.firsts]
+        return {**settings, "epochs": self.plan.epochs, "fingerprints": dict(self.fingerprints), "firsts": firsts}
+
+    def command(self) -> str:
+        """The command that trains with the best hyperparameters and otherwise as the trials did."""
+        defaults = {name: field.default for name, field in TrainSettings.model_fields.items()}
+        other = Hyperparameters.model_fields.keys() | trial_names(TrainSettings)
+        common = self.training_settings().items()
+        given = {name: value for name, value in common if name not in other and value != defaults[name]}
+        words = as_arguments({"data": self.settings.data, "hyp": self.folder.hyp, **given})
+        return shlex.join(["onelook", "train", *words])
+
+
+def method_of(settings: EvolveSettings) -> str:
+    """The method, Optuna if that is there and nothing else was asked for.
+
+    Raises:
+        SettingsError: Optuna is asked for and not installed.
+    """
+    if settings.evolve_method == "genetic" or find_spec("optuna") is not None:
+        return "optuna" if settings.evolve_method == "auto" else settings.evolve_method
+    if settings.evolve_method == "optuna" or settings.evolve_storage:
+        raise SettingsError("the search by Optuna needs the package `optuna`, which is not installed", hint=INSTALL)
+    logger.info("optuna is not installed: the genetic search takes its place, which needs more epochs (%s)", INSTALL)
+    return "genetic"
+
+
+def plan_of(settings: EvolveSettings) -> Plan:
+    """What a search with these settings tries: of the genes, those that have an effect on its model."""
+    idle = set(family_of(definition_of(settings)).without_effect)
+    if settings.noautoanchor:
+        idle.add("anchors")
+    values = {name: float(getattr(settings, name)) for name in GENES if name not in idle}
+    if "anchors" in values and round(values["anchors"]) == 0:
+        values["anchors"] = DEFAULT_ANCHORS
+    start = in_range(values)
+    for name, value in start.items():
+        if not GENES[name].low <= values[name] <= GENES[name].high:
+            logger.warning("`%s` %g lies outside of what is searched: starting from %g", name, values[name], value)
+    population = settings.evolve_population
+    others = read_population(Path(population), start) if population else ()
+    return Plan(settings.evolve, settings.seed, settings.epochs, (start, *others))

@@ -1,0 +1,56 @@
+"""The state of a run: begun or restored, its batches cut in shards, its length changed."""
+
+from __future__ import annotations
+
+import logging
+import math
+from dataclasses import replace
+
+from onelook.processes.process_group import ProcessGroup
+from onelook.training.batch_gradient import shards_for
+from onelook.training.families import create_loss
+from onelook.training.loading import validation_batch_size
+from onelook.training.run import Run
+from onelook.training.run_model import RunModel
+from onelook.training.schedule import Schedule
+from onelook.training.state import TrainState, initial_state
+from onelook.training.sync_norm import synchronise_normalisation
+
+logger = logging.getLogger(__name__)
+
+
+def change_length(model: RunModel, run: Run, state: TrainState, schedule: Schedule) -> Schedule:
+    """The schedule of the run's new length, which the average of the weights and the loss follow, too."""
+    changed = replace(schedule, turns=tuple(state.progress.turns))
+    if run.group.is_first:
+        logger.info("the time allows %d epochs, not %d", changed.settings.epochs, schedule.settings.epochs)
+    loss = create_loss(model.model, run.settings, closing=changed.closing_share)
+    loss.load_state_dict(state.loss.state_dict())
+    state.loss = loss
+    state.ema.plan_for(changed.total_updates)
+    return changed
+
+
+def state_of(model: RunModel, run: Run, schedule: Schedule) -> TrainState:
+    """The state that a run begins with, or goes on from where it was saved."""
+    state = initial_state(model.model, run.settings, schedule, device=model.device, amp=model.amp)
+    if run.resumed is not None:
+        state.restore(run.resumed.checkpoint)
+    _cut_batches(state, schedule, run.group)
+    state.progress.val_batch = validation_batch_size(run)
+    if run.settings.sync_bn:
+        synchronise_normalisation(model.model, run.group)
+    return state
+
+
+def _cut_batches(state: TrainState, schedule: Schedule, group: ProcessGroup) -> None:
+    """Settle in how many shards batches are computed; a resumed run keeps its number if the processes can share it."""
+    before = state.progress.shards
+    wanted = max(before, shards_for(schedule.places_in(0), schedule.settings.micro_batch, group.world_size))
+    state.progress.shards = math.lcm(wanted, group.world_size)
+    if before not in (0, state.progress.shards) and group.is_first:
+        logger.warning(
+            "batches are computed in %d parts instead of %d: the result is equally good, but not bit for bit the same",
+            state.progress.shards,
+            before,
+        )
