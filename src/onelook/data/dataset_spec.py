@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 from collections import Counter
@@ -82,6 +83,14 @@ class DatasetSpec:
     def is_unsplit(self) -> bool:
         """Whether nobody has said which images are for training and which for validation."""
         return UNSPLIT in self.splits
+
+    def class_of_name(self, single_cls: bool) -> dict[str, int] | None:
+        """Class name -> class id; None if all objects are class 0."""
+        return None if single_cls else {name: class_id for class_id, name in enumerate(self.names)}
+
+    def rules(self, single_cls: bool) -> str:
+        """What labels that name their classes are read by, as text."""
+        return f"{self.format} {'any' if single_cls else json.dumps(self.names)}"
 
     def chosen_images(self, split: str) -> tuple[str, ...] | None:
         """The images of a split that are used, absolute, where its places hold more; None for all."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 from array import array
 from collections.abc import Iterator, Mapping, Sequence
@@ -69,7 +68,7 @@ def open_coco(spec: DatasetSpec, split: str, single_cls: bool) -> LabelSource:
         has_labels=np.array([image in entry_of for image in images]),
         files=[*images, file.path],
         states=file_states([*images, file.path]),
-        rules=f"coco {'any' if single_cls else json.dumps(spec.names)}",
+        rules=spec.rules(single_cls),
         read=reader.read,
         digest=lambda number: reader.digest(),
         lost_rows=reader.lost_rows,
@@ -95,7 +94,6 @@ class _CocoReader:
     """Gives the rows of one image after the other; the annotations are read when they are first needed.
 
     Args:
-        path: the file.
         names: class names, in the order of class ids; None makes all annotations class 0.
         images: for each image of the split what the file says of it.
         number_of_id: id of an image in the file -> number of the image in the split.

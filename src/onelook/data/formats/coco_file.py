@@ -60,7 +60,6 @@ class CocoFile:
     """What a COCO file says, but for its annotations.
 
     Attributes:
-        path: the file.
         images: in the order of the file; ids are unique.
         categories: id -> name, by ascending id.
     """

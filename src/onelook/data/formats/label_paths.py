@@ -3,21 +3,58 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
-from onelook.data.dataset_spec import DatasetSpec
+from onelook.data.dataset_spec import DatasetSpec, split_images
+from onelook.data.formats.label_rows import LabelRows
+from onelook.data.formats.label_source import LabelSource, SizeHw, paired_source
+from onelook.data.formats.row_rules import refused_file
+from onelook.errors import DataError
+from onelook.files.bounded import content_digest, read_bounded
 
 
-def annotation_roots(spec: DatasetSpec, split: str) -> list[tuple[str, str]]:
-    """The folders of images and of their label files, of a split and of all others with the same label files."""
-    annotations = spec.annotations[split]
-    return [
-        (str(entry), str(annotations))
-        for other, entries in spec.splits.items()
-        if spec.annotations[other] == annotations
-        for entry in entries
-    ]
+def annotated_source(
+    spec: DatasetSpec,
+    split: str,
+    *,
+    suffix: str,
+    max_bytes: int,
+    rules: str,
+    parse: Callable[[bytes, SizeHw], LabelRows],
+) -> LabelSource:
+    """The images of a split, and their label files in a folder of its own.
+
+    Args:
+        spec, split: which images.
+        suffix: of the label files.
+        max_bytes: of a label file; a larger one is refused.
+        rules: all else that the result depends on, as text.
+        parse: the rows of a label file with this content, of an image of this size, or (0, 0) if it cannot be read.
+
+    Raises:
+        DataError: the split is not described, one of its places does not exist, or it holds no image.
+    """
+    images, unread = split_images(spec, split)
+    annotations, folders = spec.annotations[split], [str(entry) for entry in spec.splits[split]]
+
+    def read(path: str, size_hw: SizeHw) -> LabelRows:
+        try:
+            data = read_bounded(path, max_bytes)
+        except DataError as problem:
+            return refused_file(problem.message)
+        return replace(parse(data, size_hw), digest=content_digest(data))
+
+    together = (other for other in spec.splits if spec.annotations[other] == annotations)
+    return paired_source(
+        images,
+        [path_below(annotations, image, folders, suffix=suffix) for image in images],
+        roots=[(str(entry), str(annotations)) for other in together for entry in spec.splits[other]],
+        unread=unread,
+        rules=rules,
+        read=read,
+    )
 
 
 def path_below(annotations: Path, image: str, image_folders: Sequence[str], *, suffix: str) -> str:

@@ -41,7 +41,6 @@ class LabelRows:
     """The rows of one label file: N usable ones with P polygon points in all.
 
     Attributes:
-        class_ids: (N,) int64.
         boxes: (N, 4) float32 cxcywh, as a fraction of the image's width and height; sides above 0.
         polygon_lengths: (N,) int64 points of the polygon of each row; 0 for a plain box.
         polygon_points: (P, 2) float32 x, y, as a fraction of the image's width and height.

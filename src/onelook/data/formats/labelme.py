@@ -2,64 +2,43 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
-from dataclasses import replace
 
-from onelook.data.dataset_spec import DatasetSpec, split_images
-from onelook.data.formats.label_paths import annotation_roots, path_below
+from onelook.data.dataset_spec import DatasetSpec
+from onelook.data.formats.label_paths import annotated_source
 from onelook.data.formats.label_rows import LabelRows
-from onelook.data.formats.label_source import LabelSource, SizeHw, paired_source
+from onelook.data.formats.label_source import LabelSource, SizeHw
 from onelook.data.formats.labelme_file import MAX_BYTES, parse_labelme
 from onelook.data.formats.listing import collect
 from onelook.data.formats.object_rows import RowCollector
-from onelook.data.formats.row_rules import RefusedRow
-from onelook.errors import DataError
-from onelook.files.bounded import content_digest, read_bounded
+from onelook.data.formats.row_rules import RefusedRow, refused_file
 
 
 def open_labelme(spec: DatasetSpec, split: str, single_cls: bool) -> LabelSource:
-    """The images of a split and the reader of their JSON files.
-
-    Raises:
-        DataError: the split is not described, one of its places does not exist, or it holds no image.
-    """
-    images, unread = split_images(spec, split)
-    folders = [str(entry) for entry in spec.splits[split]]
-    labels = [path_below(spec.annotations[split], image, folders, suffix=".json") for image in images]
-    class_of_name = None if single_cls else {name: class_id for class_id, name in enumerate(spec.names)}
-    return paired_source(
-        images,
-        labels,
-        roots=annotation_roots(spec, split),
-        unread=unread,
-        rules=f"labelme {'any' if single_cls else json.dumps(spec.names)}",
-        read=lambda path, size_hw: read_labelme(path, size_hw, class_of_name),
+    """The images of a split and the reader of their JSON files; errors as of `annotated_source`."""
+    class_of_name = spec.class_of_name(single_cls)
+    return annotated_source(
+        spec,
+        split,
+        suffix=".json",
+        max_bytes=MAX_BYTES,
+        rules=spec.rules(single_cls),
+        parse=lambda data, size_hw: labelme_rows(data, size_hw, class_of_name),
     )
 
 
-def read_labelme(path: str, size_hw: SizeHw, class_of_name: Mapping[str, int] | None) -> LabelRows:
-    """The rows of a LabelMe file that exists; never raises for what is in it.
+def labelme_rows(data: bytes, size_hw: SizeHw, class_of_name: Mapping[str, int] | None) -> LabelRows:
+    """The rows of a LabelMe file; never raises for what is in it.
 
     Args:
-        path: the JSON file.
+        data: the file.
         size_hw: height and width of the image after EXIF rotation, in pixels; (0, 0) if it cannot be read.
         class_of_name: class name -> class id; None makes all objects class 0.
     """
     try:
-        data = read_bounded(path, MAX_BYTES)
-    except DataError as problem:
-        rows = RowCollector()
-        rows.refuse("", str, RefusedRow(problem.message))
-        return rows.rows(b"")
-    return replace(labelme_rows(data, size_hw, class_of_name), digest=content_digest(data))
-
-
-def labelme_rows(data: bytes, size_hw: SizeHw, class_of_name: Mapping[str, int] | None) -> LabelRows:
-    """As `read_labelme`, from the bytes of the file."""
-    rows = RowCollector()
-    try:
-        collect(rows, parse_labelme(data), size_hw, class_of_name)
+        image = parse_labelme(data)
     except RefusedRow as problem:
-        rows.refuse("", str, problem)
+        return refused_file(str(problem))
+    rows = RowCollector()
+    collect(rows, image, size_hw, class_of_name)
     return rows.rows(b"")

@@ -41,15 +41,6 @@ def parse_labelme(data: bytes) -> ListedImage:
     return ListedImage(name if isinstance(name, str) else "", size_hw, tuple(things.values()))
 
 
-def is_labelme(data: bytes) -> bool:
-    """Whether a file is one of LabelMe's."""
-    try:
-        parse_labelme(data)
-    except RefusedRow:
-        return False
-    return True
-
-
 def _object(place: str, shape: Any) -> ListedObject:
     if not isinstance(shape, dict):
         return ListedObject(place, shown(shape), problem=RefusedRow("no shape: not an object of JSON"))

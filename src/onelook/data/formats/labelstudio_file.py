@@ -60,11 +60,6 @@ def read_labelstudio(path: StrPath) -> Listing:
     return Listing(tuple(images), (), tuple(lost))
 
 
-def is_labelstudio(content: Any) -> bool:
-    """Whether JSON is a list of tasks."""
-    return isinstance(content, list) and bool(content) and isinstance(content[0], dict) and bool(_image_of(content[0]))
-
-
 def file_names(address: str) -> Iterator[str]:
     """What the file of an image may be called, the most literal first: below its folder, and without what uploads add.
 

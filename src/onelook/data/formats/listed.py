@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 
@@ -37,7 +36,7 @@ def open_listed(spec: DatasetSpec, split: str, single_cls: bool) -> LabelSource:
     images = sorted(entries if (chosen := spec.chosen_images(split)) is None else set(chosen))
     if not images:
         raise DataError(f"split `{split}`: `{printable(path)}` lists no images")
-    class_of_name = None if single_cls else {name: class_id for class_id, name in enumerate(spec.names)}
+    class_of_name = spec.class_of_name(single_cls)
     digest = Lazy(lambda: file_digest(path, MAX_BYTES))
     return LabelSource(
         images=images,
@@ -45,7 +44,7 @@ def open_listed(spec: DatasetSpec, split: str, single_cls: bool) -> LabelSource:
         has_labels=np.array([image in entries for image in images]),
         files=[*images, path],
         states=file_states([*images, path]),
-        rules=f"{spec.format} {'any' if single_cls else json.dumps(spec.names)}",
+        rules=spec.rules(single_cls),
         read=lambda number, size_hw: _rows(entries[images[number]], size_hw, class_of_name, digest()),
         digest=lambda number: digest(),
         lost_rows=lambda: listing.lost,

@@ -103,7 +103,7 @@ def collect(rows: RowCollector, image: ListedImage, size_hw: SizeHw, class_of_na
             rows.refuse(thing.place, thing.text.__str__, problem)
             continue
         if frame.note:
-            rows.note(frame.note, place=f"image {shown(image.name)}")
+            rows.note(frame.note, place=f"image {shown(image.name)}" if image.name else "")
         rows.add(thing.place, thing.text.__str__, class_id=class_id, box=box, polygon=polygon)
 
 

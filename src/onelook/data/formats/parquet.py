@@ -7,7 +7,6 @@ dataset, in any order. The Parquet files are only read.
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
@@ -67,7 +66,7 @@ def open_parquet(spec: DatasetSpec, split: str, single_cls: bool) -> LabelSource
         raise DataError(f"split `{split}` of `{printable(spec.path)}` has no images: its Parquet files have no rows")
     rows = [(number, row) for number, file in enumerate(files) for row in range(file.num_rows)]
     objects = Lazy(lambda: [found for file in files for found in objects_of(file)])
-    class_of_name = None if single_cls else {name: class_id for class_id, name in enumerate(spec.names)}
+    class_of_name = spec.class_of_name(single_cls)
     digests = Lazy(lambda: [file_digest(file.path, _MAX_BYTES) for file in files])
 
     def read(number: int, size_hw: SizeHw) -> LabelRows:
@@ -81,7 +80,7 @@ def open_parquet(spec: DatasetSpec, split: str, single_cls: bool) -> LabelSource
         has_labels=np.ones(len(rows), bool),
         files=[*unpacked, *(file.path for file in files)],
         states=file_states([*unpacked, *(file.path for file in files)]),
-        rules=f"parquet {'any' if single_cls else json.dumps(spec.names)}",
+        rules=spec.rules(single_cls),
         read=read,
         digest=lambda number: digests()[rows[number][0]],
         names=[f"{Path(files[number].path).name} {row}" for number, row in rows],

@@ -32,7 +32,6 @@ class ParquetFile:
     """Where things are in a file.
 
     Attributes:
-        path: the file.
         num_rows: one per image.
         image: column of the images.
         objects: column of the objects.

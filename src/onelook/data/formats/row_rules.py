@@ -95,6 +95,11 @@ def joined(
     )
 
 
+def refused_file(reason: str) -> LabelRows:
+    """What a file gives that cannot be used as a whole."""
+    return joined([], [], 1, (RowProblem(0, "", reason, "refused"),))
+
+
 def box_around(points: Values) -> Values:
     """(4,) cxcywh of the smallest box that holds the points, (P, 2)."""
     low, high = points.min(axis=0), points.max(axis=0)

@@ -32,7 +32,6 @@ class SplitToWrite:
     """A split and what it is to be called.
 
     Attributes:
-        split: train, val or test.
         index: its images and labels.
         inside: (N,) path of each image below `folder`, with `/`.
         folder: of the images, below that of the dataset.
@@ -143,7 +142,6 @@ def yolo_rows(index: DatasetIndex, image: int, is_box: Sequence[bool] | np.ndarr
     """The label file of an image: class and box, or polygon, of each label, bit for bit.
 
     Args:
-        index: images and labels.
         image: number of the image.
         is_box: (M,) labels that are written as a box although they have a polygon; None means none.
     """

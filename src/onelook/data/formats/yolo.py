@@ -19,7 +19,7 @@ from onelook.data.dataset_spec import DatasetSpec, split_images
 from onelook.data.formats.keypoint_rows import may_be_keypoints
 from onelook.data.formats.label_rows import LabelBatch, LabelRows, RowProblem, digest_table
 from onelook.data.formats.label_source import LabelSource, paired_source
-from onelook.data.formats.row_rules import RefusedRow, Values, box_around, inside, is_whole_image, joined
+from onelook.data.formats.row_rules import RefusedRow, Values, box_around, inside, is_whole_image, joined, refused_file
 from onelook.data.formats.yolo_bulk import LARGEST, MAX_BULK_BYTES, parse_clean, woven
 from onelook.errors import DataError
 from onelook.files.bounded import content_digest, read_bounded, read_short
@@ -76,7 +76,7 @@ def read_labels(path: str, num_classes: int | None, *, keypoint_columns: int = 0
     try:
         data = read_bounded(path, MAX_FILE_BYTES)
     except DataError as problem:
-        return _refused_file(problem.message)
+        return refused_file(problem.message)
     return replace(parse_labels(data, num_classes, keypoint_columns=keypoint_columns), digest=content_digest(data))
 
 
@@ -114,7 +114,7 @@ def parse_labels(data: bytes, num_classes: int | None, *, keypoint_columns: int 
     exact repetitions of a used row. Refused: all else, each with its reason.
     """
     if data.startswith(_UTF16_MARKS):
-        return _refused_file("the file is UTF-16 text; save it as UTF-8")
+        return refused_file("the file is UTF-16 text; save it as UTF-8")
     data = data.removeprefix(_UTF8_MARK)
     clean = parse_clean([data], num_classes)
     return clean.rows() if clean.is_clean[0] else parse_rows(data, num_classes, keypoint_columns=keypoint_columns)
@@ -196,10 +196,6 @@ def _numbers(line: bytes, num_classes: int | None, keypoint_columns: int) -> tup
         reason = f"class id {int(class_id)} is not below the {num_classes} classes"
         raise RefusedRow(reason, "unknown class", str(int(class_id)))
     return int(class_id), values[1:]
-
-
-def _refused_file(reason: str) -> LabelRows:
-    return joined([], [], 1, (RowProblem(0, "", reason, "refused"),))
 
 
 def _shown(text: bytes) -> str:
