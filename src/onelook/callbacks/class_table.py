@@ -21,8 +21,6 @@ def class_table(metrics: DetectionMetrics, names: Sequence[str], *, with_classes
     Precision, recall and F1 are taken at the confidence with the highest mean F1.
 
     Args:
-        metrics: the numbers.
-        names: of the classes.
         with_classes: a line for each class.
     """
     table = number_table("Class", *COLUMNS)

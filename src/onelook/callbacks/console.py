@@ -14,7 +14,7 @@ from rich.control import Control
 from rich.segment import ControlType
 from rich.text import Text
 
-from onelook.callbacks.peak_memory import memory_held
+from onelook.processes.memory import memory_held
 from onelook.settings.command_line import as_arguments
 from onelook.settings.series import PLACE, names_of
 from onelook.structures.metrics import DetectionMetrics

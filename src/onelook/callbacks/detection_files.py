@@ -41,9 +41,7 @@ class DetectionFiles:
     Files with the same stem from different folders get `_2`, `_3`, ... behind it, so that none replaces another.
 
     Args:
-        folder: the run folder.
         settings: which files to write.
-        names: class names.
         has_numbers: all sources are images whose names are distinct numbers, which are their ids in JSON then; else the
             names of their files are.
         on_problem: told about an image or video that cannot be written, once for each; everything else is.
@@ -201,9 +199,7 @@ class FrameWriter:
     """Draws and writes what was found.
 
     Attributes:
-        settings: of the run.
         files: where to; None writes nothing.
-        names: class names.
         keeps_images: drawn images are kept to be shown.
         seconds: spent so far.
     """

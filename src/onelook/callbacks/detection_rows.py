@@ -94,7 +94,6 @@ class JsonOfDetections:
 
     Args:
         path: final name; its folder must exist.
-        names: class names.
     """
 
     def __init__(self, path: Path, names: Sequence[str]) -> None:

@@ -36,7 +36,6 @@ def class_spread_table(summary: FoldSummary, names: Sequence[str], *, sign: str 
 
     Args:
         summary: of the folds.
-        names: of the classes.
         sign: between mean and deviation, for terminals that lack the usual one.
     """
     table = _table("Class", ("Folds", "Labels", "mAP50", "mAP50-95", "from", "to"))

@@ -6,8 +6,8 @@ import logging
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from onelook.callbacks.peak_memory import memory_held
 from onelook.files.atomic import write_text_atomic
+from onelook.processes.memory import memory_held
 from onelook.structures.results import BRANCH_METRICS, METRICS, RATES
 from onelook.training.callback import Callback, CheckpointWritten, EpochEnd, StepEnd
 
@@ -36,7 +36,6 @@ class ResultsCsv(Callback):
     Numbers have all their digits, so that equal runs give equal files; cells of epochs without validation are empty.
 
     Args:
-        path: of the file.
         history: the rows of the epochs that a resumed run has done before.
         loss_columns: names of the terms of the loss.
         branches: of the head.
@@ -66,7 +65,10 @@ class ResultsCsv(Callback):
 
     def _text(self) -> str:
         lines = [",".join(self._columns)]
-        lines += [",".join(_cell(row.get(column)) for column in self._columns) for row in self._rows]
+        lines += [
+            ",".join("" if (cell := row.get(column)) is None else repr(cell) for column in self._columns)
+            for row in self._rows
+        ]
         return "\n".join(lines) + "\n"
 
 
@@ -111,7 +113,3 @@ def _write_or_warn(path: Path, text: str) -> None:
         write_text_atomic(path, text)
     except OSError as problem:
         logger.warning("`%s` was not written: %s; the next epoch tries again", path, problem.strerror or problem)
-
-
-def _cell(value: float | None) -> str:
-    return "" if value is None else repr(value)

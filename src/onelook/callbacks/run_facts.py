@@ -42,7 +42,6 @@ class RunFacts:
 
     Attributes:
         model: name and parameters, in words.
-        names: of the classes.
         splits: by name.
         environments: versions and machine, by what they are; one for each change that a resumed run met.
         warnings: of the whole run, each once.
@@ -61,7 +60,6 @@ class RunFactsFile(Callback):
     """Keeps `run.json`; what a resumed run finds there stays, and what is new is added.
 
     Args:
-        path: of the file.
         warnings: a list that grows during the run.
     """
 

@@ -54,11 +54,8 @@ def _line(row: Row, rows: Sequence[Row]) -> str:
     is_best = ranked(rows)[:1] == [row]
     end = f" {row.note}" if row.note else " best so far" if is_best else ""
     state = "" if row.state == "complete" else f" {row.state}"
-    return f"trial {row.generation}: {_results(row)}, {_epochs(row.epochs)}{state}{end}"
-
-
-def _results(row: Row) -> str:
-    return f"fitness {row.fitness:.4f}, mAP50 {row.results[2]:.4f}, mAP50-95 {row.results[3]:.4f}"
+    results = f"fitness {row.fitness:.4f}, mAP50 {row.results[2]:.4f}, mAP50-95 {row.results[3]:.4f}"
+    return f"trial {row.generation}: {results}, {_epochs(row.epochs)}{state}{end}"
 
 
 def _best_trials(result: EvolveResult) -> Table:
@@ -84,7 +81,8 @@ def _best_hyperparameters(result: EvolveResult, best: Row) -> Table:
 def _ending(result: EvolveResult) -> str:
     counts = {state: sum(row.state == state for row in result.rows) for state in ("complete", "pruned", "failed")}
     epochs = sum(row.epochs for row in result.rows)
-    done = f"{len(result.rows)} trials ({_listed(counts)}), {_epochs(epochs)} trained"
+    listed = ", ".join(f"{count} {state}" for state, count in counts.items() if count)
+    done = f"{len(result.rows)} trials ({listed}), {_epochs(epochs)} trained"
     lines = [f"{done}; everything is in {result.run_folder}"]
     if len(result.rows) < result.trials:
         lines.append(f"{result.trials - len(result.rows)} of the {result.trials} trials are still under way elsewhere")
@@ -99,7 +97,3 @@ def _ending(result: EvolveResult) -> str:
 
 def _epochs(count: int) -> str:
     return f"{count} epoch" if count == 1 else f"{count} epochs"
-
-
-def _listed(counts: dict[str, int]) -> str:
-    return ", ".join(f"{count} {state}" for state, count in counts.items() if count)

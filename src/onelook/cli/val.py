@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from rich.console import Console
@@ -61,8 +61,5 @@ def _show_metrics(result: ValidateResult, *, verbose: bool) -> None:
     Console().print(class_table(result.metrics, result.names, with_classes=not has_many))
     if has_many:
         print(f"`--verbose` shows the {len(result.metrics.class_ids)} classes that have labels")
-    print(f"milliseconds per image: {_times(result.evaluation.milliseconds)}")
-
-
-def _times(milliseconds: Mapping[str, float]) -> str:
-    return ", ".join(f"{name} {value:.1f}" for name, value in milliseconds.items())
+    times = ", ".join(f"{name} {value:.1f}" for name, value in result.evaluation.milliseconds.items())
+    print(f"milliseconds per image: {times}")

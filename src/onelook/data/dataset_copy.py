@@ -54,10 +54,8 @@ def dataset_copy(
     Args:
         out: a new folder.
         parts: the splits.
-        names: class names.
         writer: of the labels.
         put: brings an image, the path of the old one, to its new place.
-        work: threads, stop and progress.
 
     Raises:
         DataError: an image is gone, or a name cannot be written.

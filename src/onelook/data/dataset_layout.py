@@ -47,7 +47,7 @@ def open_dataset(path: str | os.PathLike[str]) -> DatasetSpec:
             f"dataset `{printable(os.fspath(path))}` is not on this machine",
             hint=f"fetch it with `onelook download {place.stem}`, which says what to give as `--data`",
         )
-    if not place.is_dir() or _has_yaml(place):
+    if not place.is_dir() or any(entry.suffix.lower() in {".yaml", ".yml"} for entry in place.iterdir()):
         return load_dataset_spec(place)
     for layout in (_coco_folder, _coco_files_by_split, _parquet_folder, _voc_folder, _visdrone_folder, _split_folders,
                    _unsplit_folder):  # fmt: skip
@@ -59,10 +59,6 @@ def open_dataset(path: str | os.PathLike[str]) -> DatasetSpec:
         f"folder `{printable(place)}` holds no dataset that is known; looked for:\n{looked_for}",
         hint="describe it in a YAML with `path`, `train` and `val` (folders of images) and `names`",
     )
-
-
-def _has_yaml(folder: Path) -> bool:
-    return any(entry.suffix.lower() in {".yaml", ".yml"} for entry in folder.iterdir())
 
 
 def _coco_folder(folder: Path) -> DatasetSpec | None:

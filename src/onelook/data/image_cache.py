@@ -114,7 +114,6 @@ class RamCache:
 
     Args:
         files: the images; all of them are decoded now.
-        work: threads, stop and progress.
 
     Raises:
         DataError: an image cannot be read.
@@ -197,12 +196,10 @@ def ram_cache(files: ImageFiles, work: Work | None = None, *, num_processes: int
 
     Args:
         files: the images; all of them are decoded now.
-        work: threads, stop and progress.
         num_processes: how many on this machine keep images of their own.
 
     Raises:
         DataError: an image cannot be read.
-        StopRequested: `work.stop_requested` said so.
     """
     needed, free = int(files.num_bytes().sum()) * num_processes, available_memory()
     if free is not None and needed * MARGIN > free:
@@ -222,12 +219,10 @@ def disk_cache(
     Args:
         files: the images; those without a copy are decoded now.
         folder: where the copies are kept, outside the dataset; made if it is not there.
-        work: threads, stop and progress.
         rank, world_size: this process makes every `world_size`-th copy, the others make the rest.
 
     Raises:
         DataError: an image cannot be read.
-        StopRequested: `work.stop_requested` said so.
     """
     folder.mkdir(parents=True, exist_ok=True)
     cache = DiskCache(files, folder)

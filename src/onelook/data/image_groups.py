@@ -27,10 +27,6 @@ def image_groups(paths: Sequence[str], names: Sequence[str], *, group: str, near
         names: what they are called wherever the dataset lies.
         group: images with the same match of this pattern, or `FOLDER` for the same folder, stay together; may be empty.
         near: most bits that the hashes of images that stay together differ in; -1 does not compare images.
-        work: threads, stop and progress.
-
-    Raises:
-        StopRequested: `work.stop_requested` said so.
     """
     pairs = [np.zeros((0, 2), np.int64)]
     if group:

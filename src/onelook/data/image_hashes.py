@@ -74,12 +74,8 @@ def image_hashes(
     Args:
         paths: the files.
         digests: (N, 16) their content, see `ScanResult.image_digests`; the key of what is kept.
-        work: threads, stop and progress.
         cache_folder: where an earlier result may be and the new one goes; None keeps none.
         max_pixels: images with more are not looked at.
-
-    Raises:
-        StopRequested: `work.stop_requested` said so.
     """
     key = hashlib.sha256(f"{FORMAT} ".encode() + digests.tobytes()).digest()
     file = None if cache_folder is None else cache_folder / f"hashes-{_name_of(paths)}.cache"

@@ -45,7 +45,6 @@ class VideoInfo:
     Attributes:
         fps: frames per second; 30 if the file does not say.
         num_frames: how many frames there should be; 0 if the file does not say.
-        size_hw: height and width, pixels.
     """
 
     fps: float

@@ -65,11 +65,7 @@ def each(do: Callable[[Thing], Result], things: Sequence[Thing], work: Work, *, 
     Args:
         do: called in threads; what it raises ends the work.
         things: what is gone through.
-        work: threads, stop and progress.
         name: of the work, with its article; for the message when it is stopped.
-
-    Raises:
-        StopRequested: `work.stop_requested` said so.
     """
     for chunk in _chunks(lambda numbers: [do(things[n]) for n in numbers], len(things), _CHUNK, work, name=name):
         yield from chunk
@@ -88,7 +84,6 @@ def in_chunks(
         use_processes: work in processes where they can be forked, not in threads.
 
     Raises:
-        StopRequested: `work.stop_requested` said so.
         OnelookError: a process was killed.
     """
     use_processes = use_processes and work.workers > 1 and can_fork()

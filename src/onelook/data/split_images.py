@@ -129,11 +129,9 @@ def split_by_share(spec: DatasetSpec, share: float, *, seed: int, stop: StopTest
         spec: of a file or folder of an annotation tool.
         share: of the images that are trained on, above 0 and below 1.
         seed: another seed, another split.
-        stop: asked now and then.
 
     Raises:
         DataError: the data are divided already, cannot be read, or a split would be empty.
-        StopRequested: `stop` said so.
     """
     require_unsplit(spec)
     work = Work(available_processors(), stop)
@@ -158,11 +156,9 @@ def training_splits(settings: TrainSettings, recorded: Mapping[str, Sequence[str
     Args:
         settings: of a training.
         recorded: see `recorded_lists`, of a run that is resumed; else none.
-        stop: asked now and then.
 
     Raises:
         DataError: they cannot be used.
-        StopRequested: `stop` said so.
     """
     spec = open_dataset(settings.data)
     if settings.split:

@@ -13,7 +13,6 @@ from onelook.data.dataset_layout import open_dataset
 from onelook.data.dataset_spec import DatasetSpec
 from onelook.data.parallel_map import StopTest, Work
 from onelook.data.scan.index import ScanResult, scan_split
-from onelook.data.scan.overlap import warn_of_overlap
 from onelook.data.scan.rules import ScanOptions, warn_of_crowds
 from onelook.errors import DataError
 from onelook.files.atomic import write_text_atomic
@@ -49,7 +48,6 @@ def read_splits(data: Path, splits: tuple[str, ...], *, options: ScanOptions, st
 
     Raises:
         DataError: the file, a split, or too many labels cannot be used.
-        StopRequested: `stop` was set while reading.
     """
     return read_splits_of(open_dataset(data), splits, options=options, stop=stop)
 
@@ -73,6 +71,22 @@ def read_splits_of(
     if options.single_cls and len(names) > 1:
         names = ("item",)
     return Splits(spec, names, scans)
+
+
+def warn_of_overlap(train: ScanResult, other: ScanResult) -> list[tuple[str, str]]:
+    """Pairs of paths, in `other` and in `train`, whose files have the same content; warns once if there are any."""
+    place = {digest.tobytes(): number for number, digest in enumerate(train.image_digests)}
+    shared = [
+        (path, train.index.paths[place[key]])
+        for path, key in zip(other.index.paths, map(bytes, other.image_digests), strict=True)
+        if key in place
+    ]
+    if shared:
+        logger.warning(
+            "%d of %d images of split `%s` are also in split `%s`, first: `%s` = `%s`; scores on them mean little",
+            len(shared), len(other.index), other.ledger.split, train.ledger.split, *map(printable, shared[0]),
+        )  # fmt: skip
+    return shared
 
 
 def scan_options(settings: TrainSettings | ValidateSettings) -> ScanOptions:

@@ -30,7 +30,6 @@ class Diagnosis:
 
     Attributes:
         data: its YAML, printable.
-        names: class names.
         imgsz: size of training that sizes refer to, pixels.
         statistics: of each split.
         findings: all faults, place by place.
@@ -81,7 +80,6 @@ class DiagnosisOptions:
 
     Attributes:
         path: the dataset YAML.
-        names: class names.
         imgsz: size of training, pixels.
         near_bits: see `doubled_findings`.
         max_det: most detections of an image that count.

@@ -16,7 +16,6 @@ class Finding:
 
     Attributes:
         kind: a key of FAULTS.
-        split: train, val or test.
         file: the image or label file, printable; of what concerns a whole split, empty.
         line: of the label file, from 1; 0 means the file as a whole.
         detail: what is wrong here.

@@ -32,8 +32,6 @@ def write_fixed(out: Path, scans: Scans, findings: Sequence[Finding], names: tup
         out: a new folder; nothing is replaced.
         scans: what was read, by split.
         findings: what is wrong with it.
-        names: class names.
-        work: threads, stop and progress.
 
     Raises:
         SettingsError: the folder is there already, or lies among the images.

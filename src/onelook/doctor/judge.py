@@ -46,11 +46,7 @@ def open_judge(settings: CheckSettings, spec: DatasetSpec) -> Predictor:
 
 
 def find_suspicions(judge: Predictor, scans: Scans, most: int, stop: StopSignal) -> list[Suspicion]:
-    """What the detector contradicts in all splits, the strongest contradictions first, at most `most`.
-
-    Raises:
-        StopRequested: `stop` was set.
-    """
+    """What the detector contradicts in all splits, the strongest contradictions first, at most `most`."""
     compared = [one for split in scans for one in _compared(judge, scans, split, stop)]
     return suspicions(compared, len(judge.names))[:most]
 

@@ -31,7 +31,6 @@ class MendedSplit:
     """A split of the copy.
 
     Attributes:
-        split: train, val or test.
         index: its images, by their old paths, and labels.
         inside: path of each image below the folder of the split, with `/`; the suffix is that of its content.
         odd: old paths of the images whose files are not just copied.

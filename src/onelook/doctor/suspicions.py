@@ -41,7 +41,6 @@ class ImageComparison:
     """An image, its labels, and what a detector found in it.
 
     Attributes:
-        split: train, val or test.
         image: number of the image in the index of its split.
         first_label: row of its first label there.
         size_hw: height and width of the image, pixels.

@@ -119,7 +119,6 @@ class CheckedExport:
     """What all formats of a run share.
 
     Attributes:
-        settings: of the run.
         model: fused, on the CPU.
         imgsz_hw: size of the images, pixels.
         data: images to compare on; None without.

@@ -37,7 +37,6 @@ class ExportData:
         stride: of the model, pixels.
         workers: most processes that load images.
         num_calibration: images to measure ranges on.
-        stop: asked now and then.
     """
 
     val: DatasetIndex
@@ -105,7 +104,6 @@ def read_export_data(
     Raises:
         DataError: they cannot be used.
         ModelError: the dataset has other classes than the model.
-        StopRequested: `stop` was set while reading.
     """
     wanted = ("train", "val") if settings.int8 else ("val",)
     splits = read_splits(Path(settings.data), wanted, options=ScanOptions(allow_unlabelled=True), stop=stop)

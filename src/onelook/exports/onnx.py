@@ -47,7 +47,9 @@ def build_onnx(plan: ExportPlan) -> Any:
     if plan.metadata.thresholds is not None:
         model = with_nms(model, plan.metadata.thresholds)
     del model.metadata_props[:]
-    for key, text in ((METADATA_KEY, plan.metadata.as_json()), *_for_other_readers(plan)):
+    content = plan.metadata.as_dict()
+    for_others = {key: json.dumps(content[key]) for key in ("names", "stride", "frame_hw", "batch")}
+    for key, text in {METADATA_KEY: plan.metadata.as_json(), **for_others}.items():
         entry = model.metadata_props.add()
         entry.key, entry.value = key, text
     model.producer_name = "onelook"
@@ -185,8 +187,3 @@ def _forget_the_source(model: Any) -> None:
     for item in (*graph.node, *graph.input, *graph.output, *graph.value_info, *graph.initializer, graph):
         item.ClearField("metadata_props")
         item.ClearField("doc_string")
-
-
-def _for_other_readers(plan: ExportPlan) -> list[tuple[str, str]]:
-    content = plan.metadata.as_dict()
-    return [(key, json.dumps(content[key])) for key in ("names", "stride", "frame_hw", "batch")]

@@ -71,7 +71,6 @@ def unpack_zip(
     Raises:
         DataError: the folder exists, or the archive is no zip, is damaged, holds anything but plain files and folders
             with names that are safe on every system, or is larger than `limits` and the disk allow.
-        StopRequested: `stop_requested` said so.
         OSError: the disk is full or failing.
     """
     limits = limits or ArchiveLimits()

@@ -100,7 +100,6 @@ def fetch(
 
     Raises:
         DataError: the address is not https or not public, the server refuses or breaks off, or the file is another.
-        StopRequested: `stop_requested` said so.
         OSError: the disk is full or failing.
     """
     transport = transport or Transport()

@@ -47,7 +47,6 @@ def non_max_suppression(
         predictions: (B, N, 5 + K) rows cx, cy, w, h in pixels, objectness, class scores.
         conf_thres: a candidate's objectness and score must both be above this, 0 to 1.
         iou_thres: of two boxes with an IoU above this the one of lower score is dropped, 0 to 1; at 1 none is.
-        max_det: most detections per image.
         multi_label: every class of a row above `conf_thres` is a candidate; otherwise only its best class.
         agnostic: NMS across classes instead of within each.
         classes: only these classes; None means all.

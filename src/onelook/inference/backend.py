@@ -27,7 +27,6 @@ class Thresholds:
     Attributes:
         conf_thres: minimum confidence.
         iou_thres: overlap above which the weaker of two boxes of a class is dropped.
-        max_det: most detections per image.
         agnostic: NMS across classes instead of within each.
     """
 

@@ -20,9 +20,7 @@ class FrameResult:
         place: where it is from, for people: the path, a web address, `camera 0`.
         number: position in the video, from 0; None for an image.
         num_frames: frames of the video, as far as it says; None for an image, 0 for a live source.
-        size_hw: height and width, pixels.
         detections: boxes in pixels.
-        names: class names.
         milliseconds: of the network and NMS, this frame's share of its batch.
         file_number: of the file among those of the run, from 1; 0 for a live source.
         num_files: how many there are; 0 for live sources.
@@ -49,7 +47,6 @@ class DetectResult:
     Attributes:
         frames: one entry per image and per frame, in order; of live sources the last 1000.
         num_frames: how many were processed.
-        names: class names.
         run_folder: where the files are; None if none were asked for.
         problems: files and live sources that could not be used or broke off, each with the reason.
         milliseconds: per frame: "wait for images", "predict", "write". These overlap in time.

@@ -19,9 +19,6 @@ IMAGES_AT_A_TIME = 8
 class Detector:
     """Finds objects in images.
 
-    Attributes:
-        names: class names.
-
     Args:
         predictor: does the work.
     """

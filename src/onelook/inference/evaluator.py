@@ -44,7 +44,6 @@ class EvaluationSettings:
     Attributes:
         conf_thres: minimum confidence.
         iou_thres: overlap above which the weaker of two boxes of a class is dropped.
-        max_det: most detections per image.
         agnostic: whether NMS goes across classes.
         amp: type of mixed-precision arithmetic in the forward pass, or None.
         multi_label: every class of a box counts, and not only its best one.
@@ -65,7 +64,6 @@ class Evaluation:
     """The outcome of one pass over a split.
 
     Attributes:
-        metrics: the numbers.
         losses: terms of the loss by name, mean over images; empty if no loss was given.
         milliseconds: per image that this process has seen: "load", "inference", "nms", "metrics".
         detections: one entry per image of the index, in its order.
@@ -128,7 +126,6 @@ class Evaluator:
         Args:
             model: moved nowhere; batches follow its device.
             loss: also measured, on the raw maps; for PyTorch models only.
-            stop: asked after every batch.
             on_batch: told how many images this process has done.
 
         Raises:

@@ -40,7 +40,6 @@ class FramePredictor:
     """Finds objects in batches of frames, as a whole or in tiles.
 
     Attributes:
-        settings: of the run.
         predictor: finds objects in images.
         maps: notes what its layers put out; frames are processed one by one then.
         seconds: spent on waiting for images, and on predicting.

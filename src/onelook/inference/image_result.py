@@ -41,7 +41,6 @@ class ImageResult(Detections):
     Attributes:
         image_input: the file or the pixels.
         size_hw: height and width of the image, pixels.
-        names: class names.
     """
 
     image_input: ImageInput

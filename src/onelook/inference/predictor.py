@@ -50,7 +50,6 @@ class PredictionSettings:
             None takes what suits the model, see `usual_hw`; a predictor's own settings have that.
         conf_thres: minimum confidence.
         iou_thres: overlap above which the weaker of two boxes of a class is dropped.
-        max_det: most detections per image.
         classes: only these classes, by number or name; None means all.
         agnostic_nms: NMS across classes instead of within each.
         half: 16-bit arithmetic in the network; GPUs only. Boxes are decoded in 32 bits all the same.

@@ -33,7 +33,6 @@ class ValidationPass:
         settings: thresholds, sizes of batches.
         splits: with the split that the settings name.
         group: the processes that share the work.
-        stop: asked after every batch.
 
     Raises:
         SettingsError: several processes, and a task that measures times.

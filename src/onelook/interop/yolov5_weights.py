@@ -40,7 +40,6 @@ class YoloV5Weights:
 
     Attributes:
         definition: as of a model YAML; it builds the model that the tensors belong to.
-        names: of the classes.
         tensors: the whole state by our names, float32 and int64.
         part: `ema` or `model`, the entry of the file they come from.
         epoch: last finished epoch; -1 if the file is stripped.

@@ -21,7 +21,6 @@ class CocoLabelling:
     Attributes:
         image_ids: one per image.
         category_ids: one per class.
-        names: of the classes.
         images: further entries of each image, such as its file name.
     """
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,6 +22,17 @@ OUT_OF_MEMORY_TEXTS = (
     "insufficient memory",  # OpenCV
     "unable to allocate",  # NumPy
 )
+
+
+def memory_held() -> int | None:
+    """Bytes: reserved on the GPU, or the most that the process ever had in main memory; None if unknown."""
+    if torch.cuda.is_available() and torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
+        return int(torch.cuda.memory_reserved())
+    if sys.platform == "win32":
+        return None
+    import resource
+
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
 
 
 def is_out_of_memory(problem: BaseException) -> bool:

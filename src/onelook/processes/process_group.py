@@ -305,7 +305,6 @@ def joined_group(stop: StopSignal | None = None) -> Iterator[ProcessGroup]:
     Raises:
         SettingsError: one of these variables is missing.
         ProcessGroupError: the others cannot be reached.
-        StopRequested: `stop` was set.
     """
     if not is_launched():
         yield ProcessGroup()

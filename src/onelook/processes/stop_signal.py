@@ -22,6 +22,8 @@ REPEAT_SECONDS = 0.25
 class StopSignal:
     """Set by a signal, asked by every long loop. A context manager; signals reach it in the main thread only.
 
+    Work that takes one raises StopRequested some time after it was set.
+
     One may surround another: the inner one takes over a request that the outer one has had, and hands on its own at its
     end.
 

@@ -40,7 +40,6 @@ class AnchorStudy:
     """What a measurement of anchors gives.
 
     Attributes:
-        settings: what was asked for.
         model: whose anchors were measured.
         are_placeholders: the model says only how many anchors it has; training looks for others in any case.
         strides: (L,) pixels per cell of each output map.
@@ -78,10 +77,6 @@ class AnchorStudy:
 
 def study_anchors(given: Mapping[str, Any], *, file: Path | None = None) -> AnchorStudy:
     """Measure the anchors of a model on the training labels, and look for better ones. Nothing is written.
-
-    Args:
-        given: settings by name; see `AnchorSettings`.
-        file: YAML file with more settings, weaker than `given`.
 
     Raises:
         OnelookError: a setting, the data or the model cannot be used.

@@ -77,8 +77,6 @@ def benchmark(
     """Export a checkpoint to several formats and measure each beside the model itself.
 
     Args:
-        given: settings by name; see `BenchmarkSettings`.
-        file: YAML file with more settings, weaker than `given`.
         observer: told what is done next.
 
     Raises:

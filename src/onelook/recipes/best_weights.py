@@ -32,7 +32,6 @@ def measure_best(
 
     Raises:
         CheckpointError: the file cannot be read.
-        StopRequested: `stop` was set.
     """
     group, folder, index = run.group, run.folder, data.scans["val"].index
     best = group.share_checkpoint(lambda: load_checkpoint(folder.best))

@@ -45,8 +45,6 @@ class CheckResult:
     """What a check of a dataset gives.
 
     Attributes:
-        settings: what was asked for.
-        spec: the dataset.
         scans: index and ledger by split.
         diagnosis: all findings.
         first_missing: of each split, the first label file that was looked for and is not there, if any.
@@ -90,10 +88,6 @@ class CheckResult:
 
 def check(given: Mapping[str, Any], *, file: Path | None = None) -> CheckResult:
     """Read all splits of a dataset, tell what is wrong with it, and write that if a folder is given.
-
-    Args:
-        given: settings by name; see `CheckSettings`.
-        file: YAML file with more settings, weaker than `given`.
 
     Raises:
         OnelookError: a setting or the dataset file cannot be used, or there is no place for the report.

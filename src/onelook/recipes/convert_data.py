@@ -46,10 +46,6 @@ class ConvertedData:
 def convert_data(given: Mapping[str, Any], *, file: Path | None = None) -> ConvertedData:
     """Read all splits of a dataset and write them in another format.
 
-    Args:
-        given: settings by name; see `ConvertDataSettings`.
-        file: YAML file with more settings, weaker than `given`.
-
     Raises:
         SettingsError: a setting cannot be used; the folder is there already or lies among the images.
         DataError: the dataset cannot be read, or something of it cannot be written in the format.

@@ -53,8 +53,6 @@ def detect(
     threads work at the same time: one reads, this one runs the network, one writes.
 
     Args:
-        given: settings by name; see `DetectSettings`.
-        file: YAML file with more settings, weaker than `given`.
         observer: told about every frame, in order, when its files are written.
 
     Raises:

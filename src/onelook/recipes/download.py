@@ -57,8 +57,6 @@ def download(
     """Fetch and unpack what is missing of a dataset.
 
     Args:
-        given: settings by name; see `DownloadSettings`.
-        file: YAML file with more settings, weaker than `given`.
         transport: how to reach the web; only tests have another.
 
     Raises:

@@ -23,7 +23,6 @@ class WeightsDownload:
 
     Attributes:
         name: for `--weights`.
-        path: of the file.
         origin: of the weights.
         is_new: whether it was fetched now.
     """

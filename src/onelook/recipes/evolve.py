@@ -54,8 +54,6 @@ def evolve(given: Mapping[str, Any], *, file: Path | None = None, observer: Obse
     """Search hyperparameters, or resume a search.
 
     Args:
-        given: settings by name; see `EvolveSettings`.
-        file: YAML file with more settings, weaker than `given`.
         observer: called for every trial of this process.
 
     Raises:

@@ -24,7 +24,6 @@ class ExportResult:
 
     Attributes:
         exports: one per format, in the order asked for.
-        names: class names.
     """
 
     exports: tuple[Exported, ...]
@@ -39,8 +38,6 @@ def export(
     An export that differs too much is not kept, but its report is; the other formats are still made.
 
     Args:
-        given: settings by name; see `ExportSettings`.
-        file: YAML file with more settings, weaker than `given`.
         observer: told about every export that is kept.
 
     Raises:
@@ -73,7 +70,6 @@ def prepare_export(settings: ExportSettings, stop: StopSignal) -> CheckedExport:
 
     Raises:
         OnelookError: a setting, the weights, the data or a package cannot be used.
-        StopRequested: `stop` was set while reading.
     """
     refuse_what_cannot_be_done(settings)
     limit_threads()

@@ -47,7 +47,6 @@ def fit(
     """Train until the end of the schedule, or until `stop` is set; checkpoints and rows of results are written.
 
     Args:
-        data, model, run: what is trained on, what learns, and how.
         evaluator: measures the averaged model after each epoch.
         observers: notified of what happens; those of process 0 write.
         stop: asked after every update.

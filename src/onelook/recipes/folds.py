@@ -33,7 +33,6 @@ class FoldsResult:
     Attributes:
         folds: one after the other.
         summary: means, standard deviations and ranges, in all and per class.
-        names: of the classes.
         run_folder: where everything is.
     """
 
@@ -55,8 +54,6 @@ def train_folds(
     Folds that are done are not trained on again, one that was interrupted resumes where it was.
 
     Args:
-        given: settings by name; see `FoldsSettings`.
-        file: YAML file with more settings, weaker than `given`.
         callbacks: observers of all trainings.
         observer: called for every fold that is done, those of earlier calls included.
 

@@ -39,7 +39,6 @@ class PreparedFolds:
         settings: that all folds have in common.
         changed: settings that a fold which is gone on with takes from this call.
         data: the YAML of each fold.
-        names: of the classes.
         folder: of all of it.
         fingerprints: of the data, by fold and split.
         is_new: whether this call has begun them.
@@ -85,7 +84,6 @@ def prepare_folds(given: Mapping[str, Any], file: Path | None, stop: StopSignal)
 
     Raises:
         OnelookError: a setting or the data of any fold cannot be used, or there is nothing to resume.
-        StopRequested: `stop` was set.
     """
     if is_launched():
         raise SettingsError(

@@ -37,7 +37,6 @@ class InfoResult:
         num_bytes: of it.
         sha256: of the file, in hexadecimal; empty for a folder.
         kind: "training run", "detector", "YOLOv5 checkpoint", or the name of an exported format.
-        names: of the classes.
         facts: where it comes from, what it can do: plain values by name.
         metrics: when it was validated last; empty if the file does not say.
         settings: of its training; empty if the file does not say.
@@ -60,10 +59,6 @@ class InfoResult:
 
 def info(given: Mapping[str, Any], *, file: Path | None = None) -> InfoResult:
     """Look into a file of weights; nothing in it is run, nor is it changed.
-
-    Args:
-        given: settings by name; see `InfoSettings`.
-        file: YAML file with more settings, weaker than `given`.
 
     Raises:
         OnelookError: a setting or the file cannot be used.

@@ -58,7 +58,6 @@ def train_on_devices(
 
     Args:
         given: settings by name, as typed.
-        file: YAML file with more settings, weaker than `given`.
         callbacks: observers of a training in this process.
 
     Raises:

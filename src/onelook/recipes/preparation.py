@@ -52,8 +52,6 @@ def prepare(
 
     Args:
         given, file: settings, the former stronger.
-        stop: asked now and then.
-        group: the processes that train together.
         resumed: the earlier run, if this one resumes it; its settings count then.
         epochs_within: finds how many epochs a run with a budget of time begins with; None leaves `epochs` as it is.
 
@@ -62,7 +60,6 @@ def prepare(
 
     Raises:
         OnelookError: a setting, the data, the model or the device cannot be used, here or in another process.
-        StopRequested: `stop` was set.
     """
     began = monotonic()
     settings = resumed.settings if resumed else build_settings(TrainSettings, given, file=file)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -26,10 +26,6 @@ def report(given: Mapping[str, Any], *, file: Path | None = None) -> Path:
 
     A folder of trainings on folds stands for the runs on all of them.
 
-    Args:
-        given: settings by name; see `ReportSettings`.
-        file: YAML file with more settings, weaker than `given`.
-
     Raises:
         SettingsError: a setting is unknown or impossible.
         RunFolderError: a folder holds no run, or the page cannot be written.
@@ -40,7 +36,8 @@ def report(given: Mapping[str, Any], *, file: Path | None = None) -> Path:
     first = RunDir(settings.runs[0])
     usual = first.report if len(runs) == 1 else first.comparison
     path = Path(settings.out) if settings.out else usual
-    refuse_to_replace(path, _files_of(runs, but=(first.report.name, first.comparison.name)))
+    pages = (first.report.name, first.comparison.name)  # written before
+    refuse_to_replace(path, (file for run in runs for file in run.rglob("*") if file.name not in pages))
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         write_text_atomic(path, text)
@@ -50,11 +47,6 @@ def report(given: Mapping[str, Any], *, file: Path | None = None) -> Path:
             hint="choose another place with `--out`",
         ) from problem
     return path
-
-
-def _files_of(runs: Sequence[Path], *, but: Sequence[str]) -> list[Path]:
-    """All files of the runs, apart from those called `but`, the pages written before."""
-    return [file for run in runs for file in run.rglob("*") if file.name not in but]
 
 
 def report_finished_run(run: RunDir) -> None:

@@ -28,7 +28,6 @@ def prepare_search(given: Mapping[str, Any], file: Path | None, stop: StopSignal
 
     Raises:
         OnelookError: a setting or the data cannot be used, or there is no search to resume.
-        StopRequested: `stop` was set.
     """
     if is_launched():
         raise SettingsError(

@@ -57,8 +57,6 @@ def serve(
     """Answer requests until a signal comes; then those that are inside are answered, and no others.
 
     Args:
-        given: settings by name; see `ServeSettings`.
-        file: YAML file with more settings, weaker than `given`.
         on_start: told when requests are answered.
 
     Returns:

@@ -52,10 +52,6 @@ class SplitResult:
 def split_dataset(given: Mapping[str, Any], *, file: Path | None = None) -> SplitResult:
     """Divide the images of a dataset, or of a folder, and write lists that name them.
 
-    Args:
-        given: settings by name; see `SplitSettings`.
-        file: YAML file with more settings, weaker than `given`.
-
     Raises:
         SettingsError: a setting cannot be used, or the folder is there already.
         DataError: the data cannot be read, or a split would be empty.
@@ -73,7 +69,8 @@ def split_dataset(given: Mapping[str, Any], *, file: Path | None = None) -> Spli
         stop.check()
     count = len(np.unique(groups))
     if settings.folds:
-        splits = [_fold(parts, fold) for fold in range(settings.folds)]
+        folds = (parts == fold for fold in range(settings.folds))
+        splits = [{"train": np.flatnonzero(~is_val), "val": np.flatnonzero(is_val)} for is_val in folds]
     else:
         splits = [{split: np.flatnonzero(parts == part) for part, split in enumerate(SPLITS) if (parts == part).any()}]
     _require_full(splits, settings, count)
@@ -90,10 +87,6 @@ def split_dataset(given: Mapping[str, Any], *, file: Path | None = None) -> Spli
         ),
         num_groups=count,
     )
-
-
-def _fold(parts: Array, fold: int) -> dict[str, Array]:
-    return {"train": np.flatnonzero(parts != fold), "val": np.flatnonzero(parts == fold)}
 
 
 def _warn_of_other_fractions(splits: Mapping[str, Array], groups: Array, settings: SplitSettings) -> None:

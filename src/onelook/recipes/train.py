@@ -48,8 +48,6 @@ def train(given: Mapping[str, Any], *, file: Path | None = None, callbacks: Sequ
     """Train a detector, or resume training one.
 
     Args:
-        given: settings by name; see `TrainSettings`.
-        file: YAML file with more settings, weaker than `given`.
         callbacks: observers of the run.
 
     Raises:

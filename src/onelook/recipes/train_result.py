@@ -30,7 +30,6 @@ class TrainResult:
         best: checkpoint for inference.
         last: checkpoint that the run can be extended from.
         run_folder: where everything is.
-        names: of the classes.
         outcome: how the run ended.
     """
 

@@ -49,7 +49,6 @@ class ValidateResult:
     Attributes:
         metrics: the numbers; of tasks `speed` and `study`, those of the last measurement.
         evaluation: with the detections and the speed; of the same.
-        names: of the classes.
         run_folder: where everything is.
         measurements: of tasks `speed` and `study`: each of the weights at each size.
     """
@@ -63,10 +62,6 @@ class ValidateResult:
 
 def validate(given: Mapping[str, Any], *, file: Path | None = None) -> ValidateResult:
     """Measure a checkpoint on a split, several as an ensemble, or each of them in a series.
-
-    Args:
-        given: settings by name; see `ValidateSettings`.
-        file: YAML file with more settings, weaker than `given`.
 
     Raises:
         OnelookError: a setting, the data or the checkpoint cannot be used.
@@ -97,7 +92,8 @@ def validate(given: Mapping[str, Any], *, file: Path | None = None) -> ValidateR
             paths = passes.index.paths
             inputs: list[StrPath] = [*settings.weights, settings.data, *paths, *map(label_path_of, paths)]
             refuse_inputs_inside(settings.project / settings.name, inputs)
-        run = RunDir(Path(group.first(lambda: str(_new_run(settings).path))))
+        place = settings.project, settings.name
+        run = RunDir(Path(group.first(lambda: str(RunDir.create(*place, exist_ok=settings.exist_ok).path))))
         if series:
             measurements, evaluation = measure_series(passes, series, run)
         else:
@@ -118,10 +114,6 @@ def _spec(data: Path, weights: Path) -> DatasetSpec:
         return spec
     logger.info("`%s` is split as the run has recorded in `%s`", printable(spec.path), printable(folder))
     return as_recorded(spec, recorded_lists(folder))
-
-
-def _new_run(settings: ValidateSettings) -> RunDir:
-    return RunDir.create(settings.project, settings.name, exist_ok=settings.exist_ok)
 
 
 def _write(

@@ -26,7 +26,6 @@ class Measurement:
     Attributes:
         weights: of the model.
         imgsz: longest side of the images, pixels.
-        metrics: the numbers.
         milliseconds: per image: "load", "inference", "nms", "metrics".
     """
 

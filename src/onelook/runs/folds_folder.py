@@ -10,11 +10,7 @@ from onelook.runs.run_dir import RunDir
 
 @dataclass(frozen=True)
 class FoldsFolder:
-    """Where trainings on folds keep everything.
-
-    Attributes:
-        path: the folder.
-    """
+    """Where trainings on folds keep everything."""
 
     path: Path
 

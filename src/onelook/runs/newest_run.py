@@ -21,17 +21,17 @@ def newest_run(project: Path) -> Path:
     folders = {path.parent for path in project.glob("**/status.json")}
     folders |= {path.parent.parent for path in project.glob("**/weights/last.safetensors")}
     runs = [RunDir(folder) for folder in folders]
-    found = sorted((not run.is_finished, _turn(run), run.path) for run in runs if _can_go_on(run))
+    found = sorted(
+        (not run.is_finished, _turn(run), run.path)
+        for run in runs
+        if has_checkpoint(run) or (FoldsFolder(run.path).beginning.is_file() and not run.is_finished)
+    )
     if not found:
         raise RunFolderError(
             f"nothing to resume: no run with a checkpoint of its own below `{project}`",
             hint="give the run folder: `--resume runs/train/exp`",
         )
     return found[-1][2]
-
-
-def _can_go_on(run: RunDir) -> bool:
-    return has_checkpoint(run) or (FoldsFolder(run.path).beginning.is_file() and not run.is_finished)
 
 
 def _turn(run: RunDir) -> int:

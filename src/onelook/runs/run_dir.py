@@ -46,7 +46,9 @@ class RunDir:
         try:
             missing += [folder for folder in (wanted, *wanted.parents) if not folder.exists()]
             wanted.parent.mkdir(parents=True, exist_ok=True)
-            folder = _existing(wanted) if exist_ok else _first_free(wanted.parent, wanted.name)
+            if exist_ok:
+                wanted.mkdir(exist_ok=True)
+            folder = wanted if exist_ok else _first_free(wanted.parent, wanted.name)
             _try_to_write(folder)
         except OSError as problem:
             _remove_empty(missing)
@@ -284,11 +286,6 @@ def _remove_empty(folders: Sequence[Path]) -> None:
     for folder in folders:
         with contextlib.suppress(OSError):
             folder.rmdir()
-
-
-def _existing(folder: Path) -> Path:
-    folder.mkdir(exist_ok=True)
-    return folder
 
 
 def _first_free(project: Path, name: str) -> Path:

@@ -10,11 +10,7 @@ from onelook.runs.run_dir import RunDir
 
 @dataclass(frozen=True)
 class SearchFolder:
-    """Where a search keeps everything.
-
-    Attributes:
-        path: the folder.
-    """
+    """Where a search keeps everything."""
 
     path: Path
 

@@ -67,7 +67,11 @@ def write_history(rows: Sequence[Row]) -> str:
 
     Losses that the model does not have, such as an objectness loss, have no column.
     """
-    known = [number for number, name in enumerate(RESULTS) if name in METRICS or _is_known(rows, number)]
+    known = [
+        number
+        for number, name in enumerate(RESULTS)
+        if name in METRICS or any(math.isfinite(row.results[number]) for row in rows)
+    ]
     names = [name for name in GENES if any(name in row.genes for row in rows)]
     buffer = io.StringIO()
     writer = csv.writer(buffer, lineterminator="\n")
@@ -116,10 +120,6 @@ def read_history(content: bytes, place: str, *, defaults: Mapping[str, float]) -
                 f"file `{place}` line {number}: {problem}", hint="correct or delete the line"
             ) from problem
     return rows
-
-
-def _is_known(rows: Sequence[Row], number: int) -> bool:
-    return any(math.isfinite(row.results[number]) for row in rows)
 
 
 def _table(text: str, place: str) -> Iterator[tuple[int, list[str]]]:

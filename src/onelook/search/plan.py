@@ -45,6 +45,10 @@ class Plan:
     epochs: int
     firsts: tuple[Individual, ...]
 
+    def individual(self, params: Mapping[str, float]) -> Individual:
+        """What is searched, and the rest as it was in the beginning."""
+        return in_range({**self.firsts[0], **params})
+
 
 @dataclass(frozen=True)
 class PreparedSearch:

@@ -81,11 +81,7 @@ class KeyedSampler(BaseSampler):
         """The hyperparameters of the best complete trial; of equal ones the earlier; the starting point if none is."""
         complete = [trial for trial in trials if trial.state == TrialState.COMPLETE and trial.value is not None]
         best = max(complete, key=lambda trial: (trial.value, -trial.number), default=None)
-        return self._plan.firsts[0] if best is None else self._individual(best.params)
-
-    def _individual(self, params: Mapping[str, float]) -> Individual:
-        """What is searched, and the rest as it was in the beginning."""
-        return in_range({**self._plan.firsts[0], **params})
+        return self._plan.firsts[0] if best is None else self._plan.individual(best.params)
 
     def _searched(self, genes: Mapping[str, float]) -> dict[str, float]:
         return {name: genes[name] for name in self.space}

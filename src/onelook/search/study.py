@@ -16,7 +16,6 @@ from optuna.trial import FrozenTrial, TrialState
 from onelook.errors import SettingsError
 from onelook.runs.process_identity import is_alive, process_identity
 from onelook.search.folder import SearchFolder
-from onelook.search.genes import Individual, in_range
 from onelook.search.history import Row, merged
 from onelook.search.plan import Plan
 from onelook.search.pruning import TrialsSoFar, is_hopeless
@@ -103,7 +102,7 @@ class OptunaSearch:
             if slot >= self._plan.trials:  # another process was faster
                 self._study.tell(trial, state=TrialState.FAIL)
                 return None
-            genes = self._genes(trial.params)
+            genes = self._plan.individual(trial.params)
             for name, value in ((OWNER, process_identity()), (GENE_VALUES, genes), (SLOT, slot)):
                 trial.set_user_attr(name, value)
             worth = objective(Trial(slot, genes, lambda epoch, fitness: self._is_hopeless(trial, epoch, fitness)))
@@ -116,10 +115,6 @@ class OptunaSearch:
         else:
             self._study.tell(trial, worth.fitness)
         return row_of(worth, self._plan, slot, genes)
-
-    def _genes(self, params: Mapping[str, float]) -> Individual:
-        """What is searched, and the rest as it was in the beginning."""
-        return in_range({**self._plan.firsts[0], **params})
 
     def _is_hopeless(self, trial: optuna.Trial, epoch: int, fitness: float) -> bool:
         trial.report(fitness, epoch + 1)

@@ -35,7 +35,6 @@ class ImageAnswer:
 
     Attributes:
         detections: highest score first.
-        size_hw: height and width, pixels.
         decode_ms, wait_ms, predict_ms: its decoding, its waiting for decoding and for the network, its batch.
         batch: images of that batch.
     """

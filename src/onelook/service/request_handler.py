@@ -62,7 +62,6 @@ class RequestHandler:
 
     Args:
         batcher: predicts on them.
-        names: of the classes.
         settings: how the batcher predicts, with a size.
         limits: what is taken.
         predict_with: predicts with other settings; raises SettingsError if it cannot.

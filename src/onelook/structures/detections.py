@@ -15,7 +15,6 @@ class Detections:
     Attributes:
         boxes: (N, 4) float32 xyxy, pixels of the original image.
         scores: (N,) float32, 0 to 1.
-        class_ids: (N,) int64.
         object_ids: (N,) int64 from 1 on, the same for one object in all frames of a video; None if it is not followed.
     """
 

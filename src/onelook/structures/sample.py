@@ -15,7 +15,6 @@ class ImageLabels:
 
     Attributes:
         boxes: (N, 4) float64 or float32 xyxy, pixels.
-        class_ids: (N,) int64.
         is_crowd: (N,) bool; a crowd region may absorb any number of detections and is never missed.
         areas: (N,) float, square pixels, for the size split; None means the areas of the boxes.
     """

@@ -29,7 +29,6 @@ def settle(
     `momentum`, `warmup_bias_lr`); all others with SGD. If it also starts from weights, `fine_tuning` applies.
 
     Args:
-        settings: of the run.
         num_images: images of the training split.
         fine_tuning: settings that the family has other defaults for in a short run from weights.
     """

@@ -100,9 +100,6 @@ def check_anchors(
         seed: same seed, same anchors.
         placeholders: the model's anchors only stand for their number; others take their place in any case.
         stop_requested: asked again and again while better ones are looked for; a yes ends that.
-
-    Raises:
-        StopRequested: `stop_requested` said so.
     """
     return fit_anchors(
         label_sizes_px(index, imgsz),

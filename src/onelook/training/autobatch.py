@@ -89,7 +89,6 @@ def find_batch_size(request: TrialRequest, *, stop: StopSignal | None = None) ->
         MemoryShortage: not even one image per process fits.
         SettingsError: this system does not tell how much memory there is.
         OnelookError: the trials failed for another reason.
-        StopRequested: `stop` was set.
     """
     limits = _limits(request)
     trials: Trials = {}

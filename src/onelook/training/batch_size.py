@@ -43,7 +43,6 @@ def with_batch_size(
 
     Raises:
         MemoryShortage: not even one image per process fits, somewhere.
-        StopRequested: `stop` was set.
     """
     if settings.batch_size != FIND:
         return settings

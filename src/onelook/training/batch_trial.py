@@ -94,7 +94,6 @@ def try_in_process(request: TrialRequest, batch_size: int, stop: StopSignal | No
 
     Raises:
         MemoryShortage: the process did not even begin.
-        StopRequested: `stop` was set.
         OnelookError: the trial failed for another reason than memory.
     """
     ours, theirs = multiprocessing.Pipe(duplex=False)

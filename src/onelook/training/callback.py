@@ -46,7 +46,6 @@ class FitStart:
     Attributes:
         settings: all settings of the run.
         run_folder: where everything is written.
-        names: class names.
         num_train_images, num_val_images: sizes of the splits.
         batches_per_epoch: batches in one pass.
         start_epoch, start_batch: where the run begins; (0, 0) unless resumed. Epochs count from 0.

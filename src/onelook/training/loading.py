@@ -47,7 +47,6 @@ def training_set(
     """The augmented training images, and the order of their batches from where `progress` stands.
 
     Args:
-        data, model, run: what is trained on, what learns, and how.
         progress: where it stands.
         cache: the decoded images, if they are kept.
     """
@@ -100,7 +99,6 @@ def training_cache(data: Splits, model: RunModel, run: Run, stop: StopSignal | N
     """What `cache` asks for, filled.
 
     Args:
-        data, model, run: what is trained on, what learns, and how.
         stop: asked while the cache is filled; it is empty then, and the run is to be saved and to end.
 
     Raises:
@@ -120,7 +118,6 @@ def training_batches(
     """All batches from where `progress` stands to the end of the run, of each the share of this process.
 
     Args:
-        data, model, run: what is trained on, what learns, and how.
         progress: where it stands.
         cache: of the run; None decodes every image each time.
     """

@@ -38,7 +38,6 @@ def epochs_within_budget(data: Splits, model: RunModel, run: Run, *, stop: StopS
 
     Raises:
         SettingsError: `epochs` was set, too; or there is no time for a single epoch.
-        StopRequested: `stop` was set.
     """
     settings, scans = run.settings, data.scans
     if "epochs" in settings.model_fields_set:

@@ -20,10 +20,7 @@ class Run:
     """What is done with data and model, where it is written, and by whom.
 
     Attributes:
-        settings: checked.
-        folder: the run folder.
         resumed: the earlier run, if this resumes one.
-        group: the processes that train together.
         began: when the preparation began, by `monotonic`.
     """
 

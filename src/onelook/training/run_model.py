@@ -36,7 +36,6 @@ class RunModel:
     """The model of a run, and how it is computed.
 
     Attributes:
-        model: the network.
         label: what to call it.
         device, amp: where and in which precision it is computed.
         origin: of the weights that the first run of all began with; None if they do not say.

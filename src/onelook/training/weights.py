@@ -65,7 +65,6 @@ class Weights:
 
     Attributes:
         definition: builds the model.
-        names: of the classes.
         tensors: its whole state, name -> tensor.
         is_fused: batch-norms are folded into the convolutions; a training finds new ones first, see `inflated`.
         origin: where they come from; None if an older checkpoint does not say.
@@ -159,7 +158,6 @@ def load_detector(path: Path, device: torch.device | None = None, *, head: HeadC
     """The averaged model of a file of weights, with its class names, in evaluation mode and float32.
 
     Args:
-        path: of the file.
         device: where the model goes; None means the CPU.
         head: which branch of its head it keeps; "auto" the one that was better in validation.
 
@@ -200,8 +198,6 @@ def starting_model(
     With both `weights` and `cfg` the definition's anchors win; with `anchors` above 0 placeholders do.
 
     Args:
-        settings: of the run.
-        names: of the classes.
         images: gives batches (B, 3, H, W) from 0 to 1 of training images, for weights without batch-norms.
 
     Raises:

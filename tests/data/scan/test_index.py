@@ -14,8 +14,8 @@ from small_dataset import GOOD_ROW, make_dataset, pixels, tree_digest
 from onelook.data.parallel_map import Work
 from onelook.data.scan import files as scan_files
 from onelook.data.scan.index import scan_split
-from onelook.data.scan.overlap import warn_of_overlap
 from onelook.data.scan.rules import ScanOptions
+from onelook.data.splits import warn_of_overlap
 from onelook.errors import DataError, StopRequested
 
 MIXED: dict[str, str | bytes | None] = {

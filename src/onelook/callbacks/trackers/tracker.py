@@ -49,7 +49,6 @@ class LabelledImage:
     Attributes:
         path: the image file.
         size_hw: of the image after EXIF rotation, pixels.
-        names: class names.
         detections: what was found; boxes in pixels of the image.
         label_boxes: (N, 4) float64 xyxy, pixels of the image.
         label_class_ids: (N,) int64.

@@ -52,11 +52,7 @@ class ScanChunk:
 
 
 def scan_files(source: LabelSource, work: Work, *, max_pixels: int = MAX_PIXELS) -> Iterator[ScanChunk]:
-    """Check each image, decoding it, and read its labels; pieces of the split, in order.
-
-    Raises:
-        StopRequested: `work.stop_requested` said so.
-    """
+    """Check each image, decoding it, and read its labels; pieces of the split, in order."""
 
     def look(numbers: range) -> ScanChunk:
         images = [check_image(source.images[number], max_pixels=max_pixels) for number in numbers]

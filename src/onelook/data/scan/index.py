@@ -55,8 +55,6 @@ def scan_split(
     """Check all images of a split and read all its labels; the dataset is only ever read.
 
     Args:
-        spec: the dataset.
-        split: train, val or test.
         options: what to insist on; by default the milder choice of each.
         work: threads that decode, or processes in large sets of YOLO labels, stop, and progress, unless the cache
             answers; by default the calling thread decodes. The result is the same for any number of threads.
@@ -67,7 +65,6 @@ def scan_split(
 
     Raises:
         DataError: no image, no usable image, class ids beyond the names, and what `options` insist on.
-        StopRequested: `work.stop_requested` said so.
     """
     options, work = options or ScanOptions(), work or Work()
     source = FORMATS[spec.format](spec, split, options.single_cls)

@@ -52,7 +52,6 @@ class Ledger:
     """Counts of a split; each image and each row is in exactly one of the parts of its sum.
 
     Attributes:
-        split: train, val or test.
         images_found: usable, with at least one label row.
         images_missing: usable, without a label file: background.
         images_empty: usable, with labels that hold no row: background.

@@ -18,7 +18,6 @@ class LedgerCount:
     """Counts and entries of the images seen so far.
 
     Args:
-        split: train, val or test.
         source: the images and their labels.
     """
 

@@ -27,11 +27,6 @@ class PointGrid:
     def __len__(self) -> int:
         return self.stride_px.shape[0]
 
-    @property
-    def centres_px(self) -> Tensor:
-        """(P, 2) x, y of the middle of each cell, pixels."""
-        return (self.cells + 0.5) * self.stride_px[:, None]
-
     def at(self, place: Tensor) -> tuple[Tensor, Tensor]:
         """Cells (n, 2) and strides (n,) of the points of (n,) places, each image * P + point."""
         point = place % len(self)
