@@ -9,9 +9,9 @@ from typing import Any
 from onelook.cli.command_result import CommandResult
 from onelook.cli.detect_progress import DetectProgress
 from onelook.errors import DataError, OnelookError, combined
+from onelook.inference.detection_results import DetectResult, described
 from onelook.inference.sources.live import LiveCount
 from onelook.recipes.detect import detect
-from onelook.inference.detection_results import DetectResult, described
 from onelook.settings.command_line import settings_arguments, typed_options
 from onelook.settings.detect import DetectSettings
 

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import errno
 import json
-import math
 import os
 import shutil
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import numpy as np
+from onelook.files.json_values import plain
 
 from onelook.files.running import is_running
 
@@ -64,17 +63,7 @@ def write_text_atomic(path: Path, text: str) -> None:
 
 def write_json_atomic(path: Path, content: object) -> None:
     """Write plain values as JSON, numbers that are not finite as null, as `write_bytes_atomic` does."""
-    write_text_atomic(path, json.dumps(_finite(content), indent=1) + "\n")
-
-
-def _finite(value: object) -> object:
-    if isinstance(value, Mapping):
-        return {key: _finite(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_finite(item) for item in value]
-    if isinstance(value, float | np.floating):
-        return float(value) if math.isfinite(value) else None
-    return value
+    write_text_atomic(path, json.dumps(plain(content), indent=1) + "\n")
 
 
 def write_new(path: Path, content: bytes) -> None:

@@ -20,8 +20,8 @@ from onelook.files.atomic import write_bytes_atomic
 from onelook.files.bounded import printable
 from onelook.files.images import drawn_name, encode_image, write_image
 from onelook.geometry.boxes import xyxy_to_xywh
-from onelook.inference.image_inputs import ImageInput
 from onelook.inference.detection_results import described
+from onelook.inference.image_inputs import ImageInput
 from onelook.structures.coco_classes import category_ids, image_ids
 from onelook.structures.detections import Detections
 
