@@ -12,7 +12,7 @@ from typing import Any
 
 from onelook.callbacks.detection_files import DetectionFiles, FrameWriter
 from onelook.drawing.window import Window
-from onelook.errors import DataError, OnelookError, SettingsError, combined
+from onelook.errors import DataError, SettingsError
 from onelook.exports.opening import load_runnable
 from onelook.files.bounded import StrPath
 from onelook.files.overwriting import refuse_inputs_inside
@@ -20,10 +20,8 @@ from onelook.inference.detection_results import DetectResult, FrameResult
 from onelook.inference.feature_maps import FeatureMaps
 from onelook.inference.frame_predictor import FrameDetections, FramePredictor
 from onelook.inference.predictor import Predictor, prediction_settings
-from onelook.inference.sources.addresses import shown_source
-from onelook.inference.sources.files import is_video
-from onelook.inference.sources.open_sources import OpenSources, opened
-from onelook.inference.sources.parse_source import Sources, WebSource, find_sources
+from onelook.inference.sources.open_sources import opened, require_frames
+from onelook.inference.sources.parse_source import Sources, find_sources
 from onelook.inference.sources.prefetch import behind
 from onelook.models.detector import DetectionModel
 from onelook.processes.stop_signal import StopSignal
@@ -71,7 +69,7 @@ def detect(
         reading = stack.enter_context(opened(sources, settings, stop, on_problem=problems.append))
         stop.check()
         if reading.is_empty:
-            raise _nothing(settings, reading, problems)
+            raise reading.nothing(settings.source, problems)
         run = _run_dir(settings, [*reading.file_numbers, *([file] if file else [])])
         files = None
         if run is not None:
@@ -107,18 +105,6 @@ def detect(
     )
 
 
-def _require_frames(settings: DetectSettings, sources: Sources) -> None:
-    """Refuse to follow objects where there is nothing but single images."""
-    if settings.tracker == "none" or sources.live:
-        return
-    if not any(isinstance(file, WebSource) or is_video(file) for file in sources.files):
-        typed = " ".join(map(shown_source, settings.source))
-        raise SettingsError(
-            f"setting `tracker` follows objects from frame to frame, and `{typed}` has no video",
-            hint="give a video or a stream; in Python, `detector.track(images)` takes images in the order of time",
-        )
-
-
 def open_predictor(settings: DetectSettings) -> Predictor:
     """What finds objects with the weights and thresholds of the settings.
 
@@ -136,7 +122,7 @@ def _frame_predictor(settings: DetectSettings, sources: Sources) -> FramePredict
     Raises:
         OnelookError: the weights cannot be used, or not as the settings ask.
     """
-    _require_frames(settings, sources)
+    require_frames(settings, sources)
     if not settings.visualize:
         return FramePredictor(settings, open_predictor(settings))
     if sources.live:
@@ -175,9 +161,3 @@ def _shown(found: FrameDetections, observer: Callable[[FrameResult], None] | Non
         return True
     name = "onelook" if found.frame.video is None else found.frame.shown
     return window.show(name, found.drawn, wait=found.frame.video is None)
-
-
-def _nothing(settings: DetectSettings, reading: OpenSources, problems: Sequence[DataError]) -> OnelookError:
-    hints = [problem.hint for problem in problems] + [count.hint for count in reading.live]
-    title = f"no source of `{' '.join(map(shown_source, settings.source))}` can be used:"
-    return combined(DataError, title, reading.problems(problems), hint=next(filter(None, hints), None))

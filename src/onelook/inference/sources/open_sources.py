@@ -9,7 +9,8 @@ from itertools import chain, islice
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from onelook.errors import DataError
+from onelook.errors import DataError, OnelookError, SettingsError, combined
+from onelook.inference.sources.addresses import shown_source
 from onelook.inference.sources.download import download
 from onelook.inference.sources.files import is_video, read_frames
 from onelook.inference.sources.frame import Frame
@@ -46,6 +47,24 @@ class OpenSources:
     def problems(self, of_files: Sequence[DataError]) -> tuple[str, ...]:
         """What could not be used or broke off, each with its reason: files, then live sources."""
         return (*(problem.message for problem in of_files), *(count.problem for count in self.live if count.problem))
+
+    def nothing(self, typed: Sequence[str], of_files: Sequence[DataError]) -> OnelookError:
+        """What to raise if nothing could be opened, of the sources as they were typed."""
+        hints = [problem.hint for problem in of_files] + [count.hint for count in self.live]
+        title = f"no source of `{' '.join(map(shown_source, typed))}` can be used:"
+        return combined(DataError, title, self.problems(of_files), hint=next(filter(None, hints), None))
+
+
+def require_frames(settings: DetectSettings, sources: Sources) -> None:
+    """Raise SettingsError if objects are to be followed where there is nothing but single images."""
+    if settings.tracker == "none" or sources.live:
+        return
+    if not any(isinstance(file, WebSource) or is_video(file) for file in sources.files):
+        typed = " ".join(map(shown_source, settings.source))
+        raise SettingsError(
+            f"setting `tracker` follows objects from frame to frame, and `{typed}` has no video",
+            hint="give a video or a stream; in Python, `detector.track(images)` takes images in the order of time",
+        )
 
 
 @contextmanager
