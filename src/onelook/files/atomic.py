@@ -11,7 +11,6 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from onelook.files.json_values import plain
-
 from onelook.files.running import is_running
 
 TEMPORARY_MARK = ".onelook-tmp-"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +22,8 @@ from onelook.settings.series import OUTSIDE, names_of, resume_settings, storable
 from onelook.settings.train import TrainSettings
 from onelook.training.schedule import at_length
 from onelook.training.state import KIND_TRAINING
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
