@@ -207,7 +207,7 @@ def test_nothing_is_replaced_and_nothing_of_the_old_is_touched(
     for out, message in (
         (home.data, "is there already"),
         (home.data / "images", "is there already"),
-        (home.data / "images/train/new", "whose images are converted"),
+        (home.data / "images/train/new", "whose images are copied"),
         (home.file("taken", ""), "is there already"),
     ):
         outcome = run(texts("convert-data", home.yaml, "--to", "coco", "--out", out), capsys)

@@ -40,10 +40,7 @@ BATCHES_TO_WRITE = 2
 
 
 def detect(
-    given: Mapping[str, Any],
-    *,
-    file: Path | None = None,
-    observer: Callable[[FrameResult], None] | None = None,
+    given: Mapping[str, Any], *, file: Path | None = None, observer: Callable[[FrameResult], None] | None = None
 ) -> DetectResult:
     """Find objects in images, videos and live sources.
 
@@ -73,9 +70,8 @@ def detect(
         run = _run_dir(settings, [*reading.file_numbers, *([file] if file else [])])
         files = None
         if run is not None:
-            numbers = reading.have_numbers
             files = DetectionFiles(
-                run.path, settings, frame_predictor.names, has_numbers=numbers, on_problem=problems.append
+                run.path, settings, frame_predictor.names, has_numbers=reading.have_numbers, on_problem=problems.append
             )
             stack.enter_context(files)
         writer = FrameWriter(settings, files, frame_predictor.names, keeps_images=window is not None)

@@ -32,7 +32,7 @@ def change_length(model: RunModel, run: Run, state: TrainState, schedule: Schedu
 
 
 def state_of(model: RunModel, run: Run, schedule: Schedule) -> TrainState:
-    """The state that a run begins with, or goes on from where it was saved."""
+    """The state that a run begins with, or is resumed with."""
     state = initial_state(model.model, run.settings, schedule, device=model.device, amp=model.amp)
     if run.resumed is not None:
         state.restore(run.resumed.checkpoint)
