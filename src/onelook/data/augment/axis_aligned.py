@@ -55,9 +55,15 @@ def draw_axis_aligned(image: Image, to_output: Matrix, *, box: tuple[int, int, i
     if runs is None:
         return False
     across, down = runs
-    part = _mirrored(image[down.source, across.source], left_right=across.from_end, up_down=down.from_end)
+    part = image[down.source, across.source]
+    if across.from_end or down.from_end:
+        part = np.asarray(cv2.flip(part, _flip_code(across.from_end, down.from_end)), np.uint8)
     resized = np.asarray(cv2.resize(part, None, fx=across.gain, fy=down.gain, interpolation=cv2.INTER_LINEAR), np.uint8)
-    target[:] = _mirrored(resized[down.used, across.used], left_right=across.to_end, up_down=down.to_end)
+    seen = resized[down.used, across.used]
+    if across.to_end or down.to_end:
+        cv2.flip(seen, _flip_code(across.to_end, down.to_end), dst=target)
+    else:
+        target[:] = seen
     return True
 
 
@@ -65,8 +71,9 @@ def pixel_runs(
     size_hw: tuple[int, ...], to_output: Matrix, *, box: tuple[int, int, int, int]
 ) -> tuple[PixelRun, PixelRun] | None:
     """How to resize an image across and down; None if that is not exact or not worth it. See `draw_axis_aligned`."""
-    across = _run(to_output[0, 0], to_output[0, 2], size_hw[1], wanted=(box[0], box[2]))
-    down = _run(to_output[1, 1], to_output[1, 2], size_hw[0], wanted=(box[1], box[3]))
+    (gain_x, _, shift_x), (_, gain_y, shift_y), _ = to_output.tolist()  # plain numbers: NumPy's take ten times as long
+    across = _run(gain_x, shift_x, size_hw[1], wanted=(box[0], box[2]))
+    down = _run(gain_y, shift_y, size_hw[0], wanted=(box[1], box[3]))
     if across is None or down is None:
         return None
     is_wasteful = across.used.stop * down.used.stop > MAX_WASTE * (box[2] - box[0]) * (box[3] - box[1])
@@ -99,7 +106,6 @@ def _run(gain: float, shift: float, num_pixels: int, *, wanted: tuple[int, int])
     return min(runs, key=lambda run: run.used.stop, default=None)
 
 
-def _mirrored(image: Image, *, left_right: bool, up_down: bool) -> Image:
-    if not left_right and not up_down:
-        return image
-    return np.asarray(cv2.flip(image, -1 if left_right and up_down else 1 if left_right else 0), np.uint8)
+def _flip_code(left_right: bool, up_down: bool) -> int:
+    """What OpenCV calls a mirroring in one direction, or in both."""
+    return -1 if left_right and up_down else 1 if left_right else 0

@@ -77,13 +77,18 @@ def colour_tables(gains: Gains) -> npt.NDArray[np.uint8]:
 
 def change_colours(rgb: Image, gains: Gains) -> None:
     """Apply the gains to an RGB image (H, W, 3), in place."""
-    tables = np.ascontiguousarray(colour_tables(gains).T)[None]  # (1, 256, 3)
+    tables = colour_tables(gains)
     hsv_strip = np.empty((STRIP_ROWS, *rgb.shape[1:]), np.uint8)
+    plane_strips = np.empty((3, *hsv_strip.shape[:2]), np.uint8)
     for top in range(0, rgb.shape[0], STRIP_ROWS):
         strip = rgb[top : top + STRIP_ROWS]
         hsv = hsv_strip[: len(strip)]
+        planes = list(plane_strips[:, : len(strip)])  # three plain look-ups are faster than one of three channels
         cv2.cvtColor(strip, cv2.COLOR_RGB2HSV, dst=hsv)
-        cv2.LUT(hsv, tables, dst=hsv)
+        cv2.split(hsv, planes)
+        for plane, table in zip(planes, tables, strict=True):
+            cv2.LUT(plane, table, dst=plane)
+        cv2.merge(planes, dst=hsv)
         cv2.cvtColor(hsv, cv2.COLOR_HSV2RGB, dst=strip)
 
 
