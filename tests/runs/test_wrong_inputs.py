@@ -297,6 +297,13 @@ PLACES = [
     Case("nothing to resume", train("--resume"), 73, ("nothing to resume", "`runs/train`"), "--resume runs/train/exp"),
     Case("no such run", train("--resume", "runs/train/exp7"), 73, ("run folder `runs/train/exp7` does not exist",)),
     Case(
+        "no such numbered checkpoint",
+        train("--resume", "runs/train/exp/weights/epoch20.safetensors"),
+        3,
+        ("checkpoint `runs/train/exp/weights/epoch20.safetensors` does not exist",),
+        "--save-period",
+    ),
+    Case(
         "resume of averaged weights",
         lambda home: texts("train", "--resume", home.weights),
         3,

@@ -121,6 +121,11 @@ def _interrupted(given: Mapping[str, Any], file: Path | None) -> Mapping[str, An
 
 
 def _open(path: Path) -> tuple[RunDir, Checkpoint]:
+    if path.suffix == ".safetensors" and not path.exists():
+        raise CheckpointError(
+            f"checkpoint `{path}` does not exist",
+            hint="give the run folder; only `--save-period` keeps numbered checkpoints",
+        )
     if path.is_file():
         if path.parent.name != RunDir(Path()).weights.name:
             raise CheckpointError(
