@@ -298,7 +298,7 @@ def test_without_optuna_the_genetic_search_takes_its_place(
 ) -> None:
     find = importlib.util.find_spec
     monkeypatch.setattr(
-        "onelook.recipes.search_preparation.find_spec", lambda name: None if name == "optuna" else find(name)
+        "onelook.search.plan.find_spec", lambda name: None if name == "optuna" else find(name)
     )
     with caplog.at_level(logging.INFO):
         folder = evolve(search | {"evolve": 1}).run_folder

@@ -106,7 +106,7 @@ def test_accuracy_before_and_after_is_compared(bench: Bench, monkeypatch: pytest
         asked.append(requested)
         return 0
 
-    monkeypatch.setattr("onelook.exports.export_data.choose_workers", none)
+    monkeypatch.setattr("onelook.inference.validation_pass.choose_workers", none)
     given = {**bench.given, "format": "torchscript"}
     result = export({**given, "data": str(bench.data), "workers": 3})
     compared = report_of(result)["map50_95"]
@@ -288,7 +288,7 @@ def test_benchmark_has_a_row_per_format(bench: Bench, monkeypatch: pytest.Monkey
 
     predict = ExportedModel.predict
     monkeypatch.setattr(ExportedModel, "predict", lambda self, x: calls.append(tuple(x.shape)) or predict(self, x))
-    monkeypatch.setattr("onelook.exports.export_data.choose_workers", lambda n, *_, **__: workers.append(n) or 0)
+    monkeypatch.setattr("onelook.inference.validation_pass.choose_workers", lambda n, *_, **__: workers.append(n) or 0)
     given = {**bench.given, "format": "onnx,torchscript", "data": str(bench.data), "imgsz": [64, 96], "workers": 5}
     result = onelook.benchmark(**given, batch_size=2, rounds=4, project="b", name="n")
     assert result.run_folder == Path("b/n") and set(workers) == {5}
