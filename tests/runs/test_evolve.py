@@ -297,9 +297,7 @@ def test_without_optuna_the_genetic_search_takes_its_place(
     search: Options, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     find = importlib.util.find_spec
-    monkeypatch.setattr(
-        "onelook.search.plan.find_spec", lambda name: None if name == "optuna" else find(name)
-    )
+    monkeypatch.setattr("onelook.search.plan.find_spec", lambda name: None if name == "optuna" else find(name))
     with caplog.at_level(logging.INFO):
         folder = evolve(search | {"evolve": 1}).run_folder
     assert 'the genetic search takes its place, which needs more epochs (pip install "onelook[tune]")' in caplog.text
