@@ -62,7 +62,7 @@ def test_all_but_the_six_head_tensors_fit_another_number_of_classes(name: str) -
         source, target = create_model(name), create_model(name, num_classes=3)
     report = transfer(target, source.state_dict())
     assert (report.copied, report.total) == (343, 349)
-    assert str(report) == "343 of 349 tensors taken over"
+    assert str(report) == "343 of 349 tensors reused"
     assert set(report.skipped) == {f"model.24.m.{i}.{part}" for i in range(3) for part in ("weight", "bias")}
     assert report.skipped["model.24.m.0.bias"] == "shape (255,) in the weights, (24,) in the model"
 
@@ -127,7 +127,7 @@ def test_classes_are_found_by_name_and_new_ones_start_again(name: str, part: str
     assert torch.equal(got[:, 6], before[:, 6]), "fox is new"
     assert torch.equal(got[:, 8:], given[:, 9:]), "mask coefficients"
     assert report.copied == report.total and report.classes == ("bee", "cat")
-    assert str(report).endswith("tensors taken over, the outputs of 2 classes by name")
+    assert str(report).endswith("tensors reused, the outputs of 2 classes by name")
 
 
 @pytest.mark.parametrize(

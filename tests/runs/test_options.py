@@ -62,7 +62,7 @@ def test_weights_of_other_classes_give_all_but_the_head(
     home.describe("train: images/train\nval: images/val\nnames: [square, disc, star]\n")
     with caplog.at_level("INFO", "onelook"):
         run = fit(options, data=home.yaml, weights=home.weights, lr0=1e-12)
-    assert "tensors taken over, the outputs of 2 classes by name" in caplog.text
+    assert "tensors reused, the outputs of 2 classes by name" in caplog.text
     given, trained = load_checkpoint(home.weights).tensors_below("ema/"), run.tensors("model/")
     assert torch.allclose(trained["model.4.conv.weight"], given["model.4.conv.weight"], atol=1e-6)
     assert trained["model.6.m.0.weight"].shape[0] == 3 * (5 + 3) and run.result.names == ("square", "disc", "star")

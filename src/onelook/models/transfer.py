@@ -35,7 +35,7 @@ class TransferReport:
 
     def __str__(self) -> str:
         by_name = f", the outputs of {len(self.classes)} classes by name" if self.classes else ""
-        return f"{self.copied} of {self.total} tensors taken over{by_name}"
+        return f"{self.copied} of {self.total} tensors reused{by_name}"
 
 
 def transfer(model: nn.Module, tensors: Mapping[str, Tensor], *, exclude: Sequence[str] = ()) -> TransferReport:
@@ -51,7 +51,7 @@ def transfer(model: nn.Module, tensors: Mapping[str, Tensor], *, exclude: Sequen
 
     >>> report = transfer(nn.Linear(2, 3), {"weight": torch.zeros(3, 2), "bias": torch.zeros(4)})
     >>> print(report, dict(report.skipped))
-    1 of 2 tensors taken over {'bias': 'shape (4,) in the weights, (3,) in the model'}
+    1 of 2 tensors reused {'bias': 'shape (4,) in the weights, (3,) in the model'}
     """
     own = model.state_dict()
     skipped: dict[str, str] = {}

@@ -50,7 +50,7 @@ def settle(
                 settled |= {key: fine_tuning[key] for key in fine_tuning if key not in settings.model_fields_set}
         else:
             settled["optimizer"] = "SGD"
-        logger.info("%d updates: optimizer %s", updates, settled["optimizer"])
+        logger.info("a run of %d updates: optimizer %s", updates, settled["optimizer"])
     return settings.model_copy(update=settled)
 
 

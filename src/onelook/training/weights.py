@@ -212,7 +212,7 @@ def starting_model(
     path = Path(settings.weights)
     given = read_weights(path)
     if given.is_fused:
-        logger.info("weights `%s` have no batch-norms: they are found on images of the training split", path)
+        logger.info("weights `%s` have no batch norms: new ones are computed from training images", path)
         given = replace(given, tensors=inflated(_built(given).eval(), images()), is_fused=False)
     definition = settings.cfg or given.definition
     anchors = _anchors_for(definition, settings)
