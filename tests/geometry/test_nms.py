@@ -8,7 +8,7 @@ import torch
 
 from onelook.errors import SettingsError
 from onelook.geometry import nms as module
-from onelook.geometry.nms import batched_nms, nms, non_max_suppression
+from onelook.geometry.nms import batched_nms, likely_rows, nms, non_max_suppression
 
 F = np.float32
 
@@ -200,3 +200,18 @@ def test_at_an_iou_of_one_the_best_candidates_come_out_whatever_overlaps(multi_l
     order = np.argsort(-candidates.ravel(), kind="stable")[:30]
     assert found[:, 4].tolist() == candidates.ravel()[order].tolist()
     assert found[:, 5].tolist() == (order % 3).tolist()
+
+
+@pytest.mark.parametrize("conf_thres", [0.0, 0.3, 1.0])
+def test_likely_rows_give_the_detections_of_all_rows(conf_thres: float) -> None:
+    predictions = torch.rand((4, 200, 5 + 3), generator=torch.Generator().manual_seed(1)) * 20
+    predictions[..., 4:] /= 20
+    predictions[1, :, 4] = 0.0
+    predictions[2, ::7, 4] = float("nan")
+    predictions[3, ::5] = predictions[3, 1::5]
+    likely = likely_rows(predictions, conf_thres)
+    assert [len(rows) for rows in likely] == (predictions[..., 4] > conf_thres).sum(dim=1).tolist()
+    for multi_label in (True, False):
+        given = {"conf_thres": conf_thres, "iou_thres": 0.5, "max_det": 50, "multi_label": multi_label}
+        expected, found = non_max_suppression(predictions, **given), non_max_suppression(likely, **given)
+        assert all(torch.equal(*pair) for pair in zip(expected, found, strict=True))

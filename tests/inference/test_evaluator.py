@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import os
 import pydoc
+import threading
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ from onelook.data.loader import validation_loader
 from onelook.data.scan.rules import ScanOptions
 from onelook.data.splits import read_splits
 from onelook.errors import MemoryShortage
+from onelook.inference import evaluator
 from onelook.inference.evaluator import Evaluation, EvaluationSettings, Evaluator
 from onelook.losses.detection_loss import DetectionLoss
 from onelook.models.detector import DetectionModel, create_model
@@ -70,7 +72,7 @@ def evaluate(task: Task, group: ProcessGroup) -> Evaluation:
     names = 3 if task.data == BCCD else 2
     model = model_of(task, names)
     dataset = ValidationDataset(scan.index, imgsz=IMGSZ, batch_size=task.batch_size, stride=model.max_stride)
-    evaluator = Evaluator(
+    measured = Evaluator(
         scan.index,
         lambda: validation_loader(dataset, workers=0, rank=group.rank, world_size=group.world_size),
         num_classes=names,
@@ -78,7 +80,7 @@ def evaluate(task: Task, group: ProcessGroup) -> Evaluation:
         group=group,
     )
     loss = DetectionLoss(model.anchor_grid, num_classes=names, imgsz=IMGSZ, hyperparameters=Hyperparameters())
-    return evaluator.run(model, loss=loss)
+    return measured.run(model, loss=loss)
 
 
 def arrays(found: Evaluation) -> Arrays:
@@ -185,7 +187,7 @@ def test_whatever_runs_out_of_memory_is_done_in_halves(
     tried: list[int] = []
 
     def scarce(*given: Any, **named: Any) -> Any:
-        images = given[0] if isinstance(given[0], torch.Tensor) else given[1][0]
+        images = given[0] if isinstance(given[0], (torch.Tensor, list)) else given[1][0]
         tried.append(len(images))
         if len(images) > 2:
             raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
@@ -197,6 +199,32 @@ def test_whatever_runs_out_of_memory_is_done_in_halves(
     compared = [key for key in alone if key != "losses" or what != "the loss"]  # the loss of parts is another mean
     assert all(np.array_equal(alone[key], found[key], equal_nan=True) for key in compared)
     assert np.allclose(alone["losses"], found["losses"], rtol=0.3)
+
+
+def test_nms_of_a_batch_does_not_hold_up_the_next(
+    tiny_data: Path, tiny_model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    task = Task(tiny_data, tiny_model, batch_size=1)
+    alone = arrays(evaluate(task, ProcessGroup()))
+    asked = threading.Semaphore(0)
+    plain_nms, plain_batch = evaluator.non_max_suppression, ValidationDataset.batch
+
+    def late(*given: Any, **named: Any) -> Any:
+        if len(seen) < 6:  # the last batch is followed by none
+            assert asked.acquire(timeout=60), "the next batch waits for NMS of this one"
+        return plain_nms(*given, **named)
+
+    def batch(dataset: ValidationDataset, numbers: Any) -> Any:
+        seen.append(numbers)
+        if len(seen) > 1:
+            asked.release()
+        return plain_batch(dataset, numbers)
+
+    seen: list[Any] = []
+    monkeypatch.setattr(evaluator, "non_max_suppression", late)
+    monkeypatch.setattr(ValidationDataset, "batch", batch)
+    assert differences(alone, arrays(evaluate(task, ProcessGroup()))) == []
+    assert len(seen) == 6
 
 
 def test_the_numbers_do_not_depend_on_the_size_of_the_batches(tiny_data: Path, tiny_model: Path) -> None:

@@ -26,8 +26,22 @@ MAX_COORDINATE = 1e9
 """Pixels; areas of larger boxes would overflow float32 and spoil the overlap with every other box."""
 
 
+def likely_rows(predictions: Tensor, conf_thres: float) -> list[Tensor]:
+    """Of every image the rows whose objectness is above `conf_thres`, in main memory: for `non_max_suppression` there.
+
+    One filter and one transfer for all images; what NMS makes of these rows is what it makes of all.
+
+    Args:
+        predictions: (B, N, 5 + K), see `non_max_suppression`.
+        conf_thres: the threshold that NMS will have, 0 to 1.
+    """
+    is_likely = predictions[..., 4] > conf_thres
+    rows = predictions[is_likely].cpu()
+    return list(torch.split(rows, is_likely.sum(dim=1).tolist()))
+
+
 def non_max_suppression(
-    predictions: Tensor,
+    predictions: Tensor | Sequence[Tensor],
     *,
     conf_thres: float,
     iou_thres: float,
@@ -44,7 +58,8 @@ def non_max_suppression(
     pixels away, are left out.
 
     Args:
-        predictions: (B, N, 5 + K) rows cx, cy, w, h in pixels, objectness, class scores.
+        predictions: (B, N, 5 + K), or (N, 5 + K) for each image: rows cx, cy, w, h in pixels, objectness, class
+            scores.
         conf_thres: a candidate's objectness and score must both be above this, 0 to 1.
         iou_thres: of two boxes with an IoU above this the one of lower score is dropped, 0 to 1; at 1 none is.
         multi_label: every class of a row above `conf_thres` is a candidate; otherwise only its best class.
@@ -62,8 +77,8 @@ def non_max_suppression(
     _check_fraction("conf_thres", conf_thres)
     _check_fraction("iou_thres", iou_thres)
     found = []
-    for image in predictions.detach().float():
-        rows, xp = _with_library(image)
+    for image in predictions:
+        rows, xp = _with_library(image.detach().float())
         # first: to go through all boxes takes longer than all that follows
         (likely,) = xp.where(rows[:, 4] > conf_thres)
         rows = rows[likely[xp.amax(xp.abs(rows[likely, :4]), 1) < MAX_COORDINATE]]

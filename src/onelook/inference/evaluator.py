@@ -3,22 +3,22 @@
 from __future__ import annotations
 
 import copy
-import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from functools import partial
 from operator import itemgetter
-from typing import TypeVar, get_args
+from typing import TypeVar
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor
 
 from onelook.errors import MemoryShortage
-from onelook.geometry.nms import non_max_suppression
+from onelook.geometry.nms import likely_rows, non_max_suppression
 from onelook.inference.backend import Backend, iou_threshold, predict_all
 from onelook.inference.hybrid_labels import with_labels
+from onelook.inference.pass_results import PassResults
 from onelook.losses.protocol import FamilyLoss
 from onelook.metrics.detection_metrics import evaluate
 from onelook.models.detector import Branch, DetectionModel
@@ -65,7 +65,8 @@ class Evaluation:
 
     Attributes:
         losses: terms of the loss by name, mean over images; empty if no loss was given.
-        milliseconds: per image that this process has seen: "load", "inference", "nms", "metrics".
+        milliseconds: per image that this process has seen: "load", "inference", "nms", "metrics". What NMS does while
+            the network runs on the next batch is no time of its own.
         detections: one entry per image of the index, in its order.
         branch: which branch of the head all this is about: of two, the one of higher fitness.
         by_branch: the numbers of each branch.
@@ -132,27 +133,9 @@ class Evaluator:
             StopRequested: `stop` was set, here or in another process.
         """
         columns = loss.columns if loss is not None else ()
-        found = _Found(self._group, num_terms=len(columns))
-        for batch in self._loader():
-            found.lap("load")
-            if isinstance(model, DetectionModel):
-                outputs = self._raw_maps(model, prepare_images(batch.images, next(model.parameters()).device))
-                if loss is not None:
-                    found.add_losses(_losses(loss, outputs, batch))
-                decoders: Decoders = {one: partial(model.decode_branch, branch=one) for one in model.branches}
-            else:
-                outputs = self._predictions(model, prepare_images(batch.images, model.device))
-                decoders = {"many" if model.needs_nms else "one": itemgetter(0)}
-            if outputs[0].is_cuda:  # so that the time of the network is not that of NMS
-                torch.cuda.synchronize(outputs[0].device)
-            found.lap("inference")
-            for branch, decode in decoders.items():
-                found.add_detections(branch, self._detections(outputs, decode, batch, branch), batch.infos)
-            found.lap("nms")
-            if stop is not None and stop.requested:
-                break
-            if on_batch is not None:
-                on_batch(found.num_images)
+        found = PassResults(self._group, num_terms=len(columns))
+        with ThreadPoolExecutor(1, "NMS") as beside:  # while the network runs on the next batch
+            self._pass(model, found, beside, loss=loss, stop=stop, on_batch=on_batch)
         self._group.rest()
         if stop is not None:
             self._group.check(stop)
@@ -168,6 +151,48 @@ class Evaluator:
             branch=best,
             by_branch=metrics,
         )
+
+    def _pass(
+        self,
+        model: DetectionModel | Backend,
+        found: PassResults,
+        beside: Executor,
+        *,
+        loss: FamilyLoss | None,
+        stop: StopSignal | None,
+        on_batch: Callable[[int], None] | None,
+    ) -> None:
+        """Run on all batches; NMS and what follows it is done by `beside`, one batch later at most."""
+        waiting: list[Future[None]] = []
+        for batch in self._loader():
+            found.lap("load")
+            if isinstance(model, DetectionModel):
+                outputs = self._raw_maps(model, prepare_images(batch.images, next(model.parameters()).device))
+                if loss is not None:
+                    found.add_losses(_losses(loss, outputs, batch))
+                decoders: Decoders = {one: partial(model.decode_branch, branch=one) for one in model.branches}
+            else:
+                outputs = self._predictions(model, prepare_images(batch.images, model.device))
+                decoders = {"many" if model.needs_nms else "one": itemgetter(0)}
+            if outputs[0].is_cuda:  # so that the time of the network is not that of NMS
+                torch.cuda.synchronize(outputs[0].device)
+            found.lap("inference")
+            likely = {branch: self._likely(outputs, decode, batch) for branch, decode in decoders.items()}
+            for done in waiting:
+                done.result()
+            waiting = [
+                beside.submit(self._settle, found, branch, rows, batch.images.shape, batch.infos)
+                for branch, rows in likely.items()
+            ]
+            found.num_images += len(batch.infos)
+            found.lap("nms")
+            if stop is not None and stop.requested:
+                break
+            if on_batch is not None:
+                on_batch(found.num_images)
+        for done in waiting:
+            done.result()
+        found.lap("nms")
 
     def _raw_maps(self, model: DetectionModel, images: Tensor) -> list[Tensor]:
         amp = self._settings.amp
@@ -188,10 +213,10 @@ class Evaluator:
             )
         ]
 
-    def _detections(
-        self, outputs: Sequence[Tensor], decode: Callable[[list[Tensor]], Tensor], batch: Batch, branch: Branch
+    def _likely(
+        self, outputs: Sequence[Tensor], decode: Callable[[list[Tensor]], Tensor], batch: Batch
     ) -> list[Tensor]:
-        """What is left of the boxes of every image of a batch after NMS, in main memory."""
+        """Of every image of a batch the rows (n, 5 + K) that can be detections, in main memory."""
 
         def of_part(first: int, last: int) -> list[Tensor]:
             predictions = decode([output[first:last] for output in outputs])
@@ -199,15 +224,21 @@ class Evaluator:
                 targets = batch.part(first, last).targets
                 frame_hw = (batch.images.shape[2], batch.images.shape[3])
                 predictions = with_labels(predictions, targets, frame_hw=frame_hw)
-            rows = self._apply_nms(predictions, branch)
-            return list(torch.split(torch.cat(list(rows)).cpu(), [len(found) for found in rows]))
+            return likely_rows(predictions, self._settings.conf_thres)
 
-        parts = as_memory_allows(of_part, len(batch.images), batch.images.shape)
-        return [rows for part in parts for rows in part]
+        return [rows for part in as_memory_allows(of_part, len(batch.images), batch.images.shape) for rows in part]
 
-    def _apply_nms(self, predictions: Tensor, branch: Branch) -> Sequence[Tensor]:
+    @torch.inference_mode()  # which is a matter of each thread
+    def _settle(
+        self, found: PassResults, branch: Branch, likely: list[Tensor], shape: Sequence[int], infos: Sequence[ImageInfo]
+    ) -> None:
+        """Note what a branch has found in the images of a batch: what is left of their boxes after NMS."""
+        parts = as_memory_allows(lambda first, last: self._apply_nms(likely[first:last], branch), len(likely), shape)
+        found.add_detections(branch, [rows for part in parts for rows in part], infos)
+
+    def _apply_nms(self, likely: Sequence[Tensor], branch: Branch) -> Sequence[Tensor]:
         return non_max_suppression(
-            predictions,
+            likely,
             conf_thres=self._settings.conf_thres,
             iou_thres=iou_threshold(self._settings.iou_thres, needs_nms=branch == "many"),
             max_det=self._settings.max_det,
@@ -268,107 +299,7 @@ def _losses(loss: FamilyLoss, raw_maps: Sequence[Tensor], batch: Batch) -> list[
     return [sum(items) for items in zip(*parts, strict=True)]
 
 
-class _Found:
-    """What one pass has found so far in this process."""
-
-    def __init__(self, group: ProcessGroup, *, num_terms: int) -> None:
-        self._group = group
-        self._num_terms = num_terms
-        self._detections: dict[Branch, dict[int, Detections]] = {}
-        self._losses: list[list[float]] = []
-        self._seconds = dict.fromkeys(("load", "inference", "nms", "metrics"), 0.0)
-        self._mark = time.perf_counter()
-
-    @property
-    def num_images(self) -> int:
-        """Images done by this process."""
-        return max((len(found) for found in self._detections.values()), default=0)
-
-    def lap(self, name: str) -> None:
-        """Count the time since the last call as that of `name`."""
-        now = time.perf_counter()
-        self._seconds[name] += now - self._mark
-        self._mark = now
-        self._group.beat(f"in a validation, after {self.num_images} images")
-
-    def add_losses(self, sums: list[float]) -> None:
-        """Note the losses of the next batch, summed over its images."""
-        self._losses.append(sums)
-
-    def add_detections(self, branch: Branch, rows: Sequence[Tensor], infos: Sequence[ImageInfo]) -> None:
-        """Note what a branch has found in the images of a batch."""
-        found = self._detections.setdefault(branch, {})
-        for info, row in zip(infos, rows, strict=True):
-            found[info.index] = to_original(row, info)
-
-    def milliseconds(self) -> dict[str, float]:
-        """Per image of this process."""
-        return {name: 1000 * seconds / max(self.num_images, 1) for name, seconds in self._seconds.items()}
-
-    def of_all(self, num_images: int) -> tuple[dict[Branch, tuple[Detections, ...]], list[float]]:
-        """Detections of each branch in the order of the index, and mean losses, of all processes together.
-
-        Losses are added up in the order of the batches, so that the sum does not depend on who computed them.
-        """
-        merged, seen = {}, 0
-        for branch in self._branches():
-            merged[branch], seen = self._merged(self._detections.get(branch, {}), num_images)
-        by_process = self._group.gather_rows(
-            torch.tensor(self._losses, dtype=torch.float64).reshape(len(self._losses), self._num_terms)
-        )
-        total = np.zeros(self._num_terms)
-        for number in range(max(len(losses) for losses in by_process)):
-            for losses in by_process:
-                total += losses[number].numpy() if number < len(losses) else 0.0
-        means: list[float] = (total / max(seen, 1)).tolist()
-        return merged, means
-
-    def _branches(self) -> list[Branch]:
-        """Those that any process has seen: one without images knows of none."""
-        known: tuple[Branch, ...] = get_args(Branch)
-        own = torch.tensor([[branch in self._detections for branch in known]], dtype=torch.int64)
-        seen = torch.cat(self._group.gather_rows(own)).any(dim=0).tolist()
-        return [branch for branch, is_seen in zip(known, seen, strict=True) if is_seen] or [known[0]]
-
-    def _merged(self, detections: Mapping[int, Detections], num_images: int) -> tuple[tuple[Detections, ...], int]:
-        """Those of all processes, in the order of the index, and of how many images."""
-        numbers = torch.tensor([[image, len(found)] for image, found in detections.items()], dtype=torch.int64)
-        rows = [_row(found) for found in detections.values()]
-        flat = torch.from_numpy(np.concatenate([np.zeros((0, 6), np.float32), *rows]))
-        merged = [Detections.empty()] * num_images
-        seen = 0
-        for pairs, found in zip(
-            self._group.gather_rows(numbers.reshape(-1, 2)), self._group.gather_rows(flat), strict=True
-        ):
-            parts = torch.split(found, pairs[:, 1].tolist())
-            for image, part in zip(pairs[:, 0].tolist(), parts, strict=True):
-                merged[image] = _detections(part)
-            seen += len(pairs)
-        return tuple(merged), seen
-
-
 def prepare_images(images: Tensor, device: torch.device) -> Tensor:
     """(B, 3, H, W) uint8 to float32 from 0 to 1 on `device`, channels last in memory."""
     moved = images.to(device, non_blocking=True)
     return moved.to(torch.float32, memory_format=torch.channels_last).div_(255)
-
-
-def to_original(rows: Tensor, info: ImageInfo) -> Detections:
-    """Detections in pixels of the original image, from (n, 6) rows x1, y1, x2, y2, score, class of the batch image."""
-    values = rows.cpu().numpy()
-    gain = np.array([*info.gain_xy, *info.gain_xy], np.float32)
-    pad = np.array([*info.pad_xy, *info.pad_xy], np.float32)
-    height, width = info.size_hw
-    boxes = (values[:, :4] - pad) / gain
-    boxes = np.clip(boxes, 0, np.array([width, height, width, height], np.float32))
-    return Detections(boxes.astype(np.float32), values[:, 4].astype(np.float32), values[:, 5].astype(np.int64))
-
-
-def _row(found: Detections) -> npt.NDArray[np.float32]:
-    """(n, 6) x1, y1, x2, y2, score, class; class numbers are small enough to be exact."""
-    return np.column_stack([found.boxes, found.scores, found.class_ids.astype(np.float32)])
-
-
-def _detections(rows: Tensor) -> Detections:
-    values = rows.cpu().numpy()
-    return Detections(values[:, :4].copy(), values[:, 4].copy(), values[:, 5].astype(np.int64))

@@ -29,8 +29,9 @@ from onelook.inference.backend import (
 )
 from onelook.inference.byte_track import LOW_CONFIDENCE
 from onelook.inference.ensemble import assembled
-from onelook.inference.evaluator import prepare_images, to_original
+from onelook.inference.evaluator import prepare_images
 from onelook.inference.image_inputs import check_image
+from onelook.inference.pass_results import to_original
 from onelook.models.detector import DetectionModel
 from onelook.settings.classes import class_ids_of
 from onelook.settings.detect import DetectSettings
