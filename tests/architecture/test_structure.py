@@ -86,7 +86,11 @@ RUNS_A_USERS_FILE = "callbacks/user_file.py"
 # A table of names of ours and one line, so that nothing is imported before it is used.
 IMPORT_BY_NAME = ("__init__.py", "cli/main.py", "callbacks/trackers/registry.py")
 # The service listens, and decodes images in processes of its own program, which can be killed.
-ALLOWED_HERE = {"service/server.py": {"socket"}, "service/decoding.py": {"subprocess"}}
+ALLOWED_HERE = {
+    "service/server.py": {"socket"},
+    "service/decoding.py": {"subprocess"},
+    "callbacks/report_process.py": {"subprocess", "socket"},  # starts `onelook report --watch` at a free port
+}
 RUNS_OUR_OWN_PROGRAMS = "exports/torchscript.py"  # those whose SHA-256 `exports/trusted_programs.py` knows
 BANNED_FOLDERS = {"utils", "common", "misc", "helpers", "core", "base", "engine"}
 

@@ -17,6 +17,7 @@ import test_fix
 import test_folds
 import test_followed_objects
 import test_info
+import test_live_report
 import test_options
 import test_options_check
 import test_options_detect
@@ -71,6 +72,7 @@ FILES = (
     test_folds,
     test_followed_objects,
     test_info,
+    test_live_report,
     test_options,
     test_options_check,
     test_options_detect,

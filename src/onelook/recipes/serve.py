@@ -7,20 +7,20 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.metadata import version
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from onelook.data.capacity import available_processors
-from onelook.errors import OnelookError, SettingsError
+from onelook.errors import OnelookError
 from onelook.exports.opening import load_runnable
 from onelook.inference.predictor import Predictor, prediction_settings
 from onelook.processes.stop_signal import StopSignal
 from onelook.service.answers import Health, ModelInfo
 from onelook.service.batching import Batcher
 from onelook.service.guard import Guard, allowed_names, is_loopback
+from onelook.service.packages import require_packages
 from onelook.settings.build import build_settings
 from onelook.settings.serve import ServeSettings
 
@@ -31,7 +31,6 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 LOOK_SECONDS = 0.2
-PACKAGES = {"fastapi": "fastapi", "uvicorn": "uvicorn", "python_multipart": "python-multipart"}
 
 
 @dataclass(frozen=True)
@@ -79,7 +78,7 @@ def serve(
 def serving(given: Mapping[str, Any], *, file: Path | None = None) -> Iterator[Service]:
     """A service that answers meanwhile; see `serve`."""
     settings = build_settings(ServeSettings, given, file=file)
-    _require_packages()
+    require_packages("onelook serve")
     from onelook.service.app import create_app
     from onelook.service.decoding import Decoder
     from onelook.service.request_handler import Limits, RequestHandler
@@ -139,12 +138,3 @@ def _model_info(settings: ServeSettings, predictor: Predictor, limits: Limits) -
         max_pixels=limits.max_pixels,
         version=version("onelook"),
     )
-
-
-def _require_packages() -> None:
-    missing = [name for module, name in PACKAGES.items() if find_spec(module) is None]
-    if missing:
-        raise SettingsError(
-            f"`onelook serve` needs {' and '.join(f'`{name}`' for name in missing)}",
-            hint='pip install "onelook[serve]"',
-        )

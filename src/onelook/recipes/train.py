@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from onelook.callbacks.installation import unmet_requirements
+from onelook.callbacks.report_process import ReportProcess
 from onelook.callbacks.run_facts import RunFactsFile
 from onelook.callbacks.trackers.registry import trackers_for
 from onelook.callbacks.user_file import load_callbacks
@@ -32,6 +33,7 @@ from onelook.reports.run_plots import draw_data
 from onelook.runs.checkpoint import run_id_in
 from onelook.runs.run_dir import RunDir
 from onelook.runs.run_status import RunStatus, new_run
+from onelook.service.packages import require_packages
 from onelook.training.callback import Callback, Observers
 from onelook.training.loading import validation_evaluator
 from onelook.training.pilot import epochs_within_budget
@@ -55,6 +57,8 @@ def train(given: Mapping[str, Any], *, file: Path | None = None, callbacks: Sequ
         StopRequested: Ctrl-C, SIGTERM or SIGUSR1; the run is saved and can be resumed.
     """
     with StopSignal() as stop, joined_group(stop) as group, reasons_given(group), logged_warnings() as warnings:
+        if given.get("serve_report"):
+            require_packages("onelook train --serve-report")
         files = given.get("callbacks", ())
         users = group.together(lambda: [*callbacks, *load_callbacks(files)] if group.is_first else [])
         resumed = resumed_everywhere(given, file, group)
@@ -68,7 +72,8 @@ def train(given: Mapping[str, Any], *, file: Path | None = None, callbacks: Sequ
         with _claimed_folder(run):
             trackers = trackers_for(run.settings) if group.is_first else []
             facts = [RunFactsFile(run.folder.facts, warnings)] if group.is_first else []
-            observers = Observers([*facts, *users, *trackers], resting=group.resting)
+            served = [ReportProcess()] if run.settings.serve_report and group.is_first else []
+            observers = Observers([*facts, *served, *users, *trackers], resting=group.resting)
             return _train(data, model, run, observers, stop)
 
 

@@ -6,6 +6,7 @@ import base64
 import hashlib
 import math
 import re
+from collections.abc import Sequence
 from functools import cache
 from importlib import resources
 from importlib.metadata import version
@@ -31,6 +32,21 @@ def render(template: str, **content: Any) -> str:
         content: what it shows, by the names that it uses.
     """
     return environment().get_template(template).render(version=version("onelook"), **content)
+
+
+def content_policy(scripts: Sequence[str], *, connects: bool = False) -> Markup:
+    """What a page may do, for its header `Content-Security-Policy`.
+
+    Args:
+        scripts: their files in `templates/`.
+        connects: whether they may ask the server that the page is from.
+    """
+    programs = " ".join(_digest(_file(name)) for name in scripts) or "'none'"
+    asks = " connect-src 'self';" if connects else ""
+    return Markup(
+        f"default-src 'none'; img-src data:; style-src {_digest(_file('style.css'))}; script-src {programs};{asks} "
+        "base-uri 'none'; form-action 'none'"
+    )
 
 
 def number(value: float | None, digits: int = 3) -> str:
@@ -60,8 +76,8 @@ def environment() -> Environment:
     )
     made.policies["json.dumps_kwargs"] = {"ensure_ascii": True, "allow_nan": False, "separators": (",", ":")}
     made.filters |= {"number": number, "shade": shade, "count": "{:,}".format, "bdi": _bdi}
-    made.filters |= {"file": _file, "digest": _digest}
-    made.globals |= {"nothing": NOTHING}
+    made.filters |= {"file": _file}
+    made.globals |= {"nothing": NOTHING, "content_policy": content_policy}
     return made
 
 

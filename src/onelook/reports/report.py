@@ -13,6 +13,7 @@ from onelook.reports.run_record import RunRecord
 from onelook.training.eta import duration
 
 SCRIPTS = ("charts.js", "explorer.js", "gallery.js")
+LIVE_SCRIPTS = ("live.js", *SCRIPTS)  # the first one reads the page as it was sent
 SECTIONS = (
     ("summary", "Summary"),
     ("curves", "Curves"),
@@ -28,11 +29,12 @@ SECTIONS = (
 )
 
 
-def report_page(runs: Sequence[RunRecord]) -> str:
+def report_page(runs: Sequence[RunRecord], *, live: str = "") -> str:
     """The text of an HTML file; the same runs give the same text.
 
     Args:
         runs: one or more; the first is what the others are compared with.
+        live: of a page that follows its run: which version of the run folder it shows.
     """
     is_one = len(runs) == 1
     return render(
@@ -40,7 +42,8 @@ def report_page(runs: Sequence[RunRecord]) -> str:
         title=f"Report of {runs[0].label}" if is_one else f"Comparison of {len(runs)} runs",
         subtitle=printable(runs[0].path) if is_one else ", ".join(run.label for run in runs),
         sections=SECTIONS,
-        scripts=SCRIPTS,
+        scripts=LIVE_SCRIPTS if live else SCRIPTS,
+        live=live,
         runs=runs,
         is_one=is_one,
         measured=[run for run in runs if run.metrics is not None],

@@ -18,7 +18,6 @@ POLICY = (
     "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
 HEADERS = (
-    (b"content-security-policy", POLICY.encode()),
     (b"x-content-type-options", b"nosniff"),
     (b"referrer-policy", b"no-referrer"),
     (b"cross-origin-resource-policy", b"same-origin"),
@@ -58,18 +57,20 @@ class Guard:
     Args:
         app: what is guarded.
         names: see `allowed_names`.
+        policy: what pages may do.
     """
 
-    def __init__(self, app: App, names: frozenset[str] | None) -> None:
+    def __init__(self, app: App, names: frozenset[str] | None, *, policy: str = POLICY) -> None:
         self._app = app
         self._names = names
+        self._headers = ((b"content-security-policy", policy.encode()), *HEADERS)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass a request on, or refuse it: 421 for a strange name, 403 for the page of another site."""
 
         async def send_with_headers(message: MutableMapping[str, Any]) -> None:
             if message["type"] == "http.response.start":
-                message["headers"] = [*message.get("headers", []), *HEADERS]
+                message["headers"] = [*message.get("headers", []), *self._headers]
             await send(message)
 
         if scope["type"] == "http" and _head_bytes(scope) > MAX_HEAD_BYTES:

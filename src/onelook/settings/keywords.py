@@ -63,6 +63,7 @@ class TrainKeywords(TypedDict, total=False):
     no_one: bool
     noplots: bool
     noreport: bool
+    serve_report: bool
     cache: Literal["none", "ram", "disk", "val", "gpu"]
     mosaic_partners: Literal["dataset", "batch"]
     renderer: Literal["cpu", "device"]

@@ -72,6 +72,8 @@ class TrainSettings(Hyperparameters):
     """Write no images."""
     noreport: bool = Field(False, json_schema_extra=resumed(FREE, of_trial=True))
     """Write no report at the end; `onelook report` writes one later."""
+    serve_report: bool = Field(False, json_schema_extra=resumed(OUTSIDE, of_trial=True))
+    """Serve the report to this machine alone while the run trains, at port 8008 or a free one."""
     cache: Literal["none", "ram", "disk", "val", "gpu"] = Field("none", json_schema_extra=resumed(FREE, bare="ram"))
     """Keep decoded images in memory (ram; val: only the validation set), as raw arrays in the cache folder (disk), or
     the training images on the device that renders them (gpu)."""

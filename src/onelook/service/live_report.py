@@ -1,0 +1,68 @@
+"""The report of a run that is training, over HTTP: the page, and which version of it is the newest."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+
+from onelook.service.guard import Receive, Scope, Send
+
+
+@dataclass(frozen=True)
+class RunState:
+    """What the page asks for every two seconds.
+
+    Attributes:
+        version: of the run folder; another one once a file in it has changed.
+        state: how the run stands, in a word.
+        ended: whether nothing more will change.
+    """
+
+    version: str
+    state: str
+    ended: bool
+
+
+class LiveReport:
+    """An application that gives the page at `/` and the state at `/state`.
+
+    Args:
+        state: reads the state of the run.
+        page: makes the page of a version.
+
+    Attributes:
+        last_request: when it was asked last, by the clock `time.monotonic`; 0 if never.
+    """
+
+    def __init__(self, state: Callable[[], RunState], page: Callable[[str], str]) -> None:
+        self._state, self._page = state, page
+        self._made = ("", b"")
+        self.last_request = 0.0
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer a request."""
+        self.last_request = time.monotonic()
+        asked = (scope["method"], scope["path"])
+        if asked == ("GET", "/"):
+            await _answer(send, 200, "text/html; charset=utf-8", await asyncio.to_thread(self._newest))
+        elif asked == ("GET", "/state"):
+            await _answer(send, 200, "application/json", json.dumps(asdict(self._state())).encode())
+        else:
+            text = {"error": f"`{' '.join(asked)}` is not known here", "hint": "known are GET / and GET /state"}
+            await _answer(send, 404, "application/json", json.dumps(text).encode())
+
+    def _newest(self) -> bytes:
+        """The page, made again only if its version is not the newest."""
+        version = self._state().version
+        if self._made[0] != version:
+            self._made = (version, self._page(version).encode())
+        return self._made[1]
+
+
+async def _answer(send: Send, status: int, kind: str, body: bytes) -> None:
+    headers = [(b"content-type", kind.encode()), (b"content-length", str(len(body)).encode())]
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await send({"type": "http.response.body", "body": body})

@@ -1,0 +1,163 @@
+"""The report of a run that trains: followed in a browser, by the process that a training starts, to the end."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import threading
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from browser import Browser
+from command_runs import run
+from option_runs import Options, covers
+from report_runs import make_results
+
+from onelook.callbacks.report_process import free_port
+from onelook.recipes.live_report import follow
+from onelook.recipes.train import train
+from onelook.runs.run_dir import RunDir
+from onelook.runs.run_status import new_run
+from onelook.training.callback import Callback, EpochEnd
+
+HEAD = "epoch,train/box_loss,metrics/precision,metrics/recall,metrics/mAP_0.5,metrics/mAP_0.5:0.95"
+
+
+class Training:
+    """A run folder that somebody trains in: here, the test."""
+
+    def __init__(self, folder: Path) -> None:
+        self.run = RunDir(folder)
+        folder.mkdir()
+        self.run.begin(new_run())
+        self.run.settings.write_text("epochs: 20\nimgsz: 64\n")
+        self.write(1)
+
+    def write(self, epochs: int) -> None:
+        rows = [",".join(str(row[name]) for name in HEAD.split(",")) for row in make_results(20)[:epochs]]
+        self.run.results.write_text("\n".join([HEAD, *rows]) + "\n")
+
+    def end(self) -> None:
+        self.run.write_status("finished", exit_code=0)
+
+
+@pytest.fixture
+def training(tmp_path: Path) -> Training:
+    return Training(tmp_path / "exp")
+
+
+@pytest.fixture
+def url(training: Training) -> Iterator[str]:
+    """Where the report of `training` is followed, until the test ends it."""
+    told: list[str] = []
+    port = free_port(0)
+    given = {"runs": [training.run.path], "watch": True, "port": port}
+    thread = threading.Thread(target=follow, args=(given,), kwargs={"on_start": told.append}, daemon=True)
+    thread.start()
+    until = time.monotonic() + 30
+    while not told and time.monotonic() < until:
+        thread.join(0.02)
+    yield told[0]
+    training.end()
+    thread.join(30)
+    assert not thread.is_alive(), "it has not ended with the run"
+
+
+def answer(url: str, **headers: str) -> tuple[int, str]:
+    try:
+        with urllib.request.urlopen(urllib.request.Request(url, headers=headers), timeout=10) as reply:
+            return reply.status, reply.read().decode()
+    except urllib.error.HTTPError as refusal:
+        return refusal.code, refusal.read().decode()
+
+
+@covers("report", "watch", "port")
+def test_the_page_takes_over_what_has_changed_and_nothing_else(
+    browser: Browser, training: Training, url: str, tmp_path: Path
+) -> None:
+    before = {path.name: path.stat().st_mtime_ns for path in training.run.path.iterdir()}
+    tab = browser.open(url, width=1280, height=900)
+    tab.evaluate("document.querySelector('#settings').dataset.mark = 'mine'")
+    tab.evaluate("document.querySelector('#curves').dataset.mark = 'mine'")
+    assert "has not ended" in tab.evaluate("document.querySelector('#summary').textContent")
+    training.write(12)
+    tab.wait_for("document.querySelector('#summary').textContent.includes('12')", seconds=20)
+    assert tab.evaluate("document.querySelector('#settings').dataset.mark") == "mine"
+    assert tab.evaluate("document.querySelector('#curves').dataset.mark || ''") == ""
+    shown = float(tab.evaluate("document.querySelector('#curves .value').textContent"))
+    assert shown == pytest.approx(make_results(20)[11]["metrics/mAP_0.5:0.95"], rel=1e-3), "the new chart lives"
+    after = {path.name: path.stat().st_mtime_ns for path in training.run.path.iterdir()}
+    assert {**after, "results.csv": 0} == {**before, "results.csv": 0}, "the run folder is only read"
+    for width in (390, 1280):
+        tab.resize(width, 800, mobile=width == 390)
+        assert tab.evaluate("document.documentElement.scrollWidth") == width
+        if folder := os.environ.get("ONELOOK_SCREENSHOTS"):
+            tab.screenshot(Path(folder) / f"live-{width}.png")
+    training.end()
+    tab.wait_for("document.querySelector('#live').textContent.includes('has ended (finished)')", seconds=20)
+    assert "has not ended" not in tab.evaluate("document.querySelector('#summary').textContent")
+    assert tab.errors == [] and {one.rsplit("/", 1)[0] for one in tab.requests} == {url}
+    tab.close()
+
+
+def test_nobody_else_may_ask(url: str) -> None:
+    assert answer(url)[0] == 200 and json.loads(answer(f"{url}/state")[1])["ended"] is False
+    assert answer(url, Host="evil.example")[0] == 421
+    assert answer(url, Origin="http://evil.example")[0] == 403
+    assert answer(url, Cookie="x" * 40000)[0] in (400, 431)
+    status, text = answer(f"{url}/weights/last.safetensors")
+    assert status == 404 and "GET /state" in text
+    assert answer(f"{url}/../../etc/passwd")[0] == 404
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "says"),
+    [
+        ("report {exp} --watch --out page.html", 64, "`out` has no effect with `watch`"),
+        ("report {exp} {exp} --watch", 64, "`watch` follows one run, not 2"),
+        ("report {exp} --port 8009", 64, "`port` has no effect without `watch`"),
+        ("report {exp} --watch", 73, "is not training\nhint: `onelook report"),
+        ("report none --watch", 73, "`none` does not exist"),
+    ],
+)
+def test_what_cannot_be_followed_is_refused(
+    words: str, code: int, says: str, training: Training, capsys: pytest.CaptureFixture[str]
+) -> None:
+    training.end()
+    outcome = run(words.format(exp=training.run.path).split(), capsys)
+    assert outcome.code == code and says in outcome.err
+
+
+class Look(Callback):
+    """Asks the report that a training says it serves, until it answers."""
+
+    def __init__(self, caplog: pytest.LogCaptureFixture) -> None:
+        self._caplog = caplog
+        self.url = ""
+        self.state: dict[str, object] = {}
+
+    def on_epoch_end(self, event: EpochEnd) -> None:
+        self.url = re.findall(r"follow the run at (http://127\.0\.0\.1:\d+)", self._caplog.text)[0]
+        until = time.monotonic() + 120
+        while not self.state and time.monotonic() < until:
+            try:
+                self.state = json.loads(answer(f"{self.url}/state")[1])
+            except OSError:
+                time.sleep(0.1)
+
+
+@covers("train", "serve_report")
+def test_a_training_starts_a_process_that_follows_it(options: Options, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO", "onelook")
+    look = Look(caplog)
+    train({**options, "serve_report": True, "noreport": True}, callbacks=[look])
+    assert (look.state["state"], look.state["ended"]) == ("running", False)
+    with pytest.raises(OSError):
+        for _ in range(600):  # it ends once pages have had the time to fetch the end
+            answer(f"{look.url}/state")
+            time.sleep(0.1)
