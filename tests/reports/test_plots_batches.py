@@ -95,18 +95,27 @@ def test_every_image_has_its_own_boxes(tmp_path: Path) -> None:
 
 def test_labels_stand_left_and_prediction_right(tmp_path: Path) -> None:
     grey = np.full((100, 120, 3), 128, np.uint8)
-    path = plot_labels_and_predictions([grey], [box(0)], [box(1, 0.9)], NAMES, tmp_path / "val_batch0.jpg")
+    path = plot_labels_and_predictions([grey], [box(0)], [box(1, 0.9)], NAMES, tmp_path / "val_batch0.jpg", files=["a"])
     image = drawn(path)
     left, right = image[:, : image.shape[1] // 2], image[:, image.shape[1] // 2 :]
     assert share_of_colour(left, 0) > 0.001 > share_of_colour(left, 1)
     assert share_of_colour(right, 1) > 0.001 > share_of_colour(right, 0)
 
 
+def test_an_image_carries_the_name_of_its_file(tmp_path: Path) -> None:
+    grey = np.full((300, 400, 3), 128, np.uint8)
+    one, other = (
+        drawn(plot_labels_and_predictions([grey], [box(0)], [box(1, 0.9)], NAMES, tmp_path / "val.png", files=[name]))
+        for name in ("bee.jpg", "wasp.jpg")
+    )
+    assert (one != other).any()
+
+
 def test_unsure_predictions_are_left_out(tmp_path: Path) -> None:
     grey = np.full((100, 120, 3), 128, np.uint8)
     for conf_thres, is_seen in ((0.25, False), (0.1, True)):
         path = plot_labels_and_predictions(
-            [grey], [NO_LABELS], [box(1, 0.2)], NAMES, tmp_path / "val.jpg", conf_thres=conf_thres
+            [grey], [NO_LABELS], [box(1, 0.2)], NAMES, tmp_path / "val.jpg", files=["a"], conf_thres=conf_thres
         )
         assert (share_of_colour(drawn(path), 1) > 0.001) == is_seen
 
@@ -115,7 +124,12 @@ def test_unsure_predictions_are_left_out(tmp_path: Path) -> None:
 def test_images_of_any_size_and_number_without_boxes(tmp_path: Path, sizes: list[tuple[int, int]]) -> None:
     images = [np.full((*size, 3), 90, np.uint8) for size in sizes]
     path = plot_labels_and_predictions(
-        images, [NO_LABELS] * len(sizes), [Detections.empty()] * len(sizes), NAMES, tmp_path / "val.jpg"
+        images,
+        [NO_LABELS] * len(sizes),
+        [Detections.empty()] * len(sizes),
+        NAMES,
+        tmp_path / "val.jpg",
+        files=["a"] * len(sizes),
     )
     image = drawn(path)
     assert image.shape[1] <= MOSAIC_WIDTH_PX + 50
@@ -123,7 +137,7 @@ def test_images_of_any_size_and_number_without_boxes(tmp_path: Path, sizes: list
 
 def test_unequal_lists_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="zip"):
-        plot_labels_and_predictions([np.zeros((9, 9, 3), np.uint8)], [], [], NAMES, tmp_path / "val.jpg")
+        plot_labels_and_predictions([np.zeros((9, 9, 3), np.uint8)], [], [], NAMES, tmp_path / "val.jpg", files=[])
 
 
 def test_jpeg_keeps_the_colour_of_thin_lines(tmp_path: Path) -> None:

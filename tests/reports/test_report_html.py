@@ -80,7 +80,7 @@ def test_templates_programs_and_style_sheet_run_and_fetch_nothing_from_outside(n
         )
         assert not re.search(r"=\{\{|='", text), "an attribute without double quotes"
         references = re.findall(r'\b(?:src|href|action|srcset|poster|data)="([^"]{0,23})', text)
-        assert all(re.match(r"#|data:image/jpeg;base64,", one) for one in references), references
+        assert all(re.match(r"#|data:image/jpeg;base64,|val_images\.html$", one) for one in references), references
     else:
         assert "</" not in text, "it would end the element that it stands in"
 

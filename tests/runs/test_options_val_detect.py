@@ -145,14 +145,15 @@ def test_single_cls_counts_all_as_one(home: Home, options: Options) -> None:
         measure(home, weights=one)
 
 
-@covers("val", "save_json", "noplots")
+@covers("val", "save_json", "noplots", "visualize")
 def test_validation_writes_what_is_asked_for(home: Home) -> None:
     usual, all_files = (
         {path.name for path in measure(home, **changes).run_folder.iterdir()}
-        for changes in ({}, {"save_json": True, "noplots": False})
+        for changes in ({}, {"save_json": True, "noplots": False, "visualize": True})
     )
     assert usual == {"labels.json", "metrics.json", "metrics.npz"}
     assert {"coco_truth.json", "coco_predictions.json", "confusion_matrix.png", "val_batch0.jpg"} <= all_files
+    assert {"val_images.html", "val_images"} <= all_files
 
 
 @covers("val", "project", "name", "exist_ok")

@@ -31,6 +31,7 @@ from onelook.processes.process_group import joined_group, reasons_given
 from onelook.processes.stop_signal import StopSignal
 from onelook.recipes.validation_series import Measurement, measure_series
 from onelook.reports.evaluation_files import write_coco, write_labels, write_metrics
+from onelook.reports.image_gallery import write_gallery
 from onelook.reports.run_plots import draw_evaluation
 from onelook.runs.run_dir import RunDir
 from onelook.settings.build import build_settings
@@ -129,5 +130,8 @@ def _write(
         logger.warning("with `save_hybrid` labels count as detections: the numbers are not those of the model")
     if settings.save_json:
         write_coco(index, evaluation.detections, splits.names, run)
+    if settings.visualize:
+        made = write_gallery(run.path, index, evaluation.detections, evaluation.metrics, splits.names)
+        logger.info("%s images with their boxes: %s (%.1f MB)", f"{made.num_images:,}", made.page, made.num_bytes / 1e6)
     if not settings.noplots:
         draw_evaluation(run, index, evaluation, splits.names)

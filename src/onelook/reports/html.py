@@ -34,17 +34,18 @@ def render(template: str, **content: Any) -> str:
     return environment().get_template(template).render(version=version("onelook"), **content)
 
 
-def content_policy(scripts: Sequence[str], *, connects: bool = False) -> Markup:
+def content_policy(scripts: Sequence[str], *, connects: bool = False, images: str = "data:") -> Markup:
     """What a page may do, for its header `Content-Security-Policy`.
 
     Args:
         scripts: their files in `templates/`.
         connects: whether they may ask the server that the page is from.
+        images: where its images may be from.
     """
     programs = " ".join(_digest(_file(name)) for name in scripts) or "'none'"
     asks = " connect-src 'self';" if connects else ""
     return Markup(
-        f"default-src 'none'; img-src data:; style-src {_digest(_file('style.css'))}; script-src {programs};{asks} "
+        f"default-src 'none'; img-src {images}; style-src {_digest(_file('style.css'))}; script-src {programs};{asks} "
         "base-uri 'none'; form-action 'none'"
     )
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 
 from onelook.data.item import collate
 from onelook.data.splits import Splits
+from onelook.files.bounded import printable
 from onelook.files.images import read_image
 from onelook.inference.evaluator import Evaluation
 from onelook.models.detector import DetectionModel
@@ -54,6 +56,7 @@ def draw_evaluation(run: RunDir, index: DatasetIndex, evaluation: Evaluation, na
             [evaluation.detections[image] for image in shown],
             names,
             run.image(f"val_batch{number // IMAGES_PER_IMAGE}.jpg"),
+            files=[Path(printable(index.paths[image])).name for image in shown],
         )
 
 

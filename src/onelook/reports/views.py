@@ -13,6 +13,7 @@ import numpy as np
 
 from onelook.data.scan.ledger import Ledger, LedgerEntry
 from onelook.reports.html import NOTHING, number
+from onelook.reports.image_gallery import PAGE_NAME
 from onelook.reports.line_chart import Axes, Chart, ChartLine, line_chart
 from onelook.reports.run_record import RunRecord
 from onelook.settings.train import TrainSettings
@@ -36,6 +37,11 @@ def figures(run: RunRecord) -> list[tuple[str, str]]:
         best_epoch = "" if run.best_epoch is None else f", best {run.best_epoch}"
         found.append(("Epochs", f"{len(run.results)}{best_epoch}"))
     return found if math.isnan(run.seconds) else [*found, ("Time", duration(run.seconds))]
+
+
+def has_gallery(run: RunRecord) -> bool:
+    """Whether the page of all images is in the folder of a run."""
+    return (run.path / PAGE_NAME).is_file()
 
 
 @dataclass(frozen=True)

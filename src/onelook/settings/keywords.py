@@ -123,6 +123,7 @@ class ValidateKeywords(TypedDict, total=False):
     save_conf: bool
     save_hybrid: bool
     save_json: bool
+    visualize: bool
     noplots: bool
     project: str | Path
     name: str

@@ -69,6 +69,8 @@ class ValidateSettings(BaseModel):
     """Write labels/*.txt with the labels and what is found beside them; the numbers are not those of the model then."""
     save_json: bool = Field(False)
     """Write labels and predictions in COCO's format, for other evaluators; with COCO's own ids if its classes are."""
+    visualize: bool = Field(False)
+    """Write val_images.html, a page of all images with right, wrong and missed boxes; takes about 40 kB an image."""
     noplots: bool = Field(False)
     """Write no images."""
     project: Path = Field(Path("runs/val"))
@@ -112,7 +114,9 @@ class ValidateSettings(BaseModel):
             raise SettingsError("setting `save_conf` has no effect without `save_txt`", hint="add `--save-txt`")
         if not self.is_series:
             return self
-        files = [name for name in ("save_txt", "save_hybrid", "save_json", "verbose") if getattr(self, name)]
+        files = [
+            name for name in ("save_txt", "save_hybrid", "save_json", "visualize", "verbose") if getattr(self, name)
+        ]
         if files:
             raise SettingsError(f"setting `{files[0]}` has no effect with task `{self.task}`", hint="drop it")
         if self.nproc > 1 or "," in self.device:

@@ -70,6 +70,7 @@ def plot_labels_and_predictions(
     names: Sequence[str],
     path: Path,
     *,
+    files: Sequence[str],
     conf_thres: float = 0.25,
 ) -> Path:
     """Write up to 8 validation images twice, side by side: with their labels, and with what the model found.
@@ -80,18 +81,19 @@ def plot_labels_and_predictions(
         detections: boxes in pixels of the original image; one per image.
         names: class names.
         path: a .jpg or .png file; its folder must exist.
+        files: names of the images, for their captions.
         conf_thres: detections with a score up to this are left out.
 
     Returns:
         `path`.
     """
-    shown = list(zip(images, labels, detections, strict=True))[:MAX_PAIRS]
+    shown = list(zip(images, labels, detections, files, strict=True))[:MAX_PAIRS]
     pairs_per_row = 1 if len(shown) == 1 else 2
     cell_px = (MOSAIC_WIDTH_PX - GUTTER_PX) // (2 * pairs_per_row) - 2 * GUTTER_PX
-    aspect = max((image.shape[0] / image.shape[1] for image, _, _ in shown), default=1.0)
+    aspect = max((image.shape[0] / image.shape[1] for image, *_ in shown), default=1.0)
     cell_height = round(cell_px * min(aspect, MAX_ASPECT))
     cells = []
-    for image, own, found in shown:
+    for image, own, found, file in shown:
         view = _resized(image, cell_px, cell_height)
         scale = view.shape[1] / image.shape[1], view.shape[0] / image.shape[0]
         gain = np.array([*scale, *scale])
@@ -100,7 +102,7 @@ def plot_labels_and_predictions(
         right = draw_detections(view, found.boxes[kept] * gain, found.class_ids[kept], found.scores[kept], names)
         cells.append(
             _beside(
-                _captioned(left, f"Labels: {_count(len(own.class_ids), 'label')}"),
+                _captioned(left, f"{file}: {_count(len(own.class_ids), 'label')}"),
                 _captioned(right, f"Prediction: {_count(int(kept.sum()), 'box', 'boxes')} above {conf_thres:g}"),
             )
         )

@@ -1,0 +1,110 @@
+"""A page of all images of a split: right and wrong detections and missed labels, filtered by class, kind and score."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from onelook.drawing.thumbnail import thumbnail
+from onelook.errors import DataError
+from onelook.files.atomic import write_bytes_atomic, write_text_atomic
+from onelook.files.bounded import printable
+from onelook.metrics.image_outcomes import ImageOutcome, image_outcomes
+from onelook.reports.html import render
+from onelook.structures.dataset_index import DatasetIndex
+from onelook.structures.detections import Detections
+from onelook.structures.metrics import DetectionMetrics
+
+logger = logging.getLogger(__name__)
+
+PAGE_NAME, FOLDER_NAME = "val_images.html", "val_images"
+MAX_BOXES = 100  # of one kind on one image; more could not be told apart
+
+
+@dataclass(frozen=True)
+class Gallery:
+    """What was written.
+
+    Attributes:
+        page: the HTML file; its images are in the folder beside it.
+        num_images: on the page.
+        num_bytes: of page and images.
+    """
+
+    page: Path
+    num_images: int
+    num_bytes: int
+
+
+def write_gallery(
+    folder: Path,
+    index: DatasetIndex,
+    detections: Sequence[Detections],
+    metrics: DetectionMetrics,
+    names: Sequence[str],
+) -> Gallery:
+    """Write a small copy of every image, one after the other, and the page that shows them with their boxes.
+
+    Args:
+        folder: of the run.
+        index: of the split.
+        detections: one per image; those below the confidence of the best F1 are left out.
+        metrics: of the same evaluation.
+        names: class names.
+    """
+    labels = [index.image_labels(image) for image in range(len(index))]
+    outcomes = image_outcomes(labels, detections, num_classes=metrics.num_classes, confidence=metrics.best_confidence)
+    (folder / FOLDER_NAME).mkdir(exist_ok=True)
+    shown, num_bytes = [], 0
+    for image in sorted(range(len(index)), key=lambda image: (-_errors(outcomes[image]), image)):
+        height, width = index.sizes_hw[image].tolist()
+        try:
+            jpeg = thumbnail(index.paths[image], (height, width), max_pixels=index.max_pixels)
+        except DataError as problem:  # it has changed since it was read
+            logger.warning("%s; the page goes without it", problem.message)
+            continue
+        file = f"{FOLDER_NAME}/{image:06}.jpg"
+        write_bytes_atomic(folder / file, jpeg)
+        num_bytes += len(jpeg)
+        outcome, found, own = outcomes[image], detections[image], labels[image]
+        kept = outcome.is_shown
+        is_right, scores = outcome.is_right[kept], found.scores[kept]
+        shown.append({
+            "name": Path(printable(index.paths[image])).name,
+            "path": printable(index.paths[image]),
+            "file": file,
+            "size": [width, height],
+            "labels": _rows(own.boxes, own.class_ids, outcome.is_found | ~outcome.is_label),
+            "detections": _rows(found.boxes[kept], found.class_ids[kept], is_right, scores),
+        })  # fmt: skip
+    text = render(
+        "images.html",
+        title="All images",
+        subtitle=printable(folder),
+        sections=(),
+        scripts=("gallery.js", "images.js"),
+        image_sources="file: 'self'",
+        names=names,
+        confidence=metrics.best_confidence,
+        data={"names": list(names), "images": shown},
+    )
+    page = folder / PAGE_NAME
+    write_text_atomic(page, text)
+    return Gallery(page, len(shown), num_bytes + len(text))
+
+
+def _errors(outcome: ImageOutcome) -> int:
+    return outcome.num_missed + outcome.num_wrong
+
+
+def _rows(boxes: Any, class_ids: Any, is_right: Any, scores: Any = None) -> list[list[float]]:
+    """Left, top, right, bottom, class, whether it is right, and the score if there is one, of at most 100 boxes."""
+    columns = [np.asarray(boxes, np.float64).round(1).tolist(), class_ids.tolist(), is_right.astype(int).tolist()]
+    if scores is not None:
+        columns.append(np.asarray(scores, np.float64).round(3).tolist())
+    return [[*box, *rest] for box, *rest in zip(*columns, strict=True)][:MAX_BOXES]
