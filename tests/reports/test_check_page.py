@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
+from browser import Browser
 from colour_detector import write_squares
 
 from onelook.doctor.findings import Finding
@@ -45,10 +47,11 @@ def result(tmp_path: Path) -> CheckResult:
 
 
 def test_names_are_text_and_nothing_else(result: CheckResult) -> None:
-    page = check_page(result.diagnosis, [CaptionedImage(b"\xff\xd8\xff", HOSTILE)])
+    judged = replace(result.diagnosis, detector_map50=0.9)
+    page = check_page(judged, [CaptionedImage(b"\xff\xd8\xff", HOSTILE, HOSTILE)])
     read = Reader(page)
     assert HOSTILE in read.text and "<img src=x onerror=alert(2)>" in read.text
-    assert "script" not in read.tags and read.tags.count("img") == 1
+    assert read.tags.count("script") == 1 and read.tags.count("img") == 1
     assert "alert(1)</script>" not in page and "https://" not in page and "http://" not in page
 
 
@@ -70,3 +73,29 @@ def test_a_clean_dataset_has_a_page_as_well(tmp_path: Path) -> None:
     clean = check({"data": write_squares(tmp_path / "data"), "near": -1})
     text = Reader(check_page(clean.diagnosis)).text
     assert "Nothing found: fit to train on." in text and "Nothing was found." in text
+
+
+SAVED = """new Promise(done => {
+    URL.createObjectURL = blob => { blob.text().then(done); return "#"; };
+    document.querySelector("#save-list").click();
+})"""
+
+
+def test_the_images_to_label_next_are_saved_as_a_list(result: CheckResult, browser: Browser, tmp_path: Path) -> None:
+    files = ["/data/a.jpg", f"/data/{HOSTILE}.jpg", "/data/a.jpg", "/data/b.jpg"]
+    exhibits = [CaptionedImage(b"\xff\xd8\xff", f"no. {number}", file) for number, file in enumerate(files)]
+    page = tmp_path / "check.html"
+    page.write_text(check_page(replace(result.diagnosis, detector_map50=0.9), exhibits), encoding="utf-8")
+    tab = browser.open(page)
+    assert tab.evaluate(SAVED).splitlines() == list(dict.fromkeys(files))
+    tab.evaluate("document.querySelectorAll('input.next')[3].click()")
+    assert tab.evaluate("document.querySelector('#chosen').textContent") == "2 images"
+    assert tab.evaluate(SAVED).splitlines() == files[:2]
+    assert tab.errors == []
+    tab.close()
+
+
+def test_a_weak_detector_is_said_to_be_weak(result: CheckResult) -> None:
+    text = Reader(check_page(replace(result.diagnosis, detector_map50=0.12))).text
+    assert "has an mAP50 of 0.120 on this dataset, below 0.30" in text and "nothing is ranked" in text
+    assert "Suspicious labels" not in Reader(check_page(result.diagnosis)).text, "nobody has judged"

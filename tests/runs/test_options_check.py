@@ -13,6 +13,7 @@ import pytest
 from colour_detector import write_detector, write_squares
 from option_runs import covers
 
+from onelook.cli.main import main
 from onelook.errors import DataError, DeviceError, RunFolderError
 from onelook.recipes.check import check
 
@@ -108,6 +109,43 @@ def test_a_detector_judges_the_labels(tmp_path: Path) -> None:
     missing = kinds(squares, imgsz=96, near=-1, weights=weights)["suspect-missing"]
     assert missing >= 4
     assert kinds(squares, imgsz=96, near=-1, weights=weights, suspicions=3) == {**empty, "suspect-missing": 3}
+
+
+def test_a_weak_detector_ranks_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    squares, weights = write_squares(tmp_path / "squares"), str(write_detector(tmp_path))
+    given = {"data": squares, "imgsz": 96, "near": -1, "weights": weights}
+    good = check(given)
+    assert good.diagnosis.detector_map50 is not None and good.diagnosis.detector_map50 > 0.8
+    for label in (tmp_path / "squares/labels").rglob("*.txt"):
+        label.write_text("0 .05 .05 .05 .05\n")
+    weak = check(given)
+    assert weak.diagnosis.detector_map50 is not None and weak.diagnosis.detector_map50 < 0.3
+    assert weak.suspicions == ()
+    assert main(["check", str(squares), "--imgsz", "96", "--near", "-1", "--weights", weights]) == 0
+    out = capsys.readouterr().out
+    assert "the detector has mAP50 0.0" in out and "below 0.3: what it contradicts would mostly be" in out
+
+
+@pytest.mark.parametrize(
+    ("row", "strict", "code", "says"),
+    [
+        (
+            "0 .5 .5 .2 .2\nx",
+            False,
+            0,
+            "training would start all the same, so the exit code is 0; `--strict` makes it 65",
+        ),
+        ("7 .5 .5 .2 .2", False, 65, "refused, since split `train`: class ids 7 are not below"),
+        ("0 .5 .5 .2 .2\nx", True, 65, "refused, since "),
+        ("0 .5 .5 .2 .2", True, 0, "fit to train on"),
+    ],
+)
+def test_the_verdict_and_the_exit_code_agree_or_it_says_why(
+    row: str, strict: bool, code: int, says: str, data: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (data.parent / "labels/train/03.txt").write_text(f"{row}\n")
+    assert main(["check", str(data), "--near", "-1", *(["--strict"] if strict else [])]) == code
+    assert says in capsys.readouterr().out
 
 
 @covers("check", "device")

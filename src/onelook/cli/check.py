@@ -14,13 +14,17 @@ from onelook.callbacks.number_table import number_table
 from onelook.cli.command_result import CommandResult
 from onelook.doctor.diagnosis import Diagnosis
 from onelook.doctor.faults import FAULTS
-from onelook.doctor.findings import Finding, by_kind
-from onelook.errors import DataError
+from onelook.doctor.findings import Finding, by_kind, by_severity
+from onelook.doctor.judge import LEAST_MAP50
 from onelook.recipes.check import CheckResult, check
 from onelook.settings.check import CheckSettings
 from onelook.settings.command_line import settings_arguments, typed_options
 
 MAX_ENTRIES = 8
+TOO_WEAK = (
+    f", below {LEAST_MAP50:g}: what it contradicts would mostly be its own errors, so nothing is ranked; "
+    "train it for longer, or take a better one"
+)
 
 
 add_arguments = settings_arguments(CheckSettings, positional=("data",))
@@ -39,14 +43,19 @@ def run(arguments: argparse.Namespace) -> CommandResult:
     if found:
         console.print()
         console.print(_cures(found))
+    _say_how_good_the_detector_is(result)
     print(f"\n{result.diagnosis.verdict}")
+    if result.refusal is None and by_severity(result.diagnosis.findings)["error"]:
+        print("training would start all the same, so the exit code is 0; `--strict` makes it 65")
     _say_where(result)
     document = {**result.diagnosis.document(), "output": result.settings.output or None, "fixed": result.fixed}
-    try:
-        result.insist()
-    except DataError as problem:
-        return CommandResult(document, problem)
-    return CommandResult(document)
+    return CommandResult(document, result.refusal)
+
+
+def _say_how_good_the_detector_is(result: CheckResult) -> None:
+    map50 = result.diagnosis.detector_map50
+    if map50 is not None:
+        print(f"\nthe detector has mAP50 {map50:.3f} on this dataset{'' if map50 >= LEAST_MAP50 else TOO_WEAK}")
 
 
 def _print_some(findings: Sequence[Finding]) -> None:

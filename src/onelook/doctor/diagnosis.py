@@ -35,6 +35,8 @@ class Diagnosis:
         findings: all faults, place by place.
         anchors: how well the anchors of `model` suit the training labels; None without a training split or anchors.
         model: whose anchors were measured.
+        detector_map50: of the detector that judged the labels, on this dataset; None if none did.
+        refusal: why training, or `strict`, refuses the dataset; empty if it does not.
     """
 
     data: str
@@ -44,11 +46,13 @@ class Diagnosis:
     findings: tuple[Finding, ...]
     anchors: AnchorFit | None
     model: str
+    detector_map50: float | None = None
+    refusal: str = ""
 
     @property
     def verdict(self) -> str:
         """One sentence."""
-        return verdict(self.findings)
+        return verdict(self.findings, self.refusal)
 
     def with_more(self, findings: Sequence[Finding]) -> Diagnosis:
         """The same with further findings."""
@@ -69,6 +73,7 @@ class Diagnosis:
             ],
             "quantiles": list(QUANTILES),
             "splits": {split: asdict(numbers) for split, numbers in self.statistics.items()},
+            "detector_map50": self.detector_map50,
             "anchors": _anchors_document(self.anchors, self.model),
             "findings": [{"severity": finding.severity, **_told(finding)} for finding in self.findings],
         }

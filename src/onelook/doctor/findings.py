@@ -59,10 +59,13 @@ def by_severity(findings: Iterable[Finding]) -> dict[Severity, int]:
     return {severity: counts[severity] for severity in SEVERITIES}
 
 
-def verdict(findings: Iterable[Finding]) -> str:
-    """One sentence on the whole dataset."""
+def verdict(findings: Iterable[Finding], refusal: str = "") -> str:
+    """One sentence on the whole dataset; `refusal` is why it cannot be used, empty if it can."""
     counts = by_severity(findings)
     told = [f"{count} {severity}{'s' if count != 1 else ''}" for severity, count in counts.items() if count]
+    if refusal:
+        cure = "; mend the errors" if counts["error"] else ""
+        return f"{', '.join(told) or 'nothing found'}: refused, since {refusal}{cure}"
     if counts["error"]:
         return f"{', '.join(told)}: mend the errors before you trust a score"
     if counts["warning"]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -15,14 +16,18 @@ from onelook.exports.opening import load_runnable
 from onelook.files.bounded import printable
 from onelook.files.images import read_image
 from onelook.inference.predictor import PredictionSettings, Predictor
+from onelook.metrics.detection_metrics import evaluate
 from onelook.processes.stop_signal import StopSignal
 from onelook.settings.check import CheckSettings
+from onelook.structures.sample import ImageLabels
 
 # Low, so that a class that is hardly seen still speaks for its labels; what such a detection is worth is measured.
 CONF_THRES = 0.05
 IOU_THRES = 0.5
 MAX_DET = 300
 BATCH = 8
+LEAST_MAP50 = 0.3
+"""Below it, most of what a detector contradicts is its own error."""
 
 
 def open_judge(settings: CheckSettings, spec: DatasetSpec) -> Predictor:
@@ -45,10 +50,32 @@ def open_judge(settings: CheckSettings, spec: DatasetSpec) -> Predictor:
     return predictor
 
 
-def find_suspicions(judge: Predictor, scans: Scans, most: int, stop: StopSignal) -> list[Suspicion]:
-    """What the detector contradicts in all splits, the strongest contradictions first, at most `most`."""
+@dataclass(frozen=True)
+class Judgement:
+    """What a detector says about the labels.
+
+    Attributes:
+        map50: of the detector on this dataset, all splits together: how much its word is worth.
+        suspicions: what it contradicts, the strongest first; none if it is too weak.
+    """
+
+    map50: float
+    suspicions: tuple[Suspicion, ...]
+
+    @property
+    def is_weak(self) -> bool:
+        """Whether most contradictions would be errors of the detector."""
+        return self.map50 < LEAST_MAP50
+
+
+def judge_labels(judge: Predictor, scans: Scans, most: int, stop: StopSignal) -> Judgement:
+    """Measure the detector, and rank what it contradicts in all splits, at most `most`; a weak one ranks nothing."""
     compared = [one for split in scans for one in _compared(judge, scans, split, stop)]
-    return suspicions(compared, len(judge.names))[:most]
+    labels = [ImageLabels(one.boxes_xyxy, one.class_ids) for one in compared]
+    metrics = evaluate(labels, [one.detections for one in compared], num_classes=len(judge.names), max_det=MAX_DET)
+    if metrics.map50 < LEAST_MAP50:
+        return Judgement(metrics.map50, ())
+    return Judgement(metrics.map50, tuple(suspicions(compared, len(judge.names))[:most]))
 
 
 def suspicion_findings(found: Sequence[Suspicion], scans: Scans, names: Sequence[str]) -> list[Finding]:

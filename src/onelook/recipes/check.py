@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,7 @@ from onelook.data.scan.rules import ScanOptions, apply_rules
 from onelook.doctor.diagnosis import Diagnosis, DiagnosisOptions, diagnose
 from onelook.doctor.findings import Finding, by_severity
 from onelook.doctor.fixed_copy import write_fixed
-from onelook.doctor.judge import find_suspicions, open_judge, suspicion_findings
+from onelook.doctor.judge import judge_labels, open_judge, suspicion_findings
 from onelook.doctor.reading import read_splits, require_splits, unlabelled_in
 from onelook.doctor.suspicions import Suspicion
 from onelook.errors import DataError, RunFolderError
@@ -47,20 +47,18 @@ class CheckResult:
     Attributes:
         scans: index and ledger by split.
         diagnosis: all findings.
-        first_missing: of each split, the first label file that was looked for and is not there, if any.
-        suspicions: what a detector contradicts, the strongest first; none without weights.
+        refusal: why training would refuse the dataset, or `strict` does; None if neither.
+        suspicions: what a detector contradicts, the strongest first; none without weights, or with weak ones.
         fixed: the YAML of the corrected copy; None if none was asked for.
-        unread: why a split could not be read at all.
     """
 
     settings: CheckSettings
     spec: DatasetSpec
     scans: Mapping[str, ScanResult]
     diagnosis: Diagnosis
-    first_missing: Mapping[str, str | None]
+    refusal: DataError | None
     suspicions: tuple[Suspicion, ...] = ()
     fixed: Path | None = None
-    unread: Mapping[str, DataError] = field(default_factory=dict)
 
     @property
     def ledgers(self) -> dict[str, Ledger]:
@@ -73,17 +71,8 @@ class CheckResult:
         Raises:
             DataError: why.
         """
-        settings = self.settings
-        require_splits(self.unread)
-        options = ScanOptions(strict=settings.strict, allow_unlabelled=settings.allow_unlabelled)
-        for split, scan in self.scans.items():
-            apply_rules(scan.ledger, self.spec, options, first_label=self.first_missing[split])
-        counts = by_severity(self.diagnosis.findings)
-        if settings.strict and (counts["error"] or counts["warning"]):
-            raise DataError(
-                f"dataset `{self.diagnosis.data}` has {counts['error']} errors and {counts['warning']} warnings",
-                hint="cure them, or leave out `--strict`",
-            )
+        if self.refusal is not None:
+            raise self.refusal
 
 
 def check(given: Mapping[str, Any], *, file: Path | None = None) -> CheckResult:
@@ -118,9 +107,17 @@ def check(given: Mapping[str, Any], *, file: Path | None = None) -> CheckResult:
         imgsz = settings.imgsz or (DEFAULT_IMGSZ if judge is None else max(judge.settings.frame_hw))
         options = DiagnosisOptions(spec.path, spec.names, imgsz, settings.near, MAX_DET, model, anchors_px)
         diagnosis = diagnose(scans, hashes, {split: one.images for split, one in unlabelled.items()}, options)
-        suspicions = [] if judge is None else find_suspicions(judge, scans, settings.suspicions, stop)
+        judged = None if judge is None else judge_labels(judge, scans, settings.suspicions, stop)
+        suspicions = () if judged is None else judged.suspicions
         diagnosis = diagnosis.with_more(suspicion_findings(suspicions, scans, spec.names))
         diagnosis = diagnosis.with_more([Finding("unread-split", split, "", str(why)) for split, why in unread.items()])
+        first_missing = {split: found.first for split, found in unlabelled.items()}
+        refusal = _refusal(settings, spec, scans, unread, first_missing, diagnosis)
+        diagnosis = replace(
+            diagnosis,
+            detector_map50=None if judged is None else judged.map50,
+            refusal="" if refusal is None else refusal.message.splitlines()[0].rstrip(":"),
+        )
         if settings.fix:
             require_splits(unread)
             fixed = write_fixed(Path(settings.fix), scans, diagnosis.findings, spec.names, work=work)
@@ -128,8 +125,32 @@ def check(given: Mapping[str, Any], *, file: Path | None = None) -> CheckResult:
             write_json_atomic(output / JSON_NAME, diagnosis.document())
             exhibits = list(exhibits_of(suspicions, scans, spec.names))
             write_text_atomic(output / PAGE_NAME, check_page(diagnosis, exhibits))
-    first_missing = {split: found.first for split, found in unlabelled.items()}
-    return CheckResult(settings, spec, scans, diagnosis, first_missing, tuple(suspicions), fixed, unread)
+    return CheckResult(settings, spec, scans, diagnosis, refusal, suspicions, fixed)
+
+
+def _refusal(
+    settings: CheckSettings,
+    spec: DatasetSpec,
+    scans: Mapping[str, ScanResult],
+    unread: Mapping[str, DataError],
+    first_missing: Mapping[str, str | None],
+    diagnosis: Diagnosis,
+) -> DataError | None:
+    """Why training would refuse the dataset; with `strict`, also that there is an error or a warning."""
+    options = ScanOptions(strict=settings.strict, allow_unlabelled=settings.allow_unlabelled)
+    try:
+        require_splits(unread)
+        for split, scan in scans.items():
+            apply_rules(scan.ledger, spec, options, first_label=first_missing[split])
+    except DataError as problem:
+        return problem
+    counts = by_severity(diagnosis.findings)
+    if not settings.strict or not (counts["error"] or counts["warning"]):
+        return None
+    return DataError(
+        f"dataset `{diagnosis.data}` has {counts['error']} errors and {counts['warning']} warnings",
+        hint="cure them, or leave out `--strict`",
+    )
 
 
 def _anchors(settings: CheckSettings, num_classes: int) -> tuple[str, Array | None]:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from onelook.doctor.diagnosis import Diagnosis
 from onelook.doctor.faults import FAULTS
 from onelook.doctor.findings import by_kind, by_severity
+from onelook.doctor.judge import LEAST_MAP50
 from onelook.doctor.statistics import QUANTILES
 from onelook.reports.html import render
 
@@ -29,10 +30,12 @@ class CaptionedImage:
     Attributes:
         jpeg: the file.
         caption: what it shows.
+        file: path of the whole image.
     """
 
     jpeg: bytes
     caption: str
+    file: str
 
     @property
     def base64(self) -> str:
@@ -47,13 +50,16 @@ def check_page(diagnosis: Diagnosis, exhibits: Sequence[CaptionedImage] = ()) ->
         diagnosis: what was found.
         exhibits: images of the most suspicious labels, the worst first.
     """
+    is_judged = diagnosis.detector_map50 is not None
     statistics, counts = diagnosis.statistics, by_severity(diagnosis.findings)
     figures = [(f"{severity}s", f"{count:,}") for severity, count in counts.items()]
     return render(
         "check.html",
         title="Check of the data",
         subtitle=diagnosis.data,
-        sections=[(identity, title) for identity, title in SECTIONS.items() if exhibits or identity != "suspects"],
+        sections=[(identity, title) for identity, title in SECTIONS.items() if is_judged or identity != "suspects"],
+        scripts=("check.js",) if exhibits else (),
+        least_map50=LEAST_MAP50,
         diagnosis=diagnosis,
         verdict=f"{diagnosis.verdict[:1].upper()}{diagnosis.verdict[1:]}",
         counts=counts,

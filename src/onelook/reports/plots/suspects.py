@@ -43,8 +43,9 @@ def exhibits_of(found: Sequence[Suspicion], scans: Scans, names: Sequence[str]) 
             logger.warning("%s", problem.message)
             continue
         drawn = draw_suspicion(rgb, one, labels.boxes, labels.class_ids, names)
-        caption = f"{rank}. {Path(printable(index.paths[one.image])).name}: {told(one, names)}"
-        yield CaptionedImage(encode_image(drawn, ".jpg", quality=85), caption)
+        file = printable(index.paths[one.image])
+        caption = f"{rank}. {Path(file).name}: {told(one, names)}"
+        yield CaptionedImage(encode_image(drawn, ".jpg", quality=85), caption, file)
 
 
 def draw_suspicion(
