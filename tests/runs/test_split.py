@@ -150,6 +150,21 @@ def test_the_command_tells_what_is_where(data: Path, tmp_path: Path, capsys: pyt
     out = capsys.readouterr().out
     assert "50 images" in out and "fold 5" in out and "green" in out
     assert str(tmp_path / "folds" / "fold5" / "data.yaml") in out
+    assert out.startswith("50 images\n") and out.endswith(f"onelook train --folds {tmp_path / 'folds'}\n")
+    words = [
+        "split",
+        str(data),
+        "--output",
+        str(tmp_path / "grouped"),
+        "--group",
+        r"\D*(\d)",
+        "--fractions",
+        "0.5",
+        "0.5",
+        "0",
+    ]
+    assert main(words) == 0
+    assert " groups\n" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("group", ["(", "*"])

@@ -21,10 +21,12 @@ def run(arguments: argparse.Namespace) -> CommandResult:
     """Divide."""
     result = split_dataset(typed_options(arguments, SplitSettings), file=arguments.settings)
     total = sum(result.images[0].values())
-    print(f"{total:,} images; those that stay together count as one: {result.num_groups:,} to divide")
+    print(f"{total:,} images" + (f" in {result.num_groups:,} groups" if result.num_groups < total else ""))
     Console().print(_table(result))
     for path in result.data:
         print(path)
+    if len(result.data) > 1:
+        print(f"train on all of them: onelook train --folds {result.data[0].parents[1]}")
     return CommandResult(result)
 
 
