@@ -27,7 +27,7 @@ from rank_runs import (
     wait_for,
 )
 
-from onelook.errors import ProcessGroupError
+from onelook.errors import CheckpointError, ProcessGroupError, StopRequested
 from onelook.recipes.launch import train_on_devices
 from onelook.recipes.train import train
 from onelook.settings.command_line import as_arguments
@@ -52,7 +52,7 @@ KILL_IN_PHASE = """
 import os, signal, sys
 from pathlib import Path
 
-function, count, rank = os.environ["KILL_IN_PHASE"].split()
+function, count, rank, number = os.environ["KILL_IN_PHASE"].split()
 left = int(count)
 
 def kill(frame, event, argument):
@@ -62,7 +62,7 @@ def kill(frame, event, argument):
             left -= 1
             if left == 0:
                 Path(__file__).with_name("killed").write_text(function)
-                os.kill(os.getpid(), signal.SIGKILL)
+                os.kill(os.getpid(), int(number))
 
 sys.setprofile(kill)
 """
@@ -195,23 +195,36 @@ PHASES_OF_FIRST = [
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM], ids=["SIGKILL", "SIGTERM"])
 @pytest.mark.parametrize("is_reused", [False, True], ids=["new folder", "reused folder"])
 @pytest.mark.parametrize(
     ("function", "count", "rank"),
     [(*phase, rank) for rank in (0, 1) for phase in PHASES_OF_BOTH] + [(*phase, 0) for phase in PHASES_OF_FIRST],
 )
 def test_two_processes_of_which_one_is_killed_in_any_phase_end_as_the_undisturbed_run(
-    function: str, count: int, rank: int, is_reused: bool, settings: Options, run: Path, tmp_path: Path,
-    undisturbed: Path, monkeypatch: pytest.MonkeyPatch,
+    function: str, count: int, rank: int, is_reused: bool, number: signal.Signals, settings: Options, run: Path,
+    tmp_path: Path, undisturbed: Path, monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
     if is_reused:
         train({**settings, "nproc": 1, "lr0": 0.02, "epochs": 8})
     (tmp_path / "sitecustomize.py").write_text(KILL_IN_PHASE)
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(tmp_path), os.environ["PYTHONPATH"]]))
-    monkeypatch.setenv("KILL_IN_PHASE", f"{function} {count} {rank}")
-    result = train_on_devices({**settings, "nproc": 2, "save_interval": 0, "noplots": False, "exist_ok": is_reused})
+    monkeypatch.setenv("KILL_IN_PHASE", f"{function} {count} {rank} {int(number)}")
+    wanted = {**settings, "nproc": 2, "save_interval": 0, "noplots": False, "exist_ok": is_reused}
+    try:
+        train_on_devices(wanted)  # goes on by itself after a kill
+    except StopRequested:
+        assert number == signal.SIGTERM
+        monkeypatch.setenv("KILL_IN_PHASE", "nothing 0 -1 0")
+        try:
+            train({"resume": str(run), "nproc": 0})
+            is_begun = function not in ("scan_split", "begin")
+        except CheckpointError:  # it has not come to a checkpoint of its own
+            is_begun = False
+        if not is_begun:
+            train_on_devices({**wanted, "exist_ok": True})
     assert (tmp_path / "killed").exists(), "the phase was never reached"
-    assert (result.run_folder, status(result.run_folder)) == (run, ("finished", 0))
+    assert status(run) == ("finished", 0)
     assert differences(undisturbed, run) == []
     assert not [path for path in run.rglob("*") if "onelook-tmp" in path.name]
 
