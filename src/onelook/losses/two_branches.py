@@ -10,21 +10,14 @@ from torch import Tensor
 from onelook.losses.protocol import FamilyLoss, FamilyLossTerms
 from onelook.structures.batch import Targets
 
-MANY_AT_FIRST = 0.8
-MANY_AT_LAST = 0.1
-
-
-def weight_of_many(progress: float) -> float:
-    """Weight of the one-to-many branch after the share `progress` (0 to 1) of a run; one-to-one has the rest.
-
-    >>> [round(weight_of_many(epoch / 99), 6) for epoch in (0, 50, 99)]
-    [0.8, 0.446465, 0.1]
-    """
-    return max(1 - progress, 0.0) * (MANY_AT_FIRST - MANY_AT_LAST) + MANY_AT_LAST
-
 
 class TwoBranchLoss:
-    """Both losses, weighted by how far the run is: the first branch shapes the features, the second sees them detached.
+    """The sum of both losses: the first branch shapes the features, the second sees them detached.
+
+    The branches share no weight that both could move, so neither has to give way to the other, and both learn at full
+    strength. A weight that falls for the first and rises for the second, as is usual, would only change their learning
+    rates: with Adam, whose second moments remember a thousand updates, by a factor that depends on the length of the
+    run.
 
     Attributes:
         columns: those of the first branch, then those of the second with `one_` in front.
@@ -51,13 +44,9 @@ class TwoBranchLoss:
             progress: share of the run that is done.
         """
         half = len(raw_maps) // 2
-        weight = weight_of_many(progress)
         many = self.many(raw_maps[:half], targets, progress)
         one = self.one(raw_maps[half:], targets, progress)
-        return FamilyLossTerms(
-            total=many.total * weight + one.total * (1 - weight),
-            values=torch.cat([many.values * weight, one.values * (1 - weight)]),
-        )
+        return FamilyLossTerms(total=many.total + one.total, values=torch.cat([many.values, one.values]))
 
     def state_dict(self) -> dict[str, list[float]]:
         """Nothing: it depends on the step alone."""
