@@ -17,6 +17,7 @@ from onelook.recipes import check as doctor
 from onelook.recipes import convert as conversion
 from onelook.recipes import detect as detection
 from onelook.recipes import download as fetching
+from onelook.recipes import download_weights as fetching_weights
 from onelook.recipes import evolve as evolution
 from onelook.recipes import export as exporting
 from onelook.recipes import folds as training_on_folds
@@ -246,7 +247,13 @@ def serve(
     return serving.serve({"weights": weights, **settings}, on_start=on_start)
 
 
-def load(weights: str | Path | Sequence[str | Path], *, device: str = "", **settings: Unpack[LoadKeywords]) -> Detector:
+def load(
+    weights: str | Path | Sequence[str | Path],
+    *,
+    device: str = "",
+    download: bool = False,
+    **settings: Unpack[LoadKeywords],
+) -> Detector:
     """A detector to call on images: files, folders, (H, W, 3) uint8 RGB arrays, tensors, Pillow's images, or lists.
 
     It gives a `ImageResult` for one image, a list of them for several.
@@ -255,11 +262,13 @@ def load(weights: str | Path | Sequence[str | Path], *, device: str = "", **sett
         weights: a checkpoint that `train` wrote, one of YOLOv5, or a file or folder that `export` wrote; several are
             an ensemble.
         device: cpu, a GPU number, mps, or empty for the first GPU if there is one.
+        download: fetch weights that are an https address, or the name of published ones, once; else nothing is fetched.
         settings: see `PredictionSettings`: conf_thres, iou_thres, max_det, classes, imgsz, ...
 
     Raises:
-        SettingsError: a setting is unknown or impossible.
+        SettingsError: a setting is unknown or impossible, or weights are a web address without `download`.
         CheckpointError: the file is missing, damaged or not ours.
+        DataError: weights cannot be fetched, or are others than they should be.
     """
     known = [field.name for field in fields(PredictionSettings)]
     for name in settings:
@@ -267,7 +276,8 @@ def load(weights: str | Path | Sequence[str | Path], *, device: str = "", **sett
             ours = our_name(name, known)
             hint = f"did you mean `{ours}`?" if ours else nearest_name(name, known)
             raise SettingsError(f"setting `{name}` is not known to `load`", hint=hint)
-    given = {"weights": weights, "source": "what is asked later", "device": device, **settings}
+    files = fetching_weights.local_weights(weights, download=download)
+    given = {"weights": files, "source": "what is asked later", "device": device, **settings}
     checked = build_settings(DetectSettings, given)
     return Detector(detection.open_predictor(checked))
 

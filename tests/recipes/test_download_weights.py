@@ -11,11 +11,12 @@ import pytest
 from https_server import serving_files, trusting
 from yolox_files import save_pth, trained_yolox
 
+import onelook
 from onelook.cli.main import main
-from onelook.errors import CheckpointError, DataError
+from onelook.errors import CheckpointError, DataError, SettingsError
 from onelook.interop.published_weights import PUBLISHED_WEIGHTS
 from onelook.models.catalog import MODELS
-from onelook.recipes.download_weights import download_weights
+from onelook.recipes.download_weights import download_weights, weights_at
 from onelook.training.weights import load_detector
 
 NAME = "yolox-nano"
@@ -73,3 +74,34 @@ def test_published_files_are_named_like_their_models(name: str) -> None:
     assert file.url == (
         f"https://github.com/Megvii-BaseDetection/YOLOX/releases/download/0.1.1rc0/{name.replace('-', '_')}.pth"
     )
+
+
+def test_weights_at_an_address_are_fetched_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ONELOOK_CACHE", str(tmp_path / "cache"))
+    with serving_files({"/a/best.onnx?x=1": b"one", "/b/best.onnx": b"other"}) as (address, asked):
+        one, other = (
+            weights_at(f"{address}{path}", transport=trusting()) for path in ("/a/best.onnx?x=1", "/b/best.onnx")
+        )
+        assert (one.read_bytes(), other.read_bytes()) == (b"one", b"other") and one.name == other.name == "best.onnx"
+        assert weights_at(f"{address}/b/best.onnx", transport=trusting()) == other and len(asked) == 2
+        odd = weights_at(f"{address}/b/best.onnx", transport=trusting())
+        assert odd.is_relative_to(tmp_path / "cache")
+
+
+def test_a_known_address_has_its_known_hash(served: list[str]) -> None:
+    path = weights_at(PUBLISHED_WEIGHTS[NAME].url, transport=trusting())
+    assert path == download_weights(NAME, transport=trusting()).path and served == ["/yolox_nano.pth"]
+
+
+def test_load_asks_the_web_only_if_told_to(served: list[str]) -> None:
+    url = PUBLISHED_WEIGHTS[NAME].url
+    with pytest.raises(SettingsError, match="are a web address, and nothing is fetched unless you ask for it"):
+        onelook.load(url)
+    with pytest.raises(CheckpointError, match="not on this machine"):
+        onelook.load(NAME)
+    for weights in (url, NAME, [url]):
+        with pytest.raises(DataError, match=r"127\.0\.0\.1"):  # it asks, and refuses this server, which is not public
+            onelook.load(weights, download=True)
+    assert served == []
+    download_weights(NAME, transport=trusting())
+    assert onelook.load(url, download=True).names[0] == "person"

@@ -1,12 +1,16 @@
-"""Fetches published weights by name, checks them, and puts them where `--weights NAME` looks for them."""
+"""Fetches weights, published ones by name, others by their web address; only if somebody asks for it."""
 
 from __future__ import annotations
 
+import hashlib
 import logging
+import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from onelook.data.parallel_map import said_now_and_then
+from onelook.errors import SettingsError
 from onelook.files.bounded import sha256_of
 from onelook.files.web import Transport, WebFile, fetch, shown
 from onelook.interop.published_weights import PUBLISHED_WEIGHTS
@@ -15,6 +19,8 @@ from onelook.structures.origin import Origin
 from onelook.training.weights import weights_folder
 
 logger = logging.getLogger(__name__)
+
+WEB_ADDRESS = re.compile(r"https?://", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -61,3 +67,55 @@ def download_weights(name: str, *, folder: Path | None = None, transport: Transp
             progress=said_now_and_then(f"bytes of `{published.file_name}`"),
         )
     return WeightsDownload(name, path, published.origin, is_new=True)
+
+
+def local_weights(weights: str | Path | Sequence[str | Path], *, download: bool) -> list[str | Path]:
+    """`weights` as files of this machine; with `download`, web addresses and published names are fetched once.
+
+    Raises:
+        SettingsError: one is a web address, and `download` is not set.
+        DataError: see `download_weights`.
+    """
+    given = [weights] if isinstance(weights, str | Path) else list(weights)
+    if download:
+        return [_fetched(one) if isinstance(one, str) else one for one in given]
+    for one in given:
+        if isinstance(one, str) and WEB_ADDRESS.match(one):
+            raise SettingsError(
+                f"weights `{shown(one)}` are a web address, and nothing is fetched unless you ask for it",
+                hint="`onelook.load(..., download=True)` fetches them once",
+            )
+    return given
+
+
+def weights_at(url: str, *, transport: Transport | None = None) -> Path:
+    """The weights at a web address, which are fetched once and kept beside the published ones.
+
+    Args:
+        url: https address.
+        transport: how to reach the web; only tests have another.
+
+    Raises:
+        DataError: see `download_weights`.
+        StopRequested: Ctrl-C or SIGTERM.
+    """
+    name = next((name for name, published in PUBLISHED_WEIGHTS.items() if published.url == url), None)
+    if name is not None:
+        return download_weights(name, transport=transport).path
+    wanted = WebFile(url)
+    file_name = re.sub(r"[^\w.-]", "_", wanted.name).lstrip(".") or "weights"
+    path = weights_folder() / hashlib.sha256(url.encode()).hexdigest()[:16] / file_name
+    if path.is_file():
+        return path
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with StopSignal() as stop:
+        progress = said_now_and_then(f"bytes of `{file_name}`")
+        digest = fetch(wanted, path, transport=transport, stop_requested=stop, progress=progress)
+    logger.info("fetched `%s` to `%s`; its SHA-256 is %s: compare it with the publisher's", shown(url), path, digest)
+    return path
+
+
+def _fetched(weights: str) -> str | Path:
+    if weights in PUBLISHED_WEIGHTS and not Path(weights).exists():
+        return download_weights(weights).path
+    return weights_at(weights) if WEB_ADDRESS.match(weights) else weights
