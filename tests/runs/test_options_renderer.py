@@ -48,12 +48,14 @@ def test_images_on_the_device_change_no_bit_and_are_not_read_again(home: Home, o
     assert fit(given, hide, cache="gpu").bits == fit(given).bits
 
 
-def test_images_that_do_not_fit_on_the_device_are_left_out_with_numbers(
-    options: Options, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+def test_images_that_do_not_fit_on_the_device_are_kept_in_main_memory(
+    home: Home, options: Options, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
+    given = {**options, **DEVICE, "data": home.yaml}
+    hide = Hide(home.data / "images" / "train", home.data / "images" / "val")
     monkeypatch.setattr("onelook.data.device_images.available_memory", lambda: 1_000)
-    assert fit(options, **DEVICE, cache="gpu").bits == fit(options, **DEVICE).bits
-    assert "setting `cache` is ignored: 20 images would need" in caplog.text
+    assert fit(given, hide, cache="gpu").bits == fit(given).bits
+    assert "`cache: gpu` keeps images in main memory: 20 images would need" in caplog.text
 
 
 @pytest.mark.parametrize(

@@ -84,8 +84,8 @@ def device_images(
     needed, free = 3 * int(counts.sum()) * num_processes, _free_memory(device)
     if free is not None and needed > MOST_OF_FREE_MEMORY * free:
         logger.warning(
-            "setting `cache` is ignored: %d images would need %.2f GB on the device, and half of its free memory is "
-            "%.2f GB",
+            "`cache: gpu` keeps images in main memory: %d images would need %.2f GB on the device, and half of its "
+            "free memory is %.2f GB",
             len(shapes), needed / 1e9, MOST_OF_FREE_MEMORY * free / 1e9,
         )  # fmt: skip
         return None

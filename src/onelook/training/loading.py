@@ -106,10 +106,10 @@ def training_cache(data: Splits, model: RunModel, run: Run, stop: StopSignal | N
     """
     settings, group, index = run.settings, run.group, data.scans["train"].index
     is_rendered = _renders(settings, model.device, is_first=group.is_first)
-    return TrainingCache(
-        _filled_cache(index, settings.imgsz, settings.cache, group, stop),
-        _kept_images(index, settings, model.device, stop) if is_rendered and settings.cache == "gpu" else None,
-    )
+    wants_device = settings.cache == "gpu"
+    on_device = _kept_images(index, settings, model.device, stop) if is_rendered and wants_device else None
+    kind = "ram" if wants_device and on_device is None else settings.cache
+    return TrainingCache(_filled_cache(index, settings.imgsz, kind, group, stop), on_device)
 
 
 def training_batches(
