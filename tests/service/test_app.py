@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
+import numpy as np
 import pytest
-from http_asking import ask, png
+from http_asking import ask, form, png
 
 from onelook.inference.predictor import PredictionSettings
 from onelook.service.answers import ModelInfo
 from onelook.service.app import create_app
-from onelook.service.batching import Batcher, Image
+from onelook.service.batching import Batcher, Image, Predict
 from onelook.service.request_handler import Limits, RequestHandler, class_infos
 from onelook.service.server import running
 from onelook.structures.detections import Detections
@@ -27,9 +28,9 @@ def fails_at_13_rows(images: Sequence[Image]) -> list[Detections]:
 
 
 @contextmanager
-def asked() -> Iterator[tuple[str, Batcher]]:
+def asked(predict: Predict = fails_at_13_rows) -> Iterator[tuple[str, Batcher]]:
     """The address of a service, and its batcher."""
-    batcher = Batcher(fails_at_13_rows, batch_size=2, wait_seconds=0, max_pixels=10_000)
+    batcher = Batcher(predict, batch_size=2, wait_seconds=0, max_pixels=10_000)
     limits = Limits(queue_size=4, max_bytes=10_000, max_pixels=10_000, upload_seconds=5)
     model = ModelInfo(
         name="bees", classes=class_infos(NAMES), imgsz=(64, 64), conf_thres=0.25, iou_thres=0.45, max_det=9,
@@ -40,7 +41,7 @@ def asked() -> Iterator[tuple[str, Batcher]]:
         NAMES,
         settings=PredictionSettings(imgsz=(64, 64)),
         limits=limits,
-        predict_with=lambda _: fails_at_13_rows,
+        predict_with=lambda _: predict,
     )
     app = create_app(handler, model)
     try:
@@ -75,3 +76,28 @@ def test_colours_are_those_of_our_images_and_their_letters_readable() -> None:
         ("bee", "#d55e00", "#000000"),
         ("wasp", "#0072b2", "#ffffff"),
     ]
+
+
+def moves_with_the_height(images: Sequence[Image]) -> list[Detections]:
+    """A box in each image, further to the right the higher the image is; a second one, weak, stands still."""
+    corners = [[[2.0 * image.shape[0], 10, 2.0 * image.shape[0] + 30, 40], [5, 60, 25, 80]] for image in images]
+    scores, class_ids = np.array([0.9, 0.15], np.float32), np.array([0, 1])
+    return [Detections(np.array(each, np.float32), scores, class_ids) for each in corners]
+
+
+def test_objects_of_a_video_keep_their_ids_from_frame_to_frame() -> None:
+    with asked(moves_with_the_height) as (url, _):
+
+        def ids(height: int, query: str = "") -> list[tuple[str, int | None]]:
+            reply = ask(url, "POST", f"/detect{query}", png(20, height, rows=height))
+            assert reply.status == 200, reply.json
+            return [(one["name"], one.get("object_id")) for one in reply.json["detections"]]
+
+        assert ids(10, "?track=street") == [("bee", 1)], "the weak one begins no track"
+        assert ids(11, "?track=street") == [("bee", 1)]
+        assert ids(60, "?track=street") == [("bee", 2)], "one that is elsewhere is another one"
+        assert ids(61, "?track=yard") == [("bee", 1)], "another video"
+        assert ids(12) == [("bee", None)], "an image alone has no ids"
+        body, kind = form(*[('; name="file"; filename="a.png"', png(20, 12, rows=12))] * 2)
+        reply = ask(url, "POST", "/detect?track=street", body, **{"Content-Type": kind})
+        assert (reply.status, reply.json["error"]) == (400, "`track` takes one frame at a time")

@@ -17,6 +17,7 @@ class FoundObject(BaseModel):
     score: float = Field(description="0 to 1")
     class_id: int
     name: str = Field(description="of the class")
+    object_id: int | None = Field(None, description="with `track`: the same for an object in all frames, from 1 on")
 
 
 class Size(BaseModel):

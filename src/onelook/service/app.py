@@ -71,7 +71,7 @@ def create_app(handler: RequestHandler, model: ModelInfo) -> FastAPI:
                 await _discard(chunks, handler.limits.max_bytes)
             raise
         answers = answer if isinstance(answer, list) else [answer]
-        content = ",".join(one.model_dump_json() for one in answers)
+        content = ",".join(one.model_dump_json(exclude_none=True) for one in answers)
         return Response(f"[{content}]" if isinstance(answer, list) else content, media_type="application/json")
 
     async def health() -> Response:

@@ -17,6 +17,7 @@ from onelook.drawing.palette import RGB, class_colour, text_colour
 from onelook.errors import SettingsError
 from onelook.files.image_headers import DamagedImage, read_header
 from onelook.files.images import check_limits
+from onelook.inference.byte_track import LOW_CONFIDENCE
 from onelook.inference.predictor import PredictionSettings
 from onelook.service.answers import (
     BOX_DECIMALS,
@@ -29,6 +30,7 @@ from onelook.service.answers import (
     Size,
 )
 from onelook.service.batching import Batcher, ImageAnswer, Predict
+from onelook.service.followed_videos import FollowedVideos
 from onelook.service.multipart import Form, is_form, read_form
 from onelook.service.refusal import Refusal
 from onelook.service.request_options import RequestOptions, read_options, settings_for
@@ -81,6 +83,7 @@ class RequestHandler:
         self._settings = settings
         self._predict_with = lru_cache(maxsize=KEPT_SETTINGS)(predict_with)
         self.limits = limits
+        self._videos = FollowedVideos()
         self._inside = self._answered = self._refused = self._failed = self._left = 0
 
     def health(self) -> Health:
@@ -115,6 +118,8 @@ class RequestHandler:
                 mark = time.perf_counter()
                 form = read_form(data, content_type) if has_form else Form((data,), ())
                 options = read_options([*fields, *form.fields])
+                if options.track is not None and len(form.files) > 1:
+                    raise Refusal(400, "`track` takes one frame at a time", hint="send each in a request of its own")
                 predict = self._predict_as(options)
                 answers = await asyncio.gather(*(self._looked_at(file, predict, options, mark) for file in form.files))
         except Refusal:
@@ -162,7 +167,8 @@ class RequestHandler:
         With a larger `conf_thres` alone, images go in the batches of others: weak detections are dropped afterwards.
         """
         asked = settings_for(options, self._settings, self._names)
-        asked = replace(asked, conf_thres=self._settings.conf_thres)
+        least = self._settings.conf_thres if options.track is None else min(self._settings.conf_thres, LOW_CONFIDENCE)
+        asked = replace(asked, conf_thres=least)
         if asked == self._settings:
             return None
         try:
@@ -192,11 +198,18 @@ class RequestHandler:
 
     async def _looked_at(self, data: bytes, predict: Predict | None, options: RequestOptions, mark: float) -> Answer:
         least = self._settings.conf_thres if options.conf_thres is None else options.conf_thres
+        if options.track is None:
+            return self._told(await self._predicted(data, predict), least, time.perf_counter() - mark)
+        async with self._videos.next_frame(options.track, least) as tracks:
+            looked = await self._predicted(data, predict)
+            followed = replace(looked, detections=tracks.update(looked.detections))
+        return self._told(followed, 0.0, time.perf_counter() - mark)
+
+    async def _predicted(self, data: bytes, predict: Predict | None) -> ImageAnswer:
         try:
-            looked = await asyncio.wrap_future(self._batcher.submit(data, self._pixels(data), predict))
+            return await asyncio.wrap_future(self._batcher.submit(data, self._pixels(data), predict))
         except DamagedImage as problem:
             raise Refusal(422, f"this image cannot be used: {problem}", hint="send a JPEG, PNG or WebP") from problem
-        return self._told(looked, least, time.perf_counter() - mark)
 
     def _pixels(self, data: bytes) -> int:
         if not data:
@@ -220,24 +233,22 @@ class RequestHandler:
         )
 
     def _told(self, looked: ImageAnswer, least: float, seconds: float) -> Answer:
-        rows = zip(
-            looked.detections.boxes.tolist(),
-            looked.detections.scores.tolist(),
-            looked.detections.class_ids.tolist(),
-            strict=True,
-        )
-        found = [
+        found = looked.detections
+        ids = [None] * len(found) if found.object_ids is None else found.object_ids.tolist()
+        rows = zip(found.boxes.tolist(), found.scores.tolist(), found.class_ids.tolist(), ids, strict=True)
+        objects = [
             FoundObject(
                 box=tuple(round(side, BOX_DECIMALS) for side in box),
                 score=round(score, SCORE_DECIMALS),
                 class_id=class_id,
                 name=self._names[class_id],
+                object_id=object_id,
             )
-            for box, score, class_id in rows
+            for box, score, class_id, object_id in rows
             if score >= least
         ]
         return Answer(
-            detections=found,
+            detections=objects,
             size=Size(width=looked.size_hw[1], height=looked.size_hw[0]),
             milliseconds=Milliseconds(
                 decode=round(looked.decode_ms, 2),

@@ -32,6 +32,8 @@ class RequestOptions(BaseModel):
     """Only these classes, by number or name, with commas between."""
     imgsz: list[int] = Field([], max_length=2)
     """Size that the image is fitted into, pixels: one side, or height and width with a comma; at most the service's."""
+    track: str | None = Field(None, min_length=1, max_length=64)
+    """Name of a video whose frames are sent one after the other: its objects get ids, which they keep."""
 
     @field_validator("imgsz", mode="before")
     @classmethod

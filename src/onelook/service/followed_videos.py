@@ -1,0 +1,35 @@
+"""Objects that are followed through videos whose frames clients send one after the other."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import OrderedDict
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from onelook.inference.byte_track import ByteTrack
+
+KEPT_VIDEOS = 64
+"""Those that got a frame last; the objects of others begin again."""
+
+
+class FollowedVideos:
+    """The videos of all clients, by the names that these give them; lives in one event loop."""
+
+    def __init__(self) -> None:
+        self._videos: OrderedDict[str, tuple[asyncio.Lock, ByteTrack]] = OrderedDict()
+
+    @asynccontextmanager
+    async def next_frame(self, name: str, conf_thres: float) -> AsyncIterator[ByteTrack]:
+        """The tracks of a video, to be updated with its next frame; frames wait for those that came before them.
+
+        Args:
+            name: of the video; a new one begins.
+            conf_thres: of a video that begins: minimum confidence of a detection that begins a track.
+        """
+        lock, tracks = self._videos.setdefault(name, (asyncio.Lock(), ByteTrack(conf_thres)))
+        self._videos.move_to_end(name)
+        if len(self._videos) > KEPT_VIDEOS:
+            self._videos.popitem(last=False)
+        async with lock:
+            yield tracks
