@@ -127,7 +127,7 @@ def test_narrow_terminals_keep_every_column() -> None:
     assert heading.split() == ["epoch", "box", "obj", "cls", "P", "R", "AP50", "AP", "took", "left"]
     assert [len(row) for row in rows] == [len(heading)] * NUM_EPOCHS
     table = "\n".join(rendered(METRICS, ("a class with a long name", "b"), width=60))
-    assert all(title in table for title in ("Images", "Labels", "mAP50-95"))
+    assert all(title in table for title in ("Images", "Labels", "AP50", "AP"))
     assert "…" not in table
     assert [line[:6].strip() for line in table.split("\n")[3:7]] == ["a", "class", "with a", "long"]
 
@@ -219,8 +219,25 @@ def test_memory_is_given_in_gigabytes() -> None:
 
 def rendered(metrics: DetectionMetrics, names: tuple[str, ...], *, width: int = 100) -> list[str]:
     console = Console(file=io.StringIO(), width=width)
-    console.print(class_table(metrics, names))
+    console.print(class_table(metrics, names, width=width))
     return [line.rstrip() for line in console.file.getvalue().splitlines()]
+
+
+def test_a_narrow_class_table_keeps_every_column_and_leaves_room_for_names() -> None:
+    metrics = make_metrics(2)
+    lines = rendered(metrics, ("bee", "a_class_name_that_is_rather_long_for_sixty_columns"), width=60)
+    assert max(map(len, lines)) <= 60 and lines[0].split() == [
+        "Class",
+        "Images",
+        "Labels",
+        "P",
+        "R",
+        "F1",
+        "AP50",
+        "AP",
+    ]
+    assert len(lines) <= 2 + 2 + 6, "the long name takes few lines"
+    assert "mAP50-95" in rendered(metrics, ("bee", "wasp"), width=80)[0]
 
 
 def test_class_table_starts_with_all_and_names_each_class_with_labels() -> None:

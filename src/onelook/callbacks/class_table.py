@@ -8,22 +8,26 @@ from collections.abc import Sequence
 from rich.table import Table
 from rich.text import Text
 
-from onelook.callbacks.console import printable
+from onelook.callbacks.console import SHORT, printable
 from onelook.callbacks.number_table import number_table
 from onelook.structures.metrics import DetectionMetrics
 
+WIDE = 80
 COLUMNS = ("Images", "Labels", "P", "R", "F1", "mAP50", "mAP50-95")
 
 
-def class_table(metrics: DetectionMetrics, names: Sequence[str], *, with_classes: bool = True) -> Table:
+def class_table(
+    metrics: DetectionMetrics, names: Sequence[str], *, with_classes: bool = True, width: int = WIDE
+) -> Table:
     """A table of precision, recall, F1 and average precision: all classes first, then each one that has labels.
 
     Precision, recall and F1 are taken at the confidence with the highest mean F1.
 
     Args:
         with_classes: a line for each class.
+        width: of the console, in letters; narrow ones get short titles, which leave more to the names.
     """
-    table = number_table("Class", *COLUMNS)
+    table = number_table("Class", *(SHORT.get(title, title) if width < WIDE else title for title in COLUMNS))
     means = metrics.precision, metrics.recall, metrics.f1, metrics.map50, metrics.map50_95
     table.add_row(Text("all"), *_cells(metrics.num_images, metrics.num_labels, means), style="bold")
     columns = (

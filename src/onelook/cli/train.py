@@ -31,7 +31,8 @@ def run(arguments: argparse.Namespace) -> CommandResult:
     result = train_on_devices(given, file=arguments.settings, callbacks=[ConsoleProgress()])
     if not shows_result():
         return CommandResult()
-    Console().print(class_table(result.metrics, result.names))
+    console = Console()
+    console.print(class_table(result.metrics, result.names, width=console.width))
     metrics = result.metrics
     print(f"best weights: {result.best}")
     print(f"mAP50 {metrics.map50:.4f}, mAP50-95 {metrics.map50_95:.4f}; everything is in {result.run_folder}")

@@ -58,7 +58,9 @@ def _document(run: RunDir, measurements: Sequence[Measurement]) -> dict[str, Any
 
 def _show_metrics(result: ValidateResult, *, verbose: bool) -> None:
     has_many = len(result.names) >= MANY_CLASSES and not verbose
-    Console().print(class_table(result.metrics, result.names, with_classes=not has_many))
+    console = Console()
+    table = class_table(result.metrics, result.names, with_classes=not has_many, width=console.width)
+    console.print(table)
     if has_many:
         print(f"`--verbose` shows the {len(result.metrics.class_ids)} classes that have labels")
     times = ", ".join(f"{name} {value:.1f}" for name, value in result.evaluation.milliseconds.items())
