@@ -13,8 +13,8 @@ from onelook.errors import SettingsError
 from onelook.metrics.fold_summary import FoldScore
 from onelook.processes.launch_env import is_launched
 from onelook.recipes.folds import FoldsResult, train_folds
-from onelook.recipes.folds_preparation import folder_to_resume
 from onelook.runs.folds_folder import FoldsFolder
+from onelook.runs.newest_run import folder_to_resume
 from onelook.settings.command_line import typed_options
 from onelook.settings.evolve import SearchSettings
 from onelook.settings.folds import FoldsSettings

@@ -18,8 +18,8 @@ from onelook.files.yaml import dump_yaml, load_yaml
 from onelook.processes.launch_env import is_launched
 from onelook.processes.stop_signal import StopSignal
 from onelook.recipes.training_series import quiet
-from onelook.runs.folds_folder import FoldsFolder, folds_folder_around
-from onelook.runs.newest_run import newest_run
+from onelook.runs.folds_folder import FoldsFolder
+from onelook.runs.newest_run import folder_to_resume
 from onelook.runs.own_checkpoints import has_checkpoint
 from onelook.runs.run_dir import RunDir
 from onelook.settings.build import build_settings, stored_settings
@@ -64,19 +64,6 @@ class PreparedFolds:
         """What all folds have in common; hyperparameters are numbers, the file that named them may be gone."""
         names = names_of(TrainSettings, KEPT, EXTENDS, FREE, OUTSIDE) - {"data", "hyp"}
         return {name: getattr(self.settings, name) for name in names}
-
-
-def folder_to_resume(given: Mapping[str, Any]) -> FoldsFolder | None:
-    """The trainings on folds that `resume` means: their folder, a run in it, or True if the newest run is in one.
-
-    Raises:
-        RunFolderError: `resume` is True, and there is no run.
-    """
-    place = given.get("resume")
-    if not place or (given.get("folds") and place is True):
-        return None
-    project = Path(given.get("project", TrainSettings.model_fields["project"].default))
-    return folds_folder_around(newest_run(project) if place is True else Path(str(place)))
 
 
 def prepare_folds(given: Mapping[str, Any], file: Path | None, stop: StopSignal) -> PreparedFolds:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from onelook.errors import RunFolderError
-from onelook.runs.folds_folder import FoldsFolder
+from onelook.runs.folds_folder import FoldsFolder, folds_folder_around
 from onelook.runs.own_checkpoints import has_checkpoint
 from onelook.runs.run_dir import RunDir
+from onelook.settings.train import TrainSettings
 
 
 def newest_run(project: Path) -> Path:
@@ -37,3 +40,16 @@ def newest_run(project: Path) -> Path:
 def _turn(run: RunDir) -> int:
     turn = run.record.turn
     return turn or (run.last.stat().st_mtime_ns // 1_000_000 if run.last.exists() else 0)
+
+
+def folder_to_resume(given: Mapping[str, Any]) -> FoldsFolder | None:
+    """The trainings on folds that `resume` means: their folder, a run in it, or True if the newest run is in one.
+
+    Raises:
+        RunFolderError: `resume` is True, and there is no run.
+    """
+    place = given.get("resume")
+    if not place or (given.get("folds") and place is True):
+        return None
+    project = Path(given.get("project", TrainSettings.model_fields["project"].default))
+    return folds_folder_around(newest_run(project) if place is True else Path(str(place)))
