@@ -10,7 +10,7 @@ from pathlib import Path
 import onelook
 
 DATA = Path(__file__).parent / "bccd"
-EPOCHS = 40
+EPOCHS = 25
 IMGSZ = 320
 ROW = "{:<12}{:>8}{:>8}{:>8}{:>8}{:>8}{:>10}"
 

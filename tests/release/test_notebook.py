@@ -11,7 +11,7 @@ import pytest
 from nbclient import NotebookClient
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
-SETTINGS = 'DATA, EPOCHS, IMGSZ = "bccd/data.yaml", 30, 320'
+SETTINGS = 'DATA, EPOCHS, IMGSZ = "bccd/data.yaml", 25, 320'
 FEWER_IMAGES = 24
 
 
