@@ -14,6 +14,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from onelook.models.detector import DetectionModel, create_model
 from onelook.models.heads import Segment
+from onelook.models.layer_table import WithoutNorms
 
 COUNTED = (torch.ops.aten.convolution, torch.ops.aten.mm, torch.ops.aten.addmm)
 
@@ -137,7 +138,8 @@ def count_gflops(model: DetectionModel, *, imgsz: int = 640) -> float:
     for module in skeleton.modules():
         if isinstance(module, nn.BatchNorm2d):
             module.register_forward_hook(count_values)
-    with torch.enable_grad(), FlopCounterMode(display=False) as counter:  # without grad, attention hides its products
+    # Without grad, attention hides its products.
+    with torch.enable_grad(), WithoutNorms(), FlopCounterMode(display=False) as counter:
         if isinstance(skeleton.model[-1], Segment):
             skeleton.segment(image)
         else:

@@ -8,7 +8,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+import torch.nn.functional as F  # noqa: N812 - the name everyone knows
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
 from onelook.errors import ModelError
 from onelook.models.activations import parse_activation
@@ -114,7 +116,8 @@ def trace_shapes(layers: nn.Sequential, plans: Sequence[LayerPlan], image: Tenso
         if plan.block in HEADS:
             break
         try:
-            outputs[plan.row] = layer(gather_inputs(plan, outputs))
+            with WithoutNorms():
+                outputs[plan.row] = layer(gather_inputs(plan, outputs))
         except (RuntimeError, ValueError, IndexError, TypeError, OverflowError, ZeroDivisionError) as problem:
             shapes = ", ".join(str(tuple(outputs[source].shape)) for source in plan.sources)
             reason = str(problem).partition("\n")[0]
@@ -129,6 +132,13 @@ def trace_shapes(layers: nn.Sequential, plans: Sequence[LayerPlan], image: Tenso
                 hint="this block cannot be repeated or cannot divide its channels so",
             )
     return [outputs[row].shape for row in range(len(outputs) - 1)]
+
+
+class WithoutNorms(TorchFunctionMode):
+    """Batch-norms give what they take: the same shape, which on the meta device costs more than all other layers."""
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        return args[0] if func is F.batch_norm else func(*args, **(kwargs or {}))
 
 
 def _plan_row(row: int, content: list[Any], definition: Definition, plans: list[LayerPlan]) -> LayerPlan:
