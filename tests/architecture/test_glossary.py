@@ -49,7 +49,7 @@ ALLOWED = [
 @pytest.mark.parametrize("words", NEVER)
 def test_word_does_not_occur(words: str) -> None:
     pattern = re.compile(rf"\b(?:{words})\b", re.IGNORECASE)
-    found = [f"{place}: {line.strip()}" for place, line in all_lines() if pattern.search(line)]
+    found = [f"{place}: {line.strip()}" for place, line in suspicious_lines() if pattern.search(line)]
     assert not found, f"say: {NEVER[words]}\n" + "\n".join(found)
 
 
@@ -59,6 +59,13 @@ def test_words_are_seen_inside_names_and_beside_exceptions() -> None:
         r"truths?",
         r"suppress\w*",
     ]
+
+
+@cache
+def suspicious_lines() -> list[tuple[str, str]]:
+    """The lines with any of the words, found in one pass."""
+    pattern = re.compile(rf"\b(?:{'|'.join(NEVER)})\b", re.IGNORECASE)
+    return [(place, line) for place, line in all_lines() if pattern.search(line)]
 
 
 @cache

@@ -5,9 +5,10 @@ from __future__ import annotations
 import ast
 import subprocess
 import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
-
-import pytest
 
 ROOT = Path(__file__).parents[2]
 PACKAGE = ROOT / "src" / "onelook"
@@ -95,6 +96,24 @@ RUNS_OUR_OWN_PROGRAMS = "exports/torchscript.py"  # those whose SHA-256 `exports
 BANNED_FOLDERS = {"utils", "common", "misc", "helpers", "core", "base", "engine"}
 
 
+def for_each(paths: Sequence[Path]) -> Callable[[Callable[[Path], None]], Callable[[], None]]:
+    """Make one test of a rule for files, which names all that break it: a test per file would be thousands."""
+
+    def all_files(rule: Callable[[Path], None]) -> Callable[[], None]:
+        def test() -> None:
+            problems = []
+            for path in paths:
+                try:
+                    rule(path)
+                except AssertionError as problem:
+                    problems.append(str(problem).partition("\n")[0])
+            assert not problems, "\n".join(problems)
+
+        return test
+
+    return all_files
+
+
 def name_of(path: Path) -> str:
     return str(path.relative_to(PACKAGE))
 
@@ -114,6 +133,32 @@ def imports_of(tree: ast.AST) -> list[str]:
     return found
 
 
+@dataclass(frozen=True)
+class Facts:
+    """What several rules ask about a file.
+
+    Attributes:
+        imports: all that it imports, inside functions too.
+        top_level: what it imports when it is imported.
+        classes: their names.
+    """
+
+    imports: tuple[str, ...]
+    top_level: tuple[str, ...]
+    classes: tuple[str, ...]
+
+
+@cache
+def facts_of(path: Path) -> Facts:
+    tree = tree_of(path)
+    top_level = [node for node in tree.body if isinstance(node, (ast.Import, ast.ImportFrom))]
+    return Facts(
+        tuple(imports_of(tree)),
+        tuple(name for node in top_level for name in imports_of(node)),
+        tuple(node.name for node in ast.walk(tree) if isinstance(node, ast.ClassDef)),
+    )
+
+
 def floor_of(module: str) -> tuple[str, int]:
     part = module.split(".")[1] if "." in module else "__init__"
     return part, FLOORS.get(part, 7)
@@ -129,7 +174,7 @@ def dotted(node: ast.expr) -> str:
 BETTER_WHOLE: dict[str, str] = {}
 
 
-@pytest.mark.parametrize("path", CODE, ids=str)
+@for_each(CODE)
 def test_long_files_functions_and_argument_lists_say_why(path: Path) -> None:
     """A file above 400 lines, a function above 60 or one with more than 7 parameters has its reason above."""
     text, name = path.read_text(encoding="utf-8"), str(path.relative_to(ROOT))
@@ -150,17 +195,16 @@ def test_reasons_for_long_code_are_still_needed() -> None:
 def test_no_class_name_stands_twice() -> None:
     seen: dict[str, str] = {}
     for path in FILES:
-        for node in ast.walk(tree_of(path)):
-            if isinstance(node, ast.ClassDef):
-                assert node.name not in seen, f"class {node.name} is in {seen[node.name]} and {name_of(path)}"
-                seen[node.name] = name_of(path)
+        for name in facts_of(path).classes:
+            assert name not in seen, f"class {name} is in {seen[name]} and {name_of(path)}"
+            seen[name] = name_of(path)
 
 
-@pytest.mark.parametrize("path", FILES, ids=name_of)
+@for_each(FILES)
 def test_imports_go_down_only(path: Path) -> None:
     part = path.relative_to(PACKAGE).parts[0].removesuffix(".py")
     assert part in FLOORS, f"`{part}` has no floor"
-    for module in imports_of(tree_of(path)):
+    for module in facts_of(path).imports:
         if module.split(".")[0] != "onelook":
             continue
         other, floor = floor_of(module)
@@ -172,14 +216,14 @@ def test_imports_go_down_only(path: Path) -> None:
         assert not is_apart, f"{name_of(path)} imports its sibling {module}"
 
 
-@pytest.mark.parametrize("path", FILES, ids=name_of)
+@for_each(FILES)
 def test_third_parties_stay_at_the_rim(path: Path) -> None:
-    for module in imports_of(tree_of(path)):
+    for module in facts_of(path).imports:
         allowed = RIM.get(module.split(".")[0])
         assert allowed is None or name_of(path).startswith(allowed), f"{name_of(path)} imports {module}"
 
 
-@pytest.mark.parametrize("path", FILES, ids=name_of)
+@for_each(FILES)
 def test_no_banned_import_or_call(path: Path) -> None:
     tree = tree_of(path)
     banned = BANNED_IMPORTS - ALLOWED_HERE.get(name_of(path), set())
@@ -210,7 +254,7 @@ def test_no_banned_import_or_call(path: Path) -> None:
             assert node.type is not None, f"{name_of(path)}:{node.lineno} bare except"
 
 
-@pytest.mark.parametrize("path", FILES, ids=name_of)
+@for_each(FILES)
 def test_nothing_happens_at_import(path: Path) -> None:
     for node in tree_of(path).body:
         assert not isinstance(node, (ast.For, ast.While, ast.With, ast.Try)), f"{name_of(path)}:{node.lineno}"
@@ -218,9 +262,10 @@ def test_nothing_happens_at_import(path: Path) -> None:
             assert isinstance(node.value, ast.Constant), f"{name_of(path)}:{node.lineno} runs code at import"
 
 
-@pytest.mark.parametrize("path", [path for path in FILES if "formats" in path.relative_to(PACKAGE).parts], ids=name_of)
+@for_each([path for path in FILES if "formats" in path.relative_to(PACKAGE).parts])
 def test_formats_know_nothing_of_the_scan(path: Path) -> None:
-    assert not [name for name in imports_of(tree_of(path)) if name.startswith("onelook.data.scan")]
+    found = [name for name in facts_of(path).imports if name.startswith("onelook.data.scan")]
+    assert not found, f"{name_of(path)} imports {found}"
 
 
 def test_no_folder_without_a_subject() -> None:
@@ -233,8 +278,7 @@ def test_no_import_cycle() -> None:
     for path in FILES:
         module = ".".join(["onelook", *path.relative_to(PACKAGE).with_suffix("").parts])
         module = module.removesuffix(".__init__")
-        top_level = [node for node in tree_of(path).body if isinstance(node, (ast.Import, ast.ImportFrom))]
-        graph[module] = {name for node in top_level for name in imports_of(node)} - {module}
+        graph[module] = set(facts_of(path).top_level) - {module}
     visiting: set[str] = set()
     done: set[str] = set()
 
