@@ -109,6 +109,19 @@ def test_the_memory_of_the_average_fits_the_run(total: int, late: float) -> None
     assert ema.decay_at(1) <= ema.decay_at(2) <= late
 
 
+@pytest.mark.parametrize(("updates", "published"), [(0, 0.1), (9, 0.52631579), (99, 0.91743119), (999, 0.97530991)])
+def test_the_average_forgets_its_beginning_faster_than_the_published_rule(updates: int, published: float) -> None:
+    """min(exp(-1 / 40), (1 + n) / (10 + n)) after n updates has the memory of our average in a run of 1000 updates.
+
+    Its ramp is over after some 350 updates, however long the run is; ours takes as long as a tenth of the run says,
+    so that nothing of the first weights is left at the end of a short run. The memory at the end is the same.
+    """
+    assert min(math.exp(-1 / 40), (1 + updates) / (10 + updates)) == pytest.approx(published, abs=1e-8)
+    ours = ModelEma(net(), total_updates=1000).decay_at(updates + 1)
+    assert ours < published
+    assert updates < 999 or ours == pytest.approx(published, abs=4e-4)
+
+
 @pytest.mark.parametrize(("total", "equal"), [(24, True), (25, True), (50, False)])
 def test_the_average_of_a_run_of_up_to_25_updates_is_the_weights_themselves(total: int, equal: bool) -> None:
     model = net()

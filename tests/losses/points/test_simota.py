@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import pytest
 import torch
 
+from onelook.geometry.boxes import cxcywh_to_xyxy
 from onelook.geometry.iou import iou
-from onelook.losses.points.pairs import Positives
-from onelook.losses.points.yolox_loss import Assigner, YoloxLoss, decode_boxes, encode_boxes
+from onelook.losses.points.grid import flatten_maps, point_grid
+from onelook.losses.points.pairs import Pairs, Positives
+from onelook.losses.points.simota import choose_cheapest, pair_costs, points_wanted
+from onelook.losses.points.yolox_loss import Assigner, Assignment, YoloxLoss, decode_boxes, encode_boxes
 from onelook.losses.protocol import NOMINAL_IMAGES
 from onelook.settings.hyperparameters import Hyperparameters
 from onelook.structures.batch import Targets
@@ -67,6 +72,38 @@ def test_owners_and_terms_are_those_of_the_worked_examples(
     found = loss([raw], targets, progress=1.0)
     assert found.values.tolist() == pytest.approx(terms, abs=2e-8)
     assert found.total.item() * NOMINAL_IMAGES == pytest.approx(total, abs=2e-8)
+
+
+class WiderLoss(YoloxLoss):
+    """With the candidates that YOLOX had until January 2023: points in any box or near any middle, with a penalty."""
+
+    def assign(self, raw_maps: Sequence[torch.Tensor], targets: Targets) -> Assignment:
+        grid, outputs = point_grid(raw_maps, self.strides), flatten_maps(raw_maps)[0].detach()
+        predicted = decode_boxes(outputs[:, :4], grid.cells, grid.stride_px)
+        boxes = targets.boxes * 32.0
+        offsets = (grid.centres_px - boxes[:, None, :2]).abs()  # (M, P, 2)
+        is_near = (offsets < 2.5 * grid.stride_px[:, None]).all(dim=2)
+        is_inside = (offsets < boxes[:, None, 2:] / 2).all(dim=2)
+        target, place = (is_near | is_inside).any(dim=0).expand(len(boxes), -1).nonzero(as_tuple=True)
+        pairs = Pairs(target, place, len(boxes), len(outputs))
+        ious = iou(predicted[place], boxes[target])
+        costs = pair_costs(outputs[place, 4], outputs[place, 5:], targets.class_ids[target], ious)
+        costs += 1e5 * ~(is_near & is_inside)[target, place]
+        corners = cxcywh_to_xyxy(boxes), cxcywh_to_xyxy(predicted[place])
+        found = choose_cheapest(pairs, costs, points_wanted(pairs, targets.image_index, *corners), rescue=False)
+        return Assignment(found, found, targets.class_ids[found.target], boxes[found.target], None)
+
+
+def test_older_candidates_give_the_numbers_of_their_worked_example() -> None:
+    """Costs, number of points and terms are ours: a check on more points than our own candidates have."""
+    loss = WiderLoss((8.0,), num_classes=2, hyperparameters=Hyperparameters())
+    raw = reference_map(0.5)
+    positives = loss.assign([raw], TWO).positives
+    owners = dict(zip(positives.place.tolist(), positives.target.tolist(), strict=True))
+    assert owners == {4: 1, 5: 0, 8: 0, 9: 0, 10: 0}
+    found = loss([raw], TWO, progress=1.0)
+    assert found.values.tolist() == pytest.approx([3.687585916, 2.322387866, 1.409575494, 2.411776610], abs=2e-8)
+    assert found.total.item() * NOMINAL_IMAGES == pytest.approx(9.831325885, abs=2e-8)
 
 
 def test_the_gradient_is_that_of_the_worked_example() -> None:
