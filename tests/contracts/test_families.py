@@ -17,6 +17,7 @@ from stop_at import StopAt
 
 from onelook.errors import ModelError, SettingsError, StopRequested
 from onelook.inference.ensemble import assembled
+from onelook.models.detector import create_model
 from onelook.recipes.check import check
 from onelook.recipes.detect import detect
 from onelook.recipes.evolve import evolve
@@ -26,6 +27,7 @@ from onelook.recipes.report import report
 from onelook.recipes.serve import serving
 from onelook.recipes.train import TrainResult, train
 from onelook.recipes.validate import validate
+from onelook.reports.plots.results import plot_results
 from onelook.runs.checkpoint import load_checkpoint
 from onelook.training.families import FAMILIES
 from onelook.training.weights import load_detector
@@ -77,27 +79,24 @@ def settings(family: str, tiny_data: Path, tmp_path_factory: pytest.TempPathFact
 
 @pytest.fixture(scope="module")
 def run(settings: Settings, tmp_path_factory: pytest.TempPathFactory) -> TrainResult:
-    return train({**settings, "noplots": False, "project": tmp_path_factory.mktemp("runs")})
+    return train({**settings, "project": tmp_path_factory.mktemp("runs")})
 
 
-def test_a_run_writes_the_terms_of_its_loss(run: TrainResult, settings: Settings) -> None:
+def test_a_run_writes_and_draws_the_terms_of_its_loss(run: TrainResult, tmp_path: Path) -> None:
     with (run.run_folder / "results.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
     terms = [name.removeprefix("train/") for name in rows[0] if name.startswith("train/")]
     assert {"box_loss", "cls_loss"} <= set(terms) and len(rows) == 2
     assert terms == [name.removeprefix("val/") for name in rows[0] if name.startswith("val/")]
     assert all(math.isfinite(float(cell)) for row in rows for cell in row.values())
-    assert (run.run_folder / "results.png").is_file()
+    assert plot_results(run.outcome.history, tmp_path / "results.png").stat().st_size > 10_000
 
 
 def test_a_stopped_run_ends_as_the_undisturbed_one(settings: Settings, run: TrainResult, tmp_path: Path) -> None:
-    whole = train({**settings, "project": tmp_path / "whole"}).run_folder
-    for step in (3, 7):
-        folder = tmp_path / f"at{step}"
-        with pytest.raises(StopRequested):
-            train({**settings, "project": folder}, callbacks=[StopAt(step)])
-        train({"resume": str(folder / "exp")})
-        assert differences(whole, folder / "exp") == []
+    with pytest.raises(StopRequested):
+        train({**settings, "project": tmp_path}, callbacks=[StopAt(7)])
+    train({"resume": str(tmp_path / "exp")})
+    assert differences(run.run_folder, tmp_path / "exp") == []
 
 
 def test_two_processes_give_the_bits_of_one(settings: Settings, tmp_path: Path) -> None:
@@ -107,16 +106,15 @@ def test_two_processes_give_the_bits_of_one(settings: Settings, tmp_path: Path) 
 
 
 @pytest.mark.parametrize(
-    "changes", [{"freeze": [3]}, {"multi_scale": True}, {"rect": True}, {"quad": True}, {"single_cls": True}], ids=str
+    "changes", [{"freeze": [3], "multi_scale": True}, {"rect": True, "single_cls": True}, {"quad": True}], ids=str
 )
 def test_ways_to_train_work(changes: Settings, settings: Settings, tmp_path: Path) -> None:
     found = fit({**settings, "epochs": 1, "project": tmp_path}, **changes)
     assert all(math.isfinite(value) for value in found.row.values())
     if "freeze" in changes:
-        frozen = {name: tensor for name, tensor in found.tensors("model/").items() if name.startswith("model.0.")}
-        fresh = train({**settings, "epochs": 1, "project": tmp_path / "other", "freeze": [3]})
-        again = load_detector(fresh.last).state_dict()
-        assert frozen and all(torch.equal(tensor, again[name]) for name, tensor in frozen.items())
+        start = create_model(settings["cfg"]).state_dict()
+        moved = {name.split(".")[1] for name, tensor in found.tensors("model/").items() if tensor.ne(start[name]).any()}
+        assert moved == {"3", "4", "5", "6"}
 
 
 def test_weights_start_a_run_with_other_classes(run: TrainResult, settings: Settings, tmp_path: Path) -> None:
@@ -154,7 +152,8 @@ def test_both_branches_of_a_head_are_measured_and_the_better_is_taken(
         validate({**asked, "head": "one", "augment": True, "project": tmp_path / "augmented"})
 
 
-@pytest.mark.parametrize("name", ["onnx", "openvino", "torchscript"])
+# Slow, since what OpenVINO reads of each head is compared in `tests/exports/test_layouts.py`.
+@pytest.mark.parametrize("name", ["onnx", pytest.param("openvino", marks=pytest.mark.slow), "torchscript"])
 def test_an_exported_model_measures_like_its_checkpoint(
     name: str, run: TrainResult, settings: Settings, tmp_path: Path
 ) -> None:

@@ -38,7 +38,7 @@ def run_of(index: DatasetIndex, hyp: Hyperparameters = PLAIN, *, workers: int = 
     return train_loader(dataset, EpochOrder(0, len(index), 100, epochs), workers=workers)
 
 
-@pytest.mark.parametrize("workers", [0, 1])
+@pytest.mark.parametrize("workers", [1, pytest.param(0, marks=pytest.mark.slow)])
 def test_one_in_a_thousand_is_done_without_and_warned_of_once(
     whole: DatasetIndex, workers: int, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -15,22 +16,10 @@ from onelook.exports.formats import EXPORTERS, format_of, require
 from onelook.exports.metadata import Metadata
 from onelook.exports.opening import load_runnable, open_export
 from onelook.inference.backend import TorchBackend, predict_all
-from onelook.models.fuse import fuse
 from onelook.settings.export import FORMAT_NAMES
 
 CPU = torch.device("cpu")
 SLOW = {"ncnn", "executorch", "coreml", "litert"}
-
-
-def write(name: str, folder: Path, **metadata: object) -> Path:
-    kind = EXPORTERS[name]
-    path = folder / f"best{kind.ending}"
-    if kind.is_folder:
-        path.mkdir()
-    if name == "ncnn":
-        metadata["decoding"] = fuse(colour_detector()).head.decoding()
-    kind.write(plan_of(**metadata), path)
-    return path
 
 
 def skip_without(name: str, packages: tuple[str, ...]) -> None:
@@ -45,13 +34,12 @@ def test_settings_know_all_formats() -> None:
 
 
 @pytest.mark.parametrize("name", [pytest.param(n, marks=pytest.mark.slow if n in SLOW else ()) for n in EXPORTERS])
-def test_an_export_gives_what_the_model_gives(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("ONELOOK_CACHE", str(tmp_path / "cache"))
+def test_an_export_gives_what_the_model_gives(name: str, written: Callable[[str], Path]) -> None:
     kind = EXPORTERS[name]
     skip_without(name, (*kind.makers, *kind.runners))
     if name == "tensorrt" and not torch.cuda.is_available():
         pytest.skip("TensorRT needs a GPU")
-    path = write(name, tmp_path, frame_hw=(64, 96), batch=1)
+    path = written(name)
     assert format_of(path) == name
     if not kind.runs_here:
         return
@@ -97,13 +85,8 @@ def test_a_missing_package_is_named_with_its_command() -> None:
     require("onnx", ("torch",))
 
 
-@pytest.fixture(scope="module")
-def openvino_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write("openvino", tmp_path_factory.mktemp("openvino"), frame_hw=(64, 96), batch=1)
-
-
-def test_devices_of_exports_are_checked(openvino_folder: Path) -> None:
-    path = openvino_folder
+def test_devices_of_exports_are_checked(written: Callable[[str], Path]) -> None:
+    path = written("openvino")
     with pytest.raises(DeviceError, match="OpenVINO exports run on the CPU, not on `cuda:0`"):
         open_export(path, torch.device("cuda", 0))
     with pytest.raises(DeviceError, match="`device` is `99`"):
@@ -111,8 +94,8 @@ def test_devices_of_exports_are_checked(openvino_folder: Path) -> None:
     assert not isinstance(load_runnable(path), TorchBackend)
 
 
-def test_metadata_is_kept_beside_the_files_of_a_folder(openvino_folder: Path, tmp_path: Path) -> None:
-    path = shutil.copytree(openvino_folder, tmp_path / openvino_folder.name)
+def test_metadata_is_kept_beside_the_files_of_a_folder(written: Callable[[str], Path], tmp_path: Path) -> None:
+    path = shutil.copytree(written("openvino"), tmp_path / written("openvino").name)
     assert sorted(item.name for item in path.iterdir()) == ["metadata.json", "model.bin", "model.xml"]
     (path / "model.bin").unlink()
     with pytest.raises(CheckpointError, match=r"has no file `model\.bin`"):

@@ -12,14 +12,14 @@ import numpy as np
 import pytest
 import torch
 from colours import checkpoint_of, colour_detector, images
-from test_formats import CPU, SLOW, skip_without, write
+from test_formats import CPU, SLOW, skip_without
 
 from onelook.exports.formats import EXPORTERS
 from onelook.exports.opening import load_runnable, open_export
 from onelook.inference.backend import Backend, TorchBackend
 from onelook.inference.predictor import PredictionSettings, Predictor
 
-THREADS, CALLS = 8, 200
+THREADS, CALLS = 8, 100
 GIVEN = [images(1, 64, 96).roll(8 * shift, dims=3) for shift in range(THREADS)]
 """An image for each thread, all different."""
 
@@ -54,16 +54,12 @@ def check(backend: Backend) -> None:
 
 
 @pytest.mark.parametrize("name", [pytest.param(n, marks=pytest.mark.slow if n in SLOW else ()) for n in EXPORTERS])
-def test_an_export_answers_eight_threads_as_it_answers_one(
-    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("ONELOOK_CACHE", str(tmp_path / "cache"))
+def test_an_export_answers_eight_threads_as_it_answers_one(name: str, written: Callable[[str], Path]) -> None:
     kind = EXPORTERS[name]
     skip_without(name, (*kind.makers, *kind.runners))
     if not kind.runs_here or (name == "tensorrt" and not torch.cuda.is_available()):
         pytest.skip(f"{name} does not run on this machine")
-    path = write(name, tmp_path, frame_hw=(64, 96), batch=1)
-    check(open_export(path, torch.device("cuda", 0) if name == "tensorrt" else CPU))
+    check(open_export(written(name), torch.device("cuda", 0) if name == "tensorrt" else CPU))
 
 
 def test_pytorch_answers_eight_threads_as_it_answers_one() -> None:

@@ -15,7 +15,7 @@ from zips import Part, archive
 from onelook.errors import CheckpointError
 from onelook.interop.yolov5_weights import YoloV5Weights, read_yolov5
 
-NUM_MUTATIONS = 1000
+NUM_MUTATIONS = 250
 MOST_BYTES = 24 << 20
 
 

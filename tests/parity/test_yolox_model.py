@@ -97,7 +97,10 @@ SUMS = {
 """Per size: box, objectness and class sums of the maps of stride 8, 16, 32; the sum of |.|; one value."""
 
 
-@pytest.mark.parametrize("size", SIZES)
+# l and x are the blocks of m in other numbers, and those are counted above.
+@pytest.mark.parametrize(
+    "size", [pytest.param(size, marks=pytest.mark.slow if size in ("l", "x") else ()) for size in SIZES]
+)
 def test_made_up_weights_give_the_sums_of_another_implementation(size: str) -> None:
     sums, absolute, single = SUMS[size]
     model = create_model(f"yolox-{size}").double().eval()
@@ -173,9 +176,10 @@ def test_boxes_are_read_from_the_corner_of_their_cell() -> None:
 def test_no_width_of_the_body_is_taken_for_that_of_an_anchor_head() -> None:
     """With 59 classes, 1 x (59 + 5) is the 64 channels of the first row before scaling."""
     with torch.device("meta"):
-        for num_classes in (59, 123, 251, 507, 1019):
-            model = create_model("yolox-s", num_classes=num_classes)
-            assert [plan.channels_out for plan in model.plans[:8:2]] == [32, 64, 128, 256]
+        for name in ("yolox-s", "onelook5s", "onelookx-s"):
+            for num_classes in (59, 123, 251, 507, 1019):
+                model = create_model(name, num_classes=num_classes)
+                assert [plan.channels_out for plan in model.plans[:8:2]] == [32, 64, 128, 256], (name, num_classes)
 
 
 def test_first_scores_are_those_of_rare_objects() -> None:

@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 from forked_ranks import require_loopback
 
+from onelook.errors import DataError, OnelookError, ProcessGroupError, SettingsError, StopRequested
 from onelook.processes import launcher
 from onelook.processes.launch_env import LAUNCHED_BY
 from onelook.processes.launcher import LaunchEnd, run_processes
@@ -183,6 +184,28 @@ def test_a_second_signal_ends_the_processes_and_the_launcher_at_once(tmp_path: P
         time.sleep(2 * REPEAT_SECONDS)
     assert os.waitstatus_to_exitcode(os.waitpid(launching, 0)[1]) == 128 + signal.SIGTERM
     assert not children_of(launching)
+
+
+@pytest.mark.parametrize(
+    ("end", "raised"),
+    [
+        (LaunchEnd({0: SettingsError.exit_code, 1: SettingsError.exit_code}), SettingsError),
+        (LaunchEnd({0: StopRequested.exit_code, 1: DataError.exit_code}), DataError),
+        (LaunchEnd({}, "SIGTERM"), StopRequested),
+        (LaunchEnd({0: StopRequested.exit_code, 1: StopRequested.exit_code}), StopRequested),
+        (LaunchEnd({0: -signal.SIGKILL, 1: StopRequested.exit_code}), None),
+        (LaunchEnd({0: -signal.SIGKILL, 1: ProcessGroupError.exit_code}), None),
+        (LaunchEnd({1: 1}), None),
+    ],
+    ids=["settings", "data", "signal", "both stopped", "killed and stopped", "killed and lost", "unknown"],
+)
+def test_what_only_the_user_can_mend_restarts_nothing(end: LaunchEnd, raised: type[OnelookError] | None) -> None:
+    if raised is None:
+        end.raise_if_final()
+        return
+    with pytest.raises(raised) as problem:
+        end.raise_if_final()
+    assert problem.value.is_told, "the processes have said it"
 
 
 def children_of(launching: int) -> list[str]:

@@ -1,6 +1,6 @@
 """Whatever stands in a file of a dataset: a reader gives rows and reasons that add up, or an error of ours, at once.
 
-The default is a thousand inputs for each reader; `-m slow` runs a million, and
+The default is 300 inputs for each reader; `-m slow` runs a million, and
 `python tests/properties/test_reader_fuzz.py coco 1000000` one reader with its figures.
 """
 
@@ -33,7 +33,7 @@ from onelook.data.image_files import images_by_stem, images_in_list
 from onelook.errors import DataError
 from onelook.files.json_stream import parse_lists
 
-FEW, MANY = 1000, 1_000_000
+FEW, MANY = 300, 1_000_000
 MOST_SECONDS = 0.5
 MOST_MIB = 200
 IMAGE = (16, 20)

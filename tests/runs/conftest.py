@@ -59,6 +59,7 @@ def fixed(tiny_data: Path, tiny_model: Path, tmp_path_factory: pytest.TempPathFa
         "workers": 0,
         "device": "cpu",
         "noplots": True,
+        "noreport": True,
         "noautoanchor": True,
         "optimizer": "SGD",
         "project": tmp_path_factory.mktemp("plain"),

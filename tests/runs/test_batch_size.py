@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import multiprocessing
 import os
 import signal
 import socket
@@ -13,6 +12,8 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
+from command_runs import Home
+from forked_ranks import fork
 from option_runs import Options, Trace, Trained, covers, fit
 
 from onelook.errors import StopRequested
@@ -33,15 +34,19 @@ class StopAfterOneBatch(Callback):
 
 @covers("train", "batch_size")
 def test_a_found_batch_size_is_stored_kept_on_resuming_and_gives_the_run_of_that_size(
-    options: Options, caplog: pytest.LogCaptureFixture, tmp_path: Path
+    home: Home, options: Options, caplog: pytest.LogCaptureFixture, tmp_path: Path
 ) -> None:
-    options = {**options, "epochs": 2, "batch_size": 20}
+    """Of four images, so that two trials will do: each is a process."""
+    home.describe("train: images/val\nval: images/test\nnames: [square, disc]\n")
+    for number in (4, 5):
+        home.image("val", number).unlink()
+    options = {**options, "data": home.yaml, "epochs": 2, "batch_size": 4}
     given = fit(options, project=tmp_path / "given")
     with caplog.at_level("INFO", "onelook"), pytest.raises(StopRequested):
         train({**options, "batch_size": -1, "project": tmp_path / "found"}, callbacks=[StopAfterOneBatch()])
-    assert "batch size 20: a process will take up to " in caplog.text, "all images, as memory is plentiful"
+    assert "batch size 4: a process will take up to " in caplog.text, "all images, as memory is plentiful"
     folder = tmp_path / "found" / "exp"
-    assert "\nbatch_size: 20\n" in (folder / "settings.yaml").read_text()
+    assert "\nbatch_size: 4\n" in (folder / "settings.yaml").read_text()
     caplog.clear()
     with caplog.at_level("INFO", "onelook"):
         resumed = Trained(train({"resume": str(folder)}), Trace())
@@ -56,16 +61,12 @@ def _train_as(environment: Mapping[str, str], options: Options) -> None:
 
 @pytest.mark.slow
 def test_processes_find_one_batch_size_that_they_can_share(options: Options, tmp_path: Path) -> None:
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["onelook.recipes.train"])
     with socket.create_server(("127.0.0.1", 0)) as place:
         port = place.getsockname()[1]
     common = {"WORLD_SIZE": "3", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "GLOO_SOCKET_IFNAME": "lo"}
     environments = [{**common, "RANK": rank, "LOCAL_RANK": rank} for rank in "012"]
     options = {**options, "batch_size": -1}
-    processes = [context.Process(target=_train_as, args=(each, options)) for each in environments]
-    for process in processes:
-        process.start()
+    processes = [fork(_train_as, each, options) for each in environments]
     for process in processes:
         process.join()
     assert [process.exitcode for process in processes] == [0, 0, 0]

@@ -58,7 +58,7 @@ def stop_after(number: int) -> Callable[[Row, Sequence[Row]], None]:
 @covers("evolve", "evolve", "evolve_method")
 @pytest.mark.parametrize("method", METHODS)
 def test_search_leaves_its_history_its_best_and_the_weights_of_that(search: Options, method: str) -> None:
-    result = evolve(search | {"evolve_method": method, "evolve": 3, "epochs": 2, "noplots": False})
+    result = evolve(search | {"evolve_method": method, "evolve": 3, "epochs": 2, "noplots": method == "optuna"})
     folder = result.run_folder
     assert folder == search["project"] / "exp"
     rows = rows_of(folder / "evolve.csv")
@@ -76,7 +76,7 @@ def test_search_leaves_its_history_its_best_and_the_weights_of_that(search: Opti
         assert {name: settings[name] for name in result.start} == {name: float(row[name]) for name in result.start}
         assert len(rows_of(trial / "results.csv")) == int(row["epochs"])
         assert not list(trial.glob("*.png")) and not list(trial.glob("*.jpg"))
-    assert (folder / "evolve.png").stat().st_size > 10_000
+    assert (folder / "evolve.png").exists() == (method == "genetic")
 
 
 def test_genetic_trials_are_validated_at_their_end_only_unless_asked(search: Options) -> None:
@@ -119,7 +119,7 @@ def test_command_at_the_end_repeats_the_best_trial_bit_for_bit(search: Options, 
 @covers("evolve", "resume_evolve")
 @pytest.mark.parametrize("method", METHODS)
 def test_search_that_is_stopped_goes_on_to_the_same_bits(search: Options, method: str, tmp_path: Path) -> None:
-    given = search | {"evolve": 3, "evolve_method": method}
+    given = search | {"evolve_method": method}
     whole = evolve(given | {"name": "whole"}).run_folder
     between = tmp_path / "stops.py"
     between.write_text(
@@ -139,7 +139,7 @@ def test_search_that_is_stopped_goes_on_to_the_same_bits(search: Options, method
     assert not (folder / "trials" / "0001").exists()
     again = evolve({"resume_evolve": str(folder / "evolve.csv")})
     assert again.run_folder == folder
-    for name in ("evolve.csv", "trials/0002/results.csv"):
+    for name in ("evolve.csv", "trials/0001/results.csv"):
         assert content_of(folder / name) == content_of(whole / name)
 
 
@@ -216,13 +216,13 @@ def test_searches_share_a_storage(search: Options, tmp_path: Path) -> None:
 @covers("evolve", "bucket")
 @pytest.mark.parametrize("method", METHODS)
 def test_searches_exchange_their_trials_through_a_bucket(search: Options, method: str, tmp_path: Path) -> None:
-    given = search | {"bucket": f"file://{tmp_path}/bucket", "evolve_method": method}
+    given = search | {"bucket": f"file://{tmp_path}/bucket", "evolve_method": method, "evolve": 1}
     evolve(given)
     result = evolve(given | {"seed": 1})
-    assert [row.key for row in result.rows] == [(0, 0), (0, 1), (1, 0), (1, 1)]
+    assert [row.key for row in result.rows] == [(0, 0), (1, 0)]
     assert (tmp_path / "bucket" / "evolve.csv").read_bytes() == (result.run_folder / "evolve.csv").read_bytes()
     alone = evolve(search | {"evolve": 1, "evolve_method": method, "seed": 1})
-    assert result.rows[2] == alone.rows[0]
+    assert result.rows[1] == alone.rows[0]
 
 
 def test_anchors_are_searched_unless_they_are_not_to_be_touched(search: Options) -> None:

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
-import subprocess
 import sys
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+from forked_ranks import fork
 
+from onelook.errors import OnelookError
 from onelook.files.yaml import dump_yaml, load_yaml
 from onelook.recipes.evolve import evolve
 from onelook.recipes.folds import train_folds
@@ -19,31 +21,34 @@ from onelook.recipes.train import train
 from onelook.runs.checkpoint import load_checkpoint, save_checkpoint
 from onelook.settings.train import TRACKER_NAMES
 
-# Does what `sys.argv[1]` says with all that Python reports: sockets, programs, and packages that talk to others.
-CHILD = """
-import json, os, sys
-import onelook.recipes.evolve, onelook.recipes.folds, onelook.recipes.train, onelook.search.study
-from onelook.processes.stop_signal import StopSignal
-seen = []
+REACHING_OUT = ("socket.", "subprocess.", "os.exec", "os.posix_spawn", "os.spawn", "os.system", "urllib.")
 TALKATIVE = {"wandb", "mlflow", "clearml", "comet_ml", "tensorboard", "fsspec", "s3fs", "psycopg2", "sqlalchemy.engine"}
+JOBS: dict[str, Callable[[dict[str, Any]], object]] = {"train": train, "folds": train_folds, "search": evolve}
 
-def watch(event, arguments):
-    if event.startswith(("socket.", "subprocess.", "os.exec", "os.posix_spawn", "os.spawn", "os.system", "urllib.")):
-        seen.append(event)
-    elif event == "import" and arguments[0] in TALKATIVE:
-        seen.append(f"import {arguments[0]}")
 
-sys.addaudithook(watch)
-name, given = json.loads(sys.argv[1])
-job = {"train": onelook.recipes.train.train, "folds": onelook.recipes.folds.train_folds,
-       "search": onelook.recipes.evolve.evolve}[name]
-problem = ""
-try:
-    job(given)
-except Exception as raised:
-    problem = f"{type(raised).__name__}: {raised}"
-print(json.dumps({"seen": seen, "problem": problem}))
-"""
+def do_watched(name: str, given: dict[str, Any], answer: Path) -> None:
+    """Do a job, and note all that Python reports: sockets, programs, and packages that talk to others."""
+    seen = [f"{package} was here" for package in TALKATIVE & sys.modules.keys()]
+
+    def watch(event: str, arguments: tuple[Any, ...]) -> None:
+        if event.startswith(REACHING_OUT):
+            seen.append(event)
+        elif event == "import" and arguments[0] in TALKATIVE:
+            seen.append(f"import {arguments[0]}")
+
+    sys.addaudithook(watch)
+    problem = ""
+    try:
+        JOBS[name](given)
+    except OnelookError as raised:
+        problem = f"{type(raised).__name__}: {raised}"
+    answer.write_text(json.dumps({"seen": seen, "problem": problem}))
+
+
+@pytest.fixture
+def tiny_settings(tiny_settings: dict[str, object]) -> dict[str, object]:
+    """Those of all tests, with a report: it reads the run folder, too."""
+    return {**tiny_settings, "noreport": False}
 
 
 @pytest.fixture
@@ -69,11 +74,12 @@ def hostile(tmp_path: Path) -> dict[str, Any]:
 
 def resumed(name: str, given: dict[str, Any]) -> dict[str, Any]:
     """What a process of its own has done while it resumed."""
-    command = [sys.executable, "-c", CHILD, json.dumps([name, given])]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
-    assert done.returncode == 0, done.stderr
-    answer: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
-    return answer
+    with tempfile.TemporaryDirectory() as folder:
+        answer = Path(folder) / "answer.json"
+        child = fork(do_watched, name, given, answer)
+        child.join()
+        assert child.exitcode == 0
+        return dict(json.loads(answer.read_text()))
 
 
 def forge(checkpoint: Path, change: Callable[[dict[str, Any]], None]) -> None:

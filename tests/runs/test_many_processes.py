@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import torch
 from forked_ranks import require_loopback
+from option_runs import covers
 from rank_faults import At, Send
 from rank_runs import Settings, differences, in_processes, settings_of_20_steps, trained
 from stop_at import StopAt
@@ -21,9 +22,9 @@ from onelook.runs.checkpoint import load_checkpoint
 
 @pytest.fixture
 def settings(tiny_data: Path, tiny_model: Path) -> dict[str, Any]:
-    """A run of 20 steps."""
+    """A run of 10 steps."""
     require_loopback()
-    return {**settings_of_20_steps(tiny_data, tiny_model), "nominal_batch": 8}
+    return {**settings_of_20_steps(tiny_data, tiny_model), "nominal_batch": 8, "epochs": 2}
 
 
 def few(data: Path, count: int) -> dict[str, Any]:
@@ -85,7 +86,7 @@ def test_two_processes_give_the_bits_of_one_in_other_cases(case: str, settings: 
 def test_parameters_that_are_not_used_stay_the_same_in_two_processes(
     settings: dict[str, Any], tiny_model: Path, tmp_path: Path
 ) -> None:
-    compare({**settings, **with_mask_head(tiny_model, tmp_path), "epochs": 2}, tmp_path)
+    compare({**settings, **with_mask_head(tiny_model, tmp_path)}, tmp_path)
 
 
 @pytest.mark.parametrize("count", [5, pytest.param(1, marks=pytest.mark.slow), pytest.param(3, marks=pytest.mark.slow)])
@@ -101,10 +102,11 @@ def test_a_batch_with_fewer_images_than_processes_is_trained_on_all_the_same(
     assert set(differences(one, two)) == others
 
 
+@covers("train", "strict_reduce")
 @pytest.mark.parametrize("size", [2, pytest.param(4, marks=pytest.mark.slow)])
 def test_strict_sums_make_any_number_of_processes_equal(size: int, settings: dict[str, Any], tmp_path: Path) -> None:
     """1 process x 4 parts, 2 x 2 and 4 x 1; in the strict mode alone."""
-    wanted = {**settings, **RANDOM, "multi_scale": False, "strict_reduce": True, "epochs": 2}
+    wanted = {**settings, **RANDOM, "multi_scale": False, "strict_reduce": True}
     alone = trained(1, {**wanted, "micro_batch": 1}, tmp_path / "alone")
     many = trained(size, {**wanted, "micro_batch": 1}, tmp_path / "many")
     assert differences(alone, many) == []
@@ -124,7 +126,7 @@ def test_a_run_may_resume_in_another_number_of_processes(
     settings: dict[str, Any], tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Stopped by a signal to one of two, gone on with in one, and stopped again: equal to the undisturbed one."""
-    wanted = {**settings, **RANDOM}
+    wanted = {**settings, **RANDOM, "epochs": 4}
     whole = trained(1, {**wanted, "micro_batch": 2}, tmp_path / "whole")
     ranks = in_processes(2, wanted, tmp_path / "moved", faults=At(1, 7, Send(signal.SIGTERM)))
     assert ranks.join() == [75, 75], ranks.everything_said
@@ -147,6 +149,7 @@ def test_a_change_of_processes_that_moves_the_last_digits_is_said(settings: dict
     assert "batches are computed in 2 parts instead of 1" in ranks.said(0)
 
 
+@covers("train", "sync_bn")
 def test_synchronous_normalisation_makes_two_processes_one_batch(settings: dict[str, Any], tmp_path: Path) -> None:
     """With the objectness term alone, whose mean over parts is that over the batch."""
     alone = {"box": 0.0, "cls": 0.0, "optimizer": "SGD", "lr0": 0.01, "epochs": 1, "warmup_epochs": 0}

@@ -18,6 +18,7 @@ import test_folds
 import test_followed_objects
 import test_info
 import test_live_report
+import test_many_processes
 import test_options
 import test_options_check
 import test_options_detect
@@ -34,6 +35,7 @@ import test_options_val
 import test_options_val_detect
 import test_options_wandb
 import test_report
+import test_restarts
 import test_resume
 import test_serve
 import test_serve_fields
@@ -73,6 +75,7 @@ FILES = (
     test_followed_objects,
     test_info,
     test_live_report,
+    test_many_processes,
     test_options,
     test_options_check,
     test_options_detect,
@@ -89,6 +92,7 @@ FILES = (
     test_options_val_detect,
     test_options_wandb,
     test_report,
+    test_restarts,
     test_resume,
     test_split,
     test_unsplit_data,

@@ -65,7 +65,9 @@ def test_detect_uses_the_branch_that_it_is_asked_for(weights: Path, data: Path, 
 @covers("export", "head")
 def test_an_export_holds_the_branch_that_it_is_asked_for(weights: Path, data: Path, tmp_path: Path) -> None:
     for head, needs_nms in (("many", True), ("one", False)):
-        (made,) = export({"weights": weights, "imgsz": 64, "head": head, "output": str(tmp_path / head)}).exports
+        (made,) = export(
+            {"weights": weights, "imgsz": 64, "format": "torchscript", "head": head, "output": str(tmp_path / head)}
+        ).exports
         assert json.loads(made.report.read_text())["metadata"]["needs_nms"] is needs_nms
         validate({"weights": made.path, "data": data, "imgsz": 64, "workers": 0, "noplots": True, "head": head})
     with pytest.raises(ModelError, match="has no branch `many`\nhint: export the checkpoint again with `--head many`"):
@@ -74,8 +76,10 @@ def test_an_export_holds_the_branch_that_it_is_asked_for(weights: Path, data: Pa
 
 @covers("benchmark", "head")
 def test_a_benchmark_measures_the_branch_that_it_is_asked_for(weights: Path) -> None:
-    result = onelook.benchmark(weights=weights, imgsz=64, format="onnx", rounds=1, head="one", device="cpu")
-    assert json.loads((result.run_folder / "best.onnx.report.json").read_text())["metadata"]["needs_nms"] is False
+    result = onelook.benchmark(weights=weights, imgsz=64, format="torchscript", rounds=1, head="one", device="cpu")
+    assert (
+        json.loads((result.run_folder / "best.torchscript.report.json").read_text())["metadata"]["needs_nms"] is False
+    )
 
 
 @covers("serve", "head")

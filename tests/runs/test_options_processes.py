@@ -1,49 +1,23 @@
-"""Every setting of training in several processes does what its text says; each test fails if it is ignored."""
+"""Settings of several processes do what their text says; each test fails if one is ignored.
+
+More of them have their tests in `test_many_processes.py` and `test_restarts.py`.
+"""
 
 from __future__ import annotations
 
-import multiprocessing
-import os
-import socket
+import json
 import sys
-from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
-import torch
 from command_runs import Home
 from option_runs import Options, Trained, covers, fit
-from torch import Tensor
 
 from onelook.errors import ProcessGroupError, SettingsError
 from onelook.recipes.launch import train_on_devices, validate_on_devices
-from onelook.recipes.train import train
-from onelook.runs.checkpoint import load_checkpoint
 from onelook.runs.run_dir import RunDir
 
 IN_PARTS = {"batch_size": 20, "micro_batch": 5}  # four shards
-
-
-def train_as(environment: Mapping[str, str], options: Options) -> None:
-    os.environ.update(environment)
-    train(options)
-
-
-def train_in_two(options: Options) -> dict[str, Tensor]:
-    """The weights that two processes come to, forked from a server that has imported everything."""
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["onelook.recipes.train"])
-    with socket.create_server(("127.0.0.1", 0)) as place:
-        port = place.getsockname()[1]
-    common = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "GLOO_SOCKET_IFNAME": "lo"}
-    environments = [{**common, "RANK": rank, "LOCAL_RANK": rank} for rank in "01"]
-    processes = [context.Process(target=train_as, args=(each, options)) for each in environments]
-    for process in processes:
-        process.start()
-    for process in processes:
-        process.join()
-    assert [process.exitcode for process in processes] == [0, 0]
-    return load_checkpoint(Path(str(options["project"])) / "exp/weights/last.safetensors").tensors_below("model/")
 
 
 @covers("train", "local_rank")
@@ -60,39 +34,22 @@ def test_micro_batch_is_the_most_that_goes_through_the_network(options: Options)
     assert [step.num_images for step in run.trace.steps] == [20] and len(run.trace.updates) == 1
 
 
-@covers("train", "strict_reduce")
-def test_strict_reduce_adds_in_the_order_of_one_process(options: Options, tmp_path: Path) -> None:
-    alone = fit(options, **IN_PARTS).tensors("model/")
-    two = train_in_two({**options, **IN_PARTS, "strict_reduce": True, "project": tmp_path / "two"})
-    assert all(torch.equal(alone[name], two[name]) for name in alone)
-
-
-@covers("train", "sync_bn")
-def test_sync_bn_sees_the_batches_of_all_processes_as_one(options: Options, plain: Trained, tmp_path: Path) -> None:
-    alone = plain.tensors("model/")
-    two = train_in_two({**options, "sync_bn": True, "project": tmp_path / "two"})
-    assert all(torch.allclose(alone[name], two[name], rtol=1e-4) for name in alone if name.endswith("running_var"))
-
-
-FREEZE = """
+DIE = """
 import os, signal, onelook
-class Freeze(onelook.Callback):
+class Die(onelook.Callback):
     def on_step_end(self, event):
-        if "RANK" in os.environ: os.kill(os.getpid(), signal.SIGSTOP)
+        if os.environ.get("RANK") == "0": os.kill(os.getpid(), signal.SIGKILL)
 """
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="needs SIGSTOP")
-@covers("train", "nproc", "hang_timeout", "max_restarts")
-def test_a_process_that_hangs_is_ended_and_started_again_as_often_as_asked(
-    options: Options, tmp_path: Path, capfd: pytest.CaptureFixture[str]
-) -> None:
-    file = tmp_path / "freeze.py"
-    file.write_text(FREEZE)
-    given = {**options, "nproc": 2, "hang_timeout": 5, "max_restarts": 0, "callbacks": [file]}
-    with pytest.raises(ProcessGroupError, match="process 0 was killed by SIGKILL\nhint"):
-        train_on_devices(given)
-    assert "gives no sign of life since 5 s" in capfd.readouterr().err
+@pytest.mark.skipif(sys.platform == "win32", reason="needs SIGKILL")
+@covers("train", "nproc", "max_restarts")
+def test_processes_of_which_one_dies_are_started_again_as_often_as_asked(options: Options, tmp_path: Path) -> None:
+    file = tmp_path / "die.py"
+    file.write_text(DIE)
+    with pytest.raises(ProcessGroupError, match=r"^process 0 was killed by SIGKILL\nhint"):
+        train_on_devices({**options, "nproc": 2, "max_restarts": 0, "callbacks": [file]})
+    assert json.loads((Path(str(options["project"])) / "exp/status.json").read_text())["exit_code"] == 70
 
 
 @covers("val", "nproc")

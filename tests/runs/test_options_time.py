@@ -75,18 +75,18 @@ def test_a_run_that_slows_down_is_shortened(settings: dict[str, Any], monkeypatc
     assert rates[-1] < 0.003 * 0.2, "a fifth of the last epoch's fall is left"
 
 
-@pytest.mark.parametrize("step", [5, 12, 22])
 def test_a_run_stopped_at_any_step_ends_as_the_undisturbed_one(
-    settings: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: int
+    settings: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     clock = Clock(monkeypatch, slow_from=15)
     whole = train({**settings, "project": tmp_path / "whole"}, callbacks=[clock]).run_folder
-    clock = Clock(monkeypatch, slow_from=15)
-    with pytest.raises(StopRequested):
-        train({**settings, "project": tmp_path / "stopped"}, callbacks=[clock, StopAt(step)])
-    folder = tmp_path / "stopped" / "exp"
-    train({"resume": str(folder)}, callbacks=[clock])
-    assert [name for name in FILES if content_of(folder / name) != content_of(whole / name)] == []
+    for step in (5, 12, 22):
+        clock = Clock(monkeypatch, slow_from=15)
+        folder = tmp_path / f"at{step}" / "exp"
+        with pytest.raises(StopRequested):
+            train({**settings, "project": folder.parent}, callbacks=[clock, StopAt(step)])
+        train({"resume": str(folder)}, callbacks=[clock])
+        assert [name for name in FILES if content_of(folder / name) != content_of(whole / name)] == [], step
 
 
 def test_a_finished_run_goes_on_for_epochs_without_a_budget(

@@ -21,9 +21,10 @@ def test_only_trackers_that_were_named_follow_a_run(options: Options) -> None:
 
 @covers("train", "track")
 def test_a_resumed_run_is_tracked_by_what_this_command_names_alone(
-    options: Options, caplog: pytest.LogCaptureFixture
+    options: Options, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """A run folder may come from elsewhere: it does not choose packages to import and hosts to connect to."""
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", (tmp_path / "store").as_uri())  # a database takes seconds to make
     folder = fit(options, track="mlflow,tensorboard").result.run_folder
     for epochs, changes, num_files in [(2, {}, 1), (3, {"track": "none"}, 1), (4, {"track": ["tensorboard"]}, 2)]:
         fit({"resume": str(folder), "epochs": epochs, **changes})

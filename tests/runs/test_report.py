@@ -26,6 +26,12 @@ IMAGES = {"noplots": False, "epochs": 2}
 
 
 @pytest.fixture(scope="module")
+def fixed(fixed: Options) -> Options:
+    """Those of all tests, with a report."""
+    return {**fixed, "noreport": False}
+
+
+@pytest.fixture(scope="module")
 def hostile_data(tiny_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Squares and discs under names of classes and files that try to be more than names; the path of the YAML."""
     folder = tmp_path_factory.mktemp("hostile") / "data"

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import os
 import random
 import signal
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from types import FrameType
 
 import pytest
 from checkpoint_content import content_of
+from forked_ranks import fork
 from option_runs import covers
 from stop_at import StopAt
 
@@ -24,8 +25,7 @@ from onelook.runs.checkpoint import load_checkpoint
 from onelook.training.callback import Callback, StepEnd
 
 FILES = ("weights/last.safetensors", "weights/best.safetensors", "results.csv", "settings.yaml", "labels.json")
-EPOCHS = 8
-STEPS = 5 * EPOCHS
+STEPS = 20
 
 
 class CountSteps(Callback):
@@ -44,25 +44,21 @@ def train_quietly(settings: dict[str, object]) -> None:
     train(settings)
 
 
-def run_in_child(settings: dict[str, object]) -> multiprocessing.process.BaseProcess:
-    """Train in a process of its own, forked from a server that has imported everything and computed nothing."""
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["onelook.recipes.train"])
-    child = context.Process(target=train_quietly, args=(settings,))
-    child.start()
-    return child
-
-
 @pytest.mark.parametrize(
-    ("optimizer", "every"),
-    [("SGD", 9), ("AdamW", 13), pytest.param("SGD", 1, marks=pytest.mark.slow, id="SGD, every step")],
+    ("optimizer", "steps"),
+    [
+        ("SGD", (1, 10, 17)),  # between two updates, at the end of an epoch, between two again
+        ("AdamW", (13,)),
+        pytest.param("SGD", range(1, STEPS + 1), marks=pytest.mark.slow, id="SGD, every step"),
+        pytest.param("AdamW", range(1, STEPS + 1, 3), marks=pytest.mark.slow, id="AdamW, every third step"),
+    ],
 )
 def test_a_run_stopped_at_any_step_ends_as_the_undisturbed_one(
-    tiny_settings: dict[str, object], tmp_path: Path, optimizer: str, every: int
+    tiny_settings: dict[str, object], tmp_path: Path, optimizer: str, steps: Sequence[int]
 ) -> None:
-    settings = {**tiny_settings, "optimizer": optimizer, "lr0": 0.003, "nominal_batch": 8, "epochs": EPOCHS}
+    settings = {**tiny_settings, "optimizer": optimizer, "lr0": 0.003, "nominal_batch": 8}
     whole = contents(train({**settings, "project": tmp_path / "whole"}).run_folder)
-    for step in range(1, STEPS + 1, every):
+    for step in steps:
         folder = tmp_path / f"at{step}" / "exp"
         with pytest.raises(StopRequested):
             train({**settings, "project": folder.parent}, callbacks=[StopAt(step)])
@@ -78,7 +74,7 @@ def test_a_run_stopped_many_times_ends_as_the_undisturbed_one(tiny_settings: dic
     folder = tmp_path / "often" / "exp"
     with pytest.raises(StopRequested):
         train({**tiny_settings, "project": folder.parent}, callbacks=[StopAt(1)])
-    for step in range(3, 20, 3):
+    for step in (3, 9, 16):
         with pytest.raises(StopRequested):
             train({"resume": str(folder)}, callbacks=[StopAt(step, signal.SIGINT)])
     train({"resume": str(folder)})
@@ -86,18 +82,18 @@ def test_a_run_stopped_many_times_ends_as_the_undisturbed_one(tiny_settings: dic
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="needs fork")
-@pytest.mark.parametrize("runs", [2, pytest.param(10, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("runs", [1, pytest.param(10, marks=pytest.mark.slow)])
 def test_a_run_killed_at_random_instants_ends_as_the_undisturbed_one(
     runs: int, tiny_settings: dict[str, object], tmp_path: Path
 ) -> None:
-    settings = {**tiny_settings, "save_interval": 0, "epochs": 8}
+    settings = {**tiny_settings, "save_interval": 0}
     begun = time.monotonic()
     whole = contents(train({**settings, "project": tmp_path / "whole"}).run_folder)
     duration = time.monotonic() - begun
     rng = random.Random(runs)
     for kill in range(runs):
         folder = tmp_path / f"killed{kill}" / "exp"
-        child = run_in_child({**settings, "project": folder.parent})
+        child = fork(train_quietly, {**settings, "project": folder.parent})
         for _ in range(3):
             time.sleep(rng.uniform(0.3, 0.9) * duration)
             child.kill()
@@ -105,7 +101,7 @@ def test_a_run_killed_at_random_instants_ends_as_the_undisturbed_one(
             if not (folder / "weights" / "last.safetensors").is_file():
                 break
             load_checkpoint(folder / "weights" / "last.safetensors")
-            child = run_in_child({"resume": str(folder)})
+            child = fork(train_quietly, {"resume": str(folder)})
         else:
             child.join()
         if not (folder / "weights" / "last.safetensors").is_file():
@@ -214,7 +210,7 @@ def killed_at(step: int, settings: dict[str, object], tmp_path: Path) -> None:
     """A training that is killed after a step, in a process of its own."""
     file = tmp_path / f"killed{step}.py"
     file.write_text(KILLED_AT.replace("STEP", str(step)))
-    child = run_in_child({**settings, "callbacks": [file]})
+    child = fork(train_quietly, {**settings, "callbacks": [file]})
     child.join()
     assert child.exitcode == -signal.SIGKILL
 
@@ -228,10 +224,10 @@ def test_a_run_in_a_reused_folder_never_resumes_the_one_before_it(
     tmp_path: Path,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    older = train({**tiny_settings, "save_period": 2}).run_folder
+    older = train({**tiny_settings, "noreport": False, "save_period": 2}).run_folder
     last = older / "weights" / "last.safetensors"
     before = last.read_bytes()
-    killed_at(step, {**tiny_settings, **more, "lr0": 0.02, "exist_ok": True}, tmp_path)
+    killed_at(step, {**tiny_settings, **more, "noreport": False, "lr0": 0.02, "exist_ok": True}, tmp_path)
     for place in (older, last, older / "weights" / "epoch2.safetensors"):
         with pytest.raises(
             CheckpointError, match="is of an earlier run in this folder; the last run, which began on 2"
@@ -307,12 +303,11 @@ def test_the_phases_are_functions_of_the_library() -> None:
 def test_a_run_killed_in_any_phase_in_a_reused_folder_ends_as_the_undisturbed_one(
     phase: str, number: signal.Signals, tiny_settings: dict[str, object], tmp_path: Path
 ) -> None:
-    settings = {**tiny_settings, "save_interval": 0, "cache": "ram", "noplots": False}
-    train({**tiny_settings, "lr0": 0.02, "epochs": 6})
+    shown = {"noplots": phase != "plots", "noreport": False}
+    settings = {**tiny_settings, "save_interval": 0, "cache": "ram", **shown}
+    train({**tiny_settings, "lr0": 0.02, "epochs": 2})
     quiet = train({**settings, "project": tmp_path / "quiet"}).run_folder
-    context = multiprocessing.get_context("forkserver")
-    child = context.Process(target=train_until, args=({**settings, "exist_ok": True}, *PHASES[phase], number))
-    child.start()
+    child = fork(train_until, {**settings, "exist_ok": True}, *PHASES[phase], number)
     child.join()
     assert number == signal.SIGTERM or child.exitcode == -signal.SIGKILL
     folder = Path(str(tiny_settings["project"])) / "exp"

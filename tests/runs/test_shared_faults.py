@@ -40,15 +40,15 @@ VARIED = {"multi_scale": True, "auto_balance": True}
 
 @pytest.fixture
 def settings(tiny_data: Path, tiny_model: Path) -> Options:
-    """A run of 20 steps for two processes."""
+    """A run of 10 steps for two processes."""
     require_loopback()
-    return {**settings_of_20_steps(tiny_data, tiny_model), **VARIED}
+    return {**settings_of_20_steps(tiny_data, tiny_model), **VARIED, "epochs": 2}
 
 
 @pytest.fixture(scope="module")
 def undisturbed(tiny_data: Path, tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The same run in one process, which nothing happens to."""
-    settings = {**settings_of_20_steps(tiny_data, tiny_model), **VARIED, "micro_batch": 2}
+    settings = {**settings_of_20_steps(tiny_data, tiny_model), **VARIED, "epochs": 2, "micro_batch": 2}
     return trained(1, settings, tmp_path_factory.mktemp("undisturbed"))
 
 

@@ -211,21 +211,21 @@ def test_real_processes_obey_a_second_signal_and_one_after_training(home: Home) 
     check_resume(home, "late", 9, 9)
 
 
-@pytest.mark.parametrize("forward", [7, 8, 9])
-def test_a_run_stopped_in_validation_or_at_its_very_end_is_finished_by_resume(home: Home, forward: int) -> None:
+def test_a_run_stopped_in_validation_or_at_its_very_end_is_finished_by_resume(home: Home) -> None:
     """Two epochs of three batches, each with one batch of validation (4 and 8), and the final measurement (9)."""
     given = {**SHORT, "data": home.yaml, "cfg": home.model, "epochs": 2}
     whole = train(given)
-    end = Ends()
-    with signal_at_forward(signal.SIGTERM, forward) as seen, pytest.raises(StopRequested):
-        train({**given, "name": "stopped"}, callbacks=[end])
-    assert [(event.reason, event.metrics) for event in end.heard] == [("stop requested", None)], "observers are told"
-    assert len(seen) <= forward + 1
-    resumed = train({"resume": "runs/train/stopped"})
-    for file in ("weights/best.safetensors", "weights/last.safetensors", "results.csv"):
-        assert content_of(resumed.run_folder / file) == content_of(whole.run_folder / file)
-    assert resumed.metrics.map50_95 == whole.metrics.map50_95
-    assert (resumed.run_folder / "metrics.json").is_file()
+    for forward in (7, 8, 9):
+        end, name = Ends(), f"stopped{forward}"
+        with signal_at_forward(signal.SIGTERM, forward) as seen, pytest.raises(StopRequested):
+            train({**given, "name": name}, callbacks=[end])
+        assert [(event.reason, event.metrics) for event in end.heard] == [("stop requested", None)]
+        assert len(seen) <= forward + 1
+        resumed = train({"resume": f"runs/train/{name}"})
+        for file in ("weights/best.safetensors", "weights/last.safetensors", "results.csv"):
+            assert content_of(resumed.run_folder / file) == content_of(whole.run_folder / file), name
+        assert resumed.metrics.map50_95 == whole.metrics.map50_95
+        assert (resumed.run_folder / "metrics.json").is_file()
 
 
 @pytest.mark.parametrize("cache", ["ram", "disk"])

@@ -11,7 +11,7 @@ from command_runs import Home, run
 from option_runs import Trace
 
 import onelook
-from onelook.exports.onnx import open_onnx
+from onelook.exports.torchscript import open_torchscript
 from onelook.recipes.serve import serving
 
 CPU = {"device": "cpu"}
@@ -66,8 +66,8 @@ def test_an_export_for_another_size_is_used_at_that_size(home: Home) -> None:
 
 def test_benchmark_and_check_take_the_size_of_training(home: Home) -> None:
     weights = Path(shutil.copy(home.weights, home.work / "best.safetensors"))
-    result = onelook.benchmark(weights, format="onnx", rounds=1, **CPU)
-    assert open_onnx(result.run_folder / "best.onnx", torch.device("cpu")).frame_hw == (64, 64)
+    result = onelook.benchmark(weights, format="torchscript", rounds=1, **CPU)
+    assert open_torchscript(result.run_folder / "best.torchscript", torch.device("cpu")).frame_hw == (64, 64)
     trace = Trace()
     with trace.watching():
         checked = onelook.check(home.yaml, weights=home.weights, **CPU)

@@ -31,7 +31,10 @@ def lists_in(folder: Path) -> dict[str, list[str]]:
 
 
 @covers("train", "split")
-@pytest.mark.parametrize("tool", EXPORTS)
+# The other formats are read in `tests/data/test_tool_formats.py`.
+@pytest.mark.parametrize(
+    "tool", [pytest.param(tool, marks=() if tool in ("csv", "labelme") else pytest.mark.slow) for tool in EXPORTS]
+)
 def test_training_divides_an_export_as_split_does(
     tiny_data: Path, tmp_path: Path, given: dict[str, Any], tool: str
 ) -> None:

@@ -115,7 +115,7 @@ def unreadable_after_kills(folder: Path, write: Callable[..., None] | None, kill
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="needs fork")
-@pytest.mark.parametrize("kills", [40, pytest.param(200, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("kills", [20, pytest.param(200, marks=pytest.mark.slow)])
 def test_kills_while_saving_leave_a_whole_checkpoint_and_the_leftovers_are_removed(kills: int, tmp_path: Path) -> None:
     assert unreadable_after_kills(tmp_path, None, kills) == 0
     remove_orphans(tmp_path)
@@ -124,7 +124,7 @@ def test_kills_while_saving_leave_a_whole_checkpoint_and_the_leftovers_are_remov
 
 @pytest.mark.skipif(sys.platform == "win32", reason="needs fork")
 def test_the_kill_test_would_see_a_writer_that_writes_in_place(tmp_path: Path) -> None:
-    assert unreadable_after_kills(tmp_path, in_place, 40) > 0
+    assert unreadable_after_kills(tmp_path, in_place, 20) > 0
 
 
 def test_a_full_disk_keeps_the_old_file_and_leaves_nothing_behind(tmp_path: Path, monkeypatch: object) -> None:

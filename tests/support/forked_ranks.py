@@ -159,6 +159,16 @@ def start_command(words: Sequence[Any], folder: Path) -> Ranks:
     return Ranks([_started(process)], folder, None)
 
 
+def fork(target: Callable[..., Any], *arguments: Any) -> BaseProcess:
+    """A process of its own that calls `target(*arguments)`, a function of a module; it has begun."""
+    return _started(_context().Process(target=_in_fork, args=(_settings_of_tests(), target, arguments)))
+
+
+def _in_fork(environment: dict[str, str], target: Callable[..., Any], arguments: tuple[Any, ...]) -> None:
+    os.environ.update(environment)
+    target(*arguments)
+
+
 def _typed(words: list[str]) -> int:
     from onelook.cli.main import main
 

@@ -30,6 +30,7 @@ def settings_of_20_steps(data: Path, model: Path) -> dict[str, Any]:
         "workers": 0,
         "device": "cpu",
         "noplots": True,
+        "noreport": True,
         "noautoanchor": True,
     }
 

@@ -73,7 +73,7 @@ def bits(run: Path) -> dict[str, bytes]:
 @pytest.mark.parametrize(
     ("images", "passes"),
     [
-        (4, [8, 4, 4, 4, 4, 2, 2]),
+        pytest.param(4, [8, 4, 4, 4, 4, 2, 2], marks=pytest.mark.slow),
         (2, [8, 4, 2, 2, 2, 2, 2, 2, 2, 2, 1, 1, 1, 1]),
         (1, [8, 4, 2, *[1] * 8, *[1] * 8, *[1] * 4]),
     ],
