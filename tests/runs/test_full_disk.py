@@ -119,7 +119,7 @@ def test_results_that_do_not_fit_name_their_file(
         disk.is_full = True
         write_metrics(*given)  # type: ignore[arg-type]
 
-    monkeypatch.setattr("onelook.reports.evaluation_files.write_metrics", fill_and_write)
+    monkeypatch.setattr("onelook.recipes.validate.write_metrics", fill_and_write)
     outcome = run(home.val(), capsys)
     assert outcome.code == 74
     assert outcome.err == "error: `runs/val/exp/metrics.json`: No space left on device\nhint: free some space\n"

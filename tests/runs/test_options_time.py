@@ -27,7 +27,7 @@ class Clock(Callback):
     def __init__(self, monkeypatch: pytest.MonkeyPatch, *, slow_from: int = 10**9) -> None:
         self.now = 0.0
         self.slow_from = slow_from
-        for module in ("recipes.preparation", "recipes.time_budget", "training.time_budget"):
+        for module in ("recipes.preparation", "training.pilot", "training.time_budget"):
             monkeypatch.setattr(f"onelook.{module}.monotonic", lambda: self.now)
 
     def on_step_end(self, event: StepEnd) -> None:

@@ -92,7 +92,7 @@ DATASETS = [
         lambda w: w.train("--data", w.work),
         65,
         ("holds no dataset that is known", "data.yaml, or exactly one other .yaml file"),
-        "describe it in a dataset YAML",
+        "describe it in a YAML",
     ),
     Case(
         "an image as dataset",

@@ -81,7 +81,8 @@ class WiderLoss(YoloxLoss):
         grid, outputs = point_grid(raw_maps, self.strides), flatten_maps(raw_maps)[0].detach()
         predicted = decode_boxes(outputs[:, :4], grid.cells, grid.stride_px)
         boxes = targets.boxes * 32.0
-        offsets = (grid.centres_px - boxes[:, None, :2]).abs()  # (M, P, 2)
+        middles = (grid.cells + 0.5) * grid.stride_px[:, None]
+        offsets = (middles - boxes[:, None, :2]).abs()  # (M, P, 2)
         is_near = (offsets < 2.5 * grid.stride_px[:, None]).all(dim=2)
         is_inside = (offsets < boxes[:, None, 2:] / 2).all(dim=2)
         target, place = (is_near | is_inside).any(dim=0).expand(len(boxes), -1).nonzero(as_tuple=True)
