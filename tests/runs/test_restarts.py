@@ -222,7 +222,7 @@ def test_two_processes_of_which_one_is_killed_in_any_phase_end_as_the_undisturbe
         try:
             train({"resume": str(run), "nproc": 0})
             is_begun = function not in ("scan_split", "begin")
-        except CheckpointError:  # it has not come to a checkpoint of its own
+        except (CheckpointError, RunFolderError):  # it has not come to a checkpoint of its own, or to a folder
             is_begun = False
         if not is_begun:
             train_on_devices({**wanted, "exist_ok": True})
