@@ -28,7 +28,7 @@ from rank_runs import (
     wait_for,
 )
 
-from onelook.errors import CheckpointError, StopRequested
+from onelook.errors import CheckpointError, RunFolderError, StopRequested
 from onelook.recipes.launch import train_on_devices
 from onelook.recipes.train import train
 from onelook.settings.command_line import as_arguments
