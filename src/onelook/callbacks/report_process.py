@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 
+from onelook.processes.launch_env import LAUNCHED_BY
 from onelook.settings.report import PORT
 from onelook.training.callback import Callback, FitStart
 
@@ -15,7 +16,7 @@ logger = logging.getLogger(__name__)
 
 HOST = "127.0.0.1"
 # What would make it think that it is one of several processes of the run.
-OF_A_LAUNCH = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE", "ONELOOK_LAUNCHED_BY")
+OF_A_LAUNCH = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE", LAUNCHED_BY)
 
 
 class ReportProcess(Callback):

@@ -62,7 +62,7 @@ class YoloxLoss:
 
     One-to-one, a single point of each target is taught to be an object: where class and box agree best, as in
     task-aligned assignment. Boxes and classes are still learned at all positives. They count where there is an object
-    alone, so they can't cause a second box, and learn from ten times the examples.
+    alone, so they can't cause a second box, and learn from up to ten times as many points.
 
     Attributes:
         columns: names of the terms.
