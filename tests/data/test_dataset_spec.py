@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from onelook.data.dataset_spec import DatasetSpec, list_images, load_dataset_spec
+from onelook.data.dataset_spec import DatasetSpec, load_dataset_spec, split_images
 from onelook.errors import DataError
 
 NAMES = "names: [cat, dog]\n"
@@ -34,7 +34,7 @@ def spec_of(folder: Path, text: str) -> DatasetSpec:
 
 
 def names_in(folder: Path, spec: DatasetSpec, split: str) -> list[str]:
-    return [path.relative_to(folder).as_posix() for path in list_images(spec, split)]
+    return [path.relative_to(folder).as_posix() for path in map(Path, split_images(spec, split).names)]
 
 
 def test_folders_are_searched_at_all_depths(folder: Path) -> None:
@@ -176,23 +176,23 @@ def test_download_is_never_run(folder: Path, caplog: pytest.LogCaptureFixture) -
     spec = spec_of(folder, text.replace("VAL", "absent"))
     assert not caplog.records
     with pytest.raises(DataError, match=r"absent.*does not exist\nhint: .*`download`.*never runs"):
-        list_images(spec, "val")
+        split_images(spec, "val")
     assert not (folder / "proof").exists()
 
 
 def test_missing_entries_are_named_when_their_split_is_used(folder: Path) -> None:
     spec = spec_of(folder, f"train: absent\nval: more\n{NAMES}")
-    assert len(list_images(spec, "val")) == 1
+    assert len(split_images(spec, "val").names) == 1
     with pytest.raises(DataError, match=r"`train` names `.*absent`, which does not exist"):
-        list_images(spec, "train")
+        split_images(spec, "train")
     with pytest.raises(DataError, match="has no split `test`; it has train, val"):
-        list_images(spec, "test")
+        split_images(spec, "test")
 
 
 def test_entry_that_is_neither_folder_nor_list_is_refused(folder: Path) -> None:
     touch(folder / "train.json")
     with pytest.raises(DataError, match=r"neither a folder nor a \.txt"):
-        list_images(spec_of(folder, f"train: train.json\nval: more\n{NAMES}"), "train")
+        split_images(spec_of(folder, f"train: train.json\nval: more\n{NAMES}"), "train")
 
 
 def test_empty_split_says_what_was_found(folder: Path) -> None:
@@ -200,13 +200,13 @@ def test_empty_split_says_what_was_found(folder: Path) -> None:
     touch(folder / "none/sub/b.heif")
     touch(folder / "none/c.txt")
     with pytest.raises(DataError, match=r"searched `.*none` for \.bmp .* found 2 x \.heif, 1 x \.txt"):
-        list_images(spec_of(folder, f"train: none\nval: more\n{NAMES}"), "train")
+        split_images(spec_of(folder, f"train: none\nval: more\n{NAMES}"), "train")
 
 
 def test_binary_list_is_refused(folder: Path) -> None:
     (folder / "list.txt").write_bytes("./a.jpg\n".encode("utf-16"))
     with pytest.raises(DataError, match="plain text"):
-        list_images(spec_of(folder, f"train: list.txt\nval: more\n{NAMES}"), "train")
+        split_images(spec_of(folder, f"train: list.txt\nval: more\n{NAMES}"), "train")
 
 
 def test_loops_pipes_and_broken_links_do_no_harm(folder: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -227,4 +227,5 @@ def test_file_names_need_not_be_utf8(folder: Path) -> None:
     touch(folder / "odd" / name)
     (folder / "list.txt").write_bytes(b"./odd/\xff\xe9.jpg\n")
     for entry in ("odd", "list.txt"):
-        assert list_images(spec_of(folder, f"train: {entry}\nval: more\n{NAMES}"), "train") == [folder / "odd" / name]
+        spec = spec_of(folder, f"train: {entry}\nval: more\n{NAMES}")
+        assert split_images(spec, "train").names == [str(folder / "odd" / name)]

@@ -12,7 +12,7 @@ from coco_dataset import box, make_coco
 from small_dataset import GOOD_ROW, make_dataset
 from voc_dataset import document, make_voc, thing
 
-from onelook.data.dataset_spec import image_names, load_dataset_spec
+from onelook.data.dataset_spec import load_dataset_spec, split_images
 from onelook.data.image_files import images_by_stem, images_in_list
 from onelook.data.scan.index import scan_split
 from onelook.errors import DataError
@@ -50,7 +50,7 @@ def test_entries_of_dataset_files_are_read_as_they_are_meant(
     make_dataset(folder, {"a": GOOD_ROW})
     caplog.clear()
     spec = load_dataset_spec(write(folder, text))
-    assert image_names(spec, "train") == [str(folder / "images/train/a.png")]
+    assert split_images(spec, "train").names == [str(folder / "images/train/a.png")]
     assert "is not there" in caplog.text
 
 
@@ -58,7 +58,7 @@ def test_two_entries_never_become_one_folder(tmp_path: Path) -> None:
     make_dataset(tmp_path, {"a": GOOD_ROW})
     spec = load_dataset_spec(write(tmp_path, "train: x/train/images\nval: x/val/images\n"))
     with pytest.raises(DataError, match="x/train/images`, which does not exist"):
-        image_names(spec, "train")
+        split_images(spec, "train")
 
 
 def test_control_characters_in_entries_are_explained(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from small_dataset import tree_digest
 
-from onelook.data.dataset_spec import list_images, load_dataset_spec
+from onelook.data.dataset_spec import load_dataset_spec, split_images
 from onelook.data.split_folder import autosplit
 from onelook.errors import DataError
 
@@ -56,7 +56,7 @@ def test_lists_can_be_used_as_splits(tmp_path: Path) -> None:
     autosplit(make_images(tmp_path), output_folder=tmp_path)
     (tmp_path / "data.yaml").write_text("train: autosplit_train.txt\nval: autosplit_val.txt\nnames: [cat]\n")
     spec = load_dataset_spec(tmp_path / "data.yaml")
-    found = list_images(spec, "train") + list_images(spec, "val")
+    found = [Path(name) for split in ("train", "val") for name in split_images(spec, split).names]
     assert sorted(found) == sorted((tmp_path / "images").rglob("*.jpg"))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -9,9 +10,9 @@ import pytest
 from small_dataset import tree_digest
 from visdrone_dataset import make_visdrone, row
 
+from onelook.data.formats.annotated import annotated_rows
 from onelook.data.formats.label_rows import LabelRows
-from onelook.data.formats.visdrone import visdrone_rows
-from onelook.data.formats.visdrone_file import MAX_LINE_BYTES, MAX_ROWS, NAMES
+from onelook.data.formats.visdrone_file import MAX_LINE_BYTES, MAX_ROWS, NAMES, classes_of, parse_visdrone
 from onelook.data.scan.index import scan_split
 from onelook.data.scan.rules import ScanOptions
 from onelook.errors import DataError
@@ -21,7 +22,8 @@ IMAGE = (16, 20)
 
 def rows_of(text: str | bytes, *, num_classes: int = 10, single_cls: bool = False) -> LabelRows:
     data = text if isinstance(text, bytes) else text.encode()
-    return visdrone_rows(data, IMAGE, num_classes, single_cls=single_cls)
+    parse = partial(parse_visdrone, num_classes=num_classes, single_cls=single_cls)
+    return annotated_rows(data, IMAGE, None if single_cls else classes_of(num_classes), parse)
 
 
 def corners_px(rows: LabelRows) -> list[list[float]]:

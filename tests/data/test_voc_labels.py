@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -10,11 +11,10 @@ from small_dataset import tree_digest
 from voc_dataset import BOX, SIZE, document, make_voc, thing
 
 from onelook.data.dataset_spec import load_dataset_spec
-from onelook.data.formats.label_paths import path_below
+from onelook.data.formats.annotated import annotated_rows, path_below
 from onelook.data.formats.label_rows import LabelRows
 from onelook.data.formats.plain_xml import MAX_DEPTH
 from onelook.data.formats.row_rules import RefusedRow
-from onelook.data.formats.voc import voc_rows
 from onelook.data.formats.voc_file import parse_voc
 from onelook.data.scan.index import scan_split
 from onelook.data.scan.rules import ScanOptions
@@ -26,7 +26,7 @@ IMAGE = (16, 20)
 
 def rows_of(text: str | bytes, *, keep_difficult: bool = False, size_hw: tuple[int, int] = IMAGE) -> LabelRows:
     data = text if isinstance(text, bytes) else text.encode()
-    return voc_rows(data, size_hw, CLASSES, keep_difficult=keep_difficult)
+    return annotated_rows(data, size_hw, CLASSES, partial(parse_voc, keep_difficult=keep_difficult))
 
 
 def corners_px(rows: LabelRows) -> list[list[float]]:
@@ -195,7 +195,7 @@ def test_names_that_the_yaml_does_not_give_are_those_of_the_objects(tmp_path: Pa
 )
 def test_declared_encodings_and_harmless_oddities_are_read(data: bytes) -> None:
     (entry,) = parse_voc(data).objects
-    assert (entry.name, entry.corners) == ("猫", (2, 3, 12, 11))
+    assert (entry.label, entry.shape) == ("猫", (2, 3, 12, 11))
 
 
 def test_list_names_the_images_of_a_split_without_their_suffix(tmp_path: Path) -> None:

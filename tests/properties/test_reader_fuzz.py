@@ -13,6 +13,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -20,14 +21,15 @@ from reader_inputs import GRAMMARS, make_input
 
 from onelook.data.dataset_spec import DatasetSpec, load_dataset_spec
 from onelook.data.formats import coco_file
+from onelook.data.formats.annotated import annotated_rows
 from onelook.data.formats.coco import open_coco
 from onelook.data.formats.label_rows import LabelRows
-from onelook.data.formats.labelme import labelme_rows
+from onelook.data.formats.labelme_file import parse_labelme
 from onelook.data.formats.listing import collect
 from onelook.data.formats.listing_file import LISTINGS, listed_paths
 from onelook.data.formats.object_rows import RowCollector
-from onelook.data.formats.visdrone import visdrone_rows
-from onelook.data.formats.voc import voc_rows
+from onelook.data.formats.visdrone_file import classes_of, parse_visdrone
+from onelook.data.formats.voc_file import parse_voc
 from onelook.data.formats.yolo import parse_labels
 from onelook.data.image_files import images_by_stem, images_in_list
 from onelook.errors import DataError
@@ -59,13 +61,14 @@ def read_labels(data: bytes, folder: Path) -> None:
 
 def read_voc(data: bytes, folder: Path) -> None:
     for size_hw in (IMAGE, (0, 0)):
-        check_rows(voc_rows(data, size_hw, CLASSES, keep_difficult=False))
+        check_rows(annotated_rows(data, size_hw, CLASSES, parse_voc))
 
 
 def read_visdrone(data: bytes, folder: Path) -> None:
     for size_hw in (IMAGE, (0, 0)):
         for single_cls in (False, True):
-            check_rows(visdrone_rows(data, size_hw, 10, single_cls=single_cls))
+            parse = partial(parse_visdrone, num_classes=10, single_cls=single_cls)
+            check_rows(annotated_rows(data, size_hw, None if single_cls else classes_of(10), parse))
 
 
 def read_list(data: bytes, folder: Path) -> None:
@@ -107,7 +110,7 @@ def read_coco(data: bytes, folder: Path) -> None:
 
 def read_labelme_file(data: bytes, folder: Path) -> None:
     for size_hw in (IMAGE, (0, 0)):
-        check_rows(labelme_rows(data, size_hw, CLASSES))
+        check_rows(annotated_rows(data, size_hw, CLASSES, parse_labelme))
 
 
 def listing_reader(label_format: str) -> Callable[[bytes, Path], None]:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from onelook.data.annotation_places import AnnotationPlace, place_in_folder, place_of_file
-from onelook.data.dataset_names import names_in_labels, names_in_parquet, names_in_voc
+from onelook.data.dataset_names import names_in_labels
 from onelook.data.dataset_spec import UNSPLIT, DatasetSpec, load_dataset_spec
 from onelook.data.formats.visdrone_file import NAMES
 from onelook.data.sets import PUBLIC_SETS
@@ -104,7 +104,7 @@ def _parquet_folder(folder: Path) -> DatasetSpec | None:
         }
         if files["train"] and files["val"]:
             files = {split: paths for split, paths in files.items() if paths}
-            return DatasetSpec(folder, folder, files, names_in_parquet(files), format="parquet")
+            return DatasetSpec(folder, folder, files, names_in_labels(files, "parquet"), format="parquet")
     return None
 
 
@@ -120,7 +120,7 @@ def _voc_folder(folder: Path) -> DatasetSpec | None:
         path=folder,
         root=folder,
         splits=dict.fromkeys(lists, (images,)),
-        names=names_in_voc(dict.fromkeys(lists, (annotations,))),
+        names=names_in_labels(dict.fromkeys(lists, (annotations,)), "voc"),
         format="voc",
         annotations=places,
         lists=lists,

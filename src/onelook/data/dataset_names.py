@@ -9,15 +9,13 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from onelook.data.formats import labelme_file, voc_file
 from onelook.data.formats.coco_file import read_coco_file
-from onelook.data.formats.labelme_file import MAX_BYTES as MAX_LABELME_BYTES
-from onelook.data.formats.labelme_file import parse_labelme
-from onelook.data.formats.listing import used_names
+from onelook.data.formats.listing import ListedImage, used_names
 from onelook.data.formats.listing_file import LISTINGS, read_listing
 from onelook.data.formats.parquet_file import parquet_files, read_parquet_file
 from onelook.data.formats.row_rules import RefusedRow
 from onelook.data.formats.visdrone_file import NAMES
-from onelook.data.formats.voc_file import MAX_BYTES, parse_voc
 from onelook.errors import DataError, combined
 from onelook.files.bounded import printable, read_bounded
 
@@ -54,12 +52,8 @@ def names_in_labels(labels: Labels, label_format: str) -> tuple[str, ...]:
     return _OF_LABELS[label_format](labels)
 
 
-def names_in_coco(labels: Labels) -> tuple[str, ...]:
-    """The categories of the first of the COCO files, by ascending id; those of other files are found by name.
-
-    Raises:
-        DataError: the file is no COCO file, or has no categories.
-    """
+def _names_in_coco(labels: Labels) -> tuple[str, ...]:
+    """The categories of the first of the COCO files, by ascending id; those of other files are found by name."""
     path = next(iter(labels.values()))[0]
     file = read_coco_file(path)
     if not file.categories:
@@ -73,30 +67,8 @@ def names_in_coco(labels: Labels) -> tuple[str, ...]:
     return file.names
 
 
-def names_in_voc(labels: Labels) -> tuple[str, ...]:
-    """The names of all objects in the XML files of all splits, in alphabetical order.
-
-    Raises:
-        DataError: no object has a name.
-    """
-    return _names_in_files(labels, ".xml", _voc_names, "VOC annotations")
-
-
-def names_in_labelme(labels: Labels) -> tuple[str, ...]:
-    """The labels of all shapes in the JSON files of all splits, in alphabetical order.
-
-    Raises:
-        DataError: no shape has a label.
-    """
-    return _names_in_files(labels, ".json", _labelme_names, "files of LabelMe")
-
-
-def names_in_listing(labels: Labels, label_format: str) -> tuple[str, ...]:
-    """The classes that the file of the first split declares, or those in use in alphabetical order.
-
-    Raises:
-        DataError: the file cannot be used, or has no classes.
-    """
+def _names_in_listing(labels: Labels, label_format: str) -> tuple[str, ...]:
+    """The classes that the file of the first split declares, or those in use in alphabetical order."""
     path = next(iter(labels.values()))[0]
     names = read_listing(path, label_format).class_names
     if not names:
@@ -104,17 +76,10 @@ def names_in_listing(labels: Labels, label_format: str) -> tuple[str, ...]:
     return names
 
 
-def _voc_names(path: Path) -> Iterable[str]:
-    return (entry.texts.get("name", "") for entry in parse_voc(read_bounded(path, MAX_BYTES)).objects)
-
-
-def _labelme_names(path: Path) -> Iterable[str]:
-    return used_names([parse_labelme(read_bounded(path, MAX_LABELME_BYTES))])
-
-
 def _names_in_files(
-    labels: Labels, suffix: str, names_in: Callable[[Path], Iterable[str]], what: str
+    labels: Labels, suffix: str, parse: Callable[[bytes], ListedImage], max_bytes: int, what: str
 ) -> tuple[str, ...]:
+    """The classes of all objects in the files of all splits, in alphabetical order."""
     names: set[str] = set()
     problems: list[str] = []
     num_files = 0
@@ -123,11 +88,11 @@ def _names_in_files(
         for path in sorted(folder.rglob(f"*{suffix}")):
             num_files += 1
             try:
-                names.update(names_in(path))
+                names.update(used_names([parse(read_bounded(path, max_bytes))]))
             except (DataError, RefusedRow) as problem:
                 logger.debug("no class names from `%s`: %s", printable(path), problem)
                 problems.append(f"`{printable(path)}`: {problem}")
-    found = tuple(sorted(names - {""}))
+    found = tuple(sorted(names))
     kind = suffix[1:].upper()
     if not found:
         places = _joined(f"`{printable(folder)}`" for folder in folders)
@@ -140,12 +105,8 @@ def _names_in_files(
     return found
 
 
-def names_in_parquet(labels: Labels) -> tuple[str, ...]:
-    """The names that the first of the Parquet files gives for its class numbers.
-
-    Raises:
-        DataError: it gives none.
-    """
+def _names_in_parquet(labels: Labels) -> tuple[str, ...]:
+    """The names that the first of the Parquet files gives for its class numbers."""
     path = parquet_files(next(iter(labels.values())))[0]
     names = read_parquet_file(path).names
     if not names:
@@ -222,10 +183,12 @@ def _joined(values: Iterable[object]) -> str:
 
 
 _OF_LABELS: dict[str, Callable[[Labels], tuple[str, ...]]] = {
-    "coco": names_in_coco,
-    "voc": names_in_voc,
-    "parquet": names_in_parquet,
+    "coco": _names_in_coco,
+    "voc": lambda labels: _names_in_files(labels, ".xml", voc_file.parse_voc, voc_file.MAX_BYTES, "VOC annotations"),
+    "parquet": _names_in_parquet,
     "visdrone": lambda labels: NAMES,
-    "labelme": names_in_labelme,
-    **{name: functools.partial(names_in_listing, label_format=name) for name in LISTINGS},
+    "labelme": lambda labels: _names_in_files(
+        labels, ".json", labelme_file.parse_labelme, labelme_file.MAX_BYTES, "files of LabelMe"
+    ),
+    **{name: functools.partial(_names_in_listing, label_format=name) for name in LISTINGS},
 }

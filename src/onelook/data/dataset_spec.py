@@ -163,21 +163,11 @@ def load_dataset_spec(path: str | os.PathLike[str]) -> DatasetSpec:
     return spec
 
 
-def list_images(spec: DatasetSpec, split: str) -> list[Path]:
-    """As `image_names`, as paths."""
-    return [Path(image) for image in image_names(spec, split)]
-
-
 class SplitImages(NamedTuple):
     """The image files of a split, absolute, sorted, each once; and files in its folders that look like images."""
 
     names: list[str]
     unread: list[str]
-
-
-def image_names(spec: DatasetSpec, split: str) -> list[str]:
-    """The image files of a split, see `split_images`."""
-    return split_images(spec, split).names
 
 
 def split_images(spec: DatasetSpec, split: str) -> SplitImages:

@@ -6,9 +6,19 @@ import csv
 import io
 import re
 from collections.abc import Mapping
+from functools import partial
 
 from onelook.data.formats.label_rows import RowProblem
-from onelook.data.formats.listing import ListedImage, ListedObject, Listing, name_problem, size_of
+from onelook.data.formats.listing import (
+    Corners,
+    ListedImage,
+    ListedObject,
+    Listing,
+    listed,
+    name_problem,
+    number_in,
+    size_of,
+)
 from onelook.data.formats.object_rows import shown
 from onelook.data.formats.row_rules import RefusedRow
 from onelook.errors import DataError
@@ -28,7 +38,6 @@ COLUMNS = {
 }
 CORNERS = ("xmin", "ymin", "xmax", "ymax")
 _OPTIONAL = ("width", "height")
-_NUMBER = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]{1,9})?")
 
 
 def read_csv(path: StrPath) -> Listing:
@@ -62,7 +71,7 @@ def read_csv(path: StrPath) -> Listing:
             size_hw = size_of(cells.get("width"), cells.get("height"))
             things = images.setdefault((cells["filename"], size_hw), [])
             if any(cells[column] for column in (*CORNERS, "class")):
-                things.append(_object(cells, line, written))
+                things.append(listed(line, written, cells["class"], partial(_corners, cells)))
     except csv.Error as problem:
         raise DataError(f"{where} line {rows.line_num} is no CSV: {problem}", hint="is a quote missing?") from problem
     return Listing(tuple(ListedImage(name, size_hw, things) for (name, size_hw), things in images.items()), (),
@@ -96,14 +105,8 @@ def _plain(header: list[str]) -> list[str]:
     return [re.sub(r"[\s_-]", "", name).lower() for name in header]
 
 
-def _object(cells: Mapping[str, str], line: int, written: str) -> ListedObject:
-    try:
-        for corner in CORNERS:
-            if not _NUMBER.fullmatch(cells[corner]):
-                raise RefusedRow(f"`{corner}` is `{shown(cells[corner])}`, not a number")
-        if not cells["class"]:
-            raise RefusedRow("`class` is empty")
-    except RefusedRow as problem:
-        return ListedObject(line, written, cells["class"], problem=problem)
-    left, top, right, bottom = (float(cells[corner]) for corner in CORNERS)
-    return ListedObject(line, written, cells["class"], (left, top, right, bottom))
+def _corners(cells: Mapping[str, str]) -> Corners:
+    left, top, right, bottom = (number_in(cells[corner], corner) for corner in CORNERS)
+    if not cells["class"]:
+        raise RefusedRow("`class` is empty")
+    return left, top, right, bottom

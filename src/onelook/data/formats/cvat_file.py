@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
+from functools import partial
 
 import numpy as np
 
 from onelook.data.formats.label_rows import RowProblem
 from onelook.data.formats.listing import (
+    NUMBER,
+    Corners,
     ListedImage,
     ListedObject,
     Listing,
     ellipse_points,
+    listed,
     name_problem,
+    number_in,
     rectangle_points,
     size_of,
     turned,
@@ -28,8 +33,7 @@ MAX_BYTES = 1 << 30
 MAX_ELEMENTS = 20_000_000
 ROOT = "annotations"
 
-_NUMBER = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]{1,9})?")
-_POINT = re.compile(rf"({_NUMBER.pattern}),({_NUMBER.pattern})")
+_POINT = re.compile(rf"({NUMBER.pattern}),({NUMBER.pattern})")
 _IMAGE = (ROOT, "image")
 _LABEL = "label"
 _WITHOUT_AREA = {"polyline": "a line", "points": "points", "skeleton": "a skeleton", "cuboid": "a cuboid"}
@@ -98,33 +102,30 @@ class _CvatElements:
 def _object(kind: str, attributes: Attributes, line: int) -> ListedObject:
     label = attributes.get("label", "").strip()
     written = shown(f"{kind} {label} " + " ".join(attributes.get(name, "") for name in ("xtl", "ytl", "xbr", "ybr")))
-    try:
-        if kind == "tag":
-            raise RefusedRow("a tag, which says something about the image and not where", "ignored")
-        if kind in _WITHOUT_AREA:
-            raise RefusedRow(f"{_WITHOUT_AREA[kind]}, which has no box")
-        if kind not in _SHAPES:
-            raise RefusedRow(f"`{shown(kind)}` is no shape that is known")
-        shape = _SHAPES[kind](attributes)
-        if not label:
-            raise RefusedRow("no `label`")
-    except RefusedRow as problem:
-        return ListedObject(line, written, label, problem=problem)
-    if isinstance(shape, tuple):
-        return ListedObject(line, written, label, corners=shape)
-    return ListedObject(line, written, label, polygon=shape)
+    return listed(line, written, label, partial(_shape, kind, attributes, label))
+
+
+def _shape(kind: str, attributes: Attributes, label: str) -> Corners | Values:
+    if kind == "tag":
+        raise RefusedRow("a tag, which says something about the image and not where", "ignored")
+    if kind in _WITHOUT_AREA:
+        raise RefusedRow(f"{_WITHOUT_AREA[kind]}, which has no box")
+    if kind not in _SHAPES:
+        raise RefusedRow(f"`{shown(kind)}` is no shape that is known")
+    shape = _SHAPES[kind](attributes)
+    if not label:
+        raise RefusedRow("no `label`")
+    return shape
 
 
 def _number(attributes: Attributes, name: str, otherwise: str | None = None) -> float:
     text = attributes.get(name, otherwise)
     if text is None:
         raise RefusedRow(f"no `{name}`")
-    if not _NUMBER.fullmatch(text.strip()):
-        raise RefusedRow(f"`{name}` is `{shown(text)}`, not a number")
-    return float(text)
+    return number_in(text.strip(), name)
 
 
-def _box(attributes: Attributes) -> tuple[float, float, float, float] | Values:
+def _box(attributes: Attributes) -> Corners | Values:
     left, top, right, bottom = (_number(attributes, name) for name in ("xtl", "ytl", "xbr", "ybr"))
     degrees = _number(attributes, "rotation", "0")
     if degrees % 360 == 0:
@@ -145,11 +146,11 @@ def _ellipse(attributes: Attributes) -> Values:
     return ellipse_points((cx, cy), (rx, ry), _number(attributes, "rotation", "0"))
 
 
-def _mask(attributes: Attributes) -> tuple[float, float, float, float]:
+def _mask(attributes: Attributes) -> Corners:
     left, top, width, height = (_number(attributes, name) for name in ("left", "top", "width", "height"))
     return left, top, left + width, top + height
 
 
-_SHAPES: dict[str, Callable[[Attributes], tuple[float, float, float, float] | Values]] = {
+_SHAPES: dict[str, Callable[[Attributes], Corners | Values]] = {
     "box": _box, "polygon": _polygon, "ellipse": _ellipse, "mask": _mask,
 }  # fmt: skip

@@ -4,11 +4,21 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
 
-from onelook.data.formats.listing import ListedImage, ListedObject, ellipse_points, json_of, points_of, size_of
+from onelook.data.formats.listing import (
+    Corners,
+    ListedImage,
+    ListedObject,
+    ellipse_points,
+    json_of,
+    listed,
+    points_of,
+    size_of,
+)
 from onelook.data.formats.object_rows import shown
 from onelook.data.formats.row_rules import RefusedRow, Values
 from onelook.errors import DataError
@@ -48,39 +58,33 @@ def _object(place: str, shape: Any) -> ListedObject:
     label = label.strip() if isinstance(label, str) else ""
     kind = shape.get("shape_type", "polygon")
     written = shown(f"{kind} {label} {shape.get('points')}")
-    try:
-        if not isinstance(kind, str) or kind not in _SHAPES:
-            if kind in _WITHOUT_AREA:
-                raise RefusedRow(f"a {kind}, which has no box")
-            raise RefusedRow(f"`shape_type` is {shown(kind)}; known are {', '.join(_SHAPES)}")
-        found = _SHAPES[kind](shape.get("points"))
-        if not label:
-            raise RefusedRow("no `label`")
-    except RefusedRow as problem:
-        return ListedObject(place, written, label, problem=problem)
-    if isinstance(found, tuple):
-        return ListedObject(place, written, label, corners=found)
-    return ListedObject(place, written, label, polygon=found)
+    return listed(place, written, label, partial(_shape, kind, shape.get("points"), label))
+
+
+def _shape(kind: Any, points: Any, label: str) -> Corners | Values:
+    if not isinstance(kind, str) or kind not in _SHAPES:
+        if kind in _WITHOUT_AREA:
+            raise RefusedRow(f"a {kind}, which has no box")
+        raise RefusedRow(f"`shape_type` is {shown(kind)}; known are {', '.join(_SHAPES)}")
+    found = _SHAPES[kind](points)
+    if not label:
+        raise RefusedRow("no `label`")
+    return found
 
 
 def _joined(first: ListedObject, more: ListedObject) -> ListedObject:
     """One object of two shapes: the box around both."""
-    corners = np.concatenate([_corners_of(first), _corners_of(more)])
-    (left, top), (right, bottom) = corners.min(axis=0).tolist(), corners.max(axis=0).tolist()
-    return ListedObject(f"{first.place}, {more.place}", first.text, first.label, (left, top, right, bottom))
+    points = np.concatenate([np.reshape(thing.shape, (-1, 2)) for thing in (first, more)])
+    return ListedObject(f"{first.place}, {more.place}", first.text, first.label, _corners_around(points))
 
 
-def _corners_of(thing: ListedObject) -> Values:
-    if thing.corners is not None:
-        return np.array(thing.corners).reshape(2, 2)
-    assert thing.polygon is not None
-    return thing.polygon
-
-
-def _rectangle(points: Any) -> tuple[float, float, float, float]:
-    corners = points_of(points, least=2)
-    (left, top), (right, bottom) = corners.min(axis=0).tolist(), corners.max(axis=0).tolist()
+def _corners_around(points: Values) -> Corners:
+    (left, top), (right, bottom) = points.min(axis=0).tolist(), points.max(axis=0).tolist()
     return left, top, right, bottom
+
+
+def _rectangle(points: Any) -> Corners:
+    return _corners_around(points_of(points, least=2))
 
 
 def _circle(points: Any) -> Values:
@@ -91,7 +95,7 @@ def _circle(points: Any) -> Values:
     return ellipse_points((x, y), (radius, radius))
 
 
-_SHAPES: dict[str, Callable[[Any], tuple[float, float, float, float] | Values]] = {
+_SHAPES: dict[str, Callable[[Any], Corners | Values]] = {
     "rectangle": _rectangle,
     "polygon": lambda points: points_of(points, least=3),
     "circle": _circle,

@@ -170,7 +170,7 @@ def _labels_of(result: Mapping[str, Any]) -> list[str]:
 def _object(place: str, written: str, label: str, result: Mapping[str, Any]) -> ListedObject:
     value = _value_of(result)
     if "points" in value:
-        return ListedObject(place, written, label, polygon=points_of(value["points"], least=3), units_hw=PERCENT)
+        return ListedObject(place, written, label, points_of(value["points"], least=3), units_hw=PERCENT)
     if "rle" in value or value.get("format") == "rle":
         raise RefusedRow("a brush mask, which is not read: export as COCO, or draw rectangles")
     x, y = number_of(value.get("x"), "x"), number_of(value.get("y"), "y")
@@ -181,13 +181,13 @@ def _object(place: str, written: str, label: str, result: Mapping[str, Any]) -> 
     elif "width" in value:
         width, height = number_of(value["width"], "width"), number_of(value.get("height"), "height")
         if degrees % 360 == 0:
-            return ListedObject(place, written, label, corners=(x, y, x + width, y + height), units_hw=PERCENT)
+            return ListedObject(place, written, label, (x, y, x + width, y + height), units_hw=PERCENT)
         points = rectangle_points(x, y, x + width, y + height)
     else:
         raise RefusedRow("neither a rectangle, a polygon nor an ellipse: it has no box")
     if degrees % 360:
         points = _turned_percent(points, (x, y), degrees, result)
-    return ListedObject(place, written, label, polygon=points, units_hw=PERCENT)
+    return ListedObject(place, written, label, points, units_hw=PERCENT)
 
 
 def _turned_percent(points: Values, pivot: tuple[float, float], degrees: float, result: Mapping[str, Any]) -> Values:

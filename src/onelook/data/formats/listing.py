@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterable, Mapping, Sequence
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,6 +23,9 @@ from onelook.errors import DataError
 MAX_SIDE = 1 << 20
 PERCENT: SizeHw = (100, 100)
 ELLIPSE_POINTS = 64
+NUMBER = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]{1,9})?")
+
+Corners = tuple[float, float, float, float]
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,17 +36,15 @@ class ListedObject:
         place: where in the file: the number of a line, or words.
         text: as written, for messages.
         label: name of its class.
-        corners: xyxy; None if `polygon` says it.
-        polygon: (P, 2) points; None for a plain box.
-        problem: why it cannot be used, if so.
+        shape: xyxy corners of a plain box, or (P, 2) points of a polygon.
+        problem: why it cannot be used, if so; else it has a shape.
         units_hw: what coordinates are measured in where that is not the pixel: `PERCENT`, or None.
     """
 
     place: str | int
     text: str
     label: str = ""
-    corners: tuple[float, float, float, float] | None = None
-    polygon: Values | None = None
+    shape: Corners | Values = (0.0, 0.0, 0.0, 0.0)
     problem: RefusedRow | None = None
     units_hw: SizeHw | None = None
 
@@ -76,6 +78,14 @@ class Listing:
         return self.names or used_names(self.images)
 
 
+def listed(place: str | int, text: str, label: str, shape: Callable[[], Corners | Values]) -> ListedObject:
+    """An object whose shape this gives, or raises RefusedRow."""
+    try:
+        return ListedObject(place, text, label, shape())
+    except RefusedRow as problem:
+        return ListedObject(place, text, label, problem=problem)
+
+
 def used_names(images: Iterable[ListedImage]) -> tuple[str, ...]:
     """The classes of all objects in alphabetical order."""
     return tuple(sorted({thing.label for image in images for thing in image.objects if thing.label}))
@@ -97,8 +107,11 @@ def collect(rows: RowCollector, image: ListedImage, size_hw: SizeHw, class_of_na
             class_id = _class_of(thing.label, class_of_name)
             frame = frame_of(image.size_hw, size_hw)
             height, width = frame.size_hw if thing.units_hw is None else thing.units_hw
-            polygon = None if thing.polygon is None else thing.polygon / [width, height]
-            box = _box_of(thing, width, height) if polygon is None else box_of_polygon(polygon)
+            if isinstance(thing.shape, tuple):
+                box, polygon = _box_of(thing.shape, width, height), None
+            else:
+                polygon = thing.shape / [width, height]
+                box = box_of_polygon(polygon)
         except RefusedRow as problem:
             rows.refuse(thing.place, thing.text.__str__, problem)
             continue
@@ -119,6 +132,17 @@ def size_of(width: Any, height: Any) -> SizeHw:
         return 0, 0
     usable = all(side.is_integer() and 0 < side <= MAX_SIDE for side in sides)
     return (int(sides[0]), int(sides[1])) if usable else (0, 0)
+
+
+def number_in(text: str, what: str) -> float:
+    """A coordinate as it is written.
+
+    Raises:
+        RefusedRow: it is no number.
+    """
+    if not NUMBER.fullmatch(text):
+        raise RefusedRow(f"`{what}` is `{shown(text)}`, not a number")
+    return float(text)
 
 
 def number_of(value: Any, what: str) -> float:
@@ -213,8 +237,7 @@ def _class_of(label: str, class_of_name: Mapping[str, int] | None) -> int:
     return class_of_name[label]
 
 
-def _box_of(thing: ListedObject, width: float, height: float) -> Values:
-    assert thing.corners is not None, "an object without a problem has a polygon or corners"
-    left, top, right, bottom = thing.corners
+def _box_of(corners: Corners, width: float, height: float) -> Values:
+    left, top, right, bottom = corners
     return np.array([(left + right) / 2 / width, (top + bottom) / 2 / height, (right - left) / width,
                      (bottom - top) / height])  # fmt: skip

@@ -18,6 +18,7 @@ LAST_DIGIT = 1e-6
 # A box with such sides, as a fraction of the image, is the whole image.
 WHOLE = 0.995
 OUTSIDE = "the centre is outside the image"
+_UTF8_MARK, _UTF16_MARKS = b"\xef\xbb\xbf", (b"\xff\xfe", b"\xfe\xff")
 
 Values = npt.NDArray[np.float64]
 
@@ -32,6 +33,13 @@ class RefusedRow(Exception):  # noqa: N818
         self.outcome = outcome
         self.value = value
         self.kind = kind
+
+
+def without_mark(data: bytes) -> bytes:
+    """The text of a file without a byte-order mark; RefusedRow if it is UTF-16."""
+    if data.startswith(_UTF16_MARKS):
+        raise RefusedRow("the file is UTF-16 text; save it as UTF-8")
+    return data.removeprefix(_UTF8_MARK)
 
 
 def need_no_comment(boxes: Values) -> npt.NDArray[np.bool_]:

@@ -6,11 +6,9 @@ tracking meet drones challenge", and http://aiskyeye.com.
 
 from __future__ import annotations
 
-import re
-from dataclasses import dataclass
-
-from onelook.data.formats.object_rows import LARGEST, shown
-from onelook.data.formats.row_rules import RefusedRow
+from onelook.data.formats.listing import Corners, ListedImage, ListedObject, number_in
+from onelook.data.formats.object_rows import LARGEST, UNKNOWN_SIZE, shown
+from onelook.data.formats.row_rules import RefusedRow, without_mark
 
 MAX_BYTES = 1 << 23
 MAX_ROWS = 100_000
@@ -22,72 +20,61 @@ NAMES = (
 )  # fmt: skip
 REGION, OTHERS = 0, 11
 
-_NUMBER = re.compile(rb"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]{1,9})?")
-_UTF8_MARK, _UTF16_MARKS = b"\xef\xbb\xbf", (b"\xff\xfe", b"\xfe\xff")
+
+def classes_of(num_classes: int) -> dict[str, int]:
+    """The class id of each category, which stands for the name of a class: category 1 is class 0, and so on."""
+    return {str(class_id + 1): class_id for class_id in range(num_classes)}
 
 
-@dataclass(frozen=True)
-class VisDroneObject:
-    """A row that says where something is and what.
+def parse_visdrone(data: bytes, *, num_classes: int, single_cls: bool = False) -> ListedImage:
+    """The objects of a file, their categories as labels.
 
-    Attributes:
-        category: from 1 on.
-        box: left, top, width and height, pixels; finite.
-    """
-
-    category: int
-    box: tuple[float, float, float, float]
-
-
-def rows_of(data: bytes) -> list[tuple[int, bytes]]:
-    """The rows of a file that are not blank, each with the number of its line.
+    Args:
+        data: the file.
+        num_classes: of the dataset; with more than ten, category 11 is one of them.
+        single_cls: all categories are one class, so that none is unknown.
 
     Raises:
         RefusedRow: the file is no such text, or has too many rows.
     """
-    if data.startswith(_UTF16_MARKS):
-        raise RefusedRow("the file is UTF-16 text; save it as UTF-8")
-    lines = data.removeprefix(_UTF8_MARK).splitlines()
-    rows = [(number, line) for number, line in enumerate(lines, start=1) if line.strip()]
+    lines = enumerate(without_mark(data).splitlines(), start=1)
+    rows = [(number, line) for number, line in lines if line.strip()]
     if len(rows) > MAX_ROWS:
         raise RefusedRow(f"the file has {len(rows)} rows, more than the limit of {MAX_ROWS}")
-    return rows
+    return ListedImage("", UNKNOWN_SIZE, [_object(*row, num_classes, single_cls) for row in rows])
 
 
-def parse_row(line: bytes, *, num_classes: int) -> VisDroneObject:
-    """The object of a row.
+def _object(number: int, line: bytes, num_classes: int, single_cls: bool) -> ListedObject:
+    text = line[:MAX_LINE_BYTES].decode("ascii", "backslashreplace")
+    written = shown(text.replace("\t", " "))
+    try:
+        if len(line) > MAX_LINE_BYTES:
+            raise RefusedRow(f"the row has {len(line)} bytes, more than the limit of {MAX_LINE_BYTES}")
+        category, corners = _parsed([column.strip() for column in text.split(",")], num_classes, single_cls)
+    except RefusedRow as problem:
+        return ListedObject(number, written, problem=problem)
+    return ListedObject(number, written, str(category), corners)
 
-    Args:
-        line: the row.
-        num_classes: of the dataset; with more than ten, category 11 is one of them.
 
-    Raises:
-        RefusedRow: there is none, or it is set aside.
-    """
-    if len(line) > MAX_LINE_BYTES:
-        raise RefusedRow(f"the row has {len(line)} bytes, more than the limit of {MAX_LINE_BYTES}")
-    columns = [column.strip() for column in line.split(b",")]
+def _parsed(columns: list[str], num_classes: int, single_cls: bool) -> tuple[int, Corners]:
+    """Category and corners of a row that counts."""
     if len(columns) == len(COLUMNS) + 1 and not columns[-1]:
         columns.pop()  # some of the published rows end with a comma
     if len(columns) != len(COLUMNS):
         raise RefusedRow(f"{len(columns)} columns; a row has {len(COLUMNS)}, with commas between: {', '.join(COLUMNS)}")
-    for name, column in zip(COLUMNS, columns, strict=True):
-        if not _NUMBER.fullmatch(column):
-            raise RefusedRow(f"`{name}` is `{text_of(column)}`, not a number")
-    left, top, width, height, score, category = (float(column) for column in columns[:6])
+    numbers = [number_in(column, name) for name, column in zip(COLUMNS, columns, strict=True)]
+    left, top, width, height, score, category = numbers[:6]
     if not (0 <= category < LARGEST and category.is_integer()):
-        raise RefusedRow(f"category `{text_of(columns[5])}` is not a whole number from 0 to {LARGEST - 1}")
+        raise RefusedRow(f"category `{shown(columns[5])}` is not a whole number from 0 to {LARGEST - 1}")
     if score not in (0, 1):
-        raise RefusedRow(f"score `{text_of(columns[4])}` is neither 0 nor 1, as labels have it; is this a detection?")
+        raise RefusedRow(f"score `{shown(columns[4])}` is neither 0 nor 1, as labels have it; is this a detection?")
     if category == REGION:
         raise RefusedRow("a region where objects are not labelled one by one", "ignored")
     if category == OTHERS and num_classes < OTHERS:
         raise RefusedRow(f"category {OTHERS}, other vehicles", "ignored")
     if score == 0:
         raise RefusedRow("its score is 0: it does not count", "ignored")
-    return VisDroneObject(int(category), (left, top, width, height))
-
-
-def text_of(line: bytes) -> str:
-    """The beginning of a row or column as one line of printable ASCII."""
-    return shown(line[:MAX_LINE_BYTES].replace(b"\t", b" ").decode("ascii", "backslashreplace"))
+    if category > num_classes and not single_cls:
+        told = f"category {int(category)} is none of the {num_classes} classes"
+        raise RefusedRow(told, "unknown class", str(int(category)))
+    return int(category), (left, top, left + width, top + height)

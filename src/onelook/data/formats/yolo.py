@@ -19,7 +19,16 @@ from onelook.data.dataset_spec import DatasetSpec, split_images
 from onelook.data.formats.keypoint_rows import may_be_keypoints
 from onelook.data.formats.label_rows import LabelBatch, LabelRows, RowProblem, digest_table
 from onelook.data.formats.label_source import LabelSource, paired_source
-from onelook.data.formats.row_rules import RefusedRow, Values, box_around, inside, is_whole_image, joined, refused_file
+from onelook.data.formats.row_rules import (
+    RefusedRow,
+    Values,
+    box_around,
+    inside,
+    is_whole_image,
+    joined,
+    refused_file,
+    without_mark,
+)
 from onelook.data.formats.yolo_bulk import LARGEST, MAX_BULK_BYTES, parse_clean, woven
 from onelook.errors import DataError
 from onelook.files.bounded import content_digest, read_bounded, read_short
@@ -29,7 +38,6 @@ MAX_FILE_BYTES = 1 << 24
 MAX_LINE_BYTES = 1 << 20
 
 _NUMBER = re.compile(rb"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")
-_UTF8_MARK, _UTF16_MARKS = b"\xef\xbb\xbf", (b"\xff\xfe", b"\xfe\xff")
 _SHOWN_CHARACTERS = 80
 
 
@@ -61,8 +69,7 @@ def label_path_of(image_path: str) -> str:
     """
     folder, found, rest = image_path.rpartition(f"{os.sep}images{os.sep}")
     path = f"{folder}{os.sep}labels{os.sep}{rest}" if found else image_path
-    dot = path.rfind(".")
-    return (path[:dot] if dot > path.rfind(os.sep) + 1 else path) + ".txt"
+    return os.path.splitext(path)[0] + ".txt"  # noqa: PTH122 - there are millions
 
 
 def read_labels(path: str, num_classes: int | None, *, keypoint_columns: int = 0) -> LabelRows:
@@ -113,9 +120,10 @@ def parse_labels(data: bytes, num_classes: int | None, *, keypoint_columns: int 
     Clipped: what leaves the image but has its centre inside, with 1e-3 to spare; polygons point by point. Dropped:
     exact repetitions of a used row. Refused: all else, each with its reason.
     """
-    if data.startswith(_UTF16_MARKS):
-        return refused_file("the file is UTF-16 text; save it as UTF-8")
-    data = data.removeprefix(_UTF8_MARK)
+    try:
+        data = without_mark(data)
+    except RefusedRow as problem:
+        return refused_file(str(problem))
     clean = parse_clean([data], num_classes)
     return clean.rows() if clean.is_clean[0] else parse_rows(data, num_classes, keypoint_columns=keypoint_columns)
 
