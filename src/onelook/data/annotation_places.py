@@ -52,11 +52,7 @@ def format_of(file: Path) -> str:
 
 
 def place_of_file(file: Path, split: str) -> AnnotationPlace:
-    """What a file with the labels of many images describes.
-
-    Args:
-        file: of a format that lists images.
-        split: a folder of this name may hold the images.
+    """What a file with the labels of many images describes; a folder called like `split` may hold the images.
 
     Raises:
         DataError: it is no such file, cannot be used, or none of its first images was found.

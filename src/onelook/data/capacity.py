@@ -11,11 +11,7 @@ CONTROL_GROUPS = Path("/sys/fs/cgroup")
 
 
 def available_processors(*, proc: Path = PROC, control_groups: Path = CONTROL_GROUPS) -> int:
-    """Processors that this process may use: those of the machine, less affinity and the quota of the container.
-
-    Args:
-        proc, control_groups: where Linux tells; only tests have others.
-    """
+    """Processors that this process may use: those of the machine, less affinity and the quota of the container."""
     count = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     for folder in _own_groups("cpu", proc, control_groups):
         both = _words(folder / "cpu.max") or [
@@ -31,9 +27,6 @@ def available_memory(*, proc: Path = PROC, control_groups: Path = CONTROL_GROUPS
     """Bytes that can be used without swapping; None where this is not known.
 
     Files that the system keeps in memory do not count as used: they make room when it is needed.
-
-    Args:
-        proc, control_groups: where Linux tells; only tests have others.
     """
     limits = [*_free_of_machine(proc), *_free_of_groups(proc, control_groups)]
     return min(limits, default=None)

@@ -53,12 +53,7 @@ class Arrangement:
 
 @dataclass(frozen=True)
 class Drawn:
-    """How a training image was made.
-
-    Attributes:
-        plan: its plan, without images that could not be read.
-        info: where it came from.
-    """
+    """How a training image was made: its plan, without images that could not be read, and where it came from."""
 
     plan: AugmentPlan
     info: ImageInfo
@@ -68,10 +63,7 @@ class TrainDataset:
     """Augmented images: the item of a place is a pure function of data, settings, seed and the numbers of the place.
 
     Args:
-        index: images and labels.
-        hyperparameters: what augmentation does.
         imgsz: side of the square output, pixels.
-        seed: of the run.
         arrangement: which images are shown, and how they are put together; by default each alone or in mosaics.
         cache: decoded images; None reads the files each time. It must be made for the same `index` and `imgsz`.
     """
@@ -186,7 +178,6 @@ class ValidationDataset:
     """Images as they are, each in the smallest frame that holds it; a batch has images of one frame.
 
     Args:
-        index: images and labels.
         imgsz: longer side of the images, pixels.
         batch_size: most images of a batch.
         stride: frames are multiples of this, pixels.

@@ -18,16 +18,7 @@ YAML_NAME = "data.yaml"
 
 
 def require_new_place(out: Path, image_folders: Iterable[StrPath], *, option: str) -> None:
-    """Refuse a folder for the copy that is there, or lies among the images.
-
-    Args:
-        out: the folder.
-        image_folders: of the images that are read.
-        option: where the user says `out`.
-
-    Raises:
-        SettingsError: why.
-    """
+    """Raise SettingsError if `out`, which the user gives as `option`, is there already, or lies among the images."""
     if os.path.lexists(out):
         raise SettingsError(
             f"`{printable(out)}` is there already", hint=f"choose another `{option}`; nothing is replaced"
@@ -52,9 +43,6 @@ def dataset_copy(
     """The folder with the whole dataset, to be added to and looked through; it is called `out` at the end.
 
     Args:
-        out: a new folder.
-        parts: the splits.
-        writer: of the labels.
         put: brings an image, the path of the old one, to its new place.
 
     Raises:

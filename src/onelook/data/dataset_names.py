@@ -29,12 +29,6 @@ Labels = Mapping[str, Sequence[Path]]  # split -> files or folders
 def names_of(content: Mapping[str, Any], path: Path, *, label_format: str, labels: Labels) -> tuple[str, ...]:
     """The class names of a dataset: those of its YAML, else those of its annotations.
 
-    Args:
-        content: of the YAML.
-        path: of the YAML.
-        label_format: of the labels.
-        labels: where they stand, for each split.
-
     Raises:
         DataError: no name, or names that are no text, doubled, have gaps or do not fit `nc`.
     """

@@ -66,9 +66,7 @@ def device_images(
 
     Args:
         files: the images; all of them are decoded now.
-        device: which renders them.
         scale: by how much augmentation makes images smaller, as a fraction; smaller sizes are kept as far as needed.
-        work: threads, stop and progress.
         num_processes: how many keep images of their own in this memory.
 
     Raises:

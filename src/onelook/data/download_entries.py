@@ -19,12 +19,7 @@ _EXAMPLE = "write `download: [{url: https://..., size: 123, sha256: ...}]`; arch
 
 @dataclass(frozen=True)
 class Archive:
-    """An archive of a dataset.
-
-    Attributes:
-        file: where it is and what it must be.
-        to: folder below the root of the dataset that its content goes to; empty for the root itself.
-    """
+    """An archive of a dataset, and the folder below its root that the content goes to; empty for the root itself."""
 
     file: WebFile
     to: str = ""

@@ -26,7 +26,6 @@ def forked_pool(do: Callable[[range], Any], workers: int) -> Iterator[ProcessPoo
 
     Args:
         do: what they are to do; only what it is called with and what it gives go through a pipe.
-        workers: processes.
     """
     context = multiprocessing.get_context("fork")
     pool = ProcessPoolExecutor(workers, context, initializer=_inherit, initargs=(do,))

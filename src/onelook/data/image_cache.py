@@ -110,10 +110,7 @@ class OnceABatch:
 
 
 class RamCache:
-    """All images in one block of memory, which loader processes share: forked ones as it is, others through torch.
-
-    Args:
-        files: the images; all of them are decoded now.
+    """All images, decoded now, in a block of memory that loader processes share: forked ones as it is, others by torch.
 
     Raises:
         DataError: an image cannot be read.
@@ -151,7 +148,6 @@ class DiskCache:
     that has changed, is made again. If the disk is full, images are read from their files.
 
     Attributes:
-        files: the images.
         folder: exists; lies outside the dataset.
     """
 
@@ -192,10 +188,9 @@ class DiskCache:
 
 
 def ram_cache(files: ImageFiles, work: Work | None = None, *, num_processes: int = 1) -> RamCache | None:
-    """All images in memory; None, with a warning, if there is too little of it.
+    """All images, decoded now, in memory; None, with a warning, if there is too little of it.
 
     Args:
-        files: the images; all of them are decoded now.
         num_processes: how many on this machine keep images of their own.
 
     Raises:

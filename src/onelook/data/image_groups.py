@@ -23,7 +23,6 @@ def image_groups(paths: Sequence[str], names: Sequence[str], *, group: str, near
     """The group of each image, (N,): the number of its first member.
 
     Args:
-        paths: N files.
         names: what they are called wherever the dataset lies.
         group: images with the same match of this pattern, or `FOLDER` for the same folder, stay together; may be empty.
         near: most bits that the hashes of images that stay together differ in; -1 does not compare images.

@@ -72,10 +72,8 @@ def image_hashes(
     """The hashes of images that a scan found usable; one that can no longer be read is taken for flat.
 
     Args:
-        paths: the files.
         digests: (N, 16) their content, see `ScanResult.image_digests`; the key of what is kept.
         cache_folder: where an earlier result may be and the new one goes; None keeps none.
-        max_pixels: images with more are not looked at.
     """
     key = hashlib.sha256(f"{FORMAT} ".encode() + digests.tobytes()).digest()
     file = None if cache_folder is None else cache_folder / f"hashes-{_name_of(paths)}.cache"

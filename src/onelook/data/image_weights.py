@@ -28,11 +28,6 @@ class ImageWeights:
 
     The weight of an image is the sum over its labels of the weight of their class, which is one over the number of its
     labels, times (1 - AP)². So an image without labels is never drawn. If no image has any weight, all have the same.
-
-    Args:
-        index: of the dataset.
-        num_classes: that labels may have.
-        seed: of the run.
     """
 
     def __init__(self, index: DatasetIndex, *, num_classes: int, seed: int) -> None:
@@ -44,23 +39,14 @@ class ImageWeights:
         self._last: tuple[int, ClassAp, Numbers] | None = None
 
     def weights(self, class_ap: ClassAp) -> npt.NDArray[np.float64]:
-        """(N,) weight of every image.
-
-        Args:
-            class_ap: mAP50-95 of every class; empty stands for zeros.
-        """
+        """(N,) weight of every image, from the mAP50-95 of every class; none stand for zeros."""
         difficulty = (1 - np.array(class_ap, np.float64)) ** 2 if class_ap else 1.0
         of_class = self._class_weights * difficulty / len(self._class_weights)
         sums = np.bincount(self._image_of, weights=of_class[self._class_ids], minlength=self._num_images)
         return np.asarray(sums, np.float64)
 
     def draw(self, epoch: int, class_ap: ClassAp) -> Numbers:
-        """(N,) the image numbers of an epoch: a pure function of data, seed and arguments.
-
-        Args:
-            epoch: from 0.
-            class_ap: as of `weights`.
-        """
+        """(N,) the image numbers of an epoch: a pure function of data, seed and arguments."""
         if self._last is None or self._last[:2] != (epoch, class_ap):
             self._last = (epoch, class_ap, self._drawn(epoch, class_ap))
         return self._last[2]

@@ -50,11 +50,7 @@ SILENCE = QuietOpenCV()
 
 
 class LiveVideo:
-    """An open camera or stream; use as a context manager.
-
-    Attributes:
-        fps: frames per second that it promises; 30 if it does not say.
-    """
+    """An open camera or stream, and the frames per second it promises, 30 if it does not; use as a context manager."""
 
     def __init__(self, capture: Any) -> None:
         cv2 = opencv()

@@ -37,8 +37,6 @@ def train_loader(
     The same batches, bit by bit, for any number of workers. Closing the generator ends the workers.
 
     Args:
-        dataset: makes batches of the places in `order`.
-        order: which images, from where on.
         workers: processes; 0 loads in this one. See `choose_workers`.
         pin_memory: put batches into page-locked memory, for a GPU.
         start_method: fork, spawn or forkserver; None takes `start_method_of_workers`.
@@ -77,7 +75,6 @@ def choose_workers(
     Args:
         requested: most that the user wants, for each training process.
         batch_size: images per batch, in all training processes together.
-        device_type: what the model runs on.
         world_size: training processes.
         processes_here: those of them that share the processors of this machine; None if all do.
     """

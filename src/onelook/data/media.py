@@ -130,10 +130,8 @@ class _Tally:
     """Frames that came out of a video, beside what its container promises.
 
     Attributes:
-        info, container: what the file says of itself.
         num_good: frames decoded.
         num_failed: frames that failed before a good one.
-        times_ms: of the good ones.
     """
 
     info: VideoInfo
@@ -183,7 +181,6 @@ class VideoWriter:
     """Writes an MP4 (codec mp4v); it appears under its name when it is complete. Use as a context manager.
 
     Args:
-        path: final name, ending with `.mp4`.
         fps: frames per second; rounded to what the codec can say, see `writable_rate`.
         size_hw: height and width of every frame, pixels; odd ones are written with one more row or column, a copy.
 

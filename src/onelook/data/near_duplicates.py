@@ -36,7 +36,6 @@ def alike_pairs(hashes: ImageHashes, max_bits: int) -> Pairs:
     """Pairs of images that look alike, (P, 2) numbers, the smaller one first, sorted; flat images are in none.
 
     Args:
-        hashes: of all images.
         max_bits: most bits that two hashes may differ in, 0 to 7.
     """
     usable = np.flatnonzero(~hashes.is_flat)
@@ -161,8 +160,6 @@ def _are_alike(thumbnails: npt.NDArray[np.uint8], pairs: Pairs, order: npt.NDArr
     """Which pairs of small images show the same, (P,); brightness does not count.
 
     Args:
-        thumbnails: of all images.
-        pairs: their numbers.
         order: in which the pixels of the second of a pair are taken.
     """
     result = np.zeros(len(pairs), bool)

@@ -43,11 +43,7 @@ class Work:
 
 
 def said_now_and_then(what: str) -> Progress:
-    """Takes (done, in all, or 0 if that is not known) and logs it, if the work takes long.
-
-    Args:
-        what: is counted.
-    """
+    """Takes (done, in all, or 0 if that is not known) and logs it as the number of `what`, if the work takes long."""
     said = time.monotonic()
 
     def report(done: int, total: int) -> None:
@@ -64,7 +60,6 @@ def each(do: Callable[[Thing], Result], things: Sequence[Thing], work: Work, *, 
 
     Args:
         do: called in threads; what it raises ends the work.
-        things: what is gone through.
         name: of the work, with its article; for the message when it is stopped.
     """
     for chunk in _chunks(lambda numbers: [do(things[n]) for n in numbers], len(things), _CHUNK, work, name=name):
@@ -78,9 +73,6 @@ def in_chunks(
 
     Args:
         do: called with some neighbouring numbers, in threads or processes; what it raises ends the work.
-        count: how many things there are.
-        work: threads or processes, stop and progress.
-        name: of the work, with its article; for the message when it is stopped.
         use_processes: work in processes where they can be forked, not in threads.
 
     Raises:

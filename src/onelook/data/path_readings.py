@@ -45,7 +45,6 @@ def moved_files(lines: Sequence[str], bases: Sequence[str]) -> list[str] | None:
 
     Args:
         lines: paths as they are written; the same parts are left out of each.
-        bases: folders.
 
     Returns:
         Paths, as many different ones as there are different lines; None if nothing is found.

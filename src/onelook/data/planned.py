@@ -27,10 +27,7 @@ class PlannedBatch:
     """A batch that a device has to render.
 
     Attributes:
-        drawing: what the images look like.
         pixels: (P, 3) uint8 of all sources; none if the device has them already.
-        targets: all boxes of the batch.
-        infos: one per image.
     """
 
     drawing: Drawing

@@ -64,12 +64,9 @@ def _full(batch_size: int) -> int:
 
 
 def at_twice_the_size(items: Sequence[Item]) -> Item:
-    """One image of twice the height and width: one item enlarged, or two to four in a grid.
+    """One image of twice the height and width: one item enlarged, or two to four of one size in a grid.
 
     The first is top left, the second below it, the third top right, the fourth bottom right; what is missing is grey.
-
-    Args:
-        items: one to four, with images of one size.
     """
     return _enlarged(items[0]) if len(items) == 1 else _in_a_grid(items)
 

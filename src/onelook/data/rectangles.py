@@ -52,8 +52,6 @@ def similar_shapes(
 
     Args:
         sizes_hw: (N, 2) height and width of the images, pixels.
-        imgsz: longer side after scaling, pixels.
-        batch_size: images per batch.
         stride: frames are multiples of this, pixels.
         pad: strides added before rounding up; 0.5 is usual in validation and makes 640 a 672.
     """

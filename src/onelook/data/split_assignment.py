@@ -1,6 +1,7 @@
 """Which part each group of images goes to: by the hash of its name, or so that all classes are divided alike.
 
-Letters: G groups, P parts, K classes.
+Letters: G groups, P parts, K classes. The groups have `names`, each once, and (G,) `sizes` in images; the `fractions`
+of the parts add up to 1, and another `seed` gives another split.
 """
 
 from __future__ import annotations
@@ -26,11 +27,6 @@ def by_hash(names: Sequence[str], fractions: Sequence[float], seed: int) -> npt.
     """The part of each group, (G,), by its name and the seed alone: further groups move none.
 
     The parts have the sizes of `fractions` only on average.
-
-    Args:
-        names: of the groups, each once.
-        fractions: of the parts, sum 1.
-        seed: another seed, another split.
     """
     ends = np.cumsum(fractions)
     used = np.flatnonzero(np.asarray(fractions) > 0)
@@ -44,12 +40,6 @@ def balanced(names: Sequence[str], sizes: Array, num_parts: int, seed: int) -> n
 
     The largest group goes first, equal ones by their hash, each to the part with the fewest images: so two parts differ
     by at most one group, and without groups by at most one image.
-
-    Args:
-        names: of the groups, each once.
-        sizes: (G,) images of each group.
-        num_parts: how many parts of equal size.
-        seed: another seed, another split.
     """
     parts, filled = np.zeros(len(names), np.int64), np.zeros(num_parts, np.int64)
     for group in np.lexsort((places_of(names, seed), -np.asarray(sizes))).tolist():
@@ -67,13 +57,6 @@ def stratified(
     groups instead of single images and numbers of labels instead of yes and no. The rarest class goes first, and of
     a class the groups with most of it; equals go by their hash. As long as two parts then
     miss their sizes by more than a group, the fuller one gives the other the group that disturbs the classes least.
-
-    Args:
-        names: of the groups, each once.
-        sizes: (G,) images of each group.
-        class_labels: (G, K) labels of each class in each group.
-        fractions: of the parts, sum 1.
-        seed: another seed, another split.
     """
     places, parts = places_of(names, seed), np.full(len(names), -1, np.int64)
     shares = np.asarray(fractions, np.float64)

@@ -126,9 +126,7 @@ def split_by_share(spec: DatasetSpec, share: float, *, seed: int, stop: StopTest
     """A dataset without splits in train and val, as `onelook split --stratify` does it with the same seed.
 
     Args:
-        spec: of a file or folder of an annotation tool.
         share: of the images that are trained on, above 0 and below 1.
-        seed: another seed, another split.
 
     Raises:
         DataError: the data are divided already, cannot be read, or a split would be empty.
@@ -154,7 +152,6 @@ def training_splits(settings: TrainSettings, recorded: Mapping[str, Sequence[str
     """The training and the validation data, of a dataset without splits as the settings split it.
 
     Args:
-        settings: of a training.
         recorded: see `recorded_lists`, of a run that is resumed; else none.
 
     Raises:
@@ -191,7 +188,6 @@ def write_split(folder: Path, spec: DatasetSpec | None, images: Mapping[str, Seq
     """Write lists of images and a dataset YAML; images and labels stay where they are.
 
     Args:
-        folder: for the files.
         spec: whose images they are, of the format yolo or without splits; None for images without labels: lists only.
         images: of each split, absolute.
         final: where the folder will be in the end.

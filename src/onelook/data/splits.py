@@ -29,7 +29,6 @@ class Splits:
     """What was read.
 
     Attributes:
-        spec: the dataset file.
         names: class names; one name if all classes count as one.
         scans: index and ledger by split, in the order they were asked for.
     """

@@ -41,10 +41,6 @@ def readable_part(plan: AugmentPlan, source: ImageSource) -> tuple[AugmentPlan, 
 def within_limit(batches: Generator[Batch, None, None], *, num_images: int) -> Generator[Batch, None, None]:
     """The batches, with a warning for each image that was left out, as long as these are few.
 
-    Args:
-        batches: closed with this generator.
-        num_images: in the dataset.
-
     Raises:
         DataError: more than one image in a thousand cannot be read.
     """

@@ -29,7 +29,6 @@ class Container:
     """What the container of a video says.
 
     Attributes:
-        kind: of the container.
         is_cut: the file is shorter than its container says, or ends within a packet.
         count: where its number of frames comes from: a table; its duration, so that it may be a little off; or
             "nothing", since an edit list leaves out part of the table.

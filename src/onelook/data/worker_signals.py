@@ -31,9 +31,6 @@ def signals_held_back(start_method: str) -> Iterator[None]:
 
     Processes that it starts inherit that: a signal to the whole group finds none of them with the default, which
     is to die, before it has come to `live_with_parent`.
-
-    Args:
-        start_method: how processes are started.
     """
     if not hasattr(signal, "pthread_sigmask"):
         yield

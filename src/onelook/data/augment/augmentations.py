@@ -65,9 +65,6 @@ def draw_plan(
     """The plan of one training image: a pure function of its arguments.
 
     Args:
-        index: sizes and labels of the images; no pixels are needed.
-        hyperparameters: probabilities and ranges.
-        key: run, epoch and image number.
         output_hw: height and width of the result, pixels; square if a mosaic is allowed.
         mosaic_allowed: with False, no mosaic and no mix-up.
         drawn: (N,) image numbers that stand instead of those of the dataset; `key` then counts in here.

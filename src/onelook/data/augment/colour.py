@@ -30,11 +30,7 @@ def draw(draft: Draft, stream: Stream) -> None:
 
 @dataclass(frozen=True)
 class ColourChange:
-    """New colours.
-
-    Attributes:
-        gains: factors for hue, saturation and value.
-    """
+    """New colours by factors, `gains`, for hue, saturation and value."""
 
     gains: Gains
 

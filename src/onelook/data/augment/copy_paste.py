@@ -39,11 +39,7 @@ def draw(draft: Draft, stream: Stream) -> None:
 
 @dataclass(frozen=True)
 class Paste:
-    """Mirrored copies in an image.
-
-    Attributes:
-        copied: numbers of the labels, with polygons, that are copied.
-    """
+    """Mirrored copies in an image of the labels with polygons whose numbers are `copied`."""
 
     copied: tuple[int, ...]
 
@@ -107,11 +103,7 @@ def _points_of(index: DatasetIndex, label: int) -> slice:
 
 
 class Neighbours:
-    """Boxes, xyxy as fractions of an image, by the cells of a grid that they touch; few are near any other.
-
-    Args:
-        boxes: to begin with; their sizes decide how fine the grid is.
-    """
+    """Boxes, xyxy as fractions of an image, by the cells of a grid as fine as the first ones; few are near any other."""
 
     def __init__(self, boxes: Sequence[Box]) -> None:
         sides = sorted(max(x2 - x1, y2 - y1) for x1, y1, x2, y2 in boxes)

@@ -93,8 +93,6 @@ class Draft:
 
     Attributes:
         numbers: what images are drawn from.
-        hyperparameters: probabilities and ranges.
-        key: run, epoch and image number.
         output_hw: height and width of the result, pixels; square if mosaics are allowed.
         mosaic_allowed: with False, no mosaic and no mix-up.
         transform: what the user's transforms are for a key, if there are any.

@@ -48,7 +48,6 @@ def generator(key: SampleKey, purpose: int, layer: int = 0) -> np.random.Generat
     with different keys are independent, whatever the keys.
 
     Args:
-        key: the image.
         purpose: what for: a `Purpose`, or the number of an augmentation that has none, below 16.
         layer: 0, or 1 for the second mosaic of a mix-up.
 

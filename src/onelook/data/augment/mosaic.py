@@ -30,7 +30,6 @@ def mosaic_with(draft: Draft, current: int, four: np.random.Generator, *, layer:
 
     Args:
         draft: what is drawn from; the canvas is twice as large as its output.
-        current: number of the image that is shown in any case.
         four: random numbers for four images; nine have a stream of their own, so that neither moves the other.
         layer: number of the canvas.
     """

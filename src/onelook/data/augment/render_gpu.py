@@ -83,7 +83,6 @@ def render(drawing: Drawing, pixels: Tensor) -> Tensor:
     Each image depends on its own tables only, bit for bit, so it does not matter which images make a batch.
 
     Args:
-        drawing: what to make.
         pixels: (P, 3) uint8 of all sources.
     """
     count, height = drawing.layers[0].spans.shape[0], drawing.layers[0].spans.shape[3]

@@ -37,10 +37,7 @@ def draw(draft: Draft, _stream: Stream) -> None:
 
 
 class UserTransforms:
-    """Applies transforms in their order; what they draw depends on the key of the image alone.
-
-    Args:
-        specifications: names and arguments, as in the setting `transforms`.
+    """Applies the transforms of the setting `transforms` in their order; what they draw depends on the key alone.
 
     Raises:
         SettingsError: the package is missing, or an argument is wrong.
@@ -72,7 +69,6 @@ class UserTransforms:
             image: (H, W, 3) uint8 RGB; may be written to.
             boxes: (N, 4) xyxy, pixels, inside the image.
             class_ids: (N,).
-            key: what the random numbers depend on.
 
         Raises:
             SettingsError: a transform fails, or gives an image of another size.
@@ -102,12 +98,7 @@ class UserTransforms:
 
 @dataclass(frozen=True)
 class KeyedTransforms:
-    """The transforms as they are for one image.
-
-    Attributes:
-        transforms: of the run.
-        key: what their random numbers depend on.
-    """
+    """The transforms as they are for one image."""
 
     transforms: UserTransforms
     key: SampleKey

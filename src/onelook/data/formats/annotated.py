@@ -55,7 +55,6 @@ def annotated_rows(data: bytes, size_hw: SizeHw, class_of_name: Classes, parse: 
     """The rows of a label file; never raises for what is in it.
 
     Args:
-        data: the file.
         size_hw: height and width of the image after EXIF rotation, pixels; (0, 0) if it cannot be read.
         class_of_name: class name -> class id; None makes all objects class 0.
         parse: gives the objects of a file, or raises RefusedRow.

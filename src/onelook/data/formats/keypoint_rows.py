@@ -15,11 +15,7 @@ _VISIBILITIES = (0.0, 1.0, 2.0)
 
 
 def may_be_keypoints(written: Values) -> bool:
-    """Whether the coordinates of a polygon may rather be a box and keypoints.
-
-    Args:
-        written: (2 P,) all numbers of a row but its class, P at least 3.
-    """
+    """Whether the coordinates of a polygon, (2 P,) with P at least 3, may rather be a box and keypoints."""
     centre, size = written[:2], written[2:4]
     is_box = size.min() > 0 and (centre - size / 2).min() >= -TOLERANCE and (centre + size / 2).max() <= 1 + TOLERANCE
     return bool(is_box) and any(_are_keypoints(written, num_columns) for num_columns in (2, 3))

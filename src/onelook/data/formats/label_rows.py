@@ -21,7 +21,6 @@ class RowProblem:
     Attributes:
         line: counts from 1; 0 means the file as a whole, or a file that has no lines.
         value: the text of the row, shortened, printable; of an unknown class, its id or name.
-        reason: what is wrong with it.
         outcome: what was done about it; `ignored` rows are right, and left out by a rule of their format; a
             `note` is about the file and stands for no row.
         place: where in a file without lines, such as `annotations[7]`.

@@ -80,11 +80,8 @@ def paired_source(
     """The images of a split of which each has a label file of its own, there or not.
 
     Args:
-        images: paths in a fixed order, each once.
-        label_files: of each image.
         rules: all else that the result depends on, as text.
         roots: folders of images, and those of their label files, that belong to the split as a whole.
-        unread: files among the images that are not read.
         read: the rows of a label file of an image of this size.
         read_many: those of many label files at once; which of them are there is said.
     """

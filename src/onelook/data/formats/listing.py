@@ -95,8 +95,6 @@ def collect(rows: RowCollector, image: ListedImage, size_hw: SizeHw, class_of_na
     """Judge the objects of an image.
 
     Args:
-        rows: takes them.
-        image: as the file has it.
         size_hw: its height and width after EXIF rotation, in pixels; (0, 0) if it cannot be read.
         class_of_name: class name -> class id; None makes all objects class 0.
     """
@@ -196,11 +194,7 @@ def rectangle_points(left: float, top: float, right: float, bottom: float) -> Va
 
 
 def json_of(data: bytes, where: str) -> Any:
-    """JSON from the bytes of a file.
-
-    Args:
-        data: UTF-8, with or without a mark.
-        where: names the file in messages.
+    """JSON from the bytes of a file in UTF-8, which messages call `where`.
 
     Raises:
         DataError: no UTF-8, no JSON, or nested too deeply.

@@ -22,12 +22,7 @@ Place = str | int
 
 @dataclass(frozen=True)
 class ImageFrame:
-    """The image that the pixels of a file are meant for.
-
-    Attributes:
-        size_hw: its height and width, pixels.
-        note: what is odd about it; empty if it is the image as it is.
-    """
+    """The height and width that the pixels of a file are meant for, and what is odd about them, if anything."""
 
     size_hw: SizeHw
     note: str = ""
@@ -81,9 +76,7 @@ class RowCollector:
         """Judge an object and keep it if it can be used.
 
         Args:
-            place: where it stands in the file; the number of a line, or words.
             value: gives the object as written, for messages.
-            class_id: from 0 on.
             box: (4,) cxcywh as a fraction of the image.
             polygon: (P, 2) points as a fraction of the image; None for a plain box.
         """

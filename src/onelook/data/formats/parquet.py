@@ -101,7 +101,6 @@ def parquet_rows(
         found: the objects, and the height and width that the file gives.
         size_hw: height and width of the image, (0, 0) if it cannot be read.
         class_of_name: class name -> class id; None makes all objects class 0.
-        place: of the image in the file.
         names: what the class numbers of the file stand for.
     """
     objects, declared = found

@@ -33,8 +33,6 @@ class ParquetFile:
 
     Attributes:
         num_rows: one per image.
-        image: column of the images.
-        objects: column of the objects.
         has_size: whether there are columns with the height and width of the images.
         names: class names; empty if the file does not give them.
     """

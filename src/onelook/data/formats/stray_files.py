@@ -20,13 +20,7 @@ _ROW = re.compile(rb"\s*[+-]?[0-9.]+(?:[\s,]+[^\s,]+){4}")
 
 @dataclass(frozen=True)
 class StrayFile:
-    """A file that says something about a split and is not used, or is used in an unusual way.
-
-    Attributes:
-        file: its path.
-        remark: what about it.
-        is_used: it is used all the same.
-    """
+    """A file that says something about a split and is not used, or is used in an unusual way."""
 
     file: str
     remark: Remark
@@ -61,7 +55,6 @@ def pair_labels(
     as it would be on other systems; where this can be read in two ways, the image is refused.
 
     Args:
-        images: of the split.
         label_files: where that of each image is looked for; all with one suffix.
         has_labels: whether it is there.
         roots: folders of images and of their label files, with all folders below, of this split or of others too.

@@ -142,7 +142,6 @@ def yolo_rows(index: DatasetIndex, image: int, is_box: Sequence[bool] | np.ndarr
     """The label file of an image: class and box, or polygon, of each label, bit for bit.
 
     Args:
-        image: number of the image.
         is_box: (M,) labels that are written as a box although they have a polygon; None means none.
     """
     rows = []

@@ -76,7 +76,6 @@ def read_labels(path: str, num_classes: int | None, *, keypoint_columns: int = 0
     """The rows of a label file that exists; never raises for what is in it.
 
     Args:
-        path: the label file.
         num_classes: class ids must be below; None accepts all.
         keypoint_columns: how many may follow a box; 0 if there are polygons and no keypoints.
     """
@@ -93,10 +92,7 @@ def read_many(
     """As `read_labels`, of n label files at once, and much faster.
 
     Args:
-        paths: the label files.
         are_there: (n,) whether each is there; the others have no rows.
-        num_classes: class ids must be below; None accepts all.
-        keypoint_columns: as in `read_labels`.
     """
     present = np.flatnonzero(are_there).tolist()
     texts: list[bytes | None] = [b""] * len(paths)

@@ -65,7 +65,6 @@ def woven(clean: CleanRows, digests: npt.NDArray[np.uint8], others: Mapping[int,
     """The rows of n files in their order: the clean ones and all others, which were read one by one.
 
     Args:
-        clean: of n files.
         digests: (n, 16) of the clean ones, as in `LabelBatch`; may be written to.
         others: by number of the file, in order.
     """
@@ -90,12 +89,7 @@ def woven(clean: CleanRows, digests: npt.NDArray[np.uint8], others: Mapping[int,
 
 
 def parse_clean(texts: Sequence[bytes], num_classes: int | None) -> CleanRows:
-    """The rows of all files of which each row is a box that is used just as it is.
-
-    Args:
-        texts: the content of n label files.
-        num_classes: class ids must be below; None accepts all.
-    """
+    """The rows of all files of which each row is a box that is used just as it is, class ids below `num_classes`."""
     is_clean = _are_plain(texts)
     lengths = np.zeros(len(texts), np.int64)
     while is_clean.any():

@@ -24,7 +24,6 @@ class LedgerEntry:
         file: the label or image file, printable.
         line: of the label file, from 1; 0 means the file as a whole, or one without lines.
         value: the row as written, shortened; of an unknown class, its id or name; empty for images.
-        reason: what is wrong.
         outcome: what was done: `clipped`, `deduplicated`, `refused`, `unknown class` (also refused), `ignored`,
             `unusable image`, `note` (odd, and used all the same), or `passed over` (a file that belongs to no image, or
             is an image that is not read).

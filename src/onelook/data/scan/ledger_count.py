@@ -15,11 +15,7 @@ from onelook.files.fault_kinds import Remark
 
 
 class LedgerCount:
-    """Counts and entries of the images seen so far.
-
-    Args:
-        source: the images and their labels.
-    """
+    """Counts and entries of the images seen so far."""
 
     def __init__(self, split: str, source: LabelSource) -> None:
         self._split = split

@@ -32,8 +32,6 @@ class ScanContent:
     """What a scan knows: the index, the ledger, and the content of the files as hashes.
 
     Attributes:
-        index: the usable images.
-        ledger: what happened to all.
         image_digests: (N, 16) one per usable image; equal for equal files.
         is_kept: (M,) of all M images listed, which are in the index.
         contents: (M, 32) image and label file of all images listed.

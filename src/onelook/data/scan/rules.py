@@ -47,9 +47,6 @@ def apply_rules(ledger: Ledger, spec: DatasetSpec, options: ScanOptions, *, firs
     """Raise DataError if the split should not be used; warn once if parts of it are left out.
 
     Args:
-        ledger: the findings.
-        spec: where they come from.
-        options: what to insist on.
         first_label: the first label file that was looked for and is not there, if any.
     """
     if options.report_only:
