@@ -86,8 +86,6 @@ class DetectionFiles:
         """Write everything about one frame.
 
         Args:
-            frame: the input.
-            detections: what was found there.
             drawn: the frame with the detections in it, see `drawn_frame`; needed unless nothing is to be drawn.
             maps: what the layers of the network put out.
         """

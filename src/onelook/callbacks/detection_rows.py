@@ -25,9 +25,6 @@ CSV_COLUMNS = ("file", "frame", "class_id", "class", "score", "x1", "y1", "x2", 
 class GrowingText:
     """A text file that grows, and appears under its name when it is complete.
 
-    Args:
-        path: final name; its folder must exist.
-
     Raises:
         OSError: the disk is full or failing. Its `filename` is `path`.
     """
@@ -60,12 +57,7 @@ class GrowingText:
 
 
 class CsvOfDetections:
-    """`predictions.csv`: a line per detection.
-
-    Args:
-        path: final name; its folder must exist.
-        has_objects: a last column holds the ids of objects that are followed; it is empty in single images.
-    """
+    """`predictions.csv`: a line per detection; one more column for followed objects, empty in single images."""
 
     def __init__(self, path: Path, *, has_objects: bool = False) -> None:
         self._text = GrowingText(path)
@@ -91,9 +83,6 @@ class JsonOfDetections:
     """`predictions.json`: a list of detections, as COCO's result files have them.
 
     `bbox` is left, top, width, height in pixels; ids are those of `category_ids` and of the rows.
-
-    Args:
-        path: final name; its folder must exist.
     """
 
     def __init__(self, path: Path, names: Sequence[str]) -> None:

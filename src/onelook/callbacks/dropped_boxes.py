@@ -11,11 +11,7 @@ logger = logging.getLogger(__name__)
 
 
 class DroppedBoxes(Callback):
-    """Counts boxes in one process.
-
-    Attributes:
-        counts: boxes that were taken away, and boxes that were left.
-    """
+    """Counts the boxes that were taken away, and those that were left, in one process."""
 
     def __init__(self) -> None:
         self.counts = [0, 0]
@@ -27,11 +23,7 @@ class DroppedBoxes(Callback):
 
 
 def warn_of_dropped_boxes(counts: Iterable[Sequence[int]]) -> None:
-    """Say how many boxes were taken away, if any were.
-
-    Args:
-        counts: those of `DroppedBoxes` in every process.
-    """
+    """Say how many boxes were taken away, of the counts of every process, if any were."""
     dropped, left = (sum(part) for part in zip(*counts, strict=True))
     if dropped:
         share = 100 * dropped / (dropped + left)

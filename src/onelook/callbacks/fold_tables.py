@@ -32,12 +32,7 @@ def fold_table(scores: Sequence[FoldScore], summary: FoldSummary) -> Table:
 
 
 def class_spread_table(summary: FoldSummary, names: Sequence[str], *, sign: str = "±") -> Table:
-    """A line for each class: mean and sample standard deviation of its average precision, and how far it ranges.
-
-    Args:
-        summary: of the folds.
-        sign: between mean and deviation, for terminals that lack the usual one.
-    """
+    """A line for each class: mean and sample standard deviation of its average precision, and how far it ranges."""
     table = _table("Class", ("Folds", "Labels", "mAP50", "mAP50-95", "from", "to"))
     for one in summary.classes:
         spread = one.spreads["ap50_95"]

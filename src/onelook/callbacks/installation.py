@@ -15,11 +15,7 @@ MAX_BYTES = 1 << 22
 
 
 def required_packages(*, extras: bool = False) -> dict[str, str]:
-    """The least version of every package that Onelook needs, by name.
-
-    Args:
-        extras: also of those that only its extras need.
-    """
+    """The least version of every package that Onelook, or one of its `extras`, needs, by name."""
     try:
         lines = requires("onelook") or []
     except PackageNotFoundError:

@@ -57,11 +57,7 @@ class RunFacts:
 
 
 class RunFactsFile(Callback):
-    """Keeps `run.json`; what a resumed run finds there stays, and what is new is added.
-
-    Args:
-        warnings: a list that grows during the run.
-    """
+    """Keeps `run.json`; what a resumed run finds there stays, and what is new is added; the list `warnings` grows."""
 
     def __init__(self, path: Path, warnings: Sequence[str]) -> None:
         self._path = path

@@ -18,9 +18,6 @@ def series_table(rows: Sequence[tuple[str, int, DetectionMetrics, Mapping[str, f
     """A table with a line for each measurement: weights, size, average precision, milliseconds per image.
 
     Weights are named in the first of their lines.
-
-    Args:
-        rows: weights, longest side of the images in pixels, metrics, milliseconds by name.
     """
     table = number_table("Weights", "Size", "mAP50", "mAP50-95", *(f"{name} ms" for name in TIMES))
     named = ""

@@ -107,14 +107,7 @@ def diagnose(
     unlabelled: Mapping[str, Collection[str]],
     options: DiagnosisOptions,
 ) -> Diagnosis:
-    """All faults that can be told without a model.
-
-    Args:
-        scans: what was read, by split.
-        hashes: of the usable images of each split.
-        unlabelled: paths of the images of each split that nobody has said anything about.
-        options: what is checked.
-    """
+    """All faults that can be told without a model; of `unlabelled` images nobody has said anything."""
     names, imgsz = options.names, options.imgsz
     statistics = {
         split: statistics_of(scan.index, num_classes=len(names), imgsz=imgsz) for split, scan in scans.items()

@@ -28,11 +28,6 @@ ACCOUNT_NAME = "fixes.json"
 def write_fixed(out: Path, scans: Scans, findings: Sequence[Finding], names: tuple[str, ...], *, work: Work) -> Path:
     """Write a copy of a dataset, in YOLO's layout, without the faults that a machine can correct; its YAML.
 
-    Args:
-        out: a new folder; nothing is replaced.
-        scans: what was read, by split.
-        findings: what is wrong with it.
-
     Raises:
         SettingsError: the folder is there already, or lies among the images.
         DataError: an image has changed meanwhile, a split would be empty, or a name cannot be written.

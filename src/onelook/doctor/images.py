@@ -60,7 +60,6 @@ def doubled_findings(images: AllImages, max_bits: int) -> Iterator[Finding]:
     One of a pair is reported: in two splits, the one in the smaller split, and in one split, the later one.
 
     Args:
-        images: of all splits.
         max_bits: most bits that the hashes of images that look alike differ in; -1 looks for none.
     """
     same: dict[bytes, list[int]] = defaultdict(list)

@@ -63,13 +63,7 @@ def mended_split(split: str, index: DatasetIndex, findings: Iterable[Finding]) -
 
 
 def without(index: DatasetIndex, images: Collection[int], labels: Collection[int]) -> DatasetIndex:
-    """The images and labels of an index but for some; it has no fingerprint, being of no scan.
-
-    Args:
-        index: all of them.
-        images: numbers of images to leave out, with their labels.
-        labels: rows to leave out.
-    """
+    """The images and labels of an index but for these; it has no fingerprint, being of no scan."""
     counts = np.diff(index.offsets)
     keeps_image = ~np.isin(np.arange(len(index)), list(images))
     keeps_label = np.repeat(keeps_image, counts) & ~np.isin(np.arange(len(index.class_ids)), list(labels))

@@ -52,13 +52,7 @@ class SplitStatistics:
 
 
 def statistics_of(index: DatasetIndex, *, num_classes: int, imgsz: int) -> SplitStatistics:
-    """The numbers of a split; quantiles of nothing are empty.
-
-    Args:
-        index: its images and labels.
-        num_classes: all class ids are below.
-        imgsz: longer side that images are scaled to, pixels.
-    """
+    """The numbers of a split; quantiles of nothing are empty, sizes are those at a longer side of `imgsz` pixels."""
     counts = np.diff(index.offsets)
     images = np.repeat(np.arange(len(index)), counts)
     pairs = np.unique(np.stack([images, index.class_ids]), axis=1)

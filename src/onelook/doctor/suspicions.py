@@ -87,12 +87,7 @@ class Suspicion:
 
 
 def suspicions(images: Sequence[ImageComparison], num_classes: int) -> list[Suspicion]:
-    """Contradictions between labels and detections, the strongest first; none where the dataset rarely agrees.
-
-    Args:
-        images: those with labels and those without.
-        num_classes: all class ids are below.
-    """
+    """Contradictions between labels and detections, the strongest first; none where the dataset rarely agrees."""
     overlaps = [box_iou(_floats(one.detections.boxes), _floats(one.boxes_xyxy)) for one in images]
     trust = _trust(images, overlaps, num_classes)
     found = [

@@ -17,12 +17,7 @@ MAX_FOLDER_NAME, MAX_FOLDER_BYTES = 100, 200
 
 
 def crop(image: Image, box_xyxy: npt.NDArray[Any]) -> Image:
-    """The part of an image within a box, 2 % larger and with a border of 10 px in all, as far as the image goes.
-
-    Args:
-        image: (H, W, 3).
-        box_xyxy: (4,) pixels.
-    """
+    """The part of an image within a box, 2 % larger and with a border of 10 px in all, as far as the image goes."""
     x, y, width, height = xyxy_to_cxcywh(np.asarray(box_xyxy, np.float64)).tolist()
     half_width, half_height = (width * CROP_GAIN + CROP_BORDER_PX) / 2, (height * CROP_GAIN + CROP_BORDER_PX) / 2
     top, bottom = max(0, int(y - half_height)), max(0, int(y + half_height))

@@ -118,7 +118,6 @@ def text_bitmap(text: str, font_px: int) -> npt.NDArray[np.uint8]:
 
     Args:
         text: one line; a character without a font becomes a question mark.
-        font_px: em size, pixels.
     """
     from matplotlib.font_manager import get_font
 

@@ -17,11 +17,6 @@ SCALE_HINTS = (8, 4, 2)
 def thumbnail(path: str, size_hw: tuple[int, int], *, max_pixels: int = MAX_PIXELS) -> bytes:
     """A JPEG of an image file whose longest side has at most 512 pixels.
 
-    Args:
-        path: of the image.
-        size_hw: its height and width, pixels.
-        max_pixels: see `read_image`.
-
     Raises:
         DataError: the image cannot be read any more.
     """

@@ -31,7 +31,6 @@ class Window:
         """Show an image; False if the user pressed q or Esc, or closed the window.
 
         Args:
-            name: of the window.
             rgb: (H, W, 3) uint8 RGB.
             wait: for a key; otherwise the image stays until the next one.
         """

@@ -35,7 +35,6 @@ class ExportData:
         train: what ranges are measured on; None without int8.
         imgsz_hw: size of the frames, pixels.
         stride: of the model, pixels.
-        workers: most processes that load images.
         num_calibration: images to measure ranges on.
     """
 

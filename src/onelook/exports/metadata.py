@@ -61,12 +61,7 @@ class Metadata:
 
 
 def read_metadata(text: str | None, where: str) -> Metadata:
-    """The metadata in `text`, every value checked.
-
-    Args:
-        text: JSON as `Metadata.as_json` gives it; None if the file has none.
-        where: the file, for messages.
-
+    """The metadata in `text`, the JSON of `Metadata.as_json`, every value checked.
     Raises:
         CheckpointError: there is none, or it is not what `onelook export` writes.
     """

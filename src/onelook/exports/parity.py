@@ -83,7 +83,6 @@ def compare(
     """How far `export` is from `reference`, for images of each of the shapes.
 
     Args:
-        reference, export: to run.
         shapes: number, height and width of the images.
         best: how many pairs of a box and a class the export gives; None for all boxes. Pairs are compared as sets: run
             times that differ in the last digit put near ties in another order.

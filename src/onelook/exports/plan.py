@@ -55,7 +55,6 @@ class Predictions(nn.Module):
     """A detector with what it predicts in one of the layouts: (B, 3, H, W) float32 -> (B, N, 5 + K) float32, or others.
 
     Args:
-        model: not changed.
         metadata: says in which layout, and whether the network, but not the decoding, computes in 16 bits.
     """
 

@@ -18,13 +18,7 @@ DISTRIBUTIONS = {"litert_torch": "litert-torch", "ai_edge_litert": "ai-edge-lite
 
 @dataclass(frozen=True)
 class MapComparison:
-    """mAP50-95 of a model and of its export.
-
-    Attributes:
-        model: 0 to 1.
-        export: 0 to 1.
-        num_images: that it was measured on.
-    """
+    """mAP50-95 of a model and of its export, 0 to 1, and the number of images that it was measured on."""
 
     model: float
     export: float

@@ -27,11 +27,9 @@ class ExportedModel:
     """A `Backend` around a run time; threads may share it.
 
     Args:
-        metadata: of the file.
         run: images, contiguous and in main memory, to the first output: predictions in the layout of the metadata, or
             detections (B, n, 6) if there is NMS inside, or the raw maps as a list. Several threads may call it at the
             same time: see `one_at_a_time`.
-        label: the file, for messages.
     """
 
     def __init__(self, metadata: Metadata, run: Callable[[Images], Images | Sequence[Images]], *, label: str) -> None:

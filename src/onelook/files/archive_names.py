@@ -17,10 +17,7 @@ _DEVICES = frozenset(
 
 
 def refusal_of(name: str) -> str | None:
-    """Why a member of an archive may not become a file of this name; None if it may.
-
-    Args:
-        name: as it stands in the archive, with `/` between folders; one that ends with `/` is a folder.
+    """Why a member of an archive may not become a file of this name, with `/` between folders; None if it may.
 
     >>> refusal_of("images/1.jpg"), refusal_of("../1.jpg")
     (None, 'it leaves the folder')

@@ -26,11 +26,6 @@ def write_bytes_atomic(
     The bytes go to a temporary file beside `path`, are flushed to the disk, read back by `check` if one is given,
     and renamed over `path`; then the folder is flushed too.
 
-    Args:
-        path: the final name; its folder must exist.
-        data: the whole content.
-        check: called with the temporary file before the rename; raises if the file is not good.
-
     Raises:
         OSError: the disk is full, read-only or failing; the old file is untouched and the temporary one removed. Its
             `filename` is `path`.
@@ -74,11 +69,7 @@ def write_new(path: Path, content: bytes) -> None:
 
 @contextmanager
 def new_folder(path: Path) -> Iterator[Path]:
-    """A folder to fill, which is called `path` at the end; if that is not reached, nothing of it is left.
-
-    Args:
-        path: must not exist; its parent is made if need be.
-    """
+    """A folder to fill, called `path`, which must be free, at the end; without that end nothing of it is left."""
     unfinished = path.with_name(f".{path.name}{TEMPORARY_MARK}{os.getpid()}")
     try:
         unfinished.mkdir(parents=True)

@@ -20,7 +20,6 @@ def read_bounded(path: StrPath, max_bytes: int, *, prefix: bool = False) -> byte
     Pipes, sockets and devices are refused without being opened for long: reading never blocks.
 
     Args:
-        path: any name that the system knows, UTF-8 or not.
         max_bytes: a longer file is refused, or cut if `prefix` is set.
         prefix: only the first `max_bytes` are wanted.
 
@@ -54,12 +53,7 @@ def sha256_of(path: StrPath) -> str:
 
 
 def read_short(paths: Sequence[StrPath], max_bytes: int) -> list[bytes | None]:
-    """The bytes of many small files in half the time; None for each that is not there, not regular or not small.
-
-    Args:
-        paths: any names that the system knows.
-        max_bytes: of a small file.
-    """
+    """The bytes of many small files in half the time; None for each that is not there, not regular or not small."""
     contents: list[bytes | None] = []
     for path in paths:
         content = None
@@ -85,9 +79,7 @@ def pieces_of(path: StrPath, max_bytes: int, *, piece_bytes: int = 1 << 24) -> I
     """The bytes of a regular file in pieces, for files that are too large to be read at once.
 
     Args:
-        path: any name that the system knows.
         max_bytes: a longer file is refused.
-        piece_bytes: most bytes of a piece.
 
     Raises:
         DataError: as `read_bounded`, when the first piece is asked for, or one that cannot be read.

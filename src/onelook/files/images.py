@@ -74,11 +74,9 @@ def read_image(path: StrPath, *, scale_hint: int = 1, is_checked: bool = False, 
     """The pixels of an image file, (H, W, 3) uint8 RGB, after EXIF rotation.
 
     Args:
-        path: any file name, UTF-8 or not.
         scale_hint: 1, 2, 4 or 8. A JPEG is decoded straight to ceil(H / scale_hint) x ceil(W / scale_hint), which is
             faster; other formats come at full size. The result's shape tells which.
         is_checked: `check_image` found nothing wrong with the file; a PNG is then not unpacked twice.
-        max_pixels: images with more are refused.
 
     Raises:
         DataError: missing, not an image that we read, too large, or damaged.

@@ -23,10 +23,6 @@ def parse_lists(pieces: Iterable[bytes], decoder: json.JSONDecoder) -> Any:
     If the whole is an object, lists that are its values are parsed entry by entry, so that of the text only about one
     entry or piece is held at a time.
 
-    Args:
-        pieces: the text, cut anywhere.
-        decoder: makes entries and other values.
-
     Raises:
         UnicodeDecodeError: no UTF-8; `start` counts from the first byte of all.
         ValueError: no JSON, or an entry of more than 2**26 characters.

@@ -10,15 +10,7 @@ from onelook.files.bounded import StrPath, printable
 
 
 def refuse_inputs_inside(folder: Path, inputs: Iterable[StrPath]) -> None:
-    """Refuse to write into a folder that holds anything which is read.
-
-    Args:
-        folder: to be written into; it need not exist.
-        inputs: files and folders that are read.
-
-    Raises:
-        SettingsError: one of them lies in the folder.
-    """
+    """Raise SettingsError if a folder that is to be written into holds anything that is read; it need not exist."""
     target = folder.resolve()
     clear: set[Path] = set()  # parents that do not lie in the folder: a million images have few
     for given in inputs:
@@ -34,15 +26,7 @@ def refuse_inputs_inside(folder: Path, inputs: Iterable[StrPath]) -> None:
 
 
 def make_folder(folder: Path, *, option: str) -> None:
-    """Make a folder that is to be written into, and those around it.
-
-    Args:
-        folder: may be there already.
-        option: where the user says it.
-
-    Raises:
-        RunFolderError: it cannot be made.
-    """
+    """Make a folder that is to be written into, and those around it; RunFolderError naming `option` if that fails."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as problem:
@@ -53,15 +37,7 @@ def make_folder(folder: Path, *, option: str) -> None:
 
 
 def refuse_to_replace(target: Path, inputs: Iterable[StrPath]) -> None:
-    """Refuse to write a file that is read.
-
-    Args:
-        target: to be written; it need not exist.
-        inputs: files and folders that are read.
-
-    Raises:
-        SettingsError: it is one of them.
-    """
+    """Raise SettingsError if a file that is to be written is one that is read."""
     place = target.resolve()
     if any(Path(given).resolve() == place for given in inputs):
         raise SettingsError(f"`{printable(target)}` is read, so it cannot be written", hint="choose another place")

@@ -92,9 +92,7 @@ def fetch(
     and the SHA-256 is known, it resumes where it ended.
 
     Args:
-        wanted: address, size and hash.
         path: where it goes; its folder exists.
-        transport: how to reach the web.
         stop_requested: asked for every mebibyte; a yes ends it, and keeps what is there.
         progress: told (bytes done, bytes in all, or 0) now and then.
 
@@ -171,11 +169,6 @@ def answered(
 ) -> Iterator[http.client.HTTPResponse]:
     """The answer of the server that has what is at an address, after redirects; its body is not read yet.
 
-    Args:
-        url: address.
-        transport: how to reach the web, and which addresses may be asked.
-        headers: further ones for a request to a place.
-
     Raises:
         DataError: an address on the way is none, may not be asked, or there are too many.
         OSError, ValueError, http.client.HTTPException: a server cannot be reached or answers nonsense.
@@ -241,15 +234,7 @@ def _connected(place: SplitResult, transport: Transport) -> http.client.HTTPConn
 
 
 def refuse_private(peer: str, url: str) -> None:
-    """Refuse machines that cannot be reached from everywhere: an address from others has no business there.
-
-    Args:
-        peer: the number that answers for the host.
-        url: for the message.
-
-    Raises:
-        DataError: it is within this machine or a private network.
-    """
+    """Raise DataError for a machine that is not public: an address from others has no business there."""
     address = ipaddress.ip_address(peer.partition("%")[0])
     if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped is not None:
         address = address.ipv4_mapped

@@ -79,8 +79,6 @@ def parse_yaml(text: str, place: str, *, error: type[OnelookError] = SettingsErr
     """What YAML text stands for: plain values, lists and mappings.
 
     Args:
-        text: of a size that has been checked.
-        place: where it stands, for messages.
         error: the kind of error to raise.
 
     Raises:

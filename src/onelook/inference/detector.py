@@ -17,11 +17,7 @@ IMAGES_AT_A_TIME = 8
 
 
 class Detector:
-    """Finds objects in images.
-
-    Args:
-        predictor: does the work.
-    """
+    """Finds objects in images."""
 
     def __init__(self, predictor: Predictor) -> None:
         self._predictor = predictor

@@ -75,7 +75,6 @@ def assembled(
     """What runs one detector, or several as an ensemble.
 
     Args:
-        models: at least one; not changed.
         device: where copies of PyTorch models run; None means where each is.
         half: 16-bit arithmetic in PyTorch models; GPUs only.
         augment: test-time augmentation, see `AugmentedDetector`.

@@ -86,7 +86,6 @@ class Evaluator:
     Args:
         index: the split; labels are taken from here, exact to the label files.
         loader: gives the batches of one pass: number r, r + W, r + 2 W and so on in process r of W.
-        num_classes: of the model.
         settings: thresholds.
         group: the processes that share the work; the result is the same in all, and for any number of them.
     """
@@ -260,11 +259,6 @@ class Evaluator:
 def as_memory_allows(action: Callable[[int, int], Part], count: int, shape: Sequence[int]) -> list[Part]:
     """What `action` gives for the images of a batch from one number up to another: in one part, or halved again and
     again where memory does not suffice.
-
-    Args:
-        action: does something with the images from the first number up to, but without, the second.
-        count: images.
-        shape: (B, 3, H, W) of the batch, for the message.
 
     Raises:
         MemoryShortage: there is not enough memory for one image.

@@ -31,9 +31,6 @@ class FeatureMaps:
     """Notes what the layers of a model put out; those of a copy too, if it is made after this.
 
     The head is left out: what it puts out are detections.
-
-    Args:
-        model: gets hooks, and is otherwise not changed.
     """
 
     def __init__(self, model: DetectionModel) -> None:

@@ -23,8 +23,6 @@ class FrameDetections:
     """What was found in a frame, on its way from the network to the disk, and then with its image to the window.
 
     Attributes:
-        frame: the input.
-        result: what was found.
         maps: what the layers of the network put out, if that is asked for.
         drawn: the frame with its detections, (H, W, 3) uint8 RGB, if that is asked for.
     """
@@ -40,7 +38,6 @@ class FramePredictor:
     """Finds objects in batches of frames, as a whole or in tiles.
 
     Attributes:
-        predictor: finds objects in images.
         maps: notes what its layers put out; frames are processed one by one then.
         seconds: spent on waiting for images, and on predicting.
     """

@@ -17,8 +17,6 @@ def with_labels(predictions: Tensor, targets: Targets, *, frame_hw: tuple[int, i
 
     Args:
         predictions: (B, N, 5 + K) cx, cy, w, h in pixels, objectness, class scores.
-        targets: of the batch.
-        frame_hw: height and width of its images, pixels.
 
     Returns:
         (B, N + M, 5 + K) with the largest M; images with fewer labels have rows of zeros, which are never detections.

@@ -18,11 +18,7 @@ from onelook.structures.detections import Detections
 
 
 class PassResults:
-    """What one pass has found so far in this process.
-
-    Attributes:
-        num_images: that the network has seen.
-    """
+    """What one pass has found so far in this process."""
 
     def __init__(self, group: ProcessGroup, *, num_terms: int) -> None:
         self._group = group

@@ -98,7 +98,6 @@ class Predictor:
     only one that an exported model takes), and images with the same frame go through the network together.
 
     Args:
-        model: one, or those of an ensemble; not changed.
         settings: thresholds and size; `half` is for PyTorch models.
         device: where a copy of a PyTorch model runs; None means where the model is.
         labels: names of the models for messages.

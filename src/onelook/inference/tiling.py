@@ -72,11 +72,8 @@ def detect_in_tiles(
     """The detections of an image, predicted as a whole, for large objects, and tile by tile, for small ones.
 
     Args:
-        predict: finds the objects in images.
         image: (H, W, 3) uint8 RGB; one that is no larger than a tile is predicted once.
-        tiling: the tiles.
         batch_size: most images that `predict` is given at a time.
-        nms: of detections of the same object in several tiles.
     """
     size_hw = (image.shape[0], image.shape[1])
     areas = tiles_of(size_hw, tiling)
@@ -107,8 +104,6 @@ def merged(
         whole: in the image as a whole.
         parts: tiles and what was found there, pixels of the tile.
         size_hw: height and width of the image, pixels.
-        tiling: the tiles.
-        nms: thresholds.
     """
     boxes = np.concatenate([whole.boxes, *(found.boxes + np.array(area[:2] * 2, np.float32) for area, found in parts)])
     scores = np.concatenate([whole.scores, *(found.scores for _, found in parts)])

@@ -20,12 +20,7 @@ BORDER = 0.447
 
 @dataclass(frozen=True)
 class View:
-    """One size and orientation of an image.
-
-    Attributes:
-        scale: of the image.
-        is_mirrored: left is right.
-    """
+    """One size and orientation of an image: its scale, and whether left is right."""
 
     scale: float
     is_mirrored: bool = False

@@ -96,14 +96,7 @@ class ValidationPass:
 def validation_batches(
     dataset: ValidationDataset, workers: int, *, device: torch.device, rank: int = 0, world_size: int = 1
 ) -> Iterable[Batch]:
-    """The batches of `dataset`; process `rank` of `world_size` gets every `world_size`-th.
-
-    Args:
-        dataset: in its order.
-        workers: most processes that load images.
-        device: that the images go to.
-        rank, world_size: of the processes that share the work.
-    """
+    """The batches of `dataset`, on their way to `device`; process `rank` of `world_size` gets every `world_size`-th."""
     # Every process has whole batches here: only the processors are shared.
     all_images = dataset.rectangles.batch_size * world_size
     count = choose_workers(

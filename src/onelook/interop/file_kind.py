@@ -24,14 +24,7 @@ _STARTS: dict[bytes, tuple[str, str]] = {
 
 
 def refuse_by_head(head: bytes) -> None:
-    """Refuse what does not begin as a zip archive does.
-
-    Args:
-        head: the first `HEAD_BYTES` of the file.
-
-    Raises:
-        CheckpointError: says what the file is; the message lacks its name.
-    """
+    """Raise CheckpointError, which says what a file is, if it does not begin as a zip archive does."""
     if head.startswith(b"PK\x03\x04"):
         return
     what, hint = _kind(head)

@@ -11,14 +11,7 @@ from onelook.models.foreign_names import READ, known_elsewhere
 
 
 def refuse_known_names(path: Path) -> None:
-    """Refuse weights that are no file but a name that people know from elsewhere.
-
-    Args:
-        path: what was given as weights; not on this machine.
-
-    Raises:
-        CheckpointError: it is such a name, or that of a file that other programs fetch.
-    """
+    """Raise CheckpointError for weights that are no file but a name that people know from elsewhere."""
     found = known_elsewhere(path.stem)
     if found is None or len(path.parts) > 1 or path.suffix.lower() not in ("", ".pt", ".pth", ".yaml"):
         return

@@ -15,10 +15,6 @@ MAX_TEXT = 200
 def plain(value: Any, what: str) -> Any:
     """A copy of `value` made of plain values alone; tuples become lists.
 
-    Args:
-        value: from a pickle.
-        what: what it is, for messages.
-
     Raises:
         CheckpointError: it holds anything else, a text of more than 200 characters or with control characters, or is
             too large or too deep; a pickle of a few bytes can hold what would fill any memory if it were written out.

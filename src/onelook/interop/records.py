@@ -15,11 +15,7 @@ MAX_ELEMENTS = 1 << 40
 
 @dataclass(frozen=True, slots=True)
 class Global:
-    """The name of a class, a function or a type, as the file spells it; never looked up.
-
-    Attributes:
-        module, name: as in `models.common` and `Conv`.
-    """
+    """The name of a class, a function or a type, as the file spells it; never looked up."""
 
     module: str
     name: str

@@ -24,22 +24,13 @@ DTYPES: dict[str, torch.dtype] = {
 
 @dataclass(frozen=True)
 class StoredTensors:
-    """Where the numbers of an archive are.
-
-    Attributes:
-        members: of the open archive.
-        folder: the part of the names before `data/`, with its slash.
-    """
+    """Where the numbers of an archive are: its members, and the part of their names before `data/`, with its slash."""
 
     members: ZipMembers
     folder: str
 
     def load(self, name: str, record: TensorRecord) -> Tensor:
         """The numbers of a tensor: float32 or int64, contiguous, its own memory.
-
-        Args:
-            name: for messages.
-            record: where the numbers are.
 
         Raises:
             CheckpointError: the archive does not hold what the record says, or numbers that are not finite.

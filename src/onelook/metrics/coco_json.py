@@ -16,13 +16,7 @@ from onelook.structures.sample import ImageLabels
 
 @dataclass(frozen=True)
 class CocoLabelling:
-    """What images and classes are called in COCO's files.
-
-    Attributes:
-        image_ids: one per image.
-        category_ids: one per class.
-        images: further entries of each image, such as its file name.
-    """
+    """What images and classes are called in COCO's files: ids of each, and further entries of each image."""
 
     image_ids: Sequence[int] | Sequence[str]
     category_ids: Sequence[int]

@@ -36,8 +36,6 @@ class FoldScore:
     """What training on one fold gave.
 
     Attributes:
-        name: of the fold.
-        run_folder: of the training.
         epochs: done.
         best_epoch: whose weights were measured, from 0.
         metrics: of these weights on the validation split.
@@ -73,7 +71,6 @@ class ClassSummary:
     """One class in the folds that have labels of it in their validation split.
 
     Attributes:
-        class_id: of the class.
         num_folds: that have labels of it.
         num_images, num_labels: validation images that show it, and its labels, in all folds together.
         spreads: by the names of `CLASS_MEASURES`.
@@ -94,7 +91,6 @@ class FoldSummary:
         num_images, num_labels: validated, in all folds together.
         spreads: by the names of `MEASURES`.
         classes: those that have labels in any validation split, by number.
-        num_classes: of the dataset.
         confusion_cells: sum of those of the folds: each image counts in the one fold that validates on it.
     """
 

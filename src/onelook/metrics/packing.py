@@ -28,7 +28,6 @@ class PackedLabels:
 
     Attributes:
         image_ids: (M,) position of the image.
-        class_ids: (M,).
         boxes_xywh: (M, 4) pixels.
         is_crowd: (M,).
         areas: (M,) square pixels.

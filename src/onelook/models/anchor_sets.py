@@ -30,12 +30,7 @@ def named_anchors(name: str) -> list[list[float]]:
 
 
 def unfitted_anchors(num_anchors: int, strides: Tensor) -> Tensor:
-    """Square anchors from 2 to 8 cells wide, (L, num_anchors, 2) pixels: usable, but better fitted to the data.
-
-    Args:
-        num_anchors: per map.
-        strides: (L,) pixels per cell.
-    """
+    """Square anchors from 2 to 8 cells wide, (L, num_anchors, 2) pixels: usable, but better fitted to the data."""
     steps = (torch.arange(num_anchors, dtype=torch.float32, device=strides.device) + 0.5) / num_anchors
     sides = strides[:, None] * 2 ** (1 + 2 * steps)
     return sides[:, :, None].expand(-1, -1, 2)

@@ -46,7 +46,6 @@ def decoded(raw_maps: Sequence[Tensor], decoding: Decoding) -> Tensor:
 
     Args:
         raw_maps: L tensors (B, A, H, W, 5 + K).
-        decoding: how to read them.
 
     Returns:
         rows in the order map, box of the cell, row, column.

@@ -42,8 +42,6 @@ def transfer(model: nn.Module, tensors: Mapping[str, Tensor], *, exclude: Sequen
     """Copy into `model` every tensor whose name and shape it has; precision and device stay those of the model.
 
     Args:
-        model: changed in place.
-        tensors: name -> tensor, as of `state_dict`.
         exclude: parts of names; what contains one is not copied, for instance `anchors`.
 
     Raises:
@@ -79,12 +77,6 @@ def transfer_detector(
     Classes that both know by name keep what was learned about them: their rows of the head are copied, with those of
     boxes and objectness; the rows of new classes keep their values. Without a common name plain `transfer` decides, and
     so it does where the head has no use for them, see its `with_classes`.
-
-    Args:
-        model: changed in place.
-        tensors: as of `state_dict`.
-        names: classes of the tensors.
-        exclude: see `transfer`.
 
     Raises:
         ModelError: not one tensor fits.

@@ -17,12 +17,7 @@ SECONDS_BETWEEN_POLLS = 0.02
 
 @dataclass(frozen=True)
 class FailureStore:
-    """The one reason why a run ends, in the store that all its processes share.
-
-    Attributes:
-        rank: number of this process.
-        store: where the processes leave notes for each other.
-    """
+    """The one reason why a run ends, in the store that all its processes share."""
 
     rank: int
     store: Any

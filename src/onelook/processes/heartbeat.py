@@ -46,13 +46,7 @@ class _Seen:
 
 
 class Heartbeat:
-    """The heartbeat of this process, and the watch over those of the others; a thread of its own.
-
-    Args:
-        store: common to all processes.
-        rank: number of this process.
-        size: number of processes.
-    """
+    """The heartbeat of this process, and the watch over those of the others; a thread of its own."""
 
     def __init__(self, store: Any, rank: int, size: int) -> None:
         self._store = store
@@ -74,11 +68,7 @@ class Heartbeat:
         self._seconds = seconds
 
     def beat(self, place: str) -> None:
-        """Note progress of the main thread; from now on it has to keep moving, until it rests.
-
-        Args:
-            place: where it is, in words.
-        """
+        """Note progress of the main thread; from now on it has to keep moving, until it rests."""
         self._progress += 1
         self._place = place
         self._is_resting = False

@@ -87,11 +87,7 @@ class MemoryLimit:
 
 
 def memory_use(*, proc: Path = PROC) -> MemoryUse | None:
-    """What this process uses; None where the system does not tell it as Linux does.
-
-    Args:
-        proc: where Linux tells; only tests have another.
-    """
+    """What this process uses; None where the system does not tell it as Linux does."""
     fields = _fields(proc / "self" / "status")
     names = ("VmSize", "VmData", "VmRSS", "VmPeak", "VmHWM")
     if not all(name in fields for name in names):
@@ -106,7 +102,6 @@ def memory_limits(
 
     Args:
         processes: on this machine, that will grow alike and so share what is free.
-        proc, control_groups: where Linux tells; only tests have others.
     """
     use = memory_use(proc=proc)
     if use is None:

@@ -43,9 +43,7 @@ def download_weights(name: str, *, folder: Path | None = None, transport: Transp
     """Fetch the weights `name`, unless they are here.
 
     Args:
-        name: in `PUBLISHED_WEIGHTS`.
         folder: where they go; None means where `--weights NAME` looks for them.
-        transport: how to reach the web; only tests have another.
 
     Raises:
         DataError: the file cannot be fetched, or is another than it should be.
@@ -89,11 +87,7 @@ def local_weights(weights: str | Path | Sequence[str | Path], *, download: bool)
 
 
 def weights_at(url: str, *, transport: Transport | None = None) -> Path:
-    """The weights at a web address, which are fetched once and kept beside the published ones.
-
-    Args:
-        url: https address.
-        transport: how to reach the web; only tests have another.
+    """The weights at an https address, which are fetched once and kept beside the published ones.
 
     Raises:
         DataError: see `download_weights`.

@@ -47,9 +47,7 @@ def fit(
     """Train until the end of the schedule, or until `stop` is set; checkpoints and rows of results are written.
 
     Args:
-        evaluator: measures the averaged model after each epoch.
         observers: notified of what happens; those of process 0 write.
-        stop: asked after every update.
         taught: the teacher that the model learns from besides, if there is one.
 
     Raises:

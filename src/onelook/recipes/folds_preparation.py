@@ -38,8 +38,6 @@ class PreparedFolds:
     Attributes:
         settings: that all folds have in common.
         changed: settings that a fold which is gone on with takes from this call.
-        data: the YAML of each fold.
-        folder: of all of it.
         fingerprints: of the data, by fold and split.
         is_new: whether this call has begun them.
     """

@@ -38,10 +38,8 @@ class _Plan:
 
     Attributes:
         given: settings as typed, with the run that a bare `resume` found.
-        arguments: of the command line.
         settings: as given, or those of the run that is resumed.
         resumed: the earlier run, if one is resumed.
-        count: processes.
     """
 
     given: Mapping[str, Any]
@@ -57,7 +55,6 @@ def train_on_devices(
     """Train in this process, or, if the settings ask for several, in others that are started for it.
 
     Args:
-        given: settings by name, as typed.
         callbacks: observers of a training in this process.
 
     Raises:

@@ -35,8 +35,6 @@ def follow(given: Mapping[str, Any], *, file: Path | None = None, on_start: Call
     """Serve the report of a run until the run has ended or a signal comes; how the run stands then.
 
     Args:
-        given: settings by name; see `ReportSettings`.
-        file: YAML file with more settings, weaker than `given`.
         on_start: told the address once requests are answered.
 
     Raises:
@@ -73,11 +71,7 @@ def _is_open(pages: LiveReport, watched: _WatchedRun) -> bool:
 
 
 class _WatchedRun:
-    """Reads how a run stands.
-
-    Attributes:
-        ended_at: when it was seen to have ended, by the clock `time.monotonic`; inf before.
-    """
+    """Reads how a run stands, and when it was seen to have ended, by the clock `time.monotonic`; inf before."""
 
     def __init__(self, run: RunDir) -> None:
         self._run = run

@@ -51,7 +51,6 @@ def prepare(
     """Settle everything; the run folder comes last, so that a refused run leaves nothing behind.
 
     Args:
-        given, file: settings, the former stronger.
         resumed: the earlier run, if this one resumes it; its settings count then.
         epochs_within: finds how many epochs a run with a budget of time begins with; None leaves `epochs` as it is.
 

@@ -71,8 +71,6 @@ def result_of(run: RunDir, document: Mapping[str, Any], *, seconds: float) -> Tr
     """The result of a finished run, from its folder.
 
     Args:
-        run: its folder.
-        document: of its last checkpoint.
         seconds: that it took.
 
     Raises:
@@ -101,7 +99,6 @@ def result_of_finished(resumed: Resumed, *, is_first: bool = True) -> TrainResul
     """The result of a run that is resumed although nothing is left to do; a report that is missing is written.
 
     Args:
-        resumed: the run.
         is_first: whether this process writes the files.
 
     Raises:

@@ -40,12 +40,7 @@ SILENT: dict[str, Any] = {
 
 
 class TrainingTrial:
-    """Trains with the hyperparameters of a trial; what a search calls to learn what they are worth.
-
-    Args:
-        prepared: the search; its trial 7 is trained in `trials/0007` below its folder.
-        callbacks: Python files whose observers watch every trial.
-    """
+    """Trains with the hyperparameters of a trial; what a search calls to learn what they are worth."""
 
     def __init__(self, prepared: PreparedSearch, *, callbacks: Sequence[Path] = ()) -> None:
         self._folder = prepared.folder

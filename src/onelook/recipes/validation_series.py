@@ -41,8 +41,6 @@ def measure_series(
     """Measure every model at every size of the settings, and write what comes out.
 
     Args:
-        passes: how the split is validated.
-        models: one for each of the weights.
         run: where the files go; those of a study are written model by model.
 
     Returns:

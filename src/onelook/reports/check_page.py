@@ -25,13 +25,7 @@ SECTIONS = {
 
 @dataclass(frozen=True)
 class CaptionedImage:
-    """An image for the page.
-
-    Attributes:
-        jpeg: the file.
-        caption: what it shows.
-        file: path of the whole image.
-    """
+    """An image for the page, as a JPEG with a caption, and the path of the whole image."""
 
     jpeg: bytes
     caption: str
@@ -44,12 +38,7 @@ class CaptionedImage:
 
 
 def check_page(diagnosis: Diagnosis, exhibits: Sequence[CaptionedImage] = ()) -> str:
-    """The text of an HTML file that needs nothing else.
-
-    Args:
-        diagnosis: what was found.
-        exhibits: images of the most suspicious labels, the worst first.
-    """
+    """The text of an HTML file that needs nothing else; `exhibits` are the most suspicious labels, the worst first."""
     is_judged = diagnosis.detector_map50 is not None
     statistics, counts = diagnosis.statistics, by_severity(diagnosis.findings)
     figures = [(f"{severity}s", f"{count:,}") for severity, count in counts.items()]

@@ -52,14 +52,7 @@ def write_metrics(evaluation: Evaluation, names: tuple[str, ...], run: RunDir) -
 def write_labels(
     index: DatasetIndex, detections: Sequence[Detections], folder: Path, *, save_conf: bool = False
 ) -> None:
-    """Write what was found in each image to `folder`/stem.txt, a line `class x y w h` each, as datasets have them.
-
-    Args:
-        index: of the split.
-        detections: one per image.
-        folder: made if need be.
-        save_conf: the score at the end of each line.
-    """
+    """Write what was found in each image to `folder`/stem.txt, a line `class x y w h` each, as datasets have them."""
     folder.mkdir(parents=True, exist_ok=True)
     stems = distinct([PurePath(path).stem for path in index.paths])
     for stem, found, size_hw in zip(stems, detections, index.sizes_hw.tolist(), strict=True):

@@ -35,10 +35,9 @@ def render(template: str, **content: Any) -> str:
 
 
 def content_policy(scripts: Sequence[str], *, connects: bool = False, images: str = "data:") -> Markup:
-    """What a page may do, for its header `Content-Security-Policy`.
+    """What a page with these scripts of `templates/` may do, for its header `Content-Security-Policy`.
 
     Args:
-        scripts: their files in `templates/`.
         connects: whether they may ask the server that the page is from.
         images: where its images may be from.
     """

@@ -51,11 +51,7 @@ def write_gallery(
     """Write a small copy of every image, one after the other, and the page that shows them with their boxes.
 
     Args:
-        folder: of the run.
-        index: of the split.
         detections: one per image; those below the confidence of the best F1 are left out.
-        metrics: of the same evaluation.
-        names: class names.
     """
     labels = [index.image_labels(image) for image in range(len(index))]
     outcomes = image_outcomes(labels, detections, num_classes=metrics.num_classes, confidence=metrics.best_confidence)

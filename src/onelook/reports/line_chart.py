@@ -92,10 +92,7 @@ def line_chart(identity: str, title: str, lines: Sequence[ChartLine], axes: Axes
     """A chart of lines; without curves if no line has a value.
 
     Args:
-        identity: unique within the page.
-        title: above the chart.
         lines: at most a few tens; those behind come first.
-        axes: limits and words.
     """
     shown = [_thinned(line) for line in lines if any(map(math.isfinite, line.y))]
     if not shown:

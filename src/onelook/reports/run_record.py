@@ -124,7 +124,6 @@ def read_run(path: Path, *, label: str = "") -> RunRecord:
     """What a run folder holds.
 
     Args:
-        path: of the folder.
         label: what to call the run; empty takes the name of the folder.
 
     Raises:

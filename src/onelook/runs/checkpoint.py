@@ -69,9 +69,6 @@ def save_checkpoint(
     """Write a checkpoint so that at any instant `path` holds the old one or the new one, whole.
 
     Args:
-        path: final name; its folder must exist.
-        tensors: see `encode`.
-        document: see `encode`.
         write: the writer; tests put a worse one here to see it fail.
 
     Raises:

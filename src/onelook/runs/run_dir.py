@@ -21,11 +21,7 @@ MAX_NUMBER = 9999
 
 @dataclass(frozen=True)
 class RunDir:
-    """A run folder and the names of the files in it.
-
-    Attributes:
-        path: the folder, which exists.
-    """
+    """A run folder, which exists, and the names of the files in it."""
 
     path: Path
 
@@ -34,7 +30,6 @@ class RunDir:
         """A new folder `project/name`, or `name2`, `name3`, ... if that is taken; two processes never get the same.
 
         Args:
-            project: parent folder; created if missing.
             name: wanted name; folders in it are created too.
             exist_ok: use the folder even if it is there already.
 
@@ -175,7 +170,6 @@ class RunDir:
 
         Args:
             identity: of a new run, or of the one that resumes.
-            launch: what the processes of one launch have in common.
 
         Raises:
             RunFolderError: it cannot be written; a later resume could not tell whose the checkpoints are.

@@ -89,8 +89,6 @@ def read_history(content: bytes, place: str, *, defaults: Mapping[str, float]) -
     Columns are found by name, in any order; unknown ones are left out.
 
     Args:
-        content: of the file.
-        place: where it is, for messages.
         defaults: values of hyperparameters that have no column, or an empty cell.
 
     Raises:

@@ -46,7 +46,6 @@ def mutate(parent: Individual, rng: np.random.Generator) -> Individual:
 
     Args:
         parent: names from `GENES`, one of them with a gain and a range that it does not fill.
-        rng: see `generator`.
     """
     values = np.array([parent.get(name, 0.0) for name in GENES])
     while True:

@@ -57,7 +57,6 @@ class PreparedSearch:
     Attributes:
         settings: with the method, the optimiser and the batch that the trials use.
         plan: what is tried.
-        folder: of the search.
         fingerprints: of the data.
         bucket: to exchange trials through, if there is one.
     """

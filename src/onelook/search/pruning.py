@@ -68,8 +68,6 @@ def log_outlook(course: FitnessByEpoch, complete: Sequence[FitnessByEpoch], epoc
 
     Args:
         course: of the trial; not empty, and not at its end.
-        complete: courses of complete trials.
-        epochs: of a trial that runs to its end.
 
     Returns:
         None if no complete trial was validated as early.

@@ -31,9 +31,6 @@ class KeyedSampler(BaseSampler):
     The first trials are those of the plan, the next three are mutations of the best so far, then Optuna's multivariate
     estimator proposes (Bergstra et al., "Algorithms for hyper-parameter optimization", 2011).
 
-    Args:
-        plan: of the search.
-
     Attributes:
         space: all that is searched.
         slot: of the trial that was sampled last.

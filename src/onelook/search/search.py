@@ -18,7 +18,6 @@ class Trial:
 
     Attributes:
         number: of the trial, from 0; no two trials of a search have the same.
-        genes: the hyperparameters.
         is_hopeless: to be told epoch (from 0) and fitness after every validation; whether to end the trial now.
     """
 
@@ -59,10 +58,6 @@ class GeneticSearch:
 
     Generation g is a function of the seed, of g and of the rows before it, so a resumed search continues
     as if it had not been.
-
-    Args:
-        plan: what to search.
-        rows: trials that are done.
     """
 
     def __init__(self, plan: Plan, rows: Sequence[Row] = ()) -> None:

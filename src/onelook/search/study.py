@@ -32,7 +32,6 @@ class OptunaSearch:
     trials before, so a search by one process that was interrupted resumes as if it had not been.
 
     Args:
-        plan: what to search.
         storage: where the study is; shared by all processes that search together.
         name: of the study in the storage.
         folder: of the search, to see which trials of other machines still run; None if it has none.

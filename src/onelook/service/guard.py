@@ -55,7 +55,6 @@ class Guard:
     """An application that refuses strange names of the host and pages of other sites, and adds headers to all answers.
 
     Args:
-        app: what is guarded.
         names: see `allowed_names`.
         policy: what pages may do.
     """

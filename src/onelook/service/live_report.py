@@ -29,10 +29,6 @@ class RunState:
 class LiveReport:
     """An application that gives the page at `/` and the state at `/state`.
 
-    Args:
-        state: reads the state of the run.
-        page: makes the page of a version.
-
     Attributes:
         last_request: when it was asked last, by the clock `time.monotonic`; 0 if never.
     """

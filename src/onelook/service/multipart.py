@@ -60,10 +60,6 @@ def is_form(content_type: str) -> bool:
 def read_form(body: bytes, content_type: str) -> Form:
     """The files and texts of a form.
 
-    Args:
-        body: of the request.
-        content_type: of the request; carries the boundary.
-
     Raises:
         Refusal: the body is no such form, has no file, or more than the limits allow.
     """

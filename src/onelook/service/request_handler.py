@@ -63,9 +63,7 @@ class RequestHandler:
     """Takes images and gives answers; lives in one event loop.
 
     Args:
-        batcher: predicts on them.
         settings: how the batcher predicts, with a size.
-        limits: what is taken.
         predict_with: predicts with other settings; raises SettingsError if it cannot.
     """
 

@@ -26,12 +26,7 @@ _HINTS = {
 
 
 class Running:
-    """A server that answers.
-
-    Args:
-        server: of uvicorn, not started.
-        listener: where it listens.
-    """
+    """A server of uvicorn that answers at `listener`."""
 
     def __init__(self, server: uvicorn.Server, listener: socket.socket) -> None:
         host, port = listener.getsockname()[:2]
@@ -57,8 +52,6 @@ def running(app: App, host: str, port: int, *, stop_seconds: int = 30) -> Iterat
     """Answer requests at an address meanwhile.
 
     Args:
-        app: what answers.
-        host: name or address of this machine.
         port: 0 takes a free one.
         stop_seconds: how long requests that are inside at the end may take.
 

@@ -34,7 +34,6 @@ def build_settings(kind: type[SettingsT], given: Mapping[str, Any], *, file: Pat
     """Checked settings of the class `kind`.
 
     Args:
-        kind: such as `TrainSettings`.
         given: what the user typed, by the names of the settings; the strongest source.
         file: a YAML file with any of the settings; its `hyp` and that of `given` may name a preset.
 

@@ -32,7 +32,6 @@ def resumed(policy: str, *, of_trial: bool = False, **more: Any) -> JsonDict:
     Args:
         policy: one of those above. What is `OUTSIDE` no file can set, only whoever types the command.
         of_trial: each trial of a search decides it for itself.
-        more: other metadata.
     """
     assert policy in _POLICIES
     return {"resumed": policy, "of_trial": of_trial, **more}
@@ -73,8 +72,6 @@ def resume_settings(before: SettingsT, given: SettingsT, *, series: str, extends
     Args:
         before: as they were; what reaches outside is not taken from here.
         given: with this call; its fields that are set count.
-        series: what is resumed, for messages.
-        extends: whether the length may change.
 
     Raises:
         SettingsError: a setting that must be kept was given another value; all of them are listed.

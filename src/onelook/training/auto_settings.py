@@ -29,7 +29,6 @@ def settle(
     `momentum`, `warmup_bias_lr`); all others with SGD. If it also starts from weights, `fine_tuning` applies.
 
     Args:
-        num_images: images of the training split.
         fine_tuning: settings that the family has other defaults for in a short run from weights.
     """
     if "batch_size" not in settings.model_fields_set and _updates(settings, num_images) < VERY_SHORT_RUN:

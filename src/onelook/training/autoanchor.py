@@ -93,7 +93,6 @@ def check_anchors(
     """Whether the anchors suit the labels of a split, and better ones if they do not.
 
     Args:
-        index: training images with labels.
         anchor_grid: anchors of the model.
         imgsz: longest side of the images in training, pixels.
         anchor_t: largest ratio of the sides of label and anchor.

@@ -78,13 +78,6 @@ class BatchChoice:
 def find_batch_size(request: TrialRequest, *, stop: StopSignal | None = None) -> BatchChoice:
     """The largest batch size with which the run is predicted to stay within the memory.
 
-    Args:
-        request: the run.
-        stop: asked while trials run.
-
-    Returns:
-        A choice with at least one image per process, and no more images than the dataset has.
-
     Raises:
         MemoryShortage: not even one image per process fits.
         SettingsError: this system does not tell how much memory there is.
@@ -159,14 +152,7 @@ def largest_batch(
 def fullest_limit(
     request: TrialRequest, limits: Sequence[MemoryLimit], batch_size: int, growth: Growth
 ) -> tuple[float, MemoryLimit]:
-    """The limit that a whole run comes nearest to, and the share of it that it takes.
-
-    Args:
-        request: the run.
-        limits: of all kinds of memory that are scarce; at least one.
-        batch_size: images in one process.
-        growth: what a trial with them took.
-    """
+    """The limit that a whole run comes nearest to, and the share of it that it takes."""
 
     def added(kind: str) -> float:
         if kind == "device":

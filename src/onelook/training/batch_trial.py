@@ -87,11 +87,6 @@ class TrialRequest:
 def try_in_process(request: TrialRequest, batch_size: int, stop: StopSignal | None = None) -> Growth | None:
     """What a batch of a size takes; None if it was too much.
 
-    Args:
-        request: the run.
-        batch_size: images in one process.
-        stop: asked while the trial runs.
-
     Raises:
         MemoryShortage: the process did not even begin.
         OnelookError: the trial failed for another reason than memory.

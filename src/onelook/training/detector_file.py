@@ -49,9 +49,6 @@ def write_inference_file(weights: Path) -> Path:
 
     The checkpoint is not changed. One that holds nothing else is its own inference file.
 
-    Args:
-        weights: a checkpoint of ours.
-
     Raises:
         CheckpointError: it cannot be read, or holds no detector.
         SettingsError: it is none of ours, or the place is taken by a file with other content.

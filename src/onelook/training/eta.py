@@ -11,7 +11,6 @@ class Eta:
     """Speed of one epoch, measured from the end of its first batch on: that one also warms everything up.
 
     Attributes:
-        epoch: which.
         first_batch: the first batch that this process saw of it.
         since: when that batch was done, seconds.
         num_images: images done after it.

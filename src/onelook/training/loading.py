@@ -44,12 +44,7 @@ logger = logging.getLogger(__name__)
 def training_set(
     data: Splits, model: DetectionModel, run: Run, progress: Progress, *, cache: ImageSource | None = None
 ) -> tuple[TrainDataset, EpochOrder]:
-    """The augmented training images, and the order of their batches from where `progress` stands.
-
-    Args:
-        progress: where it stands.
-        cache: the decoded images, if they are kept.
-    """
+    """The augmented training images, and the order of their batches from where `progress` stands."""
     settings, index = at_length(run.settings, progress.turns), data.scans["train"].index
     order = EpochOrder(
         seed=settings.seed,
@@ -96,10 +91,7 @@ class TrainingCache:
 
 
 def training_cache(data: Splits, model: RunModel, run: Run, stop: StopSignal | None = None) -> TrainingCache:
-    """What `cache` asks for, filled.
-
-    Args:
-        stop: asked while the cache is filled; it is empty then, and the run is to be saved and to end.
+    """What `cache` asks for, filled; empty if `stop` said so meanwhile: the run is to be saved and to end.
 
     Raises:
         DataError: an image cannot be read.
@@ -115,12 +107,7 @@ def training_cache(data: Splits, model: RunModel, run: Run, stop: StopSignal | N
 def training_batches(
     data: Splits, model: RunModel, run: Run, progress: Progress, *, cache: TrainingCache | None = None
 ) -> Batches:
-    """All batches from where `progress` stands to the end of the run, of each the share of this process.
-
-    Args:
-        progress: where it stands.
-        cache: of the run; None decodes every image each time.
-    """
+    """All batches from where `progress` stands to the end of the run, of each the share of this process."""
     settings, group, device = run.settings, run.group, model.device
     kept = cache.on_device if cache is not None else None
     decoded = cache.decoded if cache is not None else None

@@ -37,7 +37,6 @@ def create_optimizer(model: nn.Module, settings: TrainSettings, weight_decay: fl
     """The optimiser of `settings` over three groups, in the order of `parameter_groups`.
 
     Args:
-        model: its parameters must be on their final device.
         settings: `optimizer` (no longer auto), `lr0` and `momentum` are used.
         weight_decay: already scaled to the images per update.
     """
@@ -70,7 +69,6 @@ def step_unless(optimizer: Optimizer, skip: Tensor) -> None:
     its new momentum buffers uninitialised, so they are made here: of zeros, which gives the same first step.
 
     Args:
-        optimizer: one of `create_optimizer`.
         skip: 0-d float32, 0 or 1, on the device of the parameters.
     """
     for group in optimizer.param_groups:

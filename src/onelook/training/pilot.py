@@ -32,10 +32,6 @@ VALIDATED_IMAGE = 0.5  # of the time that an image takes in training
 def epochs_within_budget(data: Splits, model: RunModel, run: Run, *, stop: StopSignal) -> int:
     """Epochs that `time` allows, as far as the first steps can tell; the run corrects it after its first epochs.
 
-    Args:
-        data, model, run: all but the number of epochs, and what follows from it.
-        stop: asked after every step.
-
     Raises:
         SettingsError: `epochs` was set, too; or there is no time for a single epoch.
     """

@@ -31,9 +31,7 @@ class Resumed:
     """An earlier run, ready to be resumed.
 
     Attributes:
-        settings: those of the run, with the changes that were asked for.
         run: its folder.
-        checkpoint: its newest state.
         done: why there is nothing left to do; empty if there is something.
     """
 

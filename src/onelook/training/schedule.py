@@ -50,9 +50,7 @@ def decay_factor(progress: float, lrf: float, *, cosine: bool) -> float:
 def nominal_batch(settings: TrainSettings, num_images: int) -> int:
     """Images per update: 64, but fewer where the run would then have under 2000 updates; never below one batch.
 
-    Args:
-        settings: `nominal_batch` above 0 is taken as it is.
-        num_images: images of the training split.
+    The setting `nominal_batch` is taken as it is, if it is above 0.
     """
     if settings.nominal_batch > 0:
         return max(settings.nominal_batch, _images_per_batch(settings))
@@ -67,7 +65,6 @@ def at_length(settings: TrainSettings, turns: Sequence[Sequence[int]]) -> TrainS
     """The settings of a run whose length has changed: with the number of epochs that it has now.
 
     Args:
-        settings: of the run as it began.
         turns: (epoch, epochs from then on) of each change.
     """
     return settings.model_copy(update={"epochs": turns[-1][1]}) if turns else settings

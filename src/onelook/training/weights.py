@@ -84,9 +84,6 @@ class Weights:
 def read_weights(path: Path) -> Weights:
     """What a file of weights holds: a checkpoint of ours, of YOLOv5 or YOLOX (.pt, .pth), or a YOLOX in ONNX.
 
-    Args:
-        path: of the file, or a name in `PUBLISHED_WEIGHTS`.
-
     Raises:
         CheckpointError: the file is missing, damaged, of another format, or holds no detector.
     """
@@ -158,7 +155,6 @@ def load_detector(path: Path, device: torch.device | None = None, *, head: HeadC
     """The averaged model of a file of weights, with its class names, in evaluation mode and float32.
 
     Args:
-        device: where the model goes; None means the CPU.
         head: which branch of its head it keeps; "auto" the one that was better in validation.
 
     Raises:

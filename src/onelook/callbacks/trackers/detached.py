@@ -50,10 +50,6 @@ class Detached(Callback):
     A tracker that cannot be made, or fails, costs one warning. While one is slow or blocked, calls wait in a queue of
     bounded length; rows that find it full are sent at the end, other calls are dropped and counted. At the end all
     trackers together get `FINISH_SECONDS`, or `STOP_SECONDS` after an ordered stop; then they are left behind.
-
-    Args:
-        kinds: the trackers by name; made at the start of the run.
-        finish_seconds, stop_seconds: most seconds to wait at the end.
     """
 
     _run: TrackedRun  # since on_fit_start

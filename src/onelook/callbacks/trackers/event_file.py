@@ -16,14 +16,7 @@ MASK_DELTA = 0xA282EAD8
 
 
 class EventFile:
-    """A new file of records; what is written can be read at once.
-
-    Args:
-        path: must not exist.
-
-    Raises:
-        OSError: the file cannot be made.
-    """
+    """A new file of records; what is written can be read at once. OSError if it cannot be made, or is there."""
 
     def __init__(self, path: Path) -> None:
         self._file = path.open("xb")

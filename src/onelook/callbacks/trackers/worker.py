@@ -22,10 +22,6 @@ class TrackerThread:
 
     The first exception is logged as a warning and switches the tracker off; what is waiting then is dropped.
 
-    Args:
-        name: of the tracker, as the user typed it.
-        tracker: used by the thread only, from now on.
-
     Attributes:
         is_on: False once it has failed or is done.
     """

@@ -103,7 +103,7 @@ def _points_of(index: DatasetIndex, label: int) -> slice:
 
 
 class Neighbours:
-    """Boxes, xyxy as fractions of an image, by the cells of a grid as fine as the first ones; few are near any other."""
+    """Boxes, xyxy as fractions of an image, by the cells of a grid as fine as the first; few are near any other."""
 
     def __init__(self, boxes: Sequence[Box]) -> None:
         sides = sorted(max(x2 - x1, y2 - y1) for x1, y1, x2, y2 in boxes)

@@ -38,8 +38,6 @@ def download(
     or a private network, unless that very host was typed.
 
     Args:
-        address: http or https.
-        folder: exists and is empty.
         check: called often; what it raises ends the download.
         max_bytes: a larger file is refused.
 

@@ -89,7 +89,6 @@ def read_frames(
     """The frames of all files, in order; threads decode the images that come next.
 
     Args:
-        paths: see `find_media`.
         vid_stride: only every n-th frame of a video.
         addresses: where files come from that were downloaded.
         max_pixels: images with more cannot be used.

@@ -76,9 +76,6 @@ def opened(
     The first batch is waited for, so that it is known whether there is any input.
 
     Args:
-        sources: see `find_sources`.
-        settings: strides, size of batches, reconnections.
-        stop: ends downloads and live sources.
         on_problem: told about a file that cannot be used, which is then passed over.
 
     Raises:

@@ -40,12 +40,7 @@ class WebSource:
 
 @dataclass(frozen=True)
 class Sources:
-    """The sources; either files or live ones.
-
-    Attributes:
-        files: in the order typed.
-        live: read at the same time.
-    """
+    """The sources, in the order typed; either files or live ones, which are read at the same time."""
 
     files: tuple[Path | WebSource, ...] = ()
     live: tuple[LiveSource, ...] = ()

@@ -44,7 +44,6 @@ def behind(do: Callable[[T], R], items: Iterable[T], *, waiting: int) -> Generat
 
     Args:
         do: what it raises is raised here.
-        items: made by the thread that asks for the results.
         waiting: most items that wait for their turn.
     """
     under_way: deque[Future[R]] = deque()
@@ -64,8 +63,6 @@ def ahead_in_threads(
 
     Args:
         do: what it raises is raised by the future.
-        items: any.
-        threads: how many.
         ahead: most items that are begun before their turn.
     """
     waiting: deque[tuple[T, Future[R]]] = deque()

@@ -50,12 +50,8 @@ def plot_anchors(
         sizes_px: (M, 2) width, height of the labels; it may be empty.
         fits: title -> anchors and how well they suit the labels; two panels look best.
         strides: (L,) pixels per cell of the maps.
-        path: a .png or .jpg file; its folder must exist.
         anchor_t: a label is in reach if neither side differs by this factor or more.
         imgsz: size of the training images, pixels.
-
-    Returns:
-        `path`.
     """
     shown = np.maximum(np.asarray(sizes_px, np.float64), LEAST_SHOWN_PX)
     limits = _limits(shown, fits, imgsz)

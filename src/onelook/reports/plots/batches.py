@@ -32,17 +32,7 @@ JPEG_QUALITY = 92
 
 
 def plot_batch(batch: Batch, names: Sequence[str], path: Path, *, max_images: int = 16) -> Path:
-    """Write the first images of a batch, as the model gets them, with their boxes, class names and file names.
-
-    Args:
-        batch: images on any device.
-        names: class names.
-        path: a .jpg or .png file; its folder must exist.
-        max_images: most images shown.
-
-    Returns:
-        `path`.
-    """
+    """Write the first images of a batch, as the model gets them, with their boxes, class names and file names."""
     images = batch.images[:max_images].permute(0, 2, 3, 1).cpu().numpy()  # (B, H, W, 3)
     image_index = batch.targets.image_index.cpu().numpy()
     class_ids = batch.targets.class_ids.cpu().numpy()
@@ -79,13 +69,8 @@ def plot_labels_and_predictions(
         images: (H, W, 3) uint8 RGB each, at any size.
         labels: labels in pixels of the original image; one per image.
         detections: boxes in pixels of the original image; one per image.
-        names: class names.
-        path: a .jpg or .png file; its folder must exist.
         files: names of the images, for their captions.
         conf_thres: detections with a score up to this are left out.
-
-    Returns:
-        `path`.
     """
     shown = list(zip(images, labels, detections, files, strict=True))[:MAX_PAIRS]
     pairs_per_row = 1 if len(shown) == 1 else 2

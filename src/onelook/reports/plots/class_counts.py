@@ -30,13 +30,7 @@ def num_bar_rows(num_classes: int) -> int:
 
 
 def draw_class_counts(figure: SubFigure, counts: Array, names: Sequence[str]) -> None:
-    """Draw labels per class, most frequent first: all classes, or both ends and a curve if there are more than 120.
-
-    Args:
-        figure: where to draw.
-        counts: (num_classes,) labels of each class.
-        names: class names.
-    """
+    """Draw (K,) labels per class, most frequent first: all, or both ends and a curve if there are more than 120."""
     order = np.argsort(-counts, kind="stable")
     if len(counts) == 0 or counts.max() == 0:
         axes = figure.subplots()

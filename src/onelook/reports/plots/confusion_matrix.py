@@ -34,14 +34,6 @@ def plot_confusion_matrix(cells: Array, names: Sequence[str], path: Path) -> Pat
     their share of the column, and carry counts if there are fewer than 30 classes; classes are named if there are fewer
     than 99. Of more than 1,000 classes
     the 97 that are confused most are drawn, and all others as one.
-
-    Args:
-        cells: as in `DetectionMetrics.confusion_cells`.
-        names: of all classes.
-        path: a .png or .jpg file; its folder must exist.
-
-    Returns:
-        `path`.
     """
     labels = [shown_name(names, class_id) for class_id in range(len(names))]
     if len(names) > MAX_CLASSES:

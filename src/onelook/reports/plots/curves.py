@@ -31,13 +31,7 @@ def plot_curve(metrics: DetectionMetrics, names: Sequence[str], path: Path, *, k
     """Write one curve per class, thin, and their mean, bold; classes are named if there are at most 20.
 
     Args:
-        metrics: what an evaluation found.
-        names: class names.
-        path: a .png or .jpg file; its folder must exist.
         kind: PR (precision against recall), or P, R or F1 against the confidence threshold.
-
-    Returns:
-        `path`.
     """
     x, y = _points(metrics, kind)
     is_named = len(y) <= MAX_NAMED_CLASSES

@@ -34,16 +34,7 @@ BAR_HEIGHT_IN = 0.17
 
 
 def plot_label_statistics(index: DatasetIndex, names: Sequence[str], path: Path) -> Path:
-    """Write the labels per class, box polygons about a common centre, and densities of centres and of sizes.
-
-    Args:
-        index: a split; it may be without labels.
-        names: class names.
-        path: a .png or .jpg file; its folder must exist.
-
-    Returns:
-        `path`.
-    """
+    """Write the labels per class, box polygons about a common centre, and densities of centres and of sizes."""
     counts = np.bincount(index.class_ids, minlength=len(names)) if len(index.class_ids) else np.zeros(len(names), int)
     bars_in = max(1.2, 0.75 + BAR_HEIGHT_IN * num_bar_rows(len(counts)))
     with chart(path, height_in=bars_in + MAP_HEIGHT_IN) as figure:
@@ -58,15 +49,7 @@ def plot_label_statistics(index: DatasetIndex, names: Sequence[str], path: Path)
 
 
 def plot_label_correlogram(index: DatasetIndex, path: Path) -> Path:
-    """Write how centre x, centre y, width and height of the boxes go together, two by two; histograms on the diagonal.
-
-    Args:
-        index: a split; it may be without labels.
-        path: a .png or .jpg file; its folder must exist.
-
-    Returns:
-        `path`.
-    """
+    """Write how centre x, centre y, width and height of the boxes go together, two by two, and their histograms."""
     labels = ("Centre x", "Centre y", "Width", "Height")
     boxes = index.boxes.astype(np.float64)
     edges = np.linspace(0, 1, NUM_BINS + 1)

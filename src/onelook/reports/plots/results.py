@@ -44,10 +44,6 @@ def plot_results(rows: Sequence[Mapping[str, float | None]], path: Path) -> Path
 
     Args:
         rows: the lines of `results.csv`; a value that is missing, None or not a number is left out.
-        path: a .png or .jpg file; its folder must exist.
-
-    Returns:
-        `path`.
     """
     with chart(path, height_in=HEIGHT_IN) as figure:
         panels = [*_loss_panels(rows), *PANELS]

@@ -21,13 +21,6 @@ def plot_evolution(rows: Sequence[Row], path: Path) -> Path:
     """Draw fitness against each hyperparameter that took more than one value, the best trial marked.
 
     Complete trials are filled, pruned ones hollow; failed ones are left out.
-
-    Args:
-        rows: of the search.
-        path: a .png or .jpg file; its folder must exist.
-
-    Returns:
-        `path`.
     """
     names = [name for name in GENES if len({row.genes[name] for row in rows if name in row.genes}) > 1]
     num_rows = max(-(-len(names) // NUM_COLUMNS), 1)

@@ -31,15 +31,7 @@ class StudyCurve:
 
 
 def plot_study(curves: Sequence[StudyCurve], path: Path) -> Path:
-    """Draw average precision against time (logarithmic), a line for each model; points are sizes, every other written.
-
-    Args:
-        curves: one per model.
-        path: a .png or .jpg file; its folder must exist.
-
-    Returns:
-        `path`.
-    """
+    """Draw average precision against time (logarithmic), a line for each model; every other size is written."""
     from matplotlib.ticker import LogLocator
 
     with chart(path, height_in=HEIGHT_IN) as figure:

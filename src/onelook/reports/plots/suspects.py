@@ -55,10 +55,8 @@ def draw_suspicion(
 
     Args:
         rgb: (H, W, 3) the whole image.
-        suspicion: what it is about.
         boxes_xyxy: (N, 4) all labels of the image, pixels.
         class_ids: (N,) of the labels.
-        names: class names.
     """
     left, top, right, bottom = view_of(suspicion, (rgb.shape[0], rgb.shape[1]))
     rows = np.linspace(top, bottom - 1, SIDE_PX).round().astype(int)
