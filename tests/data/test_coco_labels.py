@@ -70,6 +70,8 @@ LEFT_OUT: list[tuple[Any, str, str]] = [
     (box(bbox=[1, 2, -3, 4]), "refused", "negative"),
     (box(bbox=[1, 2, 0, 4]), "refused", "no area"),
     (box(bbox=[30, 2, 3, 4]), "refused", "the centre is outside the image"),
+    (box(bbox=[0.25, 0.5, 0.5, 0.5]), "refused", "are these fractions of the image?"),
+    (box(bbox=None, segmentation=[[0.1, 0.2, 0.9, 0.2, 0.5, 0.7]]), "refused", "are these fractions of the image?"),
     (box(bbox=None), "refused", "neither a `bbox` nor a `segmentation`"),
     (box(bbox=None, segmentation=[]), "refused", "neither a `bbox` nor a `segmentation`"),
     (box(bbox=None, segmentation=[[]]), "refused", "neither a `bbox` nor a `segmentation`"),

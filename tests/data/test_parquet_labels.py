@@ -129,6 +129,7 @@ LEFT_OUT: list[tuple[Any, str, str]] = [
     ({"bbox": None, "category": 0}, "refused", "`bbox` is not a list of four numbers"),
     ({"bbox": [1.0, 2.0, float("nan"), 3.0], "category": 0}, "refused", "not finite"),
     ({"bbox": [1.0, 2.0, -1.0, 3.0], "category": 0}, "refused", "negative"),
+    ({"bbox": [0.1, 0.2, 0.5, 0.5], "category": 0}, "refused", "are these fractions of the image?"),
     ({"bbox": BOX}, "refused", "`category` is None, neither a class number nor a name"),
     ({"bbox": BOX, "category": 1.5}, "refused", "`category` is 1.5"),
     ({"bbox": BOX, "category": 2}, "unknown class", "class 2 is not among the 2 classes"),

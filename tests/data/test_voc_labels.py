@@ -77,6 +77,7 @@ LEFT_OUT = [
     (thing(corners=(12, 3, 2, 11)), "refused", "a width or height is negative"),
     (thing(corners=(2, 3, 2, 11)), "refused", "no area"),
     (thing(corners=(30, 3, 40, 11)), "refused", "the centre is outside the image"),
+    (thing(corners=(0.1, 0.2, 0.4, 0.9)), "refused", "are these fractions of the image?"),
     (thing(more="<name>dog</name>"), "refused", "`name` is given twice"),
     (thing(more="<bndbox><xmin>1</xmin></bndbox>"), "refused", "`xmin` is given twice"),
     (thing("cow"), "unknown class", "class `cow` is not among the 2 classes"),

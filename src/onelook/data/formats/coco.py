@@ -133,7 +133,7 @@ class _CocoReader:
                 continue
             if frame.note:
                 rows.note(frame.note, place=f"image {shown(image.file_name)}")
-            rows.add(place, value, class_id=class_id, box=box, polygon=polygon)
+            rows.add(place, value, class_id=class_id, box=box, polygon=polygon, pixels_hw=frame.size_hw)
         return rows.rows(self.digest())
 
     def lost_rows(self) -> list[RowProblem]:

@@ -115,7 +115,10 @@ def collect(rows: RowCollector, image: ListedImage, size_hw: SizeHw, class_of_na
             continue
         if frame.note:
             rows.note(frame.note, place=f"image {shown(image.name)}" if image.name else "")
-        rows.add(thing.place, thing.text.__str__, class_id=class_id, box=box, polygon=polygon)
+        pixels_hw = frame.size_hw if thing.units_hw is None else None
+        rows.add(
+            thing.place, thing.text.__str__, class_id=class_id, box=box, polygon=polygon, pixels_hw=pixels_hw
+        )
 
 
 def size_of(width: Any, height: Any) -> SizeHw:

@@ -10,7 +10,7 @@ import numpy as np
 
 from onelook.data.formats.label_rows import LabelRows, Outcome, RowProblem
 from onelook.data.formats.label_source import SizeHw
-from onelook.data.formats.row_rules import RefusedRow, Values, box_around, inside, joined
+from onelook.data.formats.row_rules import LAST_DIGIT, RefusedRow, Values, box_around, inside, joined
 from onelook.files.fault_kinds import FaultKind
 
 LARGEST = 2**31
@@ -72,16 +72,28 @@ class RowCollector:
         text = value if problem.value is None else problem.value
         self._problem(place, text, str(problem), problem.outcome, problem.kind)
 
-    def add(self, place: Place, value: Text, *, class_id: int, box: Values, polygon: Values | None = None) -> None:
+    def add(
+        self,
+        place: Place,
+        value: Text,
+        *,
+        class_id: int,
+        box: Values,
+        polygon: Values | None = None,
+        pixels_hw: SizeHw | None = None,
+    ) -> None:
         """Judge an object and keep it if it can be used.
 
         Args:
             value: gives the object as written, for messages.
             box: (4,) cxcywh as a fraction of the image.
             polygon: (P, 2) points as a fraction of the image; None for a plain box.
+            pixels_hw: height and width of the image, if the file gives pixels.
         """
         try:
             _require_numbers(box)
+            if pixels_hw is not None:
+                _require_pixels(box, pixels_hw)
             used, comment = inside(box)
         except RefusedRow as problem:
             self.refuse(place, value, problem)
@@ -133,6 +145,13 @@ def box_of_polygon(polygon: Values) -> Values:
     """
     _require_numbers(polygon)
     return box_around(polygon)
+
+
+def _require_pixels(box: Values, size_hw: SizeHw) -> None:
+    """Refuse a box that ends within the first pixel of an image: so do all whose file has fractions of the image."""
+    end = (box[:2] + box[2:] / 2) * size_hw[::-1]
+    if end.min() > 0 and end.max() <= 1 + LAST_DIGIT and min(size_hw) > 1:
+        raise RefusedRow("it ends within the first pixel; are these fractions of the image? Pixels are expected")
 
 
 def _require_numbers(values: Values) -> None:

@@ -121,7 +121,7 @@ def parquet_rows(
             rows.note(frame.note, place=place)
         sides = np.array([*frame.size_hw[::-1]] * 2, np.float64)
         box = np.array([left + width / 2, top + height / 2, width, height]) / sides
-        rows.add(here, value, class_id=class_id, box=box)
+        rows.add(here, value, class_id=class_id, box=box, pixels_hw=frame.size_hw)
     return rows.rows(b"")
 
 
