@@ -188,6 +188,10 @@ REFUSED: dict[str, tuple[str, str, str]] = {
                                         "value": {**ROW, "rotation": 5, "rectanglelabels": ["cat"]}}),
         r"result\[1\].*turned by 5 degrees, and `original_width`",
     ),
+    "tasks: turned image": (
+        TASKS, tasks_of(region(**ROW), region(**ROW) | {"image_rotation": 90}),
+        r"result\[1\].*the image was turned by 90 degrees",
+    ),
     "cvat: polyline": (CVAT, cvat_of(f'{GOOD[CVAT]}<polyline label="cat" points="1,1;2,2"/>'), "line 3.*a line, which"),
     "cvat: no number": (
         CVAT, cvat_of(f'{GOOD[CVAT]}<box label="cat" xtl="a" ytl="4" xbr="12" ybr="12"/>'),
@@ -225,6 +229,9 @@ WRONG: dict[str, tuple[str, str, str]] = {
     "no UTF-8": ("b.csv", "filename,class,xmin,ymin,xmax,ymax\né", "is not UTF-8 text: byte"),
     "lacking column": ("b.csv", "filename,class,xmin\n", "is no file of labels that is known"),
     "image elsewhere": ("b.csv", f"{HEAD}no.png,20,16,cat,2,4,12,12\n", "its first image, `no.png`, was not found"),
+    "no label is usable": ("b.json", tasks_of(region(**ROW) | {"value": ROW}), r"a class:\n.*\[0\].*no labels"),
+    "no image is named": ("b.json", '[{"image_id": 1, "bbox": [1, 2, 3, 4]}]', r"names no image:\n.*\[0\]: it"),
+    "no image in a csv": ("b.csv", f"{HEAD}a\0.png,20,16,cat,2,4,9,9\n", r"names no image:\n.* line 2: `filen"),
     "one image": ("a.json", labelme_of(shape("rectangle", [2, 4], [12, 12])), "holds the labels of one image"),
 }  # fmt: skip
 

@@ -13,7 +13,7 @@ from onelook.data.formats.csv_file import is_header
 from onelook.data.formats.listing import Listing
 from onelook.data.formats.listing_file import LISTINGS, listed_paths, read_listing
 from onelook.data.image_files import IMAGE_SUFFIXES, exists
-from onelook.errors import DataError
+from onelook.errors import DataError, combined
 from onelook.files.bounded import printable, read_bounded
 
 _HEAD_BYTES = 1 << 14
@@ -136,9 +136,12 @@ def _images_of(file: Path, label_format: str, split: str) -> Path:
         first = _first_paths(str(place), file, label_format)
         if any(map(exists, first)):
             return place
-    named = f"`{printable(os.path.basename(first[0]))}`" if first else "an image"  # noqa: PTH119
+    if not first:
+        reasons = read_listing(file, label_format).reasons(3) if label_format in LISTINGS else []
+        raise combined(DataError, f"`{printable(file)}` names no image{':' if reasons else ''}", reasons)
+    name = printable(os.path.basename(first[0]))  # noqa: PTH119
     raise DataError(
-        f"`{printable(file)}`: its first image, {named}, was not found; looked in "
+        f"`{printable(file)}`: its first image, `{name}`, was not found; looked in "
         f"{', '.join(f'`{printable(place)}`' for place in places)}",
         hint="put the images there, or say in a dataset YAML where they are",
     )

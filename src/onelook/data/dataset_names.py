@@ -64,10 +64,12 @@ def _names_in_coco(labels: Labels) -> tuple[str, ...]:
 def _names_in_listing(labels: Labels, label_format: str) -> tuple[str, ...]:
     """The classes that the file of the first split declares, or those in use in alphabetical order."""
     path = next(iter(labels.values()))[0]
-    names = read_listing(path, label_format).class_names
-    if not names:
-        raise DataError(f"`{printable(path)}` has no object with a class", hint="give the `names` in a dataset YAML")
-    return names
+    listing = read_listing(path, label_format)
+    if not listing.class_names:
+        reasons = listing.reasons(3)
+        told = f"`{printable(path)}` has no object with a class{':' if reasons else ''}"
+        raise combined(DataError, told, reasons, hint="give the `names` in a dataset YAML")
+    return listing.class_names
 
 
 def _names_in_files(

@@ -169,6 +169,9 @@ def _labels_of(result: Mapping[str, Any]) -> list[str]:
 
 def _object(place: str, written: str, label: str, result: Mapping[str, Any]) -> ListedObject:
     value = _value_of(result)
+    turn = number_of(result.get("image_rotation") or 0, "image_rotation") % 360
+    if turn:
+        raise RefusedRow(f"the image was turned by {turn:g} degrees: where the box belongs is not known")
     if "points" in value:
         return ListedObject(place, written, label, points_of(value["points"], least=3), units_hw=PERCENT)
     if "rle" in value or value.get("format") == "rle":

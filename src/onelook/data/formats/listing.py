@@ -10,6 +10,7 @@ import math
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -77,6 +78,13 @@ class Listing:
         """The declared names, or those in use in alphabetical order."""
         return self.names or used_names(self.images)
 
+    def reasons(self, most: int) -> list[str]:
+        """Where and why up to `most` of the entries cannot be used."""
+        places: list[tuple[str | int, object]] = [(entry.line or entry.place, entry.reason) for entry in self.lost]
+        things = (thing for image in self.images for thing in image.objects if thing.problem is not None)
+        places += [(thing.place, thing.problem) for thing in islice(things, most)]
+        return [f"{f'line {place}' if isinstance(place, int) else place}: {why}" for place, why in places[:most]]
+
 
 def listed(place: str | int, text: str, label: str, shape: Callable[[], Corners | Values]) -> ListedObject:
     """An object whose shape this gives, or raises RefusedRow."""
@@ -116,9 +124,7 @@ def collect(rows: RowCollector, image: ListedImage, size_hw: SizeHw, class_of_na
         if frame.note:
             rows.note(frame.note, place=f"image {shown(image.name)}" if image.name else "")
         pixels_hw = frame.size_hw if thing.units_hw is None else None
-        rows.add(
-            thing.place, thing.text.__str__, class_id=class_id, box=box, polygon=polygon, pixels_hw=pixels_hw
-        )
+        rows.add(thing.place, thing.text.__str__, class_id=class_id, box=box, polygon=polygon, pixels_hw=pixels_hw)
 
 
 def size_of(width: Any, height: Any) -> SizeHw:
