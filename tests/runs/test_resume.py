@@ -185,6 +185,21 @@ def test_changed_data_are_refused_on_resume(tiny_settings: dict[str, object], tm
         )
 
 
+def test_changed_classes_are_refused_on_resume(tiny_settings: dict[str, object], tmp_path: Path) -> None:
+    folder = Path(str(tiny_settings["data"])).parent
+    with pytest.raises(StopRequested):
+        train(tiny_settings, callbacks=[StopAt(3)])
+    for names, change in (
+        ("[disc, square]", "class 0 was `square` and is `disc`"),
+        ("[square, ring]", "class 1 was `disc` and is `ring`"),
+        ("[square, disc, star]", "there were 2 classes and are 3"),
+    ):
+        other = tmp_path / "other.yaml"
+        other.write_text(f"path: {folder}\ntrain: images/train\nval: images/val\nnames: {names}\n")
+        with pytest.raises(CheckpointError, match=change):
+            train({"resume": True, "project": tiny_settings["project"], "data": other})
+
+
 def test_a_stop_during_validation_is_obeyed_and_resumed(tiny_settings: dict[str, object], tmp_path: Path) -> None:
     whole = contents(train({**tiny_settings, "project": tmp_path / "whole"}).run_folder)
     folder = tmp_path / "val" / "exp"

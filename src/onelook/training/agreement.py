@@ -32,7 +32,7 @@ def refuse_disagreement(settings: TrainSettings, splits: Splits, model: Detectio
     """
     mine = {
         "settings": _digest(settings.model_dump(mode="json", exclude=_OWN)),
-        "training and validation data": _digest(splits.fingerprints()),
+        "training and validation data": _digest([splits.names, splits.fingerprints()]),
         "model": _digest(model.definition),
         "Onelook": f"{version('onelook')} {_code_digest() if group.world_size > 1 else ''}",
         "torch": torch.__version__,
@@ -55,11 +55,21 @@ def refuse_disagreement(settings: TrainSettings, splits: Splits, model: Detectio
 
 
 def refuse_other_data(resumed: Resumed, splits: Splits) -> None:
-    """Raise CheckpointError if images or labels have changed since the run was saved."""
+    """Raise CheckpointError if images, labels or classes have changed since the run was saved."""
     if resumed.checkpoint.document["data"] != splits.fingerprints():
         raise CheckpointError(
             f"the images or labels of `{resumed.settings.data}` have changed since run `{resumed.run.path}` was saved",
             hint="put them back, or start a new run with `--weights`",
+        )
+    before, now = resumed.checkpoint.document["names"], list(splits.names)
+    if before != now:
+        changed = next((row for row in enumerate(zip(before, now, strict=False)) if row[1][0] != row[1][1]), None)
+        what = f"there were {len(before)} classes and are {len(now)}"
+        if changed is not None and len(before) == len(now):
+            what = f"class {changed[0]} was `{changed[1][0]}` and is `{changed[1][1]}`"
+        raise CheckpointError(
+            f"the classes of `{resumed.settings.data}` have changed since run `{resumed.run.path}` was saved: {what}",
+            hint="put them back, or start a new run with `--weights`, which takes over what it knows of each class",
         )
 
 
