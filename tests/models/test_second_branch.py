@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 
 import pytest
@@ -169,3 +170,24 @@ def test_a_second_branch_can_be_asked_for_and_left_out(name: str) -> None:
 
 def test_a_head_with_anchors_has_no_second_branch() -> None:
     assert create_model("yolov5n", one_to_one=True).branches == ("many",)
+
+
+@pytest.mark.parametrize("name", ["onelook5n", "yolox"])
+def test_of_neighbours_that_find_one_object_the_surest_counts_and_classes_do_not_meet(name: str) -> None:
+    model = create_model(name, num_classes=2) if name == "onelook5n" else yolox_with_two_branches(("a", "b"))
+    outputs = 5 if name == "yolox" else 4
+    probability = {(1, 1, 0): 0.8, (1, 2, 0): 0.4, (2, 2, 1): 0.6, (1, 4, 0): 0.3}  # row, column, class
+    raw = torch.full((1, 1, 4, 6, outputs + 2), -9.0)
+    raw[..., outputs - 1] = 9.0
+    for (row, column, class_id), value in probability.items():
+        raw[0, 0, row, column, outputs + class_id] = math.log(value / (1 - value))
+    small = torch.full((1, 1, 2, 3, outputs + 2), -9.0)
+    maps = [raw, small, small, raw, small, small]
+    lowered = probability | {(1, 2, 0): 0.4 * 0.5**4}
+    for branch, expected in (("many", probability), ("one", lowered)):
+        classes = model.decode_branch(maps, branch)[0, :24, 5:].unflatten(0, (4, 6))  # type: ignore[arg-type]
+        assert {place: classes[place].item() for place in expected} == pytest.approx(expected, rel=1e-5)
+    kept = copy.deepcopy(model)
+    kept.keep_branch("one")
+    assert torch.equal(kept.decode(maps[:3]), model.decode_branch(maps, "one"))
+    assert torch.equal(decoded(maps[:3], kept.head.decoding()), kept.decode(maps[:3]))

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from onelook.geometry.boxes import cxcywh_to_xyxy, xyxy_to_cxcywh
-from onelook.models.decoding import decode_points
+from onelook.models.decoding import class_scores, decode_points
 
 END_TO_END_DETECTIONS = 300
 WIDTH_OF_DETECTIONS = 6
@@ -63,13 +63,18 @@ def from_detections(detections: Tensor, num_classes: int) -> Tensor:
     return torch.cat([boxes, detections[..., 4:5], classes.to(detections)], dim=-1)
 
 
-def undecoded(raw_maps: Sequence[Tensor]) -> Tensor:
+def undecoded(raw_maps: Sequence[Tensor], peaks: bool = False) -> Tensor:
     """Raw maps of a head of YOLOX, L tensors (B, 1, H, W, 5 + K), as its own exports give them, (B, N, 5 + K).
 
     Boxes stay in cells and logarithms, objectness and classes are probabilities; Ge et al., YOLOX, 2021.
+
+    Args:
+        raw_maps: of the head.
+        peaks: see `at_peaks`.
     """
-    rows = torch.cat([raw.flatten(1, 3).float() for raw in raw_maps], dim=1)
-    return torch.cat([rows[..., :4], rows[..., 4:].sigmoid()], dim=-1)
+    maps = [raw.float() for raw in raw_maps]
+    rows = [torch.cat((raw[..., :4], *class_scores(raw, peaks)), dim=-1).flatten(1, 3) for raw in maps]
+    return torch.cat(rows, dim=1)
 
 
 def from_undecoded(table: Tensor, strides: Sequence[float], size_hw: tuple[int, int]) -> Tensor:

@@ -138,7 +138,8 @@ def _decoding(content: Mapping[str, Any]) -> Decoding:
         raise ValueError(f"`rule` is {rule!r}, expected one of {', '.join(get_args(Rule))}")
     if not 1 <= len(strides) <= 16 or len(anchors) != (len(strides) if rule == "anchors" else 0):
         raise ValueError(f"{len(anchors)} maps with anchors, {len(strides)} with strides")
-    return Decoding(rule=rule, strides=strides, anchors=anchors)
+    peaks = content.get("peaks", False) is True
+    return Decoding(rule=rule, strides=strides, anchors=anchors, peaks=peaks)
 
 
 def _whole(name: str, value: Any, highest: int) -> int:

@@ -11,8 +11,10 @@ from typing import Literal
 
 import torch
 from torch import Tensor
+from torch.nn.functional import max_pool2d
 
 Rule = Literal["anchors", "points", "distances"]
+_SMALLEST = 1e-12
 
 
 @dataclass(frozen=True)
@@ -24,11 +26,13 @@ class Decoding:
             sides lie so many cells from the middle of the cell, and there is no objectness.
         strides: per map the pixels per cell.
         anchors: per map a list of (width, height), pixels; empty without anchors.
+        peaks: a class counts less where a neighbouring cell of the map is surer of it, see `class_scores`.
     """
 
     rule: Rule
     strides: tuple[float, ...]
     anchors: tuple[tuple[tuple[float, float], ...], ...] = ()
+    peaks: bool = False
 
     @property
     def boxes_per_cell(self) -> int:
@@ -53,9 +57,9 @@ def decoded(raw_maps: Sequence[Tensor], decoding: Decoding) -> Tensor:
     parts = []
     for number, (raw_map, stride) in enumerate(zip(raw_maps, decoding.strides, strict=True)):
         if decoding.rule == "points":
-            parts.append(decode_points(raw_map, stride))
+            parts.append(decode_points(raw_map, stride, decoding.peaks))
         elif decoding.rule == "distances":
-            parts.append(decode_distances(raw_map, stride))
+            parts.append(decode_distances(raw_map, stride, decoding.peaks))
         else:
             anchors = torch.tensor(decoding.anchors[number], device=raw_map.device)
             parts.append(decode_anchors(raw_map, anchors, stride))
@@ -79,36 +83,62 @@ def decode_anchors(raw_map: Tensor, anchors_px: Tensor, stride: Tensor | float) 
     return torch.cat((centres, sizes, scores[..., 4:]), dim=-1).flatten(1, 3)
 
 
-def decode_points(raw_map: Tensor, stride: Tensor | float) -> Tensor:
+def decode_points(raw_map: Tensor, stride: Tensor | float, peaks: bool = False) -> Tensor:
     """Boxes and scores of one map of a head without anchors, (B, H*W, 5 + K) float32: Ge et al., YOLOX, section 2.3.
 
     Args:
         raw_map: (B, 1, H, W, 5 + K): x, y in cells from the corner of the cell, log width and height in cells, logits.
         stride: pixels per cell.
+        peaks: see `at_peaks`.
     """
     values = raw_map.float()  # e to the power of more than 11 is no number of 16 bits
     centres = (values[..., 0:2] + _corners(raw_map)) * stride
     sizes = values[..., 2:4].exp() * stride
-    return torch.cat((centres, sizes, values[..., 4:].sigmoid()), dim=-1).flatten(1, 3)
+    return torch.cat((centres, sizes, *class_scores(values, peaks)), dim=-1).flatten(1, 3)
 
 
-def decode_distances(raw_map: Tensor, stride: Tensor | float) -> Tensor:
+def decode_distances(raw_map: Tensor, stride: Tensor | float, peaks: bool = False) -> Tensor:
     """Boxes and scores of one map of a head of distances, (B, H*W, 5 + K) float32, with an objectness of 1.
 
     Args:
         raw_map: (B, 1, H, W, 4 + K): cells from the middle of the cell to left, top, right and bottom, logits.
         stride: pixels per cell.
+        peaks: see `at_peaks`.
     """
     values = raw_map.float()
     middles = _corners(raw_map) + 0.5
     low, high = middles - values[..., 0:2], middles + values[..., 2:4]
-    parts = (
-        (low + high) / 2 * stride,
-        (high - low) * stride,
-        torch.ones_like(values[..., :1]),
-        values[..., 4:].sigmoid(),
-    )
-    return torch.cat(parts, dim=-1).flatten(1, 3)
+    classes = values[..., 4:].sigmoid()
+    scores = (torch.ones_like(values[..., :1]), at_peaks(classes, classes) if peaks else classes)
+    return torch.cat(((low + high) / 2 * stride, (high - low) * stride, *scores), dim=-1).flatten(1, 3)
+
+
+def class_scores(raw_map: Tensor, peaks: bool = False) -> tuple[Tensor, Tensor]:
+    """Objectness (B, 1, H, W, 1) and class probabilities (B, 1, H, W, K) of a map with logits of both.
+
+    Args:
+        raw_map: (B, 1, H, W, 5 + K) float32.
+        peaks: see `at_peaks`; the scores are those of objectness and class together.
+    """
+    objectness, classes = raw_map[..., 4:5].sigmoid(), raw_map[..., 5:].sigmoid()
+    return objectness, at_peaks(classes, objectness * classes) if peaks else classes
+
+
+def at_peaks(classes: Tensor, scores: Tensor) -> Tensor:
+    """`classes` (B, 1, H, W, K), lowered where one of the eight cells around has a higher score of the same class.
+
+    A branch that finds each object once hesitates between neighbours now and then. Keeping the maxima of a map (Zhou et
+    al., Objects as Points, 2019, section 4.1) drops one of them without comparing boxes. Here they are lowered by the
+    fourth power of the ratio to the maximum, which is as good and has no steps: 16 bits or another order of sums can't
+    change which of two equal cells is left.
+
+    Args:
+        scores: of the same shape, 0 to 1.
+    """
+    planes = scores[:, 0].permute(0, 3, 1, 2)  # (B, K, H, W)
+    ratio = planes / max_pool2d(planes, kernel_size=3, stride=1, padding=1).clamp(min=_SMALLEST)
+    squared = ratio * ratio  # a power could not be exported to LiteRT
+    return classes * (squared * squared).permute(0, 2, 3, 1)[:, None]
 
 
 def _corners(raw_map: Tensor) -> Tensor:

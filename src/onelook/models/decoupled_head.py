@@ -96,12 +96,12 @@ class YoloX(nn.Module):
 
     def decode(self, raw_maps: Sequence[Tensor]) -> Tensor:
         """Boxes and scores of L maps in float32, (B, sum of H*W, 5 + K): cxcywh in pixels, then probabilities."""
-        strides = self.strides.float()
-        return torch.cat([decode_points(raw, strides[i]) for i, raw in enumerate(raw_maps)], dim=1)
+        strides, peaks = self.strides.float(), not self.needs_nms
+        return torch.cat([decode_points(raw, strides[i], peaks) for i, raw in enumerate(raw_maps)], dim=1)
 
     def decoding(self) -> Decoding:
         """What `decode` does, as plain numbers."""
-        return Decoding(rule="points", strides=tuple(self.strides.tolist()))
+        return Decoding(rule="points", strides=tuple(self.strides.tolist()), peaks=not self.needs_nms)
 
     @torch.no_grad()
     def initialise(self, stride_px: Sequence[int], anchors: int | list[list[float]] | None) -> None:

@@ -175,8 +175,10 @@ class DetectionModel(nn.Module):
     def decode_branch(self, raw_maps: Sequence[Tensor], branch: Branch) -> Tensor:
         """Boxes and scores of one of `branches`, from the raw maps of all."""
         half = len(self.stride_px)
-        first = self.branches.index(branch) * half
-        return self.head.decode(raw_maps[first : first + half])
+        first = branch == self.branches[0]
+        head = self.head if first else self.head.one
+        assert head is not None, "so that there is a second branch"
+        return head.decode(raw_maps[:half] if first else raw_maps[half:])
 
 
 def create_model(
