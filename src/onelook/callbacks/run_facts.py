@@ -8,7 +8,6 @@ import platform
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -19,6 +18,7 @@ from onelook.data.capacity import available_processors
 from onelook.errors import DataError
 from onelook.files.atomic import write_text_atomic
 from onelook.files.bounded import read_bounded
+from onelook.files.json_values import from_document
 from onelook.training.callback import Callback, FitEnd, FitStart
 
 logger = logging.getLogger(__name__)
@@ -100,32 +100,15 @@ class RunFactsFile(Callback):
 
 
 def facts_from_json(text: str | bytes) -> RunFacts:
-    """What `RunFactsFile` wrote.
-
-    Raises:
-        ValueError, KeyError, TypeError, AttributeError: the text holds something else.
-    """
-    content: dict[str, Any] = json.loads(text)
-    if content["format"] != FORMAT:
-        raise ValueError(f"its format is {content['format']!r}, not {FORMAT}")
-    return RunFacts(
-        model=str(content["model"]),
-        names=tuple(map(str, content["names"])),
-        splits={
-            str(split): SplitFacts(int(facts["images"]), tuple(map(int, facts["labels"])))
-            for split, facts in content["splits"].items()
-        },
-        environments=tuple({str(k): str(v) for k, v in one.items()} for one in content["environments"]),
-        warnings=tuple(map(str, content["warnings"])),
-        reason=str(content["reason"]),
-    )
+    """What `RunFactsFile` wrote; ValueError if the text holds something else."""
+    return from_document(RunFacts, json.loads(text), version=FORMAT)
 
 
 def _earlier(path: Path) -> RunFacts | None:
     """What an earlier process of the run has written; None if it has not, or if that is damaged."""
     try:
         return facts_from_json(read_bounded(path, MAX_BYTES))
-    except (DataError, ValueError, KeyError, TypeError, AttributeError):
+    except (DataError, ValueError):
         return None
 
 

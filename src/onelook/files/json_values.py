@@ -1,4 +1,4 @@
-"""What the program knows as the values that JSON has."""
+"""What the program knows as the values that JSON has, and back."""
 
 from __future__ import annotations
 
@@ -6,10 +6,12 @@ import math
 from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
 from pathlib import PurePath
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
-from pydantic import BaseModel
+from pydantic import BaseModel, TypeAdapter
+
+Document = TypeVar("Document")
 
 
 def plain(value: Any) -> Any:
@@ -38,3 +40,15 @@ def plain(value: Any) -> Any:
     if is_dataclass(value):
         return {field.name: plain(getattr(value, field.name)) for field in fields(value)}
     raise TypeError(f"{type(value).__name__} has no form in JSON")
+
+
+def from_document(kind: type[Document], content: Any, *, version: int) -> Document:
+    """The dataclass of this kind that `{"format": version, **asdict(it)}` holds, every type in it checked.
+
+    Raises:
+        ValueError: `content` is something else.
+    """
+    found = content.get("format") if isinstance(content, dict) else None
+    if found != version:
+        raise ValueError(f"its format is {found!r}, not {version}")
+    return TypeAdapter(kind).validate_python(content)

@@ -47,9 +47,14 @@ class ImageOutcome:
         return int((self.is_shown & ~self.is_right).sum())
 
     @property
+    def num_errors(self) -> int:
+        """Missed labels and wrong detections."""
+        return self.num_missed + self.num_wrong
+
+    @property
     def f1(self) -> float:
         """Harmonic mean of precision and recall within the image; 1 where there is nothing and nothing was found."""
-        errors = self.num_missed + self.num_wrong
+        errors = self.num_errors
         return 2 * self.num_right / (2 * self.num_right + errors) if self.num_right or errors else 1.0
 
 

@@ -5,19 +5,20 @@ from __future__ import annotations
 import base64
 import json
 import logging
-import math
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from pathlib import Path, PurePath
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import numpy.typing as npt
+from pydantic import AfterValidator, Field, FiniteFloat, PositiveInt
 
 from onelook.drawing.thumbnail import thumbnail
 from onelook.errors import DataError
 from onelook.files.atomic import write_text_atomic
 from onelook.files.bounded import printable
+from onelook.files.json_values import from_document
 from onelook.metrics.image_outcomes import ImageOutcome, image_outcomes
 from onelook.structures.dataset_index import DatasetIndex
 from onelook.structures.detections import Detections
@@ -31,6 +32,11 @@ NUM_EACH = 6
 MAX_BOXES = 300  # of one kind on one image; more could not be told apart
 
 
+def _base64(text: str) -> str:
+    base64.b64decode(text, validate=True)
+    return text
+
+
 @dataclass(frozen=True)
 class ExampleBox:
     """A label or a detection.
@@ -42,7 +48,7 @@ class ExampleBox:
         score: 0 to 1; None for a label.
     """
 
-    box: tuple[float, float, float, float]
+    box: tuple[FiniteFloat, FiniteFloat, FiniteFloat, FiniteFloat]
     class_id: int
     is_right: bool
     score: float | None = None
@@ -61,13 +67,13 @@ class Example:
     """
 
     file: str
-    size_hw: tuple[int, int]
-    jpeg: str
+    size_hw: tuple[PositiveInt, PositiveInt]
+    jpeg: Annotated[str, AfterValidator(_base64)]
     right: int
     missed: int
     wrong: int
-    labels: tuple[ExampleBox, ...] = ()
-    detections: tuple[ExampleBox, ...] = ()
+    labels: Annotated[tuple[ExampleBox, ...], Field(max_length=MAX_BOXES)] = ()
+    detections: Annotated[tuple[ExampleBox, ...], Field(max_length=MAX_BOXES)] = ()
 
     @property
     def name(self) -> str:
@@ -86,8 +92,8 @@ class Examples:
     """
 
     confidence: float
-    worst: tuple[Example, ...] = field(default=())
-    best: tuple[Example, ...] = field(default=())
+    worst: Annotated[tuple[Example, ...], Field(max_length=NUM_EACH)] = ()
+    best: Annotated[tuple[Example, ...], Field(max_length=NUM_EACH)] = ()
 
 
 def write_examples(
@@ -114,29 +120,17 @@ def write_examples(
 
 def choose_examples(outcomes: Sequence[ImageOutcome]) -> tuple[list[int], list[int]]:
     """The worst and the best images, at most 6 each, none in both: with an error, and with a label that was found."""
-
-    def errors(image: int) -> int:
-        return outcomes[image].num_missed + outcomes[image].num_wrong
-
     images = range(len(outcomes))
-    ranked = sorted(images, key=lambda image: (outcomes[image].f1, -errors(image), image))
-    worst = [image for image in ranked if errors(image)][:NUM_EACH]
+    ranked = sorted(images, key=lambda image: (outcomes[image].f1, -outcomes[image].num_errors, image))
+    worst = [image for image in ranked if outcomes[image].num_errors][:NUM_EACH]
     ranked = sorted(images, key=lambda image: (-outcomes[image].f1, -outcomes[image].num_right, image))
     best = [image for image in ranked if outcomes[image].num_right and image not in worst][:NUM_EACH]
     return worst, best
 
 
 def examples_from_json(text: str | bytes) -> Examples:
-    """What `write_examples` wrote.
-
-    Raises:
-        ValueError, KeyError, TypeError, AttributeError: the text holds something else.
-    """
-    content: dict[str, Any] = json.loads(text)
-    if content["format"] != FORMAT:
-        raise ValueError(f"its format is {content['format']!r}, not {FORMAT}")
-    worst, best = (tuple(_read_example(one) for one in content[kind][:NUM_EACH]) for kind in ("worst", "best"))
-    return Examples(float(content["confidence"]), worst, best)
+    """What `write_examples` wrote; ValueError if the text holds something else."""
+    return from_document(Examples, json.loads(text), version=FORMAT)
 
 
 def _example(
@@ -172,31 +166,3 @@ def _boxes(
     values = [None] * len(corners) if scores is None else np.asarray(scores, np.float64).round(4).tolist()
     rows = zip(corners, class_ids.tolist(), is_right.tolist(), values, strict=True)
     return tuple(ExampleBox(tuple(box), class_id, right, score) for box, class_id, right, score in rows)[:MAX_BOXES]
-
-
-def _read_example(content: dict[str, Any]) -> Example:
-    height, width = map(int, content["size_hw"])
-    if min(height, width) < 1:
-        raise ValueError(f"an image of {width} x {height} pixels")
-    base64.b64decode(content["jpeg"], validate=True)
-    labels, detections = (
-        tuple(_read_box(box) for box in content[kind][:MAX_BOXES]) for kind in ("labels", "detections")
-    )
-    return Example(
-        file=str(content["file"]),
-        size_hw=(height, width),
-        jpeg=content["jpeg"],
-        right=int(content["right"]),
-        missed=int(content["missed"]),
-        wrong=int(content["wrong"]),
-        labels=labels,
-        detections=detections,
-    )
-
-
-def _read_box(content: dict[str, Any]) -> ExampleBox:
-    left, top, right, bottom = map(float, content["box"])
-    if not all(map(math.isfinite, (left, top, right, bottom))):
-        raise ValueError("a box that is not finite")
-    score = None if content["score"] is None else float(content["score"])
-    return ExampleBox((left, top, right, bottom), int(content["class_id"]), bool(content["is_right"]), score)

@@ -14,7 +14,7 @@ from onelook.drawing.thumbnail import thumbnail
 from onelook.errors import DataError
 from onelook.files.atomic import write_bytes_atomic, write_text_atomic
 from onelook.files.bounded import printable
-from onelook.metrics.image_outcomes import ImageOutcome, image_outcomes
+from onelook.metrics.image_outcomes import image_outcomes
 from onelook.reports.html import render
 from onelook.structures.dataset_index import DatasetIndex
 from onelook.structures.detections import Detections
@@ -57,7 +57,7 @@ def write_gallery(
     outcomes = image_outcomes(labels, detections, num_classes=metrics.num_classes, confidence=metrics.best_confidence)
     (folder / FOLDER_NAME).mkdir(exist_ok=True)
     shown, num_bytes = [], 0
-    for image in sorted(range(len(index)), key=lambda image: (-_errors(outcomes[image]), image)):
+    for image in sorted(range(len(index)), key=lambda image: (-outcomes[image].num_errors, image)):
         height, width = index.sizes_hw[image].tolist()
         try:
             jpeg = thumbnail(index.paths[image], (height, width), max_pixels=index.max_pixels)
@@ -92,10 +92,6 @@ def write_gallery(
     page = folder / PAGE_NAME
     write_text_atomic(page, text)
     return Gallery(page, len(shown), num_bytes + len(text))
-
-
-def _errors(outcome: ImageOutcome) -> int:
-    return outcome.num_missed + outcome.num_wrong
 
 
 def _rows(boxes: Any, class_ids: Any, is_right: Any, scores: Any = None) -> list[list[float]]:

@@ -18,7 +18,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from onelook.callbacks.run_facts import RunFacts, facts_from_json
-from onelook.data.scan.ledger import Ledger, ledger_from_json
+from onelook.data.scan.ledger import Ledger, ledger_from
 from onelook.errors import DataError, RunFolderError
 from onelook.files.bounded import printable, read_bounded
 from onelook.files.yaml import parse_yaml
@@ -218,12 +218,7 @@ def _number(cell: str | None) -> float:
 
 
 def _ledgers(data: bytes) -> dict[str, Ledger]:
-    ledgers = {str(split): ledger_from_json(json.dumps(content)) for split, content in _document(data).items()}
-    for ledger in ledgers.values():
-        counts = [value for name, value in vars(ledger).items() if name not in ("split", "entries")]
-        if not all(type(count) is int for count in [*counts, *(entry.rows for entry in ledger.entries)]):
-            raise ValueError("a count in it is no number")
-    return ledgers
+    return {split: ledger_from(content) for split, content in _document(data).items()}
 
 
 def _metrics(reader: _RecordReader, run: RunDir) -> tuple[DetectionMetrics | None, tuple[str, ...], dict[str, float]]:

@@ -7,7 +7,7 @@ from dataclasses import fields, replace
 
 import pytest
 
-from onelook.data.scan.ledger import Ledger, LedgerEntry, ledger_from_json
+from onelook.data.scan.ledger import Ledger, LedgerEntry, ledger_from
 
 ENTRIES = (
     LedgerEntry("a.txt", 3, "0 1", "2 columns", "refused"),
@@ -41,14 +41,14 @@ def test_every_entry_that_is_missing_is_noticed(missing: int) -> None:
 
 
 def test_json_comes_back_whole() -> None:
-    assert ledger_from_json(LEDGER.to_json()) == LEDGER
+    assert ledger_from(json.loads(LEDGER.to_json())) == LEDGER
     assert json.loads(LEDGER.to_json())["rows_refused"] == 6
 
 
 @pytest.mark.parametrize("text", ["{}", "[]", "nonsense", '{"format": 0}', '{"format": 1, "entries": []}'])
 def test_other_json_is_refused(text: str) -> None:
-    with pytest.raises((ValueError, KeyError, TypeError, AttributeError)):
-        ledger_from_json(text)
+    with pytest.raises(ValueError):
+        ledger_from(json.loads(text))
 
 
 def test_summary_names_every_part_that_is_not_empty() -> None:

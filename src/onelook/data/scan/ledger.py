@@ -6,10 +6,11 @@ import json
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from typing import Literal
+from typing import Any, Literal
 
 from onelook.data.formats.label_rows import Outcome
 from onelook.files.fault_kinds import FaultKind
+from onelook.files.json_values import from_document
 
 EntryOutcome = Outcome | Literal["unusable image", "passed over"]
 
@@ -148,17 +149,9 @@ class Ledger:
         return json.dumps({"format": FORMAT, **asdict(self)}, ensure_ascii=True)
 
 
-def ledger_from_json(text: str) -> Ledger:
-    """The ledger that `to_json` wrote.
-
-    Raises:
-        ValueError, KeyError, TypeError: the text is no such document.
-    """
-    content = json.loads(text)
-    if content.pop("format") != FORMAT:
-        raise ValueError("a ledger of another format")
-    entries = tuple(LedgerEntry(**entry) for entry in content.pop("entries"))
-    return Ledger(entries=entries, **content)
+def ledger_from(content: Any) -> Ledger:
+    """The ledger whose JSON this is; ValueError if it is something else."""
+    return from_document(Ledger, content, version=FORMAT)
 
 
 def _parts(counts: Mapping[str, int]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 
 import numpy as np
@@ -20,16 +21,8 @@ class LedgerCount:
     def __init__(self, split: str, source: LabelSource) -> None:
         self._split = split
         self._source = source
-        self._rows = {
-            "read": 0,
-            "used": 0,
-            "with keypoints": 0,
-            "clipped": 0,
-            "deduplicated": 0,
-            "refused": 0,
-            "ignored": 0,
-        }
-        self._images = {"found": 0, "missing": 0, "empty": 0, "unusable": 0}
+        self._rows: Counter[str] = Counter()
+        self._images: Counter[str] = Counter()
         self._entries: list[LedgerEntry] = []
 
     def add(self, piece: ScanChunk, problems: Mapping[int, Remark]) -> None:
@@ -80,18 +73,11 @@ class LedgerCount:
         rows, images = self._rows, self._images
         return Ledger(
             split=self._split,
-            images_found=images["found"],
-            images_missing=images["missing"],
-            images_empty=images["empty"],
-            images_unusable=images["unusable"],
+            **{f"images_{part}": images[part] for part in ("found", "missing", "empty", "unusable")},
+            **{f"rows_{part}": rows[part] for part in ("read", "clipped", "deduplicated", "refused", "ignored")},
             rows_as_is=rows["used"] - rows["clipped"] - rows["with keypoints"],
             rows_without_keypoints=rows["with keypoints"],
-            rows_clipped=rows["clipped"],
-            rows_deduplicated=rows["deduplicated"],
-            rows_refused=rows["refused"],
-            rows_ignored=rows["ignored"],
             images_listed=len(self._source.images),
-            rows_read=rows["read"],
             entries=tuple(self._entries),
         )
 

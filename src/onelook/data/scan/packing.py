@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -15,7 +16,7 @@ import numpy.typing as npt
 from onelook.data.formats.label_rows import LabelBatch, RowProblem, batch_of
 from onelook.data.formats.label_source import LabelSource
 from onelook.data.scan.files import ScanChunk
-from onelook.data.scan.ledger import Ledger, ledger_from_json
+from onelook.data.scan.ledger import Ledger, ledger_from
 from onelook.data.scan.ledger_count import LedgerCount
 from onelook.files.fault_kinds import Remark
 from onelook.files.image_headers import MAX_PIXELS
@@ -99,7 +100,7 @@ def from_arrays(arrays: Arrays, images: Sequence[str]) -> ScanContent:
     _require_order(index.polygon_offsets, len(index.class_ids), len(index.polygon_points))
     if index.boxes.shape != (len(index.class_ids), 4) or index.sizes_hw.shape != (len(paths), 2):
         raise ValueError("arrays of different lengths")
-    ledger = ledger_from_json(arrays["ledger"].tobytes().decode())
+    ledger = ledger_from(json.loads(arrays["ledger"].tobytes()))
     return ScanContent(index, ledger, contents[is_kept, :16], is_kept, contents)
 
 
