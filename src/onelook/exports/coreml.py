@@ -39,12 +39,7 @@ def export_coreml(plan: ExportPlan, package: Path) -> None:
 
 
 def open_coreml(package: Path, device: torch.device) -> ExportedModel:
-    """The package, ready to run; Core ML chooses the processor.
-
-    Raises:
-        CheckpointError: it is damaged, or not of `onelook export`.
-        DeviceError: this is no macOS.
-    """
+    """The package, ready to run; Core ML chooses the processor; errors as of `Format.open`."""
     if platform.system() != "Darwin":
         raise DeviceError(f"Core ML runs on macOS only, this is {platform.system()}", hint="use another format here")
     import coremltools

@@ -31,12 +31,7 @@ def export_executorch(plan: ExportPlan, folder: Path) -> None:
 
 
 def open_executorch(folder: Path, device: torch.device) -> ExportedModel:
-    """The export in `folder`, ready to run on the CPU.
-
-    Raises:
-        CheckpointError: it is damaged, or not of `onelook export`.
-        DeviceError: another device is asked for.
-    """
+    """The export in `folder`, ready to run on the CPU; errors as of `Format.open`."""
     metadata = read_folder_metadata(folder)
     require_cpu(device, "ExecuTorch")
     data = read_bounded(file_of(folder, MODEL), MAX_BYTES)

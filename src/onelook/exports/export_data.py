@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -82,15 +82,9 @@ class ExportData:
             self.val,
             lambda: validation_batches(dataset, self.workers, device=torch.device("cpu")),
             num_classes=model.num_classes,
-            settings=EvaluationSettings()
-            if thresholds is None
-            else EvaluationSettings(
-                conf_thres=thresholds.conf_thres,
-                iou_thres=thresholds.iou_thres,
-                max_det=thresholds.max_det,
-                agnostic=thresholds.agnostic,
-                multi_label=False,
-            ),
+            settings=EvaluationSettings(**asdict(thresholds), multi_label=False)
+            if thresholds
+            else EvaluationSettings(),
         )
         return float(evaluator.run(model, stop=self.stop).metrics.map50_95)
 

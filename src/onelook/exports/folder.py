@@ -36,11 +36,7 @@ def read_folder_metadata(folder: Path) -> Metadata:
 
 
 def file_of(folder: Path, name: str) -> Path:
-    """The file `name` of the export in `folder`.
-
-    Raises:
-        CheckpointError: it is missing.
-    """
+    """The file `name` of the export in `folder`; CheckpointError if it is missing."""
     path = folder / name
     if not path.is_file():
         raise CheckpointError(f"exported model `{folder}` has no file `{name}`", hint="export the checkpoint again")
@@ -48,10 +44,6 @@ def file_of(folder: Path, name: str) -> Path:
 
 
 def require_cpu(device: torch.device, run_time: str) -> None:
-    """Refuse every device but the CPU, the only one that `run_time` is used on.
-
-    Raises:
-        DeviceError: it is another one.
-    """
+    """Refuse every device but the CPU, the only one that `run_time` is used on; DeviceError if it is another one."""
     if device.type != "cpu":
         raise DeviceError(f"{run_time} exports run on the CPU, not on `{device}`", hint="use `--device cpu`")

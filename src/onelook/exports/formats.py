@@ -31,7 +31,8 @@ class Format:
         summary: what it is, in a few words.
         ending: what follows the stem of the weights in the name of the file or folder.
         write: writes a plan to a file that is not there yet, or into an empty folder.
-        open: makes what `write` wrote ready to run on a device.
+        open: makes what `write` wrote ready to run on a device. CheckpointError says that it is damaged, or not of
+            `onelook export`, DeviceError that it cannot run on the device.
         makers: packages that `write` needs.
         runners: packages that `open` needs.
         install: the command that installs them.
@@ -152,11 +153,7 @@ def format_of(path: Path) -> str | None:
 
 
 def require(name: str, packages: tuple[str, ...]) -> None:
-    """Refuse a format whose packages are not installed.
-
-    Raises:
-        SettingsError: one is missing.
-    """
+    """Refuse a format whose packages are not installed; SettingsError if one is missing."""
     missing = [package for package in packages if find_spec(package) is None]
     if missing:
         raise SettingsError(

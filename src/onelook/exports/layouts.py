@@ -21,7 +21,7 @@ WIDTH_OF_DETECTIONS = 6
 
 def channels_first(predictions: Tensor) -> Tensor:
     """(B, N, 5 + K) predictions as (B, 4 + K, N): cxcywh in pixels, then confidences."""
-    return torch.cat([predictions[..., :4], _confidences(predictions)], dim=-1).transpose(1, 2)
+    return torch.cat([predictions[..., :4], confidences(predictions)], dim=-1).transpose(1, 2)
 
 
 def from_channels_first(table: Tensor) -> Tensor:
@@ -43,11 +43,11 @@ def best_pairs(predictions: Tensor, count: int = END_TO_END_DETECTIONS) -> Tenso
     Returns:
         x1, y1, x2, y2 in pixels, confidence, class.
     """
-    confidences = _confidences(predictions)
-    _, num_boxes, num_classes = confidences.shape
+    by_class = confidences(predictions)
+    _, num_boxes, num_classes = by_class.shape
     kept = min(count, num_boxes)
-    rows = confidences.amax(dim=2).topk(kept, dim=1).indices  # (B, kept)
-    of_rows = confidences.gather(1, rows[..., None].expand(-1, -1, num_classes)).flatten(1)  # (B, kept * K)
+    rows = by_class.amax(dim=2).topk(kept, dim=1).indices  # (B, kept)
+    of_rows = by_class.gather(1, rows[..., None].expand(-1, -1, num_classes)).flatten(1)  # (B, kept * K)
     best, pairs = of_rows.topk(min(count, kept * num_classes), dim=1)
     places = rows.gather(1, pairs.div(num_classes, rounding_mode="floor"))  # (B, n)
     boxes = cxcywh_to_xyxy(predictions[..., :4]).gather(1, places[..., None].expand(-1, -1, 4))
@@ -99,6 +99,6 @@ def from_undecoded(table: Tensor, strides: Sequence[float], size_hw: tuple[int, 
     return torch.cat([torch.cat(boxes, dim=1), table[..., 4:]], dim=-1)
 
 
-def _confidences(predictions: Tensor) -> Tensor:
-    """(B, N, K)."""
+def confidences(predictions: Tensor) -> Tensor:
+    """Of predictions (B, N, 5 + K), (B, N, K): objectness times class score."""
     return predictions[..., 4:5] * predictions[..., 5:]

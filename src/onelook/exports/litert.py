@@ -29,12 +29,7 @@ def export_litert(plan: ExportPlan, folder: Path) -> None:
 
 
 def open_litert(folder: Path, device: torch.device) -> ExportedModel:
-    """The export in `folder`, ready to run on the CPU.
-
-    Raises:
-        CheckpointError: it is damaged, or not of `onelook export`.
-        DeviceError: another device is asked for.
-    """
+    """The export in `folder`, ready to run on the CPU; errors as of `Format.open`."""
     from ai_edge_litert.interpreter import Interpreter
 
     metadata = read_folder_metadata(folder)

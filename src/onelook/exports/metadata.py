@@ -62,6 +62,7 @@ class Metadata:
 
 def read_metadata(text: str | None, where: str) -> Metadata:
     """The metadata in `text`, the JSON of `Metadata.as_json`, every value checked.
+
     Raises:
         CheckpointError: there is none, or it is not what `onelook export` writes.
     """

@@ -52,12 +52,7 @@ def export_ncnn(plan: ExportPlan, folder: Path) -> None:
 
 
 def open_ncnn(folder: Path, device: torch.device) -> ExportedModel:
-    """The export in `folder`, ready to run on the CPU.
-
-    Raises:
-        CheckpointError: it is damaged, or not of `onelook export`.
-        DeviceError: another device is asked for.
-    """
+    """The export in `folder`, ready to run on the CPU; errors as of `Format.open`."""
     import ncnn
 
     metadata = read_folder_metadata(folder)

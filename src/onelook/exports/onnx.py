@@ -102,12 +102,7 @@ def _scripted(network: Predictions, plan: ExportPlan) -> Any:
 
 
 def open_onnx(path: Path, device: torch.device) -> ExportedModel:
-    """The file `path`, ready to run on `device`.
-
-    Raises:
-        CheckpointError: it is damaged, or not of `onelook export`.
-        DeviceError: a GPU is asked for, and this build of ONNX Runtime has no code for GPUs.
-    """
+    """The file `path`, ready to run on `device`; errors as of `Format.open`."""
     import onnxruntime
 
     providers = (

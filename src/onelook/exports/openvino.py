@@ -33,12 +33,7 @@ def export_openvino(plan: ExportPlan, folder: Path) -> None:
 
 
 def open_openvino(folder: Path, device: torch.device) -> ExportedModel:
-    """The export in `folder`, ready to run on the CPU.
-
-    Raises:
-        CheckpointError: it is damaged, or not of `onelook export`.
-        DeviceError: another device is asked for.
-    """
+    """The export in `folder`, ready to run on the CPU; errors as of `Format.open`."""
     metadata = read_folder_metadata(folder)
     require_cpu(device, "OpenVINO")
     openvino = import_openvino()

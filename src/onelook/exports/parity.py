@@ -6,13 +6,13 @@ Letters: B images, H, W pixels, N boxes of an image, K classes.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from onelook.exports.layouts import best_pairs, from_detections
+from onelook.exports.layouts import best_pairs, confidences, from_detections
 from onelook.exports.metadata import Metadata
 from onelook.geometry.nms import non_max_suppression
 from onelook.inference.backend import Backend, Thresholds, predict_all
@@ -94,7 +94,7 @@ def compare(
         thresholds = export.thresholds
         if best is not None:
             expected = from_detections(best_pairs(expected, best), reference.num_classes)
-            thresholds = Thresholds(float(_scores(expected).amax(-1).min()), iou_thres=1.0, max_det=best)
+            thresholds = Thresholds(float(confidences(expected).amax(-1).min()), iou_thres=1.0, max_det=best)
         case = _all_rows(expected, found) if thresholds is None else _detections(expected, found, thresholds)
         cases.append(Case((count, 3, height, width), *case))
     return cases
@@ -113,11 +113,7 @@ def made_up_images(count: int, size_hw: tuple[int, int], *, key: int) -> Tensor:
 def _all_rows(expected: Tensor, found: Tensor) -> tuple[float, float]:
     if expected.shape != found.shape:
         return float("inf"), float("inf")
-    return _corners_apart(expected, found), _largest(_scores(expected) - _scores(found))
-
-
-def _scores(predictions: Tensor) -> Tensor:
-    return predictions[..., 4:5] * predictions[..., 5:]
+    return _corners_apart(expected, found), _largest(confidences(expected) - confidences(found))
 
 
 def _corners_apart(expected: Tensor, found: Tensor) -> float:
@@ -153,11 +149,4 @@ def _detections(expected: Tensor, found: Tensor, thresholds: Thresholds) -> tupl
 
 
 def _after_nms(predictions: Tensor, thresholds: Thresholds) -> list[Tensor]:
-    return non_max_suppression(
-        predictions,
-        conf_thres=thresholds.conf_thres,
-        iou_thres=thresholds.iou_thres,
-        max_det=thresholds.max_det,
-        multi_label=False,
-        agnostic=thresholds.agnostic,
-    )
+    return non_max_suppression(predictions, **asdict(thresholds), multi_label=False)
