@@ -35,11 +35,6 @@ def test_minimal_frames_are_multiples_of_the_stride_and_waste_less_than_one(
         assert frame - content < stride
 
 
-def test_stretched_images_fill_the_frame() -> None:
-    fitted = letterbox((100, 50), (200, 200), stretch=True)
-    assert (fitted.content_hw, fitted.ratio_xy, fitted.pad_xy) == ((200, 200), (4.0, 2.0), (0.0, 0.0))
-
-
 @pytest.mark.parametrize(
     ("size_hw", "side", "expected"),
     [

@@ -62,11 +62,6 @@ class Judgement:
     map50: float
     suspicions: tuple[Suspicion, ...]
 
-    @property
-    def is_weak(self) -> bool:
-        """Whether most contradictions would be errors of the detector."""
-        return self.map50 < LEAST_MAP50
-
 
 def judge_labels(judge: Predictor, scans: Scans, most: int, stop: StopSignal) -> Judgement:
     """Measure the detector, and rank what it contradicts in all splits, at most `most`; a weak one ranks nothing."""

@@ -26,7 +26,6 @@ from onelook.files.image_headers import (
     MOST_PIXELS,
     DamagedImage,
     ImageHeader,
-    ShortOfBytes,
     check_png_pixels,
     check_whole,
     image_of_png,
@@ -101,21 +100,6 @@ def decode_image(data: bytes, *, scale_hint: int = 1, is_checked: bool = False, 
         check_png_pixels(data)
     rgb, _ = _decode(data, header, scale_hint)
     return _rotated(rgb, header.orientation)
-
-
-def read_image_size(path: StrPath) -> tuple[int, int]:
-    """Height and width of an image file in pixels after EXIF rotation, from its header alone.
-
-    Raises:
-        DataError: missing, not an image that we read, or its header is damaged.
-    """
-    try:
-        try:
-            return read_header(read_bounded(path, _HEADER_BYTES, prefix=True)).size_hw
-        except ShortOfBytes:
-            return read_header(read_bounded(path, MAX_FILE_BYTES)).size_hw
-    except DamagedImage as problem:
-        raise DataError(f"image `{printable(path)}` cannot be used: {problem}") from problem
 
 
 def check_image(path: StrPath, *, max_pixels: int = MAX_PIXELS) -> ImageReport:

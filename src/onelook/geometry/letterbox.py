@@ -29,7 +29,6 @@ def letterbox(
     frame_hw: tuple[int, int],
     *,
     minimal: bool = False,
-    stretch: bool = False,
     upscale: bool = True,
     stride: int = 32,
 ) -> Letterbox:
@@ -39,7 +38,6 @@ def letterbox(
         size_hw: height and width of the image, pixels, at least 1.
         frame_hw: height and width to fit into, pixels.
         minimal: cut the borders to the least that makes the frame a multiple of `stride`.
-        stretch: no borders; the image fills the frame, its aspect ratio is lost.
         upscale: allow a result larger than the image; without it, small images get wider borders.
         stride: used by `minimal` only.
 
@@ -48,9 +46,6 @@ def letterbox(
     ((384, 640), (0.5, 0.5), (0.0, 12.0))
     """
     (height, width), (frame_height, frame_width) = size_hw, frame_hw
-    if stretch:
-        ratios = (frame_width / width, frame_height / height)
-        return Letterbox(frame_hw, frame_hw, ratios, (0.0, 0.0), (0, 0))
     ratio = min(frame_height / height, frame_width / width)
     if not upscale:
         ratio = min(ratio, 1.0)
