@@ -9,7 +9,6 @@ from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 import numpy as np
@@ -60,7 +59,7 @@ class DetectionFiles:
         self._settings = settings
         self._names = names
         self._stems: dict[Path, str] = {}
-        self._claimed = _Names()
+        self._claimed = Names()
         self._videos: dict[Path, VideoWriter] = {}
         self._has_numbers = has_numbers
         self._on_problem = on_problem
@@ -125,9 +124,7 @@ class DetectionFiles:
     def __enter__(self) -> DetectionFiles:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     def _write_drawn(self, frame: Frame, drawn: Image, stem: str) -> None:
@@ -175,7 +172,7 @@ class DetectionFiles:
         return self._stems[path]
 
 
-class _Names:
+class Names:
     """Hands out each name once per place; upper and lower case count as the same, as on some systems."""
 
     def __init__(self) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections import Counter, deque
 from collections.abc import Callable
-from types import TracebackType
 
 from rich.console import Console
 from rich.control import Control
@@ -59,9 +58,7 @@ class DetectProgress:
     def __enter__(self) -> DetectProgress:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._end_line()
 
     def _follow(self, frame: FrameResult, now: float) -> None:

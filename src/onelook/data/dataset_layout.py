@@ -81,7 +81,7 @@ def _coco_folder(folder: Path) -> DatasetSpec | None:
                 f"{', '.join(f'`{printable(path.name)}`' for path in found)}",
                 hint="say in a dataset YAML which to use",
             )
-    return _coco_spec(folder, folder, {split: found[0] for split, found in files.items() if found})
+    return _spec_of_files(folder, folder, {split: found[0] for split, found in files.items() if found})
 
 
 def _coco_files_by_split(folder: Path) -> DatasetSpec | None:
@@ -92,7 +92,7 @@ def _coco_files_by_split(folder: Path) -> DatasetSpec | None:
         for path in [folder / word / "_annotations.coco.json" for word in reversed(words)]
         if path.is_file()
     }
-    return _coco_spec(folder, folder, files) if {"train", "val"} <= set(files) else None
+    return _spec_of_files(folder, folder, files) if {"train", "val"} <= set(files) else None
 
 
 def _parquet_folder(folder: Path) -> DatasetSpec | None:
@@ -115,14 +115,13 @@ def _voc_folder(folder: Path) -> DatasetSpec | None:
     images, annotations = folder / "JPEGImages", folder / "Annotations"
     if not (images.is_dir() and annotations.is_dir() and {"train", "val"} <= set(lists)):
         return None
-    places = dict.fromkeys(lists, annotations)
     return DatasetSpec(
         path=folder,
         root=folder,
         splits=dict.fromkeys(lists, (images,)),
         names=names_in_labels(dict.fromkeys(lists, (annotations,)), "voc"),
         format="voc",
-        annotations=places,
+        annotations=dict.fromkeys(lists, annotations),
         lists=lists,
     )
 
@@ -183,10 +182,10 @@ def _of_file(file: Path) -> DatasetSpec:
     if "val" not in files:
         files = {UNSPLIT: file}
     root = file.parent.parent if file.parent.name == "annotations" else file.parent
-    return _spec_of(file, root, {split: place_of_file(path, split) for split, path in files.items()})
+    return _spec_of_files(file, root, files)
 
 
-def _coco_spec(path: Path, root: Path, files: Mapping[str, Path]) -> DatasetSpec:
+def _spec_of_files(path: Path, root: Path, files: Mapping[str, Path]) -> DatasetSpec:
     return _spec_of(path, root, {split: place_of_file(file, split) for split, file in files.items()})
 
 

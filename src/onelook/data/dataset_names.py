@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import logging
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -91,13 +91,13 @@ def _names_in_files(
     found = tuple(sorted(names))
     kind = suffix[1:].upper()
     if not found:
-        places = _joined(f"`{printable(folder)}`" for folder in folders)
+        places = ", ".join(f"`{printable(folder)}`" for folder in folders)
         told = f"the {kind} files below {places} have no object with a name"
         if problems:
             told = f"{told}; {len(problems)} of {num_files} cannot be read:"
             raise combined(DataError, told, problems[:3], hint="correct these, or name the classes in a dataset YAML")
         raise DataError(told, hint=f"are they {what}?")
-    logger.info("the classes are those that the %s files use: %s", kind, _joined(map(printable, found[:20])))
+    logger.info("the classes are those that the %s files use: %s", kind, ", ".join(map(printable, found[:20])))
     return found
 
 
@@ -135,7 +135,9 @@ def _names_in_yaml(content: Mapping[str, Any], path: Path) -> tuple[str, ...]:
     texts = tuple(str(name) for name in names)
     doubled = [name for name, times in Counter(texts).items() if times > 1]
     if doubled:
-        ids = "; ".join(f"`{name}`: ids {_joined(i for i, n in enumerate(texts) if n == name)}" for name in doubled)
+        ids = "; ".join(
+            f"`{name}`: ids {', '.join(str(i) for i, n in enumerate(texts) if n == name)}" for name in doubled
+        )
         raise DataError(f"{where}: class names are given twice: {ids}")
     if nc is not None and nc != len(texts):
         raise DataError(
@@ -160,22 +162,19 @@ def _names_of_entries(entries: list[dict[Any, Any]]) -> list[Any] | dict[Any, An
 def _names_in_order(names: Mapping[Any, Any], where: str) -> list[Any]:
     strange = [key for key in names if not isinstance(key, int) or isinstance(key, bool)]
     if strange:
-        raise DataError(f"{where}: class ids in `names` must be whole numbers; found {_joined(map(repr, strange))}")
-    missing = sorted(set(range(len(names))) - set(names))
+        raise DataError(f"{where}: class ids in `names` must be whole numbers; found {', '.join(map(repr, strange))}")
+    wanted = set(range(len(names)))
+    missing, beyond = (", ".join(map(str, sorted(ids))) for ids in (wanted - set(names), set(names) - wanted))
     if missing:
         raise DataError(
-            f"{where}: class ids in `names` must run from 0 to {len(names) - 1}; missing {_joined(missing)}, "
-            f"beyond the end {_joined(sorted(set(names) - set(range(len(names)))))}",
+            f"{where}: class ids in `names` must run from 0 to {len(names) - 1}; missing {missing}, "
+            f"beyond the end {beyond}",
         )
     return [names[class_id] for class_id in range(len(names))]
 
 
 def _is_name(value: object) -> bool:
     return (isinstance(value, str) and bool(value.strip())) or type(value) in (int, float)
-
-
-def _joined(values: Iterable[object]) -> str:
-    return ", ".join(str(value) for value in values)
 
 
 _OF_LABELS: dict[str, Callable[[Labels], tuple[str, ...]]] = {

@@ -6,7 +6,7 @@ import json
 import logging
 import os
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -243,7 +243,7 @@ def _choice(content: Mapping[str, Any], key: str, known: tuple[str, ...], path: 
     """The value of a key that takes one of a few words; the first if it is not given."""
     value = content.get(key, known[0])
     if value not in known:
-        raise DataError(f"dataset file `{printable(path)}`: `{key}` is {value!r}", hint=f"known are {_joined(known)}")
+        raise DataError(f"dataset file `{printable(path)}`: `{key}` is {value!r}", hint=f"known are {', '.join(known)}")
     return str(value)
 
 
@@ -266,14 +266,14 @@ def _places_of(value: Any, label_format: str, where: str) -> tuple[Any, dict[str
     if not required and not isinstance(value, dict):
         return value, {}
     if not required:
-        raise DataError(f"{where} has several places", hint=f"say which `format` it has: {_joined(_WITH_PLACES)}")
+        raise DataError(f"{where} has several places", hint=f"say which `format` it has: {', '.join(_WITH_PLACES)}")
     places = value if isinstance(value, dict) else {}
     others = {str(place): entry for place, entry in places.items() if place != "images"}
     is_text = all(isinstance(entry, str) and entry for entry in others.values())
     if not (set(required) <= set(places) <= {*required, *optional} and is_text):
-        may_have = f", and may have {_joined(optional)}" if optional else ""
+        may_have = f", and may have {', '.join(optional)}" if optional else ""
         raise DataError(
-            f"{where} is {value!r}", hint=f"a split of the format {label_format} has {_joined(required)}{may_have}"
+            f"{where} is {value!r}", hint=f"a split of the format {label_format} has {', '.join(required)}{may_have}"
         )
     return value["images"], others
 
@@ -325,10 +325,6 @@ def _entry_path(entry: str, root: Path) -> Path:
     return found
 
 
-def _joined(values: Iterable[object]) -> str:
-    return ", ".join(str(value) for value in values)
-
-
 def _existing_list(entry: Path, spec: DatasetSpec, split: str) -> Path:
     where = f"dataset file `{printable(spec.path)}`: `{split}` names `{printable(entry)}`"
     if not exists(entry):
@@ -342,8 +338,8 @@ def _existing_list(entry: Path, spec: DatasetSpec, split: str) -> Path:
 
 
 def _empty_split(spec: DatasetSpec, split: str, others: Counter[str]) -> DataError:
-    entries = _joined(f"`{printable(entry)}`" for entry in spec.splits[split])
-    found = _joined(f"{count} x {suffix}" for suffix, count in others.most_common(5)) or "no files at all"
+    entries = ", ".join(f"`{printable(entry)}`" for entry in spec.splits[split])
+    found = ", ".join(f"{count} x {suffix}" for suffix, count in others.most_common(5)) or "no files at all"
     return DataError(
         f"split `{split}` of `{printable(spec.path)}` has no images: searched {entries} "
         f"for {' '.join(sorted(IMAGE_SUFFIXES))}; found {found}",

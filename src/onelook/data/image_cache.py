@@ -49,11 +49,7 @@ class ImageFiles:
     imgsz: int
 
     def image(self, number: int) -> Image:
-        """(H, W, 3) uint8 RGB.
-
-        Raises:
-            DataError: the file has vanished, is damaged, or has another size than at the scan.
-        """
+        """(H, W, 3) uint8 RGB; DataError if the file has vanished, is damaged, or has another size than at the scan."""
         size_hw = self._size_hw(number)
         path = self.index.paths[number]
         scale = reduced_scale(size_hw, self.imgsz)

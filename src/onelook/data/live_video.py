@@ -4,7 +4,6 @@ decided here."""
 from __future__ import annotations
 
 import threading
-from types import TracebackType
 from typing import Any
 
 import numpy as np
@@ -36,9 +35,7 @@ class QuietOpenCV:
                 self._level = logging.setLogLevel(logging.LOG_LEVEL_SILENT)
             self._users += 1
 
-    def __exit__(
-        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         with self._lock:
             self._users -= 1
             if not self._users:
@@ -73,18 +70,12 @@ class LiveVideo:
     def __enter__(self) -> LiveVideo:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._capture.release()
 
 
 def open_camera(number: int) -> LiveVideo:
-    """The camera of that number, from 0.
-
-    Raises:
-        DataError: there is none, or another program has it.
-    """
+    """The camera of that number, from 0; DataError if there is none, or another program has it."""
     with SILENCE:
         capture = opencv().VideoCapture(number)
     if not capture.isOpened():

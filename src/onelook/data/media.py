@@ -7,7 +7,7 @@ import os
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import ModuleType, TracebackType
+from types import ModuleType
 from typing import Any, Literal
 
 import numpy as np
@@ -220,9 +220,7 @@ class VideoWriter:
     def __enter__(self) -> VideoWriter:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
 
@@ -237,11 +235,7 @@ def writable_rate(fps: float) -> float:
 
 
 def is_still(path: Path) -> bool:
-    """Whether a video, such as a GIF, has one frame only.
-
-    Raises:
-        DataError: see `video_info`.
-    """
+    """Whether a video, such as a GIF, has one frame only; DataError: see `video_info`."""
     capture = _open(path)
     try:
         return bool(capture.grab()) and not capture.grab()

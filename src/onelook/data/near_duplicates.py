@@ -157,11 +157,7 @@ def _distance(hashes: npt.NDArray[np.uint64], pairs: Pairs) -> npt.NDArray[np.in
 
 
 def _are_alike(thumbnails: npt.NDArray[np.uint8], pairs: Pairs, order: npt.NDArray[np.int64]) -> npt.NDArray[np.bool_]:
-    """Which pairs of small images show the same, (P,); brightness does not count.
-
-    Args:
-        order: in which the pixels of the second of a pair are taken.
-    """
+    """Which pairs of small images show the same, (P,), those of the second in this order; brightness does not count."""
     result = np.zeros(len(pairs), bool)
     for start in range(0, len(pairs), 100_000):
         one, other = (thumbnails[pairs[start : start + 100_000, side]].astype(np.float32) for side in (0, 1))

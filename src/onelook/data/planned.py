@@ -24,11 +24,7 @@ from onelook.structures.batch import Batch, ImageInfo, Targets
 
 @dataclass(frozen=True)
 class PlannedBatch:
-    """A batch that a device has to render.
-
-    Attributes:
-        pixels: (P, 3) uint8 of all sources; none if the device has them already.
-    """
+    """A batch that a device has to render, and (P, 3) uint8 `pixels` of all its sources, if the device lacks them."""
 
     drawing: Drawing
     pixels: Tensor
@@ -74,11 +70,7 @@ class PlannedDataset:
         return len(self._dataset)
 
     def batch(self, places: Sequence[Place]) -> PlannedBatch | Batch:
-        """The images at some places.
-
-        Raises:
-            DataError: see `TrainDataset.sample`.
-        """
+        """The images at some places; DataError: see `TrainDataset.sample`."""
         if not places:
             return empty_batch(self._dataset.full_hw)
         with self._dataset.source.remembering():

@@ -43,11 +43,7 @@ class MendedSplit:
 
 
 def mended_split(split: str, index: DatasetIndex, findings: Iterable[Finding]) -> MendedSplit:
-    """A split without what is there twice.
-
-    Raises:
-        DataError: no image would be left.
-    """
+    """A split without what is there twice; DataError if no image would be left."""
     ours = [finding for finding in findings if finding.split == split]
     images = {finding.image for finding in ours if finding.kind in DROPS_IMAGE}
     labels = {finding.label for finding in ours if finding.kind in DROPS_LABEL}

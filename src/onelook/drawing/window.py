@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import re
 import sys
-from types import TracebackType
 
 import cv2
 import numpy as np
@@ -46,9 +45,7 @@ class Window:
     def __enter__(self) -> Window:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         cv2.destroyAllWindows()
 
 

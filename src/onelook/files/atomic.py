@@ -41,12 +41,10 @@ def write_bytes_atomic(
             check(temporary)
         temporary.replace(path)
         flush_folder(path.parent)
-    except OSError as problem:
+    except BaseException as problem:
         temporary.unlink(missing_ok=True)
-        problem.filename = os.fspath(path)  # most calls above know a number only
-        raise
-    except BaseException:
-        temporary.unlink(missing_ok=True)
+        if isinstance(problem, OSError):
+            problem.filename = os.fspath(path)  # most calls above know a number only
         raise
 
 

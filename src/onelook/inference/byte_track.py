@@ -67,11 +67,7 @@ class _Tracks:
 
 
 class ByteTrack:
-    """Follows the objects of one video.
-
-    Args:
-        conf_thres: minimum confidence of a detection that begins a track; weaker ones only continue one.
-    """
+    """Follows the objects of one video; detections from `conf_thres` on begin tracks, weaker ones only continue one."""
 
     def __init__(self, conf_thres: float) -> None:
         self._conf_thres = conf_thres

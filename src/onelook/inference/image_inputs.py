@@ -36,11 +36,7 @@ class ImageInput:
     array: Image | None = None
 
     def pixels(self) -> Image:
-        """(H, W, 3) uint8 RGB.
-
-        Raises:
-            DataError: the file is a video or no image.
-        """
+        """(H, W, 3) uint8 RGB; DataError if the file is a video or no image."""
         if self.array is not None:
             return self.array
         assert self.path is not None

@@ -56,11 +56,7 @@ class ValidationPass:
         return self.splits.scans[self.settings.split].index
 
     def run(self, model: Runnable, *, imgsz: int) -> Evaluation:
-        """Evaluate `model` on images of this longest side, pixels.
-
-        Raises:
-            StopRequested: `stop` was set.
-        """
+        """Evaluate `model` on images of this longest side, pixels; StopRequested if `stop` was set."""
         settings, group, index = self.settings, self.group, self.index
         frame_hw = None
         if isinstance(model, DetectionModel):
@@ -119,11 +115,7 @@ def as_one(models: Sequence[Runnable], settings: ValidateSettings) -> Runnable:
 
 
 def each_alone(models: Sequence[Runnable], settings: ValidateSettings) -> list[Backend]:
-    """Every model as detection would run it.
-
-    Raises:
-        SettingsError: see `assembled`.
-    """
+    """Every model as detection would run it; SettingsError: see `assembled`."""
     return [assembled([model], half=settings.half, augment=settings.augment) for model in models]
 
 

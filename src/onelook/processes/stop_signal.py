@@ -8,7 +8,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable
-from types import FrameType, TracebackType
+from types import FrameType
 
 from onelook.errors import StopRequested
 from onelook.processes.launch_env import has_our_launcher
@@ -57,9 +57,7 @@ class StopSignal:
                     self.request(outer.name)
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         for number, handler in self._previous.items():
             signal.signal(number, handler)  # type: ignore[arg-type]
             outer = getattr(handler, "__self__", None)

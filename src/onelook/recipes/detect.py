@@ -136,11 +136,7 @@ def _frame_predictor(settings: DetectSettings, sources: Sources) -> FramePredict
 
 
 def _run_dir(settings: DetectSettings, inputs: Sequence[Path]) -> RunDir | None:
-    """A new run folder; None if nothing is to be written.
-
-    Raises:
-        SettingsError: what is read lies in it.
-    """
+    """A new run folder; None if nothing is to be written; SettingsError if what is read lies in it."""
     if not DetectionFiles.are_wanted(settings):
         return None
     if settings.exist_ok:

@@ -23,11 +23,7 @@ COLUMNS = ("fold", "epochs", "best_epoch", "images", "labels", *MEASURES)
 
 
 def score_of(run: RunDir) -> FoldScore:
-    """What the folder of a finished training says.
-
-    Raises:
-        RunFolderError: it lacks a file, or one is damaged.
-    """
+    """What the folder of a finished training says; RunFolderError if it lacks a file, or one is damaged."""
     record = read_run(run.path)
     if record.metrics is None or record.best_epoch is None:
         file = run.metrics_arrays if record.metrics is None else run.results

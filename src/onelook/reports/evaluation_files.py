@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import io
 import json
-from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path, PurePath
 from typing import Any
 
 import numpy as np
 
-from onelook.callbacks.detection_files import label_lines
+from onelook.callbacks.detection_files import Names, label_lines
 from onelook.files.atomic import write_bytes_atomic, write_json_atomic, write_text_atomic
 from onelook.inference.evaluator import Evaluation
 from onelook.metrics.coco_json import labelling_of, to_coco_json
@@ -74,14 +73,5 @@ def distinct(names: Sequence[str]) -> list[str]:
     >>> distinct(["a", "b", "a", "A", "a_2"])
     ['a', 'b', 'a_2', 'A_3', 'a_2_2']
     """
-    taken: set[str] = set()
-    seen: Counter[str] = Counter()
-    result = []
-    for name in names:
-        free = name
-        while free.casefold() in taken:
-            seen[name.casefold()] += 1
-            free = f"{name}_{seen[name.casefold()] + 1}"
-        taken.add(free.casefold())
-        result.append(free)
-    return result
+    claimed = Names()
+    return [claimed.claim("", name) for name in names]

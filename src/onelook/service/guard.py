@@ -104,9 +104,13 @@ def _without_port(host: str) -> str:
 
 
 async def _refuse(status: int, text: str, hint: str, send: Send) -> None:
-    body = json.dumps({"error": text, "hint": hint}).encode()
-    headers = [
-        (b"content-type", b"application/json"), (b"content-length", str(len(body)).encode()), (b"connection", b"close"),
-    ]  # fmt: skip
-    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await answer(send, status, json.dumps({"error": text, "hint": hint}).encode(), (b"connection", b"close"))
+
+
+async def answer(
+    send: Send, status: int, body: bytes, *headers: tuple[bytes, bytes], kind: str = "application/json"
+) -> None:
+    """Send the whole of an answer."""
+    known = [(b"content-type", kind.encode()), (b"content-length", str(len(body)).encode())]
+    await send({"type": "http.response.start", "status": status, "headers": [*known, *headers]})
     await send({"type": "http.response.body", "body": body})

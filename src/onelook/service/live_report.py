@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 
-from onelook.service.guard import Receive, Scope, Send
+from onelook.service.guard import Receive, Scope, Send, answer
 
 
 @dataclass(frozen=True)
@@ -43,12 +43,12 @@ class LiveReport:
         self.last_request = time.monotonic()
         asked = (scope["method"], scope["path"])
         if asked == ("GET", "/"):
-            await _answer(send, 200, "text/html; charset=utf-8", await asyncio.to_thread(self._newest))
+            await answer(send, 200, await asyncio.to_thread(self._newest), kind="text/html; charset=utf-8")
         elif asked == ("GET", "/state"):
-            await _answer(send, 200, "application/json", json.dumps(asdict(self._state())).encode())
+            await answer(send, 200, json.dumps(asdict(self._state())).encode())
         else:
             text = {"error": f"`{' '.join(asked)}` is not known here", "hint": "known are GET / and GET /state"}
-            await _answer(send, 404, "application/json", json.dumps(text).encode())
+            await answer(send, 404, json.dumps(text).encode())
 
     def _newest(self) -> bytes:
         """The page, made again only if its version is not the newest."""
@@ -56,9 +56,3 @@ class LiveReport:
         if self._made[0] != version:
             self._made = (version, self._page(version).encode())
         return self._made[1]
-
-
-async def _answer(send: Send, status: int, kind: str, body: bytes) -> None:
-    headers = [(b"content-type", kind.encode()), (b"content-length", str(len(body)).encode())]
-    await send({"type": "http.response.start", "status": status, "headers": headers})
-    await send({"type": "http.response.body", "body": body})

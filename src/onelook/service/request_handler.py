@@ -133,11 +133,7 @@ class RequestHandler:
         return answers[0] if len(answers) == 1 else list(answers)
 
     def refuse_length(self, length: str, content_type: str) -> None:
-        """Refuse an upload for the length it announces, before it is sent.
-
-        Raises:
-            Refusal: it is too long.
-        """
+        """Refuse an upload for the length it announces, before it is sent; Refusal if it is too long."""
         limit = self.limits.max_bytes + FORM_BYTES * is_form(content_type)
         if length.isdecimal() and int(length) > limit:
             self._refused += 1

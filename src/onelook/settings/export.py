@@ -33,11 +33,7 @@ def one_word_each(given: Any) -> Any:
 
 
 def known_formats(names: list[str]) -> list[str]:
-    """`names`, if all are formats.
-
-    Raises:
-        SettingsError: one is not.
-    """
+    """`names`, if all are formats; SettingsError if one is not."""
     for name in names:
         if name not in FORMAT_NAMES:
             ours = FOREIGN_FORMATS.get(name)

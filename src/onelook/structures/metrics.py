@@ -100,11 +100,7 @@ def as_arrays(metrics: DetectionMetrics) -> dict[str, Array]:
 
 
 def from_arrays(arrays: Mapping[str, Array]) -> DetectionMetrics:
-    """The inverse of `as_arrays`.
-
-    Raises:
-        KeyError: an array is missing.
-    """
+    """The inverse of `as_arrays`; KeyError if an array is missing."""
     curves = MetricCurves(**{field.name: arrays[f"curves/{field.name}"] for field in fields(MetricCurves)})
     names = [field.name for field in fields(DetectionMetrics) if field.name != "curves"]
     if "confusion" in arrays:  # of runs before cells were stored

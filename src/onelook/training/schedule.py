@@ -62,11 +62,7 @@ def nominal_batch(settings: TrainSettings, num_images: int) -> int:
 
 
 def at_length(settings: TrainSettings, turns: Sequence[Sequence[int]]) -> TrainSettings:
-    """The settings of a run whose length has changed: with the number of epochs that it has now.
-
-    Args:
-        turns: (epoch, epochs from then on) of each change.
-    """
+    """The settings of a run with its number of epochs after `turns`: (epoch, epochs from then on) of each change."""
     return settings.model_copy(update={"epochs": turns[-1][1]}) if turns else settings
 
 

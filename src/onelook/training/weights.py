@@ -291,11 +291,7 @@ def _weights_of(checkpoint: Checkpoint, prefix: str, path: Path) -> Weights:
 
 
 def _checked(weights: Weights, path: Path) -> Weights:
-    """The weights, if they are those of a model that can be built, and numbers.
-
-    Raises:
-        CheckpointError: they are not.
-    """
+    """The weights, if they are those of a model that can be built, and numbers; CheckpointError if they are not."""
     try:
         with torch.device("meta"):  # so that a small file cannot ask for a large model
             expected = _skeleton(weights).state_dict()

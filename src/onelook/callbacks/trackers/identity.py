@@ -14,11 +14,7 @@ MAX_LENGTH = 128
 
 
 def remember_identity(run_folder: Path, tracker: str, identity: str) -> None:
-    """Keep the identity that `tracker` has given to the run.
-
-    Raises:
-        OSError: the run folder cannot be written.
-    """
+    """Keep the identity that `tracker` has given to the run; OSError if the run folder cannot be written."""
     write_text_atomic(_path(run_folder, tracker), identity + "\n")
 
 

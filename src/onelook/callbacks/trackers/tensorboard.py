@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 import platform
 from collections.abc import Mapping, Sequence
-from datetime import datetime, timezone
 from pathlib import Path
+from time import time
 from typing import Any
 
 from tensorboard.compat.proto.event_pb2 import Event, SessionLog
@@ -38,11 +38,11 @@ class TensorBoardTracker:
     def start(self, run: TrackedRun) -> None:
         """Open the file and write settings and class names."""
         self._folder, self._epoch = run.run_folder, run.start_epoch
-        number = f"{_now():.6f}.{platform.node()}.{os.getpid()}"
+        number = f"{time():.6f}.{platform.node()}.{os.getpid()}"
         self._file = EventFile(self._folder / f"events.out.tfevents.{number}")
-        self._write(Event(wall_time=_now(), file_version=FILE_VERSION))
+        self._write(Event(wall_time=time(), file_version=FILE_VERSION))
         begun = SessionLog(status=SessionLog.START)
-        self._write(Event(wall_time=_now(), step=run.start_epoch, session_log=begun))
+        self._write(Event(wall_time=time(), step=run.start_epoch, session_log=begun))
         self._write_values(_text("settings", dict(run.settings)))
         self._write_values(_text("model", {"model": run.model_summary, "device": run.device}))
         self._write_values(_text("classes", dict(enumerate(run.names))))
@@ -77,7 +77,7 @@ class TensorBoardTracker:
     def _write_values(self, *values: Summary.Value, step: int | None = None) -> None:
         if values:
             at = self._epoch if step is None else step
-            self._write(Event(wall_time=_now(), step=at, summary=Summary(value=values)))
+            self._write(Event(wall_time=time(), step=at, summary=Summary(value=values)))
 
     def _write(self, event: Event) -> None:
         self._file.write(event.SerializeToString())
@@ -92,8 +92,3 @@ def _text(tag: str, content: dict[Any, Any]) -> Summary.Value:
         tensor_shape=TensorShapeProto(dim=[TensorShapeProto.Dim(size=1)]),
     )
     return Summary.Value(tag=tag, metadata=create_summary_metadata(tag, ""), tensor=tensor)
-
-
-def _now() -> float:
-    """Seconds since 1970."""
-    return datetime.now(timezone.utc).timestamp()

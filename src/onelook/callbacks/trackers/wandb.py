@@ -83,11 +83,7 @@ class WandbTracker:
             self._log_dataset(run, SPLITS[run.settings["upload_dataset"]])
 
     def _begin(self, run: TrackedRun, mode: Literal["offline"] | None = None) -> Run:
-        """The W&B run, which a resumed run continues in.
-
-        Raises:
-            CommError: there is no answer, or it is a refusal.
-        """
+        """The W&B run, which a resumed run continues in; CommError if there is no answer, or it is a refusal."""
         import wandb
 
         identity = recall_identity(run.run_folder, NAME) if run.is_resumed else None

@@ -81,11 +81,7 @@ class SentPixels:
     parts: list[Image] = field(default_factory=list)
 
     def place(self, tile: Tile, region: npt.NDArray[np.float64]) -> Lying:
-        """See `PixelPlaces`.
-
-        Raises:
-            DataError: an image file has vanished or changed since the scan.
-        """
+        """See `PixelPlaces`; DataError if an image file has vanished or changed since the scan."""
         image = pixels_before(tile, self.index, self.source)
         height, width = image.shape[:2]
         back = np.asarray(np.linalg.inv(tile.matrix @ scaling(1 / width, 1 / height)), np.float64)

@@ -126,14 +126,14 @@ class _CocoReader:
                 if entry.is_crowd:
                     raise RefusedRow("a crowd region: where one object ends is not said", "ignored")
                 class_id = self._class_of(entry.category_id)
-                frame = frame_of(image.size_hw, size_hw)
-                box, polygon = _shape_of(entry, frame.size_hw)
+                frame_hw, note = frame_of(image.size_hw, size_hw)
+                box, polygon = _shape_of(entry, frame_hw)
             except RefusedRow as problem:
                 rows.refuse(place, value, problem)
                 continue
-            if frame.note:
-                rows.note(frame.note, place=f"image {shown(image.file_name)}")
-            rows.add(place, value, class_id=class_id, box=box, polygon=polygon, pixels_hw=frame.size_hw)
+            if note:
+                rows.note(note, place=f"image {shown(image.file_name)}")
+            rows.add(place, value, class_id=class_id, box=box, polygon=polygon, pixels_hw=frame_hw)
         return rows.rows(self.digest())
 
     def lost_rows(self) -> list[RowProblem]:

@@ -15,6 +15,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from onelook.data.formats.listing import json_faults
 from onelook.data.formats.object_rows import shown
 from onelook.errors import DataError, combined
 from onelook.files.bounded import StrPath, pieces_of, printable, read_bounded
@@ -109,17 +110,11 @@ def _remembered(path: str, size: int, time: int) -> CocoFile:
 
 def _content(path: str, compact: Callable[[dict[str, Any]], Any]) -> dict[str, Any]:
     where = f"COCO file `{printable(path)}`"
-    try:
+    with json_faults(where, of_kind=" for a COCO file"):
         if file_states([path])[0, 0] <= WHOLE_BYTES:
             content = json.loads(read_bounded(path, WHOLE_BYTES).decode("utf-8-sig"), object_hook=compact)
         else:
             content = parse_lists(pieces_of(path, MAX_BYTES), json.JSONDecoder(object_hook=compact))
-    except UnicodeDecodeError as problem:
-        raise DataError(f"{where} is not UTF-8 text: byte {problem.start}", hint="save it as UTF-8") from problem
-    except RecursionError as problem:
-        raise DataError(f"{where} is nested too deeply for a COCO file") from problem
-    except ValueError as problem:  # no JSON, or a number of thousands of digits
-        raise DataError(f"{where} is not valid JSON: {shown(str(problem))}") from problem
     missing = [key for key in _LISTS if not isinstance(content, dict) or not isinstance(content.get(key), list)]
     if missing:
         found = f"the keys {', '.join(map(shown, list(content)[:10]))}" if isinstance(content, dict) else shown(content)

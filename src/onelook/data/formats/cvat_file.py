@@ -42,11 +42,7 @@ Attributes = Mapping[str, str]
 
 
 def read_cvat(path: StrPath) -> Listing:
-    """The images and objects of a CVAT file.
-
-    Raises:
-        DataError: it cannot be read, is no XML of CVAT, or one of videos.
-    """
+    """The images and objects of a CVAT file; DataError if it cannot be read, is no XML of CVAT, or one of videos."""
     found = _CvatElements()
     try:
         read_elements(read_bounded(path, MAX_BYTES), found, max_elements=MAX_ELEMENTS)

@@ -8,7 +8,8 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any
@@ -111,8 +112,8 @@ def collect(rows: RowCollector, image: ListedImage, size_hw: SizeHw, class_of_na
             if thing.problem is not None:
                 raise thing.problem
             class_id = _class_of(thing.label, class_of_name)
-            frame = frame_of(image.size_hw, size_hw)
-            height, width = frame.size_hw if thing.units_hw is None else thing.units_hw
+            frame_hw, note = frame_of(image.size_hw, size_hw)
+            height, width = frame_hw if thing.units_hw is None else thing.units_hw
             if isinstance(thing.shape, tuple):
                 box, polygon = _box_of(thing.shape, width, height), None
             else:
@@ -121,9 +122,9 @@ def collect(rows: RowCollector, image: ListedImage, size_hw: SizeHw, class_of_na
         except RefusedRow as problem:
             rows.refuse(thing.place, thing.text.__str__, problem)
             continue
-        if frame.note:
-            rows.note(frame.note, place=f"image {shown(image.name)}" if image.name else "")
-        pixels_hw = frame.size_hw if thing.units_hw is None else None
+        if note:
+            rows.note(note, place=f"image {shown(image.name)}" if image.name else "")
+        pixels_hw = frame_hw if thing.units_hw is None else None
         rows.add(thing.place, thing.text.__str__, class_id=class_id, box=box, polygon=polygon, pixels_hw=pixels_hw)
 
 
@@ -142,22 +143,14 @@ def size_of(width: Any, height: Any) -> SizeHw:
 
 
 def number_in(text: str, what: str) -> float:
-    """A coordinate as it is written.
-
-    Raises:
-        RefusedRow: it is no number.
-    """
+    """A coordinate as it is written; RefusedRow if it is no number."""
     if not NUMBER.fullmatch(text):
         raise RefusedRow(f"`{what}` is `{shown(text)}`, not a number")
     return float(text)
 
 
 def number_of(value: Any, what: str) -> float:
-    """A coordinate from JSON.
-
-    Raises:
-        RefusedRow: it is no number.
-    """
+    """A coordinate from JSON; RefusedRow if it is no number."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise RefusedRow(f"`{what}` is `{shown(value)}`, not a number")
     try:
@@ -208,12 +201,19 @@ def json_of(data: bytes, where: str) -> Any:
     Raises:
         DataError: no UTF-8, no JSON, or nested too deeply.
     """
-    try:
+    with json_faults(where):
         return json.loads(data.decode("utf-8-sig"))
+
+
+@contextmanager
+def json_faults(where: str, *, of_kind: str = "") -> Iterator[None]:
+    """Errors of decoding JSON within, as DataError with the name of the file."""
+    try:
+        yield
     except UnicodeDecodeError as problem:
         raise DataError(f"{where} is not UTF-8 text: byte {problem.start}", hint="save it as UTF-8") from problem
     except RecursionError as problem:
-        raise DataError(f"{where} is nested too deeply") from problem
+        raise DataError(f"{where} is nested too deeply{of_kind}") from problem
     except ValueError as problem:  # no JSON, or a number of thousands of digits
         raise DataError(f"{where} is not valid JSON: {shown(str(problem))}") from problem
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import reprlib
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 
@@ -20,16 +20,8 @@ Text = Callable[[], str]
 Place = str | int
 
 
-@dataclass(frozen=True)
-class ImageFrame:
-    """The height and width that the pixels of a file are meant for, and what is odd about them, if anything."""
-
-    size_hw: SizeHw
-    note: str = ""
-
-
-def frame_of(declared_hw: SizeHw, actual_hw: SizeHw) -> ImageFrame:
-    """The frame of boxes whose file says one size and whose image has another after EXIF rotation.
+def frame_of(declared_hw: SizeHw, actual_hw: SizeHw) -> tuple[SizeHw, str]:
+    """The frame of boxes whose file says one size and whose image has another after EXIF rotation; and what is odd.
 
     An image that was made larger or smaller keeps its shape, to within a pixel, and its boxes scale with it. Either
     size may be (0, 0), unknown: then the other counts.
@@ -38,14 +30,14 @@ def frame_of(declared_hw: SizeHw, actual_hw: SizeHw) -> ImageFrame:
         RefusedRow: the shapes differ: the image was turned or cut, or is another one.
     """
     if actual_hw == UNKNOWN_SIZE or declared_hw == actual_hw:
-        return ImageFrame(declared_hw if min(declared_hw) > 0 else (1, 1))
+        return (declared_hw if min(declared_hw) > 0 else (1, 1)), ""
     if min(declared_hw) <= 0:
-        return ImageFrame(actual_hw)
+        return actual_hw, ""
     (height, width), (actual_height, actual_width) = declared_hw, actual_hw
     sizes = f"the file says {width} x {height} pixels, the image has {actual_width} x {actual_height}"
     grown, shrunk = width * actual_height / actual_width, actual_width * height / width
     if abs(grown - height) <= 1 or abs(shrunk - actual_height) <= 1:
-        return ImageFrame(declared_hw, f"{sizes}: its boxes were scaled")
+        return declared_hw, f"{sizes}: its boxes were scaled"
     raise RefusedRow(f"{sizes}, of another shape: where the box belongs is not known")
 
 
@@ -138,11 +130,7 @@ def shown(value: object) -> str:
 
 
 def box_of_polygon(polygon: Values) -> Values:
-    """(4,) cxcywh around the points, (P, 2).
-
-    Raises:
-        RefusedRow: a coordinate is no usable number.
-    """
+    """(4,) cxcywh around the points, (P, 2); RefusedRow if a coordinate is no usable number."""
     _require_numbers(polygon)
     return box_around(polygon)
 

@@ -113,15 +113,15 @@ def parquet_rows(
             if _first(entry, CROWD_FIELDS):
                 raise RefusedRow("a crowd region: where one object ends is not said", "ignored")
             left, top, width, height = _box_of(_first(entry, BOX_FIELDS))
-            frame = frame_of(declared_hw, size_hw)
+            frame_hw, note = frame_of(declared_hw, size_hw)
         except RefusedRow as problem:
             rows.refuse(here, value, problem)
             continue
-        if frame.note:
-            rows.note(frame.note, place=place)
-        sides = np.array([*frame.size_hw[::-1]] * 2, np.float64)
+        if note:
+            rows.note(note, place=place)
+        sides = np.array([*frame_hw[::-1]] * 2, np.float64)
         box = np.array([left + width / 2, top + height / 2, width, height]) / sides
-        rows.add(here, value, class_id=class_id, box=box, pixels_hw=frame.size_hw)
+        rows.add(here, value, class_id=class_id, box=box, pixels_hw=frame_hw)
     return rows.rows(b"")
 
 

@@ -83,11 +83,7 @@ def read_parquet_file(path: str) -> ParquetFile:
 
 
 def images_of(file: ParquetFile) -> Iterator[bytes]:
-    """The bytes of the image of each row; none where there is no image.
-
-    Raises:
-        DataError: the file is damaged.
-    """
+    """The bytes of the image of each row; none where there is no image; DataError if the file is damaged."""
     for value in _rows(file.path, [file.image]):
         image = value[file.image]
         content = image.get("bytes") if isinstance(image, dict) else image

@@ -89,11 +89,7 @@ def read_labels(path: str, num_classes: int | None, *, keypoint_columns: int = 0
 def read_many(
     paths: Sequence[str], are_there: npt.NDArray[np.bool_], num_classes: int | None, *, keypoint_columns: int = 0
 ) -> LabelBatch:
-    """As `read_labels`, of n label files at once, and much faster.
-
-    Args:
-        are_there: (n,) whether each is there; the others have no rows.
-    """
+    """As `read_labels`, of n label files at once, and much faster; those that are not there have no rows."""
     present = np.flatnonzero(are_there).tolist()
     texts: list[bytes | None] = [b""] * len(paths)
     digests = [b""] * len(paths)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from types import ModuleType, TracebackType
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -62,18 +62,12 @@ class ScreenInput:
     def __enter__(self) -> ScreenInput:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._screen.close()
 
 
 def screen_package() -> ModuleType:
-    """The package `mss`.
-
-    Raises:
-        SettingsError: it is missing.
-    """
+    """The package `mss`; SettingsError if it is missing."""
     try:
         import mss
     except ImportError as problem:
@@ -84,11 +78,7 @@ def screen_package() -> ModuleType:
 
 
 def _within(monitors: list[dict[str, int]], wanted: ScreenArea) -> dict[str, int]:
-    """The area to grab, in pixels of the desktop.
-
-    Raises:
-        DataError: it is not there.
-    """
+    """The area to grab, in pixels of the desktop; DataError if it is not there."""
     if wanted.number >= len(monitors):
         raise DataError(
             f"source `screen {wanted.number}`: there is no monitor of that number",
