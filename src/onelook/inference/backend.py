@@ -37,57 +37,32 @@ class Thresholds:
 
 
 class Backend(Protocol):
-    """A detector that runs: images in, decoded boxes and scores out. Threads may share it."""
+    """A detector that runs: images in, decoded boxes and scores out. Threads may share it.
 
-    @property
-    def names(self) -> tuple[str, ...]:
-        """K class names."""
-        ...
+    Attributes:
+        names: K class names.
+        num_classes: K.
+        stride: height and width of images are multiples of this, pixels.
+        map_strides: pixels per cell of each output map, in the order of the boxes (map, anchor, row, column); None if
+            unknown.
+        device: where `predict` takes its images from; its result is there too.
+        frame_hw: the only height and width that images may have, pixels; None if any multiple of the stride will do.
+        max_batch: most images of one call; None if there is no limit.
+        imgsz: side of the images that the model was trained on, pixels; None if that is unknown.
+        needs_nms: whether several boxes may come out for one object, of which all but one are to be dropped.
+        thresholds: the NMS that is done inside; None if all boxes come out, as they do from a network.
+    """
 
-    @property
-    def num_classes(self) -> int:
-        """Classes, K."""
-        ...
-
-    @property
-    def stride(self) -> int:
-        """Height and width of images are multiples of this, pixels."""
-        ...
-
-    @property
-    def map_strides(self) -> tuple[int, ...] | None:
-        """Pixels per cell of each output map, in the order of the boxes (map, anchor, row, column); None if unknown."""
-        ...
-
-    @property
-    def device(self) -> torch.device:
-        """Where `predict` takes its images from; its result is there too."""
-        ...
-
-    @property
-    def frame_hw(self) -> tuple[int, int] | None:
-        """The only height and width that images may have, pixels; None if any multiple of the stride will do."""
-        ...
-
-    @property
-    def max_batch(self) -> int | None:
-        """Most images of one call; None if there is no limit."""
-        ...
-
-    @property
-    def imgsz(self) -> int | None:
-        """Side of the images that the model was trained on, pixels; None if that is unknown."""
-        ...
-
-    @property
-    def needs_nms(self) -> bool:
-        """Whether several boxes may come out for one object, of which all but one are to be dropped."""
-        ...
-
-    @property
-    def thresholds(self) -> Thresholds | None:
-        """The NMS that is done inside; None if all boxes come out, as they do from a network."""
-        ...
+    names: tuple[str, ...]
+    num_classes: int
+    stride: int
+    map_strides: tuple[int, ...] | None
+    device: torch.device
+    frame_hw: tuple[int, int] | None
+    max_batch: int | None
+    imgsz: int | None
+    needs_nms: bool
+    thresholds: Thresholds | None
 
     def predict(self, images: Tensor) -> Tensor:
         """Decoded predictions, (B, N, 5 + K) float32: cx, cy, w, h in pixels of the images, objectness, class scores.
@@ -95,7 +70,6 @@ class Backend(Protocol):
         Args:
             images: (B, 3, H, W) float32 from 0 to 1, at most `max_batch` of them.
         """
-        ...
 
 
 class TorchBackend:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from onelook.runs.run_dir import RunDir
+from onelook.runs.run_dir import FileIn, RunDir
 
 
 @dataclass(frozen=True)
@@ -14,20 +14,12 @@ class FoldsFolder:
 
     path: Path
 
-    @property
-    def beginning(self) -> Path:
-        """What the user gave, and digests of the content of the data: all that it takes to resume."""
-        return self.path / "folds.yaml"
-
-    @property
-    def table(self) -> Path:
-        """One line per fold, then mean and standard deviation."""
-        return self.path / "folds.csv"
-
-    @property
-    def document(self) -> Path:
-        """All numbers, per class too, with settings and machine."""
-        return self.path / "folds.json"
+    beginning = FileIn("folds.yaml")
+    """What the user gave, and digests of the content of the data: all that it takes to resume."""
+    table = FileIn("folds.csv")
+    """One line per fold, then mean and standard deviation."""
+    document = FileIn("folds.json")
+    """All numbers, per class too, with settings and machine."""
 
     def fold(self, number: int) -> RunDir:
         """The run folder of a fold; they count from 1."""

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from onelook.errors import RunFolderError
 from onelook.files.atomic import remove_orphans, write_bytes_atomic, write_text_atomic
@@ -19,11 +20,56 @@ logger = logging.getLogger(__name__)
 MAX_NUMBER = 9999
 
 
+class FileIn:
+    """Where a file or folder of this name is in the folder that an object has as its `path`."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    def __get__(self, folder: Any, kind: type | None = None) -> Path:
+        return Path(folder.path, self._name)
+
+
 @dataclass(frozen=True)
 class RunDir:
     """A run folder, which exists, and the names of the files in it."""
 
     path: Path
+
+    weights = FileIn("weights")
+    """Folder of the checkpoints."""
+    last = FileIn("weights/last.safetensors")
+    """The newest complete training state."""
+    previous = FileIn("weights/previous.safetensors")
+    """The training state before `last`, in case the disk damages that."""
+    best = FileIn("weights/best.safetensors")
+    """The averaged weights of the best epoch, for inference."""
+    settings = FileIn("settings.yaml")
+    """All settings of the run."""
+    results = FileIn("results.csv")
+    """One line per epoch."""
+    speeds = FileIn("speed.csv")
+    """One line per epoch and process: what took how long; apart from the results, which repeat exactly."""
+    status = FileIn("status.json")
+    """How the run stands: running, finished, stopped or failed, and with which exit code."""
+    lock_file = FileIn(".lock")
+    """Locked while a process works in the folder; what it holds does not matter."""
+    split_lists = FileIn("split")
+    """Folder of the lists of images, where the run has divided its data."""
+    ledger = FileIn("labels.json")
+    """What happened to every label row."""
+    metrics = FileIn("metrics.json")
+    """The final evaluation of the best weights."""
+    metrics_arrays = FileIn("metrics.npz")
+    """The final evaluation with its curves, as arrays; see `structures.metrics.as_arrays`."""
+    facts = FileIn("run.json")
+    """Model, classes, images, machine, versions and warnings; see `callbacks.run_facts`."""
+    examples = FileIn("examples.json")
+    """The best and worst images of the final evaluation, small, with their boxes."""
+    report = FileIn("report.html")
+    """All of it as one page."""
+    comparison = FileIn("comparison.html")
+    """This run and others side by side, as one page."""
 
     @staticmethod
     def create(project: Path, name: str, *, exist_ok: bool = False) -> RunDir:
@@ -64,94 +110,9 @@ class RunDir:
         remove_orphans(path)
         return run
 
-    @property
-    def weights(self) -> Path:
-        """Folder of the checkpoints."""
-        return self.path / "weights"
-
-    @property
-    def last(self) -> Path:
-        """The newest complete training state."""
-        return self.weights / "last.safetensors"
-
-    @property
-    def previous(self) -> Path:
-        """The training state before `last`, in case the disk damages that."""
-        return self.weights / "previous.safetensors"
-
-    @property
-    def best(self) -> Path:
-        """The averaged weights of the best epoch, for inference."""
-        return self.weights / "best.safetensors"
-
     def numbered_checkpoint(self, epoch: int) -> Path:
         """The training state kept after `epoch` by `save_period`."""
         return self.weights / f"epoch{epoch}.safetensors"
-
-    @property
-    def settings(self) -> Path:
-        """All settings of the run."""
-        return self.path / "settings.yaml"
-
-    @property
-    def results(self) -> Path:
-        """One line per epoch."""
-        return self.path / "results.csv"
-
-    @property
-    def speeds(self) -> Path:
-        """One line per epoch and process: what took how long; apart from the results, which repeat exactly."""
-        return self.path / "speed.csv"
-
-    @property
-    def status(self) -> Path:
-        """How the run stands: running, finished, stopped or failed, and with which exit code."""
-        return self.path / "status.json"
-
-    @property
-    def lock_file(self) -> Path:
-        """Locked while a process works in the folder; what it holds does not matter."""
-        return self.path / ".lock"
-
-    @property
-    def split_lists(self) -> Path:
-        """Folder of the lists of images, where the run has divided its data."""
-        return self.path / "split"
-
-    @property
-    def ledger(self) -> Path:
-        """What happened to every label row."""
-        return self.path / "labels.json"
-
-    @property
-    def metrics(self) -> Path:
-        """The final evaluation of the best weights."""
-        return self.path / "metrics.json"
-
-    @property
-    def metrics_arrays(self) -> Path:
-        """The final evaluation with its curves, as arrays; see `structures.metrics.as_arrays`."""
-        return self.path / "metrics.npz"
-
-    @property
-    def facts(self) -> Path:
-        """Model, classes, images, machine, versions and warnings; see `callbacks.run_facts`."""
-        return self.path / "run.json"
-
-    @property
-    def examples(self) -> Path:
-        """The best and worst images of the final evaluation, small, with their boxes."""
-        return self.path / "examples.json"
-
-    @property
-    def report(self) -> Path:
-        """All of it as one page."""
-        return self.path / "report.html"
-
-    @property
-    def comparison(self) -> Path:
-        """This run and others side by side, as one page."""
-        return self.path / "comparison.html"
 
     def image(self, name: str) -> Path:
         """The image called `name`."""

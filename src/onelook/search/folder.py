@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from onelook.runs.run_dir import RunDir
+from onelook.runs.run_dir import FileIn, RunDir
 
 
 @dataclass(frozen=True)
@@ -14,40 +14,20 @@ class SearchFolder:
 
     path: Path
 
-    @property
-    def settings(self) -> Path:
-        """What the user gave, to resume the search."""
-        return self.path / "settings.yaml"
-
-    @property
-    def fingerprints(self) -> Path:
-        """Digests of the content of the data: results on other data could not be compared."""
-        return self.path / "fingerprints.yaml"
-
-    @property
-    def history(self) -> Path:
-        """One line per trial."""
-        return self.path / "evolve.csv"
-
-    @property
-    def hyp(self) -> Path:
-        """The best hyperparameters so far."""
-        return self.path / "hyp_evolve.yaml"
-
-    @property
-    def image(self) -> Path:
-        """Fitness against each hyperparameter."""
-        return self.path / "evolve.png"
-
-    @property
-    def journal(self) -> Path:
-        """Optuna's storage, unless another one is named."""
-        return self.path / "study.journal"
-
-    @property
-    def trials(self) -> Path:
-        """Folder of the run folders of the trials."""
-        return self.path / "trials"
+    settings = FileIn("settings.yaml")
+    """What the user gave, to resume the search."""
+    fingerprints = FileIn("fingerprints.yaml")
+    """Digests of the content of the data: results on other data could not be compared."""
+    history = FileIn("evolve.csv")
+    """One line per trial."""
+    hyp = FileIn("hyp_evolve.yaml")
+    """The best hyperparameters so far."""
+    image = FileIn("evolve.png")
+    """Fitness against each hyperparameter."""
+    journal = FileIn("study.journal")
+    """Optuna's storage, unless another one is named."""
+    trials = FileIn("trials")
+    """Folder of the run folders of the trials."""
 
     def trial(self, number: int) -> RunDir:
         """The run folder of a trial."""

@@ -34,11 +34,9 @@ class LiveInput(Protocol):
 
     def grab(self) -> bool:
         """Wait for the next frame; False if none comes any more."""
-        ...
 
     def image(self) -> npt.NDArray[np.uint8] | None:
         """The frame grabbed last, (H, W, 3) uint8 RGB; None if it cannot be decoded."""
-        ...
 
     def __enter__(self) -> LiveInput: ...
 
