@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,6 +16,7 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
+from onelook.errors import StopRequested
 from onelook.inference.evaluator import EvaluationSettings, Evaluator
 from onelook.losses.detection_loss import DetectionLoss
 from onelook.models.detector import create_model
@@ -91,19 +93,29 @@ def state_on(device: torch.device, settings: TrainSettings, schedule: Schedule) 
     )
 
 
-def trainer(**given: Any) -> Trainer:
+def trainer(
+    *,
+    group: ProcessGroup | None = None,
+    batches: Iterator[Batch] = iter(()),
+    stop: StopSignal | None = None,
+    shards: int = 1,
+    **given: Any,
+) -> Trainer:
     settings = TrainSettings.model_validate({**SETTINGS, "optimizer": "SGD", **given})
     schedule = Schedule(settings, num_images=40)
     evaluator = Evaluator(make_index([]), list, num_classes=3, settings=EvaluationSettings())
     return Trainer(
-        state_on(torch.device("cpu"), settings, schedule),
-        iter(()),
+    state = state_on(torch.device("cpu"), settings, schedule)
+    state.progress.shards = shards
+        state,
+        batches,
         schedule=schedule,
         compute=ComputeOptions(torch.device("cpu")),
         evaluator=evaluator,
         keeper=NoCheckpoints(),
         observers=Observers([]),
-        stop=StopSignal(),
+        stop=StopSignal() if stop is None else stop,
+        group=group,
     )
 
 
@@ -121,24 +133,28 @@ def test_a_nano_step_stays_within_its_budget_and_waits_for_nothing(given: dict[s
 
 
 def test_two_processes_exchange_two_tensors_a_step_beside_the_gradient() -> None:
-    """Whether memory sufficed; and in one piece statistics and losses. The first step also agrees on what is used."""
-    settings = TrainSettings.model_validate({**SETTINGS, "optimizer": "SGD"})
-    schedule, device = Schedule(settings, num_images=40), torch.device("cpu")
+    """Whether memory suffices and whether to stop; statistics and losses. The first step also agrees on what is used,
+    and an epoch begins with a question about a stop. A stop is seen by all after the step in which it was asked for.
+    """
 
-    def exchanges(group: ProcessGroup) -> list[int]:
-        counted = Counted(group.rank, group.world_size, table=group.table)  # type: ignore[attr-defined]
-        state = state_on(device, settings, schedule)
-        state.progress.shards = 2
-        gradient = BatchGradient(state, counted, schedule=schedule, compute=ComputeOptions(device))
-        batch, counts = batch_of(5).part(2 * group.rank, 2 * group.rank + 2), []
-        for _ in range(3):
-            counted.made.clear()
-            gradient.add(batch, schedule.at(0))
-            counts.append(len(counted.made))
-        return counts
+    def exchanges(group: ProcessGroup) -> tuple[list[int], int]:
+        counted, stop, counts = Counted(group.rank, group.world_size, table=group.table), StopSignal(), []  # type: ignore[attr-defined]
+
+        def batches() -> Iterator[Batch]:
+            for step in range(5):
+                counts.append(len(counted.made))
+                counted.made.clear()
+                if step == 3 and group.rank == 1:
+                    stop.request("SIGTERM")
+                yield batch_of(5).part(2 * group.rank, 2 * group.rank + 2)
+
+        loop = trainer(group=counted, batches=batches(), stop=stop, shards=2)
+        with pytest.raises(StopRequested, match="SIGTERM"):
+            loop.train_epoch()
+        return counts, loop.state.progress.step
 
     buckets = 1  # all gradients of a nano model are less than 25 MiB
-    assert in_threads(2, exchanges) == [[3 + buckets, 2 + buckets, 2 + buckets]] * 2
+    assert in_threads(2, exchanges) == [([0, 3 + buckets, 2 + buckets, 2 + buckets], 4)] * 2
 
 
 def test_forward_loss_and_backward_need_no_float64() -> None:

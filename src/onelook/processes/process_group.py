@@ -181,19 +181,27 @@ class ProcessGroup:
 
     def any(self, flag: bool) -> bool:
         """Whether `flag` is set in any process."""
-        if self.world_size == 1:
-            return flag
-        votes = torch.tensor([int(flag)])
-        self.add_up(votes).wait()
-        return bool(votes.item())
+        return self.any_of(flag)[0]
 
-    def check(self, stop: StopSignal) -> None:
+    def any_of(self, *flags: bool) -> list[bool]:
+        """Whether each of `flags` is set in any process; in one exchange."""
+        if self.world_size == 1:
+            return list(flags)
+        votes = torch.tensor([int(flag) for flag in flags])
+        self.add_up(votes).wait()
+        return [vote > 0 for vote in votes.tolist()]
+
+    def check(self, stop: StopSignal, *, voted: bool | None = None) -> None:
         """Raise in all processes if a stop was asked for in any of them.
+
+        Args:
+            voted: what an earlier exchange has said about it, the same in all processes; None asks them now. A process
+                alone always asks itself.
 
         Raises:
             StopRequested: naming the signal.
         """
-        if self.any(stop.requested):
+        if self.any(stop.requested) if voted is None or self.world_size == 1 else voted:
             names = [name for name in self.gather_values(stop.name) if name]
             if not stop.requested:
                 stop.request(names[0])

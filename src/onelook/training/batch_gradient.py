@@ -17,6 +17,7 @@ from onelook.inference.evaluator import prepare_images
 from onelook.losses.distillation import COLUMNS, distillation_terms
 from onelook.processes.memory import is_out_of_memory
 from onelook.processes.process_group import ProcessGroup
+from onelook.processes.stop_signal import StopSignal
 from onelook.structures.batch import Batch
 from onelook.training.batch_norm_statistics import SharedStatistics
 from onelook.training.gradients import GradientSum, shard_bounds
@@ -37,10 +38,12 @@ class ComputeOptions:
         device: of the model.
         amp: type of mixed-precision arithmetic, or None.
         max_stride: sizes of multi-scale training are multiples of it, pixels.
+        is_stop_asked: whether a stop had been asked for in any process.
         frozen: layers that do not learn.
     """
 
     device: torch.device
+    is_stop_asked: bool
     amp: torch.dtype | None = None
     max_stride: int = 32
     frozen: tuple[nn.Module, ...] = ()
@@ -84,6 +87,7 @@ class BatchGradient:
         self._state = state
         self._teacher = teacher
         self.columns = (*state.loss.columns, *(COLUMNS if teacher is not None else ()))
+            stop: asked when the batch is done; the other processes learn the answer on the way.
         self._group = group
         self._schedule = schedule
         self._settings = schedule.settings
@@ -92,7 +96,7 @@ class BatchGradient:
         self._sum = GradientSum(state.model, group, num_shards=shards, strict=self._settings.strict_reduce)
         self._statistics = SharedStatistics(state.model, state.loss, group)
 
-    def add(self, batch: Batch, plan: StepPlan) -> BatchLosses:
+    def add(self, batch: Batch, plan: StepPlan, *, stop: StopSignal | None = None) -> BatchLosses:
         """Forward, loss and backward.
 
         Args:
@@ -110,14 +114,15 @@ class BatchGradient:
             try:
                 terms, problem = self._try(batch, plan, bounds)
                 self._sum.exchange()
-                is_done = not self._group.any(problem is not None)
+                is_asked = stop is not None and stop.requested
+                is_short, is_stop_asked = self._group.any_of(problem is not None, is_asked)
             except BaseException:
                 self._statistics.discard()
                 raise
-            if is_done:
+            if not is_short:
                 self._sum.accept()
                 sent = self._statistics.finish(self._of_own_shards(terms))
-                return BatchLosses(self._added_up(sent), max(self._size_hw(batch.images)))
+                return BatchLosses(self._added_up(sent), max(self._size_hw(batch.images)), is_stop_asked)
             self._sum.discard()
             self._statistics.discard()
             self._double_shards(problem)

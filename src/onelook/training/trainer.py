@@ -92,6 +92,7 @@ class Trainer:
         self._loss_sums = self._sums_so_far()
         self._epoch_begun = time.perf_counter()
 
+        self._is_stop_asked = False
     def fit(self) -> FitEnd:
         """Train until the last epoch is done, patience runs out, or a signal or an observer asks for an end.
 
@@ -130,7 +131,7 @@ class Trainer:
         while self.state.progress.batch < self.schedule.batches_per_epoch:
             updated = self.train_step(next(self.batches))
             if updated:
-                self.group.check(self.stop)
+                self.group.check(self.stop, voted=self._is_stop_asked)
                 if self.keeper.is_due(epoch_ended=False):
                     self._settle()
                     self.keeper.save(self.state)
@@ -141,7 +142,8 @@ class Trainer:
         """Forward, loss and backward for one batch, and an update if the schedule has one here; whether it had."""
         progress = self.state.progress
         plan = self.schedule.at(progress.step)
-        losses = self.gradient.add(batch, plan)
+        losses = self.gradient.add(batch, plan, stop=self.stop)
+        self._is_stop_asked = losses.is_stop_asked
         if plan.is_update:
             self.update.apply(plan)
         self._loss_sums += losses.terms
