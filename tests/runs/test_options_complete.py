@@ -26,6 +26,7 @@ import test_options_export
 import test_options_head
 import test_options_learning
 import test_options_loader
+import test_options_passes
 import test_options_processes
 import test_options_renderer
 import test_options_teacher
@@ -83,6 +84,7 @@ FILES = (
     test_options_head,
     test_options_learning,
     test_options_loader,
+    test_options_passes,
     test_options_processes,
     test_options_renderer,
     test_options_teacher,

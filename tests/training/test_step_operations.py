@@ -25,10 +25,11 @@ from onelook.processes.process_group import ProcessGroup
 from onelook.processes.stop_signal import StopSignal
 from onelook.settings.train import TrainSettings
 from onelook.structures.batch import Batch, ImageInfo, Targets
-from onelook.training.batch_gradient import BatchGradient, ComputeOptions
+from onelook.training.batch_gradient import BatchGradient
 from onelook.training.callback import Observers
 from onelook.training.checkpoint_keeper import NoCheckpoints
 from onelook.training.ema import ModelEma
+from onelook.training.network_passes import ComputeOptions
 from onelook.training.optimizer import create_optimizer
 from onelook.training.schedule import Schedule
 from onelook.training.state import Progress, TrainState
@@ -96,7 +97,7 @@ def state_on(device: torch.device, settings: TrainSettings, schedule: Schedule) 
 def trainer(
     *,
     group: ProcessGroup | None = None,
-    batches: Iterator[Batch] = iter(()),
+    batches: Iterator[Batch] | None = None,
     stop: StopSignal | None = None,
     shards: int = 1,
     **given: Any,
@@ -104,11 +105,11 @@ def trainer(
     settings = TrainSettings.model_validate({**SETTINGS, "optimizer": "SGD", **given})
     schedule = Schedule(settings, num_images=40)
     evaluator = Evaluator(make_index([]), list, num_classes=3, settings=EvaluationSettings())
-    return Trainer(
     state = state_on(torch.device("cpu"), settings, schedule)
     state.progress.shards = shards
+    return Trainer(
         state,
-        batches,
+        iter(()) if batches is None else batches,
         schedule=schedule,
         compute=ComputeOptions(torch.device("cpu")),
         evaluator=evaluator,

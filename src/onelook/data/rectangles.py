@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -38,6 +39,11 @@ class Rectangles:
         """Image numbers of batch `number`."""
         result: list[int] = self.order[self.starts[number] : self.starts[number + 1]].tolist()
         return result
+
+    def common_shapes(self, most: int) -> list[tuple[int, int, int]]:
+        """The `most` commonest images, height, width (pixels) of batches; of equally common ones the first."""
+        sizes = np.column_stack([np.diff(self.starts), self.frames_hw]).tolist()
+        return [shape for shape, _ in Counter(map(tuple, sizes)).most_common(most)]
 
     def frame_of(self, image: int) -> tuple[int, int]:
         """Height and width of the frame that image number `image` is put into, pixels."""

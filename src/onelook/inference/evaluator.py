@@ -33,6 +33,8 @@ from onelook.structures.metrics import DetectionMetrics, as_arrays, from_arrays
 Part = TypeVar("Part")
 
 
+Forward = Callable[[Tensor], list[Tensor]]
+"""Makes raw maps of (B, 3, H, W) images."""
 Decoders = dict[Branch, Callable[[list[Tensor]], Tensor]]
 """What makes predictions of the outputs of a model, for each branch of its head."""
 
@@ -88,6 +90,10 @@ class Evaluator:
         loader: gives the batches of one pass: number r, r + W, r + 2 W and so on in process r of W.
         settings: thresholds.
         group: the processes that share the work; the result is the same in all, and for any number of them.
+        common_shapes: images, height and width (pixels) of the commonest batches of the split.
+
+    Attributes:
+        common_shapes: as given.
     """
 
     def __init__(
@@ -98,7 +104,9 @@ class Evaluator:
         num_classes: int,
         settings: EvaluationSettings,
         group: ProcessGroup | None = None,
+        common_shapes: Sequence[tuple[int, int, int]] = (),
     ) -> None:
+        self.common_shapes = common_shapes
         self._index = index
         self._loader = loader
         self._num_classes = num_classes
@@ -120,6 +128,7 @@ class Evaluator:
         loss: FamilyLoss | None = None,
         stop: StopSignal | None = None,
         on_batch: Callable[[int], None] | None = None,
+        forward: Forward | None = None,
     ) -> Evaluation:
         """Evaluate `model`, which must be in evaluation mode and the same in all processes; of two branches, both.
 
@@ -127,6 +136,7 @@ class Evaluator:
             model: moved nowhere; batches follow its device.
             loss: also measured, on the raw maps; for PyTorch models only.
             on_batch: told how many images this process has done.
+            forward: gives the raw maps instead of `model` itself, which is of PyTorch then.
 
         Raises:
             StopRequested: `stop` was set, here or in another process.
@@ -134,7 +144,7 @@ class Evaluator:
         columns = loss.columns if loss is not None else ()
         found = PassResults(self._group, num_terms=len(columns))
         with ThreadPoolExecutor(1, "NMS") as beside:  # while the network runs on the next batch
-            self._pass(model, found, beside, loss=loss, stop=stop, on_batch=on_batch)
+            self._pass(model, found, beside, loss=loss, stop=stop, on_batch=on_batch, forward=forward)
         self._group.rest()
         if stop is not None:
             self._group.check(stop)
@@ -160,13 +170,15 @@ class Evaluator:
         loss: FamilyLoss | None,
         stop: StopSignal | None,
         on_batch: Callable[[int], None] | None,
+        forward: Forward | None,
     ) -> None:
         """Run on all batches; NMS and what follows it is done by `beside`, one batch later at most."""
         waiting: list[Future[None]] = []
         for batch in self._loader():
             found.lap("load")
             if isinstance(model, DetectionModel):
-                outputs = self._raw_maps(model, prepare_images(batch.images, next(model.parameters()).device))
+                images = prepare_images(batch.images, next(model.parameters()).device)
+                outputs = self._raw_maps(model if forward is None else forward, images)
                 if loss is not None:
                     found.add_losses(_losses(loss, outputs, batch))
                 decoders: Decoders = {one: partial(model.decode_branch, branch=one) for one in model.branches}
@@ -193,14 +205,14 @@ class Evaluator:
             done.result()
         found.lap("nms")
 
-    def _raw_maps(self, model: DetectionModel, images: Tensor) -> list[Tensor]:
+    def _raw_maps(self, forward: Forward, images: Tensor) -> list[Tensor]:
         amp = self._settings.amp
 
-        def forward(part: Tensor) -> list[Tensor]:
+        def maps_of(part: Tensor) -> list[Tensor]:
             with torch.autocast(part.device.type, dtype=amp, enabled=amp is not None):
-                return model(part)  # type: ignore[no-any-return]
+                return forward(part)
 
-        parts = as_memory_allows(lambda first, last: forward(images[first:last]), len(images), images.shape)
+        parts = as_memory_allows(lambda first, last: maps_of(images[first:last]), len(images), images.shape)
         return [torch.cat(maps) for maps in zip(*parts, strict=True)]
 
     def _predictions(self, backend: Backend, images: Tensor) -> list[Tensor]:

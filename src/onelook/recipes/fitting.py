@@ -17,11 +17,11 @@ from onelook.models.count import summarise
 from onelook.processes.device import describe_device
 from onelook.processes.stop_signal import StopSignal
 from onelook.settings.train import TRACKER_NAMES
-from onelook.training.batch_gradient import ComputeOptions
 from onelook.training.callback import FitEnd, FitStart, Observers, RunControl
 from onelook.training.checkpoint_keeper import CheckpointKeeper, Keeper, NoCheckpoints
 from onelook.training.freeze import frozen_rows
 from onelook.training.loading import training_batches, training_cache
+from onelook.training.network_passes import compute_options
 from onelook.training.run import Run, common_document
 from onelook.training.run_model import RunModel
 from onelook.training.run_state import change_length, state_of
@@ -59,8 +59,8 @@ def fit(
     state = state_of(model, run, schedule)
     keeper = _keeper(data, model, run, state, observers=observers, taught=taught)
     cache = group.together(lambda: training_cache(data, model, run, stop))
-    frozen = tuple(frozen_rows(model.model, settings.freeze))
-    compute = ComputeOptions(model.device, model.amp, model.model.max_stride, frozen)
+    frozen, stride = frozen_rows(model.model, settings.freeze), model.model.max_stride
+    compute = compute_options(settings, device=model.device, amp=model.amp, max_stride=stride, frozen=frozen)
     budget = TimeBudget(settings.time, began=run.began, before=state.progress.seconds)
     start = _fit_start(data, model, run, schedule, state, observers.control)
     observers.send(replace(start, loss_columns=(*start.loss_columns, *_columns_of(taught))))

@@ -28,6 +28,7 @@ from onelook.training.agreement import made_with, refuse_disagreement, refuse_ot
 from onelook.training.auto_settings import settle
 from onelook.training.batch_size import with_batch_size
 from onelook.training.families import family_of, with_family_defaults
+from onelook.training.network_passes import check_passes
 from onelook.training.resume import Resumed
 from onelook.training.run import Run
 from onelook.training.run_model import RunModel, model_of_run
@@ -70,6 +71,7 @@ def prepare(
     if device.type == "cuda":
         torch.cuda.set_device(device)
     amp = amp_dtype(settings.amp, device)
+    group.together(lambda: check_passes(settings, device))
     if resumed is None:
         check_start(settings)
     recorded = group.first(lambda: recorded_lists(resumed.run.split_lists) if resumed else {})

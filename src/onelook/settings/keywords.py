@@ -71,6 +71,8 @@ class TrainKeywords(TypedDict, total=False):
     nproc: int
     sync_bn: bool
     strict_reduce: bool
+    compile: bool
+    capture: bool
     hang_timeout: float
     max_restarts: int
     local_rank: int

@@ -90,6 +90,12 @@ class TrainSettings(Hyperparameters):
     """Let batch normalisation see the batches of all processes as one."""
     strict_reduce: bool = Field(False)
     """Add gradients in an order that does not depend on the number of processes: slower, same bits for any number."""
+    compile: bool = Field(False)
+    """Compile the network with `torch.compile`, for full batches of unchanged size and for validation. That takes
+    minutes, and on the CPU a C++ compiler; results differ from those without it in the last digits."""
+    capture: bool = Field(False)
+    """Record the network's passes as CUDA graphs, for full batches of unchanged size, so that a GPU does not wait for
+    Python. For GPUs of NVIDIA only, and not yet measured on one."""
     hang_timeout: float = Field(60.0, gt=0, json_schema_extra=resumed(FREE))
     """Seconds without progress after which a process counts as hung, is named and ended, and the run restarts."""
     max_restarts: int = Field(3, ge=0, json_schema_extra=resumed(FREE))
@@ -198,6 +204,13 @@ class TrainSettings(Hyperparameters):
             raise SettingsError(
                 "`batch_size: -1` leaves no memory for `cache: gpu`",
                 hint="use `--cache ram`, or a smaller batch than -1 finds",
+            )
+        if self.compile and self.capture:
+            raise SettingsError("settings `compile` and `capture` cannot be used together", hint="drop one of them")
+        if self.sync_bn and (self.compile or self.capture):
+            raise SettingsError(
+                "`sync_bn` cannot be used with `compile` or `capture`: its processes meet in the middle of the network",
+                hint="drop one of them",
             )
         if self.nosave and self.save_period > 0:
             raise SettingsError(f"settings `nosave` and `save_period: {self.save_period}` contradict each other")

@@ -10,7 +10,7 @@ from itertools import pairwise
 import numpy as np
 import torch
 import torch.nn.functional as F  # noqa: N812 - the name everyone knows
-from torch import Tensor, nn
+from torch import Tensor
 
 from onelook.errors import MemoryShortage
 from onelook.inference.evaluator import prepare_images
@@ -21,6 +21,7 @@ from onelook.processes.stop_signal import StopSignal
 from onelook.structures.batch import Batch
 from onelook.training.batch_norm_statistics import SharedStatistics
 from onelook.training.gradients import GradientSum, shard_bounds
+from onelook.training.network_passes import ComputeOptions, NetworkPasses
 from onelook.training.schedule import Schedule, StepPlan
 from onelook.training.state import TrainState
 from onelook.training.teacher import Teacher
@@ -31,35 +32,18 @@ PURPOSE_SIZE = 0x512E
 
 
 @dataclass(frozen=True)
-class ComputeOptions:
-    """How the steps are computed.
-
-    Attributes:
-        device: of the model.
-        amp: type of mixed-precision arithmetic, or None.
-        max_stride: sizes of multi-scale training are multiples of it, pixels.
-        is_stop_asked: whether a stop had been asked for in any process.
-        frozen: layers that do not learn.
-    """
-
-    device: torch.device
-    is_stop_asked: bool
-    amp: torch.dtype | None = None
-    max_stride: int = 32
-    frozen: tuple[nn.Module, ...] = ()
-
-
-@dataclass(frozen=True)
 class BatchLosses:
     """What a batch cost.
 
     Attributes:
         terms: (C,) float32 terms of the loss on the device: means over the images of the whole batch.
         imgsz: longest side of the images as the network saw them, pixels.
+        is_stop_asked: whether a stop had been asked for in any process.
     """
 
     terms: Tensor
     imgsz: int
+    is_stop_asked: bool
 
 
 class BatchGradient:
@@ -87,7 +71,6 @@ class BatchGradient:
         self._state = state
         self._teacher = teacher
         self.columns = (*state.loss.columns, *(COLUMNS if teacher is not None else ()))
-            stop: asked when the batch is done; the other processes learn the answer on the way.
         self._group = group
         self._schedule = schedule
         self._settings = schedule.settings
@@ -95,6 +78,8 @@ class BatchGradient:
         shards = state.progress.shards
         self._sum = GradientSum(state.model, group, num_shards=shards, strict=self._settings.strict_reduce)
         self._statistics = SharedStatistics(state.model, state.loss, group)
+        self._passes = NetworkPasses(state.model, compute, group)
+        self._passes.prepare_for(self._usual_shapes())
 
     def add(self, batch: Batch, plan: StepPlan, *, stop: StopSignal | None = None) -> BatchLosses:
         """Forward, loss and backward.
@@ -102,6 +87,7 @@ class BatchGradient:
         Args:
             batch: this process's images of the batch; may be none.
             plan: says how much the loss weighs.
+            stop: asked when the batch is done; the other processes learn the answer on the way.
 
         Raises:
             MemoryShortage: there is not enough memory for one image at a time.
@@ -157,21 +143,20 @@ class BatchGradient:
 
     def _shard(self, part: Batch, plan: StepPlan) -> Tensor:
         """(C,) terms of the loss of some images; their gradients are there when it returns."""
-        device, amp, state = self._compute.device, self._compute.amp, self._state
+        device, state = self._compute.device, self._state
         images = self._resized(prepare_images(part.images, device))
-        with torch.autocast(device.type, dtype=amp, enabled=amp is not None):
-            raw_maps = state.model(images)
-        if len(part.images) == 0:  # nothing to learn, but the other processes wait for its share of the statistics
-            torch.stack([raw_map.sum() for raw_map in raw_maps]).sum().backward()  # type: ignore[no-untyped-call]
-            return torch.zeros(len(self.columns), device=device)
-        share_done = self._schedule.share_done(state.progress.step, end=1)
-        terms = state.loss(raw_maps, part.targets, share_done)
-        total, values = terms.total, terms.values
-        if self._teacher is not None:
-            lesson = self._teacher.lesson(images, raw_maps)
-            taught = distillation_terms(state.model.decode(raw_maps), lesson)  # type: ignore[operator]
-            total, values = total + taught.total, torch.cat([values, taught.values])
-        state.scaler.scale(total * plan.loss_scale).backward()  # type: ignore[no-untyped-call]
+        with self._passes.maps_of(images) as raw_maps:
+            if len(images) == 0:  # nothing to learn, but the other processes wait for its share of the statistics
+                torch.stack([raw_map.sum() for raw_map in raw_maps]).sum().backward()  # type: ignore[no-untyped-call]
+                return torch.zeros(len(self.columns), device=device)
+            share_done = self._schedule.share_done(state.progress.step, end=1)
+            terms = state.loss(raw_maps, part.targets, share_done)
+            total, values = terms.total, terms.values
+            if self._teacher is not None:
+                lesson = self._teacher.lesson(images, raw_maps)
+                taught = distillation_terms(state.model.decode(raw_maps), lesson)  # type: ignore[operator]
+                total, values = total + taught.total, torch.cat([values, taught.values])
+            state.scaler.scale(total * plan.loss_scale).backward()  # type: ignore[no-untyped-call]
         return values
 
     def _of_own_shards(self, terms: list[Tensor]) -> Tensor:
@@ -199,6 +184,7 @@ class BatchGradient:
             )
         progress.shards *= 2
         self._sum.cut(progress.shards)
+        self._passes.prepare_for(self._usual_shapes())
         if self._compute.device.type == "cuda":
             torch.cuda.empty_cache()
         if group.is_first:
@@ -208,6 +194,16 @@ class BatchGradient:
                 progress.batch,
                 math.ceil(self._schedule.places_in(0) / progress.shards),
             )
+
+    def _usual_shapes(self) -> list[tuple[int, int, int]]:
+        """(B, H, W) of the shards of a full batch whose images have the size of the run."""
+        bounds = shard_bounds(self._schedule.places_in(0), self._state.progress.shards)
+        return [(last - first, self._side, self._side) for first, last in pairwise(bounds)]
+
+    @property
+    def _side(self) -> int:
+        """Of the images in a batch, before multi-scale, pixels."""
+        return self._settings.imgsz * (2 if self._settings.quad else 1)
 
     def _resized(self, images: Tensor) -> Tensor:
         size_hw = self._size_hw(images)
@@ -223,8 +219,7 @@ class BatchGradient:
         height, width = images.shape[2:]
         if not settings.multi_scale:
             return height, width
-        side = 2 * settings.imgsz if settings.quad else settings.imgsz
-        factor = multi_scale_size(settings.seed, self._state.progress.step, side, stride) / max(height, width)
+        factor = multi_scale_size(settings.seed, self._state.progress.step, self._side, stride) / max(height, width)
         return math.ceil(height * factor / stride) * stride, math.ceil(width * factor / stride) * stride
 
 

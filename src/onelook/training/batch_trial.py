@@ -35,8 +35,9 @@ from onelook.processes.stop_signal import StopSignal
 from onelook.runs.checkpoint import encode
 from onelook.settings.train import TrainSettings
 from onelook.structures.batch import Batch, ImageInfo, Targets
-from onelook.training.batch_gradient import BatchGradient, ComputeOptions, multi_scale_size, shards_for
+from onelook.training.batch_gradient import BatchGradient, multi_scale_size, shards_for
 from onelook.training.freeze import frozen_rows, set_training_mode
+from onelook.training.network_passes import ComputeOptions
 from onelook.training.schedule import Schedule, StepPlan
 from onelook.training.state import detector_tensors, initial_state
 

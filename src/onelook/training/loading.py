@@ -33,6 +33,7 @@ from onelook.processes.stop_signal import StopSignal
 from onelook.settings.train import TrainSettings
 from onelook.structures.dataset_index import DatasetIndex
 from onelook.training.batch_gradient import shards_for
+from onelook.training.compiled import MOST_SHAPES
 from onelook.training.run import Run
 from onelook.training.run_model import RunModel
 from onelook.training.schedule import at_length
@@ -171,6 +172,7 @@ def validation_evaluator(data: Splits, model: RunModel, run: Run, stop: StopSign
             amp=model.amp,
         ),
         group=group,
+        common_shapes=dataset.rectangles.common_shapes(MOST_SHAPES),
     )
 
 

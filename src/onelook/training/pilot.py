@@ -11,10 +11,11 @@ from time import monotonic
 from onelook.data.splits import Splits
 from onelook.errors import SettingsError
 from onelook.processes.stop_signal import StopSignal
-from onelook.training.batch_gradient import BatchGradient, ComputeOptions, shards_for
+from onelook.training.batch_gradient import BatchGradient, shards_for
 from onelook.training.eta import duration
 from onelook.training.freeze import frozen_rows, set_training_mode
 from onelook.training.loading import training_batches
+from onelook.training.network_passes import ComputeOptions
 from onelook.training.run import Run
 from onelook.training.run_model import RunModel
 from onelook.training.schedule import Schedule

@@ -29,10 +29,12 @@ from onelook.processes.stop_signal import StopSignal
 from onelook.structures.batch import Batch
 from onelook.structures.metrics import DetectionMetrics
 from onelook.structures.results import branches_row, metrics_row
-from onelook.training.batch_gradient import BatchGradient, ComputeOptions
+from onelook.training.batch_gradient import BatchGradient
 from onelook.training.callback import EpochEnd, FitEnd, Observers, StepEnd
 from onelook.training.checkpoint_keeper import Keeper
+from onelook.training.compiled import CompiledFor, compiled
 from onelook.training.freeze import set_training_mode
+from onelook.training.network_passes import ComputeOptions
 from onelook.training.schedule import Schedule
 from onelook.training.state import TrainState
 from onelook.training.teacher import Teacher
@@ -88,11 +90,12 @@ class Trainer:
         self.group = ProcessGroup() if group is None else group
         self.gradient = BatchGradient(state, self.group, schedule=schedule, compute=compute, teacher=teacher)
         self.update = WeightUpdate(state)
+        self._compiled_average = compiled(state.ema.module, compute.backend) if compute.backend else None
         self._columns = self.gradient.columns
         self._loss_sums = self._sums_so_far()
+        self._is_stop_asked = False
         self._epoch_begun = time.perf_counter()
 
-        self._is_stop_asked = False
     def fit(self) -> FitEnd:
         """Train until the last epoch is done, patience runs out, or a signal or an observer asks for an end.
 
@@ -203,7 +206,10 @@ class Trainer:
 
     def _validate(self) -> Evaluation:
         model = self.state.ema.module
-        return self.evaluator.run(model, loss=self.state.loss, stop=self.stop)  # type: ignore[arg-type]
+        forward = None
+        if self._compiled_average is not None:
+            forward = CompiledFor(model, self._compiled_average, self.evaluator.common_shapes)
+        return self.evaluator.run(model, loss=self.state.loss, stop=self.stop, forward=forward)  # type: ignore[arg-type]
 
     def _row(self, evaluation: Evaluation | None) -> dict[str, float]:
         progress = self.state.progress

@@ -1,0 +1,158 @@
+"""A network whose forward and backward pass are recorded once, on tensors that stay where they are, and then replayed.
+
+On a GPU each recording is a CUDA graph: one launch instead of hundreds. The loss stays outside and comes between the
+two, since what it computes depends on the targets. After the partial-network capture of PyTorch's documentation
+("CUDA semantics", section "CUDA graphs").
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
+
+Results = tuple[Tensor | None, ...]
+WARM_UP_ROUNDS = 3  # libraries choose and prepare their kernels at first, which cannot be recorded
+
+
+@dataclass(frozen=True)
+class Recording:
+    """Work that can be done again.
+
+    Attributes:
+        results: the tensors that it leaves its results in, each time.
+        replay: does it once more.
+    """
+
+    results: Results
+    replay: Callable[[], None]
+
+
+class Recorder(Protocol):
+    """Records work that reads and writes tensors which stay where they are."""
+
+    def warm_up(self, work: Callable[[], object]) -> None:
+        """Do `work` a few times where it will be recorded."""
+        ...
+
+    def record(self, work: Callable[[], Results]) -> Recording:
+        """Record `work`; whether that does it as well is left open."""
+        ...
+
+
+class CudaRecorder:
+    """Records CUDA graphs, in memory of their own that all of them share: no two are ever under way together."""
+
+    def __init__(self) -> None:
+        self._stream = torch.cuda.Stream()  # type: ignore[no-untyped-call]
+        self._pool = torch.cuda.graph_pool_handle()
+
+    def warm_up(self, work: Callable[[], object]) -> None:
+        """Do `work` on the stream that it will be recorded on."""
+        self._stream.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(self._stream):
+            for _ in range(WARM_UP_ROUNDS):
+                work()
+        torch.cuda.current_stream().wait_stream(self._stream)
+
+    def record(self, work: Callable[[], Results]) -> Recording:
+        """A CUDA graph of `work`, which is not done now."""
+        graph = torch.cuda.CUDAGraph()
+        # Threads that pin memory or exchange gradients go on meanwhile: only this one keeps to what can be recorded.
+        with torch.cuda.graph(graph, pool=self._pool, stream=self._stream, capture_error_mode="thread_local"):
+            results = work()
+        return Recording(results, graph.replay)
+
+
+class CapturedNetwork:
+    """A network for images of one shape, as two recordings; call it like the network, and differentiate what it gives.
+
+    The first call runs the network as it is, to learn in which layout the gradients of its raw maps come: it decides in
+    which order kernels add. The second call records. Each call overwrites the raw maps of the one before.
+
+    Args:
+        model: in training mode; always called under the same autocast.
+        recorder: what records.
+    """
+
+    def __init__(self, model: nn.Module, recorder: Recorder) -> None:
+        self._model = model
+        self._recorder = recorder
+        self._parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
+        self._images = torch.empty(0)
+        self._maps: list[Tensor] = []
+        self._map_gradients: dict[int, Tensor] = {}
+        self._recordings: tuple[Recording, Recording] | None = None
+
+    @property
+    def is_recorded(self) -> bool:
+        """Whether calls are replays by now."""
+        return self._recordings is not None
+
+    def __call__(self, images: Tensor) -> list[Tensor]:
+        """Raw maps of (B, 3, H, W) images, with gradient."""
+        if not self._map_gradients:
+            raw_maps: list[Tensor] = self._model(images)
+            for number, raw_map in enumerate(raw_maps):
+                raw_map.register_hook(partial(self._note_layout, number))  # type: ignore[no-untyped-call]
+            return raw_maps
+        if self._recordings is None:
+            self._record(images)
+        return list(_Replay.apply(self, images, *self._parameters))  # type: ignore[no-untyped-call]
+
+    def forward(self, images: Tensor) -> Results:
+        """The raw maps of `images`, without gradient."""
+        assert self._recordings is not None
+        self._images.copy_(images)
+        self._recordings[0].replay()
+        return tuple(raw_map.detach() for raw_map in self._recordings[0].results if raw_map is not None)
+
+    def backward(self, map_gradients: Sequence[Tensor]) -> Results:
+        """The gradients of the parameters that learn, given those of the last raw maps; None for unused parameters."""
+        assert self._recordings is not None
+        torch._foreach_copy_(list(self._map_gradients.values()), [map_gradients[i] for i in self._map_gradients])
+        self._recordings[1].replay()
+        results = self._recordings[1].results
+        # Copies, since the next replay overwrites what it has given.
+        fresh = iter(torch._foreach_mul([gradient for gradient in results if gradient is not None], 1.0))
+        return tuple(None if gradient is None else next(fresh) for gradient in results)
+
+    def _note_layout(self, number: int, gradient: Tensor) -> None:
+        has_room = all(stride or size == 1 for size, stride in zip(gradient.shape, gradient.stride(), strict=True))
+        strides = gradient.stride() if has_room else torch.empty_like(gradient).stride()
+        self._map_gradients[number] = gradient.new_empty_strided(gradient.shape, strides).zero_()
+
+    def _record(self, images: Tensor) -> None:
+        """Record both passes; batch-norm statistics stay as they are."""
+        self._images = images.clone()
+        buffers = list(self._model.buffers())
+        before = [buffer.clone() for buffer in buffers]
+        self._recorder.warm_up(lambda: (self._run_forward(), self._run_backward()))
+        self._recordings = self._recorder.record(self._run_forward), self._recorder.record(self._run_backward)
+        torch._foreach_copy_(buffers, before)
+
+    def _run_forward(self) -> Results:
+        with torch.enable_grad():
+            self._maps = self._model(self._images)
+        return tuple(raw_map.detach() for raw_map in self._maps)
+
+    def _run_backward(self) -> Results:
+        maps = [self._maps[number] for number in self._map_gradients]
+        return torch.autograd.grad(maps, self._parameters, list(self._map_gradients.values()), allow_unused=True)
+
+
+class _Replay(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, network: CapturedNetwork, images: Tensor, *_: Tensor) -> Results:
+        ctx.network = network
+        return network.forward(images)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, *map_gradients: Tensor) -> Results:
+        return None, None, *ctx.network.backward(map_gradients)

@@ -1,0 +1,129 @@
+"""How a training step runs the network: as it is, compiled, or recorded; the loss around it never knows."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from onelook.errors import SettingsError
+from onelook.processes.process_group import ProcessGroup
+from onelook.settings.train import TrainSettings
+from onelook.training.captured import CapturedNetwork, CudaRecorder, Recorder
+from onelook.training.compiled import BACKEND, Backend, check_compiler, compiled
+
+Shape = tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class ComputeOptions:
+    """How the steps are computed.
+
+    Attributes:
+        device: of the model.
+        amp: type of mixed-precision arithmetic, or None.
+        max_stride: sizes of multi-scale training are multiples of it, pixels.
+        frozen: layers that do not learn.
+        backend: what compiles the network; empty for nothing.
+        recorder: what records its passes; None for nothing.
+    """
+
+    device: torch.device
+    amp: torch.dtype | None = None
+    max_stride: int = 32
+    frozen: tuple[nn.Module, ...] = ()
+    backend: Backend = ""
+    recorder: Recorder | None = None
+
+
+def check_passes(settings: TrainSettings, device: torch.device) -> None:
+    """Find out, before a run begins, whether this machine can do what `compile` and `capture` ask for.
+
+    Raises:
+        SettingsError: it cannot; says what is missing.
+    """
+    if settings.capture and device.type != "cuda":
+        raise SettingsError(
+            f"setting `capture` records CUDA graphs, which the device of this run, {device.type}, does not have",
+            hint="drop `--capture`, or train on a GPU of NVIDIA",
+        )
+    if settings.compile:
+        check_compiler(device)
+
+
+def compute_options(
+    settings: TrainSettings,
+    *,
+    device: torch.device,
+    amp: torch.dtype | None,
+    max_stride: int,
+    frozen: Iterable[nn.Module],
+) -> ComputeOptions:
+    """How the steps of a run with these settings are computed."""
+    backend, recorder = BACKEND if settings.compile else "", CudaRecorder() if settings.capture else None
+    return ComputeOptions(device, amp, max_stride, tuple(frozen), backend, recorder)
+
+
+class NetworkPasses:
+    """Forward passes of a training step, and what they need on the way back.
+
+    Only the shapes that `prepare_for` names are compiled or recorded, all others run as they are: a compilation takes a
+    minute, a recording keeps memory. Which ones these are depends on the place in the run alone, so that a resumed run
+    gives the same bits.
+
+    Args:
+        model: the network that learns.
+        compute: device, precision, and what compiles or records.
+        group: told when something takes long.
+    """
+
+    def __init__(self, model: nn.Module, compute: ComputeOptions, group: ProcessGroup) -> None:
+        self._model = model
+        self._compute = compute
+        self._group = group
+        self._compiled = compiled(model, compute.backend) if compute.backend else None
+        self._captured: dict[Shape, CapturedNetwork] = {}
+        self._expected: set[Shape] = set()
+        self._begun: set[Shape] = set()
+
+    def prepare_for(self, shapes: Iterable[Shape]) -> None:
+        """Compile or record these from now on, each when it comes; forget what was recorded before.
+
+        Args:
+            shapes: (B, H, W) of images.
+        """
+        self._expected = set(shapes)
+        self._captured.clear()
+        self._begun.clear()
+
+    @contextmanager
+    def maps_of(self, images: Tensor) -> Iterator[list[Tensor]]:
+        """Raw maps of (B, 3, H, W) images; the backward pass belongs into the context.
+
+        While something is compiled or recorded, this process rests: that takes longer than a step may.
+        """
+        device, amp = self._compute.device, self._compute.amp
+        shape = (len(images), *images.shape[2:])
+        is_special = shape in self._expected and (self._compiled is not None or self._compute.recorder is not None)
+        with self._group.resting() if is_special and not self._is_ready(shape) else nullcontext():
+            # A recording must not read casts of the weights that lie in memory of another step.
+            is_cached = self._compute.recorder is None
+            with torch.autocast(device.type, dtype=amp, enabled=amp is not None, cache_enabled=is_cached):
+                raw_maps = self._special(images, shape) if is_special else self._model(images)
+            yield raw_maps
+            self._begun.add(shape)
+
+    def _is_ready(self, shape: Shape) -> bool:
+        """Whether all that takes long is behind a shape."""
+        return self._captured[shape].is_recorded if shape in self._captured else shape in self._begun
+
+    def _special(self, images: Tensor, shape: Shape) -> list[Tensor]:
+        if self._compiled is not None:
+            return self._compiled(images)
+        assert self._compute.recorder is not None
+        if shape not in self._captured:
+            self._captured[shape] = CapturedNetwork(self._model, self._compute.recorder)
+        return self._captured[shape](images)

@@ -1,0 +1,209 @@
+"""Recorded and compiled passes give what plain ones do, for full batches of unchanged size; others stay plain."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from synthetic_index import make_index
+from torch import Tensor, nn
+
+from onelook.data.rectangles import own_frames
+from onelook.inference.evaluator import EvaluationSettings, Evaluator
+from onelook.models.detector import create_model
+from onelook.processes.process_group import ProcessGroup
+from onelook.processes.stop_signal import StopSignal
+from onelook.settings.train import TrainSettings
+from onelook.structures.batch import Batch, ImageInfo, Targets
+from onelook.training.batch_gradient import multi_scale_size
+from onelook.training.callback import Observers
+from onelook.training.captured import CudaRecorder, Recording, Results
+from onelook.training.checkpoint_keeper import NoCheckpoints
+from onelook.training.compiled import CompiledFor, compiled
+from onelook.training.freeze import frozen_rows, set_training_mode
+from onelook.training.network_passes import ComputeOptions
+from onelook.training.schedule import Schedule
+from onelook.training.state import initial_state
+from onelook.training.trainer import Trainer
+
+SIDE = 64
+# Four full batches and one of 2 images in an epoch; updates of two batches, so that gradients are added up.
+SETTINGS = {"imgsz": SIDE, "batch_size": 4, "nominal_batch": 8, "epochs": 2, "optimizer": "SGD", "lr0": 0.01}
+NUM_IMAGES, STEPS = 18, 10
+
+
+class Again:
+    """What a CUDA graph does, without one: to replay is to do the work again and to put what it gives in one place."""
+
+    def __init__(self) -> None:
+        self.replays = 0
+
+    def warm_up(self, work: Callable[[], object]) -> None:
+        work()
+        work()
+
+    def record(self, work: Callable[[], Results]) -> Recording:
+        results = tuple(None if result is None else result.clone() for result in work())
+
+        def replay() -> None:
+            self.replays += 1
+            for place, result in zip(results, work(), strict=True):
+                assert (place is None) == (result is None)
+                if place is not None and result is not None:
+                    place.copy_(result)
+
+        return Recording(results, replay)
+
+
+@dataclass(frozen=True)
+class Patient(ProcessGroup):
+    """A group of one that notes how often it rests."""
+
+    rests: list[bool] = field(default_factory=list)
+
+    @contextmanager
+    def resting(self) -> Iterator[None]:
+        self.rests.append(True)
+        yield
+
+
+def batch_of(step: int, count: int) -> Batch:
+    """Other images and boxes at each step."""
+    rng = np.random.Generator(np.random.Philox(key=step))
+    boxes = np.column_stack([rng.uniform(0.2, 0.8, (3 * count, 2)), rng.uniform(0.1, 0.6, (3 * count, 2))])
+    classes = torch.from_numpy(rng.integers(0, 3, 3 * count))
+    targets = Targets(torch.arange(count).repeat_interleave(3), classes, torch.from_numpy(boxes.astype(np.float32)))
+    images = torch.from_numpy(rng.integers(0, 256, (count, 3, SIDE, SIDE), dtype=np.uint8))
+    return Batch(images, targets, tuple(ImageInfo(number, "", (SIDE, SIDE)) for number in range(count)))
+
+
+def trainer(
+    cfg: str | Path,
+    *,
+    compute: ComputeOptions | None = None,
+    shards: int = 1,
+    group: ProcessGroup | None = None,
+    **given: Any,
+) -> Trainer:
+    compute = ComputeOptions(torch.device("cpu")) if compute is None else compute
+    settings = TrainSettings.model_validate({**SETTINGS, "cfg": str(cfg), **given})
+    schedule = Schedule(settings, num_images=NUM_IMAGES)
+    model = create_model(settings.cfg, num_classes=3).to(compute.device, memory_format=torch.channels_last)
+    compute = replace(compute, frozen=tuple(frozen_rows(model, settings.freeze)), max_stride=model.max_stride)
+    state = initial_state(model, settings, schedule, device=compute.device, amp=compute.amp)
+    state.progress.shards = shards
+    return Trainer(
+        state,
+        iter(()),
+        schedule=schedule,
+        compute=compute,
+        evaluator=Evaluator(make_index([]), list, num_classes=3, settings=EvaluationSettings()),
+        keeper=NoCheckpoints(),
+        observers=Observers([]),
+        stop=StopSignal(),
+        group=group,
+    )
+
+
+def run_steps(loop: Trainer, steps: int = STEPS) -> dict[str, Tensor]:
+    """All tensors of the state after the steps, and the sums of the losses."""
+    progress = loop.state.progress
+    set_training_mode(loop.state.model, loop.compute.frozen)
+    for step in range(steps):
+        loop.train_step(batch_of(step, loop.schedule.images_in(progress.batch)))
+        if progress.batch == loop.schedule.batches_per_epoch:
+            progress.epoch, progress.batch = progress.epoch + 1, 0
+    return {**loop.state.tensors(), "losses": loop._loss_sums}
+
+
+def differing(one: dict[str, Tensor], other: dict[str, Tensor]) -> list[str]:
+    assert one.keys() == other.keys()
+    return [name for name in one if not torch.equal(one[name], other[name])]
+
+
+CASES: list[tuple[str, int, dict[str, Any], int]] = [  # model, shards, settings, how many shards are replayed
+    ("yolov5n", 1, {"multi_scale": True, "auto_balance": True}, 0),
+    ("yolox-nano", 1, {"freeze": [2]}, 8),
+    ("onelook5n", 2, {"optimizer": "AdamW"}, 16),
+]
+
+
+@pytest.mark.parametrize(("cfg", "shards", "given", "replayed"), CASES)
+def test_recorded_passes_give_the_bits_of_plain_ones(
+    cfg: str, shards: int, given: dict[str, Any], replayed: int
+) -> None:
+    """Over two epochs with short last batches, whatever the loss; batch-norm statistics and unused weights included."""
+    recorder, group = Again(), Patient()
+    compute = ComputeOptions(torch.device("cpu"), recorder=recorder)
+    plain = run_steps(trainer(cfg, shards=shards, **given))
+    recorded = run_steps(trainer(cfg, shards=shards, compute=compute, group=group, **given))
+    assert differing(plain, recorded) == []
+    if given.get("multi_scale"):
+        sizes = [multi_scale_size(0, step, SIDE, 32) for step in range(STEPS) if step % 5 < 4]
+        replayed = sizes.count(SIDE)
+        assert 0 < replayed < len(sizes)
+    assert recorder.replays == 2 * (replayed - 1), "forward and backward of full batches of unchanged size, after one"
+    assert len(group.rests) == 2, "in that one, and while they are recorded"
+
+
+def test_after_a_shortage_of_memory_smaller_parts_are_recorded(tiny_model: Path) -> None:
+    recorder = Again()
+    loop = trainer(tiny_model, compute=ComputeOptions(torch.device("cpu"), recorder=recorder))
+    run_steps(loop, 2)
+    loop.gradient._double_shards(None)
+    run_steps(loop, 1)
+    assert recorder.replays == 2 * 2
+    assert len(loop.gradient._passes._captured) == 1, "the first recording is forgotten"
+
+
+class Graphs:
+    """A backend that runs graphs as they are, and notes the images of each."""
+
+    def __init__(self) -> None:
+        self.shapes: list[torch.Size] = []
+
+    def __call__(self, graph: nn.Module, inputs: list[Any]) -> Callable[..., Any]:
+        sizes = [value.shape for value in inputs if isinstance(value, Tensor)]
+        self.shapes += [size for size in sizes if len(size) == 4 and size[1] == 3 and size[2] >= 32]
+        return graph.forward
+
+
+def test_only_full_batches_of_unchanged_size_are_compiled(tiny_model: Path) -> None:
+    """Once, under the names that the weights had; other batches go through the network as they would have."""
+    torch.compiler.reset()
+    graphs, group = Graphs(), Patient()
+    compute = ComputeOptions(torch.device("cpu"), backend=graphs)
+    plain = run_steps(trainer(tiny_model, multi_scale=True, freeze=[2]))
+    found = run_steps(trainer(tiny_model, multi_scale=True, freeze=[2], compute=compute, group=group))
+    assert differing(plain, found) == []
+    assert len(graphs.shapes) == 1 and len(group.rests) == 1
+
+
+def test_in_validation_the_commonest_shapes_are_compiled(tiny_model: Path) -> None:
+    """Of all processes together, whatever this one sees first."""
+    torch.compiler.reset()
+    sizes = [(48, 64)] * 2 + [(64, 64)] * 5 + [(64, 48)] * 3 + [(32, 64)]
+    shapes = own_frames(np.array(sizes, np.int32), imgsz=SIDE, batch_size=2, pad=0.0).common_shapes(2)
+    assert shapes == [(2, 64, 64), (1, 32, 64)], "two batches of the one; of the others the first"
+    graphs, model = Graphs(), create_model(tiny_model, num_classes=3).eval()
+    forward = CompiledFor(model, compiled(model, graphs), shapes)
+    with torch.inference_mode():
+        for count, height, width in [(2, 64, 32), (2, 64, 64), (1, 64, 64), (2, 64, 64), (1, 32, 64)]:
+            images = torch.rand(count, 3, height, width)
+            assert all(map(torch.equal, forward(images), model(images)))
+    assert [tuple(shape) for shape in graphs.shapes] == [(2, 3, 64, 64), (1, 3, 32, 64)]
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("cfg", ["yolov5n", "yolox-nano"])
+def test_cuda_graphs_give_the_bits_of_plain_passes(cfg: str) -> None:
+    device, recorder = torch.device("cuda"), CudaRecorder()
+    plain = run_steps(trainer(cfg, compute=ComputeOptions(device)))
+    recorded = run_steps(trainer(cfg, compute=ComputeOptions(device, recorder=recorder)))
+    assert differing(plain, recorded) == []
