@@ -30,10 +30,11 @@ from onelook.settings.train import TrainSettings
 from onelook.structures.batch import Batch, ImageInfo, Targets
 from onelook.training.callback import Observers
 from onelook.training.ema import ModelEma
+from onelook.training.network_passes import ComputeOptions
 from onelook.training.optimizer import create_optimizer, parameter_groups
 from onelook.training.schedule import Schedule
 from onelook.training.state import Progress, TrainState
-from onelook.training.trainer import ComputeOptions, Trainer
+from onelook.training.trainer import Trainer
 
 DECAY = 0.999
 

@@ -35,12 +35,13 @@ from onelook.training.state import Progress
 
 HEADER = ["part", "what", "value", "unit", "torch"]
 WARM_UP = 5
-SOURCES: dict[str, dict[str, str]] = {
+SOURCES: dict[str, dict[str, Any]] = {
     "files": {},
     "ram": {"cache": "ram"},
     "files, rendered on the device": {"renderer": "device"},
     "gpu, rendered on the device": {"renderer": "device", "cache": "gpu"},
 }
+PASSES = ("capture", "compile")  # to be compared with the last of these sources
 Figures = list[tuple[str, float, str]]
 
 
@@ -84,6 +85,10 @@ def parts(arguments: argparse.Namespace, device: torch.device) -> dict[str, Call
     for model in arguments.models:
         for name, source in SOURCES.items():
             found[f"{model}, {name}"] = lambda model=model, source=source: check.speed(model, source, device)
+        for name in PASSES:
+            given = {**SOURCES["gpu, rendered on the device"], name: True}
+            measure = lambda model=model, given=given: check.speed(model, given, device)  # noqa: E731
+            found[f"{model}, {name}"] = measure if is_gpu or name != "capture" else not_here
     for name in ("files", "files, rendered on the device"):
         found[f"loader alone, {name}"] = lambda name=name: check.loader(SOURCES[name])
     found["busy"] = check.busy if is_gpu else not_here
@@ -171,7 +176,7 @@ class Check:
             )
         return [("largest difference of a weight", most, "")]
 
-    def speed(self, model: str, source: dict[str, str], device: torch.device) -> Figures:
+    def speed(self, model: str, source: dict[str, Any], device: torch.device) -> Figures:
         """Training images per second after a warm-up."""
         if device.type == "cuda":
             torch.cuda.reset_peak_memory_stats(device)
@@ -181,7 +186,7 @@ class Check:
             figures.append(("peak", torch.cuda.max_memory_allocated(device) / 2**20, "MiB"))
         return figures
 
-    def loader(self, source: dict[str, str]) -> Figures:
+    def loader(self, source: dict[str, Any]) -> Figures:
         """Images per second that arrive, without training."""
         with tempfile.TemporaryDirectory() as folder:
             given = self.settings(folder, epochs=1000, **source)
