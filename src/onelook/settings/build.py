@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import typing
 from collections.abc import Mapping, Sequence
 from importlib import resources
@@ -28,6 +29,7 @@ SettingsT = TypeVar("SettingsT", bound=BaseModel)
 PRESETS = ("scratch-low", "scratch-med", "scratch-high", "objects365", "voc", "no-augmentation")
 # Keys that users' files carry but that never had an effect in this family of trainers.
 RETIRED = ("iou_t",)
+_FILES = ("data", "weights", "teacher", "cfg", "hyp")
 
 
 def build_settings(kind: type[SettingsT], given: Mapping[str, Any], *, file: Path | None = None) -> SettingsT:
@@ -134,6 +136,8 @@ def _place(file: Path | None, key: str) -> str:
 
 def _as_typed(kind: type[BaseModel], name: str, value: Any) -> Any:
     """`value` as the command line would give it: a path as text, and one number or path where several may stand."""
+    if name in _FILES:
+        _refuse_addresses(name, value)
     if name in ("weights", "teacher"):
         value = file_of_run(value)
     if isinstance(value, os.PathLike):
@@ -144,6 +148,16 @@ def _as_typed(kind: type[BaseModel], name: str, value: Any) -> Any:
     if typing.get_args(annotation)[0] is Path and isinstance(value, str):
         return [value]
     return [value] if isinstance(value, int) and not isinstance(value, bool) else value
+
+
+def _refuse_addresses(name: str, value: Any) -> None:
+    for one in value if isinstance(value, list | tuple) else [value]:
+        found = re.match(r"(https?|ftp|s3|gs):/+(.+)", str(one))  # a `Path` has made one slash of two
+        if found:
+            raise SettingsError(
+                f"setting `{name}` is the address `{found[1]}://{found[2]}`, and nothing is downloaded on its own",
+                hint="fetch the file, then give the path of it",
+            )
 
 
 def _sentence(error: ErrorDetails, kind: type[BaseModel], sources: Mapping[str, str]) -> str:
