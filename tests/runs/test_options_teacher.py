@@ -73,6 +73,19 @@ def test_a_student_learns_from_its_teacher(
     assert len(load_checkpoint(taught.result.last).document["teacher"]["digest"]) == 64
 
 
+def test_of_two_branches_the_one_in_which_more_cells_see_an_object_teaches(
+    settings: dict[str, Any], tmp_path: Path
+) -> None:
+    model = create_model(table(tmp_path, "YoloX, [nc, 16]"), names=("square", "disc"), seed=0, one_to_one=True)
+    for name, parameter in model.named_parameters():
+        if name.endswith(("cls_preds.0.bias", "obj_preds.0.bias")):
+            torch.nn.init.constant_(parameter, -20.0 if ".one." in name else 1.0)
+    teacher = checkpoint_of(model, tmp_path / "both.safetensors", branch="one")
+    result = train({**settings, "epochs": 1, "teacher": str(teacher), "project": tmp_path / "runs"})
+    with (result.run_folder / "results.csv").open(newline="") as file:
+        assert all(float(row["train/teach_cls_loss"]) > 0 for row in csv.DictReader(file))
+
+
 def test_a_stopped_run_ends_as_the_undisturbed_one_if_its_teacher_is_the_same_file(
     settings: dict[str, Any], teacher: Path, tmp_path: Path
 ) -> None:

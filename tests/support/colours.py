@@ -40,10 +40,11 @@ def colour_detector(*, cell: int = STRIDE, names: Sequence[str] = NAMES) -> Dete
     return model
 
 
-def checkpoint_of(model: DetectionModel, path: Path) -> Path:
-    """`model` written to `path` as weights."""
+def checkpoint_of(model: DetectionModel, path: Path, branch: str = "many") -> Path:
+    """`model` written to `path` as weights, of whose branches `branch` was better."""
     tensors = {f"ema/{name}": tensor for name, tensor in model.state_dict().items()}
-    save_checkpoint(path, tensors, {"kind": "detector", "names": list(model.names), "definition": model.definition})
+    content = {"kind": "detector", "names": list(model.names), "definition": model.definition, "branch": branch}
+    save_checkpoint(path, tensors, content)
     return path
 
 

@@ -35,7 +35,7 @@ class Teacher(TorchBackend):
     """A back end whose predictions are those of a model, in the classes of another model, its student.
 
     Args:
-        model: that teaches; not changed. Of two branches, the one that was kept when it was loaded.
+        model: that teaches; not changed.
         student: the model that learns from it.
         amp: the precision that the network, but not the decoding, computes in; None for 32 bits.
 
@@ -131,7 +131,7 @@ def teacher_of(model: RunModel, run: Run) -> Taught | None:
     if not settings.teacher:
         return None
     path = located(Path(settings.teacher))
-    teacher = group.together(lambda: load_detector(path))
+    teacher = group.together(lambda: load_detector(path, head="many"))  # more cells have something to say
     digest = sha256_of(path)
     if len(set(group.gather_values(digest))) > 1:
         raise SettingsError(f"`teacher: {settings.teacher}` is not the same file in all processes of the run")
