@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import re
 from pathlib import Path
 
 import pytest
@@ -140,3 +141,19 @@ def test_hyp_takes_the_hyperparameters_of_a_run_from_its_settings(
     file.write_text("lr0: 0.003\nepoch: 7\n")
     with pytest.raises(SettingsError, match=r"`epoch` in file .* line 2"):
         build_settings(TrainSettings, {"hyp": file})
+
+
+@pytest.mark.parametrize(
+    ("kind", "given", "said"),
+    [
+        (TrainSettings, {"data": "https://a.org/d.yaml"}, "`data` is the address `https://a.org/d.yaml`"),
+        (TrainSettings, {"weights": Path("https://a.org/a.pt")}, "`weights` is the address `https://a.org/a.pt`"),
+        (DetectSettings, {"weights": ["a.pt", "s3://bees/a.pt"]}, "`weights` is the address `s3://bees/a.pt`"),
+    ],
+)
+def test_an_address_where_a_file_is_wanted_is_named_as_it_was_typed(
+    kind: type[TrainSettings | DetectSettings], given: dict[str, object], said: str
+) -> None:
+    with pytest.raises(SettingsError, match=re.escape(said)) as refused:
+        build_settings(kind, given)
+    assert refused.value.hint is not None and "fetch the file" in refused.value.hint

@@ -1,0 +1,96 @@
+"""What a setting is worth: the same trainings with each of its values, mean and spread over seeds.
+
+`python benchmarks/bench_setting.py mosaic_partners dataset batch --data bccd=bccd/data.yaml:25 --weights yolov5n.pt`
+trains every dataset with every value and seed, values in turn. Rows are added to `results/settings.csv`; a run that
+is there already is not done again.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import statistics
+from collections import defaultdict
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import torch
+from record import RESULTS, append_rows
+
+import onelook
+
+NAME = "settings"
+HEADER = ("setting", "value", "start", "dataset", "seed", "epochs", "imgsz", "map50", "map50_95")
+
+
+def main() -> None:
+    """Train what is missing, and show the means."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("setting", help="name of a setting of training")
+    parser.add_argument("values", nargs="+")
+    parser.add_argument("--data", nargs="+", required=True, help="NAME=YAML:EPOCHS")
+    parser.add_argument("--weights", required=True)
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--imgsz", type=int, default=320)
+    arguments = parser.parse_args()
+    torch.set_num_threads(1)
+    done = {tuple(row[name] for name in HEADER[:-2]) for row in rows()}
+    start = Path(arguments.weights).stem
+    for seed in arguments.seeds:
+        for dataset in arguments.data:
+            name, _, place = dataset.partition("=")
+            yaml, _, epochs = place.rpartition(":")
+            for value in arguments.values:
+                key = (arguments.setting, value, start, name, str(seed), epochs, str(arguments.imgsz))
+                if key not in done:
+                    metrics = trained(yaml, int(epochs), seed, {arguments.setting: value}, arguments)
+                    append_rows(NAME, HEADER, [(*key, f"{metrics.map50:.4f}", f"{metrics.map50_95:.4f}")])
+    show()
+
+
+def trained(
+    yaml: str, epochs: int, seed: int, setting: dict[str, Any], arguments: argparse.Namespace
+) -> onelook.DetectionMetrics:
+    """Figures of the best epoch of a run whose folder is thrown away."""
+    with TemporaryDirectory() as folder:
+        return onelook.train(
+            yaml,
+            weights=arguments.weights,
+            epochs=epochs,
+            imgsz=arguments.imgsz,
+            seed=seed,
+            workers=0,
+            noplots=True,
+            noreport=True,
+            device="cpu",
+            project=folder,
+            **setting,
+        ).metrics
+
+
+def rows() -> list[dict[str, str]]:
+    """All runs so far."""
+    path = RESULTS / f"{NAME}.csv"
+    if not path.is_file():
+        return []
+    with path.open(newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+def show() -> None:
+    """Mean and spread by setting, dataset and value."""
+    found: dict[tuple[str, ...], list[dict[str, str]]] = defaultdict(list)
+    for row in rows():
+        found[row["setting"], row["start"], row["dataset"], row["imgsz"], row["value"]].append(row)
+    for key, runs in sorted(found.items()):
+        print(*key, f"{len(runs)} seeds", end="")
+        for name in ("map50", "map50_95"):
+            values = [float(row[name]) for row in runs]
+            spread = statistics.stdev(values) if len(values) > 1 else 0.0
+            print(f"  {name} {statistics.mean(values):.4f} +- {spread:.4f}", end="")
+        print()
+
+
+if __name__ == "__main__":
+    main()
