@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +15,8 @@ from torch import Tensor
 from onelook.data.dataset_spec import load_dataset_spec
 from onelook.data.scan.rules import ScanOptions
 from onelook.data.splits import Splits, read_splits
-from onelook.errors import SettingsError
-from onelook.inference.validation_pass import ValidationPass, as_one
+from onelook.errors import ModelError, SettingsError
+from onelook.inference.validation_pass import ValidationPass, as_one, refuse_other_names
 from onelook.models.detector import DetectionModel, create_model
 from onelook.processes.process_group import ProcessGroup
 from onelook.processes.stop_signal import StopSignal
@@ -40,6 +41,28 @@ def of_the_first(group: ThreadGroup, tensors: dict[str, Tensor]) -> dict[str, Te
     found: dict[str, Tensor] = group.table.tensors[0]
     group.table.barrier.wait(SECONDS)
     return found
+
+
+@pytest.mark.parametrize(
+    ("names", "problem"),
+    [
+        (("disc", "square"), "class 0 is `square` in weights `w.pt` and `disc` in `d.yaml`"),
+        (("square", "disc", "star"), "weights `w.pt` have 2 classes, `d.yaml` has 3"),
+        (("square", "ring"), None),
+    ],
+)
+def test_weights_whose_class_ids_mean_something_else_are_refused(
+    names: tuple[str, ...], problem: str | None, caplog: pytest.LogCaptureFixture
+) -> None:
+    def compare() -> None:
+        refuse_other_names(("square", "disc"), names, weights="w.pt", data=Path("d.yaml"))
+
+    if problem is None:
+        compare()
+        assert "class 1 is `disc` and `ring`" in caplog.text
+        return
+    with pytest.raises(ModelError, match=re.escape(problem)):
+        compare()
 
 
 @pytest.mark.parametrize("task", ["speed", "study"])

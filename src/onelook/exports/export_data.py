@@ -12,12 +12,11 @@ import torch
 from onelook.data.dataset import ValidationDataset
 from onelook.data.scan.rules import ScanOptions
 from onelook.data.splits import read_splits
-from onelook.errors import ModelError
 from onelook.exports.plan import Images
 from onelook.exports.report import MapComparison
 from onelook.inference.backend import Backend, Thresholds
 from onelook.inference.evaluator import EvaluationSettings, Evaluator
-from onelook.inference.validation_pass import validation_batches
+from onelook.inference.validation_pass import refuse_other_names, validation_batches
 from onelook.models.detector import DetectionModel
 from onelook.processes.stop_signal import StopSignal
 from onelook.settings.export import ExportSettings
@@ -100,11 +99,7 @@ def read_export_data(
     """
     wanted = ("train", "val") if settings.int8 else ("val",)
     splits = read_splits(Path(settings.data), wanted, options=ScanOptions(allow_unlabelled=True), stop=stop)
-    if len(splits.names) != model.num_classes:
-        raise ModelError(
-            f"weights `{settings.weights}` have {model.num_classes} classes, `{settings.data}` has {len(splits.names)}",
-            hint=f"the weights know: {', '.join(model.names[:20])}",
-        )
+    refuse_other_names(model.names, splits.names, weights=settings.weights, data=Path(settings.data))
     return ExportData(
         val=splits.scans["val"].index,
         train=splits.scans["train"].index if settings.int8 else None,

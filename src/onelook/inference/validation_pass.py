@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 
@@ -21,6 +23,8 @@ from onelook.processes.stop_signal import StopSignal
 from onelook.settings.validate import ValidateSettings
 from onelook.structures.batch import Batch
 from onelook.structures.dataset_index import DatasetIndex
+
+logger = logging.getLogger(__name__)
 
 Runnable = DetectionModel | Backend
 
@@ -142,17 +146,41 @@ def refuse_other_classes(model: Runnable, splits: Splits, settings: ValidateSett
     """Refuse a model that knows other classes than the dataset.
 
     Raises:
-        ModelError: their number differs.
+        ModelError: see `refuse_other_names`.
         SettingsError: `single_cls` is asked for with a model of several classes.
     """
     weights = " ".join(str(path) for path in settings.weights)
-    if model.num_classes != len(splits.names) and not settings.single_cls:
-        raise ModelError(
-            f"weights `{weights}` have {model.num_classes} classes, `{settings.data}` has {len(splits.names)}",
-            hint=f"the weights know: {', '.join(model.names[:20])}",
-        )
+    if not settings.single_cls:
+        refuse_other_names(model.names, splits.names, weights=weights, data=settings.data)
     if settings.single_cls and model.num_classes != 1:
         raise SettingsError(
             f"`single_cls` needs weights of one class, but `{weights}` have {model.num_classes}",
             hint="train with `--single-cls`",
         )
+
+
+def refuse_other_names(names: Sequence[str], names_of_data: Sequence[str], *, weights: str | Path, data: Path) -> None:
+    """Refuse weights whose class ids mean something else in a dataset; warn of classes that are only called otherwise.
+
+    Raises:
+        ModelError: the number of classes differs, or a class has another id.
+    """
+    if len(names) != len(names_of_data):
+        raise ModelError(
+            f"weights `{weights}` have {len(names)} classes, `{data}` has {len(names_of_data)}",
+            hint=f"the weights know: {', '.join(names[:20])}",
+        )
+    pairs = enumerate(zip(names, names_of_data, strict=True))
+    others = [(number, ours, theirs) for number, (ours, theirs) in pairs if ours != theirs]
+    for number, ours, theirs in others:
+        if ours in names_of_data or theirs in names:
+            raise ModelError(
+                f"class {number} is `{ours}` in weights `{weights}` and `{theirs}` in `{data}`",
+                hint="the classes need one order: class ids in labels and weights must mean the same",
+            )
+    if others:
+        number, ours, theirs = others[0]
+        logger.warning(
+            "%d of %d classes are called otherwise in weights `%s` and in `%s`, and taken for the same: "
+            "class %d is `%s` and `%s`", len(others), len(names), weights, data, number, ours, theirs,
+        )  # fmt: skip
