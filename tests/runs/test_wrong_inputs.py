@@ -138,6 +138,8 @@ SETTINGS = [
     ),
     Case("no such class", detect("--classes", 1, 2), 64, ("`classes` names `2`", "classes 0 to 1")),
     Case("image size", detect("--imgsz", 100), 64, ("`imgsz`", "100", "multiples of 32"), "use 128"),
+    Case("size by mistake", detect("--imgsz", 640640), 64, ("`imgsz` is 640640", "limit of 16384 pixels"), "--tile"),
+    Case("size of training by mistake", train("--imgsz", 640640), 64, ("`imgsz` is `640640`", "16384")),
     Case("half on a CPU", detect("--half"), 64, ("`half` needs a GPU",), "drop `half`"),
     Case("scores without labels", detect("--save-conf"), 64, ("`save_conf` has no effect",), "add `--save-txt`"),
     Case(

@@ -16,6 +16,7 @@ from torch import Tensor
 from onelook.errors import SettingsError
 from onelook.models.detector import DetectionModel
 from onelook.models.fuse import fuse, halved
+from onelook.settings.train import MAX_IMGSZ
 
 DEFAULT_IMGSZ = 640
 
@@ -114,6 +115,15 @@ def predict_all(backend: Backend, images: Tensor) -> Tensor:
     """Decoded predictions of any number of images, as many at a time as the back end takes; see `Backend.predict`."""
     parts = torch.split(images, backend.max_batch or max(len(images), 1))
     return torch.cat([backend.predict(part) for part in parts]) if len(parts) > 1 else backend.predict(images)
+
+
+def refuse_large_frame(size_hw: tuple[int, int]) -> None:
+    """Raise SettingsError if a side of what would go into a model is above `MAX_IMGSZ`."""
+    if max(size_hw) > MAX_IMGSZ:
+        raise SettingsError(
+            f"setting `imgsz` is {max(size_hw)}, more than the limit of {MAX_IMGSZ} pixels",
+            hint="for large images with small objects, `onelook detect --tile` predicts in parts",
+        )
 
 
 def usual_hw(detectors: Sequence[DetectionModel | Backend]) -> tuple[int, int]:

@@ -25,6 +25,7 @@ from onelook.inference.backend import (
     check_thresholds,
     iou_threshold,
     predict_all,
+    refuse_large_frame,
     usual_hw,
 )
 from onelook.inference.byte_track import LOW_CONFIDENCE
@@ -186,6 +187,7 @@ class Predictor:
 
     def _check(self) -> None:
         settings, stride = self.settings, self._backend.stride
+        refuse_large_frame(settings.frame_hw)
         if any(side < stride or side % stride for side in settings.frame_hw):
             raise SettingsError(
                 f"setting `imgsz` is {settings.imgsz}; the model needs multiples of {stride}",

@@ -7,7 +7,7 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from onelook.errors import SettingsError
-from onelook.settings.train import IMGSZ_ALIASES
+from onelook.settings.train import IMGSZ_ALIASES, MAX_IMGSZ
 
 
 class AnchorSettings(BaseModel):
@@ -21,7 +21,7 @@ class AnchorSettings(BaseModel):
     """Model whose anchors are measured: a shipped name or a YAML file; empty takes that of the weights, or yolov5s."""
     weights: str = Field("")
     """Checkpoint (.safetensors or .pt) whose anchors are measured, instead of those of a model definition."""
-    imgsz: int = Field(640, ge=32, json_schema_extra=IMGSZ_ALIASES)
+    imgsz: int = Field(640, ge=32, le=MAX_IMGSZ, json_schema_extra=IMGSZ_ALIASES)
     """Size of the training images, pixels; anchors suit labels at one size."""
     anchor_t: float = Field(4.0, gt=1)
     """An anchor is matched to a label if no side differs by more than this factor."""

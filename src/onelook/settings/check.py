@@ -7,7 +7,7 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from onelook.files.image_headers import MAX_PIXELS, MOST_PIXELS
-from onelook.settings.train import IMGSZ_ALIASES
+from onelook.settings.train import IMGSZ_ALIASES, MAX_IMGSZ
 from onelook.settings.unused_options import refuse_idle
 
 
@@ -18,7 +18,7 @@ class CheckSettings(BaseModel):
 
     data: Path
     """Dataset, by its YAML or in a layout that is known; all its splits are checked."""
-    imgsz: int | None = Field(None, ge=32, json_schema_extra=IMGSZ_ALIASES)
+    imgsz: int | None = Field(None, ge=32, le=MAX_IMGSZ, json_schema_extra=IMGSZ_ALIASES)
     """Size at which training will see the images, pixels: objects too small for it are reported. None given means that
     of the training of `weights`, or 640."""
     strict: bool = Field(False)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from onelook.settings.train import IMGSZ_ALIASES
+from onelook.settings.train import IMGSZ_ALIASES, MAX_IMGSZ
 
 
 class InfoSettings(BaseModel):
@@ -16,7 +16,7 @@ class InfoSettings(BaseModel):
 
     weights: Path
     """File to look into: a checkpoint of Onelook or YOLOv5, or what `onelook export` wrote."""
-    imgsz: int = Field(640, ge=32, multiple_of=32, json_schema_extra=IMGSZ_ALIASES)
+    imgsz: int = Field(640, ge=32, le=MAX_IMGSZ, multiple_of=32, json_schema_extra=IMGSZ_ALIASES)
     """Side of the image that operations are counted for, pixels."""
     rows: bool = Field(False)
     """List the rows of the layer table, too."""

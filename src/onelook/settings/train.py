@@ -15,6 +15,8 @@ from onelook.settings.hyperparameters import Hyperparameters
 from onelook.settings.nearest_name import nearest_name
 from onelook.settings.series import EXTENDS, FREE, KEPT, OUTSIDE, PLACE, resumed
 
+MAX_IMGSZ = 1 << 14
+"""Of images that go into a model, pixels a side: 3 GB each in float32, and more is a slip of the finger."""
 IMGSZ_ALIASES: JsonDict = {"aliases": ["--img", "--img-size"]}
 TRACKER_NAMES = ("tensorboard", "mlflow", "wandb", "clearml", "comet")
 
@@ -50,7 +52,7 @@ class TrainSettings(Hyperparameters):
     """Most images that a process sends through the network at a time; 0 for its whole share of the batch."""
     nominal_batch: int = Field(0, ge=0)
     """Images per weight update, reached by accumulating batches; 0 means 64, fewer where the run is short."""
-    imgsz: int = Field(640, ge=32, json_schema_extra=IMGSZ_ALIASES)
+    imgsz: int = Field(640, ge=32, le=MAX_IMGSZ, json_schema_extra=IMGSZ_ALIASES)
     """Side of the square that images are fitted into, pixels; a multiple of the model's largest stride."""
     rect: bool = Field(False)
     """Batches of images of similar shape with little padding; switches mosaic and shuffling off."""

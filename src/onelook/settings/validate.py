@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from onelook.errors import SettingsError
 from onelook.files.image_headers import MAX_PIXELS, MOST_PIXELS
 from onelook.settings.head import HeadChoice
-from onelook.settings.train import IMGSZ_ALIASES
+from onelook.settings.train import IMGSZ_ALIASES, MAX_IMGSZ
 
 STUDY_SIZE, STUDY_STEP = 256, 128
 DEFAULTS_OF_TASKS: dict[str, dict[str, Any]] = {
@@ -38,7 +38,7 @@ class ValidateSettings(BaseModel):
     study: precision and time for image sizes from 256 to imgsz (1536 unless given) in steps of 128."""
     batch_size: int = Field(32, ge=1)
     """Images per batch; changes the speed and, by the padding of the images, the last digits of the results."""
-    imgsz: int | None = Field(None, ge=32, multiple_of=32, json_schema_extra=IMGSZ_ALIASES)
+    imgsz: int | None = Field(None, ge=32, le=MAX_IMGSZ, multiple_of=32, json_schema_extra=IMGSZ_ALIASES)
     """Longest side of the images, pixels; a multiple of the model's largest stride. None given means the size of
     training, or that of an exported model."""
     conf_thres: float = Field(0.001, ge=0, le=1)
