@@ -275,6 +275,7 @@ FOREIGN = {
     "a.pfm": (b"PF\n4 4\n-1.0\n" + bytes(192), "PFM"),
     "a.jpg": (b"<!DOCTYPE html><html>404</html>", "HTML"),
     "a.webp": (b"\0\0\0\x1cftypavif" + bytes(40), "AVIF"),
+    "zeros.jpg": (bytes(5000), "begins with zeros: it was not written to its end"),
 }
 
 

@@ -190,6 +190,11 @@ def test_many_at_once_are_read_with_all_that_can_be_wrong(tmp_path: Path) -> Non
         assert together.digests[number].tobytes() == alone.digest.ljust(16, b"\0"), path
 
 
+def test_numbers_of_thousands_of_digits_are_read_without_a_warning(recwarn: pytest.WarningsRecorder) -> None:
+    rows = parse_labels(b"0" * 5000 + b" 0." + b"5" * 5000 + b" 0.5 0.2 0.1\n", 2)
+    assert rows.boxes[:, 0].tolist() == [np.float32(5 / 9)] and not recwarn.list
+
+
 @pytest.mark.parametrize("digits", range(1, 20))
 def test_decimals_of_any_length_are_read_to_the_last_bit(digits: int) -> None:
     rng = np.random.Generator(np.random.Philox(key=digits))

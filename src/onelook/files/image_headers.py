@@ -23,7 +23,7 @@ MOST_PIXELS = 1 << 30
 _FOREIGN = (
     (b"GIF8", "a GIF"), (b"PF\n", "a PFM"), (b"Pf\n", "a PFM"), (b"\0\0\0\x0cjP  ", "a JPEG 2000"),
     (b"\xff\x4f\xff\x51", "a JPEG 2000"), (b"%PDF", "a PDF"), (b"<", "an HTML, XML or SVG"),
-    (b"\0\0\0", "an AVIF, HEIC or MP4"), (b"PK\x03\x04", "a ZIP"), (b"\x1f\x8b", "a gzip"),
+    (b"PK\x03\x04", "a ZIP"), (b"\x1f\x8b", "a gzip"),
     (b"version https://git-lfs", "a Git LFS pointer"),
 )  # fmt: skip
 _PNG_IMAGE = frozenset({b"IHDR", b"PLTE", b"IDAT", b"IEND"})
@@ -134,6 +134,10 @@ def _kind_of(data: bytes) -> str:
         return "bmp"
     if not data:
         raise DamagedImage("the file is empty")
+    if not data[:64].strip(b"\0"):
+        raise DamagedImage("the file begins with zeros: it was not written to its end")
+    if data[4:8] == b"ftyp":
+        raise DamagedImage("this is an AVIF, HEIC or MP4 file; only bmp, jpeg, png, tiff and webp images are read")
     for magic, what in _FOREIGN:
         if data.startswith(magic):
             raise DamagedImage(f"this is {what} file; only bmp, jpeg, png, tiff and webp images are read")

@@ -169,7 +169,8 @@ class _Table:
             is_usual &= digits <= 9
             whole *= 10
             whole += digits
-        numbers = whole / (10.0**width if is_fraction else 10.0 ** (width - decimals))
+        with np.errstate(all="ignore"):  # of hundreds of digits, which are read again below
+            numbers = whole / (10.0**width if is_fraction else 10.0 ** (width - decimals))
         for odd in np.flatnonzero(~is_usual).tolist():
             numbers[odd] = _number(self._text[starts[odd] : ends[odd]])
         return numbers
