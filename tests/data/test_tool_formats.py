@@ -231,6 +231,7 @@ WRONG: dict[str, tuple[str, str, str]] = {
     "image elsewhere": ("b.csv", f"{HEAD}no.png,20,16,cat,2,4,12,12\n", "its first image, `no.png`, was not found"),
     "no label is usable": ("b.json", tasks_of(region(**ROW) | {"value": ROW}), r"a class:\n.*\[0\].*no labels"),
     "no image is named": ("b.json", '[{"image_id": 1, "bbox": [1, 2, 3, 4]}]', r"names no image:\n.*\[0\]: it"),
+    "class with an end of line": ("b.csv", f'{HEAD}a.png,20,16,"c\nat",2,4,9,9\n', "hold control characters"),
     "no image in a csv": ("b.csv", f"{HEAD}a\0.png,20,16,cat,2,4,9,9\n", r"names no image:\n.* line 2: `filen"),
     "one image": ("a.json", labelme_of(shape("rectangle", [2, 4], [12, 12])), "holds the labels of one image"),
 }  # fmt: skip

@@ -77,6 +77,11 @@ def test_foreign_and_future_files_are_refused_with_a_reason(tmp_path: Path) -> N
         load_checkpoint(foreign)
     with pytest.raises(CheckpointError, match="version 99; this program reads version 1"):
         load_checkpoint(future)
+    for told, document in (("version '\\\\u202e'", {"version": "\u202e"}), ("version 'aaaa", {"version": "a" * 9999})):
+        future.write_bytes(encode({}, document))
+        with pytest.raises(CheckpointError, match=told) as caught:
+            load_checkpoint(future)
+        assert caught.value.message.isprintable() and len(caught.value.message) < len(str(future)) + 150
     with pytest.raises(CheckpointError, match="does not exist"):
         load_checkpoint(tmp_path / "nothing.safetensors")
 

@@ -72,6 +72,8 @@ SHAPES = "tensor `model.1.m.0.weight` has the shape (7, 8, 1, 1), the model that
         ({"names": []}, "its `names` are `[]`"),
         ({"names": ["a", 2]}, "its `names` are `['a', 2]`"),
         ({"names": ["a", "b", "c"]}, SHAPES),
+        ({"names": ["a", "b\x1b[2J"]}, r"its class name `'b\x1b[2J'` holds control characters"),
+        ({"names": ["a", "\ud800"]}, r"its class name `'\ud800'` holds control characters"),
         ({"is_fused": True}, "is missing"),
         ({"version": 2}, "has format version 2"),
         ({"version": None}, "has format version None"),

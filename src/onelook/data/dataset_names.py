@@ -17,11 +17,12 @@ from onelook.data.formats.parquet_file import parquet_files, read_parquet_file
 from onelook.data.formats.row_rules import RefusedRow
 from onelook.data.formats.visdrone_file import NAMES
 from onelook.errors import DataError, combined
-from onelook.files.bounded import printable, read_bounded
+from onelook.files.bounded import has_controls, printable, read_bounded
 
 logger = logging.getLogger(__name__)
 
 MAX_CLASSES = 100_000
+SHOWN = 80
 
 Labels = Mapping[str, Sequence[Path]]  # split -> files or folders
 
@@ -43,7 +44,9 @@ def names_in_labels(labels: Labels, label_format: str) -> tuple[str, ...]:
     Raises:
         DataError: they give none, or cannot be read.
     """
-    return _OF_LABELS[label_format](labels)
+    names = _OF_LABELS[label_format](labels)
+    _refuse_controls(names, "labels")
+    return names
 
 
 def _names_in_coco(labels: Labels) -> tuple[str, ...]:
@@ -133,6 +136,7 @@ def _names_in_yaml(content: Mapping[str, Any], path: Path) -> tuple[str, ...]:
             hint="YAML reads yes, no, on, off and null as something else; write such names in quotes",
         )
     texts = tuple(str(name) for name in names)
+    _refuse_controls(texts, where)
     doubled = [name for name, times in Counter(texts).items() if times > 1]
     if doubled:
         ids = "; ".join(
@@ -145,6 +149,14 @@ def _names_in_yaml(content: Mapping[str, Any], path: Path) -> tuple[str, ...]:
             hint="drop `nc`; it is not needed",
         )
     return texts
+
+
+def _refuse_controls(names: Sequence[str], where: str) -> None:
+    bad = [f"{class_id}: {ascii(name)[:SHOWN]}" for class_id, name in enumerate(names) if has_controls(name)]
+    if bad:
+        raise combined(
+            DataError, f"{where}: class names hold control characters:", bad, hint="a name is one line of plain text"
+        )
 
 
 def _names_of_entries(entries: list[dict[Any, Any]]) -> list[Any] | dict[Any, Any]:

@@ -9,6 +9,7 @@ from importlib.metadata import version
 from typing import Any, get_args
 
 from onelook.errors import CheckpointError
+from onelook.files.bounded import has_controls
 from onelook.inference.backend import Thresholds
 from onelook.models.decoding import Decoding, Rule
 
@@ -92,6 +93,8 @@ def _checked(content: Mapping[str, Any]) -> Metadata:
     names, frame, batch = content["names"], content["frame_hw"], content["batch"]
     if not (isinstance(names, list) and 1 <= len(names) <= MAX_CLASSES and all(isinstance(n, str) for n in names)):
         raise ValueError("`names` is no list of texts")
+    if any(map(has_controls, names)):
+        raise ValueError("`names` hold control characters")
     if content["precision"] not in PRECISIONS:
         raise ValueError(f"`precision` is {content['precision']!r}")
     stride = _whole("stride", content["stride"], 1024)

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import stat
 from collections.abc import Iterator, Sequence
 
 from onelook.errors import DataError
 
 StrPath = str | os.PathLike[str]
+
+# Control characters, ends of lines, directions of writing, and halves of characters, which no file takes.
+_CONTROLS = re.compile("[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 
 _FLAGS = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0) | getattr(os, "O_CLOEXEC", 0)
 
@@ -115,6 +119,15 @@ def file_digest(path: StrPath, max_bytes: int) -> bytes:
     except DataError:
         return b""
     return digest.digest()
+
+
+def has_controls(text: str) -> bool:
+    """Whether a text would end a line, move the cursor of a terminal or turn the direction of writing.
+
+    >>> has_controls("café"), has_controls(chr(27) + "[31m")
+    (False, True)
+    """
+    return _CONTROLS.search(text) is not None
 
 
 def printable(path: StrPath | bytes) -> str:

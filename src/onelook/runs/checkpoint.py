@@ -17,6 +17,7 @@ from torch import Tensor
 
 from onelook.errors import CheckpointError
 from onelook.files.atomic import write_bytes_atomic
+from onelook.files.bounded import printable
 
 FORMAT = "onelook-checkpoint"
 VERSION = 1
@@ -96,7 +97,7 @@ def load_checkpoint(path: Path) -> Checkpoint:
         tensors = safetensors.torch.load_file(path, device="cpu")
     except (SafetensorError, ValueError, KeyError, RecursionError) as problem:
         raise CheckpointError(
-            f"checkpoint `{path}` is damaged or not a Onelook checkpoint: {problem}",
+            f"checkpoint `{path}` is damaged or not a Onelook checkpoint: {printable(str(problem)[:200])}",
             hint="use another checkpoint of the run, such as `weights/previous.safetensors`",
         ) from problem
     return Checkpoint(tensors, document)
@@ -135,7 +136,7 @@ def _verified_document(path: Path) -> dict[str, Any]:
         version = document.get("version")
         if version != VERSION:
             raise CheckpointError(
-                f"checkpoint `{path}` has format version {version}; this program reads version {VERSION}",
+                f"checkpoint `{path}` has format version {ascii(version)[:60]}; this program reads version {VERSION}",
                 hint="use the version of Onelook that wrote it",
             )
         if document["sha256"] != _digest(header, memoryview(data)[len(header) :]):

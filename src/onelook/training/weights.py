@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from onelook.errors import CheckpointError, ModelError
-from onelook.files.bounded import printable
+from onelook.files.bounded import has_controls, printable
 from onelook.files.cache_folder import default_cache_folder
 from onelook.interop.missing_weights import refuse_known_names
 from onelook.interop.onnx_graph import onnx_metadata
@@ -26,7 +26,7 @@ from onelook.models.inflate import inflated
 from onelook.models.transfer import TransferReport, transfer_detector
 from onelook.runs.checkpoint import Checkpoint, load_checkpoint
 from onelook.settings.head import HeadChoice
-from onelook.settings.train import TrainSettings
+from onelook.settings.train import MAX_IMGSZ, TrainSettings
 from onelook.structures.origin import FROM_SCRATCH, YOLOV5, YOLOX, Origin, origin_of
 
 logger = logging.getLogger(__name__)
@@ -36,7 +36,6 @@ METADATA_KEY = "onelook"
 """Under which an exported ONNX file of ours says what it is."""
 
 MAX_NAMES = 100_000
-MAX_IMGSZ = 1 << 14  # what a file says beyond that is no size of training
 PROGRAMS = (".onnx", ".engine", ".torchscript", ".pt2")
 
 
@@ -292,6 +291,9 @@ def _weights_of(checkpoint: Checkpoint, prefix: str, path: Path) -> Weights:
 
 def _checked(weights: Weights, path: Path) -> Weights:
     """The weights, if they are those of a model that can be built, and numbers; CheckpointError if they are not."""
+    bad = next((name for name in weights.names if has_controls(name)), None)
+    if bad is not None:
+        raise CheckpointError(f"checkpoint `{path}`: its class name {_shown(bad)} holds control characters")
     try:
         with torch.device("meta"):  # so that a small file cannot ask for a large model
             expected = _skeleton(weights).state_dict()
@@ -327,7 +329,7 @@ def _elements(tensors: Mapping[str, Tensor]) -> int:
 
 
 def _shown(value: Any) -> str:
-    return "missing" if value is None else f"`{printable(repr(value)[:60])}`"
+    return "missing" if value is None else f"`{ascii(value)[:60]}`"
 
 
 def _training_size(settings: Any) -> int | None:
