@@ -64,6 +64,18 @@ def test_images_of_pillow_are_rotated_by_exif_and_coloured(folder: Path) -> None
     assert np.array_equal(found, np.repeat(SHOT[..., :1], 3, axis=2))
 
 
+def test_images_of_pillow_with_16_bits_are_reduced_as_files_are(folder: Path) -> None:
+    image_module = pytest.importorskip("PIL.Image")
+    values = np.arange(64, dtype=np.uint16).reshape(8, 8) * 1000
+    deep = image_module.fromarray(values)
+    deep.save(folder / "deep.png")
+    ((found,), _), ((of_file,), _) = pixels_of(deep), pixels_of(folder / "deep.png")
+    assert np.array_equal(found, of_file) and found.max() == 63000 >> 8
+    for mode in ("F", "I"):
+        with pytest.raises(DataError, match=f"an image of Pillow with the mode `{mode}` has no 8 bits"):
+            given_images(image_module.fromarray(values.astype(np.int32)).convert(mode))
+
+
 @pytest.mark.parametrize(
     ("source", "words"),
     [
@@ -78,6 +90,8 @@ def test_images_of_pillow_are_rotated_by_exif_and_coloured(folder: Path) -> None
         (torch.zeros(3, 8, 8, dtype=torch.int64), "type torch.int64 is no image"),
         (7, r"a `int` is no image\nhint: \(H, W, 3\) uint8 RGB arrays"),
         ([None], "a `NoneType` is no image"),
+        ("", "a source is empty"),
+        ([""], "a source is empty"),
         ("no.jpg", "`no.jpg` does not exist"),
     ],
     ids=str,

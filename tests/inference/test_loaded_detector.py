@@ -13,6 +13,7 @@ import numpy.typing as npt
 import pytest
 import torch
 
+import onelook
 from onelook.errors import DataError, SettingsError
 from onelook.files.images import read_image, write_image
 from onelook.inference.detector import IMAGES_AT_A_TIME, Detector
@@ -197,6 +198,12 @@ def test_a_missing_package_is_named_with_the_command_that_installs_it(
     told = re.escape(f'`{package}` is not installed\nhint: pip install "{command}"')
     with pytest.raises(SettingsError, match=told):
         getattr(found, method)()
+
+
+@pytest.mark.parametrize("weights", [None, 3, [], ["a.pt", None]])
+def test_weights_that_are_no_paths_are_an_error(weights: Any) -> None:
+    with pytest.raises(SettingsError, match="neither a path nor a list of paths"):
+        onelook.load(weights)
 
 
 def test_notebooks_show_the_drawn_image(file: Path) -> None:

@@ -56,6 +56,7 @@ def given_images(source: Any) -> tuple[list[ImageInput], bool]:
         DataError: it is none of that.
     """
     if isinstance(source, (str, Path)):
+        _refuse_empty(source)
         paths = find_media(source)
         return [ImageInput(path) for path in paths], [Path(source)] == paths
     if isinstance(source, (np.ndarray, Tensor)) and source.ndim == 4:
@@ -67,6 +68,7 @@ def given_images(source: Any) -> tuple[list[ImageInput], bool]:
 
 def _single(item: Any) -> ImageInput:
     if isinstance(item, (str, Path)):
+        _refuse_empty(item)
         return ImageInput(Path(item))
     if isinstance(item, Tensor):
         return ImageInput(array=_of_tensor(item))
@@ -77,6 +79,12 @@ def _single(item: Any) -> ImageInput:
         raise DataError(f"a `{type(item).__name__}` is no image", hint=WHAT_IS_TAKEN)
     check_image(item)
     return ImageInput(array=item)
+
+
+def _refuse_empty(source: str | Path) -> None:
+    """`Path("")` would be the current folder."""
+    if source == "":
+        raise DataError("a source is empty", hint="`.` is the current folder")
 
 
 def check_image(array: npt.NDArray[Any]) -> None:
@@ -111,4 +119,9 @@ def _of_pillow(image: Any) -> Image:
     """(H, W, 3) uint8, turned as its EXIF data say, as files are."""
     from PIL import ImageOps
 
-    return np.array(ImageOps.exif_transpose(image).convert("RGB"))
+    if image.mode in ("F", "I"):  # whose range nobody knows; Pillow would cut what is above 255
+        raise DataError(f"an image of Pillow with the mode `{image.mode}` has no 8 bits", hint=WHAT_IS_TAKEN)
+    turned = ImageOps.exif_transpose(image)
+    if image.mode.startswith("I;16"):
+        return np.repeat((np.asarray(turned) >> 8).astype(np.uint8)[..., None], 3, axis=2)
+    return np.array(turned.convert("RGB"))

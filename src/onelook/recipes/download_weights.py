@@ -74,7 +74,9 @@ def local_weights(weights: str | Path | Sequence[str | Path], *, download: bool)
         SettingsError: one is a web address, and `download` is not set.
         DataError: see `download_weights`.
     """
-    given = [weights] if isinstance(weights, str | Path) else list(weights)
+    given = [weights] if isinstance(weights, str | Path) else list(weights) if isinstance(weights, Sequence) else []
+    if not given or not all(isinstance(one, str | Path) for one in given):
+        raise SettingsError(f"weights are {weights!r}, neither a path nor a list of paths")
     if download:
         return [_fetched(one) if isinstance(one, str) else one for one in given]
     for one in given:
