@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from typing import TypedDict
 
 from onelook.errors import OnelookError, StopRequested
+from onelook.files.bounded import without_controls
 
 EXIT_SOFTWARE = 70
 EXIT_MEMORY = 71
@@ -37,6 +38,7 @@ class _Lines(logging.Handler):
         if record.exc_info is not None and record.exc_info[1] is not None:
             cause = record.exc_info[1]
             text += "\n" + "".join(traceback.format_exception(cause)) if _is_debugging() else f": {_named(cause)}"
+        text = without_controls(text)
         if record.levelno < logging.WARNING:
             print(text)
         else:
@@ -67,9 +69,9 @@ def report(problem: BaseException) -> int:
     found = explained(problem)
     if not (isinstance(problem, OnelookError) and problem.is_told):
         is_fault = not isinstance(problem, StopRequested | KeyboardInterrupt)
-        print(f"{'error: ' if is_fault else ''}{found['error']}", file=sys.stderr)
+        print(f"{'error: ' if is_fault else ''}{without_controls(found['error'])}", file=sys.stderr)
         if found["hint"] is not None:
-            print(f"hint: {found['hint']}", file=sys.stderr)
+            print(f"hint: {without_controls(found['hint'])}", file=sys.stderr)
     return found["exit_code"]
 
 

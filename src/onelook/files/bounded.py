@@ -130,6 +130,15 @@ def has_controls(text: str) -> bool:
     return _CONTROLS.search(text) is not None
 
 
+def without_controls(text: str) -> str:
+    r"""A message whose lines hold no control characters, whoever wrote what it quotes.
+
+    >>> without_controls("a" + chr(27) + "[31m" + chr(10) + "b")
+    'a\\x1b[31m\nb'
+    """
+    return _CONTROLS.sub(lambda found: found[0] if found[0] in "\n\t" else ascii(found[0])[1:-1], text)
+
+
 def printable(path: StrPath | bytes) -> str:
     r"""A file name as one line of UTF-8, whatever its bytes are.
 
