@@ -12,7 +12,6 @@ from onelook.geometry.affine import (
     rotation,
     scaling,
     shear,
-    transform_boxes,
     transform_points,
     translation,
 )
@@ -59,14 +58,3 @@ def test_product_applies_the_right_factor_first() -> None:
 )
 def test_only_stretch_mirror_and_shift_are_axis_aligned(matrix: np.ndarray, is_aligned: bool) -> None:
     assert is_axis_aligned(matrix) is is_aligned
-
-
-def test_boxes_stay_ordered_when_mirrored_and_grow_when_rotated() -> None:
-    box = np.array([[1.0, 2.0, 4.0, 3.0]])
-    np.testing.assert_allclose(transform_boxes(mirror(10, 10, left_right=True, up_down=True), box), [[6, 7, 9, 8]])
-    turned = transform_boxes(rotation(45), box)[0]
-    np.testing.assert_allclose(turned[2:] - turned[:2], [4 / np.sqrt(2)] * 2)
-
-
-def test_no_boxes_give_no_boxes() -> None:
-    assert transform_boxes(rotation(10), np.zeros((0, 4))).shape == (0, 4)

@@ -20,7 +20,7 @@ from onelook.models.detector import create_model
 from onelook.recipes.anchors import AnchorStudy, draw_study, study_anchors
 from onelook.runs.checkpoint import load_checkpoint, save_checkpoint
 from onelook.settings.anchors import AnchorSettings
-from onelook.training.autoanchor import check_anchors, label_sizes_px
+from onelook.training.autoanchor import fit_anchors, label_sizes_px
 
 TINY = [[6, 6, 10, 10, 14, 14], [18, 18, 24, 24, 30, 20], [20, 40, 40, 40, 60, 50]]
 
@@ -65,7 +65,7 @@ def test_new_anchors_suit_better_and_are_those_of_training(study: AnchorStudy, t
     assert study.found.mean_ratio > study.current.mean_ratio and not study.would_be_replaced
     grid = create_model("yolov5n", num_classes=2, anchors=3).anchor_grid
     index = read_splits(tiny_data, ("train",), options=ScanOptions()).scans["train"].index
-    trained = check_anchors(index, grid, imgsz=96, anchor_t=4.0, seed=0, placeholders=True)
+    trained = fit_anchors(label_sizes_px(index, 96), grid, anchor_t=4.0, seed=0, placeholders=True)
     assert torch.allclose(trained.anchors, torch.from_numpy(study.found.anchors_px).float(), atol=0.051)
     assert np.array_equal(study.found.anchors_px, study.found.anchors_px.round(1))
 

@@ -11,7 +11,7 @@ import torch
 
 from onelook.structures.anchors import AnchorGrid
 from onelook.structures.dataset_index import DatasetIndex
-from onelook.training.autoanchor import anchor_recall, check_anchors, fit_anchors, label_sizes_px, search_anchors
+from onelook.training.autoanchor import anchor_recall, fit_anchors, label_sizes_px, search_anchors
 
 PIXELS = [[10, 13, 16, 30, 33, 23], [30, 61, 62, 45, 59, 119], [116, 90, 156, 198, 373, 326]]
 GRID = AnchorGrid(torch.tensor(PIXELS, dtype=torch.float32).view(3, 3, 2), torch.tensor([8.0, 16.0, 32.0]))
@@ -125,7 +125,7 @@ def test_odd_labels_give_finite_anchors_that_are_no_worse(sizes: np.ndarray) -> 
 def test_small_labels_are_counted_and_mentioned(caplog: pytest.LogCaptureFixture) -> None:
     index = index_of([(640, 640)], [[[0.5, 0.5, 0.003, 0.2], [0.5, 0.5, 0.1, 0.1]]])
     with caplog.at_level(logging.WARNING, "onelook.training.autoanchor"):
-        report = check_anchors(index, GRID, imgsz=640, anchor_t=4.0, seed=0)
+        report = fit_anchors(label_sizes_px(index, 640), GRID, anchor_t=4.0, seed=0)
     assert report.num_small == 1
     assert "1 of 2 labels have a side below 3 pixels" in caplog.text
 

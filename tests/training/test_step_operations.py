@@ -27,7 +27,7 @@ from onelook.settings.train import TrainSettings
 from onelook.structures.batch import Batch, ImageInfo, Targets
 from onelook.training.batch_gradient import BatchGradient
 from onelook.training.callback import Observers
-from onelook.training.checkpoint_keeper import NoCheckpoints
+from onelook.training.checkpoint_keeper import Keeper
 from onelook.training.ema import ModelEma
 from onelook.training.network_passes import ComputeOptions
 from onelook.training.optimizer import create_optimizer
@@ -113,7 +113,7 @@ def trainer(
         schedule=schedule,
         compute=ComputeOptions(torch.device("cpu")),
         evaluator=evaluator,
-        keeper=NoCheckpoints(),
+        keeper=Keeper(),
         observers=Observers([]),
         stop=StopSignal() if stop is None else stop,
         group=group,

@@ -10,6 +10,7 @@ from rich.text import Text
 
 from onelook.callbacks.console import SHORT, printable
 from onelook.callbacks.number_table import number_table
+from onelook.metrics.fold_summary import CLASS_MEASURES
 from onelook.structures.metrics import DetectionMetrics
 
 WIDE = 80
@@ -30,13 +31,7 @@ def class_table(
     table = number_table("Class", *(SHORT.get(title, title) if width < WIDE else title for title in COLUMNS))
     means = metrics.precision, metrics.recall, metrics.f1, metrics.map50, metrics.map50_95
     table.add_row(Text("all"), *_cells(metrics.num_images, metrics.num_labels, means), style="bold")
-    columns = (
-        metrics.class_precision,
-        metrics.class_recall,
-        metrics.class_f1,
-        metrics.class_ap50,
-        metrics.class_ap,
-    )
+    columns = [getattr(metrics, name) for name in CLASS_MEASURES.values()]
     for row, class_id in enumerate(metrics.class_ids.tolist() if with_classes else []):
         name = printable(names[class_id]) if class_id < len(names) else f"class {class_id}"
         counts = int(metrics.class_num_images[row]), int(metrics.class_num_labels[row])

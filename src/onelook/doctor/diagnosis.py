@@ -75,7 +75,7 @@ class Diagnosis:
             "splits": {split: asdict(numbers) for split, numbers in self.statistics.items()},
             "detector_map50": self.detector_map50,
             "anchors": _anchors_document(self.anchors, self.model),
-            "findings": [{"severity": finding.severity, **_told(finding)} for finding in self.findings],
+            "findings": [{"severity": finding.severity, **finding.document()} for finding in self.findings],
         }
 
 
@@ -154,8 +154,3 @@ def _anchors_document(fit: AnchorFit | None, model: str) -> dict[str, Any] | Non
         "map_recalls": fit.map_recalls.tolist(),
         "map_shares": fit.map_shares.tolist(),
     }
-
-
-def _told(finding: Finding) -> dict[str, Any]:
-    """A finding without the numbers that only mean something to this run."""
-    return {name: value for name, value in asdict(finding).items() if name not in ("image", "label")}

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from typing import Any
 
 from onelook.data.scan.index import ScanResult
 from onelook.doctor.faults import FAULTS, SEVERITIES, Severity
@@ -35,6 +36,10 @@ class Finding:
     def severity(self) -> Severity:
         """How much it matters."""
         return FAULTS[self.kind].severity
+
+    def document(self) -> dict[str, Any]:
+        """It as plain values, without the numbers that only mean something to this run."""
+        return {name: value for name, value in asdict(self).items() if name not in ("image", "label")}
 
     def __str__(self) -> str:
         place = f"`{self.file}`" if self.file else f"split `{self.split}`"

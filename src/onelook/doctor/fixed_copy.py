@@ -6,7 +6,6 @@ import json
 import os
 import shutil
 from collections.abc import Sequence
-from dataclasses import asdict
 from pathlib import Path
 
 from onelook.data.dataset_copy import YAML_NAME, dataset_copy, require_new_place
@@ -63,9 +62,8 @@ def _account(findings: Sequence[Finding]) -> str:
     """What was corrected, and what is left for people, as JSON."""
     told = {True: [], False: []}  # type: dict[bool, list[dict[str, object]]]
     for finding in findings:
-        place = {name: value for name, value in asdict(finding).items() if name not in ("image", "label")}
         fixed = FAULTS[finding.kind].fixed
-        told[bool(fixed)].append({**place, "done": fixed} if fixed else place)
+        told[bool(fixed)].append(finding.document() | ({"done": fixed} if fixed else {}))
     return json.dumps({"format": 1, "corrected": told[True], "left": told[False]}, indent=1) + "\n"
 
 

@@ -8,8 +8,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 
+from onelook.data.scan.packing import offsets_of
 from onelook.doctor.findings import Finding
 from onelook.errors import DataError
 from onelook.files.bounded import printable, read_bounded
@@ -69,10 +69,10 @@ def without(index: DatasetIndex, images: Collection[int], labels: Collection[int
         index,
         paths=tuple(path for path, keep in zip(index.paths, keeps_image.tolist(), strict=True) if keep),
         sizes_hw=index.sizes_hw[keeps_image],
-        offsets=_ends(left[keeps_image]),
+        offsets=offsets_of(left[keeps_image]),
         class_ids=index.class_ids[keeps_label],
         boxes=index.boxes[keeps_label],
-        polygon_offsets=_ends(lengths[keeps_label]),
+        polygon_offsets=offsets_of(lengths[keeps_label]),
         polygon_points=index.polygon_points[np.repeat(keeps_label, lengths)],
         fingerprint="",
     )
@@ -127,7 +127,3 @@ def _suffix_of(path: str) -> str:
 
 def _last_suffix(path: str) -> str:
     return os.path.splitext(path)[1]  # noqa: PTH122 - the name may be no UTF-8
-
-
-def _ends(lengths: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
-    return np.concatenate([np.zeros(1, np.int64), np.cumsum(lengths, dtype=np.int64)])

@@ -11,6 +11,7 @@ import numpy.typing as npt
 from onelook.data.scan.rules import crowded_images
 from onelook.doctor.findings import Finding, Scans
 from onelook.files.bounded import printable
+from onelook.geometry.boxes import cxcywh_to_xyxy
 from onelook.geometry.iou import paired_iou
 from onelook.structures.dataset_index import DatasetIndex
 from onelook.training.autoanchor import SMALL_SIDE_PX, label_sizes_px
@@ -31,8 +32,9 @@ def doubled_object_findings(scans: Scans, names: Sequence[str]) -> Iterator[Find
         index = scan.index
         for image in np.flatnonzero(np.diff(index.offsets) > 1).tolist():
             rows = index.labels_of(image)
+            boxes = cxcywh_to_xyxy(index.boxes[rows].astype(np.float64))
             told: set[int] = set()
-            for one, other, iou in overlapping_pairs(_corners(index, rows), min(SAME_CLASS_IOU, OTHER_CLASS_IOU)):
+            for one, other, iou in overlapping_pairs(boxes, min(SAME_CLASS_IOU, OTHER_CLASS_IOU)):
                 first, second = rows.start + one, rows.start + other
                 classes = int(index.class_ids[first]), int(index.class_ids[second])
                 is_same = classes[0] == classes[1]
@@ -94,9 +96,3 @@ def place_of(index: DatasetIndex, label: int) -> str:
     height, width = index.sizes_hw[image_of(index, label)].tolist()
     x, y = index.boxes[label, :2].tolist()
     return f"({x * width:.0f}, {y * height:.0f})"
-
-
-def _corners(index: DatasetIndex, rows: slice) -> Array:
-    boxes = index.boxes[rows].astype(np.float64)
-    half = boxes[:, 2:] / 2
-    return np.concatenate([boxes[:, :2] - half, boxes[:, :2] + half], axis=1)

@@ -69,13 +69,3 @@ def transform_points(matrix: Matrix, points: npt.NDArray[np.float64]) -> npt.NDA
         moved /= (points @ matrix[2, :2] + matrix[2, 2])[..., None]
     result: npt.NDArray[np.float64] = moved
     return result
-
-
-def transform_boxes(matrix: Matrix, boxes_xyxy: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    """Axis-aligned boxes (N, 4) xyxy around the four moved corners of each box.
-
-    >>> transform_boxes(rotation(90), np.array([[1.0, 0.0, 3.0, 1.0]])).round(6).tolist()
-    [[0.0, -3.0, 1.0, -1.0]]
-    """
-    corners = transform_points(matrix, boxes_xyxy[:, [0, 1, 2, 1, 2, 3, 0, 3]].reshape(-1, 4, 2))
-    return np.concatenate([corners.min(axis=1), corners.max(axis=1)], axis=1)

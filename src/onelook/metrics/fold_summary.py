@@ -12,16 +12,8 @@ import numpy as np
 from onelook.structures.confusion_cells import sum_of_cells
 from onelook.structures.metrics import Array, DetectionMetrics
 
-# Name -> attribute of `DetectionMetrics`, and the same for the numbers of a class.
-MEASURES = {
-    "precision": "precision",
-    "recall": "recall",
-    "f1": "f1",
-    "map50": "map50",
-    "map75": "map75",
-    "map50_95": "map50_95",
-    "fitness": "fitness",
-}
+# Attributes of `DetectionMetrics`; and names of the numbers of a class -> theirs.
+MEASURES = ("precision", "recall", "f1", "map50", "map75", "map50_95", "fitness")
 CLASS_MEASURES = {
     "precision": "class_precision",
     "recall": "class_recall",
@@ -123,9 +115,7 @@ def sum_up(folds: Sequence[DetectionMetrics]) -> FoldSummary:
     return FoldSummary(
         num_images=sum(metrics.num_images for metrics in folds),
         num_labels=sum(metrics.num_labels for metrics in folds),
-        spreads={
-            name: spread([getattr(metrics, attribute) for metrics in folds]) for name, attribute in MEASURES.items()
-        },
+        spreads={name: spread([getattr(metrics, name) for metrics in folds]) for name in MEASURES},
         classes=tuple(_class_summary(folds, class_id) for class_id in class_ids),
         num_classes=folds[0].num_classes,
         confusion_cells=sum_of_cells([metrics.confusion_cells for metrics in folds]),

@@ -34,13 +34,14 @@ class StopSignal:
 
     Attributes:
         requested: whether the run should save and stop.
+        name: of the signal, or of whoever else asked for a stop; empty before that.
     """
 
     def __init__(self, *, at_once: bool = False, before_end: Callable[[], None] | None = None) -> None:
         self.requested = False
         self._before_end = before_end
         self._at_once = at_once
-        self._name = ""
+        self.name = ""
         self._seconds = 0.0
         self._previous: dict[signal.Signals, object] = {}
 
@@ -62,12 +63,7 @@ class StopSignal:
             signal.signal(number, handler)  # type: ignore[arg-type]
             outer = getattr(handler, "__self__", None)
             if isinstance(outer, StopSignal) and self.requested and not outer.requested:
-                outer.request(self._name)
-
-    @property
-    def name(self) -> str:
-        """Of the signal, or of whoever else asked for a stop; empty before that."""
-        return self._name
+                outer.request(self.name)
 
     def __call__(self) -> bool:
         """`requested`, for whatever takes a function to ask now and then."""
@@ -76,7 +72,7 @@ class StopSignal:
     def request(self, name: str = "a caller") -> None:
         """Ask for a stop from within the program."""
         self.requested = True
-        self._name = name
+        self.name = name
         self._seconds = time.monotonic()
 
     def check(self) -> None:
@@ -86,7 +82,7 @@ class StopSignal:
             StopRequested: naming the signal.
         """
         if self.requested:
-            raise StopRequested(f"stopped on request of {self._name}")
+            raise StopRequested(f"stopped on request of {self.name}")
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
         name = signal.Signals(number).name
@@ -98,7 +94,7 @@ class StopSignal:
             self.request(name)
         elif has_our_launcher():
             return  # which passes on what batch systems send to every process as well; it ends us at its own second one
-        elif name != self._name or time.monotonic() - self._seconds > REPEAT_SECONDS:
+        elif name != self.name or time.monotonic() - self._seconds > REPEAT_SECONDS:
             if self._before_end is not None:
                 self._before_end()
             os._exit(128 + number)

@@ -18,7 +18,7 @@ from onelook.processes.device import describe_device
 from onelook.processes.stop_signal import StopSignal
 from onelook.settings.train import TRACKER_NAMES
 from onelook.training.callback import FitEnd, FitStart, Observers, RunControl
-from onelook.training.checkpoint_keeper import CheckpointKeeper, Keeper, NoCheckpoints
+from onelook.training.checkpoint_keeper import CheckpointKeeper, Keeper
 from onelook.training.freeze import frozen_rows
 from onelook.training.loading import training_batches, training_cache
 from onelook.training.network_passes import compute_options
@@ -99,7 +99,7 @@ def _keeper(
     """What writes the checkpoints, in process 0; there, `observers` get what writes the tables, too."""
     folder, group = run.folder, run.group
     if not group.is_first:
-        return NoCheckpoints()
+        return Keeper()
     history, branches = state.progress.history, model.model.branches
     results = ResultsCsv(folder.results, history, state.loss.columns, branches, _columns_of(taught))
     observers.add_first(results, SpeedCsv(folder.speeds))

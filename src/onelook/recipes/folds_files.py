@@ -91,7 +91,7 @@ def _numbers(score: FoldScore) -> dict[str, Any]:
     metrics = score.metrics
     counts = {"epochs": score.epochs, "best_epoch": score.best_epoch}
     counts |= {"images": metrics.num_images, "labels": metrics.num_labels}
-    return counts | {name: float(getattr(metrics, attribute)) for name, attribute in MEASURES.items()}
+    return counts | {name: float(getattr(metrics, name)) for name in MEASURES}
 
 
 def _cell(value: float) -> str:

@@ -80,36 +80,6 @@ class AnchorFit:
     map_shares: Array
 
 
-def check_anchors(
-    index: DatasetIndex,
-    anchor_grid: AnchorGrid,
-    *,
-    imgsz: int,
-    anchor_t: float,
-    seed: int,
-    placeholders: bool = False,
-    stop_requested: StopTest | None = None,
-) -> AnchorReport:
-    """Whether the anchors suit the labels of a split, and better ones if they do not.
-
-    Args:
-        anchor_grid: anchors of the model.
-        imgsz: longest side of the images in training, pixels.
-        anchor_t: largest ratio of the sides of label and anchor.
-        seed: same seed, same anchors.
-        placeholders: the model's anchors only stand for their number; others take their place in any case.
-        stop_requested: asked again and again while better ones are looked for; a yes ends that.
-    """
-    return fit_anchors(
-        label_sizes_px(index, imgsz),
-        anchor_grid,
-        anchor_t=anchor_t,
-        seed=seed,
-        placeholders=placeholders,
-        stop_requested=stop_requested,
-    )
-
-
 def label_sizes_px(index: DatasetIndex, imgsz: int) -> Array:
     """Width and height of every label, (M, 2) float64 pixels, with each image's longer side scaled to `imgsz`."""
     sizes_wh = index.sizes_hw[:, ::-1].astype(np.float64)
@@ -133,7 +103,11 @@ def fit_anchors(
 
     Args:
         sizes_px: (M, 2) width, height of the labels in pixels of the training image.
-        anchor_grid, anchor_t, seed, placeholders, stop_requested: see `check_anchors`.
+        anchor_grid: anchors of the model.
+        anchor_t: largest ratio of the sides of label and anchor.
+        seed: same seed, same anchors.
+        placeholders: the model's anchors only stand for their number; others take their place in any case.
+        stop_requested: asked again and again while better ones are looked for; a yes ends that.
     """
     own = anchor_grid.anchors.detach().cpu().double().numpy().reshape(-1, 2)
     recall, matched = anchor_recall(sizes_px, own, anchor_t=anchor_t)
@@ -221,7 +195,7 @@ def search_anchors(
     Args:
         sizes_px: (M, 2) width, height, M >= 1, all above 0.
         num_anchors: how many.
-        anchor_t, seed, stop_requested: see `check_anchors`.
+        anchor_t, seed, stop_requested: see `fit_anchors`.
     """
     rng = np.random.Generator(np.random.Philox(key=np.array([seed, _PURPOSE], np.uint64)))
     if len(sizes_px) > SEARCH_LABELS:

@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from torch import Tensor
 
@@ -29,22 +29,8 @@ MAX_SHARE = 0.02
 GONE = (errno.ENOENT, errno.ENOTDIR, errno.ESTALE)
 
 
-class Keeper(Protocol):
-    """What the training loop asks of whoever keeps its checkpoints; see `CheckpointKeeper`."""
-
-    def remember_best(self, state: TrainState, metrics: dict[str, Any]) -> None: ...
-
-    def is_due(self, *, epoch_ended: bool) -> bool: ...
-
-    def save_numbered(self, state: TrainState, epoch: int) -> None: ...
-
-    def save(self, state: TrainState) -> None: ...
-
-    def raise_failure(self) -> None: ...
-
-
-class NoCheckpoints:
-    """The keeper of a process that writes no files: process 0 has the same state and does it."""
+class Keeper:
+    """What the training loop asks of whoever keeps its checkpoints; this one keeps none: process 0 does it."""
 
     def remember_best(self, state: TrainState, metrics: dict[str, Any]) -> None:
         """Nothing."""
@@ -63,7 +49,7 @@ class NoCheckpoints:
         """Nothing."""
 
 
-class CheckpointKeeper:
+class CheckpointKeeper(Keeper):
     """Writes `last`, `previous`, `best` and the numbered checkpoints of one run.
 
     A better epoch is copied in memory at once and written before the next `last`, so that no crash can leave a `last`

@@ -19,7 +19,7 @@ from onelook.processes.stop_signal import StopSignal
 from onelook.settings.train import TrainSettings
 from onelook.structures.anchors import AnchorGrid
 from onelook.structures.origin import Origin, origin_of
-from onelook.training.autoanchor import GOOD_RECALL, check_anchors
+from onelook.training.autoanchor import GOOD_RECALL, fit_anchors, label_sizes_px
 from onelook.training.families import report_without_effect
 from onelook.training.resume import Resumed
 from onelook.training.start import check_image_size, say_start
@@ -123,10 +123,9 @@ def _fit_anchors(
     placeholders: bool,
     stop: StopSignal,
 ) -> None:
-    report = check_anchors(
-        splits.scans["train"].index,
+    report = fit_anchors(
+        label_sizes_px(splits.scans["train"].index, settings.imgsz),
         grid,
-        imgsz=settings.imgsz,
         anchor_t=settings.anchor_t,
         seed=settings.seed,
         placeholders=placeholders,

@@ -97,8 +97,7 @@ class CometTracker:
 
     def finish(self, summary: RunSummary) -> None:
         """Log the final metrics as `best/...`, and wait until what waits is sent, or packed."""
-        metrics = {f"best/{name.removeprefix('metrics/')}": value for name, value in summary.metrics.items()}
-        self._experiment.log_metrics(metrics, step=max(summary.best_epoch, 0))
+        self._experiment.log_metrics(summary.best, step=max(summary.best_epoch, 0))
         self._experiment.log_others({"best_epoch": summary.best_epoch, "reason": summary.reason})
         self._experiment.end()
 

@@ -72,8 +72,7 @@ class MlflowTracker:
 
     def finish(self, summary: RunSummary) -> None:
         """Log the final metrics as `best/...` and the tables of the run, and close the MLflow run."""
-        metrics = {f"best/{name.removeprefix('metrics/')}": value for name, value in summary.metrics.items()}
-        self._log_metrics(metrics, max(summary.best_epoch, 0))
+        self._log_metrics(summary.best, max(summary.best_epoch, 0))
         self._tag({"reason": summary.reason, "best_epoch": str(summary.best_epoch)})
         for table in TABLES:
             if (self._folder / table).is_file():

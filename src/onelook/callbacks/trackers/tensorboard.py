@@ -67,8 +67,7 @@ class TensorBoardTracker:
 
     def finish(self, summary: RunSummary) -> None:
         """Write the final metrics as scalars `best/...` at the best epoch, and close the file."""
-        metrics = {f"best/{name.removeprefix('metrics/')}": value for name, value in summary.metrics.items()}
-        values = (Summary.Value(tag=name, simple_value=value) for name, value in metrics.items())
+        values = (Summary.Value(tag=name, simple_value=value) for name, value in summary.best.items())
         self._write_values(*values, step=max(summary.best_epoch, 0))
         ending = {"reason": summary.reason, "epochs_done": summary.epochs_done, "best_epoch": summary.best_epoch}
         self._write_values(_text("outcome", ending))

@@ -80,6 +80,11 @@ class RunSummary:
     best_epoch: int
     metrics: Mapping[str, float]
 
+    @property
+    def best(self) -> dict[str, float]:
+        """The metrics as `best/...`."""
+        return {f"best/{name.removeprefix('metrics/')}": value for name, value in self.metrics.items()}
+
 
 class Tracker(Protocol):
     """Keeps what a run tells it, in the way of one package.

@@ -127,8 +127,7 @@ class WandbTracker:
 
     def finish(self, summary: RunSummary) -> None:
         """Log the final metrics as `best/...` in the summary, and wait until what waits is sent, or written."""
-        self._run.summary.update({f"best/{name.removeprefix('metrics/')}": x for name, x in summary.metrics.items()})
-        self._run.summary.update({"best/epoch": summary.best_epoch, "reason": summary.reason})
+        self._run.summary.update({**summary.best, "best/epoch": summary.best_epoch, "reason": summary.reason})
         self._run.finish()
 
     def _log_dataset(self, run: TrackedRun, splits: Sequence[str]) -> None:

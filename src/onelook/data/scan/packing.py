@@ -138,10 +138,10 @@ class _Columns:
     def arrays(self) -> dict[str, npt.NDArray[Any]]:
         return {
             "sizes_hw": np.concatenate(self._sizes),
-            "offsets": _ends(np.concatenate([batch.lengths for batch in self._labels])),
+            "offsets": offsets_of(np.concatenate([batch.lengths for batch in self._labels])),
             "class_ids": np.concatenate([batch.class_ids for batch in self._labels]),
             "boxes": np.concatenate([batch.boxes for batch in self._labels]),
-            "polygon_offsets": _ends(np.concatenate([batch.polygon_lengths for batch in self._labels])),
+            "polygon_offsets": offsets_of(np.concatenate([batch.polygon_lengths for batch in self._labels])),
             "polygon_points": np.concatenate([batch.polygon_points for batch in self._labels]),
         }
 
@@ -164,7 +164,8 @@ def _only(labels: LabelBatch, is_used: npt.NDArray[np.bool_]) -> LabelBatch:
     )
 
 
-def _ends(lengths: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+def offsets_of(lengths: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+    """Where each of N parts of these lengths begins, and where the last ends, (N + 1,)."""
     return np.concatenate([np.zeros(1, np.int64), np.cumsum(lengths, dtype=np.int64)])
 
 
