@@ -282,9 +282,7 @@ def load(
     return Detector(detection.open_predictor(checked))
 
 
-def _observers_and_files(
-    callbacks: Sequence[Callback | str | Path],
-) -> tuple[list[Callback], list[Path]]:
+def _observers_and_files(callbacks: Sequence[Callback | str | Path]) -> tuple[list[Callback], list[Path]]:
     if isinstance(callbacks, str | Path):
         callbacks = [callbacks]
     for item in callbacks:

@@ -62,9 +62,7 @@ def _best_trials(result: EvolveResult) -> Table:
     table = number_table("trial", "fitness", "P", "R", "mAP50", "mAP50-95", "epochs")
     for row in ranked(result.rows)[:NUM_SHOWN]:
         table.add_row(
-            f"{row.generation}",
-            *(f"{value:.4f}" for value in (row.fitness, *row.results[:4])),
-            f"{row.epochs}",
+            f"{row.generation}", *(f"{value:.4f}" for value in (row.fitness, *row.results[:4])), f"{row.epochs}"
         )
     return table
 

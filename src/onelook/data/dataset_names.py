@@ -180,7 +180,7 @@ def _names_in_order(names: Mapping[Any, Any], where: str) -> list[Any]:
     if missing:
         raise DataError(
             f"{where}: class ids in `names` must run from 0 to {len(names) - 1}; missing {missing}, "
-            f"beyond the end {beyond}",
+            f"beyond the end {beyond}"
         )
     return [names[class_id] for class_id in range(len(names))]
 

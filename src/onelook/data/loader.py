@@ -25,12 +25,7 @@ Batches = Generator[Batch, None, None]
 
 
 def train_loader(
-    dataset: Items,
-    order: EpochOrder,
-    *,
-    workers: int,
-    pin_memory: bool = False,
-    start_method: str | None = None,
+    dataset: Items, order: EpochOrder, *, workers: int, pin_memory: bool = False, start_method: str | None = None
 ) -> Batches:
     """All batches of a run in `order`, from one set of processes that lives as long as the run.
 
@@ -116,11 +111,7 @@ class _Part:
 
 
 def _stream(
-    batches: _Batches,
-    parts: Iterable[Iterable[list[Any]]],
-    workers: int,
-    pin_memory: bool,
-    start_method: str | None,
+    batches: _Batches, parts: Iterable[Iterable[list[Any]]], workers: int, pin_memory: bool, start_method: str | None
 ) -> Batches:
     """The batches of each part after those of the one before; loading ahead ends with a part, the workers do not."""
     part, method = _Part(), start_method or start_method_of_workers()

@@ -112,10 +112,7 @@ def frame_for_aspects(lowest: float, highest: float, *, imgsz: int, stride: int,
 
 
 def _rectangles(
-    order: npt.NDArray[np.int64],
-    frames_hw: npt.NDArray[np.int64],
-    batch_size: int,
-    starts: Sequence[int] | None = None,
+    order: npt.NDArray[np.int64], frames_hw: npt.NDArray[np.int64], batch_size: int, starts: Sequence[int] | None = None
 ) -> Rectangles:
     """Batches of `batch_size`, if it is not said where they start."""
     starts = range(0, len(order), batch_size) if starts is None else starts

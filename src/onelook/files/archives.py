@@ -92,11 +92,7 @@ def unpack_zip(
 
 
 def _write_all(
-    archive: zipfile.ZipFile,
-    members: Sequence[zipfile.ZipInfo],
-    *,
-    folder: Path,
-    path: Path,
+    archive: zipfile.ZipFile, members: Sequence[zipfile.ZipInfo], *, folder: Path, path: Path
 ) -> Iterator[tuple[int, int]]:
     """Write all members below `folder`; bytes done and bytes in all, after each mebibyte."""
     total, done = sum(member.file_size for member in members), 0

@@ -95,11 +95,6 @@ def _results(detections: Sequence[Detections], num_classes: int, called: CocoLab
     columns = (packed.image_ids, packed.class_ids, packed.boxes_xywh, packed.scores)
     rows = zip(*(column.tolist() for column in columns), strict=True)
     return [
-        {
-            "image_id": called.image_ids[image],
-            "category_id": called.category_ids[class_id],
-            "bbox": box,
-            "score": score,
-        }
+        {"image_id": called.image_ids[image], "category_id": called.category_ids[class_id], "bbox": box, "score": score}
         for image, class_id, box, score in rows
     ]

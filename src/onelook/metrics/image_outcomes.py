@@ -72,10 +72,7 @@ def image_outcomes(
         DataError: a class id is out of range.
         NumericsError: a box or score is not finite.
     """
-    packed, found = (
-        pack_labels(labels, num_classes=num_classes),
-        pack_detections(detections, num_classes=num_classes),
-    )
+    packed, found = (pack_labels(labels, num_classes=num_classes), pack_detections(detections, num_classes=num_classes))
     ranks = np.lexsort((-found.scores, found.class_ids))  # as `judge` wants them
     ranks = ranks[found.scores[ranks] >= confidence]
     ranked = found.rows(ranks)

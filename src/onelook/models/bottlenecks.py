@@ -185,12 +185,7 @@ class C3SPP(CrossStage):
     """Cross-stage block around spatial pyramid pooling."""
 
     def __init__(
-        self,
-        channels_in: int,
-        channels_out: int,
-        *,
-        kernels: Sequence[int] = (5, 9, 13),
-        expansion: float = 0.5,
+        self, channels_in: int, channels_out: int, *, kernels: Sequence[int] = (5, 9, 13), expansion: float = 0.5
     ) -> None:
         hidden = int(channels_out * expansion)
         super().__init__(channels_in, channels_out, hidden=hidden, inner=SPP(hidden, hidden, kernels=kernels))

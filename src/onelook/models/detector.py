@@ -46,13 +46,7 @@ class DetectionModel(nn.Module):
         imgsz: side of the images that it was trained on, pixels; None if that is unknown.
     """
 
-    def __init__(
-        self,
-        definition: Definition,
-        plans: tuple[LayerPlan, ...],
-        *,
-        names: tuple[str, ...],
-    ) -> None:
+    def __init__(self, definition: Definition, plans: tuple[LayerPlan, ...], *, names: tuple[str, ...]) -> None:
         super().__init__()
         self.model = build_layers(plans, activation=definition.activation, inplace=definition.inplace)
         self.plans = plans

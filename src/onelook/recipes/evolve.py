@@ -89,11 +89,7 @@ def _search(prepared: PreparedSearch) -> Search:
 
         storage = open_storage(prepared.storage)
         return OptunaSearch(
-            prepared.plan,
-            storage,
-            name=prepared.settings.name,
-            folder=prepared.folder,
-            identity=prepared.identity(),
+            prepared.plan, storage, name=prepared.settings.name, folder=prepared.folder, identity=prepared.identity()
         )
     path = prepared.folder.history
     rows = read_history(path.read_bytes(), str(path), defaults=prepared.start) if path.is_file() else []

@@ -42,11 +42,7 @@ class Gallery:
 
 
 def write_gallery(
-    folder: Path,
-    index: DatasetIndex,
-    detections: Sequence[Detections],
-    metrics: DetectionMetrics,
-    names: Sequence[str],
+    folder: Path, index: DatasetIndex, detections: Sequence[Detections], metrics: DetectionMetrics, names: Sequence[str]
 ) -> Gallery:
     """Write a small copy of every image, one after the other, and the page that shows them with their boxes.
 

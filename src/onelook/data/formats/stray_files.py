@@ -43,11 +43,7 @@ class LabelPairing:
 
 
 def pair_labels(
-    images: Sequence[str],
-    label_files: Sequence[str],
-    has_labels: Sequence[bool],
-    *,
-    roots: Sequence[tuple[str, str]],
+    images: Sequence[str], label_files: Sequence[str], has_labels: Sequence[bool], *, roots: Sequence[tuple[str, str]]
 ) -> LabelPairing:
     """Look through the folders of label files for those that no image of the split has.
 

@@ -26,11 +26,7 @@ _CHUNK_BYTES = 1 << 16
 
 
 def download(
-    address: str,
-    folder: Path,
-    *,
-    check: Callable[[], None] = lambda: None,
-    max_bytes: int = MAX_DOWNLOAD_BYTES,
+    address: str, folder: Path, *, check: Callable[[], None] = lambda: None, max_bytes: int = MAX_DOWNLOAD_BYTES
 ) -> Path:
     """The file at `address`, put into `folder` under a name like its own.
 

@@ -75,8 +75,7 @@ def find_sources(typed: Sequence[str]) -> Sources:
             live.append(_live_source(text, taken=live))
     if files and live:
         raise DataError(
-            f"`{live[0].name}` has no end, so it cannot be used together with files",
-            hint="run the command twice",
+            f"`{live[0].name}` has no end, so it cannot be used together with files", hint="run the command twice"
         )
     return Sources(tuple(files), tuple(live))
 

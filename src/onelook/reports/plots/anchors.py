@@ -36,13 +36,7 @@ OUT_OF_REACH_COLOUR = "0.93"
 
 
 def plot_anchors(
-    sizes_px: Floats,
-    fits: Mapping[str, AnchorFit],
-    strides: Sequence[int],
-    path: Path,
-    *,
-    anchor_t: float,
-    imgsz: int,
+    sizes_px: Floats, fits: Mapping[str, AnchorFit], strides: Sequence[int], path: Path, *, anchor_t: float, imgsz: int
 ) -> Path:
     """Write one panel per set of anchors: a cloud of labels, the anchors by map, and in grey what none of them reaches.
 
