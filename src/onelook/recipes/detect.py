@@ -113,11 +113,7 @@ def open_predictor(settings: DetectSettings) -> Predictor:
 
 
 def _frame_predictor(settings: DetectSettings, sources: Sources) -> FramePredictor:
-    """The predictor of frames that the settings ask for.
-
-    Raises:
-        OnelookError: the weights cannot be used, or not as the settings ask.
-    """
+    """The predictor of frames that the settings ask for."""
     require_frames(settings, sources)
     if not settings.visualize:
         return FramePredictor(settings, open_predictor(settings))

@@ -123,11 +123,7 @@ def _earlier(given: Mapping[str, Any], typed: FoldsSettings) -> FoldsFolder | No
 
 
 def _going_on(folder: FoldsFolder, typed: FoldsSettings) -> FoldsSettings:
-    """The settings of earlier trainings, with what was typed now and may change.
-
-    Raises:
-        SettingsError: what was typed would change what is learned.
-    """
+    """The settings of earlier trainings, with what was typed now; SettingsError if that changes what is learned."""
     stored = load_yaml(folder.beginning, error=RunFolderError).get("settings")
     if not isinstance(stored, dict):
         raise RunFolderError(f"file `{folder.beginning}` has no `settings`", hint="start new trainings")
@@ -137,11 +133,7 @@ def _going_on(folder: FoldsFolder, typed: FoldsSettings) -> FoldsSettings:
 
 
 def _read(data: Sequence[Path], settings: FoldsSettings, stop: StopSignal) -> list[Splits]:
-    """The splits of all folds, silently: the training on each fold says what is to be said of it.
-
-    Raises:
-        DataError: any cannot be used, or their classes differ; all that is wrong is listed.
-    """
+    """The splits of all folds, silently: the training on each fold says what is to be said of it."""
     found: list[Splits] = []
     problems: list[DataError] = []
     with quiet(logging.CRITICAL):

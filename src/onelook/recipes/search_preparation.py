@@ -77,11 +77,7 @@ def _earlier(settings: EvolveSettings) -> SearchFolder | None:
 
 
 def _going_on(folder: SearchFolder, typed: EvolveSettings) -> EvolveSettings:
-    """The settings of an earlier search, with what was typed now and may change.
-
-    Raises:
-        SettingsError: what was typed would change what hyperparameters are worth.
-    """
+    """The settings of an earlier search, with what was typed now and may change."""
     stored = load_yaml(folder.settings, error=RunFolderError)
     before = stored_settings(EvolveSettings, stored)
     if typed.evolve_method == "auto":
