@@ -21,6 +21,7 @@ from option_runs import Options, covers, fit
 from torch.nn.modules.module import register_module_forward_pre_hook
 
 import onelook
+from onelook.cli.evolve import best_hyperparameters
 from onelook.cli.main import main
 from onelook.errors import RunFolderError, SettingsError, StopRequested
 from onelook.files.yaml import load_yaml
@@ -96,7 +97,9 @@ def test_bad_trials_are_pruned(search: Options) -> None:
 @pytest.mark.parametrize("method", METHODS)
 def test_search_sets_out_from_what_a_plain_training_would_do(search: Options, method: str, tmp_path: Path) -> None:
     plain = fit({name: value for name, value in search.items() if name != "evolve"}, project=tmp_path / "plain")
-    first = evolve(search | {"evolve": 1, "evolve_method": method, "noval": False}).rows[0]
+    result = evolve(search | {"evolve": 1, "evolve_method": method, "noval": False})
+    first = result.rows[0]
+    assert "no trial was better" in str(best_hyperparameters(result, first))
     assert first.fitness == plain.result.metrics.fitness
     assert first.genes["lr0"] == 0.001, "short runs take AdamW and its rates"
     assert first.results[4:] == tuple(plain.result.outcome.history[plain.result.outcome.best_epoch][f"val/{part}_loss"]

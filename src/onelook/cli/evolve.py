@@ -45,7 +45,7 @@ def run(arguments: argparse.Namespace) -> CommandResult:
     console = Console()
     console.print(_best_trials(result))
     if result.best is not None:
-        console.print(_best_hyperparameters(result, result.best))
+        console.print(best_hyperparameters(result, result.best))
     print(_ending(result))
     return CommandResult(result)
 
@@ -67,13 +67,13 @@ def _best_trials(result: EvolveResult) -> Table:
     return table
 
 
-def _best_hyperparameters(result: EvolveResult, best: Row) -> Table:
-    """Those that the search has moved."""
+def best_hyperparameters(result: EvolveResult, best: Row) -> Table | str:
+    """Those that the search has moved; a sentence if there are none."""
     table = number_table("hyperparameter", "start", "best")
     for name, value in best.genes.items():
         if value != result.start.get(name):
             table.add_row(name, f"{result.start.get(name, 0.0):g}", f"{value:g}")
-    return table
+    return table if table.rows else "no trial was better than the hyperparameters that the search began with"
 
 
 def _ending(result: EvolveResult) -> str:
