@@ -10,8 +10,8 @@ from pathlib import Path
 import onelook
 
 DATA = Path(__file__).parent / "bccd"
-EPOCHS = 25
-IMGSZ = 320
+EPOCHS = 22
+IMGSZ = 224
 ROW = "{:<12}{:>8}{:>8}{:>8}{:>8}{:>8}{:>10}"
 
 
