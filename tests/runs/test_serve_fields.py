@@ -175,3 +175,21 @@ def test_all_requests_in_flight_are_answered_at_the_end(settings: Options, image
         done = serve({**settings, "imgsz": 64}, on_start=start)
         assert [one.result() for one in asked] == [200] * num_clients
     assert (done.answered, done.refused, done.failed) == (num_clients, 0, 0)
+
+
+@pytest.mark.parametrize(
+    "begun",
+    [b"", b"GET /health HTTP/1.1\r\nX: ", b"\x07" * 300, b"GET /health HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\nGET /"],
+)
+def test_a_head_that_does_not_end_ends_the_connection(
+    begun: bytes, service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("onelook.service.server.HEAD_SECONDS", 0.3)
+    place = urlsplit(service.url)
+    with socket.create_connection((place.hostname, place.port), timeout=10) as client:
+        client.sendall(begun)
+        answers = b""
+        while received := client.recv(1 << 16):  # raises TimeoutError where the service waits
+            answers += received
+    assert answers.count(b"HTTP/1.1 200 OK") == begun.count(b"/health HTTP/1.1\r\nHost")
+    assert ask(service.url, "GET", "/health").json["status"] == "ok"

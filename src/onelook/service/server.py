@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import errno
 import logging
 import os
@@ -10,7 +11,9 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import h11
 import uvicorn
+from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from onelook.errors import SettingsError
 from onelook.service.guard import MAX_HEAD_BYTES, App
@@ -18,11 +21,42 @@ from onelook.service.guard import MAX_HEAD_BYTES, App
 BACKLOG = 256
 GRACE_SECONDS = 0.5
 """At the end: time for requests that were sent before it to come in."""
+HEAD_SECONDS = 10.0
+"""For the head of a request; connections are few, and whoever holds them open shuts out all others."""
 _HINTS = {
     errno.EADDRINUSE: "choose another `--port`; 0 takes a free one",
     errno.EACCES: "ports below 1024 are for the system: choose another `--port`",
     errno.EADDRNOTAVAIL: "`--host` must be an address of this machine; 0.0.0.0 stands for all of them",
 }
+
+
+class _Protocol(H11Protocol):
+    """uvicorn's, which closes the connection of a client that does not finish the head of a request in time."""
+
+    _timer: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        self._watch_head()
+
+    def data_received(self, data: bytes) -> None:
+        super().data_received(data)
+        self._watch_head()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._rest()
+        super().connection_lost(exc)
+
+    def _watch_head(self) -> None:
+        if self.conn.their_state is not h11.IDLE:
+            self._rest()
+        elif self._timer is None and not self.transport.is_closing():
+            self._timer = self.loop.call_later(HEAD_SECONDS, self.transport.close)
+
+    def _rest(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
 
 
 class Running:
@@ -66,7 +100,7 @@ def running(app: App, host: str, port: int, *, stop_seconds: int = 30) -> Iterat
         log_level="critical",  # we log ourselves
         access_log=False,
         lifespan="off",
-        http="h11",  # the other one that uvicorn may find, httptools, takes heads of any length
+        http=_Protocol,  # of h11: the other one that uvicorn may find, httptools, takes heads of any length
         h11_max_incomplete_event_size=MAX_HEAD_BYTES,
         ws="none",
         proxy_headers=False,
