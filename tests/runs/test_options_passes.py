@@ -53,6 +53,8 @@ def test_a_compiled_run_gives_its_bits_again_after_a_resume_and_in_two_processes
 ) -> None:
     given = {**tiny_settings, "compile": True, "multi_scale": True, "batch_size": 6, "micro_batch": 3}
     whole = trained(1, given, tmp_path / "whole")
+    plain = trained(1, {**given, "compile": False}, tmp_path / "plain")
+    assert differences(whole, plain), "compiled code rounds in other places"
     with pytest.raises(StopRequested):
         train({**given, "project": tmp_path / "stopped"}, callbacks=[StopAt(5)])
     resumed = train({"resume": str(tmp_path / "stopped" / "exp")}).run_folder

@@ -191,13 +191,14 @@ def test_in_validation_the_commonest_shapes_are_compiled(tiny_model: Path) -> No
     sizes = [(48, 64)] * 2 + [(64, 64)] * 5 + [(64, 48)] * 3 + [(32, 64)]
     shapes = own_frames(np.array(sizes, np.int32), imgsz=SIDE, batch_size=2, pad=0.0).common_shapes(2)
     assert shapes == [(2, 64, 64), (1, 32, 64)], "two batches of the one; of the others the first"
-    graphs, model = Graphs(), create_model(tiny_model, num_classes=3).eval()
-    forward = CompiledFor(model, compiled(model, graphs), shapes)
+    graphs, group, model = Graphs(), Patient(), create_model(tiny_model, num_classes=3).eval()
+    forward = CompiledFor(model, compiled(model, graphs), shapes=shapes, group=group)
     with torch.inference_mode():
         for count, height, width in [(2, 64, 32), (2, 64, 64), (1, 64, 64), (2, 64, 64), (1, 32, 64)]:
             images = torch.rand(count, 3, height, width)
             assert all(map(torch.equal, forward(images), model(images)))
     assert [tuple(shape) for shape in graphs.shapes] == [(2, 3, 64, 64), (1, 3, 32, 64)]
+    assert len(group.rests) == 2, "while they are compiled"
 
 
 @pytest.mark.gpu

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from contextlib import nullcontext
 from typing import Any
 
 import torch
@@ -10,6 +11,7 @@ from torch import Tensor, nn
 
 from onelook.errors import SettingsError
 from onelook.inference.evaluator import Forward
+from onelook.processes.process_group import ProcessGroup
 
 Backend = str | Callable[..., Any]
 """What makes code of a graph: the name of one of torch's, or a function."""
@@ -58,18 +60,29 @@ def check_compiler(device: torch.device) -> None:
 class CompiledFor:
     """A forward pass that is compiled for some shapes of images; others go through the network as it is.
 
+    While a shape is compiled, this process rests.
+
     Args:
         model: in evaluation mode.
         compiled_model: of `compiled`, for the same model.
         shapes: images, height and width of batches, pixels; the same in all processes.
+        group: told when something takes long.
     """
 
-    def __init__(self, model: nn.Module, compiled_model: Forward, shapes: Iterable[tuple[int, int, int]]) -> None:
-        self._model = model
+    def __init__(
+        self, model: nn.Module, compiled_model: Forward, *, shapes: Iterable[tuple[int, ...]], group: ProcessGroup
+    ) -> None:
+        self._model: Forward = model
         self._compiled = compiled_model
         self._shapes = set(shapes)
+        self._group = group
+        self._begun: set[tuple[int, ...]] = set()
 
     def __call__(self, images: Tensor) -> list[Tensor]:
         """Raw maps of (B, 3, H, W) images."""
-        is_compiled = (len(images), *images.shape[2:]) in self._shapes
-        return self._compiled(images) if is_compiled else self._model(images)
+        shape = (len(images), *images.shape[2:])
+        if shape not in self._shapes:
+            return self._model(images)
+        with nullcontext() if shape in self._begun else self._group.resting():
+            self._begun.add(shape)
+            return self._compiled(images)

@@ -208,7 +208,8 @@ class Trainer:
         model = self.state.ema.module
         forward = None
         if self._compiled_average is not None:
-            forward = CompiledFor(model, self._compiled_average, self.evaluator.common_shapes)
+            shapes = self.evaluator.common_shapes
+            forward = CompiledFor(model, self._compiled_average, shapes=shapes, group=self.group)
         return self.evaluator.run(model, loss=self.state.loss, stop=self.stop, forward=forward)  # type: ignore[arg-type]
 
     def _row(self, evaluation: Evaluation | None) -> dict[str, float]:
