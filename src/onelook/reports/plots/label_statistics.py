@@ -54,19 +54,18 @@ def plot_label_correlogram(index: DatasetIndex, path: Path) -> Path:
     boxes = index.boxes.astype(np.float64)
     edges = np.linspace(0, 1, NUM_BINS + 1)
     with chart(path, height_in=TEXT_WIDTH_IN) as figure:
-        panels = figure.subplots(4, 4, sharex=True)
+        grid = figure.add_gridspec(4, 4)
         for row in range(4):
-            for column in range(4):
-                axes = panels[row, column]
-                if column > row:
-                    axes.remove()
-                elif column == row:
-                    axes.hist(boxes[:, row], bins=edges, color=colour_of(1))
-                    axes.set_yticks([])
+            for column in range(row + 1):
+                axes = figure.add_subplot(grid[row, column])
+                if column == row:
+                    axes.stairs(np.histogram(boxes[:, row], edges)[0], edges, fill=True, color=colour_of(1))
+                    axes.set(ylim=(0, None), yticks=[])
                     axes.spines["left"].set_visible(False)
                 else:
                     _draw_density(axes, boxes[:, column], boxes[:, row], edges)
                 axes.set(xlim=(0, 1))
+                axes.tick_params(labelbottom=row == 3)
                 if row == 3:
                     axes.set_xlabel(f"{labels[column]} / image")
                 if column == 0:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import cv2
 import numpy as np
+import numpy.typing as npt
 
 from onelook.drawing.lettering import fallback_fonts
 from onelook.drawing.palette import BASE_COLOURS, class_colour
@@ -42,6 +43,7 @@ def chart(path: Path, *, width_in: float = TEXT_WIDTH_IN, height_in: float) -> I
     import matplotlib
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
+    from matplotlib.image import imsave
 
     settings = {
         **matplotlib.rcParamsDefault,
@@ -63,13 +65,26 @@ def chart(path: Path, *, width_in: float = TEXT_WIDTH_IN, height_in: float) -> I
     settings.pop("backend", None)
     with matplotlib.rc_context(settings):
         figure = Figure(figsize=(width_in, height_in), dpi=DPI, layout="constrained")
-        FigureCanvasAgg(figure)
+        canvas: Any = FigureCanvasAgg(figure)
         yield figure
+        canvas.draw()
+        image = _with_even_margin(np.asarray(canvas.buffer_rgba())[..., :3])
         file_format = path.suffix.lstrip(".").lower()
         crisp = {"quality": 95, "subsampling": 0} if file_format in {"jpg", "jpeg"} else {}
         buffer = io.BytesIO()
-        figure.savefig(buffer, format=file_format, bbox_inches="tight", pad_inches=MARGIN_IN, pil_kwargs=crisp)
+        imsave(buffer, image, format=file_format, dpi=DPI, pil_kwargs=crisp)
     write_bytes_atomic(path, buffer.getvalue())
+
+
+def _with_even_margin(image: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
+    """A chart (H, W, 3) cut to its ink and `MARGIN_IN` of white; savefig's own "tight" draws it three times for that."""
+    has_ink = (image != 255).any(axis=2)
+    rows, columns = (np.flatnonzero(has_ink.any(axis=axis)) for axis in (1, 0))
+    if len(rows) == 0:
+        return image
+    margin = round(MARGIN_IN * DPI)
+    inked = image[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+    return np.pad(inked, ((margin, margin), (margin, margin), (0, 0)), constant_values=255)
 
 
 def colour_of(class_id: int) -> tuple[float, float, float]:
