@@ -28,7 +28,7 @@ Floats = npt.NDArray[Any]
 
 NUM_CELLS = 60
 LEAST_SHOWN_PX = 1.0  # labels with a smaller side are shown at this size
-POLYGON_POINTS = 600
+POLYGON_POINTS = 300
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 HEIGHT_IN = 4.3
 LEGEND_COLUMNS = 3

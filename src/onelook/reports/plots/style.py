@@ -77,7 +77,7 @@ def chart(path: Path, *, width_in: float = TEXT_WIDTH_IN, height_in: float) -> I
 
 
 def _with_even_margin(image: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
-    """A chart (H, W, 3) cut to its ink and `MARGIN_IN` of white; savefig's own "tight" draws it three times for that."""
+    """A chart (H, W, 3) cut to its ink and `MARGIN_IN` of white; for that, savefig would draw it three times."""
     has_ink = (image != 255).any(axis=2)
     rows, columns = (np.flatnonzero(has_ink.any(axis=axis)) for axis in (1, 0))
     if len(rows) == 0:
