@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from functools import lru_cache
 from importlib.metadata import PackageNotFoundError, requires, version
 from pathlib import Path
 
@@ -24,6 +25,7 @@ def required_packages(*, extras: bool = False) -> dict[str, str]:
     return {match[1]: match[2] for match in found if match}
 
 
+@lru_cache
 def installed_version(package: str) -> str:
     """The version of a package; empty if it is not installed."""
     try:
