@@ -8,22 +8,23 @@ from pathlib import Path
 import pytest
 from command_runs import Home
 from option_runs import NO_AUGMENTATION, Options, Trained, fit
-from rank_runs import settings_of_20_steps
+from rank_runs import settings_of_20_steps, trained
 
 from onelook.recipes.train import train
+
+ALL_RANDOM = {"mixup": 0.3, "degrees": 5.0, "multi_scale": True, "auto_balance": True}
 
 
 @pytest.fixture
 def tiny_settings(tiny_data: Path, tiny_model: Path, tmp_path: Path) -> dict[str, object]:
     """Settings of a run of 4 epochs of 5 batches, with everything random switched on."""
-    return {
-        **settings_of_20_steps(tiny_data, tiny_model),
-        "mixup": 0.3,
-        "degrees": 5.0,
-        "multi_scale": True,
-        "auto_balance": True,
-        "project": tmp_path / "runs",
-    }
+    return {**settings_of_20_steps(tiny_data, tiny_model), **ALL_RANDOM, "project": tmp_path / "runs"}
+
+
+@pytest.fixture(scope="session")
+def whole_run(tiny_data: Path, tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a run with `tiny_settings` that nothing happens to: read by tests, and changed by none."""
+    return trained(1, {**settings_of_20_steps(tiny_data, tiny_model), **ALL_RANDOM}, tmp_path_factory.mktemp("whole"))
 
 
 @pytest.fixture(scope="session")

@@ -189,11 +189,11 @@ def test_workers_change_no_bit(options: Options) -> None:
 
     bits = set()
     augmented = {**options, "hyp": "scratch-high", "batch_size": 8, "noval": True}
-    for workers in (0, 1, 2):
+    for workers in (0, 2):
         children[workers] = set()
         bits.add(fit(augmented, Count(), workers=workers).bits)
     assert len(bits) == 1
-    assert children[0] == {0} and 0 not in children[1] | children[2]
+    assert children[0] == {0} and 0 not in children[2]
     assert multiprocessing.active_children() == []
 
 
@@ -234,8 +234,8 @@ def test_freezing_everything_is_refused(options: Options) -> None:
 @covers("train", "seed")
 def test_the_seed_decides_everything_random(options: Options, tiny_weights: Path) -> None:
     augmented = {**options, "hyp": "scratch-high", "batch_size": 8}
-    one, same, other = (fit(augmented, seed=seed) for seed in (3, 3, 4))
-    assert one.bits == same.bits and one.row == same.row and one.bits != other.bits
+    one, other = (fit(augmented, seed=seed) for seed in (3, 4))
+    assert one.bits != other.bits, "`test_equal_seeds_give_equal_weights_and_results` has the same twice"
     first = [fit(options, seed=seed).losses for seed in (3, 4)]
     assert first[0] != pytest.approx(first[1], rel=1e-3), "the first weights"
     start = {**options, "weights": tiny_weights, "cfg": ""}

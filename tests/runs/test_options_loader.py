@@ -142,7 +142,7 @@ def test_a_resumed_run_draws_the_same_images(tiny_settings: Options, tmp_path: P
     }
     whole = train({**settings, "project": tmp_path / "whole"}).run_folder
     assert sum(load_checkpoint(whole / "weights/last.safetensors").document["progress"]["class_ap"]) > 0
-    for step in (2, 7, 13):
+    for step in (2, 13):
         folder = tmp_path / f"at{step}" / "exp"
         with pytest.raises(StopRequested):
             train({**settings, "project": folder.parent}, callbacks=[StopAt(step)])
