@@ -59,10 +59,10 @@ def test_every_family_is_here() -> None:
     assert set(TABLES) == set(FAMILIES)
 
 
-# Segment has the loss and the box head of Detect: minutes for what Detect tells already.
+# Detect is the head of all other runs in these tests, and Segment has its loss and its box head.
 @pytest.fixture(
     scope="module",
-    params=[pytest.param(name, marks=pytest.mark.slow) if name == "Segment" else name for name in TABLES],
+    params=[pytest.param(name, marks=pytest.mark.slow) if name in ("Detect", "Segment") else name for name in TABLES],
 )
 def family(request: pytest.FixtureRequest) -> str:
     return str(request.param)
@@ -152,8 +152,10 @@ def test_both_branches_of_a_head_are_measured_and_the_better_is_taken(
         validate({**asked, "head": "one", "augment": True, "project": tmp_path / "augmented"})
 
 
-# Slow, since what OpenVINO reads of each head is compared in `tests/exports/test_layouts.py`.
-@pytest.mark.parametrize("name", ["onnx", pytest.param("openvino", marks=pytest.mark.slow), "torchscript"])
+# What ONNX Runtime and OpenVINO read of each head is compared in `tests/exports/test_layouts.py`.
+@pytest.mark.parametrize(
+    "name", ["torchscript", *(pytest.param(name, marks=pytest.mark.slow) for name in ("onnx", "openvino"))]
+)
 def test_an_exported_model_measures_like_its_checkpoint(
     name: str, run: TrainResult, settings: Settings, tmp_path: Path
 ) -> None:

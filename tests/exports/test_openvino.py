@@ -100,5 +100,5 @@ def test_the_signal_stack_stays_ours(tmp_path: Path) -> None:
         return found.raw
 
     before = signal_stack()
-    model = exported(plan_of(), tmp_path / "model")
+    model = exported(plan_of(frame_hw=(64, 96), batch=1), tmp_path / "model")
     assert signal_stack() == before and model.names

@@ -45,10 +45,10 @@ def with_mask_head(model: Path, folder: Path) -> dict[str, Any]:
 
 RANDOM = {"multi_scale": True, "auto_balance": True, "mixup": 0.3, "copy_paste": 0.3, "degrees": 5.0}
 CASES: dict[str, dict[str, Any]] = {
-    "SGD": {"optimizer": "SGD", "lr0": 0.003, "cos_lr": True},
     "AdamW, all that is random, and workers": {"optimizer": "AdamW", "lr0": 0.003, **RANDOM, "workers": 1},
 }
 MORE_CASES: dict[str, dict[str, Any]] = {
+    "SGD": {"optimizer": "SGD", "lr0": 0.003, "cos_lr": True},
     "SGD, all that is random": {"optimizer": "SGD", "lr0": 0.003, **RANDOM},
     "Adam, frozen layers": {"optimizer": "Adam", "lr0": 0.003, "freeze": [3]},
     "an update after every batch": {"nominal_batch": 4},

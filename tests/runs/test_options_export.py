@@ -255,7 +255,7 @@ def test_val_takes_exports_and_answers_alike(bench: Bench, tmp_path: Path) -> No
     common: dict[str, Any] = {"imgsz": 64, "device": "cpu", "workers": 0, "noplots": True}
     expected = onelook.validate(bench.weights, moved, **common).metrics
     assert expected.map50_95 > 0.9
-    (free,) = export({**bench.given, "dynamic": True}).exports
+    (free,) = export({**bench.given, "format": "torchscript", "dynamic": True, "output": "free"}).exports
     metrics = onelook.validate(free.path, moved, **common).metrics
     assert metrics.map50_95 == pytest.approx(expected.map50_95, abs=1e-3)
     assert metrics.num_labels == expected.num_labels

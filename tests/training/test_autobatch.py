@@ -121,6 +121,7 @@ def test_loaders_are_forecast_for_the_processes_of_this_machine(monkeypatch: pyt
     assert one - two == pytest.approx(2 * (two - four)) and four < two  # 7, 3 and 1 workers each
 
 
+@pytest.mark.slow  # `tests/runs/test_batch_size.py` finds the batch of a run, whose bits stay the same
 def test_trials_touch_neither_weights_nor_random_numbers(tiny_model: Path) -> None:
     model = create_model(tiny_model, num_classes=2)
 
