@@ -28,7 +28,7 @@ def order_of(
     return order
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(COUNTS, BATCHES, WORLD_SIZES, st.booleans(), st.booleans())
 def test_shares_of_all_processes_make_the_batches_of_one(
     num_images: int, batch_size: int, world_size: int, rect: bool, twice: bool
@@ -46,7 +46,7 @@ def test_shares_of_all_processes_make_the_batches_of_one(
         assert max(sizes) - min(sizes) <= 1
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(COUNTS, BATCHES, st.booleans(), st.booleans())
 def test_each_image_comes_exactly_once_per_epoch_and_sizes_keep_their_places(
     num_images: int, batch_size: int, rect: bool, twice: bool
