@@ -119,7 +119,7 @@ def reader(
         if "resume" in given:
             return in_full(data, callbacks=callbacks, **{**given, "epochs": 3})
         build_settings(TrainSettings, {"data": data, **given})
-        return in_full(data, callbacks=callbacks, **{**given, **quick, "cfg": tiny_model})
+        return in_full(data, callbacks=callbacks, **{**given, **quick, "cfg": tiny_model, "noreport": True})
 
     search = onelook.evolve
 

@@ -8,6 +8,27 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 import pytest
+from tracker_runs import bits_of
+
+from onelook.recipes.train import train
+
+RUN = {
+    "epochs": 2,
+    "batch_size": 4,
+    "imgsz": 64,
+    "workers": 0,
+    "device": "cpu",
+    "noautoanchor": True,
+    "noplots": True,
+    "noreport": True,
+}
+
+
+@pytest.fixture(scope="session")
+def untracked_bits(tiny_data: Path, tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> list[bytes]:
+    """What `tiny_run` learns if nothing follows it."""
+    place = {"data": tiny_data, "cfg": str(tiny_model), "project": tmp_path_factory.mktemp("untracked")}
+    return bits_of(train({**RUN, **place}))
 
 
 @pytest.fixture
@@ -31,16 +52,5 @@ def tiny_run(
 
     monkeypatch.setattr(socket.socket, "connect", connect_within)
     monkeypatch.setattr(socket, "getaddrinfo", refuse)
-    yield {
-        "data": tiny_data,
-        "cfg": str(tiny_model),
-        "epochs": 2,
-        "batch_size": 4,
-        "imgsz": 64,
-        "workers": 0,
-        "device": "cpu",
-        "noautoanchor": True,
-        "noplots": True,
-        "project": tmp_path / "runs",
-    }
+    yield {**RUN, "data": tiny_data, "cfg": str(tiny_model), "project": tmp_path / "runs"}
     assert not tried, "nothing may be contacted"

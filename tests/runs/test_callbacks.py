@@ -17,7 +17,7 @@ from onelook.runs.checkpoint import load_checkpoint, save_checkpoint
 from onelook.runs.run_dir import RunDir
 
 EXAMPLES = Path(__file__).parents[2] / "examples" / "callbacks"
-SHORT = {"epochs": 2, "batch_size": 8, "imgsz": 64, "workers": 0, "device": "cpu", "noplots": True}
+SHORT = {"epochs": 2, "batch_size": 8, "imgsz": 64, "workers": 0, "device": "cpu", "noplots": True, "noreport": True}
 NOTE = """
 from pathlib import Path
 import onelook

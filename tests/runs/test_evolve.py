@@ -31,6 +31,8 @@ from onelook.runs.run_dir import RunDir
 from onelook.search.history import Row
 
 METHODS = ("genetic", "optuna")
+# For what both methods get from the same code.
+ONE_METHOD = ("genetic", pytest.param("optuna", marks=pytest.mark.slow))
 
 
 @pytest.fixture
@@ -94,7 +96,7 @@ def test_bad_trials_are_pruned(search: Options) -> None:
                    for row in result.rows if row.state == "pruned")  # fmt: skip
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", ONE_METHOD)
 def test_search_sets_out_from_what_a_plain_training_would_do(search: Options, method: str, tmp_path: Path) -> None:
     plain = fit({name: value for name, value in search.items() if name != "evolve"}, project=tmp_path / "plain")
     result = evolve(search | {"evolve": 1, "evolve_method": method, "noval": False})
@@ -160,7 +162,7 @@ def test_search_that_has_all_its_trials_tells_its_result_again(search: Options) 
     assert evolve({"resume_evolve": str(result.run_folder)}) == result
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", ONE_METHOD)
 def test_trial_that_fails_is_noted_and_the_search_goes_on(search: Options, method: str) -> None:
     is_broken = False
 
@@ -195,7 +197,7 @@ def test_first_trial_that_fails_for_a_strange_reason_ends_the_search(search: Opt
 
 
 @covers("evolve", "evolve_population")
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", ONE_METHOD)
 def test_population_is_tried_after_the_start(search: Options, method: str, tmp_path: Path) -> None:
     folder = tmp_path / "population"
     folder.mkdir()
@@ -217,7 +219,7 @@ def test_searches_share_a_storage(search: Options, tmp_path: Path) -> None:
 
 
 @covers("evolve", "bucket")
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", ONE_METHOD)
 def test_searches_exchange_their_trials_through_a_bucket(search: Options, method: str, tmp_path: Path) -> None:
     given = search | {"bucket": f"file://{tmp_path}/bucket", "evolve_method": method, "evolve": 1}
     evolve(given)
@@ -325,7 +327,7 @@ def words(home: Home, command: str, *others: object) -> list[str]:
     return [command, *home.train(*others)[1:]]
 
 
-@pytest.mark.parametrize("command", ["evolve", "train"])
+@pytest.mark.parametrize("command", ["train", pytest.param("evolve", marks=pytest.mark.slow)])
 def test_command_shows_a_line_per_trial_and_the_best(
     command: str, home: Home, capsys: pytest.CaptureFixture[str]
 ) -> None:

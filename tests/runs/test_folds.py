@@ -31,6 +31,7 @@ from onelook.training.callback import Callback, FitEnd, FitStart, StepEnd
 
 NUM_FOLDS = 2
 NUM_EPOCHS = 2
+NEITHER_SHOWN = {"noplots": True, "noreport": True}
 RUN_FILES = ("weights/last.safetensors", "weights/best.safetensors", "results.csv", "settings.yaml", "labels.json")
 SUMMARY_FILES = ("folds.csv", "folds.json")
 
@@ -70,7 +71,7 @@ def options(folds: Path, tiny_model: Path, tmp_path: Path) -> Options:
 
 def options_of(folds: Path, model: Path, project: Path) -> Options:
     quick = {"epochs": NUM_EPOCHS, "batch_size": 10, "imgsz": 64, "workers": 0, "device": "cpu", "noautoanchor": True}
-    return {**quick, "folds": folds, "cfg": str(model), "project": project, "noplots": True, "mixup": 0.3}
+    return {**quick, "folds": folds, "cfg": str(model), "project": project, **NEITHER_SHOWN, "mixup": 0.3}
 
 
 @pytest.fixture(scope="module")
