@@ -17,7 +17,7 @@ from onelook.errors import ProcessGroupError
 from onelook.processes.heartbeat import Heartbeat
 from onelook.processes.process_group import joined_group, reasons_given
 
-PATIENCE = 1.0
+PATIENCE, LONG = 1.0, 5.0  # seconds
 SIZE = 3
 LATE = 1
 FIRST_BEAT = 1.2
@@ -27,7 +27,7 @@ def work(how: str) -> int:
     """Process 1 stops moving in some way after a few rounds; the others go round with it, or wait for it."""
     try:
         with joined_group() as group, reasons_given(group):
-            group.set_patience(PATIENCE)
+            group.set_patience(LONG if how == "be slow" else PATIENCE)
             for place in range(6):
                 group.beat(f"in round {place}")
                 if group.rank == LATE and place == 3:
@@ -49,7 +49,7 @@ def get_stuck() -> None:
 
 
 def be_slow() -> None:
-    time.sleep(0.6 * PATIENCE)
+    time.sleep(LONG / 2)
 
 
 STOPS: dict[str, Callable[[], None]] = {"freeze": freeze, "get stuck": get_stuck, "be slow": be_slow}

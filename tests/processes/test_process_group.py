@@ -236,7 +236,7 @@ def test_a_second_attempt_finds_its_own_addresses_in_a_store_that_was_kept(tmp_p
         environment={"TORCHELASTIC_RESTART_COUNT": "1"},
         store=first.store,
     )
-    assert second.join(60) == [0, 0], second.everything_said
+    assert second.join() == [0, 0], second.everything_said
 
 
 def wait_for_one_that_does_not_come(number: int) -> int:
@@ -256,13 +256,13 @@ def wait_for_one_that_does_not_come(number: int) -> int:
 @pytest.mark.parametrize("number", [0, 1])
 def test_a_process_that_waits_for_the_others_to_come_can_be_stopped(number: int, tmp_path: Path) -> None:
     ranks = start_ranks(wait_for_one_that_does_not_come, 2, tmp_path, arguments=(number,))
-    assert ranks.join(60)[number] == 75, ranks.everything_said
+    assert ranks.join()[number] == 75, ranks.everything_said
     assert ranks.said(number) == f"stopped on request of SIGUSR1 {number == 1}\n", "process 0 speaks"
 
 
 def test_others_that_do_not_come_are_not_waited_for_for_ever(tmp_path: Path) -> None:
     ranks = start_ranks(come_alone, 2, tmp_path)
-    assert ranks.join(60) == [70, 0], ranks.everything_said
+    assert ranks.join() == [70, 0], ranks.everything_said
     assert "only 1 of the 2 processes of the run have come within 0.01 minutes" in ranks.said(0)
 
 

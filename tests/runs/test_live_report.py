@@ -25,6 +25,7 @@ from onelook.runs.run_dir import RunDir
 from onelook.runs.run_status import new_run
 from onelook.training.callback import Callback, EpochEnd
 
+SECONDS = 600  # for what takes seconds where nothing else runs
 HEAD = "epoch,train/box_loss,metrics/precision,metrics/recall,metrics/mAP_0.5,metrics/mAP_0.5:0.95"
 
 
@@ -59,12 +60,12 @@ def url(training: Training) -> Iterator[str]:
     given = {"runs": [training.run.path], "watch": True, "port": port}
     thread = threading.Thread(target=follow, args=(given,), kwargs={"on_start": told.append}, daemon=True)
     thread.start()
-    until = time.monotonic() + 30
+    until = time.monotonic() + SECONDS
     while not told and time.monotonic() < until:
         thread.join(0.02)
     yield told[0]
     training.end()
-    thread.join(30)
+    thread.join(SECONDS)
     assert not thread.is_alive(), "it has not ended with the run"
 
 
@@ -86,7 +87,7 @@ def test_the_page_takes_over_what_has_changed_and_nothing_else(
     tab.evaluate("document.querySelector('#curves').dataset.mark = 'mine'")
     assert "has not ended" in tab.evaluate("document.querySelector('#summary').textContent")
     training.write(12)
-    tab.wait_for("document.querySelector('#summary').textContent.includes('12')", seconds=20)
+    tab.wait_for("document.querySelector('#summary').textContent.includes('12')", seconds=SECONDS)
     assert tab.evaluate("document.querySelector('#settings').dataset.mark") == "mine"
     assert tab.evaluate("document.querySelector('#curves').dataset.mark || ''") == ""
     shown = float(tab.evaluate("document.querySelector('#curves .value').textContent"))
@@ -99,7 +100,7 @@ def test_the_page_takes_over_what_has_changed_and_nothing_else(
         if folder := os.environ.get("ONELOOK_SCREENSHOTS"):
             tab.screenshot(Path(folder) / f"live-{width}.png")
     training.end()
-    tab.wait_for("document.querySelector('#live').textContent.includes('has ended (finished)')", seconds=20)
+    tab.wait_for("document.querySelector('#live').textContent.includes('has ended (finished)')", seconds=SECONDS)
     assert "has not ended" not in tab.evaluate("document.querySelector('#summary').textContent")
     assert tab.errors == [] and {one.rsplit("/", 1)[0] for one in tab.requests} == {url}
     tab.close()
@@ -143,7 +144,7 @@ class Look(Callback):
 
     def on_epoch_end(self, event: EpochEnd) -> None:
         self.url = re.findall(r"follow the run at (http://127\.0\.0\.1:\d+)", self._caplog.text)[0]
-        until = time.monotonic() + 120
+        until = time.monotonic() + SECONDS
         while not self.state and time.monotonic() < until:
             try:
                 self.state = json.loads(answer(f"{self.url}/state")[1])
@@ -158,6 +159,7 @@ def test_a_training_starts_a_process_that_follows_it(options: Options, caplog: p
     train({**options, "serve_report": True, "noreport": True}, callbacks=[look])
     assert (look.state["state"], look.state["ended"]) == ("running", False)
     with pytest.raises(OSError):
-        for _ in range(600):  # it ends once pages have had the time to fetch the end
+        until = time.monotonic() + SECONDS
+        while time.monotonic() < until:  # it ends once pages have had the time to fetch the end
             answer(f"{look.url}/state")
             time.sleep(0.1)

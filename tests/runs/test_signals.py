@@ -36,8 +36,16 @@ from onelook.training.callback import Callback, FitEnd
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="processes are examined through /proc")
 
 STOPPED = 75
-SHORT = {"batch_size": 8, "imgsz": 64, "workers": 0, "device": "cpu", "noplots": True, "noautoanchor": True}
-DEADLINE_SECONDS = 120
+SHORT = {
+    "batch_size": 8,
+    "imgsz": 64,
+    "workers": 0,
+    "device": "cpu",
+    "noautoanchor": True,
+    "noplots": True,
+    "noreport": True,
+}
+DEADLINE_SECONDS = 600
 HOLD = """
 import os, signal, time
 from pathlib import Path
@@ -95,7 +103,7 @@ class Command:
     def end(self) -> tuple[int, str, str]:
         """Exit code, output, errors; nothing of its group may be left."""
         out, err = self.process.communicate(timeout=DEADLINE_SECONDS)
-        end = time.monotonic() + 5
+        end = time.monotonic() + DEADLINE_SECONDS
         while left := members(self.process.pid):
             assert time.monotonic() < end, f"processes {left} were left behind"
             os.sched_yield()

@@ -89,7 +89,7 @@ def status(run: Path) -> tuple[str, int | None]:
     return found["state"], found["exit_code"]
 
 
-def wait_for(condition: Callable[[], bool], seconds: float = 60.0) -> None:
+def wait_for(condition: Callable[[], bool], seconds: float = 600.0) -> None:
     """Return as soon as something is so; fail if it does not come to that."""
     limit = time.monotonic() + seconds
     while not condition():
