@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import logging
+import re
 import shutil
 import signal
 import statistics
@@ -317,6 +318,13 @@ def test_trainings_that_go_on_learn_the_same(options: Options, tmp_path: Path) -
     with pytest.raises(RunFolderError, match="have changed since"):
         train_folds({"resume": str(folder), "folds": moved})
     (moved / "fold2" / "val.txt").write_text("\n".join(lines) + "\n")
+    yamls = {path: path.read_text() for path in moved.glob("fold*/data.yaml")}
+    for path, text in yamls.items():
+        path.write_text(re.sub(r"(?s)names:.*", "names: [disc, square]\n", text))
+    with pytest.raises(RunFolderError, match=r"classes of the folds in .* have changed since"):
+        train_folds({"resume": str(folder), "folds": moved})
+    for path, text in yamls.items():
+        path.write_text(text)
     assert len(train_folds({"resume": str(folder), "folds": moved, "workers": 1}).folds) == NUM_FOLDS
     assert load_yaml(folder / "fold2" / "settings.yaml")["workers"] == 1
 

@@ -84,7 +84,7 @@ def prepare_folds(given: Mapping[str, Any], file: Path | None, stop: StopSignal)
     splits = _read(data, settings, stop)
     fingerprints = {f"fold{number}": of.fingerprints() for number, of in enumerate(splits, start=1)}
     if earlier is not None:
-        _refuse_other_data(earlier, fingerprints, settings.folds)
+        _refuse_other_data(earlier, fingerprints, splits[0].names, settings.folds)
     settled = settle(settings, len(splits[0].scans["train"].index))
     assert isinstance(settled, FoldsSettings)
     changeable = names_of(FoldsSettings, FREE, OUTSIDE) - {"data", "folds"}
@@ -153,10 +153,14 @@ def _read(data: Sequence[Path], settings: FoldsSettings, stop: StopSignal) -> li
     return found
 
 
-def _refuse_other_data(folder: FoldsFolder, now: Mapping[str, Mapping[str, str]], place: Path) -> None:
-    if load_yaml(folder.beginning, error=RunFolderError).get("fingerprints") != now:
+def _refuse_other_data(
+    folder: FoldsFolder, now: Mapping[str, Mapping[str, str]], names: Sequence[str], place: Path
+) -> None:
+    before = load_yaml(folder.beginning, error=RunFolderError)
+    if before.get("fingerprints") != now or before.get("names", list(names)) != list(names):
         raise RunFolderError(
-            f"the images or labels of the folds in `{printable(place)}` have changed since `{folder.path}` was begun",
+            f"images, labels or classes of the folds in `{printable(place)}` have changed since "
+            f"`{folder.path}` was begun",
             hint="put them back, or start new trainings",
         )
 
@@ -180,5 +184,6 @@ def _remember(prepared: PreparedFolds, settings: FoldsSettings) -> None:
     content = {
         "settings": {name: given[name] for name in sorted(given)},
         "fingerprints": {fold: dict(of) for fold, of in prepared.fingerprints.items()},
+        "names": list(prepared.names),
     }
     write_text_atomic(prepared.folder.beginning, dump_yaml(content))
