@@ -108,6 +108,13 @@ def test_two_files_are_two_answers(service: Service, image: Path) -> None:
     assert ask(service.url, "GET", "/health").json["answered"] == before + 4
 
 
+def test_the_bad_one_of_several_files_is_named(service: Service, image: Path) -> None:
+    body, kind = form((FILE, image.read_bytes()), (FILE, b"no image"))
+    reply = detect(service, body, content_type=kind)
+    assert reply.status == 422 and reply.json["error"].startswith("file 2 of 2: this image cannot be used")
+    assert "file" not in detect(service, b"no image").json["error"]
+
+
 def test_health_can_be_asked_by_head(service: Service) -> None:
     reply = ask(service.url, "HEAD", "/health")
     assert (reply.status, reply.body) == (200, b"")

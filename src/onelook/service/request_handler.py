@@ -119,7 +119,9 @@ class RequestHandler:
                 if options.track is not None and len(form.files) > 1:
                     raise Refusal(400, "`track` takes one frame at a time", hint="send each in a request of its own")
                 predict = self._predict_as(options)
-                answers = await asyncio.gather(*(self._looked_at(file, predict, options, mark) for file in form.files))
+                looks = [self._looked_at(file, predict, options, mark) for file in form.files]
+                answers = await asyncio.gather(*looks, return_exceptions=True)
+                found = [_answer_or_raise(one, number, len(looks)) for number, one in enumerate(answers, start=1)]
         except Refusal:
             self._refused += 1
             raise
@@ -129,8 +131,8 @@ class RequestHandler:
         except Exception:
             self._failed += 1
             raise
-        self._answered += len(answers)
-        return answers[0] if len(answers) == 1 else list(answers)
+        self._answered += len(found)
+        return found[0] if len(found) == 1 else found
 
     def refuse_length(self, length: str, content_type: str) -> None:
         """Refuse an upload for the length it announces, before it is sent; Refusal if it is too long."""
@@ -265,3 +267,13 @@ def class_infos(names: tuple[str, ...]) -> list[ClassInfo]:
 
 def _hex(colour: RGB) -> str:
     return "#" + "".join(f"{channel:02x}" for channel in colour)
+
+
+def _answer_or_raise(looked: Answer | BaseException, number: int, total: int) -> Answer:
+    """An answer as it is; what is wrong with an image is raised, with its place in a form of several."""
+    if isinstance(looked, Refusal) and total > 1:
+        message = f"file {number} of {total}: {looked.message}"
+        raise Refusal(looked.status, message, hint=looked.hint, retry_seconds=looked.retry_seconds) from looked
+    if isinstance(looked, BaseException):
+        raise looked
+    return looked
