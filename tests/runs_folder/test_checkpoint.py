@@ -46,6 +46,13 @@ def test_equal_content_gives_equal_bytes_whatever_the_order_and_layout() -> None
     assert first == second
 
 
+def test_what_was_loaded_can_be_saved_again(tmp_path: Path) -> None:
+    path = tmp_path / "a.safetensors"
+    save_checkpoint(path, {"x": torch.zeros(2)}, {"kind": "detector"})
+    save_checkpoint(path, {"x": torch.ones(2)}, load_checkpoint(path).document)
+    assert load_checkpoint(path).tensors["x"].tolist() == [1, 1]
+
+
 def test_of_400_flipped_bits_none_loads(tmp_path: Path) -> None:
     path = tmp_path / "a.safetensors"
     data = encode(example(), {"names": ["a"], "text": '"sha256":"0000'})
