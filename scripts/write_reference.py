@@ -62,7 +62,7 @@ Measures how well the anchors of a model fit the training labels of a dataset, s
 onelook anchors bees.yaml --cfg yolov5s --imgsz 640
 ```
 
-Only the image is written. A label is in reach of an anchor if neither its width nor its height differs by a factor of
+The command writes only the image. A label is in reach of an anchor if neither its width nor its height differs by a factor of
 `anchor_t` or more; a label out of reach of all anchors cannot be learned. The tables show:
 
 * **labels in reach**: the best possible recall. Above 98 %, training keeps the anchors; otherwise it takes those of

@@ -20,7 +20,7 @@ class BenchmarkSettings(BaseModel):
     weights: Path
     """Checkpoint (.safetensors, or .pt of YOLOv5) whose exports are measured."""
     head: HeadChoice = Field("auto")
-    """Branch of a head with two: many boxes for an object, which need NMS, or one; auto takes the better in validation.
+    """Branch of a head with two: several boxes per object, which need NMS, or one; auto takes the better in validation.
     """
     format: FormatNames = Field(
         ["onnx", "openvino", "torchscript"], min_length=1, json_schema_extra={"aliases": ["--include"]}
@@ -42,7 +42,7 @@ class BenchmarkSettings(BaseModel):
     device: str = Field("")
     """cpu or a GPU number; empty takes the first GPU if there is one, for the formats that can use it."""
     workers: int = Field(8, ge=0)
-    """Most processes that load images; with data."""
+    """Maximum number of processes that load images; with data."""
     project: Path = Field(Path("runs/benchmark"))
     """Folder of the run folders."""
     name: str = Field("exp", min_length=1)

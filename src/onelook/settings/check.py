@@ -26,21 +26,21 @@ class CheckSettings(BaseModel):
     allow_unlabelled: bool = Field(False)
     """Accept that most images have no label file."""
     max_pixels: int = Field(MAX_PIXELS, ge=100, le=MOST_PIXELS)
-    """Most pixels of an image; those with more are not used. Each that is decoded takes 3 bytes a pixel."""
+    """Maximum number of pixels of an image; larger ones are not used. A decoded image takes 3 bytes a pixel."""
     near: int = Field(6, ge=-1, le=7)
-    """Most bits, of 64, that the hashes of images that look alike differ in; -1 looks for no such images."""
+    """Maximum number of differing bits, of 64, between hashes of near-duplicates; -1 looks for none."""
     cfg: str = Field("")
     """Model whose anchors are measured: a shipped name or a YAML file; empty takes yolov5s."""
     weights: str = Field("")
-    """Detector trained on these classes; what it contradicts is reported, ranked. Without: labels are not judged."""
+    """Detector trained on these classes; labels that it contradicts are reported, ranked. Empty judges no labels."""
     suspicions: int = Field(100, ge=1)
-    """Most labels that are reported because the detector contradicts them; the most suspicious ones."""
+    """Maximum number of labels that are reported because the detector contradicts them; the most suspicious ones."""
     device: str = Field("")
     """Where the detector runs: cpu or a GPU number; empty takes the first GPU if there is one."""
     output: str = Field("")
     """Folder for the page, its images and the JSON file; empty writes nothing."""
     fix: str = Field("")
-    """New folder for a corrected copy, without the faults that a machine can cure; empty writes none."""
+    """New folder for a copy in which everything that can be fixed automatically is fixed; empty writes none."""
     exist_ok: bool = Field(False)
     """Write into the folder even if it is there already."""
 

@@ -14,17 +14,17 @@ class ConvertDataSettings(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True, validate_default=True)
 
     data: Path
-    """Dataset to convert: its YAML, or a folder or file in a layout that is known."""
+    """Dataset to convert: its YAML, or a folder or file in a known layout."""
     to: Literal["yolo", "coco", "voc", "labelme", "cvat"]
     """Format of the labels that are written."""
     out: Path
     """Folder of the new dataset; it must not be there yet."""
     split: float = Field(0.0, ge=0, lt=1)
-    """Share of the images for training, the rest for validation, of data that have no splits yet; 0 keeps their own."""
+    """Share of the images for training, the rest for validation, of a dataset without splits; 0 keeps its own."""
     seed: int = Field(0, ge=0, lt=2**63)
     """Of `split`: another seed, another split."""
     images: Literal["copy", "link"] = Field("copy")
-    """Whether the images are copied, or symbolic links to the old ones are made, which need no room."""
+    """Whether the images are copied, or symbolic links to the originals are made, which take no space."""
     strict: bool = Field(False)
     """Fail if any image or label row cannot be used, and so would be missing from the new dataset."""
     allow_unlabelled: bool = Field(False)

@@ -22,7 +22,7 @@ class DetectSettings(BaseModel):
     weights: list[Path] = Field(min_length=1)
     """Checkpoint to use, .safetensors or .pt of YOLOv5, or an exported model; several are an ensemble."""
     head: HeadChoice = Field("auto")
-    """Branch of a head with two: many boxes for an object, which need NMS, or one; auto takes the better in validation.
+    """Branch of a head with two: several boxes per object, which need NMS, or one; auto takes the better in validation.
     Where NMS is needed anyway (augment, several weights) auto takes many."""
     source: list[str] = Field(min_length=1)
     """Files, folders, "patterns", .txt lists and web files; or cameras, streams, screens, .streams lists."""
@@ -36,7 +36,7 @@ class DetectSettings(BaseModel):
     iou_thres: float = Field(0.45, ge=0, le=1)
     """Overlap above which the weaker of two detections is dropped."""
     max_det: int = Field(1000, ge=1)
-    """Most detections per image."""
+    """Maximum number of detections per image."""
     classes: ClassList = Field([])
     """Only these classes, by number or name, with commas or spaces between; none given means all."""
     agnostic_nms: bool = Field(False)
@@ -50,13 +50,13 @@ class DetectSettings(BaseModel):
     vid_stride: int = Field(1, ge=1)
     """Use every n-th frame of a video, camera, stream or screen."""
     reconnect: int = Field(10, ge=0)
-    """How often in a row to try again when a camera, stream or screen breaks off, with growing waits."""
+    """How often in a row to reconnect when a camera, stream or screen breaks off, with growing waits."""
     max_pixels: int = Field(MAX_PIXELS, ge=100, le=MOST_PIXELS)
-    """Most pixels of an image; those with more are not used. Each that is decoded takes 3 bytes a pixel."""
+    """Maximum number of pixels of an image; larger ones are not used. A decoded image takes 3 bytes a pixel."""
     tile: int = Field(0, ge=0)
     """Side of square tiles that larger images are also predicted in, pixels, for small objects; 0 makes none."""
     tile_overlap: float = Field(0.2, ge=0, le=0.9)
-    """What neighbouring tiles have in common, as a share of their side: at least the size of the small objects."""
+    """Overlap of neighbouring tiles, as a share of their side: at least the size of the small objects."""
     tracker: Literal["none", "bytetrack"] = Field("none")
     """Follow objects through videos and streams, and give each an id that it keeps: bytetrack, by motion and overlap.
     Detections below conf_thres, down to 0.1, keep an id alive."""
@@ -67,11 +67,11 @@ class DetectSettings(BaseModel):
     hide_labels: bool = Field(False)
     """Draw boxes without class names."""
     hide_conf: bool = Field(False)
-    """Draw class names without scores."""
+    """Draw class names without confidences."""
     save_txt: bool = Field(False)
     """Write labels/*.txt: a line `class x y w h` per detection, as fractions of the image."""
     save_conf: bool = Field(False)
-    """Add the score to the lines of save_txt."""
+    """Add the confidence to the lines of save_txt."""
     save_format: int = Field(0, ge=0, le=1)
     """Lines of save_txt: 0 for `class x y w h` as fractions of the image, 1 for `class x1 y1 x2 y2` in pixels."""
     save_csv: bool = Field(False)
@@ -81,9 +81,9 @@ class DetectSettings(BaseModel):
     save_crop: bool = Field(False)
     """Write an image of every detection to crops/<class>/."""
     visualize: bool = Field(False)
-    """Write what the layers of the network put out to features/: 32 maps of each as an image, all of them as .npy."""
+    """Write the feature maps of the layers to features/: 32 of each layer as an image, all of them as .npy."""
     view_img: bool = Field(False)
-    """Show what is found in a window; a key shows the next image, q or Esc ends the run."""
+    """Show the detections in a window; a key shows the next image, q or Esc ends the run."""
     update: bool = Field(False)
     """Write the detector in a checkpoint, without the state of its training, to <name>_inference.safetensors."""
     project: Path = Field(Path("runs/detect"))

@@ -18,9 +18,9 @@ class DownloadSettings(BaseModel):
     """YAML with a `download` key; public dataset: coco, coco-val, voc2007, voc2012, visdrone, objects365, lvis; or
     published weights: yolox-nano, yolox-tiny, yolox-s, yolox-m, yolox-l, yolox-x."""
     output: Path = Field(Path("datasets"))
-    """Where a public dataset goes: into a folder of its name in here, with its YAML. Not with a YAML of yours. Weights
+    """Folder in which a public dataset gets a folder of its name, with its YAML; not used with a YAML of yours. Weights
     go to the cache, where `--weights NAME` finds them, unless it is set."""
     no_hash: bool = Field(False, json_schema_extra=resumed(OUTSIDE))
-    """Take archives whose size or SHA-256 the YAML does not give, so that anything may arrive; only typed."""
+    """Accept archives without size or SHA-256 in the YAML, so that anything may arrive; command line only."""
     keep: bool = Field(False)
     """Keep the archives after they are unpacked."""

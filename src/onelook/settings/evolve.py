@@ -20,7 +20,7 @@ class SearchSettings(BaseModel):
     )
 
     evolve: int = Field(0, ge=0, lt=2**31, json_schema_extra=resumed(FREE, bare=300))
-    """Search hyperparameters in so many trials, each a training of its own; 0 trains once."""
+    """Number of trials of a search of hyperparameters, each a training run; 0 trains once."""
     evolve_method: Literal["auto", "optuna", "genetic"] = Field("auto")
     """Optuna's search, which ends bad trials early, or the genetic one; auto is optuna if that is installed."""
     evolve_population: str = Field("")
@@ -28,7 +28,7 @@ class SearchSettings(BaseModel):
     resume_evolve: str = Field("", json_schema_extra=resumed(PLACE))
     """Resume an earlier search: its folder, or a file in it; the command may raise the number of trials."""
     evolve_storage: str = Field("", json_schema_extra=resumed(OUTSIDE))
-    """Where Optuna keeps the search: a file, or the URL of an SQL data base; empty takes a file in the run folder."""
+    """Where Optuna keeps the search: a file, or the URL of an SQL database; empty takes a file in the run folder."""
     bucket: str = Field("", json_schema_extra=resumed(OUTSIDE))
     """Folder to exchange evolve.csv with other searches: s3://..., gs://..., any fsspec URL, or a path."""
 
@@ -39,7 +39,7 @@ class EvolveSettings(SearchSettings, TrainSettings):
     model_config = ConfigDict(title="search")
 
     evolve: int = Field(300, ge=1, lt=2**31, json_schema_extra=resumed(FREE, bare=300))
-    """Search hyperparameters in so many trials, each a training of its own."""
+    """Number of trials, each a training run."""
     project: Path = Field(Path("runs/evolve"), json_schema_extra=resumed(PLACE))
     """Folder of the run folders."""
 

@@ -54,7 +54,7 @@ class ExportSettings(BaseModel):
     weights: Path
     """Checkpoint (.safetensors, or .pt of YOLOv5) to export."""
     head: HeadChoice = Field("auto")
-    """Branch of a head with two: many boxes for an object, which need NMS, or one; auto takes the better in validation.
+    """Branch of a head with two: several boxes per object, which need NMS, or one; auto takes the better in validation.
     """
     format: FormatNames = Field(["onnx"], min_length=1, json_schema_extra={"aliases": ["--include"]})
     """One or several of onnx, openvino, torchscript, ncnn, executorch, coreml, litert, tensorrt."""
@@ -66,11 +66,11 @@ class ExportSettings(BaseModel):
     batch_size: int = Field(1, ge=1)
     """Images of a call; with dynamic, any number can be given."""
     dynamic: bool = Field(False)
-    """Take images of any size that is a multiple of the stride, and, but for ncnn, any number of them."""
+    """Take images of any size that is a multiple of the stride, and, except for ncnn, any number of them."""
     half: bool = Field(False)
     """16-bit weights and arithmetic in the network; images, boxes and scores stay in 32 bits."""
     int8: bool = Field(False)
-    """8-bit arithmetic in the network, but for the last convolutions; needs data."""
+    """8-bit arithmetic in the network, except for the last convolutions; needs data."""
     calibration_images: int = Field(100, ge=1)
     """Training images on which int8 measures the ranges of activations."""
     nms: bool = Field(False)
@@ -80,14 +80,14 @@ class ExportSettings(BaseModel):
     iou_thres: float = Field(0.45, ge=0, le=1)
     """Overlap above which the weaker of two detections is dropped, with nms."""
     max_det: int = Field(1000, ge=1)
-    """Most detections per image, with nms."""
+    """Maximum number of detections per image, with nms."""
     agnostic_nms: bool = Field(False)
     """Apply NMS across classes instead of within each, with nms."""
     layout: Literal["rows", "channels-first", "end-to-end", "yolox"] = Field("rows")
     """Form of the output: rows of boxes; channels-first, with the boxes along the last axis; end-to-end, the 300 best
     detections of a head that needs no NMS; yolox, the boxes of a YOLOX head as YOLOX itself exports them."""
     simplify: bool = Field(True)
-    """Fold constants of the ONNX graph and drop its idle nodes; off writes the graph as it was traced."""
+    """Fold constants of the ONNX graph and drop unused nodes; off writes the graph as it was traced."""
     opset: int = Field(20, ge=12, le=23)
     """Version of the operators of ONNX; dynamic, int8 and nms need 18."""
     workspace: float = Field(4.0, gt=0)
@@ -99,7 +99,7 @@ class ExportSettings(BaseModel):
     allow_mismatch: bool = Field(False)
     """Keep an export that does not compute what the model computes."""
     workers: int = Field(8, ge=0)
-    """Most processes that load images; with data."""
+    """Maximum number of processes that load images; with data."""
     output: str = Field("")
     """Folder for the exports; empty means beside the weights."""
     exist_ok: bool = Field(False)

@@ -15,7 +15,7 @@ class InfoSettings(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True, validate_default=True)
 
     weights: Path
-    """File to look into: a checkpoint of Onelook or YOLOv5, or what `onelook export` wrote."""
+    """File to inspect: a checkpoint of Onelook or YOLOv5, or what `onelook export` wrote."""
     imgsz: int = Field(640, ge=32, le=MAX_IMGSZ, multiple_of=32, json_schema_extra=IMGSZ_ALIASES)
     """Side of the image that operations are counted for, pixels."""
     rows: bool = Field(False)

@@ -20,14 +20,14 @@ class ServeSettings(BaseModel):
     weights: Path
     """Detector to use: .safetensors, .pt of YOLOv5, or what `onelook export` wrote."""
     head: HeadChoice = Field("auto")
-    """Branch of a head with two: many boxes for an object, which need NMS, or one; auto takes the better in validation.
+    """Branch of a head with two: several boxes per object, which need NMS, or one; auto takes the better in validation.
     """
     host: str = Field("127.0.0.1", min_length=1)
     """Address to listen at; the default is for this machine alone, 0.0.0.0 for everybody who reaches it."""
     port: int = Field(8000, ge=0, le=65535)
     """Port to listen at; 0 takes a free one."""
     allowed_hosts: list[str] = Field([])
-    """Names by which the service may be asked; none given means those of this machine, or all if `host` is public."""
+    """Host names that requests may use; none given means those of this machine, or all if `host` is public."""
     imgsz: list[int] = Field([], max_length=2, json_schema_extra=IMGSZ_ALIASES)
     """Size that images are fitted into, pixels: one side, or height and width; multiples of the model's stride. None
     given means the size of training, or the only size of an exported model."""
@@ -36,7 +36,7 @@ class ServeSettings(BaseModel):
     iou_thres: float = Field(0.45, ge=0, le=1)
     """Overlap above which the weaker of two detections is dropped."""
     max_det: int = Field(1000, ge=1)
-    """Most detections per image."""
+    """Maximum number of detections per image."""
     classes: ClassList = Field([])
     """Only these classes, by number or name, with commas or spaces between; none given means all."""
     agnostic_nms: bool = Field(False)
@@ -46,15 +46,15 @@ class ServeSettings(BaseModel):
     half: bool = Field(False)
     """16-bit arithmetic in the network; GPUs only."""
     batch_size: int = Field(8, ge=1)
-    """Most images that go through the network together."""
+    """Maximum number of images that go through the network together."""
     batch_wait: float = Field(3.0, ge=0, le=1000)
     """Milliseconds that an image waits for others to go with."""
     queue_size: int = Field(64, ge=1)
-    """Most images inside at a time; further ones are refused with 503 and `Retry-After`."""
+    """Maximum number of images waiting or in work; further ones are refused with 503 and `Retry-After`."""
     max_megabytes: float = Field(16.0, gt=0, le=512)
     """Largest file, 10^6 bytes."""
     max_pixels: int = Field(25_000_000, ge=100, le=MOST_PIXELS)
-    """Most pixels of an image; also of all that are decoded at a time."""
+    """Maximum number of pixels of an image; also of all that are decoded at a time."""
     upload_seconds: float = Field(30.0, gt=0)
     """Longest time of an upload."""
     decode_seconds: float = Field(5.0, gt=0)

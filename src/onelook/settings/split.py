@@ -24,13 +24,13 @@ class SplitSettings(BaseModel):
     fractions: list[float] = Field([0.8, 0.2], min_length=2, max_length=3)
     """Parts of train, val and test, which add up to 1; with two numbers there is no test split."""
     folds: int = Field(0, ge=0, le=100)
-    """Make so many datasets for cross-validation, 2 or more: each image is validated on in just one of them."""
+    """Make this many datasets for cross-validation, 2 or more: each image is in the validation split of just one."""
     stratify: bool = Field(False)
-    """Divide each class by the fractions, as nearly as can be; without: by a hash of the name, for good."""
+    """Split each class by the fractions, as closely as possible; without it, a hash of the name decides, for good."""
     group: str = Field("")
     """Keep images together: `folder` those of a folder; or a regular expression, those whose first match is equal."""
     near: int = Field(6, ge=-1, le=7)
-    """Keep images together that are the same or look alike; see `onelook check`. -1 does not compare images."""
+    """Keep identical images and near-duplicates together; see `onelook check`. -1 does not compare images."""
     seed: int = Field(0, ge=0, lt=2**63)
     """Another seed, another split."""
 

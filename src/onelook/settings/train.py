@@ -16,7 +16,7 @@ from onelook.settings.nearest_name import nearest_name
 from onelook.settings.series import EXTENDS, FREE, KEPT, OUTSIDE, PLACE, resumed
 
 MAX_IMGSZ = 1 << 14
-"""Of images that go into a model, pixels a side: 3 GB each in float32, and more is a slip of the finger."""
+"""Of images that go into a model, pixels a side: 3 GB each in float32; more is probably a typing error."""
 IMGSZ_ALIASES: JsonDict = {"aliases": ["--img", "--img-size"]}
 TRACKER_NAMES = ("tensorboard", "mlflow", "wandb", "clearml", "comet")
 
@@ -27,11 +27,11 @@ class TrainSettings(Hyperparameters):
     model_config = ConfigDict(title="settings")
 
     data: Path = Field(Path("data.yaml"), json_schema_extra=resumed(FREE))
-    """Dataset: a YAML that says where the images are and what the classes are called, or a folder or file in a layout
-    that is known."""
+    """Dataset: a YAML that says where the images are and what the classes are called, or a folder or file in a known
+    layout."""
     split: float = Field(0.0, ge=0, lt=1)
-    """Share of the images for training, the rest for validation, of data that have no splits yet: the file or folder of
-    an annotation tool. The run folder keeps the split. 0 takes the splits of the data."""
+    """Share of the images for training, the rest for validation, of a dataset without splits, such as the export of an
+    annotation tool. The run folder keeps the split. 0 uses the splits of the dataset."""
     weights: str = Field("")
     """Where to start: a checkpoint (.safetensors, .pt of YOLOv5), a run folder, or yolox-nano to yolox-x; empty trains
     from scratch."""
@@ -45,25 +45,25 @@ class TrainSettings(Hyperparameters):
     epochs: int = Field(100, ge=1, json_schema_extra=resumed(EXTENDS))
     """Passes over the training images; also the length of the learning-rate schedule."""
     time: float = Field(0.0, ge=0, allow_inf_nan=False)
-    """Hours that the run may take, instead of `epochs`: it has as many epochs as fit; 0 for any time."""
+    """Hours that the run may take, instead of `epochs`: it trains for as many epochs as fit; 0 for no limit."""
     batch_size: int = Field(16, ge=-1)
     """Images per batch; if you do not set it, runs of under 1000 updates take 8. -1 finds what the memory allows."""
     micro_batch: int = Field(0, ge=0, json_schema_extra=resumed(FREE))
-    """Most images that a process sends through the network at a time; 0 for its whole share of the batch."""
+    """Maximum number of images that a process sends through the network at once; 0 for its share of the batch."""
     nominal_batch: int = Field(0, ge=0)
     """Images per weight update, reached by accumulating batches; 0 means 64, fewer where the run is short."""
     imgsz: int = Field(640, ge=32, le=MAX_IMGSZ, json_schema_extra=IMGSZ_ALIASES)
     """Side of the square that images are fitted into, pixels; a multiple of the model's largest stride."""
     rect: bool = Field(False)
-    """Batches of images of similar shape with little padding; switches mosaic and shuffling off."""
+    """Batches of images of similar shape, with little padding, in random order; switches mosaic off."""
     quad: bool = Field(False)
     """Images of twice the size, a quarter as many per batch: one image enlarged, or four in a grid, half and half."""
     image_weights: bool = Field(False)
-    """Draw images with labels of rare and badly detected classes more often, drawn again for each epoch."""
+    """Draw images with rare or badly detected classes more often; weights are renewed for each epoch."""
     resume: bool | str = Field(False, json_schema_extra=resumed(PLACE))
     """Resume an interrupted run: the newest one below --project, or the run folder or checkpoint given."""
     nosave: bool = Field(False, json_schema_extra=resumed(FREE, of_trial=True))
-    """Write a checkpoint only at the end (and when the run is told to stop)."""
+    """Write a checkpoint only at the end (and when the run is stopped)."""
     noval: bool = Field(False, json_schema_extra=resumed(KEPT, of_trial=True))
     """Validate only after the last epoch."""
     noautoanchor: bool = Field(False)
@@ -81,7 +81,7 @@ class TrainSettings(Hyperparameters):
     the training images on the device that renders them (gpu)."""
     mosaic_partners: Literal["dataset", "batch"] = Field("dataset")
     """Where the other images of a mosaic come from: the dataset, or the same batch, whose images are decoded once each;
-    of fewer than 8 images, the dataset."""
+    with fewer than 8 images per batch, the dataset."""
     renderer: Literal["cpu", "device"] = Field("cpu")
     """What makes the pixels of training images: the loader processes (cpu), or the device that trains (device)."""
     device: str = Field("", json_schema_extra=resumed(FREE))
@@ -94,14 +94,14 @@ class TrainSettings(Hyperparameters):
     """Add gradients in an order that does not depend on the number of processes: slower, same bits for any number."""
     compile: bool = Field(False)
     """Compile the network with `torch.compile`, for full batches of unchanged size and for validation. That takes
-    minutes, and on the CPU a C++ compiler; results differ from those without it in the last digits."""
+    minutes, and on the CPU needs a C++ compiler; results differ from those without it in the last digits."""
     capture: bool = Field(False)
     """Record the network's passes as CUDA graphs, for full batches of unchanged size, so that a GPU does not wait for
-    Python. For GPUs of NVIDIA only, and not yet measured on one."""
+    Python. For NVIDIA GPUs only, and not yet measured on one."""
     hang_timeout: float = Field(60.0, gt=0, json_schema_extra=resumed(FREE))
-    """Seconds without progress after which a process counts as hung, is named and ended, and the run restarts."""
+    """Seconds without progress after which a process counts as hung, is reported and killed, and the run restarts."""
     max_restarts: int = Field(3, ge=0, json_schema_extra=resumed(FREE))
-    """How often processes that died are restarted, from the newest checkpoint, without progress in between."""
+    """How often in a row, without progress, dead processes are restarted from the newest checkpoint."""
     local_rank: int = Field(-1, ge=-1, json_schema_extra=resumed(PLACE))
     """Given by old launchers to say which process this is; checked against LOCAL_RANK, -1 for none."""
     close_mosaic: float = Field(0.0, ge=0, le=1)
@@ -114,7 +114,7 @@ class TrainSettings(Hyperparameters):
     optimizer: Literal["auto", "SGD", "Adam", "AdamW"] = Field("auto")
     """Optimiser; auto is SGD, or AdamW with rates of its own in runs of under 2000 updates if you set no rates."""
     workers: int = Field(8, ge=0, json_schema_extra=resumed(FREE))
-    """Most processes that load images; no more are started than there are processors to spare."""
+    """Maximum number of processes that load images; no more are started than there are processors to spare."""
     project: Path = Field(Path("runs/train"), json_schema_extra=resumed(PLACE))
     """Folder of the run folders."""
     name: str = Field("exp", min_length=1, json_schema_extra=resumed(PLACE))
@@ -128,9 +128,9 @@ class TrainSettings(Hyperparameters):
     freeze: list[int] = Field([0])
     """Layers that do not learn: one number N freezes layers 0 to N-1, several numbers freeze just those."""
     save_period: int = Field(-1, json_schema_extra=resumed(FREE, of_trial=True))
-    """Keep a checkpoint of its own every so many epochs; below 1 keeps none."""
+    """Keep a numbered checkpoint every so many epochs; below 1 keeps none."""
     save_interval: float = Field(60.0, ge=0, json_schema_extra=resumed(FREE, of_trial=True))
-    """Least seconds between two checkpoints within an epoch; saving is kept below 2 % of the time of the run."""
+    """Minimum seconds between two checkpoints within an epoch; saving is kept below 2 % of the time of the run."""
     seed: int = Field(0, ge=0, lt=2**63)
     """Decides everything random: same seed, same data, same settings, same weights."""
     amp: Literal["auto", "off", "bf16", "fp16"] = Field("auto")
@@ -140,7 +140,7 @@ class TrainSettings(Hyperparameters):
     iou_thres: float = Field(0.6, ge=0, le=1)
     """Overlap above which the weaker of two detections is dropped in validation."""
     max_det: int = Field(300, ge=1)
-    """Most detections per image in validation."""
+    """Maximum number of detections per image in validation."""
     callbacks: list[Path] = Field([], json_schema_extra=resumed(OUTSIDE))
     """Python files whose `Callback` classes watch the run; only as typed, never from a file of settings."""
     strict: bool = Field(False)
@@ -148,11 +148,11 @@ class TrainSettings(Hyperparameters):
     allow_unlabelled: bool = Field(False)
     """Accept that most images have no label file: they are all background."""
     max_pixels: int = Field(MAX_PIXELS, ge=100, le=MOST_PIXELS)
-    """Most pixels of an image; those with more are not used. Each that is decoded takes 3 bytes a pixel."""
+    """Maximum number of pixels of an image; larger ones are not used. A decoded image takes 3 bytes a pixel."""
     track: list[str] = Field([], json_schema_extra=resumed(OUTSIDE, of_trial=True))
     """Trackers that follow the run: tensorboard, mlflow, wandb, clearml, comet; joined by commas; `none` is none."""
     entity: str = Field("", json_schema_extra=resumed(OUTSIDE, of_trial=True))
-    """Whom the run belongs to: entity of W&B, workspace of Comet; empty leaves that to the account."""
+    """Owner of the run: W&B entity or Comet workspace; empty uses the default of the account."""
     upload_dataset: Literal["none", "all", "val"] = Field(
         "none", json_schema_extra=resumed(OUTSIDE, of_trial=True, bare="all")
     )

@@ -28,11 +28,11 @@ class ValidateSettings(BaseModel):
     weights: list[Path] = Field(min_length=1)
     """Checkpoint to validate, .safetensors or .pt of YOLOv5, or an exported model; several are an ensemble."""
     head: HeadChoice = Field("auto")
-    """Branch of a head with two: many boxes for an object, which need NMS, or one; auto takes the better in validation.
+    """Branch of a head with two: several boxes per object, which need NMS, or one; auto takes the better in validation.
     Where NMS is needed anyway (augment, several weights) auto takes many."""
     data: Path = Field(Path("data.yaml"))
-    """Dataset: a YAML that says where the images are and what the classes are called, or a folder or file in a layout
-    that is known."""
+    """Dataset: a YAML that says where the images are and what the classes are called, or a folder or file in a known
+    layout."""
     task: Literal["val", "test", "train", "speed", "study"] = Field("val")
     """Split to validate on; or speed: time per image with the thresholds of detection, for each of the weights; or
     study: precision and time for image sizes from 256 to imgsz (1536 unless given) in steps of 128."""
@@ -46,13 +46,13 @@ class ValidateSettings(BaseModel):
     iou_thres: float = Field(0.6, ge=0, le=1)
     """Overlap above which the weaker of two detections is dropped."""
     max_det: int = Field(300, ge=1)
-    """Most detections per image."""
+    """Maximum number of detections per image."""
     device: str = Field("")
     """cpu, a GPU number, several as in 0,1,2,3 (one process each), or mps; empty takes the first GPU if any."""
     nproc: int = Field(0, ge=0)
     """Processes that share the work on this machine; 0 for one per device. The result does not depend on it."""
     workers: int = Field(8, ge=0)
-    """Most processes that load images."""
+    """Maximum number of processes that load images."""
     single_cls: bool = Field(False)
     """Treat all classes as one."""
     augment: bool = Field(False)
@@ -64,9 +64,9 @@ class ValidateSettings(BaseModel):
     save_txt: bool = Field(False)
     """Write labels/*.txt: a line `class x y w h` per detection, as fractions of the image."""
     save_conf: bool = Field(False)
-    """Add the score to the lines of save_txt."""
+    """Add the confidence to the lines of save_txt."""
     save_hybrid: bool = Field(False)
-    """Write labels/*.txt with the labels and what is found beside them; the numbers are not those of the model then."""
+    """Write labels/*.txt with labels and detections together; the metrics then include the labels."""
     save_json: bool = Field(False)
     """Write labels and predictions in COCO's format, for other evaluators; with COCO's own ids if its classes are."""
     visualize: bool = Field(False)
@@ -84,7 +84,7 @@ class ValidateSettings(BaseModel):
     allow_unlabelled: bool = Field(False)
     """Accept that most images have no label file: they are all background."""
     max_pixels: int = Field(MAX_PIXELS, ge=100, le=MOST_PIXELS)
-    """Most pixels of an image; those with more are not used. Each that is decoded takes 3 bytes a pixel."""
+    """Maximum number of pixels of an image; larger ones are not used. A decoded image takes 3 bytes a pixel."""
 
     @property
     def split(self) -> str:
