@@ -62,8 +62,8 @@ Measures how well the anchors of a model fit the training labels of a dataset, s
 onelook anchors bees.yaml --cfg yolov5s --imgsz 640
 ```
 
-The command writes only the image. A label is in reach of an anchor if neither its width nor its height differs by a factor of
-`anchor_t` or more; a label out of reach of all anchors cannot be learned. The tables show:
+The command writes only the image. A label is in reach of an anchor if neither its width nor its height differs by a
+factor of `anchor_t` or more; a label out of reach of all anchors cannot be learned. The tables show:
 
 * **labels in reach**: the best possible recall. Above 98 %, training keeps the anchors; otherwise it takes those of
   this search if they are better. `--noautoanchor` always keeps them.

@@ -160,7 +160,7 @@ UNKNOWN: dict[str, tuple[Callable[[Path], Path], str]] = {
         no_image_files,
         "its first image, `a.png`, was not found; looked in .*/annotations`, .*/train2017`, ",
     ),
-    "no images": (no_images, "its first image, an image, was not found"),
+    "no images": (no_images, "instances_train2017.json` names no image"),
 }
 
 

@@ -248,9 +248,8 @@ def test_names_that_the_format_cannot_tell_apart_are_refused_and_nothing_is_left
     assert_same(coco, tmp_path / "again")
 
 
-@pytest.mark.parametrize("name", [" cat", "ca\tt"])
-def test_class_name_that_xml_does_not_keep_is_refused(home: Home, tmp_path: Path, name: str) -> None:
-    home.describe(f"train: images/train\nval: images/val\nnames: [{json.dumps(name)}, '<&>\"é']\n")
+def test_class_name_that_xml_does_not_keep_is_refused(home: Home, tmp_path: Path) -> None:
+    home.describe("train: images/train\nval: images/val\nnames: [' cat', '<&>\"é']\n")
     with pytest.raises(DataError, match="cannot stand in XML"):
         convert_data({"data": home.yaml, "to": "voc", "out": tmp_path / "voc"})
     assert_same(home.yaml, convert_data({"data": home.yaml, "to": "coco", "out": tmp_path / "coco"}).path)

@@ -24,7 +24,7 @@ from onelook.structures.batch import Batch, ImageInfo, Targets
 from onelook.training.batch_gradient import multi_scale_size
 from onelook.training.callback import Observers
 from onelook.training.captured import CudaRecorder, Recording, Results
-from onelook.training.checkpoint_keeper import NoCheckpoints
+from onelook.training.checkpoint_keeper import Keeper
 from onelook.training.compiled import CompiledFor, compiled
 from onelook.training.freeze import frozen_rows, set_training_mode
 from onelook.training.network_passes import ComputeOptions
@@ -104,7 +104,7 @@ def trainer(
         schedule=schedule,
         compute=compute,
         evaluator=Evaluator(make_index([]), list, num_classes=3, settings=EvaluationSettings()),
-        keeper=NoCheckpoints(),
+        keeper=Keeper(),
         observers=Observers([]),
         stop=StopSignal(),
         group=group,

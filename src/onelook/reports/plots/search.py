@@ -25,13 +25,14 @@ def plot_evolution(rows: Sequence[Row], path: Path) -> Path:
     names = [name for name in GENES if len({row.genes[name] for row in rows if name in row.genes}) > 1]
     num_rows = max(-(-len(names) // NUM_COLUMNS), 1)
     with chart(path, height_in=ROW_HEIGHT_IN * num_rows + 0.3) as figure:
+        if not names:
+            say_nothing_to_show(figure.subplots(subplot_kw={"xticks": [], "yticks": []}), "one set of hyperparameters")
+            return path
         panels = list(figure.subplots(num_rows, NUM_COLUMNS, sharey=True, squeeze=False).flat)
         for axes, name in zip(panels, names, strict=False):
             _draw_gene(axes, rows, name)
         for axes in panels[len(names) :]:
             axes.set_axis_off()
-        if not names:
-            say_nothing_to_show(panels[NUM_COLUMNS // 2], "one set of hyperparameters")
         figure.supylabel("Fitness", fontsize=FONT_PT)
     return path
 
