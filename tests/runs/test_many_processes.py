@@ -27,12 +27,12 @@ def settings(tiny_data: Path, tiny_model: Path) -> dict[str, Any]:
     return {**settings_of_20_steps(tiny_data, tiny_model), "nominal_batch": 8, "epochs": 2}
 
 
-def few(data: Path, count: int) -> dict[str, Any]:
-    """The settings for the first few images of a dataset."""
-    images = "".join(f"images/train/{number:03}.jpg\n" for number in range(count))
-    (data.parent / f"{count}.txt").write_text(images)
-    yaml = data.parent / f"{count}.yaml"
-    yaml.write_text(f"path: .\ntrain: {count}.txt\nval: images/val\nnames: [square, disc]\n")
+def few(data: Path, count: int, folder: Path) -> dict[str, Any]:
+    """The settings for the first few images of a dataset, by files in `folder`."""
+    images = "".join(f"{data.parent}/images/train/{number:03}.jpg\n" for number in range(count))
+    (folder / "few.txt").write_text(images)
+    yaml = folder / "few.yaml"
+    yaml.write_text(f"path: {data.parent}\ntrain: {folder}/few.txt\nval: images/val\nnames: [square, disc]\n")
     return {"data": yaml}
 
 
@@ -94,7 +94,7 @@ def test_a_batch_with_fewer_images_than_processes_is_trained_on_all_the_same(
     count: int, settings: dict[str, Any], tiny_data: Path, tmp_path: Path
 ) -> None:
     """Five images make a batch of four and one of one; one or three make a short batch every time."""
-    wanted = {**settings, **few(tiny_data, count)}
+    wanted = {**settings, **few(tiny_data, count, tmp_path)}
     one = trained(1, {**wanted, "micro_batch": 2 if count > 2 else 1}, tmp_path / "one")
     two = trained(2, wanted, tmp_path / "two")
     # One image makes one part, two processes have two; so it is validated in batches of another size as well.

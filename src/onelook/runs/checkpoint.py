@@ -51,7 +51,7 @@ def encode(tensors: Mapping[str, Tensor], document: Mapping[str, Any]) -> bytear
         tensors: saved as contiguous CPU copies.
         document: must be plain JSON without NaN or infinity.
     """
-    full = {**document, "format": FORMAT, "version": VERSION, "sha256": NO_DIGEST}
+    full = {"format": FORMAT, "version": VERSION, **document, "sha256": NO_DIGEST}
     text = json.dumps(full, sort_keys=True, allow_nan=False, separators=(",", ":"))
     plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     data = bytearray(safetensors.torch.save(plain, metadata={KEY: text}))
