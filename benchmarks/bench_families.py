@@ -10,14 +10,13 @@ from __future__ import annotations
 
 import argparse
 import csv
-import statistics
 import time
 from collections import defaultdict
 from pathlib import Path
 from typing import Any
 
 import torch
-from record import RESULTS, append_rows
+from record import append_rows, mean_and_spread, rows_of
 
 import onelook
 from onelook.recipes.train_result import TrainResult
@@ -49,7 +48,7 @@ def main() -> None:
     parser.add_argument("--project", type=Path, default=Path("runs/families"))
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
-    done = {tuple(row[name] for name in HEADER[:5]) for row in rows()}
+    done = {tuple(row[name] for name in HEADER[:5]) for row in rows_of(NAME)}
     for seed in arguments.seeds:
         for dataset in arguments.datasets:
             for start in arguments.start:
@@ -95,28 +94,13 @@ def branches(result: TrainResult) -> list[str]:
     return ["" if value is None else f"{float(value):.4f}" for value in found]
 
 
-def rows() -> list[dict[str, str]]:
-    """All runs so far."""
-    path = RESULTS / f"{NAME}.csv"
-    if not path.is_file():
-        return []
-    with path.open(newline="", encoding="utf-8") as file:
-        return list(csv.DictReader(file))
-
-
 def show() -> None:
     """Mean and spread by dataset and start."""
     found: dict[tuple[str, str], list[dict[str, str]]] = defaultdict(list)
-    for row in rows():
+    for row in rows_of(NAME):
         found[row["dataset"], f"{row['start']}, {row['epochs']} epochs"].append(row)
     for (dataset, start), runs in sorted(found.items()):
-        print(f"{dataset:<8}{start:<32}{len(runs)} seeds", end="")
-        for name in ("map50", "map50_95", "many_map50_95", "one_map50_95"):
-            values = [float(row[name]) for row in runs if row[name]]
-            if values:
-                spread = statistics.stdev(values) if len(values) > 1 else 0.0
-                print(f"  {name.replace('_map50_95', '')} {statistics.mean(values):.4f} +- {spread:.4f}", end="")
-        print()
+        print(f"{dataset:<8}{start:<36}{mean_and_spread(runs, HEADER[5:9])}")
 
 
 if __name__ == "__main__":

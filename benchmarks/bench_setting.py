@@ -8,15 +8,13 @@ is there already is not done again.
 from __future__ import annotations
 
 import argparse
-import csv
-import statistics
 from collections import defaultdict
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
-from record import RESULTS, append_rows
+from record import append_rows, mean_and_spread, rows_of
 
 import onelook
 
@@ -35,7 +33,7 @@ def main() -> None:
     parser.add_argument("--imgsz", type=int, default=320)
     arguments = parser.parse_args()
     torch.set_num_threads(1)
-    done = {tuple(row[name] for name in HEADER[:-2]) for row in rows()}
+    done = {tuple(row[name] for name in HEADER[:-2]) for row in rows_of(NAME)}
     start = Path(arguments.weights).stem
     for seed in arguments.seeds:
         for dataset in arguments.data:
@@ -69,27 +67,13 @@ def trained(
         ).metrics
 
 
-def rows() -> list[dict[str, str]]:
-    """All runs so far."""
-    path = RESULTS / f"{NAME}.csv"
-    if not path.is_file():
-        return []
-    with path.open(newline="", encoding="utf-8") as file:
-        return list(csv.DictReader(file))
-
-
 def show() -> None:
     """Mean and spread by setting, dataset and value."""
     found: dict[tuple[str, ...], list[dict[str, str]]] = defaultdict(list)
-    for row in rows():
+    for row in rows_of(NAME):
         found[row["setting"], row["start"], row["dataset"], row["imgsz"], row["value"]].append(row)
     for key, runs in sorted(found.items()):
-        print(*key, f"{len(runs)} seeds", end="")
-        for name in ("map50", "map50_95"):
-            values = [float(row[name]) for row in runs]
-            spread = statistics.stdev(values) if len(values) > 1 else 0.0
-            print(f"  {name} {statistics.mean(values):.4f} +- {spread:.4f}", end="")
-        print()
+        print(*key, mean_and_spread(runs, HEADER[-2:]))
 
 
 if __name__ == "__main__":

@@ -5,8 +5,9 @@ from __future__ import annotations
 import csv
 import os
 import platform
+import statistics
 import subprocess
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 RESULTS = Path(__file__).parent / "results"
@@ -23,6 +24,26 @@ def append_rows(name: str, header: Sequence[str], rows: Iterable[Sequence[object
         if is_new:
             writer.writerow([*header, "machine", "load_average", "commit"])
         writer.writerows([*row, *place] for row in rows)
+
+
+def rows_of(name: str) -> list[dict[str, str]]:
+    """All rows of `results/{name}.csv`, none if there is no such file."""
+    path = RESULTS / f"{name}.csv"
+    if not path.is_file():
+        return []
+    with path.open(newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+def mean_and_spread(rows: Sequence[Mapping[str, str]], columns: Iterable[str]) -> str:
+    """How many rows there are, and mean and standard deviation of each column that is not empty."""
+    parts = [f"{len(rows)} seeds"]
+    for column in columns:
+        values = [float(row[column]) for row in rows if row[column]]
+        if values:
+            spread = statistics.stdev(values) if len(values) > 1 else 0.0
+            parts.append(f"{column} {statistics.mean(values):.4f} +- {spread:.4f}")
+    return "  ".join(parts)
 
 
 def processor() -> str:
