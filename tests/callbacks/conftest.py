@@ -8,20 +8,12 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 import pytest
+from option_runs import QUICK
 from tracker_runs import bits_of
 
 from onelook.recipes.train import train
 
-RUN = {
-    "epochs": 2,
-    "batch_size": 4,
-    "imgsz": 64,
-    "workers": 0,
-    "device": "cpu",
-    "noautoanchor": True,
-    "noplots": True,
-    "noreport": True,
-}
+RUN = {**QUICK, "epochs": 2, "batch_size": 4}
 
 
 @pytest.fixture(scope="session")

@@ -20,6 +20,7 @@ import numpy as np
 import pytest
 from checkpoint_content import content_of
 from command_runs import Home, run, texts
+from option_runs import QUICK
 from rank_runs import status
 from torch import Tensor, nn
 from torch.nn.modules.module import register_module_forward_pre_hook
@@ -36,15 +37,7 @@ from onelook.training.callback import Callback, FitEnd
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="processes are examined through /proc")
 
 STOPPED = 75
-SHORT = {
-    "batch_size": 8,
-    "imgsz": 64,
-    "workers": 0,
-    "device": "cpu",
-    "noautoanchor": True,
-    "noplots": True,
-    "noreport": True,
-}
+SHORT = {**QUICK, "batch_size": 8}
 DEADLINE_SECONDS = 600
 HOLD = """
 import os, signal, time

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from command_runs import run, texts
-from option_runs import covers
+from option_runs import QUICK, covers
 from tool_exports import EXPORTS, labelled_images
 
 from onelook.errors import CheckpointError, DataError
@@ -22,8 +22,7 @@ from onelook.recipes.validate import validate
 @pytest.fixture
 def given(tiny_model: Path, tmp_path: Path) -> dict[str, Any]:
     """A training of one short epoch."""
-    fixed = {"device": "cpu", "noplots": True, "noreport": True, "noautoanchor": True, "workers": 0}
-    return {"cfg": tiny_model, "epochs": 1, "batch_size": 4, "imgsz": 64, "project": tmp_path / "runs", **fixed}
+    return {**QUICK, "cfg": tiny_model, "epochs": 1, "batch_size": 4, "project": tmp_path / "runs"}
 
 
 def lists_in(folder: Path) -> dict[str, list[str]]:

@@ -148,6 +148,17 @@ class Hide(Callback):
             folder.with_suffix(".hidden").rename(folder)
 
 
+QUICK: Options = {
+    "imgsz": 64,
+    "workers": 0,
+    "device": "cpu",
+    "noautoanchor": True,
+    "noplots": True,
+    "noreport": True,
+}
+"""What keeps a training of the tiny model short."""
+
+
 def fit(options: Options, *others: Callback, **changes: Any) -> Trained:
     """Train with `options` and `changes`, watched."""
     trace = Trace()
