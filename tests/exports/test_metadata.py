@@ -19,7 +19,7 @@ FULL = Metadata(
     batch=4,
     precision="fp16",
     thresholds=Thresholds(0.25, 0.45, 100, agnostic=True),
-    decoding=Decoding(rule="anchors", anchors=(((4.0, 5.0), (6.0, 7.5)),), strides=(8.0,)),
+    decoding=Decoding(rule="anchors", anchors=(((4.0, 5.0), (6.0, 7.5)),), strides=(8.0,), peaks=True),
     weights="best.safetensors",
 )
 
