@@ -13,17 +13,20 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import torch
 from browser import Browser
 from command_runs import run
 from option_runs import Options, covers
 from report_runs import make_results
 
+from onelook.callbacks.progress_file import EpochProgress, ProgressFile, read_progress
 from onelook.callbacks.report_process import free_port
 from onelook.recipes.live_report import follow
 from onelook.recipes.train import train
 from onelook.runs.run_dir import RunDir
 from onelook.runs.run_status import new_run
-from onelook.training.callback import Callback, EpochEnd
+from onelook.settings.train import TrainSettings
+from onelook.training.callback import Callback, EpochEnd, FitStart, StepEnd
 
 SECONDS = 600  # for what takes seconds where nothing else runs
 HEAD = "epoch,train/box_loss,metrics/precision,metrics/recall,metrics/mAP_0.5,metrics/mAP_0.5:0.95"
@@ -42,6 +45,15 @@ class Training:
     def write(self, epochs: int) -> None:
         rows = [",".join(str(row[name]) for name in HEAD.split(",")) for row in make_results(20)[:epochs]]
         self.run.results.write_text("\n".join([HEAD, *rows]) + "\n")
+
+    def train_for(self, seconds: float, *, batch: int) -> None:
+        """Take an epoch from its first batch to this one, as a callback sees it."""
+        now = [0.0]
+        file = ProgressFile(self.run.progress, clock=lambda: now[0])
+        file.on_fit_start(fit_start(self.run.path))
+        file.on_step_end(step_end(1, 0))
+        now[0] = seconds
+        file.on_step_end(step_end(1, batch))
 
     def end(self) -> None:
         self.run.write_status("finished", exit_code=0)
@@ -69,6 +81,17 @@ def url(training: Training) -> Iterator[str]:
     assert not thread.is_alive(), "it has not ended with the run"
 
 
+def fit_start(folder: Path) -> FitStart:
+    return FitStart(
+        settings=TrainSettings(epochs=3), run_folder=folder, names=("bee",), num_train_images=128, num_val_images=8,
+        batches_per_epoch=8, start_epoch=0, start_batch=0, device="CPU", model_summary="yolov5n",
+    )  # fmt: skip
+
+
+def step_end(epoch: int, batch: int) -> StepEnd:
+    return StepEnd(epoch, batch, 8 * epoch + batch, torch.tensor([0.05, 0.03, 0.01]), (0.1, 0.1, 0.1), 16, 40, 640)
+
+
 def answer(url: str, **headers: str) -> tuple[int, str]:
     try:
         with urllib.request.urlopen(urllib.request.Request(url, headers=headers), timeout=10) as reply:
@@ -94,6 +117,10 @@ def test_the_page_takes_over_what_has_changed_and_nothing_else(
     assert shown == pytest.approx(make_results(20)[11]["metrics/mAP_0.5:0.95"], rel=1e-3), "the new chart lives"
     after = {path.name: path.stat().st_mtime_ns for path in training.run.path.iterdir()}
     assert {**after, "results.csv": 0} == {**before, "results.csv": 0}, "the run folder is only read"
+    assert tab.evaluate("document.querySelector('#epoch').hidden"), "nothing is known of this epoch yet"
+    training.train_for(10.0, batch=1)
+    tab.wait_for("document.querySelector('#epoch span').textContent.includes('batch 2/8')", seconds=SECONDS)
+    assert tab.evaluate("document.querySelector('#epoch progress').value") == 0.25
     for width in (390, 1280):
         tab.resize(width, 800, mobile=width == 390)
         assert tab.evaluate("document.documentElement.scrollWidth") == width
@@ -102,8 +129,45 @@ def test_the_page_takes_over_what_has_changed_and_nothing_else(
     training.end()
     tab.wait_for("document.querySelector('#live').textContent.includes('has ended (finished)')", seconds=SECONDS)
     assert "has not ended" not in tab.evaluate("document.querySelector('#summary').textContent")
+    assert tab.evaluate("document.querySelector('#epoch').hidden") and not training.run.progress.exists()
     assert tab.errors == [] and {one.rsplit("/", 1)[0] for one in tab.requests} == {url}
     tab.close()
+
+
+def test_a_run_says_every_five_seconds_where_its_epoch_is(training: Training) -> None:
+    training.train_for(4.9, batch=3)
+    assert read_progress(training.run.progress) is None
+    training.train_for(8.0, batch=3)
+    text = "epoch 1/2, batch 4/8, 2.0 img/s, 0:11 left, run 0:32 left; box 0.0500, obj 0.0300, cls 0.0100"
+    assert read_progress(training.run.progress) == EpochProgress(0.5, text)
+
+
+def test_an_epoch_that_says_where_it_is_says_when_its_batches_are_done(training: Training) -> None:
+    file = ProgressFile(training.run.progress, clock=lambda: now)
+    now = 0.0
+    file.on_fit_start(fit_start(training.run.path))
+    file.on_step_end(step_end(0, 7))
+    assert not training.run.progress.exists(), "short epochs say nothing"
+    now = 6.0
+    file.on_step_end(step_end(1, 0))
+    now = 7.0
+    file.on_step_end(step_end(1, 7))
+    found = read_progress(training.run.progress)
+    assert found is not None and found.share == 1
+
+
+def test_where_an_epoch_was_is_forgotten_when_the_run_goes_on(training: Training) -> None:
+    training.train_for(8.0, batch=3)
+    training.run.begin(training.run.record)
+    assert not training.run.progress.exists()
+
+
+@pytest.mark.parametrize(
+    "content", ["", "[" * 9999, '{"format": 1, "share": 1e9, "text": ""}', '{"format": 1, "share": 1}', "x" * 70_000]
+)
+def test_a_damaged_progress_is_none(content: str, training: Training) -> None:
+    training.run.progress.write_text(content)
+    assert read_progress(training.run.progress) is None
 
 
 def test_nobody_else_may_ask(url: str) -> None:

@@ -19,7 +19,7 @@ from onelook.settings.command_line import as_arguments
 from onelook.settings.series import PLACE, names_of
 from onelook.structures.metrics import DetectionMetrics
 from onelook.training.callback import Callback, CheckpointWritten, EpochEnd, FitEnd, FitStart, StepEnd
-from onelook.training.eta import Eta, duration
+from onelook.training.eta import Pace, duration
 
 REFRESH_SECONDS = 0.5  # reading the losses makes a GPU wait: not after every batch
 LOG_SECONDS = 30.0
@@ -42,16 +42,15 @@ class ConsoleProgress(Callback):
         clock: seconds, for measuring speed.
     """
 
+    _pace: Pace  # from the first event on
+
     def __init__(self, console: Console | None = None, *, clock: Callable[[], float] = time.perf_counter) -> None:
         self._console = Console(highlight=False) if console is None else console
         self._is_live = self._console.is_terminal and not self._console.is_dumb_terminal
         self._clock = clock
         self._loss_columns: tuple[str, ...] = ()
-        self._pace: Eta | None = None
         self._last_step: StepEnd | None = None
         self._last_shown = -math.inf
-        self._last_epoch = 0
-        self._batches_per_epoch = 0
         self._has_heading = False
         self._way_on = ""
         self._saved: Path | None = None
@@ -59,10 +58,8 @@ class ConsoleProgress(Callback):
     def on_fit_start(self, event: FitStart) -> None:
         """Say what is trained, on what, where; what was known of an earlier run is forgotten."""
         settings = event.settings
-        self._pace, self._last_step, self._saved, self._has_heading = None, None, None, False
-        self._last_epoch = settings.epochs - 1
+        self._pace, self._last_step, self._saved, self._has_heading = Pace(event), None, None, False
         self._loss_columns = event.loss_columns
-        self._batches_per_epoch = event.batches_per_epoch
         typed_again = as_arguments({"track": settings.track, "callbacks": settings.callbacks})
         self._way_on = shlex.join(["onelook", "train", "--resume", str(event.run_folder), *typed_again])
         self._say(f"{event.model_summary}, on {event.device}")
@@ -78,12 +75,8 @@ class ConsoleProgress(Callback):
     def on_step_end(self, event: StepEnd) -> None:
         """Bring the bar up to date, twice a second at most; without a terminal, say every 30 seconds where it is."""
         now = self._clock()
-        if self._pace is None or self._pace.epoch != event.epoch:
-            seconds = self._pace.epoch_seconds if self._pace is not None else None
-            self._pace = Eta(event.epoch, event.batch, now, epoch_seconds=seconds)
+        if self._pace.step(event, now):
             self._last_shown = -math.inf if self._is_live else now
-        else:
-            self._pace.num_images += event.num_images
         self._last_step = event
         if now - self._last_shown < (REFRESH_SECONDS if self._is_live else LOG_SECONDS):
             return
@@ -92,16 +85,13 @@ class ConsoleProgress(Callback):
             self._erase_line()
             self._follow(self._bar(event, now))
         else:
-            self._say(f"epoch {event.epoch}/{self._last_epoch}: {', '.join(self._position(event, now))}")
+            self._say(f"epoch {event.epoch}/{self._pace.last_epoch}: {', '.join(self._pace.position(event, now))}")
 
     def on_epoch_end(self, event: EpochEnd) -> None:
         """Put what the epoch brought where the bar was."""
-        if event.epochs:
-            self._last_epoch = event.epochs - 1
+        self._pace.epoch(event)
         losses = [event.row.get(f"train/{part}_loss", math.nan) for part in self._loss_columns]
         took = event.train_seconds + event.val_seconds
-        if self._pace is not None:
-            self._pace.epoch_seconds = took
         if not self._is_live:
             self._say(self._plain_line(event, losses))
             return
@@ -110,8 +100,8 @@ class ConsoleProgress(Callback):
             self._say(self._row(["epoch", *self._loss_columns, *(title for title, _ in METRIC_COLUMNS)]), style="bold")
             self._has_heading = True
         figures = _figures(event.metrics)[:-1] if event.metrics is not None else ("-",) * 4
-        times = duration(took), duration(took * (self._last_epoch - event.epoch))
-        epoch = f"{self._star if event.is_best else ''} {event.epoch}/{self._last_epoch}"
+        times = duration(took), duration(took * (self._pace.last_epoch - event.epoch))
+        epoch = f"{self._star if event.is_best else ''} {event.epoch}/{self._pace.last_epoch}"
         self._say(self._row([epoch, *map(_number, losses), *figures, *times]))
 
     def on_checkpoint_written(self, event: CheckpointWritten) -> None:
@@ -140,23 +130,14 @@ class ConsoleProgress(Callback):
     def _star(self) -> str:
         return "*" if self._console.options.ascii_only else "★"
 
-    def _position(self, step: StepEnd, now: float) -> list[str]:
-        """Where an epoch is: batches, images per second, time left of the epoch and of the run."""
-        assert self._pace is not None
-        speed = self._pace.images_per_second(now)
-        rate = "-" if math.isnan(speed) else f"{speed:.{1 if speed < 1000 else 0}f}"
-        epoch_left, run_left = self._pace.time_left(step.batch, now, self._batches_per_epoch, self._last_epoch)
-        batches = f"{step.batch + 1}/{self._batches_per_epoch}"
-        return [batches, f"{rate} img/s", f"{duration(epoch_left)} left", f"run {duration(run_left)}"]
-
     def _bar(self, step: StepEnd, now: float) -> str:
         """The line that follows the batches, and as much about them as the terminal has room for."""
-        filled = BAR_CELLS * (step.batch + 1) // self._batches_per_epoch
+        filled = BAR_CELLS * (step.batch + 1) // self._pace.batches_per_epoch
         full, empty = ("#", "-") if self._console.options.ascii_only else ("━", "╌")
-        line = f"{step.epoch}/{self._last_epoch}".rjust(8) + f" {full * filled}{empty * (BAR_CELLS - filled)}"
+        line = f"{step.epoch}/{self._pace.last_epoch}".rjust(8) + f" {full * filled}{empty * (BAR_CELLS - filled)}"
         losses = zip(self._loss_columns, step.mean_losses.tolist(), strict=True)
         more = [
-            *self._position(step, now),
+            *self._pace.position(step, now),
             *(f"{name} {_number(loss)}" for name, loss in losses),
             memory_in_use(),
             f"lr {step.learning_rates[1]:.3g}",
@@ -171,9 +152,9 @@ class ConsoleProgress(Callback):
 
     def _plain_line(self, event: EpochEnd, losses: list[float]) -> str:
         step = self._last_step
-        parts = [f"epoch {event.epoch}/{self._last_epoch}:"]
+        parts = [f"epoch {event.epoch}/{self._pace.last_epoch}:"]
         parts += [f"{name} {_number(loss)}" for name, loss in zip(self._loss_columns, losses, strict=True)]
-        if step is not None and step.epoch == event.epoch and self._pace is not None:
+        if step is not None and step.epoch == event.epoch:
             parts += [
                 f"lr {step.learning_rates[1]:.3g}",
                 f"{step.num_boxes} boxes",
@@ -185,7 +166,7 @@ class ConsoleProgress(Callback):
             parts += [f"{name} {value}" for name, value in zip(names, _figures(event.metrics), strict=True)]
             parts += ["best"] if event.is_best else []
         took = event.train_seconds + event.val_seconds
-        parts.append(f"took {duration(took)}, {duration(took * (self._last_epoch - event.epoch))} left")
+        parts.append(f"took {duration(took)}, {duration(took * (self._pace.last_epoch - event.epoch))} left")
         return " ".join(parts)
 
     def _say_settings(self, event: FitStart) -> None:

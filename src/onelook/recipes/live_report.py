@@ -9,6 +9,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from onelook.callbacks.progress_file import read_progress
 from onelook.errors import OnelookError, RunFolderError
 from onelook.files.bounded import printable
 from onelook.processes.stop_signal import StopSignal
@@ -88,7 +89,8 @@ class _WatchedRun:
         ended = status.state != "running" or is_lost
         if ended:
             self.ended_at = min(self.ended_at, now)
-        return RunState(self._version(), "lost" if is_lost and status.state == "running" else status.state, ended)
+        word = "lost" if is_lost and status.state == "running" else status.state
+        return RunState(self._version(), word, ended, None if ended else read_progress(self._run.progress))
 
     def _version(self) -> str:
         run = self._run

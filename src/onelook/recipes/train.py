@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from onelook.callbacks.installation import unmet_requirements
+from onelook.callbacks.progress_file import ProgressFile
 from onelook.callbacks.report_process import ReportProcess
 from onelook.callbacks.run_facts import RunFactsFile
 from onelook.callbacks.trackers.registry import trackers_for
@@ -70,11 +71,16 @@ def train(given: Mapping[str, Any], *, file: Path | None = None, callbacks: Sequ
             given, file, stop, group, resumed=resumed, epochs_within=partial(epochs_within_budget, stop=stop)
         )
         with _claimed_folder(run):
-            trackers = trackers_for(run.settings) if group.is_first else []
-            facts = [RunFactsFile(run.folder.facts, warnings)] if group.is_first else []
-            served = [ReportProcess()] if run.settings.serve_report and group.is_first else []
-            observers = Observers([*facts, *served, *users, *trackers], resting=group.resting)
+            first = _observers(run, warnings, users) if group.is_first else []
+            observers = Observers(first, resting=group.resting)
             return _train(data, model, run, observers, stop)
+
+
+def _observers(run: Run, warnings: Sequence[str], users: Sequence[Callback]) -> list[Callback]:
+    """Those of process 0; those of the user come after ours, which write what they may read."""
+    ours: list[Callback] = [RunFactsFile(run.folder.facts, warnings), ProgressFile(run.folder.progress)]
+    served = [ReportProcess()] if run.settings.serve_report else []
+    return [*ours, *served, *users, *trackers_for(run.settings)]
 
 
 def _train(data: Splits, model: RunModel, run: Run, observers: Observers, stop: StopSignal) -> TrainResult:

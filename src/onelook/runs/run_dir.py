@@ -52,6 +52,8 @@ class RunDir:
     """One line per epoch and process: what took how long; apart from the results, which repeat exactly."""
     status = FileIn("status.json")
     """How the run stands: running, finished, stopped or failed, and with which exit code."""
+    progress = FileIn("progress.json")
+    """Where a run is within an epoch; only while it trains."""
     lock_file = FileIn(".lock")
     """Locked while a process works in the folder; what it holds does not matter."""
     split_lists = FileIn("split")
@@ -138,6 +140,7 @@ class RunDir:
         before = self.record
         turns = [read_status(path).turn for path in self.path.parent.glob(f"*/{self.status.name}")]
         try:
+            self.progress.unlink(missing_ok=True)
             write_text_atomic(self.status, begun(identity, launch=launch, turns=turns).text())
         except OSError as problem:
             raise RunFolderError(
@@ -163,6 +166,7 @@ class RunDir:
             message: what went wrong.
         """
         try:
+            self.progress.unlink(missing_ok=True)
             status = replace(self.record, state=state, exit_code=exit_code, message=message)
             write_text_atomic(self.status, status.text())
         except OSError as problem:

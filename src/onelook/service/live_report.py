@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 
+from onelook.callbacks.progress_file import EpochProgress
 from onelook.service.guard import Receive, Scope, Send, answer
 
 
@@ -19,11 +20,13 @@ class RunState:
         version: of the run folder; another one once a file in it has changed.
         state: how the run stands, in a word.
         ended: whether nothing more will change.
+        progress: where the run is within an epoch; None while nobody knows.
     """
 
     version: str
     state: str
     ended: bool
+    progress: EpochProgress | None = None
 
 
 class LiveReport:

@@ -2,6 +2,7 @@
 "use strict";
 const followRun = () => {
   const line = document.querySelector("#live");
+  const epoch = document.querySelector("#epoch");
   let known = document.querySelector("main").cloneNode(true);  // as it was sent, before other programs add to it
   let version = document.body.dataset.version;
 
@@ -22,6 +23,12 @@ const followRun = () => {
     known = page.querySelector("main");
     version = page.body.dataset.version;
   };
+  const showEpoch = (progress) => {
+    epoch.hidden = !progress;
+    if (!progress) return;
+    epoch.querySelector("progress").value = progress.share;
+    epoch.querySelector("span").textContent = progress.text;
+  };
   const ask = async () => {
     try {
       const state = await (await fetch("state")).json();
@@ -31,6 +38,7 @@ const followRun = () => {
       }
       const changed = line.dataset.changed ? `; last change at ${line.dataset.changed}` : "";
       line.textContent = state.ended ? `The run has ended (${state.state}).` : `Follows the run${changed}.`;
+      showEpoch(state.progress);
       if (state.ended && state.version === version) return;
     } catch {
       line.textContent = "The run does not answer. Asking again ...";
