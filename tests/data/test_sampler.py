@@ -15,9 +15,9 @@ def images_of(batch: list[Place]) -> list[int]:
     return [slot.number for place in batch for slot in place]
 
 
-def test_each_epoch_shows_every_image_once_and_keeps_the_last_short_batch() -> None:
+def test_each_epoch_shows_every_image_once_in_batches_of_nearly_one_size() -> None:
     batches = list(EpochOrder(seed=1, num_images=10, batch_size=4, epochs=3))
-    assert [len(batch) for batch in batches] == [4, 4, 2] * 3
+    assert [len(batch) for batch in batches] == [4, 3, 3] * 3
     for epoch in range(3):
         items = [item for batch in batches[3 * epoch : 3 * epoch + 3] for place in batch for item in place]
         assert sorted((item.epoch, item.number) for item in items) == [(epoch, image) for image in range(10)]
@@ -40,13 +40,21 @@ def test_a_run_resumes_from_any_batch(epoch: int, batch: int, rectangles: object
     assert len(rest) == len(list(rest))
 
 
-def test_rectangular_batches_stay_together_and_only_the_order_of_the_full_ones_changes() -> None:
+@pytest.mark.parametrize(("num_images", "most"), [(65, 64), (122, 11), (205, 17), (8, 8), (9, 8), (1, 8), (1025, 16)])
+def test_no_batch_has_two_images_more_than_another(num_images: int, most: int) -> None:
+    """One image that is left over must not be a batch of its own."""
+    sizes = [len(batch) for batch in EpochOrder(0, num_images, most, epochs=1)]
+    assert sum(sizes) == num_images and len(sizes) == -(-num_images // most)
+    assert sizes[0] == max(sizes) <= min(most, min(sizes) + 1)
+
+
+def test_rectangular_batches_stay_together_and_change_places_with_those_of_their_size() -> None:
     order = EpochOrder(0, num_images=10, batch_size=4, epochs=6, rectangles=RECTANGLES)
     batches = [images_of(batch) for batch in order]
     epochs = [batches[start : start + 3] for start in range(0, 18, 3)]
     assert all(sorted(epoch) == sorted(fixed_order(RECTANGLES)) for epoch in epochs)
     assert any(epoch != epochs[0] for epoch in epochs)
-    assert {len(epoch[2]) for epoch in epochs} == {2}, "the short batch is always the last"
+    assert {tuple(map(len, epoch)) for epoch in epochs} == {(4, 3, 3)}, "a resumed run counts on it"
 
 
 def test_rectangular_batches_change_places_when_all_are_full() -> None:

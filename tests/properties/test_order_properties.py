@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import pairwise
 
 import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from onelook.data import quad
+from onelook.data.even_batches import batch_start
 from onelook.data.rectangles import equal_frames, similar_shapes
 from onelook.data.sampler import EpochOrder, fixed_order
 
@@ -56,8 +58,9 @@ def test_each_image_comes_exactly_once_per_epoch_and_sizes_keep_their_places(
     batches = list(order)
     per_epoch = len(batches) // EPOCHS
     assert per_epoch == order.batches_per_epoch
-    full = order.images_per_batch
-    sizes = [min(full, num_images - start) for start in range(0, num_images, full)]
+    starts = [batch_start(batch, num_images, per_epoch) for batch in range(per_epoch + 1)]
+    sizes = [last - first for first, last in pairwise(starts)]
+    assert max(sizes) <= min(order.images_per_batch, min(sizes) + 1) and sizes[0] == max(sizes)
     if twice:
         sizes = [quad.num_places(size, batch_size) for size in sizes]
     for epoch in range(EPOCHS):

@@ -32,9 +32,7 @@ def criterion() -> DetectionLoss:
     return DetectionLoss(grid, num_classes=1, imgsz=64, hyperparameters=Hyperparameters(), auto_balance=True)
 
 
-def after(
-    group: ProcessGroup, count: int, *, shards: int, batches: int = 2, discarded: bool = False, share: float = 1.0
-) -> State:
+def after(group: ProcessGroup, count: int, *, shards: int, batches: int = 2, discarded: bool = False) -> State:
     """The statistics that one process ends up with; every shard also moves the weights of the loss."""
     model, loss = network(), criterion()
     statistics = SharedStatistics(model, loss, group)
@@ -42,7 +40,7 @@ def after(
     own = shards // group.world_size
 
     def run(images: Tensor) -> None:
-        statistics.begin([first < last for first, last in pairwise(bounds)], share=share)
+        statistics.begin([first < last for first, last in pairwise(bounds)])
         for first, last in pairwise(bounds[group.rank * own : (group.rank + 1) * own + 1]):
             if first < last:
                 model(images[first:last])
@@ -102,17 +100,6 @@ def test_a_batch_that_is_discarded_leaves_no_trace(shards: int) -> None:
     assert bits(after(ProcessGroup(), 7, shards=shards, discarded=True)) == bits(
         after(ProcessGroup(), 7, shards=shards)
     )
-
-
-@pytest.mark.parametrize("shards", [1, 4])
-def test_a_short_batch_moves_them_by_its_share(shards: int) -> None:
-    """The statistics of one image do not count like those of a whole batch."""
-    whole, part = (after(ProcessGroup(), 7, shards=shards, batches=1, share=share) for share in (1.0, 0.25))
-    start = network().state_dict()
-    for name in ("0.running_mean", "1.running_var"):
-        assert torch.allclose(part[name], start[name].lerp(whole[name], 0.25), rtol=1e-5)
-        assert not torch.equal(whole[name], start[name])
-    assert part["0.num_batches_tracked"] == 1
 
 
 def test_layers_have_their_counters_again_after_an_error() -> None:

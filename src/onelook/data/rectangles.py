@@ -11,6 +11,8 @@ from itertools import pairwise
 import numpy as np
 import numpy.typing as npt
 
+from onelook.data.even_batches import batch_start
+
 SLACK = 1e-6  # of a stride: keeps rounding errors from adding a whole one
 
 
@@ -63,13 +65,15 @@ def similar_shapes(
     """
     aspects = sizes_hw[:, 0] / sizes_hw[:, 1]
     order = np.argsort(aspects, kind="stable").astype(np.int64)
-    starts = np.arange(0, len(order), batch_size)
-    lowest, highest = aspects[order[starts]], aspects[order[np.minimum(starts + batch_size, len(order)) - 1]]
+    num_batches = -(-len(order) // batch_size)
+    bounds = [batch_start(batch, len(order), num_batches) for batch in range(num_batches + 1)]
+    starts, ends = bounds[:-1], np.array(bounds[1:], np.int64)
+    lowest, highest = aspects[order[starts]], aspects[order[ends - 1]]
     frames = [
         frame_for_aspects(low, high, imgsz=imgsz, stride=stride, pad=pad)
         for low, high in zip(lowest.tolist(), highest.tolist(), strict=True)
     ]
-    return _rectangles(order, np.array(frames, np.int64).reshape(-1, 2), batch_size)
+    return _rectangles(order, np.array(frames, np.int64).reshape(-1, 2), batch_size, starts)
 
 
 def own_frames(

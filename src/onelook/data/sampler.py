@@ -5,10 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
+from itertools import pairwise
 from typing import NamedTuple, TypeVar
+
+import numpy as np
 
 from onelook.data import quad
 from onelook.data.augment.keys import Purpose, SampleKey, generator
+from onelook.data.even_batches import batch_start
 from onelook.data.rectangles import Rectangles
 
 Part = TypeVar("Part")
@@ -44,11 +48,10 @@ class EpochOrder:
     Attributes:
         seed: of the run.
         num_images: in the dataset; each comes once per epoch.
-        batch_size: images per batch, in all processes together, without `quad`; the last batch of an epoch may have
-            fewer.
+        batch_size: most images of a batch, in all processes together, without `quad`.
         epochs: length of the run.
         start_epoch, start_batch: the first batch that is given, counted from 0; to resume an interrupted run.
-        rectangles: if given, the batches are these, and only the order of the full ones changes from epoch to epoch.
+        rectangles: if given, the batches are these, and their order alone changes from epoch to epoch.
         rank, world_size: number of this process, and of all that train together; a share may be empty.
         quad: whether places may hold several images, see `quad.py`.
         class_ap: asked at the beginning of every epoch, for drawing its images; None if images are not drawn.
@@ -71,7 +74,7 @@ class EpochOrder:
 
     @property
     def images_per_batch(self) -> int:
-        """Images of a full batch."""
+        """Most images of a batch."""
         return quad.num_images(self.batch_size) if self.quad else self.batch_size
 
     @property
@@ -103,15 +106,20 @@ class EpochOrder:
         return share_of(places, self.rank, self.world_size)
 
     def _batches(self, epoch: int) -> list[list[int]]:
-        """Image numbers of every batch; the batch that may have fewer is the last, so sizes never change places."""
+        """Image numbers of every batch; how many a batch has depends on its place alone, in every epoch."""
         rng = generator(SampleKey(self.seed, epoch, 0), Purpose.ORDER)
         if self.rectangles is not None:
-            num_full = self.num_images // self.rectangles.batch_size
-            order = [*rng.permutation(num_full).tolist(), *range(num_full, len(self.rectangles))]
-            return [self.rectangles.batch(number) for number in order]
+            sizes = np.diff(self.rectangles.starts)
+            order = np.arange(len(sizes))
+            for size in np.unique(sizes):
+                places = np.flatnonzero(sizes == size)
+                order[places] = rng.permutation(places)
+            return [self.rectangles.batch(number) for number in order.tolist()]
         shuffled: list[int] = rng.permutation(self.num_images).tolist()
-        size = self.images_per_batch
-        return [shuffled[start : start + size] for start in range(0, self.num_images, size)]
+        starts = [
+            batch_start(batch, self.num_images, self.batches_per_epoch) for batch in range(self.batches_per_epoch + 1)
+        ]
+        return [shuffled[first:last] for first, last in pairwise(starts)]
 
 
 def share_of(whole: Sequence[Part], rank: int, world_size: int) -> list[Part]:

@@ -93,10 +93,10 @@ class TrainSettings(Hyperparameters):
     strict_reduce: bool = Field(False)
     """Add gradients in an order that does not depend on the number of processes: slower, same bits for any number."""
     compile: bool = Field(False)
-    """Compile the network with `torch.compile`, for full batches of unchanged size and for validation. That takes
+    """Compile the network with `torch.compile`, for batches of unchanged image size and for validation. That takes
     minutes, and on the CPU needs a C++ compiler; results differ from those without it in the last digits."""
     capture: bool = Field(False)
-    """Record the network's passes as CUDA graphs, for full batches of unchanged size, so that a GPU does not wait for
+    """Record the network's passes as CUDA graphs, for batches of unchanged image size, so that a GPU does not wait for
     Python. For NVIDIA GPUs only, and not yet measured on one."""
     hang_timeout: float = Field(60.0, gt=0, json_schema_extra=resumed(FREE))
     """Seconds without progress after which a process counts as hung, is reported and killed, and the run restarts."""

@@ -31,7 +31,7 @@ DRIFT_OF_SIZES = 0.3
 DRIFT_ON_DEVICE = 0.05
 """The same on a GPU."""
 # Taken by this process later on, whatever the batch: the library that draws images, small things, and the code that
-# oneDNN compiles for every shape of a batch, of which last batches and validation have their own.
+# oneDNN compiles for every shape of a batch, of which batches with one image less and validation have their own.
 FIXED = {"address_space": 350 * MIB, "data": 260 * MIB, "resident": 120 * MIB}
 FIXED_OF_SIZES = {"address_space": 580 * MIB, "data": 490 * MIB, "resident": 150 * MIB}
 """The same where the sizes of images vary: oneDNN keeps 1024 kernels, of which hardly any page is written."""

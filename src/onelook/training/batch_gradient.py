@@ -95,8 +95,7 @@ class BatchGradient:
         while True:
             self._sum.begin()
             bounds = self._bounds()
-            share = bounds[-1] / self._schedule.places_in(0)
-            self._statistics.begin([self._settings.sync_bn or a < b for a, b in pairwise(bounds)], share=share)
+            self._statistics.begin([self._settings.sync_bn or a < b for a, b in pairwise(bounds)])
             try:
                 terms, problem = self._try(batch, plan, bounds)
                 self._sum.exchange()
@@ -196,9 +195,10 @@ class BatchGradient:
             )
 
     def _usual_shapes(self) -> list[tuple[int, int, int]]:
-        """(B, H, W) of the shards of a full batch whose images have the size of the run."""
-        bounds = shard_bounds(self._schedule.places_in(0), self._state.progress.shards)
-        return [(last - first, self._side, self._side) for first, last in pairwise(bounds)]
+        """(B, H, W) of the shards of the batches whose images have the size of the run."""
+        sizes = {self._schedule.places_in(batch) for batch in (0, self._schedule.batches_per_epoch - 1)}
+        shards = [pair for size in sizes for pair in pairwise(shard_bounds(size, self._state.progress.shards))]
+        return [(last - first, self._side, self._side) for first, last in shards]
 
     @property
     def _side(self) -> int:

@@ -37,21 +37,18 @@ class SharedStatistics:
         self._group = group
         self._device = next(model.parameters()).device
         self._is_used: list[bool] = []
-        self._share = 1.0
         self._running: list[Tensor] = []
         self._counters: list[tuple[_BatchNorm, Tensor]] = []
         self._start = torch.empty(0)
         self._found: list[Tensor] = []
 
-    def begin(self, is_used: Sequence[bool], *, share: float = 1.0) -> None:
+    def begin(self, is_used: Sequence[bool]) -> None:
         """Remember where the shards start.
 
         Args:
             is_used: for every shard of the batch, in all processes, whether it is computed.
-            share: images of the batch over those of a full one; the statistics move by that share only.
         """
         self._is_used = list(is_used)
-        self._share = share
         training = [layer for layer in self._layers if layer.training]
         running = [buffer for layer in training for buffer in (layer.running_mean, layer.running_var)]
         self._running = [buffer for buffer in running if buffer is not None]
@@ -66,7 +63,7 @@ class SharedStatistics:
             self._put(self._start)
 
     def finish(self, terms: Tensor | None = None) -> list[Tensor]:
-        """Leave the mean over all shards that were computed, as far as the batch counts.
+        """Leave the mean over all shards that were computed.
 
         Args:
             terms: (S, C) float32 numbers of this process's S shards that are to be sent along.
@@ -79,9 +76,7 @@ class SharedStatistics:
         sent = [terms]
         if len(self._is_used) > 1:
             mean, sent = self._mean(terms)
-            self._put(self._weighed(mean))
-        elif self._share < 1:
-            self._put(self._weighed(self._now()))
+            self._put(mean)
         if self._counters:
             torch._foreach_add_([count for _, count in self._counters], 1)
         self._give_counters_back()
@@ -104,9 +99,6 @@ class SharedStatistics:
                 total = total + row
             sent.append(found[:, count:])
         return total / sum(self._is_used), sent
-
-    def _weighed(self, values: Tensor) -> Tensor:
-        return values if self._share == 1 else self._start.lerp(values, self._share)
 
     def _take_counters(self, layers: Sequence[_BatchNorm]) -> None:
         """Without its counter a layer does everything but count; one without momentum needs it."""

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from onelook.data import quad
+from onelook.data.even_batches import batch_start
 from onelook.settings.train import TrainSettings
 
 NOMINAL_BATCH = 64
@@ -87,7 +88,7 @@ class Schedule:
 
     @cached_property
     def batch_size(self) -> int:
-        """Images in a full batch; a small dataset makes it smaller than the setting, and so does `quad`."""
+        """Most images of a batch; a small dataset makes it smaller than the setting, and so does `quad`."""
         return min(_images_per_batch(self.settings), self.num_images)
 
     @cached_property
@@ -102,11 +103,12 @@ class Schedule:
 
     def images_in(self, batch: int) -> int:
         """Images of the dataset that batch number `batch` of an epoch shows, in all processes together."""
-        return min(self.batch_size, self.num_images - batch * self.batch_size)
+        start, end = (batch_start(number, self.num_images, self.batches_per_epoch) for number in (batch, batch + 1))
+        return end - start
 
     @cached_property
     def accumulate(self) -> int:
-        """Steps per update after the warm-up."""
+        """Most steps per update after the warm-up."""
         return max(round(nominal_batch(self.settings, self.num_images) / self.batch_size), 1)
 
     @cached_property
@@ -123,7 +125,7 @@ class Schedule:
     @cached_property
     def total_updates(self) -> int:
         """Updates of the whole run, those of the warm-up counted as if they were not more frequent."""
-        return self.settings.epochs * len(self._updates([self.accumulate] * self.batches_per_epoch))
+        return self.settings.epochs * math.ceil(self.batches_per_epoch / self.accumulate)
 
     @cached_property
     def weight_decay(self) -> float:
@@ -192,32 +194,12 @@ class Schedule:
 
     def _plan_epoch(self, epoch: int) -> list[tuple[bool, float]]:
         plan: list[tuple[bool, float]] = []
-        first_step = epoch * self.batches_per_epoch
-        for batches in self._updates([self._accumulate_at(first_step + b) for b in range(self.batches_per_epoch)]):
-            scale = self.update_strength / sum(map(self.places_in, batches))
-            plan += [(False, scale)] * (len(batches) - 1) + [(True, scale)]
+        while left := self.batches_per_epoch - len(plan):
+            most = self._accumulate_at(epoch * self.batches_per_epoch + len(plan))
+            batches = math.ceil(left / math.ceil(left / most))  # so that no update has many fewer than the others
+            scale = self.update_strength / sum(self.places_in(len(plan) + batch) for batch in range(batches))
+            plan += [(False, scale)] * (batches - 1) + [(True, scale)]
         return plan
-
-    def _updates(self, accumulate: Sequence[int]) -> list[range]:
-        """The batches of an epoch that make each of its updates.
-
-        What is left at the end, if it is less than half of an update, joins the update before it: every update is
-        equally strong, and one image must not count like 64.
-
-        Args:
-            accumulate: steps per update, as asked for at every batch.
-        """
-        updates: list[range] = []
-        first = 0
-        for batch, wanted in enumerate(accumulate):
-            if batch + 1 - first >= wanted or batch + 1 == len(accumulate):
-                updates.append(range(first, batch + 1))
-                first = batch + 1
-        full = accumulate[-1] * self.places_in(0)
-        if len(updates) > 1 and 2 * sum(map(self.places_in, updates[-1])) < full:
-            last = updates.pop()
-            updates[-1] = range(updates[-1].start, last.stop)
-        return updates
 
     def _accumulate_at(self, step: int) -> int:
         if step >= self.warmup_steps:
