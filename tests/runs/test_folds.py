@@ -29,6 +29,7 @@ from onelook.settings.command_line import as_arguments
 from onelook.settings.folds import FoldsSettings
 from onelook.training.auto_settings import settle
 from onelook.training.callback import Callback, FitEnd, FitStart, StepEnd
+from onelook.training.families import FAMILIES
 
 NUM_FOLDS = 2
 NUM_EPOCHS = 2
@@ -365,7 +366,7 @@ def test_settings_that_follow_from_the_number_of_images_are_the_same_in_all_fold
     given = {**options, "folds": folder, "epochs": 400, "batch_size": 2}
     with StopSignal() as stop:
         prepared = prepare_folds(given, None, stop)
-    assert settle(build_settings(FoldsSettings, given), len(few)).optimizer == "AdamW"
+    assert settle(build_settings(FoldsSettings, given), len(few), FAMILIES["Detect"]).optimizer == "AdamW"
     assert [prepared.order(number)["optimizer"] for number in (1, 2)] == ["SGD", "SGD"]
 
 

@@ -7,7 +7,10 @@ import pytest
 from onelook.settings.build import build_settings
 from onelook.settings.train import TrainSettings
 from onelook.training.auto_settings import settle
+from onelook.training.families import FAMILIES
 from onelook.training.schedule import Schedule
+
+ANCHORS = FAMILIES["Detect"]
 
 
 @pytest.mark.parametrize(
@@ -24,13 +27,13 @@ from onelook.training.schedule import Schedule
 def test_short_runs_get_adamw_unless_the_user_chose(
     given: dict[str, object], num_images: int, optimizer: str, lr0: float
 ) -> None:
-    settled = settle(build_settings(TrainSettings, given), num_images)
+    settled = settle(build_settings(TrainSettings, given), num_images, ANCHORS)
     assert (settled.optimizer, settled.lr0) == (optimizer, lr0)
 
 
 def test_settled_settings_stay_as_they_are() -> None:
-    once = settle(build_settings(TrainSettings, {"epochs": 40, "batch_size": 16}), 205)
-    assert settle(once, 205) == once
+    once = settle(build_settings(TrainSettings, {"epochs": 40, "batch_size": 16}), 205, ANCHORS)
+    assert settle(once, 205, ANCHORS) == once
     assert (once.batch_size, once.nominal_batch) == (16, 16)
     assert Schedule(once, 205).total_updates == 40 * 13
 
@@ -47,9 +50,9 @@ def test_settled_settings_stay_as_they_are() -> None:
 def test_very_short_runs_take_small_batches_unless_the_user_chose(
     given: dict[str, object], num_images: int, batch_size: int
 ) -> None:
-    settled = settle(build_settings(TrainSettings, given), num_images)
+    settled = settle(build_settings(TrainSettings, given), num_images, ANCHORS)
     assert settled.batch_size == batch_size
-    assert settle(settled, num_images) == settled
+    assert settle(settled, num_images, ANCHORS) == settled
 
 
 @pytest.mark.parametrize(
@@ -66,5 +69,12 @@ def test_very_short_runs_take_small_batches_unless_the_user_chose(
 def test_short_runs_from_weights_take_what_the_family_needs_to_learn_classes(
     given: dict[str, object], num_images: int, expected: tuple[float, float]
 ) -> None:
-    settled = settle(build_settings(TrainSettings, given), num_images, {"cls": 2.0, "close_mosaic": 0.2})
+    settled = settle(build_settings(TrainSettings, given), num_images, ANCHORS)
     assert (settled.cls, settled.close_mosaic) == expected
+
+
+def test_a_family_has_defaults_of_its_own_unless_the_user_chose() -> None:
+    def closing(**given: object) -> float:
+        return settle(build_settings(TrainSettings, given), 205, FAMILIES["YoloX"]).close_mosaic
+
+    assert (closing(epochs=40), closing(epochs=300), closing(epochs=40, close_mosaic=0.5)) == (0.15, 0.15, 0.5)

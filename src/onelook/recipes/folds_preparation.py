@@ -27,6 +27,8 @@ from onelook.settings.folds import FoldsSettings
 from onelook.settings.series import EXTENDS, FREE, KEPT, OUTSIDE, named_after_model, names_of, resume_settings, storable
 from onelook.settings.train import TrainSettings
 from onelook.training.auto_settings import settle
+from onelook.training.families import family_of
+from onelook.training.weights import definition_of
 
 logger = logging.getLogger(__name__)
 
@@ -85,7 +87,7 @@ def prepare_folds(given: Mapping[str, Any], file: Path | None, stop: StopSignal)
     fingerprints = {f"fold{number}": of.fingerprints() for number, of in enumerate(splits, start=1)}
     if earlier is not None:
         _refuse_other_data(earlier, fingerprints, splits[0].names, settings.folds)
-    settled = settle(settings, len(splits[0].scans["train"].index))
+    settled = settle(settings, len(splits[0].scans["train"].index), family_of(definition_of(settings)))
     assert isinstance(settled, FoldsSettings)
     changeable = names_of(FoldsSettings, FREE, OUTSIDE) - {"data", "folds"}
     changed = {name: getattr(settings, name) for name in typed.model_fields_set & changeable}

@@ -27,7 +27,7 @@ from onelook.settings.train import TRACKER_NAMES, TrainSettings
 from onelook.training.agreement import made_with, refuse_disagreement, refuse_other_data, warn_of_other_machine
 from onelook.training.auto_settings import settle
 from onelook.training.batch_size import with_batch_size
-from onelook.training.families import family_of, with_family_defaults
+from onelook.training.families import family_of
 from onelook.training.network_passes import check_passes
 from onelook.training.resume import Resumed
 from onelook.training.run import Run
@@ -84,13 +84,11 @@ def prepare(
     model = model_of_run(settings, data, resumed, device=device, amp=amp, stop=stop)
     group.copy_from_first(list(model.model.state_dict().values()))
     if resumed is None:
-        settings = with_family_defaults(model.model, settings)
         settings = with_batch_size(settings, data, model=model.model, device=device, group=group, stop=stop)
         if settings.time and epochs_within is not None:
             pilot = Run(settings, RunDir(Path()), None, group, began)
             settings = settings.model_copy(update={"epochs": epochs_within(data, model, pilot)})
-        fine_tuning = family_of(model.model.definition).fine_tuning
-        settings = settle(settings, len(data.scans["train"].index), fine_tuning)
+        settings = settle(settings, len(data.scans["train"].index), family_of(model.model.definition))
     _refuse_uneven_shares(settings, group)
     refuse_disagreement(settings, data, model.model, group)
     group.check(stop)

@@ -20,7 +20,9 @@ from onelook.settings.build import build_settings, stored_settings
 from onelook.settings.evolve import EvolveSettings
 from onelook.settings.series import named_after_model, resume_settings, storable
 from onelook.training.auto_settings import settle
+from onelook.training.families import family_of
 from onelook.training.start import check_start
+from onelook.training.weights import definition_of
 
 
 def prepare_search(given: Mapping[str, Any], file: Path | None, stop: StopSignal) -> PreparedSearch:
@@ -99,7 +101,7 @@ def _settled(settings: EvolveSettings, num_images: int) -> EvolveSettings:
             f"setting `batch_size` is {settings.batch_size}, which each trial could read differently",
             hint="name a number; a training with `--batch-size -1` finds one that fits",
         )
-    settled = settle(settings, num_images)
+    settled = settle(settings, num_images, family_of(definition_of(settings)))
     assert isinstance(settled, EvolveSettings)
     if settled.evolve_method == "genetic" and "noval" not in settings.model_fields_set:
         settled = settled.model_copy(update={"noval": True})  # it only uses the end of a trial

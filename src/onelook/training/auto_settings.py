@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
-from types import MappingProxyType
 from typing import Any
 
 from onelook.settings.train import TrainSettings
+from onelook.training.families import Family
 from onelook.training.schedule import MIN_UPDATES, Schedule, nominal_batch
 
 logger = logging.getLogger(__name__)
@@ -19,18 +19,16 @@ SHORT_RUN_MOMENTUM = 0.9
 SHORT_RUN_BIAS_LR = 0.0
 
 
-def settle(
-    settings: TrainSettings, num_images: int, fine_tuning: Mapping[str, Any] = MappingProxyType({})
-) -> TrainSettings:
+def settle(settings: TrainSettings, num_images: int, family: Family) -> TrainSettings:
     """The settings with numbers instead of `auto`: batch, images per update, and the optimiser with its rates.
+
+    What a family has other defaults for applies where the user has set nothing.
 
     A run of fewer than 1000 updates takes batches of 8, unless the user set `batch_size`. A run of fewer than 2000
     updates is trained with AdamW, unless the user chose an optimiser or any number that belongs to one (`lr0`,
-    `momentum`, `warmup_bias_lr`); all others with SGD. If it also starts from weights, `fine_tuning` applies.
-
-    Args:
-        fine_tuning: settings that the family has other defaults for in a short run from weights.
+    `momentum`, `warmup_bias_lr`); all others with SGD.
     """
+    settings = _where_unset(settings, family.defaults)
     if "batch_size" not in settings.model_fields_set and _updates(settings, num_images) < VERY_SHORT_RUN:
         settings = settings.model_copy(update={"batch_size": VERY_SHORT_RUN_BATCH})
         logger.info("a very short run: batch size %d", VERY_SHORT_RUN_BATCH)
@@ -46,11 +44,15 @@ def settle(
                 "warmup_bias_lr": SHORT_RUN_BIAS_LR,
             }
             if settings.weights:
-                settled |= {key: fine_tuning[key] for key in fine_tuning if key not in settings.model_fields_set}
+                settings = _where_unset(settings, family.fine_tuning)
         else:
             settled["optimizer"] = "SGD"
         logger.info("a run of %d updates: optimizer %s", updates, settled["optimizer"])
     return settings.model_copy(update=settled)
+
+
+def _where_unset(settings: TrainSettings, values: Mapping[str, Any]) -> TrainSettings:
+    return settings.model_copy(update={key: values[key] for key in values if key not in settings.model_fields_set})
 
 
 def _updates(settings: TrainSettings, num_images: int) -> int:

@@ -113,12 +113,6 @@ def create_loss(model: DetectionModel, settings: TrainSettings, *, closing: floa
     return family_of(model.definition).create_loss(model, settings, closing)
 
 
-def with_family_defaults(model: DetectionModel, settings: TrainSettings) -> TrainSettings:
-    """`settings`, with the defaults of the family of `model` where the user has set nothing."""
-    defaults = family_of(model.definition).defaults
-    return settings.model_copy(update={key: defaults[key] for key in defaults if key not in settings.model_fields_set})
-
-
 def report_without_effect(model: DetectionModel, settings: TrainSettings) -> None:
     """Name, as a warning, every setting that differs from its default and that this model makes no use of."""
     fields = type(settings).model_fields
