@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import logging
 import os
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,6 +15,9 @@ import pytest
 from browser import Browser, find_browser
 from hypothesis import settings
 
+# Compiled once, whatever the shell says, and not by every process and worker again.
+sys.dont_write_bytecode = False
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 settings.register_profile("same in every run", derandomize=True, max_examples=50)
 settings.load_profile("same in every run")
 # Before torch is imported, here and in what tests start: two test processes share two processors.
