@@ -37,15 +37,18 @@ def texts(path: Path) -> Iterator[tuple[int, str]]:
             yield node.lineno, node.value
 
 
-ALL = [
-    (f"{path.relative_to(ROOT)}:{line}", text)
-    for path in sorted((ROOT / "src" / "onelook").rglob("*.py"))
-    for line, text in texts(path)
-]
+@pytest.fixture(scope="module")
+def all_texts() -> list[tuple[str, str]]:
+    """Place and text of those of the whole package."""
+    return [
+        (f"{path.relative_to(ROOT)}:{line}", text)
+        for path in sorted((ROOT / "src" / "onelook").rglob("*.py"))
+        for line, text in texts(path)
+    ]
 
 
-def test_no_message_sends_a_user_to_a_file_of_the_checkout() -> None:
-    assert [(place, text) for place, text in ALL if FILE_OF_THE_CHECKOUT.search(text)] == []
+def test_no_message_sends_a_user_to_a_file_of_the_checkout(all_texts: list[tuple[str, str]]) -> None:
+    assert [(place, text) for place, text in all_texts if FILE_OF_THE_CHECKOUT.search(text)] == []
 
 
 @pytest.mark.parametrize(
@@ -55,9 +58,9 @@ def test_the_pattern_knows_files_of_the_checkout(text: str) -> None:
     assert FILE_OF_THE_CHECKOUT.search(text)
 
 
-def test_every_extra_that_a_message_names_can_be_installed_as_it_says() -> None:
+def test_every_extra_that_a_message_names_can_be_installed_as_it_says(all_texts: list[tuple[str, str]]) -> None:
     """`pip install "onelook[extra]"` adds an extra to whatever is installed, editable or not, in any shell."""
-    named = [(place, found["what"]) for place, text in ALL for found in INSTALL.finditer(text)]
+    named = [(place, found["what"]) for place, text in all_texts for found in INSTALL.finditer(text)]
     ours = {place: OF_OURS.search(what) for place, what in named if "onelook[" in what}
     assert len(ours) >= 8
     assert [place for place, found in ours.items() if found is None or found["extra"] not in EXTRAS] == []

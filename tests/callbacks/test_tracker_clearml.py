@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 from zipfile import ZipFile
 
-import clearml
 import numpy as np
 import pytest
 import torch
@@ -30,6 +29,8 @@ CLEARML_SEED = 1337
 @pytest.fixture
 def offline(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """ClearML as for a user who has said offline, which it remains; the folder of its sessions."""
+    import clearml  # takes a second, which only those who follow a run with it need to wait
+
     monkeypatch.setenv("HOME", str(tmp_path))  # it notes there what it has done last
     monkeypatch.setenv("CLEARML_CACHE_DIR", str(tmp_path / "clearml"))
     clearml.Task.set_offline(True)

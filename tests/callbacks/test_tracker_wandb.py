@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-import wandb
 from stop_at import StopAt
 from tracker_runs import Draw, bits_of, follow, results_of
 from wandb_store import forget_wandb, offline_wandb, read_stores
@@ -128,7 +127,7 @@ def test_a_server_that_does_not_answer_costs_no_row(
 
 def test_a_wandb_of_another_kind_counts_as_broken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A folder called `wandb`, as runs leave behind, is a package for Python if the real one is missing."""
-    monkeypatch.delattr(wandb, "Settings")
+    monkeypatch.delattr("wandb.Settings")
     with pytest.raises(AttributeError, match="Settings"):
         WandbTracker()
 
