@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from onelook.errors import ModelError
-from onelook.models.detector import DetectionModel, create_model
+from onelook.models.detector import DetectionModel, create_model, fill_skeleton
 from onelook.models.layer_table import last_uses
 
 ANCHORS_5N = [
@@ -208,3 +208,29 @@ def test_model_on_the_meta_device_takes_no_memory() -> None:
         assert all(p.is_meta for p in model.parameters())
         assert [tuple(x.shape) for x in model(torch.zeros(1, 3, 128, 128))][-1] == (1, 3, 2, 2, 85)
     assert model.max_stride == 64
+
+
+@pytest.mark.parametrize("name", ["yolov5n", "onelook5n"])
+def test_a_filled_skeleton_is_the_model_whose_tensors_it_was_given(name: str) -> None:
+    model = create_model(name, num_classes=2, seed=3).eval()
+    tensors = {
+        key: tensor.half() if tensor.is_floating_point() else tensor for key, tensor in model.state_dict().items()
+    }
+    model.load_state_dict(tensors)
+    ambient = torch.random.get_rng_state()
+    with torch.device("meta"):
+        skeleton = create_model(name, num_classes=2).eval()
+    fill_skeleton(skeleton, tensors)
+    images = torch.rand(1, 3, 64, 64, generator=torch.Generator().manual_seed(0))
+    maps, expected = skeleton(images), model(images)
+    assert all(torch.equal(one, other) for one, other in zip(maps, expected, strict=True))
+    last = model.branches[-1]
+    assert torch.equal(skeleton.decode_branch(maps, last), model.decode_branch(expected, last))
+    assert {key: tensor.dtype for key, tensor in skeleton.state_dict().items()} == {
+        key: tensor.dtype for key, tensor in model.state_dict().items()
+    }
+    assert all(parameter.requires_grad for parameter in skeleton.parameters())
+    assert not {t.data_ptr() for t in skeleton.state_dict().values()} & {t.data_ptr() for t in tensors.values()}
+    assert torch.equal(torch.random.get_rng_state(), ambient)
+    with pytest.raises(RuntimeError, match="Missing key"):
+        fill_skeleton(skeleton, dict(list(tensors.items())[1:]))

@@ -70,6 +70,9 @@ class Definition:
     backbone: list[list[Any]]
     head: list[list[Any]]
 
+    def __hash__(self) -> int:
+        return hash(str(self.as_dict()))
+
     @property
     def num_anchors(self) -> int:
         """Anchors per cell of a map; 0 without any."""

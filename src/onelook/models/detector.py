@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal, cast
 
@@ -217,42 +218,55 @@ def create_model(
     if len(class_names) != definition.num_classes:
         raise ModelError(f"{len(class_names)} class names for {definition.num_classes} classes")
     try:
-        plans = plan_layers(definition)
-        with torch.device("meta"):
-            skeleton = DetectionModel(definition, plans, names=class_names)
-            stride_px = probe_strides(skeleton)
+        stride_px = probe_strides(definition)
     except ModelError as problem:
         raise problem if where == "model" else _in_file(problem, where) from problem.__cause__
     target = torch.get_default_device()
-    if target.type == "meta":
-        return _started(skeleton, stride_px)
-    if seed is None:
-        return _started(DetectionModel(definition, plans, names=class_names), stride_px)
+    if target.type == "meta" or seed is None:
+        return _started(definition, class_names, stride_px)
     with torch.random.fork_rng(devices=[]), torch.device("cpu"):
         torch.manual_seed(seed)
-        model = _started(DetectionModel(definition, plans, names=class_names), stride_px)
+        model = _started(definition, class_names, stride_px)
     return model.to(target)
+
+
+def fill_skeleton(skeleton: DetectionModel, tensors: Mapping[str, Tensor]) -> None:
+    """Give a model on the meta device copies of `tensors`, its whole state, in its own types and on their device.
+
+    Raises:
+        RuntimeError: a tensor is missing, of another shape, or no part of the model.
+    """
+    own = skeleton.state_dict()
+    copies = {name: tensor.to(own.get(name, tensor).dtype, copy=True) for name, tensor in tensors.items()}
+    skeleton.load_state_dict(copies, assign=True)
+    device = next(iter(copies.values())).device
+    for head in (skeleton.head, skeleton.head.one):
+        if head is not None:
+            head.strides = torch.tensor(skeleton.stride_px, dtype=torch.float32, device=device)
 
 
 def _in_file(problem: ModelError, where: str) -> ModelError:
     return ModelError(f"model `{where}`: {problem.message.removeprefix('model ')}", hint=problem.hint)
 
 
-def probe_strides(skeleton: DetectionModel) -> tuple[int, ...]:
-    """Pixels per cell of each map of the head of a model on the meta device, found by running it there.
+@lru_cache(maxsize=64)
+def probe_strides(definition: Definition) -> tuple[int, ...]:
+    """Pixels per cell of each map of the head, found by running the model on the meta device.
+
+    A run builds its model several times, so they are remembered.
 
     Raises:
         ModelError: the model has no head or too many parameters, or its maps do not fit together.
     """
-    sources = skeleton.plans[-1].sources if skeleton.head else ()
-    parameters = sum(parameter.numel() for parameter in skeleton.parameters())
-    if parameters > MAX_PARAMETERS:
-        raise ModelError(f"the model has {parameters} parameters", hint=f"at most {MAX_PARAMETERS} are accepted")
-    image = torch.empty(1, skeleton.definition["ch"], STRIDE_PROBE_PX, STRIDE_PROBE_PX, device="meta")
-    skeleton.eval()
-    with torch.no_grad():
-        shapes = trace_shapes(skeleton.model, skeleton.plans, image)
-    skeleton.train()
+    plans = plan_layers(definition)
+    with torch.device("meta"), torch.no_grad():
+        skeleton = DetectionModel(definition, plans, names=()).eval()
+        sources = plans[-1].sources if skeleton.head else ()
+        parameters = sum(parameter.numel() for parameter in skeleton.parameters())
+        if parameters > MAX_PARAMETERS:
+            raise ModelError(f"the model has {parameters} parameters", hint=f"at most {MAX_PARAMETERS} are accepted")
+        image = torch.empty(1, definition.channels, STRIDE_PROBE_PX, STRIDE_PROBE_PX)
+        shapes = trace_shapes(skeleton.model, plans, image)
     return tuple(_stride_of(source, shapes[source]) for source in sources)
 
 
@@ -268,8 +282,9 @@ def _stride_of(row: int, shape: torch.Size) -> int:
     return STRIDE_PROBE_PX // height
 
 
-def _started(model: DetectionModel, stride_px: tuple[int, ...]) -> DetectionModel:
-    """`model` with its strides known and its head ready to learn."""
+def _started(definition: Definition, names: tuple[str, ...], stride_px: tuple[int, ...]) -> DetectionModel:
+    """A model with its strides known and its head ready to learn."""
+    model = DetectionModel(definition, plan_layers(definition), names=names)
     model.stride_px = stride_px
     model.head.initialise(stride_px, model.definition.get("anchors"))
     return model

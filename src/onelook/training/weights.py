@@ -20,7 +20,7 @@ from onelook.interop.published_weights import PUBLISHED_WEIGHTS
 from onelook.interop.yolov5_weights import SUFFIXES, read_yolov5
 from onelook.interop.yolox_weights import YoloXWeights, read_yolox, read_yolox_onnx
 from onelook.models.catalog import find_definition
-from onelook.models.detector import Branch, DetectionModel, create_model
+from onelook.models.detector import Branch, DetectionModel, create_model, fill_skeleton
 from onelook.models.fuse import fuse
 from onelook.models.inflate import inflated
 from onelook.models.transfer import TransferReport, transfer_detector
@@ -256,10 +256,11 @@ def model_of(checkpoint: Checkpoint, prefix: str, path: Path) -> DetectionModel:
 
 
 def _built(weights: Weights) -> DetectionModel:
-    model = create_model(weights.definition, num_classes=len(weights.names), names=weights.names)
-    if weights.is_fused:
-        model = fuse(model)
-    model.load_state_dict(weights.tensors)
+    with torch.device("meta"):  # so that no weights are drawn at random first
+        model = _skeleton(weights)
+        if weights.is_fused:
+            model = fuse(model)
+    fill_skeleton(model, weights.tensors)
     model.imgsz = weights.imgsz
     return model
 
