@@ -9,14 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
-from torch.utils.flop_counter import FlopCounterMode
+import torch.nn.functional as F  # noqa: N812 - the name that everybody uses
+from torch import nn
 
 from onelook.models.detector import DetectionModel, create_model
 from onelook.models.heads import Segment
 from onelook.models.layer_table import WithoutNorms
-
-COUNTED = (torch.ops.aten.convolution, torch.ops.aten.mm, torch.ops.aten.addmm)
 
 
 @dataclass(frozen=True)
@@ -129,24 +127,32 @@ def count_gflops(model: DetectionModel, *, imgsz: int = 640) -> float:
     """
     skeleton = _on_meta(model).eval()
     image = torch.empty(1, model.definition["ch"], imgsz, imgsz, device="meta")
-    normalised = 0
-
-    def count_values(module: nn.Module, inputs: Any, output: Tensor) -> None:
-        nonlocal normalised
-        normalised += output.numel()
-
-    for module in skeleton.modules():
-        if isinstance(module, nn.BatchNorm2d):
-            module.register_forward_hook(count_values)
-    # Without grad, attention hides its products.
-    with torch.enable_grad(), WithoutNorms(), FlopCounterMode(display=False) as counter:
+    counter = _Counter()
+    with torch.enable_grad(), counter:  # without grad, attention hides its products
         if isinstance(skeleton.model[-1], Segment):
             skeleton.segment(image)
         else:
             skeleton(image)
-    by_operation = counter.get_flop_counts()["Global"]
-    products = sum(by_operation.get(operation, 0) for operation in COUNTED)
-    return float(products + 8 * normalised) / 1e9
+    return counter.operations / 1e9
+
+
+class _Counter(WithoutNorms):
+    """Counts operations of convolutions (B, C, H, W), linear layers (..., C), attention (T, B, C) and batch-norms."""
+
+    operations = 0
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        result = super().__torch_function__(func, types, args, kwargs)
+        if func is F.batch_norm:
+            self.operations += 8 * result.numel()
+        elif func in (torch.conv2d, torch.conv_transpose2d):
+            cells = result if func is torch.conv2d else args[0]
+            self.operations += 2 * cells[:, 0].numel() * args[1].numel()
+        elif func is F.linear:
+            self.operations += 2 * result[..., 0].numel() * args[1].numel()
+        elif func is F.multi_head_attention_forward:
+            self.operations += 2 * args[0][..., 0].numel() * (args[5].numel() + args[11].numel())
+        return result
 
 
 def _on_meta(model: DetectionModel) -> DetectionModel:
