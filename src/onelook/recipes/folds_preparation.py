@@ -131,7 +131,7 @@ def _going_on(folder: FoldsFolder, typed: FoldsSettings) -> FoldsSettings:
         raise RunFolderError(f"file `{folder.beginning}` has no `settings`", hint="start new trainings")
     stored = storable(FoldsSettings, stored)
     before = stored_settings(FoldsSettings, stored)
-    return resume_settings(before, typed, series="series of trainings on folds")
+    return resume_settings(before, typed, series="series of trainings on folds", folder=folder.path)
 
 
 def _read(data: Sequence[Path], settings: FoldsSettings, stop: StopSignal) -> list[Splits]:

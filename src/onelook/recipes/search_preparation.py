@@ -84,7 +84,7 @@ def _going_on(folder: SearchFolder, typed: EvolveSettings) -> EvolveSettings:
     before = stored_settings(EvolveSettings, stored)
     if typed.evolve_method == "auto":
         typed = typed.model_copy(update={"evolve_method": before.evolve_method})
-    settings = resume_settings(before, typed, series="search")
+    settings = resume_settings(before, typed, series="search", folder=folder.path)
     lost = folder.history.is_file() and before.evolve_method == "optuna" and not folder.journal.is_file()
     if lost and not settings.evolve_storage:
         raise SettingsError(

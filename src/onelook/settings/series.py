@@ -6,6 +6,8 @@ setting is kept.
 
 from __future__ import annotations
 
+import logging
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TypeVar
@@ -16,7 +18,12 @@ from pydantic.fields import FieldInfo
 
 from onelook.errors import SettingsError, combined
 
+logger = logging.getLogger(__name__)
+
 SettingsT = TypeVar("SettingsT", bound=BaseModel)
+
+INPUTS = ("data", "folds", "teacher")
+"""Settings that name what a series reads again when it is resumed."""
 
 KEPT = "kept"  # decides what is learned: a resumed series has it as it was
 EXTENDS = "extends"  # how long a run is: a single run may be given more
@@ -66,12 +73,15 @@ def named_after_model(settings: SettingsT) -> SettingsT:
     return settings.model_copy(update={"name": Path(values["cfg"] or values["weights"]).stem or "exp"})
 
 
-def resume_settings(before: SettingsT, given: SettingsT, *, series: str, extends: bool = False) -> SettingsT:
+def resume_settings(
+    before: SettingsT, given: SettingsT, *, series: str, folder: Path, extends: bool = False
+) -> SettingsT:
     """The settings of a series that is resumed.
 
     Args:
         before: as they were; what reaches outside is not taken from here.
         given: with this call; its fields that are set count.
+        folder: of the series, normally below the one in which it was started.
 
     Raises:
         SettingsError: a setting that must be kept was given another value; all of them are listed.
@@ -89,9 +99,24 @@ def resume_settings(before: SettingsT, given: SettingsT, *, series: str, extends
         raise combined(SettingsError, f"a resumed {series} cannot change what it learns:", problems, hint=hint)
     changes = {name: getattr(given, name) for name in given.model_fields_set & changeable}
     changes |= {name: getattr(given, name) for name in outside}
+    before = _found_around(folder, before, except_for=changes)
     result = before.model_copy(update=changes)
     try:
         kind.model_validate(result.model_dump())  # the changes may contradict what is kept
     except ValidationError as problem:
         raise SettingsError(f"these settings cannot be used together: {problem.errors()[0]['msg']}") from problem
     return result
+
+
+def _found_around(folder: Path, settings: SettingsT, *, except_for: Mapping[str, Any]) -> SettingsT:
+    """The settings with the places of relative paths that lead nowhere from here, but from a folder around `folder`."""
+    moved = {}
+    for name in settings.model_fields_set.intersection(INPUTS).difference(except_for):
+        path = getattr(settings, name)
+        if not path or os.path.exists(os.path.expanduser(path)):  # noqa: PTH110, PTH111 - no HOME is fine
+            continue
+        place = next((parent / path for parent in folder.resolve().parents if (parent / path).exists()), None)
+        if place is not None and place != Path(path):
+            logger.warning("`%s` is not there; `%s` is read", path, place)
+            moved[name] = str(place) if isinstance(path, str) else place
+    return settings.model_copy(update=moved)
