@@ -11,6 +11,7 @@ from command_runs import Home, run, state_of, texts
 
 from onelook.errors import SettingsError
 from onelook.files.overwriting import refuse_inputs_inside, refuse_to_replace
+from onelook.recipes.split_dataset import split_dataset
 
 
 def into_data(home: Home) -> list[object]:
@@ -23,6 +24,12 @@ def beside_weights(home: Home) -> list[object]:
     folder.mkdir(parents=True)
     shutil.copy(home.weights, folder / "last.safetensors")
     return ["--weights", folder / "last.safetensors", "--project", "runs", "--name", "old", "--exist-ok"]
+
+
+def folds(home: Home) -> list[object]:
+    """Lists of two folds in `folds`, and the words that train on them."""
+    split_dataset({"data": home.yaml, "folds": 2, "output": home.work / "folds", "near": -1})
+    return ["--folds", home.work / "folds"]
 
 
 def run_folder(home: Home) -> Path:
@@ -51,6 +58,24 @@ CASES: dict[str, Callable[[Home], list[str]]] = {
     ),
     "check over its dataset": lambda w: texts(
         "check", shutil.copy(w.yaml, w.work / "check.json"), "--output", w.work, "--exist-ok"
+    ),
+    "evolve into its dataset": lambda w: ["evolve", *w.train("--evolve", 1, *into_data(w))[1:]],
+    "evolve beside its weights": lambda w: ["evolve", *w.train("--evolve", 1, *beside_weights(w))[1:]],
+    "folds into their lists": lambda w: texts(
+        "train", *folds(w), *w.train()[3:], "--project", w.work, "--name", "folds", "--exist-ok"
+    ),
+    "split over its dataset": lambda w: texts("split", w.yaml, "--output", w.data),
+    "autosplit over its lists": lambda w: texts(
+        "autosplit", w.data / "images", "--output", shutil.copy(w.yaml, w.data / "images" / "autosplit_val.txt").parent
+    ),
+    "convert-data over its dataset": lambda w: texts("convert-data", w.yaml, "--to", "coco", "--out", w.data),
+    "convert-data among its images": lambda w: texts(
+        "convert-data", w.yaml, "--to", "coco", "--out", w.data / "images" / "train" / "new"
+    ),
+    "check fixes into its dataset": lambda w: texts("check", w.yaml, "--fix", w.data),
+    "check fixes among its images": lambda w: texts("check", w.yaml, "--fix", w.data / "images" / "train" / "new"),
+    "report page over its results": lambda w: texts(
+        "report", shutil.copytree(run_folder(w), w.work / "run"), "--out", w.work / "run" / "metrics.json"
     ),
 }  # fmt: skip
 

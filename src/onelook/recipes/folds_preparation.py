@@ -14,6 +14,7 @@ from onelook.data.splits import Splits
 from onelook.errors import DataError, RunFolderError, SettingsError, combined
 from onelook.files.atomic import write_text_atomic
 from onelook.files.bounded import printable
+from onelook.files.overwriting import refuse_inputs_inside
 from onelook.files.yaml import dump_yaml, load_yaml
 from onelook.processes.launch_env import is_launched
 from onelook.processes.stop_signal import StopSignal
@@ -28,6 +29,7 @@ from onelook.settings.series import EXTENDS, FREE, KEPT, OUTSIDE, named_after_mo
 from onelook.settings.train import TrainSettings
 from onelook.training.auto_settings import settle
 from onelook.training.families import family_of
+from onelook.training.start import inputs_of
 from onelook.training.weights import definition_of
 
 logger = logging.getLogger(__name__)
@@ -169,6 +171,9 @@ def _refuse_other_data(
 
 def _new_folder(settings: FoldsSettings) -> FoldsFolder:
     is_shared = settings.exist_ok or settings.resume is True
+    if is_shared:
+        read = inputs_of(settings.model_copy(update={"data": settings.folds}))
+        refuse_inputs_inside(settings.project / settings.name, read)
     folder = FoldsFolder(RunDir.create(settings.project, settings.name, exist_ok=is_shared).path)
     others = folder.begun()
     if others:

@@ -32,7 +32,7 @@ from onelook.training.network_passes import check_passes
 from onelook.training.resume import Resumed
 from onelook.training.run import Run
 from onelook.training.run_model import RunModel, model_of_run
-from onelook.training.start import check_start
+from onelook.training.start import check_start, inputs_of
 
 logger = logging.getLogger(__name__)
 
@@ -126,6 +126,5 @@ def _new_run(settings: TrainSettings, label: str) -> RunDir:
     name = label if settings.name == "cfg" else settings.name
     started = run_of_launch(settings.project, launch_id()) if restarts_so_far() else None
     if settings.exist_ok and not started:
-        inputs = [given for given in (settings.weights, settings.data, settings.cfg, settings.hyp) if given]
-        refuse_inputs_inside(settings.project / name, inputs)
+        refuse_inputs_inside(settings.project / name, inputs_of(settings))
     return started or RunDir.create(settings.project, name, exist_ok=settings.exist_ok)

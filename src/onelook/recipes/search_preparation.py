@@ -9,6 +9,7 @@ from typing import Any
 from onelook.data.split_images import training_splits
 from onelook.errors import RunFolderError, SettingsError
 from onelook.files.atomic import write_text_atomic
+from onelook.files.overwriting import refuse_inputs_inside
 from onelook.files.yaml import dump_yaml, load_yaml
 from onelook.processes.launch_env import is_launched
 from onelook.processes.stop_signal import StopSignal
@@ -21,7 +22,7 @@ from onelook.settings.evolve import EvolveSettings
 from onelook.settings.series import named_after_model, resume_settings, storable
 from onelook.training.auto_settings import settle
 from onelook.training.families import family_of
-from onelook.training.start import check_start
+from onelook.training.start import check_start, inputs_of
 from onelook.training.weights import definition_of
 
 
@@ -46,9 +47,10 @@ def prepare_search(given: Mapping[str, Any], file: Path | None, stop: StopSignal
     settled = _settled(settings, len(splits.scans["train"].index))
     plan = plan_of(settled)
     bucket = Bucket(settled.bucket, defaults=plan.firsts[0]) if settled.bucket else None
-    folder = earlier or SearchFolder(
-        RunDir.create(settings.project, settings.name, exist_ok=settings.exist_ok or settings.resume is True).path
-    )
+    is_shared = settings.exist_ok or settings.resume is True
+    if earlier is None and is_shared:
+        refuse_inputs_inside(settings.project / settings.name, inputs_of(settings))
+    folder = earlier or SearchFolder(RunDir.create(settings.project, settings.name, exist_ok=is_shared).path)
     prepared = PreparedSearch(settled, plan, folder, splits.fingerprints(), bucket)
     if earlier is None:
         _remember(prepared, settings)

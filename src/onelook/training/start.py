@@ -22,6 +22,12 @@ OTHER_STARTS = (
 )
 
 
+def inputs_of(settings: TrainSettings) -> list[str | Path]:
+    """The files and folders that the settings of a run name to be read."""
+    named = (settings.weights, settings.teacher, settings.data, settings.cfg, settings.hyp)
+    return [place for place in named if place]
+
+
 def check_start(settings: TrainSettings) -> None:
     """Check model, weights, image size and frozen layers of a new run; takes no memory for the model.
 
