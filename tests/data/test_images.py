@@ -312,7 +312,7 @@ def test_file_names_may_be_any_bytes(tmp_path: Path) -> None:
         path.write_bytes(b"")
         with pytest.raises(DataError) as error:
             read_image(path)
-        assert "\n" not in str(error.value)
+        assert "\n" not in error.value.message
         str(error.value).encode("utf-8")
 
 

@@ -194,6 +194,7 @@ DATASETS = [
         changed(all_broken),
         65,
         ("split `train`: no image can be used", "000.jpg`: the file ends", "019.jpg`: the file ends"),
+        "`onelook check` counts them",
     ),
     Case(
         "wrong classes",
@@ -375,7 +376,8 @@ def test_detection_goes_on_after_a_bad_image_and_says_so_at_the_end(
     before = state_of(home.data)
     outcome = run(home.detect("--save-txt", "--conf-thres", 0), capsys)
     assert outcome.code == 65
-    warning, error = outcome.err.splitlines()
+    warning, error, hint = outcome.err.splitlines()
+    assert hint == "hint: everything else was processed; try again with whole files"
     assert warning == "warning: 1 of 4 files gave less than they should"
     assert error.startswith("error: ") and "test/001.jpg` cannot be used: the JPEG is truncated" in error
     assert sorted(path.name for path in Path("runs/detect/exp/labels").iterdir()) == ["000.txt", "002.txt", "003.txt"]

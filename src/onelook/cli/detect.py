@@ -45,9 +45,10 @@ def _problem(problems: Sequence[str]) -> OnelookError | None:
     """One error for all files that could not be used."""
     if not problems:
         return None
+    hint = "everything else was processed; try again with whole files"
     if len(problems) == 1:
-        return DataError(problems[0])
-    return combined(DataError, f"{len(problems)} files or streams gave less than they should:", problems)
+        return DataError(problems[0], hint=hint)
+    return combined(DataError, f"{len(problems)} files or streams gave less than they should:", problems, hint=hint)
 
 
 def _became(count: LiveCount) -> str:

@@ -84,7 +84,8 @@ def read_image(path: StrPath, *, scale_hint: int = 1, is_checked: bool = False, 
     try:
         return decode_image(data, scale_hint=scale_hint, is_checked=is_checked, max_pixels=max_pixels)
     except DamagedImage as problem:
-        raise DataError(f"image `{printable(path)}` cannot be used: {problem}") from problem
+        hint = None if problem.kind == "bomb" else "save it again as .jpg or .png, or leave it out"
+        raise DataError(f"image `{printable(path)}` cannot be used: {problem}", hint=hint) from problem
 
 
 def decode_image(data: bytes, *, scale_hint: int = 1, is_checked: bool = False, max_pixels: int = MAX_PIXELS) -> Image:

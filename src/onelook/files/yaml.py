@@ -124,6 +124,10 @@ def _cure_of(problem: str) -> str | None:
         return "a backslash in double quotes begins an escape; write paths with `/`, in single quotes or in none"
     if "'\\t'" in problem:
         return "YAML has no tabs: indent with spaces"
+    if "is a number of" in problem:
+        return f"numbers have at most {MAX_DIGITS} digits; put text in quotes"
+    if "is no value" in problem:
+        return "put text in quotes"
     return None
 
 

@@ -64,7 +64,10 @@ def apply_rules(ledger: Ledger, spec: DatasetSpec, options: ScanOptions, *, firs
         )
     if ledger.images_unusable == ledger.images_listed:
         raise combined(
-            DataError, f"split `{ledger.split}`: no image can be used:", [str(e) for e in ledger.of("unusable image")]
+            DataError,
+            f"split `{ledger.split}`: no image can be used:",
+            [str(entry) for entry in ledger.of("unusable image")],
+            hint="`onelook check` counts them by their faults, with a cure for each",
         )
     if not options.allow_unlabelled:
         _require_labels(ledger, spec, first_label)
