@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -84,6 +85,15 @@ def test_a_log_file_gets_one_plain_line_per_epoch() -> None:
     assert f"mAP50 {METRICS.map50:.4f} mAP50-95 {METRICS.map50_95:.4f} fitness {METRICS.fitness:.4f} best" in lines[1]
     assert "best" not in lines[2]
     assert lines[0].endswith("took 0:03, 0:06 left")
+
+
+def test_settings_that_differ_from_the_defaults_and_the_scaled_decay_are_said() -> None:
+    given = TrainSettings(epochs=NUM_EPOCHS, lr0=0.02, degrees=5.0, project=Path("elsewhere"))
+    text = shown(terminal=False, start=replace(fit_start(), settings=given, weight_decay=0.00046875))
+    (line,) = [line for line in text.split("\n") if line.startswith("settings: ")]
+    assert line == "settings: lr0 0.02, degrees 5.0, epochs 3; weight decay of an update: 0.000469"
+    plain = shown(terminal=False, start=replace(fit_start(), settings=TrainSettings()))
+    assert "settings: the defaults; weight decay of an update: " in plain
 
 
 def test_a_log_file_does_not_wrap_its_lines() -> None:

@@ -48,9 +48,11 @@ def test_dark_images_are_a_finding_and_are_warned_of(tmp_path: Path, caplog: pyt
     assert kinds.count("dark-image") == 2
 
 
-def test_images_of_one_grey_level_are_a_finding(tmp_path: Path) -> None:
+@pytest.mark.parametrize("noise", [0, 2, 5])
+def test_images_of_nearly_one_grey_level_are_a_finding(noise: int, tmp_path: Path) -> None:
+    levels = 91 + np.random.default_rng(0).integers(-noise, noise + 1, (300, 400, 3))
     flat = io.BytesIO()
-    Image.new("RGB", (40, 30), (91, 91, 91)).save(flat, "PNG")
+    Image.fromarray(levels.astype(np.uint8)).save(flat, "PNG")
     spec = make_dataset(tmp_path, {"a": GOOD_ROW, "b": GOOD_ROW}, images={"b.png": flat.getvalue()})
     found = [finding for finding in check({"data": spec.path}).diagnosis.findings if finding.kind == "flat-image"]
     assert [(Path(finding.file).name, "91 of 255" in finding.detail) for finding in found] == [("b.png", True)]

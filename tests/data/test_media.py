@@ -159,6 +159,28 @@ def test_a_video_that_is_cut_off_is_told(suffix: str, tmp_path: Path) -> None:
     )
 
 
+def with_index_in_front(data: bytes) -> bytes:
+    """An MP4 as it is made for the web: the box `moov` before the frames, whose places move on by its size."""
+    media, place = data.index(b"mdat") - 4, data.rindex(b"moov") - 4
+    index = bytearray(data[place:])
+    table = index.index(b"stco") + 8
+    for number in range(struct.unpack_from(">I", index, table)[0]):
+        at = table + 4 + 4 * number
+        struct.pack_into(">I", index, at, struct.unpack_from(">I", index, at)[0] + len(index))
+    return data[:media] + index + data[media:place]
+
+
+def test_an_mp4_that_is_cut_off_behind_its_index_is_told(tmp_path: Path) -> None:
+    path = tmp_path / "a.mp4"
+    data = with_index_in_front(film(path))
+    path.write_bytes(data)
+    assert frames_and_loss(path) == (100, "")
+    path.write_bytes(data[: int(0.6 * len(data))])
+    count, loss = frames_and_loss(path)
+    assert 55 <= count <= 61
+    assert loss == f"video `{path}` is damaged: {100 - count} of 100 frames cannot be decoded"
+
+
 def test_an_mp4_without_its_index_is_refused_with_the_reason(tmp_path: Path) -> None:
     data = film(tmp_path / "a.mp4")
     (tmp_path / "a.mp4").write_bytes(data[: int(0.6 * len(data))])

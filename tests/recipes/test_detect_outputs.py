@@ -140,13 +140,15 @@ def test_a_list_and_a_link_are_no_way_around_it(photos: Path, weights: Path, tmp
 @pytest.mark.parametrize(
     ("stems", "image_ids"), [(("000139", "285"), [139, 285]), (("hive", "000139"), ["000139", "hive"])]
 )
-def test_predictions_load_in_pycocotools_and_agree_with_results_of_one_image(
+def test_predictions_load_in_pycocotools_and_agree_with_val_and_results_of_one_image(
     stems: tuple[str, ...], image_ids: list[object], photos: Path, tmp_path: Path
 ) -> None:
     names = COCO_NAMES
     weights = checkpoint_of(colour_detector(cell=16, names=names), tmp_path / "coco.safetensors")
+    halves = np.zeros((64, 96, 3), np.uint8)
+    halves[:, :48, 0] = halves[:, 48:, 1] = 255
     for stem in stems:
-        write_image(photos / f"{stem}.png", spotted())
+        write_image(photos / f"{stem}.png", halves)  # wherever `val` puts its border, some cells are of one colour
     folder = run(weights, photos, save_json=True, nosave=True).run_folder
     dataset = COCO()
     dataset.dataset = {
@@ -162,6 +164,12 @@ def test_predictions_load_in_pycocotools_and_agree_with_results_of_one_image(
     alone = [entry for result in detector(photos) for entry in result.to_coco()]
     if stems[0].isdecimal():
         assert [[row[key] for key in kept] for row in rows] == [[row[key] for key in kept] for row in alone]
+    data = tmp_path / "data.yaml"
+    data.write_text(f"train: photos\nval: photos\nnames: {json.dumps(list(names))}\n")
+    more = {"imgsz": 96, "allow_unlabelled": True, "save_json": True, "noplots": True}
+    validated = onelook.validate(weights, data, **more, device="cpu", workers=0, project=tmp_path / "val").run_folder
+    of_val = json.loads((validated / "coco_predictions.json").read_text())
+    assert {row["image_id"] for row in of_val} == set(image_ids) and {1, 2} <= {row["category_id"] for row in of_val}
     for row, entry in zip(rows, alone, strict=True):
         assert row["bbox"] == pytest.approx(entry["bbox"], abs=1e-3)
 

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import torch
 from command_runs import Home
+from command_runs import run as run_command
 from option_runs import Options, Trace, covers, fit
 
 from onelook.errors import DataError, DeviceError, ModelError, SettingsError
@@ -109,6 +110,17 @@ def test_detection_keeps_what_the_thresholds_allow(home: Home) -> None:
     assert max(largest_overlap(kept, same_class=False) for kept in apart) > 0.2 + 1e-4
     agnostic = found(iou_thres=0.2, agnostic_nms=True)
     assert max(largest_overlap(kept, same_class=False) for kept in agnostic) <= 0.2 + 1e-4
+
+
+def test_more_labels_than_detections_that_count_are_said_by_val_and_train(
+    home: Home, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for words in (home.val("--max-det", 1), home.train("--max-det", 1, "--project", "runs")):
+        outcome = run_command(words, capsys)
+        assert outcome.code == 0
+        assert "images have more labels than the 1 detections of an image that count, up to 3 in `" in outcome.err
+        assert "use `--max-det 3`" in outcome.err
+    assert "more labels" not in run_command(home.val("--max-det", 3), capsys).err
 
 
 @covers("val", "device")

@@ -142,10 +142,15 @@ def test_a_client_that_leaves_is_no_failure(service: Service) -> None:
     assert (after["left"], after["failed"]) == (before["left"] + 1, before["failed"])
 
 
-@covers("serve", "decode_seconds")
-def test_an_image_that_takes_too_long_is_given_up_and_others_are_answered(settings: Options, image: Path) -> None:
+@pytest.fixture(scope="module")
+def slow() -> bytes:
+    """A progressive JPEG that takes long to decode."""
     noise = np.random.default_rng(0).integers(0, 256, (4000, 6000, 3), dtype=np.uint8)
-    slow = cv2.imencode(".jpg", noise, [cv2.IMWRITE_JPEG_PROGRESSIVE, 1, cv2.IMWRITE_JPEG_QUALITY, 80])[1].tobytes()
+    return cv2.imencode(".jpg", noise, [cv2.IMWRITE_JPEG_PROGRESSIVE, 1, cv2.IMWRITE_JPEG_QUALITY, 80])[1].tobytes()
+
+
+@covers("serve", "decode_seconds")
+def test_an_image_that_takes_too_long_is_given_up_and_others_are_answered(settings: Options, slow: bytes) -> None:
     with serving({**settings, "decode_seconds": 0.3}) as service:
         reply = detect(service, slow)
         assert (reply.status, "decoding it takes longer than 0.3 seconds" in reply.json["error"]) == (422, True)
@@ -153,6 +158,29 @@ def test_an_image_that_takes_too_long_is_given_up_and_others_are_answered(settin
         while detect(service, small).status != 200:  # on a busy machine 0.3 s may be little for any image
             pass
         assert ask(service.url, "GET", "/health").json["status"] == "ok"
+
+
+def test_a_signal_ends_the_service_though_an_image_is_being_decoded(settings: Options, slow: bytes) -> None:
+    """Its process is killed after `decode_seconds`, and the service never waits for longer."""
+
+    def client(url: str) -> int:
+        with ThreadPoolExecutor(1) as pool:
+            asked = pool.submit(ask, url, "POST", "/detect", slow)
+            while not ask(url, "GET", "/health").json["waiting"]:
+                pass
+            told.append(ask(url, "GET", "/health").json["status"])
+            os.kill(os.getpid(), signal.SIGTERM)
+            return asked.result().status
+
+    told: list[str] = []
+    with ThreadPoolExecutor(1) as pool:
+        answers: list[Future[int]] = []
+        done = serve(
+            {**settings, "imgsz": 64, "decode_seconds": 0.2},
+            on_start=lambda service: answers.append(pool.submit(client, service.url)),
+        )
+        assert (answers[0].result(), told) == (422, ["ok"])
+    assert (done.answered, done.refused, done.waiting) == (0, 1, 0)
 
 
 def test_all_requests_in_flight_are_answered_at_the_end(settings: Options, image: Path) -> None:

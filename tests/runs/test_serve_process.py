@@ -37,8 +37,16 @@ class Command:
     @property
     def peak_bytes(self) -> int:
         """Most memory that it has held."""
+        return self._bytes("VmHWM")
+
+    @property
+    def held_bytes(self) -> int:
+        """Memory that it holds now."""
+        return self._bytes("VmRSS")
+
+    def _bytes(self, what: str) -> int:
         status = Path(f"/proc/{self.process.pid}/status").read_text()
-        return 1024 * int(re.findall(r"VmHWM:\s+(\d+)", status)[0])
+        return 1024 * int(re.findall(rf"{what}:\s+(\d+)", status)[0])
 
 
 def words(weights: Path, *more: object) -> list[str]:
@@ -108,6 +116,29 @@ def test_forged_images_cost_neither_time_nor_memory(command: Command, kind: str,
         seconds.append(time.perf_counter() - mark)
     assert min(seconds) < 0.1, f"{kind}: {len(data)} bytes took {seconds} s"
     assert command.peak_bytes - before < 300 * MEBIBYTE
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="reads the memory of a process from /proc")
+@pytest.mark.parametrize("requests", [200, pytest.param(5000, marks=pytest.mark.slow)])
+def test_mixed_requests_leave_memory_flat(command: Command, requests: int, tiny_data: Path) -> None:
+    good = [path.read_bytes() for path in sorted((tiny_data.parent / "images").rglob("*.jpg"))]
+    kinds: list[tuple[str, str, bytes, int]] = [
+        *(("POST", "/detect", data, 200) for data in good[:6]), ("POST", "/detect?max_det=2", good[0], 200),
+        ("POST", "/detect", good[0][:400], 422), ("POST", "/detect", b"", 400), ("POST", "/detect", b"GIF89a", 422),
+        ("POST", "/detect", png(30_000, 30_000, rows=300), 413), ("POST", "/detect?conf=1", good[0], 422),
+        ("GET", "/health", b"", 200), ("HEAD", "/health", b"", 200), ("GET", "/model", b"", 200),
+        ("GET", "/", b"", 200), ("GET", "/none", b"", 404),
+    ]  # fmt: skip
+
+    def wrong(number: int) -> int:
+        method, path, data, status = kinds[number % len(kinds)]
+        return int(ask(command.url, method, path, data).status != status)
+
+    with ThreadPoolExecutor(8) as pool:
+        assert sum(pool.map(wrong, range(10 * len(kinds)))) == 0
+        before = command.held_bytes
+        assert sum(pool.map(wrong, range(requests))) == 0
+    assert command.held_bytes - before < 30 * MEBIBYTE
 
 
 def test_signal_ends_it_after_the_answers(tiny_weights: Path, tiny_data: Path) -> None:

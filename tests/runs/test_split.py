@@ -173,8 +173,10 @@ def test_groups_are_regular_expressions(group: str, data: Path) -> None:
         divided(data, group=group)
 
 
-def test_frames_of_a_camera_that_stands_still_are_divided_by_the_fractions(tmp_path: Path) -> None:
-    rng = np.random.default_rng(0)
+@pytest.fixture(scope="module")
+def still_camera(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """120 different images in front of one background."""
+    tmp_path, rng = tmp_path_factory.mktemp("camera"), np.random.default_rng(0)
     background = cv2.resize(rng.integers(0, 255, (8, 10, 3), np.uint8), (320, 240), interpolation=cv2.INTER_CUBIC)
     (tmp_path / "frames").mkdir()
     for number in range(120):
@@ -182,9 +184,43 @@ def test_frames_of_a_camera_that_stands_still_are_divided_by_the_fractions(tmp_p
         x, y = int(rng.integers(0, 320 - side)), int(rng.integers(0, 240 - side))
         cv2.rectangle(image, (x, y), (x + side, y + side), rng.integers(0, 255, 3).tolist(), -1)
         cv2.imwrite(str(tmp_path / f"frames/{number:03}.jpg"), image)
-    result = split_dataset({"data": tmp_path / "frames", "output": tmp_path / "out", "folds": 5})
+    return tmp_path / "frames"
+
+
+def test_frames_of_a_camera_that_stands_still_become_equal_folds(still_camera: Path, tmp_path: Path) -> None:
+    result = split_dataset({"data": still_camera, "output": tmp_path / "out", "folds": 5})
     sizes = [one["val"] for one in result.images]
     assert result.num_groups > 60 and max(sizes) <= 30 and sum(sizes) == 120
+
+
+def test_what_check_recommends_for_a_camera_that_stands_still_keeps_the_fractions(
+    still_camera: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Of the images that look alike across splits, `check` says `onelook split`, which once made 36, 252 and 1."""
+    for split in ("train", "val"):
+        (tmp_path / split).mkdir()
+    for number, path in enumerate(sorted(still_camera.iterdir())):
+        shutil.copy(path, tmp_path / ("val" if number % 4 == 0 else "train"))
+        (tmp_path / ("val" if number % 4 == 0 else "train") / f"{path.stem}.txt").write_text("0 .5 .5 .2 .2\n")
+    (tmp_path / "data.yaml").write_text("train: train\nval: val\nnames: [square]\n")
+    main(["check", str(tmp_path / "data.yaml")])
+    told = " ".join(capsys.readouterr().out.split())
+    assert "images that look like one of another split" in told and "`onelook split`" in told
+    words = [
+        "split",
+        str(tmp_path / "data.yaml"),
+        "--output",
+        str(tmp_path / "out"),
+        "--fractions",
+        "0.7",
+        "0.2",
+        "0.1",
+    ]
+    assert main(words) == 0
+    sizes = [len(found) / 120 for found in stems(tmp_path / "out").values()]
+    missed = max(abs(share - wanted) for share, wanted in zip(sizes, [0.1, 0.7, 0.2], strict=True))
+    assert missed <= 0.03 or "the parts miss the fractions" in capsys.readouterr().err
+    assert min(sizes) > 0.05 and max(sizes) < 0.8
 
 
 def test_parts_that_miss_their_fractions_are_reported_with_the_cure(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 
@@ -81,3 +82,14 @@ def test_files_made_of_a_checkpoint_keep_the_size(home: Home) -> None:
     result = onelook.detect(weights, home.image("test"), update=True, nosave=True, **CPU)
     for path in (apart, *result.inference_files):
         assert onelook.load(path, **CPU).settings.frame_hw == (64, 64)
+
+
+@pytest.mark.parametrize("batch_size", [1, 4])
+def test_val_repeats_the_numbers_of_the_run(batch_size: int, whole_run: Path, tiny_data: Path, tmp_path: Path) -> None:
+    """The same frames, whatever the batch."""
+    given = {"batch_size": batch_size, "noplots": True, "workers": 0, "project": tmp_path, **CPU}
+    result = onelook.validate(whole_run / "weights" / "best.safetensors", tiny_data, **given)
+    numbers = [json.loads((folder / "metrics.json").read_text()) for folder in (whole_run, result.run_folder)]
+    for name in ("precision", "recall", "map50", "map50_95", "num_images", "num_labels"):
+        assert numbers[1][name] == pytest.approx(numbers[0][name], abs=1e-6), name
+    assert numbers[0]["map50"] > 0

@@ -17,6 +17,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from onelook.errors import StopRequested
+from onelook.geometry.nms import non_max_suppression
 from onelook.inference.evaluator import EvaluationSettings, Evaluator
 from onelook.losses.detection_loss import DetectionLoss
 from onelook.models.detector import create_model
@@ -29,6 +30,7 @@ from onelook.training.batch_gradient import BatchGradient
 from onelook.training.callback import Observers
 from onelook.training.checkpoint_keeper import Keeper
 from onelook.training.ema import ModelEma
+from onelook.training.families import create_loss
 from onelook.training.network_passes import ComputeOptions
 from onelook.training.optimizer import create_optimizer
 from onelook.training.schedule import Schedule
@@ -195,6 +197,22 @@ def test_batch_norm_is_folded_without_float64_on_the_device() -> None:
             store[name] = None if value is None else value.detach().as_subclass(Narrow)  # type: ignore[assignment]
     found = folded(convolution, norm)
     assert torch.equal(found.weight, expected.weight) and torch.equal(found.bias, expected.bias)
+
+
+@pytest.mark.parametrize("name", ["yolov5n", "onelook5n", "yolox-nano"])
+def test_losses_and_boxes_of_all_families_need_no_float64_on_the_device(name: str) -> None:
+    """Assignments are worked out in float64 where the targets are, which is not on the device."""
+    model, batch = create_model(name, num_classes=3).train(), batch_of(7)
+    maps = [raw.detach().as_subclass(Narrow).requires_grad_() for raw in model(batch.images.float() / 255)]
+    settings = TrainSettings.model_validate({**SETTINGS, "cfg": name})
+    create_loss(model, settings)(maps, batch.targets, 0.5).total.backward()  # type: ignore[no-untyped-call]
+    assert all(raw.grad is not None and raw.grad.isfinite().all() for raw in maps)
+    with pytest.raises(TypeError, match="MPS"):
+        maps[0].double()
+    for branch in model.branches:
+        rows = model.decode_branch(maps, branch).detach()
+        assert isinstance(rows, Narrow) and rows.dtype == torch.float32
+        assert len(non_max_suppression(rows, conf_thres=0.001, iou_thres=0.5)) == 4
 
 
 def test_sums_are_in_float64_where_there_is_any() -> None:
