@@ -190,6 +190,14 @@ def test_an_mp4_without_its_index_is_refused_with_the_reason(tmp_path: Path) -> 
     )  # fmt: skip
 
 
+@pytest.mark.parametrize("junk", [b"junk" * 50, bytes(range(1, 200)), b"\0" * 7, b"\0" * 500])
+@pytest.mark.parametrize("suffix", ["mp4", "mov", "avi", "mkv", "ts"])
+def test_bytes_behind_the_end_of_a_video_cost_no_frame(suffix: str, junk: bytes, tmp_path: Path) -> None:
+    path = tmp_path / f"a.{suffix}"
+    path.write_bytes(film(path, num_frames=20) + junk)
+    assert frames_and_loss(path) == (20, "")
+
+
 def test_a_video_that_a_phone_has_shortened_is_whole(tmp_path: Path) -> None:
     """Its edit list leaves out frames that its table has."""
     data = bytearray(film(tmp_path / "a.mp4"))

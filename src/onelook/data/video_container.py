@@ -19,6 +19,7 @@ _OTHERS = (
     bytes.fromhex("000001b3"), bytes.fromhex("000001ba"),  # MPEG-1 and 2
     b"FLV\x01", b"OggS", b"DKIF", b"YUV4MPEG2 ", b".RMF", bytes.fromhex("060e2b34020501010d010201"),  # MXF
 )  # fmt: skip
+_BOXES_WITH_FRAMES = (*_QUICKTIME_BOXES[:3], b"moof", b"styp", b"sidx")  # without whose end frames are lost
 _TS_SYNC, _TS_PACKET, _M2TS_PACKET = 0x47, 188, 192
 _MAX_BOXES, _MAX_INDEX_BYTES = 10_000, 1 << 26
 _NEARLY_ALL = 0.98
@@ -79,20 +80,29 @@ def read_container(path: Path) -> Container:
             (length,) = struct.unpack_from("<I", head, 4)
             return Container(kind, is_cut=length + 8 > size, count="table")
         if kind == "ts":
-            return Container(kind, is_cut=size % (_TS_PACKET if head[0] == _TS_SYNC else _M2TS_PACKET) != 0)
+            return Container(kind, is_cut=_ends_within_packet(file, size, head))
         return Container(kind, is_cut=kind == "matroska" and _matroska_end(head) > size)
 
 
 def _read_mp4(file: BinaryIO, size: int) -> Container:
-    end, index = 0, b""
+    end, index, is_cut = 0, b"", False
     for name, start, end in _boxes(file, size):
+        is_cut = end > size and name in _BOXES_WITH_FRAMES
         if name == b"moov" and end - start <= _MAX_INDEX_BYTES:
             file.seek(start)
             index = file.read(end - start)
     if not index and end >= size:
         problem = "its index (the box `moov`) is missing: it is cut off, or was not finished"
         return Container("mp4", is_cut=True, problem=problem)
-    return Container("mp4", is_cut=end > size, count="nothing" if _is_trimmed(index) else "table")
+    return Container("mp4", is_cut=is_cut, count="nothing" if _is_trimmed(index) else "table")
+
+
+def _ends_within_packet(file: BinaryIO, size: int, head: bytes) -> bool:
+    """Whether what follows the last whole packet is the beginning of one, and not something else."""
+    before, packet = (0, _TS_PACKET) if head[0] == _TS_SYNC else (_M2TS_PACKET - _TS_PACKET, _M2TS_PACKET)
+    file.seek(size - size % packet)
+    rest = file.read(packet)
+    return bool(rest) and (len(rest) <= before or rest[before] == _TS_SYNC)
 
 
 def _boxes(file: BinaryIO, size: int) -> Iterator[tuple[bytes, int, int]]:
