@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import logging
+import struct
 from pathlib import Path
 
 import numpy as np
@@ -69,3 +70,52 @@ def test_more_labels_than_detections_that_count_are_reported(tmp_path: Path, cap
         assert ("use `--max-det 301`" in caplog.text) is is_told
     found = [finding for finding in check({"data": spec.path}).diagnosis.findings if finding.kind == "crowded-image"]
     assert [finding.detail for finding in found] == ["301 labels; of an image, 300 detections count"]
+
+
+def noise(seed: int) -> Image.Image:
+    return Image.fromarray(np.random.default_rng(seed).integers(0, 255, (30, 40, 3), np.uint8))
+
+
+def several(kind: str, count: int) -> bytes:
+    buffer = io.BytesIO()
+    noise(0).save(buffer, kind, save_all=True, append_images=[noise(seed) for seed in range(1, count)])
+    return buffer.getvalue()
+
+
+@pytest.mark.parametrize("count", [1, 2, 5])
+@pytest.mark.parametrize("kind", ["TIFF", "PNG", "WEBP"])
+def test_pages_and_frames_behind_the_first_are_reported(kind: str, count: int, tmp_path: Path) -> None:
+    path = tmp_path / f"a.{kind.lower()}"
+    path.write_bytes(several(kind, count))
+    report = check_image(path)
+    assert report.problem is None and report.size_hw == (30, 40)
+    told = [("more-images", f"holds {count} images, of which the first alone is used")] if count > 1 else []
+    assert [(note.kind, note.text) for note in report.notes] == told
+
+
+def test_smaller_copies_in_a_tiff_are_no_pages(tmp_path: Path) -> None:
+    """Maps and microscopes store an image with its previews."""
+    small, buffer = noise(1).resize((20, 15)), io.BytesIO()
+    small.encoderinfo = {"tiffinfo": {254: 1}}
+    noise(0).save(buffer, "TIFF", save_all=True, append_images=[small])
+    (tmp_path / "a.tif").write_bytes(buffer.getvalue())
+    assert check_image(tmp_path / "a.tif").notes == ()
+
+
+def test_directories_of_a_tiff_that_point_at_each_other_end(tmp_path: Path) -> None:
+    data = bytearray(several("TIFF", 1))
+    place = int.from_bytes(data[4:8], "little")
+    num_entries = int.from_bytes(data[place : place + 2], "little")
+    for following in (place, 7, len(data) + 1, 2**32 - 1):
+        struct.pack_into("<I", data, place + 2 + 12 * num_entries, following)
+        (tmp_path / "a.tif").write_bytes(data)
+        assert check_image(tmp_path / "a.tif").problem is None
+
+
+def test_files_with_several_images_are_a_finding(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    spec = make_dataset(tmp_path, {"a": GOOD_ROW, "b": GOOD_ROW}, images={"b.tif": several("TIFF", 3)})
+    with caplog.at_level(logging.WARNING):
+        scan_split(spec, "train")
+    assert "1 like `" in caplog.text and "holds 3 images, of which the first alone is used" in caplog.text
+    found = [one for one in check({"data": spec.path}).diagnosis.findings if one.kind == "more-images"]
+    assert [Path(one.file).name for one in found] == ["b.tif"]

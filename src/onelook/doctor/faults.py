@@ -78,6 +78,9 @@ FAULTS: dict[str, Fault] = {
     "unread-image": Fault(
         "warning", "images that are not read", "save them as .jpg or .png, under the same names", "left out"
     ),
+    "more-images": Fault(
+        "warning", "files with more than one image", "save each page or frame that you need as a file of its own"
+    ),
     "keypoint-row": Fault(
         "warning", "polygons that may be boxes with keypoints", "say `kpt_shape: [number, 2 or 3]` in the YAML"
     ),

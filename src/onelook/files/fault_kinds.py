@@ -11,6 +11,7 @@ FaultKind = Literal[
     "dark-image",
     "keypoint-row",
     "lost-label",
+    "more-images",
     "near-label",
     "no-area",
     "outside",

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from onelook.files.fault_kinds import FaultKind
-from onelook.files.tiff_header import TiffHeader, read_tiff_header
+from onelook.files.tiff_header import TiffHeader, count_pages, read_tiff_header
 
 PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 JPEG_END = b"\xff\xd9"
@@ -250,6 +250,25 @@ def image_of_png(data: bytes) -> bytes:
     return b"".join([PNG_SIGNATURE, *(view[start:stop] for name, start, stop in chunks if name in _PNG_IMAGE)])
 
 
+def num_images(data: bytes, header: ImageHeader) -> int:
+    """How many images a whole file holds: pages of a TIFF, frames of a PNG or WebP that moves."""
+    if header.kind == "tiff":
+        return count_pages(data)
+    if header.kind == "png":
+        counts = (struct.unpack_from(">I", data, at)[0] for name, at, _ in png_chunks(data) if name == b"acTL")
+        return max(1, next(counts, 1))
+    return max(1, sum(name == b"ANMF" for name, _, _ in _webp_chunks(data))) if header.kind == "webp" else 1
+
+
+def _webp_chunks(data: bytes) -> Iterator[tuple[bytes, int, int]]:
+    """Name, start and length of the content of each chunk, as far as the bytes go."""
+    position = 12
+    while position + 8 <= len(data):
+        name, length = struct.unpack_from("<4sI", data, position)
+        yield name, position + 8, length
+        position += 8 + length + length % 2
+
+
 def _read_webp(data: bytes) -> ImageHeader:
     first = data[12:16]
     if first == b"VP8 ":
@@ -268,12 +287,10 @@ def _read_webp(data: bytes) -> ImageHeader:
 
 
 def _webp_orientation(data: bytes) -> int:
-    position = 12
-    while True:
-        name, length = struct.unpack_from("<4sI", data, position)
+    for name, start, length in _webp_chunks(data):
         if name == b"EXIF":
-            return exif_orientation(data[position + 8 : position + 8 + length].removeprefix(b"Exif\0\0"))
-        position += 8 + length + length % 2
+            return exif_orientation(data[start : start + length].removeprefix(b"Exif\0\0"))
+    raise ShortOfBytes("the file ends within its header")
 
 
 def _check_webp(data: bytes, header: ImageHeader) -> None:

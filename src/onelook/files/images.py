@@ -29,6 +29,7 @@ from onelook.files.image_headers import (
     check_png_pixels,
     check_whole,
     image_of_png,
+    num_images,
     read_header,
 )
 from onelook.files.jpeg import decode_jpeg
@@ -214,6 +215,8 @@ def _check_content(data: bytes, header: ImageHeader, path: StrPath, max_pixels: 
         check_png_pixels(data)
     _, notes = _decode(data, header, 8)
     notes += _darkness(data, header)
+    if (count := num_images(data, header)) > 1:
+        notes.append(Remark(f"holds {count} images, of which the first alone is used", "more-images"))
     suffix = os.path.splitext(os.fspath(path))[1].lower()  # noqa: PTH122 - the name may be no UTF-8
     if KIND_OF_SUFFIX.get(suffix) != header.kind:
         notes.append(Remark(f"the content is {header.kind}, which `{printable(suffix)}` does not say"))

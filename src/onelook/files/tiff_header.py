@@ -8,10 +8,12 @@ from dataclasses import dataclass
 import numpy as np
 
 _MAX_ENTRIES = 4096
+_MAX_DIRECTORIES = 10_000
 _MAX_PIECES = 1 << 20
 _FORMATS = {1: "B", 3: "H", 4: "I", 13: "I", 16: "Q"}  # TIFF type -> struct letter, unsigned integers only
 
-_WIDTH, _HEIGHT, _BITS, _ORIENTATION, _DNG_VERSION = 256, 257, 258, 274, 50706
+_KIND, _WIDTH, _HEIGHT, _BITS, _ORIENTATION, _DNG_VERSION = 254, 256, 257, 258, 274, 50706
+_REDUCED, _MASK = 1, 4  # of the kind
 _STRIPS, _TILES = (273, 279), (324, 325)  # positions, byte counts
 
 
@@ -52,7 +54,7 @@ def read_tiff_header(data: bytes) -> TiffHeader:
         struct.error: the bytes end too early.
     """
     order = "<" if data[:2] == b"II" else ">"
-    entries = _entries(data, order)
+    entries, _ = _directory(data, order, _first_directory(data, order))
     orientation = _first(data, order, entries.get(_ORIENTATION))
     return TiffHeader(
         stored_hw=(_first(data, order, entries.get(_HEIGHT)), _first(data, order, entries.get(_WIDTH))),
@@ -65,10 +67,32 @@ def read_tiff_header(data: bytes) -> TiffHeader:
     )
 
 
-def _entries(data: bytes, order: str) -> dict[int, _Entry]:
-    is_big = struct.unpack_from(order + "H", data, 2)[0] == 43
+def count_pages(data: bytes) -> int:
+    """How many images the TIFF that `data` holds has, 1 or more; smaller copies and masks of a page are none."""
+    order = "<" if data[:2] == b"II" else ">"
+    pages, seen, place = 0, set[int](), _first_directory(data, order)
+    try:
+        while place and place not in seen and len(seen) < _MAX_DIRECTORIES:
+            seen.add(place)
+            entries, place = _directory(data, order, place)
+            pages += not _first(data, order, entries.get(_KIND)) & (_REDUCED | _MASK)
+    except struct.error:  # damaged behind the first page, where nothing is used
+        return max(pages, 1)
+    return max(pages, 1)
+
+
+def _is_big(data: bytes, order: str) -> bool:
+    return bool(struct.unpack_from(order + "H", data, 2)[0] == 43)
+
+
+def _first_directory(data: bytes, order: str) -> int:
+    return int(struct.unpack_from(order + ("8xQ" if _is_big(data, order) else "4xI"), data, 0)[0])
+
+
+def _directory(data: bytes, order: str, start: int) -> tuple[dict[int, _Entry], int]:
+    """The entries of the directory at `start`, and where the next one is; 0 if there is none."""
+    is_big = _is_big(data, order)
     count_format, entry_format, size = ("Q", "HHQ", 20) if is_big else ("H", "HHI", 12)
-    (start,) = struct.unpack_from(order + ("8xQ" if is_big else "4xI"), data, 0)
     (num_entries,) = struct.unpack_from(order + count_format, data, start)
     first = start + struct.calcsize("<" + count_format)
     inline = 8 if is_big else 4
@@ -80,7 +104,8 @@ def _entries(data: bytes, order: str) -> dict[int, _Entry]:
         if kind in _FORMATS and struct.calcsize(_FORMATS[kind]) * count > inline:
             (value_at,) = struct.unpack_from(order + ("Q" if is_big else "I"), data, value_at)
         found.setdefault(tag, _Entry(kind, count, value_at))
-    return found
+    following = data[first + num_entries * size :][:inline]
+    return found, int.from_bytes(following, "little" if order == "<" else "big") if len(following) == inline else 0
 
 
 def _first(data: bytes, order: str, entry: _Entry | None) -> int:
