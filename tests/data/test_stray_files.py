@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import shutil
@@ -9,9 +10,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from coco_dataset import CATEGORIES, box, make_coco
 from small_dataset import GOOD_ROW, make_dataset, pixels
+from tool_exports import EXPORTS, labelled_images
 
-from onelook.data.dataset_spec import DatasetSpec, load_dataset_spec
+from onelook.data.dataset_layout import open_dataset
+from onelook.data.dataset_spec import UNSPLIT, DatasetSpec, load_dataset_spec
 from onelook.data.scan.index import ScanResult, scan_split
 from onelook.data.scan.rules import ScanOptions
 from onelook.files.images import encode_image
@@ -131,3 +135,41 @@ def test_voc_annotations_without_an_image_are_named(tmp_path: Path) -> None:
     spec = DatasetSpec(tmp_path / "data.yaml", tmp_path, splits, ("cat",), format="voc", annotations=places)
     for split in splits:
         assert told(scan_split(spec, split)) == [("lost-label", "ghost.xml")]
+
+
+def unlisted_of(path: Path, split: str) -> list[str]:
+    options = ScanOptions(report_only=True)
+    result = scan_split(open_dataset(path), split, options=options)
+    assert result.ledger.files_passed_over == len(told(result))
+    return [name for kind, name in told(result) if kind == "unlisted-image"]
+
+
+@pytest.mark.parametrize("tool", ["coco", "csv", "labelstudio", "cvat"])
+def test_images_that_the_one_annotation_file_does_not_list_are_counted(
+    tool: str, tiny_data: Path, tmp_path: Path
+) -> None:
+    exported = EXPORTS[tool](labelled_images(tiny_data)[:3], tmp_path / "export")
+    listed = open_dataset(exported)
+    folder = Path(scan_split(listed, UNSPLIT).index.paths[0]).parent
+    assert unlisted_of(exported, UNSPLIT) == []
+    for name in ("new.jpg", "z.PNG", ".hidden.jpg", "notes.txt"):
+        (folder / name).write_bytes(JPEG)
+    assert unlisted_of(exported, UNSPLIT) == ["new.jpg", "z.PNG"]
+
+
+def test_images_of_other_splits_in_the_same_folder_are_listed(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    make_coco(tmp_path, [box()])
+    (tmp_path / "images" / "b.png").write_bytes(pixels(7))
+    (tmp_path / "images" / "left.png").write_bytes(pixels(8))
+    other = {"images": [{"id": 1, "file_name": "b.png"}], "annotations": [box()], "categories": CATEGORIES}
+    (tmp_path / "val.json").write_text(json.dumps(other))
+    data = tmp_path / "data.yaml"
+    data.write_text(data.read_text().replace("val: {images: images, annotations: instances.json}",
+                                             "val: {images: images, annotations: val.json}"))  # fmt: skip
+    assert unlisted_of(data, "train") == unlisted_of(data, "val") == ["left.png"]
+    scan_split(load_dataset_spec(data), "train")
+    assert "1 like `" in caplog.text and "`instances.json` does not list it" in caplog.text
+    summary = scan_split(load_dataset_spec(data), "train").ledger.summary()
+    assert "1 other files are not used: 1 images that are not listed" in summary
+    (tmp_path / "val.json").write_text("{")
+    assert unlisted_of(data, "train") == [], "who cannot know says nothing"

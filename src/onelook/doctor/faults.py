@@ -104,6 +104,10 @@ FAULTS: dict[str, Fault] = {
     ),
     "doubled-look": Fault("note", "images that look alike", "near-repetitions teach little; keep the best of them"),
     "odd-file": Fault("note", "files that are not quite what they say", "save them again", "mended"),
+    "unlisted-image": Fault(
+        "note", "images that the annotation file does not list",
+        "list them, also those without objects; or nothing, if you have chosen so", "left out",
+    ),
     "set-aside": Fault(
         "note", "objects that their format sets aside", "nothing, if they are crowds or difficult ones", "left out"
     ),

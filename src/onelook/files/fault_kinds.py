@@ -16,6 +16,7 @@ FaultKind = Literal[
     "no-area",
     "outside",
     "shared-label",
+    "unlisted-image",
     "unread-image",
     "whole-image",
     "of-unusable-image",

@@ -27,6 +27,7 @@ from onelook.data.formats.label_source import LabelSource, Lazy, SizeHw
 from onelook.data.formats.masks import box_of_mask
 from onelook.data.formats.object_rows import LARGEST, RowCollector, box_of_polygon, frame_of, shown
 from onelook.data.formats.row_rules import RefusedRow, Values
+from onelook.data.formats.unlisted import unlisted_images
 from onelook.errors import DataError
 from onelook.files.bounded import file_digest, printable
 from onelook.files.states import file_states
@@ -44,11 +45,10 @@ def open_coco(spec: DatasetSpec, split: str, single_cls: bool) -> LabelSource:
         DataError: the split is not described, its file is no COCO file, or it names no image.
     """
     spec.require(split)
-    path = spec.annotations[split]
-    file = read_coco_file(path)
+    file = read_coco_file(spec.annotations[split])
     if not file.images:
-        raise DataError(f"split `{split}`: COCO file `{printable(path)}` names no images")
-    paths = image_paths(str(spec.splits[split][0]), [image.file_name for image in file.images])
+        raise DataError(f"split `{split}`: COCO file `{printable(file.path)}` names no images")
+    paths = _paths(spec, split)
     chosen = spec.chosen_images(split)
     images = sorted(set(paths) if chosen is None else set(chosen))
     place = {image: number for number, image in enumerate(images)}
@@ -73,7 +73,14 @@ def open_coco(spec: DatasetSpec, split: str, single_cls: bool) -> LabelSource:
         digest=lambda number: reader.digest(),
         lost_rows=reader.lost_rows,
         lost_file=file.path,
+        strays=unlisted_images(spec, split, paths, lambda other: _paths(spec, other)),
     )
+
+
+def _paths(spec: DatasetSpec, split: str) -> list[str]:
+    """Those of all images in the file of a split, in its order."""
+    names = [image.file_name for image in read_coco_file(spec.annotations[split]).images]
+    return image_paths(str(spec.splits[split][0]), names)
 
 
 @dataclass(frozen=True)

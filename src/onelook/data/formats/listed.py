@@ -13,6 +13,7 @@ from onelook.data.formats.label_source import LabelSource, Lazy, SizeHw
 from onelook.data.formats.listing import ListedImage, collect
 from onelook.data.formats.listing_file import listed_paths, read_listing
 from onelook.data.formats.object_rows import RowCollector
+from onelook.data.formats.unlisted import unlisted_images
 from onelook.errors import DataError
 from onelook.files.bounded import file_digest, printable
 from onelook.files.states import file_states
@@ -29,7 +30,7 @@ def open_listed(spec: DatasetSpec, split: str, single_cls: bool) -> LabelSource:
     spec.require(split)
     path = str(spec.annotations[split])
     listing = read_listing(path, spec.format)
-    paths = listed_paths(str(spec.splits[split][0]), listing, spec.format)
+    paths = _paths(spec, split)
     entries: dict[str, list[ListedImage]] = defaultdict(list)
     for image, entry in zip(paths, listing.images, strict=True):
         entries[image].append(entry)
@@ -49,7 +50,14 @@ def open_listed(spec: DatasetSpec, split: str, single_cls: bool) -> LabelSource:
         digest=lambda number: digest(),
         lost_rows=lambda: listing.lost,
         lost_file=path,
+        strays=unlisted_images(spec, split, paths, lambda other: _paths(spec, other)),
     )
+
+
+def _paths(spec: DatasetSpec, split: str) -> list[str]:
+    """Those of all images in the file of a split, in its order."""
+    listing = read_listing(spec.annotations[split], spec.format)
+    return listed_paths(str(spec.splits[split][0]), listing, spec.format)
 
 
 def _rows(

@@ -126,7 +126,7 @@ def _label_files_below(folders: Mapping[str, str], roots: Sequence[tuple[str, st
             continue
         seen.add(folder)
         is_whole = folder in label_roots or folder.startswith(whole)
-        for entry in _entries(folder):
+        for entry in entries_of(folder):
             if suffix_of(entry.name) == suffix and not entry.name.startswith("."):
                 yield entry.path
             elif is_whole and not entry.name.startswith(".") and entry.is_dir(follow_symlinks=False):
@@ -155,7 +155,7 @@ class _ImageFolders:
 
     def _stems_in(self, image_folder: str) -> set[str]:
         if image_folder not in self._stems:
-            names = (entry.name for entry in _entries(image_folder))
+            names = (entry.name for entry in entries_of(image_folder))
             known = (name for name in names if suffix_of(name) in IMAGE_SUFFIXES | UNREAD_SUFFIXES)
             self._stems[image_folder] = {_stem_of(name) for name in known}
         return self._stems[image_folder]
@@ -172,7 +172,8 @@ def _holds_labels(path: str) -> bool:
     return not head.strip() or _ROW.match(head) is not None
 
 
-def _entries(folder: str) -> list[os.DirEntry[str]]:
+def entries_of(folder: str) -> list[os.DirEntry[str]]:
+    """What is in a folder; nothing if it cannot be read."""
     try:
         with os.scandir(folder) as entries:
             return list(entries)

@@ -27,7 +27,7 @@ class LedgerEntry:
         value: the row as written, shortened; of an unknown class, its id or name; empty for images.
         outcome: what was done: `clipped`, `deduplicated`, `refused`, `unknown class` (also refused), `ignored`,
             `unusable image`, `note` (odd, and used all the same), or `passed over` (a file that belongs to no image, or
-            is an image that is not read).
+            is an image that is not read or not listed).
         rows: how many label rows this entry stands for; 0 for images.
         place: in a file without lines, such as `annotations[7]` or `object 2`.
         kind: of fault; None if the outcome says it all.
@@ -61,7 +61,8 @@ class Ledger:
         rows_deduplicated: dropped, because the same row is used already.
         rows_refused: dropped, because they are wrong or belong to an unusable image.
         rows_ignored: left out by a rule of their format: crowds, difficult objects.
-        files_passed_over: that belong to no image, or are images that are not read; counted nowhere else.
+        files_passed_over: that belong to no image, or are images that are not read or not listed; counted nowhere
+            else.
         entries: one or more for everything but plain use.
     """
 
@@ -136,10 +137,12 @@ class Ledger:
         )
         lines = [f"{self.images_listed} images: {images}", f"{self.rows_read} label rows: {rows}"]
         if self.files_passed_over:
-            unread = sum(entry.kind == "unread-image" for entry in self.of("passed over"))
+            kinds = Counter(entry.kind for entry in self.of("passed over"))
+            unread, unlisted = kinds["unread-image"], kinds["unlisted-image"]
             files = {
                 "images that are not read": unread,
-                "label files without an image": self.files_passed_over - unread,
+                "images that are not listed": unlisted,
+                "label files without an image": self.files_passed_over - unread - unlisted,
             }
             lines.append(f"{self.files_passed_over} other files are not used: {_parts(files)}")
         return "\n".join(f"{self.split}: {line}" for line in lines)
