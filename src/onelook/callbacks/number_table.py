@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+import numpy as np
 from rich import box
 from rich.table import Table
 from rich.text import Text
+
+MOST_CLASSES = 500
 
 
 def number_table(first: str, *others: str) -> Table:
@@ -17,3 +22,8 @@ def number_table(first: str, *others: str) -> Table:
     for column in others:
         table.add_column(Text(column), justify="right", no_wrap=True)
     return table
+
+
+def classes_to_show(num_labels: Sequence[int]) -> list[int]:
+    """Which classes a table shows, ascending: the 500 with the most labels, since nobody reads thousands of lines."""
+    return sorted(np.argsort(-np.asarray(num_labels), kind="stable")[:MOST_CLASSES].tolist())

@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from onelook.callbacks.number_table import number_table
+from onelook.callbacks.number_table import classes_to_show, number_table
 from onelook.cli.command_result import CommandResult
 from onelook.doctor.diagnosis import Diagnosis
 from onelook.doctor.faults import FAULTS
@@ -75,8 +75,12 @@ def _say_where(result: CheckResult) -> None:
 def _splits(diagnosis: Diagnosis) -> Table:
     """A line per class, a column of labels per split, and their sizes below."""
     table = number_table("class", *diagnosis.statistics)
-    for class_id, name in enumerate(diagnosis.names):
-        table.add_row(escape(name), *(f"{s.class_labels[class_id]:,}" for s in diagnosis.statistics.values()))
+    shown = classes_to_show(diagnosis.class_labels)
+    for class_id in shown:
+        counts = (f"{s.class_labels[class_id]:,}" for s in diagnosis.statistics.values())
+        table.add_row(escape(diagnosis.names[class_id]), *counts)
+    if more := len(diagnosis.names) - len(shown):
+        table.add_row(f"and {more:,} more")
     table.add_section()
     for title, share in (("small objects", "small"), ("medium objects", "medium"), ("large objects", "large")):
         cells = (f"{100 * s.shares[share]:.0f} %" for s in diagnosis.statistics.values())

@@ -54,6 +54,11 @@ class Diagnosis:
         """One sentence."""
         return verdict(self.findings, self.refusal)
 
+    @property
+    def class_labels(self) -> list[int]:
+        """Objects of each class in all splits."""
+        return [sum(counts) for counts in zip(*(s.class_labels for s in self.statistics.values()), strict=True)]
+
     def with_more(self, findings: Sequence[Finding]) -> Diagnosis:
         """The same with further findings."""
         return replace(self, findings=(*self.findings, *findings))

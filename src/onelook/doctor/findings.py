@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 from onelook.data.scan.index import ScanResult
@@ -39,7 +39,7 @@ class Finding:
 
     def document(self) -> dict[str, Any]:
         """It as plain values, without the numbers that only mean something to this run."""
-        return {name: value for name, value in asdict(self).items() if name not in ("image", "label")}
+        return {name: value for name, value in vars(self).items() if name not in ("image", "label")}
 
     def __str__(self) -> str:
         place = f"`{self.file}`" if self.file else f"split `{self.split}`"

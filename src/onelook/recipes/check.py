@@ -102,7 +102,7 @@ def check(given: Mapping[str, Any], *, file: Path | None = None) -> CheckResult:
             for split, scan in scans.items()
         }
         unlabelled = {split: unlabelled_in(spec, split, scan) for split, scan in scans.items()}
-        model, anchors_px = _anchors(settings, len(spec.names))
+        model, anchors_px = _anchors(settings)
         judge = open_judge(settings, spec) if settings.weights else None
         imgsz = settings.imgsz or (DEFAULT_IMGSZ if judge is None else max(judge.settings.frame_hw))
         options = DiagnosisOptions(spec.path, spec.names, imgsz, settings.near, MAX_DET, model, anchors_px)
@@ -153,10 +153,10 @@ def _refusal(
     )
 
 
-def _anchors(settings: CheckSettings, num_classes: int) -> tuple[str, Array | None]:
+def _anchors(settings: CheckSettings) -> tuple[str, Array | None]:
     """The name of the model whose anchors are measured, and these; None if it has none."""
     name = settings.cfg or DEFAULT_MODEL
-    grid = create_model(name, num_classes=num_classes).anchor_grid
+    grid = create_model(name, num_classes=1).anchor_grid  # thousands of classes would only take time
     return Path(name).stem, None if grid is None else grid.anchors.double().numpy()
 
 

@@ -6,6 +6,7 @@ import base64
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from onelook.callbacks.number_table import classes_to_show
 from onelook.doctor.diagnosis import Diagnosis
 from onelook.doctor.faults import FAULTS
 from onelook.doctor.findings import by_kind, by_severity
@@ -59,6 +60,7 @@ def check_page(diagnosis: Diagnosis, exhibits: Sequence[CaptionedImage] = ()) ->
         exhibits=exhibits,
         statistics=statistics,
         names=diagnosis.names,
+        shown=classes_to_show(diagnosis.class_labels),
         class_head=["class", *(title for split in statistics for title in (f"{split}: labels", "images"))],
         most_labels=max((count for numbers in statistics.values() for count in numbers.class_labels), default=0) or 1,
         quantiles=[f"{100 * part:g} %" for part in QUANTILES],
