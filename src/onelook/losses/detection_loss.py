@@ -6,7 +6,6 @@ Letters: B images, L maps, S shifts, A anchors, H, W cells, K classes, M targets
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import lru_cache
 
 import torch
@@ -14,6 +13,7 @@ from torch import Tensor
 
 from onelook.geometry.iou import ciou
 from onelook.losses.assignment import Candidates, find_candidates
+from onelook.losses.protocol import LossTerms
 from onelook.losses.readout import OBJECTNESS, read_maps, row_strides, with_whole_rows
 from onelook.losses.terms import class_targets, cross_entropy, decode_matches, objectness_targets
 from onelook.settings.hyperparameters import Hyperparameters
@@ -28,26 +28,6 @@ BALANCE_DECAY = 0.9999
 _LEAST_OBJECTNESS = 1e-6
 
 
-@dataclass(frozen=True)
-class LossTerms:
-    """The loss of a batch, all 0-d float32.
-
-    Attributes:
-        total: (box + obj + cls) * B, with gradient.
-        box, obj, cls: the weighted terms, without gradient.
-    """
-
-    total: Tensor
-    box: Tensor
-    obj: Tensor
-    cls: Tensor
-
-    @property
-    def values(self) -> Tensor:
-        """(3,) box, obj, cls."""
-        return torch.stack([self.box, self.obj, self.cls])
-
-
 class DetectionLoss:
     """Computes the loss from raw maps and targets, in float32 even under autocast.
 
@@ -60,7 +40,7 @@ class DetectionLoss:
         hyperparameters: box, obj, cls, obj_pw, cls_pw, fl_gamma, label_smoothing and anchor_t are used.
         auto_balance: let the weights of the maps in the objectness term follow their losses; evaluation (no gradients
             enabled) never moves them.
-        keep_duplicates: see `assign`.
+        keep_duplicates: see `find_candidates`.
     """
 
     columns: tuple[str, ...] = ("box", "obj", "cls")
@@ -89,12 +69,12 @@ class DetectionLoss:
         self._reference_map = int((anchor_grid.strides - BALANCE_STRIDE).abs().argmin())
 
     def __call__(self, raw_maps: Sequence[Tensor], targets: Targets, progress: float = 0.0) -> LossTerms:
-        """The loss of one batch. Nothing in it waits for the device, and no shape depends on a value.
+        """The loss of B images, see `FamilyLoss`; it is the same at any progress.
+
+        Nothing in it waits for the device, and no shape depends on a value.
 
         Args:
             raw_maps: L maps (B, A, H, W, 5 + K) of logits, finest first.
-            targets: of the batch; may stay on the CPU while the maps are on a GPU.
-            progress: has no effect here.
         """
         device = raw_maps[0].device
         with torch.autocast(device.type, enabled=False):
@@ -117,20 +97,13 @@ class DetectionLoss:
             )
             if self.auto_balance and torch.is_grad_enabled():
                 self._update_balance(obj_by_map.detach())
-            return LossTerms(terms.sum() * raw_maps[0].shape[0], *terms.detach().unbind())
-
-    def state_dict(self) -> dict[str, list[float]]:
-        """What training changed: the objectness weights of the maps, as plain numbers."""
-        return {"balance": [float(weight) for weight in self.balance.tolist()]}
-
-    def load_state_dict(self, state: dict[str, list[float]]) -> None:
-        """Continue from what `state_dict` gave."""
-        self.balance = torch.tensor(state["balance"], dtype=torch.float32)
+            return LossTerms(terms.sum() * raw_maps[0].shape[0], terms.detach())
 
     def _by_map(self, raw_maps: Sequence[Tensor], candidates: Candidates) -> tuple[Tensor, Tensor, Tensor]:
         """Unweighted box, objectness and class term of every map, (L,) each: means over the matches, or the cells."""
         num_maps, num_cells = len(raw_maps), [raw_map.numel() // raw_map.shape[4] for raw_map in raw_maps]
-        strides, first_cells = _places(tuple(tuple(row_strides(m)) for m in raw_maps), tuple(num_cells), self.device)
+        device = raw_maps[0].device
+        strides, first_cells = _places(tuple(tuple(row_strides(m)) for m in raw_maps), tuple(num_cells), device)
         positions = candidates.positions(strides).view(num_maps, -1)  # (L, R)
         objectness_logits, rows = read_maps(raw_maps, positions)
         rows = rows.view(*candidates.is_match.shape, -1)  # (L, S, A, M, 5 + K)
@@ -158,16 +131,10 @@ class DetectionLoss:
         gamma = self.hyperparameters.fl_gamma
         return cross_entropy(logits, targets, positive_weight=positive_weight, focal_gamma=gamma)
 
-    @property
-    def device(self) -> torch.device:
-        """Where the last loss was computed; main memory before the first."""
-        return self.balance.device
-
     def _move_to(self, device: torch.device) -> None:
-        if self.device != device:
-            with torch.inference_mode(False):  # else an evaluation that comes first would spoil it for training
-                self.balance = self.balance.to(device)
-                self.anchor_grid = AnchorGrid(self.anchor_grid.anchors.to(device), self.anchor_grid.strides.to(device))
+        with torch.inference_mode(False):  # else an evaluation that comes first would spoil it for training
+            self.balance = self.balance.to(device)
+            self.anchor_grid = AnchorGrid(self.anchor_grid.anchors.to(device), self.anchor_grid.strides.to(device))
 
     def _update_balance(self, objectness_by_map: Tensor) -> None:
         """Move the weights so that every map's weighted objectness term comes out alike, very slowly."""

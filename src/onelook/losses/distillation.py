@@ -15,7 +15,7 @@ from torch import Tensor
 
 from onelook.geometry.boxes import cxcywh_to_xyxy
 from onelook.geometry.iou import ciou
-from onelook.losses.protocol import NOMINAL_IMAGES, FamilyLossTerms
+from onelook.losses.protocol import NOMINAL_IMAGES, LossTerms
 
 COLUMNS = ("teach_box", "teach_cls")
 LEAST_CONFIDENCE = 0.05
@@ -38,7 +38,7 @@ class Lesson:
     known: Tensor
 
 
-def distillation_terms(student: Tensor, lesson: Lesson) -> FamilyLossTerms:
+def distillation_terms(student: Tensor, lesson: Lesson) -> LossTerms:
     """How far a student is from its teacher, at the rows where the teacher is sure of something by more than 0.05.
 
     Boxes: 1 - CIoU and the mean distance of a corner in cells, weighted by how sure the teacher is. Classes: cross
@@ -60,7 +60,7 @@ def distillation_terms(student: Tensor, lesson: Lesson) -> FamilyLossTerms:
         probabilities = _confidences(own)[:, lesson.known].clamp(_LEAST_PROBABILITY, 1 - _LEAST_PROBABILITY)
         entropy = torch.nn.functional.binary_cross_entropy(probabilities, confidences[is_taught], reduction="sum")
         terms = torch.stack([(boxes * weights).sum(), _CLASS * entropy]) / total
-        return FamilyLossTerms(terms.sum() * (len(student) / NOMINAL_IMAGES), terms.detach())
+        return LossTerms(terms.sum() * (len(student) / NOMINAL_IMAGES), terms.detach())
 
 
 def _confidences(predictions: Tensor) -> Tensor:

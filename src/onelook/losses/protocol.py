@@ -18,7 +18,7 @@ NOMINAL_IMAGES = 64
 
 
 @dataclass(frozen=True)
-class FamilyLossTerms:
+class LossTerms:
     """The loss of the images that went through the network together.
 
     Attributes:
@@ -30,30 +30,21 @@ class FamilyLossTerms:
     values: Tensor
 
 
-class LossValues(Protocol):
-    """What a loss gives: see `FamilyLossTerms`."""
-
-    @property
-    def total(self) -> Tensor: ...
-
-    @property
-    def values(self) -> Tensor: ...
-
-
 class FamilyLoss(Protocol):
     """A loss: the same raw maps, targets and progress give the same bits.
 
     Attributes:
         columns: short names of the terms, as in `train/<name>_loss` of `results.csv`.
         num_classes: K.
-        balance: numbers that move while it is used, shared by all processes; empty for most losses.
+        balance: (n,) float32 numbers that move while it is used, all that a checkpoint keeps of it; shared by all
+            processes, empty for most losses.
     """
 
     columns: tuple[str, ...]
     num_classes: int
     balance: Tensor
 
-    def __call__(self, raw_maps: Sequence[Tensor], targets: Targets, progress: float = 0.0) -> LossValues:
+    def __call__(self, raw_maps: Sequence[Tensor], targets: Targets, progress: float = 0.0) -> LossTerms:
         """The loss of B images.
 
         Args:
@@ -61,12 +52,4 @@ class FamilyLoss(Protocol):
             targets: of the batch; may stay on the CPU while the maps are on a GPU.
             progress: share of the run that is done, 0 at the first step, 1 at the last.
         """
-        ...
-
-    def state_dict(self) -> dict[str, list[float]]:
-        """What training has moved, as plain numbers."""
-        ...
-
-    def load_state_dict(self, state: dict[str, list[float]]) -> None:
-        """Resume from what `state_dict` gave."""
         ...

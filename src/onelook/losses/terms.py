@@ -5,8 +5,6 @@ Letters: n targets, K classes, R candidates of a match.
 
 from __future__ import annotations
 
-from typing import Literal
-
 import torch
 import torch.nn.functional as F  # noqa: N812 - the field's name for it
 from torch import Tensor
@@ -60,9 +58,8 @@ def cross_entropy(
     *,
     positive_weight: float,
     focal_gamma: float,
-    reduction: Literal["none", "mean", "sum"] = "none",
 ) -> Tensor:
-    """Binary cross-entropy, focal if `focal_gamma` is above 0.
+    """Binary cross-entropy of each logit, focal if `focal_gamma` is above 0.
 
     Args:
         logits: any shape.
@@ -70,13 +67,11 @@ def cross_entropy(
         positive_weight: factor on the positive part.
         focal_gamma: exponent of the focal factor (Lin et al. 2017, "Focal Loss for Dense Object Detection", section 3),
             which here serves soft targets: p_t = y p + (1 - y)(1 - p), and alpha likewise.
-        reduction: of the terms, as in torch.
     """
     weight = None if positive_weight == 1 else torch.full((), positive_weight, device=logits.device)
-    if focal_gamma == 0:
-        return F.binary_cross_entropy_with_logits(logits, targets, pos_weight=weight, reduction=reduction)
     entropy = F.binary_cross_entropy_with_logits(logits, targets, pos_weight=weight, reduction="none")
+    if focal_gamma == 0:
+        return entropy
     error = targets * (-logits).sigmoid() + (1 - targets) * logits.sigmoid()  # 1 - p_t, without cancellation
     alpha = FOCAL_ALPHA * targets + (1 - FOCAL_ALPHA) * (1 - targets)
-    terms = entropy * alpha * error.clamp(min=_LEAST_ERROR) ** focal_gamma
-    return terms if reduction == "none" else terms.mean() if reduction == "mean" else terms.sum()
+    return entropy * alpha * error.clamp(min=_LEAST_ERROR) ** focal_gamma

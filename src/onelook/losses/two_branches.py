@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from onelook.losses.protocol import FamilyLoss, FamilyLossTerms
+from onelook.losses.protocol import FamilyLoss, LossTerms
 from onelook.structures.batch import Targets
 
 
@@ -21,7 +21,6 @@ class TwoBranchLoss:
 
     Attributes:
         columns: those of the first branch, then those of the second with `one_` in front.
-        num_classes: K.
 
     Args:
         many: loss of the first half of the raw maps.
@@ -35,22 +34,13 @@ class TwoBranchLoss:
         self.balance = torch.empty(0)  # nothing moves
         self.columns = (*many.columns, *(f"one_{name}" for name in one.columns))
 
-    def __call__(self, raw_maps: Sequence[Tensor], targets: Targets, progress: float = 0.0) -> FamilyLossTerms:
-        """The loss of B images.
+    def __call__(self, raw_maps: Sequence[Tensor], targets: Targets, progress: float = 0.0) -> LossTerms:
+        """The loss of B images, see `FamilyLoss`.
 
         Args:
             raw_maps: L maps of the first branch, then L of the second.
-            targets: of the batch.
-            progress: share of the run that is done.
         """
         half = len(raw_maps) // 2
         many = self.many(raw_maps[:half], targets, progress)
         one = self.one(raw_maps[half:], targets, progress)
-        return FamilyLossTerms(total=many.total + one.total, values=torch.cat([many.values, one.values]))
-
-    def state_dict(self) -> dict[str, list[float]]:
-        """Nothing: it depends on the step alone."""
-        return {}
-
-    def load_state_dict(self, state: dict[str, list[float]]) -> None:
-        """There is nothing to resume from."""
+        return LossTerms(total=many.total + one.total, values=torch.cat([many.values, one.values]))

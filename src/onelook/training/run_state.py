@@ -24,9 +24,9 @@ def change_length(model: RunModel, run: Run, state: TrainState, schedule: Schedu
     changed = replace(schedule, turns=tuple(state.progress.turns))
     if run.group.is_first:
         logger.info("the time allows %d epochs, not %d", changed.settings.epochs, schedule.settings.epochs)
-    loss = create_loss(model.model, run.settings, closing=changed.closing_share)
-    loss.load_state_dict(state.loss.state_dict())
-    state.loss = loss
+    balance = state.loss.balance
+    state.loss = create_loss(model.model, run.settings, closing=changed.closing_share)
+    state.loss.balance = balance
     state.ema.plan_for(changed.total_updates)
     return changed
 

@@ -104,7 +104,7 @@ class TrainState:
             "progress": asdict(self.progress),
             "branch": self.progress.branch,
             "ema_updates": self.ema.updates,
-            "loss": self.loss.state_dict(),
+            "loss": {"balance": self.loss.balance.tolist()},
         }
 
     def restore(self, checkpoint: Checkpoint) -> None:
@@ -124,7 +124,7 @@ class TrainState:
         self.ema.updates = int(document["ema_updates"])
         restore_optimizer(self.optimizer, self.model, checkpoint.tensors_below("optimizer/"))
         self.progress = Progress(**document["progress"])
-        self.loss.load_state_dict(document["loss"])
+        self.loss.balance = torch.tensor(document["loss"].get("balance", []), dtype=torch.float32)
         if self.progress.scaler:
             self.scaler.load_state_dict(self.progress.scaler)
 

@@ -16,7 +16,7 @@ from onelook.losses.points.candidates import find_candidates
 from onelook.losses.points.grid import PointGrid, flatten_maps, point_grid
 from onelook.losses.points.pairs import Positives
 from onelook.losses.points.task_aligned import choose_aligned, surrogate_regions
-from onelook.losses.protocol import NOMINAL_IMAGES, FamilyLossTerms
+from onelook.losses.protocol import NOMINAL_IMAGES, LossTerms
 from onelook.losses.terms import cross_entropy
 from onelook.settings.hyperparameters import Hyperparameters
 from onelook.structures.batch import Targets
@@ -31,10 +31,6 @@ class DistanceLoss:
 
     Positives weigh what they are worth (see `choose_aligned`). Every term is divided by the sum of these weights over
     the images that went through the network together, at least 1.
-
-    Attributes:
-        columns: names of the terms.
-        num_classes: K.
 
     Args:
         strides: pixels per cell of each map.
@@ -61,13 +57,11 @@ class DistanceLoss:
         self.rescue = rescue
         self.balance = torch.empty(0)  # nothing moves
 
-    def __call__(self, raw_maps: Sequence[Tensor], targets: Targets, progress: float = 0.0) -> FamilyLossTerms:
-        """The loss of B images.
+    def __call__(self, raw_maps: Sequence[Tensor], targets: Targets, progress: float = 0.0) -> LossTerms:
+        """The loss of B images, see `FamilyLoss`; it is the same at any progress.
 
         Args:
             raw_maps: L maps (B, 1, H, W, 4 + K): distances to left, top, right and bottom in cells, classes.
-            targets: of the batch; may stay on the CPU while the maps are on a GPU.
-            progress: without effect here.
         """
         settings = self.hyperparameters
         with torch.autocast(raw_maps[0].device.type, enabled=False):
@@ -88,14 +82,7 @@ class DistanceLoss:
                     distance * (_DISTANCE_FACTOR * settings.box),
                 ]
             ) / quality.sum().clamp(min=1)
-            return FamilyLossTerms(terms.sum() * (len(outputs) / NOMINAL_IMAGES), terms.detach())
-
-    def state_dict(self) -> dict[str, list[float]]:
-        """Nothing: it depends on the step alone."""
-        return {}
-
-    def load_state_dict(self, state: dict[str, list[float]]) -> None:
-        """There is nothing to resume from."""
+            return LossTerms(terms.sum() * (len(outputs) / NOMINAL_IMAGES), terms.detach())
 
     @torch.no_grad()
     def assign(self, raw_maps: Sequence[Tensor], targets: Targets) -> tuple[Positives, Tensor, Tensor, Tensor]:

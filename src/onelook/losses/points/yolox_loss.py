@@ -19,7 +19,7 @@ from onelook.losses.points.grid import flatten_maps, point_grid
 from onelook.losses.points.pairs import Positives
 from onelook.losses.points.simota import centre_regions, choose_cheapest, pair_costs, points_wanted
 from onelook.losses.points.task_aligned import IOU_POWER, choose_aligned, surrogate_regions
-from onelook.losses.protocol import NOMINAL_IMAGES, FamilyLossTerms
+from onelook.losses.protocol import NOMINAL_IMAGES, LossTerms
 from onelook.losses.terms import cross_entropy
 from onelook.settings.hyperparameters import Hyperparameters
 from onelook.structures.batch import Targets
@@ -64,10 +64,6 @@ class YoloxLoss:
     task-aligned assignment. Boxes and classes are still learned at all positives. They count where there is an object
     alone, so they can't cause a second box, and learn from up to ten times as many points.
 
-    Attributes:
-        columns: names of the terms.
-        num_classes: K.
-
     Args:
         strides: pixels per cell of each map.
         hyperparameters: box, obj, cls, cls_pw, obj_pw, fl_gamma and label_smoothing are used.
@@ -99,13 +95,11 @@ class YoloxLoss:
         self.rescue = rescue
         self.balance = torch.empty(0)  # nothing moves
 
-    def __call__(self, raw_maps: Sequence[Tensor], targets: Targets, progress: float = 0.0) -> FamilyLossTerms:
-        """The loss of B images.
+    def __call__(self, raw_maps: Sequence[Tensor], targets: Targets, progress: float = 0.0) -> LossTerms:
+        """The loss of B images, see `FamilyLoss`.
 
         Args:
             raw_maps: L maps (B, 1, H, W, 5 + K): x, y, w, h, objectness, classes.
-            targets: of the batch; may stay on the CPU while the maps are on a GPU.
-            progress: share of the run that is done.
         """
         with torch.autocast(raw_maps[0].device.type, enabled=False):
             grid = point_grid(raw_maps, self.strides)
@@ -127,14 +121,7 @@ class YoloxLoss:
                     (l1 if progress >= self.l1_from else l1.detach() * 0) / num_positives,
                 ]
             )
-            return FamilyLossTerms(terms.sum() * (len(outputs) / NOMINAL_IMAGES), terms.detach())
-
-    def state_dict(self) -> dict[str, list[float]]:
-        """Nothing: it depends on the step alone."""
-        return {}
-
-    def load_state_dict(self, state: dict[str, list[float]]) -> None:
-        """There is nothing to resume from."""
+            return LossTerms(terms.sum() * (len(outputs) / NOMINAL_IMAGES), terms.detach())
 
     @torch.no_grad()
     def assign(self, raw_maps: Sequence[Tensor], targets: Targets) -> Assignment:
@@ -170,19 +157,15 @@ class YoloxLoss:
     def _objectness_term(self, logits: Tensor, positives: Positives) -> Tensor:
         settings = self.hyperparameters
         is_object = torch.zeros_like(logits).flatten().index_fill_(0, positives.place, 1.0).view_as(logits)
-        term = cross_entropy(
-            logits, is_object, positive_weight=settings.obj_pw, focal_gamma=settings.fl_gamma, reduction="sum"
-        )
-        return term * (_OBJECTNESS_FACTOR * settings.obj)
+        entropy = cross_entropy(logits, is_object, positive_weight=settings.obj_pw, focal_gamma=settings.fl_gamma)
+        return entropy.sum() * (_OBJECTNESS_FACTOR * settings.obj)
 
     def _class_term(self, logits: Tensor, class_ids: Tensor, strength: Tensor) -> Tensor:
         settings = self.hyperparameters
         goal = torch.zeros_like(logits)
         goal.scatter_(1, class_ids[:, None], strength[:, None] * (1 - settings.label_smoothing))
-        term = cross_entropy(
-            logits, goal, positive_weight=settings.cls_pw, focal_gamma=settings.fl_gamma, reduction="sum"
-        )
-        return term * (_CLASS_FACTOR * settings.cls)
+        entropy = cross_entropy(logits, goal, positive_weight=settings.cls_pw, focal_gamma=settings.fl_gamma)
+        return entropy.sum() * (_CLASS_FACTOR * settings.cls)
 
 
 def decode_boxes(raw: Tensor, cells: Tensor, stride_px: Tensor) -> Tensor:
