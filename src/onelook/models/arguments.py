@@ -137,7 +137,7 @@ def _checked(name: str, value: Any) -> Any:
     if isinstance(value, str) and name != "mode":
         value = WORDS[value] if value in WORDS else _activation(name, value)
     if (isinstance(value, float) and not math.isfinite(value)) or not ARGUMENTS[name].accepts(value):
-        raise ModelError(f"argument `{name}` is `{_short(value)}`", hint=f"expected {ARGUMENTS[name].expected}")
+        raise ModelError(f"argument `{name}` is `{shortened(value)}`", hint=f"expected {ARGUMENTS[name].expected}")
     return tuple(value) if isinstance(value, list) else value
 
 
@@ -145,6 +145,7 @@ def _activation(name: str, text: str) -> Any:
     return parse_activation(text) if name == "activation" else text
 
 
-def _short(value: Any) -> str:
+def shortened(value: Any) -> str:
+    """`value` for a message, at most 80 characters of it."""
     text = str(value)
-    return text if len(text) <= 60 else f"{text[:60]}..."
+    return text if len(text) <= 80 else f"{text[:80]}..."

@@ -5,6 +5,7 @@ Cross-stage partial: Wang et al., CSPNet, 2020. `expansion` is the hidden width 
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 
 import torch
@@ -115,8 +116,11 @@ class CrossStage(nn.Module):
         return out
 
 
-class C3(CrossStage):
-    """Cross-stage block around `repeats` bottlenecks."""
+class RepeatingCrossStage(CrossStage, ABC):
+    """A cross-stage block around `repeats` layers of one kind, which a subclass gives.
+
+    All of them take the same arguments, so that a table may swap one for another.
+    """
 
     def __init__(
         self,
@@ -129,8 +133,45 @@ class C3(CrossStage):
         expansion: float = 0.5,
     ) -> None:
         hidden = int(channels_out * expansion)
-        inner = bottlenecks(hidden, repeats, shortcut=shortcut, groups=groups)
+        inner = self.layers(hidden, repeats, shortcut=shortcut, groups=groups)
         super().__init__(channels_in, channels_out, hidden=hidden, inner=inner)
+
+    @staticmethod
+    @abstractmethod
+    def layers(channels: int, repeats: int, *, shortcut: bool, groups: int) -> nn.Module:
+        """The inner module, from `channels` to as many."""
+
+
+class C3(RepeatingCrossStage):
+    """Cross-stage block around `repeats` bottlenecks."""
+
+    @staticmethod
+    def layers(channels: int, repeats: int, *, shortcut: bool, groups: int) -> nn.Module:
+        return bottlenecks(channels, repeats, shortcut=shortcut, groups=groups)
+
+
+class C3x(RepeatingCrossStage):
+    """Cross-stage block around `repeats` cross convolutions."""
+
+    @staticmethod
+    def layers(channels: int, repeats: int, *, shortcut: bool, groups: int) -> nn.Module:
+        return nn.Sequential(*(CrossConv(channels, channels, groups=groups, shortcut=shortcut) for _ in range(repeats)))
+
+
+class C3TR(RepeatingCrossStage):
+    """Cross-stage block around `repeats` layers of 4-headed attention; `shortcut` and `groups` have no effect."""
+
+    @staticmethod
+    def layers(channels: int, repeats: int, *, shortcut: bool, groups: int) -> nn.Module:
+        return TransformerBlock(channels, channels, heads=4, layers=repeats)
+
+
+class C3Ghost(RepeatingCrossStage):
+    """Cross-stage block around `repeats` ghost bottlenecks; `shortcut` and `groups` have no effect."""
+
+    @staticmethod
+    def layers(channels: int, repeats: int, *, shortcut: bool, groups: int) -> nn.Module:
+        return nn.Sequential(*(GhostBottleneck(channels, channels) for _ in range(repeats)))
 
 
 class C3DS(CrossStage):
@@ -142,45 +183,6 @@ class C3DS(CrossStage):
         super().__init__(channels_in, channels_out, hidden=hidden, inner=inner)
 
 
-class C3x(CrossStage):
-    """Cross-stage block around `repeats` cross convolutions."""
-
-    def __init__(
-        self,
-        channels_in: int,
-        channels_out: int,
-        *,
-        repeats: int = 1,
-        shortcut: bool = True,
-        groups: int = 1,
-        expansion: float = 0.5,
-    ) -> None:
-        hidden = int(channels_out * expansion)
-        inner = [CrossConv(hidden, hidden, groups=groups, shortcut=shortcut) for _ in range(repeats)]
-        super().__init__(channels_in, channels_out, hidden=hidden, inner=nn.Sequential(*inner))
-
-
-class C3TR(CrossStage):
-    """Cross-stage block around `repeats` layers of 4-headed attention.
-
-    `shortcut` and `groups` have no effect: they are taken so that a table may swap this block for a C3.
-    """
-
-    def __init__(
-        self,
-        channels_in: int,
-        channels_out: int,
-        *,
-        repeats: int = 1,
-        shortcut: bool = True,
-        groups: int = 1,
-        expansion: float = 0.5,
-    ) -> None:
-        hidden = int(channels_out * expansion)
-        inner = TransformerBlock(hidden, hidden, heads=4, layers=repeats)
-        super().__init__(channels_in, channels_out, hidden=hidden, inner=inner)
-
-
 class C3SPP(CrossStage):
     """Cross-stage block around spatial pyramid pooling."""
 
@@ -189,27 +191,6 @@ class C3SPP(CrossStage):
     ) -> None:
         hidden = int(channels_out * expansion)
         super().__init__(channels_in, channels_out, hidden=hidden, inner=SPP(hidden, hidden, kernels=kernels))
-
-
-class C3Ghost(CrossStage):
-    """Cross-stage block around `repeats` ghost bottlenecks.
-
-    `shortcut` and `groups` have no effect: they are taken so that a table may swap this block for a C3.
-    """
-
-    def __init__(
-        self,
-        channels_in: int,
-        channels_out: int,
-        *,
-        repeats: int = 1,
-        shortcut: bool = True,
-        groups: int = 1,
-        expansion: float = 0.5,
-    ) -> None:
-        hidden = int(channels_out * expansion)
-        inner = nn.Sequential(*(GhostBottleneck(hidden, hidden) for _ in range(repeats)))
-        super().__init__(channels_in, channels_out, hidden=hidden, inner=inner)
 
 
 def bottlenecks(channels: int, repeats: int, *, shortcut: bool, groups: int) -> nn.Sequential:

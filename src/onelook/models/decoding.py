@@ -56,13 +56,11 @@ def decoded(raw_maps: Sequence[Tensor], decoding: Decoding) -> Tensor:
     """
     parts = []
     for number, (raw_map, stride) in enumerate(zip(raw_maps, decoding.strides, strict=True)):
-        if decoding.rule == "points":
-            parts.append(decode_points(raw_map, stride, decoding.peaks))
-        elif decoding.rule == "distances":
-            parts.append(decode_distances(raw_map, stride, decoding.peaks))
-        else:
+        if decoding.rule == "anchors":
             anchors = torch.tensor(decoding.anchors[number], device=raw_map.device)
             parts.append(decode_anchors(raw_map, anchors, stride))
+        else:
+            parts.append(POINT_DECODERS[decoding.rule](raw_map, stride, decoding.peaks))
     return torch.cat(parts, dim=1)
 
 
@@ -111,6 +109,10 @@ def decode_distances(raw_map: Tensor, stride: Tensor | float, peaks: bool = Fals
     classes = values[..., 4:].sigmoid()
     scores = (torch.ones_like(values[..., :1]), at_peaks(classes, classes) if peaks else classes)
     return torch.cat(((low + high) / 2 * stride, (high - low) * stride, *scores), dim=-1).flatten(1, 3)
+
+
+POINT_DECODERS = {"points": decode_points, "distances": decode_distances}
+"""By the rule of the head."""
 
 
 def class_scores(raw_map: Tensor, peaks: bool = False) -> tuple[Tensor, Tensor]:

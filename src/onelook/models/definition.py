@@ -9,7 +9,7 @@ from typing import Any
 from onelook.errors import ModelError
 from onelook.models.activations import parse_activation
 from onelook.models.anchor_sets import named_anchors
-from onelook.models.arguments import NOTHING, Rule, either, number, several, whole
+from onelook.models.arguments import NOTHING, Rule, either, number, several, shortened, whole
 from onelook.settings.nearest_name import nearest_name
 
 MAX_ROWS = 1000
@@ -119,7 +119,7 @@ def read_definition(content: Mapping[str, Any], *, where: str, overrides: Mappin
         if key not in values:
             raise ModelError(f"model `{where}`: key `{key}` is missing", hint=f"expected {rule.expected}")
         if not rule.accepts(values[key]):
-            raise ModelError(f"model `{where}`: `{key}: {_short(values[key])}`", hint=f"expected {rule.expected}")
+            raise ModelError(f"model `{where}`: `{key}: {shortened(values[key])}`", hint=f"expected {rule.expected}")
     _check_anchors(values["anchors"], where)
     _check_rows([*values["backbone"], *values["head"]], where)
     parse_activation(values["activation"])
@@ -142,15 +142,10 @@ def _check_rows(rows: Sequence[Any], where: str) -> None:
     for i, row in enumerate(rows):
         if not isinstance(row, list) or len(row) != 4 or not isinstance(row[2], str) or not isinstance(row[3], list):
             raise ModelError(
-                f"model `{where}` row {i}: `{_short(row)}` is no row",
+                f"model `{where}` row {i}: `{shortened(row)}` is no row",
                 hint="write [from, repeats, block, [arguments]]; rows count from 0, through backbone and head",
             )
 
 
 def _plain(value: Any) -> Any:
     return [_plain(item) for item in value] if isinstance(value, list) else value
-
-
-def _short(value: Any) -> str:
-    text = str(value)
-    return text if len(text) <= 80 else f"{text[:80]}..."

@@ -68,13 +68,7 @@ class Detect(nn.Module):
         return [convolution(feature) for convolution, feature in zip(self.m, features, strict=True)]
 
     def decode(self, raw_maps: Sequence[Tensor]) -> Tensor:
-        """Boxes and scores in float32, (B, sum of A*H*W, 5 + K): cxcywh in input pixels, then probabilities.
-
-        A centre lies within (-0.5, 1.5) cells of its cell's corner, a side within (0, 4) times its anchor's.
-
-        Returns:
-            rows in the order map, anchor, row, column.
-        """
+        """Boxes and scores in float32, (B, sum of A*H*W, 5 + K), in the order map, anchor, row, column; see `Head`."""
         grid = self.anchor_grid()
         parts = [decode_anchors(raw, grid.anchors[i], grid.strides[i]) for i, raw in enumerate(raw_maps)]
         return torch.cat(parts, dim=1)

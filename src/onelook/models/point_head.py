@@ -1,0 +1,112 @@
+"""What heads without anchors have in common: one box per cell, and perhaps a second branch that needs no NMS.
+
+Letters: B images, L maps, H x W cells, K classes, C outputs of a cell.
+"""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from typing import ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from onelook.models.decoding import POINT_DECODERS, Decoding, Rule
+
+PRIOR = 0.01
+RARE = -math.log((1 - PRIOR) / PRIOR)
+"""Bias of an output that says 0.01 before any training, since objects are rare: Lin et al., Focal Loss, 2017, section
+3.3."""
+_CLASS_OUTPUTS = "cls_preds."
+
+
+class PointHead(nn.Module, ABC):
+    """A head whose cells predict one box each.
+
+    It may have a second set of all its layers, which learns with one point for a target and so needs no NMS; that set
+    sees the features but does not change them.
+
+    Attributes:
+        rule: how its raw maps become boxes.
+        strides: (L,) float32 pixels per cell; follows from the model table and is not saved.
+        one: the second set.
+        needs_nms: whether several points may find one object; so it is but for a second set.
+    """
+
+    rule: ClassVar[Rule]
+    strides: Tensor
+    one: PointHead | None
+    needs_nms: bool
+    kept_in_32_bits: ClassVar[tuple[str, ...]] = ()
+
+    def __init__(self, num_maps: int, num_classes: int) -> None:
+        super().__init__()
+        self.num_classes = num_classes
+        self.needs_nms = True
+        self.one = None
+        self.register_buffer("strides", torch.zeros(num_maps), persistent=False)
+
+    @abstractmethod
+    def flat_maps(self, features: Sequence[Tensor]) -> list[Tensor]:
+        """The raw maps of the first set as the convolutions give them, L tensors (B, C, H, W)."""
+
+    @abstractmethod
+    def initialise_outputs(self) -> None:
+        """Let the last convolutions of the first set start from rare objects."""
+
+    def forward(self, features: Sequence[Tensor]) -> list[Tensor]:
+        """Raw maps, L tensors (B, 1, H, W, C); L more of the second set."""
+        # (B, C, H, W) -> (B, 1, C, H, W) -> (B, 1, H, W, C)
+        maps = [raw.unsqueeze(1).permute(0, 1, 3, 4, 2) for raw in self.flat_maps(features)]
+        return maps if self.one is None else maps + self.one([feature.detach() for feature in features])
+
+    def decode(self, raw_maps: Sequence[Tensor]) -> Tensor:
+        """Boxes and scores of L maps in float32, (B, sum of H*W, 5 + K), see `Head`."""
+        decode_map, strides, peaks = POINT_DECODERS[self.rule], self.strides.float(), not self.needs_nms
+        return torch.cat([decode_map(raw, strides[i], peaks) for i, raw in enumerate(raw_maps)], dim=1)
+
+    def decoding(self) -> Decoding:
+        """What `decode` does, as plain numbers."""
+        return Decoding(rule=self.rule, strides=tuple(self.strides.tolist()), peaks=not self.needs_nms)
+
+    @torch.no_grad()
+    def initialise(self, stride_px: Sequence[int], anchors: int | list[list[float]] | None) -> None:
+        """Take the strides, and start from rare objects; there are no anchors to take."""
+        self.strides.copy_(torch.tensor(stride_px, dtype=torch.float32, device="cpu"))
+        self.initialise_outputs()
+        if self.one is not None:
+            self.one.initialise(stride_px, anchors)
+
+    def expect_classes(self, objects_per_image: Mapping[int, float]) -> None:
+        """Nothing, where an objectness says how rare objects are; see `Head`."""
+
+    def with_classes(self, given: Mapping[str, Tensor], num_given: int, common: Mapping[int, int]) -> dict[str, Tensor]:
+        """Rows of `common` classes in every branch, and a second branch; see `Head`.
+
+        A second branch that `given` lacks starts as a copy of the first: it is then as good as that one at finding
+        objects, and has to learn only to find each once.
+        """
+        own = self.state_dict()
+        result: dict[str, Tensor] = {}
+        if not any(name.startswith("one.") for name in given):
+            copies = {f"one.{name}": tensor for name, tensor in given.items()}
+            given = {**given, **copies}
+            result = {
+                name: copies[name]
+                for name, tensor in own.items()
+                if name in copies and copies[name].shape == tensor.shape
+            }
+        for name, tensor in own.items():
+            found = given.get(name)
+            if (
+                common
+                and _CLASS_OUTPUTS in name
+                and found is not None
+                and found.shape == (num_given, *tensor.shape[1:])
+            ):
+                rows = tensor.detach().clone()
+                rows[list(common.keys())] = found[list(common.values())].to(rows)
+                result[name] = rows
+        return result
