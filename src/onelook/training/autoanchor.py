@@ -36,30 +36,6 @@ logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class AnchorReport:
-    """How well anchors suit labels, and which to use.
-
-    Attributes:
-        best_possible_recall: fraction of the labels within a factor anchor_t of some anchor of the model, per side.
-        anchors_per_target: mean number of the model's anchors that a label matches.
-        kept: whether the model's anchors stay.
-        anchors: (L, A, 2) float32 width, height in pixels: those to use, the model's own if `kept`.
-        new_best_possible_recall, new_anchors_per_target: the same of `anchors`.
-        num_labels: M.
-        num_small: labels with a side below 3 px at the training size.
-    """
-
-    best_possible_recall: float
-    anchors_per_target: float
-    kept: bool
-    anchors: Tensor
-    new_best_possible_recall: float
-    new_anchors_per_target: float
-    num_labels: int
-    num_small: int
-
-
-@dataclass(frozen=True)
 class AnchorFit:
     """How well anchors suit labels, in all and map by map.
 
@@ -78,6 +54,23 @@ class AnchorFit:
     mean_ratio: float
     map_recalls: Array
     map_shares: Array
+
+
+@dataclass(frozen=True)
+class AnchorReport:
+    """Which anchors to use, and how well they suit the labels.
+
+    Attributes:
+        own: the anchors of the model.
+        chosen: those to use.
+        anchors: (L, A, 2) float32 width, height in pixels of the chosen ones.
+        kept: whether these are the model's own.
+    """
+
+    own: AnchorFit
+    chosen: AnchorFit
+    anchors: Tensor
+    kept: bool
 
 
 def label_sizes_px(index: DatasetIndex, imgsz: int) -> Array:
@@ -109,51 +102,27 @@ def fit_anchors(
         placeholders: the model's anchors only stand for their number; others take their place in any case.
         stop_requested: asked again and again while better ones are looked for; a yes ends that.
     """
-    own = anchor_grid.anchors.detach().cpu().double().numpy().reshape(-1, 2)
-    recall, matched = anchor_recall(sizes_px, own, anchor_t=anchor_t)
+    anchors = anchor_grid.anchors.detach().float().cpu()
+    own = measure_anchors(sizes_px, anchors.double().numpy(), anchor_t=anchor_t)
     num_small = int((sizes_px < SMALL_SIDE_PX).any(axis=1).sum())
     if num_small:
         logger.warning("%d of %d labels have a side below %g pixels", num_small, len(sizes_px), SMALL_SIDE_PX)
-    kept, chosen, new_recall, new_matched = True, anchor_grid.anchors.detach().float().cpu(), recall, matched
     usable = searchable(sizes_px)
-    if (placeholders or recall <= GOOD_RECALL) and len(usable):
-        found = search_anchors(usable, len(own), anchor_t=anchor_t, seed=seed, stop_requested=stop_requested)
-        found_recall, found_matched = anchor_recall(sizes_px, found, anchor_t=anchor_t)
-        if placeholders or found_recall > recall:
-            kept, chosen, new_recall, new_matched = (
-                False,
-                in_order_of_strides(found, anchor_grid.strides),
-                found_recall,
-                found_matched,
-            )
-    return AnchorReport(
-        best_possible_recall=recall,
-        anchors_per_target=matched,
-        kept=kept,
-        anchors=chosen,
-        new_best_possible_recall=new_recall,
-        new_anchors_per_target=new_matched,
-        num_labels=len(sizes_px),
-        num_small=num_small,
-    )
+    if (placeholders or own.best_possible_recall <= GOOD_RECALL) and len(usable):
+        search = search_anchors(
+            usable, anchors[..., 0].numel(), anchor_t=anchor_t, seed=seed, stop_requested=stop_requested
+        )
+        found = in_order_of_strides(search, anchor_grid.strides)
+        chosen = measure_anchors(sizes_px, found.double().numpy(), anchor_t=anchor_t)
+        if placeholders or chosen.best_possible_recall > own.best_possible_recall:
+            return AnchorReport(own, chosen, found, kept=False)
+    return AnchorReport(own, own, anchors, kept=True)
 
 
 def searchable(sizes_px: Array) -> Array:
     """The labels that a search uses, (M, 2) of (N, 2): all but those with both sides below 2 px."""
     found: Array = sizes_px[(sizes_px >= LEAST_SIDE_PX).any(axis=1)]
     return found
-
-
-def anchor_recall(sizes_px: Array, anchors_px: Array, *, anchor_t: float) -> tuple[float, float]:
-    """Best possible recall (0 to 1) and mean number of matching anchors per label; (1, 0) without labels.
-
-    Args:
-        sizes_px: (M, 2) width, height of the labels.
-        anchors_px: (K, 2) width, height of all anchors of all maps.
-        anchor_t: a label matches if neither side differs by this factor or more.
-    """
-    fit = measure_anchors(sizes_px, anchors_px[None], anchor_t=anchor_t)
-    return fit.best_possible_recall, fit.anchors_per_target
 
 
 def measure_anchors(sizes_px: Array, anchors_px: Array, *, anchor_t: float) -> AnchorFit:

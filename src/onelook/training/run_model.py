@@ -131,18 +131,18 @@ def _fit_anchors(
         placeholders=placeholders,
         stop_requested=stop,
     )
-    if report.new_best_possible_recall <= GOOD_RECALL:
+    if report.chosen.best_possible_recall <= GOOD_RECALL:
         logger.warning(
             "the anchors can match only %.1f %% of the labels and no better ones were found; the other objects cannot "
             "be learned: use a larger `--imgsz` if they are small or thin, or a larger `anchor_t`",
-            100 * report.new_best_possible_recall,
+            100 * report.chosen.best_possible_recall,
         )
     if report.kept:
-        logger.info("anchors kept: they can match %.1f %% of the labels", 100 * report.best_possible_recall)
+        logger.info("anchors kept: they can match %.1f %% of the labels", 100 * report.own.best_possible_recall)
         return
     logger.info(
         "anchors replaced: the old ones could match %.1f %% of the labels, the new ones %.1f %%",
-        100 * report.best_possible_recall,
-        100 * report.new_best_possible_recall,
+        100 * report.own.best_possible_recall,
+        100 * report.chosen.best_possible_recall,
     )
     model.set_anchors(report.anchors)
