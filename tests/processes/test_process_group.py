@@ -29,7 +29,7 @@ def exchange_everything(group: ProcessGroup) -> Answers:
     """One of each exchange; what this process sees of it, as plain JSON."""
     rank = group.rank
     total = torch.tensor([1.5, rank])
-    group.add_up(total).wait()
+    group.add_up(total)()
     kept = torch.full((2, 3), float(rank)).to(memory_format=torch.contiguous_format).t()
     group.copy_from_first([kept])
     tensors = {"a": torch.tensor([[1, 2]]), "half": torch.ones(2, dtype=torch.float16), "none": torch.zeros(0, 4)}

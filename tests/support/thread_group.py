@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 from torch import Tensor
 
-from onelook.processes.process_group import Pending, ProcessGroup
+from onelook.processes.process_group import ProcessGroup
 
 T = TypeVar("T")
 SECONDS = 20.0
@@ -39,13 +39,13 @@ class ThreadGroup(ProcessGroup):
         self.table.barrier.wait(SECONDS)
         return found
 
-    def add_up(self, tensor: Tensor) -> Pending:
+    def add_up(self, tensor: Tensor) -> Callable[[], None]:
         """Replace `tensor` by the sum over all threads, added from the last one to the first."""
         *rest, total = self.gather(tensor)
         for part in reversed(rest):
             total = total + part
         tensor.detach().copy_(total)
-        return Pending(None, self)
+        return lambda: None
 
 
 def in_threads(size: int, work: Callable[[ProcessGroup], T]) -> list[T]:

@@ -41,25 +41,6 @@ SECONDS_TO_LEAVE = 30.0
 
 
 @dataclass(frozen=True)
-class Pending:
-    """A sum over all processes that is under way.
-
-    Attributes:
-        handle: of the exchange; None if there was nothing to do.
-        group: whose exchange it is.
-    """
-
-    handle: Any
-    group: ProcessGroup
-
-    def wait(self) -> None:
-        """Return when the tensor that was given holds the sum."""
-        if self.handle is not None:
-            with self.group.waiting():
-                self.handle.wait()
-
-
-@dataclass(frozen=True)
 class ProcessGroup:
     """The processes of a run, as one of them sees them.
 
@@ -101,12 +82,18 @@ class ProcessGroup:
         if self.heartbeat is not None:
             self.heartbeat.rest()
 
-    def add_up(self, tensor: Tensor) -> Pending:
-        """Begin to replace `tensor`, in place, by its sum over all processes."""
+    def add_up(self, tensor: Tensor) -> Callable[[], None]:
+        """Begin to replace `tensor`, in place, by its sum over all processes; returns what waits for the end of that."""
         if self.world_size == 1:
-            return Pending(None, self)
+            return lambda: None
         with self.waiting():
-            return Pending(dist.all_reduce(tensor, async_op=True), self)
+            handle = dist.all_reduce(tensor, async_op=True)
+
+        def wait() -> None:
+            with self.waiting():
+                handle.wait()
+
+        return wait
 
     def gather(self, tensor: Tensor) -> list[Tensor]:
         """The `tensor` of every process, all of one shape, in the order of their ranks."""
@@ -188,7 +175,7 @@ class ProcessGroup:
         if self.world_size == 1:
             return list(flags)
         votes = torch.tensor([int(flag) for flag in flags])
-        self.add_up(votes).wait()
+        self.add_up(votes)()
         return [vote > 0 for vote in votes.tolist()]
 
     def check(self, stop: StopSignal, *, voted: bool | None = None) -> None:

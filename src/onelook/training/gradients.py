@@ -8,12 +8,12 @@ of the shards whatever their process, so that then any number of processes gives
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor, nn
 
-from onelook.processes.process_group import Pending, ProcessGroup
+from onelook.processes.process_group import ProcessGroup
 
 BUCKET_BYTES = 25 * 2**20
 STRICT_CHUNK = 2**20
@@ -155,7 +155,7 @@ class _Buckets:
         self._buckets = [_Flat(bucket) for bucket in buckets]
         self._is_armed = False
         self._missing = [0] * len(self._buckets)
-        self._sent: list[Pending] = []
+        self._sent: list[Callable[[], None]] = []
         for parameter in parameters:
             parameter.register_post_accumulate_grad_hook(self._on_gradient)  # type: ignore[no-untyped-call]
 
@@ -169,8 +169,8 @@ class _Buckets:
         self._is_armed = False
         while len(self._sent) < len(self._buckets):
             self._send()
-        for bucket, pending in zip(self._buckets, self._sent, strict=True):
-            pending.wait()
+        for bucket, wait in zip(self._buckets, self._sent, strict=True):
+            wait()
             bucket.spread()
         self._sent = []
 
