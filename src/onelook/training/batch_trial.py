@@ -22,7 +22,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
 
 from onelook.errors import MemoryShortage, OnelookError
 from onelook.geometry.nms import non_max_suppression
@@ -40,10 +39,10 @@ from onelook.training.freeze import frozen_rows, set_training_mode
 from onelook.training.network_passes import ComputeOptions
 from onelook.training.schedule import Schedule, StepPlan
 from onelook.training.state import detector_tensors, initial_state
+from onelook.training.weight_update import WeightUpdate
 
-MAX_GRADIENT_NORM = 10.0
 STEPS_LOOKED_AT = 1000
-# The loss of a batch is not to move the weights; the learning rates are 0 too.
+# With learning rates of 0, so that noise does not move the weights.
 PLAN = StepPlan(lr_bias=0.0, lr=0.0, momentum=0.9, is_update=True, loss_scale=1.0)
 PR_SET_PDEATHSIG = 1
 SECONDS_BETWEEN_POLLS = 0.1
@@ -197,13 +196,14 @@ class _Beginning:
         schedule = Schedule(of_batch, max(request.num_images, batch_size))
         self.places = schedule.places_in(0)
         optimizer = "AdamW" if settings.optimizer == "auto" else settings.optimizer  # which one is settled by the batch
-        still = settings.model_copy(update={"optimizer": optimizer, "lr0": 0.0})
-        self.state = initial_state(model, still, schedule, device=self.device, amp=self.amp)
+        settled = settings.model_copy(update={"optimizer": optimizer})
+        self.state = initial_state(model, settled, schedule, device=self.device, amp=self.amp)
         self.state.progress.shards = shards_for(self.places, settings.micro_batch, 1)
         # With others, the sums of earlier batches and what is being sent are kept beside the gradients.
         copies = 0 if request.processes == 1 else 4 if settings.strict_reduce else 2
         self.kept = [torch.zeros_like(one) for one in model.parameters() if one.requires_grad for _ in range(copies)]
         self.gradient = BatchGradient(self.state, ProcessGroup(), schedule=schedule, compute=self.compute)
+        self.update = WeightUpdate(self.state)
         self.random = torch.Generator().manual_seed(0)
 
     def run(self) -> None:
@@ -229,12 +229,7 @@ class _Beginning:
             state.progress.step = step
             self.gradient.add(self.noise(self.places, size_hw, scale**2 * self.request.boxes_per_image), PLAN)
             if number % 2 == 1:
-                state.scaler.unscale_(state.optimizer)
-                nn.utils.clip_grad_norm_(state.model.parameters(), MAX_GRADIENT_NORM)
-                state.scaler.step(state.optimizer)
-                state.scaler.update()
-                state.optimizer.zero_grad(set_to_none=True)
-                state.ema.update()
+                self.update.apply(PLAN)
 
     @torch.inference_mode()
     def validate(self, batch_size: int) -> None:
