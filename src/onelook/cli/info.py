@@ -22,9 +22,8 @@ def run(arguments: argparse.Namespace) -> CommandResult:
     result = info(typed_options(arguments, InfoSettings), file=arguments.settings)
     for line in _lines(result):
         print(line)
-    if result.asked.rows:
-        for line in _rows(result):
-            print(line)
+    if result.asked.rows and result.summary is not None:
+        print(*result.summary.rows, sep="\n")
     return CommandResult(result)
 
 
@@ -42,10 +41,3 @@ def _lines(result: InfoResult) -> Iterator[str]:
         yield "metrics: " + ", ".join(f"{name} {value:.4f}" for name, value in result.metrics.items())
     if result.changed:
         yield "settings: " + ", ".join(f"{name} {value}" for name, value in result.changed.items())
-
-
-def _rows(result: InfoResult) -> Iterator[str]:
-    assert result.summary is not None
-    for row in result.summary.rows:
-        sources = ",".join(map(str, row.sources))
-        yield f"  {row.row:>3} from {sources:<12}{row.block:<18}x{row.repeats:<3}{row.parameters:>12,}"

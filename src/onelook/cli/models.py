@@ -28,8 +28,6 @@ def run(arguments: argparse.Namespace) -> CommandResult:
         what = MODELS.get(name, "").replace("mask head", "mask head; trains boxes only")
         print(f"{name:<22}{summary.layers:>7}{summary.parameters:>13,}{summary.gflops:>8.1f}  {strides:<14}{what}")
         if arguments.rows:
-            for row in summary.rows:
-                sources = ",".join(map(str, row.sources))
-                print(f"  {row.row:>3} from {sources:<12}{row.block:<18}x{row.repeats:<3}{row.parameters:>12,}")
+            print(*summary.rows, sep="\n")
         shown.append({"name": name, "what": what, **asdict(summary)})
     return CommandResult({"models": shown})
