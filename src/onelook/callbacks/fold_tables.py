@@ -5,11 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from rich import box
 from rich.table import Table
 from rich.text import Text
 
 from onelook.callbacks.console import printable
+from onelook.callbacks.number_table import number_table
 from onelook.metrics.fold_summary import FoldScore, FoldSummary, Spread
 
 MEASURES = ("precision", "recall", "map50", "map50_95")
@@ -18,7 +18,7 @@ HEADS = ("P", "R", "mAP50", "mAP50-95")
 
 def fold_table(scores: Sequence[FoldScore], summary: FoldSummary) -> Table:
     """A line for each fold, then the mean and the sample standard deviation of all."""
-    table = _table("Fold", ("Epochs", "Best", "Images", "Labels", *HEADS))
+    table = number_table("Fold", "Epochs", "Best", "Images", "Labels", *HEADS)
     for number, score in enumerate(scores, start=1):
         counts = score.epochs, score.best_epoch, score.metrics.num_images, score.metrics.num_labels
         values = (getattr(score.metrics, name) for name in MEASURES)
@@ -33,20 +33,12 @@ def fold_table(scores: Sequence[FoldScore], summary: FoldSummary) -> Table:
 
 def class_spread_table(summary: FoldSummary, names: Sequence[str], *, sign: str = "±") -> Table:
     """A line for each class: mean and sample standard deviation of its average precision, and how far it ranges."""
-    table = _table("Class", ("Folds", "Labels", "mAP50", "mAP50-95", "from", "to"))
+    table = number_table("Class", "Folds", "Labels", "mAP50", "mAP50-95", "from", "to")
     for one in summary.classes:
         spread = one.spreads["ap50_95"]
         cells = (_both(one.spreads["ap50"], sign), _both(spread, sign), _number(spread.lowest), _number(spread.highest))
         name = names[one.class_id] if one.class_id < len(names) else f"class {one.class_id}"
         table.add_row(Text(printable(name)), f"{one.num_folds}", f"{one.num_labels:,}", *cells)
-    return table
-
-
-def _table(first: str, others: Sequence[str]) -> Table:
-    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 0, 0, 1))
-    table.add_column(first, overflow="fold")
-    for column in others:
-        table.add_column(column, justify="right", no_wrap=True)
     return table
 
 

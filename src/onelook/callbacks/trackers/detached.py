@@ -9,11 +9,11 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import numpy as np
 
+from onelook.callbacks.installation import installed_version
 from onelook.callbacks.trackers.tracker import LabelledImage, RunSummary, ShowsBoxes, TrackedRun, Tracker
 from onelook.callbacks.trackers.worker import MISSING, Call, TrackerThread
 from onelook.runs.run_dir import RunDir
@@ -198,12 +198,8 @@ def _created(name: str, kind: TrackerKind) -> Tracker | None:
 
 def _installed(packages: Sequence[str]) -> str:
     """The first of `packages` that is installed, with its version."""
-    for package in packages:
-        try:
-            return f"package `{package}` {version(package)}"
-        except PackageNotFoundError:
-            continue
-    return f"package `{packages[0]}`"
+    found = next((package for package in packages if installed_version(package)), packages[0])
+    return f"package `{found}` {installed_version(found)}".rstrip()
 
 
 def _log_row(row: Mapping[str, float], tracker: Tracker) -> None:
