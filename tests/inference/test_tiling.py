@@ -8,10 +8,11 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from onelook.inference.tiling import Area, NmsSettings, Tiling, detect_in_tiles, merged, tiles_of
+from onelook.inference.backend import Thresholds
+from onelook.inference.tiling import Area, Tiling, detect_in_tiles, merged, tiles_of
 from onelook.structures.detections import Detections
 
-USUAL = NmsSettings(iou_thres=0.45, max_det=1000)
+USUAL = Thresholds(0.25, iou_thres=0.45, max_det=1000)
 
 
 def found(*rows: Sequence[float]) -> Detections:
@@ -96,7 +97,7 @@ def test_objects_up_to_the_overlap_are_found_once_and_whole_wherever_they_lie(se
     boxes = objects(rng, size_hw, 30, 60)
     class_ids = rng.integers(1, 4, len(boxes)).tolist()
     eye = Eye(sharp=100, smallest=40)
-    result = detect_in_tiles(eye, scene(size_hw, boxes, class_ids), tiling, batch_size=7, nms=USUAL)
+    result = detect_in_tiles(eye, scene(size_hw, boxes, class_ids), tiling, batch_size=7, thresholds=USUAL)
     assert boxes_of(result) == sorted(list(map(float, box)) for box in boxes)
     class_of = dict(zip(boxes, class_ids, strict=True))
     assert [class_of[tuple(map(int, box))] for box in result.boxes.tolist()] == result.class_ids.tolist()
@@ -107,7 +108,7 @@ def test_objects_up_to_the_overlap_are_found_once_and_whole_wherever_they_lie(se
 def test_a_large_object_is_found_in_the_image_as_a_whole_and_its_parts_are_dropped() -> None:
     box = (40, 30, 410, 280)
     image = scene((310, 450), [box, (5, 5, 17, 17)], [1, 1])
-    result = detect_in_tiles(Eye(100, 40), image, Tiling(100, 0.3), batch_size=8, nms=USUAL)
+    result = detect_in_tiles(Eye(100, 40), image, Tiling(100, 0.3), batch_size=8, thresholds=USUAL)
     assert boxes_of(result) == [[5, 5, 17, 17], [40, 30, 410, 280]]
 
 
@@ -116,14 +117,14 @@ def test_what_the_shrunken_image_does_not_show_the_tiles_do() -> None:
     image = scene((310, 450), boxes, [1, 1, 2])
     eye = Eye(sharp=100, smallest=40)
     assert len(eye([image])[0]) == 0
-    result = detect_in_tiles(eye, image, Tiling(100, 0.3), batch_size=8, nms=USUAL)
+    result = detect_in_tiles(eye, image, Tiling(100, 0.3), batch_size=8, thresholds=USUAL)
     assert boxes_of(result) == [list(map(float, box)) for box in boxes]
 
 
 def test_an_image_no_larger_than_a_tile_is_predicted_once() -> None:
     eye = Eye(100)
     image = scene((80, 100), [(3, 3, 15, 15)], [1])
-    assert len(detect_in_tiles(eye, image, Tiling(100), batch_size=8, nms=USUAL)) == 1
+    assert len(detect_in_tiles(eye, image, Tiling(100), batch_size=8, thresholds=USUAL)) == 1
     assert eye.batches == [1]
 
 
@@ -148,7 +149,7 @@ def test_which_of_two_detections_stays(
     whole: list[Sequence[float]], left: list[Sequence[float]], right: list[Sequence[float]], expected: list[float]
 ) -> None:
     parts = list(zip(AREAS, (found(*left), found(*right)), strict=True))
-    result = merged(found(*whole), parts, (100, 180), tiling=Tiling(100, 0.2), nms=USUAL)
+    result = merged(found(*whole), parts, (100, 180), tiling=Tiling(100, 0.2), thresholds=USUAL)
     assert result.scores.tolist() == pytest.approx(expected)
 
 
@@ -157,10 +158,10 @@ def test_nms_goes_across_classes_if_asked_and_no_more_are_kept_than_allowed() ->
     nothing = found()
     for nms, expected in (
         (USUAL, [0.6, 0.5]),
-        (NmsSettings(0.45, 1000, agnostic=True), [0.6]),
-        (NmsSettings(0.45, 1), [0.6]),
-        (NmsSettings(1.0, 1000, agnostic=True), [0.6, 0.5]),
+        (Thresholds(0.0, 0.45, 1000, agnostic=True), [0.6]),
+        (Thresholds(0.0, 0.45, 1), [0.6]),
+        (Thresholds(0.0, 1.0, 1000, agnostic=True), [0.6, 0.5]),
     ):
-        result = merged(nothing, parts, (100, 180), tiling=Tiling(100, 0.2), nms=nms)
+        result = merged(nothing, parts, (100, 180), tiling=Tiling(100, 0.2), thresholds=nms)
         assert result.scores.tolist() == pytest.approx(expected)
-    assert len(merged(nothing, [], (100, 180), tiling=Tiling(100), nms=USUAL)) == 0
+    assert len(merged(nothing, [], (100, 180), tiling=Tiling(100), thresholds=USUAL)) == 0

@@ -23,10 +23,9 @@ DEFAULT_IMGSZ = 640
 
 @dataclass(frozen=True)
 class Thresholds:
-    """The NMS that a program does itself; it has dropped all other boxes for good.
+    """Which boxes NMS leaves; where a program applies it itself, all others are dropped for good.
 
     Attributes:
-        conf_thres: minimum confidence.
         iou_thres: overlap above which the weaker of two boxes of a class is dropped.
         agnostic: NMS across classes instead of within each.
     """
@@ -57,13 +56,13 @@ class Backend(Protocol):
     names: tuple[str, ...]
     num_classes: int
     stride: int
-    map_strides: tuple[int, ...] | None
     device: torch.device
-    frame_hw: tuple[int, int] | None
-    max_batch: int | None
-    imgsz: int | None
-    needs_nms: bool
-    thresholds: Thresholds | None
+    map_strides: tuple[int, ...] | None = None
+    frame_hw: tuple[int, int] | None = None
+    max_batch: int | None = None
+    imgsz: int | None = None
+    needs_nms: bool = True
+    thresholds: Thresholds | None = None
 
     def predict(self, images: Tensor) -> Tensor:
         """Decoded predictions, (B, N, 5 + K) float32: cx, cy, w, h in pixels of the images, objectness, class scores.
@@ -73,7 +72,7 @@ class Backend(Protocol):
         """
 
 
-class TorchBackend:
+class TorchBackend(Backend):
     """A fused copy of a PyTorch model; of one with two branches, the branch that needs NMS.
 
     Args:
@@ -86,15 +85,12 @@ class TorchBackend:
     """
 
     def __init__(self, model: DetectionModel, device: torch.device | None = None, *, half: bool = False) -> None:
-        self.names: tuple[str, ...] = tuple(model.names)
+        self.names = tuple(model.names)
         self.num_classes = model.num_classes
         self.stride = model.max_stride
-        self.map_strides: tuple[int, ...] | None = model.stride_px
+        self.map_strides = model.stride_px
         self.device = device or next(model.parameters()).device
-        self.frame_hw: tuple[int, int] | None = None
-        self.max_batch: int | None = None
-        self.imgsz: int | None = model.imgsz
-        self.thresholds: Thresholds | None = None
+        self.imgsz = model.imgsz
         if half and self.device.type == "cpu":
             raise SettingsError("setting `half` needs a GPU, the device is `cpu`", hint="drop `half`")
         self._half = half

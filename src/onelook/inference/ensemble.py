@@ -9,13 +9,13 @@ import torch
 from torch import Tensor
 
 from onelook.errors import ModelError, SettingsError
-from onelook.inference.backend import Backend, Thresholds, TorchBackend, predict_all
+from onelook.inference.backend import Backend, TorchBackend, predict_all
 from onelook.inference.tta import AugmentedDetector
 from onelook.models.detector import DetectionModel
 
 
-class Ensemble:
-    """A `Backend` that gives the boxes of all its members, one after the other: one NMS merges them.
+class Ensemble(Backend):
+    """Gives the boxes of all its members, one after the other: one NMS merges them.
 
     Frames suit all members: multiples of all strides, and the only size of those that take one size.
 
@@ -47,16 +47,12 @@ class Ensemble:
                 f"the weights of the ensemble were exported for different sizes: {each}",
                 hint="export them for one size, or with `--dynamic`",
             )
-        self.names: tuple[str, ...] = first.names
+        self.names = first.names
         self.num_classes = first.num_classes
         self.stride = math.lcm(*(member.stride for member in self._members))
-        self.map_strides: tuple[int, ...] | None = None
         self.device = first.device
-        self.frame_hw: tuple[int, int] | None = next(iter(sizes), None)
-        self.max_batch: int | None = None
-        self.imgsz: int | None = max((one.imgsz for one in self._members if one.imgsz), default=None)
-        self.needs_nms = True
-        self.thresholds: Thresholds | None = None
+        self.frame_hw = next(iter(sizes), None)
+        self.imgsz = max((one.imgsz for one in self._members if one.imgsz), default=None)
 
     def predict(self, images: Tensor) -> Tensor:
         """Decoded predictions of all members, see `Backend.predict`."""

@@ -43,10 +43,9 @@ Decoders = dict[Branch, Callable[[list[Tensor]], Tensor]]
 class EvaluationSettings:
     """What counts as a detection.
 
+    The first four are those of `Thresholds`.
+
     Attributes:
-        conf_thres: minimum confidence.
-        iou_thres: overlap above which the weaker of two boxes of a class is dropped.
-        agnostic: whether NMS goes across classes.
         amp: type of mixed-precision arithmetic in the forward pass, or None.
         multi_label: every class of a box counts, and not only its best one.
         hybrid: labels count as detections of full certainty, which NMS keeps; the numbers are not the model's.
@@ -91,9 +90,6 @@ class Evaluator:
         settings: thresholds.
         group: the processes that share the work; the result is the same in all, and for any number of them.
         common_shapes: images, height and width (pixels) of the commonest batches of the split.
-
-    Attributes:
-        common_shapes: as given.
     """
 
     def __init__(

@@ -7,13 +7,14 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from onelook.inference.backend import Thresholds
 from onelook.inference.byte_track import ByteTrack
 from onelook.inference.detection_results import FrameResult
 from onelook.inference.feature_maps import FeatureMap, FeatureMaps
 from onelook.inference.predictor import Image, Predictor
 from onelook.inference.sources.frame import Frame
 from onelook.inference.sources.open_sources import OpenSources
-from onelook.inference.tiling import NmsSettings, Tiling, detect_in_tiles
+from onelook.inference.tiling import Tiling, detect_in_tiles
 from onelook.settings.detect import DetectSettings
 from onelook.structures.detections import Detections, chosen
 
@@ -109,13 +110,15 @@ class FramePredictor:
         nothing: list[tuple[FeatureMap, ...]] = [()] * len(images)
         if not settings.tile:
             return self.predictor.predict(images), nothing
+        conf_thres, iou_thres, max_det = settings.conf_thres, settings.iou_thres, settings.max_det
+        thresholds = Thresholds(conf_thres, iou_thres, max_det, agnostic=settings.agnostic_nms)
         return [
             detect_in_tiles(
                 self.predictor.predict,
                 image,
                 Tiling(settings.tile, settings.tile_overlap),
                 batch_size=settings.batch_size,
-                nms=NmsSettings(settings.iou_thres, settings.max_det, agnostic=settings.agnostic_nms),
+                thresholds=thresholds,
             )
             for image in images
         ], nothing

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from onelook.inference.backend import Thresholds
 from onelook.structures.detections import Detections
 
 Image = npt.NDArray[np.uint8]
@@ -32,21 +33,6 @@ class Tiling:
     overlap: float = 0.2
 
 
-@dataclass(frozen=True)
-class NmsSettings:
-    """When one detection is dropped for another.
-
-    Attributes:
-        iou_thres: overlap above which the weaker one is.
-        max_det: most detections that are kept.
-        agnostic: those of other classes are dropped too.
-    """
-
-    iou_thres: float
-    max_det: int
-    agnostic: bool = False
-
-
 def tiles_of(size_hw: tuple[int, int], tiling: Tiling) -> list[Area]:
     """Left, top, right, bottom of the tiles that cover an image, pixels, row by row; spread evenly.
 
@@ -67,7 +53,7 @@ def detect_in_tiles(
     tiling: Tiling,
     *,
     batch_size: int,
-    nms: NmsSettings,
+    thresholds: Thresholds,
 ) -> Detections:
     """The detections of an image, predicted as a whole, for large objects, and tile by tile, for small ones.
 
@@ -83,7 +69,7 @@ def detect_in_tiles(
     found: list[Detections] = []
     for start in range(0, len(views), batch_size):
         found += predict(views[start : start + batch_size])
-    return merged(found[0], list(zip(areas, found[1:], strict=True)), size_hw, tiling=tiling, nms=nms)
+    return merged(found[0], list(zip(areas, found[1:], strict=True)), size_hw, tiling=tiling, thresholds=thresholds)
 
 
 def merged(
@@ -92,7 +78,7 @@ def merged(
     size_hw: tuple[int, int],
     *,
     tiling: Tiling,
-    nms: NmsSettings,
+    thresholds: Thresholds,
 ) -> Detections:
     """One set of detections, highest score first, of those in an image and in its tiles.
 
@@ -114,12 +100,12 @@ def merged(
     kept = order[
         _survivors(
             boxes[order].astype(np.float64),
-            np.zeros_like(class_ids) if nms.agnostic else class_ids[order],
+            np.zeros_like(class_ids) if thresholds.agnostic else class_ids[order],
             doubtful[order],
-            iou_thres=nms.iou_thres,
+            iou_thres=thresholds.iou_thres,
         )
     ]
-    kept = kept[np.argsort(-scores[kept], kind="stable")][: nms.max_det]
+    kept = kept[np.argsort(-scores[kept], kind="stable")][: thresholds.max_det]
     return Detections(boxes[kept], scores[kept], class_ids[kept])
 
 

@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from onelook.errors import ModelError, SettingsError
-from onelook.inference.backend import Backend, Thresholds, predict_all
+from onelook.inference.backend import Backend, predict_all
 
 BORDER = 0.447
 """Grey of the border beside a smaller image, 0 to 1: the mean of ImageNet's images."""
@@ -29,8 +29,8 @@ class View:
 VIEWS = (View(1.0), View(0.83, is_mirrored=True), View(0.67))
 
 
-class AugmentedDetector:
-    """A `Backend` that gives the boxes of all `VIEWS`, one after the other, in pixels of the image as it is.
+class AugmentedDetector(Backend):
+    """Gives the boxes of all `VIEWS`, one after the other, in pixels of the image as it is.
 
     The full view leaves out the boxes of the coarsest map, the smallest view those of the finest: large objects are
     found better in small images, and small ones in large images. A detector with one map keeps all.
@@ -59,13 +59,8 @@ class AugmentedDetector:
         self.names = detector.names
         self.num_classes = detector.num_classes
         self.stride = detector.stride
-        self.map_strides: tuple[int, ...] | None = None
         self.device = detector.device
-        self.frame_hw: tuple[int, int] | None = None
-        self.max_batch: int | None = None
         self.imgsz = detector.imgsz
-        self.needs_nms = True
-        self.thresholds: Thresholds | None = None
 
     @torch.inference_mode()
     def predict(self, images: Tensor) -> Tensor:
