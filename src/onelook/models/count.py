@@ -27,7 +27,6 @@ class RowSummary:
         block: its name.
         repeats: how often the block, or its inside, is repeated.
         channels: of its output; 0 for the head.
-        parameters: learned numbers.
     """
 
     row: int
@@ -37,6 +36,10 @@ class RowSummary:
     channels: int
     parameters: int
 
+    def __str__(self) -> str:
+        sources = ",".join(map(str, self.sources))
+        return f"  {self.row:>3} from {sources:<12}{self.block:<18}x{self.repeats:<3}{self.parameters:>12,}"
+
 
 @dataclass(frozen=True)
 class ModelSummary:
@@ -44,7 +47,6 @@ class ModelSummary:
 
     Attributes:
         layers: modules, containers included.
-        parameters: learned numbers.
         state_items: tensors in its weights file.
         gflops: 10^9 operations per image of `imgsz`, see `count_gflops`.
         imgsz: side of that image, pixels.
@@ -71,9 +73,8 @@ def describe(
     """The numbers of a shipped model or of a definition; no memory is taken for its weights.
 
     Args:
-        name_or_path: see `create_model`.
+        name_or_path, num_classes: see `create_model`.
         imgsz: side of the image that operations are counted for, pixels.
-        num_classes: replaces that of the definition.
 
     Raises:
         ModelError: the name is unknown, or the definition is no model.

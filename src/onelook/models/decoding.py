@@ -72,7 +72,6 @@ def decode_anchors(raw_map: Tensor, anchors_px: Tensor, stride: Tensor | float) 
     Args:
         raw_map: (B, A, H, W, 5 + K) logits.
         anchors_px: (A, 2) width, height in pixels.
-        stride: pixels per cell.
     """
     scores = raw_map.float().sigmoid()
     centres = (scores[..., 0:2] * 2 - 0.5 + _corners(raw_map)) * stride
@@ -86,7 +85,6 @@ def decode_points(raw_map: Tensor, stride: Tensor | float, peaks: bool = False) 
 
     Args:
         raw_map: (B, 1, H, W, 5 + K): x, y in cells from the corner of the cell, log width and height in cells, logits.
-        stride: pixels per cell.
         peaks: see `at_peaks`.
     """
     values = raw_map.float()  # e to the power of more than 11 is no number of 16 bits
@@ -100,7 +98,6 @@ def decode_distances(raw_map: Tensor, stride: Tensor | float, peaks: bool = Fals
 
     Args:
         raw_map: (B, 1, H, W, 4 + K): cells from the middle of the cell to left, top, right and bottom, logits.
-        stride: pixels per cell.
         peaks: see `at_peaks`.
     """
     values = raw_map.float()

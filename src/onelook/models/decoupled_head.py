@@ -24,7 +24,6 @@ class YoloX(PointHead):
 
     Args:
         channels_in: of the L maps.
-        num_classes: K.
         hidden_width: channels of stem and branches.
         depthwise: each 3x3 convolution is a depth-wise and a point-wise one.
         one_to_one: have a second set of all this.

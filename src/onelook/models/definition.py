@@ -82,19 +82,8 @@ class Definition:
 
     def as_dict(self) -> dict[str, Any]:
         """The same under the keys of the YAML file; plain values only."""
-        content = {
-            "nc": self.num_classes,
-            "ch": self.channels,
-            "depth_multiple": self.depth_multiple,
-            "width_multiple": self.width_multiple,
-            "channel_multiple": self.channel_multiple,
-            "anchors": self.anchors,
-            "activation": self.activation,
-            "inplace": self.inplace,
-            "backbone": self.backbone,
-            "head": self.head,
-        }
-        return {key: value for key, value in content.items() if value is not None}
+        renamed = {"num_classes": "nc", "channels": "ch"}
+        return {renamed.get(name, name): value for name, value in vars(self).items() if value is not None}
 
 
 def read_definition(content: Mapping[str, Any], *, where: str, overrides: Mapping[str, Any]) -> Definition:

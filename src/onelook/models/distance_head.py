@@ -33,9 +33,7 @@ class Look(PointHead):
 
     Args:
         channels_in: of the L maps.
-        num_classes: K.
-        box_width: channels of the box branch.
-        class_width: channels of the class branch.
+        box_width, class_width: channels of the branches.
         one_to_one: have a second set of all this.
     """
 

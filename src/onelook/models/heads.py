@@ -84,7 +84,6 @@ class Detect(nn.Module):
         """Take strides and anchors, and bias the outputs.
 
         Args:
-            stride_px: pixels per cell of each map.
             anchors: per map w, h, w, h, ... in pixels, or how many per cell, see `unfitted_anchors`.
         """
         strides = torch.tensor(stride_px, dtype=torch.float32, device="cpu")

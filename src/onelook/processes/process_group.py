@@ -83,7 +83,7 @@ class ProcessGroup:
             self.heartbeat.rest()
 
     def add_up(self, tensor: Tensor) -> Callable[[], None]:
-        """Begin to replace `tensor`, in place, by its sum over all processes; returns what waits for the end of that."""
+        """Begin to replace `tensor`, in place, by its sum over all processes; returns what waits for that."""
         if self.world_size == 1:
             return lambda: None
         with self.waiting():

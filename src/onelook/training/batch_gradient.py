@@ -53,9 +53,7 @@ class BatchGradient:
 
     Args:
         state: the model, the loss, and how many shards there are.
-        group: the processes of the run.
         schedule: sizes of the batches, and the settings of the run.
-        compute: device and precision.
         teacher: a detector to learn from besides; its terms follow those of the loss.
     """
 
@@ -235,10 +233,7 @@ def multi_scale_size(seed: int, step: int, imgsz: int, stride: int) -> int:
 def shards_for(batch_size: int, micro_batch: int, num_processes: int) -> int:
     """How many shards a batch is cut into: a multiple of the processes.
 
-    Args:
-        batch_size: images of a full batch, all processes together.
-        micro_batch: most images in a shard; 0 for no limit.
-        num_processes: of the run.
+    None has more than `micro_batch` images, if that is above 0.
     """
     share = math.ceil(batch_size / num_processes)
     return num_processes * (math.ceil(share / micro_batch) if micro_batch else 1)

@@ -26,7 +26,6 @@ class SharedStatistics:
     Args:
         model: layers that are in evaluation mode when a batch begins are left alone.
         loss: with its weights, which move under auto-balance.
-        group: the processes of the run.
     """
 
     def __init__(self, model: nn.Module, loss: FamilyLoss, group: ProcessGroup) -> None:

@@ -190,7 +190,6 @@ class Observers:
     """Sends events to callbacks in their order; one that raises is named in the log and not asked again.
 
     Args:
-        callbacks: in their order.
         resting: a context in which this process may stand still for any time: callbacks wait for disks and networks.
 
     Attributes:

@@ -77,7 +77,6 @@ class CapturedNetwork:
 
     Args:
         model: in training mode; always called under the same autocast.
-        recorder: what records.
     """
 
     def __init__(self, model: nn.Module, recorder: Recorder) -> None:

@@ -59,7 +59,6 @@ class CheckpointKeeper(Keeper):
         run: the run folder, with its `weights` folder.
         settings: `nosave`, `save_interval` and `save_period` are used.
         common: the part of the document that stays the same for the whole run.
-        observers: notified of each checkpoint.
         resting: a context in which this process may stand still for any time: disks can be slow.
         trackers: the names by which trackers know the run, as far as they are known by now.
         clock: seconds that never go backwards.

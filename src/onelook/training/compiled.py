@@ -66,7 +66,6 @@ class CompiledFor:
         model: in evaluation mode.
         compiled_model: of `compiled`, for the same model.
         shapes: images, height and width of batches, pixels; the same in all processes.
-        group: told when something takes long.
     """
 
     def __init__(

@@ -96,12 +96,7 @@ def family_of(definition: Mapping[str, Any]) -> Family:
 
 
 def create_loss(model: DetectionModel, settings: TrainSettings, *, closing: float | None = None) -> FamilyLoss:
-    """What teaches `model`.
-
-    Args:
-        model, settings: of the run.
-        closing: share of the run after which mosaic is closed; None if the length of the run has never changed.
-    """
+    """What teaches `model`; mosaic is closed after the share `closing` of the run, or, if None, as the settings say."""
     if closing is None:
         closing = settings.mosaic_epochs / settings.epochs
     return family_of(model.definition).create_loss(model, settings, closing)

@@ -35,8 +35,6 @@ class GradientSum:
     with the other processes, then `accept`; or `discard`, to do the batch again.
 
     Args:
-        model: its parameters that learn.
-        group: the processes of the run.
         num_shards: V, a multiple of the number of processes.
         strict: whether to add in the order of the shards.
     """
@@ -141,11 +139,9 @@ class GradientSum:
 
 
 class _Buckets:
-    """Sums gradients over processes during the backward pass, in pieces that are sent in one fixed order.
+    """Sums gradients over several processes during the backward pass, in pieces that are sent in one fixed order.
 
-    Args:
-        parameters: all that learn; a parameter without a gradient counts as one of zeros.
-        group: more than one process.
+    A parameter without a gradient counts as one of zeros.
     """
 
     def __init__(self, parameters: Sequence[nn.Parameter], group: ProcessGroup) -> None:

@@ -75,8 +75,6 @@ class NetworkPasses:
     gives the same bits.
 
     Args:
-        model: the network that learns.
-        compute: device, precision, and what compiles or records.
         group: told when something takes long.
     """
 
@@ -90,11 +88,7 @@ class NetworkPasses:
         self._begun: set[Shape] = set()
 
     def prepare_for(self, shapes: Iterable[Shape]) -> None:
-        """Compile or record these from now on, each when it comes; forget what was recorded before.
-
-        Args:
-            shapes: (B, H, W) of images.
-        """
+        """Compile or record these (B, H, W) from now on, each when it comes; forget what was recorded before."""
         self._expected = set(shapes)
         self._captured.clear()
         self._begun.clear()

@@ -75,7 +75,6 @@ class TrainState:
     Attributes:
         model: the network that learns.
         ema: its running average, which is validated and shipped.
-        optimizer: with its momenta.
         scaler: for fp16; does nothing when disabled.
         loss: the weights of its output maps move under auto-balance.
         progress: counters and results.
@@ -132,13 +131,7 @@ class TrainState:
 def initial_state(
     model: DetectionModel, settings: TrainSettings, schedule: Schedule, *, device: torch.device, amp: torch.dtype | None
 ) -> TrainState:
-    """The state of a run that begins, its frozen rows set to learn nothing.
-
-    Args:
-        model: on its device.
-        settings, schedule: of the run.
-        device, amp: where and in which precision it is computed.
-    """
+    """The state of a run that begins with a `model` on its device, whose frozen rows are set to learn nothing."""
     stop_learning(frozen_rows(model, settings.freeze))
     return TrainState(
         model=model,

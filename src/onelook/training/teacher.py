@@ -35,8 +35,7 @@ class Teacher(TorchBackend):
     """A back end whose predictions are those of a model, in the classes of another model, its student.
 
     Args:
-        model: that teaches; not changed.
-        student: the model that learns from it.
+        model: not changed.
         amp: the precision that the network, but not the decoding, computes in; None for 32 bits.
 
     Raises:

@@ -52,10 +52,7 @@ class Trainer:
         state: changed in place.
         batches: all batches from the place where `state` stands to the end of the run.
         schedule: learning rates and updates by step, and the settings of the run.
-        compute: device and precision.
         evaluator: measures the averaged model after each epoch.
-        keeper: writes the checkpoints.
-        observers: notified of what happens.
         stop: asked after every update.
         group: the processes that train together; `batches` gives this one's share.
         teacher: a detector that the model learns from besides.
@@ -276,11 +273,5 @@ def validation_row(evaluation: Evaluation) -> dict[str, float]:
 
 def metrics_document(metrics: DetectionMetrics, epoch: int) -> dict[str, float]:
     """The headline numbers of an evaluation, for the document of a checkpoint."""
-    return {
-        "epoch": epoch,
-        "precision": metrics.precision,
-        "recall": metrics.recall,
-        "map50": metrics.map50,
-        "map50_95": metrics.map50_95,
-        "fitness": metrics.fitness,
-    }
+    names = ("precision", "recall", "map50", "map50_95", "fitness")
+    return {"epoch": epoch, **{name: getattr(metrics, name) for name in names}}

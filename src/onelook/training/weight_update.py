@@ -15,13 +15,10 @@ MAX_SKIPPED_UPDATES = 20
 
 
 class WeightUpdate:
-    """Updates the weights of `state` and then their average from the gradients that lie in `parameter.grad`.
+    """Updates the weights of `state`, in place, and then their average from the gradients that lie in `parameter.grad`.
 
     Whether the gradients are finite is decided on the device: the optimizer leaves weights, momenta and step counts
     alone if they are not. The host reads the verdict one update later (`settle`), when it no longer has to wait.
-
-    Args:
-        state: changed in place.
     """
 
     def __init__(self, state: TrainState) -> None:
@@ -31,9 +28,6 @@ class WeightUpdate:
 
     def apply(self, plan: StepPlan) -> None:
         """Clip the gradients together to a norm of 10, move the weights and then their average.
-
-        Args:
-            plan: learning rates and momentum.
 
         Raises:
             NumericsError: see `settle`; it is about the update before this one.

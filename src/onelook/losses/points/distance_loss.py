@@ -36,7 +36,6 @@ class DistanceLoss:
         strides: pixels per cell of each map.
         hyperparameters: box, cls, cls_pw, fl_gamma and label_smoothing are used.
         one_to_one: let one point only learn each target, so that no NMS is needed.
-        rescue: see `rescue_orphans`.
     """
 
     columns: tuple[str, ...] = ("box", "cls", "dist")
@@ -48,13 +47,11 @@ class DistanceLoss:
         num_classes: int,
         hyperparameters: Hyperparameters,
         one_to_one: bool = False,
-        rescue: bool = True,
     ) -> None:
         self.strides = tuple(strides)
         self.num_classes = num_classes
         self.hyperparameters = hyperparameters
         self.one_to_one = one_to_one
-        self.rescue = rescue
         self.balance = torch.empty(0)  # nothing moves
 
     def __call__(self, raw_maps: Sequence[Tensor], targets: Targets, progress: float = 0.0) -> LossTerms:
@@ -98,7 +95,7 @@ class DistanceLoss:
         classes = candidates.class_ids[pairs.target]
         scores = outputs[:, _NUM_SIDES:].gather(1, classes[:, None])[:, 0].sigmoid()
         ious = iou(xyxy_to_cxcywh(boxes_xyxy), candidates.boxes[pairs.target])
-        positives, quality = choose_aligned(pairs, scores, ious, one_to_one=self.one_to_one, rescue=self.rescue)
+        positives, quality = choose_aligned(pairs, scores, ious, one_to_one=self.one_to_one)
         return positives, candidates.class_ids[positives.target], candidates.boxes[positives.target], quality
 
 
