@@ -13,7 +13,8 @@ from torch import nn
 from yolov5_files import DATE, Disguise, Look, halved, stripped, trained, unstripped
 
 from onelook.errors import CheckpointError
-from onelook.interop.yolov5_weights import YoloV5Weights, read_yolov5
+from onelook.interop.foreign_weights import ForeignWeights
+from onelook.interop.yolov5_weights import read_yolov5
 from onelook.models.catalog import find_definition
 from onelook.models.detector import DetectionModel, create_model
 
@@ -21,19 +22,19 @@ BEFORE_6_2 = Look("models.yolo.Model")
 SINCE_7_0 = Look(names_as_mapping=True)
 
 
-def read(folder: Path, data: bytes, name: str = "x.pt") -> YoloV5Weights:
+def read(folder: Path, data: bytes, name: str = "x.pt") -> ForeignWeights:
     path = folder / name
     path.write_bytes(data)
     return read_yolov5(path)
 
 
-def rebuilt(weights: YoloV5Weights) -> DetectionModel:
+def rebuilt(weights: ForeignWeights) -> DetectionModel:
     model = create_model(weights.definition, names=weights.names)
     model.load_state_dict(weights.tensors)
     return model.eval()
 
 
-def assert_holds(weights: YoloV5Weights, model: DetectionModel) -> None:
+def assert_holds(weights: ForeignWeights, model: DetectionModel) -> None:
     expected = halved(model)
     assert weights.names == model.names and weights.tensors.keys() == expected.keys()
     assert weights.definition == model.definition

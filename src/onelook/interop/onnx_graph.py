@@ -6,6 +6,7 @@ kinds of messages are enough. Field numbers are those of onnx.proto (ONNX, Apach
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from dataclasses import dataclass
 from functools import cached_property
@@ -162,9 +163,7 @@ def _tensor(message: memoryview) -> tuple[str, Tensor | None]:
     dtype = _DTYPES.get(kind)
     if dtype is None:
         return name, None
-    count = 1
-    for side in shape:
-        count *= side
+    count = math.prod(shape)
     if singles and len(singles) == count:
         return name, torch.tensor(singles, dtype=dtype).view(shape)
     if len(data) != count * dtype.itemsize:

@@ -111,12 +111,6 @@ class _Machine:
         del self._stack[place:]
         return taken
 
-    def _drop(self) -> None:
-        self._pop()
-
-    def _drop_to_mark(self) -> None:
-        self._pop_to_mark()
-
     def _pop_global(self, use: str) -> Global:
         value = self._pop()
         if not isinstance(value, Global):
@@ -326,8 +320,8 @@ _OPERATIONS: dict[int, tuple[Any, ...]] = {
     0x90: (_Machine._append_to_mark,),
     0x91: (_Machine._frozen_set,),
     ord("("): (_Machine._mark,),
-    ord("0"): (_Machine._drop,),
-    ord("1"): (_Machine._drop_to_mark,),
+    ord("0"): (_Machine._pop,),
+    ord("1"): (_Machine._pop_to_mark,),
     ord("q"): (_Machine._put, 1),
     ord("r"): (_Machine._put, 4),
     0x94: (_Machine._memoize,),

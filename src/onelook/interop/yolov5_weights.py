@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
 
-from onelook.errors import CheckpointError, ModelError
+from onelook.errors import CheckpointError
 from onelook.files.bounded import printable
+from onelook.interop.foreign_weights import ForeignWeights, errors_named
 from onelook.interop.module_tree import ModuleTree, walk
 from onelook.interop.pickle_machine import MAX_BYTES, read_pickle
 from onelook.interop.plain_values import plain
@@ -20,6 +19,7 @@ from onelook.interop.stored_tensors import StoredTensors, dtype_of
 from onelook.interop.zip_members import ZipMembers, open_members
 from onelook.models.definition import KEYS
 from onelook.models.detector import create_model
+from onelook.structures.origin import YOLOV5
 
 SUFFIXES = (".pt", ".pth")
 DETECTORS = ("models.yolo.Model", "models.yolo.DetectionModel")
@@ -34,29 +34,7 @@ _OTHER_MODELS = {
 _HINT = "what can be read are detectors of YOLOv5 6.0 to 7.0"
 
 
-@dataclass(frozen=True)
-class YoloV5Weights:
-    """A detector from a checkpoint of YOLOv5.
-
-    Attributes:
-        definition: as of a model YAML; it builds the model that the tensors belong to.
-        tensors: the whole state by our names, float32 and int64.
-        part: `ema` or `model`, the entry of the file they come from.
-        epoch: last finished epoch; -1 if the file is stripped.
-        date: when the file was written, as it says; empty if it does not.
-        imgsz: side of the images that it was trained on, pixels; None if the file does not say (before 6.2).
-    """
-
-    definition: dict[str, Any]
-    names: tuple[str, ...]
-    tensors: dict[str, Tensor]
-    part: str
-    epoch: int
-    date: str
-    imgsz: int | None = None
-
-
-def read_yolov5(path: Path) -> YoloV5Weights:
+def read_yolov5(path: Path) -> ForeignWeights:
     """The detector in a checkpoint of YOLOv5; the averaged one, if it holds two.
 
     Raises:
@@ -68,16 +46,11 @@ def read_yolov5(path: Path) -> YoloV5Weights:
             f"weights `{printable(path)}` do not exist",
             hint="nothing is downloaded on its own: fetch the file, or give the path of one",
         )
-    try:
-        with open_members(path) as members:
-            return _read(members)
-    except (CheckpointError, ModelError) as problem:
-        raise CheckpointError(
-            f"weights `{printable(path)}` cannot be used: {problem.message}", hint=problem.hint or _HINT
-        ) from problem
+    with errors_named(path, hint=_HINT), open_members(path) as members:
+        return _read(members)
 
 
-def _read(members: ZipMembers) -> YoloV5Weights:
+def _read(members: ZipMembers) -> ForeignWeights:
     folder = pickle_folder(members)
     content = read_pickle(members.read(f"{folder}data.pkl", MAX_BYTES))
     model, part = _model_of(content)
@@ -94,12 +67,13 @@ def _read(members: ZipMembers) -> YoloV5Weights:
     _check_strides(model, skeleton.stride_px, stored)
     tensors = {name: stored.load(name, record) for name, record in wanted.items()}
     epoch, date = content.get("epoch"), content.get("date")
-    return YoloV5Weights(
+    return ForeignWeights(
+        YOLOV5,
         definition=skeleton.definition,
         names=names,
         tensors=tensors,
-        part=part,
         epoch=epoch if type(epoch) is int else -1,
+        part=part,
         date=printable(date[:40]) if isinstance(date, str) else "",
         imgsz=_training_size(content.get("opt")),
     )

@@ -62,19 +62,26 @@ def our_name(name: str) -> str | None:
     return None
 
 
-def yolox_skeleton(width: int, bottlenecks: int, num_classes: int, *, depthwise: bool) -> DetectionModel:
+def yolox_skeleton(shapes: Mapping[str, tuple[int, ...]]) -> DetectionModel:
     """The model without weights that has such a stem, so many bottlenecks and classes; on the meta device.
+
+    Args:
+        shapes: of its tensors, by our names.
 
     Raises:
         CheckpointError: there is no such YOLOX; the message lacks the name of the file.
     """
+    classes, width = shapes.get("model.24.cls_preds.0.weight"), shapes[OUR_STEM][0]
+    if not classes:
+        raise CheckpointError("it has no class outputs", hint="give a detector of YOLOX with its head")
+    bottlenecks = sum(name.startswith("model.2.m.") and name.endswith(".cv1.conv.weight") for name in shapes)
     if bottlenecks not in DEPTH_MULTIPLES or width % 8 or not 8 <= width <= 256:
         raise CheckpointError(f"it is no YOLOX that is known: {width} channels, {bottlenecks} bottlenecks in a block")
-    content, _ = find_definition("yolox-nano" if depthwise else "yolox-s")
+    content, _ = find_definition("yolox-nano" if "model.1.dconv.conv.weight" in shapes else "yolox-s")
     content = {**content, "depth_multiple": DEPTH_MULTIPLES[bottlenecks], "width_multiple": width / 64}
-    names = COCO_NAMES if num_classes == len(COCO_NAMES) else None
+    names = COCO_NAMES if classes[0] == len(COCO_NAMES) else None
     with torch.device("meta"):
-        return create_model(content, num_classes=num_classes, names=names)
+        return create_model(content, num_classes=classes[0], names=names)
 
 
 def check_shapes(skeleton: DetectionModel, shapes: Mapping[str, tuple[int, ...]], *, is_fused: bool = False) -> None:

@@ -30,14 +30,12 @@ def yolox_of_graph(graph: OnnxGraph) -> tuple[DetectionModel, dict[str, Tensor]]
     except CheckpointError as problem:
         raise CheckpointError(problem.message, hint=problem.hint or _NOT_YOLOX) from problem
     tensors = walk.tensors
-    width, num_classes = len(tensors[OUR_STEM]), len(tensors["model.24.cls_preds.0.weight"])
-    bottlenecks = sum(name.startswith("model.2.m.") and name.endswith(".cv1.conv.weight") for name in tensors)
-    depthwise = "model.1.dconv.conv.weight" in tensors
     if tensors[OUR_STEM].shape[1:] != (12, 3, 3):
         raise CheckpointError("its first convolution does not read the four pixel phases of an image", hint=_NOT_YOLOX)
     tensors[OUR_STEM] = folded_stem(tensors[OUR_STEM])
-    skeleton = yolox_skeleton(width, bottlenecks, num_classes, depthwise=depthwise)
-    check_shapes(skeleton, {name: tuple(tensor.shape) for name, tensor in tensors.items()}, is_fused=True)
+    shapes = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
+    skeleton = yolox_skeleton(shapes)
+    check_shapes(skeleton, shapes, is_fused=True)
     return skeleton, tensors
 
 

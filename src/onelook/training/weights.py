@@ -14,11 +14,12 @@ from torch import Tensor
 from onelook.errors import CheckpointError, ModelError
 from onelook.files.bounded import has_controls, printable
 from onelook.files.cache_folder import default_cache_folder
+from onelook.interop.foreign_weights import ForeignWeights
 from onelook.interop.missing_weights import refuse_known_names
 from onelook.interop.onnx_graph import onnx_metadata
 from onelook.interop.published_weights import PUBLISHED_WEIGHTS
 from onelook.interop.yolov5_weights import SUFFIXES, read_yolov5
-from onelook.interop.yolox_weights import YoloXWeights, read_yolox, read_yolox_onnx
+from onelook.interop.yolox_weights import read_yolox, read_yolox_onnx
 from onelook.models.catalog import find_definition
 from onelook.models.detector import Branch, DetectionModel, create_model, fill_skeleton
 from onelook.models.fuse import fuse
@@ -27,7 +28,7 @@ from onelook.models.transfer import TransferReport, transfer_detector
 from onelook.runs.checkpoint import Checkpoint, load_checkpoint
 from onelook.settings.head import HeadChoice
 from onelook.settings.train import MAX_IMGSZ, TrainSettings
-from onelook.structures.origin import FROM_SCRATCH, YOLOV5, YOLOX, Origin, origin_of
+from onelook.structures.origin import FROM_SCRATCH, Origin, origin_of
 
 logger = logging.getLogger(__name__)
 
@@ -91,14 +92,11 @@ def read_weights(path: Path) -> Weights:
     if suffix in SUFFIXES:
         yolox = read_yolox(path) if path.is_file() else None
         if yolox is not None:
-            return _of_yolox(yolox)
-        foreign = read_yolov5(path)
-        return _checked(
-            Weights(foreign.definition, foreign.names, foreign.tensors, origin=YOLOV5, imgsz=foreign.imgsz), path
-        )
+            return _of_foreign(yolox)
+        return _checked(_of_foreign(read_yolov5(path)), path)
     if is_foreign_onnx(path):
         try:
-            return _of_yolox(read_yolox_onnx(path))
+            return _of_foreign(read_yolox_onnx(path))
         except CheckpointError as problem:
             hint = problem.hint or "give the checkpoint it was made of, or export the checkpoint again"
             raise CheckpointError(problem.message, hint=hint) from problem
@@ -146,8 +144,8 @@ def is_foreign_onnx(path: Path) -> bool:
     return path.suffix.lower() == ".onnx" and path.is_file() and METADATA_KEY not in onnx_metadata(path)
 
 
-def _of_yolox(found: YoloXWeights) -> Weights:
-    return Weights(found.definition, found.names, found.tensors, is_fused=found.is_fused, origin=YOLOX)
+def _of_foreign(found: ForeignWeights) -> Weights:
+    return Weights(found.definition, found.names, found.tensors, found.is_fused, found.origin, found.imgsz)
 
 
 def load_detector(path: Path, device: torch.device | None = None, *, head: HeadChoice = "auto") -> DetectionModel:

@@ -1,0 +1,52 @@
+"""What a file of another program's weights gives, and how errors name the file."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from onelook.errors import CheckpointError, ModelError
+from onelook.files.bounded import printable
+from onelook.structures.origin import Origin
+
+
+@dataclass(frozen=True)
+class ForeignWeights:
+    """A detector of another program; its images are RGB from 0 to 1, as ours are.
+
+    Attributes:
+        definition: as of a model YAML; it builds the model that the tensors belong to.
+        names: of the classes; for YOLOX, whose files do not say, those of COCO for 80 of them, else numbers.
+        tensors: the whole state by our names, float32 and int64.
+        epoch: last finished epoch; -1 if the file is stripped or does not say.
+        part: `ema` or `model`, the entry of the file they come from.
+        date: when the file was written, as it says; empty if it does not.
+        imgsz: side of the images that it was trained on, pixels; None if the file does not say.
+        is_fused: batch-norms are folded into the convolutions, as in an exported network.
+    """
+
+    origin: Origin
+    definition: dict[str, Any]
+    names: tuple[str, ...]
+    tensors: dict[str, Tensor]
+    epoch: int = -1
+    part: str = "model"
+    date: str = ""
+    imgsz: int | None = None
+    is_fused: bool = False
+
+
+@contextmanager
+def errors_named(path: Path, *, hint: str | None = None) -> Iterator[None]:
+    """Errors of reading a file of weights within, with its name; `hint` for those that have none."""
+    try:
+        yield
+    except (CheckpointError, ModelError) as problem:
+        raise CheckpointError(
+            f"weights `{printable(path)}` cannot be used: {problem.message}", hint=problem.hint or hint
+        ) from problem
