@@ -146,7 +146,7 @@ class TrainDataset:
                 raise
             plan, lost = readable_part(plan, self.source)
             result = draw(plan)
-        size_hw = _size_of(self.index, plan.image)
+        size_hw = self.index.size_of(plan.image)
         return Drawn(plan, ImageInfo(plan.image, self.index.paths[plan.image], size_hw, lost=lost)), result
 
     @property
@@ -215,7 +215,7 @@ class ValidationDataset:
         Raises:
             DataError: the image file has vanished or changed since the scan.
         """
-        size_hw = _size_of(self.index, number)
+        size_hw = self.index.size_of(number)
         content_hw = fitted_size(size_hw, self.imgsz)
         fitted = letterbox(content_hw, self.rectangles.frame_of(number), upscale=False)
         image = put_into_frame(self.images.image(number), fitted)
@@ -247,8 +247,3 @@ class ValidationDataset:
             return empty_batch(self.full_hw)
         images = batch_images(len(numbers), self.rectangles.frame_of(numbers[0]))
         return collate([self.sample(*one) for one in zip(numbers, images, strict=True)], images)
-
-
-def _size_of(index: DatasetIndex, number: int) -> tuple[int, int]:
-    height, width = index.sizes_hw[number].tolist()
-    return height, width

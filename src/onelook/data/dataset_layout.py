@@ -9,7 +9,6 @@ from pathlib import Path
 from onelook.data.annotation_places import AnnotationPlace, place_in_folder, place_of_file
 from onelook.data.dataset_names import names_in_labels
 from onelook.data.dataset_spec import UNSPLIT, DatasetSpec, load_dataset_spec
-from onelook.data.formats.visdrone_file import NAMES
 from onelook.data.sets import PUBLIC_SETS
 from onelook.errors import DataError
 from onelook.files.bounded import printable
@@ -142,13 +141,10 @@ def _visdrone_folder(folder: Path) -> DatasetSpec | None:
             hint="say in a dataset YAML which to use",
         )
     places = {split: places[0] for split, places in found.items() if places}
-    return DatasetSpec(
-        path=folder,
-        root=folder,
-        splits={split: (place / "images",) for split, place in places.items()},
-        names=NAMES,
-        format="visdrone",
-        annotations={split: place / "annotations" for split, place in places.items()},
+    return _spec_of(
+        folder,
+        folder,
+        {split: AnnotationPlace("visdrone", of / "images", of / "annotations") for split, of in places.items()},
     )
 
 

@@ -146,11 +146,13 @@ def load_dataset_spec(path: str | os.PathLike[str]) -> DatasetSpec:
         {split: places[place] for split, places in apart.items() if place in places}
         for place in ("annotations", "list")
     )
+    # Where the labels of each split stand: apart, or with the images.
+    labels = {split: (annotations[split],) if split in annotations else places for split, places in splits.items()}
     spec = DatasetSpec(
         yaml_path,
         root,
         splits,
-        names_of(content, yaml_path, label_format=label_format, labels=_label_places(splits, annotations)),
+        names_of(content, yaml_path, label_format=label_format, labels=labels),
         bool(content.get("download")),
         label_format,
         annotations,
@@ -230,13 +232,6 @@ def _check_keys(content: Mapping[str, Any], path: Path) -> None:
             f"dataset file `{printable(path)}`: {'; '.join(problems)}",
             hint=f"the keys are {', '.join(KEYS)}; train and val are required and may name the same folder",
         )
-
-
-def _label_places(
-    splits: Mapping[str, tuple[Path, ...]], annotations: Mapping[str, Path]
-) -> dict[str, tuple[Path, ...]]:
-    """Where the labels of each split stand: apart, or with the images."""
-    return {split: (annotations[split],) if split in annotations else entries for split, entries in splits.items()}
 
 
 def _choice(content: Mapping[str, Any], key: str, known: tuple[str, ...], path: Path) -> str:

@@ -20,13 +20,13 @@ import numpy.typing as npt
 import torch
 
 from onelook.data.augment.render_cpu import ImageSource
-from onelook.data.augment.resize import reduced_scale, shrunk
+from onelook.data.augment.resize import shrunk
 from onelook.data.capacity import available_memory
 from onelook.data.parallel_map import Work, each
 from onelook.errors import DataError
 from onelook.files.atomic import write_bytes_atomic
 from onelook.files.bounded import printable
-from onelook.files.images import read_image
+from onelook.files.images import read_image, scale_hint_for
 from onelook.geometry.letterbox import fitted_size
 from onelook.structures.dataset_index import DatasetIndex
 
@@ -50,9 +50,9 @@ class ImageFiles:
 
     def image(self, number: int) -> Image:
         """(H, W, 3) uint8 RGB; DataError if the file has vanished, is damaged, or has another size than at the scan."""
-        size_hw = self._size_hw(number)
+        size_hw = self.index.size_of(number)
         path = self.index.paths[number]
-        scale = reduced_scale(size_hw, self.imgsz)
+        scale = scale_hint_for(max(size_hw), self.imgsz)
         image = read_image(path, scale_hint=scale, is_checked=True, max_pixels=self.index.max_pixels)
         reduced = tuple(-(-side // scale) for side in size_hw)
         if image.shape[:2] not in (size_hw, reduced):
@@ -65,13 +65,9 @@ class ImageFiles:
 
     def shape(self, number: int) -> tuple[int, int, int]:
         """Of the array that `image` gives."""
-        size_hw = self._size_hw(number)
+        size_hw = self.index.size_of(number)
         height, width = size_hw if max(size_hw) <= self.imgsz else fitted_size(size_hw, self.imgsz)
         return height, width, 3
-
-    def _size_hw(self, number: int) -> tuple[int, int]:
-        height, width = self.index.sizes_hw[number].tolist()
-        return height, width
 
     def num_bytes(self) -> npt.NDArray[np.int64]:
         """(N,) bytes of each image."""

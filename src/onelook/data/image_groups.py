@@ -12,8 +12,7 @@ from onelook.data.image_hashes import image_hashes
 from onelook.data.near_duplicates import alike_pairs, groups_around_leaders, groups_of, mirrored_pairs
 from onelook.data.parallel_map import Work, each
 from onelook.data.split_assignment import Array
-from onelook.errors import DataError
-from onelook.files.bounded import content_digest, read_bounded
+from onelook.files.bounded import content_digest, file_digest
 from onelook.files.cache_folder import default_cache_folder
 from onelook.files.images import MAX_FILE_BYTES
 from onelook.settings.split import FOLDER
@@ -60,7 +59,4 @@ def _tied_pairs(keys: Sequence[object]) -> Array:
 
 
 def _digest(path: str) -> bytes:
-    try:
-        return content_digest(read_bounded(path, MAX_FILE_BYTES))
-    except DataError:
-        return content_digest(os.fsencode(path))
+    return file_digest(path, MAX_FILE_BYTES) or content_digest(os.fsencode(path))

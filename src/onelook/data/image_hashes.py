@@ -13,9 +13,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
+import cv2
 import numpy as np
 import numpy.typing as npt
 
@@ -24,7 +24,7 @@ from onelook.data.scan.cache import load_scan, save_scan
 from onelook.errors import DataError
 from onelook.files.bounded import read_bounded
 from onelook.files.image_headers import MAX_PIXELS, DamagedImage, read_header
-from onelook.files.images import decode_image, max_file_bytes
+from onelook.files.images import decode_image, max_file_bytes, scale_hint_for
 
 logger = logging.getLogger(__name__)
 
@@ -94,7 +94,7 @@ def image_hashes(
 
 def perceptual_hash(grey: npt.NDArray[np.uint8]) -> int:
     """64 bits of a (32, 32) grey image: which of its 64 slowest waves but the mean are above their median."""
-    waves = _cv2().dct(grey.astype(np.float32))[:9, :8].reshape(-1)[1:65]
+    waves = cv2.dct(grey.astype(np.float32))[:9, :8].reshape(-1)[1:65]
     bits = np.packbits(waves > np.median(waves))
     return int.from_bytes(bits.tobytes(), "big")
 
@@ -108,26 +108,15 @@ def _image_hash(path: str, max_pixels: int) -> tuple[int, int, npt.NDArray[np.ui
     try:
         data = read_bounded(path, max_file_bytes(max_pixels))
         header = read_header(data)
-        rgb = decode_image(data, scale_hint=_scale(min(header.stored_hw)), max_pixels=max_pixels)
+        scale_hint = scale_hint_for(min(header.stored_hw), _LEAST_DECODED_SIDE)
+        rgb = decode_image(data, scale_hint=scale_hint, max_pixels=max_pixels)
     except (DataError, DamagedImage) as problem:
         logger.debug("no hash of `%s`: %s", path, problem)
         return 0, 0, np.zeros(THUMBNAIL_SIDE**2, np.uint8), 1
-    cv2 = _cv2()
     grey = cv2.resize(cv2.cvtColor(rgb, cv2.COLOR_RGB2GRAY), (_HASHED_SIDE, _HASHED_SIDE), interpolation=cv2.INTER_AREA)
     thumbnail = cv2.resize(grey, (THUMBNAIL_SIDE, THUMBNAIL_SIDE), interpolation=cv2.INTER_AREA)
     return perceptual_hash(grey), perceptual_hash(cv2.flip(grey, 1)), thumbnail.reshape(-1), header.orientation
 
 
-def _scale(side_px: int) -> int:
-    """By how much an image may be reduced and still be larger than what is hashed."""
-    return next((scale for scale in (8, 4, 2) if side_px >= scale * _LEAST_DECODED_SIDE), 1)
-
-
 def _name_of(paths: Sequence[str]) -> str:
     return hashlib.sha256(b"\0".join(os.fsencode(path) for path in paths)).hexdigest()[:24]
-
-
-def _cv2() -> ModuleType:
-    import cv2
-
-    return cv2  # type: ignore[no-any-return, unused-ignore]

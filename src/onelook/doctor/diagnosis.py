@@ -18,6 +18,7 @@ from onelook.doctor.objects import crowded_findings, doubled_object_findings, ti
 from onelook.doctor.rows import ledger_findings
 from onelook.doctor.statistics import QUANTILES, SplitStatistics, statistics_of
 from onelook.files.bounded import printable
+from onelook.files.json_values import plain
 from onelook.training.autoanchor import AnchorFit, Array, label_sizes_px, measure_anchors
 
 FORMAT = 1
@@ -151,11 +152,4 @@ def unlabelled_findings(scans: Scans, unlabelled: Mapping[str, Collection[str]])
 def _anchors_document(fit: AnchorFit | None, model: str) -> dict[str, Any] | None:
     if fit is None:
         return None
-    return {
-        "model": model,
-        "best_possible_recall": fit.best_possible_recall,
-        "anchors_per_target": fit.anchors_per_target,
-        "mean_ratio": fit.mean_ratio,
-        "map_recalls": fit.map_recalls.tolist(),
-        "map_shares": fit.map_shares.tolist(),
-    }
+    return {"model": model, **{name: value for name, value in plain(fit).items() if name != "anchors_px"}}

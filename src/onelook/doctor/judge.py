@@ -117,6 +117,5 @@ def _compared(predictor: Predictor, scans: Scans, split: str, stop: StopSignal) 
         for image, detections in zip(images, found, strict=True):
             labels = index.image_labels(image)
             first = int(index.offsets[image])
-            height, width = index.sizes_hw[image].tolist()
-            boxes = np.asarray(labels.boxes)
-            yield ImageComparison(split, image, first, (height, width), boxes, labels.class_ids, detections)
+            size_hw, boxes = index.size_of(image), np.asarray(labels.boxes)
+            yield ImageComparison(split, image, first, size_hw, boxes, labels.class_ids, detections)

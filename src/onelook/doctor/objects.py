@@ -17,8 +17,7 @@ from onelook.structures.dataset_index import DatasetIndex
 from onelook.training.autoanchor import SMALL_SIDE_PX, label_sizes_px
 
 # Boxes of two neighbours overlap by less; two boxes that somebody drew around one object hardly ever do.
-SAME_CLASS_IOU = 0.9
-OTHER_CLASS_IOU = 0.9
+SAME_OBJECT_IOU = 0.9
 # With more objects than this, an image's boxes are compared with the nearest ones only.
 MAX_OBJECTS = 2000
 _NEIGHBOURS = 50
@@ -34,13 +33,13 @@ def doubled_object_findings(scans: Scans, names: Sequence[str]) -> Iterator[Find
             rows = index.labels_of(image)
             boxes = cxcywh_to_xyxy(index.boxes[rows].astype(np.float64))
             told: set[int] = set()
-            for one, other, iou in overlapping_pairs(boxes, min(SAME_CLASS_IOU, OTHER_CLASS_IOU)):
+            for one, other, iou in overlapping_pairs(boxes, SAME_OBJECT_IOU):
                 first, second = rows.start + one, rows.start + other
-                classes = int(index.class_ids[first]), int(index.class_ids[second])
-                is_same = classes[0] == classes[1]
-                if second in told or iou < (SAME_CLASS_IOU if is_same else OTHER_CLASS_IOU):
+                if second in told:
                     continue
                 told.add(second)
+                classes = int(index.class_ids[first]), int(index.class_ids[second])
+                is_same = classes[0] == classes[1]
                 kind = "doubled-object" if is_same else "disputed-object"
                 both = f"a `{names[classes[0]]}`" if is_same else " and ".join(f"`{names[k]}`" for k in classes)
                 detail = f"{both} at {place_of(index, second)} has two boxes, IoU {iou:.2f}"
@@ -93,6 +92,6 @@ def image_of(index: DatasetIndex, label: int) -> int:
 
 def place_of(index: DatasetIndex, label: int) -> str:
     """Where a label stands in its image: the centre of its box, pixels."""
-    height, width = index.sizes_hw[image_of(index, label)].tolist()
+    height, width = index.size_of(image_of(index, label))
     x, y = index.boxes[label, :2].tolist()
     return f"({x * width:.0f}, {y * height:.0f})"

@@ -7,11 +7,10 @@ import numpy as np
 import numpy.typing as npt
 
 from onelook.files.image_headers import MAX_PIXELS
-from onelook.files.images import encode_image, read_image
+from onelook.files.images import encode_image, read_image, scale_hint_for
 
 SIDE_PX = 512
 QUALITY = 80
-SCALE_HINTS = (8, 4, 2)
 
 
 def thumbnail(path: str, size_hw: tuple[int, int], *, max_pixels: int = MAX_PIXELS) -> bytes:
@@ -20,8 +19,7 @@ def thumbnail(path: str, size_hw: tuple[int, int], *, max_pixels: int = MAX_PIXE
     Raises:
         DataError: the image cannot be read any more.
     """
-    longest = max(size_hw)
-    hint = next((hint for hint in SCALE_HINTS if longest // hint >= 2 * SIDE_PX), 1)
+    hint = scale_hint_for(max(size_hw), 2 * SIDE_PX)
     return encode_image(_shrunk(read_image(path, scale_hint=hint, max_pixels=max_pixels)), ".jpg", quality=QUALITY)
 
 

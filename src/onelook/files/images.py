@@ -104,6 +104,15 @@ def decode_image(data: bytes, *, scale_hint: int = 1, is_checked: bool = False, 
     return _rotated(rgb, header.orientation)
 
 
+def scale_hint_for(side_px: int, least_px: int) -> int:
+    """The largest hint, 1, 2, 4 or 8, at which a side of an image still has at least so many pixels.
+
+    >>> [scale_hint_for(side, 640) for side in (640, 1279, 1280, 9000)]
+    [1, 1, 2, 8]
+    """
+    return next(scale for scale in (8, 4, 2, 1) if scale == 1 or side_px >= scale * least_px)
+
+
 def check_image(path: StrPath, *, max_pixels: int = MAX_PIXELS) -> ImageReport:
     """Read and decode an image file once, to know before training whether it can be used; never changes the file.
 

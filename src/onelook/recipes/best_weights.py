@@ -11,7 +11,8 @@ from onelook.inference.evaluator import Evaluator
 from onelook.processes.stop_signal import StopSignal
 from onelook.reports.evaluation_files import write_coco, write_metrics
 from onelook.reports.examples import write_examples
-from onelook.reports.run_plots import draw_evaluation, draw_results
+from onelook.reports.plots.results import plot_results
+from onelook.reports.run_plots import draw_evaluation
 from onelook.runs.checkpoint import load_checkpoint
 from onelook.structures.coco_classes import is_coco
 from onelook.structures.metrics import DetectionMetrics
@@ -41,7 +42,7 @@ def measure_best(
         write_metrics(evaluation, data.names, folder)
         if not run.settings.noplots:
             draw_evaluation(folder, index, evaluation, data.names)
-            draw_results(folder, outcome.history)
+            plot_results(outcome.history, folder.image("results.png"))
             write_examples(folder.examples, index, evaluation.detections, evaluation.metrics)
     if is_coco(data.names):
         measured = evaluator.with_iou_thres(COCO_IOU_THRES).run(model, stop=stop)

@@ -136,9 +136,9 @@ def examples_from_json(text: str | bytes) -> Examples:
 def _example(
     index: DatasetIndex, image: int, own: ImageLabels, found: Detections, outcome: ImageOutcome
 ) -> Example | None:
-    height, width = index.sizes_hw[image].tolist()
+    size_hw = index.size_of(image)
     try:
-        jpeg = thumbnail(index.paths[image], (height, width), max_pixels=index.max_pixels)
+        jpeg = thumbnail(index.paths[image], size_hw, max_pixels=index.max_pixels)
     except DataError as problem:
         logger.warning("%s; the report goes without it", problem.message)
         return None
@@ -146,7 +146,7 @@ def _example(
     kept = outcome.is_shown
     return Example(
         file=printable(index.paths[image]),
-        size_hw=(height, width),
+        size_hw=size_hw,
         jpeg=base64.b64encode(jpeg).decode("ascii"),
         right=outcome.num_right,
         missed=outcome.num_missed,

@@ -54,7 +54,7 @@ def write_gallery(
     (folder / FOLDER_NAME).mkdir(exist_ok=True)
     shown, num_bytes = [], 0
     for image in sorted(range(len(index)), key=lambda image: (-outcomes[image].num_errors, image)):
-        height, width = index.sizes_hw[image].tolist()
+        height, width = index.size_of(image)
         try:
             jpeg = thumbnail(index.paths[image], (height, width), max_pixels=index.max_pixels)
         except DataError as problem:  # it has changed since it was read

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 WIDTH, HEIGHT = 400, 236
@@ -193,9 +193,7 @@ def _thinned(line: ChartLine) -> ChartLine:
     if every == 1:
         return line
     kept = sorted({*range(0, len(line.x), every), len(line.x) - 1})
-    return ChartLine(
-        line.name, [line.x[i] for i in kept], [line.y[i] for i in kept], line.colour, line.dash, line.is_faint
-    )
+    return replace(line, x=[line.x[i] for i in kept], y=[line.y[i] for i in kept])
 
 
 def _short(value: float) -> float | None:

@@ -17,7 +17,6 @@ from onelook.reports.plots.batches import plot_batch, plot_labels_and_prediction
 from onelook.reports.plots.confusion_matrix import plot_confusion_matrix
 from onelook.reports.plots.curves import plot_curves
 from onelook.reports.plots.label_statistics import plot_label_correlogram, plot_label_statistics
-from onelook.reports.plots.results import plot_results
 from onelook.runs.run_dir import RunDir
 from onelook.structures.dataset_index import DatasetIndex
 from onelook.training.loading import training_set
@@ -58,8 +57,3 @@ def draw_evaluation(run: RunDir, index: DatasetIndex, evaluation: Evaluation, na
             run.image(f"val_batch{number // IMAGES_PER_IMAGE}.jpg"),
             files=[Path(printable(index.paths[image])).name for image in shown],
         )
-
-
-def draw_results(run: RunDir, history: tuple[dict[str, float], ...]) -> None:
-    """Write losses and metrics over the epochs."""
-    plot_results(list(history), run.image("results.png"))

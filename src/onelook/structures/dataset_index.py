@@ -43,6 +43,11 @@ class DatasetIndex:
     def __len__(self) -> int:
         return len(self.paths)
 
+    def size_of(self, image: int) -> tuple[int, int]:
+        """Height and width of image number `image` after EXIF rotation, pixels."""
+        height, width = self.sizes_hw[image].tolist()
+        return height, width
+
     def labels_of(self, image: int) -> slice:
         """Rows of `class_ids` and `boxes` that belong to image number `image`."""
         return slice(int(self.offsets[image]), int(self.offsets[image + 1]))
@@ -55,7 +60,7 @@ class DatasetIndex:
     def image_labels(self, image: int) -> ImageLabels:
         """Labels of image number `image` in pixels of the original image, float64, exact to the label file."""
         rows = self.labels_of(image)
-        height, width = self.sizes_hw[image].tolist()
+        height, width = self.size_of(image)
         boxes = self.boxes[rows].astype(np.float64) * np.array([width, height, width, height], np.float64)
         half = boxes[:, 2:4] / 2
         corners: npt.NDArray[Any] = np.concatenate([boxes[:, 0:2] - half, boxes[:, 0:2] + half], axis=1)

@@ -155,10 +155,9 @@ def boxed_images(run: TrackedRun, detections: Sequence[Detections]) -> list[Labe
     index = run.indexes["val"]
     boxed = []
     for image in np.linspace(0, len(index) - 1, min(MAX_BOXED_IMAGES, len(index))).astype(int).tolist():
-        height, width = index.sizes_hw[image].tolist()
-        labels = index.image_labels(image)
+        labels, size_hw = index.image_labels(image), index.size_of(image)
         path = Path(index.paths[image]).absolute()
-        boxed.append(LabelledImage(path, (height, width), run.names, detections[image], labels.boxes, labels.class_ids))
+        boxed.append(LabelledImage(path, size_hw, run.names, detections[image], labels.boxes, labels.class_ids))
     return boxed
 
 

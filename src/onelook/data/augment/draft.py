@@ -66,8 +66,7 @@ class Canvas:
     @classmethod
     def of_one(cls, index: DatasetIndex, image: int, size_hw: tuple[int, int]) -> Canvas:
         """One image, fitted into the middle."""
-        height, width = index.sizes_hw[image].tolist()
-        fitted = letterbox((height, width), size_hw)
+        fitted = letterbox(index.size_of(image), size_hw)
         box = (*fitted.origin_xy, fitted.content_hw[1], fitted.content_hw[0])
         return cls(size_hw, (image,), (box,), fitted.origin_xy)
 

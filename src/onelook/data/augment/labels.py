@@ -66,12 +66,7 @@ def _labels_before(index: DatasetIndex, tiles: Sequence[Tile]) -> tuple[TileLabe
         for change in tile.changes:
             labels = change.labels(labels, index)
         parts.append(labels)
-    whole = TileLabels(
-        boxes=np.concatenate([part.boxes for part in parts]),
-        class_ids=np.concatenate([part.class_ids for part in parts]),
-        num_points=np.concatenate([part.num_points for part in parts]),
-        points=np.concatenate([part.points for part in parts]),
-    )
+    whole = TileLabels(*(np.concatenate(arrays) for arrays in zip(*parts, strict=True)))
     return whole, np.array([len(part.class_ids) for part in parts])
 
 

@@ -54,8 +54,7 @@ class DeviceStep(Step, Protocol):
         """(B, H, W, 3) uint8 images after it; they depend on their own rows of `packed` only."""
 
 
-@dataclass(frozen=True)
-class TileLabels:
+class TileLabels(NamedTuple):
     """The labels of an image before it is put into its place; of several, one after the other.
 
     Attributes:

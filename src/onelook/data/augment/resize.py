@@ -15,7 +15,7 @@ FILL = 114  # grey of the border
 def put_into_frame(image: Image, fitted: Letterbox) -> Image:
     """An RGB image (H, W, 3), resized (bilinear) and bordered as `fitted` says.
 
-    Reduction by more than half should happen at decoding (`reduced_scale`) or by `shrunk`.
+    Reduction by more than half should happen at decoding (`scale_hint_for`) or by `shrunk`.
     """
     height, width = fitted.content_hw
     left, top = fitted.origin_xy
@@ -26,15 +26,6 @@ def put_into_frame(image: Image, fitted: Letterbox) -> Image:
     else:
         cv2.resize(image, (width, height), dst=content, interpolation=cv2.INTER_LINEAR)
     return frame
-
-
-def reduced_scale(size_hw: tuple[int, int], side: int) -> int:
-    """The largest of 1, 2, 4, 8 that an image can be divided by with its longer side at least `side` pixels.
-
-    >>> [reduced_scale((480, length), 640) for length in (640, 1279, 1280, 9000)]
-    [1, 1, 2, 8]
-    """
-    return next(scale for scale in (8, 4, 2, 1) if scale == 1 or max(size_hw) >= scale * side)
 
 
 def shrunk(image: Image, size_hw: tuple[int, int], side: int) -> Image:

@@ -12,8 +12,7 @@ import numpy.typing as npt
 
 from onelook.data.formats.label_rows import LabelBatch, LabelRows, RowProblem
 from onelook.data.formats.stray_files import StrayFile, pair_labels, unread_images
-from onelook.errors import DataError
-from onelook.files.bounded import content_digest, read_bounded
+from onelook.files.bounded import file_digest
 from onelook.files.fault_kinds import Remark
 from onelook.files.images import MAX_FILE_BYTES
 from onelook.files.states import ABSENT, file_states
@@ -108,7 +107,7 @@ def paired_source(
         refused=pairing.refused,
         strays=(*pairing.strays, *unread_images(unread)),
         read=lambda number, size_hw: read(label_files[number], size_hw),
-        digest=lambda number: digest_of_file(label_files[number]),
+        digest=lambda number: file_digest(label_files[number], MAX_FILE_BYTES),
         read_many=read_some if read_many is not None else None,
     )
 
@@ -126,11 +125,3 @@ class Lazy(Generic[Value]):
             if not self._made:
                 self._made.append(self._make())
         return self._made[0]
-
-
-def digest_of_file(path: str) -> bytes:
-    """16 bytes that are equal for equal files; none if the file cannot be read."""
-    try:
-        return content_digest(read_bounded(path, MAX_FILE_BYTES))
-    except DataError:
-        return b""

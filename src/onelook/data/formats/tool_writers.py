@@ -32,7 +32,7 @@ class LabelmeWriter:
     def texts(self, part: SplitToWrite, names: Sequence[str]) -> Iterator[tuple[str, bytes]]:
         require_stems(part)
         for image, (inside, shapes) in enumerate(zip(part.inside, _shapes_of(part.index), strict=True)):
-            height, width = part.index.sizes_hw[image].tolist()
+            height, width = part.index.size_of(image)
             content = {
                 "version": "5.5.0",
                 "flags": {},
@@ -78,7 +78,7 @@ class CvatWriter:
             f"  <meta><task><size>{len(part.inside)}</size><labels>{labels}</labels></task></meta>",
         ]
         for image, (inside, shapes) in enumerate(zip(part.inside, _shapes_of(part.index), strict=True)):
-            height, width = part.index.sizes_hw[image].tolist()
+            height, width = part.index.size_of(image)
             lines.append(f'  <image id="{image}" name={quoteattr(inside)} width="{width}" height="{height}">')
             lines += [_cvat_shape(shape, names[shape.class_id]) for shape in shapes]
             lines.append("  </image>")

@@ -179,7 +179,7 @@ def _area(points: np.ndarray[Any, Any]) -> float:
 
 
 def _voc_document(part: SplitToWrite, image: int, boxes: Sequence[Sequence[float]], names: Sequence[str]) -> str:
-    height, width = part.index.sizes_hw[image].tolist()
+    height, width = part.index.size_of(image)
     lines = [
         "<annotation>",
         f"  <filename>{escape(printable(part.inside[image]))}</filename>",

@@ -9,11 +9,12 @@ import numpy as np
 import numpy.typing as npt
 
 from onelook.data.formats.label_rows import NO_ROWS, LabelBatch, batch_of, digest_table
-from onelook.data.formats.label_source import LabelSource, digest_of_file
+from onelook.data.formats.label_source import LabelSource
 from onelook.data.parallel_map import Work, each, in_chunks
+from onelook.files.bounded import file_digest
 from onelook.files.fault_kinds import Remark
 from onelook.files.image_headers import MAX_PIXELS
-from onelook.files.images import check_image
+from onelook.files.images import MAX_FILE_BYTES, check_image
 
 NAME = "the scan of the dataset"
 # From so many images on, the time to start processes is little beside what they save.
@@ -79,7 +80,7 @@ def content_hashes(source: LabelSource, work: Work) -> npt.NDArray[np.uint8]:
 
     def look(number: int) -> tuple[bytes, bytes]:
         labels = source.digest(number) if source.has_labels[number] else b""
-        return digest_of_file(source.images[number]), labels
+        return file_digest(source.images[number], MAX_FILE_BYTES), labels
 
     images, labels = zip(*each(look, range(len(source.images)), work, name=NAME), strict=True)
     return np.concatenate([digest_table(images), digest_table(labels)], axis=1)
