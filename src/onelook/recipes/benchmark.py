@@ -19,7 +19,6 @@ from onelook.exports.formats import EXPORTERS
 from onelook.exports.opening import load_runnable
 from onelook.exports.parity import made_up_images
 from onelook.files.atomic import write_text_atomic
-from onelook.files.overwriting import refuse_inputs_inside
 from onelook.inference.backend import Backend, TorchBackend
 from onelook.models.detector import DetectionModel
 from onelook.processes.device import select_device
@@ -87,9 +86,8 @@ def benchmark(
     tell = observer or (lambda _: None)
     with StopSignal() as stop:
         work = prepare_export(_export_settings(settings, "."), stop)
-        if settings.exist_ok:
-            refuse_inputs_inside(settings.project / settings.name, filter(None, [settings.weights, settings.data]))
-        run = RunDir.create(settings.project, settings.name, exist_ok=settings.exist_ok)
+        inputs = filter(None, [settings.weights, settings.data])
+        run = RunDir.create(settings.project, settings.name, exist_ok=settings.exist_ok, inputs=inputs)
         work = replace(work, settings=_export_settings(settings, str(run.path)))
         rows = {PYTORCH: BenchmarkRow(PYTORCH, settings.weights.stat().st_size / 1e6)}
         running: dict[str, Backend] = {PYTORCH: TorchBackend(work.model, select_device(settings.device))}

@@ -15,7 +15,6 @@ from onelook.drawing.window import Window
 from onelook.errors import DataError, SettingsError
 from onelook.exports.opening import load_runnable
 from onelook.files.bounded import StrPath
-from onelook.files.overwriting import refuse_inputs_inside
 from onelook.inference.detection_results import DetectResult, FrameResult
 from onelook.inference.feature_maps import FeatureMaps
 from onelook.inference.frame_predictor import FrameDetections, FramePredictor
@@ -135,10 +134,8 @@ def _run_dir(settings: DetectSettings, inputs: Sequence[Path]) -> RunDir | None:
     """A new run folder; None if nothing is to be written; SettingsError if what is read lies in it."""
     if not DetectionFiles.are_wanted(settings):
         return None
-    if settings.exist_ok:
-        everything: list[StrPath] = [*inputs, *settings.source, *settings.weights]
-        refuse_inputs_inside(settings.project / settings.name, everything)
-    return RunDir.create(settings.project, settings.name, exist_ok=settings.exist_ok)
+    everything: list[StrPath] = [*inputs, *settings.source, *settings.weights]
+    return RunDir.create(settings.project, settings.name, exist_ok=settings.exist_ok, inputs=everything)
 
 
 def _shown(found: FrameDetections, observer: Callable[[FrameResult], None] | None, window: Window | None) -> bool:

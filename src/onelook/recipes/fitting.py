@@ -27,7 +27,7 @@ from onelook.training.run_model import RunModel
 from onelook.training.run_state import change_length, state_of
 from onelook.training.schedule import Schedule
 from onelook.training.state import TrainState
-from onelook.training.teacher import Taught
+from onelook.training.teacher import Teacher
 from onelook.training.time_budget import TimeBudget
 from onelook.training.trainer import LENGTH_CHANGED, Trainer
 
@@ -42,13 +42,13 @@ def fit(
     *,
     observers: Observers,
     stop: StopSignal,
-    taught: Taught | None = None,
+    teacher: Teacher | None = None,
 ) -> FitEnd:
     """Train until the end of the schedule, or until `stop` is set; checkpoints and rows of results are written.
 
     Args:
         observers: notified of what happens; those of process 0 write.
-        taught: the teacher that the model learns from besides, if there is one.
+        teacher: what the model learns from besides, if there is one.
 
     Raises:
         OnelookError: see `Trainer.fit`.
@@ -57,13 +57,13 @@ def fit(
     before = run.resumed.checkpoint.document["progress"] if run.resumed else {}
     schedule = Schedule(settings, len(data.scans["train"].index), tuple(before.get("turns", ())))
     state = state_of(model, run, schedule)
-    keeper = _keeper(data, model, run, state, observers=observers, taught=taught)
+    keeper = _keeper(data, model, run, state, observers=observers, teacher=teacher)
     cache = group.together(lambda: training_cache(data, model, run, stop))
     frozen, stride = frozen_rows(model.model, settings.freeze), model.model.max_stride
     compute = compute_options(settings, device=model.device, amp=model.amp, max_stride=stride, frozen=frozen)
     budget = TimeBudget(settings.time, began=run.began, before=state.progress.seconds)
     start = _fit_start(data, model, run, schedule, state, observers.control)
-    observers.send(replace(start, loss_columns=(*start.loss_columns, *_columns_of(taught))))
+    observers.send(replace(start, loss_columns=(*start.loss_columns, *_columns_of(teacher))))
     dropped = DroppedBoxes()
     observers.add_first(dropped)
     began = time.perf_counter()
@@ -79,7 +79,7 @@ def fit(
             observers=observers,
             stop=stop,
             group=group,
-            teacher=taught.teacher if taught is not None else None,
+            teacher=teacher,
             budget=budget,
         )
         with closing(batches):
@@ -94,27 +94,27 @@ def fit(
 
 
 def _keeper(
-    data: Splits, model: RunModel, run: Run, state: TrainState, *, observers: Observers, taught: Taught | None
+    data: Splits, model: RunModel, run: Run, state: TrainState, *, observers: Observers, teacher: Teacher | None
 ) -> Keeper:
     """What writes the checkpoints, in process 0; there, `observers` get what writes the tables, too."""
     folder, group = run.folder, run.group
     if not group.is_first:
         return Keeper()
     history, branches = state.progress.history, model.model.branches
-    results = ResultsCsv(folder.results, history, state.loss.columns, branches, _columns_of(taught))
+    results = ResultsCsv(folder.results, history, state.loss.columns, branches, _columns_of(teacher))
     observers.add_first(results, SpeedCsv(folder.speeds))
     return CheckpointKeeper(
         folder,
         run.settings,
-        common={**common_document(data, model, run), **(taught.document() if taught is not None else {})},
+        common={**common_document(data, model, run), **(teacher.document() if teacher is not None else {})},
         observers=observers,
         resting=group.resting,
         trackers=lambda: known_identities(folder.path, TRACKER_NAMES),
     )
 
 
-def _columns_of(taught: Taught | None) -> tuple[str, ...]:
-    return COLUMNS if taught is not None else ()
+def _columns_of(teacher: Teacher | None) -> tuple[str, ...]:
+    return COLUMNS if teacher is not None else ()
 
 
 def _fit_start(

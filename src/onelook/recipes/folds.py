@@ -95,13 +95,8 @@ def _status(run: RunDir) -> Iterator[None]:
     """Leave in the folder how the trainings stand."""
     record = run.record
     run.begin(record if record.run_id else new_run())
-    try:
+    with run.end_told():
         yield
-    except OnelookError as problem:
-        state = "stopped" if isinstance(problem, StopRequested) else "failed"
-        run.write_status(state, exit_code=problem.exit_code, message=problem.message)
-        raise
-    run.write_status("finished", exit_code=0)
 
 
 @contextmanager

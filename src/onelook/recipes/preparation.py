@@ -15,7 +15,6 @@ from onelook.data.augment.transforms import check_transforms
 from onelook.data.split_images import recorded_lists, training_splits
 from onelook.data.splits import Splits
 from onelook.errors import SettingsError
-from onelook.files.overwriting import refuse_inputs_inside
 from onelook.processes.device import amp_dtype, select_device
 from onelook.processes.launch_env import launch_id, restarts_so_far
 from onelook.processes.process_group import ProcessGroup
@@ -125,6 +124,4 @@ def _refuse_uneven_shares(settings: TrainSettings, group: ProcessGroup) -> None:
 def _new_run(settings: TrainSettings, label: str) -> RunDir:
     name = label if settings.name == "cfg" else settings.name
     started = run_of_launch(settings.project, launch_id()) if restarts_so_far() else None
-    if settings.exist_ok and not started:
-        refuse_inputs_inside(settings.project / name, inputs_of(settings))
-    return started or RunDir.create(settings.project, name, exist_ok=settings.exist_ok)
+    return started or RunDir.create(settings.project, name, exist_ok=settings.exist_ok, inputs=inputs_of(settings))

@@ -19,7 +19,7 @@ from onelook.callbacks.user_file import load_callbacks
 from onelook.callbacks.warning_log import logged_warnings
 from onelook.data.split_images import write_split
 from onelook.data.splits import Splits, write_ledgers
-from onelook.errors import OnelookError, StopRequested
+from onelook.errors import StopRequested
 from onelook.files.atomic import write_text_atomic
 from onelook.files.yaml import dump_yaml
 from onelook.processes.launch_env import launch_id
@@ -87,9 +87,9 @@ def _train(data: Splits, model: RunModel, run: Run, observers: Observers, stop: 
     if run.group.is_first:
         _write_beginning(data, model, run)
     evaluator = run.group.together(lambda: validation_evaluator(data, model, run, stop))
-    taught = teacher_of(model, run)
-    own = measure_teacher(taught, evaluator, run, stop) if taught is not None else None
-    outcome = fit(data, model, run, evaluator, observers=observers, stop=stop, taught=taught)
+    teacher = teacher_of(model, run)
+    own = measure_teacher(teacher, evaluator, run, stop) if teacher is not None else None
+    outcome = fit(data, model, run, evaluator, observers=observers, stop=stop, teacher=teacher)
     if outcome.reason == STOP_REQUESTED:
         observers.send(outcome)
         stop.check()
@@ -115,13 +115,8 @@ def _claimed_folder(run: Run) -> Iterator[None]:
         return
     with folder.lock():
         folder.begin(_identity(folder, run.resumed), launch=launch_id())
-        try:
+        with folder.end_told():
             yield
-        except OnelookError as problem:
-            state = "stopped" if isinstance(problem, StopRequested) else "failed"
-            folder.write_status(state, exit_code=problem.exit_code, message=problem.message)
-            raise
-        folder.write_status("finished", exit_code=0)
         if not run.settings.noreport:
             report_finished_run(folder)
 

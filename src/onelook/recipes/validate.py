@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +16,7 @@ from onelook.data.formats.yolo import label_path_of
 from onelook.data.split_images import as_recorded, recorded_lists
 from onelook.data.splits import Splits, read_splits_of, scan_options, write_ledgers
 from onelook.exports.opening import load_runnable
-from onelook.files.bounded import StrPath, printable
-from onelook.files.overwriting import refuse_inputs_inside
+from onelook.files.bounded import printable
 from onelook.inference.backend import usual_hw
 from onelook.inference.evaluator import Evaluation
 from onelook.inference.validation_pass import (
@@ -89,12 +89,7 @@ def validate(given: Mapping[str, Any], *, file: Path | None = None) -> ValidateR
         for model in validated:
             refuse_other_classes(model, splits, settings)
         passes = ValidationPass(settings, splits, group, stop)
-        if settings.exist_ok:
-            paths = passes.index.paths
-            inputs: list[StrPath] = [*settings.weights, settings.data, *paths, *map(label_path_of, paths)]
-            refuse_inputs_inside(settings.project / settings.name, inputs)
-        place = settings.project, settings.name
-        run = RunDir(Path(group.first(lambda: str(RunDir.create(*place, exist_ok=settings.exist_ok).path))))
+        run = RunDir(Path(group.first(lambda: str(_new_run(settings, passes.index).path))))
         if series:
             measurements, evaluation = measure_series(passes, series, run)
         else:
@@ -102,6 +97,11 @@ def validate(given: Mapping[str, Any], *, file: Path | None = None) -> ValidateR
     if group.is_first:
         _write(run, passes.index, evaluation, splits, settings)
     return ValidateResult(evaluation.metrics, evaluation, splits.names, run.path, measurements)
+
+
+def _new_run(settings: ValidateSettings, index: DatasetIndex) -> RunDir:
+    inputs = chain(settings.weights, [settings.data], index.paths, map(label_path_of, index.paths))
+    return RunDir.create(settings.project, settings.name, exist_ok=settings.exist_ok, inputs=inputs)
 
 
 def _spec(data: Path, weights: Path) -> DatasetSpec:

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import contextlib
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from onelook.errors import RunFolderError
+from onelook.errors import OnelookError, RunFolderError, StopRequested
 from onelook.files.atomic import remove_orphans, write_bytes_atomic, write_text_atomic
-from onelook.files.bounded import printable
+from onelook.files.bounded import StrPath, printable
+from onelook.files.overwriting import refuse_inputs_inside
 from onelook.runs.run_status import RunStatus, begun, read_status
 
 logger = logging.getLogger(__name__)
@@ -74,17 +75,21 @@ class RunDir:
     """This run and others side by side, as one page."""
 
     @staticmethod
-    def create(project: Path, name: str, *, exist_ok: bool = False) -> RunDir:
+    def create(project: Path, name: str, *, exist_ok: bool = False, inputs: Iterable[StrPath] = ()) -> RunDir:
         """A new folder `project/name`, or `name2`, `name3`, ... if that is taken; two processes never get the same.
 
         Args:
             name: wanted name; folders in it are created too.
             exist_ok: use the folder even if it is there already.
+            inputs: files that are read, none of which may lie in a folder that is used again.
 
         Raises:
+            SettingsError: one does.
             RunFolderError: the folder cannot be created or written; what was created by then is removed.
         """
         wanted = project / name
+        if exist_ok:
+            refuse_inputs_inside(wanted, inputs)
         missing: list[Path] = []
         try:
             missing += [folder for folder in (wanted, *wanted.parents) if not folder.exists()]
@@ -171,6 +176,17 @@ class RunDir:
             write_text_atomic(self.status, status.text())
         except OSError as problem:
             logger.warning("`%s` was not written: %s", self.status, problem.strerror or problem)
+
+    @contextmanager
+    def end_told(self) -> Iterator[None]:
+        """Write down at the end of the context how the run ended: it has finished, was stopped, or failed."""
+        try:
+            yield
+        except OnelookError as problem:
+            state = "stopped" if isinstance(problem, StopRequested) else "failed"
+            self.write_status(state, exit_code=problem.exit_code, message=problem.message)
+            raise
+        self.write_status("finished", exit_code=0)
 
     @property
     def is_finished(self) -> bool:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -37,14 +36,18 @@ class Teacher(TorchBackend):
     Args:
         model: not changed.
         amp: the precision that the network, but not the decoding, computes in; None for 32 bits.
+        digest: SHA-256 of the file that the model came from.
 
     Raises:
         ModelError: its predictions cannot be compared with the student's, or no class has the same name.
     """
 
-    def __init__(self, model: DetectionModel, student: DetectionModel, *, amp: torch.dtype | None = None) -> None:
+    def __init__(
+        self, model: DetectionModel, student: DetectionModel, *, amp: torch.dtype | None = None, digest: str = ""
+    ) -> None:
         super().__init__(model, next(student.parameters()).device)
         self._amp = amp
+        self._digest = digest
         self._own_boxes, self._wanted_boxes = (one.head.decoding().boxes_per_cell for one in (model, student))
         if model.stride_px != student.stride_px or self._wanted_boxes not in (1, self._own_boxes):
             raise ModelError(
@@ -62,6 +65,10 @@ class Teacher(TorchBackend):
         self._columns = torch.tensor([common.get(name, 0) for name in student.names], device=self.device)
         self.names = student.names
         self.num_classes = student.num_classes
+
+    def document(self) -> dict[str, Any]:
+        """What a checkpoint remembers of it."""
+        return {"teacher": {"digest": self._digest, "names": list(self.names)}}
 
     def predict(self, images: Tensor) -> Tensor:
         """Decoded predictions (B, N, 5 + K) in the student's classes; those that it does not know have score 0."""
@@ -101,24 +108,7 @@ def _shown(values: Sequence[object]) -> str:
     return ", ".join(shown) + (f" and {len(values) - 5} more" if len(values) > 5 else "")
 
 
-@dataclass(frozen=True)
-class Taught:
-    """A teacher and the file that it came from.
-
-    Attributes:
-        teacher: ready to teach.
-        digest: SHA-256 of the file.
-    """
-
-    teacher: Teacher
-    digest: str
-
-    def document(self) -> dict[str, Any]:
-        """What a checkpoint remembers of it."""
-        return {"teacher": {"digest": self.digest, "names": list(self.teacher.names)}}
-
-
-def teacher_of(model: RunModel, run: Run) -> Taught | None:
+def teacher_of(model: RunModel, run: Run) -> Teacher | None:
     """The teacher that `teacher` names, on the device of the run; None without one.
 
     Raises:
@@ -130,7 +120,7 @@ def teacher_of(model: RunModel, run: Run) -> Taught | None:
     if not settings.teacher:
         return None
     path = located(Path(settings.teacher))
-    teacher = group.together(lambda: load_detector(path, head="many"))  # more cells have something to say
+    detector = group.together(lambda: load_detector(path, head="many"))  # more cells have something to say
     digest = sha256_of(path)
     if len(set(group.gather_values(digest))) > 1:
         raise SettingsError(f"`teacher: {settings.teacher}` is not the same file in all processes of the run")
@@ -140,12 +130,12 @@ def teacher_of(model: RunModel, run: Run) -> Taught | None:
             f"teacher `{path}` is not the file that taught run `{run.folder.path}` before",
             hint="put it back, or start a new run with `--weights`",
         )
-    return Taught(Teacher(teacher, model.model, amp=model.amp), digest)
+    return Teacher(detector, model.model, amp=model.amp, digest=digest)
 
 
-def measure_teacher(taught: Taught, evaluator: Evaluator, run: Run, stop: StopSignal) -> DetectionMetrics:
+def measure_teacher(teacher: Teacher, evaluator: Evaluator, run: Run, stop: StopSignal) -> DetectionMetrics:
     """Say how good the teacher is on the validation split: one that does not know the images does harm."""
-    metrics = evaluator.run(taught.teacher, stop=stop).metrics
+    metrics = evaluator.run(teacher, stop=stop).metrics
     if run.group.is_first:
         logger.info(
             "teacher `%s`: mAP50 %.4f, mAP50-95 %.4f on the validation images",
