@@ -52,13 +52,7 @@ def objectness_targets(quality: Tensor, positions: Tensor, num_cells: int) -> Te
     return cells.scatter_reduce_(0, positions, quality.clamp(min=0), "amax")
 
 
-def cross_entropy(
-    logits: Tensor,
-    targets: Tensor,
-    *,
-    positive_weight: float,
-    focal_gamma: float,
-) -> Tensor:
+def cross_entropy(logits: Tensor, targets: Tensor, *, positive_weight: float, focal_gamma: float) -> Tensor:
     """Binary cross-entropy of each logit, focal if `focal_gamma` is above 0.
 
     Args:

@@ -217,12 +217,7 @@ def _k_means(sizes_px: Array, num_centres: int, rng: np.random.Generator) -> Arr
 
 
 def _evolve(
-    anchors_px: Array,
-    sizes_px: Array,
-    *,
-    anchor_t: float,
-    rng: np.random.Generator,
-    stop_requested: StopTest | None,
+    anchors_px: Array, sizes_px: Array, *, anchor_t: float, rng: np.random.Generator, stop_requested: StopTest | None
 ) -> Array:
     """`anchors_px` after 1000 random changes, each kept if the labels then fit better."""
     log_sizes = _log(sizes_px).astype(np.float32)

@@ -197,10 +197,7 @@ class Observers:
     """
 
     def __init__(
-        self,
-        callbacks: Sequence[Callback] = (),
-        *,
-        resting: Callable[[], AbstractContextManager[None]] = nullcontext,
+        self, callbacks: Sequence[Callback] = (), *, resting: Callable[[], AbstractContextManager[None]] = nullcontext
     ) -> None:
         self._callbacks = list(callbacks)
         self._resting = resting

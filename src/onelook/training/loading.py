@@ -132,10 +132,7 @@ def _renders(settings: TrainSettings, device: torch.device, *, is_first: bool) -
     """Whether the device makes the pixels; if it was to and cannot, process 0 says so."""
     if settings.renderer == "cpu":
         return False
-    reasons = {
-        "`quad` puts images together before": settings.quad,
-        "it needs float64": device.type == "mps",
-    }
+    reasons = {"`quad` puts images together before": settings.quad, "it needs float64": device.type == "mps"}
     found = [f"{name} can only be done there" for name in without_device(settings)]
     reason = next(iter([*found, *(text for text, applies in reasons.items() if applies)]), None)
     if reason is not None and is_first:

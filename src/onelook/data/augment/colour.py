@@ -98,9 +98,7 @@ def _to_hsv(rgb: Tensor) -> Tensor:
     per_chroma, per_value = ((top * (1 << SHIFT) / numbers).round().int() for top in (HUES / 6, 255))
     half = 1 << SHIFT - 1
     hue = torch.where(
-        value == red,
-        green - blue,
-        torch.where(value == green, blue - red + 2 * chroma, red - green + 4 * chroma),
+        value == red, green - blue, torch.where(value == green, blue - red + 2 * chroma, red - green + 4 * chroma)
     )
     hue = (hue * per_chroma[chroma] + half) >> SHIFT
     saturation = (chroma * per_value[value] + half) >> SHIFT

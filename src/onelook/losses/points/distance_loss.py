@@ -41,12 +41,7 @@ class DistanceLoss:
     columns: tuple[str, ...] = ("box", "cls", "dist")
 
     def __init__(
-        self,
-        strides: Sequence[float],
-        *,
-        num_classes: int,
-        hyperparameters: Hyperparameters,
-        one_to_one: bool = False,
+        self, strides: Sequence[float], *, num_classes: int, hyperparameters: Hyperparameters, one_to_one: bool = False
     ) -> None:
         self.strides = tuple(strides)
         self.num_classes = num_classes
