@@ -90,10 +90,7 @@ def _count_labels(labels: PackedLabels, num_classes: int) -> tuple[Ints, Ints]:
 
 def _for_plots(curves: ConfidenceCurves, table: PrecisionTable, class_ids: Ints) -> MetricCurves:
     return MetricCurves(
-        confidence=curves.confidence,
-        precision=curves.precision,
-        recall=curves.recall,
-        f1=curves.f1,
+        **vars(curves),
         recall_points=table.recall_points,
         precision_at_recall=table.precision[IOU_50, :, class_ids, 0],
     )

@@ -5,8 +5,7 @@ Letters: D detections, M labels, P pairs of the two that belong together and ove
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -17,8 +16,7 @@ from onelook.metrics.packing import Flags, Floats, Ints, PackedDetections, Packe
 PAIRS_AT_A_TIME = 1 << 19
 
 
-@dataclass(frozen=True)
-class DetectionPairs:
+class DetectionPairs(NamedTuple):
     """Overlapping detections and labels, sorted by detection.
 
     Attributes:
@@ -33,7 +31,7 @@ class DetectionPairs:
 
     def rows(self, index: npt.NDArray[Any]) -> DetectionPairs:
         """The pairs that `index` (positions or flags) names, in that order."""
-        return DetectionPairs(self.detection[index], self.label[index], self.iou[index])
+        return DetectionPairs(*(column[index] for column in self))
 
 
 def overlapping_pairs(
@@ -108,8 +106,4 @@ def _slices(rows: Ints, counts: Ints) -> list[Ints]:
 def _join(found: list[DetectionPairs]) -> DetectionPairs:
     if not found:
         return DetectionPairs(np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0))
-    return DetectionPairs(
-        np.concatenate([p.detection for p in found]),
-        np.concatenate([p.label for p in found]),
-        np.concatenate([p.iou for p in found]),
-    )
+    return DetectionPairs(*(np.concatenate(column) for column in zip(*found, strict=True)))

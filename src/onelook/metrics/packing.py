@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -40,8 +40,7 @@ class PackedLabels:
     areas: Floats
 
 
-@dataclass(frozen=True)
-class PackedDetections:
+class PackedDetections(NamedTuple):
     """All detections, image by image, in the order given; attributes as in `PackedLabels`, scores (D,) 0 to 1."""
 
     image_ids: Ints
@@ -51,9 +50,7 @@ class PackedDetections:
 
     def rows(self, index: npt.NDArray[Any]) -> PackedDetections:
         """The detections that `index` (positions or flags) names, in that order."""
-        return PackedDetections(
-            self.image_ids[index], self.class_ids[index], self.boxes_xywh[index], self.scores[index]
-        )
+        return PackedDetections(*(column[index] for column in self))
 
 
 def pack_labels(labels: Sequence[ImageLabels], *, num_classes: int) -> PackedLabels:
