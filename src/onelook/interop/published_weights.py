@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
+from onelook.files.web import WebFile
 from onelook.structures.origin import YOLOX, Origin
 
 YOLOX_RELEASE = "https://github.com/Megvii-BaseDetection/YOLOX/releases/download/0.1.1rc0"
@@ -11,29 +12,14 @@ MAX_BYTES = 1 << 30
 
 
 @dataclass(frozen=True)
-class PublishedWeights:
-    """A file of weights.
+class PublishedWeights(WebFile):
+    """A file of weights at its official address, and where the weights come from."""
 
-    Attributes:
-        url: official address.
-        sha256: of the file, in hexadecimal.
-        size: bytes; None if only the hash is known.
-        origin: of the weights.
-    """
-
-    url: str
-    sha256: str
-    size: int | None
-    origin: Origin
-
-    @property
-    def file_name(self) -> str:
-        """Last part of the address."""
-        return self.url.rpartition("/")[2]
+    origin: Origin = field(kw_only=True)
 
 
 def _yolox(size: str, sha256: str, num_bytes: int | None) -> PublishedWeights:
-    return PublishedWeights(f"{YOLOX_RELEASE}/yolox_{size}.pth", sha256, num_bytes, YOLOX)
+    return PublishedWeights(f"{YOLOX_RELEASE}/yolox_{size}.pth", num_bytes, sha256, origin=YOLOX)
 
 
 PUBLISHED_WEIGHTS: dict[str, PublishedWeights] = {

@@ -51,19 +51,14 @@ def download_weights(name: str, *, folder: Path | None = None, transport: Transp
     """
     published = PUBLISHED_WEIGHTS[name]
     place = weights_folder() if folder is None else folder
-    path = place / published.file_name
+    path = place / published.name
     if path.is_file() and sha256_of(path) == published.sha256:
         return WeightsDownload(name, path, published.origin, is_new=False)
     place.mkdir(parents=True, exist_ok=True)
     with StopSignal() as stop:
         logger.info("fetching `%s`", shown(published.url))
-        fetch(
-            WebFile(published.url, published.size, published.sha256),
-            path,
-            transport=transport,
-            stop_requested=stop,
-            progress=said_now_and_then(f"bytes of `{published.file_name}`"),
-        )
+        progress = said_now_and_then(f"bytes of `{published.name}`")
+        fetch(published, path, transport=transport, stop_requested=stop, progress=progress)
     return WeightsDownload(name, path, published.origin, is_new=True)
 
 

@@ -125,7 +125,7 @@ def located(path: Path) -> Path:
     if published is None:
         refuse_known_names(path)
         return path
-    found = weights_folder() / published.file_name
+    found = weights_folder() / published.name
     if not found.is_file():
         raise CheckpointError(
             f"weights `{path}` ({published.origin}) are not on this machine",
