@@ -26,7 +26,6 @@ TOO_WEAK = (
     "train it for longer, or take a better one"
 )
 
-
 add_arguments = settings_arguments(CheckSettings, positional=("data",))
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Iterator
-from pathlib import Path
 
 from onelook.cli.command_result import CommandResult
 from onelook.data.sets import PUBLIC_SETS
@@ -12,15 +11,14 @@ from onelook.interop.published_weights import PUBLISHED_WEIGHTS
 from onelook.recipes.download import download
 from onelook.recipes.download_weights import download_weights
 from onelook.settings.build import build_settings
-from onelook.settings.command_line import add_options, typed_options
+from onelook.settings.command_line import settings_arguments, typed_options
 from onelook.settings.download import DownloadSettings
 
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Options of the command."""
-    parser.add_argument("--settings", type=Path, metavar="PATH", help="YAML file with any of the settings below")
-    add_options(parser, DownloadSettings, positional=("data",))
-    parser.epilog = "Without DATA: lists the datasets and weights that are known by name."
+add_arguments = settings_arguments(
+    DownloadSettings,
+    positional=("data",),
+    epilog="Without DATA: lists the datasets and weights that are known by name.",
+)
 
 
 def run(arguments: argparse.Namespace) -> CommandResult:

@@ -19,7 +19,6 @@ from onelook.settings.evolve import EvolveSettings, SearchSettings
 
 NUM_SHOWN = 5
 
-
 add_arguments = settings_arguments(EvolveSettings)
 
 

@@ -13,7 +13,6 @@ from onelook.settings.info import InfoSettings
 
 MAX_NAMES = 10
 
-
 add_arguments = settings_arguments(InfoSettings, positional=("weights",))
 
 

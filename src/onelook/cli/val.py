@@ -23,7 +23,6 @@ from onelook.settings.validate import ValidateSettings
 MANY_CLASSES = 50
 """From this number on, classes are shown on demand only."""
 
-
 add_arguments = settings_arguments(ValidateSettings)
 
 

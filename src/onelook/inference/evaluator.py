@@ -32,7 +32,6 @@ from onelook.structures.metrics import DetectionMetrics, as_arrays, from_arrays
 
 Part = TypeVar("Part")
 
-
 Forward = Callable[[Tensor], list[Tensor]]
 """Makes raw maps of (B, 3, H, W) images."""
 Decoders = dict[Branch, Callable[[list[Tensor]], Tensor]]

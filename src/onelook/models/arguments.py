@@ -96,7 +96,6 @@ ARGUMENTS: dict[str, Rule] = {
 }
 """Every argument that a table may give, by the parameter name of the block."""
 
-
 FILLED_IN = frozenset(
     {
         "channels_in",

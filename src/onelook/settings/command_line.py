@@ -47,7 +47,7 @@ def add_options(parser: argparse.ArgumentParser, kind: type[BaseModel], *, posit
 
 
 def settings_arguments(
-    *kinds: type[BaseModel], positional: Sequence[str] = ()
+    *kinds: type[BaseModel], positional: Sequence[str] = (), epilog: str | None = None
 ) -> Callable[[argparse.ArgumentParser], None]:
     """What gives a command an option for every field of `kinds`, see `add_options`, and one for a file of settings."""
 
@@ -55,6 +55,7 @@ def settings_arguments(
         parser.add_argument("--settings", type=Path, metavar="PATH", help="YAML file with any of the settings below")
         for kind in kinds:
             add_options(parser, kind, positional=positional)
+        parser.epilog = epilog
 
     return add_arguments
 

@@ -15,7 +15,6 @@ from onelook.settings.unused_options import refuse_idle
 
 FORMAT_NAMES = ("onnx", "openvino", "torchscript", "ncnn", "executorch", "coreml", "litert", "tensorrt")
 
-
 # What other programs call these formats; a hint, since some of theirs differ in the details.
 FOREIGN_FORMATS = {
     "engine": "tensorrt", "trt": "tensorrt", "mlmodel": "coreml", "mlpackage": "coreml", "tflite": "litert",

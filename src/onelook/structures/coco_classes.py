@@ -22,7 +22,6 @@ COCO_CATEGORY_IDS = (
 )  # fmt: skip
 """Class id -> category id in COCO's annotation files, where 11 of the numbers up to 90 are not used."""
 
-
 MAX_DIGITS = 19
 """Longer numbers do not fit in 64 bits, where evaluators keep them."""
 

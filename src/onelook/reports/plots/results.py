@@ -28,7 +28,6 @@ LOOKS: tuple[dict[str, Any], ...] = (
     {"color": colour_of(2), "linestyle": ":", "marker": "^"},
 )
 
-
 PANELS = (
     Panel("Precision and recall", ((PRECISION, "precision"), (RECALL, "recall")), is_share=True),
     Panel("Average precision", ((MAP50, "mAP50"), (MAP50_95, "mAP50-95")), is_share=True),
