@@ -14,12 +14,13 @@ import statistics
 import time
 from collections.abc import Callable
 
+import numpy as np
 import torch
 from record import append_rows
 from torch import Tensor
 
 from onelook.geometry.boxes import cxcywh_to_xyxy
-from onelook.geometry.nms import batched_nms, nms, non_max_suppression
+from onelook.geometry.nms import greedy, non_max_suppression
 
 CONF, IOU, MAX_DET, MAX_CANDIDATES = 0.001, 0.6, 300, 30_000
 
@@ -57,11 +58,11 @@ def cases(device: torch.device) -> dict[str, tuple[Callable[[], Tensor], Callabl
         scores = torch.rand(count, generator=rng).to(device)
         class_ids = torch.randint(0, 20, (count,), generator=rng).to(device)
         found[f"{count} boxes in {side} px"] = (
-            lambda b=boxes, s=scores: nms(b, s, IOU),
+            lambda b=boxes, s=scores: our_nms(b, s, None),
             lambda b=boxes, s=scores: plain_nms(b, s, IOU),
         )
         found[f"{count} boxes in {side} px, 20 classes"] = (
-            lambda b=boxes, s=scores, c=class_ids: batched_nms(b, s, c, IOU),
+            lambda b=boxes, s=scores, c=class_ids: our_nms(b, s, c),
             lambda b=boxes, s=scores, c=class_ids: plain_nms(b + c[:, None] * 1024, s, IOU),
         )
     for name, made in (("predictions, first epochs", early), ("predictions, trained", trained)):
@@ -71,6 +72,16 @@ def cases(device: torch.device) -> dict[str, tuple[Callable[[], Tensor], Callabl
             lambda r=rows: plain_prediction_nms(r),
         )
     return found
+
+
+def our_nms(boxes: Tensor, scores: Tensor, class_ids: Tensor | None) -> Tensor:
+    """Positions of the boxes that are kept, highest score first; in NumPy on the CPU, as in predictions."""
+    order = scores.argsort(descending=True, stable=True)
+    given = [None if values is None else values[order] for values in (boxes, class_ids)]
+    xp = torch
+    if boxes.device.type == "cpu":
+        given, xp = [None if values is None else values.numpy() for values in given], np
+    return order[torch.as_tensor(greedy(*given, xp, iou_threshold=IOU, max_keep=len(order)))]
 
 
 def made_boxes(count: int, side: int, rng: torch.Generator) -> Tensor:

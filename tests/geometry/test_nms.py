@@ -8,7 +8,7 @@ import torch
 
 from onelook.errors import SettingsError
 from onelook.geometry import nms as module
-from onelook.geometry.nms import batched_nms, likely_rows, nms, non_max_suppression
+from onelook.geometry.nms import greedy, likely_rows, non_max_suppression
 
 F = np.float32
 
@@ -34,6 +34,12 @@ def slow_nms(boxes: np.ndarray, scores: np.ndarray, class_ids: np.ndarray, thres
     return kept
 
 
+def nms(boxes: np.ndarray, scores: np.ndarray, class_ids: np.ndarray | None, threshold: float) -> list[int]:
+    order = np.argsort(-scores, kind="stable")
+    labels = None if class_ids is None else class_ids[order]
+    return order[greedy(boxes[order], labels, np, iou_threshold=threshold, max_keep=len(order))].tolist()
+
+
 def random_case(rng: np.random.Generator, most: int = 24) -> tuple[np.ndarray, np.ndarray, np.ndarray, float]:
     """Boxes with duplicates, zero sides and exact fractions; scores with many ties."""
     n = int(rng.integers(0, most))
@@ -55,24 +61,21 @@ def test_result_is_that_of_the_greedy_loop_on_500_random_cases(block: int, monke
     rng = np.random.Generator(np.random.Philox(key=block))
     for _ in range(250):
         boxes, scores, class_ids, threshold = random_case(rng)
-        tensors = torch.from_numpy(boxes), torch.from_numpy(scores)
-        assert nms(*tensors, threshold).tolist() == slow_nms(boxes, scores, np.zeros(len(boxes)), threshold)
-        by_class = batched_nms(*tensors, torch.from_numpy(class_ids), threshold)
-        assert by_class.tolist() == slow_nms(boxes, scores, class_ids, threshold)
+        assert nms(boxes, scores, None, threshold) == slow_nms(boxes, scores, np.zeros(len(boxes)), threshold)
+        assert nms(boxes, scores, class_ids, threshold) == slow_nms(boxes, scores, class_ids, threshold)
 
 
 def test_chain_of_boxes_keeps_every_other_one_across_all_blocks() -> None:
-    left = torch.arange(1500, dtype=torch.float32) * 4
-    boxes = torch.stack([left, torch.zeros(1500), left + 10, torch.ones(1500)], dim=1)  # neighbours: IoU 6/14
-    kept = nms(boxes, torch.linspace(1, 0.1, 1500), 0.4)
-    assert kept.tolist() == list(range(0, 1500, 2))
+    left = np.arange(1500, dtype=F) * 4
+    boxes = np.stack([left, np.zeros(1500, F), left + 10, np.ones(1500, F)], axis=1)  # neighbours: IoU 6/14
+    assert nms(boxes, np.linspace(1, 0.1, 1500), None, 0.4) == list(range(0, 1500, 2))
 
 
 def test_kept_boxes_of_all_earlier_tiles_count() -> None:
-    left = torch.arange(3000, dtype=torch.float32) * 20
-    apart = torch.stack([left, torch.zeros(3000), left + 10, torch.full((3000,), 10.0)], dim=1)
-    kept = nms(torch.cat([apart, apart + 1]), torch.cat([torch.full((3000,), 0.9), torch.full((3000,), 0.8)]), 0.5)
-    assert kept.tolist() == list(range(3000))
+    left = np.arange(3000, dtype=F) * 20
+    apart = np.stack([left, np.zeros(3000, F), left + 10, np.full(3000, F(10))], axis=1)
+    kept = nms(np.concatenate([apart, apart + 1]), np.repeat([0.9, 0.8], 3000), None, 0.5)
+    assert kept == list(range(3000))
 
 
 def slow_prediction_nms(

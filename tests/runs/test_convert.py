@@ -14,13 +14,17 @@ from yolov5_files import DATE, Look, halved, stripped, trained, unstripped
 from onelook.api import load
 from onelook.files.images import read_image
 from onelook.inference.predictor import PredictionSettings, Predictor
+from onelook.models.convolutions import Conv
 from onelook.models.detector import DetectionModel
-from onelook.models.fuse import is_fused
 from onelook.recipes.detect import detect
 from onelook.recipes.validate import validate
 from onelook.runs.checkpoint import load_checkpoint, save_checkpoint
 from onelook.settings.train import TrainSettings
 from onelook.training.weights import load_detector, starting_model
+
+
+def is_fused(model: DetectionModel) -> bool:
+    return all(module.bn is None for module in model.modules() if isinstance(module, Conv))
 
 
 @pytest.fixture(scope="module")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 from onelook.data.annotation_places import AnnotationPlace, place_in_folder, place_of_file
@@ -12,8 +12,6 @@ from onelook.data.dataset_spec import UNSPLIT, DatasetSpec, load_dataset_spec
 from onelook.data.sets import PUBLIC_SETS
 from onelook.errors import DataError
 from onelook.files.bounded import printable
-
-Layout = Callable[[Path], "DatasetSpec | None"]
 
 LOOKED_FOR = (
     "data.yaml, or exactly one other .yaml file",

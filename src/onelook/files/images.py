@@ -50,8 +50,6 @@ DARK_BITS = 14
 # A JPEG spends at least a bit on 512 pixels: one of this size that says more of itself is cut or forged.
 JPEG_PIXELS_PER_BYTE, SMALL_JPEG_PIXELS = 1000, 1_000_000
 
-_HEADER_BYTES = 1 << 16
-
 
 @dataclass(frozen=True)
 class ImageReport:

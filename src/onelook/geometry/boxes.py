@@ -34,21 +34,11 @@ def xyxy_to_xywh(boxes: ArrayT) -> ArrayT:
     return _join(boxes[..., 0:2], boxes[..., 2:4] - boxes[..., 0:2])
 
 
-def clip_xyxy(boxes: ArrayT, width: float, height: float) -> ArrayT:
+def clip_xyxy(boxes: npt.NDArray[Any], width: float, height: float) -> npt.NDArray[Any]:
     """Boxes with their corners moved inside [0, width] x [0, height], (..., 4), same unit.
 
     A box that lies wholly outside becomes one of zero area on the border.
     """
-    if isinstance(boxes, torch.Tensor):
-        return torch.stack(
-            [
-                boxes[..., 0].clamp(0, width),
-                boxes[..., 1].clamp(0, height),
-                boxes[..., 2].clamp(0, width),
-                boxes[..., 3].clamp(0, height),
-            ],
-            dim=-1,
-        )
     limit = np.array([width, height, width, height], dtype=boxes.dtype)
     clipped: npt.NDArray[Any] = np.minimum(np.maximum(boxes, 0), limit)
     return clipped

@@ -87,37 +87,10 @@ def non_max_suppression(
         (candidates,) = xp.where(scores > conf_thres)
         candidates = candidates[_best_first(scores[candidates], xp, limit=max_candidates)]
         boxes, labels = cxcywh_to_xyxy(rows[candidates // num_classes, :4]), candidates % num_classes
-        kept = _greedy(boxes, None if agnostic else labels, xp, iou_threshold=iou_thres, max_keep=max_det)
+        kept = greedy(boxes, None if agnostic else labels, xp, iou_threshold=iou_thres, max_keep=max_det)
         columns = [boxes, scores[candidates][:, None], xp.asarray(labels, dtype=xp.float32)[:, None]]
         found.append(torch.as_tensor(xp.concatenate(columns, 1)[kept]))
     return found
-
-
-def nms(boxes: Tensor, scores: Tensor, iou_threshold: float) -> Tensor:
-    """(n,) int64 positions of the boxes that plain greedy NMS keeps, highest score first.
-
-    Boxes are taken by falling score (equal scores in the order given); one is dropped if its IoU with a box kept
-    before is above the threshold. A box without area overlaps nothing.
-
-    Args:
-        boxes: (N, 4) xyxy, any unit, finite.
-        scores: (N,).
-        iou_threshold: 0 to 1.
-
-    >>> boxes = torch.tensor([[0.0, 0.0, 4.0, 4.0], [0.0, 0.0, 4.0, 3.0], [5.0, 5.0, 9.0, 9.0]])
-    >>> nms(boxes, torch.tensor([0.5, 0.9, 0.7]), 0.5).tolist()
-    [1, 2]
-    """
-    return batched_nms(boxes, scores, torch.zeros_like(scores), iou_threshold)
-
-
-def batched_nms(boxes: Tensor, scores: Tensor, class_ids: Tensor, iou_threshold: float) -> Tensor:
-    """As `nms`, but a box is dropped only for a box of the same class; `class_ids` (N,)."""
-    all_boxes, xp = _with_library(boxes.detach().float())
-    order = _best_first(_with_library(scores.detach())[0], xp, limit=len(scores))
-    labels = _with_library(class_ids)[0][order]
-    kept = _greedy(all_boxes[order], labels, xp, iou_threshold=iou_threshold, max_keep=len(order))
-    return torch.as_tensor(order[kept])
 
 
 def _with_library(values: Tensor) -> tuple[Array, Any]:
@@ -161,7 +134,7 @@ def _positions(values: Array, xp: Any) -> Array:
     return xp.arange(len(values), device=values.device) if xp is torch else xp.arange(len(values), dtype=xp.int64)
 
 
-def _greedy(boxes: Array, labels: Array | None, xp: Any, *, iou_threshold: float, max_keep: int) -> Array:
+def greedy(boxes: Array, labels: Array | None, xp: Any, *, iou_threshold: float, max_keep: int) -> Array:
     """Positions of the first `max_keep` boxes that survive, from (n, 4) boxes sorted best first and (n,) labels.
 
     Works through the boxes in blocks, so that time is spent on the boxes kept and not on all pairs: a block loses

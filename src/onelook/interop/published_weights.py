@@ -8,7 +8,6 @@ from onelook.files.web import WebFile
 from onelook.structures.origin import YOLOX, Origin
 
 YOLOX_RELEASE = "https://github.com/Megvii-BaseDetection/YOLOX/releases/download/0.1.1rc0"
-MAX_BYTES = 1 << 30
 
 
 @dataclass(frozen=True)

@@ -27,11 +27,6 @@ def fuse(model: ModelT) -> ModelT:
     return fused
 
 
-def is_fused(model: nn.Module) -> bool:
-    """Whether `model` is what `fuse` gives."""
-    return any(isinstance(module, Conv) and module.bn is None for module in model.modules())
-
-
 def halved(model: DetectionModel) -> DetectionModel:
     """A copy of `model` in 16 bits; what its head keeps in 32, such as anchors, stays, since 16 would round it."""
     result = copy.deepcopy(model)

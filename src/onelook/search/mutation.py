@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from onelook.search.genes import GENES, Individual, in_range
 from onelook.search.history import Row, ranked
@@ -20,7 +18,6 @@ LEAST_WEIGHT = 1e-6
 WAKING_SHARE = 0.1
 _PURPOSE = 0x67656E65  # "gene": keeps these streams apart from others of the same seed
 
-Array = npt.NDArray[Any]
 _GAINS = np.array([gene.gain for gene in GENES.values()])
 _SPANS = np.array([gene.high - gene.low for gene in GENES.values()])
 

@@ -33,7 +33,6 @@ _ODD_FACTORS = (
     0xD6E8FEB86659FD93, 0xFF51AFD7ED558CCD, 0xC4CEB9FE1A85EC53,
 )  # fmt: skip
 
-_Bytes = npt.NDArray[np.uint8]
 _Places = npt.NDArray[np.intp]
 _Flags = npt.NDArray[np.bool_]
 
