@@ -113,9 +113,13 @@ def _image_hash(path: str, max_pixels: int) -> tuple[int, int, npt.NDArray[np.ui
     except (DataError, DamagedImage) as problem:
         logger.debug("no hash of `%s`: %s", path, problem)
         return 0, 0, np.zeros(THUMBNAIL_SIDE**2, np.uint8), 1
-    grey = cv2.resize(cv2.cvtColor(rgb, cv2.COLOR_RGB2GRAY), (_HASHED_SIDE, _HASHED_SIDE), interpolation=cv2.INTER_AREA)
-    thumbnail = cv2.resize(grey, (THUMBNAIL_SIDE, THUMBNAIL_SIDE), interpolation=cv2.INTER_AREA)
-    return perceptual_hash(grey), perceptual_hash(cv2.flip(grey, 1)), thumbnail.reshape(-1), header.orientation
+    grey = _resized(cv2.cvtColor(rgb, cv2.COLOR_RGB2GRAY), _HASHED_SIDE)
+    thumbnail = _resized(grey, THUMBNAIL_SIDE).reshape(-1)
+    return perceptual_hash(grey), perceptual_hash(np.ascontiguousarray(grey[:, ::-1])), thumbnail, header.orientation
+
+
+def _resized(grey: npt.NDArray[Any], side_px: int) -> npt.NDArray[np.uint8]:
+    return np.asarray(cv2.resize(grey, (side_px, side_px), interpolation=cv2.INTER_AREA), np.uint8)
 
 
 def _name_of(paths: Sequence[str]) -> str:

@@ -9,12 +9,11 @@ from onelook.errors import RunFolderError, SettingsError
 from onelook.files.bounded import StrPath, printable
 
 
-def refuse_inputs_inside(folder: Path, inputs: Iterable[StrPath]) -> None:
+def refuse_inputs_inside(folder: Path, inputs: Iterable[StrPath | None]) -> None:
     """Raise SettingsError if a folder that is to be written into holds anything that is read; it need not exist."""
     target = folder.resolve()
     clear: set[Path] = set()  # parents that do not lie in the folder: a million images have few
-    for given in inputs:
-        path = Path(given)
+    for path in (Path(given) for given in inputs if given):
         if path.parent in clear and not path.is_symlink():
             continue
         if target in path.resolve().parents:

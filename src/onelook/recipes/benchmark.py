@@ -86,7 +86,7 @@ def benchmark(
     tell = observer or (lambda _: None)
     with StopSignal() as stop:
         work = prepare_export(_export_settings(settings, "."), stop)
-        inputs = filter(None, [settings.weights, settings.data])
+        inputs = settings.weights, settings.data
         run = RunDir.create(settings.project, settings.name, exist_ok=settings.exist_ok, inputs=inputs)
         work = replace(work, settings=_export_settings(settings, str(run.path)))
         rows = {PYTORCH: BenchmarkRow(PYTORCH, settings.weights.stat().st_size / 1e6)}

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
-from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +15,7 @@ from onelook.data.formats.yolo import label_path_of
 from onelook.data.split_images import as_recorded, recorded_lists
 from onelook.data.splits import Splits, read_splits_of, scan_options, write_ledgers
 from onelook.exports.opening import load_runnable
-from onelook.files.bounded import printable
+from onelook.files.bounded import StrPath, printable
 from onelook.inference.backend import usual_hw
 from onelook.inference.evaluator import Evaluation
 from onelook.inference.validation_pass import (
@@ -100,7 +99,7 @@ def validate(given: Mapping[str, Any], *, file: Path | None = None) -> ValidateR
 
 
 def _new_run(settings: ValidateSettings, index: DatasetIndex) -> RunDir:
-    inputs = chain(settings.weights, [settings.data], index.paths, map(label_path_of, index.paths))
+    inputs: list[StrPath] = [*settings.weights, settings.data, *index.paths, *map(label_path_of, index.paths)]
     return RunDir.create(settings.project, settings.name, exist_ok=settings.exist_ok, inputs=inputs)
 
 

@@ -75,13 +75,13 @@ class RunDir:
     """This run and others side by side, as one page."""
 
     @staticmethod
-    def create(project: Path, name: str, *, exist_ok: bool = False, inputs: Iterable[StrPath] = ()) -> RunDir:
+    def create(project: Path, name: str, *, exist_ok: bool = False, inputs: Iterable[StrPath | None] = ()) -> RunDir:
         """A new folder `project/name`, or `name2`, `name3`, ... if that is taken; two processes never get the same.
 
         Args:
             name: wanted name; folders in it are created too.
             exist_ok: use the folder even if it is there already.
-            inputs: files that are read, none of which may lie in a folder that is used again.
+            inputs: files that are read, if given; none of them may lie in a folder that is used again.
 
         Raises:
             SettingsError: one does.

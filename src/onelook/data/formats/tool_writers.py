@@ -33,7 +33,7 @@ class LabelmeWriter:
         require_stems(part)
         for image, (inside, shapes) in enumerate(zip(part.inside, _shapes_of(part.index), strict=True)):
             height, width = part.index.size_of(image)
-            content = {
+            content: dict[str, Any] = {
                 "version": "5.5.0",
                 "flags": {},
                 "shapes": [
