@@ -16,7 +16,7 @@ from onelook.files.atomic import TEMPORARY_MARK, flush_folder
 from onelook.geometry.boxes import xyxy_to_xywh
 from onelook.inference.sources import Frame
 from onelook.structures.coco_classes import category_ids
-from onelook.structures.detections import Detections
+from onelook.structures.detections import Detections, rows_of
 
 OBJECT_COLUMN = "object"
 CSV_COLUMNS = ("file", "frame", "class_id", "class", "score", "x1", "y1", "x2", "y2")
@@ -123,19 +123,13 @@ def detection_rows(
             "image_id": image_id,
             "file": frame.shown,
             "frame": None if frame.video is None else frame.number,
-            "class_id": int(class_id),
+            "class_id": class_id,
             "class": names[class_id],
             "score": round(score, 5),
             "box_xyxy": box,
             "object_id": object_id,
         }
-        for box, score, class_id, object_id in zip(
-            detections.boxes.tolist(),
-            detections.scores.tolist(),
-            detections.class_ids.tolist(),
-            [None] * len(detections) if detections.object_ids is None else detections.object_ids.tolist(),
-            strict=True,
-        )
+        for box, score, class_id, object_id in rows_of(detections)
     ]
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from onelook.inference.sources.live import LiveCount
-from onelook.structures.detections import Detections
+from onelook.structures.detections import Detections, rows_of
 
 
 @dataclass(frozen=True)
@@ -68,13 +68,8 @@ class DetectResult:
 
 def described(detections: Detections, names: Sequence[str]) -> list[dict[str, Any]]:
     """Each detection as plain values: class, score, corners in pixels, and the id of its object if it is followed."""
-    boxes, scores = detections.boxes.tolist(), detections.scores.tolist()
-    ids = (
-        [{}] * len(detections)
-        if detections.object_ids is None
-        else [{"object_id": object_id} for object_id in detections.object_ids.tolist()]
-    )
     return [
-        {"class_id": class_id, "class": names[class_id], "score": score, "box_xyxy": box, **followed}
-        for box, score, class_id, followed in zip(boxes, scores, detections.class_ids.tolist(), ids, strict=True)
+        {"class_id": class_id, "class": names[class_id], "score": score, "box_xyxy": box}
+        | ({} if object_id is None else {"object_id": object_id})
+        for box, score, class_id, object_id in rows_of(detections)
     ]

@@ -23,7 +23,7 @@ from onelook.geometry.boxes import xyxy_to_xywh
 from onelook.inference.detection_results import described
 from onelook.inference.image_inputs import ImageInput
 from onelook.structures.coco_classes import category_ids, image_ids
-from onelook.structures.detections import Detections
+from onelook.structures.detections import Detections, rows_of
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -163,7 +163,7 @@ class ImageResult(Detections):
                 "bbox": xyxy_to_xywh(np.array(box)).tolist(),
                 "score": score,
             }
-            for box, score, class_id in self._rows()
+            for box, score, class_id, _ in rows_of(self)
         ]
 
     def to_pandas(self) -> DataFrame:
@@ -200,9 +200,6 @@ class ImageResult(Detections):
             tracker_id=None if self.object_ids is None else self.object_ids.astype(int),
             data={"class_name": np.array([self.names[class_id] for class_id in self.class_ids.tolist()], dtype=str)},
         )
-
-    def _rows(self) -> list[tuple[list[float], float, int]]:
-        return list(zip(self.boxes.tolist(), self.scores.tolist(), self.class_ids.tolist(), strict=True))
 
 
 @contextmanager

@@ -34,6 +34,7 @@ from onelook.service.followed_videos import FollowedVideos
 from onelook.service.multipart import Form, is_form, read_form
 from onelook.service.refusal import Refusal
 from onelook.service.request_options import RequestOptions, read_options, settings_for
+from onelook.structures.detections import rows_of
 
 logger = logging.getLogger(__name__)
 
@@ -229,9 +230,6 @@ class RequestHandler:
         )
 
     def _told(self, looked: ImageAnswer, least: float, seconds: float) -> Answer:
-        found = looked.detections
-        ids = [None] * len(found) if found.object_ids is None else found.object_ids.tolist()
-        rows = zip(found.boxes.tolist(), found.scores.tolist(), found.class_ids.tolist(), ids, strict=True)
         objects = [
             FoundObject(
                 box=tuple(round(side, BOX_DECIMALS) for side in box),
@@ -240,7 +238,7 @@ class RequestHandler:
                 name=self._names[class_id],
                 object_id=object_id,
             )
-            for box, score, class_id, object_id in rows
+            for box, score, class_id, object_id in rows_of(looked.detections)
             if score >= least
         ]
         return Answer(

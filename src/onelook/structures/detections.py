@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -30,6 +31,13 @@ class Detections:
     def empty() -> Detections:
         """No boxes at all."""
         return Detections(np.zeros((0, 4), np.float32), np.zeros(0, np.float32), np.zeros(0, np.int64))
+
+
+def rows_of(detections: Detections) -> list[tuple[Any, float, int, int | None]]:
+    """A list of the corners, score, class id and object id of each detection, as plain values."""
+    ids = [None] * len(detections) if detections.object_ids is None else detections.object_ids.tolist()
+    columns = detections.boxes.tolist(), detections.scores.tolist(), detections.class_ids.tolist(), ids
+    return list(zip(*columns, strict=True))
 
 
 def chosen(detections: Detections, keep: npt.NDArray[np.bool_]) -> Detections:

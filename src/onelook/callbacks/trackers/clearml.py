@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from onelook.callbacks.trackers.identity import recall_identity, remember_identity
 from onelook.callbacks.trackers.tracker import LabelledImage, RunSummary, TrackedRun
+from onelook.structures.detections import rows_of
 
 if TYPE_CHECKING:
     from clearml import Task
@@ -101,10 +102,9 @@ def drawn_boxes(labelled: LabelledImage) -> Image:
     with Image.open(labelled.path) as file:
         image = ImageOps.exif_transpose(file).convert("RGB")
     draw = ImageDraw.Draw(image)
-    found = labelled.detections
     for box, class_id in zip(labelled.label_boxes.tolist(), labelled.label_class_ids.tolist(), strict=True):
         _draw_box(draw, box, labelled.names[class_id], LABEL_COLOUR)
-    for box, class_id, score in zip(found.boxes.tolist(), found.class_ids.tolist(), found.scores.tolist(), strict=True):
+    for box, score, class_id, _ in rows_of(labelled.detections):
         if score >= MIN_SCORE:
             _draw_box(draw, box, f"{labelled.names[class_id]} {score:.2f}", DETECTION_COLOUR)
     return image
