@@ -14,7 +14,6 @@ from onelook.data.splits import Splits
 from onelook.errors import DataError, RunFolderError, SettingsError, combined
 from onelook.files.atomic import write_text_atomic
 from onelook.files.bounded import printable
-from onelook.files.overwriting import refuse_inputs_inside
 from onelook.files.yaml import dump_yaml, load_yaml
 from onelook.processes.launch_env import is_launched
 from onelook.processes.stop_signal import StopSignal
@@ -171,10 +170,8 @@ def _refuse_other_data(
 
 def _new_folder(settings: FoldsSettings) -> FoldsFolder:
     is_shared = settings.exist_ok or settings.resume is True
-    if is_shared:
-        read = inputs_of(settings.model_copy(update={"data": settings.folds}))
-        refuse_inputs_inside(settings.project / settings.name, read)
-    folder = FoldsFolder(RunDir.create(settings.project, settings.name, exist_ok=is_shared).path)
+    read = inputs_of(settings.model_copy(update={"data": settings.folds}))
+    folder = FoldsFolder(RunDir.create(settings.project, settings.name, exist_ok=is_shared, inputs=read).path)
     others = folder.begun()
     if others:
         raise RunFolderError(

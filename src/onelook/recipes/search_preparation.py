@@ -9,7 +9,6 @@ from typing import Any
 from onelook.data.split_images import training_splits
 from onelook.errors import RunFolderError, SettingsError
 from onelook.files.atomic import write_text_atomic
-from onelook.files.overwriting import refuse_inputs_inside
 from onelook.files.yaml import dump_yaml, load_yaml
 from onelook.processes.launch_env import is_launched
 from onelook.processes.stop_signal import StopSignal
@@ -48,9 +47,9 @@ def prepare_search(given: Mapping[str, Any], file: Path | None, stop: StopSignal
     plan = plan_of(settled)
     bucket = Bucket(settled.bucket, defaults=plan.firsts[0]) if settled.bucket else None
     is_shared = settings.exist_ok or settings.resume is True
-    if earlier is None and is_shared:
-        refuse_inputs_inside(settings.project / settings.name, inputs_of(settings))
-    folder = earlier or SearchFolder(RunDir.create(settings.project, settings.name, exist_ok=is_shared).path)
+    folder = earlier or SearchFolder(
+        RunDir.create(settings.project, settings.name, exist_ok=is_shared, inputs=inputs_of(settings)).path
+    )
     prepared = PreparedSearch(settled, plan, folder, splits.fingerprints(), bucket)
     if earlier is None:
         _remember(prepared, settings)
