@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -59,10 +59,6 @@ class Diagnosis:
     def class_labels(self) -> list[int]:
         """Objects of each class in all splits."""
         return [sum(counts) for counts in zip(*(s.class_labels for s in self.statistics.values()), strict=True)]
-
-    def with_more(self, findings: Sequence[Finding]) -> Diagnosis:
-        """The same with further findings."""
-        return replace(self, findings=(*self.findings, *findings))
 
     def document(self) -> dict[str, Any]:
         """All of it as plain values, for JSON."""

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from onelook.errors import MemoryShortage
 from onelook.geometry.nms import likely_rows, non_max_suppression
-from onelook.inference.backend import Backend, iou_threshold, predict_all
+from onelook.inference.backend import Backend, Thresholds, iou_threshold, predict_all
 from onelook.inference.hybrid_labels import with_labels
 from onelook.inference.pass_results import PassResults
 from onelook.losses.protocol import FamilyLoss
@@ -39,10 +39,8 @@ Decoders = dict[Branch, Callable[[list[Tensor]], Tensor]]
 
 
 @dataclass(frozen=True)
-class EvaluationSettings:
+class EvaluationSettings(Thresholds):
     """What counts as a detection.
-
-    The first four are those of `Thresholds`.
 
     Attributes:
         amp: type of mixed-precision arithmetic in the forward pass, or None.
@@ -53,7 +51,6 @@ class EvaluationSettings:
     conf_thres: float = 0.001
     iou_thres: float = 0.6
     max_det: int = 300
-    agnostic: bool = False
     amp: torch.dtype | None = None
     multi_label: bool = True
     hybrid: bool = False

@@ -109,8 +109,9 @@ def check(given: Mapping[str, Any], *, file: Path | None = None) -> CheckResult:
         diagnosis = diagnose(scans, hashes, {split: one.images for split, one in unlabelled.items()}, options)
         judged = None if judge is None else judge_labels(judge, scans, settings.suspicions, stop)
         suspicions = () if judged is None else judged.suspicions
-        diagnosis = diagnosis.with_more(suspicion_findings(suspicions, scans, spec.names))
-        diagnosis = diagnosis.with_more([Finding("unread-split", split, "", str(why)) for split, why in unread.items()])
+        more = suspicion_findings(suspicions, scans, spec.names)
+        more += [Finding("unread-split", split, "", str(why)) for split, why in unread.items()]
+        diagnosis = replace(diagnosis, findings=(*diagnosis.findings, *more))
         first_missing = {split: found.first for split, found in unlabelled.items()}
         refusal = _refusal(settings, spec, scans, unread, first_missing, diagnosis)
         diagnosis = replace(

@@ -107,17 +107,12 @@ class TrainState:
         }
 
     def restore(self, checkpoint: Checkpoint) -> None:
-        """Put everything back as it was when `checkpoint` was written; the objects stay the same.
+        """Put everything back as it was when `checkpoint`, that of a training, was written; the objects stay the same.
 
         Raises:
-            CheckpointError: the checkpoint holds no training state, or that of another model.
+            CheckpointError: the checkpoint holds the state of another model.
         """
         document = checkpoint.document
-        if document.get("kind") != KIND_TRAINING:
-            raise CheckpointError(
-                "this checkpoint holds only the averaged weights, not the state of a run",
-                hint="resume from `weights/last.safetensors`; or start a new run with `--weights`",
-            )
         _load(self.model, checkpoint.tensors_below("model/"))
         _load(self.ema.module, checkpoint.tensors_below("ema/"))
         self.ema.updates = int(document["ema_updates"])
