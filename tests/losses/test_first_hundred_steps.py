@@ -57,7 +57,7 @@ def test_no_target_is_left_out_and_classes_rise_above_their_start(head: str, tin
         optimizer.step()
         for branch, maps in ((loss.many, raw_maps[:3]), (loss.one, raw_maps[3:])) if step % 5 == 0 else ():
             for points in assigned(branch, maps, targets)[0]:
-                assert points.per_target(len(targets)).min() >= 1, f"step {step}"
+                assert torch.bincount(points.target, minlength=len(targets)).min() >= 1, f"step {step}"
     for branch, maps in ((loss.many, raw_maps[:3]), (loss.one, raw_maps[3:])):
         (positives, *_), class_ids = assigned(branch, maps, targets)
         outputs = flatten_maps(maps).flatten(0, 1)[positives.place]

@@ -53,10 +53,6 @@ class Positives:
     def __len__(self) -> int:
         return self.place.shape[0]
 
-    def per_target(self, num_targets: int) -> Tensor:
-        """(M,) int64 how many points answer for each target."""
-        return torch.bincount(self.target, minlength=num_targets)
-
     def best(self, key: Tensor, num_targets: int) -> Positives:
         """One positive a target, that of the largest key; of equal ones the first.
 
