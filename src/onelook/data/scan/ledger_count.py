@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Mapping
 
 import numpy as np
+import numpy.typing as npt
 
 from onelook.data.formats.label_rows import RowProblem
 from onelook.data.formats.label_source import LabelSource
@@ -25,11 +26,9 @@ class LedgerCount:
         self._images: Counter[str] = Counter()
         self._entries: list[LedgerEntry] = []
 
-    def add(self, piece: ScanChunk, problems: Mapping[int, Remark]) -> None:
-        """Account for some images; `problems` says why those that are left out are, by their number in the piece."""
+    def add(self, piece: ScanChunk, problems: Mapping[int, Remark], is_used: npt.NDArray[np.bool_]) -> None:
+        """Account for some images; `problems` says why those that are not used are, by their number in the piece."""
         labels = piece.labels
-        is_used = np.ones(len(piece), bool)
-        is_used[list(problems)] = False
         self._images["unusable"] += len(problems)
         self._images["missing"] += int((is_used & ~piece.has_labels).sum())
         self._images["empty"] += int((is_used & piece.has_labels & (labels.rows_read == 0)).sum())

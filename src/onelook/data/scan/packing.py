@@ -53,9 +53,9 @@ def pack(source: LabelSource, pieces: Iterable[ScanChunk], *, split: str, root: 
     contents = np.zeros((len(source.images), 32), np.uint8)
     for piece in pieces:
         problems = problems_of(piece)
-        count.add(piece, problems)
         is_used = np.ones(len(piece), bool)
         is_used[list(problems)] = False
+        count.add(piece, problems, is_used)
         place = slice(piece.start, piece.start + len(piece))
         contents[place], is_kept[place] = piece.contents, is_used
         columns.add(piece, is_used)
