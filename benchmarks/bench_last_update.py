@@ -1,10 +1,11 @@
-"""Accuracy with epochs that leave a few images over, by the rule of this commit and by that of another one.
+"""Accuracy where batches leave a few images over, by the rule of this commit and by that of another one.
 
     git worktree add /tmp/before COMMIT
     python benchmarks/bench_last_update.py bccd.yaml --before /tmp/before --batch-size 17 --seeds 0 1 2 --save
 
 Before "Let a small rest of an epoch join the update before it", one image left over made an update as strong as 64.
-Choose a batch size that leaves one image over. Acceptance: the mean mAP of three seeds is no lower than before.
+Before "Share the images of an epoch evenly among its batches", it joined another one. Choose a batch size that leaves
+one image over. Acceptance: the mean mAP of three seeds is no lower than before.
 """
 
 from __future__ import annotations
