@@ -83,6 +83,7 @@ SETTINGS = [
         train("--epochs", 0, "--lr0", 2, "--workers", -1, "--freeze", 1, "x"),
         64,
         ("`epochs` is `0`", "`lr0` is `2`", "`workers` is `-1`", "`freeze` number 2 is `x`"),
+        "the number of layers that stay as they are",
     ),
     Case("contradiction", train("--rect", "--multi-scale"), 64, ("`rect` and `multi_scale`",), "drop one of them"),
     Case("layer beyond the model", train("--freeze", 3, 12), 64, ("[3, 12]", "has 7 layers"), "layers count from 0"),

@@ -9,7 +9,7 @@ from itertools import pairwise
 from pathlib import Path
 
 from onelook.errors import UsageError
-from onelook.settings.foreign_names import RENAMED, our_name, plain_name
+from onelook.settings.foreign_names import RENAMED, VALUES, our_name, plain_name
 
 # word typed as the command -> our command, or its beginning
 COMMAND_HABITS = {
@@ -23,6 +23,7 @@ OTHER_TASKS = ("segment", "classify", "pose", "obb")
 # Words that other command lines put before the command: the task, or a program.
 TASKS = ("detect", "yolo", "task=detect")
 SIZES = re.compile(r"yolo(?:v|x|)[-_]?\d*[-_]?(?:n|s|m|l|x|nano|tiny)6?(?:\.yaml)?", re.IGNORECASE)
+OF_SEARCH = {"iterations": "evolve"}
 NEGATED = ("show_labels", "show_conf")
 OPTION_OF_SUFFIX = {
     **dict.fromkeys((".yaml", ".yml"), "data"),
@@ -116,13 +117,16 @@ def _option(
     if not word.startswith("--") and not (equals and typed.isidentifier()):
         return [word]
     if known is None:
-        ours = RENAMED.get(name, name)
+        ours = OF_SEARCH.get(name, "") if command == "evolve" else ""
+        ours = ours or RENAMED.get(name, name)
     else:
         ours = name if name in known else our_name(name, {*known, *positional}) or name
     if name == "model" and command == "train" and SIZES.fullmatch(value):
         ours = "cfg"  # the name of a model, not a file of weights
     if name in NEGATED:
         return [f"--{ours.replace('_', '-')}"] if value.lower() in ("false", "0", "no") else []
+    if name == "pretrained" and assigned.lower() in ("true", "false"):
+        return []  # the weights are chosen by their name
     if ours in positional:
         return [value] if equals else []
     if known is not None and ours not in known:
@@ -130,6 +134,5 @@ def _option(
     option = f"--{ours.replace('_', '-')}"
     if word.startswith("--"):
         return [f"{option}={value}" if equals else option]
-    if value.lower() == "true":
-        return [option]
-    return [option, value]
+    value = VALUES.get((ours, value.lower()), value)
+    return [option] if value.lower() == "true" else [option, value]

@@ -16,7 +16,7 @@ from pydantic_core import ErrorDetails
 
 from onelook.errors import SettingsError, combined
 from onelook.files.yaml import line_of, load_yaml
-from onelook.settings.foreign_names import our_name
+from onelook.settings.foreign_names import MEANT, our_name
 from onelook.settings.hyperparameters import Hyperparameters
 from onelook.settings.nearest_name import nearest_name
 from onelook.settings.run_weights import file_of_run
@@ -58,7 +58,9 @@ def build_settings(kind: type[SettingsT], given: Mapping[str, Any], *, file: Pat
             for name in merged
         }
         problems = [_sentence(error, kind, sources) for error in problem.errors()]
-        raise combined(SettingsError, "these settings cannot be used:", problems) from problem
+        meant = dict.fromkeys(MEANT[name] for error in problem.errors() if (name := str(error["loc"][0])) in MEANT)
+        hint = "; ".join(meant) or None
+        raise combined(SettingsError, "these settings cannot be used:", problems, hint=hint) from problem
 
 
 def stored_settings(kind: type[SettingsT], stored: Mapping[str, Any]) -> SettingsT:

@@ -21,7 +21,10 @@ RENAMED = {
     "show": "view_img", "save_frames": "save_format", "line_width": "line_thickness", "show_labels": "hide_labels",
     "show_conf": "hide_conf", "optimiser": "optimizer", "box_gain": "box", "cls_gain": "cls", "tracker": "track",
     "loggers": "track", "split": "task", "resume_from": "resume", "freeze_layers": "freeze", "generations": "evolve",
-    "population": "evolve_population", "bind": "host", "early_stopping": "patience",
+    "population": "evolve_population", "bind": "host", "early_stopping": "patience", "n_epochs": "epochs",
+    "load": "weights", "arch": "cfg", "data_dir": "data", "dataset_dir": "data", "image": "source", "video": "source",
+    "image_path": "source", "img_path": "source", "video_path": "source", "score": "conf_thres", "thresh": "conf_thres",
+    "threshold": "conf_thres",
 }  # fmt: skip
 """Their name -> our setting, in every command that has it."""
 
@@ -43,10 +46,42 @@ EXPLAINED = {
     "stream": "drop it: any source is read image by image",
     "verbose": "drop it",
     "continue": "write `--resume`",
+    "cuda": "write `--device 0`",
+    "cpu": "write `--device cpu`",
+    "fp32": "drop it, or write `--amp off` in training",
+    "deterministic": "drop it: runs with the same `--seed` are equal anyway",
+    "profile": "drop it: `speed.csv` in the run folder says what takes how long",
+    "backbone": "choose a whole model by `--cfg` or `--weights`; `onelook models` lists them",
+    "nc": "drop it: `names` in the dataset YAML gives the classes",
+    "num_classes": "drop it: `names` in the dataset YAML gives the classes",
+    "names": "drop it: `names` in the dataset YAML gives the classes",
+    "classes": "drop it: a training learns all classes of the dataset YAML",
+    "train_path": "name the folders of images in a dataset YAML: `--data bees.yaml`",
+    "val_path": "name the folders of images in a dataset YAML: `--data bees.yaml`",
+    "auto_augment": "drop it; the hyperparameters `hsv_h` to `copy_paste` augment, see `onelook train --help-all`",
+    "iterations": "in a search write `--evolve 30`, in training `--epochs`",
+    "track": "write `--tracker bytetrack`",
+    "webcam": "write `--source 0`",
+    "save_img": "drop it: images are written unless `--nosave` is set",
     "dnn": "drop it: ONNX files are run by ONNX Runtime, not by OpenCV",
     "data": "drop it: this command needs no dataset, or takes it without an option; names are in the weights",
 }
 """Their name -> what to do about it, where no option of ours means the same."""
+
+VALUES = {
+    ("amp", "true"): "auto", ("amp", "false"): "off", ("cache", "true"): "ram", ("cache", "false"): "none",
+}  # fmt: skip
+"""Our setting, and a value that others give it -> what means the same here."""
+
+MEANT = {
+    "amp": "True is called `auto` here, False `off`",
+    "cache": "True is called `ram` here, False `none`",
+    "close_mosaic": "it is a share of the epochs: 0.1 for the last 10 of 100",
+    "freeze": "give the number of layers that stay as they are, or their numbers",
+    "patience": "0 never stops early",
+    "tracker": "`bytetrack` is the only tracker, and has no file",
+}
+"""Our setting -> what to know where others mean something else by it."""
 
 
 def plain_name(word: str) -> str:
