@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 import sys
 from pathlib import Path
 from typing import Any
@@ -154,6 +155,21 @@ def test_json_and_coco_hold_every_box(file: Path) -> None:
     assert entry["score"] == pytest.approx(red["score"]) and len(found.to_coco()) == 2
     assert {entry["image_id"] for entry in found.to_coco("hive")} == {"hive"}
     assert json.loads(result_of(IMAGE).to_json())["file"] is None
+
+
+def test_images_that_were_given_together_have_ids_of_their_own(file: Path, tmp_path: Path) -> None:
+    (tmp_path / "again").mkdir()
+    namesake = Path(shutil.copy(file, tmp_path / "again"))
+    other = Path(shutil.copy(file, tmp_path / "hive.png"))
+
+    def ids(given: list[object]) -> list[object]:
+        results = detector()(given)
+        assert isinstance(results, list)
+        return [result.to_coco()[0]["image_id"] for result in results]
+
+    assert ids([IMAGE, IMAGE]) == ids([file, namesake]) == ids([file, IMAGE]) == [0, 1]
+    assert ids([file, other]) == ["0042", "hive"] and ids([file]) == [42]
+    assert [frame.to_coco()[0]["image_id"] for frame in detector().track([IMAGE, IMAGE, file])] == [0, 1, 2]
 
 
 def test_detectors_of_coco_give_its_category_ids(file: Path) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from itertools import islice
 from typing import Any
@@ -11,6 +11,7 @@ from onelook.inference.byte_track import LOW_CONFIDENCE, ByteTrack
 from onelook.inference.image_inputs import Image, ImageInput, given_images
 from onelook.inference.image_result import ImageResult
 from onelook.inference.predictor import PredictionSettings, Predictor
+from onelook.structures.coco_classes import image_ids
 from onelook.structures.detections import Detections
 
 IMAGES_AT_A_TIME = 8
@@ -42,11 +43,14 @@ class Detector:
         """
         inputs, is_single = given_images(source)
         results: list[ImageResult] = []
-        coming = iter(inputs)
+        coming = zip(inputs, _ids_of(inputs), strict=True)
         while group := list(islice(coming, IMAGES_AT_A_TIME)):
-            images = [each.pixels() for each in group]
+            images = [each.pixels() for each, _ in group]
             found = self._predictor.predict(images)
-            results += [self._result(*one) for one in zip(group, images, found, strict=True)]
+            results += [
+                self._result(*one, image, detections)
+                for one, image, detections in zip(group, images, found, strict=True)
+            ]
         return results[0] if is_single else results
 
     def track(self, frames: Iterable[Any]) -> Iterator[ImageResult]:
@@ -64,18 +68,25 @@ class Detector:
         conf_thres = self.settings.conf_thres
         predictor = self._predictor.with_settings(replace(self.settings, conf_thres=min(conf_thres, LOW_CONFIDENCE)))
         tracks = ByteTrack(conf_thres)
-        for frame in frames:
+        for number, frame in enumerate(frames):
             (given,), _ = given_images(frame)
             image = given.pixels()
-            yield self._result(given, image, tracks.update(predictor.predict([image])[0]))
+            yield self._result(given, number, image, tracks.update(predictor.predict([image])[0]))
 
-    def _result(self, given: ImageInput, image: Image, found: Detections) -> ImageResult:
+    def _result(self, given: ImageInput, image_id: int | str, image: Image, found: Detections) -> ImageResult:
         return ImageResult(
             boxes=found.boxes,
             scores=found.scores,
             class_ids=found.class_ids,
             object_ids=found.object_ids,
             image_input=given,
+            image_id=image_id,
             size_hw=(image.shape[0], image.shape[1]),
             names=self.names,
         )
+
+
+def _ids_of(inputs: Sequence[ImageInput]) -> Sequence[int | str]:
+    """What images that are given together are called in COCO's files; of pixels, their positions."""
+    paths = [given.path for given in inputs]
+    return range(len(paths)) if None in paths else image_ids([path.stem for path in paths if path is not None])

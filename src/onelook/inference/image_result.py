@@ -22,7 +22,7 @@ from onelook.files.images import drawn_name, encode_image, write_image
 from onelook.geometry.boxes import xyxy_to_xywh
 from onelook.inference.detection_results import described
 from onelook.inference.image_inputs import ImageInput
-from onelook.structures.coco_classes import category_ids, image_ids
+from onelook.structures.coco_classes import category_ids
 from onelook.structures.detections import Detections, rows_of
 
 if TYPE_CHECKING:
@@ -40,10 +40,12 @@ class ImageResult(Detections):
 
     Attributes:
         image_input: the file or the pixels.
+        image_id: what the image is called in COCO's files.
         size_hw: height and width of the image, pixels.
     """
 
     image_input: ImageInput
+    image_id: int | str
     size_hw: tuple[int, int]
     names: tuple[str, ...]
 
@@ -151,14 +153,13 @@ class ImageResult(Detections):
         Categories are the class ids, or COCO's own ids if the detector has the 80 classes of COCO.
 
         Args:
-            image_id: of the image; left out, its file name without suffix, a number if it is one, as COCO has it.
+            image_id: of the image; left out, its file name without suffix, as a number if all images that were given
+                with it have numbers; its position where names repeat, and where pixels or frames were given.
         """
-        if image_id is None:
-            (image_id,) = image_ids(["0" if self.path is None else self.path.stem])
         ids = category_ids(self.names)
         return [
             {
-                "image_id": image_id,
+                "image_id": self.image_id if image_id is None else image_id,
                 "category_id": ids[class_id],
                 "bbox": xyxy_to_xywh(np.array(box)).tolist(),
                 "score": score,
