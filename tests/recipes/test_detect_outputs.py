@@ -100,6 +100,9 @@ def test_the_content_of_a_file_counts_not_its_name(
     assert f"folder `{photos}`: 2 of 8 files passed over, no images or videos: .heic 1, .txt 1" in caplog.text
     drawn = sorted(path.name for path in result.run_folder.iterdir())
     assert drawn == ["a.png", "b.jfif", "c.jpg", "d.jpg", "e.jpg", "f.mp4"]
+    (photos / "all.list.txt").write_text("f.webm\nc\nb.jfif\ne.gif\n")
+    listed = run(weights, photos / "all.list.txt", nosave=True)
+    assert [frame.path.name for frame in listed.frames] == [*["f.webm"] * 3, "c", "b.jfif", "e.gif"]
 
 
 def test_files_of_a_list_that_are_no_images_are_problems(photos: Path, weights: Path) -> None:
