@@ -9,7 +9,7 @@ import pytest
 
 from onelook.models.detector import create_model
 from onelook.settings.train import TrainSettings
-from onelook.training.families import create_loss, report_without_effect, with_family_defaults
+from onelook.training.families import create_loss, report_without_effect
 
 
 @pytest.mark.parametrize(
@@ -26,19 +26,6 @@ def test_settings_without_effect_are_named(
     with caplog.at_level(logging.WARNING):
         report_without_effect(create_model(name, num_classes=2), TrainSettings(**settings))
     assert (named in caplog.text) if named else not caplog.text
-
-
-@pytest.mark.parametrize(
-    ("name", "settings", "expected"),
-    [
-        ("yolox-nano", {}, 0.15),
-        ("yolox-nano", {"close_mosaic": 0.0}, 0.0),
-        ("yolov5n", {}, 0.0),
-    ],
-)
-def test_a_family_has_defaults_of_its_own(name: str, settings: dict[str, Any], expected: float) -> None:
-    model = create_model(name, num_classes=2)
-    assert with_family_defaults(model, TrainSettings(**settings)).close_mosaic == expected
 
 
 @pytest.mark.parametrize(
