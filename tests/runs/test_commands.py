@@ -67,7 +67,10 @@ def test_from_training_to_detection(home: Home, capsys: pytest.CaptureFixture[st
     outcome = run(home.detect("--weights", best, "--conf-thres", 0.001, "--max-det", 5, *save), capsys)
     assert (outcome.code, outcome.err) == (0, "") and "4 images, " in outcome.out
     assert "a second; milliseconds per image: wait for images" in outcome.out
+    assert "nothing was found" not in outcome.out
     detect_leaves_what_it_should(Path("runs/detect/exp"), home)
+    outcome = run(home.detect("--weights", best, "--conf-thres", 1, "--nosave"), capsys)
+    assert "nothing was found: see what a lower `--conf-thres` shows" in outcome.out
     assert state_of(home.data) == before, "the data are the user's"
 
 

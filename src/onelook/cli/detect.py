@@ -27,6 +27,8 @@ def run(arguments: argparse.Namespace) -> CommandResult:
     times = ", ".join(f"{name} {value:.1f}" for name, value in result.milliseconds.items())
     images = "image" if result.num_frames == 1 else "images"
     print(f"{result.num_frames} {images}, {result.frames_per_second:.1f} a second; milliseconds per image: {times}")
+    if result.frames and not any(len(frame.detections) for frame in result.frames):
+        print("nothing was found: see what a lower `--conf-thres` shows, or train for longer")
     if result.run_folder is not None:
         print(f"everything is in {result.run_folder}")
     return CommandResult(_document(result), _problem(result.problems))

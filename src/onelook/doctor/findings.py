@@ -64,15 +64,20 @@ def by_severity(findings: Iterable[Finding]) -> dict[Severity, int]:
     return {severity: counts[severity] for severity in SEVERITIES}
 
 
+def counted(counts: Mapping[Severity, int]) -> str:
+    """ "1 error, 2 warnings"; empty if there are none."""
+    return ", ".join(f"{count} {severity}{'s' if count != 1 else ''}" for severity, count in counts.items() if count)
+
+
 def verdict(findings: Iterable[Finding], refusal: str = "") -> str:
     """One sentence on the whole dataset; `refusal` is why it cannot be used, empty if it can."""
     counts = by_severity(findings)
-    told = [f"{count} {severity}{'s' if count != 1 else ''}" for severity, count in counts.items() if count]
+    told = counted(counts)
     if refusal:
         cure = "; mend the errors" if counts["error"] else ""
-        return f"{', '.join(told) or 'nothing found'}: refused, since {refusal}{cure}"
+        return f"{told or 'nothing found'}: refused, since {refusal}{cure}"
     if counts["error"]:
-        return f"{', '.join(told)}: mend the errors before you trust a score"
+        return f"{told}: mend the errors before you trust a score"
     if counts["warning"]:
-        return f"{', '.join(told)}: fit to train on; the warnings are worth a look"
-    return f"{', '.join(told)}: fit to train on" if told else "nothing found: fit to train on"
+        return f"{told}: fit to train on; the warnings are worth a look"
+    return f"{told}: fit to train on" if told else "nothing found: fit to train on"
