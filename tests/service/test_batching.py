@@ -103,3 +103,21 @@ def test_close_answers_what_was_given_and_skips_what_was_given_up() -> None:
         gate.set()
     assert first.done() and second.done() and len(seen) == 2
     assert not made.is_alive
+
+
+def test_a_network_that_does_not_come_back_is_no_health(monkeypatch: pytest.MonkeyPatch) -> None:
+    gate, begun = threading.Event(), threading.Event()
+
+    def look(images: Sequence[Image]) -> None:
+        begun.set()
+        gate.wait(10)
+
+    with batcher(look) as made:
+        answer = made.submit(SMALL, 200)
+        assert begun.wait(10) and made.is_alive
+        monkeypatch.setattr("onelook.service.batching.STALL_SECONDS", 0.0)
+        assert not made.is_alive
+        gate.set()
+        answer.result(10)
+        monkeypatch.undo()
+        assert made.submit(SMALL, 200).result(10) and made.is_alive

@@ -215,12 +215,13 @@ def test_the_hint_on_a_full_disk_promises_only_what_is_there(
     assert hint in str(caught.value.hint)
 
 
+@pytest.mark.parametrize("part", ["weights", "."])
 def test_a_run_whose_folder_is_gone_ends_at_the_second_save(
-    tmp_path: Path, clock: Clock, caplog: pytest.LogCaptureFixture
+    part: str, tmp_path: Path, clock: Clock, caplog: pytest.LogCaptureFixture
 ) -> None:
     saver, run = keeper(tmp_path, clock, Seen())
     saver.save(state())
-    shutil.rmtree(run.weights)
+    shutil.rmtree(run.path / part)
     saver.save(state())
     assert "was not written: No such file or directory" in caplog.text
     with pytest.raises(RunFolderError, match="is gone: the run cannot be saved"):
