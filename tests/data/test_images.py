@@ -214,20 +214,20 @@ def test_forged_png_length_is_refused_at_once(tmp_path: Path) -> None:
     at = data.index(b"IDAT") - 4
     data[at : at + 4] = struct.pack(">I", 0x7FFFFFFF)
     path = put(tmp_path, "a.png", bytes(data))
-    begin = time.perf_counter()
+    begin = time.process_time()
     assert check_image(path).problem
     with pytest.raises(DataError):
         read_image(path)
-    assert time.perf_counter() - begin < 0.05
+    assert time.process_time() - begin < 0.05
 
 
 @pytest.mark.parametrize(("side", "word"), [(20_000, "limit"), (9_000, "truncated")])
 def test_forged_images_are_refused_at_once(tmp_path: Path, side: int, word: str) -> None:
     squeezed = zlib.compress(bytes(1_000_000))
     path = put(tmp_path, "a.png", png_of(side, side, squeezed))
-    begin = time.perf_counter()
+    begin = time.process_time()
     assert word in str(check_image(path).problem)
-    assert time.perf_counter() - begin < 0.3
+    assert time.process_time() - begin < 0.3
 
 
 def test_a_plan_of_48_megapixels_in_17_kilobytes_is_an_image_like_any_other(tmp_path: Path) -> None:
@@ -257,9 +257,9 @@ def test_jpeg_of_few_bytes_for_many_pixels_is_refused_at_once(tmp_path: Path) ->
     at = data.index(b"\xff\xc0") + 5
     data[at : at + 4] = struct.pack(">HH", 5000, 9000)
     path = put(tmp_path, "a.jpg", bytes(data))
-    begin = time.perf_counter()
+    begin = time.process_time()
     assert "bomb" in str(check_image(path).problem)
-    assert time.perf_counter() - begin < 0.05
+    assert time.process_time() - begin < 0.05
     blank = put(tmp_path, "blank.jpg", encoded("JPEG", Image.new("L", (3000, 2000)), progressive=True, optimize=True))
     assert check_image(blank).problem is None
 

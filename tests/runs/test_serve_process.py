@@ -7,7 +7,6 @@ import re
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
@@ -33,6 +32,15 @@ class Command:
 
     process: subprocess.Popen[str]
     url: str
+
+    @property
+    def seconds(self) -> float:
+        """Processor time of it and of the processes that decode for it."""
+        place = Path(f"/proc/{self.process.pid}")
+        decoding = [pid for task in place.glob("task/*/children") for pid in task.read_text().split()]
+        stats = [Path(f"/proc/{pid}/stat").read_text() for pid in (self.process.pid, *decoding)]
+        ticks = sum(int(field) for stat in stats for field in stat.rpartition(")")[2].split()[11:15])
+        return ticks / os.sysconf("SC_CLK_TCK")
 
     @property
     def peak_bytes(self) -> int:
@@ -111,9 +119,9 @@ def test_forged_images_cost_neither_time_nor_memory(command: Command, kind: str,
     before = command.peak_bytes
     seconds = []
     for _ in range(3):
-        mark = time.perf_counter()
+        mark = command.seconds
         assert ask(command.url, "POST", "/detect", data).status in (413, 422)
-        seconds.append(time.perf_counter() - mark)
+        seconds.append(command.seconds - mark)
     assert min(seconds) < 0.1, f"{kind}: {len(data)} bytes took {seconds} s"
     assert command.peak_bytes - before < 300 * MEBIBYTE
 

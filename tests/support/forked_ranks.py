@@ -73,7 +73,6 @@ class Ranks:
     processes: list[BaseProcess]
     folder: Path
     store: Any = field(repr=False)
-    begun: float = field(default_factory=time.monotonic)
 
     @property
     def pids(self) -> list[int]:
