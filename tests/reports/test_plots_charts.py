@@ -74,7 +74,7 @@ def test_the_mean_is_drawn_where_it_lies(tmp_path: Path) -> None:
     assert height_of_black(0.9) < 0.2 < height_of_black(0.5) < 0.6
 
 
-@pytest.mark.parametrize("num_classes", [1, 6, 29, 40, 365])
+@pytest.mark.parametrize("num_classes", [1, 6, pytest.param(29, marks=pytest.mark.slow), 40, 365])
 def test_confusion_matrix_for_any_number_of_classes(tmp_path: Path, num_classes: int) -> None:
     names = [*AWKWARD_NAMES, *MANY_NAMES][:num_classes]
     cells = make_metrics(1, num_classes=num_classes).confusion_cells
@@ -82,6 +82,7 @@ def test_confusion_matrix_for_any_number_of_classes(tmp_path: Path, num_classes:
     assert max(image.shape) < 16 * DPI
 
 
+@pytest.mark.slow  # `test_confusion_cells.py` has which they are
 def test_of_many_classes_those_confused_most_are_drawn(tmp_path: Path) -> None:
     names = [f"class {number}" for number in range(10_000)]
     cells = np.array([[7, 7, 50], [9_000, 7, 9], [10_000, 123, 4], [5, 10_000, 3]])

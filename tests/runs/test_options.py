@@ -233,15 +233,12 @@ def test_freezing_everything_is_refused(options: Options) -> None:
 
 @covers("train", "seed")
 def test_the_seed_decides_everything_random(options: Options, tiny_weights: Path) -> None:
-    augmented = {**options, "hyp": "scratch-high", "batch_size": 8}
-    one, other = (fit(augmented, seed=seed) for seed in (3, 4))
-    assert one.bits != other.bits, "`test_equal_seeds_give_equal_weights_and_results` has the same twice"
     first = [fit(options, seed=seed).losses for seed in (3, 4)]
     assert first[0] != pytest.approx(first[1], rel=1e-3), "the first weights"
     start = {**options, "weights": tiny_weights, "cfg": ""}
     assert fit(start, seed=3).losses == pytest.approx(fit(start, seed=4).losses, rel=1e-5)
     assert fit(start, seed=3, mosaic=1).losses != pytest.approx(fit(start, seed=4, mosaic=1).losses, rel=1e-3)
-    order = [[step.num_boxes for step in fit(options, seed=seed, batch_size=2).trace.steps] for seed in (3, 4)]
+    order = [[step.num_boxes for step in fit(options, seed=seed, batch_size=5).trace.steps] for seed in (3, 4)]
     assert order[0] != order[1] and sum(order[0]) == sum(order[1]), "the order of the images"
 
 
