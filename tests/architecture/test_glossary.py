@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 
@@ -63,24 +64,24 @@ def test_words_are_seen_inside_names_and_beside_exceptions() -> None:
 
 @cache
 def suspicious_lines() -> list[tuple[str, str]]:
-    """The lines with any of the words, found in one pass."""
+    """The lines with any of the words, each with the place where it is, names split into words."""
     pattern = re.compile(rf"\b(?:{'|'.join(NEVER)})\b", re.IGNORECASE)
-    return [(place, line) for place, line in all_lines() if pattern.search(line)]
+    lines = [(place, split_names(line)) for place, line in lines_to_split()]
+    return [(place, line) for place, line in lines if pattern.search(line)]
 
 
-@cache
-def all_lines() -> tuple[tuple[str, str], ...]:
-    """Each line of documents and code with the place where it is, names split into words."""
+def lines_to_split() -> Iterator[tuple[str, str]]:
+    """The few lines of documents and code that hold the letters of any of the words."""
+    letters = re.compile("|".join(NEVER).replace(" ", "[ _]?"), re.IGNORECASE)
     files = [ROOT / name for name in DOCUMENTS]
     for folder in ("docs", "src", "tests", "benchmarks", "scripts", "examples"):
         files += sorted(path for path in (ROOT / folder).rglob("*") if path.suffix in WRITTEN)
     files.remove(Path(__file__))
-    lines = [
-        (f"{path.relative_to(ROOT).as_posix()}:{number}", split_names(line))
-        for path in files
-        for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1)
-    ]
-    return tuple(lines)
+    for path in files:
+        text = path.read_text(encoding="utf-8")
+        numbers = {text.count("\n", 0, found.start()) for found in letters.finditer(text)}
+        lines = text.splitlines()
+        yield from ((f"{path.relative_to(ROOT).as_posix()}:{n + 1}", lines[n]) for n in sorted(numbers))
 
 
 def split_names(line: str) -> str:

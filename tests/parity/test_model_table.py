@@ -89,6 +89,13 @@ def test_counts_of_mask_models_equal_the_published_ones(name: str) -> None:
     assert count_gflops(model) == pytest.approx(gflops, rel=0.01)
 
 
+def test_counting_changes_nothing_in_a_model_that_trains() -> None:
+    model = create_model("yolov5n").train()
+    before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    assert count_gflops(model) == describe("yolov5n").gflops
+    assert model.training and all(torch.equal(tensor, before[name]) for name, tensor in model.state_dict().items())
+
+
 def test_each_row_of_the_nano_model_has_its_published_parameters() -> None:
     assert {row.row: row.parameters for row in describe("yolov5n").rows} == YOLOV5N_ROWS
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
+from functools import cache
 from pathlib import PurePath
 from typing import Any, TypeVar
 
@@ -51,4 +52,10 @@ def from_document(kind: type[Document], content: Any, *, version: int) -> Docume
     found = content.get("format") if isinstance(content, dict) else None
     if found != version:
         raise ValueError(f"its format is {found!r}, not {version}")
-    return TypeAdapter(kind).validate_python(content)
+    document: Document = _adapter(kind).validate_python(content)  # type: ignore[arg-type]  # hashable
+    return document
+
+
+@cache
+def _adapter(kind: type[Any]) -> TypeAdapter[Any]:
+    return TypeAdapter(kind)

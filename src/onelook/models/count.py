@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,7 +9,7 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F  # noqa: N812 - the name that everybody uses
-from torch import nn
+from torch import Tensor, nn
 
 from onelook.models.detector import DetectionModel, create_model
 from onelook.models.heads import Segment
@@ -126,23 +125,26 @@ def count_gflops(model: DetectionModel, *, imgsz: int = 640) -> float:
     Convolutions, linear layers, and batch-norm at four multiply-adds per value until it is folded away. Activations and
     the products inside attention are left out, as in the published figures.
     """
-    skeleton = _on_meta(model).eval()
     image = torch.empty(1, model.definition["ch"], imgsz, imgsz, device="meta")
     counter = _Counter()
     with torch.enable_grad(), counter:  # without grad, attention hides its products
-        if isinstance(skeleton.model[-1], Segment):
-            skeleton.segment(image)
+        if isinstance(model.model[-1], Segment):
+            model.segment(image)
         else:
-            skeleton(image)
+            model(image)
     return counter.operations / 1e9
 
 
 class _Counter(WithoutNorms):
-    """Counts operations of convolutions (B, C, H, W), linear layers (..., C), attention (T, B, C) and batch-norms."""
+    """Counts operations of convolutions (B, C, H, W), linear layers (..., C), attention (T, B, C) and batch-norms.
+
+    All tensors take part by their shapes: nothing is computed, and no count of a batch-norm moves.
+    """
 
     operations = 0
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        args = [_without_data(x) if isinstance(x, Tensor) else x for x in args]
         result = super().__torch_function__(func, types, args, kwargs)
         if func is F.batch_norm:
             self.operations += 8 * result.numel()
@@ -156,9 +158,5 @@ class _Counter(WithoutNorms):
         return result
 
 
-def _on_meta(model: DetectionModel) -> DetectionModel:
-    """A copy without memory for its tensors."""
-    copies: dict[int, Any] = {id(x): torch.empty_like(x, device="meta") for x in model.buffers()}
-    for parameter in model.parameters():
-        copies[id(parameter)] = nn.Parameter(torch.empty_like(parameter, device="meta"))
-    return copy.deepcopy(model, copies)
+def _without_data(tensor: Tensor) -> Tensor:
+    return tensor if tensor.is_meta else torch.empty_like(tensor, device="meta")
