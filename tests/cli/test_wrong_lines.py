@@ -116,6 +116,9 @@ LINES = [
     ("models yolov8n", 64, "such as `yolox-nano`"),
     ("download coco128", 64, "known datasets are coco, coco-val"),
     ("train --data coco.yaml", 65, "fetch it with `onelook download coco`"),
+    ("train --data hives.yml", 65, "did you mean `hives.yaml`?"),
+    ("train --data coco128.yaml", 65, "`onelook download` lists these"),
+    ("train --data data/coco8.yaml", 65, "`onelook download` lists these"),
     # weights
     ("info yolov5n", 3, "train it from random weights with `--cfg yolov5n`"),
     ("info yolov5s.pt", 3, "`onelook download yolox-s`, then `--weights yolox-s`"),
@@ -142,6 +145,7 @@ def test_wrong_line_gets_its_cure(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     Path("empty").mkdir()
+    Path("hives.yaml").touch()
     assert main(shlex.split(typed)) == code
     said = capsys.readouterr().err
     assert said.startswith("error: ")

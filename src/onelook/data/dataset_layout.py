@@ -13,6 +13,8 @@ from onelook.data.sets import PUBLIC_SETS
 from onelook.errors import DataError
 from onelook.files.bounded import printable
 
+UNKNOWN_SETS = ("argoverse", "coco8", "coco128", "globalwheat2020", "sku-110k", "voc", "xview")
+"""Datasets whose names come with other trainers."""
 LOOKED_FOR = (
     "data.yaml, or exactly one other .yaml file",
     "COCO: annotations/instances_train*.json and annotations/instances_val*.json",
@@ -43,6 +45,11 @@ def open_dataset(path: str | os.PathLike[str]) -> DatasetSpec:
         raise DataError(
             f"dataset `{printable(os.fspath(path))}` is not on this machine",
             hint=f"fetch it with `onelook download {place.stem}`, which says what to give as `--data`",
+        )
+    if place.stem.lower() in UNKNOWN_SETS and not place.exists():
+        raise DataError(
+            f"dataset `{printable(os.fspath(path))}` is not on this machine, and not among those that Onelook fetches",
+            hint="`onelook download` lists these; `onelook download coco-val` is the quickest to try",
         )
     if not place.is_dir() or any(entry.suffix.lower() in {".yaml", ".yml"} for entry in place.iterdir()):
         return load_dataset_spec(place)

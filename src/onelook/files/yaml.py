@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import re
 from contextlib import suppress
 from pathlib import Path
@@ -15,6 +16,8 @@ from onelook.errors import OnelookError, SettingsError
 MAX_BYTES = 1 << 20
 MAX_DEPTH = 20
 MAX_DIGITS = 100
+SIMILAR = 0.8
+"""Of difflib: how much the name of a file has to be like the one that is missing."""
 
 
 def _with_plain_exponents(resolvers: dict[Any, Any]) -> dict[Any, Any]:
@@ -133,7 +136,10 @@ def _cure_of(problem: str) -> str | None:
 
 def _read_text(path: Path, error: type[OnelookError]) -> str:
     if not path.is_file():
-        raise error(f"file `{path}` does not exist", hint="check the path; relative paths start at the current folder")
+        others = [one.name for one in path.parent.iterdir() if one.suffix] if path.parent.is_dir() else []
+        near = difflib.get_close_matches(path.name, others, n=1, cutoff=SIMILAR)
+        cure = f"did you mean `{near[0]}`?" if near else "check the path; relative paths start at the current folder"
+        raise error(f"file `{path}` does not exist", hint=cure)
     if path.stat().st_size > MAX_BYTES:
         raise error(f"file `{path}` has {path.stat().st_size} bytes; more than {MAX_BYTES} is no settings file")
     try:

@@ -88,7 +88,7 @@ def plot_labels_and_predictions(
         cells.append(
             _beside(
                 _captioned(left, f"{file}: {_count(len(own.class_ids), 'label')}"),
-                _captioned(right, f"Prediction: {_count(int(kept.sum()), 'box', 'boxes')} above {conf_thres:g}"),
+                _captioned(right, f"{_count(int(kept.sum()), 'box', 'boxes')} above {conf_thres:g}"),
             )
         )
     write_image(path, _grid(cells, pairs_per_row))
