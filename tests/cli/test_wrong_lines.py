@@ -117,6 +117,8 @@ LINES = [
     ("download coco128", 64, "known datasets are coco, coco-val"),
     ("train --data coco.yaml", 65, "fetch it with `onelook download coco`"),
     ("train --data hives.yml", 65, "did you mean `hives.yaml`?"),
+    ("train --cfg yolov5n", 65, "name the dataset with `--data`"),
+    ("train --data a.jpg", 65, "hint: give a YAML file"),
     ("train --data coco128.yaml", 65, "`onelook download` lists these"),
     ("train --data data/coco8.yaml", 65, "`onelook download` lists these"),
     # weights
@@ -146,6 +148,7 @@ def test_wrong_line_gets_its_cure(
     monkeypatch.chdir(tmp_path)
     Path("empty").mkdir()
     Path("hives.yaml").touch()
+    Path("a.jpg").write_bytes(b"\xff\xd8\xff\xe0\0")
     assert main(shlex.split(typed)) == code
     said = capsys.readouterr().err
     assert said.startswith("error: ")

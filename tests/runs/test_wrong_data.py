@@ -98,8 +98,8 @@ DATASETS = [
         "an image as dataset",
         lambda w: w.train("--data", w.image()),
         65,
-        ("000.jpg` is not UTF-8 text",),
-        "save it as UTF-8",
+        ("000.jpg` is no text: it may be an image",),
+        "give a YAML file",
     ),
     Case("YAML with a hole", described("train: [\nnames: x\n"), 65, ("data.yaml` line 3: not valid YAML",)),
     Case(

@@ -13,6 +13,8 @@ from onelook.data.sets import PUBLIC_SETS
 from onelook.errors import DataError
 from onelook.files.bounded import printable
 
+DEFAULT_NAME = "data.yaml"
+"""Where the setting `data` looks unless it is set."""
 UNKNOWN_SETS = ("argoverse", "coco8", "coco128", "globalwheat2020", "sku-110k", "voc", "xview")
 """Datasets whose names come with other trainers."""
 LOOKED_FOR = (
@@ -46,6 +48,8 @@ def open_dataset(path: str | os.PathLike[str]) -> DatasetSpec:
             f"dataset `{printable(os.fspath(path))}` is not on this machine",
             hint=f"fetch it with `onelook download {place.stem}`, which says what to give as `--data`",
         )
+    if place.name == DEFAULT_NAME and not place.exists():
+        raise DataError(f"file `{printable(place)}` does not exist", hint="name the dataset with `--data`")
     if place.stem.lower() in UNKNOWN_SETS and not place.exists():
         raise DataError(
             f"dataset `{printable(os.fspath(path))}` is not on this machine, and not among those that Onelook fetches",

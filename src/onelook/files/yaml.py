@@ -16,6 +16,7 @@ from onelook.errors import OnelookError, SettingsError
 MAX_BYTES = 1 << 20
 MAX_DEPTH = 20
 MAX_DIGITS = 100
+BEGINNING = 1 << 12
 SIMILAR = 0.8
 """Of difflib: how much the name of a file has to be like the one that is missing."""
 
@@ -142,6 +143,8 @@ def _read_text(path: Path, error: type[OnelookError]) -> str:
         raise error(f"file `{path}` does not exist", hint=cure)
     if path.stat().st_size > MAX_BYTES:
         raise error(f"file `{path}` has {path.stat().st_size} bytes; more than {MAX_BYTES} is no settings file")
+    if b"\0" in path.read_bytes()[:BEGINNING]:
+        raise error(f"file `{path}` is no text: it may be an image, weights or an archive", hint="give a YAML file")
     try:
         return path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as problem:
