@@ -20,7 +20,7 @@ from stop_at import StopAt
 
 import onelook
 from onelook.cli.main import main
-from onelook.errors import CheckpointError, DataError, RunFolderError, SettingsError, StopRequested
+from onelook.errors import CheckpointError, RunFolderError, SettingsError, StopRequested
 from onelook.recipes.train import train
 from onelook.runs.checkpoint import load_checkpoint
 from onelook.training.callback import Callback, StepEnd
@@ -195,23 +195,6 @@ def test_changed_classes_are_refused_on_resume(tiny_settings: dict[str, object],
         other.write_text(f"path: {folder}\ntrain: images/train\nval: images/val\nnames: {names}\n")
         with pytest.raises(CheckpointError, match=change):
             train({"resume": True, "project": tiny_settings["project"], "data": other})
-
-
-def test_a_run_is_resumed_from_another_working_folder(
-    tiny_settings: dict[str, object], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    """Its data were typed as `data.yaml`, which is not below the folder of now."""
-    shutil.copytree(Path(str(tiny_settings["data"])).parent, tmp_path / "home")
-    monkeypatch.chdir(tmp_path / "home")
-    with pytest.raises(StopRequested):
-        train({**tiny_settings, "data": "data.yaml", "project": "runs/train"}, callbacks=[StopAt(7)])
-    (tmp_path / "elsewhere").mkdir()
-    monkeypatch.chdir(tmp_path / "elsewhere")
-    assert train({"resume": "../home/runs/train/exp"}).outcome.epochs_done == 4
-    assert f"`data.yaml` is not there; `{tmp_path}/home/data.yaml` is read" in caplog.text
-    (tmp_path / "home/data.yaml").rename(tmp_path / "home/moved.yaml")
-    with pytest.raises(DataError, match=r"`.*data\.yaml` does not exist\nhint: .*relative paths"):
-        train({"resume": "../home/runs/train/exp", "epochs": 5})
 
 
 def test_a_stop_during_validation_is_obeyed_and_resumed(
