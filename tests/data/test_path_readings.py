@@ -111,7 +111,8 @@ def test_names_of_coco_are_read_as_they_are_meant(tmp_path: Path, name: str, cap
         result = scan_split(load_dataset_spec(tmp_path / "data.yaml"), "train")
     assert result.index.paths == (str(tmp_path / "images/a.png"),)
     told = [message for message in caplog.messages if "backslashes" in message or "are not there" in message]
-    assert bool(told) is (name != "a.png")
+    assert bool(told) is (name != "a.png") and len(told) == len(set(told))
+    assert all(message.startswith(f"`{path}`: ") for message in told)
 
 
 @pytest.mark.parametrize(("of_image", "of_annotation"), [("1", 1), (1, "1"), ("1", "1"), (1, 1.0)])
@@ -130,7 +131,7 @@ def test_ids_of_coco_may_be_text_on_one_side(
     with caplog.at_level(logging.INFO):
         ledger = scan_split(load_dataset_spec(tmp_path / "data.yaml"), "train").ledger
     assert (ledger.rows_used, ledger.rows_refused) == (1, 0)
-    assert ("1 of 1 annotations give `image_id` as text" in caplog.text) is (of_annotation == "1")
+    assert (f"`{path}`: 1 of 1 annotations give `image_id` as text" in caplog.text) is (of_annotation == "1")
 
 
 def test_check_reports_the_rest_if_the_test_split_is_missing(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

@@ -48,7 +48,7 @@ def open_coco(spec: DatasetSpec, split: str, single_cls: bool) -> LabelSource:
     file = read_coco_file(spec.annotations[split])
     if not file.images:
         raise DataError(f"split `{split}`: COCO file `{printable(file.path)}` names no images")
-    paths = _paths(spec, split)
+    paths = _paths(spec, split, reports=True)
     chosen = spec.chosen_images(split)
     images = sorted(set(paths) if chosen is None else set(chosen))
     place = {image: number for number, image in enumerate(images)}
@@ -77,10 +77,11 @@ def open_coco(spec: DatasetSpec, split: str, single_cls: bool) -> LabelSource:
     )
 
 
-def _paths(spec: DatasetSpec, split: str) -> list[str]:
-    """Those of all images in the file of a split, in its order."""
-    names = [image.file_name for image in read_coco_file(spec.annotations[split]).images]
-    return image_paths(str(spec.splits[split][0]), names)
+def _paths(spec: DatasetSpec, split: str, *, reports: bool = False) -> list[str]:
+    """Those of all images in the file of a split, in its order; whether it is said how they are read."""
+    file = read_coco_file(spec.annotations[split])
+    names = [image.file_name for image in file.images]
+    return image_paths(str(spec.splits[split][0]), names, named_in=file.path if reports else "")
 
 
 @dataclass(frozen=True)
@@ -119,7 +120,7 @@ class _CocoReader:
         self._images = images
         self._categories = categories
         self._class_of_name = {name: class_id for class_id, name in enumerate(names or ())}
-        self._annotations = Lazy(lambda: _by_image(read_annotations(path), number_of_id, len(images)))
+        self._annotations = Lazy(lambda: _by_image(path, number_of_id, len(images)))
         self.digest = Lazy(lambda: file_digest(path, MAX_BYTES))
 
     def read(self, number: int, size_hw: SizeHw) -> LabelRows:
@@ -163,16 +164,19 @@ class _CocoReader:
         return class_id
 
 
-def _by_image(
-    entries: Sequence[CocoAnnotation | Any], number_of_id: Mapping[int | str, int], num_images: int
-) -> _Annotations:
+def _by_image(path: str, number_of_id: Mapping[int | str, int], num_images: int) -> _Annotations:
+    """The annotations of the file `path`, by the images that they belong to."""
+    entries = read_annotations(path)
     numbers = np.array([_image_of(entry, number_of_id) for entry in entries], np.int64)
     as_text = sum(
         isinstance(entry, CocoAnnotation) and isinstance(entry.image_id, str) and type(whole_id(entry.image_id)) is int
         for entry in entries
     )
     if as_text:
-        logger.info("%d of %d annotations give `image_id` as text, which is read as a number", as_text, len(entries))
+        logger.info(
+            "`%s`: %d of %d annotations give `image_id` as text, which is read as a number",
+            printable(path), as_text, len(entries),
+        )  # fmt: skip
     offsets = np.searchsorted(np.sort(numbers), np.arange(_NO_IMAGE, num_images + 1))
     return _Annotations(entries, np.argsort(numbers, kind="stable"), offsets)
 

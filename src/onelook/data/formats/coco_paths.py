@@ -15,43 +15,49 @@ MOST_LEFT_OUT = 8
 _TRIED = 10
 
 
-def image_paths(folder: str, names: Sequence[str]) -> list[str]:
+def image_paths(folder: str, names: Sequence[str], *, named_in: str = "") -> list[str]:
     """The path of each image, below `folder` unless its name is absolute.
 
     If there is no folder of the name's path, and there is one without the first parts of it, that is meant: of
     `images/v1/patch0/1.jpg` may be there `v1/patch0` or `patch0`; and where nothing is, the files alone, if no two have
     the same name. Two paths stay two. A backslash stands for `/` unless there is a file with one in its name.
+
+    Args:
+        named_in: the file that names the images, whose other reading than the literal one is reported; without it,
+            nothing is.
     """
     written = names
     names = [name if "\\" not in name or _exists(folder, name) else name.replace("\\", "/") for name in names]
     changed = [old for old, new in zip(written, names, strict=True) if old != new]
-    if changed:
+    if changed and named_in:
         logger.info(
-            "%d of %d file names have backslashes, which are read as `/`; first: `%s`",
-            len(changed), len(names), printable(changed[0]),
+            "`%s`: %d of %d file names have backslashes, which are read as `/`; first: `%s`",
+            printable(named_in), len(changed), len(names), printable(changed[0]),
         )  # fmt: skip
-    paths = _paths_with_folders(folder, names)
+    paths = _paths_with_folders(folder, names, named_in)
     if not any(map(os.path.exists, paths[:_TRIED])):
         alone = [name.rpartition("/")[2] for name in names]
         if len(set(alone)) == len(set(names)) and any(_exists(folder, name) for name in alone[:_TRIED]):
-            logger.info(
-                "the folders that the images are said to be in are not there; `%s` is read from `%s`",
-                printable(names[0]), printable(folder),
-            )  # fmt: skip
+            if named_in:
+                logger.info(
+                    "`%s`: the folders that the images are said to be in are not there; `%s` is read from `%s`",
+                    printable(named_in), printable(names[0]), printable(folder),
+                )  # fmt: skip
             return [os.path.normpath(os.path.join(folder, name)) for name in alone]  # noqa: PTH118
     return paths
 
 
-def _paths_with_folders(folder: str, names: Sequence[str]) -> list[str]:
+def _paths_with_folders(folder: str, names: Sequence[str], named_in: str) -> list[str]:
     insides = Counter(os.path.dirname(name) for name in names)  # noqa: PTH120 - there are millions
     found = {inside: _there(folder, inside) for inside in insides}
     times = Counter(found.values())
     place = {inside: there if times[there] == 1 else inside for inside, there in found.items()}
     moved = [inside for inside, there in place.items() if there != inside]
-    if moved:
+    if moved and named_in:
+        there = printable(os.path.join(folder, place[moved[0]]))  # noqa: PTH118
         logger.info(
-            "%d of %d folders that the images are said to be in are not there; those of `%s` are read from `%s`",
-            len(moved), len(place), printable(moved[0]), printable(os.path.join(folder, place[moved[0]])),  # noqa: PTH118
+            "`%s`: %d of %d folders that the images are said to be in are not there; those of `%s` are read from `%s`",
+            printable(named_in), len(moved), len(place), printable(moved[0]), there,
         )  # fmt: skip
     return [
         os.path.normpath(os.path.join(folder, place[inside], name[len(inside) :].lstrip("/")))  # noqa: PTH118

@@ -30,7 +30,7 @@ def open_listed(spec: DatasetSpec, split: str, single_cls: bool) -> LabelSource:
     spec.require(split)
     path = str(spec.annotations[split])
     listing = read_listing(path, spec.format)
-    paths = _paths(spec, split)
+    paths = _paths(spec, split, reports=True)
     entries: dict[str, list[ListedImage]] = defaultdict(list)
     for image, entry in zip(paths, listing.images, strict=True):
         entries[image].append(entry)
@@ -54,10 +54,11 @@ def open_listed(spec: DatasetSpec, split: str, single_cls: bool) -> LabelSource:
     )
 
 
-def _paths(spec: DatasetSpec, split: str) -> list[str]:
-    """Those of all images in the file of a split, in its order."""
+def _paths(spec: DatasetSpec, split: str, *, reports: bool = False) -> list[str]:
+    """Those of all images in the file of a split, in its order; whether it is said how they are read."""
     listing = read_listing(spec.annotations[split], spec.format)
-    return listed_paths(str(spec.splits[split][0]), listing, spec.format)
+    named_in = str(spec.annotations[split]) if reports else ""
+    return listed_paths(str(spec.splits[split][0]), listing, spec.format, named_in=named_in)
 
 
 def _rows(

@@ -37,12 +37,12 @@ def _remembered(path: str, label_format: str, size: int, time: int) -> Listing:
     return LISTINGS[label_format](path)
 
 
-def listed_paths(folder: str, listing: Listing, label_format: str) -> list[str]:
-    """The path of each image of a listing."""
+def listed_paths(folder: str, listing: Listing, label_format: str, *, named_in: str = "") -> list[str]:
+    """The path of each image of a listing; see `image_paths`."""
     names = [image.name for image in listing.images]
     if label_format == "labelstudio":
         names = [_file_of(folder, name) for name in names]
-    return image_paths(folder, names)
+    return image_paths(folder, names, named_in=named_in)
 
 
 def _file_of(folder: str, address: str) -> str:
