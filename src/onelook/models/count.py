@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from onelook.models.detector import DetectionModel, create_model
 from onelook.models.heads import Segment
-from onelook.models.layer_table import WithoutNorms
+from onelook.models.layer_table import ShapeRules
 
 
 @dataclass(frozen=True)
@@ -135,7 +135,7 @@ def count_gflops(model: DetectionModel, *, imgsz: int = 640) -> float:
     return counter.operations / 1e9
 
 
-class _Counter(WithoutNorms):
+class _Counter(ShapeRules):
     """Counts operations of convolutions (B, C, H, W), linear layers (..., C), attention (T, B, C) and batch-norms.
 
     All tensors take part by their shapes: nothing is computed, and no count of a batch-norm moves.
@@ -144,7 +144,7 @@ class _Counter(WithoutNorms):
     operations = 0
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        args = [_without_data(x) if isinstance(x, Tensor) else x for x in args]
+        args = tuple(_without_data(x) if isinstance(x, Tensor) else x for x in args)
         result = super().__torch_function__(func, types, args, kwargs)
         if func is F.batch_norm:
             self.operations += 8 * result.numel()

@@ -286,5 +286,6 @@ def _started(definition: Definition, names: tuple[str, ...], stride_px: tuple[in
     """A model with its strides known and its head ready to learn."""
     model = DetectionModel(definition, plan_layers(definition), names=names)
     model.stride_px = stride_px
-    model.head.initialise(stride_px, model.definition.get("anchors"))
+    if not model.strides.is_meta:  # there, nothing would be kept
+        model.head.initialise(stride_px, model.definition.get("anchors"))
     return model
