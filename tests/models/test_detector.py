@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import copy
 import json
+import subprocess
+import sys
 
 import pytest
 import torch
@@ -234,3 +236,14 @@ def test_a_filled_skeleton_is_the_model_whose_tensors_it_was_given(name: str) ->
     assert torch.equal(torch.random.get_rng_state(), ambient)
     with pytest.raises(RuntimeError, match="Missing key"):
         fill_skeleton(skeleton, dict(list(tensors.items())[1:]))
+
+
+def test_the_first_model_of_a_process_does_not_wait_for_torch_s_compiler() -> None:
+    program = (
+        "import sys\n"
+        "from onelook.models.count import describe\n"
+        "from onelook.models.detector import create_model\n"
+        "create_model('yolov5n'), create_model('onelook5n', num_classes=2), describe('yolov5n', imgsz=64)\n"
+        "assert 'torch._dynamo' not in sys.modules\n"
+    )
+    subprocess.run([sys.executable, "-c", program], check=True)
