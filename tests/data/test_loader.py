@@ -204,6 +204,7 @@ def test_workers_die_with_a_parent_that_is_killed(index: DatasetIndex) -> None:
         try:
             batches = run_of(index, 2)
             next(batches)
+            next(batches)  # now both of them have begun
             for worker in children():
                 os.kill(worker, signal.SIGSTOP)  # torch's own watchdog, which takes 5 seconds, is not to be the one
             os.write(writer, " ".join(map(str, children())).encode())

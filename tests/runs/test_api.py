@@ -115,7 +115,7 @@ def test_observers_see_the_events_in_order(home: Home) -> None:
     assert [(event.epoch, event.batch, event.step) for event in steps] == [
         (0, 0, 1), (0, 1, 2), (0, 2, 3), (1, 0, 4), (1, 1, 5), (1, 2, 6),
     ]  # fmt: skip
-    assert [event.num_images for event in steps] == [8, 8, 4] * 2
+    assert [event.num_images for event in steps] == [7, 7, 6] * 2
 
 
 def test_an_observer_that_fails_is_switched_off_and_changes_nothing(

@@ -8,7 +8,8 @@ import logging
 import sys
 import traceback
 from collections.abc import Sequence
-from importlib.util import module_from_spec, spec_from_file_location
+from importlib.machinery import ModuleSpec, SourceFileLoader
+from importlib.util import module_from_spec
 from pathlib import Path
 from types import ModuleType
 
@@ -56,16 +57,22 @@ def _callbacks_of(path: Path) -> list[Callback]:
     return found
 
 
+class _LeavesNothing(SourceFileLoader):
+    """Loads a file without writing byte code beside it: it lies in a folder of the user's."""
+
+    def set_data(self, *_: object, **__: object) -> None:
+        """Write nothing."""
+
+
 def _run(path: Path) -> ModuleType:
     """The file as a module under a name of its own, which tools such as dataclasses look up while it runs."""
     name = f"onelook_callbacks_{hashlib.sha256(str(path.resolve()).encode(errors='surrogateescape')).hexdigest()[:16]}"
-    spec = spec_from_file_location(name, path)
-    if spec is None or spec.loader is None:
-        raise SettingsError(f"setting `callbacks` names `{path}`, which Python does not load", hint="end it in .py")
-    module = module_from_spec(spec)
+    loader = _LeavesNothing(name, str(path))
+    module = module_from_spec(ModuleSpec(name, loader, origin=str(path)))
+    module.__file__ = str(path)
     sys.modules[name] = module
     try:
-        spec.loader.exec_module(module)
+        loader.exec_module(module)
     except Exception as problem:
         del sys.modules[name]
         raise _in_file(path, problem) from problem

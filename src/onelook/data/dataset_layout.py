@@ -49,7 +49,10 @@ def open_dataset(path: str | os.PathLike[str]) -> DatasetSpec:
             hint=f"fetch it with `onelook download {place.stem}`, which says what to give as `--data`",
         )
     if place.name == DEFAULT_NAME and not place.exists():
-        raise DataError(f"file `{printable(place)}` does not exist", hint="name the dataset with `--data`")
+        raise DataError(
+            f"file `{printable(place)}` does not exist",
+            hint="name the dataset with `--data`; relative paths start at the current folder",
+        )
     if place.stem.lower() in UNKNOWN_SETS and not place.exists():
         raise DataError(
             f"dataset `{printable(os.fspath(path))}` is not on this machine, and not among those that Onelook fetches",
