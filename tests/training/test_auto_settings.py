@@ -78,3 +78,11 @@ def test_a_family_has_defaults_of_its_own_unless_the_user_chose() -> None:
         return settle(build_settings(TrainSettings, given), 205, FAMILIES["YoloX"]).close_mosaic
 
     assert (closing(epochs=40), closing(epochs=300), closing(epochs=40, close_mosaic=0.5)) == (0.15, 0.15, 0.5)
+
+
+def test_new_heads_learn_classes_in_short_runs() -> None:
+    def gain(num_images: int, **given: object) -> float:
+        return settle(build_settings(TrainSettings, given), num_images, FAMILIES["Look"]).cls
+
+    assert gain(205, epochs=40) == gain(205, epochs=40, weights="a.pt") == 2.5
+    assert (gain(205, epochs=40, cls=1.0), gain(118287, epochs=300)) == (1.0, 0.5)

@@ -31,12 +31,14 @@ class Family:
         create_loss: for a model of this family, the settings of a run, and its share after which mosaic is closed.
         without_effect: settings that nothing of this family uses.
         defaults: settings that this family has other defaults for.
-        fine_tuning: the same for short runs from weights; see docs/concepts/small-datasets.md.
+        short_runs: the same for short runs; see docs/concepts/small-datasets.md.
+        fine_tuning: the same for short runs from weights.
     """
 
     create_loss: Callable[[DetectionModel, TrainSettings, float], FamilyLoss]
     without_effect: tuple[str, ...] = ()
     defaults: Mapping[str, Any] = field(default_factory=dict)
+    short_runs: Mapping[str, Any] = field(default_factory=dict)
     fine_tuning: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -84,6 +86,7 @@ FAMILIES: dict[str, Family] = {
         _distance_loss,
         without_effect=("obj", "obj_pw", "anchor_t", "anchors", "auto_balance", "noautoanchor"),
         defaults={"close_mosaic": 0.15},
+        short_runs={"cls": 2.5},
     ),
 }
 """The block that ends a model -> its family."""
