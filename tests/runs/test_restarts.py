@@ -230,6 +230,9 @@ def test_two_processes_of_which_one_is_killed_in_any_phase_end_as_the_undisturbe
         if not is_begun:
             train_on_devices({**wanted, "exist_ok": True})
     assert (tmp_path / "killed").exists(), "the phase was never reached"
+    if (function, is_reused, number) == ("begin", False, signal.SIGKILL):
+        assert {path.name for path in run.iterdir()} <= {".lock"}, "whose folder this is was not written yet"
+        run = run.with_name("exp2")
     assert status(run) == ("finished", 0)
     assert differences(undisturbed, run) == []
     assert not [path for path in run.rglob("*") if "onelook-tmp" in path.name]
