@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from onelook.data import quad
-from onelook.data.even_batches import batch_start
+from onelook.data.even_batches import batch_bounds
 from onelook.data.rectangles import equal_frames, similar_shapes
 from onelook.data.sampler import EpochOrder, fixed_order
 
@@ -58,8 +58,7 @@ def test_each_image_comes_exactly_once_per_epoch_and_sizes_keep_their_places(
     batches = list(order)
     per_epoch = len(batches) // EPOCHS
     assert per_epoch == order.batches_per_epoch
-    starts = [batch_start(batch, num_images, per_epoch) for batch in range(per_epoch + 1)]
-    sizes = [last - first for first, last in pairwise(starts)]
+    sizes = [last - first for first, last in pairwise(batch_bounds(num_images, per_epoch))]
     assert max(sizes) <= min(order.images_per_batch, min(sizes) + 1) and sizes[0] == max(sizes)
     if twice:
         sizes = [quad.num_places(size, batch_size) for size in sizes]

@@ -11,3 +11,8 @@ def batch_start(batch: int, num_images: int, num_batches: int) -> int:
     [0, 33, 65]
     """
     return -(-batch * num_images // num_batches)
+
+
+def batch_bounds(num_images: int, num_batches: int) -> list[int]:
+    """Where each batch of an epoch begins, and where the last one ends."""
+    return [batch_start(batch, num_images, num_batches) for batch in range(num_batches + 1)]

@@ -11,7 +11,7 @@ from itertools import pairwise
 import numpy as np
 import numpy.typing as npt
 
-from onelook.data.even_batches import batch_start
+from onelook.data.even_batches import batch_bounds
 
 SLACK = 1e-6  # of a stride: keeps rounding errors from adding a whole one
 
@@ -65,8 +65,7 @@ def similar_shapes(
     """
     aspects = sizes_hw[:, 0] / sizes_hw[:, 1]
     order = np.argsort(aspects, kind="stable").astype(np.int64)
-    num_batches = -(-len(order) // batch_size)
-    bounds = [batch_start(batch, len(order), num_batches) for batch in range(num_batches + 1)]
+    bounds = batch_bounds(len(order), -(-len(order) // batch_size))
     starts, ends = bounds[:-1], np.array(bounds[1:], np.int64)
     lowest, highest = aspects[order[starts]], aspects[order[ends - 1]]
     frames = [

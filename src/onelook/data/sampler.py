@@ -12,7 +12,7 @@ import numpy as np
 
 from onelook.data import quad
 from onelook.data.augment.keys import Purpose, SampleKey, generator
-from onelook.data.even_batches import batch_start
+from onelook.data.even_batches import batch_bounds
 from onelook.data.rectangles import Rectangles
 
 Part = TypeVar("Part")
@@ -116,10 +116,8 @@ class EpochOrder:
                 order[places] = rng.permutation(places)
             return [self.rectangles.batch(number) for number in order.tolist()]
         shuffled: list[int] = rng.permutation(self.num_images).tolist()
-        starts = [
-            batch_start(batch, self.num_images, self.batches_per_epoch) for batch in range(self.batches_per_epoch + 1)
-        ]
-        return [shuffled[first:last] for first, last in pairwise(starts)]
+        bounds = batch_bounds(self.num_images, self.batches_per_epoch)
+        return [shuffled[first:last] for first, last in pairwise(bounds)]
 
 
 def share_of(whole: Sequence[Part], rank: int, world_size: int) -> list[Part]:
