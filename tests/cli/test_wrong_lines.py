@@ -46,6 +46,9 @@ LINES = [
     ("detect --weights a.pt --image x.jpg", 2, "type `onelook detect --weights a.pt --source x.jpg`"),
     ("detect --weights a.pt --video x.mp4", 2, "type `onelook detect --weights a.pt --source x.mp4`"),
     ("detect --weights a.pt --source x --threshold 0.5", 2, "--source x --conf-thres 0.5`"),
+    ("train -d b.yaml -e 3 -b 16", 2, "type `onelook train --data b.yaml --epochs 3 --batch-size 16`"),
+    ("detect -w a.pt -s x.jpg -o out", 2, "type `onelook detect --weights a.pt --source x.jpg --project out`"),
+    ("train -x", 2, "unknown option `-x`"),
     # options that have no counterpart
     ("train --data b.yaml --names cat dog", 2, "`names` in the dataset YAML gives the classes"),
     ("train --data b.yaml --nc 3", 2, "`names` in the dataset YAML gives the classes"),

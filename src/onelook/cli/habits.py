@@ -97,13 +97,18 @@ def _command_of(word: str, commands: Mapping[str, str]) -> str | None:
     return name if name in commands else COMMAND_HABITS.get(name)
 
 
+def _is_option(word: str) -> bool:
+    """Whether a word is an option: here these have two dashes, elsewhere one letter may have one, as in `-d`."""
+    return word.startswith("--") or (len(word) == 2 and word[0] == "-" and word[1].isalpha())
+
+
 def _is_foreign(word: str, known: set[str], positional: Sequence[str]) -> bool:
     """Whether a word is an option under a foreign name, or an assignment to an option: `imgsz=640`."""
     typed, equals, _ = word.partition("=")
     name = plain_name(typed)
-    if word.startswith("--"):
+    if _is_option(word):
         is_known = name in known or sum(each.startswith(name) for each in known) == 1
-        return not is_known and (name in RENAMED or name in positional)
+        return not (is_known and word.startswith("--")) and (name in RENAMED or name in positional)
     return bool(equals) and typed.isidentifier() and (name in known or name in RENAMED or typed in positional)
 
 
@@ -114,7 +119,7 @@ def _option(
     typed, equals, assigned = word.partition("=")
     value = assigned if equals else value
     name = plain_name(typed)
-    if not word.startswith("--") and not (equals and typed.isidentifier()):
+    if not _is_option(word) and not (equals and typed.isidentifier()):
         return [word]
     if known is None:
         ours = OF_SEARCH.get(name, "") if command == "evolve" else ""
@@ -132,7 +137,7 @@ def _option(
     if known is not None and ours not in known:
         return [word]
     option = f"--{ours.replace('_', '-')}"
-    if word.startswith("--"):
+    if _is_option(word):
         return [f"{option}={value}" if equals else option]
     value = VALUES.get((ours, value.lower()), value)
     return [option] if value.lower() == "true" else [option, value]

@@ -24,7 +24,8 @@ RENAMED = {
     "population": "evolve_population", "bind": "host", "early_stopping": "patience", "n_epochs": "epochs",
     "load": "weights", "arch": "cfg", "data_dir": "data", "dataset_dir": "data", "image": "source", "video": "source",
     "image_path": "source", "img_path": "source", "video_path": "source", "score": "conf_thres", "thresh": "conf_thres",
-    "threshold": "conf_thres",
+    "threshold": "conf_thres", "d": "data", "e": "epochs", "b": "batch_size", "w": "weights", "s": "source",
+    "o": "project",
 }  # fmt: skip
 """Their name -> our setting, in every command that has it."""
 
