@@ -163,6 +163,41 @@ def test_tiles_find_what_the_shrunken_image_does_not_show(tmp_path: Path, run) -
     assert [classes[place] for place in places] == [0, 1, 0, 1, 0, 1, 0]
 
 
+@pytest.mark.parametrize("suffix", [".png", ".bmp", ".tif"])
+def test_tiles_of_an_image_above_the_limit_give_the_detections_of_the_whole(suffix: str, tmp_path: Path, run) -> None:  # type: ignore[no-untyped-def]
+    image = np.zeros((416, 672, 3), np.uint8)
+    for number, (x, y) in enumerate([(0, 0), (64, 64), (80, 64), (144, 80), (320, 208), (656, 400), (352, 0)]):
+        image[y : y + 16, x : x + 16, number % 2] = 255
+    image[208:416, 0:336, 0] = 255  # seen in the image as a whole
+    path = tmp_path / f"large{suffix}"
+    write_image(path, image)
+    options = {"tile": 96, "tile_overlap": 1 / 3, "nosave": True, "save_txt": True, "batch_size": 3}
+    whole = run(path, **options).frames[0]
+    in_bands = run(path, **options, max_pixels=672 * 200).frames[0]
+    assert in_bands.size_hw == whole.size_hw == (416, 672)
+    np.testing.assert_array_equal(in_bands.detections.class_ids, whole.detections.class_ids)
+    np.testing.assert_allclose(in_bands.detections.boxes, whole.detections.boxes, atol=0.01)
+    np.testing.assert_allclose(in_bands.detections.scores, whole.detections.scores, atol=1e-4)
+    assert len(whole.detections) > 7
+    lines = (tmp_path / "runs/exp/labels/large.txt", tmp_path / "runs/exp2/labels/large.txt")
+    assert [len(file.read_text().splitlines()) for file in lines] == [len(whole.detections)] * 2
+
+
+def test_what_cannot_be_drawn_of_an_image_above_the_limit_is_named_and_its_detections_are_kept(
+    photos: Path,
+    run,  # type: ignore[no-untyped-def]
+) -> None:
+    result = run(photos, tile=32, max_pixels=64 * 95, save_crop=True, save_csv=True)
+    assert len(result.problems) == 2, result.problems
+    assert "`a.png` of 96 x 64 pixels is too large to be drawn" in (result.problems[0].replace(f"{photos}/", ""))
+    assert sorted(path.name for path in result.run_folder.iterdir()) == ["predictions.csv"]
+    assert len(result.frames[0].detections) > 0
+    jpeg = photos / "c.jpg"
+    write_image(jpeg, sample_image())
+    with pytest.raises(DataError, match="--max-pixels 6144` would allow them"):
+        run(jpeg, tile=32, max_pixels=64 * 95)
+
+
 def test_nothing_to_write_makes_no_folder(photos: Path, tmp_path: Path, run) -> None:  # type: ignore[no-untyped-def]
     result = run(photos, nosave=True)
     assert result.run_folder is None

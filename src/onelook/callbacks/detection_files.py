@@ -21,6 +21,7 @@ from onelook.drawing.crops import crop, folder_name
 from onelook.drawing.feature_maps import draw_feature_maps
 from onelook.errors import DataError
 from onelook.files.atomic import write_bytes_atomic, write_text_atomic
+from onelook.files.image_bands import BandedImage
 from onelook.files.images import drawn_name, write_image
 from onelook.geometry.boxes import xyxy_to_cxcywh
 from onelook.inference.feature_maps import FeatureMap
@@ -96,7 +97,7 @@ class DetectionFiles:
         if settings.save_txt:
             lines = label_lines(
                 detections,
-                size_hw=frame.image.shape[:2],
+                size_hw=frame.size_hw,
                 save_conf=settings.save_conf,
                 corners=settings.save_format == CORNERS,
             )
@@ -105,10 +106,12 @@ class DetectionFiles:
         rows = detection_rows(frame, detections, self._names, image_id=image_id) if self._rows else []
         for file in self._rows:
             file.add(rows)
-        if settings.save_crop:
+        if settings.save_crop and not isinstance(frame.image, BandedImage):
             self._write_crops(frame, detections, frame_stem)
         for feature_map in maps:
             self._write_map(feature_map, frame_stem)
+        if isinstance(frame.image, BandedImage) and (settings.save_crop or not settings.nosave):
+            self._on_problem(_not_shown(frame))
         if not settings.nosave and drawn is not None and frame.path not in self._not_drawn:
             try:
                 self._write_drawn(frame, drawn, stem)
@@ -145,7 +148,7 @@ class DetectionFiles:
 
     def _write_crops(self, frame: Frame, detections: Detections, stem: str) -> None:
         for number, (box, class_id) in enumerate(zip(detections.boxes, detections.class_ids, strict=True), start=1):
-            piece = crop(frame.image, box)
+            piece = crop(frame.pixels, box)
             if piece.size == 0:
                 continue
             folder = self._below("crops", folder_name(self._names[class_id], int(class_id)))
@@ -214,7 +217,8 @@ class FrameWriter:
 
     def _write(self, found: FrameDetections) -> FrameDetections:
         frame, detections = found.frame, found.result.detections
-        is_drawn = self.keeps_images or not self.settings.nosave
+        is_wanted = self.keeps_images or not self.settings.nosave
+        is_drawn = is_wanted and not isinstance(frame.image, BandedImage)
         drawn = drawn_frame(frame, detections, self.names, self.settings) if is_drawn else None
         if self.files is not None:
             self.files.write(frame, detections, drawn=drawn, maps=found.maps)
@@ -224,7 +228,7 @@ class FrameWriter:
 def drawn_frame(frame: Frame, detections: Detections, names: Sequence[str], settings: DetectSettings) -> Image:
     """(H, W, 3) uint8 RGB: the frame with its detections drawn as the settings ask."""
     return draw_detections(
-        frame.image,
+        frame.pixels,
         detections.boxes,
         detections.class_ids,
         detections.scores,
@@ -233,6 +237,14 @@ def drawn_frame(frame: Frame, detections: Detections, names: Sequence[str], sett
         object_ids=detections.object_ids,
         hide_labels=settings.hide_labels,
         hide_conf=settings.hide_conf,
+    )
+
+
+def _not_shown(frame: Frame) -> DataError:
+    height, width = frame.size_hw
+    return DataError(
+        f"image `{frame.shown}` of {width} x {height} pixels is too large to be drawn or cropped",
+        hint=f"`--nosave` draws nothing; `--max-pixels {height * width}` would allow it",
     )
 
 

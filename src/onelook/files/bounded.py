@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import mmap
 import os
 import re
 import stat
@@ -36,10 +37,7 @@ def read_bounded(path: StrPath, max_bytes: int, *, prefix: bool = False) -> byte
         raise DataError(f"file `{printable(path)}` cannot be opened: {_cause(problem)}") from problem
     try:
         status = os.fstat(descriptor)
-        if not stat.S_ISREG(status.st_mode):
-            raise DataError(f"`{printable(path)}` is not a regular file")
-        if status.st_size > max_bytes and not prefix:
-            raise DataError(f"file `{printable(path)}` has {status.st_size} bytes, more than the limit of {max_bytes}")
+        _require_regular(path, status, status.st_size if prefix else max_bytes)
         return _read_up_to(descriptor, min(status.st_size, max_bytes))
     except OSError as problem:
         raise DataError(f"file `{printable(path)}` cannot be read: {_cause(problem)}") from problem
@@ -91,17 +89,29 @@ def pieces_of(path: StrPath, max_bytes: int, *, piece_bytes: int = 1 << 24) -> I
     try:
         with open(path, "rb", buffering=0, opener=lambda name, _: os.open(name, _FLAGS)) as file:
             status = os.fstat(file.fileno())
-            if not stat.S_ISREG(status.st_mode):
-                raise DataError(f"`{printable(path)}` is not a regular file")
-            if status.st_size > max_bytes:
-                raise DataError(
-                    f"file `{printable(path)}` has {status.st_size} bytes, more than the limit of {max_bytes}"
-                )
+            _require_regular(path, status, max_bytes)
             missing = status.st_size
             while missing > 0 and (piece := file.read(min(missing, piece_bytes))):
                 missing -= len(piece)
                 yield piece
     except (OSError, ValueError) as problem:  # ValueError: a NUL in the name
+        raise DataError(f"file `{printable(path)}` cannot be read: {_cause(problem)}") from problem
+
+
+def mapped(path: StrPath, max_bytes: int) -> mmap.mmap:
+    """The bytes of a regular file, each read from the disk when it is needed.
+
+    Args:
+        max_bytes: a longer file is refused.
+
+    Raises:
+        DataError: as `read_bounded`, or the file is empty.
+    """
+    try:
+        with open(path, "rb", buffering=0, opener=lambda name, _: os.open(name, _FLAGS)) as file:
+            _require_regular(path, os.fstat(file.fileno()), max_bytes)
+            return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+    except (OSError, ValueError) as problem:  # ValueError: a NUL in the name, or no bytes
         raise DataError(f"file `{printable(path)}` cannot be read: {_cause(problem)}") from problem
 
 
@@ -149,6 +159,13 @@ def printable(path: StrPath | bytes) -> str:
     if text.isprintable():
         return text
     return "".join(c if c.isprintable() else "".join(f"\\x{byte:02x}" for byte in c.encode("utf-8")) for c in text)
+
+
+def _require_regular(path: StrPath, status: os.stat_result, max_bytes: int) -> None:
+    if not stat.S_ISREG(status.st_mode):
+        raise DataError(f"`{printable(path)}` is not a regular file")
+    if status.st_size > max_bytes:
+        raise DataError(f"file `{printable(path)}` has {status.st_size} bytes, more than the limit of {max_bytes}")
 
 
 def _read_up_to(descriptor: int, wanted: int) -> bytes:

@@ -27,7 +27,7 @@ _FOREIGN = (
     (b"version https://git-lfs", "a Git LFS pointer"),
 )  # fmt: skip
 _PNG_IMAGE = frozenset({b"IHDR", b"PLTE", b"IDAT", b"IEND"})
-_PNG_CHANNELS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}  # by the type of colour
+PNG_CHANNELS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}  # by the type of colour
 _PNG_PASSES = (  # first column and row, and steps, of Adam7
     (0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), (1, 0, 2, 2), (0, 1, 1, 2),
 )  # fmt: skip
@@ -97,7 +97,7 @@ def read_header(data: bytes) -> ImageHeader:
         DamagedImage: not one of bmp, jpeg, png, tiff, webp; or the header makes no sense.
         ShortOfBytes: more of the file is needed.
     """
-    kind = _kind_of(data)
+    kind = _kind_of(data[:64])
     try:
         header = _READERS[kind](data)
     except (struct.error, IndexError) as problem:
@@ -122,6 +122,7 @@ def check_whole(data: bytes, header: ImageHeader) -> None:
 
 
 def _kind_of(data: bytes) -> str:
+    """The kind of an image file by its first 64 bytes."""
     if data.startswith(b"\xff\xd8\xff"):
         return "jpeg"
     if data.startswith(PNG_SIGNATURE):
@@ -134,7 +135,7 @@ def _kind_of(data: bytes) -> str:
         return "bmp"
     if not data:
         raise DamagedImage("the file is empty")
-    if not data[:64].strip(b"\0"):
+    if not data.strip(b"\0"):
         raise DamagedImage("the file begins with zeros: it was not written to its end")
     if data[4:8] == b"ftyp":
         raise DamagedImage("this is an AVIF, HEIC or MP4 file; only bmp, jpeg, png, tiff and webp images are read")
@@ -220,7 +221,7 @@ def check_png_pixels(data: bytes) -> None:
     Its checksums may be right all the same, if a program wrote it so.
     """
     width, height, depth, colour, interlaced = struct.unpack_from(">IIBBxxB", data, len(PNG_SIGNATURE) + 8)
-    bits = depth * _PNG_CHANNELS.get(colour, 1)
+    bits = depth * PNG_CHANNELS.get(colour, 1)
     passes = _PNG_PASSES if interlaced else ((0, 0, 1, 1),)
     sizes = [(-(-(width - x) // across), -(-(height - y) // down)) for x, y, across, down in passes]
     missing = sum(rows * (1 + -(-columns * bits // 8)) for columns, rows in sizes if columns > 0 and rows > 0)

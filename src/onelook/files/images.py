@@ -12,7 +12,7 @@ import struct
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -100,6 +100,21 @@ def decode_image(data: bytes, *, scale_hint: int = 1, is_checked: bool = False, 
         check_png_pixels(data)
     rgb, _ = _decode(data, header, scale_hint)
     return _rotated(rgb, header.orientation)
+
+
+def stored_values(data: bytes) -> npt.NDArray[Any]:
+    """The samples of an image without palette as they are stored, (H, W) or (H, W, channels) in the order of a file.
+
+    Raises:
+        DamagedImage: it cannot be decoded.
+    """
+    cv2 = _cv2()
+    values = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
+    if values is None:
+        raise DamagedImage("the image is damaged: it cannot be decoded")
+    if values.ndim == 2:
+        return np.asarray(values)
+    return np.asarray(cv2.cvtColor(values, cv2.COLOR_BGR2RGB if values.shape[2] == 3 else cv2.COLOR_BGRA2RGBA))
 
 
 def scale_hint_for(side_px: int, least_px: int) -> int:

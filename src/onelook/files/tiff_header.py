@@ -6,15 +6,17 @@ import struct
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 
 _MAX_ENTRIES = 4096
 _MAX_DIRECTORIES = 10_000
 _MAX_PIECES = 1 << 20
 _FORMATS = {1: "B", 3: "H", 4: "I", 13: "I", 16: "Q"}  # TIFF type -> struct letter, unsigned integers only
+_TYPE_BYTES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4, 16: 8, 17: 8, 18: 8}
 
 _KIND, _WIDTH, _HEIGHT, _BITS, _ORIENTATION, _DNG_VERSION = 254, 256, 257, 258, 274, 50706
 _REDUCED, _MASK = 1, 4  # of the kind
-_STRIPS, _TILES = (273, 279), (324, 325)  # positions, byte counts
+STRIPS, TILES = (273, 279), (324, 325)  # positions, byte counts
 
 
 @dataclass(frozen=True)
@@ -41,10 +43,27 @@ class TiffHeader:
 
 
 @dataclass(frozen=True)
-class _Entry:
+class TiffEntry:
+    """A line of a directory: its values have a `type` of TIFF, and the first of the `count` values stands `at`."""
+
     type: int
     count: int
     at: int
+
+    @property
+    def num_bytes(self) -> int:
+        """Of all values; 0 if the type is unknown."""
+        return _TYPE_BYTES.get(self.type, 0) * self.count
+
+
+def first_directory(data: bytes) -> tuple[str, dict[int, TiffEntry]]:
+    """The byte order, `<` or `>`, and the entries of the first directory of the TIFF that `data` starts with.
+
+    Raises:
+        struct.error: the bytes end too early.
+    """
+    order = "<" if data[:2] == b"II" else ">"
+    return order, _directory(data, order, _first_directory(data, order))[0]
 
 
 def read_tiff_header(data: bytes) -> TiffHeader:
@@ -53,17 +72,16 @@ def read_tiff_header(data: bytes) -> TiffHeader:
     Raises:
         struct.error: the bytes end too early.
     """
-    order = "<" if data[:2] == b"II" else ">"
-    entries, _ = _directory(data, order, _first_directory(data, order))
-    orientation = _first(data, order, entries.get(_ORIENTATION))
+    order, entries = first_directory(data)
+    orientation = first_number(data, order, entries.get(_ORIENTATION))
     return TiffHeader(
-        stored_hw=(_first(data, order, entries.get(_HEIGHT)), _first(data, order, entries.get(_WIDTH))),
+        stored_hw=(first_number(data, order, entries.get(_HEIGHT)), first_number(data, order, entries.get(_WIDTH))),
         orientation=orientation if 1 <= orientation <= 8 else 1,
         orientation_at=entries[_ORIENTATION].at if 1 <= orientation <= 8 else 0,
         byte_order=order,
-        last_byte=max(_end_of(data, order, entries, tags) for tags in (_STRIPS, _TILES)),
+        last_byte=max(_end_of(data, order, entries, tags) for tags in (STRIPS, TILES)),
         is_dng=_DNG_VERSION in entries,
-        bits=_first(data, order, entries.get(_BITS)),
+        bits=first_number(data, order, entries.get(_BITS)),
     )
 
 
@@ -75,7 +93,7 @@ def count_pages(data: bytes) -> int:
         while place and place not in seen and len(seen) < _MAX_DIRECTORIES:
             seen.add(place)
             entries, place = _directory(data, order, place)
-            pages += not _first(data, order, entries.get(_KIND)) & (_REDUCED | _MASK)
+            pages += not first_number(data, order, entries.get(_KIND)) & (_REDUCED | _MASK)
     except struct.error:  # damaged behind the first page, where nothing is used
         return max(pages, 1)
     return max(pages, 1)
@@ -89,40 +107,47 @@ def _first_directory(data: bytes, order: str) -> int:
     return int(struct.unpack_from(order + ("8xQ" if _is_big(data, order) else "4xI"), data, 0)[0])
 
 
-def _directory(data: bytes, order: str, start: int) -> tuple[dict[int, _Entry], int]:
+def _directory(data: bytes, order: str, start: int) -> tuple[dict[int, TiffEntry], int]:
     """The entries of the directory at `start`, and where the next one is; 0 if there is none."""
     is_big = _is_big(data, order)
     count_format, entry_format, size = ("Q", "HHQ", 20) if is_big else ("H", "HHI", 12)
     (num_entries,) = struct.unpack_from(order + count_format, data, start)
     first = start + struct.calcsize("<" + count_format)
     inline = 8 if is_big else 4
-    found: dict[int, _Entry] = {}
+    found: dict[int, TiffEntry] = {}
     for number in range(min(num_entries, _MAX_ENTRIES)):
         position = first + number * size
         tag, kind, count = struct.unpack_from(order + entry_format, data, position)
         value_at = position + size - inline
-        if kind in _FORMATS and struct.calcsize(_FORMATS[kind]) * count > inline:
+        if _TYPE_BYTES.get(kind, 0) * count > inline:
             (value_at,) = struct.unpack_from(order + ("Q" if is_big else "I"), data, value_at)
-        found.setdefault(tag, _Entry(kind, count, value_at))
+        found.setdefault(tag, TiffEntry(kind, count, value_at))
     following = data[first + num_entries * size :][:inline]
     return found, int.from_bytes(following, "little" if order == "<" else "big") if len(following) == inline else 0
 
 
-def _first(data: bytes, order: str, entry: _Entry | None) -> int:
+def first_number(data: bytes, order: str, entry: TiffEntry | None) -> int:
+    """The first value of an entry of whole numbers; 0 if there is none."""
     if entry is None or entry.type not in _FORMATS or entry.count < 1:
         return 0
     return int(struct.unpack_from(order + _FORMATS[entry.type], data, entry.at)[0])
 
 
-def _end_of(data: bytes, order: str, entries: dict[int, _Entry], tags: tuple[int, int]) -> int:
+def numbers_of(data: bytes, order: str, entry: TiffEntry | None) -> npt.NDArray[np.uint64]:
+    """All values of an entry of whole numbers; none if it is missing or has millions.
+
+    Raises:
+        struct.error: the bytes end too early.
+    """
+    if entry is None or entry.type not in _FORMATS or not 0 < entry.count <= _MAX_PIECES:
+        return np.zeros(0, np.uint64)
+    struct.unpack_from(f"{entry.num_bytes}x", data, entry.at)
+    number = np.dtype(order + _FORMATS[entry.type].replace("I", "u4").replace("H", "u2").replace("Q", "u8"))
+    return np.frombuffer(data, number, entry.count, entry.at).astype(np.uint64)
+
+
+def _end_of(data: bytes, order: str, entries: dict[int, TiffEntry], tags: tuple[int, int]) -> int:
     """The byte after the last strip or tile; 0 if there is none."""
-    columns = [entries.get(tag) for tag in tags]
-    values = []
-    for entry in columns:
-        if entry is None or entry.type not in _FORMATS or not 0 < entry.count <= _MAX_PIECES:
-            return 0
-        struct.unpack_from(f"{entry.count * struct.calcsize(_FORMATS[entry.type])}x", data, entry.at)
-        number = np.dtype(order + _FORMATS[entry.type].replace("I", "u4").replace("H", "u2").replace("Q", "u8"))
-        values.append(np.frombuffer(data, number, entry.count, entry.at).astype(np.float64))
-    pieces = min(len(values[0]), len(values[1]))
-    return int((values[0][:pieces] + values[1][:pieces]).max())
+    starts, counts = (numbers_of(data, order, entries.get(tag)).astype(np.float64) for tag in tags)
+    pieces = min(len(starts), len(counts))
+    return int((starts[:pieces] + counts[:pieces]).max(initial=0))

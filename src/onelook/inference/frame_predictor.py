@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from onelook.files.image_bands import BandedImage
 from onelook.inference.backend import Thresholds
 from onelook.inference.byte_track import ByteTrack
 from onelook.inference.detection_results import FrameResult
@@ -14,7 +15,7 @@ from onelook.inference.feature_maps import FeatureMap, FeatureMaps
 from onelook.inference.predictor import Image, Predictor
 from onelook.inference.sources.frame import Frame
 from onelook.inference.sources.open_sources import OpenSources
-from onelook.inference.tiling import Tiling, detect_in_tiles
+from onelook.inference.tiling import Tiling, detect_in_bands, detect_in_tiles
 from onelook.settings.detect import DetectSettings
 from onelook.structures.detections import Detections, chosen
 
@@ -65,7 +66,7 @@ class FramePredictor:
 
     def _predict_batch(self, batch: Sequence[Frame], sources: OpenSources) -> list[FrameDetections]:
         mark = time.perf_counter()
-        found, maps = self._find([frame.image for frame in batch])
+        found, maps = self._find(batch)
         if self.settings.tracker != "none":
             found = [self._followed(frame, detections) for frame, detections in zip(batch, found, strict=True)]
         spent = time.perf_counter() - mark
@@ -78,7 +79,7 @@ class FramePredictor:
                     place=frame.shown,
                     number=None if frame.video is None else frame.number,
                     num_frames=None if frame.video is None else frame.video.num_frames,
-                    size_hw=(frame.image.shape[0], frame.image.shape[1]),
+                    size_hw=frame.size_hw,
                     detections=detections,
                     names=self.predictor.names,
                     milliseconds=1000 * spent / len(batch),
@@ -101,24 +102,21 @@ class FramePredictor:
         self._tracks[frame.path] = (tracks, frame.number)
         return tracks.update(detections, frames=max(frame.number - before, 1))
 
-    def _find(self, images: list[Image]) -> tuple[list[Detections], list[tuple[FeatureMap, ...]]]:
-        """Detections of each image, and feature maps of each."""
+    def _find(self, batch: Sequence[Frame]) -> tuple[list[Detections], list[tuple[FeatureMap, ...]]]:
+        """Detections of each frame, and feature maps of each."""
+        if self.settings.tile:
+            return [self._find_in_tiles(frame.image) for frame in batch], [()] * len(batch)
+        images = [frame.pixels for frame in batch]
         if self.maps is not None:
             both = [(self.predictor.predict([image])[0], self.maps.take()) for image in images]
             return [found for found, _ in both], [maps for _, maps in both]
-        settings = self.settings
-        nothing: list[tuple[FeatureMap, ...]] = [()] * len(images)
-        if not settings.tile:
-            return self.predictor.predict(images), nothing
+        return self.predictor.predict(images), [()] * len(images)
+
+    def _find_in_tiles(self, image: Image | BandedImage) -> Detections:
+        settings, size = self.settings, self.settings.batch_size
         conf_thres, iou_thres, max_det = settings.conf_thres, settings.iou_thres, settings.max_det
         thresholds = Thresholds(conf_thres, iou_thres, max_det, agnostic=settings.agnostic_nms)
-        return [
-            detect_in_tiles(
-                self.predictor.predict,
-                image,
-                Tiling(settings.tile, settings.tile_overlap),
-                batch_size=settings.batch_size,
-                thresholds=thresholds,
-            )
-            for image in images
-        ], nothing
+        tiling = Tiling(settings.tile, settings.tile_overlap)
+        if isinstance(image, BandedImage):
+            return detect_in_bands(self.predictor, image, tiling, batch_size=size, thresholds=thresholds)
+        return detect_in_tiles(self.predictor.predict, image, tiling, batch_size=size, thresholds=thresholds)

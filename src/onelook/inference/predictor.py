@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from onelook.data.augment.resize import put_into_frame, shrunk
+from onelook.data.augment.resize import averaged_hw, put_into_frame, shrunk
 from onelook.errors import SettingsError
 from onelook.geometry.letterbox import Letterbox, letterbox
 from onelook.geometry.nms import non_max_suppression
@@ -150,16 +150,28 @@ class Predictor:
             DataError: an array is no such image.
         """
         alike: dict[tuple[int, int], list[int]] = defaultdict(list)
-        fitted = [self._fit(image) for image in images]
+        for image in images:
+            check_image(image)
+        fitted = [self._fit(_size_of(image)) for image in images]
         for position, place in enumerate(fitted):
             alike[place.frame_hw].append(position)
         found = [Detections.empty()] * len(images)
         for positions in alike.values():
             batch = [self._framed(images[position], fitted[position]) for position in positions]
-            infos = [_way_back(images[position], fitted[position]) for position in positions]
+            infos = [_way_back(_size_of(images[position]), fitted[position]) for position in positions]
             for position, detections in zip(positions, self._run(np.stack(batch), infos), strict=True):
                 found[position] = detections
         return found
+
+    def averaged_hw(self, size_hw: tuple[int, int]) -> tuple[int, int]:
+        """Height and width that an image of this size is averaged to before it is fitted into its frame, pixels."""
+        return averaged_hw(size_hw, max(self._fit(size_hw).content_hw))
+
+    @torch.inference_mode()
+    def predict_averaged(self, image: Image, size_hw: tuple[int, int]) -> Detections:
+        """Detections of an image of `size_hw`, in its pixels, from a copy of the size `averaged_hw`."""
+        fitted = self._fit(size_hw)
+        return self._run(put_into_frame(image, fitted)[None], [_way_back(size_hw, fitted)])[0]
 
     def _run(self, frames: Image, infos: Sequence[ImageInfo]) -> list[Detections]:
         """Detections of (B, H, W, 3) frames."""
@@ -175,15 +187,12 @@ class Predictor:
         )
         return [to_original(row, info) for row, info in zip(rows, infos, strict=True)]
 
-    def _fit(self, image: Image) -> Letterbox:
-        check_image(image)
-        size_hw = (image.shape[0], image.shape[1])
+    def _fit(self, size_hw: tuple[int, int]) -> Letterbox:
         only_hw, stride = self._backend.frame_hw, self._backend.stride
         return letterbox(size_hw, only_hw or self.settings.frame_hw, minimal=only_hw is None, stride=stride)
 
     def _framed(self, image: Image, fitted: Letterbox) -> Image:
-        size_hw = (image.shape[0], image.shape[1])
-        return put_into_frame(shrunk(image, size_hw, max(fitted.content_hw)), fitted)
+        return put_into_frame(shrunk(image, _size_of(image), max(fitted.content_hw)), fitted)
 
     def _check(self) -> None:
         settings, stride = self.settings, self._backend.stride
@@ -203,9 +212,13 @@ class Predictor:
         check_thresholds(self._backend, asked)
 
 
-def _way_back(image: Image, fitted: Letterbox) -> ImageInfo:
+def _size_of(image: Image) -> tuple[int, int]:
+    return image.shape[0], image.shape[1]
+
+
+def _way_back(size_hw: tuple[int, int], fitted: Letterbox) -> ImageInfo:
     """The exact shift and scale of the pixels, which `Letterbox.ratio_xy` and `pad_xy` round differently."""
-    height, width = image.shape[:2]
+    height, width = size_hw
     gain_xy = (fitted.content_hw[1] / width, fitted.content_hw[0] / height)
     left, top = fitted.origin_xy
-    return ImageInfo(index=0, path="", size_hw=(height, width), gain_xy=gain_xy, pad_xy=(left, top))
+    return ImageInfo(index=0, path="", size_hw=size_hw, gain_xy=gain_xy, pad_xy=(left, top))

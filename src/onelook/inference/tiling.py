@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
+from onelook.data.augment.resize import BandAverage
+from onelook.files.image_bands import BandedImage
 from onelook.inference.backend import Thresholds
+from onelook.inference.predictor import Predictor
+from onelook.inference.sources.prefetch import batches_of
 from onelook.structures.detections import Detections
 
 Image = npt.NDArray[np.uint8]
@@ -70,6 +74,41 @@ def detect_in_tiles(
     for start in range(0, len(views), batch_size):
         found += predict(views[start : start + batch_size])
     return merged(found[0], list(zip(areas, found[1:], strict=True)), size_hw, tiling=tiling, thresholds=thresholds)
+
+
+def detect_in_bands(
+    predictor: Predictor, image: BandedImage, tiling: Tiling, *, batch_size: int, thresholds: Thresholds
+) -> Detections:
+    """As `detect_in_tiles`, of an image of which no more is decoded at a time than a row of tiles and a band.
+
+    Raises:
+        DataError: see `BandedImage.bands`.
+    """
+    areas = tiles_of(image.size_hw, tiling)
+    average = BandAverage(image.size_hw, predictor.averaged_hw(image.size_hw))
+    found: list[Detections] = []
+    for views in batches_of(_views(image.bands(), areas if len(areas) > 1 else [], average), batch_size):
+        found += predictor.predict(views)
+    whole = predictor.predict_averaged(average.pixels(), image.size_hw)
+    parts = list(zip(areas, found, strict=True)) if found else []
+    return merged(whole, parts, image.size_hw, tiling=tiling, thresholds=thresholds) if parts else whole
+
+
+def _views(bands: Iterator[Image], areas: Sequence[Area], average: BandAverage) -> Iterator[Image]:
+    """The tiles of an image whose bands come from top to bottom, and go into `average` on the way."""
+    rows, first = np.zeros((0, average.width, 3), np.uint8), 0
+    for left, top, right, bottom in areas:
+        parts, last = [rows[max(0, top - first) :]], first + len(rows)
+        if last < bottom:
+            first = last - len(parts[0])
+            while last < bottom:
+                parts.append(next(bands))
+                average.add(parts[-1])
+                last += len(parts[-1])
+            rows = np.concatenate(parts)
+        yield rows[top - first : bottom - first, left:right]
+    for band in bands:
+        average.add(band)
 
 
 def merged(

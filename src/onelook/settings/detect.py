@@ -52,7 +52,8 @@ class DetectSettings(BaseModel):
     reconnect: int = Field(10, ge=0)
     """How often in a row to reconnect when a camera, stream or screen breaks off, with growing waits."""
     max_pixels: int = Field(MAX_PIXELS, ge=100, le=MOST_PIXELS)
-    """Maximum number of pixels of an image; larger ones are not used. A decoded image takes 3 bytes a pixel."""
+    """Maximum number of pixels that an image is decoded to as a whole, at 3 bytes each; larger ones are not used, or
+    are decoded in bands for tiles."""
     tile: int = Field(0, ge=0)
     """Side of square tiles that larger images are also predicted in, pixels, for small objects; 0 makes none."""
     tile_overlap: float = Field(0.2, ge=0, le=0.9)

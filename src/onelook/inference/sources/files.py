@@ -16,6 +16,7 @@ from onelook.data.capacity import available_processors
 from onelook.data.media import VIDEO_SUFFIXES, is_still, media_kind, video_frames, video_info
 from onelook.errors import DataError, combined
 from onelook.files.bounded import printable, read_bounded
+from onelook.files.image_bands import BandedImage, banded_image
 from onelook.files.image_headers import MAX_PIXELS
 from onelook.files.images import KIND_OF_SUFFIX, read_image
 from onelook.inference.sources.addresses import kind_of
@@ -84,6 +85,7 @@ def read_frames(
     vid_stride: int = 1,
     addresses: Mapping[Path, str] | None = None,
     max_pixels: int = MAX_PIXELS,
+    in_bands: bool = False,
     on_problem: Callable[[DataError], None] | None = None,
 ) -> Generator[Frame, None, None]:
     """The frames of all files, in order; threads decode the images that come next.
@@ -92,13 +94,14 @@ def read_frames(
         vid_stride: only every n-th frame of a video.
         addresses: where files come from that were downloaded.
         max_pixels: images with more cannot be used.
+        in_bands: those that can be decoded in bands can, as `BandedImage`.
         on_problem: told about a file that cannot be used, which is then passed over; without it the error is raised.
 
     Raises:
         DataError: a file cannot be used and `on_problem` is None.
     """
     threads = min(MAX_THREADS, available_processors())
-    decode = partial(_image_of, max_pixels=max_pixels)
+    decode = partial(_image_of, max_pixels=max_pixels, in_bands=in_bands)
     for path, coming in ahead_in_threads(decode, paths, threads=threads, ahead=MAX_THREADS):
         address = (addresses or {}).get(path, "")
         try:
@@ -115,10 +118,11 @@ def read_frames(
             on_problem(problem)
 
 
-def _image_of(path: Path, max_pixels: int) -> Image | None:
+def _image_of(path: Path, max_pixels: int, *, in_bands: bool) -> Image | BandedImage | None:
     """The pixels of an image file; None for a video, whose frames are read one by one."""
     if media_kind(path) != "video":
-        return read_image(path, max_pixels=max_pixels)
+        large = banded_image(path, max_pixels) if in_bands else None
+        return large or read_image(path, max_pixels=max_pixels)
     return next(pixels for _, pixels in video_frames(path)) if _is_still_gif(path) else None
 
 

@@ -96,6 +96,7 @@ def opened(
             vid_stride=settings.vid_stride,
             addresses=addresses,
             max_pixels=settings.max_pixels,
+            in_bands=settings.tile > 0,
             on_problem=on_problem,
         )
         numbers = {path: number for number, path in reversed(list(enumerate(paths, start=1)))}

@@ -1,0 +1,192 @@
+"""Images larger than memory should hold, from top to bottom in bands of rows.
+
+Each band becomes a small image file of its own, which the usual decoder reads: it has the very pixels that the whole
+image would have. BMP and TIFF are cut as they are; of a PNG, the rows are unpacked and packed again.
+"""
+
+from __future__ import annotations
+
+import mmap
+import struct
+import zlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import cast
+
+import numpy as np
+import numpy.typing as npt
+
+from onelook.errors import DataError
+from onelook.files.bounded import mapped, printable
+from onelook.files.image_headers import (
+    MOST_PIXELS,
+    PNG_CHANNELS,
+    PNG_SIGNATURE,
+    DamagedImage,
+    check_png_pixels,
+    check_whole,
+    png_chunks,
+    read_header,
+)
+from onelook.files.images import decode_image, max_file_bytes, stored_values
+from onelook.files.tiff_bands import tiff_bands
+
+Image = npt.NDArray[np.uint8]
+
+BAND_BYTES = 1 << 22
+"""Of a band of 8-bit RGB, about."""
+_PACKED_BYTES = 1 << 16
+_BMP_HEADER_BYTES = 1 << 16
+_PNG_LIKE = {1: (8, 0), 2: (16, 0), 3: (8, 2), 4: (8, 6), 6: (16, 2), 8: (16, 6)}
+"""Bits and type of colour of a PNG without palette, by the bytes of a pixel, on which filters depend."""
+
+
+@dataclass(frozen=True)
+class BandedImage:
+    """An image file that is decoded in bands.
+
+    Attributes:
+        size_hw: height and width, pixels.
+    """
+
+    path: Path
+    size_hw: tuple[int, int]
+    max_pixels: int
+
+    def bands(self) -> Iterator[Image]:
+        """The image from top to bottom: bands of some rows, (rows, W, 3) uint8 RGB.
+
+        Raises:
+            DataError: a part is missing or damaged.
+        """
+        file = mapped(self.path, max_file_bytes(MOST_PIXELS))
+        missing = self.size_hw[0]
+        try:
+            for part in _cut(_as_bytes(file), self.size_hw[1], self.max_pixels):
+                rows = decode_image(part, is_checked=True, max_pixels=self.max_pixels)
+                missing -= len(rows)
+                yield rows
+                _let_go(file)
+            if missing:
+                raise DamagedImage(f"{missing} of its rows are missing")
+        except (DamagedImage, struct.error) as problem:
+            raise DataError(f"image `{printable(self.path)}` cannot be used: {problem}") from problem
+
+
+def banded_image(path: Path, max_pixels: int) -> BandedImage | None:
+    """An image that has more than `max_pixels` and can be decoded in bands; this is done once, to see that it is whole.
+
+    None if there is no such image: it is smaller, a JPEG, a WebP, an interlaced PNG, compressed as one piece, or turned
+    by its orientation.
+
+    Raises:
+        DataError: a part is missing or damaged.
+    """
+    try:
+        file = mapped(path, max_file_bytes(MOST_PIXELS))
+        data = _as_bytes(file)
+        header = read_header(data)
+        height, width = header.size_hw
+        if not max_pixels < height * width <= MOST_PIXELS or header.orientation != 1 or header.kind not in _CUTTERS:
+            return None
+        first = read_header(next(_cut(data, width, max_pixels)))
+    except (DataError, DamagedImage, struct.error):
+        return None  # why, those say who read it as a whole
+    if first.size_hw[0] * width > max_pixels:
+        return None
+    try:
+        check_whole(data, header)
+        if header.kind == "png":
+            check_png_pixels(data)
+        _let_go(file)
+    except DamagedImage as problem:
+        raise DataError(f"image `{printable(path)}` cannot be used: {problem}") from problem
+    image = BandedImage(path, header.size_hw, max_pixels)
+    for _ in image.bands():
+        pass
+    return image
+
+
+def _as_bytes(file: mmap.mmap) -> bytes:
+    """A mapped file, which is sliced and unpacked as bytes are."""
+    return cast("bytes", file)
+
+
+def _let_go(file: mmap.mmap) -> None:
+    """Keep no part of a file in memory that has been read, where the system allows to ask for this."""
+    if hasattr(mmap, "MADV_DONTNEED"):
+        file.madvise(mmap.MADV_DONTNEED)
+
+
+def _cut(data: bytes, width: int, max_pixels: int) -> Iterator[bytes]:
+    """Image files which, one below the other, are the one that `data` holds; of the least size that its format allows,
+    or of some megabytes."""
+    num_rows = max(1, min(BAND_BYTES // 3, max_pixels) // width)
+    return _CUTTERS[read_header(data).kind](data, num_rows)
+
+
+def _bmp_bands(data: bytes, num_rows: int) -> Iterator[bytes]:
+    pixels_at, header_size = struct.unpack_from("<II", data, 10)
+    is_old = header_size == 12
+    width, height = struct.unpack_from("<HH" if is_old else "<ii", data, 18)
+    bits, compression = struct.unpack_from("<HI", data, 24 if is_old else 28)
+    if not (is_old or compression in (0, 3)) or pixels_at > _BMP_HEADER_BYTES:
+        raise DamagedImage("the BMP is not stored in rows")
+    row_bytes = (width * bits + 31) // 32 * 4
+    for top in range(0, abs(height), num_rows):
+        size = min(num_rows, abs(height) - top)
+        at = pixels_at + (top if height < 0 else height - top - size) * row_bytes  # the lowest row comes first
+        head = bytearray(data[:pixels_at])
+        struct.pack_into("<H" if is_old else "<i", head, 20 if is_old else 22, -size if height < 0 else size)
+        yield bytes(head) + data[at : at + size * row_bytes]
+
+
+def _png_bands(data: bytes, num_rows: int) -> Iterator[bytes]:
+    width, _, depth, colour, interlaced = struct.unpack_from(">IIBBxxB", data, len(PNG_SIGNATURE) + 8)
+    if interlaced:
+        raise DamagedImage("the PNG is not stored row by row")
+    bits = depth * PNG_CHANNELS.get(colour, 1)
+    row_bytes, pixel_bytes = -(-width * bits // 8), max(1, bits // 8)
+    palettes = [data[start : start + length] for name, start, length in png_chunks(data) if name == b"PLTE"]
+    above = bytes(row_bytes)
+    for rows in _unpacked(data, num_rows * (1 + row_bytes)):
+        # Filters refer to the row above: it goes first, unfiltered.
+        filtered = bytes(1) + above + rows
+        like_depth, like_colour = _PNG_LIKE[pixel_bytes]
+        size_wh = (row_bytes // pixel_bytes, len(filtered) // (1 + row_bytes))
+        values = stored_values(_png_of(size_wh, like_depth, like_colour, filtered))
+        plain = values.astype(values.dtype.newbyteorder(">")).view(np.uint8).reshape(size_wh[1], row_bytes)[1:]
+        above = plain[-1].tobytes()
+        without_filters = np.pad(plain, ((0, 0), (1, 0))).tobytes()
+        yield _png_of((width, len(plain)), depth, colour, without_filters, *palettes)
+
+
+def _unpacked(data: bytes, num_bytes: int) -> Iterator[bytes]:
+    """The rows of a PNG with their filters, so many bytes at a time."""
+    inflater, got = zlib.decompressobj(), bytearray()
+    for name, start, length in png_chunks(data):
+        for at in range(start, start + length if name == b"IDAT" else start, _PACKED_BYTES):
+            packed = data[at : min(at + _PACKED_BYTES, start + length)]
+            while packed:
+                got += inflater.decompress(packed, num_bytes - len(got))
+                packed = inflater.unconsumed_tail
+                if len(got) == num_bytes:
+                    yield bytes(got)
+                    got.clear()
+    got += inflater.flush()
+    yield from (bytes(got[at : at + num_bytes]) for at in range(0, len(got), num_bytes))
+
+
+def _png_of(size_wh: tuple[int, int], depth: int, colour: int, rows: bytes, *palettes: bytes) -> bytes:
+    """A PNG of rows that begin with their filters."""
+    header = struct.pack(">IIBBBBB", *size_wh, depth, colour, 0, 0, 0)
+    chunks = [(b"IHDR", header), *((b"PLTE", palette) for palette in palettes), (b"IDAT", zlib.compress(rows, 0))]
+    parts = [PNG_SIGNATURE]
+    for name, content in [*chunks, (b"IEND", b"")]:
+        parts += [struct.pack(">I", len(content)), name, content]
+        parts.append(struct.pack(">I", zlib.crc32(content, zlib.crc32(name))))
+    return b"".join(parts)
+
+
+_CUTTERS: dict[str, Callable[..., Iterator[bytes]]] = {"bmp": _bmp_bands, "png": _png_bands, "tiff": tiff_bands}
