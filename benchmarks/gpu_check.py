@@ -22,6 +22,9 @@ import torch
 from record import append_rows
 from torch.profiler import ProfilerActivity, profile
 
+from onelook.data.augment.render_gpu import render
+from onelook.data.device_renderer import device_renderer
+from onelook.data.planned import PlannedBatch, PlannedDataset
 from onelook.errors import OnelookError, StopRequested
 from onelook.processes.device import describe_device, select_device
 from onelook.processes.process_group import ProcessGroup
@@ -30,7 +33,7 @@ from onelook.recipes.preparation import prepare
 from onelook.recipes.train import train
 from onelook.runs.checkpoint import load_checkpoint
 from onelook.training.callback import Callback, StepEnd
-from onelook.training.loading import training_batches
+from onelook.training.loading import training_batches, training_set
 from onelook.training.state import Progress
 
 HEADER = ["part", "what", "value", "unit", "torch"]
@@ -91,6 +94,7 @@ def parts(arguments: argparse.Namespace, device: torch.device) -> dict[str, Call
             found[f"{model}, {name}"] = measure if is_gpu or name != "capture" else not_here
     for name in ("files", "files, rendered on the device"):
         found[f"loader alone, {name}"] = lambda name=name: check.loader(SOURCES[name])
+    found["renderer alone"] = lambda: check.renderers(device)
     found["busy"] = check.busy if is_gpu else not_here
     found["memory"] = (lambda: check.memory(device)) if is_gpu else not_here
     return found
@@ -197,6 +201,30 @@ class Check:
                 begun = time.perf_counter()
                 count = sum(len(next(batches).infos) for _ in range(self.arguments.steps))
         return [("loading", count / (time.perf_counter() - begun), "images/s")]
+
+    def renderers(self, device: torch.device) -> Figures:
+        """Images per second of a batch that is there: by the operations of torch, and by the kernel if it is used."""
+        with tempfile.TemporaryDirectory() as folder:
+            given = self.settings(folder, renderer="device")
+            data, model, run = prepare(given, None, StopSignal(), ProcessGroup(), resumed=None)
+            dataset, order = training_set(data, model.model, run, Progress())
+            planned = PlannedDataset(dataset).batch(next(iter(order)))
+        assert isinstance(planned, PlannedBatch)
+        drawing, pixels = planned.drawing.map(lambda one: one.to(device)), planned.pixels.to(device)
+        figures: Figures = []
+        chosen = device_renderer(device, is_first=True)
+        for name, draw in {"torch": render, "kernel": chosen}.items():
+            if name == "kernel" and chosen is render:
+                figures.append(("kernel: not used", 0.0, ""))
+                break
+            draw(drawing, pixels)[0, 0, 0, 0].item()  # waits
+            begun = time.perf_counter()
+            for _ in range(self.arguments.steps):
+                images = draw(drawing, pixels)
+            images[0, 0, 0, 0].item()
+            count = self.arguments.steps * len(images)
+            figures.append((name, count / (time.perf_counter() - begun), "images/s"))
+        return figures
 
     def busy(self) -> Figures:
         """Share of the time in which a kernel runs."""

@@ -31,6 +31,7 @@ MAY_USE_ITS_SIBLING = {("losses", "models"), ("interop", "models")}
 # package -> the only places in src/onelook that may import it
 RIM = {
     "cv2": ("files/images.py", "data/", "drawing/", "reports/plots/"),
+    "triton": ("data/augment/render_triton.py",),
     "matplotlib": ("reports/plots/", "drawing/lettering.py"),
     "hotcoco": ("metrics/",),
     "rich": ("callbacks/", "cli/"),

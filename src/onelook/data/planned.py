@@ -14,7 +14,7 @@ from torch import Tensor
 from onelook.data.augment.augmentations import AUGMENTATIONS
 from onelook.data.augment.labels import labels_of_plans
 from onelook.data.augment.plan import AugmentPlan, DeviceStep, Image
-from onelook.data.augment.render_gpu import Drawing, Layer, render
+from onelook.data.augment.render_gpu import Drawing, Layer, Render, render
 from onelook.data.augment.tile_tables import Field, Kind, PixelPlaces, SentPixels, TileTables, layers_of, stacked
 from onelook.data.dataset import Drawn, TrainDataset
 from onelook.data.item import collate_targets, empty_batch, normalised
@@ -36,14 +36,14 @@ class PlannedBatch:
         drawing = self.drawing.map(Tensor.pin_memory)
         return PlannedBatch(drawing, self.pixels.pin_memory(), self.targets.pin_memory(), self.infos)
 
-    def rendered(self, device: torch.device, kept: Tensor | None = None) -> Batch:
-        """The batch with its images, on `device`, which has the pixels if they are `kept` there."""
+    def rendered(self, device: torch.device, kept: Tensor | None = None, draw: Render = render) -> Batch:
+        """The batch with its images, which `draw` makes on `device`, which has the pixels if they are `kept` there."""
 
         def moved(tensor: Tensor) -> Tensor:
             return tensor.to(device, non_blocking=True)
 
         pixels = moved(self.pixels) if kept is None else kept
-        return Batch(render(self.drawing.map(moved), pixels), self.targets, self.infos)
+        return Batch(draw(self.drawing.map(moved), pixels), self.targets, self.infos)
 
 
 class _Planned(NamedTuple):
@@ -107,12 +107,15 @@ class PlannedDataset:
 
 
 def rendered(
-    batches: Generator[PlannedBatch | Batch, None, None], device: torch.device, kept: Tensor | None = None
+    batches: Generator[PlannedBatch | Batch, None, None],
+    device: torch.device,
+    kept: Tensor | None = None,
+    draw: Render = render,
 ) -> Generator[Batch, None, None]:
     """The batches with their images, on `device`; `batches` are closed with it. See `PlannedBatch.rendered`."""
     with closing(batches):
         for batch in batches:
-            yield batch.rendered(device, kept) if isinstance(batch, PlannedBatch) else batch
+            yield batch.rendered(device, kept, draw) if isinstance(batch, PlannedBatch) else batch
 
 
 def _copy_into(pixels: Image, parts: Sequence[Image]) -> None:

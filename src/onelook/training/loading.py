@@ -14,6 +14,7 @@ from onelook.data.augment.render_cpu import ImageSource
 from onelook.data.capacity import available_processors
 from onelook.data.dataset import Arrangement, TrainDataset, ValidationDataset
 from onelook.data.device_images import DeviceImages, device_images
+from onelook.data.device_renderer import device_renderer
 from onelook.data.image_cache import ImageFiles, disk_cache, ram_cache
 from onelook.data.image_weights import ImageWeights
 from onelook.data.loader import Batches, choose_workers, train_loader
@@ -125,7 +126,8 @@ def training_batches(
         return train_loader(dataset, order, workers=workers, pin_memory=pin_memory)
     planned = PlannedDataset(dataset, None if kept is None else kept.places)
     batches = train_loader(planned, order, workers=workers, pin_memory=pin_memory)
-    return rendered(batches, device, None if kept is None else kept.pixels)
+    draw = device_renderer(device, is_first=group.is_first)
+    return rendered(batches, device, None if kept is None else kept.pixels, draw)
 
 
 def _renders(settings: TrainSettings, device: torch.device, *, is_first: bool) -> bool:

@@ -77,6 +77,9 @@ class Drawing:
         return Drawing(layers, self.ratios[own], steps, self.width)
 
 
+Render = Callable[[Drawing, Tensor], Tensor]
+
+
 def render(drawing: Drawing, pixels: Tensor) -> Tensor:
     """(B, 3, H, W) uint8 RGB, channels last in memory, on the device of its arguments.
 
