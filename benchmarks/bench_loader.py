@@ -26,7 +26,6 @@ from onelook.data.dataset import TrainDataset
 from onelook.data.image_cache import ram_cache
 from onelook.data.planned import PlannedDataset
 from onelook.data.sampler import EpochItem, Place
-from onelook.files.images import read_image_size
 from onelook.settings.hyperparameters import Hyperparameters
 from onelook.structures.dataset_index import DatasetIndex
 
@@ -127,7 +126,7 @@ def write_image(dataset: TrainDataset, path: Path) -> str:
 def index_of(folder: Path) -> DatasetIndex:
     """The images of a folder, without labels."""
     paths = sorted(str(path) for path in folder.iterdir() if path.suffix.lower() in SUFFIXES)
-    sizes = np.array([read_image_size(path) for path in paths], np.int32)
+    sizes = np.array([cv2.imread(path).shape[:2] for path in paths], np.int32)
     no_labels = np.zeros(len(paths) + 1, np.int64)
     return DatasetIndex(
         paths=tuple(paths),

@@ -13,6 +13,7 @@ from pathlib import Path
 ROOT = Path(__file__).parents[2]
 PACKAGE = ROOT / "src" / "onelook"
 FILES = sorted(PACKAGE.rglob("*.py"))
+BESIDE = [path for folder in ("benchmarks", "scripts", "examples") for path in sorted((ROOT / folder).rglob("*.py"))]
 CODE = [*FILES, *sorted((ROOT / "tests").rglob("*.py")), *sorted((ROOT / "benchmarks").rglob("*.py"))]
 
 FLOORS = {
@@ -184,6 +185,27 @@ def test_long_files_functions_and_argument_lists_say_why(path: Path) -> None:
         if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
             length = (node.end_lineno or node.lineno) - node.lineno + 1
             assert length <= 60 or f"{name}:{node.name}" in BETTER_WHOLE, f"{name}: `{node.name}` has {length} lines"
+
+
+@for_each(BESIDE)
+def test_programs_beside_the_package_import_what_is_there(path: Path) -> None:
+    for node in ast.walk(tree_of(path)):
+        if not isinstance(node, ast.ImportFrom) or (node.module or "").split(".")[0] != "onelook":
+            continue
+        place = PACKAGE.parent.joinpath(*(node.module or "").split("."))
+        file = place / "__init__.py" if place.is_dir() else place.with_suffix(".py")
+        there = {name for top in tree_of(file).body for name in names_bound(top)}
+        missing = [one.name for one in node.names if one.name not in there and not list(place.glob(f"{one.name}*"))]
+        assert not missing, f"{path.name} imports {missing} from {node.module}"
+
+
+def names_bound(node: ast.stmt) -> list[str]:
+    """By a statement at the top of a file."""
+    if isinstance(node, (ast.FunctionDef, ast.ClassDef)):
+        return [node.name]
+    targets = [*getattr(node, "targets", []), getattr(node, "target", None)]
+    names = [name.id for target in targets if target for name in ast.walk(target) if isinstance(name, ast.Name)]
+    return names + [alias.asname or alias.name for alias in getattr(node, "names", [])]
 
 
 def test_reasons_for_long_code_are_still_needed() -> None:
