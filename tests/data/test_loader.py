@@ -7,6 +7,7 @@ import os
 import signal
 import sys
 import time
+from collections.abc import Iterable
 from pathlib import Path
 
 import cv2
@@ -20,9 +21,12 @@ from onelook.data.augment.keys import Purpose, SampleKey, generator
 from onelook.data.dataset import Arrangement, TrainDataset, ValidationDataset
 from onelook.data.image_weights import ImageWeights
 from onelook.data.loader import Batches, choose_workers, train_loader, validation_loader
+from onelook.data.planned import PlannedDataset
 from onelook.data.sampler import EpochOrder
+from onelook.data.shared_segments import PLACES
 from onelook.errors import DataError, OnelookError
 from onelook.settings.hyperparameters import Hyperparameters
+from onelook.structures.batch import Batch
 from onelook.structures.dataset_index import DatasetIndex
 
 pytestmark = pytest.mark.filterwarnings("ignore:This DataLoader will create")
@@ -47,7 +51,7 @@ def run_of(
     return train_loader(dataset, order, workers=workers, start_method=method)
 
 
-def digests(batches: Batches) -> list[str]:
+def digests(batches: Iterable[Batch]) -> list[str]:
     return [
         hashlib.sha256(
             batch.images.numpy().tobytes()
@@ -76,6 +80,36 @@ def test_batches_are_bitwise_equal_for_any_number_of_workers(index: DatasetIndex
     alone = digests(run_of(index, 0))
     assert len(alone) == len(set(alone)) == 9
     assert digests(run_of(index, workers)) == alone
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only there is memory reused")
+@pytest.mark.parametrize("is_rendered", [False, True])
+def test_workers_use_memory_again_that_no_batch_needs(index: DatasetIndex, is_rendered: bool) -> None:
+    dataset = TrainDataset(index, Hyperparameters(mixup=0.3), imgsz=64, seed=4)
+    batches = train_loader(PlannedDataset(dataset) if is_rendered else dataset, EpochOrder(4, 6, 3, 10), workers=1)
+    named = set(Path("/dev/shm").iterdir())
+    segments = [segment_of(batch.pixels) for batch in batches]
+    assert len(segments) == 20 and 1 < len(set(segments)) <= (10 if is_rendered else PLACES)
+    assert not {path.name for path in set(Path("/dev/shm").iterdir()) - named if str(os.getpid()) in path.name}
+
+
+def test_batches_that_are_kept_stay_as_they_are(index: DatasetIndex) -> None:
+    kept = list(run_of(index, 1))
+    assert len(kept) > 2 * PLACES
+    assert digests(kept) == digests(run_of(index, 0))
+
+
+@pytest.mark.gpu
+def test_batches_are_bitwise_equal_in_page_locked_memory(index: DatasetIndex) -> None:
+    dataset = TrainDataset(index, Hyperparameters(mixup=0.3), imgsz=64, seed=4)
+    batches = train_loader(dataset, EpochOrder(4, 7, 3, 3), workers=2, pin_memory=True)
+    assert digests(batches) == digests(run_of(index, 0))
+
+
+def segment_of(tensor: torch.Tensor) -> int:
+    """Number of the file behind the shared memory of a tensor."""
+    descriptor, _ = tensor.untyped_storage()._share_fd_cpu_()
+    return os.fstat(descriptor).st_ino
 
 
 @pytest.mark.slow

@@ -19,7 +19,7 @@ from onelook.data.augment.resize import put_into_frame
 from onelook.data.augment.transforms import KeyedTransforms, UserTransforms
 from onelook.data.image_cache import ImageFiles, OnceABatch
 from onelook.data.image_weights import ImageWeights
-from onelook.data.item import Item, batch_images, collate, empty_batch, make_item
+from onelook.data.item import Item, batch_memory, collate, empty_batch, make_item
 from onelook.data.quad import at_twice_the_size
 from onelook.data.rectangles import Rectangles, equal_frames, own_frames
 from onelook.data.sampler import EpochItem, Place
@@ -170,7 +170,7 @@ class TrainDataset:
             slots = [slot for (slot,) in places]
             rectangles = self.arrangement.rectangles
             size_hw = self.full_hw if rectangles is None else rectangles.frame_of(slots[0].number)
-            images = batch_images(len(slots), size_hw)
+            images = batch_memory((len(slots), 3, *size_hw))
             return collate(self._samples(slots, list(images)), images)
 
 
@@ -245,5 +245,5 @@ class ValidationDataset:
         """Some images of one frame."""
         if not numbers:
             return empty_batch(self.full_hw)
-        images = batch_images(len(numbers), self.rectangles.frame_of(numbers[0]))
+        images = batch_memory((len(numbers), 3, *self.rectangles.frame_of(numbers[0])))
         return collate([self.sample(*one) for one in zip(numbers, images, strict=True)], images)

@@ -56,17 +56,18 @@ def normalised(boxes_xyxy: npt.NDArray[Any], size_hw: tuple[int, int]) -> Tensor
     return torch.from_numpy((xyxy_to_cxcywh(boxes_xyxy) / (width, height, width, height)).astype(np.float32))
 
 
-def batch_images(count: int, size_hw: tuple[int, int]) -> Tensor:
-    """(count, 3, H, W) uint8, not filled.
+def batch_memory(shape: tuple[int, ...]) -> Tensor:
+    """uint8 of a shape, not filled, for the pixels of a batch.
 
-    In a loader process it lies in memory that the training process shares, as torch's own collation does it: a batch
-    that is made elsewhere would be copied there.
+    In a loader process it lies in memory that the training process shares, see `Segments`: a batch that is made
+    elsewhere would be copied there.
     """
-    shape = (count, 3, *size_hw)
-    if get_worker_info() is None:
+    worker, num_bytes = get_worker_info(), math.prod(shape)
+    if worker is None or num_bytes == 0:
         return torch.empty(shape, dtype=torch.uint8)
-    shared = torch.UntypedStorage._new_shared(math.prod(shape))  # type: ignore[no-untyped-call]
-    return torch.empty(0, dtype=torch.uint8).set_(shared).reshape(shape)
+    batches: Any = worker.dataset
+    shared = batches.segments.take(num_bytes)
+    return torch.empty(0, dtype=torch.uint8).set_(shared)[:num_bytes].reshape(shape)
 
 
 def collate(items: Sequence[Item], images: Tensor | None = None) -> Batch:

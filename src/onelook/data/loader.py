@@ -16,6 +16,7 @@ from onelook.data.capacity import available_processors
 from onelook.data.dataset import ValidationDataset
 from onelook.data.forked import opencv_threads_at_rest
 from onelook.data.sampler import EpochOrder, fixed_order
+from onelook.data.shared_segments import Segments
 from onelook.data.unreadable_images import within_limit
 from onelook.data.worker_signals import live_with_parent, signals_held_back, start_method_of_workers
 from onelook.errors import OnelookError
@@ -41,7 +42,7 @@ def train_loader(
     """
     # Drawing images needs what the last validation found: nothing of an epoch may be loaded before it begins.
     parts: Iterable[Iterable[list[Any]]] = [order] if order.class_ap is None else order.by_epoch()
-    batches = _stream(_Batches(dataset), parts, workers, pin_memory, start_method)
+    batches = _stream(_Batches(dataset, workers), parts, workers, pin_memory, start_method)
     return within_limit(batches, num_images=len(dataset))
 
 
@@ -56,7 +57,7 @@ def validation_loader(
 ) -> Batches:
     """The batches of one validation that process `rank` of `world_size` measures; otherwise as `train_loader`."""
     order = fixed_order(dataset.rectangles, rank=rank, world_size=world_size)
-    return _stream(_Batches(dataset), [order], workers, pin_memory, start_method)
+    return _stream(_Batches(dataset, workers), [order], workers, pin_memory, start_method)
 
 
 def choose_workers(
@@ -91,12 +92,13 @@ class Items(Protocol):
 class _Batches(Dataset[Any]):
     """Whole batches by their keys; an error of ours is handed over as a value, so that it arrives as it was raised."""
 
-    def __init__(self, items: Items) -> None:
+    def __init__(self, items: Items, workers: int) -> None:
         self._items = items
+        self.segments = Segments(workers)
 
     def __getitems__(self, keys: list[Any]) -> Any:
         try:
-            return self._items.batch(keys)
+            return self.segments.lend(self._items.batch(keys))
         except OnelookError as problem:
             return problem
 
@@ -131,7 +133,7 @@ def _stream(
         for part.keys in parts:
             with opencv_threads_at_rest(), _signals_of_children_as_before(), signals_held_back(method):
                 iterator = iter(loader)
-            for batch in iterator:
+            for batch in batches.segments.batches(iterator):
                 if isinstance(batch, OnelookError):
                     raise batch
                 yield batch

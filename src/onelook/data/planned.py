@@ -17,7 +17,7 @@ from onelook.data.augment.plan import AugmentPlan, DeviceStep, Image
 from onelook.data.augment.render_gpu import Drawing, Layer, Render, render
 from onelook.data.augment.tile_tables import Field, Kind, PixelPlaces, SentPixels, TileTables, layers_of, stacked
 from onelook.data.dataset import Drawn, TrainDataset
-from onelook.data.item import collate_targets, empty_batch, normalised
+from onelook.data.item import batch_memory, collate_targets, empty_batch, normalised
 from onelook.data.sampler import EpochItem, Place
 from onelook.structures.batch import Batch, ImageInfo, Targets
 
@@ -92,12 +92,12 @@ class PlannedDataset:
         for item, start in zip(items, np.cumsum([0, *sizes[:-1]]), strict=True):
             for layer in item.layers:
                 layer.fields[..., Field.START] += start
-        pixels = np.empty((sum(sizes), 3), np.uint8)
-        _copy_into(pixels, [part for item in items for part in item.parts])
+        pixels = batch_memory((sum(sizes), 3))
+        _copy_into(pixels.numpy(), [part for item in items for part in item.parts])
         labels = labels_of_plans(self._dataset.index, plans)
         return PlannedBatch(
             drawing=_drawing(plans, [item.layers for item in items]),
-            pixels=torch.from_numpy(pixels),
+            pixels=pixels,
             targets=collate_targets(
                 [normalised(boxes, plan.output_hw) for (boxes, _), plan in zip(labels, plans, strict=True)],
                 [torch.from_numpy(class_ids) for _, class_ids in labels],

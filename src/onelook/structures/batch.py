@@ -93,6 +93,11 @@ class Batch:
     targets: Targets
     infos: tuple[ImageInfo, ...]
 
+    @property
+    def pixels(self) -> Tensor:
+        """What the memory of the batch holds, but for a few numbers."""
+        return self.images
+
     def part(self, first: int, last: int) -> Batch:
         """The images from number `first` up to, but without, number `last`."""
         if (first, last) == (0, len(self.images)):
