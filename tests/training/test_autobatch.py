@@ -98,7 +98,7 @@ def request_for(definition: dict[str, object], **changes: object) -> TrialReques
         ("address_space", {}, 0.5 + 0.35 + 0.0115),
         ("address_space", {"other_bytes": 100 * MIB}, 0.6 + 0.35 + 0.0115),
         ("address_space", {"settings": TrainSettings(multi_scale=True)}, 0.5 + 0.58 + 0.013),
-        ("resident", {"settings": TrainSettings(workers=8)}, 0.62 + 0.2 + 3 * 4 * 0.001171875 + 0.0115),
+        ("resident", {"settings": TrainSettings(workers=8)}, 0.62 + 0.2 + 4 * 4 * 0.001171875 + 0.0115),
         ("device", {"other_bytes": 600 * MIB}, 0.5 + 0.0105),
     ],
 )

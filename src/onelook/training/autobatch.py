@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import torch
 
 from onelook.data.loader import choose_workers
+from onelook.data.shared_segments import PLACES
 from onelook.errors import MemoryShortage, SettingsError
 from onelook.processes.memory import MemoryLimit, memory_limits
 from onelook.processes.stop_signal import StopSignal
@@ -36,8 +37,6 @@ FIXED = {"address_space": 350 * MIB, "data": 260 * MIB, "resident": 120 * MIB}
 FIXED_OF_SIZES = {"address_space": 580 * MIB, "data": 490 * MIB, "resident": 150 * MIB}
 """The same where the sizes of images vary: oneDNN keeps 1024 kernels, of which hardly any page is written."""
 WORKER_BYTES = 100 * MIB
-PREFETCHED = 3
-"""Batches of each process that loads images: two that wait, one in the making."""
 
 STEP = 4
 """The next trial is at most so many times as large as the last one."""
@@ -174,7 +173,7 @@ def _loader_bytes(request: TrialRequest, batch_size: int) -> int:
         world_size=request.processes,
         processes_here=request.processes_here,
     )
-    return workers * (2 * WORKER_BYTES + PREFETCHED * batch_size * 3 * request.settings.imgsz**2)
+    return workers * (2 * WORKER_BYTES + PLACES * batch_size * 3 * request.settings.imgsz**2)
 
 
 def _line(tried: Sequence[tuple[int, Growth]]) -> Callable[[int], Growth]:
