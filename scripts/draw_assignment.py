@@ -23,7 +23,7 @@ from onelook.data.item import collate
 from onelook.data.splits import read_splits, scan_options
 from onelook.drawing.palette import class_colour
 from onelook.losses.assignment import find_candidates
-from onelook.losses.points.grid import point_grid
+from onelook.losses.points.grid import flatten_maps, point_grid
 from onelook.losses.points.yolox_loss import YoloxLoss
 from onelook.models.detector import DetectionModel, create_model
 from onelook.settings.train import TrainSettings
@@ -85,9 +85,11 @@ def of_points(model: DetectionModel, batch: Batch, raw_maps: list[torch.Tensor],
         hyperparameters=TrainSettings(),
         one_to_one=one_to_one,
     )
-    positives = loss.assign(raw_maps, batch.targets).objects
-    cells, strides = point_grid(raw_maps, model.stride_px).at(positives.place)
-    for target, (column, row), stride in zip(positives.target.tolist(), cells.tolist(), strides.tolist(), strict=True):
+    grid = point_grid(raw_maps, model.stride_px)
+    found = loss.assign(flatten_maps(raw_maps), loss.prepare(raw_maps, batch.targets), grid)
+    targets = found.is_object.nonzero()[:, 0].tolist()
+    cells, strides = grid.at(found.positives.place[found.is_object])
+    for target, (column, row), stride in zip(targets, cells.tolist(), strides.tolist(), strict=True):
         yield target, column * stride, row * stride, stride
 
 

@@ -13,8 +13,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from onelook.losses.points.grid import flatten_maps
-from onelook.losses.points.pairs import Positives
+from onelook.losses.points.grid import flatten_maps, point_grid
 from onelook.losses.points.yolox_loss import Assignment
 from onelook.losses.two_branches import TwoBranchLoss
 from onelook.models.detector import create_model
@@ -56,12 +55,13 @@ def test_no_target_is_left_out_and_classes_rise_above_their_start(head: str, tin
         found.total.backward()
         optimizer.step()
         for branch, maps in ((loss.many, raw_maps[:3]), (loss.one, raw_maps[3:])) if step % 5 == 0 else ():
-            for points in assigned(branch, maps, targets)[0]:
-                assert torch.bincount(points.target, minlength=len(targets)).min() >= 1, f"step {step}"
+            for rows in assigned(branch, maps, targets)[1:]:
+                assert rows[: len(targets)].any(dim=1).all(), f"step {step}"
     for branch, maps in ((loss.many, raw_maps[:3]), (loss.one, raw_maps[3:])):
-        (positives, *_), class_ids = assigned(branch, maps, targets)
-        outputs = flatten_maps(maps).flatten(0, 1)[positives.place]
-        scores = outputs[:, FIRST_CLASS[head] :].gather(1, class_ids[:, None]).sigmoid()
+        positives, is_real, *_ = assigned(branch, maps, targets)
+        outputs = flatten_maps(maps).flatten(0, 1)[positives.place[is_real]]
+        class_ids = targets.class_ids[is_real.nonzero()[:, :1]]
+        scores = outputs[:, FIRST_CLASS[head] :].gather(1, class_ids).sigmoid()
         assert scores.mean() > 3 * PRIOR
 
 
@@ -86,9 +86,9 @@ def test_no_term_rules_the_loss(tiny_data: Path) -> None:
     assert shares["cls"] >= 0.15, shares
 
 
-def assigned(branch: Any, maps: list[Tensor], targets: Targets) -> tuple[list[Positives], Tensor]:
-    """The points of one branch that learn boxes and classes, those that are to be objects, and the classes."""
-    found = branch.assign(maps, targets)
+def assigned(branch: Any, maps: list[Tensor], targets: Targets) -> tuple[Any, ...]:
+    """The points of one branch, (M, k): which learn boxes and classes, and for YOLOX which are to be objects."""
+    found = branch.assign(flatten_maps(maps), branch.prepare(maps, targets), point_grid(maps, branch.strides))
     if isinstance(found, Assignment):
-        return [found.positives, found.objects], found.class_ids
-    return [found[0]], found[1]
+        return found.positives, found.positives.is_real, found.is_object
+    return found[0], found[0].is_real

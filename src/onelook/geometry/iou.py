@@ -102,7 +102,8 @@ def iou_terms(boxes_a_cxcywh: Tensor, boxes_b_cxcywh: Tensor) -> IouTerms:
 
 def iou(boxes_a_cxcywh: Tensor, boxes_b_cxcywh: Tensor) -> Tensor:
     """Intersection over union of matched pairs, (N,)."""
-    return iou_terms(boxes_a_cxcywh, boxes_b_cxcywh).iou
+    a, b = _bounded(boxes_a_cxcywh), _bounded(boxes_b_cxcywh)
+    return _overlap(a, b, _sides(a), _sides(b))[0]
 
 
 def ciou(boxes_a_cxcywh: Tensor, boxes_b_cxcywh: Tensor) -> Tensor:
@@ -124,18 +125,29 @@ def ciou(boxes_a_cxcywh: Tensor, boxes_b_cxcywh: Tensor) -> Tensor:
 
 
 def _terms(a: _Boxes, b: _Boxes) -> IouTerms:
-    (centre_a, wh_a), (centre_b, wh_b) = a, b
-    half_a, half_b = wh_a / 2, wh_b / 2
-    low_a, high_a = centre_a - half_a, centre_a + half_a
-    low_b, high_b = centre_b - half_b, centre_b + half_b
-    intersection = _product((torch.minimum(high_a, high_b) - torch.maximum(low_a, low_b)).clamp(min=0))
-    union = _product(wh_a) + _product(wh_b) - intersection + EPSILON
+    (low_a, high_a), (low_b, high_b) = sides_a, sides_b = _sides(a), _sides(b)
+    iou_of_pairs, union = _overlap(a, b, sides_a, sides_b)
     return IouTerms(
-        iou=(intersection / union).clamp(max=1),  # corners are rounded, and identical boxes came out above 1
+        iou=iou_of_pairs,
         union=union,
         enclosing_wh=torch.maximum(high_a, high_b) - torch.minimum(low_a, low_b),
-        centre_distance_sq=(centre_b - centre_a).square().sum(dim=-1),
+        centre_distance_sq=(b[0] - a[0]).square().sum(dim=-1),
     )
+
+
+def _sides(boxes: _Boxes) -> _Boxes:
+    """Left upper and right lower corners."""
+    centres, sizes_wh = boxes
+    half = sizes_wh / 2
+    return centres - half, centres + half
+
+
+def _overlap(a: _Boxes, b: _Boxes, sides_a: _Boxes, sides_b: _Boxes) -> tuple[Tensor, Tensor]:
+    """Intersection over union, and union."""
+    (low_a, high_a), (low_b, high_b) = sides_a, sides_b
+    intersection = _product((torch.minimum(high_a, high_b) - torch.maximum(low_a, low_b)).clamp(min=0))
+    union = _product(a[1]) + _product(b[1]) - intersection + EPSILON
+    return (intersection / union).clamp(max=1), union  # corners are rounded, and identical boxes came out above 1
 
 
 def _diou(terms: IouTerms) -> Tensor:

@@ -71,17 +71,23 @@ class DetectionLoss:
     def __call__(self, raw_maps: Sequence[Tensor], targets: Targets, progress: float = 0.0) -> LossTerms:
         """The loss of B images, see `FamilyLoss`; it is the same at any progress.
 
-        Nothing in it waits for the device, and no shape depends on a value.
-
         Args:
             raw_maps: L maps (B, A, H, W, 5 + K) of logits, finest first.
         """
+        return self.terms(raw_maps, self.prepare(raw_maps, targets), progress)
+
+    def prepare(self, raw_maps: Sequence[Tensor], targets: Targets) -> Targets:
+        """See `FamilyLoss`; also moves what the loss needs to the device of the maps."""
         device = raw_maps[0].device
-        with torch.autocast(device.type, enabled=False):
-            self._move_to(device)
+        self._move_to(device)
+        return targets.padded().to(device)
+
+    def terms(self, raw_maps: Sequence[Tensor], prepared: Targets, progress: float) -> LossTerms:
+        """See `FamilyLoss`."""
+        with torch.autocast(raw_maps[0].device.type, enabled=False):
             raw_maps = [with_whole_rows(raw_map) for raw_map in raw_maps]
             candidates = find_candidates(
-                targets.padded().to(device),
+                prepared,
                 self.anchor_grid,
                 [(raw_map.shape[2], raw_map.shape[3]) for raw_map in raw_maps],
                 anchor_t=self.hyperparameters.anchor_t,

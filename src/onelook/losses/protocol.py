@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 from torch import Tensor
 
@@ -51,5 +51,19 @@ class FamilyLoss(Protocol):
             raw_maps: as the family's head gives them.
             targets: of the batch; may stay on the CPU while the maps are on a GPU.
             progress: share of the run that is done, 0 at the first step, 1 at the last.
+        """
+        ...
+
+    def prepare(self, raw_maps: Sequence[Tensor], targets: Targets) -> Any:
+        """What the loss has to know of the targets: a dataclass of tensors on the device of the maps.
+
+        Their lengths are rounded up, so that batches come in few different ones; beside them only whole numbers.
+        """
+        ...
+
+    def terms(self, raw_maps: Sequence[Tensor], prepared: Any, progress: float) -> LossTerms:
+        """The loss, given what `prepare` gave for maps of these sizes.
+
+        Nothing in it waits for the device, and no shape depends on a value.
         """
         ...

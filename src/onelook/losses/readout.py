@@ -36,7 +36,7 @@ def with_whole_rows(raw_map: Tensor) -> Tensor:
 
 
 def read_maps(raw_maps: Sequence[Tensor], positions: Tensor) -> tuple[Tensor, Tensor]:
-    """Objectness logits of all cells and all logits of the candidates, in float32.
+    """Objectness logits of all cells and all logits of the candidates, in at least float32.
 
     Plain indexing would build a gradient of the size of the map twice and add them up, and on several CPU threads sum
     the gradients of candidates that share a cell in any order. Here it is one map, and the order is fixed.
@@ -58,10 +58,11 @@ class _ReadMaps(torch.autograd.Function):
         ctx.save_for_backward(positions)
         ctx.forms = [(raw_map.shape, raw_map.stride(), raw_map.dtype) for raw_map in raw_maps]
         memories = [_rows(raw_map) for raw_map in raw_maps]
-        objectness = torch.cat([memory[:, OBJECTNESS] for memory in memories]).float()
+        dtype = torch.promote_types(raw_maps[0].dtype, torch.float32)
+        objectness = torch.cat([memory[:, OBJECTNESS] for memory in memories]).to(dtype)
         matched = torch.stack(
             [memory.index_select(0, place) for memory, place in zip(memories, positions, strict=True)]
-        ).float()
+        ).to(dtype)
         return objectness, matched
 
     @staticmethod

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -40,7 +41,15 @@ class TwoBranchLoss:
         Args:
             raw_maps: L maps of the first branch, then L of the second.
         """
+        return self.terms(raw_maps, self.prepare(raw_maps, targets), progress)
+
+    def prepare(self, raw_maps: Sequence[Tensor], targets: Targets) -> Any:
+        """See `FamilyLoss`; once for both branches, which have the same points and candidates."""
+        return self.many.prepare(raw_maps[: len(raw_maps) // 2], targets)
+
+    def terms(self, raw_maps: Sequence[Tensor], prepared: Any, progress: float) -> LossTerms:
+        """See `FamilyLoss`."""
         half = len(raw_maps) // 2
-        many = self.many(raw_maps[:half], targets, progress)
-        one = self.one(raw_maps[half:], targets, progress)
+        many = self.many.terms(raw_maps[:half], prepared, progress)
+        one = self.one.terms(raw_maps[half:], prepared, progress)
         return LossTerms(total=many.total + one.total, values=torch.cat([many.values, one.values]))

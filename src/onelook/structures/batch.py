@@ -9,6 +9,16 @@ from torch import Tensor
 from torch.nn import functional
 
 
+def padded_length(count: int) -> int:
+    """The next multiple of a quarter of the power of two below `count`; at least 16.
+
+    >>> [padded_length(count) for count in (0, 16, 17, 130)]
+    [16, 16, 32, 160]
+    """
+    step = max(16, 1 << max(count.bit_length() - 3, 0))
+    return max(-(-count // step), 1) * step
+
+
 @dataclass(frozen=True)
 class Targets:
     """What the loss compares a batch with.
@@ -27,13 +37,8 @@ class Targets:
         return self.image_index.shape[0]
 
     def padded(self) -> Targets:
-        """The same with boxes without area behind them, so that batches come in few different lengths.
-
-        The length is a multiple of a quarter of the power of two below it, and at least 16.
-        """
-        count = len(self)
-        step = max(16, 1 << max(count.bit_length() - 3, 0))
-        missing = max(-(-count // step), 1) * step - count
+        """The same with boxes without area behind them, so that batches come in few different lengths."""
+        missing = padded_length(len(self)) - len(self)
         return Targets(
             functional.pad(self.image_index, (0, missing)),
             functional.pad(self.class_ids, (0, missing)),

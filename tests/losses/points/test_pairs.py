@@ -2,36 +2,37 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from plain_points import owned, pairs_of, plain_choice
 
 from onelook.losses.points.pairs import (
-    Pairs,
+    Positives,
+    Shortlist,
     pairs_inside,
     positives_of,
-    rank_within_target,
     rescue_orphans,
     settle_conflicts,
+    shortlist,
 )
+from onelook.losses.points.simota import choose_cheapest
+from onelook.losses.points.task_aligned import choose_aligned
 
 SIZES, STRIDES = [(4, 6), (2, 3), (1, 2)], [8.0, 16.0, 32.0]
 NUM_POINTS = 24 + 6 + 2
 
 
-def pairs_of(*places: list[int]) -> Pairs:
-    """One list of places for each target."""
-    target = torch.tensor([i for i, listed in enumerate(places) for _ in listed])
-    return Pairs(target, torch.tensor([place for listed in places for place in listed]), len(places), 10)
-
-
-def slow_pairs(regions: torch.Tensor, image_index: torch.Tensor) -> list[tuple[int, int]]:
+def slow_pairs(regions: Any, image_index: list[int]) -> list[tuple[int, int]]:
     found = []
-    for target, image in enumerate(image_index.tolist()):
+    for target, image in enumerate(image_index):
         point = 0
         for level, ((height, width), stride) in enumerate(zip(SIZES, STRIDES, strict=True)):
-            left, top, right, bottom = regions[level, target].tolist()
+            left, top, right, bottom = regions[level, target]
             for row in range(height):
                 for column in range(width):
                     x, y = (column + 0.5) * stride, (row + 0.5) * stride
@@ -47,46 +48,94 @@ corner = st.integers(-20, 80).map(lambda value: value / 1.0) | st.floats(-100, 1
 @settings(max_examples=60, deadline=None)
 @given(st.lists(st.tuples(st.integers(0, 1), st.lists(corner, min_size=12, max_size=12)), max_size=4))
 def test_pairs_are_the_cells_whose_middle_is_strictly_inside(targets: list[tuple[int, list[float]]]) -> None:
-    image_index = torch.tensor([image for image, _ in targets], dtype=torch.long)
-    corners = torch.tensor([values for _, values in targets], dtype=torch.float64).view(-1, 3, 4).transpose(0, 1)
-    pairs = pairs_inside(corners, image_index, SIZES, STRIDES, 2)
-    assert list(zip(pairs.target.tolist(), pairs.place.tolist(), strict=True)) == slow_pairs(corners, image_index)
-    assert (pairs.num_targets, pairs.num_places) == (len(targets), 2 * NUM_POINTS)
+    image_index = [image for image, _ in targets]
+    corners = np.array([values for _, values in targets], np.float64).reshape(-1, 3, 4).transpose(1, 0, 2)
+    place, counts = pairs_inside(corners, np.array(image_index, np.int64), SIZES, STRIDES)
+    target = np.repeat(np.arange(len(targets)), counts)
+    assert list(zip(target.tolist(), place.tolist(), strict=True)) == slow_pairs(corners, image_index)
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf"), 1e300])
 def test_a_region_without_limits_gives_cells_of_the_map_only(value: float) -> None:
-    region = torch.tensor([-value, -value, value, value], dtype=torch.float64).expand(3, 1, 4)
-    pairs = pairs_inside(region, torch.zeros(1, dtype=torch.long), SIZES, STRIDES, 1)
-    assert set(pairs.place.tolist()) <= set(range(NUM_POINTS))
+    region = np.broadcast_to(np.array([-value, -value, value, value]), (3, 1, 4))
+    place, _counts = pairs_inside(region, np.zeros(1, np.int64), SIZES, STRIDES)
+    assert set(place.tolist()) <= set(range(NUM_POINTS))
 
 
 def test_equal_keys_rank_in_the_order_of_the_pairs() -> None:
-    pairs = pairs_of([0, 1, 2, 3], [], [4, 5])
-    key = torch.tensor([2.0, 1.0, 2.0, 1.0, 0.0, 0.0])
-    assert rank_within_target(pairs, key).tolist() == [2, 0, 3, 1, 0, 1]
+    pairs = pairs_of([[0, 1, 2, 3], [], [4, 5]], 10, filling=2)
+    found = shortlist(pairs, torch.tensor([2.0, 1.0, 2.0, 1.0, 0.0, 0.0, 0.0, 0.0]), ranks=3)
+    assert found.is_real.tolist() == [[True] * 3, [False] * 3, [True, True, False]]
+    assert found.pair[found.is_real].tolist() == [1, 3, 0, 4, 5]
+    assert found.place[found.is_real].tolist() == [1, 3, 0, 4, 5]
+
+
+def listed(*places: list[int]) -> Shortlist:
+    """Places that each target ranks in the order given, in 10 of them."""
+    pairs = pairs_of(places, 10)
+    return shortlist(pairs, torch.zeros(len(pairs.place)), ranks=3)
 
 
 def test_a_contested_place_goes_to_the_smallest_key_then_to_the_first_target() -> None:
-    pairs = pairs_of([0, 1], [0, 1], [0, 2])
-    chosen = torch.tensor([True, True, True, True, False, True])
-    key = torch.tensor([1.0, 5.0, 1.0, 3.0, 0.0, 9.0])
-    assert settle_conflicts(pairs, chosen, key).tolist() == [True, False, False, True, False, True]
+    candidates = listed([0, 1], [0, 1], [0, 2])
+    chosen = torch.tensor([[True, True, False], [True, True, False], [False, True, False]])
+    key = torch.tensor([[1.0, 5.0, 0.0], [1.0, 3.0, 0.0], [0.0, 9.0, 0.0]])
+    assert settle_conflicts(candidates, chosen, key).tolist() == [
+        [True, False, False], [False, True, False], [False, True, False],
+    ]  # fmt: skip
+
+
+def rescued(candidates: Shortlist, chosen: list[list[int]], *, may_take: bool) -> dict[int, int]:
+    found = rescue_orphans(candidates, torch.tensor(chosen, dtype=torch.bool), most=3, may_take=may_take)
+    return owned(positives_of(candidates, found, 1 if not may_take else 3))
 
 
 def test_orphans_take_what_nobody_needs_in_their_order() -> None:
-    pairs = pairs_of([0, 1], [0, 1], [1], [])
-    chosen = torch.tensor([True, True, False, False, False])
-    key = torch.tensor([0.0, 0.0, 2.0, 1.0, 0.0])
+    candidates = listed([0, 1], [1, 0], [1], [])
+    chosen = [[1, 1, 0], [0, 0, 0], [0, 0, 0], [0, 0, 0]]
     # Target 1 prefers place 1 and may take it from target 0, which then has only place 0 and keeps it from target 2.
-    assert rescue_orphans(pairs, chosen, key, may_take=True).tolist() == [True, False, False, True, False]
-    assert rescue_orphans(pairs, chosen, key, may_take=False).tolist() == chosen.tolist()
+    assert rescued(candidates, chosen, may_take=True) == {0: 0, 1: 1}
+    assert rescued(candidates, [[1, 0, 0], *chosen[1:]], may_take=False) == {0: 0, 1: 1}
 
 
 def test_orphans_prefer_the_smallest_key_among_free_places() -> None:
-    pairs = pairs_of([0], [0, 3, 4], [3, 4])
-    chosen = torch.tensor([True, False, False, False, False, False])
-    key = torch.tensor([0.0, 0.0, 2.0, 2.0, 1.0, 1.0])
-    rescued = rescue_orphans(pairs, chosen, key, may_take=True)
-    assert positives_of(pairs, rescued).target.tolist() == [0, 1, 2]
-    assert positives_of(pairs, rescued).place.tolist() == [0, 3, 4]
+    candidates = listed([0], [3, 4, 0], [3, 4])
+    assert rescued(candidates, [[1, 0, 0], [0, 0, 0], [0, 0, 0]], may_take=True) == {0: 0, 3: 1, 4: 2}
+
+
+def test_a_positive_behind_the_last_row_of_its_target_takes_the_first() -> None:
+    candidates = listed([5, 6, 7], [8])
+    found = positives_of(candidates, torch.tensor([[False, False, True], [True, False, False]]), rows=2)
+    assert owned(found) == {7: 0, 8: 1} and found.place.shape == (2, 2)
+
+
+def test_of_equal_points_the_first_is_the_best() -> None:
+    place = torch.tensor([[6, 3, 1], [4, 5, 2]])
+    positives = Positives(place, place, torch.tensor([[True, True, False], [True, True, True]]))
+    best = positives.best(torch.tensor([[0.5, 0.5, 0.9], [0.2, 0.2, 0.1]]))
+    assert owned(positives, best) == {3: 0, 4: 1}
+
+
+def crowd(seed: int, num_targets: int, num_places: int) -> tuple[Any, torch.Tensor, torch.Tensor]:
+    """Targets with up to 15 candidates near each other, and two keys of each pair, many of them equal."""
+    rng = np.random.Generator(np.random.Philox(key=seed))
+    starts = rng.integers(0, num_places - 15, num_targets)
+    places = [list(range(start, start + rng.integers(0, 16))) for start in starts]
+    pairs = pairs_of(places, num_places, filling=3)
+    keys = torch.from_numpy(rng.integers(0, 6, (2, len(pairs.place))) / 6)
+    return pairs, keys[0], keys[1]
+
+
+@pytest.mark.parametrize("num_targets", [1, 10, 60])
+@pytest.mark.parametrize("seed", range(5))
+def test_all_choose_at_once_as_they_would_one_after_the_other(num_targets: int, seed: int) -> None:
+    """Up to one target for each three points, so that many lose all that they have chosen."""
+    pairs, scores, ious = crowd(seed, num_targets, 200)
+    wanted = torch.arange(num_targets) % 10 + 1
+    found = choose_cheapest(pairs, scores, wanted)
+    assert owned(found) == plain_choice(pairs, scores, scores, wanted.tolist())
+    alignment = -(scores * ious**6)
+    for one_to_one, each in ((False, 10), (True, 7)):
+        aligned, _quality = choose_aligned(pairs, scores, ious, one_to_one=one_to_one)
+        expected = plain_choice(pairs, alignment, -ious, [each] * num_targets, only_best=one_to_one)
+        assert owned(aligned) == expected

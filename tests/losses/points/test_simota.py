@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from dataclasses import replace
 
 import pytest
 import torch
+from plain_points import owned, pairs_of
 
 from onelook.geometry.boxes import cxcywh_to_xyxy
 from onelook.geometry.iou import iou
-from onelook.losses.points.grid import flatten_maps, point_grid
-from onelook.losses.points.pairs import Pairs, Positives
+from onelook.losses.points.candidates import PointTargets
+from onelook.losses.points.grid import PointGrid, flatten_maps, point_grid
 from onelook.losses.points.simota import choose_cheapest, pair_costs, points_wanted
 from onelook.losses.points.yolox_loss import Assigner, Assignment, YoloxLoss, decode_boxes, encode_boxes
 from onelook.losses.protocol import NOMINAL_IMAGES
@@ -45,6 +46,12 @@ def criterion(num_classes: int = 2, strides: tuple[float, ...] = (8.0,), **optio
     return YoloxLoss(strides, num_classes=num_classes, hyperparameters=Hyperparameters(), **options)  # type: ignore[arg-type]
 
 
+def assigned(loss: YoloxLoss, raw_maps: list[torch.Tensor], targets: Targets) -> Assignment:
+    return loss.assign(
+        flatten_maps(raw_maps).detach(), loss.prepare(raw_maps, targets), point_grid(raw_maps, loss.strides)
+    )
+
+
 THREE = targets_of([(2, 2, 22, 22), (10, 10, 30, 30), (13, 1, 17, 5)], [0, 1, 0])
 TWO = targets_of([(0, 0, 32, 32), (13, 1, 17, 5)], [1, 0])
 
@@ -67,8 +74,7 @@ def test_owners_and_terms_are_those_of_the_worked_examples(
 ) -> None:
     loss = criterion(rescue=False)
     raw = reference_map(larger)
-    positives = loss.assign([raw], targets).positives
-    assert dict(zip(positives.place.tolist(), positives.target.tolist(), strict=True)) == owners
+    assert owned(assigned(loss, [raw], targets).positives) == owners
     found = loss([raw], targets, progress=1.0)
     assert found.values.tolist() == pytest.approx(terms, abs=2e-8)
     assert found.total.item() * NOMINAL_IMAGES == pytest.approx(total, abs=2e-8)
@@ -77,31 +83,30 @@ def test_owners_and_terms_are_those_of_the_worked_examples(
 class WiderLoss(YoloxLoss):
     """With the candidates that YOLOX had until January 2023: points in any box or near any middle, with a penalty."""
 
-    def assign(self, raw_maps: Sequence[torch.Tensor], targets: Targets) -> Assignment:
-        grid, outputs = point_grid(raw_maps, self.strides), flatten_maps(raw_maps)[0].detach()
-        predicted = decode_boxes(outputs[:, :4], grid.cells, grid.stride_px)
-        boxes = targets.boxes * 32.0
+    def assign(self, outputs: torch.Tensor, prepared: PointTargets, grid: PointGrid) -> Assignment:
+        points, boxes = outputs[0], prepared.boxes[: len(TWO)]
+        predicted = decode_boxes(points[:, :4], grid.cells, grid.stride_px)
         middles = (grid.cells + 0.5) * grid.stride_px[:, None]
         offsets = (middles - boxes[:, None, :2]).abs()  # (M, P, 2)
         is_near = (offsets < 2.5 * grid.stride_px[:, None]).all(dim=2)
         is_inside = (offsets < boxes[:, None, 2:] / 2).all(dim=2)
-        target, place = (is_near | is_inside).any(dim=0).expand(len(boxes), -1).nonzero(as_tuple=True)
-        pairs = Pairs(target, place, len(boxes), len(outputs))
+        places = (is_near | is_inside).any(dim=0).nonzero().flatten().tolist()
+        pairs = pairs_of([places] * len(TWO) + [[]] * (len(prepared.boxes) - len(TWO)), len(points))
+        target, place = pairs.target, pairs.place
         ious = iou(predicted[place], boxes[target])
-        costs = pair_costs(outputs[place, 4], outputs[place, 5:], targets.class_ids[target], ious)
+        costs = pair_costs(points[place, 4], points[place, 5:], prepared.class_ids[target], ious)
         costs += 1e5 * ~(is_near & is_inside)[target, place]
-        corners = cxcywh_to_xyxy(boxes), cxcywh_to_xyxy(predicted[place])
-        found = choose_cheapest(pairs, costs, points_wanted(pairs, targets.image_index, *corners), rescue=False)
-        return Assignment(found, found, targets.class_ids[found.target], boxes[found.target], None)
+        wider = replace(prepared, pairs=pairs, most_points=len(points))
+        corners = cxcywh_to_xyxy(prepared.boxes), cxcywh_to_xyxy(predicted[place])
+        found = choose_cheapest(pairs, costs, points_wanted(wider, *corners, num_images=1), rescue=False)
+        return Assignment(found, found.is_real, None)
 
 
 def test_older_candidates_give_the_numbers_of_their_worked_example() -> None:
     """Costs, number of points and terms are ours: a check on more points than our own candidates have."""
     loss = WiderLoss((8.0,), num_classes=2, hyperparameters=Hyperparameters())
     raw = reference_map(0.5)
-    positives = loss.assign([raw], TWO).positives
-    owners = dict(zip(positives.place.tolist(), positives.target.tolist(), strict=True))
-    assert owners == {4: 1, 5: 0, 8: 0, 9: 0, 10: 0}
+    assert owned(assigned(loss, [raw], TWO).positives) == {4: 1, 5: 0, 8: 0, 9: 0, 10: 0}
     found = loss([raw], TWO, progress=1.0)
     assert found.values.tolist() == pytest.approx([3.687585916, 2.322387866, 1.409575494, 2.411776610], abs=2e-8)
     assert found.total.item() * NOMINAL_IMAGES == pytest.approx(9.831325885, abs=2e-8)
@@ -116,53 +121,49 @@ def test_the_gradient_is_that_of_the_worked_example() -> None:
 
 @pytest.mark.parametrize("assigner", ["simota", "task_aligned"])
 def test_every_target_with_candidates_learns_with_the_rescue(assigner: Assigner) -> None:
-    alone = criterion(rescue=False, assigner=assigner).assign([reference_map()], THREE).positives
-    assert torch.bincount(alone.target, minlength=3)[2] == 0
-    rescued = criterion(assigner=assigner).assign([reference_map()], THREE).positives
-    assert torch.bincount(rescued.target, minlength=3).min() == 1
+    alone = assigned(criterion(rescue=False, assigner=assigner), [reference_map()], THREE).positives
+    assert not alone.is_real[2].any()
+    rescued = assigned(criterion(assigner=assigner), [reference_map()], THREE).positives
+    assert rescued.is_real[:3].sum(dim=1).min() == 1
 
 
 @pytest.mark.parametrize("assigner", ["simota", "task_aligned"])
 def test_one_to_one_makes_one_point_of_a_target_its_object(assigner: Assigner) -> None:
     many, one = (
-        criterion(assigner=assigner, one_to_one=one_to_one).assign([reference_map()], THREE)
+        assigned(criterion(assigner=assigner, one_to_one=one_to_one), [reference_map()], THREE)
         for one_to_one in (False, True)
     )
-    assert torch.equal(one.positives.place, many.positives.place)
-    assert torch.equal(many.objects.place, many.positives.place)
-    assert torch.bincount(one.objects.target, minlength=3).tolist() == [1, 1, 1]
-    assert set(one.objects.place.tolist()) < set(one.positives.place.tolist())
+    assert owned(one.positives) == owned(many.positives)
+    assert torch.equal(many.is_object, many.positives.is_real)
+    assert one.is_object.sum(dim=1)[:3].tolist() == [1, 1, 1]
+    assert set(owned(one.positives, one.is_object)) < set(owned(one.positives))
 
 
 def test_the_object_of_a_target_is_where_class_and_box_agree_best() -> None:
-    raw = reference_map()
-    found = criterion(one_to_one=True).assign([raw], THREE)
+    raw, loss = reference_map(), criterion(one_to_one=True)
+    prepared = loss.prepare([raw], THREE)
+    found = assigned(loss, [raw], THREE)
     points = raw.detach()[0, 0].flatten(0, 1)
-    for target, place in zip(found.objects.target.tolist(), found.objects.place.tolist(), strict=True):
-        own = found.positives.target == target
-        here = points[found.positives.place[own]]
-        cells = torch.stack([found.positives.place[own] % 4, found.positives.place[own] // 4], dim=1)
-        overlap = iou(decode_boxes(here[:, :4], cells, torch.full((len(here),), 8.0)), found.boxes[own])
-        score = here[:, 4].sigmoid() * here[torch.arange(len(here)), 5 + found.class_ids[own]].sigmoid()
-        assert place == found.positives.place[own][(score * overlap**6).argmax()]
+    for place, target in owned(found.positives, found.is_object).items():
+        own = torch.tensor([other for other, owner in owned(found.positives).items() if owner == target])
+        cells, here = torch.stack([own % 4, own // 4], dim=1), points[own]
+        goals = prepared.boxes[target].expand(len(own), -1)
+        overlap = iou(decode_boxes(here[:, :4], cells, torch.full((len(here),), 8.0)), goals)
+        score = here[:, 4].sigmoid() * here[:, 5 + int(prepared.class_ids[target])].sigmoid()
+        assert place == own[(score * overlap**6).argmax()]
 
 
 def test_a_point_that_is_no_object_of_its_target_learns_to_be_none_and_still_its_class() -> None:
     raw = reference_map()
     loss = criterion(one_to_one=True)
-    found = loss.assign([raw], THREE)
+    found = assigned(loss, [raw], THREE)
     loss([raw], THREE).total.backward()
     assert raw.grad is not None
     gradient = raw.grad[0, 0].flatten(0, 1)
-    objects = torch.isin(found.positives.place, found.objects.place)
-    assert (gradient[found.positives.place[objects], 4] < 0).all()
-    assert (gradient[found.positives.place[~objects], 4] > 0).all()
-    assert (gradient[found.positives.place, 5:] != 0).all()
-
-
-def test_of_equal_points_the_first_is_the_object() -> None:
-    positives = Positives(torch.tensor([3, 4, 5, 6]), torch.tensor([0, 1, 1, 0]), torch.arange(4))
-    assert positives.best(torch.tensor([0.5, 0.2, 0.2, 0.5]), 3).place.tolist() == [3, 4]
+    positives, objects = set(owned(found.positives)), set(owned(found.positives, found.is_object))
+    assert (gradient[sorted(objects), 4] < 0).all()
+    assert (gradient[sorted(positives - objects), 4] > 0).all()
+    assert (gradient[sorted(positives), 5:] != 0).all()
 
 
 def test_without_targets_only_objectness_learns() -> None:
@@ -233,12 +234,13 @@ def test_targets_of_one_image_do_not_depend_on_those_of_another(assigner: Assign
         random_targets(12, 3),
         random_maps(torch.float32, 3),
     )
-    both = loss.assign(raw, targets).objects
-    num_points = both.place.new_tensor(sum(raw_map[0, ..., 0].numel() for raw_map in raw))
+    both = assigned(loss, raw, targets)
+    num_points = sum(raw_map[0, ..., 0].numel() for raw_map in raw)
     second = targets.image_index == 1
     alone = Targets(targets.image_index[second] - 1, targets.class_ids[second], targets.boxes[second])
-    single = loss.assign([raw_map[1:] for raw_map in raw], alone).objects
-    assert (both.place[both.place >= num_points] - num_points).tolist() == single.place.tolist()
+    single = assigned(loss, [raw_map[1:] for raw_map in raw], alone)
+    objects = [place - num_points for place in owned(both.positives, both.is_object) if place >= num_points]
+    assert objects == list(owned(single.positives, single.is_object))
 
 
 def test_encoding_is_the_inverse_of_decoding() -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
+from plain_points import owned, pairs_of
 from torch import Tensor
 
 from onelook.geometry.iou import box_iou
@@ -19,23 +21,27 @@ PREDICTED = torch.stack([X - 8 - (J % 3), Y - 8, X + 8, Y + 8 + 3 * (J % 2)], di
 SMALL = torch.stack([X - 0.5, Y - 0.5, X + 0.5, Y + 0.5], dim=1)
 
 
-def pairs_for(boxes: Tensor) -> Pairs:
-    index = torch.zeros(len(boxes), dtype=torch.long)
-    return pairs_inside(surrogate_regions(boxes, [8.0]), index, [(4, 4)], [8.0], 1)
+def pairs_for(boxes: Tensor, regions: object = None) -> Pairs:
+    given = surrogate_regions(boxes.numpy(), [8.0]) if regions is None else regions
+    place, counts = pairs_inside(given, np.zeros(len(boxes), np.int64), [(4, 4)], [8.0])  # type: ignore[arg-type]
+    return pairs_of([part.tolist() for part in np.split(place, np.cumsum(counts)[:-1])] if len(boxes) else [], 16, 4)
 
 
 def chosen(
     boxes: Tensor = BOXES, scores: Tensor = SCORES, predicted: Tensor = PREDICTED, **options: object
 ) -> tuple[Positives, dict[int, float]]:
     pairs = pairs_for(boxes)
-    ious = box_iou(boxes, predicted)[pairs.target, pairs.place]
-    positives, quality = choose_aligned(pairs, scores[pairs.place, CLASSES[pairs.target]], ious, **options)  # type: ignore[arg-type]
-    return positives, dict(zip(positives.place.tolist(), quality.tolist(), strict=True))
+    rows = pairs.target.clamp(max=max(len(boxes) - 1, 0))
+    ious = box_iou(boxes, predicted)[rows, pairs.place] if len(boxes) else torch.zeros(len(rows))
+    given = scores[pairs.place, CLASSES[rows]]
+    positives, quality = choose_aligned(pairs, given, ious, **options)  # type: ignore[arg-type]
+    assert not quality[~positives.is_real].any()
+    real = zip(positives.place[positives.is_real].tolist(), quality[positives.is_real].tolist(), strict=True)
+    return positives, dict(sorted(real))
 
 
 def owners(positives: Positives) -> list[int | None]:
-    found = dict(zip(positives.place.tolist(), positives.target.tolist(), strict=True))
-    return [found.get(place) for place in range(16)]
+    return [owned(positives).get(place) for place in range(16)]
 
 
 _ = None
@@ -45,10 +51,9 @@ RESCUED = [0, 0, 2, *TEN[3:]]
 
 def test_a_target_smaller_than_a_cell_has_the_candidates_of_its_surrogate() -> None:
     pairs = pairs_for(BOXES)
-    assert pairs.target.bincount().tolist() == [9, 9, 2]
-    assert pairs.place[-2:].tolist() == [1, 2]
-    plain = pairs_inside(BOXES.expand(1, -1, -1), torch.zeros(3, dtype=torch.long), [(4, 4)], [8.0], 1)
-    assert plain.target.bincount(minlength=3).tolist() == [9, 9, 0]
+    assert pairs.counts.tolist() == [9, 9, 2]
+    assert pairs.place[18:20].tolist() == [1, 2]
+    assert pairs_for(BOXES, BOXES.numpy()[None]).counts.tolist() == [9, 9, 0]
 
 
 @pytest.mark.parametrize(
@@ -104,10 +109,10 @@ def test_equal_alignment_is_settled_by_order_and_zero_alignment_is_still_chosen(
 
 def test_a_tiny_overlap_keeps_its_quality_in_float32() -> None:
     pairs = pairs_for(BOXES[:1])
-    ious = torch.full((9,), 0.01, dtype=torch.float32)
-    _positives, quality = choose_aligned(pairs, torch.full((9,), 0.01), ious)
-    assert quality.tolist() == pytest.approx([0.01] * 9)
+    few = torch.full((len(pairs.place),), 0.01)
+    positives, quality = choose_aligned(pairs, few, few)
+    assert quality[positives.is_real].tolist() == pytest.approx([0.01] * 9)
 
 
 def test_no_targets_give_no_positives() -> None:
-    assert len(chosen(BOXES[:0])[0]) == 0
+    assert not chosen(BOXES[:0])[1]

@@ -6,13 +6,14 @@ Letters: B images, L maps, P points of an image, K classes, n positives.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 
 import torch
 from torch import Tensor
 
 from onelook.geometry.boxes import cxcywh_to_xyxy, xyxy_to_cxcywh
 from onelook.geometry.iou import ciou, iou
-from onelook.losses.points.candidates import find_candidates
+from onelook.losses.points.candidates import PointTargets, point_targets
 from onelook.losses.points.grid import PointGrid, flatten_maps, point_grid
 from onelook.losses.points.pairs import Positives
 from onelook.losses.points.task_aligned import choose_aligned, surrogate_regions
@@ -55,43 +56,52 @@ class DistanceLoss:
         Args:
             raw_maps: L maps (B, 1, H, W, 4 + K): distances to left, top, right and bottom in cells, classes.
         """
+        return self.terms(raw_maps, self.prepare(raw_maps, targets), progress)
+
+    def prepare(self, raw_maps: Sequence[Tensor], targets: Targets) -> PointTargets:
+        """See `FamilyLoss`."""
+        return point_targets(raw_maps, targets, self.strides, surrogate_regions)
+
+    def terms(self, raw_maps: Sequence[Tensor], prepared: PointTargets, progress: float) -> LossTerms:
+        """See `FamilyLoss`."""
         settings = self.hyperparameters
         with torch.autocast(raw_maps[0].device.type, enabled=False):
             grid = point_grid(raw_maps, self.strides)
             outputs = flatten_maps(raw_maps)  # (B, P, 4 + K)
-            positives, class_ids, goals, quality = self.assign(raw_maps, targets)
-            overlap, distance = box_terms(
-                outputs.flatten(0, 1)[positives.place][:, :_NUM_SIDES], grid, positives.place, goals, quality
-            )
+            positives, quality = self.assign(outputs.detach(), prepared, grid)
+            place, weights = positives.place.flatten(), quality.flatten()
+            goals = prepared.boxes.repeat_interleave(positives.place.shape[1], dim=0)
+            overlap, distance = box_terms(outputs.flatten(0, 1)[place][:, :_NUM_SIDES], grid, place, goals, weights)
             logits = outputs[..., _NUM_SIDES:]
-            goal = torch.zeros_like(logits)
-            goal.view(-1, self.num_classes)[positives.place, class_ids] = quality * (1 - settings.label_smoothing)
-            entropy = cross_entropy(logits, goal, positive_weight=settings.cls_pw, focal_gamma=settings.fl_gamma)
+            class_place = positives.place * self.num_classes + prepared.class_ids[:, None]
+            goal = torch.zeros_like(logits).flatten()
+            goal.scatter_reduce_(0, class_place.flatten(), weights * (1 - settings.label_smoothing), "amax")
+            entropy = cross_entropy(
+                logits, goal.view_as(logits), positive_weight=settings.cls_pw, focal_gamma=settings.fl_gamma
+            )
             terms = torch.stack(
                 [
                     overlap * (_OVERLAP_FACTOR * settings.box),
                     entropy.sum(dim=(1, 2)).sum() * (_CLASS_FACTOR * settings.cls),
                     distance * (_DISTANCE_FACTOR * settings.box),
                 ]
-            ) / quality.sum().clamp(min=1)
+            ) / weights.sum().clamp(min=1)
             return LossTerms(terms.sum() * (len(outputs) / NOMINAL_IMAGES), terms.detach())
 
     @torch.no_grad()
-    def assign(self, raw_maps: Sequence[Tensor], targets: Targets) -> tuple[Positives, Tensor, Tensor, Tensor]:
-        """Which points learn which targets.
+    def assign(self, outputs: Tensor, prepared: PointTargets, grid: PointGrid) -> tuple[Positives, Tensor]:
+        """Which points learn which targets, and their (M, k) quality.
 
-        Returns:
-            The n positives; the class and the box, (n, 4) cxcywh in pixels, that each answers for; their quality.
+        Args:
+            outputs: (B, P, 4 + K) of `flatten_maps`.
         """
-        candidates = find_candidates(raw_maps, targets, self.strides, surrogate_regions)
-        pairs = candidates.pairs
-        outputs = flatten_maps(raw_maps).flatten(0, 1)[pairs.place]
-        boxes_xyxy = decode_distances(outputs[:, :_NUM_SIDES], point_grid(raw_maps, self.strides), pairs.place)
-        classes = candidates.class_ids[pairs.target]
-        scores = outputs[:, _NUM_SIDES:].gather(1, classes[:, None])[:, 0].sigmoid()
-        ious = iou(xyxy_to_cxcywh(boxes_xyxy), candidates.boxes[pairs.target])
-        positives, quality = choose_aligned(pairs, scores, ious, one_to_one=self.one_to_one)
-        return positives, candidates.class_ids[positives.target], candidates.boxes[positives.target], quality
+        pairs = prepared.pairs
+        of_pairs = outputs.flatten(0, 1)[pairs.place]
+        boxes_xyxy = decode_distances(of_pairs[:, :_NUM_SIDES], grid, pairs.place)
+        classes = pairs.of_targets(prepared.class_ids)
+        scores = of_pairs[:, _NUM_SIDES:].gather(1, classes[:, None])[:, 0].sigmoid()
+        ious = iou(xyxy_to_cxcywh(boxes_xyxy), pairs.of_targets(prepared.boxes))
+        return choose_aligned(pairs, scores, ious, one_to_one=self.one_to_one)
 
 
 def decode_distances(distances: Tensor, grid: PointGrid, place: Tensor) -> Tensor:
@@ -100,17 +110,27 @@ def decode_distances(distances: Tensor, grid: PointGrid, place: Tensor) -> Tenso
     Nothing keeps a distance positive: a box whose sides have changed places has no overlap, and learns from `dist`.
     """
     cells, stride_px = grid.at(place)
-    centres = cells + 0.5
-    corners = torch.cat([centres - distances[:, 0:2], centres + distances[:, 2:4]], dim=1)
-    return corners * stride_px[:, None]
+    return (_middles(cells) + distances * _directions(cells.dtype, cells.device)) * stride_px[:, None]
 
 
 def encode_distances(boxes_cxcywh: Tensor, grid: PointGrid, place: Tensor) -> Tensor:
     """(n, 4) distances in cells that `decode_distances` turns into these boxes."""
     cells, stride_px = grid.at(place)
-    centres = cells + 0.5
-    corners = cxcywh_to_xyxy(boxes_cxcywh) / stride_px[:, None]
-    return torch.cat([centres - corners[:, 0:2], corners[:, 2:4] - centres], dim=1)
+    return (cxcywh_to_xyxy(boxes_cxcywh) / stride_px[:, None] - _middles(cells)) * _directions(
+        cells.dtype, cells.device
+    )
+
+
+def _middles(cells: Tensor) -> Tensor:
+    """(n, 4) the middles of (n, 2) cells, twice."""
+    return (cells + 0.5).repeat(1, 2)
+
+
+@lru_cache(maxsize=64)
+def _directions(dtype: torch.dtype, device: torch.device) -> Tensor:
+    """(4,) where left, top, right and bottom lie: there once, not copied at every step."""
+    with torch.inference_mode(False):
+        return torch.tensor([-1, -1, 1, 1], dtype=dtype, device=device)
 
 
 def box_terms(

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import torch
 from torch import Tensor
@@ -35,15 +36,23 @@ class PointGrid:
 
 def point_grid(raw_maps: Sequence[Tensor], strides: Sequence[float]) -> PointGrid:
     """The points of L maps (B, 1, H, W, C), on their device and in at least float32."""
-    like = raw_maps[0].new_empty(0, dtype=torch.promote_types(raw_maps[0].dtype, torch.float32))
+    first = raw_maps[0]
+    sizes = tuple((raw_map.shape[2], raw_map.shape[3]) for raw_map in raw_maps)
+    return _grid(sizes, tuple(strides), torch.promote_types(first.dtype, torch.float32), first.device)
+
+
+@lru_cache(maxsize=64)
+def _grid(
+    map_sizes: tuple[tuple[int, int], ...], strides: tuple[float, ...], dtype: torch.dtype, device: torch.device
+) -> PointGrid:
+    """There once, not made at every step."""
     cells, stride_px = [], []
-    for raw_map, stride in zip(raw_maps, strides, strict=True):
-        height, width = raw_map.shape[2:4]
-        columns = torch.arange(width, dtype=like.dtype, device=like.device).expand(height, width)
-        rows = torch.arange(height, dtype=like.dtype, device=like.device)[:, None].expand(height, width)
-        cells.append(torch.stack((columns, rows), dim=-1).flatten(0, 1))
-        stride_px.append(like.new_full((height * width,), stride))
-    return PointGrid(torch.cat(cells), torch.cat(stride_px))
+    with torch.inference_mode(False):
+        for (height, width), stride in zip(map_sizes, strides, strict=True):
+            rows, columns = torch.meshgrid(torch.arange(height), torch.arange(width), indexing="ij")
+            cells.append(torch.stack((columns, rows), dim=-1).flatten(0, 1))
+            stride_px.append(torch.full((height * width,), stride, dtype=dtype))
+        return PointGrid(torch.cat(cells).to(dtype).to(device), torch.cat(stride_px).to(device))
 
 
 def flatten_maps(raw_maps: Sequence[Tensor]) -> Tensor:

@@ -1,17 +1,29 @@
 """Pairs of a target and a point that may answer for it, and the choice among them; all targets of a batch at once.
 
 Pairs are sorted by target, and by point within a target: "first" below always means first in this order, so that ties
-are settled the same way on every device. Letters: L maps, M targets, n pairs, P points of an image.
+are settled the same way on every device. Which pairs there are follows from the targets alone and is worked out where
+they are, on the CPU. From then on no shape depends on a value: what is not real stays, and a mask says so.
+Letters: L maps, M targets, n pairs, P points of an image, R ranks of a shortlist, k rows of a target.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
+
+RANKS = 16
+"""How many of its pairs a target looks at, the best of them."""
+ROUNDS = 5
+"""How often targets without a point ask for one."""
+
+Floats = npt.NDArray[np.float64]
+Numbers = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -19,181 +31,212 @@ class Pairs:
     """Pairs of a target and a point.
 
     Attributes:
-        target: (n,) int64, ascending.
+        target: (n,) int64, ascending; M where a pair only fills up.
         place: (n,) int64, image * P + point.
-        num_targets: M.
+        first: (M,) int64, the first pair of each target.
+        counts: (M,) int64, how many pairs each target has.
         num_places: B * P.
     """
 
     target: Tensor
     place: Tensor
-    num_targets: int
+    first: Tensor
+    counts: Tensor
     num_places: int
 
-    def to(self, device: torch.device) -> Pairs:
-        """The same pairs on `device`."""
-        target, place = (index.to(device, non_blocking=True) for index in (self.target, self.place))
-        return Pairs(target, place, self.num_targets, self.num_places)
+    @property
+    def num_targets(self) -> int:
+        """M."""
+        return len(self.first)
+
+    def of_targets(self, values: Tensor) -> Tensor:
+        """(n, ...) what (M, ...) `values` say of the target of each pair."""
+        return values[self.target.clamp(max=self.num_targets - 1)]
+
+
+@dataclass(frozen=True)
+class Shortlist:
+    """The best pairs of each target, the best first.
+
+    Attributes:
+        pair: (M, R) int64.
+        place: (M, R) int64, image * P + point.
+        is_real: (M, R) bool, whether the target has so many pairs.
+        targets, ranks: (M, 1) and (R,) int64, numbers of the rows and columns.
+        num_places: B * P.
+    """
+
+    pair: Tensor
+    place: Tensor
+    is_real: Tensor
+    targets: Tensor
+    ranks: Tensor
+    num_places: int
+
+    def lowest(self, keys: Tensor) -> Tensor:
+        """(M, R) the lowest of (M, R) `keys` at each place."""
+        worst = torch.inf if keys.is_floating_point() else torch.iinfo(keys.dtype).max
+        nothing = torch.full((self.num_places,), worst, dtype=keys.dtype, device=keys.device)
+        return nothing.scatter_reduce_(0, self.place.flatten(), keys.flatten(), "amin")[self.place]
 
 
 @dataclass(frozen=True)
 class Positives:
-    """Which points answer for which targets, at most one target a point.
+    """Which points answer for which targets, at most one target a point; targets have k rows each, real or not.
 
     Attributes:
-        place: (n,) int64, image * P + point, ascending.
-        target: (n,) int64.
-        pair: (n,) int64, the place of each in the `Pairs` that they were chosen from.
+        place: (M, k) int64, image * P + point.
+        pair: (M, k) int64, the place of each in the `Pairs` that they were chosen from.
+        is_real: (M, k) bool.
     """
 
     place: Tensor
-    target: Tensor
     pair: Tensor
+    is_real: Tensor
 
-    def __len__(self) -> int:
-        return self.place.shape[0]
-
-    def best(self, key: Tensor, num_targets: int) -> Positives:
-        """One positive a target, that of the largest key; of equal ones the first.
+    def best(self, key: Tensor) -> Tensor:
+        """(M, k) bool one positive of each target that has any, that of the largest key; of equal ones the first.
 
         Args:
-            key: (n,), never NaN.
+            key: (M, k), never NaN.
         """
-        largest = key.new_full((num_targets,), -torch.inf).scatter_reduce(0, self.target, key, "amax")
-        order = torch.arange(len(self), device=key.device)
-        contest = order.masked_fill(key < largest[self.target], len(self))
-        first = order.new_full((num_targets,), len(self)).scatter_reduce(0, self.target, contest, "amin")
-        kept = (order == first[self.target]).nonzero().flatten()
-        return Positives(self.place[kept], self.target[kept], self.pair[kept])
+        key = key.masked_fill(~self.is_real, -torch.inf)
+        is_largest = self.is_real & (key == key.amax(dim=1, keepdim=True))
+        place = self.place.masked_fill(~is_largest, torch.iinfo(torch.int64).max)
+        return is_largest & (place == place.amin(dim=1, keepdim=True))
 
 
 def pairs_inside(
-    regions_xyxy: Tensor,
-    image_index: Tensor,
+    regions_xyxy: Floats,
+    image_index: Numbers,
     map_sizes: Sequence[tuple[int, int]],
     strides: Sequence[float],
-    batch: int,
-) -> Pairs:
+) -> tuple[Numbers, Numbers]:
     """All pairs of a target and a cell whose middle lies strictly inside the region of that target on that map.
 
-    Costs no wait if its tensors are on the CPU, whatever the device of the predictions.
-
     Args:
-        regions_xyxy: (L, M, 4) corners, pixels, float64.
-        image_index: (M,) int64.
+        regions_xyxy: (L, M, 4) corners, pixels.
+        image_index: (M,).
         map_sizes: (H, W) of each map.
         strides: pixels per cell of each map.
-        batch: images.
+
+    Returns:
+        The (n,) places of the pairs and the (M,) numbers of pairs of each target.
     """
-    num_targets, device = len(image_index), image_index.device
-    limits = torch.tensor([(width, height) for height, width in map_sizes], dtype=torch.float64, device=device)
-    cells = regions_xyxy / torch.tensor(strides, dtype=torch.float64, device=device)[:, None, None] - 0.5
-    cells = cells.nan_to_num(nan=-1.0).transpose(0, 1)  # (M, L, 4)
-    first = torch.minimum((cells[..., 0:2].floor() + 1).clamp(min=0), limits).long()
-    end = torch.minimum(cells[..., 2:4].ceil().clamp(min=0), limits).long()
-    columns, rows = (end - first).clamp(min=0).reshape(-1, 2).unbind(dim=1)  # (M * L,)
+    limits = np.array([(width, height) for height, width in map_sizes], dtype=np.float64)
+    with np.errstate(invalid="ignore", over="ignore"):
+        cells = regions_xyxy / np.array(strides, dtype=np.float64)[:, None, None] - 0.5
+        cells = np.nan_to_num(cells, nan=-1.0).transpose(1, 0, 2)  # (M, L, 4)
+    first = np.clip(np.floor(cells[..., 0:2]) + 1, 0, limits).astype(np.int64)
+    end = np.clip(np.ceil(cells[..., 2:4]), 0, limits).astype(np.int64)
+    columns, rows = np.maximum(end - first, 0).reshape(-1, 2).T  # (M * L,)
     counts = columns * rows
-    block = torch.repeat_interleave(counts)  # (n,) which target and map
-    within = torch.arange(len(block), device=device) - (counts.cumsum(0) - counts)[block]
+    block = np.repeat(np.arange(len(counts)), counts)  # (n,) which target and map
+    within = np.arange(len(block)) - (np.cumsum(counts) - counts)[block]
+    row, column = np.divmod(within, columns[block])
     sizes = [height * width for height, width in map_sizes]
-    offsets = torch.tensor([sum(sizes[:i]) for i in range(len(sizes))], device=device)
-    level = block % len(sizes)
-    target = block.div(len(sizes), rounding_mode="floor")
-    first = first.reshape(-1, 2)[block]
-    column = first[:, 0] + within % columns[block]
-    row = first[:, 1] + within.div(columns[block], rounding_mode="floor")
-    place = image_index[target] * sum(sizes) + offsets[level] + row * limits[level, 0].long() + column
-    return Pairs(target, place, num_targets, batch * sum(sizes))
+    offsets = np.cumsum([0, *sizes[:-1]])
+    widths = limits[:, 0].astype(np.int64)
+    # The place of the first cell of each block; all else is a step from there.
+    corner = image_index[:, None] * sum(sizes) + offsets + first[..., 1] * widths + first[..., 0]  # (M, L)
+    place = corner.reshape(-1)[block] + row * np.tile(widths, len(image_index))[block] + column
+    return place, counts.reshape(-1, len(sizes)).sum(axis=1)
 
 
-def rank_within_target(pairs: Pairs, key: Tensor) -> Tensor:
-    """(n,) int64 how many pairs of the same target come before each: those with a smaller key, or an equal one first.
+def shortlist(pairs: Pairs, key: Tensor, ranks: int = RANKS) -> Shortlist:
+    """The pairs of each target with the smallest keys, those of equal keys in their order.
 
     Args:
         key: (n,), never NaN.
+        ranks: R.
     """
     by_key = torch.sort(key, stable=True).indices
-    by_target = by_key[torch.sort(pairs.target[by_key], stable=True).indices]
-    counts = torch.zeros(pairs.num_targets, dtype=torch.int64, device=key.device)
-    counts.index_add_(0, pairs.target, torch.ones_like(pairs.target))
-    rank = torch.empty_like(pairs.target)
-    rank[by_target] = torch.arange(len(key), device=key.device) - (counts.cumsum(0) - counts)[pairs.target]
-    return rank
+    order = by_key[torch.sort(pairs.target[by_key], stable=True).indices]
+    rank = torch.arange(ranks, device=key.device)
+    target = torch.arange(pairs.num_targets, device=key.device)[:, None]
+    pair = order[(pairs.first[:, None] + rank).clamp(max=len(order) - 1)]
+    is_real = rank < pairs.counts[:, None]
+    # Rows that are not real are spread: to add their zeros at one place would take long on a GPU.
+    anywhere = (target * ranks + rank) % pairs.num_places
+    place = torch.where(is_real, pairs.place[pair], anywhere)
+    return Shortlist(pair, place, is_real, target, rank, pairs.num_places)
 
 
-def settle_conflicts(pairs: Pairs, chosen: Tensor, key: Tensor) -> Tensor:
-    """`chosen` (n,) bool, but a place that several targets chose stays with the smallest key, then the first target."""
-    infinity = torch.full((pairs.num_places,), torch.inf, dtype=key.dtype, device=key.device)
-    contest = key.masked_fill(~chosen, torch.inf)
-    best = infinity.scatter_reduce(0, pairs.place, contest, "amin")
-    winner = chosen & (contest == best[pairs.place])
-    nobody = torch.full((pairs.num_places,), pairs.num_targets, dtype=torch.int64, device=key.device)
-    target = pairs.target.masked_fill(~winner, pairs.num_targets)
-    owner = nobody.scatter_reduce(0, pairs.place, target, "amin")
-    return winner & (owner[pairs.place] == pairs.target)
+def settle_conflicts(candidates: Shortlist, chosen: Tensor, key: Tensor) -> Tensor:
+    """`chosen` (M, R) bool, but a place that several targets chose stays with the smallest key, then the first target.
 
-
-def rescue_orphans(pairs: Pairs, chosen: Tensor, key: Tensor, *, may_take: bool) -> Tensor:
-    """`chosen` (n,) bool, with one pair more for each target that has candidates but no positive.
-
-    One after the other, in their order, orphans get their candidate of smallest key that nobody owns, or, if
-    `may_take`, whose owner keeps another one. A small box in a large one would learn nothing otherwise: the large one
-    overlaps every prediction more.
-
-    Costs one wait for a GPU.
+    Args:
+        key: (M, R), never NaN.
     """
-    has_pairs = torch.zeros(pairs.num_targets, dtype=torch.bool, device=key.device)
-    has_pairs[pairs.target] = True
-    has_pairs[pairs.target[chosen]] = False
-    orphaned = has_pairs[pairs.target].nonzero().flatten()  # pairs of orphans
-    if len(orphaned) == 0:
-        return chosen
-    owner = torch.full((pairs.num_places,), -1, dtype=torch.int64, device=key.device)
-    taken = chosen.nonzero().flatten()
-    owner[pairs.place[taken]] = taken
-    counts = torch.bincount(pairs.target[taken], minlength=pairs.num_targets).tolist()
-    rank = rank_within_target(pairs, key)[orphaned]
-    holding = owner[pairs.place[orphaned]]
-    columns = [pairs.target[orphaned], rank, orphaned, pairs.place[orphaned], holding, pairs.target[holding]]
-    candidates = [_Candidate(*row) for row in torch.stack(columns, dim=1).tolist()]
-    lost, won = _hand_out(sorted(candidates), counts, may_take=may_take)
-    chosen = chosen.clone()
-    chosen[lost] = False
-    chosen[won] = True
-    return chosen
+    contest = key.masked_fill(~chosen, torch.inf)
+    winner = chosen & (contest == candidates.lowest(contest))
+    target = candidates.targets
+    return winner & (candidates.lowest(torch.where(winner, target, len(chosen))) == target)
 
 
-class _Candidate(NamedTuple):
-    """A pair of an orphan; `holding_pair` has its place now, -1 if none has; `holder` is the target of that pair."""
+def rescue_orphans(candidates: Shortlist, chosen: Tensor, *, most: int, may_take: bool) -> Tensor:
+    """`chosen` (M, R) bool, with one pair more for each target that has candidates but no positive.
 
-    target: int
-    rank: int
-    pair: int
-    place: int
-    holding_pair: int
-    holder: int
+    One after the other, in their order, orphans get the best of their candidates that nobody owns, or, if `may_take`,
+    whose owner keeps another one. A small box in a large one would learn nothing otherwise: the large one overlaps
+    every prediction more.
+
+    All ask at once, and ask again when an earlier one wants the same, until all are content: a round serves at least
+    one orphan of each crowd, and all that are in nobody's way. What `ROUNDS` rounds leave stays an orphan; that takes
+    more than `ROUNDS` labels on one spot.
+    """
+    target, ranks = candidates.targets, candidates.ranks
+    nobody, no_rank = torch.full_like(target, len(chosen)), torch.full_like(ranks, len(ranks))
+    counts = chosen.sum(dim=1)
+    holder = candidates.lowest(torch.where(chosen, target, nobody))
+    is_open = holder == len(chosen)
+    if may_take:
+        is_open, holder = is_open | (counts > 1)[holder % len(chosen)], torch.where(is_open, target, holder)
+    is_open = is_open & candidates.is_real & (counts == 0)[:, None]
+    owned, last_to_give = chosen[:, :most], (counts - 2).clamp(min=0)[:, None]
+
+    def wanted_by(asks: Tensor) -> Tensor:
+        """(M, R) the first target that asks for each place, M if none does."""
+        return candidates.lowest(torch.where(asks, target, nobody))
+
+    def allowed_by(wanted: Tensor) -> Tensor:
+        """(M, R) whether earlier targets leave a place: they want another, and leave its owner something."""
+        allowed = is_open & (wanted >= target)
+        if not may_take:
+            return allowed
+        takers = torch.where(owned, wanted[:, :most], nobody).sort(dim=1).values
+        last = takers.gather(1, last_to_give)[:, 0]  # the one that leaves its owner with one
+        return allowed & (last[holder] >= target)
+
+    def best_of(allowed: Tensor) -> Tensor:
+        """(M, R) the first that is allowed to each target."""
+        first = torch.where(allowed, ranks, no_rank).amin(dim=1, keepdim=True)
+        return ranks == first
+
+    asks = best_of(is_open)
+    for _round in range(ROUNDS):
+        asks = best_of(allowed_by(wanted_by(asks)))
+    won = asks & allowed_by(wanted_by(asks))
+    return chosen & (wanted_by(won) == len(chosen)) | won
 
 
-def _hand_out(candidates: list[_Candidate], counts: list[int], *, may_take: bool) -> tuple[list[int], list[int]]:
-    """Pairs that are no longer and pairs that are now chosen; `counts` are the positives of all targets, changed."""
-    given: dict[int, int] = {}  # place -> pair
-    served: set[int] = set()
-    lost: list[int] = []
-    for candidate in candidates:
-        if candidate.target in served or candidate.place in given:
-            continue
-        if candidate.holding_pair >= 0:
-            if not may_take or counts[candidate.holder] < 2:
-                continue
-            counts[candidate.holder] -= 1
-            lost.append(candidate.holding_pair)
-        given[candidate.place] = candidate.pair
-        served.add(candidate.target)
-    return lost, list(given.values())
+def positives_of(candidates: Shortlist, chosen: Tensor, rows: int) -> Positives:
+    """The chosen pairs, at most `rows` of a target; those behind rank `rows` are alone.
+
+    Args:
+        chosen: (M, R) bool.
+        rows: k.
+    """
+    first = candidates.ranks.where(chosen, chosen.shape[1] - 1).amin(dim=1, keepdim=True)
+    columns = candidates.ranks[:rows].expand(len(chosen), -1)
+    columns = torch.cat([torch.where(first < rows, columns[:, :1], first), columns[:, 1:]], dim=1)
+    place, pair, is_real = (values.gather(1, columns) for values in (candidates.place, candidates.pair, chosen))
+    return Positives(place, pair, is_real)
 
 
-def positives_of(pairs: Pairs, chosen: Tensor) -> Positives:
-    """The chosen pairs, in the order of their places."""
-    pair = chosen.nonzero().flatten()
-    pair = pair[torch.argsort(pairs.place[pair])]
-    return Positives(pairs.place[pair], pairs.target[pair], pair)
+def on_device(device: torch.device, *arrays: npt.NDArray[Any]) -> list[Tensor]:
+    """Arrays of one type on `device`, in one copy that does not wait."""
+    packed = torch.from_numpy(np.concatenate([array.reshape(-1) for array in arrays]))
+    moved = (packed.pin_memory() if device.type == "cuda" else packed).to(device, non_blocking=True)
+    parts = torch.split(moved, [array.size for array in arrays])
+    return [part.view(array.shape) for part, array in zip(parts, arrays, strict=True)]

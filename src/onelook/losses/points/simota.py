@@ -1,25 +1,28 @@
 """SimOTA: which points answer for a target, by what they cost now. Ge et al., YOLOX, 2021, section 2, with two changes.
 
-PointCandidates are the points around the middle of the target alone, and a target that loses them all gets one back.
-Letters: L maps, M targets, n pairs, K classes.
+Candidates are the points around the middle of the target alone, and a target that loses them all gets one back.
+Letters: B images, L maps, M targets, n pairs, K classes, P points of an image, R ranks of a shortlist.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
 import torch
 import torch.nn.functional as F  # noqa: N812 - the name everyone knows
 from torch import Tensor
 
-from onelook.geometry.iou import box_iou
+from onelook.geometry.iou import paired_iou
+from onelook.losses.points.candidates import PointTargets
 from onelook.losses.points.pairs import (
+    Floats,
     Pairs,
     Positives,
     positives_of,
-    rank_within_target,
     rescue_orphans,
     settle_conflicts,
+    shortlist,
 )
 
 CENTRE_RADIUS = 1.5
@@ -27,13 +30,15 @@ IOU_WEIGHT = 3.0
 MOST_POINTS = 10
 _LEAST_IOU = 1e-8
 _LEAST_LOG = -100.0
+_LARGEST_TABLE, _TABLE = 2**24, {"cpu": 2**17}
+"""Overlaps that are worked out together: 64 MiB of them, and on a CPU what fits into its cache."""
 
 
-def centre_regions(boxes_xyxy: Tensor, strides: Sequence[float]) -> Tensor:
+def centre_regions(boxes_xyxy: Floats, strides: Sequence[float]) -> Floats:
     """(L, M, 4) corners of the squares around the middle of (M, 4) boxes in which their candidates lie, pixels."""
     centres = (boxes_xyxy[:, 0:2] + boxes_xyxy[:, 2:4]) / 2
-    radius = CENTRE_RADIUS * torch.tensor(strides, dtype=boxes_xyxy.dtype, device=boxes_xyxy.device)[:, None, None]
-    return torch.cat([centres - radius, centres + radius], dim=2)
+    radius = CENTRE_RADIUS * np.array(strides, dtype=np.float64)[:, None, None]
+    return np.concatenate([centres - radius, centres + radius], axis=2)
 
 
 def pair_costs(objectness: Tensor, classes: Tensor, class_ids: Tensor, ious: Tensor) -> Tensor:
@@ -54,34 +59,41 @@ def pair_costs(objectness: Tensor, classes: Tensor, class_ids: Tensor, ious: Ten
     return costs.nan_to_num(nan=torch.inf, posinf=torch.inf)
 
 
-def points_wanted(pairs: Pairs, image_index: Tensor, boxes_xyxy: Tensor, predicted_xyxy: Tensor) -> Tensor:
+def points_wanted(targets: PointTargets, boxes_xyxy: Tensor, predicted_xyxy: Tensor, num_images: int) -> Tensor:
     """(M,) int64 how many points each target is to get: what its ten best overlaps add up to, rounded down, at least 1.
 
-    All candidates of its image count, those of other targets too. Costs no wait if the pairs and `image_index` are on
-    the CPU.
+    All candidates of its image count, those of other targets too.
 
     Args:
-        image_index: (M,) int64.
         boxes_xyxy: (M, 4) targets, pixels.
         predicted_xyxy: (n, 4) what the point of each pair predicts, pixels.
+        num_images: B.
     """
-    wanted = torch.ones(len(image_index), dtype=torch.int64, device=predicted_xyxy.device)
-    first = _first_of_each(pairs.place)
-    image_of_place = image_index[pairs.target[first]]
-    for image in sorted(set(image_index.tolist())):
-        of_image = (image_index == image).nonzero().flatten()
-        candidates = first[image_of_place == image]
-        ious = box_iou(boxes_xyxy[of_image], predicted_xyxy[candidates])
-        best = ious.topk(min(MOST_POINTS, len(candidates)), dim=1).values
-        wanted[of_image] = best.sum(dim=1).long().clamp(min=1)
-    return wanted
+    candidates = _candidates_by_image(targets, predicted_xyxy, num_images)  # (B, 1, N, 4)
+    num_seats = num_images * targets.most_targets
+    seats = boxes_xyxy.new_zeros(num_seats + 1, 4).index_put_((targets.seat,), boxes_xyxy)
+    seats = seats[:num_seats].view(num_images, -1, 1, 4)  # (B, G, 1, 4)
+    at_once = max(_TABLE.get(seats.device.type, _LARGEST_TABLE) // (num_images * candidates.shape[2]), 1)
+    wanted = []
+    for some in torch.split(seats, at_once, dim=1):
+        ious = paired_iou(some, candidates)
+        best = ious.topk(min(MOST_POINTS, ious.shape[2]), dim=2).values
+        wanted.append(best.sum(dim=2).long().clamp(min=1))
+    return torch.cat(wanted, dim=1).flatten()[targets.seat.clamp(max=num_seats - 1)]
 
 
-def _first_of_each(place: Tensor) -> Tensor:
-    """Where in `place` each of its values is found first, in the order of the values."""
-    order = torch.sort(place, stable=True).indices
-    values = place[order]
-    return order[torch.cat([torch.ones_like(values[:1], dtype=torch.bool), values[1:] != values[:-1]])]
+def _candidates_by_image(targets: PointTargets, predicted_xyxy: Tensor, num_images: int) -> Tensor:
+    """(B, 1, N, 4) what the candidates of each image predict, each point once; empty boxes behind them."""
+    pairs = targets.pairs
+    num_pairs, num_points = len(pairs.place), pairs.num_places // num_images
+    most = targets.most_points
+    number = torch.arange(num_pairs, device=pairs.place.device)
+    first = number.new_full((pairs.num_places,), num_pairs).scatter_reduce_(0, pairs.place, number, "amin")
+    first = first.view(num_images, num_points)
+    column = torch.where(first < num_pairs, (first < num_pairs).cumsum(dim=1) - 1, most)
+    chosen = number.new_full((num_images, most + 1), num_pairs).scatter_(1, column, first)[:, :most]
+    # Where an image has fewer candidates, the last row stands: a box without area overlaps nothing.
+    return F.pad(predicted_xyxy, (0, 0, 0, 1)).T.contiguous()[:, chosen].movedim(0, -1)[:, None]
 
 
 def choose_cheapest(pairs: Pairs, costs: Tensor, wanted: Tensor, *, rescue: bool = True) -> Positives:
@@ -92,7 +104,9 @@ def choose_cheapest(pairs: Pairs, costs: Tensor, wanted: Tensor, *, rescue: bool
         wanted: (M,) see `points_wanted`.
         rescue: give targets that end with nothing their cheapest point, see `rescue_orphans`.
     """
-    chosen = settle_conflicts(pairs, rank_within_target(pairs, costs) < wanted[pairs.target], costs)
+    candidates = shortlist(pairs, costs)
+    chosen = candidates.is_real & (candidates.ranks < wanted[:, None])
+    chosen = settle_conflicts(candidates, chosen, costs[candidates.pair])
     if rescue:
-        chosen = rescue_orphans(pairs, chosen, costs, may_take=True)
-    return positives_of(pairs, chosen)
+        chosen = rescue_orphans(candidates, chosen, most=MOST_POINTS, may_take=True)
+    return positives_of(candidates, chosen, MOST_POINTS)

@@ -2,23 +2,25 @@
 
 Feng et al., TOOD, 2021, section 3. Three things differ: small targets have the candidates of a larger box, ties go to
 the first point, and a target that loses all its points gets one back.
-Letters: L maps, M targets, n pairs or positives.
+Letters: L maps, M targets, n pairs, R ranks of a shortlist, k rows of a target.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from onelook.losses.points.pairs import (
+    Floats,
     Pairs,
     Positives,
     positives_of,
-    rank_within_target,
     rescue_orphans,
     settle_conflicts,
+    shortlist,
 )
 
 IOU_POWER = 6
@@ -26,7 +28,7 @@ POINTS_OF_MANY = 10
 POINTS_OF_ONE = 7
 
 
-def surrogate_regions(boxes_xyxy: Tensor, strides: Sequence[float]) -> Tensor:
+def surrogate_regions(boxes_xyxy: Floats, strides: Sequence[float]) -> Floats:
     """(L, M, 4) corners in which the candidates of (M, 4) boxes lie, pixels: the boxes, the same on every map.
 
     A side below the first stride is replaced by the second stride, so that the smallest box has a point inside.
@@ -35,8 +37,8 @@ def surrogate_regions(boxes_xyxy: Tensor, strides: Sequence[float]) -> Tensor:
     replacement = strides[1] if len(strides) > 1 else 2 * strides[0]
     centres = (boxes_xyxy[:, 0:2] + boxes_xyxy[:, 2:4]) / 2
     sides = boxes_xyxy[:, 2:4] - boxes_xyxy[:, 0:2]
-    half = sides.where(sides >= smallest, torch.full_like(sides, replacement)) / 2
-    return torch.cat([centres - half, centres + half], dim=1).expand(len(strides), -1, -1)
+    half = np.where(sides >= smallest, sides, replacement) / 2
+    return np.broadcast_to(np.concatenate([centres - half, centres + half], axis=1), (len(strides), *boxes_xyxy.shape))
 
 
 def choose_aligned(
@@ -61,26 +63,25 @@ def choose_aligned(
         rescue: give targets that end with nothing a point, see `rescue_orphans`.
 
     Returns:
-        The positives, and their (n,) quality: the best point of a target has its largest overlap, the others less in
-        proportion to their alignment.
+        The positives, ten rows a target or one, and their (M, k) quality, 0 where they are not real: the best point of
+        a target has its largest overlap, the others less in proportion to their alignment.
     """
     scores, ious = scores.nan_to_num(nan=0.0), ious.nan_to_num(nan=0.0)
     alignment = scores * ious**IOU_POWER
     wanted = points or (POINTS_OF_ONE if one_to_one else POINTS_OF_MANY)
-    chosen = settle_conflicts(pairs, rank_within_target(pairs, -alignment) < wanted, -ious)
+    candidates = shortlist(pairs, -alignment)
+    chosen = candidates.is_real & (candidates.ranks < wanted)
+    chosen = settle_conflicts(candidates, chosen, -ious[candidates.pair])
     if one_to_one:
-        kept = torch.where(chosen, -alignment, torch.inf)
-        chosen = chosen & (rank_within_target(pairs, kept) == 0)
+        chosen = chosen & (chosen.cumsum(dim=1) == 1)
     if rescue:
-        chosen = rescue_orphans(pairs, chosen, -alignment, may_take=not one_to_one)
-    positives = positives_of(pairs, chosen)
-    return positives, _quality(positives, alignment, ious, pairs.num_targets)
+        chosen = rescue_orphans(candidates, chosen, most=wanted, may_take=not one_to_one)
+    positives = positives_of(candidates, chosen, 1 if one_to_one else wanted)
+    return positives, _quality(positives, alignment[positives.pair], ious[positives.pair])
 
 
-def _quality(positives: Positives, alignment: Tensor, ious: Tensor, num_targets: int) -> Tensor:
-    best = alignment.new_zeros(2, num_targets)
-    alignment, ious = alignment[positives.pair], ious[positives.pair]
-    best_alignment = best[0].scatter_reduce(0, positives.target, alignment, "amax")[positives.target]
-    best_iou = best[1].scatter_reduce(0, positives.target, ious, "amax")[positives.target]
+def _quality(positives: Positives, alignment: Tensor, ious: Tensor) -> Tensor:
+    alignment, ious = alignment * positives.is_real, ious * positives.is_real
+    best_alignment, best_iou = alignment.amax(dim=1, keepdim=True), ious.amax(dim=1, keepdim=True)
     # The smallest normal number and no larger floor: IoU^6 is 1e-12 at an IoU of 0.01, which has to count.
     return alignment / best_alignment.clamp(min=torch.finfo(alignment.dtype).tiny) * best_iou

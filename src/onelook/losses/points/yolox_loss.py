@@ -14,13 +14,14 @@ from torch import Tensor
 
 from onelook.geometry.boxes import cxcywh_to_xyxy
 from onelook.geometry.iou import iou
-from onelook.losses.points.candidates import find_candidates
-from onelook.losses.points.grid import flatten_maps, point_grid
+from onelook.losses.points.candidates import PointTargets, point_targets
+from onelook.losses.points.grid import PointGrid, flatten_maps, point_grid
 from onelook.losses.points.pairs import Positives
 from onelook.losses.points.simota import centre_regions, choose_cheapest, pair_costs, points_wanted
 from onelook.losses.points.task_aligned import IOU_POWER, choose_aligned, surrogate_regions
 from onelook.losses.protocol import NOMINAL_IMAGES, LossTerms
-from onelook.losses.terms import cross_entropy
+from onelook.losses.readout import read_maps
+from onelook.losses.terms import cross_entropy, objectness_targets
 from onelook.settings.hyperparameters import Hyperparameters
 from onelook.structures.batch import Targets
 
@@ -40,17 +41,13 @@ class Assignment:
     """Which points learn which targets.
 
     Attributes:
-        positives: n points that learn box and class.
-        objects: those of them that say "here is an object".
-        class_ids: (n,) int64 that each answers for.
-        boxes: (n, 4) cxcywh in pixels that each answers for.
-        quality: (n,) how sure of its class each is to be; None for as sure as its box overlaps.
+        positives: points that learn box and class, k rows of each of M targets.
+        is_object: (M, k) bool, which of them say "here is an object".
+        quality: (M, k) how sure of its class each is to be; None for as sure as its box overlaps.
     """
 
     positives: Positives
-    objects: Positives
-    class_ids: Tensor
-    boxes: Tensor
+    is_object: Tensor
     quality: Tensor | None
 
 
@@ -101,71 +98,83 @@ class YoloxLoss:
         Args:
             raw_maps: L maps (B, 1, H, W, 5 + K): x, y, w, h, objectness, classes.
         """
+        return self.terms(raw_maps, self.prepare(raw_maps, targets), progress)
+
+    def prepare(self, raw_maps: Sequence[Tensor], targets: Targets) -> PointTargets:
+        """See `FamilyLoss`."""
+        regions = centre_regions if self.assigner == "simota" else surrogate_regions
+        return point_targets(raw_maps, targets, self.strides, regions)
+
+    def terms(self, raw_maps: Sequence[Tensor], prepared: PointTargets, progress: float) -> LossTerms:
+        """See `FamilyLoss`."""
         with torch.autocast(raw_maps[0].device.type, enabled=False):
             grid = point_grid(raw_maps, self.strides)
             outputs = flatten_maps(raw_maps)  # (B, P, 5 + K)
-            assigned = self.assign(raw_maps, targets)
-            place, goals = assigned.positives.place, assigned.boxes
-            matched = outputs.flatten(0, 1)[place]
+            found = self.assign(outputs.detach(), prepared, grid)
+            place, is_real = found.positives.place.flatten(), found.positives.is_real.flatten().to(outputs.dtype)
+            rows_each = found.positives.place.shape[1]
+            goals, classes = (
+                values.repeat_interleave(rows_each, dim=0) for values in (prepared.boxes, prepared.class_ids)
+            )
+            objectness, matched = read_maps([outputs[:, None, :, None]], place[None])
+            matched = matched[0]
             cells, stride_px = grid.at(place)
             overlap = iou(decode_boxes(matched[:, 0:4], cells, stride_px), goals)
-            strength = overlap.detach() if assigned.quality is None else assigned.quality
-            box = (1 - overlap.square()).sum()
-            l1 = (matched[:, 0:4] - encode_boxes(goals, cells, stride_px)).abs().sum()
-            num_positives, num_objects = max(len(place), 1), max(len(assigned.objects), 1)
+            strength = overlap.detach() if found.quality is None else found.quality.flatten()
+            box = ((1 - overlap.square()) * is_real).sum()
+            l1 = ((matched[:, 0:4] - encode_boxes(goals, cells, stride_px)).abs().sum(dim=1) * is_real).sum()
+            num_positives, num_objects = is_real.sum().clamp(min=1), found.is_object.sum().clamp(min=1)
             terms = torch.stack(
                 [
                     box * (_BOX_FACTOR * self.hyperparameters.box) / num_positives,
-                    self._objectness_term(outputs[..., _OBJECTNESS], assigned.objects) / num_objects,
-                    self._class_term(matched[:, _FIRST_CLASS:], assigned.class_ids, strength) / num_positives,
+                    self._objectness_term(objectness, found) / num_objects,
+                    self._class_term(matched[:, _FIRST_CLASS:], classes, strength, is_real) / num_positives,
                     (l1 if progress >= self.l1_from else l1.detach() * 0) / num_positives,
                 ]
             )
             return LossTerms(terms.sum() * (len(outputs) / NOMINAL_IMAGES), terms.detach())
 
     @torch.no_grad()
-    def assign(self, raw_maps: Sequence[Tensor], targets: Targets) -> Assignment:
-        """Which points learn which targets, from what the network predicts now."""
-        regions = centre_regions if self.assigner == "simota" else surrogate_regions
-        candidates = find_candidates(raw_maps, targets, self.strides, regions)
-        pairs = candidates.pairs
-        outputs = flatten_maps(raw_maps).flatten(0, 1)[pairs.place]
-        predicted = decode_boxes(outputs[:, 0:4], *point_grid(raw_maps, self.strides).at(pairs.place))
-        ious = iou(predicted, candidates.boxes[pairs.target])
-        classes = candidates.class_ids[pairs.target]
-        objectness, class_logits = outputs[:, _OBJECTNESS], outputs[:, _FIRST_CLASS:]
+    def assign(self, outputs: Tensor, prepared: PointTargets, grid: PointGrid) -> Assignment:
+        """Which points learn which targets, from what the network predicts now.
+
+        Args:
+            outputs: (B, P, 5 + K) of `flatten_maps`.
+        """
+        pairs = prepared.pairs
+        of_pairs = outputs.flatten(0, 1)[pairs.place]
+        predicted = decode_boxes(of_pairs[:, 0:4], *grid.at(pairs.place))
+        ious = iou(predicted, pairs.of_targets(prepared.boxes))
+        classes = pairs.of_targets(prepared.class_ids)
+        objectness, class_logits = of_pairs[:, _OBJECTNESS], of_pairs[:, _FIRST_CLASS:]
         scores = objectness.sigmoid() * class_logits.gather(1, classes[:, None])[:, 0].sigmoid()
         quality = None
         if self.assigner == "simota":
             wanted = points_wanted(
-                candidates.pairs_at_targets,
-                candidates.image_index,
-                cxcywh_to_xyxy(candidates.boxes),
-                cxcywh_to_xyxy(predicted),
+                prepared, cxcywh_to_xyxy(prepared.boxes), cxcywh_to_xyxy(predicted), num_images=len(outputs)
             )
             costs = pair_costs(objectness, class_logits, classes, ious)
             positives = choose_cheapest(pairs, costs, wanted, rescue=self.rescue)
         else:
             positives, quality = choose_aligned(pairs, scores, ious, rescue=self.rescue)
-        objects = positives
+        is_object = positives.is_real
         if self.one_to_one:
-            alignment = (scores * ious**IOU_POWER).nan_to_num(nan=0.0)[positives.pair]
-            objects = positives.best(alignment, pairs.num_targets)
-        target = positives.target
-        return Assignment(positives, objects, candidates.class_ids[target], candidates.boxes[target], quality)
+            is_object = positives.best((scores * ious**IOU_POWER).nan_to_num(nan=0.0)[positives.pair])
+        return Assignment(positives, is_object, quality)
 
-    def _objectness_term(self, logits: Tensor, positives: Positives) -> Tensor:
+    def _objectness_term(self, logits: Tensor, found: Assignment) -> Tensor:
         settings = self.hyperparameters
-        is_object = torch.zeros_like(logits).flatten().index_fill_(0, positives.place, 1.0).view_as(logits)
-        entropy = cross_entropy(logits, is_object, positive_weight=settings.obj_pw, focal_gamma=settings.fl_gamma)
+        places, is_object = found.positives.place.flatten(), found.is_object.flatten().to(logits.dtype)
+        goal = objectness_targets(is_object, places, num_cells=len(logits))
+        entropy = cross_entropy(logits, goal, positive_weight=settings.obj_pw, focal_gamma=settings.fl_gamma)
         return entropy.sum() * (_OBJECTNESS_FACTOR * settings.obj)
 
-    def _class_term(self, logits: Tensor, class_ids: Tensor, strength: Tensor) -> Tensor:
+    def _class_term(self, logits: Tensor, class_ids: Tensor, strength: Tensor, weights: Tensor) -> Tensor:
         settings = self.hyperparameters
         goal = torch.zeros_like(logits)
         goal.scatter_(1, class_ids[:, None], strength[:, None] * (1 - settings.label_smoothing))
         entropy = cross_entropy(logits, goal, positive_weight=settings.cls_pw, focal_gamma=settings.fl_gamma)
-        return entropy.sum() * (_CLASS_FACTOR * settings.cls)
+        return (entropy.sum(dim=1) * weights).sum() * (_CLASS_FACTOR * settings.cls)
 
 
 def decode_boxes(raw: Tensor, cells: Tensor, stride_px: Tensor) -> Tensor:
