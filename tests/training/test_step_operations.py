@@ -19,7 +19,6 @@ from torch.utils._pytree import tree_leaves
 from onelook.errors import StopRequested
 from onelook.geometry.nms import non_max_suppression
 from onelook.inference.evaluator import EvaluationSettings, Evaluator
-from onelook.losses.detection_loss import DetectionLoss
 from onelook.models.detector import create_model
 from onelook.models.fuse import folded
 from onelook.processes.process_group import ProcessGroup
@@ -37,10 +36,16 @@ from onelook.training.schedule import Schedule
 from onelook.training.state import Progress, TrainState
 from onelook.training.trainer import Trainer, widest_float
 
-MOST_OPERATIONS = 750
-WAITS = ("aten::_local_scalar_dense", "aten::nonzero", "aten::is_nonzero", "aten::equal", "aten::masked_select")
+# Of a whole step; the bodies need 462, 812 and 744 of them, and a branch of points some 430 for its loss.
+MOST_OPERATIONS = {"yolov5n": 750, "yolox-nano": 1200, "onelook5n": 1550}
+WAITS = (
+    "aten::_local_scalar_dense", "aten::nonzero", "aten::is_nonzero", "aten::equal", "aten::masked_select",
+    "aten::repeat_interleave", "aten::bincount", "aten::_unique2",
+)  # fmt: skip
 NO_WORK = ("aten::empty", "aten::empty_like", "aten::empty_strided", "aten::new_empty")
-SETTINGS = {"imgsz": 64, "batch_size": 4, "cfg": "yolov5n", "epochs": 10, "warmup_epochs": 0}
+SETTINGS = {
+    "imgsz": 64, "batch_size": 4, "cfg": "yolov5n", "epochs": 10, "warmup_epochs": 0, "auto_balance": True,
+}  # fmt: skip
 
 
 class Operations(TorchDispatchMode):
@@ -56,6 +61,10 @@ class Operations(TorchDispatchMode):
         name = func._schema.name
         if not func.is_view and name not in NO_WORK:
             self.counts[name] += 1
+        if name.startswith("aten::index") and any(
+            isinstance(value, Tensor) and value.dtype == torch.bool for value in tree_leaves(args[1])
+        ):
+            self.counts["aten::nonzero"] += 1  # how many are true?
         if any(isinstance(value, Tensor) and value.dtype == torch.float64 for value in tree_leaves(result)):
             self.float64.append(name)
         return result
@@ -85,13 +94,12 @@ def batch_of(boxes_per_image: int) -> Batch:
 def state_on(device: torch.device, settings: TrainSettings, schedule: Schedule) -> TrainState:
     with device:
         model = create_model(settings.cfg, num_classes=3).train()
-    grid = create_model(settings.cfg, num_classes=3).anchor_grid
     return TrainState(
         model=model.to(memory_format=torch.channels_last),
         ema=ModelEma(model, total_updates=schedule.total_updates),
         optimizer=create_optimizer(model, settings, schedule.weight_decay),
         scaler=torch.amp.GradScaler("cpu", enabled=False),
-        loss=DetectionLoss(grid, num_classes=3, imgsz=64, hyperparameters=settings, auto_balance=True),
+        loss=create_loss(create_model(settings.cfg, num_classes=3), settings, closing=0.0),
         progress=Progress(shards=1),
     )
 
@@ -122,7 +130,17 @@ def trainer(
     )
 
 
-@pytest.mark.parametrize("given", [{}, {"optimizer": "AdamW"}, {"nominal_batch": 8}, {"micro_batch": 4}])
+@pytest.mark.parametrize(
+    "given",
+    [
+        {},
+        {"optimizer": "AdamW"},
+        {"nominal_batch": 8},
+        {"micro_batch": 4},
+        {"cfg": "yolox-nano"},
+        {"cfg": "onelook5n"},
+    ],
+)
 def test_a_nano_step_stays_within_its_budget_and_waits_for_nothing(given: dict[str, Any]) -> None:
     """Whatever the targets; the step before it has been judged by then, and its verdict is in main memory."""
     loop = trainer(**given)
@@ -131,7 +149,7 @@ def test_a_nano_step_stays_within_its_budget_and_waits_for_nothing(given: dict[s
     for boxes in (0, 3, 100):
         with Operations() as step:
             loop.train_step(batch_of(boxes))
-        assert step.counts.total() <= MOST_OPERATIONS, step.counts.most_common(20)
+        assert step.counts.total() <= MOST_OPERATIONS[loop.schedule.settings.cfg], step.counts.most_common(20)
         assert not [name for name in WAITS if step.counts[name]]
 
 

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 RANKS = 16
-"""How many of its pairs a target looks at, the best of them."""
+"""How many pairs a target chooses among: the best of them."""
 ROUNDS = 5
 """How often targets without a point ask for one."""
 
