@@ -181,6 +181,78 @@ def test_an_mp4_that_is_cut_off_behind_its_index_is_told(tmp_path: Path) -> None
     assert loss == f"video `{path}` is damaged: {100 - count} of 100 frames cannot be decoded"
 
 
+def boxes_in(data: bytes) -> list[tuple[bytes, bytes]]:
+    """Name and content of each box."""
+    found, at = [], 0
+    while at < len(data):
+        length, name = struct.unpack_from(">I4s", data, at)
+        found.append((name, data[at + 8 : at + length]))
+        at += length
+    return found
+
+
+def box(name: bytes, content: bytes) -> bytes:
+    return struct.pack(">I", 8 + len(content)) + name + content
+
+
+def without_samples(name: bytes, content: bytes) -> bytes:
+    """The box `moov` of a fragmented file, of that of a usual one: its tables of samples are empty."""
+    if name in (b"stss", b"ctts", b"edts", b"udta"):
+        return b""
+    if name in (b"stts", b"stsc", b"stco", b"stsz"):
+        return box(name, bytes(12 if name == b"stsz" else 8))
+    if name in (b"moov", b"trak", b"mdia", b"minf", b"stbl"):
+        content = b"".join(without_samples(*inner) for inner in boxes_in(content))
+    if name == b"moov":
+        content += box(b"mvex", box(b"trex", struct.pack(">6I", 0, 1, 1, 0, 0, 0)))
+    return box(name, content)
+
+
+def fragmented(data: bytes, *, frames_each: int = 10) -> bytes:
+    """An MP4 in fragments, as streams are recorded: the places of frames stand before each group of them."""
+    top = dict(boxes_in(data))
+    sizes = struct.unpack_from(">100I", top[b"moov"], top[b"moov"].index(b"stsz") + 16)
+    duration = struct.unpack_from(">I", top[b"moov"], top[b"moov"].index(b"stts") + 16)[0]
+    made, at = box(b"ftyp", top[b"ftyp"]) + without_samples(b"moov", top[b"moov"]), 0
+    for first in range(0, len(sizes), frames_each):
+        group = sizes[first : first + frames_each]
+        table = b"".join(
+            struct.pack(">3I", duration, size, 0x10000 if number else 0) for number, size in enumerate(group)
+        )
+        for offset in (0, 1):  # of the frames behind the start of `moof`, known once that is made
+            run = struct.pack(">Ii", len(group), offset and len(header) + 8) + table
+            inner = box(b"tfhd", struct.pack(">2I", 0x20000, 1)) + box(b"tfdt", struct.pack(">2I", 0, first * duration))
+            track = box(b"traf", inner + box(b"trun", struct.pack(">I", 0x701) + run))
+            header = box(b"moof", box(b"mfhd", struct.pack(">2I", 0, 1 + first)) + track)
+        made += header + box(b"mdat", top[b"mdat"][at : at + sum(group)])
+        at += sum(group)
+    return made
+
+
+def test_a_fragmented_mp4_that_is_whole_has_no_loss(tmp_path: Path) -> None:
+    path = tmp_path / "a.mp4"
+    path.write_bytes(fragmented(film(path)))
+    assert frames_and_loss(path) == (100, "")
+
+
+@pytest.mark.parametrize("part", [0.35, 0.6, 0.61, 0.62, 0.9, 0.99])
+def test_a_fragmented_mp4_that_is_cut_off_is_told(part: float, tmp_path: Path) -> None:
+    path = tmp_path / "a.mp4"
+    data = fragmented(film(path))
+    path.write_bytes(data[: int(part * len(data))])
+    count, loss = frames_and_loss(path)
+    assert 100 * part - 12 <= count <= 100 * part + 2
+    assert "is damaged: " in loss
+
+
+@pytest.mark.parametrize("share", [0.04, 0.15, 0.2])
+def test_a_fragmented_mp4_with_a_hole_is_told(share: float, tmp_path: Path) -> None:
+    path = tmp_path / "a.mp4"
+    path.write_bytes(with_hole(fragmented(film(path)), share))
+    count, loss = frames_and_loss(path)
+    assert count < 100 and "is damaged: " in loss
+
+
 def test_an_mp4_without_its_index_is_refused_with_the_reason(tmp_path: Path) -> None:
     data = film(tmp_path / "a.mp4")
     (tmp_path / "a.mp4").write_bytes(data[: int(0.6 * len(data))])
