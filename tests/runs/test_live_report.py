@@ -26,7 +26,7 @@ from onelook.recipes.train import train
 from onelook.runs.run_dir import RunDir
 from onelook.runs.run_status import new_run
 from onelook.settings.train import TrainSettings
-from onelook.training.callback import Callback, EpochEnd, FitStart, StepEnd
+from onelook.training.callback import Callback, EpochEnd, FitStart, Observers, StepEnd
 
 SECONDS = 600  # for what takes seconds where nothing else runs
 HEAD = "epoch,train/box_loss,metrics/precision,metrics/recall,metrics/mAP_0.5,metrics/mAP_0.5:0.95"
@@ -154,6 +154,34 @@ def test_an_epoch_that_says_where_it_is_says_when_its_batches_are_done(training:
     file.on_step_end(step_end(1, 7))
     found = read_progress(training.run.progress)
     assert found is not None and found.share == 1
+
+
+@pytest.mark.parametrize("place", ["gone/progress.json", "file/progress.json", "folder"])
+def test_a_progress_that_cannot_be_written_neither_ends_the_run_nor_is_given_up(place: str, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    (tmp_path / "folder").mkdir()
+    now = 0.0
+    observers = Observers([file := ProgressFile(tmp_path / place, clock=lambda: now)])
+    observers.send(fit_start(tmp_path))
+    for now in (6.0, 12.0):
+        observers.send(step_end(0, int(now) // 6))
+    file._path = tmp_path / "file"  # the disk is back
+    now = 18.0
+    observers.send(step_end(0, 3))
+    assert read_progress(tmp_path / "file") is not None
+
+
+def test_a_slow_disk_takes_a_small_share_of_the_time(training: Training) -> None:
+    """Each write takes 10 seconds: between two of them are 200, not the 5 that have long passed."""
+    seconds = iter([0.0, 6.0, 16.0, 17.0, 215.0, 217.0, 227.0])
+    file = ProgressFile(training.run.progress, clock=lambda: next(seconds))
+    file.on_fit_start(fit_start(training.run.path))
+    written = []
+    for batch in range(4):
+        file.on_step_end(step_end(1, batch))
+        written.append(read_progress(training.run.progress))
+    shares = [progress.share if progress else None for progress in written]
+    assert shares == [1 / 8, 1 / 8, 1 / 8, 4 / 8] and next(seconds, None) is None
 
 
 def test_where_an_epoch_was_is_forgotten_when_the_run_goes_on(training: Training) -> None:

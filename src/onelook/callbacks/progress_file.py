@@ -24,6 +24,7 @@ logger = logging.getLogger(__name__)
 FORMAT = 1
 MAX_BYTES = 1 << 16
 WRITE_SECONDS = 5.0  # a step waits for the device and the disk then
+REST_PER_WRITE = 20.0  # times that a write took, until the next one: a slow disk takes a small share of the time
 
 
 @dataclass(frozen=True)
@@ -40,7 +41,8 @@ class EpochProgress:
 
 
 class ProgressFile(Callback):
-    """Writes an `EpochProgress` every five seconds, and one more when such an epoch goes over to its validation.
+    """Writes an `EpochProgress` every five seconds, to a slow disk less often, and one more when such an epoch goes
+    over to its validation.
 
     Args:
         clock: seconds.
@@ -52,12 +54,12 @@ class ProgressFile(Callback):
         self._path = path
         self._clock = clock
         self._losses: tuple[str, ...] = ()
-        self._written = 0.0
+        self._due = 0.0
         self._epoch = -1
 
     def on_fit_start(self, event: FitStart) -> None:
         """Begin to measure."""
-        self._pace, self._losses, self._written = Pace(event), event.loss_columns, self._clock()
+        self._pace, self._losses, self._due = Pace(event), event.loss_columns, self._clock() + WRITE_SECONDS
 
     def on_step_end(self, event: StepEnd) -> None:
         """Write, if it is time to."""
@@ -65,9 +67,9 @@ class ProgressFile(Callback):
         self._pace.step(event, now)
         done = event.batch + 1
         is_last = done == self._pace.batches_per_epoch and self._epoch == event.epoch
-        if now - self._written < WRITE_SECONDS and not is_last:
+        if now < self._due and not is_last:
             return
-        self._written, self._epoch = now, event.epoch
+        self._epoch = event.epoch
         losses = zip(self._losses, event.mean_losses.tolist(), strict=True)
         batches, speed, epoch_left, run_left = self._pace.position(event, now)
         text = f"epoch {event.epoch}/{self._pace.last_epoch}, batch {batches}, {speed}, {epoch_left}, {run_left} left; "
@@ -77,6 +79,8 @@ class ProgressFile(Callback):
             write_json_atomic(self._path, {"format": FORMAT, **asdict(progress)})
         except OSError as problem:
             logger.debug("`%s` was not written: %s", self._path, problem.strerror or problem)
+        after = self._clock()
+        self._due = after + max(WRITE_SECONDS, REST_PER_WRITE * (after - now))
 
     def on_epoch_end(self, event: EpochEnd) -> None:
         """Learn how long an epoch takes."""
