@@ -5,11 +5,24 @@ This file decides how a problem is named and shown; where it is found is the bus
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
+
+CONTROLS = re.compile("[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+"""Control characters, ends of lines, directions of writing, and halves of characters, which no file takes."""
+
+
+def without_controls(text: str) -> str:
+    r"""A message whose lines hold no control characters, whoever wrote what it quotes.
+
+    >>> without_controls("a" + chr(27) + "[31m" + chr(10) + "b")
+    'a\\x1b[31m\nb'
+    """
+    return CONTROLS.sub(lambda found: found[0] if found[0] in "\n\t" else ascii(found[0])[1:-1], text)
 
 
 class OnelookError(Exception):
-    """A problem that the user can cure: what, which value, where; then a hint.
+    """A problem that the user can cure: what, which value, where; then a hint; both without control characters.
 
     Args:
         message: one sentence that names the thing, its value and its place.
@@ -23,9 +36,9 @@ class OnelookError(Exception):
     is_told = False
 
     def __init__(self, message: str, *, hint: str | None = None) -> None:
-        super().__init__(message)
-        self.message = message
-        self.hint = hint
+        self.message = without_controls(message)
+        self.hint = None if hint is None else without_controls(hint)
+        super().__init__(self.message)
 
     def __str__(self) -> str:
         return self.message if self.hint is None else f"{self.message}\nhint: {self.hint}"

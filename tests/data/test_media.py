@@ -219,6 +219,7 @@ def fragmented(data: bytes, *, frames_each: int = 10) -> bytes:
         table = b"".join(
             struct.pack(">3I", duration, size, 0x10000 if number else 0) for number, size in enumerate(group)
         )
+        header = b""
         for offset in (0, 1):  # of the frames behind the start of `moof`, known once that is made
             run = struct.pack(">Ii", len(group), offset and len(header) + 8) + table
             inner = box(b"tfhd", struct.pack(">2I", 0x20000, 1)) + box(b"tfdt", struct.pack(">2I", 0, first * duration))

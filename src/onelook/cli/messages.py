@@ -12,8 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TypedDict
 
-from onelook.errors import OnelookError, StopRequested
-from onelook.files.bounded import without_controls
+from onelook.errors import OnelookError, StopRequested, without_controls
 
 EXIT_SOFTWARE = 70
 EXIT_MEMORY = 71

@@ -5,16 +5,12 @@ from __future__ import annotations
 import hashlib
 import mmap
 import os
-import re
 import stat
 from collections.abc import Iterator, Sequence
 
-from onelook.errors import DataError
+from onelook.errors import CONTROLS, DataError
 
 StrPath = str | os.PathLike[str]
-
-# Control characters, ends of lines, directions of writing, and halves of characters, which no file takes.
-_CONTROLS = re.compile("[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 
 _FLAGS = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0) | getattr(os, "O_CLOEXEC", 0)
 
@@ -137,16 +133,7 @@ def has_controls(text: str) -> bool:
     >>> has_controls("café"), has_controls(chr(27) + "[31m")
     (False, True)
     """
-    return _CONTROLS.search(text) is not None
-
-
-def without_controls(text: str) -> str:
-    r"""A message whose lines hold no control characters, whoever wrote what it quotes.
-
-    >>> without_controls("a" + chr(27) + "[31m" + chr(10) + "b")
-    'a\\x1b[31m\nb'
-    """
-    return _CONTROLS.sub(lambda found: found[0] if found[0] in "\n\t" else ascii(found[0])[1:-1], text)
+    return CONTROLS.search(text) is not None
 
 
 def printable(path: StrPath | bytes) -> str:
