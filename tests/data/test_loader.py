@@ -87,10 +87,13 @@ def test_batches_are_bitwise_equal_for_any_number_of_workers(index: DatasetIndex
 def test_workers_use_memory_again_that_no_batch_needs(index: DatasetIndex, is_rendered: bool) -> None:
     dataset = TrainDataset(index, Hyperparameters(mixup=0.3), imgsz=64, seed=4)
     batches = train_loader(PlannedDataset(dataset) if is_rendered else dataset, EpochOrder(4, 6, 3, 10), workers=1)
-    named = set(Path("/dev/shm").iterdir())
-    segments = [segment_of(batch.pixels) for batch in batches]
+    segments, workers, before = [], set(), children()
+    for batch in batches:
+        segments.append(segment_of(batch.pixels))
+        workers |= children() - before
     assert len(segments) == 20 and 1 < len(set(segments)) <= (10 if is_rendered else PLACES)
-    assert not {path.name for path in set(Path("/dev/shm").iterdir()) - named if str(os.getpid()) in path.name}
+    (worker,) = workers
+    assert not [path for path in Path("/dev/shm").iterdir() if f"_{worker}_" in path.name], "memory has no name"
 
 
 def test_batches_that_are_kept_stay_as_they_are(index: DatasetIndex) -> None:

@@ -11,8 +11,8 @@ from torch.multiprocessing import get_sharing_strategy
 from torch.multiprocessing.reductions import StorageWeakRef
 from torch.utils.data import get_worker_info
 
-PLACES = 4  # of a worker: two batches ahead, the one in use, and the one before, which is not given back yet
-ROOM = 1.25  # for batches that are larger; pages that nothing was written to take no memory
+PLACES = 4  # of a worker: two batches ahead and the one in use, and if it is the only one, the one before that too
+ROOM = 1.1  # where batches differ in size
 
 
 @dataclass
@@ -58,7 +58,7 @@ class Segments:
         sizes = {place: self._kept[place].nbytes() if place in self._kept else 0 for place in free}
         self._taken = max(free, key=lambda place: sizes[place])
         if sizes[self._taken] < num_bytes:
-            self._kept[self._taken] = _fresh(round(num_bytes * ROOM))
+            self._kept[self._taken] = _fresh(round(num_bytes * (ROOM if sizes[self._taken] else 1)))
         return self._kept[self._taken]
 
     def lend(self, batch: Any) -> Any:
