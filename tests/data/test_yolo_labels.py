@@ -50,7 +50,25 @@ def test_rows_that_leave_the_image_are_clipped_and_told(row: str, box: list[floa
     assert points.size == 0 or (points.min() >= 0 and points.max() <= 1)
 
 
+@pytest.mark.parametrize(
+    ("row", "is_doubted"),
+    [
+        ("0 0.2 0.2 0.8 0.9", True),
+        ("0 0.55 0.2 0.95 0.9", True),
+        ("0 0.5 0.5 3 0.5", False),  # no corner lies there
+        ("0 0.9 0.5 0.4 0.6", False),  # the second corner would be left of the first
+        ("0 0.3 0.3 0.65 0.5", False),  # a box drawn a little too far
+        ("0 0.4 0.4 0.5 0.5", False),  # within the image: no way to know
+    ],
+)
+def test_a_clipped_row_that_may_be_corners_is_doubted(row: str, is_doubted: bool) -> None:
+    kinds = [problem.kind for problem in parse_labels(row.encode(), 3).problems]
+    assert ("corner-row" in kinds) == is_doubted
+
+
 REFUSED = [
+    ("0;0.5;0.5;0.2;0.1", "columns are separated by spaces, not by semicolons"),
+    ("0\u00a00.5\u00a00.5\u00a00.2\u00a00.1", "columns are separated by spaces, not by no-break spaces"),
     ("0 0.5 0.5 0.2", "4 columns"),
     ("0", "1 columns"),
     ("0 0.5 0.5 0.2 0.1 0.9", "6 columns"),

@@ -35,7 +35,10 @@ def test_size_encoding_and_absence_are_named(tmp_path: Path) -> None:
     large, latin = tmp_path / "large.yaml", tmp_path / "latin.yaml"
     large.write_text("a: " + "x" * (1 << 20))
     latin.write_bytes("a: gr\xfcn".encode("latin-1"))
-    for path, message in [(large, "no settings file"), (latin, "not UTF-8"), (tmp_path / "no.yaml", "does not exist")]:
+    wide = tmp_path / "wide.yaml"
+    wide.write_text("a: 1", encoding="utf-16")
+    missing = (tmp_path / "no.yaml", "does not exist")
+    for path, message in [(large, "no settings file"), (latin, "not UTF-8"), (wide, "is UTF-16 text"), missing]:
         with pytest.raises(SettingsError, match=message):
             load_yaml(path)
 

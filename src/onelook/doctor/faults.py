@@ -84,6 +84,9 @@ FAULTS: dict[str, Fault] = {
     "keypoint-row": Fault(
         "warning", "polygons that may be boxes with keypoints", "say `kpt_shape: [number, 2 or 3]` in the YAML"
     ),
+    "corner-row": Fault(
+        "warning", "boxes that may be written as their corners", "write centre, width and height as fractions"
+    ),
     "whole-image": Fault("warning", "boxes that have become the whole image", "view them; draw them again"),
     "clipped-box": Fault("warning", "boxes that leave their image", "draw them up to the edge", "clipped"),
     "repeated-row": Fault("warning", "labels that are there twice", "remove the repetition", "removed"),

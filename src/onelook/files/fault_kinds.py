@@ -8,6 +8,7 @@ from typing import Literal
 # Names of `doctor/faults.py`, but for the last: rows that cannot be used only because their image cannot.
 FaultKind = Literal[
     "bomb",
+    "corner-row",
     "dark-image",
     "keypoint-row",
     "lost-label",

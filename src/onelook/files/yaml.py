@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import difflib
 import re
 from contextlib import suppress
@@ -143,7 +144,10 @@ def _read_text(path: Path, error: type[OnelookError]) -> str:
         raise error(f"file `{path}` does not exist", hint=cure)
     if path.stat().st_size > MAX_BYTES:
         raise error(f"file `{path}` has {path.stat().st_size} bytes; more than {MAX_BYTES} is no settings file")
-    if b"\0" in path.read_bytes()[:BEGINNING]:
+    beginning = path.read_bytes()[:BEGINNING]
+    if beginning.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        raise error(f"file `{path}` is UTF-16 text", hint="save it as UTF-8")
+    if b"\0" in beginning:
         raise error(f"file `{path}` is no text: it may be an image, weights or an archive", hint="give a YAML file")
     try:
         return path.read_text(encoding="utf-8-sig")
