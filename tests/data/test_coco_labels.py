@@ -102,6 +102,15 @@ def test_annotation_that_is_left_out_is_told_with_place_and_reason(
     assert str(entry).startswith(f"`{tmp_path / 'instances.json'}` annotations[1]: ")
 
 
+@pytest.mark.parametrize(
+    ("bbox", "is_doubted"),
+    [([8, 6, 18, 14], True), ([12, 9, 19, 15], True), ([12, 3, 10, 8], False), ([1, 1, 19.5, 15.5], False)],
+)
+def test_a_box_that_may_be_corners_is_doubted_used_or_not(bbox: list[float], is_doubted: bool, tmp_path: Path) -> None:
+    problems = scan(tmp_path, [box(bbox=bbox)]).ledger.entries
+    assert ("corner-row" in [problem.kind for problem in problems]) == is_doubted
+
+
 def test_crowds_are_no_fault_of_the_dataset(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     spec = make_coco(tmp_path, [box(), box(iscrowd=1)])
     assert scan_split(spec, "train", options=ScanOptions(strict=True)).ledger.rows_ignored == 1

@@ -26,15 +26,17 @@ from onelook.data.formats.label_rows import LabelRows, RowProblem
 from onelook.data.formats.label_source import LabelSource, Lazy, SizeHw
 from onelook.data.formats.masks import box_of_mask
 from onelook.data.formats.object_rows import LARGEST, RowCollector, box_of_polygon, frame_of, shown
-from onelook.data.formats.row_rules import RefusedRow, Values
+from onelook.data.formats.row_rules import RefusedRow, Values, may_be_corners
 from onelook.data.formats.unlisted import unlisted_images
 from onelook.errors import DataError
 from onelook.files.bounded import file_digest, printable
+from onelook.files.fault_kinds import Remark
 from onelook.files.states import file_states
 
 logger = logging.getLogger(__name__)
 
 _NO_IMAGE, _OF_ANOTHER_SPLIT = -1, -2
+_LIKE_CORNERS = Remark("read as left, top, width, height, but it looks like two corners", "corner-row")
 _UNKNOWN = CocoImage(0, "", (0, 0))
 
 
@@ -142,6 +144,8 @@ class _CocoReader:
             if note:
                 rows.note(note, place=f"image {shown(image.file_name)}")
             rows.add(place, value, class_id=class_id, box=box, polygon=polygon, pixels_hw=frame_hw)
+            if isinstance(entry.bbox, tuple) and _looks_like_corners(entry.bbox, frame_hw):
+                rows.doubt(place, value, _LIKE_CORNERS)
         return rows.rows(self.digest())
 
     def lost_rows(self) -> list[RowProblem]:
@@ -194,6 +198,11 @@ def _lost(position: int, entry: CocoAnnotation | Any) -> RowProblem:
     if not isinstance(entry, CocoAnnotation):
         return RowProblem(0, shown(entry), "no annotation: it has no `image_id`", "refused", place)
     return RowProblem(0, _written(entry), f"no image has the id {shown(entry.image_id)}", "refused", place)
+
+
+def _looks_like_corners(bbox: tuple[float, ...], size_hw: SizeHw) -> bool:
+    x, y, width, height = (value / side for value, side in zip(bbox, size_hw[::-1] * 2, strict=True))
+    return may_be_corners((x, y), (width, height), excess=max(x + width, y + height) - 1)
 
 
 def _shape_of(entry: CocoAnnotation, size_hw: SizeHw) -> tuple[Values, Values | None]:

@@ -11,7 +11,7 @@ import numpy as np
 from onelook.data.formats.label_rows import LabelRows, Outcome, RowProblem
 from onelook.data.formats.label_source import SizeHw
 from onelook.data.formats.row_rules import LAST_DIGIT, RefusedRow, Values, box_around, inside, joined
-from onelook.files.fault_kinds import FaultKind
+from onelook.files.fault_kinds import FaultKind, Remark
 
 LARGEST = 2**31
 SHOWN_CHARACTERS = 80
@@ -57,6 +57,10 @@ class RowCollector:
         note = RowProblem(0, "", text, "note", place)
         if note not in self._problems:
             self._problems.append(note)
+
+    def doubt(self, place: Place, value: Text, remark: Remark) -> None:
+        """Say what is suspicious about a row, used or not."""
+        self._problem(place, value, remark.text, "note", remark.kind)
 
     def refuse(self, place: Place, value: Text, problem: RefusedRow) -> None:
         """Count a row that is not used, and why."""

@@ -5,6 +5,8 @@ All coordinates are a fraction of the width and height of the image.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import numpy.typing as npt
 
@@ -17,6 +19,8 @@ TOLERANCE = 1e-3
 LAST_DIGIT = 1e-6
 # A box with such sides, as a fraction of the image, is the whole image.
 WHOLE = 0.995
+# How far a box leaves the image, as a fraction of it, from which on nobody has just drawn it a little too large.
+CLEARLY_OUTSIDE = 0.05
 OUTSIDE = "the centre is outside the image"
 _UTF8_MARK, _UTF16_MARKS = b"\xef\xbb\xbf", (b"\xff\xfe", b"\xfe\xff")
 
@@ -80,6 +84,17 @@ def inside(written: Values) -> tuple[Values, str]:
     if len(written) > 4:
         return np.clip(written, 0, 1), comment
     return np.concatenate([(clipped[:2] + clipped[2:]) / 2, clipped[2:] - clipped[:2]]), comment
+
+
+def may_be_corners(first: Sequence[float], second: Sequence[float], *, excess: float) -> bool:
+    """Whether a box that leaves the image by `excess` would be within it, were its numbers x1 y1 x2 y2.
+
+    Args:
+        first: the first two of these, as written: the centre, or left and top.
+        second: the last two: width and height.
+    """
+    pairs = zip(first, second, strict=True)
+    return excess > CLEARLY_OUTSIDE and all(0 <= low < high <= 1 + TOLERANCE for low, high in pairs)
 
 
 def is_whole_image(box: Values) -> bool:

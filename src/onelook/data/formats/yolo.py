@@ -20,13 +20,13 @@ from onelook.data.formats.keypoint_rows import may_be_keypoints
 from onelook.data.formats.label_rows import LabelBatch, LabelRows, RowProblem, digest_table
 from onelook.data.formats.label_source import LabelSource, paired_source
 from onelook.data.formats.row_rules import (
-    TOLERANCE,
     RefusedRow,
     Values,
     box_around,
     inside,
     is_whole_image,
     joined,
+    may_be_corners,
     refused_file,
     without_mark,
 )
@@ -37,8 +37,6 @@ from onelook.files.fault_kinds import Remark
 
 MAX_FILE_BYTES = 1 << 24
 MAX_LINE_BYTES = 1 << 20
-# How far a box leaves the image, as a share of its side, from which on nobody has just drawn it a little too large.
-CLEARLY_OUTSIDE = 0.05
 _SEPARATORS = {b",": "commas", b";": "semicolons", "\N{NO-BREAK SPACE}".encode(): "no-break spaces"}
 
 _NUMBER = re.compile(rb"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")
@@ -167,19 +165,18 @@ def _doubts(shape: Values, used: Values) -> list[Remark]:
     doubts = []
     if len(shape) > 4 and may_be_keypoints(shape):
         doubts.append(Remark("read as a polygon, but it looks like a box and keypoints", "keypoint-row"))
-    if len(shape) == 4 and _may_be_corners(shape):
-        doubts.append(Remark("read as centre and size, but they look like two corners", "corner-row"))
+    if len(shape) == 4 and may_be_corners(*shape.reshape(2, 2).tolist(), excess=_excess(shape)):
+        doubts.append(Remark("read as centre and size, but it looks like two corners", "corner-row"))
     is_as_written = len(shape) == 4 and np.array_equal(shape, used)
     if not is_as_written and is_whole_image(used if len(used) == 4 else box_around(used.reshape(-1, 2))):
         doubts.append(Remark("its box has become the whole image", "whole-image"))
     return doubts
 
 
-def _may_be_corners(box: Values) -> bool:
-    """Whether a box, (4,) cxcywh as written, clearly leaves the image, and would not if it were x1 y1 x2 y2."""
-    centre, size = box[:2], box[2:]
-    excess = max((size / 2 - centre).max(), (centre + size / 2).max() - 1)
-    return bool(excess > CLEARLY_OUTSIDE and (size > centre).all() and box.min() >= 0 and box.max() <= 1 + TOLERANCE)
+def _excess(box: Values) -> float:
+    """How far a box, (4,) cxcywh, leaves the image; negative if it lies within."""
+    centre, half = box[:2], box[2:] / 2
+    return float(max((half - centre).max(), (centre + half).max() - 1))
 
 
 def _numbers(line: bytes, num_classes: int | None, keypoint_columns: int) -> tuple[int, Values]:
