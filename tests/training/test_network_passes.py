@@ -24,9 +24,10 @@ from onelook.settings.train import TrainSettings
 from onelook.structures.batch import Batch, ImageInfo, Targets
 from onelook.training.batch_gradient import multi_scale_size
 from onelook.training.callback import Observers
-from onelook.training.captured import CudaRecorder, Recording, Results
+from onelook.training.captured import CapturedLoss, CudaRecorder, Recording, Results
 from onelook.training.checkpoint_keeper import Keeper
 from onelook.training.compiled import CompiledFor, compiled
+from onelook.training.families import create_loss
 from onelook.training.freeze import frozen_rows, set_training_mode
 from onelook.training.network_passes import ComputeOptions
 from onelook.training.schedule import Schedule
@@ -44,6 +45,11 @@ class Again:
 
     def __init__(self) -> None:
         self.replays = 0
+        self.others: list[Again] = []
+
+    def apart(self) -> Again:
+        self.others.append(Again())
+        return self.others[-1]
 
     def warm_up(self, work: Callable[[], object]) -> None:
         work()
@@ -129,7 +135,7 @@ def differing(one: dict[str, Tensor], other: dict[str, Tensor]) -> list[str]:
 
 
 CASES: list[tuple[str, int, dict[str, Any]]] = [  # model, shards, settings
-    ("yolov5n", 1, {"multi_scale": True, "auto_balance": True}),
+    ("yolov5n", 1, {"multi_scale": True}),
     ("yolox-nano", 1, {"freeze": [2]}),
     ("onelook5n", 2, {"optimizer": "AdamW"}),
 ]
@@ -148,7 +154,32 @@ def test_recorded_passes_give_the_bits_of_plain_ones(cfg: str, shards: int, give
     uses = Counter(size for batch in batches for size in ([batch // 2, -(-batch // 2)] if shards == 2 else [batch]))
     replayed = sum(count - 1 for count in uses.values())
     assert recorder.replays == 2 * replayed > 0, "forward and backward of batches of unchanged size, after one"
+    assert recorder.others[0].replays > 0, "of losses, when their targets have had the same length before"
     assert len(group.rests) == sum(min(count, 2) for count in uses.values()), "in that one, and while they are recorded"
+
+
+def test_a_loss_whose_weights_move_is_not_recorded(tiny_model: Path) -> None:
+    recorder, given = Again(), {"auto_balance": True}
+    plain = run_steps(trainer(tiny_model, **given), 6)
+    recorded = run_steps(
+        trainer(tiny_model, compute=ComputeOptions(torch.device("cpu"), recorder=recorder), **given), 6
+    )
+    assert differing(plain, recorded) == [] and recorder.others[0].replays == 0 < recorder.replays
+
+
+def test_a_recorded_loss_follows_the_weight_of_its_batch_and_the_part_of_the_run() -> None:
+    """A scale of the gradient comes after the loss; raw boxes of YOLOX are compared late alone."""
+    settings = TrainSettings.model_validate({**SETTINGS, "cfg": "yolox-nano"})
+    model, batch, recorder = create_model("yolox-nano", num_classes=3).train(), batch_of(0, 4), Again()
+    plain = create_loss(model, settings, closing=0.5)
+    captured = CapturedLoss(plain, recorder)
+    maps = [raw_map.detach().requires_grad_() for raw_map in model(batch.images.float() / 255)]
+    for progress, weight in [(0.0, 1.0), (0.0, 2.0), (1.0, 3.0), (0.0, 4.0), (1.0, 5.0), (1.0, 6.0)]:
+        found = [loss(maps, batch.targets, progress) for loss in (plain, captured)]
+        gradients = [torch.autograd.grad(terms.total * weight, maps) for terms in found]
+        assert torch.equal(found[0].values, found[1].values)
+        assert all(map(torch.equal, *gradients))
+    assert recorder.replays == 2 * 4
 
 
 def test_after_a_shortage_of_memory_smaller_parts_are_recorded(tiny_model: Path) -> None:
@@ -201,7 +232,7 @@ def test_in_validation_the_commonest_shapes_are_compiled(tiny_model: Path) -> No
 
 
 @pytest.mark.gpu
-@pytest.mark.parametrize("cfg", ["yolov5n", "yolox-nano"])
+@pytest.mark.parametrize("cfg", ["yolov5n", "yolox-nano", "onelook5n"])
 def test_cuda_graphs_give_the_bits_of_plain_passes(cfg: str) -> None:
     device, recorder = torch.device("cuda"), CudaRecorder()
     plain = run_steps(trainer(cfg, compute=ComputeOptions(device)))

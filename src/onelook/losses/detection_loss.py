@@ -6,6 +6,7 @@ Letters: B images, L maps, S shifts, A anchors, H, W cells, K classes, M targets
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import lru_cache
 
 import torch
@@ -26,6 +27,14 @@ BALANCE_STRIDE = 16
 BALANCE_DECAY = 0.9999
 # Below this a map's objectness term no longer raises its balance.
 _LEAST_OBJECTNESS = 1e-6
+
+
+@dataclass(frozen=True)
+class BalancedTargets:
+    """The targets of a batch, padded, and the (L,) weights of the maps in the objectness term."""
+
+    targets: Targets
+    balance: Tensor
 
 
 class DetectionLoss:
@@ -60,7 +69,7 @@ class DetectionLoss:
         self.anchor_grid = AnchorGrid(anchor_grid.anchors.float().cpu(), anchor_grid.strides.float().cpu())
         self.num_classes = num_classes
         self.hyperparameters = hyperparameters
-        self.auto_balance = auto_balance
+        self.is_moving = auto_balance
         self.keep_duplicates = keep_duplicates
         self.box_gain = hyperparameters.box * share
         self.obj_gain = hyperparameters.obj * share * (imgsz / 640) ** 2
@@ -74,20 +83,20 @@ class DetectionLoss:
         Args:
             raw_maps: L maps (B, A, H, W, 5 + K) of logits, finest first.
         """
-        return self.terms(raw_maps, self.prepare(raw_maps, targets), progress)
+        return self.terms(raw_maps, self.prepare(raw_maps, targets, progress))
 
-    def prepare(self, raw_maps: Sequence[Tensor], targets: Targets) -> Targets:
+    def prepare(self, raw_maps: Sequence[Tensor], targets: Targets, progress: float) -> BalancedTargets:
         """See `FamilyLoss`; also moves what the loss needs to the device of the maps."""
         device = raw_maps[0].device
         self._move_to(device)
-        return targets.padded().to(device)
+        return BalancedTargets(targets.padded().to(device), self.balance)
 
-    def terms(self, raw_maps: Sequence[Tensor], prepared: Targets, progress: float) -> LossTerms:
+    def terms(self, raw_maps: Sequence[Tensor], prepared: BalancedTargets) -> LossTerms:
         """See `FamilyLoss`."""
         with torch.autocast(raw_maps[0].device.type, enabled=False):
             raw_maps = [with_whole_rows(raw_map) for raw_map in raw_maps]
             candidates = find_candidates(
-                prepared,
+                prepared.targets,
                 self.anchor_grid,
                 [(raw_map.shape[2], raw_map.shape[3]) for raw_map in raw_maps],
                 anchor_t=self.hyperparameters.anchor_t,
@@ -97,11 +106,11 @@ class DetectionLoss:
             terms = torch.stack(
                 [
                     box_by_map.sum() * self.box_gain,
-                    (obj_by_map * self.balance).sum() * self.obj_gain,
+                    (obj_by_map * prepared.balance).sum() * self.obj_gain,
                     cls_by_map.sum() * self.cls_gain,
                 ]
             )
-            if self.auto_balance and torch.is_grad_enabled():
+            if self.is_moving and torch.is_grad_enabled():
                 self._update_balance(obj_by_map.detach())
             return LossTerms(terms.sum() * raw_maps[0].shape[0], terms.detach())
 

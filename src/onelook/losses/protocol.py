@@ -38,11 +38,13 @@ class FamilyLoss(Protocol):
         num_classes: K.
         balance: (n,) float32 numbers that move while it is used, all that a checkpoint keeps of it; shared by all
             processes, empty for most losses.
+        is_moving: whether they do.
     """
 
     columns: tuple[str, ...]
     num_classes: int
     balance: Tensor
+    is_moving: bool
 
     def __call__(self, raw_maps: Sequence[Tensor], targets: Targets, progress: float = 0.0) -> LossTerms:
         """The loss of B images.
@@ -54,14 +56,14 @@ class FamilyLoss(Protocol):
         """
         ...
 
-    def prepare(self, raw_maps: Sequence[Tensor], targets: Targets) -> Any:
-        """What the loss has to know of the targets: a dataclass of tensors on the device of the maps.
+    def prepare(self, raw_maps: Sequence[Tensor], targets: Targets, progress: float) -> Any:
+        """What the loss has to know of targets and progress: a dataclass, its tensors on the device of the maps.
 
-        Their lengths are rounded up, so that batches come in few different ones; beside them only whole numbers.
+        Their lengths are rounded up, so that batches come in few different ones; all else in it has few values.
         """
         ...
 
-    def terms(self, raw_maps: Sequence[Tensor], prepared: Any, progress: float) -> LossTerms:
+    def terms(self, raw_maps: Sequence[Tensor], prepared: Any) -> LossTerms:
         """The loss, given what `prepare` gave for maps of these sizes.
 
         Nothing in it waits for the device, and no shape depends on a value.

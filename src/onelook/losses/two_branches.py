@@ -32,7 +32,7 @@ class TwoBranchLoss:
         self.many = many
         self.one = one
         self.num_classes = many.num_classes
-        self.balance = torch.empty(0)  # nothing moves
+        self.balance, self.is_moving = torch.empty(0), False
         self.columns = (*many.columns, *(f"one_{name}" for name in one.columns))
 
     def __call__(self, raw_maps: Sequence[Tensor], targets: Targets, progress: float = 0.0) -> LossTerms:
@@ -41,15 +41,15 @@ class TwoBranchLoss:
         Args:
             raw_maps: L maps of the first branch, then L of the second.
         """
-        return self.terms(raw_maps, self.prepare(raw_maps, targets), progress)
+        return self.terms(raw_maps, self.prepare(raw_maps, targets, progress))
 
-    def prepare(self, raw_maps: Sequence[Tensor], targets: Targets) -> Any:
+    def prepare(self, raw_maps: Sequence[Tensor], targets: Targets, progress: float) -> Any:
         """See `FamilyLoss`; once for both branches, which have the same points and candidates."""
-        return self.many.prepare(raw_maps[: len(raw_maps) // 2], targets)
+        return self.many.prepare(raw_maps[: len(raw_maps) // 2], targets, progress)
 
-    def terms(self, raw_maps: Sequence[Tensor], prepared: Any, progress: float) -> LossTerms:
+    def terms(self, raw_maps: Sequence[Tensor], prepared: Any) -> LossTerms:
         """See `FamilyLoss`."""
         half = len(raw_maps) // 2
-        many = self.many.terms(raw_maps[:half], prepared, progress)
-        one = self.one.terms(raw_maps[half:], prepared, progress)
+        many = self.many.terms(raw_maps[:half], prepared)
+        one = self.one.terms(raw_maps[half:], prepared)
         return LossTerms(total=many.total + one.total, values=torch.cat([many.values, one.values]))

@@ -96,7 +96,7 @@ class TrainSettings(Hyperparameters):
     """Compile the network with `torch.compile`, for batches of unchanged image size and for validation. That takes
     minutes, and on the CPU needs a C++ compiler; results differ from those without it in the last digits."""
     capture: bool = Field(False)
-    """Record the network's passes as CUDA graphs, for batches of unchanged image size, so that a GPU does not wait for
+    """Record network and loss as CUDA graphs, for batches of unchanged image size, so that a GPU does not wait for
     Python. For NVIDIA GPUs only, and not yet measured on one."""
     hang_timeout: float = Field(60.0, gt=0, json_schema_extra=resumed(FREE))
     """Seconds without progress after which a process counts as hung, is reported and killed, and the run restarts."""

@@ -76,7 +76,7 @@ class BatchGradient:
         shards = state.progress.shards
         self._sum = GradientSum(state.model, group, num_shards=shards, strict=self._settings.strict_reduce)
         self._statistics = SharedStatistics(state.model, state.loss, group)
-        self._passes = NetworkPasses(state.model, compute, group)
+        self._passes = NetworkPasses(state.model, state.loss, compute, group)
         self._passes.prepare_for(self._usual_shapes())
 
     def add(self, batch: Batch, plan: StepPlan, *, stop: StopSignal | None = None) -> BatchLosses:
@@ -147,7 +147,7 @@ class BatchGradient:
                 torch.stack([raw_map.sum() for raw_map in raw_maps]).sum().backward()  # type: ignore[no-untyped-call]
                 return torch.zeros(len(self.columns), device=device)
             share_done = self._schedule.share_done(state.progress.step, end=1)
-            terms = state.loss(raw_maps, part.targets, share_done)
+            terms = self._passes.loss_for(images)(raw_maps, part.targets, share_done)
             total, values = terms.total, terms.values
             if self._teacher is not None:
                 lesson = self._teacher.lesson(images, raw_maps)

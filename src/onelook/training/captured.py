@@ -1,14 +1,14 @@
-"""A network whose forward and backward pass are recorded once, on tensors that stay where they are, and then replayed.
+"""Passes of a network and of its loss, recorded once on tensors that stay where they are, and then replayed.
 
-On a GPU each recording is a CUDA graph: one launch instead of hundreds. The loss stays outside and comes between the
-two, since what it computes depends on the targets. After the partial-network capture of PyTorch's documentation
-("CUDA semantics", section "CUDA graphs").
+On a GPU each recording is a CUDA graph: one launch instead of hundreds. A step has four: the loss, which comes in
+different lengths, between forward and backward pass of the network. After the partial-network capture of PyTorch's
+documentation ("CUDA semantics", section "CUDA graphs").
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, is_dataclass, replace
 from functools import partial
 from typing import Any, Protocol
 
@@ -16,7 +16,11 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
+from onelook.losses.protocol import FamilyLoss, LossTerms
+from onelook.structures.batch import Targets
+
 Results = tuple[Tensor | None, ...]
+MOST_LENGTHS = 64  # of targets and their candidates; those that come later are not recorded
 WARM_UP_ROUNDS = 3  # libraries choose and prepare their kernels at first, which cannot be recorded
 
 
@@ -44,6 +48,10 @@ class Recorder(Protocol):
         """Record `work`; whether that does it as well is left open."""
         ...
 
+    def apart(self) -> Recorder:
+        """Another one, for work that is replayed between recordings of this one."""
+        ...
+
 
 class CudaRecorder:
     """Records CUDA graphs, in memory of their own that all of them share: no two are ever under way together."""
@@ -67,6 +75,10 @@ class CudaRecorder:
         with torch.cuda.graph(graph, pool=self._pool, stream=self._stream, capture_error_mode="thread_local"):
             results = work()
         return Recording(results, graph.replay)
+
+    def apart(self) -> CudaRecorder:
+        """Another one, with memory of its own."""
+        return CudaRecorder()
 
 
 class CapturedNetwork:
@@ -145,13 +157,97 @@ class CapturedNetwork:
         return torch.autograd.grad(maps, self._parameters, list(self._map_gradients.values()), allow_unused=True)
 
 
+class CapturedLoss:
+    """A loss that is recorded for each length of targets when it comes for the second time; call it like the loss.
+
+    What moves from step to step is not recorded.
+    """
+
+    def __init__(self, loss: FamilyLoss, recorder: Recorder) -> None:
+        self._loss = loss
+        self._recorder = recorder
+        self._recorded: dict[Any, _RecordedLoss | None] = {}
+
+    def __call__(self, raw_maps: Sequence[Tensor], targets: Targets, progress: float) -> LossTerms:
+        """See `FamilyLoss`."""
+        if self._loss.is_moving:
+            return self._loss(raw_maps, targets, progress)
+        prepared = self._loss.prepare(raw_maps, targets, progress)
+        forms = [(raw_map.shape, raw_map.stride(), raw_map.dtype) for raw_map in raw_maps]
+        key = (*forms, *(leaf.shape if isinstance(leaf, Tensor) else leaf for leaf in _leaves(prepared)))
+        if key not in self._recorded:
+            if len(self._recorded) < MOST_LENGTHS:
+                self._recorded[key] = None
+            return self._loss.terms(raw_maps, prepared)
+        recorded = self._recorded[key]
+        if recorded is None:
+            recorded = self._recorded[key] = _RecordedLoss(self._loss, raw_maps, prepared, recorder=self._recorder)
+        total, values = _Replay.apply(recorded, (raw_maps, prepared), *raw_maps)  # type: ignore[no-untyped-call]
+        return LossTerms(total, values.detach())
+
+
+class _RecordedLoss:
+    """Two recordings of a loss for maps and targets of the shapes of those given."""
+
+    def __init__(self, loss: FamilyLoss, raw_maps: Sequence[Tensor], prepared: Any, *, recorder: Recorder) -> None:
+        self._loss = loss
+        self._maps = [raw_map.detach().clone().requires_grad_() for raw_map in raw_maps]
+        self._prepared = _cloned(prepared)
+        self._weight = torch.ones((), device=raw_maps[0].device)
+        self._total = self._weight
+        recorder.warm_up(lambda: (self._run_forward(), self._run_backward()))
+        self._recordings = recorder.record(self._run_forward), recorder.record(self._run_backward)
+
+    def forward(self, given: tuple[Sequence[Tensor], Any]) -> Results:
+        """Total and terms of the loss for maps and what was prepared for them."""
+        raw_maps, prepared = given
+        with torch.no_grad():
+            torch._foreach_copy_(self._maps, list(raw_maps))
+            for place, value in zip(_leaves(self._prepared), _leaves(prepared), strict=True):
+                if isinstance(place, Tensor):
+                    place.copy_(value)
+        self._recordings[0].replay()
+        return tuple(result.clone() for result in self._recordings[0].results if result is not None)
+
+    def backward(self, gradients: Sequence[Tensor]) -> Results:
+        """The gradients of the maps, which the next replay overwrites."""
+        self._weight.copy_(gradients[0])
+        self._recordings[1].replay()
+        return self._recordings[1].results
+
+    def _run_forward(self) -> Results:
+        with torch.enable_grad():
+            terms = self._loss.terms(self._maps, self._prepared)
+        self._total = terms.total
+        return terms.total.detach(), terms.values
+
+    def _run_backward(self) -> Results:
+        return torch.autograd.grad(self._total, self._maps, self._weight)
+
+
+def _leaves(prepared: Any) -> list[Any]:
+    """The fields of a dataclass, and of those in it."""
+    if not is_dataclass(prepared):
+        return [prepared]
+    return [leaf for field in fields(prepared) for leaf in _leaves(getattr(prepared, field.name))]
+
+
+def _cloned(prepared: Any) -> Any:
+    """A dataclass with copies of its tensors."""
+    if isinstance(prepared, Tensor):
+        return prepared.clone()
+    if not is_dataclass(prepared) or isinstance(prepared, type):
+        return prepared
+    return replace(prepared, **{field.name: _cloned(getattr(prepared, field.name)) for field in fields(prepared)})
+
+
 class _Replay(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, network: CapturedNetwork, images: Tensor, *_: Tensor) -> Results:
-        ctx.network = network
-        return network.forward(images)
+    def forward(ctx: Any, recorded: CapturedNetwork | _RecordedLoss, given: Any, *_: Tensor) -> Results:
+        ctx.recorded = recorded
+        return recorded.forward(given)
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, *map_gradients: Tensor) -> Results:
-        return None, None, *ctx.network.backward(map_gradients)
+    def backward(ctx: Any, *gradients: Tensor) -> Results:
+        return None, None, *ctx.recorded.backward(gradients)

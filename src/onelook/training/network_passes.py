@@ -1,8 +1,8 @@
-"""How a training step runs the network: as it is, compiled, or recorded; the loss around it never knows."""
+"""How a training step runs the network and its loss: as they are, compiled, or recorded."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 
@@ -10,9 +10,11 @@ import torch
 from torch import Tensor, nn
 
 from onelook.errors import SettingsError
+from onelook.losses.protocol import FamilyLoss, LossTerms
 from onelook.processes.process_group import ProcessGroup
 from onelook.settings.train import TrainSettings
-from onelook.training.captured import CapturedNetwork, CudaRecorder, Recorder
+from onelook.structures.batch import Targets
+from onelook.training.captured import CapturedLoss, CapturedNetwork, CudaRecorder, Recorder
 from onelook.training.compiled import BACKEND, Backend, check_compiler, compiled
 
 Shape = tuple[int, ...]
@@ -28,7 +30,7 @@ class ComputeOptions:
         max_stride: sizes of multi-scale training are multiples of it, pixels.
         frozen: layers that do not learn.
         backend: what compiles the network; empty for nothing.
-        recorder: what records its passes; None for nothing.
+        recorder: what records its passes and those of the loss; None for nothing.
     """
 
     device: torch.device
@@ -68,7 +70,7 @@ def compute_options(
 
 
 class NetworkPasses:
-    """Forward passes of a training step, and what they need on the way back.
+    """Forward passes and losses of a training step, and what they need on the way back.
 
     Only the shapes that `prepare_for` names are compiled or recorded, all others run as they are: a compilation takes a
     minute, a recording keeps memory. Which ones these are depends on the place in the run alone, so that a resumed run
@@ -78,12 +80,15 @@ class NetworkPasses:
         group: told when something takes long.
     """
 
-    def __init__(self, model: nn.Module, compute: ComputeOptions, group: ProcessGroup) -> None:
+    def __init__(self, model: nn.Module, loss: FamilyLoss, compute: ComputeOptions, group: ProcessGroup) -> None:
         self._model = model
+        self._loss = loss
         self._compute = compute
         self._group = group
         self._compiled = compiled(model, compute.backend) if compute.backend else None
         self._captured: dict[Shape, CapturedNetwork] = {}
+        self._loss_recorder = compute.recorder.apart() if compute.recorder is not None else None
+        self._captured_loss: CapturedLoss | None = None
         self._expected: set[Shape] = set()
         self._begun: set[Shape] = set()
 
@@ -91,6 +96,7 @@ class NetworkPasses:
         """Compile or record these (B, H, W) from now on, each when it comes; forget what was recorded before."""
         self._expected = set(shapes)
         self._captured.clear()
+        self._captured_loss = CapturedLoss(self._loss, self._loss_recorder) if self._loss_recorder is not None else None
         self._begun.clear()
 
     @contextmanager
@@ -109,6 +115,11 @@ class NetworkPasses:
                 raw_maps = self._special(images, shape) if is_special else self._model(images)
             yield raw_maps
             self._begun.add(shape)
+
+    def loss_for(self, images: Tensor) -> Callable[[Sequence[Tensor], Targets, float], LossTerms]:
+        """The loss of the maps of these images: recorded, if the network is."""
+        shape = (len(images), *images.shape[2:])
+        return self._loss if self._captured_loss is None or shape not in self._expected else self._captured_loss
 
     def _is_ready(self, shape: Shape) -> bool:
         """Whether all that takes long is behind a shape."""

@@ -38,6 +38,7 @@ class PointTargets:
         pairs: n of them.
         most_targets: G, no image has more.
         most_points: N, no image has more points that are candidates.
+        are_raw_boxes_compared: as in the last part of a run.
     """
 
     boxes: Tensor
@@ -46,6 +47,7 @@ class PointTargets:
     pairs: Pairs
     most_targets: int
     most_points: int
+    are_raw_boxes_compared: bool = False
 
 
 def point_targets(

@@ -48,7 +48,7 @@ class DistanceLoss:
         self.num_classes = num_classes
         self.hyperparameters = hyperparameters
         self.one_to_one = one_to_one
-        self.balance = torch.empty(0)  # nothing moves
+        self.balance, self.is_moving = torch.empty(0), False
 
     def __call__(self, raw_maps: Sequence[Tensor], targets: Targets, progress: float = 0.0) -> LossTerms:
         """The loss of B images, see `FamilyLoss`; it is the same at any progress.
@@ -56,13 +56,13 @@ class DistanceLoss:
         Args:
             raw_maps: L maps (B, 1, H, W, 4 + K): distances to left, top, right and bottom in cells, classes.
         """
-        return self.terms(raw_maps, self.prepare(raw_maps, targets), progress)
+        return self.terms(raw_maps, self.prepare(raw_maps, targets, progress))
 
-    def prepare(self, raw_maps: Sequence[Tensor], targets: Targets) -> PointTargets:
+    def prepare(self, raw_maps: Sequence[Tensor], targets: Targets, progress: float = 0.0) -> PointTargets:
         """See `FamilyLoss`."""
         return point_targets(raw_maps, targets, self.strides, surrogate_regions)
 
-    def terms(self, raw_maps: Sequence[Tensor], prepared: PointTargets, progress: float) -> LossTerms:
+    def terms(self, raw_maps: Sequence[Tensor], prepared: PointTargets) -> LossTerms:
         """See `FamilyLoss`."""
         settings = self.hyperparameters
         with torch.autocast(raw_maps[0].device.type, enabled=False):

@@ -6,7 +6,7 @@ Ge et al., YOLOX, 2021. Letters: B images, L maps, P points of an image, K class
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import torch
@@ -90,7 +90,7 @@ class YoloxLoss:
         self.one_to_one = one_to_one
         self.l1_from = l1_from
         self.rescue = rescue
-        self.balance = torch.empty(0)  # nothing moves
+        self.balance, self.is_moving = torch.empty(0), False
 
     def __call__(self, raw_maps: Sequence[Tensor], targets: Targets, progress: float = 0.0) -> LossTerms:
         """The loss of B images, see `FamilyLoss`.
@@ -98,14 +98,15 @@ class YoloxLoss:
         Args:
             raw_maps: L maps (B, 1, H, W, 5 + K): x, y, w, h, objectness, classes.
         """
-        return self.terms(raw_maps, self.prepare(raw_maps, targets), progress)
+        return self.terms(raw_maps, self.prepare(raw_maps, targets, progress))
 
-    def prepare(self, raw_maps: Sequence[Tensor], targets: Targets) -> PointTargets:
+    def prepare(self, raw_maps: Sequence[Tensor], targets: Targets, progress: float = 0.0) -> PointTargets:
         """See `FamilyLoss`."""
         regions = centre_regions if self.assigner == "simota" else surrogate_regions
-        return point_targets(raw_maps, targets, self.strides, regions)
+        prepared = point_targets(raw_maps, targets, self.strides, regions)
+        return replace(prepared, are_raw_boxes_compared=progress >= self.l1_from)
 
-    def terms(self, raw_maps: Sequence[Tensor], prepared: PointTargets, progress: float) -> LossTerms:
+    def terms(self, raw_maps: Sequence[Tensor], prepared: PointTargets) -> LossTerms:
         """See `FamilyLoss`."""
         with torch.autocast(raw_maps[0].device.type, enabled=False):
             grid = point_grid(raw_maps, self.strides)
@@ -129,7 +130,7 @@ class YoloxLoss:
                     box * (_BOX_FACTOR * self.hyperparameters.box) / num_positives,
                     self._objectness_term(objectness, found) / num_objects,
                     self._class_term(matched[:, _FIRST_CLASS:], classes, strength, is_real) / num_positives,
-                    (l1 if progress >= self.l1_from else l1.detach() * 0) / num_positives,
+                    (l1 if prepared.are_raw_boxes_compared else l1.detach() * 0) / num_positives,
                 ]
             )
             return LossTerms(terms.sum() * (len(outputs) / NOMINAL_IMAGES), terms.detach())
