@@ -217,12 +217,13 @@ def test_loops_pipes_and_broken_links_do_no_harm(folder: Path, caplog: pytest.Lo
     (train / "loop").symlink_to(train)
     (train / "link.jpg").symlink_to(folder / "more/d.webp")
     (train / "broken.jpg").symlink_to(folder / "nowhere")
+    (train / "self.jpg").symlink_to(train / "self.jpg")
     os.mkfifo(train / "pipe.png")
     with caplog.at_level(logging.WARNING):
         spec = spec_of(folder, f"train: images/train\nval: more\n{NAMES}")
         found = names_in(folder, spec, "train")
     assert found == ["images/train/b.jpg", "images/train/deep/a.PNG", "images/train/link.jpg"]
-    assert "2 entries" in caplog.text
+    assert "3 entries" in caplog.text
 
 
 def test_file_names_need_not_be_utf8(folder: Path) -> None:

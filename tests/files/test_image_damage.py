@@ -146,6 +146,57 @@ def test_png_is_read_without_what_libpng_would_comment_on(capfd: pytest.CaptureF
     assert capfd.readouterr() == ("", "")
 
 
+def made_png(depth: int, colour: int, *chunks: tuple[bytes, bytes], methods: bytes = bytes(3)) -> bytes:
+    """8 x 4 pixels; the chunks between the header and the end are those of the image unless others are given."""
+    bits = depth * {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}.get(colour, 1)
+    pixels = zlib.compress(bytes(1 + bits) * 4)
+    header = struct.pack(">IIBB", 8, 4, depth, colour) + methods
+    named = [(name, pixels if content == b"pixels" else content) for name, content in chunks]
+    return b"\x89PNG\r\n\x1a\n" + b"".join(chunk(*one) for one in [(b"IHDR", header), *named])
+
+
+PALETTE, PIXELS, END = (b"PLTE", bytes(range(48))), (b"IDAT", b"pixels"), (b"IEND", b"")
+WELL_MADE = {
+    **{
+        f"{depth} bits, colours {colour}": made_png(depth, colour, PALETTE, PIXELS, END)
+        for colour, depths in {0: (1, 2, 4, 8, 16), 2: (8, 16), 3: (4, 8), 4: (8, 16), 6: (8, 16)}.items()
+        for depth in depths
+    },
+    "no palette needed": made_png(8, 2, PIXELS, END),
+    "odd palette not needed": made_png(8, 0, (b"PLTE", b"x"), PIXELS, END),
+    "end with content": made_png(8, 2, PIXELS, (b"IEND", b"abc")),
+}
+ILL_MADE = {
+    **{
+        f"{depth} bits, colours {colour}": made_png(depth, colour, PALETTE, PIXELS, END)
+        for colour, depth in [(0, 3), (0, 24), (1, 8), (2, 4), (3, 16), (4, 4), (5, 8), (6, 2), (7, 8)]
+    },
+    "no palette": made_png(8, 3, PIXELS, END),
+    "palette late": made_png(8, 3, PIXELS, PALETTE, END),
+    "palette twice": made_png(8, 3, PALETTE, PALETTE, PIXELS, END),
+    "palette of 47 bytes": made_png(8, 3, (b"PLTE", bytes(47)), PIXELS, END),
+    "palette of 300 colours": made_png(8, 3, (b"PLTE", bytes(900)), PIXELS, END),
+    "empty palette": made_png(8, 3, (b"PLTE", b""), PIXELS, END),
+    "header twice": made_png(8, 2, (b"IHDR", struct.pack(">IIBBBBB", 8, 4, 8, 2, 0, 0, 0)), PIXELS, END),
+    "compression": made_png(8, 2, PIXELS, END, methods=b"\1\0\0"),
+    "filter": made_png(8, 2, PIXELS, END, methods=b"\0\x40\0"),
+    "interlacing": made_png(8, 2, PIXELS, END, methods=b"\0\0\2"),
+}
+
+
+@pytest.mark.parametrize("kind", WELL_MADE)
+def test_well_made_png_is_read_quietly(kind: str, capfd: pytest.CaptureFixture[str]) -> None:
+    assert decode_image(WELL_MADE[kind]).shape == (4, 8, 3)
+    assert capfd.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize("kind", ILL_MADE)
+def test_ill_made_png_is_refused_before_libpng_has_words_for_it(kind: str, capfd: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(DamagedImage, match="PNG"):
+        decode_image(ILL_MADE[kind])
+    assert capfd.readouterr() == ("", "")
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 def test_ten_thousand_cut_and_changed_files_are_refused_or_sound(kind: str, capfd: pytest.CaptureFixture[str]) -> None:

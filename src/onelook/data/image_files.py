@@ -61,7 +61,7 @@ def images_in_folder(folder: Path) -> FolderImages:
             if entry.name.startswith("."):
                 continue
             suffix = suffix_of(entry.name)
-            if entry.is_dir():
+            if _is_folder(entry):
                 waiting.append(entry.path)
             elif suffix not in IMAGE_SUFFIXES:
                 others[suffix or "no suffix"] += 1
@@ -70,7 +70,7 @@ def images_in_folder(folder: Path) -> FolderImages:
                 elif suffix not in _OTHER_SUFFIXES and others[suffix or "no suffix"] <= _ASKED_OF_A_SUFFIX:
                     unread += [entry.path] if _is_image(entry.path) else []
             else:
-                (images if entry.is_file() else irregular).append(entry.path)
+                (images if _is_file(entry) else irregular).append(entry.path)
     if irregular:
         logger.warning(
             "%d entries below `%s` have the name of an image but are no regular files, first: `%s`",
@@ -186,6 +186,20 @@ def _place(line: str, list_folder: str, root: str) -> str:
 def exists(path: StrPath) -> bool:
     """Whether something is there and can be reached; False where a folder above is closed to us."""
     return os.path.exists(path)  # noqa: PTH110
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # a link to itself
+        return False
+
+
+def _is_file(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_file()
+    except OSError:
+        return False
 
 
 def _new_entries(folder: str, entered: set[tuple[int, int]]) -> list[os.DirEntry[str]]:

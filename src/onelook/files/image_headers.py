@@ -27,6 +27,9 @@ _FOREIGN = (
     (b"version https://git-lfs", "a Git LFS pointer"),
 )  # fmt: skip
 _PNG_IMAGE = frozenset({b"IHDR", b"PLTE", b"IDAT", b"IEND"})
+_PNG_PALETTE = 3  # type of colour
+_PNG_DEPTHS = {0: (1, 2, 4, 8, 16), 2: (8, 16), 3: (1, 2, 4, 8), 4: (8, 16), 6: (8, 16)}  # bits, by the type of colour
+_PNG_END = b"\0\0\0\0IEND\xaeB`\x82"
 PNG_CHANNELS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}  # by the type of colour
 _PNG_PASSES = (  # first column and row, and steps, of Adam7
     (0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), (1, 0, 2, 2), (0, 1, 1, 2),
@@ -202,17 +205,27 @@ def _read_png(data: bytes) -> ImageHeader:
 
 
 def _check_png(data: bytes, header: ImageHeader) -> None:
-    has_pixels = False
+    depth, colour, *methods, interlacing = data[24:29]
+    if depth not in _PNG_DEPTHS.get(colour, ()) or any(methods) or interlacing > 1:
+        raise DamagedImage(
+            f"the PNG header makes no sense: {depth} bits, colours {colour}, methods {data[26:29].hex()}"
+        )
+    order: list[bytes] = []
     for name, start, length in png_chunks(data):
-        has_pixels |= name == b"IDAT"
+        if name in _PNG_IMAGE and (name != b"PLTE" or colour == _PNG_PALETTE):
+            order += [name] if [name] != order[-1:] or name != b"IDAT" else []
+        if name == b"PLTE" and colour == _PNG_PALETTE and (length % 3 or not 0 < length <= 3 * 256):
+            raise DamagedImage(f"the palette of the PNG has {length} bytes")
         if start + length + 4 > len(data):
             raise DamagedImage(f"PNG chunk {name.decode()} claims {length} bytes, more than the file has")
         if name[:1].isupper():
             (stored,) = struct.unpack_from(">I", data, start + length)
             if zlib.crc32(memoryview(data)[start - 4 : start + length]) != stored:
                 raise DamagedImage(f"PNG chunk {name.decode()} at byte {start - 8} is damaged: its checksum is wrong")
-    if not has_pixels:
+    if b"IDAT" not in order:
         raise DamagedImage("the PNG holds no pixels")
+    if order != [b"IHDR", *([b"PLTE"] if colour == _PNG_PALETTE else []), b"IDAT", b"IEND"]:
+        raise DamagedImage(f"the PNG is damaged: its chunks are {b', '.join(order[:8]).decode()}, in this order")
 
 
 def check_png_pixels(data: bytes) -> None:
@@ -245,10 +258,12 @@ def check_png_pixels(data: bytes) -> None:
 def image_of_png(data: bytes) -> bytes:
     """A PNG that is whole, with the chunks of its image alone; the same bytes if it has no others."""
     chunks = [(name, start - 8, start + length + 4) for name, start, length in png_chunks(data)]
-    if all(name in _PNG_IMAGE for name, _, _ in chunks):
+    needed = _PNG_IMAGE if data[25] == _PNG_PALETTE else _PNG_IMAGE - {b"PLTE"}
+    if all(name in needed for name, _, _ in chunks) and data.endswith(_PNG_END):
         return data
     view = memoryview(data)
-    return b"".join([PNG_SIGNATURE, *(view[start:stop] for name, start, stop in chunks if name in _PNG_IMAGE)])
+    parts = [view[start:stop] for name, start, stop in chunks if name in needed and name != b"IEND"]
+    return b"".join([PNG_SIGNATURE, *parts, _PNG_END])
 
 
 def num_images(data: bytes, header: ImageHeader) -> int:
