@@ -55,10 +55,12 @@ class Operations(TorchDispatchMode):
         super().__init__()
         self.counts: Counter[str] = Counter()
         self.float64: list[str] = []
+        self.shapes: list[tuple[str, list[torch.Size]]] = []
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         result = func(*args, **(kwargs or {}))
         name = func._schema.name
+        self.shapes.append((name, [value.shape for value in tree_leaves(result) if isinstance(value, Tensor)]))
         if not func.is_view and name not in NO_WORK:
             self.counts[name] += 1
         if name.startswith("aten::index") and any(
@@ -151,6 +153,23 @@ def test_a_nano_step_stays_within_its_budget_and_waits_for_nothing(given: dict[s
             loop.train_step(batch_of(boxes))
         assert step.counts.total() <= MOST_OPERATIONS[loop.schedule.settings.cfg], step.counts.most_common(20)
         assert not [name for name in WAITS if step.counts[name]]
+
+
+@pytest.mark.parametrize("cfg", MOST_OPERATIONS)
+def test_no_shape_in_a_loss_depends_on_predictions_or_classes(cfg: str) -> None:
+    """The same boxes, but which points learn them, and how many, is another matter; so is what waits."""
+    model, boxes = create_model(cfg, num_classes=3).train(), batch_of(20).targets
+    loss = create_loss(model, TrainSettings.model_validate({**SETTINGS, "cfg": cfg}))
+    found = []
+    given = [(batch_of(1).images, boxes.class_ids), (batch_of(2).images * 0, boxes.class_ids * 0)]
+    for images, classes in [given[0], *given]:  # what is there once is made the first time
+        maps = [raw_map.detach().requires_grad_() for raw_map in model(images.float() / 255)]
+        prepared = loss.prepare(maps, Targets(boxes.image_index, classes, boxes.boxes), 1.0)
+        with Operations() as operations:
+            loss.terms(maps, prepared).total.backward()  # type: ignore[no-untyped-call]
+        assert not [name for name in WAITS if operations.counts[name]]
+        found.append(operations.shapes)
+    assert found[1] == found[2] and len(found[1]) > 200
 
 
 def test_two_processes_exchange_two_tensors_a_step_beside_the_gradient() -> None:
