@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import os
 import threading
 from pathlib import Path
 
@@ -61,6 +63,29 @@ def test_a_list_is_read_relative_to_its_own_folder_or_the_current_one(
     (lists / "all.txt").write_bytes(b"\xef\xbb\xbf../b.png\r\n\r\n./deep/c.bmp\r\n")
     monkeypatch.chdir(folder)
     assert names(find_media("lists/all.txt")) == ["b.png", "c.bmp"]
+
+
+def test_backslashes_in_a_list_are_read_as_slashes_and_told(folder: Path, caplog: pytest.LogCaptureFixture) -> None:
+    (folder / "list.txt").write_bytes(b".\\deep\\c.bmp\r\nb.png\r\n")
+    with caplog.at_level(logging.WARNING):
+        assert names(find_media(folder / "list.txt")) == ["c.bmp", "b.png"]
+    assert caplog.messages == [f"list `{folder}/list.txt`: `\\` is read as `/` in 1 lines"]
+
+
+def test_entries_of_a_folder_that_are_no_regular_files_are_counted(
+    folder: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    media = names(find_media(folder))
+    caplog.clear()
+    (folder / "self.jpg").symlink_to(folder / "self.jpg")
+    (folder / "broken.jpg").symlink_to(folder / "nowhere")
+    os.mkfifo(folder / "pipe.png")
+    (folder / "folder.jpg").mkdir()
+    with caplog.at_level(logging.WARNING):
+        assert names(find_media(folder)) == media
+    assert "no regular file 3" in caplog.text
+    with pytest.raises(DataError, match="1 files of other kinds \\(no regular file 1\\)"):
+        find_media(folder / "pipe.png")
 
 
 def test_missing_entries_of_a_list_are_named_with_their_lines(folder: Path) -> None:

@@ -21,6 +21,7 @@ _OTHERS = (
 )  # fmt: skip
 _BOXES_WITH_FRAMES = (*_QUICKTIME_BOXES[:3], b"moof", b"styp", b"sidx")  # without whose end frames are lost
 _TS_SYNC, _TS_PACKET, _M2TS_PACKET = 0x47, 188, 192
+_LEAST_BOX = 8  # bytes
 _MAX_BOXES, _MAX_INDEX_BYTES = 10_000, 1 << 26
 _NEARLY_ALL = 0.98
 
@@ -91,7 +92,7 @@ def _read_mp4(file: BinaryIO, size: int) -> Container:
         if name == b"moov" and end - start <= _MAX_INDEX_BYTES:
             file.seek(start)
             index = file.read(end - start)
-    if not index and end >= size:
+    if not index and end + _LEAST_BOX > size:
         problem = "its index (the box `moov`) is missing: it is cut off, or was not finished"
         return Container("mp4", is_cut=True, problem=problem)
     return Container("mp4", is_cut=is_cut, count="nothing" if _is_trimmed(index) else "table")

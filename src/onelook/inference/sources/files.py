@@ -131,14 +131,20 @@ def _media_of(paths: list[Path], place: str) -> list[Path]:
     kinds = {path: _kind_of(path) for path in files}
     media = [path for kind in ("image", "video") for path in files if kinds[path] == kind]
     counts = Counter(path.suffix.lower() or "no suffix" for path in files if kinds[path] is None)
+    if irregular := sum(not path.is_file() and not path.is_dir() for path in paths):
+        counts["no regular file"] = irregular
     others = ", ".join(f"{suffix} {count}" for suffix, count in counts.most_common(8))
     if not media:
-        seen = f"{len(files)} files of other kinds ({others})" if files else "no files"
+        seen = f"{counts.total()} files of other kinds ({others})" if counts else "no files"
         known = ", ".join(sorted(suffix[1:] for suffix in IMAGE_SUFFIXES | VIDEO_SUFFIXES))
         raise DataError(f"no image or video in {place}: {seen}", hint=f"known are {known}")
     if counts:
         logger.warning(
-            "%s: %d of %d files passed over, no images or videos: %s", place, counts.total(), len(files), others
+            "%s: %d of %d files passed over, no images or videos: %s",
+            place,
+            counts.total(),
+            len(files) + irregular,
+            others,
         )
     return media
 
@@ -156,18 +162,23 @@ def _listed(list_path: Path) -> list[Path]:
         text = read_bounded(list_path, MAX_LIST_BYTES).decode("utf-8-sig")
     except UnicodeDecodeError as problem:
         raise DataError(f"list `{printable(list_path)}` is not UTF-8 text", hint="save it as UTF-8") from problem
-    found, problems = [], []
+    found, problems, num_turned = [], [], 0
     for number, line in enumerate(text.splitlines(), start=1):
         entry = line.strip()
         if not entry:
             continue
-        choices = [path for path in (list_path.parent / entry, Path(entry)) if "\0" not in entry and path.is_file()]
+        turned = entry.replace("\\", "/")
+        places = [base / name for name in (entry, turned) for base in (list_path.parent, Path())]
+        choices = [path for path in places if "\0" not in entry and path.is_file()]
         if not choices:
             problems.append(f"line {number}: `{printable(entry)}` does not exist")
         else:
             found.append(choices[0])
+            num_turned += choices[0] not in places[:2]
     if problems:
         raise combined(DataError, f"list `{printable(list_path)}` names files that are missing:", problems)
+    if num_turned:
+        logger.warning("list `%s`: `\\` is read as `/` in %d lines", printable(list_path), num_turned)
     if not found:
         raise DataError(f"list `{printable(list_path)}` names no file", hint="one path a line")
     return found
