@@ -13,12 +13,18 @@ import cv2
 import numpy as np
 import pytest
 from browser import Browser, find_browser
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
 # Compiled once, whatever the shell says, and not by every process and worker again.
 sys.dont_write_bytecode = False
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
-settings.register_profile("same in every run", derandomize=True, max_examples=50)
+settings.register_profile(  # nor does a machine that is busy change what a test finds
+    "same in every run",
+    derandomize=True,
+    max_examples=50,
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow],
+)
 settings.load_profile("same in every run")
 # Before torch is imported, here and in what tests start: two test processes share two processors.
 os.environ.setdefault("OMP_NUM_THREADS", "1")

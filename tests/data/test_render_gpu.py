@@ -115,7 +115,7 @@ def test_a_share_without_images_is_empty() -> None:
     assert dataset.batch([]).images.shape == (0, 3, SIDE, SIDE)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(
     seed=st.integers(0, 2**63 - 1),
     scale=st.floats(0, 0.95),

@@ -100,7 +100,7 @@ def test_values_and_gradients_are_finite_for_extreme_boxes(flavour: object) -> N
 FINITE = st.floats(width=32, allow_nan=False, allow_infinity=False, allow_subnormal=False)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(arrays(np.float32, (2, 4, 4), elements=FINITE))
 def test_values_and_gradients_are_finite_for_any_finite_boxes(boxes: np.ndarray) -> None:
     values = torch.tensor(boxes, requires_grad=True)
@@ -137,7 +137,7 @@ def test_overlap_of_boxes_that_agree_is_finite_and_at_most_one(kind: str, size: 
             assert overlap.min() > 0.999
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(
     arrays(np.float32, (8, 4), elements=st.floats(2.0**-20, 2.0**20, width=32)),
     arrays(np.float32, (8, 4), elements=st.sampled_from([1.0, 1 - 2.0**-23, 1 + 2.0**-22, 1 + 2.0**-10])),

@@ -171,7 +171,7 @@ finite = st.floats(-(2.0**99), 2.0**99, width=32, allow_subnormal=False) | st.sa
 )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     boxes=arrays(np.float32, (4, 4), elements=finite | st.floats(0, 1, width=32, allow_subnormal=False)),
     logits=arrays(np.float32, 8, elements=finite),

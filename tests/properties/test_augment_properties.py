@@ -71,7 +71,7 @@ KEYS = st.builds(SampleKey, seed=st.integers(0, 2**63 - 1), epoch=st.integers(0,
 FRAMES = st.sampled_from([(SIDE, SIDE), (32, SIDE), (SIDE, 96)])
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(datasets(), HYPERPARAMETERS, KEYS, FRAMES)
 def test_samples_are_whole_and_their_boxes_inside_and_not_empty(
     made: Made, hyperparameters: Hyperparameters, key: SampleKey, frame: tuple[int, int]
@@ -89,7 +89,7 @@ def test_samples_are_whole_and_their_boxes_inside_and_not_empty(
     assert (boxes[:, 2:] - boxes[:, :2] > MIN_SIDE_PX).all()
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(datasets(), HYPERPARAMETERS, KEYS)
 def test_tiles_of_a_mosaic_share_no_pixel(made: Made, hyperparameters: Hyperparameters, key: SampleKey) -> None:
     plan = draw_plan(made.index, hyperparameters, key=key, output_hw=(SIDE, SIDE))
@@ -116,7 +116,7 @@ def clearly_kept(boxes: np.ndarray) -> np.ndarray:
     return boxes[(boxes[:, 2:] - boxes[:, :2]).min(axis=1, initial=np.inf) > MIN_SIDE_PX + 1e-5]
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(datasets(), KEYS)
 def test_boxes_follow_the_pixels_of_a_flip(made: Made, key: SampleKey) -> None:
     straight, flipped = (

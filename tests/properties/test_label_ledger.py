@@ -26,7 +26,7 @@ images = st.sampled_from([IMAGE, IMAGE, IMAGE[:40], b""])
 
 
 @given(files=st.lists(st.tuples(images, labels), min_size=1, max_size=5))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_account_of_any_dataset_adds_up(files: list[tuple[bytes, bytes | None]]) -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import torch
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from onelook.errors import ModelError
@@ -60,7 +60,7 @@ def build(definition: dict[str, Any]) -> None:
 
 
 @pytest.mark.filterwarnings("ignore")
-@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=100)
 @given(part=st.sampled_from(["backbone", "head"]), position=st.integers(0, 3), row=rows)
 def test_a_row_of_any_content_gives_a_model_or_a_model_error(part: str, position: int, row: Any) -> None:
     definition = copy.deepcopy(BASE)
@@ -72,7 +72,7 @@ def test_a_row_of_any_content_gives_a_model_or_a_model_error(part: str, position
         assert len(str(problem)) < 2000
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(key=st.sampled_from(KEYS), value=values)
 def test_a_key_of_any_value_gives_a_model_or_a_model_error(key: str, value: Any) -> None:
     try:

@@ -30,7 +30,7 @@ def order_of(
     return order
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(COUNTS, BATCHES, WORLD_SIZES, st.booleans(), st.booleans())
 def test_shares_of_all_processes_make_the_batches_of_one(
     num_images: int, batch_size: int, world_size: int, rect: bool, twice: bool
@@ -48,7 +48,7 @@ def test_shares_of_all_processes_make_the_batches_of_one(
         assert max(sizes) - min(sizes) <= 1
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(COUNTS, BATCHES, st.booleans(), st.booleans())
 def test_each_image_comes_exactly_once_per_epoch_and_sizes_keep_their_places(
     num_images: int, batch_size: int, rect: bool, twice: bool
@@ -69,7 +69,7 @@ def test_each_image_comes_exactly_once_per_epoch_and_sizes_keep_their_places(
         assert [len(batch) for batch in own] == sizes
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(COUNTS, BATCHES, WORLD_SIZES)
 def test_every_image_is_validated_by_exactly_one_process(num_images: int, batch_size: int, world_size: int) -> None:
     rectangles = equal_frames(num_images, frame_hw=(64, 64), batch_size=batch_size)

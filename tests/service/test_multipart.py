@@ -51,7 +51,7 @@ def test_damaged_form_is_refused(body: bytes, kind: str, says: str) -> None:
     assert refusal.value.status == 400
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(
     st.lists(st.sampled_from([b"--xYzZY", b"\r\n", b"--", b"\r\n\r\n", b"filename", b"a"]), max_size=14).map(b"".join)
 )

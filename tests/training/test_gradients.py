@@ -117,7 +117,7 @@ def test_two_processes_give_the_bits_of_one(
     assert bits(one) == bits(two)
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(
     seed=st.integers(0, 2**31), count=st.integers(0, 9), shards=st.sampled_from([2, 4, 6, 12]), chunk=st.integers(1, 99)
 )

@@ -45,7 +45,7 @@ def slow_pairs(regions: Any, image_index: list[int]) -> list[tuple[int, int]]:
 corner = st.integers(-20, 80).map(lambda value: value / 1.0) | st.floats(-100, 150)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.lists(st.tuples(st.integers(0, 1), st.lists(corner, min_size=12, max_size=12)), max_size=4))
 def test_pairs_are_the_cells_whose_middle_is_strictly_inside(targets: list[tuple[int, list[float]]]) -> None:
     image_index = [image for image, _ in targets]
