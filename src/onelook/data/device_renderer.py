@@ -40,6 +40,8 @@ def device_renderer(device: torch.device, *, is_first: bool) -> Render:
         from onelook.data.augment import render_triton
     except ImportError:
         chosen, by = render, "torch: Triton, which is faster, is not installed"
+    except Exception as problem:  # noqa: BLE001 - a broken installation or driver has errors of its own
+        chosen, by = render, f"torch: Triton cannot be used: {problem}"
     else:
         reason = why_not(render_triton.render, device)
         chosen, by = (render_triton.render, "a kernel of Triton") if reason is None else (render, f"torch: {reason}")
