@@ -20,6 +20,7 @@ from documents import ROOT, Page, pages
 from yolov5_files import stripped
 
 import onelook
+from onelook.cli.arguments import ARGUMENTS
 from onelook.cli.command_result import JSON_OPTION
 from onelook.cli.main import COMMANDS
 from onelook.models.catalog import MODELS
@@ -72,7 +73,7 @@ def reference_script() -> ModuleType:
 
 def parser_of(command: str) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(allow_abbrev=False, exit_on_error=False)
-    importlib.import_module(f"onelook.cli.{command.replace('-', '_')}").add_arguments(parser)
+    ARGUMENTS[command](parser)
     parser.add_argument(JSON_OPTION, action="store_true")
     return parser
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import shlex
-from importlib import import_module
 
 import numpy as np
 import pytest
 from colours import colour_detector
 
+from onelook.cli.arguments import ARGUMENTS
 from onelook.cli.common_options import COMMON, EXAMPLES
 from onelook.cli.main import COMMANDS, main
 from onelook.cli.parser import Parser
@@ -21,7 +21,7 @@ from onelook.settings.serve import ServeSettings
 
 def typed(command: str, *words: str) -> dict[str, object]:
     parser = Parser(prog=f"onelook {command}")
-    import_module(f"onelook.cli.{command}").add_arguments(parser)
+    ARGUMENTS[command](parser)
     given = vars(parser.parse_args([*words]))
     return {name: value for name, value in given.items() if value is not None}
 
@@ -96,7 +96,7 @@ def test_help_begins_with_an_example_that_parses(command: str, capsys: pytest.Ca
     example, _, rest = capsys.readouterr().out.partition("\n")
     assert example == EXAMPLES[command]
     parser = Parser(prog=f"onelook {command}")
-    import_module(f"onelook.cli.{command.replace('-', '_')}").add_arguments(parser)
+    ARGUMENTS[command](parser)
     known = parser.parse_known_args(shlex.split(example)[2:])
     assert known[1] == []
     assert rest.startswith("\nusage: ")

@@ -46,8 +46,8 @@ from option_runs import COVERED
 from pydantic import BaseModel
 from yolov5_options import OPTIONS, Option
 
+from onelook.cli.arguments import ARGUMENTS
 from onelook.cli.parser import Parser
-from onelook.cli.train import add_arguments
 from onelook.settings.benchmark import BenchmarkSettings
 from onelook.settings.build import build_settings
 from onelook.settings.check import CheckSettings
@@ -149,7 +149,7 @@ def test_every_setting_has_its_test(command: str, kind: type[BaseModel]) -> None
 @pytest.mark.parametrize("option", OPTIONS, ids=lambda option: option.setting)
 def test_onelook_train_takes_every_option_of_yolov5(option: Option) -> None:
     parser = Parser(prog="onelook train")
-    add_arguments(parser)
+    ARGUMENTS["train"](parser)
     for spelling in option.spellings:
         for value in option.values:
             typed = typed_options(parser.parse_args([spelling, *value.split()]), EvolveSettings)

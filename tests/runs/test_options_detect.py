@@ -15,7 +15,7 @@ from command_runs import Home, run
 from option_runs import Trace, covers
 from web_server import send, send_images, serving
 
-from onelook.cli.detect import add_arguments
+from onelook.cli.arguments import ARGUMENTS
 from onelook.cli.parser import Parser
 from onelook.data.media import VideoWriter, video_frames, video_info
 from onelook.errors import DataError, SettingsError, StopRequested
@@ -43,7 +43,7 @@ TYPED = {
 @pytest.mark.parametrize("typed", TYPED)
 def test_every_option_of_yolov5_is_taken(typed: str) -> None:
     parser = Parser(prog="onelook detect")
-    add_arguments(parser)
+    ARGUMENTS["detect"](parser)
     assert list(typed_options(parser.parse_args(typed.split()), DetectSettings)) == [TYPED[typed]]
 
 

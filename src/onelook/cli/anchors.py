@@ -11,10 +11,8 @@ from onelook.callbacks.number_table import number_table
 from onelook.cli.command_result import CommandResult
 from onelook.recipes.anchors import AnchorStudy, draw_study, study_anchors
 from onelook.settings.anchors import AnchorSettings
-from onelook.settings.command_line import settings_arguments, typed_options
+from onelook.settings.command_line import typed_options
 from onelook.training.autoanchor import GOOD_RECALL, SMALL_SIDE_PX, AnchorFit
-
-add_arguments = settings_arguments(AnchorSettings, positional=("data",))
 
 
 def run(arguments: argparse.Namespace) -> CommandResult:

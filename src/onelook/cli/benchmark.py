@@ -10,9 +10,7 @@ from rich.table import Table
 from onelook.cli.command_result import CommandResult
 from onelook.recipes.benchmark import BenchmarkRow, benchmark
 from onelook.settings.benchmark import BenchmarkSettings
-from onelook.settings.command_line import settings_arguments, typed_options
-
-add_arguments = settings_arguments(BenchmarkSettings)
+from onelook.settings.command_line import typed_options
 
 
 def run(arguments: argparse.Namespace) -> CommandResult:

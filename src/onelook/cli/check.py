@@ -18,15 +18,13 @@ from onelook.doctor.findings import Finding, by_kind, by_severity
 from onelook.doctor.judge import LEAST_MAP50
 from onelook.recipes.check import CheckResult, check
 from onelook.settings.check import CheckSettings
-from onelook.settings.command_line import settings_arguments, typed_options
+from onelook.settings.command_line import typed_options
 
 MAX_ENTRIES = 8
 TOO_WEAK = (
     f", below {LEAST_MAP50:g}: what it contradicts would mostly be its own errors, so nothing is ranked; "
     "train it for longer, or take a better one"
 )
-
-add_arguments = settings_arguments(CheckSettings, positional=("data",))
 
 
 def run(arguments: argparse.Namespace) -> CommandResult:

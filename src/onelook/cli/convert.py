@@ -3,28 +3,9 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 
 from onelook.cli.command_result import CommandResult
 from onelook.recipes.convert import convert
-
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Options of the command."""
-    parser.add_argument(
-        "weights", type=Path, help="checkpoint of YOLOv5 6.0 to 7.0 (.pt), of which nothing is run, or of Onelook"
-    )
-    parser.add_argument(
-        "--out", type=Path, metavar="PATH", help="where to (default: beside the file, with the suffix .safetensors)"
-    )
-    parser.add_argument("--exist-ok", action="store_true", help="replace a file that is there")
-    parser.add_argument(
-        "--ema-only", action="store_true", help="keep the averaged weights only, without the state of the training"
-    )
-    parser.add_argument(
-        "--fuse", action="store_true", help="fold batch-norms into convolutions; the result cannot be trained on"
-    )
-    parser.add_argument("--half", action="store_true", help="store the weights in 16 bits; half the size")
 
 
 def run(arguments: argparse.Namespace) -> CommandResult:

@@ -6,10 +6,8 @@ import argparse
 
 from onelook.cli.command_result import CommandResult
 from onelook.recipes.convert_data import LEDGER_NAME, convert_data
-from onelook.settings.command_line import settings_arguments, typed_options
+from onelook.settings.command_line import typed_options
 from onelook.settings.convert_data import ConvertDataSettings
-
-add_arguments = settings_arguments(ConvertDataSettings, positional=("data",))
 
 
 def run(arguments: argparse.Namespace) -> CommandResult:

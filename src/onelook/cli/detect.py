@@ -12,10 +12,8 @@ from onelook.errors import DataError, OnelookError, combined
 from onelook.inference.detection_results import DetectResult, described
 from onelook.inference.sources.live import LiveCount
 from onelook.recipes.detect import detect
-from onelook.settings.command_line import settings_arguments, typed_options
+from onelook.settings.command_line import typed_options
 from onelook.settings.detect import DetectSettings
-
-add_arguments = settings_arguments(DetectSettings)
 
 
 def run(arguments: argparse.Namespace) -> CommandResult:

@@ -11,14 +11,8 @@ from onelook.interop.published_weights import PUBLISHED_WEIGHTS
 from onelook.recipes.download import download
 from onelook.recipes.download_weights import download_weights
 from onelook.settings.build import build_settings
-from onelook.settings.command_line import settings_arguments, typed_options
+from onelook.settings.command_line import typed_options
 from onelook.settings.download import DownloadSettings
-
-add_arguments = settings_arguments(
-    DownloadSettings,
-    positional=("data",),
-    epilog="Without DATA: lists the datasets and weights that are known by name.",
-)
 
 
 def run(arguments: argparse.Namespace) -> CommandResult:

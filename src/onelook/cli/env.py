@@ -10,10 +10,6 @@ from onelook.cli.command_result import CommandResult
 from onelook.processes.device import describe_device, select_device
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The command has no options."""
-
-
 def run(arguments: argparse.Namespace) -> CommandResult:
     """Print a line for each thing, then what does not fit."""
     found = environment(describe_device(select_device(""), 1))

@@ -14,12 +14,10 @@ from onelook.errors import SettingsError
 from onelook.recipes.evolve import EvolveResult, evolve
 from onelook.search.history import Row, ranked
 from onelook.settings.build import build_settings
-from onelook.settings.command_line import settings_arguments, typed_options
+from onelook.settings.command_line import typed_options
 from onelook.settings.evolve import EvolveSettings, SearchSettings
 
 NUM_SHOWN = 5
-
-add_arguments = settings_arguments(EvolveSettings)
 
 
 def is_wanted(arguments: argparse.Namespace) -> bool:

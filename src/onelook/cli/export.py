@@ -7,10 +7,8 @@ import argparse
 from onelook.cli.command_result import CommandResult
 from onelook.exports.checked_export import Exported
 from onelook.recipes.export import export
-from onelook.settings.command_line import settings_arguments, typed_options
+from onelook.settings.command_line import typed_options
 from onelook.settings.export import ExportSettings
-
-add_arguments = settings_arguments(ExportSettings)
 
 
 def run(arguments: argparse.Namespace) -> CommandResult:

@@ -8,12 +8,10 @@ from collections.abc import Iterator
 from onelook.cli.command_result import CommandResult
 from onelook.files.bounded import printable
 from onelook.recipes.info import InfoResult, info
-from onelook.settings.command_line import settings_arguments, typed_options
+from onelook.settings.command_line import typed_options
 from onelook.settings.info import InfoSettings
 
 MAX_NAMES = 10
-
-add_arguments = settings_arguments(InfoSettings, positional=("weights",))
 
 
 def run(arguments: argparse.Namespace) -> CommandResult:

@@ -108,12 +108,11 @@ def _dispatch(typed: list[str]) -> CommandResult:
             common=COMMON.get(name, ""),
         )
         if name == wanted:
+            from onelook.cli.arguments import ARGUMENTS
+
             active = command
-            # Only the module of this command is imported, since torch takes seconds.
-            module = import_module(f"onelook.cli.{name.replace('-', '_')}")
-            module.add_arguments(command)
+            ARGUMENTS[name](command)
             command.add_argument(JSON_OPTION, action="store_true", default=argparse.SUPPRESS, help=JSON_HELP)
-            command.set_defaults(run=module.run)
     if wanted is not None:
         foreign = corrected_options(wanted, typed[typed.index(wanted) + 1 :], active.options, active.positionals)
         if foreign is not None:
@@ -130,6 +129,7 @@ def _dispatch(typed: list[str]) -> CommandResult:
     if parsed.command is None:
         parser.print_help()
         return CommandResult({"help": parser.format_help()})
-    result = parsed.run(parsed)
+    # Only now, and of this command alone, since torch takes seconds.
+    result = import_module(f"onelook.cli.{parsed.command.replace('-', '_')}").run(parsed)
     assert isinstance(result, CommandResult)
     return result

@@ -12,12 +12,6 @@ from onelook.models.count import describe
 NUM_CLASSES = 80
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Options of the command."""
-    parser.add_argument("names", nargs="*", metavar="NAME", help="shipped names or YAML files; all shipped by default")
-    parser.add_argument("--rows", action="store_true", help="also list the rows of the layer tables")
-
-
 def run(arguments: argparse.Namespace) -> CommandResult:
     """List."""
     print(f"{'model':<22}{'layers':>7}{'parameters':>13}{'GFLOPs':>8}  {'strides':<16}({NUM_CLASSES} classes, 640 px)")

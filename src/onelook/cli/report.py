@@ -9,13 +9,11 @@ from onelook.cli.command_result import CommandResult
 from onelook.recipes.live_report import follow
 from onelook.recipes.report import report
 from onelook.settings.build import build_settings
-from onelook.settings.command_line import settings_arguments, typed_options
+from onelook.settings.command_line import typed_options
 from onelook.settings.report import ReportSettings
 
 NICENESS = 5
 """Of a process that follows a training: that one comes first."""
-
-add_arguments = settings_arguments(ReportSettings, positional=("runs",))
 
 
 def run(arguments: argparse.Namespace) -> CommandResult:

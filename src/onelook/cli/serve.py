@@ -6,10 +6,8 @@ import argparse
 
 from onelook.cli.command_result import CommandResult
 from onelook.recipes.serve import Service, serve
-from onelook.settings.command_line import settings_arguments, typed_options
+from onelook.settings.command_line import typed_options
 from onelook.settings.serve import ServeSettings
-
-add_arguments = settings_arguments(ServeSettings)
 
 
 def run(arguments: argparse.Namespace) -> CommandResult:

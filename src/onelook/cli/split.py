@@ -11,10 +11,8 @@ from rich.table import Table
 from onelook.callbacks.number_table import number_table
 from onelook.cli.command_result import CommandResult
 from onelook.recipes.split_dataset import SplitResult, split_dataset
-from onelook.settings.command_line import settings_arguments, typed_options
+from onelook.settings.command_line import typed_options
 from onelook.settings.split import SplitSettings
-
-add_arguments = settings_arguments(SplitSettings, positional=("data",))
 
 
 def run(arguments: argparse.Namespace) -> CommandResult:

@@ -13,12 +13,8 @@ from onelook.cli.command_result import CommandResult, document_of
 from onelook.processes.launch_env import shows_result
 from onelook.recipes.launch import train_on_devices
 from onelook.runs.run_dir import RunDir
-from onelook.settings.command_line import settings_arguments, typed_options
-from onelook.settings.evolve import SearchSettings
-from onelook.settings.folds import FoldOptions
+from onelook.settings.command_line import typed_options
 from onelook.settings.train import TrainSettings
-
-add_arguments = settings_arguments(TrainSettings, FoldOptions, SearchSettings)
 
 
 def run(arguments: argparse.Namespace) -> CommandResult:

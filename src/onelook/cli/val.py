@@ -17,13 +17,11 @@ from onelook.recipes.validate import ValidateResult
 from onelook.recipes.validation_series import Measurement
 from onelook.runs.run_dir import RunDir
 from onelook.settings.build import build_settings
-from onelook.settings.command_line import settings_arguments, typed_options
+from onelook.settings.command_line import typed_options
 from onelook.settings.validate import ValidateSettings
 
 MANY_CLASSES = 50
 """From this number on, classes are shown on demand only."""
-
-add_arguments = settings_arguments(ValidateSettings)
 
 
 def run(arguments: argparse.Namespace) -> CommandResult:
