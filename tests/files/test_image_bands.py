@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import io
+import os
 import struct
+import tracemalloc
 import zlib
 from pathlib import Path
 
@@ -19,6 +21,8 @@ from onelook.files.images import read_image
 
 PIXELS = np.random.Generator(np.random.Philox(key=1)).integers(0, 256, (97, 61, 3), np.uint8)
 PIXELS[20:60] //= 16  # rows that suit other filters
+RAW = b"".join(b"\0" + row.tobytes() for row in PIXELS)  # of a PNG, unfiltered
+RAW_PACKED = zlib.compress(RAW)
 GREY, DEEP = PIXELS[..., 0], PIXELS.astype(np.uint16) * 257 + 3
 
 
@@ -41,9 +45,14 @@ def png_with_filters(depth: int, colour: int, row_bytes: int, pixel_bytes: int) 
     rows = b"".join(bytes([number % 5]) + row.tobytes() for number, row in enumerate(values))
     width = {1: row_bytes * 8 // depth, 2: row_bytes // 2}.get(pixel_bytes, row_bytes // pixel_bytes)
     palette = [(b"PLTE", bytes(range(48)))] if colour == 3 else []
+    return png_of_chunks(width, depth, colour, *palette, (b"IDAT", zlib.compress(rows)))
+
+
+def png_of_chunks(width: int, depth: int, colour: int, *chunks: tuple[bytes, bytes]) -> bytes:
+    """A PNG of 97 rows, whose checksums are right whatever it holds."""
     header = struct.pack(">IIBBBBB", width, 97, depth, colour, 0, 0, 0)
     data = b"\x89PNG\r\n\x1a\n"
-    for name, content in [(b"IHDR", header), *palette, (b"IDAT", zlib.compress(rows)), (b"IEND", b"")]:
+    for name, content in [(b"IHDR", header), *chunks, (b"IEND", b"")]:
         data += struct.pack(">I", len(content)) + name + content + struct.pack(">I", zlib.crc32(name + content))
     return data
 
@@ -80,6 +89,7 @@ IN_BANDS = {
     "deep.png": by_opencv(".png", DEEP), "deep_grey.png": by_opencv(".png", DEEP[..., 0]),
     "filters1.png": png_with_filters(1, 0, 9, 1), "filters4.png": png_with_filters(4, 3, 31, 1),
     "filters8.png": png_with_filters(8, 2, 183, 3), "filters16.png": png_with_filters(16, 6, 488, 8),
+    "parts.png": png_of_chunks(61, 8, 2, (b"IDAT", RAW_PACKED[:9000]), (b"IDAT", RAW_PACKED[9000:])),
     "filters_la.png": png_with_filters(8, 4, 122, 2), "filters_la16.png": png_with_filters(16, 4, 244, 4),
     "none.tif": by_opencv(".tif", PIXELS, *TIFF_STRIPS, 1), "lzw.tif": by_opencv(".tif", PIXELS, *TIFF_STRIPS, 5),
     "zip.tif": by_opencv(".tif", PIXELS, *TIFF_STRIPS, 8), "deep.tif": by_opencv(".tif", DEEP, *TIFF_STRIPS, 5),
@@ -141,6 +151,78 @@ def test_an_image_that_is_cut_or_damaged_is_never_taken_for_whole(name: str, tmp
             continue
         if image is not None:
             np.testing.assert_array_equal(np.concatenate(list(image.bands())), whole)
+
+
+def tiff_of_strips(size_hw: tuple[int, int], rows_per_strip: int, num_strips: int) -> bytes:
+    """An uncompressed grey TIFF that lists so many strips, all at the same place."""
+    after = 8 + 64
+    fields = [(256, 4, 1, size_hw[1]), (257, 4, 1, size_hw[0]), (258, 3, 1, 8), (259, 3, 1, 1), (262, 3, 1, 1),
+              (273, 4, num_strips, after), (277, 3, 1, 1), (278, 4, 1, rows_per_strip),
+              (279, 4, num_strips, after + 4 * num_strips)]  # fmt: skip
+    values = np.full(num_strips, 8, "<u4").tobytes() + np.full(num_strips, 64, "<u4").tobytes()
+    directory = struct.pack("<H", len(fields)) + b"".join(struct.pack("<HHII", *field) for field in fields) + bytes(4)
+    return b"II*\0" + struct.pack("<I", after + len(values)) + bytes(64) + values + directory
+
+
+ILL_MADE = {
+    "no pixels": (png_of_chunks(61, 8, 2), "holds no pixels"),
+    "empty pixels": (png_of_chunks(61, 8, 2, (b"IDAT", b"")), "a part of the image is missing"),
+    "zlib header": (png_of_chunks(61, 8, 2, (b"IDAT", b"\xff" + RAW_PACKED[1:])), "cannot be unpacked"),
+    "depth": (png_of_chunks(61, 40, 2, (b"IDAT", RAW_PACKED)), "40 bits"),
+    "depth of grey": (png_of_chunks(61, 200, 0, (b"IDAT", RAW_PACKED)), "200 bits"),
+    "less than a row": (png_of_chunks(61, 8, 2, (b"IDAT", zlib.compress(RAW[:100]))), "a part of the image is missing"),
+    "one row": (png_of_chunks(61, 8, 2, (b"IDAT", zlib.compress(RAW[:184]))), "a part of the image is missing"),
+    "filter": (png_of_chunks(61, 8, 2, (b"IDAT", zlib.compress(b"\x09" + RAW[1:]))), "a filter that does not exist"),
+    "height": (tiff_of_strips((1 << 27, 1), 8, 8), "no side may have more than 1,048,576"),
+}
+
+
+@pytest.mark.parametrize("name", ILL_MADE)
+def test_an_image_that_is_ill_made_is_a_data_error(
+    name: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    data, words = ILL_MADE[name]
+    (tmp_path / "image").write_bytes(data)
+    with pytest.raises(DataError, match=f"image` cannot be used: .*{words}"):
+        banded_image(tmp_path / "image", 97 * 61 - 1)
+    assert capfd.readouterr().err == ""
+
+
+def test_strips_that_a_tiff_lists_and_does_not_need_take_no_memory(tmp_path: Path) -> None:
+    (tmp_path / "image.tif").write_bytes(tiff_of_strips((8000, 4), 8000, 5000))
+    tracemalloc.start()
+    try:
+        bands = list(BandedImage(tmp_path / "image.tif", (8000, 4), 4 * 100).bands())
+        assert tracemalloc.get_traced_memory()[1] < 20 << 20  # 320 MB for the places of all rows
+    finally:
+        tracemalloc.stop()
+    assert sum(map(len, bands)) == 8000
+
+
+@pytest.mark.parametrize("size", [0, 200])
+@pytest.mark.parametrize("name", ["rgb.bmp", "parts.png", "lzw.tif", "none.tif"])
+def test_a_file_that_becomes_shorter_while_it_is_read_is_a_data_error(name: str, size: int, tmp_path: Path) -> None:
+    path = tmp_path / name
+    path.write_bytes(IN_BANDS[name])
+    bands = BandedImage(path, (97, 61), 61 * 16).bands()
+    next(bands)
+    os.truncate(path, size)
+    with pytest.raises(DataError, match=f"{name}` became shorter while it was read"):
+        list(bands)
+
+
+@pytest.mark.parametrize("name", ILL_MADE)
+def test_an_image_that_is_ill_made_since_its_check_is_a_data_error(name: str, tmp_path: Path) -> None:
+    (tmp_path / "image").write_bytes(ILL_MADE[name][0])
+    with pytest.raises(DataError, match="image` cannot be used: "):
+        list(BandedImage(tmp_path / "image", (97, 61), 61 * 16).bands())
+
+
+def test_an_image_with_another_size_since_its_check_is_a_data_error(tmp_path: Path) -> None:
+    for name, size_hw in (("rgb.bmp", (97, 62)), ("rgb.bmp", (96, 61)), ("rgb.jpg", (97, 61))):
+        (tmp_path / name).write_bytes((IN_BANDS | WHOLE)[name])
+        with pytest.raises(DataError, match="changed while it was in use"):
+            next(BandedImage(tmp_path / name, size_hw, 61 * 16).bands())
 
 
 @pytest.mark.parametrize("smaller_hw", [(97, 61), (48, 30), (24, 15), (13, 9), (1, 1)], ids=str)

@@ -7,6 +7,7 @@ import mmap
 import os
 import stat
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 from onelook.errors import CONTROLS, DataError
 
@@ -94,7 +95,29 @@ def pieces_of(path: StrPath, max_bytes: int, *, piece_bytes: int = 1 << 24) -> I
         raise DataError(f"file `{printable(path)}` cannot be read: {_cause(problem)}") from problem
 
 
-def mapped(path: StrPath, max_bytes: int) -> mmap.mmap:
+class MappedFile(mmap.mmap):
+    """A file whose bytes are read from the disk when they are needed.
+
+    Reading past the end of a file that became shorter would kill the process. Its length and slices raise a DataError
+    instead; what reads the buffer directly, such as `struct.unpack_from`, is not checked.
+    """
+
+    path: StrPath = ""
+
+    def __len__(self) -> int:
+        self._require_whole()
+        return super().__len__()
+
+    def __getitem__(self, key: Any, /) -> Any:
+        self._require_whole()
+        return super().__getitem__(key)
+
+    def _require_whole(self) -> None:
+        if self.size() < super().__len__():
+            raise DataError(f"file `{printable(self.path)}` became shorter while it was read")
+
+
+def mapped(path: StrPath, max_bytes: int) -> MappedFile:
     """The bytes of a regular file, each read from the disk when it is needed.
 
     Args:
@@ -106,7 +129,9 @@ def mapped(path: StrPath, max_bytes: int) -> mmap.mmap:
     try:
         with open(path, "rb", buffering=0, opener=lambda name, _: os.open(name, _FLAGS)) as file:
             _require_regular(path, os.fstat(file.fileno()), max_bytes)
-            return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+            content = MappedFile(file.fileno(), 0, access=mmap.ACCESS_READ)
+            content.path = path
+            return content
     except (OSError, ValueError) as problem:  # ValueError: a NUL in the name, or no bytes
         raise DataError(f"file `{printable(path)}` cannot be read: {_cause(problem)}") from problem
 

@@ -24,6 +24,7 @@ from onelook.files.image_headers import (
     PNG_CHANNELS,
     PNG_SIGNATURE,
     DamagedImage,
+    ImageHeader,
     check_png_pixels,
     check_whole,
     png_chunks,
@@ -38,6 +39,9 @@ BAND_BYTES = 1 << 22
 """Of a band of 8-bit RGB, about."""
 _PACKED_BYTES = 1 << 16
 _BMP_HEADER_BYTES = 1 << 16
+_PNG_INTERLACING_AT = 28
+_MOST_SIDE = 1 << 20
+"""Of an image, pixels: the decoder refuses more."""
 _PNG_LIKE = {1: (8, 0), 2: (16, 0), 3: (8, 2), 4: (8, 6), 6: (16, 2), 8: (16, 6)}
 """Bits and type of colour of a PNG without palette, by the bytes of a pixel, on which filters depend."""
 
@@ -58,19 +62,24 @@ class BandedImage:
         """The image from top to bottom: bands of some rows, (rows, W, 3) uint8 RGB.
 
         Raises:
-            DataError: a part is missing or damaged.
+            DataError: a part is missing or damaged, or the file changed since `banded_image` checked it.
         """
         file = mapped(self.path, max_file_bytes(MOST_PIXELS))
         missing = self.size_hw[0]
         try:
-            for part in _cut(_as_bytes(file), self.size_hw[1], self.max_pixels):
+            header = read_header(_as_bytes(file))
+            if header.size_hw != self.size_hw or header.kind not in _CUTTERS:
+                raise DamagedImage("it changed while it was in use")
+            for part in _cut(_as_bytes(file), header, self.max_pixels):
                 rows = decode_image(part, is_checked=True, max_pixels=self.max_pixels)
                 missing -= len(rows)
+                if missing < 0:
+                    raise DamagedImage("it holds more rows than its header says")
                 yield rows
                 _let_go(file)
             if missing:
                 raise DamagedImage(f"{missing} of its rows are missing")
-        except (DamagedImage, struct.error) as problem:
+        except (DamagedImage, struct.error, zlib.error) as problem:
             raise DataError(f"image `{printable(self.path)}` cannot be used: {problem}") from problem
 
 
@@ -87,25 +96,39 @@ def banded_image(path: Path, max_pixels: int) -> BandedImage | None:
         file = mapped(path, max_file_bytes(MOST_PIXELS))
         data = _as_bytes(file)
         header = read_header(data)
-        height, width = header.size_hw
-        if not max_pixels < height * width <= MOST_PIXELS or header.orientation != 1 or header.kind not in _CUTTERS:
-            return None
-        first = read_header(next(_cut(data, width, max_pixels)))
-    except (DataError, DamagedImage, struct.error):
+    except (DataError, DamagedImage):
         return None  # why, those say who read it as a whole
-    if first.size_hw[0] * width > max_pixels:
+    height, width = header.size_hw
+    is_interlaced = header.kind == "png" and data[_PNG_INTERLACING_AT]
+    if not max_pixels < height * width <= MOST_PIXELS or header.orientation != 1:
+        return None
+    if header.kind not in _CUTTERS or is_interlaced:
         return None
     try:
-        check_whole(data, header)
-        if header.kind == "png":
-            check_png_pixels(data)
+        _check(data, header)
         _let_go(file)
     except DamagedImage as problem:
         raise DataError(f"image `{printable(path)}` cannot be used: {problem}") from problem
+    try:
+        first = read_header(next(_cut(data, header, max_pixels), b""))
+    except (DamagedImage, struct.error, zlib.error):
+        return None
+    if first.size_hw[0] * width > max_pixels:
+        return None
     image = BandedImage(path, header.size_hw, max_pixels)
     for _ in image.bands():
         pass
     return image
+
+
+def _check(data: bytes, header: ImageHeader) -> None:
+    """Raise DamagedImage unless all parts of the file are there, and the pixels of a PNG."""
+    if max(header.size_hw) > _MOST_SIDE:
+        height, width = header.size_hw
+        raise DamagedImage(f"{width} x {height} pixels: no side may have more than {_MOST_SIDE:,}")
+    check_whole(data, header)
+    if header.kind == "png":
+        check_png_pixels(data)
 
 
 def _as_bytes(file: mmap.mmap) -> bytes:
@@ -119,11 +142,11 @@ def _let_go(file: mmap.mmap) -> None:
         file.madvise(mmap.MADV_DONTNEED)
 
 
-def _cut(data: bytes, width: int, max_pixels: int) -> Iterator[bytes]:
-    """Image files which, one below the other, are the one that `data` holds; of the least size that its format allows,
-    or of some megabytes."""
-    num_rows = max(1, min(BAND_BYTES // 3, max_pixels) // width)
-    return _CUTTERS[read_header(data).kind](data, num_rows)
+def _cut(data: bytes, header: ImageHeader, max_pixels: int) -> Iterator[bytes]:
+    """Small image files that stacked give the image in `data`: each about `BAND_BYTES` once decoded, or as large as a
+    strip or a row of tiles."""
+    num_rows = max(1, min(BAND_BYTES // 3, max_pixels) // header.size_hw[1])
+    return _CUTTERS[header.kind](data, num_rows)
 
 
 def _bmp_bands(data: bytes, num_rows: int) -> Iterator[bytes]:
@@ -148,9 +171,13 @@ def _png_bands(data: bytes, num_rows: int) -> Iterator[bytes]:
         raise DamagedImage("the PNG is not stored row by row")
     bits = depth * PNG_CHANNELS.get(colour, 1)
     row_bytes, pixel_bytes = -(-width * bits // 8), max(1, bits // 8)
+    if pixel_bytes not in _PNG_LIKE:
+        raise DamagedImage(f"the PNG header makes no sense: {depth} bits, colours {colour}")
     palettes = [data[start : start + length] for name, start, length in png_chunks(data) if name == b"PLTE"]
     above = bytes(row_bytes)
     for rows in _unpacked(data, num_rows * (1 + row_bytes)):
+        if len(rows) % (1 + row_bytes):
+            raise DamagedImage("the PNG is truncated: a part of the image is missing")
         # Filters refer to the row above: it goes first, unfiltered.
         filtered = bytes(1) + above + rows
         like_depth, like_colour = _PNG_LIKE[pixel_bytes]

@@ -220,12 +220,20 @@ def _check_png(data: bytes, header: ImageHeader) -> None:
             raise DamagedImage(f"PNG chunk {name.decode()} claims {length} bytes, more than the file has")
         if name[:1].isupper():
             (stored,) = struct.unpack_from(">I", data, start + length)
-            if zlib.crc32(memoryview(data)[start - 4 : start + length]) != stored:
+            if _checksum(data, start - 4, start + length) != stored:
                 raise DamagedImage(f"PNG chunk {name.decode()} at byte {start - 8} is damaged: its checksum is wrong")
     if b"IDAT" not in order:
         raise DamagedImage("the PNG holds no pixels")
     if order != [b"IHDR", *([b"PLTE"] if colour == _PNG_PALETTE else []), b"IDAT", b"IEND"]:
         raise DamagedImage(f"the PNG is damaged: its chunks are {b', '.join(order[:8]).decode()}, in this order")
+
+
+def _checksum(data: bytes, start: int, stop: int) -> int:
+    """Of a part of a file, in slices: a file that is mapped checks each."""
+    checksum = 0
+    for at in range(start, stop, _INFLATED_BYTES):
+        checksum = zlib.crc32(data[at : min(at + _INFLATED_BYTES, stop)], checksum)
+    return checksum
 
 
 def check_png_pixels(data: bytes) -> None:
@@ -239,11 +247,11 @@ def check_png_pixels(data: bytes) -> None:
     sizes = [(-(-(width - x) // across), -(-(height - y) // down)) for x, y, across, down in passes]
     missing = sum(rows * (1 + -(-columns * bits // 8)) for columns, rows in sizes if columns > 0 and rows > 0)
     stride = 1 + -(-width * bits // 8)
-    inflater, view = zlib.decompressobj(), memoryview(data)
+    inflater = zlib.decompressobj()
     try:
         for name, start, length in png_chunks(data):
             for at in range(start, start + length if name == b"IDAT" else start, _INFLATED_BYTES):
-                pixels = inflater.decompress(view[at : min(at + _INFLATED_BYTES, start + length)])
+                pixels = inflater.decompress(data[at : min(at + _INFLATED_BYTES, start + length)])
                 if not interlaced and max(pixels[missing % stride :: stride], default=0) > _LAST_PNG_FILTER:
                     raise DamagedImage("the PNG is damaged: a row begins with a filter that does not exist")
                 missing -= len(pixels)

@@ -43,8 +43,11 @@ def tiff_bands(data: bytes, most_rows: int) -> Iterator[bytes]:
     if number.get(_PLANES) == _SEPARATE or compression == _OLD_JPEG or not 0 < len(starts) == len(counts):
         raise DamagedImage("the TIFF is not stored in bands")
     across = -(-number.get(_WIDTH, 0) // (number.get(_TILE_WIDTH, 0) or 1)) if tags == TILES else 1
+    starts, counts = (values[: -(-height // rows) * across] for values in (starts, counts))
     if tags == STRIPS and compression == _UNCOMPRESSED and number.get(_COLOURS) != _YCBCR:
         row_bytes = -(-number.get(_WIDTH, 0) * number.get(_SAMPLES, 1) * number.get(_BITS, 1) // 8)
+        if row_bytes > len(data):
+            raise DamagedImage("the TIFF is damaged: strips or tiles are missing")
         starts = (starts[:, None] + np.arange(min(rows, height), dtype=np.uint64) * np.uint64(row_bytes)).ravel()
         starts, rows = starts[:height], 1
         counts = np.full_like(starts, row_bytes)
