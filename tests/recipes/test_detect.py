@@ -4,17 +4,25 @@ from __future__ import annotations
 
 import csv
 import json
+import zlib
 from pathlib import Path
 
 import numpy as np
 import pytest
 from colours import checkpoint_of, colour_detector
 
+from onelook.callbacks.detection_files import FrameWriter
 from onelook.data.media import VideoWriter, video_frames, video_info
 from onelook.drawing.crops import crop, folder_name
 from onelook.errors import DataError, SettingsError
+from onelook.files.image_bands import BandedImage
 from onelook.files.images import read_image, write_image
-from onelook.recipes.detect import FrameResult, detect
+from onelook.inference.frame_predictor import FramePredictor
+from onelook.inference.sources import Frame
+from onelook.inference.sources.open_sources import OpenSources
+from onelook.recipes.detect import FrameResult, detect, open_predictor
+from onelook.settings.build import build_settings
+from onelook.settings.detect import DetectSettings
 
 NAMES = ("red/ish", "=green")
 
@@ -196,6 +204,31 @@ def test_what_cannot_be_drawn_of_an_image_above_the_limit_is_named_and_its_detec
     write_image(jpeg, sample_image())
     with pytest.raises(DataError, match="--max-pixels 6144` would allow them"):
         run(jpeg, tile=32, max_pixels=64 * 95)
+
+
+def test_an_image_in_bands_that_changed_or_cannot_be_shown_in_the_window_is_named(photos: Path, weights: Path) -> None:
+    given = {"weights": weights, "source": photos, "imgsz": [96], "tile": 32, "nosave": True, "device": "cpu"}
+    settings = build_settings(DetectSettings, given)
+    frames = [Frame(photos / name, BandedImage(photos / name, (64, 96), 64 * 95)) for name in ("b.bmp", "a.png")]
+    frames[0].path.write_bytes(frames[0].path.read_bytes()[:200])
+    problems: list[DataError] = []
+    predictor = FramePredictor(settings, open_predictor(settings))
+    (found,) = predictor.predict(OpenSources(iter([frames]), False), lambda: None, on_problem=problems.append)
+    assert [(one.frame.path.name, len(one.result.detections) > 0) for one in found] == [("a.png", True)]
+    FrameWriter(settings, None, NAMES, problems.append, keeps_images=True).write(found)
+    assert len(problems) == 2, problems
+    assert "b.bmp` cannot be used: the BMP is truncated" in problems[0].message
+    assert "a.png` of 96 x 64 pixels is too large to be drawn or cropped" in problems[1].message
+
+
+def test_an_ill_made_image_above_the_limit_does_not_end_the_run(photos: Path, run) -> None:  # type: ignore[no-untyped-def]
+    data = bytearray((photos / "a.png").read_bytes())
+    data[24] = 40  # bits
+    data[29:33] = zlib.crc32(data[12:29]).to_bytes(4, "big")
+    (photos / "c.png").write_bytes(data)
+    result = run(photos, tile=32, max_pixels=64 * 95, nosave=True, save_csv=True)
+    assert [frame.path.name for frame in result.frames] == ["a.png", "b.bmp"]
+    assert len(result.problems) == 1 and "c.png` cannot be used: the PNG header makes no sense" in result.problems[0]
 
 
 def test_nothing_to_write_makes_no_folder(photos: Path, tmp_path: Path, run) -> None:  # type: ignore[no-untyped-def]

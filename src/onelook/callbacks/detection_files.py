@@ -110,8 +110,6 @@ class DetectionFiles:
             self._write_crops(frame, detections, frame_stem)
         for feature_map in maps:
             self._write_map(feature_map, frame_stem)
-        if isinstance(frame.image, BandedImage) and (settings.save_crop or not settings.nosave):
-            self._on_problem(_not_shown(frame))
         if not settings.nosave and drawn is not None and frame.path not in self._not_drawn:
             try:
                 self._write_drawn(frame, drawn, stem)
@@ -198,6 +196,7 @@ class FrameWriter:
 
     Attributes:
         files: where to; None writes nothing.
+        on_problem: told about an image that is to be drawn or cropped, and is too large.
         keeps_images: drawn images are kept to be shown.
         seconds: spent so far.
     """
@@ -205,6 +204,7 @@ class FrameWriter:
     settings: DetectSettings
     files: DetectionFiles | None
     names: Sequence[str]
+    on_problem: Callable[[DataError], None]
     keeps_images: bool = False
     seconds: float = 0.0
 
@@ -218,7 +218,10 @@ class FrameWriter:
     def _write(self, found: FrameDetections) -> FrameDetections:
         frame, detections = found.frame, found.result.detections
         is_wanted = self.keeps_images or not self.settings.nosave
-        is_drawn = is_wanted and not isinstance(frame.image, BandedImage)
+        is_in_bands = isinstance(frame.image, BandedImage)
+        if is_in_bands and (is_wanted or self.settings.save_crop):
+            self.on_problem(_too_large_to_draw(frame))
+        is_drawn = is_wanted and not is_in_bands
         drawn = drawn_frame(frame, detections, self.names, self.settings) if is_drawn else None
         if self.files is not None:
             self.files.write(frame, detections, drawn=drawn, maps=found.maps)
@@ -240,11 +243,11 @@ def drawn_frame(frame: Frame, detections: Detections, names: Sequence[str], sett
     )
 
 
-def _not_shown(frame: Frame) -> DataError:
+def _too_large_to_draw(frame: Frame) -> DataError:
     height, width = frame.size_hw
     return DataError(
         f"image `{frame.shown}` of {width} x {height} pixels is too large to be drawn or cropped",
-        hint=f"`--nosave` draws nothing; `--max-pixels {height * width}` would allow it",
+        hint=f"`--max-pixels {height * width}` would allow it",
     )
 
 

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from onelook.errors import DataError
 from onelook.files.image_bands import BandedImage
 from onelook.inference.backend import Thresholds
 from onelook.inference.byte_track import ByteTrack
@@ -55,18 +56,26 @@ class FramePredictor:
         """The class names of the detections."""
         return self.predictor.names
 
-    def predict(self, sources: OpenSources, check: Callable[[], None]) -> Iterator[list[FrameDetections]]:
-        """What is found in each batch; `check` is called after every one, and what it raises ends the run."""
+    def predict(
+        self, sources: OpenSources, check: Callable[[], None], *, on_problem: Callable[[DataError], None]
+    ) -> Iterator[list[FrameDetections]]:
+        """What is found in each batch; `check` is called after every one, and what it raises ends the run.
+
+        Args:
+            on_problem: told about an image in bands that can no longer be decoded, which is then passed over.
+        """
         mark = time.perf_counter()
         for batch in sources.batches:
             self.seconds["wait for images"] += time.perf_counter() - mark
-            yield self._predict_batch(batch, sources)
+            yield self._predict_batch(batch, sources, on_problem)
             check()
             mark = time.perf_counter()
 
-    def _predict_batch(self, batch: Sequence[Frame], sources: OpenSources) -> list[FrameDetections]:
+    def _predict_batch(
+        self, batch: Sequence[Frame], sources: OpenSources, on_problem: Callable[[DataError], None]
+    ) -> list[FrameDetections]:
         mark = time.perf_counter()
-        found, maps = self._find(batch)
+        batch, found, maps = self._find(batch, on_problem)
         if self.settings.tracker != "none":
             found = [self._followed(frame, detections) for frame, detections in zip(batch, found, strict=True)]
         spent = time.perf_counter() - mark
@@ -102,15 +111,24 @@ class FramePredictor:
         self._tracks[frame.path] = (tracks, frame.number)
         return tracks.update(detections, frames=max(frame.number - before, 1))
 
-    def _find(self, batch: Sequence[Frame]) -> tuple[list[Detections], list[tuple[FeatureMap, ...]]]:
-        """Detections of each frame, and feature maps of each."""
+    def _find(
+        self, batch: Sequence[Frame], on_problem: Callable[[DataError], None]
+    ) -> tuple[Sequence[Frame], list[Detections], list[tuple[FeatureMap, ...]]]:
+        """The frames that could be used, detections of each, and feature maps of each."""
         if self.settings.tile:
-            return [self._find_in_tiles(frame.image) for frame in batch], [()] * len(batch)
+            usable, in_tiles = [], []
+            for frame in batch:
+                try:
+                    in_tiles.append(self._find_in_tiles(frame.image))
+                    usable.append(frame)
+                except DataError as problem:
+                    on_problem(problem)
+            return usable, in_tiles, [()] * len(usable)
         images = [frame.pixels for frame in batch]
         if self.maps is not None:
             both = [(self.predictor.predict([image])[0], self.maps.take()) for image in images]
-            return [found for found, _ in both], [maps for _, maps in both]
-        return self.predictor.predict(images), [()] * len(images)
+            return batch, [found for found, _ in both], [maps for _, maps in both]
+        return batch, self.predictor.predict(images), [()] * len(images)
 
     def _find_in_tiles(self, image: Image | BandedImage) -> Detections:
         settings, size = self.settings, self.settings.batch_size

@@ -7,6 +7,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, closing
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -67,17 +68,17 @@ def detect(
         if reading.is_empty:
             raise reading.nothing(settings.source, problems)
         run = _run_dir(settings, [*reading.file_numbers, *([file] if file else [])])
-        files = None
+        files, names = None, frame_predictor.names
         if run is not None:
-            files = DetectionFiles(
-                run.path, settings, frame_predictor.names, has_numbers=reading.have_numbers, on_problem=problems.append
+            files = stack.enter_context(
+                DetectionFiles(run.path, settings, names, has_numbers=reading.have_numbers, on_problem=problems.append)
             )
-            stack.enter_context(files)
-        writer = FrameWriter(settings, files, frame_predictor.names, keeps_images=window is not None)
-        written = behind(writer.write, frame_predictor.predict(reading, stop.check), waiting=BATCHES_TO_WRITE)
+        writer = FrameWriter(settings, files, names, problems.append, keeps_images=window is not None)
+        batches = frame_predictor.predict(reading, stop.check, on_problem=problems.append)
+        written = stack.enter_context(closing(behind(writer.write, batches, waiting=BATCHES_TO_WRITE)))
         kept: deque[FrameResult] = deque(maxlen=KEPT_LIVE_FRAMES if sources.live else None)
         num_frames, begun = 0, time.perf_counter()
-        for found in (found for batch in stack.enter_context(closing(written)) for found in batch):
+        for found in chain.from_iterable(written):
             kept.append(found.result)
             num_frames += 1
             if not _shown(found, observer, window):
@@ -90,7 +91,7 @@ def detect(
     return DetectResult(
         frames=tuple(kept),
         num_frames=num_frames,
-        names=frame_predictor.names,
+        names=names,
         run_folder=run.path if run else None,
         problems=reading.problems(problems),
         milliseconds={name: 1000 * value / max(num_frames, 1) for name, value in seconds.items()},
