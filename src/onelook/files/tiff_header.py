@@ -99,28 +99,35 @@ def count_pages(data: bytes) -> int:
     return max(pages, 1)
 
 
+def _unpacked(layout: str, data: bytes, at: int) -> tuple[int, ...]:
+    """As `struct.unpack_from`, whose OverflowError is a `struct.error` here: BigTIFF can name places beyond 2 ** 63."""
+    if at > len(data):
+        raise struct.error(f"there is no byte {at}")
+    return struct.unpack_from(layout, data, at)
+
+
 def _is_big(data: bytes, order: str) -> bool:
-    return bool(struct.unpack_from(order + "H", data, 2)[0] == 43)
+    return bool(_unpacked(order + "H", data, 2)[0] == 43)
 
 
 def _first_directory(data: bytes, order: str) -> int:
-    return int(struct.unpack_from(order + ("8xQ" if _is_big(data, order) else "4xI"), data, 0)[0])
+    return int(_unpacked(order + ("8xQ" if _is_big(data, order) else "4xI"), data, 0)[0])
 
 
 def _directory(data: bytes, order: str, start: int) -> tuple[dict[int, TiffEntry], int]:
     """The entries of the directory at `start`, and where the next one is; 0 if there is none."""
     is_big = _is_big(data, order)
     count_format, entry_format, size = ("Q", "HHQ", 20) if is_big else ("H", "HHI", 12)
-    (num_entries,) = struct.unpack_from(order + count_format, data, start)
+    (num_entries,) = _unpacked(order + count_format, data, start)
     first = start + struct.calcsize("<" + count_format)
     inline = 8 if is_big else 4
     found: dict[int, TiffEntry] = {}
     for number in range(min(num_entries, _MAX_ENTRIES)):
         position = first + number * size
-        tag, kind, count = struct.unpack_from(order + entry_format, data, position)
+        tag, kind, count = _unpacked(order + entry_format, data, position)
         value_at = position + size - inline
         if _TYPE_BYTES.get(kind, 0) * count > inline:
-            (value_at,) = struct.unpack_from(order + ("Q" if is_big else "I"), data, value_at)
+            (value_at,) = _unpacked(order + ("Q" if is_big else "I"), data, value_at)
         found.setdefault(tag, TiffEntry(kind, count, value_at))
     following = data[first + num_entries * size :][:inline]
     return found, int.from_bytes(following, "little" if order == "<" else "big") if len(following) == inline else 0
@@ -130,7 +137,7 @@ def first_number(data: bytes, order: str, entry: TiffEntry | None) -> int:
     """The first value of an entry of whole numbers; 0 if there is none."""
     if entry is None or entry.type not in _FORMATS or entry.count < 1:
         return 0
-    return int(struct.unpack_from(order + _FORMATS[entry.type], data, entry.at)[0])
+    return int(_unpacked(order + _FORMATS[entry.type], data, entry.at)[0])
 
 
 def numbers_of(data: bytes, order: str, entry: TiffEntry | None) -> npt.NDArray[np.uint64]:
@@ -141,7 +148,7 @@ def numbers_of(data: bytes, order: str, entry: TiffEntry | None) -> npt.NDArray[
     """
     if entry is None or entry.type not in _FORMATS or not 0 < entry.count <= _MAX_PIECES:
         return np.zeros(0, np.uint64)
-    struct.unpack_from(f"{entry.num_bytes}x", data, entry.at)
+    _unpacked(f"{entry.num_bytes}x", data, entry.at)
     number = np.dtype(order + _FORMATS[entry.type].replace("I", "u4").replace("H", "u2").replace("Q", "u8"))
     return np.frombuffer(data, number, entry.count, entry.at).astype(np.uint64)
 
