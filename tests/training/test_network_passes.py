@@ -23,8 +23,9 @@ from onelook.processes.stop_signal import StopSignal
 from onelook.settings.train import TrainSettings
 from onelook.structures.batch import Batch, ImageInfo, Targets
 from onelook.training.batch_gradient import multi_scale_size
+from onelook.training.batch_trial import Beginning, TrialRequest
 from onelook.training.callback import Observers
-from onelook.training.captured import CapturedLoss, CudaRecorder, Recording, Results
+from onelook.training.captured import MOST_REMEMBERED, CapturedLoss, CudaRecorder, Recording, Results
 from onelook.training.checkpoint_keeper import Keeper
 from onelook.training.compiled import CompiledFor, compiled
 from onelook.training.families import create_loss
@@ -179,7 +180,46 @@ def test_a_recorded_loss_follows_the_weight_of_its_batch_and_the_part_of_the_run
         gradients = [torch.autograd.grad(terms.total * weight, maps) for terms in found]
         assert torch.equal(found[0].values, found[1].values)
         assert all(map(torch.equal, *gradients))
-    assert recorder.replays == 2 * 4
+    assert recorder.replays == 2 * 5, "all but the first: the part of the run needs no recording of its own"
+
+
+def test_recorded_losses_of_all_lengths_share_their_maps_and_give_the_bits_of_plain_ones() -> None:
+    """In turn, each forward and then backward; the last part of a run needs no recording of its own."""
+    settings = TrainSettings.model_validate({**SETTINGS, "cfg": "yolox-nano"})
+    model, recorder = create_model("yolox-nano", num_classes=3).train(), Again()
+    plain = create_loss(model, settings, closing=0.5)
+    captured = CapturedLoss(plain, recorder)
+    for round_number in range(4):
+        for copies in (1, 3, 8):
+            batch = batch_of(10 * round_number + copies, 4)
+            given = [torch.cat([part] * copies) for part in vars(batch.targets).values()]
+            maps = [raw_map.detach().requires_grad_() for raw_map in model(batch.images.float() / 255)]
+            found = [loss(maps, Targets(*given), round_number / 4) for loss in (plain, captured)]
+            gradients = [torch.autograd.grad(terms.total, maps) for terms in found]
+            assert torch.equal(found[0].values, found[1].values) and (found[1].values[3] > 0) == (round_number >= 2)
+            assert all(map(torch.equal, *gradients))
+    assert recorder.replays == 2 * 3 * 3, "all but those of the first round"
+    (shared,) = captured._shared.values()
+    assert len(captured._recorded) == 3 and len(shared.maps) == len(shared.gradients) == len(maps)
+    assert all(recorded._shared is shared for recorded in captured._recorded.values())
+
+
+def test_lengths_that_came_once_do_not_keep_others_from_being_recorded() -> None:
+    captured = CapturedLoss(create_loss(create_model("yolox-nano"), TrainSettings(cfg="yolox-nano")), Again())
+    assert not any(captured._is_worth_recording(("once", number)) for number in range(10 * MOST_REMEMBERED))
+    assert len(captured._seen) == MOST_REMEMBERED
+    assert [captured._is_worth_recording("often") for _ in range(2)] == [False, True]
+    assert not captured._is_worth_recording(("once", 0)), "it is forgotten"
+
+
+def test_a_trial_of_a_batch_size_records_what_the_run_will_record(tiny_model: Path) -> None:
+    settings = TrainSettings(imgsz=160, multi_scale=True, noplots=True, cfg=str(tiny_model))
+    model, recorder, side = create_model(tiny_model, num_classes=3), Again(), (160, 160)
+    request = TrialRequest(
+        model.definition, settings, "cpu", num_images=4, num_val_images=4, frame_hw=side, val_frame_hw=side
+    )
+    Beginning(request, model, 2, recorder=recorder).run()
+    assert recorder.replays >= 2 * 2 and recorder.others[0].replays >= 2 * 2
 
 
 def test_after_a_shortage_of_memory_smaller_parts_are_recorded(tiny_model: Path) -> None:

@@ -9,13 +9,15 @@ from torch import Tensor
 from torch.nn import functional
 
 
-def padded_length(count: int) -> int:
-    """The next multiple of a quarter of the power of two below `count`; at least 16.
+def padded_length(count: int, steps: int = 4) -> int:
+    """The next multiple of the power of two below `count`, divided by `steps`, itself a power of two; at least 16.
 
     >>> [padded_length(count) for count in (0, 16, 17, 130)]
     [16, 16, 32, 160]
+    >>> [padded_length(130, steps) for steps in (1, 2)]
+    [256, 192]
     """
-    step = max(16, 1 << max(count.bit_length() - 3, 0))
+    step = max(16, (1 << max(count.bit_length() - 1, 0)) // steps)
     return max(-(-count // step), 1) * step
 
 

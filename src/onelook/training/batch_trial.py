@@ -35,6 +35,7 @@ from onelook.runs.checkpoint import encode
 from onelook.settings.train import TrainSettings
 from onelook.structures.batch import Batch, ImageInfo, Targets
 from onelook.training.batch_gradient import BatchGradient, multi_scale_size, shards_for
+from onelook.training.captured import CudaRecorder, Recorder
 from onelook.training.freeze import frozen_rows, set_training_mode
 from onelook.training.network_passes import ComputeOptions
 from onelook.training.schedule import Schedule, StepPlan
@@ -168,7 +169,7 @@ def growth_of_batch(request: TrialRequest, batch_size: int) -> Growth:
         torch.cuda.set_device(device)
     model = create_model(request.definition)
     before, free_before = memory_use(), torch.cuda.mem_get_info(device)[0] if is_cuda else 0
-    _Beginning(request, model, batch_size).run()
+    Beginning(request, model, batch_size, recorder=CudaRecorder() if request.settings.capture else None).run()
     growth = {}
     if is_cuda:
         outside = free_before - torch.cuda.mem_get_info(device)[0] - torch.cuda.memory_reserved(device)
@@ -182,15 +183,18 @@ def growth_of_batch(request: TrialRequest, batch_size: int) -> Growth:
     return growth
 
 
-class _Beginning:
+class Beginning:
     """The first steps of a run, a validation, a checkpoint, and more steps."""
 
-    def __init__(self, request: TrialRequest, model: DetectionModel, batch_size: int) -> None:
+    def __init__(
+        self, request: TrialRequest, model: DetectionModel, batch_size: int, *, recorder: Recorder | None = None
+    ) -> None:
         self.request, self.settings, self.device = request, request.settings, torch.device(request.device)
         settings = self.settings
         self.amp = amp_dtype(settings.amp, self.device)
         self.stride = model.max_stride
-        self.compute = ComputeOptions(self.device, self.amp, self.stride, tuple(frozen_rows(model, settings.freeze)))
+        frozen = tuple(frozen_rows(model, settings.freeze))
+        self.compute = ComputeOptions(self.device, self.amp, self.stride, frozen, recorder=recorder)
         model = model.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         of_batch = settings.model_copy(update={"batch_size": batch_size, "sync_bn": False})
         schedule = Schedule(of_batch, max(request.num_images, batch_size))
@@ -209,9 +213,11 @@ class _Beginning:
     def run(self) -> None:
         side = 2 * self.settings.imgsz if self.settings.quad else self.settings.imgsz
         steps = range(STEPS_LOOKED_AT if self.settings.multi_scale else 1)
-        largest = max(steps, key=lambda step: multi_scale_size(self.settings.seed, step, side, self.stride))
+        sizes = [multi_scale_size(self.settings.seed, step, side, self.stride) for step in steps]
+        largest = max(steps, key=sizes.__getitem__)
+        usual = min(steps, key=lambda step: abs(sizes[step] - side))  # which is recorded
         shards = self.state.progress.shards
-        self.train([largest, 0, 1, 2])
+        self.train([largest, usual, usual, usual])
         self.validate(2 * math.ceil(self.places / shards))
         best = [tensor.clone() for tensor in detector_tensors(self.state.ema).values()]
         encoded = encode(self.state.tensors(), self.state.document())  # all in memory at once

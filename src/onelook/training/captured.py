@@ -20,7 +20,8 @@ from onelook.losses.protocol import FamilyLoss, LossTerms
 from onelook.structures.batch import Targets
 
 Results = tuple[Tensor | None, ...]
-MOST_LENGTHS = 64  # of targets and their candidates; those that come later are not recorded
+MOST_RECORDINGS = 32  # of a loss; lengths of targets that come twice after that are not recorded
+MOST_REMEMBERED = 256  # lengths that came once
 WARM_UP_ROUNDS = 3  # libraries choose and prepare their kernels at first, which cannot be recorded
 
 
@@ -160,40 +161,67 @@ class CapturedNetwork:
 class CapturedLoss:
     """A loss that is recorded for each length of targets when it comes for the second time; call it like the loss.
 
+    All recordings for maps of one form share these maps and their gradients: a gradient lasts until the next replay.
     What moves from step to step is not recorded.
     """
 
     def __init__(self, loss: FamilyLoss, recorder: Recorder) -> None:
         self._loss = loss
         self._recorder = recorder
-        self._recorded: dict[Any, _RecordedLoss | None] = {}
+        self._shared: dict[Any, _SharedMaps] = {}
+        self._seen: dict[Any, None] = {}
+        self._recorded: dict[Any, _RecordedLoss] = {}
 
     def __call__(self, raw_maps: Sequence[Tensor], targets: Targets, progress: float) -> LossTerms:
         """See `FamilyLoss`."""
         if self._loss.is_moving:
             return self._loss(raw_maps, targets, progress)
         prepared = self._loss.prepare(raw_maps, targets, progress)
-        forms = [(raw_map.shape, raw_map.stride(), raw_map.dtype) for raw_map in raw_maps]
+        forms = tuple((raw_map.shape, raw_map.stride(), raw_map.dtype) for raw_map in raw_maps)
         key = (*forms, *(leaf.shape if isinstance(leaf, Tensor) else leaf for leaf in _leaves(prepared)))
         if key not in self._recorded:
-            if len(self._recorded) < MOST_LENGTHS:
-                self._recorded[key] = None
-            return self._loss.terms(raw_maps, prepared)
+            if not self._is_worth_recording(key):
+                return self._loss.terms(raw_maps, prepared)
+            if forms not in self._shared:
+                self._shared[forms] = _SharedMaps.like(raw_maps)
+            shared = self._shared[forms]
+            self._recorded[key] = _RecordedLoss(self._loss, shared, prepared, recorder=self._recorder)
         recorded = self._recorded[key]
-        if recorded is None:
-            recorded = self._recorded[key] = _RecordedLoss(self._loss, raw_maps, prepared, recorder=self._recorder)
         total, values = _Replay.apply(recorded, (raw_maps, prepared), *raw_maps)  # type: ignore[no-untyped-call]
         return LossTerms(total, values.detach())
 
+    def _is_worth_recording(self, key: Any) -> bool:
+        """Whether a key came before and there is room for a recording; keys that came once, long ago, are forgotten."""
+        if key in self._seen:
+            return len(self._recorded) < MOST_RECORDINGS
+        self._seen[key] = None
+        if len(self._seen) > MOST_REMEMBERED:
+            del self._seen[next(iter(self._seen))]
+        return False
+
+
+@dataclass(frozen=True)
+class _SharedMaps:
+    """Raw maps of one form and their gradients, for all recordings of a loss: no two are ever under way together."""
+
+    maps: list[Tensor]
+    gradients: list[Tensor]
+
+    @classmethod
+    def like(cls, raw_maps: Sequence[Tensor]) -> _SharedMaps:
+        """A copy of these maps, and room for gradients."""
+        maps = [raw_map.detach().clone() for raw_map in raw_maps]
+        return cls([raw_map.requires_grad_() for raw_map in maps], [torch.empty_like(raw_map) for raw_map in maps])
+
 
 class _RecordedLoss:
-    """Two recordings of a loss for maps and targets of the shapes of those given."""
+    """Two recordings of a loss, for maps of the form of the shared ones and targets of the shapes of those given."""
 
-    def __init__(self, loss: FamilyLoss, raw_maps: Sequence[Tensor], prepared: Any, *, recorder: Recorder) -> None:
+    def __init__(self, loss: FamilyLoss, shared: _SharedMaps, prepared: Any, *, recorder: Recorder) -> None:
         self._loss = loss
-        self._maps = [raw_map.detach().clone().requires_grad_() for raw_map in raw_maps]
+        self._shared = shared
         self._prepared = _cloned(prepared)
-        self._weight = torch.ones((), device=raw_maps[0].device)
+        self._weight = torch.ones((), device=shared.maps[0].device)
         self._total = self._weight
         recorder.warm_up(lambda: (self._run_forward(), self._run_backward()))
         self._recordings = recorder.record(self._run_forward), recorder.record(self._run_backward)
@@ -202,7 +230,7 @@ class _RecordedLoss:
         """Total and terms of the loss for maps and what was prepared for them."""
         raw_maps, prepared = given
         with torch.no_grad():
-            torch._foreach_copy_(self._maps, list(raw_maps))
+            torch._foreach_copy_(self._shared.maps, list(raw_maps))
             for place, value in zip(_leaves(self._prepared), _leaves(prepared), strict=True):
                 if isinstance(place, Tensor):
                     place.copy_(value)
@@ -213,16 +241,18 @@ class _RecordedLoss:
         """The gradients of the maps, which the next replay overwrites."""
         self._weight.copy_(gradients[0])
         self._recordings[1].replay()
-        return self._recordings[1].results
+        return tuple(self._shared.gradients)
 
     def _run_forward(self) -> Results:
         with torch.enable_grad():
-            terms = self._loss.terms(self._maps, self._prepared)
+            terms = self._loss.terms(self._shared.maps, self._prepared)
         self._total = terms.total
         return terms.total.detach(), terms.values
 
     def _run_backward(self) -> Results:
-        return torch.autograd.grad(self._total, self._maps, self._weight)
+        gradients = torch.autograd.grad(self._total, self._shared.maps, self._weight)
+        torch._foreach_copy_(self._shared.gradients, gradients)
+        return ()
 
 
 def _leaves(prepared: Any) -> list[Any]:

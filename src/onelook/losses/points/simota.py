@@ -26,12 +26,14 @@ from onelook.losses.points.pairs import (
 )
 
 CENTRE_RADIUS = 1.5
+CENTRE_CELLS = 9
+"""How many cells of a map have their middle within the radius, at most."""
 IOU_WEIGHT = 3.0
 MOST_POINTS = 10
 _LEAST_IOU = 1e-8
 _LEAST_LOG = -100.0
-_LARGEST_TABLE, _TABLE = 2**24, {"cpu": 2**17}
-"""Overlaps that are worked out together: 64 MiB of them, and on a CPU what fits into its cache."""
+_LARGEST_TABLE, _TABLE = 2**22, {"cpu": 2**17}
+"""Overlaps that are worked out together: 16 MiB of them, 64 MiB of boxes, and on a CPU what fits into its cache."""
 
 
 def centre_regions(boxes_xyxy: Floats, strides: Sequence[float]) -> Floats:
@@ -69,21 +71,18 @@ def points_wanted(targets: PointTargets, boxes_xyxy: Tensor, predicted_xyxy: Ten
         predicted_xyxy: (n, 4) what the point of each pair predicts, pixels.
         num_images: B.
     """
-    candidates = _candidates_by_image(targets, predicted_xyxy, num_images)  # (B, 1, N, 4)
-    num_seats = num_images * targets.most_targets
-    seats = boxes_xyxy.new_zeros(num_seats + 1, 4).index_put_((targets.seat,), boxes_xyxy)
-    seats = seats[:num_seats].view(num_images, -1, 1, 4)  # (B, G, 1, 4)
-    at_once = max(_TABLE.get(seats.device.type, _LARGEST_TABLE) // (num_images * candidates.shape[2]), 1)
+    candidates = _candidates_by_image(targets, predicted_xyxy, num_images)  # (4, B, N)
+    at_once = max(_TABLE.get(boxes_xyxy.device.type, _LARGEST_TABLE) // candidates.shape[2], 1)
     wanted = []
-    for some in torch.split(seats, at_once, dim=1):
-        ious = paired_iou(some, candidates)
-        best = ious.topk(min(MOST_POINTS, ious.shape[2]), dim=2).values
-        wanted.append(best.sum(dim=2).long().clamp(min=1))
-    return torch.cat(wanted, dim=1).flatten()[targets.seat.clamp(max=num_seats - 1)]
+    for boxes, image in zip(torch.split(boxes_xyxy, at_once), torch.split(targets.image_index, at_once), strict=True):
+        ious = paired_iou(boxes[:, None], candidates.index_select(1, image).movedim(0, -1))  # (m, N)
+        best = ious.topk(min(MOST_POINTS, ious.shape[1]), dim=1).values
+        wanted.append(best.sum(dim=1).long().clamp(min=1))
+    return torch.cat(wanted)
 
 
 def _candidates_by_image(targets: PointTargets, predicted_xyxy: Tensor, num_images: int) -> Tensor:
-    """(B, 1, N, 4) what the candidates of each image predict, each point once; empty boxes behind them."""
+    """(4, B, N) what the candidates of each image predict, each point once; empty boxes behind them."""
     pairs = targets.pairs
     num_pairs, num_points = len(pairs.place), pairs.num_places // num_images
     most = targets.most_points
@@ -93,7 +92,7 @@ def _candidates_by_image(targets: PointTargets, predicted_xyxy: Tensor, num_imag
     column = torch.where(first < num_pairs, (first < num_pairs).cumsum(dim=1) - 1, most)
     chosen = number.new_full((num_images, most + 1), num_pairs).scatter_(1, column, first)[:, :most]
     # Where an image has fewer candidates, the last row stands: a box without area overlaps nothing.
-    return F.pad(predicted_xyxy, (0, 0, 0, 1)).T.contiguous()[:, chosen].movedim(0, -1)[:, None]
+    return F.pad(predicted_xyxy, (0, 0, 0, 1)).T.contiguous()[:, chosen]
 
 
 def choose_cheapest(pairs: Pairs, costs: Tensor, wanted: Tensor, *, rescue: bool = True) -> Positives:

@@ -17,7 +17,7 @@ from onelook.geometry.iou import iou
 from onelook.losses.points.candidates import PointTargets, point_targets
 from onelook.losses.points.grid import PointGrid, flatten_maps, point_grid
 from onelook.losses.points.pairs import Positives
-from onelook.losses.points.simota import centre_regions, choose_cheapest, pair_costs, points_wanted
+from onelook.losses.points.simota import CENTRE_CELLS, centre_regions, choose_cheapest, pair_costs, points_wanted
 from onelook.losses.points.task_aligned import IOU_POWER, choose_aligned, surrogate_regions
 from onelook.losses.protocol import NOMINAL_IMAGES, LossTerms
 from onelook.losses.readout import read_maps
@@ -102,12 +102,14 @@ class YoloxLoss:
 
     def prepare(self, raw_maps: Sequence[Tensor], targets: Targets, progress: float = 0.0) -> PointTargets:
         """See `FamilyLoss`."""
-        regions = centre_regions if self.assigner == "simota" else surrogate_regions
-        prepared = point_targets(raw_maps, targets, self.strides, regions)
-        return replace(prepared, are_raw_boxes_compared=progress >= self.l1_from)
+        regions, most_cells = (centre_regions, CENTRE_CELLS) if self.assigner == "simota" else (surrogate_regions, 0)
+        prepared = point_targets(raw_maps, targets, self.strides, regions, most_cells=most_cells)
+        is_late = torch.full((), progress >= self.l1_from, device=raw_maps[0].device)
+        return replace(prepared, are_raw_boxes_compared=is_late)
 
     def terms(self, raw_maps: Sequence[Tensor], prepared: PointTargets) -> LossTerms:
         """See `FamilyLoss`."""
+        assert prepared.are_raw_boxes_compared is not None
         with torch.autocast(raw_maps[0].device.type, enabled=False):
             grid = point_grid(raw_maps, self.strides)
             outputs = flatten_maps(raw_maps)  # (B, P, 5 + K)
@@ -130,7 +132,7 @@ class YoloxLoss:
                     box * (_BOX_FACTOR * self.hyperparameters.box) / num_positives,
                     self._objectness_term(objectness, found) / num_objects,
                     self._class_term(matched[:, _FIRST_CLASS:], classes, strength, is_real) / num_positives,
-                    (l1 if prepared.are_raw_boxes_compared else l1.detach() * 0) / num_positives,
+                    l1.where(prepared.are_raw_boxes_compared, 0) / num_positives,
                 ]
             )
             return LossTerms(terms.sum() * (len(outputs) / NOMINAL_IMAGES), terms.detach())
