@@ -6,6 +6,8 @@ PIP = $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constr
 INSTALLED = $(VENV)/.installed
 READY = $(VENV)/.ready
 
+unexport PYTHONDONTWRITEBYTECODE  # each process of the tests would compile the package anew
+
 .PHONY: demo test release-check lint install docs wheel clean
 
 install: $(READY)

@@ -84,6 +84,14 @@ def a_disk_that_is_not_waited_for() -> Iterator[None]:
         yield
 
 
+@pytest.fixture(autouse=True, scope="session")
+def a_priority_that_stays() -> Iterator[None]:
+    """A process that has followed a run, politely, has other tests to do after it."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "nice", lambda step: 0, raising=False)
+        yield
+
+
 @pytest.fixture(autouse=True)
 def logging_from_the_start() -> None:
     """No test finds the messages of the package switched off by one before it."""

@@ -124,6 +124,7 @@ def test_a_resumed_run_continues_in_the_same_mlflow_run(settings: dict[str, Any]
     check_metrics(client, run, result.run_folder, 3)
 
 
+@pytest.mark.slow  # a second case of resuming
 def test_epochs_that_are_done_again_are_logged_once(settings: dict[str, Any]) -> None:
     follow("mlflow", {**settings, "epochs": 3, "save_period": 1})
     old = settings["project"] / "exp" / "weights" / "epoch0.safetensors"
@@ -133,6 +134,7 @@ def test_epochs_that_are_done_again_are_logged_once(settings: dict[str, Any]) ->
     check_metrics(client, run, result.run_folder, 3)
 
 
+@pytest.mark.slow  # a second case of resuming
 def test_an_extended_run_says_what_has_changed(settings: dict[str, Any]) -> None:
     follow("mlflow", settings)
     result = follow("mlflow", {"resume": str(settings["project"] / "exp"), "epochs": 3})
@@ -142,6 +144,7 @@ def test_an_extended_run_says_what_has_changed(settings: dict[str, Any]) -> None
     check_metrics(client, run, result.run_folder, 3)
 
 
+@pytest.mark.slow  # a second case of resuming
 def test_a_run_that_mlflow_has_lost_begins_again(settings: dict[str, Any], caplog: pytest.LogCaptureFixture) -> None:
     with pytest.raises(StopRequested):
         train(settings, callbacks=[StopAt(5)])

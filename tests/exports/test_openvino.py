@@ -45,6 +45,7 @@ def test_any_size_number_and_nms(tmp_path: Path) -> None:
             torch.testing.assert_close(one, other, atol=1e-3, rtol=1e-3)
 
 
+@pytest.mark.slow  # ONNX and the options of export show 16 bits
 def test_16_bits_halve_the_weights(tmp_path: Path) -> None:
     plan = plan_of(frame_hw=(64, 96), batch=1, precision="fp16")
     half = exported(plan, tmp_path / "half")

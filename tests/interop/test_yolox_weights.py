@@ -61,7 +61,14 @@ def test_what_is_wrong_with_a_checkpoint_is_named(change, message: str, tmp_path
         read_weights(tmp_path / "theirs.pth")
 
 
-@pytest.fixture(scope="module", params=[("yolox-nano", 4), ("yolox-nano", 1), ("yolox-tiny", 2)], ids=str)
+@pytest.fixture(
+    scope="module",
+    params=[
+        ("yolox-nano", 1),
+        *(pytest.param(case, marks=pytest.mark.slow) for case in [("yolox-nano", 4), ("yolox-tiny", 2)]),
+    ],
+    ids=str,
+)
 def exported(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> tuple[Path, dict[str, Tensor]]:

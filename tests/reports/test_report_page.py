@@ -134,7 +134,9 @@ def test_runs_without_a_number_are_no_best_ones() -> None:
     assert '<td class="number">–</td>' in section
 
 
-@pytest.mark.parametrize("num_classes", [1, 80, 365, 1203])
+@pytest.mark.parametrize(
+    "num_classes", [1, 80, pytest.param(365, marks=pytest.mark.slow), pytest.param(1203, marks=pytest.mark.slow)]
+)
 def test_many_classes_make_a_page_of_less_than_5_mb(num_classes: int) -> None:
     names = tuple(f"class number {number}" for number in range(num_classes))
     page = report_page([make_run(names=names)])

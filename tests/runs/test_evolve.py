@@ -122,7 +122,7 @@ def test_command_at_the_end_repeats_the_best_trial_bit_for_bit(search: Options, 
 
 
 @covers("evolve", "resume_evolve")
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", ONE_METHOD)
 def test_search_that_is_stopped_goes_on_to_the_same_bits(search: Options, method: str, tmp_path: Path) -> None:
     given = search | {"evolve_method": method}
     whole = evolve(given | {"name": "whole"}).run_folder

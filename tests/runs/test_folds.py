@@ -301,6 +301,7 @@ def test_folds_and_a_search_or_a_single_run_or_a_launcher_exclude_each_other(
         train_folds(options)
 
 
+@pytest.mark.slow  # other tests of folds resume them too
 def test_trainings_that_go_on_learn_the_same(options: Options, tmp_path: Path) -> None:
     with pytest.raises(StopRequested):
         train_folds(options, callbacks=[Interrupts("fold2")])

@@ -82,6 +82,7 @@ def test_training_goes_on_beside_a_full_disk_and_can_be_resumed(
         assert content_of(folder / name) == content_of(whole / name), name
 
 
+@pytest.mark.slow  # a second case of the test above
 def test_a_disk_that_was_full_for_a_while_costs_nothing(
     tiny_settings: dict[str, object], tmp_path: Path, disk: Disk
 ) -> None:

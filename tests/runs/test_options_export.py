@@ -304,6 +304,7 @@ def test_benchmark_has_a_row_per_format(bench: Bench, monkeypatch: pytest.Monkey
     assert again.run_folder == Path("b/n")
 
 
+@pytest.mark.slow  # they are those of `export`
 @covers("benchmark", "half", "int8")
 def test_benchmark_measures_other_precisions(bench: Bench) -> None:
     given = {**bench.given, "rounds": 1, "data": str(bench.data), "workers": 0}

@@ -42,6 +42,7 @@ class Die(onelook.Callback):
 """
 
 
+@pytest.mark.slow  # `test_restarts.py` has one that is started again
 @pytest.mark.skipif(sys.platform == "win32", reason="needs SIGKILL")
 @covers("train", "nproc", "max_restarts")
 def test_processes_of_which_one_dies_are_started_again_as_often_as_asked(options: Options, tmp_path: Path) -> None:

@@ -80,7 +80,7 @@ def test_a_run_stopped_at_any_step_ends_as_the_undisturbed_one(
 ) -> None:
     clock = Clock(monkeypatch, slow_from=15)
     whole = train({**settings, "project": tmp_path / "whole"}, callbacks=[clock]).run_folder
-    for step in (12, 22):  # before and after it slows down
+    for step in (22,):  # after it has slowed down
         clock = Clock(monkeypatch, slow_from=15)
         folder = tmp_path / f"at{step}" / "exp"
         with pytest.raises(StopRequested):

@@ -39,6 +39,7 @@ def test_a_run_is_resumed_from_another_working_folder(
         train({"resume": "../home/runs/exp", "epochs": 5})
 
 
+@pytest.mark.slow  # paths are those of runs
 def test_trainings_on_folds_are_resumed_from_another_working_folder(
     started: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -50,6 +51,7 @@ def test_trainings_on_folds_are_resumed_from_another_working_folder(
     assert not list(Path().iterdir())
 
 
+@pytest.mark.slow  # paths are those of runs
 def test_a_search_is_resumed_from_another_working_folder(
     started: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

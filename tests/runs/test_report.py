@@ -101,6 +101,7 @@ class Stop(Callback):
             raise SystemExit
 
 
+@pytest.mark.slow  # resumed runs are compared file by file in `test_resume.py`
 def test_a_resumed_run_keeps_the_same_things_for_its_report(
     fixed: Options, hostile_data: Path, imaged: Path, tmp_path: Path
 ) -> None:

@@ -49,7 +49,7 @@ def train_quietly(settings: dict[str, object]) -> None:
     ("optimizer", "steps"),
     [
         ("SGD", (1, 10)),  # between two updates, at the end of an epoch
-        ("AdamW", (13,)),
+        pytest.param("AdamW", (13,), marks=pytest.mark.slow),
         pytest.param("SGD", range(1, STEPS + 1), marks=pytest.mark.slow, id="SGD, every step"),
         pytest.param("AdamW", range(1, STEPS + 1, 3), marks=pytest.mark.slow, id="AdamW, every third step"),
     ],
@@ -263,6 +263,7 @@ def test_a_run_in_a_reused_folder_never_resumes_the_one_before_it(
     )
 
 
+@pytest.mark.slow  # `test_a_run_killed_in_any_phase_in_a_reused_folder..` does too
 @pytest.mark.skipif(sys.platform == "win32", reason="needs fork")
 def test_a_run_in_a_reused_folder_resumes_itself(tiny_settings: dict[str, object], tmp_path: Path) -> None:
     settings = {**tiny_settings, "lr0": 0.02, "save_interval": 0}

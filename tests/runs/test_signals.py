@@ -216,7 +216,7 @@ def test_a_run_stopped_in_validation_or_at_its_very_end_is_finished_by_resume(ho
     """Two epochs of three batches, each with one batch of validation (4 and 8), and the final measurement (9)."""
     given = {**SHORT, "data": home.yaml, "cfg": home.model, "epochs": 2}
     whole = train(given)
-    for forward in (7, 8, 9):
+    for forward in (8, 9):
         end, name = Ends(), f"stopped{forward}"
         with signal_at_forward(signal.SIGTERM, forward) as seen, pytest.raises(StopRequested):
             train({**given, "name": name}, callbacks=[end])
@@ -229,7 +229,7 @@ def test_a_run_stopped_in_validation_or_at_its_very_end_is_finished_by_resume(ho
         assert (resumed.run_folder / "metrics.json").is_file()
 
 
-@pytest.mark.parametrize("cache", ["ram", "disk"])
+@pytest.mark.parametrize("cache", ["ram", pytest.param("disk", marks=pytest.mark.slow)])
 def test_a_run_stopped_while_its_cache_is_filled_can_be_resumed(home: Home, cache: str) -> None:
     def interrupt(frame: FrameType, event: str, argument: object) -> None:
         if event == "call" and frame.f_code.co_name == f"{cache}_cache":

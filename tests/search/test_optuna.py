@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import subprocess
 import sys
 from collections import Counter
 from contextlib import nullcontext
+from multiprocessing.queues import SimpleQueue
+from multiprocessing.synchronize import Barrier
 from pathlib import Path
 from statistics import median
 
 import optuna
 import pytest
+from forked_ranks import fork
 from optuna.trial import TrialState
 from search_landscape import PEAK, START, Hill, plan
 
@@ -221,38 +225,23 @@ def test_trial_of_a_container_that_is_gone_is_done_again(is_held: bool, journal:
         assert (again.step(Hill()) is None) == is_held
 
 
-PROCESS = """
-import sys, time
-sys.path.insert(0, {tests!r})
-from search_landscape import Hill, plan
-from pathlib import Path
-from onelook.search.folder import SearchFolder
-from onelook.search.storage import open_storage
-from onelook.search.study import OptunaSearch
-search = OptunaSearch(plan(16), open_storage({journal!r}), name="bees", folder=SearchFolder(Path("x")), identity={{}})
-print("ready", flush=True)
-sys.stdin.readline()
-done = 0
-while search.step(Hill()) is not None:
-    done += 1
-print(done)
-"""
+def take_trials(journal: str, start: Barrier, counts: SimpleQueue[int]) -> None:
+    """What one process does: trials until there are none, from the moment on when the other is there too."""
+    search = OptunaSearch(plan(16), open_storage(journal), name="bees", folder=SearchFolder(Path("x")), identity={})
+    start.wait()
+    counts.put(sum(1 for _ in iter(lambda: search.step(Hill()), None)))
 
 
 def test_two_processes_share_the_trials_of_one_storage(journal: str) -> None:
-    program = PROCESS.format(tests=str(Path(__file__).parents[1] / "support"), journal=journal)
-    start = [sys.executable, "-c", program]
-    both = [subprocess.Popen(start, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) for _ in range(2)]
+    context = multiprocessing.get_context("forkserver")
+    start, counts = context.Barrier(2), context.SimpleQueue()
+    both = [fork(take_trials, journal, start, counts) for _ in range(2)]
     for process in both:
-        assert process.stdout is not None and process.stdout.readline() == "ready\n"
-    for process in both:
-        assert process.stdin is not None
-        process.stdin.write("\n")
-        process.stdin.flush()
-    counts = [int(process.communicate(timeout=60)[0]) for process in both]
+        process.join()
+    found = [counts.get() for process in both if process.exitcode == 0]
     rows = OptunaSearch(plan(16), open_storage(journal), name="bees", folder=NOWHERE, identity={}).rows()
     assert [row.generation for row in rows] == list(range(16))
-    assert sum(counts) == 16 and min(counts) >= 1
+    assert sum(found) == 16 and min(found) >= 1
     assert len({tuple(row.genes.values()) for row in rows}) >= 15
 
 

@@ -149,6 +149,7 @@ def test_a_stop_ends_the_trials_and_their_process(tiny_model: Path) -> None:
     assert not multiprocessing.active_children()
 
 
+@pytest.mark.slow  # a trial that fails is shown above
 def test_a_trial_that_fails_for_another_reason_says_so() -> None:
     with pytest.raises(OnelookError, match="the trial of batch sizes"):
         try_in_process(request_for({"nc": 2}), 1)

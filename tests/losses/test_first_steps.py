@@ -1,4 +1,4 @@
-"""What heads without anchors learn in a hundred steps on real images: every target, classes, no term alone.
+"""What heads without anchors learn in their first steps on real images: every target, classes, no term alone.
 
 The numbers asked for are those that training on COCO and on small datasets has shown to be needed.
 """
@@ -21,7 +21,7 @@ from onelook.settings.train import TrainSettings
 from onelook.structures.batch import Targets
 from onelook.training.families import create_loss
 
-STEPS = 100
+STEPS = 60
 PRIOR = 0.01
 IMAGES = 8
 BODY = [[-1, 1, "Conv", [8, 3, 2]], [-1, 1, "Conv", [8, 3, 2]], *[[-1, 1, "Conv", [16, 3, 2]]] * 3]
