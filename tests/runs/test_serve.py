@@ -209,7 +209,7 @@ def test_public_service_warns_and_takes_any_name(start: Start, caplog: pytest.Lo
     "asked",
     [
         {"imgsz": [96]}, {"conf_thres": "middle"}, {"iou_thres": 0.1, "agnostic_nms": True},
-        *(pytest.param(asked, marks=pytest.mark.slow) for asked in [{"iou_thres": 0.1}, {"max_det": 3}, {"classes": [1]}]),
+        *(pytest.param(one, marks=pytest.mark.slow) for one in [{"iou_thres": 0.1}, {"max_det": 3}, {"classes": [1]}]),
     ],
     ids=str,
 )  # fmt: skip
