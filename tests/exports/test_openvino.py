@@ -32,17 +32,16 @@ def test_any_size_number_and_nms(tmp_path: Path) -> None:
     plain = exported(plan_of(), tmp_path / "plain")
     inside = exported(plan_of(thresholds=Thresholds(0.25, 0.45, 40)), tmp_path / "inside")
     keywords: dict[str, Any] = {"conf_thres": 0.25, "iou_thres": 0.45, "max_det": 40, "multi_label": False}
-    for shape in ((1, 64, 64), (3, 32, 96)):
-        given = images(*shape)
-        expected = TorchBackend(colour_detector()).predict(given)
-        torch.testing.assert_close(plain.predict(given), expected, atol=1e-3, rtol=1e-3)
-        for one, other in zip(
-            non_max_suppression(inside.predict(given), **keywords),
-            non_max_suppression(expected, **keywords),
-            strict=True,
-        ):
-            assert len(one) == len(other) > 2
-            torch.testing.assert_close(one, other, atol=1e-3, rtol=1e-3)
+    given = images(3, 32, 96)
+    expected = TorchBackend(colour_detector()).predict(given)
+    torch.testing.assert_close(plain.predict(given), expected, atol=1e-3, rtol=1e-3)
+    for one, other in zip(
+        non_max_suppression(inside.predict(given), **keywords),
+        non_max_suppression(expected, **keywords),
+        strict=True,
+    ):
+        assert len(one) == len(other) > 2
+        torch.testing.assert_close(one, other, atol=1e-3, rtol=1e-3)
 
 
 @pytest.mark.slow  # ONNX and the options of export show 16 bits

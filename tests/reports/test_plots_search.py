@@ -31,7 +31,8 @@ def row(number: int, state: State = "complete") -> Row:
     return Row(number, 0, genes, (0.1,) * 7, fitness, 8, state)
 
 
-@pytest.mark.parametrize("num_trials", [12, pytest.param(60, marks=pytest.mark.slow)])
+@pytest.mark.slow  # the figure itself is drawn below
+@pytest.mark.parametrize("num_trials", [12, 60])
 def test_every_hyperparameter_that_moves_has_its_panel(tmp_path: Path, num_trials: int) -> None:
     rows = [row(number, ("complete", "pruned", "complete")[number % 3]) for number in range(num_trials)]
     assert_chart(plot_evolution(rows, tmp_path / "evolve.png"))

@@ -99,7 +99,7 @@ def test_the_shares_of_two_processes_are_the_batch_of_one(options: Options) -> N
 
 
 @covers("train", "mosaic_partners")
-@pytest.mark.parametrize("renderer", ["cpu", "device"])
+@pytest.mark.parametrize("renderer", ["cpu", pytest.param("device", marks=pytest.mark.slow)])
 def test_partners_of_the_batch_are_read_once_and_the_same_for_any_number_of_workers(
     options: Options, renderer: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

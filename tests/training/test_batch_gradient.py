@@ -75,7 +75,7 @@ def bits(run: Path) -> dict[str, bytes]:
     [
         pytest.param(4, [7, 3, 4, 3, 4, 3, 3], marks=pytest.mark.slow),
         (2, [7, 3, 1, 2, 2, 2, 1, 2, 2, 2, 1, 2, 1, 2]),
-        (1, [7, 3, 1, 2, *[1] * 7, *[1] * 7, *[1] * 6]),
+        pytest.param(1, [7, 3, 1, 2, *[1] * 7, *[1] * 7, *[1] * 6], marks=pytest.mark.slow),
     ],
 )
 def test_a_run_that_is_short_of_memory_is_the_run_with_smaller_parts(
