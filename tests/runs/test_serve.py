@@ -113,7 +113,7 @@ def test_request_may_ask_for_a_larger_score(service: Service, image: Path) -> No
         (png(20_000, 20_000, rows=20), "", 413, "20000 x 20000 pixels, more than the limit of 25,000,000"),
         (png(4000, 4000, rows=4), "", 422, "cannot be used"),
         (png(40, 40, rows=40, forged_length=0x7FFFFFF0), "", 422, "cannot be used"),
-        (bytes(17_000_000), "", 413, "more than the limit of 16,000,000 bytes"),
+        (bytes(40_000_000), "", 413, "more than the limit of 16,000,000 bytes"),
     ],
 )
 def test_what_cannot_be_used_is_refused_with_the_reason(

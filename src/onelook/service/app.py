@@ -22,7 +22,9 @@ from onelook.service.request_options import RequestOptions
 
 logger = logging.getLogger(__name__)
 
-DISCARD_SECONDS = 2.0
+DISCARD_SECONDS = 10.0
+DISCARD_LIMITS = 4
+"""Of an upload that is refused, so many times the largest file is read at most."""
 PAGE = {
     "/": ("index.html", "text/html; charset=utf-8"),
     "/page.css": ("page.css", "text/css; charset=utf-8"),
@@ -68,7 +70,7 @@ def create_app(handler: RequestHandler, model: ModelInfo) -> FastAPI:
             answer = await handler.answer(chunks, content_type, request.query_params.multi_items())
         except Refusal:
             if "expect" not in request.headers:  # else the client waits for our answer before it sends anything
-                await _discard(chunks, handler.limits.max_bytes)
+                await _discard(chunks, DISCARD_LIMITS * handler.limits.max_bytes)
             raise
         answers = answer if isinstance(answer, list) else [answer]
         content = ",".join(one.model_dump_json(exclude_none=True) for one in answers)
@@ -106,7 +108,7 @@ def create_app(handler: RequestHandler, model: ModelInfo) -> FastAPI:
 
 
 async def _discard(chunks: AsyncIterator[bytes], max_bytes: int) -> None:
-    """Read a little of an upload that is refused, so that its client sees why; then it is cut."""
+    """Read on for a while when an upload is refused: a client that is cut while it sends does not see why."""
 
     async def read() -> None:
         count = 0
