@@ -6,7 +6,10 @@ import math
 
 import pytest
 import torch
+from torch import Tensor
 
+from onelook.geometry.boxes import cxcywh_to_xyxy
+from onelook.geometry.iou import ciou
 from onelook.losses.distillation import Lesson, distillation_terms
 from onelook.losses.protocol import NOMINAL_IMAGES
 
@@ -64,3 +67,40 @@ def test_a_teacher_that_sees_nothing_teaches_nothing() -> None:
     terms = distillation_terms(student, nothing)
     terms.total.backward()  # type: ignore[no-untyped-call]
     assert terms.values.tolist() == [0, 0] and not student.grad.any()  # type: ignore[union-attr]
+
+
+def of_chosen_rows(student: Tensor, goal: Lesson) -> Tensor:
+    """The terms of those rows alone that the teacher is sure of."""
+    chosen = (goal.predictions[..., 4:5] * goal.predictions[..., 5:])[..., goal.known].amax(-1) > 0.05
+    ours, theirs = student[chosen], goal.predictions[chosen]
+    own, confidences = ((rows[:, 4:5] * rows[:, 5:])[:, goal.known] for rows in (ours, theirs))
+    weights, strides = confidences.amax(-1), goal.strides.expand(chosen.shape)[chosen]
+    apart = (cxcywh_to_xyxy(ours[:, :4]) - cxcywh_to_xyxy(theirs[:, :4])).abs().mean(1) / strides
+    boxes = ((2.5 * (1 - ciou(ours[:, :4], theirs[:, :4])) + 0.5 * apart) * weights).sum()
+    limited = own.clamp(1e-7, 1 - 1e-7)
+    classes = torch.nn.functional.binary_cross_entropy(limited, confidences, reduction="sum")
+    return torch.stack([boxes, 0.5 * classes]) / weights.sum().clamp(min=1)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("known", [(True, True, True), (False, True, False)])
+def test_rows_that_are_not_taught_change_neither_values_nor_gradients(
+    known: tuple[bool, ...], dtype: torch.dtype
+) -> None:
+    """Whatever is in them: all rows are computed, with weights."""
+    rng = torch.Generator().manual_seed(3)
+    rows = torch.rand((2, 2, 40, 8), generator=rng, dtype=dtype)
+    rows[..., :4] *= 60
+    rows[0, :, ::3, 4] *= 0.04  # the teacher's
+    rows[1, :, ::6, :4], rows[1, :, 3::6] = torch.inf, torch.nan
+    goal = Lesson(rows[0], torch.full((40,), 8.0, dtype=dtype), torch.tensor(known))
+    found = []
+    for form in (of_chosen_rows, lambda *given: distillation_terms(*given).total * (NOMINAL_IMAGES / 2)):
+        student = rows[1].clone().requires_grad_()
+        total = form(student, goal).sum()
+        found.append((total, *torch.autograd.grad(total, student)))
+    (plain, plain_gradient), (total, gradient) = found
+    torch.testing.assert_close(total, plain, rtol=1e-6, atol=0)
+    scale = float(plain_gradient.abs().max())
+    torch.testing.assert_close(gradient, plain_gradient, rtol=1e-6, atol=1e-6 * scale)
+    assert float(plain.detach()) > 1 and scale > 0 and not gradient[:, ::3].any()

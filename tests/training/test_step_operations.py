@@ -19,6 +19,7 @@ from torch.utils._pytree import tree_leaves
 from onelook.errors import StopRequested
 from onelook.geometry.nms import non_max_suppression
 from onelook.inference.evaluator import EvaluationSettings, Evaluator
+from onelook.losses.distillation import Lesson, distillation_terms
 from onelook.models.detector import create_model
 from onelook.models.fuse import folded
 from onelook.processes.process_group import ProcessGroup
@@ -34,10 +35,12 @@ from onelook.training.network_passes import ComputeOptions
 from onelook.training.optimizer import create_optimizer
 from onelook.training.schedule import Schedule
 from onelook.training.state import Progress, TrainState
+from onelook.training.teacher import Teacher
 from onelook.training.trainer import Trainer, widest_float
 
 # Of a whole step; the bodies need 462, 812 and 744 of them, and a branch of points some 430 for its loss.
 MOST_OPERATIONS = {"yolov5n": 750, "yolox-nano": 1200, "onelook5n": 1550}
+MOST_OF_A_TEACHER = 350  # besides what its network needs
 WAITS = (
     "aten::_local_scalar_dense", "aten::nonzero", "aten::is_nonzero", "aten::equal", "aten::masked_select",
     "aten::repeat_interleave", "aten::bincount", "aten::_unique2",
@@ -112,6 +115,7 @@ def trainer(
     batches: Iterator[Batch] | None = None,
     stop: StopSignal | None = None,
     shards: int = 1,
+    teacher: Teacher | None = None,
     **given: Any,
 ) -> Trainer:
     settings = TrainSettings.model_validate({**SETTINGS, "optimizer": "SGD", **given})
@@ -129,6 +133,7 @@ def trainer(
         observers=Observers([]),
         stop=StopSignal() if stop is None else stop,
         group=group,
+        teacher=teacher,
     )
 
 
@@ -153,6 +158,37 @@ def test_a_nano_step_stays_within_its_budget_and_waits_for_nothing(given: dict[s
             loop.train_step(batch_of(boxes))
         assert step.counts.total() <= MOST_OPERATIONS[loop.schedule.settings.cfg], step.counts.most_common(20)
         assert not [name for name in WAITS if step.counts[name]]
+
+
+@pytest.mark.parametrize("cfg", ["yolov5n", "yolox-nano"])
+def test_a_step_with_a_teacher_waits_for_nothing_either(cfg: str) -> None:
+    """Whatever it sees in the images."""
+    student, model = (create_model(cfg, num_classes=3, seed=seed) for seed in (0, 1))
+    counts = {}
+    for teacher in (None, Teacher(model, student)):
+        loop = trainer(cfg=cfg, teacher=teacher)
+        for boxes in (5, 2):
+            loop.train_step(batch_of(boxes))
+        with Operations() as step:
+            loop.train_step(batch_of(3))
+        assert not [name for name in WAITS if step.counts[name]]
+        counts[teacher is None] = step.counts.total()
+    with Operations() as network, torch.inference_mode():
+        model.eval()(batch_of(3).images.float() / 255)
+    assert counts[False] <= counts[True] + network.counts.total() + MOST_OF_A_TEACHER
+
+
+def test_no_shape_in_what_a_teacher_says_depends_on_what_it_sees() -> None:
+    found = []
+    for objectness in (0.0, 0.05, 0.9):
+        goals, student = torch.rand((2, 4, 84, 8), generator=torch.Generator().manual_seed(1))
+        goals[..., 4] *= objectness
+        lesson = Lesson(goals, torch.full((84,), 8.0), torch.tensor([True, False, True]))
+        with Operations() as operations:
+            distillation_terms(student.requires_grad_(), lesson).total.backward()  # type: ignore[no-untyped-call]
+        assert not [name for name in WAITS if operations.counts[name]]
+        found.append(operations.shapes)
+    assert found[0] == found[1] == found[2] and len(found[0]) > 50
 
 
 @pytest.mark.parametrize("cfg", MOST_OPERATIONS)

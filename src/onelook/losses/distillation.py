@@ -3,7 +3,7 @@
 Boxes and classes, where the teacher sees something, as detectors without anchors are commonly distilled (Xu et al.,
 PP-YOLOE, 2022, and its successor). Both sides are decoded, so that heads of different kinds can teach each other.
 
-Letters: B images, N rows of a prediction, K classes, n rows that are taught.
+Letters: B images, N rows of a prediction, K classes.
 """
 
 from __future__ import annotations
@@ -42,24 +42,25 @@ def distillation_terms(student: Tensor, lesson: Lesson) -> LossTerms:
     """How far a student is from its teacher, at the rows where the teacher is sure of something by more than 0.05.
 
     Boxes: 1 - CIoU and the mean distance of a corner in cells, weighted by how sure the teacher is. Classes: cross
-    entropy of confidences, objectness included. Both are divided by the sum of the weights, at least 1.
+    entropy of confidences, objectness included. Both are divided by the sum of the weights, at least 1. All rows are
+    computed, those that are not taught with a weight of 0: no shape depends on a value, and nothing waits for a GPU.
 
     Args:
         student: (B, N, 5 + K) decoded, with gradient.
         lesson: of the same images.
     """
     with torch.autocast(student.device.type, enabled=False):
-        confidences = _confidences(lesson.predictions)[..., lesson.known]  # (B, N, known)
-        best = confidences.amax(dim=-1)
+        best = _confidences(lesson.predictions).where(lesson.known, 0).amax(dim=-1)  # (B, N)
         is_taught = best > LEAST_CONFIDENCE
-        weights, total = best[is_taught], best[is_taught].sum().clamp(min=1)
-        own, goals = student[is_taught], lesson.predictions[is_taught]  # (n, 5 + K)
-        strides = lesson.strides.expand_as(best)[is_taught]
-        corners_apart = (cxcywh_to_xyxy(own[:, :4]) - cxcywh_to_xyxy(goals[:, :4])).abs().mean(dim=1) / strides
-        boxes = _OVERLAP * (1 - ciou(own[:, :4], goals[:, :4])) + _DISTANCE * corners_apart
-        probabilities = _confidences(own)[:, lesson.known].clamp(_LEAST_PROBABILITY, 1 - _LEAST_PROBABILITY)
-        entropy = torch.nn.functional.binary_cross_entropy(probabilities, confidences[is_taught], reduction="sum")
-        terms = torch.stack([(boxes * weights).sum(), _CLASS * entropy]) / total
+        weights = best.where(is_taught, 0)
+        # Other rows become equal ones: whatever was in them, a weight of 0 times their gradient is 0.
+        own, goals = (rows.where(is_taught[..., None], 1) for rows in (student, lesson.predictions))
+        corners_apart = (cxcywh_to_xyxy(own[..., :4]) - cxcywh_to_xyxy(goals[..., :4])).abs().mean(-1) / lesson.strides
+        boxes = _OVERLAP * (1 - ciou(own[..., :4], goals[..., :4])) + _DISTANCE * corners_apart
+        probabilities = _confidences(own).clamp(_LEAST_PROBABILITY, 1 - _LEAST_PROBABILITY)
+        entropy = -torch.lerp((-probabilities).log1p(), probabilities.log(), _confidences(goals))
+        entropy = entropy.where(is_taught[..., None] & lesson.known, 0)
+        terms = torch.stack([(boxes * weights).sum(), _CLASS * entropy.sum()]) / weights.sum().clamp(min=1)
         return LossTerms(terms.sum() * (len(student) / NOMINAL_IMAGES), terms.detach())
 
 

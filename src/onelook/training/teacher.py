@@ -74,7 +74,7 @@ class Teacher(TorchBackend):
         """Decoded predictions (B, N, 5 + K) in the student's classes; those that it does not know have score 0."""
         with torch.autocast(self.device.type, dtype=self._amp, enabled=self._amp is not None):
             found = super().predict(images)
-        return torch.cat([found[..., :5], found[..., 5 + self._columns] * self.known], dim=-1)
+        return torch.cat([found[..., :5], found[..., 5 + self._columns].where(self.known, 0)], dim=-1)
 
     def lesson(self, images: Tensor, raw_maps: Sequence[Tensor]) -> Lesson:
         """What it says about `images`, in the rows of its student.
