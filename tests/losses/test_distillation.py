@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
 
 from onelook.geometry.boxes import cxcywh_to_xyxy
 from onelook.geometry.iou import ciou
-from onelook.losses.distillation import Lesson, distillation_terms
+from onelook.losses.distillation import Lesson, distillation_terms, feature_terms
 from onelook.losses.protocol import NOMINAL_IMAGES
 
 
@@ -104,3 +105,27 @@ def test_rows_that_are_not_taught_change_neither_values_nor_gradients(
     scale = float(plain_gradient.abs().max())
     torch.testing.assert_close(gradient, plain_gradient, rtol=1e-6, atol=1e-6 * scale)
     assert float(plain.detach()) > 1 and scale > 0 and not gradient[:, ::3].any()
+
+
+def test_features_are_compared_channel_by_channel_as_distributions_over_cells() -> None:
+    """With the formula of Shu et al., section 3.2, written out in NumPy; the loudness of a channel is no matter."""
+    rng = np.random.Generator(np.random.Philox(key=4))
+    student, teacher = ([rng.normal(3, 2, (2, 5, side, side + 1)) for side in (4, 2)] for _ in range(2))
+
+    def log_distribution(maps: np.ndarray) -> np.ndarray:
+        mean, variance = maps.mean((0, 2, 3), keepdims=True), maps.var((0, 2, 3), keepdims=True)
+        cells = ((maps - mean) / np.sqrt(variance + 1e-5)).reshape(2, 5, -1)
+        return cells - np.log(np.exp(cells).sum(2, keepdims=True))
+
+    expected = 0.0
+    for own, goal in zip(student, teacher, strict=True):
+        wanted = log_distribution(goal)
+        expected += (np.exp(wanted) * (wanted - log_distribution(own))).sum() / (2 * 5)
+    maps, goals = ([torch.from_numpy(part).float() for part in side] for side in (student, teacher))
+    maps = [part.requires_grad_() for part in maps]
+    terms = feature_terms(maps, goals, torch.tensor(0.7))
+    assert terms.values.tolist() == pytest.approx([0.7 * expected], rel=1e-5) and expected > 0.1
+    assert float(terms.total.detach()) == pytest.approx(0.7 * expected * 2 / NOMINAL_IMAGES, rel=1e-5)
+    assert all(part.abs().max() > 1e-6 for part in torch.autograd.grad(terms.total, maps))
+    at_goal = feature_terms([3 * part + 1 for part in goals], goals, torch.tensor(1.0))
+    assert float(at_goal.values) == pytest.approx(0, abs=1e-4)

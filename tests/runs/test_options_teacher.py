@@ -16,7 +16,7 @@ from option_runs import covers, fit
 from rank_runs import differences, trained
 from stop_at import StopAt
 
-from onelook.errors import CheckpointError, ModelError, StopRequested
+from onelook.errors import CheckpointError, ModelError, SettingsError, StopRequested
 from onelook.models.detector import create_model
 from onelook.recipes.train import train
 from onelook.runs.checkpoint import load_checkpoint
@@ -53,7 +53,7 @@ def settings(tiny_data: Path, teacher: Path, tmp_path: Path) -> dict[str, Any]:
     return {"data": tiny_data, "cfg": student, "epochs": 2, **fixed, "teacher": str(teacher)}
 
 
-@covers("train", "teacher")
+@covers("train", "teacher", "teach")
 def test_a_student_learns_from_its_teacher(
     settings: dict[str, Any], teacher: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -71,6 +71,12 @@ def test_a_student_learns_from_its_teacher(
     names = set(load_checkpoint(taught.result.best).tensors)
     assert names == set(load_checkpoint(alone.result.best).tensors), "nothing of the teacher is in the weights"
     assert len(load_checkpoint(taught.result.last).document["teacher"]["digest"]) == 64
+    by_features = fit({**settings, "teach": "features", "project": tmp_path / "features"})
+    with (by_features.result.run_folder / "results.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert all(float(row["train/teach_feature_loss"]) > 0 for row in rows) and "train/teach_cls_loss" not in rows[0]
+    assert set(load_checkpoint(by_features.result.best).tensors) == names, "the adapters are in no weights"
+    assert by_features.bits not in (taught.bits, alone.bits)
 
 
 def test_of_two_branches_the_one_in_which_more_cells_see_an_object_teaches(
@@ -89,6 +95,8 @@ def test_of_two_branches_the_one_in_which_more_cells_see_an_object_teaches(
 def test_a_stopped_run_ends_as_the_undisturbed_one_if_its_teacher_is_the_same_file(
     settings: dict[str, Any], teacher: Path, tmp_path: Path
 ) -> None:
+    """With all that is learned besides: the adapters and their moments."""
+    settings = {**settings, "teach": "both"}
     whole = train({**settings, "project": tmp_path / "whole"}).run_folder
     folder = tmp_path / "stopped" / "exp"
     moved = Path(shutil.copyfile(teacher, tmp_path / "moved.safetensors"))
@@ -97,13 +105,17 @@ def test_a_stopped_run_ends_as_the_undisturbed_one_if_its_teacher_is_the_same_fi
     other = made_up_teacher(tmp_path / "other.safetensors", seed=1)
     with pytest.raises(CheckpointError, match=r"other\.safetensors` is not the file that taught run"):
         train({"resume": str(folder), "teacher": str(other)})
+    with pytest.raises(SettingsError, match="`teach: both` needs a teacher"):
+        train({"resume": str(folder), "teacher": ""})
     train({"resume": str(folder), "teacher": str(moved)})
     assert content_of(folder / "results.csv") == content_of(whole / "results.csv")
     tensors = [load_checkpoint(run / "weights" / "last.safetensors").tensors for run in (folder, whole)]
     assert all(tensors[0][name].equal(tensors[1][name]) for name in tensors[1])
+    assert "adapters/0.weight" in tensors[1] and any(name.startswith("adapters_optimizer/") for name in tensors[1])
 
 
 def test_two_processes_give_the_bits_of_one(settings: dict[str, Any], tmp_path: Path) -> None:
+    settings = {**settings, "teach": "both"}
     one = trained(1, {**settings, "micro_batch": 2}, tmp_path / "one")
     two = trained(2, settings, tmp_path / "two")
     assert differences(one, two) == []
@@ -117,3 +129,15 @@ def test_a_teacher_that_cannot_teach_is_refused(settings: dict[str, Any], tmp_pa
         train({**settings, "data": data, "project": tmp_path / "runs"})
     with pytest.raises(CheckpointError, match="does not exist"):
         train({**settings, "teacher": str(tmp_path / "absent.safetensors"), "project": tmp_path / "runs"})
+    with pytest.raises(SettingsError, match=r"`teach: features` needs a teacher\nhint: add `--teacher WEIGHTS`"):
+        train({**settings, "teacher": "", "teach": "features", "project": tmp_path / "runs"})
+
+
+def test_a_resumed_run_keeps_its_teacher_and_gets_none(settings: dict[str, Any], teacher: Path, tmp_path: Path) -> None:
+    """Its losses have as many terms as they had."""
+    for before, now, said in (("", str(teacher), "without a teacher"), (str(teacher), "", "with a teacher")):
+        folder = tmp_path / said.replace(" ", "-") / "exp"
+        with pytest.raises(StopRequested):
+            train({**settings, "teacher": before, "project": folder.parent}, callbacks=[StopAt(3)])
+        with pytest.raises(SettingsError, match=rf"began {said}, so it cannot be resumed with"):
+            train({"resume": str(folder), "teacher": now})

@@ -17,7 +17,8 @@ from torch import Tensor, nn
 
 from onelook.data.rectangles import own_frames
 from onelook.inference.evaluator import EvaluationSettings, Evaluator
-from onelook.models.detector import create_model
+from onelook.losses.distillation import Lesson, TaughtTargets
+from onelook.models.detector import DetectionModel, create_model
 from onelook.processes.process_group import ProcessGroup
 from onelook.processes.stop_signal import StopSignal
 from onelook.settings.train import TrainSettings
@@ -25,7 +26,7 @@ from onelook.structures.batch import Batch, ImageInfo, Targets
 from onelook.training.batch_gradient import multi_scale_size
 from onelook.training.batch_trial import Beginning, TrialRequest
 from onelook.training.callback import Observers
-from onelook.training.captured import MOST_REMEMBERED, CapturedLoss, CudaRecorder, Recording, Results
+from onelook.training.captured import MOST_REMEMBERED, CapturedLoss, CudaRecorder, Recording, Results, _kept
 from onelook.training.checkpoint_keeper import Keeper
 from onelook.training.compiled import CompiledFor, compiled
 from onelook.training.families import create_loss
@@ -33,6 +34,7 @@ from onelook.training.freeze import frozen_rows, set_training_mode
 from onelook.training.network_passes import ComputeOptions
 from onelook.training.schedule import Schedule
 from onelook.training.state import initial_state
+from onelook.training.teacher import Teacher
 from onelook.training.trainer import Trainer
 
 SIDE = 64
@@ -97,6 +99,7 @@ def trainer(
     compute: ComputeOptions | None = None,
     shards: int = 1,
     group: ProcessGroup | None = None,
+    taught_by: DetectionModel | None = None,
     **given: Any,
 ) -> Trainer:
     compute = ComputeOptions(torch.device("cpu")) if compute is None else compute
@@ -104,7 +107,9 @@ def trainer(
     schedule = Schedule(settings, num_images=NUM_IMAGES)
     model = create_model(settings.cfg, num_classes=3).to(compute.device, memory_format=torch.channels_last)
     compute = replace(compute, frozen=tuple(frozen_rows(model, settings.freeze)), max_stride=model.max_stride)
-    state = initial_state(model, settings, schedule, device=compute.device, amp=compute.amp)
+    teacher = Teacher(taught_by, model, teach="both", amp=compute.amp) if taught_by is not None else None
+    adapters = teacher.adapters(settings.seed) if teacher is not None else None
+    state = initial_state(model, settings, schedule, device=compute.device, amp=compute.amp, adapters=adapters)
     state.progress.shards = shards
     return Trainer(
         state,
@@ -116,6 +121,7 @@ def trainer(
         observers=Observers([]),
         stop=StopSignal(),
         group=group,
+        teacher=teacher,
     )
 
 
@@ -157,6 +163,33 @@ def test_recorded_passes_give_the_bits_of_plain_ones(cfg: str, shards: int, give
     assert recorder.replays == 2 * replayed > 0, "forward and backward of batches of unchanged size, after one"
     assert recorder.others[0].replays > 0, "of losses, when their targets have had the same length before"
     assert len(group.rests) == sum(min(count, 2) for count in uses.values()), "in that one, and while they are recorded"
+
+
+def test_what_a_teacher_says_is_recorded_with_the_loss(tiny_model: Path) -> None:
+    """And kept once, for all lengths of targets; the weights of its features move."""
+    recorder, teacher = Again(), create_model(tiny_model, num_classes=3, seed=9)
+    loop = trainer(tiny_model, taught_by=teacher, compute=ComputeOptions(torch.device("cpu"), recorder=recorder))
+    plain = run_steps(trainer(tiny_model, taught_by=teacher), 6)
+    recorded = run_steps(loop, 6)
+    assert differing(plain, recorded) == []
+    assert recorder.others[0].replays == 2 * (3 + 1), "batches of 4 and of 3, when they come again"
+    assert "adapters/0.weight" in plain and any(name.startswith("adapters_optimizer/") for name in plain)
+
+
+def test_what_does_not_grow_with_the_targets_is_kept_once_for_all_recordings() -> None:
+    places: dict[Any, Tensor] = {}
+    kept = []
+    for length in (16, 32):
+        lesson = Lesson(torch.rand(2, 21, 8), torch.ones(21), torch.ones(3, dtype=torch.bool))
+        numbers = torch.zeros(length, dtype=torch.long)
+        features = (torch.rand(2, 4, 4, 4), torch.rand(2, 4, 2, 2))
+        kept.append(
+            _kept(TaughtTargets(numbers, numbers, torch.rand(length, 4), lesson, features, torch.ones(())), places)
+        )
+    first, second = kept
+    assert first.boxes.shape == (16, 4) and second.boxes.shape == (32, 4)
+    assert first.lesson.predictions is second.lesson.predictions
+    assert all(one is other for one, other in zip(first.features, second.features, strict=True))
 
 
 def test_a_loss_whose_weights_move_is_not_recorded(tiny_model: Path) -> None:

@@ -1,23 +1,30 @@
-"""What a student learns from the predictions of a teacher for the same images, beside what it learns from the labels.
+"""What a student learns from a teacher for the same images, beside what it learns from the labels.
 
-Boxes and classes, where the teacher sees something, as detectors without anchors are commonly distilled (Xu et al.,
-PP-YOLOE, 2022, and its successor). Both sides are decoded, so that heads of different kinds can teach each other.
+Predictions: boxes and classes, where the teacher sees something, as detectors without anchors are commonly distilled
+(Xu et al., PP-YOLOE, 2022, and its successor). Both sides are decoded, so that heads of different kinds can teach each
+other. Features: where in the image each channel is high (Shu et al., Channel-wise Knowledge Distillation for Dense
+Prediction, 2021, section 3.2).
 
-Letters: B images, N rows of a prediction, K classes.
+Letters: B images, N rows of a prediction, K classes, T channels of the teacher, H x W cells.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from onelook.geometry.boxes import cxcywh_to_xyxy
 from onelook.geometry.iou import ciou
-from onelook.losses.protocol import NOMINAL_IMAGES, LossTerms
+from onelook.losses.protocol import NOMINAL_IMAGES, LossTerms, TrainingLoss
+from onelook.structures.batch import Targets
 
-COLUMNS = ("teach_box", "teach_cls")
+PREDICTION_COLUMNS = ("teach_box", "teach_cls")
+FEATURE_COLUMNS = ("teach_feature",)
 LEAST_CONFIDENCE = 0.05
 _OVERLAP, _DISTANCE, _CLASS = 2.5, 0.5, 0.5
 _LEAST_PROBABILITY = 1e-7
@@ -62,6 +69,101 @@ def distillation_terms(student: Tensor, lesson: Lesson) -> LossTerms:
         entropy = entropy.where(is_taught[..., None] & lesson.known, 0)
         terms = torch.stack([(boxes * weights).sum(), _CLASS * entropy.sum()]) / weights.sum().clamp(min=1)
         return LossTerms(terms.sum() * (len(student) / NOMINAL_IMAGES), terms.detach())
+
+
+def feature_terms(student: Sequence[Tensor], teacher: Sequence[Tensor], strength: Tensor) -> LossTerms:
+    """How far the features of a student are from those of its teacher, map by map.
+
+    Each channel of each image is a distribution over the cells; the divergence (KL) of the student's from the teacher's
+    is a mean over images and channels, and a sum over maps. All features are normalised before, over the images that
+    are computed together: else a loud channel would be one single cell, and a quiet one none.
+
+    Args:
+        student: (B, T, H, W) of each map, in the channels of the teacher, with gradient.
+        teacher: the same, without gradient.
+        strength: 0-d factor.
+    """
+    with torch.autocast(student[0].device.type, enabled=False):
+        distances = []
+        for maps in zip(student, teacher, strict=True):
+            own, goal = (functional.log_softmax(_normalised(features).flatten(2), dim=2) for features in maps)
+            apart = functional.kl_div(own, goal, reduction="sum", log_target=True)
+            distances.append(apart / (own.shape[0] * own.shape[1]))
+        term = torch.stack(distances).sum() * strength
+        return LossTerms(term * (len(student[0]) / NOMINAL_IMAGES), term.detach()[None])
+
+
+def _normalised(features: Tensor) -> Tensor:
+    return functional.batch_norm(features.float(), None, None, training=True)
+
+
+@dataclass(frozen=True)
+class TaughtTargets(Targets):
+    """Targets, and what a teacher says about the same images.
+
+    Attributes:
+        lesson: None if the teacher's predictions are not learned.
+        features: (B, T, H, W) of each map, without gradient; none if they are not learned.
+        strength: of the features, 0-d float32.
+    """
+
+    lesson: Lesson | None
+    features: tuple[Tensor, ...]
+    strength: Tensor
+
+
+@dataclass(frozen=True)
+class _Prepared:
+    own: Any
+    lesson: Lesson | None
+    features: tuple[Tensor, ...]
+    strength: Tensor
+
+
+class TaughtLoss:
+    """A family's loss and what a teacher adds to it; see `TrainingLoss`.
+
+    Its raw maps are those of the family's loss, and behind them, if features are learned, the features of the student
+    in the channels of the teacher. Its targets are `TaughtTargets`.
+
+    Args:
+        decode: raw maps to predictions of the student, (B, N, 5 + K).
+    """
+
+    def __init__(self, loss: TrainingLoss, decode: Callable[[Sequence[Tensor]], Tensor]) -> None:
+        self._loss = loss
+        self._decode = decode
+        self.is_moving = loss.is_moving
+
+    def __call__(self, raw_maps: Sequence[Tensor], targets: Targets, progress: float = 0.0) -> LossTerms:
+        """The loss of B images."""
+        assert isinstance(targets, TaughtTargets)
+        return self._with_teacher(
+            self._loss(_without(targets.features, raw_maps), targets, progress), raw_maps, targets
+        )
+
+    def prepare(self, raw_maps: Sequence[Tensor], targets: Targets, progress: float) -> _Prepared:
+        """See `TrainingLoss`."""
+        assert isinstance(targets, TaughtTargets)
+        own = self._loss.prepare(_without(targets.features, raw_maps), targets, progress)
+        return _Prepared(own, targets.lesson, targets.features, targets.strength)
+
+    def terms(self, raw_maps: Sequence[Tensor], prepared: _Prepared) -> LossTerms:
+        """See `TrainingLoss`."""
+        own = self._loss.terms(_without(prepared.features, raw_maps), prepared.own)
+        return self._with_teacher(own, raw_maps, prepared)
+
+    def _with_teacher(self, own: LossTerms, raw_maps: Sequence[Tensor], taught: TaughtTargets | _Prepared) -> LossTerms:
+        parts = [own]
+        if taught.lesson is not None:
+            parts.append(distillation_terms(self._decode(raw_maps), taught.lesson))
+        if taught.features:
+            parts.append(feature_terms(raw_maps[-len(taught.features) :], taught.features, taught.strength))
+        return LossTerms(torch.stack([part.total for part in parts]).sum(), torch.cat([part.values for part in parts]))
+
+
+def _without(features: Sequence[Tensor], raw_maps: Sequence[Tensor]) -> Sequence[Tensor]:
+    return raw_maps[: len(raw_maps) - len(features)]
 
 
 def _confidences(predictions: Tensor) -> Tensor:

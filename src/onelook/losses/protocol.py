@@ -30,20 +30,13 @@ class LossTerms:
     values: Tensor
 
 
-class FamilyLoss(Protocol):
+class TrainingLoss(Protocol):
     """A loss: the same raw maps, targets and progress give the same bits.
 
     Attributes:
-        columns: short names of the terms, as in `train/<name>_loss` of `results.csv`.
-        num_classes: K.
-        balance: (n,) float32 numbers that move while it is used, all that a checkpoint keeps of it; shared by all
-            processes, empty for most losses.
-        is_moving: whether they do.
+        is_moving: whether its `balance` moves while it is used.
     """
 
-    columns: tuple[str, ...]
-    num_classes: int
-    balance: Tensor
     is_moving: bool
 
     def __call__(self, raw_maps: Sequence[Tensor], targets: Targets, progress: float = 0.0) -> LossTerms:
@@ -69,3 +62,18 @@ class FamilyLoss(Protocol):
         Nothing in it waits for the device, and no shape depends on a value.
         """
         ...
+
+
+class FamilyLoss(TrainingLoss, Protocol):
+    """The loss of a family.
+
+    Attributes:
+        columns: short names of the terms, as in `train/<name>_loss` of `results.csv`.
+        num_classes: K.
+        balance: (n,) float32 numbers that move while it is used, all that a checkpoint keeps of it; shared by all
+            processes, empty for most losses.
+    """
+
+    columns: tuple[str, ...]
+    num_classes: int
+    balance: Tensor

@@ -89,6 +89,11 @@ class DetectionModel(nn.Module):
             head.one = None  # type: ignore[assignment]
 
     @property
+    def feature_channels(self) -> tuple[int, ...]:
+        """Channels of each map that the head reads."""
+        return tuple(self.plans[source].channels_out for source in self.plans[-1].sources)
+
+    @property
     def num_classes(self) -> int:
         """Classes, K."""
         return self.head.num_classes
@@ -133,9 +138,12 @@ class DetectionModel(nn.Module):
         Args:
             images: (B, C, H, W) 0 to 1; H and W multiples of `max_stride`.
         """
-        features = self.features(images)
+        return self.raw_maps(self.features(images))
+
+    def raw_maps(self, features: Sequence[Tensor]) -> list[Tensor]:
+        """The raw maps of the features that the head reads."""
         maps: list[Tensor]
-        device = images.device.type
+        device = features[0].device.type
         if not self.training and torch.amp.is_autocast_available(device) and torch.is_autocast_enabled(device):
             with torch.autocast(device, enabled=False):  # bfloat16 has two digits: too few to rank by
                 maps = self.head([feature.float() for feature in features])

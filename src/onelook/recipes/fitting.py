@@ -12,7 +12,6 @@ from onelook.callbacks.results_csv import ResultsCsv, SpeedCsv
 from onelook.callbacks.trackers.identity import known_identities
 from onelook.data.splits import Splits
 from onelook.inference.evaluator import Evaluator
-from onelook.losses.distillation import COLUMNS
 from onelook.models.count import summarise
 from onelook.processes.device import describe_device
 from onelook.processes.stop_signal import StopSignal
@@ -56,7 +55,8 @@ def fit(
     settings, group = run.settings, run.group
     before = run.resumed.checkpoint.document["progress"] if run.resumed else {}
     schedule = Schedule(settings, len(data.scans["train"].index), tuple(before.get("turns", ())))
-    state = state_of(model, run, schedule)
+    adapters = teacher.adapters(settings.seed) if teacher is not None else None
+    state = state_of(model, run, schedule, adapters=adapters)
     keeper = _keeper(data, model, run, state, observers=observers, teacher=teacher)
     cache = group.together(lambda: training_cache(data, model, run, stop))
     frozen, stride = frozen_rows(model.model, settings.freeze), model.model.max_stride
@@ -114,7 +114,7 @@ def _keeper(
 
 
 def _columns_of(teacher: Teacher | None) -> tuple[str, ...]:
-    return COLUMNS if teacher is not None else ()
+    return teacher.columns if teacher is not None else ()
 
 
 def _fit_start(

@@ -45,6 +45,7 @@ class TrainKeywords(TypedDict, total=False):
     split: float
     weights: str | Path
     teacher: str | Path
+    teach: Literal["predictions", "features", "both"]
     cfg: str | Path
     hyp: str | Path
     epochs: int

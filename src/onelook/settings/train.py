@@ -18,6 +18,7 @@ from onelook.settings.series import EXTENDS, FREE, KEPT, OUTSIDE, PLACE, resumed
 MAX_IMGSZ = 1 << 14
 """Of images that go into a model, pixels a side: 3 GB each in float32; more is probably a typing error."""
 IMGSZ_ALIASES: JsonDict = {"aliases": ["--img", "--img-size"]}
+Teach = Literal["predictions", "features", "both"]
 TRACKER_NAMES = ("tensorboard", "mlflow", "wandb", "clearml", "comet")
 
 
@@ -36,7 +37,10 @@ class TrainSettings(Hyperparameters):
     """Where to start: a checkpoint (.safetensors, .pt of YOLOv5), a run folder, or yolox-nano to yolox-x; empty trains
     from scratch."""
     teacher: str = Field("", json_schema_extra=resumed(FREE))
-    """Weights of a larger detector that knows the dataset, to learn from its predictions too; empty for none."""
+    """Weights of a larger detector that knows the dataset, to learn from it too; empty for none."""
+    teach: Teach = Field("predictions")
+    """What is learned from the teacher: its predictions, its features (which teachers and students of all families
+    have), or both."""
     cfg: str = Field("")
     """Model: a shipped name (`onelook models`) or a YAML file; empty takes that of the weights, or yolov5s."""
     hyp: str = Field("", json_schema_extra=resumed(KEPT, of_trial=True))
@@ -207,6 +211,8 @@ class TrainSettings(Hyperparameters):
                 "`batch_size: -1` leaves no memory for `cache: gpu`",
                 hint="use `--cache ram`, or a smaller batch than -1 finds",
             )
+        if self.teach != "predictions" and not self.teacher:
+            raise SettingsError(f"`teach: {self.teach}` needs a teacher", hint="add `--teacher WEIGHTS`")
         if self.compile and self.capture:
             raise SettingsError("settings `compile` and `capture` cannot be used together", hint="drop one of them")
         if self.sync_bn and (self.compile or self.capture):

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from onelook.errors import MemoryShortage
 from onelook.inference.evaluator import prepare_images
-from onelook.losses.distillation import COLUMNS, distillation_terms
+from onelook.losses.distillation import TaughtLoss
 from onelook.processes.memory import is_out_of_memory
 from onelook.processes.process_group import ProcessGroup
 from onelook.processes.stop_signal import StopSignal
@@ -68,15 +68,17 @@ class BatchGradient:
     ) -> None:
         self._state = state
         self._teacher = teacher
-        self.columns = (*state.loss.columns, *(COLUMNS if teacher is not None else ()))
+        self.columns = (*state.loss.columns, *(teacher.columns if teacher is not None else ()))
         self._group = group
         self._schedule = schedule
         self._settings = schedule.settings
         self._compute = compute
         shards = state.progress.shards
-        self._sum = GradientSum(state.model, group, num_shards=shards, strict=self._settings.strict_reduce)
+        network = state.network
+        self._sum = GradientSum(network, group, num_shards=shards, strict=self._settings.strict_reduce)
         self._statistics = SharedStatistics(state.model, state.loss, group)
-        self._passes = NetworkPasses(state.model, state.loss, compute, group)
+        loss = state.loss if teacher is None else TaughtLoss(state.loss, state.model.decode)  # type: ignore[arg-type]
+        self._passes = NetworkPasses(network, loss, compute, group)
         self._passes.prepare_for(self._usual_shapes())
 
     def add(self, batch: Batch, plan: StepPlan, *, stop: StopSignal | None = None) -> BatchLosses:
@@ -147,14 +149,12 @@ class BatchGradient:
                 torch.stack([raw_map.sum() for raw_map in raw_maps]).sum().backward()  # type: ignore[no-untyped-call]
                 return torch.zeros(len(self.columns), device=device)
             share_done = self._schedule.share_done(state.progress.step, end=1)
-            terms = self._passes.loss_for(images)(raw_maps, part.targets, share_done)
-            total, values = terms.total, terms.values
+            targets = part.targets
             if self._teacher is not None:
-                lesson = self._teacher.lesson(images, raw_maps)
-                taught = distillation_terms(state.model.decode(raw_maps), lesson)  # type: ignore[operator]
-                total, values = total + taught.total, torch.cat([values, taught.values])
-            state.scaler.scale(total * plan.loss_scale).backward()  # type: ignore[no-untyped-call]
-        return values
+                targets = self._teacher.targets(images, raw_maps, targets, share_done)
+            terms = self._passes.loss_for(images)(raw_maps, targets, share_done)
+            state.scaler.scale(terms.total * plan.loss_scale).backward()  # type: ignore[no-untyped-call]
+        return terms.values
 
     def _of_own_shards(self, terms: list[Tensor]) -> Tensor:
         """(S, C) terms of the shards of this process; those without images add nothing."""

@@ -8,7 +8,7 @@ documentation ("CUDA semantics", section "CUDA graphs").
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, fields, is_dataclass, replace
+from dataclasses import dataclass, field, fields, is_dataclass, replace
 from functools import partial
 from typing import Any, Protocol
 
@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
-from onelook.losses.protocol import FamilyLoss, LossTerms
+from onelook.losses.protocol import LossTerms, TrainingLoss
 from onelook.structures.batch import Targets
 
 Results = tuple[Tensor | None, ...]
@@ -161,11 +161,12 @@ class CapturedNetwork:
 class CapturedLoss:
     """A loss that is recorded for each length of targets when it comes for the second time; call it like the loss.
 
-    All recordings for maps of one form share these maps and their gradients: a gradient lasts until the next replay.
-    What moves from step to step is not recorded.
+    All recordings for maps of one form share these maps and their gradients, and what was prepared if it has the same
+    shape, such as what a teacher says: a gradient lasts until the next replay. What moves from step to step is not
+    recorded.
     """
 
-    def __init__(self, loss: FamilyLoss, recorder: Recorder) -> None:
+    def __init__(self, loss: TrainingLoss, recorder: Recorder) -> None:
         self._loss = loss
         self._recorder = recorder
         self._shared: dict[Any, _SharedMaps] = {}
@@ -173,7 +174,7 @@ class CapturedLoss:
         self._recorded: dict[Any, _RecordedLoss] = {}
 
     def __call__(self, raw_maps: Sequence[Tensor], targets: Targets, progress: float) -> LossTerms:
-        """See `FamilyLoss`."""
+        """See `TrainingLoss`."""
         if self._loss.is_moving:
             return self._loss(raw_maps, targets, progress)
         prepared = self._loss.prepare(raw_maps, targets, progress)
@@ -202,10 +203,16 @@ class CapturedLoss:
 
 @dataclass(frozen=True)
 class _SharedMaps:
-    """Raw maps of one form and their gradients, for all recordings of a loss: no two are ever under way together."""
+    """What all recordings of a loss for maps of one form have in common: no two are ever under way together.
+
+    Attributes:
+        maps, gradients: raw maps and their gradients.
+        prepared: by place and shape, what was prepared for a loss.
+    """
 
     maps: list[Tensor]
     gradients: list[Tensor]
+    prepared: dict[Any, Tensor] = field(default_factory=dict)
 
     @classmethod
     def like(cls, raw_maps: Sequence[Tensor]) -> _SharedMaps:
@@ -217,10 +224,10 @@ class _SharedMaps:
 class _RecordedLoss:
     """Two recordings of a loss, for maps of the form of the shared ones and targets of the shapes of those given."""
 
-    def __init__(self, loss: FamilyLoss, shared: _SharedMaps, prepared: Any, *, recorder: Recorder) -> None:
+    def __init__(self, loss: TrainingLoss, shared: _SharedMaps, prepared: Any, *, recorder: Recorder) -> None:
         self._loss = loss
         self._shared = shared
-        self._prepared = _cloned(prepared)
+        self._prepared = _kept(prepared, shared.prepared)
         self._weight = torch.ones((), device=shared.maps[0].device)
         self._total = self._weight
         recorder.warm_up(lambda: (self._run_forward(), self._run_backward()))
@@ -256,19 +263,27 @@ class _RecordedLoss:
 
 
 def _leaves(prepared: Any) -> list[Any]:
-    """The fields of a dataclass, and of those in it."""
+    """The fields of a dataclass, and of those in it; tuples are taken apart, too."""
+    if isinstance(prepared, tuple):
+        return [leaf for part in prepared for leaf in _leaves(part)]
     if not is_dataclass(prepared):
         return [prepared]
-    return [leaf for field in fields(prepared) for leaf in _leaves(getattr(prepared, field.name))]
+    return [leaf for member in fields(prepared) for leaf in _leaves(getattr(prepared, member.name))]
 
 
-def _cloned(prepared: Any) -> Any:
-    """A dataclass with copies of its tensors."""
+def _kept(prepared: Any, places: dict[Any, Tensor], path: tuple[Any, ...] = ()) -> Any:
+    """A dataclass with copies of its tensors, which go to `places`; those that are there already serve again."""
     if isinstance(prepared, Tensor):
-        return prepared.clone()
+        key = (*path, prepared.shape, prepared.dtype)
+        if key not in places:
+            places[key] = prepared.clone()
+        return places[key]
+    if isinstance(prepared, tuple):
+        return tuple(_kept(part, places, (*path, number)) for number, part in enumerate(prepared))
     if not is_dataclass(prepared) or isinstance(prepared, type):
         return prepared
-    return replace(prepared, **{field.name: _cloned(getattr(prepared, field.name)) for field in fields(prepared)})
+    names = [member.name for member in fields(prepared)]
+    return replace(prepared, **{name: _kept(getattr(prepared, name), places, (*path, name)) for name in names})
 
 
 class _Replay(torch.autograd.Function):

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from onelook.errors import SettingsError
-from onelook.losses.protocol import FamilyLoss, LossTerms
+from onelook.losses.protocol import LossTerms, TrainingLoss
 from onelook.processes.process_group import ProcessGroup
 from onelook.settings.train import TrainSettings
 from onelook.structures.batch import Targets
@@ -80,7 +80,7 @@ class NetworkPasses:
         group: told when something takes long.
     """
 
-    def __init__(self, model: nn.Module, loss: FamilyLoss, compute: ComputeOptions, group: ProcessGroup) -> None:
+    def __init__(self, model: nn.Module, loss: TrainingLoss, compute: ComputeOptions, group: ProcessGroup) -> None:
         self._model = model
         self._loss = loss
         self._compute = compute

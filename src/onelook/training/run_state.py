@@ -6,6 +6,8 @@ import logging
 import math
 from dataclasses import replace
 
+from torch import nn
+
 from onelook.processes.process_group import ProcessGroup
 from onelook.training.batch_gradient import shards_for
 from onelook.training.families import create_loss
@@ -31,9 +33,9 @@ def change_length(model: RunModel, run: Run, state: TrainState, schedule: Schedu
     return changed
 
 
-def state_of(model: RunModel, run: Run, schedule: Schedule) -> TrainState:
-    """The state that a run begins with, or is resumed with."""
-    state = initial_state(model.model, run.settings, schedule, device=model.device, amp=model.amp)
+def state_of(model: RunModel, run: Run, schedule: Schedule, *, adapters: nn.ModuleList | None = None) -> TrainState:
+    """The state that a run begins with, or is resumed with; `adapters` are those of a new run."""
+    state = initial_state(model.model, run.settings, schedule, device=model.device, amp=model.amp, adapters=adapters)
     if run.resumed is not None:
         state.restore(run.resumed.checkpoint)
     _cut_batches(state, schedule, run.group)

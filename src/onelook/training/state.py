@@ -15,6 +15,7 @@ from onelook.losses.protocol import FamilyLoss
 from onelook.models.detector import DetectionModel
 from onelook.runs.checkpoint import Checkpoint
 from onelook.settings.train import TrainSettings
+from onelook.training.adapted_network import AdaptedNetwork
 from onelook.training.ema import ModelEma
 from onelook.training.families import create_loss
 from onelook.training.freeze import frozen_rows, stop_learning
@@ -78,6 +79,8 @@ class TrainState:
         scaler: for fp16; does nothing when disabled.
         loss: the weights of its output maps move under auto-balance.
         progress: counters and results.
+        adapters: layers that learn with the model, to compare its features with those of a teacher; no part of the
+            average. None without such a teacher.
     """
 
     model: nn.Module
@@ -86,13 +89,25 @@ class TrainState:
     scaler: torch.amp.GradScaler
     loss: FamilyLoss
     progress: Progress
+    adapters: nn.ModuleList = field(default_factory=nn.ModuleList)
+
+    @property
+    def network(self) -> nn.Module:
+        """What a training step runs: the model, and its adapters if there are any."""
+        return AdaptedNetwork(self.model, self.adapters) if len(self.adapters) else self.model  # type: ignore[arg-type]
+
+    def parameters(self) -> list[nn.Parameter]:
+        """All that learn or are frozen, those of the adapters last."""
+        return [*self.model.parameters(), *self.adapters.parameters()]
 
     def tensors(self) -> dict[str, Tensor]:
-        """All tensors of the state by name: `model/`, `ema/` and `optimizer/`."""
+        """All tensors of the state by name: `model/`, `ema/`, `optimizer/`, and the same of the adapters."""
         return {
             **_prefixed("model/", self.model.state_dict()),
             **_prefixed("ema/", self.ema.module.state_dict()),
             **_prefixed("optimizer/", optimizer_tensors(self.optimizer, self.model)),
+            **_prefixed("adapters/", self.adapters.state_dict()),
+            **_prefixed("adapters_optimizer/", optimizer_tensors(self.optimizer, self.adapters)),
         }
 
     def document(self) -> dict[str, Any]:
@@ -117,6 +132,8 @@ class TrainState:
         _load(self.ema.module, checkpoint.tensors_below("ema/"))
         self.ema.updates = int(document["ema_updates"])
         restore_optimizer(self.optimizer, self.model, checkpoint.tensors_below("optimizer/"))
+        _load(self.adapters, checkpoint.tensors_below("adapters/"))
+        restore_optimizer(self.optimizer, self.adapters, checkpoint.tensors_below("adapters_optimizer/"))
         self.progress = Progress(**document["progress"])
         self.loss.balance = torch.tensor(document["loss"].get("balance", []), dtype=torch.float32)
         if self.progress.scaler:
@@ -124,17 +141,25 @@ class TrainState:
 
 
 def initial_state(
-    model: DetectionModel, settings: TrainSettings, schedule: Schedule, *, device: torch.device, amp: torch.dtype | None
+    model: DetectionModel,
+    settings: TrainSettings,
+    schedule: Schedule,
+    *,
+    device: torch.device,
+    amp: torch.dtype | None,
+    adapters: nn.ModuleList | None = None,
 ) -> TrainState:
     """The state of a run that begins with a `model` on its device, whose frozen rows are set to learn nothing."""
+    adapters = nn.ModuleList() if adapters is None else adapters.to(device)
     stop_learning(frozen_rows(model, settings.freeze))
     return TrainState(
         model=model,
         ema=ModelEma(model, total_updates=schedule.total_updates),
-        optimizer=create_optimizer(model, settings, schedule.weight_decay),
+        optimizer=create_optimizer(nn.ModuleList([model, adapters]), settings, schedule.weight_decay),
         scaler=torch.amp.GradScaler(device.type, enabled=amp == torch.float16),
         loss=create_loss(model, settings, closing=schedule.closing_share),
         progress=Progress(),
+        adapters=adapters,
     )
 
 

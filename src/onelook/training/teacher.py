@@ -1,5 +1,7 @@
 """A finished detector that teaches another: frozen, shown the same images, its classes matched by name.
 
+It can teach its predictions, its features, or both.
+
 It is proved to be the same file after a resume, and measured before it teaches.
 
 Letters: B images, N rows of a prediction, K classes of the student, T of the teacher, A boxes of a cell.
@@ -13,21 +15,28 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from onelook.errors import CheckpointError, ModelError, SettingsError
 from onelook.files.bounded import printable, sha256_of
 from onelook.inference.backend import TorchBackend
 from onelook.inference.evaluator import Evaluator
-from onelook.losses.distillation import Lesson
+from onelook.losses.distillation import FEATURE_COLUMNS, PREDICTION_COLUMNS, Lesson, TaughtTargets
 from onelook.models.detector import DetectionModel
 from onelook.processes.stop_signal import StopSignal
+from onelook.settings.train import Teach
+from onelook.structures.batch import Targets
 from onelook.structures.metrics import DetectionMetrics
+from onelook.training.adapted_network import feature_adapters
 from onelook.training.run import Run
 from onelook.training.run_model import RunModel
+from onelook.training.schedule import decay_factor
 from onelook.training.weights import load_detector, located
 
 logger = logging.getLogger(__name__)
+
+LAST_STRENGTH = 0.1
+"""Of the features at the end of a run: along half a cosine, from 1, as in DAMO-YOLO (Xu et al., 2022, section 2.4)."""
 
 
 class Teacher(TorchBackend):
@@ -35,25 +44,40 @@ class Teacher(TorchBackend):
 
     Args:
         model: not changed.
+        teach: what it teaches.
         amp: the precision that the network, but not the decoding, computes in; None for 32 bits.
         digest: SHA-256 of the file that the model came from.
 
+    Attributes:
+        columns: names of its terms of the loss.
+
     Raises:
-        ModelError: its predictions cannot be compared with the student's, or no class has the same name.
+        ModelError: what it teaches cannot be compared with the student's, or no class has the same name.
     """
 
     def __init__(
-        self, model: DetectionModel, student: DetectionModel, *, amp: torch.dtype | None = None, digest: str = ""
+        self,
+        model: DetectionModel,
+        student: DetectionModel,
+        *,
+        teach: Teach = "predictions",
+        amp: torch.dtype | None = None,
+        digest: str = "",
     ) -> None:
         super().__init__(model, next(student.parameters()).device)
         self._amp = amp
         self._digest = digest
+        self._has_lesson, self._has_features = teach != "features", teach != "predictions"
+        self.columns = PREDICTION_COLUMNS * self._has_lesson + FEATURE_COLUMNS * self._has_features
+        self._channels = student.feature_channels, model.feature_channels
         self._own_boxes, self._wanted_boxes = (one.head.decoding().boxes_per_cell for one in (model, student))
-        if model.stride_px != student.stride_px or self._wanted_boxes not in (1, self._own_boxes):
+        have_same_boxes = not self._has_lesson or self._wanted_boxes in (1, self._own_boxes)
+        if model.stride_px != student.stride_px or not have_same_boxes:
             raise ModelError(
                 f"the teacher has maps of strides {_shown(model.stride_px)} with {self._own_boxes} boxes per cell, the "
                 f"student {_shown(student.stride_px)} with {self._wanted_boxes}",
-                hint="take a teacher with the same strides; to a student with anchors, one with as many of them",
+                hint="take a teacher with the same strides; to a student with anchors, one with as many of them, or "
+                "use `--teach features`",
             )
         common = {name: number for number, name in enumerate(model.names) if name in student.names}
         if not common:
@@ -70,21 +94,52 @@ class Teacher(TorchBackend):
         """What a checkpoint remembers of it."""
         return {"teacher": {"digest": self._digest, "names": list(self.names)}}
 
+    def adapters(self, seed: int) -> nn.ModuleList | None:
+        """New layers from the student's features to its own; None if it teaches none."""
+        return feature_adapters(*self._channels, seed=seed) if self._has_features else None
+
     def predict(self, images: Tensor) -> Tensor:
         """Decoded predictions (B, N, 5 + K) in the student's classes; those that it does not know have score 0."""
-        with torch.autocast(self.device.type, dtype=self._amp, enabled=self._amp is not None):
-            found = super().predict(images)
+        return self._predictions(self._features(images))
+
+    @torch.inference_mode()
+    def _features(self, images: Tensor) -> list[Tensor]:
+        with self._autocast():
+            return self._model.features(images)
+
+    @torch.inference_mode()
+    def _predictions(self, features: Sequence[Tensor]) -> Tensor:
+        with self._autocast():
+            found = self._model.decode(self._model.raw_maps(features))
         return torch.cat([found[..., :5], found[..., 5 + self._columns].where(self.known, 0)], dim=-1)
 
-    def lesson(self, images: Tensor, raw_maps: Sequence[Tensor]) -> Lesson:
-        """What it says about `images`, in the rows of its student.
+    def _autocast(self) -> torch.autocast:
+        return torch.autocast(self.device.type, dtype=self._amp, enabled=self._amp is not None)
+
+    def targets(self, images: Tensor, raw_maps: Sequence[Tensor], own: Targets, share_done: float) -> TaughtTargets:
+        """The targets of a batch with what it says about the images.
 
         Args:
             images: (B, 3, H, W) from 0 to 1.
             raw_maps: the student's, of which the first L are (B, A, H / s, W / s, ...); only these sizes count.
+            own: the targets from the labels.
+            share_done: of the run, 0 to 1.
         """
+        features = self._features(images)
+        return TaughtTargets(
+            *(own.image_index, own.class_ids, own.boxes),
+            lesson=self._lesson(self._predictions(features), raw_maps) if self._has_lesson else None,
+            features=tuple(feature.clone() for feature in features) if self._has_features else (),
+            strength=torch.full((), decay_factor(share_done, LAST_STRENGTH, cosine=True), device=self.device),
+        )
+
+    def lesson(self, images: Tensor, raw_maps: Sequence[Tensor]) -> Lesson:
+        """What its predictions for `images` are, in the rows of its student; see `targets`."""
+        return self._lesson(self.predict(images), raw_maps)
+
+    def _lesson(self, found: Tensor, raw_maps: Sequence[Tensor]) -> Lesson:
         assert self.map_strides is not None
-        predictions = self.predict(images).clone()  # outside of inference mode, so that it can take part in gradients
+        predictions = found.clone()  # outside of inference mode, so that it can take part in gradients
         cells = [raw.shape[2] * raw.shape[3] for raw in raw_maps[: len(self.map_strides)]]
         if self._own_boxes > self._wanted_boxes:
             maps = torch.split(predictions, [self._own_boxes * count for count in cells], dim=1)
@@ -114,9 +169,16 @@ def teacher_of(model: RunModel, run: Run) -> Teacher | None:
     Raises:
         CheckpointError: it is missing or damaged, or, in a resumed run, not the file that taught before.
         ModelError: it cannot teach this model.
-        SettingsError: processes of the run have different files.
+        SettingsError: processes of the run have different files, or a resumed run had none before, or had one.
     """
     settings, group = run.settings, run.group
+    before = run.resumed.checkpoint.document.get("teacher", {}) if run.resumed else {}
+    if run.resumed is not None and bool(settings.teacher) != bool(before):
+        raise SettingsError(
+            f"run `{run.folder.path}` began {'with' if before else 'without'} a teacher, so it cannot be resumed "
+            f"{'without' if before else 'with'} one",
+            hint=f"{'give' if before else 'drop'} `--teacher`, or start a new run with `--weights`",
+        )
     if not settings.teacher:
         return None
     path = located(Path(settings.teacher))
@@ -124,13 +186,12 @@ def teacher_of(model: RunModel, run: Run) -> Teacher | None:
     digest = sha256_of(path)
     if len(set(group.gather_values(digest))) > 1:
         raise SettingsError(f"`teacher: {settings.teacher}` is not the same file in all processes of the run")
-    before = run.resumed.checkpoint.document.get("teacher", {}) if run.resumed else {}
     if before.get("digest", digest) != digest:
         raise CheckpointError(
             f"teacher `{path}` is not the file that taught run `{run.folder.path}` before",
             hint="put it back, or start a new run with `--weights`",
         )
-    return Teacher(detector, model.model, amp=model.amp, digest=digest)
+    return Teacher(detector, model.model, teach=settings.teach, amp=model.amp, digest=digest)
 
 
 def measure_teacher(teacher: Teacher, evaluator: Evaluator, run: Run, stop: StopSignal) -> DetectionMetrics:

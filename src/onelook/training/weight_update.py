@@ -23,7 +23,7 @@ class WeightUpdate:
 
     def __init__(self, state: TrainState) -> None:
         self._state = state
-        self._parameters = list(state.model.parameters())
+        self._parameters = state.parameters()
         self._pending: _Verdict | None = None
 
     def apply(self, plan: StepPlan) -> None:
