@@ -2,8 +2,9 @@
 
 `python benchmarks/bench_families.py bccd=bccd/data.yaml:25 cards=cards/data.yaml:20 --start yolox-nano=yolox_nano.pth`
 trains each start on each dataset with the defaults. A start without weights begins from scratch. Rows are added to
-`results/families.csv`; a run that is there already is not done again. The columns `many_...` and `one_...` are the
-branches with and without NMS in the best epoch, empty for a head with one branch.
+`results/families.csv`; a run that is there already is not done again, and one that was interrupted is resumed from its
+folder in `--project` (its seconds stay empty). The columns `many_...` and `one_...` are the branches with and without
+NMS in the best epoch, empty for a head with one branch.
 """
 
 from __future__ import annotations
@@ -20,6 +21,8 @@ from record import append_rows, mean_and_spread, rows_of
 
 import onelook
 from onelook.recipes.train_result import TrainResult
+from onelook.runs.own_checkpoints import has_checkpoint
+from onelook.runs.run_dir import RunDir
 
 NAME = "families"
 HEADER = (
@@ -65,22 +68,28 @@ def train_once(dataset: str, start: str, seed: int, arguments: argparse.Namespac
     key: Run = (label, name, str(seed), epochs, str(arguments.imgsz))
     if key in done:
         return
-    begin: dict[str, Any] = {"weights": weights} if weights else {"cfg": model}
+    run = RunDir(arguments.project / "-".join(key).replace(" ", "-"))
+    is_resumed = has_checkpoint(run)
     begun = time.perf_counter()
-    result = onelook.train(
-        yaml,
-        **begin,
-        epochs=int(epochs),
-        imgsz=arguments.imgsz,
-        seed=seed,
-        workers=0,
-        noplots=True,
-        noreport=True,
-        device="cpu",
-        project=arguments.project,
-        name=f"{label.replace(' ', '-')}-{name}-{seed}",
-    )
-    seconds = round(time.perf_counter() - begun)
+    if is_resumed:
+        result = onelook.train(resume=str(run.path))
+    else:
+        begin: dict[str, Any] = {"weights": weights} if weights else {"cfg": model}
+        result = onelook.train(
+            yaml,
+            **begin,
+            epochs=int(epochs),
+            imgsz=arguments.imgsz,
+            seed=seed,
+            workers=0,
+            noplots=True,
+            noreport=True,
+            device="cpu",
+            project=run.path.parent,
+            name=run.path.name,
+            exist_ok=True,
+        )
+    seconds = "" if is_resumed else round(time.perf_counter() - begun)
     metrics = result.metrics
     figures = (f"{metrics.map50:.4f}", f"{metrics.map50_95:.4f}", *branches(result))
     append_rows(NAME, HEADER, [(*key, *figures, seconds)])
