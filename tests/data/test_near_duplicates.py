@@ -60,7 +60,7 @@ def test_groups_have_the_number_of_their_first_member() -> None:
 def sample_image(seed: int) -> np.ndarray:
     """Blobs of colour, like no other."""
     rng = np.random.Generator(np.random.Philox(key=seed))
-    return cv2.resize(rng.integers(0, 256, (9, 12, 3), np.uint8), (640, 480), interpolation=cv2.INTER_CUBIC)
+    return cv2.resize(rng.integers(0, 256, (9, 12, 3), np.uint8), (320, 240), interpolation=cv2.INTER_CUBIC)
 
 
 CHANGES = {
