@@ -188,7 +188,7 @@ def test_of_neighbours_that_find_one_object_the_surest_counts_and_classes_do_not
         raw[0, 0, row, column, outputs + class_id] = math.log(value / (1 - value))
     small = torch.full((1, 1, 2, 3, outputs + 2), -9.0)
     maps = [raw, small, small, raw, small, small]
-    lowered = probability | {(1, 2, 0): 0.4 * 0.5**4}
+    lowered = probability | {(1, 2, 0): 0.4 * 0.5**8}
     for branch, expected in (("many", probability), ("one", lowered)):
         classes = model.decode_branch(maps, branch)[0, :24, 5:].unflatten(0, (4, 6))  # type: ignore[arg-type]
         assert {place: classes[place].item() for place in expected} == pytest.approx(expected, rel=1e-5)
@@ -196,3 +196,17 @@ def test_of_neighbours_that_find_one_object_the_surest_counts_and_classes_do_not
     kept.keep_branch("one")
     assert torch.equal(kept.decode(maps[:3]), model.decode_branch(maps, "one"))
     assert torch.equal(decoded(maps[:3], kept.head.decoding()), kept.decode(maps[:3]))
+
+
+def test_the_objectness_of_neighbours_counts_for_a_cell_that_finds_each_object_once() -> None:
+    model = with_two_branches("yolox")
+    probability = {(0, 0): 0.3, (0, 1): 0.2, (1, 1): 0.1, (3, 3): 0.6, (3, 4): 0.7, (0, 4): 0.4}  # row, column
+    raw = torch.full((1, 1, 4, 6, 7), -40.0)
+    for (row, column), value in probability.items():
+        raw[0, 0, row, column, 4] = math.log(value / (1 - value))
+    small = torch.full((1, 1, 2, 3, 7), -40.0)
+    maps = [raw, small, small, raw, small, small]
+    summed = {(0, 0): 0.6, (0, 1): 0.6, (1, 1): 0.6, (1, 0): 0.6, (3, 3): 1.0, (3, 4): 1.0, (0, 4): 0.4, (3, 0): 0.0}
+    for branch, expected in (("many", probability), ("one", summed)):
+        objectness = model.decode_branch(maps, branch)[0, :24, 4].unflatten(0, (4, 6))  # type: ignore[arg-type]
+        assert {place: objectness[place].item() for place in expected} == pytest.approx(expected, abs=1e-6)

@@ -11,7 +11,7 @@ from typing import Literal
 
 import torch
 from torch import Tensor
-from torch.nn.functional import max_pool2d
+from torch.nn.functional import avg_pool2d, max_pool2d
 
 Rule = Literal["anchors", "points", "distances"]
 _SMALLEST = 1e-12
@@ -26,7 +26,8 @@ class Decoding:
             sides lie so many cells from the middle of the cell, and there is no objectness.
         strides: per map the pixels per cell.
         anchors: per map a list of (width, height), pixels; empty without anchors.
-        peaks: a class counts less where a neighbouring cell of the map is surer of it, see `class_scores`.
+        peaks: the cells around count: for objectness, and against a class that one of them is surer of; see
+            `class_scores`.
     """
 
     rule: Rule
@@ -85,7 +86,7 @@ def decode_points(raw_map: Tensor, stride: Tensor | float, peaks: bool = False) 
 
     Args:
         raw_map: (B, 1, H, W, 5 + K): x, y in cells from the corner of the cell, log width and height in cells, logits.
-        peaks: see `at_peaks`.
+        peaks: see `class_scores`.
     """
     values = raw_map.float()  # e to the power of more than 11 is no number of 16 bits
     centres = (values[..., 0:2] + _corners(raw_map)) * stride
@@ -117,10 +118,20 @@ def class_scores(raw_map: Tensor, peaks: bool = False) -> tuple[Tensor, Tensor]:
 
     Args:
         raw_map: (B, 1, H, W, 5 + K) float32.
-        peaks: see `at_peaks`; the scores are those of objectness and class together.
+        peaks: see `of_nearby_cells` and `at_peaks`; the scores are those of objectness and class together.
     """
     objectness, classes = raw_map[..., 4:5].sigmoid(), raw_map[..., 5:].sigmoid()
-    return objectness, at_peaks(classes, objectness * classes) if peaks else classes
+    return (of_nearby_cells(objectness), at_peaks(classes, objectness * classes)) if peaks else (objectness, classes)
+
+
+def of_nearby_cells(objectness: Tensor) -> Tensor:
+    """(B, 1, H, W, 1) objectness of each cell and the eight around it added up, at most 1.
+
+    Where one cell learns an object, its objectness is the probability that it is that cell. The network is often sure
+    of the object and not of the cell, since the neighbours would do as well; that must not count against the object.
+    """
+    mean = avg_pool2d(objectness[:, 0].permute(0, 3, 1, 2), kernel_size=3, stride=1, padding=1)  # zeros at the border
+    return (mean * 9).clamp(max=1).permute(0, 2, 3, 1)[:, None]
 
 
 def at_peaks(classes: Tensor, scores: Tensor) -> Tensor:
@@ -128,7 +139,7 @@ def at_peaks(classes: Tensor, scores: Tensor) -> Tensor:
 
     A branch that finds each object once hesitates between neighbours now and then. Keeping the maxima of a map (Zhou et
     al., Objects as Points, 2019, section 4.1) drops one of them without comparing boxes. Here they are lowered by the
-    fourth power of the ratio to the maximum, which is as good and has no steps: 16 bits or another order of sums can't
+    eighth power of the ratio to the maximum, which is as good and has no steps: 16 bits or another order of sums can't
     change which of two equal cells is left.
 
     Args:
@@ -136,8 +147,9 @@ def at_peaks(classes: Tensor, scores: Tensor) -> Tensor:
     """
     planes = scores[:, 0].permute(0, 3, 1, 2)  # (B, K, H, W)
     ratio = planes / max_pool2d(planes, kernel_size=3, stride=1, padding=1).clamp(min=_SMALLEST)
-    squared = ratio * ratio  # a power could not be exported to LiteRT
-    return classes * (squared * squared).permute(0, 2, 3, 1)[:, None]
+    for _doubling in range(3):
+        ratio = ratio * ratio  # a power could not be exported to LiteRT
+    return classes * ratio.permute(0, 2, 3, 1)[:, None]
 
 
 def _corners(raw_map: Tensor) -> Tensor:
