@@ -20,6 +20,9 @@ from onelook.errors import CheckpointError, ModelError, SettingsError, StopReque
 from onelook.models.detector import create_model
 from onelook.recipes.train import train
 from onelook.runs.checkpoint import load_checkpoint
+from onelook.settings.train import TrainSettings
+from onelook.training.batch_trial import TrialRequest, growth_of_batch
+from onelook.training.teacher import Teacher
 
 BODY = "backbone:\n  - [-1, 1, Conv, [8, 3, 2]]\n  - [-1, 1, Conv, [8, 3, 2]]\n  - [-1, 1, Conv, [8, 3, 2]]\n"
 
@@ -141,3 +144,27 @@ def test_a_resumed_run_keeps_its_teacher_and_gets_none(settings: dict[str, Any],
             train({**settings, "teacher": before, "project": folder.parent}, callbacks=[StopAt(3)])
         with pytest.raises(SettingsError, match=rf"began {said}, so it cannot be resumed with"):
             train({"resume": str(folder), "teacher": now})
+
+
+def test_first_tries_of_a_run_have_its_teacher(
+    settings: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """For the time of an epoch, five steps, and the memory of a batch, eight; then one step of the run."""
+    asked: list[int] = []
+    targets = Teacher.targets
+
+    def noted(self: Teacher, images: torch.Tensor, *given: Any) -> Any:
+        asked.append(len(images))
+        return targets(self, images, *given)
+
+    monkeypatch.setattr(Teacher, "targets", noted)
+    timed = {name: value for name, value in settings.items() if name != "epochs"} | {"teach": "both", "time": 1.0}
+    with pytest.raises(StopRequested):
+        train({**timed, "project": tmp_path / "timed"}, callbacks=[StopAt(1)])
+    assert asked == [4] * 6
+    asked.clear()
+    student, side = create_model(settings["cfg"], names=("square", "disc")), (64, 64)
+    of_run = TrainSettings.model_validate({"imgsz": 64, "teacher": settings["teacher"], "teach": "both"})
+    request = TrialRequest(student.definition, student.names, of_run, "cpu", 4, 4, frame_hw=side, val_frame_hw=side)
+    growth_of_batch(request, 2)
+    assert asked == [2] * 8

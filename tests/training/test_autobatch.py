@@ -87,7 +87,14 @@ def test_a_forecast_never_falls_with_the_batch() -> None:
 def request_for(definition: dict[str, object], **changes: object) -> TrialRequest:
     settings = TrainSettings(imgsz=96, noplots=True, workers=0)
     request = TrialRequest(
-        definition, settings, "cpu", num_images=4, num_val_images=6, frame_hw=(96, 96), val_frame_hw=(96, 128)
+        definition,
+        ("a", "b"),
+        settings,
+        "cpu",
+        num_images=4,
+        num_val_images=6,
+        frame_hw=(96, 96),
+        val_frame_hw=(96, 128),
     )
     return replace(request, **changes)  # type: ignore[arg-type]
 

@@ -249,7 +249,7 @@ def test_a_trial_of_a_batch_size_records_what_the_run_will_record(tiny_model: Pa
     settings = TrainSettings(imgsz=160, multi_scale=True, noplots=True, cfg=str(tiny_model))
     model, recorder, side = create_model(tiny_model, num_classes=3), Again(), (160, 160)
     request = TrialRequest(
-        model.definition, settings, "cpu", num_images=4, num_val_images=4, frame_hw=side, val_frame_hw=side
+        model.definition, model.names, settings, "cpu", num_images=4, num_val_images=4, frame_hw=side, val_frame_hw=side
     )
     Beginning(request, model, 2, recorder=recorder).run()
     assert recorder.replays >= 2 * 2 and recorder.others[0].replays >= 2 * 2

@@ -78,6 +78,7 @@ def trial_request(
         cached = 0  # there will be no cache, and a warning
     return TrialRequest(
         definition=model.definition,
+        names=model.names,
         settings=settings,
         device=str(device),
         num_images=len(train),

@@ -40,6 +40,7 @@ from onelook.training.freeze import frozen_rows, set_training_mode
 from onelook.training.network_passes import ComputeOptions
 from onelook.training.schedule import Schedule, StepPlan
 from onelook.training.state import detector_tensors, initial_state
+from onelook.training.teacher import load_teacher
 from onelook.training.weight_update import WeightUpdate
 
 STEPS_LOOKED_AT = 1000
@@ -58,6 +59,7 @@ class TrialRequest:
 
     Attributes:
         definition: of the model.
+        names: of its classes.
         settings: of the run; its batch size does not matter.
         device: of this process, such as "cpu" or "cuda:1".
         num_images: of the training split.
@@ -72,6 +74,7 @@ class TrialRequest:
     """
 
     definition: dict[str, Any]
+    names: tuple[str, ...]
     settings: TrainSettings
     device: str
     num_images: int
@@ -167,7 +170,7 @@ def growth_of_batch(request: TrialRequest, batch_size: int) -> Growth:
     is_cuda = device.type == "cuda"
     if is_cuda:
         torch.cuda.set_device(device)
-    model = create_model(request.definition)
+    model = create_model(request.definition, names=request.names)
     before, free_before = memory_use(), torch.cuda.mem_get_info(device)[0] if is_cuda else 0
     Beginning(request, model, batch_size, recorder=CudaRecorder() if request.settings.capture else None).run()
     growth = {}
@@ -201,12 +204,16 @@ class Beginning:
         self.places = schedule.places_in(0)
         optimizer = "AdamW" if settings.optimizer == "auto" else settings.optimizer  # which one is settled by the batch
         settled = settings.model_copy(update={"optimizer": optimizer})
-        self.state = initial_state(model, settled, schedule, device=self.device, amp=self.amp)
+        teacher = load_teacher(settings, model, amp=self.amp) if settings.teacher else None
+        adapters = teacher.adapters(settings.seed) if teacher is not None else None
+        self.state = initial_state(model, settled, schedule, device=self.device, amp=self.amp, adapters=adapters)
         self.state.progress.shards = shards_for(self.places, settings.micro_batch, 1)
         # With others, the sums of earlier batches and what is being sent are kept beside the gradients.
         copies = 0 if request.processes == 1 else 4 if settings.strict_reduce else 2
         self.kept = [torch.zeros_like(one) for one in model.parameters() if one.requires_grad for _ in range(copies)]
-        self.gradient = BatchGradient(self.state, ProcessGroup(), schedule=schedule, compute=self.compute)
+        self.gradient = BatchGradient(
+            self.state, ProcessGroup(), schedule=schedule, compute=self.compute, teacher=teacher
+        )
         self.update = WeightUpdate(self.state)
         self.random = torch.Generator().manual_seed(0)
 

@@ -20,6 +20,7 @@ from onelook.training.run import Run
 from onelook.training.run_model import RunModel
 from onelook.training.schedule import Schedule
 from onelook.training.state import Progress, initial_state
+from onelook.training.teacher import teacher_of
 from onelook.training.time_budget import epochs_that_fit
 from onelook.training.weight_update import WeightUpdate
 
@@ -66,9 +67,12 @@ def _seconds_per_image(data: Splits, model: RunModel, run: Run, stop: StopSignal
     network = copy.model
     compute = ComputeOptions(device, model.amp, network.max_stride, tuple(frozen_rows(network, settings.freeze)))
     schedule = Schedule(settings, len(data.scans["train"].index))
-    state = initial_state(network, settings, schedule, device=device, amp=model.amp)
+    teacher = teacher_of(copy, run)
+    adapters = teacher.adapters(settings.seed) if teacher is not None else None
+    state = initial_state(network, settings, schedule, device=device, amp=model.amp, adapters=adapters)
     state.progress.shards = shards_for(schedule.places_in(0), settings.micro_batch, group.world_size)
-    gradient, update = BatchGradient(state, group, schedule=schedule, compute=compute), WeightUpdate(state)
+    gradient = BatchGradient(state, group, schedule=schedule, compute=compute, teacher=teacher)
+    update = WeightUpdate(state)
     set_training_mode(network, compute.frozen)
     began, images = monotonic(), 0
     with closing(training_batches(data, copy, replace(run, settings=settings), Progress())) as batches:

@@ -24,7 +24,7 @@ from onelook.inference.evaluator import Evaluator
 from onelook.losses.distillation import FEATURE_COLUMNS, PREDICTION_COLUMNS, Lesson, TaughtTargets
 from onelook.models.detector import DetectionModel
 from onelook.processes.stop_signal import StopSignal
-from onelook.settings.train import Teach
+from onelook.settings.train import Teach, TrainSettings
 from onelook.structures.batch import Targets
 from onelook.structures.metrics import DetectionMetrics
 from onelook.training.adapted_network import feature_adapters
@@ -50,6 +50,7 @@ class Teacher(TorchBackend):
 
     Attributes:
         columns: names of its terms of the loss.
+        digest: as given.
 
     Raises:
         ModelError: what it teaches cannot be compared with the student's, or no class has the same name.
@@ -66,7 +67,7 @@ class Teacher(TorchBackend):
     ) -> None:
         super().__init__(model, next(student.parameters()).device)
         self._amp = amp
-        self._digest = digest
+        self.digest = digest
         self._has_lesson, self._has_features = teach != "features", teach != "predictions"
         self.columns = PREDICTION_COLUMNS * self._has_lesson + FEATURE_COLUMNS * self._has_features
         self._channels = student.feature_channels, model.feature_channels
@@ -92,7 +93,7 @@ class Teacher(TorchBackend):
 
     def document(self) -> dict[str, Any]:
         """What a checkpoint remembers of it."""
-        return {"teacher": {"digest": self._digest, "names": list(self.names)}}
+        return {"teacher": {"digest": self.digest, "names": list(self.names)}}
 
     def adapters(self, seed: int) -> nn.ModuleList | None:
         """New layers from the student's features to its own; None if it teaches none."""
@@ -181,17 +182,22 @@ def teacher_of(model: RunModel, run: Run) -> Teacher | None:
         )
     if not settings.teacher:
         return None
-    path = located(Path(settings.teacher))
-    detector = group.together(lambda: load_detector(path, head="many"))  # more cells have something to say
-    digest = sha256_of(path)
-    if len(set(group.gather_values(digest))) > 1:
+    teacher = group.together(lambda: load_teacher(settings, model.model, amp=model.amp))
+    if len(set(group.gather_values(teacher.digest))) > 1:
         raise SettingsError(f"`teacher: {settings.teacher}` is not the same file in all processes of the run")
-    if before.get("digest", digest) != digest:
+    if before.get("digest", teacher.digest) != teacher.digest:
         raise CheckpointError(
-            f"teacher `{path}` is not the file that taught run `{run.folder.path}` before",
+            f"teacher `{settings.teacher}` is not the file that taught run `{run.folder.path}` before",
             hint="put it back, or start a new run with `--weights`",
         )
-    return Teacher(detector, model.model, teach=settings.teach, amp=model.amp, digest=digest)
+    return teacher
+
+
+def load_teacher(settings: TrainSettings, student: DetectionModel, *, amp: torch.dtype | None) -> Teacher:
+    """The teacher that `teacher` names, for a model on its device; errors as `teacher_of` and `Teacher` have them."""
+    path = located(Path(settings.teacher))
+    detector = load_detector(path, head="many")  # more cells have something to say
+    return Teacher(detector, student, teach=settings.teach, amp=amp, digest=sha256_of(path))
 
 
 def measure_teacher(teacher: Teacher, evaluator: Evaluator, run: Run, stop: StopSignal) -> DetectionMetrics:
