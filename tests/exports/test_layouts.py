@@ -58,20 +58,21 @@ def metadata_of(model: DetectionModel, layout: str) -> dict[str, object]:
 
 
 CASES = [
-    ("YoloX", "many", "channels-first"), ("YoloX", "many", "yolox"), ("YoloX", "one", "end-to-end"),
+    ("YoloX", "many", "channels-first"), ("YoloX", "many", "yolox"),
+    ("YoloX", "one", "yolox"), ("YoloX", "one", "end-to-end"),
     ("Look", "many", "channels-first"), ("Look", "one", "end-to-end"), ("Detect", "many", "channels-first"),
 ]  # fmt: skip
 
 
 # All start from the same program. By default, one whose graph has TopK, and of ONNX one that gives raw boxes.
-IN_ALL_FORMATS = {("Look", "end-to-end")}
-IN_ONNX = {*IN_ALL_FORMATS, ("YoloX", "yolox")}
+IN_ALL_FORMATS = {("YoloX", "one", "end-to-end")}
+IN_ONNX = {*IN_ALL_FORMATS, ("YoloX", "one", "yolox")}
 
 
 @pytest.mark.parametrize(
     ("head", "branch", "layout", "format_name"),
     [
-        pytest.param(*case, name, marks=() if (case[0], case[2]) in shown else pytest.mark.slow)
+        pytest.param(*case, name, marks=() if case in shown else pytest.mark.slow)
         for case in CASES
         for name, shown in (("onnx", IN_ONNX), ("torchscript", IN_ALL_FORMATS), ("openvino", IN_ALL_FORMATS))
     ],

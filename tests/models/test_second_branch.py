@@ -177,13 +177,10 @@ def test_a_head_with_anchors_has_no_second_branch() -> None:
     assert create_model("yolov5n", one_to_one=True).branches == ("many",)
 
 
-@pytest.mark.parametrize("name", ["onelook5n", "yolox"])
-def test_of_neighbours_that_find_one_object_the_surest_counts_and_classes_do_not_meet(name: str) -> None:
-    model = with_two_branches(name)
-    outputs = 5 if name == "yolox" else 4
+def test_of_neighbours_that_find_one_object_the_surest_counts_and_classes_do_not_meet() -> None:
+    model, outputs = with_two_branches("onelook5n"), 4
     probability = {(1, 1, 0): 0.8, (1, 2, 0): 0.4, (2, 2, 1): 0.6, (1, 4, 0): 0.3}  # row, column, class
     raw = torch.full((1, 1, 4, 6, outputs + 2), -9.0)
-    raw[..., outputs - 1] = 9.0
     for (row, column, class_id), value in probability.items():
         raw[0, 0, row, column, outputs + class_id] = math.log(value / (1 - value))
     small = torch.full((1, 1, 2, 3, outputs + 2), -9.0)
@@ -210,3 +207,20 @@ def test_the_objectness_of_neighbours_counts_for_a_cell_that_finds_each_object_o
     for branch, expected in (("many", probability), ("one", summed)):
         objectness = model.decode_branch(maps, branch)[0, :24, 4].unflatten(0, (4, 6))  # type: ignore[arg-type]
         assert {place: objectness[place].item() for place in expected} == pytest.approx(expected, abs=1e-6)
+
+
+def test_cells_share_the_objectness_of_an_object_and_its_class() -> None:
+    """A cell beside a sure one, itself undecided; and two cells that find one object, of which the surer one counts."""
+    model = with_two_branches("yolox")
+    raw = torch.full((1, 1, 4, 8, 7), -40.0)
+    for (row, column), objectness, class_id in (((1, 1), 0.98, 0), ((2, 5), 0.8, 1), ((2, 6), 0.4, 1)):
+        raw[0, 0, row, column, [4, 5 + class_id]] = torch.tensor([math.log(objectness / (1 - objectness)), 40.0])
+    raw[0, 0, 1, 2, 4:] = torch.tensor([math.log(0.01 / 0.99), 0.0, 0.0])
+    small = torch.full((1, 1, 2, 4, 7), -40.0)
+    found = model.decode_branch([raw, small, small] * 2, "one")
+    model.keep_branch("one")
+    assert torch.equal(decoded([raw, small, small], model.head.decoding()), found)
+    rows = found[0, :32].unflatten(0, (4, 8))
+    scores = rows[..., 4:5] * rows[..., 5:]
+    expected = {(1, 1, 0): 0.985, (1, 2, 0): 0.0, (1, 2, 1): 0.005, (2, 5, 1): 1.0, (2, 6, 1): 0.5**8, (1, 5, 1): 0.0}
+    assert {place: scores[place].item() for place in expected} == pytest.approx(expected, abs=1e-6)

@@ -106,11 +106,13 @@ def test_a_stopped_run_ends_as_the_undisturbed_one_if_its_teacher_is_the_same_fi
     with pytest.raises(StopRequested):
         train({**settings, "project": folder.parent}, callbacks=[StopAt(7)])
     other = made_up_teacher(tmp_path / "other.safetensors", seed=1)
+    before = (folder / "settings.yaml").read_bytes()
     with pytest.raises(CheckpointError, match=r"other\.safetensors` is not the file that taught run"):
         train({"resume": str(folder), "teacher": str(other)})
+    assert (folder / "settings.yaml").read_bytes() == before
     with pytest.raises(SettingsError, match="`teach: both` needs a teacher"):
         train({"resume": str(folder), "teacher": ""})
-    train({"resume": str(folder), "teacher": str(moved)})
+    train({"resume": str(folder), "teacher": str(moved), "teach": "both"})
     assert content_of(folder / "results.csv") == content_of(whole / "results.csv")
     tensors = [load_checkpoint(run / "weights" / "last.safetensors").tensors for run in (folder, whole)]
     assert all(tensors[0][name].equal(tensors[1][name]) for name in tensors[1])
@@ -130,10 +132,12 @@ def test_a_teacher_that_cannot_teach_is_refused(settings: dict[str, Any], tmp_pa
     data.write_text(f"path: {folder}\ntrain: images/train\nval: images/val\nnames: [cat, dog]\n")
     with pytest.raises(ModelError, match="the teacher knows none of the classes `cat`, `dog`"):
         train({**settings, "data": data, "project": tmp_path / "runs"})
-    with pytest.raises(CheckpointError, match="does not exist"):
-        train({**settings, "teacher": str(tmp_path / "absent.safetensors"), "project": tmp_path / "runs"})
+    for more in ({}, {"batch_size": -1}):
+        with pytest.raises(CheckpointError, match="does not exist"):
+            train({**settings, **more, "teacher": str(tmp_path / "absent.safetensors"), "project": tmp_path / "runs"})
     with pytest.raises(SettingsError, match=r"`teach: features` needs a teacher\nhint: add `--teacher WEIGHTS`"):
         train({**settings, "teacher": "", "teach": "features", "project": tmp_path / "runs"})
+    assert not (tmp_path / "runs").exists()
 
 
 def test_a_resumed_run_keeps_its_teacher_and_gets_none(settings: dict[str, Any], teacher: Path, tmp_path: Path) -> None:

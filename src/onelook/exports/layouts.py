@@ -70,7 +70,7 @@ def undecoded(raw_maps: Sequence[Tensor], peaks: bool = False) -> Tensor:
 
     Args:
         raw_maps: of the head.
-        peaks: see `at_peaks`.
+        peaks: see `class_scores`.
     """
     maps = [raw.float() for raw in raw_maps]
     rows = [torch.cat((raw[..., :4], *class_scores(raw, peaks)), dim=-1).flatten(1, 3) for raw in maps]

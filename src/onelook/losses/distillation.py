@@ -60,7 +60,7 @@ def distillation_terms(student: Tensor, lesson: Lesson) -> LossTerms:
         best = _confidences(lesson.predictions).where(lesson.known, 0).amax(dim=-1)  # (B, N)
         is_taught = best > LEAST_CONFIDENCE
         weights = best.where(is_taught, 0)
-        # Other rows become equal ones: whatever was in them, a weight of 0 times their gradient is 0.
+        # Other rows become equal ones: whatever they hold, a weight of 0 times their gradient is 0.
         own, goals = (rows.where(is_taught[..., None], 1) for rows in (student, lesson.predictions))
         corners_apart = (cxcywh_to_xyxy(own[..., :4]) - cxcywh_to_xyxy(goals[..., :4])).abs().mean(-1) / lesson.strides
         boxes = _OVERLAP * (1 - ciou(own[..., :4], goals[..., :4])) + _DISTANCE * corners_apart

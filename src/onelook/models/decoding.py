@@ -14,7 +14,8 @@ from torch import Tensor
 from torch.nn.functional import avg_pool2d, max_pool2d
 
 Rule = Literal["anchors", "points", "distances"]
-_SMALLEST = 1e-12
+_SMALLEST = 1e-4
+"""Of a divisor: a usual number of 16 bits, below all scores that count."""
 
 
 @dataclass(frozen=True)
@@ -121,17 +122,28 @@ def class_scores(raw_map: Tensor, peaks: bool = False) -> tuple[Tensor, Tensor]:
         peaks: see `of_nearby_cells` and `at_peaks`; the scores are those of objectness and class together.
     """
     objectness, classes = raw_map[..., 4:5].sigmoid(), raw_map[..., 5:].sigmoid()
-    return (of_nearby_cells(objectness), at_peaks(classes, objectness * classes)) if peaks else (objectness, classes)
+    if not peaks:
+        return objectness, classes
+    scores = objectness * classes
+    objectness, classes = of_nearby_cells(objectness, scores)
+    return objectness, at_peaks(classes, scores)
 
 
-def of_nearby_cells(objectness: Tensor) -> Tensor:
-    """(B, 1, H, W, 1) objectness of each cell and the eight around it added up, at most 1.
+def of_nearby_cells(objectness: Tensor, scores: Tensor) -> tuple[Tensor, Tensor]:
+    """Objectness of each cell and the eight around it added up, at most 1, and the mean of their classes by it.
 
     Where one cell learns an object, its objectness is the probability that it is that cell. The network is often sure
     of the object and not of the cell, since the neighbours would do as well; that must not count against the object.
+    Classes come along, or a cell would pass the object of a neighbour off as one of its own class.
+
+    Args:
+        objectness: (B, 1, H, W, 1), as it comes out.
+        scores: (B, 1, H, W, K) of objectness and class together; classes come out.
     """
-    mean = avg_pool2d(objectness[:, 0].permute(0, 3, 1, 2), kernel_size=3, stride=1, padding=1)  # zeros at the border
-    return (mean * 9).clamp(max=1).permute(0, 2, 3, 1)[:, None]
+    planes = torch.cat((objectness, scores), dim=-1)[:, 0].permute(0, 3, 1, 2)  # (B, 1 + K, H, W)
+    sums = 9 * avg_pool2d(planes, kernel_size=3, stride=1, padding=1)  # zeros at the border
+    total, of_classes = (part.permute(0, 2, 3, 1)[:, None] for part in (sums[:, :1], sums[:, 1:]))
+    return total.clamp(max=1), of_classes / total.clamp(min=_SMALLEST)
 
 
 def at_peaks(classes: Tensor, scores: Tensor) -> Tensor:

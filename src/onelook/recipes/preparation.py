@@ -32,6 +32,7 @@ from onelook.training.resume import Resumed
 from onelook.training.run import Run
 from onelook.training.run_model import RunModel, model_of_run
 from onelook.training.start import check_start, inputs_of
+from onelook.training.teacher import check_teacher
 
 logger = logging.getLogger(__name__)
 
@@ -82,6 +83,7 @@ def prepare(
         warn_of_other_machine(resumed, made_with(device, group))
     model = model_of_run(settings, data, resumed, device=device, amp=amp, stop=stop)
     group.copy_from_first(list(model.model.state_dict().values()))
+    check_teacher(settings, model.model, resumed=resumed, group=group)
     if resumed is None:
         settings = with_batch_size(settings, data, model=model.model, device=device, group=group, stop=stop)
         if settings.time and epochs_within is not None:

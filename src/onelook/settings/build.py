@@ -21,7 +21,7 @@ from onelook.settings.hyperparameters import Hyperparameters
 from onelook.settings.nearest_name import nearest_name
 from onelook.settings.run_weights import file_of_run
 from onelook.settings.series import OUTSIDE, names_of
-from onelook.settings.train import TrainSettings
+from onelook.settings.train import IS_PART, TrainSettings
 
 logger = logging.getLogger(__name__)
 
@@ -32,12 +32,15 @@ RETIRED = ("iou_t",)
 _FILES = ("data", "weights", "teacher", "cfg", "hyp")
 
 
-def build_settings(kind: type[SettingsT], given: Mapping[str, Any], *, file: Path | None = None) -> SettingsT:
+def build_settings(
+    kind: type[SettingsT], given: Mapping[str, Any], *, file: Path | None = None, is_part: bool = False
+) -> SettingsT:
     """Checked settings of the class `kind`.
 
     Args:
         given: what the user typed, by the names of the settings; the strongest source.
         file: a YAML file with any of the settings; its `hyp` and that of `given` may name a preset.
+        is_part: others will be added: what settings need of each other is not checked yet.
 
     Raises:
         SettingsError: an unknown name (the nearest is suggested), or a value that is impossible; all are listed.
@@ -49,7 +52,7 @@ def build_settings(kind: type[SettingsT], given: Mapping[str, Any], *, file: Pat
     if preset:
         merged = {**_hyperparameters_in(preset_path(str(preset))), **merged}
     try:
-        return kind.model_validate(merged)
+        return kind.model_validate(merged, context={IS_PART: is_part})
     except ValidationError as problem:
         sources = {
             name: ""

@@ -6,7 +6,7 @@ import math
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import ConfigDict, Field, field_validator, model_validator
+from pydantic import ConfigDict, Field, ValidationInfo, field_validator, model_validator
 from pydantic.config import JsonDict
 
 from onelook.errors import SettingsError
@@ -17,6 +17,8 @@ from onelook.settings.series import EXTENDS, FREE, KEPT, OUTSIDE, PLACE, resumed
 
 MAX_IMGSZ = 1 << 14
 """Of images that go into a model, pixels a side: 3 GB each in float32; more is probably a typing error."""
+IS_PART = "is_part"
+"""In the context of a validation: these are not all settings, so what they need of each other is not checked."""
 IMGSZ_ALIASES: JsonDict = {"aliases": ["--img", "--img-size"]}
 Teach = Literal["predictions", "features", "both"]
 TRACKER_NAMES = ("tensorboard", "mlflow", "wandb", "clearml", "comet")
@@ -182,7 +184,9 @@ class TrainSettings(Hyperparameters):
         return list(names)
 
     @model_validator(mode="after")
-    def _refuse_contradictions(self) -> TrainSettings:
+    def _refuse_contradictions(self, info: ValidationInfo) -> TrainSettings:
+        if (info.context or {}).get(IS_PART):
+            return self
         if self.batch_size == 0:
             raise SettingsError("setting `batch_size` is 0", hint="use 1 or more; -1 finds what the memory allows")
         if self.quad and self.batch_size % 4 and self.batch_size > 0:

@@ -210,7 +210,8 @@ class Beginning:
         self.state.progress.shards = shards_for(self.places, settings.micro_batch, 1)
         # With others, the sums of earlier batches and what is being sent are kept beside the gradients.
         copies = 0 if request.processes == 1 else 4 if settings.strict_reduce else 2
-        self.kept = [torch.zeros_like(one) for one in model.parameters() if one.requires_grad for _ in range(copies)]
+        learning = (one for one in self.state.parameters() if one.requires_grad)
+        self.kept = [torch.zeros_like(one) for one in learning for _ in range(copies)]
         self.gradient = BatchGradient(
             self.state, ProcessGroup(), schedule=schedule, compute=self.compute, teacher=teacher
         )

@@ -68,7 +68,7 @@ def resume_run(given: Mapping[str, Any]) -> Resumed:
     stored = storable(TrainSettings, document["settings"])
     before = stored_settings(TrainSettings, stored)
     settings = resume_settings(
-        before, build_settings(TrainSettings, given), series="run", folder=run.path, extends=True
+        before, build_settings(TrainSettings, given, is_part=True), series="run", folder=run.path, extends=True
     )
     if settings.time and "epochs" in given:  # the run goes on for so many epochs, however long that takes
         settings = settings.model_copy(update={"time": 0.0})

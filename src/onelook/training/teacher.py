@@ -23,11 +23,13 @@ from onelook.inference.backend import TorchBackend
 from onelook.inference.evaluator import Evaluator
 from onelook.losses.distillation import FEATURE_COLUMNS, PREDICTION_COLUMNS, Lesson, TaughtTargets
 from onelook.models.detector import DetectionModel
+from onelook.processes.process_group import ProcessGroup
 from onelook.processes.stop_signal import StopSignal
 from onelook.settings.train import Teach, TrainSettings
 from onelook.structures.batch import Targets
 from onelook.structures.metrics import DetectionMetrics
 from onelook.training.adapted_network import feature_adapters
+from onelook.training.resume import Resumed
 from onelook.training.run import Run
 from onelook.training.run_model import RunModel
 from onelook.training.schedule import decay_factor
@@ -165,32 +167,39 @@ def _shown(values: Sequence[object]) -> str:
 
 
 def teacher_of(model: RunModel, run: Run) -> Teacher | None:
-    """The teacher that `teacher` names, on the device of the run; None without one.
+    """The teacher of a run, on its device; None without one; see `check_teacher`."""
+    if not run.settings.teacher:
+        return None
+    return run.group.together(lambda: load_teacher(run.settings, model.model, amp=model.amp))
+
+
+def check_teacher(
+    settings: TrainSettings, student: DetectionModel, *, resumed: Resumed | None, group: ProcessGroup
+) -> None:
+    """Refuse a teacher before anything is written for a run, or tried.
 
     Raises:
         CheckpointError: it is missing or damaged, or, in a resumed run, not the file that taught before.
         ModelError: it cannot teach this model.
         SettingsError: processes of the run have different files, or a resumed run had none before, or had one.
     """
-    settings, group = run.settings, run.group
-    before = run.resumed.checkpoint.document.get("teacher", {}) if run.resumed else {}
-    if run.resumed is not None and bool(settings.teacher) != bool(before):
+    before = resumed.checkpoint.document.get("teacher", {}) if resumed else {}
+    if resumed is not None and bool(settings.teacher) != bool(before):
         raise SettingsError(
-            f"run `{run.folder.path}` began {'with' if before else 'without'} a teacher, so it cannot be resumed "
+            f"run `{resumed.run.path}` began {'with' if before else 'without'} a teacher, so it cannot be resumed "
             f"{'without' if before else 'with'} one",
             hint=f"{'give' if before else 'drop'} `--teacher`, or start a new run with `--weights`",
         )
     if not settings.teacher:
-        return None
-    teacher = group.together(lambda: load_teacher(settings, model.model, amp=model.amp))
+        return
+    teacher = group.together(lambda: load_teacher(settings, student, amp=None))
     if len(set(group.gather_values(teacher.digest))) > 1:
         raise SettingsError(f"`teacher: {settings.teacher}` is not the same file in all processes of the run")
-    if before.get("digest", teacher.digest) != teacher.digest:
+    if resumed is not None and before["digest"] != teacher.digest:
         raise CheckpointError(
-            f"teacher `{settings.teacher}` is not the file that taught run `{run.folder.path}` before",
+            f"teacher `{settings.teacher}` is not the file that taught run `{resumed.run.path}` before",
             hint="put it back, or start a new run with `--weights`",
         )
-    return teacher
 
 
 def load_teacher(settings: TrainSettings, student: DetectionModel, *, amp: torch.dtype | None) -> Teacher:
