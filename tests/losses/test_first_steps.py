@@ -40,7 +40,7 @@ def batch_of(data: Path) -> tuple[Tensor, Targets]:
     return torch.stack(images), Targets(table[:, 0].long(), table[:, 1].long(), table[:, 2:])
 
 
-@pytest.mark.parametrize("head", HEADS)
+@pytest.mark.parametrize("head", ["YoloX", pytest.param("Look", marks=pytest.mark.slow)])
 def test_no_target_is_left_out_and_classes_rise_above_their_start(head: str, tiny_data: Path) -> None:
     table = {"nc": 2, "depth_multiple": 1.0, "width_multiple": 1.0, "backbone": BODY}
     model = create_model({**table, "head": [[[2, 3, 4], 1, head, HEADS[head]]]}, one_to_one=True).train()

@@ -118,6 +118,7 @@ def detect_leaves_what_it_should(folder: Path, home: Home) -> None:
     assert {path.parent.name for path in (folder / "crops").rglob("*.jpg")} <= {"square", "disc"}
 
 
+@pytest.mark.slow  # `test_the_seed_decides_everything_random` does too
 def test_equal_seeds_give_equal_weights_and_results(home: Home, capsys: pytest.CaptureFixture[str]) -> None:
     for name, seed in (("one", 5), ("two", 5), ("other", 6)):
         assert run(home.train("--epochs", 2, "--name", name, "--seed", seed), capsys).code == 0

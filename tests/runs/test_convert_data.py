@@ -270,7 +270,7 @@ def test_image_that_vanishes_meanwhile_ends_the_conversion(
     assert list(tmp_path.glob("*other*")) == []
 
 
-@pytest.mark.parametrize("to", ["coco", "voc"])
+@pytest.mark.parametrize("to", ["coco", pytest.param("voc", marks=pytest.mark.slow)])
 def test_training_on_another_format_is_the_same_bit_for_bit(
     tiny_data: Path, tiny_model: Path, tmp_path: Path, to: str
 ) -> None:

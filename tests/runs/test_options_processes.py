@@ -53,6 +53,7 @@ def test_processes_of_which_one_dies_are_started_again_as_often_as_asked(options
     assert json.loads((Path(str(options["project"])) / "exp/status.json").read_text())["exit_code"] == 70
 
 
+@pytest.mark.slow  # `test_restarts.py` starts processes, `test_evaluator.py` shares a validation
 @covers("val", "nproc")
 def test_two_processes_share_a_validation(home: Home, capfd: pytest.CaptureFixture[str]) -> None:
     given = {"weights": home.weights, "data": home.yaml, "imgsz": 64, "workers": 0, "device": "cpu", "noplots": True}

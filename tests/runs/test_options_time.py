@@ -89,6 +89,7 @@ def test_a_run_stopped_at_any_step_ends_as_the_undisturbed_one(
         assert [name for name in FILES if content_of(folder / name) != content_of(whole / name)] == [], step
 
 
+@pytest.mark.slow  # more epochs for a finished run are given in `test_resume.py`
 def test_a_finished_run_goes_on_for_epochs_without_a_budget(
     settings: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
