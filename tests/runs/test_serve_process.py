@@ -37,8 +37,8 @@ class Command:
     def seconds(self) -> float:
         """Processor time of it and of the processes that decode for it."""
         place = Path(f"/proc/{self.process.pid}")
-        decoding = [pid for task in place.glob("task/*/children") for pid in task.read_text().split()]
-        stats = [Path(f"/proc/{pid}/stat").read_text() for pid in (self.process.pid, *decoding)]
+        decoding = [pid for task in place.glob("task/*/children") for pid in text_of(task).split()]
+        stats = [text_of(Path(f"/proc/{pid}/stat")) for pid in (self.process.pid, *decoding)]
         ticks = sum(int(field) for stat in stats for field in stat.rpartition(")")[2].split()[11:15])
         return ticks / os.sysconf("SC_CLK_TCK")
 
@@ -55,6 +55,14 @@ class Command:
     def _bytes(self, what: str) -> int:
         status = Path(f"/proc/{self.process.pid}/status").read_text()
         return 1024 * int(re.findall(rf"{what}:\s+(\d+)", status)[0])
+
+
+def text_of(path: Path) -> str:
+    """What a file below `/proc` says; nothing if its thread or process has just ended."""
+    try:
+        return path.read_text()
+    except OSError:
+        return ""
 
 
 def words(weights: Path, *more: object) -> list[str]:
