@@ -76,6 +76,11 @@ def pytest_collection_finish() -> None:
     gc.freeze()
 
 
+def pytest_sessionfinish() -> None:
+    """Nor at the end, where pytest collects garbage five times."""
+    gc.freeze()
+
+
 @pytest.fixture(autouse=True, scope="session")
 def a_disk_that_is_not_waited_for() -> Iterator[None]:
     """Flushing is for power failures, which no test has; a short run flushes fifty times."""
