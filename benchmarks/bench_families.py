@@ -18,6 +18,7 @@ from typing import Any
 
 import torch
 from record import append_rows, mean_and_spread, rows_of
+from short_run import QUIET
 
 import onelook
 from onelook.recipes.train_result import TrainResult
@@ -81,10 +82,7 @@ def train_once(dataset: str, start: str, seed: int, arguments: argparse.Namespac
             epochs=int(epochs),
             imgsz=arguments.imgsz,
             seed=seed,
-            workers=0,
-            noplots=True,
-            noreport=True,
-            device="cpu",
+            **QUIET,
             project=run.path.parent,
             name=run.path.name,
             exist_ok=True,

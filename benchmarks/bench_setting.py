@@ -10,13 +10,10 @@ from __future__ import annotations
 import argparse
 from collections import defaultdict
 from pathlib import Path
-from tempfile import TemporaryDirectory
-from typing import Any
 
 import torch
 from record import append_rows, mean_and_spread, rows_of
-
-import onelook
+from short_run import metrics_of_run
 
 NAME = "settings"
 HEADER = ("setting", "value", "start", "dataset", "seed", "epochs", "imgsz", "map50", "map50_95")
@@ -42,29 +39,10 @@ def main() -> None:
             for value in arguments.values:
                 key = (arguments.setting, value, start, name, str(seed), epochs, str(arguments.imgsz))
                 if key not in done:
-                    metrics = trained(yaml, int(epochs), seed, {arguments.setting: value}, arguments)
+                    given = {"weights": arguments.weights, "imgsz": arguments.imgsz, arguments.setting: value}
+                    metrics = metrics_of_run(yaml, **given, epochs=int(epochs), seed=seed)
                     append_rows(NAME, HEADER, [(*key, f"{metrics.map50:.4f}", f"{metrics.map50_95:.4f}")])
     show()
-
-
-def trained(
-    yaml: str, epochs: int, seed: int, setting: dict[str, Any], arguments: argparse.Namespace
-) -> onelook.DetectionMetrics:
-    """Figures of the best epoch of a run whose folder is thrown away."""
-    with TemporaryDirectory() as folder:
-        return onelook.train(
-            yaml,
-            weights=arguments.weights,
-            epochs=epochs,
-            imgsz=arguments.imgsz,
-            seed=seed,
-            workers=0,
-            noplots=True,
-            noreport=True,
-            device="cpu",
-            project=folder,
-            **setting,
-        ).metrics
 
 
 def show() -> None:

@@ -10,13 +10,11 @@ from __future__ import annotations
 import argparse
 from collections import defaultdict
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
 from record import append_rows, mean_and_spread, rows_of
-
-import onelook
+from short_run import metrics_of_run
 
 NAME = "teacher"
 HEADER = ("student", "teacher", "dataset", "way", "seed", "epochs", "imgsz", "map50", "map50_95")
@@ -36,6 +34,7 @@ def main() -> None:
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     done = {tuple(row[name] for name in HEADER[:-2]) for row in rows_of(NAME)}
+    start: dict[str, Any] = {"weights": arguments.weights, "cfg": arguments.cfg, "imgsz": arguments.imgsz}
     student = arguments.cfg or Path(arguments.weights).stem
     for seed in arguments.seeds:
         for dataset in arguments.datasets:
@@ -45,27 +44,10 @@ def main() -> None:
                 key = (student, arguments.teacher_name, name, way, str(seed), epochs, str(arguments.imgsz))
                 if key not in done:
                     taught = {} if way == "alone" else {"teacher": teacher, "teach": way}
-                    metrics = trained(yaml, arguments, epochs=int(epochs), seed=seed, **taught)
+                    given = {**start, "epochs": int(epochs), "seed": seed, "cache": "ram", **taught}
+                    metrics = metrics_of_run(yaml, **given)
                     append_rows(NAME, HEADER, [(*key, f"{metrics.map50:.4f}", f"{metrics.map50_95:.4f}")])
     show()
-
-
-def trained(yaml: str, arguments: argparse.Namespace, **settings: Any) -> onelook.DetectionMetrics:
-    """Figures of the best epoch of a run whose folder is thrown away."""
-    with TemporaryDirectory() as folder:
-        return onelook.train(
-            yaml,
-            weights=arguments.weights,
-            cfg=arguments.cfg,
-            imgsz=arguments.imgsz,
-            workers=0,
-            cache="ram",
-            noplots=True,
-            noreport=True,
-            device="cpu",
-            project=folder,
-            **settings,
-        ).metrics
 
 
 def show() -> None:
