@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from onelook.errors import ModelError
-from onelook.losses.distillation import TaughtLoss
+from onelook.losses.distillation import Lesson, TaughtLoss
 from onelook.losses.protocol import LossTerms
 from onelook.models.detector import DetectionModel, create_model
 from onelook.settings.train import Teach, TrainSettings
@@ -36,6 +36,12 @@ def images() -> torch.Tensor:
     return torch.rand((2, 3, 64, 32), generator=torch.Generator().manual_seed(1))
 
 
+def lesson_of(teacher: Teacher, raw_maps: list[torch.Tensor]) -> Lesson:
+    lesson = teacher.targets(images(), raw_maps, NO_TARGETS, 0.0).lesson
+    assert lesson is not None
+    return lesson
+
+
 @pytest.mark.parametrize("student", HEADS)
 @pytest.mark.parametrize("teacher", HEADS)
 def test_a_lesson_has_the_rows_of_the_student(teacher: str, student: str) -> None:
@@ -45,7 +51,7 @@ def test_a_lesson_has_the_rows_of_the_student(teacher: str, student: str) -> Non
             Teacher(model_with(teacher), learner)
         return
     raw_maps = learner(images())
-    lesson = Teacher(model_with(teacher), learner).lesson(images(), raw_maps)
+    lesson = lesson_of(Teacher(model_with(teacher), learner), raw_maps)
     assert lesson.predictions.shape == learner.decode(raw_maps).shape
     rows = 2 if student == "Detect" else 1
     assert lesson.strides.tolist() == [8.0] * (8 * 4 * rows) + [16.0] * (4 * 2 * rows)
@@ -59,7 +65,7 @@ def test_a_lesson_has_the_rows_of_the_student(teacher: str, student: str) -> Non
 def test_of_the_boxes_of_a_cell_the_surest_teaches() -> None:
     model, student = model_with("Detect"), model_with("YoloX")
     predictions = model.decode(model(images()))
-    lesson = Teacher(model, student).lesson(images(), student(images()))
+    lesson = lesson_of(Teacher(model, student), student(images()))
     first, second = predictions[:, :32], predictions[:, 32:64]
     confidences = [(rows[..., 4:5] * rows[..., 5:]).amax(-1, keepdim=True) for rows in (first, second)]
     expected = torch.where(confidences[0] >= confidences[1], first, second)
@@ -79,7 +85,7 @@ def test_classes_are_matched_by_name() -> None:
 def test_a_teacher_neither_changes_nor_is_part_of_the_gradient() -> None:
     student, model = model_with("Look"), model_with("YoloX")
     teacher = Teacher(model, student)
-    lesson = teacher.lesson(images(), student(images()))
+    lesson = lesson_of(teacher, student(images()))
     assert not lesson.predictions.requires_grad and not lesson.predictions.is_inference()
 
 

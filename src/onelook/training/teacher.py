@@ -136,10 +136,6 @@ class Teacher(TorchBackend):
             strength=torch.full((), decay_factor(share_done, LAST_STRENGTH, cosine=True), device=self.device),
         )
 
-    def lesson(self, images: Tensor, raw_maps: Sequence[Tensor]) -> Lesson:
-        """What its predictions for `images` are, in the rows of its student; see `targets`."""
-        return self._lesson(self.predict(images), raw_maps)
-
     def _lesson(self, found: Tensor, raw_maps: Sequence[Tensor]) -> Lesson:
         assert self.map_strides is not None
         predictions = found.clone()  # outside of inference mode, so that it can take part in gradients
