@@ -53,11 +53,10 @@ def main() -> None:
     model = whole_model(read_weights(arguments.weights))
     with torch.inference_mode():
         raw_maps = model(batch.images.float() / 255)
-    half = len(raw_maps) // 2
     panels = {
         "anchors: shape and place decide": list(of_anchors(batch, side)),
-        "SimOTA: predictions decide": list(of_points(model, batch, raw_maps[:half], one_to_one=False)),
-        "one-to-one: one cell per object": list(of_points(model, batch, raw_maps[half:], one_to_one=True)),
+        "SimOTA: predictions decide": list(of_points(model, batch, raw_maps, one_to_one=False)),
+        "one-to-one: one cell per object": list(of_points(model, batch, raw_maps, one_to_one=True)),
     }
     draw(batch, panels, arguments.output)
     for title, cells in panels.items():
@@ -78,17 +77,16 @@ def of_anchors(batch: Batch, side: int) -> Iterator[Cell]:
 
 
 def of_points(model: DetectionModel, batch: Batch, raw_maps: list[torch.Tensor], *, one_to_one: bool) -> Iterator[Cell]:
-    """The cells that a rule of heads without anchors lets learn each target."""
-    loss = YoloxLoss(
-        model.stride_px,
-        num_classes=model.num_classes,
-        hyperparameters=TrainSettings(),
-        one_to_one=one_to_one,
-    )
-    grid = point_grid(raw_maps, model.stride_px)
-    found = loss.assign(flatten_maps(raw_maps), loss.prepare(raw_maps, batch.targets), grid)
-    targets = found.is_object.nonzero()[:, 0].tolist()
-    cells, strides = grid.at(found.positives.place[found.is_object])
+    """The cells that a rule of heads without anchors lets learn the objectness of each target."""
+    first, second = raw_maps[: len(model.stride_px)], raw_maps[len(model.stride_px) :]
+    loss = YoloxLoss(model.stride_px, num_classes=model.num_classes, hyperparameters=TrainSettings())
+    grid = point_grid(first, model.stride_px)
+    found = loss.assign(flatten_maps(first), loss.prepare(first, batch.targets), grid)
+    is_object = found.positives.is_real
+    if one_to_one:
+        is_object = loss.objects(flatten_maps(second)[..., 4].flatten(), found)
+    targets = is_object.nonzero()[:, 0].tolist()
+    cells, strides = grid.at(found.positives.place[is_object])
     for target, (column, row), stride in zip(targets, cells.tolist(), strides.tolist(), strict=True):
         yield target, column * stride, row * stride, stride
 

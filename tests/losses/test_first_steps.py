@@ -5,16 +5,19 @@ The numbers asked for are those that training on COCO and on small datasets has 
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import cv2
 import pytest
 import torch
 from torch import Tensor
 
+from onelook.losses.points.distance_loss import DistanceLoss
 from onelook.losses.points.grid import flatten_maps, point_grid
-from onelook.losses.points.yolox_loss import Assignment
+from onelook.losses.points.pairs import Positives
+from onelook.losses.points.yolox_loss import YoloxLoss
+from onelook.losses.protocol import FamilyLoss
 from onelook.losses.two_branches import TwoBranchLoss
 from onelook.models.detector import create_model
 from onelook.settings.train import TrainSettings
@@ -26,7 +29,6 @@ PRIOR = 0.01
 IMAGES = 8
 BODY = [[-1, 1, "Conv", [8, 3, 2]], [-1, 1, "Conv", [8, 3, 2]], *[[-1, 1, "Conv", [16, 3, 2]]] * 3]
 HEADS = {"Look": ["nc", 16, 16], "YoloX": ["nc", 16]}
-FIRST_CLASS = {"Look": 4, "YoloX": 5}
 
 
 def batch_of(data: Path) -> tuple[Tensor, Targets]:
@@ -45,7 +47,6 @@ def test_no_target_is_left_out_and_classes_rise_above_their_start(head: str, tin
     table = {"nc": 2, "depth_multiple": 1.0, "width_multiple": 1.0, "backbone": BODY}
     model = create_model({**table, "head": [[[2, 3, 4], 1, head, HEADS[head]]]}, one_to_one=True).train()
     loss = create_loss(model, TrainSettings(), closing=0.85)
-    assert isinstance(loss, TwoBranchLoss)
     images, targets = batch_of(tiny_data)
     optimizer = torch.optim.AdamW(model.parameters(), lr=3e-3)
     for step in range(STEPS):
@@ -54,14 +55,12 @@ def test_no_target_is_left_out_and_classes_rise_above_their_start(head: str, tin
         optimizer.zero_grad()
         found.total.backward()
         optimizer.step()
-        for branch, maps in ((loss.many, raw_maps[:3]), (loss.one, raw_maps[3:])) if step % 5 == 0 else ():
-            for rows in assigned(branch, maps, targets)[1:]:
-                assert rows[: len(targets)].any(dim=1).all(), f"step {step}"
-    for branch, maps in ((loss.many, raw_maps[:3]), (loss.one, raw_maps[3:])):
-        positives, is_real, *_ = assigned(branch, maps, targets)
-        outputs = flatten_maps(maps).flatten(0, 1)[positives.place[is_real]]
-        class_ids = targets.class_ids[is_real.nonzero()[:, :1]]
-        scores = outputs[:, FIRST_CLASS[head] :].gather(1, class_ids).sigmoid()
+        for _maps, positives, is_taught in taught(loss, raw_maps, targets) if step % 5 == 0 else ():
+            assert (is_taught & positives.is_real)[: len(targets)].any(dim=1).all(), f"step {step}"
+    for maps, positives, is_taught in taught(loss, raw_maps, targets):
+        outputs = flatten_maps(maps).flatten(0, 1)[positives.place[is_taught]]
+        class_ids = targets.class_ids[is_taught.nonzero()[:, :1]]
+        scores = outputs[:, -2:].gather(1, class_ids).sigmoid()
         assert scores.mean() > 3 * PRIOR
 
 
@@ -86,9 +85,20 @@ def test_no_term_rules_the_loss(tiny_data: Path) -> None:
     assert shares["cls"] >= 0.15, shares
 
 
-def assigned(branch: Any, maps: list[Tensor], targets: Targets) -> tuple[Any, ...]:
-    """The points of one branch, (M, k): which learn boxes and classes, and for YOLOX which are to be objects."""
-    found = branch.assign(flatten_maps(maps), branch.prepare(maps, targets), point_grid(maps, branch.strides))
-    if isinstance(found, Assignment):
-        return found.positives, found.positives.is_real, found.is_object
-    return found[0], found[0].is_real
+def taught(
+    loss: FamilyLoss, raw_maps: list[Tensor], targets: Targets
+) -> Iterator[tuple[list[Tensor], Positives, Tensor]]:
+    """The maps of each branch, and which of the points of each target it teaches, (M, k) bool."""
+    if isinstance(loss, TwoBranchLoss):
+        for branch, maps in ((loss.many, raw_maps[:3]), (loss.one, raw_maps[3:])):
+            assert isinstance(branch, DistanceLoss)
+            positives = branch.assign(
+                flatten_maps(maps), branch.prepare(maps, targets), point_grid(maps, branch.strides)
+            )[0]
+            yield maps, positives, positives.is_real
+        return
+    assert isinstance(loss, YoloxLoss)
+    first, second = raw_maps[:3], raw_maps[3:]
+    found = loss.assign(flatten_maps(first), loss.prepare(first, targets), point_grid(first, loss.strides))
+    yield first, found.positives, found.positives.is_real
+    yield second, found.positives, loss.objects(flatten_maps(second)[..., 4].flatten(), found)

@@ -90,8 +90,9 @@ def test_the_second_branch_does_not_change_the_features(name: str) -> None:
 
 
 @pytest.mark.parametrize("branch", ["many", "one"])
-def test_a_kept_branch_gives_what_it_gave_beside_the_other(branch: str) -> None:
-    model = create_model("onelook5n", num_classes=2).eval()
+@pytest.mark.parametrize("name", ["onelook5n", "yolox"])
+def test_a_kept_branch_gives_what_it_gave_beside_the_other(name: str, branch: str) -> None:
+    model = with_two_branches(name).eval()
     images = torch.rand(1, 3, 64, 64, generator=torch.Generator().manual_seed(0))
     both: list[Tensor] = model(images)
     assert model.branches == ("many", "one")
@@ -137,19 +138,32 @@ def test_classes_are_found_by_name_in_both_branches() -> None:
 
 
 @pytest.mark.parametrize("names", [("a", "b"), ("b", "c", "d")])
-def test_a_missing_second_branch_starts_as_a_copy_of_the_first(names: tuple[str, ...]) -> None:
+def test_a_missing_second_objectness_starts_as_a_copy_of_the_first(names: tuple[str, ...]) -> None:
     old, new = create_model("yolox-nano", names=("a", "b"), seed=1), yolox_with_two_branches(names)
     report = transfer_detector(new, old.state_dict(), old.names)
-    state = new.state_dict()
-    for name, tensor in old.state_dict().items():
-        if name.startswith("model.24."):
-            copied = state[name.replace("model.24.", "model.24.one.")]
-            if "cls_preds" in name and names != old.names:
-                assert torch.equal(copied[0], tensor[1])
-            else:
-                assert torch.equal(copied, tensor)
+    given, state = old.state_dict(), new.state_dict()
+    second = {name.replace(".one.", "."): tensor for name, tensor in state.items() if ".one." in name}
+    assert {name.split(".")[2] for name in second} == {"reg_convs", "obj_preds"}
+    assert all(torch.equal(tensor, given[name]) for name, tensor in second.items())
     assert report.unused == ()
     assert report.new_classes == (() if names == old.names else names[1:])
+
+
+def test_a_second_objectness_of_the_weights_is_kept() -> None:
+    old, new = yolox_with_two_branches(("a", "b"), seed=1), yolox_with_two_branches(("b", "c"))
+    transfer_detector(new, old.state_dict(), old.names)
+    given, state = old.state_dict(), new.state_dict()
+    second = [name for name in state if ".one." in name]
+    assert second and all(torch.equal(state[name], given[name]) for name in second)
+
+
+@pytest.mark.parametrize("one_to_one", [False, True])
+def test_the_second_branch_of_yolox_has_boxes_and_classes_of_the_first(one_to_one: bool) -> None:
+    model = create_model("yolox-nano", num_classes=2, one_to_one=one_to_one).eval()
+    maps: list[Tensor] = model(torch.rand(1, 3, 64, 64, generator=torch.Generator().manual_seed(0)))
+    assert [raw.shape[-1] for raw in maps] == [7, 7, 7, *[8] * 3 * one_to_one]
+    for first, second in zip(maps[:3], maps[3:], strict=False):
+        assert torch.equal(second[..., [0, 1, 2, 3, 5, 6, 7]], first)
 
 
 def test_new_classes_are_expected_as_often_as_they_occur() -> None:
@@ -195,32 +209,35 @@ def test_of_neighbours_that_find_one_object_the_surest_counts_and_classes_do_not
     assert torch.equal(decoded(maps[:3], kept.head.decoding()), kept.decode(maps[:3]))
 
 
-def test_the_objectness_of_neighbours_counts_for_a_cell_that_finds_each_object_once() -> None:
+def test_scores_of_the_branch_that_shares_count_neighbours_once_and_both_branches() -> None:
     model = with_two_branches("yolox")
-    probability = {(0, 0): 0.3, (0, 1): 0.2, (1, 1): 0.1, (3, 3): 0.6, (3, 4): 0.7, (0, 4): 0.4}  # row, column
-    raw = torch.full((1, 1, 4, 6, 7), -40.0)
-    for (row, column), value in probability.items():
+    low, sure = -40.0, 40.0
+    raw = torch.full((1, 1, 4, 8, 8), low)
+    raw[..., 5] = sure  # the objectness of the other branch
+    own = {(0, 0): 0.3, (0, 1): 0.2, (1, 1): 0.1, (3, 4): 0.8, (3, 5): 0.4, (0, 6): 0.9}  # row, column
+    for (row, column), value in own.items():
         raw[0, 0, row, column, 4] = math.log(value / (1 - value))
-    small = torch.full((1, 1, 2, 3, 7), -40.0)
-    maps = [raw, small, small, raw, small, small]
-    summed = {(0, 0): 0.6, (0, 1): 0.6, (1, 1): 0.6, (1, 0): 0.6, (3, 3): 1.0, (3, 4): 1.0, (0, 4): 0.4, (3, 0): 0.0}
-    for branch, expected in (("many", probability), ("one", summed)):
-        objectness = model.decode_branch(maps, branch)[0, :24, 4].unflatten(0, (4, 6))  # type: ignore[arg-type]
-        assert {place: objectness[place].item() for place in expected} == pytest.approx(expected, abs=1e-6)
+        raw[0, 0, row, column, 6] = sure
+    raw[0, 0, 0, 6, 5] = 0.0
+    small = torch.full((1, 1, 2, 4, 8), low)
+    first = [torch.full((1, 1, *size, 7), low) for size in ((4, 8), (2, 4), (2, 4))]
+    found = model.decode_branch([*first, raw, small, small], "one")
+    kept = copy.deepcopy(model)
+    kept.keep_branch("one")
+    assert torch.equal(kept.decode([raw, small, small]), found)
+    assert torch.equal(decoded([raw, small, small], kept.head.decoding()), found)
+    objectness, classes = found[0, :32, 4].unflatten(0, (4, 8)), found[0, :32, 5].unflatten(0, (4, 8))
+    nearby = {(0, 0): 0.45, (0, 1): 0.4, (1, 0): 0.3, (3, 4): 1.0, (3, 5): 0.8, (0, 6): 0.9 * 0.5, (1, 2): 0.15}
+    assert {place: objectness[place].item() for place in nearby} == pytest.approx(
+        {place: math.sqrt(value) for place, value in nearby.items()}, abs=1e-6
+    )
+    lowered = {(0, 0): 1.0, (0, 1): (2 / 3) ** 8, (1, 1): (1 / 3) ** 8, (3, 4): 1.0, (3, 5): 0.5**8, (0, 6): 1.0}
+    assert {place: classes[place].item() for place in lowered} == pytest.approx(lowered, rel=1e-4)
+    assert classes.sum().item() == pytest.approx(sum(lowered.values()), rel=1e-4)
 
 
-def test_cells_share_the_objectness_of_an_object_and_its_class() -> None:
-    """A cell beside a sure one, itself undecided; and two cells that find one object, of which the surer one counts."""
-    model = with_two_branches("yolox")
-    raw = torch.full((1, 1, 4, 8, 7), -40.0)
-    for (row, column), objectness, class_id in (((1, 1), 0.98, 0), ((2, 5), 0.8, 1), ((2, 6), 0.4, 1)):
-        raw[0, 0, row, column, [4, 5 + class_id]] = torch.tensor([math.log(objectness / (1 - objectness)), 40.0])
-    raw[0, 0, 1, 2, 4:] = torch.tensor([math.log(0.01 / 0.99), 0.0, 0.0])
-    small = torch.full((1, 1, 2, 4, 7), -40.0)
-    found = model.decode_branch([raw, small, small] * 2, "one")
-    model.keep_branch("one")
-    assert torch.equal(decoded([raw, small, small], model.head.decoding()), found)
-    rows = found[0, :32].unflatten(0, (4, 8))
-    scores = rows[..., 4:5] * rows[..., 5:]
-    expected = {(1, 1, 0): 0.985, (1, 2, 0): 0.0, (1, 2, 1): 0.005, (2, 5, 1): 1.0, (2, 6, 1): 0.5**8, (1, 5, 1): 0.0}
-    assert {place: scores[place].item() for place in expected} == pytest.approx(expected, abs=1e-6)
+def test_box_and_classes_of_the_branch_that_shares_are_where_the_others_are() -> None:
+    model = create_model("yolox-nano", num_classes=3, one_to_one=True).eval()
+    maps: list[Tensor] = model(torch.rand(1, 3, 64, 96, generator=torch.Generator().manual_seed(0)))
+    many, one = (model.decode_branch(maps, branch) for branch in model.branches)
+    assert torch.equal(many[..., :4], one[..., :4])

@@ -76,7 +76,7 @@ def refuse_layout(settings: ExportSettings, model: DetectionModel) -> None:
         SettingsError: why.
     """
     head = model.head
-    if settings.layout == "yolox" and head.decoding().rule != "points":
+    if settings.layout == "yolox" and head.decoding().rule not in ("points", "shared"):
         raise SettingsError(
             f"`layout: yolox` is for heads of YOLOX; this model ends with {type(head).__name__}, which decodes boxes "
             "in another way",

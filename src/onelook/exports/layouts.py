@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from onelook.geometry.boxes import cxcywh_to_xyxy, xyxy_to_cxcywh
-from onelook.models.decoding import class_scores, decode_points
+from onelook.models.decoding import decode_points, shared_scores
 
 END_TO_END_DETECTIONS = 300
 WIDTH_OF_DETECTIONS = 6
@@ -63,17 +63,19 @@ def from_detections(detections: Tensor, num_classes: int) -> Tensor:
     return torch.cat([boxes, detections[..., 4:5], classes.to(detections)], dim=-1)
 
 
-def undecoded(raw_maps: Sequence[Tensor], peaks: bool = False) -> Tensor:
-    """Raw maps of a head of YOLOX, L tensors (B, 1, H, W, 5 + K), as its own exports give them, (B, N, 5 + K).
+def undecoded(raw_maps: Sequence[Tensor], *, is_shared: bool) -> Tensor:
+    """Raw maps of a head of YOLOX as its own exports give them, (B, N, 5 + K).
 
     Boxes stay in cells and logarithms, objectness and classes are probabilities; Ge et al., YOLOX, 2021.
 
     Args:
-        raw_maps: of the head.
-        peaks: see `class_scores`.
+        raw_maps: of the head, L tensors (B, 1, H, W, 5 + K), or 6 + K of the branch that needs no NMS.
+        is_shared: they are of that branch, see `shared_scores`.
     """
-    maps = [raw.float() for raw in raw_maps]
-    rows = [torch.cat((raw[..., :4], *class_scores(raw, peaks)), dim=-1).flatten(1, 3) for raw in maps]
+    rows = []
+    for values in (raw.float() for raw in raw_maps):
+        scores = shared_scores(values) if is_shared else (values[..., 4:].sigmoid(),)
+        rows.append(torch.cat((values[..., :4], *scores), dim=-1).flatten(1, 3))
     return torch.cat(rows, dim=1)
 
 

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import avg_pool2d, max_pool2d
 
-Rule = Literal["anchors", "points", "distances"]
+Rule = Literal["anchors", "points", "shared", "distances"]
 _SMALLEST = 1e-4
 """Of a divisor: a usual number of 16 bits, below all scores that count."""
 
@@ -23,12 +23,12 @@ class Decoding:
     """What turns raw maps into boxes.
 
     Attributes:
-        rule: "anchors": sizes are multiples of anchor boxes; "points": they are powers of e, in cells; "distances": the
-            sides lie so many cells from the middle of the cell, and there is no objectness.
+        rule: "anchors": sizes are multiples of anchor boxes; "points": they are powers of e, in cells; "shared": the
+            same, with an objectness more, see `shared_scores`; "distances": the sides lie so many cells from the middle
+            of the cell, and there is no objectness.
         strides: per map the pixels per cell.
         anchors: per map a list of (width, height), pixels; empty without anchors.
-        peaks: the cells around count: for objectness, and against a class that one of them is surer of; see
-            `class_scores`.
+        peaks: of "distances": a class counts less where one of the cells around is surer of it, see `at_peaks`.
     """
 
     rule: Rule
@@ -43,8 +43,8 @@ class Decoding:
 
     @property
     def outputs_before_classes(self) -> int:
-        """Of each box: four numbers, and the objectness if there is one."""
-        return 4 if self.rule == "distances" else 5
+        """Of each box: four numbers, and an objectness for each branch that has one."""
+        return {"distances": 4, "shared": 6}.get(self.rule, 5)
 
 
 def decoded(raw_maps: Sequence[Tensor], decoding: Decoding) -> Tensor:
@@ -82,17 +82,30 @@ def decode_anchors(raw_map: Tensor, anchors_px: Tensor, stride: Tensor | float) 
     return torch.cat((centres, sizes, scores[..., 4:]), dim=-1).flatten(1, 3)
 
 
-def decode_points(raw_map: Tensor, stride: Tensor | float, peaks: bool = False) -> Tensor:
+def decode_points(raw_map: Tensor, stride: Tensor | float, _peaks: bool = False) -> Tensor:
     """Boxes and scores of one map of a head without anchors, (B, H*W, 5 + K) float32: Ge et al., YOLOX, section 2.3.
 
     Args:
         raw_map: (B, 1, H, W, 5 + K): x, y in cells from the corner of the cell, log width and height in cells, logits.
-        peaks: see `class_scores`.
     """
     values = raw_map.float()  # e to the power of more than 11 is no number of 16 bits
-    centres = (values[..., 0:2] + _corners(raw_map)) * stride
-    sizes = values[..., 2:4].exp() * stride
-    return torch.cat((centres, sizes, *class_scores(values, peaks)), dim=-1).flatten(1, 3)
+    return torch.cat((_boxes_of_points(values, stride), values[..., 4:].sigmoid()), dim=-1).flatten(1, 3)
+
+
+def decode_shared(raw_map: Tensor, stride: Tensor | float, _peaks: bool = True) -> Tensor:
+    """The same of the branch that finds each object once and shares all but an objectness with the other.
+
+    Args:
+        raw_map: (B, 1, H, W, 6 + K): box as of `decode_points`, logits of its own objectness, of that of the other
+            branch, and of the classes.
+    """
+    values = raw_map.float()
+    return torch.cat((_boxes_of_points(values, stride), *shared_scores(values)), dim=-1).flatten(1, 3)
+
+
+def _boxes_of_points(values: Tensor, stride: Tensor | float) -> Tensor:
+    centres = (values[..., 0:2] + _corners(values)) * stride
+    return torch.cat((centres, values[..., 2:4].exp() * stride), dim=-1)
 
 
 def decode_distances(raw_map: Tensor, stride: Tensor | float, peaks: bool = False) -> Tensor:
@@ -110,40 +123,26 @@ def decode_distances(raw_map: Tensor, stride: Tensor | float, peaks: bool = Fals
     return torch.cat(((low + high) / 2 * stride, (high - low) * stride, *scores), dim=-1).flatten(1, 3)
 
 
-POINT_DECODERS = {"points": decode_points, "distances": decode_distances}
+POINT_DECODERS = {"points": decode_points, "shared": decode_shared, "distances": decode_distances}
 """By the rule of the head."""
 
 
-def class_scores(raw_map: Tensor, peaks: bool = False) -> tuple[Tensor, Tensor]:
-    """Objectness (B, 1, H, W, 1) and class probabilities (B, 1, H, W, K) of a map with logits of both.
+def shared_scores(raw_map: Tensor) -> tuple[Tensor, Tensor]:
+    """Objectness (B, 1, H, W, 1) and class probabilities (B, 1, H, W, K) where one cell is to find each object.
+
+    Own objectness is the probability that it is this cell. The network is often sure of the object and not of the cell,
+    since the neighbours would do as well; that must not count against the object: half of what the eight cells around
+    say is added, up to 1. What the other branch says, which taught all cells of an object, is the other factor of a
+    geometric mean. Where a neighbour is surer, the class counts less, so that one of them is left.
 
     Args:
-        raw_map: (B, 1, H, W, 5 + K) float32.
-        peaks: see `of_nearby_cells` and `at_peaks`; the scores are those of objectness and class together.
+        raw_map: (B, 1, H, W, 6 + K) float32, see `decode_shared`.
     """
-    objectness, classes = raw_map[..., 4:5].sigmoid(), raw_map[..., 5:].sigmoid()
-    if not peaks:
-        return objectness, classes
-    scores = objectness * classes
-    objectness, classes = of_nearby_cells(objectness, scores)
-    return objectness, at_peaks(classes, scores)
-
-
-def of_nearby_cells(objectness: Tensor, scores: Tensor) -> tuple[Tensor, Tensor]:
-    """Objectness of each cell and the eight around it added up, at most 1, and the mean of their classes by it.
-
-    Where one cell learns an object, its objectness is the probability that it is that cell. The network is often sure
-    of the object and not of the cell, since the neighbours would do as well; that must not count against the object.
-    Classes come along, or a cell would pass the object of a neighbour off as one of its own class.
-
-    Args:
-        objectness: (B, 1, H, W, 1), as it comes out.
-        scores: (B, 1, H, W, K) of objectness and class together; classes come out.
-    """
-    planes = torch.cat((objectness, scores), dim=-1)[:, 0].permute(0, 3, 1, 2)  # (B, 1 + K, H, W)
-    sums = 9 * avg_pool2d(planes, kernel_size=3, stride=1, padding=1)  # zeros at the border
-    total, of_classes = (part.permute(0, 2, 3, 1)[:, None] for part in (sums[:, :1], sums[:, 1:]))
-    return total.clamp(max=1), of_classes / total.clamp(min=_SMALLEST)
+    own, of_others, classes = raw_map[..., 4:5].sigmoid(), raw_map[..., 5:6].sigmoid(), raw_map[..., 6:].sigmoid()
+    plane = own[:, 0].permute(0, 3, 1, 2)  # (B, 1, H, W)
+    around = 9 * avg_pool2d(plane, kernel_size=3, stride=1, padding=1)  # zeros at the border; the cell itself too
+    nearby = (0.5 * (plane + around)).clamp(max=1).permute(0, 2, 3, 1)[:, None]
+    return (of_others * nearby).sqrt(), at_peaks(classes, own * classes)
 
 
 def at_peaks(classes: Tensor, scores: Tensor) -> Tensor:

@@ -27,6 +27,7 @@ from onelook.models.layer_table import (
     plan_layers,
     trace_shapes,
 )
+from onelook.models.point_head import PointHead
 from onelook.structures.anchors import AnchorGrid
 
 Branch = Literal["many", "one"]
@@ -85,8 +86,9 @@ class DetectionModel(nn.Module):
             )
         head = self.model[-1]
         if len(self.branches) == 2:
-            self.model[-1] = head.get_submodule("one") if branch == "one" else head
-            head.one = None  # type: ignore[assignment]
+            assert isinstance(head, PointHead), "no other head has two"
+            self.model[-1] = head.second_alone() if branch == "one" else head
+            head.one = None
 
     @property
     def feature_channels(self) -> tuple[int, ...]:

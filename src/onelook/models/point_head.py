@@ -25,8 +25,8 @@ _CLASS_OUTPUTS = "cls_preds."
 class PointHead(nn.Module, ABC):
     """A head whose cells predict one box each.
 
-    It may have a second set of all its layers, which learns with one point for a target and so needs no NMS; that set
-    sees the features but does not change them.
+    It may have a second set of layers, which learns with one point for a target and so needs no NMS; that set sees the
+    features but does not change them.
 
     Attributes:
         rule: how its raw maps become boxes.
@@ -59,8 +59,18 @@ class PointHead(nn.Module, ABC):
     def forward(self, features: Sequence[Tensor]) -> list[Tensor]:
         """Raw maps, L tensors (B, 1, H, W, C); L more of the second set."""
         # (B, C, H, W) -> (B, 1, C, H, W) -> (B, 1, H, W, C)
-        maps = [raw.unsqueeze(1).permute(0, 1, 3, 4, 2) for raw in self.flat_maps(features)]
-        return maps if self.one is None else maps + self.one([feature.detach() for feature in features])
+        return [raw.unsqueeze(1).permute(0, 1, 3, 4, 2) for raw in self.all_flat_maps(features)]
+
+    def all_flat_maps(self, features: Sequence[Tensor]) -> list[Tensor]:
+        """What `flat_maps` gives, of both sets."""
+        maps = self.flat_maps(features)
+        return maps if self.one is None else maps + self.one.flat_maps([feature.detach() for feature in features])
+
+    def second_alone(self) -> PointHead:
+        """The second set as a head, without what it does not need of the first; this head is given up."""
+        assert self.one is not None, "so that there is a second set"
+        one, self.one = self.one, None
+        return one
 
     def decode(self, raw_maps: Sequence[Tensor]) -> Tensor:
         """Boxes and scores of L maps in float32, (B, sum of H*W, 5 + K), see `Head`."""

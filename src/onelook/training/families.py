@@ -9,7 +9,6 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from functools import partial
 from typing import Any
 
 from onelook.losses.detection_loss import DetectionLoss
@@ -56,19 +55,21 @@ def _anchor_loss(model: DetectionModel, settings: TrainSettings, _closing: float
 
 def _yolox_loss(model: DetectionModel, settings: TrainSettings, closing: float) -> FamilyLoss:
     # The last epochs, of plain images, are for exact boxes.
-    return _of_branches(model, partial(YoloxLoss, hyperparameters=settings, l1_from=closing))
+    return YoloxLoss(
+        model.stride_px,
+        num_classes=model.num_classes,
+        hyperparameters=settings,
+        one_to_one=len(model.branches) == 2,
+        l1_from=closing,
+    )
 
 
 def _distance_loss(model: DetectionModel, settings: TrainSettings, _closing: float) -> FamilyLoss:
-    return _of_branches(model, partial(DistanceLoss, hyperparameters=settings))
-
-
-def _of_branches(model: DetectionModel, loss: Callable[..., FamilyLoss]) -> FamilyLoss:
-    """One loss for a head of points with one branch, the sum of two for one with two."""
     many, one = (
-        partial(loss, model.stride_px, num_classes=model.num_classes, one_to_one=each) for each in (False, True)
+        DistanceLoss(model.stride_px, num_classes=model.num_classes, hyperparameters=settings, one_to_one=each)
+        for each in (False, True)
     )
-    return many() if len(model.branches) == 1 else TwoBranchLoss(many(), one())
+    return many if len(model.branches) == 1 else TwoBranchLoss(many, one)
 
 
 # Few updates teach boxes long before classes: with four times the weight they learn both.

@@ -99,7 +99,7 @@ class WiderLoss(YoloxLoss):
         wider = replace(prepared, pairs=pairs, most_points=len(points))
         corners = cxcywh_to_xyxy(prepared.boxes), cxcywh_to_xyxy(predicted[place])
         found = choose_cheapest(pairs, costs, points_wanted(wider, *corners, num_images=1), rescue=False)
-        return Assignment(found, found.is_real, None)
+        return Assignment(found, torch.zeros_like(found.is_real, dtype=torch.float64), None)
 
 
 def test_older_candidates_give_the_numbers_of_their_worked_example() -> None:
@@ -127,43 +127,52 @@ def test_every_target_with_candidates_learns_with_the_rescue(assigner: Assigner)
     assert rescued.is_real[:3].sum(dim=1).min() == 1
 
 
+def second_map() -> torch.Tensor:
+    """The second objectness of the reference map, made up; all else in it is not looked at."""
+    raw = torch.full((1, 1, 4, 4, 8), torch.nan, dtype=torch.float64)
+    raw[..., 4] = (((7 * torch.arange(16)) % 5) / 2 - 2).view(4, 4)
+    return raw.requires_grad_()
+
+
 @pytest.mark.parametrize("assigner", ["simota", "task_aligned"])
-def test_one_to_one_makes_one_point_of_a_target_its_object(assigner: Assigner) -> None:
-    many, one = (
-        assigned(criterion(assigner=assigner, one_to_one=one_to_one), [reference_map()], THREE)
-        for one_to_one in (False, True)
-    )
-    assert owned(one.positives) == owned(many.positives)
-    assert torch.equal(many.is_object, many.positives.is_real)
-    assert one.is_object.sum(dim=1)[:3].tolist() == [1, 1, 1]
-    assert set(owned(one.positives, one.is_object)) < set(owned(one.positives))
-
-
-def test_the_object_of_a_target_is_where_class_and_box_agree_best() -> None:
-    raw, loss = reference_map(), criterion(one_to_one=True)
+def test_the_second_objectness_is_taught_where_it_and_class_and_box_agree_best(assigner: Assigner) -> None:
+    raw, second = reference_map().detach(), second_map().detach()[..., 4].flatten()
+    loss = criterion(one_to_one=True, assigner=assigner)
     prepared = loss.prepare([raw], THREE)
     found = assigned(loss, [raw], THREE)
-    points = raw.detach()[0, 0].flatten(0, 1)
-    for place, target in owned(found.positives, found.is_object).items():
+    points = raw[0, 0].flatten(0, 1)
+    objects = owned(found.positives, loss.objects(second, found))
+    assert sorted(objects.values()) == [0, 1, 2]
+    for place, target in objects.items():
         own = torch.tensor([other for other, owner in owned(found.positives).items() if owner == target])
         cells, here = torch.stack([own % 4, own // 4], dim=1), points[own]
         goals = prepared.boxes[target].expand(len(own), -1)
         overlap = iou(decode_boxes(here[:, :4], cells, torch.full((len(here),), 8.0)), goals)
-        score = here[:, 4].sigmoid() * here[:, 5 + int(prepared.class_ids[target])].sigmoid()
+        score = second[own].sigmoid() * here[:, 5 + int(prepared.class_ids[target])].sigmoid()
         assert place == own[(score * overlap**6).argmax()]
 
 
-def test_a_point_that_is_no_object_of_its_target_learns_to_be_none_and_still_its_class() -> None:
-    raw = reference_map()
+def test_a_second_objectness_is_one_term_more_and_changes_no_other() -> None:
+    raw, second = reference_map(), second_map()
     loss = criterion(one_to_one=True)
-    found = assigned(loss, [raw], THREE)
-    loss([raw], THREE).total.backward()
-    assert raw.grad is not None
-    gradient = raw.grad[0, 0].flatten(0, 1)
-    positives, objects = set(owned(found.positives)), set(owned(found.positives, found.is_object))
-    assert (gradient[sorted(objects), 4] < 0).all()
-    assert (gradient[sorted(positives - objects), 4] > 0).all()
-    assert (gradient[sorted(positives), 5:] != 0).all()
+    found, alone = loss([raw, second], THREE), criterion()([reference_map()], THREE)
+    assert loss.columns == (*criterion().columns, "one_obj")
+    assert torch.equal(found.values[:4], alone.values)
+    logits = second.detach()[..., 4].flatten()
+    assignment = assigned(loss, [raw], THREE)
+    objects = sorted(owned(assignment.positives, loss.objects(logits, assignment)))
+    is_object = torch.zeros(16, dtype=torch.float64).index_fill_(0, torch.tensor(objects), 1)
+    entropy = torch.nn.functional.binary_cross_entropy_with_logits(logits, is_object, reduction="sum")
+    assert found.values[4].item() == pytest.approx(entropy.item() / 3)
+    found.total.backward()
+    assert raw.grad is not None and second.grad is not None
+    other = reference_map()
+    criterion()([other], THREE).total.backward()
+    assert other.grad is not None
+    assert torch.equal(raw.grad, other.grad)
+    pushed_up = (second.grad[..., 4].flatten() < 0).nonzero().flatten().tolist()
+    assert pushed_up == objects
+    assert torch.count_nonzero(second.grad[..., :4]) == torch.count_nonzero(second.grad[..., 5:]) == 0
 
 
 def test_without_targets_only_objectness_learns() -> None:
@@ -184,10 +193,16 @@ def test_raw_boxes_are_compared_in_the_last_part_only() -> None:
     assert late[3] > 1
 
 
-def random_maps(dtype: torch.dtype, num_classes: int, batch: int = 2) -> list[torch.Tensor]:
+def random_maps(
+    dtype: torch.dtype, num_classes: int, batch: int = 2, *, one_to_one: bool = False
+) -> list[torch.Tensor]:
     generator = torch.Generator().manual_seed(3)
     sizes = [(8, 12), (4, 6), (2, 3)]
-    return [torch.randn(batch, 1, *size, 5 + num_classes, generator=generator).to(dtype) for size in sizes]
+    return [
+        torch.randn(batch, 1, *size, width + num_classes, generator=generator).to(dtype)
+        for width in ((5, 6) if one_to_one else (5,))
+        for size in sizes
+    ]
 
 
 def random_targets(number: int, num_classes: int) -> Targets:
@@ -203,7 +218,8 @@ def random_targets(number: int, num_classes: int) -> Targets:
 def test_loss_and_gradient_are_finite_for_every_finite_output(
     assigner: Assigner, one_to_one: bool, scale: float
 ) -> None:
-    raw = [(raw_map * scale).requires_grad_() for raw_map in random_maps(torch.float32, 3)]
+    maps = random_maps(torch.float32, 3, one_to_one=one_to_one)
+    raw = [(raw_map * scale).requires_grad_() for raw_map in maps]
     boxes = torch.tensor([[0.5, 0.5, 0, 0], [0.0, 0.0, 1.0, 1.0], [2.0, 2.0, 0.1, 0.1]])
     targets = Targets(torch.tensor([0, 0, 1]), torch.tensor([0, 1, 2]), boxes)
     found = criterion(3, STRIDES, assigner=assigner, one_to_one=one_to_one)(raw, targets, progress=1.0)
@@ -219,7 +235,7 @@ def test_the_loss_of_half_precision_maps_is_computed_in_float32(
     assigner: Assigner, one_to_one: bool, dtype: torch.dtype
 ) -> None:
     loss, targets = criterion(3, STRIDES, assigner=assigner, one_to_one=one_to_one), random_targets(9, 3)
-    halves = random_maps(dtype, 3)
+    halves = random_maps(dtype, 3, one_to_one=one_to_one)
     with torch.autocast("cpu", dtype=torch.bfloat16):
         found = loss(halves, targets, progress=1.0)
     assert found.total.dtype == found.values.dtype == torch.float32
@@ -227,20 +243,21 @@ def test_the_loss_of_half_precision_maps_is_computed_in_float32(
 
 
 @pytest.mark.parametrize("assigner", ["simota", "task_aligned"])
-@pytest.mark.parametrize("one_to_one", [False, True])
-def test_targets_of_one_image_do_not_depend_on_those_of_another(assigner: Assigner, one_to_one: bool) -> None:
-    loss, targets, raw = (
-        criterion(3, STRIDES, assigner=assigner, one_to_one=one_to_one),
-        random_targets(12, 3),
-        random_maps(torch.float32, 3),
-    )
+def test_targets_of_one_image_do_not_depend_on_those_of_another(assigner: Assigner) -> None:
+    loss, targets = criterion(3, STRIDES, assigner=assigner, one_to_one=True), random_targets(12, 3)
+    maps = random_maps(torch.float32, 3, one_to_one=True)
+    raw, second = maps[:3], flatten_maps([raw_map[..., 4:5] for raw_map in maps[3:]])[..., 0]
     both = assigned(loss, raw, targets)
-    num_points = sum(raw_map[0, ..., 0].numel() for raw_map in raw)
-    second = targets.image_index == 1
-    alone = Targets(targets.image_index[second] - 1, targets.class_ids[second], targets.boxes[second])
+    num_points = second.shape[1]
+    is_second = targets.image_index == 1
+    alone = Targets(targets.image_index[is_second] - 1, targets.class_ids[is_second], targets.boxes[is_second])
     single = assigned(loss, [raw_map[1:] for raw_map in raw], alone)
-    objects = [place - num_points for place in owned(both.positives, both.is_object) if place >= num_points]
-    assert objects == list(owned(single.positives, single.is_object))
+    for chosen, expected in (
+        (both.positives.is_real, single.positives.is_real),
+        (loss.objects(second.flatten(), both), loss.objects(second[1], single)),
+    ):
+        places = [place - num_points for place in owned(both.positives, chosen) if place >= num_points]
+        assert places == list(owned(single.positives, expected))
 
 
 def test_encoding_is_the_inverse_of_decoding() -> None:

@@ -41,13 +41,13 @@ class Assignment:
     """Which points learn which targets.
 
     Attributes:
-        positives: points that learn box and class, k rows of each of M targets.
-        is_object: (M, k) bool, which of them say "here is an object".
+        positives: points that learn objectness, box and class, k rows of each of M targets.
+        agreement: (M, k) class score x IoU^6 of each, as in task-aligned assignment, never NaN.
         quality: (M, k) how sure of its class each is to be; None for as sure as its box overlaps.
     """
 
     positives: Positives
-    is_object: Tensor
+    agreement: Tensor
     quality: Tensor | None
 
 
@@ -57,20 +57,17 @@ class YoloxLoss:
     The divisor of every term is the number of points that it teaches in the images that went through the network
     together, at least 1, so that the loss does not depend on how many processes share a batch.
 
-    One-to-one, a single point of each target is taught to be an object: where class and box agree best, as in
-    task-aligned assignment. Boxes and classes are still learned at all positives. They count where there is an object
-    alone, so they can't cause a second box, and learn from up to ten times as many points.
+    One-to-one, a second objectness is taught a single point of each target: of the positives, the one where it, class
+    and box agree best.
 
     Args:
         strides: pixels per cell of each map.
         hyperparameters: box, obj, cls, cls_pw, obj_pw, fl_gamma and label_smoothing are used.
         assigner: which points learn which target: SimOTA or task-aligned.
-        one_to_one: let one point only of each target be an object, so that no NMS is needed.
+        one_to_one: teach the second objectness of a head that has one, so that no NMS is needed.
         l1_from: share of the run after which the raw boxes are compared too; above 1 they never are.
         rescue: see `rescue_orphans`.
     """
-
-    columns: tuple[str, ...] = ("box", "obj", "cls", "l1")
 
     def __init__(
         self,
@@ -88,6 +85,7 @@ class YoloxLoss:
         self.hyperparameters = hyperparameters
         self.assigner = assigner
         self.one_to_one = one_to_one
+        self.columns = ("box", "obj", "cls", "l1", *(("one_obj",) if one_to_one else ()))
         self.l1_from = l1_from
         self.rescue = rescue
         self.balance, self.is_moving = torch.empty(0), False
@@ -96,14 +94,16 @@ class YoloxLoss:
         """The loss of B images, see `FamilyLoss`.
 
         Args:
-            raw_maps: L maps (B, 1, H, W, 5 + K): x, y, w, h, objectness, classes.
+            raw_maps: L maps (B, 1, H, W, 5 + K): x, y, w, h, objectness, classes. One-to-one L more, in which the
+                second objectness is at that place.
         """
         return self.terms(raw_maps, self.prepare(raw_maps, targets, progress))
 
     def prepare(self, raw_maps: Sequence[Tensor], targets: Targets, progress: float = 0.0) -> PointTargets:
         """See `FamilyLoss`."""
         regions, most_cells = (centre_regions, CENTRE_CELLS) if self.assigner == "simota" else (surrogate_regions, 0)
-        prepared = point_targets(raw_maps, targets, self.strides, regions, most_cells=most_cells)
+        maps = raw_maps[: len(self.strides)]
+        prepared = point_targets(maps, targets, self.strides, regions, most_cells=most_cells)
         is_late = torch.full((), progress >= self.l1_from, device=raw_maps[0].device)
         return replace(prepared, are_raw_boxes_compared=is_late)
 
@@ -111,8 +111,9 @@ class YoloxLoss:
         """See `FamilyLoss`."""
         assert prepared.are_raw_boxes_compared is not None
         with torch.autocast(raw_maps[0].device.type, enabled=False):
-            grid = point_grid(raw_maps, self.strides)
-            outputs = flatten_maps(raw_maps)  # (B, P, 5 + K)
+            first, second = raw_maps[: len(self.strides)], raw_maps[len(self.strides) :]
+            grid = point_grid(first, self.strides)
+            outputs = flatten_maps(first)  # (B, P, 5 + K)
             found = self.assign(outputs.detach(), prepared, grid)
             place, is_real = found.positives.place.flatten(), found.positives.is_real.flatten().to(outputs.dtype)
             rows_each = found.positives.place.shape[1]
@@ -126,16 +127,17 @@ class YoloxLoss:
             strength = overlap.detach() if found.quality is None else found.quality.flatten()
             box = ((1 - overlap.square()) * is_real).sum()
             l1 = ((matched[:, 0:4] - encode_boxes(goals, cells, stride_px)).abs().sum(dim=1) * is_real).sum()
-            num_positives, num_objects = is_real.sum().clamp(min=1), found.is_object.sum().clamp(min=1)
-            terms = torch.stack(
-                [
-                    box * (_BOX_FACTOR * self.hyperparameters.box) / num_positives,
-                    self._objectness_term(objectness, found) / num_objects,
-                    self._class_term(matched[:, _FIRST_CLASS:], classes, strength, is_real) / num_positives,
-                    l1.where(prepared.are_raw_boxes_compared, 0) / num_positives,
-                ]
-            )
-            return LossTerms(terms.sum() * (len(outputs) / NOMINAL_IMAGES), terms.detach())
+            num_positives = is_real.sum().clamp(min=1)
+            terms = [
+                box * (_BOX_FACTOR * self.hyperparameters.box) / num_positives,
+                self._objectness_term(objectness, place, is_real) / num_positives,
+                self._class_term(matched[:, _FIRST_CLASS:], classes, strength, is_real) / num_positives,
+                l1.where(prepared.are_raw_boxes_compared, 0) / num_positives,
+            ]
+            if self.one_to_one:
+                terms.append(self._second_objectness_term(second, found))
+            values = torch.stack(terms)
+            return LossTerms(values.sum() * (len(outputs) / NOMINAL_IMAGES), values.detach())
 
     @torch.no_grad()
     def assign(self, outputs: Tensor, prepared: PointTargets, grid: PointGrid) -> Assignment:
@@ -150,7 +152,7 @@ class YoloxLoss:
         ious = iou(predicted, pairs.of_targets(prepared.boxes))
         classes = pairs.of_targets(prepared.class_ids)
         objectness, class_logits = of_pairs[:, _OBJECTNESS], of_pairs[:, _FIRST_CLASS:]
-        scores = objectness.sigmoid() * class_logits.gather(1, classes[:, None])[:, 0].sigmoid()
+        class_scores = class_logits.gather(1, classes[:, None])[:, 0].sigmoid()
         quality = None
         if self.assigner == "simota":
             wanted = points_wanted(
@@ -159,15 +161,26 @@ class YoloxLoss:
             costs = pair_costs(objectness, class_logits, classes, ious)
             positives = choose_cheapest(pairs, costs, wanted, rescue=self.rescue)
         else:
-            positives, quality = choose_aligned(pairs, scores, ious, rescue=self.rescue)
-        is_object = positives.is_real
-        if self.one_to_one:
-            is_object = positives.best((scores * ious**IOU_POWER).nan_to_num(nan=0.0)[positives.pair])
-        return Assignment(positives, is_object, quality)
+            positives, quality = choose_aligned(pairs, objectness.sigmoid() * class_scores, ious, rescue=self.rescue)
+        agreement = (class_scores * ious**IOU_POWER).nan_to_num(nan=0.0)[positives.pair]
+        return Assignment(positives, agreement, quality)
 
-    def _objectness_term(self, logits: Tensor, found: Assignment) -> Tensor:
+    def _second_objectness_term(self, maps: Sequence[Tensor], found: Assignment) -> Tensor:
+        logits = flatten_maps([raw[..., _OBJECTNESS : _OBJECTNESS + 1] for raw in maps]).flatten()
+        is_object = self.objects(logits.detach(), found)
+        place = found.positives.place.flatten()
+        return self._objectness_term(logits, place, is_object.flatten().to(logits.dtype)) / is_object.sum().clamp(min=1)
+
+    def objects(self, logits: Tensor, found: Assignment) -> Tensor:
+        """(M, k) bool, which of the positives the second objectness is taught.
+
+        Args:
+            logits: (B * P,) of the second objectness.
+        """
+        return found.positives.best((logits.sigmoid()[found.positives.place] * found.agreement).nan_to_num(nan=0.0))
+
+    def _objectness_term(self, logits: Tensor, places: Tensor, is_object: Tensor) -> Tensor:
         settings = self.hyperparameters
-        places, is_object = found.positives.place.flatten(), found.is_object.flatten().to(logits.dtype)
         goal = objectness_targets(is_object, places, num_cells=len(logits))
         entropy = cross_entropy(logits, goal, positive_weight=settings.obj_pw, focal_gamma=settings.fl_gamma)
         return entropy.sum() * (_OBJECTNESS_FACTOR * settings.obj)
