@@ -47,7 +47,9 @@ def model_with(head: str, *, branch: str = "many") -> DetectionModel:
 
 def outputs_of(model: DetectionModel) -> list[torch.nn.ModuleList]:
     """The convolutions that give objectness and classes, map by map."""
-    names = [name for name in model.head.last_convolutions if name not in ("box_preds", "reg_preds", "m")]
+    names = [
+        name for name in model.head.last_convolutions if name.split(".")[-1] not in ("box_preds", "reg_preds", "m")
+    ]
     return [model.model[-1].get_submodule(name) for name in names]  # type: ignore[misc]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ from onelook.geometry.boxes import cxcywh_to_xyxy
 from onelook.geometry.iou import ciou
 from onelook.losses.distillation import Lesson, distillation_terms, feature_terms
 from onelook.losses.protocol import NOMINAL_IMAGES
+from onelook.models.decoding import decode_points
 
 
 def lesson(rows: list[list[float]], known: list[bool] | None = None) -> Lesson:
@@ -53,6 +55,17 @@ def test_a_student_that_repeats_its_teacher_is_at_the_least_and_gradients_lead_t
     assert gradient[..., 4:].abs().max() < 1e-6
     (gradient,) = torch.autograd.grad(distillation_terms(student + torch.eye(7)[0], goal).total, student)
     assert float(gradient[0, 0, 0]) > 0, "to the left"
+
+
+def test_a_box_that_grew_without_limit_where_nothing_is_taught_spoils_no_gradient() -> None:
+    raw = torch.zeros(1, 1, 1, 2, 7)
+    raw[0, 0, 0, 1, 2] = 100.0  # e to this power is no number of 32 bits
+    raw.requires_grad_()
+    goal = replace(lesson(TEACHER), predictions=torch.tensor([TEACHER]))
+    distillation_terms(decode_points(raw, 8.0), goal).total.backward()
+    assert raw.grad is not None
+    assert raw.grad.isfinite().all()
+    assert torch.count_nonzero(raw.grad[0, 0, 0, 1]) == 0 < torch.count_nonzero(raw.grad[0, 0, 0, 0])
 
 
 def test_classes_that_the_teacher_does_not_know_are_left_to_the_labels() -> None:

@@ -63,7 +63,7 @@ def from_detections(detections: Tensor, num_classes: int) -> Tensor:
     return torch.cat([boxes, detections[..., 4:5], classes.to(detections)], dim=-1)
 
 
-def undecoded(raw_maps: Sequence[Tensor], *, is_shared: bool) -> Tensor:
+def undecoded(raw_maps: Sequence[Tensor], *, is_shared: bool = False) -> Tensor:
     """Raw maps of a head of YOLOX as its own exports give them, (B, N, 5 + K).
 
     Boxes stay in cells and logarithms, objectness and classes are probabilities; Ge et al., YOLOX, 2021.

@@ -16,6 +16,8 @@ from torch.nn.functional import avg_pool2d, max_pool2d
 Rule = Literal["anchors", "points", "shared", "distances"]
 _SMALLEST = 1e-4
 """Of a divisor: a usual number of 16 bits, below all scores that count."""
+LARGEST_LOG = 15.0
+"""Of the width of a box in cells: beyond, a box is 3 million of them wide, has no gradient and spoils no other."""
 
 
 @dataclass(frozen=True)
@@ -105,7 +107,7 @@ def decode_shared(raw_map: Tensor, stride: Tensor | float, _peaks: bool = True) 
 
 def _boxes_of_points(values: Tensor, stride: Tensor | float) -> Tensor:
     centres = (values[..., 0:2] + _corners(values)) * stride
-    return torch.cat((centres, values[..., 2:4].exp() * stride), dim=-1)
+    return torch.cat((centres, values[..., 2:4].clamp(max=LARGEST_LOG).exp() * stride), dim=-1)
 
 
 def decode_distances(raw_map: Tensor, stride: Tensor | float, peaks: bool = False) -> Tensor:

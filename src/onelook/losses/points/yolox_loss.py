@@ -22,6 +22,7 @@ from onelook.losses.points.task_aligned import IOU_POWER, choose_aligned, surrog
 from onelook.losses.protocol import NOMINAL_IMAGES, LossTerms
 from onelook.losses.readout import read_maps
 from onelook.losses.terms import cross_entropy, objectness_targets
+from onelook.models.decoding import LARGEST_LOG
 from onelook.settings.hyperparameters import Hyperparameters
 from onelook.structures.batch import Targets
 
@@ -31,8 +32,6 @@ Assigner = Literal["simota", "task_aligned"]
 _BOX_FACTOR, _OBJECTNESS_FACTOR, _CLASS_FACTOR = 100.0, 1.0, 2.0
 _OBJECTNESS = 4
 _FIRST_CLASS = 5
-# The largest logarithm of a box's width in cells: beyond it a box is as wide as 3 million of them, and has no gradient.
-_LARGEST_LOG = 15.0
 _LEAST_SIDE = 1e-6
 
 
@@ -196,7 +195,7 @@ class YoloxLoss:
 def decode_boxes(raw: Tensor, cells: Tensor, stride_px: Tensor) -> Tensor:
     """(n, 4) cxcywh in pixels from raw x, y, w, h of the given cells; a size beyond 3 million cells has no gradient."""
     centres = (raw[:, 0:2] + cells) * stride_px[:, None]
-    return torch.cat([centres, raw[:, 2:4].clamp(max=_LARGEST_LOG).exp() * stride_px[:, None]], dim=1)
+    return torch.cat([centres, raw[:, 2:4].clamp(max=LARGEST_LOG).exp() * stride_px[:, None]], dim=1)
 
 
 def encode_boxes(boxes_cxcywh: Tensor, cells: Tensor, stride_px: Tensor) -> Tensor:
