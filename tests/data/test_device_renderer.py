@@ -36,13 +36,13 @@ def test_a_kernel_is_used_if_it_makes_every_bit_of_the_trial() -> None:
         seen.update(["blended"] * len(drawing.layers[1:]) + ["coloured"] * (drawing.steps[0][0] is ColourChange))
         return render(drawing, pixels)
 
-    assert chosen.why_not(counted, CPU) is None
+    assert chosen.kernel_refusal(counted, CPU) is None
     assert set(seen) == {"RESIZED", "WARPED", "blended", "coloured"}
 
 
 def test_a_kernel_that_fails_or_differs_is_not_used() -> None:
-    assert chosen.why_not(fails, CPU) == "the kernel of Triton does not run: RuntimeError: no C compiler"
-    assert chosen.why_not(last_level_of_one, CPU) == "the kernel of Triton makes 0.00% of the pixels differently"
+    assert chosen.kernel_refusal(fails, CPU) == "the kernel of Triton does not run: RuntimeError: no C compiler"
+    assert chosen.kernel_refusal(last_level_of_one, CPU) == "the kernel of Triton makes 0.00% of the pixels differently"
 
 
 @pytest.mark.skipif(importlib.util.find_spec("triton") is not None, reason="for where Triton is not installed")

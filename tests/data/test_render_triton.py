@@ -15,7 +15,7 @@ from test_render_gpu import HYPERPARAMETERS, IMAGES, INDEX, SIDE, SIZES, hyperpa
 
 from onelook.data.augment.render_gpu import render
 from onelook.data.dataset import TrainDataset
-from onelook.data.device_renderer import device_renderer, why_not
+from onelook.data.device_renderer import device_renderer, kernel_refusal
 from onelook.data.planned import PlannedBatch, PlannedDataset
 from onelook.data.sampler import EpochItem
 
@@ -43,7 +43,7 @@ def test_the_interpreted_kernel_makes_the_bits_of_torch(name: str) -> None:
 
 @interpreted
 def test_the_interpreted_kernel_passes_its_trial() -> None:
-    assert why_not(render_triton.render, torch.device("cpu")) is None
+    assert kernel_refusal(render_triton.render, torch.device("cpu")) is None
 
 
 @pytest.mark.skipif(IS_INTERPRETED, reason="unset TRITON_INTERPRET to compile the kernel")
@@ -78,5 +78,5 @@ def test_the_kernel_makes_the_bits_of_torch(name: str) -> None:
 
 @pytest.mark.gpu
 def test_a_gpu_uses_the_kernel() -> None:
-    assert why_not(render_triton.render, torch.device("cuda")) is None
+    assert kernel_refusal(render_triton.render, torch.device("cuda")) is None
     assert device_renderer(torch.device("cuda"), is_first=True) is render_triton.render

@@ -8,7 +8,7 @@ import signal
 
 import pytest
 
-from onelook.data.worker_signals import STOP_SIGNALS, live_with_parent, signals_held_back, start_method_of_workers
+from onelook.data.worker_signals import STOP_SIGNALS, end_with_parent, signals_held_back, start_method_of_workers
 from onelook.processes import stop_signal
 
 
@@ -19,7 +19,7 @@ def masked() -> set[int]:
 def report(pipe: multiprocessing.connection.Connection) -> None:
     """Say which signals are held back at the very start, then that none kills."""
     pipe.send(masked())
-    live_with_parent()
+    end_with_parent()
     signal.pthread_sigmask(signal.SIG_UNBLOCK, STOP_SIGNALS)
     for number in STOP_SIGNALS:
         os.kill(os.getpid(), number)

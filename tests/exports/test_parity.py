@@ -10,7 +10,7 @@ from colours import colour_detector
 from torch import Tensor
 
 from onelook.exports.metadata import Metadata
-from onelook.exports.parity import TOLERANCES, Case, compare, made_up_images, shapes_for
+from onelook.exports.parity import TOLERANCES, Case, compare, shapes_for, synthetic_images
 from onelook.inference.backend import Thresholds, TorchBackend
 
 SHAPES = [(1, 64, 64), (2, 64, 32)]
@@ -128,6 +128,6 @@ def test_all_that_an_export_takes_is_compared(metadata: dict[str, object], shape
 
 
 def test_made_up_images_are_always_the_same() -> None:
-    first, again, other = (made_up_images(2, (32, 48), key=key) for key in (0, 0, 1))
+    first, again, other = (synthetic_images(2, (32, 48), key=key) for key in (0, 0, 1))
     assert torch.equal(first, again) and not torch.equal(first, other)
     assert first.shape == (2, 3, 32, 48) and first.min() >= 0 and first.max() <= 1

@@ -83,9 +83,9 @@ SAVED = """new Promise(done => {
 
 def test_the_images_to_label_next_are_saved_as_a_list(result: CheckResult, browser: Browser, tmp_path: Path) -> None:
     files = ["/data/a.jpg", f"/data/{HOSTILE}.jpg", "/data/a.jpg", "/data/b.jpg"]
-    exhibits = [CaptionedImage(b"\xff\xd8\xff", f"no. {number}", file) for number, file in enumerate(files)]
+    images = [CaptionedImage(b"\xff\xd8\xff", f"no. {number}", file) for number, file in enumerate(files)]
     page = tmp_path / "check.html"
-    page.write_text(check_page(replace(result.diagnosis, detector_map50=0.9), exhibits), encoding="utf-8")
+    page.write_text(check_page(replace(result.diagnosis, detector_map50=0.9), images), encoding="utf-8")
     tab = browser.open(page)
     assert tab.evaluate(SAVED).splitlines() == list(dict.fromkeys(files))
     tab.evaluate("document.querySelectorAll('input.next')[3].click()")

@@ -40,7 +40,7 @@ def run(arguments: argparse.Namespace) -> CommandResult:
     if found:
         console.print()
         console.print(_cures(found))
-    _say_how_good_the_detector_is(result)
+    _print_detector_map(result)
     print(f"\n{result.diagnosis.verdict}")
     if result.refusal is None and by_severity(result.diagnosis.findings)["error"]:
         print("training would start all the same, so the exit code is 0; `--strict` makes it 65")
@@ -49,7 +49,7 @@ def run(arguments: argparse.Namespace) -> CommandResult:
     return CommandResult(document, result.refusal)
 
 
-def _say_how_good_the_detector_is(result: CheckResult) -> None:
+def _print_detector_map(result: CheckResult) -> None:
     map50 = result.diagnosis.detector_map50
     if map50 is not None:
         print(f"\nthe detector has mAP50 {map50:.3f} on this dataset{'' if map50 >= LEAST_MAP50 else TOO_WEAK}")

@@ -12,10 +12,10 @@ from importlib.metadata import version
 from onelook.cli.command_result import JSON_HELP, JSON_OPTION, CommandResult
 from onelook.cli.common_options import COMMON, EXAMPLES
 from onelook.cli.habits import corrected_command, corrected_options
-from onelook.cli.messages import explained, messages, report, speaks_to_the_user
+from onelook.cli.messages import explained, is_main_process, messages, report
 from onelook.cli.parser import Parser, nearest_command
 from onelook.processes.launch_env import stop_with_launcher
-from onelook.processes.stop_signal import StopSignal, ignore_signals_at_the_end, keep_exit_code
+from onelook.processes.stop_signal import StopSignal, ignore_signals_at_exit, keep_exit_code
 
 COMMANDS = {
     "train": "train a detector",
@@ -43,7 +43,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line `arguments`; the exit code. Without them: those of the process, which is to end then."""
     if arguments is not None:
         return _run(arguments)
-    ignore_signals_at_the_end()
+    ignore_signals_at_exit()
     with StopSignal(at_once=True):
         stop_with_launcher()
         code = _run(sys.argv[1:])
@@ -74,7 +74,7 @@ def _run_for_program(typed: Sequence[str]) -> int:
         except (Exception, KeyboardInterrupt) as problem:  # noqa: BLE001 - it goes into the document
             result = CommandResult(problem=problem)
         code = _ended(result)
-    if speaks_to_the_user():
+    if is_main_process():
         print(json_text(result.value, {"exit_code": 0} if result.problem is None else explained(result.problem)))
     return code
 

@@ -53,7 +53,7 @@ def messages() -> Iterator[None]:
     package = logging.getLogger("onelook")
     level, handler = package.level, _Lines()
     package.addHandler(handler)
-    package.setLevel(logging.INFO if speaks_to_the_user() else logging.ERROR)
+    package.setLevel(logging.INFO if is_main_process() else logging.ERROR)
     try:
         yield
     finally:
@@ -74,7 +74,7 @@ def report(problem: BaseException) -> int:
     return found["exit_code"]
 
 
-def speaks_to_the_user() -> bool:
+def is_main_process() -> bool:
     """Whether this process is the only one of its run, or the first of those that a launcher has started."""
     return os.environ.get("RANK", "0") == "0"
 

@@ -11,7 +11,7 @@ from rich.console import Console
 from onelook.callbacks.class_table import class_table
 from onelook.callbacks.series_table import series_table
 from onelook.cli.command_result import CommandResult, document_of
-from onelook.cli.messages import speaks_to_the_user
+from onelook.cli.messages import is_main_process
 from onelook.recipes.launch import validate_on_devices
 from onelook.recipes.validate import ValidateResult
 from onelook.recipes.validation_series import Measurement
@@ -31,7 +31,7 @@ def run(arguments: argparse.Namespace) -> CommandResult:
     result = validate_on_devices(given, file=arguments.settings)
     if isinstance(result, RunDir):  # processes started for it have shown the numbers
         return CommandResult(_document(result, ()))
-    if not speaks_to_the_user():
+    if not is_main_process():
         return CommandResult()
     if result.measurements:
         rows = [(str(one.weights), one.imgsz, one.metrics, one.milliseconds) for one in result.measurements]

@@ -43,14 +43,14 @@ def device_renderer(device: torch.device, *, is_first: bool) -> Render:
     except Exception as problem:  # noqa: BLE001 - a broken installation or driver has errors of its own
         chosen, by = render, f"torch: Triton cannot be used: {problem}"
     else:
-        reason = why_not(render_triton.render, device)
+        reason = kernel_refusal(render_triton.render, device)
         chosen, by = (render_triton.render, "a kernel of Triton") if reason is None else (render, f"torch: {reason}")
     if is_first:
         logger.info("training images are made by %s", by)
     return chosen
 
 
-def why_not(kernel: Render, device: torch.device) -> str | None:
+def kernel_refusal(kernel: Render, device: torch.device) -> str | None:
     """What keeps `kernel` from being used; None if it makes the images of `render` on `device`, bit for bit."""
     try:
         for batch in _trial_batches():

@@ -10,7 +10,7 @@ from typing import Any
 
 import cv2
 
-from onelook.data.worker_signals import live_with_parent, signals_held_back, start_method_of_workers
+from onelook.data.worker_signals import end_with_parent, signals_held_back, start_method_of_workers
 
 _inherited: Callable[[range], Any]
 
@@ -30,13 +30,13 @@ def forked_pool(do: Callable[[range], Any], workers: int) -> Iterator[ProcessPoo
     context = multiprocessing.get_context("fork")
     pool = ProcessPoolExecutor(workers, context, initializer=_inherit, initargs=(do,))
     with pool:
-        with opencv_threads_at_rest(), signals_held_back("fork"):
+        with without_opencv_threads(), signals_held_back("fork"):
             pool.submit(_nothing).result()  # which starts all of them
         yield pool
 
 
 @contextmanager
-def opencv_threads_at_rest() -> Iterator[None]:
+def without_opencv_threads() -> Iterator[None]:
     """No threads of OpenCV's own while workers are forked: a child has their locks without the threads, and hangs."""
     num_threads = cv2.getNumThreads()
     cv2.setNumThreads(1)
@@ -53,7 +53,7 @@ def do_inherited(numbers: range) -> Any:
 
 def _inherit(do: Callable[[range], Any]) -> None:
     global _inherited
-    live_with_parent()
+    end_with_parent()
     cv2.setNumThreads(1)
     _inherited = do
 

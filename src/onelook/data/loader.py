@@ -14,11 +14,11 @@ from torch.utils.data import DataLoader, Dataset
 
 from onelook.data.capacity import available_processors
 from onelook.data.dataset import ValidationDataset
-from onelook.data.forked import opencv_threads_at_rest
+from onelook.data.forked import without_opencv_threads
 from onelook.data.sampler import EpochOrder, fixed_order
 from onelook.data.shared_segments import Segments
 from onelook.data.unreadable_images import within_limit
-from onelook.data.worker_signals import live_with_parent, signals_held_back, start_method_of_workers
+from onelook.data.worker_signals import end_with_parent, signals_held_back, start_method_of_workers
 from onelook.errors import OnelookError
 from onelook.structures.batch import Batch
 
@@ -121,7 +121,7 @@ def _stream(
         batches,
         batch_sampler=part,
         num_workers=workers,
-        collate_fn=_as_it_is,
+        collate_fn=_unchanged,
         pin_memory=pin_memory,
         worker_init_fn=_prepare_worker,
         multiprocessing_context=method if workers else None,
@@ -131,7 +131,7 @@ def _stream(
     iterator: Any = None
     try:
         for part.keys in parts:
-            with opencv_threads_at_rest(), _signals_of_children_as_before(), signals_held_back(method):
+            with without_opencv_threads(), _signals_of_children_as_before(), signals_held_back(method):
                 iterator = iter(loader)
             for batch in batches.segments.batches(iterator):
                 if isinstance(batch, OnelookError):
@@ -160,12 +160,12 @@ def _signals_of_children_as_before() -> Iterator[None]:
         signal.signal(signal.SIGCHLD, handler)
 
 
-def _as_it_is(batch: Any) -> Any:
+def _unchanged(batch: Any) -> Any:
     return batch
 
 
 def _prepare_worker(_worker: int) -> None:
     """Live and die with the parent; one thread."""
-    live_with_parent()
+    end_with_parent()
     cv2.setNumThreads(1)
     torch.set_num_threads(1)

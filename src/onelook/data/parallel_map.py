@@ -42,7 +42,7 @@ class Work:
     progress: Progress | None = None
 
 
-def said_now_and_then(what: str) -> Progress:
+def progress_log(what: str) -> Progress:
     """Takes (done, in all, or 0 if that is not known) and logs it as the number of `what`, if the work takes long."""
     said = time.monotonic()
 

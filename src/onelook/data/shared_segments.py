@@ -72,7 +72,7 @@ class Segments:
     def batches(self, loans: Iterator[Any]) -> Iterator[Any]:
         """In the training process: the batches that arrive; segments are given back as soon as nothing uses them."""
         while True:
-            self._give_back()
+            self._reclaim_slots()
             try:
                 loan = next(loans)
             except StopIteration:
@@ -85,7 +85,7 @@ class Segments:
             yield batch
             del batch
 
-    def _give_back(self) -> None:
+    def _reclaim_slots(self) -> None:
         over = [lent for lent in self._lent if lent[0].expired()]  # type: ignore[no-untyped-call]
         for _, worker, place in over:
             self._is_lent[worker, place] = 0

@@ -30,7 +30,7 @@ def signals_held_back(start_method: str) -> Iterator[None]:
     """Let signals that stop a run wait meanwhile, in this thread.
 
     Processes that it starts inherit that: a signal to the whole group finds none of them with the default, which
-    is to die, before it has come to `live_with_parent`.
+    is to die, before it has come to `end_with_parent`.
     """
     if not hasattr(signal, "pthread_sigmask"):
         yield
@@ -45,7 +45,7 @@ def signals_held_back(start_method: str) -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-def live_with_parent() -> None:
+def end_with_parent() -> None:
     """In a new process: heed no signal that stops a run, and never outlive the parent."""
     for number in STOP_SIGNALS:
         signal.signal(number, signal.SIG_IGN)

@@ -10,7 +10,7 @@ from typing import Any
 from onelook.errors import SettingsError
 from onelook.exports.plan import ExportPlan, Images
 from onelook.exports.quiet import quietly
-from onelook.exports.signal_stack import own_signal_stack
+from onelook.exports.signal_stack import restored_signal_stack
 
 REPORTER = "openvino_telemetry"
 
@@ -32,7 +32,7 @@ def quantised(model: Any, plan: ExportPlan, *, exact: Sequence[str], silu: Seque
     """
     if plan.calibration is None:
         raise SettingsError("8-bit arithmetic needs images to measure ranges on", hint="add `--data`")
-    with without_reports(), quietly(), own_signal_stack():
+    with without_reports(), quietly(), restored_signal_stack():
         import nncf
 
         images: list[Images] = list(plan.calibration())

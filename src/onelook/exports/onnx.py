@@ -76,7 +76,7 @@ def traced(plan: ExportPlan) -> Any:
             verbose=False,
         )
     model = program.model_proto  # type: ignore[union-attr]
-    _forget_the_source(model)
+    _strip_source_info(model)
     return model
 
 
@@ -97,7 +97,7 @@ def _scripted(network: Predictions, plan: ExportPlan) -> Any:
             do_constant_folding=plan.simplify,
         )
     model = onnx.load_model_from_string(written.getvalue())
-    _forget_the_source(model)
+    _strip_source_info(model)
     return model
 
 
@@ -176,7 +176,7 @@ def _decoding_nodes(model: Any, plan: ExportPlan) -> list[str]:
     return found
 
 
-def _forget_the_source(model: Any) -> None:
+def _strip_source_info(model: Any) -> None:
     """Drop what the exporter notes about the code: it names files of this machine, and is half of the file."""
     graph = model.graph
     for item in (*graph.node, *graph.input, *graph.output, *graph.value_info, *graph.initializer, graph):

@@ -16,7 +16,7 @@ from onelook.exports.int8 import quantised, without_reports
 from onelook.exports.onnx import build_onnx, damaged
 from onelook.exports.plan import ExportPlan, Images
 from onelook.exports.running import ExportedModel
-from onelook.exports.signal_stack import own_signal_stack
+from onelook.exports.signal_stack import restored_signal_stack
 
 MODEL, WEIGHTS = "model.xml", "model.bin"
 
@@ -41,7 +41,7 @@ def open_openvino(folder: Path, device: torch.device) -> ExportedModel:
     options = {"INFERENCE_NUM_THREADS": torch.get_num_threads(), "INFERENCE_PRECISION_HINT": "f32"}
     try:
         model = openvino.Core().read_model(file_of(folder, MODEL), file_of(folder, WEIGHTS))
-        with own_signal_stack():
+        with restored_signal_stack():
             compiled = openvino.Core().compile_model(model, "CPU", options)
     except RuntimeError as problem:
         raise damaged(folder, problem) from problem

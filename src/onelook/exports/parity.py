@@ -89,7 +89,7 @@ def compare(
     """
     cases = []
     for number, (count, height, width) in enumerate(shapes):
-        images = made_up_images(count, (height, width), key=number)
+        images = synthetic_images(count, (height, width), key=number)
         expected, found = predict_all(reference, images), predict_all(export, images)
         thresholds = export.thresholds
         if best is not None:
@@ -100,7 +100,7 @@ def compare(
     return cases
 
 
-def made_up_images(count: int, size_hw: tuple[int, int], *, key: int) -> Tensor:
+def synthetic_images(count: int, size_hw: tuple[int, int], *, key: int) -> Tensor:
     """(count, 3, H, W) float32 from 0 to 1: coloured clouds with grain, always the same for the same arguments."""
     rng = np.random.Generator(np.random.Philox(key=key))
     height, width = size_hw

@@ -15,7 +15,7 @@ class _SignalStack(ctypes.Structure):
 
 
 @contextmanager
-def own_signal_stack() -> Iterator[None]:
+def restored_signal_stack() -> Iterator[None]:
     """Give the calling thread its signal stack back afterwards.
 
     OpenVINO sets one of its own when it compiles a model, and frees it with the model: after that, Ctrl-C would end the

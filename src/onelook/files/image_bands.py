@@ -76,7 +76,7 @@ class BandedImage:
                 if missing < 0:
                     raise DamagedImage("it holds more rows than its header says")
                 yield rows
-                _let_go(file)
+                _drop_pages(file)
             if missing:
                 raise DamagedImage(f"{missing} of its rows are missing")
         except (DamagedImage, struct.error, zlib.error) as problem:
@@ -106,7 +106,7 @@ def banded_image(path: Path, max_pixels: int) -> BandedImage | None:
         return None
     try:
         _check(data, header)
-        _let_go(file)
+        _drop_pages(file)
     except DamagedImage as problem:
         raise DataError(f"image `{printable(path)}` cannot be used: {problem}") from problem
     try:
@@ -136,7 +136,7 @@ def _as_bytes(file: mmap.mmap) -> bytes:
     return cast("bytes", file)
 
 
-def _let_go(file: mmap.mmap) -> None:
+def _drop_pages(file: mmap.mmap) -> None:
     """Keep no part of a file in memory that has been read, where the system allows to ask for this."""
     if hasattr(mmap, "MADV_DONTNEED"):
         file.madvise(mmap.MADV_DONTNEED)

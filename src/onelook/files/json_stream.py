@@ -49,7 +49,7 @@ def _object(text: _Text, decoder: json.JSONDecoder) -> dict[str, Any]:
             raise text.problem("a colon is expected")
         text.take()
         content[name] = _list(text, decoder) if text.upcoming() == "[" else text.value(decoder)
-        if not _goes_on(text, "}"):
+        if not _has_next(text, "}"):
             return content
 
 
@@ -62,11 +62,11 @@ def _list(text: _Text, decoder: json.JSONDecoder) -> list[Any]:
     while True:
         text.upcoming()
         entries.append(text.value(decoder))
-        if not _goes_on(text, "]"):
+        if not _has_next(text, "]"):
             return entries
 
 
-def _goes_on(text: _Text, end: str) -> bool:
+def _has_next(text: _Text, end: str) -> bool:
     found = text.upcoming()
     if found not in (",", end) or not found:
         raise text.problem(f"a comma or `{end}` is expected")

@@ -110,7 +110,7 @@ def keep_exit_code(code: int) -> None:
         signal.signal(number, leave)
 
 
-def ignore_signals_at_the_end() -> None:
+def ignore_signals_at_exit() -> None:
     """Ignore signals while the interpreter is taken down, which takes half a second with torch and runs no handler.
 
     To be called before anything else that asks to be called at exit, since the first in line is the last to be called.

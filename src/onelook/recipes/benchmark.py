@@ -17,7 +17,7 @@ from onelook.errors import ModelError
 from onelook.exports.checked_export import CheckedExport
 from onelook.exports.formats import EXPORTERS
 from onelook.exports.opening import load_runnable
-from onelook.exports.parity import made_up_images
+from onelook.exports.parity import synthetic_images
 from onelook.files.atomic import write_text_atomic
 from onelook.inference.backend import Backend, TorchBackend
 from onelook.models.detector import DetectionModel
@@ -101,7 +101,7 @@ def benchmark(
                 assert not isinstance(runnable, DetectionModel)
                 running[name] = runnable
         tell(f"timing {', '.join(running)}")
-        images = made_up_images(settings.batch_size, work.imgsz_hw, key=0)
+        images = synthetic_images(settings.batch_size, work.imgsz_hw, key=0)
         for name, milliseconds in in_turn(running, images, rounds=settings.rounds, stop=stop).items():
             rows[name] = replace(rows[name], milliseconds=milliseconds / settings.batch_size)
     _write(run.path / "benchmark.csv", list(rows.values()))

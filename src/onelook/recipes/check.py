@@ -29,7 +29,7 @@ from onelook.inference.backend import DEFAULT_IMGSZ
 from onelook.models.detector import create_model
 from onelook.processes.stop_signal import StopSignal
 from onelook.reports.check_page import check_page
-from onelook.reports.plots.suspects import exhibits_of
+from onelook.reports.plots.suspects import suspicion_images
 from onelook.settings.build import build_settings
 from onelook.settings.check import CheckSettings
 from onelook.settings.train import TrainSettings
@@ -124,8 +124,8 @@ def check(given: Mapping[str, Any], *, file: Path | None = None) -> CheckResult:
             fixed = write_fixed(Path(settings.fix), scans, diagnosis.findings, spec.names, work=work)
         if output is not None:
             write_json_atomic(output / JSON_NAME, diagnosis.document())
-            exhibits = list(exhibits_of(suspicions, scans, spec.names))
-            write_text_atomic(output / PAGE_NAME, check_page(diagnosis, exhibits))
+            images = list(suspicion_images(suspicions, scans, spec.names))
+            write_text_atomic(output / PAGE_NAME, check_page(diagnosis, images))
     return CheckResult(settings, spec, scans, diagnosis, refusal, suspicions, fixed)
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from onelook.data.download_entries import Archive, archives_of, download_root
-from onelook.data.parallel_map import said_now_and_then
+from onelook.data.parallel_map import progress_log
 from onelook.data.sets import PUBLIC_SETS, description_of
 from onelook.errors import DataError, SettingsError
 from onelook.files.archives import merge_folder, unpack_zip
@@ -82,7 +82,7 @@ def download(
             path = work / _name_of(archive, key)
             if not path.is_file():
                 logger.info("fetching `%s`", shown(archive.file.url))
-                told = said_now_and_then(f"bytes of `{shown(archive.file.url)}`")
+                told = progress_log(f"bytes of `{shown(archive.file.url)}`")
                 digest = fetch(archive.file, path, transport=transport, stop_requested=stop, progress=told)
                 logger.info("its SHA-256 is %s", digest)
             files += _unpack(path, root / archive.to, work, stop)
@@ -132,7 +132,7 @@ def _unpack(path: Path, target: Path, work: Path, stop: StopSignal) -> int:
     """Unpack an archive into `target`, where nothing is replaced; how many files there were."""
     fresh = work / "unpacked"
     shutil.rmtree(fresh, ignore_errors=True)
-    told = said_now_and_then(f"bytes unpacked of `{path.name}`")
+    told = progress_log(f"bytes unpacked of `{path.name}`")
     files = unpack_zip(path, fresh, stop_requested=stop, progress=told)
     merge_folder(fresh, target)
     shutil.rmtree(fresh, ignore_errors=True)

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from onelook.data.parallel_map import said_now_and_then
+from onelook.data.parallel_map import progress_log
 from onelook.errors import SettingsError
 from onelook.files.bounded import sha256_of
 from onelook.files.web import Transport, WebFile, fetch, shown
@@ -57,7 +57,7 @@ def download_weights(name: str, *, folder: Path | None = None, transport: Transp
     place.mkdir(parents=True, exist_ok=True)
     with StopSignal() as stop:
         logger.info("fetching `%s`", shown(published.url))
-        progress = said_now_and_then(f"bytes of `{published.name}`")
+        progress = progress_log(f"bytes of `{published.name}`")
         fetch(published, path, transport=transport, stop_requested=stop, progress=progress)
     return WeightsDownload(name, path, published.origin, is_new=True)
 
@@ -100,7 +100,7 @@ def weights_at(url: str, *, transport: Transport | None = None) -> Path:
         return path
     path.parent.mkdir(parents=True, exist_ok=True)
     with StopSignal() as stop:
-        progress = said_now_and_then(f"bytes of `{file_name}`")
+        progress = progress_log(f"bytes of `{file_name}`")
         digest = fetch(wanted, path, transport=transport, stop_requested=stop, progress=progress)
     logger.info("fetched `%s` to `%s`; its SHA-256 is %s: compare it with the publisher's", shown(url), path, digest)
     return path

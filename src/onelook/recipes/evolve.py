@@ -63,7 +63,7 @@ def evolve(given: Mapping[str, Any], *, file: Path | None = None, observer: Obse
     with StopSignal() as stop:
         prepared = prepare_search(given, file, stop)
         bucket = prepared.bucket
-        with _claimed(prepared), _way_to_go_on(prepared):
+        with _claimed(prepared), _resume_hint(prepared):
             search = _search(prepared)
             objective = TrainingTrial(prepared, callbacks=given.get("callbacks", ()))
             while True:
@@ -107,7 +107,7 @@ def _claimed(prepared: PreparedSearch) -> Iterator[None]:
 
 
 @contextmanager
-def _way_to_go_on(prepared: PreparedSearch) -> Iterator[None]:
+def _resume_hint(prepared: PreparedSearch) -> Iterator[None]:
     try:
         yield
     except StopRequested as problem:

@@ -15,7 +15,7 @@ from onelook.processes.stop_signal import StopSignal
 from onelook.recipes.folds_files import score_of, write_summary
 from onelook.recipes.folds_preparation import PreparedFolds, prepare_folds
 from onelook.recipes.launch import train_on_devices
-from onelook.recipes.training_series import let_go_of_memory
+from onelook.recipes.training_series import free_training_memory
 from onelook.runs.run_dir import RunDir
 from onelook.runs.run_status import new_run
 from onelook.training.callback import Callback
@@ -65,7 +65,7 @@ def train_folds(
         prepared = prepare_folds(given, file, stop)
         files = {"callbacks": given["callbacks"]} if given.get("callbacks") else {}
         run = RunDir(prepared.folder.path)
-        with _way_to_go_on(prepared), _nothing_left_if_refused(prepared), run.lock(), _status(run):
+        with _resume_hint(prepared), _remove_if_refused(prepared), run.lock(), _status(run):
             scores: list[FoldScore] = []
             for number in range(1, len(prepared.data) + 1):
                 stop.check()
@@ -87,7 +87,7 @@ def _train_fold(
     try:
         train_on_devices({**prepared.order(number), **files}, callbacks=callbacks)
     finally:
-        let_go_of_memory()
+        free_training_memory()
 
 
 @contextmanager
@@ -95,12 +95,12 @@ def _status(run: RunDir) -> Iterator[None]:
     """Leave in the folder how the trainings stand."""
     record = run.record
     run.begin(record if record.run_id else new_run())
-    with run.end_told():
+    with run.end_recorded():
         yield
 
 
 @contextmanager
-def _nothing_left_if_refused(prepared: PreparedFolds) -> Iterator[None]:
+def _remove_if_refused(prepared: PreparedFolds) -> Iterator[None]:
     """Remove the folder again if the training on the first fold was refused before it wrote anything."""
     try:
         yield
@@ -116,7 +116,7 @@ def _nothing_left_if_refused(prepared: PreparedFolds) -> Iterator[None]:
 
 
 @contextmanager
-def _way_to_go_on(prepared: PreparedFolds) -> Iterator[None]:
+def _resume_hint(prepared: PreparedFolds) -> Iterator[None]:
     try:
         yield
     except StopRequested as problem:

@@ -80,7 +80,7 @@ def prepare_folds(given: Mapping[str, Any], file: Path | None, stop: StopSignal)
         )
     typed = _typed(given, file)
     earlier = _earlier(given, typed)
-    settings = typed if earlier is None else _going_on(earlier, typed)
+    settings = typed if earlier is None else _resumed_settings(earlier, typed)
     if settings.folds is None:
         raise SettingsError("`folds` must be given: the folder that `onelook split --folds` made")
     data = fold_files(settings.folds)
@@ -125,7 +125,7 @@ def _earlier(given: Mapping[str, Any], typed: FoldsSettings) -> FoldsFolder | No
     return folder
 
 
-def _going_on(folder: FoldsFolder, typed: FoldsSettings) -> FoldsSettings:
+def _resumed_settings(folder: FoldsFolder, typed: FoldsSettings) -> FoldsSettings:
     """The settings of earlier trainings, with what was typed now; SettingsError if that changes what is learned."""
     stored = load_yaml(folder.beginning, error=RunFolderError).get("settings")
     if not isinstance(stored, dict):

@@ -39,7 +39,7 @@ def prepare_search(given: Mapping[str, Any], file: Path | None, stop: StopSignal
     settings = named_after_model(build_settings(EvolveSettings, given, file=file))
     earlier = _earlier(settings)
     if earlier is not None:
-        settings = _going_on(earlier, settings)
+        settings = _resumed_settings(earlier, settings)
     settings = settings.model_copy(update={"evolve_method": method_of(settings)})
     check_start(settings)
     splits = training_splits(settings, {}, stop=stop)
@@ -79,7 +79,7 @@ def _earlier(settings: EvolveSettings) -> SearchFolder | None:
     return folder if is_wanted and folder.fingerprints.is_file() else None
 
 
-def _going_on(folder: SearchFolder, typed: EvolveSettings) -> EvolveSettings:
+def _resumed_settings(folder: SearchFolder, typed: EvolveSettings) -> EvolveSettings:
     """The settings of an earlier search, with what was typed now and may change."""
     stored = load_yaml(folder.settings, error=RunFolderError)
     before = stored_settings(EvolveSettings, stored)

@@ -115,7 +115,7 @@ def _claimed_folder(run: Run) -> Iterator[None]:
         return
     with folder.lock():
         folder.begin(_identity(folder, run.resumed), launch=launch_id())
-        with folder.end_told():
+        with folder.end_recorded():
             yield
         if not run.settings.noreport:
             report_finished_run(folder)

@@ -22,7 +22,7 @@ def quiet(level: int) -> Iterator[None]:
         package.setLevel(before)
 
 
-def let_go_of_memory() -> None:
+def free_training_memory() -> None:
     """Give the memory of a training back before the next one asks for its own."""
     gc.collect()
     if torch.cuda.is_available():

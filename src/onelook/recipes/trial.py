@@ -14,7 +14,7 @@ import torch
 from onelook.errors import MemoryShortage, NumericsError, OnelookError, StopRequested
 from onelook.recipes.train import train
 from onelook.recipes.train_result import TrainResult
-from onelook.recipes.training_series import let_go_of_memory, quiet
+from onelook.recipes.training_series import free_training_memory, quiet
 from onelook.search.folder import SearchFolder
 from onelook.search.history import Row, ranked
 from onelook.search.plan import PreparedSearch
@@ -72,7 +72,7 @@ class TrainingTrial:
             text = problem.message if isinstance(problem, OnelookError) else str(problem)
             return TrialScore(epochs=reporter.epochs, note=f"{type(problem).__name__}: {text}")
         finally:
-            let_go_of_memory()
+            free_training_memory()
 
 
 def drop_worse_weights(folder: SearchFolder, rows: Sequence[Row], seed: int) -> Path | None:

@@ -38,8 +38,8 @@ class CaptionedImage:
         return base64.b64encode(self.jpeg).decode("ascii")
 
 
-def check_page(diagnosis: Diagnosis, exhibits: Sequence[CaptionedImage] = ()) -> str:
-    """The text of an HTML file that needs nothing else; `exhibits` are the most suspicious labels, the worst first."""
+def check_page(diagnosis: Diagnosis, images: Sequence[CaptionedImage] = ()) -> str:
+    """The text of an HTML file that needs nothing else; `images` are the most suspicious labels, the worst first."""
     is_judged = diagnosis.detector_map50 is not None
     statistics, counts = diagnosis.statistics, by_severity(diagnosis.findings)
     figures = [(f"{severity}s", f"{count:,}") for severity, count in counts.items()]
@@ -48,7 +48,7 @@ def check_page(diagnosis: Diagnosis, exhibits: Sequence[CaptionedImage] = ()) ->
         title="Check of the data",
         subtitle=diagnosis.data,
         sections=[(identity, title) for identity, title in SECTIONS.items() if is_judged or identity != "suspects"],
-        scripts=("check.js",) if exhibits else (),
+        scripts=("check.js",) if images else (),
         least_map50=LEAST_MAP50,
         diagnosis=diagnosis,
         verdict=f"{diagnosis.verdict[:1].upper()}{diagnosis.verdict[1:]}",
@@ -57,7 +57,7 @@ def check_page(diagnosis: Diagnosis, exhibits: Sequence[CaptionedImage] = ()) ->
         findings=by_kind(diagnosis.findings),
         faults=FAULTS,
         most=MAX_PER_KIND,
-        exhibits=exhibits,
+        images=images,
         statistics=statistics,
         names=diagnosis.names,
         shown=classes_to_show(diagnosis.class_labels),

@@ -178,7 +178,7 @@ class RunDir:
             logger.warning("`%s` was not written: %s", self.status, problem.strerror or problem)
 
     @contextmanager
-    def end_told(self) -> Iterator[None]:
+    def end_recorded(self) -> Iterator[None]:
         """Write down at the end of the context how the run ended: it has finished, was stopped, or failed."""
         try:
             yield

@@ -63,7 +63,7 @@ class OptunaSearch:
         )
         self._others: list[Row] = []
         self._agree(identity)
-        self._bury_the_dead()
+        self._free_abandoned_slots()
 
     def rows(self) -> list[Row]:
         """All trials that are done, whoever did them, and those of other searches."""
@@ -141,7 +141,7 @@ class OptunaSearch:
                 hint="give the same settings, or the search another `--name` or `--evolve-storage`",
             )
 
-    def _bury_the_dead(self) -> None:
+    def _free_abandoned_slots(self) -> None:
         """Free the slots of trials whose process is no more, as far as can be seen from here."""
         for trial in self._study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
             owner = trial.user_attrs.get(OWNER)

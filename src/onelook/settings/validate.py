@@ -104,7 +104,7 @@ class ValidateSettings(BaseModel):
 
     @model_validator(mode="before")
     @classmethod
-    def _fill_in_for_the_task(cls, given: Any) -> Any:
+    def _add_task_defaults(cls, given: Any) -> Any:
         task = given.get("task") if isinstance(given, dict) else None
         return {**DEFAULTS_OF_TASKS[task], **given} if isinstance(task, str) and task in DEFAULTS_OF_TASKS else given
 

@@ -78,13 +78,13 @@ class SharedStatistics:
             self._put(mean)
         if self._counters:
             torch._foreach_add_([count for _, count in self._counters], 1)
-        self._give_counters_back()
+        self._restore_counters()
         return sent
 
     def discard(self) -> None:
         """Put everything back to where the shards started."""
         self._put(self._start)
-        self._give_counters_back()
+        self._restore_counters()
 
     def _mean(self, terms: Tensor) -> tuple[Tensor, list[Tensor]]:
         """The mean over the shards, and the `terms` of all processes; in one exchange."""
@@ -107,7 +107,7 @@ class SharedStatistics:
                 self._counters.append((layer, layer.num_batches_tracked))
                 layer.num_batches_tracked = None
 
-    def _give_counters_back(self) -> None:
+    def _restore_counters(self) -> None:
         for layer, count in self._counters:
             layer.num_batches_tracked = count
         self._counters = []

@@ -18,7 +18,7 @@ from onelook.data.device_renderer import device_renderer
 from onelook.data.image_cache import ImageFiles, disk_cache, ram_cache
 from onelook.data.image_weights import ImageWeights
 from onelook.data.loader import Batches, choose_workers, train_loader
-from onelook.data.parallel_map import Work, said_now_and_then
+from onelook.data.parallel_map import Work, progress_log
 from onelook.data.planned import PlannedDataset, rendered
 from onelook.data.rectangles import similar_shapes
 from onelook.data.sampler import EpochOrder
@@ -218,5 +218,5 @@ def _filling(kind: str, stop: StopSignal | None) -> Work:
     return Work(
         workers=max(1, available_processors() // processes_here()),
         stop_requested=stop,
-        progress=said_now_and_then(f"images decoded for `cache: {kind}`"),
+        progress=progress_log(f"images decoded for `cache: {kind}`"),
     )

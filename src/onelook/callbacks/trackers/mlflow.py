@@ -47,7 +47,7 @@ class MlflowTracker:
         address, artifacts = _places(run.run_folder.parent)
         self._client = MlflowClient(tracking_uri=address)
         identity = recall_identity(run.run_folder, NAME) if run.is_resumed else None
-        if identity is None or not self._go_on(identity):
+        if identity is None or not self._reopen(identity):
             self._create(run, artifacts)
         self._log_settings({name: str(value) for name, value in run.settings.items()})
         self._tag({"model": run.model_summary, "device": run.device, "run_folder": str(run.run_folder)})
@@ -79,7 +79,7 @@ class MlflowTracker:
                 self._client.log_artifact(self._run_id, str(self._folder / table))
         self._client.set_terminated(self._run_id, "FINISHED" if summary.is_complete else "KILLED")
 
-    def _go_on(self, identity: str) -> bool:
+    def _reopen(self, identity: str) -> bool:
         """Whether the store has this MLflow run; it is opened again then."""
         from mlflow.exceptions import MlflowException
 

@@ -17,7 +17,7 @@ from onelook.reports.plots.style import (
     colour_of,
     light_grid,
     plain_log_axis,
-    say_nothing_to_show,
+    write_placeholder,
 )
 from onelook.training.autoanchor import AnchorFit
 
@@ -70,7 +70,7 @@ def _limits(shown: Floats, fits: Mapping[str, AnchorFit], imgsz: int) -> tuple[f
 
 def _draw_labels(axes: Axes, shown: Floats, limits: tuple[float, float]) -> None:
     if len(shown) == 0:
-        say_nothing_to_show(axes, "no labels")
+        write_placeholder(axes, "no labels")
         return
     edges = np.geomspace(*limits, NUM_CELLS + 1)
     cells, _, _ = np.histogram2d(shown[:, 0], shown[:, 1], bins=[edges, edges])

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from onelook.drawing.lettering import shortened, shown_name
-from onelook.reports.plots.style import MUTED_COLOUR, colour_of, light_grid, plain_log_axis, say_nothing_to_show
+from onelook.reports.plots.style import MUTED_COLOUR, colour_of, light_grid, plain_log_axis, write_placeholder
 from onelook.structures.metrics import Array
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ def draw_class_counts(figure: SubFigure, counts: Array, names: Sequence[str]) ->
     if len(counts) == 0 or counts.max() == 0:
         axes = figure.subplots()
         axes.set_axis_off()
-        say_nothing_to_show(axes, "no labels")
+        write_placeholder(axes, "no labels")
         return
     is_log = counts.max() > SKEWED * counts[counts > 0].min()
     if len(counts) > MAX_BARS:

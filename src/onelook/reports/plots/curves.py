@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from onelook.drawing.lettering import shown_name
-from onelook.reports.plots.style import MEAN_COLOUR, MUTED_COLOUR, chart, light_grid, line_look, say_nothing_to_show
+from onelook.reports.plots.style import MEAN_COLOUR, MUTED_COLOUR, chart, light_grid, line_look, write_placeholder
 from onelook.structures.metrics import Array, DetectionMetrics
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ def plot_curve(metrics: DetectionMetrics, names: Sequence[str], path: Path, *, k
         axes.set(xlim=(0, 1), ylim=(0, 1.02), xlabel=X_LABELS[kind], ylabel=Y_LABELS[kind])
         light_grid(axes)
         if len(y) == 0:
-            say_nothing_to_show(axes, "no labels, so no curve")
+            write_placeholder(axes, "no labels, so no curve")
         else:
             _draw_classes(axes, x, y, class_ids=metrics.class_ids, is_named=is_named)
             for line, label in zip(axes.lines, _class_labels(metrics, names, kind), strict=True):

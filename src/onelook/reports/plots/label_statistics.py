@@ -17,7 +17,7 @@ from onelook.reports.plots.style import (
     colour_of,
     light_grid,
     plain_log_axis,
-    say_nothing_to_show,
+    write_placeholder,
 )
 from onelook.structures.dataset_index import DatasetIndex
 
@@ -81,7 +81,7 @@ def _draw_polygons(axes: Axes, sizes: Floats, class_ids: npt.NDArray[np.int64]) 
     axes.spines[:].set_visible(True)
     axes.set_title("Box shapes")
     if len(sizes) == 0:
-        say_nothing_to_show(axes, "no labels")
+        write_placeholder(axes, "no labels")
         return
     picked = np.unique(np.linspace(0, len(sizes) - 1, min(MAX_POLYGONS, len(sizes))).astype(np.int64))
     picked = picked[np.argsort(-sizes[picked].prod(axis=1), kind="stable")]
@@ -96,7 +96,7 @@ def _draw_centres(axes: Axes, boxes: Floats) -> None:
     axes.set(xlabel="x / image width", ylabel="y / image height")
     if len(boxes) == 0:
         axes.set(title="Box centres", xlim=(0, 1), ylim=(1, 0), aspect="equal")
-        say_nothing_to_show(axes, "no labels")
+        write_placeholder(axes, "no labels")
         return
     most = _draw_density(axes, boxes[:, 0], boxes[:, 1], np.linspace(0, 1, NUM_BINS + 1))
     axes.set(xlim=(0, 1), ylim=(1, 0), aspect="equal", title=f"Box centres (darkest: {most})")
@@ -109,7 +109,7 @@ def _draw_sizes(axes: Axes, boxes: Floats) -> None:
     light_grid(axes)
     if len(boxes) == 0:
         axes.set(title="Box sizes", xlim=(0.01, 1), ylim=(0.01, 1), aspect="equal")
-        say_nothing_to_show(axes, "no labels")
+        write_placeholder(axes, "no labels")
         return
     sizes = np.clip(boxes[:, 2:], SMALLEST_SHOWN, 1)
     low = min(0.1, float(sizes.min()) * 0.9)

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from onelook.callbacks.panel import Panel, loss_names, loss_title
-from onelook.reports.plots.style import chart, colour_of, light_grid, say_nothing_to_show
+from onelook.reports.plots.style import chart, colour_of, light_grid, write_placeholder
 from onelook.structures.results import MAP50, MAP50_95, PRECISION, RECALL, fitness_of
 
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ def plot_results(rows: Sequence[Mapping[str, float | None]], path: Path) -> Path
             light_grid(axes)
             drawn = [_draw_line(axes, rows, *line, look=look) for line, look in zip(panel.lines, LOOKS, strict=False)]
             if not any(drawn):
-                say_nothing_to_show(axes, "no values")
+                write_placeholder(axes, "no values")
                 axes.set(xticks=[], yticks=[])
                 continue
             if panel.is_share:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from onelook.reports.plots.style import FONT_PT, MUTED_COLOUR, chart, colour_of, light_grid, say_nothing_to_show
+from onelook.reports.plots.style import FONT_PT, MUTED_COLOUR, chart, colour_of, light_grid, write_placeholder
 from onelook.search.genes import GENES
 from onelook.search.history import Row, ranked
 
@@ -26,7 +26,7 @@ def plot_evolution(rows: Sequence[Row], path: Path) -> Path:
     num_rows = max(-(-len(names) // NUM_COLUMNS), 1)
     with chart(path, height_in=ROW_HEIGHT_IN * num_rows + 0.3) as figure:
         if not names:
-            say_nothing_to_show(figure.subplots(subplot_kw={"xticks": [], "yticks": []}), "one set of hyperparameters")
+            write_placeholder(figure.subplots(subplot_kw={"xticks": [], "yticks": []}), "one set of hyperparameters")
             return path
         panels = list(figure.subplots(num_rows, NUM_COLUMNS, sharey=True, squeeze=False).flat)
         for axes, name in zip(panels, names, strict=False):

@@ -128,6 +128,6 @@ def plain_log_axis(axes: Axes, which: Literal["x", "y"]) -> None:
     axis.set_minor_formatter(NullFormatter())
 
 
-def say_nothing_to_show(axes: Axes, reason: str) -> None:
+def write_placeholder(axes: Axes, reason: str) -> None:
     """Write `reason` in the middle of an otherwise blank panel."""
     axes.text(0.5, 0.5, reason, transform=axes.transAxes, ha="center", va="center", color=MUTED_COLOUR)

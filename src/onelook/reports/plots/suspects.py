@@ -21,7 +21,7 @@ from onelook.reports.check_page import CaptionedImage
 
 logger = logging.getLogger(__name__)
 
-MAX_EXHIBITS = 60
+MAX_SUSPICION_IMAGES = 60
 
 SIDE_PX = 240
 LEAST_VIEW_PX = 48
@@ -32,9 +32,9 @@ _GAP_PX = 6
 Image = npt.NDArray[np.uint8]
 
 
-def exhibits_of(found: Sequence[Suspicion], scans: Scans, names: Sequence[str]) -> Iterator[CaptionedImage]:
+def suspicion_images(found: Sequence[Suspicion], scans: Scans, names: Sequence[str]) -> Iterator[CaptionedImage]:
     """Images of the first suspicions."""
-    for rank, one in enumerate(found[:MAX_EXHIBITS], start=1):
+    for rank, one in enumerate(found[:MAX_SUSPICION_IMAGES], start=1):
         index = scans[one.split].index
         labels = index.image_labels(one.image)
         try:
