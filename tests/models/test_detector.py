@@ -238,12 +238,18 @@ def test_a_filled_skeleton_is_the_model_whose_tensors_it_was_given(name: str) ->
         fill_skeleton(skeleton, dict(list(tensors.items())[1:]))
 
 
-def test_the_first_model_of_a_process_does_not_wait_for_torch_s_compiler() -> None:
+def test_neither_the_first_model_nor_the_first_update_of_a_process_waits_for_torch_s_compiler() -> None:
     program = (
-        "import sys\n"
+        "import sys, torch\n"
         "from onelook.models.count import describe\n"
         "from onelook.models.detector import create_model\n"
+        "from onelook.settings.train import TrainSettings\n"
+        "from onelook.training.optimizer import create_optimizer, step_unless\n"
         "create_model('yolov5n'), create_model('onelook5n', num_classes=2), describe('yolov5n', imgsz=64)\n"
+        "for kind in ('SGD', 'Adam', 'AdamW'):\n"
+        "    layer = torch.nn.Linear(2, 2)\n"
+        "    optimizer = create_optimizer(layer, TrainSettings(optimizer=kind), 0.001)\n"
+        "    optimizer.zero_grad(), layer(torch.ones(2)).sum().backward(), step_unless(optimizer, torch.zeros(()))\n"
         "assert 'torch._dynamo' not in sys.modules\n"
     )
     subprocess.run([sys.executable, "-c", program], check=True)

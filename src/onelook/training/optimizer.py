@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+import inspect
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -11,6 +12,7 @@ from torch.optim import SGD, Adam, AdamW, Optimizer
 from onelook.settings.train import TrainSettings
 from onelook.training.schedule import StepPlan
 
+Kind = TypeVar("Kind", bound=Optimizer)
 NORMALISATIONS = (nn.modules.batchnorm._NormBase, nn.LayerNorm, nn.GroupNorm)
 
 
@@ -48,9 +50,11 @@ def create_optimizer(model: nn.Module, settings: TrainSettings, weight_decay: fl
     ]
     groups = [group for group in groups if group["params"]]
     if settings.optimizer == "SGD":
-        return SGD(groups, lr=settings.lr0, momentum=settings.momentum, nesterov=settings.momentum > 0, fused=True)
+        nesterov = settings.momentum > 0
+        return _uncompiled(SGD)(groups, lr=settings.lr0, momentum=settings.momentum, nesterov=nesterov, fused=True)
     adaptive: dict[str, type[Adam]] = {"Adam": Adam, "AdamW": AdamW}
-    return adaptive[settings.optimizer](groups, lr=settings.lr0, betas=(settings.momentum, 0.999), fused=True)
+    kind = _uncompiled(adaptive[settings.optimizer])
+    return kind(groups, lr=settings.lr0, betas=(settings.momentum, 0.999), fused=True)
 
 
 def apply_plan(optimizer: Optimizer, plan: StepPlan) -> None:
@@ -103,6 +107,16 @@ def restore_optimizer(optimizer: Optimizer, model: nn.Module, tensors: dict[str,
         else:
             restored = value.to(parameter.device)
         optimizer.state[parameter][state_name] = restored
+
+
+def _uncompiled(kind: type[Kind]) -> type[Kind]:
+    """`kind` without torch's marks for its compiler: calling one of them imports it, which takes two seconds.
+
+    Only networks are compiled here, optimisers never.
+    """
+    methods: dict[str, Any] = {name: inspect.unwrap(getattr(kind, name)) for name in ("add_param_group", "zero_grad")}
+    methods["step"] = torch.no_grad()(inspect.unwrap(kind.step))
+    return type(kind.__name__, (kind,), methods)
 
 
 def _unique(parameters: list[Tensor]) -> list[Tensor]:
