@@ -6,12 +6,10 @@ from typing import Any
 
 import pytest
 import torch
-import torch.nn.functional as F  # noqa: N812 - the name everyone knows
 from torch import nn
 
 from onelook.errors import ModelError
 from onelook.models.detector import create_model
-from onelook.models.layer_table import ShapeRules
 
 STEM: list[Any] = [-1, 1, "Conv", [16, 3, 2]]
 
@@ -206,21 +204,3 @@ def test_a_missing_key_is_named(key: str) -> None:
     del content[key]
     with pytest.raises(ModelError, match=f"key `{key}` is missing"):
         create_model(content)
-
-
-def test_shapes_by_rule_are_those_of_torch() -> None:
-    x, y, row = (torch.empty(shape, device="meta") for shape in ((2, 3, 4, 5), (2, 7, 4, 5), (1, 3, 1, 1)))
-    operations = (
-        lambda: torch.cat((x, y), dim=1),
-        lambda: torch.cat([x, y], -3),
-        lambda: torch.cat((x, x)),
-        lambda: x + x,
-        lambda: row + x,
-        lambda: F.silu(x),
-    )
-    expected = [operation().shape for operation in operations]
-    with ShapeRules():
-        assert [operation().shape for operation in operations] == expected
-        for wrong in (lambda: torch.cat((x, y)), lambda: torch.cat((x, x), 4), lambda: x + y):
-            with pytest.raises((RuntimeError, IndexError)):
-                wrong()

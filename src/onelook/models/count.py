@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from onelook.models.detector import DetectionModel, create_model
 from onelook.models.heads import Segment
-from onelook.models.layer_table import ShapeRules
+from onelook.models.shape_rules import ShapeRules
 
 
 @dataclass(frozen=True)

@@ -8,9 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-import torch.nn.functional as F  # noqa: N812 - the name everyone knows
 from torch import Tensor, nn
-from torch.overrides import TorchFunctionMode
 
 from onelook.errors import ModelError
 from onelook.models.activations import parse_activation
@@ -18,10 +16,10 @@ from onelook.models.arguments import MAX_CHANNELS, bind_arguments
 from onelook.models.blocks import ANCHOR_HEADS, BLOCKS, HEADS, JOINING_BLOCKS, REPEATING_BLOCKS, WIDTH_BLOCKS
 from onelook.models.convolutions import Conv
 from onelook.models.definition import ANCHORS, Definition
+from onelook.models.shape_rules import ShapeRules
 from onelook.settings.nearest_name import nearest_name
 
 MAX_REPEATS = 1000
-KEEP_THE_SHAPE = {F.batch_norm, F.silu, F.leaky_relu, F.relu, F.hardswish}
 IMAGE = -1
 """The source that stands for the image, where other sources are row numbers."""
 
@@ -133,31 +131,6 @@ def trace_shapes(layers: nn.Sequential, plans: Sequence[LayerPlan], image: Tenso
                 hint="this block cannot be repeated or cannot divide its channels so",
             )
     return [outputs[row].shape for row in range(len(outputs) - 1)]
-
-
-class ShapeRules(TorchFunctionMode):
-    """The shapes of frequent operations on the meta device by rule, of all others by torch.
-
-    Torch finds them by its compiler, which takes a second to import and then longer than for all convolutions.
-    """
-
-    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        if func in KEEP_THE_SHAPE or (func is Tensor.add and args[0].shape == getattr(args[1], "shape", None)):
-            return args[0]
-        joined = _joined(*args, **(kwargs or {})) if func is torch.cat else None
-        return func(*args, **(kwargs or {})) if joined is None else joined
-
-
-def _joined(maps: Sequence[Tensor], dim: int = 0) -> Tensor | None:
-    """A tensor of the shape that `torch.cat` would give; None if the maps do not fit together."""
-    if not -maps[0].ndim <= dim < maps[0].ndim or len({one.ndim for one in maps}) > 1:
-        return None
-    dim %= maps[0].ndim
-    shapes = [list(one.shape) for one in maps]
-    along = sum(shape.pop(dim) for shape in shapes)
-    if any(shape != shapes[0] for shape in shapes):
-        return None
-    return maps[0].new_empty([*shapes[0][:dim], along, *shapes[0][dim:]])
 
 
 def _plan_row(row: int, content: list[Any], definition: Definition, plans: list[LayerPlan]) -> LayerPlan:
