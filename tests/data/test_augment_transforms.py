@@ -8,6 +8,7 @@ import pickle
 import random
 from importlib import metadata
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import cv2
@@ -28,9 +29,6 @@ from onelook.errors import SettingsError
 from onelook.settings.hyperparameters import Hyperparameters
 from onelook.settings.transforms import COMPOSITIONS, PIXEL_TRANSFORMS, SHAPE_TRANSFORMS
 
-pytest.importorskip("albucore", reason="the extra `augment` is not installed")
-check_transforms([{"name": "NoOp"}])  # imports the library, as a run does, before this file
-albumentations = importlib.import_module("albumentations")
 SIDE = 64
 IMAGE = smooth_image(SIDE, SIDE, 3)
 BOXES = np.array([[5.25, 6.5, 30.5, 40.75], [40.0, 40.0, 50.0, 55.5], [0.0, 0.0, 64.0, 64.0]])
@@ -47,6 +45,14 @@ NEEDED: dict[str, dict[str, Any]] = {
     "Superpixels": {"n_segments": 20},
 }
 UNCHANGED = {"NoOp", "RandomSizedBBoxSafeCrop"}  # the last box fills the image
+
+
+@pytest.fixture(scope="module", autouse=True)
+def albumentations() -> ModuleType:
+    """The library, imported as a run does."""
+    pytest.importorskip("albucore", reason="the extra `augment` is not installed")
+    check_transforms([{"name": "NoOp"}])
+    return importlib.import_module("albumentations")
 
 
 def specification(name: str, **changes: Any) -> dict[str, Any]:
@@ -83,7 +89,7 @@ def test_every_transform_that_is_offered_keeps_the_promises(name: str) -> None:
     assert before[:2] == after[:2] and torch.equal(before[2], after[2]), "no global generator is used"
 
 
-def test_names_say_what_the_library_does() -> None:
+def test_names_say_what_the_library_does(albumentations: ModuleType) -> None:
     for name in PIXEL_TRANSFORMS:
         assert not issubclass(getattr(albumentations, name), albumentations.DualTransform)
     for name in PIXEL_TRANSFORMS | SHAPE_TRANSFORMS:

@@ -6,9 +6,7 @@ import ast
 import shutil
 from pathlib import Path
 
-import nbformat
 import pytest
-from nbclient import NotebookClient
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 SETTINGS = 'DATA, EPOCHS, IMGSZ = "bccd/data.yaml", 25, 320'
@@ -19,6 +17,9 @@ FEWER_IMAGES = 24
 def test_the_quickstart_ends_with_the_drawn_detections_of_the_model_it_trained(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    import nbformat
+    from nbclient import NotebookClient
+
     monkeypatch.setenv("JUPYTER_PLATFORM_DIRS", "1")
     monkeypatch.setenv("IPYTHONDIR", str(tmp_path / "ipython"))
     shutil.copytree(EXAMPLES / "bccd", tmp_path / "bccd")

@@ -8,7 +8,6 @@ import pytest
 from option_runs import Options, covers
 from rank_runs import differences, trained
 from stop_at import StopAt
-from torch._inductor import config as inductor
 
 from onelook.errors import SettingsError, StopRequested
 from onelook.recipes.train import train
@@ -18,6 +17,8 @@ from onelook.recipes.train import train
 def test_a_run_that_cannot_compile_ends_before_it_begins(
     tiny_settings: Options, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    from torch._inductor import config as inductor  # two seconds, for this test alone
+
     monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path / "cache"))
     with (
         inductor.patch({"cpp.cxx": ("/nowhere/g++",)}),
