@@ -24,7 +24,7 @@ import pytest
 from torch.distributed import TCPStore
 
 HOST = "127.0.0.1"
-PRELOADED = ["onelook.cli.main", "onelook.cli.train", "forked_ranks"]
+PRELOADED = ["onelook.cli.main", "onelook.cli.arguments", "onelook.cli.train", "rich.console", "forked_ranks"]
 SECONDS = 600.0  # for what takes seconds where nothing else runs
 Faults = Callable[[int], None]
 
