@@ -36,11 +36,11 @@ class StopAfterOneBatch(Callback):
 def test_a_found_batch_size_is_stored_kept_on_resuming_and_gives_the_run_of_that_size(
     home: Home, options: Options, caplog: pytest.LogCaptureFixture, tmp_path: Path
 ) -> None:
-    """Of four images, so that two trials will do: each is a process."""
+    """Of four images, one batch of `quad`: one trial will do, which is a process."""
     home.describe("train: images/val\nval: images/test\nnames: [square, disc]\n")
     for number in (4, 5):
         home.image("val", number).unlink()
-    options = {**options, "data": home.yaml, "epochs": 2, "batch_size": 4}
+    options = {**options, "data": home.yaml, "epochs": 2, "batch_size": 4, "quad": True}
     given = fit(options, project=tmp_path / "given")
     with caplog.at_level("INFO", "onelook"), pytest.raises(StopRequested):
         train({**options, "batch_size": -1, "project": tmp_path / "found"}, callbacks=[StopAfterOneBatch()])
