@@ -10,7 +10,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from onelook.files.json_values import plain
 from onelook.files.running import is_running
 
 TEMPORARY_MARK = ".onelook-tmp-"
@@ -55,6 +54,8 @@ def write_text_atomic(path: Path, text: str) -> None:
 
 def write_json_atomic(path: Path, content: object) -> None:
     """Write plain values as JSON, numbers that are not finite as null, as `write_bytes_atomic` does."""
+    from onelook.files.json_values import plain  # and pydantic, which processes that only decode images do without
+
     write_text_atomic(path, json.dumps(plain(content), indent=1) + "\n")
 
 
