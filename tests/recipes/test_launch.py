@@ -6,6 +6,7 @@ The processes are a shell script instead of Python: process 1 ends in some way, 
 from __future__ import annotations
 
 import sys
+from functools import reduce
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +15,12 @@ from forked_ranks import require_loopback
 
 from onelook.errors import DataError, OnelookError, ProcessGroupError, StopRequested
 from onelook.recipes.launch import train_on_devices
+from onelook.recipes.train import train
+from onelook.recipes.train_result import TrainResult
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="the processes are shell scripts")
 SCRIPT = """#!/bin/sh
-[ $TORCHELASTIC_RESTART_COUNT = 0 ] || exit 0
+[ $TORCHELASTIC_RESTART_COUNT = 0 ] || AGAIN
 trap 'exit FIRST' TERM
 touch {folder}/$RANK
 while [ ! -e {folder}/0 ] || [ ! -e {folder}/1 ]; do sleep 0.01; done
@@ -27,15 +30,16 @@ while :; do sleep 0.02; done
 RESTARTED = "^the processes have ended well, but their run folder is not to be found$"
 
 
-def train_with(tmp_path: Path, first: int, second: str, **more: Any) -> None:
-    """Process 0 ends with code `first` when it is told to stop; process 1 does `second`."""
+def train_with(tmp_path: Path, first: int, second: str, again: str = "exit 0", **more: Any) -> TrainResult:
+    """Process 0 ends with code `first` when it is told to stop; process 1 does `second`; both do `again`, restarted."""
     require_loopback()
     python = tmp_path / "python"
-    python.write_text(SCRIPT.replace("{folder}", str(tmp_path)).replace("FIRST", str(first)).replace("SECOND", second))
+    parts = {"{folder}": str(tmp_path), "FIRST": str(first), "SECOND": second, "AGAIN": again}
+    python.write_text(reduce(lambda text, part: text.replace(*part), parts.items(), SCRIPT))
     python.chmod(0o755)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(sys, "executable", str(python))
-        train_on_devices({"data": "a.yaml", "nproc": 2, "device": "cpu", "project": tmp_path / "runs", **more})
+        return train_on_devices({"data": "a.yaml", "nproc": 2, "device": "cpu", "project": tmp_path / "runs", **more})
 
 
 @pytest.mark.parametrize("first", [70, 75, 1])
@@ -61,6 +65,23 @@ def test_a_reason_that_stays_ends_the_run(first: int, second: str, kind: type[On
     ) as caught:
         train_with(tmp_path, first, second)
     assert caught.value.is_told
+
+
+def test_a_run_that_was_started_again_gives_the_result_of_its_folder(
+    tiny_data: Path, tiny_model: Path, tmp_path: Path
+) -> None:
+    """The processes of the second attempt leave a finished run behind."""
+    given = {"data": tiny_data, "cfg": tiny_model, "epochs": 1, "imgsz": 64, "workers": 0, "device": "cpu"}
+    made = train({**given, "noplots": True, "noreport": True, "project": tmp_path / "made"})
+    run = tmp_path / "runs" / "exp"
+    finish = f'sed -i "s/LAUNCH/$TORCHELASTIC_RUN_ID/" {made.run_folder}/status.json && mv {made.run_folder} {run}'
+    status = made.run_folder / "status.json"
+    content = status.read_text()
+    assert '"launch": ""' in content
+    status.write_text(content.replace('"launch": ""', '"launch": "LAUNCH"'))
+    (tmp_path / "runs").mkdir()
+    found = train_with(tmp_path, 75, "kill -9 $$", again=f"{{ [ $RANK = 1 ] || {{ {finish}; }}; exit; }}")
+    assert (found.run_folder, found.metrics.map50_95) == (run, made.metrics.map50_95)
 
 
 def test_a_run_is_started_again_as_often_as_was_set(tmp_path: Path) -> None:

@@ -13,9 +13,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-from forked_ranks import ranks_below, require_loopback, start_command
+from forked_ranks import ranks_below, require_loopback, run_command, start_command, start_ranks
 from option_runs import covers
-from rank_faults import At, freeze, get_stuck
+from rank_faults import At, die, freeze, get_stuck
 from rank_runs import (
     differences,
     in_processes,
@@ -31,6 +31,8 @@ from rank_runs import (
 from onelook.errors import CheckpointError, RunFolderError, StopRequested
 from onelook.recipes.launch import train_on_devices
 from onelook.recipes.train import train
+from onelook.runs.own_checkpoints import load_newest
+from onelook.runs.run_dir import RunDir
 from onelook.settings.command_line import as_arguments
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="processes are examined through /proc")
@@ -174,6 +176,23 @@ def test_a_checkpoint_that_takes_longer_than_a_hang_is_no_hang(settings: Options
 
 
 def test_a_run_of_which_a_process_is_killed_ends_as_the_undisturbed_one(
+    settings: Options, run: Path, undisturbed: Path, tmp_path: Path
+) -> None:
+    """The processes are started as a launcher does it, twice; the launcher's own part is in `test_launch.py`."""
+    words = ["train", *as_arguments({**settings, "save_interval": 0})]
+    told = {"TORCHELASTIC_RUN_ID": "abc", "TORCHELASTIC_RESTART_COUNT": "0"}
+    first = start_ranks(run_command, 2, tmp_path / "first", arguments=(words, At(1, 8, die)), environment=told)
+    assert first.join()[1] == -signal.SIGKILL, first.everything_said
+    assert 1 <= load_newest(RunDir(run)).document["progress"]["step"] < 8, "somewhere before the kill"
+    told["TORCHELASTIC_RESTART_COUNT"] = "1"
+    again = start_ranks(run_command, 2, tmp_path / "again", arguments=(words,), environment=told)
+    assert again.join() == [0, 0] and "resuming at epoch " in again.said(0), again.everything_said
+    assert differences(undisturbed, run) == []
+    assert status(run) == ("finished", 0)
+
+
+@pytest.mark.slow  # the launcher in `test_launch.py`, its processes in the test before this one
+def test_a_launcher_restarts_a_run_of_which_a_process_is_killed(
     killed: Callable[..., Options], undisturbed: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     result = train_on_devices(killed(9, 1))
