@@ -107,7 +107,7 @@ def test_two_processes_give_the_bits_of_one(settings: Settings, tmp_path: Path) 
 
 
 @pytest.mark.parametrize(
-    "changes", [{"freeze": [3], "multi_scale": True}, {"rect": True, "single_cls": True}, {"quad": True}], ids=str
+    "changes", [{"freeze": [3], "multi_scale": True, "quad": True}, {"rect": True, "single_cls": True}], ids=str
 )
 def test_ways_to_train_work(changes: Settings, settings: Settings, tmp_path: Path) -> None:
     found = fit({**settings, "epochs": 1, "project": tmp_path}, **changes)
