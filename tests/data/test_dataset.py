@@ -27,12 +27,13 @@ def index(tmp_path: Path) -> DatasetIndex:
     return write_jpegs(tmp_path / "images", SIZES)
 
 
-def test_training_items_are_contiguous_planes_with_boxes_inside(index: DatasetIndex) -> None:
+def test_training_items_have_pixels_side_by_side_and_boxes_inside(index: DatasetIndex) -> None:
     dataset = TrainDataset(index, Hyperparameters(degrees=10, mixup=0.5), imgsz=64, seed=0)
     for epoch in range(5):
         for number in range(len(index)):
             image, boxes, class_ids, info = dataset[(EpochItem(epoch, number),)]
-            assert image.shape == (3, 64, 64) and image.dtype == torch.uint8 and image.is_contiguous()
+            assert image.shape == (3, 64, 64) and image.dtype == torch.uint8
+            assert image.permute(1, 2, 0).is_contiguous()
             assert boxes.dtype == torch.float32 and class_ids.dtype == torch.int64 and len(boxes) == len(class_ids)
             assert ((boxes[:, :2] - boxes[:, 2:] / 2) > -1e-6).all() and (
                 (boxes[:, :2] + boxes[:, 2:] / 2) < 1 + 1e-6

@@ -90,6 +90,7 @@ def test_workers_use_memory_again_that_no_batch_needs(index: DatasetIndex, is_re
     segments, workers, before = [], set(), children()
     for batch in batches:
         segments.append(segment_of(batch.pixels))
+        assert is_rendered or batch.images.is_contiguous(memory_format=torch.channels_last)
         workers |= children() - before
     assert len(segments) == 20 and 1 < len(set(segments)) <= (10 if is_rendered else PLACES)
     (worker,) = workers

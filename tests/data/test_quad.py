@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -69,7 +70,9 @@ def test_missing_quarters_are_grey() -> None:
 def test_one_image_is_enlarged_with_its_boxes() -> None:
     small = item(3)
     large = quad.at_twice_the_size([small])
-    assert large.image.shape == (3, 48, 64) and large.image.is_contiguous()
+    assert large.image.shape == (3, 48, 64) and large.image.permute(1, 2, 0).is_contiguous()
     assert torch.equal(large.boxes_cxcywh_norm, small.boxes_cxcywh_norm) and large.info == small.info
+    planes = [cv2.resize(plane, (64, 48)) for plane in np.ascontiguousarray(small.image.numpy())]
+    assert torch.equal(large.image, torch.from_numpy(np.stack(planes)))
     means = large.image.float().reshape(3, 24, 2, 32, 2).mean(dim=(2, 4))
     assert (means - small.image).abs()[:, 1:-1, 1:-1].mean() < 2, "every pixel has become four"

@@ -8,12 +8,11 @@ from functools import partial
 from typing import TypeVar
 
 import numpy as np
-from torch import Tensor
 
 from onelook.data.augment.augmentations import draw_plan
 from onelook.data.augment.keys import SampleKey
 from onelook.data.augment.labels import labels_of_plan, labels_of_plans
-from onelook.data.augment.plan import AugmentPlan, Boxes, ClassIds, Sample
+from onelook.data.augment.plan import AugmentPlan, Boxes, ClassIds, Image, Sample
 from onelook.data.augment.render_cpu import ImageSource, render_plan
 from onelook.data.augment.resize import put_into_frame
 from onelook.data.augment.transforms import KeyedTransforms, UserTransforms
@@ -114,23 +113,27 @@ class TrainDataset:
                 without it.
             SettingsError: a transform that the user has named fails.
         """
-        return self._samples([slot], [None])[0]
+        return self._samples([slot])[0]
 
-    def _samples(self, slots: Sequence[EpochItem], planes: Sequence[Tensor | None]) -> list[Item]:
-        """The images of one size; each is written into its `planes`, if given, see `make_item`."""
+    def _samples(self, slots: Sequence[EpochItem], pixels: Image | None = None) -> list[Item]:
+        """The images of one size, which are made in `pixels`, (N, H, W, 3), if given."""
         plans = [self.plan(slot) for slot in slots]
         labels = labels_of_plans(self.index, plans)
-        return [self._sample(*one) for one in zip(plans, labels, planes, strict=True)]
+        if pixels is None:
+            pixels = np.empty((len(plans), *plans[0].output_hw, 3), np.uint8)
+        return [self._sample(*one) for one in zip(plans, labels, pixels, strict=True)]
 
-    def _sample(self, plan: AugmentPlan, labels: tuple[Boxes, ClassIds], planes: Tensor | None) -> Item:
-        made, image = self.drawn(plan, lambda readable: render_plan(readable, self.index, self.source))
+    def _sample(self, plan: AugmentPlan, labels: tuple[Boxes, ClassIds], target: Image) -> Item:
+        made, image = self.drawn(plan, lambda readable: render_plan(readable, self.index, self.source, target))
         if made.info.lost:
             labels = labels_of_plan(self.index, made.plan)
         sample = Sample(image, *labels)
         for step in plan.steps:
             sample = step.apply(sample)
+        if sample.image is not target:
+            target[:] = sample.image
         info = replace(made.info, num_dropped_boxes=sample.num_dropped)
-        return make_item(sample.image, sample.boxes, sample.class_ids, info, planes)
+        return make_item(target, sample.boxes, sample.class_ids, info)
 
     def drawn(self, plan: AugmentPlan, draw: Callable[[AugmentPlan], T]) -> tuple[Drawn, T]:
         """What `draw` makes of a plan, without the images that can no longer be read.
@@ -157,7 +160,7 @@ class TrainDataset:
 
     def __getitem__(self, place: Place) -> Item:
         """The image at a place of a batch."""
-        items = self._samples(place, [None] * len(place))
+        items = self._samples(place)
         return at_twice_the_size(items) if self.arrangement.quad else items[0]
 
     def batch(self, places: Sequence[Place]) -> Batch:
@@ -170,8 +173,8 @@ class TrainDataset:
             slots = [slot for (slot,) in places]
             rectangles = self.arrangement.rectangles
             size_hw = self.full_hw if rectangles is None else rectangles.frame_of(slots[0].number)
-            images = batch_memory((len(slots), 3, *size_hw))
-            return collate(self._samples(slots, list(images)), images)
+            pixels = batch_memory((len(slots), *size_hw, 3))
+            return collate(self._samples(slots, pixels.numpy()), pixels)
 
 
 class ValidationDataset:
@@ -209,8 +212,8 @@ class ValidationDataset:
     def __len__(self) -> int:
         return len(self.index)
 
-    def sample(self, number: int, planes: Tensor | None = None) -> Item:
-        """Image `number` in its frame; written into `planes`, if given, see `make_item`.
+    def sample(self, number: int, target: Image | None = None) -> Item:
+        """Image `number` in its frame; that is `target`, (H, W, 3), if given.
 
         Raises:
             DataError: the image file has vanished or changed since the scan.
@@ -218,7 +221,7 @@ class ValidationDataset:
         size_hw = self.index.size_of(number)
         content_hw = fitted_size(size_hw, self.imgsz)
         fitted = letterbox(content_hw, self.rectangles.frame_of(number), upscale=False)
-        image = put_into_frame(self.images.image(number), fitted)
+        image = put_into_frame(self.images.image(number), fitted, target)
         gain = np.array(fitted.content_hw[::-1], np.float64)
         rows = self.index.labels_of(number)
         corners = cxcywh_to_xyxy(self.index.boxes[rows].astype(np.float64)).clip(0, 1)
@@ -231,7 +234,7 @@ class ValidationDataset:
             pad_xy=(float(fitted.origin_xy[0]), float(fitted.origin_xy[1])),
         )
         has_area = (boxes[:, 2:] > boxes[:, :2]).all(axis=1)
-        return make_item(image, boxes[has_area], self.index.class_ids[rows][has_area], info, planes)
+        return make_item(image, boxes[has_area], self.index.class_ids[rows][has_area], info)
 
     @property
     def full_hw(self) -> tuple[int, int]:
@@ -245,5 +248,5 @@ class ValidationDataset:
         """Some images of one frame."""
         if not numbers:
             return empty_batch(self.full_hw)
-        images = batch_memory((len(numbers), 3, *self.rectangles.frame_of(numbers[0])))
-        return collate([self.sample(*one) for one in zip(numbers, images, strict=True)], images)
+        pixels = batch_memory((len(numbers), *self.rectangles.frame_of(numbers[0]), 3))
+        return collate([self.sample(*one) for one in zip(numbers, pixels.numpy(), strict=True)], pixels)

@@ -6,7 +6,6 @@ import math
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-import cv2
 import numpy as np
 import numpy.typing as npt
 import torch
@@ -21,7 +20,7 @@ class Item(NamedTuple):
     """One image of a batch.
 
     Attributes:
-        image: (3, H, W) uint8 RGB, contiguous.
+        image: (3, H, W) uint8 RGB; the colours of a pixel lie side by side in memory.
         boxes_cxcywh_norm: (N, 4) float32, as a fraction of the width and height of `image`; inside it, not empty.
         class_ids: (N,) int64.
         info: where it came from.
@@ -38,15 +37,10 @@ def make_item(
     boxes_xyxy: npt.NDArray[Any],
     class_ids: npt.NDArray[np.int64],
     info: ImageInfo,
-    planes: Tensor | None = None,
 ) -> Item:
-    """An item from an RGB image (H, W, 3), boxes (N, 4) xyxy in its pixels, and class ids (N,).
-
-    Its image is `planes`, (3, H, W) uint8 and contiguous, which is written to; without it, one of its own.
-    """
+    """An item from an RGB image (H, W, 3), which is not copied, boxes (N, 4) xyxy in its pixels, and class ids (N,)."""
     height, width = rgb.shape[:2]
-    image = torch.empty((3, height, width), dtype=torch.uint8) if planes is None else planes
-    cv2.split(rgb, list(image.numpy()))
+    image = torch.from_numpy(rgb).permute(2, 0, 1)
     return Item(image, normalised(boxes_xyxy, (height, width)), torch.from_numpy(class_ids.copy()), info)
 
 
@@ -70,11 +64,12 @@ def batch_memory(shape: tuple[int, ...]) -> Tensor:
     return torch.empty(0, dtype=torch.uint8).set_(shared)[:num_bytes].reshape(shape)
 
 
-def collate(items: Sequence[Item], images: Tensor | None = None) -> Batch:
-    """A batch of items with images of one size, which lie in `images` (B, 3, H, W) already, if given."""
+def collate(items: Sequence[Item], pixels: Tensor | None = None) -> Batch:
+    """A batch of items with images of one size, which lie in `pixels` (B, H, W, 3) already, if given."""
     targets = collate_targets([item.boxes_cxcywh_norm for item in items], [item.class_ids for item in items])
-    stacked = torch.stack([item.image for item in items]) if images is None else images
-    return Batch(stacked, targets, tuple(item.info for item in items))
+    if pixels is None:
+        pixels = torch.stack([item.image.permute(1, 2, 0) for item in items])
+    return Batch(pixels.permute(0, 3, 1, 2), targets, tuple(item.info for item in items))
 
 
 def collate_targets(boxes: Sequence[Tensor], class_ids: Sequence[Tensor]) -> Targets:

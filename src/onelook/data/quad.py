@@ -12,7 +12,6 @@ from dataclasses import replace
 from typing import TypeVar
 
 import cv2
-import numpy as np
 import torch
 
 from onelook.data.augment.resize import FILL
@@ -72,16 +71,14 @@ def at_twice_the_size(items: Sequence[Item]) -> Item:
 
 
 def _enlarged(item: Item) -> Item:
-    _, height, width = item.image.shape
-    planes = [
-        cv2.resize(plane, (2 * width, 2 * height), interpolation=cv2.INTER_LINEAR) for plane in item.image.numpy()
-    ]
-    return item._replace(image=torch.from_numpy(np.stack(planes)))
+    rgb = item.image.permute(1, 2, 0).numpy()  # (H, W, 3)
+    enlarged = cv2.resize(rgb, (2 * rgb.shape[1], 2 * rgb.shape[0]), interpolation=cv2.INTER_LINEAR)
+    return item._replace(image=torch.from_numpy(enlarged).permute(2, 0, 1))
 
 
 def _in_a_grid(items: Sequence[Item]) -> Item:
     _, height, width = items[0].image.shape
-    image = torch.full((3, 2 * height, 2 * width), FILL, dtype=torch.uint8)
+    image = torch.full((2 * height, 2 * width, 3), FILL, dtype=torch.uint8).permute(2, 0, 1)
     boxes = []
     for number, item in enumerate(items):
         column, row = divmod(number, 2)

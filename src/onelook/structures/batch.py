@@ -91,7 +91,7 @@ class Batch:
     """Images, targets and origin.
 
     Attributes:
-        images: (B, 3, H, W) uint8 RGB; divided by 255 on the device, not before.
+        images: (B, 3, H, W) uint8 RGB, channels last in memory; divided by 255 on the device, not before.
         targets: all boxes of the batch.
         infos: one per image.
     """

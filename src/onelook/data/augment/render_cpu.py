@@ -28,15 +28,18 @@ class ImageSource(Protocol):
         """(H, W, 3) uint8 RGB, longer side at most the output's; not to be written to."""
 
 
-def render_plan(plan: AugmentPlan, index: DatasetIndex, source: ImageSource) -> Image:
-    """The image of a plan before its steps, (H, W, 3) uint8 RGB.
+def render_plan(plan: AugmentPlan, index: DatasetIndex, source: ImageSource, target: Image | None = None) -> Image:
+    """The image of a plan before its steps, (H, W, 3) uint8 RGB; that is `target`, if given, which is written to.
 
     Raises:
         DataError: an image file has vanished or changed since the scan.
     """
-    output = _render_tiles(plan.tiles, index, source, output_hw=plan.output_hw)
+    output = np.empty((*plan.output_hw, 3), np.uint8) if target is None else target
+    _render_tiles(plan.tiles, index, source, output)
     if plan.partner:
-        blend(output, _render_tiles(plan.partner, index, source, output_hw=plan.output_hw), plan.partner_ratio)
+        partner = np.empty_like(output)
+        _render_tiles(plan.partner, index, source, partner)
+        blend(output, partner, plan.partner_ratio)
     return output
 
 
@@ -48,10 +51,10 @@ def pixels_before(tile: Tile, index: DatasetIndex, source: ImageSource) -> Image
     return halved(image, num_halvings(image.shape, tile.extent_wh))
 
 
-def _render_tiles(
-    tiles: Sequence[Tile], index: DatasetIndex, source: ImageSource, *, output_hw: tuple[int, int]
-) -> Image:
-    output = np.full((*output_hw, 3), FILL, np.uint8)
+def _render_tiles(tiles: Sequence[Tile], index: DatasetIndex, source: ImageSource, output: Image) -> None:
+    """Fill `output` with the tiles, and grey where there is none."""
+    output_hw = (output.shape[0], output.shape[1])
+    output.fill(FILL)
     for tile in tiles:
         part_seen = visible_part(tile, output_hw)
         if part_seen is None:
@@ -66,7 +69,6 @@ def _render_tiles(
             cv2.copyTo(warped, pixel_mask(region, box), dst=part)
         elif not draw_axis_aligned(image, to_output, box=box, target=part):
             _warp(image, to_output, box=box, target=part)
-    return output
 
 
 def to_source(to_output: Matrix, origin_xy: tuple[int, int] = (0, 0)) -> Matrix:

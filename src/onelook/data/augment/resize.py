@@ -12,14 +12,15 @@ Image = npt.NDArray[np.uint8]
 FILL = 114  # grey of the border
 
 
-def put_into_frame(image: Image, fitted: Letterbox) -> Image:
-    """An RGB image (H, W, 3), resized (bilinear) and bordered as `fitted` says.
+def put_into_frame(image: Image, fitted: Letterbox, target: Image | None = None) -> Image:
+    """An RGB image (H, W, 3), resized (bilinear) and bordered as `fitted` says; written into `target`, if given.
 
     Reduction by more than half should happen at decoding (`scale_hint_for`) or by `shrunk`.
     """
     height, width = fitted.content_hw
     left, top = fitted.origin_xy
-    frame = np.full((*fitted.frame_hw, 3), FILL, np.uint8)
+    frame = np.empty((*fitted.frame_hw, 3), np.uint8) if target is None else target
+    frame.fill(FILL)
     content = frame[top : top + height, left : left + width]
     if image.shape[:2] == fitted.content_hw:
         content[:] = image
