@@ -119,10 +119,14 @@ def test_mix_up_blends_two_mosaics_by_the_ratio() -> None:
     assert np.abs(render_plan(plan, INDEX, IMAGES) - mixed).max() <= 0.51
 
 
-def test_colours_change_as_the_definition_of_the_tables_says() -> None:
-    image = smooth_image(40, 50, 3)
+@pytest.mark.parametrize("grey_rows", [(0, 0), (3, 140), (200, 0), (1, 1), (100, 101)])
+@pytest.mark.parametrize("gains", [(1.1, 0.6, 1.5), (1.0031, 1.2117, 0.9133), (0.99, 0.0, 2.0), (1.9, 1.0, 0.9)])
+def test_colours_change_as_the_definition_of_the_tables_says(
+    gains: tuple[float, float, float], grey_rows: tuple[int, int]
+) -> None:
+    image = smooth_image(201, 50, 3)  # strips of several heights, whose pixels are no multiple of those done at a time
+    image[: grey_rows[0]] = image[len(image) - grey_rows[1] :] = 114
     hsv = cv2.cvtColor(image, cv2.COLOR_RGB2HSV).astype(float)
-    gains = (1.1, 0.6, 1.5)
     hsv[..., 0] = (hsv[..., 0] * gains[0]) % 180
     hsv[..., 1:] = (hsv[..., 1:] * gains[1:]).clip(0, 255)
     expected = cv2.cvtColor(hsv.astype(np.uint8), cv2.COLOR_HSV2RGB)
@@ -130,6 +134,16 @@ def test_colours_change_as_the_definition_of_the_tables_says() -> None:
     change_colours(changed, gains)
     np.testing.assert_array_equal(changed, expected)
     assert (changed != image).any()
+
+
+def test_rows_that_only_seem_to_be_grey_change_too() -> None:
+    image = np.full((20, 16, 3), 114, np.uint8)
+    image[3, 2] = image[15, 4] = 10
+    whole = np.concatenate([smooth_image(1, 16, 0), image, smooth_image(1, 16, 1)])  # no row is left out of these
+    changed, expected = image.copy(), whole.copy()
+    change_colours(changed, (1.01, 1.3, 0.7))
+    change_colours(expected, (1.01, 1.3, 0.7))
+    np.testing.assert_array_equal(changed, expected[1:-1])
 
 
 def test_letterboxed_images_have_grey_borders_and_whole_content() -> None:

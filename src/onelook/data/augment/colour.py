@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import cv2
@@ -17,7 +17,10 @@ from onelook.data.augment.plan import Image, Sample
 Gains = tuple[float, float, float]
 HUES = 180  # OpenCV keeps hue in half degrees
 STRIP_ROWS = 128  # at a time: what stays in the cache is worked on at twice the speed
+LANES = 64  # bytes: no processor works on more at a time, so a multiple is rounded by one kind of instruction
+ROUND_DOWN = 1e-5 - 0.5  # added before rounding to the nearest; whole numbers stay, though float32 has them inexact
 SHIFT = 12  # bits after the point in OpenCV's divisions by table
+_LEVELS = np.arange(256, dtype=np.uint8)[None]
 
 
 def draw(draft: Draft, stream: Stream) -> None:
@@ -63,29 +66,61 @@ def colour_tables(gains: Gains) -> npt.NDArray[np.uint8]:
     >>> colour_tables((1.0, 0.5, 2.0))[:, 200].tolist()
     [20, 100, 255]
     """
-    levels = np.arange(256, dtype=np.float64)
-    tables = np.empty((3, 256), np.uint8)
-    tables[0] = (levels * gains[0]) % HUES
-    tables[1] = np.clip(levels * gains[1], 0, 255)
-    tables[2] = np.clip(levels * gains[2], 0, 255)
+    scaled = np.multiply.outer(gains, np.arange(256.0))
+    scaled[0] %= HUES
+    tables: npt.NDArray[np.uint8] = np.minimum(scaled, 255).astype(np.uint8)
     return tables
 
 
 def change_colours(rgb: Image, gains: Gains) -> None:
     """Apply the gains to an RGB image (H, W, 3), in place."""
-    tables = colour_tables(gains)
-    hsv_strip = np.empty((STRIP_ROWS, *rgb.shape[1:]), np.uint8)
-    plane_strips = np.empty((3, *hsv_strip.shape[:2]), np.uint8)
-    for top in range(0, rgb.shape[0], STRIP_ROWS):
-        strip = rgb[top : top + STRIP_ROWS]
-        hsv = hsv_strip[: len(strip)]
-        planes = list(plane_strips[:, : len(strip)])  # three plain look-ups are faster than one of three channels
+    top, bottom = different_rows(rgb)
+    starts = range(top, bottom, STRIP_ROWS)
+    parts = [(start, min(start + STRIP_ROWS, bottom)) for start in starts]
+    borders = [(start, end) for start, end in ((0, top), (bottom, len(rgb))) if start < end]
+    changes = [_change_of_plane(*one) for one in zip(colour_tables(gains), gains, (HUES, 256, 256), strict=True)]
+    width = rgb.shape[1]
+    hsv_strip = np.empty((STRIP_ROWS, width, 3), np.uint8)
+    plane_strips = np.empty((3, -(-STRIP_ROWS * width // LANES) * LANES), np.uint8)
+    for start, end in [*parts, *((start, start + 1) for start, _ in borders)]:
+        strip, hsv, num_pixels = rgb[start:end], hsv_strip[: end - start], (end - start) * width
+        planes = [plane[:num_pixels].reshape(-1, width) for plane in plane_strips]
         cv2.cvtColor(strip, cv2.COLOR_RGB2HSV, dst=hsv)
         cv2.split(hsv, planes)
-        for plane, table in zip(planes, tables, strict=True):
-            cv2.LUT(plane, table, dst=plane)
+        for plane, change in zip(plane_strips, changes, strict=True):
+            change(plane[None, : -(-num_pixels // LANES) * LANES])
         cv2.merge(planes, dst=hsv)
         cv2.cvtColor(hsv, cv2.COLOR_HSV2RGB, dst=strip)
+    for start, end in borders:
+        rgb[start + 1 : end] = rgb[start]
+
+
+def different_rows(rgb: Image) -> tuple[int, int]:
+    """The first row and the one after the last that are not equal to all rows above, or below: a border is grey.
+
+    >>> different_rows(np.array([7, 7, 7, 3, 5, 7, 7], np.uint8)[:, None, None].repeat(3, axis=2))
+    (3, 5)
+    """
+    top = _num_equal(rgb)
+    return top, max(top, len(rgb) - _num_equal(rgb[::-1]))
+
+
+def _num_equal(rgb: Image) -> int:
+    """How many rows, from the first on, are equal; 0 if that is the first alone, or if it is not plain to see."""
+    if not (rgb[:2] == rgb[0]).all():
+        return 0
+    middle = rgb[:, rgb.shape[1] // 2, 0]
+    is_other = middle != middle[0]
+    count = int(is_other.argmax()) or len(rgb)
+    return count if (rgb[:count] == rgb[0]).all() else 0
+
+
+def _change_of_plane(table: npt.NDArray[np.uint8], gain: float, num_levels: int) -> Callable[[Image], object]:
+    """Gives the bytes of a plane, a multiple of `LANES`, their levels in `table`; by multiplying, if that is exact."""
+    scaled = cv2.convertScaleAbs(_LEVELS, alpha=gain, beta=ROUND_DOWN)[0]
+    if np.array_equal(scaled[:num_levels], table[:num_levels]):
+        return lambda plane: cv2.convertScaleAbs(plane, dst=plane, alpha=gain, beta=ROUND_DOWN)
+    return lambda plane: cv2.LUT(plane, table, dst=plane)
 
 
 def _to_hsv(rgb: Tensor) -> Tensor:
