@@ -41,6 +41,14 @@ def test_keys_that_could_collide_are_refused(key: SampleKey) -> None:
         generator(key, Purpose.ORDER)
 
 
+def test_random_numbers_are_those_of_philox_with_the_key_in_two_words() -> None:
+    word = 3 << 40 | 9 << 8 | 1 << 4 | Purpose.FLIP
+    expected = np.random.Generator(np.random.Philox(key=np.array([7, word], np.uint64)))
+    drawn = generator(SampleKey(7, 3, 9), Purpose.FLIP, layer=1)
+    assert drawn.random(5).tolist() == expected.random(5).tolist()
+    assert drawn.integers(1000, size=5).tolist() == expected.integers(1000, size=5).tolist()
+
+
 def test_plans_are_equal_for_equal_keys_and_differ_for_others() -> None:
     h = Hyperparameters(mixup=0.5, degrees=10)
     assert fingerprint(plan_of(h)) == fingerprint(plan_of(h))

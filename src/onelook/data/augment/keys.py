@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from enum import IntEnum
 
 import numpy as np
+import numpy.typing as npt
+from numpy.random.bit_generator import ISeedSequence
 
 MAX_EPOCHS = 1 << 24
 MAX_IMAGES = 1 << 32
@@ -57,4 +59,15 @@ def generator(key: SampleKey, purpose: int, layer: int = 0) -> np.random.Generat
     if not (0 <= key.epoch < MAX_EPOCHS and 0 <= key.index < MAX_IMAGES):
         raise ValueError(f"epoch {key.epoch} or image {key.index} is too large for a random stream of its own")
     word = key.epoch << 40 | key.index << 8 | layer << 4 | purpose
-    return np.random.Generator(np.random.Philox(key=np.array([key.seed, word], np.uint64)))
+    return np.random.Generator(np.random.Philox(_PhiloxKey(key.seed, word)))  # type: ignore[arg-type]  # any ISeedSequence
+
+
+class _PhiloxKey(ISeedSequence):
+    """Hands `Philox` its key: if that is an argument, NumPy draws a seed from the system too, which takes longer."""
+
+    def __init__(self, *words: int) -> None:
+        self._words = np.array(words, np.uint64)
+
+    def generate_state(self, _n_words: int, _dtype: object = np.uint64) -> npt.NDArray[np.uint64]:
+        """The key."""
+        return self._words

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import numpy.typing as npt
 
@@ -47,8 +49,8 @@ def half_planes(region: Points) -> npt.NDArray[np.float64]:
 
 def pixel_box(region: Points) -> tuple[int, int, int, int]:
     """Left, top, right, bottom of the pixels whose centres lie within the bounds of a region; may be empty."""
-    left, top = np.ceil(region.min(axis=0) - 0.5 - EDGE_SLACK).astype(int).tolist()
-    right, bottom = np.ceil(region.max(axis=0) - 0.5 - EDGE_SLACK).astype(int).tolist()
+    x, y = zip(*region.tolist(), strict=True)  # plain numbers: NumPy's take five times as long
+    left, top, right, bottom = (math.ceil(edge - 0.5 - EDGE_SLACK) for edge in (min(x), min(y), max(x), max(y)))
     return left, top, right, bottom
 
 
