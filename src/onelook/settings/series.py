@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -49,11 +50,13 @@ def extra(field: FieldInfo) -> dict[str, Any]:
     return dict(field.json_schema_extra) if isinstance(field.json_schema_extra, dict) else {}
 
 
+@cache
 def names_of(kind: type[BaseModel], *policies: str) -> frozenset[str]:
     """The fields of `kind` with one of these policies."""
     return frozenset(name for name, field in kind.model_fields.items() if extra(field).get("resumed", KEPT) in policies)
 
 
+@cache
 def trial_names(kind: type[BaseModel]) -> frozenset[str]:
     """The fields of `kind` that each trial of a search decides for itself."""
     return frozenset(name for name, field in kind.model_fields.items() if extra(field).get("of_trial"))
