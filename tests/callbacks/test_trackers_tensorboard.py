@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import google_crc32c
 import numpy as np
 import pytest
 from stop_at import StopAt
-from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
-from tensorboard.compat.tensorflow_stub.pywrap_tensorflow import masked_crc32c
-from tensorboard.plugin_util import markdown_to_safe_html
 from tracker_runs import REAL_RUN, Draw, follow, results_of
 
 from onelook.callbacks.trackers.event_file import masked
@@ -20,10 +17,15 @@ from onelook.callbacks.trackers.tracker import RunSummary, TrackedRun
 from onelook.errors import StopRequested
 from onelook.recipes.train import train
 
+if TYPE_CHECKING:
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
 Scalars = dict[str, dict[int, float]]
 
 
 def read(folder: Path) -> EventAccumulator:
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
     events = EventAccumulator(str(folder), size_guidance={"scalars": 0, "tensors": 0, "images": 0})
     return events.Reload()
 
@@ -101,6 +103,8 @@ def test_a_run_that_is_not_tracked_has_no_event_file(tiny_run: dict[str, Any]) -
 
 @pytest.mark.parametrize("size", [0, 1, 3, 4, 255, 4095, 4096, 4097, 8192, 65536, 100_001])
 def test_checksums_are_those_of_tensorboard(size: int) -> None:
+    from tensorboard.compat.tensorflow_stub.pywrap_tensorflow import masked_crc32c
+
     data = np.random.default_rng(size).bytes(size)
     assert masked(google_crc32c.value(data)) == masked_crc32c(data)
 
@@ -109,6 +113,8 @@ def test_checksums_are_those_of_tensorboard(size: int) -> None:
     "name", ["<script>alert(1)</script>", "[x](javascript:alert(1))", "![x](http://evil/x.png)", "a\n\n# b", "a|b", "`"]
 )
 def test_names_are_shown_and_not_obeyed(tmp_path: Path, name: str) -> None:
+    from tensorboard.plugin_util import markdown_to_safe_html
+
     tracker = TensorBoardTracker()
     tracker.start(TrackedRun({"data": name}, tmp_path, "bees", "exp", ("bee", name)))
     tracker.finish(RunSummary("finished", True, 0, -1, {}))

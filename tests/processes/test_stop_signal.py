@@ -29,13 +29,6 @@ def exit_code_of(work: Callable[[], None]) -> int:
     return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
 
 
-def wait(seconds: float) -> None:
-    """Until a second signal no longer counts as the first one."""
-    end = time.monotonic() + seconds
-    while time.monotonic() < end:
-        os.sched_yield()
-
-
 @pytest.mark.parametrize("number", SIGNALS, ids=lambda number: number.name)
 def test_a_signal_is_a_request_that_names_it(number: signal.Signals) -> None:
     with StopSignal() as stop:
@@ -71,7 +64,7 @@ def test_a_second_signal_ends_the_process_at_once(number: signal.Signals) -> Non
     def twice() -> None:
         with StopSignal():
             signal.raise_signal(number)
-            wait(REPEAT_SECONDS + 0.05)
+            time.sleep(REPEAT_SECONDS + 0.05)
             signal.raise_signal(number)
 
     def two() -> None:
@@ -99,7 +92,7 @@ def test_a_second_signal_to_a_process_of_our_launcher_is_left_to_the_launcher() 
         os.environ[LAUNCHED_BY] = str(os.getppid())
         with StopSignal() as stop:
             signal.raise_signal(signal.SIGTERM)
-            wait(REPEAT_SECONDS + 0.05)
+            time.sleep(REPEAT_SECONDS + 0.05)
             signal.raise_signal(signal.SIGTERM)
             signal.raise_signal(signal.SIGINT)
             assert stop.name == "SIGTERM"

@@ -83,7 +83,7 @@ class Command:
         while not condition():
             assert self.process.poll() is None, self.process.communicate()
             assert time.monotonic() < end, "the command takes too long"
-            os.sched_yield()
+            time.sleep(0.01)
 
     def wait_until_it_listens(self) -> None:
         """Until a handler for SIGUSR1, the last to come, is there."""
@@ -99,7 +99,7 @@ class Command:
         end = time.monotonic() + DEADLINE_SECONDS
         while left := members(self.process.pid):
             assert time.monotonic() < end, f"processes {left} were left behind"
-            os.sched_yield()
+            time.sleep(0.01)
         assert "Traceback" not in err, err
         return self.process.returncode, out, err
 
@@ -110,12 +110,6 @@ def start(words: list[str], **environment: object) -> Command:
     pipe = subprocess.PIPE
     process = subprocess.Popen(command, stdout=pipe, stderr=pipe, text=True, env=variables, start_new_session=True)
     return Command(process)
-
-
-def wait(seconds: float) -> None:
-    end = time.monotonic() + seconds
-    while time.monotonic() < end:
-        os.sched_yield()
 
 
 def members(session: int) -> list[int]:
@@ -199,7 +193,7 @@ def test_real_processes_obey_a_second_signal_and_one_after_training(home: Home) 
     late, late_mark = training(home, "late", "a signal", HOLD_EPOCH=3)
     two.wait_until(two_mark.exists)
     two.process.send_signal(signal.SIGINT)
-    wait(REPEAT_SECONDS + 0.1)
+    time.sleep(REPEAT_SECONDS + 0.1)
     second = time.monotonic()
     two.process.send_signal(signal.SIGINT)
     assert two.end()[0] == 128 + signal.SIGINT and time.monotonic() - second < 2
@@ -326,10 +320,10 @@ def test_any_command_obeys_at_any_moment(home: Home, seed: int) -> None:
     command = start(words)
     command.wait_until_it_listens()
     if rng.random() < 0.2:
-        wait(float(rng.uniform(0, before)))
+        time.sleep(float(rng.uniform(0, before)))
     else:
         command.wait_until(folder.exists)
-        wait(after * rng.random() ** 3)  # most of that time goes into the images at the end
+        time.sleep(after * rng.random() ** 3)  # most of that time goes into the images at the end
     if command.process.poll() is None:
         (os.killpg if rng.random() < 0.5 else os.kill)(command.process.pid, number)
     code, out, err = command.end()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -48,10 +49,10 @@ def test_images_that_wait_go_together_in_batches_of_the_size() -> None:
     with batcher(look) as made:
         answers = [made.submit(SMALL, 200)]
         while not sizes:
-            pass
+            time.sleep(0.001)
         answers += [made.submit(SMALL, 200) for _ in range(9)]
         while len(made._ready) < 9:
-            pass
+            time.sleep(0.001)
         gate.set()
         looked = [answer.result(10) for answer in answers]
     assert sizes == [1, 4, 4, 1]
