@@ -69,6 +69,16 @@ def family(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
 
+# For commands that only train or predict: `test_ways_to_train_work` and `test_images_are_predicted_whole_and_in_tiles`
+# do so with every head.
+WITH_ONE_HEAD = pytest.mark.parametrize(
+    "family",
+    [name if name == "YoloX" else pytest.param(name, marks=pytest.mark.slow) for name in TABLES],
+    indirect=True,
+    scope="module",
+)
+
+
 @pytest.fixture(scope="module")
 def settings(family: str, tiny_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Settings:
     """A run of two epochs of five batches, with steps so large that few scores stay alike: their order has to count."""
@@ -194,6 +204,7 @@ def test_images_are_predicted_whole_and_in_tiles(run: TrainResult, settings: Set
         assert list((tmp_path / f"run{number}" / "labels").glob("*.txt"))
 
 
+@WITH_ONE_HEAD
 def test_the_service_answers_as_the_library_does(run: TrainResult, settings: Settings) -> None:
     image = Path(settings["data"]).parent / "images" / "val" / "000.jpg"
     asked = {"weights": run.best, "imgsz": 64, "conf_thres": 0.01}
@@ -204,6 +215,7 @@ def test_the_service_answers_as_the_library_does(run: TrainResult, settings: Set
     np.testing.assert_allclose(boxes.reshape(-1, 4), expected.boxes, atol=0.02)
 
 
+@WITH_ONE_HEAD
 def test_a_search_tries_two_sets_of_hyperparameters(settings: Settings, tmp_path: Path) -> None:
     wanted = {name: value for name, value in settings.items() if name != "noreport"}
     result = evolve({**wanted, "epochs": 1, "evolve": 2, "project": tmp_path})
