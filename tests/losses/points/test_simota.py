@@ -13,7 +13,7 @@ from onelook.geometry.iou import iou
 from onelook.losses.points.candidates import PointTargets
 from onelook.losses.points.grid import PointGrid, flatten_maps, point_grid
 from onelook.losses.points.simota import choose_cheapest, pair_costs, points_wanted
-from onelook.losses.points.yolox_loss import Assigner, Assignment, YoloxLoss, decode_boxes, encode_boxes
+from onelook.losses.points.yolox_loss import Assignment, YoloxLoss, decode_boxes, encode_boxes
 from onelook.losses.protocol import NOMINAL_IMAGES
 from onelook.settings.hyperparameters import Hyperparameters
 from onelook.structures.batch import Targets
@@ -99,7 +99,7 @@ class WiderLoss(YoloxLoss):
         wider = replace(prepared, pairs=pairs, most_points=len(points))
         corners = cxcywh_to_xyxy(prepared.boxes), cxcywh_to_xyxy(predicted[place])
         found = choose_cheapest(pairs, costs, points_wanted(wider, *corners, num_images=1), rescue=False)
-        return Assignment(found, torch.zeros_like(found.is_real, dtype=torch.float64), None)
+        return Assignment(found, torch.zeros_like(found.is_real, dtype=torch.float64))
 
 
 def test_older_candidates_give_the_numbers_of_their_worked_example() -> None:
@@ -119,11 +119,10 @@ def test_the_gradient_is_that_of_the_worked_example() -> None:
     assert raw.grad.abs().sum().item() == pytest.approx(10.285910341, abs=2e-8)
 
 
-@pytest.mark.parametrize("assigner", ["simota", "task_aligned"])
-def test_every_target_with_candidates_learns_with_the_rescue(assigner: Assigner) -> None:
-    alone = assigned(criterion(rescue=False, assigner=assigner), [reference_map()], THREE).positives
+def test_every_target_with_candidates_learns_with_the_rescue() -> None:
+    alone = assigned(criterion(rescue=False), [reference_map()], THREE).positives
     assert not alone.is_real[2].any()
-    rescued = assigned(criterion(assigner=assigner), [reference_map()], THREE).positives
+    rescued = assigned(criterion(), [reference_map()], THREE).positives
     assert rescued.is_real[:3].sum(dim=1).min() == 1
 
 
@@ -134,10 +133,9 @@ def second_map() -> torch.Tensor:
     return raw.requires_grad_()
 
 
-@pytest.mark.parametrize("assigner", ["simota", "task_aligned"])
-def test_the_second_objectness_is_taught_where_it_and_class_and_box_agree_best(assigner: Assigner) -> None:
+def test_the_second_objectness_is_taught_where_it_and_class_and_box_agree_best() -> None:
     raw, second = reference_map().detach(), second_map().detach()[..., 4].flatten()
-    loss = criterion(one_to_one=True, assigner=assigner)
+    loss = criterion(one_to_one=True)
     prepared = loss.prepare([raw], THREE)
     found = assigned(loss, [raw], THREE)
     points = raw[0, 0].flatten(0, 1)
@@ -212,29 +210,23 @@ def random_targets(number: int, num_classes: int) -> Targets:
     return Targets(index, torch.randint(0, num_classes, (number,), generator=generator), boxes)
 
 
-@pytest.mark.parametrize("assigner", ["simota", "task_aligned"])
 @pytest.mark.parametrize("one_to_one", [False, True])
 @pytest.mark.parametrize("scale", [0.0, 1.0, 100.0, 1e8, 1e30])
-def test_loss_and_gradient_are_finite_for_every_finite_output(
-    assigner: Assigner, one_to_one: bool, scale: float
-) -> None:
+def test_loss_and_gradient_are_finite_for_every_finite_output(one_to_one: bool, scale: float) -> None:
     maps = random_maps(torch.float32, 3, one_to_one=one_to_one)
     raw = [(raw_map * scale).requires_grad_() for raw_map in maps]
     boxes = torch.tensor([[0.5, 0.5, 0, 0], [0.0, 0.0, 1.0, 1.0], [2.0, 2.0, 0.1, 0.1]])
     targets = Targets(torch.tensor([0, 0, 1]), torch.tensor([0, 1, 2]), boxes)
-    found = criterion(3, STRIDES, assigner=assigner, one_to_one=one_to_one)(raw, targets, progress=1.0)
+    found = criterion(3, STRIDES, one_to_one=one_to_one)(raw, targets, progress=1.0)
     found.total.backward()
     assert found.total.isfinite()
     assert all(raw_map.grad is not None and raw_map.grad.isfinite().all() for raw_map in raw)
 
 
-@pytest.mark.parametrize("assigner", ["simota", "task_aligned"])
 @pytest.mark.parametrize("one_to_one", [False, True])
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
-def test_the_loss_of_half_precision_maps_is_computed_in_float32(
-    assigner: Assigner, one_to_one: bool, dtype: torch.dtype
-) -> None:
-    loss, targets = criterion(3, STRIDES, assigner=assigner, one_to_one=one_to_one), random_targets(9, 3)
+def test_the_loss_of_half_precision_maps_is_computed_in_float32(one_to_one: bool, dtype: torch.dtype) -> None:
+    loss, targets = criterion(3, STRIDES, one_to_one=one_to_one), random_targets(9, 3)
     halves = random_maps(dtype, 3, one_to_one=one_to_one)
     with torch.autocast("cpu", dtype=torch.bfloat16):
         found = loss(halves, targets, progress=1.0)
@@ -242,9 +234,8 @@ def test_the_loss_of_half_precision_maps_is_computed_in_float32(
     assert torch.equal(found.values, loss([raw_map.float() for raw_map in halves], targets, progress=1.0).values)
 
 
-@pytest.mark.parametrize("assigner", ["simota", "task_aligned"])
-def test_targets_of_one_image_do_not_depend_on_those_of_another(assigner: Assigner) -> None:
-    loss, targets = criterion(3, STRIDES, assigner=assigner, one_to_one=True), random_targets(12, 3)
+def test_targets_of_one_image_do_not_depend_on_those_of_another() -> None:
+    loss, targets = criterion(3, STRIDES, one_to_one=True), random_targets(12, 3)
     maps = random_maps(torch.float32, 3, one_to_one=True)
     raw, second = maps[:3], flatten_maps([raw_map[..., 4:5] for raw_map in maps[3:]])[..., 0]
     both = assigned(loss, raw, targets)

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Literal
 
 import torch
 from torch import Tensor
@@ -18,15 +17,13 @@ from onelook.losses.points.candidates import PointTargets, point_targets
 from onelook.losses.points.grid import PointGrid, flatten_maps, point_grid
 from onelook.losses.points.pairs import Positives
 from onelook.losses.points.simota import CENTRE_CELLS, centre_regions, choose_cheapest, pair_costs, points_wanted
-from onelook.losses.points.task_aligned import IOU_POWER, choose_aligned, surrogate_regions
+from onelook.losses.points.task_aligned import IOU_POWER
 from onelook.losses.protocol import NOMINAL_IMAGES, LossTerms
 from onelook.losses.readout import read_maps
 from onelook.losses.terms import cross_entropy, objectness_targets
 from onelook.models.decoding import LARGEST_LOG
 from onelook.settings.hyperparameters import Hyperparameters
 from onelook.structures.batch import Targets
-
-Assigner = Literal["simota", "task_aligned"]
 
 # Factors on the settings `box` 0.05, `obj` 1 and `cls` 0.5 that give the weights of the paper: 5, 1 and 1.
 _BOX_FACTOR, _OBJECTNESS_FACTOR, _CLASS_FACTOR = 100.0, 1.0, 2.0
@@ -42,12 +39,10 @@ class Assignment:
     Attributes:
         positives: points that learn objectness, box and class, k rows of each of M targets.
         agreement: (M, k) class score x IoU^6 of each, as in task-aligned assignment, never NaN.
-        quality: (M, k) how sure of its class each is to be; None for as sure as its box overlaps.
     """
 
     positives: Positives
     agreement: Tensor
-    quality: Tensor | None
 
 
 class YoloxLoss:
@@ -62,7 +57,6 @@ class YoloxLoss:
     Args:
         strides: pixels per cell of each map.
         hyperparameters: box, obj, cls, cls_pw, obj_pw, fl_gamma and label_smoothing are used.
-        assigner: which points learn which target: SimOTA or task-aligned.
         one_to_one: teach the second objectness of a head that has one, so that no NMS is needed.
         l1_from: share of the run after which the raw boxes are compared too; above 1 they never are.
         rescue: see `rescue_orphans`.
@@ -74,7 +68,6 @@ class YoloxLoss:
         *,
         num_classes: int,
         hyperparameters: Hyperparameters,
-        assigner: Assigner = "simota",
         one_to_one: bool = False,
         l1_from: float = 0.85,
         rescue: bool = True,
@@ -82,7 +75,6 @@ class YoloxLoss:
         self.strides = tuple(strides)
         self.num_classes = num_classes
         self.hyperparameters = hyperparameters
-        self.assigner = assigner
         self.one_to_one = one_to_one
         self.columns = ("box", "obj", "cls", "l1", *(("one_obj",) if one_to_one else ()))
         self.l1_from = l1_from
@@ -100,9 +92,8 @@ class YoloxLoss:
 
     def prepare(self, raw_maps: Sequence[Tensor], targets: Targets, progress: float = 0.0) -> PointTargets:
         """See `FamilyLoss`."""
-        regions, most_cells = (centre_regions, CENTRE_CELLS) if self.assigner == "simota" else (surrogate_regions, 0)
         maps = raw_maps[: len(self.strides)]
-        prepared = point_targets(maps, targets, self.strides, regions, most_cells=most_cells)
+        prepared = point_targets(maps, targets, self.strides, centre_regions, most_cells=CENTRE_CELLS)
         is_late = torch.full((), progress >= self.l1_from, device=raw_maps[0].device)
         return replace(prepared, are_raw_boxes_compared=is_late)
 
@@ -123,14 +114,13 @@ class YoloxLoss:
             matched = matched[0]
             cells, stride_px = grid.at(place)
             overlap = iou(decode_boxes(matched[:, 0:4], cells, stride_px), goals)
-            strength = overlap.detach() if found.quality is None else found.quality.flatten()
             box = ((1 - overlap.square()) * is_real).sum()
             l1 = ((matched[:, 0:4] - encode_boxes(goals, cells, stride_px)).abs().sum(dim=1) * is_real).sum()
             num_positives = is_real.sum().clamp(min=1)
             terms = [
                 box * (_BOX_FACTOR * self.hyperparameters.box) / num_positives,
                 self._objectness_term(objectness, place, is_real) / num_positives,
-                self._class_term(matched[:, _FIRST_CLASS:], classes, strength, is_real) / num_positives,
+                self._class_term(matched[:, _FIRST_CLASS:], classes, overlap.detach(), is_real) / num_positives,
                 l1.where(prepared.are_raw_boxes_compared, 0) / num_positives,
             ]
             if self.one_to_one:
@@ -152,17 +142,13 @@ class YoloxLoss:
         classes = pairs.of_targets(prepared.class_ids)
         objectness, class_logits = of_pairs[:, _OBJECTNESS], of_pairs[:, _FIRST_CLASS:]
         class_scores = class_logits.gather(1, classes[:, None])[:, 0].sigmoid()
-        quality = None
-        if self.assigner == "simota":
-            wanted = points_wanted(
-                prepared, cxcywh_to_xyxy(prepared.boxes), cxcywh_to_xyxy(predicted), num_images=len(outputs)
-            )
-            costs = pair_costs(objectness, class_logits, classes, ious)
-            positives = choose_cheapest(pairs, costs, wanted, rescue=self.rescue)
-        else:
-            positives, quality = choose_aligned(pairs, objectness.sigmoid() * class_scores, ious, rescue=self.rescue)
+        wanted = points_wanted(
+            prepared, cxcywh_to_xyxy(prepared.boxes), cxcywh_to_xyxy(predicted), num_images=len(outputs)
+        )
+        costs = pair_costs(objectness, class_logits, classes, ious)
+        positives = choose_cheapest(pairs, costs, wanted, rescue=self.rescue)
         agreement = (class_scores * ious**IOU_POWER).nan_to_num(nan=0.0)[positives.pair]
-        return Assignment(positives, agreement, quality)
+        return Assignment(positives, agreement)
 
     def _second_objectness_term(self, maps: Sequence[Tensor], found: Assignment) -> Tensor:
         logits = flatten_maps([raw[..., _OBJECTNESS : _OBJECTNESS + 1] for raw in maps]).flatten()
