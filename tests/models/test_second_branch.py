@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import itertools
 import math
 
 import pytest
@@ -10,11 +11,14 @@ import torch
 from torch import Tensor
 
 from onelook.errors import ModelError
+from onelook.geometry.boxes import xyxy_to_cxcywh
+from onelook.geometry.iou import iou
 from onelook.models.convolutions import Conv
 from onelook.models.count import count_gflops, count_parameters
 from onelook.models.decoding import decoded
 from onelook.models.detector import DetectionModel, create_model
 from onelook.models.distance_head import Look
+from onelook.models.rivals import leads_of_rivals
 from onelook.models.transfer import transfer_detector
 
 
@@ -209,31 +213,98 @@ def test_of_neighbours_that_find_one_object_the_surest_counts_and_classes_do_not
     assert torch.equal(decoded(maps[:3], kept.head.decoding()), kept.decode(maps[:3]))
 
 
-def test_scores_of_the_branch_that_shares_count_neighbours_once_and_both_branches() -> None:
-    model = with_two_branches("yolox")
-    low, sure = -40.0, 40.0
-    raw = torch.full((1, 1, 4, 8, 8), low)
-    raw[..., 5] = sure  # the objectness of the other branch
-    own = {(0, 0): 0.3, (0, 1): 0.2, (1, 1): 0.1, (3, 4): 0.8, (3, 5): 0.4, (0, 6): 0.9}  # row, column
-    for (row, column), value in own.items():
-        raw[0, 0, row, column, 4] = math.log(value / (1 - value))
-        raw[0, 0, row, column, 6] = sure
-    raw[0, 0, 0, 6, 5] = 0.0
-    small = torch.full((1, 1, 2, 4, 8), low)
-    first = [torch.full((1, 1, *size, 7), low) for size in ((4, 8), (2, 4), (2, 4))]
-    found = model.decode_branch([*first, raw, small, small], "one")
+def shared_maps(cells: dict[tuple[int, int, int], tuple[float, float, tuple[float, ...]]]) -> list[Tensor]:
+    """Raw maps of 4 x 4, 2 x 2 and 1 x 1 cells of stride 8, 16 and 32, of two classes.
+
+    Args:
+        cells: map, row, column -> own objectness, that of the other branch, and box x1, y1, x2, y2 in pixels.
+    """
+    maps = [torch.full((1, 1, side, side, 8), -40.0) for side in (4, 2, 1)]
+    for raw in maps:
+        raw[..., :4] = 0
+    for (level, row, column), (own, other, (x1, y1, x2, y2)) in cells.items():
+        stride = 8 << level
+        box = [(x1 + x2) / 2 / stride - column, (y1 + y2) / 2 / stride - row]
+        box += [math.log((x2 - x1) / stride), math.log((y2 - y1) / stride)]
+        logits = [math.log(value / (1 - value)) for value in (own, other)]
+        maps[level][0, 0, row, column] = torch.tensor([*box, *logits, 40.0, -40.0])
+    return maps
+
+
+def shared_objectness(model: DetectionModel, maps: list[Tensor]) -> list[Tensor]:
+    """(H, W) of each map, as the branch without NMS gives it; from all three ways to decode."""
+    first = [torch.zeros(1, 1, *raw.shape[2:4], 7) for raw in maps]
+    found = model.decode_branch([*first, *maps], "one")
     kept = copy.deepcopy(model)
     kept.keep_branch("one")
-    assert torch.equal(kept.decode([raw, small, small]), found)
-    assert torch.equal(decoded([raw, small, small], kept.head.decoding()), found)
-    objectness, classes = found[0, :32, 4].unflatten(0, (4, 8)), found[0, :32, 5].unflatten(0, (4, 8))
-    nearby = {(0, 0): 0.45, (0, 1): 0.4, (1, 0): 0.3, (3, 4): 1.0, (3, 5): 0.8, (0, 6): 0.9 * 0.5, (1, 2): 0.15}
-    assert {place: objectness[place].item() for place in nearby} == pytest.approx(
-        {place: math.sqrt(value) for place, value in nearby.items()}, abs=1e-6
-    )
-    lowered = {(0, 0): 1.0, (0, 1): (2 / 3) ** 8, (1, 1): (1 / 3) ** 8, (3, 4): 1.0, (3, 5): 0.5**8, (0, 6): 1.0}
-    assert {place: classes[place].item() for place in lowered} == pytest.approx(lowered, rel=1e-4)
-    assert classes.sum().item() == pytest.approx(sum(lowered.values()), rel=1e-4)
+    assert torch.equal(kept.decode(maps), found)
+    assert torch.equal(decoded(maps, kept.head.decoding()), found)
+    return [part.view(raw.shape[2:4]) for part, raw in zip(found[0, :, 4].split([16, 4, 1]), maps, strict=True)]
+
+
+BOX = (2.0, 2.0, 22.0, 22.0)
+
+
+@pytest.mark.parametrize("rival", [(0, 1, 2), (0, 2, 0), (1, 0, 0), (1, 0, 1), (1, 1, 1)])
+def test_of_neighbours_that_find_one_object_the_surest_by_both_branches_counts(rival: tuple[int, int, int]) -> None:
+    model = with_two_branches("yolox")
+    cells = {(0, 1, 1): (0.5, 0.8, BOX), rival: (0.9, 0.6, BOX)}
+    for given, factors in (
+        (cells, (((0.5 * 0.8) / (0.9 * 0.6)) ** 4, 1)),
+        ({**cells, rival: (0.2, 0.9, BOX)}, (1, ((0.2 * 0.9) / (0.5 * 0.8)) ** 4)),
+    ):
+        maps = shared_objectness(model, shared_maps(given))
+        found = [maps[level][row, column].item() for level, row, column in given]
+        expected = [other * factor for (_, other, _), factor in zip(given.values(), factors, strict=True)]
+        assert found == pytest.approx(expected, rel=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("rival", "box", "share"),
+    [
+        ((0, 1, 2), (2.0, 2.0, 22.0, 15.0), 0.5),  # overlap 0.65, half way
+        ((0, 1, 2), (2.0, 2.0, 22.0, 12.0), 0.0),  # overlap 0.5: another object
+        ((0, 1, 3), BOX, 0.0),  # two columns away
+        ((2, 0, 0), BOX, 0.0),  # a map further
+    ],
+)
+def test_other_objects_and_cells_far_away_do_not_count(
+    rival: tuple[int, int, int], box: tuple[float, ...], share: float
+) -> None:
+    cells = {(0, 1, 1): (0.5, 0.8, BOX), rival: (0.9, 0.8, box)}
+    maps = shared_objectness(with_two_branches("yolox"), shared_maps(cells))
+    assert maps[0][1, 1].item() == pytest.approx(0.8 * (0.5 / 0.9) ** (4 * share), rel=1e-4)
+    level, row, column = rival
+    assert maps[level][row, column].item() == pytest.approx(0.8)
+
+
+def test_every_cell_is_compared_with_all_around_it_and_no_other() -> None:
+    """Against a plain loop over all pairs of cells."""
+    generator = torch.Generator().manual_seed(0)
+    planes = []
+    for side in (8, 4, 2):
+        corners = torch.rand(2, 2, side, side + side // 2, generator=generator) * 6
+        sides = torch.rand(2, 2, side, side + side // 2, generator=generator) * 4 + 8
+        sureness = torch.rand(2, 1, side, side + side // 2, generator=generator).log()
+        planes.append(torch.cat([corners, corners + sides, sureness], dim=1))
+    for level, lead in enumerate(leads_of_rivals(planes, (2, 2))):
+        expected = torch.zeros_like(lead)
+        for image, _, row, column in itertools.product(*map(range, lead.shape)):
+            own = planes[level][image, :, row, column]
+            for other in range(max(level - 1, 0), min(level + 2, 3)):
+                for y, x in itertools.product(*map(range, planes[other].shape[2:])):
+                    here, there = ((row, column), (y, x)) if level >= other else ((row // 2, column // 2), (y, x))
+                    if level > other:
+                        there = (y // 2, x // 2)
+                    if max(abs(here[0] - there[0]), abs(here[1] - there[1])) > 1:
+                        continue
+                    rival = planes[other][image, :, y, x]
+                    overlap = iou(xyxy_to_cxcywh(own[None, :4]), xyxy_to_cxcywh(rival[None, :4])).item()
+                    share = min(max((overlap - 0.5) / 0.3, 0), 1)
+                    ahead = max((rival[4] - own[4]).item(), 0)
+                    expected[image, 0, row, column] = max(expected[image, 0, row, column].item(), share * ahead)
+        torch.testing.assert_close(lead, expected, rtol=1e-4, atol=1e-5)
+        assert (lead > 0).any() and (lead == 0).any()
 
 
 def test_box_and_classes_of_the_branch_that_shares_are_where_the_others_are() -> None:

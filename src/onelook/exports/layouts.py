@@ -63,19 +63,22 @@ def from_detections(detections: Tensor, num_classes: int) -> Tensor:
     return torch.cat([boxes, detections[..., 4:5], classes.to(detections)], dim=-1)
 
 
-def undecoded(raw_maps: Sequence[Tensor], *, is_shared: bool = False) -> Tensor:
+def undecoded(raw_maps: Sequence[Tensor], shared_strides: Sequence[float] = ()) -> Tensor:
     """Raw maps of a head of YOLOX as its own exports give them, (B, N, 5 + K).
 
     Boxes stay in cells and logarithms, objectness and classes are probabilities; Ge et al., YOLOX, 2021.
 
     Args:
         raw_maps: of the head, L tensors (B, 1, H, W, 5 + K), or 6 + K of the branch that needs no NMS.
-        is_shared: they are of that branch, see `shared_scores`.
+        shared_strides: of the maps, if they are of that branch, see `shared_scores`.
     """
-    rows = []
-    for values in (raw.float() for raw in raw_maps):
-        scores = shared_scores(values) if is_shared else (values[..., 4:].sigmoid(),)
-        rows.append(torch.cat((values[..., :4], *scores), dim=-1).flatten(1, 3))
+    values = [raw.float() for raw in raw_maps]
+    scores: Sequence[tuple[Tensor, ...]] = [(one[..., 4:].sigmoid(),) for one in values]
+    if shared_strides:
+        scores = shared_scores(values, shared_strides)
+    rows = [
+        torch.cat((one[..., :4], *of_map), dim=-1).flatten(1, 3) for one, of_map in zip(values, scores, strict=True)
+    ]
     return torch.cat(rows, dim=1)
 
 

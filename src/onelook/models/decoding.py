@@ -7,15 +7,22 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
+from itertools import pairwise
 from typing import Literal
 
 import torch
 from torch import Tensor
-from torch.nn.functional import avg_pool2d, max_pool2d
+from torch.nn.functional import max_pool2d, softplus
+
+from onelook.geometry.boxes import cxcywh_to_xyxy
+from onelook.models.rivals import leads_of_rivals
 
 Rule = Literal["anchors", "points", "shared", "distances"]
 _SMALLEST = 1e-4
 """Of a divisor: a usual number of 16 bits, below all scores that count."""
+_SHARPNESS = 4
+"""The power of a ratio that a second cell of an object is lowered by."""
 LARGEST_LOG = 15.0
 """Of the width of a box in cells: beyond, a box is 3 million of them wide, has no gradient and spoils no other."""
 
@@ -58,14 +65,20 @@ def decoded(raw_maps: Sequence[Tensor], decoding: Decoding) -> Tensor:
     Returns:
         rows in the order map, box of the cell, row, column.
     """
+    if decoding.rule != "anchors":
+        return decode_cells(raw_maps, decoding.strides, decoding.rule, peaks=decoding.peaks)
     parts = []
-    for number, (raw_map, stride) in enumerate(zip(raw_maps, decoding.strides, strict=True)):
-        if decoding.rule == "anchors":
-            anchors = torch.tensor(decoding.anchors[number], device=raw_map.device)
-            parts.append(decode_anchors(raw_map, anchors, stride))
-        else:
-            parts.append(POINT_DECODERS[decoding.rule](raw_map, stride, decoding.peaks))
+    for raw_map, anchors, stride in zip(raw_maps, decoding.anchors, decoding.strides, strict=True):
+        parts.append(decode_anchors(raw_map, torch.tensor(anchors, device=raw_map.device), stride))
     return torch.cat(parts, dim=1)
+
+
+def decode_cells(raw_maps: Sequence[Tensor], strides: Sequence[float], rule: Rule, *, peaks: bool) -> Tensor:
+    """The same for a head with one box per cell."""
+    if rule == "shared":
+        return torch.cat(decode_shared(raw_maps, strides), dim=1)
+    decode = partial(decode_distances, peaks=peaks) if rule == "distances" else decode_points
+    return torch.cat([decode(raw_map, stride) for raw_map, stride in zip(raw_maps, strides, strict=True)], dim=1)
 
 
 def decode_anchors(raw_map: Tensor, anchors_px: Tensor, stride: Tensor | float) -> Tensor:
@@ -84,7 +97,7 @@ def decode_anchors(raw_map: Tensor, anchors_px: Tensor, stride: Tensor | float) 
     return torch.cat((centres, sizes, scores[..., 4:]), dim=-1).flatten(1, 3)
 
 
-def decode_points(raw_map: Tensor, stride: Tensor | float, _peaks: bool = False) -> Tensor:
+def decode_points(raw_map: Tensor, stride: float) -> Tensor:
     """Boxes and scores of one map of a head without anchors, (B, H*W, 5 + K) float32: Ge et al., YOLOX, section 2.3.
 
     Args:
@@ -94,23 +107,27 @@ def decode_points(raw_map: Tensor, stride: Tensor | float, _peaks: bool = False)
     return torch.cat((_boxes_of_points(values, stride), values[..., 4:].sigmoid()), dim=-1).flatten(1, 3)
 
 
-def decode_shared(raw_map: Tensor, stride: Tensor | float, _peaks: bool = True) -> Tensor:
-    """The same of the branch that finds each object once and shares all but an objectness with the other.
+def decode_shared(raw_maps: Sequence[Tensor], strides: Sequence[float]) -> list[Tensor]:
+    """The same of the branch that finds each object once and shares all but an objectness with the other, map by map.
 
     Args:
-        raw_map: (B, 1, H, W, 6 + K): box as of `decode_points`, logits of its own objectness, of that of the other
-            branch, and of the classes.
+        raw_maps: L tensors (B, 1, H, W, 6 + K): box as of `decode_points`, logits of its own objectness, of that of the
+            other branch, and of the classes.
     """
-    values = raw_map.float()
-    return torch.cat((_boxes_of_points(values, stride), *shared_scores(values)), dim=-1).flatten(1, 3)
+    values = [raw_map.float() for raw_map in raw_maps]
+    boxes = [_boxes_of_points(one, stride) for one, stride in zip(values, strides, strict=True)]
+    return [
+        torch.cat((box, *scores), dim=-1).flatten(1, 3)
+        for box, scores in zip(boxes, shared_scores(values, strides), strict=True)
+    ]
 
 
-def _boxes_of_points(values: Tensor, stride: Tensor | float) -> Tensor:
+def _boxes_of_points(values: Tensor, stride: float) -> Tensor:
     centres = (values[..., 0:2] + _corners(values)) * stride
     return torch.cat((centres, values[..., 2:4].clamp(max=LARGEST_LOG).exp() * stride), dim=-1)
 
 
-def decode_distances(raw_map: Tensor, stride: Tensor | float, peaks: bool = False) -> Tensor:
+def decode_distances(raw_map: Tensor, stride: float, peaks: bool = False) -> Tensor:
     """Boxes and scores of one map of a head of distances, (B, H*W, 5 + K) float32, with an objectness of 1.
 
     Args:
@@ -125,26 +142,29 @@ def decode_distances(raw_map: Tensor, stride: Tensor | float, peaks: bool = Fals
     return torch.cat(((low + high) / 2 * stride, (high - low) * stride, *scores), dim=-1).flatten(1, 3)
 
 
-POINT_DECODERS = {"points": decode_points, "shared": decode_shared, "distances": decode_distances}
-"""By the rule of the head."""
+def shared_scores(raw_maps: Sequence[Tensor], strides: Sequence[float]) -> list[tuple[Tensor, Tensor]]:
+    """Objectness (B, 1, H, W, 1) and class probabilities (B, 1, H, W, K) of each map of `decode_shared`.
 
-
-def shared_scores(raw_map: Tensor) -> tuple[Tensor, Tensor]:
-    """Objectness (B, 1, H, W, 1) and class probabilities (B, 1, H, W, K) where one cell is to find each object.
-
-    Own objectness is the probability that it is this cell. The network is often sure of the object and not of the cell,
-    since the neighbours would do as well; that must not count against the object: half of what the eight cells around
-    say is added, up to 1. What the other branch says, which taught all cells of an object, is the other factor of a
-    geometric mean. Where a neighbour is surer, the class counts less, so that one of them is left.
+    The objectness of the other branch, which all cells of an object learned, says best whether there is one; own
+    objectness, which one of them learned, says best which cell it is. So where neighbours have found the same object,
+    the objectness of all but the surest is lowered, by the fourth power of the ratio to that; see `leads_of_rivals`.
 
     Args:
-        raw_map: (B, 1, H, W, 6 + K) float32, see `decode_shared`.
+        raw_maps: L tensors (B, 1, H, W, 6 + K) float32.
     """
-    own, of_others, classes = raw_map[..., 4:5].sigmoid(), raw_map[..., 5:6].sigmoid(), raw_map[..., 6:].sigmoid()
-    plane = own[:, 0].permute(0, 3, 1, 2)  # (B, 1, H, W)
-    around = 9 * avg_pool2d(plane, kernel_size=3, stride=1, padding=1)  # zeros at the border; the cell itself too
-    nearby = (0.5 * (plane + around)).clamp(max=1).permute(0, 2, 3, 1)[:, None]
-    return (of_others * nearby).sqrt(), at_peaks(classes, own * classes)
+    planes = []
+    for values, stride in zip(raw_maps, strides, strict=True):
+        boxes = cxcywh_to_xyxy(_boxes_of_points(values, stride))
+        sureness = -softplus(-values[..., 4:6]).sum(dim=-1, keepdim=True)  # the logarithm of both probabilities
+        planes.append(torch.cat((boxes, sureness), dim=-1)[:, 0].permute(0, 3, 1, 2))
+    factors = [round(coarse / fine) for fine, coarse in pairwise(strides)]
+    return [
+        (
+            values[..., 5:6].sigmoid() * (-_SHARPNESS * lead).exp().permute(0, 2, 3, 1)[:, None],
+            values[..., 6:].sigmoid(),
+        )
+        for values, lead in zip(raw_maps, leads_of_rivals(planes, factors), strict=True)
+    ]
 
 
 def at_peaks(classes: Tensor, scores: Tensor) -> Tensor:

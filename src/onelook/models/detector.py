@@ -249,10 +249,9 @@ def fill_skeleton(skeleton: DetectionModel, tensors: Mapping[str, Tensor]) -> No
     own = skeleton.state_dict()
     copies = {name: tensor.to(own.get(name, tensor).dtype, copy=True) for name, tensor in tensors.items()}
     skeleton.load_state_dict(copies, assign=True)
-    device = next(iter(copies.values())).device
     for head in (skeleton.head, skeleton.head.one):
         if head is not None:
-            head.strides = torch.tensor(skeleton.stride_px, dtype=torch.float32, device=device)
+            head.take_strides(skeleton.stride_px)
 
 
 def _in_file(problem: ModelError, where: str) -> ModelError:

@@ -15,15 +15,22 @@ class Head(Protocol):
 
     Attributes:
         num_classes: K.
-        strides: (L,) float32 pixels per cell of each map.
         kept_in_32_bits: names of buffers that 16 bits would round.
         last_convolutions: names of the modules that give the outputs; they and what follows are not quantised.
     """
 
     num_classes: int
-    strides: Tensor
     kept_in_32_bits: ClassVar[tuple[str, ...]]
     last_convolutions: ClassVar[tuple[str, ...]]
+
+    @property
+    def strides(self) -> Tensor:
+        """(L,) float32 pixels per cell of each map."""
+        ...
+
+    def take_strides(self, stride_px: Sequence[int]) -> None:
+        """Take the pixels per cell of each map, also where the head came from tensors alone."""
+        ...
 
     @property
     def one(self) -> Head | None:

@@ -79,6 +79,10 @@ class Detect(nn.Module):
         anchors = tuple(tuple((float(w), float(h)) for w, h in one_map) for one_map in grid.anchors.tolist())
         return Decoding(rule="anchors", strides=tuple(grid.strides.tolist()), anchors=anchors)
 
+    def take_strides(self, stride_px: Sequence[int]) -> None:
+        """See `Head`."""
+        self.strides = torch.tensor(stride_px, dtype=torch.float32, device=self.anchors.device)
+
     @torch.no_grad()
     def initialise(self, stride_px: Sequence[int], anchors: int | list[list[float]] | None) -> None:
         """Take strides and anchors, and bias the outputs.
@@ -86,10 +90,9 @@ class Detect(nn.Module):
         Args:
             anchors: per map w, h, w, h, ... in pixels, or how many per cell, see `unfitted_anchors`.
         """
-        strides = torch.tensor(stride_px, dtype=torch.float32, device="cpu")
-        self.strides.copy_(strides)
+        self.take_strides(stride_px)
         if isinstance(anchors, int):
-            self.place_anchors(unfitted_anchors(anchors, strides))
+            self.place_anchors(unfitted_anchors(anchors, self.strides))
         else:
             self.place_anchors(torch.tensor(anchors, dtype=torch.float32, device="cpu").view(self.anchors.shape))
         self.initialise_biases(stride_px)

@@ -13,7 +13,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from onelook.models.decoding import POINT_DECODERS, Decoding, Rule
+from onelook.models.decoding import Decoding, Rule, decode_cells
 
 PRIOR = 0.01
 RARE = -math.log((1 - PRIOR) / PRIOR)
@@ -30,13 +30,13 @@ class PointHead(nn.Module, ABC):
 
     Attributes:
         rule: how its raw maps become boxes.
-        strides: (L,) float32 pixels per cell; follows from the model table and is not saved.
+        stride_px: pixels per cell of each map; follows from the model table and is not saved.
         one: the second set.
         needs_nms: whether several points may find one object; so it is but for a second set.
     """
 
     rule: ClassVar[Rule]
-    strides: Tensor
+    stride_px: tuple[int, ...]
     one: PointHead | None
     needs_nms: bool
     kept_in_32_bits: ClassVar[tuple[str, ...]] = ()
@@ -46,7 +46,16 @@ class PointHead(nn.Module, ABC):
         self.num_classes = num_classes
         self.needs_nms = True
         self.one = None
-        self.register_buffer("strides", torch.zeros(num_maps), persistent=False)
+        self.stride_px = (0,) * num_maps
+
+    @property
+    def strides(self) -> Tensor:
+        """(L,) float32 pixels per cell."""
+        return torch.tensor(self.stride_px, dtype=torch.float32, device=next(self.parameters()).device)
+
+    def take_strides(self, stride_px: Sequence[int]) -> None:
+        """See `Head`."""
+        self.stride_px = tuple(stride_px)
 
     @abstractmethod
     def flat_maps(self, features: Sequence[Tensor]) -> list[Tensor]:
@@ -74,17 +83,16 @@ class PointHead(nn.Module, ABC):
 
     def decode(self, raw_maps: Sequence[Tensor]) -> Tensor:
         """Boxes and scores of L maps in float32, (B, sum of H*W, 5 + K), see `Head`."""
-        decode_map, strides, peaks = POINT_DECODERS[self.rule], self.strides.float(), not self.needs_nms
-        return torch.cat([decode_map(raw, strides[i], peaks) for i, raw in enumerate(raw_maps)], dim=1)
+        return decode_cells(raw_maps, self.stride_px, self.rule, peaks=not self.needs_nms)
 
     def decoding(self) -> Decoding:
         """What `decode` does, as plain numbers."""
-        return Decoding(rule=self.rule, strides=tuple(self.strides.tolist()), peaks=not self.needs_nms)
+        return Decoding(rule=self.rule, strides=tuple(map(float, self.stride_px)), peaks=not self.needs_nms)
 
     @torch.no_grad()
     def initialise(self, stride_px: Sequence[int], anchors: int | list[list[float]] | None) -> None:
         """Take the strides, and start from rare objects; there are no anchors to take."""
-        self.strides.copy_(torch.tensor(stride_px, dtype=torch.float32, device="cpu"))
+        self.take_strides(stride_px)
         self.initialise_outputs()
         if self.one is not None:
             self.one.initialise(stride_px, anchors)
