@@ -11,8 +11,7 @@ import torch
 from torch import Tensor
 
 from onelook.errors import ModelError
-from onelook.geometry.boxes import xyxy_to_cxcywh
-from onelook.geometry.iou import iou
+from onelook.geometry.iou import box_iou
 from onelook.models.convolutions import Conv
 from onelook.models.count import count_gflops, count_parameters
 from onelook.models.decoding import decoded
@@ -250,8 +249,8 @@ def test_of_neighbours_that_find_one_object_the_surest_by_both_branches_counts(r
     model = with_two_branches("yolox")
     cells = {(0, 1, 1): (0.5, 0.8, BOX), rival: (0.9, 0.6, BOX)}
     for given, factors in (
-        (cells, (((0.5 * 0.8) / (0.9 * 0.6)) ** 4, 1)),
-        ({**cells, rival: (0.2, 0.9, BOX)}, (1, ((0.2 * 0.9) / (0.5 * 0.8)) ** 4)),
+        (cells, (((0.5 * 0.8) / (0.9 * 0.6)) ** 8, 1)),
+        ({**cells, rival: (0.2, 0.9, BOX)}, (1, ((0.2 * 0.9) / (0.5 * 0.8)) ** 8)),
     ):
         maps = shared_objectness(model, shared_maps(given))
         found = [maps[level][row, column].item() for level, row, column in given]
@@ -273,38 +272,38 @@ def test_other_objects_and_cells_far_away_do_not_count(
 ) -> None:
     cells = {(0, 1, 1): (0.5, 0.8, BOX), rival: (0.9, 0.8, box)}
     maps = shared_objectness(with_two_branches("yolox"), shared_maps(cells))
-    assert maps[0][1, 1].item() == pytest.approx(0.8 * (0.5 / 0.9) ** (4 * share), rel=1e-4)
+    assert maps[0][1, 1].item() == pytest.approx(0.8 * (0.5 / 0.9) ** (8 * share), rel=1e-4)
     level, row, column = rival
     assert maps[level][row, column].item() == pytest.approx(0.8)
 
 
-def test_every_cell_is_compared_with_all_around_it_and_no_other() -> None:
+def test_cells_are_compared_with_all_around_them_twice_and_no_others() -> None:
     """Against a plain loop over all pairs of cells."""
     generator = torch.Generator().manual_seed(0)
     planes = []
     for side in (8, 4, 2):
-        corners = torch.rand(2, 2, side, side + side // 2, generator=generator) * 6
-        sides = torch.rand(2, 2, side, side + side // 2, generator=generator) * 4 + 8
-        sureness = torch.rand(2, 1, side, side + side // 2, generator=generator).log()
-        planes.append(torch.cat([corners, corners + sides, sureness], dim=1))
-    for level, lead in enumerate(leads_of_rivals(planes, (2, 2))):
-        expected = torch.zeros_like(lead)
-        for image, _, row, column in itertools.product(*map(range, lead.shape)):
-            own = planes[level][image, :, row, column]
-            for other in range(max(level - 1, 0), min(level + 2, 3)):
-                for y, x in itertools.product(*map(range, planes[other].shape[2:])):
-                    here, there = ((row, column), (y, x)) if level >= other else ((row // 2, column // 2), (y, x))
-                    if level > other:
-                        there = (y // 2, x // 2)
-                    if max(abs(here[0] - there[0]), abs(here[1] - there[1])) > 1:
-                        continue
-                    rival = planes[other][image, :, y, x]
-                    overlap = iou(xyxy_to_cxcywh(own[None, :4]), xyxy_to_cxcywh(rival[None, :4])).item()
-                    share = min(max((overlap - 0.5) / 0.3, 0), 1)
-                    ahead = max((rival[4] - own[4]).item(), 0)
-                    expected[image, 0, row, column] = max(expected[image, 0, row, column].item(), share * ahead)
-        torch.testing.assert_close(lead, expected, rtol=1e-4, atol=1e-5)
-        assert (lead > 0).any() and (lead == 0).any()
+        size = (side, side + side // 2)
+        corners = torch.rand(2, 2, *size, generator=generator) * 6
+        sides = torch.rand(2, 2, *size, generator=generator) * 4 + 8
+        class_ids = torch.randint(0, 2, (2, 1, *size), generator=generator).float()
+        sureness = torch.rand(2, 1, *size, generator=generator).log()
+        planes.append(torch.cat([corners, corners + sides, class_ids, sureness], dim=1))
+    for image in range(2):
+        cells = [(level, y, x) for level in range(3) for y in range(8 >> level) for x in range(12 >> level)]
+        rows = torch.stack([planes[level][image, :, y, x] for level, y, x in cells])
+        overlap = box_iou(rows[:, :4], rows[:, :4])
+        share = ((overlap - 0.5) / 0.3).clamp(0, 1) * (rows[:, None, 4] == rows[None, :, 4])
+        for i, j in itertools.product(range(len(cells)), repeat=2):
+            (fine, y, x), (coarse, v, u) = sorted((cells[i], cells[j]))
+            step = coarse - fine
+            if step > 1 or max(abs((y >> step) - v), abs((x >> step) - u)) > 1:
+                share[i, j] = 0
+        best = rows[:, 5]
+        for _step in range(2):
+            best = rows[:, 5] + (share * (best[None] - rows[:, None, 5]).clamp(min=0)).amax(dim=1)
+        found = torch.cat([lead[image].flatten() for lead in leads_of_rivals(planes, (2, 2))])
+        torch.testing.assert_close(found, best - rows[:, 5], rtol=1e-4, atol=1e-5)
+        assert 0 < (found > 0).sum() < len(found)
 
 
 def test_box_and_classes_of_the_branch_that_shares_are_where_the_others_are() -> None:

@@ -21,7 +21,7 @@ from onelook.models.rivals import leads_of_rivals
 Rule = Literal["anchors", "points", "shared", "distances"]
 _SMALLEST = 1e-4
 """Of a divisor: a usual number of 16 bits, below all scores that count."""
-_SHARPNESS = 4
+_SHARPNESS = 8
 """The power of a ratio that a second cell of an object is lowered by."""
 LARGEST_LOG = 15.0
 """Of the width of a box in cells: beyond, a box is 3 million of them wide, has no gradient and spoils no other."""
@@ -147,7 +147,7 @@ def shared_scores(raw_maps: Sequence[Tensor], strides: Sequence[float]) -> list[
 
     The objectness of the other branch, which all cells of an object learned, says best whether there is one; own
     objectness, which one of them learned, says best which cell it is. So where neighbours have found the same object,
-    the objectness of all but the surest is lowered, by the fourth power of the ratio to that; see `leads_of_rivals`.
+    the objectness of all but the surest is lowered, by the eighth power of the ratio to that; see `leads_of_rivals`.
 
     Args:
         raw_maps: L tensors (B, 1, H, W, 6 + K) float32.
@@ -156,7 +156,8 @@ def shared_scores(raw_maps: Sequence[Tensor], strides: Sequence[float]) -> list[
     for values, stride in zip(raw_maps, strides, strict=True):
         boxes = cxcywh_to_xyxy(_boxes_of_points(values, stride))
         sureness = -softplus(-values[..., 4:6]).sum(dim=-1, keepdim=True)  # the logarithm of both probabilities
-        planes.append(torch.cat((boxes, sureness), dim=-1)[:, 0].permute(0, 3, 1, 2))
+        class_ids = values[..., 6:].argmax(dim=-1, keepdim=True).float()
+        planes.append(torch.cat((boxes, class_ids, sureness), dim=-1)[:, 0].permute(0, 3, 1, 2))
     factors = [round(coarse / fine) for fine, coarse in pairwise(strides)]
     return [
         (
