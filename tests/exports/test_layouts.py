@@ -17,6 +17,7 @@ from onelook.exports.metadata import Metadata, read_metadata
 from onelook.exports.onnx import export_onnx, open_onnx
 from onelook.exports.parity import TOLERANCES, compare
 from onelook.exports.plan import Predictions
+from onelook.exports.running import predictions_of
 from onelook.geometry.boxes import xyxy_to_cxcywh
 from onelook.inference.backend import TorchBackend
 from onelook.models.decoding import Decoding
@@ -148,6 +149,14 @@ def test_the_best_pairs_in_two_stages_are_the_best_of_all(num_boxes: int, num_cl
         corners = xyxy_to_cxcywh(torch.from_numpy(found[image, : len(order), :4]))
         assert_allclose(corners.numpy(), table[box, :4])
         assert (found[image, len(order) :, 4] == 0).all()
+
+
+@pytest.mark.parametrize("branch", ["many", "one"])
+def test_raw_maps_are_decoded_by_their_metadata_alone(branch: str) -> None:
+    model, given = model_with("YoloX", branch=branch), images(2, 64, 96)
+    with torch.inference_mode():
+        flat = [raw.numpy() for raw in model.head.flat_maps(model.features(given))]
+        assert torch.equal(predictions_of(flat, model.head.decoding(), 3), model.decode(model(given)))
 
 
 def test_run_times_may_order_near_ties_as_they_like_but_not_lose_a_pair() -> None:

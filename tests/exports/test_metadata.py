@@ -47,6 +47,7 @@ def test_metadata_comes_back_as_it_was_written(metadata: Metadata) -> None:
         ({"decoding": {"anchors": [[[1, 10**400]]], "strides": [8]}}, "`anchors` is 1000"),
         ({"decoding": {"anchors": [[[1, float("nan")]]], "strides": [8]}}, "`anchors` is nan"),
         ({"decoding": {"anchors": [[[1, None]]], "strides": [8]}}, "`anchors` is None"),
+        ({"decoding": {"rule": "shared", "anchors": [], "strides": [16, 8]}}, "not ascending"),
         (
             {"decoding": {"rule": "points", "anchors": [], "strides": [8], "peaks": True}},
             "`peaks` of `points` is of an earlier version",

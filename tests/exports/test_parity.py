@@ -127,7 +127,7 @@ def test_all_that_an_export_takes_is_compared(metadata: dict[str, object], shape
     assert shapes_for(Metadata(names=("a",), stride=8, **metadata), (64, 96)) == shapes  # type: ignore[arg-type]
 
 
-def test_made_up_images_are_always_the_same() -> None:
+def test_synthetic_images_are_always_the_same() -> None:
     first, again, other = (synthetic_images(2, (32, 48), key=key) for key in (0, 0, 1))
     assert torch.equal(first, again) and not torch.equal(first, other)
     assert first.shape == (2, 3, 32, 48) and first.min() >= 0 and first.max() <= 1

@@ -258,6 +258,18 @@ def test_of_neighbours_that_find_one_object_the_surest_by_both_branches_counts(r
         assert found == pytest.approx(expected, rel=1e-4)
 
 
+def test_two_classes_with_one_box_are_two_objects() -> None:
+    maps = shared_maps({(0, 1, 1): (0.5, 0.8, BOX), (0, 1, 2): (0.9, 0.8, BOX)})
+    maps[0][0, 0, 1, 1, 6:] = torch.tensor([-40.0, 40.0])
+    assert shared_objectness(with_two_branches("yolox"), maps)[0][1, 1:3].tolist() == pytest.approx([0.8, 0.8])
+
+
+def test_cells_of_one_object_that_lie_two_apart_are_compared_through_the_one_between() -> None:
+    cells = {(0, 1, column): (own, 0.8, BOX) for column, own in ((0, 0.9), (1, 0.1), (2, 0.5))}
+    found = shared_objectness(with_two_branches("yolox"), shared_maps(cells))[0][1, :3]
+    assert found.tolist() == pytest.approx([0.8, 0.8 * (1 / 9) ** 8, 0.8 * (5 / 9) ** 8], rel=1e-4)
+
+
 @pytest.mark.parametrize(
     ("rival", "box", "share"),
     [
@@ -304,6 +316,21 @@ def test_cells_are_compared_with_all_around_them_twice_and_no_others() -> None:
         found = torch.cat([lead[image].flatten() for lead in leads_of_rivals(planes, (2, 2))])
         torch.testing.assert_close(found, best - rows[:, 5], rtol=1e-4, atol=1e-5)
         assert 0 < (found > 0).sum() < len(found)
+
+
+@pytest.mark.parametrize("head", ["YoloX", "Look"])
+def test_maps_that_do_not_go_from_fine_to_coarse_are_refused(head: str) -> None:
+    body = [[-1, 1, "Conv", [8, 3, 2]] for _ in range(4)]
+    table = {"nc": 2, "depth_multiple": 1.0, "width_multiple": 1.0, "backbone": body}
+    with pytest.raises(ModelError, match="the maps of the head have strides 16, 8"):
+        create_model({**table, "head": [[[3, 2], 1, head, ["nc", 8]]]})
+
+
+def test_areas_of_large_boxes_are_numbers_in_16_bits() -> None:
+    box = torch.tensor([0.0, 0.0, 1200.0, 1200.0]) / 32
+    planes = torch.cat([box, torch.tensor([1.0, -2.0])])[None, :, None, None].expand(1, 6, 2, 2).clone()
+    planes[0, 5, 0, 0] = -1
+    assert leads_of_rivals([planes.half()], [])[0].flatten().tolist() == [0, 1, 1, 1]
 
 
 def test_box_and_classes_of_the_branch_that_shares_are_where_the_others_are() -> None:

@@ -72,7 +72,7 @@ class Segments:
     def batches(self, loans: Iterator[Any]) -> Iterator[Any]:
         """In the training process: the batches that arrive; segments are given back as soon as nothing uses them."""
         while True:
-            self._reclaim_slots()
+            self._reclaim_places()
             try:
                 loan = next(loans)
             except StopIteration:
@@ -85,7 +85,7 @@ class Segments:
             yield batch
             del batch
 
-    def _reclaim_slots(self) -> None:
+    def _reclaim_places(self) -> None:
         over = [lent for lent in self._lent if lent[0].expired()]  # type: ignore[no-untyped-call]
         for _, worker, place in over:
             self._is_lent[worker, place] = 0

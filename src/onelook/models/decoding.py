@@ -154,7 +154,8 @@ def shared_scores(raw_maps: Sequence[Tensor], strides: Sequence[float]) -> list[
     """
     planes = []
     for values, stride in zip(raw_maps, strides, strict=True):
-        boxes = cxcywh_to_xyxy(_boxes_of_points(values, stride))
+        # In cells of the coarsest map: an area in pixels may be no number of 16 bits.
+        boxes = cxcywh_to_xyxy(_boxes_of_points(values, stride / strides[-1]))
         sureness = -softplus(-values[..., 4:6]).sum(dim=-1, keepdim=True)  # the logarithm of both probabilities
         class_ids = values[..., 6:].argmax(dim=-1, keepdim=True).float()
         planes.append(torch.cat((boxes, class_ids, sureness), dim=-1)[:, 0].permute(0, 3, 1, 2))

@@ -13,6 +13,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
+from onelook.errors import ModelError
 from onelook.models.decoding import Decoding, Rule, decode_cells
 
 PRIOR = 0.01
@@ -54,7 +55,16 @@ class PointHead(nn.Module, ABC):
         return torch.tensor(self.stride_px, dtype=torch.float32, device=next(self.parameters()).device)
 
     def take_strides(self, stride_px: Sequence[int]) -> None:
-        """See `Head`."""
+        """See `Head`.
+
+        Raises:
+            ModelError: a map is finer than the one before.
+        """
+        if list(stride_px) != sorted(stride_px):
+            raise ModelError(
+                f"the maps of the head have strides {', '.join(map(str, stride_px))}",
+                hint="a head without anchors reads its maps from the finest to the coarsest: sort its row of the model",
+            )
         self.stride_px = tuple(stride_px)
 
     @abstractmethod

@@ -10,11 +10,10 @@ Letters: B images, C planes, H x W cells, n = 9 neighbours, the cell itself incl
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import product
 
 import torch
 from torch import Tensor
-from torch.nn.functional import interpolate, max_pool2d, pad
+from torch.nn.functional import conv2d, interpolate, max_pool2d
 
 SURENESS = 5
 _REACH = 2
@@ -22,8 +21,10 @@ _REACH = 2
 _SAME_FROM, _SAME_TO = 0.5, 0.8
 """Boxes that overlap by less are two objects, by more one; between, more and more so: a step could go either way."""
 _SMALLEST_AREA = 1e-4
-_SLICES = tuple(product((slice(0, -2), slice(1, -1), slice(2, None)), repeat=2))
-"""Rows and columns of a map with a border of 1, from the upper left neighbour of each cell to the lower right one."""
+_SIDE = 3
+_NUM_NEIGHBOURS = _SIDE * _SIDE
+_CENTRE = slice(_NUM_NEIGHBOURS // 2, _NUM_NEIGHBOURS // 2 + 1)
+"""The cell among its neighbours."""
 
 
 def leads_of_rivals(planes: Sequence[Tensor], factors: Sequence[int]) -> list[Tensor]:
@@ -33,24 +34,25 @@ def leads_of_rivals(planes: Sequence[Tensor], factors: Sequence[int]) -> list[Te
     difference of the logarithms, times how much the boxes are one.
 
     Args:
-        planes: of each map, the finest first, (B, 6, H, W) float32: x1, y1, x2, y2 in pixels, number of the class, and
-            the logarithm of how sure the cell is.
+        planes: of each map, the finest first, (B, 6, H, W) float32: x1, y1, x2, y2 in one unit for all maps, number of
+            the class, and the logarithm of how sure the cell is.
         factors: how many cells of a map lie side by side in one of the next.
     """
     around = [_neighbours(cells) for cells in planes]
-    shares = [_share(cells, near) for cells, near in zip(planes, around, strict=True)]
+    shares = [_share(near, near) for near in around]
     coarse = [_enlarged(near, factor) for near, factor in zip(around[1:], factors, strict=True)]
-    shares_of_next = [_share(cells, near) for cells, near in zip(planes, coarse, strict=False)]
-    own = [cells[:, SURENESS:] for cells in planes]
+    shares_of_next = [_share(near, near_of_next) for near, near_of_next in zip(around, coarse, strict=False)]
+    own = [near[SURENESS][:, _CENTRE] for near in around]
     best = own
     for _step in range(_REACH):
-        near = [_neighbours(sureness)[0] for sureness in best]
-        found = [_most(share * (there - here)) for share, there, here in zip(shares, near, own, strict=True)]
+        near_best = [_neighbours(sureness)[0] for sureness in best]
+        found = [_most(share * (there - here)) for share, there, here in zip(shares, near_best, own, strict=True)]
         for number, (share, factor) in enumerate(zip(shares_of_next, factors, strict=True)):
-            of_coarse = share * (interpolate(near[number + 1], scale_factor=factor) - own[number])
+            of_coarse = share * (interpolate(near_best[number + 1], scale_factor=factor) - own[number])
             # What the fine cells in a coarse one are ahead of each neighbour of that; then as these neighbours see it.
-            of_fine = share * (best[number] - coarse[number][SURENESS])
-            of_fine = _as_neighbours_see_it(max_pool2d(of_fine, factor))
+            of_fine = max_pool2d(share * (best[number] - coarse[number][SURENESS]), factor)
+            kernels = _one_each(of_fine).flip(0)
+            of_fine = conv2d(of_fine, kernels, padding=_SIDE // 2, groups=_NUM_NEIGHBOURS)
             found[number] = torch.maximum(found[number], _most(of_coarse))
             found[number + 1] = torch.maximum(found[number + 1], _most(of_fine))
         best = [here + lead for here, lead in zip(own, found, strict=True)]
@@ -61,14 +63,14 @@ def _most(leads: Tensor) -> Tensor:
     return leads.amax(dim=1, keepdim=True).clamp(min=0)
 
 
-def _share(cells: Tensor, near: Sequence[Tensor]) -> Tensor:
-    """(B, n, H, W) from 0 to 1, how much each cell and its neighbours have found the same object.
+def _share(around: Sequence[Tensor], near: Sequence[Tensor]) -> Tensor:
+    """(B, n, H, W) from 0 to 1, how much cells and their neighbours have found the same object.
 
     Args:
-        cells: (B, C, H, W).
-        near: of `_neighbours`.
+        around: of `_neighbours` of the cells, among which they are.
+        near: of `_neighbours`, the ones that they are compared with.
     """
-    left, top, right, bottom, class_id = torch.split(cells[:, :SURENESS], 1, dim=1)
+    left, top, right, bottom, class_id = (plane[:, _CENTRE] for plane in around[:SURENESS])
     near_left, near_top, near_right, near_bottom, near_class_id = near[:SURENESS]
     width = (torch.minimum(right, near_right) - torch.maximum(left, near_left)).clamp(min=0)
     height = (torch.minimum(bottom, near_bottom) - torch.maximum(top, near_top)).clamp(min=0)
@@ -79,17 +81,20 @@ def _share(cells: Tensor, near: Sequence[Tensor]) -> Tensor:
 
 
 def _neighbours(planes: Tensor) -> list[Tensor]:
-    """C tensors (B, n, H, W) of (B, C, H, W) planes; beyond the border 0, a box without area."""
-    padded = torch.split(pad(planes, (1, 1, 1, 1)), 1, dim=1)
-    return [torch.cat([plane[:, :, rows, columns] for rows, columns in _SLICES], dim=1) for plane in padded]
+    """C tensors (B, n, H, W) of (B, C, H, W) planes; beyond the border 0, a box without area.
+
+    A convolution does this on every run time. Where one rounds to 11 bits, as GPUs may, cells are rounded as well as
+    their neighbours, since they are taken from here too.
+    """
+    kernels = _one_each(planes).repeat(planes.shape[1], 1, 1, 1)
+    near = conv2d(planes, kernels, padding=_SIDE // 2, groups=planes.shape[1])
+    return list(torch.split(near, _NUM_NEIGHBOURS, dim=1))
 
 
 def _enlarged(planes: Sequence[Tensor], factor: int) -> list[Tensor]:
     return [interpolate(plane, scale_factor=factor) for plane in planes]
 
 
-def _as_neighbours_see_it(of_each: Tensor) -> Tensor:
-    """What cells say of each of their neighbours, (B, n, H, W), as what each cell is told by its neighbours."""
-    padded = pad(of_each, (1, 1, 1, 1))
-    told = [padded[:, number : number + 1, rows, columns] for number, (rows, columns) in enumerate(reversed(_SLICES))]
-    return torch.cat(told, dim=1)
+def _one_each(like: Tensor) -> Tensor:
+    """(n, 1, 3, 3) kernels that take one neighbour each."""
+    return torch.eye(_NUM_NEIGHBOURS, dtype=like.dtype, device=like.device).view(-1, 1, _SIDE, _SIDE)

@@ -304,7 +304,10 @@ def _checked(weights: Weights, path: Path) -> Weights:
         wanted, found = expected.get(name), weights.tensors.get(name)
         if wanted is None or found is None:
             what = "is missing" if found is None else "is no part of the model that it describes"
-            raise CheckpointError(f"checkpoint `{path}`: tensor `{name}` {what}")
+            raise CheckpointError(
+                f"checkpoint `{path}`: tensor `{name}` {what}",
+                hint="if another version of Onelook wrote it, use that one, or train again",
+            )
         if wanted.shape != found.shape:
             raise CheckpointError(
                 f"checkpoint `{path}`: tensor `{name}` has the shape {tuple(found.shape)}, "
