@@ -67,9 +67,9 @@ CASES = [
 ]  # fmt: skip
 
 
-# All start from the same program. By default, one whose graph has TopK, and of ONNX one that gives raw boxes.
-IN_TORCHSCRIPT = {("YoloX", "one", "end-to-end")}
-IN_ONNX = {*IN_TORCHSCRIPT, ("YoloX", "one", "yolox")}
+# All start from the same program. By default, one whose graph has TopK, and of TorchScript one that gives raw boxes.
+IN_ONNX = {("YoloX", "one", "end-to-end")}
+IN_TORCHSCRIPT = {*IN_ONNX, ("YoloX", "one", "yolox")}
 
 
 @pytest.mark.parametrize(

@@ -277,7 +277,7 @@ OTHER_WEIGHTS = [
     Case(
         "weights of other classes", of_other_classes, 64, ("have 2 classes", "data.yaml` has 3"), "know: square, disc"
     ),
-    Case("weights of another model", of_other_model, 3, ("tensor `model.0.conv.weight` is missing",), ""),
+    Case("weights of another model", of_other_model, 3, ("tensor `model.0.conv.weight` is missing",), "another"),
 ]
 
 
