@@ -241,6 +241,10 @@ def shared_objectness(model: DetectionModel, maps: list[Tensor]) -> list[Tensor]
     return [part.view(raw.shape[2:4]) for part, raw in zip(found[0, :, 4].split([16, 4, 1]), maps, strict=True)]
 
 
+def mean_of(own: float, other: float) -> float:
+    return own**0.1 * other**0.9
+
+
 BOX = (2.0, 2.0, 22.0, 22.0)
 
 
@@ -254,20 +258,23 @@ def test_of_neighbours_that_find_one_object_the_surest_by_both_branches_counts(r
     ):
         maps = shared_objectness(model, shared_maps(given))
         found = [maps[level][row, column].item() for level, row, column in given]
-        expected = [other * factor for (_, other, _), factor in zip(given.values(), factors, strict=True)]
+        expected = [mean_of(own, other) * by for (own, other, _), by in zip(given.values(), factors, strict=True)]
         assert found == pytest.approx(expected, rel=1e-4)
 
 
 def test_two_classes_with_one_box_are_two_objects() -> None:
     maps = shared_maps({(0, 1, 1): (0.5, 0.8, BOX), (0, 1, 2): (0.9, 0.8, BOX)})
     maps[0][0, 0, 1, 1, 6:] = torch.tensor([-40.0, 40.0])
-    assert shared_objectness(with_two_branches("yolox"), maps)[0][1, 1:3].tolist() == pytest.approx([0.8, 0.8])
+    assert shared_objectness(with_two_branches("yolox"), maps)[0][1, 1:3].tolist() == pytest.approx(
+        [mean_of(0.5, 0.8), mean_of(0.9, 0.8)]
+    )
 
 
 def test_cells_of_one_object_that_lie_two_apart_are_compared_through_the_one_between() -> None:
     cells = {(0, 1, column): (own, 0.8, BOX) for column, own in ((0, 0.9), (1, 0.1), (2, 0.5))}
     found = shared_objectness(with_two_branches("yolox"), shared_maps(cells))[0][1, :3]
-    assert found.tolist() == pytest.approx([0.8, 0.8 * (1 / 9) ** 8, 0.8 * (5 / 9) ** 8], rel=1e-4)
+    expected = [mean_of(own, 0.8) * (own / 0.9) ** 8 for own in (0.9, 0.1, 0.5)]
+    assert found.tolist() == pytest.approx(expected, rel=1e-4)
 
 
 @pytest.mark.parametrize(
@@ -284,9 +291,9 @@ def test_other_objects_and_cells_far_away_do_not_count(
 ) -> None:
     cells = {(0, 1, 1): (0.5, 0.8, BOX), rival: (0.9, 0.8, box)}
     maps = shared_objectness(with_two_branches("yolox"), shared_maps(cells))
-    assert maps[0][1, 1].item() == pytest.approx(0.8 * (0.5 / 0.9) ** (8 * share), rel=1e-4)
+    assert maps[0][1, 1].item() == pytest.approx(mean_of(0.5, 0.8) * (0.5 / 0.9) ** (8 * share), rel=1e-4)
     level, row, column = rival
-    assert maps[level][row, column].item() == pytest.approx(0.8)
+    assert maps[level][row, column].item() == pytest.approx(mean_of(0.9, 0.8))
 
 
 def test_cells_are_compared_with_all_around_them_twice_and_no_others() -> None:

@@ -23,6 +23,8 @@ _SMALLEST = 1e-4
 """Of a divisor: a usual number of 16 bits, below all scores that count."""
 _SHARPNESS = 8
 """The power of a ratio that a second cell of an object is lowered by."""
+_OWN_SHARE = 0.1
+"""Weight of own objectness in the mean of both: a second cell that is no rival, for its class, counts less for it."""
 LARGEST_LOG = 15.0
 """Of the width of a box in cells: beyond, a box is 3 million of them wide, has no gradient and spoils no other."""
 
@@ -146,27 +148,28 @@ def shared_scores(raw_maps: Sequence[Tensor], strides: Sequence[float]) -> list[
     """Objectness (B, 1, H, W, 1) and class probabilities (B, 1, H, W, K) of each map of `decode_shared`.
 
     The objectness of the other branch, which all cells of an object learned, says best whether there is one; own
-    objectness, which one of them learned, says best which cell it is. So where neighbours have found the same object,
-    the objectness of all but the surest is lowered, by the eighth power of the ratio to that; see `leads_of_rivals`.
+    objectness, which one of them learned, says best which cell it is. So the first has most of the weight of a
+    geometric mean, and where neighbours have found the same object, all but the surest are lowered, by the eighth power
+    of the ratio to that; see `leads_of_rivals`.
 
     Args:
         raw_maps: L tensors (B, 1, H, W, 6 + K) float32.
     """
+    logarithms = [-softplus(-values[..., 4:6]) for values in raw_maps]  # of both probabilities
     planes = []
-    for values, stride in zip(raw_maps, strides, strict=True):
+    for values, both, stride in zip(raw_maps, logarithms, strides, strict=True):
         # In cells of the coarsest map: an area in pixels may be no number of 16 bits.
         boxes = cxcywh_to_xyxy(_boxes_of_points(values, stride / strides[-1]))
-        sureness = -softplus(-values[..., 4:6]).sum(dim=-1, keepdim=True)  # the logarithm of both probabilities
         class_ids = values[..., 6:].argmax(dim=-1, keepdim=True).float()
+        sureness = both.sum(dim=-1, keepdim=True)
         planes.append(torch.cat((boxes, class_ids, sureness), dim=-1)[:, 0].permute(0, 3, 1, 2))
     factors = [round(coarse / fine) for fine, coarse in pairwise(strides)]
-    return [
-        (
-            values[..., 5:6].sigmoid() * (-_SHARPNESS * lead).exp().permute(0, 2, 3, 1)[:, None],
-            values[..., 6:].sigmoid(),
-        )
-        for values, lead in zip(raw_maps, leads_of_rivals(planes, factors), strict=True)
-    ]
+    scores = []
+    for values, both, lead in zip(raw_maps, logarithms, leads_of_rivals(planes, factors), strict=True):
+        mean = torch.lerp(both[..., 1:], both[..., :1], _OWN_SHARE)
+        objectness = (mean - _SHARPNESS * lead.permute(0, 2, 3, 1)[:, None]).exp()
+        scores.append((objectness, values[..., 6:].sigmoid()))
+    return scores
 
 
 def at_peaks(classes: Tensor, scores: Tensor) -> Tensor:
