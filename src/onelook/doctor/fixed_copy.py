@@ -10,7 +10,7 @@ from pathlib import Path
 
 from onelook.data.dataset_copy import YAML_NAME, dataset_copy, require_new_place
 from onelook.data.dataset_layout import open_dataset
-from onelook.data.formats.writers import SplitToWrite, YoloWriter
+from onelook.data.formats.writers import WRITERS, SplitToWrite
 from onelook.data.parallel_map import Work
 from onelook.data.scan.index import scan_split
 from onelook.data.scan.rules import ScanOptions
@@ -40,7 +40,7 @@ def write_fixed(out: Path, scans: Scans, findings: Sequence[Finding], names: tup
     is_dark = any(finding.kind == "dark-image" for finding in findings)
     shift = shift_of(path for one in mended for path in one.index.paths) if is_dark else 0
     odd = {path for one in mended for path in one.odd}
-    writer = YoloWriter()
+    writer = WRITERS["yolo"]
     parts = [
         SplitToWrite(one.split, one.index, one.inside, writer.folder_of(one.split, names_differ=False))
         for one in mended

@@ -13,8 +13,7 @@ from typing import Any
 from onelook.data.capacity import available_processors
 from onelook.data.dataset_copy import YAML_NAME, dataset_copy, require_new_place
 from onelook.data.dataset_layout import open_dataset
-from onelook.data.formats.tool_writers import WRITERS
-from onelook.data.formats.writers import LabelWriter, SplitToWrite
+from onelook.data.formats.writers import WRITERS, LabelWriter, SplitToWrite
 from onelook.data.parallel_map import Work
 from onelook.data.scan.rules import ScanOptions
 from onelook.data.split_images import split_by_share
@@ -67,7 +66,7 @@ def convert_data(given: Mapping[str, Any], *, file: Path | None = None) -> Conve
         require_new_place(out, folders, option="--out")
         options = ScanOptions(strict=settings.strict, allow_unlabelled=settings.allow_unlabelled)
         splits = read_splits_of(spec, tuple(spec.splits), options=options, stop=stop)
-        writer = WRITERS[settings.to]()
+        writer = WRITERS[settings.to]
         parts = _parts(splits, writer)
         put = shutil.copyfile if settings.images == "copy" else _link
         with dataset_copy(out, parts, splits.names, writer, put, Work(available_processors(), stop)) as folder:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
-from xml.sax.saxutils import escape
+from typing import Any
+from xml.sax.saxutils import escape, quoteattr
 
 import numpy as np
 
@@ -43,99 +43,140 @@ class SplitToWrite:
     folder: str
 
 
-class LabelWriter(Protocol):
-    """What a format needs to be written."""
+@dataclass(frozen=True)
+class LabelWriter:
+    """How a dataset is written in a format.
+
+    Attributes:
+        folder: of the images of a split, which is `{split}` in it.
+        texts: gives path below the folder of the dataset and content of each file of a split, images excepted.
+        losses: what of a split cannot be written: words for it -> how many.
+        places: what `data.yaml` says of the labels of a split; None if it need not, as of YOLO.
+        common_folder: of the images of all splits if no two of the dataset have the same name; empty for none.
+    """
+
+    format: str
+    folder: str
+    texts: Callable[[SplitToWrite, Sequence[str]], Iterator[tuple[str, bytes]]]
+    losses: Callable[[DatasetIndex], Mapping[str, int]]
+    places: Callable[[SplitToWrite], Mapping[str, str]] | None = None
+    common_folder: str = ""
 
     def folder_of(self, split: str, *, names_differ: bool) -> str:
         """The folder of the images of a split; `names_differ`: no two images of the dataset have the same name."""
-
-    def texts(self, part: SplitToWrite, names: Sequence[str]) -> Iterator[tuple[str, bytes]]:
-        """Path below the folder of the dataset and content of each file of a split, images excepted."""
+        return self.common_folder if names_differ and self.common_folder else self.folder.format(split=split)
 
     def description(self, parts: Sequence[SplitToWrite], names: Sequence[str]) -> dict[str, Any]:
         """What `data.yaml` says."""
+        if self.places is None:
+            return {"path": ".", **{part.split: part.folder for part in parts}, "names": list(names)}
+        places = {part.split: {"images": part.folder, **self.places(part)} for part in parts}
+        return {"path": ".", "format": self.format, **places, "names": list(names)}
 
-    def losses(self, index: DatasetIndex) -> Mapping[str, int]:
-        """What of a split cannot be written: words for it -> how many."""
 
-
-class YoloWriter:
+def _yolo_texts(part: SplitToWrite, names: Sequence[str]) -> Iterator[tuple[str, bytes]]:
     """A text file per image; a polygon takes the place of its box."""
-
-    def folder_of(self, split: str, *, names_differ: bool) -> str:
-        return f"images/{split}"
-
-    def texts(self, part: SplitToWrite, names: Sequence[str]) -> Iterator[tuple[str, bytes]]:
-        require_stems(part)
-        is_box = has_another_box(part.index)
-        for image, inside in enumerate(part.inside):
-            path = label_path_of(f"{os.sep}{part.folder}/{inside}")[1:]
-            yield path, yolo_rows(part.index, image, is_box).encode()
-
-    def description(self, parts: Sequence[SplitToWrite], names: Sequence[str]) -> dict[str, Any]:
-        return {"path": ".", **{part.split: part.folder for part in parts}, "names": list(names)}
-
-    def losses(self, index: DatasetIndex) -> Mapping[str, int]:
-        return {"polygons that are not in the box of their object": int(has_another_box(index).sum())}
+    _require_stems(part)
+    is_box = _has_another_box(part.index)
+    for image, inside in enumerate(part.inside):
+        path = label_path_of(f"{os.sep}{part.folder}/{inside}")[1:]
+        yield path, yolo_rows(part.index, image, is_box).encode()
 
 
-class CocoWriter:
+def _coco_texts(part: SplitToWrite, names: Sequence[str]) -> Iterator[tuple[str, bytes]]:
     """A JSON file per split; category ids count from 1."""
-
-    def folder_of(self, split: str, *, names_differ: bool) -> str:
-        return f"images/{split}"
-
-    def texts(self, part: SplitToWrite, names: Sequence[str]) -> Iterator[tuple[str, bytes]]:
-        content = {
-            "images": [
-                {"id": number, "file_name": inside, "width": width, "height": height}
-                for number, (inside, (height, width)) in enumerate(
-                    zip(part.inside, part.index.sizes_hw.tolist(), strict=True), start=1
-                )
-            ],
-            "annotations": _coco_annotations(part.index),
-            "categories": [{"id": number, "name": name} for number, name in enumerate(names, start=1)],
-        }
-        yield f"annotations/instances_{part.split}.json", json.dumps(content).encode()
-
-    def description(self, parts: Sequence[SplitToWrite], names: Sequence[str]) -> dict[str, Any]:
-        places = {
-            part.split: {"images": part.folder, "annotations": f"annotations/instances_{part.split}.json"}
-            for part in parts
-        }
-        return {"path": ".", "format": "coco", **places, "names": list(names)}
-
-    def losses(self, index: DatasetIndex) -> Mapping[str, int]:
-        return {}
+    content = {
+        "images": [
+            {"id": number, "file_name": inside, "width": width, "height": height}
+            for number, (inside, (height, width)) in enumerate(
+                zip(part.inside, part.index.sizes_hw.tolist(), strict=True), start=1
+            )
+        ],
+        "annotations": _coco_annotations(part.index),
+        "categories": [{"id": number, "name": name} for number, name in enumerate(names, start=1)],
+    }
+    yield _coco_places(part)["annotations"], json.dumps(content).encode()
 
 
-class VocWriter:
+def _coco_places(part: SplitToWrite) -> dict[str, str]:
+    return {"annotations": f"annotations/instances_{part.split}.json"}
+
+
+def _voc_texts(part: SplitToWrite, names: Sequence[str]) -> Iterator[tuple[str, bytes]]:
     """An XML file per image, and lists of the images; there is no place for polygons."""
+    _require_stems(part)
+    _require_plain(names)
+    places = _voc_places(part)
+    for image, (inside, shapes) in enumerate(zip(part.inside, _shapes_of(part.index), strict=True)):
+        height, width = part.index.size_of(image)
+        lines = [
+            "<annotation>",
+            f"  <filename>{escape(printable(inside))}</filename>",
+            f"  <size><width>{width}</width><height>{height}</height><depth>3</depth></size>",
+        ]
+        for shape in shapes:
+            sides = zip(("xmin", "ymin", "xmax", "ymax"), shape.corners, strict=True)
+            corners = "".join(f"<{side}>{text_of(value)}</{side}>" for side, value in sides)
+            name = escape(names[shape.class_id])
+            lines.append(f"  <object><name>{name}</name><difficult>0</difficult><bndbox>{corners}</bndbox></object>")
+        yield f"{places['annotations']}/{_stem_of(inside)}.xml", "\n".join([*lines, "</annotation>", ""]).encode()
+    yield places["list"], b"".join(map(_line, part.inside))
 
-    def folder_of(self, split: str, *, names_differ: bool) -> str:
-        return "JPEGImages" if names_differ else f"JPEGImages/{split}"
 
-    def texts(self, part: SplitToWrite, names: Sequence[str]) -> Iterator[tuple[str, bytes]]:
-        require_stems(part)
-        require_plain(names)
-        boxes = boxes_xyxy_px(part.index).tolist()
-        for image, inside in enumerate(part.inside):
-            yield f"{_annotations_of(part)}/{stem_of(inside)}.xml", _voc_document(part, image, boxes, names).encode()
-        yield f"ImageSets/Main/{part.split}.txt", b"".join(map(_line, part.inside))
+def _voc_places(part: SplitToWrite) -> dict[str, str]:
+    return {
+        "annotations": part.folder.replace("JPEGImages", "Annotations", 1),
+        "list": f"ImageSets/Main/{part.split}.txt",
+    }
 
-    def description(self, parts: Sequence[SplitToWrite], names: Sequence[str]) -> dict[str, Any]:
-        places = {
-            part.split: {
-                "images": part.folder,
-                "annotations": _annotations_of(part),
-                "list": f"ImageSets/Main/{part.split}.txt",
-            }
-            for part in parts
+
+def _labelme_texts(part: SplitToWrite, names: Sequence[str]) -> Iterator[tuple[str, bytes]]:
+    """A JSON file beside each image; a label is a polygon, or a rectangle where it has none."""
+    _require_stems(part)
+    for image, (inside, shapes) in enumerate(zip(part.inside, _shapes_of(part.index), strict=True)):
+        height, width = part.index.size_of(image)
+        content: dict[str, Any] = {
+            "version": "5.5.0",
+            "flags": {},
+            "shapes": [
+                {
+                    "label": names[shape.class_id],
+                    "points": shape.polygon or [shape.corners[:2], shape.corners[2:]],
+                    "group_id": None,
+                    "description": "",
+                    "shape_type": "polygon" if shape.polygon else "rectangle",
+                    "flags": {},
+                }
+                for shape in shapes
+            ],
+            "imagePath": inside.rpartition("/")[2],
+            "imageData": None,
+            "imageHeight": height,
+            "imageWidth": width,
         }
-        return {"path": ".", "format": "voc", **places, "names": list(names)}
+        yield f"{part.folder}/{_stem_of(inside)}.json", json.dumps(content).encode()
 
-    def losses(self, index: DatasetIndex) -> Mapping[str, int]:
-        return {"polygons": len(boxes_around_polygons(index)[0])}
+
+def _cvat_texts(part: SplitToWrite, names: Sequence[str]) -> Iterator[tuple[str, bytes]]:
+    """An XML file per split, as `CVAT for images 1.1`; a label is a polygon, or a box where it has none."""
+    _require_plain(names)
+    labels = "".join(f"<label><name>{escape(name)}</name></label>" for name in names)
+    lines = [
+        '<?xml version="1.0" encoding="utf-8"?>',
+        "<annotations>",
+        "  <version>1.1</version>",
+        f"  <meta><task><size>{len(part.inside)}</size><labels>{labels}</labels></task></meta>",
+    ]
+    for image, (inside, shapes) in enumerate(zip(part.inside, _shapes_of(part.index), strict=True)):
+        height, width = part.index.size_of(image)
+        lines.append(f'  <image id="{image}" name={quoteattr(inside)} width="{width}" height="{height}">')
+        lines += [_cvat_shape(shape, names[shape.class_id]) for shape in shapes]
+        lines.append("  </image>")
+    yield _cvat_places(part)["annotations"], "\n".join([*lines, "</annotations>", ""]).encode()
+
+
+def _cvat_places(part: SplitToWrite) -> dict[str, str]:
+    return {"annotations": f"{part.split}/annotations.xml"}
 
 
 def yolo_rows(index: DatasetIndex, image: int, is_box: Sequence[bool] | np.ndarray[Any, Any] | None = None) -> str:
@@ -150,6 +191,41 @@ def yolo_rows(index: DatasetIndex, image: int, is_box: Sequence[bool] | np.ndarr
         numbers = index.boxes[label] if polygon is None else polygon.reshape(-1)
         rows.append(" ".join([str(int(index.class_ids[label])), *map(str, numbers)]))
     return "".join(f"{row}\n" for row in rows)
+
+
+@dataclass(frozen=True)
+class _Shape:
+    """A label in pixels: xyxy corners, and the points of its polygon; none for a plain box."""
+
+    class_id: int
+    corners: list[float]
+    polygon: list[list[float]]
+
+
+def _shapes_of(index: DatasetIndex) -> Iterator[list[_Shape]]:
+    """The labels of one image after the other."""
+    boxes, points, is_box = boxes_xyxy_px(index).tolist(), polygons_px(index), _has_another_box(index)
+    starts = index.polygon_offsets.tolist()
+    for image in range(len(index)):
+        yield [
+            _Shape(
+                int(index.class_ids[label]),
+                boxes[label],
+                [] if is_box[label] else points[starts[label] : starts[label + 1]].tolist(),
+            )
+            for label in range(*index.labels_of(image).indices(len(boxes)))
+        ]
+
+
+def _cvat_shape(shape: _Shape, name: str) -> str:
+    if shape.polygon:
+        kind = "polygon"
+        place = 'points="' + ";".join(f"{text_of(x)},{text_of(y)}" for x, y in shape.polygon) + '"'
+    else:
+        kind = "box"
+        sides = zip(("xtl", "ytl", "xbr", "ybr"), shape.corners, strict=True)
+        place = " ".join(f'{side}="{text_of(value)}"' for side, value in sides)
+    return f'    <{kind} label={quoteattr(name)} source="manual" occluded="0" {place} z_order="0"/>'
 
 
 def _coco_annotations(index: DatasetIndex) -> list[dict[str, Any]]:
@@ -178,28 +254,7 @@ def _area(points: np.ndarray[Any, Any]) -> float:
     return float(abs(np.dot(x, np.roll(y, 1)) - np.dot(y, np.roll(x, 1))) / 2)
 
 
-def _voc_document(part: SplitToWrite, image: int, boxes: Sequence[Sequence[float]], names: Sequence[str]) -> str:
-    height, width = part.index.size_of(image)
-    lines = [
-        "<annotation>",
-        f"  <filename>{escape(printable(part.inside[image]))}</filename>",
-        f"  <size><width>{width}</width><height>{height}</height><depth>3</depth></size>",
-    ]
-    for label in range(*part.index.labels_of(image).indices(len(boxes))):
-        name = escape(names[int(part.index.class_ids[label])])
-        corners = "".join(
-            f"<{corner}>{text_of(value)}</{corner}>"
-            for corner, value in zip(("xmin", "ymin", "xmax", "ymax"), boxes[label], strict=True)
-        )
-        lines.append(f"  <object><name>{name}</name><difficult>0</difficult><bndbox>{corners}</bndbox></object>")
-    return "\n".join([*lines, "</annotation>", ""])
-
-
-def _annotations_of(part: SplitToWrite) -> str:
-    return part.folder.replace("JPEGImages", "Annotations", 1)
-
-
-def has_another_box(index: DatasetIndex) -> np.ndarray[Any, np.dtype[np.bool_]]:
+def _has_another_box(index: DatasetIndex) -> np.ndarray[Any, np.dtype[np.bool_]]:
     """(M,) labels with a polygon whose box is not the one around it."""
     labels, around = boxes_around_polygons(index)
     sides = np.repeat(index.sizes_hw[:, ::-1], np.diff(index.offsets), axis=0)[labels]
@@ -208,11 +263,11 @@ def has_another_box(index: DatasetIndex) -> np.ndarray[Any, np.dtype[np.bool_]]:
     return is_apart
 
 
-def require_stems(part: SplitToWrite) -> None:
+def _require_stems(part: SplitToWrite) -> None:
     """Raise DataError if two images differ in their suffix only, and so would have one label file."""
     first: dict[str, str] = {}
     for inside in part.inside:
-        other = first.setdefault(stem_of(inside), inside)
+        other = first.setdefault(_stem_of(inside), inside)
         if other != inside:
             raise DataError(
                 f"images `{printable(other)}` and `{printable(inside)}` of split `{part.split}` would have the same "
@@ -221,21 +276,42 @@ def require_stems(part: SplitToWrite) -> None:
             )
 
 
-def require_plain(names: Sequence[str]) -> None:
+def _require_plain(names: Sequence[str]) -> None:
     """Raise DataError if a class name would not come back from XML as it is."""
     for name in names:
         if not name.isprintable() or name != name.strip():
             raise DataError(f"class name `{printable(name)}` cannot stand in XML", hint="rename it, or `--to coco`")
 
 
-def stem_of(inside: str) -> str:
+def _stem_of(inside: str) -> str:
     """A name without its suffix."""
     dot = inside.rfind(".")
     return inside[:dot] if dot > inside.rfind("/") + 1 else inside
 
 
 def _line(inside: str) -> bytes:
-    line = os.fsencode(stem_of(inside))
+    line = os.fsencode(_stem_of(inside))
     if b"\n" in line or b"\r" in line or line != line.strip():
         raise DataError(f"image `{printable(inside)}` cannot stand in a list", hint="rename it, or `--to coco`")
     return line + b"\n"
+
+
+def _lost_polygons(index: DatasetIndex) -> Mapping[str, int]:
+    return {"polygons that are not in the box of their object": int(_has_another_box(index).sum())}
+
+
+def _all_polygons(index: DatasetIndex) -> Mapping[str, int]:
+    return {"polygons": len(boxes_around_polygons(index)[0])}
+
+
+WRITERS = {
+    writer.format: writer
+    for writer in (
+        LabelWriter("yolo", "images/{split}", _yolo_texts, _lost_polygons),
+        LabelWriter("coco", "images/{split}", _coco_texts, lambda index: {}, _coco_places),
+        LabelWriter("voc", "JPEGImages/{split}", _voc_texts, _all_polygons, _voc_places, "JPEGImages"),
+        LabelWriter("labelme", "{split}", _labelme_texts, _lost_polygons, lambda part: {"annotations": part.folder}),
+        LabelWriter("cvat", "{split}/images", _cvat_texts, _lost_polygons, _cvat_places),
+    )
+}
+"""By the names of the formats."""
