@@ -95,7 +95,7 @@ class Ledger:
         """Raise AssertionError, a bug of ours, if the sums do not add up or an entry is missing."""
         images = self.images_found + self.images_missing + self.images_empty + self.images_unusable
         rows = self.rows_used + self.rows_deduplicated + self.rows_refused + self.rows_ignored
-        told = _rows_by_outcome(self.entries)
+        told = rows_by_outcome(self.entries)
         sums = {
             "images": (images, self.images_listed),
             "rows": (rows, self.rows_read),
@@ -162,7 +162,8 @@ def _parts(counts: Mapping[str, int]) -> str:
     return ", ".join(f"{count} {name}" for name, count in counts.items() if count) or "none"
 
 
-def _rows_by_outcome(entries: Iterable[LedgerEntry]) -> Counter[str]:
+def rows_by_outcome(entries: Iterable[LedgerEntry]) -> Counter[str]:
+    """How many label rows the entries of each outcome stand for."""
     rows: Counter[str] = Counter()
     for entry in entries:
         rows[entry.outcome] += entry.rows

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -16,8 +17,8 @@ import numpy.typing as npt
 from onelook.data.formats.label_rows import LabelBatch, RowProblem, batch_of
 from onelook.data.formats.label_source import LabelSource
 from onelook.data.scan.files import ScanChunk
-from onelook.data.scan.ledger import Ledger, ledger_from
-from onelook.data.scan.ledger_count import LedgerCount
+from onelook.data.scan.ledger import Ledger, LedgerEntry, ledger_from
+from onelook.data.scan.ledger_count import counts_of, entries_of, ledger_of
 from onelook.files.fault_kinds import Remark
 from onelook.files.image_headers import MAX_PIXELS
 from onelook.structures.dataset_index import DatasetIndex
@@ -47,25 +48,33 @@ class ScanContent:
 
 def pack(source: LabelSource, pieces: Iterable[ScanChunk], *, split: str, root: Path) -> ScanContent:
     """The usable images in arrays, and the account of all."""
-    count = LedgerCount(split, source)
-    columns = _Columns()
+    counts: Counter[str] = Counter()
+    entries: list[LedgerEntry] = []
+    sizes_hw, labels = [np.zeros((0, 2), np.int32)], [batch_of([])]
     is_kept = np.zeros(len(source.images), bool)
     contents = np.zeros((len(source.images), 32), np.uint8)
     for piece in pieces:
         problems = problems_of(piece)
         is_used = np.ones(len(piece), bool)
         is_used[list(problems)] = False
-        count.add(piece, problems, is_used)
+        counts.update(counts_of(piece, is_used))
+        entries += entries_of(source, piece, problems)
         place = slice(piece.start, piece.start + len(piece))
         contents[place], is_kept[place] = piece.contents, is_used
-        columns.add(piece, is_used)
-    arrays = columns.arrays()
+        sizes_hw.append(piece.sizes_hw[is_used])
+        labels.append(piece.labels if is_used.all() else _only(piece.labels, is_used))
+    arrays: dict[str, npt.NDArray[Any]] = {
+        "sizes_hw": np.concatenate(sizes_hw),
+        "offsets": offsets_of(np.concatenate([batch.lengths for batch in labels])),
+        "class_ids": np.concatenate([batch.class_ids for batch in labels]),
+        "boxes": np.concatenate([batch.boxes for batch in labels]),
+        "polygon_offsets": offsets_of(np.concatenate([batch.polygon_lengths for batch in labels])),
+        "polygon_points": np.concatenate([batch.polygon_points for batch in labels]),
+    }
     paths = PackedTexts(path for path, keep in zip(source.images, is_kept.tolist(), strict=True) if keep)
-    called = (
-        [name for name, keep in zip(source.names, is_kept.tolist(), strict=True) if keep] if source.names else paths
-    )
+    called = [name for name, keep in zip(source.names or source.images, is_kept.tolist(), strict=True) if keep]
     index = DatasetIndex(paths=paths, fingerprint=_fingerprint(called, root, arrays), max_pixels=MAX_PIXELS, **arrays)
-    return ScanContent(index, count.ledger(), contents[is_kept, :16], is_kept, contents)
+    return ScanContent(index, ledger_of(source, split, counts, entries), contents[is_kept, :16], is_kept, contents)
 
 
 def to_arrays(content: ScanContent) -> dict[str, npt.NDArray[Any]]:
@@ -122,28 +131,6 @@ def _void(problems: Sequence[RowProblem]) -> Remark:
     place = f" in line {first.line}" if first.line else f" in {first.place}" if first.place else ""
     value = f" (`{first.value}`)" if first.value else ""
     return Remark(f"{told}, the first{place}: {first.reason}{value}")
-
-
-class _Columns:
-    """Sizes and labels of the images that are used."""
-
-    def __init__(self) -> None:
-        self._sizes: list[npt.NDArray[np.int32]] = [np.zeros((0, 2), np.int32)]
-        self._labels: list[LabelBatch] = [batch_of([])]
-
-    def add(self, piece: ScanChunk, is_used: npt.NDArray[np.bool_]) -> None:
-        self._sizes.append(piece.sizes_hw[is_used])
-        self._labels.append(piece.labels if is_used.all() else _only(piece.labels, is_used))
-
-    def arrays(self) -> dict[str, npt.NDArray[Any]]:
-        return {
-            "sizes_hw": np.concatenate(self._sizes),
-            "offsets": offsets_of(np.concatenate([batch.lengths for batch in self._labels])),
-            "class_ids": np.concatenate([batch.class_ids for batch in self._labels]),
-            "boxes": np.concatenate([batch.boxes for batch in self._labels]),
-            "polygon_offsets": offsets_of(np.concatenate([batch.polygon_lengths for batch in self._labels])),
-            "polygon_points": np.concatenate([batch.polygon_points for batch in self._labels]),
-        }
 
 
 def _only(labels: LabelBatch, is_used: npt.NDArray[np.bool_]) -> LabelBatch:
