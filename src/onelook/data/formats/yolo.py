@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from onelook.data.dataset_spec import DatasetSpec, split_images
 from onelook.data.formats.keypoint_rows import may_be_keypoints
-from onelook.data.formats.label_rows import LabelBatch, LabelRows, RowProblem, digest_table
+from onelook.data.formats.label_rows import LabelBatch, LabelRows, RowProblem, batch_of, digest_table
 from onelook.data.formats.label_source import LabelSource, paired_source
 from onelook.data.formats.row_rules import (
     RefusedRow,
@@ -30,7 +30,7 @@ from onelook.data.formats.row_rules import (
     refused_file,
     without_mark,
 )
-from onelook.data.formats.yolo_bulk import LARGEST, MAX_BULK_BYTES, parse_clean, woven
+from onelook.data.formats.yolo_bulk import LARGEST, MAX_BULK_BYTES, parse_clean
 from onelook.errors import DataError
 from onelook.files.bounded import content_digest, read_bounded, read_short
 from onelook.files.fault_kinds import Remark
@@ -100,11 +100,26 @@ def read_many(
         digests[number] = content_digest(text) if text is not None else b""
     clean = parse_clean([text or b"" for text in texts], num_classes)
     is_odd = ~clean.is_clean | np.array([text is None for text in texts], bool)
-    others = {
-        number: read_labels(paths[number], num_classes, keypoint_columns=keypoint_columns)
-        for number in np.flatnonzero(is_odd).tolist()
-    }
-    return woven(clean, digest_table(digests), others)
+    if not is_odd.any():
+        return LabelBatch(
+            clean.class_ids,
+            clean.boxes,
+            polygon_lengths=np.zeros(len(clean.boxes), np.int64),
+            polygon_points=np.zeros((0, 2), np.float32),
+            lengths=clean.lengths,
+            rows_read=clean.lengths,
+            rows_with_keypoints=np.zeros_like(clean.lengths),
+            digests=digest_table(digests),
+            problems={},
+        )
+    return batch_of(
+        [
+            read_labels(paths[number], num_classes, keypoint_columns=keypoint_columns)
+            if odd
+            else replace(clean.rows(number), digest=digests[number])
+            for number, odd in enumerate(is_odd.tolist())
+        ]
+    )
 
 
 def parse_labels(data: bytes, num_classes: int | None, *, keypoint_columns: int = 0) -> LabelRows:
@@ -119,7 +134,7 @@ def parse_labels(data: bytes, num_classes: int | None, *, keypoint_columns: int 
     except RefusedRow as problem:
         return refused_file(str(problem))
     clean = parse_clean([data], num_classes)
-    return clean.rows() if clean.is_clean[0] else parse_rows(data, num_classes, keypoint_columns=keypoint_columns)
+    return clean.rows(0) if clean.is_clean[0] else parse_rows(data, num_classes, keypoint_columns=keypoint_columns)
 
 
 def parse_rows(data: bytes, num_classes: int | None, *, keypoint_columns: int = 0) -> LabelRows:

@@ -7,15 +7,13 @@ give the same bits.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import chain
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from onelook.data.formats.label_rows import LabelBatch, LabelRows, digest_table
+from onelook.data.formats.label_rows import LabelRows
 from onelook.data.formats.row_rules import need_no_comment
 
 # What numbers and the space between them are written with.
@@ -53,38 +51,13 @@ class CleanRows:
     class_ids: npt.NDArray[np.int64]
     boxes: npt.NDArray[np.float32]
 
-    def rows(self) -> LabelRows:
-        """All of them as those of one file, which is clean."""
-        count = len(self.class_ids)
+    def rows(self, number: int) -> LabelRows:
+        """Those of a file that is clean."""
+        count = int(self.lengths[number])
+        start = int(self.lengths[:number].sum())
+        own = slice(start, start + count)
         no_points = np.zeros((0, 2), np.float32)
-        return LabelRows(self.class_ids, self.boxes, np.zeros(count, np.int64), no_points, rows_read=count)
-
-
-def woven(clean: CleanRows, digests: npt.NDArray[np.uint8], others: Mapping[int, LabelRows]) -> LabelBatch:
-    """The rows of n files in their order: the clean ones and all others, which were read one by one.
-
-    Args:
-        digests: (n, 16) of the clean ones, as in `LabelBatch`; may be written to.
-        others: by number of the file, in order.
-    """
-    cuts = np.cumsum(clean.lengths)[list(others)]
-    lengths, rows_read, with_keypoints = clean.lengths.copy(), clean.lengths.copy(), np.zeros_like(clean.lengths)
-    for number, rows in others.items():
-        lengths[number], rows_read[number] = len(rows), rows.rows_read
-        with_keypoints[number] = rows.rows_with_keypoints
-        digests[number] = digest_table([rows.digest])[0]
-    points = [np.zeros((0, 2), np.float32), *(rows.polygon_points for rows in others.values())]
-    return LabelBatch(
-        _inserted(clean.class_ids, cuts, [rows.class_ids for rows in others.values()]),
-        _inserted(clean.boxes, cuts, [rows.boxes for rows in others.values()]),
-        _inserted(np.zeros(len(clean.boxes), np.int64), cuts, [rows.polygon_lengths for rows in others.values()]),
-        np.concatenate(points),
-        lengths,
-        rows_read,
-        with_keypoints,
-        digests,
-        {number: rows.problems for number, rows in others.items() if rows.problems},
-    )
+        return LabelRows(self.class_ids[own], self.boxes[own], np.zeros(count, np.int64), no_points, rows_read=count)
 
 
 def parse_clean(texts: Sequence[bytes], num_classes: int | None) -> CleanRows:
@@ -173,12 +146,6 @@ class _Table:
         for odd in np.flatnonzero(~is_usual).tolist():
             numbers[odd] = _number(self._text[starts[odd] : ends[odd]])
         return numbers
-
-
-def _inserted(whole: npt.NDArray[Any], cuts: _Places, parts: Sequence[npt.NDArray[Any]]) -> npt.NDArray[Any]:
-    """`whole` with a part before each of some places."""
-    pieces = np.split(whole, cuts)
-    return np.concatenate([*chain.from_iterable(zip(pieces, parts, strict=False)), pieces[-1]])
 
 
 def _are_plain(texts: Sequence[bytes]) -> _Flags:
