@@ -25,9 +25,8 @@ from onelook.data.formats.annotated import annotated_rows
 from onelook.data.formats.coco import open_coco
 from onelook.data.formats.label_rows import LabelRows
 from onelook.data.formats.labelme_file import parse_labelme
-from onelook.data.formats.listing import collect
+from onelook.data.formats.listing import rows_of
 from onelook.data.formats.listing_file import LISTINGS, listed_paths
-from onelook.data.formats.object_rows import RowCollector
 from onelook.data.formats.visdrone_file import classes_of, parse_visdrone
 from onelook.data.formats.voc_file import parse_voc
 from onelook.data.formats.yolo import parse_labels
@@ -124,9 +123,7 @@ def listing_reader(label_format: str) -> Callable[[bytes, Path], None]:
         count = 0
         for image in listing.images:
             for size_hw in (IMAGE, (0, 0)):
-                rows = RowCollector()
-                collect(rows, image, size_hw, CLASSES)
-                count = check_rows(rows.rows(b""))
+                count = check_rows(rows_of([image], size_hw, CLASSES))
                 assert count == len(image.objects)
         assert all(problem.reason.isprintable() and problem.value.isprintable() for problem in listing.lost)
 

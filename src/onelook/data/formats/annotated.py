@@ -12,8 +12,7 @@ from onelook.data.dataset_spec import DatasetSpec, split_images
 from onelook.data.formats import labelme_file, visdrone_file, voc_file
 from onelook.data.formats.label_rows import LabelRows
 from onelook.data.formats.label_source import LabelSource, SizeHw, paired_source
-from onelook.data.formats.listing import ListedImage, collect
-from onelook.data.formats.object_rows import RowCollector
+from onelook.data.formats.listing import ListedImage, rows_of
 from onelook.data.formats.row_rules import RefusedRow, refused_file
 from onelook.errors import DataError
 from onelook.files.bounded import content_digest, read_bounded
@@ -59,12 +58,10 @@ def annotated_rows(data: bytes, size_hw: SizeHw, class_of_name: Classes, parse: 
         class_of_name: class name -> class id; None makes all objects class 0.
         parse: gives the objects of a file, or raises RefusedRow.
     """
-    rows = RowCollector()
     try:
-        collect(rows, parse(data), size_hw, class_of_name)
+        return rows_of([parse(data)], size_hw, class_of_name)
     except RefusedRow as problem:
         return refused_file(str(problem))
-    return rows.rows(b"")
 
 
 def path_below(annotations: Path, image: str, image_folders: Sequence[str], *, suffix: str) -> str:

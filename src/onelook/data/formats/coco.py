@@ -14,7 +14,6 @@ import numpy.typing as npt
 
 from onelook.data.dataset_spec import DatasetSpec
 from onelook.data.formats.coco_file import (
-    MAX_BYTES,
     CocoAnnotation,
     CocoImage,
     read_annotations,
@@ -26,12 +25,11 @@ from onelook.data.formats.label_rows import LabelRows, RowProblem
 from onelook.data.formats.label_source import LabelSource, Lazy, SizeHw
 from onelook.data.formats.masks import box_of_mask
 from onelook.data.formats.object_rows import LARGEST, RowCollector, box_of_polygon, frame_of, shown
+from onelook.data.formats.one_file import one_file_source
 from onelook.data.formats.row_rules import RefusedRow, Values, may_be_corners
-from onelook.data.formats.unlisted import unlisted_images
 from onelook.errors import DataError
-from onelook.files.bounded import file_digest, printable
+from onelook.files.bounded import printable
 from onelook.files.fault_kinds import Remark
-from onelook.files.states import file_states
 
 logger = logging.getLogger(__name__)
 
@@ -54,28 +52,23 @@ def open_coco(spec: DatasetSpec, split: str, single_cls: bool) -> LabelSource:
     chosen = spec.chosen_images(split)
     images = sorted(set(paths) if chosen is None else set(chosen))
     place = {image: number for number, image in enumerate(images)}
-    entry_of = dict(
-        zip(reversed(paths), reversed(file.images), strict=True)
-    )  # the first, where several are of one file
+    # The first, where several are of one file.
+    entry_of = dict(zip(reversed(paths), reversed(file.images), strict=True))
     number_of_id = {
         entry.id: place.get(image, _OF_ANOTHER_SPLIT) for image, entry in zip(paths, file.images, strict=True)
     }
     names = None if single_cls else spec.names
-    reader = _CocoReader(
-        file.path, names, [entry_of.get(image, _UNKNOWN) for image in images], number_of_id, file.categories
-    )
-    return LabelSource(
-        images=images,
-        label_files=[file.path] * len(images),
-        has_labels=np.array([image in entry_of for image in images]),
-        files=[*images, file.path],
-        states=file_states([*images, file.path]),
+    entries = [entry_of.get(image, _UNKNOWN) for image in images]
+    reader = _CocoReader(file.path, names, entries, number_of_id, file.categories)
+    return one_file_source(
+        spec,
+        split,
+        images,
+        paths,
         rules=spec.rules(single_cls),
         read=reader.read,
-        digest=lambda number: reader.digest(),
         lost_rows=reader.lost_rows,
-        lost_file=file.path,
-        strays=unlisted_images(spec, split, paths, lambda other: _paths(spec, other)),
+        paths_of=lambda other: _paths(spec, other),
     )
 
 
@@ -123,7 +116,6 @@ class _CocoReader:
         self._categories = categories
         self._class_of_name = {name: class_id for class_id, name in enumerate(names or ())}
         self._annotations = Lazy(lambda: _by_image(path, number_of_id, len(images)))
-        self.digest = Lazy(lambda: file_digest(path, MAX_BYTES))
 
     def read(self, number: int, size_hw: SizeHw) -> LabelRows:
         """The rows of image `number`, whose image has this height and width, or (0, 0) if it cannot be read."""
@@ -146,7 +138,7 @@ class _CocoReader:
             rows.add(place, value, class_id=class_id, box=box, polygon=polygon, pixels_hw=frame_hw)
             if isinstance(entry.bbox, tuple) and _looks_like_corners(entry.bbox, frame_hw):
                 rows.doubt(place, value, _LIKE_CORNERS)
-        return rows.rows(self.digest())
+        return rows.rows()
 
     def lost_rows(self) -> list[RowProblem]:
         """The annotations that belong to no image of the file."""

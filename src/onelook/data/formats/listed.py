@@ -3,22 +3,14 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
-
-import numpy as np
 
 from onelook.data.dataset_spec import DatasetSpec
-from onelook.data.formats.label_rows import LabelRows
-from onelook.data.formats.label_source import LabelSource, Lazy, SizeHw
-from onelook.data.formats.listing import ListedImage, collect
+from onelook.data.formats.label_source import LabelSource
+from onelook.data.formats.listing import ListedImage, rows_of
 from onelook.data.formats.listing_file import listed_paths, read_listing
-from onelook.data.formats.object_rows import RowCollector
-from onelook.data.formats.unlisted import unlisted_images
+from onelook.data.formats.one_file import one_file_source
 from onelook.errors import DataError
-from onelook.files.bounded import file_digest, printable
-from onelook.files.states import file_states
-
-MAX_BYTES = 1 << 30
+from onelook.files.bounded import printable
 
 
 def open_listed(spec: DatasetSpec, split: str, single_cls: bool) -> LabelSource:
@@ -38,19 +30,15 @@ def open_listed(spec: DatasetSpec, split: str, single_cls: bool) -> LabelSource:
     if not images:
         raise DataError(f"split `{split}`: `{printable(path)}` lists no images")
     class_of_name = spec.class_of_name(single_cls)
-    digest = Lazy(lambda: file_digest(path, MAX_BYTES))
-    return LabelSource(
-        images=images,
-        label_files=[path] * len(images),
-        has_labels=np.array([image in entries for image in images]),
-        files=[*images, path],
-        states=file_states([*images, path]),
+    return one_file_source(
+        spec,
+        split,
+        images,
+        paths,
         rules=spec.rules(single_cls),
-        read=lambda number, size_hw: _rows(entries[images[number]], size_hw, class_of_name, digest()),
-        digest=lambda number: digest(),
+        read=lambda number, size_hw: rows_of(entries[images[number]], size_hw, class_of_name),
         lost_rows=lambda: listing.lost,
-        lost_file=path,
-        strays=unlisted_images(spec, split, paths, lambda other: _paths(spec, other)),
+        paths_of=lambda other: _paths(spec, other),
     )
 
 
@@ -59,12 +47,3 @@ def _paths(spec: DatasetSpec, split: str, *, reports: bool = False) -> list[str]
     listing = read_listing(spec.annotations[split], spec.format)
     named_in = str(spec.annotations[split]) if reports else ""
     return listed_paths(str(spec.splits[split][0]), listing, spec.format, named_in=named_in)
-
-
-def _rows(
-    entries: Sequence[ListedImage], size_hw: SizeHw, class_of_name: Mapping[str, int] | None, digest: bytes
-) -> LabelRows:
-    rows = RowCollector()
-    for entry in entries:
-        collect(rows, entry, size_hw, class_of_name)
-    return rows.rows(digest)

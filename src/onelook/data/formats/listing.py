@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from onelook.data.formats.label_rows import RowProblem
+from onelook.data.formats.label_rows import LabelRows, RowProblem
 from onelook.data.formats.label_source import SizeHw
 from onelook.data.formats.object_rows import RowCollector, box_of_polygon, frame_of, shown
 from onelook.data.formats.row_rules import RefusedRow, Values
@@ -100,14 +100,15 @@ def used_names(images: Iterable[ListedImage]) -> tuple[str, ...]:
     return tuple(sorted({thing.label for image in images for thing in image.objects if thing.label}))
 
 
-def collect(rows: RowCollector, image: ListedImage, size_hw: SizeHw, class_of_name: Mapping[str, int] | None) -> None:
-    """Judge the objects of an image.
+def rows_of(entries: Iterable[ListedImage], size_hw: SizeHw, class_of_name: Mapping[str, int] | None) -> LabelRows:
+    """The rows of an image, from all that files say of it, object by object.
 
     Args:
         size_hw: its height and width after EXIF rotation, in pixels; (0, 0) if it cannot be read.
         class_of_name: class name -> class id; None makes all objects class 0.
     """
-    for thing in image.objects:
+    rows = RowCollector()
+    for image, thing in ((entry, thing) for entry in entries for thing in entry.objects):
         try:
             if thing.problem is not None:
                 raise thing.problem
@@ -126,6 +127,7 @@ def collect(rows: RowCollector, image: ListedImage, size_hw: SizeHw, class_of_na
             rows.note(note, place=f"image {shown(image.name)}" if image.name else "")
         pixels_hw = frame_hw if thing.units_hw is None else None
         rows.add(thing.place, thing.text.__str__, class_id=class_id, box=box, polygon=polygon, pixels_hw=pixels_hw)
+    return rows.rows()
 
 
 def size_of(width: Any, height: Any) -> SizeHw:

@@ -107,14 +107,13 @@ class RowCollector:
         if comment:
             self._problem(place, value, comment, "clipped")
 
-    def rows(self, digest: bytes) -> LabelRows:
-        """What was collected; `digest` is that of the file."""
+    def rows(self) -> LabelRows:
+        """What was collected."""
         plain = joined(self._class_ids, self._boxes, self._rows_read, tuple(self._problems))
         return replace(
             plain,
             polygon_lengths=np.array([len(polygon) for polygon in self._polygons], np.int64),
             polygon_points=np.concatenate([np.zeros((0, 2)), *self._polygons]).astype(np.float32),
-            digest=digest,
         )
 
     def _problem(

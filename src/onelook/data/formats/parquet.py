@@ -122,7 +122,7 @@ def parquet_rows(
         sides = np.array([*frame_hw[::-1]] * 2, np.float64)
         box = np.array([left + width / 2, top + height / 2, width, height]) / sides
         rows.add(here, value, class_id=class_id, box=box, pixels_hw=frame_hw)
-    return rows.rows(b"")
+    return rows.rows()
 
 
 def _entries(objects: Any) -> list[dict[str, Any]]:
