@@ -8,12 +8,11 @@ from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
-import cv2
 import numpy as np
 import pytest
 from web_server import send_images, serving
 
-from onelook.data.live_video import SILENCE, open_camera, open_stream
+from onelook.data.live_video import open_camera, open_stream
 from onelook.data.media import VideoWriter
 from onelook.errors import DataError
 from onelook.inference.sources.frame import Frame
@@ -193,12 +192,3 @@ def test_a_camera_that_is_not_there_is_named_and_nothing_else_is_said(capfd: pyt
     with pytest.raises(DataError, match="stream `it` cannot be opened"):
         open_stream("rtsp://127.0.0.1:1/a", name="it")
     assert capfd.readouterr() == ("", "")
-
-
-def test_openCV_is_silent_until_the_last_that_needs_it_is_done() -> None:
-    level = cv2.utils.logging.getLogLevel()
-    with SILENCE:
-        with SILENCE:
-            assert cv2.utils.logging.getLogLevel() == cv2.utils.logging.LOG_LEVEL_SILENT
-        assert cv2.utils.logging.getLogLevel() == cv2.utils.logging.LOG_LEVEL_SILENT
-    assert cv2.utils.logging.getLogLevel() == level

@@ -3,47 +3,21 @@ decided here."""
 
 from __future__ import annotations
 
-import threading
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from onelook.data.ffmpeg_options import CAPTURE_OPTIONS, STREAMS
-from onelook.data.media import DEFAULT_FPS, opencv
+from onelook.data.media import DEFAULT_FPS
 from onelook.errors import DataError
 from onelook.files.image_headers import MAX_PIXELS
+from onelook.files.images import opencv
 
 Image = npt.NDArray[np.uint8]
 
 OPEN_TIMEOUT_MS = 10_000
 READ_TIMEOUT_MS = 10_000
-
-
-class QuietOpenCV:
-    """OpenCV writes nothing to the console while anybody needs that: what goes wrong we say ourselves."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._users = 0
-        self._level = 0
-
-    def __enter__(self) -> None:
-        logging = opencv().utils.logging
-        with self._lock:
-            if not self._users:
-                self._level = logging.setLogLevel(logging.LOG_LEVEL_SILENT)
-            self._users += 1
-
-    def __exit__(self, *_: object) -> None:
-        with self._lock:
-            self._users -= 1
-            if not self._users:
-                opencv().utils.logging.setLogLevel(self._level)
-
-
-SILENCE = QuietOpenCV()
-"""One for the process, as OpenCV's level is."""
 
 
 class LiveVideo:
@@ -76,8 +50,7 @@ class LiveVideo:
 
 def open_camera(number: int) -> LiveVideo:
     """The camera of that number, from 0; DataError if there is none, or another program has it."""
-    with SILENCE:
-        capture = opencv().VideoCapture(number)
+    capture = opencv().VideoCapture(number)
     if not capture.isOpened():
         raise DataError(
             f"camera {number} cannot be opened",
@@ -98,7 +71,7 @@ def open_stream(address: str, *, name: str) -> LiveVideo:
     """
     cv2 = opencv()
     limits = [cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, OPEN_TIMEOUT_MS, cv2.CAP_PROP_READ_TIMEOUT_MSEC, READ_TIMEOUT_MS]
-    with CAPTURE_OPTIONS.set_to(STREAMS), SILENCE:
+    with CAPTURE_OPTIONS.set_to(STREAMS):
         capture = cv2.VideoCapture(address, cv2.CAP_FFMPEG, limits)
     if not capture.isOpened():
         raise DataError(

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import functools
 import os
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import ModuleType
 from typing import Any, Literal
 
 import numpy as np
@@ -19,7 +18,7 @@ from onelook.errors import DataError
 from onelook.files.atomic import TEMPORARY_MARK
 from onelook.files.bounded import printable, read_bounded
 from onelook.files.image_headers import MAX_PIXELS, DamagedImage, ShortOfBytes, read_header
-from onelook.files.images import KIND_OF_SUFFIX
+from onelook.files.images import KIND_OF_SUFFIX, opencv
 
 Image = npt.NDArray[np.uint8]
 
@@ -77,11 +76,8 @@ def video_info(path: Path) -> VideoInfo:
     Raises:
         DataError: missing, not a video that we read, or larger than 100 million pixels per frame.
     """
-    capture = _open(path)
-    try:
+    with _opened(path) as capture:
         return _info(capture)
-    finally:
-        capture.release()
 
 
 def video_frames(path: Path, *, stride: int = 1) -> Iterator[tuple[int, Image]]:
@@ -94,8 +90,7 @@ def video_frames(path: Path, *, stride: int = 1) -> Iterator[tuple[int, Image]]:
         DataError: see `video_info`; or, at the end, frames are lost, or there was none.
     """
     cv2 = opencv()
-    capture = _open(path)
-    try:
+    with _opened(path) as capture:
         tally = _Tally(_info(capture), read_container(path))
         while _grab(capture, tally):
             if tally.num_good % stride == 0:
@@ -105,9 +100,8 @@ def video_frames(path: Path, *, stride: int = 1) -> Iterator[tuple[int, Image]]:
                     continue
                 yield tally.num_good, cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB)
             tally.num_good += 1
-            tally.note_time(float(capture.get(cv2.CAP_PROP_POS_MSEC)))
-    finally:
-        capture.release()
+            if len(tally.times_ms) < MAX_TIMES:
+                tally.times_ms.append(float(capture.get(cv2.CAP_PROP_POS_MSEC)))
     if tally.num_good == 0:
         raise DataError(f"video `{printable(path)}` cannot be used: no frame of it can be decoded")
     if loss := tally.loss():
@@ -132,6 +126,7 @@ class _Tally:
     Attributes:
         num_good: frames decoded.
         num_failed: frames that failed before a good one.
+        times_ms: of the good ones; the first hour will do.
     """
 
     info: VideoInfo
@@ -144,11 +139,6 @@ class _Tally:
     def is_complete(self) -> bool:
         """Whether all frames that were promised have come."""
         return 0 < self.info.num_frames <= self.num_good and not self.num_failed
-
-    def note_time(self, milliseconds: float) -> None:
-        """The time of the newest frame; the first hour will do."""
-        if len(self.times_ms) < MAX_TIMES:
-            self.times_ms.append(milliseconds)
 
     def loss(self) -> str:
         """How many frames are lost, in words; empty if none are.
@@ -236,15 +226,13 @@ def writable_rate(fps: float) -> float:
 
 def is_still(path: Path) -> bool:
     """Whether a video, such as a GIF, has one frame only; DataError: see `video_info`."""
-    capture = _open(path)
-    try:
+    with _opened(path) as capture:
         return bool(capture.grab()) and not capture.grab()
-    finally:
-        capture.release()
 
 
-def _open(path: Path) -> Any:
-    """An open `cv2.VideoCapture` of a local video file."""
+@contextmanager
+def _opened(path: Path) -> Iterator[Any]:
+    """A `cv2.VideoCapture` of a local video file."""
     name = printable(path)
     if video_kind(read_bounded(path, HEAD_BYTES, prefix=True)) is None:
         raise DataError(
@@ -256,12 +244,14 @@ def _open(path: Path) -> Any:
     cv2 = opencv()
     with CAPTURE_OPTIONS.set_to(LOCAL_FILES):
         capture = cv2.VideoCapture(str(path.resolve()), cv2.CAP_FFMPEG)
-    height, width = _info(capture).size_hw
-    if not capture.isOpened() or not 0 < height * width <= MAX_PIXELS:
+    try:
+        height, width = _info(capture).size_hw
+        if not capture.isOpened() or not 0 < height * width <= MAX_PIXELS:
+            reason = read_container(path).problem or f"{width} x {height} pixels, or an unknown codec"
+            raise DataError(f"video `{name}` cannot be used: {reason}")
+        yield capture
+    finally:
         capture.release()
-        reason = read_container(path).problem or f"{width} x {height} pixels, or an unknown codec"
-        raise DataError(f"video `{name}` cannot be used: {reason}")
-    return capture
 
 
 def _info(capture: Any) -> VideoInfo:
@@ -272,16 +262,3 @@ def _info(capture: Any) -> VideoInfo:
         num_frames=max(0, int(min(capture.get(cv2.CAP_PROP_FRAME_COUNT), 1e9))),
         size_hw=(int(capture.get(cv2.CAP_PROP_FRAME_HEIGHT)), int(capture.get(cv2.CAP_PROP_FRAME_WIDTH))),
     )
-
-
-@functools.cache
-def opencv() -> ModuleType:
-    """OpenCV, told not to write to the console, unless the user wants it to: what goes wrong we say ourselves."""
-    is_asked = "OPENCV_LOG_LEVEL" in os.environ
-    os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
-    os.environ.setdefault("OPENCV_LOG_LEVEL", "SILENT")
-    import cv2
-
-    if not is_asked:  # another part of the program may have imported it before
-        cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
-    return cv2  # type: ignore[no-any-return, unused-ignore]

@@ -108,7 +108,7 @@ def stored_values(data: bytes) -> npt.NDArray[Any]:
     Raises:
         DamagedImage: it cannot be decoded.
     """
-    cv2 = _cv2()
+    cv2 = opencv()
     values = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
     if values is None:
         raise DamagedImage("the image is damaged: it cannot be decoded")
@@ -188,7 +188,7 @@ def encode_image(rgb: Image, suffix: str, *, quality: int = 95) -> bytes:
         raise DataError(f"images cannot be written as `{suffix}`", hint="use .jpg, .png, .webp, .bmp or .tiff")
     if rgb.size == 0:
         raise DataError(f"an image of shape {rgb.shape} has no pixels to write")
-    cv2 = _cv2()
+    cv2 = opencv()
     options = {"jpeg": [cv2.IMWRITE_JPEG_QUALITY, quality], "webp": [cv2.IMWRITE_WEBP_QUALITY, quality]}.get(kind, [])
     try:
         is_done, encoded = cv2.imencode(f".{kind}", cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR), options)
@@ -216,12 +216,16 @@ def write_image(path: Path, rgb: Image, *, quality: int = 95) -> None:
 
 
 @functools.cache
-def _cv2() -> ModuleType:
-    """OpenCV, told to allocate no more than may ever be allowed and, unless the user says otherwise, to be silent."""
+def opencv() -> ModuleType:
+    """OpenCV, told to allocate no more than may ever be allowed, and not to write to the console, unless the user wants
+    it to: what goes wrong we say ourselves."""
+    is_asked = "OPENCV_LOG_LEVEL" in os.environ
     os.environ.setdefault("OPENCV_IO_MAX_IMAGE_PIXELS", str(MOST_PIXELS))
+    os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
+    os.environ.setdefault("OPENCV_LOG_LEVEL", "SILENT")
     import cv2
 
-    if "OPENCV_LOG_LEVEL" not in os.environ:  # read at its first import, which may have been anywhere
+    if not is_asked:  # another part of the program may have imported it before
         cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
     return cv2  # type: ignore[no-any-return, unused-ignore]
 
@@ -253,7 +257,7 @@ def _decode(data: bytes, header: ImageHeader, scale: int) -> tuple[Image, list[R
         rgb, remarks = decode_jpeg(data, header.jpeg, header.stored_hw, scale)
         _check_size(rgb, header, scale)
         return rgb, remarks
-    cv2 = _cv2()
+    cv2 = opencv()
     flags = cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION
     try:
         bgr = cv2.imdecode(np.frombuffer(_for_opencv(data, header), np.uint8), flags)
@@ -291,7 +295,7 @@ def brightened(data: bytes, shift: int) -> bytes:
     header = read_header(data)
     if header.bits != 16:
         return data
-    cv2 = _cv2()
+    cv2 = opencv()
     values = _sixteen_bits(data, header)
     is_done, encoded = (False, b"") if values is None else cv2.imencode(f".{header.kind}", values << shift)
     if not is_done:
@@ -301,7 +305,7 @@ def brightened(data: bytes, shift: int) -> bytes:
 
 def _sixteen_bits(data: bytes, header: ImageHeader) -> npt.NDArray[np.uint16] | None:
     """The values of an image with 16 bits, (H, W, 3) BGR as it is to be seen; None if they cannot be had."""
-    cv2 = _cv2()
+    cv2 = opencv()
     flags = cv2.IMREAD_ANYDEPTH | cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION
     values = cv2.imdecode(np.frombuffer(_for_opencv(data, header), np.uint8), flags)
     return None if values is None or values.dtype != np.uint16 else _rotated(values, header.orientation)
