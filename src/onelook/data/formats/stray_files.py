@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import re
 from collections import defaultdict
@@ -56,13 +57,26 @@ def pair_labels(
         roots: folders of images and of their label files, with all folders below, of this split or of others too.
     """
     strays = list(_shared(images, label_files, has_labels))
-    folders = {_folder_of(label): _folder_of(image) for image, label in zip(images, label_files, strict=True)}
+    pairs = zip(images, label_files, strict=True)
+    folders = {os.path.dirname(label): os.path.dirname(image) for image, label in pairs}  # noqa: PTH120 - plain strings
     suffix = suffix_of(label_files[0]) if label_files else ""
     used = {label for label, is_there in zip(label_files, has_labels, strict=True) if is_there}
     left = [path for path in _label_files_below(folders, roots, suffix) if path not in used]
     if not left:
         return LabelPairing(label_files, {}, tuple(strays))
-    images_in = _ImageFolders(folders, roots)
+    stems_in = functools.cache(_stems_in)
+
+    def has_image(label_file: str) -> bool:
+        """Whether an image is beside it, of this split or not, read or not."""
+        folder, name = os.path.split(label_file)
+        moved = (
+            image_root + folder[len(label_root) :]
+            for image_root, label_root in roots
+            if f"{folder}{os.sep}".startswith(f"{label_root}{os.sep}")
+        )
+        stem = os.path.splitext(name)[0]  # noqa: PTH122
+        return any(stem in stems_in(place) for place in (folders.get(folder, folder), *moved))
+
     near: dict[str, list[str]] = defaultdict(list)
     for path in left:
         near[path.lower()].append(path)
@@ -84,7 +98,7 @@ def pair_labels(
     strays += [
         StrayFile(path, Remark("no image has this name", "lost-label"))
         for path in sorted(left)
-        if path not in taken and not images_in.has(path) and _holds_labels(path)
+        if path not in taken and not has_image(path) and _holds_labels(path)
     ]
     return LabelPairing(chosen, refused, tuple(strays))
 
@@ -133,32 +147,11 @@ def _label_files_below(folders: Mapping[str, str], roots: Sequence[tuple[str, st
                 waiting.append(entry.path)
 
 
-class _ImageFolders:
-    """Which label files have an image beside them, of this split or not, read or not."""
-
-    def __init__(self, folders: Mapping[str, str], roots: Sequence[tuple[str, str]]) -> None:
-        self._folders = folders
-        self._roots = roots
-        self._stems: dict[str, set[str]] = {}
-
-    def has(self, label_file: str) -> bool:
-        folder = _folder_of(label_file)
-        image_folders = {
-            self._folders.get(folder, folder),
-            *(
-                image_root + folder[len(label_root) :]
-                for image_root, label_root in self._roots
-                if f"{folder}{os.sep}".startswith(f"{label_root}{os.sep}")
-            ),
-        }
-        return any(_stem_of(label_file[len(folder) + 1 :]) in self._stems_in(place) for place in image_folders)
-
-    def _stems_in(self, image_folder: str) -> set[str]:
-        if image_folder not in self._stems:
-            names = (entry.name for entry in entries_of(image_folder))
-            known = (name for name in names if suffix_of(name) in IMAGE_SUFFIXES | UNREAD_SUFFIXES)
-            self._stems[image_folder] = {_stem_of(name) for name in known}
-        return self._stems[image_folder]
+def _stems_in(image_folder: str) -> set[str]:
+    """The names, without suffix, of the images in a folder, read or not."""
+    names = (entry.name for entry in entries_of(image_folder))
+    known = (name for name in names if suffix_of(name) in IMAGE_SUFFIXES | UNREAD_SUFFIXES)
+    return {os.path.splitext(name)[0] for name in known}  # noqa: PTH122
 
 
 def _holds_labels(path: str) -> bool:
@@ -179,12 +172,3 @@ def entries_of(folder: str) -> list[os.DirEntry[str]]:
             return list(entries)
     except OSError:
         return []
-
-
-def _folder_of(path: str) -> str:
-    return path[: path.rfind(os.sep)]
-
-
-def _stem_of(name: str) -> str:
-    dot = name.rfind(".")
-    return name[:dot] if dot > 0 else name

@@ -285,8 +285,7 @@ def _require_plain(names: Sequence[str]) -> None:
 
 def _stem_of(inside: str) -> str:
     """A name without its suffix."""
-    dot = inside.rfind(".")
-    return inside[:dot] if dot > inside.rfind("/") + 1 else inside
+    return os.path.splitext(inside)[0]  # noqa: PTH122 - not a path of this system
 
 
 def _line(inside: str) -> bytes:
