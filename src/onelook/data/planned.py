@@ -15,7 +15,7 @@ from onelook.data.augment.augmentations import AUGMENTATIONS
 from onelook.data.augment.labels import labels_of_plans
 from onelook.data.augment.plan import AugmentPlan, DeviceStep, Image
 from onelook.data.augment.render_gpu import Drawing, Layer, Render, render
-from onelook.data.augment.tile_tables import Field, Kind, PixelPlaces, SentPixels, TileTables, layers_of, stacked
+from onelook.data.augment.tile_tables import NUM_FIELDS, Field, Kind, PixelPlaces, SentPixels, TileTable, layers_of
 from onelook.data.dataset import Drawn, TrainDataset
 from onelook.data.item import batch_memory, collate_targets, empty_batch, normalised
 from onelook.data.sampler import EpochItem, Place
@@ -50,7 +50,7 @@ class _Planned(NamedTuple):
     """One image of a batch."""
 
     drawn: Drawn
-    layers: list[TileTables]
+    layers: list[TileTable]
     parts: list[Image]
 
 
@@ -77,7 +77,7 @@ class PlannedDataset:
             return self._collate([self._planned(slot) for (slot,) in places])
 
     def _planned(self, slot: EpochItem) -> _Planned:
-        def sent(plan: AugmentPlan) -> tuple[list[TileTables], list[Image]]:
+        def sent(plan: AugmentPlan) -> tuple[list[TileTable], list[Image]]:
             if self._kept is not None:
                 return layers_of(plan, self._kept), []
             pixels = SentPixels(self._dataset.index, self._dataset.source)
@@ -125,22 +125,30 @@ def _copy_into(pixels: Image, parts: Sequence[Image]) -> None:
         pixels[start:end].reshape(part.shape)[:] = part
 
 
-def _drawing(plans: Sequence[AugmentPlan], layers: Sequence[Sequence[TileTables]]) -> Drawing:
+def _drawing(plans: Sequence[AugmentPlan], layers: Sequence[Sequence[TileTable]]) -> Drawing:
     height, width = plans[0].output_hw
-    made = []
-    for number in range(max(len(own) for own in layers)):
-        table = stacked([own[number] if number < len(own) else None for own in layers], height)
-        kinds = table.fields[..., Field.KIND]
-        images_of = {
-            kind: tuple(np.flatnonzero((kinds == kind).any(axis=1)).tolist()) for kind in (Kind.RESIZED, Kind.WARPED)
-        }
-        made.append(Layer(torch.from_numpy(table.fields), torch.from_numpy(table.spans), images_of))
+    numbers = range(max(len(own) for own in layers))
     return Drawing(
-        layers=tuple(made),
+        layers=tuple(_layer([own[n] if n < len(own) else None for own in layers], height) for n in numbers),
         ratios=torch.tensor([plan.partner_ratio for plan in plans]),
         steps=tuple(_steps(plans)),
         width=width,
     )
+
+
+def _layer(tables: Sequence[TileTable | None], height: int) -> Layer:
+    """A layer of several images, of height `height` pixels; what an image has not is absent."""
+    most = max(len(table.fields) for table in tables if table is not None)
+    fields = np.zeros((len(tables), most, NUM_FIELDS))
+    spans = np.zeros((len(tables), most, 2, height), np.int16)
+    for number, table in enumerate(tables):
+        if table is not None:
+            fields[number, : len(table.fields)], spans[number, : len(table.spans)] = table
+    kinds = fields[..., Field.KIND]
+    images_of = {
+        kind: tuple(np.flatnonzero((kinds == kind).any(axis=1)).tolist()) for kind in (Kind.RESIZED, Kind.WARPED)
+    }
+    return Layer(torch.from_numpy(fields), torch.from_numpy(spans), images_of)
 
 
 def _steps(plans: Sequence[AugmentPlan]) -> Iterator[tuple[type[DeviceStep], tuple[Tensor, ...]]]:

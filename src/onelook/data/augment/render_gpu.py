@@ -26,7 +26,7 @@ WEIGHT_BITS = 11
 
 @dataclass(frozen=True)
 class Layer:
-    """The tiles of one layer, see `TileTables`.
+    """The tiles of one layer of some images, see `TileTable`.
 
     Attributes:
         fields: (B, T, NUM_FIELDS) float64.

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import IntEnum
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -94,45 +94,30 @@ class SentPixels:
         return Lying((height, width), start - top * part.shape[1] - left, part.shape[1])
 
 
-@dataclass(frozen=True)
-class TileTables:
-    """The tiles of one layer of some images.
+class TileTable(NamedTuple):
+    """The T tiles of one layer of an image.
 
     Attributes:
-        fields: (B, T, NUM_FIELDS) float64, see `Field`.
-        spans: (B, T, 2, H) int16 first pixel of the tile in each output row, and that after the last.
+        fields: (T, NUM_FIELDS) float64, see `Field`.
+        spans: (T, 2, H) int16 first pixel of the tile in each output row, and that after the last.
     """
 
     fields: npt.NDArray[np.float64]
     spans: npt.NDArray[np.int16]
 
 
-def layers_of(plan: AugmentPlan, places: PixelPlaces) -> list[TileTables]:
-    """The tables of one image (B = 1): of its mosaic, and of that which is blended in, if there is one.
+def layers_of(plan: AugmentPlan, places: PixelPlaces) -> list[TileTable]:
+    """The tables of one image: of its mosaic, and of that which is blended in, if there is one.
 
     Raises:
         DataError: an image file has vanished or changed since the scan.
     """
-    return [_tables(tiles, places, plan.output_hw) for tiles in (plan.tiles, plan.partner)[: 2 if plan.partner else 1]]
+    return [_table(tiles, places, plan.output_hw) for tiles in (plan.tiles, plan.partner)[: 2 if plan.partner else 1]]
 
 
-def stacked(images: Sequence[TileTables | None], output_height: int) -> TileTables:
-    """One table of the tables of several images, of height `output_height` pixels; what an image has not is absent."""
-    most = max(table.fields.shape[1] for table in images if table is not None)
-    fields = np.zeros((len(images), most, NUM_FIELDS))
-    spans = np.zeros((len(images), most, 2, output_height), np.int16)
-    for number, table in enumerate(images):
-        if table is None:
-            continue
-        fields[number, : table.fields.shape[1]] = table.fields[0]
-        spans[number, : table.spans.shape[1]] = table.spans[0]
-    return TileTables(fields, spans)
-
-
-def _tables(tiles: Sequence[Tile], places: PixelPlaces, output_hw: tuple[int, int]) -> TileTables:
-    fields = np.zeros((1, len(tiles), NUM_FIELDS))
-    spans = np.zeros((1, len(tiles), 2, output_hw[0]), np.int16)
-    for number, tile in enumerate(tiles):
+def _table(tiles: Sequence[Tile], places: PixelPlaces, output_hw: tuple[int, int]) -> TileTable:
+    table = TileTable(np.zeros((len(tiles), NUM_FIELDS)), np.zeros((len(tiles), 2, output_hw[0]), np.int16))
+    for tile, fields, spans in zip(tiles, *table, strict=True):
         part = visible_part(tile, output_hw)
         if part is None:
             continue
@@ -140,10 +125,10 @@ def _tables(tiles: Sequence[Tile], places: PixelPlaces, output_hw: tuple[int, in
         lying = places.place(tile, region)
         to_output = tile.matrix @ scaling(1 / lying.size_hw[1], 1 / lying.size_hw[0])
         is_aligned = is_axis_aligned(tile.matrix)
-        rows = spans[0, number, :, box[1] : box[3]]
+        rows = spans[:, box[1] : box[3]]
         rows[0], rows[1] = (box[0], box[2]) if is_aligned else row_spans(region, box)
-        _fill(fields[0, number], lying, to_output, box=box, is_aligned=is_aligned)
-    return TileTables(fields, spans)
+        _fill(fields, lying, to_output, box=box, is_aligned=is_aligned)
+    return table
 
 
 def _fill(
