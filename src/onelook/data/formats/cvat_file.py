@@ -24,7 +24,7 @@ from onelook.data.formats.listing import (
     turned,
 )
 from onelook.data.formats.object_rows import shown
-from onelook.data.formats.plain_xml import read_elements
+from onelook.data.formats.plain_xml import elements
 from onelook.data.formats.row_rules import RefusedRow, Values
 from onelook.errors import DataError
 from onelook.files.bounded import StrPath, printable, read_bounded
@@ -43,56 +43,48 @@ Attributes = Mapping[str, str]
 
 def read_cvat(path: StrPath) -> Listing:
     """The images and objects of a CVAT file; DataError if it cannot be read, is no XML of CVAT, or one of videos."""
-    found = _CvatElements()
     try:
-        read_elements(read_bounded(path, MAX_BYTES), found, max_elements=MAX_ELEMENTS)
+        return _listing(read_bounded(path, MAX_BYTES))
     except RefusedRow as problem:
         raise DataError(f"CVAT file `{printable(path)}`: {problem}", hint="export it as `CVAT for images 1.1`") from (
             problem
         )
-    return Listing(tuple(found.images), tuple(dict.fromkeys(found.names)), tuple(found.lost))
 
 
-class _CvatElements:
-    """Takes the elements as they come, and keeps images, shapes and the names of labels."""
-
-    def __init__(self) -> None:
-        self.images: list[ListedImage] = []
-        self.names: list[str] = []
-        self.lost: list[RowProblem] = []
-        self._things: list[ListedObject] = []
-        self._name = ""
-        self._is_part = False
-
-    def start(self, path: tuple[str, ...], attributes: Attributes, line: int) -> None:
+def _listing(data: bytes) -> Listing:
+    images: list[ListedImage] = []
+    names: list[str] = []
+    lost: list[RowProblem] = []
+    things: list[ListedObject] = []
+    name, is_part = "", False
+    for path, line, attributes, text in elements(data, max_elements=MAX_ELEMENTS):
         if path[0] != ROOT:
             raise RefusedRow(f"the XML is `{shown(path[0])}`, not the `{ROOT}` of CVAT")
         if path == (ROOT, "track"):
             raise RefusedRow(f"line {line} is a track of a video, whose frames are no image files")
-        if path == _IMAGE:
-            problem = name_problem(attributes.get("name"))
-            self._things = []
-            if problem:
-                self.lost.append(RowProblem(line, shown(str(dict(attributes))), f"`name`: {problem}", "refused"))
-            else:
-                size_hw = size_of(attributes.get("width"), attributes.get("height"))
-                self.images.append(ListedImage(attributes["name"].strip(), size_hw, self._things))
-        elif len(path) == 3 and path[:2] == _IMAGE:
-            self._things.append(_object(path[2], attributes, line))
-
-    def end(self, path: tuple[str, ...], text: str) -> None:
-        if path == _IMAGE and self._things and (not self.images or self.images[-1].objects is not self._things):
-            self.lost += [RowProblem(thing.place if isinstance(thing.place, int) else 0, thing.text,
-                                     "its image has no name", "refused") for thing in self._things]  # fmt: skip
-        if path[0:2] != (ROOT, "meta") or len(path) < 2:
-            return
-        if path[-3:] == ("labels", _LABEL, "name"):
-            self._name = text
+        if attributes is not None:
+            if path == _IMAGE:
+                problem, things = name_problem(attributes.get("name")), []
+                if problem:
+                    lost.append(RowProblem(line, shown(str(dict(attributes))), f"`name`: {problem}", "refused"))
+                else:
+                    size_hw = size_of(attributes.get("width"), attributes.get("height"))
+                    images.append(ListedImage(attributes["name"].strip(), size_hw, things))
+            elif len(path) == 3 and path[:2] == _IMAGE:
+                things.append(_object(path[2], attributes, line))
+        elif path == _IMAGE and not (images and images[-1].objects is things):
+            lost += [RowProblem(thing.place if isinstance(thing.place, int) else 0, thing.text,
+                                "its image has no name", "refused") for thing in things]  # fmt: skip
+        elif path[:2] != (ROOT, "meta"):
+            continue
+        elif path[-3:] == ("labels", _LABEL, "name"):
+            name = text
         elif path[-3:] == ("labels", _LABEL, "parent"):
-            self._is_part = True  # a point of a skeleton
+            is_part = True  # a point of a skeleton
         elif path[-2:] == ("labels", _LABEL):
-            self.names += [self._name] if self._name and not self._is_part else []
-            self._name, self._is_part = "", False
+            names += [name] if name and not is_part else []
+            name, is_part = "", False
+    return Listing(tuple(images), tuple(dict.fromkeys(names)), tuple(lost))
 
 
 def _object(kind: str, attributes: Attributes, line: int) -> ListedObject:

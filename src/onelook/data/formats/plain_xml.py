@@ -3,80 +3,91 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
-from typing import Protocol
+from collections.abc import Iterator, Mapping
+from typing import NamedTuple
 from xml.parsers import expat
 
 from onelook.data.formats.object_rows import shown
 from onelook.data.formats.row_rules import RefusedRow
 
 MAX_DEPTH = 32
+_CHUNK_BYTES = 1 << 16
 
 _ENCODING = re.compile(rb"""<\?xml\s[^>]*?encoding\s*=\s*["']([A-Za-z0-9._-]{1,40})["']""")
 _OF_EXPAT = frozenset({b"utf-8", b"utf-16", b"iso-8859-1", b"us-ascii", b"ascii"})
 _SUPERSETS = {"gb2312": "gb18030", "gbk": "gb18030"}  # what Windows writes under these names
 
 
-class ElementHandler(Protocol):
-    """Takes elements as they come. Paths are names from the root on, without prefixes of namespaces."""
+class Element(NamedTuple):
+    """The start or the end of an element.
 
-    def start(self, path: tuple[str, ...], attributes: Mapping[str, str], line: int) -> None:
-        """An element begins; `line` counts from 1."""
+    Attributes:
+        path: names from the root on, without prefixes of namespaces.
+        line: counts from 1.
+        attributes: at the start; None at the end.
+        text: at the end, what stands in it after its last inner element, without spaces around it.
+    """
 
-    def end(self, path: tuple[str, ...], text: str) -> None:
-        """It ends; `text` is what stands in it after its last inner element, without spaces around it."""
+    path: tuple[str, ...]
+    line: int
+    attributes: Mapping[str, str] | None
+    text: str = ""
 
 
-def read_elements(data: bytes, handler: ElementHandler, *, max_elements: int) -> None:
-    """Hand all elements of a file to `handler`.
+def elements(data: bytes, *, max_elements: int) -> Iterator[Element]:
+    """The starts and ends of all elements of a file, in their order.
 
     Raises:
-        RefusedRow: not well-formed, nested deeper than 32, of a document type, or of more elements than that; and
-            what the handler raises.
+        RefusedRow: not well-formed, nested deeper than 32, of a document type, or of more elements than that.
     """
     data, encoding = _for_expat(data)
     parser = expat.ParserCreate(encoding)
     parser.buffer_text = True
-    elements = _ElementPath(parser, handler, max_elements)
+    path: list[str] = []
+    characters: list[str] = []
+    waiting: list[Element] = []
+    num_elements = 0
+
+    def start(name: str, attributes: dict[str, str]) -> None:
+        nonlocal num_elements
+        path.append(name.rpartition(":")[2])
+        num_elements += 1
+        if len(path) > MAX_DEPTH:
+            raise RefusedRow(f"the XML is nested deeper than {MAX_DEPTH}")
+        if num_elements > max_elements:
+            raise RefusedRow(f"the XML has more than {max_elements} elements")
+        characters.clear()
+        waiting.append(Element(tuple(path), parser.CurrentLineNumber, attributes))
+
+    def end(_: str) -> None:
+        waiting.append(Element(tuple(path), parser.CurrentLineNumber, None, "".join(characters).strip()))
+        characters.clear()
+        path.pop()
+
     parser.StartDoctypeDeclHandler = _refuse_doctype
-    parser.StartElementHandler = elements.start
-    parser.EndElementHandler = elements.end
-    parser.CharacterDataHandler = elements.characters.append
+    parser.StartElementHandler = start
+    parser.EndElementHandler = end
+    parser.CharacterDataHandler = characters.append
+    for at in range(0, max(len(data), 1), _CHUNK_BYTES):
+        refusal = _parsed(parser, data[at : at + _CHUNK_BYTES], is_last=at + _CHUNK_BYTES >= len(data))
+        yield from waiting
+        waiting.clear()
+        if refusal is not None:
+            raise refusal
+
+
+def _parsed(parser: expat.XMLParserType, data: bytes, *, is_last: bool) -> RefusedRow | None:
+    """Parse a part of a file; why it is refused, if so."""
     try:
-        parser.Parse(data, True)
+        parser.Parse(data, is_last)
+    except RefusedRow as refusal:
+        return refusal
     except expat.ExpatError as problem:
         what = expat.ErrorString(problem.code)
-        raise RefusedRow(f"not well-formed XML: {what} in line {problem.lineno}") from problem
+        return RefusedRow(f"not well-formed XML: {what} in line {problem.lineno}")
     except (LookupError, UnicodeDecodeError, ValueError) as problem:  # an encoding that does not exist, or is not kept
-        raise RefusedRow(f"XML in an encoding that cannot be read: {shown(str(problem))}") from problem
-
-
-class _ElementPath:
-    """Keeps the path and the text, and counts."""
-
-    def __init__(self, parser: expat.XMLParserType, handler: ElementHandler, max_elements: int) -> None:
-        self.characters: list[str] = []
-        self._parser = parser
-        self._handler = handler
-        self._path: list[str] = []
-        self._left = max_elements
-        self._max_elements = max_elements
-
-    def start(self, name: str, attributes: dict[str, str]) -> None:
-        self._path.append(name.rpartition(":")[2])
-        if len(self._path) > MAX_DEPTH:
-            raise RefusedRow(f"the XML is nested deeper than {MAX_DEPTH}")
-        self._left -= 1
-        if self._left < 0:
-            raise RefusedRow(f"the XML has more than {self._max_elements} elements")
-        self.characters.clear()
-        self._handler.start(tuple(self._path), attributes, self._parser.CurrentLineNumber)
-
-    def end(self, _: str) -> None:
-        text = "".join(self.characters).strip()
-        self.characters.clear()
-        self._handler.end(tuple(self._path), text)
-        self._path.pop()
+        return RefusedRow(f"XML in an encoding that cannot be read: {shown(str(problem))}")
+    return None
 
 
 def _refuse_doctype(name: str, system_id: str | None, public_id: str | None, has_subset: int) -> None:
