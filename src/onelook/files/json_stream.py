@@ -5,7 +5,7 @@ from __future__ import annotations
 import codecs
 import json
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 # No entry of a list, nor anything beside the lists, may have more characters.
@@ -37,41 +37,32 @@ def parse_lists(pieces: Iterable[bytes], decoder: json.JSONDecoder) -> Any:
 
 def _object(text: _Text, decoder: json.JSONDecoder) -> dict[str, Any]:
     content: dict[str, Any] = {}
-    text.take()
-    if text.upcoming() == "}":
-        text.take()
-        return content
-    while True:
-        if text.upcoming() != '"':
+    for found in _items(text, "}"):
+        if found != '"':
             raise text.problem("the name of a value is expected")
         name = text.value(decoder)
         if text.upcoming() != ":":
             raise text.problem("a colon is expected")
         text.take()
-        content[name] = _list(text, decoder) if text.upcoming() == "[" else text.value(decoder)
-        if not _has_next(text, "}"):
-            return content
+        is_list = text.upcoming() == "["
+        content[name] = [text.value(decoder) for _ in _items(text, "]")] if is_list else text.value(decoder)
+    return content
 
 
-def _list(text: _Text, decoder: json.JSONDecoder) -> list[Any]:
-    entries: list[Any] = []
+def _items(text: _Text, end: str) -> Iterator[str]:
+    """The first character of each of the things between a bracket, which is next, and `end`; they are to be taken."""
     text.take()
-    if text.upcoming() == "]":
+    if text.upcoming() == end:
         text.take()
-        return entries
+        return
     while True:
-        text.upcoming()
-        entries.append(text.value(decoder))
-        if not _has_next(text, "]"):
-            return entries
-
-
-def _has_next(text: _Text, end: str) -> bool:
-    found = text.upcoming()
-    if found not in (",", end) or not found:
-        raise text.problem(f"a comma or `{end}` is expected")
-    text.take()
-    return found == ","
+        yield text.upcoming()
+        separator = text.upcoming()
+        if separator not in (",", end):
+            raise text.problem(f"a comma or `{end}` is expected")
+        text.take()
+        if separator == end:
+            return
 
 
 class _Text:
