@@ -124,7 +124,7 @@ def test_copy_is_reported_once_be_it_mirrored_or_symmetric(tmp_path: Path) -> No
     paths = tuple(sorted(map(str, tmp_path.iterdir())))
     digests = np.arange(5 * 16, dtype=np.uint8).reshape(5, 16)
     splits = ("train", "train", "train", "val", "val")
-    images = AllImages(splits, (0, 1, 2, 0, 1), paths, digests, hashes_of(list(paths)))
+    images = AllImages(tuple(zip(splits, (0, 1, 2, 0, 1), strict=True)), paths, digests, hashes_of(list(paths)))
     findings = list(doubled_findings(images, 6))
     assert [(one.kind, Path(one.file).name, one.detail.replace(f"{tmp_path}/", "")) for one in findings] == [
         ("doubled-look", "b.png", "looks like `a.png`"),

@@ -39,10 +39,7 @@ def alike_pairs(hashes: ImageHashes, max_bits: int) -> Pairs:
         max_bits: most bits that two hashes may differ in, 0 to 7.
     """
     usable = np.flatnonzero(~hashes.is_flat)
-    pairs = near_pairs(hashes.hashes[usable], max_bits)
-    pairs = usable[pairs]
-    kept = _are_alike(hashes.thumbnails, pairs, _AS_IT_IS)
-    return _sorted_once(pairs[kept], len(hashes))
+    return _alike(hashes, usable[near_pairs(hashes.hashes[usable], max_bits)], _AS_IT_IS)
 
 
 def mirrored_pairs(hashes: ImageHashes, max_bits: int) -> Pairs:
@@ -52,9 +49,7 @@ def mirrored_pairs(hashes: ImageHashes, max_bits: int) -> Pairs:
     pairs = near_pairs(np.concatenate([hashes.hashes[usable], hashes.mirrored[usable]]), max_bits)
     pairs = pairs[(pairs[:, 0] < count) & (pairs[:, 1] >= count)]
     pairs = usable[pairs - [0, count]]
-    pairs = pairs[pairs[:, 0] != pairs[:, 1]]
-    kept = _are_alike(hashes.thumbnails, pairs, _MIRRORED)
-    return _sorted_once(pairs[kept], len(hashes))
+    return _alike(hashes, pairs[pairs[:, 0] != pairs[:, 1]], _MIRRORED)
 
 
 def near_pairs(hashes: npt.NDArray[np.uint64], max_bits: int) -> Pairs:
@@ -156,15 +151,16 @@ def _distance(hashes: npt.NDArray[np.uint64], pairs: Pairs) -> npt.NDArray[np.in
     return distances
 
 
-def _are_alike(thumbnails: npt.NDArray[np.uint8], pairs: Pairs, order: npt.NDArray[np.int64]) -> npt.NDArray[np.bool_]:
-    """Which pairs of small images show the same, (P,), those of the second in this order; brightness does not count."""
-    result = np.zeros(len(pairs), bool)
+def _alike(hashes: ImageHashes, pairs: Pairs, order: npt.NDArray[np.int64]) -> Pairs:
+    """The pairs whose small images show the same, those of the second in this order; brightness does not count."""
+    is_alike = np.zeros(len(pairs), bool)
     for start in range(0, len(pairs), 100_000):
-        one, other = (thumbnails[pairs[start : start + 100_000, side]].astype(np.float32) for side in (0, 1))
+        piece = slice(start, start + 100_000)
+        one, other = (hashes.thumbnails[pairs[piece, side]].astype(np.float32) for side in (0, 1))
         other = other[:, order]
         one, other = one - one.mean(axis=1, keepdims=True), other - other.mean(axis=1, keepdims=True)
         size = np.sqrt((one**2).sum(axis=1) * (other**2).sum(axis=1))
         correlation = (one * other).sum(axis=1) / np.maximum(size, 1e-6)
         difference = np.abs(one - other).max(axis=1)
-        result[start : start + 100_000] = (correlation >= LEAST_CORRELATION) & (difference <= MOST_DIFFERENCE)
-    return result
+        is_alike[piece] = (correlation >= LEAST_CORRELATION) & (difference <= MOST_DIFFERENCE)
+    return _sorted_once(pairs[is_alike], len(hashes))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import numpy as np
 import numpy.typing as npt
@@ -19,38 +19,33 @@ _TURNED = {2: "mirrored", 3: "upside down", 4: "mirrored upside down"}
 
 @dataclass(frozen=True)
 class AllImages:
-    """The usable images of all splits in one row, split after split.
+    """The usable images of all splits in one row, the largest split first.
 
     Attributes:
-        splits: of each, its split.
-        images: of each, its number in the index of its split.
+        places: of each, its split, and its number in the index of that.
         paths: of each, its file.
         digests: (N, 16) content.
         hashes: of all.
     """
 
-    splits: tuple[str, ...]
-    images: tuple[int, ...]
+    places: tuple[tuple[str, int], ...]
     paths: tuple[str, ...]
     digests: npt.NDArray[np.uint8]
     hashes: ImageHashes
 
     @staticmethod
     def of(scans: Scans, hashes: Mapping[str, ImageHashes]) -> AllImages:
-        """The images of all splits, the largest split first."""
+        """The images of all splits."""
         order = sorted(scans, key=lambda split: -len(scans[split].index))
-        joined = ImageHashes(
-            *(
-                np.concatenate([getattr(hashes[split], name) for split in order])
-                for name in ("hashes", "mirrored", "thumbnails", "is_flat", "orientations")
-            )
-        )
+        joined = {
+            field.name: np.concatenate([getattr(hashes[split], field.name) for split in order])
+            for field in fields(ImageHashes)
+        }
         return AllImages(
-            tuple(split for split in order for _ in range(len(scans[split].index))),
-            tuple(image for split in order for image in range(len(scans[split].index))),
+            tuple((split, image) for split in order for image in range(len(scans[split].index))),
             tuple(path for split in order for path in scans[split].index.paths),
             np.concatenate([scans[split].image_digests for split in order]),
-            joined,
+            ImageHashes(**joined),
         )
 
 
@@ -103,12 +98,12 @@ def turned_findings(scans: Scans, hashes: Mapping[str, ImageHashes]) -> Iterator
 
 def _twin(images: AllImages, number: int, others: list[int]) -> int:
     """Which of the others to name: one of another split, if there is one, since that is worse."""
-    return next((other for other in others if images.splits[other] != images.splits[number]), others[0])
+    return next((other for other in others if images.places[other][0] != images.places[number][0]), others[0])
 
 
 def _finding(images: AllImages, number: int, twin: int, what: str, words: str) -> Finding:
-    split, other = images.splits[number], images.splits[twin]
+    (split, image), (other, _) = images.places[number], images.places[twin]
     kind = f"{'doubled' if split == other else 'leaked'}-{what}"
     place = "" if split == other else f" of split `{other}`"
     detail = f"{words} `{printable(images.paths[twin])}`{place}"
-    return Finding(kind, split, printable(images.paths[number]), detail, image=images.images[number])
+    return Finding(kind, split, printable(images.paths[number]), detail, image=image)
