@@ -48,12 +48,10 @@ class ImageWeights:
     def draw(self, epoch: int, class_ap: ClassAp) -> Numbers:
         """(N,) the image numbers of an epoch: a pure function of data, seed and arguments."""
         if self._last is None or self._last[:2] != (epoch, class_ap):
-            self._last = (epoch, class_ap, self._drawn(epoch, class_ap))
+            weights = self.weights(class_ap)
+            bounds = np.cumsum(weights if weights.any() else np.ones_like(weights))
+            rng = generator(SampleKey(self._seed, epoch, 0), Purpose.IMAGE_WEIGHTS)
+            drawn = np.searchsorted(bounds, rng.random(self._num_images) * bounds[-1], side="right")
+            # A product may round up to the last bound.
+            self._last = (epoch, class_ap, np.minimum(drawn, self._num_images - 1))
         return self._last[2]
-
-    def _drawn(self, epoch: int, class_ap: ClassAp) -> Numbers:
-        weights = self.weights(class_ap)
-        bounds = np.cumsum(weights if weights.any() else np.ones_like(weights))
-        rng = generator(SampleKey(self._seed, epoch, 0), Purpose.IMAGE_WEIGHTS)
-        drawn: Numbers = np.searchsorted(bounds, rng.random(self._num_images) * bounds[-1], side="right")
-        return np.minimum(drawn, self._num_images - 1)  # a product may round up to the last bound

@@ -200,14 +200,14 @@ def encode_image(rgb: Image, suffix: str, *, quality: int = 95) -> bytes:
     return bytes(encoded)
 
 
-def write_image(path: Path, rgb: Image, *, quality: int = 95) -> None:
+def write_image(path: Path, rgb: Image) -> None:
     """Write (H, W, 3) uint8 RGB to `path`, whole or not at all; the suffix of `path` chooses the format.
 
     Raises:
         DataError: see `encode_image`.
     """
     try:
-        data = encode_image(rgb, path.suffix, quality=quality)
+        data = encode_image(rgb, path.suffix)
     except DataError as problem:
         raise DataError(
             f"image `{printable(path)}` cannot be written: {problem.message}", hint=problem.hint

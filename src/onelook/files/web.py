@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import BinaryIO, Protocol
+from typing import BinaryIO
 from urllib.parse import SplitResult, quote, urljoin, urlsplit
 
 from onelook.errors import DataError, StopRequested
@@ -246,7 +246,7 @@ def refuse_private(peer: str, url: str) -> None:
 
 
 def _bytes_there(part: Path, wanted: WebFile) -> int:
-    """How much of the file an earlier download left; what cannot be checked in the end is not gone on with."""
+    """How much of the file an earlier download left; what cannot be checked in the end is not continued."""
     if part.is_symlink() or (part.exists() and not part.is_file()):
         raise DataError(f"`{printable(part)}` is in the way", hint="remove it")
     if not wanted.sha256 or not part.exists():
@@ -265,19 +265,13 @@ def _start_of(response: http.client.HTTPResponse, start: int) -> int:
     return start
 
 
-class _Digest(Protocol):
-    def update(self, data: bytes, /) -> None: ...
-
-    def hexdigest(self) -> str: ...
-
-
 @dataclass
 class _Receiving:
     """A file on its way from the web to `part`, and the SHA-256 of what is there."""
 
     wanted: WebFile
     part: Path
-    digest: _Digest = field(default_factory=hashlib.sha256)
+    digest: hashlib._Hash = field(default_factory=hashlib.sha256)
 
     def write(self, response: http.client.HTTPResponse, start: int) -> Iterator[int]:
         """Write what the server sends from byte `start` on; how many bytes there are, again and again."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -36,9 +36,10 @@ class ImageNumbers:
         """Image number in the dataset."""
         return number if self.drawn is None else int(self.drawn[number])
 
-    def any(self, rng: np.random.Generator) -> int:
-        """A number drawn from the pool."""
-        return self.pool[int(rng.integers(len(self.pool)))] if self.pool else int(rng.integers(len(self.index)))
+    @property
+    def candidates(self) -> Sequence[int]:
+        """The numbers that others are drawn from."""
+        return self.pool or range(len(self.index))
 
 
 @dataclass(frozen=True)

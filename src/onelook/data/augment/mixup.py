@@ -24,7 +24,8 @@ def draw(draft: Draft, stream: Stream) -> None:
     rng = stream(0)
     if rng.random() < draft.hyperparameters.mixup:
         draft.ratio = float(rng.beta(CONCENTRATION, CONCENTRATION))
-        draft.canvases.append(mosaic_with(draft, draft.numbers.any(rng), rng, layer=1))
+        candidates = draft.numbers.candidates
+        draft.canvases.append(mosaic_with(draft, candidates[int(rng.integers(len(candidates)))], rng, layer=1))
 
 
 def blend(first: Image, second: Image, ratio: float) -> None:

@@ -68,11 +68,8 @@ def _draw_images(
     rng: np.random.Generator, numbers: ImageNumbers, current: int, *, count: int, side: int
 ) -> tuple[tuple[int, ...], list[tuple[int, int]]]:
     """`count` images in random order, `current` among them, and their heights and widths at that side, pixels."""
-    pool = numbers.pool
-    if pool:
-        drawn = [pool[place] for place in draw_mosaic_images(rng, pool.index(current), len(pool), count=count)]
-    else:
-        drawn = draw_mosaic_images(rng, current, len(numbers.index), count=count)
+    pool = numbers.candidates
+    drawn = [pool[place] for place in draw_mosaic_images(rng, pool.index(current), len(pool), count=count)]
     sources = tuple(numbers.image(number) for number in drawn)
     sizes = numbers.index.sizes_hw[list(sources)].tolist()
     return sources, [fitted_size((height, width), side) for height, width in sizes]

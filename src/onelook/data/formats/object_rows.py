@@ -125,10 +125,12 @@ class RowCollector:
 
 
 def shown(value: object) -> str:
-    """The beginning of a value as one line of printable ASCII."""
-    text = value if isinstance(value, str) else reprlib.repr(value)
-    start = text[:SHOWN_CHARACTERS].encode("ascii", "backslashreplace").decode("ascii")
-    escaped = "".join(c if c.isprintable() else f"\\x{ord(c):02x}" for c in start)
+    """The beginning of a value, or of bytes, as one line of printable ASCII."""
+    text = value if isinstance(value, str | bytes) else reprlib.repr(value)
+    start = text[:SHOWN_CHARACTERS]
+    start = start if isinstance(start, bytes) else start.encode("ascii", "backslashreplace")
+    plain = start.decode("ascii", "backslashreplace")
+    escaped = "".join(c if c.isprintable() else f"\\x{ord(c):02x}" for c in plain)
     return escaped + ("..." if len(text) > SHOWN_CHARACTERS else "")
 
 

@@ -19,6 +19,7 @@ from onelook.data.dataset_spec import DatasetSpec, split_images
 from onelook.data.formats.keypoint_rows import may_be_keypoints
 from onelook.data.formats.label_rows import LabelBatch, LabelRows, RowProblem, batch_of, digest_table
 from onelook.data.formats.label_source import LabelSource, paired_source
+from onelook.data.formats.object_rows import shown
 from onelook.data.formats.row_rules import (
     RefusedRow,
     Values,
@@ -40,7 +41,6 @@ MAX_LINE_BYTES = 1 << 20
 _SEPARATORS = {b",": "commas", b";": "semicolons", "\N{NO-BREAK SPACE}".encode(): "no-break spaces"}
 
 _NUMBER = re.compile(rb"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")
-_SHOWN_CHARACTERS = 80
 
 
 def open_yolo(spec: DatasetSpec, split: str, single_cls: bool) -> LabelSource:
@@ -148,29 +148,28 @@ def parse_rows(data: bytes, num_classes: int | None, *, keypoint_columns: int = 
         if not line.strip():
             continue
         rows_read += 1
+        row = line.replace(b"\t", b" ")
         try:
             class_id, written = _numbers(line, num_classes, keypoint_columns)
             shape = written[:4] if keypoint_columns else written
             used, comment = inside(shape)
         except RefusedRow as problem:
             reason = f"{problem} (0 to 1); are these pixels?" if problem.kind == "outside" else str(problem)
-            value = problem.value or _shown(line)
+            value = problem.value or shown(row)
             problems.append(RowProblem(number, value, reason, problem.outcome, kind=problem.kind))
             continue
         identity = class_id.to_bytes(8, "little") + (written + 0.0).tobytes()  # + 0.0: minus zero is zero
         if identity in seen:
-            problems.append(RowProblem(number, _shown(line), "the same row stands above", "deduplicated"))
+            problems.append(RowProblem(number, shown(row), "the same row stands above", "deduplicated"))
             continue
         seen.add(identity)
         class_ids.append(class_id)
         coordinates.append(used)
         if comment:
-            problems.append(RowProblem(number, _shown(line), comment, "clipped"))
+            problems.append(RowProblem(number, shown(row), comment, "clipped"))
         elif len(written) > len(shape):
             with_keypoints += 1
-        problems += [
-            RowProblem(number, _shown(line), told.text, "note", kind=told.kind) for told in _doubts(shape, used)
-        ]
+        problems += [RowProblem(number, shown(row), told.text, "note", kind=told.kind) for told in _doubts(shape, used)]
     rows = joined(class_ids, coordinates, rows_read, tuple(problems))
     return replace(rows, rows_with_keypoints=with_keypoints)
 
@@ -203,7 +202,7 @@ def _numbers(line: bytes, num_classes: int | None, keypoint_columns: int) -> tup
         if not _NUMBER.fullmatch(column):
             others = [name for mark, name in _SEPARATORS.items() if mark in column]
             cure = f"; columns are separated by spaces, not by {others[0]}" if others else ""
-            raise RefusedRow(f"column {position} is `{_shown(column)}`, not a number{cure}")
+            raise RefusedRow(f"column {position} is `{shown(column)}`, not a number{cure}")
     if keypoint_columns and len(columns) not in (5, 5 + keypoint_columns):
         raise RefusedRow(
             f"{len(columns)} columns; with this `kpt_shape` a row has {5 + keypoint_columns}, or 5 without keypoints"
@@ -217,15 +216,8 @@ def _numbers(line: bytes, num_classes: int | None, keypoint_columns: int) -> tup
         raise RefusedRow(f"a number is larger than {LARGEST}")
     class_id = float(values[0])
     if class_id < 0 or not class_id.is_integer():
-        raise RefusedRow(f"class id `{_shown(columns[0])}` is not a whole number from 0 on")
+        raise RefusedRow(f"class id `{shown(columns[0])}` is not a whole number from 0 on")
     if num_classes is not None and class_id >= num_classes:
         reason = f"class id {int(class_id)} is not below the {num_classes} classes"
         raise RefusedRow(reason, "unknown class", str(int(class_id)))
     return int(class_id), values[1:]
-
-
-def _shown(text: bytes) -> str:
-    """The beginning of a row as printable ASCII."""
-    start = text[:_SHOWN_CHARACTERS].decode("ascii", "backslashreplace")
-    escaped = "".join(c if c.isprintable() else f"\\x{ord(c):02x}" for c in start.replace("\t", " "))
-    return escaped + ("..." if len(text) > _SHOWN_CHARACTERS else "")
