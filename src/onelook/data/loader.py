@@ -137,8 +137,8 @@ def _stream(
                 if isinstance(batch, OnelookError):
                     raise batch
                 yield batch
-    except RuntimeError as problem:
-        if "DataLoader worker" not in str(problem):
+    except (RuntimeError, ConnectionError, EOFError) as problem:  # the last two: it was about to hand over memory
+        if isinstance(problem, RuntimeError) and "DataLoader worker" not in str(problem):
             raise
         raise OnelookError(
             f"a process that loads images has ended: {problem}",
