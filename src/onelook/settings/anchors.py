@@ -4,16 +4,15 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
 from onelook.errors import SettingsError
+from onelook.settings.strict_settings import StrictSettings
 from onelook.settings.train import IMGSZ_ALIASES, MAX_IMGSZ
 
 
-class AnchorSettings(BaseModel):
+class AnchorSettings(StrictSettings):
     """All settings of `onelook anchors`."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True, validate_default=True)
 
     data: Path
     """Dataset, by its YAML or in a layout that is known; its training labels are used."""

@@ -4,18 +4,16 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
 from onelook.settings.export import FormatNames
 from onelook.settings.head import HeadChoice
+from onelook.settings.strict_settings import StrictSettings
 from onelook.settings.train import IMGSZ_ALIASES
-from onelook.settings.unused_options import refuse_idle
 
 
-class BenchmarkSettings(BaseModel):
+class BenchmarkSettings(StrictSettings):
     """All settings of `onelook benchmark`."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True, validate_default=True)
 
     weights: Path
     """Checkpoint (.safetensors, or .pt of YOLOv5) whose exports are measured."""
@@ -52,5 +50,5 @@ class BenchmarkSettings(BaseModel):
 
     @model_validator(mode="after")
     def _refuse_options_without_effect(self) -> BenchmarkSettings:
-        refuse_idle(self, ("workers",), without="data")
+        self.refuse_idle("workers", without="data")
         return self

@@ -4,17 +4,15 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
 from onelook.files.image_headers import MAX_PIXELS, MOST_PIXELS
+from onelook.settings.strict_settings import StrictSettings
 from onelook.settings.train import IMGSZ_ALIASES, MAX_IMGSZ
-from onelook.settings.unused_options import refuse_idle
 
 
-class CheckSettings(BaseModel):
+class CheckSettings(StrictSettings):
     """All settings of `onelook check`."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True, validate_default=True)
 
     data: Path
     """Dataset, by its YAML or in a layout that is known; all its splits are checked."""
@@ -46,6 +44,6 @@ class CheckSettings(BaseModel):
 
     @model_validator(mode="after")
     def _refuse_options_without_effect(self) -> CheckSettings:
-        refuse_idle(self, ("suspicions", "device"), without="weights")
-        refuse_idle(self, ("exist_ok",), without="output")
+        self.refuse_idle("suspicions", "device", without="weights")
+        self.refuse_idle("exist_ok", without="output")
         return self

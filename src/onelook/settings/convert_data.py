@@ -5,13 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
+
+from onelook.settings.strict_settings import StrictSettings
 
 
-class ConvertDataSettings(BaseModel):
+class ConvertDataSettings(StrictSettings):
     """All settings of `onelook convert-data`."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True, validate_default=True)
 
     data: Path
     """Dataset to convert: its YAML, or a folder or file in a known layout."""

@@ -5,19 +5,18 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from onelook.errors import SettingsError
 from onelook.files.image_headers import MAX_PIXELS, MOST_PIXELS
 from onelook.settings.classes import ClassList
 from onelook.settings.head import HeadChoice
+from onelook.settings.strict_settings import StrictSettings
 from onelook.settings.train import IMGSZ_ALIASES
 
 
-class DetectSettings(BaseModel):
+class DetectSettings(StrictSettings):
     """All settings of `onelook detect`."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True, validate_default=True)
 
     weights: list[Path] = Field(min_length=1)
     """Checkpoint to use, .safetensors or .pt of YOLOv5, or an exported model; several are an ensemble."""

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from onelook.settings.series import OUTSIDE, resumed
+from onelook.settings.strict_settings import StrictSettings
 
 
-class DownloadSettings(BaseModel):
+class DownloadSettings(StrictSettings):
     """All settings of `onelook download`."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True, validate_default=True)
 
     data: str = Field("")
     """YAML with a `download` key; public dataset: coco, coco-val, voc2007, voc2012, visdrone, objects365, lvis; or

@@ -5,19 +5,18 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import ConfigDict, Field, model_validator
 
 from onelook.errors import SettingsError
 from onelook.settings.series import FREE, OUTSIDE, PLACE, resumed
+from onelook.settings.strict_settings import StrictSettings
 from onelook.settings.train import TrainSettings
 
 
-class SearchSettings(BaseModel):
+class SearchSettings(StrictSettings):
     """How hyperparameters are searched: options of `onelook evolve`, and of `onelook train`."""
 
-    model_config = ConfigDict(
-        extra="forbid", frozen=True, use_attribute_docstrings=True, validate_default=True, title="search"
-    )
+    model_config = ConfigDict(title="search")
 
     evolve: int = Field(0, ge=0, lt=2**31, json_schema_extra=resumed(FREE, bare=300))
     """Number of trials of a search of hyperparameters, each a training run; 0 trains once."""

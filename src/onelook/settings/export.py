@@ -5,13 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from onelook.errors import SettingsError
 from onelook.settings.head import HeadChoice
 from onelook.settings.nearest_name import nearest_name
+from onelook.settings.strict_settings import StrictSettings
 from onelook.settings.train import IMGSZ_ALIASES
-from onelook.settings.unused_options import refuse_idle
 
 FORMAT_NAMES = ("onnx", "openvino", "torchscript", "ncnn", "executorch", "coreml", "litert", "tensorrt")
 
@@ -45,10 +45,8 @@ FormatNames = Annotated[list[str], BeforeValidator(one_word_each), AfterValidato
 """Names of formats that are known, each once."""
 
 
-class ExportSettings(BaseModel):
+class ExportSettings(StrictSettings):
     """All settings of `onelook export`."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True, validate_default=True)
 
     weights: Path
     """Checkpoint (.safetensors, or .pt of YOLOv5) to export."""
@@ -126,7 +124,7 @@ class ExportSettings(BaseModel):
                 "`layout: end-to-end` gives 300 detections, which images of any size may not have",
                 hint="drop `dynamic`, or use `--layout rows`",
             )
-        refuse_idle(self, ("conf_thres", "iou_thres", "max_det", "agnostic_nms"), without="nms")
-        refuse_idle(self, ("calibration_images",), without="int8")
-        refuse_idle(self, ("max_loss", "workers"), without="data")
+        self.refuse_idle("conf_thres", "iou_thres", "max_det", "agnostic_nms", without="nms")
+        self.refuse_idle("calibration_images", without="int8")
+        self.refuse_idle("max_loss", "workers", without="data")
         return self

@@ -4,19 +4,18 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import ConfigDict, Field, model_validator
 
 from onelook.errors import SettingsError
 from onelook.settings.series import FREE, resumed
+from onelook.settings.strict_settings import StrictSettings
 from onelook.settings.train import TrainSettings
 
 
-class FoldOptions(BaseModel):
+class FoldOptions(StrictSettings):
     """What makes one training several: options of `onelook train`."""
 
-    model_config = ConfigDict(
-        extra="forbid", frozen=True, use_attribute_docstrings=True, validate_default=True, title="folds"
-    )
+    model_config = ConfigDict(title="folds")
 
     folds: Path | None = Field(None, json_schema_extra=resumed(FREE))
     """Train on each of the datasets fold1, fold2, ... that `onelook split --folds` made in this folder, and sum up."""

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import ConfigDict, Field
 
+from onelook.settings.strict_settings import StrictSettings
 from onelook.settings.transforms import Transforms
 
 
-class Hyperparameters(BaseModel):
+class Hyperparameters(StrictSettings):
     """The hyperparameters, with the values of the preset `scratch-low` as defaults."""
 
-    model_config = ConfigDict(
-        extra="forbid", frozen=True, use_attribute_docstrings=True, validate_default=True, title="hyperparameters"
-    )
+    model_config = ConfigDict(title="hyperparameters")
 
     lr0: float = Field(0.01, gt=0, le=1)
     """Learning rate after warm-up; for Adam and AdamW 0.001 is a good start."""

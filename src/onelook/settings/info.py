@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
+from onelook.settings.strict_settings import StrictSettings
 from onelook.settings.train import IMGSZ_ALIASES, MAX_IMGSZ
 
 
-class InfoSettings(BaseModel):
+class InfoSettings(StrictSettings):
     """All settings of `onelook info`."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True, validate_default=True)
 
     weights: Path
     """File to inspect: a checkpoint of Onelook or YOLOv5, or what `onelook export` wrote."""

@@ -4,18 +4,16 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
 from onelook.errors import SettingsError
-from onelook.settings.unused_options import refuse_idle
+from onelook.settings.strict_settings import StrictSettings
 
 PORT = 8008
 
 
-class ReportSettings(BaseModel):
+class ReportSettings(StrictSettings):
     """All settings of `onelook report`."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True, validate_default=True)
 
     runs: list[Path] = Field(min_length=1, max_length=50)
     """Folders of runs; several are compared with each other, and the settings of others with those of the first."""
@@ -28,7 +26,7 @@ class ReportSettings(BaseModel):
 
     @model_validator(mode="after")
     def _refuse_options_without_effect(self) -> ReportSettings:
-        refuse_idle(self, ("port",), without="watch")
+        self.refuse_idle("port", without="watch")
         if self.watch and len(self.runs) > 1:
             raise SettingsError(f"`watch` follows one run, not {len(self.runs)}", hint="start one command for each")
         if self.watch and self.out:

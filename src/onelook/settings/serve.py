@@ -4,18 +4,17 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from onelook.files.image_headers import MOST_PIXELS
 from onelook.settings.classes import ClassList
 from onelook.settings.head import HeadChoice
+from onelook.settings.strict_settings import StrictSettings
 from onelook.settings.train import IMGSZ_ALIASES
 
 
-class ServeSettings(BaseModel):
+class ServeSettings(StrictSettings):
     """All settings of `onelook serve`."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True, validate_default=True)
 
     weights: Path
     """Detector to use: .safetensors, .pt of YOLOv5, or what `onelook export` wrote."""

@@ -5,17 +5,16 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from onelook.errors import SettingsError
+from onelook.settings.strict_settings import StrictSettings
 
 FOLDER = "folder"
 
 
-class SplitSettings(BaseModel):
+class SplitSettings(StrictSettings):
     """All settings of `onelook split`."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True, validate_default=True)
 
     data: Path
     """Dataset YAML, whose splits are put together and split again; or a folder of images, searched at all depths."""

@@ -5,11 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
 from onelook.errors import SettingsError
 from onelook.files.image_headers import MAX_PIXELS, MOST_PIXELS
 from onelook.settings.head import HeadChoice
+from onelook.settings.strict_settings import StrictSettings
 from onelook.settings.train import IMGSZ_ALIASES, MAX_IMGSZ
 
 STUDY_SIZE, STUDY_STEP = 256, 128
@@ -20,10 +21,8 @@ DEFAULTS_OF_TASKS: dict[str, dict[str, Any]] = {
 """Where tasks differ from the defaults below."""
 
 
-class ValidateSettings(BaseModel):
+class ValidateSettings(StrictSettings):
     """All settings of `onelook val`."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True, validate_default=True)
 
     weights: list[Path] = Field(min_length=1)
     """Checkpoint to validate, .safetensors or .pt of YOLOv5, or an exported model; several are an ensemble."""
