@@ -17,10 +17,9 @@ from torch import Tensor
 
 from onelook.errors import CheckpointError
 from onelook.files.bounded import printable, read_bounded
-from onelook.interop.protobuf import Value, fields, varints
+from onelook.interop.protobuf import Message
 
 MAX_BYTES = 1 << 30
-MAX_NODES = 100_000
 FLOAT, INT64 = 1, 7
 _DTYPES = {FLOAT: torch.float32, INT64: torch.int64}
 
@@ -74,9 +73,13 @@ def read_onnx(path: Path) -> OnnxGraph:
     nodes: list[Node] = []
     weights: dict[str, Tensor] = {}
     inputs: dict[str, tuple[int, ...]] = {}
-    for number, value in fields(memoryview(read_bounded(path, MAX_BYTES))):
-        if number == 7:  # ModelProto.graph
-            _read_graph(_message(value), nodes, weights, inputs)
+    for graph in _model(path).messages(7):
+        nodes += [_node(node) for node in graph.messages(1)]
+        for initializer in graph.messages(5):
+            tensor = _tensor(initializer)
+            if tensor is not None:
+                weights[initializer.text(8)] = tensor
+        inputs |= {source.text(1): _shape(source) for source in graph.messages(11)}
     if not nodes:
         raise CheckpointError("it holds no network")
     return OnnxGraph(tuple(nodes), weights, inputs)
@@ -85,119 +88,40 @@ def read_onnx(path: Path) -> OnnxGraph:
 def onnx_metadata(path: Path) -> dict[str, str]:
     """What the maker of the file `path` noted in it; nothing if it is no ONNX file."""
     try:
-        entries = [
-            _message(value) for number, value in fields(memoryview(read_bounded(path, MAX_BYTES))) if number == 14
-        ]
-        return dict(_entry(entry) for entry in entries)
+        return {entry.text(1): entry.text(2) for entry in _model(path).messages(14)}
     except CheckpointError:
         return {}
 
 
-def _entry(message: memoryview) -> tuple[str, str]:
-    texts = {key: _text(text) for key, text in fields(message)}
-    return texts.get(1, ""), texts.get(2, "")
+def _model(path: Path) -> Message:
+    return Message(memoryview(read_bounded(path, MAX_BYTES)))
 
 
-def _read_graph(
-    graph: memoryview, nodes: list[Node], weights: dict[str, Tensor], inputs: dict[str, tuple[int, ...]]
-) -> None:
-    for number, value in fields(graph):
-        if number == 1:  # node
-            nodes.append(_node(_message(value)))
-            if len(nodes) > MAX_NODES:
-                raise CheckpointError(f"it has more than {MAX_NODES} nodes")
-        elif number == 5:  # initializer
-            name, tensor = _tensor(_message(value))
-            if tensor is not None:
-                weights[name] = tensor
-        elif number == 11:  # input
-            name, shape = _value_info(_message(value))
-            inputs[name] = shape
+def _node(node: Message) -> Node:
+    # i, ints
+    numbers = {attribute.text(1): (*attribute.numbers(3), *attribute.numbers(8)) for attribute in node.messages(5)}
+    return Node(node.text(4), tuple(node.texts(1)), tuple(node.texts(2)), numbers)
 
 
-def _node(message: memoryview) -> Node:
-    inputs, outputs, kind, numbers = [], [], "", {}
-    for number, value in fields(message):
-        if number == 1:
-            inputs.append(_text(value))
-        elif number == 2:
-            outputs.append(_text(value))
-        elif number == 4:
-            kind = _text(value)
-        elif number == 5:
-            name, found = _attribute(_message(value))
-            numbers[name] = found
-    return Node(kind, tuple(inputs), tuple(outputs), numbers)
-
-
-def _attribute(message: memoryview) -> tuple[str, tuple[int, ...]]:
-    name, found = "", []
-    for number, value in fields(message):
-        if number == 1:
-            name = _text(value)
-        elif number in (3, 8):  # i, ints
-            found += varints(value)
-    return name, tuple(found)
-
-
-def _tensor(message: memoryview) -> tuple[str, Tensor | None]:
-    """Name and numbers; no numbers if they are of a type that no detector's weights have."""
-    shape: list[int] = []
-    kind, name, data = 0, "", memoryview(b"")
-    singles: list[int] = []
-    for number, value in fields(message):
-        if number == 1:
-            shape += varints(value)
-        elif number == 2:
-            kind = value if isinstance(value, int) else 0
-        elif number == 4:  # float_data, packed
-            data = _message(value)
-        elif number == 7:
-            singles += varints(value)
-        elif number == 8:
-            name = _text(value)
-        elif number == 9:
-            data = _message(value)
-        elif number == 13:
-            raise CheckpointError(f"its weights `{printable(name)}` are in another file", hint="give a whole file")
-    dtype = _DTYPES.get(kind)
+def _tensor(tensor: Message) -> Tensor | None:
+    """The numbers of a tensor; None if they are of a type that no detector's weights have."""
+    name, shape, kinds = tensor.text(8), tensor.numbers(1), tensor.numbers(2)
+    if 13 in tensor:
+        raise CheckpointError(f"its weights `{printable(name)}` are in another file", hint="give a whole file")
+    dtype = _DTYPES.get(kinds[-1] if kinds else 0)
     if dtype is None:
-        return name, None
-    count = math.prod(shape)
+        return None
+    count, singles = math.prod(shape), tensor.numbers(7)
     if singles and len(singles) == count:
-        return name, torch.tensor(singles, dtype=dtype).view(shape)
+        return torch.tensor(singles, dtype=dtype).view(shape)
+    data = bytearray().join(tensor.parts(9) or tensor.parts(4))  # raw, or packed floats
     if len(data) != count * dtype.itemsize:
         raise CheckpointError(f"its tensor `{printable(name[:80])}` has {len(data)} bytes for {count} numbers")
     if count == 0:
-        return name, torch.zeros(shape, dtype=dtype)
-    return name, torch.frombuffer(bytearray(data), dtype=dtype).view(shape)
+        return torch.zeros(shape, dtype=dtype)
+    return torch.frombuffer(data, dtype=dtype).view(shape)
 
 
-def _value_info(message: memoryview) -> tuple[str, tuple[int, ...]]:
-    name, shape = "", []
-    for number, value in fields(message):
-        if number == 1:
-            name = _text(value)
-        elif number == 2:  # type -> tensor_type -> shape -> dim -> dim_value
-            for dimension in _below(_message(value), 1, 2, 1):
-                sizes = [size for key, size in fields(dimension) if key == 1 and isinstance(size, int)]
-                shape.append(sizes[0] if sizes else 0)
-    return name, tuple(shape)
-
-
-def _below(message: memoryview, *path: int) -> list[memoryview]:
-    """All messages that are reached by the field numbers `path`."""
-    found = [message]
-    for wanted in path:
-        found = [_message(value) for one in found for number, value in fields(one) if number == wanted]
-    return found
-
-
-def _message(value: Value) -> memoryview:
-    if isinstance(value, int):
-        raise CheckpointError("it has a number where a message should be")
-    return value
-
-
-def _text(value: Value) -> str:
-    return bytes(_message(value)).decode("utf-8", errors="replace")
+def _shape(source: Message) -> tuple[int, ...]:
+    """What is fed in: type -> tensor_type -> shape -> dim -> dim_value; 0 where a side is free."""
+    return tuple((dimension.numbers(1) or [0])[0] for dimension in source.messages(2, 1, 2, 1))

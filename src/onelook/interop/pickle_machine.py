@@ -7,8 +7,9 @@ let the file decide how much work that is. Every loop runs once per operation, a
 
 from __future__ import annotations
 
+import pickletools
 import struct
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any, NoReturn
 
 from onelook.errors import CheckpointError
@@ -63,7 +64,7 @@ class _Machine:
             if operation == _STOP:
                 return self._end()
             if operation not in _OPERATIONS:
-                name = _REFUSED.get(operation, f"{operation:#04x}")
+                name = _NAMES.get(chr(operation), f"{operation:#04x}")
                 self._fail(f"has the operation {name}, which no checkpoint of PyTorch has")
             act, *given = _OPERATIONS[operation]
             act(self, *given)
@@ -126,11 +127,8 @@ class _Machine:
     def _push(self, value: Any) -> None:
         self._stack.append(value)
 
-    def _new_list(self) -> None:
-        self._stack.append([])
-
-    def _new_dictionary(self) -> None:
-        self._stack.append({})
+    def _new(self, kind: type) -> None:
+        self._stack.append(kind())
 
     def _number(self, number: struct.Struct) -> None:
         self._stack.append(number.unpack(self._take(number.size))[0])
@@ -144,11 +142,9 @@ class _Machine:
     def _tuple(self, count: int) -> None:
         self._stack.append(self._pop_many(count))
 
-    def _tuple_to_mark(self) -> None:
-        self._stack.append(tuple(self._pop_to_mark()))
-
-    def _frozen_set(self) -> None:
-        self._stack.append(self._pop_to_mark())
+    def _gather(self, kind: Callable[[list[Any]], Any]) -> None:
+        """All values since the mark as one."""
+        self._stack.append(kind(self._pop_to_mark()))
 
     def _mark(self) -> None:
         if len(self._marks) >= MAX_DEPTH:
@@ -229,26 +225,18 @@ class _Machine:
         elif not (isinstance(target, dict) and isinstance(state, dict)):  # an ordered dictionary may carry attributes
             self._fail(f"sets the state of {described(target)}", HINT_CODE)
 
-    def _append(self) -> None:
-        self._extend(self._pop_many(1))
-
-    def _append_to_mark(self) -> None:
-        self._extend(self._pop_to_mark())
-
-    def _set_item(self) -> None:
-        self._update(self._pop_many(2))
-
-    def _set_items_to_mark(self) -> None:
-        self._update(self._pop_to_mark())
-
-    def _extend(self, items: Sequence[Any]) -> None:
+    def _extend(self, count: int | None = None) -> None:
+        """Append the last `count` values, or all since the mark, to the list before them."""
+        items = self._pop_to_mark() if count is None else self._pop_many(count)
         target = self._top()
         if isinstance(target, list):
             target.extend(items)
         elif not isinstance(target, Record):
             self._fail(f"appends to {described(target)}")
 
-    def _update(self, items: Sequence[Any]) -> None:
+    def _update(self, count: int | None = None) -> None:
+        """Put the last `count` values, or all since the mark, into the dictionary before them, by two."""
+        items = self._pop_to_mark() if count is None else self._pop_many(count)
         target = self._top()
         if len(items) % 2 or not isinstance(target, dict | Record):
             self._fail(f"sets items of {described(target)} from {len(items)} values")
@@ -289,6 +277,7 @@ _STAND_INS: dict[str, Callable[[tuple[Any, ...]], Any]] = {
 """Calls that are needed, and what is done in their place."""
 
 _STOP = ord(".")
+_NAMES = {operation.code: operation.name for operation in pickletools.opcodes}
 _OPERATIONS: dict[int, tuple[Any, ...]] = {
     ord("N"): (_Machine._push, None),
     0x88: (_Machine._push, True),
@@ -309,16 +298,16 @@ _OPERATIONS: dict[int, tuple[Any, ...]] = {
     0x85: (_Machine._tuple, 1),
     0x86: (_Machine._tuple, 2),
     0x87: (_Machine._tuple, 3),
-    ord("t"): (_Machine._tuple_to_mark,),
-    ord("]"): (_Machine._new_list,),
-    ord("a"): (_Machine._append,),
-    ord("e"): (_Machine._append_to_mark,),
-    ord("}"): (_Machine._new_dictionary,),
-    ord("s"): (_Machine._set_item,),
-    ord("u"): (_Machine._set_items_to_mark,),
-    0x8F: (_Machine._new_list,),
-    0x90: (_Machine._append_to_mark,),
-    0x91: (_Machine._frozen_set,),
+    ord("t"): (_Machine._gather, tuple),
+    ord("]"): (_Machine._new, list),
+    ord("a"): (_Machine._extend, 1),
+    ord("e"): (_Machine._extend,),
+    ord("}"): (_Machine._new, dict),
+    ord("s"): (_Machine._update, 2),
+    ord("u"): (_Machine._update,),
+    0x8F: (_Machine._new, list),
+    0x90: (_Machine._extend,),
+    0x91: (_Machine._gather, list),
     ord("("): (_Machine._mark,),
     ord("0"): (_Machine._pop,),
     ord("1"): (_Machine._pop_to_mark,),
@@ -337,11 +326,3 @@ _OPERATIONS: dict[int, tuple[Any, ...]] = {
     0x95: (_Machine._frame,),
 }
 """Operation -> what does it, and what that is given."""
-
-_REFUSED = {
-    ord("I"): "INT", ord("L"): "LONG", ord("F"): "FLOAT", ord("S"): "STRING", ord("T"): "BINSTRING",
-    ord("U"): "SHORT_BINSTRING", ord("V"): "UNICODE", ord("P"): "PERSID", ord("p"): "PUT", ord("g"): "GET",
-    ord("i"): "INST", ord("o"): "OBJ", ord("d"): "DICT", ord("l"): "LIST", ord("2"): "DUP", 0x82: "EXT1",
-    0x83: "EXT2", 0x84: "EXT4", 0x96: "BYTEARRAY8", 0x97: "NEXT_BUFFER", 0x98: "READONLY_BUFFER",
-}  # fmt: skip
-"""Operations of the protocols that are not done, by their names."""

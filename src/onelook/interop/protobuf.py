@@ -2,14 +2,69 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterator
 
 from onelook.errors import CheckpointError
 
 VARINT, FIXED_64, BYTES, FIXED_32 = 0, 1, 2, 5
 MAX_VARINT_BYTES = 10
+MAX_FIELDS = 1_000_000
 
 Value = int | memoryview
+
+
+class Message:
+    """The fields of a message by their numbers; those in it that are messages are read when they are asked for.
+
+    Raises:
+        CheckpointError: it is damaged, or has more fields than any network needs; the message lacks the file.
+
+    >>> message = Message(memoryview(b"\\x08\\x96\\x01\\x12\\x02hi"))
+    >>> message.numbers(1), message.text(2), message.text(3)
+    ([150], 'hi', '')
+    """
+
+    def __init__(self, data: memoryview) -> None:
+        self._fields: dict[int, list[Value]] = defaultdict(list)
+        for count, (number, value) in enumerate(fields(data)):
+            if count == MAX_FIELDS:
+                raise CheckpointError(f"it has more than {MAX_FIELDS} fields in one message")
+            self._fields[number].append(value)
+
+    def __contains__(self, number: int) -> bool:
+        return number in self._fields
+
+    def parts(self, number: int) -> list[memoryview]:
+        """The bytes of each field of this number.
+
+        Raises:
+            CheckpointError: one is a number.
+        """
+        found = self._fields.get(number, [])
+        parts = [value for value in found if not isinstance(value, int)]
+        if len(parts) < len(found):
+            raise CheckpointError("it has a number where a message should be")
+        return parts
+
+    def messages(self, *path: int) -> list[Message]:
+        """All messages that are reached by the field numbers `path`."""
+        found = [self]
+        for number in path:
+            found = [Message(part) for one in found for part in one.parts(number)]
+        return found
+
+    def texts(self, number: int) -> list[str]:
+        """Each field of this number as text."""
+        return [bytes(part).decode("utf-8", errors="replace") for part in self.parts(number)]
+
+    def text(self, number: int) -> str:
+        """The field of this number, which counts once, as text; empty if it is missing."""
+        return self.texts(number)[-1] if number in self else ""
+
+    def numbers(self, number: int) -> list[int]:
+        """The whole numbers in all fields of this number, packed or not."""
+        return [one for value in self._fields.get(number, []) for one in _varints(value)]
 
 
 def fields(message: memoryview) -> Iterator[tuple[int, Value]]:
@@ -53,8 +108,8 @@ def _varint(message: memoryview, place: int) -> tuple[int, int]:
     raise CheckpointError("it is cut off or damaged: a number does not end")
 
 
-def varints(packed: Value) -> list[int]:
-    """The numbers of a repeated field: one, or many packed into bytes."""
+def _varints(packed: Value) -> list[int]:
+    """The numbers of a field: one, or many packed into bytes."""
     if isinstance(packed, int):
         return [packed]
     values, place = [], 0
