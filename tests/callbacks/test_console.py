@@ -12,8 +12,8 @@ import torch
 from plots_examples import AWKWARD_NAMES, make_metrics
 from rich.console import Console
 
-from onelook.callbacks.class_table import class_table
 from onelook.callbacks.console import ConsoleProgress, memory_in_use
+from onelook.callbacks.metric_tables import class_table
 from onelook.settings.train import TrainSettings
 from onelook.structures.metrics import DetectionMetrics
 from onelook.training.callback import CheckpointWritten, EpochEnd, FitEnd, FitStart, StepEnd

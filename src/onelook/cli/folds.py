@@ -7,7 +7,7 @@ import argparse
 from rich.console import Console
 
 from onelook.callbacks.console import ConsoleProgress
-from onelook.callbacks.fold_tables import class_spread_table, fold_table
+from onelook.callbacks.metric_tables import class_spread_table, fold_table
 from onelook.cli.command_result import CommandResult, document_of
 from onelook.errors import SettingsError
 from onelook.metrics.fold_summary import FoldScore

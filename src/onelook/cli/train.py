@@ -6,8 +6,8 @@ import argparse
 
 from rich.console import Console
 
-from onelook.callbacks.class_table import class_table
 from onelook.callbacks.console import ConsoleProgress
+from onelook.callbacks.metric_tables import class_table
 from onelook.cli import evolve, folds
 from onelook.cli.command_result import CommandResult, document_of
 from onelook.processes.launch_env import shows_result

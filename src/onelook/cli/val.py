@@ -8,8 +8,7 @@ from typing import Any
 
 from rich.console import Console
 
-from onelook.callbacks.class_table import class_table
-from onelook.callbacks.series_table import series_table
+from onelook.callbacks.metric_tables import class_table, series_table
 from onelook.cli.command_result import CommandResult, document_of
 from onelook.cli.messages import is_main_process
 from onelook.recipes.launch import validate_on_devices

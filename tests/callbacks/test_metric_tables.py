@@ -1,4 +1,4 @@
-"""Several folds on the console: every number where it belongs, within 80 columns."""
+"""Folds, series and classes on the console: every number where it belongs, folds within 80 columns."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from plots_examples import AWKWARD_NAMES, make_metrics
 from rich.console import Console
 from rich.table import Table
 
-from onelook.callbacks.fold_tables import class_spread_table, fold_table
+from onelook.callbacks.metric_tables import class_spread_table, class_table, fold_table, series_table
 from onelook.metrics.fold_summary import FoldScore, sum_up
 
 METRICS = (make_metrics(2, num_classes=3, seed=1), make_metrics(3, num_classes=3, seed=2))
@@ -19,6 +19,7 @@ SCORES = [
     for number, metrics in enumerate(METRICS, start=1)
 ]
 SUMMARY = sum_up([score.metrics for score in SCORES])
+TIMES = {"load": 1.0, "inference": 12.25, "nms": 3.0, "metrics": 9.0}
 
 
 def lines_of(table: Table, width: int = 80) -> list[str]:
@@ -52,3 +53,20 @@ def test_names_from_files_cannot_steer_the_terminal_nor_widen_the_table(sign: st
     lines = lines_of(class_spread_table(SUMMARY, (AWKWARD_NAMES * 3)[:2], sign=sign))
     assert max(map(len, lines)) <= 80 and not any("\x1b" in line for line in lines)
     assert any("class 2" in line and f" {sign} " in line for line in lines)
+
+
+def test_every_measurement_of_a_series_has_its_line() -> None:
+    metrics = METRICS[0]
+    rows = [("a.pt", 256, metrics, TIMES), ("a.pt", 384, metrics, TIMES), ("[b]\x1b.pt", 256, metrics, TIMES)]
+    header, _, *lines = (line.split() for line in lines_of(series_table(rows), width=100))
+    numbers = [f"{metrics.map50:.3f}", f"{metrics.map50_95:.3f}", "1.0", "12.2", "3.0"]
+    assert header == ["Weights", "Size", "mAP50", "mAP50-95", "load", "ms", "inference", "ms", "nms", "ms"]
+    assert lines[:2] == [["a.pt", "256", *numbers], ["384", *numbers]]
+    assert lines[2][0].startswith("[b]") and "\x1b" not in lines[2][0]
+
+
+def test_classes_are_left_out_of_the_table_on_demand() -> None:
+    names = ("bee", "wasp", "fly")
+    assert len(lines_of(class_table(METRICS[0], names))) == 2 + 1 + len(METRICS[0].class_ids)
+    (only,) = lines_of(class_table(METRICS[0], names, with_classes=False))[2:]
+    assert only.split()[0] == "all"
