@@ -102,7 +102,7 @@ def drawn_boxes(labelled: LabelledImage) -> Image:
     with Image.open(labelled.path) as file:
         image = ImageOps.exif_transpose(file).convert("RGB")
     draw = ImageDraw.Draw(image)
-    for box, class_id in zip(labelled.label_boxes.tolist(), labelled.label_class_ids.tolist(), strict=True):
+    for box, class_id in labelled.labels:
         _draw_box(draw, box, labelled.names[class_id], LABEL_COLOUR)
     for box, score, class_id, _ in rows_of(labelled.detections):
         if score >= MIN_SCORE:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from onelook.callbacks.trackers.identity import recall_identity, remember_identity
 from onelook.callbacks.trackers.tracker import LabelledImage, RunSummary, TrackedRun
+from onelook.structures.detections import rows_of
 
 if TYPE_CHECKING:
     from comet_ml import CometExperiment
@@ -85,9 +86,13 @@ class CometTracker:
     def log_boxes(self, epoch: int, images: Sequence[LabelledImage]) -> None:
         """Log images with labels and detections in two layers."""
         for image in images:
+            found = rows_of(image.detections)[:MAX_BOXES]
             layers: list[Any] = [
-                {"name": "labels", "data": _boxes(image, image.label_boxes, image.label_class_ids, None)},
-                {"name": "detections", "data": _boxes(image, *_arrays(image))},
+                {"name": "labels", "data": [_box(image, box, class_id) for box, class_id in image.labels]},
+                {
+                    "name": "detections",
+                    "data": [_box(image, box, class_id, score) for box, score, class_id, _ in found],
+                },
             ]
             self._experiment.log_image(str(image.path), name=image.path.name, step=epoch, annotations=layers)
 
@@ -102,20 +107,7 @@ class CometTracker:
         self._experiment.end()
 
 
-def _arrays(image: LabelledImage) -> tuple[Any, Any, Any]:
-    found = image.detections
-    return found.boxes[:MAX_BOXES], found.class_ids[:MAX_BOXES], found.scores[:MAX_BOXES]
-
-
-def _boxes(image: LabelledImage, xyxy: Any, class_ids: Any, scores: Any | None) -> list[dict[str, Any]]:
-    """Rows as Comet takes them: top-left corner and size in pixels; labels have score 1."""
-    return [
-        {
-            "boxes": [[left, top, right - left, bottom - top]],
-            "label": image.names[class_id],
-            "score": 1.0 if scores is None else float(scores[row]),
-        }
-        for row, ((left, top, right, bottom), class_id) in enumerate(
-            zip(xyxy.tolist(), class_ids.tolist(), strict=True)
-        )
-    ]
+def _box(image: LabelledImage, box: list[float], class_id: int, score: float = 1.0) -> dict[str, Any]:
+    """A box as Comet takes it: top-left corner and size in pixels; labels have score 1."""
+    left, top, right, bottom = box
+    return {"boxes": [[left, top, right - left, bottom - top]], "label": image.names[class_id], "score": score}

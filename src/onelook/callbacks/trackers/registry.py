@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import logging
-from functools import partial
 from importlib import import_module
 
 from onelook.callbacks.trackers.detached import Detached, TrackerKind
-from onelook.callbacks.trackers.tracker import Tracker
 from onelook.settings.train import TrainSettings
 from onelook.training.callback import Callback
 
@@ -36,20 +34,15 @@ def _name_idle_options(settings: TrainSettings) -> None:
             logger.warning("setting `%s` has no effect without `track`: %s", option, ", ".join(takers))
 
 
-# Name -> packages, any of which it needs, and its class; the modules import theirs, so they are imported when used.
-_CLASSES = {
-    "tensorboard": (("tensorboard",), "TensorBoardTracker"),
-    "mlflow": (("mlflow-skinny", "mlflow"), "MlflowTracker"),
-    "wandb": (("wandb",), "WandbTracker"),
-    "clearml": (("clearml",), "ClearMlTracker"),
-    "comet": (("comet-ml",), "CometTracker"),
+def _kind(name: str, tracker: str, *packages: str) -> TrackerKind:
+    """A tracker by its module and class; the modules import their packages, so they are imported when used."""
+    return TrackerKind(lambda: getattr(import_module(f"onelook.callbacks.trackers.{name}"), tracker)(), packages)
+
+
+TRACKERS = {
+    "tensorboard": _kind("tensorboard", "TensorBoardTracker", "tensorboard"),
+    "mlflow": _kind("mlflow", "MlflowTracker", "mlflow-skinny", "mlflow"),
+    "wandb": _kind("wandb", "WandbTracker", "wandb"),
+    "clearml": _kind("clearml", "ClearMlTracker", "clearml"),
+    "comet": _kind("comet", "CometTracker", "comet-ml"),
 }
-
-
-def _tracker(name: str) -> Tracker:
-    module = import_module(f"onelook.callbacks.trackers.{name}")
-    tracker: Tracker = getattr(module, _CLASSES[name][1])()
-    return tracker
-
-
-TRACKERS = {name: TrackerKind(partial(_tracker, name), packages) for name, (packages, _) in _CLASSES.items()}

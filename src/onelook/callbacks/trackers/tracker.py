@@ -61,6 +61,11 @@ class LabelledImage:
     label_boxes: npt.NDArray[np.float64]
     label_class_ids: npt.NDArray[np.int64]
 
+    @property
+    def labels(self) -> list[tuple[list[float], int]]:
+        """Corners and class id of each label, as plain values."""
+        return list(zip(self.label_boxes.tolist(), self.label_class_ids.tolist(), strict=True))
+
 
 @dataclass(frozen=True)
 class RunSummary:

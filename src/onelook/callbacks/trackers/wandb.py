@@ -12,6 +12,7 @@ from onelook.callbacks.trackers.dataset_files import dataset_images, dataset_nam
 from onelook.callbacks.trackers.identity import recall_identity, remember_identity
 from onelook.callbacks.trackers.tracker import LabelledImage, RunSummary, TrackedRun
 from onelook.errors import SettingsError
+from onelook.structures.detections import rows_of
 
 if TYPE_CHECKING:
     from wandb import Image, Run
@@ -147,25 +148,22 @@ class WandbTracker:
 def _boxed(image: LabelledImage) -> Image:
     import wandb
 
-    found = image.detections
-    layers: list[tuple[str, Any, Any, Any]] = [
-        ("predictions", found.boxes, found.class_ids, found.scores),
-        ("labels", image.label_boxes, image.label_class_ids, None),
-    ]
+    found = rows_of(image.detections)[:MAX_BOXES]
+    layers = {
+        "predictions": [_box(image, box, class_id, score) for box, score, class_id, _ in found],
+        "labels": [_box(image, box, class_id) for box, class_id in image.labels[:MAX_BOXES]],
+    }
     class_labels = dict(enumerate(image.names))
-    boxes: dict[str, Any] = {}
-    for name, xyxy, class_ids, scores in layers:
-        rows = [_box(image, xyxy[row], int(class_ids[row])) for row in range(min(len(xyxy), MAX_BOXES))]
-        for row, entry in enumerate(rows if scores is not None else ()):
-            score = float(scores[row])
-            entry |= {"scores": {"score": score}, "box_caption": f"{entry['box_caption']} {score:.2f}"}
-        boxes[name] = {"box_data": rows, "class_labels": class_labels}
+    boxes: dict[str, Any] = {name: {"box_data": rows, "class_labels": class_labels} for name, rows in layers.items()}
     return wandb.Image(str(image.path), boxes=boxes, caption=image.path.name)
 
 
-def _box(image: LabelledImage, xyxy: Any, class_id: int) -> dict[str, Any]:
+def _box(image: LabelledImage, box: list[float], class_id: int, score: float | None = None) -> dict[str, Any]:
     """One box as W&B takes it; corners are fractions, which hold for an image that a viewer has turned, too."""
     height, width = image.size_hw
-    left, top, right, bottom = xyxy.tolist()
+    left, top, right, bottom = box
     position = {"minX": left / width, "minY": top / height, "maxX": right / width, "maxY": bottom / height}
-    return {"position": position, "class_id": class_id, "box_caption": image.names[class_id]}
+    shown = {"position": position, "class_id": class_id, "box_caption": image.names[class_id]}
+    if score is None:
+        return shown
+    return {**shown, "scores": {"score": score}, "box_caption": f"{image.names[class_id]} {score:.2f}"}
