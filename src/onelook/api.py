@@ -14,7 +14,6 @@ from onelook.inference.detector import Detector
 from onelook.inference.predictor import PredictionSettings
 from onelook.recipes import benchmark as benchmarking
 from onelook.recipes import check as doctor
-from onelook.recipes import convert as conversion
 from onelook.recipes import detect as detection
 from onelook.recipes import download as fetching
 from onelook.recipes import download_weights as fetching_weights
@@ -27,6 +26,7 @@ from onelook.recipes import report as reporting
 from onelook.recipes import serve as serving
 from onelook.recipes import split_dataset as splitting
 from onelook.recipes import validate as validation
+from onelook.recipes.convert import convert as convert
 from onelook.recipes.train_result import TrainResult
 from onelook.runs.run_dir import RunDir
 from onelook.service.answers import Health
@@ -201,29 +201,6 @@ def download(data: str | Path, **settings: Unpack[DownloadKeywords]) -> fetching
         DataError: an archive cannot be fetched, or is another than it should be.
     """
     return fetching.download({"data": data, **settings})
-
-
-def convert(
-    weights: str | Path,
-    out: str | Path | None = None,
-    *,
-    exist_ok: bool = False,
-    ema_only: bool = False,
-    fuse: bool = False,
-    half: bool = False,
-) -> conversion.Conversion:
-    """Write weights of YOLOv5 in our format, or ours to a smaller file; the same as `onelook convert`.
-
-    Args:
-        weights: a checkpoint of YOLOv5, of which nothing is run, or of ours if there is something to change.
-        out: where to; by default beside `weights`, with a name that says what was done.
-        exist_ok: whether a file in that place may be replaced.
-        ema_only: keep the averaged weights only, without the state of the training.
-        fuse: fold batch-norms into convolutions; the result cannot be trained on.
-        half: store the weights in 16 bits.
-    """
-    target = None if out is None else Path(out)
-    return conversion.convert(Path(weights), target, exist_ok=exist_ok, ema_only=ema_only, fused=fuse, half=half)
 
 
 def info(weights: str | Path, **settings: Unpack[InfoKeywords]) -> looking.InfoResult:

@@ -15,7 +15,7 @@ def run(arguments: argparse.Namespace) -> CommandResult:
         arguments.out,
         exist_ok=arguments.exist_ok,
         ema_only=arguments.ema_only,
-        fused=arguments.fuse,
+        fuse=arguments.fuse,
         half=arguments.half,
     )
     source = conversion.source

@@ -46,12 +46,9 @@ def build_onnx(plan: ExportPlan) -> Any:
         model = quantised(model, plan, exact=exact, silu=["Sigmoid", "Mul"], source=INPUT)
     if plan.metadata.thresholds is not None:
         model = with_nms(model, plan.metadata.thresholds)
-    del model.metadata_props[:]
     content = plan.metadata.as_dict()
     for_others = {key: json.dumps(content[key]) for key in ("names", "stride", "frame_hw", "batch")}
-    for key, text in {METADATA_KEY: plan.metadata.as_json(), **for_others}.items():
-        entry = model.metadata_props.add()
-        entry.key, entry.value = key, text
+    onnx.helper.set_model_props(model, {METADATA_KEY: plan.metadata.as_json(), **for_others})
     model.producer_name = "onelook"
     onnx.checker.check_model(model, full_check=True)
     return model
@@ -59,44 +56,27 @@ def build_onnx(plan: ExportPlan) -> Any:
 
 def traced(plan: ExportPlan) -> Any:
     """The network with decoded boxes as `onnx.ModelProto`, in standard operators."""
-    network = Predictions(plan.model, plan.metadata).eval()
-    if plan.opset < DYNAMO_OPSET:
-        return _scripted(network, plan)
-    with quietly():
-        program = torch.onnx.export(
-            network,
-            (plan.example(),),
-            dynamo=True,
-            input_names=[INPUT],
-            output_names=[OUTPUT],
-            opset_version=plan.opset,
-            dynamic_shapes=_dynamic_shapes(plan),
-            external_data=False,
-            optimize=plan.simplify,
-            verbose=False,
-        )
-    model = program.model_proto  # type: ignore[union-attr]
-    _strip_source_info(model)
-    return model
-
-
-def _scripted(network: Predictions, plan: ExportPlan) -> Any:
-    """As `traced`, of one size, by torch's older exporter, which writes older operators."""
     import onnx
 
-    written = io.BytesIO()
+    network, example = Predictions(plan.model, plan.metadata).eval(), (plan.example(),)
+    names: dict[str, Any] = {"input_names": [INPUT], "output_names": [OUTPUT], "opset_version": plan.opset}
     with quietly():
-        torch.onnx.export(
-            network,
-            (plan.example(),),
-            written,  # type: ignore[arg-type]
-            dynamo=False,
-            input_names=[INPUT],
-            output_names=[OUTPUT],
-            opset_version=plan.opset,
-            do_constant_folding=plan.simplify,
-        )
-    model = onnx.load_model_from_string(written.getvalue())
+        if plan.opset < DYNAMO_OPSET:  # torch's older exporter, of one size
+            written: Any = io.BytesIO()
+            torch.onnx.export(network, example, written, dynamo=False, do_constant_folding=plan.simplify, **names)
+            model = onnx.load_model_from_string(written.getvalue())
+        else:
+            program: Any = torch.onnx.export(
+                network,
+                example,
+                dynamo=True,
+                dynamic_shapes=_dynamic_shapes(plan),
+                external_data=False,
+                optimize=plan.simplify,
+                verbose=False,
+                **names,
+            )
+            model = program.model_proto
     _strip_source_info(model)
     return model
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from onelook.errors import CheckpointError, SettingsError
 from onelook.files.bounded import printable
 from onelook.interop.yolov5_weights import SUFFIXES
-from onelook.models.fuse import fuse
+from onelook.models.fuse import fuse as fused
 from onelook.runs.checkpoint import save_checkpoint
 from onelook.settings.run_weights import file_of_run
 from onelook.training.detector_file import Source, detector_in_ours, detector_in_yolov5, in_16_bits
@@ -36,22 +36,22 @@ class Conversion:
 
 
 def convert(
-    weights: Path,
-    out: Path | None = None,
+    weights: str | Path,
+    out: str | Path | None = None,
     *,
     exist_ok: bool = False,
     ema_only: bool = False,
-    fused: bool = False,
+    fuse: bool = False,
     half: bool = False,
 ) -> Conversion:
-    """Read a checkpoint and write its detector, the averaged one, to another file in our format.
+    """Write weights of YOLOv5 in our format, or ours to a smaller file; the same as `onelook convert`.
 
     Args:
         weights: a `.pt` or `.pth` file of YOLOv5, read as data; or one of ours, if there is something to change.
         out: where to; by default beside `weights`, with a name that says what was done.
         exist_ok: whether a file in that place may be replaced.
         ema_only: leave out what only a training run needs; a conversion from YOLOv5 always does.
-        fused: fold the batch-norms into the convolutions; the result cannot be trained on.
+        fuse: fold the batch-norms into the convolutions; the result cannot be trained on.
         half: store the weights of convolutions in 16 bits, half the size; they are used in 32.
 
     Raises:
@@ -67,21 +67,21 @@ def convert(
             f"`{printable(weights)}` is no checkpoint of YOLOv5 or Onelook by its name",
             hint=f"give a {' or '.join((*SUFFIXES, OUR_SUFFIX))} file",
         )
-    if not is_foreign and not (ema_only or fused or half):
+    if not is_foreign and not (ema_only or fuse or half):
         raise SettingsError(
             f"`{printable(weights)}` is a checkpoint of Onelook already", hint="add `--ema-only`, `--fuse` or `--half`"
         )
-    changes = [word for word, is_asked in (("fused", fused), ("half", half)) if is_asked]
+    changes = [word for word, is_asked in (("fused", fuse), ("half", half)) if is_asked]
     stem = weights.stem if is_foreign else "-".join([weights.stem, *(changes or ["ema"])])
-    target = weights.with_name(stem + OUR_SUFFIX) if out is None else out
+    target = weights.with_name(stem + OUR_SUFFIX) if out is None else Path(out)
     _check_target(target, weights, exist_ok=exist_ok)
     model, source, document = (detector_in_yolov5 if is_foreign else detector_in_ours)(weights)
     num_parameters = sum(parameter.numel() for parameter in model.parameters())
-    converted = fuse(model) if fused else model
+    converted = fused(model) if fuse else model
     tensors = {f"ema/{name}": tensor for name, tensor in converted.state_dict().items()}
     if half:
         tensors = {name: in_16_bits(name, tensor) for name, tensor in tensors.items()}
-    flags = {"is_fused": True} if fused or document.get("is_fused") else {}
+    flags = {"is_fused": True} if fuse or document.get("is_fused") else {}
     save_checkpoint(target, tensors, {**document, **flags})
     return Conversion(source, tuple(model.names), num_parameters, len(tensors), target)
 

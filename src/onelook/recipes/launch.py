@@ -7,7 +7,6 @@ import time
 import uuid
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -32,23 +31,6 @@ from onelook.training.resume import Resumed, resume_run
 logger = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True)
-class _Plan:
-    """A training that is about to be started.
-
-    Attributes:
-        given: settings as typed, with the run that a bare `resume` found.
-        settings: as given, or those of the run that is resumed.
-        resumed: the earlier run, if one is resumed.
-    """
-
-    given: Mapping[str, Any]
-    arguments: list[str]
-    settings: TrainSettings
-    resumed: Resumed | None
-    count: int
-
-
 def train_on_devices(
     given: Mapping[str, Any], *, file: Path | None = None, callbacks: Sequence[Callback] = ()
 ) -> TrainResult:
@@ -64,17 +46,21 @@ def train_on_devices(
     """
     if is_launched():
         return train(given, file=file, callbacks=callbacks)
-    plan = _plan(given, file)
-    if plan.resumed is not None and plan.resumed.done:
-        return result_of_finished(plan.resumed)
-    if plan.count == 1:
-        return train(plan.given, file=file, callbacks=callbacks)
+    resumed = resume_run(given) if given.get("resume") else None
+    settings = resumed.settings if resumed else build_settings(TrainSettings, given, file=file)
+    count = _processes_wanted(settings)
+    if resumed is not None and resumed.done:
+        return result_of_finished(resumed)
+    if resumed is not None and given["resume"] is True:  # another run may be the newest after a restart
+        given = {**given, "resume": str(resumed.run.path)}
+    if count == 1:
+        return train(given, file=file, callbacks=callbacks)
     if any(not isinstance(callback, ConsoleProgress) for callback in callbacks):
         raise SettingsError(
-            f"callbacks are objects of this process, but the run takes {plan.count} of its own",
+            f"callbacks are objects of this process, but the run takes {count} of its own",
             hint="give the Python file that defines them, `callbacks=['my_callbacks.py']`",
         )
-    return _train_in_processes(plan)
+    return _train_in_processes(_arguments("train", given, file), count, settings, resumed)
 
 
 def validate_on_devices(given: Mapping[str, Any], *, file: Path | None = None) -> ValidateResult | RunDir:
@@ -99,14 +85,6 @@ def validate_on_devices(given: Mapping[str, Any], *, file: Path | None = None) -
     return run
 
 
-def _plan(given: Mapping[str, Any], file: Path | None) -> _Plan:
-    resumed = resume_run(given) if given.get("resume") else None
-    settings = resumed.settings if resumed else build_settings(TrainSettings, given, file=file)
-    if resumed is not None and given["resume"] is True:  # another run may be the newest after a restart
-        given = {**given, "resume": str(resumed.run.path)}
-    return _Plan(given, _arguments("train", given, file), settings, resumed, _processes_wanted(settings))
-
-
 def _arguments(command: str, given: Mapping[str, Any], file: Path | None) -> list[str]:
     return [command, *([f"--settings={file}"] if file is not None else []), *as_arguments(given)]
 
@@ -123,15 +101,17 @@ def _processes_wanted(settings: TrainSettings | ValidateSettings) -> int:
     return max(settings.nproc, len(names))
 
 
-def _train_in_processes(plan: _Plan) -> TrainResult:
+def _train_in_processes(
+    arguments: Sequence[str], count: int, settings: TrainSettings, resumed: Resumed | None
+) -> TrainResult:
     """Train in several processes on this machine; if some die, all restart from the newest checkpoint."""
     launch = uuid.uuid4().hex
     begun = time.monotonic()
     attempt = failures_without_progress = 0
     last_step = -1
     while True:
-        end = run_processes(plan.arguments, plan.count, launch=launch, attempt=attempt)
-        run = plan.resumed.run if plan.resumed else run_of_launch(plan.settings.project, launch)
+        end = run_processes(arguments, count, launch=launch, attempt=attempt)
+        run = resumed.run if resumed else run_of_launch(settings.project, launch)
         if not end.failures and not end.signal_name:
             if run is None:
                 raise ProcessGroupError("the processes have ended well, but their run folder is not to be found")
@@ -140,7 +120,7 @@ def _train_in_processes(plan: _Plan) -> TrainResult:
         step = _steps_done(run)
         failures_without_progress = 1 if step > last_step else failures_without_progress + 1
         last_step = step
-        if failures_without_progress > plan.settings.max_restarts:
+        if failures_without_progress > settings.max_restarts:
             problem = ProcessGroupError(
                 f"{end}; {attempt} restarts have not helped" if attempt else str(end),
                 hint="see the messages above; `--resume` continues from the newest checkpoint",

@@ -93,7 +93,7 @@ def work(max_pixels: int) -> None:
         data = _read(source, length)
         _end_after(seconds + _MORE_SECONDS)  # even if the process that asks has been killed
         try:
-            image = decode_image(bytes(data), max_pixels=max_pixels)
+            image = decode_image(data, max_pixels=max_pixels)
             target.write(DECODED + _SIZES.pack(*image.shape[:2]))
             target.write(image.data)
         except DamagedImage as problem:
@@ -119,25 +119,18 @@ def _started(max_pixels: int) -> subprocess.Popen[bytes]:
 
 
 def _answer(source: IO[bytes]) -> Image:
-    kind = bytes(_read(source, 1))
+    kind = _read(source, 1)
     height, width = _SIZES.unpack(_read(source, _SIZES.size))
     if kind == DAMAGED:
-        raise DamagedImage(bytes(_read(source, width)).decode())
+        raise DamagedImage(_read(source, width).decode())
     image = np.empty((height, width, 3), np.uint8)
-    _fill(source, image.data.cast("B"))
+    if source.readinto(image.data.cast("B")) < image.nbytes:  # type: ignore[attr-defined]
+        raise EOFError
     return image
 
 
-def _read(source: IO[bytes], length: int) -> bytearray:
-    data = bytearray(length)
-    _fill(source, memoryview(data))
+def _read(source: IO[bytes], length: int) -> bytes:
+    data = source.read(length)
+    if len(data) < length:
+        raise EOFError
     return data
-
-
-def _fill(source: IO[bytes], target: memoryview) -> None:
-    place = 0
-    while place < len(target):
-        count = source.readinto(target[place:])  # type: ignore[attr-defined]
-        if not count:
-            raise EOFError
-        place += count
