@@ -320,14 +320,14 @@ def test_no_import_cycle() -> None:
 
 
 def test_import_is_pure() -> None:
-    """Importing the package, and the help of a command, load no torch, open no socket, start and write nothing."""
+    """Importing the package or `onelook report`, and the help of a command, load no torch, open, start, write nothing."""
     program = (
         "import contextlib, io, sys, threading\n"
         "seen = []\n"
         "watched = ('socket.', 'subprocess.', 'os.system', 'os.posix_spawn', 'os.fork')\n"
         "sys.addaudithook(lambda event, args: seen.append((event, args)) if event.startswith(watched)"
         " or (event == 'open' and isinstance(args[1], str) and set(args[1]) & set('wxa')) else None)\n"
-        "import onelook, onelook.cli.main\n"
+        "import onelook, onelook.cli.main, onelook.cli.report\n"
         "for words in ['train', '--help'], ['val', '--nosuch'], ['convert', '--help']:\n"
         "    with contextlib.redirect_stdout(io.StringIO()):\n"
         "        onelook.cli.main.main(words)\n"

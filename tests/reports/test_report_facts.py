@@ -14,7 +14,8 @@ from onelook.callbacks.run_facts import RunFactsFile, facts_from_json
 from onelook.callbacks.warning_log import MOST, logged_warnings
 from onelook.metrics.detection_metrics import evaluate
 from onelook.metrics.image_outcomes import ImageOutcome
-from onelook.reports.examples import choose_examples, examples_from_json, write_examples
+from onelook.reports.choose_examples import choose_examples, write_examples
+from onelook.reports.examples import examples_from_json
 from onelook.settings.train import TrainSettings
 from onelook.structures.dataset_index import DatasetIndex
 from onelook.structures.detections import Detections

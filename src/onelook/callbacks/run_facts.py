@@ -10,7 +10,6 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
-import torch
 
 from onelook.callbacks.installation import checkout_commit, installed_version
 from onelook.callbacks.warning_log import MOST
@@ -114,6 +113,8 @@ def _earlier(path: Path) -> RunFacts | None:
 
 def environment(device: str) -> dict[str, str]:
     """Versions and machine in words; `device` is what the model runs on."""
+    import torch  # reports, which only read the file, need none
+
     found = {"device": device, "processors": str(available_processors())}
     found["system"] = f"{platform.system()} {platform.release()}, {platform.machine()}"
     found["python"] = platform.python_version()

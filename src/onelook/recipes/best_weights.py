@@ -9,8 +9,8 @@ import torch
 from onelook.data.splits import Splits
 from onelook.inference.evaluator import Evaluator
 from onelook.processes.stop_signal import StopSignal
+from onelook.reports.choose_examples import write_examples
 from onelook.reports.evaluation_files import write_coco, write_metrics
-from onelook.reports.examples import write_examples
 from onelook.reports.plots.results import plot_results
 from onelook.reports.run_plots import draw_evaluation
 from onelook.runs.checkpoint import load_checkpoint

@@ -1,31 +1,19 @@
-"""The best and worst images of an evaluation: which ones, small copies of them, labels and detections."""
+"""The best and worst images of an evaluation, as `examples.json` holds them: small copies, labels and detections.
+
+Imports nothing heavy: reports read this, and need no torch.
+"""
 
 from __future__ import annotations
 
 import base64
 import json
-import logging
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
-from pathlib import Path, PurePath
-from typing import Annotated, Any
+from dataclasses import dataclass
+from pathlib import PurePath
+from typing import Annotated
 
-import numpy as np
-import numpy.typing as npt
 from pydantic import AfterValidator, Field, FiniteFloat, PositiveInt
 
-from onelook.drawing.thumbnail import thumbnail
-from onelook.errors import DataError
-from onelook.files.atomic import write_text_atomic
-from onelook.files.bounded import printable
 from onelook.files.json_values import from_document
-from onelook.metrics.image_outcomes import ImageOutcome, image_outcomes
-from onelook.structures.dataset_index import DatasetIndex
-from onelook.structures.detections import Detections
-from onelook.structures.metrics import DetectionMetrics
-from onelook.structures.sample import ImageLabels
-
-logger = logging.getLogger(__name__)
 
 FORMAT = 1
 NUM_EACH = 6
@@ -96,73 +84,6 @@ class Examples:
     best: Annotated[tuple[Example, ...], Field(max_length=NUM_EACH)] = ()
 
 
-def write_examples(
-    path: Path, index: DatasetIndex, detections: Sequence[Detections], metrics: DetectionMetrics
-) -> None:
-    """Write the best and worst images of a split at the best confidence; the same evaluation gives the same file.
-
-    A disk that is full costs a warning only.
-    """
-    labels = [index.image_labels(image) for image in range(len(index))]
-    outcomes = image_outcomes(labels, detections, num_classes=metrics.num_classes, confidence=metrics.best_confidence)
-    worst, best = choose_examples(outcomes)
-
-    def shown(images: Sequence[int]) -> tuple[Example, ...]:
-        made = (_example(index, image, labels[image], detections[image], outcomes[image]) for image in images)
-        return tuple(example for example in made if example is not None)
-
-    content = asdict(Examples(metrics.best_confidence, shown(worst), shown(best)))
-    try:
-        write_text_atomic(path, json.dumps({"format": FORMAT, **content}, separators=(",", ":")) + "\n")
-    except OSError as problem:
-        logger.warning("`%s` was not written: %s; the report goes without it", path, problem.strerror or problem)
-
-
-def choose_examples(outcomes: Sequence[ImageOutcome]) -> tuple[list[int], list[int]]:
-    """The worst and the best images, at most 6 each, none in both: with an error, and with a label that was found."""
-    images = range(len(outcomes))
-    ranked = sorted(images, key=lambda image: (outcomes[image].f1, -outcomes[image].num_errors, image))
-    worst = [image for image in ranked if outcomes[image].num_errors][:NUM_EACH]
-    ranked = sorted(images, key=lambda image: (-outcomes[image].f1, -outcomes[image].num_right, image))
-    best = [image for image in ranked if outcomes[image].num_right and image not in worst][:NUM_EACH]
-    return worst, best
-
-
 def examples_from_json(text: str | bytes) -> Examples:
     """What `write_examples` wrote; ValueError if the text holds something else."""
     return from_document(Examples, json.loads(text), version=FORMAT)
-
-
-def _example(
-    index: DatasetIndex, image: int, own: ImageLabels, found: Detections, outcome: ImageOutcome
-) -> Example | None:
-    size_hw = index.size_of(image)
-    try:
-        jpeg = thumbnail(index.paths[image], size_hw, max_pixels=index.max_pixels)
-    except DataError as problem:
-        logger.warning("%s; the report goes without it", problem.message)
-        return None
-    labels = _boxes(own.boxes, own.class_ids, outcome.is_found)
-    kept = outcome.is_shown
-    return Example(
-        file=printable(index.paths[image]),
-        size_hw=size_hw,
-        jpeg=base64.b64encode(jpeg).decode("ascii"),
-        right=outcome.num_right,
-        missed=outcome.num_missed,
-        wrong=outcome.num_wrong,
-        labels=labels,
-        detections=_boxes(found.boxes[kept], found.class_ids[kept], outcome.is_right[kept], found.scores[kept]),
-    )
-
-
-def _boxes(
-    boxes: npt.NDArray[Any],
-    class_ids: npt.NDArray[np.int64],
-    is_right: npt.NDArray[np.bool_],
-    scores: npt.NDArray[Any] | None = None,
-) -> tuple[ExampleBox, ...]:
-    corners = np.asarray(boxes, np.float64).round(1).tolist()
-    values = [None] * len(corners) if scores is None else np.asarray(scores, np.float64).round(4).tolist()
-    rows = zip(corners, class_ids.tolist(), is_right.tolist(), values, strict=True)
-    return tuple(ExampleBox(tuple(box), class_id, right, score) for box, class_id, right, score in rows)[:MAX_BOXES]

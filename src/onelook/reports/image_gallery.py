@@ -16,13 +16,14 @@ from onelook.files.atomic import write_bytes_atomic, write_text_atomic
 from onelook.files.bounded import printable
 from onelook.metrics.image_outcomes import image_outcomes
 from onelook.reports.html import render
+from onelook.runs.run_dir import RunDir
 from onelook.structures.dataset_index import DatasetIndex
 from onelook.structures.detections import Detections
 from onelook.structures.metrics import DetectionMetrics
 
 logger = logging.getLogger(__name__)
 
-PAGE_NAME, FOLDER_NAME = "val_images.html", "val_images"
+FOLDER_NAME = "val_images"
 MAX_BOXES = 100  # of one kind on one image; more could not be told apart
 
 
@@ -85,7 +86,7 @@ def write_gallery(
         confidence=metrics.best_confidence,
         data={"names": list(names), "images": shown},
     )
-    page = folder / PAGE_NAME
+    page = RunDir(folder).gallery
     write_text_atomic(page, text)
     return Gallery(page, len(shown), num_bytes + len(text))
 

@@ -13,9 +13,9 @@ import numpy as np
 
 from onelook.data.scan.ledger import Ledger, LedgerEntry
 from onelook.reports.html import NOTHING, number
-from onelook.reports.image_gallery import PAGE_NAME
 from onelook.reports.line_chart import Axes, Chart, ChartLine, line_chart
 from onelook.reports.run_record import RunRecord
+from onelook.runs.run_dir import RunDir
 from onelook.settings.train import TrainSettings
 from onelook.structures.metrics import Array, DetectionMetrics
 from onelook.training.eta import duration
@@ -41,7 +41,7 @@ def figures(run: RunRecord) -> list[tuple[str, str]]:
 
 def has_gallery(run: RunRecord) -> bool:
     """Whether the page of all images is in the folder of a run."""
-    return (run.path / PAGE_NAME).is_file()
+    return RunDir(run.path).gallery.is_file()
 
 
 @dataclass(frozen=True)

@@ -69,6 +69,8 @@ class RunDir:
     """Model, classes, images, machine, versions and warnings; see `callbacks.run_facts`."""
     examples = FileIn("examples.json")
     """The best and worst images of the final evaluation, small, with their boxes."""
+    gallery = FileIn("val_images.html")
+    """All images of an evaluation with their boxes, as a page; the images are in a folder beside it."""
     report = FileIn("report.html")
     """All of it as one page."""
     comparison = FileIn("comparison.html")

@@ -9,13 +9,15 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
-
-from torch import Tensor
+from typing import TYPE_CHECKING
 
 from onelook.settings.train import TrainSettings
 from onelook.structures.dataset_index import DatasetIndex
 from onelook.structures.detections import Detections
 from onelook.structures.metrics import DetectionMetrics
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 logger = logging.getLogger(__name__)
 
