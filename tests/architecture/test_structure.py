@@ -320,7 +320,7 @@ def test_no_import_cycle() -> None:
 
 
 def test_import_is_pure() -> None:
-    """Importing the package or `onelook report`, and the help of a command, load no torch, open, start, write nothing."""
+    """The package, `onelook report` and the help of a command load no torch, use no socket, start and write nothing."""
     program = (
         "import contextlib, io, sys, threading\n"
         "seen = []\n"

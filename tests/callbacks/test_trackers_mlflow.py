@@ -150,7 +150,7 @@ def test_a_run_that_mlflow_has_lost_begins_again(settings: dict[str, Any], caplo
         train(settings, callbacks=[StopAt(5)])
     (settings["project"] / "exp" / "mlflow_id").write_text("0123456789abcdef0123456789abcdef\n")
     result = follow("mlflow", {"resume": str(settings["project"] / "exp")})
-    assert "MLflow run `0123456789abcdef0123456789abcdef` cannot be gone on with" in caplog.text
+    assert "MLflow run `0123456789abcdef0123456789abcdef` cannot be resumed" in caplog.text
     (run,) = runs_of(client_of(settings["project"]), "runs")
     assert list(results_of(result.run_folder)) == [0, 1] and run.info.status == "FINISHED"
 

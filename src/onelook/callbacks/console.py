@@ -1,4 +1,4 @@
-"""What a person sees while a run goes on: a bar within an epoch and a line for each; in a log file plain lines."""
+"""What a person sees during a run: a bar within an epoch and a line for each; in a log file plain lines."""
 
 from __future__ import annotations
 

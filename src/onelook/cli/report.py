@@ -23,7 +23,7 @@ def run(arguments: argparse.Namespace) -> CommandResult:
         if hasattr(os, "nice"):  # Windows has no such call
             os.nice(NICENESS)
         state = follow(given, file=arguments.settings, on_start=_announce)
-        print(f"the run has ended ({state.state})" if state.ended else "stopped; the run goes on")
+        print(f"the run has ended ({state.state})" if state.ended else "stopped; the run continues")
         return CommandResult({"state": state.state, "ended": state.ended})
     path = report(given, file=arguments.settings)
     print(f"the report is {path}")

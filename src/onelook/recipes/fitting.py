@@ -47,7 +47,7 @@ def fit(
 
     Args:
         observers: notified of what happens; those of process 0 write.
-        teacher: what the model learns from besides, if there is one.
+        teacher: what the model also learns from, if there is one.
 
     Raises:
         OnelookError: see `Trainer.fit`.

@@ -59,7 +59,7 @@ def train_folds(
 
     Raises:
         OnelookError: a setting, the model or the data of any fold cannot be used; nothing has been written then.
-        StopRequested: Ctrl-C, SIGTERM or SIGUSR1; all is saved and can be gone on with.
+        StopRequested: Ctrl-C, SIGTERM or SIGUSR1; all is saved and can be resumed.
     """
     with StopSignal() as stop:
         prepared = prepare_folds(given, file, stop)

@@ -1,4 +1,4 @@
-"""Everything that is settled before the first of several folds is trained on, or before they are gone on with."""
+"""Everything that is settled before the first of several folds is trained on, or before they are resumed."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class PreparedFolds:
 
     Attributes:
         settings: that all folds have in common.
-        changed: settings that a fold which is gone on with takes from this call.
+        changed: settings that a resumed fold takes from this call.
         fingerprints: of the data, by fold and split.
         is_new: whether this call has begun them.
     """

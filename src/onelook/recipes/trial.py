@@ -40,7 +40,7 @@ SILENT: dict[str, Any] = {
 
 
 class TrainingTrial:
-    """Trains with the hyperparameters of a trial; what a search calls to learn what they are worth."""
+    """Trains with the hyperparameters of a trial; what a search calls for their score."""
 
     def __init__(self, prepared: PreparedSearch, *, callbacks: Sequence[Path] = ()) -> None:
         self._folder = prepared.folder
@@ -62,7 +62,7 @@ class TrainingTrial:
         self._begun += 1
         try:
             with quiet(logging.WARNING if self._begun == 1 else logging.ERROR):
-                return _worth(train(given, callbacks=[reporter]))
+                return _score_of(train(given, callbacks=[reporter]))
         except StopRequested:
             shutil.rmtree(path, ignore_errors=True)
             raise
@@ -107,7 +107,7 @@ class _Reporter(Callback):
             self._control.stop_training(PRUNED)
 
 
-def _worth(result: TrainResult) -> TrialScore:
+def _score_of(result: TrainResult) -> TrialScore:
     metrics, outcome = result.metrics, result.outcome
     best: Mapping[str, float] = outcome.history[outcome.best_epoch] if outcome.best_epoch >= 0 else {}
     losses = (best.get(name, math.nan) for name in VALIDATION_LOSSES)

@@ -1,1 +1,1 @@
-"""Search of hyperparameters; knows no data and no model, only what a set of hyperparameters is worth."""
+"""Search of hyperparameters; knows no data and no model, only the score of a set of hyperparameters."""

@@ -23,7 +23,7 @@ MAX_NOTE = 200
 
 @dataclass(frozen=True)
 class Row:
-    """One trial: a set of hyperparameters and what it was worth.
+    """One trial: a set of hyperparameters and its score.
 
     Attributes:
         generation: number of the trial in its search, from 0.

@@ -91,6 +91,6 @@ class GeneticSearch:
         return mutate(parent, rng)
 
 
-def row_of(worth: TrialScore, plan: Plan, number: int, genes: Individual) -> Row:
+def row_of(score: TrialScore, plan: Plan, number: int, genes: Individual) -> Row:
     """The row of a trial of our own."""
-    return Row(number, plan.seed, genes, worth.results, worth.fitness, worth.epochs, worth.state, worth.note)
+    return Row(number, plan.seed, genes, score.results, score.fitness, score.epochs, score.state, score.note)

@@ -22,7 +22,7 @@ from onelook.search.pruning import TrialsSoFar, is_hopeless
 from onelook.search.sampler import FOREIGN, SLOT, KeyedSampler, is_ours
 from onelook.search.search import Objective, Trial, TrialScore, row_of
 
-SEARCH, WORTH, GENE_VALUES, OWNER = "search", "worth", "genes", "owner"
+SEARCH, SCORE, GENE_VALUES, OWNER = "search", "worth", "genes", "owner"
 
 
 class OptunaSearch:
@@ -68,7 +68,7 @@ class OptunaSearch:
     def rows(self) -> list[Row]:
         """All trials that are done, whoever did them, and those of other searches."""
         own = [
-            row_of(_worth(trial), self._plan, trial.user_attrs[SLOT], trial.user_attrs[GENE_VALUES])
+            row_of(_score_of(trial), self._plan, trial.user_attrs[SLOT], trial.user_attrs[GENE_VALUES])
             for trial in self._study.get_trials(deepcopy=False)
             if is_ours(trial) and trial.state in (TrialState.COMPLETE, TrialState.PRUNED)
         ]
@@ -104,16 +104,16 @@ class OptunaSearch:
             genes = self._plan.individual(trial.params)
             for name, value in ((OWNER, process_identity()), (GENE_VALUES, genes), (SLOT, slot)):
                 trial.set_user_attr(name, value)
-            worth = objective(Trial(slot, genes, lambda epoch, fitness: self._is_hopeless(trial, epoch, fitness)))
-            trial.set_user_attr(WORTH, _document(worth))
+            score = objective(Trial(slot, genes, lambda epoch, fitness: self._is_hopeless(trial, epoch, fitness)))
+            trial.set_user_attr(SCORE, _document(score))
         except BaseException:
             self._study.tell(trial, state=TrialState.FAIL)  # the slot is free again
             raise
-        if worth.state == "pruned":
+        if score.state == "pruned":
             self._study.tell(trial, state=TrialState.PRUNED)
         else:
-            self._study.tell(trial, worth.fitness)
-        return row_of(worth, self._plan, slot, genes)
+            self._study.tell(trial, score.fitness)
+        return row_of(score, self._plan, slot, genes)
 
     def _is_hopeless(self, trial: optuna.Trial, epoch: int, fitness: float) -> bool:
         trial.report(fitness, epoch + 1)
@@ -157,13 +157,13 @@ class OptunaSearch:
         return run.record.state != "" and not run.is_in_use
 
 
-def _document(worth: TrialScore) -> dict[str, Any]:
-    """`worth` as JSON, which has no word for a number that is not finite."""
-    results = [value if math.isfinite(value) else None for value in worth.results]
-    return {**vars(worth), "results": results}
+def _document(score: TrialScore) -> dict[str, Any]:
+    """`score` as JSON, which has no word for a number that is not finite."""
+    results = [value if math.isfinite(value) else None for value in score.results]
+    return {**vars(score), "results": results}
 
 
-def _worth(trial: FrozenTrial) -> TrialScore:
-    document = trial.user_attrs[WORTH]
+def _score_of(trial: FrozenTrial) -> TrialScore:
+    document = trial.user_attrs[SCORE]
     results = tuple(math.nan if value is None else value for value in document["results"])
     return TrialScore(**{**document, "results": results})

@@ -86,7 +86,7 @@ class MlflowTracker:
         try:
             self._client.update_run(identity, status="RUNNING")
         except MlflowException as problem:
-            logger.warning("MLflow run `%s` cannot be gone on with, a new one is begun: %s", identity, problem)
+            logger.warning("MLflow run `%s` cannot be resumed, a new one begins: %s", identity, problem)
             return False
         self._run_id = identity
         self._logged = {metric.step for metric in self._client.get_metric_history(identity, "train/box_loss")}

@@ -118,7 +118,7 @@ class WandbTracker:
         self._run.log({"epoch": epoch, "boxes": [_boxed(image) for image in images]}, step=self._step)
 
     def log_model(self, path: Path, aliases: Sequence[str], metadata: Mapping[str, float]) -> None:
-        """Log a version of the artifact of the run; W&B calls the newest `latest` besides."""
+        """Log a version of the artifact of the run; W&B calls the newest `latest`, too."""
         import wandb
 
         artifact = wandb.Artifact(f"run_{self._run.id}_model", type="model", metadata=dict(metadata))

@@ -1,4 +1,4 @@
-"""A search of hyperparameters: what each value was worth."""
+"""A search of hyperparameters: the fitness that each value gave."""
 
 from __future__ import annotations
 
