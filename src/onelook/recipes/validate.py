@@ -130,7 +130,6 @@ def _write(
     if settings.save_json:
         write_coco(index, evaluation.detections, splits.names, run)
     if settings.visualize:
-        made = write_gallery(run.path, index, evaluation.detections, evaluation.metrics, splits.names)
-        logger.info("%s images with their boxes: %s (%.1f MB)", f"{made.num_images:,}", made.page, made.num_bytes / 1e6)
+        write_gallery(run.path, index, evaluation.detections, evaluation.metrics, splits.names)
     if not settings.noplots:
         draw_evaluation(run, index, evaluation, splits.names)

@@ -14,7 +14,7 @@ from onelook.inference.backend import Backend, predict_all
 from onelook.inference.evaluator import Evaluation
 from onelook.inference.validation_pass import ValidationPass
 from onelook.reports.evaluation_files import distinct
-from onelook.reports.plots.study import StudyCurve, plot_study
+from onelook.reports.plots.study import plot_study
 from onelook.runs.run_dir import RunDir
 from onelook.structures.metrics import DetectionMetrics
 
@@ -61,7 +61,13 @@ def measure_series(
     if settings.task == "speed":
         write_json_atomic(run.path / "speed.json", _speeds(measured, settings.batch_size))
     elif not settings.noplots:
-        plot_study([_curve(name, of) for name, of in zip(names, measured, strict=True)], run.image("study.png"))
+        curves = {
+            name: [
+                (one.imgsz, one.milliseconds["inference"] + one.milliseconds["nms"], one.metrics.map50_95) for one in of
+            ]
+            for name, of in zip(names, measured, strict=True)
+        }
+        plot_study(curves, run.image("study.png"))
     return tuple(one for of in measured for one in of), evaluation
 
 
@@ -101,10 +107,5 @@ def _speeds(measured: Sequence[Sequence[Measurement]], batch_size: int) -> list[
     ]
 
 
-def _curve(name: str, measurements: Sequence[Measurement]) -> StudyCurve:
-    return StudyCurve(
-        name=name,
-        sizes=[one.imgsz for one in measurements],
-        latency_ms=[one.milliseconds["inference"] + one.milliseconds["nms"] for one in measurements],
-        map50_95=[one.metrics.map50_95 for one in measurements],
-    )
+def _point(one: Measurement) -> tuple[int, float, float]:
+    return one.imgsz, one.milliseconds["inference"] + one.milliseconds["nms"], one.metrics.map50_95

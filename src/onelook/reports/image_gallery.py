@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -27,25 +26,10 @@ FOLDER_NAME = "val_images"
 MAX_BOXES = 100  # of one kind on one image; more could not be told apart
 
 
-@dataclass(frozen=True)
-class Gallery:
-    """What was written.
-
-    Attributes:
-        page: the HTML file; its images are in the folder beside it.
-        num_images: on the page.
-        num_bytes: of page and images.
-    """
-
-    page: Path
-    num_images: int
-    num_bytes: int
-
-
 def write_gallery(
     folder: Path, index: DatasetIndex, detections: Sequence[Detections], metrics: DetectionMetrics, names: Sequence[str]
-) -> Gallery:
-    """Write a small copy of every image, one after the other, and the page that shows them with their boxes.
+) -> None:
+    """Write a small copy of every image, one after the other, and the page that shows them with their boxes; log both.
 
     Args:
         detections: one per image; those below the confidence of the best F1 are left out.
@@ -88,7 +72,8 @@ def write_gallery(
     )
     page = RunDir(folder).gallery
     write_text_atomic(page, text)
-    return Gallery(page, len(shown), num_bytes + len(text))
+    megabytes = (num_bytes + len(text)) / 1e6
+    logger.info("%s images with their boxes: %s (%.1f MB)", f"{len(shown):,}", page, megabytes)
 
 
 def _rows(boxes: Any, class_ids: Any, is_right: Any, scores: Any = None) -> list[list[float]]:

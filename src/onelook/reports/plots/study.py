@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,35 +12,23 @@ HEIGHT_IN = 3.7
 MAX_LABELLED_MODELS = 4
 
 
-@dataclass(frozen=True)
-class StudyCurve:
-    """What one model gives at several sizes, smallest first.
+def plot_study(curves: Mapping[str, Sequence[tuple[int, float, float]]], path: Path) -> Path:
+    """Draw average precision against time (logarithmic), a line for each model; every other size is written.
 
-    Attributes:
-        name: of the model.
-        sizes: longest sides of the images, pixels.
-        latency_ms: network and NMS, per image.
-        map50_95: average precision.
+    Args:
+        curves: model -> longest side of the images in pixels, smallest first, milliseconds of network and NMS per
+            image, and average precision.
     """
-
-    name: str
-    sizes: Sequence[int]
-    latency_ms: Sequence[float]
-    map50_95: Sequence[float]
-
-
-def plot_study(curves: Sequence[StudyCurve], path: Path) -> Path:
-    """Draw average precision against time (logarithmic), a line for each model; every other size is written."""
     from matplotlib.ticker import LogLocator
 
     with chart(path, height_in=HEIGHT_IN) as figure:
         axes = figure.subplots()
         axes.set(xlabel="Network and NMS, ms per image", ylabel="mAP50-95")
         light_grid(axes)
-        for number, curve in enumerate(curves):
+        for number, (name, points) in enumerate(curves.items()):
             look = line_look(number)
-            axes.plot(curve.latency_ms, curve.map50_95, marker="o", markersize=4, label=curve.name, **look)
-            points = list(zip(curve.sizes, curve.latency_ms, curve.map50_95, strict=True))
+            _, latency_ms, map50_95 = zip(*points, strict=True)
+            axes.plot(latency_ms, map50_95, marker="o", markersize=4, label=name, **look)
             for size, x, y in points[::-2] if len(curves) <= MAX_LABELLED_MODELS else []:
                 above: dict[str, Any] = {"xytext": (0, 5), "textcoords": "offset points", "ha": "center"}
                 axes.annotate(str(size), (x, y), color=look["color"], fontsize=6, **above)
