@@ -131,23 +131,23 @@ def read_run(path: Path, *, label: str = "") -> RunRecord:
     """
     if not path.is_dir():
         raise RunFolderError(f"run folder `{printable(path)}` does not exist", hint="give the folder of a run")
-    reader = _RecordReader()
-    run = RunDir(path)
-    metrics, class_names, milliseconds = _metrics(reader, run)
+    run, absent = RunDir(path), dict[str, str]()
+    unmeasured: tuple[tuple[str, ...], dict[str, float]] = ((), {})
+    class_names, milliseconds = _read(run.metrics, _metrics_document, unmeasured, absent)
     record = RunRecord(
         path=path,
         label=label or printable(path.resolve().name),
-        settings=reader.read(run.settings, _settings, {}, MAX_SETTINGS_BYTES),
-        results=reader.read(run.results, _rows, ()),
-        speeds=reader.read(run.speeds, _rows, ()),
-        status=reader.read(run.status, _document, {}),
-        ledgers=reader.read(run.ledger, _ledgers, {}),
-        metrics=metrics,
+        settings=_read(run.settings, _settings, {}, absent, max_bytes=MAX_SETTINGS_BYTES),
+        results=_read(run.results, _rows, (), absent),
+        speeds=_read(run.speeds, _rows, (), absent),
+        status=_read(run.status, _document, {}, absent),
+        ledgers=_read(run.ledger, _ledgers, {}, absent),
+        metrics=_read(run.metrics_arrays, _arrays, None, absent),
         milliseconds=milliseconds,
         class_names=class_names,
-        facts=reader.read(run.facts, facts_from_json, None),
-        examples=reader.read(run.examples, examples_from_json, None),
-        absent=reader.absent,
+        facts=_read(run.facts, facts_from_json, None, absent),
+        examples=_read(run.examples, examples_from_json, None, absent),
+        absent=absent,
     )
     if not record.results and record.metrics is None and not record.settings:
         raise RunFolderError(
@@ -173,22 +173,18 @@ def read_runs(paths: Sequence[Path]) -> list[RunRecord]:
     return records
 
 
-class _RecordReader:
-    """Reads files and notes which could not be used, and why."""
-
-    def __init__(self) -> None:
-        self.absent: dict[str, str] = {}
-
-    def read(self, path: Path, parse: Callable[[bytes], Read], otherwise: Read, max_bytes: int = MAX_BYTES) -> Read:
-        """What `parse` makes of a file; `otherwise` if it is missing or holds something else."""
-        if not path.is_file():
-            self.absent[path.name] = ""
-            return otherwise
-        try:
-            return parse(read_bounded(path, max_bytes))
-        except UNREADABLE as problem:
-            self.absent[path.name] = " ".join(str(problem).split())[:200] or type(problem).__name__
-            return otherwise
+def _read(
+    path: Path, parse: Callable[[bytes], Read], otherwise: Read, absent: dict[str, str], *, max_bytes: int = MAX_BYTES
+) -> Read:
+    """What `parse` makes of a file; `otherwise` if it is missing or holds something else, which `absent` notes then."""
+    if not path.is_file():
+        absent[path.name] = ""
+        return otherwise
+    try:
+        return parse(read_bounded(path, max_bytes))
+    except UNREADABLE as problem:
+        absent[path.name] = " ".join(str(problem).split())[:200] or type(problem).__name__
+        return otherwise
 
 
 def _settings(data: bytes) -> dict[str, Any]:
@@ -219,13 +215,6 @@ def _number(cell: str | None) -> float:
 
 def _ledgers(data: bytes) -> dict[str, Ledger]:
     return {split: ledger_from(content) for split, content in _document(data).items()}
-
-
-def _metrics(reader: _RecordReader, run: RunDir) -> tuple[DetectionMetrics | None, tuple[str, ...], dict[str, float]]:
-    metrics = reader.read(run.metrics_arrays, _arrays, None)
-    nothing: tuple[tuple[str, ...], dict[str, float]] = ((), {})
-    names, milliseconds = reader.read(run.metrics, _metrics_document, nothing)
-    return metrics, names, milliseconds
 
 
 def _arrays(data: bytes) -> DetectionMetrics:

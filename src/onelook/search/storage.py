@@ -14,8 +14,6 @@ from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock, Jou
 
 from onelook.errors import RunFolderError, SettingsError
 
-CHUNK = 1 << 16
-
 
 def open_storage(place: str) -> BaseStorage:
     """The storage at `place`, made if it is not there.
@@ -65,17 +63,9 @@ def _journal(path: Path) -> BaseStorage:
 
 def _drop_torn_line(path: Path) -> None:
     """Cut off a last line without an end, which a full disk left: what comes next would be glued to it."""
-    with path.open("rb") as file:
-        size = end = file.seek(0, os.SEEK_END)
-        while end > 0:
-            begin = max(end - CHUNK, 0)
-            file.seek(begin)
-            newline = file.read(end - begin).rfind(b"\n")
-            if newline >= 0:
-                end = begin + newline + 1
-                break
-            end = begin
-    if end < size:
+    data = path.read_bytes()
+    end = data.rfind(b"\n") + 1
+    if end < len(data):
         os.truncate(path, end)
 
 

@@ -28,10 +28,6 @@ from onelook.service.decoding import work; work(int(sys.argv[2]))
 """
 
 
-class SlowImage(DamagedImage):
-    """An image that is not decoded in time."""
-
-
 class Decoder:
     """Decodes images one at a time in a process of its own, which ends with this one.
 
@@ -50,8 +46,7 @@ class Decoder:
         """(H, W, 3) uint8 RGB of an image file, see `decode_image`.
 
         Raises:
-            DamagedImage: it cannot be decoded.
-            SlowImage: not in time.
+            DamagedImage: it cannot be decoded, or not in time.
         """
         if self._process.poll() is not None and not self._closed:
             self._process = _started(self._max_pixels)
@@ -70,7 +65,7 @@ class Decoder:
         except (EOFError, OSError) as problem:
             process.kill()
             process.wait()
-            raise SlowImage(f"decoding it takes longer than {self._seconds:g} seconds") from problem
+            raise DamagedImage(f"decoding it takes longer than {self._seconds:g} seconds") from problem
 
     def close(self) -> None:
         """End the process, whatever it does."""

@@ -2,27 +2,19 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Literal, Protocol
+from typing import TYPE_CHECKING, Literal
 
 from onelook.errors import SettingsError
+
+if TYPE_CHECKING:
+    from onelook.settings.detect import DetectSettings
+    from onelook.settings.validate import ValidateSettings
 
 HeadChoice = Literal["auto", "many", "one"]
 """Of a head with two branches: the better in validation, the one that needs NMS, or the one that does not."""
 
 
-class _Merging(Protocol):
-    @property
-    def head(self) -> HeadChoice: ...
-
-    @property
-    def weights(self) -> list[Path]: ...
-
-    @property
-    def augment(self) -> bool: ...
-
-
-def head_for_merging(settings: _Merging) -> HeadChoice:
+def head_for_merging(settings: DetectSettings | ValidateSettings) -> HeadChoice:
     """The branch that is looked for: of several models or views only NMS makes one answer.
 
     Raises:
