@@ -28,14 +28,10 @@ def available_memory(*, proc: Path = PROC, control_groups: Path = CONTROL_GROUPS
 
     Files that the system keeps in memory do not count as used: they make room when it is needed.
     """
-    limits = [*_free_of_machine(proc), *_free_of_groups(proc, control_groups)]
-    return min(limits, default=None)
-
-
-def _free_of_machine(proc: Path) -> Iterator[int]:
-    words = _words(proc / "meminfo")
+    limits, words = list(_free_of_groups(proc, control_groups)), _words(proc / "meminfo")
     if "MemAvailable:" in words:
-        yield int(words[words.index("MemAvailable:") + 1]) * 1024
+        limits.append(int(words[words.index("MemAvailable:") + 1]) * 1024)
+    return min(limits, default=None)
 
 
 def _free_of_groups(proc: Path, control_groups: Path) -> Iterator[int]:

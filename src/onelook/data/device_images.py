@@ -79,7 +79,8 @@ def device_images(
         [sum(h * w for h, w in level_sizes(shape, level)) for shape, level in zip(shapes, levels, strict=True)],
         np.int64,
     )
-    needed, free = 3 * int(counts.sum()) * num_processes, _free_memory(device)
+    needed = 3 * int(counts.sum()) * num_processes
+    free = torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else available_memory()
     if free is not None and needed > MOST_OF_FREE_MEMORY * free:
         logger.warning(
             "`cache: gpu` keeps images in main memory: %d images would need %.2f GB on the device, and half of its "
@@ -117,8 +118,3 @@ def _most_halvings(size_hw: tuple[int, int], imgsz: int, scale: float) -> int:
     least = max(0.0, 1 - scale) * EXTENT_SLACK
     height, width = fitted_size(size_hw, imgsz)
     return num_halvings(size_hw, (width * least, height * least))
-
-
-def _free_memory(device: torch.device) -> int | None:
-    """Bytes; None where this is not known."""
-    return torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else available_memory()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import multiprocessing
+import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
@@ -31,7 +32,7 @@ def forked_pool(do: Callable[[range], Any], workers: int) -> Iterator[ProcessPoo
     pool = ProcessPoolExecutor(workers, context, initializer=_inherit, initargs=(do,))
     with pool:
         with without_opencv_threads(), signals_held_back("fork"):
-            pool.submit(_nothing).result()  # which starts all of them
+            pool.submit(os.getpid).result()  # which starts all of them
         yield pool
 
 
@@ -56,7 +57,3 @@ def _inherit(do: Callable[[range], Any]) -> None:
     end_with_parent()
     cv2.setNumThreads(1)
     _inherited = do
-
-
-def _nothing() -> None:
-    """What a pool is asked for so that it starts."""

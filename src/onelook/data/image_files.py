@@ -120,22 +120,18 @@ def images_by_stem(list_path: Path, folder: Path) -> list[str]:
     """
     images = images_in_folder(folder).images
     by_stem = {image[len(str(folder)) + 1 :].removesuffix(image[image.rfind(".") :]): image for image in images}
-    return [_by_stem(line, by_stem) or _absent(line, folder) for line in _lines_of(list_path)]
+    return [_by_stem(line, by_stem, folder) for line in _lines_of(list_path)]
 
 
-def _by_stem(line: str, by_stem: Mapping[str, str]) -> str | None:
-    for name in (line, line.replace("\t", " ").split(" ")[0]):
+def _by_stem(line: str, by_stem: Mapping[str, str], folder: Path) -> str:
+    first = line.replace("\t", " ").split(" ")[0]
+    for name in (line, first):
         stem = name.removesuffix(name[name.rfind(".") :]) if suffix_of(name) in IMAGE_SUFFIXES else name
         parts = parts_of(stem)
         for known in (name, stem, *("/".join(parts[dropped:]) for dropped in range(len(parts)))):
             if known in by_stem:
                 return by_stem[known]
-    return None
-
-
-def _absent(line: str, folder: Path) -> str:
-    name = line.replace("\t", " ").split(" ")[0]
-    return os.path.normpath(f"{folder}/{name}{'' if suffix_of(name) in IMAGE_SUFFIXES else '.jpg'}")
+    return os.path.normpath(f"{folder}/{first}{'' if suffix_of(first) in IMAGE_SUFFIXES else '.jpg'}")
 
 
 def suffix_of(name: str) -> str:

@@ -27,7 +27,11 @@ def class_findings(statistics: Statistics, names: Sequence[str]) -> Iterator[Fin
             elif split in TRAINED_ON and count < RARE_LABELS:
                 yield Finding("rare-class", split, "", f"class `{name}` has {count} labels")
     for split in TRAINED_ON & statistics.keys():
-        yield from _imbalance(statistics[split], split, names)
+        counts = zip(statistics[split].class_labels, names, strict=True)
+        present = [(count, name) for count, name in counts if count]
+        (least, rare), (most, frequent) = min(present, default=(0, "")), max(present, default=(0, ""))
+        if most > IMBALANCE * least:
+            yield Finding("imbalance", split, "", f"{most} labels of `{frequent}`, {least} of `{rare}`")
 
 
 def size_findings(statistics: Statistics, imgsz: int) -> Iterator[Finding]:
@@ -43,12 +47,3 @@ def anchor_findings(fit: AnchorFit, split: str, imgsz: int) -> Iterator[Finding]
     if fit.best_possible_recall <= GOOD_RECALL:
         missed = 100 * (1 - fit.best_possible_recall)
         yield Finding("far-anchors", split, "", f"{missed:.1f} % of the objects are out of reach at {imgsz}")
-
-
-def _imbalance(numbers: SplitStatistics, split: str, names: Sequence[str]) -> Iterator[Finding]:
-    present = [(count, name) for count, name in zip(numbers.class_labels, names, strict=True) if count]
-    if not present:
-        return
-    (least, rare), (most, frequent) = min(present), max(present)
-    if most > IMBALANCE * least:
-        yield Finding("imbalance", split, "", f"{most} labels of `{frequent}`, {least} of `{rare}`")

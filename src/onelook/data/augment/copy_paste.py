@@ -61,7 +61,9 @@ class Paste:
         """See `TileChange`: a copy has the class of its original."""
         rows = np.array(self.copied, np.int64)
         num_points = index.polygon_offsets[rows + 1] - index.polygon_offsets[rows]
-        points = np.concatenate([labels.points, *(index.polygon_points[_points_of(index, row)] for row in self.copied)])
+        starts, ends = index.polygon_offsets[rows].tolist(), index.polygon_offsets[rows + 1].tolist()
+        copies = (index.polygon_points[start:end] for start, end in zip(starts, ends, strict=True))
+        points = np.concatenate([labels.points, *copies])
         points[len(labels.points) :, 0] = 1 - points[len(labels.points) :, 0]
         return TileLabels(
             boxes=np.concatenate([labels.boxes, mirrored(cxcywh_to_xyxy(index.boxes[rows].astype(np.float64)))]),
@@ -96,10 +98,6 @@ def mirrored(boxes_xyxy: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
     """Boxes (..., 4) as fractions of an image, mirrored left to right."""
     result: npt.NDArray[np.float64] = boxes_xyxy[..., [2, 1, 0, 3]] * (-1, 1, -1, 1) + (1, 0, 1, 0)
     return result
-
-
-def _points_of(index: DatasetIndex, label: int) -> slice:
-    return slice(int(index.polygon_offsets[label]), int(index.polygon_offsets[label + 1]))
 
 
 class Neighbours:

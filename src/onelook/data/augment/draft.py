@@ -64,13 +64,6 @@ class Canvas:
     gain: float = 1.0
     changes: tuple[tuple[TileChange, ...], ...] = ()
 
-    @classmethod
-    def of_one(cls, index: DatasetIndex, image: int, size_hw: tuple[int, int]) -> Canvas:
-        """One image, fitted into the middle."""
-        fitted = letterbox(index.size_of(image), size_hw)
-        box = (*fitted.origin_xy, fitted.content_hw[1], fitted.content_hw[0])
-        return cls(size_hw, (image,), (box,), fitted.origin_xy)
-
     def tiles(self) -> tuple[Tile, ...]:
         """Its images in the output."""
         height, width = self.size_hw
@@ -89,7 +82,7 @@ class Canvas:
 
 @dataclass
 class Draft:
-    """What is drawn so far; it begins with one image alone.
+    """What is drawn so far; it begins with one image alone, fitted into the middle.
 
     Attributes:
         numbers: what images are drawn from.
@@ -112,7 +105,10 @@ class Draft:
     steps: list[Step] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self.canvases = [Canvas.of_one(self.numbers.index, self.numbers.image(self.key.index), self.output_hw)]
+        image = self.numbers.image(self.key.index)
+        fitted = letterbox(self.numbers.index.size_of(image), self.output_hw)
+        box = (*fitted.origin_xy, fitted.content_hw[1], fitted.content_hw[0])
+        self.canvases = [Canvas(self.output_hw, (image,), (box,), fitted.origin_xy)]
 
     def plan(self) -> AugmentPlan:
         """All that was drawn."""

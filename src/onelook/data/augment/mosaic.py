@@ -26,7 +26,10 @@ def draw(draft: Draft, stream: Stream) -> None:
 
 
 def mosaic_with(draft: Draft, current: int, four: np.random.Generator, *, layer: int) -> Canvas:
-    """A mosaic of four images, or by the probability `mosaic9` of nine.
+    """A mosaic of four images, or by the probability `mosaic9` of nine, each scaled to a longer side of the output's.
+
+    Four lie around a random point of the canvas. Nine lie around the one in the middle of a larger canvas, which is
+    seen through a window of the size of this one; where the window lies is random.
 
     Args:
         draft: what is drawn from; the canvas is twice as large as its output.
@@ -34,34 +37,18 @@ def mosaic_with(draft: Draft, current: int, four: np.random.Generator, *, layer:
         layer: number of the canvas.
     """
     side, share_of_nine = draft.output_hw[0], draft.hyperparameters.mosaic9
-    if share_of_nine:
-        nine = generator(draft.key, Purpose.MOSAIC9, layer=layer)
-        if nine.random() < share_of_nine:
-            return _draw_nine(nine, draft.numbers, current, side=side)
-    return _draw_four(four, draft.numbers, current, side=side)
-
-
-def _draw_four(rng: np.random.Generator, numbers: ImageNumbers, current: int, *, side: int) -> Canvas:
-    """Four images, each scaled to a longer side of `side` pixels, around a random point of a canvas twice as large."""
-    sources, sizes = _draw_images(rng, numbers, current, count=4, side=side)
-    centre = draw_centre(rng, side)
-    corners = place_around(centre, sizes)
-    boxes = tuple((left, top, width, height) for (left, top), (height, width) in zip(corners, sizes, strict=True))
-    return Canvas((2 * side, 2 * side), sources, boxes, centre)
-
-
-def _draw_nine(rng: np.random.Generator, numbers: ImageNumbers, current: int, *, side: int) -> Canvas:
-    """Nine images, each scaled to a longer side of `side` pixels, seen through a window of twice `side` pixels.
-
-    They lie around the one in the middle of a larger canvas; where the window lies on it is random.
-    """
-    sources, sizes = _draw_images(rng, numbers, current, count=9, side=side)
-    x, y = draw_corner(rng, side)
-    boxes = tuple(
-        (left - x, top - y, width, height)
-        for (left, top), (height, width) in zip(place_nine(side, sizes), sizes, strict=True)
-    )
-    return Canvas((2 * side, 2 * side), sources, boxes, boxes[0][:2])
+    nine = generator(draft.key, Purpose.MOSAIC9, layer=layer) if share_of_nine else None
+    if nine is not None and nine.random() < share_of_nine:
+        sources, sizes = _draw_images(nine, draft.numbers, current, count=9, side=side)
+        x, y = draw_corner(nine, side)
+        places = [(left - x, top - y) for left, top in place_nine(side, sizes)]
+        anchor = places[0]
+    else:
+        sources, sizes = _draw_images(four, draft.numbers, current, count=4, side=side)
+        anchor = draw_centre(four, side)
+        places = place_around(anchor, sizes)
+    boxes = tuple((left, top, width, height) for (left, top), (height, width) in zip(places, sizes, strict=True))
+    return Canvas((2 * side, 2 * side), sources, boxes, anchor)
 
 
 def _draw_images(

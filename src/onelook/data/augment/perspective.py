@@ -19,7 +19,9 @@ def draw(draft: Draft, stream: Stream) -> None:
         matrix, gain = draw_perspective(
             stream(layer), draft.hyperparameters, canvas_hw=canvas.size_hw, output_hw=draft.output_hw
         )
-        onto_pixel = _onto_whole_pixel(matrix, canvas.anchor_xy)
+        # Shifted by at most half a pixel, so that the anchor lands on a pixel edge: renderers can then resize.
+        x, y = transform_points(matrix, np.array(canvas.anchor_xy, np.float64)).tolist()
+        onto_pixel = translation(round(x) - x, round(y) - y) @ matrix
         draft.canvases[layer] = replace(canvas, to_output=onto_pixel, gain=gain)
 
 
@@ -54,9 +56,3 @@ def draw_perspective(
         @ translation(-width / 2, -height / 2)
     )
     return matrix, gain
-
-
-def _onto_whole_pixel(matrix: Matrix, point_xy: tuple[int, int]) -> Matrix:
-    """The matrix, shifted by at most half a pixel so that a point lands on a pixel edge: renderers can then resize."""
-    x, y = transform_points(matrix, np.array(point_xy, np.float64)).tolist()
-    return translation(round(x) - x, round(y) - y) @ matrix

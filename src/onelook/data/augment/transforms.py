@@ -171,12 +171,8 @@ def _made(library: ModuleType, specification: Specification, place: str) -> Any:
             return kind(**arguments)
     except (*FAILURES, UserWarning) as problem:
         message = f"{place} of `transforms`, `{name}`: {_first_line(problem)}"
-        raise SettingsError(message, hint=_takes(kind)) from problem
-
-
-def _takes(kind: type) -> str:
-    """Names of the arguments of a transform."""
-    return f"it takes {', '.join(f'`{name}`' for name in inspect.signature(kind).parameters)}"
+        taken = ", ".join(f"`{name}`" for name in inspect.signature(kind).parameters)
+        raise SettingsError(message, hint=f"it takes {taken}") from problem
 
 
 def _only_changes_pixels(specification: Specification) -> bool:

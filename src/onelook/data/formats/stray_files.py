@@ -105,14 +105,14 @@ def pair_labels(
 
 def unread_images(paths: Sequence[str]) -> list[StrayFile]:
     """Remarks on files that are images of a kind, or with a name, that is not read."""
-    return [StrayFile(path, Remark(_why_unread(path), "unread-image")) for path in paths]
-
-
-def _why_unread(path: str) -> str:
-    suffix = suffix_of(path)
-    if suffix in UNREAD_SUFFIXES:
-        return f"images with the suffix `{printable(suffix)}` are not read"
-    return "this is an image, but its name does not end like one"
+    strays = []
+    for path in paths:
+        suffix = suffix_of(path)
+        told = f"images with the suffix `{printable(suffix)}` are not read"
+        if suffix not in UNREAD_SUFFIXES:
+            told = "this is an image, but its name does not end like one"
+        strays.append(StrayFile(path, Remark(told, "unread-image")))
+    return strays
 
 
 def _shared(images: Sequence[str], label_files: Sequence[str], has_labels: Sequence[bool]) -> Iterator[StrayFile]:

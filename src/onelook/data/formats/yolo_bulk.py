@@ -62,7 +62,10 @@ class CleanRows:
 
 def parse_clean(texts: Sequence[bytes], num_classes: int | None) -> CleanRows:
     """The rows of all files of which each row is a box that is used just as it is, class ids below `num_classes`."""
-    is_clean = _are_plain(texts)
+    # Short, and nothing but numbers and space, as far as single characters tell.
+    is_clean = np.array([len(text) <= MAX_BULK_BYTES for text in texts], bool)
+    if b"".join(texts).translate(None, PLAIN):
+        is_clean &= [not text.translate(None, PLAIN) for text in texts]
     lengths = np.zeros(len(texts), np.int64)
     while is_clean.any():
         chosen = np.flatnonzero(is_clean)
@@ -146,14 +149,6 @@ class _Table:
         for odd in np.flatnonzero(~is_usual).tolist():
             numbers[odd] = _number(self._text[starts[odd] : ends[odd]])
         return numbers
-
-
-def _are_plain(texts: Sequence[bytes]) -> _Flags:
-    """Which texts are short and hold nothing but numbers and space, as far as single characters tell."""
-    is_plain = np.array([len(text) <= MAX_BULK_BYTES for text in texts], bool)
-    if b"".join(texts).translate(None, PLAIN):
-        is_plain &= [not text.translate(None, PLAIN) for text in texts]
-    return is_plain
 
 
 def _need_comment(

@@ -14,11 +14,10 @@ import numpy.typing as npt
 
 from onelook.data.dataset_spec import DatasetSpec
 from onelook.data.formats.registry import FORMATS
-from onelook.data.formats.stray_files import StrayFile
 from onelook.data.parallel_map import Work
 from onelook.data.scan.cache import cache_key, load_scan, save_scan
 from onelook.data.scan.files import content_hashes, scan_files
-from onelook.data.scan.ledger import EntryOutcome, Ledger, LedgerEntry
+from onelook.data.scan.ledger import Ledger, LedgerEntry
 from onelook.data.scan.packing import ScanContent, from_arrays, pack, to_arrays
 from onelook.data.scan.rules import ScanOptions, apply_rules, warn_of_doubts
 from onelook.files.bounded import printable
@@ -81,7 +80,20 @@ def scan_split(
         content.ledger.check()
         if cache_file is not None:
             save_scan(cache_file, {"key": key, **to_arrays(content)})
-    ledger = content.ledger.with_files([_entry_of(stray) for stray in source.strays])
+    strays = [
+        LedgerEntry(
+            printable(stray.file),
+            line=0,
+            value="",
+            reason=stray.remark.text,
+            outcome="note" if stray.is_used else "passed over",
+            rows=0,
+            kind=stray.remark.kind,
+        )
+        for stray in source.strays
+    ]
+    passed_over = sum(not stray.is_used for stray in source.strays)
+    ledger = replace(content.ledger, files_passed_over=passed_over, entries=(*content.ledger.entries, *strays))
     ledger.check()
     apply_rules(ledger, spec, options, first_label=source.first_missing)
     if not options.report_only:
@@ -90,11 +102,6 @@ def scan_split(
     if options.single_cls:
         index = replace(index, class_ids=np.zeros_like(index.class_ids))
     return ScanResult(index, ledger, content.image_digests, from_cache)
-
-
-def _entry_of(stray: StrayFile) -> LedgerEntry:
-    outcome: EntryOutcome = "note" if stray.is_used else "passed over"
-    return LedgerEntry(printable(stray.file), 0, "", stray.remark.text, outcome, rows=0, kind=stray.remark.kind)
 
 
 def _cache_name(spec: DatasetSpec, split: str, options: ScanOptions) -> str:

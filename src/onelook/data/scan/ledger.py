@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 from onelook.data.formats.label_rows import Outcome
@@ -109,11 +109,6 @@ class Ledger:
         wrong = [f"{name}: {one} is not {other}" for name, (one, other) in sums.items() if one != other]
         if wrong:
             raise AssertionError(f"the ledger of split `{self.split}` does not add up: {'; '.join(wrong)}")
-
-    def with_files(self, entries: Sequence[LedgerEntry]) -> Ledger:
-        """The same, and what there is to say about files."""
-        more = sum(entry.outcome == "passed over" for entry in entries)
-        return replace(self, files_passed_over=self.files_passed_over + more, entries=(*self.entries, *entries))
 
     def summary(self) -> str:
         """Two or three short lines for people; what there is none of is not mentioned."""
