@@ -13,7 +13,7 @@ from torch import Tensor
 
 from onelook.data.augment.plan import Tile
 from onelook.data.augment.resize import halved, num_halvings
-from onelook.data.augment.tile_tables import Lying
+from onelook.data.augment.tile_tables import StoredImage
 from onelook.data.capacity import available_memory
 from onelook.data.image_cache import FILLING, ImageFiles
 from onelook.data.parallel_map import Work, each
@@ -38,12 +38,12 @@ class KeptPlaces:
     sizes_hw: npt.NDArray[np.int64]
     levels: npt.NDArray[np.int64]
 
-    def place(self, tile: Tile, region: npt.NDArray[np.float64]) -> Lying:
+    def place(self, tile: Tile, region: npt.NDArray[np.float64]) -> StoredImage:
         """See `PixelPlaces`; all of an image lies there, whatever is seen of it."""
         sizes = level_sizes(self.sizes_hw[tile.source].tolist(), int(self.levels[tile.source]))
         level = min(num_halvings(sizes[0], tile.extent_wh), len(sizes) - 1)
         start = int(self.starts[tile.source]) + sum(height * width for height, width in sizes[:level])
-        return Lying(sizes[level], start, sizes[level][1])
+        return StoredImage(sizes[level], start, sizes[level][1])
 
 
 @dataclass(frozen=True)

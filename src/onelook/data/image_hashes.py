@@ -76,7 +76,8 @@ def image_hashes(
         cache_folder: where an earlier result may be and the new one goes; None keeps none.
     """
     key = hashlib.sha256(f"{FORMAT} ".encode() + digests.tobytes()).digest()
-    file = None if cache_folder is None else cache_folder / f"hashes-{_name_of(paths)}.cache"
+    name = hashlib.sha256(b"\0".join(os.fsencode(path) for path in paths)).hexdigest()[:24]
+    file = None if cache_folder is None else cache_folder / f"hashes-{name}.cache"
     kept = None if file is None else load_scan(file, np.frombuffer(key, np.uint8))
     if kept is not None and set(_KEPT) <= set(kept) and len(kept["hashes"]) == len(paths):
         return _hashes(kept)
@@ -120,7 +121,3 @@ def _image_hash(path: str, max_pixels: int) -> tuple[int, int, npt.NDArray[np.ui
 
 def _resized(grey: npt.NDArray[Any], side_px: int) -> npt.NDArray[np.uint8]:
     return np.asarray(cv2.resize(grey, (side_px, side_px), interpolation=cv2.INTER_AREA), np.uint8)
-
-
-def _name_of(paths: Sequence[str]) -> str:
-    return hashlib.sha256(b"\0".join(os.fsencode(path) for path in paths)).hexdigest()[:24]

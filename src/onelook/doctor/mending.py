@@ -104,7 +104,7 @@ def mended_file(path: str, shift: int = 0) -> bytes:
 def _names_inside(paths: Sequence[str], odd: Collection[str]) -> list[str]:
     """Paths below the folder that all have in common, odd ones with the suffix of their content; no two the same."""
     folder = os.path.commonpath([str(Path(path).parent) for path in paths])
-    names: dict[str, None] = {}
+    names = []
     stems: set[str] = set()  # no two images of the copy share a label file
     for path in paths:
         stem = os.path.relpath(path, folder).replace(os.sep, "/").removesuffix(_last_suffix(path))
@@ -114,8 +114,8 @@ def _names_inside(paths: Sequence[str], odd: Collection[str]) -> list[str]:
             number += 1
             unique = f"{stem}-{number}"
         stems.add(unique)
-        names[f"{unique}{suffix}"] = None
-    return list(names)
+        names.append(f"{unique}{suffix}")
+    return names
 
 
 def _suffix_of(path: str) -> str:

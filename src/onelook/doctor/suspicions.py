@@ -194,21 +194,15 @@ class _Contradictions:
 
     def _wrong_class(self, label: int) -> Suspicion | None:
         """A detection of another class lies on the label, and none of its own."""
-        seen = self._image.detections
-        others = np.flatnonzero((self._iou[:, label] >= SAME_IOU) & ~self._agrees.any(axis=1))
-        if not len(others):
-            return None
-        best = int(others[np.argmax(seen.scores[others])])
-        return self._suspicion("suspect-class", self._both(label, best), label, best)
+        best = self._best((self._iou[:, label] >= SAME_IOU) & ~self._agrees.any(axis=1))
+        return None if best is None else self._suspicion("suspect-class", self._both(label, best), label, best)
 
     def _touching(self, label: int) -> Suspicion | None:
         """A detection of its class that agrees with no label overlaps the label a little."""
         free = ~self._agrees.any(axis=1) & (self._own_iou[:, label] >= TOUCHING_IOU)
         free[list(self._used)] = False
-        if not free.any():
-            return None
-        best = int(np.flatnonzero(free)[np.argmax(self._image.detections.scores[free])])
-        return self._suspicion("suspect-place", self._strength(best), label, best)
+        best = self._best(free)
+        return None if best is None else self._suspicion("suspect-place", self._strength(best), label, best)
 
     def _near(self, label: int) -> Suspicion | None:
         """Nothing lies on the label, but a detection of its class and about its size without a label is near."""
@@ -226,10 +220,8 @@ class _Contradictions:
             & (self._iou.max(axis=1, initial=0.0) < APART_IOU)
         )
         is_near[list(self._used)] = False
-        if not is_near.any():
-            return None
-        best = int(np.flatnonzero(is_near)[np.argmax(seen.scores[is_near])])
-        return self._suspicion("suspect-place", self._both(label, best), label, best)
+        best = self._best(is_near)
+        return None if best is None else self._suspicion("suspect-place", self._both(label, best), label, best)
 
     def _nothing_there(self, label: int) -> Suspicion | None:
         if self._iou[:, label].max(initial=0.0) >= APART_IOU:
@@ -241,6 +233,11 @@ class _Contradictions:
         for number in np.flatnonzero(self._iou.max(axis=1, initial=0.0) < APART_IOU).tolist():
             if number not in self._used:
                 yield self._suspicion("suspect-missing", self._strength(number), None, number)
+
+    def _best(self, chosen: Array) -> int | None:
+        """The detection with the highest score among some, (D,) bool."""
+        numbers = np.flatnonzero(chosen)
+        return int(numbers[np.argmax(self._image.detections.scores[numbers])]) if len(numbers) else None
 
     def _strength(self, detection: int) -> float:
         """How often a detection like this lies on a label of its class."""

@@ -7,6 +7,8 @@ import mmap
 import os
 import stat
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from io import FileIO
 from typing import Any
 
 from onelook.errors import CONTROLS, DataError
@@ -83,16 +85,10 @@ def pieces_of(path: StrPath, max_bytes: int, *, piece_bytes: int = 1 << 24) -> I
     Raises:
         DataError: as `read_bounded`, when the first piece is asked for, or one that cannot be read.
     """
-    try:
-        with open(path, "rb", buffering=0, opener=lambda name, _: os.open(name, _FLAGS)) as file:
-            status = os.fstat(file.fileno())
-            _require_regular(path, status, max_bytes)
-            missing = status.st_size
-            while missing > 0 and (piece := file.read(min(missing, piece_bytes))):
-                missing -= len(piece)
-                yield piece
-    except (OSError, ValueError) as problem:  # ValueError: a NUL in the name
-        raise DataError(f"file `{printable(path)}` cannot be read: {_cause(problem)}") from problem
+    with _opened(path, max_bytes) as (file, missing):
+        while missing > 0 and (piece := file.read(min(missing, piece_bytes))):
+            missing -= len(piece)
+            yield piece
 
 
 class MappedFile(mmap.mmap):
@@ -126,14 +122,10 @@ def mapped(path: StrPath, max_bytes: int) -> MappedFile:
     Raises:
         DataError: as `read_bounded`, or the file is empty.
     """
-    try:
-        with open(path, "rb", buffering=0, opener=lambda name, _: os.open(name, _FLAGS)) as file:
-            _require_regular(path, os.fstat(file.fileno()), max_bytes)
-            content = MappedFile(file.fileno(), 0, access=mmap.ACCESS_READ)
-            content.path = path
-            return content
-    except (OSError, ValueError) as problem:  # ValueError: a NUL in the name, or no bytes
-        raise DataError(f"file `{printable(path)}` cannot be read: {_cause(problem)}") from problem
+    with _opened(path, max_bytes) as (file, _):
+        content = MappedFile(file.fileno(), 0, access=mmap.ACCESS_READ)
+        content.path = path
+        return content
 
 
 def content_digest(data: bytes) -> bytes:
@@ -171,6 +163,18 @@ def printable(path: StrPath | bytes) -> str:
     if text.isprintable():
         return text
     return "".join(c if c.isprintable() else "".join(f"\\x{byte:02x}" for byte in c.encode("utf-8")) for c in text)
+
+
+@contextmanager
+def _opened(path: StrPath, max_bytes: int) -> Iterator[tuple[FileIO, int]]:
+    """A regular file of so many bytes at most, and how many it has; errors within, as DataError."""
+    try:
+        with open(path, "rb", buffering=0, opener=lambda name, _: os.open(name, _FLAGS)) as file:
+            status = os.fstat(file.fileno())
+            _require_regular(path, status, max_bytes)
+            yield file, status.st_size
+    except (OSError, ValueError) as problem:  # ValueError: a NUL in the name, or no bytes to map
+        raise DataError(f"file `{printable(path)}` cannot be read: {_cause(problem)}") from problem
 
 
 def _require_regular(path: StrPath, status: os.stat_result, max_bytes: int) -> None:

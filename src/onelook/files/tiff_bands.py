@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from onelook.files.image_headers import DamagedImage
-from onelook.files.tiff_header import STRIPS, TILES, TiffEntry, first_directory, first_number, numbers_of
+from onelook.files.tiff_header import STRIPS, TILES, first_directory, first_number, numbers_of
 
 _WIDTH, _HEIGHT, _BITS, _COMPRESSION, _COLOURS, _SAMPLES, _ROWS, _PLANES = 256, 257, 258, 259, 262, 277, 278, 284
 _TILE_WIDTH, _TILE_HEIGHT = 322, 323
@@ -53,7 +53,11 @@ def tiff_bands(data: bytes, most_rows: int) -> Iterator[bytes]:
         counts = np.full_like(starts, row_bytes)
     if len(starts) < -(-height // rows) * across or int((starts + counts).max()) > len(data):
         raise DamagedImage("the TIFF is damaged: strips or tiles are missing")
-    kept = _values(data, entries)
+    kept = {
+        tag: (entry.type, entry.count, data[entry.at : entry.at + entry.num_bytes])
+        for tag, entry in entries.items()
+        if tag in _KEPT
+    }
     num_rows = max(1, most_rows // rows) * rows
     for top in range(0, height, num_rows):
         size = min(num_rows, height - top)
@@ -63,15 +67,6 @@ def tiff_bands(data: bytes, most_rows: int) -> Iterator[bytes]:
             del fields[_ROWS]
         found = [data[start : start + count] for start, count in zip(starts[pieces], counts[pieces], strict=True)]
         yield _tiff_of(order, fields, tags, found)
-
-
-def _values(data: bytes, entries: dict[int, TiffEntry]) -> dict[int, tuple[int, int, bytes]]:
-    """Type, count and bytes of the values that are kept."""
-    return {
-        tag: (entry.type, entry.count, data[entry.at : entry.at + entry.num_bytes])
-        for tag, entry in entries.items()
-        if tag in _KEPT
-    }
 
 
 def _longs(order: str, values: list[int] | npt.NDArray[np.uint64]) -> tuple[int, int, bytes]:

@@ -141,20 +141,17 @@ def _resized(fields: Tensor, covered: Tensor, pixels: Tensor) -> Tensor:
     (count, height, width), is_free = covered.shape, covered < 0
     covered = covered.clamp(min=0)
     image = torch.arange(count, device=covered.device)[:, None, None] * fields.shape[1]
-    across = _Axis.of(fields, Field.ACROSS, Field.WIDTH, width)
-    down = _Axis.of(fields, Field.DOWN, Field.HEIGHT, height)
     at_column = (image + covered) * width + torch.arange(width, device=covered.device)
     at_row = (image + covered) * height + torch.arange(height, device=covered.device)[:, None]
     start, stride = (fields[..., one, None].long() for one in (Field.START, Field.STRIDE))
-    left, right = (columns.flatten()[at_column] for columns in (across.before, across.after))
-    left_weight, right_weight = (
-        weights.flatten()[at_column][..., None] for weights in (across.weight_before, across.weight_after)
-    )
+    across = _axis(fields, Field.ACROSS, Field.WIDTH, width)
+    left, right, left_weight, right_weight = (one.flatten()[at_column] for one in across)
+    above, below, upper_weight, lower_weight = _axis(fields, Field.DOWN, Field.HEIGHT, height)
     total = torch.full((), 2, dtype=torch.int32, device=covered.device)
-    for rows, weights in ((down.before, down.weight_before), (down.after, down.weight_after)):
+    for rows, weights in ((above, upper_weight), (below, lower_weight)):
         begin = (start + rows * stride).flatten()[at_row]
         before, after = (_values(pixels, begin + column, is_free).int() for column in (left, right))
-        row = before * left_weight + after * right_weight
+        row = before * left_weight[..., None] + after * right_weight[..., None]
         total = total + ((row >> 4) * weights.flatten()[at_row][..., None] >> 16)
     return (total >> 2).to(torch.uint8)
 
@@ -164,28 +161,19 @@ def _values(pixels: Tensor, numbers: Tensor, is_free: Tensor) -> Tensor:
     return pixels[numbers.masked_fill(is_free, 0)]
 
 
-@dataclass(frozen=True)
-class _Axis:
+def _axis(fields: Tensor, first: Field, size: Field, length: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Which two pixels of an image an output column or row is made of, and their weights; all (B, T, S)."""
-
-    before: Tensor
-    after: Tensor
-    weight_before: Tensor
-    weight_after: Tensor
-
-    @classmethod
-    def of(cls, fields: Tensor, first: Field, size: Field, length: int) -> _Axis:
-        edge, direction, step, is_mirrored = fields[..., first : first + 4, None].unbind(dim=2)
-        last = fields[..., size, None] - 1
-        centres = torch.arange(length, device=fields.device, dtype=torch.float64) + 0.5
-        position = (direction * (centres - edge) * step - 0.5).float().double()
-        before = position.floor()
-        share = torch.where((before < 0) | (before >= last), 0.0, position - before)
-        before = torch.minimum(before.clamp(min=0), last)
-        after = torch.minimum(before + 1, last)
-        indices = [torch.where(is_mirrored > 0, last - one, one).long() for one in (before, after)]
-        weights = [(one.float() * (1 << WEIGHT_BITS)).round().int() for one in (1 - share, share)]
-        return cls(indices[0], indices[1], weights[0], weights[1])
+    edge, direction, step, is_mirrored = fields[..., first : first + 4, None].unbind(dim=2)
+    last = fields[..., size, None] - 1
+    centres = torch.arange(length, device=fields.device, dtype=torch.float64) + 0.5
+    position = (direction * (centres - edge) * step - 0.5).float().double()
+    before = position.floor()
+    share = torch.where((before < 0) | (before >= last), 0.0, position - before)
+    before = torch.minimum(before.clamp(min=0), last)
+    after = torch.minimum(before + 1, last)
+    before, after = (torch.where(is_mirrored > 0, last - one, one).long() for one in (before, after))
+    weight, weight_after = ((one.float() * (1 << WEIGHT_BITS)).round().int() for one in (1 - share, share))
+    return before, after, weight, weight_after
 
 
 def _warped(fields: Tensor, covered: Tensor, pixels: Tensor) -> Tensor:

@@ -47,7 +47,7 @@ class Field(IntEnum):
 
 
 @dataclass(frozen=True)
-class Lying:
+class StoredImage:
     """An image that is drawn from.
 
     Attributes:
@@ -63,7 +63,7 @@ class Lying:
 class PixelPlaces(Protocol):
     """Where the pixels of tiles lie."""
 
-    def place(self, tile: Tile, region: npt.NDArray[np.float64]) -> Lying:
+    def place(self, tile: Tile, region: npt.NDArray[np.float64]) -> StoredImage:
         """The image of a tile, halved as it has to be; `region` is what is seen of it, (V, 2) output pixels."""
 
 
@@ -80,7 +80,7 @@ class SentPixels:
     source: ImageSource
     parts: list[Image] = field(default_factory=list)
 
-    def place(self, tile: Tile, region: npt.NDArray[np.float64]) -> Lying:
+    def place(self, tile: Tile, region: npt.NDArray[np.float64]) -> StoredImage:
         """See `PixelPlaces`; DataError if an image file has vanished or changed since the scan."""
         image = pixels_before(tile, self.index, self.source)
         height, width = image.shape[:2]
@@ -91,7 +91,7 @@ class SentPixels:
         part = image[top : bottom + CROP_MARGIN_PX, left : right + CROP_MARGIN_PX]
         start = sum(sent.shape[0] * sent.shape[1] for sent in self.parts)
         self.parts.append(part)
-        return Lying((height, width), start - top * part.shape[1] - left, part.shape[1])
+        return StoredImage((height, width), start - top * part.shape[1] - left, part.shape[1])
 
 
 class TileTable(NamedTuple):
@@ -122,22 +122,27 @@ def _table(tiles: Sequence[Tile], places: PixelPlaces, output_hw: tuple[int, int
         if part is None:
             continue
         region, box = part
-        lying = places.place(tile, region)
-        to_output = tile.matrix @ scaling(1 / lying.size_hw[1], 1 / lying.size_hw[0])
+        image = places.place(tile, region)
+        to_output = tile.matrix @ scaling(1 / image.size_hw[1], 1 / image.size_hw[0])
         is_aligned = is_axis_aligned(tile.matrix)
         rows = spans[:, box[1] : box[3]]
         rows[0], rows[1] = (box[0], box[2]) if is_aligned else row_spans(region, box)
-        _fill(fields, lying, to_output, box=box, is_aligned=is_aligned)
+        _fill(fields, image, to_output, box=box, is_aligned=is_aligned)
     return table
 
 
 def _fill(
-    row: npt.NDArray[np.float64], lying: Lying, to_output: Matrix, *, box: tuple[int, int, int, int], is_aligned: bool
+    row: npt.NDArray[np.float64],
+    image: StoredImage,
+    to_output: Matrix,
+    *,
+    box: tuple[int, int, int, int],
+    is_aligned: bool,
 ) -> None:
     """Write the fields of one tile."""
-    runs = pixel_runs(lying.size_hw, to_output, box=box) if is_aligned else None
+    runs = pixel_runs(image.size_hw, to_output, box=box) if is_aligned else None
     row[: Field.ACROSS] = (
-        Kind.WARPED if runs is None else Kind.RESIZED, lying.start, lying.stride, lying.size_hw[1], lying.size_hw[0],
+        Kind.WARPED if runs is None else Kind.RESIZED, image.start, image.stride, image.size_hw[1], image.size_hw[0],
     )  # fmt: skip
     if runs is None:
         row[Field.INVERSE :] = to_source(to_output).reshape(-1)

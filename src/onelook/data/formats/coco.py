@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from array import array
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -57,17 +57,21 @@ def open_coco(spec: DatasetSpec, split: str, single_cls: bool) -> LabelSource:
     number_of_id = {
         entry.id: place.get(image, _OF_ANOTHER_SPLIT) for image, entry in zip(paths, file.images, strict=True)
     }
-    names = None if single_cls else spec.names
-    entries = [entry_of.get(image, _UNKNOWN) for image in images]
-    reader = _CocoReader(file.path, names, entries, number_of_id, file.categories)
+    annotations = Lazy(lambda: _by_image(file.path, number_of_id, len(images)))
+    class_of_name = spec.class_of_name(single_cls)
+
+    def read(number: int, size_hw: SizeHw) -> LabelRows:
+        image = entry_of.get(images[number], _UNKNOWN)
+        return _rows(annotations().of_image(number), image, size_hw, file.categories, class_of_name)
+
     return one_file_source(
         spec,
         split,
         images,
         paths,
         rules=spec.rules(single_cls),
-        read=reader.read,
-        lost_rows=reader.lost_rows,
+        read=read,
+        lost_rows=lambda: [_lost(place, entry) for place, entry in annotations().of_image(_NO_IMAGE)],
         paths_of=lambda other: _paths(spec, other),
     )
 
@@ -87,77 +91,62 @@ class _Annotations:
     by_image: npt.NDArray[np.int64]
     offsets: npt.NDArray[np.int64]
 
-    def of_image(self, number: int) -> Iterator[int]:
-        """Places in `entries`, ascending; for `_NO_IMAGE`, of those that belong to no image."""
+    def of_image(self, number: int) -> list[tuple[str, CocoAnnotation | Any]]:
+        """With their places in the file, in its order; for `_NO_IMAGE`, those that belong to no image."""
         start, stop = self.offsets[number - _NO_IMAGE], self.offsets[number - _NO_IMAGE + 1]
-        return iter(self.by_image[start:stop].tolist())
+        positions: list[int] = self.by_image[start:stop].tolist()
+        return [(f"annotations[{position}]", self.entries[position]) for position in positions]
 
 
-class _CocoReader:
-    """Gives the rows of one image after the other; the annotations are read when they are first needed.
+def _rows(
+    annotations: Iterable[tuple[str, CocoAnnotation]],
+    image: CocoImage,
+    size_hw: SizeHw,
+    categories: Mapping[int, str],
+    class_of_name: Mapping[str, int] | None,
+) -> LabelRows:
+    """The rows of an image.
 
     Args:
-        names: class names, in the order of class ids; None makes all annotations class 0.
-        images: for each image of the split what the file says of it.
-        number_of_id: id of an image in the file -> number of the image in the split.
+        annotations: those of the image, with their places in the file.
+        image: what the file says of it.
+        size_hw: its height and width, pixels, or (0, 0) if it cannot be read.
         categories: id -> name.
+        class_of_name: class name -> class id; None makes all annotations class 0.
     """
+    rows = RowCollector()
+    for place, entry in annotations:
+        value = partial(_written, entry)
+        try:
+            if entry.is_crowd:
+                raise RefusedRow("a crowd region: where one object ends is not said", "ignored")
+            class_id = _class_of(entry.category_id, categories, class_of_name)
+            frame_hw, note = frame_of(image.size_hw, size_hw)
+            box, polygon = _shape_of(entry, frame_hw)
+        except RefusedRow as problem:
+            rows.refuse(place, value, problem)
+            continue
+        if note:
+            rows.note(note, place=f"image {shown(image.file_name)}")
+        rows.add(place, value, class_id=class_id, box=box, polygon=polygon, pixels_hw=frame_hw)
+        if isinstance(entry.bbox, tuple) and _looks_like_corners(entry.bbox, frame_hw):
+            rows.doubt(place, value, _LIKE_CORNERS)
+    return rows.rows()
 
-    def __init__(
-        self,
-        path: str,
-        names: Sequence[str] | None,
-        images: Sequence[CocoImage],
-        number_of_id: Mapping[int | str, int],
-        categories: Mapping[int, str],
-    ) -> None:
-        self._names = names
-        self._images = images
-        self._categories = categories
-        self._class_of_name = {name: class_id for class_id, name in enumerate(names or ())}
-        self._annotations = Lazy(lambda: _by_image(path, number_of_id, len(images)))
 
-    def read(self, number: int, size_hw: SizeHw) -> LabelRows:
-        """The rows of image `number`, whose image has this height and width, or (0, 0) if it cannot be read."""
-        annotations, image = self._annotations(), self._images[number]
-        rows = RowCollector()
-        for position in annotations.of_image(number):
-            entry = annotations.entries[position]
-            place, value = f"annotations[{position}]", partial(_written, entry)
-            try:
-                if entry.is_crowd:
-                    raise RefusedRow("a crowd region: where one object ends is not said", "ignored")
-                class_id = self._class_of(entry.category_id)
-                frame_hw, note = frame_of(image.size_hw, size_hw)
-                box, polygon = _shape_of(entry, frame_hw)
-            except RefusedRow as problem:
-                rows.refuse(place, value, problem)
-                continue
-            if note:
-                rows.note(note, place=f"image {shown(image.file_name)}")
-            rows.add(place, value, class_id=class_id, box=box, polygon=polygon, pixels_hw=frame_hw)
-            if isinstance(entry.bbox, tuple) and _looks_like_corners(entry.bbox, frame_hw):
-                rows.doubt(place, value, _LIKE_CORNERS)
-        return rows.rows()
-
-    def lost_rows(self) -> list[RowProblem]:
-        """The annotations that belong to no image of the file."""
-        annotations = self._annotations()
-        return [_lost(position, annotations.entries[position]) for position in annotations.of_image(_NO_IMAGE)]
-
-    def _class_of(self, category_id: Any) -> int:
-        id_ = whole_id(category_id)
-        name = self._categories.get(id_) if type(id_) is int else None
-        if name is None:
-            reason = f"category id {shown(category_id)} is not among the {len(self._categories)} categories of the file"
-            raise RefusedRow(reason, "unknown class", shown(category_id))
-        if self._names is None:
-            return 0
-        class_id = self._class_of_name.get(name, self._class_of_name.get(name.strip()))
-        if class_id is None:
-            reason = f"category `{shown(name)}` is not among the {len(self._names)} classes"
-            raise RefusedRow(reason, "unknown class", shown(name))
-        return class_id
+def _class_of(category_id: Any, categories: Mapping[int, str], class_of_name: Mapping[str, int] | None) -> int:
+    id_ = whole_id(category_id)
+    name = categories.get(id_) if type(id_) is int else None
+    if name is None:
+        reason = f"category id {shown(category_id)} is not among the {len(categories)} categories of the file"
+        raise RefusedRow(reason, "unknown class", shown(category_id))
+    if class_of_name is None:
+        return 0
+    class_id = class_of_name.get(name, class_of_name.get(name.strip()))
+    if class_id is None:
+        reason = f"category `{shown(name)}` is not among the {len(class_of_name)} classes"
+        raise RefusedRow(reason, "unknown class", shown(name))
+    return class_id
 
 
 def _by_image(path: str, number_of_id: Mapping[int | str, int], num_images: int) -> _Annotations:
@@ -185,8 +174,7 @@ def _image_of(entry: CocoAnnotation | Any, number_of_id: Mapping[int | str, int]
     return number_of_id.get(image_id, _NO_IMAGE)
 
 
-def _lost(position: int, entry: CocoAnnotation | Any) -> RowProblem:
-    place = f"annotations[{position}]"
+def _lost(place: str, entry: CocoAnnotation | Any) -> RowProblem:
     if not isinstance(entry, CocoAnnotation):
         return RowProblem(0, shown(entry), "no annotation: it has no `image_id`", "refused", place)
     return RowProblem(0, _written(entry), f"no image has the id {shown(entry.image_id)}", "refused", place)

@@ -10,6 +10,7 @@ from urllib.parse import parse_qs, unquote, urlsplit
 from onelook.data.formats.label_rows import RowProblem
 from onelook.data.formats.listing import (
     PERCENT,
+    Corners,
     ListedImage,
     ListedObject,
     Listing,
@@ -151,7 +152,7 @@ def _objects(task: Mapping[str, Any], place: str) -> Iterator[ListedObject]:
                 raise RefusedRow("the same region stands elsewhere with its label", "ignored")
             if len(labels) != 1:
                 raise RefusedRow(f"{len(labels) or 'no'} labels; a region has one")
-            yield _object(where, written, labels[0], result)
+            yield ListedObject(where, written, labels[0], _shape_of(result), units_hw=PERCENT)
         except RefusedRow as problem:
             yield ListedObject(where, written, problem=problem)
 
@@ -167,13 +168,14 @@ def _labels_of(result: Mapping[str, Any]) -> list[str]:
     return [label.strip() for label in found if isinstance(label, str) and label.strip()]
 
 
-def _object(place: str, written: str, label: str, result: Mapping[str, Any]) -> ListedObject:
+def _shape_of(result: Mapping[str, Any]) -> Corners | Values:
+    """Corners or points of a region, in percent of the image."""
     value = _value_of(result)
     turn = number_of(result.get("image_rotation") or 0, "image_rotation") % 360
     if turn:
         raise RefusedRow(f"the image was turned by {turn:g} degrees: where the box belongs is not known")
     if "points" in value:
-        return ListedObject(place, written, label, points_of(value["points"], least=3), units_hw=PERCENT)
+        return points_of(value["points"], least=3)
     if "rle" in value or value.get("format") == "rle":
         raise RefusedRow("a brush mask, which is not read: export as COCO, or draw rectangles")
     x, y = number_of(value.get("x"), "x"), number_of(value.get("y"), "y")
@@ -184,13 +186,11 @@ def _object(place: str, written: str, label: str, result: Mapping[str, Any]) -> 
     elif "width" in value:
         width, height = number_of(value["width"], "width"), number_of(value.get("height"), "height")
         if degrees % 360 == 0:
-            return ListedObject(place, written, label, (x, y, x + width, y + height), units_hw=PERCENT)
+            return x, y, x + width, y + height
         points = rectangle_points(x, y, x + width, y + height)
     else:
         raise RefusedRow("neither a rectangle, a polygon nor an ellipse: it has no box")
-    if degrees % 360:
-        points = _turned_percent(points, (x, y), degrees, result)
-    return ListedObject(place, written, label, points, units_hw=PERCENT)
+    return _turned_percent(points, (x, y), degrees, result) if degrees % 360 else points
 
 
 def _turned_percent(points: Values, pivot: tuple[float, float], degrees: float, result: Mapping[str, Any]) -> Values:
