@@ -111,7 +111,7 @@ def write_image(dataset: TrainDataset, path: Path) -> str:
     rows, differences = [], []
     for number in range(2):
         naive = naive_sample(dataset, 0, number)[0].numpy().transpose(1, 2, 0)  # type: ignore[index]
-        ours = dataset.sample(EpochItem(0, number)).image.numpy().transpose(1, 2, 0)
+        ours = dataset[(EpochItem(0, number),)].image.numpy().transpose(1, 2, 0)
         difference = np.abs(naive.astype(int) - ours)
         differences.append(difference)
         rows.append(np.hstack([naive, ours, np.clip(4 * difference, 0, 255).astype(np.uint8)]))

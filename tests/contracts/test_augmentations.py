@@ -52,7 +52,7 @@ def dataset_of(*names: str, index: DatasetIndex = INDEX, seed: int = 3, **values
 
 
 def samples(dataset: TrainDataset, slots: Sequence[EpochItem] = SLOTS) -> list[Item]:
-    return [dataset.sample(slot) for slot in slots]
+    return [dataset[(slot,)] for slot in slots]
 
 
 def equal(first: Item | Batch, second: Item | Batch) -> bool:

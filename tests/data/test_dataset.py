@@ -65,7 +65,7 @@ def test_colours_are_red_green_blue(tmp_path: Path) -> None:
     still = Hyperparameters(hsv_h=0, hsv_s=0, hsv_v=0, scale=0, translate=0, mosaic=0)
     for item in (
         TrainDataset(index, still, imgsz=64, seed=0)[(EpochItem(0, 0),)],
-        ValidationDataset(index, imgsz=64, batch_size=1, pad=0)[0],
+        ValidationDataset(index, imgsz=64, batch_size=1, pad=0).sample(0),
     ):
         assert item.image.flatten(1).float().mean(dim=1).tolist() == [255, 0, 0]
 
@@ -84,7 +84,7 @@ def test_validation_boxes_lead_back_to_the_original_image(
 ) -> None:
     dataset = ValidationDataset(index, imgsz=64, batch_size=2, frame_hw=frame_hw)
     for number in range(len(index)):
-        image, boxes, class_ids, info = dataset[number]
+        image, boxes, class_ids, info = dataset.sample(number)
         height, width = image.shape[1:]
         centres = (boxes[:, :2].double().numpy() * (width, height) - info.pad_xy) / info.gain_xy
         own = index.image_labels(number)
@@ -97,7 +97,9 @@ def test_validation_pixels_are_those_of_the_file_in_a_grey_frame(tmp_path: Path)
     path = tmp_path / "image.png"
     image = smooth_image(48, 64, 1)
     cv2.imwrite(str(path), image[..., ::-1])
-    item = ValidationDataset(make_index([(48, 64)], paths=[str(path)]), imgsz=64, batch_size=1, frame_hw=(64, 64))[0]
+    item = ValidationDataset(
+        make_index([(48, 64)], paths=[str(path)]), imgsz=64, batch_size=1, frame_hw=(64, 64)
+    ).sample(0)
     planes = item.image.numpy().transpose(1, 2, 0)
     np.testing.assert_array_equal(planes[8:56], image)
     assert (planes[:8] == 114).all() and (planes[56:] == 114).all()
@@ -107,12 +109,12 @@ def test_validation_pixels_are_those_of_the_file_in_a_grey_frame(tmp_path: Path)
 def test_square_validation_does_not_depend_on_the_batch_size(index: DatasetIndex) -> None:
     one, many = (ValidationDataset(index, imgsz=64, batch_size=size, frame_hw=(64, 64)) for size in (1, 4))
     for number in range(len(index)):
-        assert torch.equal(one[number].image, many[number].image)
+        assert torch.equal(one.sample(number).image, many.sample(number).image)
 
 
 def test_batches_number_their_images_and_keep_every_box(index: DatasetIndex) -> None:
     dataset = ValidationDataset(index, imgsz=64, batch_size=6, frame_hw=(64, 64))
-    items = [dataset[number] for number in range(6)]
+    items = [dataset.sample(number) for number in range(6)]
     batch = collate(items)
     assert batch.images.shape == (6, 3, 64, 64)
     assert batch.targets.image_index.tolist() == [1, 2, 2, 4, 5, 5]
@@ -122,7 +124,7 @@ def test_batches_number_their_images_and_keep_every_box(index: DatasetIndex) -> 
 
 def test_a_batch_without_any_box_is_a_batch(index: DatasetIndex) -> None:
     dataset = ValidationDataset(index, imgsz=64, batch_size=6, frame_hw=(64, 64))
-    batch = collate([dataset[0], dataset[3]])
+    batch = collate([dataset.sample(0), dataset.sample(3)])
     assert len(batch.targets) == 0 and batch.targets.boxes.shape == (0, 4)
 
 
@@ -130,7 +132,7 @@ def test_boxes_without_area_in_the_image_are_left_out_of_validation(tmp_path: Pa
     path = tmp_path / "image.png"
     cv2.imwrite(str(path), smooth_image(48, 64, 1))
     labels = [[(0, 0.5, 0.5, 0.0, 0.2), (1, 1.2, 0.5, 0.2, 0.2), (2, 0.95, 0.5, 0.2, 0.2)]]
-    item = ValidationDataset(make_index([(48, 64)], labels, paths=[str(path)]), imgsz=64, batch_size=1, pad=0)[0]
+    item = ValidationDataset(make_index([(48, 64)], labels, paths=[str(path)]), imgsz=64, batch_size=1, pad=0).sample(0)
     assert item.class_ids.tolist() == [2]
     np.testing.assert_allclose(item.boxes_cxcywh_norm.numpy(), [[0.925, 0.5, 0.15, 0.15]], atol=1e-6)  # 48 of 64 rows
 
@@ -138,13 +140,13 @@ def test_boxes_without_area_in_the_image_are_left_out_of_validation(tmp_path: Pa
 def test_images_that_vanish_after_the_scan_are_named(index: DatasetIndex) -> None:
     Path(index.paths[3]).unlink()
     with pytest.raises(DataError, match=r"003\.jpg"):
-        ValidationDataset(index, imgsz=64, batch_size=1)[3]
+        ValidationDataset(index, imgsz=64, batch_size=1).sample(3)
 
 
 def test_images_that_change_their_size_after_the_scan_are_named_with_a_cure(index: DatasetIndex) -> None:
     Path(index.paths[0]).replace(index.paths[1])
     with pytest.raises(DataError, match=r"001\.jpg.*no longer has the 48 x 64 pixels") as caught:
-        ValidationDataset(index, imgsz=64, batch_size=1)[1]
+        ValidationDataset(index, imgsz=64, batch_size=1).sample(1)
     assert "scanned again" in (caught.value.hint or "")
 
 

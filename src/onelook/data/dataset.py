@@ -105,16 +105,6 @@ class TrainDataset:
             transform=self._transform,
         )
 
-    def sample(self, slot: EpochItem) -> Item:
-        """One image as it is shown in its epoch.
-
-        Raises:
-            DataError: an image file has vanished or changed since the scan; in a dataset that is too small to do
-                without it.
-            SettingsError: a transform that the user has named fails.
-        """
-        return self._samples([slot])[0]
-
     def _samples(self, slots: Sequence[EpochItem], pixels: Image | None = None) -> list[Item]:
         """The images of one size, which are made in `pixels`, (N, H, W, 3), if given."""
         plans = [self.plan(slot) for slot in slots]
@@ -159,7 +149,13 @@ class TrainDataset:
         return side, side
 
     def __getitem__(self, place: Place) -> Item:
-        """The image at a place of a batch."""
+        """The image at a place of a batch.
+
+        Raises:
+            DataError: an image file has vanished or changed since the scan; in a dataset that is too small to do
+                without it.
+            SettingsError: a transform that the user has named fails.
+        """
         items = self._samples(place)
         return at_twice_the_size(items) if self.arrangement.quad else items[0]
 
@@ -236,17 +232,9 @@ class ValidationDataset:
         has_area = (boxes[:, 2:] > boxes[:, :2]).all(axis=1)
         return make_item(image, boxes[has_area], self.index.class_ids[rows][has_area], info)
 
-    @property
-    def full_hw(self) -> tuple[int, int]:
-        """Height and width of an image in a batch without images, pixels."""
-        return self.imgsz, self.imgsz
-
-    def __getitem__(self, number: int) -> Item:
-        return self.sample(number)
-
     def batch(self, numbers: Sequence[int]) -> Batch:
         """Some images of one frame."""
         if not numbers:
-            return empty_batch(self.full_hw)
+            return empty_batch((self.imgsz, self.imgsz))
         pixels = batch_memory((len(numbers), *self.rectangles.frame_of(numbers[0]), 3))
         return collate([self.sample(*one) for one in zip(numbers, pixels.numpy(), strict=True)], pixels)

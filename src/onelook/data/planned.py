@@ -70,7 +70,7 @@ class PlannedDataset:
         return len(self._dataset)
 
     def batch(self, places: Sequence[Place]) -> PlannedBatch | Batch:
-        """The images at some places; DataError: see `TrainDataset.sample`."""
+        """The images at some places; DataError: as from `TrainDataset`."""
         if not places:
             return empty_batch(self._dataset.full_hw)
         with self._dataset.source.remembering():
