@@ -6,7 +6,7 @@ import hashlib
 import mmap
 import os
 import stat
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from io import FileIO
 from typing import Any
@@ -51,29 +51,6 @@ def sha256_of(path: StrPath) -> str:
         while chunk := file.read(1 << 20):
             digest.update(chunk)
     return digest.hexdigest()
-
-
-def read_short(paths: Sequence[StrPath], max_bytes: int) -> list[bytes | None]:
-    """The bytes of many small files in half the time; None for each that is not there, not regular or not small."""
-    contents: list[bytes | None] = []
-    for path in paths:
-        content = None
-        try:
-            descriptor = os.open(path, _FLAGS)
-        except (OSError, ValueError):  # ValueError: a NUL in the name
-            contents.append(None)
-            continue
-        try:
-            status = os.fstat(descriptor)
-            if stat.S_ISREG(status.st_mode) and status.st_size <= max_bytes:
-                content = os.read(descriptor, status.st_size)
-                content = content if len(content) == status.st_size else None
-        except OSError:
-            content = None
-        finally:
-            os.close(descriptor)
-        contents.append(content)
-    return contents
 
 
 def pieces_of(path: StrPath, max_bytes: int, *, piece_bytes: int = 1 << 24) -> Iterator[bytes]:

@@ -33,7 +33,7 @@ from onelook.data.formats.row_rules import (
 )
 from onelook.data.formats.yolo_bulk import LARGEST, MAX_BULK_BYTES, parse_clean
 from onelook.errors import DataError
-from onelook.files.bounded import content_digest, read_bounded, read_short
+from onelook.files.bounded import content_digest, read_bounded
 from onelook.files.fault_kinds import Remark
 
 MAX_FILE_BYTES = 1 << 24
@@ -92,12 +92,15 @@ def read_many(
     paths: Sequence[str], are_there: npt.NDArray[np.bool_], num_classes: int | None, *, keypoint_columns: int = 0
 ) -> LabelBatch:
     """As `read_labels`, of n label files at once, and much faster; those that are not there have no rows."""
-    present = np.flatnonzero(are_there).tolist()
     texts: list[bytes | None] = [b""] * len(paths)
     digests = [b""] * len(paths)
-    for number, text in zip(present, read_short([paths[number] for number in present], MAX_BULK_BYTES), strict=True):
-        texts[number] = text
-        digests[number] = content_digest(text) if text is not None else b""
+    for number in np.flatnonzero(are_there).tolist():
+        try:
+            text = read_bounded(paths[number], MAX_BULK_BYTES)
+        except DataError:  # also of a file that is too large to be read together with others
+            texts[number] = None
+        else:
+            texts[number], digests[number] = text, content_digest(text)
     clean = parse_clean([text or b"" for text in texts], num_classes)
     is_odd = ~clean.is_clean | np.array([text is None for text in texts], bool)
     if not is_odd.any():
