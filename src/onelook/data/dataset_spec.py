@@ -23,7 +23,7 @@ logger = logging.getLogger(__name__)
 
 SPLITS = ("train", "val", "test")
 UNSPLIT = "all"
-"""The split of a dataset that nobody has divided: a file or a folder of an annotation tool."""
+"""The only split of a dataset that is not divided: a file or a folder of an annotation tool."""
 KEYS = ("path", *SPLITS, "nc", "names", "download", "format", "difficult", "kpt_shape")
 # For each format: what a split is described by, where that is more than the place of its images; what may be left out.
 FORMAT_PLACES: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
@@ -81,7 +81,7 @@ class DatasetSpec:
 
     @property
     def is_unsplit(self) -> bool:
-        """Whether nobody has said which images are for training and which for validation."""
+        """Whether the dataset does not say which images are for training and which for validation."""
         return UNSPLIT in self.splits
 
     def class_of_name(self, single_cls: bool) -> dict[str, int] | None:

@@ -143,7 +143,7 @@ class _Tally:
     def loss(self) -> str:
         """How many frames are lost, in words; empty if none are.
 
-        A number of frames that is reckoned from the duration is a little off even in a whole file, whose sound may be
+        A number of frames that is computed from the duration is a little off even in a whole file, whose sound may be
         longer than its images: it counts only beside another sign.
         """
         promised, missing = self.info.num_frames, self.info.num_frames - self.num_good

@@ -46,7 +46,7 @@ def signals_held_back(start_method: str) -> Iterator[None]:
 
 
 def end_with_parent() -> None:
-    """In a new process: heed no signal that stops a run, and never outlive the parent."""
+    """In a new process: ignore the signals that stop a run, and never outlive the parent."""
     for number in STOP_SIGNALS:
         signal.signal(number, signal.SIG_IGN)
     if sys.platform == "linux":

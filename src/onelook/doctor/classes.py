@@ -43,7 +43,7 @@ def size_findings(statistics: Statistics, imgsz: int) -> Iterator[Finding]:
 
 
 def anchor_findings(fit: AnchorFit, split: str, imgsz: int) -> Iterator[Finding]:
-    """Anchors that reach no more objects than training puts up with."""
+    """Anchors that reach fewer objects than training accepts."""
     if fit.best_possible_recall <= GOOD_RECALL:
         missed = 100 * (1 - fit.best_possible_recall)
         yield Finding("far-anchors", split, "", f"{missed:.1f} % of the objects are out of reach at {imgsz}")

@@ -50,7 +50,7 @@ class AllImages:
 
 
 def doubled_findings(images: AllImages, max_bits: int) -> Iterator[Finding]:
-    """Images of which there is another one: the same to the byte, or one that looks alike, mirrored or not.
+    """Images of which there is another one: the same byte for byte, or one that looks alike, mirrored or not.
 
     One of a pair is reported: in two splits, the one in the smaller split, and in one split, the later one.
 

@@ -1,4 +1,4 @@
-"""The one way a file of ours comes to be: whole or not at all, whatever happens to the process or the power."""
+"""The one way we write files: whole or not at all, whatever happens to the process or the power."""
 
 from __future__ import annotations
 

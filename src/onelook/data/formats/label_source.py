@@ -28,7 +28,7 @@ class LabelSource:
     Attributes:
         images: paths in a fixed order, each once.
         label_files: for each image the file with its labels, there or not.
-        has_labels: (N,) whether somebody said what is on the image, be it nothing.
+        has_labels: (N,) whether an image has labels, or is said to have none.
         files: all files that the result of a scan depends on, images first.
         states: (number of files, 2) size in bytes and modification time in ns of each, see `file_states`.
         rules: all else that the result depends on, as text.
@@ -113,7 +113,7 @@ def paired_source(
 
 
 class Lazy(Generic[Value]):
-    """A value that is made when it is first asked for, once, whatever number of threads ask."""
+    """A value that is made when it is first asked for, once for all threads."""
 
     def __init__(self, make: Callable[[], Value]) -> None:
         self._make = make

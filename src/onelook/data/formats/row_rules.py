@@ -19,7 +19,7 @@ TOLERANCE = 1e-3
 LAST_DIGIT = 1e-6
 # A box with such sides, as a fraction of the image, is the whole image.
 WHOLE = 0.995
-# How far a box leaves the image, as a fraction of it, from which on nobody has just drawn it a little too large.
+# How far a box leaves the image, as a fraction of it, if it was not just drawn a little too large.
 CLEARLY_OUTSIDE = 0.05
 OUTSIDE = "the centre is outside the image"
 _UTF8_MARK, _UTF16_MARKS = b"\xef\xbb\xbf", (b"\xff\xfe", b"\xfe\xff")

@@ -81,10 +81,9 @@ def pair_labels(
     for path in left:
         near[path.lower()].append(path)
     chosen, refused, taken = list(label_files), {}, set()
-    wanting = [number for number, is_there in enumerate(has_labels) if not is_there]
     rivals: dict[str, list[int]] = defaultdict(list)
-    for number in wanting:
-        if label_files[number].lower() in near:
+    for number, is_there in enumerate(has_labels):
+        if not is_there and label_files[number].lower() in near:
             rivals[label_files[number].lower()].append(number)
     for key, numbers in rivals.items():
         taken.update(near[key])

@@ -29,9 +29,9 @@ class ScanChunk:
         start: number of the first of them.
         sizes_hw: (M, 2) int32 height and width after EXIF rotation, pixels; 0 where unknown.
         image_digests: (M, 16) uint8, equal for images of equal content; zeros for one that could not be read.
-        image_problems: why an image cannot be used, by its number in the piece.
+        image_problems: why an image cannot be used, by its number in the chunk.
         image_notes: what is odd about an image that can be used, likewise.
-        has_labels: (M,) whether somebody said what is on the image.
+        has_labels: (M,) whether an image has labels, or is said to have none.
         labels: the rows of each.
     """
 
@@ -53,7 +53,7 @@ class ScanChunk:
 
 
 def scan_files(source: LabelSource, work: Work, *, max_pixels: int = MAX_PIXELS) -> Iterator[ScanChunk]:
-    """Check each image, decoding it, and read its labels; pieces of the split, in order."""
+    """Check each image, decoding it, and read its labels; chunks of the split, in order."""
 
     def look(numbers: range) -> ScanChunk:
         images = [check_image(source.images[number], max_pixels=max_pixels) for number in numbers]

@@ -1,4 +1,4 @@
-"""The ledger of a scan, from what was found in the pieces of a split."""
+"""The ledger of a scan, from what was found in the chunks of a split."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from onelook.files.bounded import printable
 from onelook.files.fault_kinds import Remark
 
 
-def counts_of(piece: ScanChunk, is_used: npt.NDArray[np.bool_]) -> Counter[str]:
-    """How many images of a piece, and rows of those that are used, (M,), are of each sort."""
-    labels = piece.labels
+def counts_of(chunk: ScanChunk, is_used: npt.NDArray[np.bool_]) -> Counter[str]:
+    """How many images of a chunk, and rows of those that are used, (M,), are of each sort."""
+    labels = chunk.labels
     counts = {
         "unusable": ~is_used,
-        "missing": is_used & ~piece.has_labels,
-        "empty": is_used & piece.has_labels & (labels.rows_read == 0),
+        "missing": is_used & ~chunk.has_labels,
+        "empty": is_used & chunk.has_labels & (labels.rows_read == 0),
         "found": is_used & (labels.rows_read > 0),
         "rows read": labels.rows_read,
         "rows used": labels.lengths[is_used],
@@ -31,25 +31,25 @@ def counts_of(piece: ScanChunk, is_used: npt.NDArray[np.bool_]) -> Counter[str]:
     return Counter({name: int(numbers.sum()) for name, numbers in counts.items()})
 
 
-def entries_of(source: LabelSource, piece: ScanChunk, problems: Mapping[int, Remark]) -> Iterator[LedgerEntry]:
-    """What there is to say about the images of a piece and their labels.
+def entries_of(source: LabelSource, chunk: ScanChunk, problems: Mapping[int, Remark]) -> Iterator[LedgerEntry]:
+    """What there is to say about the images of a chunk and their labels.
 
     Args:
-        problems: why those that are not used are, by their number in the piece.
+        problems: why those that are not used are, by their number in the chunk.
     """
-    for place in sorted({*problems, *piece.image_notes, *piece.labels.problems}):
-        number = piece.start + place
+    for place in sorted({*problems, *chunk.image_notes, *chunk.labels.problems}):
+        number = chunk.start + place
         image, file = printable(source.images[number]), printable(source.label_files[number])
         if place in problems:
             yield LedgerEntry(image, 0, "", problems[place].text, "unusable image", rows=0, kind=problems[place].kind)
         else:
-            for note in piece.image_notes.get(place, ()):
+            for note in chunk.image_notes.get(place, ()):
                 yield LedgerEntry(image, 0, "", note.text, "note", rows=0, kind=note.kind)
-        told = piece.labels.problems.get(place, ())
-        if place in piece.image_problems:
+        told = chunk.labels.problems.get(place, ())
+        if place in chunk.image_problems:
             told = tuple(problem for problem in told if problem.outcome == "unknown class")
         yield from (_entry(file, problem) for problem in told)
-        if place in piece.image_problems and (rows := int(piece.labels.rows_read[place]) - len(told)):
+        if place in chunk.image_problems and (rows := int(chunk.labels.rows_read[place]) - len(told)):
             reason = f"{rows} rows of an image that cannot be used"
             yield LedgerEntry(file, 0, "", reason, "refused", rows, kind="of-unusable-image")
 

@@ -46,23 +46,23 @@ class ScanContent:
     contents: npt.NDArray[np.uint8]
 
 
-def pack(source: LabelSource, pieces: Iterable[ScanChunk], *, split: str, root: Path) -> ScanContent:
+def pack(source: LabelSource, chunks: Iterable[ScanChunk], *, split: str, root: Path) -> ScanContent:
     """The usable images in arrays, and the account of all."""
     counts: Counter[str] = Counter()
     entries: list[LedgerEntry] = []
     sizes_hw, labels = [np.zeros((0, 2), np.int32)], [batch_of([])]
     is_kept = np.zeros(len(source.images), bool)
     contents = np.zeros((len(source.images), 32), np.uint8)
-    for piece in pieces:
-        problems = problems_of(piece)
-        is_used = np.ones(len(piece), bool)
+    for chunk in chunks:
+        problems = problems_of(chunk)
+        is_used = np.ones(len(chunk), bool)
         is_used[list(problems)] = False
-        counts.update(counts_of(piece, is_used))
-        entries += entries_of(source, piece, problems)
-        place = slice(piece.start, piece.start + len(piece))
-        contents[place], is_kept[place] = piece.contents, is_used
-        sizes_hw.append(piece.sizes_hw[is_used])
-        labels.append(piece.labels if is_used.all() else _only(piece.labels, is_used))
+        counts.update(counts_of(chunk, is_used))
+        entries += entries_of(source, chunk, problems)
+        place = slice(chunk.start, chunk.start + len(chunk))
+        contents[place], is_kept[place] = chunk.contents, is_used
+        sizes_hw.append(chunk.sizes_hw[is_used])
+        labels.append(chunk.labels if is_used.all() else _only(chunk.labels, is_used))
     arrays: dict[str, npt.NDArray[Any]] = {
         "sizes_hw": np.concatenate(sizes_hw),
         "offsets": offsets_of(np.concatenate([batch.lengths for batch in labels])),
@@ -113,14 +113,14 @@ def from_arrays(arrays: Arrays, images: Sequence[str]) -> ScanContent:
     return ScanContent(index, ledger, contents[is_kept, :16], is_kept, contents)
 
 
-def problems_of(piece: ScanChunk) -> dict[int, Remark]:
-    """Why images are left out, by their number in the piece; those that are used are not there.
+def problems_of(chunk: ScanChunk) -> dict[int, Remark]:
+    """Why images are left out, by their number in the chunk; those that are used are not there.
 
-    An image whose label rows were all refused shows objects that nobody could tell the model about: not background.
+    An image whose label rows were all refused is not background: it shows objects that have no label.
     """
-    is_void = (piece.labels.rows_read > 0) & (piece.labels.lengths == 0)
-    void = {place: _void(piece.labels.problems.get(place, ())) for place in np.flatnonzero(is_void).tolist()}
-    return {**void, **piece.image_problems}
+    is_void = (chunk.labels.rows_read > 0) & (chunk.labels.lengths == 0)
+    void = {place: _void(chunk.labels.problems.get(place, ())) for place in np.flatnonzero(is_void).tolist()}
+    return {**void, **chunk.image_problems}
 
 
 def _void(problems: Sequence[RowProblem]) -> Remark:
