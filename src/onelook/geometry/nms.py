@@ -1,15 +1,19 @@
-"""Non-maximum suppression: exact, on any device, without a time limit.
+"""Non-maximum suppression: exact, without a time limit.
 
-Letters: B images, N rows of a prediction, K classes, n candidates or detections of one image. `xp` is the array
-library of the arrays beside it: numpy for what is in main memory, torch for what is on a GPU.
+Predictions may be on any device; boxes are compared in main memory, by NumPy, whose loops stay in the calling thread.
+Torch's thread pool makes the many small steps of NMS up to 20 times slower as soon as other processes, such as those
+that load images, share the cores.
+
+Letters: B images, N rows of a prediction, K classes, n candidates or detections of one image.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, TypeAlias
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
@@ -17,11 +21,10 @@ from onelook.errors import SettingsError
 from onelook.geometry.boxes import cxcywh_to_xyxy
 from onelook.geometry.iou import box_iou
 
-Array: TypeAlias = Any
-"""A NumPy array or a tensor."""
+Floats = npt.NDArray[np.float32]
+Numbers = npt.NDArray[np.int64]
 
-CPU_BLOCK = 256
-GPU_BLOCK = 2048
+BLOCK = 256
 MAX_COORDINATE = 1e9
 """Pixels; areas of larger boxes would overflow float32 and spoil the overlap with every other box."""
 
@@ -58,8 +61,7 @@ def non_max_suppression(
     pixels away, are left out.
 
     Args:
-        predictions: (B, N, 5 + K), or (N, 5 + K) for each image: rows cx, cy, w, h in pixels, objectness, class
-            scores.
+        predictions: (B, N, 5 + K): rows cx, cy, w, h in pixels, objectness, class scores; or what `likely_rows` gave.
         conf_thres: a candidate's objectness and score must both be above this, 0 to 1.
         iou_thres: of two boxes with an IoU above this the one of lower score is dropped, 0 to 1; at 1 none is.
         multi_label: every class of a row above `conf_thres` is a candidate; otherwise only its best class.
@@ -77,108 +79,80 @@ def non_max_suppression(
     _check_fraction("conf_thres", conf_thres)
     _check_fraction("iou_thres", iou_thres)
     found = []
-    for image in predictions:
-        rows, xp = _with_library(image.detach().float())
-        # first: to go through all boxes takes longer than all that follows
-        (likely,) = xp.where(rows[:, 4] > conf_thres)
-        rows = rows[likely[xp.amax(xp.abs(rows[likely, :4]), 1) < MAX_COORDINATE]]
-        scores = _scores(rows, xp, multi_label=multi_label, classes=classes)
+    for image in likely_rows(predictions.float(), conf_thres) if isinstance(predictions, Tensor) else predictions:
+        rows = image.detach().float().numpy()
+        rows = rows[np.abs(rows[:, :4]).max(axis=1) < MAX_COORDINATE]
+        scores = _scores(rows, multi_label=multi_label, classes=classes)
         num_classes, scores = scores.shape[1], scores.ravel()
-        (candidates,) = xp.where(scores > conf_thres)
-        candidates = candidates[_best_first(scores[candidates], xp, limit=max_candidates)]
+        candidates = np.flatnonzero(scores > conf_thres)
+        candidates = candidates[_best_first(scores[candidates], limit=max_candidates)]
         boxes, labels = cxcywh_to_xyxy(rows[candidates // num_classes, :4]), candidates % num_classes
-        kept = greedy(boxes, None if agnostic else labels, xp, iou_threshold=iou_thres, max_keep=max_det)
-        columns = [boxes, scores[candidates][:, None], xp.asarray(labels, dtype=xp.float32)[:, None]]
-        found.append(torch.as_tensor(xp.concatenate(columns, 1)[kept]))
+        kept = greedy(boxes, None if agnostic else labels, iou_threshold=iou_thres, max_keep=max_det)
+        table = np.column_stack([boxes, scores[candidates], labels.astype(np.float32)])
+        found.append(torch.from_numpy(table[kept]))
     return found
 
 
-def _with_library(values: Tensor) -> tuple[Array, Any]:
-    """`values`, as a NumPy view if they are in main memory, and the library that works on them.
-
-    NumPy's loops stay in the calling thread. Torch's thread pool makes the many small steps of NMS up to 20
-    times slower as soon as other processes, such as those that load images, share the cores.
-    """
-    return (values.numpy(), np) if values.device.type == "cpu" else (values, torch)
-
-
-def _scores(rows: Array, xp: Any, *, multi_label: bool, classes: Sequence[int] | None) -> Array:
+def _scores(rows: Floats, *, multi_label: bool, classes: Sequence[int] | None) -> Floats:
     """(N, K) objectness times class score; 0 where the class is not the best one of its row, or is not asked for."""
-    scores = rows[:, 5:] * rows[:, 4:5]
-    if multi_label and classes is None:
-        return scores
-    class_ids = _positions(scores.T, xp)
+    scores: Floats = rows[:, 5:] * rows[:, 4:5]
+    class_ids = np.arange(scores.shape[1])
     if not multi_label:
-        scores = scores * (class_ids == scores.argmax(1)[:, None])
+        scores = scores * (class_ids == scores.argmax(axis=1)[:, None])
     if classes is not None:
-        is_wanted = xp.zeros_like(class_ids, dtype=bool)
-        for class_id in classes:
-            is_wanted |= class_ids == class_id
-        scores = scores * is_wanted
+        scores = scores * np.isin(class_ids, classes)
     return scores
 
 
-def _best_first(scores: Array, xp: Any, *, limit: int) -> Array:
+def _best_first(scores: Floats, *, limit: int) -> Numbers:
     """Positions of the `limit` highest scores, highest first, equal ones in the order given."""
-    contenders = _positions(scores, xp)
+    contenders = np.arange(len(scores))
     if len(scores) > limit:
-        lowest = xp.topk(scores, limit).values[-1] if xp is torch else xp.partition(scores, -limit)[-limit]
-        (contenders,) = xp.where(scores >= lowest)
-    falling = -scores[contenders]
-    order = xp.argsort(falling, stable=True) if xp is torch else xp.argsort(falling, kind="stable")
-    return contenders[order[:limit]]
+        contenders = np.flatnonzero(scores >= np.partition(scores, -limit)[-limit])
+    return contenders[np.argsort(-scores[contenders], kind="stable")[:limit]]
 
 
-def _positions(values: Array, xp: Any) -> Array:
-    """0, 1, ... one per row of `values`, int64, where `values` are."""
-    return xp.arange(len(values), device=values.device) if xp is torch else xp.arange(len(values), dtype=xp.int64)
-
-
-def greedy(boxes: Array, labels: Array | None, xp: Any, *, iou_threshold: float, max_keep: int) -> Array:
+def greedy(boxes: Floats, labels: Numbers | None, *, iou_threshold: float, max_keep: int) -> Numbers:
     """Positions of the first `max_keep` boxes that survive, from (n, 4) boxes sorted best first and (n,) labels.
 
     Works through the boxes in blocks, so that time is spent on the boxes kept and not on all pairs: a block loses
     what the boxes kept so far exclude, then settles the rest within itself. It stops as soon as enough are kept.
     """
     if iou_threshold >= 1:
-        return _positions(boxes[:max_keep], xp)
-    block = GPU_BLOCK if xp is torch else CPU_BLOCK
-    labels = None if labels is None else xp.asarray(labels, dtype=xp.float32)
-    positions = _positions(boxes, xp)
-    kept = positions[:0]
-    for start in range(0, len(boxes), block):
-        rows = positions[start : start + block]
-        for tile in range(0, len(kept), 4 * block):
-            iou = _iou(boxes, labels, kept[tile : tile + 4 * block], rows, xp)
-            rows = rows[xp.amax(iou, 0) <= iou_threshold]
-        iou = xp.triu(_iou(boxes, labels, rows, rows, xp), 1)
-        kept = xp.concatenate([kept, rows[_survivors(iou, iou_threshold, xp)]])
+        return np.arange(min(len(boxes), max_keep))
+    groups = None if labels is None else labels.astype(np.float32)
+    kept = np.zeros(0, np.int64)
+    for start in range(0, len(boxes), BLOCK):
+        rows = np.arange(start, min(start + BLOCK, len(boxes)))
+        for tile in range(0, len(kept), 4 * BLOCK):
+            rows = rows[_iou(boxes, groups, kept[tile : tile + 4 * BLOCK], rows).max(axis=0) <= iou_threshold]
+        kept = np.concatenate([kept, rows[_survivors(np.triu(_iou(boxes, groups, rows, rows), 1), iou_threshold)]])
         if len(kept) >= max_keep:
             break
     return kept[:max_keep]
 
 
-def _survivors(iou: Array, iou_threshold: float, xp: Any) -> Array:
+def _survivors(iou: Floats, iou_threshold: float) -> npt.NDArray[np.bool_]:
     """(n,) flags of the boxes that greedy NMS keeps, from their (n, n) IoU, of which the upper half is set.
 
     Only earlier boxes exclude later ones. Guess that all survive, and repeat: those survive that overlap no
     survivor. After round r the first r boxes are right for good, so the guess settles on the one greedy answer, as a
     rule in a handful of rounds (the longest chain of overlaps).
     """
-    alive = xp.ones_like(xp.diagonal(iou), dtype=bool)
+    alive = np.ones(len(iou), bool)
     while len(iou):
-        updated = xp.amax(iou * alive[:, None], 0) <= iou_threshold
-        if not (updated != alive).any():
+        updated = (iou * alive[:, None]).max(axis=0) <= iou_threshold
+        if (updated == alive).all():
             break
         alive = updated
     return alive
 
 
-def _iou(boxes: Array, labels: Array | None, first: Array, second: Array, xp: Any) -> Array:
-    """(F, S) IoU of box `first[i]` and box `second[j]`; not above 0 where the labels differ or an area is 0."""
+def _iou(boxes: Floats, groups: Floats | None, first: Numbers, second: Numbers) -> npt.NDArray[Any]:
+    """(F, S) IoU of box `first[i]` and box `second[j]`; not above 0 where the groups differ or an area is 0."""
     overlap = box_iou(boxes[first], boxes[second])
-    if labels is not None:
-        overlap -= xp.abs(labels[first][:, None] - labels[second])  # by 0 or by 1 and more: exact
+    if groups is not None:
+        overlap -= np.abs(groups[first][:, None] - groups[second])  # by 0 or by 1 and more: exact
     return overlap
 
 
