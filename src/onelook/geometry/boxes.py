@@ -40,7 +40,7 @@ def clip_xyxy(boxes: npt.NDArray[Any], width: float, height: float) -> npt.NDArr
     A box that lies wholly outside becomes one of zero area on the border.
     """
     limit = np.array([width, height, width, height], dtype=boxes.dtype)
-    clipped: npt.NDArray[Any] = np.minimum(np.maximum(boxes, 0), limit)
+    clipped: npt.NDArray[Any] = np.clip(boxes, 0, limit)
     return clipped
 
 

@@ -7,7 +7,6 @@ that every value and every gradient is finite for every finite input.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import numpy as np
@@ -73,37 +72,10 @@ def coco_iou(boxes_xywh: Floats, labels_xywh: Floats, is_crowd: npt.NDArray[np.b
     return iou
 
 
-@dataclass(frozen=True)
-class IouTerms:
-    """What the IoU flavours of N matched pairs are made of, each (N,) or of the shape that the boxes broadcast to.
-
-    Attributes:
-        iou: intersection over union, at most 1.
-        union: area of the union.
-        enclosing_wh: (N, 2) sides of the smallest box around both.
-        centre_distance_sq: squared distance of the two centres.
-    """
-
-    iou: Tensor
-    union: Tensor
-    enclosing_wh: Tensor
-    centre_distance_sq: Tensor
-
-    @property
-    def enclosing_diagonal_sq(self) -> Tensor:
-        """Squared diagonal of the smallest box around both."""
-        return self.enclosing_wh.square().sum(dim=-1)
-
-
-def iou_terms(boxes_a_cxcywh: Tensor, boxes_b_cxcywh: Tensor) -> IouTerms:
-    """Overlap, enclosing box and centre distance of matched pairs, (N, 4) centre and size each, same unit."""
-    return _terms(_bounded(boxes_a_cxcywh), _bounded(boxes_b_cxcywh))
-
-
 def iou(boxes_a_cxcywh: Tensor, boxes_b_cxcywh: Tensor) -> Tensor:
     """Intersection over union of matched pairs, (N,)."""
     a, b = _bounded(boxes_a_cxcywh), _bounded(boxes_b_cxcywh)
-    return _overlap(a, b, _sides(a), _sides(b))[0]
+    return _overlap(a, b, _sides(a), _sides(b))
 
 
 def ciou(boxes_a_cxcywh: Tensor, boxes_b_cxcywh: Tensor) -> Tensor:
@@ -117,22 +89,14 @@ def ciou(boxes_a_cxcywh: Tensor, boxes_b_cxcywh: Tensor) -> Tensor:
     tensor([0.2752])
     """
     a, b = _bounded(boxes_a_cxcywh), _bounded(boxes_b_cxcywh)
-    terms = _terms(a, b)
+    (low_a, high_a), (low_b, high_b) = sides_a, sides_b = _sides(a), _sides(b)
+    overlap = _overlap(a, b, sides_a, sides_b)
+    enclosing_wh = torch.maximum(high_a, high_b) - torch.minimum(low_a, low_b)
+    distance_sq = (b[0] - a[0]).square().sum(dim=-1)
     shape = (4 / math.pi**2) * (_aspect_angle(b[1]) - _aspect_angle(a[1])).square()
     with torch.no_grad():
-        weight = shape / (shape - terms.iou + (1 + EPSILON)).clamp(min=EPSILON)
-    return _diou(terms) - weight * shape
-
-
-def _terms(a: _Boxes, b: _Boxes) -> IouTerms:
-    (low_a, high_a), (low_b, high_b) = sides_a, sides_b = _sides(a), _sides(b)
-    iou_of_pairs, union = _overlap(a, b, sides_a, sides_b)
-    return IouTerms(
-        iou=iou_of_pairs,
-        union=union,
-        enclosing_wh=torch.maximum(high_a, high_b) - torch.minimum(low_a, low_b),
-        centre_distance_sq=(b[0] - a[0]).square().sum(dim=-1),
-    )
+        weight = shape / (shape - overlap + (1 + EPSILON)).clamp(min=EPSILON)
+    return overlap - distance_sq / (enclosing_wh.square().sum(dim=-1) + EPSILON) - weight * shape
 
 
 def _sides(boxes: _Boxes) -> _Boxes:
@@ -142,16 +106,11 @@ def _sides(boxes: _Boxes) -> _Boxes:
     return centres - half, centres + half
 
 
-def _overlap(a: _Boxes, b: _Boxes, sides_a: _Boxes, sides_b: _Boxes) -> tuple[Tensor, Tensor]:
-    """Intersection over union, and union."""
+def _overlap(a: _Boxes, b: _Boxes, sides_a: _Boxes, sides_b: _Boxes) -> Tensor:
     (low_a, high_a), (low_b, high_b) = sides_a, sides_b
     intersection = _product((torch.minimum(high_a, high_b) - torch.maximum(low_a, low_b)).clamp(min=0))
     union = _product(a[1]) + _product(b[1]) - intersection + EPSILON
-    return (intersection / union).clamp(max=1), union  # corners are rounded, and identical boxes came out above 1
-
-
-def _diou(terms: IouTerms) -> Tensor:
-    return terms.iou - terms.centre_distance_sq / (terms.enclosing_diagonal_sq + EPSILON)
+    return (intersection / union).clamp(max=1)  # corners are rounded, and identical boxes came out above 1
 
 
 def _aspect_angle(sizes_wh: Tensor) -> Tensor:

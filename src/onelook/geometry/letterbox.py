@@ -12,15 +12,11 @@ class Letterbox:
     Attributes:
         frame_hw: height and width of the result, pixels.
         content_hw: height and width of the image within it, pixels.
-        ratio_xy: scale that was asked for, before `content_hw` was rounded to whole pixels.
-        pad_xy: half of the border, pixels; may be a half number.
         origin_xy: left and top border, whole pixels.
     """
 
     frame_hw: tuple[int, int]
     content_hw: tuple[int, int]
-    ratio_xy: tuple[float, float]
-    pad_xy: tuple[float, float]
     origin_xy: tuple[int, int]
 
 
@@ -42,8 +38,8 @@ def letterbox(
         stride: used by `minimal` only.
 
     >>> fitted = letterbox((720, 1280), (640, 640), minimal=True)
-    >>> fitted.frame_hw, fitted.ratio_xy, fitted.pad_xy
-    ((384, 640), (0.5, 0.5), (0.0, 12.0))
+    >>> fitted.frame_hw, fitted.content_hw, fitted.origin_xy
+    ((384, 640), (360, 640), (0, 12))
     """
     (height, width), (frame_height, frame_width) = size_hw, frame_hw
     ratio = min(frame_height / height, frame_width / width)
@@ -56,8 +52,6 @@ def letterbox(
     return Letterbox(
         frame_hw=(content_height + border_y, content_width + border_x),
         content_hw=(content_height, content_width),
-        ratio_xy=(ratio, ratio),
-        pad_xy=(border_x / 2, border_y / 2),
         origin_xy=(round(border_x / 2 - 0.1), round(border_y / 2 - 0.1)),
     )
 
