@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from onelook.data.rectangles import own_frames
 from onelook.inference.evaluator import EvaluationSettings, Evaluator
-from onelook.losses.distillation import Lesson, TaughtTargets
+from onelook.losses.distillation import Lesson, TaughtTargets, Teaching
 from onelook.models.detector import DetectionModel, create_model
 from onelook.processes.process_group import ProcessGroup
 from onelook.processes.stop_signal import StopSignal
@@ -28,7 +28,7 @@ from onelook.training.batch_trial import Beginning, TrialRequest
 from onelook.training.callback import Observers
 from onelook.training.captured import MOST_REMEMBERED, CapturedLoss, CudaRecorder, Recording, Results, _kept
 from onelook.training.checkpoint_keeper import Keeper
-from onelook.training.compiled import CompiledFor, compiled
+from onelook.training.compiled import compiled, compiled_for
 from onelook.training.families import create_loss
 from onelook.training.freeze import frozen_rows, set_training_mode
 from onelook.training.network_passes import ComputeOptions
@@ -183,13 +183,12 @@ def test_what_does_not_grow_with_the_targets_is_kept_once_for_all_recordings() -
         lesson = Lesson(torch.rand(2, 21, 8), torch.ones(21), torch.ones(3, dtype=torch.bool))
         numbers = torch.zeros(length, dtype=torch.long)
         features = (torch.rand(2, 4, 4, 4), torch.rand(2, 4, 2, 2))
-        kept.append(
-            _kept(TaughtTargets(numbers, numbers, torch.rand(length, 4), lesson, features, torch.ones(())), places)
-        )
+        taught = Teaching(lesson, features, torch.ones(()))
+        kept.append(_kept(TaughtTargets(numbers, numbers, torch.rand(length, 4), taught), places))
     first, second = kept
     assert first.boxes.shape == (16, 4) and second.boxes.shape == (32, 4)
-    assert first.lesson.predictions is second.lesson.predictions
-    assert all(one is other for one, other in zip(first.features, second.features, strict=True))
+    assert first.taught.lesson.predictions is second.taught.lesson.predictions
+    assert all(one is other for one, other in zip(first.taught.features, second.taught.features, strict=True))
 
 
 def test_a_loss_whose_weights_move_is_not_recorded(tiny_model: Path) -> None:
@@ -295,7 +294,7 @@ def test_in_validation_the_commonest_shapes_are_compiled(tiny_model: Path) -> No
     shapes = own_frames(np.array(sizes, np.int32), imgsz=SIDE, batch_size=2, pad=0.0).common_shapes(2)
     assert shapes == [(2, 64, 64), (1, 32, 64)], "two batches of the one; of the others the first"
     graphs, group, model = Graphs(), Patient(), create_model(tiny_model, num_classes=3).eval()
-    forward = CompiledFor(model, compiled(model, graphs), shapes=shapes, group=group)
+    forward = compiled_for(model, compiled(model, graphs), shapes=shapes, group=group)
     with torch.inference_mode():
         for count, height, width in [(2, 64, 32), (2, 64, 64), (1, 64, 64), (2, 64, 64), (1, 32, 64)]:
             images = torch.rand(count, 3, height, width)

@@ -11,8 +11,8 @@ from onelook.losses.protocol import LossTerms
 from onelook.models.detector import DetectionModel, create_model
 from onelook.settings.train import Teach, TrainSettings
 from onelook.structures.batch import Targets
-from onelook.training.adapted_network import AdaptedNetwork
 from onelook.training.families import create_loss
+from onelook.training.state import AdaptedNetwork
 from onelook.training.teacher import Teacher
 
 NO_TARGETS = Targets(torch.empty(0, dtype=torch.long), torch.empty(0, dtype=torch.long), torch.empty(0, 4))
@@ -37,7 +37,7 @@ def images() -> torch.Tensor:
 
 
 def lesson_of(teacher: Teacher, raw_maps: list[torch.Tensor]) -> Lesson:
-    lesson = teacher.targets(images(), raw_maps, NO_TARGETS, 0.0).lesson
+    lesson = teacher.targets(images(), raw_maps, NO_TARGETS, 0.0).taught.lesson
     assert lesson is not None
     return lesson
 

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from onelook.geometry.iou import ciou
 from onelook.losses.assignment import Candidates, find_candidates
-from onelook.losses.protocol import LossTerms
+from onelook.losses.protocol import FamilyLoss, LossTerms
 from onelook.losses.readout import OBJECTNESS, read_maps, row_strides, with_whole_rows
 from onelook.losses.terms import class_targets, cross_entropy, decode_matches, objectness_targets
 from onelook.settings.hyperparameters import Hyperparameters
@@ -37,8 +37,8 @@ class BalancedTargets:
     balance: Tensor
 
 
-class DetectionLoss:
-    """Computes the loss from raw maps and targets, in float32 even under autocast.
+class DetectionLoss(FamilyLoss):
+    """Computes the loss from L raw maps (B, A, H, W, 5 + K) of logits, finest first, in float32 even under autocast.
 
     Values and gradients are finite for every finite input (logits up to 1e30). Same inputs, same threads: same bits.
 
@@ -74,21 +74,15 @@ class DetectionLoss:
         self.box_gain = hyperparameters.box * share
         self.obj_gain = hyperparameters.obj * share * (imgsz / 640) ** 2
         self.cls_gain = hyperparameters.cls * share * num_classes / 80
-        self.balance = torch.tensor(_initial_balance(num_maps))
+        self.balance = torch.tensor(THREE_MAPS_BALANCE if num_maps == 3 else OTHER_BALANCE[:num_maps])
         self._reference_map = int((anchor_grid.strides - BALANCE_STRIDE).abs().argmin())
-
-    def __call__(self, raw_maps: Sequence[Tensor], targets: Targets, progress: float = 0.0) -> LossTerms:
-        """The loss of B images, see `FamilyLoss`; it is the same at any progress.
-
-        Args:
-            raw_maps: L maps (B, A, H, W, 5 + K) of logits, finest first.
-        """
-        return self.terms(raw_maps, self.prepare(raw_maps, targets, progress))
 
     def prepare(self, raw_maps: Sequence[Tensor], targets: Targets, progress: float) -> BalancedTargets:
         """See `FamilyLoss`; also moves what the loss needs to the device of the maps."""
         device = raw_maps[0].device
-        self._move_to(device)
+        with torch.inference_mode(False):  # else an evaluation that comes first would spoil it for training
+            self.balance = self.balance.to(device)
+            self.anchor_grid = AnchorGrid(self.anchor_grid.anchors.to(device), self.anchor_grid.strides.to(device))
         return BalancedTargets(targets.padded().to(device), self.balance)
 
     def terms(self, raw_maps: Sequence[Tensor], prepared: BalancedTargets) -> LossTerms:
@@ -146,20 +140,11 @@ class DetectionLoss:
         gamma = self.hyperparameters.fl_gamma
         return cross_entropy(logits, targets, positive_weight=positive_weight, focal_gamma=gamma)
 
-    def _move_to(self, device: torch.device) -> None:
-        with torch.inference_mode(False):  # else an evaluation that comes first would spoil it for training
-            self.balance = self.balance.to(device)
-            self.anchor_grid = AnchorGrid(self.anchor_grid.anchors.to(device), self.anchor_grid.strides.to(device))
-
     def _update_balance(self, objectness_by_map: Tensor) -> None:
         """Move the weights so that every map's weighted objectness term comes out alike, very slowly."""
         target = 1 / objectness_by_map.clamp(min=_LEAST_OBJECTNESS)
         moved = BALANCE_DECAY * self.balance + (1 - BALANCE_DECAY) * target
         self.balance = moved / moved[self._reference_map]
-
-
-def _initial_balance(num_maps: int) -> tuple[float, ...]:
-    return THREE_MAPS_BALANCE if num_maps == len(THREE_MAPS_BALANCE) else OTHER_BALANCE[:num_maps]
 
 
 @lru_cache(maxsize=64)

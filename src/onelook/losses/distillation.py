@@ -98,11 +98,11 @@ def _normalised(features: Tensor) -> Tensor:
 
 
 @dataclass(frozen=True)
-class TaughtTargets(Targets):
-    """Targets, and what a teacher says about the same images.
+class Teaching:
+    """All that a teacher says about a batch.
 
     Attributes:
-        lesson: None if the teacher's predictions are not learned.
+        lesson: None if its predictions are not learned.
         features: (B, T, H, W) of each map, without gradient; none if they are not learned.
         strength: of the features, 0-d float32.
     """
@@ -113,14 +113,13 @@ class TaughtTargets(Targets):
 
 
 @dataclass(frozen=True)
-class _Prepared:
-    own: Any
-    lesson: Lesson | None
-    features: tuple[Tensor, ...]
-    strength: Tensor
+class TaughtTargets(Targets):
+    """Targets, and what a teacher says about the same images."""
+
+    taught: Teaching
 
 
-class TaughtLoss:
+class TaughtLoss(TrainingLoss):
     """A family's loss and what a teacher adds to it; see `TrainingLoss`.
 
     Its raw maps are those of the family's loss, and behind them, if features are learned, the features of the student
@@ -135,35 +134,22 @@ class TaughtLoss:
         self._decode = decode
         self.is_moving = loss.is_moving
 
-    def __call__(self, raw_maps: Sequence[Tensor], targets: Targets, progress: float = 0.0) -> LossTerms:
-        """The loss of B images."""
-        assert isinstance(targets, TaughtTargets)
-        return self._with_teacher(
-            self._loss(_without(targets.features, raw_maps), targets, progress), raw_maps, targets
-        )
-
-    def prepare(self, raw_maps: Sequence[Tensor], targets: Targets, progress: float) -> _Prepared:
+    def prepare(self, raw_maps: Sequence[Tensor], targets: Targets, progress: float) -> tuple[Any, Teaching]:
         """See `TrainingLoss`."""
         assert isinstance(targets, TaughtTargets)
-        own = self._loss.prepare(_without(targets.features, raw_maps), targets, progress)
-        return _Prepared(own, targets.lesson, targets.features, targets.strength)
+        own_maps = raw_maps[: len(raw_maps) - len(targets.taught.features)]
+        return self._loss.prepare(own_maps, targets, progress), targets.taught
 
-    def terms(self, raw_maps: Sequence[Tensor], prepared: _Prepared) -> LossTerms:
+    def terms(self, raw_maps: Sequence[Tensor], prepared: tuple[Any, Teaching]) -> LossTerms:
         """See `TrainingLoss`."""
-        own = self._loss.terms(_without(prepared.features, raw_maps), prepared.own)
-        return self._with_teacher(own, raw_maps, prepared)
-
-    def _with_teacher(self, own: LossTerms, raw_maps: Sequence[Tensor], taught: TaughtTargets | _Prepared) -> LossTerms:
-        parts = [own]
+        own, taught = prepared
+        num_own = len(raw_maps) - len(taught.features)
+        parts = [self._loss.terms(raw_maps[:num_own], own)]
         if taught.lesson is not None:
             parts.append(distillation_terms(self._decode(raw_maps), taught.lesson))
         if taught.features:
-            parts.append(feature_terms(raw_maps[-len(taught.features) :], taught.features, taught.strength))
+            parts.append(feature_terms(raw_maps[num_own:], taught.features, taught.strength))
         return LossTerms(torch.stack([part.total for part in parts]).sum(), torch.cat([part.values for part in parts]))
-
-
-def _without(features: Sequence[Tensor], raw_maps: Sequence[Tensor]) -> Sequence[Tensor]:
-    return raw_maps[: len(raw_maps) - len(features)]
 
 
 def _confidences(predictions: Tensor) -> Tensor:

@@ -47,7 +47,7 @@ class TrainingLoss(Protocol):
             targets: of the batch; may stay on the CPU while the maps are on a GPU.
             progress: share of the run that is done, 0 at the first step, 1 at the last.
         """
-        ...
+        return self.terms(raw_maps, self.prepare(raw_maps, targets, progress))
 
     def prepare(self, raw_maps: Sequence[Tensor], targets: Targets, progress: float) -> Any:
         """What the loss has to know of targets and progress: a dataclass, its tensors on the device of the maps.

@@ -12,7 +12,7 @@ from onelook.losses.protocol import FamilyLoss, LossTerms
 from onelook.structures.batch import Targets
 
 
-class TwoBranchLoss:
+class TwoBranchLoss(FamilyLoss):
     """The sum of both losses: the first branch shapes the features, the second sees them detached.
 
     The branches share no weight that both could move, so neither has to give way to the other, and both learn at full
@@ -34,14 +34,6 @@ class TwoBranchLoss:
         self.num_classes = many.num_classes
         self.balance, self.is_moving = torch.empty(0), False
         self.columns = (*many.columns, *(f"one_{name}" for name in one.columns))
-
-    def __call__(self, raw_maps: Sequence[Tensor], targets: Targets, progress: float = 0.0) -> LossTerms:
-        """The loss of B images, see `FamilyLoss`.
-
-        Args:
-            raw_maps: L maps of the first branch, then L of the second.
-        """
-        return self.terms(raw_maps, self.prepare(raw_maps, targets, progress))
 
     def prepare(self, raw_maps: Sequence[Tensor], targets: Targets, progress: float) -> Any:
         """See `FamilyLoss`; once for both branches, which have the same points and candidates."""

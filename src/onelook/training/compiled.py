@@ -57,7 +57,9 @@ def check_compiler(device: torch.device) -> None:
         ) from problem
 
 
-class CompiledFor:
+def compiled_for(
+    model: nn.Module, compiled_model: Forward, *, shapes: Iterable[tuple[int, ...]], group: ProcessGroup
+) -> Forward:
     """A forward pass that is compiled for some shapes of images; others go through the network as it is.
 
     While a shape is compiled, this process rests.
@@ -67,21 +69,15 @@ class CompiledFor:
         compiled_model: of `compiled`, for the same model.
         shapes: images, height and width of batches, pixels; the same in all processes.
     """
+    to_compile, begun = set(shapes), set()
 
-    def __init__(
-        self, model: nn.Module, compiled_model: Forward, *, shapes: Iterable[tuple[int, ...]], group: ProcessGroup
-    ) -> None:
-        self._model: Forward = model
-        self._compiled = compiled_model
-        self._shapes = set(shapes)
-        self._group = group
-        self._begun: set[tuple[int, ...]] = set()
-
-    def __call__(self, images: Tensor) -> list[Tensor]:
-        """Raw maps of (B, 3, H, W) images."""
+    def forward(images: Tensor) -> list[Tensor]:
         shape = (len(images), *images.shape[2:])
-        if shape not in self._shapes:
-            return self._model(images)
-        with nullcontext() if shape in self._begun else self._group.resting():
-            self._begun.add(shape)
-            return self._compiled(images)
+        if shape not in to_compile:
+            raw_maps: list[Tensor] = model(images)
+            return raw_maps
+        with nullcontext() if shape in begun else group.resting():
+            begun.add(shape)
+            return compiled_model(images)
+
+    return forward

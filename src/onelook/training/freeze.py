@@ -32,12 +32,6 @@ def frozen_rows(model: DetectionModel, freeze: list[int]) -> list[nn.Module]:
     return frozen
 
 
-def stop_learning(rows: Sequence[nn.Module]) -> None:
-    """Take the gradients of `rows` away; call `set_training_mode` before each epoch to hold their statistics too."""
-    for row in rows:
-        row.requires_grad_(False)
-
-
 def set_training_mode(model: nn.Module, rows: Sequence[nn.Module]) -> None:
     """Put `model` in training mode and its frozen `rows` in evaluation mode."""
     model.train()

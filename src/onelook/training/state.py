@@ -15,10 +15,9 @@ from onelook.losses.protocol import FamilyLoss
 from onelook.models.detector import DetectionModel
 from onelook.runs.checkpoint import Checkpoint
 from onelook.settings.train import TrainSettings
-from onelook.training.adapted_network import AdaptedNetwork
 from onelook.training.ema import ModelEma
 from onelook.training.families import create_loss
-from onelook.training.freeze import frozen_rows, stop_learning
+from onelook.training.freeze import frozen_rows
 from onelook.training.optimizer import create_optimizer, optimizer_tensors, restore_optimizer
 from onelook.training.schedule import Schedule
 
@@ -67,6 +66,25 @@ class Progress:
     epoch_seconds: list[float] = field(default_factory=list)
     history: list[dict[str, float]] = field(default_factory=list)
     scaler: dict[str, Any] = field(default_factory=dict)
+
+
+class AdaptedNetwork(nn.Module):
+    """Raw maps of a model, and behind them its features after one convolution each, (B, T, H, W).
+
+    Args:
+        adapters: see `Teacher.adapters`.
+    """
+
+    def __init__(self, model: DetectionModel, adapters: nn.ModuleList) -> None:
+        super().__init__()
+        self.model = model
+        self.adapters = adapters
+
+    def forward(self, images: Tensor) -> list[Tensor]:
+        """Raw maps and adapted features of (B, 3, H, W) images."""
+        features = self.model.features(images)
+        maps = self.model.raw_maps(features)
+        return [*maps, *(adapter(feature) for adapter, feature in zip(self.adapters, features, strict=True))]
 
 
 @dataclass
@@ -151,7 +169,8 @@ def initial_state(
 ) -> TrainState:
     """The state of a run that begins with a `model` on its device, whose frozen rows are set to learn nothing."""
     adapters = nn.ModuleList() if adapters is None else adapters.to(device)
-    stop_learning(frozen_rows(model, settings.freeze))
+    for row in frozen_rows(model, settings.freeze):
+        row.requires_grad_(False)
     return TrainState(
         model=model,
         ema=ModelEma(model, total_updates=schedule.total_updates),

@@ -21,14 +21,13 @@ from onelook.errors import CheckpointError, ModelError, SettingsError
 from onelook.files.bounded import printable, sha256_of
 from onelook.inference.backend import TorchBackend
 from onelook.inference.evaluator import Evaluator
-from onelook.losses.distillation import FEATURE_COLUMNS, PREDICTION_COLUMNS, Lesson, TaughtTargets
+from onelook.losses.distillation import FEATURE_COLUMNS, PREDICTION_COLUMNS, Lesson, TaughtTargets, Teaching
 from onelook.models.detector import DetectionModel
 from onelook.processes.process_group import ProcessGroup
 from onelook.processes.stop_signal import StopSignal
 from onelook.settings.train import Teach, TrainSettings
 from onelook.structures.batch import Targets
 from onelook.structures.metrics import DetectionMetrics
-from onelook.training.adapted_network import feature_adapters
 from onelook.training.resume import Resumed
 from onelook.training.run import Run
 from onelook.training.run_model import RunModel
@@ -98,8 +97,13 @@ class Teacher(TorchBackend):
         return {"teacher": {"digest": self.digest, "names": list(self.names)}}
 
     def adapters(self, seed: int) -> nn.ModuleList | None:
-        """New layers from the student's features to its own; None if it teaches none."""
-        return feature_adapters(*self._channels, seed=seed) if self._has_features else None
+        """New convolutions of one cell from the student's features to its own, on the CPU; None if it teaches none."""
+        if not self._has_features:
+            return None
+        with torch.random.fork_rng(devices=[]), torch.device("cpu"):
+            torch.manual_seed(seed)
+            # Without a bias, which the normalisation that follows would take away again.
+            return nn.ModuleList(nn.Conv2d(*pair, 1, bias=False) for pair in zip(*self._channels, strict=True))
 
     def predict(self, images: Tensor) -> Tensor:
         """Decoded predictions (B, N, 5 + K) in the student's classes; those that it does not know have score 0."""
@@ -129,12 +133,12 @@ class Teacher(TorchBackend):
             share_done: of the run, 0 to 1.
         """
         features = self._features(images)
-        return TaughtTargets(
-            *(own.image_index, own.class_ids, own.boxes),
+        taught = Teaching(
             lesson=self._lesson(self._predictions(features), raw_maps) if self._has_lesson else None,
             features=tuple(feature.clone() for feature in features) if self._has_features else (),
             strength=torch.full((), decay_factor(share_done, LAST_STRENGTH, cosine=True), device=self.device),
         )
+        return TaughtTargets(own.image_index, own.class_ids, own.boxes, taught)
 
     def _lesson(self, found: Tensor, raw_maps: Sequence[Tensor]) -> Lesson:
         assert self.map_strides is not None

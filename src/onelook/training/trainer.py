@@ -19,6 +19,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -32,7 +33,7 @@ from onelook.structures.results import branches_row, metrics_row
 from onelook.training.batch_gradient import BatchGradient
 from onelook.training.callback import EpochEnd, FitEnd, Observers, StepEnd
 from onelook.training.checkpoint_keeper import Keeper
-from onelook.training.compiled import CompiledFor, compiled
+from onelook.training.compiled import compiled, compiled_for
 from onelook.training.freeze import set_training_mode
 from onelook.training.network_passes import ComputeOptions
 from onelook.training.schedule import Schedule
@@ -172,23 +173,24 @@ class Trainer:
         evaluation = self._validate() if is_last or not self.settings.noval else None
         validated = time.perf_counter()
         row = self._row(evaluation)
-        is_best = evaluation is not None and evaluation.metrics.fitness > progress.best_fitness
-        if evaluation is not None and is_best:
-            progress.best_fitness, progress.best_epoch = evaluation.metrics.fitness, progress.epoch
+        metrics = evaluation.metrics if evaluation is not None else None
+        is_best = metrics is not None and metrics.fitness > progress.best_fitness
+        if metrics is not None and is_best:
+            progress.best_fitness, progress.best_epoch = metrics.fitness, progress.epoch
         if evaluation is not None:
-            progress.class_ap = _ap_of_all_classes(evaluation.metrics, state.loss.num_classes)
-            progress.branch = evaluation.branch
+            class_ap = np.zeros(state.loss.num_classes)
+            class_ap[evaluation.metrics.class_ids] = evaluation.metrics.class_ap
+            progress.class_ap, progress.branch = class_ap.tolist(), evaluation.branch
         progress.history.append(row)
         progress.stopped_early = self._is_patience_over()
         epoch = progress.epoch
         progress.epoch, progress.batch, progress.loss_sums = epoch + 1, 0, []
         self._settle_length()
-        if evaluation is not None and is_best:
-            self.keeper.remember_best(state, metrics_document(evaluation.metrics, epoch))
+        if metrics is not None and is_best:
+            self.keeper.remember_best(state, metrics_document(metrics, epoch))
         self.keeper.save_numbered(state, epoch)
         if self.keeper.is_due(epoch_ended=True):
             self.keeper.save(state)
-        metrics = evaluation.metrics if evaluation is not None else None
         detections = evaluation.detections if evaluation is not None else ()
         seconds = trained - self._epoch_begun, validated - trained
         length = progress.turns[-1][1] if progress.turns else self.settings.epochs
@@ -206,7 +208,7 @@ class Trainer:
         forward = None
         if self._compiled_average is not None:
             shapes = self.evaluator.common_shapes
-            forward = CompiledFor(model, self._compiled_average, shapes=shapes, group=self.group)
+            forward = compiled_for(model, self._compiled_average, shapes=shapes, group=self.group)
         return self.evaluator.run(model, loss=self.state.loss, stop=self.stop, forward=forward)  # type: ignore[arg-type]
 
     def _row(self, evaluation: Evaluation | None) -> dict[str, float]:
@@ -254,13 +256,6 @@ class Trainer:
 def widest_float(device: torch.device) -> torch.dtype:
     """The most precise type that the device computes in."""
     return torch.float32 if device.type == "mps" else torch.float64
-
-
-def _ap_of_all_classes(metrics: DetectionMetrics, num_classes: int) -> list[float]:
-    found = [0.0] * num_classes
-    for class_id, ap in zip(metrics.class_ids.tolist(), metrics.class_ap.tolist(), strict=True):
-        found[class_id] = ap
-    return found
 
 
 def validation_row(evaluation: Evaluation) -> dict[str, float]:

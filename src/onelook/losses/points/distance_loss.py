@@ -17,7 +17,7 @@ from onelook.losses.points.candidates import PointTargets, point_targets
 from onelook.losses.points.grid import PointGrid, flatten_maps, point_grid
 from onelook.losses.points.pairs import Positives
 from onelook.losses.points.task_aligned import choose_aligned, surrogate_regions
-from onelook.losses.protocol import NOMINAL_IMAGES, LossTerms
+from onelook.losses.protocol import NOMINAL_IMAGES, FamilyLoss, LossTerms
 from onelook.losses.terms import cross_entropy
 from onelook.settings.hyperparameters import Hyperparameters
 from onelook.structures.batch import Targets
@@ -27,8 +27,10 @@ _OVERLAP_FACTOR, _DISTANCE_FACTOR, _CLASS_FACTOR = 150.0, 30.0, 1.0
 _NUM_SIDES = 4
 
 
-class DistanceLoss:
-    """Computes the loss from raw maps and targets, in float32 even under autocast. It keeps nothing between calls.
+class DistanceLoss(FamilyLoss):
+    """Computes the loss in float32 even under autocast. It keeps nothing between calls.
+
+    From L maps (B, 1, H, W, 4 + K): distances to left, top, right and bottom in cells, classes.
 
     Positives weigh what they are worth (see `choose_aligned`). Every term is divided by the sum of these weights over
     the images that went through the network together, at least 1.
@@ -49,14 +51,6 @@ class DistanceLoss:
         self.hyperparameters = hyperparameters
         self.one_to_one = one_to_one
         self.balance, self.is_moving = torch.empty(0), False
-
-    def __call__(self, raw_maps: Sequence[Tensor], targets: Targets, progress: float = 0.0) -> LossTerms:
-        """The loss of B images, see `FamilyLoss`; it is the same at any progress.
-
-        Args:
-            raw_maps: L maps (B, 1, H, W, 4 + K): distances to left, top, right and bottom in cells, classes.
-        """
-        return self.terms(raw_maps, self.prepare(raw_maps, targets, progress))
 
     def prepare(self, raw_maps: Sequence[Tensor], targets: Targets, progress: float = 0.0) -> PointTargets:
         """See `FamilyLoss`."""

@@ -41,26 +41,16 @@ def surrogate_regions(boxes_xyxy: Floats, strides: Sequence[float]) -> Floats:
     return np.broadcast_to(np.concatenate([centres - half, centres + half], axis=1), (len(strides), *boxes_xyxy.shape))
 
 
-def choose_aligned(
-    pairs: Pairs,
-    scores: Tensor,
-    ious: Tensor,
-    *,
-    one_to_one: bool = False,
-    points: int | None = None,
-    rescue: bool = True,
-) -> tuple[Positives, Tensor]:
+def choose_aligned(pairs: Pairs, scores: Tensor, ious: Tensor, *, one_to_one: bool = False) -> tuple[Positives, Tensor]:
     """The pairs that are chosen, and how good each is.
 
     Each target chooses the pairs of largest alignment, score x IoU^6, even where that is 0. A point that several choose
-    goes to the target that it overlaps most.
+    goes to the target that it overlaps most, and a target that ends with nothing gets another, see `rescue_orphans`.
 
     Args:
         scores: (n,) probability that each point gives to the class of the target.
         ious: (n,) overlap of the box of each point with the target.
         one_to_one: let each target keep only its best point.
-        points: how many a target chooses at first; by default 10, and 7 with `one_to_one`.
-        rescue: give targets that end with nothing a point, see `rescue_orphans`.
 
     Returns:
         The positives, ten rows a target or one, and their (M, k) quality, 0 where they are not real: the best point of
@@ -68,14 +58,13 @@ def choose_aligned(
     """
     scores, ious = scores.nan_to_num(nan=0.0), ious.nan_to_num(nan=0.0)
     alignment = scores * ious**IOU_POWER
-    wanted = points or (POINTS_OF_ONE if one_to_one else POINTS_OF_MANY)
+    wanted = POINTS_OF_ONE if one_to_one else POINTS_OF_MANY
     candidates = shortlist(pairs, -alignment)
     chosen = candidates.is_real & (candidates.ranks < wanted)
     chosen = settle_conflicts(candidates, chosen, -ious[candidates.pair])
     if one_to_one:
         chosen = chosen & (chosen.cumsum(dim=1) == 1)
-    if rescue:
-        chosen = rescue_orphans(candidates, chosen, most=wanted, may_take=not one_to_one)
+    chosen = rescue_orphans(candidates, chosen, most=wanted, may_take=not one_to_one)
     positives = positives_of(candidates, chosen, 1 if one_to_one else wanted)
     return positives, _quality(positives, alignment[positives.pair], ious[positives.pair])
 

@@ -18,7 +18,7 @@ from onelook.losses.points.grid import PointGrid, flatten_maps, point_grid
 from onelook.losses.points.pairs import Positives
 from onelook.losses.points.simota import CENTRE_CELLS, centre_regions, choose_cheapest, pair_costs, points_wanted
 from onelook.losses.points.task_aligned import IOU_POWER
-from onelook.losses.protocol import NOMINAL_IMAGES, LossTerms
+from onelook.losses.protocol import NOMINAL_IMAGES, FamilyLoss, LossTerms
 from onelook.losses.readout import read_maps
 from onelook.losses.terms import cross_entropy, objectness_targets
 from onelook.models.decoding import LARGEST_LOG
@@ -45,8 +45,11 @@ class Assignment:
     agreement: Tensor
 
 
-class YoloxLoss:
-    """Computes the loss from raw maps and targets, in float32 even under autocast. It keeps nothing between calls.
+class YoloxLoss(FamilyLoss):
+    """Computes the loss in float32 even under autocast. It keeps nothing between calls.
+
+    From L maps (B, 1, H, W, 5 + K): x, y, w, h, objectness, classes. One-to-one L more, in which the second objectness
+    is at that place.
 
     The divisor of every term is the number of points that it teaches in the images that went through the network
     together, at least 1, so that the loss does not depend on how many processes share a batch.
@@ -80,15 +83,6 @@ class YoloxLoss:
         self.l1_from = l1_from
         self.rescue = rescue
         self.balance, self.is_moving = torch.empty(0), False
-
-    def __call__(self, raw_maps: Sequence[Tensor], targets: Targets, progress: float = 0.0) -> LossTerms:
-        """The loss of B images, see `FamilyLoss`.
-
-        Args:
-            raw_maps: L maps (B, 1, H, W, 5 + K): x, y, w, h, objectness, classes. One-to-one L more, in which the
-                second objectness is at that place.
-        """
-        return self.terms(raw_maps, self.prepare(raw_maps, targets, progress))
 
     def prepare(self, raw_maps: Sequence[Tensor], targets: Targets, progress: float = 0.0) -> PointTargets:
         """See `FamilyLoss`."""
