@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
 from itertools import pairwise
 from typing import Literal
 
@@ -67,20 +66,18 @@ def decoded(raw_maps: Sequence[Tensor], decoding: Decoding) -> Tensor:
     Returns:
         rows in the order map, box of the cell, row, column.
     """
-    if decoding.rule != "anchors":
-        return decode_cells(raw_maps, decoding.strides, decoding.rule, peaks=decoding.peaks)
+    if decoding.rule == "shared":
+        return decode_shared(raw_maps, decoding.strides)
     parts = []
-    for raw_map, anchors, stride in zip(raw_maps, decoding.anchors, decoding.strides, strict=True):
-        parts.append(decode_anchors(raw_map, torch.tensor(anchors, device=raw_map.device), stride))
+    for number, (raw_map, stride) in enumerate(zip(raw_maps, decoding.strides, strict=True)):
+        if decoding.rule == "anchors":
+            anchors_px = torch.tensor(decoding.anchors[number], device=raw_map.device)
+            parts.append(decode_anchors(raw_map, anchors_px, stride))
+        elif decoding.rule == "distances":
+            parts.append(decode_distances(raw_map, stride, peaks=decoding.peaks))
+        else:
+            parts.append(decode_points(raw_map, stride))
     return torch.cat(parts, dim=1)
-
-
-def decode_cells(raw_maps: Sequence[Tensor], strides: Sequence[float], rule: Rule, *, peaks: bool) -> Tensor:
-    """The same for a head with one box per cell."""
-    if rule == "shared":
-        return torch.cat(decode_shared(raw_maps, strides), dim=1)
-    decode = partial(decode_distances, peaks=peaks) if rule == "distances" else decode_points
-    return torch.cat([decode(raw_map, stride) for raw_map, stride in zip(raw_maps, strides, strict=True)], dim=1)
 
 
 def decode_anchors(raw_map: Tensor, anchors_px: Tensor, stride: Tensor | float) -> Tensor:
@@ -109,19 +106,18 @@ def decode_points(raw_map: Tensor, stride: float) -> Tensor:
     return torch.cat((_boxes_of_points(values, stride), values[..., 4:].sigmoid()), dim=-1).flatten(1, 3)
 
 
-def decode_shared(raw_maps: Sequence[Tensor], strides: Sequence[float]) -> list[Tensor]:
-    """The same of the branch that finds each object once and shares all but an objectness with the other, map by map.
+def decode_shared(raw_maps: Sequence[Tensor], strides: Sequence[float]) -> Tensor:
+    """The same of the branch that finds each object once and shares all but an objectness with the other; of all maps.
 
     Args:
         raw_maps: L tensors (B, 1, H, W, 6 + K): box as of `decode_points`, logits of its own objectness, of that of the
             other branch, and of the classes.
     """
     values = [raw_map.float() for raw_map in raw_maps]
-    boxes = [_boxes_of_points(one, stride) for one, stride in zip(values, strides, strict=True)]
-    return [
-        torch.cat((box, *scores), dim=-1).flatten(1, 3)
-        for box, scores in zip(boxes, shared_scores(values, strides), strict=True)
-    ]
+    boxes = _boxes_in_coarsest_cells(values, strides)
+    scores = _agreed_scores(values, boxes, strides)
+    parts = [torch.cat((box * strides[-1], *of_map), dim=-1) for box, of_map in zip(boxes, scores, strict=True)]
+    return torch.cat([part.flatten(1, 3) for part in parts], dim=1)
 
 
 def _boxes_of_points(values: Tensor, stride: float) -> Tensor:
@@ -129,7 +125,7 @@ def _boxes_of_points(values: Tensor, stride: float) -> Tensor:
     return torch.cat((centres, values[..., 2:4].clamp(max=LARGEST_LOG).exp() * stride), dim=-1)
 
 
-def decode_distances(raw_map: Tensor, stride: float, peaks: bool = False) -> Tensor:
+def decode_distances(raw_map: Tensor, stride: float, *, peaks: bool) -> Tensor:
     """Boxes and scores of one map of a head of distances, (B, H*W, 5 + K) float32, with an objectness of 1.
 
     Args:
@@ -155,14 +151,23 @@ def shared_scores(raw_maps: Sequence[Tensor], strides: Sequence[float]) -> list[
     Args:
         raw_maps: L tensors (B, 1, H, W, 6 + K) float32.
     """
+    return _agreed_scores(raw_maps, _boxes_in_coarsest_cells(raw_maps, strides), strides)
+
+
+def _boxes_in_coarsest_cells(raw_maps: Sequence[Tensor], strides: Sequence[float]) -> list[Tensor]:
+    """Boxes cxcywh of each map in cells of the coarsest: an area in pixels may be no number of 16 bits."""
+    return [_boxes_of_points(one, stride / strides[-1]) for one, stride in zip(raw_maps, strides, strict=True)]
+
+
+def _agreed_scores(
+    raw_maps: Sequence[Tensor], boxes: Sequence[Tensor], strides: Sequence[float]
+) -> list[tuple[Tensor, Tensor]]:
     logarithms = [-softplus(-values[..., 4:6]) for values in raw_maps]  # of both probabilities
     planes = []
-    for values, both, stride in zip(raw_maps, logarithms, strides, strict=True):
-        # In cells of the coarsest map: an area in pixels may be no number of 16 bits.
-        boxes = cxcywh_to_xyxy(_boxes_of_points(values, stride / strides[-1]))
+    for values, both, box in zip(raw_maps, logarithms, boxes, strict=True):
         class_ids = values[..., 6:].argmax(dim=-1, keepdim=True).float()
         sureness = both.sum(dim=-1, keepdim=True)
-        planes.append(torch.cat((boxes, class_ids, sureness), dim=-1)[:, 0].permute(0, 3, 1, 2))
+        planes.append(torch.cat((cxcywh_to_xyxy(box), class_ids, sureness), dim=-1)[:, 0].permute(0, 3, 1, 2))
     factors = [round(coarse / fine) for fine, coarse in pairwise(strides)]
     scores = []
     for values, both, lead in zip(raw_maps, logarithms, leads_of_rivals(planes, factors), strict=True):

@@ -9,7 +9,6 @@ Letters: B images, L maps, H x W cells, K classes, s pixels per cell.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
@@ -19,25 +18,9 @@ from onelook.models.convolutions import Conv, DSConv
 from onelook.models.decoding import Rule
 from onelook.models.point_head import RARE, PointHead
 
-
-@dataclass(frozen=True)
-class MapParts:
-    """What the head gives of one map.
-
-    Attributes:
-        stem: (B, hidden width, H, W) what all branches see.
-        box: (B, 4, H, W) x, y in cells, log width and height.
-        objectness, classes: (B, 1, H, W) and (B, K, H, W) logits.
-    """
-
-    stem: Tensor
-    box: Tensor
-    objectness: Tensor
-    classes: Tensor
-
-    def joined(self) -> Tensor:
-        """(B, 5 + K, H, W) the raw map."""
-        return torch.cat([self.box, self.objectness, self.classes], dim=1)
+Parts = tuple[Tensor, Tensor, Tensor, Tensor]
+"""Of one map: what all branches see, (B, hidden width, H, W); x, y in cells, log width and height, (B, 4, H, W); logits
+of objectness, (B, 1, H, W), and of classes, (B, K, H, W)."""
 
 
 class YoloX(PointHead):
@@ -73,24 +56,24 @@ class YoloX(PointHead):
         if one_to_one:
             self.one = OneObject(num_maps, num_classes=num_classes, hidden_width=width, depthwise=depthwise)
 
-    def parts(self, features: Sequence[Tensor]) -> list[MapParts]:
+    def parts(self, features: Sequence[Tensor]) -> list[Parts]:
         """What the first set gives of each map."""
         found = []
         for level, feature in enumerate(features):
             stem = self.stems[level](feature)
             classes = self.cls_preds[level](self.cls_convs[level](stem))
             of_box = self.reg_convs[level](stem)
-            found.append(MapParts(stem, self.reg_preds[level](of_box), self.obj_preds[level](of_box), classes))
+            found.append((stem, self.reg_preds[level](of_box), self.obj_preds[level](of_box), classes))
         return found
 
     def flat_maps(self, features: Sequence[Tensor]) -> list[Tensor]:
         """L tensors (B, 5 + K, H, W): x, y in cells, log width and height, logits; see `PointHead`."""
-        return [part.joined() for part in self.parts(features)]
+        return [torch.cat(outputs, dim=1) for _, *outputs in self.parts(features)]
 
     def all_flat_maps(self, features: Sequence[Tensor]) -> list[Tensor]:
         """The same, and L tensors (B, 6 + K, H, W) of the second objectness if there is one."""
         parts = self.parts(features)
-        maps = [part.joined() for part in parts]
+        maps = [torch.cat(outputs, dim=1) for _, *outputs in parts]
         return maps if self.one is None else maps + self.one.beside(parts)
 
     def second_alone(self) -> PointHead:
@@ -130,13 +113,13 @@ class OneObject(PointHead):
         assert self.first is not None, "as `second_alone` gives it"
         return self.beside(self.first.parts(features))
 
-    def beside(self, parts: Sequence[MapParts]) -> list[Tensor]:
+    def beside(self, parts: Sequence[Parts]) -> list[Tensor]:
         """The same from what the first set gives."""
         maps = []
         for level, part in enumerate(parts):
-            own = self.obj_preds[level](self.reg_convs[level](part.stem.detach()))
-            given = (part.box.detach(), own, part.objectness.detach(), part.classes.detach())
-            maps.append(torch.cat(given, dim=1))
+            stem, box, objectness, classes = (given.detach() for given in part)
+            own = self.obj_preds[level](self.reg_convs[level](stem))
+            maps.append(torch.cat((box, own, objectness, classes), dim=1))
         return maps
 
     def initialise_outputs(self) -> None:

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from onelook.errors import ModelError
-from onelook.models.decoding import Decoding, Rule, decode_cells
+from onelook.models.decoding import Decoding, Rule, decoded
 
 PRIOR = 0.01
 RARE = -math.log((1 - PRIOR) / PRIOR)
@@ -93,7 +93,7 @@ class PointHead(nn.Module, ABC):
 
     def decode(self, raw_maps: Sequence[Tensor]) -> Tensor:
         """Boxes and scores of L maps in float32, (B, sum of H*W, 5 + K), see `Head`."""
-        return decode_cells(raw_maps, self.stride_px, self.rule, peaks=not self.needs_nms)
+        return decoded(raw_maps, self.decoding())
 
     def decoding(self) -> Decoding:
         """What `decode` does, as plain numbers."""
@@ -116,24 +116,14 @@ class PointHead(nn.Module, ABC):
         A second branch that `given` lacks starts as a copy of the first: it is then as good as that one at finding
         objects, and has to learn only to find each once.
         """
-        own = self.state_dict()
-        result: dict[str, Tensor] = {}
+        own, result = self.state_dict(), {}
         if not any(name.startswith("one.") for name in given):
             copies = {f"one.{name}": tensor for name, tensor in given.items()}
             given = {**given, **copies}
-            result = {
-                name: copies[name]
-                for name, tensor in own.items()
-                if name in copies and copies[name].shape == tensor.shape
-            }
+            result = {name: copy for name, copy in copies.items() if name in own and copy.shape == own[name].shape}
         for name, tensor in own.items():
-            found = given.get(name)
-            if (
-                common
-                and _CLASS_OUTPUTS in name
-                and found is not None
-                and found.shape == (num_given, *tensor.shape[1:])
-            ):
+            found = given.get(name) if common and _CLASS_OUTPUTS in name else None
+            if found is not None and found.shape == (num_given, *tensor.shape[1:]):
                 rows = tensor.detach().clone()
                 rows[list(common.keys())] = found[list(common.values())].to(rows)
                 result[name] = rows

@@ -40,7 +40,10 @@ def leads_of_rivals(planes: Sequence[Tensor], factors: Sequence[int]) -> list[Te
     """
     around = [_neighbours(cells) for cells in planes]
     shares = [_share(near, near) for near in around]
-    coarse = [_enlarged(near, factor) for near, factor in zip(around[1:], factors, strict=True)]
+    coarse = [
+        [interpolate(plane, scale_factor=factor) for plane in near]
+        for near, factor in zip(around[1:], factors, strict=True)
+    ]
     shares_of_next = [_share(near, near_of_next) for near, near_of_next in zip(around, coarse, strict=False)]
     own = [near[SURENESS][:, _CENTRE] for near in around]
     best = own
@@ -89,10 +92,6 @@ def _neighbours(planes: Tensor) -> list[Tensor]:
     kernels = _one_each(planes).repeat(planes.shape[1], 1, 1, 1)
     near = conv2d(planes, kernels, padding=_SIDE // 2, groups=planes.shape[1])
     return list(torch.split(near, _NUM_NEIGHBOURS, dim=1))
-
-
-def _enlarged(planes: Sequence[Tensor], factor: int) -> list[Tensor]:
-    return [interpolate(plane, scale_factor=factor) for plane in planes]
 
 
 def _one_each(like: Tensor) -> Tensor:
