@@ -10,8 +10,7 @@ from torch import nn
 
 from onelook.errors import ModelError
 from onelook.models.activations import ACTIVATIONS, parse_activation
-from onelook.models.anchor_sets import named_anchors
-from onelook.models.catalog import MODELS, ZOO, find_definition
+from onelook.models.catalog import MODELS, ZOO, find_definition, named_anchors
 from onelook.models.count import describe
 from onelook.models.detector import create_model
 

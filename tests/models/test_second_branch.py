@@ -119,7 +119,6 @@ def test_a_body_of_another_family_is_taken_over_whole() -> None:
     old, new = create_model("yolov5n", num_classes=2, seed=1), create_model("onelook5n", num_classes=3)
     report = transfer_detector(new, old.state_dict(), old.names)
     assert report.copied == 342
-    assert set(report.unused) == {name for name in old.state_dict() if name.startswith("model.24.")}
     assert all(name.startswith("model.24.") for name in report.skipped)
     assert report.new_classes == new.names
 
@@ -148,7 +147,6 @@ def test_a_missing_second_objectness_starts_as_a_copy_of_the_first(names: tuple[
     second = {name.replace(".one.", "."): tensor for name, tensor in state.items() if ".one." in name}
     assert {name.split(".")[2] for name in second} == {"reg_convs", "obj_preds"}
     assert all(torch.equal(tensor, given[name]) for name, tensor in second.items())
-    assert report.unused == ()
     assert report.new_classes == (() if names == old.names else names[1:])
 
 

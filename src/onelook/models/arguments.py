@@ -133,15 +133,13 @@ def bind_arguments(block: type[nn.Module], values: Sequence[Any]) -> dict[str, A
 
 
 def _checked(name: str, value: Any) -> Any:
-    if isinstance(value, str) and name != "mode":
-        value = WORDS[value] if value in WORDS else _activation(name, value)
+    if isinstance(value, str) and name != "mode" and value in WORDS:
+        value = WORDS[value]
+    elif isinstance(value, str) and name == "activation":
+        value = parse_activation(value)
     if (isinstance(value, float) and not math.isfinite(value)) or not ARGUMENTS[name].accepts(value):
         raise ModelError(f"argument `{name}` is `{shortened(value)}`", hint=f"expected {ARGUMENTS[name].expected}")
     return tuple(value) if isinstance(value, list) else value
-
-
-def _activation(name: str, text: str) -> Any:
-    return parse_activation(text) if name == "activation" else text
 
 
 def shortened(value: Any) -> str:

@@ -5,7 +5,6 @@ Cross-stage partial: Wang et al., CSPNet, 2020. `expansion` is the hidden width 
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
 from collections.abc import Sequence
 
 import torch
@@ -116,8 +115,8 @@ class CrossStage(nn.Module):
         return out
 
 
-class RepeatingCrossStage(CrossStage, ABC):
-    """A cross-stage block around `repeats` layers of one kind, which a subclass gives.
+class C3(CrossStage):
+    """Cross-stage block around `repeats` bottlenecks; a subclass puts other layers there.
 
     All of them take the same arguments, so that a table may swap one for another.
     """
@@ -137,20 +136,12 @@ class RepeatingCrossStage(CrossStage, ABC):
         super().__init__(channels_in, channels_out, hidden=hidden, inner=inner)
 
     @staticmethod
-    @abstractmethod
     def layers(channels: int, repeats: int, *, shortcut: bool, groups: int) -> nn.Module:
         """The inner module, from `channels` to as many."""
-
-
-class C3(RepeatingCrossStage):
-    """Cross-stage block around `repeats` bottlenecks."""
-
-    @staticmethod
-    def layers(channels: int, repeats: int, *, shortcut: bool, groups: int) -> nn.Module:
         return bottlenecks(channels, repeats, shortcut=shortcut, groups=groups)
 
 
-class C3x(RepeatingCrossStage):
+class C3x(C3):
     """Cross-stage block around `repeats` cross convolutions."""
 
     @staticmethod
@@ -158,7 +149,7 @@ class C3x(RepeatingCrossStage):
         return nn.Sequential(*(CrossConv(channels, channels, groups=groups, shortcut=shortcut) for _ in range(repeats)))
 
 
-class C3TR(RepeatingCrossStage):
+class C3TR(C3):
     """Cross-stage block around `repeats` layers of 4-headed attention; `shortcut` and `groups` have no effect."""
 
     @staticmethod
@@ -166,7 +157,7 @@ class C3TR(RepeatingCrossStage):
         return TransformerBlock(channels, channels, heads=4, layers=repeats)
 
 
-class C3Ghost(RepeatingCrossStage):
+class C3Ghost(C3):
     """Cross-stage block around `repeats` ghost bottlenecks; `shortcut` and `groups` have no effect."""
 
     @staticmethod

@@ -1,4 +1,4 @@
-"""The shipped model definitions by name. Adding one: a YAML file in `zoo/` and a line in `MODELS`."""
+"""The shipped definitions and anchor sets by name. Adding a model: a YAML file in `zoo/` and a line in `MODELS`."""
 
 from __future__ import annotations
 
@@ -82,3 +82,18 @@ def find_definition(name_or_path: str | Path) -> tuple[dict[str, Any], str]:
         raise ModelError(f"model `{name_or_path}` is not one that Onelook has", hint=hint)
     hint = nearest_name(name, MODELS, otherwise="`onelook models` lists the shipped ones; a file ends in .yaml")
     raise ModelError(f"model `{name_or_path}` is neither a shipped name nor a YAML file", hint=hint)
+
+
+def named_anchors(name: str) -> list[list[float]]:
+    """The anchors, pixels, that `anchors: <name>` stands for: one flat list w, h, w, h, ... per map.
+
+    Raises:
+        ModelError: there is no set of that name.
+
+    >>> named_anchors("P5-640")[0]
+    [10, 13, 16, 30, 33, 23]
+    """
+    sets: dict[str, list[list[float]]] = load_yaml(ZOO / "anchors.yaml", error=ModelError)
+    if name not in sets:
+        raise ModelError(f"anchor set `{name}` is not known", hint=nearest_name(name, sets))
+    return sets[name]

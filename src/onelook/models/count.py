@@ -144,7 +144,7 @@ class _Counter(ShapeRules):
     operations = 0
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        args = tuple(_without_data(x) if isinstance(x, Tensor) else x for x in args)
+        args = tuple(torch.empty_like(x, device="meta") if isinstance(x, Tensor) and not x.is_meta else x for x in args)
         result = super().__torch_function__(func, types, args, kwargs)
         if func is F.batch_norm:
             self.operations += 8 * result.numel()
@@ -156,7 +156,3 @@ class _Counter(ShapeRules):
         elif func is F.multi_head_attention_forward:
             self.operations += 2 * args[0][..., 0].numel() * (args[5].numel() + args[11].numel())
         return result
-
-
-def _without_data(tensor: Tensor) -> Tensor:
-    return tensor if tensor.is_meta else torch.empty_like(tensor, device="meta")

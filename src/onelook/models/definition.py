@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from copy import deepcopy
 from dataclasses import dataclass
 from typing import Any
 
 from onelook.errors import ModelError
 from onelook.models.activations import parse_activation
-from onelook.models.anchor_sets import named_anchors
 from onelook.models.arguments import NOTHING, Rule, either, number, several, shortened, whole
+from onelook.models.catalog import named_anchors
 from onelook.settings.nearest_name import nearest_name
 
 MAX_ROWS = 1000
@@ -112,7 +113,7 @@ def read_definition(content: Mapping[str, Any], *, where: str, overrides: Mappin
     _check_anchors(values["anchors"], where)
     _check_rows([*values["backbone"], *values["head"]], where)
     parse_activation(values["activation"])
-    plain = {key: _plain(value) for key, value in values.items() if key not in {"nc", "ch"}}
+    plain = {key: deepcopy(value) for key, value in values.items() if key not in {"nc", "ch"}}
     return Definition(num_classes=values["nc"], channels=values["ch"], **plain)
 
 
@@ -134,7 +135,3 @@ def _check_rows(rows: Sequence[Any], where: str) -> None:
                 f"model `{where}` row {i}: `{shortened(row)}` is no row",
                 hint="write [from, repeats, block, [arguments]]; rows count from 0, through backbone and head",
             )
-
-
-def _plain(value: Any) -> Any:
-    return [_plain(item) for item in value] if isinstance(value, list) else value

@@ -15,7 +15,6 @@ from onelook.errors import ModelError
 from onelook.models.blocks import HEADS
 from onelook.models.catalog import find_definition
 from onelook.models.definition import Anchors, Definition, read_definition
-from onelook.models.head_arguments import with_second_branch
 from onelook.models.head_protocol import Head
 from onelook.models.heads import Detect, Segment, SegmentationMaps
 from onelook.models.layer_table import (
@@ -26,6 +25,7 @@ from onelook.models.layer_table import (
     last_uses,
     plan_layers,
     trace_shapes,
+    with_second_branch,
 )
 from onelook.models.point_head import PointHead
 from onelook.structures.anchors import AnchorGrid

@@ -13,7 +13,6 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from onelook.models.anchor_sets import unfitted_anchors
 from onelook.models.convolutions import Conv
 from onelook.models.decoding import Decoding, decode_anchors
 from onelook.structures.anchors import AnchorGrid
@@ -52,11 +51,7 @@ class Detect(nn.Module):
         self.m = nn.ModuleList(nn.Conv2d(channels, self.num_outputs * num_anchors, 1) for channels in channels_in)
 
     def forward(self, features: Sequence[Tensor]) -> list[Tensor]:
-        """Raw maps, L tensors (B, A, H, W, 5 + K) of logits (views: no memory is moved)."""
-        return self.all_outputs(features)
-
-    def all_outputs(self, features: Sequence[Tensor]) -> list[Tensor]:
-        """Everything that the convolutions give, L tensors (B, A, H, W, num_outputs)."""
+        """Raw maps, L tensors (B, A, H, W, num_outputs) of logits (views: no memory is moved)."""
         # (B, A * outputs, H, W) -> (B, A, outputs, H, W) -> (B, A, H, W, outputs)
         return [
             x.view(x.shape[0], self.num_anchors, self.num_outputs, *x.shape[2:]).permute(0, 1, 3, 4, 2)
@@ -149,6 +144,13 @@ class Detect(nn.Module):
             bias[:, NUM_BOX_OUTPUTS : NUM_BOX_OUTPUTS + self.num_classes] += class_bias
 
 
+def unfitted_anchors(num_anchors: int, strides: Tensor) -> Tensor:
+    """Square anchors from 2 to 8 cells wide, (L, num_anchors, 2) pixels: usable, but better fitted to the data."""
+    steps = (torch.arange(num_anchors, dtype=torch.float32, device=strides.device) + 0.5) / num_anchors
+    sides = strides[:, None] * 2 ** (1 + 2 * steps)
+    return sides[:, :, None].expand(-1, -1, 2)
+
+
 def _rows(class_ids: Iterable[int], num_classes: int, num_extra: int) -> list[int]:
     """The outputs of an anchor that belong to boxes, to objectness, to these classes, and to no class."""
     after = NUM_BOX_OUTPUTS + num_classes
@@ -204,11 +206,11 @@ class Segment(Detect):
 
     def forward(self, features: Sequence[Tensor]) -> list[Tensor]:
         """The raw maps of the boxes alone, L tensors (B, A, H, W, 5 + K)."""
-        return [outputs[..., : -self.num_masks] for outputs in self.all_outputs(features)]
+        return [outputs[..., : -self.num_masks] for outputs in super().forward(features)]
 
     def segment(self, features: Sequence[Tensor]) -> SegmentationMaps:
         """Raw maps, mask coefficients and prototypes."""
-        outputs = self.all_outputs(features)
+        outputs = super().forward(features)
         return SegmentationMaps(
             raw_maps=[x[..., : -self.num_masks] for x in outputs],
             coefficients=[x[..., -self.num_masks :] for x in outputs],

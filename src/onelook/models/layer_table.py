@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import inspect
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -20,6 +21,9 @@ from onelook.models.shape_rules import ShapeRules
 from onelook.settings.nearest_name import nearest_name
 
 MAX_REPEATS = 1000
+SECOND_BRANCH = "one_to_one"
+_BEFORE_ARGUMENTS = 1
+"""The word `nc`, which every head without anchors starts with."""
 IMAGE = -1
 """The source that stands for the image, where other sources are row numbers."""
 
@@ -65,6 +69,24 @@ def plan_layers(definition: Definition) -> tuple[LayerPlan, ...]:
             raise ModelError(f"model row {row}: more than {MAX_REPEATS} blocks, repeats counted")
         plans.append(plan)
     return tuple(plans)
+
+
+def with_second_branch(definition: Definition, wanted: bool) -> Definition:
+    """`definition`, whose head has a second branch or not; as it is if its head knows no such thing."""
+    if not definition.head or definition.head[-1][2] not in BLOCKS:
+        return definition
+    source, repeats, block, given = definition.head[-1]
+    every = inspect.signature(BLOCKS[block]).parameters.values()
+    parameters = [each for each in every if each.kind is each.KEYWORD_ONLY and each.name != "num_classes"]
+    names = [parameter.name for parameter in parameters]
+    if SECOND_BRANCH not in names:
+        return definition
+    number = names.index(SECOND_BRANCH)
+    defaults = [parameter.default for parameter in parameters[len(given) - _BEFORE_ARGUMENTS : number]]
+    arguments = [*given[_BEFORE_ARGUMENTS:], *defaults]
+    arguments[number : number + 1] = [wanted]
+    row = [source, repeats, block, [*given[:_BEFORE_ARGUMENTS], *arguments]]
+    return replace(definition, head=[*definition.head[:-1], row])
 
 
 def build_layers(plans: Sequence[LayerPlan], *, activation: str, inplace: bool) -> nn.Sequential:

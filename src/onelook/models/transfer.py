@@ -20,7 +20,6 @@ class TransferReport:
         copied: items of the model that were taken over.
         total: items of the model.
         skipped: name -> reason, for the items of the model that keep their values.
-        unused: names in the weights that the model does not have.
         classes: those whose outputs were found by their names; empty if the classes are the same or have nothing in
             common.
         new_classes: those whose outputs keep their values; empty if the outputs are taken over whole.
@@ -29,7 +28,6 @@ class TransferReport:
     copied: int
     total: int
     skipped: Mapping[str, str]
-    unused: tuple[str, ...]
     classes: tuple[str, ...] = ()
     new_classes: tuple[str, ...] = ()
 
@@ -65,8 +63,7 @@ def transfer(model: nn.Module, tensors: Mapping[str, Tensor], *, exclude: Sequen
             f"none of the {len(tensors)} tensors in the weights fits any of the {len(own)} of the model",
             hint="these weights belong to another model; name that model by `cfg`, or start without weights",
         )
-    unused = tuple(name for name in tensors if name not in own)
-    return TransferReport(copied=len(own) - len(skipped), total=len(own), skipped=skipped, unused=unused)
+    return TransferReport(copied=len(own) - len(skipped), total=len(own), skipped=skipped)
 
 
 def transfer_detector(
@@ -82,13 +79,16 @@ def transfer_detector(
         ModelError: not one tensor fits.
     """
     common = _common_classes(tuple(names), model.names)
-    merged = _merged_heads(model, tensors, len(names), common)
+    prefix = f"model.{len(model.plans) - 1}."
+    given = {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
+    head = model.head.with_classes(given, len(names), common)
+    merged = {prefix + name: tensor for name, tensor in head.items()}
     report = transfer(model, {**tensors, **merged}, exclude=exclude)
     if common and merged:
         found = tuple(model.names[class_id] for class_id in common)
         new = tuple(name for class_id, name in enumerate(model.names) if class_id not in common)
         return replace(report, classes=found, new_classes=new)
-    outputs = tuple(f"model.{len(model.plans) - 1}.{name}." for name in model.head.last_convolutions)
+    outputs = tuple(f"{prefix}{name}." for name in model.head.last_convolutions)
     keeps_own = any(name.startswith(outputs) for name in report.skipped)
     return replace(report, new_classes=model.names if keeps_own else ())
 
@@ -102,16 +102,6 @@ def _common_classes(given: tuple[str, ...], own: tuple[str, ...]) -> dict[int, i
         for class_id, name in enumerate(own)
         if given.count(name) == 1 and own.count(name) == 1
     }
-
-
-def _merged_heads(
-    model: DetectionModel, tensors: Mapping[str, Tensor], num_given: int, common: Mapping[int, int]
-) -> dict[str, Tensor]:
-    """The tensors of the model's head with the rows of `common` classes, boxes and objectness out of `tensors`."""
-    prefix = f"model.{len(model.plans) - 1}."
-    given = {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
-    merged = model.head.with_classes(given, num_given, common)
-    return {prefix + name: tensor for name, tensor in merged.items()}
 
 
 def _reason_to_skip(name: str, target: Tensor, tensors: Mapping[str, Tensor], exclude: Sequence[str]) -> str | None:
