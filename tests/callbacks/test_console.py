@@ -17,7 +17,7 @@ from onelook.callbacks.metric_tables import class_table
 from onelook.settings.train import TrainSettings
 from onelook.structures.metrics import DetectionMetrics
 from onelook.training.callback import CheckpointWritten, EpochEnd, FitEnd, FitStart, StepEnd
-from onelook.training.eta import Eta, duration
+from onelook.training.eta import Pace, duration
 
 NUM_EPOCHS, BATCHES_PER_EPOCH = 3, 8
 SECONDS_PER_BATCH = 0.25
@@ -202,17 +202,20 @@ def test_names_and_folders_cannot_steer_the_terminal() -> None:
 
 
 def test_time_left_counts_the_rest_of_the_epoch_and_the_epochs_after_it() -> None:
-    pace = Eta(epoch=1, first_batch=2, since=10.0, num_images=64)
+    pace = Pace(fit_start())  # 3 epochs of 8 batches with 16 images
+    assert pace.step(step_end(1, 2), 10.0)
+    assert not any(pace.step(step_end(1, batch), 10.0 + batch - 2) for batch in range(3, 7))
     assert pace.images_per_second(14.0) == 16
-    assert pace.time_left(6, 14.0, 10, 3) == (3.0, 3.0 + 2 * 10.0)
-    pace.epoch_seconds = 25.0
-    assert pace.time_left(6, 14.0, 10, 3) == (3.0, 3.0 + 2 * 25.0)
+    assert pace.time_left(6, 14.0) == (1.0, 1.0 + 1 * 8.0)
+    pace.epoch(epoch_end(0, None))
+    assert pace.time_left(6, 14.0) == (1.0, 1.0 + 1 * 3.0)
 
 
 def test_time_left_is_unknown_at_first() -> None:
-    pace = Eta(epoch=0, first_batch=0, since=10.0)
+    pace = Pace(fit_start())
+    pace.step(step_end(0, 0), 10.0)
     assert math.isnan(pace.images_per_second(10.0))
-    assert all(math.isnan(seconds) for seconds in pace.time_left(0, 10.0, 10, 3))
+    assert all(math.isnan(seconds) for seconds in pace.time_left(0, 10.0))
 
 
 @pytest.mark.parametrize(

@@ -142,8 +142,6 @@ def test_trials_touch_neither_weights_nor_random_numbers(tiny_model: Path) -> No
     choice = find_batch_size(request_for(model.definition))
     assert digest() == before
     assert choice.batch_size == 4
-    assert list(choice.trials) == [1, 4]
-    assert all(growth is not None and growth["resident"] > MIB for growth in choice.trials.values())
     assert 0 < choice.predicted_bytes < choice.limit_bytes
     assert choice.summary().startswith("batch size 4: a process will take up to ")
 

@@ -78,11 +78,11 @@ def test_every_epoch_ends_with_an_update_and_none_is_longer_than_nominal(num_ima
     schedule = Schedule(settings(nominal_batch=64, epochs=20), num_images=num_images)
     per_epoch = schedule.batches_per_epoch
     for epoch in range(20):
-        updates = [batch for batch in range(per_epoch) if schedule.is_update(epoch * per_epoch + batch)]
+        updates = [batch for batch in range(per_epoch) if schedule.at(epoch * per_epoch + batch).is_update]
         gaps = [after - before for before, after in zip([-1, *updates], updates, strict=False)]
         assert updates[-1] == per_epoch - 1
         assert max(gaps) <= 4
-    late = [schedule.is_update(19 * per_epoch + batch) for batch in range(per_epoch)]
+    late = [schedule.at(19 * per_epoch + batch).is_update for batch in range(per_epoch)]
     assert sum(late) == -(-per_epoch // 4)
     assert schedule.total_updates == 20 * sum(late)
 
@@ -108,7 +108,7 @@ def test_the_images_of_an_epoch_are_shared_evenly_among_its_updates(
     found = [0]
     for batch in range(schedule.batches_per_epoch):
         found[-1] += schedule.images_in(batch)
-        if schedule.is_update(batch):
+        if schedule.at(batch).is_update:
             found.append(0)
     assert found[:-1] == images
 

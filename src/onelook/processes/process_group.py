@@ -200,22 +200,7 @@ class ProcessGroup:
         Raises:
             OnelookError: what `action` raised.
         """
-        if self.world_size == 1:
-            return action()
-        answer: dict[str, Any] = {}
-        problem: OnelookError | None = None
-        if self.is_first:
-            try:
-                answer = {"value": action()}
-            except OnelookError as raised:
-                problem = raised
-                answer = {"error": described(raised)}
-        answer = self.share(answer)
-        if problem is not None:
-            raise problem
-        if "error" in answer:
-            raise rebuilt(answer["error"])
-        return answer["value"]  # type: ignore[no-any-return]
+        return self.share(self.together(lambda: action() if self.is_first else None))  # type: ignore[return-value]
 
     def first_then_others(self, action: Callable[[], T]) -> T:
         """Do something in process 0, and then, if that went well, in the others, which find what it left behind.

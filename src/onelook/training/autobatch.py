@@ -1,7 +1,6 @@
 """The batch size that makes good use of the memory: tried on made-up images, each size in a process of its own.
 
-Every process is thrown away: a trial fills caches, moves batch-norm statistics and leaves memory behind that no program
-gets back. Neither weights nor random numbers of this process are touched. See docs/concepts/memory.md.
+Neither weights nor random numbers of this process are touched. See docs/concepts/memory.md.
 """
 
 from __future__ import annotations
@@ -44,9 +43,6 @@ EXTRAPOLATED = 1.25
 """The answer is at most so many times what was tried."""
 BACK_OFF = 0.75
 
-Trials = dict[int, Growth | None]
-"""What batches of some sizes took, in the order of the trials; None if that was too much."""
-
 
 @dataclass(frozen=True)
 class BatchChoice:
@@ -57,14 +53,12 @@ class BatchChoice:
         predicted_bytes: most that will be in use of what is scarce.
         limit_bytes: most that may be.
         limited_by: what is scarce, in words.
-        trials: batch sizes of one process, and what they took.
     """
 
     batch_size: int
     predicted_bytes: int
     limit_bytes: int
     limited_by: str
-    trials: Trials
 
     def summary(self) -> str:
         """One line for the log."""
@@ -83,16 +77,10 @@ def find_batch_size(request: TrialRequest, *, stop: StopSignal | None = None) ->
         OnelookError: the trials failed for another reason.
     """
     limits = _limits(request)
-    trials: Trials = {}
-
-    def try_size(batch_size: int) -> Growth | None:
-        trials[batch_size] = try_in_process(request, batch_size, stop)
-        return trials[batch_size]
-
     logger.info("trying batch sizes")
     unit = 4 if request.settings.quad else 1
     batch_size, growth = largest_batch(
-        try_size,
+        lambda size: try_in_process(request, size, stop),
         lambda size, grown: fullest_limit(request, limits, size, grown)[0] <= SHARE,
         unit=unit,
         most=request.num_images // request.processes,
@@ -103,8 +91,7 @@ def find_batch_size(request: TrialRequest, *, stop: StopSignal | None = None) ->
     if share > 1:
         needed, most = share * limit.limit / 2**30, limit.limit / 2**30
         raise _shortage(request, f"that would take {needed:.2f} GiB of {most:.2f} GiB, the {limit.name}")
-    in_all = batch_size * request.processes
-    return BatchChoice(in_all, round(share * limit.limit), limit.limit, limit.name, trials)
+    return BatchChoice(batch_size * request.processes, round(share * limit.limit), limit.limit, limit.name)
 
 
 def largest_batch(

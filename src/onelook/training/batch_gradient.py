@@ -92,9 +92,10 @@ class BatchGradient:
         Raises:
             MemoryShortage: there is not enough memory for one image at a time.
         """
+        progress = self._state.progress
         while True:
             self._sum.begin()
-            bounds = self._bounds()
+            bounds = shard_bounds(self._schedule.places_in(progress.batch), progress.shards)
             self._statistics.begin([self._settings.sync_bn or a < b for a, b in pairwise(bounds)])
             try:
                 terms, problem = self._try(batch, plan, bounds)
@@ -111,11 +112,6 @@ class BatchGradient:
             self._sum.discard()
             self._statistics.discard()
             self._double_shards(problem)
-
-    def _bounds(self) -> list[int]:
-        """Where the shards of the batch under way begin, and where the last one ends."""
-        progress = self._state.progress
-        return shard_bounds(self._schedule.places_in(progress.batch), progress.shards)
 
     def _try(self, batch: Batch, plan: StepPlan, bounds: list[int]) -> tuple[list[Tensor], str | None]:
         """What each of this process's shards adds to the losses, and, if memory ran out, in which words."""

@@ -47,15 +47,12 @@ def with_batch_size(
     if settings.batch_size != FIND:
         return settings
     tries = device.type == "cuda" or group.local_rank == 0
-    choice: BatchChoice | None = None
 
-    def find() -> None:
-        nonlocal choice
-        if tries:
-            request = trial_request(settings, splits, model=model, device=device, processes=group.world_size)
-            choice = find_batch_size(request, stop=stop)
+    def find() -> BatchChoice:
+        request = trial_request(settings, splits, model=model, device=device, processes=group.world_size)
+        return find_batch_size(request, stop=stop)
 
-    group.together(find)
+    choice = group.together(lambda: find() if tries else None)
     found = group.gather_values(None if choice is None else choice.batch_size)
     batch_size = min(size for size in found if size is not None)
     if group.is_first and choice is not None:

@@ -6,7 +6,7 @@ import copy
 import math
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 MAX_DECAY = 0.9999
 RAMP_UPDATES = 2000
@@ -30,7 +30,11 @@ class ModelEma:
         self.module = copy.deepcopy(model).eval().requires_grad_(False)
         self.updates = 0
         self.plan_for(total_updates)
-        self._averaged, self._sources, self._copied, self._originals = _pairs(self.module, model)
+        pairs = list(zip(self.module.state_dict().values(), model.state_dict().values(), strict=True))
+        averaged = [pair for pair in pairs if pair[0].is_floating_point()]
+        copied = [pair for pair in pairs if not pair[0].is_floating_point()]
+        self._averaged, self._sources = ([pair[side] for pair in averaged] for side in (0, 1))
+        self._copied, self._originals = ([pair[side] for pair in copied] for side in (0, 1))
 
     def plan_for(self, total_updates: int) -> None:
         """Set memory and ramp for a run of this length."""
@@ -48,17 +52,3 @@ class ModelEma:
         torch._foreach_lerp_(self._averaged, self._sources, 1 - self.decay_at(self.updates))
         if self._copied:
             torch._foreach_copy_(self._copied, self._originals)
-
-
-def _pairs(average: nn.Module, model: nn.Module) -> tuple[list[Tensor], list[Tensor], list[Tensor], list[Tensor]]:
-    """Tensors that are averaged and where they come from, tensors that are copied and where they come from."""
-    sources = model.state_dict(keep_vars=True)
-    averaged, averaged_from, copied, copied_from = [], [], [], []
-    for name, tensor in average.state_dict(keep_vars=True).items():
-        if tensor.is_floating_point():
-            averaged.append(tensor.detach())
-            averaged_from.append(sources[name].detach())
-        else:
-            copied.append(tensor)
-            copied_from.append(sources[name])
-    return averaged, averaged_from, copied, copied_from

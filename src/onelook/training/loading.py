@@ -107,13 +107,12 @@ def training_cache(data: Splits, model: RunModel, run: Run, stop: StopSignal | N
 
 
 def training_batches(
-    data: Splits, model: RunModel, run: Run, progress: Progress, *, cache: TrainingCache | None = None
+    data: Splits, model: RunModel, run: Run, progress: Progress, *, cache: TrainingCache = TrainingCache()
 ) -> Batches:
     """All batches from where `progress` stands to the end of the run, of each the share of this process."""
     settings, group, device = run.settings, run.group, model.device
-    kept = cache.on_device if cache is not None else None
-    decoded = cache.decoded if cache is not None else None
-    dataset, order = training_set(data, model.model, run, progress, cache=decoded)
+    kept = cache.on_device
+    dataset, order = training_set(data, model.model, run, progress, cache=cache.decoded)
     workers = choose_workers(
         settings.workers,
         order.batch_size,

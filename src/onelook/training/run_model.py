@@ -23,7 +23,7 @@ from onelook.training.autoanchor import GOOD_RECALL, fit_anchors, label_sizes_px
 from onelook.training.families import report_without_effect
 from onelook.training.resume import Resumed
 from onelook.training.start import check_image_size, say_start
-from onelook.training.weights import model_of, starting_model
+from onelook.training.weights import StartingModel, model_of, starting_model
 
 logger = logging.getLogger(__name__)
 
@@ -68,34 +68,20 @@ def model_of_run(
         OnelookError: the definition or the weights cannot be used, or not with these settings.
         StopRequested: `stop` was set during the search for anchors.
     """
-    model, label, origin = _model(settings, splits, resumed, stop)
-    return RunModel(model, label, device, amp, origin)
-
-
-def _model(
-    settings: TrainSettings, splits: Splits, resumed: Resumed | None, stop: StopSignal
-) -> tuple[DetectionModel, str, Origin | None]:
     if resumed is not None:
         model = model_of(resumed.checkpoint, "model/", resumed.run.last)
         check_image_size(settings, model)
-        return model, Path(settings.cfg).stem or "model", origin_of(resumed.checkpoint.document.get("origin"))
+        origin = origin_of(resumed.checkpoint.document.get("origin"))
+        return RunModel(model, Path(settings.cfg).stem or "model", device, amp, origin)
     start = starting_model(settings, splits.names, lambda: _some_images(settings, splits))
     say_start(settings, start.origin)
     if start.report is not None:
         logger.info("weights `%s`: %s", settings.weights, start.report)
         start.model.head.expect_classes(_frequencies(splits, start.report.new_classes))
     report_without_effect(start.model, settings)
-    if start.model.anchor_grid is None:
-        return start.model, start.label, start.origin
-    placeholders = start.has_new_anchors and isinstance(start.model.definition["anchors"], int)
-    if not settings.noautoanchor:
-        _fit_anchors(start.model, start.model.anchor_grid, settings, splits, placeholders, stop)
-    elif placeholders:
-        raise SettingsError(
-            f"model `{settings.cfg}` says only how many anchors it has, and `noautoanchor` forbids to find them",
-            hint="drop `noautoanchor`, or write the anchors into the definition",
-        )
-    return start.model, start.label, start.origin
+    if start.model.anchor_grid is not None:
+        _settle_anchors(start, start.model.anchor_grid, settings, splits, stop)
+    return RunModel(start.model, start.label, device, amp, start.origin)
 
 
 def _frequencies(splits: Splits, classes: Sequence[str]) -> dict[int, float]:
@@ -115,14 +101,18 @@ def _some_images(settings: TrainSettings, splits: Splits) -> Iterator[Tensor]:
         yield torch.stack(batch).float() / 255
 
 
-def _fit_anchors(
-    model: DetectionModel,
-    grid: AnchorGrid,
-    settings: TrainSettings,
-    splits: Splits,
-    placeholders: bool,
-    stop: StopSignal,
+def _settle_anchors(
+    start: StartingModel, grid: AnchorGrid, settings: TrainSettings, splits: Splits, stop: StopSignal
 ) -> None:
+    """Fit the anchors to the labels, unless they are to stay."""
+    placeholders = start.has_new_anchors and isinstance(start.model.definition["anchors"], int)
+    if settings.noautoanchor:
+        if placeholders:
+            raise SettingsError(
+                f"model `{settings.cfg}` says only how many anchors it has, and `noautoanchor` forbids to find them",
+                hint="drop `noautoanchor`, or write the anchors into the definition",
+            )
+        return
     report = fit_anchors(
         label_sizes_px(splits.scans["train"].index, settings.imgsz),
         grid,
@@ -145,4 +135,4 @@ def _fit_anchors(
         100 * report.own.best_possible_recall,
         100 * report.chosen.best_possible_recall,
     )
-    model.set_anchors(report.anchors)
+    start.model.set_anchors(report.anchors)

@@ -6,9 +6,9 @@ A step is one batch; an update is one change of the weights, made of one or more
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 
 from onelook.data import quad
 from onelook.data.even_batches import batch_start
@@ -177,22 +177,13 @@ class Schedule:
         """Share of the run after which mosaic is closed."""
         return self.share_done(self.settings.mosaic_epochs * self.batches_per_epoch)
 
-    def is_update(self, step: int) -> bool:
-        """Whether an update follows step number `step`; the last step of an epoch always has one."""
-        return self.at(step).is_update
-
     @cached_property
-    def _plans(self) -> dict[int, list[tuple[bool, float]]]:
-        return {}
-
-    def _plan_of(self, epoch: int) -> list[tuple[bool, float]]:
-        """For every batch of `epoch`: does an update follow, and the factor on its loss."""
-        if epoch not in self._plans:
-            self._plans.clear()
-            self._plans[epoch] = self._plan_epoch(epoch)
-        return self._plans[epoch]
+    def _plan_of(self) -> Callable[[int], list[tuple[bool, float]]]:
+        """`_plan_epoch`, which remembers the epoch under way."""
+        return lru_cache(maxsize=1)(self._plan_epoch)
 
     def _plan_epoch(self, epoch: int) -> list[tuple[bool, float]]:
+        """For every batch of `epoch`: does an update follow, and the factor on its loss; the last one has an update."""
         plan: list[tuple[bool, float]] = []
         while left := self.batches_per_epoch - len(plan):
             most = self._accumulate_at(epoch * self.batches_per_epoch + len(plan))

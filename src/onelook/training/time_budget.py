@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import dataclass
 from statistics import median
 from time import monotonic
 
@@ -31,6 +32,7 @@ def epochs_that_fit(budget: float, spent: float, done: int, epoch_seconds: float
     return done + max(int(left // epoch_seconds), 0)
 
 
+@dataclass(frozen=True)
 class TimeBudget:
     """Keeps the account of a run's time, and decides after each epoch how many epochs the run will have.
 
@@ -40,15 +42,14 @@ class TimeBudget:
         before: seconds that the run had taken before it was resumed.
     """
 
-    def __init__(self, hours: float = 0.0, *, began: float = 0.0, before: float = 0.0) -> None:
-        self._budget = 3600 * hours
-        self._began = began
-        self._before = before
+    hours: float = 0.0
+    began: float = 0.0
+    before: float = 0.0
 
     def note(self, progress: Progress) -> None:
         """Write down the time that the run has taken so far."""
-        if self._budget:
-            progress.seconds = self._before + monotonic() - self._began
+        if self.hours:
+            progress.seconds = self.before + monotonic() - self.began
 
     def begin_epoch(self, progress: Progress) -> None:
         """Write down when the epoch begins, unless it is one that is resumed."""
@@ -66,7 +67,7 @@ class TimeBudget:
             progress: with the epoch that has ended counted as done.
             epochs: as planned so far.
         """
-        if not self._budget or progress.epoch >= epochs:
+        if not self.hours or progress.epoch >= epochs:
             return epochs
         self.note(progress)
         progress.epoch_seconds = [*progress.epoch_seconds, progress.seconds - progress.epoch_began][-RECENT_EPOCHS:]
@@ -79,4 +80,4 @@ class TimeBudget:
         return fitting if is_early and fitting > WORTH_EXTENDING * epochs else epochs
 
     def _fitting(self, progress: Progress, epoch_seconds: float) -> int:
-        return epochs_that_fit(self._budget, progress.seconds, progress.epoch, max(epoch_seconds, 1e-6))
+        return epochs_that_fit(3600 * self.hours, progress.seconds, progress.epoch, max(epoch_seconds, 1e-6))

@@ -158,29 +158,28 @@ def load_detector(path: Path, device: torch.device | None = None, *, head: HeadC
         CheckpointError: see `read_weights`.
         ModelError: the model has no such branch.
     """
-    weights = read_weights(path)
-    return _for_inference(_with_branch(_built(weights), weights, head), device)
+    return _detector(read_weights(path), device, head)
 
 
-def detector_of(checkpoint: Checkpoint, path: Path, device: torch.device | None = None) -> DetectionModel:
+def detector_of(checkpoint: Checkpoint, path: Path, device: torch.device) -> DetectionModel:
     """The averaged model of the checkpoint that was read from `path`, with the better branch; as `load_detector`.
 
     Raises:
         CheckpointError: it holds no such model.
     """
-    weights = _weights_of(checkpoint, "ema/", path)
-    return _for_inference(_with_branch(_built(weights), weights, "auto"), device)
+    return _detector(_weights_of(checkpoint, "ema/", path), device, "auto")
 
 
 def whole_model(weights: Weights) -> DetectionModel:
     """The averaged model with all branches of its head, in evaluation mode and float32, on the CPU."""
-    return _for_inference(_built(weights), None)
+    return _built(weights).eval().requires_grad_(False)
 
 
-def _with_branch(model: DetectionModel, weights: Weights, head: HeadChoice) -> DetectionModel:
+def _detector(weights: Weights, device: torch.device | None, head: HeadChoice) -> DetectionModel:
+    model = whole_model(weights)
     better = weights.branch if weights.branch in model.branches else model.branches[0]
     model.keep_branch(better if head == "auto" else head)
-    return model
+    return model.to(device or torch.device("cpu"))
 
 
 def starting_model(
@@ -261,10 +260,6 @@ def _built(weights: Weights) -> DetectionModel:
     fill_skeleton(model, weights.tensors)
     model.imgsz = weights.imgsz
     return model
-
-
-def _for_inference(model: DetectionModel, device: torch.device | None) -> DetectionModel:
-    return model.eval().requires_grad_(False).to(device or torch.device("cpu"))
 
 
 def _weights_of(checkpoint: Checkpoint, prefix: str, path: Path) -> Weights:
