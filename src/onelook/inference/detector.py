@@ -74,16 +74,8 @@ class Detector:
             yield self._result(given, number, image, tracks.update(predictor.predict([image])[0]))
 
     def _result(self, given: ImageInput, image_id: int | str, image: Image, found: Detections) -> ImageResult:
-        return ImageResult(
-            boxes=found.boxes,
-            scores=found.scores,
-            class_ids=found.class_ids,
-            object_ids=found.object_ids,
-            image_input=given,
-            image_id=image_id,
-            size_hw=(image.shape[0], image.shape[1]),
-            names=self.names,
-        )
+        size_hw = image.shape[0], image.shape[1]
+        return ImageResult(**vars(found), image_input=given, image_id=image_id, size_hw=size_hw, names=self.names)
 
 
 def _ids_of(inputs: Sequence[ImageInput]) -> Sequence[int | str]:

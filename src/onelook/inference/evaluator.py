@@ -119,7 +119,6 @@ class Evaluator:
         *,
         loss: FamilyLoss | None = None,
         stop: StopSignal | None = None,
-        on_batch: Callable[[int], None] | None = None,
         forward: Forward | None = None,
     ) -> Evaluation:
         """Evaluate `model`, which must be in evaluation mode and the same in all processes; of two branches, both.
@@ -127,7 +126,6 @@ class Evaluator:
         Args:
             model: moved nowhere; batches follow its device.
             loss: also measured, on the raw maps; for PyTorch models only.
-            on_batch: told how many images this process has done.
             forward: gives the raw maps instead of `model` itself, which is of PyTorch then.
 
         Raises:
@@ -136,7 +134,7 @@ class Evaluator:
         columns = loss.columns if loss is not None else ()
         found = PassResults(self._group, num_terms=len(columns))
         with ThreadPoolExecutor(1, "NMS") as beside:  # while the network runs on the next batch
-            self._pass(model, found, beside, loss=loss, stop=stop, on_batch=on_batch, forward=forward)
+            self._pass(model, found, beside, loss=loss, stop=stop, forward=forward)
         self._group.rest()
         if stop is not None:
             self._group.check(stop)
@@ -161,7 +159,6 @@ class Evaluator:
         *,
         loss: FamilyLoss | None,
         stop: StopSignal | None,
-        on_batch: Callable[[int], None] | None,
         forward: Forward | None,
     ) -> None:
         """Run on all batches; NMS and what follows it is done by `beside`, one batch later at most."""
@@ -191,8 +188,6 @@ class Evaluator:
             found.lap("nms")
             if stop is not None and stop.requested:
                 break
-            if on_batch is not None:
-                on_batch(found.num_images)
         for done in waiting:
             done.result()
         found.lap("nms")
@@ -204,17 +199,14 @@ class Evaluator:
             with torch.autocast(part.device.type, dtype=amp, enabled=amp is not None):
                 return forward(part)
 
-        parts = as_memory_allows(lambda first, last: maps_of(images[first:last]), len(images), images.shape)
+        parts = as_memory_allows(lambda first, last: maps_of(images[first:last]), images.shape)
         return [torch.cat(maps) for maps in zip(*parts, strict=True)]
 
     def _predictions(self, backend: Backend, images: Tensor) -> list[Tensor]:
-        return [
-            torch.cat(
-                as_memory_allows(
-                    lambda first, last: predict_all(backend, images[first:last]), len(images), images.shape
-                )
-            )
-        ]
+        def of_part(first: int, last: int) -> Tensor:
+            return predict_all(backend, images[first:last])
+
+        return [torch.cat(as_memory_allows(of_part, images.shape))]
 
     def _likely(
         self, outputs: Sequence[Tensor], decode: Callable[[list[Tensor]], Tensor], batch: Batch
@@ -229,14 +221,14 @@ class Evaluator:
                 predictions = with_labels(predictions, targets, frame_hw=frame_hw)
             return likely_rows(predictions, self._settings.conf_thres)
 
-        return [rows for part in as_memory_allows(of_part, len(batch.images), batch.images.shape) for rows in part]
+        return [rows for part in as_memory_allows(of_part, batch.images.shape) for rows in part]
 
     @torch.inference_mode()  # which is a matter of each thread
     def _settle(
         self, found: PassResults, branch: Branch, likely: list[Tensor], shape: Sequence[int], infos: Sequence[ImageInfo]
     ) -> None:
         """Note what a branch has found in the images of a batch: what is left of their boxes after NMS."""
-        parts = as_memory_allows(lambda first, last: self._apply_nms(likely[first:last], branch), len(likely), shape)
+        parts = as_memory_allows(lambda first, last: self._apply_nms(likely[first:last], branch), shape)
         found.add_detections(branch, [rows for part in parts for rows in part], infos)
 
     def _apply_nms(self, likely: Sequence[Tensor], branch: Branch) -> Sequence[Tensor]:
@@ -260,9 +252,12 @@ class Evaluator:
         return from_arrays({name: values.numpy() for name, values in self._group.share_tensors(arrays).items()})
 
 
-def as_memory_allows(action: Callable[[int, int], Part], count: int, shape: Sequence[int]) -> list[Part]:
+def as_memory_allows(action: Callable[[int, int], Part], shape: Sequence[int]) -> list[Part]:
     """What `action` gives for the images of a batch from one number up to another: in one part, or halved again and
     again where memory does not suffice.
+
+    Args:
+        shape: of the images, (B, 3, H, W).
 
     Raises:
         MemoryShortage: there is not enough memory for one image.
@@ -283,7 +278,7 @@ def as_memory_allows(action: Callable[[int, int], Part], count: int, shape: Sequ
         middle = (first + last + 1) // 2
         return of(first, middle) + of(middle, last)
 
-    return of(0, count)
+    return of(0, shape[0])
 
 
 def _losses(loss: FamilyLoss, raw_maps: Sequence[Tensor], batch: Batch) -> list[float]:
@@ -293,7 +288,7 @@ def _losses(loss: FamilyLoss, raw_maps: Sequence[Tensor], batch: Batch) -> list[
         terms = loss([raw_map[first:last] for raw_map in raw_maps], batch.part(first, last).targets, 1.0)
         return [item * (last - first) for item in terms.values.tolist()]
 
-    parts = as_memory_allows(of_part, len(batch.images), batch.images.shape)
+    parts = as_memory_allows(of_part, batch.images.shape)
     return [sum(items) for items in zip(*parts, strict=True)]
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 from torch.nn import functional
+from torch.nn.utils.rnn import pad_sequence
 
 from onelook.structures.batch import Targets
 
@@ -28,11 +29,10 @@ def with_labels(predictions: Tensor, targets: Targets, *, frame_hw: tuple[int, i
     """
     num_images, num_classes = len(predictions), predictions.shape[2] - 5
     height, width = frame_hw
-    counts = torch.bincount(targets.image_index, minlength=num_images)
+    if num_images == 0:
+        return predictions
     boxes = targets.boxes * torch.tensor([width, height, width, height])
     certain = torch.ones(len(targets), 1)
     rows = torch.cat([boxes, certain, functional.one_hot(targets.class_ids, num_classes)], dim=1)
-    labels = torch.zeros(num_images, int(counts.max()) if num_images else 0, predictions.shape[2])
-    for image in range(num_images):
-        labels[image, : counts[image]] = rows[targets.image_index == image]
+    labels = pad_sequence([rows[targets.image_index == image] for image in range(num_images)], batch_first=True)
     return torch.cat([predictions, labels.to(predictions)], dim=1)

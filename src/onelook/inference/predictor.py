@@ -157,8 +157,11 @@ class Predictor:
             alike[place.frame_hw].append(position)
         found = [Detections.empty()] * len(images)
         for positions in alike.values():
-            batch = [self._framed(images[position], fitted[position]) for position in positions]
-            infos = [_way_back(_size_of(images[position]), fitted[position]) for position in positions]
+            batch, infos = [], []
+            for image, place in ((images[position], fitted[position]) for position in positions):
+                size_hw = _size_of(image)
+                batch.append(put_into_frame(shrunk(image, size_hw, max(place.content_hw)), place))
+                infos.append(_way_back(size_hw, place))
             for position, detections in zip(positions, self._run(np.stack(batch), infos), strict=True):
                 found[position] = detections
         return found
@@ -191,9 +194,6 @@ class Predictor:
         only_hw, stride = self._backend.frame_hw, self._backend.stride
         return letterbox(size_hw, only_hw or self.settings.frame_hw, minimal=only_hw is None, stride=stride)
 
-    def _framed(self, image: Image, fitted: Letterbox) -> Image:
-        return put_into_frame(shrunk(image, _size_of(image), max(fitted.content_hw)), fitted)
-
     def _check(self) -> None:
         settings, stride = self.settings, self._backend.stride
         refuse_large_frame(settings.frame_hw)
@@ -217,7 +217,7 @@ def _size_of(image: Image) -> tuple[int, int]:
 
 
 def _way_back(size_hw: tuple[int, int], fitted: Letterbox) -> ImageInfo:
-    """The exact shift and scale of the pixels, which `Letterbox.ratio_xy` and `pad_xy` round differently."""
+    """The shift and scale of the pixels."""
     height, width = size_hw
     gain_xy = (fitted.content_hw[1] / width, fitted.content_hw[0] / height)
     left, top = fitted.origin_xy

@@ -27,7 +27,9 @@ def confusion_cells(labels: PackedLabels, detections: PackedDetections, *, num_c
     is_lone_label = ~labels.is_crowd
     is_lone_label[chosen.label] = False
     is_lone = np.ones(len(confident.scores), np.bool_)
-    is_lone[_on_crowd_of_own_class(pairs.rows(with_crowd), labels, confident)] = False
+    on_crowd = pairs.rows(with_crowd)
+    is_own_class = labels.class_ids[on_crowd.label] == confident.class_ids[on_crowd.detection]
+    is_lone[on_crowd.detection[is_own_class]] = False
     is_lone[chosen.detection] = False
     missed, invented = labels.class_ids[is_lone_label], confident.class_ids[is_lone]
     predicted = [confident.class_ids[chosen.detection], np.full_like(missed, num_classes), invented]
@@ -48,9 +50,3 @@ def _choose_both_ways(pairs: DetectionPairs) -> DetectionPairs:
 def _is_first(sorted_ids: Ints) -> Flags:
     is_first: Flags = np.diff(sorted_ids, prepend=-1) != 0
     return is_first
-
-
-def _on_crowd_of_own_class(pairs: DetectionPairs, labels: PackedLabels, detections: PackedDetections) -> Ints:
-    same = labels.class_ids[pairs.label] == detections.class_ids[pairs.detection]
-    on_crowd: Ints = pairs.detection[same]
-    return on_crowd

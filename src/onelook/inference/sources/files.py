@@ -157,16 +157,22 @@ def _kind_of(path: Path) -> str | None:
         return "image"
 
 
-def _listed(list_path: Path) -> list[Path]:
+def list_entries(list_path: Path, max_bytes: int) -> list[tuple[int, str]]:
+    """Number and text of each line of a list that is not empty.
+
+    Raises:
+        DataError: it is too long, or no UTF-8.
+    """
     try:
-        text = read_bounded(list_path, MAX_LIST_BYTES).decode("utf-8-sig")
+        text = read_bounded(list_path, max_bytes).decode("utf-8-sig")
     except UnicodeDecodeError as problem:
         raise DataError(f"list `{printable(list_path)}` is not UTF-8 text", hint="save it as UTF-8") from problem
+    return [(number, line.strip()) for number, line in enumerate(text.splitlines(), start=1) if line.strip()]
+
+
+def _listed(list_path: Path) -> list[Path]:
     found, problems, num_turned = [], [], 0
-    for number, line in enumerate(text.splitlines(), start=1):
-        entry = line.strip()
-        if not entry:
-            continue
+    for number, entry in list_entries(list_path, MAX_LIST_BYTES):
         turned = entry.replace("\\", "/")
         places = [base / name for name in (entry, turned) for base in (list_path.parent, Path())]
         choices = [path for path in places if "\0" not in entry and path.is_file()]

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from onelook.data.live_video import open_camera, open_stream
 from onelook.errors import DataError, combined
-from onelook.files.bounded import printable, read_bounded
+from onelook.files.bounded import printable
 from onelook.inference.sources.addresses import (
     camera_number,
     check_address,
@@ -19,7 +19,7 @@ from onelook.inference.sources.addresses import (
     shown_address,
     stem_of,
 )
-from onelook.inference.sources.files import find_media
+from onelook.inference.sources.files import find_media, list_entries
 from onelook.inference.sources.live import LiveSource
 from onelook.inference.sources.screen import ScreenInput, screen_package
 
@@ -102,15 +102,10 @@ def _live_source(text: str, *, taken: Sequence[LiveSource]) -> LiveSource:
 
 
 def _listed(path: Path, *, taken: Sequence[LiveSource]) -> list[LiveSource]:
-    try:
-        text = read_bounded(path, MAX_STREAMS_BYTES).decode("utf-8-sig")
-    except UnicodeDecodeError as problem:
-        raise DataError(f"list `{printable(path)}` is not UTF-8 text", hint="save it as UTF-8") from problem
     found: list[LiveSource] = []
     problems = []
-    for number, line in enumerate(text.splitlines(), start=1):
-        entry = line.strip()
-        if not entry or entry.startswith("#"):
+    for number, entry in list_entries(path, MAX_STREAMS_BYTES):
+        if entry.startswith("#"):
             continue
         try:
             found.append(_live_source(entry, taken=[*taken, *found]))
