@@ -88,11 +88,15 @@ class MemoryLimit:
 
 def memory_use(*, proc: Path = PROC) -> MemoryUse | None:
     """What this process uses; None where the system does not tell it as Linux does."""
-    fields = _fields(proc / "self" / "status")
+    try:
+        lines = (proc / "self" / "status").read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        return None
+    fields = {name: value.split() for name, _, value in (line.partition(":") for line in lines)}
     names = ("VmSize", "VmData", "VmRSS", "VmPeak", "VmHWM")
     if not all(name in fields for name in names):
         return None
-    return MemoryUse(*(1024 * int(fields[name].split()[0]) for name in names))
+    return MemoryUse(*(1024 * int(fields[name][0]) for name in names))
 
 
 def memory_limits(
@@ -106,27 +110,18 @@ def memory_limits(
     use = memory_use(proc=proc)
     if use is None:
         return ()
+    import resource
+
     limits = []
-    shell = _fields(proc / "self" / "limits", separator="  ")
-    for name, title, kind, used in (
-        ("Max address space", "address space (`ulimit -v`)", "address_space", use.address_space),
-        ("Max data size", "data (`ulimit -d`)", "data", use.data),
+    for title, kind, used, number in (
+        ("address space (`ulimit -v`)", "address_space", use.address_space, resource.RLIMIT_AS),
+        ("data (`ulimit -d`)", "data", use.data, resource.RLIMIT_DATA),
     ):
-        soft = shell.get(name, "").split()[:1]
-        if soft and soft[0].isdigit():
-            limits.append(MemoryLimit(title, kind, used, int(soft[0])))
+        soft, _ = resource.getrlimit(number)
+        if soft != resource.RLIM_INFINITY:
+            limits.append(MemoryLimit(title, kind, used, soft))
     free = available_memory(proc=proc, control_groups=control_groups)
     if free is not None:
         title = "share of the free memory"
         limits.append(MemoryLimit(title, "resident", use.resident, use.resident + free // processes))
     return tuple(limits)
-
-
-def _fields(path: Path, *, separator: str = ":") -> dict[str, str]:
-    """The lines of a small file of the system, `name separator value`; none if it is not there."""
-    try:
-        lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
-    except OSError:
-        return {}
-    parts = (line.partition(separator) for line in lines)
-    return {name.strip(): value.strip() for name, _, value in parts}
