@@ -7,8 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from onelook.errors import DataError
-from onelook.metrics.average_precision import precision_table
-from onelook.metrics.confidence_curves import confidence_curves
+from onelook.metrics.average_precision import PrecisionTable, precision_table
+from onelook.metrics.confidence_curves import ConfidenceCurves, confidence_curves
 from onelook.metrics.confusion import confusion_cells
 from onelook.metrics.packing import Floats, Ints, PackedLabels, pack_detections, pack_labels
 from onelook.structures.detections import Detections
@@ -75,11 +75,7 @@ def evaluate(
         num_images=len(labels),
         num_labels=int(num_labels.sum()),
         best_confidence=float(curves.confidence[best]),
-        curves=MetricCurves(
-            **vars(curves),
-            recall_points=table.recall_points,
-            precision_at_recall=table.precision[IOU_50, :, class_ids, 0],
-        ),
+        curves=_for_plots(curves, table, class_ids),
         num_classes=num_classes,
         confusion_cells=confusion_cells(packed_labels, packed, num_classes=num_classes),
     )
@@ -90,6 +86,14 @@ def _count_labels(labels: PackedLabels, num_classes: int) -> tuple[Ints, Ints]:
     classes, images = labels.class_ids[~labels.is_crowd], labels.image_ids[~labels.is_crowd]
     _, first = np.unique(images * num_classes + classes, return_index=True)
     return np.bincount(classes, minlength=num_classes), np.bincount(classes[first], minlength=num_classes)
+
+
+def _for_plots(curves: ConfidenceCurves, table: PrecisionTable, class_ids: Ints) -> MetricCurves:
+    return MetricCurves(
+        **vars(curves),
+        recall_points=table.recall_points,
+        precision_at_recall=table.precision[IOU_50, :, class_ids, 0],
+    )
 
 
 def _mean(values: Floats) -> float:
