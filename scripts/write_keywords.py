@@ -43,7 +43,6 @@ from typing import Any, Literal, TypedDict
 NOT_KEYWORDS: dict[str, tuple[type[BaseModel], tuple[str, ...]]] = {
     "TrainKeywords": (TrainSettings, ("data", "callbacks")),
     "ValidateKeywords": (ValidateSettings, ("weights", "data")),
-    "DetectKeywords": (DetectSettings, ("weights", "source")),
     "ExportKeywords": (ExportSettings, ("weights",)),
     "BenchmarkKeywords": (BenchmarkSettings, ("weights",)),
     "CheckKeywords": (CheckSettings, ("data",)),
@@ -74,6 +73,7 @@ def text() -> str:
     loading = {field.name for field in fields(PredictionSettings)}
     others = [name for name in DetectSettings.model_fields if name not in loading]
     classes.append(_class("LoadKeywords", DetectSettings, others))
+    classes.append(_class("DetectKeywords", DetectSettings, ("weights", "source", *loading), base="LoadKeywords"))
     return HEAD + "".join(classes)
 
 

@@ -136,44 +136,6 @@ class ValidateKeywords(TypedDict, total=False):
     max_pixels: int
 
 
-class DetectKeywords(TypedDict, total=False):
-    """Settings of `DetectSettings` that are keywords."""
-
-    head: Literal["auto", "many", "one"]
-    imgsz: int | Sequence[int]
-    batch_size: int
-    conf_thres: float
-    iou_thres: float
-    max_det: int
-    classes: str | int | Sequence[str | int]
-    agnostic_nms: bool
-    device: str
-    half: bool
-    augment: bool
-    vid_stride: int
-    reconnect: int
-    max_pixels: int
-    tile: int
-    tile_overlap: float
-    tracker: Literal["none", "bytetrack"]
-    nosave: bool
-    line_thickness: int
-    hide_labels: bool
-    hide_conf: bool
-    save_txt: bool
-    save_conf: bool
-    save_format: int
-    save_csv: bool
-    save_json: bool
-    save_crop: bool
-    visualize: bool
-    view_img: bool
-    update: bool
-    project: str | Path
-    name: str
-    exist_ok: bool
-
-
 class ExportKeywords(TypedDict, total=False):
     """Settings of `ExportSettings` that are keywords."""
 
@@ -311,3 +273,33 @@ class LoadKeywords(TypedDict, total=False):
     agnostic_nms: bool
     half: bool
     augment: bool
+
+
+class DetectKeywords(LoadKeywords, total=False):
+    """Settings of `DetectSettings` that are keywords."""
+
+    head: Literal["auto", "many", "one"]
+    batch_size: int
+    device: str
+    vid_stride: int
+    reconnect: int
+    max_pixels: int
+    tile: int
+    tile_overlap: float
+    tracker: Literal["none", "bytetrack"]
+    nosave: bool
+    line_thickness: int
+    hide_labels: bool
+    hide_conf: bool
+    save_txt: bool
+    save_conf: bool
+    save_format: int
+    save_csv: bool
+    save_json: bool
+    save_crop: bool
+    visualize: bool
+    view_img: bool
+    update: bool
+    project: str | Path
+    name: str
+    exist_ok: bool
