@@ -6,7 +6,7 @@ from pathlib import Path
 
 import torch
 
-from onelook.callbacks.results_csv import ResultsCsv, SpeedCsv
+from onelook.callbacks.results_csv import ResultsCsv, SpeedCsv, columns_of
 from onelook.training.callback import CheckpointWritten, EpochEnd, StepEnd
 
 
@@ -43,7 +43,7 @@ def test_speed_continues_the_lines_of_earlier_processes_with_and_without_memory(
 
 def test_results_keep_all_digits_and_start_from_the_history(tmp_path: Path) -> None:
     path = tmp_path / "results.csv"
-    table = ResultsCsv(path, [{"epoch": 0, "train/box_loss": 0.1 + 0.2}], ["box", "obj", "cls"])
+    table = ResultsCsv(path, [{"epoch": 0, "train/box_loss": 0.1 + 0.2}], columns_of(["box", "obj", "cls"]))
     table.on_epoch_end(EpochEnd(1, {"epoch": 1, "x/lr2": 1e-9}, None, False, 1.0, 0.0))
     rows = [line.split(",") for line in path.read_text().splitlines()]
     assert rows[1][:2] == ["0", "0.30000000000000004"]

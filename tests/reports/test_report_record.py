@@ -41,7 +41,7 @@ def metrics_npz(**changes: np.ndarray) -> bytes:
 def make_folder(path: Path) -> Path:
     path.mkdir(parents=True)
     (path / "settings.yaml").write_text("epochs: 20\nimgsz: 320\n")
-    ResultsCsv(path / "results.csv", make_results(20), LOSSES)
+    ResultsCsv(path / "results.csv", make_results(20), columns_of(LOSSES))
     head = "epoch,train_seconds,val_seconds,save_seconds,train_images_per_second"
     (path / "speed.csv").write_text(f"{head}\n0,2.0,1.0,0.5,10.0\n1,2.0,1.0,0.5,10.0\n1,2.0,0.0,0.5,20.0\n")
     (path / "status.json").write_text('{"state": "finished", "message": ""}')

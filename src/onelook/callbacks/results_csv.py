@@ -37,24 +37,15 @@ class ResultsCsv(Callback):
 
     Args:
         history: the rows of the epochs that a resumed run has done before.
-        loss_columns: names of the terms of the loss.
-        branches: of the head.
-        trained_only: names of terms that validation does not measure.
+        columns: see `columns_of`.
 
     Raises:
         OSError: the file cannot be written to begin with.
     """
 
-    def __init__(
-        self,
-        path: Path,
-        history: Sequence[dict[str, float]],
-        loss_columns: Sequence[str],
-        branches: Sequence[str] = (),
-        trained_only: Sequence[str] = (),
-    ) -> None:
+    def __init__(self, path: Path, history: Sequence[dict[str, float]], columns: Sequence[str]) -> None:
         self._path = path
-        self._columns = columns_of(loss_columns, branches, trained_only)
+        self._columns = columns
         self._rows = list(history)
         write_text_atomic(path, self._text())
 

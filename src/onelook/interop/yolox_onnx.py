@@ -118,37 +118,36 @@ class _Walk:
         """Which input of the joint output of its level a prediction is, through a sigmoid or not."""
         tensor = prediction.outputs[0]
         for _ in range(2):
-            for node in self._readers(tensor):
-                if node.kind == "Concat":
-                    return node.inputs.index(tensor)
-            tensor = next((node.outputs[0] for node in self._readers(tensor) if node.kind == "Sigmoid"), "")
+            for node in self._readers(tensor, "Concat"):
+                return node.inputs.index(tensor)
+            tensor = next((node.outputs[0] for node in self._readers(tensor, "Sigmoid")), "")
         raise CheckpointError("a prediction of its head goes nowhere")
 
     def _cross_stage(self, name: str, tensor: str) -> str:
         pair = [conv for conv in self._convs(tensor) if self._kernel(conv) == 1]
         ends = {id(conv): self._activated(conv) for conv in pair}
-        second = [conv for conv in pair if any(node.kind == "Concat" for node in self._readers(ends[id(conv)]))]
+        second = [conv for conv in pair if self._readers(ends[id(conv)], "Concat")]
         if len(pair) != 2 or len(second) != 1:
             raise CheckpointError(f"{len(pair)} convolutions read `{tensor[:40]}` where a cross-stage block begins")
         first = pair[1] if second[0] is pair[0] else pair[0]
         chain, side = self._block(f"{name}.cv1", first), self._block(f"{name}.cv2", second[0])
         for number in range(MAX_BOTTLENECKS + 1):
-            joined = [node for node in self._readers(chain) if node.kind == "Concat" and side in node.inputs]
+            joined = [node for node in self._readers(chain, "Concat") if side in node.inputs]
             if joined:
                 if joined[0].inputs != (chain, side):
                     raise CheckpointError(f"`{joined[0].outputs[0][:40]}` joins a cross-stage block in another order")
                 return self._block(f"{name}.cv3", self._conv(joined[0].outputs[0]))
             inner = self._block(f"{name}.m.{number}.cv1", self._conv(chain))
             inner = self._block(f"{name}.m.{number}.cv2", self._conv(inner))
-            added = [node for node in self._readers(inner) if node.kind == "Add" and chain in node.inputs]
+            added = [node for node in self._readers(inner, "Add") if chain in node.inputs]
             chain = added[0].outputs[0] if added else inner
         raise CheckpointError(f"a cross-stage block has more than {MAX_BOTTLENECKS} bottlenecks")
 
     def _pyramid(self, name: str, tensor: str) -> str:
         """Three pools of different sizes side by side, which are one pool three times in our model."""
         start = self._block(f"{name}.cv1", self._conv(tensor))
-        pools = {node.outputs[0]: node for node in self._readers(start) if node.kind == "MaxPool"}
-        joined = [node for node in self._readers(start) if node.kind == "Concat"]
+        pools = {node.outputs[0]: node for node in self._readers(start, "MaxPool")}
+        joined = self._readers(start, "Concat")
         inputs = joined[0].inputs if joined else ()
         sizes = tuple(pools[one].numbers.get("kernel_shape", (0,))[0] for one in inputs if one in pools)
         if sizes != POOLS or joined[0].inputs[0] != start:
@@ -156,19 +155,16 @@ class _Walk:
         return self._block(f"{name}.cv2", self._conv(joined[0].outputs[0]))
 
     def _resized(self, tensor: str) -> str:
-        found = [node.outputs[0] for node in self._readers(tensor) if node.kind in ("Resize", "Upsample")]
+        found = self._readers(tensor, "Resize", "Upsample")
         if len(found) != 1:
             raise CheckpointError(f"`{tensor[:40]}` is not enlarged where YOLOX does so")
-        return found[0]
+        return found[0].outputs[0]
 
     def _joined(self, first: str, second: str) -> str:
-        found = [node.outputs[0] for node in self._readers(first) if node.kind == "Concat"]
-        if len(found) != 1 or self._source(found[0]).inputs != (first, second):
+        found = self._readers(first, "Concat")
+        if len(found) != 1 or found[0].inputs != (first, second):
             raise CheckpointError(f"`{first[:40]}` and `{second[:40]}` are not joined, as they are in YOLOX")
-        return found[0]
-
-    def _source(self, tensor: str) -> Node:
-        return next(node for node in self._graph.nodes if tensor in node.outputs)
+        return found[0].outputs[0]
 
     def _block(self, name: str, conv: Node) -> str:
         """Note an activated convolution, or a depth-wise one with the 1x1 one behind it; what comes out."""
@@ -201,11 +197,10 @@ class _Walk:
     def _activated(self, conv: Node) -> str:
         """The tensor x sigmoid(x) of a convolution's x."""
         tensor = conv.outputs[0]
-        for gate in self._readers(tensor):
-            if gate.kind == "Sigmoid":
-                for product in self._readers(gate.outputs[0]):
-                    if product.kind == "Mul" and set(product.inputs) == {tensor, gate.outputs[0]}:
-                        return product.outputs[0]
+        for gate in self._readers(tensor, "Sigmoid"):
+            for product in self._readers(gate.outputs[0], "Mul"):
+                if set(product.inputs) == {tensor, gate.outputs[0]}:
+                    return product.outputs[0]
         raise CheckpointError(f"convolution `{tensor[:40]}` is not followed by SiLU")
 
     def _conv(self, tensor: str, *, stride: int | None = None, kernel: int | None = None) -> Node:
@@ -220,10 +215,11 @@ class _Walk:
         return found[0]
 
     def _convs(self, tensor: str) -> list[Node]:
-        return [node for node in self._readers(tensor) if node.kind == "Conv" and node.inputs[0] == tensor]
+        return [node for node in self._readers(tensor, "Conv") if node.inputs[0] == tensor]
 
     def _kernel(self, conv: Node) -> int:
         return self._weights(conv)[0].shape[-1]
 
-    def _readers(self, tensor: str) -> list[Node]:
-        return self._graph.readers.get(tensor, [])
+    def _readers(self, tensor: str, *kinds: str) -> list[Node]:
+        """The nodes of these kinds, or of all, that read `tensor`."""
+        return [node for node in self._graph.readers.get(tensor, []) if not kinds or node.kind in kinds]

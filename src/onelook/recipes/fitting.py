@@ -8,7 +8,7 @@ from contextlib import closing
 from dataclasses import replace
 
 from onelook.callbacks.dropped_boxes import DroppedBoxes, warn_of_dropped_boxes
-from onelook.callbacks.results_csv import ResultsCsv, SpeedCsv
+from onelook.callbacks.results_csv import ResultsCsv, SpeedCsv, columns_of
 from onelook.callbacks.trackers.identity import known_identities
 from onelook.data.splits import Splits
 from onelook.inference.evaluator import Evaluator
@@ -100,9 +100,8 @@ def _keeper(
     folder, group = run.folder, run.group
     if not group.is_first:
         return Keeper()
-    history, branches = state.progress.history, model.model.branches
-    results = ResultsCsv(folder.results, history, state.loss.columns, branches, _columns_of(teacher))
-    observers.add_first(results, SpeedCsv(folder.speeds))
+    columns = columns_of(state.loss.columns, model.model.branches, _columns_of(teacher))
+    observers.add_first(ResultsCsv(folder.results, state.progress.history, columns), SpeedCsv(folder.speeds))
     return CheckpointKeeper(
         folder,
         run.settings,

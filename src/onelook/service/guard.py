@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ipaddress
-import json
 from collections.abc import Awaitable, Callable, MutableMapping, Sequence
 from typing import Any
 
@@ -65,26 +64,35 @@ class Guard:
         self._headers = ((b"content-security-policy", policy.encode()), *HEADERS)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass a request on, or refuse it: 421 for a strange name, 403 for the page of another site."""
+        """Pass a request on, or refuse it: 431 for a long head, 421 for a strange name, 403 for another site's page."""
+        from starlette.responses import JSONResponse
 
         async def send_with_headers(message: MutableMapping[str, Any]) -> None:
             if message["type"] == "http.response.start":
                 message["headers"] = [*message.get("headers", []), *self._headers]
             await send(message)
 
-        if scope["type"] == "http" and _head_bytes(scope) > MAX_HEAD_BYTES:
-            text = f"the head of the request has more than {MAX_HEAD_BYTES} bytes"
-            await _refuse(431, text, "send shorter headers", send_with_headers)
-            return
-        host, origin = _header(scope, b"host"), _header(scope, b"origin")
-        if scope["type"] == "http" and self._names is not None and _without_port(host).lower() not in self._names:
-            await _refuse(
-                421, "this service is not asked by that name", "name it with `--allowed-hosts`", send_with_headers
-            )
-        elif scope["type"] == "http" and origin and origin.split("://")[-1] != host:
-            await _refuse(403, f"pages of {origin} may not ask this service", "ask from a program", send_with_headers)
-        else:
+        refusal = self._refusal(scope) if scope["type"] == "http" else None
+        if refusal is None:
             await self._app(scope, receive, send_with_headers)
+            return
+        status, text, hint = refusal
+        refused = JSONResponse({"error": text, "hint": hint}, status, {"Connection": "close"})
+        await refused(scope, receive, send_with_headers)
+
+    def _refusal(self, scope: Scope) -> tuple[int, str, str] | None:
+        """Status, reason and cure; None for a request that may pass."""
+        from starlette.datastructures import Headers
+
+        headers = Headers(scope=scope)
+        host, origin = headers.get("host", ""), headers.get("origin")
+        if _head_bytes(scope) > MAX_HEAD_BYTES:
+            return 431, f"the head of the request has more than {MAX_HEAD_BYTES} bytes", "send shorter headers"
+        if self._names is not None and _without_port(host).lower() not in self._names:
+            return 421, "this service is not asked by that name", "name it with `--allowed-hosts`"
+        if origin and origin.split("://")[-1] != host:
+            return 403, f"pages of {origin} may not ask this service", "ask from a program"
+        return None
 
 
 def _head_bytes(scope: Scope) -> int:
@@ -93,24 +101,7 @@ def _head_bytes(scope: Scope) -> int:
     return headers + len(scope.get("raw_path") or b"") + len(scope.get("query_string") or b"")
 
 
-def _header(scope: Scope, wanted: bytes) -> str:
-    return next((value for name, value in scope.get("headers", []) if name == wanted), b"").decode("latin-1")
-
-
 def _without_port(host: str) -> str:
     if host.startswith("["):
         return host[1:].split("]")[0]
     return host.rsplit(":", 1)[0]
-
-
-async def _refuse(status: int, text: str, hint: str, send: Send) -> None:
-    await answer(send, status, json.dumps({"error": text, "hint": hint}).encode(), (b"connection", b"close"))
-
-
-async def answer(
-    send: Send, status: int, body: bytes, *headers: tuple[bytes, bytes], kind: str = "application/json"
-) -> None:
-    """Send the whole of an answer."""
-    known = [(b"content-type", kind.encode()), (b"content-length", str(len(body)).encode())]
-    await send({"type": "http.response.start", "status": status, "headers": [*known, *headers]})
-    await send({"type": "http.response.body", "body": body})

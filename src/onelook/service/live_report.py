@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 
 from onelook.callbacks.progress_file import EpochProgress
-from onelook.service.guard import Receive, Scope, Send, answer
+from onelook.service.guard import Receive, Scope, Send
 
 
 @dataclass(frozen=True)
@@ -43,15 +42,19 @@ class LiveReport:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request."""
+        from starlette.responses import HTMLResponse, JSONResponse, Response
+
         self.last_request = time.monotonic()
         asked = (scope["method"], scope["path"])
+        answer: Response
         if asked == ("GET", "/"):
-            await answer(send, 200, await asyncio.to_thread(self._newest), kind="text/html; charset=utf-8")
+            answer = HTMLResponse(await asyncio.to_thread(self._newest))
         elif asked == ("GET", "/state"):
-            await answer(send, 200, json.dumps(asdict(self._state())).encode())
+            answer = JSONResponse(asdict(self._state()))
         else:
-            text = {"error": f"`{' '.join(asked)}` is not known here", "hint": "known are GET / and GET /state"}
-            await answer(send, 404, json.dumps(text).encode())
+            text = f"`{' '.join(asked)}` is not known here"
+            answer = JSONResponse({"error": text, "hint": "known are GET / and GET /state"}, 404)
+        await answer(scope, receive, send)
 
     def _newest(self) -> bytes:
         """The page, made again only if its version is not the newest."""
