@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from synthetic_index import make_index
 
-from onelook.data.augment.copy_paste import Neighbours, Paste, draw_pastes
+from onelook.data.augment.copy_paste import Paste, draw_pastes
 
 LEFT = (1, 0.2, 0.5, 0.2, 0.4)
 LEFT_POLYGON = [[0.1, 0.3], [0.3, 0.3], [0.3, 0.7], [0.1, 0.7]]
@@ -80,13 +80,3 @@ def test_chosen_copies_are_those_of_the_rule_applied_to_every_pair(count: int, l
             present = np.concatenate([present, copies[[label]]])
     rng = np.random.Generator(np.random.Philox(key=1))
     assert draw_pastes(rng, index, 0, 1.0) == tuple(expected)
-
-
-def test_the_work_for_an_object_does_not_grow_with_their_number() -> None:
-    """A thousand small objects are compared with their neighbours, not each with all."""
-    mean = {}
-    for count in (250, 1000, 4000):
-        boxes = [(x, y, x + w / 10, y + h / 10) for _, x, y, w, h in labels_of(count, 4 / count**0.5, key=count)]
-        found = Neighbours(boxes)
-        mean[count] = sum(sum(1 for _ in found.near(box)) for box in boxes) / count
-    assert mean[4000] < 2 * mean[250] and mean[4000] < 100

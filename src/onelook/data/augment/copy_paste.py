@@ -6,8 +6,7 @@ and mirror it about its own middle, before it becomes part of a mosaic: an objec
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import cv2
@@ -20,10 +19,6 @@ from onelook.geometry.boxes import cxcywh_to_xyxy
 from onelook.structures.dataset_index import DatasetIndex
 
 MAX_COVERED = 0.3  # of any label that is there already
-MAX_GRID = 64
-LARGE_CELLS = 64
-
-Box = Sequence[float]
 
 
 def draw(draft: Draft, stream: Stream) -> None:
@@ -83,14 +78,16 @@ def draw_pastes(rng: np.random.Generator, index: DatasetIndex, image: int, fract
     with_polygon = rows.start + np.flatnonzero(points_per_label)
     wanted = rng.permutation(with_polygon)[: round(fraction * len(with_polygon))]
     boxes = cxcywh_to_xyxy(index.boxes[rows].astype(np.float64))
-    present = Neighbours(boxes.tolist())
     copies = mirrored(boxes).tolist()
     accepted: list[int] = []
+    present, count = np.empty((4, len(boxes) + len(wanted))), len(boxes)  # coordinate by coordinate, which is faster
+    present[:, :count] = boxes.T
     for label in wanted.tolist():
         copy = copies[label - rows.start]
-        if all(_covered_fraction(box, copy) < MAX_COVERED for box in present.near(copy)):
+        if (_covered_fractions(present[:, :count], copy) < MAX_COVERED).all():
             accepted.append(label)
-            present.add(copy)
+            present[:, count] = copy
+            count += 1
     return tuple(accepted)
 
 
@@ -100,40 +97,9 @@ def mirrored(boxes_xyxy: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
     return result
 
 
-class Neighbours:
-    """Boxes, xyxy as fractions of an image, by the cells of a grid as fine as the first; few are near any other."""
-
-    def __init__(self, boxes: Sequence[Box]) -> None:
-        sides = sorted(max(x2 - x1, y2 - y1) for x1, y1, x2, y2 in boxes)
-        self._size = min(MAX_GRID, max(1, int(1 / max(sides[len(sides) // 2], 1 / MAX_GRID)))) if sides else 1
-        self._cells: dict[tuple[int, int], list[Box]] = defaultdict(list)
-        self._large: list[Box] = []
-        for box in boxes:
-            self.add(box)
-
-    def add(self, box: Box) -> None:
-        """One box more."""
-        cells = self._touched(box)
-        if len(cells) > LARGE_CELLS:
-            self._large.append(box)
-            return
-        for cell in cells:
-            self._cells[cell].append(box)
-
-    def near(self, box: Box) -> Iterator[Box]:
-        """All boxes that may overlap `box`, some of them again and again."""
-        yield from self._large
-        for cell in self._touched(box):
-            yield from self._cells.get(cell, ())
-
-    def _touched(self, box: Box) -> list[tuple[int, int]]:
-        last = self._size - 1
-        left, top, right, bottom = (min(max(int(side * self._size), 0), last) for side in box)
-        return [(row, column) for row in range(top, bottom + 1) for column in range(left, right + 1)]
-
-
-def _covered_fraction(box: Box, cover: Box) -> float:
-    """How much of `box` lies under `cover`, 0 to 1; both xyxy."""
-    width = max(min(box[2], cover[2]) - max(box[0], cover[0]), 0.0)
-    height = max(min(box[3], cover[3]) - max(box[1], cover[1]), 0.0)
-    return width * height / max((box[2] - box[0]) * (box[3] - box[1]), 1e-16)
+def _covered_fractions(boxes: npt.NDArray[np.float64], cover: Sequence[float]) -> npt.NDArray[np.float64]:
+    """How much of each of the boxes, (4, N) x1, y1, x2, y2, lies under `cover`, xyxy: (N,) 0 to 1."""
+    left, top, right, bottom = boxes
+    width = np.maximum(np.minimum(right, cover[2]) - np.maximum(left, cover[0]), 0)
+    height = np.maximum(np.minimum(bottom, cover[3]) - np.maximum(top, cover[1]), 0)
+    return np.asarray(width * height / np.maximum((right - left) * (bottom - top), 1e-16), np.float64)
