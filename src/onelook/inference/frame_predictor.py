@@ -132,8 +132,7 @@ class FramePredictor:
 
     def _find_in_tiles(self, image: Image | BandedImage) -> Detections:
         settings, size = self.settings, self.settings.batch_size
-        conf_thres, iou_thres, max_det = settings.conf_thres, settings.iou_thres, settings.max_det
-        thresholds = Thresholds(conf_thres, iou_thres, max_det, agnostic=settings.agnostic_nms)
+        thresholds = Thresholds(settings.conf_thres, settings.iou_thres, settings.max_det, settings.agnostic_nms)
         tiling = Tiling(settings.tile, settings.tile_overlap)
         if isinstance(image, BandedImage):
             return detect_in_bands(self.predictor, image, tiling, batch_size=size, thresholds=thresholds)

@@ -87,14 +87,10 @@ def to_coco_json(
         "categories": [{"id": i, "name": name} for i, name in zip(called.category_ids, called.names, strict=True)],
         "annotations": annotations,
     }
-    return dataset, _results(detections, num_classes, called)
-
-
-def _results(detections: Sequence[Detections], num_classes: int, called: CocoLabelling) -> list[dict[str, Any]]:
-    packed = pack_detections(detections, num_classes=num_classes)
-    columns = (packed.image_ids, packed.class_ids, packed.boxes_xywh, packed.scores)
-    rows = zip(*(column.tolist() for column in columns), strict=True)
-    return [
+    found = pack_detections(detections, num_classes=num_classes)
+    rows = zip(*(column.tolist() for column in found), strict=True)
+    results = [
         {"image_id": called.image_ids[image], "category_id": called.category_ids[class_id], "bbox": box, "score": score}
         for image, class_id, box, score in rows
     ]
+    return dataset, results

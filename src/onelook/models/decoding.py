@@ -136,7 +136,7 @@ def decode_distances(raw_map: Tensor, stride: float, *, peaks: bool) -> Tensor:
     middles = _corners(raw_map) + 0.5
     low, high = middles - values[..., 0:2], middles + values[..., 2:4]
     classes = values[..., 4:].sigmoid()
-    scores = (torch.ones_like(values[..., :1]), at_peaks(classes, classes) if peaks else classes)
+    scores = (torch.ones_like(values[..., :1]), at_peaks(classes) if peaks else classes)
     return torch.cat(((low + high) / 2 * stride, (high - low) * stride, *scores), dim=-1).flatten(1, 3)
 
 
@@ -177,18 +177,15 @@ def _agreed_scores(
     return scores
 
 
-def at_peaks(classes: Tensor, scores: Tensor) -> Tensor:
-    """`classes` (B, 1, H, W, K), lowered where one of the eight cells around has a higher score of the same class.
+def at_peaks(classes: Tensor) -> Tensor:
+    """Scores (B, 1, H, W, K), lowered where one of the eight cells around has a higher one of the same class.
 
     A branch that finds each object once hesitates between neighbours now and then. Keeping the maxima of a map (Zhou et
     al., Objects as Points, 2019, section 4.1) drops one of them without comparing boxes. Here they are lowered by the
     eighth power of the ratio to the maximum, which is as good and has no steps: 16 bits or another order of sums can't
     change which of two equal cells is left.
-
-    Args:
-        scores: of the same shape, 0 to 1.
     """
-    planes = scores[:, 0].permute(0, 3, 1, 2)  # (B, K, H, W)
+    planes = classes[:, 0].permute(0, 3, 1, 2)  # (B, K, H, W)
     ratio = planes / max_pool2d(planes, kernel_size=3, stride=1, padding=1).clamp(min=_SMALLEST)
     for _doubling in range(3):
         ratio = ratio * ratio  # a power could not be exported to LiteRT

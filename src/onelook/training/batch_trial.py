@@ -5,12 +5,10 @@ Such a process fills caches, moves batch-norm statistics and leaves memory behin
 
 from __future__ import annotations
 
-import ctypes
 import json
 import logging
 import math
 import multiprocessing
-import signal
 import sys
 import types
 import warnings
@@ -23,6 +21,7 @@ from typing import Any
 
 import torch
 
+from onelook.data.worker_signals import end_with_parent
 from onelook.errors import MemoryShortage, OnelookError
 from onelook.geometry.nms import non_max_suppression
 from onelook.inference.evaluator import prepare_images
@@ -46,7 +45,6 @@ from onelook.training.weight_update import WeightUpdate
 STEPS_LOOKED_AT = 1000
 # With learning rates of 0, so that noise does not move the weights.
 PLAN = StepPlan(lr_bias=0.0, lr=0.0, momentum=0.9, is_update=True, loss_scale=1.0)
-PR_SET_PDEATHSIG = 1
 SECONDS_BETWEEN_POLLS = 0.1
 
 Growth = dict[str, int]
@@ -140,16 +138,14 @@ def _without_main_module() -> Iterator[None]:
 def _trial(answers: Connection, request: TrialRequest, batch_size: int) -> None:
     """Say that this process has begun, and then what the batch took.
 
-    The process is silent, never outlives its parent, leaves Ctrl-C to it, and is the first to go when memory runs out.
+    The process is silent, never outlives its parent, leaves signals to it, and is the first to go when memory runs out.
     """
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    end_with_parent()
     logging.disable()
     warnings.simplefilter("ignore")
     torch.set_num_threads(request.num_threads)
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-        with suppress(OSError), Path("/proc/self/oom_score_adj").open("r+", encoding="ascii") as file:
-            file.write("1000")
+    with suppress(OSError), Path("/proc/self/oom_score_adj").open("r+", encoding="ascii") as file:
+        file.write("1000")
     answers.send_bytes(b"{}")
     answer: dict[str, Any]
     try:
