@@ -52,7 +52,7 @@ def after(group: ProcessGroup, count: int, *, shards: int, batches: int = 2, dis
             run(IMAGES * 50)
             statistics.discard()
         run(IMAGES + batch)
-        statistics.finish()
+        statistics.finish(torch.zeros(own, 0))
     return {**model.state_dict(), "balance": loss.balance}
 
 

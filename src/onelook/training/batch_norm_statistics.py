@@ -49,7 +49,7 @@ class SharedStatistics:
         """
         self._is_used = list(is_used)
         training = [layer for layer in self._layers if layer.training]
-        running = [buffer for layer in training for buffer in (layer.running_mean, layer.running_var)]
+        running = (buffer for layer in training for buffer in (layer.running_mean, layer.running_var))
         self._running = [buffer for buffer in running if buffer is not None]
         self._take_counters(training)
         self._start = self._now()
@@ -61,7 +61,7 @@ class SharedStatistics:
             self._found.append(self._now())
             self._put(self._start)
 
-    def finish(self, terms: Tensor | None = None) -> list[Tensor]:
+    def finish(self, terms: Tensor) -> list[Tensor]:
         """Leave the mean over all shards that were computed.
 
         Args:
@@ -70,8 +70,6 @@ class SharedStatistics:
         Returns:
             The `terms` of every process, in the order of their ranks.
         """
-        if terms is None:
-            terms = self._start.new_zeros((len(self._is_used) // self._group.world_size, 0))
         sent = [terms]
         if len(self._is_used) > 1:
             mean, sent = self._mean(terms)
