@@ -19,7 +19,7 @@ from onelook.doctor.diagnosis import Diagnosis, DiagnosisOptions, diagnose
 from onelook.doctor.findings import Finding, by_severity, counted
 from onelook.doctor.fixed_copy import write_fixed
 from onelook.doctor.judge import judge_labels, open_judge, suspicion_findings
-from onelook.doctor.reading import read_splits, require_splits, unlabelled_in
+from onelook.doctor.reading import Unlabelled, read_splits, require_splits, unlabelled_in
 from onelook.doctor.suspicions import Suspicion
 from onelook.errors import DataError, RunFolderError
 from onelook.files.atomic import write_json_atomic, write_text_atomic
@@ -106,14 +106,13 @@ def check(given: Mapping[str, Any], *, file: Path | None = None) -> CheckResult:
         judge = open_judge(settings, spec) if settings.weights else None
         imgsz = settings.imgsz or (DEFAULT_IMGSZ if judge is None else max(judge.settings.frame_hw))
         options = DiagnosisOptions(spec.path, spec.names, imgsz, settings.near, MAX_DET, model, anchors_px)
-        diagnosis = diagnose(scans, hashes, {split: one.images for split, one in unlabelled.items()}, options)
+        diagnosis = diagnose(scans, hashes, {split: found.images for split, found in unlabelled.items()}, options)
         judged = None if judge is None else judge_labels(judge, scans, settings.suspicions, stop)
         suspicions = () if judged is None else judged.suspicions
         more = suspicion_findings(suspicions, scans, spec.names)
         more += [Finding("unread-split", split, "", str(why)) for split, why in unread.items()]
         diagnosis = replace(diagnosis, findings=(*diagnosis.findings, *more))
-        first_missing = {split: found.first for split, found in unlabelled.items()}
-        refusal = _refusal(settings, spec, scans, unread, first_missing, diagnosis)
+        refusal = _refusal(settings, spec, scans, unread, unlabelled, diagnosis)
         diagnosis = replace(
             diagnosis,
             detector_map50=None if judged is None else judged.map50,
@@ -134,7 +133,7 @@ def _refusal(
     spec: DatasetSpec,
     scans: Mapping[str, ScanResult],
     unread: Mapping[str, DataError],
-    first_missing: Mapping[str, str | None],
+    unlabelled: Mapping[str, Unlabelled],
     diagnosis: Diagnosis,
 ) -> DataError | None:
     """Why training would refuse the dataset; with `strict`, also that there is an error or a warning."""
@@ -142,7 +141,7 @@ def _refusal(
     try:
         require_splits(unread)
         for split, scan in scans.items():
-            apply_rules(scan.ledger, spec, options, first_label=first_missing[split])
+            apply_rules(scan.ledger, spec, options, first_label=unlabelled[split].first)
     except DataError as problem:
         return problem
     counts = by_severity(diagnosis.findings)

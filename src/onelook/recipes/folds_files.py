@@ -79,11 +79,10 @@ def table_text(scores: Sequence[FoldScore], summary: FoldSummary | None) -> str:
     writer.writeheader()
     for score in scores:
         writer.writerow({"fold": score.name, **{name: _cell(value) for name, value in _numbers(score).items()}})
-    for row in ("mean", "sd") if summary is not None else ():
-        assert summary is not None
-        writer.writerow(
-            {"fold": row, **{name: _cell(getattr(spread, row)) for name, spread in summary.spreads.items()}}
-        )
+    if summary is not None:
+        for row in ("mean", "sd"):
+            cells = {name: _cell(getattr(spread, row)) for name, spread in summary.spreads.items()}
+            writer.writerow({"fold": row, **cells})
     return text.getvalue()
 
 

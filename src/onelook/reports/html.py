@@ -75,8 +75,7 @@ def environment() -> Environment:
         finalize=_text,
     )
     made.policies["json.dumps_kwargs"] = {"ensure_ascii": True, "allow_nan": False, "separators": (",", ":")}
-    made.filters |= {"number": number, "shade": shade, "count": "{:,}".format, "bdi": _bdi}
-    made.filters |= {"file": _file}
+    made.filters |= {"number": number, "shade": shade, "count": "{:,}".format, "bdi": _bdi, "file": _file}
     made.globals |= {"nothing": NOTHING, "content_policy": content_policy}
     return made
 

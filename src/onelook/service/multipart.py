@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from email.message import Message
 from typing import TYPE_CHECKING
 
@@ -32,7 +32,7 @@ class Part:
 
     name: str = ""
     is_file: bool = False
-    content: bytes = b""
+    content: bytearray = field(default_factory=bytearray)
 
 
 @dataclass(frozen=True)
@@ -74,7 +74,7 @@ def read_form(body: bytes, content_type: str) -> Form:
         raise Refusal(400, f"the form is damaged: {problem}") from problem
     if not reader.is_complete:
         raise Refusal(400, "the form is damaged: it has no end")
-    files = tuple(part.content for part in reader.parts if part.is_file)
+    files = tuple(bytes(part.content) for part in reader.parts if part.is_file)
     if not files:
         raise Refusal(400, "the form has no file", hint="`curl -F file=@image.jpg ...` sends one")
     return Form(files, tuple((part.name, _text(part)) for part in reader.parts if not part.is_file))
@@ -86,7 +86,6 @@ class _Reader:
     def __init__(self) -> None:
         self.parts: list[Part] = []
         self.is_complete = False
-        self._content = bytearray()
         self._header = bytearray()
         self._value = bytearray()
 
@@ -97,8 +96,7 @@ class _Reader:
             "on_header_field": lambda data, start, end: self._header.extend(data[start:end]),
             "on_header_value": lambda data, start, end: self._value.extend(data[start:end]),
             "on_header_end": self._note_header,
-            "on_part_data": lambda data, start, end: self._content.extend(data[start:end]),
-            "on_part_end": self._end_part,
+            "on_part_data": lambda data, start, end: self.parts[-1].content.extend(data[start:end]),
             "on_end": self._end,
         }
 
@@ -115,10 +113,6 @@ class _Reader:
             part.is_file = b"filename" in options or b"filename*" in options
         self._header.clear()
         self._value.clear()
-
-    def _end_part(self) -> None:
-        self.parts[-1].content = bytes(self._content)
-        self._content.clear()
 
     def _end(self) -> None:
         self.is_complete = True
