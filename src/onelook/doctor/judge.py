@@ -80,7 +80,7 @@ def suspicion_findings(found: Sequence[Suspicion], scans: Scans, names: Sequence
             one.kind,
             one.split,
             printable(scans[one.split].index.paths[one.image]),
-            f"no. {rank}, strength {one.strength:.2f}: {told(one, names)}",
+            f"no. {rank}, strength {one.strength:.2f}: {suspicion_text(one, names)}",
             image=one.image,
             label=one.label,
         )
@@ -88,7 +88,7 @@ def suspicion_findings(found: Sequence[Suspicion], scans: Scans, names: Sequence
     ]
 
 
-def told(suspicion: Suspicion, names: Sequence[str]) -> str:
+def suspicion_text(suspicion: Suspicion, names: Sequence[str]) -> str:
     """What is suspicious, in words."""
     labelled = f"`{names[suspicion.labelled_class]}`" if suspicion.labelled_class >= 0 else ""
     seen = f"`{names[suspicion.seen_class]}`" if suspicion.seen_class >= 0 else ""

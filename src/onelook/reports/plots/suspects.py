@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from onelook.doctor.findings import Scans
-from onelook.doctor.judge import told
+from onelook.doctor.judge import suspicion_text
 from onelook.doctor.suspicions import Suspicion
 from onelook.drawing.boxes import draw_detections
 from onelook.errors import DataError
@@ -44,7 +44,7 @@ def suspicion_images(found: Sequence[Suspicion], scans: Scans, names: Sequence[s
             continue
         drawn = draw_suspicion(rgb, one, labels.boxes, labels.class_ids, names)
         file = printable(index.paths[one.image])
-        caption = f"{rank}. {Path(file).name}: {told(one, names)}"
+        caption = f"{rank}. {Path(file).name}: {suspicion_text(one, names)}"
         yield CaptionedImage(encode_image(drawn, ".jpg", quality=85), caption, file)
 
 
