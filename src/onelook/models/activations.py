@@ -29,9 +29,9 @@ class SiLU(nn.SiLU):
 class FReLU(nn.Module):
     """max(x, T(x)) with T a depth-wise convolution: Ma et al., Funnel Activation for Visual Recognition, 2020."""
 
-    def __init__(self, channels: int, *, kernel: int = 3) -> None:
+    def __init__(self, channels: int) -> None:
         super().__init__()
-        self.conv = nn.Conv2d(channels, channels, kernel, 1, kernel // 2, groups=channels, bias=False)
+        self.conv = nn.Conv2d(channels, channels, 3, padding=1, groups=channels, bias=False)
         self.bn = nn.BatchNorm2d(channels, eps=1e-3, momentum=0.03)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -55,9 +55,9 @@ class AconC(nn.Module):
 class MetaAconC(nn.Module):
     """AconC whose beta comes from the mean of the map, through two 1x1 convolutions."""
 
-    def __init__(self, channels: int, *, reduction: int = 16) -> None:
+    def __init__(self, channels: int) -> None:
         super().__init__()
-        hidden = max(reduction, channels // reduction)
+        hidden = max(16, channels // 16)
         self.p1 = nn.Parameter(torch.randn(1, channels, 1, 1))
         self.p2 = nn.Parameter(torch.randn(1, channels, 1, 1))
         self.fc1 = nn.Conv2d(channels, hidden, 1)

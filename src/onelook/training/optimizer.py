@@ -21,18 +21,18 @@ def parameter_groups(model: nn.Module) -> tuple[list[Tensor], list[Tensor], list
 
     Parameters that are neither a bias nor owned by a normalisation layer are decayed, whatever they are called.
     """
-    biases: list[Tensor] = []
-    decayed: list[Tensor] = []
-    norms: list[Tensor] = []
+    biases: dict[int, Tensor] = {}  # by identity: layers may share one
+    decayed: dict[int, Tensor] = {}
+    norms: dict[int, Tensor] = {}
     for module in model.modules():
         for name, parameter in module.named_parameters(recurse=False):
             if name == "bias" or name.endswith("_bias"):
-                biases.append(parameter)
+                biases[id(parameter)] = parameter
             elif isinstance(module, NORMALISATIONS):
-                norms.append(parameter)
+                norms[id(parameter)] = parameter
             else:
-                decayed.append(parameter)
-    return _unique(biases), _unique(decayed), _unique(norms)
+                decayed[id(parameter)] = parameter
+    return list(biases.values()), list(decayed.values()), list(norms.values())
 
 
 def create_optimizer(model: nn.Module, settings: TrainSettings, weight_decay: float) -> Optimizer:
@@ -117,7 +117,3 @@ def _uncompiled(kind: type[Kind]) -> type[Kind]:
     methods: dict[str, Any] = {name: inspect.unwrap(getattr(kind, name)) for name in ("add_param_group", "zero_grad")}
     methods["step"] = torch.no_grad()(inspect.unwrap(kind.step))
     return type(kind.__name__, (kind,), methods)
-
-
-def _unique(parameters: list[Tensor]) -> list[Tensor]:
-    return list({id(parameter): parameter for parameter in parameters}.values())
