@@ -1,7 +1,8 @@
 """What the families of detectors learn on small datasets: mean and spread over seeds, equal epochs and images.
 
 `python benchmarks/bench_families.py bccd=bccd/data.yaml:25 cards=cards/data.yaml:20 --start yolox-nano=yolox_nano.pth`
-trains each start on each dataset with the defaults. A start without weights begins from scratch. Rows are added to
+trains each start on each dataset with the defaults. A start without weights begins from scratch; one whose file is not named
+like its model takes over what fits of another model's weights. Rows are added to
 `results/families.csv`; a run that is there already is not done again, and one that was interrupted is resumed from its
 folder in `--project` (its seconds stay empty). The columns `many_...` and `one_...` are the branches with and without
 NMS in the best epoch, empty for a head with one branch.
@@ -75,7 +76,8 @@ def train_once(dataset: str, start: str, seed: int, arguments: argparse.Namespac
     if is_resumed:
         result = onelook.train(resume=str(run.path))
     else:
-        begin: dict[str, Any] = {"weights": weights} if weights else {"cfg": model}
+        is_own = Path(weights).stem.replace("_", "-") == model
+        begin: dict[str, Any] = {"weights": weights, "cfg": "" if is_own else model}
         result = onelook.train(
             yaml,
             **begin,
