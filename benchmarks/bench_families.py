@@ -1,11 +1,11 @@
 """What the families of detectors learn on small datasets: mean and spread over seeds, equal epochs and images.
 
 `python benchmarks/bench_families.py bccd=bccd/data.yaml:25 cards=cards/data.yaml:20 --start yolox-nano=yolox_nano.pth`
-trains each start on each dataset with the defaults. A start without weights begins from scratch; one whose file is not named
-like its model takes over what fits of another model's weights. Rows are added to
-`results/families.csv`; a run that is there already is not done again, and one that was interrupted is resumed from its
-folder in `--project` (its seconds stay empty). The columns `many_...` and `one_...` are the branches with and without
-NMS in the best epoch, empty for a head with one branch.
+trains each start on each dataset with the defaults. A start without weights begins from scratch; one whose file is not
+named like its model takes over what fits of another model's weights. Rows are added to `results/families.csv`; a run
+that is there already is not done again, and one that was interrupted is resumed from its folder in `--project` (its
+seconds stay empty). The columns `many_...` and `one_...` are the branches with and without NMS in the best epoch, empty
+for a head with one branch.
 """
 
 from __future__ import annotations

@@ -13,6 +13,7 @@ from pickles import program
 
 from onelook import interop
 from onelook.errors import CheckpointError
+from onelook.interop.onnx_graph import read_onnx
 from onelook.interop.pickle_machine import read_pickle
 from onelook.interop.yolov5_weights import read_yolov5
 
@@ -69,10 +70,25 @@ def test_the_memory_that_a_pickle_can_fill_is_limited(filling: bytes) -> None:
         tracemalloc.stop()
 
 
+@pytest.mark.parametrize("num_graphs", [1, 2, 50_000])
+def test_the_work_and_memory_that_an_onnx_file_can_ask_for_are_limited(num_graphs: int, tmp_path: Path) -> None:
+    nodes = b"\x0a\x00" * (900_000 // num_graphs)  # empty ones, field 1 of a graph, which is field 7 of the model
+    length = bytes([len(nodes) & 0x7F | 0x80, len(nodes) >> 7 & 0x7F | 0x80, len(nodes) >> 14])
+    path = tmp_path / "many.onnx"
+    path.write_bytes((b"\x3a" + length + nodes) * num_graphs)
+    tracemalloc.start()
+    try:
+        with pytest.raises(CheckpointError, match="more than 200000 fields"):
+            read_onnx(path)
+        assert tracemalloc.get_traced_memory()[1] < 128 << 20
+    finally:
+        tracemalloc.stop()
+
+
 ALLOWED = {
-    "__future__", "collections", "collections.abc", "contextlib", "dataclasses", "functools", "io", "math", "os",
-    "pathlib", "pickletools", "stat", "struct",
-    "torch", "typing", "zlib",
+    "__future__", "collections", "collections.abc", "contextlib", "dataclasses", "functools", "io",
+    "itertools", "math", "os", "pathlib", "pickletools", "stat", "struct", "torch", "typing",
+    "zlib",
 }  # fmt: skip
 BANNED = {"torch.load", "pickle.load", "pickle.loads", "__import__", "eval", "exec", "compile", "setattr"}
 

@@ -54,23 +54,23 @@ def images_in_folder(folder: Path) -> FolderImages:
     others: Counter[str] = Counter()
     unread: list[str] = []
     irregular: list[str] = []
+    waiting = [str(folder)]
     entered: set[tuple[int, int]] = set()
-    for place, folders, names in os.walk(folder, onerror=_refuse_folder, followlinks=True):
-        status = os.stat(place)  # noqa: PTH116 - plain strings: a dataset has many files
-        if (status.st_dev, status.st_ino) in entered:
-            folders.clear()
-            continue
-        entered.add((status.st_dev, status.st_ino))
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        for name in sorted((name for name in names if not name.startswith(".")), reverse=True):
-            path, suffix = os.path.join(place, name), suffix_of(name)  # noqa: PTH118
-            if suffix in IMAGE_SUFFIXES:
-                (images if os.path.isfile(path) else irregular).append(path)  # noqa: PTH113
+    while waiting:
+        for entry in _new_entries(waiting.pop(), entered):
+            if entry.name.startswith("."):
                 continue
-            others[suffix or "no suffix"] += 1
-            is_asked = suffix not in _OTHER_SUFFIXES and others[suffix or "no suffix"] <= _ASKED_OF_A_SUFFIX
-            if suffix in UNREAD_SUFFIXES or (is_asked and _is_image(path)):
-                unread.append(path)
+            suffix = suffix_of(entry.name)
+            if _is_folder(entry):
+                waiting.append(entry.path)
+            elif suffix not in IMAGE_SUFFIXES:
+                others[suffix or "no suffix"] += 1
+                if suffix in UNREAD_SUFFIXES:
+                    unread.append(entry.path)
+                elif suffix not in _OTHER_SUFFIXES and others[suffix or "no suffix"] <= _ASKED_OF_A_SUFFIX:
+                    unread += [entry.path] if _is_image(entry.path) else []
+            else:
+                (images if _is_file(entry) else irregular).append(entry.path)
     if irregular:
         logger.warning(
             "%d entries below `%s` have the name of an image but are no regular files, first: `%s`",
@@ -184,5 +184,28 @@ def exists(path: StrPath) -> bool:
     return os.path.exists(path)  # noqa: PTH110
 
 
-def _refuse_folder(problem: OSError) -> None:
-    raise DataError(f"folder `{printable(problem.filename)}` cannot be read: {problem.strerror}") from problem
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # a link to itself
+        return False
+
+
+def _is_file(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_file()
+    except OSError:
+        return False
+
+
+def _new_entries(folder: str, entered: set[tuple[int, int]]) -> list[os.DirEntry[str]]:
+    """What a folder holds, last name first; nothing if its identity is among `entered`, to which it is added."""
+    try:
+        status = os.stat(folder)  # noqa: PTH116 - plain strings: a dataset has many files
+        if (status.st_dev, status.st_ino) in entered:
+            return []
+        entered.add((status.st_dev, status.st_ino))
+        with os.scandir(folder) as entries:
+            return sorted(entries, key=lambda entry: entry.name, reverse=True)
+    except OSError as problem:
+        raise DataError(f"folder `{printable(folder)}` cannot be read: {problem.strerror}") from problem

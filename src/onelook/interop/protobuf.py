@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections import defaultdict
 from collections.abc import Iterator
 
@@ -9,7 +10,7 @@ from onelook.errors import CheckpointError
 
 VARINT, FIXED_64, BYTES, FIXED_32 = 0, 1, 2, 5
 MAX_VARINT_BYTES = 10
-MAX_FIELDS = 1_000_000
+MAX_FIELDS = 200_000  # of a file; yolox-nano has 7,266
 
 Value = int | memoryview
 
@@ -18,18 +19,20 @@ class Message:
     """The fields of a message by their numbers; those in it that are messages are read when they are asked for.
 
     Raises:
-        CheckpointError: it is damaged, or has more fields than any network needs; the message lacks the file.
+        CheckpointError: it is damaged, or more fields are read, in all messages of the file, than any network has; the
+            message lacks the file.
 
     >>> message = Message(memoryview(b"\\x08\\x96\\x01\\x12\\x02hi"))
     >>> message.numbers(1), message.text(2), message.text(3)
     ([150], 'hi', '')
     """
 
-    def __init__(self, data: memoryview) -> None:
+    def __init__(self, data: memoryview, count: Iterator[int] | None = None) -> None:
+        self._count = itertools.count(1) if count is None else count
         self._fields: dict[int, list[Value]] = defaultdict(list)
-        for count, (number, value) in enumerate(fields(data)):
-            if count == MAX_FIELDS:
-                raise CheckpointError(f"it has more than {MAX_FIELDS} fields in one message")
+        for number, value in fields(data):
+            if next(self._count) > MAX_FIELDS:
+                raise CheckpointError(f"it has more than {MAX_FIELDS} fields")
             self._fields[number].append(value)
 
     def __contains__(self, number: int) -> bool:
@@ -51,7 +54,7 @@ class Message:
         """All messages that are reached by the field numbers `path`."""
         found = [self]
         for number in path:
-            found = [Message(part) for one in found for part in one.parts(number)]
+            found = [Message(part, self._count) for one in found for part in one.parts(number)]
         return found
 
     def texts(self, number: int) -> list[str]:

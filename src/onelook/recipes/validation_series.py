@@ -105,7 +105,3 @@ def _speeds(measured: Sequence[Sequence[Measurement]], batch_size: int) -> list[
         for of in measured
         for one in of
     ]
-
-
-def _point(one: Measurement) -> tuple[int, float, float]:
-    return one.imgsz, one.milliseconds["inference"] + one.milliseconds["nms"], one.metrics.map50_95

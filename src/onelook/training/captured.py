@@ -8,8 +8,7 @@ documentation ("CUDA semantics", section "CUDA graphs").
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from copy import deepcopy
-from dataclasses import dataclass, field, fields, is_dataclass
+from dataclasses import dataclass, field, fields, is_dataclass, replace
 from functools import partial
 from typing import Any, Protocol
 
@@ -272,16 +271,19 @@ def _leaves(prepared: Any) -> list[Any]:
     return [leaf for member in fields(prepared) for leaf in _leaves(getattr(prepared, member.name))]
 
 
-def _kept(prepared: Any, places: dict[Any, Tensor]) -> Any:
+def _kept(prepared: Any, places: dict[Any, Tensor], path: tuple[Any, ...] = ()) -> Any:
     """What was prepared with copies of its tensors, which go to `places`; those that are there already serve again."""
-    copies = {}
-    for number, leaf in enumerate(_leaves(prepared)):
-        if isinstance(leaf, Tensor):
-            key = (number, leaf.shape, leaf.dtype)
-            if key not in places:
-                places[key] = leaf.clone()
-            copies[id(leaf)] = places[key]
-    return deepcopy(prepared, copies)
+    if isinstance(prepared, Tensor):
+        key = (*path, prepared.shape, prepared.dtype)
+        if key not in places:
+            places[key] = prepared.clone()
+        return places[key]
+    if isinstance(prepared, tuple):
+        return tuple(_kept(part, places, (*path, number)) for number, part in enumerate(prepared))
+    if not is_dataclass(prepared) or isinstance(prepared, type):
+        return prepared
+    names = [member.name for member in fields(prepared)]
+    return replace(prepared, **{name: _kept(getattr(prepared, name), places, (*path, name)) for name in names})
 
 
 class _Replay(torch.autograd.Function):

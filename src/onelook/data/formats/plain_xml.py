@@ -68,8 +68,13 @@ def elements(data: bytes, *, max_elements: int) -> Iterator[Element]:
     parser.StartElementHandler = start
     parser.EndElementHandler = end
     parser.CharacterDataHandler = characters.append
-    for at in range(0, max(len(data), 1), _CHUNK_BYTES):
-        refusal = _parsed(parser, data[at : at + _CHUNK_BYTES], is_last=at + _CHUNK_BYTES >= len(data))
+    at, size, is_last = 0, _CHUNK_BYTES, False
+    while not is_last:
+        is_last = at + size >= len(data)
+        refusal = _parsed(parser, data[at : at + size], is_last=is_last)
+        at += size
+        # Expat reads what is unfinished from its beginning again: of a long name or comment, pieces have to grow.
+        size = _CHUNK_BYTES if waiting else 2 * size
         yield from waiting
         waiting.clear()
         if refusal is not None:
