@@ -54,8 +54,8 @@ def main() -> None:
         planned = PlannedDataset(dataset)
         ways = {
             "naive": one_by_one(lambda slot: naive_sample(dataset, slot.epoch, slot.number)),
-            "ours": one_by_one(dataset.sample),
-            "ours, in memory": one_by_one(cached.sample),
+            "ours": one_by_one(lambda slot: dataset[(slot,)]),
+            "ours, in memory": one_by_one(lambda slot: cached[(slot,)]),
             "partners of the batch": lambda slots: dataset.batch(with_partners(slots)),
             "the same, in memory": lambda slots: cached.batch(with_partners(slots)),
             "plans for a device": lambda slots: planned.batch([(slot,) for slot in slots]),
