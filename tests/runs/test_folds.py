@@ -260,6 +260,7 @@ def test_folds_that_cannot_be_used_are_refused_before_the_first_epoch(
     [
         ({"data": "bees.yaml"}, "`data` and `folds` cannot be used together"),
         ({"batch_size": -1}, "which each fold could read differently"),
+        ({"time": 0.1}, "trainings of different lengths cannot be compared"),
         ({"folds": None}, "`folds` must be given"),
         ({"fold": "x"}, "did you mean `folds`"),
         ({"cfg": "yolov5xx"}, "yolov5xx"),

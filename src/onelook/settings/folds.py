@@ -33,4 +33,9 @@ class FoldsSettings(FoldOptions, TrainSettings):
                 f"setting `batch_size` is {self.batch_size}, which each fold could read differently",
                 hint="name a number; a training on one fold with `--batch-size -1` finds one that fits",
             )
+        if self.time:
+            raise SettingsError(
+                "setting `time` has no meaning on folds: trainings of different lengths cannot be compared",
+                hint="use `--epochs`",
+            )
         return self
