@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 from pathlib import Path
 
@@ -81,6 +82,21 @@ def test_observers_do_not_change_the_weights_and_a_run_that_one_ended_goes_on(ho
     assert content_of(resumed.best) == content_of(plain.best)
     events = [event["event"] for event in lines_of(resumed.run_folder / "events.jsonl")]
     assert events.count("start") == events.count("end") == events.count("epoch") == 2
+
+
+def test_a_run_without_validations_that_an_observer_ends_is_validated_then(home: Home) -> None:
+    class Stop(onelook.Callback):
+        def on_epoch_end(self, event: object) -> None:
+            self.control.stop_training("enough")
+
+        def on_fit_start(self, event: object) -> None:
+            self.control = event.control  # type: ignore[attr-defined]
+
+    result = onelook.train(home.yaml, cfg=home.model, callbacks=[Stop()], noval=True, **{**SHORT, "epochs": 3})
+    assert (result.outcome.reason, result.outcome.epochs_done, result.outcome.best_epoch) == ("enough", 1, 0)
+    assert load_checkpoint(result.best).document["metrics"]["epoch"] == 0
+    (row,) = csv.DictReader((result.run_folder / "results.csv").read_text().splitlines())
+    assert float(row["metrics/mAP_0.5:0.95"]) == result.outcome.history[0]["metrics/mAP_0.5:0.95"]
 
 
 def test_no_file_can_name_code(home: Home, capsys: pytest.CaptureFixture[str]) -> None:

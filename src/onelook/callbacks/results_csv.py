@@ -9,7 +9,7 @@ from pathlib import Path
 from onelook.files.atomic import write_text_atomic
 from onelook.processes.memory import memory_held
 from onelook.structures.results import BRANCH_METRICS, METRICS, RATES
-from onelook.training.callback import Callback, CheckpointWritten, EpochEnd, StepEnd
+from onelook.training.callback import Callback, CheckpointWritten, EpochEnd, FitEnd, StepEnd
 
 logger = logging.getLogger(__name__)
 
@@ -52,6 +52,11 @@ class ResultsCsv(Callback):
     def on_epoch_end(self, event: EpochEnd) -> None:
         """Add the row of the epoch."""
         self._rows.append(event.row)
+        _write_or_warn(self._path, self._text())
+
+    def on_fit_end(self, event: FitEnd) -> None:
+        """Write all rows again: a run that was ended early may have been validated after its last epoch."""
+        self._rows = list(event.history)
         _write_or_warn(self._path, self._text())
 
     def _text(self) -> str:

@@ -114,11 +114,13 @@ class Trainer:
                 self.train_epoch()
                 self.finish_epoch()
                 progress.stopped_early |= self.group.any(bool(control.reason))
+            if progress.stopped_early:
+                if progress.best_epoch < 0:
+                    self._validate_late()
+                reason = control.reason or "early stop"
         except StopRequested:
             self._settle()
             reason = STOP_REQUESTED
-        if progress.stopped_early:
-            reason = control.reason or "early stop"
         self.keeper.save(self.state)
         self.keeper.raise_failure()
         return self._fit_end(reason, begun)
@@ -174,13 +176,7 @@ class Trainer:
         validated = time.perf_counter()
         row = self._row(evaluation)
         metrics = evaluation.metrics if evaluation is not None else None
-        is_best = metrics is not None and metrics.fitness > progress.best_fitness
-        if metrics is not None and is_best:
-            progress.best_fitness, progress.best_epoch = metrics.fitness, progress.epoch
-        if evaluation is not None:
-            class_ap = np.zeros(state.loss.num_classes)
-            class_ap[evaluation.metrics.class_ids] = evaluation.metrics.class_ap
-            progress.class_ap, progress.branch = class_ap.tolist(), evaluation.branch
+        is_best = evaluation is not None and self._is_best(evaluation, progress.epoch)
         progress.history.append(row)
         progress.stopped_early = self._is_patience_over()
         epoch = progress.epoch
@@ -195,6 +191,24 @@ class Trainer:
         seconds = trained - self._epoch_begun, validated - trained
         length = progress.turns[-1][1] if progress.turns else self.settings.epochs
         self.observers.send(EpochEnd(epoch, row, metrics, is_best, *seconds, detections, epochs=length))
+
+    def _is_best(self, evaluation: Evaluation, epoch: int) -> bool:
+        """Note what was found after `epoch`; whether it is the best so far."""
+        progress, metrics = self.state.progress, evaluation.metrics
+        class_ap = np.zeros(self.state.loss.num_classes)
+        class_ap[metrics.class_ids] = metrics.class_ap
+        progress.class_ap, progress.branch = class_ap.tolist(), evaluation.branch
+        is_best = metrics.fitness > progress.best_fitness
+        if is_best:
+            progress.best_fitness, progress.best_epoch = metrics.fitness, epoch
+        return is_best
+
+    def _validate_late(self) -> None:
+        """Validate what was to be validated after an epoch that does not come: a run ends with its best weights."""
+        evaluation, epoch = self._validate(), self.state.progress.epoch - 1
+        self.state.progress.history[-1].update(validation_row(evaluation))
+        if self._is_best(evaluation, epoch):
+            self.keeper.remember_best(self.state, metrics_document(evaluation.metrics, epoch))
 
     def _settle_length(self) -> None:
         """Let the budget of time decide how many epochs the run has, and write the decision into its state."""
