@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -10,15 +11,25 @@ from checkpoint_content import content_of
 from option_runs import covers, fit
 from stop_at import StopAt
 
+from torch.nn.modules.module import register_module_forward_pre_hook
+
 from onelook.errors import SettingsError, StopRequested
+from onelook.models.detector import DetectionModel
+from onelook.processes.process_group import ProcessGroup
+from onelook.processes.stop_signal import StopSignal
+from onelook.recipes.preparation import prepare
 from onelook.recipes.train import train
 from onelook.runs.checkpoint import load_checkpoint
 from onelook.settings.build import build_settings
 from onelook.settings.evolve import EvolveSettings
+from onelook.training import pilot
+from onelook.training.batch_gradient import multi_scale_size
 from onelook.training.callback import Callback, StepEnd
+from onelook.training.pilot import epochs_within_budget
 
 FILES = ("weights/last.safetensors", "weights/best.safetensors", "results.csv", "settings.yaml")
 SECONDS_A_STEP = 2.0
+TRY = pilot._seconds_per_image  # which other tests leave out
 
 
 class Clock(Callback):
@@ -123,6 +134,23 @@ def test_a_budget_that_makes_no_sense_is_refused(
     assert message in refusal.value.message
     assert hint in (refusal.value.hint or "")
     assert not Path(settings["project"]).exists(), "nothing was written"
+
+
+def test_the_first_try_sees_images_of_as_many_sizes_as_the_run_will(
+    settings: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("onelook.training.pilot._seconds_per_image", TRY)
+    sides: list[int] = []
+    hook = register_module_forward_pre_hook(
+        lambda module, given: sides.append(given[0].shape[2]) if isinstance(module, DetectionModel) else None
+    )
+    group = ProcessGroup()
+    with hook, StopSignal() as stop:
+        within = partial(epochs_within_budget, stop=stop)
+        given = {**settings, "multi_scale": True, "workers": 0}
+        prepare(given, None, stop, group, resumed=None, epochs_within=within)
+    assert sides == [multi_scale_size(0, step, 64, 32) for step in range(5)]
+    assert len(set(sides)) > 1
 
 
 def test_a_search_has_no_budget_of_time() -> None:

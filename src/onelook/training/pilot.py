@@ -78,6 +78,7 @@ def _seconds_per_image(data: Splits, model: RunModel, run: Run, stop: StopSignal
     with closing(training_batches(data, copy, replace(run, settings=settings), Progress())) as batches:
         for step in range(min(PILOT_STEPS, schedule.batches_per_epoch)):
             plan = replace(schedule.at(step), is_update=True)
+            state.progress.batch = state.progress.step = step
             gradient.add(next(batches), plan)
             update.apply(plan)
             update.settle()  # waits for the device
