@@ -97,6 +97,13 @@ def test_polygond_objects_may_lose_more_of_their_area_than_plain_boxes() -> None
     assert boxes_of(plain, plan_with(translation(67, 0) @ scaling(100, 100))) == []
 
 
+@pytest.mark.parametrize(("x", "y"), [(-100, -100), (100, -100), (-100, 100), (-100, 0), (0, 100)])
+def test_polygons_of_an_image_that_only_touches_the_output_give_no_boxes(x: float, y: float) -> None:
+    whole = [[0.0, 0.0], [1.0, 0.0], [1.0, 1.0], [0.0, 1.0]]
+    index = make_index([(100, 100)], [[(1, 0.5, 0.5, 1, 1)]], polygons={0: whole})
+    assert boxes_of(index, plan_with(translation(x, y) @ scaling(100, 100))) == []
+
+
 def test_both_mosaics_of_a_mix_keep_all_their_labels() -> None:
     index = make_index([(64, 64)] * 4, [[CENTRED]] * 4)
     h = Hyperparameters(mixup=1, scale=0, translate=0)

@@ -28,7 +28,7 @@ def visible_region(tile: Tile, output_hw: tuple[int, int]) -> Points:
         x1, x2 = sorted((gain_x * left + shift_x, gain_x * right + shift_x))
         y1, y2 = sorted((gain_y * top + shift_y, gain_y * bottom + shift_y))
         x1, y1, x2, y2 = max(x1, 0.0), max(y1, 0.0), min(x2, width), min(y2, height)
-        return np.array([[x1, y1], [x2, y1], [x2, y2], [x1, y2]] if x1 <= x2 and y1 <= y2 else np.zeros((0, 2)))
+        return np.array([[x1, y1], [x2, y1], [x2, y2], [x1, y2]] if x1 < x2 and y1 < y2 else np.zeros((0, 2)))
     window = np.array([[left, top], [right, top], [right, bottom], [left, bottom]], np.float64)
     corners = transform_points(tile.matrix, window).tolist()
     if _signed_area(corners) < 0:
