@@ -85,6 +85,36 @@ def test_the_work_and_memory_that_an_onnx_file_can_ask_for_are_limited(num_graph
         tracemalloc.stop()
 
 
+def onnx_file(path: Path, tensor: bytes) -> Path:
+    """A model, field 7 a graph of an empty node, field 1, and a tensor, field 5."""
+    graph = b"\x0a\x00\x2a" + bytes([len(tensor)]) + tensor
+    path.write_bytes(b"\x3a" + bytes([len(graph)]) + graph)
+    return path
+
+
+MINUS_ONE = b"\xff" * 9 + b"\x01"
+
+
+def test_whole_numbers_below_0_are_read_from_an_onnx_file(tmp_path: Path) -> None:
+    tensor = b"\x08\x02\x10\x07" + b"\x3a\x0b\x03" + MINUS_ONE + b"\x42\x01s"  # 2 of them, of int64: 3, -1; called s
+    assert read_onnx(onnx_file(tmp_path / "a.onnx", tensor)).weights["s"].tolist() == [3, -1]
+
+
+@pytest.mark.parametrize(
+    "shape",
+    [
+        b"\x08" + MINUS_ONE,
+        b"\x08\x00\x08" + MINUS_ONE,
+        b"\x08\x00" + (b"\x08" + b"\xff" * 8 + b"\x7f") * 2,
+        b"\x08\x00" * 9,
+    ],
+    ids=["-1", "0 and -1", "0 and twice 2^63 - 1", "nine sides"],
+)
+def test_a_tensor_of_an_onnx_file_with_an_impossible_shape_is_refused(shape: bytes, tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match="its tensor `s` has the shape"):
+        read_onnx(onnx_file(tmp_path / "a.onnx", shape + b"\x10\x01\x42\x01s"))
+
+
 ALLOWED = {
     "__future__", "collections", "collections.abc", "contextlib", "dataclasses", "functools", "io",
     "itertools", "math", "os", "pathlib", "pickletools", "stat", "struct", "torch", "typing",

@@ -20,6 +20,7 @@ from onelook.files.bounded import printable, read_bounded
 from onelook.interop.protobuf import Message
 
 MAX_BYTES = 1 << 30
+MAX_SIDES = 8
 FLOAT, INT64 = 1, 7
 _DTYPES = {FLOAT: torch.float32, INT64: torch.int64}
 
@@ -111,6 +112,9 @@ def _tensor(tensor: Message) -> Tensor | None:
     dtype = _DTYPES.get(kinds[-1] if kinds else 0)
     if dtype is None:
         return None
+    is_possible = len(shape) <= MAX_SIDES and min(shape, default=0) >= 0
+    if not is_possible or math.prod(side or 1 for side in shape) > MAX_BYTES:
+        raise CheckpointError(f"its tensor `{printable(name[:80])}` has the shape {tuple(shape[:MAX_SIDES])}")
     count, singles = math.prod(shape), tensor.numbers(7)
     if singles and len(singles) == count:
         return torch.tensor(singles, dtype=dtype).view(shape)

@@ -10,6 +10,7 @@ from onelook.errors import CheckpointError
 
 VARINT, FIXED_64, BYTES, FIXED_32 = 0, 1, 2, 5
 MAX_VARINT_BYTES = 10
+_SIGN = 1 << 63
 MAX_FIELDS = 200_000  # of a file; yolox-nano has 7,266
 
 Value = int | memoryview
@@ -66,8 +67,9 @@ class Message:
         return self.texts(number)[-1] if number in self else ""
 
     def numbers(self, number: int) -> list[int]:
-        """The whole numbers in all fields of this number, packed or not."""
-        return [one for value in self._fields.get(number, []) for one in _varints(value)]
+        """The whole numbers of 64 bits with a sign in all fields of this number, packed or not."""
+        values = (one for value in self._fields.get(number, []) for one in _varints(value))
+        return [(one + _SIGN) % (2 * _SIGN) - _SIGN for one in values]
 
 
 def fields(message: memoryview) -> Iterator[tuple[int, Value]]:
