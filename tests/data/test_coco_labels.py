@@ -201,6 +201,26 @@ def test_polygon_of_one_part_is_kept(tmp_path: Path) -> None:
     assert result.index.polygon_of(2) is None
 
 
+@pytest.mark.parametrize(
+    ("polygon", "is_kept"),
+    [
+        ([0, 0, 0, 0, 0, 0], False),  # where there is none
+        ([15, 12, 19, 12, 19, 15], False),
+        ([2, 3, 4, 3, 4, 11], False),
+        ([2, 3, 11.5, 3, 11.5, 11], True),
+        ([-9, 3, 12, 3, 12, 11], True),  # clipped
+    ],
+)
+def test_polygon_that_lies_elsewhere_than_its_box_is_not_used(
+    polygon: list[float], is_kept: bool, tmp_path: Path
+) -> None:
+    bbox = [2, 3, 10, 8] if polygon[0] >= 0 else [-9, 3, 21, 8]
+    result = scan(tmp_path, [box(bbox=bbox, segmentation=[polygon])])
+    assert corners_px(result) == [[max(bbox[0], 0), 3, 10 if polygon[0] >= 0 else 12, 8]]
+    assert (result.index.polygon_of(1) is not None) == is_kept
+    assert ("stray-polygon" in [entry.kind for entry in result.ledger.entries]) != is_kept
+
+
 def test_images_are_sorted_and_each_is_used_once(tmp_path: Path) -> None:
     images = [{"id": i, "file_name": name} for i, name in enumerate(["b.png", "a.png", "./b.png"])]
     result = scan_split(make_coco(tmp_path, [box(image=2), box(image=0, bbox=[1, 1, 3, 3])], images=images), "train")

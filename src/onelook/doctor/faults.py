@@ -87,6 +87,7 @@ FAULTS: dict[str, Fault] = {
     "corner-row": Fault(
         "warning", "boxes that may be written as their corners", "write centre, width and height as fractions"
     ),
+    "stray-polygon": Fault("warning", "polygons that lie elsewhere than their boxes", "draw or remove them"),
     "whole-image": Fault("warning", "boxes that have become the whole image", "view them; draw them again"),
     "clipped-box": Fault("warning", "boxes that leave their image", "draw them up to the edge", "clipped"),
     "repeated-row": Fault("warning", "labels that are there twice", "remove the repetition", "removed"),

@@ -17,6 +17,7 @@ FaultKind = Literal[
     "no-area",
     "outside",
     "shared-label",
+    "stray-polygon",
     "unlisted-image",
     "unread-image",
     "whole-image",

@@ -12,10 +12,15 @@ from onelook.data.formats.label_rows import LabelRows, Outcome, RowProblem
 from onelook.data.formats.label_source import SizeHw
 from onelook.data.formats.row_rules import LAST_DIGIT, RefusedRow, Values, box_around, inside, joined
 from onelook.files.fault_kinds import FaultKind, Remark
+from onelook.geometry.boxes import cxcywh_to_xyxy
+from onelook.geometry.iou import paired_iou
 
 LARGEST = 2**31
 SHOWN_CHARACTERS = 80
 UNKNOWN_SIZE = (0, 0)
+# A polygon whose box overlaps that of its object by less is not the polygon of this object.
+SAME_BOX_IOU = 0.5
+_STRAY_POLYGON = Remark("its polygon lies elsewhere and is not used", "stray-polygon")
 Text = Callable[[], str]
 Place = str | int
 
@@ -103,7 +108,11 @@ class RowCollector:
         self._seen.add(identity)
         self._class_ids.append(class_id)
         self._boxes.append(used)
-        self._polygons.append(np.clip(points, 0, 1).reshape(-1, 2))
+        clipped: Values = np.clip(points, 0, 1).reshape(-1, 2)
+        if len(clipped) and not _has_box(clipped, used):
+            self.doubt(place, value, _STRAY_POLYGON)
+            clipped = clipped[:0]
+        self._polygons.append(clipped)
         if comment:
             self._problem(place, value, comment, "clipped")
 
@@ -138,6 +147,12 @@ def box_of_polygon(polygon: Values) -> Values:
     """(4,) cxcywh around the points, (P, 2); RefusedRow if a coordinate is no usable number."""
     _require_numbers(polygon)
     return box_around(polygon)
+
+
+def _has_box(polygon: Values, box: Values) -> bool:
+    """Whether the box around a polygon, (P, 2), is by and large the one that is given, (4,) cxcywh."""
+    corners = cxcywh_to_xyxy(np.stack([box_around(polygon), box]))
+    return bool(paired_iou(corners[:1], corners[1:])[0] >= SAME_BOX_IOU)
 
 
 def _require_pixels(box: Values, size_hw: SizeHw) -> None:

@@ -24,7 +24,7 @@ from onelook.structures.packed_texts import joined_texts
 
 logger = logging.getLogger(__name__)
 
-FORMAT = 5
+FORMAT = 6
 
 _MAGIC = b"onelook scan 1\n\0"
 _DIGEST_BYTES = hashlib.sha256().digest_size
