@@ -10,7 +10,6 @@ import pytest
 from checkpoint_content import content_of
 from option_runs import covers, fit
 from stop_at import StopAt
-
 from torch.nn.modules.module import register_module_forward_pre_hook
 
 from onelook.errors import SettingsError, StopRequested
