@@ -51,6 +51,16 @@ def test_val_measures_the_branch_that_it_is_asked_for(weights: Path, data: Path)
     assert not np.array_equal(found["one"], found["many"])
 
 
+def test_weights_that_are_measured_each_alone_may_have_the_branch_without_nms(weights: Path, data: Path) -> None:
+    better = checkpoint_of(create_model(TABLE, names=NAMES), weights.with_name("better.safetensors"), branch="one")
+    asked = {"weights": [weights, better], "data": data, "task": "speed", "imgsz": 64, "workers": 0, "device": "cpu"}
+    assert [validate({**asked, "head": head}).evaluation.branch for head in ("one", "auto", "many")] == [
+        "one",
+        "one",
+        "many",
+    ]
+
+
 @covers("detect", "head")
 def test_detect_uses_the_branch_that_it_is_asked_for(weights: Path, data: Path, tmp_path: Path) -> None:
     asked = {"weights": weights, "source": str(data.parent / "images/val/0.png"), "imgsz": 64, "device": "cpu"}

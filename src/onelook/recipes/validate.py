@@ -69,7 +69,8 @@ def validate(given: Mapping[str, Any], *, file: Path | None = None) -> ValidateR
     """
     settings = build_settings(ValidateSettings, given, file=file)
     with StopSignal() as stop, joined_group(stop) as group, reasons_given(group):
-        head = head_for_merging(settings)
+        is_alone = settings.is_series and not settings.augment
+        head = settings.head if is_alone else head_for_merging(settings)
         models = [
             load_runnable(path, settings.device, local_rank=group.local_rank, head=head) for path in settings.weights
         ]

@@ -28,7 +28,7 @@ class ValidateSettings(StrictSettings):
     """Checkpoint to validate, .safetensors or .pt of YOLOv5, or an exported model; several are an ensemble."""
     head: HeadChoice = Field("auto")
     """Branch of a head with two: several boxes per object, which need NMS, or one; auto takes the better in validation.
-    Where NMS is needed anyway (augment, several weights) auto takes many."""
+    Where NMS is needed anyway (augment, an ensemble) auto takes many."""
     data: Path = Field(Path("data.yaml"))
     """Dataset: a YAML that says where the images are and what the classes are called, or a folder or file in a known
     layout."""
