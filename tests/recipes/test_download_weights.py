@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -17,6 +18,7 @@ from onelook.errors import CheckpointError, DataError, SettingsError
 from onelook.interop.published_weights import PUBLISHED_WEIGHTS
 from onelook.models.catalog import MODELS
 from onelook.recipes.download_weights import download_weights, weights_at
+from onelook.training.detector_file import write_inference_file
 from onelook.training.weights import load_detector
 
 NAME = "yolox-nano"
@@ -91,6 +93,21 @@ def test_weights_at_an_address_are_fetched_once(tmp_path: Path, monkeypatch: pyt
 def test_a_known_address_has_its_known_hash(served: list[str]) -> None:
     path = weights_at(PUBLISHED_WEIGHTS[NAME].url, transport=trusting())
     assert path == download_weights(NAME, transport=trusting()).path and served == ["/yolox_nano.pth"]
+
+
+def test_published_weights_are_exported_and_measured_by_name(
+    served: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    path = download_weights(NAME, transport=trusting()).path
+    quick = {"imgsz": 64, "format": "torchscript", "device": "cpu"}
+    (made,) = onelook.export(NAME, **quick).exports
+    assert made.path == Path("yolox-nano.torchscript")
+    assert json.loads(made.report.read_text())["weights"] == {"name": NAME, "sha256": PUBLISHED_WEIGHTS[NAME].sha256}
+    result = onelook.benchmark(NAME, **quick, rounds=1)
+    assert result.rows[0].megabytes == path.stat().st_size / 1e6
+    with pytest.raises(SettingsError, match="`update` is for checkpoints of Onelook, which `yolox-nano` is not"):
+        write_inference_file(Path(NAME))
 
 
 def test_load_asks_the_web_only_if_told_to(served: list[str]) -> None:

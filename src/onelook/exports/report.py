@@ -12,6 +12,7 @@ from onelook.exports.parity import TOLERANCES, Case
 from onelook.exports.plan import ExportPlan
 from onelook.files.bounded import sha256_of
 from onelook.settings.export import ExportSettings
+from onelook.training.weights import located
 
 DISTRIBUTIONS = {"litert_torch": "litert-torch", "ai_edge_litert": "ai-edge-litert"}
 
@@ -75,7 +76,7 @@ def report_of(
     return {
         "format": format_name,
         "files": [{"name": name, "bytes": size, "sha256": digest} for name, size, digest in contents(made)],
-        "weights": {"name": settings.weights.name, "sha256": contents(settings.weights)[0][2]},
+        "weights": {"name": settings.weights.name, "sha256": sha256_of(located(settings.weights))},
         "metadata": plan.metadata.as_dict(),
         "passed": not problems if checks.cases else None,
         "problems": problems,

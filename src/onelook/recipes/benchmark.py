@@ -28,6 +28,7 @@ from onelook.runs.run_dir import RunDir
 from onelook.settings.benchmark import BenchmarkSettings
 from onelook.settings.build import build_settings
 from onelook.settings.export import ExportSettings
+from onelook.training.weights import located
 
 PYTORCH = "pytorch"
 WARM_UP = 3
@@ -89,7 +90,7 @@ def benchmark(
         inputs = settings.weights, settings.data
         run = RunDir.create(settings.project, settings.name, exist_ok=settings.exist_ok, inputs=inputs)
         work = replace(work, settings=_export_settings(settings, str(run.path)))
-        rows = {PYTORCH: BenchmarkRow(PYTORCH, settings.weights.stat().st_size / 1e6)}
+        rows = {PYTORCH: BenchmarkRow(PYTORCH, located(settings.weights).stat().st_size / 1e6)}
         running: dict[str, Backend] = {PYTORCH: TorchBackend(work.model, select_device(settings.device))}
         for name in settings.format:
             stop.check()

@@ -19,7 +19,7 @@ from onelook.interop.yolov5_weights import SUFFIXES, read_yolov5
 from onelook.models.detector import DetectionModel
 from onelook.runs.checkpoint import encode, load_checkpoint
 from onelook.training.state import KIND_DETECTOR, KIND_TRAINING
-from onelook.training.weights import PROGRAMS, load_detector, model_of
+from onelook.training.weights import PROGRAMS, load_detector, located, model_of
 
 logger = logging.getLogger(__name__)
 
@@ -54,7 +54,7 @@ def write_inference_file(weights: Path) -> Path:
         SettingsError: it is none of ours, or the place is taken by a file with other content.
         OSError: the file cannot be written.
     """
-    if weights.is_dir() or weights.suffix.lower() in (*SUFFIXES, *PROGRAMS):
+    if weights.is_dir() or located(weights).suffix.lower() in (*SUFFIXES, *PROGRAMS):
         raise SettingsError(
             f"setting `update` is for checkpoints of Onelook, which `{printable(weights)}` is not",
             hint="`onelook convert` rewrites those of YOLOv5; exported models hold no training state",
