@@ -92,6 +92,15 @@ def test_thresholds_that_an_export_cannot_meet_are_refused(asked: dict[str, Any]
         check_thresholds(backend, replace(possible, **asked))
 
 
+def test_nms_across_classes_is_the_same_where_there_is_one_class_or_no_nms() -> None:
+    done = Thresholds(conf_thres=0.25, iou_thres=0.45, max_det=10)
+    for backend in (
+        Exported(thresholds=done, names=("red",), num_classes=1),
+        Exported(thresholds=done, needs_nms=False),
+    ):
+        check_thresholds(backend, replace(done, agnostic=True))
+
+
 def test_half_is_decided_at_the_export() -> None:
     with pytest.raises(SettingsError, match="export with `--half`"):
         Predictor(Exported(), PredictionSettings(imgsz=64, half=True))
