@@ -41,6 +41,13 @@ def test_speed_continues_the_lines_of_earlier_processes_with_and_without_memory(
     assert lines == ["0,2.000,1.000,0.250,10.00", "1,1.000,0.000,0.000,0.00,"]
 
 
+def test_damaged_speeds_stop_no_run(tmp_path: Path) -> None:
+    path = tmp_path / "speed.csv"
+    path.write_bytes(b"epoch\n0,\xff\xfe\n")
+    SpeedCsv(path, memory=lambda: None).on_epoch_end(EpochEnd(1, {}, None, False, 1.0, 0.0))
+    assert path.read_text(encoding="utf-8").splitlines()[-1] == "1,1.000,0.000,0.000,0.00,"
+
+
 def test_results_keep_all_digits_and_start_from_the_history(tmp_path: Path) -> None:
     path = tmp_path / "results.csv"
     table = ResultsCsv(path, [{"epoch": 0, "train/box_loss": 0.1 + 0.2}], columns_of(["box", "obj", "cls"]))

@@ -258,6 +258,7 @@ def test_a_run_in_a_reused_folder_never_resumes_the_one_before_it(
     assert "holds an earlier run of 2" in caplog.text
     quiet = train({**tiny_settings, "lr0": 0.02, "project": tmp_path / "quiet"}).run_folder
     assert contents(again) == contents(quiet)
+    assert len((again / "speed.csv").read_text().splitlines()) == len((quiet / "speed.csv").read_text().splitlines())
     assert not (again / "weights" / "previous.safetensors").exists() or (
         load_checkpoint(again / "weights" / "previous.safetensors").document["settings"]["lr0"] == 0.02
     )

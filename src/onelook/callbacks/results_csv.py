@@ -81,7 +81,7 @@ class SpeedCsv(Callback):
         self._memory = memory
         self._num_images = 0
         self._save_seconds = 0.0
-        before = path.read_text(encoding="utf-8").splitlines()[1:] if path.is_file() else []
+        before = path.read_text(encoding="utf-8", errors="replace").splitlines()[1:] if path.is_file() else []
         self._lines = [",".join(SPEED_COLUMNS), *before]
 
     def on_step_end(self, event: StepEnd) -> None:

@@ -154,7 +154,9 @@ class RunDir:
                 f"`{self.status}` cannot be written: {problem.strerror or problem}", hint="free some space"
             ) from problem
         if before.run_id != identity.run_id and (before.state or self.last.exists()):
-            for path in (self.metrics, self.metrics_arrays, self.examples, self.report, self.facts):
+            for path in (
+                self.results, self.speeds, self.metrics, self.metrics_arrays, self.examples, self.report, self.facts
+            ):  # fmt: skip
                 path.unlink(missing_ok=True)
             for path in self.path.glob("*_id"):
                 path.unlink(missing_ok=True)
