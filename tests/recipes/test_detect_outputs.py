@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -174,6 +175,15 @@ def test_predictions_load_in_pycocotools_and_agree_with_val_and_results_of_one_i
     assert {row["image_id"] for row in of_val} == set(image_ids) and {1, 2} <= {row["category_id"] for row in of_val}
     for row, entry in zip(rows, alone, strict=True):
         assert row["bbox"] == pytest.approx(entry["bbox"], abs=1e-3)
+
+
+def test_names_may_be_as_long_as_the_file_system_allows(photos: Path, weights: Path) -> None:
+    for stem in ("x" * 251, "\u00fc" * 125):
+        write_image(photos / f"{stem}.png", spotted())
+    result = run(weights, photos, save_txt=True)
+    assert result.run_folder is not None and result.problems == ()
+    assert {path.name for path in result.run_folder.glob("*.png")} == {path.name for path in photos.iterdir()}
+    assert {path.stem for path in result.run_folder.glob("labels/*")} == {path.stem for path in photos.iterdir()}
 
 
 def test_frames_of_a_video_have_ids_of_their_own(photos: Path, weights: Path) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -15,7 +14,7 @@ import numpy.typing as npt
 from onelook.data.ffmpeg_options import CAPTURE_OPTIONS, LOCAL_FILES
 from onelook.data.video_container import HEAD_BYTES, Container, read_container, video_kind
 from onelook.errors import DataError
-from onelook.files.atomic import TEMPORARY_MARK
+from onelook.files.atomic import temporary_of
 from onelook.files.bounded import printable, read_bounded
 from onelook.files.image_headers import MAX_PIXELS, DamagedImage, ShortOfBytes, read_header
 from onelook.files.images import KIND_OF_SUFFIX, opencv
@@ -182,7 +181,8 @@ class VideoWriter:
         cv2 = opencv()
         self._path = path
         self._size_hw = size_hw
-        self._temporary = path.with_name(f"{path.name}{TEMPORARY_MARK}{os.getpid()}.mp4")
+        temporary = temporary_of(path)
+        self._temporary = temporary.with_name(f"{temporary.name}.mp4")
         code = cv2.VideoWriter_fourcc(*"mp4v")
         even_wh = (size_hw[1] + size_hw[1] % 2, size_hw[0] + size_hw[0] % 2)
         self._writer = cv2.VideoWriter(str(self._temporary), cv2.CAP_FFMPEG, code, writable_rate(fps), even_wh)

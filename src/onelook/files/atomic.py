@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import hashlib
 import json
 import os
 import shutil
@@ -13,6 +14,8 @@ from pathlib import Path
 from onelook.files.running import is_running
 
 TEMPORARY_MARK = ".onelook-tmp-"
+LONGEST_NAME = 200
+"""Bytes of a name that still has room for the mark: most file systems allow 255."""
 # Said by network file systems that cannot flush a folder, and where it may be written but not read.
 CANNOT_FLUSH = {errno.EINVAL, errno.ENOTSUP, errno.EACCES}
 
@@ -29,7 +32,7 @@ def write_bytes_atomic(
         OSError: the disk is full, read-only or failing; the old file is untouched and the temporary one removed. Its
             `filename` is `path`.
     """
-    temporary = path.with_name(f"{path.name}{TEMPORARY_MARK}{os.getpid()}")
+    temporary = temporary_of(path)
     try:
         descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | getattr(os, "O_BINARY", 0), 0o644)
         with os.fdopen(descriptor, "wb") as file:
@@ -45,6 +48,13 @@ def write_bytes_atomic(
         if isinstance(problem, OSError):
             problem.filename = os.fspath(path)  # most calls above know a number only
         raise
+
+
+def temporary_of(path: Path) -> Path:
+    """The temporary file beside `path`; names have a limit, which a long one with a mark behind it would pass."""
+    name = os.fsencode(path.name)
+    stem = path.name if len(name) <= LONGEST_NAME else hashlib.sha256(name).hexdigest()
+    return path.with_name(f"{stem}{TEMPORARY_MARK}{os.getpid()}")
 
 
 def write_text_atomic(path: Path, text: str) -> None:
