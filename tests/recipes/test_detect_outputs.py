@@ -177,6 +177,22 @@ def test_predictions_load_in_pycocotools_and_agree_with_val_and_results_of_one_i
         assert row["bbox"] == pytest.approx(entry["bbox"], abs=1e-3)
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="has no such limit")
+def test_a_video_that_does_not_fit_on_the_disk_is_named_and_not_left_unreadable(photos: Path, weights: Path) -> None:
+    import resource
+
+    film(photos / "a.mp4", num_frames=20)
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, before[1]))
+    try:
+        result = run(weights, photos)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    (problem,) = result.problems
+    assert "a.mp4` was not written whole" in problem and result.num_frames == 20
+    assert result.run_folder is not None and list(result.run_folder.iterdir()) == []
+
+
 def test_names_may_be_as_long_as_the_file_system_allows(photos: Path, weights: Path) -> None:
     for stem in ("x" * 251, "\u00fc" * 125):
         write_image(photos / f"{stem}.png", spotted())

@@ -142,7 +142,10 @@ class DetectionFiles:
 
     def _finish_videos(self) -> None:
         while self._videos:
-            self._videos.popitem()[1].close()
+            try:
+                self._videos.popitem()[1].close()
+            except DataError as problem:
+                self._on_problem(problem)
 
     def _write_crops(self, frame: Frame, detections: Detections, stem: str) -> None:
         for number, (box, class_id) in enumerate(zip(detections.boxes, detections.class_ids, strict=True), start=1):

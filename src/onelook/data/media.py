@@ -202,10 +202,19 @@ class VideoWriter:
         self._writer.write(cv2.copyMakeBorder(fitting, 0, height % 2, 0, width % 2, cv2.BORDER_REPLICATE))
 
     def close(self) -> None:
-        """Finish the file and give it its name."""
+        """Finish the file and give it its name.
+
+        Raises:
+            DataError: it is not whole, as on a full disk, of which OpenCV says nothing; none is left.
+        """
         self._writer.release()
-        if self._temporary.exists():
-            self._temporary.replace(self._path)
+        if not self._temporary.exists():
+            return
+        problem = read_container(self._temporary).problem
+        if problem:
+            self._temporary.unlink()
+            raise DataError(f"video `{printable(self._path)}` was not written whole: {problem}", hint="free some space")
+        self._temporary.replace(self._path)
 
     def __enter__(self) -> VideoWriter:
         return self
