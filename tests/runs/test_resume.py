@@ -13,14 +13,17 @@ from pathlib import Path
 from types import FrameType
 
 import pytest
+import torch
 from checkpoint_content import content_of
 from forked_ranks import fork
 from option_runs import covers
 from stop_at import StopAt
+from torch.nn.modules.module import register_module_forward_hook
 
 import onelook
 from onelook.cli.main import main
 from onelook.errors import CheckpointError, RunFolderError, SettingsError, StopRequested
+from onelook.models.detector import DetectionModel
 from onelook.recipes.train import train
 from onelook.runs.checkpoint import load_checkpoint
 from onelook.training.callback import Callback, StepEnd
@@ -262,6 +265,27 @@ def test_a_run_in_a_reused_folder_never_resumes_the_one_before_it(
     assert not (again / "weights" / "previous.safetensors").exists() or (
         load_checkpoint(again / "weights" / "previous.safetensors").document["settings"]["lr0"] == 0.02
     )
+
+
+def test_a_loss_that_is_not_finite_once_costs_one_update_and_no_run(
+    tiny_settings: dict[str, object], tmp_path: Path
+) -> None:
+    calls = 0
+
+    def spoil(module: object, given: object, maps: list[torch.Tensor]) -> list[torch.Tensor] | None:
+        nonlocal calls
+        calls += isinstance(module, DetectionModel) and module.training
+        is_second = isinstance(module, DetectionModel) and module.training and calls == 2
+        return [raw_map * torch.nan for raw_map in maps] if is_second else None
+
+    settings = {**tiny_settings, "epochs": 2, "auto_balance": True}
+    with register_module_forward_hook(spoil), pytest.raises(StopRequested):
+        train(settings, callbacks=[StopAt(3)])
+    folder = tmp_path / "runs" / "exp"
+    assert load_checkpoint(folder / "weights" / "last.safetensors").document["progress"]["loss_sums"] == [None] * 3
+    first, second = train({"resume": str(folder)}).outcome.history
+    assert "train/box_loss" not in first and "val/box_loss" in first and second["train/box_loss"] > 0
+    assert (folder / "results.csv").read_text().splitlines()[1].startswith("0,,,,")
 
 
 @pytest.mark.slow  # `test_a_run_killed_in_any_phase_in_a_reused_folder..` does too

@@ -144,7 +144,8 @@ class DetectionLoss(FamilyLoss):
         """Move the weights so that every map's weighted objectness term comes out alike, very slowly."""
         target = 1 / objectness_by_map.clamp(min=_LEAST_OBJECTNESS)
         moved = BALANCE_DECAY * self.balance + (1 - BALANCE_DECAY) * target
-        self.balance = moved / moved[self._reference_map]
+        moved = moved / moved[self._reference_map]
+        self.balance = torch.where(moved.isfinite().all(), moved, self.balance)
 
 
 @lru_cache(maxsize=64)

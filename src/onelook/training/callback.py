@@ -108,7 +108,8 @@ class EpochEnd:
 
     Attributes:
         epoch: from 0.
-        row: the line of `results.csv`; validation entries are missing if the epoch was not validated.
+        row: the line of `results.csv`; validation entries are missing if the epoch was not validated, and numbers that
+            are not finite.
         metrics: what the validation found, or None.
         is_best: whether the fitness is the best so far.
         train_seconds, val_seconds: wall time.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
@@ -131,9 +132,10 @@ class TrainState:
     def document(self) -> dict[str, Any]:
         """All plain values of the state."""
         self.progress.scaler = self.scaler.state_dict()
+        sums = [value if math.isfinite(value) else None for value in self.progress.loss_sums]
         return {
             "kind": KIND_TRAINING,
-            "progress": asdict(self.progress),
+            "progress": {**asdict(self.progress), "loss_sums": sums},
             "branch": self.progress.branch,
             "ema_updates": self.ema.updates,
             "loss": {"balance": self.loss.balance.tolist()},
@@ -153,6 +155,7 @@ class TrainState:
         _load(self.adapters, checkpoint.tensors_below("adapters/"))
         restore_optimizer(self.optimizer, self.adapters, checkpoint.tensors_below("adapters_optimizer/"))
         self.progress = Progress(**document["progress"])
+        self.progress.loss_sums = [math.nan if value is None else value for value in self.progress.loss_sums]
         self.loss.balance = torch.tensor(document["loss"].get("balance", []), dtype=torch.float32)
         if self.progress.scaler:
             self.scaler.load_state_dict(self.progress.scaler)

@@ -16,6 +16,7 @@ What only watches (console, files, plots, trackers) is a callback and cannot cha
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Iterator
 
@@ -206,7 +207,7 @@ class Trainer:
     def _validate_late(self) -> None:
         """Validate what was to be validated after an epoch that does not come: a run ends with its best weights."""
         evaluation, epoch = self._validate(), self.state.progress.epoch - 1
-        self.state.progress.history[-1].update(validation_row(evaluation))
+        self.state.progress.history[-1].update(finite(validation_row(evaluation)))
         if self._is_best(evaluation, epoch):
             self.keeper.remember_best(self.state, metrics_document(evaluation.metrics, epoch))
 
@@ -233,7 +234,7 @@ class Trainer:
             row[f"train/{name}_loss"] = total / self.schedule.batches_per_epoch
         if evaluation is not None:
             row |= validation_row(evaluation)
-        return row | {"x/lr0": plan.lr_bias, "x/lr1": plan.lr, "x/lr2": plan.lr}
+        return finite(row | {"x/lr0": plan.lr_bias, "x/lr1": plan.lr, "x/lr2": plan.lr})
 
     def _is_patience_over(self) -> bool:
         progress, patience = self.state.progress, self.settings.patience
@@ -270,6 +271,11 @@ class Trainer:
 def widest_float(device: torch.device) -> torch.dtype:
     """The most precise type that the device computes in."""
     return torch.float32 if device.type == "mps" else torch.float64
+
+
+def finite(row: dict[str, float]) -> dict[str, float]:
+    """`row` without the numbers that are not finite, as where the loss of one batch was not: checkpoints have none."""
+    return {name: value for name, value in row.items() if math.isfinite(value)}
 
 
 def validation_row(evaluation: Evaluation) -> dict[str, float]:
