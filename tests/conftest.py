@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 import gc
 import logging
 import os
 import sys
 from collections.abc import Generator, Iterator
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -99,6 +101,26 @@ def a_priority_that_stays() -> Iterator[None]:
     """A process that has followed a run, politely, has other tests to do after it."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(os, "nice", lambda step: 0, raising=False)
+        yield
+
+
+@pytest.fixture(autouse=True, scope="session")
+def operators_of_onnx_that_are_read_once() -> Iterator[None]:
+    """For every file, torch parses the source of 500 functions that do not change: half of the time of an export."""
+    import torch.onnx
+
+    write = torch.onnx.export
+
+    def export(*given: Any, **named: Any) -> Any:
+        from torch.onnx._internal.exporter._registration import ONNXRegistry
+
+        if not hasattr(ONNXRegistry.from_torchlib, "cache_info"):
+            read_once = functools.cache(ONNXRegistry.from_torchlib)
+            patch.setattr(ONNXRegistry, "from_torchlib", staticmethod(read_once))
+        return write(*given, **named)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(torch.onnx, "export", export)
         yield
 
 
