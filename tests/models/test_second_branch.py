@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import itertools
 import math
+from functools import cache
 
 import pytest
 import torch
@@ -27,6 +28,14 @@ def yolox_with_two_branches(names: tuple[str, ...], seed: int = 0) -> DetectionM
 
 def with_two_branches(name: str) -> DetectionModel:
     return create_model(name, num_classes=2) if name == "onelook5n" else yolox_with_two_branches(("a", "b"))
+
+
+@cache
+def decoder(head: str) -> DetectionModel:
+    """A small model whose head decodes maps of strides 8, 16 and 32; changed by no test."""
+    table = {"nc": 2, "depth_multiple": 1.0, "width_multiple": 1.0}
+    body = [[-1, 1, "Conv", [8, 3, 2]] for _ in range(5)]
+    return create_model({**table, "backbone": body, "head": [[[2, 3, 4], 1, head, ["nc", 8]]]}, one_to_one=True)
 
 
 @pytest.mark.parametrize(
@@ -177,7 +186,10 @@ def test_new_classes_are_expected_as_often_as_they_occur() -> None:
         assert shares == pytest.approx([0.01, 0.01, 0.05])
 
 
-@pytest.mark.parametrize("name", ["yolox-nano", "yolox-tiny", "onelook5n", "onelookx-nano"])
+@pytest.mark.parametrize(
+    "name",
+    ["yolox-nano", "onelook5n", *(pytest.param(n, marks=pytest.mark.slow) for n in ("yolox-tiny", "onelookx-nano"))],
+)
 def test_a_second_branch_can_be_asked_for_and_left_out(name: str) -> None:
     with torch.device("meta"):
         both, single = create_model(name, one_to_one=True), create_model(name, one_to_one=False)
@@ -193,7 +205,7 @@ def test_a_head_with_anchors_has_no_second_branch() -> None:
 
 
 def test_of_neighbours_that_find_one_object_the_surest_counts_and_classes_do_not_meet() -> None:
-    model, outputs = with_two_branches("onelook5n"), 4
+    model, outputs = decoder("Look"), 4
     probability = {(1, 1, 0): 0.8, (1, 2, 0): 0.4, (2, 2, 1): 0.6, (1, 4, 0): 0.3}  # row, column, class
     raw = torch.full((1, 1, 4, 6, outputs + 2), -9.0)
     for (row, column, class_id), value in probability.items():
@@ -248,7 +260,7 @@ BOX = (2.0, 2.0, 22.0, 22.0)
 
 @pytest.mark.parametrize("rival", [(0, 1, 2), (0, 2, 0), (1, 0, 0), (1, 0, 1), (1, 1, 1)])
 def test_of_neighbours_that_find_one_object_the_surest_by_both_branches_counts(rival: tuple[int, int, int]) -> None:
-    model = with_two_branches("yolox")
+    model = decoder("YoloX")
     cells = {(0, 1, 1): (0.5, 0.8, BOX), rival: (0.9, 0.6, BOX)}
     for given, factors in (
         (cells, (((0.5 * 0.8) / (0.9 * 0.6)) ** 8, 1)),
@@ -263,14 +275,14 @@ def test_of_neighbours_that_find_one_object_the_surest_by_both_branches_counts(r
 def test_two_classes_with_one_box_are_two_objects() -> None:
     maps = shared_maps({(0, 1, 1): (0.5, 0.8, BOX), (0, 1, 2): (0.9, 0.8, BOX)})
     maps[0][0, 0, 1, 1, 6:] = torch.tensor([-40.0, 40.0])
-    assert shared_objectness(with_two_branches("yolox"), maps)[0][1, 1:3].tolist() == pytest.approx(
+    assert shared_objectness(decoder("YoloX"), maps)[0][1, 1:3].tolist() == pytest.approx(
         [mean_of(0.5, 0.8), mean_of(0.9, 0.8)]
     )
 
 
 def test_cells_of_one_object_that_lie_two_apart_are_compared_through_the_one_between() -> None:
     cells = {(0, 1, column): (own, 0.8, BOX) for column, own in ((0, 0.9), (1, 0.1), (2, 0.5))}
-    found = shared_objectness(with_two_branches("yolox"), shared_maps(cells))[0][1, :3]
+    found = shared_objectness(decoder("YoloX"), shared_maps(cells))[0][1, :3]
     expected = [mean_of(own, 0.8) * (own / 0.9) ** 8 for own in (0.9, 0.1, 0.5)]
     assert found.tolist() == pytest.approx(expected, rel=1e-4)
 
@@ -288,7 +300,7 @@ def test_other_objects_and_cells_far_away_do_not_count(
     rival: tuple[int, int, int], box: tuple[float, ...], share: float
 ) -> None:
     cells = {(0, 1, 1): (0.5, 0.8, BOX), rival: (0.9, 0.8, box)}
-    maps = shared_objectness(with_two_branches("yolox"), shared_maps(cells))
+    maps = shared_objectness(decoder("YoloX"), shared_maps(cells))
     assert maps[0][1, 1].item() == pytest.approx(mean_of(0.5, 0.8) * (0.5 / 0.9) ** (8 * share), rel=1e-4)
     level, row, column = rival
     assert maps[level][row, column].item() == pytest.approx(mean_of(0.9, 0.8))
