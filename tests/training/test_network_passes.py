@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from small_models import TABLES, write_table
 from synthetic_index import make_index
 from torch import Tensor, nn
 
@@ -142,15 +143,20 @@ def differing(one: dict[str, Tensor], other: dict[str, Tensor]) -> list[str]:
 
 
 CASES = [  # model, shards, settings
-    ("yolov5n", 2, {"multi_scale": True, "optimizer": "AdamW"}),
-    ("yolox-nano", 1, {"freeze": [2]}),
+    ("Detect", 2, {"multi_scale": True, "optimizer": "AdamW"}),
+    ("YoloX", 1, {"freeze": [2]}),
+    pytest.param("yolov5n", 2, {"multi_scale": True, "optimizer": "AdamW"}, marks=pytest.mark.slow),
+    pytest.param("yolox-nano", 1, {"freeze": [2]}, marks=pytest.mark.slow),
     pytest.param("onelook5n", 2, {}, marks=pytest.mark.slow),
 ]
 
 
-@pytest.mark.parametrize(("cfg", "shards", "given"), CASES)
-def test_recorded_passes_give_the_bits_of_plain_ones(cfg: str, shards: int, given: dict[str, Any]) -> None:
+@pytest.mark.parametrize(("model", "shards", "given"), CASES)
+def test_recorded_passes_give_the_bits_of_plain_ones(
+    model: str, shards: int, given: dict[str, Any], tmp_path: Path
+) -> None:
     """Over two epochs, whatever the loss; batch-norm statistics and unused weights included."""
+    cfg = str(write_table(model, tmp_path)) if model in TABLES else model
     recorder, group = Again(), Patient()
     compute = ComputeOptions(torch.device("cpu"), recorder=recorder)
     plain = run_steps(trainer(cfg, shards=shards, **given))
@@ -200,10 +206,11 @@ def test_a_loss_whose_weights_move_is_not_recorded(tiny_model: Path) -> None:
     assert differing(plain, recorded) == [] and recorder.others[0].replays == 0 < recorder.replays
 
 
-def test_a_recorded_loss_follows_the_weight_of_its_batch_and_the_part_of_the_run() -> None:
+def test_a_recorded_loss_follows_the_weight_of_its_batch_and_the_part_of_the_run(tmp_path: Path) -> None:
     """A scale of the gradient comes after the loss; raw boxes of YOLOX are compared late alone."""
-    settings = TrainSettings.model_validate({**SETTINGS, "cfg": "yolox-nano"})
-    model, batch, recorder = create_model("yolox-nano", num_classes=3).train(), batch_of(0, 4), Again()
+    table = write_table("YoloX", tmp_path)
+    settings = TrainSettings.model_validate({**SETTINGS, "cfg": str(table)})
+    model, batch, recorder = create_model(table, num_classes=3).train(), batch_of(0, 4), Again()
     plain = create_loss(model, settings, closing=0.5)
     captured = CapturedLoss(plain, recorder)
     maps = [raw_map.detach().requires_grad_() for raw_map in model(batch.images.float() / 255)]
@@ -215,10 +222,11 @@ def test_a_recorded_loss_follows_the_weight_of_its_batch_and_the_part_of_the_run
     assert recorder.replays == 2 * 5, "all but the first: the part of the run needs no recording of its own"
 
 
-def test_recorded_losses_of_all_lengths_share_their_maps_and_give_the_bits_of_plain_ones() -> None:
+def test_recorded_losses_of_all_lengths_share_their_maps_and_give_the_bits_of_plain_ones(tmp_path: Path) -> None:
     """In turn, each forward and then backward; the last part of a run needs no recording of its own."""
-    settings = TrainSettings.model_validate({**SETTINGS, "cfg": "yolox-nano"})
-    model, recorder = create_model("yolox-nano", num_classes=3).train(), Again()
+    table = write_table("YoloX", tmp_path)
+    settings = TrainSettings.model_validate({**SETTINGS, "cfg": str(table)})
+    model, recorder = create_model(table, num_classes=3).train(), Again()
     plain = create_loss(model, settings, closing=0.5)
     captured = CapturedLoss(plain, recorder)
     for round_number in range(4):

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from small_models import write_table
 from synthetic_index import make_index
 from thread_group import ThreadGroup, in_threads
 from torch import Tensor, nn
@@ -165,9 +167,10 @@ def test_a_nano_step_stays_within_its_budget_and_waits_for_nothing(given: dict[s
         assert not [name for name in WAITS if step.counts[name]]
 
 
-@pytest.mark.parametrize("cfg", ["yolov5n", "yolox-nano"])
-def test_a_step_with_a_teacher_waits_for_nothing_either(cfg: str) -> None:
+@pytest.mark.parametrize("head", ["Detect", "YoloX"])
+def test_a_step_with_a_teacher_waits_for_nothing_either(head: str, tmp_path: Path) -> None:
     """Whatever it sees in the images."""
+    cfg = str(write_table(head, tmp_path))
     student, model = (create_model(cfg, num_classes=3, seed=seed) for seed in (0, 1))
     counts = {}
     for teacher in (None, Teacher(model, student, teach="both")):
