@@ -126,8 +126,10 @@ def test_a_run_resumes_from_any_batch_with_the_same_batches(index: DatasetIndex,
     assert digests(run_of(index, workers, start=(1, 2))) == digests(run_of(index, 0))[5:]
 
 
-@pytest.mark.parametrize("workers", [0, 2])
-@pytest.mark.parametrize("world_size", [2, 3, 5])
+@pytest.mark.parametrize(
+    ("world_size", "workers"),
+    [(2, 0), (3, 2), (5, 0), *(pytest.param(*case, marks=pytest.mark.slow) for case in [(2, 2), (3, 0), (5, 2)])],
+)
 def test_shares_of_many_processes_make_the_batches_of_one(index: DatasetIndex, workers: int, world_size: int) -> None:
     whole = list(run_of(index, 0))
     shares = [list(run_of(index, workers, share=(rank, world_size))) for rank in range(world_size)]

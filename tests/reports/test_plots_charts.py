@@ -53,7 +53,8 @@ def test_all_four_curves_are_written(tmp_path: Path) -> None:
     assert len({image.tobytes() for image in images}) == len(KINDS)
 
 
-@pytest.mark.parametrize("num_classes", [0, 1, 20, 365])
+# `test_all_four_curves_are_written` has three classes.
+@pytest.mark.parametrize("num_classes", [0, *(pytest.param(n, marks=pytest.mark.slow) for n in (1, 20)), 365])
 def test_curves_for_any_number_of_classes(tmp_path: Path, num_classes: int) -> None:
     names = [*AWKWARD_NAMES, *MANY_NAMES]
     assert_chart(
@@ -74,9 +75,7 @@ def test_the_mean_is_drawn_where_it_lies(tmp_path: Path) -> None:
     assert height_of_black(0.9) < 0.2 < height_of_black(0.5) < 0.6
 
 
-@pytest.mark.parametrize(
-    "num_classes", [1, 6, pytest.param(29, marks=pytest.mark.slow), pytest.param(40, marks=pytest.mark.slow), 365]
-)
+@pytest.mark.parametrize("num_classes", [6, *(pytest.param(n, marks=pytest.mark.slow) for n in (1, 29, 40)), 365])
 def test_confusion_matrix_for_any_number_of_classes(tmp_path: Path, num_classes: int) -> None:
     names = [*AWKWARD_NAMES, *MANY_NAMES][:num_classes]
     cells = make_metrics(1, num_classes=num_classes).confusion_cells
@@ -136,7 +135,11 @@ def test_label_correlogram(tmp_path: Path, num_labels: int) -> None:
     assert_chart(plot_label_correlogram(make_index(3, num_labels), tmp_path / "labels_correlogram.png"))
 
 
-@pytest.mark.parametrize(("num_epochs", "validated"), [(0, True), (1, True), (5, False), (300, True)])
+# `test_results_leave_out_what_was_not_validated` has smoothed lines, and epochs without validation.
+@pytest.mark.parametrize(
+    ("num_epochs", "validated"),
+    [(0, True), (1, True), *(pytest.param(*case, marks=pytest.mark.slow) for case in [(5, False), (300, True)])],
+)
 def test_results_of_any_run(tmp_path: Path, num_epochs: int, validated: bool) -> None:
     assert_chart(plot_results(rows_of(num_epochs, validated=validated), tmp_path / "results.png"))
 

@@ -9,12 +9,14 @@ import pytest
 from plots_examples import assert_chart
 
 from onelook.reports.plots.search import plot_evolution
-from onelook.search.genes import GENES, in_range
+from onelook.search.genes import GENES, Individual, in_range
 from onelook.search.history import Row, State
 from onelook.search.mutation import generator, mutate
 from onelook.settings.hyperparameters import Hyperparameters
 
 START = in_range(Hyperparameters(anchors=3).model_dump())
+FEW = {name: START[name] for name in ("lr0", "box", "cls", "scale")}
+"""A panel for each takes a tenth of a second."""
 
 
 @pytest.fixture(autouse=True)
@@ -25,8 +27,8 @@ def no_warnings() -> object:
         yield
 
 
-def row(number: int, state: State = "complete") -> Row:
-    genes = START if number == 0 else mutate(START, generator(0, number))
+def row(number: int, state: State = "complete", start: Individual = FEW) -> Row:
+    genes = start if number == 0 else mutate(start, generator(0, number))
     fitness = 0.0 if state == "failed" else 0.3 + 0.01 * (number % 7)
     return Row(number, 0, genes, (0.1,) * 7, fitness, 8, state)
 
@@ -34,7 +36,7 @@ def row(number: int, state: State = "complete") -> Row:
 @pytest.mark.slow  # the figure itself is drawn below
 @pytest.mark.parametrize("num_trials", [12, 60])
 def test_every_hyperparameter_that_moves_has_its_panel(tmp_path: Path, num_trials: int) -> None:
-    rows = [row(number, ("complete", "pruned", "complete")[number % 3]) for number in range(num_trials)]
+    rows = [row(number, ("complete", "pruned", "complete")[number % 3], START) for number in range(num_trials)]
     assert_chart(plot_evolution(rows, tmp_path / "evolve.png"))
 
 
