@@ -13,7 +13,7 @@ from tracker_runs import bits_of
 
 from onelook.recipes.train import train
 
-RUN = {**QUICK, "epochs": 2, "batch_size": 4}
+RUN = {**QUICK, "epochs": 2, "batch_size": 10}
 
 
 @pytest.fixture(scope="session")
@@ -27,7 +27,7 @@ def untracked_bits(tiny_data: Path, tiny_model: Path, tmp_path_factory: pytest.T
 def tiny_run(
     tiny_data: Path, tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[dict[str, Any]]:
-    """Settings of a run of two epochs of 5 batches; connections to other machines fail the test."""
+    """Settings of a run of two epochs of 2 batches; connections to other machines fail the test."""
     monkeypatch.setenv("ONELOOK_CACHE", str(tmp_path / "cache"))
     tried = []
 

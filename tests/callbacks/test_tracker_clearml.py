@@ -100,7 +100,7 @@ def test_the_session_agrees_with_the_run_folder(tiny_run: Row, offline: Path, un
 @pytest.mark.slow  # as the other trackers show
 def test_a_resumed_run_has_a_session_of_its_own(tiny_run: Row, offline: Path) -> None:
     with pytest.raises(StopRequested):
-        follow("clearml", tiny_run, StopAt(7))
+        follow("clearml", tiny_run, StopAt(3))
     run_folder = tiny_run["project"] / "exp"
     follow("clearml", {"resume": str(run_folder)})
     before, after = sessions(offline)

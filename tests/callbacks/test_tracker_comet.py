@@ -119,7 +119,7 @@ def test_boxes_are_those_of_labels_and_detections(tiny_run: Row, offline: None) 
 
 def test_a_resumed_run_continues_in_its_experiment(tiny_run: Row, offline: None) -> None:
     with pytest.raises(StopRequested):
-        follow("comet", tiny_run, StopAt(7))
+        follow("comet", tiny_run, StopAt(3))
     run_folder = tiny_run["project"] / "exp"
     follow("comet", {"resume": str(run_folder)})
     before, after = archives(run_folder)

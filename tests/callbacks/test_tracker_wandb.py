@@ -81,7 +81,7 @@ def test_boxes_are_those_of_labels_and_detections(tiny_run: dict[str, Any], offl
 
 def test_a_resumed_run_continues_in_its_wandb_run(tiny_run: dict[str, Any], offline: None) -> None:
     with pytest.raises(StopRequested):
-        follow("wandb", tiny_run, StopAt(7))
+        follow("wandb", tiny_run, StopAt(3))
     run_folder = tiny_run["project"] / "exp"
     follow("wandb", {"resume": str(run_folder)})
     before, after = read_stores(run_folder)

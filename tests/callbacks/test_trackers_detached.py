@@ -212,7 +212,7 @@ def test_a_tracker_that_stays_blocked_is_left_behind(tmp_path: Path, caplog: pyt
 def test_a_stopped_run_is_told_to_be_incomplete(tiny_run: dict[str, Any]) -> None:
     notebook = Notebook()
     with pytest.raises(StopRequested):
-        train(tiny_run, callbacks=[Detached({"notes": kind_of(notebook)}), StopAt(7)])
+        train(tiny_run, callbacks=[Detached({"notes": kind_of(notebook)}), StopAt(3)])
     (summary,) = notebook.of("finish")[0]
     assert (summary.reason, summary.is_complete, summary.metrics) == ("stop requested", False, {})
     assert not notebook.of("log_model")
@@ -221,7 +221,7 @@ def test_a_stopped_run_is_told_to_be_incomplete(tiny_run: dict[str, Any]) -> Non
 def test_a_resumed_run_sends_what_is_new(tiny_run: dict[str, Any]) -> None:
     run = tiny_run["project"] / "exp"
     with pytest.raises(StopRequested):
-        train(tiny_run, callbacks=[StopAt(7)])
+        train(tiny_run, callbacks=[StopAt(3)])
     (run / "labels.png").touch()
     notebook = Notebook()
     train({"resume": str(run)}, callbacks=[Draw(), Detached({"notes": kind_of(notebook)})])

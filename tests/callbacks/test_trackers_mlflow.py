@@ -98,7 +98,7 @@ def test_a_run_reads_back_as_its_results(settings: dict[str, Any]) -> None:
     (final,) = client.get_metric_history(run.info.run_id, "best/mAP_0.5:0.95")
     assert (final.step, final.value) == (result.outcome.best_epoch, result.metrics.map50_95)
     params = run.data.params
-    assert (params["batch_size"], params["optimizer"], params["hsv_h"]) == ("4", "AdamW", "0.015")
+    assert (params["batch_size"], params["optimizer"], params["hsv_h"]) == ("10", "AdamW", "0.015")
     folder, models = result.run_folder, files_of(client, run, "weights")
     assert sorted(models) == ["best.safetensors", "epoch0.safetensors", "epoch1.safetensors"]
     assert all(path.read_bytes() == (folder / "weights" / name).read_bytes() for name, path in models.items())
@@ -116,7 +116,7 @@ def test_a_run_reads_back_as_its_results(settings: dict[str, Any]) -> None:
 def test_a_resumed_run_continues_in_the_same_mlflow_run(settings: dict[str, Any]) -> None:
     client = client_of(settings["project"])
     with pytest.raises(StopRequested):
-        follow("mlflow", {**settings, "epochs": 3}, StopAt(7))
+        follow("mlflow", {**settings, "epochs": 3}, StopAt(3))
     assert [run.info.status for run in runs_of(client, "runs")] == ["KILLED"]
     result = follow("mlflow", {"resume": str(settings["project"] / "exp")})
     (run,) = runs_of(client, "runs")
@@ -147,7 +147,7 @@ def test_an_extended_run_says_what_has_changed(settings: dict[str, Any]) -> None
 @pytest.mark.slow  # a second case of resuming
 def test_a_run_that_mlflow_has_lost_begins_again(settings: dict[str, Any], caplog: pytest.LogCaptureFixture) -> None:
     with pytest.raises(StopRequested):
-        train(settings, callbacks=[StopAt(5)])
+        train(settings, callbacks=[StopAt(2)])
     (settings["project"] / "exp" / "mlflow_id").write_text("0123456789abcdef0123456789abcdef\n")
     result = follow("mlflow", {"resume": str(settings["project"] / "exp")})
     assert "MLflow run `0123456789abcdef0123456789abcdef` cannot be resumed" in caplog.text

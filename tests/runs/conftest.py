@@ -12,12 +12,12 @@ from rank_runs import settings_of_20_steps, trained
 
 from onelook.recipes.train import train
 
-ALL_RANDOM = {"mixup": 0.3, "degrees": 5.0, "multi_scale": True, "auto_balance": True}
+ALL_RANDOM = {"batch_size": 8, "mixup": 0.3, "degrees": 5.0, "multi_scale": True, "auto_balance": True}
 
 
 @pytest.fixture
 def tiny_settings(tiny_data: Path, tiny_model: Path, tmp_path: Path) -> dict[str, object]:
-    """Settings of a run of 4 epochs of 5 batches, with everything random switched on."""
+    """Settings of a run of 4 epochs of 3 batches, with everything random switched on."""
     return {**settings_of_20_steps(tiny_data, tiny_model), **ALL_RANDOM, "project": tmp_path / "runs"}
 
 

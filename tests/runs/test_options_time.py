@@ -48,7 +48,7 @@ class Clock(Callback):
 def settings(tiny_settings: dict[str, Any]) -> dict[str, Any]:
     """Five batches an epoch, 10 seconds."""
     given = {name: value for name, value in tiny_settings.items() if name != "epochs"}
-    return {**given, "time": 120 / 3600, "optimizer": "SGD", "lr0": 0.003, "close_mosaic": 0.2}
+    return {**given, "batch_size": 4, "time": 120 / 3600, "optimizer": "SGD", "lr0": 0.003, "close_mosaic": 0.2}
 
 
 @pytest.fixture(autouse=True)

@@ -30,7 +30,7 @@ def test_a_run_is_resumed_from_another_working_folder(
     started: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     with pytest.raises(StopRequested):
-        train(started, callbacks=[StopAt(7)])
+        train(started, callbacks=[StopAt(5)])
     monkeypatch.chdir(tmp_path / "elsewhere")
     assert train({"resume": "../home/runs/exp"}).outcome.epochs_done == 4
     assert f"`data.yaml` is not there; `{tmp_path}/home/data.yaml` is read" in caplog.text

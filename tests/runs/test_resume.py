@@ -29,7 +29,7 @@ from onelook.runs.checkpoint import load_checkpoint
 from onelook.training.callback import Callback, StepEnd
 
 FILES = ("weights/last.safetensors", "weights/best.safetensors", "results.csv", "settings.yaml", "labels.json")
-STEPS = 20
+STEPS = 12
 
 
 class CountSteps(Callback):
@@ -51,8 +51,8 @@ def train_quietly(settings: dict[str, object]) -> None:
 @pytest.mark.parametrize(
     ("optimizer", "steps"),
     [
-        ("SGD", (1, 10)),  # between two updates, at the end of an epoch
-        pytest.param("AdamW", (13,), marks=pytest.mark.slow),
+        ("SGD", (1, 6)),  # between two updates, at the end of an epoch
+        pytest.param("AdamW", (8,), marks=pytest.mark.slow),
         pytest.param("SGD", range(1, STEPS + 1), marks=pytest.mark.slow, id="SGD, every step"),
         pytest.param("AdamW", range(1, STEPS + 1, 3), marks=pytest.mark.slow, id="AdamW, every third step"),
     ],
@@ -60,7 +60,7 @@ def train_quietly(settings: dict[str, object]) -> None:
 def test_a_run_stopped_at_any_step_ends_as_the_undisturbed_one(
     tiny_settings: dict[str, object], tmp_path: Path, optimizer: str, steps: Sequence[int]
 ) -> None:
-    settings = {**tiny_settings, "optimizer": optimizer, "lr0": 0.003, "nominal_batch": 8}
+    settings = {**tiny_settings, "optimizer": optimizer, "lr0": 0.003, "nominal_batch": 16}
     whole = contents(train({**settings, "project": tmp_path / "whole"}).run_folder)
     for step in steps:
         folder = tmp_path / f"at{step}" / "exp"
@@ -79,7 +79,7 @@ def test_a_run_stopped_many_times_ends_as_the_undisturbed_one(
     folder = tmp_path / "often" / "exp"
     with pytest.raises(StopRequested):
         train({**tiny_settings, "project": folder.parent}, callbacks=[StopAt(1)])
-    for step in (3, 9, 16):
+    for step in (2, 5, 10):
         with pytest.raises(StopRequested):
             train({"resume": str(folder)}, callbacks=[StopAt(step, signal.SIGINT)])
     train({"resume": str(folder)})
@@ -132,7 +132,7 @@ def test_hyperparameters_come_from_the_checkpoint_when_their_file_is_gone(
     file = tmp_path / "mine.yaml"
     file.write_text("lr0: 0.005\n")
     with pytest.raises(StopRequested):
-        train({**tiny_settings, "hyp": file, "epochs": 1}, callbacks=[StopAt(3)])
+        train({**tiny_settings, "hyp": file, "epochs": 1}, callbacks=[StopAt(2)])
     file.unlink()
     folder = train({"resume": True, "project": tiny_settings["project"]}).run_folder
     document = load_checkpoint(folder / "weights" / "last.safetensors").document
@@ -148,7 +148,7 @@ def test_bare_resume_takes_the_newest_run_and_says_so_once(
         train({"resume": True, "project": project})
     for name in ("first", "second"):
         with pytest.raises(StopRequested):
-            train({**tiny_settings, "name": name, "epochs": 1}, callbacks=[StopAt(3)])
+            train({**tiny_settings, "name": name, "epochs": 1}, callbacks=[StopAt(2)])
     assert train({"resume": True, "project": project}).run_folder.name == "second"
     assert main(["train", "--resume", "--project", str(project)]) == 0
     assert capsys.readouterr().out.count("first`, the newest interrupted run") == 1
@@ -160,7 +160,7 @@ def test_a_damaged_last_checkpoint_is_replaced_by_the_one_before(
     folder = tmp_path / "damaged" / "exp"
     for given in ({**tiny_settings, "project": folder.parent}, {"resume": str(folder)}):
         with pytest.raises(StopRequested):
-            train(given, callbacks=[StopAt(6 if "data" in given else 12)])
+            train(given, callbacks=[StopAt(4 if "data" in given else 7)])
     last = folder / "weights" / "last.safetensors"
     data = bytearray(last.read_bytes())
     data[-5] ^= 4
@@ -174,21 +174,21 @@ def test_changed_data_are_refused_on_resume(tiny_settings: dict[str, object], tm
     copy = tmp_path / "copy"
     shutil.copytree(Path(str(tiny_settings["data"])).parent, copy)
     with pytest.raises(StopRequested):
-        train({**tiny_settings, "data": copy / "data.yaml"}, callbacks=[StopAt(3)])
+        train({**tiny_settings, "data": copy / "data.yaml"}, callbacks=[StopAt(2)])
     label = next((copy / "labels" / "train").iterdir())
     label.write_text(label.read_text() + "0 0.5 0.5 0.1 0.1\n")
     with pytest.raises(CheckpointError, match="have changed since"):
         train({"resume": True, "project": tiny_settings["project"]})
     with pytest.raises(StopRequested):
         train(
-            {"resume": True, "project": tiny_settings["project"], "data": tiny_settings["data"]}, callbacks=[StopAt(9)]
+            {"resume": True, "project": tiny_settings["project"], "data": tiny_settings["data"]}, callbacks=[StopAt(5)]
         )
 
 
 def test_changed_classes_are_refused_on_resume(tiny_settings: dict[str, object], tmp_path: Path) -> None:
     folder = Path(str(tiny_settings["data"])).parent
     with pytest.raises(StopRequested):
-        train(tiny_settings, callbacks=[StopAt(3)])
+        train(tiny_settings, callbacks=[StopAt(2)])
     for names, change in (
         ("[disc, square]", "class 0 was `square` and is `disc`"),
         ("[square, ring]", "class 1 was `disc` and is `ring`"),
@@ -205,7 +205,7 @@ def test_a_stop_during_validation_is_obeyed_and_resumed(
 ) -> None:
     folder = tmp_path / "val" / "exp"
     with pytest.raises(StopRequested):
-        train({**tiny_settings, "project": folder.parent}, callbacks=[StopAt(5)])
+        train({**tiny_settings, "project": folder.parent}, callbacks=[StopAt(3)])
     assert not (folder / "results.csv").read_text().splitlines()[1:], "epoch 0 is trained, but not yet validated"
     train({"resume": str(folder)})
     assert contents(folder) == contents(whole_run)
@@ -234,7 +234,7 @@ def killed_at(step: int, settings: dict[str, object], tmp_path: Path) -> None:
 @pytest.mark.skipif(sys.platform == "win32", reason="needs fork")
 @pytest.mark.parametrize(
     ("step", "more"),
-    [pytest.param(1, {}, id="first step"), pytest.param(12, {"nosave": True}, id="nosave", marks=pytest.mark.slow)],
+    [pytest.param(1, {}, id="first step"), pytest.param(7, {"nosave": True}, id="nosave", marks=pytest.mark.slow)],
 )
 def test_a_run_in_a_reused_folder_never_resumes_the_one_before_it(
     step: int,
@@ -294,7 +294,7 @@ def test_a_run_in_a_reused_folder_resumes_itself(tiny_settings: dict[str, object
     settings = {**tiny_settings, "lr0": 0.02, "save_interval": 0}
     quiet = train({**settings, "project": tmp_path / "quiet"}).run_folder
     train(tiny_settings)
-    killed_at(13, {**settings, "exist_ok": True}, tmp_path)
+    killed_at(8, {**settings, "exist_ok": True}, tmp_path)
     assert contents(train({"resume": True, "project": tiny_settings["project"]}).run_folder) == contents(quiet)
 
 
@@ -319,7 +319,7 @@ PHASES = {
     "start": ("_write_beginning", 1),
     "cache": ("ram_cache", 1),
     "first step": ("train_step", 1),
-    "a step": ("train_step", 12),
+    "a step": ("train_step", 7),
     "first best": ("save_checkpoint", 1),
     "first last": ("save_checkpoint", 2),
     "between link and last": ("_second_name", 1),
