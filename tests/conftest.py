@@ -133,7 +133,7 @@ def logging_from_the_start() -> None:
     package.propagate = True
     package.setLevel(logging.NOTSET)
     for name, child in logging.root.manager.loggerDict.items():
-        if isinstance(child, logging.Logger) and name.split(".")[0] == "onelook":
+        if name.startswith("onelook") and isinstance(child, logging.Logger):
             child.disabled = False
 
 

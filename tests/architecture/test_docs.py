@@ -11,6 +11,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -76,6 +77,12 @@ def parser_of(command: str) -> argparse.ArgumentParser:
     ARGUMENTS[command](parser)
     parser.add_argument(JSON_OPTION, action="store_true")
     return parser
+
+
+@cache
+def all_options() -> set[str]:
+    """Those of all commands."""
+    return {"--help-all", *(option for command in COMMANDS for option in parser_of(command)._option_string_actions)}
 
 
 @pytest.fixture(scope="session")
@@ -165,7 +172,7 @@ def test_shell_blocks_give_commands_that_exist(page: Page, finished_run: Path, m
 
 @pytest.mark.parametrize("page", PAGES, ids=str)
 def test_options_in_the_text_exist(page: Page) -> None:
-    known = {"--help-all", *(option for command in COMMANDS for option in parser_of(command)._option_string_actions)}
+    known = all_options()
     foreign = page.first_cells() if page.name == "coming-from-yolov5.md" else set()
     for code in page.inline_code() - foreign:
         for option in re.findall(r"(?:^| )(--[a-z0-9_-]+)", code):

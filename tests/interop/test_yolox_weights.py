@@ -18,7 +18,9 @@ from onelook.models.fuse import fuse
 from onelook.training.weights import load_detector, read_weights
 
 
-@pytest.mark.parametrize(("name", "num_classes"), [("yolox-nano", 3), ("yolox-tiny", 80)])
+@pytest.mark.parametrize(
+    ("name", "num_classes"), [("yolox-nano", 3), pytest.param("yolox-tiny", 80, marks=pytest.mark.slow)]
+)
 def test_a_checkpoint_gives_all_its_numbers(name: str, num_classes: int, tmp_path: Path) -> None:
     model, stem = trained_yolox(name, num_classes)
     scores = {"best_ap": np.float64(0.4), "curr_ap": np.float32(0.3)}  # as in a checkpoint of one's own

@@ -108,7 +108,7 @@ def test_boxes_are_those_published(path: Path) -> None:
     assert rows[:, :4].double().sum().item() == pytest.approx(2292517.8615, rel=1e-6)
 
 
-@pytest.mark.parametrize("seed", [0, 1, 2])
+@pytest.mark.parametrize("seed", [0, *(pytest.param(seed, marks=pytest.mark.slow) for seed in (1, 2))])
 def test_detections_are_those_of_onnx_runtime(path: Path, seed: int) -> None:
     """Images of coloured discs on a wave; the file's own boxes are decoded here as its demo does."""
     runtime = pytest.importorskip("onnxruntime")
