@@ -20,6 +20,7 @@ from onelook.recipes.export import export
 from onelook.recipes.serve import serving
 from onelook.recipes.train import train
 from onelook.recipes.validate import validate
+from onelook.training.weights import load_detector
 
 TABLE: dict[str, Any] = {
     "backbone": [[-1, 1, "Conv", [8, 3, 4]], [-1, 1, "Conv", [8, 3, 2]], [-1, 1, "Conv", [8, 3, 2]]],
@@ -114,6 +115,19 @@ def test_a_training_has_a_second_branch_unless_told_otherwise(no_one: bool, data
         }
     )  # fmt: skip
     assert ("metrics/one_mAP_0.5" in (result.run_folder / "results.csv").read_text()) is not no_one
+
+
+def test_a_run_from_scratch_expects_classes_as_often_as_they_are_labelled(data: Path, tmp_path: Path) -> None:
+    rows = [row for file in (data.parent / "labels/train").iterdir() for row in file.read_text().splitlines()]
+    result = train(
+        {
+            "data": data, "cfg": _written(tmp_path), "epochs": 1, "imgsz": 64, "workers": 0, "device": "cpu",
+            "noplots": True, "noreport": True, "optimizer": "SGD", "lr0": 1e-9, "warmup_bias_lr": 0.0,
+        }
+    )  # fmt: skip
+    shares = [sum(row.startswith(f"{class_id} ") for row in rows) / 6 * 4 / 8400 for class_id in (0, 1)]
+    for convolution in load_detector(result.last).model[-1].cls_preds:
+        assert convolution.bias.sigmoid().tolist() == pytest.approx(shares, rel=1e-4)
 
 
 def _written(folder: Path) -> Path:

@@ -77,7 +77,8 @@ def model_of_run(
     say_start(settings, start.origin)
     if start.report is not None:
         logger.info("weights `%s`: %s", settings.weights, start.report)
-        start.model.head.expect_classes(_frequencies(splits, start.report.new_classes))
+    new_classes = splits.names if start.report is None else start.report.new_classes
+    start.model.head.expect_classes(_frequencies(splits, new_classes))
     report_without_effect(start.model, settings)
     if start.model.anchor_grid is not None:
         _settle_anchors(start, start.model.anchor_grid, settings, splits, stop)
