@@ -11,9 +11,11 @@ import numpy as np
 import pytest
 from command_runs import Home, run, state_of, texts
 from option_runs import Options, covers, fit
+from synthetic_index import make_index
 from tool_exports import EXPORTS, labelled_images
 
 from onelook.data.dataset_layout import open_dataset
+from onelook.data.formats.writers import WRITERS
 from onelook.data.scan.index import ScanResult, scan_split
 from onelook.data.scan.rules import ScanOptions
 from onelook.errors import DataError, SettingsError
@@ -133,6 +135,15 @@ def test_polygon_that_is_not_in_its_box_gives_way_to_it(with_polygon: Path, tmp_
     result = convert_data({"data": coco, "to": "yolo", "out": tmp_path / "yolo"})
     assert result.losses == {"polygons that are not in the box of their object": 1}
     assert_same(coco, result.path, without=("polygon_offsets", "polygon_points"))
+
+
+@pytest.mark.parametrize(("to", "lost"), [("yolo", 0), ("coco", 1), ("voc", 1), ("labelme", 1), ("cvat", 1)])
+def test_boxes_that_readers_of_pixels_take_for_fractions_count_as_lost(to: str, lost: int) -> None:
+    first_pixel, next_to_it = (0, 0.5 / 60, 0.5 / 40, 1 / 60, 1 / 40), (0, 1 / 60, 0.5 / 40, 2 / 60, 1 / 40)
+    losses = WRITERS[to].losses(make_index([(40, 60)], [[first_pixel, next_to_it]]))
+    assert {what: count for what, count in losses.items() if count} == (
+        {"boxes within the first pixel of their image": 1} if lost else {}
+    )
 
 
 def test_coco_file_is_what_pycocotools_reads(with_polygon: Path, tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
+import numpy.typing as npt
 
 from onelook.data.formats.label_rows import LabelRows, Outcome, RowProblem
 from onelook.data.formats.label_source import SizeHw
@@ -149,6 +150,12 @@ def box_of_polygon(polygon: Values) -> Values:
     return box_around(polygon)
 
 
+def ends_in_first_pixel(boxes: Values, sides: Values) -> npt.NDArray[np.bool_]:
+    """(...,) whether boxes, (..., 4) cxcywh as a fraction of images of these widths and heights, (..., 2), do so."""
+    ends = (boxes[..., :2] + boxes[..., 2:] / 2) * sides
+    return np.asarray((ends.min(axis=-1) > 0) & (ends.max(axis=-1) <= 1 + LAST_DIGIT) & (sides.min(axis=-1) > 1))
+
+
 def _has_box(polygon: Values, box: Values) -> bool:
     """Whether the box around a polygon, (P, 2), is by and large the one that is given, (4,) cxcywh."""
     corners = cxcywh_to_xyxy(np.stack([box_around(polygon), box]))
@@ -157,8 +164,7 @@ def _has_box(polygon: Values, box: Values) -> bool:
 
 def _require_pixels(box: Values, size_hw: SizeHw) -> None:
     """Refuse a box that ends within the first pixel of an image: so do all whose file has fractions of the image."""
-    end = (box[:2] + box[2:] / 2) * size_hw[::-1]
-    if end.min() > 0 and end.max() <= 1 + LAST_DIGIT and min(size_hw) > 1:
+    if ends_in_first_pixel(box, np.array(size_hw[::-1])):
         raise RefusedRow("it ends within the first pixel; are these fractions of the image? Pixels are expected")
 
 

@@ -11,6 +11,7 @@ from xml.sax.saxutils import escape, quoteattr
 
 import numpy as np
 
+from onelook.data.formats.object_rows import ends_in_first_pixel
 from onelook.data.formats.written_numbers import (
     boxes_around_polygons,
     boxes_xywh_px,
@@ -299,18 +300,29 @@ def _lost_polygons(index: DatasetIndex) -> Mapping[str, int]:
     return {"polygons that are not in the box of their object": int(_has_another_box(index).sum())}
 
 
-def _all_polygons(index: DatasetIndex) -> Mapping[str, int]:
-    return {"polygons": len(boxes_around_polygons(index)[0])}
+def _specks(index: DatasetIndex) -> Mapping[str, int]:
+    """What readers of pixels refuse, since boxes of fractions would all be like it."""
+    sides = np.repeat(index.sizes_hw[:, ::-1], np.diff(index.offsets), axis=0)
+    count = int(ends_in_first_pixel(index.boxes.astype(np.float64), sides.astype(np.float64)).sum())
+    return {"boxes within the first pixel of their image": count}
+
+
+def _lost_in_tools(index: DatasetIndex) -> Mapping[str, int]:
+    return {**_lost_polygons(index), **_specks(index)}
+
+
+def _lost_in_voc(index: DatasetIndex) -> Mapping[str, int]:
+    return {"polygons": len(boxes_around_polygons(index)[0]), **_specks(index)}
 
 
 WRITERS = {
     writer.format: writer
     for writer in (
         LabelWriter("yolo", "images/{split}", _yolo_texts, _lost_polygons),
-        LabelWriter("coco", "images/{split}", _coco_texts, lambda index: {}, _coco_places),
-        LabelWriter("voc", "JPEGImages/{split}", _voc_texts, _all_polygons, _voc_places, "JPEGImages"),
-        LabelWriter("labelme", "{split}", _labelme_texts, _lost_polygons, lambda part: {"annotations": part.folder}),
-        LabelWriter("cvat", "{split}/images", _cvat_texts, _lost_polygons, _cvat_places),
+        LabelWriter("coco", "images/{split}", _coco_texts, _specks, _coco_places),
+        LabelWriter("voc", "JPEGImages/{split}", _voc_texts, _lost_in_voc, _voc_places, "JPEGImages"),
+        LabelWriter("labelme", "{split}", _labelme_texts, _lost_in_tools, lambda part: {"annotations": part.folder}),
+        LabelWriter("cvat", "{split}/images", _cvat_texts, _lost_in_tools, _cvat_places),
     )
 }
 """By the names of the formats."""
