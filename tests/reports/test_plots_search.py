@@ -41,9 +41,14 @@ def test_every_hyperparameter_that_moves_has_its_panel(tmp_path: Path, num_trial
 
 
 def test_best_and_pruned_trials_look_different(tmp_path: Path) -> None:
-    whole = assert_chart(plot_evolution([row(0), row(1)], tmp_path / "a.png"))
-    pruned = assert_chart(plot_evolution([row(0), row(1, "pruned")], tmp_path / "b.png"))
-    assert whole.shape == pruned.shape and (whole != pruned).any()
+    """The second trial is the best in all but the last image."""
+    states: list[tuple[State, State]] = [("complete", "complete"), ("pruned", "complete"), ("complete", "pruned")]
+    whole, pruned, best = (
+        assert_chart(plot_evolution([row(0, first), row(1, second)], tmp_path / f"{number}.png"))
+        for number, (first, second) in enumerate(states)
+    )
+    assert whole.shape == pruned.shape == best.shape
+    assert (whole != pruned).any() and (whole != best).any() and (pruned != best).any()
 
 
 @pytest.mark.parametrize("rows", [[row(0)], [row(0, "failed"), row(1, "failed")]], ids=["one", "failed"])
