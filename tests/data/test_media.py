@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 import struct
+import sys
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 
+from onelook.data import video_container
 from onelook.data.media import VideoWriter, video_frames, video_info
 from onelook.errors import DataError
 
@@ -179,6 +181,34 @@ def test_an_mp4_that_is_cut_off_behind_its_index_is_told(tmp_path: Path) -> None
     count, loss = frames_and_loss(path)
     assert 55 <= count <= 61
     assert loss == f"video `{path}` is damaged: {100 - count} of 100 frames cannot be decoded"
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="has no such limit")
+@pytest.mark.parametrize("missing", [600, 100])
+def test_a_video_whose_index_does_not_fit_on_the_disk_is_not_kept(tmp_path: Path, missing: int) -> None:
+    import resource
+
+    def record(path: Path) -> int:
+        with VideoWriter(path, fps=25, size_hw=(120, 160)) as writer:
+            for number in range(100):
+                writer.write(np.full((120, 160, 3), number, np.uint8))
+        return path.stat().st_size
+
+    size = record(tmp_path / "whole.mp4")
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size - missing, before[1]))
+    try:
+        with pytest.raises(DataError, match="was not written whole"):
+            record(tmp_path / "a.mp4")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert [path.name for path in tmp_path.iterdir()] == ["whole.mp4"]
+
+
+def test_a_video_whose_index_is_too_large_to_be_read_is_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(video_container, "_MAX_INDEX_BYTES", 100)
+    film(tmp_path / "a.mp4")
+    assert frames_and_loss(tmp_path / "a.mp4") == (100, "")
 
 
 def boxes_in(data: bytes) -> list[tuple[bytes, bytes]]:

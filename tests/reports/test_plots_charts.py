@@ -155,6 +155,14 @@ def test_results_leave_out_what_was_not_validated(tmp_path: Path) -> None:
     assert is_val_loss.sum() > 2000, "the smoothed line is missing"
 
 
+def test_results_have_the_terms_of_a_loss_that_was_not_finite_at_first(tmp_path: Path) -> None:
+    rows = rows_of(5)
+    nulls = [{**rows[0], **{key: None for key in rows[0] if key.startswith("train/")}}, *rows[1:]]
+    bare = [{key: value for key, value in row.items() if value is not None} for row in nulls]
+    expected = plot_results(nulls, tmp_path / "none.png").read_bytes()
+    assert plot_results(bare, tmp_path / "missing.png").read_bytes() == expected
+
+
 def test_smoothing_keeps_lines_and_calms_noise() -> None:
     epochs = np.arange(200.0)
     assert np.allclose(smoothed(epochs, 3 * epochs)[20:-20], 3 * epochs[20:-20])

@@ -279,13 +279,17 @@ def test_a_loss_that_is_not_finite_once_costs_one_update_and_no_run(
         return [raw_map * torch.nan for raw_map in maps] if is_second else None
 
     settings = {**tiny_settings, "epochs": 2, "auto_balance": True}
+    with register_module_forward_hook(spoil):
+        whole = train({**settings, "project": tmp_path / "quiet"}).run_folder
+    calls = 0
     with register_module_forward_hook(spoil), pytest.raises(StopRequested):
-        train(settings, callbacks=[StopAt(3)])
+        train(settings, callbacks=[StopAt(2)])
     folder = tmp_path / "runs" / "exp"
     assert load_checkpoint(folder / "weights" / "last.safetensors").document["progress"]["loss_sums"] == [None] * 3
     first, second = train({"resume": str(folder)}).outcome.history
     assert "train/box_loss" not in first and "val/box_loss" in first and second["train/box_loss"] > 0
     assert (folder / "results.csv").read_text().splitlines()[1].startswith("0,,,,")
+    assert contents(folder) == contents(whole)
 
 
 @pytest.mark.slow  # `test_a_run_killed_in_any_phase_in_a_reused_folder..` does too

@@ -205,14 +205,15 @@ class VideoWriter:
         """Finish the file and give it its name.
 
         Raises:
-            DataError: it is not whole, as on a full disk, of which OpenCV says nothing; none is left.
+            DataError: it is not whole, as on a full disk, of which OpenCV says nothing; it is removed.
         """
         self._writer.release()
         if not self._temporary.exists():
             return
-        problem = read_container(self._temporary).problem
-        if problem:
+        found = read_container(self._temporary)
+        if found.problem or found.is_cut:
             self._temporary.unlink()
+            problem = found.problem or "its end is missing"
             raise DataError(f"video `{printable(self._path)}` was not written whole: {problem}", hint="free some space")
         self._temporary.replace(self._path)
 

@@ -86,13 +86,14 @@ def read_container(path: Path) -> Container:
 
 
 def _read_mp4(file: BinaryIO, size: int) -> Container:
-    end, index, is_cut = 0, b"", False
+    end, index, has_index, is_cut = 0, b"", False, False
     for name, start, end in _boxes(file, size):
         is_cut = end > size and name in _BOXES_WITH_FRAMES
+        has_index |= name == b"moov"
         if name == b"moov" and end - start <= _MAX_INDEX_BYTES:
             file.seek(start)
             index = file.read(end - start)
-    if not index and end + _LEAST_BOX > size:
+    if not has_index and end + _LEAST_BOX > size:
         problem = "its index (the box `moov`) is missing: it is cut off, or was not finished"
         return Container("mp4", is_cut=True, problem=problem)
     return Container("mp4", is_cut=is_cut, count="nothing" if _is_trimmed(index) else "table")

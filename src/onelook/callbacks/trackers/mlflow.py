@@ -89,7 +89,7 @@ class MlflowTracker:
             logger.warning("MLflow run `%s` cannot be resumed, a new one begins: %s", identity, problem)
             return False
         self._run_id = identity
-        self._logged = {metric.step for metric in self._client.get_metric_history(identity, "train/box_loss")}
+        self._logged = {metric.step for metric in self._client.get_metric_history(identity, "x/lr0")}
         return True
 
     def _create(self, run: TrackedRun, artifacts: str | None) -> None:

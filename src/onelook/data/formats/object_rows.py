@@ -13,8 +13,6 @@ from onelook.data.formats.label_rows import LabelRows, Outcome, RowProblem
 from onelook.data.formats.label_source import SizeHw
 from onelook.data.formats.row_rules import LAST_DIGIT, RefusedRow, Values, box_around, inside, joined
 from onelook.files.fault_kinds import FaultKind, Remark
-from onelook.geometry.boxes import cxcywh_to_xyxy
-from onelook.geometry.iou import paired_iou
 
 LARGEST = 2**31
 SHOWN_CHARACTERS = 80
@@ -158,8 +156,12 @@ def ends_in_first_pixel(boxes: Values, sides: Values) -> npt.NDArray[np.bool_]:
 
 def _has_box(polygon: Values, box: Values) -> bool:
     """Whether the box around a polygon, (P, 2), is by and large the one that is given, (4,) cxcywh."""
-    corners = cxcywh_to_xyxy(np.stack([box_around(polygon), box]))
-    return bool(paired_iou(corners[:1], corners[1:])[0] >= SAME_BOX_IOU)
+    (left, top), (right, bottom) = map(float, polygon.min(axis=0)), map(float, polygon.max(axis=0))
+    x, y, width, height = map(float, box)
+    common_width = min(right, x + width / 2) - max(left, x - width / 2)
+    common_height = min(bottom, y + height / 2) - max(top, y - height / 2)
+    common = max(common_width, 0) * max(common_height, 0)
+    return common >= SAME_BOX_IOU * ((right - left) * (bottom - top) + width * height - common)
 
 
 def _require_pixels(box: Values, size_hw: SizeHw) -> None:

@@ -65,7 +65,7 @@ def plot_results(rows: Sequence[Mapping[str, float | None]], path: Path) -> Path
 
 def _loss_panels(rows: Sequence[Mapping[str, float | None]]) -> list[Panel]:
     """One panel for each term of the loss."""
-    names = loss_names(rows[0] if rows else {})
+    names = loss_names(dict.fromkeys(column for row in rows for column in row))
     return [Panel(loss_title(name), ((f"train/{name}_loss", "train"), (f"val/{name}_loss", "val"))) for name in names]
 
 
