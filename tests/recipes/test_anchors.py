@@ -72,7 +72,7 @@ def test_new_anchors_suit_better_and_are_those_of_training(study: AnchorStudy, t
 
 def test_the_lines_are_the_anchors_of_a_model(study: AnchorStudy, tiny_model: Path, place: Path) -> None:
     text = tiny_model.read_text()
-    head, tail = text[: text.index("anchors:")], text[text.index("backbone:") :]
+    head, tail = text[: text.index("anchors:")], text[text.index("head:") :]
     pasted = place / "pasted.yaml"
     pasted.write_text(f"{head}{study.yaml_lines()}\n{tail}")
     model = create_model(pasted, num_classes=2)
@@ -136,7 +136,7 @@ def test_anchors_of_a_checkpoint_are_measured(tiny_data: Path, tiny_model: Path,
 
 def test_placeholders_are_said_to_be_replaced(tiny_data: Path, tiny_model: Path, place: Path) -> None:
     text = tiny_model.read_text()
-    (place / "open.yaml").write_text(f"{text[: text.index('anchors:')]}anchors: 3\n{text[text.index('backbone:') :]}")
+    (place / "open.yaml").write_text(f"{text[: text.index('anchors:')]}anchors: 3\n{text[text.index('head:') :]}")
     assert study_anchors({"data": tiny_data, "cfg": "open.yaml", "imgsz": 96}).would_be_replaced
 
 
