@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import itertools
+import json
+import math
 import os
 import random
 import signal
@@ -14,11 +16,12 @@ from types import FrameType
 from typing import Any
 
 import pytest
+import safetensors.torch
 import torch
 
 from onelook.errors import CheckpointError
 from onelook.files.atomic import TEMPORARY_MARK, remove_orphans
-from onelook.runs.checkpoint import encode, load_checkpoint, save_checkpoint
+from onelook.runs.checkpoint import TYPES, encode, load_checkpoint, save_checkpoint
 
 
 def example(size: int = 1000, shift: float = 0.0) -> dict[str, torch.Tensor]:
@@ -45,6 +48,18 @@ def test_equal_content_gives_equal_bytes_whatever_the_order_and_layout() -> None
     first = encode({"a": image, "b": torch.ones(2)}, {"x": 1, "y": [2]})
     second = encode({"b": torch.ones(2), "a": image.to(memory_format=torch.channels_last)}, {"y": [2], "x": 1})
     assert first == second
+
+
+def test_the_bytes_are_those_of_safetensors_for_every_type_and_shape() -> None:
+    shapes = {"scalar": (), "none": (0, 3), "é/many": (2, 5)}
+    tensors = {
+        f"{kind}/{name}": torch.arange(math.prod(shape)).reshape(shape).to(kind)
+        for kind in TYPES
+        for name, shape in shapes.items()
+    }
+    data = encode(tensors, {"names": ["zelle", "\u7ec6\u80de", '"']})
+    header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
+    assert data == safetensors.torch.save(tensors, metadata=header["__metadata__"])
 
 
 def test_what_was_loaded_can_be_saved_again(tmp_path: Path) -> None:
@@ -78,8 +93,6 @@ def test_truncated_files_are_refused(tmp_path: Path, length: int) -> None:
 
 
 def test_foreign_and_future_files_are_refused_with_a_reason(tmp_path: Path) -> None:
-    import safetensors.torch
-
     foreign, future = tmp_path / "foreign.safetensors", tmp_path / "future.safetensors"
     safetensors.torch.save_file({"x": torch.ones(1)}, foreign)
     future.write_bytes(encode({}, {"version": 99}))

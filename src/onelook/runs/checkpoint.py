@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import safetensors.torch
+import torch
 from safetensors import SafetensorError
 from torch import Tensor
 
@@ -25,6 +26,11 @@ KEY = "onelook"
 MAX_HEADER_BYTES = 8_000_000
 """The largest models need 0.3 MB, and 1000 epochs 0.5 MB. Brackets take 26 times their size when they are read."""
 NO_DIGEST = "0" * 64
+TYPES = {
+    torch.bool: "BOOL", torch.uint8: "U8", torch.int8: "I8", torch.int16: "I16", torch.float16: "F16",
+    torch.bfloat16: "BF16", torch.int32: "I32", torch.float32: "F32", torch.float64: "F64", torch.int64: "I64",
+}  # fmt: skip
+"""Names of safetensors, in its order: tensors of the last type come first."""
 
 
 @dataclass(frozen=True)
@@ -53,11 +59,27 @@ def encode(tensors: Mapping[str, Tensor], document: Mapping[str, Any]) -> bytear
     """
     full = {"format": FORMAT, "version": VERSION, **document, "sha256": NO_DIGEST}
     text = json.dumps(full, sort_keys=True, allow_nan=False, separators=(",", ":"))
-    plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-    data = bytearray(safetensors.torch.save(plain, metadata={KEY: text}))
+    data = _packed({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}, {KEY: text})
     place = _digest_place(data[: 8 + int.from_bytes(data[:8], "little")])
     data[place : place + 64] = hashlib.sha256(data).hexdigest().encode("ascii")
     return data
+
+
+def _packed(tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> bytearray:
+    """What `safetensors.torch.save` gives, in a third of its time and with one copy of the tensors less."""
+    types = list(TYPES)
+    header: dict[str, Any] = {"__metadata__": metadata}
+    parts: list[Any] = []
+    start = 0
+    for name in sorted(tensors, key=lambda name: (-types.index(tensors[name].dtype), name)):
+        tensor = tensors[name]
+        end = start + tensor.nbytes
+        header[name] = {"dtype": TYPES[tensor.dtype], "shape": list(tensor.shape), "data_offsets": [start, end]}
+        parts.append(tensor.reshape(-1).view(torch.uint8).numpy() if tensor.nbytes else b"")
+        start = end
+    text = json.dumps(header, ensure_ascii=False, separators=(",", ":")).encode("utf-8")
+    text += b" " * (-len(text) % 8)
+    return bytearray().join([len(text).to_bytes(8, "little"), text, *parts])
 
 
 def save_checkpoint(
