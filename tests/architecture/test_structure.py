@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -124,40 +124,49 @@ def tree_of(path: Path) -> ast.Module:
     return ast.parse(path.read_text(encoding="utf-8"), str(path))
 
 
-def imports_of(tree: ast.AST) -> list[str]:
-    found = []
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Import):
-            found += [alias.name for alias in node.names]
-        elif isinstance(node, ast.ImportFrom) and node.module:
-            found.append(node.module)
-            found += [f"{node.module}.{alias.name}" for alias in node.names]
-    return found
+def imports_in(node: ast.AST) -> list[str]:
+    if isinstance(node, ast.Import):
+        return [alias.name for alias in node.names]
+    if isinstance(node, ast.ImportFrom) and node.module:
+        return [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
+    return []
 
 
 @dataclass(frozen=True)
 class Facts:
-    """What several rules ask about a file.
+    """What the rules ask about a file, which is parsed once.
 
     Attributes:
         imports: all that it imports, inside functions too.
         top_level: what it imports when it is imported.
         classes: their names.
+        functions: their names and lines.
+        running: what it does when it is imported, besides.
+        banned: calls and imports that no file of the package may have.
     """
 
     imports: tuple[str, ...]
     top_level: tuple[str, ...]
     classes: tuple[str, ...]
+    functions: tuple[tuple[str, int], ...]
+    running: tuple[str, ...]
+    banned: tuple[str, ...]
 
 
 @cache
 def facts_of(path: Path) -> Facts:
     tree = tree_of(path)
+    nodes = list(ast.walk(tree))
     top_level = [node for node in tree.body if isinstance(node, (ast.Import, ast.ImportFrom))]
+    functions = [node for node in nodes if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef))]
+    name = name_of(path) if path.is_relative_to(PACKAGE) else ""
     return Facts(
-        tuple(imports_of(tree)),
-        tuple(name for node in top_level for name in imports_of(node)),
-        tuple(node.name for node in ast.walk(tree) if isinstance(node, ast.ClassDef)),
+        tuple(imported for node in nodes for imported in imports_in(node)),
+        tuple(imported for node in top_level for imported in imports_in(node)),
+        tuple(node.name for node in nodes if isinstance(node, ast.ClassDef)),
+        tuple((node.name, (node.end_lineno or node.lineno) - node.lineno + 1) for node in functions),
+        tuple(f"line {node.lineno}" for node in tree.body if runs_at_import(node)),
+        tuple(problem for node in nodes for problem in banned_in(node, name)) if name else (),
     )
 
 
@@ -181,10 +190,8 @@ def test_long_files_functions_and_argument_lists_say_why(path: Path) -> None:
     """A file above 400 lines, a function above 60 or one with more than 7 parameters has its reason above."""
     text, name = path.read_text(encoding="utf-8"), str(path.relative_to(ROOT))
     assert text.count("\n") <= 400 or name in BETTER_WHOLE, f"{name} has {text.count(chr(10))} lines"
-    for node in ast.walk(ast.parse(text)):
-        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
-            length = (node.end_lineno or node.lineno) - node.lineno + 1
-            assert length <= 60 or f"{name}:{node.name}" in BETTER_WHOLE, f"{name}: `{node.name}` has {length} lines"
+    for function, length in facts_of(path).functions:
+        assert length <= 60 or f"{name}:{function}" in BETTER_WHOLE, f"{name}: `{function}` has {length} lines"
 
 
 @for_each(BESIDE)
@@ -248,41 +255,50 @@ def test_third_parties_stay_at_the_rim(path: Path) -> None:
 
 @for_each(FILES)
 def test_no_banned_import_or_call(path: Path) -> None:
-    tree = tree_of(path)
     banned = BANNED_IMPORTS - ALLOWED_HERE.get(name_of(path), set())
-    assert not banned & set(imports_of(tree)), name_of(path)
-    for node in ast.walk(tree):
-        if isinstance(node, ast.ImportFrom):
-            assert all(alias.name != "*" for alias in node.names), f"{name_of(path)}: star import"
-        if isinstance(node, ast.Call):
-            called = dotted(node.func)
-            if called == "print" and name_of(path).startswith("cli/"):
-                continue
-            if called == "import_module" and name_of(path) in IMPORT_BY_NAME:
-                continue  # its names stand in a dict literal beside the call
-            if called == "torch.jit.load" and name_of(path) == RUNS_OUR_OWN_PROGRAMS:
-                continue
-            assert called not in BANNED_CALLS, f"{name_of(path)}:{node.lineno} calls {called}"
-            if called.split(".")[-1] in RUN_A_FILE:
-                assert name_of(path) == RUNS_A_USERS_FILE, f"{name_of(path)}:{node.lineno} calls {called}"
-            if called in {"np.load", "numpy.load"}:
-                keywords = {k.arg: getattr(k.value, "value", None) for k in node.keywords}
-                assert keywords.get("allow_pickle") is False, f"{name_of(path)}:{node.lineno}"
-            if called in {"open", "io.open"}:
-                mode = node.args[1].value if len(node.args) > 1 else "r"  # type: ignore[attr-defined]
-                assert "w" not in mode, f"{name_of(path)}:{node.lineno} writes in place"
-            if isinstance(node.func, ast.Attribute):
-                assert node.func.attr not in {"write_text", "write_bytes"}, f"{name_of(path)}:{node.lineno}"
-        if isinstance(node, ast.ExceptHandler):
-            assert node.type is not None, f"{name_of(path)}:{node.lineno} bare except"
+    assert not banned & set(facts_of(path).imports), name_of(path)
+    assert not facts_of(path).banned, f"{name_of(path)}: {facts_of(path).banned}"
+
+
+def banned_in(node: ast.AST, name: str) -> list[str]:
+    """What is wrong with a star import, a call or an `except` in the file of this name."""
+    if isinstance(node, ast.ImportFrom) and any(alias.name == "*" for alias in node.names):
+        return ["star import"]
+    if isinstance(node, ast.ExceptHandler) and node.type is None:
+        return [f"line {node.lineno}: bare except"]
+    return [f"line {node.lineno}: {what}" for what in wrong_with(node, name)] if isinstance(node, ast.Call) else []
+
+
+def wrong_with(call: ast.Call, name: str) -> Iterator[str]:
+    called = dotted(call.func)
+    is_allowed = (
+        (called == "print" and name.startswith("cli/"))
+        or (called == "import_module" and name in IMPORT_BY_NAME)  # its names stand in a dict literal beside the call
+        or (called == "torch.jit.load" and name == RUNS_OUR_OWN_PROGRAMS)
+    )
+    if called in BANNED_CALLS and not is_allowed:
+        yield f"calls {called}"
+    if called.split(".")[-1] in RUN_A_FILE and name != RUNS_A_USERS_FILE:
+        yield f"calls {called}"
+    if called in {"np.load", "numpy.load"}:
+        keywords = {k.arg: getattr(k.value, "value", None) for k in call.keywords}
+        if keywords.get("allow_pickle") is not False:
+            yield "may unpickle"
+    if called in {"open", "io.open"} and "w" in (call.args[1].value if len(call.args) > 1 else "r"):  # type: ignore[attr-defined]
+        yield "writes in place"
+    if isinstance(call.func, ast.Attribute) and call.func.attr in {"write_text", "write_bytes"}:
+        yield "writes in place"
 
 
 @for_each(FILES)
 def test_nothing_happens_at_import(path: Path) -> None:
-    for node in tree_of(path).body:
-        assert not isinstance(node, (ast.For, ast.While, ast.With, ast.Try)), f"{name_of(path)}:{node.lineno}"
-        if isinstance(node, ast.Expr):
-            assert isinstance(node.value, ast.Constant), f"{name_of(path)}:{node.lineno} runs code at import"
+    assert not facts_of(path).running, f"{name_of(path)} runs code at import: {facts_of(path).running}"
+
+
+def runs_at_import(node: ast.stmt) -> bool:
+    if isinstance(node, ast.Expr):
+        return not isinstance(node.value, ast.Constant)
+    return isinstance(node, (ast.For, ast.While, ast.With, ast.Try))
 
 
 @for_each([path for path in FILES if "formats" in path.relative_to(PACKAGE).parts])
