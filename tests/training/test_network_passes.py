@@ -18,7 +18,10 @@ from torch import Tensor, nn
 
 from onelook.data.rectangles import own_frames
 from onelook.inference.evaluator import EvaluationSettings, Evaluator
+from onelook.losses.assignment import _constants
+from onelook.losses.detection_loss import _places
 from onelook.losses.distillation import Lesson, TaughtTargets, Teaching
+from onelook.losses.points.grid import _grid
 from onelook.models.detector import DetectionModel, create_model
 from onelook.processes.process_group import ProcessGroup
 from onelook.processes.stop_signal import StopSignal
@@ -250,6 +253,22 @@ def test_lengths_that_came_once_do_not_keep_others_from_being_recorded() -> None
     assert len(captured._seen) == MOST_REMEMBERED
     assert [captured._is_worth_recording("often") for _ in range(2)] == [False, True]
     assert not captured._is_worth_recording(("once", 0)), "it is forgotten"
+
+
+@pytest.mark.parametrize(
+    "made",
+    [
+        lambda side: _constants(((side, side),), torch.device("cpu"))[0],
+        lambda side: _places(((side, 1, 1, 1),), (side,), torch.device("cpu"))[0],
+        lambda side: _grid(((side, side),), (8.0,), torch.float32, torch.device("cpu")).cells,
+    ],
+)
+def test_what_a_recorded_loss_reads_stays_however_many_other_shapes_come(made: Callable[[int], Tensor]) -> None:
+    """A recording knows where it lies and does not ask for it again: in fresh memory it would read anything."""
+    kept = made(1)
+    for side in range(2, 200):
+        made(side)
+    assert made(1) is kept
 
 
 def test_a_trial_of_a_batch_size_records_what_the_run_will_record(tiny_model: Path) -> None:

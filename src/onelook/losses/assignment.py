@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache
 
 import torch
 from torch import Tensor
@@ -97,9 +97,12 @@ def find_candidates(
     )
 
 
-@lru_cache(maxsize=64)
+@cache
 def _constants(map_sizes: tuple[tuple[int, int], ...], device: torch.device) -> tuple[Tensor, Tensor]:
-    """Sizes of the maps, (L, 1, 2) width, height, and the shifts, (S, 1, 2): there once, not copied at every step."""
+    """Sizes of the maps, (L, 1, 2) width, height, and the shifts, (S, 1, 2): there once, not copied at every step.
+
+    And for good: a recorded loss reads them where they are.
+    """
     with torch.inference_mode(False):
         sizes_wh = torch.tensor([(w, h) for h, w in map_sizes], dtype=torch.float32, device=device)[:, None]
         return sizes_wh, torch.tensor(_SHIFTS_XY, dtype=torch.float32, device=device)[:, None]

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache
 
 import torch
 from torch import Tensor
@@ -148,11 +148,11 @@ class DetectionLoss(FamilyLoss):
         self.balance = torch.where(moved.isfinite().all(), moved, self.balance)
 
 
-@lru_cache(maxsize=64)
+@cache
 def _places(
     strides: tuple[tuple[int, ...], ...], num_cells: tuple[int, ...], device: torch.device
 ) -> tuple[Tensor, Tensor]:
-    """(L, 4) strides and (L, 1) first cell of every map, in cells: there once, not copied at every step."""
+    """(L, 4) strides and (L, 1) first cell of every map, in cells: there once, see `assignment`."""
     first = [sum(num_cells[:number]) for number in range(len(num_cells))]
     with torch.inference_mode(False):
         return torch.tensor(strides, device=device), torch.tensor(first, device=device)[:, None]

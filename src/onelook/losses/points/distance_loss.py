@@ -6,7 +6,7 @@ Letters: B images, L maps, P points of an image, K classes, n positives.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import lru_cache
+from functools import cache
 
 import torch
 from torch import Tensor
@@ -120,9 +120,9 @@ def _middles(cells: Tensor) -> Tensor:
     return (cells + 0.5).repeat(1, 2)
 
 
-@lru_cache(maxsize=64)
+@cache
 def _directions(dtype: torch.dtype, device: torch.device) -> Tensor:
-    """(4,) where left, top, right and bottom lie: there once, not copied at every step."""
+    """(4,) where left, top, right and bottom lie: there once, and for good, as `point_grid`."""
     with torch.inference_mode(False):
         return torch.tensor([-1, -1, 1, 1], dtype=dtype, device=device)
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache
 
 import torch
 from torch import Tensor
@@ -41,11 +41,11 @@ def point_grid(raw_maps: Sequence[Tensor], strides: Sequence[float]) -> PointGri
     return _grid(sizes, tuple(strides), torch.promote_types(first.dtype, torch.float32), first.device)
 
 
-@lru_cache(maxsize=64)
+@cache
 def _grid(
     map_sizes: tuple[tuple[int, int], ...], strides: tuple[float, ...], dtype: torch.dtype, device: torch.device
 ) -> PointGrid:
-    """There once, not made at every step."""
+    """There once, not made at every step; and for good: a recorded loss reads it where it is."""
     cells, stride_px = [], []
     with torch.inference_mode(False):
         for (height, width), stride in zip(map_sizes, strides, strict=True):
