@@ -15,6 +15,7 @@ import torch
 from small_models import TABLES, write_table
 from synthetic_index import make_index
 from torch import Tensor, nn
+from torch.autograd.graph import get_gradient_edge
 
 from onelook.data.rectangles import own_frames
 from onelook.inference.evaluator import EvaluationSettings, Evaluator
@@ -30,7 +31,15 @@ from onelook.structures.batch import Batch, ImageInfo, Targets
 from onelook.training.batch_gradient import multi_scale_size
 from onelook.training.batch_trial import Beginning, TrialRequest
 from onelook.training.callback import Observers
-from onelook.training.captured import MOST_REMEMBERED, CapturedLoss, CudaRecorder, Recording, Results, _kept
+from onelook.training.captured import (
+    MOST_REMEMBERED,
+    CapturedLoss,
+    CapturedNetwork,
+    CudaRecorder,
+    Recording,
+    Results,
+    _kept,
+)
 from onelook.training.checkpoint_keeper import Keeper
 from onelook.training.compiled import compiled, compiled_for
 from onelook.training.families import create_loss
@@ -52,7 +61,7 @@ class Again:
 
     def __init__(self) -> None:
         self.replays = 0
-        self.others: list[Again] = []
+        self.others: list[Again] = []  # of the network, of the loss, and both again for each preparation after that
 
     def apart(self) -> Again:
         self.others.append(Again())
@@ -169,8 +178,9 @@ def test_recorded_passes_give_the_bits_of_plain_ones(
     batches = [size for size, usual in zip([4, 4, 3, 4, 3] * 2, is_usual, strict=True) if usual]
     uses = Counter(size for batch in batches for size in ([batch // 2, -(-batch // 2)] if shards == 2 else [batch]))
     replayed = sum(count - 1 for count in uses.values())
-    assert recorder.replays == 2 * replayed > 0, "forward and backward of batches of unchanged size, after one"
-    assert recorder.others[0].replays > 0, "of losses, when their targets have had the same length before"
+    of_network, of_loss = recorder.others
+    assert of_network.replays == 2 * replayed > 0, "forward and backward of batches of unchanged size, after one"
+    assert of_loss.replays > 0, "of losses, when their targets have had the same length before"
     assert len(group.rests) == sum(min(count, 2) for count in uses.values()), "in that one, and while they are recorded"
 
 
@@ -181,7 +191,7 @@ def test_what_a_teacher_says_is_recorded_with_the_loss(tiny_model: Path) -> None
     plain = run_steps(trainer(tiny_model, taught_by=teacher), 6)
     recorded = run_steps(loop, 6)
     assert differing(plain, recorded) == []
-    assert recorder.others[0].replays == 2 * (3 + 1), "batches of 4 and of 3, when they come again"
+    assert recorder.others[1].replays == 2 * (3 + 1), "batches of 4 and of 3, when they come again"
     assert "adapters/0.weight" in plain and any(name.startswith("adapters_optimizer/") for name in plain)
 
 
@@ -206,7 +216,7 @@ def test_a_loss_whose_weights_move_is_not_recorded(tiny_model: Path) -> None:
     recorded = run_steps(
         trainer(tiny_model, compute=ComputeOptions(torch.device("cpu"), recorder=recorder), **given), 6
     )
-    assert differing(plain, recorded) == [] and recorder.others[0].replays == 0 < recorder.replays
+    assert differing(plain, recorded) == [] and recorder.others[1].replays == 0 < recorder.others[0].replays
 
 
 def test_a_recorded_loss_follows_the_weight_of_its_batch_and_the_part_of_the_run(tmp_path: Path) -> None:
@@ -255,6 +265,26 @@ def test_lengths_that_came_once_do_not_keep_others_from_being_recorded() -> None
     assert not captured._is_worth_recording(("once", 0)), "it is forgotten"
 
 
+def test_after_a_recording_parameters_take_their_gradients_where_steps_run(tiny_model: Path) -> None:
+    """And not on the stream of the recorder: each gradient would wait for both streams, and torch would warn."""
+
+    class Marking(Again):
+        def record(self, work: Callable[[], Results]) -> Recording:
+            recording = super().record(work)
+            for parameter in parameters:
+                get_gradient_edge(parameter).node.metadata["recorded"] = True
+            return recording
+
+    model = create_model(tiny_model, num_classes=3).train()
+    parameters, captured = list(model.parameters()), CapturedNetwork(model, Marking())
+    for _call in range(2):
+        totals = [raw_map.sum() for raw_map in captured(batch_of(0, 4).images.float() / 255)]
+        torch.stack(totals).sum().backward()  # type: ignore[no-untyped-call]
+        totals.clear()  # a graph would keep the nodes that take gradients
+    assert captured.is_recorded
+    assert not any("recorded" in get_gradient_edge(parameter).node.metadata for parameter in parameters)
+
+
 @pytest.mark.parametrize(
     "made",
     [
@@ -278,7 +308,7 @@ def test_a_trial_of_a_batch_size_records_what_the_run_will_record(tiny_model: Pa
         model.definition, model.names, settings, "cpu", num_images=4, num_val_images=4, frame_hw=side, val_frame_hw=side
     )
     Beginning(request, model, 2, recorder=recorder).run()
-    assert recorder.replays >= 2 * 2 and recorder.others[0].replays >= 2 * 2
+    assert [other.replays >= 2 * 2 for other in recorder.others] == [True, True]
 
 
 def test_after_a_shortage_of_memory_smaller_parts_are_recorded(tiny_model: Path) -> None:
@@ -287,7 +317,8 @@ def test_after_a_shortage_of_memory_smaller_parts_are_recorded(tiny_model: Path)
     run_steps(loop, 2)
     loop.gradient._double_shards(None)
     run_steps(loop, 2)
-    assert recorder.replays == 2 + 2 * 2, "after two batches of 4, parts of 1 and 2, and of 2 and 2"
+    replays = [other.replays for other in recorder.others[::2]]
+    assert replays == [2, 2 * 2], "of two batches of 4; of parts of 1 and 2, and of 2 and 2, in memory of their own"
     assert {shape[0] for shape in loop.gradient._passes._captured} == {1, 2}, "the first recording is forgotten"
 
 

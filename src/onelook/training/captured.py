@@ -146,6 +146,7 @@ class CapturedNetwork:
         before = [buffer.clone() for buffer in buffers]
         self._recorder.warm_up(lambda: (self._run_forward(), self._run_backward()))
         self._recordings = self._recorder.record(self._run_forward), self._recorder.record(self._run_backward)
+        self._maps = []  # else parameters would go on to take gradients on the recorder's stream, and wait for each
         torch._foreach_copy_(buffers, before)
 
     def _run_forward(self) -> Results:

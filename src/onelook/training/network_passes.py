@@ -87,7 +87,7 @@ class NetworkPasses:
         self._group = group
         self._compiled = compiled(model, compute.backend) if compute.backend else None
         self._captured: dict[Shape, CapturedNetwork] = {}
-        self._loss_recorder = compute.recorder.apart() if compute.recorder is not None else None
+        self._recorder: Recorder | None = None
         self._captured_loss: CapturedLoss | None = None
         self._expected: set[Shape] = set()
         self._begun: set[Shape] = set()
@@ -96,8 +96,11 @@ class NetworkPasses:
         """Compile or record these (B, H, W) from now on, each when it comes; forget what was recorded before."""
         self._expected = set(shapes)
         self._captured.clear()
-        self._captured_loss = CapturedLoss(self._loss, self._loss_recorder) if self._loss_recorder is not None else None
+        self._captured_loss = None
         self._begun.clear()
+        if self._compute.recorder is not None:  # with new memory: what all its recordings have left takes no others
+            self._recorder = self._compute.recorder.apart()
+            self._captured_loss = CapturedLoss(self._loss, self._compute.recorder.apart())
 
     @contextmanager
     def maps_of(self, images: Tensor) -> Iterator[list[Tensor]]:
@@ -128,7 +131,7 @@ class NetworkPasses:
     def _special(self, images: Tensor, shape: Shape) -> list[Tensor]:
         if self._compiled is not None:
             return self._compiled(images)
-        assert self._compute.recorder is not None
+        assert self._recorder is not None
         if shape not in self._captured:
-            self._captured[shape] = CapturedNetwork(self._model, self._compute.recorder)
+            self._captured[shape] = CapturedNetwork(self._model, self._recorder)
         return self._captured[shape](images)
