@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -43,6 +44,7 @@ def open_torchscript(path: Path, device: torch.device) -> ExportedModel:
     with quietly():
         try:
             program = torch.jit.load(io.BytesIO(data), map_location=device, _extra_files=extra)  # type: ignore[no-untyped-call]
+            make_tensors_on(device, program)
         except RuntimeError as problem:
             raise damaged(path, problem) from problem
     text = extra[METADATA]
@@ -53,3 +55,15 @@ def open_torchscript(path: Path, device: torch.device) -> ExportedModel:
             return np.asarray(program(torch.from_numpy(images).to(device)).cpu())
 
     return ExportedModel(metadata, run, label=path.name)
+
+
+def make_tensors_on(device: torch.device, program: Any) -> None:
+    """Let a traced program, not yet run, make its own tensors on `device`, such as the numbers of columns.
+
+    It has noted where they were when it was traced; loading moves weights alone.
+    """
+    for module in program.modules():
+        if module._c._has_method("forward"):
+            for node in module.graph.findAllNodes("prim::Constant", recurse=True):
+                if node.output().type().kind() == "DeviceObjType":
+                    node.s_("value", str(device))
