@@ -135,6 +135,9 @@ LINES = [
     ("info yolov8m", 3, "`onelook download yolox-m`"),
     ("info rtdetr-l.pt", 3, "neither trains nor reads"),
     ("info yolox_s", 3, "train it from random weights with `--cfg yolox-s`"),
+    ("info yolox-nan", 3, "`onelook download yolox-nano`, then `--weights yolox-nano`"),
+    ("info yolox-tiyn.pth", 3, "`onelook download yolox-tiny`"),
+    ("info yolov8-large", 3, "`onelook download yolox-l`"),
     ("info empty", 3, "give a run folder, such as `runs/train/exp`"),
 ]
 

@@ -117,6 +117,17 @@ def test_a_folder_without_images_says_what_is_there(tmp_path: Path) -> None:
     (tmp_path / "a.pdf").write_bytes(b"x")
     with pytest.raises(DataError, match=r"1 files of other kinds \(\.pdf 1\)"):
         find_media(tmp_path)
+    (tmp_path / "val").mkdir()
+    with pytest.raises(DataError) as refused:
+        find_media(tmp_path)
+    assert refused.value.hint == f'folders in it are not searched; a pattern does that: "{tmp_path}/**/*"'
+
+
+def test_a_pattern_that_fits_folders_alone_is_not_told_to_be_one(tmp_path: Path) -> None:
+    (tmp_path / "val").mkdir()
+    with pytest.raises(DataError) as refused:
+        find_media(tmp_path / "*")
+    assert (refused.value.hint or "").startswith("known are")
 
 
 def test_frames_come_in_order_with_their_numbers(folder: Path) -> None:

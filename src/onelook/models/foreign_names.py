@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import difflib
 import re
 
 _NAME = re.compile(
-    r"(?:yolo|rt-?detr)[-_]?(?P<generation>v\d+|x|nas|\d+|)[-_]?(?P<size>nano|tiny|[nstmlxbce])?(?:[-_.]\w+)*",
+    r"(?:yolo|rt-?detr)[-_]?(?P<generation>v\d+|x|nas|\d+|)[-_]?(?P<size>nano|tiny|[nstmlxbce])?(?P<rest>(?:[-_.]\w+)*)",
     re.IGNORECASE,
 )
 _YOLOX_OF_SIZE = {
@@ -14,10 +15,13 @@ _YOLOX_OF_SIZE = {
     "t": "tiny",
     "tiny": "tiny",
     "s": "s",
+    "small": "s",
     "m": "m",
+    "medium": "m",
     "b": "l",
     "c": "l",
     "l": "l",
+    "large": "l",
 }
 READ = ("v3", "v5", "3", "5", "x")
 """Generations of which Onelook has the models, also with the `v` forgotten."""
@@ -32,4 +36,6 @@ def known_elsewhere(name: str) -> tuple[str, str] | None:
     match = _NAME.fullmatch(name.removesuffix("6") if name[-2:-1].isalpha() else name)
     if match is None:
         return None
-    return match["generation"].lower(), f"yolox-{_YOLOX_OF_SIZE.get((match['size'] or 's').lower(), 'x')}"
+    misspelt = difflib.get_close_matches(match["rest"].lower().strip("-_."), _YOLOX_OF_SIZE, n=1)
+    size = match["size"] or (misspelt[0] if misspelt else "s")
+    return match["generation"].lower(), f"yolox-{_YOLOX_OF_SIZE.get(size.lower(), 'x')}"
