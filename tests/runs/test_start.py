@@ -15,6 +15,9 @@ WRONG: dict[str, tuple[Callable[[Home], list[str]], str]] = {
     "weights": (lambda home: home.train("--weights", "none.pt"), "weights `none.pt` do not exist"),
     "image size": (lambda home: home.train("--imgsz", 32), "`imgsz` is 32"),
     "layers": (lambda home: home.train("--freeze", 3, 12), "has 7 layers"),
+    "teacher": (lambda home: home.train("--teacher", "none.pt"), "weights `none.pt` do not exist"),
+    "epochs beside a time": (lambda home: home.train("--time", 1, "--epochs", 2), "cannot be used together: the time"),
+    "batch of a search": (lambda home: home.train("--evolve", 2, "--batch-size", -1), "`batch_size` is -1"),
     "model of a search": (lambda home: home.train("--evolve", 2, "--cfg", "yolov5q"), "model `yolov5q`"),
 }
 

@@ -97,11 +97,6 @@ def _resumed_settings(folder: SearchFolder, typed: EvolveSettings) -> EvolveSett
 
 def _settled(settings: EvolveSettings, num_images: int) -> EvolveSettings:
     """The settings with what a training of this length chooses: the search sets out from what a plain run would use."""
-    if settings.batch_size < 1:
-        raise SettingsError(
-            f"setting `batch_size` is {settings.batch_size}, which each trial could read differently",
-            hint="name a number; a training with `--batch-size -1` finds one that fits",
-        )
     settled = settle(settings, num_images, family_of(definition_of(settings)))
     assert isinstance(settled, EvolveSettings)
     if settled.evolve_method == "genetic" and "noval" not in settings.model_fields_set:

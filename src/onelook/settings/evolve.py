@@ -54,6 +54,11 @@ class EvolveSettings(SearchSettings, TrainSettings):
                 "setting `time` has no meaning in a search: trials of different lengths cannot be compared",
                 hint="use `--epochs`",
             )
+        if self.batch_size < 1:
+            raise SettingsError(
+                f"setting `batch_size` is {self.batch_size}, which each trial could read differently",
+                hint="name a number; a training with `--batch-size -1` finds one that fits",
+            )
         if "," in self.device or self.nproc > 1:
             raise SettingsError(
                 f"a search trains on one device at a time, not on `device: {self.device}`, `nproc: {self.nproc}`",

@@ -35,15 +35,9 @@ def epochs_within_budget(data: Splits, model: RunModel, run: Run, *, stop: StopS
     """Epochs that `time` allows, as far as the first steps can tell; the run corrects it after its first epochs.
 
     Raises:
-        SettingsError: `epochs` was set, too; or there is no time for a single epoch.
+        SettingsError: there is no time for a single epoch.
     """
     settings, scans = run.settings, data.scans
-    if "epochs" in settings.model_fields_set:
-        raise SettingsError(
-            f"settings `time: {settings.time:g}` and `epochs: {settings.epochs}` cannot be used together: the time "
-            "decides how many epochs there are",
-            hint="drop one of them",
-        )
     per_image = _seconds_per_image(data, model, run, stop)
     one_epoch = per_image * (len(scans["train"].index) + VALIDATED_IMAGE * len(scans["val"].index))
     epochs = epochs_that_fit(3600 * settings.time, monotonic() - run.began, 0, one_epoch)

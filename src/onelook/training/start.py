@@ -29,13 +29,21 @@ def inputs_of(settings: TrainSettings) -> list[str | Path]:
 
 
 def check_start(settings: TrainSettings) -> None:
-    """Check model, weights, image size and frozen layers of a new run; takes no memory for the model.
+    """Check model, weights, teacher, image size and frozen layers of a new run; takes no memory for the model.
 
     Raises:
         ModelError: the definition is missing or cannot be built.
-        CheckpointError: the weights cannot be read.
-        SettingsError: the image size or the frozen layers do not fit the model.
+        CheckpointError: the weights, or those of the teacher, cannot be read.
+        SettingsError: the image size or the frozen layers do not fit the model; `epochs` was set beside `time`.
     """
+    if settings.time and "epochs" in settings.model_fields_set:
+        raise SettingsError(
+            f"settings `time: {settings.time:g}` and `epochs: {settings.epochs}` cannot be used together: the time "
+            "decides how many epochs there are",
+            hint="drop one of them",
+        )
+    if settings.teacher:
+        read_weights(Path(settings.teacher))
     weights = read_weights(Path(settings.weights)) if settings.weights else None
     definition = settings.cfg or (weights.definition if weights else DEFAULT_MODEL)
     with torch.device("meta"):
