@@ -66,18 +66,6 @@ class Page:
         """The inline code in the first column of the tables."""
         return {code for row in self.rows() for code in re.findall(r"`([^`]+)`", row[0])}
 
-    def constants(self) -> list[tuple[str, str, str]]:
-        """Name, value and module of the rows below a head `constant | value | where`."""
-        found, is_inside = [], False
-        for cells in self.rows():
-            if cells == ["constant", "value", "where"]:
-                is_inside = True
-            elif is_inside and not cells[0].startswith("---"):
-                is_inside = len(cells) == 3 and cells[0].startswith("`") and cells[2].startswith("`onelook.")
-                if is_inside:
-                    found.append((cells[0].strip("`"), cells[1].strip("`"), cells[2].strip("`")))
-        return found
-
 
 def pages() -> list[Page]:
     """All documents, in a fixed order."""

@@ -85,7 +85,7 @@ class DetectSettings(StrictSettings):
     view_img: bool = Field(False)
     """Show the detections in a window; a key shows the next image, q or Esc ends the run."""
     update: bool = Field(False)
-    """Write the detector in a checkpoint, without the state of its training, to <name>_inference.safetensors."""
+    """Write the detector of a checkpoint, without its training state, beside it to <name>_inference.safetensors."""
     project: Path = Field(Path("runs/detect"))
     """Folder of the run folders."""
     name: str = Field("exp", min_length=1)
