@@ -156,9 +156,9 @@ def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    """The browser for tests of pages, started once."""
+    """The browser for tests of pages, started once for those of a file: one that waits takes processor time too."""
     running = Browser(find_browser())
     yield running
     running.close()
