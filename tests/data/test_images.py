@@ -189,7 +189,7 @@ def test_damaged_files_are_named_and_never_changed(tmp_path: Path, suffix: str) 
     edits=st.lists(st.tuples(st.floats(0, 0.999), st.integers(0, 255))),
     cut=st.floats(0, 1),
 )
-@settings(max_examples=100)
+@settings(max_examples=50)
 def test_any_damage_is_either_harmless_or_told(suffix: str, edits: list[tuple[float, int]], cut: float) -> None:
     data = bytearray(encoded(FORMATS[suffix], sample_image(12, 14)))
     for place, value in edits:

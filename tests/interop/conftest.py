@@ -18,6 +18,14 @@ SMALLEST = {
 
 
 @pytest.fixture(scope="session")
+def tiny_model(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """That of all tests with a block of several convolutions, which files may describe wrongly."""
+    path = tmp_path_factory.mktemp("blocks") / "tiny.yaml"
+    path.write_text(tiny_model.read_text().replace("[-1, 1, Conv, [8, 3, 1]]", "[-1, 1, C3, [8]]"))
+    return path
+
+
+@pytest.fixture(scope="session")
 def detector(tiny_model: Path) -> DetectionModel:
     """The tiny model with numbers that no new model has."""
     return trained(tiny_model, NAMES)

@@ -28,7 +28,7 @@ VALUES = st.recursive(
 
 
 @given(VALUES, st.sampled_from([2, 3, 4]))
-@settings(max_examples=100)
+@settings(max_examples=50)
 def test_plain_values_come_out_as_they_went_in(content: Any, protocol: int) -> None:
     pickled = pickle.dumps(content, protocol=protocol)
     is_called = any(name in pickled for name in (b"_codecs", b"__builtin__"))  # how protocol 2 writes bytes

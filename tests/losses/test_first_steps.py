@@ -24,7 +24,7 @@ from onelook.settings.train import TrainSettings
 from onelook.structures.batch import Targets
 from onelook.training.families import create_loss
 
-STEPS = 60
+STEPS = 40
 PRIOR = 0.01
 IMAGES = 8
 BODY = [[-1, 1, "Conv", [8, 3, 2]], [-1, 1, "Conv", [8, 3, 2]], *[[-1, 1, "Conv", [16, 3, 2]]] * 3]

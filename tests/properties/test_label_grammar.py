@@ -37,7 +37,7 @@ def assert_equal(one: LabelRows, other: LabelRows) -> None:
 
 
 @given(data=texts | st.binary(max_size=200))
-@settings(max_examples=60)
+@settings(max_examples=30)
 def test_every_row_is_accounted_for(data: bytes) -> None:
     labels = parse_labels(data, 3)
     outcomes = Counter(problem.outcome for problem in labels.problems)
@@ -47,7 +47,7 @@ def test_every_row_is_accounted_for(data: bytes) -> None:
 
 
 @given(data=texts | st.binary(max_size=200))
-@settings(max_examples=60)
+@settings(max_examples=30)
 def test_used_rows_lie_inside_the_image_and_have_an_area(data: bytes) -> None:
     labels = parse_labels(data, 3)
     half = labels.boxes[:, 2:] / 2
@@ -59,14 +59,14 @@ def test_used_rows_lie_inside_the_image_and_have_an_area(data: bytes) -> None:
 
 
 @given(data=texts | clean_texts)
-@settings(max_examples=60)
+@settings(max_examples=30)
 def test_fast_way_says_what_the_slow_way_says(data: bytes) -> None:
     assume(not data.startswith(b"\xef\xbb\xbf"))
     assert_equal(parse_labels(data, 3), parse_rows(data, 3))
 
 
 @given(files=st.lists(texts | clean_texts | st.none(), min_size=1, max_size=12))
-@settings(max_examples=60)
+@settings(max_examples=30)
 def test_many_files_at_once_give_what_each_gives_alone(files: list[bytes | None]) -> None:
     with tempfile.TemporaryDirectory() as name:
         paths = [str(Path(name, f"{number}.txt")) for number in range(len(files))]

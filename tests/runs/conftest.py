@@ -31,7 +31,7 @@ def whole_run(tiny_data: Path, tiny_model: Path, tmp_path_factory: pytest.TempPa
 def tiny_weights(tiny_data: Path, tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A checkpoint of the tiny model after one epoch on squares and discs."""
     settings = {"data": tiny_data, "cfg": tiny_model, "epochs": 1, "batch_size": 4, "imgsz": 64, "workers": 0}
-    fixed = {"device": "cpu", "noplots": True, "noautoanchor": True}
+    fixed = {"device": "cpu", "noplots": True, "noreport": True, "noautoanchor": True}
     return train({**settings, **fixed, "project": tmp_path_factory.mktemp("weights")}).best
 
 

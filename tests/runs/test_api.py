@@ -18,7 +18,7 @@ from onelook.errors import CheckpointError, DataError, SettingsError, StopReques
 from onelook.recipes.serve import Service
 from onelook.training.callback import CheckpointWritten, EpochEnd, FitEnd, FitStart, StepEnd
 
-SHORT = {"epochs": 2, "batch_size": 8, "imgsz": 64, "workers": 0, "device": "cpu", "noplots": True}
+SHORT = {"epochs": 2, "batch_size": 8, "imgsz": 64, "workers": 0, "device": "cpu", "noplots": True, "noreport": True}
 
 
 @dataclass

@@ -294,7 +294,7 @@ def test_training_on_another_format_is_the_same_bit_for_bit(
     converted = convert_data({"data": tiny_data, "to": to, "out": tmp_path / "data", "images": "link"}).path
     options: Options = {
         "cfg": tiny_model, "epochs": 2, "batch_size": 4, "imgsz": 64, "workers": 0, "device": "cpu", "noplots": True,
-        "noautoanchor": True, "project": tmp_path / "runs",
+        "noreport": True, "noautoanchor": True, "project": tmp_path / "runs",
     }  # fmt: skip
     runs = [fit(options, data=data) for data in (tiny_data, converted)]
     assert runs[0].bits == runs[1].bits

@@ -16,7 +16,7 @@ from onelook.recipes.train import train
 from onelook.runs.checkpoint import load_checkpoint
 from onelook.training.callback import Callback, CheckpointWritten, EpochEnd
 
-EPOCHS = 6
+EPOCHS = 3
 
 
 class Disk:
@@ -88,7 +88,7 @@ def test_a_disk_that_was_full_for_a_while_costs_nothing(
 ) -> None:
     settings = {**tiny_settings, "epochs": EPOCHS, "batch_size": 10}
     whole = train({**settings, "project": tmp_path / "whole"}).run_folder
-    folder = train(settings, callbacks=[FillAfter(disk, free_at=3)]).run_folder
+    folder = train(settings, callbacks=[FillAfter(disk, free_at=1)]).run_folder
     for name in ("weights/last.safetensors", "weights/best.safetensors", "results.csv"):
         assert content_of(folder / name) == content_of(whole / name), name
     assert len((folder / "speed.csv").read_text().splitlines()) == 1 + EPOCHS

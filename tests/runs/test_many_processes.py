@@ -126,7 +126,7 @@ def test_a_run_may_resume_in_another_number_of_processes(
     settings: dict[str, Any], tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Stopped by a signal to one of two, gone on with in one, and stopped again: equal to the undisturbed one."""
-    wanted = {**settings, **RANDOM, "epochs": 4}
+    wanted = {**settings, **RANDOM, "epochs": 3}
     whole = trained(1, {**wanted, "micro_batch": 2}, tmp_path / "whole")
     ranks = in_processes(2, wanted, tmp_path / "moved", faults=At(1, 7, Send(signal.SIGTERM)))
     assert ranks.join() == [75, 75], ranks.everything_said

@@ -31,8 +31,8 @@ def test_the_automatic_optimiser_keeps_the_rates_that_were_set(options: Options)
 @covers("train", "lr0", "lrf", "cos_lr")
 @pytest.mark.parametrize("cos_lr", [False, True])
 def test_learning_rates_fall_from_lr0_towards_lrf(options: Options, cos_lr: bool) -> None:
-    run = fit(options, epochs=8, noval=True, lr0=0.02, lrf=0.1, cos_lr=cos_lr)
-    shares = np.arange(8) / 8
+    run = fit(options, epochs=4, noval=True, lr0=0.02, lrf=0.1, cos_lr=cos_lr)
+    shares = np.arange(4) / 4
     factors = (1 - np.cos(math.pi * shares)) / 2 * (0.1 - 1) + 1 if cos_lr else (1 - shares) * (1 - 0.1) + 0.1
     for group in range(3):
         rates = [update.groups[group]["lr"] for update in run.trace.updates]
@@ -42,14 +42,12 @@ def test_learning_rates_fall_from_lr0_towards_lrf(options: Options, cos_lr: bool
 
 @covers("train", "warmup_epochs", "warmup_momentum", "warmup_bias_lr")
 def test_the_warm_up_raises_rates_and_momentum(options: Options) -> None:
-    base = {**options, "batch_size": 2, "epochs": 4, "noval": True, "lrf": 1.0, "momentum": 0.9}
+    base = {**options, "batch_size": 2, "epochs": 2, "noval": True, "lrf": 1.0, "momentum": 0.9}
     run = fit(base, warmup_epochs=0.2, warmup_momentum=0.5, warmup_bias_lr=0.3)
     groups = [update.groups for update in run.trace.updates[:3]]
     assert [group[0]["lr"] for group in groups] == pytest.approx([0.3, 0.155, 0.01])
     assert [group[1]["lr"] for group in groups] == pytest.approx([0, 0.005, 0.01])
     assert [group[2]["momentum"] for group in groups] == pytest.approx([0.5, 0.7, 0.9])
-    longer = fit(base, warmup_epochs=0.4).trace.updates
-    assert longer[2].groups[1]["lr"] == pytest.approx(0.005)
 
 
 @covers("train", "weight_decay")
@@ -77,8 +75,8 @@ def test_a_gain_twice_as_large_doubles_its_term(options: Options, plain: Trained
 @covers("train", "cls_pw", "obj_pw", "fl_gamma")
 def test_positive_weights_raise_and_focusing_lowers_the_terms(options: Options, plain: Trained) -> None:
     box, obj, cls = plain.losses
-    assert fit(options, cls_pw=3).losses == (box, obj, pytest.approx(fit(options, cls_pw=3).losses[2]))
-    assert fit(options, cls_pw=3).losses[2] > 1.2 * cls
+    weighted = fit(options, cls_pw=3).losses
+    assert weighted[:2] == (box, obj) and weighted[2] > 1.2 * cls
     assert fit(options, obj_pw=3).losses[1] > 1.02 * obj
     focused = fit(options, fl_gamma=2).losses
     assert focused[1] < 0.5 * obj and focused[2] < 0.5 * cls

@@ -46,7 +46,8 @@ def test_quad_goes_with_rect_and_multi_scale(options: Options, rect: bool, multi
     run = fit(options, quad=True, batch_size=16, rect=rect, multi_scale=multi_scale)
     assert len(run.trace.steps) == 2 and np.isfinite(run.losses).all()
     assert {step.imgsz for step in run.trace.steps} <= ({64, 96, 128, 160, 192} if multi_scale else {128})
-    assert max(step.imgsz for step in fit(options, quad=True, batch_size=4, multi_scale=True).trace.steps) > 96
+    if multi_scale:
+        assert max(step.imgsz for step in fit(options, quad=True, batch_size=4, multi_scale=True).trace.steps) > 96
 
 
 @pytest.mark.parametrize(("batch_size", "fitting"), [(10, 12), (2, 4), (17, 20)])
@@ -86,7 +87,7 @@ def test_image_weights_show_rare_and_badly_detected_classes_more_often(home: Hom
 
 
 def test_drawn_images_are_the_same_for_any_number_of_workers(options: Options) -> None:
-    mine = {**options, "hyp": "scratch-high", "batch_size": 8, "epochs": 3, "quad": True, "image_weights": True}
+    mine = {**options, "hyp": "scratch-high", "batch_size": 8, "epochs": 2, "quad": True, "image_weights": True}
     assert len({fit(mine, workers=workers).bits for workers in (0, 2)}) == 1
 
 
@@ -142,13 +143,12 @@ def test_a_resumed_run_draws_the_same_images(tiny_settings: Options, tmp_path: P
     }
     whole = train({**settings, "project": tmp_path / "whole"}).run_folder
     assert sum(load_checkpoint(whole / "weights/last.safetensors").document["progress"]["class_ap"]) > 0
-    for step in (2, 13):
-        folder = tmp_path / f"at{step}" / "exp"
-        with pytest.raises(StopRequested):
-            train({**settings, "project": folder.parent}, callbacks=[StopAt(step)])
-        train({"resume": str(folder)})
-        for name in RESUMED_FILES:
-            assert content_of(folder / name) == content_of(whole / name), (step, name)
+    folder = tmp_path / "stopped" / "exp"
+    with pytest.raises(StopRequested):
+        train({**settings, "project": folder.parent}, callbacks=[StopAt(7)])
+    train({"resume": str(folder)})
+    for name in RESUMED_FILES:
+        assert content_of(folder / name) == content_of(whole / name), name
 
 
 @covers("train", "cache")

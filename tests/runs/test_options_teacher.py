@@ -61,6 +61,7 @@ def test_a_student_learns_from_its_teacher(
     settings: dict[str, Any], teacher: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO)
+    settings["epochs"] = 1
     taught = fit({**settings, "project": tmp_path / "taught"})
     alone = fit({**settings, "teacher": "", "project": tmp_path / "alone"})
     assert taught.bits != alone.bits
@@ -99,12 +100,12 @@ def test_a_stopped_run_ends_as_the_undisturbed_one_if_its_teacher_is_the_same_fi
     settings: dict[str, Any], teacher: Path, tmp_path: Path
 ) -> None:
     """With all that is learned besides: the adapters and their moments."""
-    settings = {**settings, "teach": "both"}
+    settings = {**settings, "teach": "both", "epochs": 1}
     whole = train({**settings, "project": tmp_path / "whole"}).run_folder
     folder = tmp_path / "stopped" / "exp"
     moved = Path(shutil.copyfile(teacher, tmp_path / "moved.safetensors"))
     with pytest.raises(StopRequested):
-        train({**settings, "project": folder.parent}, callbacks=[StopAt(7)])
+        train({**settings, "project": folder.parent}, callbacks=[StopAt(3)])
     other = made_up_teacher(tmp_path / "other.safetensors", seed=1)
     before = (folder / "settings.yaml").read_bytes()
     with pytest.raises(CheckpointError, match=r"other\.safetensors` is not the file that taught run"):

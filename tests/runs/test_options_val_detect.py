@@ -64,7 +64,7 @@ def test_the_task_is_the_split(home: Home, task: str, images: int) -> None:
 @covers("val", "weights")
 @covers("detect", "weights")
 def test_other_weights_find_other_things(home: Home, options: Options) -> None:
-    other = fit(options, weights=home.weights, cfg="", epochs=3, batch_size=4, lr0=0.05).result.best
+    other = fit(options, weights=home.weights, cfg="", epochs=2, batch_size=4, lr0=0.05).result.best
     assert measure(home, weights=other).metrics.map50_95 != measure(home).metrics.map50_95
     one, two = (look(home, weights=weights).frames[0].detections for weights in (home.weights, other))
     assert len(one) != len(two) or not np.array_equal(one.boxes, two.boxes)
@@ -164,7 +164,13 @@ def test_validation_writes_what_is_asked_for(home: Home) -> None:
         for changes in ({}, {"save_json": True, "noplots": False, "visualize": True})
     )
     assert usual == {"labels.json", "metrics.json", "metrics.npz"}
-    assert {"coco_truth.json", "coco_predictions.json", "confusion_matrix.png", "val_batch0.jpg"} <= all_files
+    assert {
+        "coco_truth.json",
+        "coco_predictions.json",
+        "confusion_matrix.png",
+        "PR_curve.png",
+        "val_batch0.jpg",
+    } <= all_files
     assert {"val_images.html", "val_images"} <= all_files
 
 

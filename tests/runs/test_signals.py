@@ -169,14 +169,8 @@ def check_resume(home: Home, name: str, least: int, most: int) -> None:
 
 
 def test_real_processes_obey(home: Home) -> None:
-    """Two at once, as importing torch takes seconds: an early signal, and one in training."""
-    early = start(home.train("--name", "early"))
-    early.wait_until_it_listens()
-    early.process.terminate()
+    """One in training; `test_reading_data_obeys` has those that come earlier."""
     one, mark = training(home, "one", "a signal", HOLD_STEP=4)
-    code, _, err = early.end()
-    assert (code, err) == (STOPPED, "stopped on request of SIGTERM\n")
-    assert not Path("runs/train/early").exists()
     one.wait_until(mark.exists)
     assert len(members(one.process.pid)) == 2, "the command and its loader process"
     os.kill(one.process.pid, signal.SIGUSR1)
@@ -188,7 +182,13 @@ def test_real_processes_obey(home: Home) -> None:
 
 
 @pytest.mark.slow
-def test_real_processes_obey_a_second_signal_and_one_after_training(home: Home) -> None:
+def test_real_processes_obey_an_early_signal_a_second_one_and_one_after_training(home: Home) -> None:
+    early = start(home.train("--name", "early"))
+    early.wait_until_it_listens()
+    early.process.terminate()
+    code, _, err = early.end()
+    assert (code, err) == (STOPPED, "stopped on request of SIGTERM\n")
+    assert not Path("runs/train/early").exists()
     two, two_mark = training(home, "two", "ever", HOLD_STEP=8)
     late, late_mark = training(home, "late", "a signal", HOLD_EPOCH=3)
     two.wait_until(two_mark.exists)

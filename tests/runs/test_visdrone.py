@@ -52,7 +52,7 @@ def test_training_is_that_on_the_same_labels_of_yolo_bit_for_bit(
 ) -> None:
     options: Options = {
         "cfg": tiny_model, "epochs": 2, "batch_size": 4, "imgsz": 64, "workers": 0, "device": "cpu", "noplots": True,
-        "noautoanchor": True, "project": tmp_path / "runs",
+        "noreport": True, "noautoanchor": True, "project": tmp_path / "runs",
     }  # fmt: skip
     runs = [fit(options, data=data) for data in (tiny_data, drones)]
     assert runs[0].bits == runs[1].bits

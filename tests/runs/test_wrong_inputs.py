@@ -171,7 +171,7 @@ def table_with(line: str) -> Callable[[Home], list[str]]:
     """The tiny model with its third row replaced."""
 
     def arrange(home: Home) -> list[str]:
-        lines = home.model.read_text().replace("  - [-1, 1, C3, [8]]", line)
+        lines = home.model.read_text().replace("  - [-1, 1, Conv, [8, 3, 1]]", line)
         return home.train("--cfg", home.file("bent.yaml", lines))
 
     return arrange

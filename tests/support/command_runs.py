@@ -53,7 +53,8 @@ class Home:
     def train(self, *words: object) -> list[str]:
         """The command line of a short training run; later words win over earlier ones."""
         fixed = ["--data", self.yaml, "--cfg", self.model, "--epochs", 1, "--batch-size", 8, "--imgsz", 64]
-        return texts("train", *fixed, "--workers", 0, "--device", "cpu", "--noplots", "--noautoanchor", *words)
+        quick = ["--workers", 0, "--device", "cpu", "--noplots", "--noreport", "--noautoanchor"]
+        return texts("train", *fixed, *quick, *words)
 
     def val(self, *words: object) -> list[str]:
         fixed = ["--data", self.yaml, "--weights", self.weights, "--imgsz", 64, "--workers", 0, "--device", "cpu"]

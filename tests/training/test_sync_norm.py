@@ -55,7 +55,7 @@ def shared_out(bounds: list[int], images: Tensor, towards: Tensor) -> Outcome:
     return joined
 
 
-@settings(max_examples=80)
+@settings(max_examples=40)
 @given(
     cuts=st.lists(st.integers(0, 5), min_size=2, max_size=4).filter(any),
     channels=st.integers(1, 4),
