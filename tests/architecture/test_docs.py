@@ -146,7 +146,16 @@ def reader(
     yield monkeypatch
 
 
-@pytest.mark.parametrize("page", [page for page in PAGES if page.blocks("python")], ids=str)
+# `test_plain_runtime.py` runs the long program of export.md, and `test_options_export.py` does what the short one does.
+@pytest.mark.parametrize(
+    "page",
+    [
+        pytest.param(page, marks=pytest.mark.slow if page.name == "export.md" else ())
+        for page in PAGES
+        if page.blocks("python")
+    ],
+    ids=str,
+)
 def test_python_blocks_run(page: Page, reader: pytest.MonkeyPatch) -> None:
     for block in page.blocks("python"):
         exec(compile(block, str(page), "exec"), {"__name__": "a_reader"})

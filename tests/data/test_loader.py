@@ -75,7 +75,7 @@ def is_running(pid: int) -> bool:
     return path.is_file() and path.read_text().split()[2] != "Z"
 
 
-@pytest.mark.parametrize("workers", [1, 2, 4])
+@pytest.mark.parametrize("workers", [2, *(pytest.param(n, marks=pytest.mark.slow) for n in (1, 4))])
 def test_batches_are_bitwise_equal_for_any_number_of_workers(index: DatasetIndex, workers: int) -> None:
     alone = digests(run_of(index, 0))
     assert len(alone) == len(set(alone)) == 9

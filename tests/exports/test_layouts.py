@@ -14,10 +14,10 @@ from onelook.errors import CheckpointError, ModelError
 from onelook.exports.formats import EXPORTERS, require
 from onelook.exports.layouts import best_pairs, from_detections
 from onelook.exports.metadata import Metadata, read_metadata
-from onelook.exports.onnx import export_onnx, open_onnx
 from onelook.exports.parity import TOLERANCES, compare
 from onelook.exports.plan import Predictions
 from onelook.exports.running import predictions_of
+from onelook.exports.torchscript import export_torchscript, open_torchscript
 from onelook.geometry.boxes import xyxy_to_cxcywh
 from onelook.inference.backend import TorchBackend
 from onelook.models.decoding import Decoding
@@ -67,17 +67,16 @@ CASES = [
 ]  # fmt: skip
 
 
-# All start from the same program. By default, one whose graph has TopK, and of TorchScript one that gives raw boxes.
-IN_ONNX = {("YoloX", "one", "end-to-end")}
-IN_TORCHSCRIPT = {*IN_ONNX, ("YoloX", "one", "yolox")}
+# All start from the same program. By default, one whose graph has TopK, and one that gives raw boxes.
+SHOWN = {("YoloX", "one", "end-to-end"), ("YoloX", "one", "yolox")}
 
 
 @pytest.mark.parametrize(
     ("head", "branch", "layout", "format_name"),
     [
-        pytest.param(*case, name, marks=() if case in shown else pytest.mark.slow)
+        pytest.param(*case, name, marks=() if case in SHOWN and name == "torchscript" else pytest.mark.slow)
         for case in CASES
-        for name, shown in (("onnx", IN_ONNX), ("torchscript", IN_TORCHSCRIPT), ("openvino", ()))
+        for name in ("onnx", "torchscript", "openvino")
     ],
 )
 def test_a_layout_is_read_back_as_what_the_model_predicts(
@@ -182,8 +181,8 @@ def test_run_times_may_order_near_ties_as_they_like_but_not_lose_a_pair() -> Non
 def test_a_file_of_another_layout_than_it_says_is_refused(tmp_path: Path) -> None:
     model = model_with("YoloX")
     plan = plan_of(model, **metadata_of(model, "channels-first"))
-    export_onnx(plan, tmp_path / "tiny.onnx")
-    export = open_onnx(tmp_path / "tiny.onnx", CPU)
+    export_torchscript(plan, tmp_path / "tiny.torchscript")
+    export = open_torchscript(tmp_path / "tiny.torchscript", CPU)
     object.__setattr__(export.metadata, "layout", "rows")
     with pytest.raises(ModelError, match="expected 2 x boxes x 8"):
         export.predict(images(2, 64, 96))

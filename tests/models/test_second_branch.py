@@ -38,12 +38,13 @@ def decoder(head: str) -> DetectionModel:
     return create_model({**table, "backbone": body, "head": [[[2, 3, 4], 1, head, ["nc", 8]]]}, one_to_one=True)
 
 
+# s and m are the blocks of n in other numbers.
 @pytest.mark.parametrize(
     ("name", "body", "deployed", "deployed_3", "training", "training_3"),
     [
         ("onelook5n", 1_757_152, 1_978_972, 1_963_957, 2_200_792, None),
-        ("onelook5s", 7_006_144, 7_607_708, 7_585_301, 8_209_272, None),
-        ("onelook5m", 20_847_072, 22_006_044, 21_976_245, 23_165_016, None),
+        pytest.param("onelook5s", 7_006_144, 7_607_708, 7_585_301, 8_209_272, None, marks=pytest.mark.slow),
+        pytest.param("onelook5m", 20_847_072, 22_006_044, 21_976_245, 23_165_016, None, marks=pytest.mark.slow),
         ("onelookx-nano", 807_392, 1_029_212, 1_014_197, 1_251_032, 1_221_002),
     ],
 )

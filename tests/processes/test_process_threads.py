@@ -55,6 +55,7 @@ def test_the_launcher_shares_out_the_processors_of_the_container(monkeypatch: py
     assert launcher._environment(0, 2, 1, "launch", 0)["OMP_NUM_THREADS"] == "3"
 
 
+@pytest.mark.slow  # the same of a function is shown above
 @pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="needs affinity")
 def test_a_process_that_may_use_one_processor_takes_one_thread() -> None:
     code = f"import os; os.sched_setaffinity(0, [min(os.sched_getaffinity(0))]); {PRINT}"

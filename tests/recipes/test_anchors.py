@@ -32,7 +32,7 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     return tmp_path
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def study(tiny_data: Path, tiny_model: Path) -> AnchorStudy:
     return study_anchors({"data": tiny_data, "cfg": tiny_model, "imgsz": 96})
 
@@ -116,10 +116,15 @@ def test_every_setting_matters(study: AnchorStudy, tiny_data: Path, tiny_model: 
     assert shipped.model == "yolov5n" and shipped.current.anchors_px[0, 0].tolist() == [10, 13]
 
 
-def test_same_seed_same_bits_in_the_image_too(study: AnchorStudy, tiny_data: Path, tiny_model: Path) -> None:
-    again = study_anchors({"data": tiny_data, "cfg": tiny_model, "imgsz": 96, "output": "again.png"})
+def test_same_seed_same_bits(study: AnchorStudy, tiny_data: Path, tiny_model: Path) -> None:
+    again = study_anchors({"data": tiny_data, "cfg": tiny_model, "imgsz": 96})
     assert again.found.anchors_px.tobytes() == study.found.anchors_px.tobytes()
-    assert draw_study(again).read_bytes() == draw_study(study).read_bytes()
+
+
+@pytest.mark.slow  # as the charts of `test_plots_charts.py`
+def test_the_same_study_gives_the_same_image(study: AnchorStudy) -> None:
+    first = draw_study(study).read_bytes()
+    assert draw_study(study).read_bytes() == first
 
 
 def test_anchors_of_a_checkpoint_are_measured(tiny_data: Path, tiny_model: Path, place: Path) -> None:

@@ -33,7 +33,7 @@ def fit_of(sizes: np.ndarray, maps: int = 3, anchors: int = 3) -> AnchorFit:
     ("sizes", "maps"),
     [
         (np.zeros((0, 2)), 3),
-        (np.array([[30.0, 40.0]]), 1),
+        pytest.param(np.array([[30.0, 40.0]]), 1, marks=pytest.mark.slow),
         (np.random.default_rng(0).lognormal(3, 1, (5000, 2)), 5),
         (np.array([[0.0, 0.001], [1e4, 1e4]]), 2),
     ],

@@ -54,7 +54,7 @@ def test_all_four_curves_are_written(tmp_path: Path) -> None:
 
 
 # `test_all_four_curves_are_written` has three classes.
-@pytest.mark.parametrize("num_classes", [0, *(pytest.param(n, marks=pytest.mark.slow) for n in (1, 20)), 365])
+@pytest.mark.parametrize("num_classes", [0, *(pytest.param(n, marks=pytest.mark.slow) for n in (1, 20, 365)), 25])
 def test_curves_for_any_number_of_classes(tmp_path: Path, num_classes: int) -> None:
     names = [*AWKWARD_NAMES, *MANY_NAMES]
     assert_chart(
@@ -115,9 +115,11 @@ def test_confusion_cells_are_counts_on_the_colour_of_their_share_and_small_ones_
     ("num_classes", "num_labels", "skew"),
     [
         (3, 0, 0.0),
-        (1, 1, 0.0),
         (20, 900, 2.0),
-        *(pytest.param(*case, marks=pytest.mark.slow) for case in [(6, 50, 0.0), (80, 4000, 1.0), (365, 9000, 1.0)]),
+        *(
+            pytest.param(*case, marks=pytest.mark.slow)
+            for case in [(1, 1, 0.0), (6, 50, 0.0), (80, 4000, 1.0), (365, 9000, 1.0)]
+        ),
     ],
 )
 def test_label_statistics_for_any_data(tmp_path: Path, num_classes: int, num_labels: int, skew: float) -> None:
@@ -130,7 +132,8 @@ def test_label_statistics_of_a_split_that_lacks_classes(tmp_path: Path) -> None:
     assert_chart(plot_label_statistics(make_index(3, 40), MANY_NAMES[:200], tmp_path / "labels.png"))
 
 
-@pytest.mark.parametrize("num_labels", [0, 2000])
+# `test_from_training_to_detection` draws that of a dataset.
+@pytest.mark.parametrize("num_labels", [0, pytest.param(2000, marks=pytest.mark.slow)])
 def test_label_correlogram(tmp_path: Path, num_labels: int) -> None:
     assert_chart(plot_label_correlogram(make_index(3, num_labels), tmp_path / "labels_correlogram.png"))
 

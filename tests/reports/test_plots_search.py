@@ -51,7 +51,11 @@ def test_best_and_pruned_trials_look_different(tmp_path: Path) -> None:
     assert (whole != pruned).any() and (whole != best).any() and (pruned != best).any()
 
 
-@pytest.mark.parametrize("rows", [[row(0)], [row(0, "failed"), row(1, "failed")]], ids=["one", "failed"])
+@pytest.mark.parametrize(
+    "rows",
+    [pytest.param([row(0)], marks=pytest.mark.slow), [row(0, "failed"), row(1, "failed")]],
+    ids=["one", "failed"],
+)
 def test_search_with_little_to_show_has_an_image_too(tmp_path: Path, rows: list[Row]) -> None:
     assert_chart(plot_evolution(rows, tmp_path / "evolve.png"))
 

@@ -148,7 +148,10 @@ def test_search_that_is_stopped_goes_on_to_the_same_bits(search: Options, method
         assert content_of(folder / name) == content_of(whole / name)
 
 
-@pytest.mark.parametrize(("method", "way"), [("genetic", {"resume": True}), ("optuna", {"exist_ok": True})])
+@pytest.mark.parametrize(
+    ("method", "way"),
+    [("genetic", {"resume": True}), pytest.param("optuna", {"exist_ok": True}, marks=pytest.mark.slow)],
+)
 def test_same_command_resumes_where_it_may_use_the_folder(search: Options, method: str, way: dict[str, Any]) -> None:
     given = search | {"evolve_method": method}
     evolve(given | {"evolve": 1})
@@ -324,7 +327,7 @@ def test_library_says_as_much_after_a_search_as_before(search: Options) -> None:
 
 
 def words(home: Home, command: str, *others: object) -> list[str]:
-    return [command, *home.train(*others)[1:]]
+    return [command, *(word for word in home.train(*others)[1:] if word != "--noreport")]
 
 
 @pytest.mark.parametrize("command", ["train", pytest.param("evolve", marks=pytest.mark.slow)])

@@ -36,7 +36,9 @@ def test_a_dataset_is_kept_for_whom_and_under_the_alias_that_was_asked_for(optio
 
 
 @covers("train", "bbox_interval")
-@pytest.mark.parametrize(("interval", "epochs"), [(-1, [0, 1, 2]), (2, [1, 2]), (0, [])])
+@pytest.mark.parametrize(
+    ("interval", "epochs"), [(-1, [0, 1, 2]), (2, [1, 2]), pytest.param(0, [], marks=pytest.mark.slow)]
+)
 def test_boxes_come_at_the_interval_and_at_the_end(options: Options, interval: int, epochs: list[int]) -> None:
     (store,) = read_stores(fit(options, track="wandb", epochs=3, bbox_interval=interval).result.run_folder)
     assert store.boxed_epochs() == epochs

@@ -71,6 +71,7 @@ def test_the_report_of_training_is_that_of_the_command(options: Options, plain: 
     assert "has not ended" not in before and "Worst and best" in before
 
 
+@pytest.mark.slow  # `test_from_training_to_detection` shows this of other data
 def test_a_run_with_images_keeps_its_best_and_worst(imaged: Path) -> None:
     examples = json.loads((imaged / "examples.json").read_text())
     assert len(examples["worst"]) + len(examples["best"]) >= 4
@@ -79,6 +80,7 @@ def test_a_run_with_images_keeps_its_best_and_worst(imaged: Path) -> None:
     assert len(page) < 5_000_000
 
 
+@pytest.mark.slow  # `test_report_page.py` and `test_report_browser.py` have the same names
 def test_hostile_names_of_a_real_dataset_are_text(browser: Browser, hostile_data: Path, imaged: Path) -> None:
     tab = browser.open(imaged / "report.html")
     names = json.loads(hostile_data.read_text(encoding="utf-8"))["names"]

@@ -208,8 +208,11 @@ def test_public_service_warns_and_takes_any_name(start: Start, caplog: pytest.Lo
 @pytest.mark.parametrize(
     "asked",
     [
-        {"imgsz": [96]}, {"conf_thres": "middle"}, {"iou_thres": 0.1, "agnostic_nms": True},
-        *(pytest.param(one, marks=pytest.mark.slow) for one in [{"iou_thres": 0.1}, {"max_det": 3}, {"classes": [1]}]),
+        {"imgsz": [96]}, {"iou_thres": 0.1, "agnostic_nms": True},
+        *(
+            pytest.param(one, marks=pytest.mark.slow)
+            for one in [{"conf_thres": "middle"}, {"iou_thres": 0.1}, {"max_det": 3}, {"classes": [1]}]
+        ),
     ],
     ids=str,
 )  # fmt: skip

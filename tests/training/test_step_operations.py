@@ -149,8 +149,8 @@ def trainer(
     [
         {},
         {"optimizer": "AdamW"},
-        {"nominal_batch": 8},
-        {"micro_batch": 4},
+        pytest.param({"nominal_batch": 8}, marks=pytest.mark.slow),
+        pytest.param({"micro_batch": 4}, marks=pytest.mark.slow),
         {"cfg": "yolox-nano"},
         {"cfg": "onelook5n"},
     ],
