@@ -34,7 +34,7 @@ def _of_convert(parser: argparse.ArgumentParser) -> None:
         "weights", type=Path, help="checkpoint of YOLOv5 6.0 to 7.0 (.pt), of which nothing is run, or of Onelook"
     )
     parser.add_argument(
-        "--out", type=Path, metavar="PATH", help="where to (default: beside the file, with the suffix .safetensors)"
+        "--out", type=Path, metavar="PATH", help="file to write (default: beside weights, as in best-half.safetensors)"
     )
     parser.add_argument("--exist-ok", action="store_true", help="replace a file that is there")
     parser.add_argument(
