@@ -67,14 +67,17 @@ CASES = [
 ]  # fmt: skip
 
 
-# All start from the same program. By default, one whose graph has TopK, and one that gives raw boxes.
-SHOWN = {("YoloX", "one", "end-to-end"), ("YoloX", "one", "yolox")}
+# All start from the same program. By default, two whose graphs have TopK, and one that gives raw boxes.
+SHOWN = {
+    ("YoloX", "one", "end-to-end", "torchscript"), ("YoloX", "one", "yolox", "torchscript"),
+    ("Look", "one", "end-to-end", "onnx"),
+}  # fmt: skip
 
 
 @pytest.mark.parametrize(
     ("head", "branch", "layout", "format_name"),
     [
-        pytest.param(*case, name, marks=() if case in SHOWN and name == "torchscript" else pytest.mark.slow)
+        pytest.param(*case, name, marks=() if (*case, name) in SHOWN else pytest.mark.slow)
         for case in CASES
         for name in ("onnx", "torchscript", "openvino")
     ],
