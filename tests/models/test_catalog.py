@@ -41,6 +41,7 @@ def test_a_file_wins_over_a_shipped_name(tmp_path: Path, monkeypatch: pytest.Mon
         ("anchors", "a file ends in .yaml"),
         ("", "a file ends in .yaml"),
         ("resnet", "a file ends in .yaml"),
+        (f"yolov5{'_run' * 40} (copy)", "a file ends in .yaml"),  # an answer in this life
     ],
 )
 def test_an_unknown_model_is_refused_with_the_nearest_name(name: str, hint: str) -> None:

@@ -6,7 +6,8 @@ import difflib
 import re
 
 _NAME = re.compile(
-    r"(?:yolo|rt-?detr)[-_]?(?P<generation>v\d+|x|nas|\d+|)[-_]?(?P<size>nano|tiny|[nstmlxbce])?(?P<rest>(?:[-_.]\w+)*)",
+    r"(?:yolo|rt-?detr)[-_]?(?P<generation>v\d+|x|nas|\d+|)[-_]?(?P<size>nano|tiny|[nstmlxbce])?"
+    r"(?P<rest>(?:[-_.]\w[-_.\w]*)?)",
     re.IGNORECASE,
 )
 _YOLOX_OF_SIZE = {
