@@ -51,8 +51,7 @@ def find_media(source: str | Path) -> list[Path]:
     if path.is_dir():
         found = [file for file in sorted(path.iterdir()) if not file.name.startswith(".")]
         deeper = f'folders in it are not searched; a pattern does that: "{printable(path)}/**/*"'
-        has_folders = any(file.is_dir() for file in found)
-        return _media_of(found, f"folder `{printable(path)}`", hint=deeper if has_folders else None)
+        return _media_of(found, f"folder `{printable(path)}`", deeper=deeper)
     if path.exists():
         if path.suffix.lower() == ".txt":
             return _listed(path)
@@ -128,8 +127,8 @@ def _image_of(path: Path, max_pixels: int, *, in_bands: bool) -> Image | BandedI
     return next(pixels for _, pixels in video_frames(path)) if _is_still_gif(path) else None
 
 
-def _media_of(paths: list[Path], place: str, *, hint: str | None = None) -> list[Path]:
-    """Those of `paths` that are media; `hint` is what to do if there are none."""
+def _media_of(paths: list[Path], place: str, *, deeper: str = "") -> list[Path]:
+    """Those of `paths` that are media; `deeper` is what to do if there are folders, but none of these."""
     files = [path for path in paths if path.is_file()]
     kinds = {path: _kind_of(path) for path in files}
     media = [path for kind in ("image", "video") for path in files if kinds[path] == kind]
@@ -140,7 +139,9 @@ def _media_of(paths: list[Path], place: str, *, hint: str | None = None) -> list
     if not media:
         seen = f"{counts.total()} files of other kinds ({others})" if counts else "no files"
         known = ", ".join(sorted(suffix[1:] for suffix in IMAGE_SUFFIXES | VIDEO_SUFFIXES))
-        raise DataError(f"no image or video in {place}: {seen}", hint=hint or f"known are {known}")
+        has_folders = any(path.is_dir() for path in paths)
+        hint = deeper if deeper and has_folders else f"known are {known}"
+        raise DataError(f"no image or video in {place}: {seen}", hint=hint)
     if counts:
         logger.warning(
             "%s: %d of %d files passed over, no images or videos: %s",
