@@ -65,7 +65,7 @@ def main() -> int:
 
 def tests_of_settings(wanted: Sequence[str]) -> dict[str, list[str]]:
     """Setting -> tests, as pytest takes them; those `wanted`, or all if none is named."""
-    sys.path[:0] = [str(ROOT / "tests"), str(ROOT / "tests" / "runs")]
+    sys.path[:0] = [str(ROOT / "tests" / folder) for folder in ("support", "runs")]
     importlib.import_module("test_options_complete")
     covered: Mapping[tuple[str, str], list[str]] = importlib.import_module("option_runs").COVERED
     tests = {name: sorted(names) for (command, name), names in sorted(covered.items()) if command in COMMANDS}
