@@ -42,7 +42,7 @@ def test_learning_rates_fall_from_lr0_towards_lrf(options: Options, cos_lr: bool
 
 @covers("train", "warmup_epochs", "warmup_momentum", "warmup_bias_lr")
 def test_the_warm_up_raises_rates_and_momentum(options: Options) -> None:
-    base = {**options, "batch_size": 2, "epochs": 2, "noval": True, "lrf": 1.0, "momentum": 0.9}
+    base = {**options, "batch_size": 2, "epochs": 3, "noval": True, "lrf": 1.0, "momentum": 0.9}
     run = fit(base, warmup_epochs=0.2, warmup_momentum=0.5, warmup_bias_lr=0.3)
     groups = [update.groups for update in run.trace.updates[:3]]
     assert [group[0]["lr"] for group in groups] == pytest.approx([0.3, 0.155, 0.01])
