@@ -36,7 +36,7 @@ class ValidateSettings(StrictSettings):
     """Split to validate on; or speed: time per image with the thresholds of detection, for each of the weights; or
     study: precision and time for image sizes from 256 to imgsz (1536 unless given) in steps of 128."""
     batch_size: int = Field(32, ge=1)
-    """Images per batch; changes speed and memory only."""
+    """Images per batch; changes speed, memory and, by rounding, the last digits of the detections."""
     imgsz: int | None = Field(None, ge=32, le=MAX_IMGSZ, multiple_of=32, json_schema_extra=IMGSZ_ALIASES)
     """Longest side of the images, pixels; a multiple of the model's largest stride. None given means the size of
     training, or that of an exported model."""
