@@ -6,10 +6,15 @@ import logging
 from typing import Any
 
 import pytest
+import torch
 
+from onelook.losses.points.distance_loss import DistanceLoss
+from onelook.losses.two_branches import TwoBranchLoss
 from onelook.models.detector import create_model
 from onelook.settings.train import TrainSettings
 from onelook.training.families import create_loss, report_without_effect
+from onelook.training.schedule import Schedule
+from onelook.training.state import initial_state
 
 
 @pytest.mark.parametrize(
@@ -40,3 +45,18 @@ def test_raw_boxes_are_learnt_in_the_epochs_without_mosaic() -> None:
     model = create_model("yolox-nano", num_classes=2)
     loss = create_loss(model, TrainSettings(epochs=20, close_mosaic=0.15))
     assert loss.l1_from == pytest.approx(17 / 20)  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize(("num_images", "share"), [(160, 1.0), (16000, 0.4)])
+def test_the_first_2000_updates_are_early_for_both_branches(num_images: int, share: float) -> None:
+    settings = TrainSettings(epochs=20, batch_size=16, nominal_batch=64, optimizer="SGD")
+    state = initial_state(
+        create_model("onelook5n", num_classes=2),
+        settings,
+        Schedule(settings, num_images),
+        device=torch.device("cpu"),
+        amp=None,
+    )
+    assert isinstance(state.loss, TwoBranchLoss)
+    for loss in (state.loss.many, state.loss.one):
+        assert isinstance(loss, DistanceLoss) and loss.early_share == pytest.approx(share)

@@ -23,25 +23,38 @@ logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
+class Phases:
+    """Where the early part of a run ends and its last one begins, as shares of the run.
+
+    Attributes:
+        early: the first updates.
+        closing: mosaic is closed from here on.
+    """
+
+    early: float
+    closing: float
+
+
+@dataclass(frozen=True)
 class Family:
     """What a head needs besides itself.
 
     Attributes:
-        create_loss: for a model of this family, the settings of a run, and its share after which mosaic is closed.
+        create_loss: for a model of this family, the settings of a run, and its phases.
         without_effect: settings that nothing of this family uses.
         defaults: settings that this family has other defaults for.
         short_runs: the same for short runs; see docs/concepts/small-datasets.md.
         fine_tuning: the same for short runs from weights.
     """
 
-    create_loss: Callable[[DetectionModel, TrainSettings, float], FamilyLoss]
+    create_loss: Callable[[DetectionModel, TrainSettings, Phases], FamilyLoss]
     without_effect: tuple[str, ...] = ()
     defaults: Mapping[str, Any] = field(default_factory=dict)
     short_runs: Mapping[str, Any] = field(default_factory=dict)
     fine_tuning: Mapping[str, Any] = field(default_factory=dict)
 
 
-def _anchor_loss(model: DetectionModel, settings: TrainSettings, _closing: float) -> FamilyLoss:
+def _anchor_loss(model: DetectionModel, settings: TrainSettings, _phases: Phases) -> FamilyLoss:
     grid = model.anchor_grid
     assert grid is not None, "only heads with anchors are taught by this loss"
     return DetectionLoss(
@@ -53,20 +66,26 @@ def _anchor_loss(model: DetectionModel, settings: TrainSettings, _closing: float
     )
 
 
-def _yolox_loss(model: DetectionModel, settings: TrainSettings, closing: float) -> FamilyLoss:
+def _yolox_loss(model: DetectionModel, settings: TrainSettings, phases: Phases) -> FamilyLoss:
     # The last epochs, of plain images, are for exact boxes.
     return YoloxLoss(
         model.stride_px,
         num_classes=model.num_classes,
         hyperparameters=settings,
         one_to_one=len(model.branches) == 2,
-        l1_from=closing,
+        l1_from=phases.closing,
     )
 
 
-def _distance_loss(model: DetectionModel, settings: TrainSettings, _closing: float) -> FamilyLoss:
+def _distance_loss(model: DetectionModel, settings: TrainSettings, phases: Phases) -> FamilyLoss:
     many, one = (
-        DistanceLoss(model.stride_px, num_classes=model.num_classes, hyperparameters=settings, one_to_one=each)
+        DistanceLoss(
+            model.stride_px,
+            num_classes=model.num_classes,
+            hyperparameters=settings,
+            one_to_one=each,
+            early_share=phases.early,
+        )
         for each in (False, True)
     )
     return many if len(model.branches) == 1 else TwoBranchLoss(many, one)
@@ -99,11 +118,13 @@ def family_of(definition: Mapping[str, Any]) -> Family:
     return FAMILIES[block]
 
 
-def create_loss(model: DetectionModel, settings: TrainSettings, *, closing: float | None = None) -> FamilyLoss:
-    """What teaches `model`; mosaic is closed after the share `closing` of the run, or, if None, as the settings say."""
+def create_loss(
+    model: DetectionModel, settings: TrainSettings, *, early: float = 0.0, closing: float | None = None
+) -> FamilyLoss:
+    """What teaches `model` in a run of these `Phases`; mosaic is closed as the settings say if `closing` is None."""
     if closing is None:
         closing = settings.mosaic_epochs / settings.epochs
-    return family_of(model.definition).create_loss(model, settings, closing)
+    return family_of(model.definition).create_loss(model, settings, Phases(early, closing))
 
 
 def report_without_effect(model: DetectionModel, settings: TrainSettings) -> None:

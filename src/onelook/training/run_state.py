@@ -27,7 +27,7 @@ def change_length(model: RunModel, run: Run, state: TrainState, schedule: Schedu
     if run.group.is_first:
         logger.info("the time allows %d epochs, not %d", changed.settings.epochs, schedule.settings.epochs)
     balance = state.loss.balance
-    state.loss = create_loss(model.model, run.settings, closing=changed.closing_share)
+    state.loss = create_loss(model.model, run.settings, early=changed.early_share, closing=changed.closing_share)
     state.loss.balance = balance
     state.ema.plan_for(changed.total_updates)
     return changed

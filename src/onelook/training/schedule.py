@@ -172,6 +172,11 @@ class Schedule:
             begun, epochs = turn, epochs_then
         return share + (1 - share) * (step - begun) / max(epochs * self.batches_per_epoch - end - begun, 1)
 
+    @property
+    def early_share(self) -> float:
+        """Share of the run that its first 2000 updates are: all of a short run."""
+        return min(MIN_UPDATES / self.total_updates, 1)
+
     @cached_property
     def closing_share(self) -> float:
         """Share of the run after which mosaic is closed."""

@@ -179,7 +179,7 @@ def initial_state(
         ema=ModelEma(model, total_updates=schedule.total_updates),
         optimizer=create_optimizer(nn.ModuleList([model, adapters]), settings, schedule.weight_decay),
         scaler=torch.amp.GradScaler(device.type, enabled=amp == torch.float16),
-        loss=create_loss(model, settings, closing=schedule.closing_share),
+        loss=create_loss(model, settings, early=schedule.early_share, closing=schedule.closing_share),
         progress=Progress(),
         adapters=adapters,
     )

@@ -9,6 +9,7 @@ from onelook.geometry.iou import ciou, iou
 from onelook.losses.points.distance_loss import DistanceLoss, box_terms, decode_distances, encode_distances
 from onelook.losses.points.grid import flatten_maps, point_grid
 from onelook.losses.points.pairs import Positives
+from onelook.losses.protocol import NOMINAL_IMAGES
 from onelook.losses.terms import cross_entropy
 from onelook.settings.hyperparameters import Hyperparameters
 from onelook.structures.batch import Targets
@@ -133,6 +134,21 @@ def test_label_smoothing_lowers_the_goal_of_positives_and_lifts_no_other() -> No
     changed = gradient[gradient.abs() > 1e-9]
     assert len(changed) == torch.count_nonzero(quality > 1e-6)
     assert (changed > 0).all()
+
+
+@pytest.mark.parametrize(("progress", "floor"), [(0.0, 1.0), (0.1, 0.75), (0.4, 0.0), (1.0, 0.0)])
+def test_early_in_a_run_classes_are_taught_more_than_the_quality_of_boxes(progress: float, floor: float) -> None:
+    maps, targets = random_maps(), random_targets()
+    positives, quality = assigned(criterion(), maps, targets)
+    criterion(early_share=0.4)(maps, targets, progress).total.backward()
+    logits = flatten_maps(maps)[..., 4:].detach().flatten(0, 1)
+    slopes = torch.cat([raw_map.grad.flatten(1, 3) for raw_map in maps if raw_map.grad is not None], dim=1)
+    goals = logits.sigmoid() - slopes.flatten(0, 1)[:, 4:] * quality.sum() / (0.5 * 2 / NOMINAL_IMAGES)
+    expected = torch.zeros_like(logits)
+    for row, class_id in enumerate(targets.class_ids):
+        real = positives.is_real[row]
+        expected[positives.place[row][real], class_id] = (quality + (1 - quality) * floor)[row][real]
+    torch.testing.assert_close(goals, expected, rtol=0, atol=1e-5)
 
 
 def test_training_moves_every_term_and_leaves_none_to_rule() -> None:

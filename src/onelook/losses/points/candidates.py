@@ -38,6 +38,7 @@ class PointTargets:
         pairs: n of them.
         most_points: N, no image has more points that are candidates; 0 where regions may be large.
         are_raw_boxes_compared: () bool, as in the last part of a run; None where they never are.
+        class_floor: () float, from 1 to 0: how much more than the quality of its box the class of a point is taught.
     """
 
     boxes: Tensor
@@ -46,6 +47,7 @@ class PointTargets:
     pairs: Pairs
     most_points: int
     are_raw_boxes_compared: Tensor | None = None
+    class_floor: Tensor | None = None
 
 
 def point_targets(

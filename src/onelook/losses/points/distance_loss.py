@@ -6,6 +6,7 @@ Letters: B images, L maps, P points of an image, K classes, n positives.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import cache
 
 import torch
@@ -35,30 +36,44 @@ class DistanceLoss(FamilyLoss):
     Positives weigh what they are worth (see `choose_aligned`). Every term is divided by the sum of these weights over
     the images that went through the network together, at least 1.
 
+    The class of a positive is to be as probable as its box is good. An untrained head's boxes are bad, so that it would
+    hardly be told which class is which: in the early part of a run the goal is nearer to 1, and falls to that quality.
+
     Args:
         strides: pixels per cell of each map.
         hyperparameters: box, cls, cls_pw, fl_gamma and label_smoothing are used.
         one_to_one: let one point only learn each target, so that no NMS is needed.
+        early_share: share of the run that is the early part.
     """
 
     columns: tuple[str, ...] = ("box", "cls", "dist")
 
     def __init__(
-        self, strides: Sequence[float], *, num_classes: int, hyperparameters: Hyperparameters, one_to_one: bool = False
+        self,
+        strides: Sequence[float],
+        *,
+        num_classes: int,
+        hyperparameters: Hyperparameters,
+        one_to_one: bool = False,
+        early_share: float = 0.0,
     ) -> None:
         self.strides = tuple(strides)
         self.num_classes = num_classes
         self.hyperparameters = hyperparameters
         self.one_to_one = one_to_one
+        self.early_share = early_share
         self.balance, self.is_moving = torch.empty(0), False
 
     def prepare(self, raw_maps: Sequence[Tensor], targets: Targets, progress: float = 0.0) -> PointTargets:
         """See `FamilyLoss`."""
-        return point_targets(raw_maps, targets, self.strides, surrogate_regions)
+        prepared = point_targets(raw_maps, targets, self.strides, surrogate_regions)
+        floor = max(1 - progress / self.early_share, 0) if self.early_share else 0.0
+        return replace(prepared, class_floor=torch.full((), floor, device=raw_maps[0].device))
 
     def terms(self, raw_maps: Sequence[Tensor], prepared: PointTargets) -> LossTerms:
         """See `FamilyLoss`."""
         settings = self.hyperparameters
+        assert prepared.class_floor is not None
         with torch.autocast(raw_maps[0].device.type, enabled=False):
             grid = point_grid(raw_maps, self.strides)
             outputs = flatten_maps(raw_maps)  # (B, P, 4 + K)
@@ -68,8 +83,9 @@ class DistanceLoss(FamilyLoss):
             overlap, distance = box_terms(outputs.flatten(0, 1)[place][:, :_NUM_SIDES], grid, place, goals, weights)
             logits = outputs[..., _NUM_SIDES:]
             class_place = positives.place * self.num_classes + prepared.class_ids[:, None]
+            class_goals = torch.lerp(weights, positives.is_real.flatten().to(weights.dtype), prepared.class_floor)
             goal = torch.zeros_like(logits).flatten()
-            goal.scatter_reduce_(0, class_place.flatten(), weights * (1 - settings.label_smoothing), "amax")
+            goal.scatter_reduce_(0, class_place.flatten(), class_goals * (1 - settings.label_smoothing), "amax")
             entropy = cross_entropy(
                 logits, goal.view_as(logits), positive_weight=settings.cls_pw, focal_gamma=settings.fl_gamma
             )
