@@ -246,7 +246,7 @@ SOURCES = [
         lambda w: w.detect("--source", w.data),
         65,
         ("no image or video in folder", "1 files of other kinds (.yaml 1)"),
-        "known are",
+        "folders in it are not searched; a pattern does that",
     ),
     Case(
         "pattern that fits nothing",
