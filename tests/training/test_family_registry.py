@@ -47,9 +47,13 @@ def test_raw_boxes_are_learnt_in_the_epochs_without_mosaic() -> None:
     assert loss.l1_from == pytest.approx(17 / 20)  # type: ignore[attr-defined]
 
 
-@pytest.mark.parametrize(("num_images", "share"), [(160, 1.0), (16000, 0.4)])
-def test_the_first_2000_updates_are_early_for_both_branches(num_images: int, share: float) -> None:
-    settings = TrainSettings(epochs=20, batch_size=16, nominal_batch=64, optimizer="SGD")
+@pytest.mark.parametrize(
+    ("num_images", "weights", "share"), [(160, "", 1.0), (16000, "", 0.4), (160, "a.safetensors", 0.0)]
+)
+def test_from_scratch_the_first_2000_updates_are_early_for_both_branches(
+    num_images: int, weights: str, share: float
+) -> None:
+    settings = TrainSettings(epochs=20, batch_size=16, nominal_batch=64, optimizer="SGD", weights=weights)
     state = initial_state(
         create_model("onelook5n", num_classes=2),
         settings,

@@ -78,13 +78,14 @@ def _yolox_loss(model: DetectionModel, settings: TrainSettings, phases: Phases) 
 
 
 def _distance_loss(model: DetectionModel, settings: TrainSettings, phases: Phases) -> FamilyLoss:
+    # A body that has been trained gives good boxes within a few epochs; there the early part costs accuracy.
     many, one = (
         DistanceLoss(
             model.stride_px,
             num_classes=model.num_classes,
             hyperparameters=settings,
             one_to_one=each,
-            early_share=phases.early,
+            early_share=0.0 if settings.weights else phases.early,
         )
         for each in (False, True)
     )

@@ -36,8 +36,8 @@ class DistanceLoss(FamilyLoss):
     Positives weigh what they are worth (see `choose_aligned`). Every term is divided by the sum of these weights over
     the images that went through the network together, at least 1.
 
-    The class of a positive is to be as probable as its box is good. An untrained head's boxes are bad, so that it would
-    hardly be told which class is which: in the early part of a run the goal is nearer to 1, and falls to that quality.
+    The class of a positive is to be as probable as its box is good. Untrained, a model's boxes are bad, so it would
+    hardly be told which class is which. In the early part of a run the goal is nearer to 1, and falls to that quality.
 
     Args:
         strides: pixels per cell of each map.
