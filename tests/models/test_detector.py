@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from onelook.errors import ModelError
-from onelook.models.detector import DetectionModel, create_model, fill_skeleton
+from onelook.models.detector import DetectionModel, create_model, fill_skeleton, skeleton_of
 from onelook.models.layer_table import last_uses
 
 ANCHORS_5N = [
@@ -210,6 +210,19 @@ def test_model_on_the_meta_device_takes_no_memory() -> None:
         assert all(p.is_meta for p in model.parameters())
         assert [tuple(x.shape) for x in model(torch.zeros(1, 3, 128, 128))][-1] == (1, 3, 2, 2, 85)
     assert model.max_stride == 64
+
+
+def test_models_on_the_meta_device_share_nothing_that_can_be_changed() -> None:
+    with torch.device("meta"):
+        one, other = small(names=["bee", "wasp"]), small()
+    read = skeleton_of("yolov3-tiny", num_classes=2)
+    assert read is skeleton_of("yolov3-tiny", num_classes=2)
+    assert (one.names, other.names) == (("bee", "wasp"), ("0", "1"))
+    assert one.training and all(p.is_meta and p.requires_grad for p in one.parameters())
+    for first, second in ((one, other), (one, read)):
+        assert not set(first.modules()) & set(second.modules())
+        assert not {*map(id, first.parameters())} & {*map(id, second.parameters())}
+        assert first.definition == second.definition and first.definition["head"] is not second.definition["head"]
 
 
 @pytest.mark.parametrize("name", ["yolov5n", "onelook5n"])

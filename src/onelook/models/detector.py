@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal, cast
@@ -216,28 +217,35 @@ def create_model(
     >>> [tuple(x.shape) for x in model(torch.zeros(1, 3, 64, 64))]
     [(1, 3, 8, 8, 8), (1, 3, 4, 4, 8), (1, 3, 2, 2, 8)]
     """
-    content, where = (name_or_path, "model") if isinstance(name_or_path, Mapping) else find_definition(name_or_path)
     if names is not None and num_classes is None:
         num_classes = len(names)
-    definition = read_definition(
-        content, where=where, overrides={"nc": num_classes, "ch": channels, "anchors": anchors}
-    )
+    definition, where = _definition(name_or_path, {"nc": num_classes, "ch": channels, "anchors": anchors})
     if one_to_one is not None:
         definition = with_second_branch(definition, one_to_one)
     class_names = tuple(names) if names is not None else tuple(str(i) for i in range(definition.num_classes))
     if len(class_names) != definition.num_classes:
         raise ModelError(f"{len(class_names)} class names for {definition.num_classes} classes")
-    try:
-        stride_px = probe_strides(definition)
-    except ModelError as problem:
-        raise problem if where == "model" else _in_file(problem, where) from problem.__cause__
+    skeleton = _probed(definition, where)
     target = torch.get_default_device()
-    if target.type == "meta" or seed is None:
-        return _started(definition, class_names, stride_px)
-    with torch.random.fork_rng(devices=[]), torch.device("cpu"):
+    if target.type == "meta":
+        model = copy.deepcopy(skeleton)
+        model.names = class_names
+        return model
+    if seed is None:
+        return _started(definition, class_names, skeleton.stride_px)
+    with torch.random.fork_rng(devices=[]), nullcontext() if target.type == "cpu" else torch.device("cpu"):
         torch.manual_seed(seed)
-        model = _started(definition, class_names, stride_px)
+        model = _started(definition, class_names, skeleton.stride_px)
     return model.to(target)
+
+
+def skeleton_of(name_or_path: str | Path | Mapping[str, Any], *, num_classes: int) -> DetectionModel:
+    """The model on the meta device, without class names: to read only, since whoever asks gets the same one.
+
+    Raises:
+        ModelError: see `create_model`.
+    """
+    return _probed(*_definition(name_or_path, {"nc": num_classes}))
 
 
 def fill_skeleton(skeleton: DetectionModel, tensors: Mapping[str, Tensor]) -> None:
@@ -254,15 +262,33 @@ def fill_skeleton(skeleton: DetectionModel, tensors: Mapping[str, Tensor]) -> No
             head.take_strides(skeleton.stride_px)
 
 
+def _definition(
+    name_or_path: str | Path | Mapping[str, Any], overrides: Mapping[str, Any]
+) -> tuple[Definition, str | None]:
+    """A definition, and the file that it is from."""
+    if isinstance(name_or_path, Mapping):
+        return read_definition(name_or_path, where="model", overrides=overrides), None
+    content, where = find_definition(name_or_path)
+    return read_definition(content, where=where, overrides=overrides), where
+
+
+def _probed(definition: Definition, where: str | None) -> DetectionModel:
+    """Its skeleton, see `_skeleton`; problems name the file."""
+    try:
+        return _skeleton(definition)
+    except ModelError as problem:
+        raise problem if where is None else _in_file(problem, where) from problem.__cause__
+
+
 def _in_file(problem: ModelError, where: str) -> ModelError:
     return ModelError(f"model `{where}`: {problem.message.removeprefix('model ')}", hint=problem.hint)
 
 
-@lru_cache(maxsize=64)
-def probe_strides(definition: Definition) -> tuple[int, ...]:
-    """Pixels per cell of each map of the head, found by running the model on the meta device.
+@lru_cache(maxsize=8)
+def _skeleton(definition: Definition) -> DetectionModel:
+    """The model on the meta device, its strides found by running it there.
 
-    A run builds its model several times, so they are remembered.
+    A run needs it several times, so the last ones are remembered.
 
     Raises:
         ModelError: the model has no head or too many parameters, or its maps do not fit together.
@@ -276,7 +302,8 @@ def probe_strides(definition: Definition) -> tuple[int, ...]:
             raise ModelError(f"the model has {parameters} parameters", hint=f"at most {MAX_PARAMETERS} are accepted")
         image = torch.empty(1, definition.channels, STRIDE_PROBE_PX, STRIDE_PROBE_PX)
         shapes = trace_shapes(skeleton.model, plans, image)
-    return tuple(_stride_of(source, shapes[source]) for source in sources)
+    skeleton.stride_px = tuple(_stride_of(source, shapes[source]) for source in sources)
+    return skeleton.train()
 
 
 def _stride_of(row: int, shape: torch.Size) -> int:
@@ -295,6 +322,5 @@ def _started(definition: Definition, names: tuple[str, ...], stride_px: tuple[in
     """A model with its strides known and its head ready to learn."""
     model = DetectionModel(definition, plan_layers(definition), names=names)
     model.stride_px = stride_px
-    if not model.strides.is_meta:  # there, nothing would be kept
-        model.head.initialise(stride_px, model.definition.get("anchors"))
+    model.head.initialise(stride_px, model.definition.get("anchors"))
     return model

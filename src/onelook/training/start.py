@@ -5,10 +5,8 @@ from __future__ import annotations
 import logging
 from pathlib import Path
 
-import torch
-
 from onelook.errors import SettingsError
-from onelook.models.detector import DetectionModel, create_model
+from onelook.models.detector import DetectionModel, skeleton_of
 from onelook.settings.train import TrainSettings
 from onelook.structures.origin import Origin
 from onelook.training.freeze import frozen_rows
@@ -46,8 +44,7 @@ def check_start(settings: TrainSettings) -> None:
         read_weights(Path(settings.teacher))
     weights = read_weights(Path(settings.weights)) if settings.weights else None
     definition = settings.cfg or (weights.definition if weights else DEFAULT_MODEL)
-    with torch.device("meta"):
-        model = create_model(definition, num_classes=1)
+    model = skeleton_of(definition, num_classes=1)
     check_image_size(settings, model)
     frozen_rows(model, settings.freeze)
 

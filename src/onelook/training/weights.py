@@ -21,7 +21,7 @@ from onelook.interop.published_weights import PUBLISHED_WEIGHTS
 from onelook.interop.yolov5_weights import SUFFIXES, read_yolov5
 from onelook.interop.yolox_weights import read_yolox, read_yolox_onnx
 from onelook.models.catalog import find_definition
-from onelook.models.detector import Branch, DetectionModel, create_model, fill_skeleton
+from onelook.models.detector import Branch, DetectionModel, create_model, fill_skeleton, skeleton_of
 from onelook.models.fuse import fuse
 from onelook.models.inflate import inflated
 from onelook.models.transfer import TransferReport, transfer_detector
@@ -254,7 +254,7 @@ def model_of(checkpoint: Checkpoint, prefix: str, path: Path) -> DetectionModel:
 
 def _built(weights: Weights) -> DetectionModel:
     with torch.device("meta"):  # so that no weights are drawn at random first
-        model = _skeleton(weights)
+        model = create_model(weights.definition, num_classes=len(weights.names), names=weights.names)
         if weights.is_fused:
             model = fuse(model)
     fill_skeleton(model, weights.tensors)
@@ -289,10 +289,10 @@ def _checked(weights: Weights, path: Path) -> Weights:
     if bad is not None:
         raise CheckpointError(f"checkpoint `{path}`: its class name {_shown(bad)} holds control characters")
     try:
-        with torch.device("meta"):  # so that a small file cannot ask for a large model
-            expected = _skeleton(weights).state_dict()
+        skeleton = skeleton_of(weights.definition, num_classes=len(weights.names))  # whatever its size, without memory
+        expected = skeleton.state_dict()
         if weights.is_fused and _elements(expected) <= _elements(weights.tensors):
-            expected = fuse(_skeleton(weights)).state_dict()
+            expected = fuse(skeleton).state_dict()
     except ModelError as problem:
         raise CheckpointError(f"checkpoint `{path}`: {problem.message}", hint=problem.hint) from problem
     for name in [*expected, *weights.tensors]:
@@ -314,10 +314,6 @@ def _checked(weights: Weights, path: Path) -> Weights:
                 hint="the training diverged: use an earlier checkpoint, such as `best.safetensors`",
             )
     return weights
-
-
-def _skeleton(weights: Weights) -> DetectionModel:
-    return create_model(weights.definition, num_classes=len(weights.names), names=weights.names)
 
 
 def _elements(tensors: Mapping[str, Tensor]) -> int:
