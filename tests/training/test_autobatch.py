@@ -17,7 +17,7 @@ from onelook.models.detector import create_model
 from onelook.processes.memory import MemoryLimit
 from onelook.processes.stop_signal import StopSignal
 from onelook.settings.train import TrainSettings
-from onelook.training.autobatch import find_batch_size, fullest_limit, largest_batch
+from onelook.training.autobatch import choice_of, find_batch_size, fullest_limit, largest_batch
 from onelook.training.batch_trial import Growth, TrialRequest, try_in_process
 
 MIB = 2**20
@@ -160,10 +160,17 @@ def test_a_trial_that_fails_for_another_reason_says_so() -> None:
         try_in_process(request_for({"nc": 2}), 1)
 
 
-def test_too_little_memory_for_one_image_is_an_error_with_numbers(tiny_model: Path) -> None:
-    definition = create_model(tiny_model, num_classes=2).definition
-    with pytest.raises(
-        MemoryShortage, match=r"one image in each of 2 processes of 96 pixels: .* \d+\.\d\d GiB of"
-    ) as caught:
-        find_batch_size(request_for(definition, other_bytes=10**15, processes=2, processes_here=2, num_images=2))
+@pytest.mark.parametrize(
+    ("growth", "reason"),
+    [
+        ({"resident": 1100 * MIB}, r"that would take 1\.35 GiB of 0\.98 GiB, the some"),
+        (None, "the trial ran out of memory"),
+    ],
+)
+def test_too_little_memory_for_one_image_is_an_error_with_numbers(growth: Growth | None, reason: str) -> None:
+    request = request_for({}, processes=2, processes_here=2, num_images=2)
+    limit = MemoryLimit("some", "resident", 0, 1000 * MIB)
+    says = rf"one image in each of 2 processes of 96 pixels: {reason}"
+    with pytest.raises(MemoryShortage, match=says) as caught:
+        choice_of(request, (limit,), 1, growth)
     assert "smaller `--imgsz` or a smaller model" in str(caught.value)

@@ -85,6 +85,17 @@ def find_batch_size(request: TrialRequest, *, stop: StopSignal | None = None) ->
         unit=unit,
         most=request.num_images // request.processes,
     )
+    return choice_of(request, limits, batch_size, growth)
+
+
+def choice_of(
+    request: TrialRequest, limits: Sequence[MemoryLimit], batch_size: int, growth: Growth | None
+) -> BatchChoice:
+    """What was found for each process, if a run with it stays within the memory.
+
+    Raises:
+        MemoryShortage: it does not, or the trial has not.
+    """
     if growth is None:
         raise _shortage(request, "the trial ran out of memory")
     share, limit = fullest_limit(request, limits, batch_size, growth)
