@@ -41,6 +41,7 @@ TABLE = f"""\
 head:
   - [[3, 4, 5], 1, Detect, [nc, anchors]]
 """
+EXPORTING = ("tests/exports/", "tests/interop/test_yolox_weights.py", "tests/runs/test_options_export.py")
 SIZE = 96
 NAMES = ("square", "disc")
 
@@ -73,6 +74,11 @@ def pytest_collection() -> Generator[None, object, object]:
     finally:
         gc.freeze()
         gc.enable()
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What exports ONNX comes first, and so goes to one of several processes: each would import for seconds before."""
+    items.sort(key=lambda item: not item.nodeid.startswith(EXPORTING))
 
 
 def pytest_sessionfinish() -> None:
