@@ -31,10 +31,10 @@ BODY = [[-1, 1, "Conv", [8, 3, 2]], [-1, 1, "Conv", [8, 3, 2]], *[[-1, 1, "Conv"
 HEADS = {"Look": ["nc", 16, 16], "YoloX": ["nc", 16]}
 
 
-def batch_of(data: Path) -> tuple[Tensor, Targets]:
+def batch_of(data: Path, num_images: int = IMAGES) -> tuple[Tensor, Targets]:
     """The first training images of a dataset as they are, and their labels."""
     images, rows = [], []
-    for number, path in enumerate(sorted((data.parent / "images" / "train").iterdir())[:IMAGES]):
+    for number, path in enumerate(sorted((data.parent / "images" / "train").iterdir())[:num_images]):
         images.append(torch.from_numpy(cv2.imread(str(path))[..., ::-1].copy()).permute(2, 0, 1) / 255)
         label = data.parent / "labels" / "train" / f"{path.stem}.txt"
         rows += [[number, *map(float, line.split())] for line in label.read_text().splitlines()]
@@ -70,7 +70,7 @@ def test_no_term_rules_the_loss(tiny_data: Path) -> None:
     table = {"nc": 2, "depth_multiple": 1.0, "width_multiple": 1.0, "backbone": body}
     model = create_model({**table, "head": [[[2, 3, 4], 1, "Look", ["nc", 32, 32]]]}, one_to_one=False).train()
     loss = create_loss(model, TrainSettings())
-    images, targets = batch_of(tiny_data)
+    images, targets = batch_of(tiny_data, 4)
     optimizer = torch.optim.AdamW(model.parameters(), lr=3e-3)
     values = [loss(model(images), targets).values]
     for _step in range(STEPS):
