@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from forked_ranks import require_loopback
 
 from onelook.errors import DataError, OnelookError, ProcessGroupError, StopRequested
@@ -39,7 +40,27 @@ def train_with(tmp_path: Path, first: int, second: str, again: str = "exit 0", *
     python.chmod(0o755)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(sys, "executable", str(python))
-        return train_on_devices({"data": "a.yaml", "nproc": 2, "device": "cpu", "project": tmp_path / "runs", **more})
+        given = {"data": "a.yaml", "nproc": 2, "device": "cpu", "project": tmp_path / "runs"}
+        return train_on_devices({**given, **more})
+
+
+@pytest.mark.parametrize(
+    ("device", "count", "message"),
+    [
+        ("0", 2, "`nproc` is 2, but `device` is `0`, and each process needs a GPU of its own"),
+        ("cuda", 2, "`nproc` is 2, but `device` is `cuda`, and each process needs a GPU of its own"),
+        ("", 3, "this machine has 2 usable GPUs"),
+        ("0,2", 0, "this machine has 2 usable GPUs"),
+    ],
+)
+def test_processes_without_a_gpu_each_are_refused_before_they_start(
+    device: str, count: int, message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    with pytest.raises(OnelookError, match=message):
+        train_with(tmp_path, 75, "exit 65", device=device, nproc=count)
+    assert not (tmp_path / "0").exists()
 
 
 @pytest.mark.parametrize("first", [70, 75, 1])

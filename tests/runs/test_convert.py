@@ -229,7 +229,7 @@ def test_convert_fuses_and_halves_what_comes_from_yolov5(
     weights: Path, home: Home, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert run(texts("convert", weights, "--fuse", "--half", "--ema-only"), capsys).code == 0
-    path = weights.with_suffix(".safetensors")
+    path = weights.with_name("bees-fused-half.safetensors")
     assert is_fused(load_detector(path)) and load_checkpoint(path).document["source"]["file"] == "bees.pt"
     image = home.image()
     assert answers(path, image) == pytest.approx(answers(weights, image), abs=0.5)

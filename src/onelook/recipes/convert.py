@@ -72,7 +72,7 @@ def convert(
             f"`{printable(weights)}` is a checkpoint of Onelook already", hint="add `--ema-only`, `--fuse` or `--half`"
         )
     changes = [word for word, is_asked in (("fused", fuse), ("half", half)) if is_asked]
-    stem = weights.stem if is_foreign else "-".join([weights.stem, *(changes or ["ema"])])
+    stem = "-".join([weights.stem, *(changes or ([] if is_foreign else ["ema"]))])
     target = weights.with_name(stem + OUR_SUFFIX) if out is None else Path(out)
     _check_target(target, weights, exist_ok=exist_ok)
     model, source, document = (detector_in_yolov5 if is_foreign else detector_in_ours)(weights)

@@ -96,9 +96,14 @@ def _processes_wanted(settings: TrainSettings | ValidateSettings) -> int:
             f"setting `nproc` is {settings.nproc}, but `device` names {len(names)} devices",
             hint="give only one of them",
         )
-    for rank in range(len(names) if len(names) > 1 else 0):
-        select_device(settings.device, rank)
-    return max(settings.nproc, len(names))
+    count = max(settings.nproc, len(names))
+    devices = [select_device(settings.device, rank) for rank in range(count)] if count > 1 else []
+    if any(device.type == "cuda" and devices.count(device) > 1 for device in devices):
+        raise SettingsError(
+            f"setting `nproc` is {count}, but `device` is `{settings.device}`, and each process needs a GPU of its own",
+            hint="name one GPU for each, such as `--device 0,1`, or leave `nproc` out",
+        )
+    return count
 
 
 def _train_in_processes(
