@@ -13,11 +13,12 @@ import pytest
 import torch
 from colours import colour_detector, images, plan_of
 
-from onelook.exports.openvino import export_openvino, open_openvino
+from onelook.exports.openvino import export_openvino, import_openvino, open_openvino
 from onelook.exports.plan import ExportPlan
 from onelook.exports.running import ExportedModel
 from onelook.geometry.nms import non_max_suppression
 from onelook.inference.backend import Thresholds, TorchBackend
+from onelook.models.detector import create_model
 
 CPU = torch.device("cpu")
 
@@ -76,6 +77,25 @@ def test_8_bits_leave_the_decoding_alone(tmp_path: Path) -> None:
     torch.testing.assert_close(found[..., 4:], expected[..., 4:], atol=0.1, rtol=0.1)
     assert not torch.equal(found, expected)
     assert "FakeQuantize" in (tmp_path / "int8" / "model.xml").read_text()
+
+
+@pytest.mark.slow  # NNCF
+@pytest.mark.parametrize(("block", "in_8_bits"), [("DSConv", [False] * 3 + [True] * 2), ("Conv", [True] * 3)])
+def test_8_bits_spare_all_up_to_the_first_separable_convolution(
+    tmp_path: Path, block: str, in_8_bits: list[bool]
+) -> None:
+    pytest.importorskip("nncf")
+    table = {
+        "nc": 2, "depth_multiple": 1.0, "width_multiple": 1.0,
+        "backbone": [[-1, 1, "Conv", [8, 6, 2, 2]], *[[-1, 1, block, [16, 3, 2]]] * 2],
+        "head": [[[2], 1, "YoloX", ["nc", 8]]],
+    }  # fmt: skip
+    plan = plan_of(create_model(table, names=("red", "green")), frame_hw=(32, 32), batch=1, precision="int8")
+    export_openvino(replace(plan, calibration=lambda: iter([images(1, 32, 32).numpy()])), tmp_path)
+    graph = import_openvino().Core().read_model(tmp_path / "model.xml").get_ordered_ops()
+    convolutions = [node for node in graph if "Convolution" in node.get_type_name()]
+    sources = [node.input_value(0).get_node().get_type_name() for node in convolutions]
+    assert [source == "FakeQuantize" for source in sources[: len(in_8_bits)]] == in_8_bits
 
 
 def test_nothing_is_reported_to_the_makers(tmp_path: Path) -> None:

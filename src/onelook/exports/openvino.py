@@ -27,7 +27,8 @@ def export_openvino(plan: ExportPlan, folder: Path) -> None:
     graph = build_onnx(replace(plan, metadata=replace(plan.metadata, precision="fp32")))
     model = openvino.Core().read_model(io.BytesIO(graph.SerializeToString()))
     if plan.metadata.precision == "int8":
-        model = quantised(model, plan, exact=_decoding_operators(model, plan), silu=["Sigmoid", "Multiply"])
+        exact = [*_first_convolutions(model), *_decoding_operators(model, plan)]
+        model = quantised(model, plan, exact=exact, silu=["Sigmoid", "Multiply"])
     openvino.save_model(model, folder / MODEL, compress_to_fp16=plan.metadata.precision == "fp16")
     write_folder_metadata(folder, plan.metadata)
 
@@ -62,6 +63,17 @@ def import_openvino() -> Any:
         import openvino
 
         return openvino
+
+
+def _first_convolutions(model: Any) -> list[str]:
+    """Names of the convolutions up to the first depth-wise one and of that after it; none without a depth-wise one.
+
+    In such networks a sum of a few large weights of opposite signs tells edges there: 8-bit weights alone shift it, and
+    all that follows sees it. The squared error of the scores of a YOLOX nano for blood cells is a seventh without them.
+    """
+    convolutions = [node for node in model.get_ordered_ops() if "Convolution" in node.get_type_name()]
+    depthwise = [number for number, node in enumerate(convolutions) if node.get_type_name() == "GroupConvolution"]
+    return [node.get_friendly_name() for number in depthwise[:1] for node in convolutions[: number + 2]]
 
 
 def _decoding_operators(model: Any, plan: ExportPlan) -> list[str]:
