@@ -26,7 +26,7 @@ demo: $(INSTALLED)
 	$(BIN)/python examples/demo.py
 
 test: lint
-	$(BIN)/python -m pytest --forks 4
+	$(BIN)/python -m pytest --numprocesses 4 --dist worksteal
 
 # what is shipped: the wheel in an environment without the checkout, the notebook, and systems that are not Linux
 release-check: $(READY)

@@ -7,9 +7,9 @@ import gc
 import logging
 import os
 import sys
-import warnings
 from collections.abc import Generator, Iterator
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -32,8 +32,6 @@ settings.load_profile("same in every run")
 # Before torch is imported, here and in what tests start: two test processes share two processors.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
-pytest_plugins = ["forked_workers"]
-
 TABLE = f"""\
 # Three maps, a handful of channels.
 {BODY}anchors:
@@ -45,7 +43,6 @@ head:
 """
 EXPORTING = ("tests/exports/", "tests/interop/test_yolox_weights.py", "tests/runs/test_options_export.py")
 SIZE = 96
-OPENCV_THREADS = cv2.getNumThreads()
 NAMES = ("square", "disc")
 
 
@@ -77,38 +74,16 @@ def pytest_collection() -> Generator[None, object, object]:
     finally:
         gc.freeze()
         gc.enable()
-        cv2.setNumThreads(1)  # forked processes would have their locks without the threads, and hang
 
 
-def pytest_collection_finish(session: pytest.Session) -> None:
-    """For every file of ONNX, torch parses the source of 500 functions that do not change: half of an export.
-
-    Forked processes have them from here, and what the first export takes seconds to import.
-    """
-    options = session.config.option
-    if not options.collectonly and any(item.nodeid.startswith(EXPORTING) for item in session.items):
-        import torch.onnx
-        from torch.onnx._internal.exporter._registration import ONNXRegistry
-
-        ONNXRegistry.from_torchlib = staticmethod(functools.cache(ONNXRegistry.from_torchlib))
-        if options.forks:
-            logging.disable(logging.WARNING)
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")
-                layer, example = torch.nn.Conv2d(3, 3, 1).eval(), torch.zeros(1, 3, 8, 8)
-                torch.onnx.export(layer, (example,), dynamo=True, opset_version=20, verbose=False)
-            logging.disable(logging.NOTSET)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What exports ONNX comes first, and so goes to one of several processes: each would import for seconds before."""
+    items.sort(key=lambda item: not item.nodeid.startswith(EXPORTING))
 
 
 def pytest_sessionfinish() -> None:
     """Nor at the end, where pytest collects garbage five times."""
     gc.freeze()
-
-
-@pytest.fixture(autouse=True, scope="session")
-def opencv_with_its_threads() -> None:
-    """As where no tests are run."""
-    cv2.setNumThreads(OPENCV_THREADS)
 
 
 @pytest.fixture(autouse=True, scope="session")
@@ -124,6 +99,26 @@ def a_priority_that_stays() -> Iterator[None]:
     """A process that has followed a run, politely, has other tests to do after it."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(os, "nice", lambda step: 0, raising=False)
+        yield
+
+
+@pytest.fixture(autouse=True, scope="session")
+def operators_of_onnx_that_are_read_once() -> Iterator[None]:
+    """For every file, torch parses the source of 500 functions that do not change: half of the time of an export."""
+    import torch.onnx
+
+    write = torch.onnx.export
+
+    def export(*given: Any, **named: Any) -> Any:
+        from torch.onnx._internal.exporter._registration import ONNXRegistry
+
+        if not hasattr(ONNXRegistry.from_torchlib, "cache_info"):
+            read_once = functools.cache(ONNXRegistry.from_torchlib)
+            patch.setattr(ONNXRegistry, "from_torchlib", staticmethod(read_once))
+        return write(*given, **named)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(torch.onnx, "export", export)
         yield
 
 
