@@ -130,6 +130,22 @@ def test_a_run_from_scratch_expects_classes_as_often_as_they_are_labelled(data: 
         assert convolution.bias.sigmoid().tolist() == pytest.approx(shares, rel=1e-4)
 
 
+@covers("train", "cls_softmax")
+def test_telling_classes_apart_adds_to_the_class_term_in_proportion(data: Path, tmp_path: Path) -> None:
+    runs = [
+        train(
+            {
+                "data": data, "cfg": _written(tmp_path), "epochs": 1, "imgsz": 64, "workers": 0, "device": "cpu",
+                "noval": True, "noplots": True, "noreport": True, "optimizer": "SGD", "lr0": 1e-9,
+                "warmup_bias_lr": 0.0, "cls_softmax": weight,
+            }
+        )
+        for weight in (0.0, 2.0, 4.0)
+    ]  # fmt: skip
+    terms = [run.outcome.history[0]["train/cls_loss"] for run in runs]
+    assert terms[2] - terms[1] == pytest.approx(terms[1] - terms[0], rel=1e-3) and terms[1] > terms[0]
+
+
 def _written(folder: Path) -> Path:
     path = folder / "tiny.yaml"
     path.write_text(json.dumps(TABLE))

@@ -81,8 +81,12 @@ def test_a_family_has_defaults_of_its_own_unless_the_user_chose() -> None:
 
 
 def test_new_heads_learn_classes_in_short_runs() -> None:
-    def gain(num_images: int, **given: object) -> float:
-        return settle(build_settings(TrainSettings, given), num_images, FAMILIES["Look"]).cls
+    def gains(num_images: int, **given: object) -> tuple[float, float]:
+        settled = settle(build_settings(TrainSettings, given), num_images, FAMILIES["Look"])
+        return settled.cls, settled.cls_softmax
 
-    assert gain(205, epochs=40) == gain(205, epochs=40, weights="a.pt") == 2.5
-    assert (gain(205, epochs=40, cls=1.0), gain(118287, epochs=300)) == (1.0, 0.5)
+    assert gains(205, epochs=40) == (2.5, 0)
+    assert gains(205, epochs=40, weights="a.pt") == (0.5, 5)
+    assert gains(205, epochs=40, weights="a.pt", cls=1.0) == (1, 5)
+    assert gains(205, epochs=40, weights="a.pt", cls_softmax=1.0) == (0.5, 1)
+    assert gains(118287, epochs=300, weights="a.pt") == (0.5, 0)

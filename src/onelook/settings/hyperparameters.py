@@ -33,6 +33,8 @@ class Hyperparameters(StrictSettings):
     """Weight of the class term of the loss (for 3 output maps and 80 classes)."""
     cls_pw: float = Field(1.0, gt=0)
     """Weight of positives in the class term."""
+    cls_softmax: float = Field(0.0, ge=0)
+    """Weight of telling classes apart where there is an object, by softmax; in the class term of `onelook*` models."""
     obj: float = Field(1.0, ge=0)
     """Weight of the objectness term of the loss (for 3 output maps and 640 pixels)."""
     obj_pw: float = Field(1.0, gt=0)

@@ -20,6 +20,7 @@ class TrainKeywords(TypedDict, total=False):
     box: float
     cls: float
     cls_pw: float
+    cls_softmax: float
     obj: float
     obj_pw: float
     anchor_t: float

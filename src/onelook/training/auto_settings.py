@@ -43,9 +43,9 @@ def settle(settings: TrainSettings, num_images: int, family: Family) -> TrainSet
                 "momentum": SHORT_RUN_MOMENTUM,
                 "warmup_bias_lr": SHORT_RUN_BIAS_LR,
             }
-            settings = _where_unset(settings, family.short_runs)
             if settings.weights:
                 settings = _where_unset(settings, family.fine_tuning)
+            settings = _where_unset(settings, family.short_runs)
         else:
             settled["optimizer"] = "SGD"
         logger.info("a run of %d updates: optimizer %s", updates, settled["optimizer"])

@@ -44,7 +44,7 @@ class Family:
         without_effect: settings that nothing of this family uses.
         defaults: settings that this family has other defaults for.
         short_runs: the same for short runs; see docs/concepts/small-datasets.md.
-        fine_tuning: the same for short runs from weights.
+        fine_tuning: the same for short runs from weights, before those of all short runs.
     """
 
     create_loss: Callable[[DetectionModel, TrainSettings, Phases], FamilyLoss]
@@ -96,11 +96,11 @@ def _distance_loss(model: DetectionModel, settings: TrainSettings, phases: Phase
 _ANCHOR_FINE_TUNING = {"cls": 2.0, "close_mosaic": 0.2}
 
 FAMILIES: dict[str, Family] = {
-    "Detect": Family(_anchor_loss, without_effect=("no_one",), fine_tuning=_ANCHOR_FINE_TUNING),
-    "Segment": Family(_anchor_loss, without_effect=("no_one",), fine_tuning=_ANCHOR_FINE_TUNING),
+    "Detect": Family(_anchor_loss, without_effect=("no_one", "cls_softmax"), fine_tuning=_ANCHOR_FINE_TUNING),
+    "Segment": Family(_anchor_loss, without_effect=("no_one", "cls_softmax"), fine_tuning=_ANCHOR_FINE_TUNING),
     "YoloX": Family(
         _yolox_loss,
-        without_effect=("anchor_t", "anchors", "auto_balance", "noautoanchor"),
+        without_effect=("anchor_t", "anchors", "auto_balance", "noautoanchor", "cls_softmax"),
         defaults={"close_mosaic": 0.15},
     ),
     "Look": Family(
@@ -108,6 +108,8 @@ FAMILIES: dict[str, Family] = {
         without_effect=("obj", "obj_pw", "anchor_t", "anchors", "auto_balance", "noautoanchor"),
         defaults={"close_mosaic": 0.15},
         short_runs={"cls": 2.5},
+        # A trained body finds objects soon; their classes are told apart by a term that has no part for the background.
+        fine_tuning={"cls": 0.5, "cls_softmax": 5.0},
     ),
 }
 """The block that ends a model -> its family."""

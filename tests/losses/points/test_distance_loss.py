@@ -136,6 +136,24 @@ def test_label_smoothing_lowers_the_goal_of_positives_and_lifts_no_other() -> No
     assert (changed > 0).all()
 
 
+def test_classes_are_told_apart_at_positives_by_the_quality_of_their_boxes() -> None:
+    maps, targets = random_maps(), random_targets()
+    positives, quality = assigned(criterion(), maps, targets)
+    softmax = DistanceLoss(STRIDES, num_classes=3, hyperparameters=Hyperparameters(cls=0, cls_softmax=4))
+    found = softmax(maps, targets)
+    logits = flatten_maps(maps)[..., 4:].detach().flatten(0, 1)
+    expected, slopes = 0.0, torch.zeros_like(logits)
+    for row, class_id in enumerate(targets.class_ids):
+        for place, weight in zip(positives.place[row], quality[row], strict=True):
+            shares = logits[place].softmax(dim=0)
+            expected -= 4 * weight * shares[class_id].log() / quality.sum()
+            slopes[place] += 4 * weight * (shares - torch.eye(3)[class_id]) / quality.sum() * 2 / NOMINAL_IMAGES
+    assert found.values[1] == pytest.approx(float(expected), rel=1e-5)
+    found.total.backward()
+    gradient = torch.cat([raw_map.grad.flatten(1, 3) for raw_map in maps if raw_map.grad is not None], dim=1)
+    torch.testing.assert_close(gradient.flatten(0, 1)[:, 4:], slopes, rtol=1e-4, atol=1e-7)
+
+
 @pytest.mark.parametrize(("progress", "floor"), [(0.0, 1.0), (0.1, 0.75), (0.4, 0.0), (1.0, 0.0)])
 def test_early_in_a_run_classes_are_taught_more_than_the_quality_of_boxes(progress: float, floor: float) -> None:
     maps, targets = random_maps(), random_targets()

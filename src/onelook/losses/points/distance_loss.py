@@ -10,6 +10,7 @@ from dataclasses import replace
 from functools import cache
 
 import torch
+import torch.nn.functional as F  # noqa: N812 - the field's name for it
 from torch import Tensor
 
 from onelook.geometry.boxes import cxcywh_to_xyxy, xyxy_to_cxcywh
@@ -23,8 +24,8 @@ from onelook.losses.terms import cross_entropy
 from onelook.settings.hyperparameters import Hyperparameters
 from onelook.structures.batch import Targets
 
-# Factors on the settings `box` 0.05 and `cls` 0.5 that give the weights 7.5, 1.5 and 0.5 of the three terms.
-_OVERLAP_FACTOR, _DISTANCE_FACTOR, _CLASS_FACTOR = 150.0, 30.0, 1.0
+# Factors on the setting `box` 0.05 that give the weights 7.5 and 1.5 of two terms; that of the classes is `cls`.
+_OVERLAP_FACTOR, _DISTANCE_FACTOR = 150.0, 30.0
 _NUM_SIDES = 4
 
 
@@ -39,9 +40,12 @@ class DistanceLoss(FamilyLoss):
     The class of a positive is to be as probable as its box is good. Untrained, a model's boxes are bad, so it would
     hardly be told which class is which. In the early part of a run the goal is nearer to 1, and falls to that quality.
 
+    Most of that term comes from the background. So `cls_softmax` adds a cross-entropy of the softmax among the classes
+    of each positive, weighed like its box, which the background has no part in.
+
     Args:
         strides: pixels per cell of each map.
-        hyperparameters: box, cls, cls_pw, fl_gamma and label_smoothing are used.
+        hyperparameters: box, cls, cls_pw, cls_softmax, fl_gamma and label_smoothing are used.
         one_to_one: let one point only learn each target, so that no NMS is needed.
         early_share: share of the run that is the early part.
     """
@@ -79,20 +83,28 @@ class DistanceLoss(FamilyLoss):
             outputs = flatten_maps(raw_maps)  # (B, P, 4 + K)
             positives, quality = self.assign(outputs.detach(), prepared, grid)
             place, weights = positives.place.flatten(), quality.flatten()
-            goals = prepared.boxes.repeat_interleave(positives.place.shape[1], dim=0)
-            overlap, distance = box_terms(outputs.flatten(0, 1)[place][:, :_NUM_SIDES], grid, place, goals, weights)
+            goals, class_ids = (
+                values.repeat_interleave(positives.place.shape[1], dim=0)
+                for values in (prepared.boxes, prepared.class_ids)
+            )
+            matched = outputs.flatten(0, 1)[place]
+            overlap, distance = box_terms(matched[:, :_NUM_SIDES], grid, place, goals, weights)
             logits = outputs[..., _NUM_SIDES:]
-            class_place = positives.place * self.num_classes + prepared.class_ids[:, None]
+            class_place = place * self.num_classes + class_ids
             class_goals = torch.lerp(weights, positives.is_real.flatten().to(weights.dtype), prepared.class_floor)
             goal = torch.zeros_like(logits).flatten()
-            goal.scatter_reduce_(0, class_place.flatten(), class_goals * (1 - settings.label_smoothing), "amax")
+            goal.scatter_reduce_(0, class_place, class_goals * (1 - settings.label_smoothing), "amax")
             entropy = cross_entropy(
                 logits, goal.view_as(logits), positive_weight=settings.cls_pw, focal_gamma=settings.fl_gamma
             )
+            class_term = entropy.sum(dim=(1, 2)).sum() * settings.cls
+            if settings.cls_softmax:
+                apart = F.cross_entropy(matched[:, _NUM_SIDES:], class_ids, reduction="none")
+                class_term = class_term + (apart * weights).sum() * settings.cls_softmax
             terms = torch.stack(
                 [
                     overlap * (_OVERLAP_FACTOR * settings.box),
-                    entropy.sum(dim=(1, 2)).sum() * (_CLASS_FACTOR * settings.cls),
+                    class_term,
                     distance * (_DISTANCE_FACTOR * settings.box),
                 ]
             ) / weights.sum().clamp(min=1)
