@@ -80,15 +80,22 @@ def test_8_bits_leave_the_decoding_alone(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow  # NNCF
-@pytest.mark.parametrize(("block", "in_8_bits"), [("DSConv", [False] * 3 + [True] * 2), ("Conv", [True] * 3)])
-def test_8_bits_spare_all_up_to_the_first_separable_convolution(
-    tmp_path: Path, block: str, in_8_bits: list[bool]
+@pytest.mark.parametrize(
+    ("block", "head", "in_8_bits"),
+    [
+        ("DSConv", ["YoloX", ["nc", 8]], [False] * 3 + [True] * 2),
+        ("Conv", ["YoloX", ["nc", 8]], [True] * 3),
+        ("Conv", ["Look", ["nc", 8, 8]], [True] * 3),
+    ],
+)
+def test_8_bits_spare_the_first_convolutions_of_a_separable_body(
+    tmp_path: Path, block: str, head: list[Any], in_8_bits: list[bool]
 ) -> None:
     pytest.importorskip("nncf")
     table = {
         "nc": 2, "depth_multiple": 1.0, "width_multiple": 1.0,
         "backbone": [[-1, 1, "Conv", [8, 6, 2, 2]], *[[-1, 1, block, [16, 3, 2]]] * 2],
-        "head": [[[2], 1, "YoloX", ["nc", 8]]],
+        "head": [[[2], 1, *head]],
     }  # fmt: skip
     plan = plan_of(create_model(table, names=("red", "green")), frame_hw=(32, 32), batch=1, precision="int8")
     export_openvino(replace(plan, calibration=lambda: iter([images(1, 32, 32).numpy()])), tmp_path)

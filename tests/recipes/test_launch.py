@@ -49,7 +49,7 @@ def train_with(tmp_path: Path, first: int, second: str, again: str = "exit 0", *
     [
         ("0", 2, "`nproc` is 2, but `device` is `0`, and each process needs a GPU of its own"),
         ("cuda", 2, "`nproc` is 2, but `device` is `cuda`, and each process needs a GPU of its own"),
-        ("", 3, "this machine has 2 usable GPUs"),
+        ("", 3, "^process 2 needs a GPU of its own, but this machine has 2 usable GPUs"),
         ("0,2", 0, "this machine has 2 usable GPUs"),
     ],
 )

@@ -368,7 +368,9 @@ def test_settings_that_follow_from_the_number_of_images_are_the_same_in_all_fold
     given = {**options, "folds": folder, "epochs": 400, "batch_size": 2}
     with StopSignal() as stop:
         prepared = prepare_folds(given, None, stop)
-    assert settle(build_settings(FoldsSettings, given), len(few), FAMILIES["Detect"]).optimizer == "AdamW"
+    assert (
+        settle(build_settings(FoldsSettings, given), len(few), FAMILIES["Detect"], num_classes=2).optimizer == "AdamW"
+    )
     assert [prepared.order(number)["optimizer"] for number in (1, 2)] == ["SGD", "SGD"]
 
 

@@ -58,6 +58,11 @@ def select_device(text: str, local_rank: int = 0) -> torch.device:
         raise SettingsError(f"setting `device` is `{text}`", hint="use cpu, mps, or the number of one GPU, such as 0")
     count = torch.cuda.device_count() if torch.cuda.is_available() else 0
     if int(name) >= count:
+        if not text.strip():
+            raise DeviceError(
+                f"process {local_rank} needs a GPU of its own, but this machine has {count} usable GPUs",
+                hint=f"use `--nproc {count}` or `--device cpu`",
+            )
         raise DeviceError(
             f"setting `device` is `{text}`, but this machine has {count} usable GPUs",
             hint=f"use a number from 0 to {count - 1}"

@@ -88,7 +88,8 @@ def prepare_folds(given: Mapping[str, Any], file: Path | None, stop: StopSignal)
     fingerprints = {f"fold{number}": of.fingerprints() for number, of in enumerate(splits, start=1)}
     if earlier is not None:
         _refuse_other_data(earlier, fingerprints, splits[0].names, settings.folds)
-    settled = settle(settings, len(splits[0].scans["train"].index), family_of(definition_of(settings)))
+    num_images, family = len(splits[0].scans["train"].index), family_of(definition_of(settings))
+    settled = settle(settings, num_images, family, num_classes=len(splits[0].names))
     assert isinstance(settled, FoldsSettings)
     changeable = names_of(FoldsSettings, FREE, OUTSIDE) - {"data", "folds"}
     changed = {name: getattr(settings, name) for name in typed.model_fields_set & changeable}

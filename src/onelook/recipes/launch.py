@@ -48,9 +48,9 @@ def train_on_devices(
         return train(given, file=file, callbacks=callbacks)
     resumed = resume_run(given) if given.get("resume") else None
     settings = resumed.settings if resumed else build_settings(TrainSettings, given, file=file)
-    count = _processes_wanted(settings)
     if resumed is not None and resumed.done:
         return result_of_finished(resumed)
+    count = _processes_wanted(settings)
     if resumed is not None and given["resume"] is True:  # another run may be the newest after a restart
         given = {**given, "resume": str(resumed.run.path)}
     if count == 1:

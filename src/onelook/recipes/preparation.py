@@ -89,7 +89,12 @@ def prepare(
         if settings.time and epochs_within is not None:
             pilot = Run(settings, RunDir(Path()), None, group, began)
             settings = settings.model_copy(update={"epochs": epochs_within(data, model, pilot)})
-        settings = settle(settings, len(data.scans["train"].index), family_of(model.model.definition))
+        settings = settle(
+            settings,
+            len(data.scans["train"].index),
+            family_of(model.model.definition),
+            num_classes=model.model.num_classes,
+        )
     _refuse_uneven_shares(settings, group)
     refuse_disagreement(settings, data, model.model, group)
     group.check(stop)

@@ -43,7 +43,7 @@ def prepare_search(given: Mapping[str, Any], file: Path | None, stop: StopSignal
     settings = settings.model_copy(update={"evolve_method": method_of(settings)})
     check_start(settings)
     splits = training_splits(settings, {}, stop=stop)
-    settled = _settled(settings, len(splits.scans["train"].index))
+    settled = _settled(settings, len(splits.scans["train"].index), len(splits.names))
     plan = plan_of(settled)
     bucket = Bucket(settled.bucket, defaults=plan.firsts[0]) if settled.bucket else None
     is_shared = settings.exist_ok or settings.resume is True
@@ -95,9 +95,9 @@ def _resumed_settings(folder: SearchFolder, typed: EvolveSettings) -> EvolveSett
     return settings
 
 
-def _settled(settings: EvolveSettings, num_images: int) -> EvolveSettings:
+def _settled(settings: EvolveSettings, num_images: int, num_classes: int) -> EvolveSettings:
     """The settings with what a training of this length chooses: the search sets out from what a plain run would use."""
-    settled = settle(settings, num_images, family_of(definition_of(settings)))
+    settled = settle(settings, num_images, family_of(definition_of(settings)), num_classes=num_classes)
     assert isinstance(settled, EvolveSettings)
     if settled.evolve_method == "genetic" and "noval" not in settings.model_fields_set:
         settled = settled.model_copy(update={"noval": True})  # it only uses the end of a trial

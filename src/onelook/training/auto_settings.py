@@ -19,7 +19,7 @@ SHORT_RUN_MOMENTUM = 0.9
 SHORT_RUN_BIAS_LR = 0.0
 
 
-def settle(settings: TrainSettings, num_images: int, family: Family) -> TrainSettings:
+def settle(settings: TrainSettings, num_images: int, family: Family, *, num_classes: int) -> TrainSettings:
     """The settings with numbers instead of `auto`: batch, images per update, and the optimiser with its rates.
 
     What a family has other defaults for applies where the user has set nothing.
@@ -43,9 +43,12 @@ def settle(settings: TrainSettings, num_images: int, family: Family) -> TrainSet
                 "momentum": SHORT_RUN_MOMENTUM,
                 "warmup_bias_lr": SHORT_RUN_BIAS_LR,
             }
+            has_several_classes = num_classes > 1 and not settings.single_cls
+            if settings.weights and has_several_classes and not settings.model_fields_set & set(family.telling_apart):
+                settings = _where_unset(settings, family.telling_apart)
+            settings = _where_unset(settings, family.short_runs)
             if settings.weights:
                 settings = _where_unset(settings, family.fine_tuning)
-            settings = _where_unset(settings, family.short_runs)
         else:
             settled["optimizer"] = "SGD"
         logger.info("a run of %d updates: optimizer %s", updates, settled["optimizer"])

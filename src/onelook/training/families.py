@@ -44,7 +44,8 @@ class Family:
         without_effect: settings that nothing of this family uses.
         defaults: settings that this family has other defaults for.
         short_runs: the same for short runs; see docs/concepts/small-datasets.md.
-        fine_tuning: the same for short runs from weights, before those of all short runs.
+        fine_tuning: the same for short runs from weights.
+        telling_apart: the same for short runs from weights with several classes; all, unless one of them has been set.
     """
 
     create_loss: Callable[[DetectionModel, TrainSettings, Phases], FamilyLoss]
@@ -52,6 +53,7 @@ class Family:
     defaults: Mapping[str, Any] = field(default_factory=dict)
     short_runs: Mapping[str, Any] = field(default_factory=dict)
     fine_tuning: Mapping[str, Any] = field(default_factory=dict)
+    telling_apart: Mapping[str, Any] = field(default_factory=dict)
 
 
 def _anchor_loss(model: DetectionModel, settings: TrainSettings, _phases: Phases) -> FamilyLoss:
@@ -109,7 +111,7 @@ FAMILIES: dict[str, Family] = {
         defaults={"close_mosaic": 0.15},
         short_runs={"cls": 2.5},
         # A trained body finds objects soon; their classes are told apart by a term that has no part for the background.
-        fine_tuning={"cls": 0.5, "cls_softmax": 5.0},
+        telling_apart={"cls": 0.5, "cls_softmax": 5.0},
     ),
 }
 """The block that ends a model -> its family."""
