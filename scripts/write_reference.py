@@ -19,7 +19,6 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from onelook import errors
-from onelook.cli import messages
 from onelook.errors import OnelookError
 from onelook.files.yaml import load_yaml
 from onelook.models.catalog import MODELS
@@ -330,10 +329,10 @@ def _errors_page() -> str:
     return ERRORS.format(
         mark=MARK,
         rows="\n".join(rows),
-        software=messages.EXIT_SOFTWARE,
-        memory=messages.EXIT_MEMORY,
-        io=messages.EXIT_IO,
-        interrupted=messages.EXIT_INTERRUPTED,
+        software=errors.EXIT_SOFTWARE,
+        memory=errors.EXIT_MEMORY,
+        io=errors.EXIT_IO,
+        interrupted=errors.EXIT_INTERRUPTED,
     )
 
 

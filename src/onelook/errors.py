@@ -5,11 +5,27 @@ This file decides how a problem is named and shown; where it is found is the bus
 
 from __future__ import annotations
 
+import errno
+import os
 import re
 from collections.abc import Sequence
+from typing import TypedDict
 
 CONTROLS = re.compile("[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 """Control characters, ends of lines, directions of writing, and halves of characters, which no file takes."""
+EXIT_SOFTWARE = 70
+EXIT_MEMORY = 71
+EXIT_IO = 74
+EXIT_INTERRUPTED = 130
+DEBUG_VARIABLE = "ONELOOK_DEBUG"
+_HINTS = {
+    errno.ENOSPC: "free some space",
+    errno.EDQUOT: "free some space, or ask for a larger quota",
+    errno.EACCES: "check the permissions, or choose another place with `--project`",
+    errno.EPERM: "check the permissions, or choose another place with `--project`",
+    errno.EROFS: "the disk is read-only; choose another place with `--project`",
+    errno.EMFILE: "too many open files: use fewer `--workers`, or raise `ulimit -n`",
+}
 
 
 def without_controls(text: str) -> str:
@@ -124,3 +140,43 @@ def combined(kind: type[OnelookError], title: str, problems: Sequence[str], *, h
     if len(problems) > len(shown):
         shown.append(f"  ... and {len(problems) - len(shown)} more")
     return kind("\n".join([title, *shown]), hint=hint)
+
+
+class Explanation(TypedDict):
+    """What went wrong, the cure if we know it, and the exit code."""
+
+    error: str
+    hint: str | None
+    exit_code: int
+
+
+def explained(problem: BaseException) -> Explanation:
+    """`problem` for people and programs."""
+    if isinstance(problem, OnelookError):
+        return Explanation(error=problem.message, hint=problem.hint, exit_code=problem.exit_code)
+    if isinstance(problem, KeyboardInterrupt):
+        return Explanation(error="interrupted", hint=None, exit_code=EXIT_INTERRUPTED)
+    if _is_memory_shortage(problem):
+        hint = "use a smaller `--batch-size` or `--imgsz`"
+        return Explanation(error="not enough memory", hint=hint, exit_code=EXIT_MEMORY)
+    if isinstance(problem, OSError):
+        place = f"`{os.fsdecode(problem.filename)}`: " if isinstance(problem.filename, (str, bytes)) else ""
+        text = f"{place}{problem.strerror or problem}"
+        return Explanation(error=text, hint=_HINTS.get(problem.errno or 0), exit_code=EXIT_IO)
+    return Explanation(
+        error=f"this is a bug in Onelook, not your fault: {named(problem)}",
+        hint=f"please report it with the traceback that `{DEBUG_VARIABLE}=1` before the command shows",
+        exit_code=EXIT_SOFTWARE,
+    )
+
+
+def _is_memory_shortage(problem: BaseException) -> bool:
+    """Whether Python or torch ran out of memory; torch has its own exception for GPUs, and a message for CPUs."""
+    is_torch = type(problem).__name__ == "OutOfMemoryError" or "DefaultCPUAllocator" in str(problem)
+    return isinstance(problem, MemoryError) or (isinstance(problem, RuntimeError) and is_torch)
+
+
+def named(problem: BaseException) -> str:
+    """The class of `problem` and what it says, in one line."""
+    text = " ".join(str(problem).split())
+    return f"{type(problem).__name__}: {text}" if text else type(problem).__name__

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from onelook.errors import RunFolderError
+from onelook.errors import RunFolderError, StopRequested
 from onelook.runs.checkpoint import save_checkpoint
 from onelook.runs.newest_run import newest_run
 from onelook.runs.run_dir import RunDir
@@ -115,6 +115,29 @@ def saved_run(folder: Path, state: str, *, at: float) -> RunDir:
     run.weights.mkdir()
     save_checkpoint(run.last, {}, {"run": {"id": identity.run_id}})
     return run
+
+
+@pytest.mark.parametrize(
+    ("problem", "state", "exit_code", "message"),
+    [
+        (RunFolderError("no space"), "failed", RunFolderError.exit_code, "no space"),
+        (StopRequested("stopped"), "stopped", 75, "stopped"),
+        (KeyboardInterrupt(), "stopped", 130, "interrupted"),
+        (MemoryError(), "failed", 71, "not enough memory"),
+        (OSError(28, "No space left on device", "last"), "failed", 74, "`last`: No space left on device"),
+        (IndexError("of a user's callback"), "failed", 70, "IndexError: of a user's callback"),
+    ],
+)
+def test_whatever_ends_a_run_is_in_its_record(
+    problem: BaseException, state: str, exit_code: int, message: str, tmp_path: Path
+) -> None:
+    run = RunDir.create(tmp_path, "exp")
+    run.begin(new_run())
+    with pytest.raises(type(problem)), run.end_recorded():
+        raise problem
+    record = run.record
+    assert (record.state, record.exit_code) == (state, exit_code)
+    assert record.message.endswith(message)
 
 
 @pytest.mark.parametrize(

@@ -12,8 +12,9 @@ from importlib.metadata import version
 from onelook.cli.command_result import JSON_HELP, JSON_OPTION, CommandResult
 from onelook.cli.common_options import COMMON, EXAMPLES
 from onelook.cli.habits import corrected_command, corrected_options
-from onelook.cli.messages import explained, is_main_process, messages, report
+from onelook.cli.messages import is_main_process, messages, report
 from onelook.cli.parser import Parser, nearest_command
+from onelook.errors import explained
 from onelook.processes.launch_env import stop_with_launcher
 from onelook.processes.stop_signal import StopSignal, ignore_signals_at_exit, keep_exit_code
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from onelook.errors import OnelookError, RunFolderError, StopRequested
+from onelook.errors import RunFolderError, StopRequested, explained
 from onelook.files.atomic import remove_orphans, write_bytes_atomic, write_text_atomic
 from onelook.files.bounded import StrPath, printable
 from onelook.files.overwriting import refuse_inputs_inside
@@ -186,9 +186,10 @@ class RunDir:
         """Write down at the end of the context how the run ended: it has finished, was stopped, or failed."""
         try:
             yield
-        except OnelookError as problem:
-            state = "stopped" if isinstance(problem, StopRequested) else "failed"
-            self.write_status(state, exit_code=problem.exit_code, message=problem.message)
+        except (Exception, KeyboardInterrupt) as problem:
+            state = "stopped" if isinstance(problem, StopRequested | KeyboardInterrupt) else "failed"
+            found = explained(problem)
+            self.write_status(state, exit_code=found["exit_code"], message=found["error"])
             raise
         self.write_status("finished", exit_code=0)
 
