@@ -65,6 +65,12 @@ def test_weights_whose_class_ids_mean_something_else_are_refused(
         compare()
 
 
+def test_weights_of_one_class_get_the_option_that_they_were_trained_with() -> None:
+    with pytest.raises(ModelError, match="have 1 classes") as refused:
+        refuse_other_names(("item",), ("square", "disc"), weights="w.pt", data=Path("d.yaml"))
+    assert refused.value.hint == "use `--single-cls`, as in their training"
+
+
 @pytest.mark.parametrize("task", ["speed", "study"])
 def test_times_are_measured_by_one_process(task: str, tiny_data: Path) -> None:
     settings = ValidateSettings(weights=[Path("a.pt")], data=tiny_data, task=task)  # type: ignore[arg-type]

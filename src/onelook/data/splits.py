@@ -22,6 +22,8 @@ from onelook.settings.train import TrainSettings
 from onelook.settings.validate import ValidateSettings
 
 logger = logging.getLogger(__name__)
+ONE_CLASS = ("item",)
+"""Names of a dataset of several classes that all count as one."""
 
 
 @dataclass(frozen=True)
@@ -68,7 +70,7 @@ def read_splits_of(
         warn_of_overlap(scans["train"], scans["val"])
     names = spec.names
     if options.single_cls and len(names) > 1:
-        names = ("item",)
+        names = ONE_CLASS
     return Splits(spec, names, scans)
 
 

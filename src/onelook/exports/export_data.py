@@ -11,7 +11,7 @@ import torch
 
 from onelook.data.dataset import ValidationDataset
 from onelook.data.scan.rules import ScanOptions
-from onelook.data.splits import read_splits
+from onelook.data.splits import ONE_CLASS, read_splits
 from onelook.exports.plan import Images
 from onelook.exports.report import MapComparison
 from onelook.inference.backend import Backend, Thresholds
@@ -98,7 +98,8 @@ def read_export_data(
         ModelError: the dataset has other classes than the model.
     """
     wanted = ("train", "val") if settings.int8 else ("val",)
-    splits = read_splits(Path(settings.data), wanted, options=ScanOptions(allow_unlabelled=True), stop=stop)
+    options = ScanOptions(allow_unlabelled=True, single_cls=tuple(model.names) == ONE_CLASS)
+    splits = read_splits(Path(settings.data), wanted, options=options, stop=stop)
     refuse_other_names(model.names, splits.names, weights=settings.weights, data=Path(settings.data))
     return ExportData(
         val=splits.scans["val"].index,

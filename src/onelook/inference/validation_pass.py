@@ -11,7 +11,7 @@ import torch
 
 from onelook.data.dataset import ValidationDataset
 from onelook.data.loader import choose_workers, validation_loader
-from onelook.data.splits import Splits
+from onelook.data.splits import ONE_CLASS, Splits
 from onelook.errors import ModelError, SettingsError
 from onelook.inference.backend import Backend, Thresholds, check_thresholds
 from onelook.inference.ensemble import assembled
@@ -168,7 +168,9 @@ def refuse_other_names(names: Sequence[str], names_of_data: Sequence[str], *, we
     if len(names) != len(names_of_data):
         raise ModelError(
             f"weights `{weights}` have {len(names)} classes, `{data}` has {len(names_of_data)}",
-            hint=f"the weights know: {', '.join(names[:20])}",
+            hint="use `--single-cls`, as in their training"
+            if tuple(names) == ONE_CLASS
+            else f"the weights know: {', '.join(names[:20])}",
         )
     pairs = enumerate(zip(names, names_of_data, strict=True))
     others = [(number, ours, theirs) for number, (ours, theirs) in pairs if ours != theirs]
