@@ -25,7 +25,7 @@ from onelook.data.augment.labels import labels_of_plan
 from onelook.data.dataset import TrainDataset
 from onelook.data.image_cache import ram_cache
 from onelook.data.planned import PlannedDataset
-from onelook.data.sampler import EpochItem, Place
+from onelook.data.sampler import EpochItem, SampleItems
 from onelook.settings.hyperparameters import Hyperparameters
 from onelook.structures.dataset_index import DatasetIndex
 
@@ -87,8 +87,8 @@ def one_by_one(sample: Callable[[EpochItem], object]) -> Way:
     return lambda slots: [sample(slot) for slot in slots]
 
 
-def with_partners(slots: list[EpochItem]) -> list[Place]:
-    """The places of a batch whose mosaics are made of its own images."""
+def with_partners(slots: list[EpochItem]) -> list[SampleItems]:
+    """The samples of a batch whose mosaics are made of its own images."""
     numbers = tuple(slot.number for slot in slots)
     return [(slot._replace(partners=numbers),) for slot in slots]
 

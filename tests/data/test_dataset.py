@@ -150,7 +150,7 @@ def test_images_that_change_their_size_after_the_scan_are_named_with_a_cure(inde
     assert "scanned again" in (caught.value.hint or "")
 
 
-def test_places_of_quad_have_twice_the_size(index: DatasetIndex) -> None:
+def test_samples_of_quad_have_twice_the_size(index: DatasetIndex) -> None:
     plain, twice = (
         TrainDataset(index, Hyperparameters(), imgsz=64, seed=0, arrangement=Arrangement(quad=quad))
         for quad in (False, True)

@@ -38,16 +38,16 @@ def item(number: int) -> Item:
         (64, 40, [1] * 8 + [4] * 8),
     ],
 )
-def test_half_of_the_places_show_one_image_and_the_rest_four(batch_size: int, images: int, sizes: list[int]) -> None:
-    places = quad.grouped(range(images), batch_size)
-    assert [len(place) for place in places] == sizes and len(places) == quad.num_places(images, batch_size)
-    assert [key for place in places for key in place] == list(range(images))
+def test_half_of_the_samples_show_one_image_and_the_rest_four(batch_size: int, images: int, sizes: list[int]) -> None:
+    samples = quad.grouped(range(images), batch_size)
+    assert [len(sample) for sample in samples] == sizes and len(samples) == quad.num_samples(images, batch_size)
+    assert [key for sample in samples for key in sample] == list(range(images))
     assert images <= quad.num_images(batch_size)
 
 
 @pytest.mark.parametrize("batch_size", [4, 8, 12, 16, 20, 64])
-def test_a_full_batch_has_a_quarter_of_the_places(batch_size: int) -> None:
-    assert quad.num_places(quad.num_images(batch_size), batch_size) == batch_size // 4
+def test_a_full_batch_has_a_quarter_of_the_samples(batch_size: int) -> None:
+    assert quad.num_samples(quad.num_images(batch_size), batch_size) == batch_size // 4
 
 
 def test_a_grid_holds_each_image_in_its_quarter_with_its_boxes() -> None:

@@ -6,20 +6,20 @@ import numpy as np
 import pytest
 
 from onelook.data.rectangles import similar_shapes
-from onelook.data.sampler import EpochItem, EpochOrder, Place, fixed_order, share_of
+from onelook.data.sampler import EpochItem, EpochOrder, SampleItems, fixed_order, share_of
 
 RECTANGLES = similar_shapes(np.array([[10 + i, 40] for i in range(10)], np.int32), imgsz=64, batch_size=4)
 
 
-def images_of(batch: list[Place]) -> list[int]:
-    return [slot.number for place in batch for slot in place]
+def images_of(batch: list[SampleItems]) -> list[int]:
+    return [slot.number for sample in batch for slot in sample]
 
 
 def test_each_epoch_shows_every_image_once_in_batches_of_nearly_one_size() -> None:
     batches = list(EpochOrder(seed=1, num_images=10, batch_size=4, epochs=3))
     assert [len(batch) for batch in batches] == [4, 3, 3] * 3
     for epoch in range(3):
-        items = [item for batch in batches[3 * epoch : 3 * epoch + 3] for place in batch for item in place]
+        items = [item for batch in batches[3 * epoch : 3 * epoch + 3] for sample in batch for item in sample]
         assert sorted((item.epoch, item.number) for item in items) == [(epoch, image) for image in range(10)]
 
 
@@ -48,7 +48,7 @@ def test_no_batch_has_two_images_more_than_another(num_images: int, most: int) -
     assert sizes[0] == max(sizes) <= min(most, min(sizes) + 1)
 
 
-def test_rectangular_batches_stay_together_and_change_places_with_those_of_their_size() -> None:
+def test_rectangular_batches_stay_together_and_swap_with_those_of_their_size() -> None:
     order = EpochOrder(0, num_images=10, batch_size=4, epochs=6, rectangles=RECTANGLES)
     batches = [images_of(batch) for batch in order]
     epochs = [batches[start : start + 3] for start in range(0, 18, 3)]
@@ -57,7 +57,7 @@ def test_rectangular_batches_stay_together_and_change_places_with_those_of_their
     assert {tuple(map(len, epoch)) for epoch in epochs} == {(4, 3, 3)}, "a resumed run counts on it"
 
 
-def test_rectangular_batches_change_places_when_all_are_full() -> None:
+def test_rectangular_batches_are_shuffled_when_all_are_full() -> None:
     rectangles = similar_shapes(np.array([[10 + i, 40] for i in range(12)], np.int32), imgsz=64, batch_size=4)
     order = EpochOrder(0, num_images=12, batch_size=4, epochs=8, rectangles=rectangles)
     last = [images_of(batch) for number, batch in enumerate(order) if number % 3 == 2]
@@ -85,5 +85,5 @@ def test_partners_are_the_images_of_the_batch_of_all_processes() -> None:
     whole = shares(0, 1)
     assert [a + b for a, b in zip(shares(0, 2), shares(1, 2), strict=True)] == whole
     for batch in whole:
-        numbers = tuple(place[0].number for place in batch)
-        assert {place[0].partners for place in batch} == {numbers if len(batch) == 8 else ()}
+        numbers = tuple(sample[0].number for sample in batch)
+        assert {sample[0].partners for sample in batch} == {numbers if len(batch) == 8 else ()}

@@ -43,14 +43,14 @@ def test_shares_of_all_processes_make_the_batches_of_one(
     ]
     assert {len(share) for share in shares} == {len(whole)}
     for number, batch in enumerate(whole):
-        assert [place for share in shares for place in share[number]] == batch
+        assert [sample for share in shares for sample in share[number]] == batch
         sizes = [len(share[number]) for share in shares]
         assert max(sizes) - min(sizes) <= 1
 
 
 @settings(max_examples=100)
 @given(COUNTS, BATCHES, st.booleans(), st.booleans())
-def test_each_image_comes_exactly_once_per_epoch_and_sizes_keep_their_places(
+def test_each_image_comes_exactly_once_per_epoch_and_sizes_keep_their_positions(
     num_images: int, batch_size: int, rect: bool, twice: bool
 ) -> None:
     batch_size *= 4 if twice else 1
@@ -61,10 +61,10 @@ def test_each_image_comes_exactly_once_per_epoch_and_sizes_keep_their_places(
     sizes = [last - first for first, last in pairwise(batch_bounds(num_images, per_epoch))]
     assert max(sizes) <= min(order.images_per_batch, min(sizes) + 1) and sizes[0] == max(sizes)
     if twice:
-        sizes = [quad.num_places(size, batch_size) for size in sizes]
+        sizes = [quad.num_samples(size, batch_size) for size in sizes]
     for epoch in range(EPOCHS):
         own = batches[epoch * per_epoch : (epoch + 1) * per_epoch]
-        items = [item for batch in own for place in batch for item in place]
+        items = [item for batch in own for sample in batch for item in sample]
         assert sorted((item.epoch, item.number) for item in items) == [(epoch, image) for image in range(num_images)]
         assert [len(batch) for batch in own] == sizes
 

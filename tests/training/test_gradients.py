@@ -20,19 +20,19 @@ from onelook.training.gradients import GradientSum, shard_bounds
 IMAGES = 6
 
 
-@given(places=st.integers(0, 300), shards=st.integers(1, 40))
-def test_shards_cover_all_places_in_order_and_as_evenly_as_can_be(places: int, shards: int) -> None:
-    bounds = shard_bounds(places, shards)
+@given(samples=st.integers(0, 300), shards=st.integers(1, 40))
+def test_shards_cover_all_samples_in_order_and_as_evenly_as_can_be(samples: int, shards: int) -> None:
+    bounds = shard_bounds(samples, shards)
     sizes = [last - first for first, last in pairwise(bounds)]
-    assert (bounds[0], bounds[-1], len(sizes)) == (0, places, shards)
-    assert min(sizes) >= places // shards and max(sizes) <= -(-places // shards)
+    assert (bounds[0], bounds[-1], len(sizes)) == (0, samples, shards)
+    assert min(sizes) >= samples // shards and max(sizes) <= -(-samples // shards)
 
 
-@given(places=st.integers(0, 300), size=st.integers(1, 12), own=st.integers(1, 6))
-def test_the_shards_of_a_process_are_what_it_loads(places: int, size: int, own: int) -> None:
-    bounds = shard_bounds(places, size * own)
+@given(samples=st.integers(0, 300), size=st.integers(1, 12), own=st.integers(1, 6))
+def test_the_shards_of_a_process_are_what_it_loads(samples: int, size: int, own: int) -> None:
+    bounds = shard_bounds(samples, size * own)
     for rank in range(size):
-        loaded = share_of(range(places), rank, size)
+        loaded = share_of(range(samples), rank, size)
         assert list(range(bounds[rank * own], bounds[(rank + 1) * own])) == loaded
 
 

@@ -142,7 +142,7 @@ def test_every_update_is_equally_strong_however_few_images_it_has(given: dict[st
     for step in range(3 * schedule.batches_per_epoch):
         batch = step % schedule.batches_per_epoch
         plan = schedule.at(step)
-        strength += plan.loss_scale * schedule.places_in(batch)
+        strength += plan.loss_scale * schedule.samples_in(batch)
         if plan.is_update:
             assert strength == pytest.approx(max(64, schedule.batch_size * schedule.accumulate))
             strength = 0.0
@@ -155,7 +155,7 @@ def test_batches_of_quad_show_every_image_in_fewer_images(num_images: int, batch
     batches = list(order)
     assert len(batches) == schedule.batches_per_epoch
     for number, batch in enumerate(batches):
-        assert schedule.places_in(number) == len(batch)
+        assert schedule.samples_in(number) == len(batch)
         assert schedule.images_in(number) == sum(len(place) for place in batch)
 
 

@@ -21,7 +21,7 @@ from onelook.data.image_weights import ImageWeights
 from onelook.data.item import Item, batch_memory, collate, empty_batch, make_item
 from onelook.data.quad import at_twice_the_size
 from onelook.data.rectangles import Rectangles, equal_frames, own_frames
-from onelook.data.sampler import EpochItem, Place
+from onelook.data.sampler import EpochItem, SampleItems
 from onelook.data.unreadable_images import IMAGES_PER_LOST_ONE, readable_part
 from onelook.errors import DataError
 from onelook.geometry.boxes import cxcywh_to_xyxy
@@ -40,7 +40,7 @@ class Arrangement:
     Attributes:
         rectangles: if given, every image is put into the frame of its batch, without mosaic.
         mosaic_epochs: epochs from the first on in which mosaics are made; None means all.
-        quad: whether images have twice the size, and places may hold several images, see `quad.py`.
+        quad: whether images have twice the size, and samples may hold several images, see `quad.py`.
         weights: if given, the images of each epoch are drawn.
     """
 
@@ -59,7 +59,7 @@ class Drawn:
 
 
 class TrainDataset:
-    """Augmented images: the item of a place is a pure function of data, settings, seed and the numbers of the place.
+    """Augmented images: a sample is a pure function of data, settings, seed and its image numbers.
 
     Args:
         imgsz: side of the square output, pixels.
@@ -148,25 +148,25 @@ class TrainDataset:
         side = 2 * self.imgsz if self.arrangement.quad else self.imgsz
         return side, side
 
-    def __getitem__(self, place: Place) -> Item:
-        """The image at a place of a batch.
+    def __getitem__(self, sample: SampleItems) -> Item:
+        """One sample of a batch.
 
         Raises:
             DataError: an image file has vanished or changed since the scan; in a dataset that is too small to do
                 without it.
             SettingsError: a transform that the user has named fails.
         """
-        items = self._samples(place)
+        items = self._samples(sample)
         return at_twice_the_size(items) if self.arrangement.quad else items[0]
 
-    def batch(self, places: Sequence[Place]) -> Batch:
-        """The images at some places."""
-        if not places:
+    def batch(self, samples: Sequence[SampleItems]) -> Batch:
+        """The batch of some samples."""
+        if not samples:
             return empty_batch(self.full_hw)
         with self.source.remembering():
             if self.arrangement.quad:
-                return collate([self[place] for place in places])
-            slots = [slot for (slot,) in places]
+                return collate([self[sample] for sample in samples])
+            slots = [slot for (slot,) in samples]
             rectangles = self.arrangement.rectangles
             size_hw = self.full_hw if rectangles is None else rectangles.frame_of(slots[0].number)
             pixels = batch_memory((len(slots), *size_hw, 3))

@@ -18,7 +18,7 @@ from onelook.data.augment.render_gpu import Drawing, Layer, Render, render
 from onelook.data.augment.tile_tables import NUM_FIELDS, Field, Kind, PixelPlaces, SentPixels, TileTable, layers_of
 from onelook.data.dataset import Drawn, TrainDataset
 from onelook.data.item import batch_memory, collate_targets, empty_batch, normalised
-from onelook.data.sampler import EpochItem, Place
+from onelook.data.sampler import EpochItem, SampleItems
 from onelook.structures.batch import Batch, ImageInfo, Targets
 
 
@@ -58,7 +58,7 @@ class PlannedDataset:
     """Batches of a dataset as plans.
 
     Args:
-        dataset: with one image a place, and no transforms of users, which need pixels.
+        dataset: one image per sample, and no transforms of users, which need pixels.
         kept: where the images lie if the device has them; without, what is seen of them is sent along.
     """
 
@@ -69,12 +69,12 @@ class PlannedDataset:
     def __len__(self) -> int:
         return len(self._dataset)
 
-    def batch(self, places: Sequence[Place]) -> PlannedBatch | Batch:
-        """The images at some places; DataError: as from `TrainDataset`."""
-        if not places:
+    def batch(self, samples: Sequence[SampleItems]) -> PlannedBatch | Batch:
+        """The batch of some samples; DataError: as from `TrainDataset`."""
+        if not samples:
             return empty_batch(self._dataset.full_hw)
         with self._dataset.source.remembering():
-            return self._collate([self._planned(slot) for (slot,) in places])
+            return self._collate([self._planned(slot) for (slot,) in samples])
 
     def _planned(self, slot: EpochItem) -> _Planned:
         def sent(plan: AugmentPlan) -> tuple[list[TileTable], list[Image]]:

@@ -1,6 +1,6 @@
 """Batches at twice the size: some images are one image enlarged, the others four images in a grid.
 
-A full batch that would have B images has B / 4 places instead: half of them (rounded down) show one image, the rest
+A full batch that would have B images has B / 4 samples instead: half of them (rounded down) show one image, the rest
 four. So the network sees objects at twice and at the usual size, for about the same work per batch, and every image of
 an epoch is used.
 """
@@ -36,10 +36,10 @@ def num_images(batch_size: int) -> int:
     return alone + GRID * (_full(batch_size) - alone)
 
 
-def num_places(images: int, batch_size: int) -> int:
-    """How many images a batch of so many images has; `batch_size` is that of a full batch without quad.
+def num_samples(images: int, batch_size: int) -> int:
+    """Number of samples in a batch that shows `images` images; `batch_size` is that of a full batch without quad.
 
-    >>> [num_places(images, 16) for images in (10, 7, 3, 1)]
+    >>> [num_samples(images, 16) for images in (10, 7, 3, 1)]
     [4, 4, 3, 1]
     """
     alone = min(num_enlarged(batch_size), images)
@@ -47,7 +47,7 @@ def num_places(images: int, batch_size: int) -> int:
 
 
 def grouped(keys: Sequence[Key], batch_size: int) -> list[tuple[Key, ...]]:
-    """The images of one batch, put together as its places: first those that stand alone, then the grids.
+    """The images of one batch, grouped into its samples: first those that stand alone, then the grids.
 
     >>> grouped("abcdefg", 16)
     [('a',), ('b',), ('c', 'd', 'e', 'f'), ('g',)]

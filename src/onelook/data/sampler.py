@@ -34,15 +34,15 @@ class EpochItem(NamedTuple):
     partners: tuple[int, ...] = ()
 
 
-Place = tuple[EpochItem, ...]
-LEAST_PARTNERS = 8  # of a smaller batch, too many mosaics would have the same images
+SampleItems = tuple[EpochItem, ...]  # what one sample shows: one image; with `quad`, up to four
+LEAST_PARTNERS = 8  # in a smaller batch, too many mosaics would have the same images
 
 
 @dataclass(frozen=True)
 class EpochOrder:
     """All batches of a run, epoch after epoch, in an order that depends on the seed and the epoch alone.
 
-    A batch is a list of places, each of them one image that goes through the network. Every process gets its share
+    A batch is a list of samples, each of them one image that goes through the network. Every process gets its share
     of every batch; the shares of all processes, one after the other, are the batch.
 
     Attributes:
@@ -53,7 +53,7 @@ class EpochOrder:
         start_epoch, start_batch: the first batch that is given, counted from 0; to resume an interrupted run.
         rectangles: if given, the batches are these, and their order alone changes from epoch to epoch.
         rank, world_size: number of this process, and of all that train together; a share may be empty.
-        quad: whether places may hold several images, see `quad.py`.
+        quad: whether samples may hold several images, see `quad.py`.
         class_ap: asked at the beginning of every epoch, for drawing its images; None if images are not drawn.
         partners_of_batch: whether mosaics are made of the images of their batch, that of all processes together; one of
             fewer than 8 images takes those of the dataset.
@@ -85,11 +85,11 @@ class EpochOrder:
     def __len__(self) -> int:
         return max(0, (self.epochs - self.start_epoch) * self.batches_per_epoch - self.start_batch)
 
-    def __iter__(self) -> Iterator[list[Place]]:
+    def __iter__(self) -> Iterator[list[SampleItems]]:
         for batches in self.by_epoch():
             yield from batches
 
-    def by_epoch(self) -> Iterator[Iterable[list[Place]]]:
+    def by_epoch(self) -> Iterator[Iterable[list[SampleItems]]]:
         """The batches that each epoch still has; an epoch is put in order when it is asked for, not before."""
         first = self.start_batch
         for epoch in range(self.start_epoch, self.epochs):
@@ -97,23 +97,23 @@ class EpochOrder:
             yield map(partial(self._share, epoch, class_ap), self._batches(epoch)[first:])
             first = 0
 
-    def _share(self, epoch: int, class_ap: tuple[float, ...], numbers: list[int]) -> list[Place]:
+    def _share(self, epoch: int, class_ap: tuple[float, ...], numbers: list[int]) -> list[SampleItems]:
         """What this process gets of a batch."""
         is_pool = self.partners_of_batch and len(numbers) >= LEAST_PARTNERS
         partners = tuple(numbers) if is_pool else ()
         slots = [EpochItem(epoch, number, class_ap, partners) for number in numbers]
-        places: list[Place] = quad.grouped(slots, self.batch_size) if self.quad else [(slot,) for slot in slots]
-        return share_of(places, self.rank, self.world_size)
+        samples: list[SampleItems] = quad.grouped(slots, self.batch_size) if self.quad else [(slot,) for slot in slots]
+        return share_of(samples, self.rank, self.world_size)
 
     def _batches(self, epoch: int) -> list[list[int]]:
-        """Image numbers of every batch; how many a batch has depends on its place alone, in every epoch."""
+        """Image numbers of every batch; how many a batch has depends on its position alone, in every epoch."""
         rng = generator(SampleKey(self.seed, epoch, 0), Purpose.ORDER)
         if self.rectangles is not None:
             sizes = np.diff(self.rectangles.starts)
             order = np.arange(len(sizes))
             for size in np.unique(sizes):
-                places = np.flatnonzero(sizes == size)
-                order[places] = rng.permutation(places)
+                same = np.flatnonzero(sizes == size)
+                order[same] = rng.permutation(same)
             return [self.rectangles.batch(number) for number in order.tolist()]
         shuffled: list[int] = rng.permutation(self.num_images).tolist()
         bounds = batch_bounds(self.num_images, self.batches_per_epoch)

@@ -95,7 +95,7 @@ class BatchGradient:
         progress = self._state.progress
         while True:
             self._sum.begin()
-            bounds = shard_bounds(self._schedule.places_in(progress.batch), progress.shards)
+            bounds = shard_bounds(self._schedule.samples_in(progress.batch), progress.shards)
             self._statistics.begin([self._settings.sync_bn or a < b for a, b in pairwise(bounds)])
             try:
                 terms, problem = self._try(batch, plan, bounds)
@@ -168,7 +168,7 @@ class BatchGradient:
 
     def _double_shards(self, problem: str | None) -> None:
         progress, group = self._state.progress, self._group
-        most = math.ceil(self._schedule.places_in(0) / progress.shards)
+        most = math.ceil(self._schedule.samples_in(0) / progress.shards)
         if most == 1:
             raise MemoryShortage(
                 f"not enough memory for one image of {self._settings.imgsz} pixels at a time: "
@@ -185,12 +185,12 @@ class BatchGradient:
                 "out of memory at epoch %d, batch %d: from here on, at most %d images at a time",
                 progress.epoch,
                 progress.batch,
-                math.ceil(self._schedule.places_in(0) / progress.shards),
+                math.ceil(self._schedule.samples_in(0) / progress.shards),
             )
 
     def _usual_shapes(self) -> list[tuple[int, int, int]]:
         """(B, H, W) of the shards of the batches whose images have the size of the run."""
-        sizes = {self._schedule.places_in(batch) for batch in (0, self._schedule.batches_per_epoch - 1)}
+        sizes = {self._schedule.samples_in(batch) for batch in (0, self._schedule.batches_per_epoch - 1)}
         shards = [pair for size in sizes for pair in pairwise(shard_bounds(size, self._state.progress.shards))]
         return [(last - first, self._side, self._side) for first, last in shards]
 

@@ -197,13 +197,13 @@ class Beginning:
         model = model.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         of_batch = settings.model_copy(update={"batch_size": batch_size, "sync_bn": False})
         schedule = Schedule(of_batch, max(request.num_images, batch_size))
-        self.places = schedule.places_in(0)
+        self.num_samples = schedule.samples_in(0)
         optimizer = "AdamW" if settings.optimizer == "auto" else settings.optimizer  # which one is settled by the batch
         settled = settings.model_copy(update={"optimizer": optimizer})
         teacher = load_teacher(settings, model, amp=self.amp) if settings.teacher else None
         adapters = teacher.adapters(settings.seed) if teacher is not None else None
         self.state = initial_state(model, settled, schedule, device=self.device, amp=self.amp, adapters=adapters)
-        self.state.progress.shards = shards_for(self.places, settings.micro_batch, 1)
+        self.state.progress.shards = shards_for(self.num_samples, settings.micro_batch, 1)
         # With others, the sums of earlier batches and what is being sent are kept beside the gradients.
         copies = 0 if request.processes == 1 else 4 if settings.strict_reduce else 2
         learning = (one for one in self.state.parameters() if one.requires_grad)
@@ -222,7 +222,7 @@ class Beginning:
         usual = min(steps, key=lambda step: abs(sizes[step] - side))  # which is recorded
         shards = self.state.progress.shards
         self.train([largest, usual, usual, usual])
-        self.validate(2 * math.ceil(self.places / shards))
+        self.validate(2 * math.ceil(self.num_samples / shards))
         best = [tensor.clone() for tensor in detector_tensors(self.state.ema).values()]
         encoded = encode(self.state.tensors(), self.state.document())  # all in memory at once
         del best, encoded
@@ -237,7 +237,7 @@ class Beginning:
         size_hw = scale * self.request.frame_hw[0], scale * self.request.frame_hw[1]
         for number, step in enumerate(steps):
             state.progress.step = step
-            self.gradient.add(self.noise(self.places, size_hw, scale**2 * self.request.boxes_per_image), PLAN)
+            self.gradient.add(self.noise(self.num_samples, size_hw, scale**2 * self.request.boxes_per_image), PLAN)
             if number % 2 == 1:
                 self.update.apply(PLAN)
 

@@ -19,13 +19,13 @@ BUCKET_BYTES = 25 * 2**20
 STRICT_CHUNK = 2**20
 
 
-def shard_bounds(num_places: int, num_shards: int) -> list[int]:
+def shard_bounds(num_samples: int, num_shards: int) -> list[int]:
     """Where the shards of a batch begin, and where the last one ends; some are empty if there are too few images.
 
     >>> shard_bounds(10, 4)
     [0, 2, 5, 7, 10]
     """
-    return [shard * num_places // num_shards for shard in range(num_shards + 1)]
+    return [shard * num_samples // num_shards for shard in range(num_shards + 1)]
 
 
 class GradientSum:

@@ -180,7 +180,7 @@ def validation_batch_size(run: Run) -> int:
     settings = run.settings
     full, area = settings.batch_size, 1
     if settings.quad:
-        full, area = quad.num_places(quad.num_images(full), full), quad.GRID
+        full, area = quad.num_samples(quad.num_images(full), full), quad.GRID
     shards = shards_for(full, settings.micro_batch, run.group.world_size)
     return settled or 2 * area * math.ceil(full / shards)
 

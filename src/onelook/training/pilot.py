@@ -64,7 +64,7 @@ def _seconds_per_image(data: Splits, model: RunModel, run: Run, stop: StopSignal
     teacher = teacher_of(copy, run)
     adapters = teacher.adapters(settings.seed) if teacher is not None else None
     state = initial_state(network, settings, schedule, device=device, amp=model.amp, adapters=adapters)
-    state.progress.shards = shards_for(schedule.places_in(0), settings.micro_batch, group.world_size)
+    state.progress.shards = shards_for(schedule.samples_in(0), settings.micro_batch, group.world_size)
     gradient = BatchGradient(state, group, schedule=schedule, compute=compute, teacher=teacher)
     update = WeightUpdate(state)
     set_training_mode(network, compute.frozen)

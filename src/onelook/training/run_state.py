@@ -48,7 +48,7 @@ def state_of(model: RunModel, run: Run, schedule: Schedule, *, adapters: nn.Modu
 def _cut_batches(state: TrainState, schedule: Schedule, group: ProcessGroup) -> None:
     """Settle in how many shards batches are computed; a resumed run keeps its number if the processes can share it."""
     before = state.progress.shards
-    wanted = max(before, shards_for(schedule.places_in(0), schedule.settings.micro_batch, group.world_size))
+    wanted = max(before, shards_for(schedule.samples_in(0), schedule.settings.micro_batch, group.world_size))
     state.progress.shards = math.lcm(wanted, group.world_size)
     if before not in (0, state.progress.shards) and group.is_first:
         logger.warning(

@@ -96,10 +96,10 @@ class Schedule:
         """Steps in one pass over the images."""
         return math.ceil(self.num_images / self.batch_size)
 
-    def places_in(self, batch: int) -> int:
+    def samples_in(self, batch: int) -> int:
         """Images that go through the network in batch number `batch` of an epoch, in all processes together."""
         images = self.images_in(batch)
-        return quad.num_places(images, self.settings.batch_size) if self.settings.quad else images
+        return quad.num_samples(images, self.settings.batch_size) if self.settings.quad else images
 
     def images_in(self, batch: int) -> int:
         """Images of the dataset that batch number `batch` of an epoch shows, in all processes together."""
@@ -193,7 +193,7 @@ class Schedule:
         while left := self.batches_per_epoch - len(plan):
             most = self._accumulate_at(epoch * self.batches_per_epoch + len(plan))
             batches = math.ceil(left / math.ceil(left / most))  # so that no update has many fewer than the others
-            scale = self.update_strength / sum(self.places_in(len(plan) + batch) for batch in range(batches))
+            scale = self.update_strength / sum(self.samples_in(len(plan) + batch) for batch in range(batches))
             plan += [(False, scale)] * (batches - 1) + [(True, scale)]
         return plan
 
