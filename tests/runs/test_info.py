@@ -14,6 +14,9 @@ from option_runs import covers
 from yolov5_files import DATE, Look, halved, stripped
 
 from onelook.errors import OnelookError
+from onelook.exports.folder import write_folder_metadata
+from onelook.exports.metadata import Metadata
+from onelook.exports.openvino import MODEL, import_openvino
 from onelook.models.count import summarise
 from onelook.recipes.info import InfoResult, info
 from onelook.runs.checkpoint import load_checkpoint
@@ -69,6 +72,17 @@ def test_exported_model_is_described(tiny_weights: Path, home: Home, capsys: pyt
     assert (result.facts["frame_hw"], result.facts["precision"]) == ((64, 64), "fp32")
     outcome = shown(capsys, path, "--rows")
     assert (outcome.code, "is an exported model: its layers are not listed" in outcome.err) == (3, True)
+
+
+def test_exported_folder_is_described(tmp_path: Path) -> None:
+    folder, openvino = tmp_path / "bees_openvino", import_openvino()
+    pixels = openvino.opset13.parameter([1, 3, 64, 96])
+    openvino.save_model(openvino.Model([openvino.opset13.relu(pixels)], [pixels]), folder / MODEL)
+    write_folder_metadata(folder, Metadata(("bee",), stride=32, frame_hw=(64, 96)))
+    result = info({"weights": folder})
+    assert (result.path, result.kind, result.names, result.sha256) == (folder, "openvino", ("bee",), "")
+    assert result.num_bytes == sum(file.stat().st_size for file in folder.iterdir())
+    assert result.facts["frame_hw"] == (64, 96)
 
 
 @covers("info", "rows")

@@ -64,13 +64,13 @@ def info(given: Mapping[str, Any], *, file: Path | None = None) -> InfoResult:
         OnelookError: a setting or the file cannot be used.
     """
     settings = build_settings(InfoSettings, given, file=file)
-    path = located(settings.weights)
+    path = settings.weights if format_of(settings.weights) else located(settings.weights)
     settings = settings.model_copy(update={"weights": path})
     files = [path] if path.is_file() else [file for file in path.rglob("*") if file.is_file()]
     sizes = sum(file.stat().st_size for file in files)
     known: dict[str, Any] = {"asked": settings, "path": path, "num_bytes": sizes}
     known["sha256"] = sha256_of(path) if path.is_file() else ""
-    if format_of(path) is not None and not is_foreign_onnx(path):
+    if format_of(path) and not is_foreign_onnx(path):
         if settings.rows:
             raise CheckpointError(
                 f"`{printable(path)}` is an exported model: its layers are not listed",
