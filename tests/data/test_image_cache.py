@@ -20,6 +20,7 @@ from onelook.data.image_cache import DiskCache, ImageFiles, RamCache, disk_cache
 from onelook.data.parallel_map import Work
 from onelook.data.sampler import EpochItem
 from onelook.errors import DataError, StopRequested
+from onelook.files.atomic import temporary_of
 from onelook.settings.hyperparameters import Hyperparameters
 from onelook.structures.dataset_index import DatasetIndex
 
@@ -163,6 +164,20 @@ def test_a_full_disk_only_means_no_copies(index: DatasetIndex, folder: Path, mon
     monkeypatch.setattr(image_cache.shutil, "disk_usage", lambda _: full)
     assert DiskCache(ImageFiles(index, 64), folder).image(0).shape == (48, 64, 3)
     assert list(folder.iterdir()) == []
+
+
+def test_copies_that_cannot_be_written_are_said_once_and_done_without(
+    index: DatasetIndex, folder: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    cache = DiskCache(ImageFiles(index, 64), folder)
+    expected = [cache.image(number).copy() for number in range(2)]
+    for copy in list(folder.iterdir()):
+        copy.unlink()
+        temporary_of(copy).mkdir()  # where its bytes would go first
+    for number in range(2):
+        np.testing.assert_array_equal(cache.image(number), expected[number])
+    assert caplog.text.count("of an image cannot be written") == 1
+    assert not list(folder.glob("*.rgb"))
 
 
 @pytest.mark.parametrize("workers", [0, 2])

@@ -132,19 +132,21 @@ class RamCache:
         return pixels.reshape(shape)
 
 
-@dataclass(frozen=True)
+@dataclass
 class DiskCache:
     """Copies of the decoded images in a folder of ours: SHA-256 and pixels; made when an image is first needed.
 
     A copy belongs to the path, byte size and modification time of its image; one whose hash is wrong, or of an image
-    that has changed, is made again. If the disk is full, images are read from their files.
+    that has changed, is made again. Where no copy can be written, images are read from their files.
 
     Attributes:
         folder: exists; lies outside the dataset.
+        has_failed: a copy could not be written, which was said.
     """
 
     files: ImageFiles
     folder: Path
+    has_failed: bool = False
 
     def image(self, number: int) -> Image:
         """(H, W, 3) uint8 RGB.
@@ -157,9 +159,14 @@ class DiskCache:
         if kept is not None:
             return kept
         image = self.files.image(number)
-        if shutil.disk_usage(self.folder).free > MARGIN * image.nbytes:
-            pixels = image.tobytes()
-            write_bytes_atomic(copy, _digest(copy, pixels) + pixels)
+        try:
+            if shutil.disk_usage(self.folder).free > MARGIN * image.nbytes:
+                pixels = image.tobytes()
+                write_bytes_atomic(copy, _digest(copy, pixels) + pixels)
+        except OSError as problem:  # a quota, a folder that is read-only by now, another process with the copy open
+            if not self.has_failed:
+                LOGGER.warning("the copy `%s` of an image cannot be written: %s", copy, problem.strerror)
+            self.has_failed = True
         return image
 
     def missing(self) -> list[int]:
