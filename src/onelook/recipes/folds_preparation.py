@@ -116,8 +116,7 @@ def _earlier(given: Mapping[str, Any], typed: FoldsSettings) -> FoldsFolder | No
     folder = folder_to_resume(given)
     if isinstance(typed.resume, str) and folder is None:
         raise RunFolderError(
-            f"`{printable(typed.resume)}` is not the folder of trainings on folds: it lacks "
-            f"`{FoldsFolder(Path()).beginning.name}`",
+            f"`{printable(typed.resume)}` is not the folder of trainings on folds: it lacks `{FoldsFolder.beginning}`",
             hint="drop `--folds` to resume a single run",
         )
     if folder is None and (typed.resume or typed.exist_ok):

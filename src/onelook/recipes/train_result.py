@@ -63,7 +63,7 @@ class TrainResult:
 
     def _repr_html_(self) -> str:
         """For notebooks: the same, and the report to open."""
-        report = escape(str(self.run_folder / "report.html"))
+        report = escape(str(RunDir(self.run_folder).report))
         return f'<pre>{escape(str(self))}</pre><a href="{report}">{report}</a>'
 
 

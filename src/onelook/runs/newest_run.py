@@ -21,8 +21,8 @@ def newest_run(project: Path) -> Path:
     Raises:
         RunFolderError: there is none that can be resumed.
     """
-    folders = {path.parent for path in project.glob("**/status.json")}
-    folders |= {path.parent.parent for path in project.glob("**/weights/last.safetensors")}
+    folders = {path.parent for path in project.glob(f"**/{RunDir.status}")}
+    folders |= {path.parent.parent for path in project.glob(f"**/{RunDir.last}")}
     runs = [RunDir(folder) for folder in folders]
     found = sorted(
         (not run.is_finished, _turn(run), run.path)

@@ -22,13 +22,13 @@ MAX_NUMBER = 9999
 
 
 class FileIn:
-    """Where a file or folder of this name is in the folder that an object has as its `path`."""
+    """Where a file or folder is: of an object, in the folder that is its `path`; of the class, relative to that."""
 
     def __init__(self, name: str) -> None:
-        self._name = name
+        self._path = Path(name)
 
     def __get__(self, folder: Any, kind: type | None = None) -> Path:
-        return Path(folder.path, self._name)
+        return self._path if folder is None else folder.path / self._path
 
 
 @dataclass(frozen=True)
@@ -145,7 +145,7 @@ class RunDir:
             RunFolderError: it cannot be written; a later resume could not tell whose the checkpoints are.
         """
         before = self.record
-        turns = [read_status(path).turn for path in self.path.parent.glob(f"*/{self.status.name}")]
+        turns = [read_status(path).turn for path in self.path.parent.glob(f"*/{RunDir.status}")]
         try:
             self.progress.unlink(missing_ok=True)
             write_text_atomic(self.status, begun(identity, launch=launch, turns=turns).text())
@@ -241,7 +241,7 @@ def run_of_launch(project: Path, launch: str) -> RunDir | None:
         project: parent of run folders.
         launch: as it was given to `RunDir.begin`; empty matches nothing.
     """
-    found = [RunDir(path.parent) for path in project.glob("**/status.json")] if launch else []
+    found = [RunDir(path.parent) for path in project.glob(f"**/{RunDir.status}")] if launch else []
     return max((run for run in found if run.record.launch == launch), key=lambda run: run.record.turn, default=None)
 
 

@@ -127,7 +127,7 @@ def _open(path: Path) -> tuple[RunDir, Checkpoint]:
             hint="give the run folder; only `--save-period` keeps numbered checkpoints",
         )
     if path.is_file():
-        if path.parent.name != RunDir(Path()).weights.name:
+        if path.parent.name != RunDir.weights.name:
             raise CheckpointError(
                 f"checkpoint `{path}` lies outside of a run folder",
                 hint="give the run folder; or start a new run with `--weights`",

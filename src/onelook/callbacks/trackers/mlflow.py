@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from onelook.callbacks.trackers.identity import recall_identity, remember_identity
 from onelook.callbacks.trackers.tracker import RunSummary, TrackedRun
+from onelook.runs.run_dir import RunDir
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -22,7 +23,6 @@ NAME = "mlflow"
 DATABASE = "mlflow.db"
 ARTIFACTS = "mlflow-artifacts"
 ENTRIES_PER_CALL = 100
-TABLES = ("settings.yaml", "results.csv", "metrics.json")
 
 
 class MlflowTracker:
@@ -74,9 +74,10 @@ class MlflowTracker:
         """Log the final metrics as `best/...` and the tables of the run, and close the MLflow run."""
         self._log_metrics(summary.best, max(summary.best_epoch, 0))
         self._tag({"reason": summary.reason, "best_epoch": str(summary.best_epoch)})
-        for table in TABLES:
-            if (self._folder / table).is_file():
-                self._client.log_artifact(self._run_id, str(self._folder / table))
+        run = RunDir(self._folder)
+        for table in (run.settings, run.results, run.metrics):
+            if table.is_file():
+                self._client.log_artifact(self._run_id, str(table))
         self._client.set_terminated(self._run_id, "FINISHED" if summary.is_complete else "KILLED")
 
     def _reopen(self, identity: str) -> bool:
