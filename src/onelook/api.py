@@ -28,12 +28,12 @@ from onelook.recipes import split_dataset as splitting
 from onelook.recipes import validate as validation
 from onelook.recipes.convert import convert as convert
 from onelook.recipes.train_result import TrainResult
-from onelook.runs.run_dir import RunDir
 from onelook.service.answers import Health
 from onelook.settings.build import build_settings
 from onelook.settings.detect import DetectSettings
 from onelook.settings.foreign_names import our_name
 from onelook.settings.nearest_name import nearest_name
+from onelook.settings.validate import ValidateSettings
 from onelook.training.callback import Callback
 
 if TYPE_CHECKING:
@@ -126,13 +126,19 @@ def validate(
     """Measure a checkpoint on a split, or several as an ensemble; the same as `onelook val`.
 
     Settings: see `ValidateSettings`.
+
+    Raises:
+        OnelookError: a setting, the data or the weights cannot be used, or the settings ask for several processes.
+        StopRequested: Ctrl-C or SIGTERM.
     """
-    result = launch.validate_on_devices({"weights": weights, "data": data, **settings})
-    if isinstance(result, RunDir):
+    given = {"weights": weights, "data": data, **settings}
+    count = launch.processes_to_start(build_settings(ValidateSettings, given))
+    if count > 1:
         raise SettingsError(
-            "a validation in several processes shows its result and gives none", hint="use one device, or the command"
+            f"`onelook.validate` takes one process, and these settings ask for {count}",
+            hint="use one device, or the command `onelook val`",
         )
-    return result
+    return validation.validate(given)
 
 
 def detect(

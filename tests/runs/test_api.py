@@ -164,6 +164,12 @@ def test_load_refuses_what_it_cannot_use(home: Home) -> None:
         detector("no.jpg")
 
 
+def test_a_validation_in_several_processes_is_refused_before_they_start(home: Home) -> None:
+    with pytest.raises(SettingsError, match=r"`onelook\.validate` takes one process, and these settings ask for 2"):
+        onelook.validate(home.weights, home.yaml, imgsz=64, nproc=2, device="cpu", noplots=True)
+    assert not Path("runs").exists()
+
+
 def test_validate_detect_and_check_do_what_their_commands_do(home: Home) -> None:
     validated = onelook.validate(home.weights, home.yaml, imgsz=64, workers=0, device="cpu", noplots=True)
     assert validated.metrics.num_images == 6 and validated.names == ("square", "disc")

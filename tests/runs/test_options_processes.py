@@ -10,12 +10,12 @@ import sys
 from pathlib import Path
 
 import pytest
-from command_runs import Home
+from command_runs import Home, texts
 from option_runs import Options, Trained, covers, fit
 
+from onelook.cli.main import main
 from onelook.errors import ProcessGroupError, SettingsError
-from onelook.recipes.launch import train_on_devices, validate_on_devices
-from onelook.runs.run_dir import RunDir
+from onelook.recipes.launch import train_on_devices
 
 IN_PARTS = {"batch_size": 20, "micro_batch": 5}  # four shards
 
@@ -56,7 +56,7 @@ def test_processes_of_which_one_dies_are_started_again_as_often_as_asked(options
 @pytest.mark.slow  # `test_restarts.py` starts processes, `test_evaluator.py` shares a validation
 @covers("val", "nproc")
 def test_two_processes_share_a_validation(home: Home, capfd: pytest.CaptureFixture[str]) -> None:
-    given = {"weights": home.weights, "data": home.yaml, "imgsz": 64, "workers": 0, "device": "cpu", "noplots": True}
-    assert isinstance(validate_on_devices({**given, "nproc": 2}), RunDir)
+    words = texts("val", "--weights", home.weights, "--data", home.yaml, "--img", 64, "--device", "cpu", "--nproc", 2)
+    assert main([*words, "--workers", "0", "--noplots"]) == 0
     shown = capfd.readouterr().out
     assert "mAP50-95" in shown and shown.count("everything is in") == 1

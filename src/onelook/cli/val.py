@@ -11,8 +11,8 @@ from rich.console import Console
 from onelook.callbacks.metric_tables import class_table, series_table
 from onelook.cli.command_result import CommandResult, document_of
 from onelook.cli.messages import is_main_process
-from onelook.recipes.launch import validate_on_devices
-from onelook.recipes.validate import ValidateResult
+from onelook.recipes.launch import processes_to_start, validate_in_processes
+from onelook.recipes.validate import ValidateResult, validate
 from onelook.recipes.validation_series import Measurement
 from onelook.runs.run_dir import RunDir
 from onelook.settings.build import build_settings
@@ -27,9 +27,10 @@ def run(arguments: argparse.Namespace) -> CommandResult:
     """Validate."""
     given = typed_options(arguments, ValidateSettings)
     settings = build_settings(ValidateSettings, given, file=arguments.settings)
-    result = validate_on_devices(given, file=arguments.settings)
-    if isinstance(result, RunDir):  # processes started for it have shown the numbers
-        return CommandResult(_document(result, ()))
+    count = processes_to_start(settings)
+    if count > 1:  # they show the numbers
+        return CommandResult(_document(validate_in_processes(given, settings, count, file=arguments.settings), ()))
+    result = validate(given, file=arguments.settings)
     if not is_main_process():
         return CommandResult()
     if result.measurements:

@@ -1,4 +1,4 @@
-"""Training in several processes on this machine: start them, restart them if they die, give their result."""
+"""Work in several processes on this machine: start them, restart a training if they die, give its result."""
 
 from __future__ import annotations
 
@@ -17,7 +17,6 @@ from onelook.processes.launch_env import is_launched
 from onelook.processes.launcher import run_processes
 from onelook.recipes.train import train
 from onelook.recipes.train_result import TrainResult, result_of, result_of_finished
-from onelook.recipes.validate import ValidateResult, validate
 from onelook.runs.checkpoint import load_checkpoint
 from onelook.runs.own_checkpoints import has_checkpoint, load_newest
 from onelook.runs.run_dir import RunDir, run_of_launch
@@ -50,7 +49,7 @@ def train_on_devices(
     settings = resumed.settings if resumed else build_settings(TrainSettings, given, file=file)
     if resumed is not None and resumed.done:
         return result_of_finished(resumed)
-    count = _processes_wanted(settings)
+    count = processes_to_start(settings)
     if resumed is not None and given["resume"] is True:  # another run may be the newest after a restart
         given = {**given, "resume": str(resumed.run.path)}
     if count == 1:
@@ -63,17 +62,15 @@ def train_on_devices(
     return _train_in_processes(_arguments("train", given, file), count, settings, resumed)
 
 
-def validate_on_devices(given: Mapping[str, Any], *, file: Path | None = None) -> ValidateResult | RunDir:
-    """Validate in this process; or, if the settings ask for several, in others, which show the result: then its folder.
+def validate_in_processes(
+    given: Mapping[str, Any], settings: ValidateSettings, count: int, *, file: Path | None = None
+) -> RunDir:
+    """Validate in `count` processes, which show the result; its folder.
 
     Raises:
         OnelookError: see `validate`.
         StopRequested: a signal came.
     """
-    settings = build_settings(ValidateSettings, given, file=file)
-    count = _processes_wanted(settings)
-    if is_launched() or count == 1:
-        return validate(given, file=file)
     run = RunDir.create(settings.project, settings.name, exist_ok=settings.exist_ok)
     given = {**given, "project": run.path.parent, "name": run.path.name, "exist_ok": True}
     end = run_processes(_arguments("val", given, file), count, launch=uuid.uuid4().hex, attempt=0)
@@ -89,7 +86,15 @@ def _arguments(command: str, given: Mapping[str, Any], file: Path | None) -> lis
     return [command, *([f"--settings={file}"] if file is not None else []), *as_arguments(given)]
 
 
-def _processes_wanted(settings: TrainSettings | ValidateSettings) -> int:
+def processes_to_start(settings: TrainSettings | ValidateSettings) -> int:
+    """How many processes the settings ask for; 1 means this one, as it does in one of those that were started.
+
+    Raises:
+        SettingsError: the devices are not as many as the processes.
+        DeviceError: a device is absent.
+    """
+    if is_launched():
+        return 1
     names = device_names(settings.device)
     if settings.nproc > 1 and len(names) > 1 and settings.nproc != len(names):
         raise SettingsError(
