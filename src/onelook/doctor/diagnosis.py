@@ -19,10 +19,10 @@ from onelook.doctor.rows import ledger_findings
 from onelook.doctor.statistics import QUANTILES, SplitStatistics, statistics_of
 from onelook.files.bounded import printable
 from onelook.files.json_values import plain
+from onelook.settings.hyperparameters import ANCHOR_T
 from onelook.training.autoanchor import AnchorFit, Array, label_sizes_px, measure_anchors
 
 FORMAT = 1
-ANCHOR_T = 4.0
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ from onelook.errors import CheckpointError
 from onelook.files.bounded import has_controls
 from onelook.inference.backend import Thresholds
 from onelook.models.decoding import Decoding, Rule
+from onelook.settings.train import MAX_IMGSZ
 
 FORMAT_VERSION = 1
 MAX_CHARACTERS = 4_000_000
@@ -116,7 +117,7 @@ def _checked(content: Mapping[str, Any]) -> Metadata:
         decoding=None if decoding is None else _decoding(decoding),
         map_strides=None if map_strides is None else tuple(_whole("map_strides", one, 1024) for one in map_strides),
         weights=str(content["weights"]),
-        imgsz=None if imgsz is None else _whole("imgsz", imgsz, 2**14),
+        imgsz=None if imgsz is None else _whole("imgsz", imgsz, MAX_IMGSZ),
         needs_nms=content.get("needs_nms", True) is not False,
         layout=layout,
     )

@@ -19,12 +19,12 @@ from onelook.interop.stored_tensors import StoredTensors, dtype_of
 from onelook.interop.zip_members import ZipMembers, open_members
 from onelook.models.definition import KEYS
 from onelook.models.detector import create_model
+from onelook.settings.train import training_size
 from onelook.structures.origin import YOLOV5
 
 SUFFIXES = (".pt", ".pth")
 DETECTORS = ("models.yolo.Model", "models.yolo.DetectionModel")
 MAX_SMALL_MEMBER = 64
-MAX_IMGSZ = 1 << 14
 _OTHER_MODELS = {
     "models.yolo.SegmentationModel": "a segmentation model",
     "models.yolo.ClassificationModel": "a classification model",
@@ -75,14 +75,8 @@ def _read(members: ZipMembers) -> ForeignWeights:
         epoch=epoch if type(epoch) is int else -1,
         part=part,
         date=printable(date[:40]) if isinstance(date, str) else "",
-        imgsz=_training_size(content.get("opt")),
+        imgsz=training_size(content.get("opt")),
     )
-
-
-def _training_size(options: Any) -> int | None:
-    """The `imgsz` among the options of the training."""
-    imgsz = options.get("imgsz") if isinstance(options, dict) else None
-    return imgsz if type(imgsz) is int and 0 < imgsz <= MAX_IMGSZ else None
 
 
 def pickle_folder(members: ZipMembers) -> str:

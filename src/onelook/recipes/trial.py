@@ -19,10 +19,10 @@ from onelook.search.folder import SearchFolder
 from onelook.search.history import Row, ranked
 from onelook.search.plan import PreparedSearch
 from onelook.search.search import Trial, TrialScore
+from onelook.structures.results import VAL_LOSSES
 from onelook.training.callback import Callback, EpochEnd, FitStart, RunControl
 
 PRUNED = "pruned"
-VALIDATION_LOSSES = ("val/box_loss", "val/obj_loss", "val/cls_loss")
 # What some hyperparameters do to a training and others do not.
 EXPECTED = (NumericsError, MemoryShortage, MemoryError, ArithmeticError, torch.OutOfMemoryError)
 # What a trial never does, whatever a training with these settings would.
@@ -110,7 +110,7 @@ class _Reporter(Callback):
 def _score_of(result: TrainResult) -> TrialScore:
     metrics, outcome = result.metrics, result.outcome
     best: Mapping[str, float] = outcome.history[outcome.best_epoch] if outcome.best_epoch >= 0 else {}
-    losses = (best.get(name, math.nan) for name in VALIDATION_LOSSES)
+    losses = (best.get(name, math.nan) for name in VAL_LOSSES)
     return TrialScore(
         fitness=metrics.fitness,
         results=(metrics.precision, metrics.recall, metrics.map50, metrics.map50_95, *losses),

@@ -7,6 +7,7 @@ from pathlib import Path
 from pydantic import Field, model_validator
 
 from onelook.errors import SettingsError
+from onelook.settings.hyperparameters import ANCHOR_T
 from onelook.settings.strict_settings import StrictSettings
 from onelook.settings.train import IMGSZ_ALIASES, MAX_IMGSZ
 
@@ -22,7 +23,7 @@ class AnchorSettings(StrictSettings):
     """Checkpoint (.safetensors or .pt) whose anchors are measured, instead of those of a model definition."""
     imgsz: int = Field(640, ge=32, le=MAX_IMGSZ, json_schema_extra=IMGSZ_ALIASES)
     """Size of the training images, pixels; anchors suit labels at one size."""
-    anchor_t: float = Field(4.0, gt=1)
+    anchor_t: float = Field(ANCHOR_T, gt=1)
     """An anchor is matched to a label if no side differs by more than this factor."""
     num: int = Field(0, ge=0, le=20)
     """New anchors per output map; 0 looks for as many as the model has."""

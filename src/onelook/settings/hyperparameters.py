@@ -7,6 +7,8 @@ from pydantic import ConfigDict, Field
 from onelook.settings.strict_settings import StrictSettings
 from onelook.settings.transforms import Transforms
 
+ANCHOR_T = 4.0
+
 
 class Hyperparameters(StrictSettings):
     """The hyperparameters, with the values of the preset `scratch-low` as defaults."""
@@ -39,7 +41,7 @@ class Hyperparameters(StrictSettings):
     """Weight of the objectness term of the loss (for 3 output maps and 640 pixels)."""
     obj_pw: float = Field(1.0, gt=0)
     """Weight of positives in the objectness term."""
-    anchor_t: float = Field(4.0, gt=1)
+    anchor_t: float = Field(ANCHOR_T, gt=1)
     """An anchor is matched to a box if no side differs by more than this factor."""
     anchors: float = Field(0.0, ge=0, le=20)
     """Anchors per output map, computed from the data (rounded); 0 keeps those of the model."""

@@ -245,3 +245,9 @@ class TrainSettings(Hyperparameters):
         """Epochs, from the first, with mosaic and mix-up."""
         kept = math.ceil(self.epochs * (1 - self.close_mosaic))
         return min(kept, self.epochs - 1) if self.close_mosaic > 0 and self.epochs > 1 else kept
+
+
+def training_size(stored: Any) -> int | None:
+    """The `imgsz` among the settings that a file of weights, ours or YOLOv5's, has stored; None if it is no size."""
+    imgsz = stored.get("imgsz") if isinstance(stored, dict) else None
+    return imgsz if type(imgsz) is int and 0 < imgsz <= MAX_IMGSZ else None

@@ -27,7 +27,7 @@ from onelook.models.inflate import inflated
 from onelook.models.transfer import TransferReport, transfer_detector
 from onelook.runs.checkpoint import Checkpoint, load_checkpoint
 from onelook.settings.head import HeadChoice
-from onelook.settings.train import MAX_IMGSZ, TrainSettings
+from onelook.settings.train import TrainSettings, training_size
 from onelook.structures.origin import FROM_SCRATCH, Origin, origin_of
 
 logger = logging.getLogger(__name__)
@@ -277,7 +277,7 @@ def _weights_of(checkpoint: Checkpoint, prefix: str, path: Path) -> Weights:
         tensors,
         is_fused=document.get("is_fused") is True,
         origin=origin_of(document.get("origin")),
-        imgsz=_training_size(document.get("settings")),
+        imgsz=training_size(document.get("settings")),
         branch="one" if document.get("branch") == "one" else "many",
     )
     return _checked(weights, path)
@@ -323,9 +323,3 @@ def _elements(tensors: Mapping[str, Tensor]) -> int:
 
 def _shown(value: Any) -> str:
     return "missing" if value is None else f"`{ascii(value)[:60]}`"
-
-
-def _training_size(settings: Any) -> int | None:
-    """The `imgsz` among the settings of a run."""
-    imgsz = settings.get("imgsz") if isinstance(settings, dict) else None
-    return imgsz if type(imgsz) is int and 0 < imgsz <= MAX_IMGSZ else None
