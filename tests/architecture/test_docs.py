@@ -22,7 +22,7 @@ from yolov5_files import stripped
 import onelook
 from onelook.cli.arguments import ARGUMENTS
 from onelook.cli.command_result import JSON_OPTION
-from onelook.cli.main import COMMANDS
+from onelook.cli.commands import COMMANDS
 from onelook.models.catalog import MODELS
 from onelook.recipes.split_dataset import split_dataset
 from onelook.settings.anchors import AnchorSettings

@@ -9,8 +9,8 @@ import pytest
 from colours import colour_detector
 
 from onelook.cli.arguments import ARGUMENTS
-from onelook.cli.common_options import COMMON, EXAMPLES
-from onelook.cli.main import COMMANDS, main
+from onelook.cli.commands import COMMANDS
+from onelook.cli.main import main
 from onelook.cli.parser import Parser
 from onelook.errors import SettingsError, UsageError
 from onelook.inference.predictor import PredictionSettings, Predictor
@@ -94,7 +94,7 @@ def test_a_class_that_is_not_there_is_refused(wanted: str, says: str) -> None:
 def test_help_begins_with_an_example_that_parses(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main([command, "--help"]) == 0
     example, _, rest = capsys.readouterr().out.partition("\n")
-    assert example == EXAMPLES[command]
+    assert example == COMMANDS[command].example
     parser = Parser(prog=f"onelook {command}")
     ARGUMENTS[command](parser)
     known = parser.parse_known_args(shlex.split(example)[2:])
@@ -102,14 +102,14 @@ def test_help_begins_with_an_example_that_parses(command: str, capsys: pytest.Ca
     assert rest.startswith("\nusage: ")
 
 
-@pytest.mark.parametrize("command", COMMON)
+@pytest.mark.parametrize("command", [name for name, command in COMMANDS.items() if command.common])
 def test_help_shows_ten_options_and_help_all_the_others(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     main([command, "--help"])
     short = capsys.readouterr().out
     options = [line.split()[0].rstrip(",") for line in short.splitlines() if line.startswith("  --")]
-    common = [f"--{name.replace('_', '-')}" for name in COMMON[command].split()]
+    common = [f"--{name.replace('_', '-')}" for name in COMMANDS[command].common.split()]
     assert sorted(options) == sorted(["--help-all", *common])
     main([command, "--help-all"])
     everything = capsys.readouterr().out
-    assert everything.startswith(EXAMPLES[command])
+    assert everything.startswith(COMMANDS[command].example)
     assert set(options) < {line.split()[0].rstrip(",") for line in everything.splitlines() if line.startswith("  --")}

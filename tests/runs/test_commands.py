@@ -15,8 +15,7 @@ from checkpoint_content import content_of
 from command_runs import Home, run, state_of, texts
 from pydantic import BaseModel
 
-from onelook.cli.common_options import COMMON
-from onelook.cli.main import COMMANDS
+from onelook.cli.commands import COMMANDS
 from onelook.files.yaml import load_yaml
 from onelook.runs.checkpoint import load_checkpoint
 from onelook.settings.build import build_settings
@@ -170,7 +169,7 @@ def test_autosplit_divides_a_folder_into_lists_that_training_takes(
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_help_lists_every_option_with_its_text(command: str, capsys: pytest.CaptureFixture[str]) -> None:
-    outcome = run([command, "--help-all" if command in COMMON else "--help"], capsys)
+    outcome = run([command, "--help-all" if COMMANDS[command].common else "--help"], capsys)
     assert (outcome.code, outcome.err) == (0, "")
     letters = "".join(outcome.out.split())  # lines may be broken anywhere
     for name, field in (SETTINGS[command].model_fields if command in SETTINGS else {}).items():
@@ -194,7 +193,7 @@ def test_the_program_says_its_version_and_its_commands(capsys: pytest.CaptureFix
     for words in ([], ["--help"]):
         outcome = run(words, capsys)
         assert (outcome.code, outcome.err) == (0, "")
-        assert all(command in outcome.out and summary in outcome.out for command, summary in COMMANDS.items())
+        assert all(name in outcome.out and command.summary in outcome.out for name, command in COMMANDS.items())
 
 
 def test_a_settings_file_is_weaker_than_what_is_typed(home: Home, capsys: pytest.CaptureFixture[str]) -> None:

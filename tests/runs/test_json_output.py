@@ -15,7 +15,8 @@ from typing import Any
 import pytest
 from command_runs import Home, run, texts
 
-from onelook.cli.main import COMMANDS, main
+from onelook.cli.commands import COMMANDS
+from onelook.cli.main import main
 
 Words = Callable[[Home], list[str]]
 

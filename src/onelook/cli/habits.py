@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from itertools import pairwise
 from pathlib import Path
 
@@ -33,7 +33,7 @@ OPTION_OF_SUFFIX = {
 """Ending of a file that is given without an option -> the option that it belongs to."""
 
 
-def corrected_command(typed: Sequence[str], commands: Mapping[str, str]) -> UsageError | None:
+def corrected_command(typed: Sequence[str], commands: Collection[str]) -> UsageError | None:
     """The error for a line whose command has another name here; None if its command is ours or unheard of.
 
     Args:
@@ -92,7 +92,7 @@ def corrected_options(
     return UsageError(problem, hint=f"type `{shlex.join(['onelook', command, *words])}`")
 
 
-def _command_of(word: str, commands: Mapping[str, str]) -> str | None:
+def _command_of(word: str, commands: Collection[str]) -> str | None:
     name = word.removeprefix("mode=").lower()
     return name if name in commands else COMMAND_HABITS.get(name)
 

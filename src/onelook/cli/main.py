@@ -10,34 +10,13 @@ from importlib import import_module
 from importlib.metadata import version
 
 from onelook.cli.command_result import JSON_HELP, JSON_OPTION, CommandResult
-from onelook.cli.common_options import COMMON, EXAMPLES
+from onelook.cli.commands import COMMANDS
 from onelook.cli.habits import corrected_command, corrected_options
 from onelook.cli.messages import is_main_process, messages, report
 from onelook.cli.parser import Parser, nearest_command
 from onelook.errors import explained
 from onelook.processes.launch_env import stop_with_launcher
 from onelook.processes.stop_signal import StopSignal, ignore_signals_at_exit, keep_exit_code
-
-COMMANDS = {
-    "train": "train a detector",
-    "val": "validate a detector on a split of a dataset",
-    "detect": "run a detector on images, videos and streams",
-    "export": "export a detector to other formats, and compare it",
-    "benchmark": "measure a detector in several formats",
-    "serve": "answer requests for detections over HTTP",
-    "report": "write a page about a run, or one that compares several",
-    "evolve": "search for better hyperparameters",
-    "models": "list the shipped models with their sizes",
-    "anchors": "measure how well anchors suit a dataset, and find better ones",
-    "check": "report what is wrong with a dataset, and how to fix it",
-    "info": "show what a weights file contains",
-    "env": "show versions and machine, for bug reports",
-    "convert": "convert YOLOv5 weights to Onelook's format, or shrink weights",
-    "convert-data": "convert a dataset to another label format",
-    "download": "download a dataset or published weights",
-    "split": "split a dataset: by hash, class or group, or in folds",
-    "autosplit": "divide a folder of images into train, val and test lists",
-}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -100,20 +79,20 @@ def _dispatch(typed: list[str]) -> CommandResult:
     if wanted is not None and wanted not in COMMANDS:
         raise nearest_command(wanted, COMMANDS)
     active = parser
-    for name, summary in COMMANDS.items():
-        command = commands.add_parser(
+    for name, command in COMMANDS.items():
+        subparser = commands.add_parser(
             name,
-            help=summary,
-            description=f"{summary[0].upper()}{summary[1:]}.",
-            example=EXAMPLES[name],
-            common=COMMON.get(name, ""),
+            help=command.summary,
+            description=f"{command.summary[0].upper()}{command.summary[1:]}.",
+            example=command.example,
+            common=command.common,
         )
         if name == wanted:
             from onelook.cli.arguments import ARGUMENTS
 
-            active = command
-            ARGUMENTS[name](command)
-            command.add_argument(JSON_OPTION, action="store_true", default=argparse.SUPPRESS, help=JSON_HELP)
+            active = subparser
+            ARGUMENTS[name](active)
+            active.add_argument(JSON_OPTION, action="store_true", default=argparse.SUPPRESS, help=JSON_HELP)
     if wanted is not None:
         foreign = corrected_options(wanted, typed[typed.index(wanted) + 1 :], active.options, active.positionals)
         if foreign is not None:
