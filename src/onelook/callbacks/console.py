@@ -18,7 +18,15 @@ from onelook.processes.memory import memory_held
 from onelook.settings.command_line import as_arguments
 from onelook.settings.series import PLACE, names_of
 from onelook.structures.metrics import DetectionMetrics
-from onelook.training.callback import Callback, CheckpointWritten, EpochEnd, FitEnd, FitStart, StepEnd
+from onelook.training.callback import (
+    STOP_REQUESTED,
+    Callback,
+    CheckpointWritten,
+    EpochEnd,
+    FitEnd,
+    FitStart,
+    StepEnd,
+)
 from onelook.training.eta import Pace, duration
 
 REFRESH_SECONDS = 0.5  # reading the losses makes a GPU wait: not after every batch
@@ -115,7 +123,7 @@ class ConsoleProgress(Callback):
         done = f"{event.epochs_done} {'epoch' if event.epochs_done == 1 else 'epochs'}"
         best = f"; best: epoch {event.best_epoch}, fitness {event.best_fitness:.4f}" if event.best_epoch >= 0 else ""
         self._say(f"{event.reason} after {done}, {duration(event.seconds)}{best}")
-        if event.reason == "stop requested" and self._saved is not None:
+        if event.reason == STOP_REQUESTED and self._saved is not None:
             self._say(f"saved as {self._saved}; resume with: {self._way_on}")
 
     def _row(self, cells: Iterable[str]) -> str:

@@ -28,7 +28,7 @@ from onelook.training.schedule import Schedule
 from onelook.training.state import TrainState
 from onelook.training.teacher import Teacher
 from onelook.training.time_budget import TimeBudget
-from onelook.training.trainer import LENGTH_CHANGED, Trainer
+from onelook.training.trainer import Trainer
 
 logger = logging.getLogger(__name__)
 
@@ -84,7 +84,7 @@ def fit(
         )
         with closing(batches):
             outcome = trainer.fit()
-        if outcome.reason != LENGTH_CHANGED:
+        if outcome is not None:
             break
         schedule = change_length(model, run, state, schedule)
     counts = group.gather_values(dropped.counts)

@@ -35,14 +35,13 @@ from onelook.runs.checkpoint import run_id_in
 from onelook.runs.run_dir import RunDir
 from onelook.runs.run_status import RunStatus, new_run
 from onelook.service.packages import require_packages
-from onelook.training.callback import Callback, Observers
+from onelook.training.callback import STOP_REQUESTED, Callback, Observers
 from onelook.training.loading import validation_evaluator
 from onelook.training.pilot import epochs_within_budget
 from onelook.training.resume import Resumed, resumed_everywhere
 from onelook.training.run import Run
 from onelook.training.run_model import RunModel
 from onelook.training.teacher import measure_teacher, teacher_of
-from onelook.training.trainer import STOP_REQUESTED
 
 logger = logging.getLogger(__name__)
 

@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+STOP_REQUESTED = "stop requested"
+"""The reason that a run ends for if a signal asks for it: it is saved and can be resumed."""
+
 
 class RunControl:
     """What an observer may ask of the run that it watches.
@@ -142,8 +145,8 @@ class FitEnd:
     """Sent once, when everything is measured, drawn and written; or when the run was told to stop, and is saved.
 
     Attributes:
-        reason: "finished", "early stop", "stop requested", or what a callback gave.
-        metrics: of the best weights on the validation split, as a user will load them; None after "stop requested".
+        reason: "finished", "early stop", `STOP_REQUESTED`, or what a callback gave.
+        metrics: of the best weights on the validation split, as a user will load them; None after `STOP_REQUESTED`.
         epochs_done: epochs that are complete.
         best_epoch: epoch of the best fitness, from 0; -1 if none was validated.
         best_fitness: see `DetectionMetrics.fitness`.

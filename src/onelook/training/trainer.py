@@ -32,7 +32,7 @@ from onelook.structures.batch import Batch
 from onelook.structures.metrics import DetectionMetrics
 from onelook.structures.results import branches_row, metrics_row
 from onelook.training.batch_gradient import BatchGradient
-from onelook.training.callback import EpochEnd, FitEnd, Observers, StepEnd
+from onelook.training.callback import STOP_REQUESTED, EpochEnd, FitEnd, Observers, StepEnd
 from onelook.training.checkpoint_keeper import Keeper
 from onelook.training.compiled import compiled, compiled_for
 from onelook.training.freeze import set_training_mode
@@ -42,9 +42,6 @@ from onelook.training.state import TrainState
 from onelook.training.teacher import Teacher
 from onelook.training.time_budget import TimeBudget
 from onelook.training.weight_update import WeightUpdate
-
-STOP_REQUESTED = "stop requested"
-LENGTH_CHANGED = "length changed"
 
 
 class Trainer:
@@ -95,10 +92,11 @@ class Trainer:
         self._is_stop_asked = False
         self._epoch_begun = time.perf_counter()
 
-    def fit(self) -> FitEnd:
+    def fit(self) -> FitEnd | None:
         """Train until the last epoch is done, patience runs out, or a signal or an observer asks for an end.
 
-        Also ends where the length of the run changes: another trainer, with the schedule of that length, continues.
+        Returns:
+            How the run ended; None where its length has changed: a trainer with the schedule of that length continues.
 
         Raises:
             NumericsError: the loss is not finite, update after update.
@@ -110,7 +108,7 @@ class Trainer:
         try:
             while progress.epoch < self.settings.epochs and not progress.stopped_early:
                 if len(progress.turns) > len(self.schedule.turns):
-                    return self._fit_end(LENGTH_CHANGED, begun)
+                    return None
                 self.group.check(self.stop)
                 self.train_epoch()
                 self.finish_epoch()
