@@ -141,7 +141,7 @@ def trainer(
 def run_steps(loop: Trainer, steps: int = STEPS) -> dict[str, Tensor]:
     """All tensors of the state after the steps, and the sums of the losses."""
     progress = loop.state.progress
-    set_training_mode(loop.state.model, loop.compute.frozen)
+    set_training_mode(loop.state.model, loop.step.compute.frozen)
     for step in range(steps):
         loop.train_step(batch_of(step, loop.schedule.images_in(progress.batch)))
         if progress.batch == loop.schedule.batches_per_epoch:
@@ -315,11 +315,11 @@ def test_after_a_shortage_of_memory_smaller_parts_are_recorded(tiny_model: Path)
     recorder = Again()
     loop = trainer(tiny_model, compute=ComputeOptions(torch.device("cpu"), recorder=recorder))
     run_steps(loop, 2)
-    loop.gradient._double_shards(None)
+    loop.step.gradient._double_shards(None)
     run_steps(loop, 2)
     replays = [other.replays for other in recorder.others[::2]]
     assert replays == [2, 2 * 2], "of two batches of 4; of parts of 1 and 2, and of 2 and 2, in memory of their own"
-    assert {shape[0] for shape in loop.gradient._passes._captured} == {1, 2}, "the first recording is forgotten"
+    assert {shape[0] for shape in loop.step.gradient._passes._captured} == {1, 2}, "the first recording is forgotten"
 
 
 class Graphs:

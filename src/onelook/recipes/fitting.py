@@ -18,7 +18,6 @@ from onelook.processes.stop_signal import StopSignal
 from onelook.settings.train import TRACKER_NAMES
 from onelook.training.callback import FitEnd, FitStart, Observers, RunControl
 from onelook.training.checkpoint_keeper import CheckpointKeeper, Keeper
-from onelook.training.freeze import frozen_rows
 from onelook.training.loading import training_batches, training_cache
 from onelook.training.network_passes import compute_options
 from onelook.training.run import Run, common_document
@@ -59,8 +58,7 @@ def fit(
     state = state_of(model, run, schedule, adapters=adapters)
     keeper = _keeper(data, model, run, state, observers=observers, teacher=teacher)
     cache = group.together(lambda: training_cache(data, model, run, stop))
-    frozen, stride = frozen_rows(model.model, settings.freeze), model.model.max_stride
-    compute = compute_options(settings, device=model.device, amp=model.amp, max_stride=stride, frozen=frozen)
+    compute = compute_options(settings, model)
     budget = TimeBudget(settings.time, began=run.began, before=state.progress.seconds)
     start = _fit_start(data, model, run, schedule, state, observers.control)
     observers.send(replace(start, loss_columns=(*start.loss_columns, *_columns_of(teacher))))

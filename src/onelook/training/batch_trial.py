@@ -14,7 +14,7 @@ import types
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
@@ -33,14 +33,13 @@ from onelook.processes.stop_signal import StopSignal
 from onelook.runs.checkpoint import encode
 from onelook.settings.train import TrainSettings
 from onelook.structures.batch import Batch, ImageInfo, Targets
-from onelook.training.batch_gradient import BatchGradient, multi_scale_size, shards_for
+from onelook.training.batch_gradient import multi_scale_size
 from onelook.training.captured import CudaRecorder, Recorder
-from onelook.training.freeze import frozen_rows, set_training_mode
-from onelook.training.network_passes import ComputeOptions
+from onelook.training.run_model import RunModel
 from onelook.training.schedule import Schedule, StepPlan
-from onelook.training.state import detector_tensors, initial_state
+from onelook.training.state import detector_tensors
 from onelook.training.teacher import load_teacher
-from onelook.training.weight_update import WeightUpdate
+from onelook.training.training_step import TrainingStep
 
 STEPS_LOOKED_AT = 1000
 # With learning rates of 0, so that noise does not move the weights.
@@ -188,36 +187,27 @@ class Beginning:
     def __init__(
         self, request: TrialRequest, model: DetectionModel, batch_size: int, *, recorder: Recorder | None = None
     ) -> None:
-        self.request, self.settings, self.device = request, request.settings, torch.device(request.device)
-        settings = self.settings
-        self.amp = amp_dtype(settings.amp, self.device)
-        self.stride = model.max_stride
-        frozen = tuple(frozen_rows(model, settings.freeze))
-        self.compute = ComputeOptions(self.device, self.amp, self.stride, frozen, recorder=recorder)
-        model = model.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-        of_batch = settings.model_copy(update={"batch_size": batch_size, "sync_bn": False})
-        schedule = Schedule(of_batch, max(request.num_images, batch_size))
+        given, device = request.settings, torch.device(request.device)
+        optimizer = "AdamW" if given.optimizer == "auto" else given.optimizer  # which one is settled by the batch
+        changed = {"batch_size": batch_size, "sync_bn": False, "optimizer": optimizer}
+        self.request, self.settings = request, given.model_copy(update=changed)
+        settings, amp = self.settings, amp_dtype(given.amp, device)
+        moved = RunModel(model, "", device, amp).on_device()
+        schedule = Schedule(settings, max(request.num_images, batch_size))
         self.num_samples = schedule.samples_in(0)
-        optimizer = "AdamW" if settings.optimizer == "auto" else settings.optimizer  # which one is settled by the batch
-        settled = settings.model_copy(update={"optimizer": optimizer})
-        teacher = load_teacher(settings, model, amp=self.amp) if settings.teacher else None
-        adapters = teacher.adapters(settings.seed) if teacher is not None else None
-        self.state = initial_state(model, settled, schedule, device=self.device, amp=self.amp, adapters=adapters)
-        self.state.progress.shards = shards_for(self.num_samples, settings.micro_batch, 1)
+        teacher = load_teacher(settings, moved.model, amp=amp) if settings.teacher else None
+        self.step = TrainingStep.of_trial(moved, schedule, ProcessGroup(), teacher=teacher, recorder=recorder)
+        self.state, self.compute = self.step.state, self.step.compute
         # With others, the sums of earlier batches and what is being sent are kept beside the gradients.
         copies = 0 if request.processes == 1 else 4 if settings.strict_reduce else 2
         learning = (one for one in self.state.parameters() if one.requires_grad)
         self.kept = [torch.zeros_like(one) for one in learning for _ in range(copies)]
-        self.gradient = BatchGradient(
-            self.state, ProcessGroup(), schedule=schedule, compute=self.compute, teacher=teacher
-        )
-        self.update = WeightUpdate(self.state)
         self.random = torch.Generator().manual_seed(0)
 
     def run(self) -> None:
         side = 2 * self.settings.imgsz if self.settings.quad else self.settings.imgsz
         steps = range(STEPS_LOOKED_AT if self.settings.multi_scale else 1)
-        sizes = [multi_scale_size(self.settings.seed, step, side, self.stride) for step in steps]
+        sizes = [multi_scale_size(self.settings.seed, step, side, self.compute.max_stride) for step in steps]
         largest = max(steps, key=sizes.__getitem__)
         usual = min(steps, key=lambda step: abs(sizes[step] - side))  # which is recorded
         shards = self.state.progress.shards
@@ -232,22 +222,20 @@ class Beginning:
 
     def train(self, steps: list[int]) -> None:
         """Every second batch is followed by an update, so that gradients are there while one is computed."""
-        state, scale = self.state, 2 if self.settings.quad else 1
-        set_training_mode(state.model, self.compute.frozen)
+        scale = 2 if self.settings.quad else 1
         size_hw = scale * self.request.frame_hw[0], scale * self.request.frame_hw[1]
         for number, step in enumerate(steps):
-            state.progress.step = step
-            self.gradient.add(self.noise(self.num_samples, size_hw, scale**2 * self.request.boxes_per_image), PLAN)
-            if number % 2 == 1:
-                self.update.apply(PLAN)
+            self.state.progress.step = step
+            batch = self.noise(self.num_samples, size_hw, scale**2 * self.request.boxes_per_image)
+            self.step.run(batch, replace(PLAN, is_update=number % 2 == 1))
 
     @torch.inference_mode()
     def validate(self, batch_size: int) -> None:
         """The averaged model, its loss, and NMS of as many boxes as there can be."""
         settings, model = self.settings, self.state.ema.module
         batch = self.noise(min(batch_size, max(self.request.num_val_images, 1)), self.request.val_frame_hw, 0)
-        images = prepare_images(batch.images, self.device)
-        with torch.autocast(self.device.type, dtype=self.amp, enabled=self.amp is not None):
+        images, amp = prepare_images(batch.images, self.compute.device), self.compute.amp
+        with torch.autocast(self.compute.device.type, dtype=amp, enabled=amp is not None):
             raw_maps = model(images)
         self.state.loss(raw_maps, batch.targets)
         predictions = model.decode(raw_maps)  # type: ignore[operator]

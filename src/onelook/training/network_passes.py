@@ -16,6 +16,8 @@ from onelook.settings.train import TrainSettings
 from onelook.structures.batch import Targets
 from onelook.training.captured import CapturedLoss, CapturedNetwork, CudaRecorder, Recorder
 from onelook.training.compiled import BACKEND, Backend, check_compiler, compiled
+from onelook.training.freeze import frozen_rows
+from onelook.training.run_model import RunModel
 
 Shape = tuple[int, ...]
 
@@ -56,17 +58,11 @@ def check_passes(settings: TrainSettings, device: torch.device) -> None:
         check_compiler(device)
 
 
-def compute_options(
-    settings: TrainSettings,
-    *,
-    device: torch.device,
-    amp: torch.dtype | None,
-    max_stride: int,
-    frozen: Iterable[nn.Module],
-) -> ComputeOptions:
+def compute_options(settings: TrainSettings, model: RunModel) -> ComputeOptions:
     """How the steps of a run with these settings are computed."""
     backend, recorder = BACKEND if settings.compile else "", CudaRecorder() if settings.capture else None
-    return ComputeOptions(device, amp, max_stride, tuple(frozen), backend, recorder)
+    frozen = tuple(frozen_rows(model.model, settings.freeze))
+    return ComputeOptions(model.device, model.amp, model.model.max_stride, frozen, backend, recorder)
 
 
 class NetworkPasses:

@@ -11,18 +11,15 @@ from time import monotonic
 from onelook.data.splits import Splits
 from onelook.errors import SettingsError
 from onelook.processes.stop_signal import StopSignal
-from onelook.training.batch_gradient import BatchGradient, shards_for
 from onelook.training.eta import duration
-from onelook.training.freeze import frozen_rows, set_training_mode
 from onelook.training.loading import training_batches
-from onelook.training.network_passes import ComputeOptions
 from onelook.training.run import Run
 from onelook.training.run_model import RunModel
 from onelook.training.schedule import Schedule
-from onelook.training.state import Progress, initial_state
+from onelook.training.state import Progress
 from onelook.training.teacher import teacher_of
 from onelook.training.time_budget import epochs_that_fit
-from onelook.training.weight_update import WeightUpdate
+from onelook.training.training_step import TrainingStep
 
 logger = logging.getLogger(__name__)
 
@@ -55,32 +52,23 @@ def epochs_within_budget(data: Splits, model: RunModel, run: Run, *, stop: StopS
 
 def _seconds_per_image(data: Splits, model: RunModel, run: Run, stop: StopSignal) -> float:
     """Of a training step that is really made, loading included; the first one, which warms everything up, left out."""
-    group, device = run.group, model.device
+    group = run.group
     settings = run.settings.model_copy(update={"sync_bn": False, "optimizer": "AdamW"})
     copy = replace(model, model=deepcopy(model.model)).on_device()
-    network = copy.model
-    compute = ComputeOptions(device, model.amp, network.max_stride, tuple(frozen_rows(network, settings.freeze)))
     schedule = Schedule(settings, len(data.scans["train"].index))
-    teacher = teacher_of(copy, run)
-    adapters = teacher.adapters(settings.seed) if teacher is not None else None
-    state = initial_state(network, settings, schedule, device=device, amp=model.amp, adapters=adapters)
-    state.progress.shards = shards_for(schedule.samples_in(0), settings.micro_batch, group.world_size)
-    gradient = BatchGradient(state, group, schedule=schedule, compute=compute, teacher=teacher)
-    update = WeightUpdate(state)
-    set_training_mode(network, compute.frozen)
+    step = TrainingStep.of_trial(copy, schedule, group, teacher=teacher_of(copy, run))
+    progress = step.state.progress
     began, images = monotonic(), 0
     with closing(training_batches(data, copy, replace(run, settings=settings), Progress())) as batches:
-        for step in range(min(PILOT_STEPS, schedule.batches_per_epoch)):
-            plan = replace(schedule.at(step), is_update=True)
-            state.progress.batch = state.progress.step = step
-            gradient.add(next(batches), plan)
-            update.apply(plan)
-            update.settle()  # waits for the device
+        for number in range(min(PILOT_STEPS, schedule.batches_per_epoch)):
+            progress.batch = progress.step = number
+            step.run(next(batches), replace(schedule.at(number), is_update=True))
+            step.update.settle()  # waits for the device
             group.check(stop)
-            if step == 0 and schedule.batches_per_epoch > 1:
+            if number == 0 and schedule.batches_per_epoch > 1:
                 began = monotonic()
                 continue
-            images += schedule.images_in(step)
+            images += schedule.images_in(number)
             if group.any(monotonic() - began > 3600 * settings.time * PILOT_SHARE):
                 break
     return (monotonic() - began) / images

@@ -31,7 +31,6 @@ from onelook.processes.stop_signal import StopSignal
 from onelook.structures.batch import Batch
 from onelook.structures.metrics import DetectionMetrics
 from onelook.structures.results import branches_row, metrics_row
-from onelook.training.batch_gradient import BatchGradient
 from onelook.training.callback import STOP_REQUESTED, EpochEnd, FitEnd, Observers, StepEnd
 from onelook.training.checkpoint_keeper import Keeper
 from onelook.training.compiled import compiled, compiled_for
@@ -41,7 +40,7 @@ from onelook.training.schedule import Schedule
 from onelook.training.state import TrainState
 from onelook.training.teacher import Teacher
 from onelook.training.time_budget import TimeBudget
-from onelook.training.weight_update import WeightUpdate
+from onelook.training.training_step import TrainingStep
 
 
 class Trainer:
@@ -77,17 +76,15 @@ class Trainer:
         self.batches = batches
         self.schedule = schedule
         self.settings = schedule.settings
-        self.compute = compute
         self.evaluator = evaluator
         self.keeper = keeper
         self.observers = observers
         self.stop = stop
         self.budget = TimeBudget() if budget is None else budget
         self.group = ProcessGroup() if group is None else group
-        self.gradient = BatchGradient(state, self.group, schedule=schedule, compute=compute, teacher=teacher)
-        self.update = WeightUpdate(state)
+        self.step = TrainingStep(state, self.group, schedule=schedule, compute=compute, teacher=teacher)
         self._compiled_average = compiled(state.ema.module, compute.backend) if compute.backend else None
-        self._columns = self.gradient.columns
+        self._columns = self.step.gradient.columns
         self._loss_sums = self._sums_so_far()
         self._is_stop_asked = False
         self._epoch_begun = time.perf_counter()
@@ -128,7 +125,7 @@ class Trainer:
         """Train on the batches that this epoch still has; the last one is always followed by an update."""
         self._epoch_begun = time.perf_counter()
         self.budget.begin_epoch(self.state.progress)
-        set_training_mode(self.state.model, self.compute.frozen)
+        set_training_mode(self.state.model, self.step.compute.frozen)
         self._loss_sums = self._sums_so_far()
         while self.state.progress.batch < self.schedule.batches_per_epoch:
             updated = self.train_step(next(self.batches))
@@ -144,10 +141,8 @@ class Trainer:
         """Forward, loss and backward for one batch, and an update if the schedule has one here; whether it had."""
         progress = self.state.progress
         plan = self.schedule.at(progress.step)
-        losses = self.gradient.add(batch, plan, stop=self.stop)
+        losses = self.step.run(batch, plan, stop=self.stop)
         self._is_stop_asked = losses.is_stop_asked
-        if plan.is_update:
-            self.update.apply(plan)
         self._loss_sums += losses.terms
         progress.batch += 1
         progress.step += 1
@@ -240,7 +235,7 @@ class Trainer:
 
     def _sums_so_far(self) -> Tensor:
         """(C,) of the epoch under way, on the device."""
-        device, sums = self.compute.device, self.state.progress.loss_sums or [0.0] * len(self._columns)
+        device, sums = self.step.compute.device, self.state.progress.loss_sums or [0.0] * len(self._columns)
         return torch.tensor(sums, dtype=widest_float(device), device=device)
 
     def _settle(self) -> None:
@@ -249,7 +244,7 @@ class Trainer:
         Raises:
             NumericsError: the last update was one too many that was not finite.
         """
-        self.update.settle()
+        self.step.update.settle()
         self.budget.note(self.state.progress)
         if self.state.progress.batch:
             self.state.progress.loss_sums = self._loss_sums.tolist()
