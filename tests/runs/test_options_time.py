@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +23,6 @@ from onelook.settings.evolve import EvolveSettings
 from onelook.training import pilot
 from onelook.training.batch_gradient import multi_scale_size
 from onelook.training.callback import Callback, StepEnd
-from onelook.training.pilot import epochs_within_budget
 
 FILES = ("weights/last.safetensors", "weights/best.safetensors", "results.csv", "settings.yaml")
 SECONDS_A_STEP = 2.0
@@ -145,9 +143,7 @@ def test_the_first_try_sees_images_of_as_many_sizes_as_the_run_will(
     )
     group = ProcessGroup()
     with hook, StopSignal() as stop:
-        within = partial(epochs_within_budget, stop=stop)
-        given = {**settings, "multi_scale": True, "workers": 0}
-        prepare(given, None, stop, group, resumed=None, epochs_within=within)
+        prepare({**settings, "multi_scale": True, "workers": 0}, None, stop, group, resumed=None)
     assert sides == [multi_scale_size(0, step, 64, 32) for step in range(5)]
     assert len(set(sides)) > 1
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from time import monotonic
 from typing import Any
@@ -28,6 +28,7 @@ from onelook.training.auto_settings import settle
 from onelook.training.batch_size import with_batch_size
 from onelook.training.families import family_of
 from onelook.training.network_passes import check_passes
+from onelook.training.pilot import epochs_within_budget
 from onelook.training.resume import Resumed
 from onelook.training.run import Run
 from onelook.training.run_model import RunModel, model_of_run
@@ -36,24 +37,14 @@ from onelook.training.teacher import check_teacher
 
 logger = logging.getLogger(__name__)
 
-EpochsWithin = Callable[[Splits, RunModel, Run], int]
-"""Finds how many epochs the `time` of a run allows."""
-
 
 def prepare(
-    given: Mapping[str, Any],
-    file: Path | None,
-    stop: StopSignal,
-    group: ProcessGroup,
-    *,
-    resumed: Resumed | None,
-    epochs_within: EpochsWithin | None = None,
+    given: Mapping[str, Any], file: Path | None, stop: StopSignal, group: ProcessGroup, *, resumed: Resumed | None
 ) -> tuple[Splits, RunModel, Run]:
     """Settle everything; the run folder comes last, so that a refused run leaves nothing behind.
 
     Args:
         resumed: the earlier run, if this one resumes it; its settings count then.
-        epochs_within: finds how many epochs a run with a budget of time begins with; None leaves `epochs` as it is.
 
     Returns:
         The training and validation data, the model on its device, and the run.
@@ -86,9 +77,9 @@ def prepare(
     check_teacher(settings, model.model, resumed=resumed, group=group)
     if resumed is None:
         settings = with_batch_size(settings, data, model=model.model, device=device, group=group, stop=stop)
-        if settings.time and epochs_within is not None:
+        if settings.time:
             pilot = Run(settings, RunDir(Path()), None, group, began)
-            settings = settings.model_copy(update={"epochs": epochs_within(data, model, pilot)})
+            settings = settings.model_copy(update={"epochs": epochs_within_budget(data, model, pilot, stop=stop)})
         settings = settle(
             settings,
             len(data.scans["train"].index),

@@ -6,7 +6,6 @@ import logging
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -37,7 +36,6 @@ from onelook.runs.run_status import RunStatus, new_run
 from onelook.service.packages import require_packages
 from onelook.training.callback import STOP_REQUESTED, Callback, Observers
 from onelook.training.loading import validation_evaluator
-from onelook.training.pilot import epochs_within_budget
 from onelook.training.resume import Resumed, resumed_everywhere
 from onelook.training.run import Run
 from onelook.training.run_model import RunModel
@@ -66,9 +64,7 @@ def train(given: Mapping[str, Any], *, file: Path | None = None, callbacks: Sequ
             return group.together(lambda: result_of_finished(resumed, is_first=group.is_first))
         for problem in unmet_requirements() if group.is_first else ():
             logger.warning("%s", problem)
-        data, model, run = prepare(
-            given, file, stop, group, resumed=resumed, epochs_within=partial(epochs_within_budget, stop=stop)
-        )
+        data, model, run = prepare(given, file, stop, group, resumed=resumed)
         with _claimed_folder(run):
             first = _observers(run, warnings, users) if group.is_first else []
             observers = Observers(first, resting=group.resting)
