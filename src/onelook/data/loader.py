@@ -47,17 +47,11 @@ def train_loader(
 
 
 def validation_loader(
-    dataset: ValidationDataset,
-    *,
-    workers: int,
-    pin_memory: bool = False,
-    start_method: str | None = None,
-    rank: int = 0,
-    world_size: int = 1,
+    dataset: ValidationDataset, *, workers: int, pin_memory: bool = False, rank: int = 0, world_size: int = 1
 ) -> Batches:
     """The batches of one validation that process `rank` of `world_size` measures; otherwise as `train_loader`."""
     order = fixed_order(dataset.rectangles, rank=rank, world_size=world_size)
-    return _stream(_Batches(dataset, workers), [order], workers, pin_memory, start_method)
+    return _stream(_Batches(dataset, workers), [order], workers, pin_memory)
 
 
 def choose_workers(
@@ -113,7 +107,11 @@ class _Part:
 
 
 def _stream(
-    batches: _Batches, parts: Iterable[Iterable[list[Any]]], workers: int, pin_memory: bool, start_method: str | None
+    batches: _Batches,
+    parts: Iterable[Iterable[list[Any]]],
+    workers: int,
+    pin_memory: bool,
+    start_method: str | None = None,
 ) -> Batches:
     """The batches of each part after those of the one before; loading ahead ends with a part, the workers do not."""
     part, method = _Part(), start_method or start_method_of_workers()

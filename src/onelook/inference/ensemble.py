@@ -63,7 +63,6 @@ class Ensemble(Backend):
 def assembled(
     models: Sequence[DetectionModel | Backend],
     *,
-    device: torch.device | None = None,
     half: bool = False,
     augment: bool = False,
     labels: Sequence[str] = (),
@@ -71,7 +70,6 @@ def assembled(
     """What runs one detector, or several as an ensemble.
 
     Args:
-        device: where copies of PyTorch models run; None means where each is.
         half: 16-bit arithmetic in PyTorch models; GPUs only.
         augment: test-time augmentation, see `AugmentedDetector`.
         labels: names of the models for messages.
@@ -79,15 +77,15 @@ def assembled(
     Raises:
         ModelError, SettingsError: see `Ensemble` and `AugmentedDetector`; or `half` does not suit a model.
     """
-    members = [_backend(model, device, half=half) for model in models]
+    members = [_backend(model, half=half) for model in models]
     if augment:
         members = [AugmentedDetector(member) for member in members]
     return members[0] if len(members) == 1 else Ensemble(members, labels)
 
 
-def _backend(model: DetectionModel | Backend, device: torch.device | None, *, half: bool) -> Backend:
+def _backend(model: DetectionModel | Backend, *, half: bool) -> Backend:
     if isinstance(model, DetectionModel):
-        return TorchBackend(model, device, half=half)
+        return TorchBackend(model, half=half)
     if half:
         raise SettingsError("setting `half` is for PyTorch models", hint="export with `--half`")
     return model

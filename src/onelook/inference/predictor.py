@@ -100,7 +100,6 @@ class Predictor:
 
     Args:
         settings: thresholds and size; `half` is for PyTorch models.
-        device: where a copy of a PyTorch model runs; None means where the model is.
         labels: names of the models for messages.
 
     Raises:
@@ -114,13 +113,12 @@ class Predictor:
         model: DetectionModel | Backend | Sequence[DetectionModel | Backend],
         settings: PredictionSettings | None = None,
         *,
-        device: torch.device | None = None,
         labels: Sequence[str] = (),
     ) -> None:
         self.settings = settings or PredictionSettings()
         models = model if isinstance(model, Sequence) else [model]
         half, augment = self.settings.half, self.settings.augment
-        self._backend = assembled(models, device=device, half=half, augment=augment, labels=labels)
+        self._backend = assembled(models, half=half, augment=augment, labels=labels)
         if self.settings.imgsz is None:
             self.settings = replace(self.settings, imgsz=usual_hw([self._backend]))
         self.names: tuple[str, ...] = self._backend.names

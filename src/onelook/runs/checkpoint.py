@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import mmap
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -82,17 +82,8 @@ def _packed(tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> bytea
     return bytearray().join([len(text).to_bytes(8, "little"), text, *parts])
 
 
-def save_checkpoint(
-    path: Path,
-    tensors: Mapping[str, Tensor],
-    document: Mapping[str, Any],
-    *,
-    write: Callable[..., None] = write_bytes_atomic,
-) -> None:
+def save_checkpoint(path: Path, tensors: Mapping[str, Tensor], document: Mapping[str, Any]) -> None:
     """Write a checkpoint so that at any instant `path` holds the old one or the new one, whole.
-
-    Args:
-        write: the writer; tests put a worse one here to see it fail.
 
     Raises:
         OSError: the disk is full or failing; the old file is untouched.
@@ -103,7 +94,7 @@ def save_checkpoint(
         if temporary.read_bytes() != data:
             raise OSError(f"`{temporary}` does not read back as it was written")
 
-    write(path, data, check=check)
+    write_bytes_atomic(path, data, check=check)
 
 
 def load_checkpoint(path: Path) -> Checkpoint:

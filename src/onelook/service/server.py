@@ -23,6 +23,8 @@ GRACE_SECONDS = 0.5
 """At the end: time for requests that were sent before it to come in."""
 HEAD_SECONDS = 10.0
 """For the head of a request; connections are few, and whoever holds them open shuts out all others."""
+STOP_SECONDS = 30
+"""For requests that are inside at the end."""
 _HINTS = {
     errno.EADDRINUSE: "choose another `--port`; 0 takes a free one",
     errno.EACCES: "ports below 1024 are for the system: choose another `--port`",
@@ -82,12 +84,11 @@ class Running:
 
 
 @contextmanager
-def running(app: App, host: str, port: int, *, stop_seconds: int = 30) -> Iterator[Running]:
+def running(app: App, host: str, port: int) -> Iterator[Running]:
     """Answer requests at an address meanwhile.
 
     Args:
         port: 0 takes a free one.
-        stop_seconds: how long requests that are inside at the end may take.
 
     Raises:
         SettingsError: the address cannot be used.
@@ -105,7 +106,7 @@ def running(app: App, host: str, port: int, *, stop_seconds: int = 30) -> Iterat
         ws="none",
         proxy_headers=False,
         server_header=False,
-        timeout_graceful_shutdown=stop_seconds,
+        timeout_graceful_shutdown=STOP_SECONDS,
     )
     server = Running(uvicorn.Server(config), listener)
     try:

@@ -26,14 +26,15 @@ MOSAIC_WIDTH_PX = 1920
 CAPTION_PX = 22
 GUTTER_PX = 8
 MIN_CELL_PX = 320
+MAX_IMAGES = 16
 MAX_PAIRS = 8
 MAX_ASPECT = 2.0
 JPEG_QUALITY = 92
 
 
-def plot_batch(batch: Batch, names: Sequence[str], path: Path, *, max_images: int = 16) -> Path:
+def plot_batch(batch: Batch, names: Sequence[str], path: Path) -> Path:
     """Write the first images of a batch, as the model gets them, with their boxes, class names and file names."""
-    images = batch.images[:max_images].permute(0, 2, 3, 1).cpu().numpy()  # (B, H, W, 3)
+    images = batch.images[:MAX_IMAGES].permute(0, 2, 3, 1).cpu().numpy()  # (B, H, W, 3)
     image_index = batch.targets.image_index.cpu().numpy()
     class_ids = batch.targets.class_ids.cpu().numpy()
     boxes_norm = batch.targets.boxes.cpu().numpy()
