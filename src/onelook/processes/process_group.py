@@ -188,7 +188,8 @@ class ProcessGroup:
         Raises:
             StopRequested: naming the signal.
         """
-        if self.any(stop.requested) if voted is None or self.world_size == 1 else voted:
+        is_asked = self.any(stop.requested) if voted is None or self.world_size == 1 else voted
+        if is_asked:
             names = [name for name in self.gather_values(stop.name) if name]
             if not stop.requested:
                 stop.request(names[0])
