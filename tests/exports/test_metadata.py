@@ -18,7 +18,7 @@ FULL = Metadata(
     frame_hw=(384, 640),
     batch=4,
     precision="fp16",
-    thresholds=Thresholds(0.25, 0.45, 100, agnostic=True),
+    thresholds=Thresholds(0.25, 0.45, 100, agnostic_nms=True),
     decoding=Decoding(rule="anchors", anchors=(((4.0, 5.0), (6.0, 7.5)),), strides=(8.0,), peaks=True),
     weights="best.safetensors",
 )
@@ -27,6 +27,11 @@ FULL = Metadata(
 @pytest.mark.parametrize("metadata", [FULL, Metadata(names=("a",), stride=8)])
 def test_metadata_comes_back_as_it_was_written(metadata: Metadata) -> None:
     assert read_metadata(metadata.as_json(), "x.onnx") == metadata
+
+
+def test_thresholds_keep_the_keys_that_older_exports_have() -> None:
+    stored = json.loads(FULL.as_json())["thresholds"]
+    assert stored == {"conf_thres": 0.25, "iou_thres": 0.45, "max_det": 100, "agnostic": True}
 
 
 @pytest.mark.parametrize(

@@ -59,7 +59,7 @@ def test_graph_and_library_keep_the_same_boxes(num_classes: int, agnostic: bool)
                 iou_thres=iou_thres,
                 max_det=max_det,
                 multi_label=False,
-                agnostic=agnostic,
+                agnostic_nms=agnostic,
             )
             (tables,) = session.run(None, {"images": predictions})
             assert tables.shape == (len(predictions), min(max_det, predictions.shape[1]), 6)

@@ -118,7 +118,7 @@ def test_predictions_give_what_the_definition_says(
         rows[..., :4] *= np.array([40, 40, 30, 30], F)
         rows[..., 4:] = np.round(rows[..., 4:] * 6) / 6  # ties
         found = non_max_suppression(
-            torch.from_numpy(rows), conf_thres=0.3, iou_thres=0.4, multi_label=multi_label, agnostic=agnostic,
+            torch.from_numpy(rows), conf_thres=0.3, iou_thres=0.4, multi_label=multi_label, agnostic_nms=agnostic,
             classes=classes, max_det=max_det, max_candidates=max_candidates,
         )  # fmt: skip
         for image, result in zip(rows, found, strict=True):

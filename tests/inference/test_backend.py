@@ -81,7 +81,7 @@ def test_another_size_than_the_exported_one_is_refused() -> None:
         ({"conf_thres": 0.1}, "`conf_thres` is 0.1, done is 0.25"),
         ({"iou_thres": 0.5}, "`iou_thres` is 0.5, done is 0.45"),
         ({"max_det": 11}, "`max_det` is 11, done is 10"),
-        ({"agnostic": True}, "`agnostic_nms` is True, done is False"),
+        ({"agnostic_nms": True}, "`agnostic_nms` is True, done is False"),
     ],
 )
 def test_thresholds_that_an_export_cannot_meet_are_refused(asked: dict[str, Any], words: str) -> None:
@@ -98,7 +98,7 @@ def test_nms_across_classes_is_the_same_where_there_is_one_class_or_no_nms() -> 
         Exported(thresholds=done, names=("red",), num_classes=1),
         Exported(thresholds=done, needs_nms=False),
     ):
-        check_thresholds(backend, replace(done, agnostic=True))
+        check_thresholds(backend, replace(done, agnostic_nms=True))
 
 
 def test_half_is_decided_at_the_export() -> None:

@@ -158,9 +158,9 @@ def test_nms_goes_across_classes_if_asked_and_no_more_are_kept_than_allowed() ->
     nothing = found()
     for nms, expected in (
         (USUAL, [0.6, 0.5]),
-        (Thresholds(0.0, 0.45, 1000, agnostic=True), [0.6]),
+        (Thresholds(0.0, 0.45, 1000, agnostic_nms=True), [0.6]),
         (Thresholds(0.0, 0.45, 1), [0.6]),
-        (Thresholds(0.0, 1.0, 1000, agnostic=True), [0.6, 0.5]),
+        (Thresholds(0.0, 1.0, 1000, agnostic_nms=True), [0.6, 0.5]),
     ):
         result = merged(nothing, parts, (100, 180), tiling=Tiling(100, 0.2), thresholds=nms)
         assert result.scores.tolist() == pytest.approx(expected)

@@ -184,7 +184,7 @@ def test_nms_is_in_the_graph_with_its_thresholds(bench: Bench, caplog: pytest.Lo
     assert "finds nothing in the made-up images: add `--data`" in caplog.text
     thresholds = open_onnx(result.exports[0].path, torch.device("cpu")).thresholds
     assert thresholds is not None
-    found = (thresholds.conf_thres, thresholds.iou_thres, thresholds.max_det, thresholds.agnostic)
+    found = (thresholds.conf_thres, thresholds.iou_thres, thresholds.max_det, thresholds.agnostic_nms)
     assert found == (0.5, 0.3, 7, True)
     assert [o.name for o in onnx.load(result.exports[0].path).graph.output] == ["detections"]
     for name, value in asked.items():

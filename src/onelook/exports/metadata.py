@@ -55,7 +55,10 @@ class Metadata:
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values, with the versions of the format and of Onelook."""
-        return {"format_version": FORMAT_VERSION, "onelook": version("onelook"), **asdict(self)}
+        content = asdict(self)
+        if self.thresholds is not None:  # files have called it so from the beginning
+            content["thresholds"]["agnostic"] = content["thresholds"].pop("agnostic_nms")
+        return {"format_version": FORMAT_VERSION, "onelook": version("onelook"), **content}
 
     def as_json(self) -> str:
         """The same as text."""
@@ -128,7 +131,7 @@ def _thresholds(content: Mapping[str, Any]) -> Thresholds:
         conf_thres=_number("conf_thres", content["conf_thres"], 1),
         iou_thres=_number("iou_thres", content["iou_thres"], 1),
         max_det=_whole("max_det", content["max_det"], 10**6),
-        agnostic=content["agnostic"] is True,
+        agnostic_nms=content["agnostic"] is True,
     )
 
 

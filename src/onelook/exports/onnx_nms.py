@@ -77,7 +77,7 @@ def _add_nms(add: _Nodes, thresholds: Thresholds) -> None:
 
 def _without_overlaps(add: _Nodes, thresholds: Thresholds, boxes: str, scores: str, classes: str, by_class: str) -> str:
     """Scores (B, N), 0 for the rows that NMS drops."""
-    if thresholds.agnostic:
+    if thresholds.agnostic_nms:
         contest = add("Unsqueeze", scores, add.ints(1))  # (B, 1, N)
     else:
         num_classes = add("Slice", add("Shape", by_class), add.ints(2), add.ints(3))

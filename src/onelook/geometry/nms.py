@@ -50,7 +50,7 @@ def non_max_suppression(
     iou_thres: float,
     max_det: int = 300,
     multi_label: bool = True,
-    agnostic: bool = False,
+    agnostic_nms: bool = False,
     classes: Sequence[int] | None = None,
     max_candidates: int = 30_000,
 ) -> list[Tensor]:
@@ -65,7 +65,7 @@ def non_max_suppression(
         conf_thres: a candidate's objectness and score must both be above this, 0 to 1.
         iou_thres: of two boxes with an IoU above this the one of lower score is dropped, 0 to 1; at 1 none is.
         multi_label: every class of a row above `conf_thres` is a candidate; otherwise only its best class.
-        agnostic: NMS across classes instead of within each.
+        agnostic_nms: NMS across classes instead of within each.
         classes: only these classes; None means all.
         max_candidates: most candidates per image that are kept, the best ones.
 
@@ -87,7 +87,7 @@ def non_max_suppression(
         candidates = np.flatnonzero(scores > conf_thres)
         candidates = candidates[_best_first(scores[candidates], limit=max_candidates)]
         boxes, labels = cxcywh_to_xyxy(rows[candidates // num_classes, :4]), candidates % num_classes
-        kept = greedy(boxes, None if agnostic else labels, iou_threshold=iou_thres, max_keep=max_det)
+        kept = greedy(boxes, None if agnostic_nms else labels, iou_threshold=iou_thres, max_keep=max_det)
         table = np.column_stack([boxes, scores[candidates], labels.astype(np.float32)])
         found.append(torch.from_numpy(table[kept]))
     return found

@@ -27,13 +27,13 @@ class Thresholds:
 
     Attributes:
         iou_thres: overlap above which the weaker of two boxes of a class is dropped.
-        agnostic: NMS across classes instead of within each.
+        agnostic_nms: NMS across classes instead of within each.
     """
 
     conf_thres: float
     iou_thres: float
     max_det: int
-    agnostic: bool = False
+    agnostic_nms: bool = False
 
 
 class Backend(Protocol):
@@ -151,14 +151,14 @@ def check_thresholds(backend: Backend, asked: Thresholds) -> None:
     if done is None:
         return
     same_iou = asked.iou_thres == done.iou_thres or not backend.needs_nms
-    same_contest = asked.agnostic == done.agnostic or not backend.needs_nms or backend.num_classes == 1
+    same_contest = asked.agnostic_nms == done.agnostic_nms or not backend.needs_nms or backend.num_classes == 1
     problems = [
         text
         for text, is_met in (
             (f"`conf_thres` is {asked.conf_thres}, done is {done.conf_thres}", asked.conf_thres >= done.conf_thres),
             (f"`iou_thres` is {asked.iou_thres}, done is {done.iou_thres}", same_iou),
             (f"`max_det` is {asked.max_det}, done is {done.max_det}", asked.max_det <= done.max_det),
-            (f"`agnostic_nms` is {asked.agnostic}, done is {done.agnostic}", same_contest),
+            (f"`agnostic_nms` is {asked.agnostic_nms}, done is {done.agnostic_nms}", same_contest),
         )
         if not is_met
     ]

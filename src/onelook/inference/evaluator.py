@@ -238,7 +238,7 @@ class Evaluator:
             iou_thres=iou_threshold(self._settings.iou_thres, needs_nms=branch == "many"),
             max_det=self._settings.max_det,
             multi_label=self._settings.multi_label,
-            agnostic=self._settings.agnostic,
+            agnostic_nms=self._settings.agnostic_nms,
         )
 
     def _measure(self, detections: Sequence[Detections]) -> DetectionMetrics:

@@ -9,7 +9,6 @@ from pathlib import Path
 
 from onelook.errors import DataError
 from onelook.files.image_bands import BandedImage
-from onelook.inference.backend import Thresholds
 from onelook.inference.byte_track import ByteTrack
 from onelook.inference.detection_results import FrameResult
 from onelook.inference.feature_maps import FeatureMap, FeatureMaps
@@ -131,9 +130,8 @@ class FramePredictor:
         return batch, self.predictor.predict(images), [()] * len(images)
 
     def _find_in_tiles(self, image: Image | BandedImage) -> Detections:
-        settings, size = self.settings, self.settings.batch_size
-        thresholds = Thresholds(settings.conf_thres, settings.iou_thres, settings.max_det, settings.agnostic_nms)
-        tiling = Tiling(settings.tile, settings.tile_overlap)
+        thresholds, size = self.predictor.settings, self.settings.batch_size
+        tiling = Tiling(self.settings.tile, self.settings.tile_overlap)
         if isinstance(image, BandedImage):
             return detect_in_bands(self.predictor, image, tiling, batch_size=size, thresholds=thresholds)
         return detect_in_tiles(self.predictor.predict, image, tiling, batch_size=size, thresholds=thresholds)

@@ -44,26 +44,22 @@ Image = npt.NDArray[np.uint8]
 
 
 @dataclass(frozen=True)
-class PredictionSettings:
+class PredictionSettings(Thresholds):
     """How images are prepared, and what counts as a detection.
 
     Attributes:
         imgsz: one side, or height and width, that images are fitted into, pixels; multiples of the model's stride.
             None takes what suits the model, see `usual_hw`; a predictor's own settings have that.
-        conf_thres: minimum confidence.
-        iou_thres: overlap above which the weaker of two boxes of a class is dropped.
         classes: only these classes, by number or name; None means all.
-        agnostic_nms: NMS across classes instead of within each.
         half: 16-bit arithmetic in the network; GPUs only. Boxes are decoded in 32 bits all the same.
         augment: test-time augmentation: three sizes, one mirrored; slower, better on small objects.
     """
 
-    imgsz: int | tuple[int, int] | None = None
     conf_thres: float = 0.25
     iou_thres: float = 0.45
     max_det: int = 1000
+    imgsz: int | tuple[int, int] | None = None
     classes: tuple[int | str, ...] | None = None
-    agnostic_nms: bool = False
     half: bool = False
     augment: bool = False
 
@@ -183,7 +179,7 @@ class Predictor:
             iou_thres=iou_threshold(self.settings.iou_thres, needs_nms=self._backend.needs_nms),
             max_det=self.settings.max_det,
             multi_label=False,
-            agnostic=self.settings.agnostic_nms,
+            agnostic_nms=self.settings.agnostic_nms,
             classes=self._class_ids,
         )
         return [to_original(row, info) for row, info in zip(rows, infos, strict=True)]
@@ -206,8 +202,7 @@ class Predictor:
                 f"setting `imgsz` is {settings.imgsz}; the model was exported for {only_hw[0]} x {only_hw[1]} only",
                 hint=f"use `--imgsz {only_hw[0]} {only_hw[1]}`, or export with `--dynamic`",
             )
-        asked = Thresholds(settings.conf_thres, settings.iou_thres, settings.max_det, settings.agnostic_nms)
-        check_thresholds(self._backend, asked)
+        check_thresholds(self._backend, settings)
 
 
 def _size_of(image: Image) -> tuple[int, int]:

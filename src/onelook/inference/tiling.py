@@ -139,7 +139,7 @@ def merged(
     kept = order[
         _survivors(
             boxes[order].astype(np.float64),
-            np.zeros_like(class_ids) if thresholds.agnostic else class_ids[order],
+            np.zeros_like(class_ids) if thresholds.agnostic_nms else class_ids[order],
             doubtful[order],
             iou_thres=thresholds.iou_thres,
         )

@@ -85,7 +85,7 @@ class ValidationPass:
                 conf_thres=settings.conf_thres,
                 iou_thres=settings.iou_thres,
                 max_det=settings.max_det,
-                agnostic=settings.single_cls,
+                agnostic_nms=settings.single_cls,
                 hybrid=settings.save_hybrid,
             ),
             group=group,

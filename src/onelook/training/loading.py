@@ -166,7 +166,7 @@ def validation_evaluator(data: Splits, model: RunModel, run: Run, stop: StopSign
             conf_thres=settings.conf_thres,
             iou_thres=settings.iou_thres,
             max_det=settings.max_det,
-            agnostic=settings.single_cls,
+            agnostic_nms=settings.single_cls,
             amp=model.amp,
         ),
         group=group,
