@@ -12,21 +12,21 @@ from onelook.errors import SettingsError
 from onelook.inference.detection_results import DetectResult
 from onelook.inference.detector import Detector
 from onelook.inference.predictor import PredictionSettings
-from onelook.recipes import benchmark as benchmarking
-from onelook.recipes import check as doctor
-from onelook.recipes import detect as detection
-from onelook.recipes import download as fetching
-from onelook.recipes import download_weights as fetching_weights
-from onelook.recipes import evolve as evolution
-from onelook.recipes import export as exporting
-from onelook.recipes import folds as training_on_folds
-from onelook.recipes import info as looking
-from onelook.recipes import launch
-from onelook.recipes import report as reporting
-from onelook.recipes import serve as serving
-from onelook.recipes import split_dataset as splitting
-from onelook.recipes import validate as validation
+from onelook.recipes import benchmark as benchmark_recipe
+from onelook.recipes import check as check_recipe
+from onelook.recipes import detect as detect_recipe
+from onelook.recipes import download as download_recipe
+from onelook.recipes import evolve as evolve_recipe
+from onelook.recipes import export as export_recipe
+from onelook.recipes import folds as folds_recipe
+from onelook.recipes import info as info_recipe
+from onelook.recipes import report as report_recipe
+from onelook.recipes import serve as serve_recipe
+from onelook.recipes import validate as validate_recipe
 from onelook.recipes.convert import convert as convert
+from onelook.recipes.download_weights import local_weights
+from onelook.recipes.launch import processes_to_start, train_on_devices
+from onelook.recipes.split_dataset import SplitResult, split_dataset
 from onelook.recipes.train_result import TrainResult
 from onelook.service.answers import Health
 from onelook.settings.build import build_settings
@@ -76,16 +76,16 @@ def train(
         raise SettingsError("`train` trains once, not on `folds`", hint="use `onelook.train_folds(folds, ...)`")
     observers, files = _observers_and_files([ConsoleProgress()] if callbacks is None else callbacks)
     given = _with("callbacks", files or None, settings)
-    return launch.train_on_devices(_with("data", data, given), callbacks=observers)
+    return train_on_devices(_with("data", data, given), callbacks=observers)
 
 
 def train_folds(
     folds: str | Path | None = None,
     *,
     callbacks: Sequence[Callback | str | Path] | None = None,
-    observer: training_on_folds.Observer | None = None,
+    observer: folds_recipe.Observer | None = None,
     **settings: Unpack[TrainKeywords],
-) -> training_on_folds.FoldsResult:
+) -> folds_recipe.FoldsResult:
     """Train on each fold of a dataset with the same settings and sum up; the same as `onelook train --folds`.
 
     Args:
@@ -100,12 +100,15 @@ def train_folds(
     """
     observers, files = _observers_and_files([ConsoleProgress()] if callbacks is None else callbacks)
     given = _with("callbacks", files or None, settings)
-    return training_on_folds.train_folds(_with("folds", folds, given), callbacks=observers, observer=observer)
+    return folds_recipe.train_folds(_with("folds", folds, given), callbacks=observers, observer=observer)
 
 
 def evolve(
-    data: str | Path | None = None, *, observer: evolution.Observer | None = None, **settings: Unpack[EvolveKeywords]
-) -> evolution.EvolveResult:
+    data: str | Path | None = None,
+    *,
+    observer: evolve_recipe.Observer | None = None,
+    **settings: Unpack[EvolveKeywords],
+) -> evolve_recipe.EvolveResult:
     """Search for better hyperparameters; the same as `onelook evolve`.
 
     Args:
@@ -117,12 +120,12 @@ def evolve(
         OnelookError: a setting, the data or the model cannot be used.
         StopRequested: Ctrl-C or SIGTERM; `evolve(resume_evolve=FOLDER)` resumes the search.
     """
-    return evolution.evolve(_with("data", data, settings), observer=observer)
+    return evolve_recipe.evolve(_with("data", data, settings), observer=observer)
 
 
 def validate(
     weights: str | Path | Sequence[str | Path], data: str | Path, **settings: Unpack[ValidateKeywords]
-) -> validation.ValidateResult:
+) -> validate_recipe.ValidateResult:
     """Measure a checkpoint on a split, or several as an ensemble; the same as `onelook val`.
 
     Settings: see `ValidateSettings`.
@@ -132,13 +135,13 @@ def validate(
         StopRequested: Ctrl-C or SIGTERM.
     """
     given = {"weights": weights, "data": data, **settings}
-    count = launch.processes_to_start(build_settings(ValidateSettings, given))
+    count = processes_to_start(build_settings(ValidateSettings, given))
     if count > 1:
         raise SettingsError(
             f"`onelook.validate` takes one process, and these settings ask for {count}",
             hint="use one device, or the command `onelook val`",
         )
-    return validation.validate(given)
+    return validate_recipe.validate(given)
 
 
 def detect(
@@ -150,10 +153,10 @@ def detect(
 
     Settings: see `DetectSettings`.
     """
-    return detection.detect({"weights": weights, "source": source, **settings})
+    return detect_recipe.detect({"weights": weights, "source": source, **settings})
 
 
-def export(weights: str | Path, **settings: Unpack[ExportKeywords]) -> exporting.ExportResult:
+def export(weights: str | Path, **settings: Unpack[ExportKeywords]) -> export_recipe.ExportResult:
     """Write a detector for other run times and compare it; the same as `onelook export`.
 
     Settings: see `ExportSettings`, for example `format="onnx,openvino", imgsz=320, dynamic=True`.
@@ -161,12 +164,12 @@ def export(weights: str | Path, **settings: Unpack[ExportKeywords]) -> exporting
     Raises:
         OnelookError: a setting, the weights, the data or a package cannot be used, or an export differs too much.
     """
-    return exporting.export({"weights": weights, **settings})
+    return export_recipe.export({"weights": weights, **settings})
 
 
-def benchmark(weights: str | Path, **settings: Unpack[BenchmarkKeywords]) -> benchmarking.BenchmarkResult:
+def benchmark(weights: str | Path, **settings: Unpack[BenchmarkKeywords]) -> benchmark_recipe.BenchmarkResult:
     """Measure a detector in several formats; the same as `onelook benchmark`. Settings: see `BenchmarkSettings`."""
-    return benchmarking.benchmark({"weights": weights, **settings})
+    return benchmark_recipe.benchmark({"weights": weights, **settings})
 
 
 def report(*runs: str | Path, out: str | Path = "") -> Path:
@@ -175,10 +178,10 @@ def report(*runs: str | Path, out: str | Path = "") -> Path:
     Raises:
         RunFolderError: a folder holds no run, or the page cannot be written.
     """
-    return reporting.report({"runs": list(runs), "out": out})
+    return report_recipe.report({"runs": list(runs), "out": out})
 
 
-def check(data: str | Path, **settings: Unpack[CheckKeywords]) -> doctor.CheckResult:
+def check(data: str | Path, **settings: Unpack[CheckKeywords]) -> check_recipe.CheckResult:
     """What is wrong with a dataset, and what happened to every label row; the same as `onelook check`.
 
     Settings: see `CheckSettings`, for example `imgsz=320, weights="best.safetensors", output="bees-check"`.
@@ -186,36 +189,39 @@ def check(data: str | Path, **settings: Unpack[CheckKeywords]) -> doctor.CheckRe
     Raises:
         DataError: training would refuse the dataset; or, with `strict`, there is any error or warning.
     """
-    result = doctor.check({"data": data, **settings})
+    result = check_recipe.check({"data": data, **settings})
     result.insist()
     return result
 
 
-def split(data: str | Path, output: str | Path, **settings: Unpack[SplitKeywords]) -> splitting.SplitResult:
+def split(data: str | Path, output: str | Path, **settings: Unpack[SplitKeywords]) -> SplitResult:
     """Split a dataset into lists of images, in a new folder; the same as `onelook split`.
 
     Settings: see `SplitSettings`, for example `fractions=[0.7, 0.2, 0.1]` or `folds=5, stratify=True`.
     """
-    return splitting.split_dataset({"data": data, "output": output, **settings})
+    return split_dataset({"data": data, "output": output, **settings})
 
 
-def download(data: str | Path, **settings: Unpack[DownloadKeywords]) -> fetching.DownloadResult:
+def download(data: str | Path, **settings: Unpack[DownloadKeywords]) -> download_recipe.DownloadResult:
     """Fetch and unpack what is missing of a dataset; the same as `onelook download`. Settings: see `DownloadSettings`.
 
     Raises:
         SettingsError: there is nothing to fetch, or an archive has no hash.
         DataError: an archive cannot be fetched, or is another than it should be.
     """
-    return fetching.download({"data": data, **settings})
+    return download_recipe.download({"data": data, **settings})
 
 
-def info(weights: str | Path, **settings: Unpack[InfoKeywords]) -> looking.InfoResult:
+def info(weights: str | Path, **settings: Unpack[InfoKeywords]) -> info_recipe.InfoResult:
     """What a file of weights holds; the same as `onelook info`. Settings: see `InfoSettings`."""
-    return looking.info({"weights": weights, **settings})
+    return info_recipe.info({"weights": weights, **settings})
 
 
 def serve(
-    weights: str | Path, *, on_start: Callable[[serving.Service], None] | None = None, **settings: Unpack[ServeKeywords]
+    weights: str | Path,
+    *,
+    on_start: Callable[[serve_recipe.Service], None] | None = None,
+    **settings: Unpack[ServeKeywords],
 ) -> Health:
     """Answer requests for detections over HTTP until a signal comes; the same as `onelook serve`.
 
@@ -227,7 +233,7 @@ def serve(
     Returns:
         What was done.
     """
-    return serving.serve({"weights": weights, **settings}, on_start=on_start)
+    return serve_recipe.serve({"weights": weights, **settings}, on_start=on_start)
 
 
 def load(
@@ -259,10 +265,10 @@ def load(
             ours = our_name(name, known)
             hint = f"did you mean `{ours}`?" if ours else nearest_name(name, known)
             raise SettingsError(f"setting `{name}` is not known to `load`", hint=hint)
-    files = fetching_weights.local_weights(weights, download=download)
+    files = local_weights(weights, download=download)
     given = {"weights": files, "source": "what is asked later", "device": device, **settings}
     checked = build_settings(DetectSettings, given)
-    return Detector(detection.open_predictor(checked))
+    return Detector(detect_recipe.open_predictor(checked))
 
 
 def _observers_and_files(callbacks: Sequence[Callback | str | Path]) -> tuple[list[Callback], list[Path]]:
