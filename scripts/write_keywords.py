@@ -11,16 +11,14 @@ import re
 import types
 import typing
 from collections.abc import Iterator, Sequence
-from dataclasses import fields
 from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import BaseModel
 
-from onelook.inference.predictor import PredictionSettings
 from onelook.settings.benchmark import BenchmarkSettings
 from onelook.settings.check import CheckSettings
-from onelook.settings.detect import DetectSettings
+from onelook.settings.detect import DetectSettings, LoadSettings
 from onelook.settings.download import DownloadSettings
 from onelook.settings.evolve import EvolveSettings
 from onelook.settings.export import ExportSettings
@@ -70,10 +68,9 @@ def text() -> str:
     added = [name for name in EvolveSettings.model_fields if name not in TrainSettings.model_fields]
     search = [name for name in EvolveSettings.model_fields if name not in added and name != "callbacks"]
     classes.append(_class("EvolveKeywords", EvolveSettings, search, base="TrainKeywords"))
-    loading = {field.name for field in fields(PredictionSettings)}
-    others = [name for name in DetectSettings.model_fields if name not in loading]
-    classes.append(_class("LoadKeywords", DetectSettings, others))
-    classes.append(_class("DetectKeywords", DetectSettings, ("weights", "source", *loading), base="LoadKeywords"))
+    classes.append(_class("LoadKeywords", LoadSettings, ("weights",)))
+    detection = ("source", *LoadSettings.model_fields)
+    classes.append(_class("DetectKeywords", DetectSettings, detection, base="LoadKeywords"))
     return HEAD + "".join(classes)
 
 

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from onelook.recipes.check import CheckResult
     from onelook.settings.benchmark import BenchmarkSettings
     from onelook.settings.check import CheckSettings
-    from onelook.settings.detect import DetectSettings
+    from onelook.settings.detect import DetectSettings, LoadSettings
     from onelook.settings.download import DownloadSettings
     from onelook.settings.evolve import EvolveSettings
     from onelook.settings.export import ExportSettings
@@ -59,7 +59,7 @@ _NAMES = {
     "onelook.inference.image_result": "ImageResult",
     "onelook.settings.benchmark": "BenchmarkSettings",
     "onelook.settings.check": "CheckSettings",
-    "onelook.settings.detect": "DetectSettings",
+    "onelook.settings.detect": "DetectSettings LoadSettings",
     "onelook.settings.download": "DownloadSettings",
     "onelook.settings.evolve": "EvolveSettings",
     "onelook.settings.export": "ExportSettings",
@@ -81,10 +81,10 @@ _HOMES = {name: module for module, names in _NAMES.items() for name in names.spl
 __all__ = [
     "Batch", "BenchmarkSettings", "Callback", "CheckResult", "CheckSettings", "DetectSettings", "DetectionMetrics",
     "DetectionModel", "Detections", "Detector", "DownloadSettings", "EvolveSettings", "ExportSettings",
-    "FoldsSettings", "ImageLabels", "ImageResult", "InfoSettings", "OnelookError", "Predictor", "ServeSettings",
-    "SplitSettings", "Targets", "TrainSettings", "Trainer", "ValidateSettings", "benchmark", "check", "convert",
-    "create_model", "detect", "download", "evolve", "export", "info", "load", "report", "serve", "split", "train",
-    "train_folds", "validate"
+    "FoldsSettings", "ImageLabels", "ImageResult", "InfoSettings", "LoadSettings", "OnelookError", "Predictor",
+    "ServeSettings", "SplitSettings", "Targets", "TrainSettings", "Trainer", "ValidateSettings", "benchmark", "check",
+    "convert", "create_model", "detect", "download", "evolve", "export", "info", "load", "report", "serve", "split",
+    "train", "train_folds", "validate"
 ]  # fmt: skip
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +10,6 @@ from onelook.callbacks.console import ConsoleProgress
 from onelook.errors import SettingsError
 from onelook.inference.detection_results import DetectResult
 from onelook.inference.detector import Detector
-from onelook.inference.predictor import PredictionSettings
 from onelook.recipes import benchmark as benchmark_recipe
 from onelook.recipes import check as check_recipe
 from onelook.recipes import detect as detect_recipe
@@ -30,9 +28,7 @@ from onelook.recipes.split_dataset import SplitResult, split_dataset
 from onelook.recipes.train_result import TrainResult
 from onelook.service.answers import Health
 from onelook.settings.build import build_settings
-from onelook.settings.detect import DetectSettings
-from onelook.settings.foreign_names import our_name
-from onelook.settings.nearest_name import nearest_name
+from onelook.settings.detect import LoadSettings
 from onelook.settings.validate import ValidateSettings
 from onelook.training.callback import Callback
 
@@ -239,7 +235,6 @@ def serve(
 def load(
     weights: str | Path | Sequence[str | Path],
     *,
-    device: str = "",
     download: bool = False,
     **settings: Unpack[LoadKeywords],
 ) -> Detector:
@@ -250,25 +245,16 @@ def load(
     Args:
         weights: a checkpoint that `train` wrote, one of YOLOv5, or a file or folder that `export` wrote; several are
             an ensemble.
-        device: cpu, a GPU number, mps, or empty for the first GPU if there is one.
         download: fetch weights that are an https address, or the name of published ones, once; else nothing is fetched.
-        settings: see `PredictionSettings`: conf_thres, iou_thres, max_det, classes, imgsz, ...
+        settings: see `LoadSettings`, for example `conf_thres=0.4, device="cpu", head="one"`.
 
     Raises:
         SettingsError: a setting is unknown or impossible, or weights are a web address without `download`.
         CheckpointError: the file is missing, damaged or not ours.
         DataError: weights cannot be fetched, or are others than they should be.
     """
-    known = [field.name for field in fields(PredictionSettings)]
-    for name in settings:
-        if name not in known:
-            ours = our_name(name, known)
-            hint = f"did you mean `{ours}`?" if ours else nearest_name(name, known)
-            raise SettingsError(f"setting `{name}` is not known to `load`", hint=hint)
     files = local_weights(weights, download=download)
-    given = {"weights": files, "source": "what is asked later", "device": device, **settings}
-    checked = build_settings(DetectSettings, given)
-    return Detector(detect_recipe.open_predictor(checked))
+    return Detector(detect_recipe.open_predictor(build_settings(LoadSettings, {"weights": files, **settings})))
 
 
 def _observers_and_files(callbacks: Sequence[Callback | str | Path]) -> tuple[list[Callback], list[Path]]:

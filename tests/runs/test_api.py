@@ -14,7 +14,7 @@ from checkpoint_content import content_of
 from command_runs import Home, state_of
 
 import onelook
-from onelook.errors import CheckpointError, DataError, SettingsError, StopRequested
+from onelook.errors import CheckpointError, DataError, ModelError, SettingsError, StopRequested
 from onelook.recipes.serve import Service
 from onelook.training.callback import CheckpointWritten, EpochEnd, FitEnd, FitStart, StepEnd
 
@@ -149,11 +149,13 @@ def test_load_gives_a_function_of_images(home: Home) -> None:
 def test_load_refuses_what_it_cannot_use(home: Home) -> None:
     with pytest.raises(CheckpointError, match=r"none\.safetensors` does not exist"):
         onelook.load("none.safetensors")
+    with pytest.raises(ModelError, match="has no branch `one`"):
+        onelook.load(home.weights, device="cpu", head="one")
     with pytest.raises(SettingsError, match="multiples of 32"):
         onelook.load(home.weights, device="cpu", imgsz=100)
     with pytest.raises(SettingsError, match="did you mean `conf_thres`"):
         onelook.load(home.weights, device="cpu", conf_thresh=0.1)
-    with pytest.raises(SettingsError, match="`save_txt` is not known to `load`"):
+    with pytest.raises(SettingsError, match="- `save_txt` in the command; known are weights, head"):
         onelook.load(home.weights, device="cpu", save_txt=True)
     with pytest.raises(SettingsError, match="`conf_thres` is `7`"):
         onelook.load(home.weights, device="cpu", conf_thres=7)

@@ -35,7 +35,7 @@ from onelook.inference.image_inputs import check_image
 from onelook.inference.pass_results import to_original
 from onelook.models.detector import DetectionModel
 from onelook.settings.classes import class_ids_of
-from onelook.settings.detect import DetectSettings
+from onelook.settings.detect import DetectSettings, LoadSettings
 from onelook.settings.serve import ServeSettings
 from onelook.structures.batch import ImageInfo
 from onelook.structures.detections import Detections
@@ -70,11 +70,9 @@ class PredictionSettings(Thresholds):
         return (imgsz, imgsz) if isinstance(imgsz, int) else imgsz
 
 
-def prediction_settings(settings: DetectSettings | ServeSettings) -> PredictionSettings:
+def prediction_settings(settings: LoadSettings | ServeSettings) -> PredictionSettings:
     """The part of the settings of a command that the predictor needs; a service uses no TTA, and follows nothing."""
-    augment, is_followed = False, False
-    if isinstance(settings, DetectSettings):
-        augment, is_followed = settings.augment, settings.tracker != "none"
+    is_followed = isinstance(settings, DetectSettings) and settings.tracker != "none"
     return PredictionSettings(
         imgsz=(settings.imgsz[0], settings.imgsz[-1]) if settings.imgsz else None,
         # weak detections keep the ids of objects alive
@@ -84,7 +82,7 @@ def prediction_settings(settings: DetectSettings | ServeSettings) -> PredictionS
         classes=tuple(settings.classes) or None,
         agnostic_nms=settings.agnostic_nms,
         half=settings.half,
-        augment=augment,
+        augment=isinstance(settings, LoadSettings) and settings.augment,
     )
 
 

@@ -27,7 +27,7 @@ from onelook.models.detector import DetectionModel
 from onelook.processes.stop_signal import StopSignal
 from onelook.runs.run_dir import RunDir
 from onelook.settings.build import build_settings
-from onelook.settings.detect import DetectSettings
+from onelook.settings.detect import DetectSettings, LoadSettings
 from onelook.settings.head import head_for_merging
 from onelook.training.detector_file import write_inference_file
 
@@ -101,7 +101,7 @@ def detect(
     )
 
 
-def open_predictor(settings: DetectSettings) -> Predictor:
+def open_predictor(settings: LoadSettings) -> Predictor:
     """What finds objects with the weights and thresholds of the settings.
 
     Raises:

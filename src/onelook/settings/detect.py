@@ -15,21 +15,17 @@ from onelook.settings.strict_settings import StrictSettings
 from onelook.settings.train import IMGSZ_ALIASES
 
 
-class DetectSettings(StrictSettings):
-    """All settings of `onelook detect`."""
+class LoadSettings(StrictSettings):
+    """Settings of a detector: all of `onelook.load`, and part of those of `onelook detect`."""
 
     weights: list[Path] = Field(min_length=1)
     """Checkpoint to use, .safetensors or .pt of YOLOv5, or an exported model; several are an ensemble."""
     head: HeadChoice = Field("auto")
     """Branch of a head with two: several boxes per object, which need NMS, or one; auto takes the better in validation.
     Where NMS is needed anyway (augment, several weights) auto takes many."""
-    source: list[str] = Field(min_length=1)
-    """Files, folders, "patterns", .txt lists and web files; or cameras, streams, screens, .streams lists."""
     imgsz: list[int] = Field([], max_length=2, json_schema_extra=IMGSZ_ALIASES)
     """Size that images are fitted into, pixels: one side, or height and width; multiples of the model's stride. None
     given means the size of training, or the only size of an exported model."""
-    batch_size: int = Field(8, ge=1)
-    """Images of the same shape that go through the network together; changes the speed only."""
     conf_thres: float = Field(0.25, ge=0, le=1)
     """Minimum confidence of a detection."""
     iou_thres: float = Field(0.45, ge=0, le=1)
@@ -46,6 +42,15 @@ class DetectSettings(StrictSettings):
     """16-bit arithmetic in the network; GPUs only."""
     augment: bool = Field(False)
     """Test-time augmentation: predict on each image in three sizes, one mirrored; slower, better on small objects."""
+
+
+class DetectSettings(LoadSettings):
+    """All settings of `onelook detect`."""
+
+    source: list[str] = Field(min_length=1)
+    """Files, folders, "patterns", .txt lists and web files; or cameras, streams, screens, .streams lists."""
+    batch_size: int = Field(8, ge=1)
+    """Images of the same shape that go through the network together; changes the speed only."""
     vid_stride: int = Field(1, ge=1)
     """Use every n-th frame of a video, camera, stream or screen."""
     reconnect: int = Field(10, ge=0)

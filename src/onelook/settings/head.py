@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, Literal
 from onelook.errors import SettingsError
 
 if TYPE_CHECKING:
-    from onelook.settings.detect import DetectSettings
+    from onelook.settings.detect import LoadSettings
     from onelook.settings.validate import ValidateSettings
 
 HeadChoice = Literal["auto", "many", "one"]
 """Of a head with two branches: the better in validation, the one that needs NMS, or the one that does not."""
 
 
-def head_for_merging(settings: DetectSettings | ValidateSettings) -> HeadChoice:
+def head_for_merging(settings: LoadSettings | ValidateSettings) -> HeadChoice:
     """The branch that is looked for: of several models or views only NMS makes one answer.
 
     Raises:

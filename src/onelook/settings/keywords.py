@@ -264,14 +264,16 @@ class EvolveKeywords(TrainKeywords, total=False):
 
 
 class LoadKeywords(TypedDict, total=False):
-    """Settings of `DetectSettings` that are keywords."""
+    """Settings of `LoadSettings` that are keywords."""
 
+    head: Literal["auto", "many", "one"]
     imgsz: int | Sequence[int]
     conf_thres: float
     iou_thres: float
     max_det: int
     classes: str | int | Sequence[str | int]
     agnostic_nms: bool
+    device: str
     half: bool
     augment: bool
 
@@ -279,9 +281,7 @@ class LoadKeywords(TypedDict, total=False):
 class DetectKeywords(LoadKeywords, total=False):
     """Settings of `DetectSettings` that are keywords."""
 
-    head: Literal["auto", "many", "one"]
     batch_size: int
-    device: str
     vid_stride: int
     reconnect: int
     max_pixels: int
