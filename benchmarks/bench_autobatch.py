@@ -97,14 +97,14 @@ def run_under_limit(given: dict[str, Any]) -> None:
     watch = Watch(given["kind"], given["limit"])
     result = train(given["options"])
     choice, search_s, processor_s = choices[0]
-    shards = _shards(result.last)
+    micro_batches = _micro_batches(result.last)
     print(
         json.dumps(
             {
                 "batch_size": choice.batch_size,
                 "predicted": choice.predicted_bytes,
                 "peak": watch.peak(),
-                "ran_out": shards > 1,
+                "ran_out": micro_batches > 1,
                 "search_s": search_s,
                 "processor_s": processor_s,
                 "trials": " ".join(map(str, choice.trials)),
@@ -120,7 +120,7 @@ def processor_seconds() -> float:
     return sum(use.ru_utime + use.ru_stime for use in both)
 
 
-def _shards(checkpoint: Path) -> int:
+def _micro_batches(checkpoint: Path) -> int:
     from onelook.runs.checkpoint import load_checkpoint
 
     return int(load_checkpoint(checkpoint).document["progress"]["shards"])

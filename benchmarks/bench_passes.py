@@ -103,7 +103,7 @@ def training_step(settings: TrainSettings, compute: ComputeOptions) -> Work:
     model = create_model(settings.cfg, num_classes=3).to(compute.device, memory_format=torch.channels_last).train()
     schedule = Schedule(settings, num_images=settings.batch_size * 20)
     state = initial_state(model, settings, schedule, device=compute.device, amp=compute.amp)
-    state.progress.shards = 1
+    state.progress.micro_batches = 1
     trainer = Trainer(
         state,
         endless(example_batch(settings)),

@@ -146,7 +146,7 @@ def loop_step(settings: TrainSettings, batch: Batch, device: torch.device) -> Ca
         optimizer=create_optimizer(model, settings, schedule.weight_decay),
         scaler=torch.amp.GradScaler(device.type, enabled=False),
         loss=loss,
-        progress=Progress(shards=1),
+        progress=Progress(micro_batches=1),
     )
     trainer = Trainer(
         state,

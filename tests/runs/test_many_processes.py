@@ -146,7 +146,7 @@ def test_a_change_of_processes_that_moves_the_last_digits_is_said(settings: dict
         train({**settings, "epochs": 1, "project": tmp_path / "runs"}, callbacks=[StopAt(3)])
     ranks = in_processes(2, {"resume": str(tmp_path / "runs" / "exp")}, tmp_path / "two")
     assert ranks.join() == [0, 0], ranks.everything_said
-    assert "batches are computed in 2 parts instead of 1" in ranks.said(0)
+    assert "batches have 2 micro-batches instead of 1" in ranks.said(0)
 
 
 @covers("train", "sync_bn")

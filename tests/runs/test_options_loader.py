@@ -176,7 +176,7 @@ def test_a_stop_while_a_cache_is_filled_lets_the_run_come_to_its_checkpoint(
 
 
 @pytest.mark.slow
-def test_two_processes_give_the_bits_of_two_shards_whatever_is_shown(options: Options, tmp_path: Path) -> None:
+def test_two_processes_give_the_bits_of_two_micro_batches_whatever_is_shown(options: Options, tmp_path: Path) -> None:
     shown = {"quad": True, "image_weights": True, "mosaic9": 0.5, "mixup": 0.3, "multi_scale": True, "mosaic": 1}
     given = {**options, **shown, "epochs": 3, "batch_size": 16, "project": tmp_path / "one"}
     alone = fit(given, micro_batch=2)

@@ -17,7 +17,7 @@ from onelook.cli.main import main
 from onelook.errors import ProcessGroupError, SettingsError
 from onelook.recipes.launch import train_on_devices
 
-IN_PARTS = {"batch_size": 20, "micro_batch": 5}  # four shards
+IN_PARTS = {"batch_size": 20, "micro_batch": 5}  # four micro-batches
 
 
 @covers("train", "local_rank")

@@ -1,4 +1,4 @@
-"""A batch in shards: how many there are, what happens when memory runs out, and what the parts add up to."""
+"""A batch in micro-batches: how many there are, what happens when memory runs out, and what the parts add up to."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ from rank_faults import memory_for
 from onelook.errors import MemoryShortage
 from onelook.recipes.train import train
 from onelook.runs.checkpoint import load_checkpoint
-from onelook.training.batch_gradient import multi_scale_size, shards_for
+from onelook.training.batch_gradient import micro_batches_for, multi_scale_size
 from onelook.training.callback import Callback, StepEnd
 
 Settings = dict[str, Any]
 
 
 @given(batch=st.integers(1, 300), micro=st.integers(0, 40), size=st.integers(1, 9))
-def test_shards_are_shared_out_evenly_and_none_is_larger_than_asked(batch: int, micro: int, size: int) -> None:
-    shards = shards_for(batch, micro, size)
-    assert shards % size == 0
+def test_micro_batches_are_shared_out_evenly_and_none_is_larger_than_asked(batch: int, micro: int, size: int) -> None:
+    micro_batches = micro_batches_for(batch, micro, size)
+    assert micro_batches % size == 0
     if micro:
-        assert -(-batch // shards) <= micro
+        assert -(-batch // micro_batches) <= micro
     else:
-        assert shards == size, "nothing is cut without need"
+        assert micro_batches == size, "nothing is cut without need"
 
 
 @given(seed=st.integers(0, 2**62), step=st.integers(0, 10**6), tens=st.integers(2, 40))

@@ -1,4 +1,4 @@
-"""Running statistics of a batch in shards: the same bits wherever the shards are computed."""
+"""Running statistics of a batch in micro-batches: the same bits wherever the micro-batches are computed."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from onelook.processes.process_group import ProcessGroup
 from onelook.settings.hyperparameters import Hyperparameters
 from onelook.structures.anchors import AnchorGrid
 from onelook.training.batch_norm_statistics import SharedStatistics
-from onelook.training.gradients import shard_bounds
+from onelook.training.gradients import micro_batch_bounds
 
 CHANNELS = 3
 IMAGES = torch.randn(7, CHANNELS, 4, 4, generator=torch.Generator().manual_seed(1)) * 3 + 1
@@ -32,12 +32,12 @@ def criterion() -> DetectionLoss:
     return DetectionLoss(grid, num_classes=1, imgsz=64, hyperparameters=Hyperparameters(), auto_balance=True)
 
 
-def after(group: ProcessGroup, count: int, *, shards: int, batches: int = 2, discarded: bool = False) -> State:
-    """The statistics that one process ends up with; every shard also moves the weights of the loss."""
+def after(group: ProcessGroup, count: int, *, micro_batches: int, batches: int = 2, discarded: bool = False) -> State:
+    """The statistics that one process ends up with; every micro-batch also moves the weights of the loss."""
     model, loss = network(), criterion()
     statistics = SharedStatistics(model, loss, group)
-    bounds = shard_bounds(count, shards)
-    own = shards // group.world_size
+    bounds = micro_batch_bounds(count, micro_batches)
+    own = micro_batches // group.world_size
 
     def run(images: Tensor) -> None:
         statistics.begin([first < last for first, last in pairwise(bounds)])
@@ -45,7 +45,7 @@ def after(group: ProcessGroup, count: int, *, shards: int, batches: int = 2, dis
             if first < last:
                 model(images[first:last])
                 loss.balance = loss.balance * 0.9 + images[first:last].mean() * 0.1
-                statistics.end_shard()
+                statistics.end_micro_batch()
 
     for batch in range(batches):
         if discarded:
@@ -60,45 +60,47 @@ def bits(state: State) -> dict[str, bytes]:
     return {name: tensor.numpy().tobytes() for name, tensor in state.items()}
 
 
-def everywhere(size: int, count: int, *, shards: int) -> State:
-    found = in_threads(size, lambda group: after(group, count, shards=shards)) if size > 1 else []
-    found = found or [after(ProcessGroup(), count, shards=shards)]
+def everywhere(size: int, count: int, *, micro_batches: int) -> State:
+    found = in_threads(size, lambda group: after(group, count, micro_batches=micro_batches)) if size > 1 else []
+    found = found or [after(ProcessGroup(), count, micro_batches=micro_batches)]
     assert all(bits(other) == bits(found[0]) for other in found)
     return found[0]
 
 
 @pytest.mark.parametrize("count", [1, 2, 3, 5, 7])
-@pytest.mark.parametrize("shards", [2, 4, 12])
-def test_any_number_of_processes_leaves_the_same_bits(count: int, shards: int) -> None:
-    found = [bits(everywhere(size, count, shards=shards)) for size in (1, 2, 4) if shards % size == 0]
+@pytest.mark.parametrize("micro_batches", [2, 4, 12])
+def test_any_number_of_processes_leaves_the_same_bits(count: int, micro_batches: int) -> None:
+    found = [
+        bits(everywhere(size, count, micro_batches=micro_batches)) for size in (1, 2, 4) if micro_batches % size == 0
+    ]
     assert all(other == found[0] for other in found)
 
 
-def test_a_batch_in_one_shard_moves_them_as_torch_does() -> None:
+def test_a_batch_in_one_micro_batch_moves_them_as_torch_does() -> None:
     model = network()
     for batch in range(2):
         model(IMAGES + batch)
-    found = after(ProcessGroup(), len(IMAGES), shards=1)
+    found = after(ProcessGroup(), len(IMAGES), micro_batches=1)
     assert bits(model.state_dict()) == {name: value for name, value in bits(found).items() if name != "balance"}
 
 
-def test_each_layer_is_left_with_the_mean_over_the_shards_that_had_images() -> None:
-    """Three shards of an image each, and one that is empty."""
+def test_each_layer_is_left_with_the_mean_over_the_micro_batches_that_had_images() -> None:
+    """Three micro-batches of an image each, and one that is empty."""
     alone = []
     for image in range(3):
         layer = nn.BatchNorm2d(CHANNELS, momentum=0.3)
         layer(IMAGES[image : image + 1])
         alone.append(layer.running_mean)
-    found = after(ProcessGroup(), 3, shards=4, batches=1)
+    found = after(ProcessGroup(), 3, micro_batches=4, batches=1)
     assert torch.allclose(found["0.running_mean"], torch.stack(alone).mean(0), rtol=1e-6)
-    assert found["0.num_batches_tracked"] == 1, "a batch counts once, whatever its shards"
+    assert found["0.num_batches_tracked"] == 1, "a batch counts once, whatever its micro-batches"
     assert torch.equal(found["2.running_mean"], torch.zeros(CHANNELS)) and found["2.num_batches_tracked"] == 0
 
 
-@pytest.mark.parametrize("shards", [1, 4])
-def test_a_batch_that_is_discarded_leaves_no_trace(shards: int) -> None:
-    assert bits(after(ProcessGroup(), 7, shards=shards, discarded=True)) == bits(
-        after(ProcessGroup(), 7, shards=shards)
+@pytest.mark.parametrize("micro_batches", [1, 4])
+def test_a_batch_that_is_discarded_leaves_no_trace(micro_batches: int) -> None:
+    assert bits(after(ProcessGroup(), 7, micro_batches=micro_batches, discarded=True)) == bits(
+        after(ProcessGroup(), 7, micro_batches=micro_batches)
     )
 
 

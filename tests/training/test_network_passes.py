@@ -110,7 +110,7 @@ def trainer(
     cfg: str | Path,
     *,
     compute: ComputeOptions | None = None,
-    shards: int = 1,
+    micro_batches: int = 1,
     group: ProcessGroup | None = None,
     taught_by: DetectionModel | None = None,
     **given: Any,
@@ -123,7 +123,7 @@ def trainer(
     teacher = Teacher(taught_by, model, teach="both", amp=compute.amp) if taught_by is not None else None
     adapters = teacher.adapters(settings.seed) if teacher is not None else None
     state = initial_state(model, settings, schedule, device=compute.device, amp=compute.amp, adapters=adapters)
-    state.progress.shards = shards
+    state.progress.micro_batches = micro_batches
     return Trainer(
         state,
         iter(()),
@@ -154,7 +154,7 @@ def differing(one: dict[str, Tensor], other: dict[str, Tensor]) -> list[str]:
     return [name for name in one if not torch.equal(one[name], other[name])]
 
 
-CASES = [  # model, shards, settings
+CASES = [  # model, micro-batches, settings
     ("Detect", 2, {"multi_scale": True, "optimizer": "AdamW"}),
     ("YoloX", 1, {"freeze": [2]}),
     pytest.param("yolov5n", 2, {"multi_scale": True, "optimizer": "AdamW"}, marks=pytest.mark.slow),
@@ -163,20 +163,22 @@ CASES = [  # model, shards, settings
 ]
 
 
-@pytest.mark.parametrize(("model", "shards", "given"), CASES)
+@pytest.mark.parametrize(("model", "micro_batches", "given"), CASES)
 def test_recorded_passes_give_the_bits_of_plain_ones(
-    model: str, shards: int, given: dict[str, Any], tmp_path: Path
+    model: str, micro_batches: int, given: dict[str, Any], tmp_path: Path
 ) -> None:
     """Over two epochs, whatever the loss; batch-norm statistics and unused weights included."""
     cfg = str(write_table(model, tmp_path)) if model in TABLES else model
     recorder, group = Again(), Patient()
     compute = ComputeOptions(torch.device("cpu"), recorder=recorder)
-    plain = run_steps(trainer(cfg, shards=shards, **given))
-    recorded = run_steps(trainer(cfg, shards=shards, compute=compute, group=group, **given))
+    plain = run_steps(trainer(cfg, micro_batches=micro_batches, **given))
+    recorded = run_steps(trainer(cfg, micro_batches=micro_batches, compute=compute, group=group, **given))
     assert differing(plain, recorded) == []
     is_usual = [not given.get("multi_scale") or multi_scale_size(0, step, SIDE, 32) == SIDE for step in range(STEPS)]
     batches = [size for size, usual in zip([4, 4, 3, 4, 3] * 2, is_usual, strict=True) if usual]
-    uses = Counter(size for batch in batches for size in ([batch // 2, -(-batch // 2)] if shards == 2 else [batch]))
+    uses = Counter(
+        size for batch in batches for size in ([batch // 2, -(-batch // 2)] if micro_batches == 2 else [batch])
+    )
     replayed = sum(count - 1 for count in uses.values())
     of_network, of_loss = recorder.others
     assert of_network.replays == 2 * replayed > 0, "forward and backward of batches of unchanged size, after one"
@@ -315,7 +317,7 @@ def test_after_a_shortage_of_memory_smaller_parts_are_recorded(tiny_model: Path)
     recorder = Again()
     loop = trainer(tiny_model, compute=ComputeOptions(torch.device("cpu"), recorder=recorder))
     run_steps(loop, 2)
-    loop.step.gradient._double_shards(None)
+    loop.step.gradient._halve_micro_batches(None)
     run_steps(loop, 2)
     replays = [other.replays for other in recorder.others[::2]]
     assert replays == [2, 2 * 2], "of two batches of 4; of parts of 1 and 2, and of 2 and 2, in memory of their own"

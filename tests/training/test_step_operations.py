@@ -110,7 +110,7 @@ def state_on(
         optimizer=create_optimizer(nn.ModuleList([model, adapters]), settings, schedule.weight_decay),
         scaler=torch.amp.GradScaler("cpu", enabled=False),
         loss=create_loss(create_model(settings.cfg, num_classes=3), settings, closing=0.0),
-        progress=Progress(shards=1),
+        progress=Progress(micro_batches=1),
         adapters=adapters,
     )
 
@@ -120,7 +120,7 @@ def trainer(
     group: ProcessGroup | None = None,
     batches: Iterator[Batch] | None = None,
     stop: StopSignal | None = None,
-    shards: int = 1,
+    micro_batches: int = 1,
     teacher: Teacher | None = None,
     **given: Any,
 ) -> Trainer:
@@ -129,7 +129,7 @@ def trainer(
     adapters = teacher.adapters(seed=0) if teacher is not None else None
     evaluator = Evaluator(make_index([]), list, num_classes=3, settings=EvaluationSettings())
     state = state_on(torch.device("cpu"), settings, schedule, adapters)
-    state.progress.shards = shards
+    state.progress.micro_batches = micro_batches
     return Trainer(
         state,
         iter(()) if batches is None else batches,
@@ -232,7 +232,7 @@ def test_two_processes_exchange_two_tensors_a_step_beside_the_gradient() -> None
                     stop.request("SIGTERM")
                 yield batch_of(5).part(2 * group.rank, 2 * group.rank + 2)
 
-        loop = trainer(group=counted, batches=batches(), stop=stop, shards=2)
+        loop = trainer(group=counted, batches=batches(), stop=stop, micro_batches=2)
         with pytest.raises(StopRequested, match="SIGTERM"):
             loop.train_epoch()
         return counts, loop.state.progress.step

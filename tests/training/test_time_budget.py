@@ -13,9 +13,9 @@ from onelook.training.state import Progress
 from onelook.training.time_budget import TimeBudget, epochs_that_fit
 
 
-def schedule(*turns: tuple[int, int], epochs: int = 10, **given: object) -> Schedule:
+def schedule(*length_changes: tuple[int, int], epochs: int = 10, **given: object) -> Schedule:
     settings = TrainSettings.model_validate({"epochs": epochs, "batch_size": 16, "warmup_epochs": 0, **given})
-    return Schedule(settings, 160, turns)
+    return Schedule(settings, 160, length_changes)
 
 
 @pytest.mark.parametrize(("budget", "spent", "done", "seconds", "epochs"), [
@@ -28,17 +28,17 @@ def test_epochs_fit_into_what_is_left_of_the_budget(
     assert epochs == done or spent + (epochs - done) * seconds <= budget
 
 
-@pytest.mark.parametrize("turns", [(), ((2, 20),), ((4, 6),), ((2, 20), (5, 8), (7, 9)), ((9, 10),)])
+@pytest.mark.parametrize("length_changes", [(), ((2, 20),), ((4, 6),), ((2, 20), (5, 8), (7, 9)), ((9, 10),)])
 @pytest.mark.parametrize("cos_lr", [False, True])
 def test_the_learning_rate_continues_without_a_jump_and_comes_to_its_end(
-    turns: tuple[tuple[int, int], ...], cos_lr: bool
+    length_changes: tuple[tuple[int, int], ...], cos_lr: bool
 ) -> None:
-    plan = schedule(*turns, cos_lr=cos_lr, lrf=0.1)
-    epochs = turns[-1][1] if turns else 10
+    plan = schedule(*length_changes, cos_lr=cos_lr, lrf=0.1)
+    epochs = length_changes[-1][1] if length_changes else 10
     rates = [plan.at(step).lr for step in range(10 * epochs)]
     falls = [before - after for before, after in pairwise(rates)]
     assert plan.total_steps == 10 * epochs
-    assert all(0 < fall < 0.01 / 10 for fall in falls), "no jump, at no turn, and never up"
+    assert all(0 < fall < 0.01 / 10 for fall in falls), "no jump, at no change of length, and never up"
     assert plan.share_done(10 * epochs) == pytest.approx(1)
     assert rates[-1] == pytest.approx(0.1 * 0.01, rel=0.9), "a step before the end"
     assert plan.share_done(10 * epochs - 1, end=1) == pytest.approx(1)

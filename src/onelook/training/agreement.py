@@ -89,8 +89,8 @@ def warn_of_other_machine(resumed: Resumed, now: Mapping[str, str | int]) -> Non
     before = resumed.checkpoint.document["made_with"]
     settings = resumed.settings
     # Two numbers have one sum; of more, each number of processes has an order of its own, see `gradients.py`.
-    two_shards = resumed.checkpoint.document["progress"]["shards"] <= 2
-    any_number = (settings.strict_reduce or two_shards) and not settings.sync_bn
+    two_micro_batches = resumed.checkpoint.document["progress"]["shards"] <= 2
+    any_number = (settings.strict_reduce or two_micro_batches) and not settings.sync_bn
     compared = [key for key in now if not (key == "processes" and any_number)]
     changed = [f"{key} {before.get(key)} -> {now[key]}" for key in compared if before.get(key) != now[key]]
     if changed:

@@ -1,4 +1,4 @@
-"""The gradient of one batch: forward, loss and backward, in as many shards as the memory asks for."""
+"""The gradient of one batch: forward, loss and backward, in as many micro-batches as the memory asks for."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from onelook.processes.process_group import ProcessGroup
 from onelook.processes.stop_signal import StopSignal
 from onelook.structures.batch import Batch
 from onelook.training.batch_norm_statistics import SharedStatistics
-from onelook.training.gradients import GradientSum, shard_bounds
+from onelook.training.gradients import GradientSum, micro_batch_bounds
 from onelook.training.network_passes import ComputeOptions, NetworkPasses
 from onelook.training.schedule import Schedule, StepPlan
 from onelook.training.state import TrainState
@@ -49,10 +49,10 @@ class BatchLosses:
 class BatchGradient:
     """Adds the gradients of batches to `parameter.grad`: the same for any number of processes, see `gradients.py`.
 
-    If memory runs out, in any process, the batch is done again in twice as many shards, and so are all later ones.
+    If memory runs out in any process, the batch is repeated in twice as many micro-batches, and so are all later ones.
 
     Args:
-        state: the model, the loss, and how many shards there are.
+        state: the model, the loss, and how many micro-batches there are.
         schedule: sizes of the batches, and the settings of the run.
         teacher: a detector to learn from besides; its terms follow those of the loss.
     """
@@ -73,9 +73,9 @@ class BatchGradient:
         self._schedule = schedule
         self._settings = schedule.settings
         self._compute = compute
-        shards = state.progress.shards
+        micro_batches = state.progress.micro_batches
         network = state.network
-        self._sum = GradientSum(network, group, num_shards=shards, strict=self._settings.strict_reduce)
+        self._sum = GradientSum(network, group, num_micro_batches=micro_batches, strict=self._settings.strict_reduce)
         self._statistics = SharedStatistics(state.model, state.loss, group)
         loss = state.loss if teacher is None else TaughtLoss(state.loss, state.model.decode)  # type: ignore[arg-type]
         self._passes = NetworkPasses(network, loss, compute, group)
@@ -95,7 +95,7 @@ class BatchGradient:
         progress = self._state.progress
         while True:
             self._sum.begin()
-            bounds = shard_bounds(self._schedule.samples_in(progress.batch), progress.shards)
+            bounds = micro_batch_bounds(self._schedule.samples_in(progress.batch), progress.micro_batches)
             self._statistics.begin([self._settings.sync_bn or a < b for a, b in pairwise(bounds)])
             try:
                 terms, problem = self._try(batch, plan, bounds)
@@ -107,36 +107,36 @@ class BatchGradient:
                 raise
             if not is_short:
                 self._sum.accept()
-                sent = self._statistics.finish(self._of_own_shards(terms))
+                sent = self._statistics.finish(self._of_own_micro_batches(terms))
                 return BatchLosses(self._added_up(sent), max(self._size_hw(batch.images)), is_stop_asked)
             self._sum.discard()
             self._statistics.discard()
-            self._double_shards(problem)
+            self._halve_micro_batches(problem)
 
     def _try(self, batch: Batch, plan: StepPlan, bounds: list[int]) -> tuple[list[Tensor], str | None]:
-        """What each of this process's shards adds to the losses, and, if memory ran out, in which words."""
+        """What each of this process's micro-batches adds to the losses, and, if memory ran out, in which words."""
         progress = self._state.progress
         terms: list[Tensor] = []
         try:
-            for part in self._own_shards(batch, bounds):
+            for part in self._own_micro_batches(batch, bounds):
                 self._group.beat(f"in epoch {progress.epoch}, batch {progress.batch}")
-                terms.append(self._shard(part, plan) * (len(part.images) / bounds[-1]))
-                self._sum.end_shard()
-                self._statistics.end_shard()
+                terms.append(self._losses_of(part, plan) * (len(part.images) / bounds[-1]))
+                self._sum.end_micro_batch()
+                self._statistics.end_micro_batch()
         except (RuntimeError, MemoryError) as problem:
             if not is_out_of_memory(problem) or self._settings.sync_bn:  # others may wait in the middle of a layer
                 raise
             return terms, " ".join(str(problem).split())
         return terms, None
 
-    def _own_shards(self, batch: Batch, bounds: list[int]) -> list[Batch]:
-        """This process's shards; those without images are left out, unless every process has to take part."""
-        share = self._state.progress.shards // self._group.world_size
+    def _own_micro_batches(self, batch: Batch, bounds: list[int]) -> list[Batch]:
+        """This process's micro-batches; those without images are left out, unless every process has to take part."""
+        share = self._state.progress.micro_batches // self._group.world_size
         own = bounds[self._group.rank * share : (self._group.rank + 1) * share + 1]
         parts = [batch.part(first - own[0], last - own[0]) for first, last in pairwise(own)]
         return parts if self._settings.sync_bn else [part for part in parts if len(part.images)]
 
-    def _shard(self, part: Batch, plan: StepPlan) -> Tensor:
+    def _losses_of(self, part: Batch, plan: StepPlan) -> Tensor:
         """(C,) terms of the loss of some images; their gradients are there when it returns."""
         device, state = self._compute.device, self._state
         images = self._resized(prepare_images(part.images, device))
@@ -152,31 +152,31 @@ class BatchGradient:
             state.scaler.scale(terms.total * plan.loss_scale).backward()  # type: ignore[no-untyped-call]
         return terms.values
 
-    def _of_own_shards(self, terms: list[Tensor]) -> Tensor:
-        """(S, C) terms of the shards of this process; those without images add nothing."""
-        own_shards = self._state.progress.shards // self._group.world_size
+    def _of_own_micro_batches(self, terms: list[Tensor]) -> Tensor:
+        """(S, C) terms of the micro-batches of this process; those without images add nothing."""
+        own_micro_batches = self._state.progress.micro_batches // self._group.world_size
         nothing = torch.zeros(len(self.columns), device=self._compute.device)
-        return torch.stack([*terms, *[nothing] * (own_shards - len(terms))])
+        return torch.stack([*terms, *[nothing] * (own_micro_batches - len(terms))])
 
     def _added_up(self, sent: list[Tensor]) -> Tensor:
-        """The terms of all processes together, added in the order of the shards."""
+        """The terms of all processes together, added in the order of the micro-batches."""
         total = torch.zeros(len(self.columns), device=self._compute.device)
-        for shards in sent:
-            for shard in shards:
-                total = total + shard
+        for micro_batches in sent:
+            for micro_batch in micro_batches:
+                total = total + micro_batch
         return total
 
-    def _double_shards(self, problem: str | None) -> None:
+    def _halve_micro_batches(self, problem: str | None) -> None:
         progress, group = self._state.progress, self._group
-        most = math.ceil(self._schedule.samples_in(0) / progress.shards)
+        most = math.ceil(self._schedule.samples_in(0) / progress.micro_batches)
         if most == 1:
             raise MemoryShortage(
                 f"not enough memory for one image of {self._settings.imgsz} pixels at a time: "
                 f"{problem or 'another process ran out of it'}",
                 hint="use a smaller `--imgsz` or a smaller model",
             )
-        progress.shards *= 2
-        self._sum.cut(progress.shards)
+        progress.micro_batches *= 2
+        self._sum.cut(progress.micro_batches)
         self._passes.prepare_for(self._usual_shapes())
         if self._compute.device.type == "cuda":
             torch.cuda.empty_cache()
@@ -185,14 +185,16 @@ class BatchGradient:
                 "out of memory at epoch %d, batch %d: from here on, at most %d images at a time",
                 progress.epoch,
                 progress.batch,
-                math.ceil(self._schedule.samples_in(0) / progress.shards),
+                math.ceil(self._schedule.samples_in(0) / progress.micro_batches),
             )
 
     def _usual_shapes(self) -> list[tuple[int, int, int]]:
-        """(B, H, W) of the shards of the batches whose images have the size of the run."""
+        """(B, H, W) of the micro-batches of the batches whose images have the size of the run."""
         sizes = {self._schedule.samples_in(batch) for batch in (0, self._schedule.batches_per_epoch - 1)}
-        shards = [pair for size in sizes for pair in pairwise(shard_bounds(size, self._state.progress.shards))]
-        return [(last - first, self._side, self._side) for first, last in shards]
+        micro_batches = [
+            pair for size in sizes for pair in pairwise(micro_batch_bounds(size, self._state.progress.micro_batches))
+        ]
+        return [(last - first, self._side, self._side) for first, last in micro_batches]
 
     @property
     def _side(self) -> int:
@@ -226,8 +228,8 @@ def multi_scale_size(seed: int, step: int, imgsz: int, stride: int) -> int:
     return max(int(rng.integers(imgsz // 2, imgsz * 3 // 2 + stride)) // stride * stride, 2 * stride)
 
 
-def shards_for(batch_size: int, micro_batch: int, num_processes: int) -> int:
-    """How many shards a batch is cut into: a multiple of the processes.
+def micro_batches_for(batch_size: int, micro_batch: int, num_processes: int) -> int:
+    """How many micro-batches a batch is cut into: a multiple of the processes.
 
     None has more than `micro_batch` images, if that is above 0.
     """

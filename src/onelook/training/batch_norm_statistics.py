@@ -1,4 +1,4 @@
-"""Running statistics of a batch that is computed in shards: one change per batch, wherever the shards are."""
+"""Running statistics of a batch computed in micro-batches: one change per batch, whichever process computes them."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ _BatchNorm = nn.modules.batchnorm._BatchNorm
 
 
 class SharedStatistics:
-    """Lets every shard start from the same running statistics, and leaves the mean of what they made of them.
+    """Lets every micro-batch start from the same running statistics, and leaves the mean of what they made of them.
 
     These are the means and variances of batch-norm layers, and the weights of the output maps in the loss. The mean is
-    taken in the order of the shards, so that it does not depend on their processes. For every batch: `begin`,
-    `end_shard` after every shard, `finish`; or `discard`.
+    taken in the order of the micro-batches, so that it does not depend on their processes. For every batch: `begin`,
+    `end_micro_batch` after every micro-batch, `finish`; or `discard`.
 
     The layers' counters of batches are kept here meanwhile, and all move at once: layer by layer they cost as many
     kernel launches as there are layers.
@@ -42,10 +42,10 @@ class SharedStatistics:
         self._found: list[Tensor] = []
 
     def begin(self, is_used: Sequence[bool]) -> None:
-        """Remember where the shards start.
+        """Remember where the micro-batches start.
 
         Args:
-            is_used: for every shard of the batch, in all processes, whether it is computed.
+            is_used: for every micro-batch of the batch, in all processes, whether it is computed.
         """
         self._is_used = list(is_used)
         training = [layer for layer in self._layers if layer.training]
@@ -55,17 +55,17 @@ class SharedStatistics:
         self._start = self._now()
         self._found = []
 
-    def end_shard(self) -> None:
-        """Note what a shard made of the statistics, and let the next one start where it did."""
+    def end_micro_batch(self) -> None:
+        """Note what a micro-batch made of the statistics, and let the next one start where it did."""
         if len(self._is_used) > 1:
             self._found.append(self._now())
             self._put(self._start)
 
     def finish(self, terms: Tensor) -> list[Tensor]:
-        """Leave the mean over all shards that were computed.
+        """Leave the mean over all micro-batches that were computed.
 
         Args:
-            terms: (S, C) float32 numbers of this process's S shards that are to be sent along.
+            terms: (S, C) float32 numbers of this process's S micro-batches that are to be sent along.
 
         Returns:
             The `terms` of every process, in the order of their ranks.
@@ -80,18 +80,18 @@ class SharedStatistics:
         return sent
 
     def discard(self) -> None:
-        """Put everything back to where the shards started."""
+        """Put everything back to where the micro-batches started."""
         self._put(self._start)
         self._restore_counters()
 
     def _mean(self, terms: Tensor) -> tuple[Tensor, list[Tensor]]:
-        """The mean over the shards, and the `terms` of all processes; in one exchange."""
-        own_shards, count = len(self._is_used) // self._group.world_size, len(self._start)
-        rows = torch.stack([*self._found, *[self._start] * (own_shards - len(self._found))])
+        """The mean over the micro-batches, and the `terms` of all processes; in one exchange."""
+        own_micro_batches, count = len(self._is_used) // self._group.world_size, len(self._start)
+        rows = torch.stack([*self._found, *[self._start] * (own_micro_batches - len(self._found))])
         used = iter(self._is_used)
         total, sent = torch.zeros_like(self._start), []
         for found in self._group.gather(torch.cat([rows, terms.detach().to(rows)], dim=1)):
-            mine = [next(used) for _ in range(own_shards)]
+            mine = [next(used) for _ in range(own_micro_batches)]
             for row in found[: sum(mine), :count]:
                 total = total + row
             sent.append(found[:, count:])

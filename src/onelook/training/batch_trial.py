@@ -210,14 +210,14 @@ class Beginning:
         sizes = [multi_scale_size(self.settings.seed, step, side, self.compute.max_stride) for step in steps]
         largest = max(steps, key=sizes.__getitem__)
         usual = min(steps, key=lambda step: abs(sizes[step] - side))  # which is recorded
-        shards = self.state.progress.shards
+        micro_batches = self.state.progress.micro_batches
         self.train([largest, usual, usual, usual])
-        self.validate(2 * math.ceil(self.num_samples / shards))
+        self.validate(2 * math.ceil(self.num_samples / micro_batches))
         best = [tensor.clone() for tensor in detector_tensors(self.state.ema).values()]
         encoded = encode(self.state.tensors(), self.state.document())  # all in memory at once
         del best, encoded
         self.train([3, 4, 5, largest])
-        if self.state.progress.shards != shards:  # the batch was halved: it does not fit
+        if self.state.progress.micro_batches != micro_batches:  # the batch was halved: it does not fit
             raise MemoryError
 
     def train(self, steps: list[int]) -> None:

@@ -1,9 +1,10 @@
-"""The gradient of a batch that is computed in shards, in one process or in many, summed in a fixed order.
+"""The gradient of a batch that is computed in micro-batches, in one process or in many, summed in a fixed order.
 
-A batch of n images is cut into V shards; process r of W computes V / W neighbouring ones. A shard's gradient is a sum
-over its images, and the batch's is the sum over its shards: the same, bit for bit, for one process with two shards
-and two processes with one. With more processes the order in which a network adds is its own; `strict` adds in the order
-of the shards whatever their process, so that then any number of processes gives the same bits.
+A batch of n images is cut into V micro-batches; process r of W computes V / W neighbouring ones. The gradient of a
+micro-batch is a sum over its images, and that of the batch is the sum over its micro-batches: the same, bit for bit,
+for one process with two micro-batches and two processes with one. With more processes the order in which a network adds
+is its own; `strict` adds in the order of the micro-batches whatever their process, so that then any number of processes
+gives the same bits.
 """
 
 from __future__ import annotations
@@ -19,27 +20,27 @@ BUCKET_BYTES = 25 * 2**20
 STRICT_CHUNK = 2**20
 
 
-def shard_bounds(num_samples: int, num_shards: int) -> list[int]:
-    """Where the shards of a batch begin, and where the last one ends; some are empty if there are too few images.
+def micro_batch_bounds(num_samples: int, num_micro_batches: int) -> list[int]:
+    """Where the micro-batches of a batch begin, and where the last one ends; with too few images some are empty.
 
-    >>> shard_bounds(10, 4)
+    >>> micro_batch_bounds(10, 4)
     [0, 2, 5, 7, 10]
     """
-    return [shard * num_samples // num_shards for shard in range(num_shards + 1)]
+    return [micro_batch * num_samples // num_micro_batches for micro_batch in range(num_micro_batches + 1)]
 
 
 class GradientSum:
-    """Collects the gradients of a batch's shards in `parameter.grad`, on top of those of earlier batches.
+    """Collects the gradients of a batch's micro-batches in `parameter.grad`, on top of those of earlier batches.
 
-    For every batch: `begin`, then for every shard of this process the backward pass and `end_shard`, then `exchange`
-    with the other processes, then `accept`; or `discard`, to do the batch again.
+    For every batch: `begin`, then for every micro-batch of this process the backward pass and `end_micro_batch`, then
+    `exchange` with the other processes, then `accept`; or `discard`, to repeat the batch.
 
     Args:
-        num_shards: V, a multiple of the number of processes.
-        strict: whether to add in the order of the shards.
+        num_micro_batches: V, a multiple of the number of processes.
+        strict: whether to add in the order of the micro-batches.
     """
 
-    def __init__(self, model: nn.Module, group: ProcessGroup, *, num_shards: int, strict: bool = False) -> None:
+    def __init__(self, model: nn.Module, group: ProcessGroup, *, num_micro_batches: int, strict: bool = False) -> None:
         self._parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
         self._group = group
         self._is_strict = strict and group.world_size > 1
@@ -47,35 +48,35 @@ class GradientSum:
         self._earlier: list[Tensor | None] = []
         self._has_gradient = [False] * len(self._parameters)
         self._is_used: list[bool] | None = None
-        self._strict_shards: list[Tensor] = []
+        self._strict_gradients: list[Tensor] = []
         self._done = 0
-        self.cut(num_shards)
+        self.cut(num_micro_batches)
 
-    def cut(self, num_shards: int) -> None:
-        """From the next batch on, there are `num_shards` shards."""
-        self._own_shards = num_shards // self._group.world_size
+    def cut(self, num_micro_batches: int) -> None:
+        """From the next batch on, there are `num_micro_batches` micro-batches."""
+        self._own_micro_batches = num_micro_batches // self._group.world_size
 
     def begin(self) -> None:
         """Put the gradients of earlier batches aside."""
         self._earlier = [parameter.grad for parameter in self._parameters]
         self._clear()
-        self._strict_shards = []
+        self._strict_gradients = []
         self._done = 0
         self._arm_before_last()
 
-    def end_shard(self) -> None:
-        """Note that the gradient of one more shard of this process is there."""
+    def end_micro_batch(self) -> None:
+        """Note that the gradient of one more micro-batch of this process is there."""
         self._done += 1
         if self._is_used is None:
             known = zip(self._has_gradient, self._parameters, strict=True)
             self._has_gradient = [before or parameter.grad is not None for before, parameter in known]
         if self._is_strict:
-            self._strict_shards.append(_Flat(self._parameters).fill())
+            self._strict_gradients.append(_Flat(self._parameters).fill())
             self._clear()
         self._arm_before_last()
 
     def exchange(self) -> None:
-        """Add up the shards of all processes; those that a process has not come to count as zeros."""
+        """Add up the micro-batches of all processes; those that a process has not come to count as zeros."""
         if self._buckets is not None:
             self._buckets.finish()
         if self._is_strict:
@@ -105,7 +106,7 @@ class GradientSum:
         self._is_used = None
 
     def _leave_out_unused(self) -> None:
-        """Let a parameter that has no gradient in any shard keep none: an optimiser would act on zeros, as by decay."""
+        """Keep a parameter without a gradient if no micro-batch gave it one: decay, for one, would act on zeros."""
         if self._is_used is None:
             votes = self._group.gather(torch.tensor(self._has_gradient, dtype=torch.uint8))
             self._is_used = torch.stack(votes).any(0).tolist()
@@ -114,7 +115,7 @@ class GradientSum:
                 parameter.grad = None
 
     def _arm_before_last(self) -> None:
-        if self._buckets is not None and self._done == self._own_shards - 1:
+        if self._buckets is not None and self._done == self._own_micro_batches - 1:
             self._buckets.arm()
 
     def _clear(self) -> None:
@@ -122,20 +123,20 @@ class GradientSum:
             parameter.grad = None
 
     def _add_in_order(self) -> None:
-        """Chunk by chunk: gather the shards of all processes and add them one after the other."""
-        while len(self._strict_shards) < self._own_shards:
-            self._strict_shards.append(_Flat(self._parameters).fill())
-        own = torch.stack(self._strict_shards)
+        """Chunk by chunk: gather the micro-batches of all processes and add them one after the other."""
+        while len(self._strict_gradients) < self._own_micro_batches:
+            self._strict_gradients.append(_Flat(self._parameters).fill())
+        own = torch.stack(self._strict_gradients)
         total = _Flat(self._parameters)
         for start in range(0, own.shape[1], STRICT_CHUNK):
             chunk = own[:, start : start + STRICT_CHUNK].contiguous()
-            shards = [shard for gathered in self._group.gather(chunk) for shard in gathered.unbind()]
-            added = shards[0]
-            for shard in shards[1:]:
-                added = added + shard
+            micro_batches = [micro_batch for gathered in self._group.gather(chunk) for micro_batch in gathered.unbind()]
+            added = micro_batches[0]
+            for micro_batch in micro_batches[1:]:
+                added = added + micro_batch
             total.memory[start : start + STRICT_CHUNK] = added
         total.spread()
-        self._strict_shards = []
+        self._strict_gradients = []
 
 
 class _Buckets:

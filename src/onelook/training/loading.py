@@ -33,7 +33,7 @@ from onelook.processes.process_group import ProcessGroup
 from onelook.processes.stop_signal import StopSignal
 from onelook.settings.train import TrainSettings
 from onelook.structures.dataset_index import DatasetIndex
-from onelook.training.batch_gradient import shards_for
+from onelook.training.batch_gradient import micro_batches_for
 from onelook.training.compiled import MOST_SHAPES
 from onelook.training.run import Run
 from onelook.training.run_model import RunModel
@@ -47,7 +47,7 @@ def training_set(
     data: Splits, model: DetectionModel, run: Run, progress: Progress, *, cache: ImageSource | None = None
 ) -> tuple[TrainDataset, EpochOrder]:
     """The augmented training images, and the order of their batches from where `progress` stands."""
-    settings, index = at_length(run.settings, progress.turns), data.scans["train"].index
+    settings, index = at_length(run.settings, progress.length_changes), data.scans["train"].index
     order = EpochOrder(
         seed=settings.seed,
         num_images=len(index),
@@ -181,8 +181,8 @@ def validation_batch_size(run: Run) -> int:
     full, area = settings.batch_size, 1
     if settings.quad:
         full, area = quad.num_samples(quad.num_images(full), full), quad.GRID
-    shards = shards_for(full, settings.micro_batch, run.group.world_size)
-    return settled or 2 * area * math.ceil(full / shards)
+    micro_batches = micro_batches_for(full, settings.micro_batch, run.group.world_size)
+    return settled or 2 * area * math.ceil(full / micro_batches)
 
 
 def _filled_cache(

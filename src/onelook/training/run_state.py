@@ -1,4 +1,4 @@
-"""The state of a run: begun or restored, its batches cut in shards, its length changed."""
+"""The state of a run: begun or restored, its batches cut into micro-batches, its length changed."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from dataclasses import replace
 from torch import nn
 
 from onelook.processes.process_group import ProcessGroup
-from onelook.training.batch_gradient import shards_for
+from onelook.training.batch_gradient import micro_batches_for
 from onelook.training.families import create_loss
 from onelook.training.loading import validation_batch_size
 from onelook.training.run import Run
@@ -23,7 +23,7 @@ logger = logging.getLogger(__name__)
 
 def change_length(model: RunModel, run: Run, state: TrainState, schedule: Schedule) -> Schedule:
     """The schedule of the run's new length, which the average of the weights and the loss follow, too."""
-    changed = replace(schedule, turns=tuple(state.progress.turns))
+    changed = replace(schedule, length_changes=tuple(state.progress.length_changes))
     if run.group.is_first:
         logger.info("the time allows %d epochs, not %d", changed.settings.epochs, schedule.settings.epochs)
     balance = state.loss.balance
@@ -46,13 +46,13 @@ def state_of(model: RunModel, run: Run, schedule: Schedule, *, adapters: nn.Modu
 
 
 def _cut_batches(state: TrainState, schedule: Schedule, group: ProcessGroup) -> None:
-    """Settle in how many shards batches are computed; a resumed run keeps its number if the processes can share it."""
-    before = state.progress.shards
-    wanted = max(before, shards_for(schedule.samples_in(0), schedule.settings.micro_batch, group.world_size))
-    state.progress.shards = math.lcm(wanted, group.world_size)
-    if before not in (0, state.progress.shards) and group.is_first:
+    """Set the number of micro-batches; a resumed run keeps its own if the processes can share it."""
+    before = state.progress.micro_batches
+    wanted = max(before, micro_batches_for(schedule.samples_in(0), schedule.settings.micro_batch, group.world_size))
+    state.progress.micro_batches = math.lcm(wanted, group.world_size)
+    if before not in (0, state.progress.micro_batches) and group.is_first:
         logger.warning(
-            "batches are computed in %d parts instead of %d: the result is equally good, but not bit for bit the same",
-            state.progress.shards,
+            "batches have %d micro-batches instead of %d: the result is equally good, but not bit for bit the same",
+            state.progress.micro_batches,
             before,
         )

@@ -62,9 +62,9 @@ def nominal_batch(settings: TrainSettings, num_images: int) -> int:
     return batch * accumulate
 
 
-def at_length(settings: TrainSettings, turns: Sequence[Sequence[int]]) -> TrainSettings:
-    """The settings of a run with its number of epochs after `turns`: (epoch, epochs from then on) of each change."""
-    return settings.model_copy(update={"epochs": turns[-1][1]}) if turns else settings
+def at_length(settings: TrainSettings, length_changes: Sequence[Sequence[int]]) -> TrainSettings:
+    """The settings of a run with its number of epochs after `length_changes`, see `Schedule`."""
+    return settings.model_copy(update={"epochs": length_changes[-1][1]}) if length_changes else settings
 
 
 @dataclass(frozen=True)
@@ -74,17 +74,17 @@ class Schedule:
     Args:
         begun_with: learning rate, warm-up, momentum, epochs and batch size.
         num_images: images of the training split.
-        turns: (epoch, epochs from then on) of each change of the run's length.
+        length_changes: (epoch, epochs of the run from then on) for each change of its length.
     """
 
     begun_with: TrainSettings
     num_images: int
-    turns: Sequence[Sequence[int]] = ()
+    length_changes: Sequence[Sequence[int]] = ()
 
     @cached_property
     def settings(self) -> TrainSettings:
         """Those of the run, with the number of epochs that it has now."""
-        return at_length(self.begun_with, self.turns)
+        return at_length(self.begun_with, self.length_changes)
 
     @cached_property
     def batch_size(self) -> int:
@@ -157,19 +157,19 @@ class Schedule:
     def share_done(self, step: int, *, end: int = 0) -> float:
         """Share of the run that is done before step number `step`.
 
-        It is the same for the past if the length of the run changes: only how fast it grows from there on is another.
+        A change of the run's length leaves the shares of earlier steps as they are; it only changes how fast they grow.
 
         Args:
             step: from 0.
             end: how many steps before the end it is 1.
         """
         share, begun, epochs = 0.0, 0, self.begun_with.epochs
-        for epoch, epochs_then in self.turns:
-            turn = epoch * self.batches_per_epoch
-            if step < turn:
+        for epoch, epochs_then in self.length_changes:
+            changed = epoch * self.batches_per_epoch
+            if step < changed:
                 break
-            share += (1 - share) * (turn - begun) / max(epochs * self.batches_per_epoch - end - begun, 1)
-            begun, epochs = turn, epochs_then
+            share += (1 - share) * (changed - begun) / max(epochs * self.batches_per_epoch - end - begun, 1)
+            begun, epochs = changed, epochs_then
         return share + (1 - share) * (step - begun) / max(epochs * self.batches_per_epoch - end - begun, 1)
 
     @property

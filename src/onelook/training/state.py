@@ -24,6 +24,7 @@ from onelook.training.schedule import Schedule
 
 KIND_TRAINING = "training"
 KIND_DETECTOR = "detector"
+_STORED_AS = {"micro_batches": "shards", "length_changes": "turns"}  # keys of a checkpoint that have another name
 
 
 @dataclass
@@ -41,8 +42,8 @@ class Progress:
         class_ap: mAP50-95 of every class in the last validation, 0 for those without labels; empty before the first.
         branch: the branch of the head that was better in the last validation.
         val_batch: images of a batch in validation, as settled when the run began; 0 before that.
-        shards: parts that every batch is computed in, one after the other or in as many processes; 0 before the start.
-        turns: (epoch, epochs of the run from then on) of each change of its length, see `time_budget.py`.
+        micro_batches: parts of every batch, computed one after the other or in several processes; 0 before the start.
+        length_changes: (epoch, epochs of the run from then on) for each change of its length, see `time_budget.py`.
         seconds, epoch_began, epoch_seconds: with a budget of time, what the run has taken, when the epoch under way
             began, and what the last epochs took.
         history: the rows of `results.csv`.
@@ -60,8 +61,8 @@ class Progress:
     class_ap: list[float] = field(default_factory=list)
     branch: str = "many"
     val_batch: int = 0
-    shards: int = 0
-    turns: list[list[int]] = field(default_factory=list)
+    micro_batches: int = 0
+    length_changes: list[list[int]] = field(default_factory=list)
     seconds: float = 0.0
     epoch_began: float = 0.0
     epoch_seconds: list[float] = field(default_factory=list)
@@ -132,10 +133,11 @@ class TrainState:
     def document(self) -> dict[str, Any]:
         """All plain values of the state."""
         self.progress.scaler = self.scaler.state_dict()
+        progress = {_STORED_AS.get(name, name): value for name, value in asdict(self.progress).items()}
         sums = [value if math.isfinite(value) else None for value in self.progress.loss_sums]
         return {
             "kind": KIND_TRAINING,
-            "progress": {**asdict(self.progress), "loss_sums": sums},
+            "progress": {**progress, "loss_sums": sums},
             "branch": self.progress.branch,
             "ema_updates": self.ema.updates,
             "loss": {"balance": self.loss.balance.tolist()},
@@ -154,7 +156,8 @@ class TrainState:
         restore_optimizer(self.optimizer, self.model, checkpoint.tensors_below("optimizer/"))
         _load(self.adapters, checkpoint.tensors_below("adapters/"))
         restore_optimizer(self.optimizer, self.adapters, checkpoint.tensors_below("adapters_optimizer/"))
-        self.progress = Progress(**document["progress"])
+        names = {stored: name for name, stored in _STORED_AS.items()}
+        self.progress = Progress(**{names.get(key, key): value for key, value in document["progress"].items()})
         self.progress.loss_sums = [math.nan if value is None else value for value in self.progress.loss_sums]
         self.loss.balance = torch.tensor(document["loss"].get("balance", []), dtype=torch.float32)
         if self.progress.scaler:

@@ -3,7 +3,7 @@
     while epoch < epochs and not stopped early:                # fit
         while batches are left in this epoch:                  # train_epoch; starts at any batch after a resume
             plan = schedule.at(step)                           # train_step: learning rates, momentum, whether to update
-            gradient += loss(model(images), targets)           # in shards and mixed precision, summed over processes
+            gradient += loss(model(images), targets)           # in micro-batches, mixed precision, summed over ranks
             if plan.is_update:
                 clip the gradient, step the optimizer, average the weights
                 save if a checkpoint is due; stop if asked to
@@ -104,7 +104,7 @@ class Trainer:
         reason = "finished"
         try:
             while progress.epoch < self.settings.epochs and not progress.stopped_early:
-                if len(progress.turns) > len(self.schedule.turns):
+                if len(progress.length_changes) > len(self.schedule.length_changes):
                     return None
                 self.group.check(self.stop)
                 self.train_epoch()
@@ -183,7 +183,7 @@ class Trainer:
             self.keeper.save(state)
         detections = evaluation.detections if evaluation is not None else ()
         seconds = trained - self._epoch_begun, validated - trained
-        length = progress.turns[-1][1] if progress.turns else self.settings.epochs
+        length = progress.length_changes[-1][1] if progress.length_changes else self.settings.epochs
         self.observers.send(EpochEnd(epoch, row, metrics, is_best, *seconds, detections, epochs=length))
 
     def _is_best(self, evaluation: Evaluation, epoch: int) -> bool:
@@ -209,7 +209,7 @@ class Trainer:
         progress, epochs = self.state.progress, self.settings.epochs
         length = self.group.first(lambda: self.budget.length_after(progress, epochs))
         if length != epochs:
-            progress.turns.append([progress.epoch, length])
+            progress.length_changes.append([progress.epoch, length])
 
     def _validate(self) -> Evaluation:
         model = self.state.ema.module

@@ -5,7 +5,7 @@ from __future__ import annotations
 from onelook.processes.process_group import ProcessGroup
 from onelook.processes.stop_signal import StopSignal
 from onelook.structures.batch import Batch
-from onelook.training.batch_gradient import BatchGradient, BatchLosses, shards_for
+from onelook.training.batch_gradient import BatchGradient, BatchLosses, micro_batches_for
 from onelook.training.captured import Recorder
 from onelook.training.freeze import frozen_rows, set_training_mode
 from onelook.training.network_passes import ComputeOptions
@@ -47,7 +47,7 @@ class TrainingStep:
         settings, network = schedule.settings, model.model
         adapters = teacher.adapters(settings.seed) if teacher is not None else None
         state = initial_state(network, settings, schedule, device=model.device, amp=model.amp, adapters=adapters)
-        state.progress.shards = shards_for(schedule.samples_in(0), settings.micro_batch, group.world_size)
+        state.progress.micro_batches = micro_batches_for(schedule.samples_in(0), settings.micro_batch, group.world_size)
         frozen = tuple(frozen_rows(network, settings.freeze))
         compute = ComputeOptions(model.device, model.amp, network.max_stride, frozen, recorder=recorder)
         set_training_mode(network, frozen)
