@@ -54,7 +54,7 @@ def main() -> None:
     with torch.inference_mode():
         raw_maps = model(batch.images.float() / 255)
     panels = {
-        "anchors: shape and place decide": list(of_anchors(batch, side)),
+        "anchors: shape and position decide": list(of_anchors(batch, side)),
         "SimOTA: predictions decide": list(of_points(model, batch, raw_maps, one_to_one=False)),
         "one-to-one: one cell per object": list(of_points(model, batch, raw_maps, one_to_one=True)),
     }
@@ -86,7 +86,7 @@ def of_points(model: DetectionModel, batch: Batch, raw_maps: list[torch.Tensor],
     if one_to_one:
         is_object = loss.objects(flatten_maps(second)[..., 4].flatten(), found)
     targets = is_object.nonzero()[:, 0].tolist()
-    cells, strides = grid.at(found.positives.place[is_object])
+    cells, strides = grid.at(found.positives.point[is_object])
     for target, (column, row), stride in zip(targets, cells.tolist(), strides.tolist(), strict=True):
         yield target, column * stride, row * stride, stride
 

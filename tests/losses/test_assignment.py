@@ -17,7 +17,7 @@ GRID = AnchorGrid(
 )
 SIZES = [(12, 20), (6, 10)]
 
-Place = tuple[int, int, int, int, int]
+Position = tuple[int, int, int, int, int]
 
 
 def targets_of(boxes: list[list[float]]) -> Targets:
@@ -25,12 +25,12 @@ def targets_of(boxes: list[list[float]]) -> Targets:
     return Targets(torch.arange(count) % 3, torch.arange(count), torch.tensor(boxes, dtype=torch.float32).view(-1, 4))
 
 
-def places(matches: LayerMatches) -> list[Place]:
+def positions(matches: LayerMatches) -> list[Position]:
     fields = (matches.class_ids, matches.image_index, matches.anchor_index, matches.rows, matches.columns)
     return [tuple(row) for row in torch.stack(fields, dim=1).tolist()]  # type: ignore[misc]
 
 
-def slow_assign(boxes: list[list[float]], layer: int, anchor_t: float) -> set[Place]:
+def slow_assign(boxes: list[list[float]], layer: int, anchor_t: float) -> set[Position]:
     """The rule, one target at a time, for centres off the lines."""
     height, width = SIZES[layer]
     found = set()
@@ -60,7 +60,7 @@ def test_matches_equal_a_loop_over_the_targets(anchor_t: float) -> None:
     for layer, matches in enumerate(found):
         expected = slow_assign(boxes, layer, anchor_t)
         assert len(expected) > 30
-        assert set(places(matches)) == expected
+        assert set(positions(matches)) == expected
         assert len(matches) == len(expected)
 
 
@@ -85,12 +85,12 @@ def test_boxes_and_anchors_are_in_cells_of_their_map() -> None:
         [0.05, 0.95, 0.1, 0.2],
     ],
 )
-def test_places_stay_inside_the_map_and_never_repeat(box: list[float]) -> None:
+def test_positions_stay_inside_the_map_and_never_repeat(box: list[float]) -> None:
     for (height, width), matches in zip(SIZES, assign(targets_of([box]), GRID, SIZES, anchor_t=4.0), strict=True):
         assert len(matches) > 0
         assert ((matches.rows >= 0) & (matches.rows < height)).all()
         assert ((matches.columns >= 0) & (matches.columns < width)).all()
-        assert len(set(places(matches))) == len(matches)
+        assert len(set(positions(matches))) == len(matches)
         assert matches.boxes.isfinite().all()
 
 

@@ -58,7 +58,7 @@ def test_no_target_is_left_out_and_classes_rise_above_their_start(head: str, tin
         for _maps, positives, is_taught in taught(loss, raw_maps, targets) if step % 5 == 0 else ():
             assert (is_taught & positives.is_real)[: len(targets)].any(dim=1).all(), f"step {step}"
     for maps, positives, is_taught in taught(loss, raw_maps, targets):
-        outputs = flatten_maps(maps).flatten(0, 1)[positives.place[is_taught]]
+        outputs = flatten_maps(maps).flatten(0, 1)[positives.point[is_taught]]
         class_ids = targets.class_ids[is_taught.nonzero()[:, :1]]
         scores = outputs[:, -2:].gather(1, class_ids).sigmoid()
         assert scores.mean() > 3 * PRIOR

@@ -68,15 +68,15 @@ def test_maps_are_copied_only_if_the_numbers_of_a_cell_are_apart(make: object, i
     assert with_whole_rows(one).data_ptr() == one.data_ptr()
 
 
-def test_gradient_of_shared_places_is_the_same_bits_on_several_threads() -> None:
-    places = torch.arange(20_000)[None] % 6
+def test_gradient_of_shared_positions_is_the_same_bits_on_several_threads() -> None:
+    positions = torch.arange(20_000)[None] % 6
     threads = torch.get_num_threads()
     torch.set_num_threads(2)
     try:
         gradients = []
         for _ in range(5):
             raw = torch.zeros(1, 1, 2, 3, 9, requires_grad=True)
-            _, matched = read_maps([raw], places)
+            _, matched = read_maps([raw], positions)
             (gradient,) = torch.autograd.grad((matched[0] * seeded(20_000, 9)).sum(), raw)
             gradients.append(gradient)
     finally:

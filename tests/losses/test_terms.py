@@ -56,7 +56,7 @@ def test_class_targets_put_the_rest_on_the_other_classes() -> None:
 
 
 @pytest.mark.parametrize("order", [[0, 1, 2, 3], [3, 2, 1, 0], [1, 3, 0, 2]])
-def test_best_quality_wins_a_place_whatever_the_order(order: list[int]) -> None:
+def test_best_quality_wins_a_cell_whatever_the_order(order: list[int]) -> None:
     quality = torch.tensor([0.2, 0.9, 0.5, -0.3])[order]
-    places = torch.tensor([7, 7, 7, 2])[order]
-    assert objectness_targets(quality, places, 9).tolist() == pytest.approx([0, 0, 0, 0, 0, 0, 0, 0.9, 0])
+    cells = torch.tensor([7, 7, 7, 2])[order]
+    assert objectness_targets(quality, cells, 9).tolist() == pytest.approx([0, 0, 0, 0, 0, 0, 0, 0.9, 0])

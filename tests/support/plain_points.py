@@ -9,27 +9,27 @@ from torch import Tensor
 
 from onelook.losses.points.pairs import Pairs, Positives
 
-Owned = dict[int, tuple[int, int]]  # place -> target, pair
+Owned = dict[int, tuple[int, int]]  # point -> target, pair
 
 
-def pairs_of(places: Sequence[Sequence[int]], num_places: int, filling: int = 0) -> Pairs:
-    """One list of places for each target, and `filling` pairs that only fill up."""
-    counts = torch.tensor([len(listed) for listed in places], dtype=torch.int64)
-    target = torch.arange(len(places)).repeat_interleave(counts)
-    place = torch.tensor([place for listed in places for place in listed], dtype=torch.int64)
+def pairs_of(points: Sequence[Sequence[int]], num_points: int, filling: int = 0) -> Pairs:
+    """One list of points for each target, and `filling` pairs that only fill up."""
+    counts = torch.tensor([len(listed) for listed in points], dtype=torch.int64)
+    target = torch.arange(len(points)).repeat_interleave(counts)
+    point = torch.tensor([point for listed in points for point in listed], dtype=torch.int64)
     return Pairs(
-        torch.cat([target, target.new_full((filling,), len(places))]),
-        torch.cat([place, place.new_zeros(filling)]),
+        torch.cat([target, target.new_full((filling,), len(points))]),
+        torch.cat([point, point.new_zeros(filling)]),
         counts.cumsum(0) - counts,
         counts,
-        num_places,
+        num_points,
     )
 
 
 def owned(positives: Positives, mask: Tensor | None = None) -> dict[int, int]:
-    """Place -> target of the positives, or of those in the (M, k) mask, in the order of the places."""
+    """Point -> target of the positives, or of those in the (M, k) mask, in the order of the points."""
     rows = (positives.is_real if mask is None else mask).nonzero().tolist()
-    return dict(sorted((int(positives.place[target, row]), target) for target, row in rows))
+    return dict(sorted((int(positives.point[target, row]), target) for target, row in rows))
 
 
 def plain_choice(
@@ -40,39 +40,39 @@ def plain_choice(
     *,
     only_best: bool = False,
 ) -> dict[int, int]:
-    """Place -> target: the best pairs of each target, contested places settled, orphans rescued in their order.
+    """Point -> target: the best pairs of each target, contested points settled, orphans rescued in their order.
 
     Args:
         rank_key: (n,) each target wants the pairs of smallest key.
-        contest_key: (n,) a place goes to the smallest key.
+        contest_key: (n,) a point goes to the smallest key.
         wanted: how many pairs each target chooses at first.
-        only_best: let each target keep its best place only, and orphans take from nobody.
+        only_best: let each target keep its best point only, and orphans take from nobody.
     """
     order = [
         sorted(range(first, first + count), key=lambda pair: (float(rank_key[pair]), pair))
         for first, count in zip(pairs.first.tolist(), pairs.counts.tolist(), strict=True)
     ]
-    places = pairs.place.tolist()
+    points = pairs.point.tolist()
     owner: Owned = {}
     for target, ranked in enumerate(order):
         for pair in ranked[: wanted[target]]:
-            held = owner.get(places[pair])
+            held = owner.get(points[pair])
             if held is None or contest_key[pair] < contest_key[held[1]]:
-                owner[places[pair]] = (target, pair)
+                owner[points[pair]] = (target, pair)
     if only_best:
         for target, ranked in enumerate(order):
-            mine = [pair for pair in ranked if owner.get(places[pair]) == (target, pair)]
+            mine = [pair for pair in ranked if owner.get(points[pair]) == (target, pair)]
             for pair in mine[1:]:
-                del owner[places[pair]]
+                del owner[points[pair]]
     counts = [sum(target == holder for holder, _ in owner.values()) for target in range(len(order))]
     given: Owned = {}
     for target in [target for target, count in enumerate(counts) if count == 0]:
         for pair in order[target]:
-            held = owner.get(places[pair])
-            if places[pair] in given or (held is not None and (only_best or counts[held[0]] < 2)):
+            held = owner.get(points[pair])
+            if points[pair] in given or (held is not None and (only_best or counts[held[0]] < 2)):
                 continue
             if held is not None:
                 counts[held[0]] -= 1
-            given[places[pair]] = (target, pair)
+            given[points[pair]] = (target, pair)
             break
-    return {place: target for place, (target, _pair) in sorted({**owner, **given}.items())}
+    return {point: target for point, (target, _pair) in sorted({**owner, **given}.items())}

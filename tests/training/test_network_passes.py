@@ -20,7 +20,7 @@ from torch.autograd.graph import get_gradient_edge
 from onelook.data.rectangles import own_frames
 from onelook.inference.evaluator import EvaluationSettings, Evaluator
 from onelook.losses.assignment import _constants
-from onelook.losses.detection_loss import _places
+from onelook.losses.detection_loss import _strides_and_first_cells
 from onelook.losses.distillation import Lesson, TaughtTargets, Teaching
 from onelook.losses.points.grid import _grid
 from onelook.models.detector import DetectionModel, create_model
@@ -291,7 +291,7 @@ def test_after_a_recording_parameters_take_their_gradients_where_steps_run(tiny_
     "made",
     [
         lambda side: _constants(((side, 1),), torch.device("cpu"))[0],
-        lambda side: _places(((side, 1, 1, 1),), (side,), torch.device("cpu"))[0],
+        lambda side: _strides_and_first_cells(((side, 1, 1, 1),), (side,), torch.device("cpu"))[0],
         lambda side: _grid(((side, 1),), (8.0,), torch.float32, torch.device("cpu")).cells,
     ],
 )

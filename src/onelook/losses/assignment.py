@@ -42,7 +42,7 @@ class Candidates:
     class_ids: Tensor
 
     def positions(self, map_strides: Tensor) -> Tensor:
-        """(L, S, A, M) int64 place of each candidate in the memory of its map, in whatever unit the strides have.
+        """(L, S, A, M) int64 position of each candidate in the memory of its map, in whatever unit the strides have.
 
         Args:
             map_strides: (L, 4) int64 steps from image to image, anchor to anchor, row to row and column to column.
@@ -65,7 +65,7 @@ def find_candidates(
 
     A target and an anchor match if no side differs by a factor of `anchor_t` or more. The cell that holds the centre
     answers, and of its neighbours the horizontally and the vertically nearest, where they exist. A target may have no
-    match at all (its shape suits no anchor; it has no area); several targets may claim one place.
+    match at all (its shape suits no anchor; it has no area); several targets may claim one position.
 
     Runs on the device of `targets` and never waits for it.
 

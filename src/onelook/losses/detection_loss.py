@@ -112,7 +112,9 @@ class DetectionLoss(FamilyLoss):
         """Unweighted box, objectness and class term of every map, (L,) each: means over the matches, or the cells."""
         num_maps, num_cells = len(raw_maps), [raw_map.numel() // raw_map.shape[4] for raw_map in raw_maps]
         device = raw_maps[0].device
-        strides, first_cells = _places(tuple(tuple(row_strides(m)) for m in raw_maps), tuple(num_cells), device)
+        strides, first_cells = _strides_and_first_cells(
+            tuple(tuple(row_strides(m)) for m in raw_maps), tuple(num_cells), device
+        )
         positions = candidates.positions(strides).view(num_maps, -1)  # (L, R)
         objectness_logits, rows = read_maps(raw_maps, positions)
         rows = rows.view(*candidates.is_match.shape, -1)  # (L, S, A, M, 5 + K)
@@ -149,7 +151,7 @@ class DetectionLoss(FamilyLoss):
 
 
 @cache
-def _places(
+def _strides_and_first_cells(
     strides: tuple[tuple[int, ...], ...], num_cells: tuple[int, ...], device: torch.device
 ) -> tuple[Tensor, Tensor]:
     """(L, 4) strides and (L, 1) first cell of every map, in cells: there once, see `assignment`."""

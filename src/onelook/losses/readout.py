@@ -61,7 +61,7 @@ class _ReadMaps(torch.autograd.Function):
         dtype = torch.promote_types(raw_maps[0].dtype, torch.float32)
         objectness = torch.cat([memory[:, OBJECTNESS] for memory in memories]).to(dtype)
         matched = torch.stack(
-            [memory.index_select(0, place) for memory, place in zip(memories, positions, strict=True)]
+            [memory.index_select(0, position) for memory, position in zip(memories, positions, strict=True)]
         ).to(dtype)
         return objectness, matched
 
@@ -71,13 +71,13 @@ class _ReadMaps(torch.autograd.Function):
         (positions,) = ctx.saved_tensors
         sizes = [shape.numel() // shape[4] for shape, _, _ in ctx.forms]
         gradients: list[Tensor] = []
-        for form, place, objectness, matched in zip(
+        for form, position, objectness, matched in zip(
             ctx.forms, positions, torch.split(objectness_gradient, sizes), matched_gradient, strict=True
         ):
             shape, strides, dtype = form
             memory = objectness.new_zeros((len(objectness), shape[4]), dtype=dtype)
             memory[:, OBJECTNESS] = objectness
-            _add_rows(memory, place, matched.to(dtype))
+            _add_rows(memory, position, matched.to(dtype))
             gradients.append(memory.as_strided(shape, strides))
         return None, *gradients
 
@@ -88,10 +88,10 @@ def _rows(raw_map: Tensor) -> Tensor:
     return raw_map.as_strided((raw_map.numel() // channels, channels), (channels, 1))
 
 
-def _add_rows(memory: Tensor, place: Tensor, rows: Tensor) -> None:
-    """Add `rows` (R, C) to `memory` (N, C) in place at `place` (R,); rows of one place in a fixed order."""
+def _add_rows(memory: Tensor, position: Tensor, rows: Tensor) -> None:
+    """Add `rows` (R, C) to `memory` (N, C) in place at `position` (R,); rows of one position in a fixed order."""
     if memory.is_cuda:
-        memory.index_put_((place,), rows, accumulate=True)  # sorts by place first
+        memory.index_put_((position,), rows, accumulate=True)  # sorts by position first
         return
     columns = torch.arange(rows.shape[1], device=rows.device)
-    memory.view(-1).index_add_(0, (place[:, None] * rows.shape[1] + columns).view(-1), rows.reshape(-1))
+    memory.view(-1).index_add_(0, (position[:, None] * rows.shape[1] + columns).view(-1), rows.reshape(-1))

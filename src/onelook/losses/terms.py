@@ -39,9 +39,9 @@ def class_targets(class_ids: Tensor, num_classes: int, *, label_smoothing: float
 
 
 def objectness_targets(quality: Tensor, positions: Tensor, num_cells: int) -> Tensor:
-    """(num_cells,) what objectness should be: 0, but the quality at matched places.
+    """(num_cells,) what objectness should be: 0, but the quality at matched cells.
 
-    Where several matches share a place the best quality counts, whatever their order.
+    Where several matches share a cell the best quality counts, whatever their order.
 
     Args:
         quality: (R,) overlap of prediction and target, 0 where there is no match; below 0 counts as 0.

@@ -26,7 +26,7 @@ def batch_like_coco(rng: np.random.Generator) -> Targets:
 
 
 def lengths(prepared: PointTargets) -> tuple[int, int, int]:
-    return len(prepared.boxes), len(prepared.pairs.place), prepared.most_points
+    return len(prepared.boxes), len(prepared.pairs.point), prepared.most_points
 
 
 @pytest.mark.parametrize(("regions", "most_cells"), [(centre_regions, CENTRE_CELLS), (surrogate_regions, 0)])
@@ -43,4 +43,4 @@ def test_no_pair_is_lost_where_a_region_holds_more_cells_than_it_should() -> Non
     usual, narrow = (point_targets(MAPS, batch, STRIDES, centre_regions, most_cells=most) for most in (CENTRE_CELLS, 1))
     count = int(usual.pairs.counts.sum())
     assert lengths(narrow)[1] == count > 3 * lengths(usual)[0]
-    assert torch.equal(narrow.pairs.place, usual.pairs.place[:count])
+    assert torch.equal(narrow.pairs.point, usual.pairs.point[:count])

@@ -41,12 +41,12 @@ def test_overlaps_are_those_of_the_papers(
 
 def test_one_point_has_the_box_and_the_terms_of_the_worked_example() -> None:
     grid = point_grid([torch.zeros(1, 1, 2, 3, 6, dtype=DOUBLE)], [8.0])
-    place = torch.tensor([5])  # column 2, row 1: its middle is at (20, 12)
+    point = torch.tensor([5])  # column 2, row 1: its middle is at (20, 12)
     distances = torch.tensor([[1.2, 0.9, 1.6, 1.1]], dtype=DOUBLE)
     goal, quality = cxcywh(11, 4, 35, 22), torch.tensor([0.7], dtype=DOUBLE)
-    assert decode_distances(distances, grid, place)[0].tolist() == pytest.approx([10.4, 4.8, 32.8, 20.8])
-    assert encode_distances(goal, grid, place)[0].tolist() == pytest.approx([1.125, 1, 1.875, 1.25])
-    overlap, distance = box_terms(distances, grid, place, goal, quality)
+    assert decode_distances(distances, grid, point)[0].tolist() == pytest.approx([10.4, 4.8, 32.8, 20.8])
+    assert encode_distances(goal, grid, point)[0].tolist() == pytest.approx([1.125, 1, 1.875, 1.25])
+    overlap, distance = box_terms(distances, grid, point, goal, quality)
     assert [overlap.item(), distance.item()] == pytest.approx([0.1486083463, 0.105], abs=1e-9)
     logits, goals = torch.tensor([0.4, -1.0], dtype=DOUBLE), torch.tensor([0.7, 0.0], dtype=DOUBLE)
     entropy = cross_entropy(logits, goals, positive_weight=1.0, focal_gamma=0.0).sum()
@@ -144,10 +144,10 @@ def test_classes_are_told_apart_at_positives_by_the_quality_of_their_boxes() -> 
     logits = flatten_maps(maps)[..., 4:].detach().flatten(0, 1)
     expected, slopes = 0.0, torch.zeros_like(logits)
     for row, class_id in enumerate(targets.class_ids):
-        for place, weight in zip(positives.place[row], quality[row], strict=True):
-            shares = logits[place].softmax(dim=0)
+        for point, weight in zip(positives.point[row], quality[row], strict=True):
+            shares = logits[point].softmax(dim=0)
             expected -= 4 * weight * shares[class_id].log() / quality.sum()
-            slopes[place] += 4 * weight * (shares - torch.eye(3)[class_id]) / quality.sum() * 2 / NOMINAL_IMAGES
+            slopes[point] += 4 * weight * (shares - torch.eye(3)[class_id]) / quality.sum() * 2 / NOMINAL_IMAGES
     assert found.values[1] == pytest.approx(float(expected), rel=1e-5)
     found.total.backward()
     gradient = torch.cat([raw_map.grad.flatten(1, 3) for raw_map in maps if raw_map.grad is not None], dim=1)
@@ -165,7 +165,7 @@ def test_early_in_a_run_classes_are_taught_more_than_the_quality_of_boxes(progre
     expected = torch.zeros_like(logits)
     for row, class_id in enumerate(targets.class_ids):
         real = positives.is_real[row]
-        expected[positives.place[row][real], class_id] = (quality + (1 - quality) * floor)[row][real]
+        expected[positives.point[row][real], class_id] = (quality + (1 - quality) * floor)[row][real]
     torch.testing.assert_close(goals, expected, rtol=0, atol=1e-5)
 
 

@@ -50,16 +50,16 @@ corner = st.integers(-20, 80).map(lambda value: value / 1.0) | st.floats(-100, 1
 def test_pairs_are_the_cells_whose_middle_is_strictly_inside(targets: list[tuple[int, list[float]]]) -> None:
     image_index = [image for image, _ in targets]
     corners = np.array([values for _, values in targets], np.float64).reshape(-1, 3, 4).transpose(1, 0, 2)
-    place, counts = pairs_inside(corners, np.array(image_index, np.int64), SIZES, STRIDES)
+    point, counts = pairs_inside(corners, np.array(image_index, np.int64), SIZES, STRIDES)
     target = np.repeat(np.arange(len(targets)), counts)
-    assert list(zip(target.tolist(), place.tolist(), strict=True)) == slow_pairs(corners, image_index)
+    assert list(zip(target.tolist(), point.tolist(), strict=True)) == slow_pairs(corners, image_index)
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf"), 1e300])
 def test_a_region_without_limits_gives_cells_of_the_map_only(value: float) -> None:
     region = np.broadcast_to(np.array([-value, -value, value, value]), (3, 1, 4))
-    place, _counts = pairs_inside(region, np.zeros(1, np.int64), SIZES, STRIDES)
-    assert set(place.tolist()) <= set(range(NUM_POINTS))
+    point, _counts = pairs_inside(region, np.zeros(1, np.int64), SIZES, STRIDES)
+    assert set(point.tolist()) <= set(range(NUM_POINTS))
 
 
 def test_equal_keys_rank_in_the_order_of_the_pairs() -> None:
@@ -67,16 +67,16 @@ def test_equal_keys_rank_in_the_order_of_the_pairs() -> None:
     found = shortlist(pairs, torch.tensor([2.0, 1.0, 2.0, 1.0, 0.0, 0.0, 0.0, 0.0]), ranks=3)
     assert found.is_real.tolist() == [[True] * 3, [False] * 3, [True, True, False]]
     assert found.pair[found.is_real].tolist() == [1, 3, 0, 4, 5]
-    assert found.place[found.is_real].tolist() == [1, 3, 0, 4, 5]
+    assert found.point[found.is_real].tolist() == [1, 3, 0, 4, 5]
 
 
-def listed(*places: list[int]) -> Shortlist:
+def listed(*points: list[int]) -> Shortlist:
     """Places that each target ranks in the order given, in 10 of them."""
-    pairs = pairs_of(places, 10)
-    return shortlist(pairs, torch.zeros(len(pairs.place)), ranks=3)
+    pairs = pairs_of(points, 10)
+    return shortlist(pairs, torch.zeros(len(pairs.point)), ranks=3)
 
 
-def test_a_contested_place_goes_to_the_smallest_key_then_to_the_first_target() -> None:
+def test_a_contested_point_goes_to_the_smallest_key_then_to_the_first_target() -> None:
     candidates = listed([0, 1], [0, 1], [0, 2])
     chosen = torch.tensor([[True, True, False], [True, True, False], [False, True, False]])
     key = torch.tensor([[1.0, 5.0, 0.0], [1.0, 3.0, 0.0], [0.0, 9.0, 0.0]])
@@ -93,12 +93,12 @@ def rescued(candidates: Shortlist, chosen: list[list[int]], *, may_take: bool) -
 def test_orphans_take_what_nobody_needs_in_their_order() -> None:
     candidates = listed([0, 1], [1, 0], [1], [])
     chosen = [[1, 1, 0], [0, 0, 0], [0, 0, 0], [0, 0, 0]]
-    # Target 1 prefers place 1 and may take it from target 0, which then has only place 0 and keeps it from target 2.
+    # Target 1 prefers point 1 and may take it from target 0, which then has only point 0 and keeps it from target 2.
     assert rescued(candidates, chosen, may_take=True) == {0: 0, 1: 1}
     assert rescued(candidates, [[1, 0, 0], *chosen[1:]], may_take=False) == {0: 0, 1: 1}
 
 
-def test_orphans_prefer_the_smallest_key_among_free_places() -> None:
+def test_orphans_prefer_the_smallest_key_among_free_points() -> None:
     candidates = listed([0], [3, 4, 0], [3, 4])
     assert rescued(candidates, [[1, 0, 0], [0, 0, 0], [0, 0, 0]], may_take=True) == {0: 0, 3: 1, 4: 2}
 
@@ -106,23 +106,23 @@ def test_orphans_prefer_the_smallest_key_among_free_places() -> None:
 def test_a_positive_behind_the_last_row_of_its_target_takes_the_first() -> None:
     candidates = listed([5, 6, 7], [8])
     found = positives_of(candidates, torch.tensor([[False, False, True], [True, False, False]]), rows=2)
-    assert owned(found) == {7: 0, 8: 1} and found.place.shape == (2, 2)
+    assert owned(found) == {7: 0, 8: 1} and found.point.shape == (2, 2)
 
 
 def test_of_equal_points_the_first_is_the_best() -> None:
-    place = torch.tensor([[6, 3, 1], [4, 5, 2]])
-    positives = Positives(place, place, torch.tensor([[True, True, False], [True, True, True]]))
+    point = torch.tensor([[6, 3, 1], [4, 5, 2]])
+    positives = Positives(point, point, torch.tensor([[True, True, False], [True, True, True]]))
     best = positives.best(torch.tensor([[0.5, 0.5, 0.9], [0.2, 0.2, 0.1]]))
     assert owned(positives, best) == {3: 0, 4: 1}
 
 
-def crowd(seed: int, num_targets: int, num_places: int) -> tuple[Any, torch.Tensor, torch.Tensor]:
+def crowd(seed: int, num_targets: int, num_points: int) -> tuple[Any, torch.Tensor, torch.Tensor]:
     """Targets with up to 15 candidates near each other, and two keys of each pair, many of them equal."""
     rng = np.random.Generator(np.random.Philox(key=seed))
-    starts = rng.integers(0, num_places - 15, num_targets)
-    places = [list(range(start, start + rng.integers(0, 16))) for start in starts]
-    pairs = pairs_of(places, num_places, filling=3)
-    keys = torch.from_numpy(rng.integers(0, 6, (2, len(pairs.place))) / 6)
+    starts = rng.integers(0, num_points - 15, num_targets)
+    points = [list(range(start, start + rng.integers(0, 16))) for start in starts]
+    pairs = pairs_of(points, num_points, filling=3)
+    keys = torch.from_numpy(rng.integers(0, 6, (2, len(pairs.point))) / 6)
     return pairs, keys[0], keys[1]
 
 

@@ -90,14 +90,14 @@ class WiderLoss(YoloxLoss):
         offsets = (middles - boxes[:, None, :2]).abs()  # (M, P, 2)
         is_near = (offsets < 2.5 * grid.stride_px[:, None]).all(dim=2)
         is_inside = (offsets < boxes[:, None, 2:] / 2).all(dim=2)
-        places = (is_near | is_inside).any(dim=0).nonzero().flatten().tolist()
-        pairs = pairs_of([places] * len(TWO) + [[]] * (len(prepared.boxes) - len(TWO)), len(points))
-        target, place = pairs.target, pairs.place
-        ious = iou(predicted[place], boxes[target])
-        costs = pair_costs(points[place, 4], points[place, 5:], prepared.class_ids[target], ious)
-        costs += 1e5 * ~(is_near & is_inside)[target, place]
+        candidates = (is_near | is_inside).any(dim=0).nonzero().flatten().tolist()
+        pairs = pairs_of([candidates] * len(TWO) + [[]] * (len(prepared.boxes) - len(TWO)), len(points))
+        target, point = pairs.target, pairs.point
+        ious = iou(predicted[point], boxes[target])
+        costs = pair_costs(points[point, 4], points[point, 5:], prepared.class_ids[target], ious)
+        costs += 1e5 * ~(is_near & is_inside)[target, point]
         wider = replace(prepared, pairs=pairs, most_points=len(points))
-        corners = cxcywh_to_xyxy(prepared.boxes), cxcywh_to_xyxy(predicted[place])
+        corners = cxcywh_to_xyxy(prepared.boxes), cxcywh_to_xyxy(predicted[point])
         found = choose_cheapest(pairs, costs, points_wanted(wider, *corners, num_images=1), rescue=False)
         return Assignment(found, torch.zeros_like(found.is_real, dtype=torch.float64))
 
@@ -141,13 +141,13 @@ def test_the_second_objectness_is_taught_where_it_and_class_and_box_agree_best()
     points = raw[0, 0].flatten(0, 1)
     objects = owned(found.positives, loss.objects(second, found))
     assert sorted(objects.values()) == [0, 1, 2]
-    for place, target in objects.items():
+    for point, target in objects.items():
         own = torch.tensor([other for other, owner in owned(found.positives).items() if owner == target])
         cells, here = torch.stack([own % 4, own // 4], dim=1), points[own]
         goals = prepared.boxes[target].expand(len(own), -1)
         overlap = iou(decode_boxes(here[:, :4], cells, torch.full((len(here),), 8.0)), goals)
         score = second[own].sigmoid() * here[:, 5 + int(prepared.class_ids[target])].sigmoid()
-        assert place == own[(score * overlap**6).argmax()]
+        assert point == own[(score * overlap**6).argmax()]
 
 
 def test_a_second_objectness_is_one_term_more_and_changes_no_other() -> None:
@@ -247,8 +247,8 @@ def test_targets_of_one_image_do_not_depend_on_those_of_another() -> None:
         (both.positives.is_real, single.positives.is_real),
         (loss.objects(second.flatten(), both), loss.objects(second[1], single)),
     ):
-        places = [place - num_points for place in owned(both.positives, chosen) if place >= num_points]
-        assert places == list(owned(single.positives, expected))
+        chosen_points = [point - num_points for point in owned(both.positives, chosen) if point >= num_points]
+        assert chosen_points == list(owned(single.positives, expected))
 
 
 def test_encoding_is_the_inverse_of_decoding() -> None:

@@ -23,8 +23,8 @@ SMALL = torch.stack([X - 0.5, Y - 0.5, X + 0.5, Y + 0.5], dim=1)
 
 def pairs_for(boxes: Tensor, regions: object = None) -> Pairs:
     given = surrogate_regions(boxes.numpy(), [8.0]) if regions is None else regions
-    place, counts = pairs_inside(given, np.zeros(len(boxes), np.int64), [(4, 4)], [8.0])  # type: ignore[arg-type]
-    return pairs_of([part.tolist() for part in np.split(place, np.cumsum(counts)[:-1])] if len(boxes) else [], 16, 4)
+    point, counts = pairs_inside(given, np.zeros(len(boxes), np.int64), [(4, 4)], [8.0])  # type: ignore[arg-type]
+    return pairs_of([part.tolist() for part in np.split(point, np.cumsum(counts)[:-1])] if len(boxes) else [], 16, 4)
 
 
 def chosen(
@@ -32,16 +32,16 @@ def chosen(
 ) -> tuple[Positives, dict[int, float]]:
     pairs = pairs_for(boxes)
     rows = pairs.target.clamp(max=max(len(boxes) - 1, 0))
-    ious = box_iou(boxes, predicted)[rows, pairs.place] if len(boxes) else torch.zeros(len(rows))
-    given = scores[pairs.place, CLASSES[rows]]
+    ious = box_iou(boxes, predicted)[rows, pairs.point] if len(boxes) else torch.zeros(len(rows))
+    given = scores[pairs.point, CLASSES[rows]]
     positives, quality = choose_aligned(pairs, given, ious, **options)  # type: ignore[arg-type]
     assert not quality[~positives.is_real].any()
-    real = zip(positives.place[positives.is_real].tolist(), quality[positives.is_real].tolist(), strict=True)
+    real = zip(positives.point[positives.is_real].tolist(), quality[positives.is_real].tolist(), strict=True)
     return positives, dict(sorted(real))
 
 
 def owners(positives: Positives) -> list[int | None]:
-    return [owned(positives).get(place) for place in range(16)]
+    return [owned(positives).get(point) for point in range(16)]
 
 
 _ = None
@@ -51,7 +51,7 @@ RESCUED = [0, 0, 2, _, 0, 0, 0, 1, 0, 1, 1, 1, _, 1, 1, 1]
 def test_a_target_smaller_than_a_cell_has_the_candidates_of_its_surrogate() -> None:
     pairs = pairs_for(BOXES)
     assert pairs.counts.tolist() == [9, 9, 2]
-    assert pairs.place[18:20].tolist() == [1, 2]
+    assert pairs.point[18:20].tolist() == [1, 2]
     assert pairs_for(BOXES, BOXES.numpy()[None]).counts.tolist() == [9, 9, 0]
 
 
@@ -104,7 +104,7 @@ def test_equal_alignment_is_settled_by_order_and_zero_alignment_is_still_chosen(
 
 def test_a_tiny_overlap_keeps_its_quality_in_float32() -> None:
     pairs = pairs_for(BOXES[:1])
-    few = torch.full((len(pairs.place),), 0.01)
+    few = torch.full((len(pairs.point),), 0.01)
     positives, quality = choose_aligned(pairs, few, few)
     assert quality[positives.is_real].tolist() == pytest.approx([0.01] * 9)
 

@@ -66,19 +66,19 @@ def point_targets(
         values.cpu().numpy() for values in (targets.image_index, targets.class_ids, targets.boxes)
     )
     boxes_xyxy = cxcywh_to_xyxy(fractions.astype(np.float64)) * np.array([width, height, width, height])
-    place, counts = pairs_inside(regions(boxes_xyxy, strides), image_index, sizes, strides)
+    point, counts = pairs_inside(regions(boxes_xyxy, strides), image_index, sizes, strides)
     num_targets = padded_length(len(image_index), steps=2 if len(image_index) < _MANY_TARGETS else 4)
-    num_pairs = most_cells * len(sizes) * num_targets or padded_length(len(place), steps=1)
+    num_pairs = most_cells * len(sizes) * num_targets or padded_length(len(point), steps=1)
     missing = num_targets - len(image_index)
     counts = np.pad(counts, (0, missing))
     target = np.repeat(np.arange(len(counts)), counts)
-    filling = (0, max(num_pairs - len(place), 0))
-    images, classes, target_of_pair, place_of_pair, first_pair, pairs_each = on_device(
+    filling = (0, max(num_pairs - len(point), 0))
+    images, classes, target_of_pair, point_of_pair, first_pair, pairs_each = on_device(
         first.device,
         np.pad(image_index, (0, missing)),
         np.pad(class_ids, (0, missing)),
         np.pad(target, filling, constant_values=len(counts)),
-        np.pad(place, filling, mode="edge") if len(place) else np.zeros(filling[1], np.int64),
+        np.pad(point, filling, mode="edge") if len(point) else np.zeros(filling[1], np.int64),
         np.cumsum(counts) - counts,
         counts,
     )
@@ -86,11 +86,11 @@ def point_targets(
     boxes = np.pad(xyxy_to_cxcywh(boxes_xyxy), ((0, missing), (0, 0)))
     (boxes_on_device,) = on_device(first.device, boxes if dtype == torch.float64 else boxes.astype(np.float32))
     num_points = sum(height * width for height, width in sizes)
-    most_points = padded_length(int(np.bincount(place // num_points, minlength=1).max()), steps=1)
+    most_points = padded_length(int(np.bincount(point // num_points, minlength=1).max()), steps=1)
     return PointTargets(
         boxes=boxes_on_device,
         class_ids=classes,
         image_index=images,
-        pairs=Pairs(target_of_pair, place_of_pair, first_pair, pairs_each, len(first) * num_points),
+        pairs=Pairs(target_of_pair, point_of_pair, first_pair, pairs_each, len(first) * num_points),
         most_points=min(most_points, num_points) if most_cells else 0,
     )

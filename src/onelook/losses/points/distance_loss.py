@@ -82,18 +82,18 @@ class DistanceLoss(FamilyLoss):
             grid = point_grid(raw_maps, self.strides)
             outputs = flatten_maps(raw_maps)  # (B, P, 4 + K)
             positives, quality = self.assign(outputs.detach(), prepared, grid)
-            place, weights = positives.place.flatten(), quality.flatten()
+            point, weights = positives.point.flatten(), quality.flatten()
             goals, class_ids = (
-                values.repeat_interleave(positives.place.shape[1], dim=0)
+                values.repeat_interleave(positives.point.shape[1], dim=0)
                 for values in (prepared.boxes, prepared.class_ids)
             )
-            matched = outputs.flatten(0, 1)[place]
-            overlap, distance = box_terms(matched[:, :_NUM_SIDES], grid, place, goals, weights)
+            matched = outputs.flatten(0, 1)[point]
+            overlap, distance = box_terms(matched[:, :_NUM_SIDES], grid, point, goals, weights)
             logits = outputs[..., _NUM_SIDES:]
-            class_place = place * self.num_classes + class_ids
+            class_index = point * self.num_classes + class_ids
             class_goals = torch.lerp(weights, positives.is_real.flatten().to(weights.dtype), prepared.class_floor)
             goal = torch.zeros_like(logits).flatten()
-            goal.scatter_reduce_(0, class_place, class_goals * (1 - settings.label_smoothing), "amax")
+            goal.scatter_reduce_(0, class_index, class_goals * (1 - settings.label_smoothing), "amax")
             entropy = cross_entropy(
                 logits, goal.view_as(logits), positive_weight=settings.cls_pw, focal_gamma=settings.fl_gamma
             )
@@ -118,26 +118,26 @@ class DistanceLoss(FamilyLoss):
             outputs: (B, P, 4 + K) of `flatten_maps`.
         """
         pairs = prepared.pairs
-        of_pairs = outputs.flatten(0, 1)[pairs.place]
-        boxes_xyxy = decode_distances(of_pairs[:, :_NUM_SIDES], grid, pairs.place)
+        of_pairs = outputs.flatten(0, 1)[pairs.point]
+        boxes_xyxy = decode_distances(of_pairs[:, :_NUM_SIDES], grid, pairs.point)
         classes = pairs.of_targets(prepared.class_ids)
         scores = of_pairs[:, _NUM_SIDES:].gather(1, classes[:, None])[:, 0].sigmoid()
         ious = iou(xyxy_to_cxcywh(boxes_xyxy), pairs.of_targets(prepared.boxes))
         return choose_aligned(pairs, scores, ious, one_to_one=self.one_to_one)
 
 
-def decode_distances(distances: Tensor, grid: PointGrid, place: Tensor) -> Tensor:
-    """(n, 4) corners in pixels of boxes at the given places, from their distances to the sides in cells.
+def decode_distances(distances: Tensor, grid: PointGrid, point: Tensor) -> Tensor:
+    """(n, 4) corners in pixels of boxes at the given points, from their distances to the sides in cells.
 
-    Nothing keeps a distance positive: a box whose sides have changed places has no overlap, and learns from `dist`.
+    Nothing keeps a distance positive: a box whose sides have swapped has no overlap, and learns from `dist`.
     """
-    cells, stride_px = grid.at(place)
+    cells, stride_px = grid.at(point)
     return (_middles(cells) + distances * _directions(cells.dtype, cells.device)) * stride_px[:, None]
 
 
-def encode_distances(boxes_cxcywh: Tensor, grid: PointGrid, place: Tensor) -> Tensor:
+def encode_distances(boxes_cxcywh: Tensor, grid: PointGrid, point: Tensor) -> Tensor:
     """(n, 4) distances in cells that `decode_distances` turns into these boxes."""
-    cells, stride_px = grid.at(place)
+    cells, stride_px = grid.at(point)
     return (cxcywh_to_xyxy(boxes_cxcywh) / stride_px[:, None] - _middles(cells)) * _directions(
         cells.dtype, cells.device
     )
@@ -156,7 +156,7 @@ def _directions(dtype: torch.dtype, device: torch.device) -> Tensor:
 
 
 def box_terms(
-    distances: Tensor, grid: PointGrid, place: Tensor, goals: Tensor, quality: Tensor
+    distances: Tensor, grid: PointGrid, point: Tensor, goals: Tensor, quality: Tensor
 ) -> tuple[Tensor, Tensor]:
     """Sums over the positives of (1 - CIoU) and of the mean distance of a side in cells, weighted by their quality.
 
@@ -165,6 +165,6 @@ def box_terms(
         goals: (n, 4) boxes cxcywh, pixels.
         quality: (n,).
     """
-    predicted = xyxy_to_cxcywh(decode_distances(distances, grid, place))
-    difference = (distances - encode_distances(goals, grid, place)).abs().mean(dim=1)
+    predicted = xyxy_to_cxcywh(decode_distances(distances, grid, point))
+    difference = (distances - encode_distances(goals, grid, point)).abs().mean(dim=1)
     return ((1 - ciou(predicted, goals)) * quality).sum(), (difference * quality).sum()

@@ -28,10 +28,10 @@ class PointGrid:
     def __len__(self) -> int:
         return self.stride_px.shape[0]
 
-    def at(self, place: Tensor) -> tuple[Tensor, Tensor]:
-        """Cells (n, 2) and strides (n,) of the points of (n,) places, each image * P + point."""
-        point = place % len(self)
-        return self.cells[point], self.stride_px[point]
+    def at(self, point: Tensor) -> tuple[Tensor, Tensor]:
+        """Cells (n, 2) and strides (n,) of (n,) points of a batch, each image * P + point of the image."""
+        of_image = point % len(self)
+        return self.cells[of_image], self.stride_px[of_image]
 
 
 def point_grid(raw_maps: Sequence[Tensor], strides: Sequence[float]) -> PointGrid:

@@ -32,17 +32,17 @@ class Pairs:
 
     Attributes:
         target: (n,) int64, ascending; M where a pair only fills up.
-        place: (n,) int64, image * P + point.
+        point: (n,) int64, its number in the batch: image * P + point of the image.
         first: (M,) int64, the first pair of each target.
         counts: (M,) int64, how many pairs each target has.
-        num_places: B * P.
+        num_points: B * P, all points of the batch.
     """
 
     target: Tensor
-    place: Tensor
+    point: Tensor
     first: Tensor
     counts: Tensor
-    num_places: int
+    num_points: int
 
     @property
     def num_targets(self) -> int:
@@ -60,24 +60,24 @@ class Shortlist:
 
     Attributes:
         pair: (M, R) int64.
-        place: (M, R) int64, image * P + point.
+        point: (M, R) int64, its number in the batch: image * P + point of the image.
         is_real: (M, R) bool, whether the target has so many pairs.
         targets, ranks: (M, 1) and (R,) int64, numbers of the rows and columns.
-        num_places: B * P.
+        num_points: B * P, all points of the batch.
     """
 
     pair: Tensor
-    place: Tensor
+    point: Tensor
     is_real: Tensor
     targets: Tensor
     ranks: Tensor
-    num_places: int
+    num_points: int
 
     def lowest(self, keys: Tensor) -> Tensor:
-        """(M, R) the lowest of (M, R) `keys` at each place."""
+        """(M, R) the lowest of (M, R) `keys` at each point."""
         worst = torch.inf if keys.is_floating_point() else torch.iinfo(keys.dtype).max
-        nothing = torch.full((self.num_places,), worst, dtype=keys.dtype, device=keys.device)
-        return nothing.scatter_reduce_(0, self.place.flatten(), keys.flatten(), "amin")[self.place]
+        nothing = torch.full((self.num_points,), worst, dtype=keys.dtype, device=keys.device)
+        return nothing.scatter_reduce_(0, self.point.flatten(), keys.flatten(), "amin")[self.point]
 
 
 @dataclass(frozen=True)
@@ -85,12 +85,12 @@ class Positives:
     """Which points answer for which targets, at most one target a point; targets have k rows each, real or not.
 
     Attributes:
-        place: (M, k) int64, image * P + point.
-        pair: (M, k) int64, the place of each in the `Pairs` that they were chosen from.
+        point: (M, k) int64, its number in the batch: image * P + point of the image.
+        pair: (M, k) int64, index of each in the `Pairs` that they were chosen from.
         is_real: (M, k) bool.
     """
 
-    place: Tensor
+    point: Tensor
     pair: Tensor
     is_real: Tensor
 
@@ -102,8 +102,8 @@ class Positives:
         """
         key = key.masked_fill(~self.is_real, -torch.inf)
         is_largest = self.is_real & (key == key.amax(dim=1, keepdim=True))
-        place = self.place.masked_fill(~is_largest, torch.iinfo(torch.int64).max)
-        return is_largest & (place == place.amin(dim=1, keepdim=True))
+        point = self.point.masked_fill(~is_largest, torch.iinfo(torch.int64).max)
+        return is_largest & (point == point.amin(dim=1, keepdim=True))
 
 
 def pairs_inside(
@@ -121,7 +121,7 @@ def pairs_inside(
         strides: pixels per cell of each map.
 
     Returns:
-        The (n,) places of the pairs and the (M,) numbers of pairs of each target.
+        The (n,) points of the pairs and the (M,) numbers of pairs of each target.
     """
     limits = np.array([(width, height) for height, width in map_sizes], dtype=np.float64)
     with np.errstate(invalid="ignore", over="ignore"):
@@ -137,10 +137,10 @@ def pairs_inside(
     sizes = [height * width for height, width in map_sizes]
     offsets = np.cumsum([0, *sizes[:-1]])
     widths = limits[:, 0].astype(np.int64)
-    # The place of the first cell of each block; all else is a step from there.
+    # The first cell of each block; all others are steps from there.
     corner = image_index[:, None] * sum(sizes) + offsets + first[..., 1] * widths + first[..., 0]  # (M, L)
-    place = corner.reshape(-1)[block] + row * np.tile(widths, len(image_index))[block] + column
-    return place, counts.reshape(-1, len(sizes)).sum(axis=1)
+    point = corner.reshape(-1)[block] + row * np.tile(widths, len(image_index))[block] + column
+    return point, counts.reshape(-1, len(sizes)).sum(axis=1)
 
 
 def shortlist(pairs: Pairs, key: Tensor, ranks: int = RANKS) -> Shortlist:
@@ -156,14 +156,14 @@ def shortlist(pairs: Pairs, key: Tensor, ranks: int = RANKS) -> Shortlist:
     target = torch.arange(pairs.num_targets, device=key.device)[:, None]
     pair = order[(pairs.first[:, None] + rank).clamp(max=len(order) - 1)]
     is_real = rank < pairs.counts[:, None]
-    # Rows that are not real are spread: to add their zeros at one place would take long on a GPU.
-    anywhere = (target * ranks + rank) % pairs.num_places
-    place = torch.where(is_real, pairs.place[pair], anywhere)
-    return Shortlist(pair, place, is_real, target, rank, pairs.num_places)
+    # Rows that are not real are spread: to add their zeros at one point would take long on a GPU.
+    anywhere = (target * ranks + rank) % pairs.num_points
+    point = torch.where(is_real, pairs.point[pair], anywhere)
+    return Shortlist(pair, point, is_real, target, rank, pairs.num_points)
 
 
 def settle_conflicts(candidates: Shortlist, chosen: Tensor, key: Tensor) -> Tensor:
-    """`chosen` (M, R) bool, but a place that several targets chose stays with the smallest key, then the first target.
+    """`chosen` (M, R) bool, but a point that several targets chose stays with the smallest key, then the first target.
 
     Args:
         key: (M, R), never NaN.
@@ -196,11 +196,11 @@ def rescue_orphans(candidates: Shortlist, chosen: Tensor, *, most: int, may_take
     owned, last_to_give = chosen[:, :most], (counts - 2).clamp(min=0)[:, None]
 
     def wanted_by(asks: Tensor) -> Tensor:
-        """(M, R) the first target that asks for each place, M if none does."""
+        """(M, R) the first target that asks for each point, M if none does."""
         return candidates.lowest(torch.where(asks, target, nobody))
 
     def allowed_by(wanted: Tensor) -> Tensor:
-        """(M, R) whether earlier targets leave a place: they want another, and leave its owner something."""
+        """(M, R) whether earlier targets leave a point: they want another, and leave its owner something."""
         allowed = is_open & (wanted >= target)
         if not may_take:
             return allowed
@@ -230,8 +230,8 @@ def positives_of(candidates: Shortlist, chosen: Tensor, rows: int) -> Positives:
     first = candidates.ranks.where(chosen, chosen.shape[1] - 1).amin(dim=1, keepdim=True)
     columns = candidates.ranks[:rows].expand(len(chosen), -1)
     columns = torch.cat([torch.where(first < rows, columns[:, :1], first), columns[:, 1:]], dim=1)
-    place, pair, is_real = (values.gather(1, columns) for values in (candidates.place, candidates.pair, chosen))
-    return Positives(place, pair, is_real)
+    point, pair, is_real = (values.gather(1, columns) for values in (candidates.point, candidates.pair, chosen))
+    return Positives(point, pair, is_real)
 
 
 def on_device(device: torch.device, *arrays: npt.NDArray[Any]) -> list[Tensor]:

@@ -84,10 +84,10 @@ def points_wanted(targets: PointTargets, boxes_xyxy: Tensor, predicted_xyxy: Ten
 def _candidates_by_image(targets: PointTargets, predicted_xyxy: Tensor, num_images: int) -> Tensor:
     """(4, B, N) what the candidates of each image predict, each point once; empty boxes behind them."""
     pairs = targets.pairs
-    num_pairs, num_points = len(pairs.place), pairs.num_places // num_images
+    num_pairs, num_points = len(pairs.point), pairs.num_points // num_images
     most = targets.most_points
-    number = torch.arange(num_pairs, device=pairs.place.device)
-    first = number.new_full((pairs.num_places,), num_pairs).scatter_reduce_(0, pairs.place, number, "amin")
+    number = torch.arange(num_pairs, device=pairs.point.device)
+    first = number.new_full((pairs.num_points,), num_pairs).scatter_reduce_(0, pairs.point, number, "amin")
     first = first.view(num_images, num_points)
     column = torch.where(first < num_pairs, (first < num_pairs).cumsum(dim=1) - 1, most)
     chosen = number.new_full((num_images, most + 1), num_pairs).scatter_(1, column, first)[:, :most]

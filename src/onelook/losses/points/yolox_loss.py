@@ -49,7 +49,7 @@ class YoloxLoss(FamilyLoss):
     """Computes the loss in float32 even under autocast. It keeps nothing between calls.
 
     From L maps (B, 1, H, W, 5 + K): x, y, w, h, objectness, classes. One-to-one L more, in which the second objectness
-    is at that place.
+    is at that point.
 
     The divisor of every term is the number of points that it teaches in the images that went through the network
     together, at least 1, so that the loss does not depend on how many processes share a batch.
@@ -99,21 +99,21 @@ class YoloxLoss(FamilyLoss):
             grid = point_grid(first, self.strides)
             outputs = flatten_maps(first)  # (B, P, 5 + K)
             found = self.assign(outputs.detach(), prepared, grid)
-            place, is_real = found.positives.place.flatten(), found.positives.is_real.flatten().to(outputs.dtype)
-            rows_each = found.positives.place.shape[1]
+            point, is_real = found.positives.point.flatten(), found.positives.is_real.flatten().to(outputs.dtype)
+            rows_each = found.positives.point.shape[1]
             goals, classes = (
                 values.repeat_interleave(rows_each, dim=0) for values in (prepared.boxes, prepared.class_ids)
             )
-            objectness, matched = read_maps([outputs[:, None, :, None]], place[None])
+            objectness, matched = read_maps([outputs[:, None, :, None]], point[None])
             matched = matched[0]
-            cells, stride_px = grid.at(place)
+            cells, stride_px = grid.at(point)
             overlap = iou(decode_boxes(matched[:, 0:4], cells, stride_px), goals)
             box = ((1 - overlap.square()) * is_real).sum()
             l1 = ((matched[:, 0:4] - encode_boxes(goals, cells, stride_px)).abs().sum(dim=1) * is_real).sum()
             num_positives = is_real.sum().clamp(min=1)
             terms = [
                 box * (_BOX_FACTOR * self.hyperparameters.box) / num_positives,
-                self._objectness_term(objectness, place, is_real) / num_positives,
+                self._objectness_term(objectness, point, is_real) / num_positives,
                 self._class_term(matched[:, _FIRST_CLASS:], classes, overlap.detach(), is_real) / num_positives,
                 l1.where(prepared.are_raw_boxes_compared, 0) / num_positives,
             ]
@@ -130,8 +130,8 @@ class YoloxLoss(FamilyLoss):
             outputs: (B, P, 5 + K) of `flatten_maps`.
         """
         pairs = prepared.pairs
-        of_pairs = outputs.flatten(0, 1)[pairs.place]
-        predicted = decode_boxes(of_pairs[:, 0:4], *grid.at(pairs.place))
+        of_pairs = outputs.flatten(0, 1)[pairs.point]
+        predicted = decode_boxes(of_pairs[:, 0:4], *grid.at(pairs.point))
         ious = iou(predicted, pairs.of_targets(prepared.boxes))
         classes = pairs.of_targets(prepared.class_ids)
         objectness, class_logits = of_pairs[:, _OBJECTNESS], of_pairs[:, _FIRST_CLASS:]
@@ -147,8 +147,8 @@ class YoloxLoss(FamilyLoss):
     def _second_objectness_term(self, maps: Sequence[Tensor], found: Assignment) -> Tensor:
         logits = flatten_maps([raw[..., _OBJECTNESS : _OBJECTNESS + 1] for raw in maps]).flatten()
         is_object = self.objects(logits.detach(), found)
-        place = found.positives.place.flatten()
-        return self._objectness_term(logits, place, is_object.flatten().to(logits.dtype)) / is_object.sum().clamp(min=1)
+        point = found.positives.point.flatten()
+        return self._objectness_term(logits, point, is_object.flatten().to(logits.dtype)) / is_object.sum().clamp(min=1)
 
     def objects(self, logits: Tensor, found: Assignment) -> Tensor:
         """(M, k) bool, which of the positives the second objectness is taught.
@@ -156,11 +156,11 @@ class YoloxLoss(FamilyLoss):
         Args:
             logits: (B * P,) of the second objectness.
         """
-        return found.positives.best((logits.sigmoid()[found.positives.place] * found.agreement).nan_to_num(nan=0.0))
+        return found.positives.best((logits.sigmoid()[found.positives.point] * found.agreement).nan_to_num(nan=0.0))
 
-    def _objectness_term(self, logits: Tensor, places: Tensor, is_object: Tensor) -> Tensor:
+    def _objectness_term(self, logits: Tensor, points: Tensor, is_object: Tensor) -> Tensor:
         settings = self.hyperparameters
-        goal = objectness_targets(is_object, places, num_cells=len(logits))
+        goal = objectness_targets(is_object, points, num_cells=len(logits))
         entropy = cross_entropy(logits, goal, positive_weight=settings.obj_pw, focal_gamma=settings.fl_gamma)
         return entropy.sum() * (_OBJECTNESS_FACTOR * settings.obj)
 
