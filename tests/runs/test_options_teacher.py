@@ -21,7 +21,7 @@ from onelook.models.detector import create_model
 from onelook.recipes.train import train
 from onelook.runs.checkpoint import load_checkpoint
 from onelook.settings.train import TrainSettings
-from onelook.training.batch_trial import TrialRequest, growth_of_batch
+from onelook.training.batch_trial import TrialRequest, peak_memory_of_batch
 from onelook.training.teacher import Teacher
 
 BODY = "backbone:\n  - [-1, 1, Conv, [8, 3, 2]]\n  - [-1, 1, Conv, [8, 3, 2]]\n  - [-1, 1, Conv, [8, 3, 2]]\n"
@@ -171,5 +171,5 @@ def test_first_tries_of_a_run_have_its_teacher(
     student, side = create_model(settings["cfg"], names=("square", "disc")), (64, 64)
     of_run = TrainSettings.model_validate({"imgsz": 64, "teacher": settings["teacher"], "teach": "both"})
     request = TrialRequest(student.definition, student.names, of_run, "cpu", 4, 4, frame_hw=side, val_frame_hw=side)
-    growth_of_batch(request, 2)
+    peak_memory_of_batch(request, 2)
     assert asked == [2] * 8

@@ -18,14 +18,14 @@ from onelook.processes.memory import MemoryLimit
 from onelook.processes.stop_signal import StopSignal
 from onelook.settings.train import TrainSettings
 from onelook.training.autobatch import choice_of, find_batch_size, fullest_limit, largest_batch
-from onelook.training.batch_trial import Growth, TrialRequest, try_in_process
+from onelook.training.batch_trial import PeakMemory, TrialRequest, try_in_process
 
 MIB = 2**20
 ROOM = 1000
 
 
-def fits(_batch_size: int, growth: Growth) -> bool:
-    return growth["device"] <= ROOM
+def fits(_batch_size: int, peak: PeakMemory) -> bool:
+    return peak["device"] <= ROOM
 
 
 def steady(constant: float, per_image: float) -> Callable[[int], float]:
@@ -64,13 +64,13 @@ def test_the_largest_batch_that_fits_is_found(
     """In a memory of 1000 units, of which a batch takes what a formula says; above `dies_at` a process is killed."""
     tried: list[int] = []
 
-    def try_size(batch_size: int) -> Growth | None:
+    def try_size(batch_size: int) -> PeakMemory | None:
         tried.append(batch_size)
         return None if formula(batch_size) > dies_at else {"device": round(formula(batch_size))}
 
-    found, growth = largest_batch(try_size, fits, unit=unit, most=most)
+    found, peak = largest_batch(try_size, fits, unit=unit, most=most)
     assert found in expected, tried
-    assert growth is not None
+    assert peak is not None
     assert len(tried) <= 8, tried
     assert max(tried) <= 4 * found, "nothing far too large is tried"
 
@@ -80,8 +80,8 @@ def test_nothing_is_found_where_one_image_is_too_much() -> None:
 
 
 def test_a_forecast_never_falls_with_the_batch() -> None:
-    found, growth = largest_batch(lambda size: {"device": 60 - size, "other": 10 * size}, fits, unit=1, most=18)
-    assert found == 18 and growth == {"device": 44, "other": 180}, "forecast from 16"
+    found, peak = largest_batch(lambda size: {"device": 60 - size, "other": 10 * size}, fits, unit=1, most=18)
+    assert found == 18 and peak == {"device": 44, "other": 180}, "forecast from 16"
 
 
 def request_for(definition: dict[str, object], **changes: object) -> TrialRequest:
@@ -112,8 +112,8 @@ def request_for(definition: dict[str, object], **changes: object) -> TrialReques
 def test_the_forecast_adds_what_trials_do_not_see(kind: str, changed: dict[str, object], share: float) -> None:
     limit = MemoryLimit("some", kind, 500 * MIB, 1000 * MIB)
     roomy = MemoryLimit("other", "data", 0, 100_000 * MIB)
-    growth = {kind: 10 * MIB, "data": 10 * MIB}
-    found, fullest = fullest_limit(request_for({}, **changed), (roomy, limit), 4, growth)
+    peak = {kind: 10 * MIB, "data": 10 * MIB}
+    found, fullest = fullest_limit(request_for({}, **changed), (roomy, limit), 4, peak)
     assert found == pytest.approx(share, rel=1e-4)
     assert fullest is limit
 
@@ -161,16 +161,16 @@ def test_a_trial_that_fails_for_another_reason_says_so() -> None:
 
 
 @pytest.mark.parametrize(
-    ("growth", "reason"),
+    ("peak", "reason"),
     [
         ({"resident": 1100 * MIB}, r"that would take 1\.35 GiB of 0\.98 GiB, the some"),
         (None, "the trial ran out of memory"),
     ],
 )
-def test_too_little_memory_for_one_image_is_an_error_with_numbers(growth: Growth | None, reason: str) -> None:
+def test_too_little_memory_for_one_image_is_an_error_with_numbers(peak: PeakMemory | None, reason: str) -> None:
     request = request_for({}, processes=2, processes_here=2, num_images=2)
     limit = MemoryLimit("some", "resident", 0, 1000 * MIB)
     says = rf"one image in each of 2 processes of 96 pixels: {reason}"
     with pytest.raises(MemoryShortage, match=says) as caught:
-        choice_of(request, (limit,), 1, growth)
+        choice_of(request, (limit,), 1, peak)
     assert "smaller `--imgsz` or a smaller model" in str(caught.value)

@@ -29,7 +29,7 @@ from onelook.processes.stop_signal import StopSignal
 from onelook.settings.train import TrainSettings
 from onelook.structures.batch import Batch, ImageInfo, Targets
 from onelook.training.batch_gradient import multi_scale_size
-from onelook.training.batch_trial import Beginning, TrialRequest
+from onelook.training.batch_trial import TrialRequest, TrialRun
 from onelook.training.callback import Observers
 from onelook.training.captured import (
     MOST_REMEMBERED,
@@ -309,7 +309,7 @@ def test_a_trial_of_a_batch_size_records_what_the_run_will_record(tiny_model: Pa
     request = TrialRequest(
         model.definition, model.names, settings, "cpu", num_images=4, num_val_images=4, frame_hw=side, val_frame_hw=side
     )
-    Beginning(request, model, 2, recorder=recorder).run()
+    TrialRun(request, model, 2, recorder=recorder).run()
     assert [other.replays >= 2 * 2 for other in recorder.others] == [True, True]
 
 

@@ -17,7 +17,7 @@ from onelook.data.shared_segments import PLACES
 from onelook.errors import MemoryShortage, SettingsError
 from onelook.processes.memory import MemoryLimit, memory_limits
 from onelook.processes.stop_signal import StopSignal
-from onelook.training.batch_trial import Growth, TrialRequest, try_in_process
+from onelook.training.batch_trial import PeakMemory, TrialRequest, try_in_process
 
 logger = logging.getLogger(__name__)
 
@@ -79,26 +79,26 @@ def find_batch_size(request: TrialRequest, *, stop: StopSignal | None = None) ->
     limits = _limits(request)
     logger.info("trying batch sizes")
     unit = 4 if request.settings.quad else 1
-    batch_size, growth = largest_batch(
+    batch_size, peak = largest_batch(
         lambda size: try_in_process(request, size, stop),
-        lambda size, grown: fullest_limit(request, limits, size, grown)[0] <= SHARE,
+        lambda size, peak: fullest_limit(request, limits, size, peak)[0] <= SHARE,
         unit=unit,
         most=request.num_images // request.processes,
     )
-    return choice_of(request, limits, batch_size, growth)
+    return choice_of(request, limits, batch_size, peak)
 
 
 def choice_of(
-    request: TrialRequest, limits: Sequence[MemoryLimit], batch_size: int, growth: Growth | None
+    request: TrialRequest, limits: Sequence[MemoryLimit], batch_size: int, peak: PeakMemory | None
 ) -> BatchChoice:
     """What was found for each process, if a run with it stays within the memory.
 
     Raises:
         MemoryShortage: it does not, or the trial has not.
     """
-    if growth is None:
+    if peak is None:
         raise _shortage(request, "the trial ran out of memory")
-    share, limit = fullest_limit(request, limits, batch_size, growth)
+    share, limit = fullest_limit(request, limits, batch_size, peak)
     if share > 1:
         needed, most = share * limit.limit / 2**30, limit.limit / 2**30
         raise _shortage(request, f"that would take {needed:.2f} GiB of {most:.2f} GiB, the {limit.name}")
@@ -106,8 +106,8 @@ def choice_of(
 
 
 def largest_batch(
-    try_size: Callable[[int], Growth | None], fits: Callable[[int, Growth], bool], *, unit: int, most: int
-) -> tuple[int, Growth | None]:
+    try_size: Callable[[int], PeakMemory | None], fits: Callable[[int, PeakMemory], bool], *, unit: int, most: int
+) -> tuple[int, PeakMemory | None]:
     """The largest number of images that fits, and what it is expected to take; a unit and None, if that is too much.
 
     Growing batches are tried until a line through the last two says that the answer is near.
@@ -119,17 +119,17 @@ def largest_batch(
         most: and not above this, unless that is below a unit.
     """
     ceiling = max(most // unit, 1) * unit
-    tried: list[tuple[int, Growth]] = []
+    tried: list[tuple[int, PeakMemory]] = []
     batch_size, has_failed = unit, False
     while True:
-        growth = try_size(batch_size)
-        if growth is None:  # the forecast was wrong: not beyond what will have been seen
+        peak = try_size(batch_size)
+        if peak is None:  # the forecast was wrong: not beyond what will have been seen
             has_failed, ceiling = True, batch_size - unit
             batch_size = int(batch_size * BACK_OFF) // unit * unit
             if not tried or batch_size <= tried[-1][0]:
                 return tried[-1] if tried else (unit, None)
             continue
-        tried.append((batch_size, growth))
+        tried.append((batch_size, peak))
         if len(tried) == 1 and ceiling > unit:
             batch_size = min(STEP * unit, ceiling)
             continue
@@ -147,16 +147,16 @@ def largest_batch(
 
 
 def fullest_limit(
-    request: TrialRequest, limits: Sequence[MemoryLimit], batch_size: int, growth: Growth
+    request: TrialRequest, limits: Sequence[MemoryLimit], batch_size: int, peak: PeakMemory
 ) -> tuple[float, MemoryLimit]:
     """The limit that a whole run comes nearest to, and the share of it that it takes."""
 
     def added(kind: str) -> float:
         if kind == "device":
-            return growth[kind] * (1 + DRIFT_ON_DEVICE)
+            return peak[kind] * (1 + DRIFT_ON_DEVICE)
         drift, fixed = (DRIFT_OF_SIZES, FIXED_OF_SIZES) if request.settings.multi_scale else (DRIFT, FIXED)
         loaders = _loader_bytes(request, batch_size) if kind == "resident" else 0
-        return request.other_bytes + fixed[kind] + loaders + growth[kind] * (1 + drift)
+        return request.other_bytes + fixed[kind] + loaders + peak[kind] * (1 + drift)
 
     shares = [(limit.used + added(limit.kind)) / limit.limit for limit in limits]
     return max(shares), limits[shares.index(max(shares))]
@@ -174,12 +174,12 @@ def _loader_bytes(request: TrialRequest, batch_size: int) -> int:
     return workers * (2 * WORKER_BYTES + PLACES * batch_size * 3 * request.settings.imgsz**2)
 
 
-def _line(tried: Sequence[tuple[int, Growth]]) -> Callable[[int], Growth]:
-    """Growth that rises steadily with the batch, through the last two trials or, if there is one only, through 0."""
-    batch_size, growth = tried[-1]
-    start, before = tried[0] if len(tried) > 1 else (0, dict.fromkeys(growth, 0))
-    slopes = {kind: max((growth[kind] - before[kind]) / (batch_size - start), 0.0) for kind in growth}
-    return lambda size: {kind: round(growth[kind] + (size - batch_size) * slopes[kind]) for kind in growth}
+def _line(tried: Sequence[tuple[int, PeakMemory]]) -> Callable[[int], PeakMemory]:
+    """Peak memory that rises linearly with the batch, through the last two trials, or through 0 and the only one."""
+    batch_size, peak = tried[-1]
+    start, before = tried[0] if len(tried) > 1 else (0, dict.fromkeys(peak, 0))
+    slopes = {kind: max((peak[kind] - before[kind]) / (batch_size - start), 0.0) for kind in peak}
+    return lambda size: {kind: round(peak[kind] + (size - batch_size) * slopes[kind]) for kind in peak}
 
 
 def _limits(request: TrialRequest) -> tuple[MemoryLimit, ...]:

@@ -1,4 +1,4 @@
-"""What a run with batches of a given size takes: its beginning on made-up images, in a process that is thrown away.
+"""The memory that a run with batches of a given size takes: its first steps on noise, in a process of their own.
 
 Such a process fills caches, moves batch-norm statistics and leaves memory behind that no program gets back.
 """
@@ -46,8 +46,8 @@ STEPS_LOOKED_AT = 1000
 PLAN = StepPlan(lr_bias=0.0, lr=0.0, momentum=0.9, is_update=True, loss_scale=1.0)
 SECONDS_BETWEEN_POLLS = 0.1
 
-Growth = dict[str, int]
-"""Bytes that were added at the peak, by kind: address_space, data, resident, device."""
+PeakMemory = dict[str, int]
+"""Bytes added at the peak, by kind: address_space, data, resident, device."""
 
 
 @dataclass(frozen=True)
@@ -85,8 +85,8 @@ class TrialRequest:
     num_threads: int = 1
 
 
-def try_in_process(request: TrialRequest, batch_size: int, stop: StopSignal | None = None) -> Growth | None:
-    """What a batch of a size takes; None if it was too much.
+def try_in_process(request: TrialRequest, batch_size: int, stop: StopSignal | None = None) -> PeakMemory | None:
+    """Memory that a run with batches of a size takes; None if it was too much.
 
     Raises:
         MemoryShortage: the process did not even begin.
@@ -119,8 +119,8 @@ def try_in_process(request: TrialRequest, batch_size: int, stop: StopSignal | No
         process.join()
     if "problem" in answers[1]:
         raise OnelookError(f"the trial of batch sizes failed: {answers[1]['problem']}", hint="give `--batch-size`")
-    growth: Growth | None = answers[1]["growth"]
-    return growth
+    peak: PeakMemory | None = answers[1]["peak"]
+    return peak
 
 
 @contextmanager
@@ -135,7 +135,7 @@ def _without_main_module() -> Iterator[None]:
 
 
 def _trial(answers: Connection, request: TrialRequest, batch_size: int) -> None:
-    """Say that this process has begun, and then what the batch took.
+    """Report that this process has started, and then the memory that the batch took.
 
     The process is silent, never outlives its parent, leaves signals to it, and is the first to go when memory runs out.
     """
@@ -148,15 +148,15 @@ def _trial(answers: Connection, request: TrialRequest, batch_size: int) -> None:
     answers.send_bytes(b"{}")
     answer: dict[str, Any]
     try:
-        answer = {"growth": growth_of_batch(request, batch_size)}
+        answer = {"peak": peak_memory_of_batch(request, batch_size)}
     except Exception as problem:  # noqa: BLE001 - told to the process that asked
         is_shortage = is_out_of_memory(problem) or isinstance(problem, MemoryShortage)
-        answer = {"growth": None} if is_shortage else {"problem": str(problem) or repr(problem)}
+        answer = {"peak": None} if is_shortage else {"problem": str(problem) or repr(problem)}
     answers.send_bytes(json.dumps(answer).encode())
 
 
-def growth_of_batch(request: TrialRequest, batch_size: int) -> Growth:
-    """What the beginning of a run takes, if this process has done nothing else.
+def peak_memory_of_batch(request: TrialRequest, batch_size: int) -> PeakMemory:
+    """Memory that the first steps of a run take, if this process has done nothing else.
 
     Raises:
         OnelookError, RuntimeError, MemoryError: memory did not suffice.
@@ -167,21 +167,21 @@ def growth_of_batch(request: TrialRequest, batch_size: int) -> Growth:
         torch.cuda.set_device(device)
     model = create_model(request.definition, names=request.names)
     before, free_before = memory_use(), torch.cuda.mem_get_info(device)[0] if is_cuda else 0
-    Beginning(request, model, batch_size, recorder=CudaRecorder() if request.settings.capture else None).run()
-    growth = {}
+    TrialRun(request, model, batch_size, recorder=CudaRecorder() if request.settings.capture else None).run()
+    peak = {}
     if is_cuda:
         outside = free_before - torch.cuda.mem_get_info(device)[0] - torch.cuda.memory_reserved(device)
-        growth["device"] = torch.cuda.max_memory_reserved(device) + max(outside, 0)
+        peak["device"] = torch.cuda.max_memory_reserved(device) + max(outside, 0)
     use = memory_use()
     if use is not None and before is not None:
-        growth["address_space"] = use.peak_address_space - before.address_space
+        peak["address_space"] = use.peak_address_space - before.address_space
         not_data = use.address_space - use.data  # the system keeps no peak of data
-        growth["data"] = use.peak_address_space - not_data - before.data
-        growth["resident"] = use.peak_resident - before.resident
-    return growth
+        peak["data"] = use.peak_address_space - not_data - before.data
+        peak["resident"] = use.peak_resident - before.resident
+    return peak
 
 
-class Beginning:
+class TrialRun:
     """The first steps of a run, a validation, a checkpoint, and more steps."""
 
     def __init__(
