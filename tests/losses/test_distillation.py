@@ -12,15 +12,15 @@ from torch import Tensor
 
 from onelook.geometry.boxes import cxcywh_to_xyxy
 from onelook.geometry.iou import ciou
-from onelook.losses.distillation import Lesson, distillation_terms, feature_terms
+from onelook.losses.distillation import TeacherPredictions, distillation_terms, feature_terms
 from onelook.losses.protocol import NOMINAL_IMAGES
 from onelook.models.decoding import decode_points
 
 
-def lesson(rows: list[list[float]], known: list[bool] | None = None) -> Lesson:
+def teacher(rows: list[list[float]], known: list[bool] | None = None) -> TeacherPredictions:
     predictions = torch.tensor([rows], dtype=torch.float64)
     num_classes = predictions.shape[2] - 5
-    return Lesson(predictions, torch.full((len(rows),), 8.0), torch.tensor(known or [True] * num_classes))
+    return TeacherPredictions(predictions, torch.full((len(rows),), 8.0), torch.tensor(known or [True] * num_classes))
 
 
 TEACHER = [[20.0, 20.0, 10.0, 10.0, 0.8, 0.5, 0.25], [40.0, 40.0, 8.0, 8.0, 0.05, 0.9, 0.1]]
@@ -28,7 +28,7 @@ TEACHER = [[20.0, 20.0, 10.0, 10.0, 0.8, 0.5, 0.25], [40.0, 40.0, 8.0, 8.0, 0.05
 
 def test_terms_are_those_worked_out_by_hand() -> None:
     student = torch.tensor([[[24.0, 20.0, 10.0, 10.0, 0.5, 0.5, 0.5], [0.0, 0.0, 1.0, 1.0, 0.5, 0.5, 0.5]]]).double()
-    terms = distillation_terms(student, lesson(TEACHER))
+    terms = distillation_terms(student, teacher(TEACHER))
     overlap = 60 / 140 - 4**2 / (14**2 + 10**2)  # the box around both is 14 x 10; squares have one shape
     distance = (4 + 0 + 4 + 0) / 4 / 8
     box = (2.5 * (1 - overlap) + 0.5 * distance) * 0.4  # the teacher is sure by 0.8 x 0.5; the other row is too unsure
@@ -40,13 +40,13 @@ def test_terms_are_those_worked_out_by_hand() -> None:
 def test_weights_that_sum_up_to_more_than_1_divide() -> None:
     rows = [[20.0, 20.0, 10.0, 10.0, 0.9, 0.9]] * 3
     student = torch.tensor([[[24.0, 20.0, 10.0, 10.0, 0.9, 0.9]]]).double()
-    one, three = (distillation_terms(student.repeat(1, n, 1), lesson(rows[:n])).values for n in (1, 3))
+    one, three = (distillation_terms(student.repeat(1, n, 1), teacher(rows[:n])).values for n in (1, 3))
     assert three.tolist() == pytest.approx([float(one[0]) / 0.81, float(one[1]) / 0.81])
 
 
 def test_a_student_that_repeats_its_teacher_is_at_the_least_and_gradients_lead_there() -> None:
-    goal = lesson(TEACHER[:1])
-    student = goal.predictions.clone().requires_grad_()
+    goal = teacher(TEACHER[:1])
+    student = goal.decoded.clone().requires_grad_()
     at_goal = distillation_terms(student, goal)
     assert float(at_goal.values[0]) == pytest.approx(0, abs=1e-6)
     for change in (torch.full((7,), 0.1), torch.tensor([0.0, 0.0, 0.0, 0.0, -0.1, 0.1, 0.05])):
@@ -61,7 +61,7 @@ def test_a_box_that_grew_without_limit_where_nothing_is_taught_spoils_no_gradien
     raw = torch.zeros(1, 1, 1, 2, 7)
     raw[0, 0, 0, 1, 2] = 100.0  # e to this power is no number of 32 bits
     raw.requires_grad_()
-    goal = replace(lesson(TEACHER), predictions=torch.tensor([TEACHER]))
+    goal = replace(teacher(TEACHER), decoded=torch.tensor([TEACHER]))
     distillation_terms(decode_points(raw, 8.0), goal).total.backward()
     assert raw.grad is not None
     assert raw.grad.isfinite().all()
@@ -70,23 +70,23 @@ def test_a_box_that_grew_without_limit_where_nothing_is_taught_spoils_no_gradien
 
 def test_classes_that_the_teacher_does_not_know_are_left_to_the_labels() -> None:
     student = torch.tensor([[[20.0, 20.0, 10.0, 10.0, 0.5, 0.5, 0.5]]]).double().requires_grad_()
-    (gradient,) = torch.autograd.grad(distillation_terms(student, lesson(TEACHER[:1], [True, False])).total, student)
+    (gradient,) = torch.autograd.grad(distillation_terms(student, teacher(TEACHER[:1], [True, False])).total, student)
     assert float(gradient[0, 0, 5]) != 0
     assert float(gradient[0, 0, 6]) == 0
 
 
 def test_a_teacher_that_sees_nothing_teaches_nothing() -> None:
     student = torch.rand(2, 3, 7).requires_grad_()
-    nothing = Lesson(torch.zeros(2, 3, 7), torch.full((3,), 8.0), torch.tensor([True, True]))
+    nothing = TeacherPredictions(torch.zeros(2, 3, 7), torch.full((3,), 8.0), torch.tensor([True, True]))
     terms = distillation_terms(student, nothing)
     terms.total.backward()  # type: ignore[no-untyped-call]
     assert terms.values.tolist() == [0, 0] and not student.grad.any()  # type: ignore[union-attr]
 
 
-def of_chosen_rows(student: Tensor, goal: Lesson) -> Tensor:
+def of_chosen_rows(student: Tensor, goal: TeacherPredictions) -> Tensor:
     """The terms of those rows alone that the teacher is sure of."""
-    chosen = (goal.predictions[..., 4:5] * goal.predictions[..., 5:])[..., goal.known].amax(-1) > 0.05
-    ours, theirs = student[chosen], goal.predictions[chosen]
+    chosen = (goal.decoded[..., 4:5] * goal.decoded[..., 5:])[..., goal.known].amax(-1) > 0.05
+    ours, theirs = student[chosen], goal.decoded[chosen]
     own, confidences = ((rows[:, 4:5] * rows[:, 5:])[:, goal.known] for rows in (ours, theirs))
     weights, strides = confidences.amax(-1), goal.strides.expand(chosen.shape)[chosen]
     apart = (cxcywh_to_xyxy(ours[:, :4]) - cxcywh_to_xyxy(theirs[:, :4])).abs().mean(1) / strides
@@ -107,7 +107,7 @@ def test_rows_that_are_not_taught_change_neither_values_nor_gradients(
     rows[..., :4] *= 60
     rows[0, :, ::3, 4] *= 0.04  # the teacher's
     rows[1, :, ::6, :4], rows[1, :, 3::6] = torch.inf, torch.nan
-    goal = Lesson(rows[0], torch.full((40,), 8.0, dtype=dtype), torch.tensor(known))
+    goal = TeacherPredictions(rows[0], torch.full((40,), 8.0, dtype=dtype), torch.tensor(known))
     found = []
     for form in (of_chosen_rows, lambda *given: distillation_terms(*given).total * (NOMINAL_IMAGES / 2)):
         student = rows[1].clone().requires_grad_()

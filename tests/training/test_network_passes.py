@@ -21,7 +21,7 @@ from onelook.data.rectangles import own_frames
 from onelook.inference.evaluator import EvaluationSettings, Evaluator
 from onelook.losses.assignment import _constants
 from onelook.losses.detection_loss import _strides_and_first_cells
-from onelook.losses.distillation import Lesson, TaughtTargets, Teaching
+from onelook.losses.distillation import DistillationTargets, TeacherOutputs, TeacherPredictions
 from onelook.losses.points.grid import _grid
 from onelook.models.detector import DetectionModel, create_model
 from onelook.processes.process_group import ProcessGroup
@@ -201,15 +201,15 @@ def test_what_does_not_grow_with_the_targets_is_kept_once_for_all_recordings() -
     places: dict[Any, Tensor] = {}
     kept = []
     for length in (16, 32):
-        lesson = Lesson(torch.rand(2, 21, 8), torch.ones(21), torch.ones(3, dtype=torch.bool))
+        predictions = TeacherPredictions(torch.rand(2, 21, 8), torch.ones(21), torch.ones(3, dtype=torch.bool))
         numbers = torch.zeros(length, dtype=torch.long)
         features = (torch.rand(2, 4, 4, 4), torch.rand(2, 4, 2, 2))
-        taught = Teaching(lesson, features, torch.ones(()))
-        kept.append(_kept(TaughtTargets(numbers, numbers, torch.rand(length, 4), taught), places))
+        outputs = TeacherOutputs(predictions, features, torch.ones(()))
+        kept.append(_kept(DistillationTargets(numbers, numbers, torch.rand(length, 4), outputs), places))
     first, second = kept
     assert first.boxes.shape == (16, 4) and second.boxes.shape == (32, 4)
-    assert first.taught.lesson.predictions is second.taught.lesson.predictions
-    assert all(one is other for one, other in zip(first.taught.features, second.taught.features, strict=True))
+    assert first.teacher.predictions.decoded is second.teacher.predictions.decoded
+    assert all(one is other for one, other in zip(first.teacher.features, second.teacher.features, strict=True))
 
 
 def test_a_loss_whose_weights_move_is_not_recorded(tiny_model: Path) -> None:

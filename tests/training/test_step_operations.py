@@ -21,7 +21,7 @@ from torch.utils._pytree import tree_leaves
 from onelook.errors import StopRequested
 from onelook.geometry.nms import non_max_suppression
 from onelook.inference.evaluator import EvaluationSettings, Evaluator
-from onelook.losses.distillation import Lesson, distillation_terms
+from onelook.losses.distillation import TeacherPredictions, distillation_terms
 from onelook.models.detector import create_model
 from onelook.models.fuse import folded
 from onelook.processes.process_group import ProcessGroup
@@ -191,9 +191,9 @@ def test_no_shape_in_what_a_teacher_says_depends_on_what_it_sees() -> None:
     for objectness in (0.0, 0.05, 0.9):
         goals, student = torch.rand((2, 4, 84, 8), generator=torch.Generator().manual_seed(1))
         goals[..., 4] *= objectness
-        lesson = Lesson(goals, torch.full((84,), 8.0), torch.tensor([True, False, True]))
+        teacher = TeacherPredictions(goals, torch.full((84,), 8.0), torch.tensor([True, False, True]))
         with Operations() as operations:
-            distillation_terms(student.requires_grad_(), lesson).total.backward()  # type: ignore[no-untyped-call]
+            distillation_terms(student.requires_grad_(), teacher).total.backward()  # type: ignore[no-untyped-call]
         assert not [name for name in WAITS if operations.counts[name]]
         found.append(operations.shapes)
     assert found[0] == found[1] == found[2] and len(found[0]) > 50

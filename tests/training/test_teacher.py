@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from onelook.errors import ModelError
-from onelook.losses.distillation import Lesson, TaughtLoss
+from onelook.losses.distillation import DistillationLoss, TeacherPredictions
 from onelook.losses.protocol import LossTerms
 from onelook.models.detector import DetectionModel, create_model
 from onelook.settings.train import Teach, TrainSettings
@@ -36,26 +36,26 @@ def images() -> torch.Tensor:
     return torch.rand((2, 3, 64, 32), generator=torch.Generator().manual_seed(1))
 
 
-def lesson_of(teacher: Teacher, raw_maps: list[torch.Tensor]) -> Lesson:
-    lesson = teacher.targets(images(), raw_maps, NO_TARGETS, 0.0).taught.lesson
-    assert lesson is not None
-    return lesson
+def predictions_of(teacher: Teacher, raw_maps: list[torch.Tensor]) -> TeacherPredictions:
+    predictions = teacher.targets(images(), raw_maps, NO_TARGETS, 0.0).teacher.predictions
+    assert predictions is not None
+    return predictions
 
 
 @pytest.mark.parametrize("student", HEADS)
 @pytest.mark.parametrize("teacher", HEADS)
-def test_a_lesson_has_the_rows_of_the_student(teacher: str, student: str) -> None:
+def test_predictions_of_a_teacher_have_the_rows_of_the_student(teacher: str, student: str) -> None:
     learner = model_with(student)
     if student == "Detect" != teacher:
         with pytest.raises(ModelError, match=r"8`, `16` with 1 boxes per cell, the student `8`, `16` with 2\nhint: "):
             Teacher(model_with(teacher), learner)
         return
     raw_maps = learner(images())
-    lesson = lesson_of(Teacher(model_with(teacher), learner), raw_maps)
-    assert lesson.predictions.shape == learner.decode(raw_maps).shape
+    predictions = predictions_of(Teacher(model_with(teacher), learner), raw_maps)
+    assert predictions.decoded.shape == learner.decode(raw_maps).shape
     rows = 2 if student == "Detect" else 1
-    assert lesson.strides.tolist() == [8.0] * (8 * 4 * rows) + [16.0] * (4 * 2 * rows)
-    centres = lesson.predictions[0, :, :2]
+    assert predictions.strides.tolist() == [8.0] * (8 * 4 * rows) + [16.0] * (4 * 2 * rows)
+    centres = predictions.decoded[0, :, :2]
     if student != "Detect":
         cells = [(x, y, s) for s in (8, 16) for y in range(64 // s) for x in range(32 // s)]
         for (x, y, stride), centre in zip(cells, centres.tolist(), strict=True):
@@ -65,11 +65,11 @@ def test_a_lesson_has_the_rows_of_the_student(teacher: str, student: str) -> Non
 def test_of_the_boxes_of_a_cell_the_surest_teaches() -> None:
     model, student = model_with("Detect"), model_with("YoloX")
     predictions = model.decode(model(images()))
-    lesson = lesson_of(Teacher(model, student), student(images()))
+    chosen = predictions_of(Teacher(model, student), student(images()))
     first, second = predictions[:, :32], predictions[:, 32:64]
     confidences = [(rows[..., 4:5] * rows[..., 5:]).amax(-1, keepdim=True) for rows in (first, second)]
     expected = torch.where(confidences[0] >= confidences[1], first, second)
-    torch.testing.assert_close(lesson.predictions[:, :32], expected, atol=1e-4, rtol=1e-4)
+    torch.testing.assert_close(chosen.decoded[:, :32], expected, atol=1e-4, rtol=1e-4)
 
 
 def test_classes_are_matched_by_name() -> None:
@@ -85,14 +85,14 @@ def test_classes_are_matched_by_name() -> None:
 def test_a_teacher_neither_changes_nor_is_part_of_the_gradient() -> None:
     student, model = model_with("Look"), model_with("YoloX")
     teacher = Teacher(model, student)
-    lesson = lesson_of(teacher, student(images()))
-    assert not lesson.predictions.requires_grad and not lesson.predictions.is_inference()
+    predictions = predictions_of(teacher, student(images()))
+    assert not predictions.decoded.requires_grad and not predictions.decoded.is_inference()
 
 
-def taught(
+def distilled(
     student: DetectionModel, teacher: Teacher, network: AdaptedNetwork | DetectionModel, share_done: float = 0.0
 ) -> LossTerms:
-    loss = TaughtLoss(create_loss(student, TrainSettings(imgsz=64)), student.decode)
+    loss = DistillationLoss(create_loss(student, TrainSettings(imgsz=64)), student.decode)
     raw_maps = network(images())
     return loss(raw_maps, teacher.targets(images(), raw_maps, NO_TARGETS, share_done), share_done)
 
@@ -111,7 +111,7 @@ def test_features_are_taught_between_all_families(teacher: str, student: str) ->
     assert again is not None and all(map(torch.equal, adapters.parameters(), again.parameters()))
     network = AdaptedNetwork(learner, adapters)
     alone = create_loss(learner, TrainSettings(imgsz=64))(learner(images()), NO_TARGETS, 0.0)
-    first, last = (taught(learner, seen, network, share) for share in (0.0, 1.0))
+    first, last = (distilled(learner, seen, network, share) for share in (0.0, 1.0))
     assert torch.equal(first.values[:-1], alone.values) and float(first.values[-1]) > 0.01
     assert float(last.values[-1] / first.values[-1]) == pytest.approx(0.1, rel=1e-3)
     (first.total - alone.total).backward()  # type: ignore[no-untyped-call]
@@ -130,7 +130,7 @@ def test_what_is_taught_has_a_column_for_each_term(teach: Teach, columns: int) -
     network = learner if adapters is None else AdaptedNetwork(learner, adapters)
     family = create_loss(learner, TrainSettings(imgsz=64)).columns
     assert len(seen.columns) == columns
-    assert taught(learner, seen, network).values.shape == (len(family) + columns,)
+    assert distilled(learner, seen, network).values.shape == (len(family) + columns,)
 
 
 def test_features_of_other_strides_are_refused() -> None:

@@ -1,6 +1,6 @@
-"""What a student learns from a teacher for the same images, beside what it learns from the labels.
+"""Knowledge distillation: what a student learns from a teacher's outputs for the same images, besides the labels.
 
-Predictions: boxes and classes, where the teacher sees something, as detectors without anchors are commonly distilled
+Predictions: boxes and classes where the teacher sees something, as detectors without anchors are commonly distilled
 (Xu et al., PP-YOLOE, 2022, and its successor). Both sides are decoded, so that heads of different kinds can teach each
 other. Features: where in the image each channel is high (Shu et al., Channel-wise Knowledge Distillation for Dense
 Prediction, 2021, section 3.2).
@@ -31,52 +31,52 @@ _LEAST_PROBABILITY = 1e-7
 
 
 @dataclass(frozen=True)
-class Lesson:
-    """What a teacher says about a batch.
+class TeacherPredictions:
+    """What a teacher predicts for a batch.
 
     Attributes:
-        predictions: (B, N, 5 + K) without gradient, rows and classes in the student's order.
+        decoded: (B, N, 5 + K) without gradient, rows and classes in the student's order.
         strides: (N,) pixels per cell of each row.
-        known: (K,) bool: the classes that the teacher knows; the others are left to the labels.
+        known: (K,) bool, classes that the teacher knows; the others are left to the labels.
     """
 
-    predictions: Tensor
+    decoded: Tensor
     strides: Tensor
     known: Tensor
 
 
-def distillation_terms(student: Tensor, lesson: Lesson) -> LossTerms:
-    """How far a student is from its teacher, at the rows where the teacher is sure of something by more than 0.05.
+def distillation_terms(student: Tensor, teacher: TeacherPredictions) -> LossTerms:
+    """Distance between student and teacher, at the rows where the teacher's confidence is above 0.05.
 
-    Boxes: 1 - CIoU and the mean distance of a corner in cells, weighted by how sure the teacher is. Classes: cross
+    Boxes: 1 - CIoU and the mean distance of a corner in cells, weighted by the teacher's confidence. Classes: cross
     entropy of confidences, objectness included. Both are divided by the sum of the weights, at least 1. All rows are
     computed, those that are not taught with a weight of 0: no shape depends on a value, and nothing waits for a GPU.
 
     Args:
         student: (B, N, 5 + K) decoded, with gradient.
-        lesson: of the same images.
+        teacher: predictions for the same images.
     """
     with torch.autocast(student.device.type, enabled=False):
-        best = _confidences(lesson.predictions).where(lesson.known, 0).amax(dim=-1)  # (B, N)
+        best = _confidences(teacher.decoded).where(teacher.known, 0).amax(dim=-1)  # (B, N)
         is_taught = best > LEAST_CONFIDENCE
         weights = best.where(is_taught, 0)
         # Other rows become equal ones: whatever they hold, a weight of 0 times their gradient is 0.
-        own, goals = (rows.where(is_taught[..., None], 1) for rows in (student, lesson.predictions))
-        corners_apart = (cxcywh_to_xyxy(own[..., :4]) - cxcywh_to_xyxy(goals[..., :4])).abs().mean(-1) / lesson.strides
+        own, goals = (rows.where(is_taught[..., None], 1) for rows in (student, teacher.decoded))
+        corners_apart = (cxcywh_to_xyxy(own[..., :4]) - cxcywh_to_xyxy(goals[..., :4])).abs().mean(-1) / teacher.strides
         boxes = _OVERLAP * (1 - ciou(own[..., :4], goals[..., :4])) + _DISTANCE * corners_apart
         probabilities = _confidences(own).clamp(_LEAST_PROBABILITY, 1 - _LEAST_PROBABILITY)
         entropy = -torch.lerp((-probabilities).log1p(), probabilities.log(), _confidences(goals))
-        entropy = entropy.where(is_taught[..., None] & lesson.known, 0)
+        entropy = entropy.where(is_taught[..., None] & teacher.known, 0)
         terms = torch.stack([(boxes * weights).sum(), _CLASS * entropy.sum()]) / weights.sum().clamp(min=1)
         return LossTerms(terms.sum() * (len(student) / NOMINAL_IMAGES), terms.detach())
 
 
 def feature_terms(student: Sequence[Tensor], teacher: Sequence[Tensor], strength: Tensor) -> LossTerms:
-    """How far the features of a student are from those of its teacher, map by map.
+    """Distance between the features of a student and those of its teacher, map by map.
 
     Each channel of each image is a distribution over the cells; the divergence (KL) of the student's from the teacher's
     is a mean over images and channels, and a sum over maps. All features are normalised before, over the images that
-    are computed together: else a loud channel would be one single cell, and a quiet one none.
+    are computed together: otherwise a channel of large values would be a single cell, and one of small values none.
 
     Args:
         student: (B, T, H, W) of each map, in the channels of the teacher, with gradient.
@@ -98,32 +98,32 @@ def _normalised(features: Tensor) -> Tensor:
 
 
 @dataclass(frozen=True)
-class Teaching:
-    """All that a teacher says about a batch.
+class TeacherOutputs:
+    """All outputs of a teacher for a batch that the student learns from.
 
     Attributes:
-        lesson: None if its predictions are not learned.
-        features: (B, T, H, W) of each map, without gradient; none if they are not learned.
-        strength: of the features, 0-d float32.
+        predictions: None if they are not learned.
+        features: (B, T, H, W) of each map, without gradient; empty if they are not learned.
+        strength: factor on the feature term, 0-d float32.
     """
 
-    lesson: Lesson | None
+    predictions: TeacherPredictions | None
     features: tuple[Tensor, ...]
     strength: Tensor
 
 
 @dataclass(frozen=True)
-class TaughtTargets(Targets):
-    """Targets, and what a teacher says about the same images."""
+class DistillationTargets(Targets):
+    """Targets, and the outputs of a teacher for the same images."""
 
-    taught: Teaching
+    teacher: TeacherOutputs
 
 
-class TaughtLoss(TrainingLoss):
+class DistillationLoss(TrainingLoss):
     """A family's loss and what a teacher adds to it; see `TrainingLoss`.
 
     Its raw maps are those of the family's loss, and behind them, if features are learned, the features of the student
-    in the channels of the teacher. Its targets are `TaughtTargets`.
+    in the channels of the teacher. Its targets are `DistillationTargets`.
 
     Args:
         decode: raw maps to predictions of the student, (B, N, 5 + K).
@@ -134,21 +134,21 @@ class TaughtLoss(TrainingLoss):
         self._decode = decode
         self.is_moving = loss.is_moving
 
-    def prepare(self, raw_maps: Sequence[Tensor], targets: Targets, progress: float) -> tuple[Any, Teaching]:
+    def prepare(self, raw_maps: Sequence[Tensor], targets: Targets, progress: float) -> tuple[Any, TeacherOutputs]:
         """See `TrainingLoss`."""
-        assert isinstance(targets, TaughtTargets)
-        own_maps = raw_maps[: len(raw_maps) - len(targets.taught.features)]
-        return self._loss.prepare(own_maps, targets, progress), targets.taught
+        assert isinstance(targets, DistillationTargets)
+        own_maps = raw_maps[: len(raw_maps) - len(targets.teacher.features)]
+        return self._loss.prepare(own_maps, targets, progress), targets.teacher
 
-    def terms(self, raw_maps: Sequence[Tensor], prepared: tuple[Any, Teaching]) -> LossTerms:
+    def terms(self, raw_maps: Sequence[Tensor], prepared: tuple[Any, TeacherOutputs]) -> LossTerms:
         """See `TrainingLoss`."""
-        own, taught = prepared
-        num_own = len(raw_maps) - len(taught.features)
+        own, teacher = prepared
+        num_own = len(raw_maps) - len(teacher.features)
         parts = [self._loss.terms(raw_maps[:num_own], own)]
-        if taught.lesson is not None:
-            parts.append(distillation_terms(self._decode(raw_maps), taught.lesson))
-        if taught.features:
-            parts.append(feature_terms(raw_maps[num_own:], taught.features, taught.strength))
+        if teacher.predictions is not None:
+            parts.append(distillation_terms(self._decode(raw_maps), teacher.predictions))
+        if teacher.features:
+            parts.append(feature_terms(raw_maps[num_own:], teacher.features, teacher.strength))
         return LossTerms(torch.stack([part.total for part in parts]).sum(), torch.cat([part.values for part in parts]))
 
 

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from onelook.errors import MemoryShortage
 from onelook.inference.evaluator import prepare_images
-from onelook.losses.distillation import TaughtLoss
+from onelook.losses.distillation import DistillationLoss
 from onelook.processes.memory import is_out_of_memory
 from onelook.processes.process_group import ProcessGroup
 from onelook.processes.stop_signal import StopSignal
@@ -77,7 +77,7 @@ class BatchGradient:
         network = state.network
         self._sum = GradientSum(network, group, num_micro_batches=micro_batches, strict=self._settings.strict_reduce)
         self._statistics = SharedStatistics(state.model, state.loss, group)
-        loss = state.loss if teacher is None else TaughtLoss(state.loss, state.model.decode)  # type: ignore[arg-type]
+        loss = state.loss if teacher is None else DistillationLoss(state.loss, state.model.decode)  # type: ignore[arg-type]
         self._passes = NetworkPasses(network, loss, compute, group)
         self._passes.prepare_for(self._usual_shapes())
 

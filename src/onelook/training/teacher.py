@@ -21,7 +21,13 @@ from onelook.errors import CheckpointError, ModelError, SettingsError
 from onelook.files.bounded import printable, sha256_of
 from onelook.inference.backend import TorchBackend
 from onelook.inference.evaluator import Evaluator
-from onelook.losses.distillation import FEATURE_COLUMNS, PREDICTION_COLUMNS, Lesson, TaughtTargets, Teaching
+from onelook.losses.distillation import (
+    FEATURE_COLUMNS,
+    PREDICTION_COLUMNS,
+    DistillationTargets,
+    TeacherOutputs,
+    TeacherPredictions,
+)
 from onelook.models.detector import DetectionModel
 from onelook.processes.process_group import ProcessGroup
 from onelook.processes.stop_signal import StopSignal
@@ -69,11 +75,11 @@ class Teacher(TorchBackend):
         super().__init__(model, next(student.parameters()).device)
         self._amp = amp
         self.digest = digest
-        self._has_lesson, self._has_features = teach != "features", teach != "predictions"
-        self.columns = PREDICTION_COLUMNS * self._has_lesson + FEATURE_COLUMNS * self._has_features
+        self._has_predictions, self._has_features = teach != "features", teach != "predictions"
+        self.columns = PREDICTION_COLUMNS * self._has_predictions + FEATURE_COLUMNS * self._has_features
         self._channels = student.feature_channels, model.feature_channels
         self._own_boxes, self._wanted_boxes = (one.head.decoding().boxes_per_cell for one in (model, student))
-        have_same_boxes = not self._has_lesson or self._wanted_boxes in (1, self._own_boxes)
+        have_same_boxes = not self._has_predictions or self._wanted_boxes in (1, self._own_boxes)
         if model.stride_px != student.stride_px or not have_same_boxes:
             raise ModelError(
                 f"the teacher has maps of strides {_shown(model.stride_px)} with {self._own_boxes} boxes per cell, the "
@@ -123,8 +129,10 @@ class Teacher(TorchBackend):
     def _autocast(self) -> torch.autocast:
         return torch.autocast(self.device.type, dtype=self._amp, enabled=self._amp is not None)
 
-    def targets(self, images: Tensor, raw_maps: Sequence[Tensor], own: Targets, share_done: float) -> TaughtTargets:
-        """The targets of a batch with what it says about the images.
+    def targets(
+        self, images: Tensor, raw_maps: Sequence[Tensor], own: Targets, share_done: float
+    ) -> DistillationTargets:
+        """The targets of a batch, with the teacher's outputs for its images.
 
         Args:
             images: (B, 3, H, W) from 0 to 1.
@@ -133,14 +141,16 @@ class Teacher(TorchBackend):
             share_done: of the run, 0 to 1.
         """
         features = self._features(images)
-        taught = Teaching(
-            lesson=self._lesson(self._predictions(features), raw_maps) if self._has_lesson else None,
+        outputs = TeacherOutputs(
+            predictions=self._in_rows_of_student(self._predictions(features), raw_maps)
+            if self._has_predictions
+            else None,
             features=tuple(feature.clone() for feature in features) if self._has_features else (),
             strength=torch.full((), decay_factor(share_done, LAST_STRENGTH, cosine=True), device=self.device),
         )
-        return TaughtTargets(own.image_index, own.class_ids, own.boxes, taught)
+        return DistillationTargets(own.image_index, own.class_ids, own.boxes, outputs)
 
-    def _lesson(self, found: Tensor, raw_maps: Sequence[Tensor]) -> Lesson:
+    def _in_rows_of_student(self, found: Tensor, raw_maps: Sequence[Tensor]) -> TeacherPredictions:
         assert self.map_strides is not None
         predictions = found.clone()  # outside of inference mode, so that it can take part in gradients
         cells = [raw.shape[2] * raw.shape[3] for raw in raw_maps[: len(self.map_strides)]]
@@ -151,7 +161,7 @@ class Teacher(TorchBackend):
             torch.full((self._wanted_boxes * count,), float(stride), device=self.device)
             for count, stride in zip(cells, self.map_strides, strict=True)
         ]
-        return Lesson(predictions, torch.cat(strides), self.known)
+        return TeacherPredictions(predictions, torch.cat(strides), self.known)
 
 
 def _best_of_cell(rows: Tensor, boxes_per_cell: int) -> Tensor:
