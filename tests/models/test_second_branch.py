@@ -17,7 +17,7 @@ from onelook.models.convolutions import Conv
 from onelook.models.count import count_gflops, count_parameters
 from onelook.models.decoding import decoded
 from onelook.models.detector import DetectionModel, create_model
-from onelook.models.distance_head import Look
+from onelook.models.distance_head import DistanceHead
 from onelook.models.rivals import leads_of_rivals
 from onelook.models.transfer import transfer_detector
 
@@ -84,7 +84,7 @@ def test_a_new_head_expects_rare_classes_and_boxes_of_four_cells(name: str) -> N
 
 
 def test_decoded_distances_are_the_box_of_the_worked_example() -> None:
-    head = Look([8], num_classes=2, one_to_one=False)
+    head = DistanceHead([8], num_classes=2, one_to_one=False)
     head.initialise([8], None)
     raw = torch.zeros(1, 1, 2, 3, 6)
     raw[0, 0, 1, 2] = torch.tensor([1.2, 0.9, 1.6, 1.1, 0.0, math.log(3)])
@@ -179,7 +179,7 @@ def test_the_second_branch_of_yolox_has_boxes_and_classes_of_the_first(one_to_on
 
 def test_new_classes_are_expected_as_often_as_they_occur() -> None:
     head = create_model("onelook5n", num_classes=3).model[-1]
-    assert isinstance(head, Look)
+    assert isinstance(head, DistanceHead)
     assert head.one is not None
     head.expect_classes({0: 21.0, 2: 1e9})
     for convolution in (*head.cls_preds, *head.one.cls_preds):

@@ -78,7 +78,7 @@ def refuse_layout(settings: ExportSettings, model: DetectionModel) -> None:
     head = model.head
     if settings.layout == "yolox" and head.decoding().rule not in ("points", "shared"):
         raise SettingsError(
-            f"`layout: yolox` is for heads of YOLOX; this model ends with {type(head).__name__}, which decodes boxes "
+            f"`layout: yolox` is for heads of YOLOX; this model ends with {model.plans[-1].block}, which decodes boxes "
             "in another way",
             hint="use `--layout rows` or `--layout channels-first`",
         )

@@ -9,7 +9,7 @@ from onelook.models.bottlenecks import C3, C3DS, C3SPP, C3TR, Bottleneck, Bottle
 from onelook.models.classify import Classify
 from onelook.models.convolutions import Conv, CrossConv, DSConv, DWConv, DWConvTranspose2d, Focus, GhostConv, MixConv2d
 from onelook.models.decoupled_head import YoloX
-from onelook.models.distance_head import Look
+from onelook.models.distance_head import DistanceHead
 from onelook.models.heads import Detect, Proto, Segment
 from onelook.models.pooling import SPP, SPPF
 from onelook.models.reshaping import Concat, Contract, Expand, Sum
@@ -44,7 +44,7 @@ BLOCKS: dict[str, type[nn.Module]] = {
     "Detect": Detect,
     "Segment": Segment,
     "YoloX": YoloX,
-    "Look": Look,
+    "Look": DistanceHead,
     "nn.BatchNorm2d": nn.BatchNorm2d,
     "nn.ConvTranspose2d": nn.ConvTranspose2d,
     "nn.Upsample": nn.Upsample,

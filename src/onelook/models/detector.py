@@ -125,7 +125,7 @@ class DetectionModel(nn.Module):
         """
         head = self.model[-1]
         if not isinstance(head, Detect):
-            raise ModelError(f"a model that ends with `{type(head).__name__}` has no anchors")
+            raise ModelError(f"a model that ends with `{self.plans[-1].block}` has no anchors")
         if anchors_px.shape != head.anchors.shape:
             raise ModelError(
                 f"anchors of shape {tuple(anchors_px.shape)} for a head of {tuple(head.anchors.shape)}",

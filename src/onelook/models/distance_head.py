@@ -28,7 +28,7 @@ _POINTS_OF_OBJECT, _POINTS_OF_IMAGE = 4, 8400
 _LEAST_SHARE, _LARGEST_SHARE = 1e-4, 0.05
 
 
-class Look(PointHead):
+class DistanceHead(PointHead):
     """Per map two branches of two 3x3 convolutions, dense for the box and depth-wise separable for the classes.
 
     Args:
@@ -61,7 +61,7 @@ class Look(PointHead):
         self.box_preds = nn.ModuleList(nn.Conv2d(box_width, NUM_SIDES, 1) for _ in channels_in)
         self.cls_preds = nn.ModuleList(nn.Conv2d(class_width, num_classes, 1) for _ in channels_in)
         if one_to_one:
-            self.one = Look(
+            self.one = DistanceHead(
                 channels_in, num_classes=num_classes, box_width=box_width, class_width=class_width, one_to_one=False
             )
             self.one.needs_nms = False

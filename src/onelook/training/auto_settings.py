@@ -44,8 +44,12 @@ def settle(settings: TrainSettings, num_images: int, family: Family, *, num_clas
                 "warmup_bias_lr": SHORT_RUN_BIAS_LR,
             }
             has_several_classes = num_classes > 1 and not settings.single_cls
-            if settings.weights and has_several_classes and not settings.model_fields_set & set(family.telling_apart):
-                settings = _where_unset(settings, family.telling_apart)
+            if (
+                settings.weights
+                and has_several_classes
+                and not settings.model_fields_set & set(family.multiclass_fine_tuning)
+            ):
+                settings = _where_unset(settings, family.multiclass_fine_tuning)
             settings = _where_unset(settings, family.short_runs)
             if settings.weights:
                 settings = _where_unset(settings, family.fine_tuning)

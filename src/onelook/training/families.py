@@ -1,4 +1,4 @@
-"""Families of detectors: which loss teaches which head, and which settings then have no effect.
+"""Families of detectors: which loss trains which head, and which settings then have no effect.
 
 A family is a body (a layer table), a head, a loss and a decoder. Body and decoder are the model's own business; nothing
 else asks which family a model is of.
@@ -23,12 +23,12 @@ logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class Phases:
+class PhaseBounds:
     """Where the early part of a run ends and its last one begins, as shares of the run.
 
     Attributes:
-        early: the first updates.
-        closing: mosaic is closed from here on.
+        early: share of the run after which its early part ends.
+        closing: share of the run after which mosaic is closed.
     """
 
     early: float
@@ -37,28 +37,28 @@ class Phases:
 
 @dataclass(frozen=True)
 class Family:
-    """What a head needs besides itself.
+    """What training a kind of head needs besides the head.
 
     Attributes:
-        create_loss: for a model of this family, the settings of a run, and its phases.
-        without_effect: settings that nothing of this family uses.
-        defaults: settings that this family has other defaults for.
-        short_runs: the same for short runs; see docs/concepts/small-datasets.md.
-        fine_tuning: the same for short runs from weights.
-        telling_apart: the same for short runs from weights with several classes; all, unless one of them has been set.
+        create_loss: makes the loss for a model of this family, the settings of a run, and its phases.
+        without_effect: settings that this family ignores.
+        defaults: settings whose defaults differ in this family.
+        short_runs: defaults for short runs; see docs/concepts/small-datasets.md.
+        fine_tuning: defaults for short runs from weights.
+        multiclass_fine_tuning: defaults for short runs from weights with several classes; skipped if any is set.
     """
 
-    create_loss: Callable[[DetectionModel, TrainSettings, Phases], FamilyLoss]
+    create_loss: Callable[[DetectionModel, TrainSettings, PhaseBounds], FamilyLoss]
     without_effect: tuple[str, ...] = ()
     defaults: Mapping[str, Any] = field(default_factory=dict)
     short_runs: Mapping[str, Any] = field(default_factory=dict)
     fine_tuning: Mapping[str, Any] = field(default_factory=dict)
-    telling_apart: Mapping[str, Any] = field(default_factory=dict)
+    multiclass_fine_tuning: Mapping[str, Any] = field(default_factory=dict)
 
 
-def _anchor_loss(model: DetectionModel, settings: TrainSettings, _phases: Phases) -> FamilyLoss:
+def _anchor_loss(model: DetectionModel, settings: TrainSettings, _phases: PhaseBounds) -> FamilyLoss:
     grid = model.anchor_grid
-    assert grid is not None, "only heads with anchors are taught by this loss"
+    assert grid is not None, "only heads with anchors are trained by this loss"
     return DetectionLoss(
         grid,
         num_classes=model.num_classes,
@@ -68,7 +68,7 @@ def _anchor_loss(model: DetectionModel, settings: TrainSettings, _phases: Phases
     )
 
 
-def _yolox_loss(model: DetectionModel, settings: TrainSettings, phases: Phases) -> FamilyLoss:
+def _yolox_loss(model: DetectionModel, settings: TrainSettings, phases: PhaseBounds) -> FamilyLoss:
     # The last epochs, of plain images, are for exact boxes.
     return YoloxLoss(
         model.stride_px,
@@ -79,7 +79,7 @@ def _yolox_loss(model: DetectionModel, settings: TrainSettings, phases: Phases) 
     )
 
 
-def _distance_loss(model: DetectionModel, settings: TrainSettings, phases: Phases) -> FamilyLoss:
+def _distance_loss(model: DetectionModel, settings: TrainSettings, phases: PhaseBounds) -> FamilyLoss:
     # A body that has been trained gives good boxes within a few epochs; there the early part costs accuracy.
     many, one = (
         DistanceLoss(
@@ -111,7 +111,7 @@ FAMILIES: dict[str, Family] = {
         defaults={"close_mosaic": 0.15},
         short_runs={"cls": 2.5},
         # A trained body finds objects soon; their classes are told apart by a term that has no part for the background.
-        telling_apart={"cls": 0.5, "cls_softmax": 5.0},
+        multiclass_fine_tuning={"cls": 0.5, "cls_softmax": 5.0},
     ),
 }
 """The block that ends a model -> its family."""
@@ -126,14 +126,14 @@ def family_of(definition: Mapping[str, Any]) -> Family:
 def create_loss(
     model: DetectionModel, settings: TrainSettings, *, early: float = 0.0, closing: float | None = None
 ) -> FamilyLoss:
-    """What teaches `model` in a run of these `Phases`; mosaic is closed as the settings say if `closing` is None."""
+    """The loss that trains `model`, see `PhaseBounds`; if `closing` is None, mosaic is closed as the settings say."""
     if closing is None:
         closing = settings.mosaic_epochs / settings.epochs
-    return family_of(model.definition).create_loss(model, settings, Phases(early, closing))
+    return family_of(model.definition).create_loss(model, settings, PhaseBounds(early, closing))
 
 
 def report_without_effect(model: DetectionModel, settings: TrainSettings) -> None:
-    """Name, as a warning, every setting that differs from its default and that this model makes no use of."""
+    """Warn about every setting that differs from its default and that this model ignores."""
     fields = type(settings).model_fields
     idle = [
         name for name in family_of(model.definition).without_effect if getattr(settings, name) != fields[name].default
