@@ -136,7 +136,7 @@ class DetectionModel(nn.Module):
         head.place_anchors(anchors_px)
 
     def forward(self, images: Tensor) -> list[Tensor]:
-        """Raw maps, L tensors (B, A, H / s, W / s, 5 + K) of logits.
+        """Raw maps, L tensors (B, A, H / s, W / s, outputs) as the head gives them, see `Head`; 2 L with two branches.
 
         Args:
             images: (B, C, H, W) 0 to 1; H and W multiples of `max_stride`.

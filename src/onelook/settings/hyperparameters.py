@@ -30,15 +30,15 @@ class Hyperparameters(StrictSettings):
     warmup_bias_lr: float = Field(0.1, ge=0, le=1)
     """Learning rate of the biases at the start of the warm-up; all others start from 0."""
     box: float = Field(0.05, ge=0)
-    """Weight of the box term of the loss (for 3 output maps)."""
+    """Weight of the box term of the loss; models with anchors multiply it by 3 / maps."""
     cls: float = Field(0.5, ge=0)
-    """Weight of the class term of the loss (for 3 output maps and 80 classes)."""
+    """Weight of the class term of the loss; models with anchors multiply it by 3 / maps and classes / 80."""
     cls_pw: float = Field(1.0, gt=0)
     """Weight of positives in the class term."""
     cls_softmax: float = Field(0.0, ge=0)
-    """Weight of telling classes apart where there is an object, by softmax; in the class term of `onelook*` models."""
+    """Weight of a softmax cross-entropy among the classes of each object, in the class term of `onelook*` models."""
     obj: float = Field(1.0, ge=0)
-    """Weight of the objectness term of the loss (for 3 output maps and 640 pixels)."""
+    """Weight of the objectness term of the loss; models with anchors multiply it by 3 / maps and (imgsz / 640)²."""
     obj_pw: float = Field(1.0, gt=0)
     """Weight of positives in the objectness term."""
     anchor_t: float = Field(ANCHOR_T, gt=1)
@@ -50,7 +50,7 @@ class Hyperparameters(StrictSettings):
     auto_balance: bool = Field(False)
     """Let the weights of the output maps in the objectness term follow their losses."""
     label_smoothing: float = Field(0.0, ge=0, lt=1)
-    """Class targets become 1 - x/2 and x/2."""
+    """Class targets become 1 - x/2 and x/2; models without anchors multiply theirs by 1 - x instead."""
     hsv_h: float = Field(0.015, ge=0, le=1)
     """Largest change of hue, as a fraction."""
     hsv_s: float = Field(0.7, ge=0, le=1)

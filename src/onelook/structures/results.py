@@ -1,4 +1,4 @@
-"""Columns of `results.csv` that all families share, and the fitness by which epochs and runs are compared."""
+"""Names of columns of `results.csv`, and the fitness by which epochs and runs are compared."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ MAP50, MAP50_95 = "metrics/mAP_0.5", "metrics/mAP_0.5:0.95"
 METRICS = (PRECISION, RECALL, MAP50, MAP50_95)
 VAL_LOSSES = ("val/box_loss", "val/obj_loss", "val/cls_loss")
 BRANCH_METRICS = tuple(f"metrics/{branch}_{name}" for branch in ("many", "one") for name in ("mAP_0.5", "mAP_0.5:0.95"))
-"""Of each branch of a head with two."""
+"""Only for heads with two branches."""
 RATES = ("x/lr0", "x/lr1", "x/lr2")
 Value = TypeVar("Value", float, "npt.NDArray[Any]")
 
@@ -30,12 +30,12 @@ def fitness_of(map50: Value, map50_95: Value) -> Value:
 
 
 def metrics_row(metrics: DetectionMetrics) -> dict[str, float]:
-    """The part of a line that a validation gives, its losses apart."""
+    """The columns of a validation, without its losses."""
     values = metrics.precision, metrics.recall, metrics.map50, metrics.map50_95
     return dict(zip(METRICS, values, strict=True))
 
 
 def branches_row(by_branch: Mapping[Literal["many", "one"], DetectionMetrics]) -> dict[str, float]:
-    """The part of a line about each of two branches of a head."""
+    """The columns of a validation for each branch of a head with two."""
     values = [value for branch in ("many", "one") for value in (by_branch[branch].map50, by_branch[branch].map50_95)]
     return dict(zip(BRANCH_METRICS, values, strict=True))

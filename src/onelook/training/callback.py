@@ -1,4 +1,4 @@
-"""The events of a run and the observers that receive them. Observers watch; what changes training is an argument."""
+"""The events of a run and the observers that receive them. Observers watch; all they can do is end the run."""
 
 from __future__ import annotations
 
@@ -26,17 +26,17 @@ STOP_REQUESTED = "stop requested"
 
 
 class RunControl:
-    """What an observer may ask of the run that it watches.
+    """Lets an observer end the run that it watches.
 
     Attributes:
-        reason: why the run is to end; empty while it is not.
+        reason: why the run should end; empty if it should not.
     """
 
     def __init__(self) -> None:
         self.reason = ""
 
     def stop_training(self, reason: str) -> None:
-        """Let the run end after the epoch under way, as if its patience had run out: measured, drawn and saved.
+        """End the run after the current epoch, as if its patience had run out: validated, plotted and saved.
 
         Args:
             reason: not empty; shown to the user.

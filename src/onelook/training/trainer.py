@@ -11,7 +11,7 @@
         save last, and best if the fitness is higher
     save the final state
 
-What only watches (console, files, plots, trackers) is a callback and cannot change the run.
+Console, files, plots and trackers are callbacks: they watch, and may ask for an early end, see `RunControl`.
 """
 
 from __future__ import annotations
@@ -48,12 +48,12 @@ class Trainer:
 
     Args:
         state: changed in place.
-        batches: all batches from the place where `state` stands to the end of the run.
+        batches: all batches from where `state` stands to the end of the run.
         schedule: learning rates and updates by step, and the settings of the run.
         evaluator: measures the averaged model after each epoch.
         stop: asked after every update.
         group: the processes that train together; `batches` gives this one's share.
-        teacher: a detector that the model learns from besides.
+        teacher: a detector that the model also learns from.
         budget: asked after every epoch how many the run will have; None keeps them as they are.
     """
 
