@@ -14,7 +14,7 @@ import pytest
 from colour_detector import write_detector, write_squares
 
 from onelook.doctor.suspicions import ImageComparison, suspicions
-from onelook.errors import SettingsError
+from onelook.errors import ModelError
 from onelook.recipes.check import CheckResult, check
 from onelook.structures.detections import Detections
 
@@ -89,9 +89,17 @@ def test_suspicions_are_on_the_page_as_images(data: Path, weights: Path, tmp_pat
 
 
 def test_weights_of_other_classes_are_refused(data: Path, weights: Path) -> None:
-    data.write_text(data.read_text().replace("blue", "azure"))
-    with pytest.raises(SettingsError, match="know the classes green, blue"):
+    data.write_text(data.read_text().replace("green", "BLUE").replace("blue", "green").replace("BLUE", "blue"))
+    with pytest.raises(ModelError, match="class 0 is `green` in weights"):
         examined(data, weights)
+
+
+def test_classes_that_are_only_called_otherwise_are_judged(
+    data: Path, weights: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    data.write_text(data.read_text().replace("blue", "azure"))
+    assert examined(data, weights).suspicions == ()
+    assert "taken for the same: class 1 is `blue` and `azure`" in caplog.text
 
 
 def test_a_detector_that_is_mostly_wrong_has_nothing_to_say() -> None:

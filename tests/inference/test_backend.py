@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -11,8 +12,8 @@ import torch
 from colours import colour_detector
 from test_predictor import sample_image
 
-from onelook.errors import SettingsError
-from onelook.inference.backend import Thresholds, TorchBackend, check_thresholds, predict_all
+from onelook.errors import ModelError, SettingsError
+from onelook.inference.backend import Thresholds, TorchBackend, check_thresholds, predict_all, refuse_other_names
 from onelook.inference.predictor import PredictionSettings, Predictor
 
 
@@ -104,3 +105,25 @@ def test_nms_across_classes_is_the_same_where_there_is_one_class_or_no_nms() -> 
 def test_half_is_decided_at_the_export() -> None:
     with pytest.raises(SettingsError, match="export with `--half`"):
         Predictor(Exported(), PredictionSettings(imgsz=64, half=True))
+
+
+@pytest.mark.parametrize(
+    ("names", "problem"),
+    [
+        (("disc", "square"), "class 0 is `square` in weights `w.pt` and `disc` in `d.yaml`"),
+        (("square", "disc", "star"), "weights `w.pt` have 2 classes, `d.yaml` has 3"),
+        (("square", "ring"), None),
+    ],
+)
+def test_weights_whose_class_ids_mean_something_else_are_refused(
+    names: tuple[str, ...], problem: str | None, caplog: pytest.LogCaptureFixture
+) -> None:
+    def compare() -> None:
+        refuse_other_names(("square", "disc"), names, weights="w.pt", other="d.yaml")
+
+    if problem is None:
+        compare()
+        assert "class 1 is `disc` and `ring`" in caplog.text
+        return
+    with pytest.raises(ModelError, match=re.escape(problem)):
+        compare()

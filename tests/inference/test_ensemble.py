@@ -62,8 +62,8 @@ def test_members_with_limits_are_asked_within_them() -> None:
 @pytest.mark.parametrize(
     ("other", "kind", "words"),
     [
-        ({"num_classes": 3}, ModelError, "`a.pt` have 2 classes, `b.onnx` have 3"),
-        ({"names": ("red", "blue")}, ModelError, "class 1 is `green` in weights `a.pt` and `blue` in `b.onnx`"),
+        ({"names": ("red", "green", "blue")}, ModelError, "`a.pt` have 2 classes, `b.onnx` has 3"),
+        ({"names": ("green", "red")}, ModelError, "class 0 is `red` in weights `a.pt` and `green` in `b.onnx`"),
         ({"frame_hw": (32, 96)}, SettingsError, "`a.pt` for 64 x 64, `b.onnx` for 32 x 96"),
         ({"thresholds": Thresholds(0.2, 0.4, 9)}, SettingsError, "weights `b.onnx` apply NMS themselves"),
     ],

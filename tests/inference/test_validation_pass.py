@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +15,7 @@ from onelook.data.dataset_spec import load_dataset_spec
 from onelook.data.scan.rules import ScanOptions
 from onelook.data.splits import Splits, read_splits
 from onelook.errors import ModelError, SettingsError
-from onelook.inference.validation_pass import ValidationPass, as_one, refuse_other_names
+from onelook.inference.validation_pass import ValidationPass, as_one, refuse_other_classes
 from onelook.models.detector import DetectionModel, create_model
 from onelook.processes.process_group import ProcessGroup
 from onelook.processes.stop_signal import StopSignal
@@ -43,31 +42,11 @@ def of_the_first(group: ThreadGroup, tensors: dict[str, Tensor]) -> dict[str, Te
     return found
 
 
-@pytest.mark.parametrize(
-    ("names", "problem"),
-    [
-        (("disc", "square"), "class 0 is `square` in weights `w.pt` and `disc` in `d.yaml`"),
-        (("square", "disc", "star"), "weights `w.pt` have 2 classes, `d.yaml` has 3"),
-        (("square", "ring"), None),
-    ],
-)
-def test_weights_whose_class_ids_mean_something_else_are_refused(
-    names: tuple[str, ...], problem: str | None, caplog: pytest.LogCaptureFixture
-) -> None:
-    def compare() -> None:
-        refuse_other_names(("square", "disc"), names, weights="w.pt", data=Path("d.yaml"))
-
-    if problem is None:
-        compare()
-        assert "class 1 is `disc` and `ring`" in caplog.text
-        return
-    with pytest.raises(ModelError, match=re.escape(problem)):
-        compare()
-
-
-def test_weights_of_one_class_get_the_option_that_they_were_trained_with() -> None:
-    with pytest.raises(ModelError, match="have 1 classes") as refused:
-        refuse_other_names(("item",), ("square", "disc"), weights="w.pt", data=Path("d.yaml"))
+def test_weights_of_one_class_get_the_option_that_they_were_trained_with(tiny_data: Path, tiny_model: Path) -> None:
+    model = create_model(str(tiny_model), names=("item",))
+    splits = Splits(load_dataset_spec(tiny_data), ("square", "disc"), {})
+    with pytest.raises(ModelError, match=r"`w\.pt` have 1 classes") as refused:
+        refuse_other_classes(model, splits, ValidateSettings(weights=[Path("w.pt")], data=tiny_data))
     assert refused.value.hint == "use `--single-cls`, as in their training"
 
 

@@ -11,10 +11,10 @@ import numpy as np
 from onelook.data.dataset_spec import DatasetSpec
 from onelook.doctor.findings import Finding, Scans
 from onelook.doctor.suspicions import ImageComparison, Suspicion, suspicions
-from onelook.errors import SettingsError
 from onelook.exports.opening import load_runnable
 from onelook.files.bounded import printable
 from onelook.files.images import read_image
+from onelook.inference.backend import refuse_other_names
 from onelook.inference.predictor import PredictionSettings, Predictor
 from onelook.metrics.detection_metrics import evaluate
 from onelook.processes.stop_signal import StopSignal
@@ -35,18 +35,14 @@ def open_judge(settings: CheckSettings, spec: DatasetSpec) -> Predictor:
 
     Raises:
         CheckpointError: the weights cannot be used.
-        SettingsError: they have other classes, or need another size of images.
+        ModelError: they have other classes.
+        SettingsError: they need another size of images.
     """
     predictor = Predictor(
         load_runnable(Path(settings.weights), settings.device),
         PredictionSettings(imgsz=settings.imgsz, conf_thres=CONF_THRES, iou_thres=IOU_THRES, max_det=MAX_DET),
     )
-    if predictor.names != spec.names:
-        raise SettingsError(
-            f"weights `{settings.weights}` know the classes {', '.join(predictor.names[:10])}; "
-            f"`{printable(spec.path)}` has {', '.join(spec.names[:10])}",
-            hint="take weights that were trained on these classes, in this order",
-        )
+    refuse_other_names(predictor.names, spec.names, weights=settings.weights, other=spec.path)
     return predictor
 
 

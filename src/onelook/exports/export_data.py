@@ -14,9 +14,9 @@ from onelook.data.scan.rules import ScanOptions
 from onelook.data.splits import ONE_CLASS, read_splits
 from onelook.exports.plan import Images
 from onelook.exports.report import MapComparison
-from onelook.inference.backend import Backend, Thresholds
+from onelook.inference.backend import Backend, Thresholds, refuse_other_names
 from onelook.inference.evaluator import EvaluationSettings, Evaluator
-from onelook.inference.validation_pass import refuse_other_names, validation_batches
+from onelook.inference.validation_pass import validation_batches
 from onelook.models.detector import DetectionModel
 from onelook.processes.stop_signal import StopSignal
 from onelook.settings.export import ExportSettings
@@ -100,7 +100,7 @@ def read_export_data(
     wanted = ("train", "val") if settings.int8 else ("val",)
     options = ScanOptions(allow_unlabelled=True, single_cls=tuple(model.names) == ONE_CLASS)
     splits = read_splits(Path(settings.data), wanted, options=options, stop=stop)
-    refuse_other_names(model.names, splits.names, weights=settings.weights, data=Path(settings.data))
+    refuse_other_names(model.names, splits.names, weights=settings.weights, other=settings.data)
     return ExportData(
         val=splits.scans["val"].index,
         train=splits.scans["train"].index if settings.int8 else None,

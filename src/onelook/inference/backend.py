@@ -5,6 +5,7 @@ Letters: B images, H, W pixels, N boxes of an image, K classes.
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,10 +14,13 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from onelook.errors import SettingsError
+from onelook.errors import ModelError, SettingsError
+from onelook.files.bounded import StrPath
 from onelook.models.detector import DetectionModel
 from onelook.models.fuse import fuse, halved
 from onelook.settings.train import MAX_IMGSZ
+
+logger = logging.getLogger(__name__)
 
 DEFAULT_IMGSZ = 640
 
@@ -168,3 +172,36 @@ def check_thresholds(backend: Backend, asked: Thresholds) -> None:
             hint=f"use `--conf-thres {done.conf_thres} --iou-thres {done.iou_thres} --max-det {done.max_det}`, "
             "or export without `--nms`",
         )
+
+
+def refuse_other_names(
+    names: Sequence[str], others: Sequence[str], *, weights: StrPath, other: StrPath, hint: str | None = None
+) -> None:
+    """Refuse weights whose class ids mean something else elsewhere; warn of classes that are only called otherwise.
+
+    Args:
+        others: the classes of `other`, a dataset or other weights.
+        hint: what to do if there are fewer or more; by default the classes of the weights are named.
+
+    Raises:
+        ModelError: the number of classes differs, or a class has another id.
+    """
+    if len(names) != len(others):
+        raise ModelError(
+            f"weights `{weights}` have {len(names)} classes, `{other}` has {len(others)}",
+            hint=hint or f"the weights know: {', '.join(names[:20])}",
+        )
+    pairs = enumerate(zip(names, others, strict=True))
+    different = [(number, ours, theirs) for number, (ours, theirs) in pairs if ours != theirs]
+    for number, ours, theirs in different:
+        if ours in others or theirs in names:
+            raise ModelError(
+                f"class {number} is `{ours}` in weights `{weights}` and `{theirs}` in `{other}`",
+                hint="the classes need one order: class ids must mean the same",
+            )
+    if different:
+        number, ours, theirs = different[0]
+        logger.warning(
+            "%d of %d classes are called otherwise in weights `%s` and in `%s`, and taken for the same: "
+            "class %d is `%s` and `%s`", len(different), len(names), weights, other, number, ours, theirs,
+        )  # fmt: skip

@@ -8,8 +8,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from onelook.errors import ModelError, SettingsError
-from onelook.inference.backend import Backend, TorchBackend, predict_all
+from onelook.errors import SettingsError
+from onelook.inference.backend import Backend, TorchBackend, predict_all, refuse_other_names
 from onelook.inference.tta import AugmentedDetector
 from onelook.models.detector import DetectionModel
 
@@ -33,7 +33,7 @@ class Ensemble(Backend):
         labels = tuple(labels) or tuple(f"number {number}" for number in range(1, len(self._members) + 1))
         first = self._members[0]
         for member, label in zip(self._members, labels, strict=True):
-            _refuse_other_classes(first, member, labels=(labels[0], label))
+            refuse_other_names(first.names, member.names, weights=labels[0], other=label)
             if member.thresholds is not None:
                 raise SettingsError(
                     f"weights `{label}` apply NMS themselves; an ensemble needs all boxes",
@@ -89,17 +89,3 @@ def _backend(model: DetectionModel | Backend, *, half: bool) -> Backend:
     if half:
         raise SettingsError("setting `half` is for PyTorch models", hint="export with `--half`")
     return model
-
-
-def _refuse_other_classes(first: Backend, other: Backend, *, labels: tuple[str, str]) -> None:
-    if other.num_classes != first.num_classes:
-        raise ModelError(
-            f"weights `{labels[0]}` have {first.num_classes} classes, `{labels[1]}` have {other.num_classes}",
-            hint="the members of an ensemble need the same classes",
-        )
-    for number, (one, two) in enumerate(zip(first.names, other.names, strict=True)):
-        if one != two:
-            raise ModelError(
-                f"class {number} is `{one}` in weights `{labels[0]}` and `{two}` in `{labels[1]}`",
-                hint="the members of an ensemble need the same classes in the same order",
-            )

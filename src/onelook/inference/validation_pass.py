@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import torch
 
 from onelook.data.dataset import ValidationDataset
 from onelook.data.loader import choose_workers, validation_loader
 from onelook.data.splits import ONE_CLASS, Splits
-from onelook.errors import ModelError, SettingsError
-from onelook.inference.backend import Backend, Thresholds, check_thresholds
+from onelook.errors import SettingsError
+from onelook.inference.backend import Backend, Thresholds, check_thresholds, refuse_other_names
 from onelook.inference.ensemble import assembled
 from onelook.inference.evaluator import Evaluation, EvaluationSettings, Evaluator
 from onelook.models.detector import DetectionModel
@@ -23,8 +21,6 @@ from onelook.processes.stop_signal import StopSignal
 from onelook.settings.validate import ValidateSettings
 from onelook.structures.batch import Batch
 from onelook.structures.dataset_index import DatasetIndex
-
-logger = logging.getLogger(__name__)
 
 Runnable = DetectionModel | Backend
 
@@ -151,38 +147,10 @@ def refuse_other_classes(model: Runnable, splits: Splits, settings: ValidateSett
     """
     weights = " ".join(str(path) for path in settings.weights)
     if not settings.single_cls:
-        refuse_other_names(model.names, splits.names, weights=weights, data=settings.data)
+        hint = "use `--single-cls`, as in their training" if tuple(model.names) == ONE_CLASS else None
+        refuse_other_names(model.names, splits.names, weights=weights, other=settings.data, hint=hint)
     if settings.single_cls and model.num_classes != 1:
         raise SettingsError(
             f"`single_cls` needs weights of one class, but `{weights}` have {model.num_classes}",
             hint="train with `--single-cls`",
         )
-
-
-def refuse_other_names(names: Sequence[str], names_of_data: Sequence[str], *, weights: str | Path, data: Path) -> None:
-    """Refuse weights whose class ids mean something else in a dataset; warn of classes that are only called otherwise.
-
-    Raises:
-        ModelError: the number of classes differs, or a class has another id.
-    """
-    if len(names) != len(names_of_data):
-        raise ModelError(
-            f"weights `{weights}` have {len(names)} classes, `{data}` has {len(names_of_data)}",
-            hint="use `--single-cls`, as in their training"
-            if tuple(names) == ONE_CLASS
-            else f"the weights know: {', '.join(names[:20])}",
-        )
-    pairs = enumerate(zip(names, names_of_data, strict=True))
-    others = [(number, ours, theirs) for number, (ours, theirs) in pairs if ours != theirs]
-    for number, ours, theirs in others:
-        if ours in names_of_data or theirs in names:
-            raise ModelError(
-                f"class {number} is `{ours}` in weights `{weights}` and `{theirs}` in `{data}`",
-                hint="the classes need one order: class ids in labels and weights must mean the same",
-            )
-    if others:
-        number, ours, theirs = others[0]
-        logger.warning(
-            "%d of %d classes are called otherwise in weights `%s` and in `%s`, and taken for the same: "
-            "class %d is `%s` and `%s`", len(others), len(names), weights, data, number, ours, theirs,
-        )  # fmt: skip
