@@ -87,7 +87,7 @@ def train_folds(
     Args:
         folds: folder that `onelook split --folds` made; may be left out with `resume`.
         callbacks: as for `train`; they observe the training on every fold.
-        observer: called when a fold is done, with its score and the number of folds.
+        observer: called after every fold with its score and the number of folds.
         settings: see `TrainSettings`; all but `data`.
 
     Raises:
@@ -222,8 +222,8 @@ def serve(
     """Answer requests for detections over HTTP until a signal comes; the same as `onelook serve`.
 
     Args:
-        weights: of the detector.
-        on_start: told where the service is, once requests are answered.
+        weights: file of the detector.
+        on_start: called with the running service as soon as it answers requests.
         settings: see `ServeSettings`, for example `port=8000, conf_thres=0.4`.
 
     Returns:

@@ -44,7 +44,7 @@ class DetectionFiles:
         settings: which files to write.
         has_numbers: all sources are images whose names are distinct numbers, which are their ids in JSON then; else the
             names of their files are.
-        on_problem: told about an image or video that cannot be written, once for each; everything else is.
+        on_problem: called once for each image or video that cannot be written; everything else is written.
     """
 
     def __init__(
@@ -199,7 +199,7 @@ class FrameWriter:
 
     Attributes:
         files: where to; None writes nothing.
-        on_problem: told about an image that is to be drawn or cropped, and is too large.
+        on_problem: called for an image that is too large to be drawn or cropped.
         keeps_images: drawn images are kept to be shown.
         seconds: spent so far.
     """

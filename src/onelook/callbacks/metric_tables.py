@@ -28,7 +28,7 @@ def class_table(
 
     Args:
         with_classes: a line for each class.
-        width: of the console, in letters; narrow ones get short titles, which leave more to the names.
+        width: columns of the console; a narrow one gets short titles, so that names have more room.
     """
     table = number_table("Class", *(SHORT.get(title, title) if width < WIDE else title for title in COLUMNS))
     means = metrics.precision, metrics.recall, metrics.f1, metrics.map50, metrics.map50_95

@@ -32,7 +32,7 @@ class EpochProgress:
     """Where an epoch is.
 
     Attributes:
-        share: of its batches that are done, 0 to 1.
+        share: fraction of the epoch's batches that are done, 0 to 1.
         text: batches, speed, time left and losses, means over the epoch so far.
     """
 

@@ -72,7 +72,7 @@ class SpeedCsv(Callback):
     """Keeps `speed.csv`; apart from the results, because no two runs take the same time.
 
     Args:
-        path: of the file; lines of earlier processes of the run are kept.
+        path: CSV file; lines of earlier processes of the run are kept.
         memory: bytes that the run holds.
     """
 

@@ -41,9 +41,9 @@ class RunFacts:
 
     Attributes:
         model: name and parameters, in words.
-        splits: by name.
+        splits: splits by name.
         environments: versions and machine, by what they are; one for each change that a resumed run met.
-        warnings: of the whole run, each once.
+        warnings: all warnings of the run, each once.
         reason: how training ended: "finished", "early stop", ...; empty until then.
     """
 

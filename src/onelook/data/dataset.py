@@ -178,7 +178,7 @@ class ValidationDataset:
 
     Args:
         imgsz: longer side of the images, pixels.
-        batch_size: most images of a batch.
+        batch_size: largest number of images in a batch.
         stride: frames are multiples of this, pixels.
         frame_hw: height and width of all frames, pixels.
         pad: strides added to a frame before rounding up.

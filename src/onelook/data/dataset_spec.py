@@ -58,8 +58,8 @@ class DatasetSpec:
             `UNSPLIT` alone.
         names: class names; the position is the class id.
         has_download: the YAML says how to fetch the data; that is never done.
-        format: of the labels, a key of `FORMAT_PLACES`.
-        annotations: of formats that keep labels apart from images: a file or folder for each split, absolute.
+        format: label format, a key of `FORMAT_PLACES`.
+        annotations: for formats that keep labels apart from images, a file or folder for each split, absolute.
         lists: text files that name the images of a split, of the format voc without suffix; absolute. Without one, all
             are used.
         keep_difficult: objects that are marked as difficult are used like all others.

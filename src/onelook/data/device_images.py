@@ -66,8 +66,8 @@ def device_images(
 
     Args:
         files: the images; all of them are decoded now.
-        scale: by how much augmentation makes images smaller, as a fraction; smaller sizes are kept as far as needed.
-        num_processes: how many keep images of their own in this memory.
+        scale: largest reduction of images by augmentation, as a fraction; smaller sizes are kept as far as needed.
+        num_processes: number of processes that keep their own images in this memory.
 
     Raises:
         DataError: an image cannot be read.

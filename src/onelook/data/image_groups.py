@@ -24,7 +24,7 @@ def image_groups(paths: Sequence[str], names: Sequence[str], *, group: str, near
     Args:
         names: what they are called wherever the dataset lies.
         group: images with the same match of this pattern, or `FOLDER` for the same folder, stay together; may be empty.
-        near: most bits that the hashes of images that stay together differ in; -1 does not compare images.
+        near: number of bits up to which hashes may differ for images to stay together; -1 does not compare images.
     """
     pairs = [np.zeros((0, 2), np.int64)]
     if group:

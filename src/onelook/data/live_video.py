@@ -63,7 +63,7 @@ def open_stream(address: str, *, name: str) -> LiveVideo:
     """The stream at a network address, which may name no file of this machine.
 
     Args:
-        address: as FFmpeg takes it; waited for 10 seconds.
+        address: address for FFmpeg; the time-out is 10 seconds.
         name: what to call it in messages: without passwords.
 
     Raises:

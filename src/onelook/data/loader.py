@@ -63,10 +63,10 @@ def choose_workers(
     one worker fills the gaps between its parallel parts.
 
     Args:
-        requested: most that the user wants, for each training process.
+        requested: the user's limit for each training process.
         batch_size: images per batch, in all training processes together.
         world_size: training processes.
-        processes_here: those of them that share the processors of this machine; None if all do.
+        processes_here: number of them that share the processors of this machine; None if all do.
     """
     spare = 1 if device_type == "cpu" else max(1, available_processors() // (processes_here or world_size) - 1)
     own_images = -(-batch_size // world_size)

@@ -125,7 +125,7 @@ class _Tally:
     Attributes:
         num_good: frames decoded.
         num_failed: frames that failed before a good one.
-        times_ms: of the good ones; the first hour will do.
+        times_ms: timestamps of the frames that were decoded; the first hour will do.
     """
 
     info: VideoInfo

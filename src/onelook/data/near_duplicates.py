@@ -36,7 +36,7 @@ def alike_pairs(hashes: ImageHashes, max_bits: int) -> Pairs:
     """Pairs of images that look alike, (P, 2) numbers, the smaller one first, sorted; flat images are in none.
 
     Args:
-        max_bits: most bits that two hashes may differ in, 0 to 7.
+        max_bits: largest number of bits in which two hashes may differ, 0 to 7.
     """
     usable = np.flatnonzero(~hashes.is_flat)
     return _alike(hashes, usable[near_pairs(hashes.hashes[usable], max_bits)], _AS_IT_IS)

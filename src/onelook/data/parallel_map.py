@@ -33,8 +33,8 @@ class Work:
 
     Attributes:
         workers: threads, or processes; 0 works in the calling thread.
-        stop_requested: asked every few things; a yes ends the work with StopRequested.
-        progress: told (things done, things in all) every few things.
+        stop_requested: checked every few things; True ends the work with StopRequested.
+        progress: called with (things done, things in all) every few things.
     """
 
     workers: int = 0
@@ -60,7 +60,7 @@ def each(do: Callable[[Thing], Result], things: Sequence[Thing], work: Work, *, 
 
     Args:
         do: called in threads; what it raises ends the work.
-        name: of the work, with its article; for the message when it is stopped.
+        name: name of the work, with its article; for the message when it is stopped.
     """
     for chunk in _chunks(lambda numbers: [do(things[n]) for n in numbers], len(things), _CHUNK, work, name=name):
         yield from chunk

@@ -24,7 +24,7 @@ class Rectangles:
         order: (N,) int64 image numbers; batch b is order[starts[b] : starts[b + 1]].
         starts: (B + 1,) int64 where the batches begin, and where the last one ends.
         frames_hw: (B, 2) int64 height and width of the frame of each batch, pixels.
-        batch_size: most images of a batch.
+        batch_size: largest number of images in a batch.
         batch_of: (N,) int64 the batch that each image number belongs to.
     """
 
@@ -83,7 +83,7 @@ def own_frames(
 
     Args:
         sizes_hw, imgsz, stride, pad: see `similar_shapes`.
-        batch_size: most images of a batch; the last batch of each frame may have fewer.
+        batch_size: number of images in a batch; the last batch of each frame may have fewer.
     """
     aspects = (sizes_hw[:, 0] / sizes_hw[:, 1]).tolist()
     frames = [frame_for_aspects(aspect, aspect, imgsz=imgsz, stride=stride, pad=pad) for aspect in aspects]

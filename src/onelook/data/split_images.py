@@ -126,7 +126,7 @@ def split_by_share(spec: DatasetSpec, share: float, *, seed: int, stop: StopTest
     """A dataset without splits in train and val, as `onelook split --stratify` does it with the same seed.
 
     Args:
-        share: of the images that are trained on, above 0 and below 1.
+        share: fraction of the images that are used for training, above 0 and below 1.
 
     Raises:
         DataError: the data are divided already, cannot be read, or a split would be empty.
@@ -189,7 +189,7 @@ def write_split(folder: Path, spec: DatasetSpec | None, images: Mapping[str, Seq
 
     Args:
         spec: whose images they are, of the format yolo or without splits; None for images without labels: lists only.
-        images: of each split, absolute.
+        images: image paths of each split, absolute.
         final: where the folder will be in the end.
 
     Raises:

@@ -32,11 +32,11 @@ class Diagnosis:
     Attributes:
         data: its YAML, printable.
         imgsz: size of training that sizes refer to, pixels.
-        statistics: of each split.
+        statistics: statistics of each split.
         findings: all faults, place by place.
         anchors: how well the anchors of `model` suit the training labels; None without a training split or anchors.
         model: whose anchors were measured.
-        detector_map50: of the detector that judged the labels, on this dataset; None if none did.
+        detector_map50: mAP50 on this dataset of the detector that judged the labels; None without one.
         refusal: why training, or `strict`, refuses the dataset; empty if it does not.
     """
 
@@ -89,7 +89,7 @@ class DiagnosisOptions:
         path: the dataset YAML.
         imgsz: size of training, pixels.
         near_bits: see `doubled_findings`.
-        max_det: most detections of an image that count.
+        max_det: largest number of detections of an image that count.
         model: a name for the model whose anchors these are.
         anchors_px: (L, A, 2) width, height; None if the model has no anchors.
     """

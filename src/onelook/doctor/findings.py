@@ -18,7 +18,7 @@ class Finding:
     Attributes:
         kind: a key of FAULTS.
         file: the image or label file, printable; of what concerns a whole split, empty.
-        line: of the label file, from 1; 0 means the file as a whole.
+        line: line of the label file, from 1; 0 means the file as a whole.
         detail: what is wrong here.
         image: number of the image in the index of its split; -1 if it is not in there.
         label: row in the index of its split; -1 if it is about no row in there.

@@ -23,9 +23,9 @@ class AllImages:
 
     Attributes:
         places: of each, its split, and its number in the index of that.
-        paths: of each, its file.
+        paths: file of each image.
         digests: (N, 16) content.
-        hashes: of all.
+        hashes: hashes of all images.
     """
 
     places: tuple[tuple[str, int], ...]
@@ -55,7 +55,7 @@ def doubled_findings(images: AllImages, max_bits: int) -> Iterator[Finding]:
     One of a pair is reported: in two splits, the one in the smaller split, and in one split, the later one.
 
     Args:
-        max_bits: most bits that the hashes of images that look alike differ in; -1 looks for none.
+        max_bits: number of bits up to which hashes may differ for images to be alike; -1 looks for none.
     """
     same: dict[bytes, list[int]] = defaultdict(list)
     for number, digest in enumerate(map(bytes, images.digests)):

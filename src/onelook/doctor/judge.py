@@ -51,7 +51,7 @@ class Judgement:
     """What a detector says about the labels.
 
     Attributes:
-        map50: of the detector on this dataset, all splits together: how much its word is worth.
+        map50: mAP50 of the detector on this dataset, all splits together: how far it can be trusted.
         suspicions: what it contradicts, the strongest first; none if it is too weak.
     """
 

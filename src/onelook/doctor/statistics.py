@@ -25,7 +25,7 @@ class SplitStatistics:
 
     Attributes:
         images: usable images.
-        backgrounds: those without objects.
+        backgrounds: images without objects.
         labels: objects.
         class_labels, class_images: objects, and images with any, by class.
         width_px, height_px: quantiles of the images' sizes.

@@ -46,7 +46,7 @@ class ImageComparison:
         size_hw: height and width of the image, pixels.
         boxes_xyxy: (M, 4) labels, pixels.
         class_ids: (M,) of the labels.
-        detections: from a low score on; pixels.
+        detections: detections down to a low confidence, in pixels.
     """
 
     split: str
@@ -67,11 +67,11 @@ class Suspicion:
         strength: 0 to 1, how often the dataset agrees with the detector where it is as sure as here.
         split, image: the image.
         label: row of the label in the index of the split; -1 if it is missing.
-        labelled_class: of the label; -1 if it is missing.
+        labelled_class: class of the label; -1 if it is missing.
         labelled_box: xyxy, pixels; None if it is missing.
         seen_class: what the detector says; -1 if it sees nothing.
         seen_box: xyxy, pixels; None if it sees nothing.
-        score: of the detection, 0 to 1; 0 if there is none.
+        score: confidence of the detection, 0 to 1; 0 if there is none.
     """
 
     kind: str

@@ -39,7 +39,7 @@ def draw_detections(
         scores: (N,) 0 to 1, or None for labels.
         names: class names; an id beyond them is written `class 7`.
         object_ids: (N,) of objects that are followed through a video, written as `#7`.
-        line_thickness: of the boxes, pixels; None takes one that suits the image.
+        line_thickness: line width of the boxes, pixels; None takes one that suits the image.
         hide_labels: boxes only.
         hide_conf: names without scores.
 

@@ -31,7 +31,7 @@ class Window:
 
         Args:
             rgb: (H, W, 3) uint8 RGB.
-            wait: for a key; otherwise the image stays until the next one.
+            wait: wait for a key; otherwise the image stays until the next one.
         """
         if name not in self._names:
             self._names.append(name)

@@ -33,7 +33,7 @@ class ExportData:
         val: what is compared on.
         train: what ranges are measured on; None without int8.
         imgsz_hw: size of the frames, pixels.
-        stride: of the model, pixels.
+        stride: largest stride of the model, pixels.
         num_calibration: images to measure ranges on.
     """
 

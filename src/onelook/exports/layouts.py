@@ -38,7 +38,7 @@ def best_pairs(predictions: Tensor, count: int = END_TO_END_DETECTIONS) -> Tenso
 
     Args:
         predictions: (B, N, 5 + K).
-        count: of pairs; where there are not so many, rows of confidence 0 follow.
+        count: number of pairs; missing ones are rows of confidence 0.
 
     Returns:
         x1, y1, x2, y2 in pixels, confidence, class.
@@ -69,8 +69,8 @@ def undecoded(raw_maps: Sequence[Tensor], shared_strides: Sequence[float] = ()) 
     Boxes stay in cells and logarithms, objectness and classes are probabilities; Ge et al., YOLOX, 2021.
 
     Args:
-        raw_maps: of the head, L tensors (B, 1, H, W, 5 + K), or 6 + K of the branch that needs no NMS.
-        shared_strides: of the maps, if they are of that branch, see `shared_scores`.
+        raw_maps: L tensors (B, 1, H, W, 5 + K) of the head, or 6 + K of the branch that needs no NMS.
+        shared_strides: strides of the maps if they are those of that branch, see `shared_scores`.
     """
     values = [raw.float() for raw in raw_maps]
     scores: Sequence[tuple[Tensor, ...]] = [(one[..., 4:].sigmoid(),) for one in values]
@@ -87,8 +87,8 @@ def from_undecoded(table: Tensor, strides: Sequence[float], size_hw: tuple[int, 
 
     Args:
         table: (B, N, 5 + K).
-        strides: of the maps, in their order.
-        size_hw: of the images, pixels.
+        strides: strides of the maps, in their order.
+        size_hw: height and width of the images, pixels.
 
     Raises:
         ValueError: N is not the number of cells that such images have.

@@ -30,10 +30,10 @@ class Metadata:
         stride: height and width of images are multiples of this, pixels.
         frame_hw: the only height and width of images, pixels; None if any multiple of the stride will do.
         batch: the only number of images of a call; None if any will do.
-        precision: of the network: "fp32", "fp16" or "int8"; images and predictions are 32-bit floats in any case.
+        precision: "fp32", "fp16" or "int8" for the network; images and predictions are 32-bit floats in any case.
         thresholds: the NMS inside; None if all boxes come out.
-        decoding: for raw maps; None if decoded predictions come out.
-        layout: of predictions: "rows", "channels-first", "end-to-end", or "yolox", which has a decoding.
+        decoding: how raw maps are decoded; None if the outputs are decoded predictions.
+        layout: layout of predictions: "rows", "channels-first", "end-to-end", or "yolox", which has a decoding.
         map_strides: pixels per cell of each output map, in the order of the boxes; None if the file does not say.
         weights: name of the file that was exported.
         imgsz: side of the images that it was trained on, pixels; None if the file does not say.

@@ -47,11 +47,11 @@ class Case:
     """One comparison.
 
     Attributes:
-        shape: of the images, (B, 3, H, W).
+        shape: shape of the images, (B, 3, H, W).
         box_px: largest difference of a corner, pixels.
         score: largest difference of objectness times class score.
         unpaired: detections that only one of the two has; 0 where all rows are compared.
-        detections: that the model has; None where all rows are compared.
+        detections: number of detections of the model; None where all rows are compared.
     """
 
     shape: tuple[int, ...]

@@ -40,9 +40,9 @@ class ArchiveLimits:
 
     Attributes:
         max_members: files and folders.
-        max_bytes: of all files, unpacked.
+        max_bytes: limit for all files together, unpacked.
         max_ratio: unpacked bytes per packed one, of files above a mebibyte and of the archive as a whole.
-        max_directory_bytes: of the list of members, which is read at once.
+        max_directory_bytes: limit for the list of members, which is read at once.
     """
 
     max_members: int = 2_000_000
@@ -65,8 +65,8 @@ def unpack_zip(
         path: the archive; only its content says what it is.
         folder: must not exist, its parent must.
         limits: what the archive may hold.
-        stop_requested: asked for every mebibyte; a yes ends it, and removes what was unpacked.
-        progress: told (bytes done, bytes in all) now and then.
+        stop_requested: checked for every mebibyte; True ends it, and removes what was unpacked.
+        progress: called with (bytes done, bytes in all) now and then.
 
     Raises:
         DataError: the folder exists, or the archive is no zip, is damaged, holds anything but plain files and folders

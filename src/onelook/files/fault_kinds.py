@@ -31,7 +31,7 @@ class Remark:
 
     Attributes:
         text: what, without the name of the file.
-        kind: of fault; None if the outcome says it all.
+        kind: kind of fault; None if the outcome says it all.
     """
 
     text: str

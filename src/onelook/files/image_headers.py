@@ -74,7 +74,7 @@ class ImageHeader:
         kind: jpeg, png, bmp, webp or tiff, by content; MPO is jpeg.
         stored_hw: height and width as stored, pixels.
         orientation: EXIF code 1 to 8; 1 means as it is stored.
-        bits: of a sample, of PNG and TIFF; 8 of the others.
+        bits: bits per sample of PNG and TIFF; 8 for the others.
         jpeg: what a JPEG says before its coded data.
         tiff: the first directory of a TIFF.
     """

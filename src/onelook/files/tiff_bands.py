@@ -28,7 +28,7 @@ def tiff_bands(data: bytes, most_rows: int) -> Iterator[bytes]:
     """TIFF files which, one below the other, are the image that `data` starts with; without its orientation.
 
     Args:
-        most_rows: of a band, unless a strip or a row of tiles has more.
+        most_rows: largest number of rows of a band, unless a strip or a row of tiles has more.
 
     Raises:
         DamagedImage: it is not stored in bands, or one is missing.

@@ -30,7 +30,7 @@ class TiffHeader:
         byte_order: `<` or `>`.
         last_byte: how long the file must be to hold its pixels; 0 if not given.
         is_dng: a camera's raw file.
-        bits: of a sample; 0 if not given.
+        bits: bits per sample; 0 if not given.
     """
 
     stored_hw: tuple[int, int]

@@ -93,8 +93,8 @@ def fetch(
 
     Args:
         path: where it goes; its folder exists.
-        stop_requested: asked for every mebibyte; a yes ends it, and keeps what is there.
-        progress: told (bytes done, bytes in all, or 0) now and then.
+        stop_requested: checked for every mebibyte; True ends it, and keeps what is there.
+        progress: called with (bytes done, bytes in all, or 0) now and then.
 
     Raises:
         DataError: the address is not https or not public, the server refuses or breaks off, or the file is another.

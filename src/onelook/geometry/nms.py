@@ -63,11 +63,11 @@ def non_max_suppression(
     Args:
         predictions: (B, N, 5 + K): rows cx, cy, w, h in pixels, objectness, class scores; or what `likely_rows` gave.
         conf_thres: a candidate's objectness and score must both be above this, 0 to 1.
-        iou_thres: of two boxes with an IoU above this the one of lower score is dropped, 0 to 1; at 1 none is.
+        iou_thres: IoU, 0 to 1, above which the box of lower score is dropped; at 1 none is.
         multi_label: every class of a row above `conf_thres` is a candidate; otherwise only its best class.
         agnostic_nms: NMS across classes instead of within each.
         classes: only these classes; None means all.
-        max_candidates: most candidates per image that are kept, the best ones.
+        max_candidates: largest number of candidates kept per image, the best ones.
 
     Raises:
         SettingsError: a threshold is outside 0 to 1.

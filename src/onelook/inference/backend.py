@@ -51,7 +51,7 @@ class Backend(Protocol):
             unknown.
         device: where `predict` takes its images from; its result is there too.
         frame_hw: the only height and width that images may have, pixels; None if any multiple of the stride will do.
-        max_batch: most images of one call; None if there is no limit.
+        max_batch: largest number of images in one call; None if there is no limit.
         imgsz: side of the images that the model was trained on, pixels; None if that is unknown.
         needs_nms: whether several boxes may come out for one object, of which all but one are to be dropped.
         thresholds: the NMS that is done inside; None if all boxes come out, as they do from a network.
@@ -80,7 +80,7 @@ class TorchBackend(Backend):
     """A fused copy of a PyTorch model; of one with two branches, the branch that needs NMS.
 
     Args:
-        model: not changed.
+        model: the model; it is not changed.
         device: where the copy runs; None means where the model is.
         half: 16-bit arithmetic in the network; GPUs only. Boxes are decoded in 32 bits all the same.
 

@@ -79,7 +79,7 @@ class ByteTrack:
         """Those detections of the next frame that belong to an object, with its id.
 
         Args:
-            detections: of the frame, down to `LOW_CONFIDENCE`.
+            detections: detections in the frame, down to `LOW_CONFIDENCE`.
             frames: since the last call, where some were passed over.
         """
         tracks = self._tracks

@@ -21,8 +21,8 @@ class FrameResult:
         number: position in the video, from 0; None for an image.
         num_frames: frames of the video, as far as it says; None for an image, 0 for a live source.
         detections: boxes in pixels.
-        milliseconds: of the network and NMS, this frame's share of its batch.
-        file_number: of the file among those of the run, from 1; 0 for a live source.
+        milliseconds: time of the network and NMS, this frame's share of its batch.
+        file_number: number of the file among those of the run, from 1; 0 for a live source.
         num_files: how many there are; 0 for live sources.
         dropped: frames of a live source that were passed over so far; None for a file.
     """
@@ -50,7 +50,7 @@ class DetectResult:
         run_folder: where the files are; None if none were asked for.
         problems: files and live sources that could not be used or broke off, each with the reason.
         milliseconds: per frame: "wait for images", "predict", "write". These overlap in time.
-        frames_per_second: in all.
+        frames_per_second: frames per second over the whole run.
         live: what happened to each live source.
         inference_files: what `update` wrote, or the weights that hold no training state.
     """

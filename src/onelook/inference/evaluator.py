@@ -257,7 +257,7 @@ def as_memory_allows(action: Callable[[int, int], Part], shape: Sequence[int]) -
     again where memory does not suffice.
 
     Args:
-        shape: of the images, (B, 3, H, W).
+        shape: shape of the images, (B, 3, H, W).
 
     Raises:
         MemoryShortage: there is not enough memory for one image.

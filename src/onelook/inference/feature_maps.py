@@ -17,8 +17,8 @@ class FeatureMap:
     """What a layer put out for one image.
 
     Attributes:
-        row: of the layer in the table of the model.
-        kind: of the layer, such as `C3`.
+        row: row of the layer in the table of the model.
+        kind: block of the layer, such as `C3`.
         values: (C, H, W) float32.
     """
 

@@ -61,7 +61,7 @@ class FramePredictor:
         """What is found in each batch; `check` is called after every one, and what it raises ends the run.
 
         Args:
-            on_problem: told about an image in bands that can no longer be decoded, which is then passed over.
+            on_problem: called for an image in bands that can no longer be decoded, which is then skipped.
         """
         mark = time.perf_counter()
         for batch in sources.batches:

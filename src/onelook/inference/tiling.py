@@ -29,8 +29,8 @@ class Tiling:
     """How an image is split into tiles.
 
     Attributes:
-        side: of a tile, pixels of the image.
-        overlap: least share of the side that neighbours have in common. Objects up to that size are whole in one tile.
+        side: side of a tile, pixels of the image.
+        overlap: smallest share of the side that neighbours share. Objects up to that size are whole in one tile.
     """
 
     side: int
@@ -63,7 +63,7 @@ def detect_in_tiles(
 
     Args:
         image: (H, W, 3) uint8 RGB; one that is no larger than a tile is predicted once.
-        batch_size: most images that `predict` is given at a time.
+        batch_size: largest number of images that `predict` gets at a time.
     """
     size_hw = (image.shape[0], image.shape[1])
     areas = tiles_of(size_hw, tiling)
@@ -126,7 +126,7 @@ def merged(
     that they overlap or mostly lie in; the others for better ones that they overlap, as usual.
 
     Args:
-        whole: in the image as a whole.
+        whole: detections in the image as a whole.
         parts: tiles and what was found there, pixels of the tile.
         size_hw: height and width of the image, pixels.
     """

@@ -31,7 +31,7 @@ class ValidationPass:
 
     Attributes:
         settings: thresholds, sizes of batches.
-        splits: with the split that the settings name.
+        splits: splits of the dataset, among them the one that the settings name.
         group: the processes that share the work.
 
     Raises:

@@ -20,8 +20,8 @@ class ForeignWeights:
     """A detector of another program; its images are RGB from 0 to 1, as ours are.
 
     Attributes:
-        definition: as of a model YAML; it builds the model that the tensors belong to.
-        names: of the classes; for YOLOX, whose files do not say, those of COCO for 80 of them, else numbers.
+        definition: as in a model YAML; it builds the model that the tensors belong to.
+        names: class names; for YOLOX, whose files have none, those of COCO for 80 classes, else numbers.
         tensors: the whole state by our names, float32 and int64.
         epoch: last finished epoch; -1 if the file is stripped or does not say.
         part: `ema` or `model`, the entry of the file they come from.

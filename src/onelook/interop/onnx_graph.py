@@ -46,7 +46,7 @@ class OnnxGraph:
     """A network.
 
     Attributes:
-        nodes: in the order of the file.
+        nodes: nodes in the order of the file.
         weights: name -> numbers, float32 or int64.
         inputs: name -> shape of what is fed in; 0 where a side is free.
     """

@@ -69,7 +69,7 @@ class TensorRecord:
 
     Attributes:
         storage: where the numbers are.
-        offset: of the first element.
+        offset: index of the first element.
         size, stride: per dimension.
     """
 

@@ -66,7 +66,7 @@ def yolox_skeleton(shapes: Mapping[str, tuple[int, ...]]) -> DetectionModel:
     """The model without weights that has such a stem, so many bottlenecks and classes; on the meta device.
 
     Args:
-        shapes: of its tensors, by our names.
+        shapes: shapes of its tensors, by our names.
 
     Raises:
         CheckpointError: there is no such YOLOX; the message lacks the name of the file.

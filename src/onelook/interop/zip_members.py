@@ -51,11 +51,11 @@ class Member:
     """One file in the archive.
 
     Attributes:
-        name: with its folders.
+        name: path in the archive.
         header: where its local header starts, bytes.
         size: bytes.
         crc: CRC-32 of its content.
-        flags: of the zip format.
+        flags: flags of the zip format.
     """
 
     name: str

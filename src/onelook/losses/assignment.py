@@ -70,7 +70,7 @@ def find_candidates(
     Runs on the device of `targets` and never waits for it.
 
     Args:
-        targets: of the batch.
+        targets: targets of the batch.
         anchor_grid: L maps with A anchors each, on the same device.
         map_sizes: (H, W) of every map, cells.
         anchor_t: largest ratio of the sides, above 1.

@@ -43,8 +43,8 @@ class TrainingLoss(Protocol):
         """The loss of B images.
 
         Args:
-            raw_maps: as the family's head gives them.
-            targets: of the batch; may stay on the CPU while the maps are on a GPU.
+            raw_maps: raw maps of the family's head.
+            targets: targets of the batch; they may stay on the CPU while the maps are on a GPU.
             progress: share of the run that is done, 0 at the first step, 1 at the last.
         """
         return self.terms(raw_maps, self.prepare(raw_maps, targets, progress))

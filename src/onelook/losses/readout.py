@@ -19,7 +19,7 @@ def row_strides(raw_map: Tensor) -> list[int]:
     """Steps from image to image, anchor to anchor, row to row and column to column of a map's memory, in cells.
 
     Args:
-        raw_map: of `with_whole_rows`.
+        raw_map: as returned by `with_whole_rows`.
     """
     return [stride // raw_map.shape[4] for stride in raw_map.stride()[:4]]
 

@@ -46,7 +46,7 @@ def objectness_targets(quality: Tensor, positions: Tensor, num_cells: int) -> Te
     Args:
         quality: (R,) overlap of prediction and target, 0 where there is no match; below 0 counts as 0.
         positions: (R,) int64 cells.
-        num_cells: of all maps.
+        num_cells: number of cells of all maps together.
     """
     cells = torch.zeros(num_cells, dtype=quality.dtype, device=quality.device)
     return cells.scatter_reduce_(0, positions, quality.clamp(min=0), "amax")

@@ -32,7 +32,7 @@ def evaluate(
     Args:
         labels, detections: one each per image, in the same order, pixels of the original image.
         num_classes: class ids are below this number.
-        max_det: most detections that count per image and class.
+        max_det: largest number of detections that count per image and class.
 
     Raises:
         DataError: the two sequences differ in length, or a class id is out of range.

@@ -30,7 +30,7 @@ class FoldScore:
     Attributes:
         epochs: done.
         best_epoch: whose weights were measured, from 0.
-        metrics: of these weights on the validation split.
+        metrics: metrics of these weights on the validation split.
         environments: versions and machines, one for each that the training met; see `run.json`.
     """
 
@@ -47,9 +47,9 @@ class Spread:
     """A number that each fold gives.
 
     Attributes:
-        mean: of the folds.
+        mean: mean over the folds.
         sd: sample standard deviation, with n - 1 in the denominator; nan for a single fold.
-        lowest, highest: of the folds.
+        lowest, highest: range over the folds.
     """
 
     mean: float
@@ -63,9 +63,9 @@ class ClassSummary:
     """One class in the folds that have labels of it in their validation split.
 
     Attributes:
-        num_folds: that have labels of it.
+        num_folds: number of folds that have labels of it.
         num_images, num_labels: validation images that show it, and its labels, in all folds together.
-        spreads: by the names of `CLASS_MEASURES`.
+        spreads: spreads by the names of `CLASS_MEASURES`.
     """
 
     class_id: int
@@ -81,7 +81,7 @@ class FoldSummary:
 
     Attributes:
         num_images, num_labels: validated, in all folds together.
-        spreads: by the names of `MEASURES`.
+        spreads: spreads by the names of `MEASURES`.
         classes: those that have labels in any validation split, by number.
         confusion_cells: sum of those of the folds: each image counts in the one fold that validates on it.
     """

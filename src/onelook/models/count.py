@@ -25,7 +25,7 @@ class RowSummary:
         sources: rows that it reads; -1 is the image.
         block: its name.
         repeats: how often the block, or its inside, is repeated.
-        channels: of its output; 0 for the head.
+        channels: output channels; 0 for the head.
     """
 
     row: int

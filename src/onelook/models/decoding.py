@@ -19,26 +19,26 @@ from onelook.models.rivals import leads_of_rivals
 
 Rule = Literal["anchors", "points", "shared", "distances"]
 _SMALLEST = 1e-4
-"""Of a divisor: a usual number of 16 bits, below all scores that count."""
+"""Smallest divisor: a normal number in 16 bits, below all scores that count."""
 _SHARPNESS = 8
-"""The power of a ratio that a second cell of an object is lowered by."""
+"""Power of the ratio by which a second cell of an object is lowered."""
 _OWN_SHARE = 0.1
-"""Weight of own objectness in the mean of both: a second cell that is no rival, for its class, counts less for it."""
+"""Weight of own objectness in the mean; it also lowers second cells of another class, which are no rivals."""
 LARGEST_LOG = 15.0
-"""Of the width of a box in cells: beyond, a box is 3 million of them wide, has no gradient and spoils no other."""
+"""Largest log width of a box in cells: that is 3 million cells; beyond, it has no gradient and spoils no other."""
 
 
 @dataclass(frozen=True)
 class Decoding:
-    """What turns raw maps into boxes.
+    """How raw maps become boxes.
 
     Attributes:
-        rule: "anchors": sizes are multiples of anchor boxes; "points": they are powers of e, in cells; "shared": the
-            same, with an objectness more, see `shared_scores`; "distances": the sides lie so many cells from the middle
-            of the cell, and there is no objectness.
-        strides: per map the pixels per cell.
-        anchors: per map a list of (width, height), pixels; empty without anchors.
-        peaks: of "distances": a class counts less where one of the cells around is surer of it, see `at_peaks`.
+        rule: "anchors": sizes are multiples of anchor boxes; "points": they are powers of e, in cells; "shared": like
+            "points" with a second objectness, see `shared_scores`; "distances": distances in cells from the middle of
+            the cell to the sides, without objectness.
+        strides: pixels per cell of each map.
+        anchors: (width, height) of the anchors of each map, pixels; empty without anchors.
+        peaks: for "distances", whether a class scores less where a neighbouring cell is surer of it, see `at_peaks`.
     """
 
     rule: Rule
@@ -53,7 +53,7 @@ class Decoding:
 
     @property
     def outputs_before_classes(self) -> int:
-        """Of each box: four numbers, and an objectness for each branch that has one."""
+        """Outputs of a box before its classes: four numbers, and an objectness for each branch that has one."""
         return {"distances": 4, "shared": 6}.get(self.rule, 5)
 
 
@@ -102,16 +102,16 @@ def decode_points(raw_map: Tensor, stride: float) -> Tensor:
     Args:
         raw_map: (B, 1, H, W, 5 + K): x, y in cells from the corner of the cell, log width and height in cells, logits.
     """
-    values = raw_map.float()  # e to the power of more than 11 is no number of 16 bits
+    values = raw_map.float()  # exp of more than 11 overflows 16 bits
     return torch.cat((_boxes_of_points(values, stride), values[..., 4:].sigmoid()), dim=-1).flatten(1, 3)
 
 
 def decode_shared(raw_maps: Sequence[Tensor], strides: Sequence[float]) -> Tensor:
-    """The same of the branch that finds each object once and shares all but an objectness with the other; of all maps.
+    """Boxes and scores of all maps of the branch that needs no NMS and shares all but an objectness with the first.
 
     Args:
-        raw_maps: L tensors (B, 1, H, W, 6 + K): box as of `decode_points`, logits of its own objectness, of that of the
-            other branch, and of the classes.
+        raw_maps: L tensors (B, 1, H, W, 6 + K): box as for `decode_points`, logits of its own objectness, of that of
+            the first branch, and of the classes.
     """
     values = [raw_map.float() for raw_map in raw_maps]
     boxes = _boxes_in_coarsest_cells(values, strides)
@@ -126,7 +126,7 @@ def _boxes_of_points(values: Tensor, stride: float) -> Tensor:
 
 
 def decode_distances(raw_map: Tensor, stride: float, *, peaks: bool) -> Tensor:
-    """Boxes and scores of one map of a head of distances, (B, H*W, 5 + K) float32, with an objectness of 1.
+    """Boxes and scores of one map of a distance head, (B, H*W, 5 + K) float32, with an objectness of 1.
 
     Args:
         raw_map: (B, 1, H, W, 4 + K): cells from the middle of the cell to left, top, right and bottom, logits.
@@ -143,10 +143,10 @@ def decode_distances(raw_map: Tensor, stride: float, *, peaks: bool) -> Tensor:
 def shared_scores(raw_maps: Sequence[Tensor], strides: Sequence[float]) -> list[tuple[Tensor, Tensor]]:
     """Objectness (B, 1, H, W, 1) and class probabilities (B, 1, H, W, K) of each map of `decode_shared`.
 
-    The objectness of the other branch, which all cells of an object learned, says best whether there is one; own
-    objectness, which one of them learned, says best which cell it is. So the first has most of the weight of a
-    geometric mean, and where neighbours have found the same object, all but the surest are lowered, by the eighth power
-    of the ratio to that; see `leads_of_rivals`.
+    The objectness of the first branch was trained on all cells of an object, so it tells best whether there is one. The
+    head's own objectness was trained on one cell per object, so it tells best which cell that is. Their weighted
+    geometric mean gives the first most of the weight. Where neighbours have found the same object, all but the surest
+    are multiplied by the eighth power of their ratio to it; see `leads_of_rivals`.
 
     Args:
         raw_maps: L tensors (B, 1, H, W, 6 + K) float32.
@@ -155,7 +155,7 @@ def shared_scores(raw_maps: Sequence[Tensor], strides: Sequence[float]) -> list[
 
 
 def _boxes_in_coarsest_cells(raw_maps: Sequence[Tensor], strides: Sequence[float]) -> list[Tensor]:
-    """Boxes cxcywh of each map in cells of the coarsest: an area in pixels may be no number of 16 bits."""
+    """Boxes cxcywh of each map in cells of the coarsest map: areas in pixels may overflow 16 bits."""
     return [_boxes_of_points(one, stride / strides[-1]) for one, stride in zip(raw_maps, strides, strict=True)]
 
 
@@ -180,10 +180,10 @@ def _agreed_scores(
 def at_peaks(classes: Tensor) -> Tensor:
     """Scores (B, 1, H, W, K), lowered where one of the eight cells around has a higher one of the same class.
 
-    A branch that finds each object once hesitates between neighbours now and then. Keeping the maxima of a map (Zhou et
-    al., Objects as Points, 2019, section 4.1) drops one of them without comparing boxes. Here they are lowered by the
-    eighth power of the ratio to the maximum, which is as good and has no steps: 16 bits or another order of sums can't
-    change which of two equal cells is left.
+    A branch without NMS sometimes hesitates between neighbours. Keeping the maxima of a map (Zhou et al., Objects as
+    Points, 2019, section 4.1) drops one of them without comparing boxes. Here the others are multiplied by the eighth
+    power of their ratio to the maximum, which is as accurate and continuous: 16 bits or another order of summation
+    can't change which of two equal cells is left.
     """
     planes = classes[:, 0].permute(0, 3, 1, 2)  # (B, K, H, W)
     ratio = planes / max_pool2d(planes, kernel_size=3, stride=1, padding=1).clamp(min=_SMALLEST)

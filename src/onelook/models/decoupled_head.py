@@ -27,7 +27,7 @@ class YoloX(PointHead):
     """Per map a 1x1 stem, then two branches of two 3x3 convolutions: classes; box and objectness.
 
     Args:
-        channels_in: of the L maps.
+        channels_in: input channels of each of the L maps.
         hidden_width: channels of stem and branches.
         depthwise: each 3x3 convolution is a depth-wise and a point-wise one.
         one_to_one: have a second objectness, see `OneObject`.

@@ -49,12 +49,12 @@ class Definition:
 
     Attributes:
         num_classes: classes.
-        channels: of the images.
+        channels: image channels.
         depth_multiple: factor on the repeats of a row.
         width_multiple: factor on the channels of a row.
         channel_multiple: channels are rounded up to a multiple of this.
         anchors: see `Anchors`; a number stands for anchors that are not fitted to any data yet, None for none.
-        activation: of every convolution block, as text.
+        activation: activation of every convolution block, as text.
         inplace: whether activations may overwrite their input.
         backbone: rows `[from, repeats, block, arguments]`.
         head: more rows; they continue the count where the backbone stops.

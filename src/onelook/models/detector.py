@@ -202,7 +202,7 @@ def create_model(
     Args:
         name_or_path: a name in `MODELS`, a YAML file, or a definition as a mapping.
         num_classes: replaces that of the definition (80 in all shipped ones).
-        channels: of the images, replaces that of the definition (3).
+        channels: image channels; replaces those of the definition (3).
         anchors: replaces those of the definition: per map w, h, w, h, ... in pixels, the name of a set, or how many per
             cell, to be fitted to the data later.
         names: class names; numbers if left out.

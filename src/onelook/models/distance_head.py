@@ -32,7 +32,7 @@ class DistanceHead(PointHead):
     """Per map two branches of two 3x3 convolutions, dense for the box and depth-wise separable for the classes.
 
     Args:
-        channels_in: of the L maps.
+        channels_in: input channels of each of the L maps.
         box_width, class_width: channels of the branches.
         one_to_one: have a second set of all this.
     """

@@ -77,7 +77,7 @@ class Head(Protocol):
 
         Args:
             given: tensors of the other head, by their names in it.
-            num_given: its classes.
+            num_given: number of classes of the other head.
             common: class id here -> there.
         """
         ...

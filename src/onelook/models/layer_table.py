@@ -38,7 +38,7 @@ class LayerPlan:
         block: name in `BLOCKS`.
         repeats: how often the whole block is repeated in series.
         positional: first arguments of the constructor: the channels in, and for most blocks the channels out.
-        keywords: its other arguments.
+        keywords: keyword arguments of the constructor.
         channels_out: channels of its output; 0 for a head.
     """
 

@@ -34,7 +34,7 @@ def leads_of_rivals(planes: Sequence[Tensor], factors: Sequence[int]) -> list[Te
     difference of the logarithms, times how much the boxes are one.
 
     Args:
-        planes: of each map, the finest first, (B, 6, H, W) float32: x1, y1, x2, y2 in one unit for all maps, number of
+        planes: for each map, the finest first, (B, 6, H, W) float32: x1, y1, x2, y2 in one unit for all maps, number of
             the class, and the logarithm of how sure the cell is.
         factors: how many cells of a map lie side by side in one of the next.
     """
@@ -70,8 +70,8 @@ def _share(around: Sequence[Tensor], near: Sequence[Tensor]) -> Tensor:
     """(B, n, H, W) from 0 to 1, how much cells and their neighbours have found the same object.
 
     Args:
-        around: of `_neighbours` of the cells, among which they are.
-        near: of `_neighbours`, the ones that they are compared with.
+        around: `_neighbours` of the cells, the cells themselves included.
+        near: those `_neighbours` that they are compared with.
     """
     left, top, right, bottom, class_id = (plane[:, _CENTRE] for plane in around[:SURENESS])
     near_left, near_top, near_right, near_bottom, near_class_id = near[:SURENESS]

@@ -14,7 +14,7 @@ def folded_stem(weight: Tensor, *, gain: float = GREY_LEVELS, swap_colours: bool
 
     Args:
         weight: (C, 12, 3, 3), input channels by phase (column offset, row offset), then colour.
-        gain: of the pixels: 255 makes a kernel for 0 to 255 one for 0 to 1.
+        gain: factor on pixel values: 255 turns a kernel for 0 to 255 into one for 0 to 1.
         swap_colours: makes a kernel for BGR one for RGB.
 
     Returns:

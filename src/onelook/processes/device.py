@@ -30,7 +30,7 @@ def select_device(text: str, local_rank: int = 0) -> torch.device:
     """The device that `text` names: "cpu", a GPU number, "cuda:N", "mps", or "" for a GPU if there is one.
 
     Args:
-        text: as typed; of several devices, process number `local_rank` of this machine takes that of its number.
+        text: the device as typed; of several, process `local_rank` of this machine takes the one with its number.
         local_rank: also the number of the GPU that the empty text means.
 
     Raises:

@@ -37,7 +37,7 @@ class LaunchEnd:
 
     Attributes:
         failures: exit code by rank, negative for a signal; of those that had failed when the first failure was seen.
-        signal_name: of the signal that this process got and passed on; empty if there was none.
+        signal_name: signal that this process got and passed on; empty without one.
     """
 
     failures: dict[int, int]

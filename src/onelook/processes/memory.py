@@ -59,7 +59,7 @@ class MemoryUse:
         address_space: everything mapped, used or not; what `ulimit -v` limits.
         data: the part of it that only this process can write; what `ulimit -d` limits.
         resident: what is really in memory.
-        peak_address_space, peak_resident: most so far.
+        peak_address_space, peak_resident: peaks so far.
     """
 
     address_space: int
@@ -105,7 +105,7 @@ def memory_limits(
     """All limits of main memory for this process; none where the system does not tell them as Linux does.
 
     Args:
-        processes: on this machine, that will grow alike and so share what is free.
+        processes: number of processes on this machine that will grow alike and so share what is free.
     """
     use = memory_use(proc=proc)
     if use is None:

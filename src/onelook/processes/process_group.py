@@ -281,7 +281,7 @@ def joined_group(stop: StopSignal | None = None) -> Iterator[ProcessGroup]:
     The launcher says who is who in the environment: RANK, WORLD_SIZE, LOCAL_RANK, MASTER_ADDR and MASTER_PORT.
 
     Args:
-        stop: asked until all processes are here.
+        stop: checked until all processes have joined.
 
     Raises:
         SettingsError: one of these variables is missing.

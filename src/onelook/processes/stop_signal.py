@@ -34,7 +34,7 @@ class StopSignal:
 
     Attributes:
         requested: whether the run should save and stop.
-        name: of the signal, or of whoever else asked for a stop; empty before that.
+        name: name of the signal, or of whatever else asked for a stop; empty before that.
     """
 
     def __init__(self, *, at_once: bool = False, before_end: Callable[[], None] | None = None) -> None:

@@ -64,7 +64,7 @@ class BenchmarkResult:
 
     Attributes:
         rows: PyTorch first, then the formats in the order asked for.
-        run_folder: with the exports, their reports and `benchmark.csv`.
+        run_folder: folder of the exports, their reports and `benchmark.csv`.
     """
 
     rows: tuple[BenchmarkRow, ...]
@@ -77,7 +77,7 @@ def benchmark(
     """Export a checkpoint to several formats and measure each beside the model itself.
 
     Args:
-        observer: told what is done next.
+        observer: called with a description of each step before it starts.
 
     Raises:
         OnelookError: a setting, the weights, the data or a package cannot be used.

@@ -22,9 +22,9 @@ class Conversion:
 
     Attributes:
         source: where the detector was found.
-        names: of its classes.
+        names: class names.
         num_parameters: numbers that a training run of it can change.
-        num_tensors: that were written.
+        num_tensors: number of tensors written.
         path: the checkpoint that was written.
     """
 

@@ -48,7 +48,7 @@ def detect(
     threads work at the same time: one reads, this one runs the network, one writes.
 
     Args:
-        observer: told about every frame, in order, when its files are written.
+        observer: called for every frame, in order, after its files are written.
 
     Raises:
         OnelookError: a setting, the weights or the source cannot be used, or no file of the source can.

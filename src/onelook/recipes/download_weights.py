@@ -28,8 +28,8 @@ class WeightsDownload:
     """What a download of weights gave.
 
     Attributes:
-        name: for `--weights`.
-        origin: of the weights.
+        name: name for `--weights`.
+        origin: where the weights come from.
         is_new: whether it was fetched now.
     """
 

@@ -36,7 +36,7 @@ class EvolveResult:
         run_folder: where everything is.
         hyp: file of the best hyperparameters, for `--hyp`.
         weights: checkpoint of the best trial, if it was trained in this folder.
-        command: that trains with `hyp`.
+        command: command that trains with `hyp`.
         start: the hyperparameters that the search set out from.
     """
 
@@ -54,7 +54,7 @@ def evolve(given: Mapping[str, Any], *, file: Path | None = None, observer: Obse
     """Search hyperparameters, or resume a search.
 
     Args:
-        observer: called for every trial of this process.
+        observer: called after every trial of this process.
 
     Raises:
         OnelookError: a setting, the data or the model cannot be used.

@@ -38,7 +38,7 @@ def export(
     An export that differs too much is not kept, but its report is; the other formats are still made.
 
     Args:
-        observer: told about every export that is kept.
+        observer: called for every export that is kept.
 
     Raises:
         OnelookError: a setting, the weights, the data or a package cannot be used, or an export differs.

@@ -31,7 +31,7 @@ class FoldsResult:
     """What trainings on folds give.
 
     Attributes:
-        folds: one after the other.
+        folds: scores of the folds, in their order.
         summary: means, standard deviations and ranges, in all and per class.
         run_folder: where everything is.
     """

@@ -39,9 +39,9 @@ class PreparedFolds:
     """Trainings that are ready to begin or to resume.
 
     Attributes:
-        settings: that all folds have in common.
+        settings: settings that all folds have in common.
         changed: settings that a resumed fold takes from this call.
-        fingerprints: of the data, by fold and split.
+        fingerprints: fingerprints of the data, by fold and split.
         is_new: whether this call has begun them.
     """
 

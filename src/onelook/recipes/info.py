@@ -34,12 +34,12 @@ class InfoResult:
     Attributes:
         asked: the settings.
         path: the file or folder.
-        num_bytes: of it.
-        sha256: of the file, in hexadecimal; empty for a folder.
+        num_bytes: its size, bytes.
+        sha256: hash of the file, in hexadecimal; empty for a folder.
         kind: "training run", "detector", "YOLOv5 checkpoint", or the name of an exported format.
         facts: where it comes from, what it can do: plain values by name.
         metrics: when it was validated last; empty if the file does not say.
-        settings: of its training; empty if the file does not say.
+        settings: settings of its training; empty if the file does not say.
         changed: the settings among them that are not the defaults.
         summary: the model in numbers; None for exported ones.
     """

@@ -36,7 +36,7 @@ def follow(given: Mapping[str, Any], *, file: Path | None = None, on_start: Call
     """Serve the report of a run until the run has ended or a signal comes; how the run stands then.
 
     Args:
-        on_start: told the address once requests are answered.
+        on_start: called with the address as soon as requests are answered.
 
     Raises:
         SettingsError: a setting or the port cannot be used, or a package is missing.

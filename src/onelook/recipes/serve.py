@@ -38,10 +38,10 @@ class Service:
     """A service that answers.
 
     Attributes:
-        url: where.
+        url: address.
         model: what it says of itself.
         handler: takes the images.
-        server: to be waited for.
+        server: the running server, to wait for its end.
     """
 
     url: str
@@ -56,7 +56,7 @@ def serve(
     """Answer requests until a signal comes; then those that are inside are answered, and no others.
 
     Args:
-        on_start: told when requests are answered.
+        on_start: called as soon as requests are answered.
 
     Returns:
         What was done.

@@ -26,7 +26,7 @@ class TrainResult:
     """What a finished run gives.
 
     Attributes:
-        metrics: of the best weights on the validation split.
+        metrics: metrics of the best weights on the validation split.
         best: checkpoint for inference.
         last: checkpoint that the run can be extended from.
         run_folder: where everything is.
@@ -71,7 +71,7 @@ def result_of(run: RunDir, document: Mapping[str, Any], *, seconds: float) -> Tr
     """The result of a finished run, from its folder.
 
     Args:
-        seconds: that it took.
+        seconds: duration.
 
     Raises:
         RunFolderError: the final evaluation is missing or damaged.

@@ -48,9 +48,9 @@ class ValidateResult:
 
     Attributes:
         metrics: the numbers; of tasks `speed` and `study`, those of the last measurement.
-        evaluation: with the detections and the speed; of the same.
+        evaluation: the detections and the speed of the same pass.
         run_folder: where everything is.
-        measurements: of tasks `speed` and `study`: each of the weights at each size.
+        measurements: for tasks `speed` and `study`: each of the weights at each size.
     """
 
     metrics: DetectionMetrics

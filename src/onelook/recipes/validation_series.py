@@ -24,7 +24,7 @@ class Measurement:
     """One model at one size.
 
     Attributes:
-        weights: of the model.
+        weights: the model, as it was named.
         imgsz: longest side of the images, pixels.
         milliseconds: per image: "load", "inference", "nms", "metrics".
     """

@@ -22,8 +22,8 @@ class ChartLine:
     """One curve.
 
     Attributes:
-        name: for the legend.
-        x, y: of equal length, x rising; values that are not finite leave a gap.
+        name: name in the legend.
+        x, y: equally long, x rising; values that are not finite leave a gap.
         colour, dash: which of `COLOURS` and of `DASHES`; both repeat.
         is_faint: a thin line behind the others, left out of the legend.
     """
@@ -141,7 +141,7 @@ def ticks(low: float, high: float, *, wanted: int = 5, only_whole: bool = False)
     Args:
         low, high: finite, `low` below `high`.
         wanted: more than one.
-        only_whole: for epochs and other counts.
+        only_whole: whole numbers only, for epochs and other counts.
 
     >>> ticks(0.0, 1.0)
     [0.0, 0.2, 0.4, 0.6, 0.8, 1.0]

@@ -34,7 +34,7 @@ def report_page(runs: Sequence[RunRecord], *, live: str = "") -> str:
 
     Args:
         runs: one or more; the first is what the others are compared with.
-        live: of a page that follows its run: which version of the run folder it shows.
+        live: for a page that follows its run, the version of the run folder that it shows.
     """
     is_one = len(runs) == 1
     return render(

@@ -57,14 +57,14 @@ class RunRecord:
     """One run, as far as its folder tells.
 
     Attributes:
-        path: of the folder.
+        path: run folder.
         label: short name, another one for each run of a report.
-        settings: of the run, by name.
+        settings: settings of the run, by name.
         results, speeds: lines of `results.csv` and `speed.csv`; cells without a number are nan.
         status: what `status.json` says: state and message.
         ledgers: what happened to the labels, by split.
-        metrics: of the final evaluation.
-        milliseconds: of the final evaluation, per image, by what was done.
+        metrics: metrics of the final evaluation.
+        milliseconds: time per image of the final evaluation, by stage.
         class_names: names of the classes that have metrics, in their order.
         facts, examples: see there.
         absent: why a file could not be used, by its name; "" where there is no such file.

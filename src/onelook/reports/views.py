@@ -95,7 +95,7 @@ class Threshold:
 
     Attributes:
         confidence, recall: charts over the confidence, and of precision against recall.
-        data: for the script of the slider: parts of thousand, class by class.
+        data: values for the script of the slider, in thousandths, class by class.
     """
 
     confidence: Chart

@@ -38,7 +38,7 @@ class Checkpoint:
     """What a checkpoint file holds.
 
     Attributes:
-        tensors: by name, on the CPU, in the types they were saved in.
+        tensors: tensors by name, on the CPU, in the types they were saved in.
         document: settings, class names, model definition, counters, metrics, versions: plain JSON.
     """
 

@@ -139,7 +139,7 @@ class RunDir:
         until others replace them; what would show its end is removed.
 
         Args:
-            identity: of a new run, or of the one that resumes.
+            identity: record of a new run, or of the one that resumes.
 
         Raises:
             RunFolderError: it cannot be written; a later resume could not tell whose the checkpoints are.
@@ -171,7 +171,7 @@ class RunDir:
 
         Args:
             state: "running", "finished", "stopped" or "failed".
-            exit_code: of the process; None while it runs.
+            exit_code: exit code of the process; None while it runs.
             message: what went wrong.
         """
         try:

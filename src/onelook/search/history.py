@@ -27,7 +27,7 @@ class Row:
 
     Attributes:
         generation: number of the trial in its search, from 0.
-        seed: of the search; rows of different searches differ in it.
+        seed: seed of the search; rows of different searches differ in it.
         genes: the hyperparameters that are searched, and those that could be.
         results: precision, recall, mAP50, mAP50-95, and box, obj and cls loss of the validation.
         fitness: what the search maximises.

@@ -34,9 +34,9 @@ class Plan:
     """What is to be searched.
 
     Attributes:
-        trials: how many in all.
+        trials: number of trials in all.
         seed: decides what is tried.
-        epochs: of a trial that runs to its end.
+        epochs: epochs of a complete trial.
         firsts: tried before all others: the starting point, then the initial population; in range.
     """
 
@@ -55,10 +55,10 @@ class PreparedSearch:
     """A search that is ready to begin or to resume.
 
     Attributes:
-        settings: with the method, the optimiser and the batch that the trials use.
+        settings: settings with the method, the optimiser and the batch size that the trials use.
         plan: what is tried.
-        fingerprints: of the data.
-        bucket: to exchange trials through, if there is one.
+        fingerprints: fingerprints of the data.
+        bucket: where trials are exchanged with other searches, if anywhere.
     """
 
     settings: EvolveSettings

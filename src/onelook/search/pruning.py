@@ -33,7 +33,7 @@ class TrialsSoFar:
         complete: the courses of complete trials.
         best: the fitness of the best of all, those of other searches included.
         spent: epochs that all trials have trained, those of the trial that is judged included.
-        epochs: of a trial that runs to its end.
+        epochs: epochs of a complete trial.
     """
 
     complete: Sequence[FitnessByEpoch]
@@ -67,7 +67,7 @@ def log_outlook(course: FitnessByEpoch, complete: Sequence[FitnessByEpoch], epoc
     """Where a trial would end that has come so far: mean and standard deviation of its logarithmic fitness.
 
     Args:
-        course: of the trial; not empty, and not at its end.
+        course: fitness of the trial so far; not empty, and not at its end.
 
     Returns:
         None if no complete trial was validated as early.

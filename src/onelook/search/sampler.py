@@ -33,7 +33,7 @@ class KeyedSampler(BaseSampler):
 
     Attributes:
         space: all that is searched.
-        slot: of the trial that was sampled last.
+        slot: slot of the trial that was sampled last.
     """
 
     def __init__(self, plan: Plan) -> None:

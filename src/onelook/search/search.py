@@ -17,8 +17,8 @@ class Trial:
     """Hyperparameters to be tried.
 
     Attributes:
-        number: of the trial, from 0; no two trials of a search have the same.
-        is_hopeless: to be told epoch (from 0) and fitness after every validation; whether to end the trial now.
+        number: number of the trial, from 0; no two trials of a search have the same.
+        is_hopeless: called with epoch (from 0) and fitness after every validation; True ends the trial.
     """
 
     number: int

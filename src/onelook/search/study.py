@@ -33,8 +33,8 @@ class OptunaSearch:
 
     Args:
         storage: where the study is; shared by all processes that search together.
-        name: of the study in the storage.
-        folder: of the search, to see which trials of other machines still run; None if it has none.
+        name: name of the study in the storage.
+        folder: folder of the search, to see which trials of other machines still run; None if it has none.
         identity: what all processes and later searches in this study must have in common; plain JSON.
 
     Raises:

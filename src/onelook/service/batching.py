@@ -63,9 +63,9 @@ class Batcher:
 
     Args:
         predict: detections of (H, W, 3) uint8 RGB images; called in one thread only.
-        batch_size: most images at a time.
+        batch_size: largest number of images at a time.
         wait_seconds: how long an image that is ready waits for others.
-        max_pixels: most pixels that are decoded and not yet predicted; a single image may have more.
+        max_pixels: limit of pixels that are decoded and not yet predicted; a single image may have more.
         decoders: each decodes in a thread of its own.
 
     Attributes:
@@ -108,8 +108,8 @@ class Batcher:
         """What will be found in an image; the future has `DamagedImage` if it cannot be decoded.
 
         Args:
-            data: of an image file.
-            pixels: that it has by its header.
+            data: content of an image file.
+            pixels: number of pixels by its header.
             predict: instead of the batcher's own; images with equal ones go together.
         """
         image = _Image(data, pixels, predict or self._predict)

@@ -32,7 +32,7 @@ class Decoder:
     """Decodes images one at a time in a process of its own, which ends with this one.
 
     Args:
-        seconds: that an image may take; its process is killed then, and the next image gets a new one.
+        seconds: time limit of an image; then its process is killed, and the next image gets a new one.
         max_pixels: images with more are refused.
     """
 

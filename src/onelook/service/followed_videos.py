@@ -24,8 +24,8 @@ class FollowedVideos:
         """The tracks of a video, to be updated with its next frame; frames wait for those that came before them.
 
         Args:
-            name: of the video; a new one begins.
-            conf_thres: of a video that begins: minimum confidence of a detection that begins a track.
+            name: name of the video; an unknown name starts a new one.
+            conf_thres: for a new video, minimum confidence of a detection that starts a track.
         """
         lock, tracks = self._videos.setdefault(name, (asyncio.Lock(), ByteTrack(conf_thres)))
         self._videos.move_to_end(name)

@@ -16,7 +16,7 @@ class RunState:
     """What the page asks for every two seconds.
 
     Attributes:
-        version: of the run folder; another one once a file in it has changed.
+        version: version of the run folder; changes whenever a file in it does.
         state: how the run stands, in a word.
         ended: whether nothing more will change.
         progress: where the run is within an epoch; None while nobody knows.

@@ -25,9 +25,9 @@ class Part:
     """A field of a form.
 
     Attributes:
-        name: of the field.
+        name: name of the field.
         is_file: it has a file name.
-        content: as it was sent.
+        content: content as it was sent.
     """
 
     name: str = ""

@@ -7,7 +7,7 @@ class Refusal(Exception):  # noqa: N818 - not a failure of ours
     """A request that is refused.
 
     Args:
-        status: of HTTP: 400 malformed, 408 too slow, 413 too large, 422 no image or an unknown field,
+        status: HTTP status: 400 malformed, 408 too slow, 413 too large, 422 no image or an unknown field,
             503 busy.
         message: what is wrong, with the value and what was expected.
         hint: the cure, if there is one.

@@ -49,9 +49,9 @@ class Limits:
 
     Attributes:
         queue_size: images inside at a time.
-        max_bytes: of a file.
-        max_pixels: of an image.
-        upload_seconds: for a whole upload.
+        max_bytes: largest file.
+        max_pixels: largest image.
+        upload_seconds: time limit of an upload.
     """
 
     queue_size: int
@@ -102,9 +102,9 @@ class RequestHandler:
         """What is found in an uploaded image; for a form with several, a list in their order.
 
         Args:
-            chunks: of the body of the request.
-            content_type: of the request; a form, or anything else for the bytes of an image file.
-            fields: of the query: name and text.
+            chunks: body of the request.
+            content_type: type of the body; a form, or anything else for the bytes of an image file.
+            fields: names and values of the query.
 
         Raises:
             Refusal: the service is busy, a field is unknown or impossible, or the image too large, too slow, or none.

@@ -82,9 +82,9 @@ def resume_settings(
     """The settings of a series that is resumed.
 
     Args:
-        before: as they were; what reaches outside is not taken from here.
-        given: with this call; its fields that are set count.
-        folder: of the series, normally below the one in which it was started.
+        before: stored settings; those that reach outside are not taken from here.
+        given: settings of this call; only fields that are set count.
+        folder: folder of the series, normally below the one in which it was started.
 
     Raises:
         SettingsError: a setting that must be kept was given another value; all of them are listed.

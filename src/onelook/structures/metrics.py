@@ -50,7 +50,7 @@ class DetectionMetrics:
         num_images, num_labels: totals, images without labels counted.
         best_confidence: see above.
         curves: what the plots draw.
-        num_classes: of the model, with labels or not.
+        num_classes: number of classes of the model, with labels or not.
         confusion_cells: see `confusion_cells.py`.
     """
 

@@ -15,7 +15,7 @@ class Origin:
 
     Attributes:
         source: who published them and where.
-        licence: of the weights, an SPDX name; empty if it is the user's own affair.
+        licence: licence of the weights, an SPDX name; empty for weights of the user's own.
         notice: what the licence asks to pass on.
     """
 

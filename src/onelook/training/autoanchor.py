@@ -62,9 +62,9 @@ class AnchorReport:
 
     Attributes:
         own: the anchors of the model.
-        chosen: those to use.
+        chosen: anchors to use.
         anchors: (L, A, 2) float32 width, height in pixels of the chosen ones.
-        kept: whether these are the model's own.
+        kept: whether they are the model's own.
     """
 
     own: AnchorFit
@@ -100,7 +100,7 @@ def fit_anchors(
         anchor_t: largest ratio of the sides of label and anchor.
         seed: same seed, same anchors.
         placeholders: the model's anchors only stand for their number; others take their place in any case.
-        stop_requested: asked again and again while better ones are looked for; a yes ends that.
+        stop_requested: checked during the search; True ends it.
     """
     anchors = anchor_grid.anchors.detach().float().cpu()
     own = measure_anchors(sizes_px, anchors.double().numpy(), anchor_t=anchor_t)
@@ -163,7 +163,7 @@ def search_anchors(
 
     Args:
         sizes_px: (M, 2) width, height, M >= 1, all above 0.
-        num_anchors: how many.
+        num_anchors: number of anchors.
         anchor_t, seed, stop_requested: see `fit_anchors`.
     """
     rng = np.random.Generator(np.random.Philox(key=np.array([seed, _PURPOSE], np.uint64)))

@@ -50,9 +50,9 @@ class BatchChoice:
 
     Attributes:
         batch_size: images, in all processes together.
-        predicted_bytes: most that will be in use of what is scarce.
-        limit_bytes: most that may be.
-        limited_by: what is scarce, in words.
+        predicted_bytes: predicted peak use of the limiting memory.
+        limit_bytes: limit of that memory.
+        limited_by: the limiting memory, in words.
     """
 
     batch_size: int
@@ -113,8 +113,8 @@ def largest_batch(
     Growing batches are tried until a line through the last two says that the answer is near.
 
     Args:
-        try_size: what a batch takes; None if that was too much.
-        fits: whether a run with batches of a size, of which a trial takes so much, stays within the memory.
+        try_size: gives the memory that a batch takes; None if that was too much.
+        fits: whether a run with batches of a size, whose trial took so much memory, stays within the limits.
         unit: the number is a multiple of this.
         most: and not above this, unless that is below a unit.
     """

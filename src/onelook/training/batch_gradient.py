@@ -38,7 +38,7 @@ class BatchLosses:
     Attributes:
         terms: (C,) float32 terms of the loss on the device: means over the images of the whole batch.
         imgsz: longest side of the images as the network saw them, pixels.
-        is_stop_asked: whether a stop had been asked for in any process.
+        is_stop_asked: whether any process was asked to stop.
     """
 
     terms: Tensor
@@ -85,9 +85,9 @@ class BatchGradient:
         """Forward, loss and backward.
 
         Args:
-            batch: this process's images of the batch; may be none.
+            batch: this process's images of the batch; may be empty.
             plan: says how much the loss weighs.
-            stop: asked when the batch is done; the other processes learn the answer on the way.
+            stop: checked at the end of the batch; the other processes get the answer with the next exchange.
 
         Raises:
             MemoryShortage: there is not enough memory for one image at a time.

@@ -25,7 +25,7 @@ class SharedStatistics:
 
     Args:
         model: layers that are in evaluation mode when a batch begins are left alone.
-        loss: with its weights, which move under auto-balance.
+        loss: its weights of the maps move under auto-balance.
     """
 
     def __init__(self, model: nn.Module, loss: FamilyLoss, group: ProcessGroup) -> None:

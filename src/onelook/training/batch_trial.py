@@ -55,19 +55,19 @@ class TrialRequest:
     """A run, as far as its memory goes.
 
     Attributes:
-        definition: of the model.
-        names: of its classes.
-        settings: of the run; its batch size does not matter.
-        device: of this process, such as "cpu" or "cuda:1".
-        num_images: of the training split.
-        num_val_images: of the validation split; in validation no batch is larger than that.
+        definition: definition of the model.
+        names: class names.
+        settings: settings of the run; their batch size is ignored.
+        device: device of this process, such as "cpu" or "cuda:1".
+        num_images: number of training images.
+        num_val_images: number of validation images, the most that a batch of validation can have.
         frame_hw: height and width of the largest training image, pixels; before multi-scale and `quad` enlarge it.
         val_frame_hw: height and width of the largest image in validation, pixels.
-        boxes_per_image: how many boxes a training image may have, mosaics considered.
-        other_bytes: main memory that this process will take besides, such as for decoded images.
-        processes: that train together.
-        processes_here: how many of them share the main memory of this machine.
-        num_threads: that compute in each of them.
+        boxes_per_image: largest number of boxes of a training image, mosaics included.
+        other_bytes: main memory that this process needs for other things, such as decoded images.
+        processes: number of processes that train together.
+        processes_here: number of them that share the main memory of this machine.
+        num_threads: threads of each process.
     """
 
     definition: dict[str, Any]

@@ -57,8 +57,8 @@ class FitStart:
         device: what the model runs on, in words.
         model_summary: name, parameters and GFLOPs in one line.
         indexes: images and labels by split, "train" and "val".
-        control: to ask for an early end; keep it if you need it later.
-        weight_decay: of each update: the setting, scaled by its number of images.
+        control: lets a callback end the run; keep it if you need it later.
+        weight_decay: weight decay of each update: the setting, scaled by its number of images.
         loss_columns: names of the terms of the loss; `train/<name>_loss` in the rows of the epochs.
     """
 
@@ -87,11 +87,11 @@ class StepEnd:
         step: batches done since the run began.
         mean_losses: (C,) terms in the order of `FitStart.loss_columns`; mean over the epoch so far; on the device:
             reading it waits for the device.
-        learning_rates: of the bias, decayed and normalisation weights.
-        num_images: of this batch, in all processes together.
-        num_boxes: of this batch, in this process.
+        learning_rates: learning rates of the bias, decayed and normalisation weights.
+        num_images: images of this batch, in all processes together.
+        num_boxes: boxes of this batch, in this process.
         imgsz: longest side of the batch images, pixels.
-        num_dropped_boxes: taken away by `transforms`, in this process.
+        num_dropped_boxes: boxes dropped by `transforms`, in this process.
     """
 
     epoch: int
@@ -110,14 +110,14 @@ class EpochEnd:
     """Sent after every epoch and its validation.
 
     Attributes:
-        epoch: from 0.
+        epoch: number of the epoch, from 0.
         row: the line of `results.csv`; validation entries are missing if the epoch was not validated, and numbers that
             are not finite.
         metrics: what the validation found, or None.
         is_best: whether the fitness is the best so far.
         train_seconds, val_seconds: wall time.
         detections: what was found image by image, in the order of the "val" index; empty without a validation.
-        epochs: of the whole run, as planned by now; 0 if whoever sends this does not know.
+        epochs: epochs of the whole run, as planned by now; 0 if the sender does not know.
     """
 
     epoch: int
@@ -146,7 +146,7 @@ class FitEnd:
 
     Attributes:
         reason: "finished", "early stop", `STOP_REQUESTED`, or what a callback gave.
-        metrics: of the best weights on the validation split, as a user will load them; None after `STOP_REQUESTED`.
+        metrics: those of the best weights on the validation split, as users load them; None after `STOP_REQUESTED`.
         epochs_done: epochs that are complete.
         best_epoch: epoch of the best fitness, from 0; -1 if none was validated.
         best_fitness: see `DetectionMetrics.fitness`.

@@ -89,7 +89,7 @@ class CapturedNetwork:
     which order kernels add. The second call records. Each call overwrites the raw maps of the one before.
 
     Args:
-        model: in training mode; always called under the same autocast.
+        model: a model in training mode; always called under the same autocast.
     """
 
     def __init__(self, model: nn.Module, recorder: Recorder) -> None:

@@ -65,8 +65,8 @@ def compiled_for(
     While a shape is compiled, this process rests.
 
     Args:
-        model: in evaluation mode.
-        compiled_model: of `compiled`, for the same model.
+        model: a model in evaluation mode.
+        compiled_model: what `compiled` returned for the same model.
         shapes: images, height and width of batches, pixels; the same in all processes.
     """
     to_compile, begun = set(shapes), set()

@@ -23,7 +23,7 @@ class ModelEma:
 
     Args:
         model: copied once; the copy (`module`) stays in evaluation mode and has no gradients.
-        total_updates: of the whole run.
+        total_updates: updates of the whole run.
     """
 
     def __init__(self, model: nn.Module, *, total_updates: int) -> None:

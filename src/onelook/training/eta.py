@@ -11,7 +11,7 @@ class Pace:
     """Follows the events of a run; speed is measured from the end of an epoch's first batch on, which also warms up.
 
     Attributes:
-        last_epoch: of the run, from 0, as planned by now.
+        last_epoch: last epoch of the run, from 0, as planned by now.
         batches_per_epoch: batches in one pass.
     """
 

@@ -84,8 +84,8 @@ class TrainingCache:
     """The training images that `cache` keeps.
 
     Attributes:
-        decoded: in memory or on the disk, if they are.
-        on_device: in the memory of the device, if they are.
+        decoded: images in memory or on the disk, if any.
+        on_device: images in the memory of the device, if any.
     """
 
     decoded: ImageSource | None = None

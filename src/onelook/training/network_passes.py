@@ -27,7 +27,7 @@ class ComputeOptions:
     """How the steps are computed.
 
     Attributes:
-        device: of the model.
+        device: device of the model.
         amp: type of mixed-precision arithmetic, or None.
         max_stride: sizes of multi-scale training are multiples of it, pixels.
         frozen: layers that do not learn.
@@ -73,7 +73,7 @@ class NetworkPasses:
     gives the same bits.
 
     Args:
-        group: told when something takes long.
+        group: tells the other processes when a standstill is no hang.
     """
 
     def __init__(self, model: nn.Module, loss: TrainingLoss, compute: ComputeOptions, group: ProcessGroup) -> None:

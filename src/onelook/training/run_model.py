@@ -36,9 +36,9 @@ class RunModel:
     """The model of a run, and how it is computed.
 
     Attributes:
-        label: what to call it.
+        label: display name.
         device, amp: where and in which precision it is computed.
-        origin: of the weights that the first run of all began with; None if they do not say.
+        origin: origin of the first weights in a chain of trainings; None if unknown.
     """
 
     model: DetectionModel

@@ -21,11 +21,11 @@ MAX_WARMUP_FRACTION = 0.1
 
 @dataclass(frozen=True)
 class StepPlan:
-    """What the schedule asks of one step.
+    """Learning rates and update of one step.
 
     Attributes:
         lr_bias, lr: learning rate of the biases, and of all other parameters.
-        momentum: of SGD.
+        momentum: momentum of SGD.
         is_update: whether the weights are updated after this step.
         loss_scale: factor on the loss of this step's batch, which is a sum over its images.
     """
@@ -157,11 +157,12 @@ class Schedule:
     def share_done(self, step: int, *, end: int = 0) -> float:
         """Share of the run that is done before step number `step`.
 
-        A change of the run's length leaves the shares of earlier steps as they are; it only changes how fast they grow.
+        A change of the run's length leaves the shares of earlier steps as they are, and the later ones grow faster or
+        slower.
 
         Args:
-            step: from 0.
-            end: how many steps before the end it is 1.
+            step: number of the step, from 0.
+            end: number of steps before the end at which the share is 1.
         """
         share, begun, epochs = 0.0, 0, self.begun_with.epochs
         for epoch, epochs_then in self.length_changes:
@@ -174,7 +175,7 @@ class Schedule:
 
     @property
     def early_share(self) -> float:
-        """Share of the run that its first 2000 updates are: all of a short run."""
+        """Share of the run that the first 2000 updates take up; 1 for a short run."""
         return min(MIN_UPDATES / self.total_updates, 1)
 
     @cached_property

@@ -44,7 +44,7 @@ class Progress:
         val_batch: images of a batch in validation, as settled when the run began; 0 before that.
         micro_batches: parts of every batch, computed one after the other or in several processes; 0 before the start.
         length_changes: (epoch, epochs of the run from then on) for each change of its length, see `time_budget.py`.
-        seconds, epoch_began, epoch_seconds: with a budget of time, what the run has taken, when the epoch under way
+        seconds, epoch_began, epoch_seconds: with a time budget, what the run has taken so far, when the current epoch
             began, and what the last epochs took.
         history: the rows of `results.csv`.
         scaler: the state of the fp16 loss scaler, empty without it.
@@ -96,7 +96,7 @@ class TrainState:
     Attributes:
         model: the network that learns.
         ema: its running average, which is validated and shipped.
-        scaler: for fp16; does nothing when disabled.
+        scaler: gradient scaler for fp16; does nothing when disabled.
         loss: the weights of its output maps move under auto-balance.
         progress: counters and results.
         adapters: layers that learn with the model, to compare its features with those of a teacher; no part of the

@@ -50,14 +50,14 @@ class Teacher(TorchBackend):
     """A back end whose predictions are those of a model, in the classes of another model, its student.
 
     Args:
-        model: not changed.
+        model: the teacher; it is not changed.
         teach: what it teaches.
         amp: the precision that the network, but not the decoding, computes in; None for 32 bits.
         digest: SHA-256 of the file that the model came from.
 
     Attributes:
         columns: names of its terms of the loss.
-        digest: as given.
+        digest: SHA-256 of its file.
 
     Raises:
         ModelError: what it teaches cannot be compared with the student's, or no class has the same name.
@@ -138,7 +138,7 @@ class Teacher(TorchBackend):
             images: (B, 3, H, W) from 0 to 1.
             raw_maps: the student's, of which the first L are (B, A, H / s, W / s, ...); only these sizes count.
             own: the targets from the labels.
-            share_done: of the run, 0 to 1.
+            share_done: share of the run that is done, 0 to 1.
         """
         features = self._features(images)
         outputs = TeacherOutputs(

@@ -23,7 +23,7 @@ def epochs_that_fit(budget: float, spent: float, done: int, epoch_seconds: float
     Args:
         budget, spent: seconds of the whole run, and those that have passed.
         done: epochs that are done.
-        epoch_seconds: of one epoch, its validation included.
+        epoch_seconds: duration of an epoch, validation included.
 
     >>> epochs_that_fit(3600, 60, 0, 30), epochs_that_fit(3600, 1860, 60, 60)
     (114, 86)
@@ -37,7 +37,7 @@ class TimeBudget:
     """Keeps the account of a run's time, and decides after each epoch how many epochs the run will have.
 
     Args:
-        hours: that the run may take; 0 for any time, and then nothing is ever written down or changed.
+        hours: time budget of the run; 0 for none, and then nothing is recorded or changed.
         began: when this process began with the run, by `monotonic`.
         before: seconds that the run had taken before it was resumed.
     """
@@ -65,7 +65,7 @@ class TimeBudget:
 
         Args:
             progress: with the epoch that has ended counted as done.
-            epochs: as planned so far.
+            epochs: number of epochs planned so far.
         """
         if not self.hours or progress.epoch >= epochs:
             return epochs

@@ -51,10 +51,10 @@ class Trainer:
         batches: all batches from where `state` stands to the end of the run.
         schedule: learning rates and updates by step, and the settings of the run.
         evaluator: measures the averaged model after each epoch.
-        stop: asked after every update.
+        stop: checked after every update.
         group: the processes that train together; `batches` gives this one's share.
         teacher: a detector that the model also learns from.
-        budget: asked after every epoch how many the run will have; None keeps them as they are.
+        budget: decides after every epoch how many epochs the run will have; None keeps them.
     """
 
     def __init__(

@@ -45,11 +45,11 @@ class StartingModel:
     """The model a run begins with.
 
     Attributes:
-        model: on the CPU, in float32.
-        label: how to call it, such as the shipped name or the stem of the YAML.
+        model: the model, on the CPU, in float32.
+        label: display name, such as the shipped name or the stem of the YAML.
         report: what was taken over from the weights; None from scratch.
         has_new_anchors: the anchors are placeholders or the definition's own, not those of the weights.
-        origin: of the weights; None if they do not say.
+        origin: where the weights come from; None if unknown.
     """
 
     model: DetectionModel
@@ -69,7 +69,7 @@ class Weights:
         is_fused: batch-norms are folded into the convolutions; a training finds new ones first, see `inflated`.
         origin: where they come from; None if an older checkpoint does not say.
         imgsz: side of the images that it was trained on, pixels; None if the file does not say.
-        branch: of the branches of the head, the one that was better in validation.
+        branch: branch of the head that was better in validation.
     """
 
     definition: dict[str, Any]

@@ -26,7 +26,7 @@ class TrackedRun:
         names: class names; may hold any characters.
         is_resumed: whether an earlier process has begun this run.
         start_epoch: the first epoch whose row will be logged; rows of earlier ones may have been logged before.
-        model_summary, device: in words.
+        model_summary, device: descriptions for people.
         indexes: images and labels by split, "train" and "val".
     """
 
@@ -48,7 +48,7 @@ class LabelledImage:
 
     Attributes:
         path: the image file.
-        size_hw: of the image after EXIF rotation, pixels.
+        size_hw: height and width of the image after EXIF rotation, pixels.
         detections: what was found; boxes in pixels of the image.
         label_boxes: (N, 4) float64 xyxy, pixels of the image.
         label_class_ids: (N,) int64.
@@ -75,8 +75,8 @@ class RunSummary:
         reason: as in `FitEnd`.
         is_complete: False if the run was told to stop and will be resumed.
         epochs_done: epochs that are complete.
-        best_epoch: from 0; -1 if none was validated.
-        metrics: of the best weights, by the names of `results.csv`, and `fitness`; empty unless complete.
+        best_epoch: epoch of the best fitness, from 0; -1 if none was validated.
+        metrics: those of the best weights, by the names of `results.csv`, and `fitness`; empty unless complete.
     """
 
     reason: str

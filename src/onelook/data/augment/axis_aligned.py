@@ -21,7 +21,7 @@ class PixelRun:
     """How one axis is resized, from the edge of the image that lies on a whole output pixel.
 
     Attributes:
-        edge: that output pixel.
+        edge: index of that output pixel.
         source: pixels of the image that are resized.
         from_end: resized from its last pixel on, so the image is mirrored first.
         gain: output pixels per image pixel, positive.
@@ -90,7 +90,7 @@ def _run(gain: float, shift: float, num_pixels: int, *, wanted: tuple[int, int])
     Args:
         gain: output pixels per image pixel, negative if mirrored.
         shift: output coordinate of the image's first edge.
-        num_pixels: of the image, along this axis.
+        num_pixels: length of the image along this axis, pixels.
         wanted: first output pixel, and the one after the last.
     """
     runs = []

@@ -33,7 +33,7 @@ class SampleKey:
     """One training image of a run.
 
     Attributes:
-        seed: of the run, 0 to 2^63 - 1.
+        seed: seed of the run, 0 to 2^63 - 1.
         epoch: 0 to 2^24 - 1.
         index: image number in the dataset, or number of the draw if images are drawn; 0 to 2^32 - 1.
     """

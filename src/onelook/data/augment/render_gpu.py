@@ -55,7 +55,7 @@ class Drawing:
         layers: one, or two if any image has a second mosaic blended in.
         ratios: (B,) float32 weight of the first layer.
         steps: what is done to the result, and for each the tensors (B, ...) that it needs.
-        width: of the output, pixels.
+        width: width of the output, pixels.
     """
 
     layers: tuple[Layer, ...]

@@ -68,10 +68,10 @@ class BandAverage:
 
     Args:
         size_hw: height and width of the image, pixels.
-        smaller_hw: of the result.
+        smaller_hw: height and width of the result.
 
     Attributes:
-        width: of the image, pixels.
+        width: width of the image, pixels.
     """
 
     _ROWS = 64  # that are held as floats

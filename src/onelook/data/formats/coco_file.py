@@ -61,7 +61,7 @@ class CocoFile:
     """What a COCO file says, but for its annotations.
 
     Attributes:
-        images: in the order of the file; ids are unique.
+        images: images in the order of the file; ids are unique.
         categories: id -> name, by ascending id.
     """
 

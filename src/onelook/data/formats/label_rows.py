@@ -24,7 +24,7 @@ class RowProblem:
         outcome: what was done about it; `ignored` rows are right, and left out by a rule of their format; a
             `note` is about the file and stands for no row.
         place: where in a file without lines, such as `annotations[7]`.
-        kind: of fault; None if the outcome says it all.
+        kind: kind of fault; None if the outcome says it all.
     """
 
     line: int
@@ -72,7 +72,7 @@ class LabelBatch:
     """The rows of n label files, one file after the other: N usable rows with P polygon points in all.
 
     Attributes:
-        class_ids, boxes, polygon_lengths, polygon_points: of all rows, as in `LabelRows`.
+        class_ids, boxes, polygon_lengths, polygon_points: as in `LabelRows`, for all rows.
         lengths: (n,) int64 usable rows of each file.
         rows_read: (n,) int64 rows of each file that are not blank.
         rows_with_keypoints: (n,) int64 of each file, as in `LabelRows`.

@@ -27,7 +27,7 @@ class LabelSource:
 
     Attributes:
         images: paths in a fixed order, each once.
-        label_files: for each image the file with its labels, there or not.
+        label_files: label file of each image, whether it exists or not.
         has_labels: (N,) whether an image has labels, or is said to have none.
         files: all files that the result of a scan depends on, images first.
         states: (number of files, 2) size in bytes and modification time in ns of each, see `file_states`.

@@ -36,7 +36,7 @@ class ListedObject:
 
     Attributes:
         place: where in the file: the number of a line, or words.
-        text: as written, for messages.
+        text: the text as written, for messages.
         label: name of its class.
         shape: xyxy corners of a plain box, or (P, 2) points of a polygon.
         problem: why it cannot be used, if so; else it has a shape.
@@ -65,8 +65,8 @@ class Listing:
     """What a file says.
 
     Attributes:
-        images: in the order of the file; several may be of one name.
-        names: of classes, those that the file declares, in its order; else none.
+        images: images in the order of the file; names may repeat.
+        names: class names that the file declares, in its order; empty if it declares none.
         lost: what belongs to no image.
     """
 

@@ -35,7 +35,7 @@ def one_file_source(
     """The images of a split whose labels stand in one file.
 
     Args:
-        images: of the split, in order, each once.
+        images: images of the split, in order, each once.
         listed: all that the file lists.
         rules, read, lost_rows: see `LabelSource`.
         paths_of: gives all images that the file of another split lists.

@@ -32,7 +32,7 @@ class ParquetFile:
     """Where things are in a file.
 
     Attributes:
-        num_rows: one per image.
+        num_rows: number of rows, one per image.
         has_size: whether there are columns with the height and width of the images.
         names: class names; empty if the file does not give them.
     """

@@ -33,7 +33,7 @@ class LabelPairing:
     """Which label file belongs to which image of a split.
 
     Attributes:
-        label_files: of each image, there or not.
+        label_files: label file of each image, whether it exists or not.
         refused: numbers of images whose label file is not known, and why.
         strays: what there is to say about files.
     """

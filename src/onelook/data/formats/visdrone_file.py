@@ -30,7 +30,7 @@ def parse_visdrone(data: bytes, *, num_classes: int, single_cls: bool = False) -
     """The objects of a file, their categories as labels.
 
     Args:
-        num_classes: of the dataset; with more than ten, category 11 is one of them.
+        num_classes: number of classes of the dataset; with more than ten, category 11 is one of them.
         single_cls: all categories are one class, so that none is unknown.
 
     Raises:

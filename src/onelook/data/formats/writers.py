@@ -35,7 +35,7 @@ class SplitToWrite:
     Attributes:
         index: its images and labels.
         inside: (N,) path of each image below `folder`, with `/`.
-        folder: of the images, below that of the dataset.
+        folder: folder of the images, below that of the dataset.
     """
 
     split: str
@@ -49,11 +49,11 @@ class LabelWriter:
     """How a dataset is written in a format.
 
     Attributes:
-        folder: of the images of a split, which is `{split}` in it.
+        folder: folder of the images of a split; `{split}` stands for the name of the split.
         texts: gives path below the folder of the dataset and content of each file of a split, images excepted.
         losses: what of a split cannot be written: words for it -> how many.
         places: what `data.yaml` says of the labels of a split; None if it need not, as of YOLO.
-        common_folder: of the images of all splits if no two of the dataset have the same name; empty for none.
+        common_folder: folder of the images of all splits, if no two have the same name; empty for none.
     """
 
     format: str

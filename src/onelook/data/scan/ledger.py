@@ -23,14 +23,14 @@ class LedgerEntry:
 
     Attributes:
         file: the label or image file, printable.
-        line: of the label file, from 1; 0 means the file as a whole, or one without lines.
+        line: line of the label file, from 1; 0 means the file as a whole, or one without lines.
         value: the row as written, shortened; of an unknown class, its id or name; empty for images.
         outcome: what was done: `clipped`, `deduplicated`, `refused`, `unknown class` (also refused), `ignored`,
             `unusable image`, `note` (odd, and used all the same), or `passed over` (a file that belongs to no image, or
             is an image that is not read or not listed).
         rows: how many label rows this entry stands for; 0 for images.
-        place: in a file without lines, such as `annotations[7]` or `object 2`.
-        kind: of fault; None if the outcome says it all.
+        place: position in a file without lines, such as `annotations[7]` or `object 2`.
+        kind: kind of fault; None if the outcome says it all.
     """
 
     file: str
@@ -61,7 +61,7 @@ class Ledger:
         rows_deduplicated: dropped, because the same row is used already.
         rows_refused: dropped, because they are wrong or belong to an unusable image.
         rows_ignored: left out by a rule of their format: crowds, difficult objects.
-        files_passed_over: that belong to no image, or are images that are not read or not listed; counted nowhere
+        files_passed_over: files that belong to no image, or images that are not read or not listed; counted nowhere
             else.
         entries: one or more for everything but plain use.
     """

@@ -28,7 +28,7 @@ class ScreenArea:
     """Which part of the screen to capture.
 
     Attributes:
-        number: of the monitor, from 1; 0 is all of them together.
+        number: monitor, from 1; 0 is all of them together.
         area: left, top, width, height in pixels of that monitor; None for all of it.
     """
 

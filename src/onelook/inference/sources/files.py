@@ -95,8 +95,8 @@ def read_frames(
         vid_stride: only every n-th frame of a video.
         addresses: where files come from that were downloaded.
         max_pixels: images with more cannot be used.
-        in_bands: those that can be decoded in bands can, as `BandedImage`.
-        on_problem: told about a file that cannot be used, which is then passed over; without it the error is raised.
+        in_bands: give images that can be decoded in bands as `BandedImage`.
+        on_problem: called for a file that cannot be used, which is then skipped; without it the error is raised.
 
     Raises:
         DataError: a file cannot be used and `on_problem` is None.

@@ -23,7 +23,7 @@ class Frame:
         number: position in the video, from 0; 0 for an image.
         video: what the video says about itself; None for an image.
         address: what it is called, if that is not the file: a web address without passwords, `camera 0`.
-        is_live: from a camera, stream or screen: without an end.
+        is_live: whether it comes from a camera, stream or screen, which has no end.
         dropped: frames of a live source that were passed over so far, because newer ones were there.
     """
 

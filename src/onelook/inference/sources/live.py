@@ -48,8 +48,8 @@ class LiveSource:
     """Something that sends frames without an end.
 
     Attributes:
-        name: for people, without passwords.
-        stem: for the names of files; no other source of the run has it.
+        name: name for people, without passwords.
+        stem: stem of file names, unique in the run.
         open: connects; raises a DataError if it cannot.
     """
 
@@ -78,7 +78,7 @@ class LiveCount:
     """What happened to a live source.
 
     Attributes:
-        name: for people.
+        name: name for people.
         taken: frames that were processed.
         dropped: frames that were passed over, because newer ones were there.
         reconnected: how often it broke off and came back.
@@ -103,7 +103,7 @@ class LiveFrames:
     Args:
         sources: read at the same time.
         policy: how.
-        stop_requested: asked ten times a second; a yes ends the frames.
+        stop_requested: checked ten times a second; True ends the frames.
 
     Attributes:
         counts: what happened to each source, in order.

@@ -28,8 +28,8 @@ class OpenSources:
 
     Attributes:
         batches: frames that came at about the same time, at most `batch_size` of them.
-        is_empty: there are none: nothing could be opened.
-        file_numbers: of the files, from 1; empty for live sources.
+        is_empty: whether nothing could be opened.
+        file_numbers: numbers of the files, from 1; empty for live sources.
         live: what happens to the live sources, up to date at any time.
     """
 
@@ -76,7 +76,7 @@ def opened(
     The first batch is waited for, so that it is known whether there is any input.
 
     Args:
-        on_problem: told about a file that cannot be used, which is then passed over.
+        on_problem: called for a file that cannot be used, which is then skipped.
 
     Raises:
         DataError: a file in the web cannot be fetched.

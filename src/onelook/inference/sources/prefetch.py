@@ -40,7 +40,7 @@ def behind(do: Callable[[T], R], items: Iterable[T], *, waiting: int) -> Generat
 
     Args:
         do: what it raises is raised here.
-        waiting: most items that wait for their turn.
+        waiting: largest number of items that wait for their turn.
     """
     under_way: deque[Future[R]] = deque()
     with ThreadPoolExecutor(max_workers=1, thread_name_prefix="onelook-write") as pool:
@@ -59,7 +59,7 @@ def ahead_in_threads(
 
     Args:
         do: what it raises is raised by the future.
-        ahead: most items that are begun before their turn.
+        ahead: largest number of items that are started before their turn.
     """
     waiting: deque[tuple[T, Future[R]]] = deque()
     pool = ThreadPoolExecutor(max_workers=threads, thread_name_prefix="onelook-decode")

@@ -36,9 +36,9 @@ class PointTargets:
         class_ids: (M,) int64.
         image_index: (M,) int64.
         pairs: n of them.
-        most_points: N, no image has more points that are candidates; 0 where regions may be large.
+        most_points: N, largest number of candidate points of an image; 0 where regions may be large.
         are_raw_boxes_compared: () bool, as in the last part of a run; None where they never are.
-        class_floor: () float, from 1 to 0: how much more than the quality of its box the class of a point is taught.
+        class_floor: () float, lower bound of the class target, annealed from 1 to 0.
     """
 
     boxes: Tensor
@@ -56,7 +56,7 @@ def point_targets(
     """The targets and their candidates, for the predictions that L maps (B, 1, H, W, C) hold.
 
     Args:
-        regions: in which the candidates lie.
+        regions: gives the regions in which the candidates lie.
         most_cells: how many of a map lie in a region of fixed size, 0 for any number; n follows from M then.
     """
     first = raw_maps[0]
