@@ -23,7 +23,7 @@ from onelook.data.image_weights import ImageWeights
 from onelook.data.loader import Batches, choose_workers, train_loader, validation_loader
 from onelook.data.planned import PlannedDataset
 from onelook.data.sampler import EpochOrder
-from onelook.data.shared_segments import PLACES
+from onelook.data.shared_segments import SLOTS
 from onelook.errors import DataError, OnelookError
 from onelook.settings.hyperparameters import Hyperparameters
 from onelook.structures.batch import Batch
@@ -92,14 +92,14 @@ def test_workers_use_memory_again_that_no_batch_needs(index: DatasetIndex, is_re
         segments.append(segment_of(batch.pixels))
         assert is_rendered or batch.images.is_contiguous(memory_format=torch.channels_last)
         workers |= children() - before
-    assert len(segments) == 20 and 1 < len(set(segments)) <= (10 if is_rendered else PLACES)
+    assert len(segments) == 20 and 1 < len(set(segments)) <= (10 if is_rendered else SLOTS)
     (worker,) = workers
     assert not [path for path in Path("/dev/shm").iterdir() if f"_{worker}_" in path.name], "memory has no name"
 
 
 def test_batches_that_are_kept_stay_as_they_are(index: DatasetIndex) -> None:
     kept = list(run_of(index, 1))
-    assert len(kept) > 2 * PLACES
+    assert len(kept) > 2 * SLOTS
     assert digests(kept) == digests(run_of(index, 0))
 
 

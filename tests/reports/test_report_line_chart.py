@@ -27,7 +27,7 @@ NAN = math.nan
 
 
 def lines_of(chart: Chart) -> list[list[tuple[float, float]]]:
-    return [places for _, places in chart.curves if len(places) > 1]
+    return [points for _, points in chart.curves if len(points) > 1]
 
 
 @pytest.mark.parametrize(
@@ -67,8 +67,8 @@ def test_a_chart_without_values_says_so(y: list[float]) -> None:
 @pytest.mark.parametrize("y", [[0.0], [5.0], [3.0, 3.0], [-2.0, -2.0], [1e-12, 2e-12], [1e9, 3e9]])
 def test_equal_tiny_and_huge_values_stay_inside_the_frame(y: list[float]) -> None:
     chart = line_chart("c", "t", [ChartLine("a", range(len(y)), y)], Axes())
-    places = [place for _, part in chart.curves for place in part]
-    assert places and all(LEFT <= x <= WIDTH - RIGHT and TOP <= y <= HEIGHT - BOTTOM for x, y in places)
+    points = [point for _, part in chart.curves for point in part]
+    assert points and all(LEFT <= x <= WIDTH - RIGHT and TOP <= y <= HEIGHT - BOTTOM for x, y in points)
 
 
 def test_long_lines_are_thinned_and_keep_their_ends() -> None:

@@ -29,10 +29,10 @@ def test_equal_means_the_same_texts() -> None:
     assert packed != TEXTS[1:] and packed != [*TEXTS[1:], "b"] and packed != "a.jpg"
 
 
-@pytest.mark.parametrize("place", [6, -7])
-def test_place_beyond_the_end_is_an_error(place: int) -> None:
+@pytest.mark.parametrize("index", [6, -7])
+def test_index_beyond_the_end_is_an_error(index: int) -> None:
     with pytest.raises(IndexError):
-        PackedTexts(TEXTS)[place]
+        PackedTexts(TEXTS)[index]
 
 
 def test_no_text_is_kept_as_an_object() -> None:

@@ -25,21 +25,21 @@ logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class KeptPlaces:
+class KeptLocations:
     """Where the images lie; loader processes have this, and no pixels.
 
     Attributes:
         starts: (N,) first pixel of each image; its halves, quarters and so on come after it.
         sizes_hw: (N, 2) height and width of the images, pixels.
-        levels: (N,) how many sizes of each image there are.
+        levels: (N,) number of sizes of each image.
     """
 
     starts: npt.NDArray[np.int64]
     sizes_hw: npt.NDArray[np.int64]
     levels: npt.NDArray[np.int64]
 
-    def place(self, tile: Tile, region: npt.NDArray[np.float64]) -> StoredImage:
-        """See `PixelPlaces`; all of an image lies there, whatever is seen of it."""
+    def locate(self, tile: Tile, region: npt.NDArray[np.float64]) -> StoredImage:
+        """See `PixelLocations`; the whole image is stored, whatever is seen of it."""
         sizes = level_sizes(self.sizes_hw[tile.source].tolist(), int(self.levels[tile.source]))
         level = min(num_halvings(sizes[0], tile.extent_wh), len(sizes) - 1)
         start = int(self.starts[tile.source]) + sum(height * width for height, width in sizes[:level])
@@ -52,11 +52,11 @@ class DeviceImages:
 
     Attributes:
         pixels: (P, 3) uint8 RGB of all images, and of their halves as far as these are needed.
-        places: which image lies where.
+        locations: which image lies where.
     """
 
     pixels: Tensor
-    places: KeptPlaces
+    locations: KeptLocations
 
 
 def device_images(
@@ -101,7 +101,7 @@ def device_images(
     for _ in each(load, range(len(shapes)), work or Work(), name=FILLING):
         pass
     sizes = np.array(shapes, np.int64).reshape(-1, 2)
-    return DeviceImages(pixels, KeptPlaces(starts, sizes, np.array(levels, np.int64)))
+    return DeviceImages(pixels, KeptLocations(starts, sizes, np.array(levels, np.int64)))
 
 
 def level_sizes(size_hw: Sequence[int], count: int) -> list[tuple[int, int]]:

@@ -90,8 +90,8 @@ def images_in_list(list_path: Path, root: Path) -> list[str]:
         DataError: the list cannot be read or is not plain text.
     """
     folder, lines = str(list_path.parent), _lines_of(list_path)
-    places = [_place(line, folder, str(root)) for line in lines]
-    if lines and not any(map(exists, places[:_LINES_TRIED])):
+    paths = [_resolved(line, folder, str(root)) for line in lines]
+    if lines and not any(map(exists, paths[:_LINES_TRIED])):
         moved = moved_files(lines, [folder, str(root)])
         if moved is not None:
             logger.warning(
@@ -99,13 +99,13 @@ def images_in_list(list_path: Path, root: Path) -> list[str]:
                 printable(list_path), printable(lines[0]), printable(moved[0]),
             )  # fmt: skip
             return moved
-    changed = [line for line, place in zip(lines, places, strict=True) if "\\" in line and "\\" not in place]
+    changed = [line for line, path in zip(lines, paths, strict=True) if "\\" in line and "\\" not in path]
     if changed:
         logger.info(
             "list file `%s`: %d of %d lines have backslashes, which are read as `/`; first: `%s`",
             printable(list_path), len(changed), len(lines), printable(changed[0]),
         )  # fmt: skip
-    return places
+    return paths
 
 
 def images_by_stem(list_path: Path, folder: Path) -> list[str]:
@@ -164,7 +164,7 @@ def _lines_of(list_path: Path) -> list[str]:
     return [line for line in lines if line]
 
 
-def _place(line: str, list_folder: str, root: str) -> str:
+def _resolved(line: str, list_folder: str, root: str) -> str:
     if line.startswith(".\\"):
         line = line.replace("\\", "/")
     if line.startswith("./"):
@@ -172,7 +172,7 @@ def _place(line: str, list_folder: str, root: str) -> str:
     if os.path.isabs(line):  # noqa: PTH117
         return os.path.normpath(line)
     if "\\" in line and not exists(f"{root}/{line}"):  # written on Windows
-        return _place(line.replace("\\", "/"), list_folder, root)
+        return _resolved(line.replace("\\", "/"), list_folder, root)
     below_root = os.path.normpath(f"{root}/{line}")
     if list_folder == root or exists(below_root):
         return below_root

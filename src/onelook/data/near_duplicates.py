@@ -139,10 +139,10 @@ def _neighbours(order: npt.NDArray[np.int64], ordered: npt.NDArray[np.int64]) ->
 
 def _chunks(counts: npt.NDArray[np.int64], most: int = 4_000_000) -> Iterator[npt.NDArray[np.int64]]:
     """Positions with a count, in pieces whose counts add up to about `most`."""
-    places = np.flatnonzero(counts)
-    if len(places):
-        piece = np.cumsum(counts[places]) // most
-        yield from np.split(places, np.flatnonzero(np.diff(piece)) + 1)
+    rows = np.flatnonzero(counts)
+    if len(rows):
+        piece = np.cumsum(counts[rows]) // most
+        yield from np.split(rows, np.flatnonzero(np.diff(piece)) + 1)
 
 
 def _distance(hashes: npt.NDArray[np.uint64], pairs: Pairs) -> npt.NDArray[np.int64]:

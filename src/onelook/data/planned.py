@@ -15,7 +15,7 @@ from onelook.data.augment.augmentations import AUGMENTATIONS
 from onelook.data.augment.labels import labels_of_plans
 from onelook.data.augment.plan import AugmentPlan, DeviceStep, Image
 from onelook.data.augment.render_gpu import Drawing, Layer, Render, render
-from onelook.data.augment.tile_tables import NUM_FIELDS, Field, Kind, PixelPlaces, SentPixels, TileTable, layers_of
+from onelook.data.augment.tile_tables import NUM_FIELDS, Field, Kind, PixelLocations, SentPixels, TileTable, layers_of
 from onelook.data.dataset import Drawn, TrainDataset
 from onelook.data.item import batch_memory, collate_targets, empty_batch, normalised
 from onelook.data.sampler import EpochItem, SampleItems
@@ -62,7 +62,7 @@ class PlannedDataset:
         kept: where the images lie if the device has them; without, what is seen of them is sent along.
     """
 
-    def __init__(self, dataset: TrainDataset, kept: PixelPlaces | None = None) -> None:
+    def __init__(self, dataset: TrainDataset, kept: PixelLocations | None = None) -> None:
         self._dataset = dataset
         self._kept = kept
 

@@ -11,7 +11,7 @@ from torch.multiprocessing import get_sharing_strategy
 from torch.multiprocessing.reductions import StorageWeakRef
 from torch.utils.data import get_worker_info
 
-PLACES = 4  # of a worker: two batches ahead and the one in use, and if it is the only one, the one before that too
+SLOTS = 4  # of a worker: two batches ahead and the one in use, and if it is the only one, the one before that too
 ROOM = 1.1  # where batches differ in size
 
 
@@ -21,18 +21,18 @@ class Loan:
 
     Attributes:
         batch: its memory is lent as long as its tensor `pixels` lives; None once it was taken out.
-        worker, place: which segment that is.
+        worker, slot: which segment that is.
         storage: that of a batch that was copied since.
     """
 
     batch: Any
     worker: int
-    place: int
+    slot: int
     storage: StorageWeakRef | None = None
 
     def pin_memory(self) -> Loan:
         """The batch in page-locked memory; called by torch's loader."""
-        return Loan(self.batch.pin_memory(), self.worker, self.place, _storage_of(self.batch))
+        return Loan(self.batch.pin_memory(), self.worker, self.slot, _storage_of(self.batch))
 
 
 class Segments:
@@ -42,7 +42,7 @@ class Segments:
     """
 
     def __init__(self, workers: int) -> None:
-        self._is_lent = torch.zeros((workers, PLACES), dtype=torch.uint8).share_memory_()  # type: ignore[no-untyped-call]
+        self._is_lent = torch.zeros((workers, SLOTS), dtype=torch.uint8).share_memory_()  # type: ignore[no-untyped-call]
         self._kept: dict[int, torch.UntypedStorage] = {}  # in a worker
         self._taken: int | None = None
         self._lent: list[tuple[StorageWeakRef, int, int]] = []  # in the training process
@@ -50,29 +50,29 @@ class Segments:
     def take(self, num_bytes: int) -> torch.UntypedStorage:
         """In a worker: memory for the batch that is made now."""
         lent = self._is_lent[_worker()].tolist()
-        free = [place for place in range(PLACES) if not lent[place]]
+        free = [slot for slot in range(SLOTS) if not lent[slot]]
         # Elsewhere than on Linux memory is shared by names, which count their users: sending it twice is not foreseen.
         if not free or get_sharing_strategy() != "file_descriptor":  # type: ignore[no-untyped-call]
             self._taken = None
             return _fresh(num_bytes)
-        sizes = {place: self._kept[place].nbytes() if place in self._kept else 0 for place in free}
-        self._taken = max(free, key=lambda place: sizes[place])
+        sizes = {slot: self._kept[slot].nbytes() if slot in self._kept else 0 for slot in free}
+        self._taken = max(free, key=lambda slot: sizes[slot])
         if sizes[self._taken] < num_bytes:
             self._kept[self._taken] = _fresh(round(num_bytes * (ROOM if sizes[self._taken] else 1)))
         return self._kept[self._taken]
 
     def lend(self, batch: Any) -> Any:
         """In a worker: what to send of a batch that has been made."""
-        place, self._taken = self._taken, None
-        if place is None:
+        slot, self._taken = self._taken, None
+        if slot is None:
             return batch
-        self._is_lent[_worker(), place] = 1
-        return Loan(batch, _worker(), place)
+        self._is_lent[_worker(), slot] = 1
+        return Loan(batch, _worker(), slot)
 
     def batches(self, loans: Iterator[Any]) -> Iterator[Any]:
         """In the training process: the batches that arrive; segments are given back as soon as nothing uses them."""
         while True:
-            self._reclaim_places()
+            self._reclaim_slots()
             try:
                 loan = next(loans)
             except StopIteration:
@@ -80,15 +80,15 @@ class Segments:
             if not isinstance(loan, Loan):
                 yield loan
                 continue
-            self._lent.append((loan.storage or _storage_of(loan.batch), loan.worker, loan.place))
+            self._lent.append((loan.storage or _storage_of(loan.batch), loan.worker, loan.slot))
             batch, loan.batch = loan.batch, None
             yield batch
             del batch
 
-    def _reclaim_places(self) -> None:
+    def _reclaim_slots(self) -> None:
         over = [lent for lent in self._lent if lent[0].expired()]  # type: ignore[no-untyped-call]
-        for _, worker, place in over:
-            self._is_lent[worker, place] = 0
+        for _, worker, slot in over:
+            self._is_lent[worker, slot] = 0
         self._lent = [lent for lent in self._lent if lent not in over]
 
 

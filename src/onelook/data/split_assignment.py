@@ -17,8 +17,8 @@ import numpy.typing as npt
 Array = npt.NDArray[Any]
 
 
-def places_of(names: Sequence[str], seed: int) -> npt.NDArray[np.float64]:
-    """A place from 0 to 1 for each name, (G,), which depends on the name and the seed alone."""
+def positions_of(names: Sequence[str], seed: int) -> npt.NDArray[np.float64]:
+    """A position from 0 to 1 for each name, (G,), which depends on the name and the seed alone."""
     digests = (hashlib.sha256(f"{seed}\0".encode() + os.fsencode(name)).digest()[:8] for name in names)
     return np.array([int.from_bytes(digest, "big") / 2**64 for digest in digests], np.float64)
 
@@ -30,7 +30,7 @@ def by_hash(names: Sequence[str], fractions: Sequence[float], seed: int) -> npt.
     """
     ends = np.cumsum(fractions)
     used = np.flatnonzero(np.asarray(fractions) > 0)
-    parts = np.searchsorted(ends, places_of(names, seed), side="right")
+    parts = np.searchsorted(ends, positions_of(names, seed), side="right")
     last = int(used[-1])  # rounding may have left the sum a little below 1
     return np.minimum(parts, last).astype(np.int64, copy=False)
 
@@ -42,7 +42,7 @@ def balanced(names: Sequence[str], sizes: Array, num_parts: int, seed: int) -> n
     by at most one group, and without groups by at most one image.
     """
     parts, filled = np.zeros(len(names), np.int64), np.zeros(num_parts, np.int64)
-    for group in np.lexsort((places_of(names, seed), -np.asarray(sizes))).tolist():
+    for group in np.lexsort((positions_of(names, seed), -np.asarray(sizes))).tolist():
         parts[group] = int(np.argmin(filled))
         filled[parts[group]] += sizes[group]
     return parts
@@ -58,7 +58,7 @@ def stratified(
     a class the groups with most of it; equals go by their hash. As long as two parts then
     miss their sizes by more than a group, the fuller one gives the other the group that disturbs the classes least.
     """
-    places, parts = places_of(names, seed), np.full(len(names), -1, np.int64)
+    positions, parts = positions_of(names, seed), np.full(len(names), -1, np.int64)
     shares = np.asarray(fractions, np.float64)
     wanted_labels = shares[:, None] * class_labels.sum(axis=0)[None]  # (P, K)
     wanted_images = shares * np.sum(sizes)
@@ -66,7 +66,7 @@ def stratified(
     while (left > 0).any():
         rarest = int(np.argmin(np.where(left > 0, left, np.inf)))
         waiting = np.flatnonzero((parts < 0) & (class_labels[:, rarest] > 0))
-        order = waiting[np.lexsort((places[waiting], -class_labels[waiting, rarest]))]
+        order = waiting[np.lexsort((positions[waiting], -class_labels[waiting, rarest]))]
         for group in order.tolist():
             part = _neediest(wanted_labels[:, rarest], wanted_images, shares)
             parts[group] = part
@@ -75,13 +75,13 @@ def stratified(
             left -= class_labels[group]
         left[rarest] = 0
     waiting = np.flatnonzero(parts < 0)  # without a label
-    for group in waiting[np.lexsort((places[waiting], -np.asarray(sizes)[waiting]))].tolist():
+    for group in waiting[np.lexsort((positions[waiting], -np.asarray(sizes)[waiting]))].tolist():
         parts[group] = _neediest(wanted_images, wanted_images, shares)
         wanted_images[parts[group]] -= sizes[group]
-    return _evened_out(parts, np.asarray(sizes), class_labels, shares, places)
+    return _evened_out(parts, np.asarray(sizes), class_labels, shares, positions)
 
 
-def _evened_out(parts: Array, sizes: Array, class_labels: Array, shares: Array, places: Array) -> Array:
+def _evened_out(parts: Array, sizes: Array, class_labels: Array, shares: Array, positions: Array) -> Array:
     """The parts, (G,), with sizes that miss `shares` by no more than one group."""
     parts, totals = parts.copy(), class_labels.sum(axis=0)
     weights = 1 / np.maximum(totals, 1)
@@ -95,7 +95,7 @@ def _evened_out(parts: Array, sizes: Array, class_labels: Array, shares: Array, 
         given, taken = (class_labels[parts == part].sum(axis=0) - shares[part] * totals for part in (giver, taker))
         moved = class_labels[movable]
         harm = ((np.abs(given - moved) + np.abs(taken + moved)) * weights).sum(axis=1)
-        parts[movable[np.lexsort((places[movable], harm))[0]]] = taker
+        parts[movable[np.lexsort((positions[movable], harm))[0]]] = taker
 
 
 def _neediest(wanted: Array, wanted_images: Array, shares: Array) -> int:

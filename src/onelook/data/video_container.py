@@ -145,13 +145,13 @@ def _is_trimmed(index: bytes) -> bool:
     return bool(0 < shown < _NEARLY_ALL * media_duration / media_scale)
 
 
-def _times(index: bytes, place: int) -> tuple[int, int]:
-    """Units a second, and duration, in the box `mvhd` or `mdhd` at `place`; zeros if it is not there."""
-    if place < 0:
+def _times(index: bytes, offset: int) -> tuple[int, int]:
+    """Units a second, and duration, in the box `mvhd` or `mdhd` at `offset`; zeros if it is not there."""
+    if offset < 0:
         return 0, 0
-    is_long = index[place + 4 : place + 5] == b"\1"
+    is_long = index[offset + 4 : offset + 5] == b"\1"
     try:
-        scale, duration = struct.unpack_from(">16xIQ" if is_long else ">8xII", index, place + 8)
+        scale, duration = struct.unpack_from(">16xIQ" if is_long else ">8xII", index, offset + 8)
     except struct.error:
         return 0, 0
     return scale, duration
@@ -159,10 +159,10 @@ def _times(index: bytes, place: int) -> tuple[int, int]:
 
 def _matroska_end(head: bytes) -> int:
     """Where the segment of a Matroska file ends; 0 if it does not say."""
-    place = head.find(_SEGMENT)
-    if place < 0 or len(head) < place + 12 or not head[place + 4]:
+    offset = head.find(_SEGMENT)
+    if offset < 0 or len(head) < offset + 12 or not head[offset + 4]:
         return 0
-    first = head[place + 4]
+    first = head[offset + 4]
     width = 9 - first.bit_length()
-    length = int.from_bytes(head[place + 4 : place + 4 + width], "big") & ((1 << 7 * width) - 1)
-    return 0 if length == (1 << 7 * width) - 1 else place + 4 + width + length
+    length = int.from_bytes(head[offset + 4 : offset + 4 + width], "big") & ((1 << 7 * width) - 1)
+    return 0 if length == (1 << 7 * width) - 1 else offset + 4 + width + length

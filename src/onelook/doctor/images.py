@@ -22,13 +22,13 @@ class AllImages:
     """The usable images of all splits in one row, the largest split first.
 
     Attributes:
-        places: of each, its split, and its number in the index of that.
+        positions: split of each image, and its number in the index of that split.
         paths: file of each image.
         digests: (N, 16) content.
         hashes: hashes of all images.
     """
 
-    places: tuple[tuple[str, int], ...]
+    positions: tuple[tuple[str, int], ...]
     paths: tuple[str, ...]
     digests: npt.NDArray[np.uint8]
     hashes: ImageHashes
@@ -98,11 +98,11 @@ def turned_findings(scans: Scans, hashes: Mapping[str, ImageHashes]) -> Iterator
 
 def _twin(images: AllImages, number: int, others: list[int]) -> int:
     """Which of the others to name: one of another split, if there is one, since that is worse."""
-    return next((other for other in others if images.places[other][0] != images.places[number][0]), others[0])
+    return next((other for other in others if images.positions[other][0] != images.positions[number][0]), others[0])
 
 
 def _finding(images: AllImages, number: int, twin: int, what: str, words: str) -> Finding:
-    (split, image), (other, _) = images.places[number], images.places[twin]
+    (split, image), (other, _) = images.positions[number], images.positions[twin]
     kind = f"{'doubled' if split == other else 'leaked'}-{what}"
     place = "" if split == other else f" of split `{other}`"
     detail = f"{words} `{printable(images.paths[twin])}`{place}"

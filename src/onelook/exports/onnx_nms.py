@@ -92,9 +92,9 @@ def _without_overlaps(add: _Nodes, thresholds: Thresholds, boxes: str, scores: s
         add.float(thresholds.iou_thres),
         add.float(thresholds.conf_thres),
     )
-    places = add("Gather", survivors, add.ints(0, 2), axis=1)  # (M, 2) image, row
-    kept_scores = add("GatherND", scores, places)
-    return add("ScatterND", add("Sub", scores, scores), places, kept_scores)
+    indices = add("Gather", survivors, add.ints(0, 2), axis=1)  # (M, 2) image, row
+    kept_scores = add("GatherND", scores, indices)
+    return add("ScatterND", add("Sub", scores, scores), indices, kept_scores)
 
 
 class _Nodes:

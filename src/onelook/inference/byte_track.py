@@ -27,8 +27,8 @@ LOW_CONFIDENCE = 0.1
 KEPT_FRAMES = 30
 """For which an object may be hidden and keeps its id."""
 MIN_IOU, MIN_IOU_WEAK, MIN_IOU_NEW = 0.2, 0.5, 0.3
-# Standard deviations of place and speed in a frame, as a share of the height; those of the aspect ratio are absolute.
-_PLACE, _SPEED = 1 / 20, 1 / 160
+# Standard deviations of position and speed per frame, as shares of the height; those of the aspect ratio are absolute.
+_POSITION, _SPEED = 1 / 20, 1 / 160
 _ASPECT, _ASPECT_SPEED, _ASPECT_SEEN = 1e-2, 1e-5, 1e-1
 
 
@@ -37,14 +37,14 @@ class _Tracks:
     """T objects: for centre x, centre y, aspect ratio and height a filter each, as their noise is independent.
 
     Attributes:
-        places, speeds: (T, 4) pixels, and pixels a frame.
-        covariance: (T, 4, 3) of place, of place with speed, of speed.
+        positions, speeds: (T, 4) pixels, and pixels a frame.
+        covariance: (T, 4, 3) of position, of position with speed, of speed.
         class_ids, ids: (T,).
         missed: (T,) frames since it was last seen.
         is_new: (T,) seen in one frame only.
     """
 
-    places: Floats
+    positions: Floats
     speeds: Floats
     covariance: Floats
     class_ids: npt.NDArray[np.int64]
@@ -61,7 +61,7 @@ class _Tracks:
 
     def boxes(self) -> Floats:
         """(T, 4) xyxy, pixels."""
-        x, y, aspect, height = self.places.T
+        x, y, aspect, height = self.positions.T
         height = np.maximum(height, 1e-3)
         return cxcywh_to_xyxy(np.stack([x, y, np.maximum(aspect, 1e-3) * height, height], axis=1))
 
@@ -125,17 +125,17 @@ def _measured(boxes_xyxy: Floats) -> Floats:
 
 
 def _begun(measured: Floats, class_ids: npt.NDArray[np.int64], *, first_id: int) -> _Tracks:
-    place, speed = 2 * _deviations(measured, _PLACE, _ASPECT), 10 * _deviations(measured, _SPEED, _ASPECT_SPEED)
-    covariance = np.stack([place**2, np.zeros_like(place), speed**2], axis=2)
+    position, speed = 2 * _deviations(measured, _POSITION, _ASPECT), 10 * _deviations(measured, _SPEED, _ASPECT_SPEED)
+    covariance = np.stack([position**2, np.zeros_like(position), speed**2], axis=2)
     count = len(measured)
     ids = np.arange(first_id, first_id + count)
     is_new = np.ones(count, bool)
     return _Tracks(measured, np.zeros((count, 4)), covariance, class_ids, ids, np.zeros(count, np.int64), is_new)
 
 
-def _deviations(places: Floats, share: float, aspect: float) -> Floats:
+def _deviations(positions: Floats, share: float, aspect: float) -> Floats:
     """(T, 4) standard deviations: a share of the height, and that of the aspect ratio."""
-    height = np.maximum(places[:, 3:4], 1e-3) * share
+    height = np.maximum(positions[:, 3:4], 1e-3) * share
     return np.concatenate([height, height, np.full_like(height, aspect), height], axis=1)
 
 
@@ -143,22 +143,27 @@ def _predicted(tracks: _Tracks) -> _Tracks:
     """The tracks a frame later; an object that is not seen keeps its size."""
     speeds = tracks.speeds.copy()
     speeds[tracks.missed > 0, 2:] = 0
-    noise = _deviations(tracks.places, _PLACE, _ASPECT) ** 2, _deviations(tracks.places, _SPEED, _ASPECT_SPEED) ** 2
-    place, both, speed = np.moveaxis(tracks.covariance, 2, 0)
-    covariance = np.stack([place + 2 * both + speed + noise[0], both + speed, speed + noise[1]], axis=2)
-    places, missed = tracks.places + speeds, tracks.missed + 1
-    return replace(tracks, places=places, speeds=speeds, covariance=covariance, missed=missed)
+    noise = (
+        _deviations(tracks.positions, _POSITION, _ASPECT) ** 2,
+        _deviations(tracks.positions, _SPEED, _ASPECT_SPEED) ** 2,
+    )
+    position, both, speed = np.moveaxis(tracks.covariance, 2, 0)
+    covariance = np.stack([position + 2 * both + speed + noise[0], both + speed, speed + noise[1]], axis=2)
+    positions, missed = tracks.positions + speeds, tracks.missed + 1
+    return replace(tracks, positions=positions, speeds=speeds, covariance=covariance, missed=missed)
 
 
 def _corrected(tracks: _Tracks, rows: npt.NDArray[np.int64], measured: Floats) -> _Tracks:
     """The tracks, those of `rows` with what was measured, (len(rows), 4)."""
-    places, speeds, covariance = tracks.places.copy(), tracks.speeds.copy(), tracks.covariance.copy()
+    positions, speeds, covariance = tracks.positions.copy(), tracks.speeds.copy(), tracks.covariance.copy()
     missed, is_new = tracks.missed.copy(), tracks.is_new.copy()
-    place, both, speed = np.moveaxis(covariance[rows], 2, 0)
-    total = place + _deviations(places[rows], _PLACE, _ASPECT_SEEN) ** 2
-    error = measured - places[rows]
-    places[rows] += place / total * error
+    position, both, speed = np.moveaxis(covariance[rows], 2, 0)
+    total = position + _deviations(positions[rows], _POSITION, _ASPECT_SEEN) ** 2
+    error = measured - positions[rows]
+    positions[rows] += position / total * error
     speeds[rows] += both / total * error
-    covariance[rows] = np.stack([place * (1 - place / total), both * (1 - place / total), speed - both**2 / total], 2)
+    covariance[rows] = np.stack(
+        [position * (1 - position / total), both * (1 - position / total), speed - both**2 / total], 2
+    )
     missed[rows], is_new[rows] = 0, False
-    return replace(tracks, places=places, speeds=speeds, covariance=covariance, missed=missed, is_new=is_new)
+    return replace(tracks, positions=positions, speeds=speeds, covariance=covariance, missed=missed, is_new=is_new)

@@ -62,8 +62,8 @@ class ImageResult(Detections):
     def __repr__(self) -> str:
         counts = Counter(self.names[class_id] for class_id in self.class_ids.tolist())
         found = ", ".join(f"{count} {name}" for name, count in counts.items()) or "nothing"
-        place = f"{self.size_hw[1]} x {self.size_hw[0]} pixels" if self.path is None else printable(self.path)
-        return f"<ImageResult of {place}: {found}>"
+        source = f"{self.size_hw[1]} x {self.size_hw[0]} pixels" if self.path is None else printable(self.path)
+        return f"<ImageResult of {source}: {found}>"
 
     def _repr_png_(self) -> bytes:
         """For notebooks: the drawn image."""
@@ -131,9 +131,9 @@ class ImageResult(Detections):
         written = []
         for number, (piece, class_id) in enumerate(zip(self.crop(), self.class_ids.tolist(), strict=True), start=1):
             if piece.size:
-                place = Path(folder) / folder_name(self.names[class_id], class_id)
-                place.mkdir(parents=True, exist_ok=True)
-                written.append(place / f"{stem}_{number}.jpg")
+                class_folder = Path(folder) / folder_name(self.names[class_id], class_id)
+                class_folder.mkdir(parents=True, exist_ok=True)
+                written.append(class_folder / f"{stem}_{number}.jpg")
                 write_image(written[-1], piece)
         return written
 

@@ -29,7 +29,7 @@ class ModuleTree:
 
 
 def walk(model: Record) -> ModuleTree:
-    """All modules and tensors below `model`; a module that hangs at several places counts at each.
+    """All modules and tensors below `model`; a module at several paths counts at each.
 
     Raises:
         CheckpointError: it is no tree of modules, or larger than any model.
@@ -65,7 +65,7 @@ def _tensors(module: Record, prefix: str) -> list[tuple[str, TensorRecord]]:
 
 
 def _entries(module: Record, group: str, prefix: str) -> list[tuple[str, Any]]:
-    """Full name and value of what a module registers under `group`; empty places are left out."""
+    """Full name and value of what a module registers under `group`; None is left out."""
     entries = module.attribute(group)
     if not isinstance(entries, dict) or len(_short_texts(entries)) != len(entries):
         raise CheckpointError(

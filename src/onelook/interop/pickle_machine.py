@@ -49,7 +49,7 @@ def read_pickle(data: bytes | bytearray) -> Any:
 class _Machine:
     def __init__(self, data: bytes) -> None:
         self._data = data
-        self._place = 0
+        self._offset = 0
         self._stack: list[Any] = []
         self._marks: list[int] = []
         self._memo: dict[int, Any] = {}
@@ -58,7 +58,7 @@ class _Machine:
         version = self._data[1] if self._data[:1] == b"\x80" and len(self._data) > 1 else None
         if version not in (2, 3, 4):
             raise CheckpointError(f"its pickle begins with the bytes {self._data[:4].hex(' ')}, not as protocol 2 to 4")
-        self._place = 2
+        self._offset = 2
         for _ in range(MAX_OPERATIONS):
             operation = self._take(1)[0]
             if operation == _STOP:
@@ -71,19 +71,19 @@ class _Machine:
         raise CheckpointError(f"its pickle has more than {MAX_OPERATIONS} operations")
 
     def _end(self) -> Any:
-        rest = len(self._data) - self._place
+        rest = len(self._data) - self._offset
         if len(self._stack) != 1 or self._marks or rest:
             self._fail(f"ends with {len(self._stack)} values on its stack and {rest} bytes to come")
         return self._stack[0]
 
     def _fail(self, what: str, hint: str | None = None) -> NoReturn:
-        raise CheckpointError(f"its pickle, at byte {self._place}, {what}", hint=hint)
+        raise CheckpointError(f"its pickle, at byte {self._offset}, {what}", hint=hint)
 
     def _take(self, length: int) -> bytes:
-        if length > len(self._data) - self._place:
-            raise CheckpointError(f"its pickle, at byte {self._place}, wants {length} bytes and is cut off")
-        self._place += length
-        return self._data[self._place - length : self._place]
+        if length > len(self._data) - self._offset:
+            raise CheckpointError(f"its pickle, at byte {self._offset}, wants {length} bytes and is cut off")
+        self._offset += length
+        return self._data[self._offset - length : self._offset]
 
     def _length(self, size: int) -> int:
         return int.from_bytes(self._take(size), "little")
@@ -107,9 +107,9 @@ class _Machine:
     def _pop_to_mark(self) -> list[Any]:
         if not self._marks:
             self._fail("looks for a mark that is not there")
-        place = self._marks.pop()
-        taken = self._stack[place:]
-        del self._stack[place:]
+        start = self._marks.pop()
+        taken = self._stack[start:]
+        del self._stack[start:]
         return taken
 
     def _pop_global(self, use: str) -> Global:
@@ -171,16 +171,16 @@ class _Machine:
 
     def _frame(self) -> None:
         length = self._length(8)
-        if length > len(self._data) - self._place:
+        if length > len(self._data) - self._offset:
             self._fail(f"claims a frame of {length} bytes and is cut off")
 
     def _global(self) -> None:
         names = []
         for _ in range(2):
-            end = self._data.find(b"\n", self._place, self._place + MAX_NAME_BYTES + 1)
+            end = self._data.find(b"\n", self._offset, self._offset + MAX_NAME_BYTES + 1)
             if end < 0:
                 self._fail(f"has a name of more than {MAX_NAME_BYTES} bytes or without an end")
-            names.append(str(self._take(end + 1 - self._place)[:-1], "utf-8", "replace"))
+            names.append(str(self._take(end + 1 - self._offset)[:-1], "utf-8", "replace"))
         self._stack.append(Global(*names))
 
     def _stack_global(self) -> None:
@@ -216,7 +216,7 @@ class _Machine:
         try:
             return read(given)
         except CheckpointError as problem:
-            raise CheckpointError(f"its pickle, at byte {self._place}: {problem.message}") from None
+            raise CheckpointError(f"its pickle, at byte {self._offset}: {problem.message}") from None
 
     def _build(self) -> None:
         state, target = self._pop(), self._top()
@@ -274,7 +274,7 @@ _STAND_INS: dict[str, Callable[[tuple[Any, ...]], Any]] = {
     "torch._utils._rebuild_parameter_with_state": _parameter,
     "torch._utils._rebuild_tensor_v2": tensor_record,
 }
-"""Calls that are needed, and what is done in their place."""
+"""Calls that are needed, and what is done instead."""
 
 _STOP = ord(".")
 _NAMES = {operation.code: operation.name for operation in pickletools.opcodes}

@@ -84,32 +84,32 @@ def fields(message: memoryview) -> Iterator[tuple[int, Value]]:
     >>> first, number, second, bytes(text)
     (1, 150, 2, b'hi')
     """
-    place, end = 0, len(message)
-    while place < end:
-        key, place = _varint(message, place)
+    offset, end = 0, len(message)
+    while offset < end:
+        key, offset = _varint(message, offset)
         number, kind = key >> 3, key & 7
         if kind == VARINT:
-            value, place = _varint(message, place)
+            value, offset = _varint(message, offset)
             yield number, value
             continue
         if kind == BYTES:
-            length, place = _varint(message, place)
+            length, offset = _varint(message, offset)
         elif kind in (FIXED_32, FIXED_64):
             length = 4 if kind == FIXED_32 else 8
         else:
             raise CheckpointError(f"it has a field of the unknown kind {kind}")
-        if number == 0 or length > end - place:
-            raise CheckpointError(f"it is cut off or damaged: {length} bytes are announced, {end - place} are left")
-        yield number, message[place : place + length]
-        place += length
+        if number == 0 or length > end - offset:
+            raise CheckpointError(f"it is cut off or damaged: {length} bytes are announced, {end - offset} are left")
+        yield number, message[offset : offset + length]
+        offset += length
 
 
-def _varint(message: memoryview, place: int) -> tuple[int, int]:
+def _varint(message: memoryview, offset: int) -> tuple[int, int]:
     value = 0
-    for shift, byte in enumerate(message[place : place + MAX_VARINT_BYTES]):
+    for shift, byte in enumerate(message[offset : offset + MAX_VARINT_BYTES]):
         value |= (byte & 0x7F) << (7 * shift)
         if byte < 0x80:
-            return value, place + shift + 1
+            return value, offset + shift + 1
     raise CheckpointError("it is cut off or damaged: a number does not end")
 
 
@@ -117,8 +117,8 @@ def _varints(packed: Value) -> list[int]:
     """The numbers of a field: one, or many packed into bytes."""
     if isinstance(packed, int):
         return [packed]
-    values, place = [], 0
-    while place < len(packed):
-        value, place = _varint(packed, place)
+    values, offset = [], 0
+    while offset < len(packed):
+        value, offset = _varint(packed, offset)
         values.append(value)
     return values

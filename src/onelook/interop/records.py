@@ -88,7 +88,7 @@ def storage_record(persistent_id: Any) -> StorageRecord:
     """The storage that a persistent id names.
 
     Raises:
-        CheckpointError: it names something else; the message lacks the place.
+        CheckpointError: it names something else; the message does not say where.
     """
     if not isinstance(persistent_id, tuple) or len(persistent_id) != 5 or persistent_id[0] != "storage":
         raise CheckpointError(f"a persistent id is {described(persistent_id)} instead of a storage")
@@ -105,7 +105,7 @@ def tensor_record(args: tuple[Any, ...]) -> TensorRecord:
     """The tensor that the arguments (storage, offset, size, stride, ...) describe.
 
     Raises:
-        CheckpointError: it would reach outside its storage; the message lacks the place.
+        CheckpointError: it would reach outside its storage; the message does not say where.
     """
     if not 6 <= len(args) <= 7 or not isinstance(args[0], StorageRecord):
         raise CheckpointError(f"a tensor is described by {len(args)} arguments that are not those of a tensor")

@@ -29,7 +29,7 @@ _RECOMPUTE = "recompute_scale_factor"
 
 
 def check_same_model(skeleton: DetectionModel, tree: ModuleTree) -> None:
-    """Compare every module of a file with that of our model at the same place; a meta model will do.
+    """Compare every module of a file with that of our model at the same path; a meta model will do.
 
     Raises:
         CheckpointError: a module or tensor is missing, superfluous or different; it is named.

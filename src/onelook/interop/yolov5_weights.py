@@ -122,7 +122,7 @@ def _own_path(module: Record) -> str:
     Nothing of that name is run or imported; what the class computes is compared with ours, part by part.
     """
     parts = module.kind.path.split(".")
-    start = next((place for place, part in enumerate(parts[:-1]) if part in ("models", "utils", "torch")), 0)
+    start = next((number for number, part in enumerate(parts[:-1]) if part in ("models", "utils", "torch")), 0)
     return ".".join(parts[start:])
 
 

@@ -106,15 +106,15 @@ class _Walk:
             for name, weight in passed.items():
                 self._note(f"model.24.{branch}.{level}.{name}", weight)
             for prediction in predictions:
-                place = self._place_in_output(prediction)
+                position = self._position_in_output(prediction)
                 names = {0: "reg_preds", 1: "obj_preds"} if branch == "reg_convs" else {2: "cls_preds"}
-                if place not in names:
-                    raise CheckpointError(f"output {place} of level {level} of its head comes from the wrong branch")
+                if position not in names:
+                    raise CheckpointError(f"output {position} of level {level} of its head comes from the wrong branch")
                 weight, bias = self._weights(prediction)
-                self._note(f"model.24.{names[place]}.{level}.weight", weight)
-                self._note(f"model.24.{names[place]}.{level}.bias", bias)
+                self._note(f"model.24.{names[position]}.{level}.weight", weight)
+                self._note(f"model.24.{names[position]}.{level}.bias", bias)
 
-    def _place_in_output(self, prediction: Node) -> int:
+    def _position_in_output(self, prediction: Node) -> int:
         """Which input of the joint output of its level a prediction is, through a sigmoid or not."""
         tensor = prediction.outputs[0]
         for _ in range(2):

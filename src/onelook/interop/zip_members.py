@@ -117,16 +117,16 @@ class ZipMembers:
     def _data_starts(self, directory: int) -> dict[str, int]:
         """Where the content of each member starts; the members must fill the file up to its directory."""
         starts = {}
-        place = 0
+        offset = 0
         for member in sorted(self._members.values(), key=lambda member: member.header):
-            gap = member.header - place
+            gap = member.header - offset
             if gap < 0:
                 raise CheckpointError(f"member `{printable(member.name)}` overlaps the one before it", hint=_HINT)
-            if gap > (MAX_DESCRIPTOR_BYTES if place else 0):
+            if gap > (MAX_DESCRIPTOR_BYTES if offset else 0):
                 raise CheckpointError(f"{gap} bytes before member `{printable(member.name)}` belong to none")
             starts[member.name] = self._data_start(member, directory)
-            place = starts[member.name] + member.size
-        if not 0 <= directory - place <= MAX_DESCRIPTOR_BYTES:
+            offset = starts[member.name] + member.size
+        if not 0 <= directory - offset <= MAX_DESCRIPTOR_BYTES:
             raise CheckpointError("its members do not end where its directory starts", hint=_HINT)
         return starts
 
@@ -209,27 +209,27 @@ def _directory64(file: io.BufferedReader, locator: int, small: tuple[int, int, i
 
 def _members(entries: bytes) -> dict[str, Member]:
     found: dict[str, Member] = {}
-    place = 0
-    while place < len(entries):
-        member, place = _member(entries, place)
+    offset = 0
+    while offset < len(entries):
+        member, offset = _member(entries, offset)
         if member.name in found:
             raise CheckpointError(f"member `{printable(member.name)}` is there twice")
         found[member.name] = member
     return found
 
 
-def _member(entries: bytes, place: int) -> tuple[Member, int]:
-    if place + _ENTRY.size > len(entries):
+def _member(entries: bytes, offset: int) -> tuple[Member, int]:
+    if offset + _ENTRY.size > len(entries):
         raise CheckpointError("its directory is cut off", hint=_HINT)
-    fields = _ENTRY.unpack_from(entries, place)
+    fields = _ENTRY.unpack_from(entries, offset)
     mark, _, _, flags, method, _, _, crc, packed, size = fields[:10]
     name_bytes, extra_bytes, comment_bytes, disk, _, _, header = fields[10:]
-    place += _ENTRY.size
-    after = place + name_bytes + extra_bytes + comment_bytes
+    offset += _ENTRY.size
+    after = offset + name_bytes + extra_bytes + comment_bytes
     if mark != b"PK\x01\x02" or after > len(entries):
         raise CheckpointError("its directory is broken", hint=_HINT)
     try:
-        name = entries[place : place + name_bytes].decode()
+        name = entries[offset : offset + name_bytes].decode()
     except UnicodeDecodeError as problem:
         raise CheckpointError("the name of a member is not UTF-8", hint=_HINT) from problem
     for what, marks in _PROGRAMS.items():
@@ -242,7 +242,7 @@ def _member(entries: bytes, place: int) -> tuple[Member, int]:
         )
     if flags & ~_KNOWN_FLAGS or disk:
         raise CheckpointError(f"member `{printable(name)}` is encrypted or of another kind (flags {flags:#06x})")
-    extra = entries[place + name_bytes : after - comment_bytes]
+    extra = entries[offset + name_bytes : after - comment_bytes]
     size, packed, header = _full_numbers(name, extra, (size, packed, header))
     if size != packed:
         raise CheckpointError(f"member `{printable(name)}` claims {packed} bytes for {size}", hint=_HINT)
@@ -250,24 +250,24 @@ def _member(entries: bytes, place: int) -> tuple[Member, int]:
 
 
 def _full_numbers(name: str, extra: bytes, numbers: tuple[int, int, int]) -> tuple[int, int, int]:
-    """Size, packed size and header place; where 32 bits were too few, from the zip64 part of `extra`."""
+    """Size, packed size and header offset; where 32 bits were too few, from the zip64 part of `extra`."""
     if _FULL32 not in numbers:
         return numbers
-    place = 0
-    while place + 4 <= len(extra):
-        kind, length = struct.unpack_from("<2H", extra, place)
-        if kind == 1 and place + 4 + length <= len(extra) and length == 8 * numbers.count(_FULL32):
-            full = iter(struct.unpack_from(f"<{length // 8}Q", extra, place + 4))
+    offset = 0
+    while offset + 4 <= len(extra):
+        kind, length = struct.unpack_from("<2H", extra, offset)
+        if kind == 1 and offset + 4 + length <= len(extra) and length == 8 * numbers.count(_FULL32):
+            full = iter(struct.unpack_from(f"<{length // 8}Q", extra, offset + 4))
             size, packed, header = (next(full) if number == _FULL32 else number for number in numbers)
             return size, packed, header
-        place += 4 + length
+        offset += 4 + length
     raise CheckpointError(f"the size of member `{printable(name)}` is missing", hint=_HINT)
 
 
-def _read_at(file: io.BufferedReader, place: int, length: int) -> bytes:
-    if not 0 <= place <= MAX_FILE_BYTES:
+def _read_at(file: io.BufferedReader, offset: int, length: int) -> bytes:
+    if not 0 <= offset <= MAX_FILE_BYTES:
         raise CheckpointError("it points outside itself", hint=_HINT)
-    file.seek(place)
+    file.seek(offset)
     data = file.read(length)
     if len(data) != length:
         raise CheckpointError("it is cut off", hint=_HINT)

@@ -54,7 +54,7 @@ class Heartbeat:
         self._size = size
         self._seconds = DEFAULT_SECONDS
         self._progress = 0
-        self._place = "at the start"
+        self._activity = "at the start"
         self._is_resting = True
         self._others: dict[int, _Seen] = {}
         self._own_progress = (0, time.monotonic())
@@ -67,10 +67,10 @@ class Heartbeat:
         """How long a process may stand still before it counts as hung."""
         self._seconds = seconds
 
-    def beat(self, place: str) -> None:
+    def beat(self, activity: str) -> None:
         """Note progress of the main thread; from now on it has to keep moving, until it rests."""
         self._progress += 1
-        self._place = place
+        self._activity = activity
         self._is_resting = False
 
     def rest(self) -> None:
@@ -109,7 +109,7 @@ class Heartbeat:
             "tick": tick,
             "progress": self._progress,
             "resting": self._is_resting,
-            "place": self._place,
+            "place": self._activity,
             "pid": os.getpid(),
             "host": platform.node(),
         }
@@ -154,7 +154,7 @@ class Heartbeat:
             self._own_progress = (self._progress, now)
         elif now - since > OWN_PART * self._seconds:
             self._own_progress = (progress, now)
-            self._say(f"process {self._rank} stands still {self._place}; its threads:")
+            self._say(f"process {self._rank} stands still {self._activity}; its threads:")
             faulthandler.dump_traceback(all_threads=True)
 
     def _end_run(self, rank: int, note: dict[str, Any], *, is_frozen: bool) -> None:

@@ -68,10 +68,10 @@ class ProcessGroup:
         if self.heartbeat is not None:
             self.heartbeat.set_patience(seconds)
 
-    def beat(self, place: str) -> None:
+    def beat(self, activity: str) -> None:
         """Tell the others that this process moves, and where it is; call it at least once per batch."""
         if self.heartbeat is not None:
-            self.heartbeat.beat(place)
+            self.heartbeat.beat(activity)
 
     def resting(self) -> AbstractContextManager[None]:
         """A context in which this process may stand still for any time without counting as hung."""

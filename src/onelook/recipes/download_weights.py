@@ -50,11 +50,11 @@ def download_weights(name: str, *, folder: Path | None = None, transport: Transp
         StopRequested: Ctrl-C or SIGTERM; started again, it resumes where it ended.
     """
     published = PUBLISHED_WEIGHTS[name]
-    place = weights_folder() if folder is None else folder
-    path = place / published.name
+    target_folder = weights_folder() if folder is None else folder
+    path = target_folder / published.name
     if path.is_file() and sha256_of(path) == published.sha256:
         return WeightsDownload(name, path, published.origin, is_new=False)
-    place.mkdir(parents=True, exist_ok=True)
+    target_folder.mkdir(parents=True, exist_ok=True)
     with StopSignal() as stop:
         logger.info("fetching `%s`", shown(published.url))
         progress = progress_log(f"bytes of `{published.name}`")

@@ -63,13 +63,13 @@ def prepare_search(given: Mapping[str, Any], file: Path | None, stop: StopSignal
 
 def _earlier(settings: EvolveSettings) -> SearchFolder | None:
     """The search to resume; None to begin one."""
-    place = settings.resume_evolve or (settings.resume if isinstance(settings.resume, str) else "")
-    if place:
-        path = Path(place)
+    given = settings.resume_evolve or (settings.resume if isinstance(settings.resume, str) else "")
+    if given:
+        path = Path(given)
         folder = SearchFolder(path.parent if path.is_file() else path)
         if not folder.settings.is_file() or not folder.fingerprints.is_file():
             raise RunFolderError(
-                f"`{place}` is not the folder of a search: it lacks `{folder.settings.name}` or "
+                f"`{given}` is not the folder of a search: it lacks `{folder.settings.name}` or "
                 f"`{folder.fingerprints.name}`",
                 hint="name a folder such as `runs/evolve/exp`",
             )

@@ -121,8 +121,8 @@ def _write(out: Path, pool: ImagePool, splits: Sequence[Mapping[str, Array]], fo
     """Write a folder of lists for each dataset, all or none; their YAML files, or without names the folders."""
     with new_folder(out) as unfinished:
         for one, name in zip(splits, folders or [""], strict=True):
-            place = unfinished / name
-            place.mkdir(exist_ok=True)
+            dataset_folder = unfinished / name
+            dataset_folder.mkdir(exist_ok=True)
             images = {split: [pool.paths[image] for image in numbers.tolist()] for split, numbers in one.items()}
-            write_split(place, pool.spec, images, final=out / name)
+            write_split(dataset_folder, pool.spec, images, final=out / name)
     return [out / name / YAML_NAME if pool.names else out / name for name in folders or [""]]

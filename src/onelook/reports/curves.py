@@ -78,10 +78,10 @@ def _charts(
         lines = []
         for run_number, (run, rows) in enumerate(zip(runs, tables, strict=True)):
             epochs = [row["epoch"] for row in rows]
-            for place, (column, name) in enumerate(panel.lines):
+            for index, (column, name) in enumerate(panel.lines):
                 values = [row.get(column, math.nan) for row in rows]
-                colour = place if len(runs) == 1 else run_number
-                dash = place if len(runs) == 1 else run_number // 8
+                colour = index if len(runs) == 1 else run_number
+                dash = index if len(runs) == 1 else run_number // 8
                 lines.append(ChartLine(name if len(runs) == 1 else run.label, epochs, values, colour, dash))
         axes = Axes(y_limits=_share_limits(lines) if panel.is_share else None, mark=mark)
         charts.append(line_chart(f"{identity}-{chart_number}", panel.title, lines, axes))

@@ -14,7 +14,7 @@ MAX_POINTS = 400
 NUM_X_TICKS, NUM_Y_TICKS = 5, 4
 STEPS = (1.0, 2.0, 2.5, 5.0, 10.0)
 
-Place = tuple[float, float]
+Point = tuple[float, float]
 
 
 @dataclass(frozen=True)
@@ -63,15 +63,15 @@ class Axes:
 
 @dataclass(frozen=True)
 class Chart:
-    """A chart that has been laid out; places are pixels of a drawing of 400 x 236.
+    """A chart that has been laid out; all coordinates are pixels of a drawing of 400 x 236.
 
     Attributes:
         identity: unique within the page.
         title: above the chart.
         x_label: below it.
-        x_ticks, y_ticks: (place, number as it is written).
+        x_ticks, y_ticks: (pixel, number as it is written).
         mark: (x, word) of a vertical line.
-        curves: (classes, places) of each part of a line between gaps; one place is a dot. None means no values.
+        curves: (classes, points) of each part of a line between gaps; a single point is a dot. Empty without values.
         legend: (classes, name).
         data: what the script of charts needs.
     """
@@ -82,7 +82,7 @@ class Chart:
     x_ticks: tuple[tuple[float, str], ...] = ()
     y_ticks: tuple[tuple[float, str], ...] = ()
     mark: tuple[float, str] | None = None
-    curves: tuple[tuple[str, list[Place]], ...] = ()
+    curves: tuple[tuple[str, list[Point]], ...] = ()
     legend: tuple[tuple[str, str], ...] = ()
     data: dict[str, Any] | None = None
     width, height, left, right, top, bottom = WIDTH, HEIGHT, LEFT, WIDTH - RIGHT, TOP, HEIGHT - BOTTOM
@@ -103,10 +103,10 @@ def line_chart(identity: str, title: str, lines: Sequence[ChartLine], axes: Axes
     if x_low == x_high:
         x_low, x_high = x_low - 1, x_high + 1
 
-    def x_place(x: float) -> float:
+    def x_px(x: float) -> float:
         return round(LEFT + (x - x_low) / (x_high - x_low) * (WIDTH - LEFT - RIGHT), 1)
 
-    def y_place(y: float) -> float:
+    def y_px(y: float) -> float:
         up = min(max((y - y_low) / (y_high - y_low), 0.0), 1.0)  # what lies outside stands at the edge
         return round(HEIGHT - BOTTOM - up * (HEIGHT - TOP - BOTTOM), 1)
 
@@ -116,10 +116,10 @@ def line_chart(identity: str, title: str, lines: Sequence[ChartLine], axes: Axes
         identity=identity,
         title=title,
         x_label=axes.x_label,
-        x_ticks=tuple((x_place(x), tick_text(x)) for x in x_ticks),
-        y_ticks=tuple((y_place(y), tick_text(y)) for y in ticks(y_low, y_high, wanted=NUM_Y_TICKS)),
-        mark=None if axes.mark is None else (x_place(axes.mark[0]), axes.mark[1]),
-        curves=tuple((line.look, [(x_place(x), y_place(y)) for x, y in run]) for line in shown for run in _runs(line)),
+        x_ticks=tuple((x_px(x), tick_text(x)) for x in x_ticks),
+        y_ticks=tuple((y_px(y), tick_text(y)) for y in ticks(y_low, y_high, wanted=NUM_Y_TICKS)),
+        mark=None if axes.mark is None else (x_px(axes.mark[0]), axes.mark[1]),
+        curves=tuple((line.look, [(x_px(x), y_px(y)) for x, y in run]) for line in shown for run in _runs(line)),
         legend=tuple((line.look, line.name) for line in named),
         data={
             "x": [x_low, x_high],
@@ -176,9 +176,9 @@ def _with_margin(low: float, high: float) -> tuple[float, float]:
     return (0.0 if 0 <= low < 0.4 * high else low - margin), high + margin
 
 
-def _runs(line: ChartLine) -> list[list[Place]]:
+def _runs(line: ChartLine) -> list[list[Point]]:
     """The parts of a line between its gaps."""
-    runs: list[list[Place]] = [[]]
+    runs: list[list[Point]] = [[]]
     for x, y in zip(line.x, line.y, strict=True):
         if math.isfinite(y):
             runs[-1].append((x, y))

@@ -77,10 +77,10 @@ def confusions(metrics: DetectionMetrics) -> list[Confusion]:
 def ap_by_class(runs: Sequence[RunRecord]) -> dict[str, list[float]]:
     """Average precision of each class in each run; nan where a run has no such class."""
     found: dict[str, list[float]] = {}
-    for place, run in enumerate(runs):
+    for index, run in enumerate(runs):
         if run.metrics is not None:
             for class_id, ap in zip(run.metrics.class_ids.tolist(), run.metrics.class_ap.tolist(), strict=True):
-                found.setdefault(run.name_of(class_id), [math.nan] * len(runs))[place] = ap
+                found.setdefault(run.name_of(class_id), [math.nan] * len(runs))[index] = ap
     return found
 
 
@@ -108,7 +108,7 @@ class Threshold:
         return round(1 / (len(self.data["precision"][0]) - 1), 6)
 
 
-def threshold(run: RunRecord, place: int) -> Threshold | None:
+def threshold(run: RunRecord, index: int) -> Threshold | None:
     """What the slider of a run needs; None without metrics or classes."""
     metrics = run.metrics
     if metrics is None or not len(metrics.class_ids):
@@ -129,8 +129,8 @@ def threshold(run: RunRecord, place: int) -> Threshold | None:
     ]
     mean = [ChartLine("all classes", points, at_recall.mean(axis=0).tolist(), 0)] if len(lines) > 1 else []
     return Threshold(
-        line_chart(f"confidence-{place}", "Means over classes", over_confidence, _shares_over("confidence threshold")),
-        line_chart(f"recall-{place}", "Precision against recall", [*lines, *mean], _shares_over("recall")),
+        line_chart(f"confidence-{index}", "Means over classes", over_confidence, _shares_over("confidence threshold")),
+        line_chart(f"recall-{index}", "Precision against recall", [*lines, *mean], _shares_over("recall")),
         {
             "best": metrics.best_confidence,
             "precision": _per_mille(curves.precision[:, picked]),
@@ -142,11 +142,11 @@ def threshold(run: RunRecord, place: int) -> Threshold | None:
 def mean_recall_chart(runs: Sequence[RunRecord]) -> Chart:
     """Precision against recall of several runs."""
     lines = []
-    for place, run in enumerate(runs):
+    for index, run in enumerate(runs):
         if run.metrics is not None and len(run.metrics.class_ids):
             curves = run.metrics.curves
             mean = curves.precision_at_recall.mean(axis=0).tolist()
-            lines.append(ChartLine(run.label, curves.recall_points.tolist(), mean, place, place // 8))
+            lines.append(ChartLine(run.label, curves.recall_points.tolist(), mean, index, index // 8))
     return line_chart("recall-all", "Precision against recall, mean over classes", lines, _shares_over("recall"))
 
 

@@ -60,8 +60,8 @@ def encode(tensors: Mapping[str, Tensor], document: Mapping[str, Any]) -> bytear
     full = {"format": FORMAT, "version": VERSION, **document, "sha256": NO_DIGEST}
     text = json.dumps(full, sort_keys=True, allow_nan=False, separators=(",", ":"))
     data = _packed({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}, {KEY: text})
-    place = _digest_place(data[: 8 + int.from_bytes(data[:8], "little")])
-    data[place : place + 64] = hashlib.sha256(data).hexdigest().encode("ascii")
+    offset = _digest_offset(data[: 8 + int.from_bytes(data[:8], "little")])
+    data[offset : offset + 64] = hashlib.sha256(data).hexdigest().encode("ascii")
     return data
 
 
@@ -168,21 +168,21 @@ def _document_of(header: bytes) -> dict[str, Any]:
     return document
 
 
-def _digest_place(header: bytes | bytearray) -> int:
+def _digest_offset(header: bytes | bytearray) -> int:
     """Where the 64 hex digits stand in the header; the document is JSON text inside JSON, so quotes are escaped."""
     mark = b'\\"sha256\\":\\"'
-    place = header.find(mark)
-    if place < 0 or header.find(mark, place + 1) >= 0:
+    offset = header.find(mark)
+    if offset < 0 or header.find(mark, offset + 1) >= 0:
         raise ValueError("its SHA-256 is missing")
-    return place + len(mark)
+    return offset + len(mark)
 
 
 def _digest(header: bytes, rest: memoryview) -> str:
-    place = _digest_place(header)
+    offset = _digest_offset(header)
     with rest:
-        digest = hashlib.sha256(header[:place])
+        digest = hashlib.sha256(header[:offset])
         digest.update(NO_DIGEST.encode("ascii"))
-        digest.update(header[place + 64 :])
+        digest.update(header[offset + 64 :])
         digest.update(rest)
     return digest.hexdigest()
 

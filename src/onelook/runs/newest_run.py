@@ -48,8 +48,8 @@ def folder_to_resume(given: Mapping[str, Any]) -> FoldsFolder | None:
     Raises:
         RunFolderError: `resume` is True, and there is no run.
     """
-    place = given.get("resume")
-    if not place or (given.get("folds") and place is True):
+    asked = given.get("resume")
+    if not asked or (given.get("folds") and asked is True):
         return None
     project = Path(given.get("project", TrainSettings.model_fields["project"].default))
-    return folds_folder_around(newest_run(project) if place is True else Path(str(place)))
+    return folds_folder_around(newest_run(project) if asked is True else Path(str(asked)))

@@ -83,7 +83,7 @@ def write_history(rows: Sequence[Row]) -> str:
     return buffer.getvalue()
 
 
-def read_history(content: bytes, place: str, *, defaults: Mapping[str, float]) -> list[Row]:
+def read_history(content: bytes, location: str, *, defaults: Mapping[str, float]) -> list[Row]:
     """The rows of an `evolve.csv`; also of one that YOLOv5 wrote, which has no account of its trials.
 
     Columns are found by name, in any order; unknown ones are left out.
@@ -97,37 +97,39 @@ def read_history(content: bytes, place: str, *, defaults: Mapping[str, float]) -
     try:
         text = content.decode("utf-8-sig")
     except UnicodeDecodeError as problem:
-        raise RunFolderError(f"file `{place}` is not UTF-8 text: byte {problem.start}") from problem
-    lines = _table(text, place)
+        raise RunFolderError(f"file `{location}` is not UTF-8 text: byte {problem.start}") from problem
+    lines = _table(text, location)
     titles = next(lines, (0, []))[1]
     missing = [name for name in METRICS if name not in titles]
     if missing:
         raise RunFolderError(
-            f"file `{place}` has no column `{missing[0]}`", hint="it is not the `evolve.csv` of a search"
+            f"file `{location}` has no column `{missing[0]}`", hint="it is not the `evolve.csv` of a search"
         )
     rows: list[Row] = []
     for number, cells in lines:
         if len(cells) != len(titles):
-            raise RunFolderError(f"file `{place}` line {number} has {len(cells)} cells, its first line {len(titles)}")
+            raise RunFolderError(
+                f"file `{location}` line {number} has {len(cells)} cells, its first line {len(titles)}"
+            )
         if len(rows) == MAX_ROWS:
-            raise RunFolderError(f"file `{place}` has more than {MAX_ROWS} lines")
+            raise RunFolderError(f"file `{location}` has more than {MAX_ROWS} lines")
         try:
             rows.append(_row(dict(zip(titles, cells, strict=True)), len(rows), defaults))
         except ValueError as problem:
             raise RunFolderError(
-                f"file `{place}` line {number}: {problem}", hint="correct or delete the line"
+                f"file `{location}` line {number}: {problem}", hint="correct or delete the line"
             ) from problem
     return rows
 
 
-def _table(text: str, place: str) -> Iterator[tuple[int, list[str]]]:
+def _table(text: str, location: str) -> Iterator[tuple[int, list[str]]]:
     reader = csv.reader(io.StringIO(text))
     try:
         for cells in reader:
             if cells:
                 yield reader.line_num, [cell.strip() for cell in cells]
     except csv.Error as problem:
-        raise RunFolderError(f"file `{place}` line {reader.line_num} is not CSV: {problem}") from problem
+        raise RunFolderError(f"file `{location}` line {reader.line_num} is not CSV: {problem}") from problem
 
 
 def _row(cells: Mapping[str, str], position: int, defaults: Mapping[str, float]) -> Row:

@@ -28,18 +28,18 @@ class Bucket:
     at the same instant and one union is lost, the next one restores it.
 
     Args:
-        place: URL, or path of a folder.
+        url: URL, or path of a folder.
         defaults: see `read_history`.
 
     Raises:
         SettingsError: fsspec, or the package for this kind of storage, is not installed; or the URL is none.
     """
 
-    def __init__(self, place: str, *, defaults: Mapping[str, float]) -> None:
-        self._system, folder = _file_system(place)
+    def __init__(self, url: str, *, defaults: Mapping[str, float]) -> None:
+        self._system, folder = _file_system(url)
         self._folder = folder.rstrip("/")
         self._path = f"{self._folder}/{FILE}"
-        self._place = f"{place.rstrip('/')}/{FILE}"
+        self._url = f"{url.rstrip('/')}/{FILE}"
         self._defaults = dict(defaults)
 
     def pull(self) -> list[Row]:
@@ -47,7 +47,7 @@ class Bucket:
         try:
             return self._read()
         except Exception as problem:  # noqa: BLE001 - each kind of storage has errors of its own
-            logger.warning("bucket: `%s` was not read: %s; continuing without it", self._place, _first_line(problem))
+            logger.warning("bucket: `%s` was not read: %s; continuing without it", self._url, _first_line(problem))
             return []
 
     def push(self, rows: Sequence[Row]) -> None:
@@ -58,7 +58,7 @@ class Bucket:
             self._system.pipe_file(self._path, union.encode("utf-8"))
         except Exception as problem:  # noqa: BLE001 - each kind of storage has errors of its own
             logger.warning(
-                "bucket: `%s` was not written: %s; the next trial tries again", self._place, _first_line(problem)
+                "bucket: `%s` was not written: %s; the next trial tries again", self._url, _first_line(problem)
             )
 
     def _read(self) -> list[Row]:
@@ -69,15 +69,15 @@ class Bucket:
         size = int(self._system.size(self._path) or 0)
         if size > MAX_BYTES:
             raise ValueError(f"it has {size} bytes, more than the limit of {MAX_BYTES}")
-        return read_history(self._system.cat_file(self._path), self._place, defaults=self._defaults)
+        return read_history(self._system.cat_file(self._path), self._url, defaults=self._defaults)
 
 
-def _file_system(place: str) -> tuple[AbstractFileSystem, str]:
-    scheme = place.partition("://")[0] if "://" in place else "file"
-    if scheme == "file" and "://" not in place and not _looks_like_a_path(place):
+def _file_system(url: str) -> tuple[AbstractFileSystem, str]:
+    scheme = url.partition("://")[0] if "://" in url else "file"
+    if scheme == "file" and "://" not in url and not _looks_like_a_path(url):
         raise SettingsError(
-            f"setting `bucket` is `{place}`, which does not say where it is",
-            hint=f"write `gs://{place}` for Google, `s3://{place}` for Amazon, or `./{place}` for a folder here",
+            f"setting `bucket` is `{url}`, which does not say where it is",
+            hint=f"write `gs://{url}` for Google, `s3://{url}` for Amazon, or `./{url}` for a folder here",
         )
     try:
         from fsspec.core import url_to_fs
@@ -86,20 +86,20 @@ def _file_system(place: str) -> tuple[AbstractFileSystem, str]:
             "setting `bucket` needs the package `fsspec`, which is not installed", hint='pip install "onelook[data]"'
         ) from problem
     try:
-        system, folder = url_to_fs(place)
+        system, folder = url_to_fs(url)
     except ImportError as problem:
         package = DRIVERS.get(scheme, "")
         hint = f"pip install {package}" if package else "see the documentation of fsspec for the package it needs"
         raise SettingsError(f"setting `bucket`: `{scheme}://` cannot be opened: {problem}", hint=hint) from problem
     except ValueError as problem:
         raise SettingsError(
-            f"setting `bucket` is `{place}`: {problem}", hint="s3://NAME, gs://NAME, or a path"
+            f"setting `bucket` is `{url}`: {problem}", hint="s3://NAME, gs://NAME, or a path"
         ) from problem
     return system, str(folder)
 
 
-def _looks_like_a_path(place: str) -> bool:
-    return place.startswith((".", "~")) or "/" in place or "\\" in place or Path(place).is_dir()
+def _looks_like_a_path(url: str) -> bool:
+    return url.startswith((".", "~")) or "/" in url or "\\" in url or Path(url).is_dir()
 
 
 def _first_line(problem: Exception) -> str:

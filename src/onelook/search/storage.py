@@ -15,18 +15,18 @@ from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock, Jou
 from onelook.errors import RunFolderError, SettingsError
 
 
-def open_storage(place: str) -> BaseStorage:
-    """The storage at `place`, made if it is not there.
+def open_storage(location: str) -> BaseStorage:
+    """The storage at `location`, made if it is not there.
 
     Args:
-        place: path of a journal file, or a URL such as `sqlite:///search.db` or `postgresql://user@host/name`.
+        location: path of a journal file, or a URL such as `sqlite:///search.db` or `postgresql://user@host/name`.
 
     Raises:
         SettingsError: the data base cannot be reached.
         RunFolderError: the file cannot be read or written, or is no journal.
     """
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    return _data_base(place) if "://" in place else _journal(Path(place))
+    return _data_base(location) if "://" in location else _journal(Path(location))
 
 
 def _data_base(url: str) -> BaseStorage:

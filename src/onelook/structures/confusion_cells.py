@@ -33,9 +33,9 @@ def matrix_of(cells: Ints, num_classes: int) -> Ints:
 def sum_of_cells(parts: Sequence[Ints]) -> Ints:
     """The cells of several matrices of the same classes, added."""
     rows = np.concatenate(parts)
-    cells, place = np.unique(rows[:, :2], axis=0, return_inverse=True)
+    cells, inverse = np.unique(rows[:, :2], axis=0, return_inverse=True)
     counts = np.zeros(len(cells), np.int64)
-    np.add.at(counts, place.reshape(-1), rows[:, 2])
+    np.add.at(counts, inverse.reshape(-1), rows[:, 2])
     return np.concatenate([cells, counts[:, None]], axis=1)
 
 

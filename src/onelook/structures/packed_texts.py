@@ -33,13 +33,13 @@ class PackedTexts(Sequence[str]):
         return len(self._ends) - 1
 
     @overload
-    def __getitem__(self, place: int) -> str: ...
+    def __getitem__(self, index: int) -> str: ...
     @overload
-    def __getitem__(self, place: slice) -> tuple[str, ...]: ...
-    def __getitem__(self, place: int | slice) -> str | tuple[str, ...]:
-        if isinstance(place, slice):
-            return tuple(self._text(number) for number in range(*place.indices(len(self))))
-        return self._text(range(len(self))[place])
+    def __getitem__(self, index: slice) -> tuple[str, ...]: ...
+    def __getitem__(self, index: int | slice) -> str | tuple[str, ...]:
+        if isinstance(index, slice):
+            return tuple(self._text(number) for number in range(*index.indices(len(self))))
+        return self._text(range(len(self))[index])
 
     def __iter__(self) -> Iterator[str]:
         return map(self._text, range(len(self)))

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import torch
 
 from onelook.data.loader import choose_workers
-from onelook.data.shared_segments import PLACES
+from onelook.data.shared_segments import SLOTS
 from onelook.errors import MemoryShortage, SettingsError
 from onelook.processes.memory import MemoryLimit, memory_limits
 from onelook.processes.stop_signal import StopSignal
@@ -171,7 +171,7 @@ def _loader_bytes(request: TrialRequest, batch_size: int) -> int:
         world_size=request.processes,
         processes_here=request.processes_here,
     )
-    return workers * (2 * WORKER_BYTES + PLACES * batch_size * 3 * request.settings.imgsz**2)
+    return workers * (2 * WORKER_BYTES + SLOTS * batch_size * 3 * request.settings.imgsz**2)
 
 
 def _line(tried: Sequence[tuple[int, PeakMemory]]) -> Callable[[int], PeakMemory]:

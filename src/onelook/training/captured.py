@@ -208,7 +208,7 @@ class _SharedMaps:
 
     Attributes:
         maps, gradients: raw maps and their gradients.
-        prepared: by place and shape, what was prepared for a loss.
+        prepared: copies of what was prepared for a loss, by path and shape.
     """
 
     maps: list[Tensor]
@@ -239,9 +239,9 @@ class _RecordedLoss:
         raw_maps, prepared = given
         with torch.no_grad():
             torch._foreach_copy_(self._shared.maps, list(raw_maps))
-            for place, value in zip(_leaves(self._prepared), _leaves(prepared), strict=True):
-                if isinstance(place, Tensor):
-                    place.copy_(value)
+            for own, value in zip(_leaves(self._prepared), _leaves(prepared), strict=True):
+                if isinstance(own, Tensor):
+                    own.copy_(value)
         self._recordings[0].replay()
         return tuple(result.clone() for result in self._recordings[0].results if result is not None)
 
@@ -272,19 +272,19 @@ def _leaves(prepared: Any) -> list[Any]:
     return [leaf for member in fields(prepared) for leaf in _leaves(getattr(prepared, member.name))]
 
 
-def _kept(prepared: Any, places: dict[Any, Tensor], path: tuple[Any, ...] = ()) -> Any:
-    """What was prepared with copies of its tensors, which go to `places`; those that are there already serve again."""
+def _kept(prepared: Any, stored: dict[Any, Tensor], path: tuple[Any, ...] = ()) -> Any:
+    """What was prepared, with copies of its tensors, which are kept in `stored` and reused."""
     if isinstance(prepared, Tensor):
         key = (*path, prepared.shape, prepared.dtype)
-        if key not in places:
-            places[key] = prepared.clone()
-        return places[key]
+        if key not in stored:
+            stored[key] = prepared.clone()
+        return stored[key]
     if isinstance(prepared, tuple):
-        return tuple(_kept(part, places, (*path, number)) for number, part in enumerate(prepared))
+        return tuple(_kept(part, stored, (*path, number)) for number, part in enumerate(prepared))
     if not is_dataclass(prepared) or isinstance(prepared, type):
         return prepared
     names = [member.name for member in fields(prepared)]
-    return replace(prepared, **{name: _kept(getattr(prepared, name), places, (*path, name)) for name in names})
+    return replace(prepared, **{name: _kept(getattr(prepared, name), stored, (*path, name)) for name in names})
 
 
 class _Replay(torch.autograd.Function):

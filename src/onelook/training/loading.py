@@ -123,7 +123,7 @@ def training_batches(
     pin_memory = device.type == "cuda"
     if not _renders(settings, device, is_first=False):
         return train_loader(dataset, order, workers=workers, pin_memory=pin_memory)
-    planned = PlannedDataset(dataset, None if kept is None else kept.places)
+    planned = PlannedDataset(dataset, None if kept is None else kept.locations)
     batches = train_loader(planned, order, workers=workers, pin_memory=pin_memory)
     draw = device_renderer(device, is_first=group.is_first)
     return rendered(batches, device, None if kept is None else kept.pixels, draw)

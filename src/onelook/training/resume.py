@@ -53,11 +53,11 @@ def resume_run(given: Mapping[str, Any]) -> Resumed:
         CheckpointError: it has no whole checkpoint of its own.
         SettingsError: a setting may not be changed.
     """
-    place = given["resume"]
+    asked = given["resume"]
     project = Path(given.get("project", TrainSettings.model_fields["project"].default))
-    path = newest_run(project) if place is True else Path(str(place))
+    path = newest_run(project) if asked is True else Path(str(asked))
     run, checkpoint = _open(path)
-    if place is True:
+    if asked is True:
         logger.info("resuming `%s`, the newest %s", path, "run" if run.is_finished else "interrupted run")
     document = checkpoint.document
     if document.get("kind") != KIND_TRAINING:

@@ -23,7 +23,7 @@ OTHER_STARTS = (
 def inputs_of(settings: TrainSettings) -> list[str | Path]:
     """The files and folders that the settings of a run name to be read."""
     named = (settings.weights, settings.teacher, settings.data, settings.cfg, settings.hyp)
-    return [place for place in named if place]
+    return [path for path in named if path]
 
 
 def check_start(settings: TrainSettings) -> None:

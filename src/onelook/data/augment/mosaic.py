@@ -41,13 +41,13 @@ def mosaic_with(draft: Draft, current: int, four: np.random.Generator, *, layer:
     if nine is not None and nine.random() < share_of_nine:
         sources, sizes = _draw_images(nine, draft.numbers, current, count=9, side=side)
         x, y = draw_corner(nine, side)
-        places = [(left - x, top - y) for left, top in place_nine(side, sizes)]
-        anchor = places[0]
+        corners = [(left - x, top - y) for left, top in place_nine(side, sizes)]
+        anchor = corners[0]
     else:
         sources, sizes = _draw_images(four, draft.numbers, current, count=4, side=side)
         anchor = draw_centre(four, side)
-        places = place_around(anchor, sizes)
-    boxes = tuple((left, top, width, height) for (left, top), (height, width) in zip(places, sizes, strict=True))
+        corners = place_around(anchor, sizes)
+    boxes = tuple((left, top, width, height) for (left, top), (height, width) in zip(corners, sizes, strict=True))
     return Canvas((2 * side, 2 * side), sources, boxes, anchor)
 
 
@@ -56,7 +56,7 @@ def _draw_images(
 ) -> tuple[tuple[int, ...], list[tuple[int, int]]]:
     """`count` images in random order, `current` among them, and their heights and widths at that side, pixels."""
     pool = numbers.candidates
-    drawn = [pool[place] for place in draw_mosaic_images(rng, pool.index(current), len(pool), count=count)]
+    drawn = [pool[number] for number in draw_mosaic_images(rng, pool.index(current), len(pool), count=count)]
     sources = tuple(numbers.image(number) for number in drawn)
     sizes = numbers.index.sizes_hw[list(sources)].tolist()
     return sources, [fitted_size((height, width), side) for height, width in sizes]

@@ -82,7 +82,7 @@ class TileChange(Protocol):
 
 @dataclass(frozen=True)
 class Tile:
-    """One source image and its place in the output.
+    """One source image and its position in the output.
 
     Attributes:
         source: image number in the dataset.

@@ -60,10 +60,10 @@ class StoredImage:
     stride: int
 
 
-class PixelPlaces(Protocol):
-    """Where the pixels of tiles lie."""
+class PixelLocations(Protocol):
+    """Where the pixels of tiles are stored."""
 
-    def place(self, tile: Tile, region: npt.NDArray[np.float64]) -> StoredImage:
+    def locate(self, tile: Tile, region: npt.NDArray[np.float64]) -> StoredImage:
         """The image of a tile, halved as it has to be; `region` is what is seen of it, (V, 2) output pixels."""
 
 
@@ -80,8 +80,8 @@ class SentPixels:
     source: ImageSource
     parts: list[Image] = field(default_factory=list)
 
-    def place(self, tile: Tile, region: npt.NDArray[np.float64]) -> StoredImage:
-        """See `PixelPlaces`; DataError if an image file has vanished or changed since the scan."""
+    def locate(self, tile: Tile, region: npt.NDArray[np.float64]) -> StoredImage:
+        """See `PixelLocations`; DataError if an image file has vanished or changed since the scan."""
         image = pixels_before(tile, self.index, self.source)
         height, width = image.shape[:2]
         back = np.asarray(np.linalg.inv(tile.matrix @ scaling(1 / width, 1 / height)), np.float64)
@@ -106,23 +106,25 @@ class TileTable(NamedTuple):
     spans: npt.NDArray[np.int16]
 
 
-def layers_of(plan: AugmentPlan, places: PixelPlaces) -> list[TileTable]:
+def layers_of(plan: AugmentPlan, locations: PixelLocations) -> list[TileTable]:
     """The tables of one image: of its mosaic, and of that which is blended in, if there is one.
 
     Raises:
         DataError: an image file has vanished or changed since the scan.
     """
-    return [_table(tiles, places, plan.output_hw) for tiles in (plan.tiles, plan.partner)[: 2 if plan.partner else 1]]
+    return [
+        _table(tiles, locations, plan.output_hw) for tiles in (plan.tiles, plan.partner)[: 2 if plan.partner else 1]
+    ]
 
 
-def _table(tiles: Sequence[Tile], places: PixelPlaces, output_hw: tuple[int, int]) -> TileTable:
+def _table(tiles: Sequence[Tile], locations: PixelLocations, output_hw: tuple[int, int]) -> TileTable:
     table = TileTable(np.zeros((len(tiles), NUM_FIELDS)), np.zeros((len(tiles), 2, output_hw[0]), np.int16))
     for tile, fields, spans in zip(tiles, *table, strict=True):
         part = visible_part(tile, output_hw)
         if part is None:
             continue
         region, box = part
-        image = places.place(tile, region)
+        image = locations.locate(tile, region)
         to_output = tile.matrix @ scaling(1 / image.size_hw[1], 1 / image.size_hw[0])
         is_aligned = is_axis_aligned(tile.matrix)
         rows = spans[:, box[1] : box[3]]

@@ -62,11 +62,11 @@ def scan_files(source: LabelSource, work: Work, *, max_pixels: int = MAX_PIXELS)
             sizes_hw=np.array([image.size_hw for image in images], np.int32),
             image_digests=digest_table([image.digest for image in images]),
             image_problems={
-                place: problem
-                for place, image in enumerate(images)
-                if (problem := image.problem or source.refused.get(numbers.start + place)) is not None
+                number: problem
+                for number, image in enumerate(images)
+                if (problem := image.problem or source.refused.get(numbers.start + number)) is not None
             },
-            image_notes={place: image.notes for place, image in enumerate(images) if image.notes},
+            image_notes={number: image.notes for number, image in enumerate(images) if image.notes},
             has_labels=source.has_labels[numbers.start : numbers.stop],
             labels=_labels_of(source, numbers, [image.size_hw for image in images]),
         )

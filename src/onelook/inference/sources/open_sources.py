@@ -111,9 +111,9 @@ def _at_hand(sources: Sources, folder: Path, stop: StopSignal) -> tuple[list[Pat
     addresses: dict[Path, str] = {}
     for number, file in enumerate(sources.files):
         if isinstance(file, WebSource):
-            place = folder / str(number)
-            place.mkdir()
-            path = download(file.address, place, check=stop.check)
+            subfolder = folder / str(number)
+            subfolder.mkdir()
+            path = download(file.address, subfolder, check=stop.check)
             addresses[path] = file.name
         else:
             path = file

@@ -62,9 +62,9 @@ def _num_bar_columns(num_classes: int) -> int:
 def _draw_bars(axes: Axes, class_ids: Array, counts: Array, names: Sequence[str], *, is_log: bool) -> None:
     shown = counts[class_ids]
     ids = class_ids.tolist()
-    places = range(len(ids))
-    axes.barh(places, shown, height=0.72, color=[colour_of(class_id) for class_id in ids])
-    axes.set_yticks(places, [shortened(shown_name(names, class_id), NAME_LENGTH) for class_id in ids])
+    positions = range(len(ids))
+    axes.barh(positions, shown, height=0.72, color=[colour_of(class_id) for class_id in ids])
+    axes.set_yticks(positions, [shortened(shown_name(names, class_id), NAME_LENGTH) for class_id in ids])
     axes.set_ylim(len(ids) - 0.4, -0.6)
     # Room at the right for the number that stands behind the longest bar.
     if is_log:
@@ -73,8 +73,8 @@ def _draw_bars(axes: Axes, class_ids: Array, counts: Array, names: Sequence[str]
     else:
         axes.set_xlim(0, float(counts.max()) * 1.18)
         axes.locator_params(axis="x", integer=True, nbins=5)
-    for place, count in zip(places, shown.tolist(), strict=True):
-        axes.annotate(f"{count:,}", (max(count, 0.8), place), (2, 0), textcoords="offset points", va="center")
+    for position, count in zip(positions, shown.tolist(), strict=True):
+        axes.annotate(f"{count:,}", (max(count, 0.8), position), (2, 0), textcoords="offset points", va="center")
     axes.tick_params(axis="y", length=0)
     light_grid(axes)
     axes.grid(visible=False, axis="y")
