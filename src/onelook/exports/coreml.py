@@ -14,8 +14,7 @@ from onelook.exports.onnx import INPUT, OUTPUT, damaged
 from onelook.exports.plan import ExportPlan, Images, Predictions
 from onelook.exports.quiet import quietly
 from onelook.exports.running import ExportedModel, one_at_a_time
-
-METADATA_KEY = "onelook"
+from onelook.training.weights import METADATA_KEY
 
 
 def export_coreml(plan: ExportPlan, package: Path) -> None:

@@ -13,10 +13,10 @@ from onelook.files.bounded import has_controls
 from onelook.inference.backend import Thresholds
 from onelook.models.decoding import Decoding, Rule
 from onelook.settings.train import MAX_IMGSZ
+from onelook.training.weights import MAX_NAMES
 
 FORMAT_VERSION = 1
 MAX_CHARACTERS = 4_000_000
-MAX_CLASSES = 100_000
 PRECISIONS = ("fp32", "fp16", "int8")
 LAYOUTS = ("rows", "channels-first", "end-to-end", "yolox")
 
@@ -95,7 +95,7 @@ def read_metadata(text: str | None, where: str) -> Metadata:
 
 def _checked(content: Mapping[str, Any]) -> Metadata:
     names, frame, batch = content["names"], content["frame_hw"], content["batch"]
-    if not (isinstance(names, list) and 1 <= len(names) <= MAX_CLASSES and all(isinstance(n, str) for n in names)):
+    if not (isinstance(names, list) and 1 <= len(names) <= MAX_NAMES and all(isinstance(n, str) for n in names)):
         raise ValueError("`names` is no list of texts")
     if any(map(has_controls, names)):
         raise ValueError("`names` hold control characters")

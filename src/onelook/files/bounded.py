@@ -15,7 +15,8 @@ from onelook.errors import CONTROLS, DataError
 
 StrPath = str | os.PathLike[str]
 
-_FLAGS = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0) | getattr(os, "O_CLOEXEC", 0)
+READ_FLAGS = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0) | getattr(os, "O_CLOEXEC", 0)
+"""To open a file of somebody else: a pipe under its name does not block."""
 
 
 def read_bounded(path: StrPath, max_bytes: int, *, prefix: bool = False) -> bytes:
@@ -31,7 +32,7 @@ def read_bounded(path: StrPath, max_bytes: int, *, prefix: bool = False) -> byte
         DataError: the file is missing, unreadable, no regular file, or too large.
     """
     try:
-        descriptor = os.open(path, _FLAGS)
+        descriptor = os.open(path, READ_FLAGS)
     except (OSError, ValueError) as problem:  # ValueError: a NUL in the name
         raise DataError(f"file `{printable(path)}` cannot be opened: {_cause(problem)}") from problem
     try:
@@ -146,7 +147,7 @@ def printable(path: StrPath | bytes) -> str:
 def _opened(path: StrPath, max_bytes: int) -> Iterator[tuple[FileIO, int]]:
     """A regular file of so many bytes at most, and how many it has; errors within, as DataError."""
     try:
-        with open(path, "rb", buffering=0, opener=lambda name, _: os.open(name, _FLAGS)) as file:
+        with open(path, "rb", buffering=0, opener=lambda name, _: os.open(name, READ_FLAGS)) as file:
             status = os.fstat(file.fileno())
             _require_regular(path, status, max_bytes)
             yield file, status.st_size

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from onelook.errors import CheckpointError
-from onelook.files.bounded import printable
+from onelook.files.bounded import READ_FLAGS, printable
 from onelook.interop.file_kind import HEAD_BYTES, refuse_by_head
 
 MAX_FILE_BYTES = 4 << 30
@@ -26,7 +26,6 @@ MAX_DIRECTORY_BYTES = 32 << 20
 MAX_DESCRIPTOR_BYTES = 24
 """Most bytes that may stand between two members: the sizes once more, after the data."""
 
-_OPEN_FLAGS = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0) | getattr(os, "O_CLOEXEC", 0)
 _END = struct.Struct("<4s4H2IH")
 _END64 = struct.Struct("<4sQ2H2I4Q")
 _LOCATOR64 = struct.Struct("<4sIQI")
@@ -158,7 +157,7 @@ def open_members(path: Path) -> Iterator[ZipMembers]:
         CheckpointError: no regular file, or no such archive; the message lacks the name of the file.
     """
     try:
-        descriptor = os.open(path, _OPEN_FLAGS)
+        descriptor = os.open(path, READ_FLAGS)
     except (OSError, ValueError) as problem:
         reason = problem.strerror if isinstance(problem, OSError) else str(problem)
         raise CheckpointError(f"it cannot be opened: {reason}") from problem

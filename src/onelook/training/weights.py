@@ -34,7 +34,7 @@ logger = logging.getLogger(__name__)
 
 DEFAULT_MODEL = "yolov5s"
 METADATA_KEY = "onelook"
-"""Under which an exported ONNX file of ours says what it is."""
+"""Under which an exported ONNX or Core ML file of ours says what it is."""
 
 MAX_NAMES = 100_000
 PROGRAMS = (".onnx", ".engine", ".torchscript", ".pt2")

@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from onelook.data.formats.listing import json_faults
+from onelook.data.formats.listing import MAX_SIDE, json_faults
 from onelook.data.formats.object_rows import shown
 from onelook.errors import DataError, combined
 from onelook.files.bounded import StrPath, pieces_of, printable, read_bounded
@@ -25,7 +25,6 @@ from onelook.files.states import file_states
 MAX_BYTES = 1 << 33
 # Up to this size a file is read in one, which is faster by a quarter.
 WHOLE_BYTES = 1 << 30
-MAX_SIDE = 1 << 20
 _WHOLE = re.compile("0|[1-9][0-9]{0,18}")
 _LISTS = ("images", "annotations", "categories")
 

@@ -21,6 +21,7 @@ import numpy as np
 from onelook.data.dataset_spec import DatasetSpec
 from onelook.data.formats.label_rows import LabelRows
 from onelook.data.formats.label_source import LabelSource, Lazy, SizeHw
+from onelook.data.formats.listing import MAX_SIDE
 from onelook.data.formats.object_rows import RowCollector, frame_of, shown
 from onelook.data.formats.parquet_file import (
     BOX_FIELDS,
@@ -48,7 +49,6 @@ _SUFFIX_OF = {
     b"II": ".tif",
     b"MM": ".tif",
 }
-_MAX_SIDE = 1 << 20
 _MAX_BYTES = 1 << 40
 _MARGIN = 1.1
 
@@ -104,7 +104,7 @@ def parquet_rows(
         names: what the class numbers of the file stand for.
     """
     objects, declared = found
-    declared_hw = declared if all(type(side) is int and 0 < side <= _MAX_SIDE for side in declared) else (0, 0)
+    declared_hw = declared if all(type(side) is int and 0 < side <= MAX_SIDE for side in declared) else (0, 0)
     rows = RowCollector()
     for number, entry in enumerate(_entries(objects)):
         here, value = f"{place} object {number}", partial(shown, entry)

@@ -19,7 +19,7 @@ from onelook.data.dataset_spec import DatasetSpec, split_images
 from onelook.data.formats.keypoint_rows import may_be_keypoints
 from onelook.data.formats.label_rows import LabelBatch, LabelRows, RowProblem, batch_of, digest_table
 from onelook.data.formats.label_source import LabelSource, paired_source
-from onelook.data.formats.object_rows import shown
+from onelook.data.formats.object_rows import LARGEST, shown
 from onelook.data.formats.row_rules import (
     RefusedRow,
     Values,
@@ -31,7 +31,7 @@ from onelook.data.formats.row_rules import (
     refused_file,
     without_mark,
 )
-from onelook.data.formats.yolo_bulk import LARGEST, MAX_BULK_BYTES, parse_clean
+from onelook.data.formats.yolo_bulk import MAX_BULK_BYTES, parse_clean
 from onelook.errors import DataError
 from onelook.files.bounded import content_digest, read_bounded
 from onelook.files.fault_kinds import Remark

@@ -14,11 +14,11 @@ import numpy as np
 import numpy.typing as npt
 
 from onelook.data.formats.label_rows import LabelRows
+from onelook.data.formats.object_rows import LARGEST
 from onelook.data.formats.row_rules import need_no_comment
 
 # What numbers and the space between them are written with.
 PLAIN = b"0123456789+-.eE \t\r\n"
-LARGEST = 2**31
 MAX_BULK_BYTES = 1 << 16
 
 _COLUMNS = 5
