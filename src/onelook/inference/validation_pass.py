@@ -18,6 +18,7 @@ from onelook.models.detector import DetectionModel
 from onelook.processes.launch_env import processes_here
 from onelook.processes.process_group import ProcessGroup
 from onelook.processes.stop_signal import StopSignal
+from onelook.settings.train import TrainSettings
 from onelook.settings.validate import ValidateSettings
 from onelook.structures.batch import Batch
 from onelook.structures.dataset_index import DatasetIndex
@@ -57,44 +58,63 @@ class ValidationPass:
 
     def run(self, model: Runnable, *, imgsz: int) -> Evaluation:
         """Evaluate `model` on images of this longest side, pixels; StopRequested if `stop` was set."""
-        settings, group, index = self.settings, self.group, self.index
-        frame_hw = None
+        settings = self.settings
         if isinstance(model, DetectionModel):
-            device, stride = next(model.parameters()).device, model.max_stride
+            stride, frame_hw = model.max_stride, None
         else:
-            device, stride, frame_hw = model.device, model.stride, model.frame_hw
+            stride, frame_hw = model.stride, model.frame_hw
         dataset = ValidationDataset(
-            index,
+            self.index,
             imgsz=imgsz,
             batch_size=settings.batch_size,
             stride=stride,
             frame_hw=frame_hw,
             pad=0.0 if settings.task == "speed" else 0.5,  # no more than detection would see
         )
-        evaluator = Evaluator(
-            index,
-            lambda: validation_batches(
-                dataset, settings.workers, device=device, rank=group.rank, world_size=group.world_size
-            ),
-            num_classes=model.num_classes,
-            settings=EvaluationSettings(
-                conf_thres=settings.conf_thres,
-                iou_thres=settings.iou_thres,
-                max_det=settings.max_det,
-                agnostic_nms=settings.single_cls,
-                hybrid=settings.save_hybrid,
-            ),
-            group=group,
-        )
+        evaluator = evaluator_for(model, dataset, settings, self.group, hybrid=settings.save_hybrid)
         return evaluator.run(model, stop=self.stop)
 
 
+def evaluator_for(
+    model: Runnable,
+    dataset: ValidationDataset,
+    settings: TrainSettings | ValidateSettings,
+    group: ProcessGroup,
+    *,
+    amp: torch.dtype | None = None,
+    hybrid: bool = False,
+    common_shapes: Sequence[tuple[int, int, int]] = (),
+) -> Evaluator:
+    """Measures `model`, or others of its classes on its device, with the thresholds of these settings.
+
+    Args:
+        amp, hybrid: see `EvaluationSettings`.
+        common_shapes: see `Evaluator`.
+    """
+    device = next(model.parameters()).device if isinstance(model, DetectionModel) else model.device
+    return Evaluator(
+        dataset.index,
+        lambda: validation_batches(dataset, settings.workers, device=device, group=group),
+        num_classes=model.num_classes,
+        settings=EvaluationSettings(
+            conf_thres=settings.conf_thres,
+            iou_thres=settings.iou_thres,
+            max_det=settings.max_det,
+            agnostic_nms=settings.single_cls,
+            amp=amp,
+            hybrid=hybrid,
+        ),
+        group=group,
+        common_shapes=common_shapes,
+    )
+
+
 def validation_batches(
-    dataset: ValidationDataset, workers: int, *, device: torch.device, rank: int = 0, world_size: int = 1
+    dataset: ValidationDataset, workers: int, *, device: torch.device, group: ProcessGroup | None = None
 ) -> Iterable[Batch]:
-    """The batches of `dataset`, on their way to `device`; process `rank` of `world_size` gets every `world_size`-th."""
-    # Every process has whole batches here: only the processors are shared.
-    all_images = dataset.rectangles.batch_size * world_size
+    """The batches of `dataset`, on their way to `device`; of n processes each is given every n-th, whole."""
+    rank, world_size = (group.rank, group.world_size) if group is not None else (0, 1)
+    all_images = dataset.rectangles.batch_size * world_size  # only the processors are shared
     count = choose_workers(
         workers, all_images, device_type=device.type, world_size=world_size, processes_here=processes_here()
     )

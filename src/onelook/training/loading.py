@@ -25,8 +25,8 @@ from onelook.data.sampler import EpochOrder
 from onelook.data.splits import Splits
 from onelook.errors import StopRequested
 from onelook.files.cache_folder import default_cache_folder
-from onelook.inference.evaluator import EvaluationSettings, Evaluator
-from onelook.inference.validation_pass import validation_batches
+from onelook.inference.evaluator import Evaluator
+from onelook.inference.validation_pass import evaluator_for
 from onelook.models.detector import DetectionModel
 from onelook.processes.launch_env import processes_here
 from onelook.processes.process_group import ProcessGroup
@@ -142,11 +142,7 @@ def _renders(settings: TrainSettings, device: torch.device, *, is_first: bool) -
 
 
 def validation_evaluator(data: Splits, model: RunModel, run: Run, stop: StopSignal | None = None) -> Evaluator:
-    """Measures models on the validation split with the thresholds of the run.
-
-    With n processes each is given every n-th batch; what a batch holds does not depend on that.
-    Cache and errors as of `training_cache`.
-    """
+    """Measures models on the validation split as the run asks for it; cache and errors as of `training_cache`."""
     settings, group, index = run.settings, run.group, data.scans["val"].index
     kind = "ram" if settings.cache in ("val", "gpu") else settings.cache
     dataset = ValidationDataset(
@@ -156,22 +152,8 @@ def validation_evaluator(data: Splits, model: RunModel, run: Run, stop: StopSign
         stride=model.model.max_stride,
         cache=_filled_cache(index, settings.imgsz, kind, group, stop),
     )
-    return Evaluator(
-        index,
-        lambda: validation_batches(
-            dataset, settings.workers, device=model.device, rank=group.rank, world_size=group.world_size
-        ),
-        num_classes=model.model.num_classes,
-        settings=EvaluationSettings(
-            conf_thres=settings.conf_thres,
-            iou_thres=settings.iou_thres,
-            max_det=settings.max_det,
-            agnostic_nms=settings.single_cls,
-            amp=model.amp,
-        ),
-        group=group,
-        common_shapes=dataset.rectangles.common_shapes(MOST_SHAPES),
-    )
+    shapes = dataset.rectangles.common_shapes(MOST_SHAPES)
+    return evaluator_for(model.model, dataset, settings, group, amp=model.amp, common_shapes=shapes)
 
 
 def validation_batch_size(run: Run) -> int:
