@@ -134,7 +134,7 @@ def _fill(model: DetectionModel) -> None:
             flat = torch.sin(0.7 * torch.arange(math.prod(shape), dtype=torch.float64) + number)
             weight = flat.view(shape) * math.sqrt(3 / fan_in)
             if number == 0:
-                weight = folded_stem(weight, gain=1, swap_colours=False)
+                weight = folded_stem(weight).flip(1) / 255  # for RGB from 0 to 1 in both
             module.weight.data.copy_(weight)
             if module.bias is not None:
                 module.bias.data.copy_(0.1 * torch.cos(torch.arange(len(weight), dtype=torch.float64) + number))
@@ -160,13 +160,12 @@ def test_stem_takes_the_place_of_pixel_phases() -> None:
     weight = torch.tensor(
         [[[[1000.0 * q + 10 * u + v for v in range(3)] for u in range(3)] for q in range(12)]], dtype=torch.float64
     )
-    plain = folded_stem(weight, gain=1, swap_colours=False)[0]
+    swapped = folded_stem(weight)[0] / 255
+    assert swapped[0, 0].tolist() == [2000, 8000, 2001, 8001, 2002, 8002]
+    plain = swapped.flip(0)
     assert plain[0, 0].tolist() == [0, 6000, 1, 6001, 2, 6002]
     assert plain[0, 1].tolist() == [3000, 9000, 3001, 9001, 3002, 9002]
     assert plain[0, 5].tolist() == [3020, 9020, 3021, 9021, 3022, 9022]
-    swapped = folded_stem(weight, gain=1)[0]
-    assert swapped[0, 0].tolist() == [2000, 8000, 2001, 8001, 2002, 8002]
-    assert torch.equal(folded_stem(weight)[0], 255 * swapped)
 
 
 def test_boxes_are_read_from_the_corner_of_their_cell() -> None:

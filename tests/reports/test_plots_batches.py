@@ -113,10 +113,9 @@ def test_an_image_carries_the_name_of_its_file(tmp_path: Path) -> None:
 
 def test_unsure_predictions_are_left_out(tmp_path: Path) -> None:
     grey = np.full((100, 120, 3), 128, np.uint8)
-    for conf_thres, is_seen in ((0.25, False), (0.1, True)):
-        path = plot_labels_and_predictions(
-            [grey], [NO_LABELS], [box(1, 0.2)], NAMES, tmp_path / "val.jpg", files=["a"], conf_thres=conf_thres
-        )
+    for confidence, is_seen in ((0.25, False), (0.26, True)):
+        found = box(1, confidence)
+        path = plot_labels_and_predictions([grey], [NO_LABELS], [found], NAMES, tmp_path / "val.jpg", files=["a"])
         assert (share_of_colour(drawn(path), 1) > 0.001) == is_seen
 
 

@@ -27,6 +27,7 @@ CAPTION_PX = 22
 GUTTER_PX = 8
 MIN_CELL_PX = 320
 MAX_IMAGES = 16
+CONF_THRES = 0.25
 MAX_PAIRS = 8
 MAX_ASPECT = 2.0
 JPEG_QUALITY = 92
@@ -62,7 +63,6 @@ def plot_labels_and_predictions(
     path: Path,
     *,
     files: Sequence[str],
-    conf_thres: float = 0.25,
 ) -> Path:
     """Write up to 8 validation images twice, side by side: with their labels, and with what the model found.
 
@@ -71,7 +71,6 @@ def plot_labels_and_predictions(
         labels: labels in pixels of the original image; one per image.
         detections: boxes in pixels of the original image; one per image.
         files: names of the images, for their captions.
-        conf_thres: detections with a score up to this are left out.
     """
     shown = list(zip(images, labels, detections, files, strict=True))[:MAX_PAIRS]
     pairs_per_row = 1 if len(shown) == 1 else 2
@@ -83,13 +82,13 @@ def plot_labels_and_predictions(
         view = _resized(image, cell_px, cell_height)
         scale = view.shape[1] / image.shape[1], view.shape[0] / image.shape[0]
         gain = np.array([*scale, *scale])
-        kept = found.scores > conf_thres
+        kept = found.scores > CONF_THRES
         left = draw_detections(view, own.boxes * gain, own.class_ids, None, names)
         right = draw_detections(view, found.boxes[kept] * gain, found.class_ids[kept], found.scores[kept], names)
         cells.append(
             _beside(
                 _captioned(left, f"{file}: {_count(len(own.class_ids), 'label')}"),
-                _captioned(right, f"{_count(int(kept.sum()), 'box', 'boxes')} above {conf_thres:g}"),
+                _captioned(right, f"{_count(int(kept.sum()), 'box', 'boxes')} above {CONF_THRES:g}"),
             )
         )
     write_image(path, _grid(cells, pairs_per_row))
