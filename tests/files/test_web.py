@@ -15,7 +15,7 @@ import pytest
 from https_server import serving, trusting
 
 from onelook.errors import DataError, StopRequested
-from onelook.files.web import Transport, WebFile, answered, fetch, shown
+from onelook.files.web import Transport, WebFile, answered, fetch, shown_address
 
 CONTENT = bytes(range(256)) * 12_000  # three mebibytes
 SHA256 = hashlib.sha256(CONTENT).hexdigest()
@@ -171,6 +171,7 @@ def test_certificates_are_checked(address: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "url", ["http://a.example/x", "ftp://a.example/x", "file:///etc/passwd", "x.zip", "", "https://", "https:///x",
             "https://user:secret@a.example/x", "https://a.example:99999/x", "https://a.example/a b", "https://[::1/x",
+            "https://user:secret@[::1/x", "https://user:secret\N{ACCOUNT OF}@a.example/x",
             "https://a.example/\r\nHost: b"],
 )  # fmt: skip
 def test_only_plain_https_addresses_are_asked(url: str, tmp_path: Path) -> None:
@@ -239,4 +240,5 @@ def test_a_link_in_the_way_is_not_followed(address: str, tmp_path: Path) -> None
 
 
 def test_secrets_in_addresses_are_not_shown() -> None:
-    assert shown("https://user:pw@a.example/x.zip?token=abc") == "https://a.example/x.zip"
+    assert shown_address("https://user:pw@a.example:8080/x.zip?token=abc") == "https://a.example:8080/x.zip"
+    assert shown_address("https://user:pw@[none/x.zip?token=abc") == "https://[none/x.zip"

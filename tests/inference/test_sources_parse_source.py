@@ -12,7 +12,8 @@ import pytest
 
 from onelook.errors import DataError, SettingsError
 from onelook.files.images import write_image
-from onelook.inference.sources.addresses import ScreenArea, file_name_of, kind_of, screen_area, shown_address, stem_of
+from onelook.files.web import shown_address
+from onelook.inference.sources.addresses import ScreenArea, file_name_of, kind_of, screen_area, stem_of
 from onelook.inference.sources.parse_source import WebSource, find_sources
 from onelook.inference.sources.screen import ScreenInput
 
@@ -84,6 +85,7 @@ def test_files_and_live_sources_do_not_mix(here: Path) -> None:
         ("screen 1 2", "no part of the screen"),
         ("screen 0 0 0 0 5", "width and height from 1"),
         ("rtsp://u:secret@/x", "names no host"),
+        ("rtsp://u:secret\N{ACCOUNT OF}@cam/x", "its host or port is malformed"),
     ],
 )
 def test_what_cannot_be_a_source_is_refused_before_anything_is_opened(text: str, words: str) -> None:

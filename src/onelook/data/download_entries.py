@@ -11,7 +11,7 @@ from typing import Any
 from onelook.errors import SettingsError
 from onelook.files.archive_names import refusal_of
 from onelook.files.bounded import printable
-from onelook.files.web import WebFile, shown
+from onelook.files.web import WebFile, shown_address
 
 _KEYS = ("url", "size", "sha256", "to")
 _EXAMPLE = "write `download: [{url: https://..., size: 123, sha256: ...}]`; archives are zip files"
@@ -55,7 +55,8 @@ def _archive(entry: object, where: str, no_hash: bool) -> Archive:
         raise SettingsError(f"{where}: `sha256` is `{sha256[:80]}`, not 64 hexadecimal digits")
     if (not sha256 or size is None) and not no_hash:
         raise SettingsError(
-            f"{where} gives no {'size' if sha256 else 'SHA-256'} for `{shown(entry['url'])}`: anything could arrive",
+            f"{where} gives no {'size' if sha256 else 'SHA-256'} for `{shown_address(entry['url'])}`: "
+            "anything could arrive",
             hint="ask who made the YAML, or type `--no-hash` to take what comes",
         )
     if to and (not isinstance(to, str) or refusal_of(to) is not None):

@@ -20,7 +20,7 @@ from onelook.errors import DataError, SettingsError
 from onelook.files.archives import merge_folder, unpack_zip
 from onelook.files.atomic import write_bytes_atomic, write_text_atomic
 from onelook.files.bounded import printable
-from onelook.files.web import Transport, fetch, shown
+from onelook.files.web import Transport, fetch, shown_address
 from onelook.files.yaml import load_yaml
 from onelook.interop.published_weights import PUBLISHED_WEIGHTS
 from onelook.processes.stop_signal import StopSignal
@@ -77,12 +77,12 @@ def download(
         for archive in archives:
             key = json.dumps([archive.file.url, archive.file.sha256, archive.to])
             if key in done:
-                logger.info("`%s` is here already", shown(archive.file.url))
+                logger.info("`%s` is here already", shown_address(archive.file.url))
                 continue
             path = work / _name_of(archive, key)
             if not path.is_file():
-                logger.info("fetching `%s`", shown(archive.file.url))
-                told = progress_log(f"bytes of `{shown(archive.file.url)}`")
+                logger.info("fetching `%s`", shown_address(archive.file.url))
+                told = progress_log(f"bytes of `{shown_address(archive.file.url)}`")
                 digest = fetch(archive.file, path, transport=transport, stop_requested=stop, progress=told)
                 logger.info("its SHA-256 is %s", digest)
             files += _unpack(path, root / archive.to, work, stop)

@@ -12,7 +12,7 @@ from pathlib import Path
 from onelook.data.parallel_map import progress_log
 from onelook.errors import SettingsError
 from onelook.files.bounded import sha256_of
-from onelook.files.web import Transport, WebFile, fetch, shown
+from onelook.files.web import Transport, WebFile, fetch, shown_address
 from onelook.interop.published_weights import PUBLISHED_WEIGHTS
 from onelook.processes.stop_signal import StopSignal
 from onelook.structures.origin import Origin
@@ -56,7 +56,7 @@ def download_weights(name: str, *, folder: Path | None = None, transport: Transp
         return WeightsDownload(name, path, published.origin, is_new=False)
     target_folder.mkdir(parents=True, exist_ok=True)
     with StopSignal() as stop:
-        logger.info("fetching `%s`", shown(published.url))
+        logger.info("fetching `%s`", shown_address(published.url))
         progress = progress_log(f"bytes of `{published.name}`")
         fetch(published, path, transport=transport, stop_requested=stop, progress=progress)
     return WeightsDownload(name, path, published.origin, is_new=True)
@@ -77,7 +77,7 @@ def local_weights(weights: str | Path | Sequence[str | Path], *, download: bool)
     for one in given:
         if isinstance(one, str) and WEB_ADDRESS.match(one):
             raise SettingsError(
-                f"weights `{shown(one)}` are a web address, and nothing is fetched unless you ask for it",
+                f"weights `{shown_address(one)}` are a web address, and nothing is fetched unless you ask for it",
                 hint="`onelook.load(..., download=True)` fetches them once",
             )
     return given
@@ -102,7 +102,9 @@ def weights_at(url: str, *, transport: Transport | None = None) -> Path:
     with StopSignal() as stop:
         progress = progress_log(f"bytes of `{file_name}`")
         digest = fetch(wanted, path, transport=transport, stop_requested=stop, progress=progress)
-    logger.info("fetched `%s` to `%s`; its SHA-256 is %s: compare it with the publisher's", shown(url), path, digest)
+    logger.info(
+        "fetched `%s` to `%s`; its SHA-256 is %s: compare it with the publisher's", shown_address(url), path, digest
+    )
     return path
 
 

@@ -12,6 +12,7 @@ from onelook.data.media import VIDEO_SUFFIXES
 from onelook.errors import DataError
 from onelook.files.bounded import printable
 from onelook.files.images import KIND_OF_SUFFIX
+from onelook.files.web import shown_address
 
 Kind = Literal["place", "web file", "stream", "camera", "screen", "list of streams"]
 
@@ -99,8 +100,8 @@ def check_address(text: str) -> None:
     try:
         parts = urlsplit(text)
         host, _ = parts.hostname, parts.port
-    except ValueError as problem:
-        raise DataError(f"source `{name}` is no web address: {problem}") from problem
+    except ValueError as problem:  # whose text may hold the password
+        raise DataError(f"source `{name}` is no web address: its host or port is malformed") from problem
     if parts.scheme.lower() not in STREAM_SCHEMES:
         raise DataError(
             f"source `{name}` begins with `{printable(parts.scheme)}://`, which is not read",
@@ -113,18 +114,6 @@ def check_address(text: str) -> None:
             f"source `{name}` is a page with a player, not a video",
             hint="save the video with a program that the site allows, and give the file",
         )
-
-
-def shown_address(address: str) -> str:
-    """An address without user, password, query and fragment, for people and files.
-
-    >>> shown_address("rtsp://bee:secret@10.0.0.7:554/hive?token=1")
-    'rtsp://10.0.0.7:554/hive'
-    """
-    scheme, _, rest = address.partition("://")
-    rest = re.split(r"[?#]", rest, maxsplit=1)[0]
-    host, slash, path = rest.partition("/")
-    return printable(f"{scheme}://{host.rpartition('@')[2]}{slash}{path}")
 
 
 def shown_source(text: str) -> str:

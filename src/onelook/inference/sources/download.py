@@ -14,8 +14,8 @@ from pathlib import Path
 from urllib.parse import SplitResult, unquote, urlsplit
 
 from onelook.errors import DataError
-from onelook.files.web import Transport, answered
-from onelook.inference.sources.addresses import WEB_SCHEMES, file_name_of, shown_address
+from onelook.files.web import Transport, answered, shown_address
+from onelook.inference.sources.addresses import WEB_SCHEMES, file_name_of
 
 logger = logging.getLogger(__name__)
 

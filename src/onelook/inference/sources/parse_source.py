@@ -10,13 +10,13 @@ from pathlib import Path
 from onelook.data.live_video import open_camera, open_stream
 from onelook.errors import DataError, combined
 from onelook.files.bounded import printable
+from onelook.files.web import shown_address
 from onelook.inference.sources.addresses import (
     camera_number,
     check_address,
     kind_of,
     live_kind_of,
     screen_area,
-    shown_address,
     stem_of,
 )
 from onelook.inference.sources.files import find_media, list_entries
