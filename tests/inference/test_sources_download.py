@@ -63,7 +63,7 @@ def test_nobody_sends_us_to_a_private_address_or_learns_the_password(tmp_path: P
     with serving(lambda request: send(request, BODY)) as inner:
         port = inner.address.rpartition(":")[2]
         with serving(redirect_to(f"http://localhost:{port}/there.png")) as server:
-            message = r"`http://localhost/there\.png` is at (127\.0\.0\.1|::1), which is not a public address"
+            message = r"`http://localhost:\d+/there\.png` is at (127\.0\.0\.1|::1), which is not a public address"
             with pytest.raises(DataError, match=message):
                 download(f"{server.address}/here.png", tmp_path)
         assert inner.asked == []
