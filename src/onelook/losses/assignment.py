@@ -1,4 +1,4 @@
-"""Which cells and anchors answer for which label; no learning, no predictions involved.
+"""Which cells and anchors are matched to which target, from shapes alone, without predictions.
 
 Every (map, shift, anchor, target) is a row, match or not, so that all shapes follow from the number of targets alone: a
 GPU is never asked how many matches there are.
@@ -99,9 +99,9 @@ def find_candidates(
 
 @cache
 def _constants(map_sizes: tuple[tuple[int, int], ...], device: torch.device) -> tuple[Tensor, Tensor]:
-    """Sizes of the maps, (L, 1, 2) width, height, and the shifts, (S, 1, 2): there once, not copied at every step.
+    """Sizes of the maps, (L, 1, 2) width, height, and the shifts, (S, 1, 2).
 
-    And for good: a recorded loss reads them where they are.
+    Copied to the device once and kept: a recorded loss reads them where they are.
     """
     with torch.inference_mode(False):
         sizes_wh = torch.tensor([(w, h) for h, w in map_sizes], dtype=torch.float32, device=device)[:, None]

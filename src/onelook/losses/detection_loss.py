@@ -154,7 +154,7 @@ class DetectionLoss(FamilyLoss):
 def _strides_and_first_cells(
     strides: tuple[tuple[int, ...], ...], num_cells: tuple[int, ...], device: torch.device
 ) -> tuple[Tensor, Tensor]:
-    """(L, 4) strides and (L, 1) first cell of every map, in cells: there once, see `assignment`."""
+    """(L, 4) strides and (L, 1) first cell of every map, in cells; kept on the device, see `assignment`."""
     first = [sum(num_cells[:number]) for number in range(len(num_cells))]
     with torch.inference_mode(False):
         return torch.tensor(strides, device=device), torch.tensor(first, device=device)[:, None]

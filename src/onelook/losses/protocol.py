@@ -1,4 +1,4 @@
-"""What every family's loss gives and takes; the anchors, assignments and terms behind it are the family's own.
+"""The interface of every family's loss; anchors, assignment and terms are the family's own.
 
 Letters: B images, L maps, K classes, C loss columns.
 """
@@ -50,14 +50,14 @@ class TrainingLoss(Protocol):
         return self.terms(raw_maps, self.prepare(raw_maps, targets, progress))
 
     def prepare(self, raw_maps: Sequence[Tensor], targets: Targets, progress: float) -> Any:
-        """What the loss has to know of targets and progress: a dataclass, its tensors on the device of the maps.
+        """What the loss needs of targets and progress: a dataclass with tensors on the device of the maps.
 
         Their lengths are rounded up, so that batches come in few different ones; all else in it has few values.
         """
         ...
 
     def terms(self, raw_maps: Sequence[Tensor], prepared: Any) -> LossTerms:
-        """The loss, given what `prepare` gave for maps of these sizes.
+        """The loss, from what `prepare` returned for maps of these sizes.
 
         Nothing in it waits for the device, and no shape depends on a value.
         """

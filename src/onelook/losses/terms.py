@@ -39,7 +39,7 @@ def class_targets(class_ids: Tensor, num_classes: int, *, label_smoothing: float
 
 
 def objectness_targets(quality: Tensor, positions: Tensor, num_cells: int) -> Tensor:
-    """(num_cells,) what objectness should be: 0, but the quality at matched cells.
+    """(num_cells,) objectness targets: the quality at matched cells, 0 elsewhere.
 
     Where several matches share a cell the best quality counts, whatever their order.
 

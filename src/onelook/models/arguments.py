@@ -1,4 +1,4 @@
-"""The arguments of a table row: a small vocabulary of words, and a range for every number. Nothing is evaluated."""
+"""The arguments of a table row: a small vocabulary, and a range for every number. Nothing is evaluated."""
 
 from __future__ import annotations
 

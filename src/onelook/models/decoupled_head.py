@@ -71,20 +71,20 @@ class YoloX(PointHead):
         return [torch.cat(outputs, dim=1) for _, *outputs in self.parts(features)]
 
     def all_flat_maps(self, features: Sequence[Tensor]) -> list[Tensor]:
-        """The same, and L tensors (B, 6 + K, H, W) of the second objectness if there is one."""
+        """`flat_maps` of the first set, and L tensors (B, 6 + K, H, W) of the second objectness if there is one."""
         parts = self.parts(features)
         maps = [torch.cat(outputs, dim=1) for _, *outputs in parts]
         return maps if self.one is None else maps + self.one.beside(parts)
 
     def second_alone(self) -> PointHead:
-        """The second objectness with all of this head, whose maps it needs."""
+        """A head of the second objectness, which needs the maps of this head."""
         one = super().second_alone()
         assert isinstance(one, OneObject), "as created"
         one.first = self
         return one
 
     def initialise_outputs(self) -> None:
-        """Let objects and classes start as rare."""
+        """Initialise objectness and classes as rare."""
         _expect_little(*self.cls_preds, *self.obj_preds)
 
 
@@ -123,7 +123,7 @@ class OneObject(PointHead):
         return maps
 
     def initialise_outputs(self) -> None:
-        """Let objects start as rare."""
+        """Initialise objectness as rare."""
         _expect_little(*self.obj_preds)
 
 

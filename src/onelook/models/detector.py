@@ -70,13 +70,13 @@ class DetectionModel(nn.Module):
 
     @property
     def branches(self) -> tuple[Branch, ...]:
-        """What the head can be asked for: "many" boxes for an object, which need NMS, and "one", which does not."""
+        """Branches of the head: "many" gives several boxes per object and needs NMS, "one" does not."""
         if not self.head.needs_nms:
             return ("one",)
         return ("many",) if self.head.one is None else ("many", "one")
 
     def keep_branch(self, branch: Branch) -> None:
-        """Drop the other branch for good, as for inference; without effect where there is no other.
+        """Drop the other branch for good, as for inference; without effect if there is no other.
 
         Raises:
             ModelError: the model has no such branch.
@@ -108,7 +108,7 @@ class DetectionModel(nn.Module):
 
     @property
     def max_stride(self) -> int:
-        """Pixels of which height and width of an image must be a multiple."""
+        """Height and width of images must be multiples of this, pixels."""
         return max(self.stride_px)
 
     @property

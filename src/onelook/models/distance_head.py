@@ -23,7 +23,7 @@ NUM_SIDES = 4
 FIRST_DISTANCE = 2.0
 """Cells from a point to each side of its box before any training, so that boxes overlap the targets."""
 _SMALL_WEIGHT = 0.01
-# Points that learn an object, of the points of an image of 640 pixels: how often a class is right at a point.
+# Points per object and points of a 640 pixel image: their ratio estimates how often a class is present at a point.
 _POINTS_OF_OBJECT, _POINTS_OF_IMAGE = 4, 8400
 _LEAST_SHARE, _LARGEST_SHARE = 1e-4, 0.05
 
@@ -76,7 +76,7 @@ class DistanceHead(PointHead):
         return maps
 
     def initialise_outputs(self) -> None:
-        """Start with boxes of four cells and rare classes."""
+        """Initialise the outputs to boxes of four cells and rare classes."""
         for convolutions, bias in ((self.box_preds, FIRST_DISTANCE), (self.cls_preds, RARE)):
             for convolution in convolutions:
                 nn.init.normal_(convolution.get_parameter("weight"), std=_SMALL_WEIGHT)
@@ -84,7 +84,7 @@ class DistanceHead(PointHead):
 
     @torch.no_grad()
     def expect_classes(self, objects_per_image: Mapping[int, float]) -> None:
-        """Bias classes that nothing is known about yet by how often they occur; see `Head`."""
+        """Set the biases of untrained classes by how often they occur; see `Head`."""
         for class_id, number in objects_per_image.items():
             share = min(max(number * _POINTS_OF_OBJECT / _POINTS_OF_IMAGE, _LEAST_SHARE), _LARGEST_SHARE)
             for convolution in self.cls_preds:

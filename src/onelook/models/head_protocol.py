@@ -1,4 +1,4 @@
-"""What every head of a detector offers; everything above speaks to heads through this alone."""
+"""The interface of the heads of detectors; all other code uses heads through it alone."""
 
 from __future__ import annotations
 
@@ -63,9 +63,9 @@ class Head(Protocol):
         ...
 
     def expect_classes(self, objects_per_image: Mapping[int, float]) -> None:
-        """Bias classes that nothing is known about yet by how often they occur.
+        """Set the biases of untrained classes by how often they occur.
 
-        Without effect where an objectness says how rare objects are, and classes only which they are.
+        Without effect for heads whose objectness expresses how rare objects are.
 
         Args:
             objects_per_image: class id -> mean number of its objects in an image.
@@ -73,7 +73,7 @@ class Head(Protocol):
         ...
 
     def with_classes(self, given: Mapping[str, Tensor], num_given: int, common: Mapping[int, int]) -> dict[str, Tensor]:
-        """Tensors of this head that mix its own values with the outputs of `common` classes out of another's.
+        """State of this head in which the outputs of `common` classes are replaced by those of another head.
 
         Args:
             given: tensors of the other head, by their names in it.

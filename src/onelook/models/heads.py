@@ -59,7 +59,7 @@ class Detect(nn.Module):
         ]
 
     def flat_maps(self, features: Sequence[Tensor]) -> list[Tensor]:
-        """The same as the convolutions give it, L tensors (B, A * num_outputs, H, W)."""
+        """Raw maps as the convolutions give them, L tensors (B, A * num_outputs, H, W)."""
         return [convolution(feature) for convolution, feature in zip(self.m, features, strict=True)]
 
     def decode(self, raw_maps: Sequence[Tensor]) -> Tensor:
@@ -93,7 +93,7 @@ class Detect(nn.Module):
         self.initialise_biases(stride_px)
 
     def expect_classes(self, objects_per_image: Mapping[int, float]) -> None:
-        """Nothing: the objectness says how rare objects are; see `Head`."""
+        """Do nothing: the objectness expresses how rare objects are; see `Head`."""
 
     def with_classes(self, given: Mapping[str, Tensor], num_given: int, common: Mapping[int, int]) -> dict[str, Tensor]:
         """This head's outputs with the rows of `common` classes, boxes and objectness out of `given`.
@@ -189,7 +189,7 @@ class SegmentationMaps:
 
 
 class Segment(Detect):
-    """`Detect` with M mask coefficients more per anchor, and mask prototypes from the first map."""
+    """`Detect` with M additional mask coefficients per anchor, and mask prototypes from the first map."""
 
     def __init__(
         self,

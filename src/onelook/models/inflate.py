@@ -1,4 +1,4 @@
-"""Batch-norms for a model whose own have been folded away: those that its data would have given it."""
+"""Batch-norms for a model whose own were folded into its convolutions: those that its data would have given it."""
 
 from __future__ import annotations
 

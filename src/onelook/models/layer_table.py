@@ -72,7 +72,7 @@ def plan_layers(definition: Definition) -> tuple[LayerPlan, ...]:
 
 
 def with_second_branch(definition: Definition, wanted: bool) -> Definition:
-    """`definition`, whose head has a second branch or not; as it is if its head knows no such thing."""
+    """`definition` with a head with or without a second branch; unchanged if its head has no such option."""
     if not definition.head or definition.head[-1][2] not in BLOCKS:
         return definition
     source, repeats, block, given = definition.head[-1]
@@ -112,7 +112,7 @@ def build_layers(plans: Sequence[LayerPlan], *, activation: str, inplace: bool) 
 
 
 def gather_inputs(plan: LayerPlan, outputs: dict[int, Tensor]) -> Tensor | list[Tensor]:
-    """What a row is fed: one map, or the list of its maps if its block joins several."""
+    """The inputs of a row: one map, or a list of maps if its block joins several."""
     maps = [outputs[source] for source in plan.sources]
     return maps if plan.block in JOINING_BLOCKS else maps[0]
 

@@ -73,7 +73,7 @@ class PointHead(nn.Module, ABC):
 
     @abstractmethod
     def initialise_outputs(self) -> None:
-        """Let the last convolutions of the first set start from rare objects."""
+        """Initialise the last convolutions of the first set to rare objects."""
 
     def forward(self, features: Sequence[Tensor]) -> list[Tensor]:
         """Raw maps, L tensors (B, 1, H, W, C); L more of the second set."""
@@ -86,7 +86,7 @@ class PointHead(nn.Module, ABC):
         return maps if self.one is None else maps + self.one.flat_maps([feature.detach() for feature in features])
 
     def second_alone(self) -> PointHead:
-        """The second set as a head, without what it does not need of the first; this head is given up."""
+        """The second set as a head, with what it needs of the first; this head must not be used any more."""
         assert self.one is not None, "so that there is a second set"
         one, self.one = self.one, None
         return one
@@ -108,7 +108,7 @@ class PointHead(nn.Module, ABC):
             self.one.initialise(stride_px, anchors)
 
     def expect_classes(self, objects_per_image: Mapping[int, float]) -> None:
-        """Nothing, where an objectness says how rare objects are; see `Head`."""
+        """Do nothing: the objectness expresses how rare objects are; see `Head`."""
 
     def with_classes(self, given: Mapping[str, Tensor], num_given: int, common: Mapping[int, int]) -> dict[str, Tensor]:
         """Rows of `common` classes in every branch, and a second branch; see `Head`.

@@ -1,4 +1,4 @@
-"""Which of the cells that find one object is to stand for it, without sorting boxes or going through a list of them.
+"""Chooses one of the cells that find the same object, without sorting boxes or iterating over them.
 
 Each cell is compared with the cells around it, in its own map and in the next finer and coarser one: a fixed number of
 planes, whatever the image holds. Soft-NMS (Bodla et al., 2017) and Matrix NMS (Wang et al., SOLOv2, 2020) lower scores
@@ -24,11 +24,11 @@ _SMALLEST_AREA = 1e-4
 _SIDE = 3
 _NUM_NEIGHBOURS = _SIDE * _SIDE
 _CENTRE = slice(_NUM_NEIGHBOURS // 2, _NUM_NEIGHBOURS // 2 + 1)
-"""The cell among its neighbours."""
+"""Index of the cell itself among its neighbours."""
 
 
 def leads_of_rivals(planes: Sequence[Tensor], factors: Sequence[int]) -> list[Tensor]:
-    """By how much the surest rival of each cell is surer than the cell, (B, 1, H, W) of each map, 0 if none is.
+    """By how much the surest rival of each cell exceeds it in confidence, (B, 1, H, W) of each map, 0 if none does.
 
     A rival is a neighbour with the same class and nearly the same box, and a rival of a rival. Its lead is the
     difference of the logarithms, times how much the boxes are one.
@@ -67,7 +67,7 @@ def _most(leads: Tensor) -> Tensor:
 
 
 def _share(around: Sequence[Tensor], near: Sequence[Tensor]) -> Tensor:
-    """(B, n, H, W) from 0 to 1, how much cells and their neighbours have found the same object.
+    """(B, n, H, W) from 0 to 1, to what degree cells and their neighbours have found the same object.
 
     Args:
         around: `_neighbours` of the cells, the cells themselves included.

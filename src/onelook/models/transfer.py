@@ -94,7 +94,7 @@ def transfer_detector(
 
 
 def _common_classes(given: tuple[str, ...], own: tuple[str, ...]) -> dict[int, int]:
-    """Class id in the model -> in the weights, for each name that both have once; empty where it need not be asked."""
+    """Class id in the model -> in the weights, for names that occur once in both; empty if the classes are the same."""
     if given == own:
         return {}
     return {

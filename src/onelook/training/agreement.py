@@ -74,7 +74,7 @@ def refuse_other_data(resumed: Resumed, splits: Splits) -> None:
 
 
 def made_with(device: torch.device, group: ProcessGroup) -> dict[str, str | int]:
-    """What the bits of a result may depend on, beside settings and data."""
+    """What the exact result depends on, besides settings and data."""
     return {
         "onelook": version("onelook"),
         "torch": torch.__version__,
@@ -88,7 +88,7 @@ def warn_of_other_machine(resumed: Resumed, now: Mapping[str, str | int]) -> Non
     """Warn if the run was saved by another version, on other hardware or by other processes."""
     before = resumed.checkpoint.document["made_with"]
     settings = resumed.settings
-    # Two numbers have one sum; of more, each number of processes has an order of its own, see `gradients.py`.
+    # Two numbers have one sum; with more, the order of addition depends on the number of processes, see `gradients.py`.
     two_micro_batches = resumed.checkpoint.document["progress"]["shards"] <= 2
     any_number = (settings.strict_reduce or two_micro_batches) and not settings.sync_bn
     compared = [key for key in now if not (key == "processes" and any_number)]
@@ -104,7 +104,7 @@ def _digest(value: object) -> str:
 
 
 def _code_digest() -> str:
-    """Of all files of this package."""
+    """Digest of all files of this package."""
     digest = hashlib.sha256()
     folder = Path(__file__).parent.parent
     for path in sorted(folder.rglob("*.py")):

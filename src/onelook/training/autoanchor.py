@@ -90,7 +90,7 @@ def fit_anchors(
     placeholders: bool = False,
     stop_requested: StopTest | None = None,
 ) -> AnchorReport:
-    """The model's anchors if at least 98 % of the labels are in their reach, else better ones if they can be found.
+    """The model's anchors if at least 98 % of the labels are in their reach, else better ones if the search finds any.
 
     Without labels everything is in reach.
 
@@ -99,7 +99,7 @@ def fit_anchors(
         anchor_grid: anchors of the model.
         anchor_t: largest ratio of the sides of label and anchor.
         seed: same seed, same anchors.
-        placeholders: the model's anchors only stand for their number; others take their place in any case.
+        placeholders: the model's anchors are placeholders, which are replaced in any case.
         stop_requested: checked during the search; True ends it.
     """
     anchors = anchor_grid.anchors.detach().float().cpu()
@@ -126,7 +126,7 @@ def searchable(sizes_px: Array) -> Array:
 
 
 def measure_anchors(sizes_px: Array, anchors_px: Array, *, anchor_t: float) -> AnchorFit:
-    """How well anchors suit labels; where there are none, all of them are in reach.
+    """How well anchors suit labels; without labels, all count as in reach.
 
     Args:
         sizes_px: (M, 2) width, height of the labels.

@@ -1,4 +1,4 @@
-"""The batch size that makes good use of the memory: tried on made-up images, each size in a process of its own.
+"""The batch size that makes good use of the memory: tried on noise, each size in a process of its own.
 
 Neither weights nor random numbers of this process are touched. See docs/concepts/memory.md.
 """
@@ -23,9 +23,9 @@ logger = logging.getLogger(__name__)
 
 MIB = 2**20
 SHARE = 0.97
-"""Of a limit, that a run is to take at its peak."""
+"""Share of a memory limit that a run should take at its peak."""
 DRIFT = 0.15
-"""What the allocator loses between blocks during a run, as a share of what a trial takes."""
+"""Memory that fragmentation adds during a run, as a share of what a trial takes."""
 DRIFT_OF_SIZES = 0.3
 """The same where the sizes of images vary."""
 DRIFT_ON_DEVICE = 0.05
@@ -38,9 +38,9 @@ FIXED_OF_SIZES = {"address_space": 580 * MIB, "data": 490 * MIB, "resident": 150
 WORKER_BYTES = 100 * MIB
 
 STEP = 4
-"""The next trial is at most so many times as large as the last one."""
+"""Largest ratio of a trial's batch to that of the trial before."""
 EXTRAPOLATED = 1.25
-"""The answer is at most so many times what was tried."""
+"""Largest ratio of the answer to the largest batch that was tried."""
 BACK_OFF = 0.75
 
 
@@ -91,7 +91,7 @@ def find_batch_size(request: TrialRequest, *, stop: StopSignal | None = None) ->
 def choice_of(
     request: TrialRequest, limits: Sequence[MemoryLimit], batch_size: int, peak: PeakMemory | None
 ) -> BatchChoice:
-    """What was found for each process, if a run with it stays within the memory.
+    """The batch size of the run, if it stays within the memory.
 
     Raises:
         MemoryShortage: it does not, or the trial has not.
@@ -108,7 +108,7 @@ def choice_of(
 def largest_batch(
     try_size: Callable[[int], PeakMemory | None], fits: Callable[[int, PeakMemory], bool], *, unit: int, most: int
 ) -> tuple[int, PeakMemory | None]:
-    """The largest number of images that fits, and what it is expected to take; a unit and None, if that is too much.
+    """The largest number of images that fits, and the memory it is expected to take; one unit and None if none fits.
 
     Growing batches are tried until a line through the last two says that the answer is near.
 
@@ -149,7 +149,7 @@ def largest_batch(
 def fullest_limit(
     request: TrialRequest, limits: Sequence[MemoryLimit], batch_size: int, peak: PeakMemory
 ) -> tuple[float, MemoryLimit]:
-    """The limit that a whole run comes nearest to, and the share of it that it takes."""
+    """The share of the limit that a whole run comes nearest to, and that limit."""
 
     def added(kind: str) -> float:
         if kind == "device":

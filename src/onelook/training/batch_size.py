@@ -65,7 +65,7 @@ def with_batch_size(
 def trial_request(
     settings: TrainSettings, splits: Splits, *, model: DetectionModel, device: torch.device, processes: int
 ) -> TrialRequest:
-    """What the search has to know of a run."""
+    """What the search has to know about a run."""
     train, val = splits.scans["train"].index, splits.scans["val"].index
     tiles = 1 if settings.rect else 9 if settings.mosaic9 > 0 else 4 if settings.mosaic > 0 else 1
     kept = {"ram": (train, val), "val": (val,)}.get(settings.cache, ())

@@ -52,7 +52,7 @@ PeakMemory = dict[str, int]
 
 @dataclass(frozen=True)
 class TrialRequest:
-    """A run, as far as its memory goes.
+    """What the memory of a run depends on.
 
     Attributes:
         definition: definition of the model.
@@ -125,7 +125,7 @@ def try_in_process(request: TrialRequest, batch_size: int, stop: StopSignal | No
 
 @contextmanager
 def _without_main_module() -> Iterator[None]:
-    """A new process imports the program that started it: a script without a guard would start all over again."""
+    """Hide the main module: a new process imports it, and a script without a guard would start all over again."""
     main = sys.modules["__main__"]
     sys.modules["__main__"] = types.ModuleType("__main__")
     try:
@@ -221,7 +221,7 @@ class TrialRun:
             raise MemoryError
 
     def train(self, steps: list[int]) -> None:
-        """Every second batch is followed by an update, so that gradients are there while one is computed."""
+        """Train with an update after every second batch, so that gradients exist while the next ones are computed."""
         scale = 2 if self.settings.quad else 1
         size_hw = scale * self.request.frame_hw[0], scale * self.request.frame_hw[1]
         for number, step in enumerate(steps):
@@ -231,7 +231,7 @@ class TrialRun:
 
     @torch.inference_mode()
     def validate(self, batch_size: int) -> None:
-        """The averaged model, its loss, and NMS of as many boxes as there can be."""
+        """Run the averaged model, its loss, and NMS of as many boxes as there can be."""
         settings, model = self.settings, self.state.ema.module
         batch = self.noise(min(batch_size, max(self.request.num_val_images, 1)), self.request.val_frame_hw, 0)
         images, amp = prepare_images(batch.images, self.compute.device), self.compute.amp

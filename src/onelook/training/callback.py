@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 STOP_REQUESTED = "stop requested"
-"""The reason that a run ends for if a signal asks for it: it is saved and can be resumed."""
+"""Reason of a run that a signal ended: it is saved and can be resumed."""
 
 
 class RunControl:
@@ -142,7 +142,7 @@ class CheckpointWritten:
 
 @dataclass(frozen=True)
 class FitEnd:
-    """Sent once, when everything is measured, drawn and written; or when the run was told to stop, and is saved.
+    """Sent once, when everything is validated, plotted and written, or when a stopped run is saved.
 
     Attributes:
         reason: "finished", "early stop", `STOP_REQUESTED`, or what a callback gave.
@@ -170,7 +170,7 @@ class Callback:
         """Before the first step."""
 
     def on_step_end(self, event: StepEnd) -> None:
-        """After every batch; keep it short, training waits."""
+        """After every batch; training waits for it, so keep it short."""
 
     def on_epoch_end(self, event: EpochEnd) -> None:
         """After every epoch and its validation."""
@@ -179,7 +179,7 @@ class Callback:
         """After a checkpoint is safely on the disk."""
 
     def on_fit_end(self, event: FitEnd) -> None:
-        """When everything is written, or after an ordered stop."""
+        """When everything is written, or after a requested stop."""
 
 
 Event = FitStart | StepEnd | EpochEnd | CheckpointWritten | FitEnd
@@ -193,7 +193,7 @@ _HANDLERS = {
 
 
 class Observers:
-    """Sends events to callbacks in their order; one that raises is named in the log and not asked again.
+    """Sends events to callbacks in their order; one that raises is logged and switched off.
 
     Args:
         resting: a context in which this process may stand still for any time: callbacks wait for disks and networks.
@@ -210,7 +210,7 @@ class Observers:
         self.control = RunControl()
 
     def add_first(self, *callbacks: Callback) -> None:
-        """Let these hear of every event before all others."""
+        """Put these before all others."""
         self._callbacks[:0] = callbacks
 
     def send(self, event: Event) -> None:

@@ -20,8 +20,8 @@ from onelook.losses.protocol import LossTerms, TrainingLoss
 from onelook.structures.batch import Targets
 
 Results = tuple[Tensor | None, ...]
-MOST_RECORDINGS = 32  # of a loss; lengths of targets that come twice after that are not recorded
-MOST_REMEMBERED = 256  # lengths that came once
+MOST_RECORDINGS = 32  # per loss; lengths of targets that come twice after that are not recorded
+MOST_REMEMBERED = 256  # lengths of targets that came once
 WARM_UP_ROUNDS = 3  # libraries choose and prepare their kernels at first, which cannot be recorded
 
 
@@ -46,11 +46,11 @@ class Recorder(Protocol):
         ...
 
     def record(self, work: Callable[[], Results]) -> Recording:
-        """Record `work`; whether that does it as well is left open."""
+        """Record `work`; it may or may not be run at the same time."""
         ...
 
     def apart(self) -> Recorder:
-        """Another one, for work that is replayed between recordings of this one."""
+        """Another recorder, for work that is replayed between recordings of this one."""
         ...
 
 
@@ -78,12 +78,12 @@ class CudaRecorder:
         return Recording(results, graph.replay)
 
     def apart(self) -> CudaRecorder:
-        """Another one, with memory of its own."""
+        """Another recorder, with memory of its own."""
         return CudaRecorder()
 
 
 class CapturedNetwork:
-    """A network for images of one shape, as two recordings; call it like the network, and differentiate what it gives.
+    """A network for images of one shape, as two recordings; call and differentiate it like the network.
 
     The first call runs the network as it is, to learn in which layout the gradients of its raw maps come: it decides in
     which order kernels add. The second call records. Each call overwrites the raw maps of the one before.
@@ -103,7 +103,7 @@ class CapturedNetwork:
 
     @property
     def is_recorded(self) -> bool:
-        """Whether calls are replays by now."""
+        """Whether calls are replays already."""
         return self._recordings is not None
 
     def __call__(self, images: Tensor) -> list[Tensor]:
@@ -130,7 +130,7 @@ class CapturedNetwork:
         torch._foreach_copy_(list(self._map_gradients.values()), [map_gradients[i] for i in self._map_gradients])
         self._recordings[1].replay()
         results = self._recordings[1].results
-        # Copies, since the next replay overwrites what it has given.
+        # Copies, since the next replay overwrites these tensors.
         fresh = iter(torch._foreach_mul([gradient for gradient in results if gradient is not None], 1.0))
         return tuple(None if gradient is None else next(fresh) for gradient in results)
 
@@ -204,7 +204,7 @@ class CapturedLoss:
 
 @dataclass(frozen=True)
 class _SharedMaps:
-    """What all recordings of a loss for maps of one form have in common: no two are ever under way together.
+    """What all recordings of a loss for maps of one form share: no two of them ever run at the same time.
 
     Attributes:
         maps, gradients: raw maps and their gradients.

@@ -30,7 +30,7 @@ GONE = (errno.ENOENT, errno.ENOTDIR, errno.ESTALE)
 
 
 class Keeper:
-    """What the training loop asks of whoever keeps its checkpoints; this one keeps none: process 0 does it."""
+    """The interface of a checkpoint keeper. This one keeps nothing: it is for processes other than 0."""
 
     def remember_best(self, state: TrainState, metrics: dict[str, Any]) -> None:
         """Nothing."""
@@ -119,12 +119,12 @@ class CheckpointKeeper(Keeper):
             if self._best is not None:
                 tensors, document = self._best
                 if not self._write(self._run.best, tensors, document, state):
-                    return  # a `last` that knows of this best would have to do without it
+                    return  # otherwise `last` would refer to a best that was never written
                 self._best = None
             self._write_last(state)
 
     def raise_failure(self) -> None:
-        """Raise what the last write failed with, if it failed.
+        """Raise the error of the last write, if it failed.
 
         Raises:
             RunFolderError: the newest state of the run is not on the disk.

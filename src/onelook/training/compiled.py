@@ -18,7 +18,7 @@ Backend = str | Callable[..., Any]
 
 BACKEND = "inductor"
 MOST_SHAPES = 4
-"""Of batches in validation that are compiled; torch gives up at 8 for a network, those of training included."""
+"""Shapes of validation batches that are compiled; torch gives up at 8 per network, those of training included."""
 
 
 def compiled(model: nn.Module, backend: Backend = BACKEND) -> Forward:
@@ -27,7 +27,7 @@ def compiled(model: nn.Module, backend: Backend = BACKEND) -> Forward:
     Args:
         backend: all but the default are for tests.
     """
-    # Else some choices of a GPU's code are made by timing, and the same seed would not give the same bits.
+    # Otherwise some kernels of a GPU are chosen by timing, and the same seed would not give the same bits.
     options: dict[str, Any] | None = {"deterministic": True} if backend == BACKEND else None
     compiled_model: Forward = torch.compile(model, backend=backend, dynamic=False, options=options)
     return compiled_model

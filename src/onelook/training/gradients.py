@@ -65,7 +65,7 @@ class GradientSum:
         self._arm_before_last()
 
     def end_micro_batch(self) -> None:
-        """Note that the gradient of one more micro-batch of this process is there."""
+        """Note that the gradient of another micro-batch of this process is complete."""
         self._done += 1
         if self._is_used is None:
             known = zip(self._has_gradient, self._parameters, strict=True)
@@ -76,7 +76,7 @@ class GradientSum:
         self._arm_before_last()
 
     def exchange(self) -> None:
-        """Add up the micro-batches of all processes; those that a process has not come to count as zeros."""
+        """Add up the micro-batches of all processes; those that a process did not compute count as zeros."""
         if self._buckets is not None:
             self._buckets.finish()
         if self._is_strict:
@@ -198,7 +198,7 @@ def _filled(parameters: Sequence[nn.Parameter]) -> list[list[nn.Parameter]]:
 
 
 class _Flat:
-    """Room for the gradients of parameters, one after the other.
+    """One flat buffer for the gradients of several parameters.
 
     Attributes:
         parameters: whose gradients; all of one type and on one device.
@@ -213,7 +213,7 @@ class _Flat:
         self._parts = [part.view(parameter.shape) for part, parameter in zip(parts, parameters, strict=True)]
 
     def fill(self) -> Tensor:
-        """The memory with the gradients in it; those that are not there as zeros."""
+        """The buffer with the gradients in it; missing ones are zeros."""
         parts = zip(self._parts, self.parameters, strict=True)
         found = [(part, parameter.grad) for part, parameter in parts if parameter.grad is not None]
         if len(found) < len(self._parts):
@@ -223,7 +223,7 @@ class _Flat:
         return self.memory
 
     def spread(self) -> None:
-        """Copy the memory to `parameter.grad`, in the memory layout of each parameter."""
+        """Copy the buffer to `parameter.grad`, in the memory layout of each parameter."""
         for parameter in self.parameters:
             if parameter.grad is None:
                 parameter.grad = torch.empty_like(parameter)

@@ -178,7 +178,7 @@ def _filled_cache(
         if kind == "disk":
             folder = default_cache_folder() / "images"
             return disk_cache(files, folder, work, rank=group.rank, world_size=group.world_size)
-    except StopRequested:  # the run has a folder already: it must come to a checkpoint to be resumed
+    except StopRequested:  # the run has a folder already, and needs a checkpoint to be resumable
         return None
     return None
 

@@ -94,7 +94,7 @@ class NetworkPasses:
         self._captured.clear()
         self._captured_loss = None
         self._begun.clear()
-        if self._compute.recorder is not None:  # with new memory: what all its recordings have left takes no others
+        if self._compute.recorder is not None:  # in new memory, since the old one fits no other recordings
             self._recorder = self._compute.recorder.apart()
             self._captured_loss = CapturedLoss(self._loss, self._compute.recorder.apart())
 
@@ -121,7 +121,7 @@ class NetworkPasses:
         return self._loss if self._captured_loss is None or shape not in self._expected else self._captured_loss
 
     def _is_ready(self, shape: Shape) -> bool:
-        """Whether all that takes long is behind a shape."""
+        """Whether a shape needs no more compiling or recording."""
         return self._captured[shape].is_recorded if shape in self._captured else shape in self._begun
 
     def _special(self, images: Tensor, shape: Shape) -> list[Tensor]:

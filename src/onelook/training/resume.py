@@ -70,7 +70,7 @@ def resume_run(given: Mapping[str, Any]) -> Resumed:
     settings = resume_settings(
         before, build_settings(TrainSettings, given, is_part=True), series="run", folder=run.path, extends=True
     )
-    if settings.time and "epochs" in given:  # the run goes on for so many epochs, however long that takes
+    if settings.time and "epochs" in given:  # the run gets these epochs, however long they take
         settings = settings.model_copy(update={"time": 0.0})
         document["progress"]["turns"] = []
     _refuse_many_processes(before, given)
@@ -112,7 +112,7 @@ def resumed_everywhere(given: Mapping[str, Any], file: Path | None, group: Proce
 
 
 def _interrupted(given: Mapping[str, Any], file: Path | None) -> Mapping[str, Any]:
-    """What to ask for after a restart: the run that this launch has begun, if it has got as far as a checkpoint."""
+    """What to resume after a restart: the run that this launch has started, if it has a checkpoint."""
     run = run_of_launch(build_settings(TrainSettings, given, file=file).project, launch_id())
     if run is None or not has_checkpoint(run):
         return given

@@ -1,4 +1,4 @@
-"""The nouns of a run: how data and model are trained, where that is written, and by whom."""
+"""A run: its settings, folder and processes."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from onelook.training.run_model import RunModel
 
 @dataclass(frozen=True)
 class Run:
-    """What is done with data and model, where it is written, and by whom.
+    """Settings, folder and processes of a run.
 
     Attributes:
         resumed: the earlier run, if this resumes one.

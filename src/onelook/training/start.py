@@ -1,4 +1,4 @@
-"""What a run starts from: checked before any image is read, and said."""
+"""What a run starts from: checked before any image is read, and logged."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def check_image_size(settings: TrainSettings, model: DetectionModel) -> None:
 
 
 def say_start(settings: TrainSettings, origin: Origin | None) -> None:
-    """Say in one line what the run starts from, under which licence, and what else could be taken."""
+    """Log in one line what the run starts from, under which licence, and which other weights there are."""
     if settings.weights:
         known = "which do not say where they come from" if origin is None else str(origin)
         logger.info("starts from weights `%s`: %s", settings.weights, known)

@@ -1,4 +1,4 @@
-"""Batch normalisation whose mean and variance are those of the images of all processes.
+"""Batch normalisation with the mean and variance over the images of all processes.
 
 S. Ioffe, C. Szegedy, "Batch normalization", 2015, with sums over processes; the parts are combined as in T. Chan,
 G. Golub, R. LeVeque, "Updating formulae and a pairwise algorithm for computing sample variances", 1979. Runs on any

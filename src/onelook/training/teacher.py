@@ -43,15 +43,15 @@ from onelook.training.weights import load_detector, located
 logger = logging.getLogger(__name__)
 
 LAST_STRENGTH = 0.1
-"""Of the features at the end of a run: along half a cosine, from 1, as in DAMO-YOLO (Xu et al., 2022, section 2.4)."""
+"""Strength of the feature term at the end, after half a cosine from 1: Xu et al., DAMO-YOLO, 2022, section 2.4."""
 
 
 class Teacher(TorchBackend):
-    """A back end whose predictions are those of a model, in the classes of another model, its student.
+    """A back end that gives the predictions of one model in the classes of another, its student.
 
     Args:
         model: the teacher; it is not changed.
-        teach: what it teaches.
+        teach: which of its outputs the student learns from.
         amp: the precision that the network, but not the decoding, computes in; None for 32 bits.
         digest: SHA-256 of the file that the model came from.
 
@@ -99,20 +99,20 @@ class Teacher(TorchBackend):
         self.num_classes = student.num_classes
 
     def document(self) -> dict[str, Any]:
-        """What a checkpoint remembers of it."""
+        """What a checkpoint stores about it."""
         return {"teacher": {"digest": self.digest, "names": list(self.names)}}
 
     def adapters(self, seed: int) -> nn.ModuleList | None:
-        """New convolutions of one cell from the student's features to its own, on the CPU; None if it teaches none."""
+        """New 1x1 convolutions from the student's channels to its own, on the CPU; None if it teaches no features."""
         if not self._has_features:
             return None
         with torch.random.fork_rng(devices=[]), torch.device("cpu"):
             torch.manual_seed(seed)
-            # Without a bias, which the normalisation that follows would take away again.
+            # Without a bias, which the normalisation that follows would remove.
             return nn.ModuleList(nn.Conv2d(*pair, 1, bias=False) for pair in zip(*self._channels, strict=True))
 
     def predict(self, images: Tensor) -> Tensor:
-        """Decoded predictions (B, N, 5 + K) in the student's classes; those that it does not know have score 0."""
+        """Decoded predictions (B, N, 5 + K) in the student's classes; classes unknown to the teacher have score 0."""
         return self._predictions(self._features(images))
 
     @torch.inference_mode()
@@ -177,7 +177,7 @@ def _shown(values: Sequence[object]) -> str:
 
 
 def teacher_of(model: RunModel, run: Run) -> Teacher | None:
-    """The teacher of a run, on its device; None without one; see `check_teacher`."""
+    """The teacher of a run, on its device; None without one. See `check_teacher`."""
     if not run.settings.teacher:
         return None
     return run.group.together(lambda: load_teacher(run.settings, model.model, amp=model.amp))
@@ -215,12 +215,12 @@ def check_teacher(
 def load_teacher(settings: TrainSettings, student: DetectionModel, *, amp: torch.dtype | None) -> Teacher:
     """The teacher that `teacher` names, for a model on its device; errors as `teacher_of` and `Teacher` have them."""
     path = located(Path(settings.teacher))
-    detector = load_detector(path, head="many")  # more cells have something to say
+    detector = load_detector(path, head="many")  # it was trained on more cells per object
     return Teacher(detector, student, teach=settings.teach, amp=amp, digest=sha256_of(path))
 
 
 def measure_teacher(teacher: Teacher, evaluator: Evaluator, run: Run, stop: StopSignal) -> DetectionMetrics:
-    """Say how good the teacher is on the validation split: one that does not know the images does harm."""
+    """Log the teacher's accuracy on the validation split: a teacher that does not know such images does harm."""
     metrics = evaluator.run(teacher, stop=stop).metrics
     if run.group.is_first:
         logger.info(

@@ -138,7 +138,7 @@ class Trainer:
         self.group.rest()
 
     def train_step(self, batch: Batch) -> bool:
-        """Forward, loss and backward for one batch, and an update if the schedule has one here; whether it had."""
+        """Forward, loss and backward for one batch, and an update if the schedule has one here; whether it had one."""
         progress = self.state.progress
         plan = self.schedule.at(progress.step)
         losses = self.step.run(batch, plan, stop=self.stop)
@@ -187,7 +187,7 @@ class Trainer:
         self.observers.send(EpochEnd(epoch, row, metrics, is_best, *seconds, detections, epochs=length))
 
     def _is_best(self, evaluation: Evaluation, epoch: int) -> bool:
-        """Note what was found after `epoch`; whether it is the best so far."""
+        """Record the results of `epoch`; whether they are the best so far."""
         progress, metrics = self.state.progress, evaluation.metrics
         class_ap = np.zeros(self.state.loss.num_classes)
         class_ap[metrics.class_ids] = metrics.class_ap
@@ -198,14 +198,14 @@ class Trainer:
         return is_best
 
     def _validate_late(self) -> None:
-        """Validate what was to be validated after an epoch that does not come: a run ends with its best weights."""
+        """Do the validation that was deferred to an epoch that does not come: a run ends with its best weights."""
         evaluation, epoch = self._validate(), self.state.progress.epoch - 1
         self.state.progress.history[-1].update(finite(validation_row(evaluation)))
         if self._is_best(evaluation, epoch):
             self.keeper.remember_best(self.state, metrics_document(evaluation.metrics, epoch))
 
     def _settle_length(self) -> None:
-        """Let the budget of time decide how many epochs the run has, and write the decision into its state."""
+        """Let the time budget decide how many epochs the run has, and record the decision in its state."""
         progress, epochs = self.state.progress, self.settings.epochs
         length = self.group.first(lambda: self.budget.length_after(progress, epochs))
         if length != epochs:
@@ -234,7 +234,7 @@ class Trainer:
         return patience > 0 and progress.best_epoch >= 0 and progress.epoch - progress.best_epoch >= patience
 
     def _sums_so_far(self) -> Tensor:
-        """(C,) of the epoch under way, on the device."""
+        """(C,) sums of the loss terms of the current epoch, on the device."""
         device, sums = self.step.compute.device, self.state.progress.loss_sums or [0.0] * len(self._columns)
         return torch.tensor(sums, dtype=widest_float(device), device=device)
 
@@ -262,7 +262,7 @@ class Trainer:
 
 
 def widest_float(device: torch.device) -> torch.dtype:
-    """The most precise type that the device computes in."""
+    """The most precise floating type of the device."""
     return torch.float32 if device.type == "mps" else torch.float64
 
 
@@ -272,7 +272,7 @@ def finite(row: dict[str, float]) -> dict[str, float]:
 
 
 def validation_row(evaluation: Evaluation) -> dict[str, float]:
-    """The part of a line of `results.csv` that a validation gives."""
+    """The columns of `results.csv` that a validation fills."""
     row = metrics_row(evaluation.metrics)
     if len(evaluation.by_branch) > 1:
         row |= branches_row(evaluation.by_branch)

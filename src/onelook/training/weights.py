@@ -34,7 +34,7 @@ logger = logging.getLogger(__name__)
 
 DEFAULT_MODEL = "yolov5s"
 METADATA_KEY = "onelook"
-"""Under which an exported ONNX or Core ML file of ours says what it is."""
+"""Metadata key by which ONNX and Core ML files of `onelook export` are recognised."""
 
 MAX_NAMES = 100_000
 PROGRAMS = (".onnx", ".engine", ".torchscript", ".pt2")
@@ -61,7 +61,7 @@ class StartingModel:
 
 @dataclass(frozen=True)
 class Weights:
-    """The averaged model of a file, apart.
+    """The averaged model of a file as definition and tensors.
 
     Attributes:
         definition: builds the model.
@@ -253,7 +253,7 @@ def model_of(checkpoint: Checkpoint, prefix: str, path: Path) -> DetectionModel:
 
 
 def _built(weights: Weights) -> DetectionModel:
-    with torch.device("meta"):  # so that no weights are drawn at random first
+    with torch.device("meta"):  # skips the random initialisation
         model = create_model(weights.definition, num_classes=len(weights.names), names=weights.names)
         if weights.is_fused:
             model = fuse(model)

@@ -1,4 +1,4 @@
-"""Targets in pixels and the points that may answer for them: all that an assignment needs to know before it predicts.
+"""Targets in pixels and their candidate points: what the assignment needs besides the predictions.
 
 It is worked out where the targets are, normally on the CPU, so that it never waits for a GPU.
 Letters: B images, L maps, H, W cells of a map, C outputs, M targets, those that fill up included, n pairs.
@@ -18,7 +18,7 @@ from onelook.losses.points.pairs import Floats, Pairs, on_device, pairs_inside
 from onelook.structures.batch import Targets, padded_length
 
 _MANY_TARGETS = 512
-"""From here on lengths are told apart more finely: numbers of many targets vary less from batch to batch."""
+"""From here on lengths have finer steps: large numbers of targets vary less from batch to batch."""
 
 Regions = Callable[[Floats, Sequence[float]], Floats]
 """(M, 4) targets in pixels and the strides -> (L, M, 4) corners in which the candidates lie."""
@@ -35,7 +35,7 @@ class PointTargets:
         boxes: (M, 4) cxcywh, pixels.
         class_ids: (M,) int64.
         image_index: (M,) int64.
-        pairs: n of them.
+        pairs: n pairs of a target and a point.
         most_points: N, largest number of candidate points of an image; 0 where regions may be large.
         are_raw_boxes_compared: () bool, as in the last part of a run; None where they never are.
         class_floor: () float, lower bound of the class target, annealed from 1 to 0.
@@ -57,7 +57,7 @@ def point_targets(
 
     Args:
         regions: gives the regions in which the candidates lie.
-        most_cells: how many of a map lie in a region of fixed size, 0 for any number; n follows from M then.
+        most_cells: cells of a map in a region of fixed size, from which n follows; 0 for regions of any size.
     """
     first = raw_maps[0]
     sizes = [(raw_map.shape[2], raw_map.shape[3]) for raw_map in raw_maps]

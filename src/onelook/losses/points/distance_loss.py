@@ -46,7 +46,7 @@ class DistanceLoss(FamilyLoss):
     Args:
         strides: pixels per cell of each map.
         hyperparameters: box, cls, cls_pw, cls_softmax, fl_gamma and label_smoothing are used.
-        one_to_one: let one point only learn each target, so that no NMS is needed.
+        one_to_one: one point per target, so that no NMS is needed.
         early_share: share of the run that is the early part.
     """
 

@@ -1,4 +1,4 @@
-"""Pairs of a target and a point that may answer for it, and the choice among them; all targets of a batch at once.
+"""Pairs of a target and a candidate point, and the choice among them, for all targets of a batch at once.
 
 Pairs are sorted by target, and by point within a target: "first" below always means first in this order, so that ties
 are settled the same way on every device. Which pairs there are follows from the targets alone and is worked out where
@@ -18,9 +18,9 @@ import torch
 from torch import Tensor
 
 RANKS = 16
-"""How many pairs a target chooses among: the best of them."""
+"""Number of pairs that a target chooses among: its best ones."""
 ROUNDS = 5
-"""How often targets without a point ask for one."""
+"""Rounds in which targets without a point request one."""
 
 Floats = npt.NDArray[np.float64]
 Numbers = npt.NDArray[np.int64]
@@ -50,7 +50,7 @@ class Pairs:
         return len(self.first)
 
     def of_targets(self, values: Tensor) -> Tensor:
-        """(n, ...) what (M, ...) `values` say of the target of each pair."""
+        """(n, ...) the (M, ...) `values` of the target of each pair."""
         return values[self.target.clamp(max=self.num_targets - 1)]
 
 
@@ -61,7 +61,7 @@ class Shortlist:
     Attributes:
         pair: (M, R) int64.
         point: (M, R) int64, its number in the batch: image * P + point of the image.
-        is_real: (M, R) bool, whether the target has so many pairs.
+        is_real: (M, R) bool, whether the target has a pair of that rank.
         targets, ranks: (M, 1) and (R,) int64, numbers of the rows and columns.
         num_points: B * P, all points of the batch.
     """
@@ -82,7 +82,7 @@ class Shortlist:
 
 @dataclass(frozen=True)
 class Positives:
-    """Which points answer for which targets, at most one target a point; targets have k rows each, real or not.
+    """Which points are matched to which targets, at most one target per point; each target has k rows, real or not.
 
     Attributes:
         point: (M, k) int64, its number in the batch: image * P + point of the image.
@@ -95,7 +95,7 @@ class Positives:
     is_real: Tensor
 
     def best(self, key: Tensor) -> Tensor:
-        """(M, k) bool one positive of each target that has any, that of the largest key; of equal ones the first.
+        """(M, k) bool, for each target with positives the one of the largest key; among ties, the first.
 
         Args:
             key: (M, k), never NaN.
@@ -144,7 +144,7 @@ def pairs_inside(
 
 
 def shortlist(pairs: Pairs, key: Tensor, ranks: int = RANKS) -> Shortlist:
-    """The pairs of each target with the smallest keys, those of equal keys in their order.
+    """The pairs of each target with the smallest keys; ties in their order.
 
     Args:
         key: (n,), never NaN.
@@ -196,7 +196,7 @@ def rescue_orphans(candidates: Shortlist, chosen: Tensor, *, most: int, may_take
     owned, last_to_give = chosen[:, :most], (counts - 2).clamp(min=0)[:, None]
 
     def wanted_by(asks: Tensor) -> Tensor:
-        """(M, R) the first target that asks for each point, M if none does."""
+        """(M, R) the first target that requests each point, M if none does."""
         return candidates.lowest(torch.where(asks, target, nobody))
 
     def allowed_by(wanted: Tensor) -> Tensor:
@@ -221,7 +221,7 @@ def rescue_orphans(candidates: Shortlist, chosen: Tensor, *, most: int, may_take
 
 
 def positives_of(candidates: Shortlist, chosen: Tensor, rows: int) -> Positives:
-    """The chosen pairs, at most `rows` of a target; those behind rank `rows` are alone.
+    """The chosen pairs, at most `rows` per target; a pair beyond rank `rows` is the only one of its target.
 
     Args:
         chosen: (M, R) bool.

@@ -1,4 +1,4 @@
-"""SimOTA: which points answer for a target, by what they cost now. Ge et al., YOLOX, 2021, section 2, with two changes.
+"""SimOTA: assigns points to targets by their current cost. Ge et al., YOLOX, 2021, section 2, with two changes.
 
 Candidates are the points around the middle of the target alone, and a target that loses them all gets one back.
 Letters: B images, L maps, M targets, n pairs, K classes, P points of an image, R ranks of a shortlist.
@@ -44,7 +44,7 @@ def centre_regions(boxes_xyxy: Floats, strides: Sequence[float]) -> Floats:
 
 
 def pair_costs(objectness: Tensor, classes: Tensor, class_ids: Tensor, ious: Tensor) -> Tensor:
-    """(n,) what it costs a point to answer for a target: how wrong its class and its box are now.
+    """(n,) cost of assigning a point to a target: the current error of its class and its box.
 
     The first is the sum over the classes of the cross-entropy of sqrt(p(class) p(object)) with the one right class.
 
@@ -62,7 +62,7 @@ def pair_costs(objectness: Tensor, classes: Tensor, class_ids: Tensor, ious: Ten
 
 
 def points_wanted(targets: PointTargets, boxes_xyxy: Tensor, predicted_xyxy: Tensor, num_images: int) -> Tensor:
-    """(M,) int64 how many points each target is to get: what its ten best overlaps add up to, rounded down, at least 1.
+    """(M,) int64 number of points for each target: the sum of its ten best overlaps, rounded down, at least 1.
 
     All candidates of its image count, those of other targets too.
 

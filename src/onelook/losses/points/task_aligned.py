@@ -1,4 +1,4 @@
-"""Task-aligned assignment: points answer for a target where class and box agree best.
+"""Task-aligned assignment: a target gets the points whose class and box suit it best.
 
 Feng et al., TOOD, 2021, section 3. Three things differ: small targets have the candidates of a larger box, ties go to
 the first point, and a target that loses all its points gets one back.
@@ -42,7 +42,7 @@ def surrogate_regions(boxes_xyxy: Floats, strides: Sequence[float]) -> Floats:
 
 
 def choose_aligned(pairs: Pairs, scores: Tensor, ious: Tensor, *, one_to_one: bool = False) -> tuple[Positives, Tensor]:
-    """The pairs that are chosen, and how good each is.
+    """The chosen pairs, and the quality of each.
 
     Each target chooses the pairs of largest alignment, score x IoU^6, even where that is 0. A point that several choose
     goes to the target that it overlaps most, and a target that ends with nothing gets another, see `rescue_orphans`.

@@ -60,7 +60,7 @@ class YoloxLoss(FamilyLoss):
     Args:
         strides: pixels per cell of each map.
         hyperparameters: box, obj, cls, cls_pw, obj_pw, fl_gamma and label_smoothing are used.
-        one_to_one: teach the second objectness of a head that has one, so that no NMS is needed.
+        one_to_one: train the second objectness of a head that has one, so that no NMS is needed.
         l1_from: share of the run after which the raw boxes are compared too; above 1 they never are.
         rescue: see `rescue_orphans`.
     """
@@ -151,7 +151,7 @@ class YoloxLoss(FamilyLoss):
         return self._objectness_term(logits, point, is_object.flatten().to(logits.dtype)) / is_object.sum().clamp(min=1)
 
     def objects(self, logits: Tensor, found: Assignment) -> Tensor:
-        """(M, k) bool, which of the positives the second objectness is taught.
+        """(M, k) bool, the positives of the second objectness.
 
         Args:
             logits: (B * P,) of the second objectness.
