@@ -65,7 +65,7 @@ def _archive(entry: object, where: str, no_hash: bool) -> Archive:
 
 
 def download_root(told: object, yaml_path: Path) -> Path:
-    """Where the data go: below the folder of the YAML, whoever wrote it.
+    """The target folder: always below the folder of the YAML, wherever that comes from.
 
     Raises:
         SettingsError: `told`, the `path` of the YAML, leads out of there.

@@ -1,4 +1,4 @@
-"""Which protocols FFmpeg may use, told to OpenCV through the only door it has: an environment variable."""
+"""Which protocols FFmpeg may use, passed to OpenCV in the only way there is: an environment variable."""
 
 from __future__ import annotations
 

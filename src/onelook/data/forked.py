@@ -23,10 +23,10 @@ def can_fork() -> bool:
 
 @contextmanager
 def forked_pool(do: Callable[[range], Any], workers: int) -> Iterator[ProcessPoolExecutor]:
-    """A pool of processes, each of which has `do` and all that it refers to; to be asked for `do_inherited`.
+    """A pool of processes that inherit `do` and all that it refers to; submit `do_inherited` to it.
 
     Args:
-        do: what they are to do; only what it is called with and what it gives go through a pipe.
+        do: the work; only its arguments and results go through a pipe.
     """
     context = multiprocessing.get_context("fork")
     pool = ProcessPoolExecutor(workers, context, initializer=_inherit, initargs=(do,))

@@ -24,7 +24,7 @@ UNREAD_SUFFIXES = frozenset(
     {".arw", ".avif", ".cr2", ".cr3", ".exr", ".gif", ".hdr", ".heic", ".heif", ".ico", ".j2k", ".jp2", ".jxl", ".nef",
      ".pbm", ".pgm", ".pnm", ".ppm", ".psd", ".raw", ".rw2", ".svg", ".tga"}
 )  # fmt: skip
-# Suffixes of what usually lies beside images; other files are asked whether they are images.
+# Suffixes of files that usually lie beside images; other files are opened to see whether they are images.
 _OTHER_SUFFIXES = frozenset(
     {".cache", ".csv", ".db", ".html", ".ini", ".ipynb", ".json", ".log", ".md", ".names", ".npy", ".npz", ".parquet",
      ".pdf", ".py", ".tar", ".tsv", ".txt", ".xml", ".yaml", ".yml", ".zip"}
@@ -180,7 +180,7 @@ def _resolved(line: str, list_folder: str, root: str) -> str:
 
 
 def exists(path: StrPath) -> bool:
-    """Whether something is there and can be reached; False where a folder above is closed to us."""
+    """Whether a path exists; False if a folder above may not be read."""
     return os.path.exists(path)  # noqa: PTH110
 
 
@@ -199,7 +199,7 @@ def _is_file(entry: os.DirEntry[str]) -> bool:
 
 
 def _new_entries(folder: str, entered: set[tuple[int, int]]) -> list[os.DirEntry[str]]:
-    """What a folder holds, last name first; nothing if its identity is among `entered`, to which it is added."""
+    """The entries of a folder, last name first; none if its identity is among `entered`, to which it is added."""
     try:
         status = os.stat(folder)  # noqa: PTH116 - plain strings: a dataset has many files
         if (status.st_dev, status.st_ino) in entered:

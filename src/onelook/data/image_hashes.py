@@ -30,7 +30,7 @@ logger = logging.getLogger(__name__)
 
 FORMAT = 2
 THUMBNAIL_SIDE = 16
-# Less spread of grey levels than this shows nothing: the hash of a blank page is noise.
+# Images with a smaller spread of grey levels are flat: the hash of a blank page is noise.
 FLAT_LEVELS = 2.0
 
 _HASHED_SIDE = 32

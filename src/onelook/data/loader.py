@@ -40,7 +40,7 @@ def train_loader(
     Raises:
         OnelookError: what went wrong in a worker, as if it had happened here.
     """
-    # Drawing images needs what the last validation found: nothing of an epoch may be loaded before it begins.
+    # Drawing images needs the last validation's results: no image of an epoch may be loaded before the epoch begins.
     parts: Iterable[Iterable[list[Any]]] = [order] if order.class_ap is None else order.by_epoch()
     batches = _stream(_Batches(dataset, workers), parts, workers, pin_memory, start_method)
     return within_limit(batches, num_images=len(dataset))
@@ -98,7 +98,7 @@ class _Batches(Dataset[Any]):
 
 
 class _Part:
-    """The batches that are asked of the loader now."""
+    """The batches that the loader should load now."""
 
     keys: Iterable[list[Any]] = ()
 

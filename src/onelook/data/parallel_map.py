@@ -1,4 +1,4 @@
-"""Going through many things once, in threads or processes, in a fixed order, ready to stop."""
+"""Maps a function over many items, in threads or processes, with results in order, ready to stop."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ Result = TypeVar("Result")
 
 @dataclass(frozen=True)
 class Work:
-    """How to go through many things.
+    """How to map over many items.
 
     Attributes:
         workers: threads, or processes; 0 works in the calling thread.
-        stop_requested: checked every few things; True ends the work with StopRequested.
-        progress: called with (things done, things in all) every few things.
+        stop_requested: checked every few items; True ends the work with StopRequested.
+        progress: called with (items done, items in all) every few items.
     """
 
     workers: int = 0
@@ -56,7 +56,7 @@ def progress_log(what: str) -> Progress:
 
 
 def each(do: Callable[[Thing], Result], things: Sequence[Thing], work: Work, *, name: str) -> Iterator[Result]:
-    """`do` to everything, results in order; threads take a few things at a time.
+    """Apply `do` to every item, results in order; threads take a few items at a time.
 
     Args:
         do: called in threads; what it raises ends the work.
@@ -107,7 +107,7 @@ def _chunks(
 
 
 def _ahead(do: Callable[[range], Result], chunks: Iterable[range], pool: Executor, workers: int) -> Iterator[Result]:
-    """The results in order; as many are begun ahead of their turn as keep the threads busy."""
+    """The results in order; enough items are started ahead of their turn to keep the threads busy."""
     pending: deque[Future[Result]] = deque()
     for chunk in chunks:
         pending.append(pool.submit(do, chunk))

@@ -1,4 +1,4 @@
-"""Where a path leads that was written on another system or for another place, if there is nothing where it says.
+"""Finds a path that was written on another system or for another folder, if it does not exist as written.
 
 Only tried where the path as it stands finds nothing, and said whenever it is used.
 """

@@ -90,7 +90,7 @@ class EpochOrder:
             yield from batches
 
     def by_epoch(self) -> Iterator[Iterable[list[SampleItems]]]:
-        """The batches that each epoch still has; an epoch is put in order when it is asked for, not before."""
+        """The remaining batches of each epoch; an epoch is shuffled when it is requested, not before."""
         first = self.start_batch
         for epoch in range(self.start_epoch, self.epochs):
             class_ap = () if self.class_ap is None else tuple(self.class_ap())
@@ -98,7 +98,7 @@ class EpochOrder:
             first = 0
 
     def _share(self, epoch: int, class_ap: tuple[float, ...], numbers: list[int]) -> list[SampleItems]:
-        """What this process gets of a batch."""
+        """The share of this process in a batch."""
         is_pool = self.partners_of_batch and len(numbers) >= LEAST_PARTNERS
         partners = tuple(numbers) if is_pool else ()
         slots = [EpochItem(epoch, number, class_ap, partners) for number in numbers]

@@ -27,13 +27,13 @@ FORMAT = 1
 
 @dataclass(frozen=True)
 class Diagnosis:
-    """What is known about a dataset.
+    """The result of checking a dataset.
 
     Attributes:
         data: its YAML, printable.
         imgsz: size of training that sizes refer to, pixels.
         statistics: statistics of each split.
-        findings: all faults, place by place.
+        findings: all faults, one by one.
         anchors: how well the anchors of `model` suit the training labels; None without a training split or anchors.
         model: whose anchors were measured.
         detector_map50: mAP50 on this dataset of the detector that judged the labels; None without one.
@@ -83,7 +83,7 @@ class Diagnosis:
 
 @dataclass(frozen=True)
 class DiagnosisOptions:
-    """What is checked, and how closely.
+    """What is checked, and how strictly.
 
     Attributes:
         path: the dataset YAML.

@@ -1,4 +1,4 @@
-"""What the doctor found, place by place, and what it makes of it."""
+"""The doctor's findings, and their texts."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from onelook.doctor.faults import FAULTS, SEVERITIES, Severity
 
 @dataclass(frozen=True)
 class Finding:
-    """One fault at one place.
+    """One fault of one file, row or image.
 
     Attributes:
         kind: a key of FAULTS.

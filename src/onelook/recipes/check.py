@@ -76,7 +76,7 @@ class CheckResult:
 
 
 def check(given: Mapping[str, Any], *, file: Path | None = None) -> CheckResult:
-    """Read all splits of a dataset, tell what is wrong with it, and write that if a folder is given.
+    """Read all splits of a dataset, report its faults, and write the report if a folder is given.
 
     Raises:
         OnelookError: a setting or the dataset file cannot be used, or there is no place for the report.

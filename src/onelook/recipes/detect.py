@@ -34,7 +34,7 @@ from onelook.training.detector_file import write_inference_file
 logger = logging.getLogger(__name__)
 
 KEPT_LIVE_FRAMES = 1000
-"""Results of live sources that are kept in memory, the newest: there is no end to them."""
+"""Number of newest results of live sources that are kept in memory."""
 BATCHES_TO_WRITE = 2
 """Most batches that wait to be written; if writing is slower than looking, looking waits."""
 

@@ -119,7 +119,7 @@ def _described(settings: DownloadSettings) -> Path:
 
 
 def _refuse_unknown_name(data: str) -> None:
-    """Refuse what is neither a file here nor looks like the path of one."""
+    """Refuse a name that is neither a file nor looks like a path."""
     path = Path(data)
     if not data or not (path.exists() or len(path.parts) > 1 or path.suffix.lower() in (".yaml", ".yml")):
         raise SettingsError(

@@ -136,7 +136,7 @@ def _resumed_settings(folder: FoldsFolder, typed: FoldsSettings) -> FoldsSetting
 
 
 def _read(data: Sequence[Path], settings: FoldsSettings, stop: StopSignal) -> list[Splits]:
-    """The splits of all folds, silently: the training on each fold says what is to be said of it."""
+    """The splits of all folds, without messages: the training on each fold logs its own."""
     found: list[Splits] = []
     problems: list[DataError] = []
     with quiet(logging.CRITICAL):

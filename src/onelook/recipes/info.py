@@ -58,7 +58,7 @@ class InfoResult:
 
 
 def info(given: Mapping[str, Any], *, file: Path | None = None) -> InfoResult:
-    """Look into a file of weights; nothing in it is run, nor is it changed.
+    """Describe a file of weights; nothing in it is run, and it is not changed.
 
     Raises:
         OnelookError: a setting or the file cannot be used.

@@ -72,7 +72,7 @@ def _is_open(pages: LiveReport, watched: _WatchedRun) -> bool:
 
 
 class _WatchedRun:
-    """Reads how a run stands, and when it was seen to have ended, by the clock `time.monotonic`; inf before."""
+    """Reads the state of a run, and when it was first seen ended, by `time.monotonic`; inf before that."""
 
     def __init__(self, run: RunDir) -> None:
         self._run = run

@@ -90,7 +90,7 @@ def split_dataset(given: Mapping[str, Any], *, file: Path | None = None) -> Spli
 
 
 def _warn_of_other_fractions(splits: Mapping[str, Array], groups: Array, settings: SplitSettings) -> None:
-    """Say so if a split has much less or more of the images than was asked for, and what cures it."""
+    """Warn, with a hint, if a split has far fewer or more images than requested."""
     shares = {split: len(splits.get(split, ())) / len(groups) for split in SPLITS}
     missed = [
         f"{split} {100 * shares[split]:.1f} % instead of {100 * wanted:.1f} %"

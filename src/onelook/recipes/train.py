@@ -117,7 +117,7 @@ def _claimed_folder(run: Run) -> Iterator[None]:
 
 
 def _identity(folder: RunDir, resumed: Resumed | None) -> RunStatus:
-    """Which run it is: that of the checkpoint; that which this launch has begun before a restart; or a new one."""
+    """The run: that of the checkpoint, the one that this launch began before a restart, or a new one."""
     record = folder.record
     if resumed is not None:
         return replace(record, run_id=run_id_in(resumed.checkpoint.document))

@@ -12,7 +12,7 @@ import torch
 
 @contextmanager
 def quiet(level: int) -> Iterator[None]:
-    """Let the library say nothing below `level`: what each of many trainings says would bury what counts."""
+    """Silence the library below `level`: the messages of many trainings would bury those of the series."""
     package = logging.getLogger("onelook")
     before = package.level
     package.setLevel(max(level, before))

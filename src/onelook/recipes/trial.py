@@ -1,4 +1,4 @@
-"""One trial of a search: a training like any other, told to be silent, to save little, and when to give up."""
+"""One trial of a search: a training like any other, but silent, with few checkpoints, and pruned when hopeless."""
 
 from __future__ import annotations
 

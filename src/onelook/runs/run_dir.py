@@ -52,7 +52,7 @@ class RunDir:
     speeds = FileIn("speed.csv")
     """One line per epoch and process: what took how long; apart from the results, which repeat exactly."""
     status = FileIn("status.json")
-    """How the run stands: running, finished, stopped or failed, and with which exit code."""
+    """State of the run: running, finished, stopped or failed, and its exit code."""
     progress = FileIn("progress.json")
     """Where a run is within an epoch; only while it trains."""
     lock_file = FileIn(".lock")
@@ -72,7 +72,7 @@ class RunDir:
     gallery = FileIn("val_images.html")
     """All images of an evaluation with their boxes, as a page; the images are in a folder beside it."""
     report = FileIn("report.html")
-    """All of it as one page."""
+    """The whole run as one page."""
     comparison = FileIn("comparison.html")
     """This run and others side by side, as one page."""
 
@@ -133,7 +133,7 @@ class RunDir:
         return read_status(self.status)
 
     def begin(self, identity: RunStatus, *, launch: str = "") -> None:
-        """Write down, before anything else, that this process works on the run `identity` in this folder.
+        """Record, before anything else, that this process works on the run `identity` in this folder.
 
         What an earlier run has left in the folder is not taken for results of this one: its checkpoints stay, unused,
         until others replace them; what would show its end is removed.
@@ -167,7 +167,7 @@ class RunDir:
             )
 
     def write_status(self, state: str, *, exit_code: int | None = None, message: str = "") -> None:
-        """Write down how the run stands, for schedulers that lose exit codes; a full disk is only warned of.
+        """Record the state of the run, for schedulers that lose exit codes; a full disk only causes a warning.
 
         Args:
             state: "running", "finished", "stopped" or "failed".

@@ -31,7 +31,7 @@ class TrialsSoFar:
 
     Attributes:
         complete: the courses of complete trials.
-        best: the fitness of the best of all, those of other searches included.
+        best: highest fitness of all trials, those of other searches included.
         spent: epochs that all trials have trained, those of the trial that is judged included.
         epochs: epochs of a complete trial.
     """

@@ -50,7 +50,7 @@ class Search(Protocol):
         """Take the trials of other searches into account."""
 
     def step(self, objective: Objective) -> Row | None:
-        """Do one more trial; None if there are enough. What `objective` raises ends the step, not the search."""
+        """Run another trial; None if there are enough. An error in `objective` ends the step, not the search."""
 
 
 class GeneticSearch:

@@ -91,7 +91,7 @@ class OptunaSearch:
                 )
 
     def step(self, objective: Objective) -> Row | None:
-        """Do one more trial; None if all slots are taken, be it by trials that other processes have under way."""
+        """Run another trial; None if all slots are taken, also by running trials of other processes."""
         trials = self._study.get_trials(deepcopy=False)
         if sum(map(is_ours, trials)) >= self._plan.trials:
             return None

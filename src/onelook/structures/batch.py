@@ -72,7 +72,7 @@ class ImageInfo:
         gain_xy: pixels of the batch image per original pixel.
         pad_xy: left and top border of the batch image, pixels.
         num_images: images of the dataset in this batch image; with more than one, all else here is of the first.
-        num_dropped_boxes: boxes that transforms of the user's choice have taken away, of all images in it.
+        num_dropped_boxes: boxes that the user's transforms dropped, of all images in it.
         lost: for each image that could not be read and is left out, what is wrong with it.
     """
 

@@ -25,7 +25,7 @@ class Augmentation:
         draw: adds to a draft what it decides; nothing, with its settings at 0.
         purpose: number of its stream of random numbers, below 16, which nothing else uses; see `Purpose`.
         settings: its hyperparameters; 0 or empty switches each off.
-        step: what it adds to the steps of a plan, if it does; it knows the rendering and the labels.
+        step: the step that it adds to a plan, if any; it knows the rendering and the labels.
     """
 
     draw: Callable[[Draft, Stream], None]
@@ -69,7 +69,7 @@ def draw_plan(
         mosaic_allowed: with False, no mosaic and no mix-up.
         drawn: (N,) image numbers that stand instead of those of the dataset; `key` then counts in here.
         pool: numbers that the other images of mosaics are drawn from; empty for all of the dataset.
-        transform: what the user's transforms are for a key, if there are any.
+        transform: gives the user's transforms for a key, if there are any.
     """
     draft = Draft(ImageNumbers(index, drawn, pool), hyperparameters, key, output_hw, mosaic_allowed, transform)
     for augmentation in AUGMENTATIONS.values():
@@ -78,7 +78,7 @@ def draw_plan(
 
 
 def without_device(hyperparameters: Hyperparameters) -> list[str]:
-    """Names of the augmentations that are asked for and that only the loader can do."""
+    """Names of the requested augmentations that only the loader can do."""
     return [
         name
         for name, one in AUGMENTATIONS.items()

@@ -53,7 +53,7 @@ class Canvas:
         anchor_xy: a corner that several images share, pixels.
         to_output: (3, 3) from canvas to output pixels.
         gain: the change of size within it.
-        changes: what is done to each image before; empty if nothing is done to any.
+        changes: changes to each image before that; empty if there are none.
     """
 
     size_hw: tuple[int, int]
@@ -82,16 +82,16 @@ class Canvas:
 
 @dataclass
 class Draft:
-    """What is drawn so far; it begins with one image alone, fitted into the middle.
+    """The plan so far; it begins with one image, fitted into the middle.
 
     Attributes:
-        numbers: what images are drawn from.
+        numbers: the images that are drawn from.
         output_hw: height and width of the result, pixels; square if mosaics are allowed.
         mosaic_allowed: with False, no mosaic and no mix-up.
-        transform: what the user's transforms are for a key, if there are any.
+        transform: gives the user's transforms for a key, if there are any.
         canvases: one, or two that are blended.
         ratio: weight of the first of two canvases.
-        steps: what is done to the result.
+        steps: steps applied to the result.
     """
 
     numbers: ImageNumbers

@@ -50,7 +50,7 @@ def generator(key: SampleKey, purpose: int, layer: int = 0) -> np.random.Generat
     with different keys are independent, whatever the keys.
 
     Args:
-        purpose: what for: a `Purpose`, or the number of an augmentation that has none, below 16.
+        purpose: a `Purpose`, or the number of an augmentation without one, below 16.
         layer: 0, or 1 for the second mosaic of a mix-up.
 
     Raises:

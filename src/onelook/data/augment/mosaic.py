@@ -32,7 +32,7 @@ def mosaic_with(draft: Draft, current: int, four: np.random.Generator, *, layer:
     seen through a window of the size of this one; where the window lies is random.
 
     Args:
-        draft: what is drawn from; the canvas is twice as large as its output.
+        draft: the plan so far; the canvas is twice as large as its output.
         four: random numbers for four images; nine have a stream of their own, so that neither moves the other.
         layer: number of the canvas.
     """

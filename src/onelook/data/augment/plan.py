@@ -90,7 +90,7 @@ class Tile:
         window: left, top, right, bottom of the part that may be seen, as fractions of the image: what lies on the
             canvas.
         extent_wh: width and height of the whole image in output pixels, before rotation, shear and perspective.
-        changes: what is done to the image before.
+        changes: changes to the image before that.
     """
 
     source: int
@@ -110,7 +110,7 @@ class AugmentPlan:
         tiles: one image, or the four or nine of a mosaic; they do not overlap.
         partner: the tiles of a second mosaic that is blended in; empty if there is none.
         partner_ratio: weight of the first mosaic in the blend.
-        steps: what is done to the result, in this order.
+        steps: steps applied to the result, in this order.
     """
 
     image: int

@@ -49,12 +49,12 @@ class Layer:
 
 @dataclass(frozen=True)
 class Drawing:
-    """Images that are to be made.
+    """Images to be rendered.
 
     Attributes:
         layers: one, or two if any image has a second mosaic blended in.
         ratios: (B,) float32 weight of the first layer.
-        steps: what is done to the result, and for each the tensors (B, ...) that it needs.
+        steps: steps applied to the result, with the tensors (B, ...) that each needs.
         width: width of the output, pixels.
     """
 
@@ -157,7 +157,7 @@ def _resized(fields: Tensor, covered: Tensor, pixels: Tensor) -> Tensor:
 
 
 def _values(pixels: Tensor, numbers: Tensor, is_free: Tensor) -> Tensor:
-    """(B, H, W, 3) uint8 pixels by their numbers; where no tile is, numbers mean nothing and the pixel is any."""
+    """(B, H, W, 3) uint8 pixels by their numbers; where there is no tile, the pixel is arbitrary."""
     return pixels[numbers.masked_fill(is_free, 0)]
 
 

@@ -114,7 +114,7 @@ def num_halvings(size_hw: tuple[int, ...], extent_wh: tuple[float, float]) -> in
 
 
 def halved(image: Image, times: int) -> Image:
-    """The image (H, W, 3) at half of its size, rounded down, so many times; pixels are averaged."""
+    """The image (H, W, 3), halved a number of times by averaging pixels, sizes rounded down."""
     for _ in range(times):
         half = (image.shape[1] // 2, image.shape[0] // 2)
         image = np.asarray(cv2.resize(image, half, interpolation=cv2.INTER_AREA), np.uint8)

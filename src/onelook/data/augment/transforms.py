@@ -113,7 +113,7 @@ class KeyedTransforms:
 
 
 def check_transforms(specifications: Sequence[Specification]) -> None:
-    """Make the transforms once, so that what is wrong with them is known before a run begins.
+    """Build the transforms once, so that errors show before a run begins.
 
     Raises:
         SettingsError: as of `UserTransforms`.

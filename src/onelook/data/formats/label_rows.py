@@ -16,12 +16,12 @@ Outcome = Literal["clipped", "deduplicated", "refused", "unknown class", "ignore
 
 @dataclass(frozen=True)
 class RowProblem:
-    """A row that was not used just as it stands.
+    """A row that was not used exactly as written.
 
     Attributes:
         line: counts from 1; 0 means the file as a whole, or a file that has no lines.
         value: the text of the row, shortened, printable; of an unknown class, its id or name.
-        outcome: what was done about it; `ignored` rows are right, and left out by a rule of their format; a
+        outcome: what happened to it; `ignored` rows are valid, but left out by a rule of their format; a
             `note` is about the file and stands for no row.
         place: where in a file without lines, such as `annotations[7]`.
         kind: kind of fault; None if the outcome says it all.
@@ -46,7 +46,7 @@ class LabelRows:
         rows_read: rows that are not blank; N plus those deduplicated, refused and ignored.
         rows_with_keypoints: usable rows that hold keypoints, too, which are not used; none of them is clipped.
         digest: 16 bytes that are equal for equal files; empty if the file could not be read.
-        problems: one for each row that was not used just as it stands, in the order of the file.
+        problems: one for each row that was not used exactly as written, in the order of the file.
     """
 
     class_ids: npt.NDArray[np.int64]

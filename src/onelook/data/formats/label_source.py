@@ -38,7 +38,7 @@ class LabelSource:
         read_many: (numbers of images) -> what `read` gives for all of them, for formats that gain from it and need no
             size; images without labels have no rows there; called in threads or in forked processes.
         lost_rows: gives the labels that belong to no image of the split.
-        lost_file: where those stand.
+        lost_file: file of the lost labels.
         refused: images that cannot be used for another reason than their content, by number.
         strays: files that are not used, or in an unusual way.
         names: what the images are called in the fingerprint of the data; without them, by their paths below its root.
@@ -113,7 +113,7 @@ def paired_source(
 
 
 class Lazy(Generic[Value]):
-    """A value that is made when it is first asked for, once for all threads."""
+    """A value that is computed on first use, once for all threads."""
 
     def __init__(self, make: Callable[[], Value]) -> None:
         self._make = make

@@ -33,7 +33,7 @@ Corners = tuple[float, float, float, float]
 
 @dataclass(frozen=True, slots=True)
 class ListedObject:
-    """An object as it stands.
+    """An object as written.
 
     Attributes:
         place: where in the file: the number of a line, or words.
@@ -63,12 +63,12 @@ class ListedImage:
 
 @dataclass(frozen=True)
 class Listing:
-    """What a file says.
+    """The content of a file.
 
     Attributes:
         images: images in the order of the file; names may repeat.
         names: class names that the file declares, in its order; empty if it declares none.
-        lost: what belongs to no image.
+        lost: rows that belong to no image.
     """
 
     images: tuple[ListedImage, ...]
@@ -102,7 +102,7 @@ def used_names(images: Iterable[ListedImage]) -> tuple[str, ...]:
 
 
 def rows_of(entries: Iterable[ListedImage], size_hw: SizeHw, class_of_name: Mapping[str, int] | None) -> LabelRows:
-    """The rows of an image, from all that files say of it, object by object.
+    """The rows of an image, object by object, from all entries about it.
 
     Args:
         size_hw: its height and width after EXIF rotation, in pixels; (0, 0) if it cannot be read.

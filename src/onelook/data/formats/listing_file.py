@@ -46,7 +46,7 @@ def listed_paths(folder: str, listing: Listing, label_format: str, *, named_in: 
 
 
 def _file_of(folder: str, address: str) -> str:
-    """The name of an image below `folder` that has this address; its most literal reading if nothing is there."""
+    """The name of the image below `folder` that has this address; its most literal reading if there is none."""
     readings = list(file_names(address))
     there = (name for name in readings if os.path.exists(os.path.join(folder, name)))  # noqa: PTH110, PTH118
     return next(there, readings[0])

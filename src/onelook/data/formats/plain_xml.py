@@ -73,7 +73,7 @@ def elements(data: bytes, *, max_elements: int) -> Iterator[Element]:
         is_last = at + size >= len(data)
         refusal = _parsed(parser, data[at : at + size], is_last=is_last)
         at += size
-        # Expat reads what is unfinished from its beginning again: of a long name or comment, pieces have to grow.
+        # Expat rereads unfinished input from its start, so the pieces of a long name or comment have to grow.
         size = _CHUNK_BYTES if waiting else 2 * size
         yield from waiting
         waiting.clear()

@@ -30,7 +30,7 @@ SAME_BOX_PX = 0.01
 
 @dataclass(frozen=True)
 class SplitToWrite:
-    """A split and what it is to be called.
+    """A split and its name in the new dataset.
 
     Attributes:
         index: its images and labels.
@@ -51,8 +51,8 @@ class LabelWriter:
     Attributes:
         folder: folder of the images of a split; `{split}` stands for the name of the split.
         texts: gives path below the folder of the dataset and content of each file of a split, images excepted.
-        losses: what of a split cannot be written: words for it -> how many.
-        places: what `data.yaml` says of the labels of a split; None if it need not, as of YOLO.
+        losses: what is lost of a split: description -> count.
+        places: what `data.yaml` says about the labels of a split; None for YOLO, which needs nothing.
         common_folder: folder of the images of all splits, if no two have the same name; empty for none.
     """
 
@@ -104,7 +104,7 @@ def _coco_places(part: SplitToWrite) -> dict[str, str]:
 
 
 def _voc_texts(part: SplitToWrite, names: Sequence[str]) -> Iterator[tuple[str, bytes]]:
-    """An XML file per image, and lists of the images; there is no place for polygons."""
+    """An XML file per image, and lists of the images; the format has no polygons."""
     _require_stems(part)
     _require_plain(names)
     places = _voc_places(part)

@@ -124,7 +124,7 @@ class _Table:
         return np.searchsorted(self._file_ends, places, side="right")
 
     def _numbers(self, starts: _Places, ends: _Places, *, is_fraction: bool) -> npt.NDArray[np.float64]:
-        """The numbers between these places; NaN for what is none, or too large.
+        """The numbers between these positions; NaN for text that is no number, or too large.
 
         Those written the usual way are read all at once: `0.` or `1.` and decimals, or else decimals alone.
         """

@@ -19,7 +19,7 @@ FORMAT = 3
 
 @dataclass(frozen=True)
 class LedgerEntry:
-    """One thing that was not used just as it stands.
+    """One image, row or file that was not used exactly as it is.
 
     Attributes:
         file: the label or image file, printable.
@@ -143,12 +143,12 @@ class Ledger:
         return "\n".join(f"{self.split}: {line}" for line in lines)
 
     def to_json(self) -> str:
-        """All of it, as one JSON document."""
+        """The ledger as one JSON document."""
         return json.dumps({"format": FORMAT, **asdict(self)}, ensure_ascii=True)
 
 
 def ledger_from(content: Any) -> Ledger:
-    """The ledger whose JSON this is; ValueError if it is something else."""
+    """The ledger from its JSON; ValueError if it is something else."""
     return from_document(Ledger, content, version=FORMAT)
 
 

@@ -80,7 +80,7 @@ def apply_rules(ledger: Ledger, spec: DatasetSpec, options: ScanOptions, *, firs
 
 
 def warn_of_doubts(ledger: Ledger) -> None:
-    """Warn once of what is used although something about it is suspicious, and of files that are not used."""
+    """Warn once about suspicious rows that are used, and about files that are not."""
     doubtful: dict[FaultKind, list[LedgerEntry]] = {}
     for entry in ledger.of("note", "passed over"):
         if entry.kind is not None:
