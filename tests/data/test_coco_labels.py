@@ -281,7 +281,7 @@ def test_file_that_is_no_coco_file_is_an_error(
         ("format: cocoa\ntrain: a\nval: a", "`format` is 'cocoa'\nhint: known are yolo, coco"),
         ("format: coco\ntrain: a\nval: a", "`train` is 'a'\nhint: a split of the format coco has images, annotations"),
         ("format: coco\ntrain: {images: a}\nval: a", "`train` is .*\nhint: a split of the format coco has"),
-        ("train: {images: a, annotations: b}\nval: a\nnames: [a]", "`train` has several places\nhint: say which"),
+        ("train: {images: a, annotations: b}\nval: a\nnames: [a]", "`train` has several paths\nhint: say which"),
         ("format: coco\ntrain: {images: a, annotations: [b]}\nval: a", "`train` is "),
         ("format: coco\ntrain: {images: a, annotations: no.json}\nval: {images: a, annotations: no.json}", "no.json`"),
     ],

@@ -17,7 +17,7 @@ from onelook.files.yaml import dump_yaml
 YAML_NAME = "data.yaml"
 
 
-def require_new_place(out: Path, image_folders: Iterable[StrPath], *, option: str) -> None:
+def require_new_folder(out: Path, image_folders: Iterable[StrPath], *, option: str) -> None:
     """Raise SettingsError if `out`, which the user gives as `option`, is there already, or lies among the images."""
     if os.path.lexists(out):
         raise SettingsError(
@@ -43,7 +43,7 @@ def dataset_copy(
     """The folder with the whole dataset, to be added to and looked through; it is called `out` at the end.
 
     Args:
-        put: brings an image, the path of the old one, to its new place.
+        put: writes an image, given the path of the old one, to its new path.
 
     Raises:
         DataError: an image is gone, or a name cannot be written.

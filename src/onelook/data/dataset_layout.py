@@ -6,7 +6,7 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
-from onelook.data.annotation_places import AnnotationPlace, place_in_folder, place_of_file
+from onelook.data.annotation_paths import AnnotationPaths, paths_in_folder, paths_of_file
 from onelook.data.dataset_names import names_in_labels
 from onelook.data.dataset_spec import UNSPLIT, DatasetSpec, load_dataset_spec
 from onelook.data.sets import PUBLIC_SETS
@@ -40,34 +40,34 @@ def open_dataset(path: str | os.PathLike[str]) -> DatasetSpec:
     Raises:
         DataError: no dataset is there, or it cannot be used.
     """
-    place = Path(os.path.abspath(os.path.expanduser(path)))  # noqa: PTH100, PTH111 - no HOME is fine
-    if place.suffix.lower() in (".json", ".csv", ".xml") and place.is_file():
-        return _of_file(place)
-    if place.stem in PUBLIC_SETS and not place.exists():
+    given = Path(os.path.abspath(os.path.expanduser(path)))  # noqa: PTH100, PTH111 - no HOME is fine
+    if given.suffix.lower() in (".json", ".csv", ".xml") and given.is_file():
+        return _of_file(given)
+    if given.stem in PUBLIC_SETS and not given.exists():
         raise DataError(
             f"dataset `{printable(os.fspath(path))}` is not on this machine",
-            hint=f"fetch it with `onelook download {place.stem}`, which says what to give as `--data`",
+            hint=f"fetch it with `onelook download {given.stem}`, which says what to give as `--data`",
         )
-    if place.name == DEFAULT_NAME and not place.exists():
+    if given.name == DEFAULT_NAME and not given.exists():
         raise DataError(
-            f"file `{printable(place)}` does not exist",
+            f"file `{printable(given)}` does not exist",
             hint="name the dataset with `--data`; relative paths start at the current folder",
         )
-    if place.stem.lower() in UNKNOWN_SETS and not place.exists():
+    if given.stem.lower() in UNKNOWN_SETS and not given.exists():
         raise DataError(
             f"dataset `{printable(os.fspath(path))}` is not on this machine, and not among those that Onelook fetches",
             hint="`onelook download` lists these; `onelook download coco-val` is the quickest to try",
         )
-    if not place.is_dir() or any(entry.suffix.lower() in {".yaml", ".yml"} for entry in place.iterdir()):
-        return load_dataset_spec(place)
+    if not given.is_dir() or any(entry.suffix.lower() in {".yaml", ".yml"} for entry in given.iterdir()):
+        return load_dataset_spec(given)
     for layout in (_coco_folder, _coco_files_by_split, _parquet_folder, _voc_folder, _visdrone_folder, _split_folders,
                    _unsplit_folder):  # fmt: skip
-        spec = layout(place)
+        spec = layout(given)
         if spec is not None:
             return spec
     looked_for = "\n".join(f"  - {what}" for what in LOOKED_FOR)
     raise DataError(
-        f"folder `{printable(place)}` holds no dataset that is known; looked for:\n{looked_for}",
+        f"folder `{printable(given)}` holds no dataset that is known; looked for:\n{looked_for}",
         hint="describe it in a YAML with `path`, `train` and `val` (folders of images) and `names`",
     )
 
@@ -108,9 +108,9 @@ def _coco_files_by_split(folder: Path) -> DatasetSpec | None:
 
 def _parquet_folder(folder: Path) -> DatasetSpec | None:
     """`data/train-00000-of-00001.parquet` and so on, as Hugging Face lays them out."""
-    for place in (folder / "data", folder):
+    for parent in (folder / "data", folder):
         files = {
-            split: tuple(sorted({path for word in words for path in place.glob(f"{word}*.parquet")}))
+            split: tuple(sorted({path for word in words for path in parent.glob(f"{word}*.parquet")}))
             for split, words in _SPLIT_WORDS.items()
         }
         if files["train"] and files["val"]:
@@ -140,42 +140,42 @@ def _voc_folder(folder: Path) -> DatasetSpec | None:
 def _visdrone_folder(folder: Path) -> DatasetSpec | None:
     """`VisDrone2019-DET-train/` and so on, each with `images/` and `annotations/`."""
     found = {
-        split: [place for place in sorted(folder.glob(f"VisDrone*-DET-{word}")) if (place / "annotations").is_dir()]
+        split: [one for one in sorted(folder.glob(f"VisDrone*-DET-{word}")) if (one / "annotations").is_dir()]
         for split, word in (("train", "train"), ("val", "val"), ("test", "test-dev"))
     }
     if not found["train"] or not found["val"]:
         return None
-    several = next((places for places in found.values() if len(places) > 1), None)
+    several = next((folders for folders in found.values() if len(folders) > 1), None)
     if several:
         raise DataError(
             f"folder `{printable(folder)}` has several of one split of VisDrone: "
-            f"{', '.join(f'`{printable(place.name)}`' for place in several)}",
+            f"{', '.join(f'`{printable(one.name)}`' for one in several)}",
             hint="say in a dataset YAML which to use",
         )
-    places = {split: places[0] for split, places in found.items() if places}
+    folders = {split: folders[0] for split, folders in found.items() if folders}
     return _spec_of(
         folder,
         folder,
-        {split: AnnotationPlace("visdrone", of / "images", of / "annotations") for split, of in places.items()},
+        {split: AnnotationPaths("visdrone", of / "images", of / "annotations") for split, of in folders.items()},
     )
 
 
 def _split_folders(folder: Path) -> DatasetSpec | None:
     """`train/` and `valid/`, each with its images and its labels in a format of an annotation tool."""
-    places = {
-        split: place
+    found = {
+        split: paths
         for split, words in _SPLIT_WORDS.items()
         for path in [folder / word for word in reversed(words)]
-        if path.is_dir() and (place := place_in_folder(path)) is not None
+        if path.is_dir() and (paths := paths_in_folder(path)) is not None
     }
-    if not {"train", "val"} <= set(places) or len({place.format for place in places.values()}) > 1:
+    if not {"train", "val"} <= set(found) or len({paths.format for paths in found.values()}) > 1:
         return None
-    return _spec_of(folder, folder, places)
+    return _spec_of(folder, folder, found)
 
 
 def _unsplit_folder(folder: Path) -> DatasetSpec | None:
-    place = place_in_folder(folder)
-    return None if place is None else _spec_of(folder, folder, {UNSPLIT: place})
+    paths = paths_in_folder(folder)
+    return None if paths is None else _spec_of(folder, folder, {UNSPLIT: paths})
 
 
 def _of_file(file: Path) -> DatasetSpec:
@@ -194,17 +194,17 @@ def _of_file(file: Path) -> DatasetSpec:
 
 
 def _spec_of_files(path: Path, root: Path, files: Mapping[str, Path]) -> DatasetSpec:
-    return _spec_of(path, root, {split: place_of_file(file, split) for split, file in files.items()})
+    return _spec_of(path, root, {split: paths_of_file(file, split) for split, file in files.items()})
 
 
-def _spec_of(path: Path, root: Path, places: Mapping[str, AnnotationPlace]) -> DatasetSpec:
-    label_format = next(iter(places.values())).format
-    annotations = {split: place.annotations for split, place in places.items()}
+def _spec_of(path: Path, root: Path, found: Mapping[str, AnnotationPaths]) -> DatasetSpec:
+    label_format = next(iter(found.values())).format
+    annotations = {split: paths.annotations for split, paths in found.items()}
     return DatasetSpec(
         path=path,
         root=root,
-        splits={split: (place.images,) for split, place in places.items()},
-        names=names_in_labels({split: (place,) for split, place in annotations.items()}, label_format),
+        splits={split: (paths.images,) for split, paths in found.items()},
+        names=names_in_labels({split: (paths,) for split, paths in annotations.items()}, label_format),
         format=label_format,
         annotations=annotations,
     )

@@ -82,7 +82,7 @@ def _names_in_files(
     names: set[str] = set()
     problems: list[str] = []
     num_files = 0
-    folders = list(dict.fromkeys(place for places in labels.values() for place in places))
+    folders = list(dict.fromkeys(path for paths in labels.values() for path in paths))
     for folder in folders:
         for path in sorted(folder.rglob(f"*{suffix}")):
             num_files += 1
@@ -94,8 +94,8 @@ def _names_in_files(
     found = tuple(sorted(names))
     kind = suffix[1:].upper()
     if not found:
-        places = ", ".join(f"`{printable(folder)}`" for folder in folders)
-        told = f"the {kind} files below {places} have no object with a name"
+        listed = ", ".join(f"`{printable(folder)}`" for folder in folders)
+        told = f"the {kind} files below {listed} have no object with a name"
         if problems:
             told = f"{told}; {len(problems)} of {num_files} cannot be read:"
             raise combined(DataError, told, problems[:3], hint="correct these, or name the classes in a dataset YAML")

@@ -25,8 +25,8 @@ SPLITS = ("train", "val", "test")
 UNSPLIT = "all"
 """The only split of a dataset that is not divided: a file or a folder of an annotation tool."""
 KEYS = ("path", *SPLITS, "nc", "names", "download", "format", "difficult", "kpt_shape")
-# For each format: what a split is described by, where that is more than the place of its images; what may be left out.
-FORMAT_PLACES: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
+# For each format: what a split is described by, if not by the path of its images alone; what may be left out.
+FORMAT_PATHS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "yolo": ((), ()),
     "coco": (("images", "annotations"), ("list",)),
     "voc": (("images", "annotations"), ("list",)),
@@ -39,7 +39,7 @@ FORMAT_PLACES: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
 }
 MAX_KEYPOINTS = 10_000
 DIFFICULT = ("ignore", "use")
-_WITH_PLACES = tuple(name for name, (required, _) in FORMAT_PLACES.items() if required)
+_WITH_PATHS = tuple(name for name, (required, _) in FORMAT_PATHS.items() if required)
 # Written by labelling tools and other trainers; without meaning here.
 FOREIGN_KEYS = frozenset(
     {"roboflow", "license", "licence", "version", "description", "author", "url", "date", "info",
@@ -58,7 +58,7 @@ class DatasetSpec:
             `UNSPLIT` alone.
         names: class names; the position is the class id.
         has_download: the YAML says how to fetch the data; that is never done.
-        format: label format, a key of `FORMAT_PLACES`.
+        format: label format, a key of `FORMAT_PATHS`.
         annotations: for formats that keep labels apart from images, a file or folder for each split, absolute.
         lists: text files that name the images of a split, of the format voc without suffix; absolute. Without one, all
             are used.
@@ -93,7 +93,7 @@ class DatasetSpec:
         return f"{self.format} {'any' if single_cls else json.dumps(self.names)}"
 
     def chosen_images(self, split: str) -> tuple[str, ...] | None:
-        """The images of a split that are used, absolute, where its places hold more; None for all."""
+        """The images of a split that are used, absolute, if they are not all of those at its paths; None for all."""
         if split in self.chosen:
             return self.chosen[split]
         if split not in self.lists:
@@ -133,21 +133,20 @@ def load_dataset_spec(path: str | os.PathLike[str]) -> DatasetSpec:
     yaml_path = _yaml_of(Path(os.path.abspath(os.path.expanduser(path))))  # noqa: PTH100, PTH111 - no HOME is fine
     content = load_yaml(yaml_path, error=DataError)
     _check_keys(content, yaml_path)
-    label_format = _choice(content, "format", tuple(FORMAT_PLACES), yaml_path)
+    label_format = _choice(content, "format", tuple(FORMAT_PATHS), yaml_path)
     root = _root_of(content.get("path"), yaml_path)
     splits, apart = {}, {}
     for split in SPLITS:
         if content.get(split) in (None, ""):
             continue
-        images, others = _places_of(content[split], label_format, f"dataset file `{printable(yaml_path)}`: `{split}`")
+        images, others = _paths_of(content[split], label_format, f"dataset file `{printable(yaml_path)}`: `{split}`")
         splits[split] = tuple(_entry_path(entry, root) for entry in _entries(images, split, yaml_path))
-        apart[split] = {place: _entry_path(entry, root) for place, entry in others.items()}
+        apart[split] = {key: _entry_path(entry, root) for key, entry in others.items()}
     annotations, lists = (
-        {split: places[place] for split, places in apart.items() if place in places}
-        for place in ("annotations", "list")
+        {split: paths[key] for split, paths in apart.items() if key in paths} for key in ("annotations", "list")
     )
     # Where the labels of each split stand: apart, or with the images.
-    labels = {split: (annotations[split],) if split in annotations else places for split, places in splits.items()}
+    labels = {split: (annotations[split],) if split in annotations else images for split, images in splits.items()}
     spec = DatasetSpec(
         yaml_path,
         root,
@@ -255,17 +254,17 @@ def _keypoint_columns(value: Any, path: Path) -> int:
     return int(value[0] * value[1])
 
 
-def _places_of(value: Any, label_format: str, where: str) -> tuple[Any, dict[str, str]]:
+def _paths_of(value: Any, label_format: str, where: str) -> tuple[Any, dict[str, str]]:
     """Where the images and, if they are kept apart, the labels of a split are, as written."""
-    required, optional = FORMAT_PLACES[label_format]
+    required, optional = FORMAT_PATHS[label_format]
     if not required and not isinstance(value, dict):
         return value, {}
     if not required:
-        raise DataError(f"{where} has several places", hint=f"say which `format` it has: {', '.join(_WITH_PLACES)}")
-    places = value if isinstance(value, dict) else {}
-    others = {str(place): entry for place, entry in places.items() if place != "images"}
+        raise DataError(f"{where} has several paths", hint=f"say which `format` it has: {', '.join(_WITH_PATHS)}")
+    paths = value if isinstance(value, dict) else {}
+    others = {str(key): entry for key, entry in paths.items() if key != "images"}
     is_text = all(isinstance(entry, str) and entry for entry in others.values())
-    if not (set(required) <= set(places) <= {*required, *optional} and is_text):
+    if not (set(required) <= set(paths) <= {*required, *optional} and is_text):
         may_have = f", and may have {', '.join(optional)}" if optional else ""
         raise DataError(
             f"{where} is {value!r}", hint=f"a split of the format {label_format} has {', '.join(required)}{may_have}"
@@ -310,13 +309,13 @@ def _entries(value: object, split: str, path: Path) -> list[str]:
 
 
 def _entry_path(entry: str, root: Path) -> Path:
-    place = Path(os.path.normpath(root / entry))
-    if exists(place):
-        return place
+    path = Path(os.path.normpath(root / entry))
+    if exists(path):
+        return path
     found = next(filter(exists, folder_readings(entry, root)), None)
     if found is None:
-        return place
-    logger.warning("`%s` is not there; `%s` is read", printable(place), printable(found))
+        return path
+    logger.warning("`%s` is not there; `%s` is read", printable(path), printable(found))
     return found
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from onelook.data.annotation_places import place_in_folder
+from onelook.data.annotation_paths import paths_in_folder
 from onelook.data.capacity import available_processors
 from onelook.data.dataset_copy import YAML_NAME
 from onelook.data.dataset_layout import open_dataset
@@ -87,7 +87,7 @@ def _dataset_at(path: Path) -> DatasetSpec | None:
         return open_dataset(path)
     if any(entry.suffix in (".yaml", ".yml") for entry in path.iterdir()):
         return load_dataset_spec(path)
-    return None if place_in_folder(Path(os.path.abspath(path))) is None else open_dataset(path)  # noqa: PTH100
+    return None if paths_in_folder(Path(os.path.abspath(path))) is None else open_dataset(path)  # noqa: PTH100
 
 
 def _labels_of(spec: DatasetSpec, paths: Sequence[str], work: Work) -> Array:
@@ -202,12 +202,12 @@ def write_split(folder: Path, spec: DatasetSpec | None, images: Mapping[str, Seq
         write_bytes_atomic(folder / f"{split}.txt", b"".join(lines))
     if spec is None:
         return
-    places: dict[str, object] = {split: f"{split}.txt" for split in images}
+    entries: dict[str, object] = {split: f"{split}.txt" for split in images}
     if not is_yolo:
         labels = str(next(iter(spec.annotations.values())))
         where = {"images": str(base), "annotations": labels}
-        places = {"format": spec.format, **{split: {**where, "list": f"{split}.txt"} for split in images}}
-    content = {"path": ".", **places, "names": list(spec.names)}
+        entries = {"format": spec.format, **{split: {**where, "list": f"{split}.txt"} for split in images}}
+    content = {"path": ".", **entries, "names": list(spec.names)}
     write_bytes_atomic(folder / YAML_NAME, dump_yaml(content).encode())
 
 
@@ -229,6 +229,6 @@ def recorded_lists(folder: Path) -> dict[str, list[str]]:
 def as_recorded(spec: DatasetSpec, lists: Mapping[str, Sequence[str]]) -> DatasetSpec:
     """A dataset without splits with the images in its splits that the lines of lists name."""
     images = str(spec.splits[UNSPLIT][0])
-    places = {split: tuple(os.path.normpath(f"{images}/{line}") if not os.path.isabs(line) else line for line in lines)  # noqa: PTH117
+    paths = {split: tuple(os.path.normpath(f"{images}/{line}") if not os.path.isabs(line) else line for line in lines)  # noqa: PTH117
               for split, lines in lists.items()}  # fmt: skip
-    return with_images(spec, places)
+    return with_images(spec, paths)

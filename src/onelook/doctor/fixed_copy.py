@@ -8,7 +8,7 @@ import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
-from onelook.data.dataset_copy import YAML_NAME, dataset_copy, require_new_place
+from onelook.data.dataset_copy import YAML_NAME, dataset_copy, require_new_folder
 from onelook.data.dataset_layout import open_dataset
 from onelook.data.formats.writers import WRITERS, SplitToWrite
 from onelook.data.parallel_map import Work
@@ -35,7 +35,7 @@ def write_fixed(out: Path, scans: Scans, findings: Sequence[Finding], names: tup
     """
     out = Path(os.path.abspath(out))  # noqa: PTH100 - links in it are kept
     folders = {os.path.dirname(path) for scan in scans.values() for path in scan.index.paths}  # noqa: PTH120 - many
-    require_new_place(out, folders, option="--fix")
+    require_new_folder(out, folders, option="--fix")
     mended = [mended_split(split, scan.index, findings) for split, scan in scans.items()]
     is_dark = any(finding.kind == "dark-image" for finding in findings)
     shift = shift_of(path for one in mended for path in one.index.paths) if is_dark else 0

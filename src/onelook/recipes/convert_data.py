@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from onelook.data.capacity import available_processors
-from onelook.data.dataset_copy import YAML_NAME, dataset_copy, require_new_place
+from onelook.data.dataset_copy import YAML_NAME, dataset_copy, require_new_folder
 from onelook.data.dataset_layout import open_dataset
 from onelook.data.formats.writers import WRITERS, LabelWriter, SplitToWrite
 from onelook.data.parallel_map import Work
@@ -63,7 +63,7 @@ def convert_data(given: Mapping[str, Any], *, file: Path | None = None) -> Conve
                 hint="add `--split 0.8`, or divide it first with `onelook split`",
             )
         folders = (folder for folders in spec.splits.values() for folder in folders)
-        require_new_place(out, folders, option="--out")
+        require_new_folder(out, folders, option="--out")
         options = ScanOptions(strict=settings.strict, allow_unlabelled=settings.allow_unlabelled)
         splits = read_splits_of(spec, tuple(spec.splits), options=options, stop=stop)
         writer = WRITERS[settings.to]

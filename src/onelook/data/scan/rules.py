@@ -133,7 +133,7 @@ def _require_labels(ledger: Ledger, spec: DatasetSpec, first_label: str | None) 
         raise DataError(
             f"split `{ledger.split}`: {ledger.images_missing} of {usable} images have no label file; "
             f"looked for `{printable(first_label)}`, for one",
-            hint=f"{_place_of_labels(ledger.split, spec)}; if these are all background, add `--allow-unlabelled`",
+            hint=f"{_labels_expected_at(ledger.split, spec)}; if these are all background, add `--allow-unlabelled`",
         )
     if ledger.split in ("train", UNSPLIT) and ledger.rows_used == 0:
         bad = [str(entry) for entry in ledger.of("refused", "ignored", "unusable image")]
@@ -145,7 +145,7 @@ def _require_labels(ledger: Ledger, spec: DatasetSpec, first_label: str | None) 
         )
 
 
-def _place_of_labels(split: str, spec: DatasetSpec) -> str:
+def _labels_expected_at(split: str, spec: DatasetSpec) -> str:
     if split not in spec.annotations:
         return "labels lie beside images, or in a folder `labels` instead of `images`"
     folder = printable(spec.annotations[split])

@@ -24,7 +24,7 @@ _SUFFIX_OF = {"voc": ".xml", "labelme": ".json"}
 
 
 @dataclass(frozen=True)
-class AnnotationPlace:
+class AnnotationPaths:
     """Where labels and images are, absolute, and in which format; `annotations` is a file, or a folder of them."""
 
     format: str
@@ -51,7 +51,7 @@ def format_of(file: Path) -> str:
     return "labelme" if b'"shapes"' in head and not is_coco else "coco" if head.startswith(b"{") else ""
 
 
-def place_of_file(file: Path, split: str) -> AnnotationPlace:
+def paths_of_file(file: Path, split: str) -> AnnotationPaths:
     """What a file with the labels of many images describes; a folder called like `split` may hold the images.
 
     Raises:
@@ -67,10 +67,10 @@ def place_of_file(file: Path, split: str) -> AnnotationPlace:
             f"`{printable(file)}` is no file of labels that is known",
             hint="known are COCO and Label Studio (.json), CVAT (.xml) and CSV with a header",
         )
-    return AnnotationPlace(found, _images_of(file, found, split), file)
+    return AnnotationPaths(found, _images_of(file, found, split), file)
 
 
-def place_in_folder(folder: Path) -> AnnotationPlace | None:
+def paths_in_folder(folder: Path) -> AnnotationPaths | None:
     """What a folder of an annotation tool holds: one file with all labels, or a file for each image.
 
     Raises:
@@ -78,9 +78,9 @@ def place_in_folder(folder: Path) -> AnnotationPlace | None:
     """
     files = [
         file
-        for place in (folder, folder / "annotations")
-        if place.is_dir()
-        for file in sorted(place.iterdir())
+        for parent in (folder, folder / "annotations")
+        if parent.is_dir()
+        for file in sorted(parent.iterdir())
         if file.is_file() and format_of(file) in ("coco", *LISTINGS)
     ]
     if len(files) > 1:
@@ -90,11 +90,11 @@ def place_in_folder(folder: Path) -> AnnotationPlace | None:
             hint="give the one that is meant",
         )
     if files:
-        return place_of_file(files[0], folder.name)
+        return paths_of_file(files[0], folder.name)
     for label_format, suffix in _SUFFIX_OF.items():
         for images, labels in _pairs(folder):
             if _first_pair(images, labels, suffix, label_format):
-                return AnnotationPlace(label_format, images, labels)
+                return AnnotationPaths(label_format, images, labels)
     return None
 
 
@@ -128,21 +128,21 @@ def _images_of(file: Path, label_format: str, split: str) -> Path:
     """The folder that holds one of the first images of a file: the names in the file count from it."""
     root = file.parent.parent if file.parent.name == "annotations" else file.parent
     part = file.stem.removeprefix("instances_")
-    places = dict.fromkeys(
+    folders = dict.fromkeys(
         [file.parent, *(root / name for name in (part, f"images/{part}", split, f"images/{split}", "images",
                                                  "JPEGImages", "."))]
     )  # fmt: skip
-    for place in places:
-        first = _first_paths(str(place), file, label_format)
+    for folder in folders:
+        first = _first_paths(str(folder), file, label_format)
         if any(map(exists, first)):
-            return place
+            return folder
     if not first:
         reasons = read_listing(file, label_format).reasons(3) if label_format in LISTINGS else []
         raise combined(DataError, f"`{printable(file)}` names no image{':' if reasons else ''}", reasons)
     name = printable(os.path.basename(first[0]))  # noqa: PTH119
     raise DataError(
         f"`{printable(file)}`: its first image, `{name}`, was not found; looked in "
-        f"{', '.join(f'`{printable(place)}`' for place in places)}",
+        f"{', '.join(f'`{printable(folder)}`' for folder in folders)}",
         hint="put the images there, or say in a dataset YAML where they are",
     )
 
