@@ -41,7 +41,7 @@ class OnelookError(Exception):
     """A problem that the user can cure: what, which value, where; then a hint; both without control characters.
 
     Args:
-        message: one sentence that names the thing, its value and its place.
+        message: one sentence that names the thing, its value and where it is.
         hint: the cure, if we know it; shown on a line of its own.
 
     Attributes:
@@ -160,8 +160,8 @@ def explained(problem: BaseException) -> Explanation:
         hint = "use a smaller `--batch-size` or `--imgsz`"
         return Explanation(error="not enough memory", hint=hint, exit_code=EXIT_MEMORY)
     if isinstance(problem, OSError):
-        place = f"`{os.fsdecode(problem.filename)}`: " if isinstance(problem.filename, (str, bytes)) else ""
-        text = f"{place}{problem.strerror or problem}"
+        subject = f"`{os.fsdecode(problem.filename)}`: " if isinstance(problem.filename, (str, bytes)) else ""
+        text = f"{subject}{problem.strerror or problem}"
         return Explanation(error=text, hint=_HINTS.get(problem.errno or 0), exit_code=EXIT_IO)
     return Explanation(
         error=f"this is a bug in Onelook, not your fault: {named(problem)}",

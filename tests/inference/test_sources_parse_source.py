@@ -28,21 +28,21 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.mark.parametrize(
     ("text", "kind"),
     [
-        ("0", "camera"), ("12", "camera"), ("-1", "place"), ("٣", "place"),
-        ("screen", "screen"), ("screen 1 2 3 4 5", "screen"), ("screenshot.png", "place"),
+        ("0", "camera"), ("12", "camera"), ("-1", "path"), ("٣", "path"),
+        ("screen", "screen"), ("screen 1 2 3 4 5", "screen"), ("screenshot.png", "path"),
         ("rtsp://10.0.0.7/hive", "stream"), ("http://cam/video", "stream"), ("http://cam/live.m3u8", "stream"),
         ("rtsp://cam/a.mp4", "stream"), ("ftp://a.org/a.jpg", "stream"),
         ("https://a.org/a.jpg", "web file"), ("HTTPS://a.org/b/a.MP4?x=1#y", "web file"),
         ("http://a.org?file=a.jpg", "stream"), ("cams.streams", "list of streams"),
         ("https://a.org/a.jpg?" + "x" * 5000, "web file"), ("rtsp://cam/" + "x" * 5000, "stream"),
-        ("a.png", "place"), ("no/such.jpg", "place"), ("*.png", "place"),
+        ("a.png", "path"), ("no/such.jpg", "path"), ("*.png", "path"),
     ],
 )  # fmt: skip
 def test_kinds_of_sources(text: str, kind: str, here: Path) -> None:
     assert kind_of(text) == kind
 
 
-def test_what_exists_is_a_place_whatever_it_is_called(here: Path) -> None:
+def test_what_exists_is_a_path_whatever_it_is_called(here: Path) -> None:
     (here / "0").mkdir()
     write_image(here / "0" / "b.png", np.zeros((20, 20, 3), np.uint8))
     assert [path.name for path in find_sources(["0"]).files if isinstance(path, Path)] == ["b.png"]

@@ -177,19 +177,19 @@ class DetectionFiles:
 
 
 class Names:
-    """Hands out each name once per place; upper and lower case count as the same, as on some systems."""
+    """Hands out each name once per folder; upper and lower case count as the same, as on some systems."""
 
     def __init__(self) -> None:
         self._taken: set[tuple[str, str]] = set()
         self._numbers: Counter[tuple[str, str]] = Counter()
 
-    def claim(self, place: str, wanted: str) -> str:
+    def claim(self, parent: str, wanted: str) -> str:
         """`wanted`, or `wanted_2`, `wanted_3`, ... if that is taken."""
         name = wanted
-        while (place, name.casefold()) in self._taken:
-            self._numbers[place, wanted] += 1
-            name = f"{wanted}_{self._numbers[place, wanted] + 1}"
-        self._taken.add((place, name.casefold()))
+        while (parent, name.casefold()) in self._taken:
+            self._numbers[parent, wanted] += 1
+            name = f"{wanted}_{self._numbers[parent, wanted] + 1}"
+        self._taken.add((parent, name.casefold()))
         return name
 
 

@@ -105,5 +105,5 @@ def _in_file(path: Path, problem: Exception) -> OnelookError:
     text = " ".join(str(problem).split())
     if isinstance(problem, SyntaxError) and problem.filename in own_names:
         line, text = problem.lineno, problem.msg
-    place = f"file `{path}`" if line is None else f"file `{path}` line {line}"
-    return SettingsError(f"{place}: {type(problem).__name__}: {text}", hint="the file is run as Python; correct it")
+    where = f"file `{path}`" if line is None else f"file `{path}` line {line}"
+    return SettingsError(f"{where}: {type(problem).__name__}: {text}", hint="the file is run as Python; correct it")

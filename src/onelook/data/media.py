@@ -230,8 +230,8 @@ def writable_rate(fps: float) -> float:
     >>> [writable_rate(fps) for fps in (105611 / 500, 30000 / 1001, 1e-9, 9999.99)]
     [211.22, 29.97, 0.01, 9999.0]
     """
-    places = next(places for places in (3, 2, 1, 0) if fps * 10**places < MAX_RATE_TERM or places == 0)
-    return min(max(LEAST_RATE, round(fps, places)), HIGHEST_RATE)
+    digits = next(digits for digits in (3, 2, 1, 0) if fps * 10**digits < MAX_RATE_TERM or digits == 0)
+    return min(max(LEAST_RATE, round(fps, digits)), HIGHEST_RATE)
 
 
 def is_still(path: Path) -> bool:

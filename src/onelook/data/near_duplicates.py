@@ -17,7 +17,7 @@ from onelook.data.image_hashes import THUMBNAIL_SIDE, ImageHashes
 MAX_BITS = 7
 # Images of one scene pass this easily; strangers with nearly the same hash, which is rare, hardly ever do.
 LEAST_CORRELATION = 0.9
-# Grey levels by which no place of the small images may differ: where one shows an object and the other the background
+# Grey levels by which no pixel of the small images may differ: where one shows an object and the other the background
 # of a camera that stands still, they are two images and not one.
 MOST_DIFFERENCE = 40
 # Where this many images share a part of their hash, each is compared with as many neighbours only.

@@ -54,6 +54,6 @@ def moved_files(lines: Sequence[str], bases: Sequence[str]) -> list[str] | None:
         for base in bases:
             if not os.path.isfile(os.path.join(base, *first[dropped:])):  # noqa: PTH113, PTH118 - there are many
                 continue
-            places = [os.path.join(base, *parts_of(line)[dropped:]) for line in lines]  # noqa: PTH118
-            return places if len(set(places)) == len(set(lines)) else None
+            candidates = [os.path.join(base, *parts_of(line)[dropped:]) for line in lines]  # noqa: PTH118
+            return candidates if len(set(candidates)) == len(set(lines)) else None
     return None

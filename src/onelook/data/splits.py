@@ -76,11 +76,11 @@ def read_splits_of(
 
 def warn_of_overlap(train: ScanResult, other: ScanResult) -> list[tuple[str, str]]:
     """Pairs of paths, in `other` and in `train`, whose files have the same content; warns once if there are any."""
-    place = {digest.tobytes(): number for number, digest in enumerate(train.image_digests)}
+    numbers = {digest.tobytes(): number for number, digest in enumerate(train.image_digests)}
     shared = [
-        (path, train.index.paths[place[key]])
+        (path, train.index.paths[numbers[key]])
         for path, key in zip(other.index.paths, map(bytes, other.image_digests), strict=True)
-        if key in place
+        if key in numbers
     ]
     if shared:
         logger.warning(

@@ -42,8 +42,8 @@ class Finding:
         return {name: value for name, value in vars(self).items() if name not in ("image", "label")}
 
     def __str__(self) -> str:
-        place = f"`{self.file}`" if self.file else f"split `{self.split}`"
-        return f"{place}{f' line {self.line}' if self.line else ''}: {self.detail}"
+        subject = f"`{self.file}`" if self.file else f"split `{self.split}`"
+        return f"{subject}{f' line {self.line}' if self.line else ''}: {self.detail}"
 
 
 Scans = Mapping[str, ScanResult]

@@ -104,6 +104,6 @@ def _twin(images: AllImages, number: int, others: list[int]) -> int:
 def _finding(images: AllImages, number: int, twin: int, what: str, words: str) -> Finding:
     (split, image), (other, _) = images.positions[number], images.positions[twin]
     kind = f"{'doubled' if split == other else 'leaked'}-{what}"
-    place = "" if split == other else f" of split `{other}`"
-    detail = f"{words} `{printable(images.paths[twin])}`{place}"
+    where = "" if split == other else f" of split `{other}`"
+    detail = f"{words} `{printable(images.paths[twin])}`{where}"
     return Finding(kind, split, printable(images.paths[number]), detail, image=image)

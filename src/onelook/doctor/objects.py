@@ -42,7 +42,7 @@ def doubled_object_findings(scans: Scans, names: Sequence[str]) -> Iterator[Find
                 is_same = classes[0] == classes[1]
                 kind = "doubled-object" if is_same else "disputed-object"
                 both = f"a `{names[classes[0]]}`" if is_same else " and ".join(f"`{names[k]}`" for k in classes)
-                detail = f"{both} at {place_of(index, second)} has two boxes, IoU {iou:.2f}"
+                detail = f"{both} at {centre_of(index, second)} has two boxes, IoU {iou:.2f}"
                 yield Finding(kind, split, printable(index.paths[image]), detail, image=image, label=second)
 
 
@@ -54,7 +54,7 @@ def tiny_object_findings(scans: Scans, names: Sequence[str], imgsz: int) -> Iter
         for label in np.flatnonzero((sizes_px < SMALL_SIDE_PX).any(axis=1)).tolist():
             width, height = sizes_px[label].tolist()
             name, image = names[int(index.class_ids[label])], image_of(index, label)
-            detail = f"a `{name}` at {place_of(index, label)} is {width:.1f} x {height:.1f} pixels at {imgsz}"
+            detail = f"a `{name}` at {centre_of(index, label)} is {width:.1f} x {height:.1f} pixels at {imgsz}"
             yield Finding("tiny-object", split, printable(index.paths[image]), detail, image=image, label=label)
 
 
@@ -90,7 +90,7 @@ def image_of(index: DatasetIndex, label: int) -> int:
     return int(np.searchsorted(index.offsets, label, "right")) - 1
 
 
-def place_of(index: DatasetIndex, label: int) -> str:
+def centre_of(index: DatasetIndex, label: int) -> str:
     """Where a label stands in its image: the centre of its box, pixels."""
     height, width = index.size_of(image_of(index, label))
     x, y = index.boxes[label, :2].tolist()

@@ -122,9 +122,9 @@ def _trust(images: Sequence[ImageComparison], overlaps: Sequence[Array], num_cla
         kinds = seen.class_ids, _at_edge(seen.boxes, image.size_hw), _bin_of(seen.scores)
         np.add.at(counts, kinds, 1)
         np.add.at(agreed, kinds, same.any(axis=1))
-        places = image.class_ids, _at_edge(image.boxes_xyxy, image.size_hw)
-        np.add.at(labels, places, 1)
-        np.add.at(found, places, same.any(axis=0))
+        keys = image.class_ids, _at_edge(image.boxes_xyxy, image.size_hw)
+        np.add.at(labels, keys, 1)
+        np.add.at(found, keys, same.any(axis=0))
     curves = [
         _rising(yes, all_) for yes, all_ in zip(agreed.reshape(-1, _BINS), counts.reshape(-1, _BINS), strict=True)
     ]

@@ -131,7 +131,7 @@ def _largest(differences: Tensor) -> float:
 
 
 def _detections(expected: Tensor, found: Tensor, thresholds: Thresholds) -> tuple[float, float, int, int]:
-    """Difference of what is detected, and how much; the two are paired by class and place."""
+    """Difference of what is detected, and how much; the two are paired by class and position."""
     box_px, score, unpaired, count = 0.0, 0.0, 0, 0
     for ours, theirs in zip(_after_nms(expected, thresholds), _after_nms(found, thresholds), strict=True):
         free, count = torch.ones(len(theirs), dtype=torch.bool), count + len(ours)

@@ -91,7 +91,7 @@ class ExportedModel:
 
 
 def one_at_a_time(run: Callable[[Images], Images]) -> Callable[[Images], Images]:
-    """`run`, for a run time that keeps images and answers in one place: threads wait for each other."""
+    """`run`, for a run time that keeps images and answers in one buffer: threads wait for each other."""
     lock = threading.Lock()
 
     def run_alone(images: Images) -> Images:

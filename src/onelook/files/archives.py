@@ -97,13 +97,13 @@ def _write_all(
     """Write all members below `folder`; bytes done and bytes in all, after each mebibyte."""
     total, done = sum(member.file_size for member in members), 0
     for member in members:
-        place = folder.joinpath(*member.filename.removesuffix("/").split("/"))
+        member_path = folder.joinpath(*member.filename.removesuffix("/").split("/"))
         if member.is_dir():
-            place.mkdir(parents=True, exist_ok=True)
+            member_path.mkdir(parents=True, exist_ok=True)
             continue
-        place.parent.mkdir(parents=True, exist_ok=True)
+        member_path.parent.mkdir(parents=True, exist_ok=True)
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0) | getattr(os, "O_NOFOLLOW", 0)
-        with os.fdopen(os.open(place, flags, 0o644), "wb") as file:
+        with os.fdopen(os.open(member_path, flags, 0o644), "wb") as file:
             for chunk in _content(archive, member, path):
                 file.write(chunk)
                 done += len(chunk)
@@ -223,8 +223,8 @@ def _refuse_full_disk(path: Path, needed: int, folder: Path) -> None:
 
 
 def _refused(path: Path, member: str, reason: str) -> DataError:
-    place = f"archive `{printable(path)}`" + (f", member `{printable(member)[:200]}`" if member else "")
-    return DataError(f"{place}: {reason}", hint="nothing was unpacked; ask where the archive comes from")
+    subject = f"archive `{printable(path)}`" + (f", member `{printable(member)[:200]}`" if member else "")
+    return DataError(f"{subject}: {reason}", hint="nothing was unpacked; ask where the archive comes from")
 
 
 def merge_folder(source: Path, target: Path) -> None:
@@ -235,8 +235,8 @@ def merge_folder(source: Path, target: Path) -> None:
     """
     moves = list(_moves(source, target))
     target.mkdir(parents=True, exist_ok=True)
-    for entry, place in moves:
-        entry.rename(place)
+    for entry, destination in moves:
+        entry.rename(destination)
 
 
 def _moves(source: Path, target: Path) -> Iterator[tuple[Path, Path]]:
@@ -244,15 +244,17 @@ def _moves(source: Path, target: Path) -> Iterator[tuple[Path, Path]]:
     if target.is_symlink() or (target.exists() and not target.is_dir()):
         raise DataError(f"`{printable(target)}` is in the way", hint="move it elsewhere")
     for entry in sorted(source.iterdir()):
-        place = target / entry.name
-        if not os.path.lexists(place):
-            yield entry, place
-        elif entry.is_dir() and place.is_dir():
-            yield from _moves(entry, place)
-        elif not _is_same_file(entry, place):
-            raise DataError(f"`{printable(place)}` is there already", hint="move it elsewhere; nothing is replaced")
+        destination = target / entry.name
+        if not os.path.lexists(destination):
+            yield entry, destination
+        elif entry.is_dir() and destination.is_dir():
+            yield from _moves(entry, destination)
+        elif not _is_same_file(entry, destination):
+            raise DataError(
+                f"`{printable(destination)}` is there already", hint="move it elsewhere; nothing is replaced"
+            )
 
 
-def _is_same_file(entry: Path, place: Path) -> bool:
-    are_files = entry.is_file() and place.is_file() and not place.is_symlink()
-    return are_files and filecmp.cmp(entry, place, shallow=False)
+def _is_same_file(entry: Path, destination: Path) -> bool:
+    are_files = entry.is_file() and destination.is_file() and not destination.is_symlink()
+    return are_files and filecmp.cmp(entry, destination, shallow=False)

@@ -73,58 +73,58 @@ class _Text:
         self._decoder = codecs.getincrementaldecoder("utf-8-sig")()
         self._bytes_read = 0
         self._text = ""
-        self._place = 0
+        self._offset = 0
         self._dropped = 0
         self._is_complete = False
 
     def upcoming(self) -> str:
         """The next character that is no space, which stays; empty at the end."""
-        found = self._text[self._place : self._place + 1]
+        found = self._text[self._offset : self._offset + 1]
         if found and found not in _SPACE:
             return found
         while True:
-            spaces = _SPACES.match(self._text, self._place)
-            self._place = spaces.end() if spaces else self._place
-            if self._place < len(self._text):
-                return self._text[self._place]
+            spaces = _SPACES.match(self._text, self._offset)
+            self._offset = spaces.end() if spaces else self._offset
+            if self._offset < len(self._text):
+                return self._text[self._offset]
             if self._is_complete:
                 return ""
             self._read_on()
 
     def take(self) -> None:
         """Leave the next character behind."""
-        self._place += 1
+        self._offset += 1
 
     def value(self, decoder: json.JSONDecoder) -> Any:
         """The value that starts right here."""
         while True:
             try:
-                value, end = decoder.raw_decode(self._text, self._place)
+                value, end = decoder.raw_decode(self._text, self._offset)
             except json.JSONDecodeError as problem:
-                if self._is_complete or len(self._text) - self._place > MAX_ENTRY:
-                    self._place = problem.pos
+                if self._is_complete or len(self._text) - self._offset > MAX_ENTRY:
+                    self._offset = problem.pos
                     raise self.problem(problem.msg) from problem
             else:
                 if self._is_complete or len(self._text) - end > _CUT_OFF:
-                    self._place = end
+                    self._offset = end
                     return value
             self._read_on()
 
     def problem(self, what: str) -> ValueError:
         """That it is wrong here."""
-        return ValueError(f"{what} (character {self._dropped + self._place})")
+        return ValueError(f"{what} (character {self._dropped + self._offset})")
 
     def _read_on(self) -> None:
         """Make the window at least twice as long, so that a long value is not tried too often."""
-        rest = self._text[self._place :]
+        rest = self._text[self._offset :]
         parts, missing = [rest], max(len(rest), 1)
         while missing > 0 and not self._is_complete:
             data = next(self._pieces, b"")
             self._is_complete = not data
             parts.append(self._decoded(data))
             missing -= len(parts[-1])
-        self._dropped += self._place
-        self._text, self._place = "".join(parts), 0
+        self._dropped += self._offset
+        self._text, self._offset = "".join(parts), 0
 
     def _decoded(self, data: bytes) -> str:
         held_back = len(self._decoder.getstate()[0])

@@ -37,6 +37,6 @@ def make_folder(folder: Path, *, option: str) -> None:
 
 def refuse_to_replace(target: Path, inputs: Iterable[StrPath]) -> None:
     """Raise SettingsError if a file that is to be written is one that is read."""
-    place = target.resolve()
-    if any(Path(given).resolve() == place for given in inputs):
+    output = target.resolve()
+    if any(Path(given).resolve() == output for given in inputs):
         raise SettingsError(f"`{printable(target)}` is read, so it cannot be written", hint="choose another place")

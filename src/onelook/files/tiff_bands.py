@@ -13,7 +13,7 @@ from onelook.files.tiff_header import STRIPS, TILES, first_directory, first_numb
 
 _WIDTH, _HEIGHT, _BITS, _COMPRESSION, _COLOURS, _SAMPLES, _ROWS, _PLANES = 256, 257, 258, 259, 262, 277, 278, 284
 _TILE_WIDTH, _TILE_HEIGHT = 322, 323
-# What the pixels depend on, beside the size and the places of strips and tiles: colours, order of bits, options of
+# What the pixels depend on, besides the size and the offsets of strips and tiles: colours, order of bits, options of
 # compressions, predictor, palette, extra and signed samples, tables of JPEG, coefficients of YCbCr.
 _KEPT = frozenset(
     {_WIDTH, _BITS, _COMPRESSION, _COLOURS, 266, _SAMPLES, _PLANES, 292, 293, 317, 320, _TILE_WIDTH, _TILE_HEIGHT, 332,
@@ -76,7 +76,7 @@ def _longs(order: str, values: list[int] | npt.NDArray[np.uint64]) -> tuple[int,
 def _tiff_of(
     order: str, fields: dict[int, tuple[int, int, bytes]], tags: tuple[int, int], pieces: list[bytes]
 ) -> bytes:
-    """A TIFF of its fields, by tag, and its strips or tiles, whose places and lengths have these `tags`."""
+    """A TIFF of its fields, by tag, and its strips or tiles, whose offsets and lengths have these `tags`."""
     lengths = np.array([len(piece) for piece in pieces], np.uint64)
     fields = {**fields, tags[0]: _longs(order, lengths), tags[1]: _longs(order, lengths)}
     first_value = 8 + 2 + 12 * len(fields) + 4

@@ -88,11 +88,11 @@ def read_tiff_header(data: bytes) -> TiffHeader:
 def count_pages(data: bytes) -> int:
     """How many images the TIFF that `data` holds has, 1 or more; smaller copies and masks of a page are none."""
     order = "<" if data[:2] == b"II" else ">"
-    pages, seen, place = 0, set[int](), _first_directory(data, order)
+    pages, seen, offset = 0, set[int](), _first_directory(data, order)
     try:
-        while place and place not in seen and len(seen) < _MAX_DIRECTORIES:
-            seen.add(place)
-            entries, place = _directory(data, order, place)
+        while offset and offset not in seen and len(seen) < _MAX_DIRECTORIES:
+            seen.add(offset)
+            entries, offset = _directory(data, order, offset)
             pages += not first_number(data, order, entries.get(_KIND)) & (_REDUCED | _MASK)
     except struct.error:  # damaged behind the first page, where nothing is used
         return max(pages, 1)
@@ -100,7 +100,7 @@ def count_pages(data: bytes) -> int:
 
 
 def _unpacked(layout: str, data: bytes, at: int) -> tuple[int, ...]:
-    """As `struct.unpack_from`, whose OverflowError is a `struct.error` here: BigTIFF can name places beyond 2 ** 63."""
+    """As `struct.unpack_from`, whose OverflowError is a `struct.error` here: BigTIFF holds offsets beyond 2 ** 63."""
     if at > len(data):
         raise struct.error(f"there is no byte {at}")
     return struct.unpack_from(layout, data, at)

@@ -168,7 +168,7 @@ def shown_address(address: str) -> str:
 
 @contextmanager
 def answered(
-    url: str, transport: Transport, headers: Callable[[SplitResult], Mapping[str, str]] = lambda place: {}
+    url: str, transport: Transport, headers: Callable[[SplitResult], Mapping[str, str]] = lambda parts: {}
 ) -> Iterator[http.client.HTTPResponse]:
     """The answer of the server that has what is at an address, after redirects; its body is not read yet.
 
@@ -178,17 +178,17 @@ def answered(
     """
     following = url
     for _ in range(MAX_REDIRECTS + 1):
-        place = _place(following, transport)
-        with closing(_connected(place, transport)) as connection:
-            target = f"{place.path or '/'}{f'?{place.query}' if place.query else ''}"
+        parts = _parsed(following, transport)
+        with closing(_connected(parts, transport)) as connection:
+            target = f"{parts.path or '/'}{f'?{parts.query}' if parts.query else ''}"
             plain = {"User-Agent": "onelook", "Accept-Encoding": "identity"}
-            connection.request("GET", quote(target, safe=_PLAIN), headers={**plain, **headers(place)})
+            connection.request("GET", quote(target, safe=_PLAIN), headers={**plain, **headers(parts)})
             with closing(connection.getresponse()) as response:
                 if response.status not in _REDIRECTS:
                     yield response
                     return
                 following = urljoin(following, response.headers.get("Location", ""))
-        if place.scheme.lower() == "https" and following.lower().startswith("http:"):
+        if parts.scheme.lower() == "https" and following.lower().startswith("http:"):
             raise DataError(
                 f"`{shown_address(url)}` sends us on from https to http: only https addresses are asked from there",
                 hint="give the http address itself if you trust it",
@@ -196,20 +196,20 @@ def answered(
     raise DataError(f"`{shown_address(url)}` is redirected more than {MAX_REDIRECTS} times")
 
 
-def _place(url: str, transport: Transport) -> SplitResult:
+def _parsed(url: str, transport: Transport) -> SplitResult:
     """The parts of an address that may be asked."""
     try:
-        place = urlsplit(url)
-        host, _ = place.hostname, place.port
+        parts = urlsplit(url)
+        host, _ = parts.hostname, parts.port
     except ValueError as problem:  # whose text may hold the password
         raise DataError(f"`{shown_address(url)}` is no address: its host or port is malformed") from problem
-    if place.scheme.lower() not in transport.schemes or not host:
+    if parts.scheme.lower() not in transport.schemes or not host:
         raise DataError(
             f"`{shown_address(url)}` is not fetched: only {' and '.join(transport.schemes)} addresses are",
             hint=f"ask for one that starts with {transport.schemes[0]}://",
         )
     if host != transport.trusted_host:
-        if place.username or place.password:
+        if parts.username or parts.password:
             raise DataError(
                 f"`{shown_address(url)}` holds a name or password", hint="leave them out; such are not fetched"
             )
@@ -217,23 +217,23 @@ def _place(url: str, transport: Transport) -> SplitResult:
             raise DataError(
                 f"`{shown_address(url)}` has letters that no address has", hint="write them as %20 and so on"
             )
-    return place
+    return parts
 
 
-def _connected(place: SplitResult, transport: Transport) -> http.client.HTTPConnection:
+def _connected(parts: SplitResult, transport: Transport) -> http.client.HTTPConnection:
     """A connection to a machine that may be asked; nothing is sent yet."""
-    host = place.hostname or ""
+    host = parts.hostname or ""
     connection = (
-        http.client.HTTPConnection(host, place.port, timeout=transport.timeout_s)
-        if place.scheme.lower() == "http"
+        http.client.HTTPConnection(host, parts.port, timeout=transport.timeout_s)
+        if parts.scheme.lower() == "http"
         else http.client.HTTPSConnection(
-            host, place.port, timeout=transport.timeout_s, context=transport.context or ssl.create_default_context()
+            host, parts.port, timeout=transport.timeout_s, context=transport.context or ssl.create_default_context()
         )
     )
     try:
         connection.connect()
         if not transport.allow_private and host != transport.trusted_host:
-            refuse_private(str(connection.sock.getpeername()[0]), place.geturl())
+            refuse_private(str(connection.sock.getpeername()[0]), parts.geturl())
     except BaseException:
         connection.close()
         raise

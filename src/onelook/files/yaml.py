@@ -88,7 +88,7 @@ def load_yaml(path: Path, *, error: type[OnelookError] = SettingsError) -> dict[
     return content
 
 
-def parse_yaml(text: str, place: str, *, error: type[OnelookError] = SettingsError) -> Any:
+def parse_yaml(text: str, source: str, *, error: type[OnelookError] = SettingsError) -> Any:
     """What YAML text stands for: plain values, lists and mappings.
 
     Args:
@@ -99,16 +99,16 @@ def parse_yaml(text: str, place: str, *, error: type[OnelookError] = SettingsErr
     """
     if "\t" not in text:  # the two differ in where they allow tabs
         with suppress(YAMLError, UnicodeEncodeError):
-            _refuse_code_and_bombs(text, place, error, _FAST)
+            _refuse_code_and_bombs(text, source, error, _FAST)
             return _FAST(text).get_single_data()
     try:
-        _refuse_code_and_bombs(text, place, error, _TELLING)
+        _refuse_code_and_bombs(text, source, error, _TELLING)
         return _TELLING(text).get_single_data()
     except YAMLError as problem:
         mark = getattr(problem, "problem_mark", None)
         where = f" line {mark.line + 1}" if mark is not None else ""
         what = getattr(problem, "problem", None) or str(problem)
-        raise error(f"{place}{where}: not valid YAML: {what}", hint=_cure_of(what)) from problem
+        raise error(f"{source}{where}: not valid YAML: {what}", hint=_cure_of(what)) from problem
 
 
 def line_of(path: Path, key: str) -> int:
@@ -155,18 +155,18 @@ def _read_text(path: Path, error: type[OnelookError]) -> str:
         raise error(f"file `{path}` is not UTF-8 text: byte {problem.start}", hint="save it as UTF-8") from problem
 
 
-def _refuse_code_and_bombs(text: str, place: str, error: type[OnelookError], loader: Any) -> None:
+def _refuse_code_and_bombs(text: str, source: str, error: type[OnelookError], loader: Any) -> None:
     depth = 0
     for event in yaml.parse(text, Loader=loader):
         line = event.start_mark.line + 1 if event.start_mark is not None else 0
         tag = getattr(event, "tag", None)
         if isinstance(event, yaml.AliasEvent) or getattr(event, "anchor", None):
-            raise error(f"{place} line {line}: YAML anchors and aliases are not accepted", hint="write it out")
+            raise error(f"{source} line {line}: YAML anchors and aliases are not accepted", hint="write it out")
         if tag:
-            raise error(f"{place} line {line}: YAML tag `{tag}` is not accepted", hint="plain values only")
+            raise error(f"{source} line {line}: YAML tag `{tag}` is not accepted", hint="plain values only")
         if isinstance(event, (yaml.MappingStartEvent, yaml.SequenceStartEvent)):
             depth += 1
             if depth > MAX_DEPTH:
-                raise error(f"{place} line {line}: nested deeper than {MAX_DEPTH}")
+                raise error(f"{source} line {line}: nested deeper than {MAX_DEPTH}")
         elif isinstance(event, (yaml.MappingEndEvent, yaml.SequenceEndEvent)):
             depth -= 1

@@ -115,7 +115,7 @@ def bind_arguments(block: type[nn.Module], values: Sequence[Any]) -> dict[str, A
     """The `values` of a row by the parameter names of `block`, checked; in the order of the parameters.
 
     Raises:
-        ModelError: too many or too few values, or one out of range; the message lacks the place.
+        ModelError: too many or too few values, or one out of range; the message does not say where.
 
     >>> from onelook.models.convolutions import Conv
     >>> bind_arguments(Conv, [3, 2])

@@ -32,7 +32,7 @@ class TransformerLayer(nn.Module):
 class TransformerBlock(nn.Module):
     """Layers of attention over the cells of a map, (B, C_in, H, W) -> (B, C_out, H, W).
 
-    A learned linear map of the cells is added to them first, in the place of a position code.
+    A learned linear map of the cells is added to them first, instead of a position encoding.
     """
 
     def __init__(self, channels_in: int, channels_out: int, *, heads: int = 4, layers: int = 1) -> None:

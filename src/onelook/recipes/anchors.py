@@ -99,7 +99,7 @@ def draw_study(study: AnchorStudy) -> Path:
     """Write the image of a study, labels and both sets of anchors, to the `output` of its settings; its path.
 
     Raises:
-        RunFolderError: there is no place for it.
+        RunFolderError: it cannot be written.
     """
     settings, path = study.settings, study.settings.output
     if path.suffix.lower() not in IMAGE_SUFFIXES:

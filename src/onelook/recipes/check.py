@@ -79,7 +79,7 @@ def check(given: Mapping[str, Any], *, file: Path | None = None) -> CheckResult:
     """Read all splits of a dataset, report its faults, and write the report if a folder is given.
 
     Raises:
-        OnelookError: a setting or the dataset file cannot be used, or there is no place for the report.
+        OnelookError: a setting or the dataset file cannot be used, or the report cannot be written.
         StopRequested: Ctrl-C, SIGTERM or SIGUSR1.
     """
     with StopSignal() as stop:

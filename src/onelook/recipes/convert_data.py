@@ -34,7 +34,7 @@ class ConvertedData:
     Attributes:
         path: the YAML of the new dataset.
         splits: what was read of the old one.
-        losses: what the new format has no place for: words for it -> how many.
+        losses: what the new format cannot hold: description -> count.
     """
 
     path: Path

@@ -111,7 +111,7 @@ class RequestHandler:
             ClientDisconnect: whoever asks has left.
         """
         try:
-            with self._place():
+            with self._slot():
                 read_options(fields)  # what is wrong there needs no upload
                 data = await self._read(chunks, has_form := is_form(content_type))
                 mark = time.perf_counter()
@@ -143,7 +143,7 @@ class RequestHandler:
             raise self._too_long()
 
     @contextmanager
-    def _place(self) -> Iterator[None]:
+    def _slot(self) -> Iterator[None]:
         if self._inside >= self.limits.queue_size:
             seconds = math.ceil(self._inside * self._batcher.seconds_per_image)
             raise Refusal(
@@ -268,7 +268,7 @@ def _hex(colour: RGB) -> str:
 
 
 def _answer_or_raise(looked: Answer | BaseException, number: int, total: int) -> Answer:
-    """An answer as it is; what is wrong with an image is raised, with its place in a form of several."""
+    """An answer as it is; what is wrong with an image is raised, with its position in a form of several."""
     if isinstance(looked, Refusal) and total > 1:
         message = f"file {number} of {total}: {looked.message}"
         raise Refusal(looked.status, message, hint=looked.hint, retry_seconds=looked.retry_seconds) from looked

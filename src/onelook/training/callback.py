@@ -220,12 +220,12 @@ class Observers:
                 with self._resting():
                     getattr(callback, _HANDLERS[type(event)])(event)
             except Exception as problem:
-                name, place = type(callback).__name__, _place(callback, problem)
-                logger.exception("callback `%s` failed%s and is switched off", name, place)
+                name, line = type(callback).__name__, _line_reached(callback, problem)
+                logger.exception("callback `%s` failed%s and is switched off", name, line)
                 self._callbacks.remove(callback)
 
 
-def _place(callback: Callback, problem: Exception) -> str:
+def _line_reached(callback: Callback, problem: Exception) -> str:
     """Where in the file of a callback it failed; empty if no line of that file was reached."""
     file = getattr(sys.modules.get(type(callback).__module__), "__file__", None)
     lines = [frame.lineno for frame in traceback.extract_tb(problem.__traceback__) if frame.filename == file]

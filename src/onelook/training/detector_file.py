@@ -51,7 +51,7 @@ def write_inference_file(weights: Path) -> Path:
 
     Raises:
         CheckpointError: it cannot be read, or holds no detector.
-        SettingsError: it is none of ours, or the place is taken by a file with other content.
+        SettingsError: it is none of ours, or a file with other content has that name.
         OSError: the file cannot be written.
     """
     if weights.is_dir() or located(weights).suffix.lower() in (*SUFFIXES, *PROGRAMS):

@@ -69,7 +69,7 @@ class NetworkPasses:
     """Forward passes and losses of a training step, and what they need on the way back.
 
     Only the shapes that `prepare_for` names are compiled or recorded, all others run as they are: a compilation takes a
-    minute, a recording keeps memory. Which ones these are depends on the place in the run alone, so that a resumed run
+    minute, a recording keeps memory. Which ones these are depends only on the point of the run, so that a resumed run
     gives the same bits.
 
     Args:

@@ -62,7 +62,7 @@ class WeightUpdate:
         progress.skipped_updates += 1
         if progress.skipped_updates >= MAX_SKIPPED_UPDATES:
             raise NumericsError(
-                f"{MAX_SKIPPED_UPDATES} updates in a row had gradients that are not finite, {verdict.place}",
+                f"{MAX_SKIPPED_UPDATES} updates in a row had gradients that are not finite, {verdict.moment}",
                 hint="lower `lr0`, or set `amp` to off, in a new run with `--weights`; the last checkpoint is finite",
             )
 
@@ -71,7 +71,7 @@ class WeightUpdate:
         poisoned = [name for name, buffer in self._state.model.named_buffers() if not buffer.isfinite().all()]
         if poisoned:
             raise NumericsError(
-                f"batch-norm statistics `{poisoned[0]}` are not finite {verdict.place}",
+                f"batch-norm statistics `{poisoned[0]}` are not finite {verdict.moment}",
                 hint="lower `lr0`, or set `amp` to off, in a new run with `--weights`; the last checkpoint is finite",
             )
 
@@ -80,7 +80,7 @@ class _Verdict:
     """Whether the gradients of an update were bad, on its way from the device to the host."""
 
     def __init__(self, is_bad: Tensor, epoch: int, batch: int) -> None:
-        self.place = f"at epoch {epoch}, batch {batch}"
+        self.moment = f"at epoch {epoch}, batch {batch}"
         self._value = is_bad.to("cpu", non_blocking=is_bad.is_cuda)
         self._copied = torch.cuda.Event() if is_bad.is_cuda else None  # type: ignore[no-untyped-call]
         if self._copied is not None:

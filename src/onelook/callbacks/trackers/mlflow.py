@@ -1,4 +1,4 @@
-"""Keeps a run in MLflow: a database file beside the run folders, or the place that MLFLOW_TRACKING_URI names."""
+"""Keeps a run in MLflow: a database file beside the run folders, or what MLFLOW_TRACKING_URI names."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class MlflowTracker:
         from mlflow import MlflowClient
 
         self._folder = run.run_folder
-        address, artifacts = _places(run.run_folder.parent)
+        address, artifacts = _locations(run.run_folder.parent)
         self._client = MlflowClient(tracking_uri=address)
         identity = recall_identity(run.run_folder, NAME) if run.is_resumed else None
         if identity is None or not self._reopen(identity):
@@ -142,7 +142,7 @@ def _import_quietly() -> None:
         logging.getLogger(name).setLevel(logging.WARNING)
 
 
-def _places(project: Path) -> tuple[str, str | None]:
+def _locations(project: Path) -> tuple[str, str | None]:
     """Address of the store, and of new experiments' artifacts if that is for us to say."""
     chosen = os.environ.get("MLFLOW_TRACKING_URI")
     if chosen:

@@ -62,8 +62,8 @@ class TensorBoardTracker:
 
     def log_model(self, path: Path, aliases: Sequence[str], metadata: Mapping[str, float]) -> None:
         """Write where the checkpoint is: TensorBoard keeps no files."""
-        place = path.relative_to(self._folder).as_posix()
-        self._write_values(_text(f"models/{path.stem}", {"file": place, "aliases": list(aliases), **metadata}))
+        file = path.relative_to(self._folder).as_posix()
+        self._write_values(_text(f"models/{path.stem}", {"file": file, "aliases": list(aliases), **metadata}))
 
     def finish(self, summary: RunSummary) -> None:
         """Write the final metrics as scalars `best/...` at the best epoch, and close the file."""

@@ -154,14 +154,14 @@ def _environment(name: str, value: str) -> Iterator[None]:
             os.environ[name] = before
 
 
-def _made(library: ModuleType, specification: Specification, place: str) -> Any:
+def _made(library: ModuleType, specification: Specification, where: str) -> Any:
     """A transform of the library, or several in one of its compositions; the settings have checked the names."""
     name = specification["name"]
     arguments = {key: value for key, value in specification.items() if key not in ("name", "transforms")}
     kind = getattr(library, name)
     if name in COMPOSITIONS:
         parts = [
-            _made(library, one, f"{place}, number {number} of its `{name}`")
+            _made(library, one, f"{where}, number {number} of its `{name}`")
             for number, one in enumerate(specification["transforms"], start=1)
         ]
         arguments = {"transforms": parts, **arguments}
@@ -170,7 +170,7 @@ def _made(library: ModuleType, specification: Specification, place: str) -> Any:
             warnings.simplefilter("error")  # the library would use other arguments than those given
             return kind(**arguments)
     except (*FAILURES, UserWarning) as problem:
-        message = f"{place} of `transforms`, `{name}`: {_first_line(problem)}"
+        message = f"{where} of `transforms`, `{name}`: {_first_line(problem)}"
         taken = ", ".join(f"`{name}`" for name in inspect.signature(kind).parameters)
         raise SettingsError(message, hint=f"it takes {taken}") from problem
 

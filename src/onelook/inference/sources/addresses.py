@@ -1,4 +1,4 @@
-"""What a typed source is, by its words alone: a place on this machine, in the web, a stream, a camera, the screen."""
+"""What kind of source a text names: a path, a file in the web, a list of streams, a stream, a camera or the screen."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from onelook.files.bounded import printable
 from onelook.files.images import KIND_OF_SUFFIX
 from onelook.files.web import shown_address
 
-Kind = Literal["place", "web file", "stream", "camera", "screen", "list of streams"]
+Kind = Literal["path", "web file", "stream", "camera", "screen", "list of streams"]
 
 WEB_SCHEMES = ("http", "https")
 STREAM_SCHEMES = (*WEB_SCHEMES, "rtsp", "rtmp", "rtmps", "tcp", "udp", "rtp")
@@ -38,16 +38,16 @@ class ScreenArea:
 
 
 def kind_of(text: str) -> Kind:
-    """What kind of source `text` is; whatever exists as a file or folder is a place.
+    """What kind of source `text` is; whatever exists as a file or folder is a path.
 
     >>> [kind_of(text) for text in ("0", "screen 1", "rtsp://10.0.0.7/a", "https://example.org/a.jpg", "hive.jpg")]
-    ['camera', 'screen', 'stream', 'web file', 'place']
+    ['camera', 'screen', 'stream', 'web file', 'path']
     """
     if "\0" not in text and text.lower().endswith(".streams"):
         return "list of streams"
     if "\0" in text or _exists(text):
-        return "place"
-    return "web file" if _is_web_file(text) else live_kind_of(text) or "place"
+        return "path"
+    return "web file" if _is_web_file(text) else live_kind_of(text) or "path"
 
 
 def live_kind_of(text: str) -> Literal["camera", "screen", "stream"] | None:

@@ -45,7 +45,7 @@ def download(
     typed = urlsplit(address)
     transport = Transport(timeout_s=SILENCE_SECONDS, schemes=WEB_SCHEMES, trusted_host=typed.hostname or "")
     try:
-        with answered(address, transport, lambda place: _password(place, typed)) as response:
+        with answered(address, transport, lambda parts: _password(parts, typed)) as response:
             check()
             if response.status != 200:
                 raise DataError(f"the server answers {response.status} {response.reason}")
@@ -58,9 +58,9 @@ def download(
         raise DataError(f"`{name}` cannot be fetched: {problem.message}", hint=problem.hint) from problem
 
 
-def _password(place: SplitResult, typed: SplitResult) -> dict[str, str]:
+def _password(parts: SplitResult, typed: SplitResult) -> dict[str, str]:
     """The header with the typed password, for the typed host only."""
-    if typed.username is None or (place.scheme, place.hostname) != (typed.scheme, typed.hostname):
+    if typed.username is None or (parts.scheme, parts.hostname) != (typed.scheme, typed.hostname):
         return {}
     secret = f"{unquote(typed.username)}:{unquote(typed.password or '')}"
     return {"Authorization": f"Basic {base64.b64encode(secret.encode()).decode()}"}

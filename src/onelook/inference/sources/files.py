@@ -60,7 +60,7 @@ def find_media(source: str | Path) -> list[Path]:
         matching = sorted(glob.glob(str(source), recursive=True))  # noqa: PTH207 - Path.glob refuses absolute patterns
         return _media_of([Path(name) for name in matching], f"pattern `{printable(path)}`")
     kind = kind_of(str(source))
-    if kind != "place":
+    if kind != "path":
         raise DataError(
             f"source `{printable(str(source))}` is a {kind}, not a file of this machine",
             hint="use `onelook detect --source`, or `onelook.detect` in Python",
@@ -127,7 +127,7 @@ def _image_of(path: Path, max_pixels: int, *, in_bands: bool) -> Image | BandedI
     return next(pixels for _, pixels in video_frames(path)) if _is_still_gif(path) else None
 
 
-def _media_of(paths: list[Path], place: str, *, deeper: str = "") -> list[Path]:
+def _media_of(paths: list[Path], origin: str, *, deeper: str = "") -> list[Path]:
     """Those of `paths` that are media; `deeper` is what to do if there are folders, but none of these."""
     files = [path for path in paths if path.is_file()]
     kinds = {path: _kind_of(path) for path in files}
@@ -141,11 +141,11 @@ def _media_of(paths: list[Path], place: str, *, deeper: str = "") -> list[Path]:
         known = ", ".join(sorted(suffix[1:] for suffix in IMAGE_SUFFIXES | VIDEO_SUFFIXES))
         has_folders = any(path.is_dir() for path in paths)
         hint = deeper if deeper and has_folders else f"known are {known}"
-        raise DataError(f"no image or video in {place}: {seen}", hint=hint)
+        raise DataError(f"no image or video in {origin}: {seen}", hint=hint)
     if counts:
         logger.warning(
             "%s: %d of %d files passed over, no images or videos: %s",
-            place,
+            origin,
             counts.total(),
             len(files) + irregular,
             others,
@@ -178,13 +178,13 @@ def _listed(list_path: Path) -> list[Path]:
     found, problems, num_turned = [], [], 0
     for number, entry in list_entries(list_path, MAX_LIST_BYTES):
         turned = entry.replace("\\", "/")
-        places = [base / name for name in (entry, turned) for base in (list_path.parent, Path())]
-        choices = [path for path in places if "\0" not in entry and path.is_file()]
+        candidates = [base / name for name in (entry, turned) for base in (list_path.parent, Path())]
+        choices = [path for path in candidates if "\0" not in entry and path.is_file()]
         if not choices:
             problems.append(f"line {number}: `{printable(entry)}` does not exist")
         else:
             found.append(choices[0])
-            num_turned += choices[0] not in places[:2]
+            num_turned += choices[0] not in candidates[:2]
     if problems:
         raise combined(DataError, f"list `{printable(list_path)}` names files that are missing:", problems)
     if num_turned:

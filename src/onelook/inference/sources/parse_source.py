@@ -64,7 +64,7 @@ def find_sources(typed: Sequence[str]) -> Sources:
     live: list[LiveSource] = []
     for text in typed:
         kind = kind_of(text)
-        if kind == "place":
+        if kind == "path":
             files += find_media(text)
         elif kind == "web file":
             check_address(text)

@@ -87,7 +87,7 @@ def _mean_label(metrics: DetectionMetrics, kind: CurveKind) -> str:
 
 
 def _add_legend(figure: Figure, axes: Axes, *, is_named: bool) -> None:
-    """Named classes stand right of the chart, best known first: the mean; a mean alone finds its place inside."""
+    """Named classes stand right of the chart, best known first: the mean; a mean alone stands inside."""
     handles, labels = axes.get_legend_handles_labels()
     if is_named:
         figure.legend(handles[-1:] + handles[:-1], labels[-1:] + labels[:-1], loc="outside right upper")

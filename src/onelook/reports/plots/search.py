@@ -54,5 +54,5 @@ def _draw_gene(axes: Axes, rows: Sequence[Row], name: str) -> None:
             values, fitness = zip(*found, strict=True)
             axes.scatter(values, fitness, s=9, **look)
     if best and name in best[0].genes:
-        place = best[0].genes[name], best[0].fitness
-        axes.plot(*place, marker="o", markersize=6, markerfacecolor="none", markeredgecolor="black", clip_on=False)
+        point = best[0].genes[name], best[0].fitness
+        axes.plot(*point, marker="o", markersize=6, markerfacecolor="none", markeredgecolor="black", clip_on=False)
