@@ -12,8 +12,8 @@ from onelook.callbacks.dropped_boxes import warn_of_dropped_boxes
     [
         ([[0, 90]], ""),
         ([[0, 0]], ""),
-        ([[3, 97]], "`transforms` took away 3 of 100 boxes (3 %)"),
-        ([[0, 40], [5, 55]], "`transforms` took away 5 of 100 boxes (5 %)"),
+        ([[3, 97]], "`transforms` dropped 3 of 100 boxes (3 %)"),
+        ([[0, 40], [5, 55]], "`transforms` dropped 5 of 100 boxes (5 %)"),
     ],
 )
 def test_the_boxes_of_all_processes_are_counted(

@@ -29,7 +29,7 @@ def test_a_resumed_run_is_tracked_by_what_this_command_names_alone(
     for epochs, changes, num_files in [(2, {}, 1), (3, {"track": "none"}, 1), (4, {"track": ["tensorboard"]}, 2)]:
         fit({"resume": str(folder), "epochs": epochs, **changes})
         assert len(event_files(folder)) == num_files
-    assert "the run was tracked by mlflow and is not any more: `--track mlflow` resumes that, too" in caplog.text
+    assert "the run was tracked by mlflow and no longer is: `--track mlflow` resumes that, too" in caplog.text
 
 
 @covers("train", "track")

@@ -219,7 +219,7 @@ def test_what_check_recommends_for_a_camera_that_stands_still_keeps_the_fraction
     assert main(words) == 0
     sizes = [len(found) / 120 for found in stems(tmp_path / "out").values()]
     missed = max(abs(share - wanted) for share, wanted in zip(sizes, [0.1, 0.7, 0.2], strict=True))
-    assert missed <= 0.03 or "the parts miss the fractions" in capsys.readouterr().err
+    assert missed <= 0.03 or "the splits miss the requested fractions" in capsys.readouterr().err
     assert min(sizes) > 0.05 and max(sizes) < 0.8
 
 

@@ -27,4 +27,4 @@ def warn_of_dropped_boxes(counts: Iterable[Sequence[int]]) -> None:
     dropped, left = (sum(part) for part in zip(*counts, strict=True))
     if dropped:
         share = 100 * dropped / (dropped + left)
-        logger.warning("`transforms` took away %d of %d boxes (%.2g %%)", dropped, dropped + left, share)
+        logger.warning("`transforms` dropped %d of %d boxes (%.2g %%)", dropped, dropped + left, share)

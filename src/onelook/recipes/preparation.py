@@ -97,7 +97,7 @@ def _warn_of_missing_trackers(resumed: Resumed) -> None:
     missing = known_identities(resumed.run.path, TRACKER_NAMES).keys() - set(resumed.settings.track)
     if missing:
         names = ",".join(sorted(missing))
-        logger.warning("the run was tracked by %s and is not any more: `--track %s` resumes that, too", names, names)
+        logger.warning("the run was tracked by %s and no longer is: `--track %s` resumes that, too", names, names)
 
 
 def _check_local_rank(settings: TrainSettings, group: ProcessGroup) -> None:

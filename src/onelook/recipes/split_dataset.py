@@ -103,7 +103,7 @@ def _warn_of_other_fractions(splits: Mapping[str, Array], groups: Array, setting
     cure = "`--stratify` comes nearer to them" if not settings.stratify else "another `--seed` may come nearer to them"
     if largest > LARGE_GROUP * len(groups):
         cure = f"the largest group of images that stay together has {largest}: see `--near` and `--group`; {cure}"
-    logger.warning("the parts miss the fractions that were asked for: %s; %s", ", ".join(missed), cure)
+    logger.warning("the splits miss the requested fractions: %s; %s", ", ".join(missed), cure)
 
 
 def _require_full(splits: Sequence[Mapping[str, Array]], settings: SplitSettings, num_groups: int) -> None:

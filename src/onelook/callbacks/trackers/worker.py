@@ -48,7 +48,7 @@ class TrackerThread:
         """Wait up to `seconds` until the last call is done; a tracker that is not done then is left behind."""
         self._thread.join(max(seconds, 0.0))
         if self._thread.is_alive():
-            logger.warning("tracker `%s` is not done and is left behind; the last of the run may miss in it", self.name)
+            logger.warning("tracker `%s` did not finish in time; the end of the run may be missing there", self.name)
         self.is_on = False
 
     def _put(self, call: Call | None, seconds: float) -> bool:
