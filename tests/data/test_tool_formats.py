@@ -217,6 +217,18 @@ def test_object_that_cannot_be_used_is_told_with_its_place(tmp_path: Path, case:
     assert scan.ledger.rows_read == 2
 
 
+def test_objects_of_an_image_without_a_name_are_told_after_it(tmp_path: Path) -> None:
+    image_in(tmp_path)
+    nameless = f'<image width="20" height="16">\n{2 * GOOD[CVAT]}</image></annotations>'
+    (tmp_path / CVAT).write_text(cvat_of(GOOD[CVAT]).replace("</annotations>", nameless))
+    scan = scanned(tmp_path)
+    scan.ledger.check()
+    assert len(scan.index.class_ids) == 1
+    told = [str(entry) for entry in scan.ledger.entries if entry.outcome != "note"]
+    expected = ["line 4.*`None` is not the name of a file", "line 5.*its image has no name", "line 6.*has no name"]
+    assert [bool(re.search(*pair)) for pair in zip(expected, told, strict=True)] == [True] * 3, told
+
+
 DEEP = "[" * 200_000
 WRONG: dict[str, tuple[str, str, str]] = {
     "entities": (

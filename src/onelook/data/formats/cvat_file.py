@@ -56,7 +56,7 @@ def _listing(data: bytes) -> Listing:
     names: list[str] = []
     lost: list[RowProblem] = []
     things: list[ListedObject] = []
-    name, is_part = "", False
+    problem, name, is_part = "", "", False
     for path, line, attributes, text in elements(data, max_elements=MAX_ELEMENTS):
         if path[0] != ROOT:
             raise RefusedRow(f"the XML is `{shown(path[0])}`, not the `{ROOT}` of CVAT")
@@ -70,11 +70,12 @@ def _listing(data: bytes) -> Listing:
                 else:
                     size_hw = size_of(attributes.get("width"), attributes.get("height"))
                     images.append(ListedImage(attributes["name"].strip(), size_hw, things))
-            elif len(path) == 3 and path[:2] == _IMAGE:
-                things.append(_object(path[2], attributes, line))
-        elif path == _IMAGE and not (images and images[-1].objects is things):
-            lost += [RowProblem(thing.place if isinstance(thing.place, int) else 0, thing.text,
-                                "its image has no name", "refused") for thing in things]  # fmt: skip
+            elif path[:-1] == _IMAGE:
+                thing = _object(path[2], attributes, line)
+                if problem:
+                    lost.append(RowProblem(line, thing.text, "its image has no name", "refused"))
+                else:
+                    things.append(thing)
         elif path[:2] != (ROOT, "meta"):
             continue
         elif path[-3:] == ("labels", _LABEL, "name"):
