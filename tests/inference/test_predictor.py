@@ -120,7 +120,7 @@ def test_model_is_left_as_it_was() -> None:
 @pytest.mark.parametrize(
     ("settings", "words"),
     [
-        ({"imgsz": 60}, "`imgsz` is 60; the model needs multiples of 8\nhint: use 64 64"),
+        ({"imgsz": 60}, "`imgsz` is 60; the model needs multiples of 8\nhint: use 64"),
         ({"imgsz": (64, 4)}, "hint: use 64 8"),
         ({"classes": (0, 5)}, r"`classes` names `5`; the model has classes 0 to 1"),
         ({"half": True}, "`half` needs a GPU"),

@@ -266,7 +266,7 @@ def test_files_of_what_was_seen_are_complete_when_an_observer_fails(photos: Path
     [
         ({"save_conf": True}, "`save_conf` has no effect without `save_txt`"),
         ({"nosave": True, "hide_conf": True}, "no effect with `nosave`"),
-        ({"imgsz": [90]}, "multiples of 16\nhint: use 96 96"),
+        ({"imgsz": [90]}, "multiples of 16\nhint: use 96"),
         ({"imgsz": [96, 96, 96]}, "imgsz"),
         ({"classes": [2]}, "the model has classes 0 to 1"),
         ({"view_image": True}, "unknown settings"),

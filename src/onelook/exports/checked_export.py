@@ -18,7 +18,7 @@ from onelook.exports.plan import ExportPlan
 from onelook.exports.report import Checks, contents, report_of, report_path
 from onelook.files.atomic import write_json_atomic
 from onelook.files.overwriting import make_folder, refuse_to_replace
-from onelook.inference.backend import Thresholds, TorchBackend, iou_threshold, refuse_large_frame, usual_hw
+from onelook.inference.backend import Thresholds, TorchBackend, iou_threshold, refuse_frame, usual_hw
 from onelook.models.detector import DetectionModel
 from onelook.settings.export import ExportSettings
 
@@ -99,20 +99,13 @@ def frame_of(imgsz: list[int], model: DetectionModel) -> tuple[int, int]:
     """Height and width, pixels; those of training if none are given.
 
     Raises:
-        SettingsError: they are no multiples of the model's stride.
+        SettingsError: see `refuse_frame`.
     """
     if not imgsz:
         return usual_hw([model])
-    height, width = imgsz[0], imgsz[-1]
-    stride = model.max_stride
-    refuse_large_frame((height, width))
-    if any(side < stride or side % stride for side in (height, width)):
-        fitting = " ".join(str(max(1, -(-side // stride)) * stride) for side in imgsz)
-        raise SettingsError(
-            f"setting `imgsz` is {' '.join(map(str, imgsz))}; the model needs multiples of {stride}",
-            hint=f"use {fitting}",
-        )
-    return height, width
+    frame_hw = (imgsz[0], imgsz[-1])
+    refuse_frame(frame_hw, model.max_stride)
+    return frame_hw
 
 
 @dataclass(frozen=True)

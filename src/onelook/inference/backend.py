@@ -117,12 +117,18 @@ def predict_all(backend: Backend, images: Tensor) -> Tensor:
     return torch.cat([backend.predict(part) for part in parts]) if len(parts) > 1 else backend.predict(images)
 
 
-def refuse_large_frame(size_hw: tuple[int, int]) -> None:
-    """Raise SettingsError if a side of what would go into a model is above `MAX_IMGSZ`."""
-    if max(size_hw) > MAX_IMGSZ:
+def refuse_frame(frame_hw: tuple[int, int], stride: int) -> None:
+    """Raise SettingsError if a side of what would go into a model is above `MAX_IMGSZ` or no multiple of `stride`."""
+    sides = dict.fromkeys(frame_hw)
+    if max(sides) > MAX_IMGSZ:
         raise SettingsError(
-            f"setting `imgsz` is {max(size_hw)}, more than the limit of {MAX_IMGSZ} pixels",
+            f"setting `imgsz` is {max(sides)}, more than the limit of {MAX_IMGSZ} pixels",
             hint="for large images with small objects, `onelook detect --tile` predicts in parts",
+        )
+    if any(side < stride or side % stride for side in sides):
+        raise SettingsError(
+            f"setting `imgsz` is {' '.join(map(str, sides))}; the model needs multiples of {stride}",
+            hint="use " + " ".join(str(max(1, -(-side // stride)) * stride) for side in sides),
         )
 
 

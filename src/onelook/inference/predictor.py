@@ -25,7 +25,7 @@ from onelook.inference.backend import (
     check_thresholds,
     iou_threshold,
     predict_all,
-    refuse_large_frame,
+    refuse_frame,
     usual_hw,
 )
 from onelook.inference.byte_track import LOW_CONFIDENCE
@@ -187,13 +187,8 @@ class Predictor:
         return letterbox(size_hw, only_hw or self.settings.frame_hw, minimal=only_hw is None, stride=stride)
 
     def _check(self) -> None:
-        settings, stride = self.settings, self._backend.stride
-        refuse_large_frame(settings.frame_hw)
-        if any(side < stride or side % stride for side in settings.frame_hw):
-            raise SettingsError(
-                f"setting `imgsz` is {settings.imgsz}; the model needs multiples of {stride}",
-                hint="use " + " ".join(str(max(1, -(-side // stride)) * stride) for side in settings.frame_hw),
-            )
+        settings = self.settings
+        refuse_frame(settings.frame_hw, self._backend.stride)
         only_hw = self._backend.frame_hw
         if only_hw is not None and settings.frame_hw != only_hw:
             raise SettingsError(
