@@ -14,7 +14,7 @@ from onelook.settings.foreign_names import EXPLAINED, plain_name
 from onelook.settings.nearest_name import nearest_name
 
 SIMILAR = 0.75
-"""Of difflib: lower, and the options suggested have little in common with what was typed."""
+"""Minimum difflib ratio: with a lower one, suggestions have little in common with what was typed."""
 
 
 class Parser(argparse.ArgumentParser):

@@ -13,7 +13,7 @@ from onelook.settings.command_line import typed_options
 from onelook.settings.report import ReportSettings
 
 NICENESS = 5
-"""Of a process that follows a training: that one comes first."""
+"""Niceness of a process that follows a training, which comes first."""
 
 
 def run(arguments: argparse.Namespace) -> CommandResult:

@@ -190,7 +190,7 @@ def ram_cache(files: ImageFiles, work: Work | None = None, *, num_processes: int
     """All images, decoded now, in memory; None, with a warning, if there is too little of it.
 
     Args:
-        num_processes: how many on this machine keep images of their own.
+        num_processes: processes on this machine that keep images of their own.
 
     Raises:
         DataError: an image cannot be read.

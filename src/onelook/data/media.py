@@ -31,7 +31,7 @@ DEFAULT_FPS = 30.0
 MAX_FAILURES = 2000
 """Frames in a row that may fail before a video counts as ended: there may be good ones behind a hole in the file."""
 MAX_RATE_TERM, LEAST_RATE, HIGHEST_RATE = 65535, 0.01, 9999.0
-"""Of frame rates in MPEG-4: numerator of the fraction; and the limits of what is written."""
+"""Largest numerator of a frame rate in MPEG-4, and the limits of the rates that are written."""
 MAX_TIMES, MOSTLY = 108_000, 0.8
 """Times of frames that are kept to find gaps; and the share of even steps from which on a gap is one."""
 
@@ -42,7 +42,7 @@ class VideoInfo:
 
     Attributes:
         fps: frames per second; 30 if the file does not say.
-        num_frames: how many frames there should be; 0 if the file does not say.
+        num_frames: frames that there should be; 0 if the file does not say.
     """
 
     fps: float

@@ -26,7 +26,7 @@ INPUT, OUTPUT = "images", "predictions"
 DYNAMO_OPSET = 18
 """The first that torch's newer exporter writes."""
 MAX_BYTES = 2**31
-"""Of a file; protobuf allows no more."""
+"""Largest file; protobuf allows no more."""
 OTHER_FILES = "session.model_external_initializers_file_folder_path"
 """Where ONNX Runtime looks for files that a model names; a hostile one could name any."""
 

@@ -84,7 +84,7 @@ def compare(
 
     Args:
         shapes: number, height and width of the images.
-        best: how many pairs of a box and a class the export gives; None for all boxes. Pairs are compared as sets: run
+        best: number of (box, class) pairs that the export gives; None for all boxes. Pairs are compared as sets: run
             times that differ in the last digit put near ties in another order.
     """
     cases = []

@@ -15,7 +15,7 @@ logger = logging.getLogger(__name__)
 LOGGERS = ("torch.onnx", "torch.onnx._internal.exporter._registration", "torch.export", "nncf", "coremltools")
 STREAMS = (1, 2)
 MAX_BYTES = 20_000
-"""Of what was said, for the log."""
+"""Bytes of captured output that are kept for the log."""
 
 
 @contextmanager

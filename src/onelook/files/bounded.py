@@ -16,7 +16,7 @@ from onelook.errors import CONTROLS, DataError
 StrPath = str | os.PathLike[str]
 
 READ_FLAGS = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0) | getattr(os, "O_CLOEXEC", 0)
-"""To open a file of somebody else: a pipe under its name does not block."""
+"""Flags to open a file of unknown origin: a pipe under its name does not block."""
 
 
 def read_bounded(path: StrPath, max_bytes: int, *, prefix: bool = False) -> bytes:

@@ -36,12 +36,12 @@ from onelook.files.tiff_bands import tiff_bands
 Image = npt.NDArray[np.uint8]
 
 BAND_BYTES = 1 << 22
-"""Of a band of 8-bit RGB, about."""
+"""Approximate size of a band of 8-bit RGB."""
 _PACKED_BYTES = 1 << 16
 _BMP_HEADER_BYTES = 1 << 16
 _PNG_INTERLACING_AT = 28
 _MOST_SIDE = 1 << 20
-"""Of an image, pixels: the decoder refuses more."""
+"""Longest side of an image, pixels: the decoder refuses more."""
 _PNG_LIKE = {1: (8, 0), 2: (16, 0), 3: (8, 2), 4: (8, 6), 6: (16, 2), 8: (16, 6)}
 """Bits and type of colour of a PNG without palette, by the bytes of a pixel, on which filters depend."""
 

@@ -16,7 +16,7 @@ from onelook.files.tiff_header import TiffHeader, count_pages, read_tiff_header
 PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 JPEG_END = b"\xff\xd9"
 MAX_PIXELS = 100_000_000
-"""Of an image, unless somebody says otherwise: 300 MB decoded, however few bytes a plan or a blank page takes."""
+"""Largest image by default: 300 MB decoded, however few bytes a blank page may take in its file."""
 MOST_PIXELS = 1 << 30
 """Whatever anybody says."""
 

@@ -19,7 +19,7 @@ MAX_DEPTH = 20
 MAX_DIGITS = 100
 BEGINNING = 1 << 12
 SIMILAR = 0.8
-"""Of difflib: how much the name of a file has to be like the one that is missing."""
+"""Minimum difflib ratio between the name of a file and the missing one."""
 
 
 def _with_plain_exponents(resolvers: dict[Any, Any]) -> dict[Any, Any]:

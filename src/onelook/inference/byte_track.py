@@ -23,9 +23,9 @@ from onelook.structures.detections import Detections, chosen
 Floats = npt.NDArray[np.float64]
 
 LOW_CONFIDENCE = 0.1
-"""Of detections that only continue a track, and begin none."""
+"""Minimum confidence of detections that continue a track but start none."""
 KEPT_FRAMES = 30
-"""For which an object may be hidden and keeps its id."""
+"""Frames for which an object may be hidden and still keep its id."""
 MIN_IOU, MIN_IOU_WEAK, MIN_IOU_NEW = 0.2, 0.5, 0.3
 # Standard deviations of position and speed per frame, as shares of the height; those of the aspect ratio are absolute.
 _POSITION, _SPEED = 1 / 20, 1 / 160

@@ -23,7 +23,7 @@ class FrameResult:
         detections: boxes in pixels.
         milliseconds: time of the network and NMS, this frame's share of its batch.
         file_number: number of the file among those of the run, from 1; 0 for a live source.
-        num_files: how many there are; 0 for live sources.
+        num_files: number of files; 0 for live sources.
         dropped: frames of a live source that were passed over so far; None for a file.
     """
 
@@ -46,7 +46,7 @@ class DetectResult:
 
     Attributes:
         frames: one entry per image and per frame, in order; of live sources the last 1000.
-        num_frames: how many were processed.
+        num_frames: frames that were processed.
         run_folder: where the files are; None if none were asked for.
         problems: files and live sources that could not be used or broke off, each with the reason.
         milliseconds: per frame: "wait for images", "predict", "write". These overlap in time.

@@ -36,7 +36,7 @@ def leads_of_rivals(planes: Sequence[Tensor], factors: Sequence[int]) -> list[Te
     Args:
         planes: for each map, the finest first, (B, 6, H, W) float32: x1, y1, x2, y2 in one unit for all maps, number of
             the class, and the logarithm of how sure the cell is.
-        factors: how many cells of a map lie side by side in one of the next.
+        factors: ratios of the strides of neighbouring maps, coarse to fine.
     """
     around = [_neighbours(cells) for cells in planes]
     shares = [_share(near, near) for near in around]

@@ -23,7 +23,7 @@ from onelook.training.weights import detector_of
 logger = logging.getLogger(__name__)
 
 COCO_IOU_THRES = 0.65
-"""Of NMS, when a run is measured as COCO runs are compared."""
+"""NMS threshold for results that are compared with published ones on COCO."""
 
 
 def measure_best(

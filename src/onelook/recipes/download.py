@@ -42,7 +42,7 @@ class DownloadResult:
         data: the YAML, to train with.
         root: where the data are.
         fetched: addresses that were fetched now; others had been.
-        files: how many files were unpacked now.
+        files: number of files unpacked by this call.
     """
 
     data: Path

@@ -32,7 +32,7 @@ class EvolveResult:
     Attributes:
         best: the best complete trial, or None if none is complete.
         rows: all trials, those of other searches in the bucket included.
-        trials: how many were wanted; other processes may still be at work on some.
+        trials: number of requested trials; other processes may still be working on some.
         run_folder: where everything is.
         hyp: file of the best hyperparameters, for `--hyp`.
         weights: checkpoint of the best trial, if it was trained in this folder.

@@ -31,7 +31,7 @@ class Row:
         genes: the hyperparameters that are searched, and those that could be.
         results: precision, recall, mAP50, mAP50-95, and box, obj and cls loss of the validation.
         fitness: what the search maximises.
-        epochs: how many were trained.
+        epochs: epochs trained.
         state: "complete"; "pruned", ended early because it did not promise enough; or "failed".
         note: why it failed; else empty.
     """

@@ -24,7 +24,7 @@ logger = logging.getLogger(__name__)
 
 DISCARD_SECONDS = 10.0
 DISCARD_LIMITS = 4
-"""Of an upload that is refused, so many times the largest file is read at most."""
+"""A refused upload is read up to this many times the largest file."""
 PAGE = {
     "/": ("index.html", "text/html; charset=utf-8"),
     "/page.css": ("page.css", "text/css; charset=utf-8"),

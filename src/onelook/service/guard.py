@@ -23,7 +23,7 @@ HEADERS = (
     (b"cache-control", b"no-store"),
 )
 MAX_HEAD_BYTES = 1 << 15
-"""Of a request: method, address and headers."""
+"""Limit for method, address and headers of a request."""
 LOOPBACK_NAMES = ("localhost", "127.0.0.1", "::1")
 
 

@@ -20,11 +20,11 @@ from onelook.service.guard import MAX_HEAD_BYTES, App
 
 BACKLOG = 256
 GRACE_SECONDS = 0.5
-"""At the end: time for requests that were sent before it to come in."""
+"""Time at the end for requests that were already sent to arrive."""
 HEAD_SECONDS = 10.0
-"""For the head of a request; connections are few, and whoever holds them open shuts out all others."""
+"""Time limit for the head of a request; connections are few, and idle ones would shut out all others."""
 STOP_SECONDS = 30
-"""For requests that are inside at the end."""
+"""Time limit for requests that are being answered at the end."""
 _HINTS = {
     errno.EADDRINUSE: "choose another `--port`; 0 takes a free one",
     errno.EACCES: "ports below 1024 are for the system: choose another `--port`",

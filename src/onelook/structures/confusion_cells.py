@@ -14,7 +14,7 @@ import numpy.typing as npt
 Ints = npt.NDArray[np.int64]
 
 MOST_CLASSES_WRITTEN = 1000
-"""With more, files hold the cells, not the matrix."""
+"""Number of classes above which files hold the cells instead of the matrix."""
 
 
 def cells_of(confusion: npt.NDArray[Any]) -> Ints:

@@ -23,7 +23,7 @@ from onelook.data.formats.row_rules import RefusedRow, Values
 from onelook.errors import DataError
 
 MAX_SIDE = 1 << 20
-"""Of the size that a file gives for an image, pixels: more is taken for none."""
+"""Longest side that a file may give for an image, pixels: larger ones are ignored."""
 PERCENT: SizeHw = (100, 100)
 ELLIPSE_POINTS = 64
 NUMBER = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]{1,9})?")

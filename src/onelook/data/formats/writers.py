@@ -325,4 +325,4 @@ WRITERS = {
         LabelWriter("cvat", "{split}/images", _cvat_texts, _lost_in_tools, _cvat_places),
     )
 }
-"""By the names of the formats."""
+"""Writers by the names of their formats."""

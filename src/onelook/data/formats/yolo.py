@@ -79,7 +79,7 @@ def read_labels(path: str, num_classes: int | None, *, keypoint_columns: int = 0
 
     Args:
         num_classes: class ids must be below; None accepts all.
-        keypoint_columns: how many may follow a box; 0 if there are polygons and no keypoints.
+        keypoint_columns: number of columns that may follow a box; 0 if there are polygons and no keypoints.
     """
     try:
         data = read_bounded(path, MAX_FILE_BYTES)

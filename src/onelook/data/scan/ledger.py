@@ -28,7 +28,7 @@ class LedgerEntry:
         outcome: what was done: `clipped`, `deduplicated`, `refused`, `unknown class` (also refused), `ignored`,
             `unusable image`, `note` (odd, and used all the same), or `passed over` (a file that belongs to no image, or
             is an image that is not read or not listed).
-        rows: how many label rows this entry stands for; 0 for images.
+        rows: number of label rows that this entry stands for; 0 for images.
         place: position in a file without lines, such as `annotations[7]` or `object 2`.
         kind: kind of fault; None if the outcome says it all.
     """

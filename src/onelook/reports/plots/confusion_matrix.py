@@ -20,7 +20,7 @@ MIN_SHARE = 0.005  # cells below are left blank
 MAX_CLASSES_WITH_NUMBERS = 29
 MAX_CLASSES_WITH_NAMES = 98
 MAX_CLASSES = 1000
-"""Of more, those that are confused most are drawn, with all others as one."""
+"""Number of classes above which only the most confused ones are drawn, with all others as one."""
 OTHERS, BACKGROUND = "others", "background"
 WHITE_LETTERS_FROM = 0.6  # of the colour scale, which runs from light to dark
 CELL_WITH_NUMBER_IN = 0.4
