@@ -22,7 +22,7 @@ from onelook.settings.info import InfoSettings
 from onelook.settings.train import TrainSettings
 from onelook.structures.origin import YOLOV5, YOLOX, Origin, origin_of
 from onelook.training.state import KIND_TRAINING
-from onelook.training.weights import is_foreign_onnx, located, read_weights, whole_model
+from onelook.training.weights import is_foreign_onnx, located, read_weights, weights_of, whole_model
 
 METRICS = ("precision", "recall", "map50", "map50_95")
 
@@ -79,9 +79,11 @@ def info(given: Mapping[str, Any], *, file: Path | None = None) -> InfoResult:
         metadata = open_export(path, torch.device("cpu")).metadata
         facts = {name: value for name, value in metadata.as_dict().items() if name not in ("names", "decoding")}
         return InfoResult(**known, kind=str(format_of(path)), names=metadata.names, facts=facts)
-    is_foreign = path.suffix.lower() in SUFFIXES or is_foreign_onnx(path)
-    result = InfoResult(**known, **(_of_foreign(path) if is_foreign else _of_checkpoint(path)))
-    weights = read_weights(path)
+    if path.suffix.lower() in SUFFIXES or is_foreign_onnx(path):
+        result, weights = InfoResult(**known, **_of_foreign(path)), read_weights(path)
+    else:
+        checkpoint = load_checkpoint(path)
+        result, weights = InfoResult(**known, **_of_document(checkpoint.document)), weights_of(checkpoint, "ema/", path)
     model = whole_model(weights)
     if len(model.branches) > 1:
         better = f"{weights.branch}, {'which needs no NMS' if weights.branch == 'one' else 'with NMS'}"
@@ -89,8 +91,7 @@ def info(given: Mapping[str, Any], *, file: Path | None = None) -> InfoResult:
     return replace(result, summary=summarise(model, imgsz=settings.imgsz))
 
 
-def _of_checkpoint(path: Path) -> dict[str, Any]:
-    document = load_checkpoint(path).document
+def _of_document(document: Mapping[str, Any]) -> dict[str, Any]:
     is_training = document.get("kind") == KIND_TRAINING
     facts = {f"made with {name}": value for name, value in document.get("made_with", {}).items()}
     facts |= {f"source {name}": value for name, value in document.get("source", {}).items()}

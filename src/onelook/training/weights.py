@@ -105,7 +105,7 @@ def read_weights(path: Path) -> Weights:
             f"weights `{path}` are an exported model: a `{path.suffix}` file may carry code and is not opened",
             hint="give the checkpoint it was made of: `.safetensors`, or `.pt` of YOLOv5",
         )
-    return _weights_of(load_checkpoint(path), "ema/", path)
+    return weights_of(load_checkpoint(path), "ema/", path)
 
 
 def located(path: Path) -> Path:
@@ -167,7 +167,7 @@ def detector_of(checkpoint: Checkpoint, path: Path, device: torch.device) -> Det
     Raises:
         CheckpointError: it holds no such model.
     """
-    return _detector(_weights_of(checkpoint, "ema/", path), device, "auto")
+    return _detector(weights_of(checkpoint, "ema/", path), device, "auto")
 
 
 def whole_model(weights: Weights) -> DetectionModel:
@@ -249,7 +249,7 @@ def _anchors_for(definition: str | Mapping[str, Any], settings: TrainSettings) -
 
 def model_of(checkpoint: Checkpoint, prefix: str, path: Path) -> DetectionModel:
     """The model whose tensors stand under `prefix` ("model/" or "ema/") in the checkpoint read from `path`."""
-    return _built(_weights_of(checkpoint, prefix, path))
+    return _built(weights_of(checkpoint, prefix, path))
 
 
 def _built(weights: Weights) -> DetectionModel:
@@ -262,7 +262,8 @@ def _built(weights: Weights) -> DetectionModel:
     return model
 
 
-def _weights_of(checkpoint: Checkpoint, prefix: str, path: Path) -> Weights:
+def weights_of(checkpoint: Checkpoint, prefix: str, path: Path) -> Weights:
+    """As `read_weights`: what stands under `prefix` ("model/" or "ema/") in the checkpoint read from `path`."""
     tensors, document = checkpoint.tensors_below(prefix), checkpoint.document
     if not tensors:
         raise CheckpointError(f"checkpoint `{path}` holds no tensors called `{prefix}...`")
