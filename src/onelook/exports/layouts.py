@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from onelook.geometry.boxes import cxcywh_to_xyxy, xyxy_to_cxcywh
-from onelook.models.decoding import decode_points, shared_scores
+from onelook.models.decoding import confidences, decode_points, shared_scores
 
 END_TO_END_DETECTIONS = 300
 WIDTH_OF_DETECTIONS = 6
@@ -102,8 +102,3 @@ def from_undecoded(table: Tensor, strides: Sequence[float], size_hw: tuple[int, 
         for rows, size, stride in zip(torch.split(table[..., :4], cells, dim=1), sizes, strides, strict=True)
     ]
     return torch.cat([torch.cat(boxes, dim=1), table[..., 4:]], dim=-1)
-
-
-def confidences(predictions: Tensor) -> Tensor:
-    """Of predictions (B, N, 5 + K), (B, N, K): objectness times class score."""
-    return predictions[..., 4:5] * predictions[..., 5:]

@@ -12,10 +12,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from onelook.exports.layouts import best_pairs, confidences, from_detections
+from onelook.exports.layouts import best_pairs, from_detections
 from onelook.exports.metadata import Metadata
 from onelook.geometry.nms import non_max_suppression
 from onelook.inference.backend import Backend, Thresholds, predict_all
+from onelook.models.decoding import confidences
 
 SMOOTH_PX = 16
 BORDERLINE = 1e-3

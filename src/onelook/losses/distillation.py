@@ -21,6 +21,7 @@ from torch.nn import functional
 from onelook.geometry.boxes import cxcywh_to_xyxy
 from onelook.geometry.iou import ciou
 from onelook.losses.protocol import NOMINAL_IMAGES, LossTerms, TrainingLoss
+from onelook.models.decoding import confidences
 from onelook.structures.batch import Targets
 
 PREDICTION_COLUMNS = ("teach_box", "teach_cls")
@@ -57,15 +58,15 @@ def distillation_terms(student: Tensor, teacher: TeacherPredictions) -> LossTerm
         teacher: predictions for the same images.
     """
     with torch.autocast(student.device.type, enabled=False):
-        best = _confidences(teacher.decoded).where(teacher.known, 0).amax(dim=-1)  # (B, N)
+        best = confidences(teacher.decoded).where(teacher.known, 0).amax(dim=-1)  # (B, N)
         is_taught = best > LEAST_CONFIDENCE
         weights = best.where(is_taught, 0)
         # Other rows become equal ones: whatever they hold, a weight of 0 times their gradient is 0.
         own, goals = (rows.where(is_taught[..., None], 1) for rows in (student, teacher.decoded))
         corners_apart = (cxcywh_to_xyxy(own[..., :4]) - cxcywh_to_xyxy(goals[..., :4])).abs().mean(-1) / teacher.strides
         boxes = _OVERLAP * (1 - ciou(own[..., :4], goals[..., :4])) + _DISTANCE * corners_apart
-        probabilities = _confidences(own).clamp(_LEAST_PROBABILITY, 1 - _LEAST_PROBABILITY)
-        entropy = -torch.lerp((-probabilities).log1p(), probabilities.log(), _confidences(goals))
+        probabilities = confidences(own).clamp(_LEAST_PROBABILITY, 1 - _LEAST_PROBABILITY)
+        entropy = -torch.lerp((-probabilities).log1p(), probabilities.log(), confidences(goals))
         entropy = entropy.where(is_taught[..., None] & teacher.known, 0)
         terms = torch.stack([(boxes * weights).sum(), _CLASS * entropy.sum()]) / weights.sum().clamp(min=1)
         return LossTerms(terms.sum() * (len(student) / NOMINAL_IMAGES), terms.detach())
@@ -150,7 +151,3 @@ class DistillationLoss(TrainingLoss):
         if teacher.features:
             parts.append(feature_terms(raw_maps[num_own:], teacher.features, teacher.strength))
         return LossTerms(torch.stack([part.total for part in parts]).sum(), torch.cat([part.values for part in parts]))
-
-
-def _confidences(predictions: Tensor) -> Tensor:
-    return predictions[..., 4:5] * predictions[..., 5:]

@@ -198,3 +198,8 @@ def _corners(raw_map: Tensor) -> Tensor:
     columns = torch.arange(width, device=raw_map.device, dtype=torch.float32).expand(height, width)
     rows = torch.arange(height, device=raw_map.device, dtype=torch.float32)[:, None].expand(height, width)
     return torch.stack((columns, rows), dim=-1)
+
+
+def confidences(predictions: Tensor) -> Tensor:
+    """Of predictions (B, N, 5 + K), (B, N, K): objectness times class score."""
+    return predictions[..., 4:5] * predictions[..., 5:]
