@@ -253,6 +253,7 @@ def load(
         CheckpointError: the file is missing, damaged or not ours.
         DataError: weights cannot be fetched, or are others than they should be.
     """
+    build_settings(LoadSettings, {"weights": ["to be fetched"], **settings})  # what is wrong is said before a download
     files = local_weights(weights, download=download)
     return Detector(detect_recipe.open_predictor(build_settings(LoadSettings, {"weights": files, **settings})))
 

@@ -17,11 +17,13 @@ from onelook.settings.export import ExportSettings
     ("names", "classes"), [(["square", "disc"], {0, 1}), (["item"], {0})], ids=["two classes", "all as one"]
 )
 def test_data_have_the_classes_of_the_training(
-    names: list[str], classes: set[int], tiny_data: Path, tiny_model: Path
+    names: list[str], classes: set[int], tiny_data: Path, tiny_model: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
+    caplog.set_level("INFO")
     settings = ExportSettings(weights=Path("best.safetensors"), data=str(tiny_data))
     data = read_export_data(settings, create_model(tiny_model, names=names), (64, 64), stop=StopSignal())
     assert set(data.val.class_ids.tolist()) == classes
+    assert ("count as one" in caplog.text) == (len(classes) == 1)
 
 
 def test_one_class_of_another_name_is_not_all_classes(tiny_data: Path, tiny_model: Path) -> None:

@@ -239,6 +239,19 @@ def test_a_link_in_the_way_is_not_followed(address: str, tmp_path: Path) -> None
     assert not (tmp_path / "precious").exists()
 
 
-def test_secrets_in_addresses_are_not_shown() -> None:
-    assert shown_address("https://user:pw@a.example:8080/x.zip?token=abc") == "https://a.example:8080/x.zip"
-    assert shown_address("https://user:pw@[none/x.zip?token=abc") == "https://[none/x.zip"
+@pytest.mark.parametrize(
+    ("address", "shown"),
+    [
+        ("https://user:pw@a.example:8080/x.zip?token=abc", "https://a.example:8080/x.zip"),
+        ("https://user:pw@[::1]:8080/x.zip", "https://[::1]:8080/x.zip"),
+        ("https://user:pw@[none/x.zip?token=abc", "https://[none/x.zip"),
+        ("https://user:p#w@a.example/x.zip", "https://user"),
+        ("https://user:p?w@a.example/x.zip", "https://user"),
+        ("https://user:p/w@a.example/x.zip", "https://user"),
+        ("//user:pw@a.example/x.zip", "//a.example/x.zip"),
+        ("user:pw@a.example/x.zip", "a.example/x.zip"),
+        (f"https://a.example/{'long' * 99}/x.zip", f"https://a.example/{'long' * 99}/x.zip"),
+    ],
+)
+def test_secrets_in_addresses_are_not_shown(address: str, shown: str) -> None:
+    assert shown_address(address) == shown

@@ -76,6 +76,14 @@ def test_detectors_that_do_not_go_together_are_refused(
         Ensemble(members, ("a.pt", "b.onnx"))
 
 
+def test_members_whose_classes_are_only_spelt_otherwise_are_taken_with_a_warning(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    ensemble = Ensemble([Fixed(), Fixed(names=("red", "lime"))], ("a.pt", "b.onnx"))
+    assert ensemble.names == Fixed().names
+    assert "class 1 is `green` and `lime`" in caplog.text
+
+
 def test_half_is_for_models_of_pytorch() -> None:
     with pytest.raises(SettingsError, match="`half` is for PyTorch models"):
         assembled([Fixed()], half=True)

@@ -123,6 +123,8 @@ def test_load_asks_the_web_only_if_told_to(served: list[str]) -> None:
         onelook.load(url)
     with pytest.raises(CheckpointError, match="not on this machine"):
         onelook.load(NAME)
+    with pytest.raises(SettingsError, match="conf_thresh"):  # before it asks
+        onelook.load(url, download=True, conf_thresh=0.1)
     for weights in (url, NAME, [url]):
         with pytest.raises(DataError, match=r"127\.0\.0\.1"):  # it asks, and refuses this server, which is not public
             onelook.load(weights, download=True)

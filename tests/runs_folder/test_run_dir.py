@@ -125,7 +125,7 @@ def saved_run(folder: Path, state: str, *, at: float) -> RunDir:
         (KeyboardInterrupt(), "stopped", 130, "interrupted"),
         (MemoryError(), "failed", 71, "not enough memory"),
         (OSError(28, "No space left on device", "last"), "failed", 74, "`last`: No space left on device"),
-        (IndexError("of a user's callback"), "failed", 70, "IndexError: of a user's callback"),
+        (IndexError("of a library"), "failed", 70, "IndexError: of a library"),
     ],
 )
 def test_whatever_ends_a_run_is_in_its_record(

@@ -141,7 +141,7 @@ class DiskCache:
 
     Attributes:
         folder: exists; lies outside the dataset.
-        has_failed: a copy could not be written, which was said.
+        has_failed: a copy could not be written by this process, which said so.
     """
 
     files: ImageFiles

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -22,6 +23,7 @@ from onelook.processes.stop_signal import StopSignal
 from onelook.settings.export import ExportSettings
 from onelook.structures.dataset_index import DatasetIndex
 
+logger = logging.getLogger(__name__)
 BATCH_SIZE = 8
 
 
@@ -98,8 +100,11 @@ def read_export_data(
         ModelError: the dataset has other classes than the model.
     """
     wanted = ("train", "val") if settings.int8 else ("val",)
-    options = ScanOptions(allow_unlabelled=True, single_cls=tuple(model.names) == ONE_CLASS)
+    single_cls = tuple(model.names) == ONE_CLASS
+    options = ScanOptions(allow_unlabelled=True, single_cls=single_cls)
     splits = read_splits(Path(settings.data), wanted, options=options, stop=stop)
+    if single_cls and len(splits.spec.names) > 1:
+        logger.info("all classes of `%s` count as one, as in the training of the weights", settings.data)
     refuse_other_names(model.names, splits.names, weights=settings.weights, other=settings.data)
     return ExportData(
         val=splits.scans["val"].index,

@@ -36,6 +36,8 @@ _AGAIN = "start again: it resumes where it ended, if the SHA-256 is given"
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _RANGE = re.compile(r"bytes (\d{1,18})-\d+/(\d+|\*)")
 _PLAIN = "%/?:@!$&'()*+,;=~-._[]"  # what an address may hold as it is; all else is written as %..
+_SCHEME = re.compile(r"((?:[A-Za-z][A-Za-z0-9+.-]*:)?//|)(.*)", re.DOTALL)
+_HOST = re.compile(r"(\[[^\]]*\]|[^:]*)(:\d*)?")
 _OF_THE_DISK = frozenset({errno.ENOSPC, errno.EFBIG, errno.EROFS, getattr(errno, "EDQUOT", errno.ENOSPC)})
 
 
@@ -109,20 +111,20 @@ def fetch(
             if progress is not None:
                 progress(done, wanted.size or 0)
             if stop_requested is not None and stop_requested():
-                raise StopRequested(f"the download of `{shown_address(wanted.url)}` was stopped", hint=_AGAIN)
+                raise StopRequested(f"the download of `{_brief(wanted.url)}` was stopped", hint=_AGAIN)
     except (http.client.HTTPException, OSError, ValueError) as problem:  # ValueError: sent on to what is no address
         if isinstance(problem, OSError) and _is_of_the_disk(problem):
             problem.filename = problem.filename or str(part)
             raise
         raise DataError(
-            f"`{shown_address(wanted.url)}` cannot be fetched: {str(problem) or type(problem).__name__}",
+            f"`{_brief(wanted.url)}` cannot be fetched: {str(problem) or type(problem).__name__}",
             hint="check the network and the address; started again, it resumes where it ended",
         ) from problem
     digest = receiving.digest.hexdigest()
     if wanted.sha256 and digest != wanted.sha256.lower():
         part.unlink()
         raise DataError(
-            f"`{shown_address(wanted.url)}` has the SHA-256 {digest}, not {wanted.sha256.lower()}: it is another file",
+            f"`{_brief(wanted.url)}` has the SHA-256 {digest}, not {wanted.sha256.lower()}: it is another file",
             hint="nothing was kept; ask who gave the address what the file should be",
         )
     part.replace(path)
@@ -143,7 +145,7 @@ def _received(receiving: _Receiving, start: int, transport: Transport) -> Iterat
         if response.status != 416 or not start:
             status = f"{response.status} {printable(response.reason)[:80]}"
             raise DataError(
-                f"`{shown_address(wanted.url)}` cannot be fetched: the server says {status}", hint="check the address"
+                f"`{_brief(wanted.url)}` cannot be fetched: the server says {status}", hint="check the address"
             )
     yield from _received(receiving, 0, transport)  # what is there is not a part of it
 
@@ -161,9 +163,17 @@ def shown_address(address: str) -> str:
     'rtsp://10.0.0.7:554/hive'
     """
     text = re.split(r"[?#]", address, maxsplit=1)[0]
-    scheme, mark, rest = text.partition("://") if "://" in text else ("", "", text)
-    host, slash, path = rest.partition("/")
-    return printable(f"{scheme}{mark}{host.rpartition('@')[2]}{slash}{path}")[:200]
+    scheme, rest = _SCHEME.fullmatch(text).groups()  # type: ignore[union-attr]
+    authority, slash, path = rest.partition("/")
+    host = authority.rpartition("@")[2]
+    if not _HOST.fullmatch(host):  # what follows the colon is no port: part of a password with `/`, `?` or `#`
+        return printable(f"{scheme}{host.partition(':')[0]}")
+    return printable(f"{scheme}{host}{slash}{path}")
+
+
+def _brief(address: str) -> str:
+    """For messages, since a server may send us on to an address of any length."""
+    return shown_address(address)[:200]
 
 
 @contextmanager
@@ -190,10 +200,10 @@ def answered(
                 following = urljoin(following, response.headers.get("Location", ""))
         if parts.scheme.lower() == "https" and following.lower().startswith("http:"):
             raise DataError(
-                f"`{shown_address(url)}` sends us on from https to http: only https addresses are asked from there",
+                f"`{_brief(url)}` sends us on from https to http: only https addresses are asked from there",
                 hint="give the http address itself if you trust it",
             )
-    raise DataError(f"`{shown_address(url)}` is redirected more than {MAX_REDIRECTS} times")
+    raise DataError(f"`{_brief(url)}` is redirected more than {MAX_REDIRECTS} times")
 
 
 def _parsed(url: str, transport: Transport) -> SplitResult:
@@ -202,21 +212,17 @@ def _parsed(url: str, transport: Transport) -> SplitResult:
         parts = urlsplit(url)
         host, _ = parts.hostname, parts.port
     except ValueError as problem:  # whose text may hold the password
-        raise DataError(f"`{shown_address(url)}` is no address: its host or port is malformed") from problem
+        raise DataError(f"`{_brief(url)}` is no address: its host or port is malformed") from problem
     if parts.scheme.lower() not in transport.schemes or not host:
         raise DataError(
-            f"`{shown_address(url)}` is not fetched: only {' and '.join(transport.schemes)} addresses are",
+            f"`{_brief(url)}` is not fetched: only {' and '.join(transport.schemes)} addresses are",
             hint=f"ask for one that starts with {transport.schemes[0]}://",
         )
     if host != transport.trusted_host:
         if parts.username or parts.password:
-            raise DataError(
-                f"`{shown_address(url)}` holds a name or password", hint="leave them out; such are not fetched"
-            )
+            raise DataError(f"`{_brief(url)}` holds a name or password", hint="leave them out; such are not fetched")
         if not url.isascii() or any(letter <= " " for letter in url):
-            raise DataError(
-                f"`{shown_address(url)}` has letters that no address has", hint="write them as %20 and so on"
-            )
+            raise DataError(f"`{_brief(url)}` has letters that no address has", hint="write them as %20 and so on")
     return parts
 
 
@@ -247,7 +253,7 @@ def refuse_private(peer: str, url: str) -> None:
         address = address.ipv4_mapped
     if not address.is_global or address.is_multicast:
         raise DataError(
-            f"`{shown_address(url)}` is at {address}, which is not a public address",
+            f"`{_brief(url)}` is at {address}, which is not a public address",
             hint="if you trust it, fetch it yourself, or give that very address as a source",
         )
 
@@ -304,7 +310,7 @@ class _Receiving:
         if total is None:
             total = done if announced is None else announced
         if done != total:
-            raise DataError(f"`{shown_address(self.wanted.url)}` ended after {done} of {total} bytes", hint=_AGAIN)
+            raise DataError(f"`{_brief(self.wanted.url)}` ended after {done} of {total} bytes", hint=_AGAIN)
 
     def _digest_first(self, file: BinaryIO, count: int) -> None:
         """Take in the bytes of an earlier download, and cut off what lies behind them."""
@@ -333,13 +339,13 @@ class _Pace:
         if now - self.since < self.window_s:
             return
         if done - self.bytes_then < LEAST_BYTES_PER_S * (now - self.since):
-            raise DataError(f"`{shown_address(self.wanted.url)}` comes too slowly to ever end", hint=_AGAIN)
+            raise DataError(f"`{_brief(self.wanted.url)}` comes too slowly to ever end", hint=_AGAIN)
         self.since, self.bytes_then = now, done
 
 
 def _wrong_size(wanted: WebFile, what: str, limit: int) -> DataError:
     expected = limit if wanted.size is not None else f"at most {limit}"
     return DataError(
-        f"`{shown_address(wanted.url)}` {what}; it should be {expected}",
+        f"`{_brief(wanted.url)}` {what}; it should be {expected}",
         hint="it is another file, or its size was written down wrongly",
     )
