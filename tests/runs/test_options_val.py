@@ -56,7 +56,7 @@ def test_several_weights_detect_as_one(home: Home, other: Path) -> None:
 
 def test_weights_of_other_classes_are_no_ensemble(home: Home, options: Options) -> None:
     one = fit(options, single_cls=True).result.best
-    with pytest.raises(ModelError, match=r"have 2 classes, `.*best\.safetensors` have 1"):
+    with pytest.raises(ModelError, match=r"have 2 classes, `.*best\.safetensors` has 1"):
         look(home, weights=[home.weights, one])
 
 
@@ -88,7 +88,7 @@ def test_several_weights_are_validated_as_one(home: Home, other: Path, options: 
     )
     assert [len(a) + len(b) for a, b in zip(one, two, strict=True)] == [len(found) for found in both]
     single = fit(options, single_cls=True).result.best
-    with pytest.raises(ModelError, match=r"have 2 classes, `.*best\.safetensors` have 1"):
+    with pytest.raises(ModelError, match=r"have 2 classes, `.*best\.safetensors` has 1"):
         measure(home, weights=[home.weights, single])
 
 

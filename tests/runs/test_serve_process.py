@@ -198,7 +198,7 @@ def test_missing_package_is_named_with_its_cure(
         (("--weights", "none.pt"), 3, "weights `none.pt` do not exist"),
         (("--port", 70000), 64, "port"),
         (("--host", "no such name"), 64, "cannot listen at `no such name` port 0"),
-        (("--img", 65), 64, "use 96 96"),
+        (("--img", 65), 64, "use 96"),
         (("--queue-size", 0), 64, "queue_size"),
         (("--max-pixels", 2_000_000_000), 64, "max_pixels"),
         (("--prot", 8000), 2, "did you mean `--port`?"),
