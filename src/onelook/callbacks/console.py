@@ -185,18 +185,18 @@ class ConsoleProgress(Callback):
         text = f"settings: {', '.join(changed) or 'the defaults'}; weight decay of an update: {event.weight_decay:.3g}"
         width = max(20, self._console.width - 1) if self._is_live else len(text)
         wrapped = textwrap.wrap(
-            without_controls(text), width, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False
+            for_terminal(text), width, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False
         )
         for line in wrapped:
             self._say(line)
 
     def _say(self, text: str, *, style: str = "") -> None:
         """A message, whole, however narrow the terminal is; nothing in it is taken for markup."""
-        self._console.print(Text(without_controls(text), style=style), soft_wrap=True)
+        self._console.print(Text(for_terminal(text), style=style), soft_wrap=True)
 
     def _follow(self, text: str) -> None:
         """A line that the next one will replace, cut at the right edge of the terminal."""
-        line = Text(without_controls(text))
+        line = Text(for_terminal(text))
         line.truncate(self._console.width - 1, overflow="crop")
         self._console.print(line, end="", soft_wrap=True)
 
@@ -210,10 +210,10 @@ def memory_in_use() -> str:
     return "-" if held is None else f"{held / 2**30:.1f} GB"
 
 
-def without_controls(text: str) -> str:
+def for_terminal(text: str) -> str:
     r"""`text` without characters that would steer the terminal: names come from files of unknown origin.
 
-    >>> without_controls("bee\x1b[2J")
+    >>> for_terminal("bee\x1b[2J")
     'bee?[2J'
     """
     return "".join(character if character.isprintable() else "?" for character in text)

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from rich.table import Table
 from rich.text import Text
 
-from onelook.callbacks.console import SHORT, without_controls
+from onelook.callbacks.console import SHORT, for_terminal
 from onelook.callbacks.number_table import classes_to_show, number_table
 from onelook.metrics.fold_summary import CLASS_MEASURES, FoldScore, FoldSummary, Spread
 from onelook.structures.metrics import DetectionMetrics
@@ -49,7 +49,7 @@ def fold_table(scores: Sequence[FoldScore], summary: FoldSummary) -> Table:
     for number, score in enumerate(scores, start=1):
         counts = _counts(score.epochs, score.best_epoch, score.metrics.num_images, score.metrics.num_labels)
         values = (_number(getattr(score.metrics, name)) for name in FOLD_COLUMNS.values())
-        table.add_row(Text(without_controls(score.name)), *counts, *values, end_section=number == len(scores))
+        table.add_row(Text(for_terminal(score.name)), *counts, *values, end_section=number == len(scores))
     blank = ("", "", *_counts(summary.num_images, summary.num_labels))
     spreads = [summary.spreads[name] for name in FOLD_COLUMNS.values()]
     table.add_row(Text("mean"), *blank, *(_number(one.mean) for one in spreads), style="bold")
@@ -76,13 +76,13 @@ def series_table(rows: Sequence[tuple[str, int, DetectionMetrics, Mapping[str, f
     named = ""
     for weights, imgsz, metrics, milliseconds in rows:
         numbers = [str(imgsz), f"{metrics.map50:.3f}", f"{metrics.map50_95:.3f}"]
-        name, named = "" if weights == named else without_controls(weights), weights
+        name, named = "" if weights == named else for_terminal(weights), weights
         table.add_row(Text(name), *numbers, *(f"{milliseconds[name]:.1f}" for name in TIMES))
     return table
 
 
 def _name(names: Sequence[str], class_id: int) -> Text:
-    return Text(without_controls(names[class_id]) if class_id < len(names) else f"class {class_id}")
+    return Text(for_terminal(names[class_id]) if class_id < len(names) else f"class {class_id}")
 
 
 def _counts(*counts: int) -> Iterable[str]:

@@ -11,7 +11,7 @@ from rich.control import Control
 from rich.segment import ControlType
 from rich.text import Text
 
-from onelook.callbacks.console import without_controls
+from onelook.callbacks.console import for_terminal
 from onelook.inference.detection_results import FrameResult
 
 REFRESH_SECONDS = 0.1
@@ -95,7 +95,7 @@ class DetectProgress:
         return line + (f", {frame.dropped} passed over" if frame.dropped else "")
 
     def _say(self, text: str, *, end: str = "\n") -> None:
-        line = Text(without_controls(text))
+        line = Text(for_terminal(text))
         if self._follows and end != "\n":
             line.truncate(self._console.width - 1, overflow="crop")
         self._console.print(line, end=end, soft_wrap=True)

@@ -66,13 +66,13 @@ class BatchGradient:
         compute: ComputeOptions,
         teacher: Teacher | None = None,
     ) -> None:
-        self._state = state
+        self.state = state
         self._teacher = teacher
         self.columns = (*state.loss.columns, *(teacher.columns if teacher is not None else ()))
         self._group = group
         self._schedule = schedule
         self._settings = schedule.settings
-        self._compute = compute
+        self.compute = compute
         micro_batches = state.progress.micro_batches
         network = state.network
         self._sum = GradientSum(network, group, num_micro_batches=micro_batches, strict=self._settings.strict_reduce)
@@ -92,7 +92,7 @@ class BatchGradient:
         Raises:
             MemoryShortage: there is not enough memory for one image at a time.
         """
-        progress = self._state.progress
+        progress = self.state.progress
         while True:
             self._sum.begin()
             bounds = micro_batch_bounds(self._schedule.samples_in(progress.batch), progress.micro_batches)
@@ -115,7 +115,7 @@ class BatchGradient:
 
     def _try(self, batch: Batch, plan: StepPlan, bounds: list[int]) -> tuple[list[Tensor], str | None]:
         """What each of this process's micro-batches adds to the losses, and, if memory ran out, in which words."""
-        progress = self._state.progress
+        progress = self.state.progress
         terms: list[Tensor] = []
         try:
             for part in self._own_micro_batches(batch, bounds):
@@ -131,14 +131,14 @@ class BatchGradient:
 
     def _own_micro_batches(self, batch: Batch, bounds: list[int]) -> list[Batch]:
         """This process's micro-batches; those without images are left out, unless every process has to take part."""
-        share = self._state.progress.micro_batches // self._group.world_size
+        share = self.state.progress.micro_batches // self._group.world_size
         own = bounds[self._group.rank * share : (self._group.rank + 1) * share + 1]
         parts = [batch.part(first - own[0], last - own[0]) for first, last in pairwise(own)]
         return parts if self._settings.sync_bn else [part for part in parts if len(part.images)]
 
     def _losses_of(self, part: Batch, plan: StepPlan) -> Tensor:
         """(C,) terms of the loss of some images; their gradients are there when it returns."""
-        device, state = self._compute.device, self._state
+        device, state = self.compute.device, self.state
         images = self._resized(prepare_images(part.images, device))
         with self._passes.maps_of(images) as raw_maps:
             if len(images) == 0:  # nothing to learn, but the other processes wait for its share of the statistics
@@ -154,20 +154,20 @@ class BatchGradient:
 
     def _of_own_micro_batches(self, terms: list[Tensor]) -> Tensor:
         """(S, C) terms of the micro-batches of this process; those without images add nothing."""
-        own_micro_batches = self._state.progress.micro_batches // self._group.world_size
-        nothing = torch.zeros(len(self.columns), device=self._compute.device)
+        own_micro_batches = self.state.progress.micro_batches // self._group.world_size
+        nothing = torch.zeros(len(self.columns), device=self.compute.device)
         return torch.stack([*terms, *[nothing] * (own_micro_batches - len(terms))])
 
     def _added_up(self, sent: list[Tensor]) -> Tensor:
         """The terms of all processes together, added in the order of the micro-batches."""
-        total = torch.zeros(len(self.columns), device=self._compute.device)
+        total = torch.zeros(len(self.columns), device=self.compute.device)
         for micro_batches in sent:
             for micro_batch in micro_batches:
                 total = total + micro_batch
         return total
 
     def _halve_micro_batches(self, problem: str | None) -> None:
-        progress, group = self._state.progress, self._group
+        progress, group = self.state.progress, self._group
         most = math.ceil(self._schedule.samples_in(0) / progress.micro_batches)
         if most == 1:
             raise MemoryShortage(
@@ -178,7 +178,7 @@ class BatchGradient:
         progress.micro_batches *= 2
         self._sum.cut(progress.micro_batches)
         self._passes.prepare_for(self._usual_shapes())
-        if self._compute.device.type == "cuda":
+        if self.compute.device.type == "cuda":
             torch.cuda.empty_cache()
         if group.is_first:
             logger.warning(
@@ -192,7 +192,7 @@ class BatchGradient:
         """(B, H, W) of the micro-batches of the batches whose images have the size of the run."""
         sizes = {self._schedule.samples_in(batch) for batch in (0, self._schedule.batches_per_epoch - 1)}
         micro_batches = [
-            pair for size in sizes for pair in pairwise(micro_batch_bounds(size, self._state.progress.micro_batches))
+            pair for size in sizes for pair in pairwise(micro_batch_bounds(size, self.state.progress.micro_batches))
         ]
         return [(last - first, self._side, self._side) for first, last in micro_batches]
 
@@ -211,11 +211,11 @@ class BatchGradient:
 
     def _size_hw(self, images: Tensor) -> tuple[int, int]:
         """Height and width of `images` as the network sees them, pixels."""
-        settings, stride = self._settings, self._compute.max_stride
+        settings, stride = self._settings, self.compute.max_stride
         height, width = images.shape[2:]
         if not settings.multi_scale:
             return height, width
-        factor = multi_scale_size(settings.seed, self._state.progress.step, self._side, stride) / max(height, width)
+        factor = multi_scale_size(settings.seed, self.state.progress.step, self._side, stride) / max(height, width)
         return math.ceil(height * factor / stride) * stride, math.ceil(width * factor / stride) * stride
 
 

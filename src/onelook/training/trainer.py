@@ -31,6 +31,7 @@ from onelook.processes.stop_signal import StopSignal
 from onelook.structures.batch import Batch
 from onelook.structures.metrics import DetectionMetrics
 from onelook.structures.results import branches_row, metrics_row
+from onelook.training.batch_gradient import BatchGradient
 from onelook.training.callback import STOP_REQUESTED, EpochEnd, FitEnd, Observers, StepEnd
 from onelook.training.checkpoint_keeper import Keeper
 from onelook.training.compiled import compiled, compiled_for
@@ -82,7 +83,8 @@ class Trainer:
         self.stop = stop
         self.budget = TimeBudget() if budget is None else budget
         self.group = ProcessGroup() if group is None else group
-        self.step = TrainingStep(state, self.group, schedule=schedule, compute=compute, teacher=teacher)
+        gradient = BatchGradient(state, self.group, schedule=schedule, compute=compute, teacher=teacher)
+        self.step = TrainingStep(gradient)
         self._compiled_average = compiled(state.ema.module, compute.backend) if compute.backend else None
         self._columns = self.step.gradient.columns
         self._loss_sums = self._sums_so_far()

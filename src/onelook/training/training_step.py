@@ -11,27 +11,23 @@ from onelook.training.freeze import frozen_rows, set_training_mode
 from onelook.training.network_passes import ComputeOptions
 from onelook.training.run_model import RunModel
 from onelook.training.schedule import Schedule, StepPlan
-from onelook.training.state import TrainState, initial_state
+from onelook.training.state import initial_state
 from onelook.training.teacher import Teacher
 from onelook.training.weight_update import WeightUpdate
 
 
 class TrainingStep:
-    """Trains what `state` holds on one batch; arguments as of `BatchGradient`."""
+    """Trains what the state of `gradient` holds on one batch.
 
-    def __init__(
-        self,
-        state: TrainState,
-        group: ProcessGroup,
-        *,
-        schedule: Schedule,
-        compute: ComputeOptions,
-        teacher: Teacher | None = None,
-    ) -> None:
-        self.state = state
-        self.compute = compute
-        self.gradient = BatchGradient(state, group, schedule=schedule, compute=compute, teacher=teacher)
-        self.update = WeightUpdate(state)
+    Attributes:
+        gradient: adds the gradient of a batch.
+        update: changes the weights by the sum of gradients.
+    """
+
+    def __init__(self, gradient: BatchGradient) -> None:
+        self.state, self.compute = gradient.state, gradient.compute
+        self.gradient = gradient
+        self.update = WeightUpdate(gradient.state)
 
     @classmethod
     def of_trial(
@@ -51,7 +47,7 @@ class TrainingStep:
         frozen = tuple(frozen_rows(network, settings.freeze))
         compute = ComputeOptions(model.device, model.amp, network.max_stride, frozen, recorder=recorder)
         set_training_mode(network, frozen)
-        return cls(state, group, schedule=schedule, compute=compute, teacher=teacher)
+        return cls(BatchGradient(state, group, schedule=schedule, compute=compute, teacher=teacher))
 
     def run(self, batch: Batch, plan: StepPlan, *, stop: StopSignal | None = None) -> BatchLosses:
         """Forward, loss and backward, and an update of the weights if `plan` has one; errors as of both."""
