@@ -16,7 +16,7 @@ from synthetic_index import make_index, smooth_image, write_jpegs
 
 from onelook.data import image_cache
 from onelook.data.dataset import TrainDataset
-from onelook.data.image_cache import DiskCache, ImageFiles, RamCache, disk_cache, ram_cache
+from onelook.data.image_cache import DiskCache, ImageFiles, RamCache, disk_cache, ram_cache, unasked_cache
 from onelook.data.parallel_map import Work
 from onelook.data.sampler import EpochItem
 from onelook.errors import DataError, StopRequested
@@ -82,6 +82,25 @@ def test_too_little_memory_is_said_and_nothing_is_cached(
     monkeypatch.setattr(image_cache, "available_memory", lambda: int(needed * 1.2))
     assert ram_cache(files) is not None
     assert ram_cache(files, num_processes=2) is None, "each process has a copy of its own"
+
+
+def test_little_memory_is_taken_unasked(
+    index: DatasetIndex, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    files = ImageFiles(index, 64)
+    needed = int(files.num_bytes().sum())
+    monkeypatch.setattr(image_cache, "available_memory", lambda: 8 * needed)
+    assert unasked_cache(files) is not None
+    with caplog.at_level(logging.INFO):
+        assert unasked_cache(files, num_processes=2) is None
+    assert "7 images are read from their files each time: decoded, they take 0.00 GB of memory" in caplog.text
+    monkeypatch.setattr(image_cache, "available_memory", lambda: None)
+    assert unasked_cache(files) is None, "how much there is is not known"
+
+
+def test_a_run_that_can_do_without_an_image_is_not_ended_by_a_cache_that_nobody_asked_for(index: DatasetIndex) -> None:
+    Path(index.paths[2]).unlink()
+    assert unasked_cache(ImageFiles(index, 64)) is None
 
 
 def test_vanished_images_are_named_when_memory_is_filled(index: DatasetIndex) -> None:

@@ -149,14 +149,20 @@ def test_noplots_writes_no_images(plain: Trained) -> None:
 
 @covers("train", "cache")
 @pytest.mark.parametrize(
-    ("cache", "splits"), [("ram", ("train", "val")), pytest.param("val", ("val",), marks=pytest.mark.slow)]
+    ("cache", "splits"),
+    [
+        ("auto", ("train", "val")),
+        pytest.param("ram", ("train", "val"), marks=pytest.mark.slow),
+        pytest.param("val", ("val",), marks=pytest.mark.slow),
+    ],
 )
 def test_cached_images_are_not_read_again(home: Home, options: Options, cache: str, splits: tuple[str, ...]) -> None:
     hide = Hide(*(home.data / "images" / split for split in splits))
     run = fit({**options, "data": home.yaml, "cache": cache}, hide)
-    assert run.bits == fit(options, data=home.yaml).bits
+    unkept = {**options, "data": home.yaml, "cache": "none"}
+    assert run.bits == fit(unkept).bits
     with pytest.raises(DataError, match="cannot be opened"):
-        fit({**options, "data": home.yaml}, hide)
+        fit(unkept, hide)
 
 
 @covers("train", "cache")

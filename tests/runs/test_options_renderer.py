@@ -103,7 +103,7 @@ def test_the_shares_of_two_processes_are_the_batch_of_one(options: Options) -> N
 def test_partners_of_the_batch_are_read_once_and_the_same_for_any_number_of_workers(
     options: Options, renderer: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    given = {**options, **AUGMENTED, "renderer": renderer, "batch_size": 10}
+    given = {**options, **AUGMENTED, "renderer": renderer, "batch_size": 10, "cache": "none"}
     reads: list[int] = []
     plain = ImageFiles.image
     monkeypatch.setattr(ImageFiles, "image", lambda files, number: reads.append(number) or plain(files, number))

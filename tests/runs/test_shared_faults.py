@@ -84,7 +84,7 @@ def spoil_a_label(settings: Options) -> str:
 
 
 def test_an_image_that_vanishes_from_the_share_of_one_process_ends_all(own_data: Options, run: Path) -> None:
-    plain = {**own_data, **NO_AUGMENTATION, "multi_scale": False}
+    plain = {**own_data, **NO_AUGMENTATION, "multi_scale": False, "cache": "none"}
     ranks = start(plain, run, delete_an_image_of_process_1(plain))
     assert ranks.join() == [65, 65], ranks.everything_said
     assert len(ranks.errors) == 1 and ".jpg` cannot be opened" in ranks.errors[0]

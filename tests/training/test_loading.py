@@ -1,4 +1,4 @@
-"""The memory for cached images is shared by the processes of a machine, not by those of other machines."""
+"""The memory for cached images: shared by the processes of a machine, and counted when a batch size is chosen."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from onelook.data.splits import Splits
 from onelook.processes.process_group import ProcessGroup
 from onelook.processes.stop_signal import StopSignal
 from onelook.recipes.preparation import prepare
+from onelook.training.batch_size import trial_request
 from onelook.training.loading import training_cache
 from onelook.training.run import Run
 from onelook.training.run_model import RunModel
@@ -52,3 +53,22 @@ def test_memory_has_to_hold_the_images_of_the_processes_on_this_machine(
     second = replace(run, group=ProcessGroup(rank=1, world_size=4))
     training_cache(data, model, second)
     assert ("setting `cache` is ignored" in caplog.text) == is_ignored
+
+
+@pytest.mark.parametrize(
+    ("cache", "free", "kept"), [("auto", 8.1, ["train", "val"]), ("auto", 7.9, ["val"]), ("ram", 7.9, ["train", "val"])]
+)
+def test_a_batch_size_leaves_room_for_the_images_that_will_be_kept(
+    cache: str,
+    free: float,
+    kept: list[str],
+    prepared: tuple[Splits, RunModel, Run],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    data, model, run = prepared
+    needed = {name: int(ImageFiles(scan.index, 64).num_bytes().sum()) for name, scan in data.scans.items()}
+    for module in ("data.image_cache", "training.batch_size"):
+        monkeypatch.setattr(f"onelook.{module}.available_memory", lambda: round(free * needed["train"]))
+    settings = run.settings.model_copy(update={"cache": cache})
+    request = trial_request(settings, data, model=model.model, device=model.device, processes=1)
+    assert request.other_bytes == sum(needed[name] for name in kept)

@@ -32,6 +32,7 @@ from onelook.structures.dataset_index import DatasetIndex
 
 Image = npt.NDArray[np.uint8]
 MARGIN = 1.1  # of memory or disk left over
+UNASKED_SHARE = 1 / 8  # of the free memory: what images may take that nobody asked to keep
 _DIGEST_BYTES = hashlib.sha256().digest_size
 FORMAT = "2"  # of the pixels; part of the key of a copy on disk
 FILLING = "the filling of the image cache"
@@ -203,6 +204,33 @@ def ram_cache(files: ImageFiles, work: Work | None = None, *, num_processes: int
         )  # fmt: skip
         return None
     return RamCache(files, work)
+
+
+def unasked_cache(files: ImageFiles, work: Work | None = None, *, num_processes: int = 1) -> RamCache | None:
+    """All images, decoded now, in memory, if they take little of it; None if they do not, or if one cannot be read.
+
+    A run can do without a few images (see `unreadable_images`), so it need not end here.
+
+    Args:
+        num_processes: as of `ram_cache`.
+    """
+    needed = int(files.num_bytes().sum()) * num_processes
+    if not is_little(needed):
+        LOGGER.info(
+            "%d images are read from their files each time: decoded, they take %.2f GB of memory, see `--cache`",
+            len(files.index), needed / 1e9,
+        )  # fmt: skip
+        return None
+    try:
+        return RamCache(files, work)
+    except DataError:
+        return None
+
+
+def is_little(num_bytes: int) -> bool:
+    """Whether this is so small a part of the free memory that it can be taken unasked; False if that is not known."""
+    free = available_memory()
+    return free is not None and num_bytes <= UNASKED_SHARE * free
 
 
 def disk_cache(

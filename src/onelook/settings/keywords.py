@@ -66,7 +66,7 @@ class TrainKeywords(TypedDict, total=False):
     noplots: bool
     noreport: bool
     serve_report: bool
-    cache: Literal["none", "ram", "disk", "val", "gpu"]
+    cache: Literal["auto", "none", "ram", "disk", "val", "gpu"]
     mosaic_partners: Literal["dataset", "batch"]
     renderer: Literal["cpu", "device"]
     device: str

@@ -82,9 +82,12 @@ class TrainSettings(Hyperparameters):
     """Write no report at the end; `onelook report` writes one later."""
     serve_report: bool = Field(False, json_schema_extra=resumed(OUTSIDE, of_trial=True))
     """Serve the report to this machine alone while the run trains, at port 8008 or a free one."""
-    cache: Literal["none", "ram", "disk", "val", "gpu"] = Field("none", json_schema_extra=resumed(FREE, bare="ram"))
-    """Keep decoded images in memory (ram; val: only the validation set), as raw arrays in the cache folder (disk), or
-    the training images on the device that renders them (gpu)."""
+    cache: Literal["auto", "none", "ram", "disk", "val", "gpu"] = Field(
+        "auto", json_schema_extra=resumed(FREE, bare="ram")
+    )
+    """Keep decoded images in memory (ram; val: only the validation set; auto: each set that takes at most an eighth of
+    the free memory), as raw arrays in the cache folder (disk), or the training images on the device that renders them
+    (gpu)."""
     mosaic_partners: Literal["dataset", "batch"] = Field("dataset")
     """Where the other images of a mosaic come from: the dataset, or the same batch, whose images are decoded once each;
     with fewer than 8 images per batch, the dataset."""

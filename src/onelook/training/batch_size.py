@@ -8,7 +8,7 @@ import math
 import torch
 
 from onelook.data.capacity import available_memory
-from onelook.data.image_cache import MARGIN, ImageFiles
+from onelook.data.image_cache import MARGIN, ImageFiles, is_little
 from onelook.data.rectangles import frame_for_aspects
 from onelook.data.splits import Splits
 from onelook.models.detector import DetectionModel
@@ -68,9 +68,11 @@ def trial_request(
     """What the search has to know about a run."""
     train, val = splits.scans["train"].index, splits.scans["val"].index
     tiles = 1 if settings.rect else 9 if settings.mosaic9 > 0 else 4 if settings.mosaic > 0 else 1
-    kept = {"ram": (train, val), "val": (val,)}.get(settings.cache, ())
-    cached = sum(int(ImageFiles(index, settings.imgsz).num_bytes().sum()) for index in kept)
-    free = available_memory()
+    kept = {"auto": (train, val), "ram": (train, val), "val": (val,)}.get(settings.cache, ())
+    sizes = [int(ImageFiles(index, settings.imgsz).num_bytes().sum()) for index in kept]
+    if settings.cache == "auto":
+        sizes = [size for size in sizes if is_little(size * processes_here())]
+    cached, free = sum(sizes), available_memory()
     if free is not None and cached * processes_here() * MARGIN > free:
         cached = 0  # there will be no cache, and a warning
     return TrialRequest(

@@ -15,7 +15,7 @@ from onelook.data.capacity import available_processors
 from onelook.data.dataset import Arrangement, TrainDataset, ValidationDataset
 from onelook.data.device_images import DeviceImages, device_images
 from onelook.data.device_renderer import device_renderer
-from onelook.data.image_cache import ImageFiles, disk_cache, ram_cache
+from onelook.data.image_cache import ImageFiles, disk_cache, ram_cache, unasked_cache
 from onelook.data.image_weights import ImageWeights
 from onelook.data.loader import Batches, choose_workers, train_loader
 from onelook.data.parallel_map import Work, progress_log
@@ -173,6 +173,8 @@ def _filled_cache(
     """The images of a dataset, decoded and kept; None if `kind` asks for no cache, or there is no room or time."""
     files, work = ImageFiles(index, imgsz), _filling(kind, stop)
     try:
+        if kind == "auto":
+            return unasked_cache(files, work, num_processes=processes_here())
         if kind == "ram":
             return ram_cache(files, work, num_processes=processes_here())
         if kind == "disk":
