@@ -18,7 +18,7 @@ def machine(folder: Path, files: dict[str, str]) -> dict[str, Path]:
     """The arguments that make these files the machine."""
     for name, text in files.items():
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        (folder / name).write_text(text)
+        (folder / name).write_text(text, encoding="utf-8")
     return {"proc": folder / "proc", "control_groups": folder / "cgroup"}
 
 
@@ -73,6 +73,7 @@ def test_memory_is_what_the_tightest_limit_leaves(files: dict[str, str], expecte
         ({**V2, "cgroup/jobs/mine/cpu.max": "max 100000\n"}, 8),
         ({**V2, "cgroup/jobs/mine/cpu.max": "250000 100000\n"}, 2),
         ({**V2, "cgroup/jobs/cpu.max": "50000 100000\n"}, 1),
+        ({"proc/self/cgroup": "0::/bär\n", "cgroup/bär/cpu.max": "250000 100000\n"}, 2),
         ({**V1, "cgroup/cpu/mine/cpu.cfs_quota_us": "300000\n", "cgroup/cpu/mine/cpu.cfs_period_us": "100000\n"}, 3),
         ({**V1, "cgroup/cpu/mine/cpu.cfs_quota_us": "-1\n", "cgroup/cpu/mine/cpu.cfs_period_us": "100000\n"}, 8),
     ],

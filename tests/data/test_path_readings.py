@@ -102,6 +102,14 @@ def test_lists_of_voc_may_have_suffixes_and_folders(tmp_path: Path, line: str) -
     assert found == [str(tmp_path / "images/a.png"), str(tmp_path / "images/gone.jpg")]
 
 
+def test_lists_of_voc_may_tell_images_apart_by_their_suffix(tmp_path: Path) -> None:
+    for name in ("a.jpg", "a.png"):
+        (tmp_path / name).touch()
+    (tmp_path / "list.txt").write_text("a.jpg\na.png 1\n")
+    found = images_by_stem(tmp_path / "list.txt", tmp_path)
+    assert found == [str(tmp_path / "a.jpg"), str(tmp_path / "a.png")]
+
+
 @pytest.mark.parametrize("name", ["a.png", "images\\a.png", "x\\a.png", "some/where/a.png", "/content/x/a.png"])
 def test_names_of_coco_are_read_as_they_are_meant(tmp_path: Path, name: str, caplog: pytest.LogCaptureFixture) -> None:
     make_coco(tmp_path, [box()])

@@ -71,6 +71,7 @@ ROW = {"x": 10, "y": 25, "width": 50, "height": 50}
 SHAPES: dict[str, tuple[str, str, tuple[float, float, float, float]]] = {
     "csv": ("a.csv", f"{HEAD}a.png,20,16,cat,2,4,12,12\n", (2, 4, 12, 12)),
     "csv of other words": ("a.csv", "image;label;x1;y1;x2;y2\r\na.png;cat;2;4;12;12\r\n", (2, 4, 12, 12)),
+    "csv of an old Mac": ("a.csv", f"{HEAD}a.png,20,16,cat,2,4,12,12\n".replace("\n", "\r"), (2, 4, 12, 12)),
     "csv with a mark": ("a.csv", f"\ufeff{HEAD}a.png,20,16,cat,2,4,12,12", (2, 4, 12, 12)),
     "polygon of LabelMe": ("a.json", labelme_of(shape("polygon", [2, 4], [12, 4], [7, 12])), (2, 4, 12, 12)),
     "circle of LabelMe": ("a.json", labelme_of(shape("circle", [8, 8], [8, 12])), (4, 4, 12, 12)),
@@ -243,6 +244,7 @@ WRONG: dict[str, tuple[str, str, str]] = {
     "image elsewhere": ("b.csv", f"{HEAD}no.png,20,16,cat,2,4,12,12\n", "its first image, `no.png`, was not found"),
     "no label is usable": ("b.json", tasks_of(region(**ROW) | {"value": ROW}), r"a class:\n.*\[0\].*no labels"),
     "no image is named": ("b.json", '[{"image_id": 1, "bbox": [1, 2, 3, 4]}]', r"names no image:\n.*\[0\]: it"),
+    "no task": ("b.json", "[1]", r"names no image:\n.*\[0\]: not a task: not a JSON object"),
     "class with an end of line": ("b.csv", f'{HEAD}a.png,20,16,"c\nat",2,4,9,9\n', "hold control characters"),
     "no image in a csv": ("b.csv", f"{HEAD}a\0.png,20,16,cat,2,4,9,9\n", r"names no image:\n.* line 2: `filen"),
     "one image": ("a.json", labelme_of(shape("rectangle", [2, 4], [12, 12])), "holds the labels of one image"),

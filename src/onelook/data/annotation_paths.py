@@ -9,7 +9,7 @@ from pathlib import Path
 
 from onelook.data.formats.coco_file import read_coco_file
 from onelook.data.formats.coco_paths import image_paths
-from onelook.data.formats.csv_file import is_header
+from onelook.data.formats.csv_file import has_header
 from onelook.data.formats.listing import Listing
 from onelook.data.formats.listing_file import LISTINGS, listed_paths, read_listing
 from onelook.data.image_files import IMAGE_SUFFIXES, exists
@@ -42,7 +42,7 @@ def format_of(file: Path) -> str:
     except DataError:
         return ""
     if suffix == ".csv":
-        return "csv" if is_header(head.decode("utf-8", "replace").partition("\n")[0]) else ""
+        return "csv" if has_header(head.decode("utf-8", "replace")) else ""
     if suffix == ".xml":
         return "cvat" if b"<annotations" in head else "voc" if b"<annotation" in head else ""
     if head.startswith(b"["):

@@ -71,6 +71,6 @@ def _words(path: Path) -> list[str]:
 def _lines(path: Path) -> list[str]:
     """The lines of a small file of the system; none if it is not there or not for us."""
     try:
-        return path.read_text(encoding="ascii").splitlines()
+        return path.read_text(encoding="utf-8", errors="surrogateescape").splitlines()
     except OSError:
         return []

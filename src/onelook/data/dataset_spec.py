@@ -39,6 +39,8 @@ FORMAT_PATHS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
 }
 MAX_KEYPOINTS = 10_000
 DIFFICULT = ("ignore", "use")
+_OF_ONE_FOLDER = ("coco", "labelstudio", "cvat", "csv")
+"""Formats with one file for all images of a split, whose names count from one folder."""
 _WITH_PATHS = tuple(name for name, (required, _) in FORMAT_PATHS.items() if required)
 # Written by labelling tools and other trainers; without meaning here.
 FOREIGN_KEYS = frozenset(
@@ -140,8 +142,14 @@ def load_dataset_spec(path: str | os.PathLike[str]) -> DatasetSpec:
         if content.get(split) in (None, ""):
             continue
         images, others = _paths_of(content[split], label_format, f"dataset file `{printable(yaml_path)}`: `{split}`")
-        splits[split] = tuple(_entry_path(entry, root) for entry in _entries(images, split, yaml_path))
-        apart[split] = {key: _entry_path(entry, root) for key, entry in others.items()}
+        entries = _entries(images, split, yaml_path)
+        if len(entries) > 1 and (label_format in _OF_ONE_FOLDER or ("list" in others and label_format != "voc")):
+            raise DataError(
+                f"dataset file `{printable(yaml_path)}`: `{split}` has {len(entries)} folders of images",
+                hint=f"in the format {label_format}, give the one folder that holds them all",
+            )
+        splits[split] = tuple(_entry_path(entry, root) for entry in entries)
+        apart[split] = {key: _entry_path(_entries(entry, split, yaml_path)[0], root) for key, entry in others.items()}
     annotations, lists = (
         {split: paths[key] for split, paths in apart.items() if key in paths} for key in ("annotations", "list")
     )

@@ -111,26 +111,27 @@ def images_in_list(list_path: Path, root: Path) -> list[str]:
 def images_by_stem(list_path: Path, folder: Path) -> list[str]:
     """The images below a folder that a text file names without their suffix, one per line, in its order.
 
-    What follows the name in its line is passed over, and so are the suffix of an image and folders that lead to the
-    images from elsewhere, where there is no such name. A name that no image has gets the suffix `.jpg`, so that the
-    scan can report it.
+    What follows the name in its line is passed over, and so are folders that lead to the images from elsewhere, where
+    there is no such name. A name may have the suffix of an image; one that no image has gets `.jpg`, so that the scan
+    can report it.
 
     Raises:
         DataError: the list or the folder cannot be read, or the list is not plain text.
     """
-    images = images_in_folder(folder).images
-    by_stem = {image[len(str(folder)) + 1 :].removesuffix(image[image.rfind(".") :]): image for image in images}
-    return [_by_stem(line, by_stem, folder) for line in _lines_of(list_path)]
+    by_name = {image[len(str(folder)) + 1 :]: image for image in images_in_folder(folder).images}
+    by_stem = {name.removesuffix(name[name.rfind(".") :]): image for name, image in by_name.items()}
+    images = {**by_stem, **by_name}
+    return [_by_stem(line, images, folder) for line in _lines_of(list_path)]
 
 
-def _by_stem(line: str, by_stem: Mapping[str, str], folder: Path) -> str:
+def _by_stem(line: str, images: Mapping[str, str], folder: Path) -> str:
     first = line.replace("\t", " ").split(" ")[0]
     for name in (line, first):
         stem = name.removesuffix(name[name.rfind(".") :]) if suffix_of(name) in IMAGE_SUFFIXES else name
         parts = parts_of(stem)
         for known in (name, stem, *("/".join(parts[dropped:]) for dropped in range(len(parts)))):
-            if known in by_stem:
-                return by_stem[known]
+            if known in images:
+                return images[known]
     return os.path.normpath(f"{folder}/{first}{'' if suffix_of(first) in IMAGE_SUFFIXES else '.jpg'}")
 
 

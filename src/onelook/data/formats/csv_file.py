@@ -38,6 +38,7 @@ COLUMNS = {
 }
 CORNERS = ("xmin", "ymin", "xmax", "ymax")
 _OPTIONAL = ("width", "height")
+_FIRST_LINE = re.compile(r"[^\r\n]*")
 
 
 def read_csv(path: StrPath) -> Listing:
@@ -52,8 +53,7 @@ def read_csv(path: StrPath) -> Listing:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError as problem:
         raise DataError(f"{where} is not UTF-8 text: byte {problem.start}", hint="save it as UTF-8") from problem
-    header = text[: text.find("\n")] if "\n" in text else text
-    delimiter = max(",;\t", key=header.count)
+    delimiter = _delimiter_of(text)
     rows = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)
     images: dict[tuple[str, tuple[int, int]], list[ListedObject]] = {}
     lost: list[RowProblem] = []
@@ -78,21 +78,15 @@ def read_csv(path: StrPath) -> Listing:
                    tuple(lost))  # fmt: skip
 
 
-def is_header(line: str) -> bool:
-    """Whether a line names all the columns that are needed."""
-    names = _plain(next(csv.reader([line], delimiter=max(",;\t", key=line.count)), []))
-    return all(set(spellings) & set(names) for column, spellings in COLUMNS.items() if column not in _OPTIONAL)
+def has_header(text: str) -> bool:
+    """Whether the first line of a text names all required columns."""
+    header = next(csv.reader([_FIRST_LINE.match(text)[0]], delimiter=_delimiter_of(text)), [])  # type: ignore[index]
+    return not _missing(_places(header))
 
 
 def _columns(header: list[str], where: str) -> dict[str, int]:
-    plain = _plain(header)
-    columns = {}
-    for column, spellings in COLUMNS.items():
-        place = next((plain.index(spelling) for spelling in spellings if spelling in plain), None)
-        if place is not None:
-            columns[column] = place
-    missing = [column for column in COLUMNS if column not in columns and column not in _OPTIONAL]
-    if missing:
+    columns = _places(header)
+    if missing := _missing(columns):
         raise DataError(
             f"{where} has no column {', '.join(f'`{column}`' for column in missing)} in its first line; found "
             f"{shown(', '.join(header))}",
@@ -101,8 +95,19 @@ def _columns(header: list[str], where: str) -> dict[str, int]:
     return columns
 
 
-def _plain(header: list[str]) -> list[str]:
-    return [re.sub(r"[\s_-]", "", name).lower() for name in header]
+def _places(header: list[str]) -> dict[str, int]:
+    """Column -> its position in the header."""
+    plain = [re.sub(r"[\s_-]", "", name).lower() for name in header]
+    found = {column: [name for name in names if name in plain] for column, names in COLUMNS.items()}
+    return {column: plain.index(names[0]) for column, names in found.items() if names}
+
+
+def _missing(columns: Mapping[str, int]) -> list[str]:
+    return [column for column in COLUMNS if column not in columns and column not in _OPTIONAL]
+
+
+def _delimiter_of(text: str) -> str:
+    return max(",;\t", key=_FIRST_LINE.match(text)[0].count)  # type: ignore[index]
 
 
 def _corners(cells: Mapping[str, str]) -> Corners:

@@ -52,9 +52,11 @@ def read_labelstudio(path: StrPath) -> Listing:
     for number, task in enumerate(tasks):
         place = f"[{number}]"
         name = _image_of(task) if isinstance(task, dict) else None
-        problem = name_problem(name) if isinstance(task, dict) else "no task: not an object of JSON"
+        problem = name_problem(name) if name else "it names no image"
+        if not isinstance(task, dict):
+            problem = "not a task: not a JSON object"
         if problem:
-            lost.append(RowProblem(0, shown(task), problem if name else "it names no image", "refused", place))
+            lost.append(RowProblem(0, shown(task), problem, "refused", place))
             continue
         things = list(_objects(task, place))
         images.append(ListedImage(str(name), _size_of(task), things))

@@ -19,7 +19,7 @@ from onelook.files.bounded import printable
 
 ROWS_AT_ONCE = 64
 MAX_NAMES = 100_000
-IMAGE_COLUMNS = ("image", "img", "image")
+IMAGE_COLUMNS = ("image", "img")
 OBJECT_COLUMNS = ("objects", "annotations", "labels")
 BOX_FIELDS = ("bbox", "bboxes", "boxes")
 CLASS_FIELDS = ("category", "categories", "label", "labels", "category_id")
