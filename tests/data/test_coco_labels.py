@@ -252,7 +252,7 @@ WRONG: list[tuple[str, dict[str, Any] | str | bytes, str]] = [
         {"images": [{"id": 1, "file_name": "a"}, {"id": 1, "file_name": "b"}]},
         r"images\[1\]: the id 1 is given",
     ),
-    ("no images", {"images": []}, "names no images"),
+    ("no images", {"images": []}, "lists no images"),
     ("no categories", {"categories": []}, "has no categories"),
     ("category", {"categories": [7]}, r"categories\[0\]: the id None is not a whole number"),
     ("category name", {"categories": [{"id": 1, "name": " "}]}, r"categories\[0\]: the name   is not text"),

@@ -155,7 +155,10 @@ UNKNOWN: dict[str, tuple[Callable[[Path], Path], str]] = {
         r"no dataset that is known; looked for:\n  - data\.yaml, .*\n  - COCO: .*\n  - COCO.*\n  - Par",
     ),
     "two": (two_files, "several COCO files for the split `val`: `instances_val2014.json`, `instances_val2017.json`"),
-    "two of VisDrone": (two_visdrones, "one split of VisDrone: `VisDrone2018-DET-val`, `VisDrone2019-DET-val`"),
+    "two of VisDrone": (
+        two_visdrones,
+        "folders of VisDrone for the split `val`: `VisDrone2018-DET-val`, `VisDrone2019-DET-val`",
+    ),
     "no image files": (
         no_image_files,
         "its first image, `a.png`, was not found; looked in .*/annotations`, .*/train2017`, ",

@@ -10,8 +10,7 @@ import pytest
 from small_dataset import GOOD_ROW, make_dataset
 
 from onelook.data.dataset_spec import load_dataset_spec
-from onelook.data.formats.keypoint_rows import may_be_keypoints
-from onelook.data.formats.yolo import parse_labels
+from onelook.data.formats.yolo import may_be_keypoints, parse_labels
 from onelook.data.scan.index import scan_split
 from onelook.errors import DataError
 from onelook.recipes.check import check

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from onelook.data.annotation_paths import AnnotationPaths, paths_in_folder, paths_of_file
@@ -85,14 +85,7 @@ def _coco_folder(folder: Path) -> DatasetSpec | None:
     }
     if not files["train"] or not files["val"]:
         return None
-    for split, found in files.items():
-        if len(found) > 1:
-            raise DataError(
-                f"folder `{printable(folder)}` has several COCO files for the split `{split}`: "
-                f"{', '.join(f'`{printable(path.name)}`' for path in found)}",
-                hint="say in a dataset YAML which to use",
-            )
-    return _spec_of_files(folder, folder, {split: found[0] for split, found in files.items() if found})
+    return _spec_of_files(folder, folder, _one_of_each(folder, files, "COCO files"))
 
 
 def _coco_files_by_split(folder: Path) -> DatasetSpec | None:
@@ -145,19 +138,9 @@ def _visdrone_folder(folder: Path) -> DatasetSpec | None:
     }
     if not found["train"] or not found["val"]:
         return None
-    several = next((folders for folders in found.values() if len(folders) > 1), None)
-    if several:
-        raise DataError(
-            f"folder `{printable(folder)}` has several of one split of VisDrone: "
-            f"{', '.join(f'`{printable(one.name)}`' for one in several)}",
-            hint="say in a dataset YAML which to use",
-        )
-    folders = {split: folders[0] for split, folders in found.items() if folders}
-    return _spec_of(
-        folder,
-        folder,
-        {split: AnnotationPaths("visdrone", of / "images", of / "annotations") for split, of in folders.items()},
-    )
+    folders = _one_of_each(folder, found, "folders of VisDrone")
+    paths = {split: AnnotationPaths("visdrone", of / "images", of / "annotations") for split, of in folders.items()}
+    return _spec_of(folder, folder, paths)
 
 
 def _split_folders(folder: Path) -> DatasetSpec | None:
@@ -191,6 +174,18 @@ def _of_file(file: Path) -> DatasetSpec:
         files = {UNSPLIT: file}
     root = file.parent.parent if file.parent.name == "annotations" else file.parent
     return _spec_of_files(file, root, files)
+
+
+def _one_of_each(folder: Path, found: Mapping[str, Sequence[Path]], what: str) -> dict[str, Path]:
+    """The path of each split that has one; DataError if one has several."""
+    for split, paths in found.items():
+        if len(paths) > 1:
+            raise DataError(
+                f"folder `{printable(folder)}` has several {what} for the split `{split}`: "
+                f"{', '.join(f'`{printable(path.name)}`' for path in paths)}",
+                hint="say in a dataset YAML which to use",
+            )
+    return {split: paths[0] for split, paths in found.items() if paths}
 
 
 def _spec_of_files(path: Path, root: Path, files: Mapping[str, Path]) -> DatasetSpec:

@@ -123,7 +123,7 @@ def parts_of(pool: ImagePool, groups: Array, settings: SplitSettings) -> Array:
 
 
 def split_by_share(spec: DatasetSpec, share: float, *, seed: int, stop: StopTest) -> DatasetSpec:
-    """A dataset without splits in train and val, as `onelook split --stratify` does it with the same seed.
+    """A dataset without splits, divided into train and val as `onelook split --stratify` does with the same seed.
 
     Args:
         share: fraction of the images that are used for training, above 0 and below 1.

@@ -15,7 +15,7 @@ from onelook.data.parallel_map import StopTest, Work
 from onelook.data.scan.index import ScanResult, scan_split
 from onelook.data.scan.rules import ScanOptions, warn_of_crowds
 from onelook.errors import DataError
-from onelook.files.atomic import write_text_atomic
+from onelook.files.atomic import write_json_atomic
 from onelook.files.bounded import printable
 from onelook.files.cache_folder import default_cache_folder
 from onelook.settings.train import TrainSettings
@@ -103,5 +103,4 @@ def scan_options(settings: TrainSettings | ValidateSettings) -> ScanOptions:
 
 def write_ledgers(splits: Splits, path: Path) -> None:
     """Write what happened to every label row, as JSON."""
-    content = {split: json.loads(scan.ledger.to_json()) for split, scan in splits.scans.items()}
-    write_text_atomic(path, json.dumps(content, indent=1, ensure_ascii=True) + "\n")
+    write_json_atomic(path, {split: json.loads(scan.ledger.to_json()) for split, scan in splits.scans.items()})

@@ -25,9 +25,8 @@ from onelook.data.formats.label_rows import LabelRows, RowProblem
 from onelook.data.formats.label_source import LabelSource, Lazy, SizeHw
 from onelook.data.formats.masks import box_of_mask
 from onelook.data.formats.object_rows import LARGEST, RowCollector, box_of_polygon, frame_of, shown
-from onelook.data.formats.one_file import one_file_source
+from onelook.data.formats.one_file import images_of, one_file_source
 from onelook.data.formats.row_rules import RefusedRow, Values, may_be_corners
-from onelook.errors import DataError
 from onelook.files.bounded import printable
 from onelook.files.fault_kinds import Remark
 
@@ -46,11 +45,8 @@ def open_coco(spec: DatasetSpec, split: str, single_cls: bool) -> LabelSource:
     """
     spec.require(split)
     file = read_coco_file(spec.annotations[split])
-    if not file.images:
-        raise DataError(f"split `{split}`: COCO file `{printable(file.path)}` names no images")
     paths = _paths(spec, split, reports=True)
-    chosen = spec.chosen_images(split)
-    images = sorted(set(paths) if chosen is None else set(chosen))
+    images = images_of(spec, split, paths)
     place = {image: number for number, image in enumerate(images)}
     # The first, where several are of one file.
     entry_of = dict(zip(reversed(paths), reversed(file.images), strict=True))
@@ -69,7 +65,7 @@ def open_coco(spec: DatasetSpec, split: str, single_cls: bool) -> LabelSource:
         split,
         images,
         paths,
-        rules=spec.rules(single_cls),
+        single_cls=single_cls,
         read=read,
         lost_rows=lambda: [_lost(place, entry) for place, entry in annotations().of_image(_NO_IMAGE)],
         paths_of=lambda other: _paths(spec, other),

@@ -8,9 +8,7 @@ from onelook.data.dataset_spec import DatasetSpec
 from onelook.data.formats.label_source import LabelSource
 from onelook.data.formats.listing import ListedImage, rows_of
 from onelook.data.formats.listing_file import listed_paths, read_listing
-from onelook.data.formats.one_file import one_file_source
-from onelook.errors import DataError
-from onelook.files.bounded import printable
+from onelook.data.formats.one_file import images_of, one_file_source
 
 
 def open_listed(spec: DatasetSpec, split: str, single_cls: bool) -> LabelSource:
@@ -20,22 +18,18 @@ def open_listed(spec: DatasetSpec, split: str, single_cls: bool) -> LabelSource:
         DataError: the split is not described, its file cannot be used, or it lists no image.
     """
     spec.require(split)
-    path = str(spec.annotations[split])
-    listing = read_listing(path, spec.format)
+    listing = read_listing(spec.annotations[split], spec.format)
     paths = _paths(spec, split, reports=True)
+    images, class_of_name = images_of(spec, split, paths), spec.class_of_name(single_cls)
     entries: dict[str, list[ListedImage]] = defaultdict(list)
     for image, entry in zip(paths, listing.images, strict=True):
         entries[image].append(entry)
-    images = sorted(entries if (chosen := spec.chosen_images(split)) is None else set(chosen))
-    if not images:
-        raise DataError(f"split `{split}`: `{printable(path)}` lists no images")
-    class_of_name = spec.class_of_name(single_cls)
     return one_file_source(
         spec,
         split,
         images,
         paths,
-        rules=spec.rules(single_cls),
+        single_cls=single_cls,
         read=lambda number, size_hw: rows_of(entries[images[number]], size_hw, class_of_name),
         lost_rows=lambda: listing.lost,
         paths_of=lambda other: _paths(spec, other),

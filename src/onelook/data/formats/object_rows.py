@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import reprlib
 from collections.abc import Callable
-from dataclasses import replace
 
 import numpy as np
 import numpy.typing as npt
@@ -117,12 +116,8 @@ class RowCollector:
 
     def rows(self) -> LabelRows:
         """What was collected."""
-        plain = joined(self._class_ids, self._boxes, self._rows_read, tuple(self._problems))
-        return replace(
-            plain,
-            polygon_lengths=np.array([len(polygon) for polygon in self._polygons], np.int64),
-            polygon_points=np.concatenate([np.zeros((0, 2)), *self._polygons]).astype(np.float32),
-        )
+        kept = self._class_ids, self._boxes, self._polygons
+        return joined(*kept, rows_read=self._rows_read, problems=self._problems)
 
     def _problem(
         self, place: Place, value: Text | str, reason: str, outcome: Outcome, kind: FaultKind | None = None

@@ -27,7 +27,7 @@ def one_file_source(
     images: Sequence[str],
     listed: Sequence[str],
     *,
-    rules: str,
+    single_cls: bool,
     read: Callable[[int, SizeHw], LabelRows],
     lost_rows: Callable[[], Sequence[RowProblem]],
     paths_of: Callable[[str], Sequence[str]],
@@ -35,9 +35,9 @@ def one_file_source(
     """The images of a split whose labels stand in one file.
 
     Args:
-        images: images of the split, in order, each once.
+        images: images of the split, see `images_of`.
         listed: all that the file lists.
-        rules, read, lost_rows: see `LabelSource`.
+        read, lost_rows: see `LabelSource`.
         paths_of: gives all images that the file of another split lists.
     """
     path, known = str(spec.annotations[split]), set(listed)
@@ -48,13 +48,26 @@ def one_file_source(
         has_labels=np.array([image in known for image in images]),
         files=[*images, path],
         states=file_states([*images, path]),
-        rules=rules,
+        rules=spec.rules(single_cls),
         read=lambda number, size_hw: replace(read(number, size_hw), digest=digest()),
         digest=lambda number: digest(),
         lost_rows=lost_rows,
         lost_file=path,
         strays=_unlisted_images(spec, split, listed, paths_of),
     )
+
+
+def images_of(spec: DatasetSpec, split: str, listed: Sequence[str]) -> list[str]:
+    """The images of a split, sorted, each once: those that its file lists, or those of them that were chosen.
+
+    Raises:
+        DataError: there are none.
+    """
+    chosen = spec.chosen_images(split)
+    images = sorted(set(listed if chosen is None else chosen))
+    if not images:
+        raise DataError(f"split `{split}`: `{printable(spec.annotations[split])}` lists no images")
+    return images
 
 
 def _unlisted_images(

@@ -6,11 +6,12 @@ All coordinates are a fraction of the width and height of the image.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import numpy.typing as npt
 
-from onelook.data.formats.label_rows import LabelRows, Outcome, RowProblem
+from onelook.data.formats.label_rows import NO_ROWS, LabelRows, Outcome, RowProblem
 from onelook.files.fault_kinds import FaultKind
 
 # How far a coordinate may leave the image and still be taken for rounding, as a fraction of the image.
@@ -103,24 +104,27 @@ def is_whole_image(box: Values) -> bool:
 
 
 def joined(
-    class_ids: list[int], coordinates: list[Values], rows_read: int, problems: tuple[RowProblem, ...]
+    class_ids: Sequence[int],
+    boxes: Sequence[Values],
+    polygons: Sequence[Values],
+    *,
+    rows_read: int,
+    problems: Sequence[RowProblem],
 ) -> LabelRows:
-    """Usable rows as one: class ids, and for each what `inside` gave."""
-    polygons = [values.reshape(-1, 2) if len(values) > 4 else np.zeros((0, 2)) for values in coordinates]
-    boxes = [values if len(values) == 4 else box_around(values.reshape(-1, 2)) for values in coordinates]
+    """Usable rows, each with a box (4,) cxcywh and a polygon (P, 2), of no points for a plain box."""
     return LabelRows(
         np.array(class_ids, np.int64),
         np.array(boxes, np.float32).reshape(-1, 4),
         np.array([len(polygon) for polygon in polygons], np.int64),
         np.concatenate([np.zeros((0, 2)), *polygons]).astype(np.float32),
         rows_read,
-        problems=problems,
+        problems=tuple(problems),
     )
 
 
 def refused_file(reason: str) -> LabelRows:
     """What a file gives that cannot be used as a whole."""
-    return joined([], [], 1, (RowProblem(0, "", reason, "refused"),))
+    return replace(NO_ROWS, rows_read=1, problems=(RowProblem(0, "", reason, "refused"),))
 
 
 def box_around(points: Values) -> Values:

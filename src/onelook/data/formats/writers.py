@@ -17,6 +17,7 @@ from onelook.data.formats.written_numbers import (
     boxes_xywh_px,
     boxes_xyxy_px,
     polygons_px,
+    sides_of_labels,
     text_of,
 )
 from onelook.data.formats.yolo import label_path_of
@@ -258,9 +259,9 @@ def _area(points: np.ndarray[Any, Any]) -> float:
 def _has_another_box(index: DatasetIndex) -> np.ndarray[Any, np.dtype[np.bool_]]:
     """(M,) labels with a polygon whose box is not the one around it."""
     labels, around = boxes_around_polygons(index)
-    sides = np.repeat(index.sizes_hw[:, ::-1], np.diff(index.offsets), axis=0)[labels]
+    sides = np.tile(sides_of_labels(index)[labels], 2)
     is_apart = np.zeros(len(index.class_ids), bool)
-    is_apart[labels] = (np.abs(around - index.boxes[labels]) * np.tile(sides, 2) > SAME_BOX_PX).any(axis=1)
+    is_apart[labels] = (np.abs(around - index.boxes[labels]) * sides > SAME_BOX_PX).any(axis=1)
     return is_apart
 
 
@@ -302,9 +303,8 @@ def _lost_polygons(index: DatasetIndex) -> Mapping[str, int]:
 
 def _specks(index: DatasetIndex) -> Mapping[str, int]:
     """What readers of pixels refuse, since boxes of fractions would all be like it."""
-    sides = np.repeat(index.sizes_hw[:, ::-1], np.diff(index.offsets), axis=0)
-    count = int(ends_in_first_pixel(index.boxes.astype(np.float64), sides.astype(np.float64)).sum())
-    return {"boxes within the first pixel of their image": count}
+    is_speck = ends_in_first_pixel(index.boxes.astype(np.float64), sides_of_labels(index))
+    return {"boxes within the first pixel of their image": int(is_speck.sum())}
 
 
 def _lost_in_tools(index: DatasetIndex) -> Mapping[str, int]:

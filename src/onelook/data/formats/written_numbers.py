@@ -7,6 +7,7 @@ from collections.abc import Callable
 import numpy as np
 import numpy.typing as npt
 
+from onelook.geometry.boxes import cxcywh_to_xyxy, xyxy_to_cxcywh
 from onelook.structures.dataset_index import DatasetIndex
 
 Floats32 = npt.NDArray[np.float32]
@@ -17,33 +18,26 @@ _MOST_DECIMALS = 7
 
 def boxes_xywh_px(index: DatasetIndex) -> Floats64:
     """(M, 4) left, top, width, height in pixels of all labels, rounded as far as reading them back allows."""
-    sides = _sides_of_labels(index)
+    sides = np.tile(sides_of_labels(index), 2)
     boxes = index.boxes.astype(np.float64)
-    exact = np.concatenate([boxes[:, :2] - boxes[:, 2:] / 2, boxes[:, 2:]], axis=1) * np.tile(sides, 2)
+    exact = np.concatenate([boxes[:, :2] - boxes[:, 2:] / 2, boxes[:, 2:]], axis=1) * sides
 
     def read(xywh: Floats64) -> Floats64:
-        return np.concatenate([xywh[:, :2] + xywh[:, 2:] / 2, xywh[:, 2:]], axis=1) / np.tile(sides, 2)
+        return np.concatenate([xywh[:, :2] + xywh[:, 2:] / 2, xywh[:, 2:]], axis=1) / sides
 
     return _rounded(exact, index.boxes, read)
 
 
 def boxes_xyxy_px(index: DatasetIndex) -> Floats64:
     """(M, 4) corners in pixels of all labels, rounded as far as reading them back allows."""
-    sides = _sides_of_labels(index)
-    boxes = index.boxes.astype(np.float64)
-    half = boxes[:, 2:] / 2
-    exact = np.concatenate([boxes[:, :2] - half, boxes[:, :2] + half], axis=1) * np.tile(sides, 2)
-
-    def read(xyxy: Floats64) -> Floats64:
-        low, high = xyxy[:, :2], xyxy[:, 2:]
-        return np.concatenate([(low + high) / 2 / sides, (high - low) / sides], axis=1)
-
-    return _rounded(exact, index.boxes, read)
+    sides = np.tile(sides_of_labels(index), 2)
+    exact = cxcywh_to_xyxy(index.boxes.astype(np.float64)) * sides
+    return _rounded(exact, index.boxes, lambda xyxy: xyxy_to_cxcywh(xyxy) / sides)
 
 
 def polygons_px(index: DatasetIndex) -> Floats64:
     """(P, 2) points in pixels of all polygons, rounded as far as reading them back allows."""
-    sides = np.repeat(_sides_of_labels(index), np.diff(index.polygon_offsets), axis=0)
+    sides = np.repeat(sides_of_labels(index), np.diff(index.polygon_offsets), axis=0)
     exact = index.polygon_points.astype(np.float64) * sides
     return _rounded(exact, index.polygon_points, lambda points: points / sides)
 
@@ -54,8 +48,8 @@ def boxes_around_polygons(index: DatasetIndex) -> tuple[npt.NDArray[np.int64], F
     if not len(labels):
         return labels, np.zeros((0, 4))
     points, starts = index.polygon_points.astype(np.float64), index.polygon_offsets[labels]
-    low, high = np.minimum.reduceat(points, starts), np.maximum.reduceat(points, starts)
-    return labels, np.concatenate([(low + high) / 2, high - low], axis=1)
+    corners = np.concatenate([np.minimum.reduceat(points, starts), np.maximum.reduceat(points, starts)], axis=1)
+    return labels, xyxy_to_cxcywh(corners)
 
 
 def text_of(number: float) -> str:
@@ -67,7 +61,7 @@ def text_of(number: float) -> str:
     return str(int(number)) if number.is_integer() else repr(number)
 
 
-def _sides_of_labels(index: DatasetIndex) -> Floats64:
+def sides_of_labels(index: DatasetIndex) -> Floats64:
     """(M, 2) width and height of the image of each label."""
     return np.repeat(index.sizes_hw[:, ::-1].astype(np.float64), np.diff(index.offsets), axis=0)
 

@@ -16,11 +16,11 @@ import numpy as np
 import numpy.typing as npt
 
 from onelook.data.dataset_spec import DatasetSpec, split_images
-from onelook.data.formats.keypoint_rows import may_be_keypoints
 from onelook.data.formats.label_rows import LabelBatch, LabelRows, RowProblem, batch_of, digest_table
 from onelook.data.formats.label_source import LabelSource, paired_source
 from onelook.data.formats.object_rows import LARGEST, shown
 from onelook.data.formats.row_rules import (
+    TOLERANCE,
     RefusedRow,
     Values,
     box_around,
@@ -41,6 +41,12 @@ MAX_LINE_BYTES = 1 << 20
 _SEPARATORS = {b",": "commas", b";": "semicolons", "\N{NO-BREAK SPACE}".encode(): "no-break spaces"}
 
 _NUMBER = re.compile(rb"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")
+# Of the keypoints of an object nearly all lie in its box, and mostly they span it. The polygon of an object that
+# happens to start like a box rarely does both; and it never leaps, as from the size of a box to a keypoint.
+MOST_INSIDE = 0.8
+LEAST_SPAN = 0.5
+LEAP = 2.0
+_VISIBILITIES = (0.0, 1.0, 2.0)
 
 
 def open_yolo(spec: DatasetSpec, split: str, single_cls: bool) -> LabelSource:
@@ -143,7 +149,8 @@ def parse_labels(data: bytes, num_classes: int | None, *, keypoint_columns: int 
 def parse_rows(data: bytes, num_classes: int | None, *, keypoint_columns: int = 0) -> LabelRows:
     """As `parse_labels`, row by row: slower, and with a reason for each row that is not used as it stands."""
     class_ids: list[int] = []
-    coordinates: list[Values] = []
+    boxes: list[Values] = []
+    polygons: list[Values] = []
     problems: list[RowProblem] = []
     seen: set[bytes] = set()
     rows_read = with_keypoints = 0
@@ -167,27 +174,59 @@ def parse_rows(data: bytes, num_classes: int | None, *, keypoint_columns: int = 
             continue
         seen.add(identity)
         class_ids.append(class_id)
-        coordinates.append(used)
+        points = used.reshape(-1, 2) if len(used) > 4 else np.zeros((0, 2))
+        boxes.append(box_around(points) if len(points) else used)
+        polygons.append(points)
         if comment:
             problems.append(RowProblem(number, shown(row), comment, "clipped"))
         elif len(written) > len(shape):
             with_keypoints += 1
-        problems += [RowProblem(number, shown(row), told.text, "note", kind=told.kind) for told in _doubts(shape, used)]
-    rows = joined(class_ids, coordinates, rows_read, tuple(problems))
+        problems += [
+            RowProblem(number, shown(row), told.text, "note", kind=told.kind) for told in _doubts(shape, boxes[-1])
+        ]
+    rows = joined(class_ids, boxes, polygons, rows_read=rows_read, problems=problems)
     return replace(rows, rows_with_keypoints=with_keypoints)
 
 
-def _doubts(shape: Values, used: Values) -> list[Remark]:
-    """What is suspicious about a row that can be used: its numbers as written and as used."""
+def _doubts(shape: Values, box: Values) -> list[Remark]:
+    """What is suspicious about a row that can be used: its numbers as written, and its box as used, (4,) cxcywh."""
     doubts = []
     if len(shape) > 4 and may_be_keypoints(shape):
         doubts.append(Remark("read as a polygon, but it looks like a box and keypoints", "keypoint-row"))
     if len(shape) == 4 and may_be_corners(*shape.reshape(2, 2).tolist(), excess=_excess(shape)):
         doubts.append(Remark("read as centre and size, but it looks like two corners", "corner-row"))
-    is_as_written = len(shape) == 4 and np.array_equal(shape, used)
-    if not is_as_written and is_whole_image(used if len(used) == 4 else box_around(used.reshape(-1, 2))):
+    is_as_written = len(shape) == 4 and np.array_equal(shape, box)
+    if not is_as_written and is_whole_image(box):
         doubts.append(Remark("its box has become the whole image", "whole-image"))
     return doubts
+
+
+def may_be_keypoints(written: Values) -> bool:
+    """Whether the coordinates of a polygon, (2 P,) with P at least 3, may rather be a box and keypoints."""
+    centre, size = written[:2], written[2:4]
+    is_box = size.min() > 0 and (centre - size / 2).min() >= -TOLERANCE and (centre + size / 2).max() <= 1 + TOLERANCE
+    return bool(is_box) and any(_are_keypoints(written, num_columns) for num_columns in (2, 3))
+
+
+def _are_keypoints(written: Values, num_columns: int) -> bool:
+    """Whether what follows the box are keypoints of two or three columns each, the third being visibility."""
+    centre, size, rest = written[:2], written[2:4], written[4:]
+    if len(rest) % num_columns:
+        return False
+    table = rest.reshape(-1, num_columns)
+    if num_columns == 3 and not np.isin(table[:, 2], _VISIBILITIES).all():
+        return False
+    points = table[:, :2][table[:, :2].any(axis=1)]  # (0, 0) stands for a keypoint that cannot be seen
+    if not len(points):
+        return False
+    is_inside = (np.abs(points - centre) <= size / 2 + TOLERANCE).all(axis=1)
+    if is_inside.mean() < MOST_INSIDE:
+        return False
+    span = (np.ptp(points, axis=0) / size).min()
+    middle = points.mean(axis=0)
+    reach = np.linalg.norm(points - middle, axis=1).max()
+    leaps = len(points) > 2 and np.linalg.norm(size - middle) > LEAP * reach
+    return bool(len(points) == 1 or span >= LEAST_SPAN or leaps)
 
 
 def _excess(box: Values) -> float:
