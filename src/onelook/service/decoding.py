@@ -1,26 +1,28 @@
-"""Decoding in a process of its own, which can be killed: some images of a few kilobytes take minutes."""
+"""Decoding in a separate process, which can be killed: some forged images of a few kilobytes take minutes."""
 
 from __future__ import annotations
 
+import math
 import signal
 import struct
 import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
 from typing import IO
 
 import numpy as np
 import numpy.typing as npt
 
-from onelook.files.image_headers import MAX_PIXELS, DamagedImage
+from onelook.files.image_headers import DamagedImage
 from onelook.files.images import decode_image
 
 Image = npt.NDArray[np.uint8]
 
 READY, DECODED, DAMAGED = b"r", b"d", b"x"
-_SIZES = struct.Struct("<QQ")  # height and width; or 0 and the length of a text
-_LENGTH = struct.Struct("<Qd")  # bytes of a file, and the seconds that it may take
+_SIZES = struct.Struct("<QQ")  # height and width; or 0 and the length of a message
+_LENGTH = struct.Struct("<Qd")  # bytes of the file, and the time limit in seconds
 _MORE_SECONDS = 2.0
 _PROGRAM = """
 import sys; sys.path.insert(0, sys.argv[1])
@@ -32,11 +34,11 @@ class Decoder:
     """Decodes images one at a time in a process of its own, which ends with this one.
 
     Args:
-        seconds: time limit of an image; then its process is killed, and the next image gets a new one.
+        seconds: time limit for an image, after which its process is killed; the next image gets a new one.
         max_pixels: images with more are refused.
     """
 
-    def __init__(self, seconds: float, max_pixels: int = MAX_PIXELS) -> None:
+    def __init__(self, seconds: float, max_pixels: int) -> None:
         self._seconds = seconds
         self._max_pixels = max_pixels
         self._closed = False
@@ -46,37 +48,39 @@ class Decoder:
         """(H, W, 3) uint8 RGB of an image file, see `decode_image`.
 
         Raises:
-            DamagedImage: it cannot be decoded, or not in time.
+            DamagedImage: it cannot be decoded, not in time, or its process crashes.
         """
         if self._process.poll() is not None and not self._closed:
             self._process = _started(self._max_pixels)
         process = self._process
         assert process.stdin is not None and process.stdout is not None
+        timer, begun = threading.Timer(self._seconds, process.kill), math.inf
         try:
             _read(process.stdout, len(READY))
-            timer = threading.Timer(self._seconds, process.kill)
+            begun = time.monotonic()
             timer.start()
-            try:
-                process.stdin.write(_LENGTH.pack(len(data), self._seconds) + data)
-                process.stdin.flush()
-                return _answer(process.stdout)
-            finally:
-                timer.cancel()
+            process.stdin.write(_LENGTH.pack(len(data), self._seconds) + data)
+            process.stdin.flush()
+            return _answer(process.stdout)
         except (EOFError, OSError) as problem:
+            is_slow = time.monotonic() - begun >= self._seconds
             process.kill()
             process.wait()
-            raise DamagedImage(f"decoding it takes longer than {self._seconds:g} seconds") from problem
+            slow = f"decoding it takes longer than {self._seconds:g} seconds"
+            raise DamagedImage(slow if is_slow else "the process that decoded it crashed") from problem
+        finally:
+            timer.cancel()
 
     def close(self) -> None:
-        """End the process, whatever it does."""
+        """Kill the process."""
         self._closed = True
         self._process.kill()
         self._process.wait()
 
 
 def work(max_pixels: int) -> None:
-    """What the process does: decode what comes in, until nothing does."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the process that asks
+    """The loop of the decoding process: decode each image from standard input until that is closed."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent
     source, target = sys.stdin.buffer, sys.stdout.buffer
     while True:
         target.write(READY)
@@ -86,7 +90,7 @@ def work(max_pixels: int) -> None:
         except EOFError:
             return
         data = _read(source, length)
-        _end_after(seconds + _MORE_SECONDS)  # even if the process that asks has been killed
+        _end_after(seconds + _MORE_SECONDS)  # even if the parent has been killed
         try:
             image = decode_image(data, max_pixels=max_pixels)
             target.write(DECODED + _SIZES.pack(*image.shape[:2]))
