@@ -10,7 +10,6 @@ from importlib import resources
 from typing import Any
 
 from fastapi import FastAPI, Request, Response
-from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.responses import JSONResponse
@@ -100,7 +99,6 @@ def create_app(handler: RequestHandler, model: ModelInfo) -> FastAPI:
     for path, (name, kind) in PAGE.items():
         app.add_api_route(path, _file(name, kind), methods=["GET"], include_in_schema=False)
     app.add_exception_handler(Refusal, _refused)
-    app.add_exception_handler(RequestValidationError, _malformed)
     app.add_exception_handler(HTTPException, _no_such_address)
     app.add_exception_handler(ClientDisconnect, _gone)
     app.add_exception_handler(Exception, _failed)
@@ -146,12 +144,6 @@ async def _refused(request: Request, refusal: Exception) -> Response:
     return _problem(refusal.status, refusal.message, refusal.hint, headers)
 
 
-async def _malformed(request: Request, problem: Exception) -> Response:
-    assert isinstance(problem, RequestValidationError)
-    texts = [f"`{error['loc'][-1]}`: {error['msg'].lower()}" for error in problem.errors()]
-    return _problem(400, "; ".join(texts))
-
-
 async def _no_such_address(request: Request, problem: Exception) -> Response:
     assert isinstance(problem, HTTPException)
     text = f"`{request.method} {request.url.path}`: {problem.detail.lower()}"
@@ -163,7 +155,7 @@ async def _gone(request: Request, problem: Exception) -> Response:
 
 
 async def _failed(request: Request, problem: Exception) -> Response:
-    logger.error("a request failed: %s: %s", type(problem).__name__, problem)
+    logger.error("a request failed", exc_info=problem)
     return _problem(500, "the service failed at this image", "its log has the reason")
 
 

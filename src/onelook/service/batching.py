@@ -6,7 +6,6 @@ decoded at a time has a limit in pixels, whatever comes.
 
 from __future__ import annotations
 
-import logging
 import queue
 import threading
 import time
@@ -26,7 +25,6 @@ Predict = Callable[[Sequence[Image]], Sequence[Detections]]
 Decode = Callable[[bytes], Image]
 STALL_SECONDS = 60.0
 """A batch that takes longer is a fault."""
-logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -170,12 +168,11 @@ class Batcher:
         mark = time.perf_counter()
         try:
             found = batch[0].predict([image.image for image in batch if image.image is not None])
-        except Exception as problem:
+        except Exception as problem:  # noqa: BLE001 - it belongs to these images, whatever it is
             if len(batch) > 1:  # one of them may be to blame
                 for image in batch:
                     self._answer([image])
                 return
-            logger.exception("the prediction on an image failed")
             self._release(batch[0])
             batch[0].answer.set_exception(problem)
             return
