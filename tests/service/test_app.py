@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from http_asking import ask, form, png
 
+from onelook.files.images import decode_image
 from onelook.inference.predictor import PredictionSettings
 from onelook.service.answers import ModelInfo
 from onelook.service.app import create_app
@@ -30,7 +31,7 @@ def fails_at_13_rows(images: Sequence[Image]) -> list[Detections]:
 @contextmanager
 def asked(predict: Predict = fails_at_13_rows) -> Iterator[tuple[str, Batcher]]:
     """The address of a service, and its batcher."""
-    batcher = Batcher(predict, batch_size=2, wait_seconds=0, max_pixels=10_000)
+    batcher = Batcher(predict, batch_size=2, wait_seconds=0, max_pixels=10_000, decoders=[decode_image])
     limits = Limits(queue_size=4, max_bytes=10_000, max_pixels=10_000, upload_seconds=5)
     model = ModelInfo(
         name="bees", classes=class_infos(NAMES), imgsz=(64, 64), conf_thres=0.25, iou_thres=0.45, max_det=9,

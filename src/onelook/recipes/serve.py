@@ -121,7 +121,7 @@ def serving(given: Mapping[str, Any], *, file: Path | None = None) -> Iterator[S
     finally:  # whoever was to be answered has been
         for decoder in decoders:
             decoder.close()
-        batcher.close(finish=False)
+        batcher.close()
 
 
 def _model_info(settings: ServeSettings, predictor: Predictor, limits: Limits) -> ModelInfo:

@@ -1,4 +1,4 @@
-"""What the service says, as JSON: the models behind the OpenAPI description."""
+"""The JSON answers of the service, as pydantic models."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ class FoundObject(BaseModel):
     )
     score: float = Field(description="0 to 1")
     class_id: int
-    name: str = Field(description="of the class")
-    object_id: int | None = Field(None, description="with `track`: the same for an object in all frames, from 1 on")
+    name: str = Field(description="class name")
+    object_id: int | None = Field(None, description="with `track`: id of the object, from 1, the same in all frames")
 
 
 class Size(BaseModel):
-    """Of the image after EXIF rotation, pixels."""
+    """Size of the image after EXIF rotation, pixels."""
 
     width: int
     height: int
@@ -30,31 +30,31 @@ class Size(BaseModel):
 class Milliseconds(BaseModel):
     """Where the time went."""
 
-    decode: float = Field(description="of this image")
-    wait: float = Field(description="for its turn")
-    predict: float = Field(description="of the batch that it was in")
+    decode: float = Field(description="decoding this image")
+    wait: float = Field(description="waiting for a decoder and for the network")
+    predict: float = Field(description="network and NMS on the whole batch")
     total: float = Field(description="from the end of the upload to the answer")
 
 
 class Answer(BaseModel):
-    """What was found in an image, highest score first."""
+    """The detections in an image, highest score first."""
 
     detections: list[FoundObject]
     size: Size
     milliseconds: Milliseconds
-    batch: int = Field(description="images that went through the network together with this one, itself included")
+    batch: int = Field(description="number of images in the batch of this one")
 
 
 class ClassInfo(BaseModel):
-    """A class, and the colour of its boxes."""
+    """A class and its colours."""
 
     name: str
-    colour: str = Field(description="#rrggbb")
-    text_colour: str = Field(description="readable on it, #rrggbb")
+    colour: str = Field(description="colour of its boxes, #rrggbb")
+    text_colour: str = Field(description="colour of text on it, #rrggbb")
 
 
 class ModelInfo(BaseModel):
-    """The detector and how it is asked."""
+    """The detector and the limits of the service."""
 
     name: str
     classes: list[ClassInfo]
@@ -62,24 +62,24 @@ class ModelInfo(BaseModel):
     conf_thres: float
     iou_thres: float
     max_det: int
-    max_bytes: int = Field(description="of an image's file")
-    max_pixels: int = Field(description="of an image")
+    max_bytes: int = Field(description="largest image file")
+    max_pixels: int = Field(description="largest image")
     version: str
 
 
 class Health(BaseModel):
-    """Whether images are taken, and what was done since the start."""
+    """Whether the service works, and counts since its start."""
 
-    status: str = Field(description="ok; or failed: the network has ended, or takes more than a minute for a batch")
-    waiting: int = Field(description="images inside, being uploaded, decoded or predicted")
-    answered: int
-    refused: int
-    failed: int
-    left: int = Field(description="requests whose client had left")
+    status: str = Field(description="`ok`, or `failed`: the network has ended or takes more than a minute for a batch")
+    waiting: int = Field(description="requests in work")
+    answered: int = Field(description="images answered")
+    refused: int = Field(description="requests refused")
+    failed: int = Field(description="requests that failed")
+    left: int = Field(description="requests whose client disconnected")
 
 
 class Problem(BaseModel):
-    """Why there is no answer."""
+    """Why a request has no answer."""
 
     error: str
     hint: str | None = None

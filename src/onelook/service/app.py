@@ -1,11 +1,11 @@
-"""The addresses of the service, its page and its description. Loads nothing from anywhere else."""
+"""The routes of the service, its page and its OpenAPI description. Nothing is loaded from other hosts."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from importlib import resources
 from typing import Any
 
@@ -22,8 +22,8 @@ from onelook.service.request_options import RequestOptions
 logger = logging.getLogger(__name__)
 
 DISCARD_SECONDS = 10.0
-DISCARD_LIMITS = 4
-"""A refused upload is read up to this many times the largest file."""
+DISCARD_FACTOR = 4
+"""Of a refused upload, at most this many times the largest file is read."""
 PAGE = {
     "/": ("index.html", "text/html; charset=utf-8"),
     "/page.css": ("page.css", "text/css; charset=utf-8"),
@@ -56,7 +56,7 @@ def create_app(handler: RequestHandler, model: ModelInfo) -> FastAPI:
         title="Onelook",
         version=model.version,
         description=f"Finds objects in images with the detector `{model.name}`.",
-        docs_url=None,  # these pages load scripts from elsewhere
+        docs_url=None,  # FastAPI's pages load scripts from other hosts
         redoc_url=None,
     )
 
@@ -68,15 +68,15 @@ def create_app(handler: RequestHandler, model: ModelInfo) -> FastAPI:
             handler.refuse_length(request.headers.get("content-length", ""), content_type)
             answer = await handler.answer(chunks, content_type, request.query_params.multi_items())
         except Refusal:
-            if "expect" not in request.headers:  # else the client waits for our answer before it sends anything
-                await _discard(chunks, DISCARD_LIMITS * handler.limits.max_bytes)
+            if "expect" not in request.headers:  # else the client sends nothing before our answer
+                await _discard(chunks, DISCARD_FACTOR * handler.limits.max_bytes)
             raise
         answers = answer if isinstance(answer, list) else [answer]
         content = ",".join(one.model_dump_json(exclude_none=True) for one in answers)
         return Response(f"[{content}]" if isinstance(answer, list) else content, media_type="application/json")
 
     async def health() -> Response:
-        """Whether the service works, and what it has done."""
+        """Whether the service works, and counts of its requests."""
         state = handler.health()
         status = 200 if state.status == "ok" else 503
         return Response(state.model_dump_json(), status_code=status, media_type="application/json")
@@ -106,7 +106,7 @@ def create_app(handler: RequestHandler, model: ModelInfo) -> FastAPI:
 
 
 async def _discard(chunks: AsyncIterator[bytes], max_bytes: int) -> None:
-    """Read on for a while when an upload is refused: a client that is cut while it sends does not see why."""
+    """Read on after a refusal: a client whose connection is cut while it sends never reads the answer."""
 
     async def read() -> None:
         count = 0
@@ -120,7 +120,7 @@ async def _discard(chunks: AsyncIterator[bytes], max_bytes: int) -> None:
 
 
 def _parameters() -> list[dict[str, Any]]:
-    """The fields of a query, for the description."""
+    """The query parameters, for the OpenAPI description."""
     properties = RequestOptions.model_json_schema()["properties"]
     return [
         {"name": name, "in": "query", "required": False, "description": schema.pop("description", ""), "schema": schema}
@@ -128,7 +128,7 @@ def _parameters() -> list[dict[str, Any]]:
     ]
 
 
-def _file(name: str, kind: str) -> Any:
+def _file(name: str, kind: str) -> Callable[[], Awaitable[Response]]:
     content = (resources.files("onelook.service") / "page" / name).read_bytes()
 
     async def send() -> Response:
@@ -140,7 +140,7 @@ def _file(name: str, kind: str) -> Any:
 async def _refused(request: Request, refusal: Exception) -> Response:
     assert isinstance(refusal, Refusal)
     headers = {} if refusal.retry_seconds is None else {"Retry-After": str(refusal.retry_seconds)}
-    headers["Connection"] = "close"  # more of the upload may come, and nobody is to read it
+    headers["Connection"] = "close"  # the rest of the upload is not read
     return _problem(refusal.status, refusal.message, refusal.hint, headers)
 
 

@@ -1,7 +1,7 @@
-"""Images that come one by one go through the network together.
+"""Batches of images from different requests.
 
-Decoding runs in several threads, the network in one; an image waits a few milliseconds for others, no longer. What is
-decoded at a time has a limit in pixels, whatever comes.
+Several threads decode, one runs the network. An image waits a few milliseconds for others to share its batch. The
+pixels that are decoded at a time are limited, whatever is uploaded.
 """
 
 from __future__ import annotations
@@ -17,24 +17,25 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
-from onelook.files.images import decode_image
 from onelook.structures.detections import Detections
 
 Image = npt.NDArray[np.uint8]
 Predict = Callable[[Sequence[Image]], Sequence[Detections]]
 Decode = Callable[[bytes], Image]
 STALL_SECONDS = 60.0
-"""A batch that takes longer is a fault."""
+"""A batch that takes longer means that the network hangs."""
 
 
 @dataclass(frozen=True)
 class ImageAnswer:
-    """What happened to an image.
+    """The detections in an image, and where the time went.
 
     Attributes:
         detections: highest score first.
-        decode_ms, wait_ms, predict_ms: its decoding, its waiting for decoding and for the network, its batch.
-        batch: images of that batch.
+        decode_ms: decoding this image.
+        wait_ms: waiting for a decoder and for the network.
+        predict_ms: the network and NMS on the whole batch.
+        batch: number of images in the batch.
     """
 
     detections: Detections
@@ -57,17 +58,17 @@ class _Image:
 
 
 class Batcher:
-    """Predicts on images in batches; `close` finishes what was given.
+    """Predicts on images in batches.
 
     Args:
         predict: detections of (H, W, 3) uint8 RGB images; called in one thread only.
-        batch_size: largest number of images at a time.
-        wait_seconds: how long an image that is ready waits for others.
-        max_pixels: limit of pixels that are decoded and not yet predicted; a single image may have more.
-        decoders: each decodes in a thread of its own.
+        batch_size: maximum number of images in a batch.
+        wait_seconds: how long a decoded image waits for others.
+        max_pixels: maximum number of pixels that are decoded and not yet predicted; a single image may have more.
+        decoders: one for each decoding thread.
 
     Attributes:
-        seconds_per_image: lately, of the network; 0 before the first image.
+        seconds_per_image: moving average of the network's time; 0 before the first image.
     """
 
     def __init__(
@@ -77,7 +78,7 @@ class Batcher:
         batch_size: int,
         wait_seconds: float,
         max_pixels: int,
-        decoders: Sequence[Decode] = (decode_image, decode_image),
+        decoders: Sequence[Decode],
     ) -> None:
         self.seconds_per_image = 0.0
         self._predict = predict
@@ -88,35 +89,35 @@ class Batcher:
         self._pixels = 0
         self._closing = False
         self._changed = threading.Condition()
-        self._looking_since = 0.0
+        self._busy_since = 0.0
         self._free: queue.SimpleQueue[Decode] = queue.SimpleQueue()
         for decoder in decoders:
             self._free.put(decoder)
         self._decoders = ThreadPoolExecutor(max_workers=len(decoders), thread_name_prefix="onelook-decode")
-        self._thread = threading.Thread(target=self._look, name="onelook-predict", daemon=True)
+        self._thread = threading.Thread(target=self._predict_batches, name="onelook-predict", daemon=True)
         self._thread.start()
 
     @property
     def is_alive(self) -> bool:
-        """Whether images are still processed, and none for much too long."""
-        since = self._looking_since
+        """False once the network has ended, or hangs in a batch."""
+        since = self._busy_since
         return self._thread.is_alive() and not (since and time.perf_counter() - since > STALL_SECONDS)
 
     def submit(self, data: bytes, pixels: int, predict: Predict | None = None) -> Future[ImageAnswer]:
-        """What will be found in an image; the future has `DamagedImage` if it cannot be decoded.
+        """Queue an image; the future raises `DamagedImage` if it cannot be decoded.
 
         Args:
             data: content of an image file.
-            pixels: number of pixels by its header.
-            predict: instead of the batcher's own; images with equal ones go together.
+            pixels: number of pixels according to its header.
+            predict: replaces the batcher's own; images with the same one share a batch.
         """
         image = _Image(data, pixels, predict or self._predict)
         self._decoders.submit(self._decode, image)
         return image.answer
 
-    def close(self, *, finish: bool = True) -> None:
-        """Finish all that was given, or only what has been begun, then stop."""
-        self._decoders.shutdown(wait=True, cancel_futures=not finish)
+    def close(self) -> None:
+        """Finish all images that were submitted, then stop."""
+        self._decoders.shutdown(wait=True)
         with self._changed:
             self._closing = True
             self._changed.notify_all()
@@ -131,7 +132,7 @@ class Batcher:
         mark = time.perf_counter()
         try:
             image.image = self._decoded(image.data)
-        except Exception as problem:  # noqa: BLE001 - whatever it is, it belongs to this image
+        except Exception as problem:  # noqa: BLE001 - it belongs to this image, whatever it is
             self._release(image)
             image.answer.set_exception(problem)
             return
@@ -148,15 +149,15 @@ class Batcher:
         finally:
             self._free.put(decoder)
 
-    def _look(self) -> None:
+    def _predict_batches(self) -> None:
         while batch := self._next_batch():
-            self._looking_since = time.perf_counter()
+            self._busy_since = time.perf_counter()
             for predict in dict.fromkeys(image.predict for image in batch):
                 self._answer([image for image in batch if image.predict == predict])
-            self._looking_since = 0.0
+            self._busy_since = 0.0
 
     def _next_batch(self) -> list[_Image]:
-        """Those that are ready, at most a batch; none at the end."""
+        """The next decoded images; none once the batcher is closed."""
         with self._changed:
             self._changed.wait_for(lambda: self._ready or self._closing)
             self._changed.wait_for(

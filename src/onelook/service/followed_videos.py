@@ -1,4 +1,4 @@
-"""Objects that are followed through videos whose frames clients send one after the other."""
+"""Tracks of objects in videos that clients send frame by frame."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from contextlib import asynccontextmanager
 from onelook.inference.byte_track import ByteTrack
 
 KEPT_VIDEOS = 64
-"""Those that got a frame last; the objects of others begin again."""
+"""The videos with the most recent frames; the tracks of others are dropped."""
 
 
 class FollowedVideos:
-    """The videos of all clients, by the names that these give them; lives in one event loop."""
+    """The videos of all clients, by the names that they give them; bound to one event loop."""
 
     def __init__(self) -> None:
         self._videos: OrderedDict[str, tuple[asyncio.Lock, ByteTrack]] = OrderedDict()
 
     @asynccontextmanager
     async def next_frame(self, name: str, conf_thres: float) -> AsyncIterator[ByteTrack]:
-        """The tracks of a video, to be updated with its next frame; frames wait for those that came before them.
+        """The tracks of a video, to be updated with its next frame; frames are handled in the order they arrive.
 
         Args:
             name: name of the video; an unknown name starts a new one.

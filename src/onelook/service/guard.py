@@ -1,4 +1,4 @@
-"""Around the whole service: who may ask, and what browsers may do with its answers."""
+"""Access to the service: accepted host names and origins, and security headers for browsers."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
-# Pages may load from where they come from and from nowhere else; `blob:` is the image that was dropped.
+# Pages may load only from their own origin; `blob:` is the image that the user dropped.
 POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob: data:; connect-src 'self'; "
     "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
@@ -23,12 +23,12 @@ HEADERS = (
     (b"cache-control", b"no-store"),
 )
 MAX_HEAD_BYTES = 1 << 15
-"""Limit for method, address and headers of a request."""
+"""Limit for path, query and headers of a request."""
 LOOPBACK_NAMES = ("localhost", "127.0.0.1", "::1")
 
 
 def is_loopback(host: str) -> bool:
-    """Whether only this machine reaches an address.
+    """Whether only this machine can reach an address.
 
     >>> is_loopback("127.0.0.1"), is_loopback("::1"), is_loopback("localhost"), is_loopback("0.0.0.0")
     (True, True, True, False)
@@ -40,10 +40,10 @@ def is_loopback(host: str) -> bool:
 
 
 def allowed_names(host: str, allowed_hosts: Sequence[str]) -> frozenset[str] | None:
-    """The names by which the service may be asked; None means all.
+    """The host names that requests may address; None accepts all.
 
-    A service for this machine alone is asked by the names of this machine alone. Otherwise a page from anywhere, whose
-    name is made to lead to this machine, could ask it through the browser of whoever visits that page.
+    A service on a loopback address accepts the names of this machine only, against DNS rebinding: a page of another
+    site whose name is made to resolve to this machine.
     """
     if allowed_hosts:
         return frozenset(name.lower() for name in allowed_hosts)
@@ -51,11 +51,11 @@ def allowed_names(host: str, allowed_hosts: Sequence[str]) -> frozenset[str] | N
 
 
 class Guard:
-    """An application that refuses strange names of the host and pages of other sites, and adds headers to all answers.
+    """Wraps an application: refuses unknown host names and pages of other sites, adds security headers to all answers.
 
     Args:
         names: see `allowed_names`.
-        policy: what pages may do.
+        policy: the Content-Security-Policy of pages.
     """
 
     def __init__(self, app: App, names: frozenset[str] | None, *, policy: str = POLICY) -> None:
@@ -64,7 +64,7 @@ class Guard:
         self._headers = ((b"content-security-policy", policy.encode()), *HEADERS)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass a request on, or refuse it: 431 for a long head, 421 for a strange name, 403 for another site's page."""
+        """Pass a request on, or refuse it: 431 for a long head, 421 for an unknown host, 403 for another site."""
         from starlette.responses import JSONResponse
 
         async def send_with_headers(message: MutableMapping[str, Any]) -> None:
@@ -81,7 +81,7 @@ class Guard:
         await refused(scope, receive, send_with_headers)
 
     def _refusal(self, scope: Scope) -> tuple[int, str, str] | None:
-        """Status, reason and cure; None for a request that may pass."""
+        """Status, error and hint; None for a request that may pass."""
         from starlette.datastructures import Headers
 
         headers = Headers(scope=scope)
@@ -96,7 +96,7 @@ class Guard:
 
 
 def _head_bytes(scope: Scope) -> int:
-    """Of the method, the address and the headers, as they were sent."""
+    """Bytes of the path, the query and the headers as they were sent."""
     headers = sum(len(name) + len(value) + 4 for name, value in scope.get("headers", []))
     return headers + len(scope.get("raw_path") or b"") + len(scope.get("query_string") or b"")
 

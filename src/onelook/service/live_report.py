@@ -1,4 +1,4 @@
-"""The report of a run that is training, over HTTP: the page, and which version of it is the newest."""
+"""The report of a training run over HTTP: the page, and the state that it polls."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from onelook.service.guard import Receive, Scope, Send
 
 @dataclass(frozen=True)
 class RunState:
-    """What the page asks for every two seconds.
+    """What the page polls every two seconds.
 
     Attributes:
-        version: version of the run folder; changes whenever a file in it does.
-        state: how the run stands, in a word.
+        version: changes whenever a file of the run folder does.
+        state: state of the run in a word.
         ended: whether nothing more will change.
-        progress: where the run is within an epoch; None while nobody knows.
+        progress: where the run is within an epoch; None if unknown.
     """
 
     version: str
@@ -29,10 +29,10 @@ class RunState:
 
 
 class LiveReport:
-    """An application that gives the page at `/` and the state at `/state`.
+    """An application that serves the page at `/` and the state at `/state`.
 
     Attributes:
-        last_request: when it was asked last, by the clock `time.monotonic`; 0 if never.
+        last_request: `time.monotonic()` of the last request; 0 before the first.
     """
 
     def __init__(self, state: Callable[[], RunState], page: Callable[[str], str]) -> None:
@@ -57,7 +57,7 @@ class LiveReport:
         await answer(scope, receive, send)
 
     def _newest(self) -> bytes:
-        """The page, made again only if its version is not the newest."""
+        """The page, rendered again only if the run folder has changed."""
         version = self._state().version
         if self._made[0] != version:
             self._made = (version, self._page(version).encode())

@@ -1,4 +1,4 @@
-"""The parts of a form that a browser or `curl -F` sends (RFC 7578), taken apart by python-multipart, within limits."""
+"""Forms as browsers and `curl -F` send them (RFC 7578), parsed by python-multipart within limits."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ class Part:
 
     Attributes:
         name: name of the field.
-        is_file: it has a file name.
-        content: content as it was sent.
+        is_file: whether it has a file name.
+        content: as it was sent.
     """
 
     name: str = ""
@@ -37,11 +37,11 @@ class Part:
 
 @dataclass(frozen=True)
 class Form:
-    """What a form holds.
+    """The content of a form.
 
     Attributes:
-        files: contents, in their order.
-        fields: name and text of all others.
+        files: contents of the files, in order.
+        fields: name and text of the other parts.
     """
 
     files: tuple[bytes, ...]
@@ -61,7 +61,7 @@ def read_form(body: bytes, content_type: str) -> Form:
     """The files and texts of a form.
 
     Raises:
-        Refusal: the body is no such form, has no file, or more than the limits allow.
+        Refusal: the body is not a valid form, has no file, or exceeds a limit.
     """
     reader = _Reader()
     try:
@@ -81,7 +81,7 @@ def read_form(body: bytes, content_type: str) -> Form:
 
 
 class _Reader:
-    """Collects what the parser finds."""
+    """Collects the parts that the parser finds."""
 
     def __init__(self) -> None:
         self.parts: list[Part] = []
@@ -90,7 +90,7 @@ class _Reader:
         self._value = bytearray()
 
     def callbacks(self) -> MultipartCallbacks:
-        """For the parser."""
+        """The handlers for `MultipartParser`."""
         return {
             "on_part_begin": self._begin,
             "on_header_field": lambda data, start, end: self._header.extend(data[start:end]),
@@ -129,7 +129,7 @@ def _boundary(content_type: str) -> bytes:
     header["content-type"] = content_type
     try:
         boundary = header.get_boundary("")
-    except ValueError as problem:  # it may say in which characters it is written, and in how many pieces
+    except ValueError as problem:  # RFC 2231 lets it declare an encoding and come in pieces
         raise Refusal(400, "the form has no boundary that can be read") from problem
     if not 0 < len(boundary) <= MAX_BOUNDARY_BYTES:
         raise Refusal(400, f"the form has a boundary of {len(boundary)} characters, 1 to {MAX_BOUNDARY_BYTES} are used")

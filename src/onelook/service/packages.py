@@ -1,4 +1,4 @@
-"""The packages of the extra `serve`, which only what answers over HTTP needs."""
+"""The packages of the extra `serve`."""
 
 from __future__ import annotations
 
@@ -10,11 +10,7 @@ PACKAGES = {"fastapi": "fastapi", "uvicorn": "uvicorn", "python_multipart": "pyt
 
 
 def require_packages(what: str) -> None:
-    """Refuse `what`, which needs them, if one is missing.
-
-    Raises:
-        SettingsError: one is.
-    """
+    """Raise SettingsError if a package that the command `what` needs is missing."""
     missing = [name for module, name in PACKAGES.items() if find_spec(module) is None]
     if missing:
         raise SettingsError(

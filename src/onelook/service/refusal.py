@@ -1,4 +1,4 @@
-"""Requests that are not answered with detections, and why."""
+"""The exception for requests that are refused."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ class Refusal(Exception):  # noqa: N818 - not a failure of ours
             503 busy.
         message: what is wrong, with the value and what was expected.
         hint: the cure, if there is one.
-        retry_seconds: when to ask again; None if that would not help.
+        retry_seconds: when to try again; None if that would not help.
     """
 
     def __init__(self, status: int, message: str, *, hint: str | None = None, retry_seconds: int | None = None) -> None:

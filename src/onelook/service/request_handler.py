@@ -1,4 +1,4 @@
-"""Takes in the images of requests: a queue, limits, and the answer."""
+"""From the body of a request to its answer, within the limits of the service."""
 
 from __future__ import annotations
 
@@ -40,15 +40,15 @@ logger = logging.getLogger(__name__)
 
 FORM_BYTES = 16384  # boundaries and headers of a form, beside the image
 MAX_RETRY_SECONDS = 60
-KEPT_SETTINGS = 32  # ways to look that requests have asked for lately
+KEPT_SETTINGS = 32  # predictors kept for the settings of recent requests
 
 
 @dataclass(frozen=True)
 class Limits:
-    """What the service takes.
+    """What the service accepts.
 
     Attributes:
-        queue_size: images inside at a time.
+        queue_size: maximum number of requests in work.
         max_bytes: largest file.
         max_pixels: largest image.
         upload_seconds: time limit of an upload.
@@ -61,11 +61,11 @@ class Limits:
 
 
 class RequestHandler:
-    """Takes images and gives answers; lives in one event loop.
+    """Answers requests; bound to one event loop.
 
     Args:
-        settings: how the batcher predicts, with a size.
-        predict_with: predicts with other settings; raises SettingsError if it cannot.
+        settings: the batcher's own settings, with `imgsz`.
+        predict_with: gives a predictor with other settings; raises SettingsError if it cannot.
     """
 
     def __init__(
@@ -86,7 +86,7 @@ class RequestHandler:
         self._inside = self._answered = self._refused = self._failed = self._left = 0
 
     def health(self) -> Health:
-        """How it goes."""
+        """State and counts since the start."""
         return Health(
             status="ok" if self._batcher.is_alive else "failed",
             waiting=self._inside,
@@ -99,20 +99,20 @@ class RequestHandler:
     async def answer(
         self, chunks: AsyncIterator[bytes], content_type: str, fields: Sequence[tuple[str, str]]
     ) -> Answer | list[Answer]:
-        """What is found in an uploaded image; for a form with several, a list in their order.
+        """The detections in an uploaded image; for a form with several images, a list in their order.
 
         Args:
             chunks: body of the request.
-            content_type: type of the body; a form, or anything else for the bytes of an image file.
+            content_type: type of the body: a form, or anything else for the bytes of an image file.
             fields: names and values of the query.
 
         Raises:
-            Refusal: the service is busy, a field is unknown or impossible, or the image too large, too slow, or none.
-            ClientDisconnect: whoever asks has left.
+            Refusal: the service is busy, a field is unknown or invalid, or the image is too large, too slow or damaged.
+            ClientDisconnect: the client has left.
         """
         try:
             with self._slot():
-                read_options(fields)  # what is wrong there needs no upload
+                read_options(fields)  # a wrong field is refused before the upload
                 data = await self._read(chunks, has_form := is_form(content_type))
                 mark = time.perf_counter()
                 form = read_form(data, content_type) if has_form else Form((data,), ())
@@ -120,9 +120,9 @@ class RequestHandler:
                 if options.track is not None and len(form.files) > 1:
                     raise Refusal(400, "`track` takes one frame at a time", hint="send each in a request of its own")
                 predict = self._predict_as(options)
-                looks = [self._looked_at(file, predict, options, mark) for file in form.files]
-                answers = await asyncio.gather(*looks, return_exceptions=True)
-                found = [_answer_or_raise(one, number, len(looks)) for number, one in enumerate(answers, start=1)]
+                tasks = [self._answer_for(file, predict, options, mark) for file in form.files]
+                results = await asyncio.gather(*tasks, return_exceptions=True)
+                answers = [_answer_or_raise(one, number, len(tasks)) for number, one in enumerate(results, start=1)]
         except Refusal:
             self._refused += 1
             raise
@@ -132,11 +132,11 @@ class RequestHandler:
         except Exception:
             self._failed += 1
             raise
-        self._answered += len(found)
-        return found[0] if len(found) == 1 else found
+        self._answered += len(answers)
+        return answers[0] if len(answers) == 1 else answers
 
     def refuse_length(self, length: str, content_type: str) -> None:
-        """Refuse an upload for the length it announces, before it is sent; Refusal if it is too long."""
+        """Raise Refusal if the announced length of an upload is too large, before it is sent."""
         limit = self.limits.max_bytes + FORM_BYTES * is_form(content_type)
         if length.isdecimal() and int(length) > limit:
             self._refused += 1
@@ -159,17 +159,18 @@ class RequestHandler:
             self._inside -= 1
 
     def _predict_as(self, options: RequestOptions) -> Predict | None:
-        """The predictor of a request; None for the service's own way.
+        """The predictor of a request; None for the service's own.
 
-        With a larger `conf_thres` alone, images go in the batches of others: weak detections are dropped afterwards.
+        A request with only a larger `conf_thres` shares the batches of others: weak detections are dropped afterwards.
         """
-        asked = settings_for(options, self._settings, self._names)
-        least = self._settings.conf_thres if options.track is None else min(self._settings.conf_thres, LOW_CONFIDENCE)
-        asked = replace(asked, conf_thres=least)
-        if asked == self._settings:
+        conf_thres = self._settings.conf_thres
+        if options.track is not None:
+            conf_thres = min(conf_thres, LOW_CONFIDENCE)
+        wanted = replace(settings_for(options, self._settings, self._names), conf_thres=conf_thres)
+        if wanted == self._settings:
             return None
         try:
-            return self._predict_with(asked)
+            return self._predict_with(wanted)
         except SettingsError as problem:
             raise Refusal(400, problem.message, hint=problem.hint) from problem
 
@@ -193,14 +194,14 @@ class RequestHandler:
             ) from problem
         return bytes(data)
 
-    async def _looked_at(self, data: bytes, predict: Predict | None, options: RequestOptions, mark: float) -> Answer:
-        least = self._settings.conf_thres if options.conf_thres is None else options.conf_thres
+    async def _answer_for(self, data: bytes, predict: Predict | None, options: RequestOptions, mark: float) -> Answer:
+        conf_thres = self._settings.conf_thres if options.conf_thres is None else options.conf_thres
         if options.track is None:
-            return self._told(await self._predicted(data, predict), least, time.perf_counter() - mark)
-        async with self._videos.next_frame(options.track, least) as tracks:
-            looked = await self._predicted(data, predict)
-            followed = replace(looked, detections=tracks.update(looked.detections))
-        return self._told(followed, 0.0, time.perf_counter() - mark)
+            return self._as_answer(await self._predicted(data, predict), conf_thres, time.perf_counter() - mark)
+        async with self._videos.next_frame(options.track, conf_thres) as tracks:
+            found = await self._predicted(data, predict)
+            tracked = replace(found, detections=tracks.update(found.detections))
+        return self._as_answer(tracked, 0.0, time.perf_counter() - mark)
 
     async def _predicted(self, data: bytes, predict: Predict | None) -> ImageAnswer:
         try:
@@ -229,7 +230,7 @@ class RequestHandler:
             hint="send a smaller image, or start the service with a larger `--max-megabytes`",
         )
 
-    def _told(self, looked: ImageAnswer, least: float, seconds: float) -> Answer:
+    def _as_answer(self, found: ImageAnswer, conf_thres: float, seconds: float) -> Answer:
         objects = [
             FoundObject(
                 box=tuple(round(side, BOX_DECIMALS) for side in box),
@@ -238,24 +239,24 @@ class RequestHandler:
                 name=self._names[class_id],
                 object_id=object_id,
             )
-            for box, score, class_id, object_id in rows_of(looked.detections)
-            if score >= least
+            for box, score, class_id, object_id in rows_of(found.detections)
+            if score >= conf_thres
         ]
         return Answer(
             detections=objects,
-            size=Size(width=looked.size_hw[1], height=looked.size_hw[0]),
+            size=Size(width=found.size_hw[1], height=found.size_hw[0]),
             milliseconds=Milliseconds(
-                decode=round(looked.decode_ms, 2),
-                wait=round(looked.wait_ms, 2),
-                predict=round(looked.predict_ms, 2),
+                decode=round(found.decode_ms, 2),
+                wait=round(found.wait_ms, 2),
+                predict=round(found.predict_ms, 2),
                 total=round(1000 * seconds, 2),
             ),
-            batch=looked.batch,
+            batch=found.batch,
         )
 
 
 def class_infos(names: tuple[str, ...]) -> list[ClassInfo]:
-    """The classes with the colours that they have in all our images."""
+    """The classes with the colours of their boxes in all images that Onelook draws."""
     colours = [class_colour(class_id) for class_id in range(len(names))]
     return [
         ClassInfo(name=name, colour=_hex(colour), text_colour=_hex(text_colour(colour)))
@@ -267,11 +268,10 @@ def _hex(colour: RGB) -> str:
     return "#" + "".join(f"{channel:02x}" for channel in colour)
 
 
-def _answer_or_raise(looked: Answer | BaseException, number: int, total: int) -> Answer:
-    """An answer as it is; what is wrong with an image is raised, with its position in a form of several."""
-    if isinstance(looked, Refusal) and total > 1:
-        message = f"file {number} of {total}: {looked.message}"
-        raise Refusal(looked.status, message, hint=looked.hint, retry_seconds=looked.retry_seconds) from looked
-    if isinstance(looked, BaseException):
-        raise looked
-    return looked
+def _answer_or_raise(result: Answer | BaseException, number: int, total: int) -> Answer:
+    """The answer, or its exception raised; a refusal names the file if the form has several."""
+    if isinstance(result, Refusal) and total > 1:
+        raise Refusal(result.status, f"file {number} of {total}: {result.message}", hint=result.hint) from result
+    if isinstance(result, BaseException):
+        raise result
+    return result

@@ -1,4 +1,4 @@
-"""What a request may ask for beside its image: fields of the query and of a form, checked against the service."""
+"""Options of a request, from its query and its form, checked against the settings of the service."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ SEVERAL = ("classes", "imgsz")
 
 
 class RequestOptions(BaseModel):
-    """Fields of a request; what is left out is that of the service."""
+    """Options of a request; the service's settings apply where one is left out."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
@@ -45,7 +45,7 @@ def read_options(fields: Iterable[tuple[str, str]]) -> RequestOptions:
     """The options in the fields of a request.
 
     Raises:
-        Refusal: a field is not known, comes twice, or has an impossible value.
+        Refusal: a field is unknown, given twice, or has an invalid value.
     """
     given: dict[str, Any] = {}
     known = list(RequestOptions.model_fields)
@@ -66,10 +66,10 @@ def read_options(fields: Iterable[tuple[str, str]]) -> RequestOptions:
 
 
 def settings_for(options: RequestOptions, own: PredictionSettings, names: tuple[str, ...]) -> PredictionSettings:
-    """How an image is predicted: as the service does, but for what the request asks for.
+    """The settings of the service with the options of a request in place.
 
     Raises:
-        Refusal: it asks for more than the service gives.
+        Refusal: an option exceeds what the service allows.
     """
     if options.conf_thres is not None and options.conf_thres < own.conf_thres:
         raise Refusal(

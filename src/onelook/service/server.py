@@ -1,4 +1,4 @@
-"""The one place that listens: an address of this machine, a server in a thread of its own, an orderly end."""
+"""Runs a uvicorn server: binds the address, serves in a thread, and shuts down in order."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ from onelook.service.guard import MAX_HEAD_BYTES, App
 
 BACKLOG = 256
 GRACE_SECONDS = 0.5
-"""Time at the end for requests that were already sent to arrive."""
+"""At shutdown, time for requests on their way to arrive."""
 HEAD_SECONDS = 10.0
-"""Time limit for the head of a request; connections are few, and idle ones would shut out all others."""
+"""Time limit for the head of a request, so that idle connections cannot shut out others."""
 STOP_SECONDS = 30
-"""Time limit for requests that are being answered at the end."""
+"""At shutdown, time limit for requests in work."""
 _HINTS = {
     errno.EADDRINUSE: "choose another `--port`; 0 takes a free one",
     errno.EACCES: "ports below 1024 are for the system: choose another `--port`",
@@ -33,7 +33,7 @@ _HINTS = {
 
 
 class _Protocol(H11Protocol):
-    """uvicorn's, which closes the connection of a client that does not finish the head of a request in time."""
+    """uvicorn's protocol that also closes connections whose request head is not complete in time."""
 
     _timer: asyncio.TimerHandle | None = None
 
@@ -62,7 +62,7 @@ class _Protocol(H11Protocol):
 
 
 class Running:
-    """A server of uvicorn that answers at `listener`."""
+    """A uvicorn server in a thread."""
 
     def __init__(self, server: uvicorn.Server, listener: socket.socket) -> None:
         host, port = listener.getsockname()[:2]
@@ -72,12 +72,12 @@ class Running:
         self._thread.start()
 
     def wait(self, seconds: float) -> bool:
-        """Let time pass; whether it still answers."""
+        """Wait up to `seconds`; whether the server still runs."""
         self._thread.join(seconds)
         return self._thread.is_alive()
 
     def stop(self) -> None:
-        """Take no more requests, answer those that are inside or have been sent, and end."""
+        """Answer the requests in work and on their way, then end."""
         self._thread.join(GRACE_SECONDS)
         self._server.should_exit = True
         self._thread.join()
@@ -85,7 +85,7 @@ class Running:
 
 @contextmanager
 def running(app: App, host: str, port: int) -> Iterator[Running]:
-    """Answer requests at an address meanwhile.
+    """Serve `app` at an address while the block runs.
 
     Args:
         port: 0 takes a free one.
@@ -93,7 +93,7 @@ def running(app: App, host: str, port: int) -> Iterator[Running]:
     Raises:
         SettingsError: the address cannot be used.
     """
-    logging.getLogger("python_multipart").setLevel(logging.CRITICAL)  # we say ourselves what is wrong with a form
+    logging.getLogger("python_multipart").setLevel(logging.CRITICAL)  # our own messages say what is wrong with a form
     listener = _listener(host, port)
     config = uvicorn.Config(
         app,  # type: ignore[arg-type, unused-ignore]
@@ -101,7 +101,7 @@ def running(app: App, host: str, port: int) -> Iterator[Running]:
         log_level="critical",  # we log ourselves
         access_log=False,
         lifespan="off",
-        http=_Protocol,  # of h11: the other one that uvicorn may find, httptools, takes heads of any length
+        http=_Protocol,  # h11's: the alternative, httptools, accepts heads of any length
         h11_max_incomplete_event_size=MAX_HEAD_BYTES,
         ws="none",
         proxy_headers=False,
@@ -116,8 +116,8 @@ def running(app: App, host: str, port: int) -> Iterator[Running]:
 
 
 def _reason(problem: OSError) -> str:
-    """Without the address, which Python adds to some."""
-    if isinstance(problem, socket.gaierror) or problem.errno is None:  # the numbers of names have texts of their own
+    """The reason, without the address that Python adds to some."""
+    if isinstance(problem, socket.gaierror) or problem.errno is None:  # `os.strerror` does not know gaierrors
         return problem.strerror or str(problem)
     return os.strerror(problem.errno)
 
