@@ -91,6 +91,7 @@ HEADER = ",".join([*RESULTS, "lr0", "fitness", "generation"])
             "state `asleep` is none of complete, ",
         ),
         (b"\xff\xfe", "is not UTF-8 text: byte 0"),
+        (f"{HEADER[:-19]}\n1,2,,4,5,6,7,8\n".encode(), "line 2: `metrics/mAP_0.5` is ``, which is no finite number"),
         (f"{HEADER}\n{'1,' * 8}1,0\0\n".encode(), "line 2"),
     ],
 )

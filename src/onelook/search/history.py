@@ -11,7 +11,7 @@ from typing import Literal, get_args
 
 from onelook.errors import RunFolderError
 from onelook.search.genes import GENES, Individual, in_range
-from onelook.structures.results import METRICS, VAL_LOSSES, fitness_of
+from onelook.structures.results import MAP50, MAP50_95, METRICS, VAL_LOSSES, fitness_of
 
 State = Literal["complete", "pruned", "failed"]
 RESULTS = (*METRICS, *VAL_LOSSES)
@@ -138,12 +138,16 @@ def _row(cells: Mapping[str, str], position: int, defaults: Mapping[str, float])
     state = cells.get("state", "complete")
     if state not in get_args(State):
         raise ValueError(f"state `{state}` is none of {', '.join(get_args(State))}")
+    if "fitness" in cells:
+        fitness = _number(cells, "fitness")
+    else:
+        fitness = fitness_of(_number(cells, MAP50), _number(cells, MAP50_95))
     return Row(
         generation=_count(cells, "generation", position),
         seed=_count(cells, "seed", 0),
         genes=in_range({**defaults, **given}),
         results=results,
-        fitness=_number(cells, "fitness") if "fitness" in cells else fitness_of(*results[2:4]),
+        fitness=fitness,
         epochs=_count(cells, "epochs", 0),
         state=state,  # type: ignore[arg-type]
         note=_one_line(cells.get("note", "")),
