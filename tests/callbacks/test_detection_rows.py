@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import errno
 import json
+import os
 from pathlib import Path
 
 import numpy as np
@@ -73,3 +74,16 @@ def test_a_full_disk_names_the_file_and_leaves_the_old_one(tmp_path: Path, monke
         text.close()
     assert caught.value.filename == str(path)
     assert path.read_text() == "old" and [file.name for file in tmp_path.iterdir()] == ["p.csv"]
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is always full")
+def test_a_disk_that_is_full_at_the_last_bracket_leaves_no_file(tmp_path: Path) -> None:
+    file = JsonOfDetections(tmp_path / "p.json", NAMES)
+    file._text.append("x" * 8191)  # one more, and the buffer goes to the disk
+    full = os.open("/dev/full", os.O_WRONLY)
+    os.dup2(full, file._text._file.fileno())
+    os.close(full)
+    with pytest.raises(OSError, match="No space left") as caught:
+        file.close()
+    assert caught.value.filename == str(tmp_path / "p.json")
+    assert not list(tmp_path.iterdir())

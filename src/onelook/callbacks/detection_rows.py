@@ -42,10 +42,11 @@ class GrowingText:
             problem.filename = os.fspath(self._path)
             raise
 
-    def close(self) -> None:
-        """Give the file its name."""
+    def close(self, end: str = "") -> None:
+        """Add `end` and give the file its name."""
         try:
             with self._file:
+                self._file.write(end)
                 self._file.flush()
                 os.fsync(self._file.fileno())
             self._temporary.replace(self._path)
@@ -110,8 +111,7 @@ class JsonOfDetections:
 
     def close(self) -> None:
         """Finish the file."""
-        self._text.append("[]\n" if self._before == "[" else "\n]\n")
-        self._text.close()
+        self._text.close("[]\n" if self._before == "[" else "\n]\n")
 
 
 def detection_rows(
