@@ -170,3 +170,13 @@ def test_runs_on_other_images_or_labels_are_not_compared_without_a_warning() -> 
     more = replace(facts, splits={**facts.splits, "train": SplitFacts(101, facts.splits["train"].labels)})
     assert warning in report_page([runs[0], replace(runs[1], facts=more)])
     assert warning not in report_page([runs[0], replace(runs[1], facts=None)])
+
+
+def test_runs_without_an_account_of_their_data_are_not_called_the_same() -> None:
+    page = report_page([empty_run(), replace(empty_run(), label="older")])
+    assert page.count("so there is no account of images and labels.") == 2 and "The same as in" not in page
+
+
+def test_tables_are_named_for_readers_of_the_screen() -> None:
+    named = [a["aria-label"] for _, a in Reader(report_page([make_run()])).tags if a.get("role") == "region"]
+    assert "Reasons in split plain" in named and all(" " in (name or "") for name in named)
