@@ -12,7 +12,7 @@ from onelook.errors import RunFolderError, SettingsError
 from onelook.search.best_hyp import best_hyp_text
 from onelook.search.genes import in_range
 from onelook.search.history import RESULTS, Row, merged, ranked, read_history, write_history
-from onelook.search.population import read_population
+from onelook.search.plan import read_population
 from onelook.settings.build import build_settings
 from onelook.settings.hyperparameters import Hyperparameters
 from onelook.settings.train import TrainSettings

@@ -273,7 +273,7 @@ def test_storage_that_cannot_be_written_is_refused(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("url", ["nodialect://bee:honey@hive/db", "sqlite:////nowhere/at/all.db"])
 def test_data_base_that_cannot_be_reached_is_refused_without_its_password(url: str) -> None:
-    with pytest.raises(SettingsError, match=r"data base .* cannot be used") as caught:
+    with pytest.raises(SettingsError, match=r"database .* cannot be used") as caught:
         open_storage(url)
     assert "honey" not in str(caught.value)
 

@@ -1,1 +1,1 @@
-"""Search of hyperparameters; knows no data and no model, only the score of a set of hyperparameters."""
+"""The search for hyperparameters; it sees neither data nor models, only the scores of trials."""

@@ -10,7 +10,7 @@ from onelook.search.history import RESULTS, Row, ranked
 
 
 def best_hyp_text(rows: Sequence[Row], others: Mapping[str, float | bool], command: str) -> str:
-    """The file: their score, how to train with them, and the numbers."""
+    """The text of the file: how to train with it, the score, and the hyperparameters."""
     best = ranked(rows)[0]
     found = zip(RESULTS, best.results, strict=True)
     results = [f"# {name}: {value!r}" for name, value in found if math.isfinite(value)]

@@ -10,14 +10,14 @@ from onelook.runs.run_dir import FileIn, RunDir
 
 @dataclass(frozen=True)
 class SearchFolder:
-    """Where a search keeps everything."""
+    """The folder and its files."""
 
     path: Path
 
     settings = FileIn("settings.yaml")
-    """What the user gave, to resume the search."""
+    """Settings of the user, to resume the search."""
     fingerprints = FileIn("fingerprints.yaml")
-    """Digests of the content of the data: results on other data could not be compared."""
+    """Digests of the dataset: results on another one cannot be compared."""
     history = FileIn("evolve.csv")
     """One line per trial."""
     hyp = FileIn("hyp_evolve.yaml")
@@ -25,7 +25,7 @@ class SearchFolder:
     image = FileIn("evolve.png")
     """Fitness against each hyperparameter."""
     journal = FileIn("study.journal")
-    """Optuna's storage, unless another one is named."""
+    """Optuna's storage, unless `evolve_storage` names another one."""
     trials = FileIn("trials")
     """Folder of the run folders of the trials."""
 

@@ -1,4 +1,4 @@
-"""Which hyperparameters are searched, how far and how boldly."""
+"""The hyperparameters that are searched, their ranges and the size of their mutations."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ class Gene:
     """How one hyperparameter is searched.
 
     Attributes:
-        gain: size of its genetic mutations relative to those of others; 0 leaves it as it is in any search.
+        gain: size of its genetic mutations relative to those of others; 0 keeps it fixed in all searches.
         low, high: its range.
-        log: whether equal ratios count as equal steps.
+        log: whether the scale is logarithmic.
     """
 
     gain: float

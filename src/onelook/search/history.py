@@ -1,4 +1,4 @@
-"""What a search has tried so far, and `evolve.csv`, the file that it is kept in."""
+"""The trials of a search so far, and `evolve.csv`, the file that holds them."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ class Row:
     Attributes:
         generation: number of the trial in its search, from 0.
         seed: seed of the search; rows of different searches differ in it.
-        genes: the hyperparameters that are searched, and those that could be.
-        results: precision, recall, mAP50, mAP50-95, and box, obj and cls loss of the validation.
+        genes: the hyperparameters that are searched, and those of the table that are fixed.
+        results: precision, recall, mAP50, mAP50-95, and box, obj and cls loss of the validation; losses may be nan.
         fitness: what the search maximises.
         epochs: epochs trained.
-        state: "complete"; "pruned", ended early because it did not promise enough; or "failed".
-        note: why it failed; else empty.
+        state: "complete"; "pruned", ended early as not promising; or "failed".
+        note: why it failed, else empty.
     """
 
     generation: int
@@ -47,12 +47,12 @@ class Row:
 
     @property
     def key(self) -> tuple[int, int]:
-        """What identifies the row among those of all searches that exchange theirs."""
+        """Identifies the row among those of all searches that share a bucket."""
         return self.seed, self.generation
 
 
 def ranked(rows: Iterable[Row]) -> list[Row]:
-    """The rows of complete trials, best first; of equal ones the earlier is better."""
+    """The rows of complete trials, best first; among ties the earlier one."""
     return sorted((row for row in rows if row.state == "complete"), key=lambda row: (-row.fitness, row.key))
 
 
@@ -63,7 +63,7 @@ def merged(own: Iterable[Row], others: Iterable[Row]) -> list[Row]:
 
 
 def write_history(rows: Sequence[Row]) -> str:
-    """The text of `evolve.csv`: results, hyperparameters, account; numbers with all their digits.
+    """The text of `evolve.csv`: results, hyperparameters, then `ACCOUNT`; numbers with all their digits.
 
     Losses that the model does not have, such as an objectness loss, have no column.
     """
@@ -84,7 +84,7 @@ def write_history(rows: Sequence[Row]) -> str:
 
 
 def read_history(content: bytes, location: str, *, defaults: Mapping[str, float]) -> list[Row]:
-    """The rows of an `evolve.csv`; also of one that YOLOv5 wrote, which has no account of its trials.
+    """The rows of an `evolve.csv`; also of YOLOv5's, which has no columns of `ACCOUNT`.
 
     Columns are found by name, in any order; unknown ones are left out.
 
@@ -92,7 +92,7 @@ def read_history(content: bytes, location: str, *, defaults: Mapping[str, float]
         defaults: values of hyperparameters that have no column, or an empty cell.
 
     Raises:
-        RunFolderError: it is not UTF-8, a column is missing, or a cell is not a number that it can be.
+        RunFolderError: it is not UTF-8, a column is missing, or a cell is not a valid number.
     """
     try:
         text = content.decode("utf-8-sig")
@@ -176,6 +176,6 @@ def _cell(value: float) -> str:
 
 
 def _one_line(text: str) -> str:
-    """A note without line ends and control characters, which never looks like a formula to a spreadsheet."""
+    """A note on one line without control characters, which no spreadsheet takes for a formula."""
     line = " ".join("".join(c if c.isprintable() else " " for c in text).split())[:MAX_NOTE]
     return line.lstrip("=+-@ ")

@@ -1,4 +1,4 @@
-"""What a search is about to try, and by which method, as its settings ask."""
+"""The plan of a search: its method, its trials and where it starts, from its settings."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from typing import Any
 from onelook.errors import SettingsError
 from onelook.search.folder import SearchFolder
 from onelook.search.genes import GENES, Individual, in_range
-from onelook.search.population import read_population
 from onelook.search.remote_history import Bucket
+from onelook.settings.build import build_settings
 from onelook.settings.command_line import as_arguments
 from onelook.settings.evolve import EvolveSettings
 from onelook.settings.hyperparameters import Hyperparameters
@@ -31,13 +31,13 @@ DEFAULT_ANCHORS = 3.0
 
 @dataclass(frozen=True)
 class Plan:
-    """What is to be searched.
+    """What a search tries.
 
     Attributes:
         trials: number of trials in all.
-        seed: decides what is tried.
+        seed: seed of the random choices.
         epochs: epochs of a complete trial.
-        firsts: tried before all others: the starting point, then the initial population; in range.
+        firsts: the first trials: the starting point, then the initial population; within the ranges.
     """
 
     trials: int
@@ -46,7 +46,7 @@ class Plan:
     firsts: tuple[Individual, ...]
 
     def individual(self, params: Mapping[str, float]) -> Individual:
-        """What is searched, and the rest as it was in the beginning."""
+        """`params`, and the starting point for all others."""
         return in_range({**self.firsts[0], **params})
 
 
@@ -55,10 +55,10 @@ class PreparedSearch:
     """A search that is ready to begin or to resume.
 
     Attributes:
-        settings: settings with the method, the optimiser and the batch size that the trials use.
+        settings: with the method, the optimiser and the batch size that the trials use.
         plan: what is tried.
         fingerprints: fingerprints of the data.
-        bucket: where trials are exchanged with other searches, if anywhere.
+        bucket: where trials are shared with other searches, if anywhere.
     """
 
     settings: EvolveSettings
@@ -74,7 +74,7 @@ class PreparedSearch:
 
     @property
     def fixed_hyperparameters(self) -> dict[str, float | bool]:
-        """Those that are the same in all trials."""
+        """The hyperparameters that are the same in all trials."""
         return {name: getattr(self.settings, name) for name in Hyperparameters.model_fields if name not in self.start}
 
     @property
@@ -83,11 +83,11 @@ class PreparedSearch:
         return self.settings.evolve_storage or str(self.folder.journal)
 
     def training_settings(self) -> dict[str, Any]:
-        """What all trials have in common with a training."""
+        """The training settings that all trials share."""
         return {
             name: getattr(self.settings, name)
-            for name in TrainSettings.model_fields
-            if name in storable(TrainSettings, {name: None}) and name not in self.start
+            for name in storable(TrainSettings, TrainSettings.model_fields)
+            if name not in self.start
         }
 
     def identity(self) -> dict[str, Any]:
@@ -108,10 +108,10 @@ class PreparedSearch:
 
 
 def method_of(settings: EvolveSettings) -> str:
-    """The method, Optuna if that is there and nothing else was asked for.
+    """The method; `auto` takes Optuna if it is installed.
 
     Raises:
-        SettingsError: Optuna is asked for and not installed.
+        SettingsError: Optuna is required and not installed.
     """
     if settings.evolve_method == "genetic" or find_spec("optuna") is not None:
         return "optuna" if settings.evolve_method == "auto" else settings.evolve_method
@@ -122,7 +122,7 @@ def method_of(settings: EvolveSettings) -> str:
 
 
 def plan_of(settings: EvolveSettings) -> Plan:
-    """What a search with these settings tries: of the genes, those that have an effect on its model."""
+    """The plan for these settings; genes without effect on the model are left out."""
     idle = set(family_of(definition_of(settings)).without_effect)
     if settings.noautoanchor:
         idle.add("anchors")
@@ -136,3 +136,28 @@ def plan_of(settings: EvolveSettings) -> Plan:
     population = settings.evolve_population
     others = read_population(Path(population), start) if population else ()
     return Plan(settings.evolve, settings.seed, settings.epochs, (start, *others))
+
+
+def read_population(folder: Path, start: Individual) -> tuple[Individual, ...]:
+    """The hyperparameters of every YAML file in `folder`, in the order of the names.
+
+    Args:
+        folder: sub-folders are not searched.
+        start: values of hyperparameters that a file does not give.
+
+    Raises:
+        SettingsError: there is no such file, or one has an unknown or invalid setting.
+    """
+    files = sorted(path for pattern in ("*.yaml", "*.yml") for path in folder.glob(pattern) if path.is_file())
+    if not files:
+        raise SettingsError(
+            f"setting `evolve_population` is `{folder}`, where no YAML file is",
+            hint="name a folder with files of hyperparameters, such as `hyp_evolve.yaml` of other searches",
+        )
+    return tuple(_individual(path, start) for path in files)
+
+
+def _individual(path: Path, start: Individual) -> Individual:
+    settings = build_settings(Hyperparameters, {}, file=path)
+    given = {name: getattr(settings, name) for name in settings.model_fields_set if name in GENES}
+    return in_range(start | {name: value for name, value in given.items() if name in start})

@@ -1,8 +1,8 @@
-"""Whether a trial is worth its remaining epochs, judged by how complete trials developed from the same epoch.
+"""Whether a trial is worth its remaining epochs, judged by how complete trials rose from the same epoch.
 
-How far an early fitness tells where a trial ends differs from task to task: hardly at all where the learning rate has
-to fall first, almost surely where curves run side by side. Checks at fixed epochs come too early for the ones and too
-late for the others; so what decides is how unlike each other complete trials rose from there on.
+How well an early fitness predicts the final one differs from task to task: hardly at all where the learning rate has
+to fall first, almost surely where curves run in parallel. Checks at fixed epochs come too early for the former and too
+late for the latter; so the spread of the rises of complete trials decides.
 """
 
 from __future__ import annotations
@@ -17,22 +17,22 @@ from onelook.training.schedule import MAX_WARMUP_FRACTION
 # Fitness by number of epochs done, from 1; an epoch without a validation is not in it.
 FitnessByEpoch = Mapping[int, float]
 
-# What is believed of the spread of the logarithm of fitness before trials have shown theirs: this at the first epoch,
-# its square falling to 0 at the last; and as how many trials the belief counts.
+# Prior of the spread of logarithmic fitness: this at the first epoch, its square falling to 0 at the last; and as how
+# many trials the prior counts.
 SPREAD_BEFORE = 0.3
 WEIGHT_BEFORE = 2
-# Added to fitness before its logarithm is taken, so that next to nothing and nothing are about the same.
+# Added to fitness before its logarithm is taken, so that 0 and almost 0 are about the same.
 TINY = 0.001
 
 
 @dataclass(frozen=True)
 class TrialsSoFar:
-    """What is known when a trial is judged.
+    """The trials at the time when one is judged.
 
     Attributes:
-        complete: the courses of complete trials.
+        complete: fitness by epoch of each complete trial.
         best: highest fitness of all trials, those of other searches included.
-        spent: epochs that all trials have trained, those of the trial that is judged included.
+        spent: epochs trained in all trials, the judged one included.
         epochs: epochs of a complete trial.
     """
 
@@ -45,9 +45,9 @@ class TrialsSoFar:
 def is_hopeless(course: FitnessByEpoch, past: TrialsSoFar) -> bool:
     """Whether a new trial promises more per epoch than the rest of this one does.
 
-    Among n trials the next one is the best with a probability of about 1 / n, for as many epochs as a trial has cost in
-    the mean: 1 / `spent` per epoch. This one is the best with the probability that it rises enough in the epochs that
-    are left. No trial is hopeless in the warm-up, after its last epoch, or with no complete one to compare it with.
+    After n trials, the next one is the best with a probability of about 1 / n and costs `spent` / n epochs: 1 / `spent`
+    per epoch. This one becomes the best with the probability that it rises enough in its remaining epochs. No trial is
+    hopeless in the warm-up, after its last epoch, or without a complete one to compare with.
 
     >>> past = TrialsSoFar([{5: 0.2, 10: 0.4}, {5: 0.1, 10: 0.2}], best=0.4, spent=25, epochs=10)
     >>> is_hopeless({5: 0.1}, past), is_hopeless({5: 0.19}, past)
@@ -64,10 +64,10 @@ def is_hopeless(course: FitnessByEpoch, past: TrialsSoFar) -> bool:
 
 
 def log_outlook(course: FitnessByEpoch, complete: Sequence[FitnessByEpoch], epochs: int) -> tuple[float, float] | None:
-    """Where a trial would end that has come so far: mean and standard deviation of its logarithmic fitness.
+    """Mean and standard deviation of the logarithmic fitness at which a trial is expected to end.
 
     Args:
-        course: fitness of the trial so far; not empty, and not at its end.
+        course: fitness of the trial so far; not empty, and before its last epoch.
 
     Returns:
         None if no complete trial was validated as early.
@@ -85,7 +85,7 @@ def log_outlook(course: FitnessByEpoch, complete: Sequence[FitnessByEpoch], epoc
 
 
 def log_fitness(fitness: float) -> float:
-    """The logarithm in which the rises of trials are compared."""
+    """Logarithmic fitness, in which trials are compared."""
     return math.log(fitness + TINY)
 
 

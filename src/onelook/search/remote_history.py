@@ -1,4 +1,4 @@
-"""The bucket: a folder in any storage that fsspec knows, through which searches on many machines share their trials."""
+"""The bucket: a folder in any storage of fsspec, through which searches on many machines share their trials."""
 
 from __future__ import annotations
 
@@ -17,22 +17,22 @@ logger = logging.getLogger(__name__)
 
 FILE = "evolve.csv"
 MAX_BYTES = 1 << 26
-# The packages that fsspec asks for, by the scheme of the URL.
+# The packages that fsspec needs, by the scheme of the URL.
 DRIVERS = {"s3": "s3fs", "gs": "gcsfs", "gcs": "gcsfs", "az": "adlfs", "abfs": "adlfs", "hf": "huggingface_hub"}
 
 
 class Bucket:
-    """Rows of many searches in one remote `evolve.csv`.
+    """The rows of many searches in one remote `evolve.csv`.
 
-    Each search keeps its own rows and writes the union of them and of what it finds, again and again. So if two write
-    at the same instant and one union is lost, the next one restores it.
+    Each search keeps its own rows and writes their union with the file after every trial. So if two write at the same
+    time and one union is lost, the next one restores it.
 
     Args:
         url: URL, or path of a folder.
         defaults: see `read_history`.
 
     Raises:
-        SettingsError: fsspec, or the package for this kind of storage, is not installed; or the URL is none.
+        SettingsError: fsspec, or the package for this kind of storage, is not installed; or the URL is invalid.
     """
 
     def __init__(self, url: str, *, defaults: Mapping[str, float]) -> None:
@@ -51,7 +51,7 @@ class Bucket:
             return []
 
     def push(self, rows: Sequence[Row]) -> None:
-        """Write the union of `rows` and of those in the bucket; a warning if that fails: the next time may go well."""
+        """Write the union of `rows` and those in the bucket; a warning if that fails: the next push may succeed."""
         try:
             union = write_history(merged(rows, self._read()))
             self._system.makedirs(self._folder, exist_ok=True)
@@ -62,7 +62,7 @@ class Bucket:
             )
 
     def _read(self) -> list[Row]:
-        """The rows in the bucket; none if there is no file yet. What is no file of ours is never written over."""
+        """The rows in the bucket; none without a file. Raises for a foreign file, so that none is overwritten."""
         self._system.invalidate_cache()
         if not self._system.exists(self._path):
             return []

@@ -1,4 +1,4 @@
-"""What Optuna's search tries next: its tree-structured Parzen estimator, keyed by seed and slot.
+"""The sampler of Optuna's search: its tree-structured Parzen estimator, keyed by seed and slot.
 
 Needs the extra `tune`; import this module only when it is asked for.
 """
@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping, Sequence
+from itertools import count, islice
 from typing import Any
 
 from optuna.distributions import BaseDistribution, FloatDistribution
@@ -19,21 +20,21 @@ from onelook.search.genes import GENES, Individual, in_range
 from onelook.search.mutation import generator, mutate
 from onelook.search.plan import Plan
 
-# Trials after the first ones that the estimator has no say in.
+# Trials after the first ones that are mutations, without the estimator.
 NUM_BLIND = 3
-# Names of attributes of trials: which of the trials of this search it is, or of which other search it comes.
+# Attributes of Optuna's trials: the slot in this search, or the key of a trial of another search.
 SLOT, FOREIGN = "slot", "foreign"
 
 
 class KeyedSampler(BaseSampler):
-    """Keyed by seed and slot: has no state that could be lost.
+    """Samples by seed and slot, without state that could be lost.
 
-    The first trials are those of the plan, the next three are mutations of the best so far, then Optuna's multivariate
+    The first trials are those of the plan, the next three are mutations of the best so far; then Optuna's multivariate
     estimator proposes (Bergstra et al., "Algorithms for hyper-parameter optimization", 2011).
 
     Attributes:
-        space: all that is searched.
-        slot: slot of the trial that was sampled last.
+        space: distributions of the searched hyperparameters.
+        slot: slot of the last sampled trial.
     """
 
     def __init__(self, plan: Plan) -> None:
@@ -46,13 +47,13 @@ class KeyedSampler(BaseSampler):
         }
 
     def infer_relative_search_space(self, study: Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
-        """All that is searched."""
+        """The distributions of all searched hyperparameters."""
         return self.space
 
     def sample_relative(
         self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
     ) -> dict[str, Any]:
-        """Values of all that is searched."""
+        """Values of all searched hyperparameters."""
         trials = study.get_trials(deepcopy=False)
         self.slot = free_slot(trials, trial.number)
         firsts = self._plan.firsts
@@ -62,7 +63,7 @@ class KeyedSampler(BaseSampler):
         if self.slot < len(firsts) + NUM_BLIND:
             return self._searched(mutate(self._best(trials), rng))
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", ExperimentalWarning)  # Optuna 4 calls these arguments so
+            warnings.simplefilter("ignore", ExperimentalWarning)  # for these arguments, in Optuna 4
             estimator = TPESampler(
                 seed=int(rng.integers(1 << 32)), multivariate=True, constant_liar=True, n_startup_trials=1
             )
@@ -71,11 +72,11 @@ class KeyedSampler(BaseSampler):
     def sample_independent(
         self, study: Study, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution
     ) -> Any:
-        """The value in the starting point: nothing is searched that `sample_relative` does not give."""
+        """The value in the starting point, for what `sample_relative` does not give: nothing."""
         return self._plan.firsts[0][param_name]
 
     def _best(self, trials: Sequence[FrozenTrial]) -> Individual:
-        """The hyperparameters of the best complete trial; of equal ones the earlier; the starting point if none is."""
+        """The hyperparameters of the best complete trial, among ties the earlier; the starting point without any."""
         complete = [trial for trial in trials if trial.state == TrialState.COMPLETE and trial.value is not None]
         best = max(complete, key=lambda trial: (trial.value, -trial.number), default=None)
         return self._plan.firsts[0] if best is None else self._plan.individual(best.params)
@@ -85,22 +86,18 @@ class KeyedSampler(BaseSampler):
 
 
 def is_ours(trial: FrozenTrial) -> bool:
-    """Whether a trial counts: it has been done or is under way, in this search and in no other."""
+    """Whether a trial of this search is done or running."""
     return trial.state != TrialState.FAIL and FOREIGN not in trial.user_attrs
 
 
 def free_slot(trials: list[FrozenTrial], number: int) -> int:
-    """The slot for trial `number`, whose process has not written it down yet; nor, maybe, have others theirs.
+    """The slot for trial `number`; trials before it that have not stored theirs yet take the first free ones.
 
     >>> free_slot([], 0)
     0
     """
     others = [trial for trial in trials if is_ours(trial) and trial.number != number]
     taken = {trial.user_attrs[SLOT] for trial in others if SLOT in trial.user_attrs}
-    slot = 0
-    for before_us in [trial for trial in others if SLOT not in trial.user_attrs and trial.number < number] + [None]:
-        while slot in taken:
-            slot += 1
-        if before_us is not None:
-            taken.add(slot)
-    return slot
+    num_before = sum(SLOT not in trial.user_attrs and trial.number < number for trial in others)
+    free = (slot for slot in count() if slot not in taken)
+    return next(islice(free, num_before, None))

@@ -1,4 +1,4 @@
-"""What all searches have in common, and the genetic one: keyed, so it can resume after any trial."""
+"""The protocol of a search, and the genetic search, which can resume after any trial."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from onelook.search.plan import Plan
 
 @dataclass(frozen=True)
 class Trial:
-    """Hyperparameters to be tried.
+    """Hyperparameters to try.
 
     Attributes:
-        number: number of the trial, from 0; no two trials of a search have the same.
+        number: from 0, unique in the search.
         is_hopeless: called with epoch (from 0) and fitness after every validation; True ends the trial.
     """
 
@@ -28,7 +28,7 @@ class Trial:
 
 @dataclass(frozen=True)
 class TrialScore:
-    """What a trial gave; see `Row`."""
+    """The result of a trial; see `Row`."""
 
     fitness: float = 0.0
     results: tuple[float, ...] = NO_RESULTS
@@ -50,14 +50,14 @@ class Search(Protocol):
         """Take the trials of other searches into account."""
 
     def step(self, objective: Objective) -> Row | None:
-        """Run another trial; None if there are enough. An error in `objective` ends the step, not the search."""
+        """Run another trial; None if there are enough. After an error of `objective`, its trial can be tried again."""
 
 
 class GeneticSearch:
-    """Children of the best so far, one after the other.
+    """Tries children of the best trials so far, one after the other.
 
-    Generation g is a function of the seed, of g and of the rows before it, so a resumed search continues
-    as if it had not been.
+    Generation g is a function of the seed, g and the rows before it, so a search that was interrupted resumes as if it
+    had not been.
     """
 
     def __init__(self, plan: Plan, rows: Sequence[Row] = ()) -> None:
@@ -69,7 +69,7 @@ class GeneticSearch:
         return list(self._rows)
 
     def learn(self, others: Sequence[Row]) -> None:
-        """Let the trials of other searches be parents too; one with our seed counts as ours."""
+        """Let trials of other searches be parents too; those with our seed count as our own."""
         self._rows = merged(self._rows, others)
 
     def step(self, objective: Objective) -> Row | None:

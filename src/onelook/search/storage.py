@@ -1,4 +1,4 @@
-"""Where an Optuna study lives: a journal file, which needs neither server nor file locks, or an SQL data base.
+"""The storage of an Optuna study: a journal file, which needs neither server nor file locks, or an SQL database.
 
 Needs the extra `tune`; import this module only when it is asked for.
 """
@@ -16,27 +16,27 @@ from onelook.errors import RunFolderError, SettingsError
 
 
 def open_storage(location: str) -> BaseStorage:
-    """The storage at `location`, made if it is not there.
+    """The storage at `location`, created if it does not exist.
 
     Args:
         location: path of a journal file, or a URL such as `sqlite:///search.db` or `postgresql://user@host/name`.
 
     Raises:
-        SettingsError: the data base cannot be reached.
+        SettingsError: the database cannot be reached.
         RunFolderError: the file cannot be read or written, or is no journal.
     """
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    return _data_base(location) if "://" in location else _journal(Path(location))
+    return _database(location) if "://" in location else _journal(Path(location))
 
 
-def _data_base(url: str) -> BaseStorage:
+def _database(url: str) -> BaseStorage:
     try:
         return RDBStorage(url)
-    except Exception as problem:  # each kind of data base has errors of its own
+    except Exception as problem:  # each kind of database has errors of its own
         raise SettingsError(
-            f"setting `evolve_storage`: the data base `{_without_password(url)}` cannot be used: "
+            f"setting `evolve_storage`: the database `{_without_password(url)}` cannot be used: "
             f"{type(problem).__name__}: {' '.join(str(problem).split())[:300]}",
-            hint="check the URL, and that the driver of the data base is installed; a plain path needs neither",
+            hint="check the URL, and that the driver of the database is installed; a plain path needs neither",
         ) from problem
 
 
@@ -62,7 +62,7 @@ def _journal(path: Path) -> BaseStorage:
 
 
 def _drop_torn_line(path: Path) -> None:
-    """Cut off a last line without an end, which a full disk left: what comes next would be glued to it."""
+    """Cut off an incomplete last line, which a full disk left: the next one would be appended to it."""
     data = path.read_bytes()
     end = data.rfind(b"\n") + 1
     if end < len(data):
@@ -70,7 +70,7 @@ def _drop_torn_line(path: Path) -> None:
 
 
 def _without_password(url: str) -> str:
-    """`url` as it may be shown: without what stands between the user and the host.
+    """`url` with its password as `***`.
 
     >>> _without_password("postgresql://bee:honey@hive/db")
     'postgresql://bee:***@hive/db'

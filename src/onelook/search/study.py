@@ -1,4 +1,4 @@
-"""The search by Optuna: trials that do not promise enough end early, and several processes may share one storage.
+"""The search by Optuna: unpromising trials end early, and several processes may share one storage.
 
 Needs the extra `tune`; import this module only when it is asked for.
 """
@@ -26,19 +26,19 @@ SEARCH, SCORE, GENE_VALUES, OWNER = "search", "worth", "genes", "owner"
 
 
 class OptunaSearch:
-    """A study, trial by trial.
+    """Runs a study of Optuna trial by trial.
 
-    Every trial that counts has a slot, from 0; what is tried in it is a function of the seed, of the slot and of the
-    trials before, so a search by one process that was interrupted resumes as if it had not been.
+    Every trial that counts has a slot, from 0; what it tries is a function of the seed, the slot and the trials before,
+    so a search by one process that was interrupted resumes as if it had not been.
 
     Args:
-        storage: where the study is; shared by all processes that search together.
+        storage: holds the study; shared by all processes that search together.
         name: name of the study in the storage.
-        folder: folder of the search, to see which trials of other machines still run; None if it has none.
-        identity: what all processes and later searches in this study must have in common; plain JSON.
+        folder: folder of the search, to see which trials of other machines still run.
+        identity: what all searches in this study must have in common; plain JSON.
 
     Raises:
-        SettingsError: the study that is there has another identity.
+        SettingsError: the stored study has another identity.
     """
 
     def __init__(
@@ -47,7 +47,7 @@ class OptunaSearch:
         storage: optuna.storages.BaseStorage,
         *,
         name: str,
-        folder: SearchFolder | None = None,
+        folder: SearchFolder,
         identity: Mapping[str, Any],
     ) -> None:
         self._folder = folder
@@ -66,7 +66,7 @@ class OptunaSearch:
         self._free_abandoned_slots()
 
     def rows(self) -> list[Row]:
-        """All trials that are done, whoever did them, and those of other searches."""
+        """All trials that are done, by any process, and those of other searches."""
         own = [
             row_of(_score_of(trial), self._plan, trial.user_attrs[SLOT], trial.user_attrs[GENE_VALUES])
             for trial in self._study.get_trials(deepcopy=False)
@@ -75,7 +75,7 @@ class OptunaSearch:
         return merged(own, self._others)
 
     def learn(self, others: Sequence[Row]) -> None:
-        """Let the study know what other searches have found; rows with our seed are our own."""
+        """Add the trials of other searches to the study; rows with our seed are its own."""
         self._others = [row for row in merged(others, self._others) if row.seed != self._plan.seed]
         known = {trial.user_attrs.get(FOREIGN) for trial in self._study.get_trials(deepcopy=False)}
         for row in self._others:
@@ -142,23 +142,23 @@ class OptunaSearch:
             )
 
     def _free_abandoned_slots(self) -> None:
-        """Free the slots of trials whose process is no more, as far as can be seen from here."""
+        """Free the slots of trials whose process is known to be dead."""
         for trial in self._study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
             owner = trial.user_attrs.get(OWNER)
             if owner is not None and self._is_dead(owner, trial.user_attrs.get(SLOT)):
                 self._study.tell(trial.number, state=TrialState.FAIL, skip_if_finished=True)
 
     def _is_dead(self, owner: Mapping[str, Any], slot: Any) -> bool:
-        """A process of another machine, or container, is dead if it began a run folder here and does not hold it."""
+        """A process of another machine, or container, is dead if it began a run folder here and no longer locks it."""
         known = is_alive(owner)
-        if known is not None or self._folder is None or not isinstance(slot, int):
+        if known is not None or not isinstance(slot, int):
             return known is False
         run = self._folder.trial(slot)
         return run.record.state != "" and not run.is_in_use
 
 
 def _document(score: TrialScore) -> dict[str, Any]:
-    """`score` as JSON, which has no word for a number that is not finite."""
+    """`score` as JSON, with null for numbers that are not finite."""
     results = [value if math.isfinite(value) else None for value in score.results]
     return {**vars(score), "results": results}
 
