@@ -1,1 +1,1 @@
-"""The data doctor: what is wrong with a dataset, how much it matters, and what cures it."""
+"""The data doctor: faults of a dataset, how severe they are, and their cures."""

@@ -1,4 +1,4 @@
-"""Faults of a split as a whole: classes that are absent or rare, objects too small, anchors out of reach."""
+"""Faults of whole splits: absent and rare classes, small objects, anchors that do not fit."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ Statistics = Mapping[str, SplitStatistics]
 
 
 def class_findings(statistics: Statistics, names: Sequence[str]) -> Iterator[Finding]:
-    """Classes without labels, with few, and with far more than others."""
+    """Classes without labels, with few labels, and with far more than others."""
     for split, numbers in statistics.items():
         for name, count in zip(names, numbers.class_labels, strict=True):
             if count == 0:
                 kind = "absent-class" if split in TRAINED_ON else "untested-class"
                 yield Finding(kind, split, "", f"class `{name}` has no label")
             elif split in TRAINED_ON and count < RARE_LABELS:
-                yield Finding("rare-class", split, "", f"class `{name}` has {count} labels")
+                yield Finding("rare-class", split, "", f"class `{name}` has {count} label{'s' if count > 1 else ''}")
     for split in TRAINED_ON & statistics.keys():
         counts = zip(statistics[split].class_labels, names, strict=True)
         present = [(count, name) for count, name in counts if count]
@@ -35,15 +35,15 @@ def class_findings(statistics: Statistics, names: Sequence[str]) -> Iterator[Fin
 
 
 def size_findings(statistics: Statistics, imgsz: int) -> Iterator[Finding]:
-    """Splits of which many objects are smaller than a cell of the finest map."""
+    """Splits with many objects smaller than a cell of the finest feature map."""
     for split, numbers in statistics.items():
         if numbers.shares["cell"] > MANY_SMALL:
-            told = f"{100 * numbers.shares['cell']:.0f} % of the objects are below {CELL_PX:g} x {CELL_PX:g} pixels"
-            yield Finding("small-objects", split, "", f"{told} at {imgsz}")
+            share = f"{100 * numbers.shares['cell']:.0f} % of the objects are below {CELL_PX:g} x {CELL_PX:g} pixels"
+            yield Finding("small-objects", split, "", f"{share} at {imgsz}")
 
 
 def anchor_findings(fit: AnchorFit, split: str, imgsz: int) -> Iterator[Finding]:
-    """Anchors that reach fewer objects than training accepts."""
+    """Anchors that match fewer objects than training accepts."""
     if fit.best_possible_recall <= GOOD_RECALL:
         missed = 100 * (1 - fit.best_possible_recall)
         yield Finding("far-anchors", split, "", f"{missed:.1f} % of the objects are out of reach at {imgsz}")

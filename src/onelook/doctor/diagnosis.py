@@ -1,4 +1,4 @@
-"""All that the doctor says about a dataset without a model, and the same as JSON."""
+"""The diagnosis of a dataset without a model, and its JSON."""
 
 from __future__ import annotations
 
@@ -31,13 +31,13 @@ class Diagnosis:
 
     Attributes:
         data: its YAML, printable.
-        imgsz: size of training that sizes refer to, pixels.
+        imgsz: training size that object sizes refer to, pixels.
         statistics: statistics of each split.
         findings: all faults, one by one.
-        anchors: how well the anchors of `model` suit the training labels; None without a training split or anchors.
-        model: whose anchors were measured.
+        anchors: how well the anchors of `model` fit the training labels; None without a training split or anchors.
+        model: name of the model with these anchors.
         detector_map50: mAP50 on this dataset of the detector that judged the labels; None without one.
-        refusal: why training, or `strict`, refuses the dataset; empty if it does not.
+        refusal: why training, or `strict`, refuses the dataset; else empty.
     """
 
     data: str
@@ -52,7 +52,7 @@ class Diagnosis:
 
     @property
     def verdict(self) -> str:
-        """One sentence."""
+        """The result in one sentence."""
         return verdict(self.findings, self.refusal)
 
     @property
@@ -61,7 +61,7 @@ class Diagnosis:
         return [sum(counts) for counts in zip(*(s.class_labels for s in self.statistics.values()), strict=True)]
 
     def document(self) -> dict[str, Any]:
-        """All of it as plain values, for JSON."""
+        """The diagnosis as plain values, for JSON."""
         return {
             "format": FORMAT,
             "data": self.data,
@@ -87,10 +87,10 @@ class DiagnosisOptions:
 
     Attributes:
         path: the dataset YAML.
-        imgsz: size of training, pixels.
+        imgsz: training size, pixels.
         near_bits: see `doubled_findings`.
-        max_det: largest number of detections of an image that count.
-        model: a name for the model whose anchors these are.
+        max_det: maximum number of detections per image.
+        model: name of the model with these anchors.
         anchors_px: (L, A, 2) width, height; None if the model has no anchors.
     """
 
@@ -109,14 +109,14 @@ def diagnose(
     unlabelled: Mapping[str, Collection[str]],
     options: DiagnosisOptions,
 ) -> Diagnosis:
-    """All faults that can be told without a model; of `unlabelled` images nobody has said anything."""
+    """All faults that can be found without a model; `unlabelled` are the images without any label file, by split."""
     names, imgsz = options.names, options.imgsz
     statistics = {
         split: statistics_of(scan.index, num_classes=len(names), imgsz=imgsz) for split, scan in scans.items()
     }
-    fit, learned = None, next(iter(TRAINED_ON & scans.keys()), "")
-    if learned and options.anchors_px is not None:
-        fit = measure_anchors(label_sizes_px(scans[learned].index, imgsz), options.anchors_px, anchor_t=ANCHOR_T)
+    fit, train_split = None, next(iter(TRAINED_ON & scans.keys()), "")
+    if train_split and options.anchors_px is not None:
+        fit = measure_anchors(label_sizes_px(scans[train_split].index, imgsz), options.anchors_px, anchor_t=ANCHOR_T)
     findings = [
         *ledger_findings(scans),
         *doubled_findings(AllImages.of(scans, hashes), options.near_bits),
@@ -128,13 +128,13 @@ def diagnose(
         *tiny_object_findings(scans, names, imgsz),
         *class_findings(statistics, names),
         *size_findings(statistics, imgsz),
-        *(anchor_findings(fit, learned, imgsz) if fit is not None else ()),
+        *(anchor_findings(fit, train_split, imgsz) if fit is not None else ()),
     ]
     return Diagnosis(printable(options.path), names, imgsz, statistics, tuple(findings), fit, options.model)
 
 
 def unlabelled_findings(scans: Scans, unlabelled: Mapping[str, Collection[str]]) -> Iterator[Finding]:
-    """Images without objects: those that are said to be background, and those that nothing is said of."""
+    """Images without objects: with an empty label file, and without any."""
     for split, scan in scans.items():
         index = scan.index
         for image in np.flatnonzero(np.diff(index.offsets) == 0).tolist():

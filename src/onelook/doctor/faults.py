@@ -1,4 +1,4 @@
-"""The faults that the doctor knows: how much each matters, and its cure."""
+"""The kinds of faults, with their severities and cures."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ class Fault:
     """A kind of fault.
 
     Attributes:
-        severity: `error`: data are lost, wrong, or scores are false; `warning`: it probably does harm; `note`: to know.
-        title: what it is, in the plural.
+        severity: `error`: labels are lost or wrong, or scores false; `warning`: probably harmful; `note`: good to know.
+        title: description in the plural.
         cure: what to do about it.
         fixed: what `--fix` does about it; empty if only a person can cure it.
     """

@@ -1,4 +1,4 @@
-"""The doctor's findings, and their texts."""
+"""Findings of the doctor, and the verdict on a dataset."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ class Finding:
 
     Attributes:
         kind: a key of FAULTS.
-        file: the image or label file, printable; of what concerns a whole split, empty.
+        file: the image or label file, printable; empty if the finding concerns a whole split.
         line: line of the label file, from 1; 0 means the file as a whole.
         detail: what is wrong here.
         image: number of the image in the index of its split; -1 if it is not in there.
-        label: row in the index of its split; -1 if it is about no row in there.
+        label: row of the label in the index of its split; -1 if the finding concerns none.
     """
 
     kind: str
@@ -34,11 +34,11 @@ class Finding:
 
     @property
     def severity(self) -> Severity:
-        """How much it matters."""
+        """The severity of its kind."""
         return FAULTS[self.kind].severity
 
     def document(self) -> dict[str, Any]:
-        """It as plain values, without the numbers that only mean something to this run."""
+        """The finding as plain values, without the numbers in the index."""
         return {name: value for name, value in vars(self).items() if name not in ("image", "label")}
 
     def __str__(self) -> str:
@@ -50,7 +50,7 @@ Scans = Mapping[str, ScanResult]
 
 
 def by_kind(findings: Iterable[Finding]) -> dict[str, list[Finding]]:
-    """The findings of each kind that was found, worst kinds first."""
+    """The findings by kind, worst kinds first; kinds without findings are left out."""
     found: dict[str, list[Finding]] = {kind: [] for kind in FAULTS}
     for finding in findings:
         found[finding.kind].append(finding)
@@ -59,7 +59,7 @@ def by_kind(findings: Iterable[Finding]) -> dict[str, list[Finding]]:
 
 
 def by_severity(findings: Iterable[Finding]) -> dict[Severity, int]:
-    """How many there are of each severity."""
+    """Number of findings of each severity."""
     counts = Counter(finding.severity for finding in findings)
     return {severity: counts[severity] for severity in SEVERITIES}
 
@@ -72,12 +72,12 @@ def counted(counts: Mapping[Severity, int]) -> str:
 def verdict(findings: Iterable[Finding], refusal: str = "") -> str:
     """One sentence on the whole dataset; `refusal` is why it cannot be used, empty if it can."""
     counts = by_severity(findings)
-    told = counted(counts)
+    summary = counted(counts)
     if refusal:
         cure = "; mend the errors" if counts["error"] else ""
-        return f"{told or 'nothing found'}: refused, since {refusal}{cure}"
+        return f"{summary or 'nothing found'}: refused, since {refusal}{cure}"
     if counts["error"]:
-        return f"{told}: mend the errors before you trust a score"
+        return f"{summary}: mend the errors before you trust a score"
     if counts["warning"]:
-        return f"{told}: fit to train on; the warnings are worth a look"
-    return f"{told}: fit to train on" if told else "nothing found: fit to train on"
+        return f"{summary}: fit to train on; the warnings are worth a look"
+    return f"{summary}: fit to train on" if summary else "nothing found: fit to train on"

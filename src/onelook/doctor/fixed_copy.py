@@ -1,4 +1,4 @@
-"""Writes the corrected copy of a dataset: whole or not at all, with an account of what was done, and checked."""
+"""Writes a corrected copy of a dataset, checked and with an account of the corrections; whole or not at all."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ ACCOUNT_NAME = "fixes.json"
 
 
 def write_fixed(out: Path, scans: Scans, findings: Sequence[Finding], names: tuple[str, ...], *, work: Work) -> Path:
-    """Write a copy of a dataset, in YOLO's layout, without the faults that a machine can correct; its YAML.
+    """Write a copy of a dataset, in YOLO's layout, without the faults that can be corrected automatically; its YAML.
 
     Raises:
-        SettingsError: the folder is there already, or lies among the images.
+        SettingsError: the folder exists already, or lies among the images.
         DataError: an image has changed meanwhile, a split would be empty, or a name cannot be written.
         OSError: the folder cannot be written.
-        StopRequested: `work.stop_requested` said so; nothing is left behind.
+        StopRequested: a stop was requested; nothing is left behind.
     """
     out = Path(os.path.abspath(out))  # noqa: PTH100 - links in it are kept
     folders = {os.path.dirname(path) for scan in scans.values() for path in scan.index.paths}  # noqa: PTH120 - many
@@ -60,20 +60,18 @@ def write_fixed(out: Path, scans: Scans, findings: Sequence[Finding], names: tup
 
 def _account(findings: Sequence[Finding]) -> str:
     """What was corrected, and what is left for people, as JSON."""
-    told = {True: [], False: []}  # type: dict[bool, list[dict[str, object]]]
-    for finding in findings:
-        fixed = FAULTS[finding.kind].fixed
-        told[bool(fixed)].append(finding.document() | ({"done": fixed} if fixed else {}))
-    return json.dumps({"format": 1, "corrected": told[True], "left": told[False]}, indent=1) + "\n"
+    corrected = [one.document() | {"done": FAULTS[one.kind].fixed} for one in findings if FAULTS[one.kind].fixed]
+    left = [one.document() for one in findings if not FAULTS[one.kind].fixed]
+    return json.dumps({"format": 1, "corrected": corrected, "left": left}, indent=1) + "\n"
 
 
 def _require_clean(folder: Path, work: Work) -> None:
-    """Read the copy as training will; a row or image of it that is not used as it stands is a fault of ours."""
+    """Scan the copy as training will; whatever the scan still has to correct is a fault of ours."""
     spec = open_dataset(folder / YAML_NAME)
     for split in spec.splits:
         options = ScanOptions(report_only=True, max_pixels=MOST_PIXELS)
         ledger = scan_split(spec, split, options=options, work=work).ledger
-        # An image that is dark beside the others of the dataset is to stay so.
+        # All images were brightened by one factor: a darker one stays darker.
         left = [entry for entry in ledger.entries if FAULTS[kind_of(entry)].fixed and entry.kind != "dark-image"]
         if left:
             raise AssertionError(f"the corrected copy is not clean: {left[0]}")

@@ -1,4 +1,4 @@
-"""Images that are there more than once, within a split or across splits, and how files store them."""
+"""Duplicate images within and across splits, blank images, and images that EXIF rotates."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ _TURNED = {2: "mirrored", 3: "upside down", 4: "mirrored upside down"}
 
 @dataclass(frozen=True)
 class AllImages:
-    """The usable images of all splits in one row, the largest split first.
+    """The usable images of all splits, the largest split first.
 
     Attributes:
         positions: split of each image, and its number in the index of that split.
         paths: file of each image.
-        digests: (N, 16) content.
+        digests: (N, 16) of the content.
         hashes: hashes of all images.
     """
 
@@ -50,12 +50,12 @@ class AllImages:
 
 
 def doubled_findings(images: AllImages, max_bits: int) -> Iterator[Finding]:
-    """Images of which there is another one: the same byte for byte, or one that looks alike, mirrored or not.
+    """Duplicate images: the same byte for byte, or similar, mirrored or not.
 
-    One of a pair is reported: in two splits, the one in the smaller split, and in one split, the later one.
+    One of a pair is reported: across splits, the one in the smaller split; within a split, the later one.
 
     Args:
-        max_bits: number of bits up to which hashes may differ for images to be alike; -1 looks for none.
+        max_bits: most bits in which the hashes of similar images differ; -1 reports none.
     """
     same: dict[bytes, list[int]] = defaultdict(list)
     for number, digest in enumerate(map(bytes, images.digests)):
@@ -67,37 +67,37 @@ def doubled_findings(images: AllImages, max_bits: int) -> Iterator[Finding]:
             yield _finding(images, number, _twin(images, number, numbers), "image", "has the same content as")
     if max_bits < 0:
         return
-    told: set[tuple[int, int]] = set()
+    reported: set[tuple[int, int]] = set()
     for search, words in ((alike_pairs, "looks like"), (mirrored_pairs, "looks like the mirror image of")):
         alike: dict[int, list[int]] = defaultdict(list)
         for one, other in search(images.hashes, max_bits).tolist():
-            if first_of[one] == one and first_of[other] == other and (one, other) not in told:  # else reported already
+            if first_of[one] == one and first_of[other] == other and (one, other) not in reported:
                 alike[other].append(one)
-                told.add((one, other))
+                reported.add((one, other))
         for number in sorted(alike):
             yield _finding(images, number, _twin(images, number, alike[number]), "look", words)
 
 
 def flat_findings(scans: Scans, hashes: Mapping[str, ImageHashes]) -> Iterator[Finding]:
-    """Images that have nearly one grey level all over."""
+    """Images of nearly one grey level."""
     for split, scan in scans.items():
         for image in np.flatnonzero(hashes[split].is_flat).tolist():
             level = int(hashes[split].thumbnails[image].mean())
-            told = f"nearly one grey level all over, {level} of 255"
-            yield Finding("flat-image", split, printable(scan.index.paths[image]), told, image=image)
+            detail = f"nearly one grey level all over, {level} of 255"
+            yield Finding("flat-image", split, printable(scan.index.paths[image]), detail, image=image)
 
 
 def turned_findings(scans: Scans, hashes: Mapping[str, ImageHashes]) -> Iterator[Finding]:
-    """Images that are stored lying, mirrored or upside down, with a note in EXIF."""
+    """Images that are stored rotated or mirrored, with an EXIF orientation."""
     for split, scan in scans.items():
         for image in np.flatnonzero(hashes[split].orientations != 1).tolist():
             code = int(hashes[split].orientations[image])
-            told = f"stored {_TURNED.get(code, 'on its side')} (EXIF orientation {code})"
-            yield Finding("turned-image", split, printable(scan.index.paths[image]), told, image=image)
+            detail = f"stored {_TURNED.get(code, 'on its side')} (EXIF orientation {code})"
+            yield Finding("turned-image", split, printable(scan.index.paths[image]), detail, image=image)
 
 
 def _twin(images: AllImages, number: int, others: list[int]) -> int:
-    """Which of the others to name: one of another split, if there is one, since that is worse."""
+    """Which of the others to name: preferably one of another split, which is worse."""
     return next((other for other in others if images.positions[other][0] != images.positions[number][0]), others[0])
 
 

@@ -21,7 +21,7 @@ from onelook.processes.stop_signal import StopSignal
 from onelook.settings.check import CheckSettings
 from onelook.structures.sample import ImageLabels
 
-# Low, so that a class that is hardly seen still speaks for its labels; what such a detection is worth is measured.
+# Low, so that weak detections still support labels; how much they count is measured.
 CONF_THRES = 0.05
 IOU_THRES = 0.5
 MAX_DET = 300
@@ -48,11 +48,11 @@ def open_judge(settings: CheckSettings, spec: DatasetSpec) -> Predictor:
 
 @dataclass(frozen=True)
 class Judgement:
-    """What a detector says about the labels.
+    """A detector's judgement of the labels.
 
     Attributes:
-        map50: mAP50 of the detector on this dataset, all splits together: how far it can be trusted.
-        suspicions: what it contradicts, the strongest first; none if it is too weak.
+        map50: mAP50 of the detector on all splits together: how far it can be trusted.
+        suspicions: the strongest first; none if the detector is too weak.
     """
 
     map50: float
@@ -60,7 +60,7 @@ class Judgement:
 
 
 def judge_labels(judge: Predictor, scans: Scans, most: int, stop: StopSignal) -> Judgement:
-    """Measure the detector, and rank what it contradicts in all splits, at most `most`; a weak one ranks nothing."""
+    """Measure the detector, and rank at most `most` labels that it contradicts; a weak detector ranks none."""
     compared = [one for split in scans for one in _compared(judge, scans, split, stop)]
     labels = [ImageLabels(one.boxes_xyxy, one.class_ids) for one in compared]
     metrics = evaluate(labels, [one.detections for one in compared], num_classes=len(judge.names), max_det=MAX_DET)
@@ -70,7 +70,7 @@ def judge_labels(judge: Predictor, scans: Scans, most: int, stop: StopSignal) ->
 
 
 def suspicion_findings(found: Sequence[Suspicion], scans: Scans, names: Sequence[str]) -> list[Finding]:
-    """A finding for each suspicion, in their order."""
+    """A finding for each suspicion, in order."""
     return [
         Finding(
             one.kind,
@@ -85,7 +85,7 @@ def suspicion_findings(found: Sequence[Suspicion], scans: Scans, names: Sequence
 
 
 def suspicion_text(suspicion: Suspicion, names: Sequence[str]) -> str:
-    """What is suspicious, in words."""
+    """A suspicion in words."""
     labelled = f"`{names[suspicion.labelled_class]}`" if suspicion.labelled_class >= 0 else ""
     seen = f"`{names[suspicion.seen_class]}`" if suspicion.seen_class >= 0 else ""
     score = f" (score {suspicion.score:.2f})"

@@ -1,4 +1,4 @@
-"""What a machine can correct: which images and labels a mended copy of a dataset holds, and under which names."""
+"""The images and labels that a corrected copy of a dataset holds, and the names of its files."""
 
 from __future__ import annotations
 
@@ -18,10 +18,9 @@ from onelook.files.images import KIND_OF_SUFFIX, MAX_FILE_BYTES, brightened, use
 from onelook.files.jpeg import mended_jpeg
 from onelook.structures.dataset_index import DatasetIndex
 
-# Of these a copy lacks the image, or the label, that is reported.
+# Kinds whose reported image, or label, is left out of the copy.
 DROPS_IMAGE = frozenset({"doubled-image", "leaked-image"})
 DROPS_LABEL = frozenset({"doubled-object"})
-ODD_FILE = "odd-file"
 
 _SUFFIX_OF_KIND = {"bmp": ".bmp", "jpeg": ".jpg", "png": ".png", "tiff": ".tif", "webp": ".webp"}
 
@@ -32,8 +31,8 @@ class MendedSplit:
 
     Attributes:
         index: its images, by their old paths, and labels.
-        inside: path of each image below the folder of the split, with `/`; the suffix is that of its content.
-        odd: old paths of the images whose files are not just copied.
+        inside: new path of each image below the folder of the split, with `/`; the suffix fits the content.
+        odd: old paths of the images whose files are corrected, not copied.
     """
 
     split: str
@@ -43,7 +42,7 @@ class MendedSplit:
 
 
 def mended_split(split: str, index: DatasetIndex, findings: Iterable[Finding]) -> MendedSplit:
-    """A split without what is there twice; DataError if no image would be left."""
+    """A split without duplicates; DataError if no image would be left."""
     ours = [finding for finding in findings if finding.split == split]
     images = {finding.image for finding in ours if finding.kind in DROPS_IMAGE}
     labels = {finding.label for finding in ours if finding.kind in DROPS_LABEL}
@@ -53,13 +52,13 @@ def mended_split(split: str, index: DatasetIndex, findings: Iterable[Finding]) -
             f"all images of split `{split}` are in a larger split too: none would be left",
             hint="split the dataset again: `onelook split`",
         )
-    told = {finding.file for finding in ours if finding.kind == ODD_FILE}
-    odd = frozenset(path for path in kept.paths if printable(path) in told)
+    odd_files = {finding.file for finding in ours if finding.kind == "odd-file"}
+    odd = frozenset(path for path in kept.paths if printable(path) in odd_files)
     return MendedSplit(split, kept, tuple(_names_inside(kept.paths, odd)), odd)
 
 
 def without(index: DatasetIndex, images: Collection[int], labels: Collection[int]) -> DatasetIndex:
-    """The images and labels of an index but for these; it has no fingerprint, being of no scan."""
+    """An index without these images and labels; it has no fingerprint, as no scan made it."""
     counts = np.diff(index.offsets)
     keeps_image = ~np.isin(np.arange(len(index)), list(images))
     keeps_label = np.repeat(keeps_image, counts) & ~np.isin(np.arange(len(index.class_ids)), list(labels))
@@ -79,7 +78,7 @@ def without(index: DatasetIndex, images: Collection[int], labels: Collection[int
 
 
 def shift_of(paths: Iterable[str]) -> int:
-    """By how many bits the values of images with 16 bits can be raised, the same for all, before one would be lost.
+    """By how many bits the values of all 16-bit images can be shifted before one overflows.
 
     Raises:
         DataError: an image can no longer be read.
@@ -88,8 +87,8 @@ def shift_of(paths: Iterable[str]) -> int:
     return 16 - used if used else 0
 
 
-def mended_file(path: str, shift: int = 0) -> bytes:
-    """The bytes of a usable image file as a JPEG should end, and with values of 16 bits raised by `shift` bits.
+def mended_file(path: str, shift: int) -> bytes:
+    """The bytes of a usable image file: a JPEG with a proper end, 16-bit values shifted by `shift` bits.
 
     Raises:
         DataError: it can no longer be read.
@@ -102,7 +101,7 @@ def mended_file(path: str, shift: int = 0) -> bytes:
 
 
 def _names_inside(paths: Sequence[str], odd: Collection[str]) -> list[str]:
-    """Paths below the folder that all have in common, odd ones with the suffix of their content; no two the same."""
+    """Unique paths below the common folder, odd files with the suffix of their content."""
     folder = os.path.commonpath([str(Path(path).parent) for path in paths])
     names = []
     stems: set[str] = set()  # no two images of the copy share a label file

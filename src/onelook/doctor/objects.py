@@ -1,4 +1,4 @@
-"""Labels that can be used and are odd all the same: objects with two boxes, and objects that vanish when scaled."""
+"""Labels that are usable but odd: objects with two boxes, tiny objects, crowded images."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from onelook.geometry.iou import paired_iou
 from onelook.structures.dataset_index import DatasetIndex
 from onelook.training.autoanchor import SMALL_SIDE_PX, label_sizes_px
 
-# Boxes of two neighbours overlap by less; two boxes that somebody drew around one object hardly ever do.
+# Boxes of neighbours overlap less; two boxes around one object hardly ever do.
 SAME_OBJECT_IOU = 0.9
-# With more objects than this, an image's boxes are compared with the nearest ones only.
+# With more objects than this, each box is compared with the nearest ones only.
 MAX_OBJECTS = 2000
 _NEIGHBOURS = 50
 
@@ -32,12 +32,12 @@ def doubled_object_findings(scans: Scans, names: Sequence[str]) -> Iterator[Find
         for image in np.flatnonzero(np.diff(index.offsets) > 1).tolist():
             rows = index.labels_of(image)
             boxes = cxcywh_to_xyxy(index.boxes[rows].astype(np.float64))
-            told: set[int] = set()
+            reported: set[int] = set()
             for one, other, iou in overlapping_pairs(boxes, SAME_OBJECT_IOU):
                 first, second = rows.start + one, rows.start + other
-                if second in told:
+                if second in reported:
                     continue
-                told.add(second)
+                reported.add(second)
                 classes = int(index.class_ids[first]), int(index.class_ids[second])
                 is_same = classes[0] == classes[1]
                 kind = "doubled-object" if is_same else "disputed-object"
@@ -59,11 +59,11 @@ def tiny_object_findings(scans: Scans, names: Sequence[str], imgsz: int) -> Iter
 
 
 def crowded_findings(scans: Scans, max_det: int) -> Iterator[Finding]:
-    """Images with more labels than detections of an image that count: even perfect ones would miss some."""
+    """Images with more labels than `max_det`: even perfect detections would miss some."""
     for split, scan in scans.items():
         for image, count in crowded_images(scan.index, max_det):
-            told = f"{count} labels; of an image, {max_det} detections count"
-            yield Finding("crowded-image", split, printable(scan.index.paths[image]), told, image=image)
+            detail = f"{count} labels; of an image, {max_det} detections count"
+            yield Finding("crowded-image", split, printable(scan.index.paths[image]), detail, image=image)
 
 
 def overlapping_pairs(boxes_xyxy: Array, least_iou: float) -> list[tuple[int, int, float]]:
@@ -91,7 +91,7 @@ def image_of(index: DatasetIndex, label: int) -> int:
 
 
 def centre_of(index: DatasetIndex, label: int) -> str:
-    """Where a label stands in its image: the centre of its box, pixels."""
+    """The centre of a label's box as text, pixels."""
     height, width = index.size_of(image_of(index, label))
     x, y = index.boxes[label, :2].tolist()
     return f"({x * width:.0f}, {y * height:.0f})"

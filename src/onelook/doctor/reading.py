@@ -1,4 +1,4 @@
-"""What the splits of a dataset hold, however bad they are, and why others cannot be read."""
+"""Scans the splits of a dataset, however bad they are, and says why others cannot be read."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ logger = logging.getLogger(__name__)
 def read_splits(
     spec: DatasetSpec, work: Work, cache_folder: Path, max_pixels: int
 ) -> tuple[dict[str, ScanResult], dict[str, DataError]]:
-    """What the splits hold, and why others cannot be read; DataError if none can."""
+    """The scans of the splits, and why others cannot be read; DataError if none can."""
     scans: dict[str, ScanResult] = {}
     unread: dict[str, DataError] = {}
     for split in spec.splits:
@@ -37,7 +37,7 @@ def read_splits(
 
 
 def require_splits(unread: Mapping[str, DataError]) -> None:
-    """Raise the reason why a split cannot be read that training needs."""
+    """Raise the error of a split that training needs and that cannot be read."""
     for split in ("train", "val"):
         if split in unread:
             raise unread[split]
@@ -45,14 +45,14 @@ def require_splits(unread: Mapping[str, DataError]) -> None:
 
 @dataclass(frozen=True)
 class Unlabelled:
-    """Images that nobody has said anything about: their paths, and the first label file that was looked for."""
+    """The images without labels or an empty label file, and the first label file that is missing."""
 
     images: frozenset[str] = frozenset()
     first: str | None = None
 
 
 def unlabelled_in(spec: DatasetSpec, split: str, scan: ScanResult) -> Unlabelled:
-    """What of a split nobody has said anything about."""
+    """The unlabelled images of a split."""
     if scan.ledger.images_missing == 0:
         return Unlabelled()
     source = FORMATS[spec.format](spec, split, False)

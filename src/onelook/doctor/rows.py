@@ -1,4 +1,4 @@
-"""From the entries of ledgers to findings: files and rows that are not used just as they stand."""
+"""Findings from the entries of ledgers: files and rows that are not used as they are."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _BY_OUTCOME = {
 
 
 def ledger_findings(scans: Scans) -> Iterator[Finding]:
-    """A finding for each entry of the ledgers, but for rows that only share the fate of their image."""
+    """A finding for each entry of the ledgers, except for rows of unusable images."""
     for split, scan in scans.items():
         for entry in scan.ledger.entries:
             if entry.kind == "of-unusable-image":
@@ -30,5 +30,5 @@ def ledger_findings(scans: Scans) -> Iterator[Finding]:
 
 
 def kind_of(entry: LedgerEntry) -> str:
-    """The key of FAULTS of what an entry tells; of rows of an image that cannot be used, `of-unusable-image`."""
+    """The key of FAULTS for an entry; `of-unusable-image` for rows of an unusable image."""
     return entry.kind or _BY_OUTCOME[entry.outcome]

@@ -1,4 +1,4 @@
-"""A split in numbers: classes, sizes of images, sizes and shapes of objects at the size of training."""
+"""Statistics of a split: classes, image sizes, sizes and shapes of objects at the training size."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from onelook.training.autoanchor import label_sizes_px
 Array = npt.NDArray[Any]
 
 QUANTILES = (0.0, 0.05, 0.25, 0.5, 0.75, 0.95, 1.0)
-# COCO's limits of small and medium objects, and what a cell of the finest usual map covers: side, pixels.
+# COCO's limits of small and medium objects, and a cell of the finest usual feature map: sides, pixels.
 SMALL_PX, MEDIUM_PX, CELL_PX = 32.0, 96.0, 8.0
 
 
 @dataclass(frozen=True)
 class SplitStatistics:
-    """What is in a split.
+    """The statistics of a split.
 
     Attributes:
         images: usable images.
@@ -31,10 +31,10 @@ class SplitStatistics:
         width_px, height_px: quantiles of the images' sizes.
         aspect: quantiles of width / height of the images.
         objects_per_image: quantiles.
-        object_side_px: quantiles of the square root of an object's area at the size of training.
+        object_side_px: quantiles of the square root of an object's area at the training size.
         object_aspect: quantiles of width / height of the objects.
-        shares: parts of the objects that are smaller than a `cell`, `small`, `medium` and `large`, at that size; a
-            cell's are small too.
+        shares: shares of the objects that are `small`, `medium` and `large` by COCO's limits at that size, and of those
+            below a `cell`, which are small too.
     """
 
     images: int
@@ -52,7 +52,7 @@ class SplitStatistics:
 
 
 def statistics_of(index: DatasetIndex, *, num_classes: int, imgsz: int) -> SplitStatistics:
-    """The numbers of a split; quantiles of nothing are empty, sizes are those at a longer side of `imgsz` pixels."""
+    """The statistics of a split at a longer side of `imgsz` pixels; quantiles of nothing are empty."""
     counts = np.diff(index.offsets)
     images = np.repeat(np.arange(len(index)), counts)
     pairs = np.unique(np.stack([images, index.class_ids]), axis=1)

@@ -1,9 +1,9 @@
-"""Labels that a detector contradicts: missing ones, ones of the wrong class, misplaced ones, and ones of nothing.
+"""Labels that a detector contradicts: missing, of the wrong class, misplaced, or without an object.
 
 In the spirit of "Confident learning: estimating uncertainty in dataset labels" (Northcutt, Jiang, Chuang 2021): how
-much a contradiction counts is read off the dataset itself. If 98 % of the detections of a class with such a score lie
-on a label of the class, then one that lies on none is suspicious with 0.98. So classes that the detector knows well
-count for more than those that it guesses at, whatever their scores, and all kinds of suspicions have one scale.
+much a contradiction counts is measured on the dataset itself. If 98 % of the detections of a class with such a score
+lie on a label of the class, then one that lies on none is suspicious with 0.98. So classes that the detector knows well
+count for more than those that it guesses at, whatever their scores, and all kinds of suspicions share one scale.
 
 Letters: D detections, M labels.
 """
@@ -22,23 +22,23 @@ from onelook.structures.detections import Detections
 
 Array = npt.NDArray[Any]
 
-# A detection says the same as a label if they overlap so much; it speaks of nothing that is labelled below the other.
+# IoU from which a detection agrees with a label, and below which it concerns no label.
 SAME_IOU, APART_IOU = 0.5, 0.3
-# A box that comes so near to an edge, as a part of the image's side, shows an object that may be cut.
+# A box this near to an edge, as a fraction of the image's side, may show a cut object.
 EDGE = 0.015
-# A misplaced label still touches the detection that it belongs to, or is no further away than this many of its sides.
+# A misplaced label still touches its detection, or is at most this many of its own sides away.
 TOUCHING_IOU, NEAR_SIDES = 0.1, 2.0
-# A detector that is right no more often than this has nothing to say.
+# Weaker suspicions are left out: the detector would be wrong as often as right.
 LEAST_STRENGTH = 0.5
 
 _BINS = 50
-# What is believed before anything is seen, as so many detections of which half agree.
+# The prior: as many detections, half of which agree.
 _PRIOR = 2.0
 
 
 @dataclass(frozen=True)
 class ImageComparison:
-    """An image, its labels, and what a detector found in it.
+    """An image with its labels and detections.
 
     Attributes:
         image: number of the image in the index of its split.
@@ -64,13 +64,13 @@ class Suspicion:
 
     Attributes:
         kind: `suspect-missing`, `suspect-class`, `suspect-place` or `suspect-extra`.
-        strength: 0 to 1, how often the dataset agrees with the detector where it is as sure as here.
+        strength: 0 to 1, how often the labels agree with the detector where it is as confident.
         split, image: the image.
         label: row of the label in the index of the split; -1 if it is missing.
         labelled_class: class of the label; -1 if it is missing.
         labelled_box: xyxy, pixels; None if it is missing.
-        seen_class: what the detector says; -1 if it sees nothing.
-        seen_box: xyxy, pixels; None if it sees nothing.
+        seen_class: class of the detection; -1 if there is none.
+        seen_box: xyxy, pixels; None if there is none.
         score: confidence of the detection, 0 to 1; 0 if there is none.
     """
 
@@ -87,7 +87,7 @@ class Suspicion:
 
 
 def suspicions(images: Sequence[ImageComparison], num_classes: int) -> list[Suspicion]:
-    """Contradictions between labels and detections, the strongest first; none where the dataset rarely agrees."""
+    """Contradictions between labels and detections of at least `LEAST_STRENGTH`, the strongest first."""
     overlaps = [box_iou(_floats(one.detections.boxes), _floats(one.boxes_xyxy)) for one in images]
     trust = _trust(images, overlaps, num_classes)
     found = [
@@ -101,12 +101,12 @@ def suspicions(images: Sequence[ImageComparison], num_classes: int) -> list[Susp
 
 @dataclass(frozen=True)
 class _Trust:
-    """How far the dataset agrees with the detector.
+    """How often labels and detections agree.
 
     Attributes:
-        labelled: (classes, 2, bins) part of the detections of such a score that lie on a label of their class; inside
-            the image, and at its edge, where objects are cut and people label as they please.
-        found: (classes, 2) part of the labels on which a detection of their class lies.
+        labelled: (classes, 2, bins) share of the detections with such a score that lie on a label of their class;
+            inside the image, and at its edge, where objects are cut and labelled inconsistently.
+        found: (classes, 2) share of the labels on which a detection of their class lies.
     """
 
     labelled: Array
@@ -147,7 +147,7 @@ def _bin_of(scores: Array) -> Array:
 
 
 def _rising(agreed: Array, counts: Array) -> Array:
-    """Parts that agree, bin by bin, made to rise with the score: neighbours that fall are pooled.
+    """Shares that agree by bin, made to rise with the score: falling neighbours are pooled.
 
     The pool-adjacent-violators algorithm: "An empirical distribution function for sampling with incomplete information"
     (Ayer, Brunk, Ewing, Reid, Silverman 1955).
@@ -166,7 +166,7 @@ def _part(pool: Sequence[float]) -> float:
 
 
 class _Contradictions:
-    """What a detector says against the labels of one image."""
+    """The contradictions between labels and detections in one image."""
 
     def __init__(self, image: ImageComparison, iou: Array, trust: _Trust) -> None:
         self._image, self._iou, self._trust = image, iou, trust
@@ -180,7 +180,7 @@ class _Contradictions:
         self._used: set[int] = set()  # detections that explain a label already
 
     def all(self) -> Iterable[Suspicion]:
-        """All of them, each detection and each label in one at most."""
+        """All suspicions; each detection and each label is in at most one."""
         unsupported = np.flatnonzero(~self._agrees.any(axis=0)).tolist()
         explained = []
         for label in unsupported:
@@ -205,7 +205,7 @@ class _Contradictions:
         return None if best is None else self._suspicion("suspect-place", self._strength(best), label, best)
 
     def _near(self, label: int) -> Suspicion | None:
-        """Nothing lies on the label, but a detection of its class and about its size without a label is near."""
+        """Nothing lies on the label, but near it an unlabelled detection of its class and about its size."""
         image, seen = self._image, self._image.detections
         if len(seen) == 0 or self._iou[:, label].max(initial=0.0) >= APART_IOU:
             return None
@@ -249,7 +249,7 @@ class _Contradictions:
         return float(self._trust.found[self._image.class_ids[label], self._label_edges[label]])
 
     def _both(self, label: int, detection: int) -> float:
-        """Of two signs that have nothing to do with each other: an object without a label, a label without object."""
+        """Strength of two independent signs: a detection without a label, a label without a detection."""
         return 1 - (1 - self._strength(detection)) * (1 - self._found(label))
 
     def _suspicion(self, kind: str, strength: float, label: int | None, detection: int | None) -> Suspicion:
