@@ -27,7 +27,7 @@ def draw_detections(
     hide_labels: bool = False,
     hide_conf: bool = False,
 ) -> npt.NDArray[np.uint8]:
-    """A copy of the image with boxes, class names and scores drawn in.
+    """A copy of the image with boxes, class names and scores.
 
     The most confident box is drawn last, so on top; without scores the smallest is. Labels stand above their box
     where there is room, else inside, and always whole within the image.
@@ -60,11 +60,11 @@ def draw_detections(
     limit = np.array([width, height, width, height]) - 1 - inset
     corners = np.rint(np.clip(np.asarray(boxes_xyxy, np.float64).reshape(-1, 4), inset, np.maximum(limit, inset)))
     corners = corners.astype(np.int64)
-    order = _drawing_order(corners, scores)
+    order = np.argsort(-(corners[:, 2:] - corners[:, :2]).prod(axis=1) if scores is None else scores, kind="stable")
     for row in order:
         left, top, right, bottom = corners[row].tolist()
         _draw_frame(canvas, (left, top, right, bottom), class_colour(int(class_ids[row])), thickness=thickness)
-    for row in [] if hide_labels else order:  # labels last, so that no line crosses one
+    for row in order[:0] if hide_labels else order:  # labels last, so that no line crosses one
         left, top = corners[row, :2].tolist()
         class_id = int(class_ids[row])
         colour = class_colour(class_id)
@@ -83,14 +83,14 @@ def default_line_thickness(height: int, width: int) -> int:
 
 
 def default_font_px(height: int, width: int) -> int:
-    """Letter size that suits an image, pixels: 14 up to 700, 30 at full HD."""
+    """Font size that suits an image, pixels: 14 up to 700, 30 at full HD."""
     return max(MIN_FONT_PX, round((height + width) / 2 * 0.02))
 
 
 def _draw_frame(
     canvas: npt.NDArray[np.uint8], corners: tuple[int, int, int, int], colour: RGB, *, thickness: int
 ) -> None:
-    """Four crisp lines centred on the box; cv2.rectangle's have blurred edges and, by version, another thickness."""
+    """Four crisp lines centred on the box; cv2.rectangle blurs edges, and its thickness varies by version."""
     before, after = thickness // 2, thickness - thickness // 2
     left, top, right, bottom = corners
     x0, x1, y0, y1 = max(left - before, 0), right + after, max(top - before, 0), bottom + after
@@ -98,11 +98,3 @@ def _draw_frame(
     canvas[bottom - before : y1, x0:x1] = colour
     canvas[y0:y1, x0 : left + after] = colour
     canvas[y0:y1, right - before : x1] = colour
-
-
-def _drawing_order(corners: npt.NDArray[Any], scores: npt.NDArray[Any] | None) -> list[int]:
-    if scores is not None:
-        order = np.argsort(np.asarray(scores), kind="stable")
-        return [int(row) for row in order]
-    areas = (corners[:, 2] - corners[:, 0]) * (corners[:, 3] - corners[:, 1])
-    return [int(row) for row in np.argsort(-areas, kind="stable")]

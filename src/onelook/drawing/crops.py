@@ -1,4 +1,4 @@
-"""Objects cut out of an image, and the folders that they go to."""
+"""Crops of objects, and the names of their folders."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def crop(image: Image, box_xyxy: npt.NDArray[Any]) -> Image:
 
 
 def folder_name(class_name: str, class_id: int) -> str:
-    """A class name as the name of one folder: what could lead elsewhere or upset a system becomes `_`.
+    """A class name as a safe folder name: path separators and other characters that a system refuses become `_`.
 
     >>> folder_name("../traffic light", 9), folder_name("", 2)
     ('.._traffic light', 'class2')

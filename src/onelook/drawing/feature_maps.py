@@ -15,10 +15,10 @@ GAP_PX = 2
 
 
 def draw_feature_maps(values: npt.NDArray[np.float32]) -> npt.NDArray[np.uint8]:
-    """The first 32 maps side by side, from their least value, dark, to their largest, bright.
+    """The first 32 maps side by side, each from its minimum, dark, to its maximum, bright.
 
     Args:
-        values: (C, H, W); maps smaller than 64 pixels are enlarged by a whole number.
+        values: (C, H, W); maps below 64 pixels are enlarged by an integer factor.
 
     Returns:
         (H, W, 3) uint8 RGB.
@@ -38,7 +38,7 @@ def draw_feature_maps(values: npt.NDArray[np.float32]) -> npt.NDArray[np.uint8]:
 
 
 def _as_levels(feature_map: npt.NDArray[np.float32]) -> npt.NDArray[np.uint8]:
-    """(H, W) 0 to 255; a map that is the same everywhere, or not finite, is dark."""
+    """(H, W) 0 to 255; a map that is constant or not finite is 0."""
     values = np.nan_to_num(feature_map.astype(np.float64), posinf=0.0, neginf=0.0)
     span = float(np.ptp(values))
     if span == 0:

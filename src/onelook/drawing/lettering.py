@@ -1,4 +1,4 @@
-"""Words in images: names that fonts can write, and text as bitmaps to paste into images."""
+"""Text in images: class names that fonts can write, and bitmaps of text to paste into images."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ MAX_NAME_LENGTH = 28
 
 
 def shown_name(names: Sequence[str], class_id: int) -> str:
-    """Name of a class as images write it: one line, shortened in the middle, `class 7` if it cannot be written.
+    """A class name for images: one line, shortened in the middle, or `class 7` if no font can write it.
 
     >>> shown_name(["cat"], 0), shown_name(["cat"], 7)
     ('cat', 'class 7')
@@ -44,7 +44,7 @@ def shown_name(names: Sequence[str], class_id: int) -> str:
 
 
 def shortened(text: str, limit: int = MAX_NAME_LENGTH) -> str:
-    """`text` of at most `limit` characters, the middle replaced by an ellipsis.
+    """`text` in at most `limit` characters, its middle replaced by an ellipsis.
 
     >>> shortened("northern rockhopper penguin", 13)
     'northe…enguin'
@@ -57,7 +57,7 @@ def shortened(text: str, limit: int = MAX_NAME_LENGTH) -> str:
 
 @lru_cache(maxsize=4096)
 def fonts_for(text: str) -> tuple[str, ...]:
-    """Font files that together hold every character of `text`; none if no known font on this machine does."""
+    """Font files that together have every character of `text`; none if no known font does."""
     default = default_font()
     missing = {ord(character) for character in text} - characters_of(default)
     if not missing:
@@ -77,7 +77,7 @@ def default_font() -> str:
 
 @lru_cache(maxsize=1)
 def fallback_fonts() -> dict[str, str]:
-    """Installed families for other scripts and their files, in order of preference."""
+    """Installed font families for other scripts and their files, in order of preference."""
     from matplotlib.font_manager import fontManager
 
     installed = {entry.name: entry.fname for entry in fontManager.ttflist if entry.name in FALLBACK_FAMILIES}
@@ -86,7 +86,7 @@ def fallback_fonts() -> dict[str, str]:
 
 @lru_cache(maxsize=32)
 def characters_of(font: str) -> frozenset[int]:
-    """Unicode code points that a font file has a shape for."""
+    """Unicode code points that a font file has a glyph for."""
     from matplotlib.ft2font import FT2Font
 
     return frozenset(FT2Font(font).get_charmap())
@@ -94,7 +94,7 @@ def characters_of(font: str) -> frozenset[int]:
 
 @lru_cache(maxsize=4096)
 def text_bitmap(text: str, font_px: int) -> npt.NDArray[np.uint8]:
-    """How much of each pixel the letters cover, (H, W) from 0 to 255; H is the same for every text of this size.
+    """Coverage of each pixel by the letters, (H, W) 0 to 255; H is the same for all texts of this size.
 
     Args:
         text: one line; a character without a font becomes a question mark.
@@ -124,7 +124,7 @@ def text_bitmap(text: str, font_px: int) -> npt.NDArray[np.uint8]:
 def text_patch(words: Sequence[str], font_px: int, *, ink: RGB, paper: RGB) -> npt.NDArray[np.uint8]:
     """`words` in one line on a filled rectangle with a small margin, (H, W, 3) RGB.
 
-    Words are drawn once each and remembered: a video has thousands of labels, but few names and 101 scores.
+    Bitmaps of words are cached: a video has thousands of labels, but few names and 101 scores.
     """
     margin_x, margin_y, gap = max(2, font_px // 4), max(1, font_px // 12), font_px // 3
     bitmaps = [text_bitmap(word, font_px) for word in words]
@@ -141,7 +141,7 @@ def text_patch(words: Sequence[str], font_px: int, *, ink: RGB, paper: RGB) -> n
 
 
 def paste_patch(canvas: npt.NDArray[np.uint8], patch: npt.NDArray[np.uint8], *, left: int, top: int) -> None:
-    """Put `patch` into `canvas` as near to (left, top) as fits whole; shrink it if it is larger than the canvas."""
+    """Paste `patch` into `canvas` as near to (left, top) as it fits; shrink it if it is larger than the canvas."""
     height, width = canvas.shape[:2]
     scale = min(width / patch.shape[1], height / patch.shape[0])
     if scale < 1:

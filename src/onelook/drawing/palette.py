@@ -1,4 +1,4 @@
-"""One colour per class, the same in every image, that colour-blind readers can tell apart."""
+"""One colour per class, the same in every image and distinguishable by colour-blind readers."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ BASE_COLOURS: tuple[RGB, ...] = (
 )
 BLACK: RGB = (0, 0, 0)
 WHITE: RGB = (255, 255, 255)
-# After the base colours come the same ones mixed with black, then with white; after 21 classes all repeats.
+# After the base colours come the same ones mixed with black, then with white; after 21 classes they repeat.
 SHADES: tuple[tuple[RGB, float], ...] = ((BLACK, 0.0), (BLACK, 0.45), (WHITE, 0.5))
 
 

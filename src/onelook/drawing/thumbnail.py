@@ -1,4 +1,4 @@
-"""Small copies of images, to be kept beside their boxes."""
+"""Thumbnails of images."""
 
 from __future__ import annotations
 
@@ -6,14 +6,13 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from onelook.files.image_headers import MAX_PIXELS
 from onelook.files.images import encode_image, read_image, scale_hint_for
 
 SIDE_PX = 512
 QUALITY = 80
 
 
-def thumbnail(path: str, size_hw: tuple[int, int], *, max_pixels: int = MAX_PIXELS) -> bytes:
+def thumbnail(path: str, size_hw: tuple[int, int], *, max_pixels: int) -> bytes:
     """A JPEG of an image file whose longest side has at most 512 pixels.
 
     Raises:

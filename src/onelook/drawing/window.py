@@ -1,4 +1,4 @@
-"""A window that shows images as they are processed, if this machine has a display and OpenCV can draw on it."""
+"""Windows that show images as they are processed."""
 
 from __future__ import annotations
 
