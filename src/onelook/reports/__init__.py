@@ -1,1 +1,1 @@
-"""The report of runs: what it needs from a run folder, its sections, the page."""
+"""Reports of runs, the page of the data doctor, and the plots of a run."""

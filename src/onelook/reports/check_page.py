@@ -1,4 +1,4 @@
-"""The page of the data doctor: what was found, what cures it, the suspicious labels as images, and the numbers."""
+"""The page of the data doctor: findings and cures, images of suspicious labels, and statistics."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ SECTIONS = {
 
 @dataclass(frozen=True)
 class CaptionedImage:
-    """An image for the page, as a JPEG with a caption, and the path of the whole image."""
+    """A JPEG with a caption for the page, and the path of the original image."""
 
     jpeg: bytes
     caption: str
@@ -34,12 +34,12 @@ class CaptionedImage:
 
     @property
     def base64(self) -> str:
-        """The file in letters."""
+        """The JPEG in base64."""
         return base64.b64encode(self.jpeg).decode("ascii")
 
 
 def check_page(diagnosis: Diagnosis, images: Sequence[CaptionedImage] = ()) -> str:
-    """The text of an HTML file that needs nothing else; `images` are the most suspicious labels, the worst first."""
+    """A self-contained HTML page; `images` show the most suspicious labels, the worst first."""
     is_judged = diagnosis.detector_map50 is not None
     statistics, counts = diagnosis.statistics, by_severity(diagnosis.findings)
     figures = [(f"{severity}s", f"{count:,}") for severity, count in counts.items()]

@@ -30,9 +30,9 @@ logger = logging.getLogger(__name__)
 def write_examples(
     path: Path, index: DatasetIndex, detections: Sequence[Detections], metrics: DetectionMetrics
 ) -> None:
-    """Write the best and worst images of a split at the best confidence; the same evaluation gives the same file.
+    """Write the best and worst images of a split at the best confidence; equal evaluations give equal files.
 
-    A disk that is full costs a warning only.
+    A full disk costs only a warning.
     """
     labels = [index.image_labels(image) for image in range(len(index))]
     outcomes = image_outcomes(labels, detections, num_classes=metrics.num_classes, confidence=metrics.best_confidence)
@@ -50,7 +50,7 @@ def write_examples(
 
 
 def choose_examples(outcomes: Sequence[ImageOutcome]) -> tuple[list[int], list[int]]:
-    """The worst and the best images, at most 6 each, none in both: with an error, and with a label that was found."""
+    """The worst images, with an error, and the best, with a label that was found; at most 6 each, none in both."""
     images = range(len(outcomes))
     ranked = sorted(images, key=lambda image: (outcomes[image].f1, -outcomes[image].num_errors, image))
     worst = [image for image in ranked if outcomes[image].num_errors][:NUM_EACH]

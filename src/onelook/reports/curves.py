@@ -1,4 +1,4 @@
-"""The charts over the epochs: learning, and speed and memory."""
+"""Charts over the epochs: losses, metrics and learning rates; speed and memory."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ import math
 from collections import defaultdict
 from collections.abc import Sequence
 
-from onelook.callbacks.panel import Panel, loss_names, loss_title
 from onelook.reports.line_chart import Axes, Chart, ChartLine, line_chart
+from onelook.reports.panel import Panel, loss_names, loss_title
 from onelook.reports.run_record import Row, RunRecord
 from onelook.structures.results import MAP50, MAP50_95, PRECISION, RECALL
 
@@ -16,7 +16,7 @@ PANELS = (
     Panel("Precision and recall", ((PRECISION, "precision"), (RECALL, "recall")), is_share=True),
     Panel("Learning rate", (("x/lr0", "biases"), ("x/lr1", "decayed weights"), ("x/lr2", "normalisation"))),
 )
-# What several runs are compared by: one column a chart, one line a run.
+# For several runs: one chart per column, one line per run.
 COMPARED = (
     Panel("mAP50-95", ((MAP50_95, ""),), is_share=True),
     Panel("mAP50", ((MAP50, ""),), is_share=True),
@@ -52,7 +52,7 @@ def speed_charts(runs: Sequence[RunRecord]) -> list[Chart]:
 
 
 def _with_losses(panels: Sequence[Panel], runs: Sequence[RunRecord]) -> list[Panel]:
-    """`panels`, with those of all terms of the losses of `runs` before the last."""
+    """`panels`, with the panels of all loss terms of `runs` before the last."""
     names = dict.fromkeys(name for run in runs for name in loss_names(run.results[0] if run.results else ()))
     losses: list[Panel] = []
     for name in names:
@@ -72,7 +72,7 @@ def _charts(
     *,
     mark: tuple[float, str] | None = None,
 ) -> list[Chart]:
-    """One chart per panel: with a line for each of its columns for one run, with a line per run for several."""
+    """One chart per panel; its lines are the columns of one run, or one column of several runs."""
     charts = []
     for chart_number, panel in enumerate(panels):
         lines = []
@@ -95,7 +95,7 @@ def _share_limits(lines: Sequence[ChartLine]) -> tuple[float, float] | None:
 
 
 def _by_epoch(rows: Sequence[Row]) -> list[Row]:
-    """One row per epoch: the parts that several processes have done of one are added up."""
+    """One row per epoch; the parts of an epoch that was interrupted and resumed are added up."""
     parts: dict[float, list[Row]] = defaultdict(list)
     for row in rows:
         parts[row["epoch"]].append(row)

@@ -1,4 +1,4 @@
-"""Files of a validation: its numbers, text labels, and COCO's JSON."""
+"""Files of a validation: metrics, text labels, and COCO's JSON."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from onelook.structures.metrics import as_arrays
 
 
 def write_metrics(evaluation: Evaluation, names: tuple[str, ...], run: RunDir) -> None:
-    """Write the numbers of an evaluation as JSON, per class and in all, undefined ones as null; and all as arrays."""
+    """Write the metrics of an evaluation as JSON, overall and per class, undefined ones as null; and all as arrays."""
     metrics = evaluation.metrics
     scalars = ("precision", "recall", "f1", "map50", "map75", "map50_95", "map_small", "map_medium", "map_large")
     content: dict[str, Any] = {name: getattr(metrics, name) for name in (*scalars, "fitness", "best_confidence")}
@@ -51,7 +51,7 @@ def write_metrics(evaluation: Evaluation, names: tuple[str, ...], run: RunDir) -
 def write_labels(
     index: DatasetIndex, detections: Sequence[Detections], folder: Path, *, save_conf: bool = False
 ) -> None:
-    """Write what was found in each image to `folder`/stem.txt, a line `class x y w h` each, as datasets have them."""
+    """Write the detections of each image to `folder`/stem.txt, as lines `class x y w h` like those of a dataset."""
     folder.mkdir(parents=True, exist_ok=True)
     stems = distinct([PurePath(path).stem for path in index.paths])
     for stem, found, size_hw in zip(stems, detections, index.sizes_hw.tolist(), strict=True):
@@ -68,7 +68,7 @@ def write_coco(index: DatasetIndex, detections: Sequence[Detections], names: Seq
 
 
 def distinct(names: Sequence[str]) -> list[str]:
-    """The names, those that come again with `_2`, `_3`, ... behind them; upper and lower case count as the same.
+    """The names, repeated ones with `_2`, `_3`, ... appended; case is ignored.
 
     >>> distinct(["a", "b", "a", "A", "a_2"])
     ['a', 'b', 'a_2', 'A_3', 'a_2_2']

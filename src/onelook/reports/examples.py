@@ -1,6 +1,6 @@
-"""The best and worst images of an evaluation, as `examples.json` holds them: small copies, labels and detections.
+"""`examples.json`: the best and worst images of an evaluation, as thumbnails with labels and detections.
 
-Imports nothing heavy: reports read this, and need no torch.
+Imports nothing heavy: reports need no torch.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from onelook.files.json_values import from_document
 
 FORMAT = 1
 NUM_EACH = 6
-MAX_BOXES = 300  # of one kind on one image; more could not be told apart
+MAX_BOXES = 300  # of one kind on one image; more cannot be told apart
 
 
 def _base64(text: str) -> str:
@@ -32,7 +32,7 @@ class ExampleBox:
     Attributes:
         box: left, top, right, bottom, pixels of the original image.
         class_id: class of the box.
-        is_right: a label that was found, or a detection that hits a label of its class.
+        is_right: a label that was found, or a detection that matches a label of its class.
         score: 0 to 1; None for a label.
     """
 
@@ -49,8 +49,8 @@ class Example:
     Attributes:
         file: its path, printable.
         size_hw: height and width of the original, pixels.
-        jpeg: a small copy, base64.
-        right, missed, wrong: labels found, labels not found, detections that hit no label.
+        jpeg: thumbnail, base64.
+        right, missed, wrong: number of labels found, of labels missed, and of detections that match no label.
         labels, detections: at most 300 boxes each.
     """
 
@@ -65,17 +65,17 @@ class Example:
 
     @property
     def name(self) -> str:
-        """Of the file, without its folders."""
+        """Name of the file without its folders."""
         return PurePath(self.file).name or self.file
 
 
 @dataclass(frozen=True)
 class Examples:
-    """What `examples.json` holds.
+    """The content of `examples.json`.
 
     Attributes:
-        confidence: detections with a lower score count for nothing.
-        worst: least F1 first; among ties, the one with the most errors.
+        confidence: detections with a lower score are ignored.
+        worst: lowest F1 first; among ties, the one with the most errors.
         best: highest F1 first; among ties, the one with the most labels.
     """
 
@@ -85,5 +85,5 @@ class Examples:
 
 
 def examples_from_json(text: str | bytes) -> Examples:
-    """What `write_examples` wrote; ValueError if the text holds something else."""
+    """The content of `examples.json`; ValueError if the text is something else."""
     return from_document(Examples, json.loads(text), version=FORMAT)

@@ -1,4 +1,4 @@
-"""Pages from the templates in `templates/`: each one file that asks for nothing from outside."""
+"""Self-contained HTML pages from `templates/`."""
 
 from __future__ import annotations
 
@@ -17,40 +17,40 @@ from markupsafe import Markup
 
 NOTHING = "–"
 SHADES = 20
-# Letters that HTML cannot hold, and halves of letters that UTF-8 cannot; a tab and the end of a line stay.
+# Control characters, which HTML cannot hold, and surrogates, which UTF-8 cannot; tabs and line feeds stay.
 _NOT_TEXT = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]")
 
 
 def render(template: str, **content: Any) -> str:
-    """The text of an HTML file.
+    """An HTML page.
 
-    The browser may run the scripts of this package and use its style sheet, both known by their SHA-256, and show
-    images that are in the page; it may load, send or run nothing else, whatever names and texts hold.
+    Its policy allows the scripts and the style sheet of this package, by their SHA-256, and images in the page; the
+    browser loads, sends and runs nothing else, whatever names and texts hold.
 
     Args:
-        template: name of a file in `templates/`; whatever it shows is escaped.
-        content: what it shows, by the names that it uses.
+        template: name of a file in `templates/`; all values are escaped.
+        content: the variables of the template.
     """
     return environment().get_template(template).render(version=version("onelook"), **content)
 
 
 def content_policy(scripts: Sequence[str], *, connects: bool = False, images: str = "data:") -> Markup:
-    """What a page with these scripts of `templates/` may do, for its header `Content-Security-Policy`.
+    """The `Content-Security-Policy` of a page with these scripts of `templates/`.
 
     Args:
-        connects: whether they may ask the server that the page is from.
-        images: where its images may be from.
+        connects: whether they may send requests to the page's own server.
+        images: allowed sources of images.
     """
-    programs = " ".join(_digest(_file(name)) for name in scripts) or "'none'"
-    asks = " connect-src 'self';" if connects else ""
+    hashes = " ".join(_digest(_file(name)) for name in scripts) or "'none'"
+    connect = " connect-src 'self';" if connects else ""
     return Markup(
-        f"default-src 'none'; img-src {images}; style-src {_digest(_file('style.css'))}; script-src {programs};{asks} "
+        f"default-src 'none'; img-src {images}; style-src {_digest(_file('style.css'))}; script-src {hashes};{connect} "
         "base-uri 'none'; form-action 'none'"
     )
 
 
 def number(value: float | None, digits: int = 3) -> str:
-    """A number with so many digits behind the point; a dash for none and for what is no number.
+    """A number with `digits` decimals; a dash for None, nan and infinity.
 
     >>> number(0.12345), number(float("nan")), number(1234.5, 0)
     ('0.123', '–', '1,234')
@@ -59,13 +59,13 @@ def number(value: float | None, digits: int = 3) -> str:
 
 
 def shade(value: float) -> str:
-    """The class of a cell whose background is the deeper, the nearer `value` is to 1; none for nan."""
+    """The CSS class of a cell, with a deeper background the nearer `value` is to 1; none for nan."""
     return f"shade-{round(SHADES * min(max(value, 0.0), 1.0))}" if math.isfinite(value) else ""
 
 
 @cache
 def environment() -> Environment:
-    """Reads templates: all that they show is escaped, and a name that they are not given is an error."""
+    """The Jinja environment: all values are escaped, and an undefined variable is an error."""
     made = Environment(
         loader=PackageLoader(__package__),
         autoescape=True,
@@ -81,14 +81,14 @@ def environment() -> Environment:
 
 
 def _text(value: Any) -> Any:
-    """What stands in the page for a value of a template, before it is escaped."""
+    """A value as the page shows it, before it is escaped."""
     if isinstance(value, float):
         return f"{value:g}"
     return value if isinstance(value, Markup) or not isinstance(value, str) else _NOT_TEXT.sub("\ufffd", value)
 
 
 def _bdi(name: object) -> Markup:
-    """A name that somebody else chose, kept apart so that letters written from right to left disturb nothing else."""
+    """A foreign name in `<bdi>`, so that right-to-left letters leave the text around it alone."""
     return Markup("<bdi>{}</bdi>").format(_text(str(name)))
 
 
@@ -98,7 +98,7 @@ def _digest(text: str) -> Markup:
 
 @cache
 def _file(name: str) -> Markup:
-    """A style sheet or script of this package, which holds no `</` that would end its element."""
+    """A style sheet or script of `templates/`, which must not contain `</`."""
     text = (resources.files(__package__) / "templates" / name).read_text(encoding="utf-8").replace("\r\n", "\n")
     if "</" in text:
         raise ValueError(f"`{name}` holds `</`, which would end the element that it stands in")

@@ -23,13 +23,13 @@ from onelook.structures.metrics import DetectionMetrics
 logger = logging.getLogger(__name__)
 
 FOLDER_NAME = "val_images"
-MAX_BOXES = 100  # of one kind on one image; more could not be told apart
+MAX_BOXES = 100  # of one kind on one image; more cannot be told apart
 
 
 def write_gallery(
     folder: Path, index: DatasetIndex, detections: Sequence[Detections], metrics: DetectionMetrics, names: Sequence[str]
 ) -> None:
-    """Write a small copy of every image, one after the other, and the page that shows them with their boxes; log both.
+    """Write a thumbnail of every image and the page that shows them with their boxes, and log where.
 
     Args:
         detections: one per image; those below the confidence of the best F1 are left out.

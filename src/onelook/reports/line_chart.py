@@ -1,4 +1,4 @@
-"""Charts as SVG that is part of a page: where lines, ticks and words stand, and the values for their script."""
+"""Layout of line charts in SVG: coordinates of lines, ticks and text, and the values for the script."""
 
 from __future__ import annotations
 
@@ -37,20 +37,20 @@ class ChartLine:
 
     @property
     def look(self) -> str:
-        """Its classes in the style sheet."""
+        """Its CSS classes."""
         return "faint" if self.is_faint else look(self.colour, self.dash)
 
 
 @dataclass(frozen=True)
 class Axes:
-    """What a chart shows beside its lines.
+    """The axes of a chart, and what it shows beside its lines.
 
     Attributes:
         x_label: below the chart.
         x_limits, y_limits: (low, high); None takes those of the values.
-        x_is_whole: x counts things.
+        x_is_whole: ticks of x are whole numbers.
         mark: (x, word) of a dotted vertical line.
-        shows_ends: the legend says the last value of each line while none is pointed at.
+        shows_ends: without a pointer, the legend shows the last value of each line.
     """
 
     x_label: str = "epoch"
@@ -71,9 +71,9 @@ class Chart:
         x_label: below it.
         x_ticks, y_ticks: (pixel, number as it is written).
         mark: (x, word) of a vertical line.
-        curves: (classes, points) of each part of a line between gaps; a single point is a dot. Empty without values.
-        legend: (classes, name).
-        data: what the script of charts needs.
+        curves: (CSS classes, points) of each part of a line between gaps, one point as a dot; empty without values.
+        legend: (CSS classes, name).
+        data: values for `charts.js`.
     """
 
     identity: str
@@ -92,7 +92,7 @@ def line_chart(identity: str, title: str, lines: Sequence[ChartLine], axes: Axes
     """A chart of lines; without curves if no line has a value.
 
     Args:
-        lines: at most a few tens; those behind come first.
+        lines: at most a few dozen, from back to front.
     """
     shown = [_thinned(line) for line in lines if any(map(math.isfinite, line.y))]
     if not shown:
@@ -107,7 +107,7 @@ def line_chart(identity: str, title: str, lines: Sequence[ChartLine], axes: Axes
         return round(LEFT + (x - x_low) / (x_high - x_low) * (WIDTH - LEFT - RIGHT), 1)
 
     def y_px(y: float) -> float:
-        up = min(max((y - y_low) / (y_high - y_low), 0.0), 1.0)  # what lies outside stands at the edge
+        up = min(max((y - y_low) / (y_high - y_low), 0.0), 1.0)  # clipped to the edge
         return round(HEIGHT - BOTTOM - up * (HEIGHT - TOP - BOTTOM), 1)
 
     named = [line for line in shown if not line.is_faint]
@@ -131,7 +131,7 @@ def line_chart(identity: str, title: str, lines: Sequence[ChartLine], axes: Axes
 
 
 def look(colour: int, dash: int) -> str:
-    """Classes of a line in the style sheet."""
+    """CSS classes of a line."""
     return f"line c{colour % COLOURS} d{dash % DASHES}"
 
 
@@ -171,7 +171,7 @@ def tick_text(value: float) -> str:
 
 
 def _with_margin(low: float, high: float) -> tuple[float, float]:
-    """Room above and below the values; from 0 if they come near it."""
+    """Limits with a margin; from 0 if the values come near it."""
     margin = 0.05 * (high - low) or 0.1 * abs(high) or 1.0
     return (0.0 if 0 <= low < 0.4 * high else low - margin), high + margin
 
@@ -188,7 +188,7 @@ def _runs(line: ChartLine) -> list[list[Point]]:
 
 
 def _thinned(line: ChartLine) -> ChartLine:
-    """Every second point, or third, ...: more than the chart has pixels cannot be seen."""
+    """Every n-th point of a line with more points than the chart has pixels."""
     every = -(-len(line.x) // MAX_POINTS)
     if every == 1:
         return line

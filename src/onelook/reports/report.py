@@ -1,4 +1,4 @@
-"""The report of one run, or the comparison of several, as one page that needs nothing else."""
+"""The report of one run, or the comparison of several, as a self-contained page."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from onelook.reports.run_record import RunRecord
 from onelook.training.eta import duration
 
 SCRIPTS = ("charts.js", "explorer.js", "gallery.js")
-LIVE_SCRIPTS = ("live.js", *SCRIPTS)  # the first one reads the page as it was sent
+LIVE_SCRIPTS = ("live.js", *SCRIPTS)  # first, as it needs the page as it was sent
 SECTIONS = (
     ("summary", "Summary"),
     ("curves", "Curves"),
@@ -30,11 +30,11 @@ SECTIONS = (
 
 
 def report_page(runs: Sequence[RunRecord], *, live: str = "") -> str:
-    """The text of an HTML file; the same runs give the same text.
+    """The HTML page; equal runs give equal pages.
 
     Args:
-        runs: one or more; the first is what the others are compared with.
-        live: for a page that follows its run, the version of the run folder that it shows.
+        runs: one or more; others are compared with the first.
+        live: of a page that follows its run, the version of the run folder; else empty.
     """
     is_one = len(runs) == 1
     return render(

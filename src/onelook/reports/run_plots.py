@@ -1,4 +1,4 @@
-"""Which images a run writes, and when."""
+"""The plots that a training and a validation write."""
 
 from __future__ import annotations
 
@@ -24,36 +24,36 @@ from onelook.training.run import Run
 from onelook.training.state import Progress
 
 NUM_TRAIN_BATCHES = 3
-NUM_VAL_IMAGES = 3
-IMAGES_PER_IMAGE = 4
-SHOWN_IMAGES = 16
+NUM_VAL_MOSAICS = 3
+IMAGES_PER_MOSAIC = 4
+IMAGES_PER_BATCH = 16
 
 
 def draw_data(data: Splits, model: DetectionModel, run: Run) -> None:
-    """Write the label statistics and the first training batches, exactly as the model will see them."""
+    """Write the label statistics and the first training batches, exactly as the model gets them."""
     folder, index, names = run.folder, data.scans["train"].index, data.names
     plot_label_statistics(index, names, folder.image("labels.png"))
     plot_label_correlogram(index, folder.image("labels_correlogram.png"))
     dataset, order = training_set(data, model, run, Progress())
     whole = replace(order, rank=0, world_size=1)
     for number, keys in zip(range(NUM_TRAIN_BATCHES), whole, strict=False):
-        batch = collate([dataset[key] for key in keys[:SHOWN_IMAGES]])
+        batch = collate([dataset[key] for key in keys[:IMAGES_PER_BATCH]])
         plot_batch(batch, names, folder.image(f"train_batch{number}.jpg"))
 
 
 def draw_evaluation(run: RunDir, index: DatasetIndex, evaluation: Evaluation, names: tuple[str, ...]) -> None:
-    """Write the curves, the confusion matrix, and labels beside predictions for images spread over the split."""
+    """Write the curves, the confusion matrix, and labels beside detections of images spread over the split."""
     plot_curves(evaluation.metrics, names, run.path)
     plot_confusion_matrix(evaluation.metrics.confusion_cells, names, run.image("confusion_matrix.png"))
-    wanted = min(NUM_VAL_IMAGES * IMAGES_PER_IMAGE, len(index))
+    wanted = min(NUM_VAL_MOSAICS * IMAGES_PER_MOSAIC, len(index))
     chosen = np.linspace(0, len(index) - 1, wanted).astype(int).tolist()
-    for number in range(0, wanted, IMAGES_PER_IMAGE):
-        shown = chosen[number : number + IMAGES_PER_IMAGE]
+    for number in range(0, wanted, IMAGES_PER_MOSAIC):
+        shown = chosen[number : number + IMAGES_PER_MOSAIC]
         plot_labels_and_predictions(
             [read_image(index.paths[image], max_pixels=index.max_pixels) for image in shown],
             [index.image_labels(image) for image in shown],
             [evaluation.detections[image] for image in shown],
             names,
-            run.image(f"val_batch{number // IMAGES_PER_IMAGE}.jpg"),
+            run.image(f"val_batch{number // IMAGES_PER_MOSAIC}.jpg"),
             files=[Path(printable(index.paths[image])).name for image in shown],
         )

@@ -1,4 +1,4 @@
-"""What a run folder says about its run; what is missing or damaged is noted, and the rest is used."""
+"""A run as its folder records it; missing and damaged files are noted, the others are used."""
 
 from __future__ import annotations
 
@@ -33,8 +33,8 @@ Read = TypeVar("Read")
 MAX_BYTES = 1 << 26
 MAX_SETTINGS_BYTES = 1 << 20
 MAX_ARRAY_BYTES = 1 << 28
-# The last ones are what Python's readers of archives and NumPy's of arrays raise; RuntimeError is also their word for
-# what they do not know, and for text that is nested too deep.
+# What our readers and those of zip archives and NumPy arrays raise for damaged files; RuntimeError comes from unknown
+# compressions and from deep nesting.
 UNREADABLE = (
     DataError,
     ValueError,
@@ -54,19 +54,19 @@ UNREADABLE = (
 
 @dataclass(frozen=True)
 class RunRecord:
-    """One run, as far as its folder tells.
+    """One run, as far as its folder records it.
 
     Attributes:
         path: run folder.
-        label: short name, another one for each run of a report.
+        label: short name, unique within a report.
         settings: settings of the run, by name.
-        results, speeds: lines of `results.csv` and `speed.csv`; cells without a number are nan.
-        status: what `status.json` says: state and message.
+        results, speeds: lines of `results.csv` and `speed.csv`; empty cells are nan.
+        status: content of `status.json`: state and message.
         ledgers: what happened to the labels, by split.
         metrics: metrics of the final evaluation.
         milliseconds: time per image of the final evaluation, by stage.
         class_names: names of the classes that have metrics, in their order.
-        facts, examples: see there.
+        facts, examples: see `RunFacts` and `Examples`.
         absent: why a file could not be used, by its name; "" where there is no such file.
     """
 
@@ -85,7 +85,7 @@ class RunRecord:
     absent: Mapping[str, str] = field(default_factory=dict)
 
     def name_of(self, class_id: int) -> str:
-        """The name of a class, or its number where no file tells the name."""
+        """The name of a class, or `class 7` if no file has the name."""
         if self.facts is not None and 0 <= class_id < len(self.facts.names):
             return self.facts.names[class_id]
         if self.metrics is not None:
@@ -94,16 +94,16 @@ class RunRecord:
         return f"class {class_id}"
 
     def names(self, num_classes: int) -> list[str]:
-        """Names of the first classes."""
+        """Names of the classes 0 to `num_classes` - 1."""
         return [self.name_of(class_id) for class_id in range(num_classes)]
 
     def column(self, name: str) -> list[float]:
-        """A column of `results.csv`; nan where it says nothing."""
+        """A column of `results.csv`; nan for missing values."""
         return [row.get(name, math.nan) for row in self.results]
 
     @property
     def seconds(self) -> float:
-        """Time of training, validation and saving in all; nan if no file tells it."""
+        """Total time of training, validation and saving; nan if unknown."""
         names = ("train_seconds", "val_seconds", "save_seconds")
         return sum(row.get(name, 0.0) for row in self.speeds for name in names) if self.speeds else math.nan
 
@@ -121,13 +121,13 @@ class RunRecord:
 
 
 def read_run(path: Path, *, label: str = "") -> RunRecord:
-    """What a run folder holds.
+    """Read a run folder.
 
     Args:
-        label: what to call the run; empty takes the name of the folder.
+        label: name of the run; if empty, that of the folder.
 
     Raises:
-        RunFolderError: there is no such folder, or no run was ever in it.
+        RunFolderError: the folder does not exist, or is not a run folder.
     """
     if not path.is_dir():
         raise RunFolderError(f"run folder `{printable(path)}` does not exist", hint="give the folder of a run")
@@ -158,7 +158,7 @@ def read_run(path: Path, *, label: str = "") -> RunRecord:
 
 
 def read_runs(paths: Sequence[Path]) -> list[RunRecord]:
-    """Several runs; those whose folders have equal names are told apart by the folders above."""
+    """Read several run folders; labels of equal names include the folders above."""
     folders = [path.resolve() for path in paths]
     depth = 1
     while len({folder.parts[-depth:] for folder in folders}) < len(set(folders)):
@@ -168,15 +168,14 @@ def read_runs(paths: Sequence[Path]) -> list[RunRecord]:
     records = []
     for path, label in zip(paths, labels, strict=True):
         seen[label] = seen.get(label, 0) + 1
-        record = read_run(path, label=label if seen[label] == 1 else f"{label} ({seen[label]})")
-        records.append(record)
+        records.append(read_run(path, label=label if seen[label] == 1 else f"{label} ({seen[label]})"))
     return records
 
 
 def _read(
     path: Path, parse: Callable[[bytes], Read], otherwise: Read, absent: dict[str, str], *, max_bytes: int = MAX_BYTES
 ) -> Read:
-    """What `parse` makes of a file; `otherwise` if it is missing or holds something else, which `absent` notes then."""
+    """The parsed content of a file; `otherwise`, with the reason in `absent`, if it is missing or damaged."""
     if not path.is_file():
         absent[path.name] = ""
         return otherwise

@@ -1,4 +1,4 @@
-"""What a report shows beyond what its runs hold: confusions, thresholds, differing settings, machines."""
+"""Values that the report derives from its runs: confusions, thresholds, differing settings, machines."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ STAGES = {"load": "loading", "inference": "network", "nms": "NMS", "metrics": "m
 
 
 def figures(run: RunRecord) -> list[tuple[str, str]]:
-    """The few numbers of a run that matter most: what it is, and the value."""
+    """The key figures of a run: name and value."""
     found = [] if run.metrics is None else [(name, number(getattr(run.metrics, of))) for name, of in SCORES.items()]
     if run.results:
         best_epoch = "" if run.best_epoch is None else f", best {run.best_epoch}"
@@ -40,13 +40,13 @@ def figures(run: RunRecord) -> list[tuple[str, str]]:
 
 
 def has_gallery(run: RunRecord) -> bool:
-    """Whether the page of all images is in the folder of a run."""
+    """Whether the folder of a run has the page of all images."""
     return RunDir(run.path).gallery.is_file()
 
 
 @dataclass(frozen=True)
 class Confusion:
-    """How often objects of one class were taken for another; None stands for the background."""
+    """How often objects of one class were predicted as another; None is the background."""
 
     true: int | None
     predicted: int | None
@@ -55,7 +55,7 @@ class Confusion:
 
 
 def shares(metrics: DetectionMetrics) -> Array:
-    """Of each column of the confusion matrix, from 0 to 1."""
+    """The confusion matrix as shares of its columns, 0 to 1."""
     totals = metrics.confusion.sum(axis=0, keepdims=True)
     found: Array = np.divide(metrics.confusion, totals, out=np.zeros(metrics.confusion.shape), where=totals > 0)
     return found
@@ -85,17 +85,17 @@ def ap_by_class(runs: Sequence[RunRecord]) -> dict[str, list[float]]:
 
 
 def best(values: Sequence[float]) -> float:
-    """The highest one that is a number; nan, which equals nothing, if none is."""
+    """The highest finite value; nan, which equals nothing, if there is none."""
     return max((value for value in values if math.isfinite(value)), default=math.nan)
 
 
 @dataclass(frozen=True)
 class Threshold:
-    """Curves of one run, and the numbers behind its slider; x of the curves lies from 0 to 1.
+    """The charts and the values behind the threshold slider of one run.
 
     Attributes:
         confidence, recall: charts over the confidence, and of precision against recall.
-        data: values for the script of the slider, in thousandths, class by class.
+        data: values for `explorer.js`, per class, in thousandths.
     """
 
     confidence: Chart
@@ -104,12 +104,12 @@ class Threshold:
 
     @property
     def step(self) -> float:
-        """Of the slider."""
+        """Step of the slider."""
         return round(1 / (len(self.data["precision"][0]) - 1), 6)
 
 
 def threshold(run: RunRecord, index: int) -> Threshold | None:
-    """What the slider of a run needs; None without metrics or classes."""
+    """The threshold slider of a run; None without metrics or classes."""
     metrics = run.metrics
     if metrics is None or not len(metrics.class_ids):
         return None
@@ -172,7 +172,7 @@ def missing_classes(run: RunRecord) -> dict[str, list[str]]:
 
 
 def basis(run: RunRecord) -> list[str]:
-    """What a run was made from: its data, the side of its images, and its weights at the start."""
+    """Data, image size and initial weights of a run."""
     known = run.settings
     start = str(known.get("weights") or "") or ("random weights" if known else NOTHING)
     size = f"{known['imgsz']} px" if "imgsz" in known else NOTHING
@@ -180,13 +180,13 @@ def basis(run: RunRecord) -> list[str]:
 
 
 def differ_in_data(runs: Sequence[RunRecord]) -> bool:
-    """Whether two runs are known to have had other images or labels."""
+    """Whether runs are known to differ in their images or labels."""
     known = [(run.facts.names, run.facts.splits, run.ledgers) for run in runs if run.facts is not None]
     return any(one != known[0] for one in known)
 
 
 def same_data(run: RunRecord, others: Sequence[RunRecord]) -> RunRecord | None:
-    """The first of the others that was on the same data."""
+    """The first of the others with the same images and labels."""
 
     def data(one: RunRecord) -> tuple[object, object]:
         return one.ledgers, None if one.facts is None else one.facts.splits
@@ -195,17 +195,17 @@ def same_data(run: RunRecord, others: Sequence[RunRecord]) -> RunRecord | None:
 
 
 def reasons(ledger: Ledger) -> list[tuple[tuple[str, str], int]]:
-    """(What was done, why) and how often, the most frequent first."""
+    """(Outcome, reason) and number of entries, the 20 most frequent first."""
     return Counter((str(entry.outcome), str(entry.reason)) for entry in ledger.entries).most_common(20)
 
 
 def first_entries(ledger: Ledger) -> tuple[LedgerEntry, ...]:
-    """Those that a page has room for."""
+    """The first entries of a ledger, as many as a page shows."""
     return ledger.entries[:MAX_ENTRIES]
 
 
 def environments(runs: Sequence[RunRecord]) -> list[tuple[str, Mapping[str, str]]]:
-    """Machines and versions of the runs by what they are called; several where a run was resumed elsewhere."""
+    """Machines and versions of the runs; several where a run was resumed elsewhere."""
     return [
         (run.label if len(run.facts.environments) == 1 else f"{run.label}, part {part}", found)
         for run in runs
@@ -215,17 +215,17 @@ def environments(runs: Sequence[RunRecord]) -> list[tuple[str, Mapping[str, str]
 
 
 def environment_names(runs: Sequence[RunRecord]) -> list[str]:
-    """What is known of any of the machines, in order."""
+    """The names of all facts about the machines, in order."""
     return list(dict.fromkeys(name for _, found in environments(runs) for name in found))
 
 
 def stages(runs: Sequence[RunRecord]) -> dict[str, str]:
-    """What the final evaluations spent time on, and how it is called."""
+    """The stages of the final evaluations, and their titles."""
     return {stage: STAGES.get(stage, stage) for run in runs for stage in run.milliseconds}
 
 
 def setting_names(runs: Sequence[RunRecord]) -> list[str]:
-    """Names of all settings: those that are known first, in their order."""
+    """Names of all settings, those of this version first, in their order."""
     given = {name for run in runs for name in run.settings}
     known = [name for name in TrainSettings.model_fields if name in given]
     return known + sorted(given - set(known))
@@ -239,17 +239,17 @@ def differing_settings(runs: Sequence[RunRecord]) -> list[str]:
 
 
 def setting_text(run: RunRecord, name: str) -> str:
-    """The value of a setting as people write it."""
+    """The value of a setting as text."""
     return value_text(run.settings[name]) if name in run.settings else NOTHING
 
 
 def default_text(name: str) -> str:
-    """The default of a setting as people write it."""
+    """The default of a setting as text."""
     return value_text(_default(name)) if name in TrainSettings.model_fields else NOTHING
 
 
 def value_text(value: Any) -> str:
-    """A setting as people write it.
+    """A value of a setting as text.
 
     >>> value_text(True), value_text([0, 1]), value_text(""), value_text(0.001)
     ('yes', '0, 1', '(empty)', '0.001')
@@ -266,7 +266,7 @@ def value_text(value: Any) -> str:
 
 
 def _default(name: str) -> Any:
-    """The default of a setting as `settings.yaml` writes it; `...`, which equals nothing, for unknown ones."""
+    """The default of a setting as in `settings.yaml`; `...`, which equals no value, for unknown ones."""
     default = TrainSettings.model_fields[name].default if name in TrainSettings.model_fields else ...
     return str(default) if hasattr(default, "__fspath__") else default
 

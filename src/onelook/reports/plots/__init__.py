@@ -1,1 +1,1 @@
-"""Images of a run: what the data hold, what training sees, what the model gets right. Each file draws one kind."""
+"""Plots of datasets, trainings, evaluations and searches; one file per kind."""

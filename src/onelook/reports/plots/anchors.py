@@ -1,4 +1,4 @@
-"""The widths and heights of the labels, and which of them each set of anchors reaches."""
+"""Widths and heights of the labels, and which of them each set of anchors matches."""
 
 from __future__ import annotations
 
@@ -38,11 +38,11 @@ OUT_OF_REACH_COLOUR = "0.93"
 def plot_anchors(
     sizes_px: Floats, fits: Mapping[str, AnchorFit], strides: Sequence[int], path: Path, *, anchor_t: float, imgsz: int
 ) -> Path:
-    """Write one panel per set of anchors: a cloud of labels, the anchors by map, and in grey what none of them reaches.
+    """Write one panel per set of anchors: the labels, the anchors by map, and in grey the sizes out of their reach.
 
     Args:
         sizes_px: (M, 2) width, height of the labels; it may be empty.
-        fits: title -> anchors and how well they suit the labels; two panels look best.
+        fits: title -> anchors and how well they fit the labels; two panels look best.
         strides: (L,) pixels per cell of the maps.
         anchor_t: a label is in reach if neither side differs by this factor or more.
         imgsz: size of the training images, pixels.
@@ -63,7 +63,7 @@ def plot_anchors(
 
 
 def _limits(shown: Floats, fits: Mapping[str, AnchorFit], imgsz: int) -> tuple[float, float]:
-    """The same for both axes: all labels and all anchors, with a little room."""
+    """The limits of both axes: all labels and anchors, with a margin."""
     sides = np.concatenate([shown.reshape(-1), *(fit.anchors_px.reshape(-1) for fit in fits.values()), [imgsz]])
     return float(max(sides.min(), LEAST_SHOWN_PX)) / 1.3, float(sides.max()) * 1.3
 
@@ -74,12 +74,12 @@ def _draw_labels(axes: Axes, shown: Floats, limits: tuple[float, float]) -> None
         return
     edges = np.geomspace(*limits, NUM_CELLS + 1)
     cells, _, _ = np.histogram2d(shown[:, 0], shown[:, 1], bins=[edges, edges])
-    # Square roots: a single label must be seen beside cells of thousands.
+    # Square roots keep a single label visible beside cells of thousands.
     axes.pcolormesh(edges, edges, np.sqrt(np.ma.masked_equal(cells.T, 0)), cmap="Greys", vmin=-(cells.max() ** 0.5) / 4)
 
 
 def _draw_reach(axes: Axes, fit: AnchorFit, limits: tuple[float, float], anchor_t: float) -> None:
-    """Grey where no anchor can be matched, and a line around it."""
+    """Fill the sizes that match no anchor with grey, and draw a line around them."""
     sides = np.linspace(math.log(limits[0]), math.log(limits[1]), POLYGON_POINTS)
     log_anchors = np.log(fit.anchors_px.reshape(-1, 2))
     along_width, along_height = (np.abs(sides[:, None] - log_anchors[None, :, axis]) for axis in (0, 1))

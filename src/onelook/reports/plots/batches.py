@@ -1,4 +1,4 @@
-"""Mosaics of images with boxes: what training sees, and what validation expects against what the model says."""
+"""Mosaics of images with boxes: training batches, and validation labels beside detections."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def plot_labels_and_predictions(
     *,
     files: Sequence[str],
 ) -> Path:
-    """Write up to 8 validation images twice, side by side: with their labels, and with what the model found.
+    """Write up to 8 validation images twice, side by side: with their labels, and with their detections.
 
     Args:
         images: (H, W, 3) uint8 RGB each, at any size.
@@ -113,7 +113,7 @@ def _num_columns(num_cells: int) -> int:
 
 
 def _resized(image: Image, max_width: int, max_height: int) -> Image:
-    """`image` fitted into a cell; small images grow only to a size at which labels can be read."""
+    """`image` fitted into a cell; small images are enlarged only until labels are readable."""
     height, width = image.shape[:2]
     scale = min(max_width / width, max_height / height, max(1.0, MIN_CELL_PX / max(height, width)))
     size = max(1, round(width * scale)), max(1, round(height * scale))
@@ -139,7 +139,7 @@ def _beside(left: Image, right: Image) -> Image:
 
 
 def _grid(cells: Sequence[Image], num_columns: int) -> Image:
-    """Cells row by row on white; every row is as high as its highest cell, every column as wide as the widest."""
+    """Cells row by row on white; a row is as high as its highest cell, all columns are as wide as the widest cell."""
     width = max((cell.shape[1] for cell in cells), default=1)
     rows: list[npt.NDArray[Any]] = []
     for start in range(0, len(cells), num_columns):

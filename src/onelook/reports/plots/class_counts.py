@@ -1,4 +1,4 @@
-"""Bars of labels per class, for 1 class as for 1000."""
+"""Bar charts of labels per class, from 1 class to 1000."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ NAME_LENGTH = 20
 
 
 def num_bar_rows(num_classes: int) -> int:
-    """Bars that stand above each other in one column of `draw_class_counts`."""
+    """Bars in one column of `draw_class_counts`."""
     if num_classes > MAX_BARS:
         return EXTREMES
     return -(-num_classes // _num_bar_columns(num_classes))
@@ -66,7 +66,7 @@ def _draw_bars(axes: Axes, class_ids: Array, counts: Array, names: Sequence[str]
     axes.barh(positions, shown, height=0.72, color=[colour_of(class_id) for class_id in ids])
     axes.set_yticks(positions, [shortened(shown_name(names, class_id), NAME_LENGTH) for class_id in ids])
     axes.set_ylim(len(ids) - 0.4, -0.6)
-    # Room at the right for the number that stands behind the longest bar.
+    # Room for the number beside the longest bar.
     if is_log:
         plain_log_axis(axes, "x")
         axes.set_xlim(0.8, float(counts.max()) ** 1.25 * 2)

@@ -1,4 +1,4 @@
-"""Which class is taken for which, what is missed, and what is seen where nothing is."""
+"""The confusion matrix, with missed objects and false detections."""
 
 from __future__ import annotations
 
@@ -30,10 +30,9 @@ CELL_WITH_NAME_IN = 0.135
 def plot_confusion_matrix(cells: Array, names: Sequence[str], path: Path) -> Path:
     """Write the confusion matrix: columns are the labels, rows the predictions, the last of each is the background.
 
-    The background row holds objects that were missed, the background column detections of nothing. Cells are as dark as
-    their share of the column, and carry counts if there are fewer than 30 classes; classes are named if there are fewer
-    than 99. Of more than 1,000 classes
-    the 97 that are confused most are drawn, and all others as one.
+    The background row holds missed objects, the background column false detections. Cells are as dark as their share
+    of the column, and show counts if there are fewer than 30 classes; classes are named if there are fewer than 99. Of
+    more than 1,000 classes, the 97 most confused ones are drawn, and all others as one.
     """
     labels = [shown_name(names, class_id) for class_id in range(len(names))]
     if len(names) > MAX_CLASSES:
@@ -60,7 +59,7 @@ def plot_confusion_matrix(cells: Array, names: Sequence[str], path: Path) -> Pat
 
 
 def _side_in(num_classes: int) -> float:
-    """Side of the matrix, inches: as large as its text needs, at least a third of a page."""
+    """Side of the matrix, inches: as large as its text needs, at least 2."""
     if num_classes > MAX_CLASSES_WITH_NAMES:
         return TEXT_WIDTH_IN - 1.5
     cell = CELL_WITH_NAME_IN if num_classes > MAX_CLASSES_WITH_NUMBERS else CELL_WITH_NUMBER_IN

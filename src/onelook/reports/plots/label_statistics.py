@@ -1,4 +1,4 @@
-"""What the labels of a split look like: how many of each class, where in the image, how large."""
+"""The labels of a split: how many of each class, where in the image, how large."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 Floats = npt.NDArray[np.float64]
 
-MAX_POLYGONS = 1000
+MAX_SHAPES = 1000
 NUM_BINS = 50
 SMALLEST_SHOWN = 1e-3  # of the image side: smaller boxes are counted at this size
 MAP_HEIGHT_IN = 2.5
@@ -34,22 +34,22 @@ BAR_HEIGHT_IN = 0.17
 
 
 def plot_label_statistics(index: DatasetIndex, names: Sequence[str], path: Path) -> Path:
-    """Write the labels per class, box polygons about a common centre, and densities of centres and of sizes."""
+    """Write the labels per class, box shapes about a common centre, and densities of centres and of sizes."""
     counts = np.bincount(index.class_ids, minlength=len(names)) if len(index.class_ids) else np.zeros(len(names), int)
     bars_in = max(1.2, 0.75 + BAR_HEIGHT_IN * num_bar_rows(len(counts)))
     with chart(path, height_in=bars_in + MAP_HEIGHT_IN) as figure:
         upper, lower = figure.subfigures(2, 1, squeeze=False, height_ratios=[bars_in, MAP_HEIGHT_IN])[:, 0]
         draw_class_counts(upper, counts, names)
-        polygons, centres, sizes = lower.subplots(1, 3)
+        shapes, centres, sizes = lower.subplots(1, 3)
         boxes = index.boxes.astype(np.float64)
-        _draw_polygons(polygons, boxes[:, 2:], index.class_ids)
+        _draw_shapes(shapes, boxes[:, 2:], index.class_ids)
         _draw_centres(centres, boxes)
         _draw_sizes(sizes, boxes)
     return path
 
 
 def plot_label_correlogram(index: DatasetIndex, path: Path) -> Path:
-    """Write how centre x, centre y, width and height of the boxes go together, two by two, and their histograms."""
+    """Write the pairwise densities of centre x, centre y, width and height of the boxes, and their histograms."""
     labels = ("Centre x", "Centre y", "Width", "Height")
     boxes = index.boxes.astype(np.float64)
     edges = np.linspace(0, 1, NUM_BINS + 1)
@@ -73,7 +73,7 @@ def plot_label_correlogram(index: DatasetIndex, path: Path) -> Path:
     return path
 
 
-def _draw_polygons(axes: Axes, sizes: Floats, class_ids: npt.NDArray[np.int64]) -> None:
+def _draw_shapes(axes: Axes, sizes: Floats, class_ids: npt.NDArray[np.int64]) -> None:
     """At most 1000 boxes, evenly picked, about one centre, largest first so that none is hidden."""
     from matplotlib.collections import LineCollection
 
@@ -83,13 +83,13 @@ def _draw_polygons(axes: Axes, sizes: Floats, class_ids: npt.NDArray[np.int64]) 
     if len(sizes) == 0:
         write_placeholder(axes, "no labels")
         return
-    picked = np.unique(np.linspace(0, len(sizes) - 1, min(MAX_POLYGONS, len(sizes))).astype(np.int64))
+    picked = np.unique(np.linspace(0, len(sizes) - 1, min(MAX_SHAPES, len(sizes))).astype(np.int64))
     picked = picked[np.argsort(-sizes[picked].prod(axis=1), kind="stable")]
     corners = np.array([[-0.5, -0.5], [0.5, -0.5], [0.5, 0.5], [-0.5, 0.5], [-0.5, -0.5]])
-    polygons = corners[None] * sizes[picked, None, :]  # (N, 5, 2)
+    rectangles = corners[None] * sizes[picked, None, :]  # (N, 5, 2)
     colours = [colour_of(class_id) for class_id in class_ids[picked].tolist()]
     opacity = 0.9 if len(picked) < 50 else 0.35
-    axes.add_collection(LineCollection(list(polygons), colors=colours, linewidths=0.6, alpha=opacity))
+    axes.add_collection(LineCollection(list(rectangles), colors=colours, linewidths=0.6, alpha=opacity))
 
 
 def _draw_centres(axes: Axes, boxes: Floats) -> None:
@@ -118,7 +118,7 @@ def _draw_sizes(axes: Axes, boxes: Floats) -> None:
 
 
 def _draw_density(axes: Axes, x: Floats, y: Floats, edges: Floats) -> int:
-    """Boxes per cell of a square grid, empty cells blank; the most boxes in a cell."""
+    """Draw the boxes per cell of a square grid, empty cells blank; returns the most boxes in a cell."""
     cells, _, _ = np.histogram2d(x, y, bins=[edges, edges])
     axes.pcolormesh(edges, edges, np.ma.masked_equal(cells.T, 0), cmap=f"{COLOUR_MAP}_r", vmin=0)
     return int(cells.max())

@@ -1,4 +1,4 @@
-"""A run over its epochs: losses, metrics and learning rates."""
+"""`results.png`: losses, metrics and learning rates of a run over its epochs."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from onelook.callbacks.panel import Panel, loss_names, loss_title
+from onelook.reports.panel import Panel, loss_names, loss_title
 from onelook.reports.plots.style import chart, colour_of, light_grid, write_placeholder
 from onelook.structures.results import MAP50, MAP50_95, PRECISION, RECALL, fitness_of
 
@@ -72,7 +72,7 @@ def _loss_panels(rows: Sequence[Mapping[str, float | None]]) -> list[Panel]:
 def _draw_line(
     axes: Axes, rows: Sequence[Mapping[str, float | None]], column: str, label: str, *, look: dict[str, Any]
 ) -> bool:
-    """Draw one column over the epochs; whether there was anything to draw."""
+    """Draw one column over the epochs; False if it has no values."""
     epochs = _column(rows, "epoch")
     values = _column(rows, column)
     known = np.isfinite(values) & np.isfinite(epochs)

@@ -1,4 +1,4 @@
-"""A search of hyperparameters: the fitness that each value gave."""
+"""The fitness of each trial of a search against its hyperparameters."""
 
 from __future__ import annotations
 

@@ -13,7 +13,7 @@ MAX_LABELLED_MODELS = 4
 
 
 def plot_study(curves: Mapping[str, Sequence[tuple[int, float, float]]], path: Path) -> Path:
-    """Draw average precision against time (logarithmic), a line for each model; every other size is written.
+    """Draw average precision against time (logarithmic), a line for each model; every other size is labelled.
 
     Args:
         curves: model -> longest side of the images in pixels, smallest first, milliseconds of network and NMS per

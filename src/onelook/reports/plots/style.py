@@ -1,4 +1,4 @@
-"""The look that all charts share, and the one way a chart becomes a file; pyplot's global state is left alone."""
+"""The common style of all charts, and how they are written; pyplot's global state is not touched."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ MUTED_COLOUR = "0.55"
 def chart(path: Path, *, width_in: float = TEXT_WIDTH_IN, height_in: float) -> Iterator[Figure]:
     """A blank figure, written to `path` (.png or .jpg) when the block ends without an error.
 
-    Settings of the user's own matplotlib files are put aside meanwhile; class names are never read as formulas.
+    The user's matplotlib settings are ignored; class names are never parsed as formulas.
     """
     import matplotlib
     from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -77,7 +77,7 @@ def chart(path: Path, *, width_in: float = TEXT_WIDTH_IN, height_in: float) -> I
 
 
 def _with_even_margin(image: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
-    """A chart (H, W, 3) cut to its ink and `MARGIN_IN` of white; for that, savefig would draw it three times."""
+    """A chart (H, W, 3) cropped to its ink and `MARGIN_IN` of white, for which savefig would draw three times."""
     has_ink = (image != 255).any(axis=2)
     rows, columns = (np.flatnonzero(has_ink.any(axis=axis)) for axis in (1, 0))
     if len(rows) == 0:
@@ -94,7 +94,7 @@ def colour_of(class_id: int) -> tuple[float, float, float]:
 
 
 def line_look(class_id: int) -> dict[str, Any]:
-    """Colour and dash pattern of a class's curve: full colours solid, dark ones dashed, light ones full but dotted."""
+    """Colour and dash pattern of a class's curve: base colours solid, then dark ones dashed, then base ones dotted."""
     cycle, position = divmod(class_id, len(BASE_COLOURS))
     kind = cycle % len(LINE_STYLES)
     shade = position + len(BASE_COLOURS) * (1 if kind == 1 else 0)
@@ -112,7 +112,7 @@ def white_to_blue() -> ListedColormap:
 
 
 def light_grid(axes: Axes) -> None:
-    """A grid that guides the eye and does not catch it."""
+    """A faint grid behind the data."""
     axes.grid(visible=True, linewidth=0.4, color="0.88")
     axes.set_axisbelow(True)
 

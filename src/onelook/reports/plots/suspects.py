@@ -1,4 +1,4 @@
-"""What a suspicion is about, twice side by side: as it is labelled, and as a detector sees it."""
+"""Images of suspicions, side by side: the labels, and what the detector sees."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ MAX_SUSPICION_IMAGES = 60
 
 SIDE_PX = 240
 LEAST_VIEW_PX = 48
-# The view is so many times as large as what it is about, so that its surroundings can be seen.
+# Size of the view relative to the boxes, so that their surroundings can be seen.
 SURROUNDINGS = 2.2
 _GAP_PX = 6
 
@@ -51,7 +51,7 @@ def suspicion_images(found: Sequence[Suspicion], scans: Scans, names: Sequence[s
 def draw_suspicion(
     rgb: Image, suspicion: Suspicion, boxes_xyxy: npt.NDArray[Any], class_ids: npt.NDArray[Any], names: Sequence[str]
 ) -> Image:
-    """Two views of the same part of an image with a white gap between: with its labels, and with what is seen.
+    """Two views of the same part of an image with a white gap between: with its labels, and with the detection.
 
     Args:
         rgb: (H, W, 3) the whole image.
@@ -80,7 +80,7 @@ def draw_suspicion(
 
 
 def view_of(suspicion: Suspicion, size_hw: tuple[int, int]) -> tuple[int, int, int, int]:
-    """Left, top, right and bottom of the part to show, pixels: square where the image allows it."""
+    """Left, top, right and bottom of the part to show, pixels; square where the image allows it."""
     boxes = np.array([box for box in (suspicion.labelled_box, suspicion.seen_box) if box is not None])
     low, high = boxes[:, :2].min(axis=0), boxes[:, 2:].max(axis=0)
     side = max(LEAST_VIEW_PX, SURROUNDINGS * float((high - low).max()))
@@ -93,6 +93,6 @@ def view_of(suspicion: Suspicion, size_hw: tuple[int, int]) -> tuple[int, int, i
 
 
 def _touching(boxes: npt.NDArray[Any]) -> npt.NDArray[np.bool_]:
-    """Which boxes are seen in the view, at least in part."""
+    """Which boxes are at least partly in the view."""
     is_in: npt.NDArray[np.bool_] = np.all((boxes[:, 2:] > 0) & (boxes[:, :2] < SIDE_PX), axis=1)
     return is_in

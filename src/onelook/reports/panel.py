@@ -1,4 +1,4 @@
-"""A chart of a run over its epochs, whoever draws it."""
+"""Charts of a run over its epochs, for the report and for `results.png`."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ LOSS_TITLES = {
     "l1": "L1 loss",
     "dist": "Distance loss",
 }
-"""Term of a loss -> title of its chart; others are called by their names."""
+"""Titles of loss terms; others are titled by their names."""
 
 
 @dataclass(frozen=True)
@@ -21,7 +21,7 @@ class Panel:
 
     Attributes:
         title: above it.
-        lines: per line, the column of `results.csv` or `speed.csv`, and how it is called.
+        lines: per line, the column of `results.csv` or `speed.csv`, and its name.
         is_share: all values lie from 0 to 1.
     """
 
