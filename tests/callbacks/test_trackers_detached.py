@@ -133,7 +133,7 @@ def check_boxes(notebook: Notebook, witness: Witness) -> None:
 def test_boxes_come_ten_times_in_a_run(tmp_path: Path) -> None:
     observer = Detached({})
     observer.on_fit_start(beginning(tmp_path, epochs=35))
-    turns = [epoch for epoch in range(35) if observer._is_turn_of_boxes(epoch)]
+    turns = [epoch for epoch in range(35) if observer._boxes_are_due(epoch)]
     assert turns == [2, 5, 8, 11, 14, 17, 20, 23, 26, 29, 32, 34]
 
 

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from onelook.callbacks.run_facts import RunFactsFile, facts_from_json
-from onelook.callbacks.warning_log import MOST, logged_warnings
+from onelook.callbacks.warning_log import MAX_WARNINGS, logged_warnings
 from onelook.metrics.detection_metrics import evaluate
 from onelook.metrics.image_outcomes import ImageOutcome
 from onelook.reports.choose_examples import choose_examples, write_examples
@@ -105,10 +105,10 @@ def test_warnings_are_noted_once_and_only_while_asked_for() -> None:
         log.info("nothing")
         log.error("worse")
         assert messages == ["number 1", "number 2", "worse"]
-        for number in range(2 * MOST):
+        for number in range(2 * MAX_WARNINGS):
             log.warning("many: %d", number)
     log.warning("too late")
-    assert len(messages) == MOST and "too late" not in messages
+    assert len(messages) == MAX_WARNINGS and "too late" not in messages
 
 
 def outcome(right: int, missed: int, wrong: int) -> ImageOutcome:

@@ -1,4 +1,4 @@
-"""What a person sees during a run: a bar within an epoch and a line for each; in a log file plain lines."""
+"""Progress of a training on the console: a bar within an epoch and a line per epoch; plain lines in a log file."""
 
 from __future__ import annotations
 
@@ -39,15 +39,15 @@ SHORT = {"mAP50": "AP50", "mAP50-95": "AP"}
 
 
 class ConsoleProgress(Callback):
-    """Shows a run on the console.
+    """Shows a training on the console.
 
-    In a terminal: a bar that follows the batches of an epoch (losses are means over the epoch so far), then a line
-    with what the epoch brought, all under one heading. Elsewhere: a line for each epoch, and one every 30 seconds
-    within it, without colours or movements of the cursor.
+    In a terminal: a bar over the batches of an epoch (losses are means over the epoch so far), then a line with the
+    results of the epoch, all under one heading. Elsewhere: a line per epoch, and one every 30 seconds within it,
+    without colours or cursor movements.
 
     Args:
         console: where to write; standard output by default.
-        clock: seconds, for measuring speed.
+        clock: seconds, to measure speed.
     """
 
     _pace: Pace  # from the first event on
@@ -60,16 +60,16 @@ class ConsoleProgress(Callback):
         self._last_step: StepEnd | None = None
         self._last_shown = -math.inf
         self._has_heading = False
-        self._way_on = ""
+        self._resume_command = ""
         self._saved: Path | None = None
 
     def on_fit_start(self, event: FitStart) -> None:
-        """Say what is trained, on what, where; what was known of an earlier run is forgotten."""
+        """Print model, data, settings and folder; the state of an earlier run is reset."""
         settings = event.settings
         self._pace, self._last_step, self._saved, self._has_heading = Pace(event), None, None, False
         self._loss_columns = event.loss_columns
         typed_again = as_arguments({"track": settings.track, "callbacks": settings.callbacks})
-        self._way_on = shlex.join(["onelook", "train", "--resume", str(event.run_folder), *typed_again])
+        self._resume_command = shlex.join(["onelook", "train", "--resume", str(event.run_folder), *typed_again])
         self._say(f"{event.model_summary}, on {event.device}")
         self._say(
             f"{event.num_train_images:,} images to train on, {event.num_val_images:,} to validate, "
@@ -81,7 +81,7 @@ class ConsoleProgress(Callback):
         self._say(f"run folder: {event.run_folder}")
 
     def on_step_end(self, event: StepEnd) -> None:
-        """Bring the bar up to date, twice a second at most; without a terminal, say every 30 seconds where it is."""
+        """Update the bar, at most twice a second; without a terminal, print the position every 30 seconds."""
         now = self._clock()
         if self._pace.step(event, now):
             self._last_shown = -math.inf if self._is_live else now
@@ -96,50 +96,47 @@ class ConsoleProgress(Callback):
             self._say(f"epoch {event.epoch}/{self._pace.last_epoch}: {', '.join(self._pace.position(event, now))}")
 
     def on_epoch_end(self, event: EpochEnd) -> None:
-        """Put what the epoch brought where the bar was."""
+        """Replace the bar by the line of the epoch."""
         self._pace.epoch(event)
         losses = [event.row.get(f"train/{part}_loss", math.nan) for part in self._loss_columns]
         took = event.train_seconds + event.val_seconds
+        times = duration(took), duration(took * (self._pace.last_epoch - event.epoch))
         if not self._is_live:
-            self._say(self._plain_line(event, losses))
+            self._say(f"{self._plain_line(event, losses)} took {times[0]}, {times[1]} left")
             return
         self._erase_line()
         if not self._has_heading:
             self._say(self._row(["epoch", *self._loss_columns, *(title for title, _ in METRIC_COLUMNS)]), style="bold")
             self._has_heading = True
         figures = _figures(event.metrics)[:-1] if event.metrics is not None else ("-",) * 4
-        times = duration(took), duration(took * (self._pace.last_epoch - event.epoch))
-        epoch = f"{self._star if event.is_best else ''} {event.epoch}/{self._pace.last_epoch}"
+        star = "*" if self._console.options.ascii_only else "★"
+        epoch = f"{star if event.is_best else ''} {event.epoch}/{self._pace.last_epoch}"
         self._say(self._row([epoch, *map(_number, losses), *figures, *times]))
 
     def on_checkpoint_written(self, event: CheckpointWritten) -> None:
-        """Remember where the run can be resumed from, to say so if it is stopped."""
+        """Remember the checkpoint, to name it if the run is stopped."""
         self._saved = event.path
 
     def on_fit_end(self, event: FitEnd) -> None:
-        """Say how the run ended, which epoch was best, and how to resume if it was stopped."""
+        """Print how the run ended, the best epoch, and how to resume a stopped run."""
         if self._is_live:
             self._erase_line()
         done = f"{event.epochs_done} {'epoch' if event.epochs_done == 1 else 'epochs'}"
         best = f"; best: epoch {event.best_epoch}, fitness {event.best_fitness:.4f}" if event.best_epoch >= 0 else ""
         self._say(f"{event.reason} after {done}, {duration(event.seconds)}{best}")
         if event.reason == STOP_REQUESTED and self._saved is not None:
-            self._say(f"saved as {self._saved}; resume with: {self._way_on}")
+            self._say(f"saved as {self._saved}; resume with: {self._resume_command}")
 
     def _row(self, cells: Iterable[str]) -> str:
-        """Cells under their titles; without the last digit, and in narrower columns, where the terminal is narrow."""
+        """A line of cells; a narrow terminal gets narrower columns and one digit less."""
         widths = [8, *(7 for _ in self._loss_columns), *(width for _, width in METRIC_COLUMNS)]
         if sum(widths) + 3 <= self._console.width:
             return "".join(text.rjust(width) for text, width in zip(cells, widths, strict=True))
         short = [SHORT.get(text, text[:5] if text.startswith("0.") else text) for text in cells]
         return "".join(text.rjust(6 if number else 5) for number, text in enumerate(short))[: self._console.width - 1]
 
-    @property
-    def _star(self) -> str:
-        return "*" if self._console.options.ascii_only else "★"
-
     def _bar(self, step: StepEnd, now: float) -> str:
-        """The line that follows the batches, and as much about them as the terminal has room for."""
+        """The progress line of an epoch, with as many details as the terminal has room for."""
         filled = BAR_CELLS * (step.batch + 1) // self._pace.batches_per_epoch
         full, empty = ("#", "-") if self._console.options.ascii_only else ("━", "╌")
         line = f"{step.epoch}/{self._pace.last_epoch}".rjust(8) + f" {full * filled}{empty * (BAR_CELLS - filled)}"
@@ -173,12 +170,10 @@ class ConsoleProgress(Callback):
             names = ("P", "R", "mAP50", "mAP50-95", "fitness")
             parts += [f"{name} {value}" for name, value in zip(names, _figures(event.metrics), strict=True)]
             parts += ["best"] if event.is_best else []
-        took = event.train_seconds + event.val_seconds
-        parts.append(f"took {duration(took)}, {duration(took * (self._pace.last_epoch - event.epoch))} left")
         return " ".join(parts)
 
     def _say_settings(self, event: FitStart) -> None:
-        """What differs from the defaults, and the scaled weight decay; a terminal gets several lines."""
+        """Print the settings that are not the defaults and the scaled weight decay, wrapped in a terminal."""
         settings, fields = event.settings, type(event.settings).model_fields
         values = {name: getattr(settings, name) for name in fields if name not in names_of(type(settings), PLACE)}
         changed = [f"{name} {value}" for name, value in values.items() if value != fields[name].default]
@@ -191,11 +186,11 @@ class ConsoleProgress(Callback):
             self._say(line)
 
     def _say(self, text: str, *, style: str = "") -> None:
-        """A message, whole, however narrow the terminal is; nothing in it is taken for markup."""
+        """Print a message as it is: not wrapped, and without reading markup in it."""
         self._console.print(Text(for_terminal(text), style=style), soft_wrap=True)
 
     def _follow(self, text: str) -> None:
-        """A line that the next one will replace, cut at the right edge of the terminal."""
+        """Print a line, cropped to the terminal, that the next one will replace."""
         line = Text(for_terminal(text))
         line.truncate(self._console.width - 1, overflow="crop")
         self._console.print(line, end="", soft_wrap=True)
@@ -205,13 +200,13 @@ class ConsoleProgress(Callback):
 
 
 def memory_in_use() -> str:
-    """Memory that the run holds: reserved on the GPU, or the most that the process ever had; `-` if unknown."""
+    """Memory of the run: reserved on the GPU, or the peak of the process; `-` if unknown."""
     held = memory_held()
     return "-" if held is None else f"{held / 2**30:.1f} GB"
 
 
 def for_terminal(text: str) -> str:
-    r"""`text` without characters that would steer the terminal: names come from files of unknown origin.
+    r"""`text` with control characters as `?`: names come from untrusted files.
 
     >>> for_terminal("bee\x1b[2J")
     'bee?[2J'

@@ -1,4 +1,4 @@
-"""Writes what a detection run found: drawn images and videos, text labels, rows, crops, feature maps."""
+"""Files of a detection run: drawn images and videos, text labels, CSV and JSON, crops, feature maps."""
 
 from __future__ import annotations
 
@@ -36,14 +36,14 @@ CORNERS = 1  # the value of the setting `save_format`
 
 
 class DetectionFiles:
-    """Files of one detection run; use as a context manager, videos, CSV and JSON are complete at its end.
+    """Writes the files of a detection run; a context manager, at whose end videos, CSV and JSON are complete.
 
-    Files with the same stem from different folders get `_2`, `_3`, ... behind it, so that none replaces another.
+    Equal stems from different folders get `_2`, `_3`, ... appended, so that no file replaces another.
 
     Args:
         settings: which files to write.
-        has_numbers: all sources are images whose names are distinct numbers, which are their ids in JSON then; else the
-            names of their files are.
+        has_numbers: all sources are images with distinct numbers as names, which are their `image_id` in the JSON; else
+            their stems are.
         on_problem: called once for each image or video that cannot be written; everything else is written.
     """
 
@@ -73,6 +73,7 @@ class DetectionFiles:
             self._rows.append(JsonOfDetections(folder / "predictions.json", names))
         for rows in self._rows:
             self._at_end.callback(rows.close)
+        self._at_end.callback(self._finish_videos)
 
     @staticmethod
     def are_wanted(settings: DetectSettings) -> bool:
@@ -83,11 +84,11 @@ class DetectionFiles:
     def write(
         self, frame: Frame, detections: Detections, *, drawn: Image | None = None, maps: Sequence[FeatureMap] = ()
     ) -> None:
-        """Write everything about one frame.
+        """Write all files of one frame.
 
         Args:
-            drawn: the frame with the detections in it, see `drawn_frame`; needed unless nothing is to be drawn.
-            maps: what the layers of the network put out.
+            drawn: the frame with its detections, see `drawn_frame`; None if nothing is drawn.
+            maps: feature maps of the network's layers.
         """
         settings = self._settings
         stem = self._stem(frame.path)
@@ -118,8 +119,7 @@ class DetectionFiles:
                 self._on_problem(problem)
 
     def close(self) -> None:
-        """Finish the videos that are being written, CSV and JSON."""
-        self._finish_videos()
+        """Finish the open videos, the CSV and the JSON."""
         self._at_end.close()
 
     def __enter__(self) -> DetectionFiles:
@@ -177,7 +177,7 @@ class DetectionFiles:
 
 
 class Names:
-    """Hands out each name once per folder; upper and lower case count as the same, as on some systems."""
+    """Gives out unique names per folder; case is ignored, as some file systems do."""
 
     def __init__(self) -> None:
         self._taken: set[tuple[str, str]] = set()
@@ -195,13 +195,13 @@ class Names:
 
 @dataclass
 class FrameWriter:
-    """Draws and writes what was found.
+    """Draws detections and writes the files of frames.
 
     Attributes:
-        files: where to; None writes nothing.
+        files: the files to write; None for none.
         on_problem: called for an image that is too large to be drawn or cropped.
-        keeps_images: drawn images are kept to be shown.
-        seconds: spent so far.
+        keeps_images: whether drawn images are kept, to be shown.
+        seconds: time spent so far.
     """
 
     settings: DetectSettings
@@ -212,7 +212,7 @@ class FrameWriter:
     seconds: float = 0.0
 
     def write(self, batch: Sequence[FrameDetections]) -> list[FrameDetections]:
-        """The batch, its files written; with the drawn images if they are to be kept."""
+        """Write the files of a batch; the batch, with its drawn images if they are kept."""
         mark = time.perf_counter()
         written = [self._write(found) for found in batch]
         self.seconds += time.perf_counter() - mark

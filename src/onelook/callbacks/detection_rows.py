@@ -23,7 +23,7 @@ CSV_COLUMNS = ("file", "frame", "class_id", "class", "score", "x1", "y1", "x2", 
 
 
 class GrowingText:
-    """A text file that grows, and appears under its name when it is complete.
+    """A text file that is appended to, and appears under its name once it is complete.
 
     Raises:
         OSError: the disk is full or failing. Its `filename` is `path`.
@@ -117,7 +117,7 @@ class JsonOfDetections:
 def detection_rows(
     frame: Frame, detections: Detections, names: Sequence[str], *, image_id: int | str
 ) -> list[dict[str, Any]]:
-    """What is to be written of each detection of a frame."""
+    """The detections of a frame as rows of plain values."""
     return [
         {
             "image_id": image_id,
@@ -134,5 +134,5 @@ def detection_rows(
 
 
 def _harmless(cell: str) -> str:
-    """Text that a spreadsheet does not take for a formula."""
+    """`cell`, quoted if a spreadsheet would take it for a formula."""
     return f"'{cell}" if cell.startswith(("=", "+", "-", "@", "\t", "\r")) else cell

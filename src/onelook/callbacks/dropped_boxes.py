@@ -1,4 +1,4 @@
-"""Counts the boxes that transforms of the user's choice take away, so that none disappears unsaid."""
+"""Counts the boxes that the user's `transforms` drop, to warn of them."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ logger = logging.getLogger(__name__)
 
 
 class DroppedBoxes(Callback):
-    """Counts the boxes that were taken away, and those that were left, in one process."""
+    """Counts the dropped and the remaining boxes of one process."""
 
     def __init__(self) -> None:
         self.counts = [0, 0]
 
     def on_step_end(self, event: StepEnd) -> None:
-        """Count."""
+        """Count the boxes of the batch."""
         self.counts[0] += event.num_dropped_boxes
         self.counts[1] += event.num_boxes
 
 
 def warn_of_dropped_boxes(counts: Iterable[Sequence[int]]) -> None:
-    """Say how many boxes were taken away, of the counts of every process, if any were."""
+    """Log how many boxes were dropped, if any, from the counts of all processes."""
     dropped, left = (sum(part) for part in zip(*counts, strict=True))
     if dropped:
         share = 100 * dropped / (dropped + left)

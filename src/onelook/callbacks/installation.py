@@ -1,4 +1,4 @@
-"""Versions of what is installed against what is required, and the commit of a checkout; nothing is ever installed."""
+"""Installed versions against the required ones, and the commit of a checkout; installs nothing."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ MAX_BYTES = 1 << 22
 
 
 def required_packages(*, extras: bool = False) -> dict[str, str]:
-    """The least version of every package that Onelook, or one of its `extras`, needs, by name."""
+    """The minimum version of every package that Onelook needs, or with `extras` its extras too, by name."""
     try:
         lines = requires("onelook") or []
     except PackageNotFoundError:
@@ -36,14 +36,14 @@ def installed_version(package: str) -> str:
 
 def unmet_requirements() -> Iterator[str]:
     """A sentence for every required package that is missing or too old."""
-    for package, least in required_packages().items():
+    for package, minimum in required_packages().items():
         found = installed_version(package)
-        if _numbers(found) < _numbers(least):
-            yield f"Onelook needs {package} {least} or newer; {f'{found} is' if found else 'it is not'} installed"
+        if _numbers(found) < _numbers(minimum):
+            yield f"Onelook needs {package} {minimum} or newer; {f'{found} is' if found else 'it is not'} installed"
 
 
 def checkout_commit(root: Path = ROOT) -> str:
-    """The commit that a Git checkout stands at, read from its files; empty without a checkout."""
+    """The commit of a Git checkout, read from its files; empty without a checkout."""
     git = root / ".git"
     if git.is_file():  # of another working tree of the same repository
         git = root / _text(git).removeprefix("gitdir: ")

@@ -1,4 +1,4 @@
-"""Measured numbers as tables for the console: class by class, fold by fold, and of several models or sizes."""
+"""Metrics as tables for the console: per class, per fold, and of several models or sizes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The one look of the tables on the console: a name at the left, numbers in all other columns."""
+"""The style of all console tables: names at the left, numbers in all other columns."""
 
 from __future__ import annotations
 
@@ -25,5 +25,5 @@ def number_table(first: str, *others: str) -> Table:
 
 
 def classes_to_show(num_labels: Sequence[int]) -> list[int]:
-    """Which classes a table shows, ascending: the 500 with the most labels, since nobody reads thousands of lines."""
+    """The 500 classes with the most labels, ascending: nobody reads a table of thousands of lines."""
     return sorted(np.argsort(-np.asarray(num_labels), kind="stable")[:MOST_CLASSES].tolist())

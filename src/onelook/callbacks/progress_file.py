@@ -1,4 +1,4 @@
-"""Writes `progress.json`, which tells the live report where a run is within an epoch; `RunDir` removes it."""
+"""`progress.json`: where a run is within an epoch, for the live report; `RunDir` removes it."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ logger = logging.getLogger(__name__)
 
 FORMAT = 1
 MAX_BYTES = 1 << 16
-WRITE_SECONDS = 5.0  # a step waits for the device and the disk then
-REST_PER_WRITE = 20.0  # times that a write took, until the next one: a slow disk takes a small share of the time
+WRITE_SECONDS = 5.0  # a write makes its step wait for the device and the disk
+REST_PER_WRITE = 20.0  # least pause in durations of the last write, so that a slow disk takes a small share of the time
 
 
 @dataclass(frozen=True)
@@ -41,8 +41,8 @@ class EpochProgress:
 
 
 class ProgressFile(Callback):
-    """Writes an `EpochProgress` every five seconds, to a slow disk less often, and one more when such an epoch goes
-    over to its validation.
+    """Writes an `EpochProgress` every five seconds, less often to a slow disk, and once more after the last batch of an
+    epoch that had any.
 
     Args:
         clock: seconds.
@@ -58,11 +58,11 @@ class ProgressFile(Callback):
         self._epoch = -1
 
     def on_fit_start(self, event: FitStart) -> None:
-        """Begin to measure."""
+        """Start the clock."""
         self._pace, self._losses, self._due = Pace(event), event.loss_columns, self._clock() + WRITE_SECONDS
 
     def on_step_end(self, event: StepEnd) -> None:
-        """Write, if it is time to."""
+        """Write if it is time to."""
         now = self._clock()
         self._pace.step(event, now)
         done = event.batch + 1
@@ -88,7 +88,7 @@ class ProgressFile(Callback):
 
 
 def read_progress(path: Path) -> EpochProgress | None:
-    """What `ProgressFile` wrote; None if it did not, or if that is damaged."""
+    """The content of `progress.json`; None if it is missing or damaged."""
     try:
         found = from_document(EpochProgress, json.loads(read_bounded(path, MAX_BYTES)), version=FORMAT)
     except (DataError, ValueError, RecursionError):

@@ -1,4 +1,4 @@
-"""Starts a process of its own beside a training that serves the run's report; it ends with the run."""
+"""Starts a separate process that serves the report of a training; it ends with the run."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from onelook.training.callback import Callback, FitStart
 logger = logging.getLogger(__name__)
 
 HOST = "127.0.0.1"
-# What would make it think that it is one of several processes of the run.
+# With these variables of a launcher the process would take itself for a rank of the run.
 OF_A_LAUNCH = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE", LAUNCHED_BY)
 
 
@@ -23,10 +23,10 @@ class ReportProcess(Callback):
     """Serves the report while a run trains; the training neither waits for the process nor depends on it."""
 
     def __init__(self) -> None:
-        self._process: subprocess.Popen[bytes] | None = None
+        self._process: subprocess.Popen[bytes] | None = None  # kept, or Python warns that it still runs
 
     def on_fit_start(self, event: FitStart) -> None:
-        """Start it, and say where the report will be."""
+        """Start the process, and log the address of the report."""
         port = free_port(PORT)
         environment = {name: value for name, value in os.environ.items() if name not in OF_A_LAUNCH}
         command = ["report", str(event.run_folder.resolve()), "--watch", f"--port={port}"]
@@ -41,7 +41,7 @@ class ReportProcess(Callback):
 
 
 def free_port(wanted: int) -> int:
-    """`wanted` if it can be had on this machine, else another one."""
+    """`wanted` if it is free on this machine, else another port."""
     try:
         listener = socket.create_server((HOST, wanted))
     except OSError:

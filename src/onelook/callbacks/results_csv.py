@@ -1,4 +1,4 @@
-"""Writes `results.csv`, one exact line per epoch, and `speed.csv`, what took how long."""
+"""Writes `results.csv`, one exact line per epoch, and `speed.csv`, the time and memory of each."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Writes `run.json`: what a run was made of and on, which neither its settings nor its numbers say."""
+"""Writes `run.json`: model, data, machine, versions and warnings of a run."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from onelook.callbacks.installation import checkout_commit, installed_version
-from onelook.callbacks.warning_log import MOST
+from onelook.callbacks.warning_log import MAX_WARNINGS
 from onelook.data.capacity import available_processors
 from onelook.errors import DataError
 from onelook.files.atomic import write_text_atomic
@@ -29,7 +29,7 @@ PACKAGES = ("onelook", "numpy", "opencv-python-headless")
 
 @dataclass(frozen=True)
 class SplitFacts:
-    """One split: images that are used, and labels of each class."""
+    """One split: number of its images, and of the labels of each class."""
 
     images: int
     labels: tuple[int, ...]
@@ -37,12 +37,12 @@ class SplitFacts:
 
 @dataclass(frozen=True)
 class RunFacts:
-    """What `run.json` holds.
+    """The content of `run.json`.
 
     Attributes:
         model: name and parameters, in words.
         splits: splits by name.
-        environments: versions and machine, by what they are; one for each change that a resumed run met.
+        environments: versions and machine by name; one more for each change when the run was resumed.
         warnings: all warnings of the run, each once.
         reason: how training ended: "finished", "early stop", ...; empty until then.
     """
@@ -56,15 +56,20 @@ class RunFacts:
 
 
 class RunFactsFile(Callback):
-    """Keeps `run.json`; what a resumed run finds there stays, and what is new is added; the list `warnings` grows."""
+    """Keeps `run.json`; a resumed run adds to what is there.
+
+    Args:
+        warnings: a list that grows during the run.
+    """
+
+    _facts: RunFacts  # from the first event on
 
     def __init__(self, path: Path, warnings: Sequence[str]) -> None:
         self._path = path
         self._warnings = warnings
-        self._facts: RunFacts | None = None
 
     def on_fit_start(self, event: FitStart) -> None:
-        """Write what is known before the first step."""
+        """Write all that is known before the first step."""
         before = None if (event.start_epoch, event.start_batch) == (0, 0) else _earlier(self._path)
         environments = before.environments if before is not None else ()
         now = environment(event.device)
@@ -84,13 +89,11 @@ class RunFactsFile(Callback):
         self._write("")
 
     def on_fit_end(self, event: FitEnd) -> None:
-        """Add what the run had to say."""
+        """Add the warnings and how the run ended."""
         self._write(event.reason)
 
     def _write(self, reason: str) -> None:
-        if self._facts is None:
-            return
-        warnings = list(dict.fromkeys([*self._facts.warnings, *self._warnings]))[:MOST]
+        warnings = list(dict.fromkeys([*self._facts.warnings, *self._warnings]))[:MAX_WARNINGS]
         content = {"format": FORMAT, **asdict(self._facts), "warnings": warnings, "reason": reason}
         try:
             write_text_atomic(self._path, json.dumps(content, indent=1) + "\n")
@@ -99,12 +102,12 @@ class RunFactsFile(Callback):
 
 
 def facts_from_json(text: str | bytes) -> RunFacts:
-    """What `RunFactsFile` wrote; ValueError if the text holds something else."""
+    """The content of `run.json`; ValueError if the text is something else."""
     return from_document(RunFacts, json.loads(text), version=FORMAT)
 
 
 def _earlier(path: Path) -> RunFacts | None:
-    """What an earlier process of the run has written; None if it has not, or if that is damaged."""
+    """The content of an earlier process of the run; None if it is missing or damaged."""
     try:
         return facts_from_json(read_bounded(path, MAX_BYTES))
     except (DataError, ValueError):
@@ -112,7 +115,7 @@ def _earlier(path: Path) -> RunFacts | None:
 
 
 def environment(device: str) -> dict[str, str]:
-    """Versions and machine in words; `device` is what the model runs on."""
+    """Versions and machine as text; `device` is what the model runs on."""
     import torch  # reports, which only read the file, need none
 
     found = {"device": device, "processors": str(available_processors())}

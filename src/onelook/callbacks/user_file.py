@@ -1,4 +1,4 @@
-"""Observers from a Python file that the user names on the command line; no other file may choose what code runs."""
+"""Callbacks from Python files that the user names on the command line; no other file may choose what code runs."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ logger = logging.getLogger(__name__)
 
 
 def load_callbacks(paths: Sequence[str | Path]) -> list[Callback]:
-    """One object of every `Callback` class that the files define, in the order of files and lines.
+    """One instance of every `Callback` class that the files define, in the order of files and lines.
 
-    Left out are classes that a file only imports, whose name begins with `_`, or, with a warning, whose objects need
-    arguments. The files are run again at every call.
+    Classes that a file only imports, or whose name begins with `_`, are left out; so are, with a warning, those that
+    need arguments. The files are run again at every call.
 
     Args:
         paths: as typed by the user; never from a file of settings or a checkpoint.
@@ -58,14 +58,14 @@ def _callbacks_of(path: Path) -> list[Callback]:
 
 
 class _LeavesNothing(SourceFileLoader):
-    """Loads a file without writing byte code beside it: it lies in a folder of the user's."""
+    """Loads a file without writing byte code beside it, into a folder of the user's."""
 
     def set_data(self, *_: object, **__: object) -> None:
         """Write nothing."""
 
 
 def _run(path: Path) -> ModuleType:
-    """The file as a module under a name of its own, which tools such as dataclasses look up while it runs."""
+    """The file as a module under a unique name in `sys.modules`, which dataclasses and others need while it runs."""
     name = f"onelook_callbacks_{hashlib.sha256(str(path.resolve()).encode(errors='surrogateescape')).hexdigest()[:16]}"
     loader = _LeavesNothing(name, str(path))
     module = module_from_spec(ModuleSpec(name, loader, origin=str(path)))
@@ -98,7 +98,7 @@ def _needs_arguments(kind: type[Callback]) -> bool:
 
 
 def _in_file(path: Path, problem: Exception) -> OnelookError:
-    """What went wrong in the user's file, with the line in it."""
+    """An error in the user's file, with its line."""
     own_names = {str(path), str(path.absolute())}
     frames = traceback.extract_tb(problem.__traceback__)
     line = next((frame.lineno for frame in reversed(frames) if frame.filename in own_names), None)

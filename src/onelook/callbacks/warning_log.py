@@ -1,4 +1,4 @@
-"""The warnings of a run, kept for its report: on the console they are gone when the window is."""
+"""Collects the warnings of a run, for its report."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-MOST = 200
+MAX_WARNINGS = 200
 
 
-class _Notes(logging.Handler):
+class _Collector(logging.Handler):
     """Keeps the messages of warnings and errors, each once."""
 
     def __init__(self) -> None:
@@ -18,16 +18,16 @@ class _Notes(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         message = record.getMessage()
-        if len(self.messages) < MOST and message not in self.messages:
+        if len(self.messages) < MAX_WARNINGS and message not in self.messages:
             self.messages.append(message)
 
 
 @contextmanager
 def logged_warnings() -> Iterator[list[str]]:
     """A list to which every warning of the library is added while the block runs; at most 200, none twice."""
-    notes, package = _Notes(), logging.getLogger("onelook")
-    package.addHandler(notes)
+    collector, package = _Collector(), logging.getLogger("onelook")
+    package.addHandler(collector)
     try:
-        yield notes.messages
+        yield collector.messages
     finally:
-        package.removeHandler(notes)
+        package.removeHandler(collector)

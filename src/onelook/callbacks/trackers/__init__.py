@@ -1,1 +1,1 @@
-"""Experiment trackers: what a run tells TensorBoard, MLflow and others, without ever waiting for them."""
+"""Experiment trackers: TensorBoard, MLflow and others; a run never waits for them."""

@@ -18,7 +18,7 @@ NAME = "clearml"
 MIN_SCORE = 0.25
 LABEL_COLOUR, DETECTION_COLOUR = (0, 200, 0), (230, 60, 0)  # RGB
 OFFLINE = "offline-"
-# What ClearML takes hold of by itself; `detect_repository` also asks a server of theirs for newer versions.
+# What ClearML hooks into by itself; `detect_repository` also asks a server of theirs for newer versions.
 FRAMEWORKS = (
     "catboost", "detect_repository", "fastai", "gradio", "hydra", "joblib", "lightgbm", "matplotlib", "megengine",
     "pytorch", "scikit", "tensorboard", "tensorflow", "tfdefines", "xgboost",
@@ -41,10 +41,10 @@ class ClearMlTracker:
         from clearml.binding.environ_bind import PatchOsFork
         from clearml.config import config_obj
 
-        # Loader processes are none of ClearML's business: without this it would begin to report from each of them.
+        # Without this, ClearML would report from each of the forked loader processes.
         PatchOsFork._registered_fork_callbacks = True
         config_obj.set_overrides(OVERRIDES)
-        Task.set_random_seed(None)  # or it sets the seeds of everybody
+        Task.set_random_seed(None)  # or it sets the global random seeds
         self._init = Task.init
 
     def start(self, run: TrackedRun) -> None:

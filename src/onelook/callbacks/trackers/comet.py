@@ -20,7 +20,7 @@ logger = logging.getLogger(__name__)
 
 NAME = "comet"
 MAX_BOXES = 50
-# Read when the package is imported: reports to its makers, patches of other packages, notes on the console.
+# Read at import. They switch off reports to Comet, patches of other packages and notes on the console.
 ENVIRONMENT = {
     "COMET_ERROR_TRACKING_ENABLE": "false",
     "COMET_DISABLE_AUTO_LOGGING": "1",
@@ -57,7 +57,7 @@ class CometTracker:
         excepthook = sys.excepthook
         import comet_ml
 
-        sys.excepthook = excepthook  # Comet's would send what a run fails with
+        sys.excepthook = excepthook  # Comet's would send the error of a failed run
         self._begin = comet_ml.start
         self._config = comet_ml.ExperimentConfig
 

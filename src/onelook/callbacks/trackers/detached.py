@@ -1,4 +1,4 @@
-"""Tells trackers what happens in a run, each in a thread of its own: training never waits for them."""
+"""Sends the events of a run to trackers, each in its own thread: training never waits for them."""
 
 from __future__ import annotations
 
@@ -18,7 +18,6 @@ from onelook.callbacks.trackers.tracker import LabelledImage, RunSummary, ShowsB
 from onelook.callbacks.trackers.worker import MISSING, Call, TrackerThread
 from onelook.runs.run_dir import RunDir
 from onelook.structures.detections import Detections
-from onelook.structures.metrics import DetectionMetrics
 from onelook.structures.results import metrics_row
 from onelook.training.callback import Callback, CheckpointWritten, EpochEnd, FitEnd, FitStart
 
@@ -36,7 +35,7 @@ class TrackerKind:
     """How a tracker is made.
 
     Attributes:
-        create: imports the package and makes the tracker.
+        create: imports the package and creates the tracker.
         packages: names under which the package may be installed, for messages.
     """
 
@@ -45,11 +44,11 @@ class TrackerKind:
 
 
 class Detached(Callback):
-    """Sends what happens in a run to trackers.
+    """Sends the events of a run to trackers.
 
-    A tracker that cannot be made, or fails, costs one warning. While one is slow or blocked, calls wait in a queue of
-    bounded length; rows that find it full are sent at the end, other calls are dropped and counted. At the end all
-    trackers together get `FINISH_SECONDS`, or `STOP_SECONDS` after an ordered stop; then they are left behind.
+    A tracker that cannot be created, or fails, costs one warning. While one is slow or blocked, calls wait in a bounded
+    queue; when that is full, rows are kept for the end of the run, other calls are dropped and counted. At the end all
+    trackers together get `FINISH_SECONDS`, or `STOP_SECONDS` if the run was stopped; then they are abandoned.
     """
 
     _run: TrackedRun  # since on_fit_start
@@ -70,7 +69,7 @@ class Detached(Callback):
         self._images: dict[str, int] = {}
 
     def on_fit_start(self, event: FitStart) -> None:
-        """Make the trackers, and send settings and images of the data."""
+        """Create the trackers, and send the settings and the images of the data."""
         run = self._run = tracked_run(event)
         for name, kind in self._kinds.items():
             tracker = _created(name, kind)
@@ -82,28 +81,28 @@ class Detached(Callback):
             self._send(lambda tracker: tracker.log_images(images))
 
     def on_epoch_end(self, event: EpochEnd) -> None:
-        """Send the row, images that are new in the run folder, and boxes if it is their turn."""
+        """Send the row, new images of the run folder, and boxes if they are due."""
         for thread in self._threads:
             if not thread.send(partial(_log_row, event.row)):
                 self._missed_rows.setdefault(thread.name, set()).add(event.epoch)
         images = self._new_images()
         if images:
             self._send(lambda tracker: tracker.log_images(images))
-        if event.detections and self._is_turn_of_boxes(event.epoch):
+        if event.detections and self._boxes_are_due(event.epoch):
             boxed = boxed_images(self._run, event.detections)
             self._send(partial(_log_boxes, event.epoch, boxed))
 
     def on_checkpoint_written(self, event: CheckpointWritten) -> None:
-        """Send the checkpoints that stay: those of `save_period`."""
+        """Send the checkpoints of `save_period`, which stay."""
         if event.path.stem.startswith("epoch"):
             aliases, metadata = (event.path.stem,), {"epoch": float(event.epoch - 1), "step": float(event.step)}
             path = event.path.resolve()
             self._send(lambda tracker: tracker.log_model(path, aliases, metadata))
 
     def on_fit_end(self, event: FitEnd) -> None:
-        """Send what came late, the final metrics, the images of the results and the best model; then wait a while."""
+        """Send late rows, the final metrics, the last images and the best model; then wait for the trackers."""
         is_complete = event.metrics is not None
-        metrics = final_metrics(event.metrics) if event.metrics is not None else {}
+        metrics = {**metrics_row(event.metrics), "fitness": event.metrics.fitness} if event.metrics is not None else {}
         summary = RunSummary(event.reason, is_complete, event.epochs_done, event.best_epoch, metrics)
         images = self._new_images()
         until = time.monotonic() + (self._finish_seconds if is_complete else self._stop_seconds)
@@ -137,14 +136,14 @@ class Detached(Callback):
                 self._num_dropped[thread.name] += 1
 
     def _new_images(self) -> list[Path]:
-        """Images of the run folder that are new, or other than when this was asked before."""
+        """Images of the run folder that are new or have changed since the last call."""
         with os.scandir(self._run.run_folder) as entries:
             found = {entry.path: entry.stat().st_mtime_ns for entry in entries if entry.name.endswith(IMAGES)}
         new = sorted(path for path, written in found.items() if self._images.get(path) != written)
         self._images = found
         return [Path(path) for path in new]
 
-    def _is_turn_of_boxes(self, epoch: int) -> bool:
+    def _boxes_are_due(self, epoch: int) -> bool:
         epochs, interval = int(self._run.settings["epochs"]), int(self._run.settings["bbox_interval"])
         period = interval if interval >= 0 else max(epochs // 10, 1)
         return period > 0 and ((epoch + 1) % period == 0 or epoch + 1 == epochs)
@@ -162,7 +161,7 @@ def boxed_images(run: TrackedRun, detections: Sequence[Detections]) -> list[Labe
 
 
 def tracked_run(event: FitStart) -> TrackedRun:
-    """What trackers learn of a run at its start."""
+    """What trackers receive at the start of a run."""
     folder = event.run_folder.resolve()
     is_default = folder.parent.parts[-2:] == ("runs", "train")
     return TrackedRun(
@@ -177,11 +176,6 @@ def tracked_run(event: FitStart) -> TrackedRun:
         device=event.device,
         indexes=event.indexes,
     )
-
-
-def final_metrics(metrics: DetectionMetrics) -> dict[str, float]:
-    """The metrics of the best weights, by the names of `results.csv`, and their fitness."""
-    return {**metrics_row(metrics), "fitness": metrics.fitness}
 
 
 def _created(name: str, kind: TrackerKind) -> Tracker | None:

@@ -16,7 +16,7 @@ MASK_DELTA = 0xA282EAD8
 
 
 class EventFile:
-    """A new file of records; what is written can be read at once. OSError if it cannot be made, or is there."""
+    """A new file of records, flushed after each. OSError if it exists already or cannot be created."""
 
     def __init__(self, path: Path) -> None:
         self._file = path.open("xb")
@@ -29,10 +29,10 @@ class EventFile:
         self._file.flush()
 
     def close(self) -> None:
-        """Nothing more will be written."""
+        """Close the file."""
         self._file.close()
 
 
 def masked(checksum: int) -> int:
-    """A checksum as event files hold it: turned by 15 bits, plus a constant."""
+    """A checksum as event files hold it: rotated right by 15 bits, plus a constant."""
     return (((checksum >> 15) | (checksum << 17)) + MASK_DELTA) & ALL_ONES

@@ -1,4 +1,4 @@
-"""The name by which a tracker knows a run, kept in the run folder, so that a resumed run is the same to it."""
+"""The id that a tracker gave to a run, kept in the run folder for when the run is resumed."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ MAX_LENGTH = 128
 
 
 def remember_identity(run_folder: Path, tracker: str, identity: str) -> None:
-    """Keep the identity that `tracker` has given to the run; OSError if the run folder cannot be written."""
+    """Keep the id that `tracker` gave to the run; OSError if the run folder cannot be written."""
     write_text_atomic(_path(run_folder, tracker), identity + "\n")
 
 
 def recall_identity(run_folder: Path, tracker: str) -> str | None:
-    """What was kept, or None if there is nothing that can be an identity; a run folder may come from others."""
+    """The id that was kept; None without a valid one: a run folder may come from others."""
     try:
         text = read_bounded(_path(run_folder, tracker), MAX_LENGTH + 2).decode("ascii", "replace").strip()
     except DataError:
@@ -28,7 +28,7 @@ def recall_identity(run_folder: Path, tracker: str) -> str | None:
 
 
 def known_identities(run_folder: Path, trackers: Sequence[str]) -> dict[str, str]:
-    """What `recall_identity` gives, by tracker, for those that have told it by now."""
+    """The ids of the run by tracker, as far as they are known by now."""
     found = {tracker: recall_identity(run_folder, tracker) for tracker in trackers}
     return {tracker: identity for tracker, identity in found.items() if identity is not None}
 

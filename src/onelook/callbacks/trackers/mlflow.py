@@ -81,7 +81,7 @@ class MlflowTracker:
         self._client.set_terminated(self._run_id, "FINISHED" if summary.is_complete else "KILLED")
 
     def _reopen(self, identity: str) -> bool:
-        """Whether the store has this MLflow run; it is opened again then."""
+        """Reopen an MLflow run; False if the store does not have it."""
         from mlflow.exceptions import MlflowException
 
         try:
@@ -125,17 +125,17 @@ class MlflowTracker:
 
 
 def _import_quietly() -> None:
-    """Import MLflow without its reports to its makers and without its notes on the console.
+    """Import MLflow without its telemetry and its notes on the console.
 
-    Recent versions refuse to keep runs as plain files unless told to; whoever names a folder has decided.
+    Recent versions refuse plain files as a store unless allowed to; a user who names a folder wants them.
     """
     os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
     os.environ.setdefault("MLFLOW_ALLOW_FILE_STORE", "true")
     import mlflow
 
     if "sql" in (os.environ.get("MLFLOW_TRACKING_URI") or "sqlite:").split(":")[0]:
-        # For a database MLflow needs more, which it imports only then: in the tracker's thread, while the main thread
-        # forks loader processes; and it does not say so if that is missing.
+        # MLflow would import these in the tracker's thread, while the main thread forks loader processes; and it does
+        # not say so if they are missing.
         import alembic.command  # noqa: F401
         import mlflow.store.tracking.sqlalchemy_store
     for name in (mlflow.__name__, "alembic"):
@@ -143,7 +143,7 @@ def _import_quietly() -> None:
 
 
 def _locations(project: Path) -> tuple[str, str | None]:
-    """Address of the store, and of new experiments' artifacts if that is for us to say."""
+    """Address of the store, and of the artifacts of new experiments; None if the user chose the store."""
     chosen = os.environ.get("MLFLOW_TRACKING_URI")
     if chosen:
         return chosen, None

@@ -1,4 +1,4 @@
-"""The trackers by the names that `--track` takes. A tracker's package is imported when it is used."""
+"""The trackers by their `--track` names. A tracker's package is imported only when it is used."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from onelook.training.callback import Callback
 
 logger = logging.getLogger(__name__)
 
-# Settings of trackers, and who takes them.
+# Settings that only some trackers use.
 OPTIONS = {
     "entity": ("wandb", "comet"),
     "upload_dataset": ("wandb",),
@@ -21,13 +21,13 @@ OPTIONS = {
 
 
 def trackers_for(settings: TrainSettings) -> list[Callback]:
-    """The observers that `track` asks for; none unless it does."""
+    """The callbacks of the trackers in `track`."""
     _name_idle_options(settings)
     return [Detached({name: TRACKERS[name] for name in settings.track})] if settings.track else []
 
 
 def _name_idle_options(settings: TrainSettings) -> None:
-    """Warn of options of trackers that none of the trackers in use takes."""
+    """Warn of tracker settings that none of the trackers in use takes."""
     for option, takers in OPTIONS.items():
         was_given = getattr(settings, option) != TrainSettings.model_fields[option].default
         if was_given and not set(takers) & set(settings.track):
@@ -35,7 +35,7 @@ def _name_idle_options(settings: TrainSettings) -> None:
 
 
 def _kind(name: str, tracker: str, *packages: str) -> TrackerKind:
-    """A tracker by its module and class; the modules import their packages, so they are imported when used."""
+    """A tracker by its module and class; the module imports its package, so it is imported only when used."""
     return TrackerKind(lambda: getattr(import_module(f"onelook.callbacks.trackers.{name}"), tracker)(), packages)
 
 

@@ -1,4 +1,4 @@
-"""What a tracker is, and the nouns it is given. It says nothing about threads: see `detached.py`."""
+"""The protocol of a tracker, and the data that it is given. Threads: see `detached.py`."""
 
 from __future__ import annotations
 
@@ -44,12 +44,12 @@ class TrackedRun:
 
 @dataclass(frozen=True)
 class LabelledImage:
-    """One validation image with its labels and what the model found.
+    """One validation image with its labels and detections.
 
     Attributes:
         path: the image file.
         size_hw: height and width of the image after EXIF rotation, pixels.
-        detections: what was found; boxes in pixels of the image.
+        detections: boxes in pixels of the image.
         label_boxes: (N, 4) float64 xyxy, pixels of the image.
         label_class_ids: (N,) int64.
     """
@@ -92,12 +92,12 @@ class RunSummary:
 
 
 class Tracker(Protocol):
-    """Keeps what a run tells it, in the way of one package.
+    """Keeps the data of a run by means of one package.
 
-    It is made in the main thread, where it imports its package, and does all the rest in a thread of its own, in the
-    order `start`, any number of `log_...`, `finish`. It may take its time, and raise: the run continues and the tracker
-    is switched off with a warning. It must not use torch or OpenCV: their locks would be copied, shut, into the
-    loader processes that the main thread forks meanwhile.
+    It is created in the main thread, where it imports its package; all calls come in a thread of its own, in the order
+    `start`, any number of `log_...`, `finish`. They may be slow, and raise: the run continues and the tracker is
+    switched off with a warning. They must not use torch or OpenCV: the main thread forks loader processes meanwhile,
+    which would inherit their locks in the locked state.
     """
 
     def start(self, run: TrackedRun) -> None:
@@ -116,13 +116,13 @@ class Tracker(Protocol):
         """Keep a checkpoint.
 
         Args:
-            path: stays as it is as long as the run.
+            path: a file that does not change during the run.
             aliases: "best", or "epoch7" for a checkpoint that `save_period` asks for.
             metadata: numbers that describe it.
         """
 
     def finish(self, summary: RunSummary) -> None:
-        """Keep how the run ended; the last call."""
+        """Keep how the run ended. The last call."""
 
 
 @runtime_checkable

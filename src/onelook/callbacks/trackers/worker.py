@@ -1,4 +1,4 @@
-"""A thread that does the work of one tracker, so that nobody waits for it and nobody falls with it."""
+"""The thread of one tracker: training neither waits for it nor fails with it."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Call = Callable[[Tracker], None]
 
 
 class TrackerThread:
-    """Gives calls to a tracker, one after the other, in a daemon thread.
+    """Makes calls to a tracker, one after the other, in a daemon thread.
 
     The first exception is logged as a warning and switches the tracker off; what is waiting then is dropped.
 
@@ -35,17 +35,17 @@ class TrackerThread:
         self._thread.start()
 
     def send(self, call: Call) -> bool:
-        """Let `call` be made when its turn comes, without waiting; False if too many wait or the tracker is off."""
+        """Queue `call` without waiting; False if the queue is full or the tracker is off."""
         return self._put(call, 0.0)
 
     def send_last(self, call: Call, seconds: float) -> None:
-        """Let `call` be the last; waits up to `seconds` for a place in the queue."""
+        """Queue `call` as the last one; waits up to `seconds` for room in the queue."""
         until = time.monotonic() + seconds
         if self._put(call, seconds):
             self._put(None, until - time.monotonic())
 
     def wait(self, seconds: float) -> None:
-        """Wait up to `seconds` until the last call is done; a tracker that is not done then is left behind."""
+        """Wait up to `seconds` for the last call; a tracker that needs longer is abandoned."""
         self._thread.join(max(seconds, 0.0))
         if self._thread.is_alive():
             logger.warning("tracker `%s` did not finish in time; the end of the run may be missing there", self.name)
