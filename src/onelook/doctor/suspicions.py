@@ -186,8 +186,8 @@ class _Contradictions:
         for label in unsupported:
             reason = self._wrong_class(label) or self._touching(label)
             explained += [reason] if reason is not None else []
-        told = {reason.label - self._image.first_label for reason in explained}
-        for label in [label for label in unsupported if label not in told]:
+        done = {reason.label - self._image.first_label for reason in explained}
+        for label in [label for label in unsupported if label not in done]:
             reason = self._near(label) or self._nothing_there(label)
             explained += [reason] if reason is not None else []
         return [*explained, *self._missing()]
@@ -254,17 +254,17 @@ class _Contradictions:
 
     def _suspicion(self, kind: str, strength: float, label: int | None, detection: int | None) -> Suspicion:
         image, seen = self._image, self._image.detections
-        told: dict[str, Any] = {}
+        facts: dict[str, Any] = {}
         if label is not None:
-            told["label"] = image.first_label + label
-            told["labelled_class"] = int(image.class_ids[label])
-            told["labelled_box"] = tuple(image.boxes_xyxy[label].tolist())
+            facts["label"] = image.first_label + label
+            facts["labelled_class"] = int(image.class_ids[label])
+            facts["labelled_box"] = tuple(image.boxes_xyxy[label].tolist())
         if detection is not None:
             self._used.add(detection)
-            told["seen_class"] = int(seen.class_ids[detection])
-            told["seen_box"] = tuple(seen.boxes[detection].tolist())
-            told["score"] = float(seen.scores[detection])
-        return Suspicion(kind, strength, image.split, image.image, **told)
+            facts["seen_class"] = int(seen.class_ids[detection])
+            facts["seen_box"] = tuple(seen.boxes[detection].tolist())
+            facts["score"] = float(seen.scores[detection])
+        return Suspicion(kind, strength, image.split, image.image, **facts)
 
 
 def _floats(boxes_xyxy: Array) -> Array:
