@@ -159,6 +159,7 @@ def test_data_image_size_and_start_of_a_run_are_in_its_summary() -> None:
     both = summary(scratch, tuned)
     for text in ("320 px", "640 px", "random weights", "bees.safetensors", "hive.yaml"):
         assert f"<td><bdi>{text}</bdi></td>" in both
+    assert '<th scope="col">start</th>' in both, "words stand at the left"
 
 
 def test_runs_on_other_images_or_labels_are_not_compared_without_a_warning() -> None:

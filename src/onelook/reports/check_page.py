@@ -18,7 +18,7 @@ MAX_PER_KIND = 200
 SECTIONS = {
     "cures": "What to do",
     "suspects": "Suspicious labels",
-    "findings": "Place by place",
+    "findings": "All findings",
     "classes": "Classes",
     "sizes": "Sizes",
 }
