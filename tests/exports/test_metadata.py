@@ -52,6 +52,7 @@ def test_thresholds_keep_the_keys_that_older_exports_have() -> None:
         ({"decoding": {"anchors": [[[1, 10**400]]], "strides": [8]}}, "`anchors` is 1000"),
         ({"decoding": {"anchors": [[[1, float("nan")]]], "strides": [8]}}, "`anchors` is nan"),
         ({"decoding": {"anchors": [[[1, None]]], "strides": [8]}}, "`anchors` is None"),
+        ({"decoding": {"anchors": [[[1, 2]]], "strides": [0]}}, "`strides` is 0"),
         ({"decoding": {"rule": "shared", "anchors": [], "strides": [16, 8]}}, "not ascending"),
         (
             {"decoding": {"rule": "points", "anchors": [], "strides": [8], "peaks": True}},

@@ -98,8 +98,8 @@ def test_the_memory_that_an_onnx_file_can_fill_is_limited(num_graphs: int, tmp_p
 
 
 def onnx_file(path: Path, tensor: bytes) -> Path:
-    """A model, field 7 a graph of an empty node, field 1, and a tensor, field 5."""
-    graph = b"\x0a\x00\x2a" + bytes([len(tensor)]) + tensor
+    """A model, field 7 a graph of a node with one output, field 1, and a tensor, field 5."""
+    graph = b"\x0a\x03\x12\x01x\x2a" + bytes([len(tensor)]) + tensor
     path.write_bytes(b"\x3a" + bytes([len(graph)]) + graph)
     return path
 

@@ -13,6 +13,7 @@ from torch import Tensor
 from yolox_files import Exported, save_pth, state_of, trained_yolox
 
 from onelook.errors import CheckpointError
+from onelook.interop.yolox_names import STEM
 from onelook.interop.yolox_weights import read_yolox, read_yolox_onnx
 from onelook.models.fuse import fuse
 from onelook.training.weights import load_detector, read_weights
@@ -52,6 +53,7 @@ def test_a_state_dict_alone_is_enough(tmp_path: Path) -> None:
             r"`model.24.stems.0.conv.weight` is \(64, 60, 1, 1\), expected \(64, 64, 1, 1\)",
         ),
         (lambda state: state.pop("head.cls_preds.0.weight"), "has no class outputs"),
+        (lambda state: state.update({STEM: torch.zeros(())}), r"first convolution has the shape \(\)"),
     ],
 )  # fmt: skip
 def test_what_is_wrong_with_a_checkpoint_is_named(change, message: str, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
@@ -125,6 +127,31 @@ def test_another_network_is_refused_with_what_was_found(
     sigmoid.op_type = "Tanh"
     onnx.save(proto, tmp_path / "other.onnx")
     with pytest.raises(CheckpointError, match="is not followed by SiLU\nhint: what can be read is YOLOX"):
+        read_yolox_onnx(tmp_path / "other.onnx")
+
+
+@pytest.mark.parametrize(
+    ("kind", "attribute", "message"),
+    [
+        ("MaxPool", "kernel_shape", r"pooling has the sizes \(0, 0, 0\)"),
+        ("Conv", "strides", "0 convolutions read"),
+        ("Slice", None, "has an operation without a result"),
+    ],
+)
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_an_operation_that_lacks_its_numbers_or_its_result_is_refused(
+    kind: str, attribute: str | None, message: str, exported: tuple[Path, dict[str, Tensor]], tmp_path: Path
+) -> None:
+    proto = onnx.load(exported[0])
+    for node in proto.graph.node:
+        if node.op_type == kind:
+            for given in node.attribute:
+                if given.name == attribute:
+                    given.ClearField("ints")
+            if attribute is None:
+                node.ClearField("output")
+    onnx.save(proto, tmp_path / "other.onnx")
+    with pytest.raises(CheckpointError, match=message):
         read_yolox_onnx(tmp_path / "other.onnx")
 
 

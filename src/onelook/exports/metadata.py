@@ -140,7 +140,7 @@ def _decoding(content: Mapping[str, Any]) -> Decoding:
         tuple((_number("anchors", w, 1e6), _number("anchors", h, 1e6)) for w, h in one_map)
         for one_map in content["anchors"]
     )
-    strides = tuple(_number("strides", stride, 1024) for stride in content["strides"])
+    strides = tuple(_number("strides", stride, 1024, lowest=1) for stride in content["strides"])
     rule = content.get("rule", "anchors")
     if rule not in get_args(Rule):
         raise ValueError(f"`rule` is {rule!r}, expected one of {', '.join(get_args(Rule))}")
@@ -160,7 +160,7 @@ def _whole(name: str, value: Any, highest: int) -> int:
     return value
 
 
-def _number(name: str, value: Any, highest: float) -> float:
-    if type(value) not in (int, float) or not 0 <= value <= highest:  # nan is not, either
-        raise ValueError(f"`{name}` is {value!r}, expected a number from 0 to {highest:g}")
+def _number(name: str, value: Any, highest: float, *, lowest: int = 0) -> float:
+    if type(value) not in (int, float) or not lowest <= value <= highest:  # false for nan, too
+        raise ValueError(f"`{name}` is {value!r}, expected a number from {lowest} to {highest:g}")
     return float(value)

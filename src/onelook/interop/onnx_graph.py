@@ -31,8 +31,8 @@ class Node:
 
     Attributes:
         kind: such as `Conv`.
-        inputs, outputs: names of tensors.
-        numbers: attributes that are whole numbers, or lists of them.
+        inputs, outputs: names of tensors; at least one output.
+        numbers: attributes that are whole numbers, or lists of them; at least one number each.
     """
 
     kind: str
@@ -83,6 +83,8 @@ def read_onnx(path: Path) -> OnnxGraph:
         inputs |= {source.text(1): _shape(source) for source in graph.messages(11)}
     if not nodes:
         raise CheckpointError("it holds no network")
+    if not all(node.outputs for node in nodes):
+        raise CheckpointError("it has an operation without a result")
     return OnnxGraph(tuple(nodes), weights, inputs)
 
 
@@ -101,7 +103,8 @@ def _model(path: Path) -> Message:
 def _node(node: Message) -> Node:
     # i, ints
     numbers = {attribute.text(1): (*attribute.numbers(3), *attribute.numbers(8)) for attribute in node.messages(5)}
-    return Node(node.text(4), tuple(node.texts(1)), tuple(node.texts(2)), numbers)
+    given = {name: values for name, values in numbers.items() if values}
+    return Node(node.text(4), tuple(node.texts(1)), tuple(node.texts(2)), given)
 
 
 def _tensor(tensor: Message) -> Tensor | None:

@@ -45,13 +45,12 @@ class StoredTensors:
             )
         if record.num_elements > storage.count:
             raise CheckpointError(f"tensor `{printable(name)}` has more elements than storage `{storage.key}` can fill")
+        tensor = torch.empty(record.size, dtype=torch.float32 if dtype.is_floating_point else torch.int64)
         if record.num_elements == 0:
-            return torch.zeros(record.size)
+            return tensor
         data = self.members.read(member, storage.count * dtype.itemsize)
         flat = torch.frombuffer(data, dtype=dtype)
-        view = flat.as_strided(record.size, record.stride, record.offset)
-        tensor = torch.empty(record.size, dtype=torch.float32 if dtype.is_floating_point else torch.int64)
-        tensor.copy_(view)
+        tensor.copy_(flat.as_strided(record.size, record.stride, record.offset))
         if not bool(torch.isfinite(tensor).all()):
             bad = int((~torch.isfinite(tensor)).sum())
             raise CheckpointError(

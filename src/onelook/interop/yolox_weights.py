@@ -54,11 +54,10 @@ def read_yolox(path: Path) -> ForeignWeights | None:
 def _read(state: dict[Any, Any], epoch: Any, stored: StoredTensors) -> ForeignWeights:
     records = _records(state)
     shapes = {name: record.size for name, record in records.items()}
+    if shapes[OUR_STEM][1:] != (12, 3, 3):
+        raise CheckpointError(f"its first convolution has the shape {shapes[OUR_STEM]}")
     skeleton = yolox_skeleton(shapes)
-    stem = records[OUR_STEM]
-    if len(stem.size) != 4 or stem.size[1:] != (12, 3, 3):
-        raise CheckpointError(f"its first convolution has the shape {stem.size}")
-    check_shapes(skeleton, {**shapes, OUR_STEM: (stem.size[0], 3, 6, 6)})
+    check_shapes(skeleton, {**shapes, OUR_STEM: (shapes[OUR_STEM][0], 3, 6, 6)})
     refuse_repeated_bytes(records, stored.members.file_bytes)
     tensors = {name: stored.load(name, record) for name, record in records.items()}
     tensors[OUR_STEM] = folded_stem(tensors[OUR_STEM])
