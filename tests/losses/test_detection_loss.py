@@ -128,6 +128,13 @@ def test_half_precision_maps_under_autocast_are_summed_in_float32() -> None:
     assert raw[0].grad.dtype == torch.bfloat16
 
 
+def test_a_model_of_seven_maps_has_a_loss() -> None:
+    strides = torch.tensor([4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0])
+    seven = AnchorGrid(ANCHORS[:1].expand(7, -1, -1), strides)
+    loss = DetectionLoss(seven, num_classes=3, imgsz=640, hyperparameters=Hyperparameters())
+    assert loss([maps()[2]] * 7, TARGETS).values.isfinite().all()
+
+
 def test_automatic_balance_moves_in_training_only_and_survives_a_save() -> None:
     loss = criterion(auto_balance=True)
     with torch.no_grad():

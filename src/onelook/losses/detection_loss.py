@@ -74,7 +74,8 @@ class DetectionLoss(FamilyLoss):
         self.box_gain = hyperparameters.box * share
         self.obj_gain = hyperparameters.obj * share * (imgsz / 640) ** 2
         self.cls_gain = hyperparameters.cls * share * num_classes / 80
-        self.balance = torch.tensor(THREE_MAPS_BALANCE if num_maps == 3 else OTHER_BALANCE[:num_maps])
+        others = (*OTHER_BALANCE, *[OTHER_BALANCE[-1]] * num_maps)[:num_maps]
+        self.balance = torch.tensor(THREE_MAPS_BALANCE if num_maps == 3 else others)
         self._reference_map = int((anchor_grid.strides - BALANCE_STRIDE).abs().argmin())
 
     def prepare(self, raw_maps: Sequence[Tensor], targets: Targets, progress: float) -> BalancedTargets:
