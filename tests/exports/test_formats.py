@@ -81,7 +81,7 @@ def test_a_missing_package_is_named_with_its_command() -> None:
     with pytest.raises(
         SettingsError, match=r'packages no_such, nor_this, which are not installed\nhint: pip install "o'
     ):
-        require("onnx", ("no_such", "torch", "nor_this"))
+        require("onnx", ("no_such", "torch", "nor_this", "no_such"))
     require("onnx", ("torch",))
 
 

@@ -154,7 +154,7 @@ def format_of(path: Path) -> str | None:
 
 def require(name: str, packages: tuple[str, ...]) -> None:
     """Refuse a format whose packages are not installed; SettingsError if one is missing."""
-    missing = [package for package in packages if find_spec(package) is None]
+    missing = [package for package in dict.fromkeys(packages) if find_spec(package) is None]
     if missing:
         raise SettingsError(
             f"format `{name}` needs the package{'s' if len(missing) > 1 else ''} {', '.join(missing)}, "
