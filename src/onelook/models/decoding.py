@@ -24,7 +24,7 @@ _SHARPNESS = 8
 """Power of the ratio by which a second cell of an object is lowered."""
 _OWN_SHARE = 0.1
 """Weight of own objectness in the mean; it also lowers second cells of another class, which are no rivals."""
-LARGEST_LOG = 15.0
+_LARGEST_LOG = 15.0
 """Largest log width of a box in cells: that is 3 million cells; beyond, it has no gradient and spoils no other."""
 
 
@@ -103,7 +103,8 @@ def decode_points(raw_map: Tensor, stride: float) -> Tensor:
         raw_map: (B, 1, H, W, 5 + K): x, y in cells from the corner of the cell, log width and height in cells, logits.
     """
     values = raw_map.float()  # exp of more than 11 overflows 16 bits
-    return torch.cat((_boxes_of_points(values, stride), values[..., 4:].sigmoid()), dim=-1).flatten(1, 3)
+    boxes = boxes_of_points(values, _corners(values), stride)
+    return torch.cat((boxes, values[..., 4:].sigmoid()), dim=-1).flatten(1, 3)
 
 
 def decode_shared(raw_maps: Sequence[Tensor], strides: Sequence[float]) -> Tensor:
@@ -120,9 +121,16 @@ def decode_shared(raw_maps: Sequence[Tensor], strides: Sequence[float]) -> Tenso
     return torch.cat([part.flatten(1, 3) for part in parts], dim=1)
 
 
-def _boxes_of_points(values: Tensor, stride: float) -> Tensor:
-    centres = (values[..., 0:2] + _corners(values)) * stride
-    return torch.cat((centres, values[..., 2:4].clamp(max=LARGEST_LOG).exp() * stride), dim=-1)
+def boxes_of_points(values: Tensor, corners: Tensor, stride: Tensor | float) -> Tensor:
+    """Boxes cxcywh, (..., 4), in the unit of the stride.
+
+    Args:
+        values: (..., 4 or more) x, y in cells from the corner of the cell, log width and height in cells.
+        corners: (..., 2) column and row of each cell.
+        stride: size of a cell; a tensor is (..., 1).
+    """
+    centres = (values[..., 0:2] + corners) * stride
+    return torch.cat((centres, values[..., 2:4].clamp(max=_LARGEST_LOG).exp() * stride), dim=-1)
 
 
 def decode_distances(raw_map: Tensor, stride: float, *, peaks: bool) -> Tensor:
@@ -156,7 +164,8 @@ def shared_scores(raw_maps: Sequence[Tensor], strides: Sequence[float]) -> list[
 
 def _boxes_in_coarsest_cells(raw_maps: Sequence[Tensor], strides: Sequence[float]) -> list[Tensor]:
     """Boxes cxcywh of each map in cells of the coarsest map: areas in pixels may overflow 16 bits."""
-    return [_boxes_of_points(one, stride / strides[-1]) for one, stride in zip(raw_maps, strides, strict=True)]
+    cells = [stride / strides[-1] for stride in strides]
+    return [boxes_of_points(one, _corners(one), cell) for one, cell in zip(raw_maps, cells, strict=True)]
 
 
 def _agreed_scores(

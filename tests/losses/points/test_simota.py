@@ -13,8 +13,9 @@ from onelook.geometry.iou import iou
 from onelook.losses.points.candidates import PointTargets
 from onelook.losses.points.grid import PointGrid, flatten_maps, point_grid
 from onelook.losses.points.simota import choose_cheapest, pair_costs, points_wanted
-from onelook.losses.points.yolox_loss import Assignment, YoloxLoss, decode_boxes, encode_boxes
+from onelook.losses.points.yolox_loss import Assignment, YoloxLoss, encode_boxes
 from onelook.losses.protocol import NOMINAL_IMAGES
+from onelook.models.decoding import boxes_of_points
 from onelook.settings.hyperparameters import Hyperparameters
 from onelook.structures.batch import Targets
 
@@ -85,10 +86,10 @@ class WiderLoss(YoloxLoss):
 
     def assign(self, outputs: torch.Tensor, prepared: PointTargets, grid: PointGrid) -> Assignment:
         points, boxes = outputs[0], prepared.boxes[: len(TWO)]
-        predicted = decode_boxes(points[:, :4], grid.cells, grid.stride_px)
-        middles = (grid.cells + 0.5) * grid.stride_px[:, None]
+        predicted = boxes_of_points(points, grid.cells, grid.stride_px)
+        middles = (grid.cells + 0.5) * grid.stride_px
         offsets = (middles - boxes[:, None, :2]).abs()  # (M, P, 2)
-        is_near = (offsets < 2.5 * grid.stride_px[:, None]).all(dim=2)
+        is_near = (offsets < 2.5 * grid.stride_px).all(dim=2)
         is_inside = (offsets < boxes[:, None, 2:] / 2).all(dim=2)
         candidates = (is_near | is_inside).any(dim=0).nonzero().flatten().tolist()
         pairs = pairs_of([candidates] * len(TWO) + [[]] * (len(prepared.boxes) - len(TWO)), len(points))
@@ -145,7 +146,7 @@ def test_the_second_objectness_is_taught_where_it_and_class_and_box_agree_best()
         own = torch.tensor([other for other, owner in owned(found.positives).items() if owner == target])
         cells, here = torch.stack([own % 4, own // 4], dim=1), points[own]
         goals = prepared.boxes[target].expand(len(own), -1)
-        overlap = iou(decode_boxes(here[:, :4], cells, torch.full((len(here),), 8.0)), goals)
+        overlap = iou(boxes_of_points(here, cells, 8.0), goals)
         score = second[own].sigmoid() * here[:, 5 + int(prepared.class_ids[target])].sigmoid()
         assert point == own[(score * overlap**6).argmax()]
 
@@ -253,7 +254,7 @@ def test_targets_of_one_image_do_not_depend_on_those_of_another() -> None:
 
 def test_encoding_is_the_inverse_of_decoding() -> None:
     boxes = torch.tensor([[20.0, 12.0, 30.0, 7.0]], dtype=torch.float64)
-    cells, stride_px = torch.tensor([[2.0, 1.0]], dtype=torch.float64), torch.tensor([8.0], dtype=torch.float64)
+    cells, stride_px = torch.tensor([[2.0, 1.0]], dtype=torch.float64), torch.tensor([[8.0]])
     raw = encode_boxes(boxes, cells, stride_px)
     assert raw[0, :2].tolist() == [0.5, 0.5]
-    assert decode_boxes(raw, cells, stride_px).tolist() == [pytest.approx(boxes[0].tolist())]
+    assert boxes_of_points(raw, cells, stride_px).tolist() == [pytest.approx(boxes[0].tolist())]

@@ -34,14 +34,14 @@ class DistanceLoss(FamilyLoss):
 
     From L maps (B, 1, H, W, 4 + K): distances to left, top, right and bottom in cells, classes.
 
-    Positives weigh what they are worth (see `choose_aligned`). Every term is divided by the sum of these weights over
-    the images that went through the network together, at least 1.
+    Positives are weighted by their quality (see `choose_aligned`). Every term is divided by the sum of these weights
+    over the images that went through the network together, at least 1.
 
-    The class of a positive is to be as probable as its box is good. Untrained, a model's boxes are bad, so it would
-    hardly be told which class is which. In the early part of a run the goal is nearer to 1, and falls to that quality.
+    The class target of a positive is the quality of its box. The boxes of an untrained model are bad, so it would learn
+    little about classes. In the early part of a run the target is nearer to 1, and falls to that quality.
 
     Most of that term comes from the background. So `cls_softmax` adds a cross-entropy of the softmax among the classes
-    of each positive, weighed like its box, which the background has no part in.
+    of each positive, weighed like its box, in which the background has no part.
 
     Args:
         strides: pixels per cell of each map.
@@ -132,15 +132,13 @@ def decode_distances(distances: Tensor, grid: PointGrid, point: Tensor) -> Tenso
     Nothing keeps a distance positive: a box whose sides have swapped has no overlap, and learns from `dist`.
     """
     cells, stride_px = grid.at(point)
-    return (_middles(cells) + distances * _directions(cells.dtype, cells.device)) * stride_px[:, None]
+    return (_middles(cells) + distances * _directions(cells.dtype, cells.device)) * stride_px
 
 
 def encode_distances(boxes_cxcywh: Tensor, grid: PointGrid, point: Tensor) -> Tensor:
     """(n, 4) distances in cells that `decode_distances` turns into these boxes."""
     cells, stride_px = grid.at(point)
-    return (cxcywh_to_xyxy(boxes_cxcywh) / stride_px[:, None] - _middles(cells)) * _directions(
-        cells.dtype, cells.device
-    )
+    return (cxcywh_to_xyxy(boxes_cxcywh) / stride_px - _middles(cells)) * _directions(cells.dtype, cells.device)
 
 
 def _middles(cells: Tensor) -> Tensor:
@@ -150,7 +148,7 @@ def _middles(cells: Tensor) -> Tensor:
 
 @cache
 def _directions(dtype: torch.dtype, device: torch.device) -> Tensor:
-    """(4,) where left, top, right and bottom lie: there once, and for good, as `point_grid`."""
+    """(4,) signs of the offsets to left, top, right and bottom; made once and kept, as `point_grid`."""
     with torch.inference_mode(False):
         return torch.tensor([-1, -1, 1, 1], dtype=dtype, device=device)
 

@@ -19,7 +19,7 @@ class PointGrid:
 
     Attributes:
         cells: (P, 2) column and row.
-        stride_px: (P,) pixels per cell.
+        stride_px: (P, 1) pixels per cell.
     """
 
     cells: Tensor
@@ -29,7 +29,7 @@ class PointGrid:
         return self.stride_px.shape[0]
 
     def at(self, point: Tensor) -> tuple[Tensor, Tensor]:
-        """Cells (n, 2) and strides (n,) of (n,) points of a batch, each image * P + point of the image."""
+        """Cells (n, 2) and strides (n, 1) of (n,) points of a batch, each image * P + point of the image."""
         of_image = point % len(self)
         return self.cells[of_image], self.stride_px[of_image]
 
@@ -45,13 +45,13 @@ def point_grid(raw_maps: Sequence[Tensor], strides: Sequence[float]) -> PointGri
 def _grid(
     map_sizes: tuple[tuple[int, int], ...], strides: tuple[float, ...], dtype: torch.dtype, device: torch.device
 ) -> PointGrid:
-    """There once, not made at every step; and for good: a recorded loss reads it where it is."""
+    """Made once and kept: a recorded loss reads it where it is."""
     cells, stride_px = [], []
     with torch.inference_mode(False):
         for (height, width), stride in zip(map_sizes, strides, strict=True):
             rows, columns = torch.meshgrid(torch.arange(height), torch.arange(width), indexing="ij")
             cells.append(torch.stack((columns, rows), dim=-1).flatten(0, 1))
-            stride_px.append(torch.full((height * width,), stride, dtype=dtype))
+            stride_px.append(torch.full((height * width, 1), stride, dtype=dtype))
         return PointGrid(torch.cat(cells).to(dtype).to(device), torch.cat(stride_px).to(device))
 
 

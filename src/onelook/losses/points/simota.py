@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
-import torch.nn.functional as F  # noqa: N812 - the name everyone knows
+import torch.nn.functional as F  # noqa: N812 - the field's name for it
 from torch import Tensor
 
 from onelook.geometry.iou import paired_iou

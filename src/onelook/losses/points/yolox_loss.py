@@ -19,15 +19,14 @@ from onelook.losses.points.pairs import Positives
 from onelook.losses.points.simota import CENTRE_CELLS, centre_regions, choose_cheapest, pair_costs, points_wanted
 from onelook.losses.points.task_aligned import IOU_POWER
 from onelook.losses.protocol import NOMINAL_IMAGES, FamilyLoss, LossTerms
-from onelook.losses.readout import read_maps
+from onelook.losses.readout import OBJECTNESS, read_maps
 from onelook.losses.terms import cross_entropy, objectness_targets
-from onelook.models.decoding import LARGEST_LOG
+from onelook.models.decoding import boxes_of_points
 from onelook.settings.hyperparameters import Hyperparameters
 from onelook.structures.batch import Targets
 
 # Factors on the settings `box` 0.05, `obj` 1 and `cls` 0.5 that give the weights of the paper: 5, 1 and 1.
 _BOX_FACTOR, _OBJECTNESS_FACTOR, _CLASS_FACTOR = 100.0, 1.0, 2.0
-_OBJECTNESS = 4
 _FIRST_CLASS = 5
 _LEAST_SIDE = 1e-6
 
@@ -105,16 +104,16 @@ class YoloxLoss(FamilyLoss):
                 values.repeat_interleave(rows_each, dim=0) for values in (prepared.boxes, prepared.class_ids)
             )
             objectness, matched = read_maps([outputs[:, None, :, None]], point[None])
-            matched = matched[0]
+            raw_boxes, class_logits = matched[0, :, 0:4], matched[0, :, _FIRST_CLASS:]
             cells, stride_px = grid.at(point)
-            overlap = iou(decode_boxes(matched[:, 0:4], cells, stride_px), goals)
+            overlap = iou(boxes_of_points(raw_boxes, cells, stride_px), goals)
             box = ((1 - overlap.square()) * is_real).sum()
-            l1 = ((matched[:, 0:4] - encode_boxes(goals, cells, stride_px)).abs().sum(dim=1) * is_real).sum()
+            l1 = ((raw_boxes - encode_boxes(goals, cells, stride_px)).abs().sum(dim=1) * is_real).sum()
             num_positives = is_real.sum().clamp(min=1)
             terms = [
                 box * (_BOX_FACTOR * self.hyperparameters.box) / num_positives,
                 self._objectness_term(objectness, point, is_real) / num_positives,
-                self._class_term(matched[:, _FIRST_CLASS:], classes, overlap.detach(), is_real) / num_positives,
+                self._class_term(class_logits, classes, overlap.detach(), is_real) / num_positives,
                 l1.where(prepared.are_raw_boxes_compared, 0) / num_positives,
             ]
             if self.one_to_one:
@@ -131,10 +130,10 @@ class YoloxLoss(FamilyLoss):
         """
         pairs = prepared.pairs
         of_pairs = outputs.flatten(0, 1)[pairs.point]
-        predicted = decode_boxes(of_pairs[:, 0:4], *grid.at(pairs.point))
+        predicted = boxes_of_points(of_pairs[:, 0:4], *grid.at(pairs.point))
         ious = iou(predicted, pairs.of_targets(prepared.boxes))
         classes = pairs.of_targets(prepared.class_ids)
-        objectness, class_logits = of_pairs[:, _OBJECTNESS], of_pairs[:, _FIRST_CLASS:]
+        objectness, class_logits = of_pairs[:, OBJECTNESS], of_pairs[:, _FIRST_CLASS:]
         class_scores = class_logits.gather(1, classes[:, None])[:, 0].sigmoid()
         wanted = points_wanted(
             prepared, cxcywh_to_xyxy(prepared.boxes), cxcywh_to_xyxy(predicted), num_images=len(outputs)
@@ -145,7 +144,7 @@ class YoloxLoss(FamilyLoss):
         return Assignment(positives, agreement)
 
     def _second_objectness_term(self, maps: Sequence[Tensor], found: Assignment) -> Tensor:
-        logits = flatten_maps([raw[..., _OBJECTNESS : _OBJECTNESS + 1] for raw in maps]).flatten()
+        logits = flatten_maps([raw[..., OBJECTNESS : OBJECTNESS + 1] for raw in maps]).flatten()
         is_object = self.objects(logits.detach(), found)
         point = found.positives.point.flatten()
         return self._objectness_term(logits, point, is_object.flatten().to(logits.dtype)) / is_object.sum().clamp(min=1)
@@ -172,13 +171,7 @@ class YoloxLoss(FamilyLoss):
         return (entropy.sum(dim=1) * weights).sum() * (_CLASS_FACTOR * settings.cls)
 
 
-def decode_boxes(raw: Tensor, cells: Tensor, stride_px: Tensor) -> Tensor:
-    """(n, 4) cxcywh in pixels from raw x, y, w, h of the given cells; a size beyond 3 million cells has no gradient."""
-    centres = (raw[:, 0:2] + cells) * stride_px[:, None]
-    return torch.cat([centres, raw[:, 2:4].clamp(max=LARGEST_LOG).exp() * stride_px[:, None]], dim=1)
-
-
 def encode_boxes(boxes_cxcywh: Tensor, cells: Tensor, stride_px: Tensor) -> Tensor:
-    """(n, 4) raw x, y, w, h that `decode_boxes` turns into these boxes; an empty side counts as 1e-6 cells."""
-    scaled = boxes_cxcywh / stride_px[:, None]
+    """(n, 4) raw x, y, w, h that `boxes_of_points` turns into these boxes; an empty side counts as 1e-6 cells."""
+    scaled = boxes_cxcywh / stride_px
     return torch.cat([scaled[:, 0:2] - cells, scaled[:, 2:4].clamp(min=_LEAST_SIDE).log()], dim=1)
