@@ -181,7 +181,7 @@ def test_nms_is_in_the_graph_with_its_thresholds(bench: Bench, caplog: pytest.Lo
     asked = {"conf_thres": 0.5, "iou_thres": 0.3, "max_det": 7, "agnostic_nms": True}
     with caplog.at_level(logging.WARNING):
         result = export({**bench.given, "nms": True, **asked})
-    assert "finds nothing in the made-up images: add `--data`" in caplog.text
+    assert "finds nothing in the synthetic images: add `--data`" in caplog.text
     thresholds = open_onnx(result.exports[0].path, torch.device("cpu")).thresholds
     assert thresholds is not None
     found = (thresholds.conf_thres, thresholds.iou_thres, thresholds.max_det, thresholds.agnostic_nms)
@@ -208,7 +208,9 @@ def test_devices_and_formats_that_do_not_suit_are_refused(bench: Bench) -> None:
     for run in (onelook.export, onelook.benchmark):
         with pytest.raises(DeviceError, match="`device` is `77`"):
             run(**{**bench.given, "device": "77"})
-    with pytest.raises(SettingsError, match="format `onnx` cannot follow `workspace`\nhint: these can: tensorrt"):
+    with pytest.raises(
+        SettingsError, match="format `onnx` does not support `workspace`\nhint: formats that do: tensorrt"
+    ):
         export({**bench.given, "workspace": 2.0})
 
 
@@ -217,8 +219,8 @@ def test_devices_and_formats_that_do_not_suit_are_refused(bench: Bench) -> None:
     [
         ({"format": "onx"}, "`format` is `onx`\nhint: did you mean `onnx`"),
         ({"format": []}, "`format`"),
-        ({"format": "executorch", "half": True}, "format `executorch` cannot follow `half`"),
-        ({"format": "ncnn", "batch_size": 2}, "format `ncnn` cannot follow `batch_size`"),
+        ({"format": "executorch", "half": True}, "format `executorch` does not support `half`"),
+        ({"format": "ncnn", "batch_size": 2}, "format `ncnn` does not support `batch_size`"),
         ({"calibration_images": 5}, "`calibration_images` has no effect without `int8`"),
         ({"max_loss": 1}, "`max_loss` has no effect without `data`"),
         ({"workers": 1}, "`workers` has no effect without `data`"),

@@ -1,1 +1,1 @@
-"""Detectors as files for other run times, and the way back: exported files that run behind one face."""
+"""Detectors as files for other run times, and exported files that run behind one interface."""

@@ -15,7 +15,7 @@ from onelook.exports.metadata import Metadata
 from onelook.exports.opening import load_runnable
 from onelook.exports.parity import compare, shapes_for
 from onelook.exports.plan import ExportPlan
-from onelook.exports.report import Checks, contents, report_of, report_path
+from onelook.exports.report import Checks, report_of, report_path
 from onelook.files.atomic import write_json_atomic
 from onelook.files.overwriting import make_folder, refuse_to_replace
 from onelook.inference.backend import Thresholds, TorchBackend, iou_threshold, refuse_frame, usual_hw
@@ -49,7 +49,7 @@ class Exported:
 
 
 def refuse_what_cannot_be_done(settings: ExportSettings) -> None:
-    """Refuse, before any work, what a format cannot follow or lacks, and names that are taken.
+    """Refuse, before any work, options that a format does not support, missing packages, and targets that exist.
 
     Raises:
         SettingsError: an option does not suit a format, a package is missing, or an export is there already.
@@ -60,7 +60,7 @@ def refuse_what_cannot_be_done(settings: ExportSettings) -> None:
             is_asked = getattr(settings, option) != ExportSettings.model_fields[option].default
             if is_asked and option not in kind.takes:
                 able = ", ".join(other for other, that in EXPORTERS.items() if option in that.takes)
-                raise SettingsError(f"format `{name}` cannot follow `{option}`", hint=f"these can: {able}")
+                raise SettingsError(f"format `{name}` does not support `{option}`", hint=f"formats that do: {able}")
         require(name, (*kind.makers, *kind.runners, *(("nncf",) if settings.int8 else ())))
         target = target_of(settings, kind)
         for written in (target, report_path(target)):
@@ -73,7 +73,7 @@ def refuse_layout(settings: ExportSettings, model: DetectionModel) -> None:
     """Refuse a layout that the head of a model cannot give.
 
     Raises:
-        SettingsError: why.
+        SettingsError: the layout needs another head.
     """
     head = model.head
     if settings.layout == "yolox" and head.decoding().rule not in ("points", "shared"):
@@ -90,7 +90,7 @@ def refuse_layout(settings: ExportSettings, model: DetectionModel) -> None:
 
 
 def target_of(settings: ExportSettings, kind: Format) -> Path:
-    """Where an export goes: the stem of the weights with the ending of the format."""
+    """Path of an export: the stem of the weights with the ending of the format."""
     folder = Path(settings.output) if settings.output else settings.weights.parent
     return folder / f"{settings.weights.stem}{kind.ending}"
 
@@ -142,19 +142,22 @@ class CheckedExport:
             made = Path(folder, target.name)
             self._write(name, plan, made)
             checks = self._checks(name, plan, made)
-            problems = checks.problems(plan.metadata.precision, settings.max_loss)
-            exported = Exported(name, target, report_path(target), checks, sum(size for _, size, _ in contents(made)))
-            write_json_atomic(exported.report, report_of(plan, settings, format_name=name, made=made, checks=checks))
+            report = report_of(plan, settings, format_name=name, made=made, checks=checks)
+            write_json_atomic(report_path(target), report)
+            problems = report["problems"]
             if problems and not settings.allow_mismatch:
                 raise ModelError(
                     f"the {name} export differs from the model: {'; '.join(problems)}; it is not kept, "
-                    f"see `{exported.report}`",
-                    hint="`--allow-mismatch` keeps it all the same",
+                    f"see `{report_path(target)}`",
+                    hint="add `--allow-mismatch` to keep it anyway",
                 )
             for difference in problems:
                 logger.warning("the %s export differs from the model: %s", name, difference)
-            _put_into_place(made, target, Path(folder, "replaced"))
-        return exported
+            if target.exists():
+                target.rename(Path(folder, "replaced"))
+            made.rename(target)
+        num_bytes = sum(file["bytes"] for file in report["files"])
+        return Exported(name, target, report_path(target), checks, num_bytes)
 
     def plan(self, name: str) -> ExportPlan:
         """What a format is to write."""
@@ -203,17 +206,10 @@ class CheckedExport:
         best = END_TO_END_DETECTIONS if plan.metadata.layout == "end-to-end" else None
         cases = compare(TorchBackend(self.model), runnable, shapes_for(plan.metadata, self.imgsz_hw), best=best)
         if self.data is None and all(case.detections == 0 for case in cases):
-            logger.warning("the model finds nothing in the made-up images: add `--data` to compare the NMS")
+            logger.warning("the model finds nothing in the synthetic images: add `--data` to compare the NMS")
         return Checks(tuple(cases), self.data.compare(self.model, runnable) if self.data is not None else None)
 
 
 def _thresholds(settings: ExportSettings, model: DetectionModel) -> Thresholds:
     overlap = iou_threshold(settings.iou_thres, needs_nms=model.head.needs_nms)
     return Thresholds(settings.conf_thres, overlap, settings.max_det, settings.agnostic_nms)
-
-
-def _put_into_place(made: Path, target: Path, aside: Path) -> None:
-    """Rename `made` to `target`; what is there goes to `aside`."""
-    if target.exists():
-        target.rename(aside)
-    made.rename(target)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -31,12 +31,12 @@ class Format:
         summary: what it is, in a few words.
         ending: what follows the stem of the weights in the name of the file or folder.
         write: writes a plan to a file that is not there yet, or into an empty folder.
-        open: makes what `write` wrote ready to run on a device. CheckpointError says that it is damaged, or not of
-            `onelook export`, DeviceError that it cannot run on the device.
+        open: makes what `write` wrote ready to run on a device. It raises CheckpointError for a file that is damaged
+            or not of `onelook export`, and DeviceError for a device that the format cannot use.
         makers: packages that `write` needs.
         runners: packages that `open` needs.
         install: the command that installs them.
-        takes: which of half, int8, dynamic, nms, layout, simplify, opset, workspace and batch_size it can follow.
+        takes: the options it supports of half, int8, dynamic, nms, layout, simplify, opset, workspace and batch_size.
         is_package: a folder that `write` makes itself.
         system: the only operating system that it runs on; empty for all.
     """
@@ -48,7 +48,7 @@ class Format:
     makers: tuple[str, ...] = ()
     runners: tuple[str, ...] = ()
     install: str = 'pip install "onelook[export]"'
-    takes: frozenset[str] = field(default_factory=frozenset)
+    takes: frozenset[str] = frozenset()
     is_package: bool = False
     system: str = ""
 

@@ -47,7 +47,7 @@ def quantised(model: Any, plan: ExportPlan, *, exact: Sequence[str], silu: Seque
 
 @contextmanager
 def without_reports() -> Iterator[None]:
-    """OpenVINO and NNCF tell their maker when they are imported and used, unless the package that does so is absent."""
+    """OpenVINO and NNCF report their use to their maker, unless the package that sends the reports is missing."""
     if REPORTER in sys.modules:
         yield
         return

@@ -103,7 +103,7 @@ def open_onnx(path: Path, device: torch.device) -> ExportedModel:
     def run(images: Images) -> Images:
         try:
             return np.asarray(session.run(None, {INPUT: images})[0])
-        except _errors_of(onnxruntime) as problem:  # of no common class
+        except _errors_of(onnxruntime) as problem:
             raise RuntimeError(str(problem)) from problem
 
     return ExportedModel(metadata, run, label=path.name)
@@ -157,7 +157,7 @@ def _decoding_nodes(model: Any, plan: ExportPlan) -> list[str]:
 
 
 def _strip_source_info(model: Any) -> None:
-    """Drop what the exporter notes about the code: it names files of this machine, and is half of the file."""
+    """Drop the exporter's notes about the code: they name files of this machine, and are half of the file."""
     graph = model.graph
     for item in (*graph.node, *graph.input, *graph.output, *graph.value_info, *graph.initializer, graph):
         item.ClearField("metadata_props")

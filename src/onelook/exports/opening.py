@@ -23,10 +23,10 @@ def load_runnable(
     """The detector in a checkpoint, in evaluation mode and float32, or in an exported file or folder.
 
     Args:
-        path: a checkpoint of ours or of YOLOv5, or what `onelook export` wrote.
+        path: a checkpoint of ours, of YOLOv5 or of YOLOX, or what `onelook export` wrote.
         device: see `select_device`. Empty takes a GPU only if the format can use one.
         local_rank: see `select_device`.
-        head: which branch of its head it is to have; an exported model has one only.
+        head: the branch of its head to keep; an exported model has only one.
 
     Raises:
         CheckpointError: the file is missing, damaged, or not ours.

@@ -20,7 +20,7 @@ from onelook.models.decoding import confidences
 
 SMOOTH_PX = 16
 BORDERLINE = 1e-3
-"""Detections whose score is this close to the least one may be found by one and not by the other."""
+"""Detections whose score is this close to the threshold may be found by one and missed by the other."""
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ class Tolerance:
 
 TOLERANCES: dict[str, Tolerance | None] = {
     "fp32": Tolerance(box_px=0.5, score=1e-3),
-    "fp16": Tolerance(box_px=16.0, score=1e-2),  # rows that mean nothing count too: boxes of up to 1500 px, 3 digits
+    "fp16": Tolerance(box_px=16.0, score=1e-2),  # 3 digits, and rows of no object count: boxes of up to 1500 px
     "int8": None,  # judged by the mean average precision alone
 }
 

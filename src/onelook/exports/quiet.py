@@ -1,4 +1,4 @@
-"""Keeps back what converters and run times say about themselves, from Python and from C++ alike."""
+"""Keeps the output of converters and run times off the terminal, whether it comes from Python or from C++."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ MAX_BYTES = 20_000
 
 @contextmanager
 def quietly() -> Iterator[None]:
-    """Send all output of the process to the log, level debug, meanwhile; warnings are dropped."""
+    """Send all output of the process to the log at level debug, and drop warnings."""
     before, handlers = {name: logging.getLogger(name).level for name in LOGGERS}, list(logging.root.handlers)
     with ExitStack() as stack:
         stack.enter_context(warnings.catch_warnings())
@@ -38,7 +38,7 @@ def quietly() -> Iterator[None]:
 
 @contextmanager
 def _captured() -> Iterator[None]:
-    """Programs in C++ write to the descriptors, past `sys.stdout`; what Python prints comes there, too."""
+    """C++ code writes to the descriptors, past `sys.stdout`; what Python prints ends there, too."""
     _flush()
     with TemporaryFile() as said:
         kept = [os.dup(number) for number in STREAMS]
@@ -52,7 +52,7 @@ def _captured() -> Iterator[None]:
                 os.dup2(copy, number)
                 os.close(copy)
             said.seek(0)
-            logger.debug("said meanwhile:\n%s", said.read(MAX_BYTES).decode("utf-8", "replace"))
+            logger.debug("captured output:\n%s", said.read(MAX_BYTES).decode("utf-8", "replace"))
 
 
 def _flush() -> None:

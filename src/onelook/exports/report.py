@@ -60,22 +60,24 @@ def report_path(target: Path) -> Path:
     return target.with_name(f"{target.name}.report.json")
 
 
-def contents(made: Path) -> list[tuple[str, int, str]]:
-    """Name, bytes and SHA-256 of every file of an export."""
-    files = sorted(item for item in made.rglob("*") if item.is_file()) if made.is_dir() else [made]
-    return [(path.relative_to(made.parent).as_posix(), path.stat().st_size, sha256_of(path)) for path in files]
-
-
 def report_of(
     plan: ExportPlan, settings: ExportSettings, *, format_name: str, made: Path, checks: Checks
 ) -> dict[str, Any]:
     """The report as plain values."""
+    files = sorted(item for item in made.rglob("*") if item.is_file()) if made.is_dir() else [made]
     problems = checks.problems(plan.metadata.precision, settings.max_loss)
     tolerance, compared = TOLERANCES[plan.metadata.precision], checks.map_comparison
     packages = ("torch", *EXPORTERS[format_name].makers, *EXPORTERS[format_name].runners)
     return {
         "format": format_name,
-        "files": [{"name": name, "bytes": size, "sha256": digest} for name, size, digest in contents(made)],
+        "files": [
+            {
+                "name": path.relative_to(made.parent).as_posix(),
+                "bytes": path.stat().st_size,
+                "sha256": sha256_of(path),
+            }
+            for path in files
+        ],
         "weights": {"name": settings.weights.name, "sha256": sha256_of(located(settings.weights))},
         "metadata": plan.metadata.as_dict(),
         "passed": not problems if checks.cases else None,

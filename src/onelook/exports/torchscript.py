@@ -58,9 +58,9 @@ def open_torchscript(path: Path, device: torch.device) -> ExportedModel:
 
 
 def make_tensors_on(device: torch.device, program: Any) -> None:
-    """Let a traced program, not yet run, make its own tensors on `device`, such as the numbers of columns.
+    """Let a traced program, not yet run, create its own tensors on `device`, such as the numbers of columns.
 
-    It has noted where they were when it was traced; loading moves weights alone.
+    Tracing records their device as a constant, and loading moves only weights.
     """
     for module in program.modules():
         if module._c._has_method("forward"):
