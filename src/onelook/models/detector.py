@@ -62,10 +62,6 @@ class DetectionModel(nn.Module):
     @property
     def head(self) -> Head:
         """The last layer."""
-        if self.plans[-1].block not in HEADS:
-            raise ModelError(
-                f"the last row of the model is `{self.plans[-1].block}`", hint=f"end with {', '.join(sorted(HEADS))}"
-            )
         return cast(Head, self.model[-1])
 
     @property
@@ -158,7 +154,7 @@ class DetectionModel(nn.Module):
         """Raw maps with mask coefficients and prototypes, for a model that ends with Segment.
 
         Raises:
-            ModelError: the model ends with Detect.
+            ModelError: the model does not end with Segment.
         """
         head = self.model[-1]
         if not isinstance(head, Segment):
@@ -183,7 +179,7 @@ class DetectionModel(nn.Module):
         half = len(self.stride_px)
         first = branch == self.branches[0]
         head = self.head if first else self.head.one
-        assert head is not None, "so that there is a second branch"
+        assert head is not None, "the head has two branches"
         return head.decode(raw_maps[:half] if first else raw_maps[half:])
 
 
@@ -240,7 +236,7 @@ def create_model(
 
 
 def skeleton_of(name_or_path: str | Path | Mapping[str, Any], *, num_classes: int) -> DetectionModel:
-    """The model on the meta device, without class names: to read only, since whoever asks gets the same one.
+    """The model on the meta device, without class names; shared between callers, so do not change it.
 
     Raises:
         ModelError: see `create_model`.
@@ -277,11 +273,10 @@ def _probed(definition: Definition, where: str | None) -> DetectionModel:
     try:
         return _skeleton(definition)
     except ModelError as problem:
-        raise problem if where is None else _in_file(problem, where) from problem.__cause__
-
-
-def _in_file(problem: ModelError, where: str) -> ModelError:
-    return ModelError(f"model `{where}`: {problem.message.removeprefix('model ')}", hint=problem.hint)
+        if where is None:
+            raise
+        message = problem.message.removeprefix("model ")
+        raise ModelError(f"model `{where}`: {message}", hint=problem.hint) from problem
 
 
 @lru_cache(maxsize=8)
@@ -294,15 +289,18 @@ def _skeleton(definition: Definition) -> DetectionModel:
         ModelError: the model has no head or too many parameters, or its maps do not fit together.
     """
     plans = plan_layers(definition)
+    if plans[-1].block not in HEADS:
+        raise ModelError(
+            f"the last row of the model is `{plans[-1].block}`", hint=f"end with {', '.join(sorted(HEADS))}"
+        )
     with torch.device("meta"), torch.no_grad():
         skeleton = DetectionModel(definition, plans, names=()).eval()
-        sources = plans[-1].sources if skeleton.head else ()
         parameters = sum(parameter.numel() for parameter in skeleton.parameters())
         if parameters > MAX_PARAMETERS:
             raise ModelError(f"the model has {parameters} parameters", hint=f"at most {MAX_PARAMETERS} are accepted")
         image = torch.empty(1, definition.channels, STRIDE_PROBE_PX, STRIDE_PROBE_PX)
         shapes = trace_shapes(skeleton.model, plans, image)
-    skeleton.stride_px = tuple(_stride_of(source, shapes[source]) for source in sources)
+    skeleton.stride_px = tuple(_stride_of(source, shapes[source]) for source in plans[-1].sources)
     return skeleton.train()
 
 

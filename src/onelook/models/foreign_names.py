@@ -1,4 +1,4 @@
-"""Names of models that people know from elsewhere, and what here comes nearest in size."""
+"""Names of models that people know from elsewhere, and the model here that is nearest in size."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What makes a model faster for inference: batch-norm folded into convolutions, 16 bits."""
+"""Faster models for inference: batch-norms folded into convolutions, 16 bits."""
 
 from __future__ import annotations
 

@@ -63,7 +63,7 @@ def plan_layers(definition: Definition) -> tuple[LayerPlan, ...]:
         try:
             plan = _plan_row(row, content, definition, plans)
         except ModelError as problem:
-            raise ModelError(f"model row {row} ({content[2][:60]}): {problem.message}", hint=problem.hint) from None
+            raise ModelError(f"model row {row} ({content[2][:60]}): {problem.message}", hint=problem.hint) from problem
         total_repeats += plan.repeats * plan.keywords.get("repeats", 1) * plan.keywords.get("layers", 1)
         if total_repeats > MAX_REPEATS:
             raise ModelError(f"model row {row}: more than {MAX_REPEATS} blocks, repeats counted")
@@ -150,7 +150,7 @@ def trace_shapes(layers: nn.Sequential, plans: Sequence[LayerPlan], image: Tenso
             raise ModelError(
                 f"model row {plan.row} ({plan.block}) gives {outputs[plan.row].shape[1]} channels instead of "
                 f"{plan.channels_out}",
-                hint="this block cannot be repeated or cannot divide its channels so",
+                hint="this block cannot be repeated, or cannot split its channels like this",
             )
     return [outputs[row].shape for row in range(len(outputs) - 1)]
 

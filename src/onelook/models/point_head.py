@@ -33,7 +33,7 @@ class PointHead(nn.Module, ABC):
         rule: how its raw maps become boxes.
         stride_px: pixels per cell of each map; follows from the model table and is not saved.
         one: the second set.
-        needs_nms: whether several points may find one object; so it is but for a second set.
+        needs_nms: whether several points may find one object; true except for a second set.
     """
 
     rule: ClassVar[Rule]
@@ -87,7 +87,7 @@ class PointHead(nn.Module, ABC):
 
     def second_alone(self) -> PointHead:
         """The second set as a head, with what it needs of the first; this head must not be used any more."""
-        assert self.one is not None, "so that there is a second set"
+        assert self.one is not None, "the head has two sets"
         one, self.one = self.one, None
         return one
 

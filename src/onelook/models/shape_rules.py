@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
-import torch.nn.functional as F  # noqa: N812 - the name everyone knows
+import torch.nn.functional as F  # noqa: N812 - the field's name for it
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
