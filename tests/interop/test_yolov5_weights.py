@@ -14,6 +14,7 @@ from yolov5_files import DATE, Disguise, Look, halved, stripped, trained, unstri
 
 from onelook.errors import CheckpointError
 from onelook.interop.foreign_weights import ForeignWeights
+from onelook.interop.missing_weights import refuse_known_names
 from onelook.interop.yolov5_weights import read_yolov5
 from onelook.models.catalog import find_definition
 from onelook.models.detector import DetectionModel, create_model
@@ -252,6 +253,12 @@ def test_what_is_no_detector_is_named(detector: DetectionModel, make: Any, says:
 def test_a_file_that_is_not_there_is_not_fetched(tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match=r"yolov5s\.pt` do not exist\nhint: nothing is downloaded"):
         read_yolov5(tmp_path / "yolov5s.pt")
+
+
+@pytest.mark.parametrize("name", ["yolov5s.pt", "yolov5s.PT"])
+def test_weights_known_by_name_are_not_taken_for_a_model(name: str) -> None:
+    with pytest.raises(CheckpointError, match=f"weights `{name}` do not exist\nhint: nothing is downloaded"):
+        refuse_known_names(Path(name))
 
 
 def test_tensors_do_not_share_the_memory_of_anything(detector: DetectionModel, tmp_path: Path) -> None:

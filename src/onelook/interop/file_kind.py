@@ -1,4 +1,4 @@
-"""What a file is that should be a zip archive of torch, told from its first bytes, in words for a message."""
+"""Recognises by its first bytes what a file is that should be a zip archive of PyTorch, for the error message."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ _CONVERT = "open it where it was trained and save it again with PyTorch 1.6 or n
 _FETCH = "fetch the file itself"
 
 _STARTS: dict[bytes, tuple[str, str]] = {
-    b"7z\xbc\xaf\x27\x1c": ("a 7z archive", "no trainer writes its weights so: do not open the file elsewhere"),
+    b"7z\xbc\xaf\x27\x1c": ("a 7z archive", "no trainer stores weights like this: do not open the file elsewhere"),
     b"\x1f\x8b": ("a gzip archive", "unpack it first"),
     b"\xfd7zXZ\x00": ("an xz archive", "unpack it first"),
     b"BZh": ("a bzip2 archive", "unpack it first"),
-    b"Rar!": ("a RAR archive", "no trainer writes its weights so: do not open the file elsewhere"),
+    b"Rar!": ("a RAR archive", "no trainer stores weights like this: do not open the file elsewhere"),
     b"\x7fELF": ("a program", "do not run it"),
     b"MZ": ("a program", "do not run it"),
     b"version https://git-lfs": ("the pointer of a Git LFS file", "fetch the file itself: `git lfs pull`"),
@@ -24,7 +24,7 @@ _STARTS: dict[bytes, tuple[str, str]] = {
 
 
 def refuse_by_head(head: bytes) -> None:
-    """Raise CheckpointError, which says what a file is, if it does not begin as a zip archive does."""
+    """Raise CheckpointError, which says what the file is, unless it begins as a zip archive."""
     if head.startswith(b"PK\x03\x04"):
         return
     what, hint = _kind(head)

@@ -1,4 +1,4 @@
-"""What a file of another program's weights gives, and how errors name the file."""
+"""A detector read from a file of another program, and errors that name the file."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class ForeignWeights:
 
 @contextmanager
 def errors_named(path: Path, *, hint: str | None = None) -> Iterator[None]:
-    """Errors of reading a file of weights within, with its name; `hint` for those that have none."""
+    """Name the file of weights in errors raised inside; `hint` is for errors without one."""
     try:
         yield
     except (CheckpointError, ModelError) as problem:

@@ -1,4 +1,4 @@
-"""What to do about weights that are not on this machine, told from the name alone: people try names they know."""
+"""Advice for weights that are not on this machine, by name alone: people try names they know."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from onelook.models.foreign_names import READ, known_elsewhere
 
 
 def refuse_known_names(path: Path) -> None:
-    """Raise CheckpointError for weights that are no file but a name that people know from elsewhere."""
+    """Raise CheckpointError, with advice, if the path is a name known from elsewhere and no file."""
     found = known_elsewhere(path.stem)
     if found is None or len(path.parts) > 1 or path.suffix.lower() not in ("", ".pt", ".pth", ".yaml"):
         return
@@ -20,7 +20,7 @@ def refuse_known_names(path: Path) -> None:
     shown = printable(path)
     if generation not in READ:
         raise CheckpointError(f"weights `{shown}` are of a model that Onelook neither trains nor reads", hint=instead)
-    if path.suffix in (".pt", ".pth"):
+    if path.suffix.lower() in (".pt", ".pth"):
         licence = " (the official ones are under AGPL-3.0)" if generation == "v5" else ""
         raise CheckpointError(
             f"weights `{shown}` do not exist",

@@ -68,14 +68,13 @@ def _entries(module: Record, group: str, prefix: str) -> list[tuple[str, Any]]:
     """Full name and value of what a module registers under `group`; None is left out."""
     entries = module.attribute(group)
     if not isinstance(entries, dict) or len(_short_texts(entries)) != len(entries):
-        raise CheckpointError(
-            f"`{printable(prefix[:200])}{group}` of an object of `{module.kind}` has no names of parts"
-        )
+        where = f"`{printable(prefix[:200])}{group}` of an object of `{module.kind}`"
+        raise CheckpointError(f"{where} is no dictionary of 0 to {MAX_PARTS} names")
     return [(f"{prefix}{name}", value) for name, value in entries.items() if value is not None]
 
 
 def _short_texts(names: Any) -> list[str]:
-    """Those of `names` that can be names of parts; none, if there are more than any module has."""
+    """Those of `names` that a part of a module can have; none if there are more than any module has parts."""
     if not isinstance(names, list | dict) or len(names) > MAX_PARTS:
         return []
     return [name for name in names if isinstance(name, str) and len(name) <= MAX_NAME and "." not in name]

@@ -19,7 +19,8 @@ from onelook.errors import CheckpointError
 from onelook.files.bounded import printable, read_bounded
 from onelook.interop.protobuf import Message
 
-MAX_BYTES = 1 << 30
+MAX_BYTES = 1 << 31
+"""Largest file, as that of `onelook export`; protocol buffers allow no more."""
 MAX_SIDES = 8
 FLOAT, INT64 = 1, 7
 _DTYPES = {FLOAT: torch.float32, INT64: torch.int64}
@@ -69,7 +70,8 @@ def read_onnx(path: Path) -> OnnxGraph:
     """The graph in the file `path`.
 
     Raises:
-        CheckpointError: it is damaged, too large, or keeps its weights elsewhere; the message lacks the file.
+        CheckpointError: it is damaged or keeps its weights elsewhere; the message lacks the file.
+        DataError: it cannot be read, or is too large.
     """
     nodes: list[Node] = []
     weights: dict[str, Tensor] = {}
@@ -89,7 +91,11 @@ def read_onnx(path: Path) -> OnnxGraph:
 
 
 def onnx_metadata(path: Path) -> dict[str, str]:
-    """What the maker of the file `path` noted in it; nothing if it is no ONNX file."""
+    """The metadata of the file `path`; none if it is no ONNX file.
+
+    Raises:
+        DataError: it cannot be read, or is too large.
+    """
     try:
         return {entry.text(1): entry.text(2) for entry in _model(path).messages(14)}
     except CheckpointError:

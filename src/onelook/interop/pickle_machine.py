@@ -20,7 +20,7 @@ MAX_OPERATIONS = 1_000_000
 MAX_DEPTH = 1000
 MAX_INTEGER_BYTES = 8
 MAX_NAME_BYTES = 256
-HINT_CODE = "a checkpoint has no need of that: get the file from a source you trust, and open it nowhere else"
+HINT_CODE = "no checkpoint needs this: get the file from a source you trust, and do not open it elsewhere"
 
 INERT_CALLS = frozenset(
     {
@@ -166,7 +166,7 @@ class _Machine:
     def _long(self, size: int) -> None:
         length = self._length(size)
         if length > MAX_INTEGER_BYTES:
-            self._fail(f"has an integer of {length} bytes; {MAX_INTEGER_BYTES} are the most")
+            self._fail(f"has an integer of {length} bytes, more than {MAX_INTEGER_BYTES}")
         self._stack.append(int.from_bytes(self._take(length), "little", signed=True))
 
     def _frame(self) -> None:
@@ -216,7 +216,7 @@ class _Machine:
         try:
             return read(given)
         except CheckpointError as problem:
-            raise CheckpointError(f"its pickle, at byte {self._offset}: {problem.message}") from None
+            raise CheckpointError(f"its pickle, at byte {self._offset}: {problem.message}") from problem
 
     def _build(self) -> None:
         state, target = self._pop(), self._top()

@@ -1,4 +1,4 @@
-"""Tensors of an archive: the bytes of a member, seen through the shape that its pickle tells, as numbers of our own."""
+"""Tensors of an archive: the bytes of a member, in the shape that its pickle gives, copied into memory of their own."""
 
 from __future__ import annotations
 

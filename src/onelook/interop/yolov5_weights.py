@@ -146,7 +146,7 @@ def _definition_of(model: Record) -> dict[str, Any]:
     table = model.attribute("yaml")
     if not isinstance(table, dict):
         raise CheckpointError(f"the `yaml` of its model is {described(table)}, not a definition")
-    content = {key: value for key, value in table.items() if key in KEYS}  # it knows no others, so they have no effect
+    content = {key: value for key, value in table.items() if key in KEYS}  # YOLOv5 ignores all other keys
     definition: dict[str, Any] = plain(content, "the definition of its model")
     return definition
 
@@ -166,7 +166,7 @@ def _names_of(model: Record, num_classes: Any) -> tuple[str, ...]:
 
 
 def refuse_repeated_bytes(wanted: dict[str, TensorRecord], file_bytes: int) -> None:
-    """A small file may name the same numbers again and again; no more shall be read than it has."""
+    """Refuse tensors that need more bytes than the file has: a small file may name the same bytes many times."""
     total = sum(record.storage.count * dtype_of(name, record).itemsize for name, record in wanted.items())
     if total > file_bytes:
         raise CheckpointError(f"its tensors lie in {total} bytes, more than the {file_bytes} of the file")

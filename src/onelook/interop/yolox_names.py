@@ -1,4 +1,4 @@
-"""The parts of YOLOX by the names of its own state dict, by ours, and what they say about the size of the model."""
+"""Names of YOLOX's tensors and of ours, and the size of model that the shapes imply."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from onelook.models.detector import DetectionModel, create_model
 from onelook.structures.coco_classes import COCO_NAMES
 
 STEM = "backbone.backbone.stem.conv.conv.weight"
-"""The tensor that tells a state dict of YOLOX."""
+"""The tensor by which a state dict of YOLOX is recognised."""
 
 OUR_STEM = "model.0.conv.weight"
 
@@ -63,7 +63,7 @@ def our_name(name: str) -> str | None:
 
 
 def yolox_skeleton(shapes: Mapping[str, tuple[int, ...]]) -> DetectionModel:
-    """The model without weights that has such a stem, so many bottlenecks and classes; on the meta device.
+    """The YOLOX whose tensors have these shapes, on the meta device.
 
     Args:
         shapes: shapes of its tensors, by our names.
@@ -85,13 +85,13 @@ def yolox_skeleton(shapes: Mapping[str, tuple[int, ...]]) -> DetectionModel:
 
 
 def check_shapes(skeleton: DetectionModel, shapes: Mapping[str, tuple[int, ...]], *, is_fused: bool = False) -> None:
-    """Refuse tensors of a file that are not just those of `skeleton`, by name and shape.
+    """Refuse tensors that are not exactly those of `skeleton`, by name and shape.
 
     Raises:
         CheckpointError: the first that differs is named.
     """
     own = {name: tuple(tensor.shape) for name, tensor in skeleton.state_dict().items()}
-    if is_fused:  # of a batch-norm the shift is left, as the bias of its convolution
+    if is_fused:  # what is left of a batch-norm is its shift, as the bias of the convolution
         biases = {name.replace(".bn.", ".conv."): shape for name, shape in own.items() if name.endswith(".bn.bias")}
         own = {name: shape for name, shape in own.items() if ".bn." not in name} | biases
     for name in [*own, *shapes]:

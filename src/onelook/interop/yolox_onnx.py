@@ -1,4 +1,4 @@
-"""YOLOX out of an ONNX file, whoever exported it: weights are found by what reads what, not by names or order.
+"""YOLOX from an ONNX file, whichever exporter wrote it: weights are found by the wiring, not by names or order.
 
 The batch-norms of such a file are folded into its convolutions, so the result is a fused model.
 """
@@ -167,7 +167,7 @@ class _Walk:
         return found[0].outputs[0]
 
     def _block(self, name: str, conv: Node) -> str:
-        """Note an activated convolution, or a depth-wise one with the 1x1 one behind it; what comes out."""
+        """Note an activated convolution, or a depth-wise one and the 1x1 one after it; gives the output tensor."""
         weight, bias = self._weights(conv)
         if weight.shape[1] == 1 and len(weight) > 1:
             self._note_block(f"{name}.dconv", weight, bias)
@@ -184,14 +184,14 @@ class _Walk:
     def _note(self, name: str, tensor: Tensor) -> None:
         if name in self.tensors:
             raise CheckpointError(f"two convolutions are where `{name}` should be")
+        if not bool(tensor.isfinite().all()):
+            raise CheckpointError(f"the tensor that is `{name}` in our model has numbers that are not finite")
         self.tensors[name] = tensor
 
     def _weights(self, conv: Node) -> tuple[Tensor, Tensor]:
         found = [self._graph.weights.get(name) for name in conv.inputs[1:]]
         if len(found) != 2 or found[0] is None or found[1] is None or found[0].ndim != 4:
             raise CheckpointError(f"convolution `{conv.outputs[0][:40]}` lacks weight or bias in the file")
-        if not bool(found[0].isfinite().all() and found[1].isfinite().all()):
-            raise CheckpointError(f"convolution `{conv.outputs[0][:40]}` has numbers that are not finite")
         return found[0], found[1]
 
     def _activated(self, conv: Node) -> str:

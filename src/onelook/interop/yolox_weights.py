@@ -43,7 +43,7 @@ def read_yolox(path: Path) -> ForeignWeights | None:
         with open_members(path) as members:
             content = read_pickle(members.read(f"{pickle_folder(members)}data.pkl", MAX_BYTES))
     except CheckpointError:
-        return None  # which the reader of YOLOv5 refuses, in words that suit it
+        return None  # the reader of YOLOv5 then says what is wrong
     state = content.get("model", content) if isinstance(content, dict) else None
     if not isinstance(state, dict) or STEM not in state:
         return None
