@@ -14,6 +14,8 @@ from colour_detector import write_squares
 from https_server import serving_files, trusting
 from option_runs import covers
 
+import onelook
+from onelook.cli.main import main
 from onelook.data.download_entries import archives_of
 from onelook.data.sets import PUBLIC_SETS, description_of
 from onelook.errors import DataError, SettingsError
@@ -198,3 +200,15 @@ def test_public_sets_name_plain_archives_or_none(name: str) -> None:
     if "download" in content:
         archives = archives_of(content, Path(name), no_hash=False)
         assert all(archive.file.url.startswith("https://") and archive.file.size for archive in archives)
+
+
+def test_a_file_of_settings_names_what_to_fetch_too(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    yaml = describe(tmp_path / "set", [])
+    (tmp_path / "settings.yaml").write_text(f"data: {yaml}\n")
+    assert main(["download", "--settings", str(tmp_path / "settings.yaml")]) == 64
+    assert "names nothing to fetch" in capsys.readouterr().err
+
+
+def test_weights_are_not_taken_for_a_dataset() -> None:
+    with pytest.raises(SettingsError, match=r"`yolox-nano` names weights, not a dataset\nhint: .*`onelook.load"):
+        onelook.download("yolox-nano")

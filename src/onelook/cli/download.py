@@ -18,12 +18,13 @@ from onelook.settings.download import DownloadSettings
 def run(arguments: argparse.Namespace) -> CommandResult:
     """Fetch."""
     given = typed_options(arguments, DownloadSettings)
-    if not given.get("data"):
+    settings = build_settings(DownloadSettings, given, file=arguments.settings)
+    if not settings.data:
         print("Datasets:", *(f"  {name:<12}{what}" for name, what in PUBLIC_SETS.items()), sep="\n")
         print("Weights, trained on COCO:", *_known_weights(), "Fetch one with `onelook download NAME`.", sep="\n")
         return CommandResult({"datasets": PUBLIC_SETS, "weights": PUBLISHED_WEIGHTS})
-    if given.get("data") in PUBLISHED_WEIGHTS:
-        return _weights(build_settings(DownloadSettings, given, file=arguments.settings))
+    if settings.data in PUBLISHED_WEIGHTS:
+        return _weights(settings)
     result = download(given, file=arguments.settings)
     print(f"{len(result.fetched)} archives with {result.files:,} files are in {result.root}")
     print(f"train with `--data {result.data}`")

@@ -121,6 +121,11 @@ def _described(settings: DownloadSettings) -> Path:
 def _refuse_unknown_name(data: str) -> None:
     """Refuse a name that is neither a file nor looks like a path."""
     path = Path(data)
+    if data in PUBLISHED_WEIGHTS and not path.exists():
+        raise SettingsError(
+            f"`{data}` names weights, not a dataset",
+            hint=f"`onelook download {data}` or `onelook.load({data!r}, download=True)` fetches them",
+        )
     if not data or not (path.exists() or len(path.parts) > 1 or path.suffix.lower() in (".yaml", ".yml")):
         raise SettingsError(
             f"`{printable(data)}` is neither a dataset YAML nor known by name",
