@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from onelook.errors import RunFolderError, StopRequested
+from onelook.runs import run_dir
 from onelook.runs.checkpoint import save_checkpoint
 from onelook.runs.newest_run import newest_run
 from onelook.runs.run_dir import RunDir
@@ -22,6 +23,13 @@ def test_folders_are_numbered_from_two_and_reused_on_request(tmp_path: Path) -> 
     names = [RunDir.create(tmp_path, "exp").path.name for _ in range(3)]
     assert names == ["exp", "exp2", "exp3"]
     assert RunDir.create(tmp_path, "exp", exist_ok=True).path.name == "exp"
+
+
+def test_names_are_taken_up_to_the_number_that_the_error_gives(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(run_dir, "MAX_NUMBER", 3)
+    assert [RunDir.create(tmp_path, "exp").path.name for _ in range(3)] == ["exp", "exp2", "exp3"]
+    with pytest.raises(RunFolderError, match="all names from `exp` to `exp3` are taken"):
+        RunDir.create(tmp_path, "exp")
 
 
 def test_many_at_once_never_share_a_folder(tmp_path: Path) -> None:

@@ -269,11 +269,13 @@ def _remove_empty(folders: Sequence[Path]) -> None:
 
 
 def _first_free(project: Path, name: str) -> Path:
-    for number in range(1, MAX_NUMBER):
+    for number in range(1, MAX_NUMBER + 1):
         folder = project / (name if number == 1 else f"{name}{number}")
         try:
             folder.mkdir()
         except FileExistsError:
             continue
         return folder
-    raise RunFolderError(f"all names from `{name}` to `{name}{MAX_NUMBER}` are taken in `{project}`")
+    raise RunFolderError(
+        f"all names from `{name}` to `{name}{MAX_NUMBER}` are taken in `{project}`", hint="choose another `--name`"
+    )
