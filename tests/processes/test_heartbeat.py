@@ -68,8 +68,8 @@ def run(how: str, folder: Path) -> tuple[Ranks, list[int]]:
 @pytest.mark.parametrize(
     ("how", "state"),
     [
-        ("freeze", "gives no sign of life since 2 s; it was "),
-        ("get stuck", "does not move since 2 s; it was in round 3"),
+        ("freeze", "has given no sign of life for 2 s; it was "),
+        ("get stuck", "has made no progress for 2 s; it was in round 3"),
     ],
 )
 def test_a_process_that_hangs_is_named_once_and_ended_and_so_are_the_others(
@@ -86,7 +86,7 @@ def test_a_process_that_hangs_is_named_once_and_ended_and_so_are_the_others(
 def test_a_stuck_process_shows_where_its_threads_are_before_it_is_ended(tmp_path: Path) -> None:
     ranks, _ = run("get stuck", tmp_path)
     said = ranks.said(LATE)
-    assert "process 1 stands still in round 3; its threads:" in said
+    assert "process 1 makes no progress in round 3; its threads:" in said
     assert "in get_stuck" in said and "in work" in said
 
 

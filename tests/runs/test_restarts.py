@@ -137,11 +137,11 @@ def killed(settings: Options, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
 @pytest.mark.parametrize(
     ("fault", "state"),
     [
-        (At(1, 7, freeze), "gives no sign of life since 4 s; it was "),
+        (At(1, 7, freeze), "has given no sign of life for 4 s; it was "),
         pytest.param(
-            At(1, 7, get_stuck), "does not move since 4 s; it was in epoch 1, batch 1", marks=pytest.mark.slow
+            At(1, 7, get_stuck), "has made no progress for 4 s; it was in epoch 1, batch 1", marks=pytest.mark.slow
         ),
-        (At(0, 2, get_stuck, training=False), "does not move since 4 s; it was in a validation, after "),
+        (At(0, 2, get_stuck, training=False), "has made no progress for 4 s; it was in a validation, after "),
     ],
     ids=["frozen", "stuck in training", "stuck in a validation"],
 )
@@ -291,7 +291,7 @@ def test_a_run_of_which_a_process_freezes_goes_on_by_itself(
 ) -> None:
     begun = time.monotonic()
     result = train_on_devices({**killed(9, 1, signal.SIGSTOP), "hang_timeout": 5})
-    assert "gives no sign of life since 5 s" in capfd.readouterr().err
+    assert "has given no sign of life for 5 s" in capfd.readouterr().err
     assert time.monotonic() - begun < 120
     assert differences(undisturbed, result.run_folder) == []
 

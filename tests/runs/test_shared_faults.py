@@ -112,7 +112,7 @@ def test_a_batch_that_two_processes_cannot_share_is_refused_with_what_they_can(s
     assert ranks.join() == [64, 64], ranks.everything_said
     assert len(ranks.errors) == 1
     assert "`batch_size` is 5, which 2 processes cannot share evenly" in ranks.errors[0]
-    assert "use `--batch-size 6`, or 5 or fewer processes out of 1, 5" in ranks.everything_said
+    assert "use `--batch-size 6`, or one of these numbers of processes: 1, 5" in ranks.everything_said
     assert not run.exists()
 
 

@@ -26,8 +26,8 @@ from onelook.processes.failure_store import FailureStore
 logger = logging.getLogger(__name__)
 
 DEFAULT_SECONDS = 60.0
-# Of the time after which the others end a process that stands still, it says itself after this part where it is: two
-# looks earlier, so that a busy machine does not reverse the order.
+# A stuck process prints its threads after this part of the time after which the others end it: two checks earlier, so
+# that a busy machine does not reverse the order.
 OWN_PART = 0.75
 
 
@@ -59,7 +59,7 @@ class Heartbeat:
         self._others: dict[int, _Seen] = {}
         self._own_progress = (0, time.monotonic())
         self._ended = threading.Event()
-        self._write(self._note(0))  # who has never been seen would not be missed
+        self._write(self._note(0))  # a process that has never been seen is never reported as hung
         self._thread = threading.Thread(target=self._watch, name="onelook-heartbeat", daemon=True)
         self._thread.start()
 
@@ -154,13 +154,13 @@ class Heartbeat:
             self._own_progress = (self._progress, now)
         elif now - since > OWN_PART * self._seconds:
             self._own_progress = (progress, now)
-            self._say(f"process {self._rank} stands still {self._activity}; its threads:")
+            self._say(f"process {self._rank} makes no progress {self._activity}; its threads:")
             faulthandler.dump_traceback(all_threads=True)
 
     def _end_run(self, rank: int, note: dict[str, Any], *, is_frozen: bool) -> None:
-        state = "gives no sign of life" if is_frozen else "does not move"
+        state = "has given no sign of life" if is_frozen else "has made no progress"
         problem = ProcessGroupError(
-            f"process {rank} (pid {note['pid']} on {note['host']}) {state} since {self._seconds:g} s; "
+            f"process {rank} (pid {note['pid']} on {note['host']}) {state} for {self._seconds:g} s; "
             f"it was {note['place']}",
             hint="if it only needs longer, raise `--hang-timeout`",
         )

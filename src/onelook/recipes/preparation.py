@@ -111,11 +111,11 @@ def _check_local_rank(settings: TrainSettings, group: ProcessGroup) -> None:
 def _refuse_uneven_shares(settings: TrainSettings, group: ProcessGroup) -> None:
     batch = settings.batch_size
     if batch % group.world_size:
-        legal = [size for size in range(1, batch + 1) if batch % size == 0]
+        divisors = ", ".join(str(size) for size in range(1, batch + 1) if batch % size == 0)
         raise SettingsError(
             f"setting `batch_size` is {batch}, which {group.world_size} processes cannot share evenly",
-            hint=f"use `--batch-size {-(-batch // group.world_size) * group.world_size}`, or {legal[-1]} or fewer "
-            f"processes out of {', '.join(map(str, legal))}",
+            hint=f"use `--batch-size {-(-batch // group.world_size) * group.world_size}`, or one of these numbers of "
+            f"processes: {divisors}",
         )
 
 
