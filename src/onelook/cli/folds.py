@@ -59,9 +59,8 @@ def _say(score: FoldScore, num_folds: int) -> None:
 
 
 def _ending(result: FoldsResult, sign: str) -> str:
-    both = [
-        f"{one.mean:.4f} {sign} {one.sd:.4f}" for one in map(result.summary.spreads.__getitem__, ("map50", "map50_95"))
-    ]
+    spreads = result.summary.spreads
+    both = [f"{one.mean:.4f} {sign} {one.sd:.4f}" for one in (spreads["map50"], spreads["map50_95"])]
     return (
         f"mean {sign} standard deviation of {len(result.folds)} folds: mAP50 {both[0]}, mAP50-95 {both[1]}\n"
         f"everything is in {result.run_folder}; compare the folds with: onelook report {result.run_folder}"

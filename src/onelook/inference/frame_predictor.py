@@ -130,8 +130,8 @@ class FramePredictor:
         return batch, self.predictor.predict(images), [()] * len(images)
 
     def _find_in_tiles(self, image: Image | BandedImage) -> Detections:
-        thresholds, size = self.predictor.settings, self.settings.batch_size
+        predictor, size = self.predictor, self.settings.batch_size
         tiling = Tiling(self.settings.tile, self.settings.tile_overlap)
         if isinstance(image, BandedImage):
-            return detect_in_bands(self.predictor, image, tiling, batch_size=size, thresholds=thresholds)
-        return detect_in_tiles(self.predictor.predict, image, tiling, batch_size=size, thresholds=thresholds)
+            return detect_in_bands(predictor, image, tiling, batch_size=size)
+        return detect_in_tiles(predictor.predict, image, tiling, batch_size=size, thresholds=predictor.settings)

@@ -70,15 +70,11 @@ def detect_in_tiles(
     if len(areas) == 1:
         return predict([image])[0]
     views = [image, *(image[top:bottom, left:right] for left, top, right, bottom in areas)]
-    found: list[Detections] = []
-    for start in range(0, len(views), batch_size):
-        found += predict(views[start : start + batch_size])
+    found = [detections for batch in batches_of(views, batch_size) for detections in predict(batch)]
     return merged(found[0], list(zip(areas, found[1:], strict=True)), size_hw, tiling=tiling, thresholds=thresholds)
 
 
-def detect_in_bands(
-    predictor: Predictor, image: BandedImage, tiling: Tiling, *, batch_size: int, thresholds: Thresholds
-) -> Detections:
+def detect_in_bands(predictor: Predictor, image: BandedImage, tiling: Tiling, *, batch_size: int) -> Detections:
     """As `detect_in_tiles`, of an image of which no more is decoded at a time than a row of tiles and a band.
 
     Raises:
@@ -86,12 +82,11 @@ def detect_in_bands(
     """
     areas = tiles_of(image.size_hw, tiling)
     average = BandAverage(image.size_hw, predictor.averaged_hw(image.size_hw))
-    found: list[Detections] = []
-    for views in batches_of(_views(image.bands(), areas if len(areas) > 1 else [], average), batch_size):
-        found += predictor.predict(views)
+    views = _views(image.bands(), areas if len(areas) > 1 else [], average)
+    found = [detections for batch in batches_of(views, batch_size) for detections in predictor.predict(batch)]
     whole = predictor.predict_averaged(average.pixels(), image.size_hw)
     parts = list(zip(areas, found, strict=True)) if found else []
-    return merged(whole, parts, image.size_hw, tiling=tiling, thresholds=thresholds) if parts else whole
+    return merged(whole, parts, image.size_hw, tiling=tiling, thresholds=predictor.settings) if parts else whole
 
 
 def _views(bands: Iterator[Image], areas: Sequence[Area], average: BandAverage) -> Iterator[Image]:

@@ -117,12 +117,13 @@ def _resume_hint(prepared: PreparedSearch) -> Iterator[None]:
         raise StopRequested(problem.message, hint=hint) from problem
 
 
-def _write(prepared: PreparedSearch, rows: Sequence[Row]) -> None:
+def _write(prepared: PreparedSearch, rows: Sequence[Row]) -> Path | None:
+    """Write the trials and their best hyperparameters; weights of the best trial, if they are in this folder."""
     folder = prepared.folder
     write_text_atomic(folder.history, write_history(rows))
     if ranked(rows):
         write_text_atomic(folder.hyp, best_hyp_text(rows, prepared.fixed_hyperparameters, prepared.command()))
-    drop_worse_weights(folder, rows, prepared.plan.seed)
+    return drop_worse_weights(folder, rows, prepared.plan.seed)
 
 
 def _finish(prepared: PreparedSearch, rows: Sequence[Row]) -> EvolveResult:
@@ -131,11 +132,10 @@ def _finish(prepared: PreparedSearch, rows: Sequence[Row]) -> EvolveResult:
         raise RunFolderError(
             f"search `{folder.path}` has no trial left to do, and none is done: others are at work on all"
         )
-    _write(prepared, rows)
+    weights = _write(prepared, rows)
     if not prepared.settings.noplots:
         plot_evolution(rows, folder.image)
     best = next(iter(ranked(rows)), None)
-    weights = drop_worse_weights(folder, rows, prepared.plan.seed)
     return EvolveResult(
         best=best,
         rows=tuple(rows),
