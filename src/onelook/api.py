@@ -169,7 +169,7 @@ def benchmark(weights: str | Path, **settings: Unpack[BenchmarkKeywords]) -> ben
 
 
 def report(*runs: str | Path, out: str | Path = "") -> Path:
-    """Write a page about a run, or one that compares several; the same as `onelook report`. The path of the page.
+    """Write the report of a run, or a comparison of several, and return its path; the same as `onelook report`.
 
     Raises:
         RunFolderError: a folder holds no run, or the page cannot be written.
@@ -203,7 +203,7 @@ def download(data: str | Path, **settings: Unpack[DownloadKeywords]) -> download
 
     Raises:
         SettingsError: there is nothing to fetch, or an archive has no hash.
-        DataError: an archive cannot be fetched, or is another than it should be.
+        DataError: an archive cannot be fetched, or has another size or SHA-256.
     """
     return download_recipe.download({"data": data, **settings})
 
@@ -227,7 +227,7 @@ def serve(
         settings: see `ServeSettings`, for example `port=8000, conf_thres=0.4`.
 
     Returns:
-        What was done.
+        How many images were answered, refused and failed.
     """
     return serve_recipe.serve({"weights": weights, **settings}, on_start=on_start)
 
@@ -240,7 +240,7 @@ def load(
 ) -> Detector:
     """A detector to call on images: files, folders, (H, W, 3) uint8 RGB arrays, tensors, Pillow's images, or lists.
 
-    It gives a `ImageResult` for one image, a list of them for several.
+    The detector returns an `ImageResult` for one image, a list of them for several.
 
     Args:
         weights: a checkpoint that `train` wrote, one of YOLOv5, or a file or folder that `export` wrote; several are
@@ -251,9 +251,9 @@ def load(
     Raises:
         SettingsError: a setting is unknown or impossible, or weights are a web address without `download`.
         CheckpointError: the file is missing, damaged or not ours.
-        DataError: weights cannot be fetched, or are others than they should be.
+        DataError: weights cannot be fetched, or have another size or SHA-256.
     """
-    build_settings(LoadSettings, {"weights": ["to be fetched"], **settings})  # what is wrong is said before a download
+    build_settings(LoadSettings, {"weights": ["to be fetched"], **settings})  # refuse wrong settings before a download
     files = local_weights(weights, download=download)
     return Detector(detect_recipe.open_predictor(build_settings(LoadSettings, {"weights": files, **settings})))
 

@@ -79,10 +79,10 @@ def test_another_size_than_the_exported_one_is_refused() -> None:
 @pytest.mark.parametrize(
     ("asked", "words"),
     [
-        ({"conf_thres": 0.1}, "`conf_thres` is 0.1, done is 0.25"),
-        ({"iou_thres": 0.5}, "`iou_thres` is 0.5, done is 0.45"),
-        ({"max_det": 11}, "`max_det` is 11, done is 10"),
-        ({"agnostic_nms": True}, "`agnostic_nms` is True, done is False"),
+        ({"conf_thres": 0.1}, "`conf_thres` is 0.1, the export has 0.25"),
+        ({"iou_thres": 0.5}, "`iou_thres` is 0.5, the export has 0.45"),
+        ({"max_det": 11}, "`max_det` is 11, the export has 10"),
+        ({"agnostic_nms": True}, "`agnostic_nms` is True, the export has False"),
     ],
 )
 def test_thresholds_that_an_export_cannot_meet_are_refused(asked: dict[str, Any], words: str) -> None:

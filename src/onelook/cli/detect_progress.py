@@ -29,7 +29,7 @@ class DetectProgress:
 
     Args:
         console: where to write; standard output by default.
-        clock: seconds, for the frames per second: of the last three seconds.
+        clock: gives seconds; frames per second are those of the last three seconds.
     """
 
     def __init__(self, console: Console | None = None, *, clock: Callable[[], float] = time.perf_counter) -> None:

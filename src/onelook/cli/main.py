@@ -37,7 +37,7 @@ def _run(typed: Sequence[str]) -> int:
             code = _run_for_program(typed) if JSON_OPTION in typed else _ended(_dispatch(list(typed)))
             sys.stdout.flush()
             return code
-        except BrokenPipeError:  # who read our output has seen enough
+        except BrokenPipeError:  # the reader has closed our output
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             return 0
         except (Exception, KeyboardInterrupt) as problem:  # noqa: BLE001 - the last one: nothing may end as a traceback

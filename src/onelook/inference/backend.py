@@ -1,4 +1,4 @@
-"""What runs a detector: one face for PyTorch and for every exported format. NMS lives elsewhere.
+"""What runs a detector: one interface for PyTorch and every exported format. NMS is not part of it.
 
 Letters: B images, H, W pixels, N boxes of an image, K classes.
 """
@@ -165,10 +165,13 @@ def check_thresholds(backend: Backend, asked: Thresholds) -> None:
     problems = [
         text
         for text, is_met in (
-            (f"`conf_thres` is {asked.conf_thres}, done is {done.conf_thres}", asked.conf_thres >= done.conf_thres),
-            (f"`iou_thres` is {asked.iou_thres}, done is {done.iou_thres}", same_iou),
-            (f"`max_det` is {asked.max_det}, done is {done.max_det}", asked.max_det <= done.max_det),
-            (f"`agnostic_nms` is {asked.agnostic_nms}, done is {done.agnostic_nms}", same_contest),
+            (
+                f"`conf_thres` is {asked.conf_thres}, the export has {done.conf_thres}",
+                asked.conf_thres >= done.conf_thres,
+            ),
+            (f"`iou_thres` is {asked.iou_thres}, the export has {done.iou_thres}", same_iou),
+            (f"`max_det` is {asked.max_det}, the export has {done.max_det}", asked.max_det <= done.max_det),
+            (f"`agnostic_nms` is {asked.agnostic_nms}, the export has {done.agnostic_nms}", same_contest),
         )
         if not is_met
     ]
@@ -183,7 +186,7 @@ def check_thresholds(backend: Backend, asked: Thresholds) -> None:
 def refuse_other_names(
     names: Sequence[str], others: Sequence[str], *, weights: StrPath, other: StrPath, hint: str | None = None
 ) -> None:
-    """Refuse weights whose class ids mean something else elsewhere; warn of classes that are only called otherwise.
+    """Refuse weights whose class ids mean something else elsewhere; warn of classes that only have another name.
 
     Args:
         others: the classes of `other`, a dataset or other weights.
@@ -208,6 +211,6 @@ def refuse_other_names(
     if different:
         number, ours, theirs = different[0]
         logger.warning(
-            "%d of %d classes are called otherwise in weights `%s` and in `%s`, and taken for the same: "
+            "%d of %d classes have different names in weights `%s` and in `%s`, and are taken for the same: "
             "class %d is `%s` and `%s`", len(different), len(names), weights, other, number, ours, theirs,
         )  # fmt: skip

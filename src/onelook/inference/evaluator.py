@@ -140,7 +140,7 @@ class Evaluator:
             self._group.check(stop)
         detections, losses = found.of_all(len(self._index))
         metrics = {branch: self._measure(rows) for branch, rows in detections.items()}
-        best = max(metrics, key=lambda branch: metrics[branch].fitness)  # the first of equal ones
+        best = max(metrics, key=lambda branch: metrics[branch].fitness)  # of ties, the first
         found.lap("metrics")
         return Evaluation(
             metrics=metrics[best],

@@ -1,4 +1,4 @@
-"""Test-time augmentation: a detector predicts three times, smaller and mirrored; NMS lives elsewhere.
+"""Test-time augmentation: a detector predicts three times, smaller and mirrored; NMS is not part of it.
 
 Letters: B images, H, W pixels, N boxes of an image, K classes.
 """

@@ -77,7 +77,7 @@ class ClassSummary:
 
 @dataclass(frozen=True)
 class FoldSummary:
-    """What several folds say together.
+    """Several folds summed up.
 
     Attributes:
         num_images, num_labels: validated, in all folds together.

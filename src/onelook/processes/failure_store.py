@@ -27,11 +27,11 @@ class FailureStore:
         mine = json.dumps({"rank": self.rank, **described(problem)})
         try:
             return bool(self.store.compare_set(KEY, "", mine).decode("utf-8") == mine)
-        except RuntimeError:  # who keeps the store is gone: nobody else will speak
+        except RuntimeError:  # the process that keeps the store is gone: no other will report
             return True
 
     def given(self) -> OnelookError | None:
-        """What another process has said, or says within a second; None if it ended without a word."""
+        """The reason that another process gave, or gives within a second; None if it gave none."""
         limit = time.monotonic() + SECONDS_TO_WAIT
         try:
             while not self.store.check([KEY]):
@@ -39,7 +39,7 @@ class FailureStore:
                     return None
                 time.sleep(SECONDS_BETWEEN_POLLS)
             return rebuilt(json.loads(self.store.get(KEY)))
-        except RuntimeError:  # who keeps the store is gone
+        except RuntimeError:  # the process that keeps the store is gone
             return None
 
 

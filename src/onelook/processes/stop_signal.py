@@ -93,7 +93,7 @@ class StopSignal:
         if not self.requested:
             self.request(name)
         elif has_our_launcher():
-            return  # which passes on what batch systems send to every process as well; it ends us at its own second one
+            return  # it passes on what batch systems send to every process too, and ends us at its own second signal
         elif name != self.name or time.monotonic() - self._seconds > REPEAT_SECONDS:
             if self._before_end is not None:
                 self._before_end()
@@ -101,7 +101,7 @@ class StopSignal:
 
 
 def keep_exit_code(code: int) -> None:
-    """Let signals end the process with `code` from now on: what is left to do in it is of no use to anybody."""
+    """Let signals end the process with `code` from now on: nothing that anybody needs is left to do."""
 
     def leave(number: int, frame: FrameType | None) -> None:
         os._exit(code)

@@ -36,7 +36,7 @@ logger = logging.getLogger(__name__)
 KEPT_LIVE_FRAMES = 1000
 """Number of newest results of live sources that are kept in memory."""
 BATCHES_TO_WRITE = 2
-"""Most batches that wait to be written; if writing is slower than looking, looking waits."""
+"""Maximum number of batches that wait to be written; detection pauses while there are more."""
 
 
 def detect(

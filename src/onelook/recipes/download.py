@@ -40,7 +40,7 @@ class DownloadResult:
 
     Attributes:
         data: the YAML, to train with.
-        root: where the data are.
+        root: folder of the dataset.
         fetched: addresses that were fetched now; others had been.
         files: number of files unpacked by this call.
     """
@@ -61,7 +61,7 @@ def download(
 
     Raises:
         SettingsError: there is nothing to fetch, no hash is given, or the data would go outside the folder of the YAML.
-        DataError: an archive cannot be fetched, is another than it should be, or holds what must not be unpacked.
+        DataError: an archive cannot be fetched, has another size or SHA-256, or holds what must not be unpacked.
         StopRequested: Ctrl-C or SIGTERM; started again, it resumes where it ended.
     """
     with StopSignal() as stop:
@@ -95,7 +95,7 @@ def download(
 
 
 def _name_of(archive: Archive, key: str) -> str:
-    """Its own for every archive that a YAML has ever named: a kept one is not taken for another of the same name."""
+    """A name of its own for each archive: one that was kept is not mistaken for another of the same name."""
     name = re.sub(r"[^0-9A-Za-z._-]+", "_", archive.file.name)[-MAX_NAME:]
     return f"{hashlib.sha256(key.encode()).hexdigest()[:16]}-{name}"
 

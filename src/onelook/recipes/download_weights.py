@@ -46,7 +46,7 @@ def download_weights(name: str, *, folder: Path | None = None, transport: Transp
         folder: where they go; None means where `--weights NAME` looks for them.
 
     Raises:
-        DataError: the file cannot be fetched, or is another than it should be.
+        DataError: the file cannot be fetched, or has another size or SHA-256.
         StopRequested: Ctrl-C or SIGTERM; started again, it resumes where it ended.
     """
     published = PUBLISHED_WEIGHTS[name]

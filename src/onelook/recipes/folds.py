@@ -1,4 +1,4 @@
-"""Training on folds: one dataset after the other with the same settings, and what all of them say together."""
+"""Training on folds: one dataset after the other with the same settings, then a summary of all."""
 
 from __future__ import annotations
 

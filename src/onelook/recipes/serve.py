@@ -30,12 +30,12 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-LOOK_SECONDS = 0.2
+POLL_SECONDS = 0.2
 
 
 @dataclass(frozen=True)
 class Service:
-    """A service that answers.
+    """A running service.
 
     Attributes:
         url: address.
@@ -53,13 +53,13 @@ class Service:
 def serve(
     given: Mapping[str, Any], *, file: Path | None = None, on_start: Callable[[Service], None] | None = None
 ) -> Health:
-    """Answer requests until a signal comes; then those that are inside are answered, and no others.
+    """Answer requests until a signal comes; those that were accepted by then are still answered.
 
     Args:
         on_start: called as soon as requests are answered.
 
     Returns:
-        What was done.
+        How many images were answered, refused and failed.
 
     Raises:
         OnelookError: a setting, the weights or the address cannot be used, or a package is missing.
@@ -69,7 +69,7 @@ def serve(
             if on_start is not None:
                 on_start(service)
             while not stop.requested:
-                if not service.server.wait(LOOK_SECONDS):
+                if not service.server.wait(POLL_SECONDS):
                     raise OnelookError("the server ended by itself")
         return service.handler.health()
 
@@ -87,7 +87,7 @@ def serving(given: Mapping[str, Any], *, file: Path | None = None) -> Iterator[S
     predictor = Predictor(
         load_runnable(settings.weights, settings.device, head=settings.head), prediction_settings(settings)
     )
-    predictor.predict([np.zeros((*predictor.settings.frame_hw, 3), np.uint8)])  # what fails is to fail now
+    predictor.predict([np.zeros((*predictor.settings.frame_hw, 3), np.uint8)])  # fail now, not at the first request
     limits = Limits(
         queue_size=settings.queue_size,
         max_bytes=round(1e6 * settings.max_megabytes),
@@ -118,7 +118,7 @@ def serving(given: Mapping[str, Any], *, file: Path | None = None) -> Iterator[S
                     "`host` is %s: whoever reaches %s can use it, without a password", settings.host, server.url
                 )
             yield Service(server.url, model, handler, server)
-    finally:  # whoever was to be answered has been
+    finally:  # all accepted requests have been answered
         for decoder in decoders:
             decoder.close()
         batcher.close()

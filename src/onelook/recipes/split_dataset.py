@@ -26,7 +26,7 @@ from onelook.settings.split import SplitSettings
 
 logger = logging.getLogger(__name__)
 
-# Of the images, more than which a split may not miss its fraction without a word; and of one group, to be named.
+# Shares of all images: a split that misses its fraction by more is reported; a larger group is named in that warning.
 MOST_MISSED, LARGE_GROUP = 0.03, 0.05
 
 

@@ -72,7 +72,7 @@ def train(given: Mapping[str, Any], *, file: Path | None = None, callbacks: Sequ
 
 
 def _observers(run: Run, warnings: Sequence[str], users: Sequence[Callback]) -> list[Callback]:
-    """Those of process 0; those of the user come after ours, which write what they may read."""
+    """The observers of process 0; ours come before those of the user, which can read the files that ours write."""
     ours: list[Callback] = [RunFactsFile(run.folder.facts, warnings), ProgressFile(run.folder.progress)]
     served = [ReportProcess()] if run.settings.serve_report else []
     return [*ours, *served, *users, *trackers_for(run.settings)]

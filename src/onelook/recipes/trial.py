@@ -23,9 +23,9 @@ from onelook.structures.results import VAL_LOSSES
 from onelook.training.callback import Callback, EpochEnd, FitStart, RunControl
 
 PRUNED = "pruned"
-# What some hyperparameters do to a training and others do not.
+# Failures that other hyperparameters may avoid.
 EXPECTED = (NumericsError, MemoryShortage, MemoryError, ArithmeticError, torch.OutOfMemoryError)
-# What a trial never does, whatever a training with these settings would.
+# Settings of every trial, whatever the search was given.
 SILENT: dict[str, Any] = {
     "noplots": True,
     "noreport": True,
@@ -89,7 +89,7 @@ def drop_worse_weights(folder: SearchFolder, rows: Sequence[Row], seed: int) -> 
 
 
 class _Reporter(Callback):
-    """Tells the search the fitness of every epoch, and ends the trial if it says so."""
+    """Reports the fitness of every epoch to the search, and ends the trial if it is hopeless."""
 
     def __init__(self, trial: Trial) -> None:
         self._trial = trial

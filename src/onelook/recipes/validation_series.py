@@ -82,7 +82,7 @@ def _evaluations(passes: ValidationPass, model: Backend) -> Iterator[tuple[int, 
 def study_text(measurements: Sequence[Measurement]) -> str:
     """A line for each size: precision, recall, mAP50, mAP50-95, three zeros, milliseconds to load, infer, apply NMS.
 
-    These are the ten columns of YOLOv5's studies; the zeros stand where it has losses, which validation alone has not.
+    These are the ten columns of YOLOv5's studies; the zeros stand for its losses, which a validation does not compute.
     """
     lines = []
     for one in measurements:

@@ -38,8 +38,8 @@ def with_batch_size(
 ) -> TrainSettings:
     """The settings, with a number found instead of -1 as `batch_size`.
 
-    On the CPU one process of each machine tries, as all share its memory; beside GPUs each tries its own. The least
-    answer counts for all.
+    On the CPU one process of each machine tries, as all share its memory; beside GPUs each tries its own. The
+    smallest answer counts for all.
 
     Raises:
         MemoryShortage: not even one image per process fits, somewhere.

@@ -21,7 +21,7 @@ logger = logging.getLogger(__name__)
 
 FIRST_WAIT_SECONDS = 0.5
 LONGEST_WAIT_SECONDS = 30.0
-LOOK_ROUND_SECONDS = 0.1
+POLL_SECONDS = 0.1
 """How often to ask whether to stop while no frame comes."""
 GOODBYE_SECONDS = 2.0
 """How long to wait for threads that hang in dead connections; they do not keep the program from ending."""
@@ -132,7 +132,7 @@ class LiveFrames:
     def __iter__(self) -> Iterator[list[Frame]]:
         while not self._stop_requested():
             with self._news:
-                self._news.wait_for(self._has_news, timeout=LOOK_ROUND_SECONDS)
+                self._news.wait_for(self._has_news, timeout=POLL_SECONDS)
                 frames = [frame for reader in self._readers if (frame := reader.take()) is not None]
                 is_over = not frames and all(reader.is_over for reader in self._readers)
             if frames:

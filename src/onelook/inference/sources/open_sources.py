@@ -1,4 +1,4 @@
-"""Sources opened: batches of frames for as long as there are any, with what is to be told about where they are from."""
+"""Open sources: batches of frames for as long as there are any, and what is known of where they come from."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Work on several things at once, in order: threads make what comes next, and finish what is done with."""
+"""Pipelines that keep the order: threads prepare the next items and finish earlier ones."""
 
 from __future__ import annotations
 
