@@ -24,6 +24,7 @@ import onelook
 from onelook.cli.main import main
 from onelook.errors import CheckpointError, RunFolderError, SettingsError, StopRequested
 from onelook.models.detector import DetectionModel
+from onelook.recipes.launch import train_on_devices
 from onelook.recipes.train import train
 from onelook.runs.checkpoint import load_checkpoint
 from onelook.training.callback import Callback, StepEnd
@@ -368,3 +369,17 @@ def test_a_run_killed_in_any_phase_in_a_reused_folder_ends_as_the_undisturbed_on
     assert contents(folder) == contents(quiet)
     assert not [path for path in folder.rglob("*") if "onelook-tmp" in path.name]
     assert (folder / "report.html").exists() and (folder / "metrics.json").exists()
+
+
+def test_a_file_of_settings_neither_resumes_a_run_nor_changes_one(
+    whole_run: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    asking = tmp_path / "resume.yaml"
+    asking.write_text("resume: true\n")
+    with pytest.raises(SettingsError, match=r"`resume` in file `.*resume.yaml` would begin a new run"):
+        train_on_devices({"data": "a.yaml", "device": "cpu"}, file=asking)
+    longer = tmp_path / "longer.yaml"
+    longer.write_text("epochs: 9\n")
+    run = Path(shutil.copytree(whole_run, tmp_path / "copy"))
+    assert train_on_devices({"resume": str(run)}, file=longer).outcome.epochs_done == 4
+    assert "longer.yaml` is not read: a resumed run has its own settings" in caplog.text

@@ -47,6 +47,13 @@ def train_on_devices(
         return train(given, file=file, callbacks=callbacks)
     resumed = resume_run(given) if given.get("resume") else None
     settings = resumed.settings if resumed else build_settings(TrainSettings, given, file=file)
+    if resumed is None and settings.resume:
+        raise SettingsError(
+            f"setting `resume` in file `{file}` would begin a new run: a run is resumed by its own settings",
+            hint="type it: `--resume`, without `--settings`",
+        )
+    if resumed is not None and file is not None:
+        logger.warning("file `%s` is not read: a resumed run has its own settings; type those that may change", file)
     if resumed is not None and resumed.done:
         return result_of_finished(resumed)
     count = processes_to_start(settings)
