@@ -60,7 +60,7 @@ def test_annotation_becomes_a_box(tmp_path: Path, annotation: dict[str, Any], ex
 
 LEFT_OUT: list[tuple[Any, str, str]] = [
     (box(iscrowd=1), "ignored", "a crowd region"),
-    (box(bbox=[0, 0, 4, 4]), "deduplicated", "the same object stands above"),
+    (box(bbox=[0, 0, 4, 4]), "deduplicated", "a duplicate of an object above"),
     (box(bbox=[1, 2, 3]), "refused", "`bbox` is not a list of four numbers"),
     (box(bbox=[1, 2, "3", 4]), "refused", "`bbox` is not a list of four numbers"),
     (box(bbox=[1, 2, True, 4]), "refused", "`bbox` is not a list of four numbers"),
@@ -80,7 +80,7 @@ LEFT_OUT: list[tuple[Any, str, str]] = [
     (box(bbox=None, segmentation=[[1, 2, 3, 4, 5, 6], [1, 2, 3, 4, 5, "6"]]), "refused", "that is no number"),
     (box(bbox=None, segmentation=[["a"] * 6]), "refused", "that is no number"),
     (box(bbox=None, segmentation=7), "refused", "no `size`"),
-    (box(bbox=None, segmentation={"size": [16, 20], "counts": [320]}), "refused", "holds no object"),
+    (box(bbox=None, segmentation={"size": [16, 20], "counts": [320]}), "refused", "the mask is empty"),
     (box(bbox=None, segmentation={"size": [16, 21], "counts": [0, 336]}), "refused", "21 x 16 pixels, the image 20"),
     (box(image=9), "refused", "no image has the id 9"),
     (box(image="one"), "refused", "no image has the id one"),
@@ -172,7 +172,7 @@ def test_unknown_category_stops_the_scan_unless_all_count_as_one(
         ({"width": "20", "height": 16}, [2, 3, 10, 8], None),
         ({"width": 40, "height": 32}, [1, 1.5, 5, 4], "the file says 40 x 32 pixels, the image has 20 x 16: its box"),
         ({"width": 100, "height": 81}, [0.4, 0.5926, 2, 1.5802], "its boxes were scaled"),
-        ({"width": 16, "height": 20}, None, "16 x 20 pixels, the image has 20 x 16, of another shape"),
+        ({"width": 16, "height": 20}, None, "16 x 20 pixels, the image has 20 x 16, with another aspect ratio"),
     ],
 )
 def test_boxes_follow_an_image_that_has_another_size(
@@ -246,7 +246,7 @@ WRONG: list[tuple[str, dict[str, Any] | str | bytes, str]] = [
     ("id", {"images": [{"id": 1.5, "file_name": "a"}]}, r"images\[0\]: the id 1\.5 is neither"),
     ("name", {"images": [{"id": 1, "file_name": ""}]}, r"images\[0\]: `file_name` is , not the name"),
     ("nul", {"images": [{"id": 1, "file_name": "a\0"}]}, r"`file_name` is a\\x00, not the name"),
-    ("half a character", {"images": [{"id": 1, "file_name": "\ud800"}]}, r"`file_name` is \\ud800, which is no valid"),
+    ("half a character", {"images": [{"id": 1, "file_name": "\ud800"}]}, r"`file_name` is \\ud800, which is not valid"),
     (
         "twice",
         {"images": [{"id": 1, "file_name": "a"}, {"id": 1, "file_name": "b"}]},
@@ -343,7 +343,7 @@ def test_boxes_of_masks_are_those_of_pycocotools() -> None:
         counts = np.diff([0, *changes, height * width]).tolist()
         for mask in (text, {"size": [height, width], "counts": counts}):
             if not drawn.any():
-                with pytest.raises(RefusedRow, match="holds no object"):
+                with pytest.raises(RefusedRow, match="the mask is empty"):
                     box_of_mask(mask)
                 continue
             (x1, y1, x2, y2), size = box_of_mask(mask)

@@ -152,7 +152,7 @@ def no_images(folder: Path) -> Path:
 UNKNOWN: dict[str, tuple[Callable[[Path], Path], str]] = {
     "nothing": (
         no_yaml,
-        r"no dataset that is known; looked for:\n  - data\.yaml, .*\n  - COCO: .*\n  - COCO.*\n  - Par",
+        r"no dataset in a known layout; looked for:\n  - data\.yaml, .*\n  - COCO: .*\n  - COCO.*\n  - Par",
     ),
     "two": (two_files, "several COCO files for the split `val`: `instances_val2014.json`, `instances_val2017.json`"),
     "two of VisDrone": (

@@ -80,7 +80,7 @@ def test_frames_of_another_size_are_resized(tmp_path: Path) -> None:
 )
 def test_content_that_is_no_video_is_refused(tmp_path: Path, name: str, content: bytes) -> None:
     (tmp_path / name).write_bytes(content)
-    with pytest.raises(DataError, match="its content is no video that we read"):
+    with pytest.raises(DataError, match="its content is not a video that we read"):
         next(video_frames(tmp_path / name))
 
 

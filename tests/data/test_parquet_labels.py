@@ -136,7 +136,7 @@ LEFT_OUT: list[tuple[Any, str, str]] = [
     ({"bbox": BOX, "category": -1}, "unknown class", "class -1 is not among"),
     ({"bbox": BOX, "category": "cow"}, "unknown class", "class cow is not among"),
     ({"bbox": BOX, "category": 0, "iscrowd": 1}, "ignored", "a crowd region"),
-    ({"bbox": [0, 0, 4, 4], "category": 1}, "deduplicated", "stands above"),
+    ({"bbox": [0, 0, 4, 4], "category": 1}, "deduplicated", "a duplicate of an object above"),
     (7, "refused", "neither a class number nor a name"),
 ]
 
@@ -227,5 +227,5 @@ def test_missing_package_is_named_with_the_command_that_installs_it(
 
 def test_missing_file_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "data.yaml").write_text("format: parquet\ntrain: a*.parquet\nval: b\nnames: [cat]\n")
-    with pytest.raises(DataError, match=r"no Parquet file is called `.*a\*\.parquet`"):
+    with pytest.raises(DataError, match=r"Parquet file `.*a\*\.parquet` does not exist"):
         scan_split(load_dataset_spec(tmp_path), "train")

@@ -182,7 +182,7 @@ REFUSED: dict[str, tuple[str, str, str]] = {
     ),
     "tasks: choices": (
         TASKS, tasks_of(region(**ROW), {"type": "choices", "value": {"choices": ["day"]}}),
-        r"result\[1\].*`choices` says something about the image and not where",
+        r"result\[1\].*`choices` describes the image as a whole",
     ),
     "tasks: turned": (
         TASKS, tasks_of(region(**ROW), {"type": "rectanglelabels",
@@ -201,7 +201,7 @@ REFUSED: dict[str, tuple[str, str, str]] = {
     "cvat: points": (
         CVAT, cvat_of(f'{GOOD[CVAT]}<polygon label="cat" points="1,1;2;3,3"/>'), "line 3.*`points` is `1,1;2;3,3`",
     ),
-    "cvat: tag": (CVAT, cvat_of(f'{GOOD[CVAT]}<tag label="cat"/>'), "line 3.*a tag, which says something"),
+    "cvat: tag": (CVAT, cvat_of(f'{GOOD[CVAT]}<tag label="cat"/>'), "line 3.*a tag, which describes the image"),
 }  # fmt: skip
 
 
@@ -240,7 +240,7 @@ WRONG: dict[str, tuple[str, str, str]] = {
     "deep JSON": ("b.json", f'[{{"data": {{"image": "a.png"}}, "x": {DEEP}', "nested too deeply|not valid JSON"),
     "no JSON": ("b.json", "[{]", "is not valid JSON"),
     "no UTF-8": ("b.csv", "filename,class,xmin,ymin,xmax,ymax\né", "is not UTF-8 text: byte"),
-    "lacking column": ("b.csv", "filename,class,xmin\n", "is no file of labels that is known"),
+    "lacking column": ("b.csv", "filename,class,xmin\n", "is not a label file of a known format"),
     "image elsewhere": ("b.csv", f"{HEAD}no.png,20,16,cat,2,4,12,12\n", "its first image, `no.png`, was not found"),
     "no label is usable": ("b.json", tasks_of(region(**ROW) | {"value": ROW}), r"a class:\n.*\[0\].*no labels"),
     "no image is named": ("b.json", '[{"image_id": 1, "bbox": [1, 2, 3, 4]}]', r"names no image:\n.*\[0\]: it"),

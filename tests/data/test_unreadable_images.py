@@ -52,7 +52,7 @@ def test_one_in_a_thousand_is_done_without_and_warned_of_once(
     grey = [number for number, _, image in images if image.float().std() < 1]
     assert grey == [7, 7]
     assert [r.getMessage().split(";")[1] for r in caplog.records] == [
-        " the run continues without it, and is not repeatable any more"
+        " the run continues without it and is no longer reproducible"
     ]
     assert "007.gone` cannot be opened" in caplog.text
 

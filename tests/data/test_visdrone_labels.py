@@ -55,7 +55,7 @@ LEFT_OUT = [
     (row(0), "ignored", "a region where objects are not labelled one by one"),
     (row(11), "ignored", "category 11, other vehicles"),
     (row(score=0), "ignored", "its score is 0"),
-    (row(5), "deduplicated", "the same object stands above"),
+    (row(5), "deduplicated", "a duplicate of an object above"),
     (row(12), "unknown class", "category 12 is none of the 10 classes"),
     (row("4.5"), "refused", "category `4.5` is not a whole number"),
     (row(-1), "refused", "category `-1` is not a whole number from 0"),

@@ -64,7 +64,7 @@ def test_object_becomes_a_box(text: str | bytes, expected: list[float]) -> None:
 
 LEFT_OUT = [
     (thing(more="<difficult>1</difficult>"), "ignored", "marked as difficult"),
-    (thing(corners=(0, 0, 4, 4)), "deduplicated", "the same object stands above"),
+    (thing(corners=(0, 0, 4, 4)), "deduplicated", "a duplicate of an object above"),
     ("<object/>", "refused", "no `name`"),
     ("<object><name> </name></object>", "refused", "no `name`"),
     ("<object><name>cat</name></object>", "refused", "no `bndbox` with `xmin`"),
@@ -158,7 +158,7 @@ def test_ledger_adds_up_over_all_kinds_of_files(tmp_path: Path, caplog: pytest.L
         ("e.xml", "", "note", 0),
         ("f.png", "", "unusable image", 0), ("f.xml", "", "refused", 1),
     ]  # fmt: skip
-    assert "16 x 20 pixels, the image has 20 x 16, of another shape" in ledger.entries[2].reason
+    assert "16 x 20 pixels, the image has 20 x 16, with another aspect ratio" in ledger.entries[2].reason
     assert "10 x 8 pixels, the image has 20 x 16: its boxes were scaled" in ledger.entries[3].reason
 
 

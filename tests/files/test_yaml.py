@@ -38,7 +38,12 @@ def test_size_encoding_and_absence_are_named(tmp_path: Path) -> None:
     wide = tmp_path / "wide.yaml"
     wide.write_text("a: 1", encoding="utf-16")
     missing = (tmp_path / "no.yaml", "does not exist")
-    for path, message in [(large, "no settings file"), (latin, "not UTF-8"), (wide, "is UTF-16 text"), missing]:
+    for path, message in [
+        (large, "a settings file has at most"),
+        (latin, "not UTF-8"),
+        (wide, "is UTF-16 text"),
+        missing,
+    ]:
         with pytest.raises(SettingsError, match=message):
             load_yaml(path)
 

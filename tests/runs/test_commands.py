@@ -138,7 +138,7 @@ def test_check_accounts_for_every_row_and_writes_nothing(home: Home, capsys: pyt
     assert outcome.code == 0
     assert "train: 20 images: 20 with labels" in outcome.out and "1 clipped, 1 repeated, 1 refused" in outcome.out
     assert "test: 4 images" in outcome.out
-    assert "002.txt` line 2: the same row stands above" in outcome.out
+    assert "002.txt` line 2: a duplicate of a row above" in outcome.out
     assert "002.txt` line 4: column 1 is `x`, not a number" in outcome.out
     assert (state_of(home.data), state_of(home.work)) == before
 

@@ -244,7 +244,7 @@ def test_nothing_is_replaced_and_nothing_of_the_old_is_touched(
         pytest.param(
             "voc",
             "a\nb.jpg",
-            "cannot stand in a list",
+            "cannot be written in a list",
             marks=pytest.mark.skipif(sys.platform != "linux", reason="names"),
         ),
     ],
@@ -267,7 +267,7 @@ def test_names_that_the_format_cannot_tell_apart_are_refused_and_nothing_is_left
 
 def test_class_name_that_xml_does_not_keep_is_refused(home: Home, tmp_path: Path) -> None:
     home.describe("train: images/train\nval: images/val\nnames: [' cat', '<&>\"é']\n")
-    with pytest.raises(DataError, match="cannot stand in XML"):
+    with pytest.raises(DataError, match="cannot be written in XML"):
         convert_data({"data": home.yaml, "to": "voc", "out": tmp_path / "voc"})
     assert_same(home.yaml, convert_data({"data": home.yaml, "to": "coco", "out": tmp_path / "coco"}).path)
     home.describe("train: images/train\nval: images/val\nnames: [a, '<&>\"é']\n")

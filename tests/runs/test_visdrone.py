@@ -88,6 +88,6 @@ def test_images_without_labels_are_told_with_the_place_where_these_are_looked_fo
     result = check({"data": drones, "near": -1})
     folder.rmdir()
     folder.with_name("labels").rename(folder)
-    with pytest.raises(DataError, match=r"looked for `.*/train/annotations/000\.txt`, for one") as error:
+    with pytest.raises(DataError, match=r"looked for `.*/train/annotations/000\.txt`, for example") as error:
         result.insist()
     assert f"lies below `{folder}` as the image lies below its folder" in str(error.value)

@@ -91,14 +91,14 @@ DATASETS = [
         "folder without a YAML",
         lambda w: w.train("--data", w.work),
         65,
-        ("holds no dataset that is known", "data.yaml, or exactly one other .yaml file"),
+        ("holds no dataset in a known layout", "data.yaml, or exactly one other .yaml file"),
         "describe it in a YAML",
     ),
     Case(
         "an image as dataset",
         lambda w: w.train("--data", w.image()),
         65,
-        ("000.jpg` is no text: it may be an image",),
+        ("000.jpg` is not text: it may be an image",),
         "give a YAML file",
     ),
     Case("YAML with a hole", described("train: [\nnames: x\n"), 65, ("data.yaml` line 3: not valid YAML",)),
@@ -355,7 +355,7 @@ def test_one_flaw_is_told_and_left_out_or_with_strict_refused(
     for name, command in STRICT.items():
         outcome = run(command(home, "--strict"), capsys)
         assert outcome.code == 65 and says in outcome.err, outcome.err
-        assert "hint: cure them, or continue without them by leaving out `--strict`" in outcome.err, name
+        assert "hint: fix them, or leave out `--strict` to continue without them" in outcome.err, name
     assert "Traceback" not in outcome.err and not Path("runs/train").exists()
     assert state_of(home.data) == before
 

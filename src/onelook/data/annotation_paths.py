@@ -1,4 +1,4 @@
-"""Files and folders of annotation tools, known by what is in them; only the beginning of a file is read."""
+"""Recognises files and folders of annotation tools by their content; only the beginning of a file is read."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _SUFFIX_OF = {"voc": ".xml", "labelme": ".json"}
 
 @dataclass(frozen=True)
 class AnnotationPaths:
-    """Where labels and images are, absolute, and in which format; `annotations` is a file, or a folder of them."""
+    """Format and absolute paths of labels and images; `annotations` is a file, or a folder of files."""
 
     format: str
     images: Path
@@ -33,7 +33,7 @@ class AnnotationPaths:
 
 
 def format_of(file: Path) -> str:
-    """The format of a file by its suffix and beginning; empty if it is none that holds labels."""
+    """The format of a label file by its suffix and beginning; empty if it is not one."""
     suffix = file.suffix.lower()
     if suffix not in (".json", ".csv", ".xml"):
         return ""
@@ -52,10 +52,10 @@ def format_of(file: Path) -> str:
 
 
 def paths_of_file(file: Path, split: str) -> AnnotationPaths:
-    """What a file with the labels of many images describes; a folder called like `split` may hold the images.
+    """The paths of a dataset in one label file for many images; a folder named like `split` may hold the images.
 
     Raises:
-        DataError: it is no such file, cannot be used, or none of its first images was found.
+        DataError: it is not such a file, cannot be used, or none of its first images was found.
     """
     found = format_of(file)
     if found in _SUFFIX_OF:
@@ -64,7 +64,7 @@ def paths_of_file(file: Path, split: str) -> AnnotationPaths:
         )
     if not found:
         raise DataError(
-            f"`{printable(file)}` is no file of labels that is known",
+            f"`{printable(file)}` is not a label file of a known format",
             hint="known are COCO and Label Studio (.json), CVAT (.xml) and CSV with a header",
         )
     return AnnotationPaths(found, _images_of(file, found, split), file)
@@ -87,7 +87,7 @@ def paths_in_folder(folder: Path) -> AnnotationPaths | None:
         raise DataError(
             f"folder `{printable(folder)}` has {len(files)} files of labels: "
             f"{', '.join(f'`{printable(file.relative_to(folder))}`' for file in files[:5])}",
-            hint="give the one that is meant",
+            hint="give the one you mean",
         )
     if files:
         return paths_of_file(files[0], folder.name)
@@ -107,7 +107,7 @@ def _pairs(folder: Path) -> Iterator[tuple[Path, Path]]:
 
 
 def _first_pair(images: Path, labels: Path, suffix: str, label_format: str) -> bool:
-    """Whether one of the first label files has an image that lies as it does."""
+    """Whether one of the first label files has an image at the same relative path."""
     tried = 0
     for parent, folders, names in os.walk(labels):
         folders.sort()
@@ -125,7 +125,7 @@ def _first_pair(images: Path, labels: Path, suffix: str, label_format: str) -> b
 
 
 def _images_of(file: Path, label_format: str, split: str) -> Path:
-    """The folder that holds one of the first images of a file: the names in the file count from it."""
+    """The folder in which one of the first images of a file is found."""
     root = file.parent.parent if file.parent.name == "annotations" else file.parent
     part = file.stem.removeprefix("instances_")
     folders = dict.fromkeys(

@@ -1,4 +1,4 @@
-"""What this process may use of the machine: processors and memory, within the limits of its control groups."""
+"""Processors and memory that this process may use, within the limits of its control groups."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ CONTROL_GROUPS = Path("/sys/fs/cgroup")
 
 
 def available_processors(*, proc: Path = PROC, control_groups: Path = CONTROL_GROUPS) -> int:
-    """Processors that this process may use: those of the machine, less affinity and the quota of the container."""
+    """Processors that this process may use, within its affinity and the quota of its container."""
     count = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     for folder in _own_groups("cpu", proc, control_groups):
         both = _words(folder / "cpu.max") or [
@@ -24,9 +24,9 @@ def available_processors(*, proc: Path = PROC, control_groups: Path = CONTROL_GR
 
 
 def available_memory(*, proc: Path = PROC, control_groups: Path = CONTROL_GROUPS) -> int | None:
-    """Bytes that can be used without swapping; None where this is not known.
+    """Bytes that can be used without swapping; None if unknown.
 
-    Files that the system keeps in memory do not count as used: they make room when it is needed.
+    The page cache does not count as used.
     """
     limits, words = list(_free_of_groups(proc, control_groups)), _words(proc / "meminfo")
     if "MemAvailable:" in words:
@@ -50,7 +50,7 @@ def _free_of_groups(proc: Path, control_groups: Path) -> Iterator[int]:
 def _own_groups(controller: str, proc: Path, control_groups: Path) -> Iterator[Path]:
     """The folder of this process's group and those above it, of version 1 and 2; a limit of any of them counts.
 
-    In a container, the path that the kernel tells may lie outside of what is mounted; then the mount itself counts.
+    In a container, the path that the kernel gives may lie outside the mount; then the mount itself counts.
     """
     for line in _lines(proc / "self" / "cgroup"):
         _, controllers, path = line.split(":", 2)

@@ -40,10 +40,10 @@ def dataset_copy(
     put: Callable[[str, Path], object],
     work: Work,
 ) -> Iterator[Path]:
-    """The folder with the whole dataset, to be added to and looked through; it is called `out` at the end.
+    """The folder with the whole dataset, to which more may be added; it is renamed to `out` at the end.
 
     Args:
-        put: writes an image, given the path of the old one, to its new path.
+        put: (old path, new path) writes an image.
 
     Raises:
         DataError: an image is gone, or a name cannot be written.

@@ -1,4 +1,4 @@
-"""Datasets without a YAML, known by how their files are laid out."""
+"""Datasets without a YAML, recognised by the layout of their files."""
 
 from __future__ import annotations
 
@@ -34,8 +34,8 @@ def open_dataset(path: str | os.PathLike[str]) -> DatasetSpec:
     """The dataset that a path names.
 
     Args:
-        path: a dataset YAML; a folder with one, or in a layout that is known; or a file of labels, of the training
-            split, beside which lies that of the validation split, or of all images: then it has no splits.
+        path: a dataset YAML; a folder with one, or in a known layout; or a file of labels, either of the training
+            split, with that of the validation split beside it, or of all images: then there are no splits.
 
     Raises:
         DataError: no dataset is there, or it cannot be used.
@@ -67,7 +67,7 @@ def open_dataset(path: str | os.PathLike[str]) -> DatasetSpec:
             return spec
     looked_for = "\n".join(f"  - {what}" for what in LOOKED_FOR)
     raise DataError(
-        f"folder `{printable(given)}` holds no dataset that is known; looked for:\n{looked_for}",
+        f"folder `{printable(given)}` holds no dataset in a known layout; looked for:\n{looked_for}",
         hint="describe it in a YAML with `path`, `train` and `val` (folders of images) and `names`",
     )
 

@@ -59,14 +59,14 @@ class DatasetSpec:
         splits: `train`, `val` and, if given, `test`: folders of images and text files that list images, absolute; or
             `UNSPLIT` alone.
         names: class names; the position is the class id.
-        has_download: the YAML says how to fetch the data; that is never done.
+        has_download: the YAML has a `download` key, which is never run.
         format: label format, a key of `FORMAT_PATHS`.
         annotations: for formats that keep labels apart from images, a file or folder for each split, absolute.
         lists: text files that name the images of a split, of the format voc without suffix; absolute. Without one, all
             are used.
         keep_difficult: objects that are marked as difficult are used like all others.
-        keypoint_columns: numbers of keypoints that may follow a box of the format yolo, which are read past.
-        chosen: images of each split, absolute, of a dataset that was divided by us; they go before `lists`.
+        keypoint_columns: keypoint columns that may follow a box in the format yolo; they are skipped.
+        chosen: images of each split, absolute, of a dataset that Onelook divided; takes precedence over `lists`.
     """
 
     path: Path
@@ -91,7 +91,7 @@ class DatasetSpec:
         return None if single_cls else {name: class_id for class_id, name in enumerate(self.names)}
 
     def rules(self, single_cls: bool) -> str:
-        """What labels that name their classes are read by, as text."""
+        """Everything in the YAML that the reading of labels with class names depends on, as text."""
         return f"{self.format} {'any' if single_cls else json.dumps(self.names)}"
 
     def chosen_images(self, split: str) -> tuple[str, ...] | None:
@@ -153,7 +153,7 @@ def load_dataset_spec(path: str | os.PathLike[str]) -> DatasetSpec:
     annotations, lists = (
         {split: paths[key] for split, paths in apart.items() if key in paths} for key in ("annotations", "list")
     )
-    # Where the labels of each split stand: apart, or with the images.
+    # Where the labels of each split are: apart, or with the images.
     labels = {split: (annotations[split],) if split in annotations else images for split, images in splits.items()}
     spec = DatasetSpec(
         yaml_path,
@@ -250,7 +250,7 @@ def _choice(content: Mapping[str, Any], key: str, known: tuple[str, ...], path: 
 
 
 def _keypoint_columns(value: Any, path: Path) -> int:
-    """How many numbers follow the box in a row with keypoints; 0 if there are none."""
+    """Number of columns after the box in a row with keypoints; 0 if there are none."""
     if value is None:
         return 0
     is_shape = isinstance(value, list) and len(value) == 2 and all(type(side) is int for side in value)
@@ -263,7 +263,7 @@ def _keypoint_columns(value: Any, path: Path) -> int:
 
 
 def _paths_of(value: Any, label_format: str, where: str) -> tuple[Any, dict[str, str]]:
-    """Where the images and, if they are kept apart, the labels of a split are, as written."""
+    """The paths of the images and, in formats that keep them apart, the labels of a split, as written."""
     required, optional = FORMAT_PATHS[label_format]
     if not required and not isinstance(value, dict):
         return value, {}

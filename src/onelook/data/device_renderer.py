@@ -1,4 +1,4 @@
-"""Who makes the pixels on a device: one kernel of Triton, where that makes the bits of torch's operations, or these."""
+"""Chooses the renderer of a device: the Triton kernel, if its images equal those of torch bit for bit, else torch."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ logger = logging.getLogger(__name__)
 
 @cache
 def device_renderer(device: torch.device, *, is_first: bool) -> Render:
-    """The fastest that there is for `device`; process 0 says which. It does not change the images.
+    """The fastest renderer for `device`; process 0 logs which. The images do not depend on it.
 
     The choice depends on the machine and on what is installed, not on the data, so it is that of every process of a
     run and of its resume; and where another machine chooses otherwise, the bits are the same.

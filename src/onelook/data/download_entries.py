@@ -1,4 +1,4 @@
-"""What a dataset YAML says to fetch, and where it goes: checked, as anybody may have written it."""
+"""The `download` entries of a dataset YAML, checked, since anybody may have written them."""
 
 from __future__ import annotations
 
@@ -77,6 +77,6 @@ def download_root(told: object, yaml_path: Path) -> Path:
     if not root.is_relative_to(folder) or not root.resolve().is_relative_to(folder.resolve()):
         raise SettingsError(
             f"dataset file `{printable(yaml_path)}`: `path` is `{told}`, outside the folder of the file",
-            hint="put the file where the data shall be, with `path: .`",
+            hint="put the file where the data should go, with `path: .`",
         )
     return root

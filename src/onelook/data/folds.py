@@ -1,4 +1,4 @@
-"""The datasets of the folds that `onelook split --folds` makes: their files, and what they must have in common."""
+"""The folds that `onelook split --folds` writes: their files, and checks that they belong together."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Processes that are copies of this one: they know all that it knows, and cost milliseconds to start."""
+"""Forked processes: they inherit the memory of this one and start in milliseconds."""
 
 from __future__ import annotations
 

@@ -19,6 +19,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from onelook.data.augment.plan import Image
 from onelook.data.augment.render_cpu import ImageSource
 from onelook.data.augment.resize import shrunk
 from onelook.data.capacity import available_memory
@@ -30,7 +31,6 @@ from onelook.files.images import read_image, scale_hint_for
 from onelook.geometry.letterbox import fitted_size
 from onelook.structures.dataset_index import DatasetIndex
 
-Image = npt.NDArray[np.uint8]
 MARGIN = 1.1  # of memory or disk left over
 UNASKED_SHARE = 1 / 8  # of the free memory: what images may take that nobody asked to keep
 _DIGEST_BYTES = hashlib.sha256().digest_size

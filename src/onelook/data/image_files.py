@@ -1,4 +1,4 @@
-"""Which image files a folder or a list file names, in a fixed order; nothing is opened but the list."""
+"""The image files in a folder or in a list, in a fixed order; images are not opened."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ MAX_LIST_BYTES = 1 << 29
 
 
 class FolderImages(NamedTuple):
-    """What a folder holds: images, sorted; numbers of other files by suffix; those of them that look like images."""
+    """The content of a folder: images, sorted; counts of other files by suffix; those of them that look like images."""
 
     images: list[str]
     others: Counter[str]
@@ -73,7 +73,7 @@ def images_in_folder(folder: Path) -> FolderImages:
                 (images if _is_file(entry) else irregular).append(entry.path)
     if irregular:
         logger.warning(
-            "%d entries below `%s` have the name of an image but are no regular files, first: `%s`",
+            "%d entries below `%s` have the name of an image but are not regular files, first: `%s`",
             len(irregular), printable(folder), printable(min(irregular)),
         )  # fmt: skip
     return FolderImages(sorted(images), others, sorted(unread))

@@ -1,4 +1,4 @@
-"""Which images have to stay together when a dataset is split: those of one group, and those that look alike."""
+"""Groups of images that stay together when a dataset is split: by name, or because they look alike."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def image_groups(paths: Sequence[str], names: Sequence[str], *, group: str, near
     """The group of each image, (N,): the number of its first member.
 
     Args:
-        names: what they are called wherever the dataset lies.
+        names: their names, independent of where the dataset lies.
         group: images with the same match of this pattern, or `FOLDER` for the same folder, stay together; may be empty.
         near: number of bits up to which hashes may differ for images to stay together; -1 does not compare images.
     """

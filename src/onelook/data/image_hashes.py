@@ -1,4 +1,4 @@
-"""What images look like, in a few bytes each: enough to find those that show the same, and how files store them.
+"""Perceptual hashes of images, to find those that show the same; and the EXIF orientations of their files.
 
 The hash is the DCT hash of "Implementation and benchmarking of perceptual image hash functions" (Zauner 2010). It stays
 nearly the same when an image is scaled, compressed again, or made a little brighter.
@@ -69,7 +69,7 @@ def image_hashes(
     cache_folder: Path | None = None,
     max_pixels: int = MAX_PIXELS,
 ) -> ImageHashes:
-    """The hashes of images that a scan found usable; one that can no longer be read is taken for flat.
+    """The hashes of images that a scan found usable; one that can no longer be read counts as flat.
 
     Args:
         digests: (N, 16) their content, see `ScanResult.image_digests`; the key of what is kept.

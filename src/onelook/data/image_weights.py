@@ -1,4 +1,4 @@
-"""Which images an epoch shows if rare and badly detected classes are to be seen more often."""
+"""Draws the images of an epoch such that rare and badly detected classes appear more often."""
 
 from __future__ import annotations
 

@@ -1,20 +1,14 @@
-"""Cameras and streams as they come in, frame by frame; when to read them, and what to do when they break off, is not
-decided here."""
+"""Cameras and streams, frame by frame; when to read them and how to reconnect is decided elsewhere."""
 
 from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
-
 from onelook.data.ffmpeg_options import CAPTURE_OPTIONS, STREAMS
-from onelook.data.media import DEFAULT_FPS
+from onelook.data.media import DEFAULT_FPS, Image
 from onelook.errors import DataError
 from onelook.files.image_headers import MAX_PIXELS
 from onelook.files.images import opencv
-
-Image = npt.NDArray[np.uint8]
 
 OPEN_TIMEOUT_MS = 10_000
 READ_TIMEOUT_MS = 10_000
@@ -75,7 +69,7 @@ def open_stream(address: str, *, name: str) -> LiveVideo:
         capture = cv2.VideoCapture(address, cv2.CAP_FFMPEG, limits)
     if not capture.isOpened():
         raise DataError(
-            f"stream `{name}` cannot be opened: nothing answers, or it is no video",
+            f"stream `{name}` cannot be opened: nothing answers, or it is not a video",
             hint="check the address, user and password with another program, such as ffplay or vlc",
         )
     return LiveVideo(capture)

@@ -246,7 +246,7 @@ def _opened(path: Path) -> Iterator[Any]:
     name = printable(path)
     if video_kind(read_bounded(path, HEAD_BYTES, prefix=True)) is None:
         raise DataError(
-            f"`{name}` cannot be used: its content is no video that we read",
+            f"`{name}` cannot be used: its content is not a video that we read",
             hint=f"known are {', '.join(sorted(suffix[1:] for suffix in VIDEO_SUFFIXES))}",
         )
     if name != str(path):

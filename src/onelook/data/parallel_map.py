@@ -43,7 +43,7 @@ class Work:
 
 
 def progress_log(what: str) -> Progress:
-    """Takes (done, in all, or 0 if that is not known) and logs it as the number of `what`, if the work takes long."""
+    """Logs (done, in all or 0 if unknown) as numbers of `what` every ten seconds."""
     said = time.monotonic()
 
     def report(done: int, total: int) -> None:
@@ -69,7 +69,7 @@ def each(do: Callable[[Thing], Result], things: Sequence[Thing], work: Work, *, 
 def in_chunks(
     do: Callable[[range], Result], count: int, work: Work, *, name: str, use_processes: bool = False
 ) -> Iterator[Result]:
-    """`do` to the numbers 0 to `count`, many at a time, the more the more there are; results in order.
+    """Apply `do` to the numbers below `count` in chunks that grow with `count`; results in order.
 
     Args:
         do: called with some neighbouring numbers, in threads or processes; what it raises ends the work.

@@ -1,6 +1,6 @@
 """Finds a path that was written on another system or for another folder, if it does not exist as written.
 
-Only tried where the path as it stands finds nothing, and said whenever it is used.
+Only tried where nothing exists at the path as written, and logged whenever it is used.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ def parts_of(written: str) -> list[str]:
 
 
 def folder_readings(written: str, root: Path) -> Iterator[Path]:
-    """What an entry of a dataset file may mean, the most literal first: with `/` for backslashes, without folders."""
+    """Other readings of an entry of a dataset file, the most literal first: `/` for backslashes, fewer folders."""
     plain = written.replace("\\", "/")
     if plain != written:
         yield Path(os.path.normpath(root / plain))
@@ -41,7 +41,7 @@ def folder_readings(written: str, root: Path) -> Iterator[Path]:
 
 
 def moved_files(lines: Sequence[str], bases: Sequence[str]) -> list[str] | None:
-    """Where the files of a list are, if the first is below one of the bases under the last parts of its path.
+    """The files of a list, if the last parts of the first path exist below one of the bases.
 
     Args:
         lines: paths as they are written; the same parts are left out of each.

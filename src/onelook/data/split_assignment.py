@@ -38,8 +38,8 @@ def by_hash(names: Sequence[str], fractions: Sequence[float], seed: int) -> npt.
 def balanced(names: Sequence[str], sizes: Array, num_parts: int, seed: int) -> npt.NDArray[np.int64]:
     """The part of each group, (G,), such that the parts have as many images as groups allow.
 
-    The largest group goes first, equal ones by their hash, each to the part with the fewest images: so two parts differ
-    by at most one group, and without groups by at most one image.
+    The largest group goes first (ties are broken by hash), each to the part with the fewest images: so two parts
+    differ by at most one group, and without groups by at most one image.
     """
     parts, filled = np.zeros(len(names), np.int64), np.zeros(num_parts, np.int64)
     for group in np.lexsort((positions_of(names, seed), -np.asarray(sizes))).tolist():
@@ -55,8 +55,8 @@ def stratified(
 
     Iterative stratification: "On the stratification of multi-label data" (Sechidis, Tsoumakas, Vlahavas 2011), with
     groups instead of single images and numbers of labels instead of yes and no. The rarest class goes first, and of
-    a class the groups with most of it; equals go by their hash. As long as two parts then
-    miss their sizes by more than a group, the fuller one gives the other the group that disturbs the classes least.
+    a class the groups with most of it; ties are broken by their hash. Then, as long as two parts miss their sizes by
+    more than a group, the fuller one gives the other the group that disturbs the classes least.
     """
     positions, parts = positions_of(names, seed), np.full(len(names), -1, np.int64)
     shares = np.asarray(fractions, np.float64)
@@ -99,7 +99,7 @@ def _evened_out(parts: Array, sizes: Array, class_labels: Array, shares: Array, 
 
 
 def _neediest(wanted: Array, wanted_images: Array, shares: Array) -> int:
-    """The part that most is wanting in; among ties the one with most images wanting, then the first."""
+    """The part that lacks most; among ties the one that lacks most images, then the first."""
     usable = np.flatnonzero(shares > 0)
     best = usable[wanted[usable] >= wanted[usable].max() - 1e-9]
     return int(best[np.argmax(wanted_images[best])])

@@ -41,7 +41,7 @@ def autosplit(
 
     Raises:
         DataError: the folder has no images, a list exists already, the fractions do not add up, or a file name
-            cannot stand in a list.
+            cannot be written in a list.
     """
     if len(fractions) != 3 or min(fractions) < 0 or abs(sum(fractions) - 1) > 1e-6:
         raise DataError(f"fractions {tuple(fractions)} must be three parts of train, val and test that add up to 1")
@@ -77,5 +77,5 @@ def list_line(image: Path, base: Path, *, mark: str = "./") -> bytes:
     """
     line = os.fsencode(f"{mark}{image.relative_to(base).as_posix()}" if image.is_relative_to(base) else image)
     if b"\n" in line or b"\r" in line:
-        raise DataError(f"image `{printable(image)}` has a line break in its name and cannot stand in a list")
+        raise DataError(f"image `{printable(image)}` has a line break in its name and cannot be written in a list")
     return line + b"\n"

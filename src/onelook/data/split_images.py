@@ -1,4 +1,4 @@
-"""Which images of a dataset go to which split: images that belong together stay so, and classes are divided alike."""
+"""Divides the images of a dataset into splits: groups of images stay together, and classes are divided alike."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ from onelook.settings.train import TrainSettings
 
 @dataclass(frozen=True)
 class ImagePool:
-    """All images that are divided: N paths in order, their root, class names, and (N, K) labels of each class.
+    """All images to divide: N paths in order, their root, class names, and (N, K) numbers of labels of each class.
 
     Attributes:
         spec: the dataset; None for a folder of images.
@@ -47,7 +47,7 @@ class ImagePool:
     spec: DatasetSpec | None = None
 
     def name_of(self, image: int) -> str:
-        """What an image is called wherever the dataset lies."""
+        """The name of an image, independent of where the dataset lies."""
         return os.path.relpath(self.paths[image], self.root).replace(os.sep, "/")
 
 
@@ -91,7 +91,7 @@ def _dataset_at(path: Path) -> DatasetSpec | None:
 
 
 def _labels_of(spec: DatasetSpec, paths: Sequence[str], work: Work) -> Array:
-    """(N, K) labels of each class; images that cannot be used have none."""
+    """(N, K) numbers of labels of each class; images that cannot be used have none."""
     counts: dict[str, Array] = {}
     for split in spec.splits:
         options = ScanOptions(report_only=True)
@@ -166,7 +166,7 @@ def training_splits(settings: TrainSettings, recorded: Mapping[str, Sequence[str
 
 
 def require_unsplit(spec: DatasetSpec) -> None:
-    """Raise DataError if a dataset says itself which images are for training and which for validation."""
+    """Raise DataError if a dataset has its own splits."""
     if not spec.is_unsplit:
         raise DataError(
             f"`{printable(spec.path)}` has its splits already: {', '.join(spec.splits)}",
@@ -193,7 +193,7 @@ def write_split(folder: Path, spec: DatasetSpec | None, images: Mapping[str, Seq
         final: where the folder will be in the end.
 
     Raises:
-        DataError: the name of an image cannot stand in a list.
+        DataError: the name of an image cannot be written in a list.
     """
     is_yolo = spec is None or spec.format == "yolo"
     base = final if spec is None or is_yolo else next(iter(spec.splits.values()))[0]

@@ -28,7 +28,7 @@ ONE_CLASS = ("item",)
 
 @dataclass(frozen=True)
 class Splits:
-    """What was read.
+    """Splits of a dataset that were read.
 
     Attributes:
         names: class names; one name if all classes count as one.
@@ -91,7 +91,7 @@ def warn_of_overlap(train: ScanResult, other: ScanResult) -> list[tuple[str, str
 
 
 def scan_options(settings: TrainSettings | ValidateSettings) -> ScanOptions:
-    """What the settings insist on when data are read."""
+    """The options of a scan from the settings."""
     return ScanOptions(
         single_cls=settings.single_cls,
         strict=settings.strict,

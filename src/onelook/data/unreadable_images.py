@@ -1,4 +1,4 @@
-"""Doing without a few images that have vanished or changed since the scan: counted, named, and within a limit.
+"""Continues without a few images that have vanished or changed since the scan: counted, named, and up to a limit.
 
 A long run should not die of one file in a hundred thousand, and should not continue with half of them gone.
 """
@@ -17,7 +17,7 @@ from onelook.structures.batch import Batch
 
 logger = logging.getLogger(__name__)
 
-IMAGES_PER_LOST_ONE = 1000  # so many are needed for one to be done without
+IMAGES_PER_LOST_ONE = 1000  # a dataset may lose one image in so many
 
 
 def readable_part(plan: AugmentPlan, source: ImageSource) -> tuple[AugmentPlan, tuple[str, ...]]:
@@ -57,5 +57,5 @@ def within_limit(batches: Generator[Batch, None, None], *, num_images: int) -> G
                         "and now cannot",
                         hint="put them back and resume; or scan again, with a new run",
                     )
-                logger.warning("%s; the run continues without it, and is not repeatable any more", problem)
+                logger.warning("%s; the run continues without it and is no longer reproducible", problem)
             yield batch

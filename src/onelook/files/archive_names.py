@@ -1,4 +1,4 @@
-"""Which names in an archive may become files: those that mean the same plain place on every system."""
+"""Which names in an archive are safe to unpack: those that mean the same path on every system."""
 
 from __future__ import annotations
 

@@ -141,7 +141,7 @@ def _checked(archive: zipfile.ZipFile, path: Path, limits: ArchiveLimits) -> lis
             raise _refused(path, member.orig_filename, reason)
         key = key_of(member.filename)
         if key in seen:
-            raise _refused(path, member.filename, f"it would fall on `{printable(seen[key])}`")
+            raise _refused(path, member.filename, f"it would overwrite `{printable(seen[key])}`")
         seen[key] = member.filename
         if not member.is_dir():
             files.add(key)
@@ -155,7 +155,7 @@ def _refusal_of_member(member: zipfile.ZipInfo, limits: ArchiveLimits) -> str | 
     if member.filename != member.orig_filename:
         return "its name is cut by a NUL, or has a backslash"
     if kind not in (0, stat.S_IFREG, stat.S_IFDIR):
-        return "it is a link, a device or something else that is no plain file"
+        return "it is a link, a device or something else that is not a plain file"
     if member.flag_bits & _ENCRYPTED:
         return "it is encrypted"
     if member.compress_type not in _METHODS:
@@ -204,7 +204,7 @@ def _refuse_large_directory(path: Path, limits: ArchiveLimits) -> None:
         tail = file.read()
         end = tail.rfind(_END)
         if end < 0 or len(tail) - end < _END_BYTES:
-            raise DataError(f"`{printable(path)}` is no zip archive, or is cut off", hint="fetch it again")
+            raise DataError(f"`{printable(path)}` is not a zip archive, or is truncated", hint="fetch it again")
         length = struct.unpack_from("<I", tail, end + 12)[0]
         end64 = tail.rfind(_END64, 0, end)
         if length == 0xFFFFFFFF and end64 >= 0 and len(tail) - end64 >= 56:

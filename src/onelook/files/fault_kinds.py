@@ -1,4 +1,4 @@
-"""The kinds of faults that readers of files tell apart: a type, so that nobody has to search the words of a reason."""
+"""The kinds of faults that readers of files tell apart: a type, so that no code has to search the text of a reason."""
 
 from __future__ import annotations
 

@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import cast
 
 import numpy as np
-import numpy.typing as npt
 
 from onelook.errors import DataError
 from onelook.files.bounded import mapped, printable
@@ -31,9 +30,8 @@ from onelook.files.image_headers import (
     read_header,
 )
 from onelook.files.images import decode_image, max_file_bytes, stored_values
+from onelook.files.jpeg import Image
 from onelook.files.tiff_bands import tiff_bands
-
-Image = npt.NDArray[np.uint8]
 
 BAND_BYTES = 1 << 22
 """Approximate size of a band of 8-bit RGB."""

@@ -145,7 +145,7 @@ def _kind_of(data: bytes) -> str:
     for magic, what in _FOREIGN:
         if data.startswith(magic):
             raise DamagedImage(f"this is {what} file; only bmp, jpeg, png, tiff and webp images are read")
-    raise DamagedImage("this is no image: only bmp, jpeg, png, tiff and webp are read")
+    raise DamagedImage("this is not an image: only bmp, jpeg, png, tiff and webp are read")
 
 
 def _read_jpeg(data: bytes) -> ImageHeader:

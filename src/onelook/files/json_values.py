@@ -1,4 +1,4 @@
-"""What the program knows as the values that JSON has, and back."""
+"""From values of the program to JSON's types, and back."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The one way to the web: redirects, machines that are not asked, and files of known size and SHA-256."""
+"""The only web client: redirects, hosts that are refused, and files of known size and SHA-256."""
 
 from __future__ import annotations
 
@@ -88,10 +88,10 @@ def fetch(
     stop_requested: StopTest | None = None,
     progress: Progress | None = None,
 ) -> str:
-    """Fetch a file; its SHA-256.
+    """Download a file and return its SHA-256.
 
-    It grows as `path` with `.part` added, and takes its name when it is whole and right. If a download was broken off
-    and the SHA-256 is known, it resumes where it ended.
+    It is written to `path` with `.part` added, and renamed once it is complete and correct. An interrupted download is
+    resumed if the SHA-256 is known.
 
     Args:
         path: where it goes; its folder exists.
@@ -200,7 +200,7 @@ def answered(
                 following = urljoin(following, response.headers.get("Location", ""))
         if parts.scheme.lower() == "https" and following.lower().startswith("http:"):
             raise DataError(
-                f"`{_brief(url)}` sends us on from https to http: only https addresses are asked from there",
+                f"`{_brief(url)}` redirects from https to http, which is not followed",
                 hint="give the http address itself if you trust it",
             )
     raise DataError(f"`{_brief(url)}` is redirected more than {MAX_REDIRECTS} times")
@@ -212,7 +212,7 @@ def _parsed(url: str, transport: Transport) -> SplitResult:
         parts = urlsplit(url)
         host, _ = parts.hostname, parts.port
     except ValueError as problem:  # whose text may hold the password
-        raise DataError(f"`{_brief(url)}` is no address: its host or port is malformed") from problem
+        raise DataError(f"`{_brief(url)}` is not an address: its host or port is malformed") from problem
     if parts.scheme.lower() not in transport.schemes or not host:
         raise DataError(
             f"`{_brief(url)}` is not fetched: only {' and '.join(transport.schemes)} addresses are",
@@ -222,7 +222,9 @@ def _parsed(url: str, transport: Transport) -> SplitResult:
         if parts.username or parts.password:
             raise DataError(f"`{_brief(url)}` holds a name or password", hint="leave them out; such are not fetched")
         if not url.isascii() or any(letter <= " " for letter in url):
-            raise DataError(f"`{_brief(url)}` has letters that no address has", hint="write them as %20 and so on")
+            raise DataError(
+                f"`{_brief(url)}` has characters that no address may have", hint="write them as %20 and so on"
+            )
     return parts
 
 
@@ -339,7 +341,7 @@ class _Pace:
         if now - self.since < self.window_s:
             return
         if done - self.bytes_then < LEAST_BYTES_PER_S * (now - self.since):
-            raise DataError(f"`{_brief(self.wanted.url)}` comes too slowly to ever end", hint=_AGAIN)
+            raise DataError(f"`{_brief(self.wanted.url)}` arrives too slowly to finish", hint=_AGAIN)
         self.since, self.bytes_then = now, done
 
 

@@ -89,7 +89,7 @@ def load_yaml(path: Path, *, error: type[OnelookError] = SettingsError) -> dict[
 
 
 def parse_yaml(text: str, source: str, *, error: type[OnelookError] = SettingsError) -> Any:
-    """What YAML text stands for: plain values, lists and mappings.
+    """The content of YAML text: plain values, lists and mappings.
 
     Args:
         error: the kind of error to raise.
@@ -143,12 +143,12 @@ def _read_text(path: Path, error: type[OnelookError]) -> str:
         cure = f"did you mean `{near[0]}`?" if near else "check the path; relative paths start at the current folder"
         raise error(f"file `{path}` does not exist", hint=cure)
     if path.stat().st_size > MAX_BYTES:
-        raise error(f"file `{path}` has {path.stat().st_size} bytes; more than {MAX_BYTES} is no settings file")
+        raise error(f"file `{path}` has {path.stat().st_size} bytes; a settings file has at most {MAX_BYTES}")
     beginning = path.read_bytes()[:BEGINNING]
     if beginning.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
         raise error(f"file `{path}` is UTF-16 text", hint="save it as UTF-8")
     if b"\0" in beginning:
-        raise error(f"file `{path}` is no text: it may be an image, weights or an archive", hint="give a YAML file")
+        raise error(f"file `{path}` is not text: it may be an image, weights or an archive", hint="give a YAML file")
     try:
         return path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as problem:

@@ -149,7 +149,7 @@ def _refusal(
         return None
     return DataError(
         f"`--strict` allows no error and no warning: dataset `{diagnosis.data}` has {counted({**counts, 'note': 0})}",
-        hint="cure them, or leave out `--strict`",
+        hint="fix them, or leave out `--strict`",
     )
 
 

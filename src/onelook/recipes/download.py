@@ -106,7 +106,7 @@ def _described(settings: DownloadSettings) -> Path:
         if "output" in settings.model_fields_set:
             raise SettingsError(
                 f"setting `output` has no effect with `{printable(settings.data)}`: data go to where their YAML is",
-                hint="leave out `--output`, or put the YAML where the data shall be",
+                hint="leave out `--output`, or put the YAML where the data should go",
             )
         _refuse_unknown_name(settings.data)
         return Path(os.path.abspath(settings.data))  # noqa: PTH100

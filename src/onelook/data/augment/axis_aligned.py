@@ -7,11 +7,10 @@ from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
-import numpy.typing as npt
 
+from onelook.data.augment.plan import Image
 from onelook.geometry.affine import Matrix
 
-Image = npt.NDArray[np.uint8]
 TOLERANCE_PX = 1e-3  # by which an image may be shifted to have its edge on a whole pixel
 MAX_WASTE = 2.0  # pixels resized per pixel used; beyond that a warp is as fast
 

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import cv2
 import numpy as np
-import numpy.typing as npt
 
+from onelook.data.augment.plan import Image
 from onelook.geometry.letterbox import Letterbox, fitted_size
 
-Image = npt.NDArray[np.uint8]
 FILL = 114  # grey of the border
 
 

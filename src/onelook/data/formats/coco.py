@@ -115,7 +115,7 @@ def _rows(
         value = partial(_written, entry)
         try:
             if entry.is_crowd:
-                raise RefusedRow("a crowd region: where one object ends is not said", "ignored")
+                raise RefusedRow("a crowd region: one box for many objects", "ignored")
             class_id = _class_of(entry.category_id, categories, class_of_name)
             frame_hw, note = frame_of(image.size_hw, size_hw)
             box, polygon = _shape_of(entry, frame_hw)
@@ -172,7 +172,7 @@ def _image_of(entry: CocoAnnotation | Any, number_of_id: Mapping[int | str, int]
 
 def _lost(place: str, entry: CocoAnnotation | Any) -> RowProblem:
     if not isinstance(entry, CocoAnnotation):
-        return RowProblem(0, shown(entry), "no annotation: it has no `image_id`", "refused", place)
+        return RowProblem(0, shown(entry), "not an annotation: it has no `image_id`", "refused", place)
     return RowProblem(0, _written(entry), f"no image has the id {shown(entry.image_id)}", "refused", place)
 
 

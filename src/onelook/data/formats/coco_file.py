@@ -1,7 +1,7 @@
 """COCO's JSON file, one for all images of a split. Images and categories must be right; annotations are judged alone.
 
-The file may have gigabytes, most of it polygons: annotations are made compact while it is being read, and of the text
-of a very large file only a part is held at a time.
+The file may have gigabytes, mostly polygons: annotations are made compact as they are parsed, and a very large file is
+read in pieces.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from onelook.files.json_stream import parse_lists
 from onelook.files.states import file_states
 
 MAX_BYTES = 1 << 33
-# Up to this size a file is read in one, which is faster by a quarter.
+# Up to this size a file is read at once, which is faster by a quarter.
 WHOLE_BYTES = 1 << 30
 _WHOLE = re.compile("0|[1-9][0-9]{0,18}")
 _LISTS = ("images", "annotations", "categories")
@@ -75,17 +75,17 @@ class CocoFile:
 
 
 def read_coco_file(path: StrPath) -> CocoFile:
-    """Images and categories of a COCO file; remembered while the file does not change.
+    """Images and categories of a COCO file, cached until the file changes.
 
     Raises:
-        DataError: the file cannot be read, is no COCO file, or an image or category is wrong or doubled.
+        DataError: the file cannot be read, is not a COCO file, or an image or category is wrong or given twice.
     """
     size, time = file_states([os.fspath(path)])[0].tolist()
     return _remembered(os.fspath(path), size, time)
 
 
 def read_annotations(path: StrPath) -> list[CocoAnnotation | Any]:
-    """The entries of `annotations`; those that are no annotation at all come as they are.
+    """The entries of `annotations`; those that are not annotations at all are returned as they are.
 
     Raises:
         DataError: the file cannot be read or is no COCO file.
@@ -186,7 +186,7 @@ def _image(entry: Any) -> CocoImage:
     try:
         os.fsencode(name)
     except UnicodeEncodeError:
-        raise ValueError(f"`file_name` is {shown(name)}, which is no valid text") from None
+        raise ValueError(f"`file_name` is {shown(name)}, which is not valid text") from None
     sides = [side for side in (entry.get("height"), entry.get("width")) if type(side) is int and 0 < side <= MAX_SIDE]
     return CocoImage(id_, name, (sides[0], sides[1]) if len(sides) == 2 else (0, 0))
 

@@ -1,4 +1,4 @@
-"""Where the images are that a COCO file names: also when its names begin with folders that were not unpacked."""
+"""Finds the images that a file of labels names, also if their names begin with folders that do not exist."""
 
 from __future__ import annotations
 
@@ -18,13 +18,12 @@ _TRIED = 10
 def image_paths(folder: str, names: Sequence[str], *, named_in: str = "") -> list[str]:
     """The path of each image, below `folder` unless its name is absolute.
 
-    If there is no folder of the name's path, and there is one without the first parts of it, that is meant: of
-    `images/v1/patch0/1.jpg` may be there `v1/patch0` or `patch0`; and where nothing is, the files alone, if no two have
-    the same name. Two paths stay two. A backslash stands for `/` unless there is a file with one in its name.
+    If the folder of a name does not exist, its first parts are left out until one does: for `images/v1/patch0/1.jpg`,
+    `v1/patch0` and `patch0` are tried. If none exists, file names alone are tried, provided they are unique. Different
+    paths stay different. A backslash counts as `/` unless a file has one in its name.
 
     Args:
-        named_in: the file that names the images, whose other reading than the literal one is reported; without it,
-            nothing is.
+        named_in: the file that names the images, for the log if a name is not taken literally; empty logs nothing.
     """
     written = names
     names = [name if "\\" not in name or _exists(folder, name) else name.replace("\\", "/") for name in names]
@@ -70,7 +69,7 @@ def _exists(folder: str, name: str) -> bool:
 
 
 def _there(folder: str, inside: str) -> str:
-    """`inside`, or what of it is a folder below `folder`."""
+    """`inside`, or its longest tail that is a folder below `folder`."""
     parts = inside.split("/")
     if not inside or ".." in parts or os.path.isdir(os.path.join(folder, inside)):  # noqa: PTH112, PTH118
         return inside

@@ -73,7 +73,9 @@ def read_csv(path: StrPath) -> Listing:
             if any(cells[column] for column in (*CORNERS, "class")):
                 things.append(listed(line, written, cells["class"], partial(_corners, cells)))
     except csv.Error as problem:
-        raise DataError(f"{where} line {rows.line_num} is no CSV: {problem}", hint="is a quote missing?") from problem
+        raise DataError(
+            f"{where} line {rows.line_num} is not valid CSV: {problem}", hint="is a quote missing?"
+        ) from problem
     return Listing(tuple(ListedImage(name, size_hw, things) for (name, size_hw), things in images.items()), (),
                    tuple(lost))  # fmt: skip
 

@@ -96,11 +96,11 @@ def _object(kind: str, attributes: Attributes, line: int) -> ListedObject:
 
 def _shape(kind: str, attributes: Attributes, label: str) -> Corners | Values:
     if kind == "tag":
-        raise RefusedRow("a tag, which says something about the image and not where", "ignored")
+        raise RefusedRow("a tag, which describes the image as a whole", "ignored")
     if kind in _WITHOUT_AREA:
         raise RefusedRow(f"{_WITHOUT_AREA[kind]}, which has no box")
     if kind not in _SHAPES:
-        raise RefusedRow(f"`{shown(kind)}` is no shape that is known")
+        raise RefusedRow(f"`{shown(kind)}` is not a known shape")
     shape = _SHAPES[kind](attributes)
     if not label:
         raise RefusedRow("no `label`")

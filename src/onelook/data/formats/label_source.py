@@ -1,4 +1,4 @@
-"""What a scan knows of a split before it looks: its images, and who reads the labels of each."""
+"""The images of a split and the reader of their labels, as the scan gets them from a format."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class LabelSource:
         has_labels: (N,) whether an image has labels, or is said to have none.
         files: all files that the result of a scan depends on, images first.
         states: (number of files, 2) size in bytes and modification time in ns of each, see `file_states`.
-        rules: all else that the result depends on, as text.
+        rules: everything else that the result depends on, as text.
         read: (number of an image, its height and width in pixels or (0, 0) if unknown) -> its rows; never raises for
             what is in a file; called in threads, for images with labels.
         digest: number of an image -> 16 bytes, equal for equal label files.
@@ -39,9 +39,9 @@ class LabelSource:
             size; images without labels have no rows there; called in threads or in forked processes.
         lost_rows: gives the labels that belong to no image of the split.
         lost_file: file of the lost labels.
-        refused: images that cannot be used for another reason than their content, by number.
+        refused: images that cannot be used for a reason other than their content, by number.
         strays: files that are not used, or in an unusual way.
-        names: what the images are called in the fingerprint of the data; without them, by their paths below its root.
+        names: names of the images in the fingerprint of the dataset; by default their paths below its root.
     """
 
     images: Sequence[str]
@@ -76,13 +76,13 @@ def paired_source(
     read: Callable[[str, SizeHw], LabelRows],
     read_many: Callable[[Sequence[str], npt.NDArray[np.bool_]], LabelBatch] | None = None,
 ) -> LabelSource:
-    """The images of a split of which each has a label file of its own, there or not.
+    """The images of a split with one label file per image, which may be missing.
 
     Args:
-        rules: all else that the result depends on, as text.
-        roots: folders of images, and those of their label files, that belong to the split as a whole.
-        read: the rows of a label file of an image of this size.
-        read_many: those of many label files at once; which of them are there is said.
+        rules: everything else that the result depends on, as text.
+        roots: pairs of a folder of images and the folder of their label files.
+        read: (label file, height and width of the image) -> its rows.
+        read_many: (label files, which of them exist) -> the rows of all of them.
     """
     states = file_states([*images, *label_files])
     has_labels = states[len(images) :, 0] != ABSENT

@@ -53,7 +53,7 @@ def parse_labelme(data: bytes) -> ListedImage:
 
 def _object(place: str, shape: Any) -> ListedObject:
     if not isinstance(shape, dict):
-        return ListedObject(place, shown(shape), problem=RefusedRow("no shape: not an object of JSON"))
+        return ListedObject(place, shown(shape), problem=RefusedRow("not a shape: not a JSON object"))
     label = shape.get("label")
     label = label.strip() if isinstance(label, str) else ""
     kind = shape.get("shape_type", "polygon")

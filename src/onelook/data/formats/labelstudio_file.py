@@ -46,7 +46,7 @@ def read_labelstudio(path: StrPath) -> Listing:
     where = f"Label Studio file `{printable(path)}`"
     tasks = json_of(read_bounded(path, MAX_BYTES), where)
     if not isinstance(tasks, list):
-        raise DataError(f"{where} is no list of tasks; found {shown(tasks)}", hint="export it as `JSON`")
+        raise DataError(f"{where} is not a list of tasks; found {shown(tasks)}", hint="export it as `JSON`")
     images: list[ListedImage] = []
     lost: list[RowProblem] = []
     for number, task in enumerate(tasks):
@@ -64,7 +64,7 @@ def read_labelstudio(path: StrPath) -> Listing:
 
 
 def file_names(address: str) -> Iterator[str]:
-    """What the file of an image may be called, the most literal first: below its folder, and without what uploads add.
+    """Possible file names of an image, the most literal first: with its folders, without, and without upload prefix.
 
     >>> list(file_names("/data/upload/3/0a1b2c3d-bees.jpg"))
     ['data/upload/3/0a1b2c3d-bees.jpg', '0a1b2c3d-bees.jpg', 'bees.jpg']
@@ -144,14 +144,14 @@ def _objects(task: Mapping[str, Any], place: str) -> Iterator[ListedObject]:
         written = shown(result)
         try:
             if not isinstance(result, dict):
-                raise RefusedRow("no region: not an object of JSON")
+                raise RefusedRow("not a region: not a JSON object")
             if not counts:
-                raise RefusedRow("of another annotation of the same image, or of one that was cancelled", "ignored")
+                raise RefusedRow("from another annotation of the same image, or from a cancelled one", "ignored")
             if result.get("type") in _WITHOUT_PLACE:
-                raise RefusedRow(f"`{result['type']}` says something about the image and not where", "ignored")
+                raise RefusedRow(f"`{result['type']}` describes the image as a whole", "ignored")
             labels = _labels_of(result)
             if not labels and result.get("id") in labelled:
-                raise RefusedRow("the same region stands elsewhere with its label", "ignored")
+                raise RefusedRow("the same region appears elsewhere with its label", "ignored")
             if len(labels) != 1:
                 raise RefusedRow(f"{len(labels) or 'no'} labels; a region has one")
             yield ListedObject(where, written, labels[0], _shape_of(result), units_hw=PERCENT)
@@ -175,7 +175,7 @@ def _shape_of(result: Mapping[str, Any]) -> Corners | Values:
     value = _value_of(result)
     turn = number_of(result.get("image_rotation") or 0, "image_rotation") % 360
     if turn:
-        raise RefusedRow(f"the image was turned by {turn:g} degrees: where the box belongs is not known")
+        raise RefusedRow(f"the image was turned by {turn:g} degrees: the box cannot be placed")
     if "points" in value:
         return points_of(value["points"], least=3)
     if "rle" in value or value.get("format") == "rle":

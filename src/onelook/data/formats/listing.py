@@ -1,6 +1,6 @@
-"""What files of annotation tools say: images by name, and on each the objects that were drawn, with their classes.
+"""Images and their objects as the files of annotation tools list them: VOC, VisDrone, LabelMe, CSV, CVAT, Label Studio.
 
-Shared by CSV, Label Studio, CVAT and LabelMe; each object is judged alone.
+Each object is judged alone.
 """
 
 from __future__ import annotations
@@ -89,7 +89,7 @@ class Listing:
 
 
 def listed(place: str | int, text: str, label: str, shape: Callable[[], Corners | Values]) -> ListedObject:
-    """An object whose shape this gives, or raises RefusedRow."""
+    """An object with the shape that `shape()` returns; RefusedRow from it becomes the problem of the object."""
     try:
         return ListedObject(place, text, label, shape())
     except RefusedRow as problem:
@@ -166,7 +166,7 @@ def points_of(value: Any, *, least: int) -> Values:
     """(P, 2) points from JSON: a list of x and y.
 
     Raises:
-        RefusedRow: there are fewer than `least`, or something else stands there.
+        RefusedRow: there are fewer than `least`, or it is something else.
     """
     if not isinstance(value, list) or len(value) < least:
         raise RefusedRow(f"`points` is {shown(value)}, not a list of {least} points or more")
@@ -199,10 +199,10 @@ def rectangle_points(left: float, top: float, right: float, bottom: float) -> Va
 
 
 def json_of(data: bytes, where: str) -> Any:
-    """JSON from the bytes of a file in UTF-8, which messages call `where`.
+    """The content of a JSON file in UTF-8, which messages call `where`.
 
     Raises:
-        DataError: no UTF-8, no JSON, or nested too deeply.
+        DataError: not UTF-8, not JSON, or nested too deeply.
     """
     with json_faults(where):
         return json.loads(data.decode("utf-8-sig"))
@@ -210,7 +210,7 @@ def json_of(data: bytes, where: str) -> Any:
 
 @contextmanager
 def json_faults(where: str, *, of_kind: str = "") -> Iterator[None]:
-    """Errors of decoding JSON within, as DataError with the name of the file."""
+    """Turns errors of decoding JSON within into DataError with the name of the file."""
     try:
         yield
     except UnicodeDecodeError as problem:
@@ -228,7 +228,7 @@ def name_problem(name: Any) -> str:
     try:
         name.encode()
     except UnicodeEncodeError:
-        return f"`{shown(name)}` is no valid text"
+        return f"`{shown(name)}` is not valid text"
     return ""
 
 

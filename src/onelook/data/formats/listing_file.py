@@ -22,7 +22,7 @@ LISTINGS: dict[str, Callable[[StrPath], Listing]] = {
 
 
 def read_listing(path: StrPath, label_format: str) -> Listing:
-    """What a file says; remembered while it does not change.
+    """The content of a file, cached until the file changes.
 
     Raises:
         DataError: the file cannot be read or is not of this format.
@@ -46,7 +46,7 @@ def listed_paths(folder: str, listing: Listing, label_format: str, *, named_in: 
 
 
 def _file_of(folder: str, address: str) -> str:
-    """The name of the image below `folder` that has this address; its most literal reading if there is none."""
+    """The file below `folder` that an address names; the most literal name if none exists."""
     readings = list(file_names(address))
     there = (name for name in readings if os.path.exists(os.path.join(folder, name)))  # noqa: PTH110, PTH118
     return next(there, readings[0])

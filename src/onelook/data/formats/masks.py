@@ -79,7 +79,7 @@ def _box_of_lengths(lengths: Lengths, height: int) -> Values:
     runs = lengths[1::2]
     ends, runs = ends[runs > 0], runs[runs > 0]
     if not len(runs):
-        raise RefusedRow("the mask holds no object")
+        raise RefusedRow("the mask is empty")
     first, last = ends - runs, ends - 1
     spans_columns = (first // height != last // height).any()
     top = 0 if spans_columns else int((first % height).min())

@@ -1,4 +1,4 @@
-"""Labels of files that give objects in pixels, with the size of the image they mean: boxes and polygons to rows."""
+"""From objects, of formats that count in pixels or percent, to rows of labels."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ Place = str | int
 
 
 def frame_of(declared_hw: SizeHw, actual_hw: SizeHw) -> tuple[SizeHw, str]:
-    """The frame of boxes whose file says one size and whose image has another after EXIF rotation; and what is odd.
+    """The image size that boxes refer to, given the size in the file and the actual one; and a note, empty if equal.
 
-    An image that was made larger or smaller keeps its shape, to within a pixel, and its boxes scale with it. Either
-    size may be (0, 0), unknown: then the other counts.
+    If the image was resized, its aspect ratio is the same to within a pixel, and its boxes are scaled with it. If one
+    size is unknown, (0, 0), the other is used.
 
     Raises:
-        RefusedRow: the shapes differ: the image was turned or cut, or is another one.
+        RefusedRow: the aspect ratios differ: the image was rotated or cropped, or is another one.
     """
     if actual_hw == UNKNOWN_SIZE or declared_hw == actual_hw:
         return (declared_hw if min(declared_hw) > 0 else (1, 1)), ""
@@ -41,7 +41,7 @@ def frame_of(declared_hw: SizeHw, actual_hw: SizeHw) -> tuple[SizeHw, str]:
     grown, shrunk = width * actual_height / actual_width, actual_width * height / width
     if abs(grown - height) <= 1 or abs(shrunk - actual_height) <= 1:
         return declared_hw, f"{sizes}: its boxes were scaled"
-    raise RefusedRow(f"{sizes}, of another shape: where the box belongs is not known")
+    raise RefusedRow(f"{sizes}, with another aspect ratio: the box cannot be placed")
 
 
 class RowCollector:
@@ -56,17 +56,17 @@ class RowCollector:
         self._rows_read = 0
 
     def note(self, text: str, *, place: str = "") -> None:
-        """Say something about the labels of the image as a whole, once."""
+        """Add a note about the labels of the image as a whole, once."""
         note = RowProblem(0, "", text, "note", place)
         if note not in self._problems:
             self._problems.append(note)
 
     def doubt(self, place: Place, value: Text, remark: Remark) -> None:
-        """Say what is suspicious about a row, used or not."""
+        """Note what is suspicious about a row."""
         self._problem(place, value, remark.text, "note", remark.kind)
 
     def refuse(self, place: Place, value: Text, problem: RefusedRow) -> None:
-        """Count a row that is not used, and why."""
+        """Count a row that is not used, with the reason."""
         self._rows_read += 1
         text = value if problem.value is None else problem.value
         self._problem(place, text, str(problem), problem.outcome, problem.kind)
@@ -101,7 +101,7 @@ class RowCollector:
         self._rows_read += 1
         identity = class_id.to_bytes(8, "little") + (np.concatenate([box, points]) + 0.0).tobytes()
         if identity in self._seen:
-            self._problem(place, value, "the same object stands above", "deduplicated")
+            self._problem(place, value, "a duplicate of an object above", "deduplicated")
             return
         self._seen.add(identity)
         self._class_ids.append(class_id)
@@ -115,7 +115,7 @@ class RowCollector:
             self._problem(place, value, comment, "clipped")
 
     def rows(self) -> LabelRows:
-        """What was collected."""
+        """All rows so far."""
         kept = self._class_ids, self._boxes, self._polygons
         return joined(*kept, rows_read=self._rows_read, problems=self._problems)
 
@@ -144,7 +144,11 @@ def box_of_polygon(polygon: Values) -> Values:
 
 
 def ends_in_first_pixel(boxes: Values, sides: Values) -> npt.NDArray[np.bool_]:
-    """(...,) whether boxes, (..., 4) cxcywh as a fraction of images of these widths and heights, (..., 2), do so."""
+    """(...,) whether boxes, (..., 4) cxcywh as a fraction of the image, end within its first pixel.
+
+    Args:
+        sides: (..., 2) width and height of the image, pixels.
+    """
     ends = (boxes[..., :2] + boxes[..., 2:] / 2) * sides
     return np.asarray((ends.min(axis=-1) > 0) & (ends.max(axis=-1) <= 1 + LAST_DIGIT) & (sides.min(axis=-1) > 1))
 
@@ -160,7 +164,7 @@ def _has_box(polygon: Values, box: Values) -> bool:
 
 
 def _require_pixels(box: Values, size_hw: SizeHw) -> None:
-    """Refuse a box that ends within the first pixel of an image: so do all whose file has fractions of the image."""
+    """Refuse a box that ends within the first pixel, as all boxes do that are fractions of the image."""
     if ends_in_first_pixel(box, np.array(size_hw[::-1])):
         raise RefusedRow("it ends within the first pixel; are these fractions of the image? Pixels are expected")
 

@@ -1,4 +1,4 @@
-"""Splits whose labels stand in one file, which lists the images; and images beside these that it does not list."""
+"""Splits whose labels are in one file, which lists the images; and images in the same folders that it does not list."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def one_file_source(
     lost_rows: Callable[[], Sequence[RowProblem]],
     paths_of: Callable[[str], Sequence[str]],
 ) -> LabelSource:
-    """The images of a split whose labels stand in one file.
+    """The images of a split whose labels are in one file.
 
     Args:
         images: images of the split, see `images_of`.

@@ -111,7 +111,7 @@ def parquet_rows(
         try:
             class_id = _class_of(_first(entry, CLASS_FIELDS), names, class_of_name)
             if _first(entry, CROWD_FIELDS):
-                raise RefusedRow("a crowd region: where one object ends is not said", "ignored")
+                raise RefusedRow("a crowd region: one box for many objects", "ignored")
             left, top, width, height = _box_of(_first(entry, BOX_FIELDS))
             frame_hw, note = frame_of(declared_hw, size_hw)
         except RefusedRow as problem:

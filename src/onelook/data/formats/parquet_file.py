@@ -55,7 +55,7 @@ def parquet_files(entries: Sequence[Path]) -> list[str]:
     for entry in entries:
         paths = [str(entry)] if entry.is_file() else glob.glob(str(entry))  # noqa: PTH207 - absolute patterns
         if not paths:
-            raise DataError(f"no Parquet file is called `{printable(entry)}`")
+            raise DataError(f"Parquet file `{printable(entry)}` does not exist")
         found.update(paths)
     return sorted(found)
 

@@ -1,4 +1,4 @@
-"""What makes a box or a polygon usable, whatever file it stands in: the same rules for all formats of labels.
+"""What makes a box or a polygon usable: the same rules for all label formats.
 
 All coordinates are a fraction of the width and height of the image.
 """
@@ -20,7 +20,7 @@ TOLERANCE = 1e-3
 LAST_DIGIT = 1e-6
 # A box with such sides, as a fraction of the image, is the whole image.
 WHOLE = 0.995
-# How far a box leaves the image, as a fraction of it, if it was not just drawn a little too large.
+# A box that leaves the image by more than this, as a fraction of it, was not just drawn a little too large.
 CLEARLY_OUTSIDE = 0.05
 OUTSIDE = "the centre is outside the image"
 _UTF8_MARK, _UTF16_MARKS = b"\xef\xbb\xbf", (b"\xff\xfe", b"\xfe\xff")
@@ -48,7 +48,7 @@ def without_mark(data: bytes) -> bytes:
 
 
 def need_no_comment(boxes: Values) -> npt.NDArray[np.bool_]:
-    """(N,) which of the boxes, (N, 4) cxcywh, are used just as they are; NaN never is."""
+    """(N,) which of the boxes, (N, 4) cxcywh, are used as written; NaN never is."""
     centre, size = boxes[:, :2], boxes[:, 2:]
     has_area = size.astype(np.float32) > 0
     is_inside = (centre - size / 2 >= -LAST_DIGIT) & (centre + size / 2 <= 1 + LAST_DIGIT)
@@ -56,7 +56,7 @@ def need_no_comment(boxes: Values) -> npt.NDArray[np.bool_]:
 
 
 def inside(written: Values) -> tuple[Values, str]:
-    """The coordinates of a row, clipped to the image if need be, and what to say about it (nothing if unchanged).
+    """The coordinates of a row, clipped to the image if necessary, and a comment, empty if unchanged.
 
     Args:
         written: (4,) cxcywh, or (2 P,) x and y of P points of a polygon, P at least 3.
@@ -99,7 +99,7 @@ def may_be_corners(first: Sequence[float], second: Sequence[float], *, excess: f
 
 
 def is_whole_image(box: Values) -> bool:
-    """Whether a box, (4,) cxcywh, is as good as the whole image."""
+    """Whether a box, (4,) cxcywh, is practically the whole image."""
     return bool(box[2:].min() >= WHOLE)
 
 
@@ -123,7 +123,7 @@ def joined(
 
 
 def refused_file(reason: str) -> LabelRows:
-    """What a file gives that cannot be used as a whole."""
+    """One refused row, for a file that cannot be used at all."""
     return replace(NO_ROWS, rows_read=1, problems=(RowProblem(0, "", reason, "refused"),))
 
 

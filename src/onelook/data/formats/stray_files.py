@@ -1,4 +1,4 @@
-"""What of a split would go unnoticed: label files without an image or nearly of its name, files that are not read."""
+"""Files of a split that would go unnoticed: label files without an image, or with nearly its name; unread images."""
 
 from __future__ import annotations
 
@@ -34,8 +34,8 @@ class LabelPairing:
 
     Attributes:
         label_files: label file of each image, whether it exists or not.
-        refused: numbers of images whose label file is not known, and why.
-        strays: what there is to say about files.
+        refused: numbers of images whose label file is ambiguous, and why.
+        strays: remarks on files.
     """
 
     label_files: Sequence[str]
@@ -46,15 +46,15 @@ class LabelPairing:
 def pair_labels(
     images: Sequence[str], label_files: Sequence[str], has_labels: Sequence[bool], *, roots: Sequence[tuple[str, str]]
 ) -> LabelPairing:
-    """Look through the folders of label files for those that no image of the split has.
+    """Look through the folders of label files for those that belong to no image of the split.
 
-    A label file whose name differs from that of an image without labels in upper and lower case alone is meant for it,
-    as it would be on other systems; where this can be read in two ways, the image is refused.
+    A label file whose name differs from that of an image without labels in upper and lower case alone is taken for its
+    label file, as on other systems; if there are several, the image is refused.
 
     Args:
-        label_files: where that of each image is looked for; all with one suffix.
-        has_labels: whether it is there.
-        roots: folders of images and of their label files, with all folders below, of this split or of others too.
+        label_files: expected label file of each image; all with one suffix.
+        has_labels: whether it exists.
+        roots: pairs of a folder of images and the folder of their label files, searched at all depths.
     """
     strays = list(_shared(images, label_files, has_labels))
     pairs = zip(images, label_files, strict=True)
@@ -93,7 +93,7 @@ def pair_labels(
             told = f"is used for `{printable(images[numbers[0]])}`, whose name differs in upper and lower case"
             strays.append(StrayFile(near[key][0], Remark(told, "near-label"), is_used=True))
         else:
-            refused.update(dict.fromkeys(numbers, Remark(f"which is its label file is not clear: {names}")))
+            refused.update(dict.fromkeys(numbers, Remark(f"its label file is ambiguous: {names}")))
     strays += [
         StrayFile(path, Remark("no image has this name", "lost-label"))
         for path in sorted(left)
@@ -103,13 +103,13 @@ def pair_labels(
 
 
 def unread_images(paths: Sequence[str]) -> list[StrayFile]:
-    """Remarks on files that are images of a kind, or with a name, that is not read."""
+    """Remarks on images that are not read, because of their format or their name."""
     strays = []
     for path in paths:
         suffix = suffix_of(path)
         told = f"images with the suffix `{printable(suffix)}` are not read"
         if suffix not in UNREAD_SUFFIXES:
-            told = "this is an image, but its name does not end like one"
+            told = "this is an image, but its suffix does not say so"
         strays.append(StrayFile(path, Remark(told, "unread-image")))
     return strays
 

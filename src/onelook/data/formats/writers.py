@@ -282,7 +282,9 @@ def _require_plain(names: Sequence[str]) -> None:
     """Raise DataError if a class name would not come back from XML as it is."""
     for name in names:
         if not name.isprintable() or name != name.strip():
-            raise DataError(f"class name `{printable(name)}` cannot stand in XML", hint="rename it, or `--to coco`")
+            raise DataError(
+                f"class name `{printable(name)}` cannot be written in XML", hint="rename it, or `--to coco`"
+            )
 
 
 def _stem_of(inside: str) -> str:
@@ -293,7 +295,7 @@ def _stem_of(inside: str) -> str:
 def _line(inside: str) -> bytes:
     line = os.fsencode(_stem_of(inside))
     if b"\n" in line or b"\r" in line or line != line.strip():
-        raise DataError(f"image `{printable(inside)}` cannot stand in a list", hint="rename it, or `--to coco`")
+        raise DataError(f"image `{printable(inside)}` cannot be written in a list", hint="rename it, or `--to coco`")
     return line + b"\n"
 
 

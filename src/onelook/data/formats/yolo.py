@@ -170,7 +170,7 @@ def parse_rows(data: bytes, num_classes: int | None, *, keypoint_columns: int = 
             continue
         identity = class_id.to_bytes(8, "little") + (written + 0.0).tobytes()  # + 0.0: minus zero is zero
         if identity in seen:
-            problems.append(RowProblem(number, shown(row), "the same row stands above", "deduplicated"))
+            problems.append(RowProblem(number, shown(row), "a duplicate of a row above", "deduplicated"))
             continue
         seen.add(identity)
         class_ids.append(class_id)

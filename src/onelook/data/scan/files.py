@@ -23,7 +23,7 @@ IMAGES_FOR_PROCESSES = 20_000
 
 @dataclass(frozen=True)
 class ScanChunk:
-    """What was found in M neighbouring images of a split and in their labels.
+    """What a scan found in M consecutive images of a split and in their labels.
 
     Attributes:
         start: number of the first of them.

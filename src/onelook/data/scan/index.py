@@ -60,7 +60,7 @@ def scan_split(
         cache_folder: where an earlier result may be and the new one goes, see `default_cache_folder`; None keeps none.
 
     Returns:
-        The result; bad rows and images are left out of it, told in its ledger, and warned of once.
+        The result, without bad rows and images: these are in its ledger, and one warning counts them.
 
     Raises:
         DataError: no image, no usable image, class ids beyond the names, and what `options` insist on.

@@ -49,15 +49,16 @@ class LedgerEntry:
 
 @dataclass(frozen=True)
 class Ledger:
-    """Counts of a split; each image and each row is in exactly one of the parts of its sum.
+    """Counts of a split; every image and every row is counted in exactly one part.
 
     Attributes:
         images_found: usable, with at least one label row.
+        images_listed, rows_read: totals.
         images_missing: usable, without a label file: background.
         images_empty: usable, with labels that hold no row: background.
         images_unusable: left out.
         rows_as_is, rows_clipped: used.
-        rows_without_keypoints: used, but for their keypoints; those that are clipped, too, count as that.
+        rows_without_keypoints: used without their keypoints; those that are also clipped count as clipped.
         rows_deduplicated: dropped, because the same row is used already.
         rows_refused: dropped, because they are wrong or belong to an unusable image.
         rows_ignored: left out by a rule of their format: crowds, difficult objects.
@@ -111,7 +112,7 @@ class Ledger:
             raise AssertionError(f"the ledger of split `{self.split}` does not add up: {'; '.join(wrong)}")
 
     def summary(self) -> str:
-        """Two or three short lines for people; what there is none of is not mentioned."""
+        """Two or three short lines for people, without parts that are 0."""
         images = _parts(
             {
                 "with labels": self.images_found,

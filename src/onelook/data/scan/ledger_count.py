@@ -1,4 +1,4 @@
-"""The ledger of a scan, from what was found in the chunks of a split."""
+"""The ledger of a scan, from its chunks."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from onelook.files.fault_kinds import Remark
 
 
 def counts_of(chunk: ScanChunk, is_used: npt.NDArray[np.bool_]) -> Counter[str]:
-    """How many images of a chunk, and rows of those that are used, (M,), are of each sort."""
+    """Numbers of images of a chunk, and of rows of its used images, by kind; `is_used`: (M,)."""
     labels = chunk.labels
     counts = {
         "unusable": ~is_used,
@@ -32,10 +32,10 @@ def counts_of(chunk: ScanChunk, is_used: npt.NDArray[np.bool_]) -> Counter[str]:
 
 
 def entries_of(source: LabelSource, chunk: ScanChunk, problems: Mapping[int, Remark]) -> Iterator[LedgerEntry]:
-    """What there is to say about the images of a chunk and their labels.
+    """The ledger entries of the images of a chunk and their labels.
 
     Args:
-        problems: why those that are not used are, by their number in the chunk.
+        problems: why images are left out, by their number in the chunk.
     """
     for place in sorted({*problems, *chunk.image_notes, *chunk.labels.problems}):
         number = chunk.start + place
@@ -55,7 +55,7 @@ def entries_of(source: LabelSource, chunk: ScanChunk, problems: Mapping[int, Rem
 
 
 def ledger_of(source: LabelSource, split: str, counts: Mapping[str, int], entries: Sequence[LedgerEntry]) -> Ledger:
-    """The whole account of a split, labels of no image added; from the sums of `counts_of`, and all `entries_of`."""
+    """The ledger of a split, from the sums of `counts_of` and all `entries_of`; labels without an image are added."""
     lost = [_entry(printable(source.lost_file), problem) for problem in source.lost_rows()]
     rows = rows_by_outcome([*entries, *lost])
     return Ledger(

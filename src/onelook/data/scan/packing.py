@@ -1,4 +1,4 @@
-"""From the reports on many files to packed arrays and the ledger, and to and from the arrays of the cache."""
+"""Packs the chunks of a scan into arrays and a ledger, and these into the arrays of the cache and back."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class ScanContent:
 
 
 def pack(source: LabelSource, chunks: Iterable[ScanChunk], *, split: str, root: Path) -> ScanContent:
-    """The usable images in arrays, and the account of all."""
+    """The index of the usable images, and the ledger of all."""
     counts: Counter[str] = Counter()
     entries: list[LedgerEntry] = []
     sizes_hw, labels = [np.zeros((0, 2), np.int32)], [batch_of([])]
@@ -78,7 +78,7 @@ def pack(source: LabelSource, chunks: Iterable[ScanChunk], *, split: str, root: 
 
 
 def to_arrays(content: ScanContent) -> dict[str, npt.NDArray[Any]]:
-    """All of it but the paths, which the reader knows, as arrays."""
+    """Everything as arrays, except the paths, which the reader knows."""
     arrays = {name: getattr(content.index, name) for name in _INDEX_FIELDS}
     texts = {"fingerprint": content.index.fingerprint, "ledger": content.ledger.to_json()}
     return {
@@ -114,7 +114,7 @@ def from_arrays(arrays: Arrays, images: Sequence[str]) -> ScanContent:
 
 
 def problems_of(chunk: ScanChunk) -> dict[int, Remark]:
-    """Why images are left out, by their number in the chunk; those that are used are not there.
+    """Why images are left out, by their number in the chunk.
 
     An image whose label rows were all refused is not background: it shows objects that have no label.
     """

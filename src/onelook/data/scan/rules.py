@@ -1,4 +1,4 @@
-"""What a scan's findings mean: when to stop, when to warn, when to continue."""
+"""What follows from a ledger: an error, a warning or nothing."""
 
 from __future__ import annotations
 
@@ -60,14 +60,14 @@ def apply_rules(ledger: Ledger, spec: DatasetSpec, options: ScanOptions, *, firs
             DataError,
             f"split `{ledger.split}`: cannot use {ledger.images_unusable} images and {ledger.rows_refused} label rows:",
             [str(entry) for entry in bad],
-            hint="cure them, or continue without them by leaving out `--strict`",
+            hint="fix them, or leave out `--strict` to continue without them",
         )
     if ledger.images_unusable == ledger.images_listed:
         raise combined(
             DataError,
             f"split `{ledger.split}`: no image can be used:",
             [str(entry) for entry in ledger.of("unusable image")],
-            hint="`onelook check` counts them by their faults, with a cure for each",
+            hint="`onelook check` counts them by fault and says how to fix each",
         )
     if not options.allow_unlabelled:
         _require_labels(ledger, spec, first_label)
@@ -132,7 +132,7 @@ def _require_labels(ledger: Ledger, spec: DatasetSpec, first_label: str | None) 
     if ledger.images_missing > MOST_MISSING * usable and first_label is not None:
         raise DataError(
             f"split `{ledger.split}`: {ledger.images_missing} of {usable} images have no label file; "
-            f"looked for `{printable(first_label)}`, for one",
+            f"looked for `{printable(first_label)}`, for example",
             hint=f"{_labels_expected_at(ledger.split, spec)}; if these are all background, add `--allow-unlabelled`",
         )
     if ledger.split in ("train", UNSPLIT) and ledger.rows_used == 0:
