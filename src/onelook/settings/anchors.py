@@ -16,7 +16,7 @@ class AnchorSettings(StrictSettings):
     """All settings of `onelook anchors`."""
 
     data: Path
-    """Dataset, by its YAML or in a layout that is known; its training labels are used."""
+    """Dataset: a YAML, or a folder or file in a known layout; its training labels are used."""
     cfg: str = Field("")
     """Model whose anchors are measured: a shipped name or a YAML file; empty takes that of the weights, or yolov5s."""
     weights: str = Field("")
@@ -28,7 +28,7 @@ class AnchorSettings(StrictSettings):
     num: int = Field(0, ge=0, le=20)
     """New anchors per output map; 0 looks for as many as the model has."""
     seed: int = Field(0, ge=0, lt=2**63)
-    """Decides the new anchors: same seed, same data, same settings, same anchors."""
+    """Random seed: the same seed, data and settings give the same anchors."""
     output: Path = Field(Path("runs/anchors"))
     """Where the image goes: a .png or .jpg file, or a folder."""
 

@@ -18,11 +18,11 @@ class ConvertDataSettings(StrictSettings):
     to: Literal["yolo", "coco", "voc", "labelme", "cvat"]
     """Format of the labels that are written."""
     out: Path
-    """Folder of the new dataset; it must not be there yet."""
+    """Folder of the new dataset; it must not exist yet."""
     split: float = Field(0.0, ge=0, lt=1)
     """Share of the images for training, the rest for validation, of a dataset without splits; 0 keeps its own."""
     seed: int = Field(0, ge=0, lt=2**63)
-    """Of `split`: another seed, another split."""
+    """Random seed of `split`."""
     images: Literal["copy", "link"] = Field("copy")
     """Whether the images are copied, or symbolic links to the originals are made, which take no space."""
     strict: bool = Field(False)

@@ -21,19 +21,19 @@ class LoadSettings(StrictSettings):
     weights: list[Path] = Field(min_length=1)
     """Checkpoint to use, .safetensors or .pt of YOLOv5, or an exported model; several are an ensemble."""
     head: HeadChoice = Field("auto")
-    """Branch of a head with two: several boxes per object, which need NMS, or one; auto takes the better in validation.
+    """Branch of a head with two: `many` boxes per object, with NMS, or `one`; auto takes the better in validation.
     Where NMS is needed anyway (augment, several weights) auto takes many."""
     imgsz: list[int] = Field([], max_length=2, json_schema_extra=IMGSZ_ALIASES)
-    """Size that images are fitted into, pixels: one side, or height and width; multiples of the model's stride. None
-    given means the size of training, or the only size of an exported model."""
+    """Size that images are fitted into, pixels: one side, or height and width; multiples of the model's stride. If not
+    given, the training size, or the only size of an exported model."""
     conf_thres: float = Field(0.25, ge=0, le=1)
     """Minimum confidence of a detection."""
     iou_thres: float = Field(0.45, ge=0, le=1)
-    """Overlap above which the weaker of two detections is dropped."""
+    """IoU above which the weaker of two detections is dropped."""
     max_det: int = Field(1000, ge=1)
     """Maximum number of detections per image."""
     classes: ClassList = Field([])
-    """Only these classes, by number or name, with commas or spaces between; none given means all."""
+    """Only these classes, by number or name, separated by commas or spaces; all if not given."""
     agnostic_nms: bool = Field(False)
     """Apply NMS across classes instead of within each."""
     device: str = Field("")
@@ -54,12 +54,12 @@ class DetectSettings(LoadSettings):
     vid_stride: int = Field(1, ge=1)
     """Use every n-th frame of a video, camera, stream or screen."""
     reconnect: int = Field(10, ge=0)
-    """How often in a row to reconnect when a camera, stream or screen breaks off, with growing waits."""
+    """Maximum number of attempts in a row to reconnect a camera, stream or screen, with growing waits."""
     max_pixels: int = Field(MAX_PIXELS, ge=100, le=MOST_PIXELS)
     """Maximum number of pixels that an image is decoded to as a whole, at 3 bytes each; larger ones are not used, or
     are decoded in bands for tiles."""
     tile: int = Field(0, ge=0)
-    """Side of square tiles that larger images are also predicted in, pixels, for small objects; 0 makes none."""
+    """Side of square tiles in which larger images are also predicted, pixels, for small objects; 0 for none."""
     tile_overlap: float = Field(0.2, ge=0, le=0.9)
     """Overlap of neighbouring tiles, as a share of their side: at least the size of the small objects."""
     tracker: Literal["none", "bytetrack"] = Field("none")
@@ -96,7 +96,7 @@ class DetectSettings(LoadSettings):
     name: str = Field("exp", min_length=1)
     """Name of the run folder; a number is added if it is taken."""
     exist_ok: bool = Field(False)
-    """Write into the run folder even if it is there already."""
+    """Write into the run folder even if it already exists."""
 
     @field_validator("source", mode="before")
     @classmethod

@@ -23,7 +23,7 @@ class SearchSettings(StrictSettings):
     evolve_method: Literal["auto", "optuna", "genetic"] = Field("auto")
     """Optuna's search, which ends bad trials early, or the genetic one; auto is optuna if that is installed."""
     evolve_population: str = Field("")
-    """Folder of hyperparameter YAMLs that are tried first, after the starting point."""
+    """Folder of hyperparameter YAMLs to try first, after the starting point."""
     resume_evolve: str = Field("", json_schema_extra=resumed(PLACE))
     """Resume an earlier search: its folder, or a file in it; the command may raise the number of trials."""
     evolve_storage: str = Field("", json_schema_extra=resumed(OUTSIDE))

@@ -51,17 +51,17 @@ class ExportSettings(StrictSettings):
     weights: Path
     """Checkpoint (.safetensors, or .pt of YOLOv5) to export."""
     head: HeadChoice = Field("auto")
-    """Branch of a head with two: several boxes per object, which need NMS, or one; auto takes the better in validation.
+    """Branch of a head with two: `many` boxes per object, with NMS, or `one`; auto takes the better in validation.
     """
     format: FormatNames = Field(["onnx"], min_length=1, json_schema_extra={"aliases": ["--include"]})
     """One or several of onnx, openvino, torchscript, ncnn, executorch, coreml, litert, tensorrt."""
     data: str = Field("")
     """Dataset YAML: mAP before and after is compared on its val split; int8 measures ranges on its train split."""
     imgsz: list[int] = Field([], max_length=2, json_schema_extra=IMGSZ_ALIASES)
-    """Size of the images, pixels: one side, or height and width; multiples of the model's stride. None given means the
-    size of training."""
+    """Size of the images, pixels: one side, or height and width; multiples of the model's stride. If not given, the
+    training size."""
     batch_size: int = Field(1, ge=1)
-    """Images of a call; with dynamic, any number can be given."""
+    """Images per call; with dynamic, any number is accepted."""
     dynamic: bool = Field(False)
     """Take images of any size that is a multiple of the stride, and, except for ncnn, any number of them."""
     half: bool = Field(False)
@@ -71,11 +71,11 @@ class ExportSettings(StrictSettings):
     calibration_images: int = Field(100, ge=1)
     """Training images on which int8 measures the ranges of activations."""
     nms: bool = Field(False)
-    """Put NMS into the graph, with the four thresholds that follow."""
+    """Put NMS into the graph, with the four settings below."""
     conf_thres: float = Field(0.25, ge=0, le=1)
     """Minimum confidence of a detection, with nms."""
     iou_thres: float = Field(0.45, ge=0, le=1)
-    """Overlap above which the weaker of two detections is dropped, with nms."""
+    """IoU above which the weaker of two detections is dropped, with nms."""
     max_det: int = Field(1000, ge=1)
     """Maximum number of detections per image, with nms."""
     agnostic_nms: bool = Field(False)
@@ -92,15 +92,15 @@ class ExportSettings(StrictSettings):
     device: str = Field("")
     """Where the export is compared with the model: cpu or a GPU number; TensorRT needs a GPU."""
     max_loss: float = Field(0.5, ge=0, le=100)
-    """Largest loss of mAP50-95 that is accepted, in points of 100; with data."""
+    """Largest accepted loss of mAP50-95, in points of 100; with data."""
     allow_mismatch: bool = Field(False)
-    """Keep an export that does not compute what the model computes."""
+    """Keep an export whose results differ from the model's."""
     workers: int = Field(8, ge=0)
-    """Maximum number of processes that load images; with data."""
+    """Maximum number of processes that load images of `data`."""
     output: str = Field("")
     """Folder for the exports; empty means beside the weights."""
     exist_ok: bool = Field(False)
-    """Replace exports that are there already."""
+    """Replace existing exports."""
 
     @model_validator(mode="after")
     def _refuse_options_without_effect(self) -> ExportSettings:

@@ -18,7 +18,7 @@ class FoldOptions(StrictSettings):
     model_config = ConfigDict(title="folds")
 
     folds: Path | None = Field(None, json_schema_extra=resumed(FREE))
-    """Train on each of the datasets fold1, fold2, ... that `onelook split --folds` made in this folder, and sum up."""
+    """Train on each dataset fold1, fold2, ... that `onelook split --folds` made in this folder, and summarise."""
 
 
 class FoldsSettings(FoldOptions, TrainSettings):

@@ -16,6 +16,6 @@ class InfoSettings(StrictSettings):
     weights: Path
     """File to inspect: a checkpoint of Onelook or YOLOv5, or what `onelook export` wrote."""
     imgsz: int = Field(640, ge=32, le=MAX_IMGSZ, multiple_of=32, json_schema_extra=IMGSZ_ALIASES)
-    """Side of the image that operations are counted for, pixels."""
+    """Image side for which operations are counted, pixels."""
     rows: bool = Field(False)
-    """List the rows of the layer table, too."""
+    """Also list the rows of the layer table."""

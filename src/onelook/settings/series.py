@@ -98,7 +98,7 @@ def resume_settings(
         f"`{name}` was {old[name]!r} and would become {new[name]!r}" for name in sorted(fixed) if old[name] != new[name]
     ]
     if problems:
-        hint = f"start a new one; a resumed {series} may change {', '.join(sorted(changeable))}"
+        hint = f"start a new {series}; a resumed one may change {', '.join(sorted(changeable))}"
         raise combined(SettingsError, f"a resumed {series} cannot change what it learns:", problems, hint=hint)
     changes = {name: getattr(given, name) for name in given.model_fields_set & changeable}
     changes |= {name: getattr(given, name) for name in outside}

@@ -21,17 +21,17 @@ class SplitSettings(StrictSettings):
     output: Path
     """New folder for the lists of images and the dataset YAML; images and labels stay where they are."""
     fractions: list[float] = Field([0.8, 0.2], min_length=2, max_length=3)
-    """Parts of train, val and test, which add up to 1; with two numbers there is no test split."""
+    """Fractions of train, val and test, which add up to 1; two numbers give no test split."""
     folds: int = Field(0, ge=0, le=100)
     """Make this many datasets for cross-validation, 2 or more: each image is in the validation split of just one."""
     stratify: bool = Field(False)
-    """Split each class by the fractions, as closely as possible; without it, a hash of the name decides, for good."""
+    """Split each class by the fractions, as closely as possible; without it, a hash of the name decides."""
     group: str = Field("")
     """Keep images together: `folder` those of a folder; or a regular expression, those whose first match is equal."""
     near: int = Field(6, ge=-1, le=7)
-    """Keep identical images and near-duplicates together; see `onelook check`. -1 does not compare images."""
+    """Keep identical images and near-duplicates together; see `onelook check`. -1 compares no images."""
     seed: int = Field(0, ge=0, lt=2**63)
-    """Another seed, another split."""
+    """Random seed of the split."""
 
     @field_validator("fractions")
     @classmethod
@@ -57,7 +57,8 @@ class SplitSettings(StrictSettings):
             re.compile(group)
         except re.error as problem:
             raise SettingsError(
-                f"`group` is `{group}`, which is no regular expression: {problem}", hint="try `folder`, or `(.*)_\\d+`"
+                f"`group` is `{group}`, which is not a regular expression: {problem}",
+                hint="try `folder`, or `(.*)_\\d+`",
             ) from problem
         return group
 

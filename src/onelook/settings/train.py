@@ -30,8 +30,7 @@ class TrainSettings(Hyperparameters):
     model_config = ConfigDict(title="settings")
 
     data: Path = Field(Path("data.yaml"), json_schema_extra=resumed(FREE))
-    """Dataset: a YAML that says where the images are and what the classes are called, or a folder or file in a known
-    layout."""
+    """Dataset: a YAML with image folders and class names, or a folder or file in a known layout."""
     split: float = Field(0.0, ge=0, lt=1)
     """Share of the images for training, the rest for validation, of a dataset without splits, such as the export of an
     annotation tool. The run folder keeps the split. 0 uses the splits of the dataset."""
@@ -39,10 +38,9 @@ class TrainSettings(Hyperparameters):
     """Where to start: a checkpoint (.safetensors, .pt of YOLOv5), a run folder, or yolox-nano to yolox-x; empty trains
     from scratch."""
     teacher: str = Field("", json_schema_extra=resumed(FREE))
-    """Weights of a larger detector that knows the dataset, to learn from it too; empty for none."""
+    """Weights of a larger detector that knows the dataset, to learn from as well; empty for none."""
     teach: Teach = Field("predictions")
-    """What is learned from the teacher: its predictions, its features (which teachers and students of all families
-    have), or both."""
+    """What to learn from the teacher: its predictions, its features (which models of all families have), or both."""
     cfg: str = Field("")
     """Model: a shipped name (`onelook models`) or a YAML file; empty takes that of the weights, or yolov5s."""
     hyp: str = Field("", json_schema_extra=resumed(KEPT, of_trial=True))
@@ -53,7 +51,7 @@ class TrainSettings(Hyperparameters):
     time: float = Field(0.0, ge=0, allow_inf_nan=False)
     """Hours that the run may take, instead of `epochs`: it trains for as many epochs as fit; 0 for no limit."""
     batch_size: int = Field(16, ge=-1)
-    """Images per batch; if you do not set it, runs of under 1000 updates take 8. -1 finds what the memory allows."""
+    """Images per batch; if not set, runs of under 1000 updates take 8. -1 finds the largest that fits in memory."""
     micro_batch: int = Field(0, ge=0, json_schema_extra=resumed(FREE))
     """Maximum number of images that a process sends through the network at once; 0 for its share of the batch."""
     nominal_batch: int = Field(0, ge=0)
@@ -61,9 +59,9 @@ class TrainSettings(Hyperparameters):
     imgsz: int = Field(640, ge=32, le=MAX_IMGSZ, json_schema_extra=IMGSZ_ALIASES)
     """Side of the square that images are fitted into, pixels; a multiple of the model's largest stride."""
     rect: bool = Field(False)
-    """Batches of images of similar shape, with little padding, in random order; switches mosaic off."""
+    """Batch images of similar shape, with little padding, in random order; switches mosaic off."""
     quad: bool = Field(False)
-    """Images of twice the size, a quarter as many per batch: one image enlarged, or four in a grid, half and half."""
+    """Images of twice the side, a quarter as many per batch: half of them one enlarged image, half a grid of four."""
     image_weights: bool = Field(False)
     """Draw images with rare or badly detected classes more often; weights are renewed for each epoch."""
     resume: bool | str = Field(False, json_schema_extra=resumed(PLACE))
@@ -75,13 +73,13 @@ class TrainSettings(Hyperparameters):
     noautoanchor: bool = Field(False)
     """Do not check the anchors against the labels."""
     no_one: bool = Field(False)
-    """Train no second branch of the head, which finds each object once, without NMS; heads with anchors have none."""
+    """Do not train the branch of the head that needs no NMS; heads with anchors do not have it."""
     noplots: bool = Field(False, json_schema_extra=resumed(FREE, of_trial=True))
     """Write no images."""
     noreport: bool = Field(False, json_schema_extra=resumed(FREE, of_trial=True))
     """Write no report at the end; `onelook report` writes one later."""
     serve_report: bool = Field(False, json_schema_extra=resumed(OUTSIDE, of_trial=True))
-    """Serve the report to this machine alone while the run trains, at port 8008 or a free one."""
+    """Serve a live report during training, to this machine only, at port 8008 or a free one."""
     cache: Literal["auto", "none", "ram", "disk", "val", "gpu"] = Field(
         "auto", json_schema_extra=resumed(FREE, bare="ram")
     )
@@ -92,15 +90,15 @@ class TrainSettings(Hyperparameters):
     """Where the other images of a mosaic come from: the dataset, or the same batch, whose images are decoded once each;
     with fewer than 8 images per batch, the dataset."""
     renderer: Literal["cpu", "device"] = Field("cpu")
-    """What makes the pixels of training images: the loader processes (cpu), or the device that trains (device)."""
+    """Where training images are rendered: in the loader processes (cpu), or on the training device (device)."""
     device: str = Field("", json_schema_extra=resumed(FREE))
     """cpu, a GPU number, several as in 0,1,2,3 (one process each), or mps; empty takes the first GPU if any."""
     nproc: int = Field(0, ge=0, json_schema_extra=resumed(FREE))
     """Processes that train together on this machine; 0 for one per device."""
     sync_bn: bool = Field(False)
-    """Let batch normalisation see the batches of all processes as one."""
+    """Compute batch-norm statistics over the batches of all processes."""
     strict_reduce: bool = Field(False)
-    """Add gradients in an order that does not depend on the number of processes: slower, same bits for any number."""
+    """Add gradients in an order that does not depend on the number of processes: slower, but always the same bits."""
     compile: bool = Field(False)
     """Compile the network with `torch.compile`, for batches of unchanged image size and for validation. That takes
     minutes, and on the CPU needs a C++ compiler; results differ from those without it in the last digits."""
@@ -110,7 +108,7 @@ class TrainSettings(Hyperparameters):
     hang_timeout: float = Field(60.0, gt=0, json_schema_extra=resumed(FREE))
     """Seconds without progress after which a process counts as hung, is reported and killed, and the run restarts."""
     max_restarts: int = Field(3, ge=0, json_schema_extra=resumed(FREE))
-    """How often in a row, without progress, dead processes are restarted from the newest checkpoint."""
+    """Maximum number of restarts in a row without progress, from the newest checkpoint, after a process died."""
     local_rank: int = Field(-1, ge=-1, json_schema_extra=resumed(PLACE))
     """Given by old launchers to say which process this is; checked against LOCAL_RANK, -1 for none."""
     close_mosaic: float = Field(0.0, ge=0, le=1)
@@ -129,7 +127,7 @@ class TrainSettings(Hyperparameters):
     name: str = Field("exp", min_length=1, json_schema_extra=resumed(PLACE))
     """Name of the run folder; a number is added if it is taken. `cfg` uses the name of the model."""
     exist_ok: bool = Field(False, json_schema_extra=resumed(PLACE))
-    """Write into the run folder even if it is there already."""
+    """Write into the run folder even if it already exists."""
     cos_lr: bool = Field(False)
     """Cosine learning-rate schedule instead of the linear one."""
     patience: int = Field(100, ge=0, json_schema_extra=resumed(EXTENDS))
@@ -137,21 +135,21 @@ class TrainSettings(Hyperparameters):
     freeze: list[int] = Field([0])
     """Layers that do not learn: one number N freezes layers 0 to N-1, several numbers freeze just those."""
     save_period: int = Field(-1, json_schema_extra=resumed(FREE, of_trial=True))
-    """Keep a numbered checkpoint every so many epochs; below 1 keeps none."""
+    """Keep a numbered checkpoint every N epochs; below 1 keeps none."""
     save_interval: float = Field(60.0, ge=0, json_schema_extra=resumed(FREE, of_trial=True))
     """Minimum seconds between two checkpoints within an epoch; saving is kept below 2 % of the time of the run."""
     seed: int = Field(0, ge=0, lt=2**63)
-    """Decides everything random: same seed, same data, same settings, same weights."""
+    """Random seed: the same seed, data and settings give the same weights."""
     amp: Literal["auto", "off", "bf16", "fp16"] = Field("auto")
     """Mixed precision; auto uses bf16 on GPUs that have it, fp16 on other GPUs, nothing on the CPU."""
     conf_thres: float = Field(0.001, ge=0, le=1)
     """Minimum confidence of a detection in validation."""
     iou_thres: float = Field(0.6, ge=0, le=1)
-    """Overlap above which the weaker of two detections is dropped in validation."""
+    """IoU above which the weaker of two detections is dropped in validation."""
     max_det: int = Field(300, ge=1)
     """Maximum number of detections per image in validation."""
     callbacks: list[Path] = Field([], json_schema_extra=resumed(OUTSIDE))
-    """Python files whose `Callback` classes watch the run; only as typed, never from a file of settings."""
+    """Python files whose `Callback` classes watch the run; never read from a settings file."""
     strict: bool = Field(False)
     """Stop if any label row or image cannot be used, instead of continuing without it."""
     allow_unlabelled: bool = Field(False)
@@ -159,7 +157,7 @@ class TrainSettings(Hyperparameters):
     max_pixels: int = Field(MAX_PIXELS, ge=100, le=MOST_PIXELS)
     """Maximum number of pixels of an image; larger ones are not used. A decoded image takes 3 bytes a pixel."""
     track: list[str] = Field([], json_schema_extra=resumed(OUTSIDE, of_trial=True))
-    """Trackers that follow the run: tensorboard, mlflow, wandb, clearml, comet; joined by commas; `none` is none."""
+    """Experiment trackers: tensorboard, mlflow, wandb, clearml, comet; several with commas; `none` for none."""
     entity: str = Field("", json_schema_extra=resumed(OUTSIDE, of_trial=True))
     """Owner of the run: W&B entity or Comet workspace; empty uses the default of the account."""
     upload_dataset: Literal["none", "all", "val"] = Field(
@@ -167,11 +165,11 @@ class TrainSettings(Hyperparameters):
     )
     """Keep the images and labels of all splits, or of the validation split only (val), as an artifact in W&B."""
     bbox_interval: int = Field(-1, ge=-1, json_schema_extra=resumed(FREE))
-    """Epochs between images with boxes in W&B, ClearML and Comet; -1 for ten in a run, 0 for none."""
+    """Epochs between images with boxes in W&B, ClearML and Comet; -1 for ten times per run, 0 for never."""
     artifact_alias: str = Field(
         "latest", pattern=r"^[A-Za-z0-9_.-]+$", json_schema_extra=resumed(OUTSIDE, of_trial=True)
     )
-    """Alias of the version of the dataset that `upload_dataset` keeps."""
+    """Alias of the dataset version that `upload_dataset` stores."""
 
     @field_validator("track", mode="before")
     @classmethod
@@ -183,7 +181,7 @@ class TrainSettings(Hyperparameters):
         for name in names:
             if name not in TRACKER_NAMES:
                 hint = nearest_name(name, TRACKER_NAMES)
-                raise SettingsError(f"setting `track` names `{name}`, which is no tracker", hint=hint)
+                raise SettingsError(f"setting `track` names `{name}`, which is not a tracker", hint=hint)
         return list(names)
 
     @model_validator(mode="after")

@@ -108,7 +108,7 @@ def _checked(entry: Any, place: str, *, depth: int = 1) -> dict[str, Any]:
 
 def _refuse_no_probability(value: Any, place: str) -> None:
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 1:
-        raise SettingsError(f"{place}: `p` is `{value}`, which is no probability", hint="use a number from 0 to 1")
+        raise SettingsError(f"{place}: `p` is `{value}`, which is not a probability", hint="use a number from 0 to 1")
 
 
 def _is_plain(value: Any) -> bool:

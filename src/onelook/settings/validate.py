@@ -27,23 +27,22 @@ class ValidateSettings(StrictSettings):
     weights: list[Path] = Field(min_length=1)
     """Checkpoint to validate, .safetensors or .pt of YOLOv5, or an exported model; several are an ensemble."""
     head: HeadChoice = Field("auto")
-    """Branch of a head with two: several boxes per object, which need NMS, or one; auto takes the better in validation.
+    """Branch of a head with two: `many` boxes per object, with NMS, or `one`; auto takes the better in validation.
     Where NMS is needed anyway (augment, an ensemble) auto takes many."""
     data: Path = Field(Path("data.yaml"))
-    """Dataset: a YAML that says where the images are and what the classes are called, or a folder or file in a known
-    layout."""
+    """Dataset: a YAML with image folders and class names, or a folder or file in a known layout."""
     task: Literal["val", "test", "train", "speed", "study"] = Field("val")
     """Split to validate on; or speed: time per image with the thresholds of detection, for each of the weights; or
     study: precision and time for image sizes from 256 to imgsz (1536 unless given) in steps of 128."""
     batch_size: int = Field(32, ge=1)
     """Images per batch; changes speed, memory and, by rounding, the last digits of the detections."""
     imgsz: int | None = Field(None, ge=32, le=MAX_IMGSZ, multiple_of=32, json_schema_extra=IMGSZ_ALIASES)
-    """Longest side of the images, pixels; a multiple of the model's largest stride. None given means the size of
-    training, or that of an exported model."""
+    """Longest side of the images, pixels; a multiple of the model's largest stride. If not given, the training
+    size, or that of an exported model."""
     conf_thres: float = Field(0.001, ge=0, le=1)
     """Minimum confidence of a detection; anything above 0.001 lowers the metrics."""
     iou_thres: float = Field(0.6, ge=0, le=1)
-    """Overlap above which the weaker of two detections is dropped."""
+    """IoU above which the weaker of two detections is dropped."""
     max_det: int = Field(300, ge=1)
     """Maximum number of detections per image."""
     device: str = Field("")
@@ -77,7 +76,7 @@ class ValidateSettings(StrictSettings):
     name: str = Field("exp", min_length=1)
     """Name of the run folder; a number is added if it is taken."""
     exist_ok: bool = Field(False)
-    """Write into the run folder even if it is there already."""
+    """Write into the run folder even if it already exists."""
     strict: bool = Field(False)
     """Stop if any label row or image cannot be used, instead of continuing without it."""
     allow_unlabelled: bool = Field(False)
