@@ -91,9 +91,9 @@ def test_settings_that_differ_from_the_defaults_and_the_scaled_decay_are_said() 
     given = TrainSettings(epochs=NUM_EPOCHS, lr0=0.02, degrees=5.0, project=Path("elsewhere"))
     text = shown(terminal=False, start=replace(fit_start(), settings=given, weight_decay=0.00046875))
     (line,) = [line for line in text.split("\n") if line.startswith("settings: ")]
-    assert line == "settings: lr0 0.02, degrees 5.0, epochs 3; weight decay of an update: 0.000469"
+    assert line == "settings: lr0 0.02, degrees 5.0, epochs 3; weight decay per update: 0.000469"
     plain = shown(terminal=False, start=replace(fit_start(), settings=TrainSettings()))
-    assert "settings: the defaults; weight decay of an update: " in plain
+    assert "settings: the defaults; weight decay per update: " in plain
 
 
 def test_a_log_file_does_not_wrap_its_lines() -> None:

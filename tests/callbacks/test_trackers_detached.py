@@ -321,7 +321,7 @@ def test_track_takes_names_with_commas_or_spaces(given: Any, names: list[str]) -
 @pytest.mark.parametrize(
     ("given", "message", "hint"),
     [
-        ("tensorbord", "`tensorbord`, which is no tracker", "did you mean `tensorboard`?"),
+        ("tensorbord", "`tensorbord`, which is not a tracker", "did you mean `tensorboard`?"),
         ("mlflow,MLFLOW", "`MLFLOW`", "did you mean `mlflow`?"),
         ("../evil", "`../evil`", "known are tensorboard, "),
     ],

@@ -63,7 +63,7 @@ def test_a_log_has_a_line_for_every_frame_of_a_video_with_its_speed() -> None:
     lines = shown([replace(VIDEO, number=number) for number in range(50)])
     assert len(lines) == 50
     assert lines[0] == "a.mp4 frame 0/50: 64x48, 1 bee, 2 wasp, 12.3 ms"
-    assert lines[-1] == "a.mp4 frame 49/50: 64x48, 1 bee, 2 wasp, 12.3 ms, 20.0 a second"
+    assert lines[-1] == "a.mp4 frame 49/50: 64x48, 1 bee, 2 wasp, 12.3 ms, 20.0 per second"
 
 
 def test_the_speed_is_that_of_the_last_seconds() -> None:
@@ -73,7 +73,7 @@ def test_the_speed_is_that_of_the_last_seconds() -> None:
     for number in range(120):
         clock.step = 0.05 if number < 50 else 0.1
         progress.show(replace(VIDEO, number=number))
-    assert text.getvalue().splitlines()[-1].endswith("10.0 a second")
+    assert text.getvalue().splitlines()[-1].endswith("10.0 per second")
 
 
 def test_in_a_terminal_one_line_follows_a_video_and_stays_with_its_last_frame() -> None:
@@ -88,7 +88,7 @@ def test_a_log_of_a_stream_has_a_line_a_second_for_each_source() -> None:
     frames = [replace(STREAM, place=f"camera {n % 2}", number=n // 2, dropped=n) for n in range(100)]
     lines = shown(frames, step=0.05)
     assert len(lines) == 10 and sum(line.startswith("camera 0 frame ") for line in lines) == 5
-    assert re.search(r", 20\.0 a second, 8\d passed over$", lines[-1])
+    assert re.search(r", 20\.0 per second, 8\d dropped$", lines[-1])
 
 
 def test_names_cannot_steer_the_terminal() -> None:

@@ -58,7 +58,7 @@ def test_an_option_that_could_be_several_is_refused_with_all_of_them(command: st
         return
     with pytest.raises(UsageError) as caught:
         typed(command, word)
-    assert says in caught.value.message and caught.value.hint == "type more of it"
+    assert says in caught.value.message and caught.value.hint == "type one of them in full"
 
 
 @pytest.mark.parametrize("kind", [DetectSettings, ServeSettings])
@@ -94,10 +94,10 @@ def test_a_class_that_is_not_there_is_refused(wanted: str, says: str) -> None:
 def test_help_begins_with_an_example_that_parses(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main([command, "--help"]) == 0
     example, _, rest = capsys.readouterr().out.partition("\n")
-    assert example == COMMANDS[command].example
+    assert example == f"example: {COMMANDS[command].example}"
     parser = Parser(prog=f"onelook {command}")
     ARGUMENTS[command](parser)
-    known = parser.parse_known_args(shlex.split(example)[2:])
+    known = parser.parse_known_args(shlex.split(example)[3:])
     assert known[1] == []
     assert rest.startswith("\nusage: ")
 
@@ -111,5 +111,5 @@ def test_help_shows_ten_options_and_help_all_the_others(command: str, capsys: py
     assert sorted(options) == sorted(["--help-all", *common])
     main([command, "--help-all"])
     everything = capsys.readouterr().out
-    assert everything.startswith(COMMANDS[command].example)
+    assert everything.startswith(f"example: {COMMANDS[command].example}")
     assert set(options) < {line.split()[0].rstrip(",") for line in everything.splitlines() if line.startswith("  --")}

@@ -74,7 +74,7 @@ def test_its_boxes_are_left_out_and_its_partners_stay(whole: DatasetIndex) -> No
 def test_more_than_that_ends_the_run(whole: DatasetIndex) -> None:
     with pytest.raises(DataError, match="2 of 1000 images could be read when the dataset was scanned") as caught:
         list(run_of(without(whole, 7, 8)))
-    assert "put them back and resume" in str(caught.value.hint)
+    assert "restore them and resume" in str(caught.value.hint)
 
 
 def test_a_small_dataset_can_do_without_none(tmp_path: Path) -> None:

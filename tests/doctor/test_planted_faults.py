@@ -49,4 +49,4 @@ def test_nothing_else_is_found(patient: Patient, result: CheckResult, before: di
 
 
 def test_the_verdict_counts_what_was_found(result: CheckResult) -> None:
-    assert "errors" in result.diagnosis.verdict and "mend the errors" in result.diagnosis.verdict
+    assert "errors" in result.diagnosis.verdict and "fix the errors" in result.diagnosis.verdict

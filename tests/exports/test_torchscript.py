@@ -60,7 +60,7 @@ def test_files_of_others_are_not_opened(tmp_path: Path, monkeypatch: pytest.Monk
     path = tmp_path / "x.torchscript"
     export_torchscript(plan_of(), path)
     monkeypatch.setenv("ONELOOK_CACHE", str(tmp_path / "cache of another user"))
-    with pytest.raises(CheckpointError, match="is a program, and no export of yours on this machine wrote it"):
+    with pytest.raises(CheckpointError, match="is a program that was not exported by you on this machine"):
         open_torchscript(path, CPU)
 
 

@@ -134,5 +134,5 @@ def test_settings_that_do_not_fit_are_refused(settings: dict[str, object], words
 
 @pytest.mark.parametrize("array", [np.zeros((8, 8), np.uint8), np.zeros((8, 8, 3)), np.zeros((0, 8, 3), np.uint8)])
 def test_arrays_that_are_no_images_are_refused(array: np.ndarray) -> None:
-    with pytest.raises(DataError, match="is no image"):
+    with pytest.raises(DataError, match="is not an image"):
         predictor().predict([array])

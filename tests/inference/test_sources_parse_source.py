@@ -78,11 +78,11 @@ def test_files_and_live_sources_do_not_mix(here: Path) -> None:
         ("concat://a|b", "begins with `concat://`"),
         ("http://", "it names no host"),
         ("http://a b/c", "or has blanks"),
-        ("http://a.org:port/", "is no web address"),
+        ("http://a.org:port/", "is not a web address"),
         ("https://www.youtube.com/watch?v=1", "is a page with a player"),
-        ("999", "a camera of too high a number"),
-        ("screen one", "no part of the screen"),
-        ("screen 1 2", "no part of the screen"),
+        ("999", "is a camera number that is too high"),
+        ("screen one", "does not describe a part of the screen"),
+        ("screen 1 2", "does not describe a part of the screen"),
         ("screen 0 0 0 0 5", "width and height from 1"),
         ("rtsp://u:secret@/x", "names no host"),
         ("rtsp://u:secret\N{ACCOUNT OF}@cam/x", "its host or port is malformed"),
@@ -105,7 +105,7 @@ def test_a_list_of_streams_has_one_a_line_and_comments(here: Path) -> None:
     [
         (b"", "names no stream"),
         (b"# only\n", "names no stream"),
-        (b"0\nphotos\nfile:///etc/x\n", r"line 2: `photos` is no camera.*\n  - line 3: .*`file://`"),
+        (b"0\nphotos\nfile:///etc/x\n", r"line 2: `photos` is not a camera.*\n  - line 3: .*`file://`"),
         (b"\xff\xfe0", "is not UTF-8"),
     ],
 )
@@ -196,7 +196,7 @@ def test_the_screen_gives_rgb_of_the_area_asked_for(two_monitors: list[dict[str,
 @pytest.mark.parametrize(
     ("wanted", "words"),
     [
-        (ScreenArea(3), "no monitor of that number\nhint: there are 2"),
+        (ScreenArea(3), "no monitor with that number\nhint: there are 2"),
         (ScreenArea(1, (150, 0, 100, 50)), "beyond the monitor\nhint: it has 200 x 100 pixels"),
     ],
 )

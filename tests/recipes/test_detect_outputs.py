@@ -98,7 +98,7 @@ def test_the_content_of_a_file_counts_not_its_name(
         result = run(weights, photos)
     assert [frame.path.name for frame in result.frames] == ["a.png", "b.jfif", "c", "d.mp4", "e.gif", *["f.webm"] * 3]
     assert all(len(frame.detections) == 2 for frame in result.frames[:5]) and not result.problems
-    assert f"folder `{photos}`: 2 of 8 files passed over, no images or videos: .heic 1, .txt 1" in caplog.text
+    assert f"folder `{photos}`: 2 of 8 files skipped, not images or videos: .heic 1, .txt 1" in caplog.text
     drawn = sorted(path.name for path in result.run_folder.iterdir())
     assert drawn == ["a.png", "b.jfif", "c.jpg", "d.jpg", "e.jpg", "f.mp4"]
     (photos / "all.list.txt").write_text("f.webm\nc\nb.jfif\ne.gif\n")

@@ -28,7 +28,7 @@ while [ ! -e {folder}/0 ] || [ ! -e {folder}/1 ]; do sleep 0.01; done
 [ $RANK = 0 ] || SECOND
 while :; do sleep 0.02; done
 """
-RESTARTED = "^the processes have ended well, but their run folder is not to be found$"
+RESTARTED = "^the processes finished, but their run folder cannot be found$"
 
 
 def train_with(tmp_path: Path, first: int, second: str, again: str = "exit 0", **more: Any) -> TrainResult:

@@ -32,7 +32,7 @@ def test_the_quickstart_ends_with_the_drawn_detections_of_the_model_it_trained(
     NotebookClient(notebook, timeout=300, resources={"metadata": {"path": str(tmp_path)}}).execute()
     outputs = [output for cell in notebook.cells if cell.cell_type == "code" for output in cell.outputs]
     shown = [output["data"] for output in outputs if output["output_type"] == "execute_result"]
-    assert "fit to train on" in shown[0]["text/plain"]
+    assert "ready for training" in shown[0]["text/plain"]
     assert "report.html" in shown[1]["text/html"]
     assert {"RBC", "WBC", "Platelets"} == set(ast.literal_eval(shown[2]["text/plain"]))
     assert shown[3]["image/png"].startswith("iVBORw0KGgo")

@@ -54,7 +54,7 @@ def test_the_wheel_checks_a_dataset_and_trains_without_the_checkout(
     where = run(*PYTHON, "-c", "import onelook; print(onelook.__file__)", folder=tmp_path, packages=packages)
     assert Path(where.strip()).is_relative_to(packages)
     program = packages / "bin" / "onelook"
-    assert "fit to train on" in run(*PYTHON, program, "check", tiny_data, folder=tmp_path, packages=packages)
+    assert "ready for training" in run(*PYTHON, program, "check", tiny_data, folder=tmp_path, packages=packages)
     small = ("--cfg", tiny_model, "--epochs", 1, "--imgsz", 64, "--batch-size", 8, "--workers", 0, "--device", "cpu")
     run(*PYTHON, program, "train", "--data", tiny_data, *small, folder=tmp_path, packages=packages)
     assert {"report.html", "results.csv", "weights"} <= {path.name for path in tmp_path.glob("runs/train/exp/*")}

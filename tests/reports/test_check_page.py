@@ -57,7 +57,7 @@ def test_names_are_text_and_nothing_else(result: CheckResult) -> None:
 
 def test_findings_cures_and_numbers_are_all_there(result: CheckResult) -> None:
     text = Reader(check_page(result.diagnosis)).text
-    for words in ("images that are there twice", "keep one of them", "one is kept", "has the same content as",
+    for words in ("duplicate images", "keep one of them", "one is kept", "has the same content as",
                   "class `rare` has no label", "side of objects, px", "21 images"):  # fmt: skip
         assert words in text, words
 
@@ -72,7 +72,7 @@ def test_long_lists_are_cut_and_say_so(result: CheckResult) -> None:
 def test_a_clean_dataset_has_a_page_as_well(tmp_path: Path) -> None:
     clean = check({"data": write_squares(tmp_path / "data"), "near": -1})
     text = Reader(check_page(clean.diagnosis)).text
-    assert "Nothing found: fit to train on." in text and "Nothing was found." in text
+    assert "Nothing found: ready for training." in text and "Nothing was found." in text
 
 
 SAVED = """new Promise(done => {

@@ -148,7 +148,7 @@ def test_images_are_small_and_hold_their_boxes(tmp_path: Path, caplog: pytest.Lo
     assert paths[0].read_bytes() == paths[1].read_bytes()
     write_examples(tmp_path / "nowhere" / "one.json", index, detections, metrics)
     assert "one.json` was not written: No such file" in caplog.text
-    assert "3.jpg" in caplog.text and "the report goes without it" in caplog.text
+    assert "3.jpg" in caplog.text and "the report leaves it out" in caplog.text
     examples = examples_from_json(paths[0].read_bytes())
     assert [(Path(one.file).name, one.right, one.missed, one.wrong) for one in examples.worst] == [
         ("2.jpg", 0, 1, 1),

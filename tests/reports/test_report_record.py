@@ -141,7 +141,7 @@ def test_a_file_that_is_no_file_is_absent(tmp_path: Path) -> None:
 
 
 def test_a_folder_without_a_run_is_an_error(tmp_path: Path) -> None:
-    with pytest.raises(RunFolderError, match=r"no run folder: none of `settings\.yaml`"):
+    with pytest.raises(RunFolderError, match=r"not a run folder: it has none of `settings\.yaml`"):
         read_run(tmp_path)
     with pytest.raises(RunFolderError, match="does not exist"):
         read_run(tmp_path / "nowhere")

@@ -160,7 +160,7 @@ def test_load_refuses_what_it_cannot_use(home: Home) -> None:
     with pytest.raises(SettingsError, match="`conf_thres` is `7`"):
         onelook.load(home.weights, device="cpu", conf_thres=7)
     detector = onelook.load(home.weights, device="cpu", imgsz=64)
-    with pytest.raises(DataError, match="is no image"):
+    with pytest.raises(DataError, match="is not an image"):
         detector(np.zeros((5, 5)))
     with pytest.raises(DataError, match=r"no\.jpg` does not exist"):
         detector("no.jpg")

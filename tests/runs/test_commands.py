@@ -54,7 +54,7 @@ def test_from_training_to_detection(home: Home, capsys: pytest.CaptureFixture[st
     assert (outcome.code, outcome.err) == (0, "")
     assert "train: 20 images: 20 with labels\n" in outcome.out
     assert "best weights: runs/train/exp/weights/best.safetensors\n" in outcome.out
-    assert outcome.out.endswith("everything is in runs/train/exp\n")
+    assert outcome.out.endswith("results are in runs/train/exp\n")
     train_leaves_what_it_should(Path("runs/train/exp"))
 
     best = Path("runs/train/exp/weights/best.safetensors")
@@ -65,11 +65,11 @@ def test_from_training_to_detection(home: Home, capsys: pytest.CaptureFixture[st
     save = ("--save-txt", "--save-conf", "--save-csv", "--save-json", "--save-crop")
     outcome = run(home.detect("--weights", best, "--conf-thres", 0.001, "--max-det", 5, *save), capsys)
     assert (outcome.code, outcome.err) == (0, "") and "4 images, " in outcome.out
-    assert "a second; milliseconds per image: wait for images" in outcome.out
-    assert "nothing was found" not in outcome.out
+    assert "per second; milliseconds per image: wait for images" in outcome.out
+    assert "no detections" not in outcome.out
     detect_leaves_what_it_should(Path("runs/detect/exp"), home)
     outcome = run(home.detect("--weights", best, "--conf-thres", 1, "--nosave"), capsys)
-    assert "nothing was found: see what a lower `--conf-thres` shows" in outcome.out
+    assert "no detections: try a lower `--conf-thres`" in outcome.out
     assert state_of(home.data) == before, "the data are the user's"
 
 

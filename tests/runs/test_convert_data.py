@@ -77,7 +77,7 @@ def test_export_of_a_tool_is_divided_on_its_way(tiny_data: Path, tmp_path: Path)
         assert len(scans["val"].index) == pytest.approx(6, abs=1)
         val.append([Path(image).name for image in scans["val"].index.paths])
     assert val[0] == val[1] != val[2]
-    with pytest.raises(DataError, match="has its splits already: train, val, test"):
+    with pytest.raises(DataError, match="already has splits: train, val, test"):
         convert_data({"data": tiny_data, "to": "voc", "out": tmp_path / "no", "split": 0.5})
 
 
@@ -119,7 +119,7 @@ def test_voc_has_no_place_for_polygons_and_says_so(
     out = tmp_path / "voc"
     outcome = run(texts("convert-data", with_polygon, "--to", "voc", "--out", out), capsys)
     assert outcome.code == 0
-    assert "the format has no place for 1 polygons\n" in outcome.out
+    assert "the format cannot store 1 polygons\n" in outcome.out
     assert "train: 19 images, " in outcome.out and "train: left out: 1 images, " in outcome.out
     assert f"use it with --data {out / 'data.yaml'}\n" in outcome.out
     assert_same(with_polygon, out, without=("polygon_offsets", "polygon_points"))
@@ -222,16 +222,16 @@ def test_nothing_is_replaced_and_nothing_of_the_old_is_touched(
 ) -> None:
     before = state_of(home.data)
     for out, message in (
-        (home.data, "is there already"),
-        (home.data / "images", "is there already"),
+        (home.data, "already exists"),
+        (home.data / "images", "already exists"),
         (home.data / "images/train/new", "whose images are copied"),
-        (home.file("taken", ""), "is there already"),
+        (home.file("taken", ""), "already exists"),
     ):
         outcome = run(texts("convert-data", home.yaml, "--to", "coco", "--out", out), capsys)
         assert (outcome.code, outcome.out) == (SettingsError.exit_code, "")
         assert message in outcome.err
     (tmp_path / "nowhere").symlink_to(tmp_path / "gone")
-    with pytest.raises(SettingsError, match="is there already"):
+    with pytest.raises(SettingsError, match="already exists"):
         convert_data({"data": home.yaml, "to": "coco", "out": tmp_path / "nowhere"})
     assert state_of(home.data) == before
 

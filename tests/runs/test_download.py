@@ -155,7 +155,7 @@ def test_files_that_are_there_are_not_replaced(
     yaml = describe(tmp_path / "set", [entry(server[0], "/labels.zip", archives)])
     (tmp_path / "set/labels/train").mkdir(parents=True)
     (tmp_path / "set/labels/train/00.txt").write_text("mine")
-    with pytest.raises(DataError, match=r"00\.txt` is there already"):
+    with pytest.raises(DataError, match=r"00\.txt` already exists"):
         fetched(yaml)
     assert (tmp_path / "set/labels/train/00.txt").read_text() == "mine"
 
@@ -166,7 +166,7 @@ def test_nothing_is_moved_if_a_single_file_is_in_the_way(
     yaml = describe(tmp_path / "set", [entry(server[0], "/images.zip", archives)])
     (tmp_path / "set/images/val").mkdir(parents=True)
     (tmp_path / "set/images/val/00.png").write_text("mine")
-    with pytest.raises(DataError, match=r"00\.png` is there already"):
+    with pytest.raises(DataError, match=r"00\.png` already exists"):
         fetched(yaml)
     assert not (tmp_path / "set/images/train").exists()
     (tmp_path / "set/images/val/00.png").unlink()

@@ -308,7 +308,7 @@ def test_without_optuna_the_genetic_search_takes_its_place(
     monkeypatch.setattr("onelook.search.plan.find_spec", lambda name: None if name == "optuna" else find(name))
     with caplog.at_level(logging.INFO):
         folder = evolve(search | {"evolve": 1}).run_folder
-    assert 'the genetic search takes its place, which needs more epochs (pip install "onelook[tune]")' in caplog.text
+    assert 'using the genetic search, which needs more epochs (pip install "onelook[tune]")' in caplog.text
     assert load_yaml(folder / "settings.yaml")["evolve_method"] == "genetic"
     with pytest.raises(SettingsError, match="package `optuna`, which is not installed") as caught:
         evolve(search | {"evolve_method": "optuna"})
@@ -341,7 +341,7 @@ def test_command_shows_a_line_per_trial_and_the_best(
     assert [line.split(":")[0] for line in trials[:2]] == ["trial 0", "trial 1"]
     assert trials[0].endswith("1 epoch best so far") and "epoch 0/" not in outcome.out
     assert any(line.startswith(("hyperparameter ", "no trial was better")) for line in lines)
-    assert "2 trials (2 complete), 2 epochs trained; everything is in runs/evolve/exp" in lines
+    assert "2 trials (2 complete), 2 epochs trained; results are in runs/evolve/exp" in lines
     assert any(line.startswith("  onelook train --data=") for line in lines)
     outcome = run(words(home, command, "--resume-evolve", "runs/evolve/exp", "--evolve", 3), capsys)
     assert outcome.code == 0 and "trial 2: " in outcome.out and "trial 1: " not in outcome.out

@@ -119,7 +119,7 @@ def test_nothing_is_replaced_or_written_among_the_images(place: str, data: Path)
     before = contents(data.parent)
     with pytest.raises(SettingsError) as caught:
         check({"data": data, "fix": str(data.parent / place), "near": -1})
-    assert "is there already" in caught.value.message or "lies within" in caught.value.message
+    assert "already exists" in caught.value.message or "lies within" in caught.value.message
     assert contents(data.parent) == before
 
 

@@ -202,7 +202,7 @@ def test_the_command_ends_with_tables_and_where_all_is(
     square = json.loads((folder / "folds.json").read_text())["classes"][0]
     spread = [f"{square['ap50']['mean']:.3f}", "±", f"{square['ap50']['sd']:.3f}"]
     assert ["square", "2", str(square["labels"]), *spread] in [row[:6] for row in rows]
-    assert lines[-1].startswith(f"everything is in {folder}; compare the folds with: onelook report {folder}")
+    assert lines[-1].startswith(f"results are in {folder}; compare the folds with: onelook report {folder}")
     assert (folder / "confusion_matrix.png").stat().st_size > 10_000
 
 

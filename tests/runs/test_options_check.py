@@ -123,7 +123,7 @@ def test_a_weak_detector_ranks_nothing(tmp_path: Path, capsys: pytest.CaptureFix
     assert weak.suspicions == ()
     assert main(["check", str(squares), "--imgsz", "96", "--near", "-1", "--weights", weights]) == 0
     out = capsys.readouterr().out
-    assert "the detector has mAP50 0.0" in out and "below 0.3: what it contradicts would mostly be" in out
+    assert "the detector has mAP50 0.0" in out and "below 0.3: most suspicions would be" in out
 
 
 @pytest.mark.parametrize(
@@ -133,11 +133,11 @@ def test_a_weak_detector_ranks_nothing(tmp_path: Path, capsys: pytest.CaptureFix
             "0 .5 .5 .2 .2\nx",
             False,
             0,
-            "training would start all the same, so the exit code is 0; `--strict` makes it 65",
+            "training would still start, so the exit code is 0; with `--strict` it is 65",
         ),
         ("7 .5 .5 .2 .2", False, 65, "refused, since split `train`: class ids 7 are not below"),
         ("0 .5 .5 .2 .2\nx", True, 65, "refused, since "),
-        ("0 .5 .5 .2 .2", True, 0, "fit to train on"),
+        ("0 .5 .5 .2 .2", True, 0, "ready for training"),
     ],
 )
 def test_the_verdict_and_the_exit_code_agree_or_it_says_why(
@@ -161,6 +161,6 @@ def test_the_report_goes_to_a_new_folder(data: Path, tmp_path: Path) -> None:
     told = json.loads((tmp_path / "report" / "check.json").read_text())
     assert told["counts"] == {"error": 1, "warning": 0, "note": 0} and told["splits"]["train"]["labels"] == 23
     assert told["findings"][0]["kind"] == "refused-row" and told["findings"][0]["line"] == 2
-    with pytest.raises(RunFolderError, match="report` is there already"):
+    with pytest.raises(RunFolderError, match="report` already exists"):
         check({"data": data, "output": str(tmp_path / "report")})
     check({"data": data, "output": str(tmp_path / "report"), "exist_ok": True})

@@ -242,7 +242,7 @@ def test_update_writes_the_detector_beside_the_checkpoint(home: Home, caplog: py
     assert np.array_equal(look(home, weights=target).frames[0].detections.boxes, result.frames[0].detections.boxes)
     assert look(home, weights=last, update=True).inference_files == (target,), "the same content may be there"
     target.write_bytes(b"something else")
-    with pytest.raises(SettingsError, match=r"last_inference\.safetensors` is there already"):
+    with pytest.raises(SettingsError, match=r"last_inference\.safetensors` already exists"):
         look(home, weights=last, update=True)
     assert target.read_bytes() == b"something else"
     caplog.set_level(logging.INFO)

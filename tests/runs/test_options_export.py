@@ -62,7 +62,7 @@ def test_an_export_lies_beside_its_weights_or_where_it_is_told_to(
         "best.safetensors", "best.torchscript", "best.torchscript.report.json",
     ]  # fmt: skip
     before = made.path.stat().st_mtime_ns
-    with pytest.raises(SettingsError, match=r"best\.torchscript` is there already\nhint: add `--exist-ok`"):
+    with pytest.raises(SettingsError, match=r"best\.torchscript` already exists\nhint: add `--exist-ok`"):
         export(given)
     assert made.path.stat().st_mtime_ns == before
     export({**given, "exist_ok": True})

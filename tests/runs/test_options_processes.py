@@ -59,4 +59,4 @@ def test_two_processes_share_a_validation(home: Home, capfd: pytest.CaptureFixtu
     words = texts("val", "--weights", home.weights, "--data", home.yaml, "--img", 64, "--device", "cpu", "--nproc", 2)
     assert main([*words, "--workers", "0", "--noplots"]) == 0
     shown = capfd.readouterr().out
-    assert "mAP50-95" in shown and shown.count("everything is in") == 1
+    assert "mAP50-95" in shown and shown.count("results are in") == 1

@@ -159,7 +159,7 @@ def test_runs_are_compared(options: Options, plain: Trained, home: Home, capsys:
     [
         (["report"], 2, "RUN"),
         (["report", "nowhere"], 73, "run folder `nowhere` does not exist"),
-        (["report", "."], 73, "no run folder"),
+        (["report", "."], 73, "not a run folder"),
         (["report", ".", "--outt", "x"], 2, "--out"),
     ],
 )

@@ -68,9 +68,9 @@ def test_known_fields_act_in_query_and_form(
 @pytest.mark.parametrize(
     ("query", "status", "says", "hint"),
     [
-        ("?conf=0.5", 422, "`conf` is no field of a request", "did you mean `conf_thres`?"),
-        ("?iou_thresh=0.5", 422, "`iou_thresh` is no field", "did you mean `iou_thres`?"),
-        ("?a=b", 422, "`a` is no field", "known are"),
+        ("?conf=0.5", 422, "`conf` is not a field of a request", "did you mean `conf_thres`?"),
+        ("?iou_thresh=0.5", 422, "`iou_thresh` is not a field", "did you mean `iou_thres`?"),
+        ("?a=b", 422, "`a` is not a field", "known are"),
         ("?max_det=2&max_det=3", 422, "`max_det` is given twice", ""),
         ("?max_det=0", 400, "`max_det`: input should be greater than or equal to 1", ""),
         ("?max_det=100000", 400, "`max_det` is 100000; 1 to 1000 can be asked for", "--max-det"),
@@ -95,7 +95,7 @@ def test_a_text_field_called_filename_is_no_file(service: Service, image: Path) 
     assert "the form has no file" in detect(service, body, content_type=kind).json["error"]
     body, kind = form(('; name="filename"', b"x"), (FILE, image.read_bytes()))
     reply = detect(service, body, content_type=kind)
-    assert (reply.status, "`filename` is no field" in reply.json["error"]) == (422, True)
+    assert (reply.status, "`filename` is not a field" in reply.json["error"]) == (422, True)
 
 
 def test_two_files_are_two_answers(service: Service, image: Path) -> None:

@@ -170,7 +170,7 @@ def test_processes_that_are_not_about_to_do_the_same_are_named_with_what_differs
     ranks = start_ranks(target, 2, tmp_path / "said", arguments=(["train", *words],))
     assert ranks.join() == [64, 64], ranks.everything_said
     assert len(ranks.errors) == 1
-    assert "the processes of this run are not about to do the same:" in ranks.errors[0]
+    assert "the processes of this run do not agree:" in ranks.errors[0]
     for what in differing:
         assert f"{what}: process 1 differs from process 0" in ranks.everything_said
     assert "hint: give all of them the same command, the same files and the same installation" in ranks.everything_said

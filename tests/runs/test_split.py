@@ -44,7 +44,7 @@ def test_all_images_of_a_dataset_are_split_again(data: Path, tmp_path: Path) -> 
     scans = {split: scan_split(spec, split) for split in spec.splits}
     assert {split: len(scan.index) for split, scan in scans.items()} == result.images[0]
     assert all(scan.ledger.entries == () and scan.ledger.images_found for scan in scans.values())
-    with pytest.raises(SettingsError, match="out` is there already"):
+    with pytest.raises(SettingsError, match="out` already exists"):
         divided(data)
 
 
@@ -169,7 +169,7 @@ def test_the_command_tells_what_is_where(data: Path, tmp_path: Path, capsys: pyt
 
 @pytest.mark.parametrize("group", ["(", "*"])
 def test_groups_are_regular_expressions(group: str, data: Path) -> None:
-    with pytest.raises(SettingsError, match="which is no regular expression"):
+    with pytest.raises(SettingsError, match="which is not a regular expression"):
         divided(data, group=group)
 
 

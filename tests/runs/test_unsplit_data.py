@@ -78,7 +78,7 @@ def test_data_and_option_that_do_not_fit_are_refused_with_the_cure(
     with pytest.raises(DataError, match="is not divided into train and val") as refused:
         train({**given, "data": export})
     assert "`onelook train --split 0.8`" in str(refused.value.hint)
-    with pytest.raises(DataError, match="has its splits already: train, val, test"):
+    with pytest.raises(DataError, match="already has splits: train, val, test"):
         train({**given, "data": tiny_data, "split": 0.8})
     with pytest.raises(DataError, match="split `val` would have no image"):
         train({**given, "data": EXPORTS["cvat"](labelled_images(tiny_data)[:1], tmp_path / "one"), "split": 0.8})

@@ -238,7 +238,7 @@ SOURCES = [
         "camera",
         lambda w: w.detect("--source", 999),
         65,
-        ("source `999` is a camera of too high a number",),
+        ("source `999` is a camera number that is too high",),
         "0 to 255",
     ),
     Case(
@@ -380,8 +380,8 @@ def test_detection_goes_on_after_a_bad_image_and_says_so_at_the_end(
     outcome = run(home.detect("--save-txt", "--conf-thres", 0), capsys)
     assert outcome.code == 65
     warning, error, hint = outcome.err.splitlines()
-    assert hint == "hint: everything else was processed; try again with whole files"
-    assert warning == "warning: 1 of 4 files gave less than they should"
+    assert hint == "hint: everything else was processed; try again with intact files"
+    assert warning == "warning: 1 of 4 files could not be used in full"
     assert error.startswith("error: ") and "test/001.jpg` cannot be used: the JPEG is truncated" in error
     assert sorted(path.name for path in Path("runs/detect/exp/labels").iterdir()) == ["000.txt", "002.txt", "003.txt"]
     assert state_of(home.data) == before

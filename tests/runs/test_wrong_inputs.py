@@ -42,7 +42,7 @@ USAGE = [
         train("--save", 3),
         2,
         ("option `--save` is short for `--save-interval` or `--save-period`",),
-        "type more of it",
+        "type one of them in full",
     ),
     Case("misspelt option", train("--btach-size=3"), 2, ("`--btach-size`",), "did you mean `--batch-size`?"),
     Case(
@@ -190,7 +190,7 @@ MODELS += [
         "row of three",
         table_with("  - [-1, 1, C3]"),
         64,
-        ("bent.yaml` row 2: `[-1, 1, 'C3']` is no row",),
+        ("bent.yaml` row 2: `[-1, 1, 'C3']` is not a row",),
         "[from, repeats, block, [arguments]]",
     ),
 ]
@@ -338,7 +338,7 @@ def test_a_finished_run_that_is_resumed_is_done_and_not_touched(home: Home, caps
     for place in ("runs/exp", "runs/exp/weights/last.safetensors"):
         outcome = run(texts("train", "--resume", place), capsys)
         assert outcome.code == 0 and outcome.err == "", outcome.err
-        assert "run `runs/exp` has finished its epoch; for more: `--epochs 2`; nothing is left to do" in outcome.out
+        assert "run `runs/exp` has finished its epoch; to train longer: `--epochs 2`; nothing to do" in outcome.out
         assert "best weights: runs/exp/weights/best.safetensors" in outcome.out
     outcome = run(texts("train", "--resume", "runs/exp", "--lr0", 0.5), capsys)
     assert outcome.code == 64 and "`lr0` was 0.01 and would become 0.5" in outcome.err and "hint: " in outcome.err

@@ -83,15 +83,15 @@ HEADER = ",".join([*RESULTS, "lr0", "fitness", "generation"])
         (b"", "has no column `metrics/precision`"),
         (b"epoch,loss\n1,2\n", "has no column `metrics/precision`"),
         (f"{HEADER}\n1,2,3\n".encode(), "line 2 has 3 cells, its first line 10"),
-        (f"{HEADER}\n1,2,3,4,5,6,7,8,abc,0\n".encode(), "line 2: `fitness` is `abc`, which is no finite number"),
+        (f"{HEADER}\n1,2,3,4,5,6,7,8,abc,0\n".encode(), "line 2: `fitness` is `abc`, which is not a finite number"),
         (f"{HEADER}\n1,2,3,4,5,6,7,inf,1,0\n".encode(), "line 2: `lr0` is `inf`"),
-        (f"{HEADER}\n1,2,3,4,5,6,7,8,1,-1\n".encode(), "line 2: `generation` is `-1`, which is no whole number"),
+        (f"{HEADER}\n1,2,3,4,5,6,7,8,1,-1\n".encode(), "line 2: `generation` is `-1`, which is not a whole number"),
         (
             f"{HEADER},state\n1,2,3,4,5,6,7,8,1,0,asleep\n".encode(),
             "state `asleep` is none of complete, ",
         ),
         (b"\xff\xfe", "is not UTF-8 text: byte 0"),
-        (f"{HEADER[:-19]}\n1,2,,4,5,6,7,8\n".encode(), "line 2: `metrics/mAP_0.5` is ``, which is no finite number"),
+        (f"{HEADER[:-19]}\n1,2,,4,5,6,7,8\n".encode(), "line 2: `metrics/mAP_0.5` is ``, which is not a finite number"),
         (f"{HEADER}\n{'1,' * 8}1,0\0\n".encode(), "line 2"),
     ],
 )

@@ -73,7 +73,7 @@ def test_what_is_typed_is_read_and_written_again(tmp_path: Path) -> None:
         ([{"p": 1}], "has no `name`", "write `{name: Blur, p: 0.01}`"),
         (["{Blur: 1}"], "has no `name`", ""),
         ([3], "transform 1 of `transforms` is `3`, which has no `name`", ""),
-        ([{"name": "Blur", "p": 2}], "`p` is `2`, which is no probability", "from 0 to 1"),
+        ([{"name": "Blur", "p": 2}], "`p` is `2`, which is not a probability", "from 0 to 1"),
         ([{"name": "Blur", "p": True}], "`p` is `True`", ""),
         ([{"name": "OneOf"}], "take a list `transforms`", ""),
         ([{"name": "Blur", "transforms": [GREY]}], "take a list `transforms`, no others do", ""),

@@ -85,7 +85,7 @@ def make_batch(num_images: int, *, height: int = 96, width: int = 128, boxes_per
 def drawn(path: Path) -> np.ndarray:
     """The decoded file, (H, W, 3) RGB."""
     image = cv2.imread(str(path))
-    assert image is not None, f"{path} is no image"
+    assert image is not None, f"{path} is not an image"
     return image[..., ::-1]
 
 

@@ -77,7 +77,7 @@ SHAPES = "tensor `model.1.m.0.weight` has the shape (7, 8, 1, 1), the model that
         ({"is_fused": True}, "is missing"),
         ({"version": 2}, "has format version 2"),
         ({"version": None}, "has format version None"),
-        ({"format": "other"}, "it carries no Onelook document"),
+        ({"format": "other"}, "it has no Onelook metadata"),
     ],
 )  # fmt: skip
 def test_odd_documents_are_refused(changes: dict[str, Any], says: str, tmp_path: Path) -> None:
@@ -115,7 +115,7 @@ def test_numbers_that_are_not_finite_are_refused(name: str, value: float, tmp_pa
 def test_tensors_that_do_not_belong_are_named(tmp_path: Path) -> None:
     for change, says in (
         ({"ema/model.0.conv.weight": torch.zeros(1)}, "tensor `model.0.conv.weight` has the shape (1,)"),
-        ({"ema/more": torch.zeros(1)}, "tensor `more` is no part of the model that it describes"),
+        ({"ema/more": torch.zeros(1)}, "tensor `more` is not part of the model that it describes"),
         ({"ema/model.1.anchors": None}, "tensor `model.1.anchors` is missing"),
     ):
         tensors, document = genuine()

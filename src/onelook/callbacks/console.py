@@ -177,7 +177,7 @@ class ConsoleProgress(Callback):
         settings, fields = event.settings, type(event.settings).model_fields
         values = {name: getattr(settings, name) for name in fields if name not in names_of(type(settings), PLACE)}
         changed = [f"{name} {value}" for name, value in values.items() if value != fields[name].default]
-        text = f"settings: {', '.join(changed) or 'the defaults'}; weight decay of an update: {event.weight_decay:.3g}"
+        text = f"settings: {', '.join(changed) or 'the defaults'}; weight decay per update: {event.weight_decay:.3g}"
         width = max(20, self._console.width - 1) if self._is_live else len(text)
         wrapped = textwrap.wrap(
             for_terminal(text), width, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False

@@ -63,5 +63,5 @@ def _advice(study: AnchorStudy) -> str:
         )
     return (
         f"Training keeps the anchors: more than {_percent(GOOD_RECALL)} of the labels are in reach.\n"
-        "To take the new ones all the same, write them into a model:"
+        "To use the new ones anyway, write them into a model:"
     )

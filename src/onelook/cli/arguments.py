@@ -31,17 +31,17 @@ def _of_models(parser: argparse.ArgumentParser) -> None:
 
 def _of_convert(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "weights", type=Path, help="checkpoint of YOLOv5 6.0 to 7.0 (.pt), of which nothing is run, or of Onelook"
+        "weights", type=Path, help="checkpoint of Onelook, or of YOLOv5 6.0 to 7.0 (.pt; no code in it is run)"
     )
     parser.add_argument(
         "--out", type=Path, metavar="PATH", help="file to write (default: beside weights, as in best-half.safetensors)"
     )
-    parser.add_argument("--exist-ok", action="store_true", help="replace a file that is there")
+    parser.add_argument("--exist-ok", action="store_true", help="replace an existing file")
     parser.add_argument(
-        "--ema-only", action="store_true", help="keep the averaged weights only, without the state of the training"
+        "--ema-only", action="store_true", help="keep only the averaged weights, without the training state"
     )
     parser.add_argument(
-        "--fuse", action="store_true", help="fold batch-norms into convolutions; the result cannot be trained on"
+        "--fuse", action="store_true", help="fold batch norms into convolutions; the result cannot be trained further"
     )
     parser.add_argument("--half", action="store_true", help="store the weights in 16 bits; half the size")
 
@@ -49,7 +49,7 @@ def _of_convert(parser: argparse.ArgumentParser) -> None:
 def _of_autosplit(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("images", type=Path, help="folder of images, searched at all depths")
     parser.add_argument(
-        "--output", type=Path, default=Path(), metavar="PATH", help="folder of the lists (default: here)"
+        "--output", type=Path, default=Path(), metavar="PATH", help="folder for the lists (default: the current folder)"
     )
     parser.add_argument(
         "--fractions",

@@ -23,7 +23,7 @@ def run(arguments: argparse.Namespace) -> CommandResult:
     for row in result.rows:
         if row.problem:
             print(f"{row.format}: {row.problem}")
-    print(f"everything is in {result.run_folder}")
+    print(f"results are in {result.run_folder}")
     return CommandResult(result)
 
 

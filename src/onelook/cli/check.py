@@ -22,8 +22,8 @@ from onelook.settings.command_line import typed_options
 
 MAX_ENTRIES = 8
 TOO_WEAK = (
-    f", below {LEAST_MAP50:g}: what it contradicts would mostly be its own errors, so nothing is ranked; "
-    "train it for longer, or take a better one"
+    f", below {LEAST_MAP50:g}: most suspicions would be its own errors, so nothing is ranked; "
+    "train it longer, or use a better one"
 )
 
 
@@ -43,7 +43,7 @@ def run(arguments: argparse.Namespace) -> CommandResult:
     _print_detector_map(result)
     print(f"\n{result.diagnosis.verdict}")
     if result.refusal is None and by_severity(result.diagnosis.findings)["error"]:
-        print("training would start all the same, so the exit code is 0; `--strict` makes it 65")
+        print("training would still start, so the exit code is 0; with `--strict` it is 65")
     _say_where(result)
     document = {**result.diagnosis.document(), "output": result.settings.output or None, "fixed": result.fixed}
     return CommandResult(document, result.refusal)
@@ -64,9 +64,9 @@ def _print_some(findings: Sequence[Finding]) -> None:
 
 def _say_where(result: CheckResult) -> None:
     if result.settings.output:
-        print(f"everything is in {result.settings.output}")
+        print(f"results are in {result.settings.output}")
     if result.fixed is not None:
-        print(f"the corrected copy is {result.fixed}")
+        print(f"the corrected copy is in {result.fixed}")
 
 
 def _splits(diagnosis: Diagnosis) -> Table:
@@ -84,7 +84,7 @@ def _splits(diagnosis: Diagnosis) -> Table:
         table.add_row(f"{title} at {diagnosis.imgsz}", *cells)
     if diagnosis.anchors is not None:
         reach = f"{100 * diagnosis.anchors.best_possible_recall:.1f} %"
-        table.add_row(f"in reach of the anchors of {escape(diagnosis.model)}", reach)
+        table.add_row(f"matched by anchors of {escape(diagnosis.model)}", reach)
     return table
 
 
@@ -93,7 +93,7 @@ def _cures(found: dict[str, list[Finding]]) -> Table:
     table.add_column("severity", no_wrap=True)
     table.add_column("count", justify="right", no_wrap=True)
     table.add_column("what")
-    table.add_column("cure")
+    table.add_column("what to do")
     for kind, findings in found.items():
         fault = FAULTS[kind]
         cure = escape(fault.cure) + (f" (`--fix`: {escape(fault.fixed)})" if fault.fixed else "")

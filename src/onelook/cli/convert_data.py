@@ -22,6 +22,6 @@ def run(arguments: argparse.Namespace) -> CommandResult:
             print(f"{split}: left out: {left_out[0]} images, {left_out[1]} label rows; see {LEDGER_NAME}")
         splits[split] = {**kept, "images_left_out": left_out[0], "rows_left_out": left_out[1]}
     for what, count in result.losses.items():
-        print(f"the format has no place for {count} {what}")
+        print(f"the format cannot store {count} {what}")
     print(f"the dataset is in {result.path.parent}; use it with --data {result.path}")
     return CommandResult({"data": result.path, "splits": splits, "losses": result.losses})

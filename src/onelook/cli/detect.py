@@ -24,11 +24,11 @@ def run(arguments: argparse.Namespace) -> CommandResult:
         print(_became(count))
     times = ", ".join(f"{name} {value:.1f}" for name, value in result.milliseconds.items())
     images = "image" if result.num_frames == 1 else "images"
-    print(f"{result.num_frames} {images}, {result.frames_per_second:.1f} a second; milliseconds per image: {times}")
+    print(f"{result.num_frames} {images}, {result.frames_per_second:.1f} per second; milliseconds per image: {times}")
     if result.frames and not any(len(frame.detections) for frame in result.frames):
-        print("nothing was found: see what a lower `--conf-thres` shows, or train for longer")
+        print("no detections: try a lower `--conf-thres`, or train longer")
     if result.run_folder is not None:
-        print(f"everything is in {result.run_folder}")
+        print(f"results are in {result.run_folder}")
     return CommandResult(_document(result), _problem(result.problems))
 
 
@@ -45,12 +45,12 @@ def _problem(problems: Sequence[str]) -> OnelookError | None:
     """One error for all files that could not be used."""
     if not problems:
         return None
-    hint = "everything else was processed; try again with whole files"
+    hint = "everything else was processed; try again with intact files"
     if len(problems) == 1:
         return DataError(problems[0], hint=hint)
-    return combined(DataError, f"{len(problems)} files or streams gave less than they should:", problems, hint=hint)
+    return combined(DataError, f"{len(problems)} files or streams could not be used in full:", problems, hint=hint)
 
 
 def _became(count: LiveCount) -> str:
-    again = f", connected again {count.reconnected} times" if count.reconnected else ""
-    return f"{count.name}: {count.taken} frames processed, {count.dropped} passed over{again}"
+    again = f", reconnected {count.reconnected} times" if count.reconnected else ""
+    return f"{count.name}: {count.taken} frames processed, {count.dropped} dropped{again}"

@@ -25,7 +25,7 @@ class DetectProgress:
     """Shows frames as they are done; a context manager, which leaves the last line whole.
 
     A line for every image. For videos and live sources: in a terminal one line that follows them, ten times a second
-    at most; elsewhere a line for every frame of a video, and one a second for a live source.
+    at most; elsewhere a line for every frame of a video, and one per second for a live source.
 
     Args:
         console: where to write; standard output by default.
@@ -91,8 +91,8 @@ class DetectProgress:
         line = f"{place}: {width}x{height}, {found}, {frame.milliseconds:.1f} ms"
         span = self._times[-1] - self._times[0]
         if frame.number is not None and span >= MEASURABLE_SECONDS:
-            line += f", {(len(self._times) - 1) / span:.1f} a second"
-        return line + (f", {frame.dropped} passed over" if frame.dropped else "")
+            line += f", {(len(self._times) - 1) / span:.1f} per second"
+        return line + (f", {frame.dropped} dropped" if frame.dropped else "")
 
     def _say(self, text: str, *, end: str = "\n") -> None:
         line = Text(for_terminal(text))

@@ -78,11 +78,11 @@ def _ending(result: EvolveResult) -> str:
     epochs = sum(row.epochs for row in result.rows)
     listed = ", ".join(f"{count} {state}" for state, count in counts.items() if count)
     done = f"{len(result.rows)} trials ({listed}), {_epochs(epochs)} trained"
-    lines = [f"{done}; everything is in {result.run_folder}"]
+    lines = [f"{done}; results are in {result.run_folder}"]
     if len(result.rows) < result.trials:
-        lines.append(f"{result.trials - len(result.rows)} of the {result.trials} trials are still under way elsewhere")
+        lines.append(f"{result.trials - len(result.rows)} of the {result.trials} trials are still running elsewhere")
     if result.best is None:
-        lines.append("no trial is complete: there are no best hyperparameters")
+        lines.append("no trial is complete, so there are no best hyperparameters")
     else:
         lines += ["train with the best hyperparameters:", f"  {result.command}"]
     if result.weights is not None:

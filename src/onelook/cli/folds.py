@@ -63,5 +63,5 @@ def _ending(result: FoldsResult, sign: str) -> str:
     both = [f"{one.mean:.4f} {sign} {one.sd:.4f}" for one in (spreads["map50"], spreads["map50_95"])]
     return (
         f"mean {sign} standard deviation of {len(result.folds)} folds: mAP50 {both[0]}, mAP50-95 {both[1]}\n"
-        f"everything is in {result.run_folder}; compare the folds with: onelook report {result.run_folder}"
+        f"results are in {result.run_folder}; compare the folds with: onelook report {result.run_folder}"
     )

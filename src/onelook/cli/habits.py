@@ -88,7 +88,7 @@ def corrected_options(
         return None
     is_one = len(foreign) == 1
     listed = ", ".join(f"`{word}`" for word in foreign)
-    problem = f"onelook {command}: {listed} {'is' if is_one else 'are'} written in another way here"
+    problem = f"onelook {command}: {listed} {'is' if is_one else 'are'} spelled differently here"
     return UsageError(problem, hint=f"type `{shlex.join(['onelook', command, *words])}`")
 
 

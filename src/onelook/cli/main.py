@@ -69,7 +69,7 @@ def _dispatch(typed: list[str]) -> CommandResult:
         description="Train, validate and run object detectors.",
         epilog="`onelook COMMAND --help` lists the options of a command.",
     )
-    parser.add_argument("--version", action="store_true", help="show the version and end")
+    parser.add_argument("--version", action="store_true", help="show the version and exit")
     parser.add_argument(JSON_OPTION, action="store_true", help=JSON_HELP)
     commands = parser.add_subparsers(dest="command", metavar="COMMAND")
     wanted = next((word for word in typed if not word.startswith("-")), None)

@@ -24,7 +24,7 @@ class Parser(argparse.ArgumentParser):
         super().__init__(allow_abbrev=False, **options)
         self._example, self._common = example, common.split()
         if self._common:
-            self.add_argument("--help-all", action=_HelpAll, nargs=0, help="show all options and end")
+            self.add_argument("--help-all", action=_HelpAll, nargs=0, help="show all options and exit")
 
     def format_help(self) -> str:
         """One example first, then the options that people use."""
@@ -41,7 +41,7 @@ class Parser(argparse.ArgumentParser):
 
     def format_all_help(self) -> str:
         """One example first, then all options."""
-        return (f"{self._example}\n\n" if self._example else "") + super().format_help()
+        return (f"example: {self._example}\n\n" if self._example else "") + super().format_help()
 
     def _is_common(self, action: argparse.Action) -> bool:
         return action.dest in ("help", "help_all", *self._common) or not action.option_strings
@@ -66,7 +66,7 @@ class Parser(argparse.ArgumentParser):
         options = {id(known[full]): full for full in reversed(known) if full.startswith(name) and full != JSON_OPTION}
         if len(options) > 1:
             shown = " or ".join(f"`{full}`" for full in sorted(options.values()))
-            raise UsageError(f"{self.prog}: option `{name}` is short for {shown}", hint="type more of it")
+            raise UsageError(f"{self.prog}: option `{name}` is short for {shown}", hint="type one of them in full")
         return f"{next(iter(options.values()))}{sign}{value}" if options else word
 
     def error(self, message: str) -> NoReturn:

@@ -31,7 +31,7 @@ def run(arguments: argparse.Namespace) -> CommandResult:
     console.print(class_table(result.metrics, result.names, width=console.width))
     metrics = result.metrics
     print(f"best weights: {result.best}")
-    print(f"mAP50 {metrics.map50:.4f}, mAP50-95 {metrics.map50_95:.4f}; everything is in {result.run_folder}")
+    print(f"mAP50 {metrics.map50:.4f}, mAP50-95 {metrics.map50_95:.4f}; results are in {result.run_folder}")
     return CommandResult(
         {
             "run_folder": result.run_folder,

@@ -38,7 +38,7 @@ def run(arguments: argparse.Namespace) -> CommandResult:
         Console().print(series_table(rows))
     else:
         _show_metrics(result, verbose=settings.verbose)
-    print(f"everything is in {result.run_folder}")
+    print(f"results are in {result.run_folder}")
     return CommandResult(_document(RunDir(result.run_folder), result.measurements))
 
 

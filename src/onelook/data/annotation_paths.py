@@ -143,7 +143,7 @@ def _images_of(file: Path, label_format: str, split: str) -> Path:
     raise DataError(
         f"`{printable(file)}`: its first image, `{name}`, was not found; looked in "
         f"{', '.join(f'`{printable(folder)}`' for folder in folders)}",
-        hint="put the images there, or say in a dataset YAML where they are",
+        hint="put the images there, or give their folder in a dataset YAML",
     )
 
 

@@ -21,7 +21,7 @@ def require_new_folder(out: Path, image_folders: Iterable[StrPath], *, option: s
     """Raise SettingsError if `out`, which the user gives as `option`, is there already, or lies among the images."""
     if os.path.lexists(out):
         raise SettingsError(
-            f"`{printable(out)}` is there already", hint=f"choose another `{option}`; nothing is replaced"
+            f"`{printable(out)}` already exists", hint=f"choose another `{option}`; nothing is replaced"
         )
     for folder in image_folders:
         if out.is_relative_to(folder):

@@ -57,7 +57,7 @@ def _archive(entry: object, where: str, no_hash: bool) -> Archive:
         raise SettingsError(
             f"{where} gives no {'size' if sha256 else 'SHA-256'} for `{shown_address(entry['url'])}`: "
             "anything could arrive",
-            hint="ask who made the YAML, or type `--no-hash` to take what comes",
+            hint="ask who made the YAML, or pass `--no-hash` to accept any file",
         )
     if to and (not isinstance(to, str) or refusal_of(to) is not None):
         raise SettingsError(f"{where}: `to` is {to!r}", hint="give the name of a folder below that of the dataset")

@@ -169,7 +169,7 @@ def require_unsplit(spec: DatasetSpec) -> None:
     """Raise DataError if a dataset has its own splits."""
     if not spec.is_unsplit:
         raise DataError(
-            f"`{printable(spec.path)}` has its splits already: {', '.join(spec.splits)}",
+            f"`{printable(spec.path)}` already has splits: {', '.join(spec.splits)}",
             hint="leave out `--split`; `onelook split` divides a dataset again",
         )
 

@@ -55,7 +55,7 @@ def within_limit(batches: Generator[Batch, None, None], *, num_images: int) -> G
                     raise DataError(
                         f"{problem}; {len(lost)} of {num_images} images could be read when the dataset was scanned, "
                         "and now cannot",
-                        hint="put them back and resume; or scan again, with a new run",
+                        hint="restore them and resume; or scan again, with a new run",
                     )
                 logger.warning("%s; the run continues without it and is no longer reproducible", problem)
             yield batch

@@ -142,7 +142,7 @@ def unlabelled_findings(scans: Scans, unlabelled: Mapping[str, Collection[str]])
             if index.paths[image] in unlabelled[split]:
                 yield Finding("no-label-file", split, file, "has no labels, not even an empty label file", image=image)
             else:
-                yield Finding("empty-label-file", split, file, "is said to show nothing", image=image)
+                yield Finding("empty-label-file", split, file, "is marked as background", image=image)
 
 
 def _anchors_document(fit: AnchorFit | None, model: str) -> dict[str, Any] | None:

@@ -74,10 +74,10 @@ def verdict(findings: Iterable[Finding], refusal: str = "") -> str:
     counts = by_severity(findings)
     summary = counted(counts)
     if refusal:
-        cure = "; mend the errors" if counts["error"] else ""
+        cure = "; fix the errors" if counts["error"] else ""
         return f"{summary or 'nothing found'}: refused, since {refusal}{cure}"
     if counts["error"]:
-        return f"{summary}: mend the errors before you trust a score"
+        return f"{summary}: fix the errors before you trust any metrics"
     if counts["warning"]:
-        return f"{summary}: fit to train on; the warnings are worth a look"
-    return f"{summary}: fit to train on" if summary else "nothing found: fit to train on"
+        return f"{summary}: ready for training, but read the warnings"
+    return f"{summary}: ready for training" if summary else "nothing found: ready for training"

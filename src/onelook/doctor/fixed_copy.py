@@ -28,7 +28,7 @@ def write_fixed(out: Path, scans: Scans, findings: Sequence[Finding], names: tup
     """Write a copy of a dataset, in YOLO's layout, without the faults that can be corrected automatically; its YAML.
 
     Raises:
-        SettingsError: the folder exists already, or lies among the images.
+        SettingsError: the folder already exists, or lies among the images.
         DataError: an image has changed meanwhile, a split would be empty, or a name cannot be written.
         OSError: the folder cannot be written.
         StopRequested: a stop was requested; nothing is left behind.

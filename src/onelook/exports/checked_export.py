@@ -52,7 +52,7 @@ def refuse_what_cannot_be_done(settings: ExportSettings) -> None:
     """Refuse, before any work, options that a format does not support, missing packages, and targets that exist.
 
     Raises:
-        SettingsError: an option does not suit a format, a package is missing, or an export is there already.
+        SettingsError: an option does not suit a format, a package is missing, or an export already exists.
     """
     for name in settings.format:
         kind = EXPORTERS[name]
@@ -66,7 +66,7 @@ def refuse_what_cannot_be_done(settings: ExportSettings) -> None:
         for written in (target, report_path(target)):
             refuse_to_replace(written, filter(None, [settings.weights, settings.data]))
         if target.exists() and not settings.exist_ok:
-            raise SettingsError(f"`{target}` is there already", hint="add `--exist-ok` to replace it")
+            raise SettingsError(f"`{target}` already exists", hint="add `--exist-ok` to replace it")
 
 
 def refuse_layout(settings: ExportSettings, model: DetectionModel) -> None:

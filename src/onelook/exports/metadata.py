@@ -96,7 +96,7 @@ def read_metadata(text: str | None, where: str) -> Metadata:
 def _checked(content: Mapping[str, Any]) -> Metadata:
     names, frame, batch = content["names"], content["frame_hw"], content["batch"]
     if not (isinstance(names, list) and 1 <= len(names) <= MAX_NAMES and all(isinstance(n, str) for n in names)):
-        raise ValueError("`names` is no list of texts")
+        raise ValueError("`names` is not a list of texts")
     if any(map(has_controls, names)):
         raise ValueError("`names` hold control characters")
     if content["precision"] not in PRECISIONS:
@@ -104,7 +104,7 @@ def _checked(content: Mapping[str, Any]) -> Metadata:
     stride = _whole("stride", content["stride"], 1024)
     frame_hw = None if frame is None else (_whole("frame_hw", frame[0], 2**16), _whole("frame_hw", frame[1], 2**16))
     if frame_hw is not None and any(side % stride for side in frame_hw):
-        raise ValueError(f"`frame_hw` {frame_hw} is no multiple of the stride {stride}")
+        raise ValueError(f"`frame_hw` {frame_hw} is not a multiple of the stride {stride}")
     thresholds, decoding, map_strides = content["thresholds"], content["decoding"], content.get("map_strides")
     imgsz = content.get("imgsz")
     layout = content.get("layout", "rows")

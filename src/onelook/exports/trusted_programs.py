@@ -29,7 +29,7 @@ def refuse_others(data: bytes, path: Path) -> None:
     """
     if not _note(data).is_file():
         raise CheckpointError(
-            f"exported model `{path}` is a program, and no export of yours on this machine wrote it: it is not opened",
+            f"exported model `{path}` is a program that was not exported by you on this machine: it is not opened",
             hint="export the checkpoint here, or use another format, such as onnx",
         )
 

@@ -25,7 +25,7 @@ def refusal_of(name: str) -> str | None:
     if not name:
         return "it has no name"
     if any(unicodedata.category(letter) in _INVISIBLE for letter in name):
-        return "it has letters that cannot be seen"
+        return "it has invisible characters"
     if "\\" in name:
         return "it has a backslash"
     if len(name.encode()) > MAX_NAME_BYTES:

@@ -75,7 +75,7 @@ def unpack_zip(
     """
     limits = limits or ArchiveLimits()
     if os.path.lexists(folder):
-        raise DataError(f"folder `{printable(folder)}` is there already", hint="remove it, or choose another place")
+        raise DataError(f"folder `{printable(folder)}` already exists", hint="remove it, or choose another place")
     try:
         _refuse_large_directory(path, limits)
         with zipfile.ZipFile(path) as archive, new_folder(folder) as unfinished:
@@ -224,7 +224,7 @@ def _refuse_full_disk(path: Path, needed: int, folder: Path) -> None:
 
 def _refused(path: Path, member: str, reason: str) -> DataError:
     subject = f"archive `{printable(path)}`" + (f", member `{printable(member)[:200]}`" if member else "")
-    return DataError(f"{subject}: {reason}", hint="nothing was unpacked; ask where the archive comes from")
+    return DataError(f"{subject}: {reason}", hint="nothing was unpacked; check where the archive comes from")
 
 
 def merge_folder(source: Path, target: Path) -> None:
@@ -250,9 +250,7 @@ def _moves(source: Path, target: Path) -> Iterator[tuple[Path, Path]]:
         elif entry.is_dir() and destination.is_dir():
             yield from _moves(entry, destination)
         elif not _is_same_file(entry, destination):
-            raise DataError(
-                f"`{printable(destination)}` is there already", hint="move it elsewhere; nothing is replaced"
-            )
+            raise DataError(f"`{printable(destination)}` already exists", hint="move it elsewhere; nothing is replaced")
 
 
 def _is_same_file(entry: Path, destination: Path) -> bool:

@@ -44,7 +44,7 @@ class _Strict(yaml.constructor.SafeConstructor):
         try:
             return super().construct_object(node, deep)
         except (ValueError, OverflowError) as problem:  # 2026-13-45 is no date, `0x` no number
-            told = f"`{str(node.value)[:40]}` is no value: {problem}"
+            told = f"`{str(node.value)[:40]}` is not a value: {problem}"
             raise yaml.MarkedYAMLError(problem=told, problem_mark=node.start_mark) from problem
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
@@ -84,7 +84,7 @@ def load_yaml(path: Path, *, error: type[OnelookError] = SettingsError) -> dict[
     """
     content = parse_yaml(_read_text(path, error), f"file `{path}`", error=error)
     if not isinstance(content, dict):
-        raise error(f"file `{path}` holds no `key: value` lines", hint="see docs for an example")
+        raise error(f"file `{path}` holds no `key: value` lines", hint="write one `key: value` a line")
     return content
 
 

@@ -206,11 +206,11 @@ def refuse_other_names(
         if ours in others or theirs in names:
             raise ModelError(
                 f"class {number} is `{ours}` in weights `{weights}` and `{theirs}` in `{other}`",
-                hint="the classes need one order: class ids must mean the same",
+                hint="the classes must be in the same order",
             )
     if different:
         number, ours, theirs = different[0]
         logger.warning(
-            "%d of %d classes have different names in weights `%s` and in `%s`, and are taken for the same: "
+            "%d of %d classes have different names in weights `%s` and in `%s`, and are taken to be the same: "
             "class %d is `%s` and `%s`", len(different), len(names), weights, other, number, ours, theirs,
         )  # fmt: skip

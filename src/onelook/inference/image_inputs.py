@@ -76,7 +76,7 @@ def _single(item: Any) -> ImageInput:
     if pillow is not None and isinstance(item, pillow.Image):
         return ImageInput(array=_of_pillow(item))
     if not isinstance(item, np.ndarray):
-        raise DataError(f"a `{type(item).__name__}` is no image", hint=WHAT_IS_TAKEN)
+        raise DataError(f"a `{type(item).__name__}` is not an image", hint=WHAT_IS_TAKEN)
     check_image(item)
     return ImageInput(array=item)
 
@@ -94,14 +94,14 @@ def check_image(array: npt.NDArray[Any]) -> None:
         DataError: it is not (H, W, 3) uint8, or empty.
     """
     if array.ndim != 3 or array.shape[2] != 3 or array.dtype != np.uint8 or array.size == 0:
-        raise DataError(f"an array of shape {array.shape} and type {array.dtype} is no image", hint=WHAT_IS_TAKEN)
+        raise DataError(f"an array of shape {array.shape} and type {array.dtype} is not an image", hint=WHAT_IS_TAKEN)
 
 
 def _of_tensor(tensor: Tensor) -> Image:
     """(H, W, 3) uint8 of a (3, H, W) tensor."""
     shape = tuple(tensor.shape)
     if tensor.ndim != 3 or shape[0] != 3 or tensor.numel() == 0:
-        raise DataError(f"a tensor of shape {shape} is no image", hint=WHAT_IS_TAKEN)
+        raise DataError(f"a tensor of shape {shape} is not an image", hint=WHAT_IS_TAKEN)
     values = tensor.detach().cpu()
     if values.is_floating_point():
         if not bool(((values >= 0) & (values <= 1)).all()):
@@ -111,7 +111,7 @@ def _of_tensor(tensor: Tensor) -> Image:
             )
         values = (values.float() * 255).round().to(torch.uint8)
     if values.dtype != torch.uint8:
-        raise DataError(f"a tensor of type {tensor.dtype} is no image", hint=WHAT_IS_TAKEN)
+        raise DataError(f"a tensor of type {tensor.dtype} is not an image", hint=WHAT_IS_TAKEN)
     return np.ascontiguousarray(values.permute(1, 2, 0).numpy())
 
 

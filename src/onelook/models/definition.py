@@ -132,6 +132,6 @@ def _check_rows(rows: Sequence[Any], where: str) -> None:
     for i, row in enumerate(rows):
         if not isinstance(row, list) or len(row) != 4 or not isinstance(row[2], str) or not isinstance(row[3], list):
             raise ModelError(
-                f"model `{where}` row {i}: `{shortened(row)}` is no row",
+                f"model `{where}` row {i}: `{shortened(row)}` is not a row",
                 hint="write [from, repeats, block, [arguments]]; rows count from 0, through backbone and head",
             )

@@ -185,7 +185,9 @@ def _sources(row: int, given: Any) -> tuple[int, ...]:
             raise ModelError(f"`from` is `{str(source)[:60]}`", hint="write a row number, or -1 for the row before")
         absolute = source if source >= 0 else row + source
         if absolute >= row or absolute < (IMAGE if row == 0 else 0):
-            raise ModelError(f"`from` is {source}, which is no earlier row", hint=f"rows 0 to {row - 1} come before")
+            raise ModelError(
+                f"`from` is {source}, which is not an earlier row", hint=f"rows 0 to {row - 1} come before"
+            )
         resolved.append(absolute)
     if not 1 <= len(resolved) <= 64:
         raise ModelError(f"`from` names {len(resolved)} rows", hint="name 1 to 64")

@@ -306,7 +306,7 @@ def joined_group(stop: StopSignal | None = None) -> Iterator[ProcessGroup]:
         dist.init_process_group(backend, store=store, rank=rank, world_size=size, timeout=NO_TIMEOUT)
     except (RuntimeError, ValueError) as problem:
         reason = _first_sentence(problem)
-        raise ProcessGroupError(f"the processes of the run do not find each other: {reason}") from problem
+        raise ProcessGroupError(f"the processes of the run cannot find each other: {reason}") from problem
     heartbeat = Heartbeat(store, rank, size)
     group = ProcessGroup(rank, size, int(os.environ["LOCAL_RANK"]), heartbeat, store)
     try:

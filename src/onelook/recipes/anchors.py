@@ -131,7 +131,7 @@ def _measured(
         )
     grid = model.anchor_grid
     if grid is None:
-        raise ModelError("this model has no anchors that could be measured", hint="name another by `--cfg`")
+        raise ModelError("this model has no anchors that could be measured", hint="choose another with `--cfg`")
     current = grid.anchors.double().numpy()
     search = search_anchors(
         usable,

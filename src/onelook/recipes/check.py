@@ -168,6 +168,6 @@ def _output_folder(settings: CheckSettings) -> Path | None:
     for name in (JSON_NAME, PAGE_NAME):
         refuse_to_replace(folder / name, filter(None, [settings.data, settings.weights, settings.cfg]))
     if folder.exists() and not settings.exist_ok:
-        raise RunFolderError(f"folder `{folder}` is there already", hint="choose another `--output`, or `--exist-ok`")
+        raise RunFolderError(f"folder `{folder}` already exists", hint="choose another `--output`, or `--exist-ok`")
     make_folder(folder, option="--output")
     return folder

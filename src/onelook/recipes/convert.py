@@ -64,7 +64,7 @@ def convert(
     is_foreign = weights.suffix.lower() in SUFFIXES
     if not is_foreign and weights.suffix != OUR_SUFFIX:
         raise CheckpointError(
-            f"`{printable(weights)}` is no checkpoint of YOLOv5 or Onelook by its name",
+            f"`{printable(weights)}` does not have the suffix of a YOLOv5 or Onelook checkpoint",
             hint=f"give a {' or '.join((*SUFFIXES, OUR_SUFFIX))} file",
         )
     if not is_foreign and not (ema_only or fuse or half):
@@ -93,5 +93,5 @@ def _check_target(target: Path, weights: Path, *, exist_ok: bool) -> None:
         raise SettingsError(f"`out` is `{printable(target)}`, the file itself", hint="choose another `--out`")
     if target.exists() and not exist_ok:
         raise SettingsError(
-            f"`{printable(target)}` is there already", hint="choose another `--out`, or add `--exist-ok` to replace it"
+            f"`{printable(target)}` already exists", hint="choose another `--out`, or add `--exist-ok` to replace it"
         )

@@ -46,7 +46,7 @@ def convert_data(given: Mapping[str, Any], *, file: Path | None = None) -> Conve
     """Read all splits of a dataset and write them in another format.
 
     Raises:
-        SettingsError: a setting cannot be used; the folder is there already or lies among the images.
+        SettingsError: a setting cannot be used; the folder already exists or lies among the images.
         DataError: the dataset cannot be read, or something of it cannot be written in the format.
         OSError: the folder cannot be written.
         StopRequested: Ctrl-C, SIGTERM or SIGUSR1; nothing is left behind.

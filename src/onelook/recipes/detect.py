@@ -86,7 +86,7 @@ def detect(
         spent = time.perf_counter() - begun
         stop.check()
     if problems:
-        logger.warning("%d of %d files gave less than they should", len(problems), len(reading.file_numbers))
+        logger.warning("%d of %d files could not be used in full", len(problems), len(reading.file_numbers))
     seconds = {**frame_predictor.seconds, "write": writer.seconds}
     return DetectResult(
         frames=tuple(kept),

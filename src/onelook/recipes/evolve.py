@@ -130,7 +130,7 @@ def _finish(prepared: PreparedSearch, rows: Sequence[Row]) -> EvolveResult:
     folder = prepared.folder
     if not rows:
         raise RunFolderError(
-            f"search `{folder.path}` has no trial left to do, and none is done: others are at work on all"
+            f"search `{folder.path}` has no trial left to start and none has finished: other processes are running them"
         )
     weights = _write(prepared, rows)
     if not prepared.settings.noplots:

@@ -27,7 +27,7 @@ def score_of(run: RunDir) -> FoldScore:
     record = read_run(run.path)
     if record.metrics is None or record.best_epoch is None:
         file = run.metrics_arrays if record.metrics is None else run.results
-        why = record.absent.get(file.name) or "it is not there, or has no numbers"
+        why = record.absent.get(file.name) or "it does not exist, or has no numbers"
         raise RunFolderError(
             f"training on `{run.path.name}` is finished, but `{file}` cannot be read: {why}",
             hint=f"delete the folder `{run.path}` to train on this fold again",

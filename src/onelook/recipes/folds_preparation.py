@@ -164,7 +164,7 @@ def _refuse_other_data(
         raise RunFolderError(
             f"images, labels or classes of the folds in `{printable(place)}` have changed since "
             f"`{folder.path}` was begun",
-            hint="put them back, or start new trainings",
+            hint="restore them, or start new trainings",
         )
 
 

@@ -131,7 +131,7 @@ def _train_in_processes(
         run = resumed.run if resumed else run_of_launch(settings.project, launch)
         if not end.failures and not end.signal_name:
             if run is None:
-                raise ProcessGroupError("the processes have ended well, but their run folder is not to be found")
+                raise ProcessGroupError("the processes finished, but their run folder cannot be found")
             return result_of(run, load_checkpoint(run.last).document, seconds=time.monotonic() - begun)
         end.raise_if_final()
         step = _steps_done(run)

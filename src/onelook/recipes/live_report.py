@@ -61,7 +61,7 @@ def follow(given: Mapping[str, Any], *, file: Path | None = None, on_start: Call
         on_start(server.url)
         while not stop.requested and not (watched.state().ended and not _is_open(pages, watched)):
             if not server.wait(POLL_SECONDS):
-                raise OnelookError("the server ended by itself")
+                raise OnelookError("the server stopped unexpectedly")
     return watched.state()
 
 

@@ -56,7 +56,7 @@ def prepare_search(given: Mapping[str, Any], file: Path | None, stop: StopSignal
     elif load_yaml(folder.fingerprints, error=RunFolderError) != prepared.fingerprints:
         raise RunFolderError(
             f"the images or labels of `{settings.data}` have changed since search `{folder.path}` began",
-            hint="put them back, or start a new search",
+            hint="restore them, or start a new search",
         )
     return prepared
 

@@ -70,7 +70,7 @@ def serve(
                 on_start(service)
             while not stop.requested:
                 if not service.server.wait(POLL_SECONDS):
-                    raise OnelookError("the server ended by itself")
+                    raise OnelookError("the server stopped unexpectedly")
         return service.handler.health()
 
 
@@ -115,7 +115,7 @@ def serving(given: Mapping[str, Any], *, file: Path | None = None) -> Iterator[S
         with running(app, settings.host, settings.port) as server:
             if not is_loopback(settings.host):
                 logger.warning(
-                    "`host` is %s: whoever reaches %s can use it, without a password", settings.host, server.url
+                    "`host` is %s: anyone who can reach %s can use it without a password", settings.host, server.url
                 )
             yield Service(server.url, model, handler, server)
     finally:  # all accepted requests have been answered

@@ -53,7 +53,7 @@ def split_dataset(given: Mapping[str, Any], *, file: Path | None = None) -> Spli
     """Divide the images of a dataset, or of a folder, and write lists that name them.
 
     Raises:
-        SettingsError: a setting cannot be used, or the folder is there already.
+        SettingsError: a setting cannot be used, or the folder already exists.
         DataError: the data cannot be read, or a split would be empty.
         StopRequested: Ctrl-C, SIGTERM or SIGUSR1; nothing is written.
     """
@@ -61,7 +61,7 @@ def split_dataset(given: Mapping[str, Any], *, file: Path | None = None) -> Spli
         settings = build_settings(SplitSettings, given, file=file)
         out = Path(os.path.abspath(settings.output))  # noqa: PTH100 - links in it are kept
         if os.path.lexists(out):
-            raise SettingsError(f"`{printable(out)}` is there already", hint="choose another `--output`")
+            raise SettingsError(f"`{printable(out)}` already exists", hint="choose another `--output`")
         work = Work(available_processors(), stop)
         pool = pool_of(settings, work)
         groups = groups_in(pool, settings, work)
@@ -100,7 +100,7 @@ def _warn_of_other_fractions(splits: Mapping[str, Array], groups: Array, setting
     if not missed:
         return
     largest = int(np.bincount(groups).max())
-    cure = "`--stratify` comes nearer to them" if not settings.stratify else "another `--seed` may come nearer to them"
+    cure = "`--stratify` gets closer to them" if not settings.stratify else "another `--seed` may get closer to them"
     if largest > LARGE_GROUP * len(groups):
         cure = f"the largest group of images that stay together has {largest}: see `--near` and `--group`; {cure}"
     logger.warning("the splits miss the requested fractions: %s; %s", ", ".join(missed), cure)

@@ -94,7 +94,9 @@ def _train(data: Splits, model: RunModel, run: Run, observers: Observers, stop: 
         observers.send(replace(outcome, reason=STOP_REQUESTED))
         raise
     if own is not None and own.map50_95 < metrics.map50_95 and run.group.is_first:
-        logger.warning("the student is better than its teacher (mAP50-95 %.4f): train it without", own.map50_95)
+        logger.warning(
+            "the student is better than its teacher (mAP50-95 %.4f): train it without a teacher", own.map50_95
+        )
     outcome = replace(outcome, metrics=metrics)
     observers.send(outcome)
     folder = run.folder

@@ -105,7 +105,7 @@ def result_of_finished(resumed: Resumed, *, is_first: bool = True) -> TrainResul
         RunFolderError: see `result_of`.
     """
     run = resumed.run
-    logger.info("run `%s` %s; nothing is left to do", run.path, resumed.done)
+    logger.info("run `%s` %s; nothing to do", run.path, resumed.done)
     result = result_of(run, resumed.checkpoint.document, seconds=0.0)
     if is_first and not resumed.settings.noreport and not run.report.exists():
         report_finished_run(run)

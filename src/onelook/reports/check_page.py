@@ -45,7 +45,7 @@ def check_page(diagnosis: Diagnosis, images: Sequence[CaptionedImage] = ()) -> s
     figures = [(f"{severity}s", f"{count:,}") for severity, count in counts.items()]
     return render(
         "check.html",
-        title="Check of the data",
+        title="Dataset check",
         subtitle=diagnosis.data,
         sections=[(identity, title) for identity, title in SECTIONS.items() if is_judged or identity != "suspects"],
         scripts=("check.js",) if images else (),

@@ -46,7 +46,7 @@ def write_examples(
     try:
         write_text_atomic(path, json.dumps({"format": FORMAT, **content}, separators=(",", ":")) + "\n")
     except OSError as problem:
-        logger.warning("`%s` was not written: %s; the report goes without it", path, problem.strerror or problem)
+        logger.warning("`%s` was not written: %s; the report leaves it out", path, problem.strerror or problem)
 
 
 def choose_examples(outcomes: Sequence[ImageOutcome]) -> tuple[list[int], list[int]]:
@@ -66,7 +66,7 @@ def _example(
     try:
         jpeg = thumbnail(index.paths[image], size_hw, max_pixels=index.max_pixels)
     except DataError as problem:
-        logger.warning("%s; the report goes without it", problem.message)
+        logger.warning("%s; the report leaves it out", problem.message)
         return None
     labels = _boxes(own.boxes, own.class_ids, outcome.is_found)
     kept = outcome.is_shown

@@ -43,7 +43,7 @@ def write_gallery(
         try:
             jpeg = thumbnail(index.paths[image], (height, width), max_pixels=index.max_pixels)
         except DataError as problem:  # it has changed since it was read
-            logger.warning("%s; the page goes without it", problem.message)
+            logger.warning("%s; the page leaves it out", problem.message)
             continue
         file = f"{FOLDER_NAME}/{image:06}.jpg"
         write_bytes_atomic(folder / file, jpeg)

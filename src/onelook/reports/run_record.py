@@ -151,7 +151,7 @@ def read_run(path: Path, *, label: str = "") -> RunRecord:
     )
     if not record.results and record.metrics is None and not record.settings:
         raise RunFolderError(
-            f"`{printable(path)}` is no run folder: none of `settings.yaml`, `results.csv` and `metrics.npz` is in it",
+            f"`{printable(path)}` is not a run folder: it has none of `settings.yaml`, `results.csv` and `metrics.npz`",
             hint="give a folder that `onelook train` or `onelook val` wrote, such as `runs/train/exp`",
         )
     return record

@@ -161,10 +161,10 @@ def _document_of(header: bytes) -> dict[str, Any]:
     content = json.loads(header.decode("utf-8"))
     metadata = content.get("__metadata__") if isinstance(content, dict) else None
     if not isinstance(metadata, dict) or set(metadata) != {KEY} or not isinstance(metadata[KEY], str):
-        raise ValueError("it carries no Onelook document")
+        raise ValueError("it has no Onelook metadata")
     document = json.loads(metadata[KEY])
     if not isinstance(document, dict) or document.get("format") != FORMAT:
-        raise ValueError("it carries no Onelook document")
+        raise ValueError("it has no Onelook metadata")
     return document
 
 

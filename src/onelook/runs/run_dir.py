@@ -82,7 +82,7 @@ class RunDir:
 
         Args:
             name: wanted name; folders in it are created too.
-            exist_ok: use the folder even if it is there already.
+            exist_ok: use the folder even if it already exists.
             inputs: files that are read, if given; none of them may lie in a folder that is used again.
 
         Raises:
@@ -217,7 +217,7 @@ class RunDir:
         except OSError as problem:
             raise RunFolderError(
                 f"run folder `{self.path}` cannot be locked: {problem.strerror or problem}",
-                hint=f"delete `{self.lock_file}` if it is no plain file, or choose another place with `--project`",
+                hint=f"delete `{self.lock_file}` if it is not a plain file, or choose another place with `--project`",
             ) from problem
         try:
             yield

@@ -160,14 +160,14 @@ def _number(cells: Mapping[str, str], name: str) -> float:
     except ValueError:
         value = math.nan
     if not math.isfinite(value):
-        raise ValueError(f"`{name}` is `{cells[name]}`, which is no finite number")
+        raise ValueError(f"`{name}` is `{cells[name]}`, which is not a finite number")
     return value
 
 
 def _count(cells: Mapping[str, str], name: str, default: int) -> int:
     text = cells.get(name, str(default))
     if not text.isascii() or not text.isdigit() or len(text) > 19:
-        raise ValueError(f"`{name}` is `{text}`, which is no whole number from 0")
+        raise ValueError(f"`{name}` is `{text}`, which is not a whole number from 0")
     return int(text)
 
 

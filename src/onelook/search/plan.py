@@ -117,7 +117,7 @@ def method_of(settings: EvolveSettings) -> str:
         return "optuna" if settings.evolve_method == "auto" else settings.evolve_method
     if settings.evolve_method == "optuna" or settings.evolve_storage:
         raise SettingsError("the search by Optuna needs the package `optuna`, which is not installed", hint=INSTALL)
-    logger.info("optuna is not installed: the genetic search takes its place, which needs more epochs (%s)", INSTALL)
+    logger.info("optuna is not installed: using the genetic search, which needs more epochs (%s)", INSTALL)
     return "genetic"
 
 

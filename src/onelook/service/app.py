@@ -45,7 +45,7 @@ REFUSALS: dict[int | str, dict[str, Any]] = {
     400: {"model": Problem, "description": "Malformed request"},
     408: {"model": Problem, "description": "The upload took too long"},
     413: {"model": Problem, "description": "Too many bytes or pixels"},
-    422: {"model": Problem, "description": "No image, a damaged one, or a field that is not known"},
+    422: {"model": Problem, "description": "No image, a damaged one, or an unknown field"},
     503: {"model": Problem, "description": "Too many are waiting; `Retry-After` says when to ask again"},
 }
 
@@ -151,7 +151,7 @@ async def _no_such_address(request: Request, problem: Exception) -> Response:
 
 
 async def _gone(request: Request, problem: Exception) -> Response:
-    return _problem(400, "the upload was broken off")
+    return _problem(400, "the upload was interrupted")
 
 
 async def _failed(request: Request, problem: Exception) -> Response:

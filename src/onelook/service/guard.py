@@ -89,9 +89,9 @@ class Guard:
         if _head_bytes(scope) > MAX_HEAD_BYTES:
             return 431, f"the head of the request has more than {MAX_HEAD_BYTES} bytes", "send shorter headers"
         if self._names is not None and _without_port(host).lower() not in self._names:
-            return 421, "this service is not asked by that name", "name it with `--allowed-hosts`"
+            return 421, "this service does not answer to that host name", "name it with `--allowed-hosts`"
         if origin and origin.split("://")[-1] != host:
-            return 403, f"pages of {origin} may not ask this service", "ask from a program"
+            return 403, f"pages of {origin} may not use this service", "ask from a program"
         return None
 
 

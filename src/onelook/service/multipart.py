@@ -120,7 +120,7 @@ class _Reader:
 
 def _text(part: Part) -> str:
     if len(part.content) > MAX_TEXT_BYTES:
-        raise Refusal(400, f"form field `{part.name[:40]}` has more than {MAX_TEXT_BYTES} bytes and is no file")
+        raise Refusal(400, f"form field `{part.name[:40]}` has more than {MAX_TEXT_BYTES} bytes and is not a file")
     return part.content.decode("utf-8", "replace")
 
 

@@ -29,11 +29,11 @@ class RequestOptions(BaseModel):
     max_det: int | None = Field(None, ge=1)
     """Most detections, at most that of the service."""
     classes: ClassList = Field([])
-    """Only these classes, by number or name, with commas between."""
+    """Only these classes, by number or name, separated by commas."""
     imgsz: list[int] = Field([], max_length=2)
     """Size that the image is fitted into, pixels: one side, or height and width with a comma; at most the service's."""
     track: str | None = Field(None, min_length=1, max_length=64)
-    """Name of a video whose frames are sent one after the other: its objects get ids, which they keep."""
+    """Name of a video whose frames are sent one after the other: its objects get ids that they keep."""
 
     @field_validator("imgsz", mode="before")
     @classmethod
@@ -51,7 +51,7 @@ def read_options(fields: Iterable[tuple[str, str]]) -> RequestOptions:
     known = list(RequestOptions.model_fields)
     for name, text in fields:
         if name not in known:
-            raise Refusal(422, f"`{name[:40]}` is no field of a request", hint=nearest_name(name[:40], known))
+            raise Refusal(422, f"`{name[:40]}` is not a field of a request", hint=nearest_name(name[:40], known))
         if name in SEVERAL:
             given.setdefault(name, []).append(text)
         elif name in given:

@@ -48,7 +48,7 @@ def refuse_disagreement(settings: TrainSettings, splits: Splits, model: Detectio
     if problems:
         raise combined(
             SettingsError,
-            "the processes of this run are not about to do the same:",
+            "the processes of this run do not agree:",
             problems,
             hint="give all of them the same command, the same files and the same installation",
         )
@@ -59,17 +59,17 @@ def refuse_other_data(resumed: Resumed, splits: Splits) -> None:
     if resumed.checkpoint.document["data"] != splits.fingerprints():
         raise CheckpointError(
             f"the images or labels of `{resumed.settings.data}` have changed since run `{resumed.run.path}` was saved",
-            hint="put them back, or start a new run with `--weights`",
+            hint="restore them, or start a new run with `--weights`",
         )
     before, now = resumed.checkpoint.document["names"], list(splits.names)
     if before != now:
         changed = next((row for row in enumerate(zip(before, now, strict=False)) if row[1][0] != row[1][1]), None)
-        what = f"there were {len(before)} classes and are {len(now)}"
+        what = f"there were {len(before)} classes, now there are {len(now)}"
         if changed is not None and len(before) == len(now):
             what = f"class {changed[0]} was `{changed[1][0]}` and is `{changed[1][1]}`"
         raise CheckpointError(
             f"the classes of `{resumed.settings.data}` have changed since run `{resumed.run.path}` was saved: {what}",
-            hint="put them back, or start a new run with `--weights`, which takes over what it knows of each class",
+            hint="restore them, or start a new run with `--weights`, which takes over what it knows of each class",
         )
 
 

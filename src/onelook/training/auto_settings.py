@@ -31,7 +31,7 @@ def settle(settings: TrainSettings, num_images: int, family: Family, *, num_clas
     settings = _where_unset(settings, family.defaults)
     if "batch_size" not in settings.model_fields_set and _updates(settings, num_images) < VERY_SHORT_RUN:
         settings = settings.model_copy(update={"batch_size": VERY_SHORT_RUN_BATCH})
-        logger.info("a very short run: batch size %d", VERY_SHORT_RUN_BATCH)
+        logger.info("very short run: batch size %d", VERY_SHORT_RUN_BATCH)
     settled: dict[str, Any] = {"nominal_batch": nominal_batch(settings, num_images)}
     if settings.optimizer == "auto":
         updates = _updates(settings, num_images)
@@ -55,7 +55,7 @@ def settle(settings: TrainSettings, num_images: int, family: Family, *, num_clas
                 settings = _where_unset(settings, family.fine_tuning)
         else:
             settled["optimizer"] = "SGD"
-        logger.info("a run of %d updates: optimizer %s", updates, settled["optimizer"])
+        logger.info("run of %d updates: optimizer %s", updates, settled["optimizer"])
     return settings.model_copy(update=settled)
 
 

@@ -190,7 +190,7 @@ def _limits(request: TrialRequest) -> tuple[MemoryLimit, ...]:
         return (MemoryLimit(f"free memory of {device}", "device", 0, free), *limits)
     if device.type != "cpu" or not limits:
         raise SettingsError(
-            f"setting `batch_size` is -1, but this system does not tell how much memory `{device.type}` has",
+            f"setting `batch_size` is -1, but this system does not report how much memory `{device.type}` has",
             hint="give `--batch-size` a number",
         )
     return limits

@@ -70,7 +70,7 @@ def write_inference_file(weights: Path) -> Path:
     data = encode(tensors, {"kind": KIND_DETECTOR, **document})
     target = weights.with_name(f"{weights.stem}{ENDING}")
     if target.exists() and target.read_bytes() != data:
-        raise SettingsError(f"setting `update`: `{printable(target)}` is there already", hint="move or remove it")
+        raise SettingsError(f"setting `update`: `{printable(target)}` already exists", hint="move or remove it")
     write_bytes_atomic(target, data)
     logger.info("the detector alone is in `%s`", printable(target))
     return target

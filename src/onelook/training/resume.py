@@ -162,10 +162,10 @@ def _done(checkpoint: Checkpoint, settings: TrainSettings) -> str:
         if patience == 0 or waited < patience:
             progress["stopped_early"] = False
             return ""
-        return f"stopped early after epoch {progress['epoch'] - 1}; more patience: `--patience {2 * patience}`"
+        return f"stopped early after epoch {progress['epoch'] - 1}; to wait longer: `--patience {2 * patience}`"
     settings = at_length(settings, progress.get("turns", ()))
     if progress["epoch"] >= settings.epochs:
         more = progress["epoch"] + max(settings.epochs // 2, 1)
         epochs = "epoch" if progress["epoch"] == 1 else f"{progress['epoch']} epochs"
-        return f"has finished its {epochs}; for more: `--epochs {more}`"
+        return f"has finished its {epochs}; to train longer: `--epochs {more}`"
     return ""

@@ -110,7 +110,7 @@ def _settle_anchors(
     if settings.noautoanchor:
         if placeholders:
             raise SettingsError(
-                f"model `{settings.cfg}` says only how many anchors it has, and `noautoanchor` forbids to find them",
+                f"model `{settings.cfg}` says only how many anchors it has, and `noautoanchor` forbids finding them",
                 hint="drop `noautoanchor`, or write the anchors into the definition",
             )
         return

@@ -15,8 +15,8 @@ from onelook.training.weights import DEFAULT_MODEL, read_weights
 logger = logging.getLogger(__name__)
 
 OTHER_STARTS = (
-    "on small datasets, weights matter most: `--weights` takes `yolox-nano` to `yolox-x` (COCO, Apache-2.0, fetched "
-    "by `onelook download yolox-nano`), a `.pt` of YOLOv5, or an earlier run"
+    "on small datasets, pretrained weights help most: `--weights` takes `yolox-nano` to `yolox-x` (COCO, Apache-2.0, "
+    "fetched by `onelook download yolox-nano`), a `.pt` of YOLOv5, or an earlier run"
 )
 
 
@@ -70,4 +70,4 @@ def say_start(settings: TrainSettings, origin: Origin | None) -> None:
         known = "which do not say where they come from" if origin is None else str(origin)
         logger.info("starts from weights `%s`: %s", settings.weights, known)
     else:
-        logger.info("starts from random weights; %s", OTHER_STARTS)
+        logger.info("training starts from random weights; %s", OTHER_STARTS)

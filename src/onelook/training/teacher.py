@@ -208,7 +208,7 @@ def check_teacher(
     if resumed is not None and before["digest"] != teacher.digest:
         raise CheckpointError(
             f"teacher `{settings.teacher}` is not the file that taught run `{resumed.run.path}` before",
-            hint="put it back, or start a new run with `--weights`",
+            hint="restore it, or start a new run with `--weights`",
         )
 
 

@@ -299,7 +299,7 @@ def _checked(weights: Weights, path: Path) -> Weights:
     for name in [*expected, *weights.tensors]:
         wanted, found = expected.get(name), weights.tensors.get(name)
         if wanted is None or found is None:
-            what = "is missing" if found is None else "is no part of the model that it describes"
+            what = "is missing" if found is None else "is not part of the model that it describes"
             raise CheckpointError(
                 f"checkpoint `{path}`: tensor `{name}` {what}",
                 hint="if another version of Onelook wrote it, use that one, or train again",

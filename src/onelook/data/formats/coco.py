@@ -221,7 +221,7 @@ def _points_of(part: Any) -> Values:
     try:
         return np.array(array("d", part)).reshape(-1, 2)
     except (TypeError, OverflowError):
-        raise RefusedRow("a part of the polygon holds something that is no number") from None
+        raise RefusedRow("a part of the polygon holds something that is not a number") from None
 
 
 def _written(entry: CocoAnnotation) -> str:

@@ -67,7 +67,7 @@ def camera_number(text: str) -> int:
     """
     number = int(text)
     if number > MAX_CAMERA:
-        raise DataError(f"source `{text}` is a camera of too high a number", hint=f"0 to {MAX_CAMERA}")
+        raise DataError(f"source `{text}` is a camera number that is too high", hint=f"0 to {MAX_CAMERA}")
     return number
 
 
@@ -80,7 +80,7 @@ def screen_area(text: str) -> ScreenArea:
     numbers = text.split()[1:]
     if len(numbers) not in (0, 1, 4, 5) or not all(re.fullmatch(r"-?[0-9]{1,6}", number) for number in numbers):
         raise DataError(
-            f"source `{printable(text)}` is no part of the screen that can be understood",
+            f"source `{printable(text)}` does not describe a part of the screen",
             hint="write `screen`, `screen 1` for a monitor, or `screen 1 100 50 640 480` for left, top, width, height",
         )
     values = [int(number) for number in numbers]
@@ -101,14 +101,16 @@ def check_address(text: str) -> None:
         parts = urlsplit(text)
         host, _ = parts.hostname, parts.port
     except ValueError as problem:  # whose text may hold the password
-        raise DataError(f"source `{name}` is no web address: its host or port is malformed") from problem
+        raise DataError(f"source `{name}` is not a web address: its host or port is malformed") from problem
     if parts.scheme.lower() not in STREAM_SCHEMES:
         raise DataError(
             f"source `{name}` begins with `{printable(parts.scheme)}://`, which is not read",
             hint=f"known are {', '.join(STREAM_SCHEMES)}; files of this machine are given by their path",
         )
     if not host or not text.isprintable() or " " in text:
-        raise DataError(f"source `{name}` is no web address: it names no host, or has blanks", hint="write them as %20")
+        raise DataError(
+            f"source `{name}` is not a web address: it names no host, or has blanks", hint="write them as %20"
+        )
     if any(host == site or host.endswith(f".{site}") for site in SITES_OF_PAGES):
         raise DataError(
             f"source `{name}` is a page with a player, not a video",

@@ -144,7 +144,7 @@ def _media_of(paths: list[Path], origin: str, *, deeper: str = "") -> list[Path]
         raise DataError(f"no image or video in {origin}: {seen}", hint=hint)
     if counts:
         logger.warning(
-            "%s: %d of %d files passed over, no images or videos: %s",
+            "%s: %d of %d files skipped, not images or videos: %s",
             origin,
             counts.total(),
             len(files) + irregular,

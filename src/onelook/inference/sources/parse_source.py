@@ -93,7 +93,7 @@ def _live_source(text: str, *, taken: Sequence[LiveSource]) -> LiveSource:
         return LiveSource(name, _free_stem(name, taken), partial(ScreenInput, area))
     if kind is None:
         raise DataError(
-            f"`{printable(text)}` is no camera, stream or screen",
+            f"`{printable(text)}` is not a camera, stream or screen",
             hint="a number, an address such as `rtsp://10.0.0.7/hive`, or `screen`",
         )
     check_address(text)

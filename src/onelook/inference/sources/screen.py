@@ -81,7 +81,7 @@ def _within(monitors: list[dict[str, int]], wanted: ScreenArea) -> dict[str, int
     """The area to grab, in pixels of the desktop; DataError if it is not there."""
     if wanted.number >= len(monitors):
         raise DataError(
-            f"source `screen {wanted.number}`: there is no monitor of that number",
+            f"source `screen {wanted.number}`: there is no monitor with that number",
             hint=f"there are {len(monitors) - 1}, counted from 1; 0 is all of them together",
         )
     monitor = monitors[wanted.number]
