@@ -45,7 +45,7 @@ def test_rows_that_leave_the_image_are_clipped_and_told(row: str, box: list[floa
     labels = parse_labels(row.encode(), 3)
     assert labels.boxes == pytest.approx(np.array([box]), abs=1e-6)
     assert [problem.outcome for problem in labels.problems] == ["clipped"]
-    assert "leaves the image" in labels.problems[0].reason
+    assert "extends beyond the image" in labels.problems[0].reason
     points = labels.polygon_points
     assert points.size == 0 or (points.min() >= 0 and points.max() <= 1)
 

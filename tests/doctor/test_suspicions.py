@@ -99,7 +99,7 @@ def test_classes_that_are_only_called_otherwise_are_judged(
 ) -> None:
     data.write_text(data.read_text().replace("blue", "azure"))
     assert examined(data, weights).suspicions == ()
-    assert "taken for the same: class 1 is `blue` and `azure`" in caplog.text
+    assert "taken to be the same: class 1 is `blue` and `azure`" in caplog.text
 
 
 def test_a_detector_that_is_mostly_wrong_has_nothing_to_say() -> None:

@@ -47,7 +47,7 @@ def _of_convert(parser: argparse.ArgumentParser) -> None:
 
 
 def _of_autosplit(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("images", type=Path, help="folder of images, searched at all depths")
+    parser.add_argument("images", type=Path, help="folder of images, searched recursively")
     parser.add_argument(
         "--output", type=Path, default=Path(), metavar="PATH", help="folder for the lists (default: the current folder)"
     )

@@ -66,7 +66,7 @@ def _say_where(result: CheckResult) -> None:
     if result.settings.output:
         print(f"results are in {result.settings.output}")
     if result.fixed is not None:
-        print(f"the corrected copy is in {result.fixed}")
+        print(f"corrected copy: {result.fixed}")
 
 
 def _splits(diagnosis: Diagnosis) -> Table:

@@ -76,7 +76,7 @@ FAULTS: dict[str, Fault] = {
         "warning", "images that share a label file with another", "give each a name of its own", "each has its own"
     ),
     "unread-image": Fault(
-        "warning", "images that are not read", "save them as .jpg or .png, under the same names", "left out"
+        "warning", "images in unsupported formats", "save them as .jpg or .png, under the same names", "left out"
     ),
     "more-images": Fault(
         "warning", "files with more than one image", "save each page or frame that you need as a file of its own"

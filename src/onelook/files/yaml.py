@@ -131,7 +131,7 @@ def _cure_of(problem: str) -> str | None:
         return "YAML has no tabs: indent with spaces"
     if "is a number of" in problem:
         return f"numbers have at most {MAX_DIGITS} digits; put text in quotes"
-    if "is no value" in problem:
+    if "is not a value" in problem:
         return "put text in quotes"
     return None
 

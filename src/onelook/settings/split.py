@@ -17,7 +17,7 @@ class SplitSettings(StrictSettings):
     """All settings of `onelook split`."""
 
     data: Path
-    """Dataset YAML, whose splits are put together and split again; or a folder of images, searched at all depths."""
+    """Dataset YAML, whose splits are pooled and split again; or a folder of images, searched recursively."""
     output: Path
     """New folder for the lists of images and the dataset YAML; images and labels stay where they are."""
     fractions: list[float] = Field([0.8, 0.2], min_length=2, max_length=3)

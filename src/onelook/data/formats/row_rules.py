@@ -79,7 +79,7 @@ def inside(written: Values) -> tuple[Values, str]:
     excess = max(-corners.min(), corners.max() - 1)
     if excess <= LAST_DIGIT:
         return written, ""
-    comment = f"leaves the image by {excess:.2g} of its side"
+    comment = f"extends beyond the image by {excess:.2g} of its side"
     clipped = np.clip(corners, 0, 1)
     _require_area(clipped[2:] - clipped[:2])
     if len(written) > 4:

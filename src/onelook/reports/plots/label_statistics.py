@@ -99,7 +99,7 @@ def _draw_centres(axes: Axes, boxes: Floats) -> None:
         write_placeholder(axes, "no labels")
         return
     most = _draw_density(axes, boxes[:, 0], boxes[:, 1], np.linspace(0, 1, NUM_BINS + 1))
-    axes.set(xlim=(0, 1), ylim=(1, 0), aspect="equal", title=f"Box centres (darkest: {most})")
+    axes.set(xlim=(0, 1), ylim=(1, 0), aspect="equal", title=f"Box centres (darkest bin: {most})")
 
 
 def _draw_sizes(axes: Axes, boxes: Floats) -> None:
@@ -114,7 +114,7 @@ def _draw_sizes(axes: Axes, boxes: Floats) -> None:
     sizes = np.clip(boxes[:, 2:], SMALLEST_SHOWN, 1)
     low = min(0.1, float(sizes.min()) * 0.9)
     most = _draw_density(axes, sizes[:, 0], sizes[:, 1], np.geomspace(low, 1, NUM_BINS + 1))
-    axes.set(xlim=(low, 1), ylim=(low, 1), aspect="equal", title=f"Box sizes (darkest: {most})")
+    axes.set(xlim=(low, 1), ylim=(low, 1), aspect="equal", title=f"Box sizes (darkest bin: {most})")
 
 
 def _draw_density(axes: Axes, x: Floats, y: Floats, edges: Floats) -> int:
