@@ -90,6 +90,9 @@ def test_images_of_pillow_with_16_bits_are_reduced_as_files_are(folder: Path) ->
         (torch.zeros(3, 8, 8, dtype=torch.int64), "type torch.int64 is not an image"),
         (7, r"a `int` is not an image\nhint: \(H, W, 3\) uint8 RGB arrays"),
         ([None], "a `NoneType` is not an image"),
+        (b"\xff\xd8", "a `bytes` is not an image"),
+        (torch.zeros(3, 8, 8).to_sparse(), "a tensor of layout torch.sparse_coo on cpu has no pixels"),
+        (torch.zeros(3, 8, 8, device="meta"), "a tensor of layout torch.strided on meta has no pixels"),
         ("", "a source is empty"),
         ([""], "a source is empty"),
         ("no.jpg", "`no.jpg` does not exist"),
@@ -99,6 +102,17 @@ def test_images_of_pillow_with_16_bits_are_reduced_as_files_are(folder: Path) ->
 def test_what_is_no_image_is_refused(source: Any, words: str) -> None:
     with pytest.raises(DataError, match=words):
         pixels_of(source)
+
+
+def test_an_image_of_pillow_that_cannot_be_decoded_is_refused(folder: Path) -> None:
+    image_module = pytest.importorskip("PIL.Image")
+    write_image(folder / "c.bmp", SHOT)
+    (folder / "c.bmp").write_bytes((folder / "c.bmp").read_bytes()[:300])
+    closed = image_module.open(folder / "a.png")
+    closed.close()
+    for image in (image_module.open(folder / "c.bmp"), closed):
+        with pytest.raises(DataError, match=r"an image of Pillow cannot be decoded: .+\nhint: "):
+            pixels_of(image)
 
 
 def test_videos_are_refused(tmp_path: Path) -> None:

@@ -7,14 +7,18 @@ import re
 from pathlib import Path
 
 import pytest
+from pydantic import BaseModel
 
 from onelook.errors import SettingsError
 from onelook.files.yaml import dump_yaml
 from onelook.settings.build import PRESETS, build_settings
 from onelook.settings.command_line import add_options, typed_options
 from onelook.settings.detect import DetectSettings
+from onelook.settings.evolve import SearchSettings
+from onelook.settings.folds import FoldsSettings
 from onelook.settings.hyperparameters import Hyperparameters
 from onelook.settings.series import storable
+from onelook.settings.split import SplitSettings
 from onelook.settings.train import TrainSettings
 from onelook.settings.validate import ValidateSettings
 
@@ -157,3 +161,23 @@ def test_an_address_where_a_file_is_wanted_is_named_as_it_was_typed(
     with pytest.raises(SettingsError, match=re.escape(said)) as refused:
         build_settings(kind, given)
     assert refused.value.hint is not None and "fetch the file" in refused.value.hint
+
+
+@pytest.mark.parametrize(
+    ("kind", "given", "name"),
+    [
+        (TrainSettings, {"resume": ""}, "resume"),
+        (SearchSettings, {"resume_evolve": ""}, "resume_evolve"),
+        (TrainSettings, {"data": ""}, "data"),
+        (TrainSettings, {"callbacks": ["a.py", ""]}, "callbacks"),
+        (DetectSettings, {"weights": "", "source": "shots"}, "weights"),
+        (FoldsSettings, {"folds": ""}, "folds"),
+        (SplitSettings, {"data": "bees.yaml", "output": ""}, "output"),
+    ],
+)
+def test_a_path_that_a_script_left_empty_starts_nothing_and_is_not_the_current_folder(
+    kind: type[BaseModel], given: dict[str, object], name: str
+) -> None:
+    with pytest.raises(SettingsError, match=f"setting `{name}` is empty\nhint: "):
+        build_settings(kind, given)
+    assert build_settings(TrainSettings, {"weights": "", "cfg": "", "hyp": ""}).weights == ""

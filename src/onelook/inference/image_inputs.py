@@ -61,7 +61,7 @@ def given_images(source: Any) -> tuple[list[ImageInput], bool]:
         return [ImageInput(path) for path in paths], [Path(source)] == paths
     if isinstance(source, (np.ndarray, Tensor)) and source.ndim == 4:
         return [_single(image) for image in source], False
-    if isinstance(source, Sequence):
+    if isinstance(source, Sequence) and not isinstance(source, bytes):
         return [_single(item) for item in source], False
     return [_single(source)], True
 
@@ -102,6 +102,8 @@ def _of_tensor(tensor: Tensor) -> Image:
     shape = tuple(tensor.shape)
     if tensor.ndim != 3 or shape[0] != 3 or tensor.numel() == 0:
         raise DataError(f"a tensor of shape {shape} is not an image", hint=WHAT_IS_TAKEN)
+    if tensor.layout != torch.strided or tensor.is_meta:
+        raise DataError(f"a tensor of layout {tensor.layout} on {tensor.device} has no pixels", hint=WHAT_IS_TAKEN)
     values = tensor.detach().cpu()
     if values.is_floating_point():
         if not bool(((values >= 0) & (values <= 1)).all()):
@@ -121,7 +123,11 @@ def _of_pillow(image: Any) -> Image:
 
     if image.mode in ("F", "I"):  # whose range nobody knows; Pillow would cut what is above 255
         raise DataError(f"an image of Pillow with the mode `{image.mode}` has no 8 bits", hint=WHAT_IS_TAKEN)
-    turned = ImageOps.exif_transpose(image)
+    try:
+        turned = ImageOps.exif_transpose(image)
+        turned.load()
+    except (OSError, ValueError, SyntaxError) as problem:  # of a file that is closed, or damaged
+        raise DataError(f"an image of Pillow cannot be decoded: {problem}", hint=WHAT_IS_TAKEN) from problem
     if image.mode.startswith("I;16"):
         return np.repeat((np.asarray(turned) >> 8).astype(np.uint8)[..., None], 3, axis=2)
     return np.array(turned.convert("RGB"))

@@ -141,13 +141,15 @@ def _place(file: Path | None, key: str) -> str:
 
 def _as_typed(kind: type[BaseModel], name: str, value: Any) -> Any:
     """`value` as the command line would give it: a path as text, and one number or path where several may stand."""
+    annotation = kind.model_fields[name].annotation
     if name in _FILES:
         _refuse_addresses(name, value)
+    if annotation in (Path, Path | None, list[Path]) or name in ("resume", "resume_evolve"):
+        _refuse_empty(name, value)
     if name in ("weights", "teacher"):
         value = file_of_run(value)
     if isinstance(value, os.PathLike):
         value = os.fspath(value)
-    annotation = kind.model_fields[name].annotation
     if typing.get_origin(annotation) is not list:
         return value
     if typing.get_args(annotation)[0] is Path and isinstance(value, str):
@@ -162,6 +164,15 @@ def _refuse_addresses(name: str, value: Any) -> None:
             raise SettingsError(
                 f"setting `{name}` is the address `{found[1]}://{found[2]}`, and nothing is downloaded on its own",
                 hint="fetch the file, then give the path of it",
+            )
+
+
+def _refuse_empty(name: str, value: Any) -> None:
+    """An empty path would be the current folder, and a run to resume none: most likely a script meant another."""
+    for one in value if isinstance(value, list | tuple) else [value]:
+        if isinstance(one, str) and not one:
+            raise SettingsError(
+                f"setting `{name}` is empty", hint="give a path, or leave the setting out; `.` is the current folder"
             )
 
 
