@@ -123,6 +123,7 @@ one kind are listed together. In Python, all errors that a user can cause are an
 | {memory} | out of memory |
 | {io} | a file could not be read or written: full disk, no permission |
 | {interrupted} | ended at once by a second Ctrl-C; 128 + n by a second signal of number n |
+| {unread} | whoever read the output, such as `head`, left before the command was done |
 
 Exit code 75 means that Ctrl-C, SIGTERM or SIGUSR1 stopped the command; a run continues with `--resume`.
 `onelook detect` exits with 65 if any file of its source could not be used; the results of the others are complete.
@@ -333,6 +334,7 @@ def _errors_page() -> str:
         memory=errors.EXIT_MEMORY,
         io=errors.EXIT_IO,
         interrupted=errors.EXIT_INTERRUPTED,
+        unread=errors.EXIT_UNREAD,
     )
 
 

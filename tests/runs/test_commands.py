@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import os
+import shlex
 import subprocess
 import sys
 from importlib.metadata import version
@@ -221,11 +222,22 @@ def test_the_module_is_the_command() -> None:
         assert ended.returncode == code and "Traceback" not in ended.stderr
 
 
-def test_a_reader_that_goes_away_is_no_error() -> None:
+@pytest.mark.parametrize(("buffering", "code"), [([], 0), (["-u"], 141)], ids=["all was done", "it was cut short"])
+def test_a_reader_that_goes_away_is_no_error_but_no_success_either(buffering: list[str], code: int) -> None:
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
-    command = [sys.executable, "-m", "onelook", "--help"]
+    command = [sys.executable, *buffering, "-m", "onelook", "--version"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment) as program:
         assert program.stdout is not None and program.stderr is not None
         program.stdout.close()
         assert program.stderr.read() == b""
-    assert program.returncode == 0
+    assert program.returncode == code
+
+
+@pytest.mark.skipif(os.name != "posix", reason="a shell closes the streams")
+@pytest.mark.parametrize(
+    ("words", "code"), [("--version <&- >&- 2>&-", 0), ("--version --json >&-", 0), ("fly 2>&-", 2)]
+)
+def test_a_command_without_standard_streams_does_its_work(words: str, code: int) -> None:
+    line = f"exec {shlex.quote(sys.executable)} -m onelook {words}"
+    ended = subprocess.run(["sh", "-c", line], capture_output=True, text=True, check=False)
+    assert (ended.returncode, ended.stdout, "bug" in ended.stderr) == (code, "", False)

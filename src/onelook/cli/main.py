@@ -14,7 +14,7 @@ from onelook.cli.commands import COMMANDS
 from onelook.cli.habits import corrected_command, corrected_options
 from onelook.cli.messages import is_main_process, messages, report
 from onelook.cli.parser import Parser, nearest_command
-from onelook.errors import explained
+from onelook.errors import EXIT_UNREAD, explained
 from onelook.processes.launch_env import stop_with_launcher
 from onelook.processes.stop_signal import StopSignal, ignore_signals_at_exit, keep_exit_code
 
@@ -23,6 +23,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line `arguments`; the exit code. Without them: those of the process, which is to end then."""
     if arguments is not None:
         return _run(arguments)
+    _open_missing_streams()
     ignore_signals_at_exit()
     with StopSignal(at_once=True):
         stop_with_launcher()
@@ -31,15 +32,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return code
 
 
+def _open_missing_streams() -> None:
+    """Where a service or a shell has closed a standard stream, Python has None, and the next file takes its number."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, os.fdopen(os.open(os.devnull, os.O_RDWR), mode, encoding="utf-8"))
+
+
 def _run(typed: Sequence[str]) -> int:
+    code = EXIT_UNREAD
     with messages():
         try:
             code = _run_for_program(typed) if JSON_OPTION in typed else _ended(_dispatch(list(typed)))
             sys.stdout.flush()
             return code
-        except BrokenPipeError:  # the reader has closed our output
+        except BrokenPipeError:  # the reader has closed our output; what was left to do is not done
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-            return 0
+            return code
         except (Exception, KeyboardInterrupt) as problem:  # noqa: BLE001 - the last one: nothing may end as a traceback
             return report(problem)
 
