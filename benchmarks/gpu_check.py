@@ -39,9 +39,9 @@ from onelook.training.state import Progress
 HEADER = ["part", "what", "value", "unit", "torch"]
 WARM_UP = 5
 SOURCES: dict[str, dict[str, Any]] = {
-    "files": {},
+    "files": {"cache": "none"},
     "ram": {"cache": "ram"},
-    "files, rendered on the device": {"renderer": "device"},
+    "files, rendered on the device": {"renderer": "device", "cache": "none"},
     "gpu, rendered on the device": {"renderer": "device", "cache": "gpu"},
 }
 PASSES = ("capture", "compile")  # to be compared with the last of these sources
