@@ -268,7 +268,7 @@ def test_full_service_says_when_to_come_again(start: Start, image: Path) -> None
         with suppress(BrokenPipeError, ConnectionResetError):  # it is cut if it still sends after the refusal
             assert (slow.result().status, "longer than 0.5 seconds" in slow.result().json["error"]) == (408, True)
     assert (reply.status, reply.headers["retry-after"]) == (503, "1")
-    assert reply.json["error"] == "1 images are waiting already"
+    assert reply.json["error"] == "the service already has as many requests as it takes (1)"
     assert detect(service, image.read_bytes()).status == 200
 
 

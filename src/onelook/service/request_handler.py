@@ -148,7 +148,7 @@ class RequestHandler:
             seconds = math.ceil(self._inside * self._batcher.seconds_per_image)
             raise Refusal(
                 503,
-                f"{self._inside} images are waiting already",
+                f"the service already has as many requests as it takes ({self._inside})",
                 hint="ask again later, or start the service with a larger `--queue-size`",
                 retry_seconds=min(max(1, seconds), MAX_RETRY_SECONDS),
             )

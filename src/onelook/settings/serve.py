@@ -49,7 +49,7 @@ class ServeSettings(StrictSettings):
     batch_wait: float = Field(3.0, ge=0, le=1000)
     """Milliseconds that an image waits for others to join its batch."""
     queue_size: int = Field(64, ge=1)
-    """Maximum number of images waiting or being processed; further ones are refused with 503 and `Retry-After`."""
+    """Maximum number of requests being processed, each with any number of images; others get 503 and `Retry-After`."""
     max_megabytes: float = Field(16.0, gt=0, le=512)
     """Largest file, 10^6 bytes."""
     max_pixels: int = Field(25_000_000, ge=100, le=MOST_PIXELS)
