@@ -8,7 +8,8 @@ from __future__ import annotations
 import errno
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import TypedDict
 
 CONTROLS = re.compile("[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
@@ -36,6 +37,16 @@ def without_controls(text: str) -> str:
     'a\\x1b[31m\nb'
     """
     return CONTROLS.sub(lambda found: found[0] if found[0] in "\n\t" else ascii(found[0])[1:-1], text)
+
+
+@contextmanager
+def lost_if_full() -> Iterator[None]:
+    """Print lines that may be lost where a log file finds no space on its disk; the work itself may not."""
+    try:
+        yield
+    except OSError as problem:
+        if problem.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
 
 
 class OnelookError(Exception):

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import io
+import logging
 import math
+import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,6 +18,8 @@ from rich.console import Console
 
 from onelook.callbacks.console import ConsoleProgress, memory_in_use
 from onelook.callbacks.metric_tables import class_table
+from onelook.cli.messages import messages, report
+from onelook.errors import CheckpointError
 from onelook.settings.train import TrainSettings
 from onelook.structures.metrics import DetectionMetrics
 from onelook.training.callback import CheckpointWritten, EpochEnd, FitEnd, FitStart, StepEnd
@@ -275,3 +281,38 @@ def test_class_table_takes_awkward_names() -> None:
     assert "類別" in text
     assert "λ?μ" in text
     assert "class 7" in text
+
+
+class FullDisk(io.StringIO):
+    """A log file on a disk without space."""
+
+    def write(self, text: str) -> int:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+@pytest.mark.parametrize("is_terminal", [False, True])
+def test_a_line_that_finds_no_space_in_a_log_ends_no_training(
+    monkeypatch: pytest.MonkeyPatch, is_terminal: bool
+) -> None:
+    monkeypatch.setattr("sys.stdout", FullDisk())
+    monkeypatch.setattr("sys.stderr", FullDisk())
+    console = Console(file=FullDisk(), force_terminal=is_terminal, width=80, highlight=False)
+    progress = ConsoleProgress(console)
+    with messages():
+        logging.getLogger("onelook.test").info("anchors kept")
+        logging.getLogger("onelook.test").warning("the checkpoint was not written")
+        progress.on_fit_start(fit_start())
+        progress.on_step_end(step_end(0, 0))
+        progress.on_epoch_end(epoch_end(0, None))
+        progress.on_fit_end(fit_end())
+        assert report(CheckpointError("`last.safetensors` was not written")) == 3
+
+
+def test_a_reader_that_leaves_is_told_apart_from_an_exit() -> None:
+    progress = ConsoleProgress()
+    reader, writer = os.pipe()
+    os.close(reader)
+    with os.fdopen(writer, "w") as pipe, contextlib.redirect_stdout(pipe):
+        with pytest.raises(BrokenPipeError):
+            progress.on_fit_start(fit_start())
+        os.dup2(os.open(os.devnull, os.O_WRONLY), writer)

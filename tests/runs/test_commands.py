@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import json
 import os
@@ -17,6 +18,7 @@ from command_runs import Home, run, state_of, texts
 from pydantic import BaseModel
 
 from onelook.cli.commands import COMMANDS
+from onelook.cli.main import main
 from onelook.files.yaml import load_yaml
 from onelook.runs.checkpoint import load_checkpoint
 from onelook.settings.build import build_settings
@@ -231,6 +233,13 @@ def test_a_reader_that_goes_away_is_no_error_but_no_success_either(buffering: li
         program.stdout.close()
         assert program.stderr.read() == b""
     assert program.returncode == code
+
+
+def test_a_table_that_nobody_reads_is_no_success_either(home: Home) -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    with os.fdopen(writer, "w") as pipe, contextlib.redirect_stdout(pipe):
+        assert main(texts("check", home.yaml)) == 141
 
 
 @pytest.mark.skipif(os.name != "posix", reason="a shell closes the streams")

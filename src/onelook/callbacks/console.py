@@ -14,6 +14,7 @@ from rich.control import Control
 from rich.segment import ControlType
 from rich.text import Text
 
+from onelook.errors import lost_if_full
 from onelook.processes.memory import memory_held
 from onelook.settings.command_line import as_arguments
 from onelook.settings.series import PLACE, names_of
@@ -38,6 +39,12 @@ SHORT = {"mAP50": "AP50", "mAP50-95": "AP"}
 """Titles where the terminal is narrow."""
 
 
+class _Console(Console):
+    def on_broken_pipe(self) -> None:
+        """Leave the BrokenPipeError as it is: rich would make it the end of the process, with exit code 1."""
+        raise
+
+
 class ConsoleProgress(Callback):
     """Shows a training on the console.
 
@@ -53,7 +60,7 @@ class ConsoleProgress(Callback):
     _pace: Pace  # from the first event on
 
     def __init__(self, console: Console | None = None, *, clock: Callable[[], float] = time.perf_counter) -> None:
-        self._console = Console(highlight=False) if console is None else console
+        self._console = _Console(highlight=False) if console is None else console
         self._is_live = self._console.is_terminal and not self._console.is_dumb_terminal
         self._clock = clock
         self._loss_columns: tuple[str, ...] = ()
@@ -187,16 +194,21 @@ class ConsoleProgress(Callback):
 
     def _say(self, text: str, *, style: str = "") -> None:
         """Print a message as it is: not wrapped, and without reading markup in it."""
-        self._console.print(Text(for_terminal(text), style=style), soft_wrap=True)
+        self._print(Text(for_terminal(text), style=style))
 
     def _follow(self, text: str) -> None:
         """Print a line, cropped to the terminal, that the next one will replace."""
         line = Text(for_terminal(text))
         line.truncate(self._console.width - 1, overflow="crop")
-        self._console.print(line, end="", soft_wrap=True)
+        self._print(line, end="")
+
+    def _print(self, text: Text, *, end: str = "\n") -> None:
+        with lost_if_full():
+            self._console.print(text, end=end, soft_wrap=True)
 
     def _erase_line(self) -> None:
-        self._console.control(Control(ControlType.CARRIAGE_RETURN, (ControlType.ERASE_IN_LINE, 2)))
+        with lost_if_full():
+            self._console.control(Control(ControlType.CARRIAGE_RETURN, (ControlType.ERASE_IN_LINE, 2)))
 
 
 def memory_in_use() -> str:

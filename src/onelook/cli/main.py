@@ -46,7 +46,9 @@ def _run(typed: Sequence[str]) -> int:
             code = _run_for_program(typed) if JSON_OPTION in typed else _ended(_dispatch(list(typed)))
             sys.stdout.flush()
             return code
-        except BrokenPipeError:  # the reader has closed our output; what was left to do is not done
+        except (BrokenPipeError, SystemExit) as problem:  # the reader has closed our output: the rest is not done
+            if isinstance(problem, SystemExit) and not isinstance(problem.__context__, BrokenPipeError):
+                raise  # rich makes such an exit of the error
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             return code
         except (Exception, KeyboardInterrupt) as problem:  # noqa: BLE001 - the last one: nothing may end as a traceback

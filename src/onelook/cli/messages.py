@@ -10,7 +10,7 @@ import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from onelook.errors import DEBUG_VARIABLE, OnelookError, StopRequested, explained, named, without_controls
+from onelook.errors import DEBUG_VARIABLE, OnelookError, StopRequested, explained, lost_if_full, named, without_controls
 
 
 class _Lines(logging.Handler):
@@ -22,10 +22,11 @@ class _Lines(logging.Handler):
             cause = record.exc_info[1]
             text += "\n" + "".join(traceback.format_exception(cause)) if _is_debugging() else f": {named(cause)}"
         text = without_controls(text)
-        if record.levelno < logging.WARNING:
-            print(text)
-        else:
-            print(f"{record.levelname.lower()}: {text}", file=sys.stderr)
+        with lost_if_full():
+            if record.levelno < logging.WARNING:
+                print(text)
+            else:
+                print(f"{record.levelname.lower()}: {text}", file=sys.stderr)
 
 
 @contextmanager
@@ -52,9 +53,10 @@ def report(problem: BaseException) -> int:
     found = explained(problem)
     if not (isinstance(problem, OnelookError) and problem.is_told):
         is_fault = not isinstance(problem, StopRequested | KeyboardInterrupt)
-        print(f"{'error: ' if is_fault else ''}{without_controls(found['error'])}", file=sys.stderr)
-        if found["hint"] is not None:
-            print(f"hint: {without_controls(found['hint'])}", file=sys.stderr)
+        with lost_if_full():
+            print(f"{'error: ' if is_fault else ''}{without_controls(found['error'])}", file=sys.stderr)
+            if found["hint"] is not None:
+                print(f"hint: {without_controls(found['hint'])}", file=sys.stderr)
     return found["exit_code"]
 
 
