@@ -49,7 +49,7 @@ RIM = {
     "mlflow": ("callbacks/trackers/mlflow.py",),
     "sqlalchemy": ("callbacks/trackers/mlflow.py",),
     "alembic": ("callbacks/trackers/mlflow.py",),
-    "filelock": ("runs/run_dir.py",),
+    "filelock": ("files/lock.py",),
     "wandb": ("callbacks/trackers/wandb.py",),
     "clearml": ("callbacks/trackers/clearml.py",),
     "comet_ml": ("callbacks/trackers/comet.py",),

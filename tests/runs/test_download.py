@@ -19,9 +19,10 @@ from onelook.cli.main import main
 from onelook.data.download_entries import archives_of
 from onelook.data.sets import PUBLIC_SETS, description_of
 from onelook.errors import DataError, SettingsError
+from onelook.files.lock import locked
 from onelook.files.yaml import dump_yaml, load_yaml
 from onelook.recipes.check import check
-from onelook.recipes.download import DownloadResult, download
+from onelook.recipes.download import LOCK_NAME, WORK_FOLDER, DownloadResult, download
 
 
 @pytest.fixture(scope="module")
@@ -97,6 +98,20 @@ def test_a_file_of_unknown_content_is_fetched_only_if_that_is_typed(
 
 
 @covers("download", "output")
+def test_a_folder_that_another_download_fills_is_left_alone(
+    server: tuple[str, list[str]], archives: dict[str, bytes], tmp_path: Path
+) -> None:
+    address, asked = server
+    yaml = describe(tmp_path / "set", [entry(address, "/images.zip", archives)])
+    work = tmp_path / "set" / WORK_FOLDER
+    work.mkdir()
+    lock = locked(work / LOCK_NAME)
+    with pytest.raises(DataError, match="another download is filling folder"):
+        fetched(yaml)
+    lock.release()
+    assert asked == [] and fetched(yaml).files == 24
+
+
 def test_a_public_set_goes_to_a_folder_of_its_own(tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match="names nothing to fetch"):
         fetched("voc2007", output=tmp_path / "sets")

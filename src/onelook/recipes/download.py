@@ -8,7 +8,8 @@ import logging
 import os
 import re
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from onelook.errors import DataError, SettingsError
 from onelook.files.archives import merge_folder, unpack_zip
 from onelook.files.atomic import write_bytes_atomic, write_text_atomic
 from onelook.files.bounded import printable
+from onelook.files.lock import locked
 from onelook.files.web import Transport, fetch, shown_address
 from onelook.files.yaml import load_yaml
 from onelook.interop.published_weights import PUBLISHED_WEIGHTS
@@ -31,6 +33,7 @@ logger = logging.getLogger(__name__)
 
 WORK_FOLDER = ".onelook-download"
 DONE_NAME = "done.json"
+LOCK_NAME = "lock"
 MAX_NAME = 100
 
 
@@ -61,7 +64,8 @@ def download(
 
     Raises:
         SettingsError: there is nothing to fetch, no hash is given, or the data would go outside the folder of the YAML.
-        DataError: an archive cannot be fetched, has another size or SHA-256, or holds what must not be unpacked.
+        DataError: another download is filling the folder; an archive cannot be fetched, has another size or SHA-256, or
+            holds what must not be unpacked.
         StopRequested: Ctrl-C or SIGTERM; started again, it resumes where it ended.
     """
     with StopSignal() as stop:
@@ -72,26 +76,42 @@ def download(
         root = download_root(content.get("path"), yaml_path)
         work = root / WORK_FOLDER
         work.mkdir(parents=True, exist_ok=True)
-        done = _done(work)
-        fetched, files = [], 0
-        for archive in archives:
-            key = json.dumps([archive.file.url, archive.file.sha256, archive.to])
-            if key in done:
-                logger.info("`%s` is here already", shown_address(archive.file.url))
-                continue
-            path = work / _name_of(archive, key)
-            if not path.is_file():
-                logger.info("fetching `%s`", shown_address(archive.file.url))
-                told = progress_log(f"bytes of `{shown_address(archive.file.url)}`")
-                digest = fetch(archive.file, path, transport=transport, stop_requested=stop, progress=told)
-                logger.info("its SHA-256 is %s", digest)
-            files += _unpack(path, root / archive.to, work, stop)
-            done.append(key)
-            write_text_atomic(work / DONE_NAME, json.dumps(done) + "\n")
-            fetched.append(archive.file.url)
-            if not settings.keep:
-                path.unlink()
+        with _claimed(work):
+            done = _done(work)
+            fetched, files = [], 0
+            for archive in archives:
+                key = json.dumps([archive.file.url, archive.file.sha256, archive.to])
+                if key in done:
+                    logger.info("`%s` is here already", shown_address(archive.file.url))
+                    continue
+                path = work / _name_of(archive, key)
+                if not path.is_file():
+                    logger.info("fetching `%s`", shown_address(archive.file.url))
+                    told = progress_log(f"bytes of `{shown_address(archive.file.url)}`")
+                    digest = fetch(archive.file, path, transport=transport, stop_requested=stop, progress=told)
+                    logger.info("its SHA-256 is %s", digest)
+                files += _unpack(path, root / archive.to, work, stop)
+                done.append(key)
+                write_text_atomic(work / DONE_NAME, json.dumps(done) + "\n")
+                fetched.append(archive.file.url)
+                if not settings.keep:
+                    path.unlink()
     return DownloadResult(yaml_path, root, tuple(fetched), files)
+
+
+@contextmanager
+def _claimed(work: Path) -> Iterator[None]:
+    """Keep other downloads out of the work folder: archives and what is unpacked of them have fixed names there."""
+    try:
+        lock = locked(work / LOCK_NAME)
+    except TimeoutError as problem:
+        raise DataError(
+            f"another download is filling folder `{printable(work.parent)}`", hint="wait for it, or stop it"
+        ) from problem
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def _name_of(archive: Archive, key: str) -> str:

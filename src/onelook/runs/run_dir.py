@@ -13,6 +13,7 @@ from typing import Any
 from onelook.errors import RunFolderError, StopRequested, explained
 from onelook.files.atomic import remove_orphans, write_bytes_atomic, write_text_atomic
 from onelook.files.bounded import StrPath, printable
+from onelook.files.lock import locked
 from onelook.files.overwriting import refuse_inputs_inside
 from onelook.runs.run_status import RunStatus, begun, read_status
 
@@ -205,12 +206,9 @@ class RunDir:
         Raises:
             RunFolderError: another process has it, or there can be no lock.
         """
-        from filelock import FileLock, Timeout
-
-        lock = FileLock(self.lock_file)
         try:
-            lock.acquire(timeout=0)
-        except Timeout as problem:
+            lock = locked(self.lock_file)
+        except TimeoutError as problem:
             raise RunFolderError(
                 f"run folder `{self.path}` is in use{_by(self.record)}", hint="wait for it, or stop it"
             ) from problem
