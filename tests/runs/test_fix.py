@@ -109,7 +109,7 @@ def test_the_account_tells_what_was_done_and_what_is_left(data: Path, tmp_path: 
     check({"data": data, "fix": str(tmp_path / "fixed"), "near": -1})
     told = json.loads((tmp_path / "fixed" / "fixes.json").read_text())
     done = {entry["kind"]: entry["done"] for entry in told["corrected"]}
-    assert done["repeated-row"] == "removed" and done["odd-file"] == "mended" and done["unusable-image"] == "left out"
+    assert done["repeated-row"] == "removed" and done["odd-file"] == "repaired" and done["unusable-image"] == "left out"
     assert [(entry["kind"], Path(entry["file"]).name) for entry in told["left"]] == [("empty-label-file", "08.png")]
 
 
