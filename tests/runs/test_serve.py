@@ -199,7 +199,7 @@ def test_service_is_asked_by_known_names_only(start: Start, service: Service, im
 
 def test_public_service_warns_and_takes_any_name(start: Start, caplog: pytest.LogCaptureFixture) -> None:
     service = start(host="0.0.0.0")
-    assert "`host` is 0.0.0.0: whoever reaches" in caplog.text
+    assert "`host` is 0.0.0.0: anyone who can reach" in caplog.text
     port = service.url.rsplit(":", 1)[1]
     assert ask(f"http://127.0.0.1:{port}", "GET", "/health", host="bees.example").status == 200
 

@@ -96,7 +96,7 @@ def test_foreign_and_future_files_are_refused_with_a_reason(tmp_path: Path) -> N
     foreign, future = tmp_path / "foreign.safetensors", tmp_path / "future.safetensors"
     safetensors.torch.save_file({"x": torch.ones(1)}, foreign)
     future.write_bytes(encode({}, {"version": 99}))
-    with pytest.raises(CheckpointError, match="no Onelook document"):
+    with pytest.raises(CheckpointError, match="no Onelook metadata"):
         load_checkpoint(foreign)
     with pytest.raises(CheckpointError, match="version 99; this program reads version 1"):
         load_checkpoint(future)
