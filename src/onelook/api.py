@@ -227,7 +227,7 @@ def serve(
         settings: see `ServeSettings`, for example `port=8000, conf_thres=0.4`.
 
     Returns:
-        How many images were answered, refused and failed.
+        How many images were answered, and how many requests were refused or failed.
     """
     return serve_recipe.serve({"weights": weights, **settings}, on_start=on_start)
 

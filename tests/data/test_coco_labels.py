@@ -284,6 +284,7 @@ def test_file_that_is_no_coco_file_is_an_error(
         ("train: {images: a, annotations: b}\nval: a\nnames: [a]", "`train` has several paths\nhint: say which"),
         ("format: coco\ntrain: {images: a, annotations: [b]}\nval: a", "`train` is "),
         ("format: coco\ntrain: {images: [a, b], annotations: c}\nval: a", "`train` has 2 folders of images"),
+        ("format: voc\ntrain: {images: [a, b], annotations: c, list: d}\nval: a", "`train` has 2 folders of images"),
         ('format: coco\ntrain: {images: a, annotations: "a\\tb"}\nval: a', "`train` is 'a.*with a control character"),
         ("format: coco\ntrain: {images: a, annotations: 'http://a/b'}\nval: a", "the address `http://a/b`"),
         ("format: coco\ntrain: {images: a, annotations: no.json}\nval: {images: a, annotations: no.json}", "no.json`"),

@@ -105,9 +105,9 @@ def test_lists_of_voc_may_have_suffixes_and_folders(tmp_path: Path, line: str) -
 def test_lists_of_voc_may_tell_images_apart_by_their_suffix(tmp_path: Path) -> None:
     for name in ("a.jpg", "a.png"):
         (tmp_path / name).touch()
-    (tmp_path / "list.txt").write_text("a.jpg\na.png 1\n")
+    (tmp_path / "list.txt").write_text("a.jpg\na.png 1\nim/a.jpg\nim\\a.jpg 1\n")
     found = images_by_stem(tmp_path / "list.txt", tmp_path)
-    assert found == [str(tmp_path / "a.jpg"), str(tmp_path / "a.png")]
+    assert [Path(image).name for image in found] == ["a.jpg", "a.png", "a.jpg", "a.jpg"]
 
 
 @pytest.mark.parametrize("name", ["a.png", "images\\a.png", "x\\a.png", "some/where/a.png", "/content/x/a.png"])

@@ -51,7 +51,7 @@ def test_images_of_other_formats_are_counted_and_named(tmp_path: Path) -> None:
     result = scan_split(spec, "train")
     assert told(result) == [("unread-image", name) for name in ("b.HEIC", "c.gif", "d.avif", "e.jpg_large", "f")]
     assert result.ledger.files_passed_over == 5
-    assert "train: 5 other files are not used: 5 images in unsupported formats" in result.ledger.summary()
+    assert "train: 5 other files are not used: 5 images with an unsupported format or suffix" in result.ledger.summary()
 
 
 @pytest.mark.parametrize("beside", [False, True], ids=["in labels", "beside the images"])

@@ -321,3 +321,14 @@ def test_images_that_were_named_on_windows_are_found_beside_the_labels(tmp_path:
     (tmp_path / file).write_text(text_of(name))
     scan = scanned(tmp_path if tool == "labelme" else tmp_path / file)
     assert (scan.index.paths, scan.ledger.rows_used) == ((str(tmp_path / "a.png"),), 1)
+
+
+def test_listed_images_of_labelme_may_lie_in_several_folders(tmp_path: Path) -> None:
+    (tmp_path / "json").mkdir()
+    for name in ("a", "b"):
+        image_in(tmp_path / name, f"{name}.png")
+        (tmp_path / f"json/{name}.json").write_text(labelme_of(shape("rectangle", [2, 4], [12, 12])))
+    (tmp_path / "list.txt").write_text("a/a.png\nb/b.png\n")
+    split = "{images: [a, b], annotations: json, list: list.txt}"
+    (tmp_path / "data.yaml").write_text(f"format: labelme\ntrain: {split}\nval: {split}\nnames: [cat]\n")
+    assert scan_split(open_dataset(tmp_path / "data.yaml"), "train").ledger.rows_used == 2

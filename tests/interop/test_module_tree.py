@@ -61,7 +61,7 @@ def nested(depth: int) -> bytes:
         (module("a.B", modules={"m" * 65: module("a.B")}), "`_modules` of an object of `a.B`"),
         (module("a.B", parameters={"a.b": None}), "`_parameters` of an object of `a.B`"),
         (module("a.B", buffers={1: None}), "`_buffers` of an object of `a.B`"),
-        (module("a.B", buffers={str(i): None for i in range(MAX_PARTS + 1)}), "is no dictionary of 0 to 1000 names"),
+        (module("a.B", buffers={str(i): None for i in range(MAX_PARTS + 1)}), "is not a dictionary of 0 to 1000 names"),
         (module("a.B", modules={"m": made("c.D", [])}), "`m._parameters` of an object of `c.D`"),
         (module("a.B", parameters={"w": text("x")}), "tensor `w` is `x`"),
         (module("a.B", modules={"\x1b[2J": 3}), r"module `\x1b[2J` is `3`"),

@@ -291,7 +291,9 @@ def test_thresholds_inside_an_export_bind_val_and_detect(bench: Bench) -> None:
     assert [len(frame.detections) for frame in found] == [len(frame.detections) for frame in expected]
     fitting = {"conf_thres": 0.25, "iou_thres": 0.45, "imgsz": 64, "workers": 0, "noplots": True}
     assert onelook.validate(made.path, bench.data, **fitting).metrics.map50_95 > 0.9
-    with pytest.raises(SettingsError, match=r"`conf_thres` is 0.001, the export has 0.25"):
+    with pytest.raises(
+        SettingsError, match=r"the export applies NMS itself: `conf_thres` is 0.001, the export has 0.25"
+    ):
         onelook.validate(made.path, bench.data, imgsz=64, noplots=True)
 
 

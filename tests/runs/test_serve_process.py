@@ -84,7 +84,9 @@ def command(tiny_weights: Path) -> Iterator[Command]:
         yield Command(process, found[0])
         process.send_signal(signal.SIGTERM)
         assert process.wait(20) == 0
-        assert re.search(r"^stopped: \d+ images answered, \d+ refused, 0 failed$", process.stdout.read(), re.MULTILINE)
+        assert re.search(
+            r"^stopped: \d+ images answered; requests: \d+ refused, 0 failed$", process.stdout.read(), re.MULTILINE
+        )
     finally:
         process.kill()
         process.wait()

@@ -36,7 +36,8 @@ def test_start_is_checked_before_any_image_is_read(
 
 def test_random_start_is_said_with_what_else_could_be_taken(home: Home, capsys: pytest.CaptureFixture[str]) -> None:
     out = run(home.train("--noval", "--noreport"), capsys).out
-    assert "training starts from random weights; on small datasets, pretrained weights help most: `--weights`" in out
+    assert "training starts from random weights; on small datasets, pretrained weights help most: " in out
+    assert "`--weights` takes `yolox-nano`" in out
     assert "layers" in out and "GFLOPs at 64 x 64" in out
 
 

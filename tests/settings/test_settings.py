@@ -181,3 +181,10 @@ def test_a_path_that_a_script_left_empty_starts_nothing_and_is_not_the_current_f
     with pytest.raises(SettingsError, match=f"setting `{name}` is empty\nhint: "):
         build_settings(kind, given)
     assert build_settings(TrainSettings, {"weights": "", "cfg": "", "hyp": ""}).weights == ""
+
+
+def test_an_empty_path_in_a_file_is_refused_with_its_line(tmp_path: Path) -> None:
+    file = tmp_path / "s.yaml"
+    file.write_text("epochs: 3\nproject: ''\n")
+    with pytest.raises(SettingsError, match=r"setting `project` in file `.*s.yaml` line 2 is empty"):
+        build_settings(TrainSettings, {}, file=file)

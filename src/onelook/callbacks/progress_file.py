@@ -42,7 +42,7 @@ class EpochProgress:
 
 class ProgressFile(Callback):
     """Writes an `EpochProgress` every five seconds, less often to a slow disk, and once more after the last batch of an
-    epoch that had any.
+    epoch in which it has written.
 
     Args:
         clock: seconds.

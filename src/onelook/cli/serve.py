@@ -13,7 +13,7 @@ from onelook.settings.serve import ServeSettings
 def run(arguments: argparse.Namespace) -> CommandResult:
     """Serve until a signal comes."""
     done = serve(typed_options(arguments, ServeSettings), file=arguments.settings, on_start=_announce)
-    print(f"stopped: {done.answered} images answered, {done.refused} refused, {done.failed} failed")
+    print(f"stopped: {done.answered} images answered; requests: {done.refused} refused, {done.failed} failed")
     return CommandResult(done.model_dump(include={"answered", "refused", "failed", "left"}))
 
 

@@ -18,7 +18,7 @@ YAML_NAME = "data.yaml"
 
 
 def require_new_folder(out: Path, image_folders: Iterable[StrPath], *, option: str) -> None:
-    """Raise SettingsError if `out`, which the user gives as `option`, is there already, or lies among the images."""
+    """Raise SettingsError if `out`, which the user gives as `option`, already exists, or lies among the images."""
     if os.path.lexists(out):
         raise SettingsError(
             f"`{printable(out)}` already exists", hint=f"choose another `{option}`; nothing is replaced"

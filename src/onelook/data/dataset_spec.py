@@ -91,7 +91,7 @@ class DatasetSpec:
         return None if single_cls else {name: class_id for class_id, name in enumerate(self.names)}
 
     def rules(self, single_cls: bool) -> str:
-        """Everything in the YAML that the reading of labels with class names depends on, as text."""
+        """Format and class names, as text: what the reading of labels depends on in all formats with class names."""
         return f"{self.format} {'any' if single_cls else json.dumps(self.names)}"
 
     def chosen_images(self, split: str) -> tuple[str, ...] | None:
@@ -143,7 +143,8 @@ def load_dataset_spec(path: str | os.PathLike[str]) -> DatasetSpec:
             continue
         images, others = _paths_of(content[split], label_format, f"dataset file `{printable(yaml_path)}`: `{split}`")
         entries = _entries(images, split, yaml_path)
-        if len(entries) > 1 and (label_format in _OF_ONE_FOLDER or ("list" in others and label_format != "voc")):
+        is_of_one = label_format in _OF_ONE_FOLDER or (label_format == "voc" and "list" in others)
+        if is_of_one and len(set(entries)) > 1:
             raise DataError(
                 f"dataset file `{printable(yaml_path)}`: `{split}` has {len(entries)} folders of images",
                 hint=f"in the format {label_format}, give the one folder that holds them all",

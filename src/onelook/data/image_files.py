@@ -128,11 +128,15 @@ def _by_stem(line: str, images: Mapping[str, str], folder: Path) -> str:
     first = line.replace("\t", " ").split(" ")[0]
     for name in (line, first):
         stem = name.removesuffix(name[name.rfind(".") :]) if suffix_of(name) in IMAGE_SUFFIXES else name
-        parts = parts_of(stem)
-        for known in (name, stem, *("/".join(parts[dropped:]) for dropped in range(len(parts)))):
+        for known in (name, *_ends_of(name), stem, *_ends_of(stem)):
             if known in images:
                 return images[known]
     return os.path.normpath(f"{folder}/{first}{'' if suffix_of(first) in IMAGE_SUFFIXES else '.jpg'}")
+
+
+def _ends_of(path: str) -> list[str]:
+    parts = parts_of(path)
+    return ["/".join(parts[dropped:]) for dropped in range(len(parts))]
 
 
 def suffix_of(name: str) -> str:

@@ -76,7 +76,7 @@ FAULTS: dict[str, Fault] = {
         "warning", "images that share a label file with another", "give each a name of its own", "each has its own"
     ),
     "unread-image": Fault(
-        "warning", "images in unsupported formats", "save them as .jpg or .png, under the same names", "left out"
+        "warning", "images with an unsupported format or suffix", "save or rename them as .jpg or .png", "left out"
     ),
     "more-images": Fault(
         "warning", "files with more than one image", "save each page or frame that you need as a file of its own"
@@ -88,7 +88,7 @@ FAULTS: dict[str, Fault] = {
         "warning", "boxes that may be written as their corners", "write centre, width and height as fractions"
     ),
     "stray-polygon": Fault("warning", "polygons that lie elsewhere than their boxes", "draw or remove them"),
-    "whole-image": Fault("warning", "boxes that cover the whole image", "view them, and redraw wrong ones"),
+    "whole-image": Fault("warning", "boxes that were clipped to the whole image", "view them, and redraw wrong ones"),
     "clipped-box": Fault("warning", "boxes partly outside their image", "end them at the edge of the image", "clipped"),
     "repeated-row": Fault("warning", "duplicate labels", "remove the copies", "removed"),
     "doubled-object": Fault(
@@ -102,7 +102,7 @@ FAULTS: dict[str, Fault] = {
         "warning", "images without a label file", "label them; an empty label file marks an image as background",
         "an empty label file is written",
     ),
-    "untested-class": Fault("warning", "classes without validation labels", "add some to the split"),
+    "untested-class": Fault("warning", "classes without labels in val or test", "add some to the split"),
     "far-anchors": Fault(
         "warning", "anchors that cannot match many objects", "leave it to training, or see `onelook anchors`"
     ),

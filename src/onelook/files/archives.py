@@ -231,7 +231,7 @@ def merge_folder(source: Path, target: Path) -> None:
     """Move what is in `source` to `target`, all of it or nothing.
 
     Raises:
-        DataError: another file is there already, or a link is in the way.
+        DataError: another file already exists there, or a link is in the way.
     """
     moves = list(_moves(source, target))
     target.mkdir(parents=True, exist_ok=True)

@@ -263,7 +263,7 @@ def _decode(data: bytes, header: ImageHeader, scale: int) -> tuple[Image, list[R
     except cv2.error as problem:
         raise DamagedImage(f"the decoder gave up: {problem}".split("\n", 1)[0]) from problem
     if bgr is None and header.bits > 16:
-        raise DamagedImage(f"its values have {header.bits} bits; 8 and 16 are read")
+        raise DamagedImage(f"its values have {header.bits} bits; at most 16 are read")
     if bgr is None:
         raise DamagedImage("the image is damaged, truncated or of an unusual kind: it cannot be decoded")
     _check_size(bgr, header, 1)

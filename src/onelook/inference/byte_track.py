@@ -80,7 +80,7 @@ class ByteTrack:
 
         Args:
             detections: detections in the frame, down to `LOW_CONFIDENCE`.
-            frames: since the last call, where some were passed over.
+            frames: since the last call, where some were dropped.
         """
         tracks = self._tracks
         for _ in range(min(frames, KEPT_FRAMES + 1)):

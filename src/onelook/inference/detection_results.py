@@ -24,7 +24,7 @@ class FrameResult:
         milliseconds: time of the network and NMS, this frame's share of its batch.
         file_number: number of the file among those of the run, from 1; 0 for a live source.
         num_files: number of files; 0 for live sources.
-        dropped: frames of a live source that were passed over so far; None for a file.
+        dropped: frames of a live source that were dropped so far; None for a file.
     """
 
     path: Path

@@ -61,7 +61,7 @@ def given_images(source: Any) -> tuple[list[ImageInput], bool]:
         return [ImageInput(path) for path in paths], [Path(source)] == paths
     if isinstance(source, (np.ndarray, Tensor)) and source.ndim == 4:
         return [_single(image) for image in source], False
-    if isinstance(source, Sequence) and not isinstance(source, bytes):
+    if isinstance(source, Sequence) and not isinstance(source, (bytes, bytearray, memoryview)):
         return [_single(item) for item in source], False
     return [_single(source)], True
 

@@ -69,7 +69,7 @@ def _entries(module: Record, group: str, prefix: str) -> list[tuple[str, Any]]:
     entries = module.attribute(group)
     if not isinstance(entries, dict) or len(_short_texts(entries)) != len(entries):
         where = f"`{printable(prefix[:200])}{group}` of an object of `{module.kind}`"
-        raise CheckpointError(f"{where} is no dictionary of 0 to {MAX_PARTS} names")
+        raise CheckpointError(f"{where} is not a dictionary of 0 to {MAX_PARTS} names")
     return [(f"{prefix}{name}", value) for name, value in entries.items() if value is not None]
 
 

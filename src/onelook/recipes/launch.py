@@ -25,7 +25,7 @@ from onelook.settings.command_line import as_arguments
 from onelook.settings.train import TrainSettings
 from onelook.settings.validate import ValidateSettings
 from onelook.training.callback import Callback
-from onelook.training.resume import Resumed, resume_run
+from onelook.training.resume import Resumed, refuse_resume_in_file, resume_run, warn_of_unread
 
 logger = logging.getLogger(__name__)
 
@@ -47,13 +47,11 @@ def train_on_devices(
         return train(given, file=file, callbacks=callbacks)
     resumed = resume_run(given) if given.get("resume") else None
     settings = resumed.settings if resumed else build_settings(TrainSettings, given, file=file)
-    if resumed is None and settings.resume:
-        raise SettingsError(
-            f"setting `resume` in file `{file}` would begin a new run: a run is resumed by its own settings",
-            hint="type it: `--resume`, without `--settings`",
-        )
-    if resumed is not None and file is not None:
-        logger.warning("file `%s` is not read: a resumed run has its own settings; type those that may change", file)
+    if resumed is None:
+        refuse_resume_in_file(settings, file)
+    else:
+        warn_of_unread(file)
+        file = None
     if resumed is not None and resumed.done:
         return result_of_finished(resumed)
     count = processes_to_start(settings)

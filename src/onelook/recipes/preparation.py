@@ -29,7 +29,7 @@ from onelook.training.batch_size import with_batch_size
 from onelook.training.families import family_of
 from onelook.training.network_passes import check_passes
 from onelook.training.pilot import epochs_within_budget
-from onelook.training.resume import Resumed
+from onelook.training.resume import Resumed, refuse_resume_in_file
 from onelook.training.run import Run
 from onelook.training.run_model import RunModel, model_of_run
 from onelook.training.start import check_start, inputs_of
@@ -54,6 +54,8 @@ def prepare(
     """
     began = monotonic()
     settings = resumed.settings if resumed else build_settings(TrainSettings, given, file=file)
+    if resumed is None:
+        refuse_resume_in_file(settings, file)
     group.set_patience(settings.hang_timeout)
     _check_local_rank(settings, group)
     check_transforms(settings.transforms)

@@ -59,7 +59,7 @@ def serve(
         on_start: called as soon as requests are answered.
 
     Returns:
-        How many images were answered, refused and failed.
+        How many images were answered, and how many requests were refused or failed.
 
     Raises:
         OnelookError: a setting, the weights or the address cannot be used, or a package is missing.
@@ -118,7 +118,7 @@ def serving(given: Mapping[str, Any], *, file: Path | None = None) -> Iterator[S
                     "`host` is %s: anyone who can reach %s can use it without a password", settings.host, server.url
                 )
             yield Service(server.url, model, handler, server)
-    finally:  # all accepted requests have been answered
+    finally:  # what the server has not answered by now is given up
         for decoder in decoders:
             decoder.close()
         batcher.close()

@@ -28,7 +28,7 @@ class Row:
     Attributes:
         generation: number of the trial in its search, from 0.
         seed: seed of the search; rows of different searches differ in it.
-        genes: the hyperparameters that are searched, and those of the table that are fixed.
+        genes: the hyperparameters that are searched, and those of `GENES` that are fixed.
         results: precision, recall, mAP50, mAP50-95, and box, obj and cls loss of the validation; losses may be nan.
         fitness: what the search maximises.
         epochs: epochs trained.

@@ -72,7 +72,7 @@ class KeyedSampler(BaseSampler):
     def sample_independent(
         self, study: Study, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution
     ) -> Any:
-        """The value in the starting point, for what `sample_relative` does not give: nothing."""
+        """The value in the starting point; never needed, since `sample_relative` gives all."""
         return self._plan.firsts[0][param_name]
 
     def _best(self, trials: Sequence[FrozenTrial]) -> Individual:

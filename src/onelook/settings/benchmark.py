@@ -30,7 +30,7 @@ class BenchmarkSettings(StrictSettings):
     """Size of the images, pixels: one side, or height and width; multiples of the model's stride. If not given, the
     training size."""
     batch_size: int = Field(1, ge=1)
-    """Images of a call."""
+    """Images per call."""
     half: bool = Field(False)
     """Export in 16 bits."""
     int8: bool = Field(False)

@@ -113,7 +113,7 @@ def _known(kind: type[BaseModel], given: Mapping[str, Any], file: Path | None = 
     for key in RETIRED:
         if key in given:
             logger.warning("setting `%s` in %s has no effect and is left out", key, _place(file, key))
-    return {key: _as_typed(kind, key, value) for key, value in given.items() if key not in RETIRED}
+    return {key: _as_typed(kind, key, value, file) for key, value in given.items() if key not in RETIRED}
 
 
 def _cure_for(unknown: str, known: Sequence[str]) -> str:
@@ -139,13 +139,13 @@ def _place(file: Path | None, key: str) -> str:
     return "the command" if file is None else f"file `{file}` line {line_of(file, str(key))}"
 
 
-def _as_typed(kind: type[BaseModel], name: str, value: Any) -> Any:
+def _as_typed(kind: type[BaseModel], name: str, value: Any, file: Path | None) -> Any:
     """`value` as the command line would give it: a path as text, and one number or path where several may stand."""
     annotation = kind.model_fields[name].annotation
     if name in _FILES:
         _refuse_addresses(name, value)
     if annotation in (Path, Path | None, list[Path]) or name in ("resume", "resume_evolve"):
-        _refuse_empty(name, value)
+        _refuse_empty(name, value, file)
     if name in ("weights", "teacher"):
         value = file_of_run(value)
     if isinstance(value, os.PathLike):
@@ -167,13 +167,13 @@ def _refuse_addresses(name: str, value: Any) -> None:
             )
 
 
-def _refuse_empty(name: str, value: Any) -> None:
+def _refuse_empty(name: str, value: Any, file: Path | None) -> None:
     """An empty path would be the current folder, and a run to resume none: most likely a script meant another."""
+    cure = "name what to resume" if name.startswith("resume") else "give a path (`.` is the current folder)"
     for one in value if isinstance(value, list | tuple) else [value]:
         if isinstance(one, str) and not one:
-            raise SettingsError(
-                f"setting `{name}` is empty", hint="give a path, or leave the setting out; `.` is the current folder"
-            )
+            where = "" if file is None else f" in {_place(file, name)}"
+            raise SettingsError(f"setting `{name}`{where} is empty", hint=f"{cure}, or leave it out")
 
 
 def _sentence(error: ErrorDetails, kind: type[BaseModel], sources: Mapping[str, str]) -> str:

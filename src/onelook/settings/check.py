@@ -32,7 +32,7 @@ class CheckSettings(StrictSettings):
     weights: str = Field("")
     """Detector trained on these classes: labels that it contradicts are reported, worst first. Empty checks none."""
     suspicions: int = Field(100, ge=1)
-    """Maximum number of labels reported because the detector contradicts them."""
+    """Maximum number of labels reported because the detector contradicts them, worst first."""
     device: str = Field("")
     """Where the detector runs: cpu or a GPU number; empty takes the first GPU if there is one."""
     output: str = Field("")

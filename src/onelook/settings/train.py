@@ -98,7 +98,8 @@ class TrainSettings(Hyperparameters):
     sync_bn: bool = Field(False)
     """Compute batch-norm statistics over the batches of all processes."""
     strict_reduce: bool = Field(False)
-    """Add gradients in an order that does not depend on the number of processes: slower, but always the same bits."""
+    """Add gradients in an order that does not depend on the number of processes: slower, but the
+    same bits for any number."""
     compile: bool = Field(False)
     """Compile the network with `torch.compile`, for batches of unchanged image size and for validation. That takes
     minutes, and on the CPU needs a C++ compiler; results differ from those without it in the last digits."""

@@ -95,6 +95,8 @@ def resumed_everywhere(given: Mapping[str, Any], file: Path | None, group: Proce
         if not asked.get("resume"):
             return None
         resumed = resume_run(asked)
+        if given.get("resume"):
+            warn_of_unread(file)
         return {
             "settings": resumed.settings.model_dump(mode="json"),
             "run": str(resumed.run.path),
@@ -109,6 +111,21 @@ def resumed_everywhere(given: Mapping[str, Any], file: Path | None, group: Proce
     settings = TrainSettings.model_validate(shared["settings"])
     checkpoint = Checkpoint(tensors, shared["document"])
     return resumed or Resumed(settings, RunDir(Path(shared["run"])), checkpoint, shared["done"])
+
+
+def refuse_resume_in_file(settings: TrainSettings, file: Path | None) -> None:
+    """Refuse the settings of a new run if they ask to resume one: `file` does, since a typed `resume` is followed."""
+    if settings.resume:
+        raise SettingsError(
+            f"setting `resume` in file `{file}` would begin a new run: a run is resumed by its own settings",
+            hint="type it: `--resume`, without `--settings`",
+        )
+
+
+def warn_of_unread(file: Path | None) -> None:
+    """Say that a file of settings has no effect on a run that is resumed."""
+    if file is not None:
+        logger.warning("file `%s` is not read: a resumed run has its own settings; type those that may change", file)
 
 
 def _interrupted(given: Mapping[str, Any], file: Path | None) -> Mapping[str, Any]:

@@ -61,7 +61,7 @@ def _listing(data: bytes) -> Listing:
         if path[0] != ROOT:
             raise RefusedRow(f"the XML is `{shown(path[0])}`, not the `{ROOT}` of CVAT")
         if path == (ROOT, "track"):
-            raise RefusedRow(f"line {line} is a track of a video, whose frames are no image files")
+            raise RefusedRow(f"line {line} is a track of a video, whose frames are not image files")
         if attributes is not None:
             if path == _IMAGE:
                 problem, things = name_problem(attributes.get("name")), []

@@ -136,7 +136,7 @@ class Ledger:
             kinds = Counter(entry.kind for entry in self.of("passed over"))
             unread, unlisted = kinds["unread-image"], kinds["unlisted-image"]
             files = {
-                "images in unsupported formats": unread,
+                "images with an unsupported format or suffix": unread,
                 "images that are not listed": unlisted,
                 "label files without an image": self.files_passed_over - unread - unlisted,
             }

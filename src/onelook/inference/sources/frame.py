@@ -24,7 +24,7 @@ class Frame:
         video: what the video says about itself; None for an image.
         address: what it is called, if that is not the file: a web address without passwords, `camera 0`.
         is_live: whether it comes from a camera, stream or screen, which has no end.
-        dropped: frames of a live source that were passed over so far, because newer ones were there.
+        dropped: frames of a live source that were dropped so far, because newer ones were there.
     """
 
     path: Path

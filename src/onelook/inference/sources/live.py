@@ -80,7 +80,7 @@ class LiveCount:
     Attributes:
         name: name for people.
         taken: frames that were processed.
-        dropped: frames that were passed over, because newer ones were there.
+        dropped: frames that were left out, because newer ones were there.
         reconnected: how often it broke off and came back.
         problem: why it ended; empty if it did not end by itself.
         hint: the cure, if there is one.

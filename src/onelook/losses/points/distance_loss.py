@@ -41,7 +41,7 @@ class DistanceLoss(FamilyLoss):
     little about classes. In the early part of a run the target is nearer to 1, and falls to that quality.
 
     Most of that term comes from the background. So `cls_softmax` adds a cross-entropy of the softmax among the classes
-    of each positive, weighed like its box, in which the background has no part.
+    of each positive, weighted like its box; the background has no part in it.
 
     Args:
         strides: pixels per cell of each map.
