@@ -50,9 +50,9 @@ def settle(settings: TrainSettings, num_images: int, family: Family, *, num_clas
                 and not settings.model_fields_set & set(family.multiclass_fine_tuning)
             ):
                 settings = _where_unset(settings, family.multiclass_fine_tuning)
-            settings = _where_unset(settings, family.short_runs)
             if settings.weights:
                 settings = _where_unset(settings, family.fine_tuning)
+            settings = _where_unset(settings, family.short_runs)
         else:
             settled["optimizer"] = "SGD"
         logger.info("run of %d updates: optimizer %s", updates, settled["optimizer"])

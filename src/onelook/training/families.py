@@ -44,8 +44,9 @@ class Family:
         without_effect: settings that this family ignores.
         defaults: settings whose defaults differ in this family.
         short_runs: defaults for short runs; see docs/concepts/small-datasets.md.
-        fine_tuning: defaults for short runs from weights.
-        multiclass_fine_tuning: defaults for short runs from weights with several classes; skipped if any is set.
+        fine_tuning: defaults for short runs from weights, before those of `short_runs`.
+        multiclass_fine_tuning: defaults for short runs from weights with several classes, before both; skipped if any
+            is set.
     """
 
     create_loss: Callable[[DetectionModel, TrainSettings, PhaseBounds], FamilyLoss]
@@ -109,7 +110,8 @@ FAMILIES: dict[str, Family] = {
         _distance_loss,
         without_effect=("obj", "obj_pw", "anchor_t", "anchors", "auto_balance", "noautoanchor"),
         defaults={"close_mosaic": 0.15},
-        short_runs={"cls": 2.5},
+        short_runs={"cls": 1.0},
+        fine_tuning={"cls": 2.5},
         # A trained body finds objects soon; their classes are told apart by a term that has no part for the background.
         multiclass_fine_tuning={"cls": 0.5, "cls_softmax": 5.0},
     ),
