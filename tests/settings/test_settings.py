@@ -6,6 +6,7 @@ import argparse
 import re
 from pathlib import Path
 
+import numpy as np
 import pytest
 from pydantic import BaseModel
 
@@ -188,3 +189,12 @@ def test_an_empty_path_in_a_file_is_refused_with_its_line(tmp_path: Path) -> Non
     file.write_text("epochs: 3\nproject: ''\n")
     with pytest.raises(SettingsError, match=r"setting `project` in file `.*s.yaml` line 2 is empty"):
         build_settings(TrainSettings, {}, file=file)
+
+
+def test_numbers_stand_where_the_command_line_takes_their_text() -> None:
+    given = {"device": 0, "name": 7, "imgsz": np.int64(320), "epochs": np.int32(3)}
+    settings = build_settings(TrainSettings, given)
+    assert (settings.device, settings.name, settings.imgsz, settings.epochs) == ("0", "7", 320, 3)
+    assert build_settings(ValidateSettings, {"weights": "a.pt", "data": "a.yaml", "imgsz": np.int64(320)}).imgsz == 320
+    with pytest.raises(SettingsError, match="device"):
+        build_settings(TrainSettings, {"device": True})

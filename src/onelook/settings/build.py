@@ -8,6 +8,7 @@ import re
 import typing
 from collections.abc import Mapping, Sequence
 from importlib import resources
+from numbers import Integral
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -142,6 +143,8 @@ def _place(file: Path | None, key: str) -> str:
 def _as_typed(kind: type[BaseModel], name: str, value: Any, file: Path | None) -> Any:
     """`value` as the command line would give it: a path as text, and one number or path where several may stand."""
     annotation = kind.model_fields[name].annotation
+    if isinstance(value, Integral) and not isinstance(value, bool):  # NumPy's too
+        value = str(value) if annotation is str else int(value)
     if name in _FILES:
         _refuse_addresses(name, value)
     if annotation in (Path, Path | None, list[Path]) or name in ("resume", "resume_evolve"):
